@@ -1,0 +1,1 @@
+//! The reclaim command: run, test and look into WebAssembly GC programs.

@@ -1,0 +1,2 @@
+//! The `reclaim` command.
+fn main() {}

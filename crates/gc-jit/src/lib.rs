@@ -1,0 +1,1 @@
+//! A thin driver for compiled code: code memory, trampolines, stack walks, traps.

@@ -1,0 +1,1 @@
+//! What proves a collector: a mock mutator, a shadow heap, a conformance suite.

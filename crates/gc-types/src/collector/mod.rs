@@ -1,0 +1,5 @@
+//! What the two halves of each collector of ours agree on: header bits, offsets
+//! into heap data, slow-path operations. One file for each, of the collector's name.
+
+pub mod drc;
+pub mod null;

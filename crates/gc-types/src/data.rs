@@ -1,0 +1,26 @@
+//! Heap data: the few words outside the heap that emitted code and a collector
+//! share (a bump index, the root set's cursor). Emitted code finds them through
+//! one pointer in its vmctx ([`VMOffsets::vmctx_heap_data`](crate::VMOffsets)).
+//!
+//! Every heap's data begins alike; what is behind [`HeapDataOffsets::COLLECTOR`]
+//! belongs to the collector and stands in its file under [`crate::collector`].
+
+/// Offsets in bytes into a heap's data that are the same for every collector.
+#[derive(Clone, Copy, Debug)]
+pub struct HeapDataOffsets;
+
+impl HeapDataOffsets {
+    /// u64: bytes of the heap that are mapped, counted from its base. Emitted
+    /// code compares against it when the reservation is too small to go unchecked.
+    pub const BOUND: u32 = 0;
+    /// u32: allocations left until the next collection that `gc_zeal` asks for.
+    /// Inline allocation counts it down and takes its slow path at zero. Only
+    /// code compiled with zeal looks at it.
+    pub const ZEAL_COUNTDOWN: u32 = 8;
+    /// Where the collector's own words begin (8-byte aligned).
+    pub const COLLECTOR: u32 = 16;
+    /// Bytes of a heap's data.
+    pub const SIZE: u32 = 128;
+}
+
+const _: () = assert!(HeapDataOffsets::COLLECTOR % 8 == 0 && HeapDataOffsets::SIZE % 8 == 0);

@@ -1,0 +1,313 @@
+//! Object layouts: where the fields of an object are, and where its references
+//! are (its trace information).
+//!
+//! A struct's fields stand in declaration order, each at its natural alignment
+//! (at most [`OBJECT_ALIGN`]), from [`VMGcHeader::SIZE`] on. Since nothing is
+//! reordered, a subtype's fields begin with its supertype's at the same offsets:
+//! code compiled for the supertype works on the subtype (prefix subtyping). An
+//! array has its length behind the header, then its elements. Objects are sized
+//! in multiples of [`OBJECT_ALIGN`].
+
+use crate::{VMGcHeader, VMGcKind};
+use std::fmt;
+
+/// Alignment in bytes of every object, and the unit its size is rounded up to.
+pub const OBJECT_ALIGN: u32 = 8;
+
+/// The largest object in bytes: an index plus a size never passes 2^32.
+pub const MAX_OBJECT_SIZE: u32 = u32::MAX - crate::NULL_PAGE_SIZE - OBJECT_ALIGN + 1;
+
+/// What a field or element is stored as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StorageType {
+    /// One byte.
+    I8,
+    /// Two bytes.
+    I16,
+    /// Four bytes, an integer.
+    I32,
+    /// Eight bytes, an integer.
+    I64,
+    /// Four bytes, a float.
+    F32,
+    /// Eight bytes, a float.
+    F64,
+    /// Sixteen bytes (aligned to eight).
+    V128,
+    /// Four bytes: a [`VMGcRef`](crate::VMGcRef) or null. The only type collectors look at.
+    Ref,
+    /// Four bytes: a checked id in the store's function-reference table, 0 for null.
+    FuncRef,
+}
+
+impl StorageType {
+    /// Bytes it takes.
+    pub const fn size(self) -> u32 {
+        match self {
+            StorageType::I8 => 1,
+            StorageType::I16 => 2,
+            StorageType::I32 | StorageType::F32 | StorageType::Ref | StorageType::FuncRef => 4,
+            StorageType::I64 | StorageType::F64 => 8,
+            StorageType::V128 => 16,
+        }
+    }
+
+    /// Bytes it is aligned to.
+    pub const fn align(self) -> u32 {
+        let size = self.size();
+        if size > OBJECT_ALIGN { OBJECT_ALIGN } else { size }
+    }
+
+    /// Whether collectors must trace it.
+    pub const fn is_ref(self) -> bool {
+        matches!(self, StorageType::Ref)
+    }
+}
+
+/// Why a layout cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayoutError {
+    /// Bytes the object would take.
+    pub size: u64,
+}
+
+impl fmt::Display for LayoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an object of {} bytes passes the limit of {MAX_OBJECT_SIZE} bytes", self.size)
+    }
+}
+
+impl std::error::Error for LayoutError {}
+
+/// One field of a struct or exception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FieldLayout {
+    /// Bytes from the object's start.
+    pub offset: u32,
+    /// What it is stored as.
+    pub ty: StorageType,
+}
+
+fn align_up(value: u64, align: u32) -> u64 {
+    value.next_multiple_of(u64::from(align))
+}
+
+/// Lays `fields` out from `start` on: the fields, the offsets of the references
+/// among them, and the object's size.
+fn lay_out(
+    start: u32,
+    fields: impl IntoIterator<Item = StorageType>,
+) -> Result<(Box<[FieldLayout]>, Box<[u32]>, u32), LayoutError> {
+    let mut end = u64::from(start);
+    let mut laid_out = Vec::new();
+    let mut refs = Vec::new();
+    for ty in fields {
+        let offset = align_up(end, ty.align());
+        end = offset + u64::from(ty.size());
+        if end > u64::from(MAX_OBJECT_SIZE) {
+            return Err(LayoutError { size: end });
+        }
+        let offset = offset as u32;
+        if ty.is_ref() {
+            refs.push(offset);
+        }
+        laid_out.push(FieldLayout { offset, ty });
+    }
+    Ok((laid_out.into(), refs.into(), align_up(end, OBJECT_ALIGN) as u32))
+}
+
+/// The layout of a struct type.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StructLayout {
+    /// Bytes of an instance, header included.
+    pub size: u32,
+    /// The fields in declaration order.
+    pub fields: Box<[FieldLayout]>,
+    /// Offsets in bytes of the fields that are references, ascending.
+    pub refs: Box<[u32]>,
+}
+
+impl StructLayout {
+    /// Lays out a struct with these fields.
+    ///
+    /// # Errors
+    /// If an instance would be larger than [`MAX_OBJECT_SIZE`].
+    pub fn new(fields: impl IntoIterator<Item = StorageType>) -> Result<Self, LayoutError> {
+        let (fields, refs, size) = lay_out(VMGcHeader::SIZE, fields)?;
+        Ok(StructLayout { size, fields, refs })
+    }
+}
+
+/// The layout of an array type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ArrayLayout {
+    /// What each element is stored as.
+    pub element: StorageType,
+}
+
+impl ArrayLayout {
+    /// Offset in bytes of an array's length (u32, in elements).
+    pub const LENGTH_OFFSET: u32 = VMGcHeader::SIZE;
+
+    /// The layout of an array of `element`s.
+    pub const fn new(element: StorageType) -> Self {
+        ArrayLayout { element }
+    }
+
+    /// Offset in bytes of element 0.
+    pub const fn elements_offset(&self) -> u32 {
+        (ArrayLayout::LENGTH_OFFSET + 4).next_multiple_of(self.element.align())
+    }
+
+    /// Bytes of an array of `length` elements, header included, rounded up to
+    /// [`OBJECT_ALIGN`]; `None` above [`MAX_OBJECT_SIZE`].
+    pub const fn size(&self, length: u32) -> Option<u32> {
+        let end = self.elements_offset() as u64 + length as u64 * self.element.size() as u64;
+        let size = end.next_multiple_of(OBJECT_ALIGN as u64);
+        if size > MAX_OBJECT_SIZE as u64 { None } else { Some(size as u32) }
+    }
+
+    /// Offset in bytes of element `index`, which must be below the length of an
+    /// array that exists.
+    pub const fn element_offset(&self, index: u32) -> u64 {
+        self.elements_offset() as u64 + index as u64 * self.element.size() as u64
+    }
+}
+
+/// The layout of an exception: which tag it was thrown with, then its payload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ExnLayout {
+    /// Bytes of an instance, header included.
+    pub size: u32,
+    /// The payload in declaration order.
+    pub fields: Box<[FieldLayout]>,
+    /// Offsets in bytes of the payload's references, ascending.
+    pub refs: Box<[u32]>,
+}
+
+impl ExnLayout {
+    /// Offset in bytes of the tag's instance id (u32).
+    pub const TAG_INSTANCE_OFFSET: u32 = VMGcHeader::SIZE;
+    /// Offset in bytes of the tag's index within its instance (u32).
+    pub const TAG_INDEX_OFFSET: u32 = VMGcHeader::SIZE + 4;
+
+    /// Lays out an exception with this payload.
+    ///
+    /// # Errors
+    /// If an instance would be larger than [`MAX_OBJECT_SIZE`].
+    pub fn new(fields: impl IntoIterator<Item = StorageType>) -> Result<Self, LayoutError> {
+        let (fields, refs, size) = lay_out(VMGcHeader::SIZE + 8, fields)?;
+        Ok(ExnLayout { size, fields, refs })
+    }
+}
+
+/// The layout of any type whose objects live in a heap.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum GcLayout {
+    /// A struct's.
+    Struct(StructLayout),
+    /// An array's.
+    Array(ArrayLayout),
+    /// An exception's.
+    Exn(ExnLayout),
+}
+
+impl GcLayout {
+    /// Bytes of an externref's box: header, the host value's id, padding.
+    pub const EXTERNREF_SIZE: u32 = 16;
+    /// Offset in bytes of the host value's id (u32) in an externref's box.
+    pub const EXTERNREF_ID_OFFSET: u32 = VMGcHeader::SIZE;
+
+    /// The kind of object it describes.
+    pub const fn kind(&self) -> VMGcKind {
+        match self {
+            GcLayout::Struct(_) => VMGcKind::StructRef,
+            GcLayout::Array(_) => VMGcKind::ArrayRef,
+            GcLayout::Exn(_) => VMGcKind::ExnRef,
+        }
+    }
+
+    /// Bytes of an object; `length` is an array's in elements, else ignored.
+    /// `None` above [`MAX_OBJECT_SIZE`].
+    pub const fn size(&self, length: u32) -> Option<u32> {
+        match self {
+            GcLayout::Struct(layout) => Some(layout.size),
+            GcLayout::Exn(layout) => Some(layout.size),
+            GcLayout::Array(layout) => layout.size(length),
+        }
+    }
+
+    /// Whether an object of this type can hold a reference.
+    pub fn has_refs(&self) -> bool {
+        match self {
+            GcLayout::Struct(layout) => !layout.refs.is_empty(),
+            GcLayout::Exn(layout) => !layout.refs.is_empty(),
+            GcLayout::Array(layout) => layout.element.is_ref(),
+        }
+    }
+
+    /// The fields of a struct or exception, `None` for an array.
+    pub fn fields(&self) -> Option<&[FieldLayout]> {
+        match self {
+            GcLayout::Struct(layout) => Some(&layout.fields),
+            GcLayout::Exn(layout) => Some(&layout.fields),
+            GcLayout::Array(_) => None,
+        }
+    }
+
+    /// The array layout, if it is one.
+    pub const fn as_array(&self) -> Option<&ArrayLayout> {
+        match self {
+            GcLayout::Array(layout) => Some(layout),
+            _ => None,
+        }
+    }
+
+    /// The struct layout, if it is one.
+    pub const fn as_struct(&self) -> Option<&StructLayout> {
+        match self {
+            GcLayout::Struct(layout) => Some(layout),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use StorageType::*;
+
+    #[test]
+    fn fields_are_aligned_and_sizes_rounded() {
+        let layout = StructLayout::new([I8, Ref, I16, I64, V128, I8]).unwrap();
+        let offsets: Vec<u32> = layout.fields.iter().map(|f| f.offset).collect();
+        assert_eq!(offsets, [8, 12, 16, 24, 32, 48]);
+        assert_eq!(layout.size, 56);
+        assert_eq!(*layout.refs, [12]);
+        assert_eq!(StructLayout::new([]).unwrap().size, 8);
+    }
+
+    #[test]
+    fn a_subtype_begins_like_its_supertype() {
+        let sup = StructLayout::new([I32, Ref, I64]).unwrap();
+        let sub = StructLayout::new([I32, Ref, I64, I8, Ref]).unwrap();
+        assert_eq!(*sup.fields, sub.fields[..3]);
+    }
+
+    #[test]
+    fn arrays_pack_and_refuse_what_cannot_be() {
+        assert_eq!(ArrayLayout::new(I8).size(4), Some(16));
+        assert_eq!(ArrayLayout::new(I8).size(5), Some(24));
+        assert_eq!(ArrayLayout::new(Ref).elements_offset(), 12);
+        assert_eq!(ArrayLayout::new(I64).elements_offset(), 16);
+        assert_eq!(ArrayLayout::new(I64).size(u32::MAX), None);
+        assert_eq!(ArrayLayout::new(I8).size(u32::MAX), None);
+        assert!(ArrayLayout::new(I8).size(MAX_OBJECT_SIZE - 12).is_some());
+    }
+
+    #[test]
+    fn exceptions_leave_room_for_their_tag() {
+        let layout = ExnLayout::new([Ref, I64]).unwrap();
+        assert_eq!((layout.fields[0].offset, layout.size), (16, 32));
+    }
+}

@@ -1,0 +1,101 @@
+//! Why compiled code stops: the trap codes that emitted code carries and the
+//! driver reports. The texts are the ones WebAssembly's specification suite uses
+//! where it has one, since users know them from every other engine.
+
+use std::fmt;
+
+macro_rules! traps {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {
+        /// Why compiled code stopped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        #[non_exhaustive]
+        pub enum Trap {
+            $($(#[$doc])* $name = $code,)*
+        }
+
+        impl Trap {
+            /// Every trap.
+            pub const ALL: &'static [Trap] = &[$(Trap::$name,)*];
+
+            /// The trap with this code, if there is one.
+            pub const fn from_code(code: u8) -> Option<Trap> {
+                match code {
+                    $($code => Some(Trap::$name),)*
+                    _ => None,
+                }
+            }
+
+            const fn text(self) -> &'static str {
+                match self { $(Trap::$name => $text,)* }
+            }
+        }
+    };
+}
+
+traps! {
+    /// The stack's limit was reached.
+    StackOverflow = 1, "call stack exhausted";
+    /// A linear memory access outside its bounds.
+    MemoryOutOfBounds = 2, "out of bounds memory access";
+    /// A table access outside its bounds.
+    TableOutOfBounds = 3, "out of bounds table access";
+    /// An indirect call through an index outside its table.
+    UndefinedElement = 4, "undefined element: out of bounds table access";
+    /// An indirect call through a null table element.
+    IndirectCallToNull = 5, "uninitialized element";
+    /// An indirect call whose callee has another type.
+    BadSignature = 6, "indirect call type mismatch";
+    /// Integer overflow, as of `i32::MIN / -1`.
+    IntegerOverflow = 7, "integer overflow";
+    /// Division by zero.
+    IntegerDivisionByZero = 8, "integer divide by zero";
+    /// A float that is NaN converted to an integer.
+    BadConversionToInteger = 9, "invalid conversion to integer";
+    /// `unreachable` was executed.
+    Unreachable = 10, "wasm `unreachable` instruction executed";
+    /// A null reference was used where an object is needed.
+    NullReference = 11, "null reference";
+    /// An array access outside its bounds.
+    ArrayOutOfBounds = 12, "out of bounds array access";
+    /// An array or struct larger than any heap allows.
+    AllocationTooLarge = 13, "allocation size too large";
+    /// A reference that is not of the type it is cast to.
+    CastFailure = 14, "cast failure";
+    /// A reference that points outside the heap, or to something that cannot be
+    /// there: the heap's bytes were damaged.
+    CorruptHeap = 15, "corrupt GC heap";
+    /// The heap reached its limit and a collection did not free enough.
+    OutOfMemory = 16, "GC heap out of memory";
+    /// A function reference read from the heap is not one of the expected type.
+    BadFuncRef = 17, "corrupt function reference in the GC heap";
+}
+
+impl Trap {
+    /// The code that emitted code carries, never zero.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for Trap {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_round_trip() {
+        for trap in Trap::ALL {
+            assert_eq!(Trap::from_code(trap.code()), Some(*trap));
+            assert!(!trap.to_string().is_empty());
+        }
+        assert_eq!(Trap::from_code(0), None);
+    }
+}

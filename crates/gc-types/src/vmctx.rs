@@ -1,0 +1,137 @@
+//! Where emitted code finds its context: offsets into the native structures that
+//! the driver fills and compiled code reads.
+//!
+//! Three structures. A *vmctx* is what every compiled function gets as its first
+//! parameter; its first words, the prefix, are the same for every embedder, the
+//! rest is the embedder's own. Many vmctxs of one store share one *store
+//! context*. A *function reference* is a callable: code, the vmctx to call it
+//! with, and its type. Native pointers in them are written by the host alone.
+//!
+//! Offsets depend only on the pointer's size, so that code can be compiled for
+//! another machine than the compiler's own.
+
+/// Offsets in bytes for one pointer size, computed once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VMOffsets {
+    pointer_size: u8,
+}
+
+macro_rules! pointer_fields {
+    ($($(#[$doc:meta])* $name:ident = $slot:literal;)*) => {
+        impl VMOffsets {
+            $($(#[$doc])* pub const fn $name(&self) -> u32 {
+                $slot * self.pointer_size as u32
+            })*
+        }
+    };
+}
+
+pointer_fields! {
+    /// vmctx: the heap's base address (pointer). Constant while the store lives.
+    vmctx_heap_base = 0;
+    /// vmctx: the collector's [heap data](crate::HeapDataOffsets) (pointer). Constant.
+    vmctx_heap_data = 1;
+    /// vmctx: the store context (pointer). Constant.
+    vmctx_store_context = 2;
+
+    /// Store context: the lowest stack pointer compiled code may have (address).
+    store_stack_limit = 0;
+    /// Store context: the frame pointer of the trampoline through which compiled
+    /// code last called the host (address); its saved return address is in the
+    /// compiled caller.
+    store_last_exit_fp = 1;
+    /// Store context: the innermost activation (pointer).
+    store_activation = 2;
+    /// Store context: table of host function pointers by [`HostCall`](crate::HostCall) index (pointer).
+    store_host_calls = 3;
+    /// Store context: where trampolines that must not use result registers leave
+    /// their 64-bit result.
+    store_host_result = 4;
+    /// Store context: the type display table (pointer), see [`VMOffsets::DISPLAY_ROW`].
+    store_type_displays = 6;
+    /// Store context: table of pointers to function references by id (pointer).
+    store_func_refs = 7;
+    /// Store context: number of ids in that table (pointer-sized integer).
+    store_func_refs_len = 8;
+
+    /// Function reference: the code's address (`CallConv::Tail`).
+    func_ref_code = 0;
+    /// Function reference: the vmctx to pass (pointer).
+    func_ref_vmctx = 1;
+
+    /// Activation: the activation below it (pointer).
+    activation_previous = 0;
+    /// Activation: the entry trampoline's frame pointer, written by itself (address).
+    activation_entry_fp = 1;
+    /// Activation: where traps and host errors resume (address).
+    activation_handler_pc = 2;
+    /// Activation: bytes from that handler's stack pointer up to the entry's
+    /// frame pointer (pointer-sized integer).
+    activation_frame_offset = 3;
+}
+
+impl VMOffsets {
+    /// Types a display table has rows for; emitted code masks indices with one less.
+    pub const DISPLAY_TYPES: u32 = 1 << 20;
+
+    /// u32 words in a display row: word `d` of type `t`'s row is the index plus
+    /// one of `t`'s ancestor at depth `d` (0 is the root of its hierarchy), zero
+    /// beyond its own depth. Deeper types ask
+    /// [`HostCall::IS_SUBTYPE`](crate::HostCall::IS_SUBTYPE).
+    /// Displays: Cohen, "Type-Extension Type Tests Can Be Performed In Constant
+    /// Time", 1991.
+    pub const DISPLAY_ROW: u32 = 8;
+
+    /// Bytes of a whole display table, all of which must be readable.
+    pub const DISPLAY_TABLE_SIZE: u32 = VMOffsets::DISPLAY_TYPES * VMOffsets::DISPLAY_ROW * 4;
+
+    /// Offsets for pointers of `pointer_size` bytes.
+    ///
+    /// # Panics
+    /// Unless `pointer_size` is 4 or 8.
+    pub const fn new(pointer_size: u8) -> VMOffsets {
+        assert!(pointer_size == 4 || pointer_size == 8);
+        VMOffsets { pointer_size }
+    }
+
+    /// Offsets for the machine this was compiled for.
+    pub const HOST: VMOffsets = VMOffsets::new(size_of::<usize>() as u8);
+
+    /// Bytes of a pointer.
+    pub const fn pointer_size(&self) -> u8 {
+        self.pointer_size
+    }
+
+    /// vmctx: bytes of the prefix; the embedder's own part begins here, 16-byte aligned.
+    pub const fn vmctx_prefix_size(&self) -> u32 {
+        (3 * self.pointer_size as u32).next_multiple_of(16)
+    }
+
+    /// Function reference: its type's index in the engine (u32).
+    pub const fn func_ref_type(&self) -> u32 {
+        2 * self.pointer_size as u32
+    }
+
+    /// Function reference: its id in the store's table (u32), never zero.
+    pub const fn func_ref_id(&self) -> u32 {
+        2 * self.pointer_size as u32 + 4
+    }
+
+    /// Bytes of a function reference.
+    pub const fn func_ref_size(&self) -> u32 {
+        2 * self.pointer_size as u32 + 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_scale_with_the_pointer() {
+        let (p4, p8) = (VMOffsets::new(4), VMOffsets::new(8));
+        assert_eq!((p4.vmctx_heap_data(), p8.vmctx_heap_data()), (4, 8));
+        assert_eq!((p4.vmctx_prefix_size(), p8.vmctx_prefix_size()), (16, 32));
+        assert_eq!(p8.func_ref_id(), 20);
+    }
+}

@@ -1,0 +1,1 @@
+//! A WebAssembly engine over pluggable collectors: parse, types, translate, link, call.
