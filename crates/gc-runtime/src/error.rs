@@ -1,0 +1,81 @@
+//! What can go wrong in a heap, short of a bug in a collector.
+
+use gc_types::VMGcKind;
+use std::fmt;
+
+/// Why a heap refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeapError {
+    /// There is no room for `bytes` more; a collection or growth may make some.
+    NeedsRoom {
+        /// Bytes that were asked for.
+        bytes: u64,
+    },
+    /// The heap is at its limit and a collection did not free enough.
+    OutOfMemory {
+        /// Bytes that were asked for.
+        bytes: u64,
+        /// The heap's limit in bytes.
+        limit: u64,
+    },
+    /// An object larger than any heap allows.
+    TooLarge {
+        /// Its length in elements, or its size in bytes if it is not an array.
+        length: u64,
+    },
+    /// An index or range outside an array.
+    OutOfBounds {
+        /// First index asked for.
+        index: u64,
+        /// Number of elements asked for.
+        count: u64,
+        /// The array's length in elements.
+        length: u32,
+    },
+    /// An object of another kind or type than needed.
+    WrongKind {
+        /// What was needed.
+        expected: VMGcKind,
+        /// Index of the object in bytes.
+        at: u32,
+    },
+    /// Bytes in the heap that no correct program leaves there.
+    Corrupt {
+        /// Index of the damage in bytes.
+        at: u32,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The system refused to map or protect memory.
+    System {
+        /// What was attempted and what the system said.
+        what: String,
+    },
+}
+
+impl fmt::Display for HeapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HeapError::NeedsRoom { bytes } => write!(f, "no room in the GC heap for {bytes} bytes"),
+            HeapError::OutOfMemory { bytes, limit } => write!(
+                f,
+                "GC heap out of memory: {bytes} bytes more do not fit its limit of {limit} bytes"
+            ),
+            HeapError::TooLarge { length } => {
+                write!(f, "allocation size too large: an object of length {length}")
+            }
+            HeapError::OutOfBounds { index, count, length } => write!(
+                f,
+                "out of bounds array access: {count} elements from {index} of an array of {length}"
+            ),
+            HeapError::WrongKind { expected, at } => {
+                write!(f, "the object at {at:#x} of the GC heap is not a {expected:?}")
+            }
+            HeapError::Corrupt { at, what } => write!(f, "corrupt GC heap at {at:#x}: {what}"),
+            HeapError::System { what } => write!(f, "the system refused: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for HeapError {}

@@ -1,0 +1,19 @@
+//! [`GcRuntime`]: the half of a collector that makes heaps.
+
+use crate::{GcHeap, HeapError, HeapMemory};
+
+/// Makes heaps of one collector. Its other half is gc-compiler's `GcCompiler` of
+/// the same [`name`](GcRuntime::name); code emitted by one works only on heaps of
+/// the other.
+pub trait GcRuntime: Send + Sync {
+    /// The collector's name, as in `--collector NAME`: lower case, stable.
+    fn name(&self) -> &'static str;
+
+    /// Makes a heap in `memory`, in which nothing is allocated yet and which may
+    /// have been used by an earlier heap and reset. `zeal`: collect at every Nth
+    /// allocation (0: never only for that; see the `gc_zeal` feature).
+    ///
+    /// # Errors
+    /// If the collector cannot set itself up in that memory.
+    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError>;
+}
