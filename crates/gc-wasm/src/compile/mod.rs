@@ -1,0 +1,1 @@
+//! From validated function bodies to machine code.

@@ -1,0 +1,155 @@
+//! What a module declares, apart from its functions' bodies.
+
+use crate::types::convert::ModuleTypes;
+use gc_types::TypeIndex;
+use std::collections::HashMap;
+use wasmtime_types::{ConstExpr, EntityIndex, FuncIndex, Global, Memory, Table, TableIndex};
+
+/// One import.
+#[derive(Debug)]
+pub(crate) struct Import {
+    /// The first of the two names.
+    pub(crate) module: String,
+    /// The second of the two names.
+    pub(crate) name: String,
+    /// Where it stands in the module's index spaces.
+    pub(crate) index: EntityIndex,
+}
+
+/// One function, imported or defined.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FuncInfo {
+    /// Its engine-wide type.
+    pub(crate) ty: TypeIndex,
+    /// Its number among the defined functions that references can be made to, if
+    /// it is one: exported, or named by `ref.func` outside a body or by an element segment.
+    pub(crate) func_ref: Option<u32>,
+}
+
+/// How a table is filled at instantiation.
+#[derive(Debug)]
+pub(crate) enum ElementMode {
+    /// Only by `table.init`.
+    Passive,
+    /// Not at all: it only declares that functions are referenced.
+    Declared,
+    /// At instantiation, from this element of this table on.
+    Active(TableIndex, ConstExpr),
+}
+
+/// An element segment: one expression for each element.
+#[derive(Debug)]
+pub(crate) struct ElementSegment {
+    pub(crate) mode: ElementMode,
+    pub(crate) items: ElementItems,
+}
+
+/// The elements of a segment.
+#[derive(Debug)]
+pub(crate) enum ElementItems {
+    /// Functions, all of them.
+    Functions(Box<[FuncIndex]>),
+    /// Any constant expressions.
+    Expressions(Box<[ConstExpr]>),
+}
+
+impl ElementItems {
+    /// Number of elements.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            ElementItems::Functions(items) => items.len(),
+            ElementItems::Expressions(items) => items.len(),
+        }
+    }
+}
+
+/// A data segment.
+#[derive(Debug)]
+pub(crate) struct DataSegment {
+    /// Which memory it is copied to at instantiation, and where; `None` if passive.
+    pub(crate) active: Option<(u32, ConstExpr)>,
+    /// Its bytes.
+    pub(crate) bytes: Box<[u8]>,
+}
+
+/// What a module declares. All index spaces have the imports first.
+#[derive(Debug, Default)]
+pub(crate) struct ModuleInfo {
+    /// The module's name, if its name section has one.
+    pub(crate) name: Option<String>,
+    pub(crate) types: ModuleTypes,
+    pub(crate) imports: Vec<Import>,
+    pub(crate) num_imported_funcs: u32,
+    pub(crate) num_imported_tables: u32,
+    pub(crate) num_imported_memories: u32,
+    pub(crate) num_imported_globals: u32,
+    pub(crate) funcs: Vec<FuncInfo>,
+    /// Number of functions that references can be made to.
+    pub(crate) num_func_refs: u32,
+    pub(crate) tables: Vec<Table>,
+    /// Initial element of each defined table, null where `None`.
+    pub(crate) table_inits: Vec<Option<ConstExpr>>,
+    pub(crate) memories: Vec<Memory>,
+    pub(crate) globals: Vec<Global>,
+    /// Initial value of each defined global.
+    pub(crate) global_inits: Vec<ConstExpr>,
+    /// Exports in the order they are declared.
+    pub(crate) exports: Vec<(String, EntityIndex)>,
+    /// From an export's name to its position in `exports`.
+    pub(crate) exports_by_name: HashMap<String, usize>,
+    pub(crate) start: Option<FuncIndex>,
+    pub(crate) elements: Vec<ElementSegment>,
+    pub(crate) data: Vec<DataSegment>,
+    /// Names of functions, from the name section.
+    pub(crate) func_names: HashMap<u32, String>,
+}
+
+impl ModuleInfo {
+    /// Whether function `index` is defined here: its number among the defined ones.
+    pub(crate) fn defined_func(&self, index: u32) -> Option<u32> {
+        index.checked_sub(self.num_imported_funcs)
+    }
+
+    /// The number of global `index` among the defined ones, if it is one.
+    pub(crate) fn defined_global(&self, index: u32) -> Option<u32> {
+        index.checked_sub(self.num_imported_globals)
+    }
+
+    /// The number of table `index` among the defined ones, if it is one.
+    pub(crate) fn defined_table(&self, index: u32) -> Option<u32> {
+        index.checked_sub(self.num_imported_tables)
+    }
+
+    /// The number of memory `index` among the defined ones, if it is one.
+    pub(crate) fn defined_memory(&self, index: u32) -> Option<u32> {
+        index.checked_sub(self.num_imported_memories)
+    }
+
+    /// A name for function `index`: from the name section, an export, or its number.
+    pub(crate) fn func_name(&self, index: u32) -> String {
+        if let Some(name) = self.func_names.get(&index) {
+            return name.clone();
+        }
+        let exported = self
+            .exports
+            .iter()
+            .find(|(_, entity)| *entity == EntityIndex::Function(FuncIndex::from_u32(index)));
+        match exported {
+            Some((name, _)) => name.clone(),
+            None => format!("func[{index}]"),
+        }
+    }
+
+    /// Makes function `index` one that references can be made to. Imports are
+    /// already: their reference comes with them.
+    pub(crate) fn mark_func_ref(&mut self, index: u32) {
+        if self.defined_func(index).is_none() {
+            return;
+        }
+        let func = &mut self.funcs[index as usize];
+        if func.func_ref.is_none() {
+            func.func_ref = Some(self.num_func_refs);
+            self.num_func_refs += 1;
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Modules: parsed, validated, compiled.
+
+pub(crate) mod info;
+pub(crate) mod parse;

@@ -1,0 +1,267 @@
+//! From bytes to [`ModuleInfo`]: one pass over the sections, validating each.
+//! Function bodies are set aside with their validators, to be validated as they
+//! are compiled, in parallel.
+
+use super::info::{DataSegment, ElementItems, ElementMode, ElementSegment, FuncInfo, Import, ModuleInfo};
+use crate::types::registry::TypeRegistry;
+use anyhow::{Context, Result, anyhow, bail};
+use wasmparser::{
+    ElementItems as ParsedItems, ElementKind, ExternalKind, FuncToValidate, FunctionBody, Name,
+    NameSectionReader, Parser, Payload, TableInit, TypeRef, ValidPayload, Validator,
+    ValidatorResources, WasmFeatures,
+};
+use wasmtime_types::{
+    ConstExpr, EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TypeConvert,
+};
+
+/// A function body that is still to be validated and translated.
+pub(crate) struct Body<'a> {
+    /// Its function's index, imports included.
+    pub(crate) index: u32,
+    pub(crate) validator: FuncToValidate<ValidatorResources>,
+    pub(crate) body: FunctionBody<'a>,
+}
+
+/// The features modules may use: WebAssembly 2.0 without SIMD, extended constant
+/// expressions, typed function references and GC.
+pub(crate) fn features() -> WasmFeatures {
+    WasmFeatures::WASM2 - WasmFeatures::SIMD
+        | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::FUNCTION_REFERENCES
+        | WasmFeatures::GC
+        | WasmFeatures::GC_TYPES
+}
+
+/// Parses and validates a binary module, except its function bodies.
+///
+/// # Errors
+/// If it is malformed or invalid (with the offset in bytes), or uses a feature
+/// that is not supported.
+pub(crate) fn parse<'a>(
+    registry: &TypeRegistry,
+    bytes: &'a [u8],
+) -> Result<(ModuleInfo, Vec<Body<'a>>)> {
+    let mut validator = Validator::new_with_features(features());
+    let mut parser = Parser::new(0);
+    parser.set_features(features());
+    let mut module = Parsing { info: ModuleInfo::default(), bodies: Vec::new() };
+    for payload in parser.parse_all(bytes) {
+        let payload = payload?;
+        match validator.payload(&payload)? {
+            ValidPayload::Func(validator, body) => {
+                let index = module.info.num_imported_funcs + module.bodies.len() as u32;
+                module.bodies.push(Body { index, validator, body });
+            }
+            _ => module.section(registry, payload)?,
+        }
+    }
+    Ok((module.info, module.bodies))
+}
+
+struct Parsing<'a> {
+    info: ModuleInfo,
+    bodies: Vec<Body<'a>>,
+}
+
+impl<'a> Parsing<'a> {
+    fn section(&mut self, registry: &TypeRegistry, payload: Payload<'a>) -> Result<()> {
+        let info = &mut self.info;
+        match payload {
+            Payload::Version { encoding, .. } => {
+                if encoding != wasmparser::Encoding::Module {
+                    bail!("unsupported: a component, not a module");
+                }
+            }
+            Payload::TypeSection(section) => {
+                for group in section {
+                    info.types.push_group(registry, group?)?;
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    self.import(import?)?;
+                }
+            }
+            Payload::FunctionSection(section) => {
+                for ty in section {
+                    let ty = info.types.get(ty?);
+                    info.funcs.push(FuncInfo { ty, func_ref: None });
+                }
+            }
+            Payload::TableSection(section) => {
+                for table in section {
+                    let table = table?;
+                    info.tables.push(convert(info.types.convert_table_type(&table.ty))?);
+                    let init = match table.init {
+                        TableInit::RefNull => None,
+                        TableInit::Expr(expr) => Some(const_expr(info, expr)?),
+                    };
+                    info.table_inits.push(init);
+                }
+            }
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    let memory = memory?;
+                    if memory.shared || memory.memory64 {
+                        bail!("unsupported: shared or 64-bit memories");
+                    }
+                    info.memories.push(memory.into());
+                }
+            }
+            Payload::GlobalSection(section) => {
+                for global in section {
+                    let global = global?;
+                    info.globals.push(convert(info.types.convert_global_type(&global.ty))?);
+                    let init = const_expr(info, global.init_expr)?;
+                    info.global_inits.push(init);
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    let index = entity(export.kind, export.index)?;
+                    if let EntityIndex::Function(func) = index {
+                        info.mark_func_ref(func.as_u32());
+                    }
+                    info.exports_by_name.insert(export.name.to_string(), info.exports.len());
+                    info.exports.push((export.name.to_string(), index));
+                }
+            }
+            Payload::StartSection { func, .. } => info.start = Some(FuncIndex::from_u32(func)),
+            Payload::ElementSection(section) => {
+                for element in section {
+                    self.element(element?)?;
+                }
+            }
+            Payload::DataSection(section) => {
+                for data in section {
+                    let data = data?;
+                    let active = match data.kind {
+                        wasmparser::DataKind::Passive => None,
+                        wasmparser::DataKind::Active { memory_index, offset_expr } => {
+                            Some((memory_index, const_expr(info, offset_expr)?))
+                        }
+                    };
+                    info.data.push(DataSegment { active, bytes: data.data.into() });
+                }
+            }
+            Payload::CustomSection(section) => {
+                if let wasmparser::KnownCustom::Name(names) = section.as_known() {
+                    // A broken name section is not an error (core specification,
+                    // appendix "Custom Sections"): names are only for people.
+                    if let Err(e) = read_names(info, names) {
+                        log::debug!("ignoring the rest of a malformed name section: {e}");
+                    }
+                }
+            }
+            Payload::TagSection(_) => bail!("unsupported: exception tags"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn import(&mut self, import: wasmparser::Import<'a>) -> Result<()> {
+        let info = &mut self.info;
+        let index = match import.ty {
+            TypeRef::Func(ty) => {
+                info.funcs.push(FuncInfo { ty: info.types.get(ty), func_ref: None });
+                info.num_imported_funcs += 1;
+                EntityIndex::Function(FuncIndex::from_u32(info.num_imported_funcs - 1))
+            }
+            TypeRef::Table(ty) => {
+                info.tables.push(convert(info.types.convert_table_type(&ty))?);
+                info.num_imported_tables += 1;
+                EntityIndex::Table(TableIndex::from_u32(info.num_imported_tables - 1))
+            }
+            TypeRef::Memory(ty) => {
+                info.memories.push(ty.into());
+                info.num_imported_memories += 1;
+                EntityIndex::Memory(MemoryIndex::from_u32(info.num_imported_memories - 1))
+            }
+            TypeRef::Global(ty) => {
+                info.globals.push(convert(info.types.convert_global_type(&ty))?);
+                info.num_imported_globals += 1;
+                EntityIndex::Global(GlobalIndex::from_u32(info.num_imported_globals - 1))
+            }
+            TypeRef::Tag(_) | TypeRef::FuncExact(_) => {
+                bail!("unsupported: import `{}` `{}`: {:?}", import.module, import.name, import.ty)
+            }
+        };
+        info.imports.push(Import {
+            module: import.module.to_string(),
+            name: import.name.to_string(),
+            index,
+        });
+        Ok(())
+    }
+
+    fn element(&mut self, element: wasmparser::Element<'a>) -> Result<()> {
+        let info = &mut self.info;
+        let mode = match element.kind {
+            ElementKind::Passive => ElementMode::Passive,
+            ElementKind::Declared => ElementMode::Declared,
+            ElementKind::Active { table_index, offset_expr } => ElementMode::Active(
+                TableIndex::from_u32(table_index.unwrap_or(0)),
+                const_expr(info, offset_expr)?,
+            ),
+        };
+        let items = match element.items {
+            ParsedItems::Functions(section) => {
+                let mut items = Vec::new();
+                for index in section {
+                    let index = index?;
+                    info.mark_func_ref(index);
+                    items.push(FuncIndex::from_u32(index));
+                }
+                ElementItems::Functions(items.into())
+            }
+            ParsedItems::Expressions(_, section) => {
+                let mut items = Vec::new();
+                for expr in section {
+                    items.push(const_expr(info, expr?)?);
+                }
+                ElementItems::Expressions(items.into())
+            }
+        };
+        info.elements.push(ElementSegment { mode, items });
+        Ok(())
+    }
+}
+
+fn convert<T>(result: wasmtime_types::WasmResult<T>) -> Result<T> {
+    result.map_err(|e| anyhow!("{e}"))
+}
+
+fn const_expr(info: &mut ModuleInfo, expr: wasmparser::ConstExpr<'_>) -> Result<ConstExpr> {
+    let (expr, escaped) = convert(ConstExpr::from_wasmparser(&info.types, expr))?;
+    for func in escaped {
+        info.mark_func_ref(func.as_u32());
+    }
+    Ok(expr)
+}
+
+fn entity(kind: ExternalKind, index: u32) -> Result<EntityIndex> {
+    Ok(match kind {
+        ExternalKind::Func => EntityIndex::Function(FuncIndex::from_u32(index)),
+        ExternalKind::Table => EntityIndex::Table(TableIndex::from_u32(index)),
+        ExternalKind::Memory => EntityIndex::Memory(MemoryIndex::from_u32(index)),
+        ExternalKind::Global => EntityIndex::Global(GlobalIndex::from_u32(index)),
+        ExternalKind::Tag | ExternalKind::FuncExact => bail!("unsupported: an export of kind {kind:?}"),
+    })
+}
+
+fn read_names(info: &mut ModuleInfo, names: NameSectionReader<'_>) -> Result<()> {
+    for name in names {
+        match name.context("name section")? {
+            Name::Module { name, .. } => info.name = Some(name.to_string()),
+            Name::Function(names) => {
+                for naming in names {
+                    let naming = naming?;
+                    info.func_names.insert(naming.index, naming.name.to_string());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! From wasmparser's types, whose references are module indices, to the engine's,
+//! whose references are canonical.
+
+use super::registry::TypeRegistry;
+use anyhow::{Result, anyhow, bail};
+use gc_types::TypeIndex;
+use wasmparser::{CompositeInnerType, UnpackedIndex};
+use wasmtime_types::{
+    EngineOrModuleTypeIndex, RecGroupRelativeTypeIndex, TypeConvert, VMSharedTypeIndex,
+    WasmHeapType, WasmRecGroup,
+};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Func,
+    Struct,
+    Array,
+}
+
+/// The types of one module: from its own indices to the engine's.
+#[derive(Debug, Default)]
+pub(crate) struct ModuleTypes {
+    /// Engine-wide index of each module type.
+    indices: Vec<TypeIndex>,
+    kinds: Vec<Kind>,
+    /// Where the group under way begins, while one is.
+    group_start: Option<u32>,
+}
+
+impl ModuleTypes {
+    /// Registers the next recursion group of the module's type section.
+    ///
+    /// # Errors
+    /// If it uses what is not supported, or the registry is full.
+    pub(crate) fn push_group(
+        &mut self,
+        registry: &TypeRegistry,
+        group: wasmparser::RecGroup,
+    ) -> Result<()> {
+        let start = self.kinds.len() as u32;
+        for ty in group.types() {
+            if ty.composite_type.shared {
+                bail!("unsupported: shared types");
+            }
+            self.kinds.push(match &ty.composite_type.inner {
+                CompositeInnerType::Func(_) => Kind::Func,
+                CompositeInnerType::Struct(_) => Kind::Struct,
+                CompositeInnerType::Array(_) => Kind::Array,
+                CompositeInnerType::Cont(_) => bail!("unsupported: continuation types"),
+            });
+        }
+        self.group_start = Some(start);
+        let types = group
+            .types()
+            .map(|ty| self.convert_sub_type(ty).map_err(|e| anyhow!("{e}")))
+            .collect::<Result<Vec<_>>>();
+        self.group_start = None;
+        let first = registry.register(WasmRecGroup { types: types?.into() })?;
+        for i in 0..self.kinds.len() as u32 - start {
+            self.indices.push(TypeIndex::new(first + i).expect("registered types fit"));
+        }
+        Ok(())
+    }
+
+    /// The engine-wide index of module type `index`, which must have been
+    /// validated.
+    pub(crate) fn get(&self, index: u32) -> TypeIndex {
+        self.indices[index as usize]
+    }
+
+    /// Engine-wide indices of all of the module's types, in order.
+    pub(crate) fn all(&self) -> &[TypeIndex] {
+        &self.indices
+    }
+}
+
+impl TypeConvert for ModuleTypes {
+    fn lookup_heap_type(&self, index: UnpackedIndex) -> WasmHeapType {
+        let edge = self.lookup_type_index(index);
+        let UnpackedIndex::Module(index) = index else {
+            panic!("types are converted as they stand in the module");
+        };
+        match self.kinds[index as usize] {
+            Kind::Func => WasmHeapType::ConcreteFunc(edge),
+            Kind::Struct => WasmHeapType::ConcreteStruct(edge),
+            Kind::Array => WasmHeapType::ConcreteArray(edge),
+        }
+    }
+
+    fn lookup_type_index(&self, index: UnpackedIndex) -> EngineOrModuleTypeIndex {
+        let UnpackedIndex::Module(index) = index else {
+            panic!("types are converted as they stand in the module");
+        };
+        match self.group_start {
+            Some(start) if index >= start => {
+                RecGroupRelativeTypeIndex::from_u32(index - start).into()
+            }
+            _ => VMSharedTypeIndex::new(self.indices[index as usize].as_u32()).into(),
+        }
+    }
+}

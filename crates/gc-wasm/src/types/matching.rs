@@ -1,0 +1,45 @@
+//! Subtyping between canonical types (GC proposal, "Matching").
+
+use super::registry::TypeRegistry;
+use gc_types::TypeIndex;
+use wasmtime_types::{EngineOrModuleTypeIndex, WasmHeapType, WasmRefType, WasmValType};
+
+/// The engine-wide index behind a canonical reference.
+pub(crate) fn type_index(edge: EngineOrModuleTypeIndex) -> TypeIndex {
+    TypeIndex::new(edge.unwrap_engine_type_index().bits()).expect("registered types fit")
+}
+
+impl TypeRegistry {
+    /// Whether every value of type `sub` is one of type `sup`.
+    pub(crate) fn val_matches(&self, sub: &WasmValType, sup: &WasmValType) -> bool {
+        match (sub, sup) {
+            (WasmValType::Ref(sub), WasmValType::Ref(sup)) => self.ref_matches(sub, sup),
+            _ => sub == sup,
+        }
+    }
+
+    /// Whether every reference of type `sub` is one of type `sup`.
+    pub(crate) fn ref_matches(&self, sub: &WasmRefType, sup: &WasmRefType) -> bool {
+        (sup.nullable || !sub.nullable) && self.heap_matches(&sub.heap_type, &sup.heap_type)
+    }
+
+    /// Whether every object of type `sub` is one of type `sup`.
+    pub(crate) fn heap_matches(&self, sub: &WasmHeapType, sup: &WasmHeapType) -> bool {
+        use WasmHeapType::*;
+        if sub == sup {
+            return true;
+        }
+        match (sub, sup) {
+            (ConcreteFunc(a), ConcreteFunc(b))
+            | (ConcreteStruct(a), ConcreteStruct(b))
+            | (ConcreteArray(a), ConcreteArray(b)) => self.is_subtype(type_index(*a), type_index(*b)),
+            (ConcreteFunc(_) | NoFunc, Func) | (NoFunc, ConcreteFunc(_)) => true,
+            (NoExtern, Extern) | (NoExn, Exn) | (NoCont, Cont) => true,
+            (None, Any | Eq | I31 | Struct | Array | ConcreteStruct(_) | ConcreteArray(_)) => true,
+            (Eq | I31 | Struct | Array | ConcreteStruct(_) | ConcreteArray(_), Any) => true,
+            (I31 | Struct | Array | ConcreteStruct(_) | ConcreteArray(_), Eq) => true,
+            (ConcreteStruct(_), Struct) | (ConcreteArray(_), Array) => true,
+            _ => false,
+        }
+    }
+}

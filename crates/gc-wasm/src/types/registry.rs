@@ -1,0 +1,202 @@
+//! Canonical types: every module of an engine, and the host, name a type by the
+//! same index exactly if it is the same type (GC proposal, "Type equivalence":
+//! recursion groups are equal if they are structurally equal, references within
+//! the group by position).
+//!
+//! A recursion group is looked up by its canonical form, in which references into
+//! the group are relative and all others are engine-wide indices. Types live as
+//! long as the engine.
+
+use super::display::DisplayTable;
+use anyhow::{Result, bail};
+use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcKind};
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+use wasmtime_types::prelude::TryClone;
+use wasmtime_types::{
+    EngineOrModuleTypeIndex, TypeTrace, VMSharedTypeIndex, WasmCompositeInnerType, WasmRecGroup,
+    WasmStorageType, WasmSubType, WasmValType,
+};
+
+/// A type of an engine.
+#[derive(Debug)]
+pub(crate) struct RegisteredType {
+    /// Its index.
+    pub(crate) index: TypeIndex,
+    /// What it is; all references in it are engine-wide.
+    pub(crate) sub_type: WasmSubType,
+    /// The layout of its objects, unless it is a function type.
+    pub(crate) layout: Option<Arc<GcLayout>>,
+    /// Its ancestors, root first, itself last.
+    pub(crate) chain: Box<[u32]>,
+}
+
+impl RegisteredType {
+    /// Number of proper ancestors.
+    pub(crate) fn depth(&self) -> u32 {
+        self.chain.len() as u32 - 1
+    }
+
+    /// Word 0 of the header of its objects.
+    ///
+    /// # Panics
+    /// If it is a function type.
+    pub(crate) fn header_word(&self) -> u32 {
+        self.index.header_word(self.kind().expect("function types have no objects"))
+    }
+
+    /// The kind of its objects, `None` for a function type.
+    pub(crate) fn kind(&self) -> Option<VMGcKind> {
+        self.layout.as_ref().map(|layout| layout.kind())
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    types: Vec<Arc<RegisteredType>>,
+    /// From a canonical recursion group to the index of its first type.
+    groups: HashMap<WasmRecGroup, u32>,
+}
+
+/// All types of an engine.
+pub(crate) struct TypeRegistry {
+    inner: RwLock<Inner>,
+    displays: DisplayTable,
+}
+
+impl TypeRegistry {
+    /// An empty registry.
+    pub(crate) fn new() -> Result<TypeRegistry> {
+        Ok(TypeRegistry { inner: RwLock::default(), displays: DisplayTable::new()? })
+    }
+
+    /// The display table.
+    pub(crate) fn displays(&self) -> &DisplayTable {
+        &self.displays
+    }
+
+    /// The type with this index.
+    ///
+    /// # Panics
+    /// If there is none: for indices that come from this registry. For untrusted
+    /// ones see [`TypeRegistry::try_get`].
+    pub(crate) fn get(&self, index: TypeIndex) -> Arc<RegisteredType> {
+        self.try_get(index).expect("a type index of this engine")
+    }
+
+    /// The type with this index, if there is one.
+    pub(crate) fn try_get(&self, index: TypeIndex) -> Option<Arc<RegisteredType>> {
+        self.inner.read().unwrap().types.get(index.as_u32() as usize).cloned()
+    }
+
+    /// Whether `actual` is `expected` or one of its descendants. Unknown indices
+    /// are subtypes of nothing.
+    pub(crate) fn is_subtype(&self, actual: TypeIndex, expected: TypeIndex) -> bool {
+        if actual == expected {
+            return true;
+        }
+        let inner = self.inner.read().unwrap();
+        let get = |i: TypeIndex| inner.types.get(i.as_u32() as usize);
+        match (get(actual), get(expected)) {
+            (Some(actual), Some(expected)) => {
+                let depth = expected.chain.len() - 1;
+                actual.chain.get(depth) == Some(&expected.index.as_u32())
+            }
+            _ => false,
+        }
+    }
+
+    /// Registers a recursion group in canonical form; returns the engine-wide
+    /// index of its first type, the others follow.
+    ///
+    /// # Errors
+    /// If there are too many types, or an object of one would be too large.
+    pub(crate) fn register(&self, group: WasmRecGroup) -> Result<u32> {
+        debug_assert!(group.is_canonicalized_for_hash_consing());
+        if let Some(first) = self.inner.read().unwrap().groups.get(&group) {
+            return Ok(*first);
+        }
+        let mut inner = self.inner.write().unwrap();
+        if let Some(first) = inner.groups.get(&group) {
+            return Ok(*first);
+        }
+        let first = inner.types.len() as u32;
+        if u64::from(first) + group.types.len() as u64 > u64::from(DisplayTable::CAPACITY) {
+            bail!("more than {} types in one engine", DisplayTable::CAPACITY);
+        }
+        let mut new: Vec<Arc<RegisteredType>> = Vec::with_capacity(group.types.len());
+        for (i, canonical) in group.types.iter().enumerate() {
+            let index = first + i as u32;
+            let mut sub_type = canonical.try_clone().map_err(anyhow::Error::msg)?;
+            sub_type
+                .trace_mut::<_, ()>(&mut |edge| {
+                    if let EngineOrModuleTypeIndex::RecGroup(relative) = *edge {
+                        *edge = VMSharedTypeIndex::new(first + relative.as_u32()).into();
+                    }
+                    Ok(())
+                })
+                .expect("the visitor does not fail");
+            let mut chain: Vec<u32> = match sub_type.supertype {
+                None => Vec::new(),
+                Some(sup) => {
+                    let sup = sup.unwrap_engine_type_index().bits();
+                    match sup.checked_sub(first) {
+                        Some(relative) => new[relative as usize].chain.to_vec(),
+                        None => inner.types[sup as usize].chain.to_vec(),
+                    }
+                }
+            };
+            chain.push(index);
+            let layout = layout_of(&sub_type)?.map(Arc::new);
+            new.push(Arc::new(RegisteredType {
+                index: TypeIndex::new(index).expect("display capacity is below the limit"),
+                sub_type,
+                layout,
+                chain: chain.into(),
+            }));
+        }
+        for ty in &new {
+            self.displays.write_row(ty.index.as_u32(), &ty.chain);
+        }
+        inner.types.extend(new);
+        inner.groups.insert(group, first);
+        Ok(first)
+    }
+}
+
+/// What a field of this type is stored as.
+pub(crate) fn storage_of(ty: &WasmStorageType) -> StorageType {
+    match ty {
+        WasmStorageType::I8 => StorageType::I8,
+        WasmStorageType::I16 => StorageType::I16,
+        WasmStorageType::Val(ty) => storage_of_val(ty),
+    }
+}
+
+/// What a value of this type is stored as in an object.
+pub(crate) fn storage_of_val(ty: &WasmValType) -> StorageType {
+    match ty {
+        WasmValType::I32 => StorageType::I32,
+        WasmValType::I64 => StorageType::I64,
+        WasmValType::F32 => StorageType::F32,
+        WasmValType::F64 => StorageType::F64,
+        WasmValType::V128 => StorageType::V128,
+        WasmValType::Ref(ty) if ty.is_vmgcref_type() => StorageType::Ref,
+        WasmValType::Ref(_) => StorageType::FuncRef,
+    }
+}
+
+fn layout_of(ty: &WasmSubType) -> Result<Option<GcLayout>> {
+    Ok(match &ty.composite_type.inner {
+        WasmCompositeInnerType::Func(_) => None,
+        WasmCompositeInnerType::Struct(ty) => Some(GcLayout::Struct(StructLayout::new(
+            ty.fields.iter().map(|field| storage_of(&field.element_type)),
+        )?)),
+        WasmCompositeInnerType::Array(ty) => {
+            Some(GcLayout::Array(ArrayLayout::new(storage_of(&ty.0.element_type))))
+        }
+        WasmCompositeInnerType::Cont(_) | WasmCompositeInnerType::Exn(_) => {
+            bail!("unsupported: a type that is neither function, struct nor array")
+        }
+    })
+}

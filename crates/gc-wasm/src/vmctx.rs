@@ -1,0 +1,195 @@
+//! The layout of an instance's vmctx: the driver's prefix, then what a
+//! WebAssembly module needs at hand. Also the native definitions of tables,
+//! memories and globals that compiled code reads.
+//!
+//! Defined tables, memories and globals stand in the vmctx itself; of imported
+//! ones it holds the address.
+
+use crate::module::info::ModuleInfo;
+use gc_types::VMOffsets;
+
+/// What compiled code needs to call an imported function.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct VMFunctionImport {
+    /// The code's address.
+    pub(crate) code: *const u8,
+    /// The vmctx to pass.
+    pub(crate) vmctx: *mut u8,
+    /// The function's reference.
+    pub(crate) func_ref: *mut gc_jit::VMFuncRef,
+}
+
+/// A table as compiled code sees it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct VMTableDefinition {
+    /// Address of element 0: 32-bit references, or addresses of function references.
+    pub(crate) base: *mut u8,
+    /// Number of elements.
+    pub(crate) len: usize,
+}
+
+/// A linear memory as compiled code sees it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct VMMemoryDefinition {
+    /// Address of byte 0. Never changes: growth maps more of one reservation.
+    pub(crate) base: *mut u8,
+    /// Number of bytes.
+    pub(crate) len: usize,
+}
+
+/// A global's storage: the value in its first bytes, a reference as a 32-bit
+/// word, a function reference as an address.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(16))]
+pub(crate) struct VMGlobal {
+    pub(crate) bytes: [u8; 16],
+}
+
+/// Offsets in bytes into the vmctx of one module's instances.
+#[derive(Clone, Debug)]
+pub(crate) struct VMContextLayout {
+    /// The driver's offsets.
+    pub(crate) offsets: VMOffsets,
+    func_imports: u32,
+    table_imports: u32,
+    memory_imports: u32,
+    global_imports: u32,
+    tables: u32,
+    memories: u32,
+    globals: u32,
+    func_refs: u32,
+    size: u32,
+    num_imported_tables: u32,
+    num_imported_memories: u32,
+    num_imported_globals: u32,
+}
+
+/// Where a definition is: in the vmctx, or behind a pointer in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At this offset in the vmctx.
+    Inline(u32),
+    /// At the address that stands at this offset in the vmctx.
+    Indirect(u32),
+}
+
+impl VMContextLayout {
+    /// The layout for instances of `info`.
+    pub(crate) fn new(offsets: VMOffsets, info: &ModuleInfo) -> VMContextLayout {
+        let pointer = u32::from(offsets.pointer_size());
+        let mut at = offsets.vmctx_prefix_size();
+        let mut take = |count: u32, size: u32, align: u32| {
+            at = at.next_multiple_of(align);
+            let start = at;
+            at += count * size;
+            start
+        };
+        let defined = |all: usize, imported: u32| all as u32 - imported;
+        let func_imports = take(info.num_imported_funcs, 3 * pointer, pointer);
+        let table_imports = take(info.num_imported_tables, pointer, pointer);
+        let memory_imports = take(info.num_imported_memories, pointer, pointer);
+        let global_imports = take(info.num_imported_globals, pointer, pointer);
+        let memories =
+            take(defined(info.memories.len(), info.num_imported_memories), 2 * pointer, pointer);
+        let tables = take(defined(info.tables.len(), info.num_imported_tables), 2 * pointer, pointer);
+        let globals = take(defined(info.globals.len(), info.num_imported_globals), 16, 16);
+        let func_refs = take(info.num_func_refs, offsets.func_ref_size(), 8);
+        let size = take(0, 0, 16);
+        VMContextLayout {
+            offsets,
+            func_imports,
+            table_imports,
+            memory_imports,
+            global_imports,
+            tables,
+            memories,
+            globals,
+            func_refs,
+            size,
+            num_imported_tables: info.num_imported_tables,
+            num_imported_memories: info.num_imported_memories,
+            num_imported_globals: info.num_imported_globals,
+        }
+    }
+
+    fn pointer(&self) -> u32 {
+        u32::from(self.offsets.pointer_size())
+    }
+
+    /// Bytes of the vmctx; its alignment is 16.
+    pub(crate) fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// Offset of the [`VMFunctionImport`] of imported function `index`.
+    pub(crate) fn func_import(&self, index: u32) -> u32 {
+        self.func_imports + index * 3 * self.pointer()
+    }
+
+    /// Offset of that import's code address.
+    pub(crate) fn func_import_code(&self, index: u32) -> u32 {
+        self.func_import(index)
+    }
+
+    /// Offset of that import's vmctx.
+    pub(crate) fn func_import_vmctx(&self, index: u32) -> u32 {
+        self.func_import(index) + self.pointer()
+    }
+
+    /// Offset of that import's function reference address.
+    pub(crate) fn func_import_ref(&self, index: u32) -> u32 {
+        self.func_import(index) + 2 * self.pointer()
+    }
+
+    /// Where table `index` (imports included) has its [`VMTableDefinition`].
+    pub(crate) fn table(&self, index: u32) -> Place {
+        match index.checked_sub(self.num_imported_tables) {
+            Some(defined) => Place::Inline(self.tables + defined * 2 * self.pointer()),
+            None => Place::Indirect(self.table_imports + index * self.pointer()),
+        }
+    }
+
+    /// Where memory `index` (imports included) has its [`VMMemoryDefinition`].
+    pub(crate) fn memory(&self, index: u32) -> Place {
+        match index.checked_sub(self.num_imported_memories) {
+            Some(defined) => Place::Inline(self.memories + defined * 2 * self.pointer()),
+            None => Place::Indirect(self.memory_imports + index * self.pointer()),
+        }
+    }
+
+    /// Where global `index` (imports included) has its [`VMGlobal`].
+    pub(crate) fn global(&self, index: u32) -> Place {
+        match index.checked_sub(self.num_imported_globals) {
+            Some(defined) => Place::Inline(self.globals + defined * 16),
+            None => Place::Indirect(self.global_imports + index * self.pointer()),
+        }
+    }
+
+    /// Offset of the `n`th function reference of this instance's own functions.
+    pub(crate) fn func_ref(&self, n: u32) -> u32 {
+        self.func_refs + n * self.offsets.func_ref_size()
+    }
+
+    /// In a table or memory definition: offset of the base address.
+    pub(crate) fn definition_base(&self) -> u32 {
+        0
+    }
+
+    /// In a table or memory definition: offset of the length (pointer-sized).
+    pub(crate) fn definition_len(&self) -> u32 {
+        self.pointer()
+    }
+}
+
+const _: () = {
+    assert!(std::mem::offset_of!(VMTableDefinition, base) == 0);
+    assert!(std::mem::offset_of!(VMTableDefinition, len) == size_of::<usize>());
+    assert!(std::mem::offset_of!(VMMemoryDefinition, base) == 0);
+    assert!(std::mem::offset_of!(VMMemoryDefinition, len) == size_of::<usize>());
+    assert!(size_of::<VMGlobal>() == 16);
+    assert!(std::mem::offset_of!(VMFunctionImport, vmctx) == size_of::<usize>());
+    assert!(std::mem::offset_of!(VMFunctionImport, func_ref) == 2 * size_of::<usize>());
+};
