@@ -1,56 +1,230 @@
-//! [`GcCompiler`]: what a collector emits. (skeleton: signatures are the contract)
+//! [`GcCompiler`]: what a collector emits.
 
-use crate::GcEmitter;
+use crate::array::{self, ArrayInit};
+use crate::object::{self, Extend};
+use crate::{GcEmitter, regions::Region};
 use cranelift_codegen::ir;
-use gc_types::{ArrayLayout, StorageType, StructLayout};
+use gc_types::{ArrayLayout, StructLayout};
 
 /// A slot that holds a reference, outside an object or inside one.
 #[derive(Clone, Copy, Debug)]
 pub enum RefPlace {
-    /// `object` (an I64 reference known not null or that may trap) + constant byte offset.
-    Field { object: ir::Value, offset: u32 },
-    /// Element: `object` reference, `index` (I32, already bounds-checked), layout elements_offset.
-    Element { object: ir::Value, index: ir::Value, offset: u32 },
-    /// Native memory (a table element, a global): address (I64) + offset; region is an alias region user id.
-    Native { address: ir::Value, offset: i32, region: u32 },
+    /// A field of a struct or exception.
+    Field {
+        /// The object (a reference; an access at null traps).
+        object: ir::Value,
+        /// Bytes from the object's start.
+        offset: u32,
+    },
+    /// An element of an array.
+    Element {
+        /// The array (a reference, known not null).
+        object: ir::Value,
+        /// The element's index (`I32`), already compared with the length.
+        index: ir::Value,
+        /// Bytes from the array's start to element 0.
+        offset: u32,
+    },
+    /// Native memory that is valid and aligned: a table's element, a global.
+    Native {
+        /// An address (`I64`).
+        address: ir::Value,
+        /// Bytes from the address.
+        offset: i32,
+        /// The memory's alias region.
+        region: Region,
+    },
 }
 
-/// How an array's elements begin.
-pub enum ArrayInit<'a> {
-    /// All zero / null.
-    Default(ir::Value /* length I32 */),
-    /// All the same value.
-    Fill(ir::Value, ir::Value /* length I32 */),
-    /// These.
-    Elements(&'a [ir::Value]),
-}
-
-/// Emits one collector's code. Object safe; one value is used for many functions at once.
+/// Emits one collector's code. Object safe; one value is used for many functions
+/// at once.
 ///
-/// Values: references are I64, zero-extended; function references in *storage* are I32 ids
-/// (the embedder converts); I8/I16 storage uses I32 values; everything else its own type.
-/// Every reference a method returns has been declared to need a stack map; every reference
-/// given to a method was.
+/// # Values
+/// References are `I64`, upper half zero. Function references *in storage* are
+/// `I32` ids, which the embedder converts ([`GcEmitter::func_ref_to_id`],
+/// [`GcEmitter::func_ref_from_id`]). `I8` and `I16` storage takes and gives `I32`,
+/// `V128` storage `I8X16`, all other storage its own type. Every reference that is
+/// returned has been declared to need a stack map; every reference that is
+/// passed in must have been, constants excepted.
+///
+/// # The duties of an implementation
+/// 1. Only allocation collects: no other method emits a call that may.
+/// 2. Between a method's loads and stores of one object there is no safepoint,
+///    and no address is kept over one.
+/// 3. An object [`alloc_struct`](GcCompiler::alloc_struct) or
+///    [`alloc_array`](GcCompiler::alloc_array) returned can be accessed without a
+///    fault until the next safepoint.
+/// 4. No heap load is both `readonly` and `can_move`: such a load sinks below
+///    calls and then reads through a reference that has moved.
+///
+/// The smallest implementation is [`NullCompiler`](crate::collector::null::NullCompiler).
 pub trait GcCompiler: Send + Sync {
-    /// Same as GcRuntime::name.
+    /// The collector's name: the same as that of its `GcRuntime`.
     fn name(&self) -> &'static str;
 
-    // ---- what each collector writes itself ----
-    /// Allocates an object with `header word` (I32) and constant `size`; the body need not be initialised,
-    /// is initialised by the caller before anything can collect.
-    fn alloc_struct(&self, e: &mut GcEmitter<'_, '_>, header_word: ir::Value, size: u32) -> ir::Value;
-    /// Allocates an array of `length` (I32) elements whose elements are zero and whose length is set.
-    fn alloc_array(&self, e: &mut GcEmitter<'_, '_>, header_word: ir::Value, layout: &ArrayLayout, length: ir::Value) -> ir::Value;
+    /// Whether the body of a newly allocated struct is zero. If so initialising
+    /// stores of zero are left out.
+    fn zeroes_structs(&self) -> bool {
+        false
+    }
+
+    /// Allocates a struct or exception of `size` bytes (header included) with
+    /// `header_word` (`I32`). The caller initialises every field of the body
+    /// before anything can collect.
+    fn alloc_struct(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        header_word: ir::Value,
+        size: u32,
+    ) -> ir::Value;
+
+    /// Allocates an array of `length` (`I32`, unsigned) elements with `header_word`
+    /// (`I32`). Its length is set and its elements are zero. A length that no heap
+    /// allows ends in the host's error.
+    fn alloc_array(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        header_word: ir::Value,
+        layout: &ArrayLayout,
+        length: ir::Value,
+    ) -> ir::Value;
+
     /// Reads a reference, with the read barrier.
     fn read_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace) -> ir::Value;
+
     /// Overwrites a reference, with the write barrier.
     fn write_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value);
-    /// First store of a reference into a place whose old bytes are no reference.
+
+    /// First store of a reference into a place whose old bytes are no reference. A
+    /// place in an object must be in one that was allocated since the last
+    /// safepoint.
     fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value);
 
     // ---- provided, from the above ----
-    // struct_new(header_word, &StructLayout, &[Value]) ; struct_new_default
-    // struct_get(object, &StructLayout, field, Option<Extend>) ; struct_set
-    // array_new(header_word, &ArrayLayout, ArrayInit) ; array_len ; array_get(.., Option<Extend>) ; array_set
-    // array_fill(array, layout, index, value, length) ; array_copy(dst, di, src, si, length)
+
+    /// A new struct with these fields, in declaration order.
+    ///
+    /// # Panics
+    /// If there are not as many values as fields.
+    fn struct_new(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        header_word: ir::Value,
+        layout: &StructLayout,
+        fields: &[ir::Value],
+    ) -> ir::Value {
+        object::struct_new(self, e, header_word, layout, fields)
+    }
+
+    /// A new struct whose fields are all zero and null.
+    fn struct_new_default(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        header_word: ir::Value,
+        layout: &StructLayout,
+    ) -> ir::Value {
+        object::struct_new_default(self, e, header_word, layout)
+    }
+
+    /// Reads a field; traps if `object` is null. `extend` says how a packed field is
+    /// widened (`None`: with zeros).
+    ///
+    /// # Panics
+    /// If there is no such field.
+    fn struct_get(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        object: ir::Value,
+        layout: &StructLayout,
+        field: usize,
+        extend: Option<Extend>,
+    ) -> ir::Value {
+        object::struct_get(self, e, object, layout, field, extend)
+    }
+
+    /// Overwrites a field; traps if `object` is null.
+    ///
+    /// # Panics
+    /// If there is no such field.
+    fn struct_set(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        object: ir::Value,
+        layout: &StructLayout,
+        field: usize,
+        value: ir::Value,
+    ) {
+        object::struct_set(self, e, object, layout, field, value);
+    }
+
+    /// A new array.
+    fn array_new(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        header_word: ir::Value,
+        layout: &ArrayLayout,
+        init: ArrayInit<'_>,
+    ) -> ir::Value {
+        array::array_new(self, e, header_word, layout, init)
+    }
+
+    /// An array's length in elements (`I32`); traps if `array` is null.
+    fn array_len(&self, e: &mut GcEmitter<'_, '_>, array: ir::Value) -> ir::Value {
+        array::array_len(e, array)
+    }
+
+    /// Reads the element at `index` (`I32`, unsigned); traps if `array` is null or
+    /// the index is not below its length.
+    fn array_get(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        array: ir::Value,
+        layout: &ArrayLayout,
+        index: ir::Value,
+        extend: Option<Extend>,
+    ) -> ir::Value {
+        array::array_get(self, e, array, layout, index, extend)
+    }
+
+    /// Overwrites the element at `index` (`I32`, unsigned); traps if `array` is null
+    /// or the index is not below its length.
+    fn array_set(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        array: ir::Value,
+        layout: &ArrayLayout,
+        index: ir::Value,
+        value: ir::Value,
+    ) {
+        array::array_set(self, e, array, layout, index, value);
+    }
+
+    /// Stores `value` into `length` elements from `index` on (`I32`, unsigned); traps
+    /// if `array` is null or they are not all inside it.
+    fn array_fill(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        array: ir::Value,
+        layout: &ArrayLayout,
+        index: ir::Value,
+        value: ir::Value,
+        length: ir::Value,
+    ) {
+        array::array_fill(e, array, layout, index, value, length);
+    }
+
+    /// Copies `length` elements, as if through a buffer when the two overlap; traps
+    /// if either array is null or they are not all inside both. Indices and length
+    /// are `I32`, unsigned; both arrays have one element type.
+    fn array_copy(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        destination: ir::Value,
+        destination_index: ir::Value,
+        source: ir::Value,
+        source_index: ir::Value,
+        length: ir::Value,
+    ) {
+        array::array_copy(e, destination, destination_index, source, source_index, length);
+    }
 }

@@ -1,39 +1,200 @@
 //! What emitting code for a heap needs to know of the function being built:
 //! [`GcFuncEnv`], which the embedder implements, and [`GcEmitter`], which is what
-//! collectors are handed.
+//! collectors are handed, with the words of the native structures that all
+//! emitted code reads.
 
-use cranelift_codegen::ir;
+use crate::regions::{self, Region};
+use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, TrapCode, types};
+use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
-use gc_types::{HostCall, Trap, VMOffsets};
+use gc_types::{HostCall, HostCallType, HostSignature, Trap, VMOffsets};
 
 /// Settings that change what is emitted. Part of a module's fingerprint.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompilerOptions {
-    /// Native structure offsets of the target.
+    /// Native structure offsets of the target, which must have 64-bit pointers:
+    /// addresses are computed in `I64`.
     pub offsets: VMOffsets,
-    /// Guarded: no bounds checks (4 GiB + HEAP_GUARD_SIZE reserved); otherwise every
-    /// heap access is compared with the bound in the heap data.
+    /// Guarded: no bounds checks (4 GiB and [`gc_types::HEAP_GUARD_SIZE`] are
+    /// reserved); otherwise every heap access is compared with the bound in the
+    /// heap data.
     pub guarded: bool,
-    /// Inline allocation counts `HeapDataOffsets::ZEAL_COUNTDOWN` down and takes its slow path at zero.
+    /// Inline allocation counts [`gc_types::HeapDataOffsets::ZEAL_COUNTDOWN`]
+    /// down and takes its slow path at zero.
     pub zeal: bool,
 }
 
 /// The function being built, as its embedder knows it.
+///
+/// The duties of an implementation:
+/// 1. [`vmctx`](GcFuncEnv::vmctx) dominates every block that code is emitted into
+///    and is not declared to need a stack map.
+/// 2. [`host_call`](GcFuncEnv::host_call) names a trampoline whose signature is
+///    [`host_call_signature`]'s, with the meaning [`HostCall`] documents.
+/// 3. Before `FunctionBuilder::finalize` the embedder gives spill slots an alias
+///    region with `FunctionBuilder::make_stack_map_alias_region`
+///    ([`regions::STACK_MAP_SPILL`] with the slot's number added is free for it):
+///    without one every spill is a fence.
 pub trait GcFuncEnv {
     /// Settings.
     fn options(&self) -> &CompilerOptions;
-    /// The vmctx parameter of the function being built.
+    /// The vmctx parameter of the function being built (`I64`).
     fn vmctx(&mut self, func: &mut ir::Function) -> ir::Value;
-    /// The function to call for a host call: a trampoline with `CallConv::PreserveAll`,
-    /// signature `(vmctx: i64, params...)` without results; a result is left in the store
-    /// context's `store_host_result` word. (See gc-jit.)
+    /// The function to call for a host call: a trampoline with
+    /// `CallConv::PreserveAll`, signature `(vmctx, params...)` without results; a
+    /// result is left in the store context's
+    /// [`store_host_result`](VMOffsets::store_host_result) word.
     fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef;
 }
 
+/// The CLIF signature of the trampoline through which compiled code makes a host
+/// call: [`CallConv::PreserveAll`], the vmctx, then each parameter in its own type
+/// (`I32` as `I32`; references and pointers as `I64`), no result.
+pub fn host_call_signature(signature: &HostSignature) -> ir::Signature {
+    let mut clif = ir::Signature::new(CallConv::PreserveAll);
+    clif.params.push(ir::AbiParam::new(types::I64));
+    clif.params.extend(signature.params.iter().map(|ty| {
+        ir::AbiParam::new(match ty {
+            HostCallType::I32 => types::I32,
+            HostCallType::I64 | HostCallType::Ref | HostCallType::Pointer => types::I64,
+        })
+    }));
+    clif
+}
+
+/// The Cranelift trap code of a [`Trap`].
+pub const fn trap_code(trap: Trap) -> TrapCode {
+    TrapCode::unwrap_user(trap.code())
+}
+
 /// A function builder with its environment: what every emitting function takes.
+///
+/// Emitting methods may create blocks: they end with the builder in an unfilled,
+/// sealed block, and everything before it dominates that block.
+///
+/// # Trap codes
+/// The first access to an object that may be null carries
+/// [`Trap::NullReference`]; that is so for every object an embedder passes in,
+/// since even a reference that its type says is not null may have come from a
+/// damaged heap. Who reports the fault must compare its address with the heap's
+/// null page, and outside it report [`Trap::CorruptHeap`] instead. Accesses that
+/// cannot be at null carry [`Trap::CorruptHeap`]. Accesses to an object allocated
+/// since the last safepoint carry none: they cannot fault.
 pub struct GcEmitter<'a, 'b> {
     /// Where instructions go.
     pub builder: &'a mut FunctionBuilder<'b>,
     /// Who the function belongs to.
     pub env: &'a mut dyn GcFuncEnv,
+}
+
+impl<'a, 'b> GcEmitter<'a, 'b> {
+    /// An emitter that appends to `builder`'s current block.
+    pub fn new(builder: &'a mut FunctionBuilder<'b>, env: &'a mut dyn GcFuncEnv) -> Self {
+        GcEmitter { builder, env }
+    }
+
+    /// Calls the host, with `args` behind the vmctx. The result, if any, is then
+    /// read with one of the `host_result` methods, before any other call.
+    ///
+    /// The call is a safepoint to the frontend. Outside a cold block it costs
+    /// what its trampoline costs, and is a fence for all regions anywhere.
+    pub fn call_host(&mut self, call: HostCall, args: &[ir::Value]) {
+        let vmctx = self.vmctx();
+        let callee = self.env.host_call(self.builder.func, call);
+        let args: Vec<ir::Value> = std::iter::once(vmctx).chain(args.iter().copied()).collect();
+        self.builder.ins().call(callee, &args);
+    }
+
+    /// The reference the last host call returned, declared to need a stack map.
+    pub fn host_result_ref(&mut self) -> ir::Value {
+        let result = self.host_result_i64();
+        self.declare_ref(result);
+        result
+    }
+
+    /// The 32-bit integer the last host call returned.
+    pub fn host_result_i32(&mut self) -> ir::Value {
+        let result = self.host_result_i64();
+        self.builder.ins().ireduce(types::I32, result)
+    }
+
+    /// The 64-bit integer the last host call returned.
+    pub fn host_result_i64(&mut self) -> ir::Value {
+        let context = self.store_context();
+        let offset = self.offsets().store_host_result();
+        self.load_native(types::I64, regions::HOST_RESULT, context, offset)
+    }
+
+    /// Declares that `value`, a reference, needs a stack map, and returns it.
+    pub fn declare_ref(&mut self, value: ir::Value) -> ir::Value {
+        self.builder.declare_value_needs_stack_map(value);
+        value
+    }
+
+    /// The null reference. Not declared to need a stack map: it is no root.
+    pub fn ref_null(&mut self) -> ir::Value {
+        self.builder.ins().iconst(types::I64, 0)
+    }
+
+    /// The vmctx.
+    pub fn vmctx(&mut self) -> ir::Value {
+        self.env.vmctx(self.builder.func)
+    }
+
+    /// The store context's address.
+    pub fn store_context(&mut self) -> ir::Value {
+        let offset = self.offsets().vmctx_store_context();
+        let vmctx = self.vmctx();
+        self.load_native(types::I64, regions::VMCTX, vmctx, offset)
+    }
+
+    /// The address of the heap data.
+    pub fn heap_data(&mut self) -> ir::Value {
+        let offset = self.offsets().vmctx_heap_data();
+        let vmctx = self.vmctx();
+        self.load_native(types::I64, regions::VMCTX, vmctx, offset)
+    }
+
+    /// The heap's base address: a plain load, since as a pure one it would be
+    /// kept in a callee-saved register over every call.
+    pub fn heap_base(&mut self) -> ir::Value {
+        let offset = self.offsets().vmctx_heap_base();
+        let vmctx = self.vmctx();
+        self.load_native(types::I64, regions::VMCTX, vmctx, offset)
+    }
+
+    /// Native structure offsets of the target.
+    pub fn offsets(&self) -> VMOffsets {
+        self.env.options().offsets
+    }
+
+    /// Flags for an access to a native structure the host keeps valid.
+    pub fn native_flags(&mut self, region: Region) -> MemFlagsData {
+        let region = regions::intern(self.builder.func, region);
+        MemFlagsData::trusted().with_alias_region(Some(region))
+    }
+
+    pub(crate) fn load_native(
+        &mut self,
+        ty: ir::Type,
+        region: Region,
+        address: ir::Value,
+        offset: u32,
+    ) -> ir::Value {
+        let flags = self.native_flags(region);
+        self.builder.ins().load(ty, flags, address, offset.cast_signed())
+    }
+
+    /// A new block that is expected to be entered rarely.
+    pub(crate) fn create_cold_block(&mut self) -> ir::Block {
+        let block = self.builder.create_block();
+        self.builder.set_cold_block(block);
+        block
+    }
+
+    /// Seals `block` and continues in it: all its predecessors have been emitted.
+    pub(crate) fn continue_in(&mut self, block: ir::Block) {
+        self.builder.seal_block(block);
+        self.builder.switch_to_block(block);
+    }
 }

@@ -1,0 +1,221 @@
+//! Heap addresses: the one place that turns a reference into one.
+//!
+//! *Guarded*, an address is `base + zext(ref) + constant`, the constant smaller than
+//! the guard, or for an element `base + zext(32-bit arithmetic) + constant`:
+//! whatever the heap's bytes made of the reference or the index, it lies inside
+//! the reservation. *Checked*, the reservation is as small as the heap, and the end
+//! of every access is compared with the bound. Both fault at null by themselves as
+//! long as the access lies inside the null page.
+//!
+//! The shapes are the ones Cranelift folds best: constants in the access's offset,
+//! an `iadd` of base and reference repeated for every access (it is merged and
+//! folded into the addressing mode), element indices scaled in 32 bits.
+
+use crate::regions::{self, Region};
+use crate::{GcEmitter, RefPlace, trap_code};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
+use gc_types::{HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE, Trap, VMGcHeader};
+
+/// What is known of the object an access goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Nothing: it may be null.
+    MayBeNull,
+    /// It is not null, but the heap may be corrupt.
+    NotNull,
+    /// It was allocated since the last safepoint: nothing can go wrong.
+    Fresh,
+}
+
+/// Where a load or store goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Access {
+    pub(crate) address: ir::Value,
+    pub(crate) offset: i32,
+    pub(crate) flags: MemFlagsData,
+}
+
+impl GcEmitter<'_, '_> {
+    /// An access to `size` bytes, `offset` bytes into `object`.
+    pub(crate) fn object_access(
+        &mut self,
+        object: ir::Value,
+        offset: u32,
+        size: u32,
+        region: Region,
+        trust: Trust,
+    ) -> Access {
+        let end = u64::from(offset) + u64::from(size);
+        let guarded = self.env.options().guarded;
+        if trust == Trust::MayBeNull && (!guarded || end > u64::from(NULL_PAGE_SIZE)) {
+            self.builder.ins().trapz(object, trap_code(Trap::NullReference));
+        }
+        if trust != Trust::Fresh {
+            if !guarded {
+                let end = self.builder.ins().iadd_imm_u(object, end.cast_signed());
+                self.check_bound(end);
+            } else if end > HEAP_GUARD_SIZE {
+                let end = self.builder.ins().iadd_imm_u(object, end.cast_signed());
+                let outside =
+                    self.builder.ins().icmp_imm_u(IntCC::UnsignedGreaterThan, end, 1i64 << 32);
+                self.builder.ins().trapnz(outside, trap_code(Trap::CorruptHeap));
+            }
+        }
+        let base = self.heap_base();
+        let address = self.builder.ins().iadd(base, object);
+        let flags = self.heap_flags(size, region, trust);
+        match i32::try_from(offset) {
+            Ok(offset) => Access { address, offset, flags },
+            Err(_) => {
+                let address = self.builder.ins().iadd_imm_u(address, i64::from(offset));
+                Access { address, offset: 0, flags }
+            }
+        }
+    }
+
+    /// An access to the element of `size` bytes at `index` (`I32`) of `array`, whose
+    /// element 0 is `offset` bytes in.
+    ///
+    /// # Panics
+    /// If the offset is not far smaller than the guard.
+    pub(crate) fn element_access(
+        &mut self,
+        array: ir::Value,
+        index: ir::Value,
+        offset: u32,
+        size: u32,
+        trust: Trust,
+    ) -> Access {
+        assert!(u64::from(offset) + u64::from(size) <= HEAP_GUARD_SIZE && size.is_power_of_two());
+        let region = regions::ARRAY_ELEMENT;
+        let shift = i64::from(size.trailing_zeros());
+        if let Some(index) = self.constant(index) {
+            // The same sandbox form as a field's, if the guard is large enough.
+            let offset = u64::from(offset) + (u64::from(index.cast_unsigned() as u32) << shift);
+            if offset + u64::from(size) <= HEAP_GUARD_SIZE {
+                return self.object_access(array, offset as u32, size, region, trust);
+            }
+        }
+        let base = self.heap_base();
+        let flags = self.heap_flags(size, region, trust);
+        let address = if self.env.options().guarded || trust == Trust::Fresh {
+            let array = self.builder.ins().ireduce(types::I32, array);
+            let scaled = self.builder.ins().ishl_imm_u(index, shift);
+            let element = self.builder.ins().iadd(array, scaled);
+            let element = self.builder.ins().uextend(types::I64, element);
+            self.builder.ins().iadd(base, element)
+        } else {
+            let index = self.builder.ins().uextend(types::I64, index);
+            let scaled = self.builder.ins().ishl_imm_u(index, shift);
+            let element = self.builder.ins().iadd(array, scaled);
+            let end = self.builder.ins().iadd_imm_u(element, i64::from(offset + size));
+            self.check_bound(end);
+            self.builder.ins().iadd(base, element)
+        };
+        Access { address, offset: offset.cast_signed(), flags }
+    }
+
+    /// Traps if `end` (`I64`) is behind the heap's bound.
+    fn check_bound(&mut self, end: ir::Value) {
+        let data = self.heap_data();
+        let bound = self.load_native(types::I64, regions::HEAP_DATA, data, HeapDataOffsets::BOUND);
+        let outside = self.builder.ins().icmp(IntCC::UnsignedGreaterThan, end, bound);
+        self.builder.ins().trapnz(outside, trap_code(Trap::CorruptHeap));
+    }
+
+    /// Only accesses to fresh objects are called aligned: a corrupt reference need
+    /// not be, and objects are aligned to eight bytes, which is less than a vector is.
+    fn heap_flags(&mut self, size: u32, region: Region, trust: Trust) -> MemFlagsData {
+        let region = regions::intern(self.builder.func, region);
+        let flags = MemFlagsData::new().with_alias_region(Some(region));
+        match trust {
+            Trust::MayBeNull => flags.with_trap_code(Some(trap_code(Trap::NullReference))),
+            Trust::NotNull => flags.with_trap_code(Some(trap_code(Trap::CorruptHeap))),
+            Trust::Fresh if size <= gc_types::OBJECT_ALIGN => flags.with_notrap().with_aligned(),
+            Trust::Fresh => flags.with_notrap(),
+        }
+    }
+
+    /// An access to the reference at `place`. What `trust` says is of the object
+    /// it is in; an element's array has always been found not to be null.
+    pub(crate) fn place_access(&mut self, place: RefPlace, trust: Trust) -> Access {
+        match place {
+            RefPlace::Field { object, offset } => {
+                self.object_access(object, offset, 4, regions::STRUCT_FIELD, trust)
+            }
+            RefPlace::Element { object, index, offset } => {
+                let trust = if trust == Trust::MayBeNull { Trust::NotNull } else { trust };
+                self.element_access(object, index, offset, 4, trust)
+            }
+            RefPlace::Native { address, offset, region } => {
+                Access { address, offset, flags: self.native_flags(region) }
+            }
+        }
+    }
+
+    /// Loads a reference, without any barrier.
+    pub(crate) fn load_ref(&mut self, place: RefPlace) -> ir::Value {
+        let Access { address, offset, flags } = self.place_access(place, Trust::MayBeNull);
+        self.builder.ins().uload32(flags, address, offset)
+    }
+
+    /// Stores a reference, without any barrier.
+    pub(crate) fn store_ref(&mut self, place: RefPlace, value: ir::Value, trust: Trust) {
+        let access = self.place_access(place, trust);
+        self.store_ref_at(access, value);
+    }
+
+    /// Stores a reference to where `access` goes.
+    pub(crate) fn store_ref_at(&mut self, access: Access, value: ir::Value) {
+        let Access { address, offset, flags } = access;
+        if self.is_zero(value) {
+            // A narrowing store of a constant would take a register.
+            let zero = self.builder.ins().iconst(types::I32, 0);
+            self.builder.ins().store(flags, zero, address, offset);
+        } else {
+            self.builder.ins().istore32(flags, value, address, offset);
+        }
+    }
+
+    /// An access to a word of the header of an object that is not null.
+    pub(crate) fn header_access(&mut self, object: ir::Value, word_offset: u32) -> Access {
+        self.object_access(object, word_offset, 4, regions::HEADER, Trust::NotNull)
+    }
+
+    /// Word 0 of the header of an object that is not null (`I32`).
+    pub(crate) fn load_header_word(&mut self, object: ir::Value) -> ir::Value {
+        let access = self.header_access(object, VMGcHeader::WORD_OFFSET);
+        self.builder.ins().load(types::I32, access.flags, access.address, access.offset)
+    }
+
+    /// The value of an integer constant.
+    pub(crate) fn constant(&self, value: ir::Value) -> Option<i64> {
+        match self.definition(value)? {
+            ir::InstructionData::UnaryImm { opcode: ir::Opcode::Iconst, imm } => Some(imm.bits()),
+            _ => None,
+        }
+    }
+
+    /// Whether `value` is a constant all of whose bits are zero.
+    pub(crate) fn is_zero(&self, value: ir::Value) -> bool {
+        match self.definition(value) {
+            Some(ir::InstructionData::UnaryImm { opcode: ir::Opcode::Iconst, imm }) => {
+                imm.bits() == 0
+            }
+            Some(ir::InstructionData::UnaryIeee32 { imm, .. }) => imm.bits() == 0,
+            Some(ir::InstructionData::UnaryIeee64 { imm, .. }) => imm.bits() == 0,
+            Some(ir::InstructionData::UnaryConst {
+                opcode: ir::Opcode::Vconst,
+                constant_handle,
+            }) => self.builder.func.dfg.constants.get(constant_handle).iter().all(|b| *b == 0),
+            _ => false,
+        }
+    }
+
+    fn definition(&self, value: ir::Value) -> Option<ir::InstructionData> {
+        let dfg = &self.builder.func.dfg;
+        let inst = dfg.value_def(dfg.resolve_aliases(value)).inst()?;
+        Some(dfg.insts[inst])
+    }
+}

@@ -1,0 +1,5 @@
+//! The emitted half of each collector of ours. One file for each, of the
+//! collector's name.
+
+pub mod drc;
+pub mod null;

@@ -1,0 +1,163 @@
+//! Structs: allocation with initialisation, and access to fields.
+
+use crate::address::{Access, Trust};
+use crate::{GcCompiler, GcEmitter, RefPlace, regions};
+use cranelift_codegen::ir::{self, InstBuilder, types};
+use gc_types::{FieldLayout, StorageType, StructLayout};
+
+/// How a packed field or element (`I8`, `I16`) becomes an `I32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extend {
+    /// With copies of its top bit.
+    Signed,
+    /// With zeros.
+    Unsigned,
+}
+
+pub(crate) fn struct_new<C: GcCompiler + ?Sized>(
+    compiler: &C,
+    e: &mut GcEmitter<'_, '_>,
+    header_word: ir::Value,
+    layout: &StructLayout,
+    values: &[ir::Value],
+) -> ir::Value {
+    assert_eq!(values.len(), layout.fields.len(), "one value for each field");
+    let object = compiler.alloc_struct(e, header_word, layout.size);
+    for (field, &value) in layout.fields.iter().zip(values) {
+        if !(compiler.zeroes_structs() && e.is_zero(value)) {
+            init_field(compiler, e, object, field, value);
+        }
+    }
+    object
+}
+
+pub(crate) fn struct_new_default<C: GcCompiler + ?Sized>(
+    compiler: &C,
+    e: &mut GcEmitter<'_, '_>,
+    header_word: ir::Value,
+    layout: &StructLayout,
+) -> ir::Value {
+    let object = compiler.alloc_struct(e, header_word, layout.size);
+    if !compiler.zeroes_structs() {
+        for field in &layout.fields {
+            let zero = zero(e, field.ty);
+            init_field(compiler, e, object, field, zero);
+        }
+    }
+    object
+}
+
+fn init_field<C: GcCompiler + ?Sized>(
+    compiler: &C,
+    e: &mut GcEmitter<'_, '_>,
+    object: ir::Value,
+    field: &FieldLayout,
+    value: ir::Value,
+) {
+    if field.ty.is_ref() {
+        compiler.init_ref(e, RefPlace::Field { object, offset: field.offset }, value);
+    } else {
+        let access = field_access(e, object, field, Trust::Fresh);
+        store(e, access, field.ty, value);
+    }
+}
+
+pub(crate) fn struct_get<C: GcCompiler + ?Sized>(
+    compiler: &C,
+    e: &mut GcEmitter<'_, '_>,
+    object: ir::Value,
+    layout: &StructLayout,
+    field: usize,
+    extend: Option<Extend>,
+) -> ir::Value {
+    let field = &layout.fields[field];
+    if field.ty.is_ref() {
+        return compiler.read_ref(e, RefPlace::Field { object, offset: field.offset });
+    }
+    let access = field_access(e, object, field, Trust::MayBeNull);
+    load(e, access, field.ty, extend)
+}
+
+pub(crate) fn struct_set<C: GcCompiler + ?Sized>(
+    compiler: &C,
+    e: &mut GcEmitter<'_, '_>,
+    object: ir::Value,
+    layout: &StructLayout,
+    field: usize,
+    value: ir::Value,
+) {
+    let field = &layout.fields[field];
+    if field.ty.is_ref() {
+        return compiler.write_ref(e, RefPlace::Field { object, offset: field.offset }, value);
+    }
+    let access = field_access(e, object, field, Trust::MayBeNull);
+    store(e, access, field.ty, value);
+}
+
+fn field_access(
+    e: &mut GcEmitter<'_, '_>,
+    object: ir::Value,
+    field: &FieldLayout,
+    trust: Trust,
+) -> Access {
+    e.object_access(object, field.offset, field.ty.size(), regions::STRUCT_FIELD, trust)
+}
+
+/// The CLIF type of a value of storage type `ty`.
+pub(crate) fn value_type(ty: StorageType) -> ir::Type {
+    match ty {
+        StorageType::I8 | StorageType::I16 | StorageType::I32 | StorageType::FuncRef => types::I32,
+        StorageType::I64 | StorageType::Ref => types::I64,
+        StorageType::F32 => types::F32,
+        StorageType::F64 => types::F64,
+        StorageType::V128 => types::I8X16,
+    }
+}
+
+/// Loads a value that is no reference.
+pub(crate) fn load(
+    e: &mut GcEmitter<'_, '_>,
+    Access { address, offset, flags }: Access,
+    ty: StorageType,
+    extend: Option<Extend>,
+) -> ir::Value {
+    debug_assert!(!ty.is_ref(), "references are read through the collector");
+    let signed = extend == Some(Extend::Signed);
+    let ins = e.builder.ins();
+    match ty {
+        StorageType::I8 if signed => ins.sload8(types::I32, flags, address, offset),
+        StorageType::I8 => ins.uload8(types::I32, flags, address, offset),
+        StorageType::I16 if signed => ins.sload16(types::I32, flags, address, offset),
+        StorageType::I16 => ins.uload16(types::I32, flags, address, offset),
+        _ => ins.load(value_type(ty), flags, address, offset),
+    }
+}
+
+/// Stores a value that is no reference.
+pub(crate) fn store(
+    e: &mut GcEmitter<'_, '_>,
+    Access { address, offset, flags }: Access,
+    ty: StorageType,
+    value: ir::Value,
+) {
+    debug_assert!(!ty.is_ref(), "references are written through the collector");
+    let ins = e.builder.ins();
+    match ty {
+        StorageType::I8 => ins.istore8(flags, value, address, offset),
+        StorageType::I16 => ins.istore16(flags, value, address, offset),
+        _ => ins.store(flags, value, address, offset),
+    };
+}
+
+/// The zero of storage type `ty`.
+fn zero(e: &mut GcEmitter<'_, '_>, ty: StorageType) -> ir::Value {
+    match value_type(ty) {
+        types::F32 => e.builder.ins().f32const(0.0),
+        types::F64 => e.builder.ins().f64const(0.0),
+        types::I8X16 => {
+            let zeros = e.builder.func.dfg.constants.insert([0; 16].as_slice().into());
+            e.builder.ins().vconst(types::I8X16, zeros)
+        }
+        integer => e.builder.ins().iconst(integer, 0),
+    }
+}

@@ -1,0 +1,91 @@
+//! Alias regions: which kinds of memory emitted code touches that never overlap.
+//!
+//! Cranelift forwards and removes loads and stores within a region and assumes
+//! nothing across them, and a store without a region is a fence for everything.
+//! So every access names one, and the same memory is never accessed under two: that
+//! would be a miscompilation. The numbers are global (the inliner merges regions
+//! by them).
+//!
+//! What the host alone writes is kept apart from what emitted code writes, even
+//! in one structure: an inline store to a bump index must not make the code
+//! behind it reload the heap's base.
+
+use cranelift_codegen::ir;
+use std::borrow::Cow;
+
+/// The global number of an alias region (`AliasRegionData::user_id`).
+pub type Region = u32;
+
+/// The vmctx's prefix.
+pub const VMCTX: Region = 0;
+/// The store context, but for the host's result.
+pub const STORE_CONTEXT: Region = 1;
+/// The store context's word for host calls' results.
+pub const HOST_RESULT: Region = 2;
+/// The words of the heap data that the host alone writes (bounds, limits).
+pub const HEAP_DATA: Region = 3;
+/// The words of the heap data that emitted code writes (cursors, countdowns).
+pub const HEAP_CURSOR: Region = 4;
+/// Both words of objects' headers.
+pub const HEADER: Region = 5;
+/// Fields of structs and exceptions.
+pub const STRUCT_FIELD: Region = 6;
+/// Arrays' lengths.
+pub const ARRAY_LENGTH: Region = 7;
+/// Arrays' elements.
+pub const ARRAY_ELEMENT: Region = 8;
+/// A collector's own native memory that emitted code appends to.
+pub const ROOT_SET: Region = 9;
+/// Function references, their table and the type display table.
+pub const TYPES: Region = 10;
+
+/// The first of the numbers that are the embedder's to give (globals, tables,
+/// memories, its own part of the vmctx).
+pub const EMBEDDER: Region = 64;
+
+/// The first of the numbers kept for the slots that references are spilled to:
+/// add the offset of the slot's word, so that no two words share a region.
+pub const STACK_MAP_SPILL: Region = 1 << 31;
+
+/// `region` in `func`, declared there if it is not yet.
+pub fn intern(func: &mut ir::Function, region: Region) -> ir::AliasRegion {
+    func.dfg
+        .alias_regions
+        .insert(ir::AliasRegionData { user_id: region, description: describe(region) })
+}
+
+fn describe(region: Region) -> Cow<'static, str> {
+    Cow::Borrowed(match region {
+        VMCTX => "vmctx",
+        STORE_CONTEXT => "store context",
+        HOST_RESULT => "host result",
+        HEAP_DATA => "heap data",
+        HEAP_CURSOR => "heap cursor",
+        HEADER => "object header",
+        STRUCT_FIELD => "struct field",
+        ARRAY_LENGTH => "array length",
+        ARRAY_ELEMENT => "array element",
+        ROOT_SET => "root set",
+        TYPES => "types",
+        STACK_MAP_SPILL.. => return Cow::Owned(format!("spill {}", region - STACK_MAP_SPILL)),
+        _ => return Cow::Owned(format!("embedder {region}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_declared_once_and_keeps_the_embedders_description() {
+        let mut func = ir::Function::new();
+        let mine = func.dfg.alias_regions.insert(ir::AliasRegionData {
+            user_id: EMBEDDER + 1,
+            description: Cow::Borrowed("tables"),
+        });
+        assert_eq!(intern(&mut func, EMBEDDER + 1), mine);
+        let header = intern(&mut func, HEADER);
+        assert_eq!(intern(&mut func, HEADER), header);
+        assert_eq!(func.dfg.alias_regions.len(), 2);
+    }
+}
