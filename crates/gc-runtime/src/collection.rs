@@ -2,6 +2,9 @@
 
 use crate::HeapError;
 
+#[cfg(feature = "async")]
+use std::{future::Future, pin::Pin, task};
+
 /// What an increment of a collection came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GcProgress {
@@ -13,8 +16,12 @@ pub enum GcProgress {
 
 /// A collection under way. The mutator is stopped until it is complete; between
 /// increments the host may do other things.
+///
+/// Dropping a collection that is not complete leaves its heap in order: whether
+/// by finishing the work or by abandoning it is the collector's choice.
 pub trait GarbageCollection<'a>: Send + Sync {
-    /// Does a bounded piece of work.
+    /// Does a bounded piece of work. Once it said
+    /// [`Complete`](GcProgress::Complete), further calls do nothing and say so again.
     ///
     /// # Errors
     /// If the heap is found to be corrupt: the collection is then over, and the
@@ -28,5 +35,74 @@ pub trait GarbageCollection<'a>: Send + Sync {
     fn collect(&mut self) -> Result<(), HeapError> {
         while self.collect_increment()? == GcProgress::Continue {}
         Ok(())
+    }
+
+    /// Does all the work that is left, yielding to the executor between
+    /// increments. Dropping the future stops between increments.
+    ///
+    /// # Errors
+    /// As [`collect_increment`](GarbageCollection::collect_increment).
+    #[cfg(feature = "async")]
+    fn collect_async(&mut self) -> CollectFuture<'_> {
+        Box::pin(CollectAsync { collection: self })
+    }
+}
+
+/// What [`GarbageCollection::collect_async`] returns.
+#[cfg(feature = "async")]
+pub type CollectFuture<'a> = Pin<Box<dyn Future<Output = Result<(), HeapError>> + Send + 'a>>;
+
+/// Runs one increment for each time it is polled, and asks to be polled again.
+#[cfg(feature = "async")]
+struct CollectAsync<'b, C: ?Sized> {
+    collection: &'b mut C,
+}
+
+#[cfg(feature = "async")]
+impl<'a, C: GarbageCollection<'a> + ?Sized> Future for CollectAsync<'_, C> {
+    type Output = Result<(), HeapError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> task::Poll<Self::Output> {
+        match self.collection.collect_increment() {
+            Ok(GcProgress::Continue) => {
+                context.waker().wake_by_ref();
+                task::Poll::Pending
+            }
+            Ok(GcProgress::Complete) => task::Poll::Ready(Ok(())),
+            Err(error) => task::Poll::Ready(Err(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Countdown(u32);
+
+    impl GarbageCollection<'_> for Countdown {
+        fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
+            self.0 = self.0.saturating_sub(1);
+            Ok(if self.0 == 0 { GcProgress::Complete } else { GcProgress::Continue })
+        }
+    }
+
+    #[test]
+    fn collect_runs_every_increment() {
+        let mut collection = Countdown(5);
+        collection.collect().unwrap();
+        assert_eq!(collection.0, 0);
+    }
+
+    #[cfg(feature = "async")]
+    #[test]
+    fn the_future_yields_between_increments() {
+        let mut collection: Box<dyn GarbageCollection<'_>> = Box::new(Countdown(5));
+        let mut future = collection.collect_async();
+        let mut context = task::Context::from_waker(task::Waker::noop());
+        for _ in 0..4 {
+            assert_eq!(future.as_mut().poll(&mut context), task::Poll::Pending);
+        }
+        assert_eq!(future.as_mut().poll(&mut context), task::Poll::Ready(Ok(())));
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong in a heap, short of a bug in a collector.
 
-use gc_types::VMGcKind;
+use gc_types::{TypeIndex, VMGcKind};
 use std::fmt;
 
 /// Why a heap refused.
@@ -40,12 +40,33 @@ pub enum HeapError {
         /// Index of the object in bytes.
         at: u32,
     },
+    /// A type whose layout was never registered, or that is of another kind than
+    /// was to be allocated.
+    UnknownType {
+        /// The type.
+        ty: TypeIndex,
+    },
+    /// An array whose elements are not stored as the operation needs.
+    WrongElement {
+        /// Index of the array in bytes.
+        at: u32,
+    },
+    /// A reference that is not to an object in the heap: an `i31`.
+    NotAnObject {
+        /// The reference's word.
+        raw: u32,
+    },
     /// Bytes in the heap that no correct program leaves there.
     Corrupt {
         /// Index of the damage in bytes.
         at: u32,
         /// What is wrong with it.
         what: &'static str,
+    },
+    /// Heap options that cannot be met.
+    Options {
+        /// Which, and why not.
+        what: String,
     },
     /// The system refused to map or protect memory.
     System {
@@ -72,7 +93,17 @@ impl fmt::Display for HeapError {
             HeapError::WrongKind { expected, at } => {
                 write!(f, "the object at {at:#x} of the GC heap is not a {expected:?}")
             }
+            HeapError::UnknownType { ty } => {
+                write!(f, "{ty:?} has no layout of the kind to be allocated in this GC heap")
+            }
+            HeapError::WrongElement { at } => {
+                write!(f, "the array at {at:#x} of the GC heap has elements of another kind")
+            }
+            HeapError::NotAnObject { raw } => {
+                write!(f, "the reference {raw:#x} is an i31, not an object of the GC heap")
+            }
             HeapError::Corrupt { at, what } => write!(f, "corrupt GC heap at {at:#x}: {what}"),
+            HeapError::Options { what } => write!(f, "heap options cannot be met: {what}"),
             HeapError::System { what } => write!(f, "the system refused: {what}"),
         }
     }

@@ -1,5 +1,4 @@
-//! [`GcHeap`]: what every collector's heap can do, and [`HeapCore`], what all of
-//! them have.
+//! [`GcHeap`]: what every collector's heap can do.
 //!
 //! # The duties of a `GcHeap`
 //! 1. Objects live in [`HeapCore::memory`] and nowhere else; everything read from
@@ -9,25 +8,14 @@
 //! 3. A reference handed out (by an allocation or `clone_gc_ref`) stays valid
 //!    until `drop_gc_ref` or `expose_gc_ref_to_wasm` takes it back.
 //! 4. Allocations return objects whose header is complete and whose body is zero.
-//! 5. No method panics on a corrupt heap.
+//! 5. No method panics on a corrupt heap. One without a `Result` that finds damage
+//!    does no more than it can do safely and notes it
+//!    ([`HeapCore::note_damage`]); the next allocation or collection reports it.
+//! 6. `i31`s are references to nothing: every barrier lets them pass.
 
-use crate::*;
-use gc_types::{GcLayout, StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
+use crate::{ExternRefHostDataTable, GarbageCollection, GcRootsIter, GcStats, HeapCore, HeapError};
+use gc_types::{VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
-use std::sync::Arc;
-
-/// What every heap has, whatever its collector.
-#[derive(Debug)]
-pub struct HeapCore {
-    /// The heap's bytes and its data words.
-    pub memory: HeapMemory,
-    /// The layouts of the types whose objects may be in it.
-    pub layouts: LayoutTable,
-    /// Nesting depth of no-GC scopes.
-    pub no_gc_scopes: u32,
-    /// Counters.
-    pub stats: GcStats,
-}
 
 /// A heap under one collector.
 pub trait GcHeap: Send + Sync {
@@ -53,8 +41,8 @@ pub trait GcHeap: Send + Sync {
         source: Option<&VMGcRef>,
     );
 
-    /// Overwrites the reference at byte index `at` inside the heap. With `init`
-    /// the old bytes are not a reference.
+    /// Overwrites the reference at byte index `at` inside the heap with a new
+    /// reference to `source`'s object.
     ///
     /// # Errors
     /// If `at` is outside the heap.
@@ -64,6 +52,33 @@ pub trait GcHeap: Send + Sync {
         at: u64,
         source: Option<&VMGcRef>,
     ) -> Result<(), HeapError>;
+
+    /// Copies `count` references within the heap, from byte index `from` on to
+    /// byte index `to` on, with all barriers. The ranges may overlap.
+    ///
+    /// # Errors
+    /// If a range is not wholly inside the heap; a part may have been copied.
+    fn copy_refs(
+        &mut self,
+        host_data: &mut ExternRefHostDataTable,
+        to: u64,
+        from: u64,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        let mut copy_one = |i: u64| {
+            let memory = &self.core().memory;
+            let source = memory
+                .read_u32(from.saturating_add(i * 4))
+                .ok_or_else(|| crate::object::unmapped(from as u32))?;
+            let source = VMGcRef::from_raw_u32(source);
+            self.write_field_ref(host_data, to.saturating_add(i * 4), source.as_ref())
+        };
+        if to <= from {
+            (0..u64::from(count)).try_for_each(&mut copy_one)
+        } else {
+            (0..u64::from(count)).rev().try_for_each(&mut copy_one)
+        }
+    }
 
     /// Hands a reference the host kept over to compiled code. Never collects.
     /// Returns the word to pass.
@@ -88,7 +103,8 @@ pub trait GcHeap: Send + Sync {
     /// kind and type; the body is zero. The caller holds the one reference.
     ///
     /// # Errors
-    /// [`HeapError::NeedsRoom`] if a collection or growth should come first.
+    /// [`HeapError::NeedsRoom`] if a collection or growth should come first;
+    /// [`HeapError::Corrupt`] if damage was noted.
     fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError>;
 
     /// Makes room for about `bytes` more by mapping more of the reservation;
@@ -111,6 +127,18 @@ pub trait GcHeap: Send + Sync {
         host_data: &'a mut ExternRefHostDataTable,
     ) -> Box<dyn GarbageCollection<'a> + 'a>;
 
+    /// Whether collections ever free anything. If not, none is begun for want of
+    /// room.
+    fn frees_memory(&self) -> bool {
+        true
+    }
+
+    /// Whether, now that an allocation found no room, a collection is likely to
+    /// free more than it costs. If not, the heap grows first.
+    fn collection_pays(&self) -> bool {
+        self.frees_memory()
+    }
+
     /// Calls `visit` with the index of each object in the heap, in address order.
     /// For verifiers, snapshots and statistics.
     ///
@@ -128,6 +156,78 @@ pub trait GcHeap: Send + Sync {
     /// Counters up to date with what emitted code did inline.
     fn stats(&self) -> GcStats;
 
-    /// Forgets every object, keeps the mappings: the heap is as new.
+    /// Forgets every object and drops every host value, keeps the mappings and
+    /// the layouts: the heap is as new.
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable);
+
+    // ---- provided ---------------------------------------------------------
+
+    /// The object's header.
+    ///
+    /// # Errors
+    /// If the reference is not to an object.
+    fn header(&self, gc_ref: &VMGcRef) -> Result<VMGcHeader, HeapError> {
+        self.core().header(gc_ref)
+    }
+
+    /// Whether the reference is to an object whose kind is `kind` or a kind of it.
+    fn is_kind(&self, gc_ref: &VMGcRef, kind: VMGcKind) -> bool {
+        let actual = self.header(gc_ref).ok().and_then(|header| header.kind());
+        actual.is_some_and(|actual| actual.matches(kind))
+    }
+
+    /// Bytes of the object, header included.
+    ///
+    /// # Errors
+    /// If the reference is not to an object, or its header cannot be.
+    fn object_size(&self, gc_ref: &VMGcRef) -> Result<u32, HeapError> {
+        self.core().object_size(gc_ref)
+    }
+
+    /// Calls `visit` with the offset from the object's start, in bytes, and the
+    /// contents of every non-null reference in the object. For verifiers,
+    /// snapshots and testers.
+    ///
+    /// # Errors
+    /// If the reference is not to an object, or its header cannot be.
+    fn for_each_ref(
+        &self,
+        gc_ref: &VMGcRef,
+        visit: &mut dyn FnMut(u32, VMGcRef),
+    ) -> Result<(), HeapError> {
+        let core = self.core();
+        let index = core.index(gc_ref)?;
+        core.trace_at(index, |at, contents| visit((at - u64::from(index)) as u32, contents))
+    }
+
+    /// Enters a scope in which no collection may begin. Scopes nest.
+    fn enter_no_gc_scope(&mut self) {
+        self.core_mut().no_gc_scopes += 1;
+    }
+
+    /// Leaves the innermost no-GC scope.
+    ///
+    /// # Panics
+    /// Outside any.
+    fn exit_no_gc_scope(&mut self) {
+        let scopes = &mut self.core_mut().no_gc_scopes;
+        *scopes = scopes.checked_sub(1).expect("left a no-GC scope that was not entered");
+    }
+
+    /// Address of the heap's first byte, for a vmctx. Constant.
+    fn vmctx_gc_heap_base(&self) -> *mut u8 {
+        self.core().memory.base()
+    }
+
+    /// Bytes from the base to the end of what is mapped. Changes when the heap
+    /// grows; emitted code reads it from the heap data.
+    fn vmctx_gc_heap_bound(&self) -> u64 {
+        self.core().memory.len()
+    }
+
+    /// Address of the heap's [data words](gc_types::HeapDataOffsets), for a
+    /// vmctx. Constant.
+    fn vmctx_gc_heap_data(&self) -> *const u8 {
+        self.core().memory.data()
+    }
 }

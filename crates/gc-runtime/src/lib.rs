@@ -1,4 +1,24 @@
 //! Heaps and collectors: the half of a collector that is not emitted code.
+//!
+//! A [`GcRuntime`] makes [`GcHeap`]s. A heap allocates in its [`HeapMemory`], runs
+//! the barriers the host needs and makes [`GarbageCollection`]s, which are given
+//! the mutator's roots in a [`GcRootsList`]. A [`GcStore`] puts a heap together
+//! with its side tables ([`ExternRefHostDataTable`], [`FuncRefTable`]) and decides
+//! when to collect and when to grow. The collectors themselves are in
+//! [`collector`]; one from outside implements the same two traits.
+//!
+//! # Laws
+//! * Collectors are safe code over checked bytes: whatever a heap's memory holds,
+//!   they end in a wrong object or an error, never outside the heap. `unsafe`
+//!   stands in `memory.rs` and `roots.rs` alone.
+//! * This crate knows neither Cranelift nor WebAssembly.
+//!
+//! # Features
+//! * `async`: [`GarbageCollection::collect_async`], collections that yield.
+//! * `gc_zeal`: heaps that collect at every Nth allocation
+//!   ([`HeapOptions::zeal`]), poison what is freed and verify themselves before
+//!   and after each collection.
+#![cfg_attr(not(feature = "async"), allow(rustdoc::broken_intra_doc_links))]
 #![deny(unsafe_code)]
 
 mod collection;
@@ -8,6 +28,8 @@ mod func_ref;
 mod heap;
 mod layouts;
 mod memory;
+mod object;
+mod options;
 mod roots;
 mod runtime;
 mod stats;
@@ -15,14 +37,18 @@ mod store;
 
 pub mod collector;
 
+#[cfg(feature = "async")]
+pub use collection::CollectFuture;
 pub use collection::{GarbageCollection, GcProgress};
 pub use error::HeapError;
-pub use extern_ref::{ExternRefHostDataId, ExternRefHostDataTable, VMExternRef};
+pub use extern_ref::{ExternRefHostDataId, ExternRefHostDataTable, HostValue, VMExternRef};
 pub use func_ref::FuncRefTable;
-pub use heap::{GcHeap, HeapCore};
+pub use heap::GcHeap;
 pub use layouts::LayoutTable;
-pub use memory::{HeapBounds, HeapMemory, HeapOptions};
-pub use roots::{GcRoot, GcRootsIter, GcRootsList, IncompleteWalk, TraceRoots};
+pub use memory::{HeapMapping, HeapMemory};
+pub use object::HeapCore;
+pub use options::{HeapBounds, HeapOptions};
+pub use roots::{GcRoot, GcRootsIter, GcRootsList, IncompleteWalk, NoRoots, TraceRoots};
 pub use runtime::GcRuntime;
 pub use stats::GcStats;
 pub use store::GcStore;

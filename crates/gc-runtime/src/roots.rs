@@ -1,38 +1,239 @@
-//! Roots: where the mutator's references are when it is stopped.
-//! (skeleton)
-use gc_types::VMGcRef;
+//! Roots: where the mutator's references are while it is stopped.
+//!
+//! A [`GcRootsList`] holds addresses of slots, not references, so that a moving
+//! collector can update them in place. It is filled anew for each collection and
+//! keeps its memory between them: a collection allocates nothing for its roots
+//! once the list has grown as long as it needs to be.
+//!
+//! This is the one file besides heap memory that dereferences raw pointers. Those
+//! who know the slots' addresses (a stack walker, a table) vouch for them when
+//! they add them; everything behind that is safe.
+#![allow(unsafe_code)]
 
-/// Some roots could not be found; a collection must not happen.
-#[derive(Clone, Debug)]
-pub struct IncompleteWalk { /// Why.
-    pub why: String }
+use gc_types::VMGcRef;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// Some roots could not be found: a collection must not happen, since it would
+/// free what they refer to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncompleteWalk {
+    /// What stopped the search, for the log.
+    pub why: String,
+}
+
+impl fmt::Display for IncompleteWalk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not all GC roots could be found: {}", self.why)
+    }
+}
+
+impl std::error::Error for IncompleteWalk {}
 
 /// Names all roots of a mutator.
 pub trait TraceRoots {
-    /// Adds every root to `roots`.
+    /// Adds every root to `roots`. The slots stay where they are for as long as
+    /// `self` is borrowed by the collection (see
+    /// [`GcRootsList::add_stack_root`]).
+    ///
+    /// # Errors
+    /// If any root could not be found. What was added is then ignored.
     fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk>;
 }
 
-/// A reusable list of roots.
+/// A mutator that has no roots but the counts the host holds itself; for
+/// embedders (and tests) that never run compiled code.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRoots;
+
+impl TraceRoots for NoRoots {
+    fn trace_roots(&mut self, _roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+        Ok(())
+    }
+}
+
+/// Where one root stands.
+#[derive(Clone, Copy, Debug)]
+enum RawRoot {
+    /// Eight bytes in a frame of compiled code: a zero-extended reference or zero.
+    Stack(*mut u64),
+    /// Four bytes anywhere else outside the heap: a reference or zero.
+    NonStack(*mut u32),
+}
+
+/// A reusable list of the places roots stand in.
 #[derive(Debug, Default)]
 pub struct GcRootsList(Vec<RawRoot>);
-#[derive(Debug, Clone, Copy)]
-enum RawRoot { Stack(*mut u64), NonStack(*mut u32) }
+
+// SAFETY: whoever adds a root promises that its slot may be accessed from
+// whatever thread holds the list.
+unsafe impl Send for GcRootsList {}
+// SAFETY: a shared list gives access to no slot.
+unsafe impl Sync for GcRootsList {}
 
 impl GcRootsList {
-    /// # Safety: `slot` must stay valid for reads and writes while the list is in use.
-    #[allow(unsafe_code)]
-    pub unsafe fn add_stack_root(&mut self, slot: *mut u64) { self.0.push(RawRoot::Stack(slot)) }
-    #[allow(unsafe_code)]
-    pub unsafe fn add_non_stack_root(&mut self, slot: *mut u32) { self.0.push(RawRoot::NonStack(slot)) }
-    pub fn clear(&mut self) { self.0.clear() }
-    pub fn iter(&mut self) -> GcRootsIter<'_> { todo!() }
+    /// Adds a slot of a stack frame, as stack maps describe it: eight bytes that
+    /// hold a zero-extended reference, or zero for null.
+    ///
+    /// # Safety
+    /// Until the list is cleared, or the borrow of the
+    /// [`TraceRoots`] that added the slot ends, `slot` must be
+    /// valid for reads and writes from any thread, aligned, initialized, and
+    /// accessed by nobody but the list.
+    pub unsafe fn add_stack_root(&mut self, slot: *mut u64) {
+        self.0.push(RawRoot::Stack(slot));
+    }
+
+    /// Adds a slot outside stack and heap (a table's element, a global, a host
+    /// handle): four bytes that hold a reference, or zero for null.
+    ///
+    /// # Safety
+    /// As [`add_stack_root`](GcRootsList::add_stack_root).
+    pub unsafe fn add_non_stack_root(&mut self, slot: *mut u32) {
+        self.0.push(RawRoot::NonStack(slot));
+    }
+
+    /// Forgets all roots, keeps the memory they stood in.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Number of roots.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are no roots.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Number of roots there is room for without allocating.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// The roots, in the order they were added.
+    pub fn iter(&mut self) -> GcRootsIter<'_> {
+        GcRootsIter { roots: self.0.iter() }
+    }
 }
-pub struct GcRootsIter<'a> { list: &'a mut GcRootsList, next: usize }
-/// iterator of GcRoot<'a>
-pub struct GcRoot<'a> { list: &'a mut GcRootsList, index: usize }
+
+/// Iterates over roots.
+#[derive(Debug)]
+pub struct GcRootsIter<'a> {
+    roots: std::slice::Iter<'a, RawRoot>,
+}
+
+// SAFETY: made from an exclusively borrowed `GcRootsList`, which may itself be sent.
+unsafe impl Send for GcRootsIter<'_> {}
+// SAFETY: a shared iterator gives access to no slot.
+unsafe impl Sync for GcRootsIter<'_> {}
+
+impl<'a> Iterator for GcRootsIter<'a> {
+    type Item = GcRoot<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<GcRoot<'a>> {
+        self.roots.next().map(|&raw| GcRoot { raw, _list: PhantomData })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.roots.size_hint()
+    }
+}
+
+impl ExactSizeIterator for GcRootsIter<'_> {}
+
+/// One root: a slot that can be read and, by a moving collector, overwritten.
+#[derive(Debug)]
+pub struct GcRoot<'a> {
+    raw: RawRoot,
+    _list: PhantomData<&'a mut GcRootsList>,
+}
+
 impl GcRoot<'_> {
-    pub fn is_on_stack(&self) -> bool { todo!() }
-    pub fn get(&self) -> Option<VMGcRef> { todo!() }
-    pub fn set(&mut self, new: VMGcRef) { todo!() }
+    /// Whether it stands in a frame of compiled code.
+    pub fn is_on_stack(&self) -> bool {
+        matches!(self.raw, RawRoot::Stack(_))
+    }
+
+    /// The reference that stands there now, without a barrier; it may be an `i31`.
+    #[inline]
+    pub fn get(&self) -> Option<VMGcRef> {
+        // SAFETY: whoever added the slot promised it is valid while the list is
+        // borrowed, and no Rust reference to it is made here.
+        VMGcRef::from_raw_u32(match self.raw {
+            RawRoot::Stack(slot) => unsafe { slot.read() as u32 },
+            RawRoot::NonStack(slot) => unsafe { slot.read() },
+        })
+    }
+
+    /// Puts another reference there, without a barrier.
+    #[inline]
+    pub fn set(&mut self, new: VMGcRef) {
+        // SAFETY: as in `get`.
+        match self.raw {
+            RawRoot::Stack(slot) => unsafe { slot.write(u64::from(new.as_raw_u32())) },
+            RawRoot::NonStack(slot) => unsafe { slot.write(new.as_raw_u32()) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_are_read_and_overwritten_in_place() {
+        let mut stack = [64u64, 0, 3];
+        let mut other = [128u32, 0];
+        let mut list = GcRootsList::default();
+        // SAFETY: the slots live, and are not touched, until the list is cleared.
+        unsafe {
+            for i in 0..stack.len() {
+                list.add_stack_root((&raw mut stack).cast::<u64>().add(i));
+            }
+            for i in 0..other.len() {
+                list.add_non_stack_root((&raw mut other).cast::<u32>().add(i));
+            }
+        }
+        let seen: Vec<_> =
+            list.iter().map(|r| (r.is_on_stack(), r.get().map(|r| r.as_raw_u32()))).collect();
+        assert_eq!(
+            seen,
+            [(true, Some(64)), (true, None), (true, Some(3)), (false, Some(128)), (false, None)]
+        );
+        for mut root in list.iter() {
+            if root.get().is_some_and(|r| !r.is_i31()) {
+                root.set(VMGcRef::from_heap_index(256).unwrap());
+            }
+        }
+        list.clear();
+        assert_eq!((stack, other), ([256, 0, 3], [256, 0]));
+    }
+
+    #[test]
+    fn a_second_use_allocates_nothing() {
+        let mut slots = [8u32; 1000];
+        let mut list = GcRootsList::default();
+        let mut capacity = None;
+        for _ in 0..3 {
+            list.clear();
+            let first = (&raw mut slots).cast::<u32>();
+            for i in 0..1000 {
+                // SAFETY: in bounds, and `slots` outlives the list's use of it.
+                unsafe { list.add_non_stack_root(first.add(i)) };
+            }
+            assert_eq!(list.iter().len(), 1000);
+            assert_eq!(*capacity.get_or_insert(list.capacity()), list.capacity());
+        }
+    }
+
+    #[test]
+    fn lists_and_iterators_can_be_sent() {
+        fn send<T: Send>() {}
+        send::<GcRootsList>();
+        send::<GcRootsIter<'_>>();
+    }
 }

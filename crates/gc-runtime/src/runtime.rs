@@ -11,7 +11,8 @@ pub trait GcRuntime: Send + Sync {
 
     /// Makes a heap in `memory`, in which nothing is allocated yet and which may
     /// have been used by an earlier heap and reset. `zeal`: collect at every Nth
-    /// allocation (0: never only for that; see the `gc_zeal` feature).
+    /// allocation (0: never only for that; see the `gc_zeal` feature). The store
+    /// counts and collects; a heap with zeal also poisons what it frees.
     ///
     /// # Errors
     /// If the collector cannot set itself up in that memory.

@@ -1,11 +1,28 @@
 //! [`GcStore`]: one heap with its side tables and its policy: what to do when an
-//! allocation finds no room (collect, grow, collect again, give up).
+//! allocation finds no room.
+//!
+//! The policy: collect if that pays, and try again; grow by half, or as much as
+//! is needed, and try again; collect if that was not done yet, and try again;
+//! then the heap is out of memory. A collection whose roots cannot all be found
+//! is skipped. With zeal, every Nth allocation collects first whatever room there
+//! is, and the heap is verified before and after every collection.
 
-use crate::*;
-use gc_types::{GcLayout, StorageType, TypeIndex, VMGcRef};
+use crate::{
+    ExternRefHostDataTable, FuncRefTable, GcHeap, GcRootsList, GcRuntime, GcStats, HeapError,
+    HeapMemory, HeapOptions, HostValue, TraceRoots,
+};
+use gc_types::{
+    ExnLayout, GcLayout, HeapDataOffsets, StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
+};
 use std::any::Any;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Host values there may be before allocating one asks for a collection. They may
+/// be large, and the heap's size says nothing of them.
+const HOST_DATA_THRESHOLD: u32 = 1 << 14;
 
 /// A heap, its side tables, and the policy that drives its collector.
 pub struct GcStore {
@@ -13,57 +30,619 @@ pub struct GcStore {
     host_data: ExternRefHostDataTable,
     func_refs: FuncRefTable,
     roots: GcRootsList,
+    zeal: u32,
+    host_data_threshold: u32,
+}
+
+impl fmt::Debug for GcStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GcStore")
+            .field("heap", self.heap.core())
+            .field("host_data", &self.host_data)
+            .field("zeal", &self.zeal)
+            .finish_non_exhaustive()
+    }
 }
 
 impl GcStore {
     /// Reserves memory as `options` say and makes a heap of `runtime`'s in it.
-    pub fn new(runtime: &dyn GcRuntime, options: &HeapOptions) -> Result<GcStore, HeapError> { todo!() }
+    ///
+    /// # Errors
+    /// If the options cannot be met (zeal needs the feature `gc_zeal`) or the
+    /// system refuses.
+    pub fn new(runtime: &dyn GcRuntime, options: &HeapOptions) -> Result<GcStore, HeapError> {
+        if options.zeal != 0 && !cfg!(feature = "gc_zeal") {
+            return Err(HeapError::Options {
+                what: "zeal needs gc-runtime's feature `gc_zeal`".into(),
+            });
+        }
+        let heap = runtime.new_gc_heap(HeapMemory::new(options)?, options.zeal)?;
+        let mut store = GcStore {
+            heap,
+            host_data: ExternRefHostDataTable::default(),
+            func_refs: FuncRefTable::default(),
+            roots: GcRootsList::default(),
+            zeal: options.zeal,
+            host_data_threshold: HOST_DATA_THRESHOLD,
+        };
+        store.rearm_zeal();
+        Ok(store)
+    }
 
-    pub fn heap(&self) -> &dyn GcHeap { &*self.heap }
-    pub fn heap_mut(&mut self) -> &mut dyn GcHeap { &mut *self.heap }
-    pub fn func_refs(&self) -> &FuncRefTable { &self.func_refs }
-    pub fn func_refs_mut(&mut self) -> &mut FuncRefTable { &mut self.func_refs }
-    pub fn host_data(&self) -> &ExternRefHostDataTable { &self.host_data }
+    /// The heap.
+    pub fn heap(&self) -> &dyn GcHeap {
+        &*self.heap
+    }
+
+    /// The heap, to change it.
+    pub fn heap_mut(&mut self) -> &mut dyn GcHeap {
+        &mut *self.heap
+    }
+
+    /// The function references compiled code may find in objects.
+    pub fn func_refs(&self) -> &FuncRefTable {
+        &self.func_refs
+    }
+
+    /// The function references, to add some.
+    pub fn func_refs_mut(&mut self) -> &mut FuncRefTable {
+        &mut self.func_refs
+    }
+
+    /// The host values behind externrefs.
+    pub fn host_data(&self) -> &ExternRefHostDataTable {
+        &self.host_data
+    }
 
     /// Registers the layout of a type before its first object.
-    pub fn ensure_layout(&mut self, ty: TypeIndex, layout: &Arc<GcLayout>) { todo!() }
+    pub fn ensure_layout(&mut self, ty: TypeIndex, layout: &Arc<GcLayout>) {
+        self.heap.core_mut().layouts.ensure(ty, layout);
+    }
 
     // ---- allocation: collects and grows as needed; `tracer` names the roots ----
-    pub fn alloc_struct(&mut self, tracer: &mut dyn TraceRoots, ty: TypeIndex) -> Result<VMGcRef, HeapError> { todo!() }
-    pub fn alloc_array(&mut self, tracer: &mut dyn TraceRoots, ty: TypeIndex, length: u32) -> Result<VMGcRef, HeapError> { todo!() }
-    pub fn alloc_exn(&mut self, tracer: &mut dyn TraceRoots, ty: TypeIndex, tag_instance: u32, tag_index: u32) -> Result<VMGcRef, HeapError> { todo!() }
-    /// On failure the host value is given back.
-    pub fn alloc_externref(&mut self, tracer: &mut dyn TraceRoots, value: Box<dyn Any + Send + Sync>) -> Result<VMGcRef, (HeapError, Box<dyn Any + Send + Sync>)> { todo!() }
-    pub fn externref_host_data(&self, externref: &VMGcRef) -> Result<&(dyn Any + Send + Sync), HeapError> { todo!() }
 
-    // ---- collection ----
-    /// Skipped (Ok(false)) if `tracer` cannot name all roots.
-    pub fn gc(&mut self, tracer: &mut dyn TraceRoots) -> Result<bool, HeapError> { todo!() }
+    /// Allocates a struct (or an exception: what
+    /// [`HostCall::ALLOC_STRUCT`](gc_types::HostCall::ALLOC_STRUCT) asks for),
+    /// every field zero. The caller holds the one reference, as with all
+    /// allocations here.
+    ///
+    /// # Errors
+    /// If there is no room and none can be made, the type is none of these, or
+    /// the heap is corrupt.
+    pub fn alloc_struct(
+        &mut self,
+        tracer: &mut dyn TraceRoots,
+        ty: TypeIndex,
+    ) -> Result<VMGcRef, HeapError> {
+        let (kind, size) = match self.heap.core().layouts.get(ty) {
+            Some(GcLayout::Struct(layout)) => (VMGcKind::StructRef, layout.size),
+            Some(GcLayout::Exn(layout)) => (VMGcKind::ExnRef, layout.size),
+            _ => return Err(HeapError::UnknownType { ty }),
+        };
+        self.alloc(tracer, VMGcHeader::new(kind, ty), size)
+    }
 
-    // ---- barriers ----
-    pub fn clone_gc_ref(&mut self, r: &VMGcRef) -> VMGcRef { todo!() }
-    pub fn drop_gc_ref(&mut self, r: VMGcRef) { todo!() }
-    pub fn write_gc_ref(&mut self, destination: &mut Option<VMGcRef>, source: Option<&VMGcRef>) { todo!() }
-    pub fn expose_gc_ref_to_wasm(&mut self, r: VMGcRef) -> u32 { todo!() }
-    pub fn need_gc_before_entering_wasm(&self, count: NonZeroU32) -> bool { todo!() }
-    pub fn collector_slow_path(&mut self, operation: u32, r: Option<VMGcRef>, operand: u64) -> u64 { todo!() }
+    /// Allocates an array of `length` elements, every one zero.
+    ///
+    /// # Errors
+    /// As [`alloc_struct`](GcStore::alloc_struct);
+    /// [`HeapError::TooLarge`] if no heap can hold it.
+    pub fn alloc_array(
+        &mut self,
+        tracer: &mut dyn TraceRoots,
+        ty: TypeIndex,
+        length: u32,
+    ) -> Result<VMGcRef, HeapError> {
+        let Some(GcLayout::Array(layout)) = self.heap.core().layouts.get(ty) else {
+            return Err(HeapError::UnknownType { ty });
+        };
+        let size = layout.size(length).ok_or(HeapError::TooLarge { length: u64::from(length) })?;
+        let array = self.alloc(tracer, VMGcHeader::new(VMGcKind::ArrayRef, ty), size)?;
+        self.write_word(&array, gc_types::ArrayLayout::LENGTH_OFFSET, length)?;
+        Ok(array)
+    }
 
-    // ---- objects: checked access for the host; a scalar is its bits, low-aligned ----
-    pub fn read_field(&mut self, object: &VMGcRef, offset: u32, ty: StorageType) -> Result<u128, HeapError> { todo!() }
-    /// The returned reference is a clone the caller holds.
-    pub fn read_field_ref(&mut self, object: &VMGcRef, offset: u32) -> Result<Option<VMGcRef>, HeapError> { todo!() }
-    pub fn write_field(&mut self, object: &VMGcRef, offset: u32, ty: StorageType, bits: u128) -> Result<(), HeapError> { todo!() }
-    pub fn write_field_ref(&mut self, object: &VMGcRef, offset: u32, source: Option<&VMGcRef>) -> Result<(), HeapError> { todo!() }
-    pub fn array_len(&self, array: &VMGcRef) -> Result<u32, HeapError> { todo!() }
-    /// Byte offset (from the array's start) of `index`, checked against the length.
-    pub fn array_element(&self, array: &VMGcRef, index: u32, count: u32) -> Result<(u32, StorageType), HeapError> { todo!() }
-    pub fn array_copy(&mut self, dst: &VMGcRef, dst_index: u32, src: &VMGcRef, src_index: u32, length: u32) -> Result<(), HeapError> { todo!() }
-    /// `bits`: the element's bits; for a reference the 32-bit word.
-    pub fn array_fill(&mut self, array: &VMGcRef, index: u32, bits: u128, length: u32) -> Result<(), HeapError> { todo!() }
-    /// Copies raw little-endian bytes into elements that are not references.
-    pub fn array_write_bytes(&mut self, array: &VMGcRef, index: u32, bytes: &[u8]) -> Result<(), HeapError> { todo!() }
+    /// Allocates an exception of the tag `tag_index` of `tag_instance`, its
+    /// payload zero.
+    ///
+    /// # Errors
+    /// As [`alloc_struct`](GcStore::alloc_struct).
+    pub fn alloc_exn(
+        &mut self,
+        tracer: &mut dyn TraceRoots,
+        ty: TypeIndex,
+        tag_instance: u32,
+        tag_index: u32,
+    ) -> Result<VMGcRef, HeapError> {
+        let Some(GcLayout::Exn(layout)) = self.heap.core().layouts.get(ty) else {
+            return Err(HeapError::UnknownType { ty });
+        };
+        let size = layout.size;
+        let exn = self.alloc(tracer, VMGcHeader::new(VMGcKind::ExnRef, ty), size)?;
+        self.write_word(&exn, ExnLayout::TAG_INSTANCE_OFFSET, tag_instance)?;
+        self.write_word(&exn, ExnLayout::TAG_INDEX_OFFSET, tag_index)?;
+        Ok(exn)
+    }
 
-    pub fn stats(&self) -> GcStats { todo!() }
-    /// Forgets every object and host value, keeps the mappings.
-    pub fn reset(&mut self) { todo!() }
+    /// Allocates an externref's box around `value`, which is dropped when the box
+    /// dies, the store is reset or dropped.
+    ///
+    /// # Errors
+    /// As [`alloc_struct`](GcStore::alloc_struct), or if there are 2^32 host
+    /// values; gives the value back.
+    pub fn alloc_externref(
+        &mut self,
+        tracer: &mut dyn TraceRoots,
+        value: HostValue,
+    ) -> Result<VMGcRef, (HeapError, HostValue)> {
+        if self.host_data.len() >= self.host_data_threshold
+            && self.may_collect()
+            && let Err(error) = self.gc(tracer)
+        {
+            return Err((error, value));
+        }
+        let size = GcLayout::EXTERNREF_SIZE;
+        let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
+        let externref = match self.alloc(tracer, header, size) {
+            Ok(externref) => externref,
+            Err(error) => return Err((error, value)),
+        };
+        let id = match self.host_data.alloc(value) {
+            Ok(id) => id,
+            Err(value) => {
+                self.drop_gc_ref(externref);
+                return Err((HeapError::TooLarge { length: 1 << 32 }, value));
+            }
+        };
+        match self.write_word(&externref, GcLayout::EXTERNREF_ID_OFFSET, id.as_raw()) {
+            Ok(()) => Ok(externref),
+            Err(error) => {
+                let value = self.host_data.dealloc(id).expect("it was just put there");
+                self.drop_gc_ref(externref);
+                Err((error, value))
+            }
+        }
+    }
+
+    /// The host value behind an externref.
+    ///
+    /// # Errors
+    /// If the reference is to no externref with a host value.
+    pub fn externref_host_data(
+        &self,
+        externref: &VMGcRef,
+    ) -> Result<&(dyn Any + Send + Sync), HeapError> {
+        let id = self.heap.core().externref_id(externref)?;
+        self.host_data.get(id).ok_or(HeapError::Corrupt {
+            at: externref.as_raw_u32(),
+            what: "an externref without a host value",
+        })
+    }
+
+    #[inline]
+    fn alloc(
+        &mut self,
+        tracer: &mut dyn TraceRoots,
+        header: VMGcHeader,
+        size: u32,
+    ) -> Result<VMGcRef, HeapError> {
+        if self.zeal != 0 {
+            self.zeal_tick(tracer)?;
+        }
+        match self.heap.alloc_raw(header, size) {
+            Err(HeapError::NeedsRoom { .. }) => self.alloc_slow(tracer, header, size),
+            result => result,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(
+        &mut self,
+        tracer: &mut dyn TraceRoots,
+        header: VMGcHeader,
+        size: u32,
+    ) -> Result<VMGcRef, HeapError> {
+        let memory = &self.heap.core().memory;
+        let (bytes, limit) = (u64::from(size), memory.maximum());
+        let out_of_memory = Err(HeapError::OutOfMemory { bytes, limit });
+        if bytes > limit - u64::from(gc_types::NULL_PAGE_SIZE) {
+            return out_of_memory;
+        }
+        let mut collected = false;
+        if self.may_collect() && self.heap.collection_pays() {
+            collected = true;
+            if self.gc(tracer)?
+                && let Some(done) = self.try_alloc(header, size)
+            {
+                return done;
+            }
+        }
+        let usable = self.heap.core().memory.usable();
+        match self.heap.grow(bytes.max(usable / 2)) {
+            Ok(grown) => {
+                log::debug!("GC heap grew by {grown} bytes");
+                if let Some(done) = self.try_alloc(header, size) {
+                    return done;
+                }
+            }
+            Err(HeapError::OutOfMemory { .. }) => {}
+            Err(error) => log::warn!("GC heap could not grow: {error}"),
+        }
+        if !collected
+            && self.may_collect()
+            && self.gc(tracer)?
+            && let Some(done) = self.try_alloc(header, size)
+        {
+            return done;
+        }
+        out_of_memory
+    }
+
+    fn try_alloc(&mut self, header: VMGcHeader, size: u32) -> Option<Result<VMGcRef, HeapError>> {
+        match self.heap.alloc_raw(header, size) {
+            Err(HeapError::NeedsRoom { .. }) => None,
+            result => Some(result),
+        }
+    }
+
+    /// Whether a collection for want of room may happen now.
+    fn may_collect(&self) -> bool {
+        self.heap.frees_memory() && self.heap.core().no_gc_scopes == 0
+    }
+
+    /// Counts one allocation; collects if it is the Nth. Emitted code that counts
+    /// itself comes here once the word is zero.
+    #[cold]
+    fn zeal_tick(&mut self, tracer: &mut dyn TraceRoots) -> Result<(), HeapError> {
+        let memory = &mut self.heap.core_mut().memory;
+        let left = memory.data_u32(HeapDataOffsets::ZEAL_COUNTDOWN);
+        if left > 1 {
+            memory.set_data_u32(HeapDataOffsets::ZEAL_COUNTDOWN, left - 1);
+            return Ok(());
+        }
+        self.rearm_zeal();
+        if self.heap.core().no_gc_scopes == 0 {
+            self.gc(tracer)?;
+        }
+        Ok(())
+    }
+
+    fn rearm_zeal(&mut self) {
+        let zeal = self.zeal;
+        self.heap.core_mut().memory.set_data_u32(HeapDataOffsets::ZEAL_COUNTDOWN, zeal);
+    }
+
+    /// Writes a scalar word of an object that was just allocated.
+    fn write_word(&mut self, object: &VMGcRef, offset: u32, word: u32) -> Result<(), HeapError> {
+        self.write_field(object, offset, StorageType::I32, u128::from(word))
+    }
+
+    // ---- collection -----------------------------------------------------
+
+    /// Collects, with the roots `tracer` names. Skipped (`Ok(false)`, and a
+    /// warning in the log) if it cannot name them all.
+    ///
+    /// # Errors
+    /// If the heap is found to be corrupt: it must only be reset or dropped.
+    ///
+    /// # Panics
+    /// Inside a no-GC scope.
+    pub fn gc(&mut self, tracer: &mut dyn TraceRoots) -> Result<bool, HeapError> {
+        let Some(root_search) = self.find_roots(tracer) else { return Ok(false) };
+        self.verify_with_zeal()?;
+        let start = Instant::now();
+        let result = self.heap.gc(self.roots.iter(), &mut self.host_data).collect();
+        self.finish_gc(result, root_search + start.elapsed())
+    }
+
+    /// As [`gc`](GcStore::gc), yielding to the executor between increments. The
+    /// roots are searched for at once, before the future is first polled; it
+    /// borrows `tracer` because they must stay where they are.
+    ///
+    /// # Errors
+    /// As [`gc`](GcStore::gc).
+    ///
+    /// # Panics
+    /// Inside a no-GC scope.
+    #[cfg(feature = "async")]
+    pub fn gc_async<'a>(
+        &'a mut self,
+        tracer: &'a mut dyn TraceRoots,
+    ) -> impl Future<Output = Result<bool, HeapError>> + Send + use<'a> {
+        let root_search = self.find_roots(tracer);
+        async move {
+            let Some(mut pause) = root_search else { return Ok(false) };
+            self.verify_with_zeal()?;
+            let start = Instant::now();
+            let result = self.heap.gc(self.roots.iter(), &mut self.host_data).collect_async().await;
+            pause += start.elapsed();
+            self.finish_gc(result, pause)
+        }
+    }
+
+    /// Fills the list of roots; returns how long that took, or `None` if some
+    /// could not be found.
+    fn find_roots(&mut self, tracer: &mut dyn TraceRoots) -> Option<Duration> {
+        self.heap.core().assert_may_collect();
+        let start = Instant::now();
+        self.roots.clear();
+        match tracer.trace_roots(&mut self.roots) {
+            Ok(()) => Some(start.elapsed()),
+            Err(incomplete) => {
+                log::warn!("collection skipped: {incomplete}");
+                self.roots.clear();
+                None
+            }
+        }
+    }
+
+    fn finish_gc(
+        &mut self,
+        result: Result<(), HeapError>,
+        pause: Duration,
+    ) -> Result<bool, HeapError> {
+        self.roots.clear();
+        self.heap.core_mut().stats.add_pause(pause);
+        log::debug!("collected in {pause:?}");
+        result?;
+        self.host_data_threshold = HOST_DATA_THRESHOLD.max(self.host_data.len().saturating_mul(2));
+        self.verify_with_zeal()?;
+        Ok(true)
+    }
+
+    fn verify_with_zeal(&self) -> Result<(), HeapError> {
+        if self.zeal == 0 { Ok(()) } else { self.heap.verify() }
+    }
+
+    // ---- barriers -------------------------------------------------------
+
+    /// A second reference to the same object, for the host to keep.
+    pub fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
+        self.heap.clone_gc_ref(gc_ref)
+    }
+
+    /// Gives up a reference the host kept.
+    pub fn drop_gc_ref(&mut self, gc_ref: VMGcRef) {
+        self.heap.drop_gc_ref(&mut self.host_data, gc_ref);
+    }
+
+    /// Overwrites `destination`, a slot outside the heap, with a new reference to
+    /// `source`'s object.
+    pub fn write_gc_ref(&mut self, destination: &mut Option<VMGcRef>, source: Option<&VMGcRef>) {
+        self.heap.write_gc_ref(&mut self.host_data, destination, source);
+    }
+
+    /// Hands a reference the host kept over to compiled code. Never collects.
+    /// Returns the word to pass.
+    pub fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
+        self.heap.expose_gc_ref_to_wasm(gc_ref)
+    }
+
+    /// Whether a collection should come before `count` references are exposed.
+    pub fn need_gc_before_entering_wasm(&self, count: NonZeroU32) -> bool {
+        self.heap.need_gc_before_entering_wasm(count)
+    }
+
+    /// What compiled code's calls of
+    /// [`HostCall::COLLECTOR`](gc_types::HostCall::COLLECTOR) come to. Never
+    /// collects.
+    pub fn collector_slow_path(
+        &mut self,
+        operation: u32,
+        gc_ref: Option<VMGcRef>,
+        operand: u64,
+    ) -> u64 {
+        self.heap.collector_slow_path(&mut self.host_data, operation, gc_ref, operand)
+    }
+
+    // ---- objects: checked access for the host -----------------------------
+
+    /// The bits of the `ty` at `offset` bytes from the object's start,
+    /// zero-extended. A reference is read without a barrier.
+    ///
+    /// # Errors
+    /// If it is no object or the field is outside the heap.
+    pub fn read_field(
+        &self,
+        object: &VMGcRef,
+        offset: u32,
+        ty: StorageType,
+    ) -> Result<u128, HeapError> {
+        self.heap.core().read_scalar(self.field(object, offset)?, ty)
+    }
+
+    /// The reference at `offset` bytes from the object's start: a clone the
+    /// caller holds.
+    ///
+    /// # Errors
+    /// As [`read_field`](GcStore::read_field).
+    pub fn read_field_ref(
+        &mut self,
+        object: &VMGcRef,
+        offset: u32,
+    ) -> Result<Option<VMGcRef>, HeapError> {
+        let raw = self.read_field(object, offset, StorageType::Ref)? as u32;
+        Ok(VMGcRef::from_raw_u32(raw).map(|gc_ref| self.heap.clone_gc_ref(&gc_ref)))
+    }
+
+    /// Writes the low bits of `bits` as a `ty` at `offset` bytes from the
+    /// object's start.
+    ///
+    /// # Errors
+    /// As [`read_field`](GcStore::read_field); [`HeapError::WrongElement`] for a
+    /// reference, which needs [`write_field_ref`](GcStore::write_field_ref).
+    pub fn write_field(
+        &mut self,
+        object: &VMGcRef,
+        offset: u32,
+        ty: StorageType,
+        bits: u128,
+    ) -> Result<(), HeapError> {
+        if ty.is_ref() {
+            return Err(HeapError::WrongElement { at: object.as_raw_u32() });
+        }
+        let at = self.field(object, offset)?;
+        self.heap.core_mut().write_scalar(at, ty, bits)
+    }
+
+    /// Overwrites the reference at `offset` bytes from the object's start with a
+    /// new reference to `source`'s object.
+    ///
+    /// # Errors
+    /// As [`read_field`](GcStore::read_field).
+    pub fn write_field_ref(
+        &mut self,
+        object: &VMGcRef,
+        offset: u32,
+        source: Option<&VMGcRef>,
+    ) -> Result<(), HeapError> {
+        let at = self.field(object, offset)?;
+        self.heap.write_field_ref(&mut self.host_data, at, source)
+    }
+
+    fn field(&self, object: &VMGcRef, offset: u32) -> Result<u64, HeapError> {
+        Ok(u64::from(self.heap.core().index(object)?) + u64::from(offset))
+    }
+
+    /// Number of elements of an array.
+    ///
+    /// # Errors
+    /// If it is no array.
+    pub fn array_len(&self, array: &VMGcRef) -> Result<u32, HeapError> {
+        self.heap.core().array_len(array)
+    }
+
+    /// Where `count` elements from `index` on begin, in bytes from the array's
+    /// start, and what each is stored as.
+    ///
+    /// # Errors
+    /// If it is no array or does not have these elements.
+    pub fn array_element(
+        &self,
+        array: &VMGcRef,
+        index: u32,
+        count: u32,
+    ) -> Result<(u32, StorageType), HeapError> {
+        self.heap.core().array_element(array, index, count)
+    }
+
+    /// Copies `length` elements; the two arrays may be the same, the ranges may
+    /// overlap.
+    ///
+    /// # Errors
+    /// If one is no array or does not have these elements, or they are not
+    /// stored alike.
+    pub fn array_copy(
+        &mut self,
+        dst: &VMGcRef,
+        dst_index: u32,
+        src: &VMGcRef,
+        src_index: u32,
+        length: u32,
+    ) -> Result<(), HeapError> {
+        let (to, dst_type) = self.array_element(dst, dst_index, length)?;
+        let (from, src_type) = self.array_element(src, src_index, length)?;
+        let (to, from) = (self.field(dst, to)?, self.field(src, from)?);
+        if dst_type.is_ref() && src_type.is_ref() {
+            self.heap.copy_refs(&mut self.host_data, to, from, length)
+        } else if dst_type.is_ref() || src_type.is_ref() || dst_type.size() != src_type.size() {
+            Err(HeapError::WrongElement { at: dst.as_raw_u32() })
+        } else {
+            let bytes = u64::from(length) * u64::from(dst_type.size());
+            let memory = &mut self.heap.core_mut().memory;
+            memory.copy_within(to, from, bytes).ok_or_else(|| crate::object::unmapped(to as u32))
+        }
+    }
+
+    /// Stores one value into `length` elements from `index` on. `bits` are the
+    /// element's, for a reference its 32-bit word; each element becomes a new
+    /// reference, the caller's own stays with the caller.
+    ///
+    /// # Errors
+    /// If it is no array or does not have these elements.
+    pub fn array_fill(
+        &mut self,
+        array: &VMGcRef,
+        index: u32,
+        bits: u128,
+        length: u32,
+    ) -> Result<(), HeapError> {
+        let (offset, ty) = self.array_element(array, index, length)?;
+        let at = self.field(array, offset)?;
+        let size = u64::from(ty.size());
+        let bytes = u64::from(length) * size;
+        if ty.is_ref() {
+            let source = VMGcRef::from_raw_u32(bits as u32);
+            return (0..u64::from(length)).try_for_each(|i| {
+                self.heap.write_field_ref(&mut self.host_data, at + i * size, source.as_ref())
+            });
+        }
+        let core = self.heap.core_mut();
+        if length == 0 {
+            return Ok(());
+        }
+        // The first element, then copies of what is there, twice as much each time.
+        core.write_scalar(at, ty, bits)?;
+        let mut done = size;
+        while done < bytes {
+            let more = done.min(bytes - done);
+            core.memory
+                .copy_within(at + done, at, more)
+                .ok_or_else(|| crate::object::unmapped(at as u32))?;
+            done += more;
+        }
+        Ok(())
+    }
+
+    /// Copies raw little-endian bytes into the elements from `index` on, which
+    /// are not references.
+    ///
+    /// # Errors
+    /// If it is no array or does not have these elements; if they are references,
+    /// or `bytes` is not a whole number of them, [`HeapError::WrongElement`].
+    pub fn array_write_bytes(
+        &mut self,
+        array: &VMGcRef,
+        index: u32,
+        bytes: &[u8],
+    ) -> Result<(), HeapError> {
+        let (_, ty) = self.array_element(array, 0, 0)?;
+        let size = ty.size() as usize;
+        if ty.is_ref() || !bytes.len().is_multiple_of(size) {
+            return Err(HeapError::WrongElement { at: array.as_raw_u32() });
+        }
+        let count = u32::try_from(bytes.len() / size)
+            .map_err(|_| HeapError::TooLarge { length: bytes.len() as u64 })?;
+        let (offset, _) = self.array_element(array, index, count)?;
+        let at = self.field(array, offset)?;
+        let core = self.heap.core_mut();
+        if cfg!(target_endian = "little") || size == 1 {
+            let done = core.memory.write_bytes(at, bytes);
+            return done.ok_or_else(|| crate::object::unmapped(at as u32));
+        }
+        for (i, element) in bytes.chunks_exact(size).enumerate() {
+            let mut bits = [0; 16];
+            bits[..size].copy_from_slice(element);
+            core.write_scalar(at + (i * size) as u64, ty, u128::from_le_bytes(bits))?;
+        }
+        Ok(())
+    }
+
+    // ---- the whole ------------------------------------------------------
+
+    /// Counters.
+    pub fn stats(&self) -> GcStats {
+        self.heap.stats()
+    }
+
+    /// Forgets every object and drops every host value, keeps the mappings, the
+    /// layouts and the ids of function references.
+    pub fn reset(&mut self) {
+        self.roots.clear();
+        self.heap.reset(&mut self.host_data);
+        self.host_data.clear();
+        self.host_data_threshold = HOST_DATA_THRESHOLD;
+        self.rearm_zeal();
+    }
 }

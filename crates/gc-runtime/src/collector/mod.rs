@@ -1,0 +1,8 @@
+//! Our own collectors. A folder has the name its collector is registered under,
+//! its constants stand in [`gc_types::collector`] under the same name.
+
+pub mod drc;
+pub mod null;
+
+pub use drc::DrcCollector;
+pub use null::NullCollector;

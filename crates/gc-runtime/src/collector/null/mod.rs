@@ -1,0 +1,237 @@
+//! `null`: bump allocation that never collects.
+//!
+//! The next object goes behind the last one, and nothing is ever freed: the
+//! fastest allocation there is, for programs that end before the heap is full,
+//! and the baseline other collectors are measured against. (Its namesake is the
+//! JVM's Epsilon, JEP 318.) Emitted code allocates inline between the data words
+//! `NEXT` and `LIMIT`; the host does the same here. Memory is handed out once and
+//! therefore zero. Barriers do nothing, and header bits are zero.
+
+use crate::object::unmapped;
+use crate::{
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRootsIter, GcRuntime, GcStats,
+    HeapCore, HeapError, HeapMemory,
+};
+use gc_types::collector::null::{LIMIT, NAME, NEXT};
+use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcRef};
+use std::num::NonZeroU32;
+
+/// Makes heaps that never collect.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NullCollector;
+
+impl GcRuntime for NullCollector {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn new_gc_heap(&self, memory: HeapMemory, _zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+        let mut heap = NullHeap { core: HeapCore::new(memory) };
+        heap.set_up();
+        Ok(Box::new(heap))
+    }
+}
+
+struct NullHeap {
+    core: HeapCore,
+}
+
+impl NullHeap {
+    fn set_up(&mut self) {
+        self.core.memory.set_data_u32(NEXT, NULL_PAGE_SIZE);
+        self.raise_limit();
+    }
+
+    fn raise_limit(&mut self) {
+        let limit = u32::try_from(self.core.memory.len()).expect("heaps end below 4 GiB");
+        self.core.memory.set_data_u32(LIMIT, limit);
+    }
+
+    fn next(&self) -> u32 {
+        self.core.memory.data_u32(NEXT)
+    }
+
+    /// Calls `visit` with the index and the size of each object.
+    fn walk(
+        &self,
+        mut visit: impl FnMut(u32, u32) -> Result<(), HeapError>,
+    ) -> Result<(), HeapError> {
+        let (mut at, end) = (NULL_PAGE_SIZE, self.next());
+        while at < end {
+            // At least a header, and `at + size` is inside what is mapped.
+            let size = self.core.size_at(at)?;
+            visit(at, size)?;
+            at += size;
+        }
+        if at == end {
+            Ok(())
+        } else {
+            Err(HeapError::Corrupt { at, what: "the last object passes the next one's index" })
+        }
+    }
+}
+
+impl GcHeap for NullHeap {
+    fn core(&self) -> &HeapCore {
+        &self.core
+    }
+
+    fn core_mut(&mut self) -> &mut HeapCore {
+        &mut self.core
+    }
+
+    fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
+        gc_ref.unchecked_copy()
+    }
+
+    fn drop_gc_ref(&mut self, _host_data: &mut ExternRefHostDataTable, _gc_ref: VMGcRef) {}
+
+    fn write_gc_ref(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        destination: &mut Option<VMGcRef>,
+        source: Option<&VMGcRef>,
+    ) {
+        *destination = source.map(VMGcRef::unchecked_copy);
+    }
+
+    fn write_field_ref(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        at: u64,
+        source: Option<&VMGcRef>,
+    ) -> Result<(), HeapError> {
+        let raw = source.map_or(0, VMGcRef::as_raw_u32);
+        self.core.memory.write_u32(at, raw).ok_or_else(|| unmapped(at as u32))
+    }
+
+    fn copy_refs(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        to: u64,
+        from: u64,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        let bytes = u64::from(count) * 4;
+        self.core.memory.copy_within(to, from, bytes).ok_or_else(|| unmapped(to as u32))
+    }
+
+    fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
+        gc_ref.as_raw_u32()
+    }
+
+    fn need_gc_before_entering_wasm(&self, _count: NonZeroU32) -> bool {
+        false
+    }
+
+    fn collector_slow_path(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        operation: u32,
+        _gc_ref: Option<VMGcRef>,
+        _operand: u64,
+    ) -> u64 {
+        log::error!("the null collector has no slow path {operation}");
+        0
+    }
+
+    fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
+        debug_assert!(size >= VMGcHeader::SIZE && size.is_multiple_of(8));
+        self.core.check_damage()?;
+        let memory = &mut self.core.memory;
+        let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
+        let Some(end) = next.checked_add(size).filter(|&end| end <= limit) else {
+            return Err(HeapError::NeedsRoom { bytes: u64::from(size) });
+        };
+        self.core.set_header_at(next, header)?;
+        self.core.memory.set_data_u32(NEXT, end);
+        VMGcRef::from_heap_index(next)
+            .ok_or(HeapError::Corrupt { at: next, what: "an odd allocation index" })
+    }
+
+    fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        let grown = self.core.grow(bytes)?;
+        self.raise_limit();
+        Ok(grown)
+    }
+
+    fn gc<'a>(
+        &'a mut self,
+        _roots: GcRootsIter<'a>,
+        _host_data: &'a mut ExternRefHostDataTable,
+    ) -> Box<dyn GarbageCollection<'a> + 'a> {
+        self.core.assert_may_collect();
+        Box::new(NullCollection { heap: self, complete: false })
+    }
+
+    fn frees_memory(&self) -> bool {
+        false
+    }
+
+    fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
+        self.walk(|at, _| {
+            VMGcRef::from_heap_index(at).into_iter().for_each(&mut *visit);
+            Ok(())
+        })
+    }
+
+    fn verify(&self) -> Result<(), HeapError> {
+        self.core.check_damage()?;
+        let mut starts = Vec::new();
+        self.walk(|at, _| {
+            starts.push(at);
+            Ok(())
+        })?;
+        for &object in &starts {
+            if self.core.header_at(object)?.collector_bits() != 0 {
+                return Err(HeapError::Corrupt { at: object, what: "collector bits in a header" });
+            }
+            let mut dangling = false;
+            self.core.trace_at(object, |_, contents| {
+                let target = contents.as_heap_index();
+                dangling |= target.is_some_and(|index| starts.binary_search(&index.get()).is_err());
+            })?;
+            if dangling {
+                return Err(HeapError::Corrupt { at: object, what: "a reference to no object" });
+            }
+        }
+        Ok(())
+    }
+
+    fn stats(&self) -> GcStats {
+        let mut stats = self.core.stats.clone();
+        let mut objects = 0;
+        if let Err(damage) = self.walk(|_, _| {
+            objects += 1;
+            Ok(())
+        }) {
+            log::warn!("allocations counted only up to the damage: {damage}");
+        }
+        let bytes = u64::from(self.next().saturating_sub(NULL_PAGE_SIZE));
+        (stats.allocations, stats.live_objects) = (objects, objects);
+        (stats.allocated_bytes, stats.live_bytes) = (bytes, bytes);
+        stats
+    }
+
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+        self.core.reset();
+        self.set_up();
+        host_data.clear();
+    }
+}
+
+struct NullCollection<'a> {
+    heap: &'a mut NullHeap,
+    complete: bool,
+}
+
+impl<'a> GarbageCollection<'a> for NullCollection<'a> {
+    fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
+        if !self.complete {
+            self.complete = true;
+            self.heap.core.check_damage()?;
+            self.heap.core.stats.collections += 1;
+        }
+        Ok(GcProgress::Complete)
+    }
+}

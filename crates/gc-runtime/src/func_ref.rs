@@ -1,0 +1,69 @@
+//! Function references in the heap are ids, never pointers. [`FuncRefTable`] maps
+//! them to the native function references they stand for; compiled code indexes
+//! it, after comparing with its length, to call what it found in an object.
+
+use std::collections::HashMap;
+
+/// A store's function references by id. Id 0 is null.
+#[derive(Debug)]
+pub struct FuncRefTable {
+    pointers: Vec<usize>,
+    ids: HashMap<usize, u32>,
+}
+
+impl Default for FuncRefTable {
+    fn default() -> Self {
+        FuncRefTable { pointers: vec![0], ids: HashMap::from([(0, 0)]) }
+    }
+}
+
+impl FuncRefTable {
+    /// The id of the native function reference at address `pointer`, a new one if
+    /// it has none yet. The address must stay valid for as long as the table is
+    /// used. Address 0 has id 0.
+    ///
+    /// A new id may move the table: refresh what compiled code knows of
+    /// [`base`](FuncRefTable::base) and [`len`](FuncRefTable::len) afterwards.
+    ///
+    /// # Panics
+    /// At 2^32 function references, more than fit in memory.
+    pub fn intern(&mut self, pointer: usize) -> u32 {
+        *self.ids.entry(pointer).or_insert_with(|| {
+            let id = u32::try_from(self.pointers.len()).expect("too many function references");
+            self.pointers.push(pointer);
+            id
+        })
+    }
+
+    /// The address with this id, 0 for id 0; `None` for an id never handed out.
+    pub fn get(&self, id: u32) -> Option<usize> {
+        self.pointers.get(id as usize).copied()
+    }
+
+    /// Address of the table's first element, which is null's. Changes when
+    /// [`intern`](FuncRefTable::intern) makes a new id.
+    pub fn base(&self) -> *const usize {
+        self.pointers.as_ptr()
+    }
+
+    /// Number of ids, null's included.
+    #[allow(clippy::len_without_is_empty, reason = "null's id is always there")]
+    pub fn len(&self) -> usize {
+        self.pointers.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_id_for_each_pointer() {
+        let mut table = FuncRefTable::default();
+        assert_eq!((table.len(), table.get(0), table.intern(0)), (1, Some(0), 0));
+        let (a, b) = (table.intern(0x1000), table.intern(0x2000));
+        assert_eq!((a, b, table.intern(0x1000)), (1, 2, 1));
+        assert_eq!((table.get(b), table.get(3)), (Some(0x2000), None));
+        assert_eq!(table.len(), 3);
+    }
+}

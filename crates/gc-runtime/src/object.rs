@@ -1,0 +1,346 @@
+//! [`HeapCore`]: what every heap has whatever its collector, and how objects are
+//! looked at. All that is read from the heap here (headers, type indices, lengths,
+//! references) is untrusted; what does not fit together is an error.
+
+use crate::{ExternRefHostDataId, GcStats, HeapError, HeapMemory, LayoutTable};
+use gc_types::{ArrayLayout, GcLayout, StorageType, VMGcHeader, VMGcKind, VMGcRef};
+
+/// What every heap has, whatever its collector.
+#[derive(Debug)]
+pub struct HeapCore {
+    /// The heap's bytes and its data words.
+    pub memory: HeapMemory,
+    /// The layouts of the types whose objects may be in it.
+    pub layouts: LayoutTable,
+    /// Nesting depth of no-GC scopes.
+    pub no_gc_scopes: u32,
+    /// Counters.
+    pub stats: GcStats,
+    /// The first damage that a method without a `Result` came across. Reported
+    /// by the next allocation or collection.
+    pub damage: Option<HeapError>,
+}
+
+impl HeapCore {
+    /// For a heap in `memory` in which nothing is allocated yet.
+    pub fn new(memory: HeapMemory) -> HeapCore {
+        let mut core = HeapCore {
+            memory,
+            layouts: LayoutTable::default(),
+            no_gc_scopes: 0,
+            stats: GcStats::default(),
+            damage: None,
+        };
+        core.count_heap_bytes();
+        core
+    }
+
+    /// Forgets every object and all counters, keeps the mappings and the layouts.
+    pub fn reset(&mut self) {
+        self.memory.reset();
+        self.stats = GcStats::default();
+        self.damage = None;
+        self.no_gc_scopes = 0;
+        self.count_heap_bytes();
+    }
+
+    /// Maps more memory ([`HeapMemory::grow`]) and counts it.
+    ///
+    /// # Errors
+    /// As [`HeapMemory::grow`].
+    pub fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        let grown = self.memory.grow(bytes)?;
+        self.count_heap_bytes();
+        Ok(grown)
+    }
+
+    fn count_heap_bytes(&mut self) {
+        self.stats.heap_bytes = self.memory.usable();
+        self.stats.peak_heap_bytes = self.stats.peak_heap_bytes.max(self.stats.heap_bytes);
+    }
+
+    /// Remembers damage found where no error can be returned.
+    #[cold]
+    pub fn note_damage(&mut self, at: u32, what: &'static str) {
+        note_damage(&mut self.damage, at, what);
+    }
+
+    /// The damage noted so far, as an error.
+    ///
+    /// # Errors
+    /// If any was noted since the heap was made or reset.
+    #[inline]
+    pub fn check_damage(&self) -> Result<(), HeapError> {
+        match &self.damage {
+            None => Ok(()),
+            Some(damage) => Err(damage.clone()),
+        }
+    }
+
+    /// Panics inside a no-GC scope; every collector's `gc` begins with it.
+    ///
+    /// # Panics
+    /// Inside a no-GC scope.
+    pub fn assert_may_collect(&self) {
+        assert!(self.no_gc_scopes == 0, "a garbage collection inside a no-GC scope");
+    }
+
+    // ---- objects ----------------------------------------------------------
+
+    /// The object's index in bytes.
+    ///
+    /// # Errors
+    /// If the reference is an `i31`.
+    #[inline]
+    pub fn index(&self, gc_ref: &VMGcRef) -> Result<u32, HeapError> {
+        match gc_ref.as_heap_index() {
+            Some(index) => Ok(index.get()),
+            None => Err(HeapError::NotAnObject { raw: gc_ref.as_raw_u32() }),
+        }
+    }
+
+    /// The object's header.
+    ///
+    /// # Errors
+    /// If there is no object.
+    #[inline]
+    pub fn header(&self, gc_ref: &VMGcRef) -> Result<VMGcHeader, HeapError> {
+        self.header_at(self.index(gc_ref)?)
+    }
+
+    /// The header at `index`.
+    ///
+    /// # Errors
+    /// If it is not mapped.
+    #[inline]
+    pub fn header_at(&self, index: u32) -> Result<VMGcHeader, HeapError> {
+        let at = u64::from(index);
+        match (
+            self.memory.read_u32(at + u64::from(VMGcHeader::WORD_OFFSET)),
+            self.memory.read_u32(at + u64::from(VMGcHeader::COLLECTOR_OFFSET)),
+        ) {
+            (Some(word), Some(collector)) => Ok(VMGcHeader::from_words(word, collector)),
+            _ => Err(unmapped(index)),
+        }
+    }
+
+    /// Writes the header at `index`.
+    ///
+    /// # Errors
+    /// If it is not mapped.
+    #[inline]
+    pub fn set_header_at(&mut self, index: u32, header: VMGcHeader) -> Result<(), HeapError> {
+        let at = u64::from(index);
+        self.memory
+            .write_u32(at + u64::from(VMGcHeader::WORD_OFFSET), header.word())
+            .and_then(|()| {
+                let at = at + u64::from(VMGcHeader::COLLECTOR_OFFSET);
+                self.memory.write_u32(at, header.collector_bits())
+            })
+            .ok_or_else(|| unmapped(index))
+    }
+
+    /// The layout of the object at `index`; `None` for an externref's box.
+    ///
+    /// # Errors
+    /// If its header names no kind or no known type of that kind.
+    pub fn layout_at(&self, index: u32) -> Result<Option<&GcLayout>, HeapError> {
+        layout_of(&self.layouts, self.header_at(index)?, index)
+    }
+
+    /// Bytes of the object at `index`, header included, as its header and length say.
+    ///
+    /// # Errors
+    /// If the header or the length cannot be, or the object would pass the end of
+    /// what is mapped.
+    pub fn size_at(&self, index: u32) -> Result<u32, HeapError> {
+        let size = match self.layout_at(index)? {
+            None => GcLayout::EXTERNREF_SIZE,
+            Some(GcLayout::Array(layout)) => layout
+                .size(self.length_at(index)?)
+                .ok_or(HeapError::Corrupt { at: index, what: "an array's length cannot be" })?,
+            Some(GcLayout::Struct(layout)) => layout.size,
+            Some(GcLayout::Exn(layout)) => layout.size,
+        };
+        if u64::from(index) + u64::from(size) > self.memory.len() {
+            return Err(HeapError::Corrupt { at: index, what: "an object passes the heap's end" });
+        }
+        Ok(size)
+    }
+
+    /// Bytes of an object, header included.
+    ///
+    /// # Errors
+    /// As [`size_at`](HeapCore::size_at).
+    pub fn object_size(&self, gc_ref: &VMGcRef) -> Result<u32, HeapError> {
+        self.size_at(self.index(gc_ref)?)
+    }
+
+    /// The word where an array at `index` has its length, whatever stands there.
+    fn length_at(&self, index: u32) -> Result<u32, HeapError> {
+        self.memory
+            .read_u32(u64::from(index) + u64::from(ArrayLayout::LENGTH_OFFSET))
+            .ok_or_else(|| unmapped(index))
+    }
+
+    /// The index and layout of an array.
+    fn array(&self, array: &VMGcRef) -> Result<(u32, ArrayLayout), HeapError> {
+        let index = self.index(array)?;
+        match self.layout_at(index)? {
+            Some(GcLayout::Array(layout)) => Ok((index, *layout)),
+            _ => Err(HeapError::WrongKind { expected: VMGcKind::ArrayRef, at: index }),
+        }
+    }
+
+    /// Number of elements of an array.
+    ///
+    /// # Errors
+    /// If it is no array.
+    pub fn array_len(&self, array: &VMGcRef) -> Result<u32, HeapError> {
+        self.length_at(self.array(array)?.0)
+    }
+
+    /// Where `count` elements from `index` on begin, in bytes from the array's
+    /// start, and what each is stored as.
+    ///
+    /// # Errors
+    /// If it is no array or does not have these elements.
+    pub fn array_element(
+        &self,
+        array: &VMGcRef,
+        index: u32,
+        count: u32,
+    ) -> Result<(u32, StorageType), HeapError> {
+        let (at, layout) = self.array(array)?;
+        let length = self.length_at(at)?;
+        if u64::from(index) + u64::from(count) > u64::from(length) {
+            return Err(HeapError::OutOfBounds {
+                index: u64::from(index),
+                count: u64::from(count),
+                length,
+            });
+        }
+        match u32::try_from(layout.element_offset(index)) {
+            Ok(offset) => Ok((offset, layout.element)),
+            Err(_) => Err(HeapError::Corrupt { at, what: "an array's length cannot be" }),
+        }
+    }
+
+    /// The id in an externref's box.
+    ///
+    /// # Errors
+    /// If the object is no externref, or the id is zero.
+    pub fn externref_id(&self, externref: &VMGcRef) -> Result<ExternRefHostDataId, HeapError> {
+        let index = self.index(externref)?;
+        if self.header_at(index)?.kind() != Some(VMGcKind::ExternRef) {
+            return Err(HeapError::WrongKind { expected: VMGcKind::ExternRef, at: index });
+        }
+        self.externref_id_at(index)
+            .ok_or(HeapError::Corrupt { at: index, what: "an externref without a host value" })
+    }
+
+    /// The id in the externref's box at `index`, unless it is zero.
+    pub fn externref_id_at(&self, index: u32) -> Option<ExternRefHostDataId> {
+        let at = u64::from(index) + u64::from(GcLayout::EXTERNREF_ID_OFFSET);
+        ExternRefHostDataId::from_raw(self.memory.read_u32(at)?)
+    }
+
+    /// Calls `visit` with the heap index and the contents of every non-null
+    /// reference in the object at `index`, in address order. The contents may be
+    /// an `i31`.
+    ///
+    /// # Errors
+    /// As [`size_at`](HeapCore::size_at).
+    pub fn trace_at(
+        &self,
+        index: u32,
+        mut visit: impl FnMut(u64, VMGcRef),
+    ) -> Result<(), HeapError> {
+        self.size_at(index)?;
+        let mut look = |at: u64| {
+            if let Some(gc_ref) = self.memory.read_u32(at).and_then(VMGcRef::from_raw_u32) {
+                visit(at, gc_ref);
+            }
+        };
+        let base = u64::from(index);
+        match self.layout_at(index)? {
+            None => {}
+            Some(GcLayout::Struct(layout)) => {
+                layout.refs.iter().for_each(|&offset| look(base + u64::from(offset)));
+            }
+            Some(GcLayout::Exn(layout)) => {
+                layout.refs.iter().for_each(|&offset| look(base + u64::from(offset)));
+            }
+            Some(GcLayout::Array(layout)) if layout.element.is_ref() => {
+                for element in 0..self.length_at(index)? {
+                    look(base + layout.element_offset(element));
+                }
+            }
+            Some(GcLayout::Array(_)) => {}
+        }
+        Ok(())
+    }
+
+    // ---- scalars ----------------------------------------------------------
+
+    /// The bits of a `ty` at heap index `at`, zero-extended.
+    ///
+    /// # Errors
+    /// If it is not mapped.
+    pub fn read_scalar(&self, at: u64, ty: StorageType) -> Result<u128, HeapError> {
+        let memory = &self.memory;
+        match ty.size() {
+            1 => memory.read_u8(at).map(u128::from),
+            2 => memory.read_u16(at).map(u128::from),
+            4 => memory.read_u32(at).map(u128::from),
+            8 => memory.read_u64(at).map(u128::from),
+            _ => memory.read_u128(at),
+        }
+        .ok_or_else(|| unmapped(at as u32))
+    }
+
+    /// Writes the low bits of `bits` as a `ty` at heap index `at`, without a barrier.
+    ///
+    /// # Errors
+    /// If it is not mapped.
+    pub fn write_scalar(&mut self, at: u64, ty: StorageType, bits: u128) -> Result<(), HeapError> {
+        let memory = &mut self.memory;
+        match ty.size() {
+            1 => memory.write_u8(at, bits as u8),
+            2 => memory.write_u16(at, bits as u16),
+            4 => memory.write_u32(at, bits as u32),
+            8 => memory.write_u64(at, bits as u64),
+            _ => memory.write_u128(at, bits),
+        }
+        .ok_or_else(|| unmapped(at as u32))
+    }
+}
+
+/// The layout a header names; `None` for an externref's box.
+pub(crate) fn layout_of(
+    layouts: &LayoutTable,
+    header: VMGcHeader,
+    index: u32,
+) -> Result<Option<&GcLayout>, HeapError> {
+    match header.kind() {
+        Some(VMGcKind::ExternRef) => Ok(None),
+        Some(kind) => match layouts.get(header.ty()) {
+            Some(layout) if layout.kind() == kind => Ok(Some(layout)),
+            _ => Err(HeapError::Corrupt { at: index, what: "a header names no type of its kind" }),
+        },
+        None => Err(HeapError::Corrupt { at: index, what: "a header names no kind" }),
+    }
+}
+
+/// Remembers the first damage in `damage`.
+#[cold]
+pub(crate) fn note_damage(damage: &mut Option<HeapError>, at: u32, what: &'static str) {
+    log::warn!("corrupt GC heap at {at:#x}: {what}");
+    damage.get_or_insert(HeapError::Corrupt { at, what });
+}
+
+/// The error for an access outside what is mapped.
+#[cold]
+pub(crate) fn unmapped(at: u32) -> HeapError {
+    HeapError::Corrupt { at, what: "a reference to outside the heap" }
+}

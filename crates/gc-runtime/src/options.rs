@@ -1,0 +1,55 @@
+//! How a heap is reserved, bounded and exercised: [`HeapOptions`].
+
+use gc_types::NULL_PAGE_SIZE;
+
+/// How a heap is reserved and bounded. Sizes are in bytes and count from the
+/// heap's base: the first [`NULL_PAGE_SIZE`] of them are never mapped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeapOptions {
+    /// Bytes mapped from the start; at most `maximum` are.
+    pub initial: u64,
+    /// Bytes the heap may never grow past, at most 4 GiB. What is above
+    /// [`HeapOptions::MAX_SIZE`] is never used.
+    pub maximum: u64,
+    /// How emitted code may address it.
+    pub bounds: HeapBounds,
+    /// Collect at every Nth allocation; 0: never only for that. Needs the feature
+    /// `gc_zeal`.
+    pub zeal: u32,
+}
+
+impl HeapOptions {
+    /// The most a heap can use, in bytes from its base: 4 GiB less 64 KiB, so
+    /// that the index behind its last byte still fits 32 bits.
+    pub const MAX_SIZE: u64 = (4 << 30) - (64 << 10);
+
+    /// What [`HeapOptions::default`] maps from the start: small enough to stay in
+    /// a second-level cache between collections.
+    pub const DEFAULT_INITIAL: u64 = 1 << 20;
+}
+
+impl Default for HeapOptions {
+    /// 1 MiB that may grow as far as indices reach, guarded, no zeal.
+    fn default() -> Self {
+        HeapOptions {
+            initial: HeapOptions::DEFAULT_INITIAL,
+            maximum: HeapOptions::MAX_SIZE,
+            bounds: HeapBounds::Guarded,
+            zeal: 0,
+        }
+    }
+}
+
+/// How emitted code stays inside the heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum HeapBounds {
+    /// 4 GiB and a guard are reserved: 32-bit indices cannot leave them, and no
+    /// checks are emitted.
+    #[default]
+    Guarded,
+    /// Only `maximum` bytes are reserved; every access is compared against the
+    /// mapped bound.
+    Checked,
+}
+
+const _: () = assert!(HeapOptions::MAX_SIZE.is_multiple_of(NULL_PAGE_SIZE as u64));
