@@ -64,6 +64,10 @@ impl HostCall {
     /// each element, with barriers.
     pub const ARRAY_FILL: HostCall = HostCall(5);
 
+    /// Not a host call: the entry of the table that holds the driver's stub which
+    /// resumes at an activation's handler. Only trampolines read it.
+    pub const UNWIND: HostCall = HostCall(15);
+
     /// The number of an embedder's first own host call.
     pub const FIRST_EMBEDDER: u32 = 16;
 
@@ -136,6 +140,11 @@ impl HostCall {
         HostCall(HostCall::FIRST_EMBEDDER + n)
     }
 
+    /// The host call with this index in the table.
+    pub const fn from_index(index: u32) -> HostCall {
+        HostCall(index)
+    }
+
     /// Its index in the store context's table of function pointers.
     pub const fn index(self) -> u32 {
         self.0
@@ -147,7 +156,8 @@ impl HostCall {
     }
 }
 
-const _: () = assert!(HostCall::GC.len() <= HostCall::FIRST_EMBEDDER as usize);
+const _: () = assert!(HostCall::GC.len() <= HostCall::UNWIND.index() as usize);
+const _: () = assert!(HostCall::UNWIND.index() < HostCall::FIRST_EMBEDDER);
 
 #[cfg(test)]
 mod tests {

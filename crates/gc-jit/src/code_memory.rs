@@ -1,0 +1,108 @@
+//! [`CodeMemory`]: an image mapped executable. The mapping is written, then made
+//! executable; it is never both.
+
+use crate::{CodeImage, FunctionId, registry};
+use anyhow::{Context as _, Result};
+use std::sync::Arc;
+
+/// Published code. Unregistered and unmapped when the last `Arc` of it goes: whoever
+/// may still run it, or have it on the stack, must hold one.
+pub struct CodeMemory {
+    image: CodeImage,
+    mapping: region::Allocation,
+}
+
+// SAFETY: the mapping belongs to this value alone, is not bound to a thread, and is only
+// read and executed.
+unsafe impl Send for CodeMemory {}
+// SAFETY: as above.
+unsafe impl Sync for CodeMemory {}
+
+impl std::fmt::Debug for CodeMemory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CodeMemory").field("base", &self.base()).finish_non_exhaustive()
+    }
+}
+
+/// What is known of one address in published code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameInfo {
+    /// The function it is in.
+    pub function: FunctionId,
+    /// That function's name.
+    pub name: String,
+    /// Bytes from the function's start.
+    pub code_offset: u32,
+    /// The source location, if the code carries one there.
+    pub srcloc: Option<u32>,
+}
+
+impl CodeMemory {
+    /// Maps `image` executable and registers its addresses.
+    ///
+    /// # Errors
+    /// If the system does not give the memory.
+    pub fn publish(image: CodeImage) -> Result<Arc<CodeMemory>> {
+        let size = image.code.len();
+        let mut mapping = region::alloc(size, region::Protection::READ_WRITE)
+            .with_context(|| format!("cannot map {size} bytes for code"))?;
+        // SAFETY: the mapping is ours alone, writable, and at least `size` bytes.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                image.code.as_ptr(),
+                mapping.as_mut_ptr::<u8>(),
+                image.code.len(),
+            );
+        }
+        // SAFETY: the pages are our own mapping, and no reference to them exists.
+        unsafe {
+            region::protect(mapping.as_ptr::<u8>(), mapping.len(), region::Protection::READ_EXECUTE)
+        }
+        .context("cannot make code executable")?;
+        crate::arch::flush_instruction_cache(mapping.as_ptr(), size);
+        let memory = Arc::new(CodeMemory { image, mapping });
+        registry::register(&memory);
+        Ok(memory)
+    }
+
+    /// What was published.
+    pub fn image(&self) -> &CodeImage {
+        &self.image
+    }
+
+    /// The address of the code's first byte.
+    pub fn base(&self) -> *const u8 {
+        self.mapping.as_ptr()
+    }
+
+    /// The address of the embedder's function `index`.
+    pub fn function_address(&self, index: u32) -> Option<*const u8> {
+        let offset = self.image.function_offset(index)?;
+        Some(self.base().wrapping_add(offset as usize))
+    }
+
+    /// The offset in bytes of `pc` from the code's start, if it is inside.
+    pub fn offset_of(&self, pc: usize) -> Option<u32> {
+        let offset = pc.checked_sub(self.base().addr())?;
+        (offset < self.image.code.len()).then_some(offset as u32)
+    }
+
+    /// What is at the address `pc` (of an instruction; for a return address, ask for
+    /// one less).
+    pub fn lookup(&self, pc: usize) -> Option<FrameInfo> {
+        let offset = self.offset_of(pc)?;
+        let function = self.image.function_at(offset)?;
+        Some(FrameInfo {
+            function: function.id,
+            name: function.name.clone(),
+            code_offset: offset - function.offset,
+            srcloc: self.image.srcloc_at(offset),
+        })
+    }
+}
+
+impl Drop for CodeMemory {
+    fn drop(&mut self) {
+        registry::unregister(self);
+    }
+}

@@ -1,0 +1,316 @@
+//! [`JitCompiler`]: Cranelift, configured the way the rest of this crate needs it,
+//! and [`CompiledFunction`]: what is kept of its output.
+
+use crate::{arch, names};
+use anyhow::{Context as _, Result, anyhow, bail};
+use cranelift_codegen::binemit::Reloc as RelocKind;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{self, ExternalName, TrapCode};
+use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_codegen::{Context, FinalizedMachExceptionHandler, FinalizedRelocTarget};
+use gc_types::{HostCall, HostCallType, Trap};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// How hard Cranelift tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum OptLevel {
+    /// Compile fast.
+    None,
+    /// Make fast code.
+    #[default]
+    Speed,
+}
+
+/// How functions are compiled.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct JitOptions {
+    /// How hard Cranelift tries.
+    pub opt_level: OptLevel,
+    /// Whether Cranelift's verifier checks each function. By default in builds with
+    /// debug assertions.
+    pub verifier: bool,
+}
+
+impl Default for JitOptions {
+    fn default() -> JitOptions {
+        JitOptions { opt_level: OptLevel::Speed, verifier: cfg!(debug_assertions) }
+    }
+}
+
+/// Where a relocation points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RelocTarget {
+    /// A function of the same image.
+    Function(u32),
+    /// A host call's trampoline.
+    HostCall(u32),
+    /// An offset in bytes into the function itself.
+    Itself(u32),
+}
+
+/// A place in the code that holds another place's address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reloc {
+    pub(crate) offset: u32,
+    pub(crate) kind: RelocKind,
+    pub(crate) target: RelocTarget,
+    pub(crate) addend: i64,
+}
+
+/// Where a call resumes if its callee unwinds to it.
+#[derive(Clone, Debug)]
+pub(crate) struct HandlerSite {
+    /// The call's return address, in bytes from the function's start.
+    pub(crate) ret_addr: u32,
+    /// Bytes from the call's stack pointer up to the frame pointer.
+    pub(crate) frame_offset: u32,
+    /// `(tag, code offset)` in the order they are tried; no tag catches all.
+    pub(crate) handlers: Vec<(Option<u32>, u32)>,
+}
+
+/// A compiled function: position-independent code, not yet linked, and its tables.
+#[derive(Clone, Debug)]
+pub struct CompiledFunction {
+    pub(crate) code: Vec<u8>,
+    pub(crate) alignment: u32,
+    pub(crate) relocs: Vec<Reloc>,
+    /// `(code offset, trap)`, ascending, offsets distinct.
+    pub(crate) traps: Vec<(u32, Trap)>,
+    /// `(return address, frame size, slots)`.
+    pub(crate) stack_maps: Vec<(u32, u32, Vec<u32>)>,
+    pub(crate) handlers: Vec<HandlerSite>,
+    /// `(first, end, source location)` in code offsets, ascending.
+    pub(crate) srclocs: Vec<(u32, u32, u32)>,
+    /// Bytes from the vmctx slot up to the frame pointer.
+    pub(crate) vmctx_slot: Option<u32>,
+    disassembly: Option<String>,
+}
+
+impl CompiledFunction {
+    /// The code's size in bytes.
+    pub fn size(&self) -> u32 {
+        self.code.len() as u32
+    }
+
+    /// The code before linking.
+    pub fn code(&self) -> &[u8] {
+        &self.code
+    }
+
+    /// Cranelift's disassembly, if the context's `want_disasm` was set.
+    pub fn disassembly(&self) -> Option<&str> {
+        self.disassembly.as_deref()
+    }
+
+    /// Each trapping instruction's code offset in bytes with its trap, ascending.
+    pub fn traps(&self) -> &[(u32, Trap)] {
+        &self.traps
+    }
+
+    /// Each safepoint that holds references: `(return-address offset, frame size,
+    /// slot offsets)`, all in bytes, as in [`gc_types::StackMapTable`].
+    pub fn stack_maps(&self) -> impl Iterator<Item = (u32, u32, &[u32])> {
+        self.stack_maps.iter().map(|(ret, size, slots)| (*ret, *size, slots.as_slice()))
+    }
+}
+
+/// What a host-call trampoline depends on.
+type HostTrampolineKey = (HostCall, &'static [HostCallType], Option<HostCallType>, bool);
+
+/// Compiles functions for this machine. Cheap to share, usable from many threads.
+pub struct JitCompiler {
+    isa: OwnedTargetIsa,
+    /// Host-call trampolines compiled so far: each image has its own copy.
+    pub(crate) host_trampolines: Mutex<HashMap<HostTrampolineKey, Arc<CompiledFunction>>>,
+}
+
+impl std::fmt::Debug for JitCompiler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JitCompiler").field("isa", &self.isa.name()).finish_non_exhaustive()
+    }
+}
+
+impl JitCompiler {
+    /// A compiler for the machine this runs on.
+    ///
+    /// # Errors
+    /// If Cranelift or this crate does not support the machine.
+    pub fn new(options: &JitOptions) -> Result<JitCompiler> {
+        let mut flags = settings::builder();
+        for (name, value) in [
+            (
+                "opt_level",
+                match options.opt_level {
+                    OptLevel::None => "none",
+                    OptLevel::Speed => "speed",
+                },
+            ),
+            ("enable_verifier", if options.verifier { "true" } else { "false" }),
+            // Stack walks follow frame pointers.
+            ("preserve_frame_pointers", "true"),
+            ("unwind_info", "false"),
+            // Large frames are checked against the stack limit before they are
+            // entered; the probes are for functions without a limit.
+            ("enable_probestack", "true"),
+            ("probestack_strategy", "inline"),
+            // Functions with more results than registers.
+            ("enable_multi_ret_implicit_sret", "true"),
+            ("is_pic", "true"),
+            ("use_colocated_libcalls", "true"),
+        ] {
+            flags.set(name, value).with_context(|| format!("Cranelift setting {name}={value}"))?;
+        }
+        let isa = cranelift_native::builder()
+            .map_err(|why| anyhow!("cannot compile for this machine: {why}"))?
+            .finish(settings::Flags::new(flags))
+            .context("cannot configure Cranelift for this machine")?;
+        arch::check_supported(&*isa)?;
+        Ok(JitCompiler { isa, host_trampolines: Mutex::default() })
+    }
+
+    /// The machine and settings it compiles for.
+    pub fn isa(&self) -> &dyn TargetIsa {
+        &*self.isa
+    }
+
+    /// Compiles the function in `context` (which is left as Cranelift leaves it; clear
+    /// it to compile another one).
+    ///
+    /// # Errors
+    /// If the function does not verify, or passes a limit of Cranelift's, or carries a
+    /// trap code that is no [`Trap`], or needs a library function.
+    pub fn compile(&self, context: &mut Context) -> Result<CompiledFunction> {
+        if let Err(error) = context.compile(&*self.isa, &mut ControlPlane::default()) {
+            return Err(anyhow!(
+                "{}",
+                cranelift_codegen::print_errors::pretty_error(error.func, error.inner)
+            ));
+        }
+        let compiled = context.take_compiled_code().expect("compile succeeded");
+        let buffer = &compiled.buffer;
+
+        let mut relocs = Vec::with_capacity(buffer.relocs().len());
+        for reloc in buffer.relocs() {
+            let target = match &reloc.target {
+                FinalizedRelocTarget::Func(offset) => RelocTarget::Itself(*offset),
+                FinalizedRelocTarget::ExternalName(ExternalName::User(name)) => {
+                    let name = &context.func.params.user_named_funcs()[*name];
+                    match name.namespace {
+                        names::FUNCTION_NAMESPACE => RelocTarget::Function(name.index),
+                        names::HOST_CALL_NAMESPACE => RelocTarget::HostCall(name.index),
+                        other => bail!("a call to {name}: namespace {other} has no meaning"),
+                    }
+                }
+                FinalizedRelocTarget::ExternalName(other) => {
+                    bail!("the code needs {}, which is not available", other.display(None))
+                }
+            };
+            relocs.push(Reloc {
+                offset: reloc.offset,
+                kind: reloc.kind,
+                target,
+                addend: reloc.addend,
+            });
+        }
+
+        let mut traps = Vec::with_capacity(buffer.traps().len());
+        for trap in buffer.traps() {
+            let code = trap_of(trap.code)
+                .ok_or_else(|| anyhow!("trap code {} has no meaning", trap.code))?;
+            traps.push((trap.offset, code));
+        }
+        traps.sort_by_key(|(offset, _)| *offset);
+        traps.dedup_by_key(|(offset, _)| *offset);
+
+        let stack_maps = buffer
+            .user_stack_maps()
+            .iter()
+            .map(|(ret_addr, frame_size, map)| {
+                (*ret_addr, *frame_size, map.entries().map(|(_, slot)| slot).collect())
+            })
+            .collect();
+
+        let mut handlers = Vec::new();
+        for site in buffer.call_sites() {
+            if site.exception_handlers.is_empty() {
+                continue;
+            }
+            let mut found = Vec::new();
+            for handler in site.exception_handlers {
+                match handler {
+                    FinalizedMachExceptionHandler::Tag(tag, at) => {
+                        found.push((Some(tag.as_u32()), *at));
+                    }
+                    FinalizedMachExceptionHandler::Default(at) => found.push((None, *at)),
+                    FinalizedMachExceptionHandler::Context(_) => {}
+                }
+            }
+            let frame_offset =
+                site.frame_offset.context("Cranelift gave no frame offset for a handler")?;
+            handlers.push(HandlerSite { ret_addr: site.ret_addr, frame_offset, handlers: found });
+        }
+
+        let srclocs = buffer
+            .get_srclocs_sorted()
+            .iter()
+            .filter(|range| !range.loc.is_default())
+            .map(|range| (range.start, range.end, range.loc.bits()))
+            .collect();
+
+        let vmctx_slot = buffer.frame_layout().and_then(|layout| {
+            layout.stackslots.values().find_map(|slot| {
+                let key = slot.key?;
+                (key.bits() == names::VMCTX_SLOT_KEY)
+                    .then(|| layout.frame_to_fp_offset - slot.offset)
+            })
+        });
+
+        Ok(CompiledFunction {
+            code: compiled.code_buffer().to_vec(),
+            alignment: compiled.buffer.alignment.max(16),
+            relocs,
+            traps,
+            stack_maps,
+            handlers,
+            srclocs,
+            vmctx_slot,
+            disassembly: compiled.vcode,
+        })
+    }
+
+    /// Compiles a trampoline, whose function no user wrote.
+    pub(crate) fn compile_function(&self, func: ir::Function) -> Result<CompiledFunction> {
+        self.compile(&mut Context::for_function(func))
+    }
+}
+
+/// The trap that a Cranelift trap code stands for.
+fn trap_of(code: TrapCode) -> Option<Trap> {
+    Some(match code {
+        TrapCode::STACK_OVERFLOW => Trap::StackOverflow,
+        TrapCode::INTEGER_OVERFLOW => Trap::IntegerOverflow,
+        TrapCode::INTEGER_DIVISION_BY_ZERO => Trap::IntegerDivisionByZero,
+        TrapCode::BAD_CONVERSION_TO_INTEGER => Trap::BadConversionToInteger,
+        TrapCode::HEAP_OUT_OF_BOUNDS => Trap::MemoryOutOfBounds,
+        code => return Trap::from_code(code.as_raw().get()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_trap_has_a_user_code_and_the_reserved_ones_map() {
+        for trap in Trap::ALL {
+            let code = TrapCode::user(trap.code()).expect("below Cranelift's own codes");
+            assert_eq!(trap_of(code), Some(*trap));
+        }
+        for code in TrapCode::non_user_traps() {
+            assert!(trap_of(*code).is_some());
+        }
+        assert_eq!(trap_of(TrapCode::unwrap_user(200)), None);
+    }
+}

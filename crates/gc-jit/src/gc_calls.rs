@@ -1,0 +1,120 @@
+//! The heap's host calls ([`HostCall::GC`]) over a [`GcStore`](gc_runtime::GcStore).
+//!
+//! Their arguments come from emitted code and, in the end, from the heap: they are as
+//! untrusted as its bytes. Allocation collects and grows as the store's policy says,
+//! with this store's frames and its embedder's roots as roots; the new reference is
+//! handed over to compiled code (`expose_gc_ref_to_wasm`) as it is returned.
+
+use crate::{arch, host_call_guard, host_call_guard_infallible};
+use anyhow::Result;
+use gc_types::{HostCall, Trap, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
+
+/// The host-call table's first entries, by index; the embedder's follow.
+pub(crate) fn table() -> [*const u8; HostCall::FIRST_EMBEDDER as usize] {
+    let mut table = [missing as *const u8; HostCall::FIRST_EMBEDDER as usize];
+    for (call, function) in [
+        (HostCall::ALLOC_STRUCT, alloc_struct as *const u8),
+        (HostCall::ALLOC_ARRAY, alloc_array as *const u8),
+        (HostCall::COLLECTOR, collector as *const u8),
+        (HostCall::IS_SUBTYPE, is_subtype as *const u8),
+        (HostCall::ARRAY_COPY, array_copy as *const u8),
+        (HostCall::ARRAY_FILL, array_fill as *const u8),
+        (HostCall::UNWIND, arch::unwind_stub as *const u8),
+    ] {
+        table[call.index() as usize] = function;
+    }
+    table
+}
+
+/// In the table's unused entries, which no signature names: never called.
+extern "C" fn missing() -> u64 {
+    std::process::abort()
+}
+
+fn header(word: u64) -> Result<(VMGcKind, TypeIndex)> {
+    let header = VMGcHeader::from_words(word as u32, 0);
+    Ok((header.kind().ok_or(Trap::CorruptHeap)?, header.ty()))
+}
+
+fn reference(word: u64) -> Option<VMGcRef> {
+    VMGcRef::from_raw_u32(word as u32)
+}
+
+extern "C" fn alloc_struct(vmctx: *mut u8, word: u64) -> u64 {
+    // SAFETY: emitted code passes its vmctx.
+    unsafe {
+        host_call_guard(vmctx, |store| {
+            let (kind, ty) = header(word)?;
+            let (gc, mut roots) = store.gc_and_roots();
+            let object = match kind {
+                VMGcKind::StructRef => gc.alloc_struct(&mut roots, ty)?,
+                VMGcKind::ExnRef => gc.alloc_exn(&mut roots, ty, 0, 0)?,
+                _ => return Err(Trap::CorruptHeap.into()),
+            };
+            Ok(u64::from(gc.expose_gc_ref_to_wasm(object)))
+        })
+    }
+}
+
+extern "C" fn alloc_array(vmctx: *mut u8, word: u64, length: u64) -> u64 {
+    // SAFETY: as above.
+    unsafe {
+        host_call_guard(vmctx, |store| {
+            let (VMGcKind::ArrayRef, ty) = header(word)? else {
+                return Err(Trap::CorruptHeap.into());
+            };
+            let (gc, mut roots) = store.gc_and_roots();
+            let array = gc.alloc_array(&mut roots, ty, length as u32)?;
+            Ok(u64::from(gc.expose_gc_ref_to_wasm(array)))
+        })
+    }
+}
+
+extern "C" fn collector(vmctx: *mut u8, operation: u64, word: u64, operand: u64) -> u64 {
+    // SAFETY: as above.
+    unsafe {
+        host_call_guard_infallible(vmctx, |store| {
+            store.gc_mut().collector_slow_path(operation as u32, reference(word), operand)
+        })
+    }
+}
+
+extern "C" fn is_subtype(vmctx: *mut u8, actual: u64, expected: u64) -> u64 {
+    // SAFETY: as above.
+    unsafe {
+        host_call_guard_infallible(vmctx, |store| {
+            store.is_subtype(actual as u32, expected as u32).into()
+        })
+    }
+}
+
+extern "C" fn array_copy(
+    vmctx: *mut u8,
+    dst: u64,
+    dst_index: u64,
+    src: u64,
+    src_index: u64,
+    length: u64,
+) -> u64 {
+    // SAFETY: as above.
+    unsafe {
+        host_call_guard(vmctx, |store| {
+            let dst = reference(dst).ok_or(Trap::NullReference)?;
+            let src = reference(src).ok_or(Trap::NullReference)?;
+            let (dst_index, src_index) = (dst_index as u32, src_index as u32);
+            store.gc_mut().array_copy(&dst, dst_index, &src, src_index, length as u32)?;
+            Ok(0)
+        })
+    }
+}
+
+extern "C" fn array_fill(vmctx: *mut u8, array: u64, index: u64, bits: u64, length: u64) -> u64 {
+    // SAFETY: as above.
+    unsafe {
+        host_call_guard(vmctx, |store| {
+            let array = reference(array).ok_or(Trap::NullReference)?;
+            store.gc_mut().array_fill(&array, index as u32, bits.into(), length as u32)?;
+            Ok(0)
+        })
+    }
+}

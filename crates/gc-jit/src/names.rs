@@ -1,0 +1,113 @@
+//! What an embedder declares in the functions it builds: callees by name, the
+//! stack limit, the slot that tells whose frame it is.
+
+use anyhow::{Context as _, Result, anyhow};
+use cranelift_codegen::ir::{
+    self, AbiParam, ArgumentPurpose, ExtFuncData, ExternalName, GlobalValueData, MemFlagsData,
+    Signature, StackSlotData, StackSlotKey, StackSlotKind, UserExternalName, types,
+};
+use cranelift_codegen::isa::CallConv;
+use gc_types::{HostCall, HostCallType, HostSignature, VMOffsets};
+
+/// Namespace of an [`UserExternalName`] that names a function of the image by index.
+pub const FUNCTION_NAMESPACE: u32 = 0;
+
+/// Namespace of an [`UserExternalName`] that names a host call's trampoline by the
+/// [`HostCall`]'s index.
+pub const HOST_CALL_NAMESPACE: u32 = 1;
+
+/// Key of the stack slot in which a function keeps its vmctx, for
+/// [`Frame::vmctx`](crate::Frame::vmctx): eight bytes, written at the function's
+/// entry, before anything can be called.
+pub const VMCTX_SLOT_KEY: u64 = 0x766d_6374_7821_0001;
+
+/// Declares function `index` of the image as a callee of `func`. Makes a new
+/// reference each time: keep it.
+pub fn import_function(func: &mut ir::Function, index: u32, signature: Signature) -> ir::FuncRef {
+    import(func, FUNCTION_NAMESPACE, index, signature)
+}
+
+/// Declares the trampoline of a host call as a callee of `func`; call it with
+/// `(vmctx, parameters…)`, and find the result in the store context's
+/// `store_host_result` word. Makes a new reference each time: keep it.
+pub fn import_host_call(
+    func: &mut ir::Function,
+    call: HostCall,
+    signature: &HostSignature,
+) -> ir::FuncRef {
+    import(func, HOST_CALL_NAMESPACE, call.index(), host_call_signature(signature))
+}
+
+fn import(
+    func: &mut ir::Function,
+    namespace: u32,
+    index: u32,
+    signature: Signature,
+) -> ir::FuncRef {
+    let name = func.declare_imported_user_function(UserExternalName { namespace, index });
+    let signature = func.import_signature(signature);
+    func.import_function(ExtFuncData {
+        name: ExternalName::user(name),
+        signature,
+        // Everything is linked into one image, within the reach of a direct call.
+        colocated: true,
+        patchable: false,
+    })
+}
+
+/// The machine signature of a host call's trampoline: `CallConv::PreserveAll`,
+/// `(vmctx: i64, parameters…)`, no results.
+pub fn host_call_signature(signature: &HostSignature) -> Signature {
+    let mut ir = Signature::new(CallConv::PreserveAll);
+    ir.params.push(AbiParam::new(types::I64));
+    ir.params.extend(signature.params.iter().map(|ty| {
+        AbiParam::new(match ty {
+            HostCallType::I32 => types::I32,
+            HostCallType::I64 | HostCallType::Ref | HostCallType::Pointer => types::I64,
+        })
+    }));
+    ir
+}
+
+/// Makes `func` check the stack limit of its store when it is entered, and trap with
+/// [`Trap::StackOverflow`](gc_types::Trap::StackOverflow) if its frame would pass it.
+/// Every function compiled code or a host can call should have this.
+///
+/// # Errors
+/// If the signature has no parameter of purpose `VMContext`.
+pub fn set_stack_limit(func: &mut ir::Function, offsets: &VMOffsets) -> Result<()> {
+    func.signature
+        .special_param_index(ArgumentPurpose::VMContext)
+        .context("a stack limit needs a vmctx parameter")?;
+    let flags = func
+        .dfg
+        .mem_flags
+        .insert(MemFlagsData::trusted())
+        .map_err(|_| anyhow!("too many kinds of memory access in one function"))?;
+    let vmctx = func.create_global_value(GlobalValueData::VMContext);
+    let store_context = func.create_global_value(GlobalValueData::Load {
+        base: vmctx,
+        offset: (offsets.vmctx_store_context() as i32).into(),
+        global_type: types::I64,
+        flags,
+    });
+    let limit = func.create_global_value(GlobalValueData::Load {
+        base: store_context,
+        offset: (offsets.store_stack_limit() as i32).into(),
+        global_type: types::I64,
+        flags,
+    });
+    func.stack_limit = Some(limit);
+    Ok(())
+}
+
+/// Declares the stack slot of [`VMCTX_SLOT_KEY`]; the caller stores the vmctx into
+/// it at the function's entry.
+pub fn declare_vmctx_slot(func: &mut ir::Function) -> ir::StackSlot {
+    func.create_sized_stack_slot(StackSlotData::new_with_key(
+        StackSlotKind::ExplicitSlot,
+        8,
+        3,
+        StackSlotKey::new(VMCTX_SLOT_KEY),
+    ))
+}

@@ -1,0 +1,136 @@
+//! Faults of compiled code become traps.
+//!
+//! Compiled code checks little itself: a null dereference, a division by zero, an
+//! explicit trap (`ud2`) all raise a signal. The handler asks four questions: does this
+//! thread run compiled code, did the kernel raise the signal because of an instruction,
+//! is that instruction in published code and listed as one that may trap, and, for a heap
+//! access, is the address in the heap. If so it notes the stack for a backtrace, sets the
+//! registers to the innermost activation's handler, and returns: `sigreturn` restores the
+//! signal mask and floating-point state as they were in compiled code.
+//!
+//! Anything else is not ours. The handler that was installed before gets it (Rust's own,
+//! which reports stack overflows of the host, or the embedder's); if there was none, the
+//! default action is reinstalled and the instruction faults again.
+
+use crate::arch::Interrupted;
+use crate::walk::RawFrames;
+use crate::{activation, registry};
+use anyhow::{Result, anyhow};
+use gc_types::Trap;
+use std::mem::MaybeUninit;
+use std::sync::OnceLock;
+
+const SIGNALS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+
+/// What was installed before, by index in [`SIGNALS`].
+static PREVIOUS: [OnceLock<libc::sigaction>; SIGNALS.len()] =
+    [const { OnceLock::new() }; SIGNALS.len()];
+
+/// Installs the handler, once for the process.
+///
+/// # Errors
+/// If the system refuses.
+pub(crate) fn install() -> Result<()> {
+    static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
+    let installed = INSTALLED.get_or_init(|| {
+        for (i, signal) in SIGNALS.into_iter().enumerate() {
+            // SAFETY: plain queries and changes of signal dispositions with valid
+            // arguments. The previous action is known before the handler can run.
+            unsafe {
+                let mut previous = MaybeUninit::uninit();
+                if libc::sigaction(signal, std::ptr::null(), previous.as_mut_ptr()) != 0 {
+                    return Err(std::io::Error::last_os_error().to_string());
+                }
+                PREVIOUS[i].get_or_init(|| previous.assume_init());
+                let mut action: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = handle as *const () as usize;
+                // On the alternate stack, where there is one: a host's stack overflow
+                // comes through here too.
+                action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+                libc::sigemptyset(&mut action.sa_mask);
+                if libc::sigaction(signal, &action, std::ptr::null_mut()) != 0 {
+                    return Err(std::io::Error::last_os_error().to_string());
+                }
+            }
+        }
+        Ok(())
+    });
+    installed.as_ref().copied().map_err(|why| anyhow!("cannot handle signals: {why}"))
+}
+
+unsafe extern "C" fn handle(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: the kernel's arguments; `errno` is this thread's and put back.
+    unsafe {
+        let errno = *libc::__errno_location();
+        let ours = deliver(signal, &*info, Interrupted::new(context));
+        *libc::__errno_location() = errno;
+        if !ours {
+            forward(signal, info, context);
+        }
+    }
+}
+
+/// Turns the fault into a trap; `false` if it is not compiled code's.
+unsafe fn deliver(
+    signal: libc::c_int,
+    info: &libc::siginfo_t,
+    mut interrupted: Interrupted<'_>,
+) -> bool {
+    let activation = activation::current();
+    // A positive code: the kernel raised it. Otherwise someone sent it.
+    if activation.is_null() || info.si_code <= 0 {
+        return false;
+    }
+    let pc = interrupted.pc();
+    let trap = registry::with_code(pc, |code| code.image().trap_at(code.offset_of(pc)?));
+    let Some(Some(trap)) = trap else { return false };
+    // SAFETY: this thread is in compiled code that it entered through `JitStore::call`:
+    // the activation is in that call's frame and no reference to the store is in use.
+    unsafe {
+        let store = &mut *(*activation).store;
+        let trap = match signal {
+            libc::SIGSEGV | libc::SIGBUS => {
+                // SAFETY: these signals come with an address.
+                let address = info.si_addr().addr();
+                match store.classify_fault(trap, address) {
+                    Some(trap) => trap,
+                    None => return false,
+                }
+            }
+            _ => trap,
+        };
+        let (fp, sp) = (interrupted.fp(), interrupted.sp());
+        store.traced.note(RawFrames::from_fault(activation, pc, fp, sp), true);
+        let (entry_fp, offset) = ((*activation).entry_fp, (*activation).frame_offset);
+        let status = u64::from(Trap::code(trap));
+        interrupted.resume_at(entry_fp - offset, entry_fp, (*activation).handler_pc, status);
+    }
+    true
+}
+
+/// Hands the signal to whoever had it before.
+unsafe fn forward(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let previous = SIGNALS.iter().position(|s| *s == signal).and_then(|i| PREVIOUS[i].get());
+    // SAFETY: the previous action is called as it asked to be, or reinstalled, in which
+    // case the instruction runs again under it.
+    unsafe {
+        let Some(previous) = previous else {
+            libc::signal(signal, libc::SIG_DFL);
+            return;
+        };
+        if previous.sa_sigaction == libc::SIG_DFL || previous.sa_sigaction == libc::SIG_IGN {
+            libc::sigaction(signal, previous, std::ptr::null_mut());
+        } else if previous.sa_flags & libc::SA_SIGINFO != 0 {
+            type Action =
+                unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+            std::mem::transmute::<usize, Action>(previous.sa_sigaction)(signal, info, context);
+        } else {
+            type Handler = unsafe extern "C" fn(libc::c_int);
+            std::mem::transmute::<usize, Handler>(previous.sa_sigaction)(signal);
+        }
+    }
+}

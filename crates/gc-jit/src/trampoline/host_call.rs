@@ -1,0 +1,61 @@
+//! Host-call trampolines: compiled code calls one of the host's services. The caller
+//! sees no register clobbered (`CallConv::PreserveAll`), so that a call in a cold block
+//! costs the hot path nothing; such a convention has no result registers, and the
+//! result is left in the store context.
+
+use super::*;
+use crate::compile::CompiledFunction;
+use crate::names::host_call_signature;
+use gc_types::HostSignature;
+
+/// The trampoline of `call`, compiled now or before.
+pub(crate) fn host_call(
+    compiler: &JitCompiler,
+    call: HostCall,
+    signature: &HostSignature,
+) -> Result<Arc<CompiledFunction>> {
+    let key = (call, signature.params, signature.result, signature.fallible);
+    let cache = || compiler.host_trampolines.lock().unwrap_or_else(|e| e.into_inner());
+    if let Some(function) = cache().get(&key) {
+        return Ok(function.clone());
+    }
+    let func = build(
+        host_call_signature(signature),
+        |builder, params| {
+            let store_context = record_exit(builder, params[0]);
+            let args: Vec<Value> = params
+                .iter()
+                .map(|param| {
+                    let ty = builder.func.dfg.value_type(*param);
+                    widen(builder, *param, ty)
+                })
+                .collect();
+
+            let mut host = Signature::new(CallConv::SystemV);
+            host.params.extend(args.iter().map(|_| AbiParam::new(types::I64)));
+            host.returns.push(AbiParam::new(types::I64));
+            let host = builder.import_signature(host);
+            let host_calls = builder.ins().load(
+                types::I64,
+                trusted(),
+                store_context,
+                O.store_host_calls() as i32,
+            );
+            let offset = call.index() * u32::from(O.pointer_size());
+            let function = builder.ins().load(types::I64, trusted(), host_calls, offset as i32);
+            let inst = builder.ins().call_indirect(host, function, &args);
+            let result = builder.inst_results(inst)[0];
+            if signature.fallible {
+                unwind_if_failed(builder, store_context, result);
+            }
+            if signature.result.is_some() {
+                builder.ins().store(trusted(), result, store_context, O.store_host_result() as i32);
+            }
+            builder.ins().return_(&[]);
+        },
+        compiler,
+    );
+    let function = Arc::new(compiler.compile_function(func)?);
+    cache().insert(key, function.clone());
+    Ok(function)
+}

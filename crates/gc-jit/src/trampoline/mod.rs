@@ -1,0 +1,165 @@
+//! The three ways between host and compiled code. All are emitted by Cranelift, so
+//! that calling conventions are its concern alone:
+//!
+//! - [`EntryTrampoline`]: the host calls compiled code. Its `try_call`'s handler is
+//!   where traps and host errors land.
+//! - [`ExitTrampoline`]: compiled code calls a host function as if it were one of its
+//!   own, by function reference.
+//! - host-call trampolines: compiled code calls one of the host's services out of a
+//!   cold block, which clobbers nothing.
+//!
+//! The last two record their frame pointer in the store context before they call the
+//! host, and unwind to the entry if it reports failure.
+
+mod entry;
+mod exit;
+mod host_call;
+
+pub use entry::EntryTrampoline;
+pub use exit::ExitTrampoline;
+pub(crate) use host_call::host_call;
+
+use crate::{CodeImageBuilder, CodeMemory, JitCompiler, ValRaw};
+use anyhow::{Result, ensure};
+use cranelift_codegen::ir::{
+    self, AbiParam, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Type,
+    UserFuncName, Value, types,
+};
+use cranelift_codegen::isa::CallConv;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use gc_types::{HostCall, Trap, VMOffsets};
+use std::sync::Arc;
+
+/// What the entry's handler returns for a failure of the host's, whose reason the store
+/// has. A trap's own code is its status; both differ from [`STATUS_OK`].
+pub(crate) const STATUS_HOST: u64 = 1 << 8;
+/// What the entry trampoline returns if the callee returned.
+pub(crate) const STATUS_OK: u64 = 0;
+
+const O: VMOffsets = VMOffsets::HOST;
+
+/// Memory that is mapped, aligned, and no one else's in the function.
+fn trusted() -> MemFlagsData {
+    MemFlagsData::trusted()
+}
+
+/// Builds a function of `signature` whose body `build` emits.
+fn build(
+    signature: Signature,
+    build: impl FnOnce(&mut FunctionBuilder<'_>, &[Value]),
+    compiler: &JitCompiler,
+) -> ir::Function {
+    let mut func = ir::Function::with_name_signature(UserFuncName::default(), signature);
+    let mut context = FunctionBuilderContext::new();
+    let mut builder = FunctionBuilder::new(&mut func, &mut context);
+    let entry = builder.create_block();
+    builder.append_block_params_for_function_params(entry);
+    builder.switch_to_block(entry);
+    let params = builder.block_params(entry).to_vec();
+    build(&mut builder, &params);
+    builder.seal_all_blocks();
+    builder.finalize(compiler.isa().frontend_config());
+    func
+}
+
+/// Links one function alone and publishes it.
+fn publish(compiler: &JitCompiler, func: ir::Function, name: &str) -> Result<Arc<CodeMemory>> {
+    let mut image = CodeImageBuilder::new();
+    image.define(0, name.to_owned(), compiler.compile_function(func)?)?;
+    CodeMemory::publish(image.finish(compiler, &|_| None)?)
+}
+
+/// Parameters and results behind the vmctx, as values in slots.
+fn slots_of(signature: &Signature) -> Result<usize> {
+    ensure!(
+        signature.params.first().is_some_and(|vmctx| vmctx.value_type == types::I64),
+        "a callable's first parameter is its vmctx"
+    );
+    let values = signature.params[1..].iter().chain(&signature.returns);
+    for value in values {
+        ensure!(
+            value.value_type.bytes() <= ValRaw::SIZE,
+            "a value of type {} does not fit a slot",
+            value.value_type
+        );
+    }
+    Ok((signature.params.len() - 1).max(signature.returns.len()))
+}
+
+fn slot_offset(i: usize) -> i32 {
+    i as i32 * ValRaw::SIZE as i32
+}
+
+fn load_values(builder: &mut FunctionBuilder<'_>, array: Value, params: &[AbiParam]) -> Vec<Value> {
+    let load = |(i, param): (usize, &AbiParam)| {
+        builder.ins().load(param.value_type, trusted(), array, slot_offset(i))
+    };
+    params.iter().enumerate().map(load).collect()
+}
+
+fn store_values(builder: &mut FunctionBuilder<'_>, array: Value, values: &[Value]) {
+    for (i, value) in values.iter().enumerate() {
+        // Every slot is wholly initialised; the upper half matters to a host that
+        // compares slots, and to narrow integers read as wider ones.
+        let ty = builder.func.dfg.value_type(*value);
+        let value = widen(builder, *value, ty);
+        builder.ins().store(trusted(), value, array, slot_offset(i));
+    }
+}
+
+/// Integers narrower than 64 bits, zero-extended; everything else as it is.
+fn widen(builder: &mut FunctionBuilder<'_>, value: Value, ty: Type) -> Value {
+    if ty.is_int() && ty.bits() < 64 { builder.ins().uextend(types::I64, value) } else { value }
+}
+
+/// An array of slots in the frame.
+fn slot_array(builder: &mut FunctionBuilder<'_>, slots: usize) -> Value {
+    let slot = builder.create_sized_stack_slot(StackSlotData::new(
+        StackSlotKind::ExplicitSlot,
+        slots.max(1) as u32 * ValRaw::SIZE,
+        4,
+    ));
+    builder.ins().stack_addr(types::I64, slot, 0)
+}
+
+/// Records in the store context that compiled code is being left through this frame;
+/// returns the store context.
+fn record_exit(builder: &mut FunctionBuilder<'_>, vmctx: Value) -> Value {
+    let store_context =
+        builder.ins().load(types::I64, trusted(), vmctx, O.vmctx_store_context() as i32);
+    let fp = builder.ins().get_frame_pointer(types::I64);
+    builder.ins().store(trusted(), fp, store_context, O.store_last_exit_fp() as i32);
+    store_context
+}
+
+/// Continues in a new block unless `result` is [`HostCall::FAILED`]; if it is, resumes
+/// at the innermost activation's handler.
+fn unwind_if_failed(builder: &mut FunctionBuilder<'_>, store_context: Value, result: Value) {
+    let failed = builder.create_block();
+    let succeeded = builder.create_block();
+    builder.set_cold_block(failed);
+    let sentinel = builder.ins().iconst(types::I64, HostCall::FAILED as i64);
+    let is_failed = builder.ins().icmp(ir::condcodes::IntCC::Equal, result, sentinel);
+    builder.ins().brif(is_failed, failed, &[], succeeded, &[]);
+
+    builder.switch_to_block(failed);
+    let field = |builder: &mut FunctionBuilder<'_>, base, offset: u32| {
+        builder.ins().load(types::I64, trusted(), base, offset as i32)
+    };
+    let activation = field(builder, store_context, O.store_activation());
+    let fp = field(builder, activation, O.activation_entry_fp());
+    let pc = field(builder, activation, O.activation_handler_pc());
+    let frame_offset = field(builder, activation, O.activation_frame_offset());
+    let sp = builder.ins().isub(fp, frame_offset);
+    let host_calls = field(builder, store_context, O.store_host_calls());
+    let stub = field(builder, host_calls, HostCall::UNWIND.index() * u32::from(O.pointer_size()));
+    let payload = builder.ins().iconst(types::I64, STATUS_HOST as i64);
+    let mut signature = Signature::new(CallConv::SystemV);
+    signature.params.extend([AbiParam::new(types::I64); 4]);
+    let signature = builder.import_signature(signature);
+    builder.ins().call_indirect(signature, stub, &[sp, fp, pc, payload]);
+    // The stub does not return.
+    builder.ins().trap(ir::TrapCode::unwrap_user(Trap::Unreachable.code()));
+
+    builder.switch_to_block(succeeded);
+}

@@ -1,0 +1,242 @@
+//! Stack walks: the frames of compiled code on a store's stack, found by frame
+//! pointer, and the references in them.
+//!
+//! Each activation's part of the stack lies between two trampolines that recorded
+//! their frame pointers: the one compiled code was left through and the one it was
+//! entered through. A walk goes from the first to the second, then on to the
+//! activation below. What it finds in between must be compiled code and must move
+//! towards the entry; anything else means that frames cannot be trusted and roots
+//! may be missing ([`IncompleteWalk`]).
+
+use crate::{Activation, CodeMemory, FrameInfo, VMStoreContext, lookup_code};
+use gc_runtime::{GcRootsList, IncompleteWalk};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+const WORD: usize = size_of::<usize>();
+
+/// One frame, before it is known whose code it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawFrame {
+    /// Where it is: the faulting instruction, or the return address of its call.
+    pub(crate) pc: usize,
+    /// Its frame pointer.
+    pub(crate) fp: usize,
+}
+
+/// Follows frame pointers. Allocates nothing, reads only the stack.
+#[derive(Clone, Debug)]
+pub(crate) struct RawFrames {
+    /// The activation being walked; null at the end.
+    activation: *const Activation,
+    /// The next frame; `None` if its activation has not been left through a trampoline.
+    next: Option<RawFrame>,
+    /// Frame pointers must rise above this.
+    above: usize,
+}
+
+impl RawFrames {
+    /// From where compiled code last called the host.
+    ///
+    /// # Safety
+    /// `context` is a store's whose activations' frames are on the stack, and nothing
+    /// runs in them while the walk is used.
+    pub(crate) unsafe fn from_exit(context: *const VMStoreContext) -> RawFrames {
+        let mut frames = RawFrames { activation: std::ptr::null(), next: None, above: 0 };
+        // SAFETY: as the caller promises.
+        unsafe { frames.enter((*context).activation, (*context).last_exit_fp) };
+        frames
+    }
+
+    /// From a fault in compiled code of `activation`, the innermost one.
+    ///
+    /// # Safety
+    /// As for [`from_exit`](RawFrames::from_exit); the registers are those of the fault,
+    /// past its function's prologue up to the frame pointer's setup.
+    pub(crate) unsafe fn from_fault(
+        activation: *const Activation,
+        pc: usize,
+        fp: usize,
+        sp: usize,
+    ) -> RawFrames {
+        RawFrames { activation, next: Some(RawFrame { pc, fp }), above: sp.saturating_sub(1) }
+    }
+
+    /// Goes on with `activation`, left through the trampoline whose frame pointer is
+    /// `exit_fp`.
+    unsafe fn enter(&mut self, activation: *const Activation, exit_fp: usize) {
+        self.activation = activation;
+        self.next = None;
+        if !activation.is_null() && exit_fp > self.above && exit_fp.is_multiple_of(WORD) {
+            self.above = exit_fp;
+            // SAFETY: a trampoline stored its frame pointer there, and its frame lies
+            // between that and the entry's, on the stack.
+            self.next = Some(unsafe { RawFrame::caller(exit_fp) });
+        }
+    }
+
+    /// The next frame, from inner to outer; `None` behind the outermost.
+    pub(crate) fn next(&mut self) -> Option<Result<RawFrame, &'static str>> {
+        loop {
+            if self.activation.is_null() {
+                return None;
+            }
+            // SAFETY: activations live in the frames of the calls that made them, which
+            // are on the stack while this one is on the store's list.
+            let activation = unsafe { &*self.activation };
+            let Some(frame) = self.next else {
+                self.activation = std::ptr::null();
+                return Some(Err("compiled code was not left through a trampoline"));
+            };
+            if frame.fp == activation.entry_fp {
+                // SAFETY: what was recorded when this activation began.
+                unsafe { self.enter(activation.previous, activation.saved_last_exit_fp) };
+                continue;
+            }
+            if frame.fp <= self.above
+                || frame.fp > activation.entry_fp
+                || !frame.fp.is_multiple_of(WORD)
+            {
+                self.activation = std::ptr::null();
+                return Some(Err("a frame pointer does not lead towards the entry frame"));
+            }
+            self.above = frame.fp;
+            // SAFETY: the address lies between frames of this stack that exist.
+            self.next = Some(unsafe { RawFrame::caller(frame.fp) });
+            return Some(Ok(frame));
+        }
+    }
+}
+
+impl RawFrame {
+    /// The frame that called the one whose frame pointer is `fp`.
+    unsafe fn caller(fp: usize) -> RawFrame {
+        let fp: *const usize = std::ptr::with_exposed_provenance(fp);
+        // SAFETY: as the caller promises: two words of the stack.
+        unsafe { RawFrame { fp: fp.read(), pc: fp.add(1).read() } }
+    }
+}
+
+/// A frame of compiled code that has called, or is on its way to, the host.
+#[derive(Clone, Debug)]
+pub struct Frame<'a> {
+    /// The return address of the call it makes.
+    pub pc: usize,
+    /// Its frame pointer.
+    pub fp: usize,
+    /// Whose code it runs.
+    pub code: Arc<CodeMemory>,
+    _stack: PhantomData<&'a ()>,
+}
+
+impl Frame<'_> {
+    /// The function and source location of the call.
+    pub fn info(&self) -> Option<FrameInfo> {
+        self.code.lookup(self.pc - 1)
+    }
+
+    /// The vmctx of the function, if it keeps one in a slot with
+    /// [`VMCTX_SLOT_KEY`](crate::VMCTX_SLOT_KEY).
+    pub fn vmctx(&self) -> Option<*mut u8> {
+        let offset = self.code.offset_of(self.pc - 1)?;
+        let slot = self.code.image().function_at(offset)?.vmctx_slot?;
+        let slot: *const *mut u8 = std::ptr::with_exposed_provenance(self.fp - slot as usize);
+        // SAFETY: the slot is part of the frame, which is on the stack for as long as the
+        // walk is borrowed; the function wrote it before it called anything.
+        Some(unsafe { slot.read() })
+    }
+
+    /// The references that are live in this frame, as `(slot, word)`.
+    pub fn roots(&self) -> Vec<(*mut u64, u64)> {
+        let mut roots = Vec::new();
+        for_each_root(&self.code, self.pc, self.fp, |slot| {
+            // SAFETY: a slot of a frame that is on the stack.
+            roots.push((slot, unsafe { slot.read() }));
+        });
+        roots
+    }
+}
+
+/// Calls `visit` with each slot of the frame `(pc, fp)` that holds a reference.
+fn for_each_root(code: &CodeMemory, pc: usize, fp: usize, mut visit: impl FnMut(*mut u64)) {
+    // A call without an entry has no live references in its frame.
+    let Some(map) = code.offset_of(pc).and_then(|at| code.image().stack_maps.lookup(at)) else {
+        return;
+    };
+    let sp = fp - map.frame_size as usize;
+    for slot in map.slots {
+        visit(std::ptr::with_exposed_provenance_mut(sp + *slot as usize));
+    }
+}
+
+/// Iterates over the frames of compiled code, innermost first, through all nested
+/// activations of one store. After an error it ends.
+#[derive(Clone, Debug)]
+pub struct StackWalk<'a> {
+    frames: RawFrames,
+    /// The last frame's code: neighbours are mostly of the same.
+    code: Option<Arc<CodeMemory>>,
+    _stack: PhantomData<&'a ()>,
+}
+
+impl StackWalk<'_> {
+    /// # Safety
+    /// As for [`RawFrames::from_exit`], for as long as the walk lives.
+    pub(crate) unsafe fn new(context: *const VMStoreContext) -> Self {
+        // SAFETY: passed on.
+        let frames = unsafe { RawFrames::from_exit(context) };
+        StackWalk { frames, code: None, _stack: PhantomData }
+    }
+
+    /// The next frame without its code, which is then in `self.code`.
+    fn advance(&mut self) -> Option<Result<RawFrame, IncompleteWalk>> {
+        let frame = match self.frames.next()? {
+            Ok(frame) => frame,
+            Err(why) => return Some(Err(IncompleteWalk { why: why.to_owned() })),
+        };
+        if self.code.as_ref().is_none_or(|code| code.offset_of(frame.pc).is_none()) {
+            self.code = lookup_code(frame.pc);
+            if self.code.is_none() {
+                self.frames.activation = std::ptr::null();
+                let why = format!("the return address {:#x} is in no published code", frame.pc);
+                return Some(Err(IncompleteWalk { why }));
+            }
+        }
+        Some(Ok(frame))
+    }
+}
+
+impl<'a> Iterator for StackWalk<'a> {
+    type Item = Result<Frame<'a>, IncompleteWalk>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.advance()?.map(|RawFrame { pc, fp }| Frame {
+            pc,
+            fp,
+            code: self.code.clone().expect("advance found it"),
+            _stack: PhantomData,
+        }))
+    }
+}
+
+/// Adds the references of all frames to `roots`.
+///
+/// # Safety
+/// As for [`RawFrames::from_exit`], until `roots` is cleared.
+pub(crate) unsafe fn trace_stack(
+    context: *const VMStoreContext,
+    roots: &mut GcRootsList,
+) -> Result<(), IncompleteWalk> {
+    // SAFETY: passed on.
+    let mut walk = unsafe { StackWalk::new(context) };
+    while let Some(frame) = walk.advance() {
+        let RawFrame { pc, fp } = frame?;
+        let code = walk.code.as_ref().expect("advance found it");
+        for_each_root(code, pc, fp, |slot| {
+            // SAFETY: an aligned slot of a frame that is on the stack and at rest, in
+            // which compiled code has stored a reference before the call it is in.
+            unsafe { roots.add_stack_root(slot) };
+        });
+    }
+    Ok(())
+}
