@@ -1,0 +1,75 @@
+# Sourced by every script in ci/: goes to the project's root, and defines how steps
+# are announced, timed, and reported when they cannot run.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
+locked=()
+if [ "${CI:-}" = true ]; then
+  export CARGO_INCREMENTAL=0
+  # On a laptop Cargo.lock may follow Cargo.toml; in CI it must already have.
+  locked=(--locked)
+fi
+
+step_name=
+step_began=
+
+# step NAME: announces a step; its time is printed when the next begins or the script ends.
+step() {
+  step_over
+  step_name=$1
+  step_began=$SECONDS
+  printf '\n=== %s\n' "$step_name"
+}
+
+step_over() {
+  if [ -n "$step_name" ]; then
+    printf '=== %s: %d s\n' "$step_name" $((SECONDS - step_began))
+  fi
+  step_name=
+}
+
+# loudly TEXT...: says in a way nobody overlooks that something was not checked.
+# ci/all repeats it at the end.
+loudly() {
+  {
+    echo
+    echo '!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!'
+    printf '!!! NOT CHECKED: %s\n' "$@"
+    echo '!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!'
+    echo
+  } >&2
+  if [ -n "${RECLAIM_CI_SKIPPED:-}" ]; then
+    printf '%s: %s\n' "$(basename "$0")" "$*" >>"$RECLAIM_CI_SKIPPED"
+  fi
+}
+
+# fail TEXT...: ends the script.
+fail() {
+  printf '\nFAILED: %s\n' "$@" >&2
+  exit 1
+}
+
+# component CARGO_SUBCOMMAND RUSTUP_COMPONENT: makes sure of an optional part of Rust.
+component() {
+  cargo "$1" --version >/dev/null 2>&1 && return
+  rustup component add "$2" >/dev/null 2>&1 || true
+  cargo "$1" --version >/dev/null 2>&1 ||
+    fail "cargo $1 is missing; it comes with: rustup component add $2"
+}
+
+# Every file that belongs to the project, one per line.
+tracked_files() {
+  if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+    # What is deleted but not committed is still listed: leave it out.
+    git ls-files --cached --others --exclude-standard | while IFS= read -r file; do
+      if [ -f "$file" ]; then printf '%s\n' "$file"; fi
+    done
+  else
+    find . -type f -not -path './target/*' -not -path './fuzz/target/*' \
+      -not -path './docs/book/*' -not -path './.git/*' | sed 's|^\./||' | LC_ALL=C sort
+  fi
+}
+
+trap 'status=$?; step_over; exit $status' EXIT
