@@ -156,7 +156,13 @@ impl GcEmitter<'_, '_> {
 
     /// Loads a reference, without any barrier.
     pub(crate) fn load_ref(&mut self, place: RefPlace) -> ir::Value {
-        let Access { address, offset, flags } = self.place_access(place, Trust::MayBeNull);
+        let access = self.place_access(place, Trust::MayBeNull);
+        self.load_ref_at(access)
+    }
+
+    /// Loads the reference that `access` goes to.
+    pub(crate) fn load_ref_at(&mut self, access: Access) -> ir::Value {
+        let Access { address, offset, flags } = access;
         self.builder.ins().uload32(flags, address, offset)
     }
 
@@ -166,7 +172,8 @@ impl GcEmitter<'_, '_> {
         self.store_ref_at(access, value);
     }
 
-    /// Stores a reference to where `access` goes.
+    /// Stores a reference to where `access` goes. An access holds an address, so
+    /// none is kept over a safepoint.
     pub(crate) fn store_ref_at(&mut self, access: Access, value: ir::Value) {
         let Access { address, offset, flags } = access;
         if self.is_zero(value) {

@@ -32,9 +32,8 @@ pub struct CompilerOptions {
 /// 2. [`host_call`](GcFuncEnv::host_call) names a trampoline whose signature is
 ///    [`host_call_signature`]'s, with the meaning [`HostCall`] documents.
 /// 3. Before `FunctionBuilder::finalize` the embedder gives spill slots an alias
-///    region with `FunctionBuilder::make_stack_map_alias_region`
-///    ([`regions::STACK_MAP_SPILL`] with the slot's number added is free for it):
-///    without one every spill is a fence.
+///    region with `FunctionBuilder::make_stack_map_alias_region`, numbered from
+///    [`regions::STACK_MAP_SPILL`] on: without one every spill is a fence.
 pub trait GcFuncEnv {
     /// Settings.
     fn options(&self) -> &CompilerOptions;

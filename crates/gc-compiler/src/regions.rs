@@ -43,8 +43,8 @@ pub const TYPES: Region = 10;
 /// memories, its own part of the vmctx).
 pub const EMBEDDER: Region = 64;
 
-/// The first of the numbers kept for the slots that references are spilled to:
-/// add the offset of the slot's word, so that no two words share a region.
+/// The first of the numbers kept for the stack slots that references are spilled
+/// to: the embedder adds something that tells one slot from another.
 pub const STACK_MAP_SPILL: Region = 1 << 31;
 
 /// `region` in `func`, declared there if it is not yet.

@@ -63,9 +63,10 @@ impl GcCompiler for DrcCompiler {
     fn write_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
         // Count up first: the new object may be the old one, or hang on it. Count down
         // last: what frees the old object must not find it in the slot.
-        let old = e.load_ref(place);
+        let access = e.place_access(place, Trust::MayBeNull);
+        let old = e.load_ref_at(access);
         count_up(e, value);
-        e.store_ref(place, value, Trust::NotNull);
+        e.store_ref_at(access, value);
         count_down(e, old);
     }
 
@@ -75,16 +76,14 @@ impl GcCompiler for DrcCompiler {
     }
 }
 
-/// The collector's word in the header of `object`.
-fn load_count(e: &mut GcEmitter<'_, '_>, object: ir::Value) -> ir::Value {
-    let Access { address, offset, flags } = e.header_access(object, VMGcHeader::COLLECTOR_OFFSET);
-    e.builder.ins().load(types::I32, flags, address, offset)
+/// The collector's word in the header of `object`, and where to store it back.
+fn load_count(e: &mut GcEmitter<'_, '_>, object: ir::Value) -> (ir::Value, Access) {
+    let access = e.header_access(object, VMGcHeader::COLLECTOR_OFFSET);
+    (e.builder.ins().load(types::I32, access.flags, access.address, access.offset), access)
 }
 
-/// Stores it. The load in front has checked the address.
-fn store_count(e: &mut GcEmitter<'_, '_>, object: ir::Value, word: ir::Value) {
-    let Access { address, offset, flags } = e.header_access(object, VMGcHeader::COLLECTOR_OFFSET);
-    e.builder.ins().store(flags, word, address, offset);
+fn store_count(e: &mut GcEmitter<'_, '_>, access: Access, word: ir::Value) {
+    e.builder.ins().store(access.flags, word, access.address, access.offset);
 }
 
 /// Branches to a new block, which becomes the current one, if `value` is in the
@@ -103,9 +102,9 @@ fn count_up(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
         return;
     }
     let done = if_heap_ref(e, value);
-    let word = load_count(e, value);
+    let (word, access) = load_count(e, value);
     let word = e.builder.ins().iadd_imm_u(word, i64::from(COUNT_ONE));
-    store_count(e, value, word);
+    store_count(e, access, word);
     e.builder.ins().jump(done, &[]);
     e.continue_in(done);
 }
@@ -113,9 +112,9 @@ fn count_up(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
 fn count_down(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
     const _: () = assert!(COUNT_ONE == 1 << COUNT_SHIFT);
     let done = if_heap_ref(e, value);
-    let word = load_count(e, value);
+    let (word, access) = load_count(e, value);
     let word = e.builder.ins().iadd_imm_s(word, -i64::from(COUNT_ONE));
-    store_count(e, value, word);
+    store_count(e, access, word);
     let dead = e.create_cold_block();
     let is_dead = e.builder.ins().icmp_imm_u(IntCC::UnsignedLessThan, word, i64::from(COUNT_ONE));
     e.builder.ins().brif(is_dead, dead, &[], done, &[]);
@@ -133,7 +132,7 @@ fn enter_root_set(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
     let append = e.create_cold_block();
     let full = e.create_cold_block();
 
-    let word = load_count(e, value);
+    let (word, access) = load_count(e, value);
     let entered = e.builder.ins().band_imm_u(word, i64::from(IN_ROOT_SET));
     e.builder.ins().brif(entered, done, &[], enter, &[]);
 
@@ -148,7 +147,7 @@ fn enter_root_set(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
     e.continue_in(append);
     let word = e.builder.ins().bor_imm_u(word, i64::from(IN_ROOT_SET));
     let word = e.builder.ins().iadd_imm_u(word, i64::from(COUNT_ONE));
-    store_count(e, value, word);
+    store_count(e, access, word);
     let base = e.load_native(types::I64, regions::HEAP_DATA, data, ROOT_SET_BASE);
     let at = e.builder.ins().uextend(types::I64, length);
     let at = e.builder.ins().ishl_imm_u(at, 2);

@@ -1,0 +1,182 @@
+//! A function that performs one operation, built for any collector and options:
+//! what all tests of emitted code share.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+#[cfg(all(target_arch = "x86_64", unix))]
+pub(crate) mod machine;
+
+use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, UserFuncName, types};
+use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use gc_compiler::collector::{drc::DrcCompiler, null::NullCompiler};
+use gc_compiler::{
+    CompilerOptions, GcCompiler, GcEmitter, GcFuncEnv, host_call_signature, regions,
+};
+use gc_types::{HostCall, VMOffsets};
+
+/// The collectors under test.
+pub(crate) const COLLECTORS: [&dyn GcCompiler; 2] = [&NullCompiler, &DrcCompiler];
+
+/// Every combination of options.
+pub(crate) fn all_options() -> impl Iterator<Item = CompilerOptions> {
+    [(true, false), (true, true), (false, false), (false, true)]
+        .into_iter()
+        .map(|(guarded, zeal)| CompilerOptions { offsets: VMOffsets::HOST, guarded, zeal })
+}
+
+/// Guarded, without zeal.
+pub(crate) fn guarded() -> CompilerOptions {
+    CompilerOptions { offsets: VMOffsets::HOST, guarded: true, zeal: false }
+}
+
+/// The machine this runs on, optimising.
+pub(crate) fn host_isa() -> OwnedTargetIsa {
+    let mut flags = settings::builder();
+    flags.set("opt_level", "speed").unwrap();
+    flags.set("enable_verifier", "true").unwrap();
+    flags.set("preserve_frame_pointers", "true").unwrap();
+    cranelift_native::builder().unwrap().finish(settings::Flags::new(flags)).unwrap()
+}
+
+struct TestEnv {
+    options: CompilerOptions,
+    vmctx: ir::Value,
+    calls: Vec<(HostCall, ir::FuncRef)>,
+}
+
+impl GcFuncEnv for TestEnv {
+    fn options(&self) -> &CompilerOptions {
+        &self.options
+    }
+
+    fn vmctx(&mut self, _func: &mut ir::Function) -> ir::Value {
+        self.vmctx
+    }
+
+    fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef {
+        if let Some((_, callee)) = self.calls.iter().find(|(known, _)| *known == call) {
+            return *callee;
+        }
+        let signature = func.import_signature(host_call_signature(call.gc_signature().unwrap()));
+        let name = func.declare_imported_user_function(ir::UserExternalName {
+            namespace: 0,
+            index: call.index(),
+        });
+        let callee = func.import_function(ir::ExtFuncData {
+            name: ir::ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        });
+        self.calls.push((call, callee));
+        callee
+    }
+}
+
+/// The operation's inputs, read from memory by the function's prologue.
+#[derive(Clone, Copy)]
+pub(crate) struct Args {
+    /// References, declared.
+    pub(crate) a: ir::Value,
+    pub(crate) b: ir::Value,
+    /// `I32`s.
+    pub(crate) x: ir::Value,
+    pub(crate) y: ir::Value,
+    pub(crate) z: ir::Value,
+    /// A header word and a type index.
+    pub(crate) word: ir::Value,
+    pub(crate) ty: ir::Value,
+    /// A native address or `I64`.
+    pub(crate) l: ir::Value,
+}
+
+/// The inputs in memory. `a` and `b` are stored back behind the operation, so that
+/// they are live over it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RawArgs {
+    pub(crate) a: u64,
+    pub(crate) b: u64,
+    pub(crate) x: u32,
+    pub(crate) y: u32,
+    pub(crate) z: u32,
+    pub(crate) word: u32,
+    pub(crate) ty: u32,
+    pub(crate) padding: u32,
+    pub(crate) l: u64,
+}
+
+/// An operation; what it returns is the function's result.
+pub(crate) type Op<'a> =
+    &'a dyn Fn(&dyn GcCompiler, &mut GcEmitter<'_, '_>, Args) -> Option<ir::Value>;
+
+/// Builds `extern "C" fn(vmctx, *mut RawArgs) -> u64` around `op`.
+pub(crate) fn build(
+    isa: &OwnedTargetIsa,
+    compiler: &dyn GcCompiler,
+    options: &CompilerOptions,
+    op: Op<'_>,
+) -> ir::Function {
+    let mut signature = ir::Signature::new(CallConv::SystemV);
+    signature.params.extend([ir::AbiParam::new(types::I64); 2]);
+    signature.returns.push(ir::AbiParam::new(types::I64));
+    let mut func = ir::Function::with_name_signature(UserFuncName::user(0, 0), signature);
+    let mut context = FunctionBuilderContext::new();
+    let mut builder = FunctionBuilder::new(&mut func, &mut context);
+    builder.make_stack_map_alias_region(Box::new(|set, _, slot, _| {
+        Some(set.insert(ir::AliasRegionData {
+            user_id: regions::STACK_MAP_SPILL + slot.as_u32(),
+            description: "spill".into(),
+        }))
+    }));
+    let entry = builder.create_block();
+    builder.append_block_params_for_function_params(entry);
+    builder.switch_to_block(entry);
+    builder.seal_block(entry);
+    let (vmctx, raw) = (builder.block_params(entry)[0], builder.block_params(entry)[1]);
+
+    let region = regions::intern(builder.func, regions::EMBEDDER);
+    let flags = MemFlagsData::trusted().with_alias_region(Some(region));
+    let mut load = |ty, offset: usize| builder.ins().load(ty, flags, raw, offset as i32);
+    let args = Args {
+        a: load(types::I64, std::mem::offset_of!(RawArgs, a)),
+        b: load(types::I64, std::mem::offset_of!(RawArgs, b)),
+        x: load(types::I32, std::mem::offset_of!(RawArgs, x)),
+        y: load(types::I32, std::mem::offset_of!(RawArgs, y)),
+        z: load(types::I32, std::mem::offset_of!(RawArgs, z)),
+        word: load(types::I32, std::mem::offset_of!(RawArgs, word)),
+        ty: load(types::I32, std::mem::offset_of!(RawArgs, ty)),
+        l: load(types::I64, std::mem::offset_of!(RawArgs, l)),
+    };
+    builder.declare_value_needs_stack_map(args.a);
+    builder.declare_value_needs_stack_map(args.b);
+
+    let mut env = TestEnv { options: options.clone(), vmctx, calls: Vec::new() };
+    let result = op(compiler, &mut GcEmitter::new(&mut builder, &mut env), args);
+
+    builder.ins().store(flags, args.a, raw, std::mem::offset_of!(RawArgs, a) as i32);
+    builder.ins().store(flags, args.b, raw, std::mem::offset_of!(RawArgs, b) as i32);
+    let result = match result {
+        None => builder.ins().iconst(types::I64, 0),
+        Some(value) => match builder.func.dfg.value_type(value) {
+            types::I64 => value,
+            types::F64 => builder.ins().bitcast(types::I64, MemFlagsData::new(), value),
+            types::F32 => {
+                let bits = builder.ins().bitcast(types::I32, MemFlagsData::new(), value);
+                builder.ins().uextend(types::I64, bits)
+            }
+            types::I8X16 => {
+                let little = MemFlagsData::new().with_endianness(ir::Endianness::Little);
+                let lanes = builder.ins().bitcast(types::I64X2, little, value);
+                let low = builder.ins().extractlane(lanes, 0);
+                let high = builder.ins().extractlane(lanes, 1);
+                builder.ins().bxor(low, high)
+            }
+            _ => builder.ins().uextend(types::I64, value),
+        },
+    };
+    builder.ins().return_(&[result]);
+    builder.finalize(isa.frontend_config());
+    func
+}

@@ -1,0 +1,470 @@
+//! Every operation, under every collector and every combination of options:
+//! the CLIF verifies and lowers, keeps the rules about alias regions, trap codes
+//! and cold blocks, and contains no more than it should.
+
+mod common;
+
+use common::*;
+use cranelift_codegen::Context;
+use cranelift_codegen::ir::{self, InstBuilder, types};
+use gc_compiler::collector::{drc::DrcCompiler, null::NullCompiler};
+use gc_compiler::{
+    ArrayInit, Extend, FuncRefTest, FuncRefType, GcCompiler, GcEmitter, RefPlace, RefTest,
+    TestTarget, regions, trap_code,
+};
+use gc_types::{ArrayLayout, StorageType, StructLayout, Trap};
+
+const STORAGE: [StorageType; 9] = [
+    StorageType::I8,
+    StorageType::I16,
+    StorageType::I32,
+    StorageType::I64,
+    StorageType::F32,
+    StorageType::F64,
+    StorageType::V128,
+    StorageType::Ref,
+    StorageType::FuncRef,
+];
+
+/// A value that is not a constant, of what `ty` takes.
+fn value(e: &mut GcEmitter<'_, '_>, args: Args, ty: StorageType) -> ir::Value {
+    match ty {
+        StorageType::Ref => args.b,
+        StorageType::I64 => args.l,
+        StorageType::F32 => e.builder.ins().fcvt_from_sint(types::F32, args.x),
+        StorageType::F64 => e.builder.ins().fcvt_from_sint(types::F64, args.l),
+        StorageType::V128 => {
+            let lane = e.builder.ins().ireduce(types::I8, args.x);
+            e.builder.ins().splat(types::I8X16, lane)
+        }
+        _ => args.x,
+    }
+}
+
+fn big_struct() -> StructLayout {
+    StructLayout::new(STORAGE).unwrap()
+}
+
+/// A layout whose second field lies behind the null page, and whose last one
+/// behind the guard.
+fn huge_struct() -> StructLayout {
+    let mut fields = vec![StorageType::V128; (3 << 20) / 16];
+    fields[5000] = StorageType::Ref;
+    fields.push(StorageType::Ref);
+    StructLayout::new(fields).unwrap()
+}
+
+fn concrete(args: Args, depth: u32, is_final: bool) -> TestTarget {
+    TestTarget::Concrete { type_index: args.ty, header_word: args.word, depth, is_final }
+}
+
+type NamedOp =
+    (String, Box<dyn Fn(&dyn GcCompiler, &mut GcEmitter<'_, '_>, Args) -> Option<ir::Value>>);
+
+fn operations() -> Vec<NamedOp> {
+    let mut ops: Vec<NamedOp> = Vec::new();
+    macro_rules! op {
+        ($name:expr, $op:expr) => {
+            ops.push(($name.to_string(), Box::new($op)))
+        };
+    }
+
+    op!("struct.new", |c, e, a| {
+        let layout = big_struct();
+        let values: Vec<_> = layout.fields.iter().map(|f| value(e, a, f.ty)).collect();
+        Some(c.struct_new(e, a.word, &layout, &values))
+    });
+    op!("struct.new_default", |c, e, a| Some(c.struct_new_default(e, a.word, &big_struct())));
+    for (field, ty) in STORAGE.into_iter().enumerate() {
+        for extend in [None, Some(Extend::Signed), Some(Extend::Unsigned)] {
+            op!(format!("struct.get {ty:?} {extend:?}"), move |c, e, a| {
+                Some(c.struct_get(e, a.a, &big_struct(), field, extend))
+            });
+            op!(format!("array.get {ty:?} {extend:?}"), move |c, e, a| {
+                Some(c.array_get(e, a.a, &ArrayLayout::new(ty), a.x, extend))
+            });
+        }
+        op!(format!("struct.set {ty:?}"), move |c, e, a| {
+            let value = value(e, a, ty);
+            c.struct_set(e, a.a, &big_struct(), field, value);
+            None
+        });
+        op!(format!("array.set {ty:?}"), move |c, e, a| {
+            let value = value(e, a, ty);
+            c.array_set(e, a.a, &ArrayLayout::new(ty), a.y, value);
+            None
+        });
+        op!(format!("array.set {ty:?} at a constant"), move |c, e, a| {
+            let value = value(e, a, ty);
+            let index = e.builder.ins().iconst(types::I32, 7);
+            c.array_set(e, a.a, &ArrayLayout::new(ty), index, value);
+            None
+        });
+        op!(format!("array.get {ty:?} at a large constant"), move |c, e, a| {
+            let index = e.builder.ins().iconst(types::I32, 0xffff_fff0);
+            Some(c.array_get(e, a.a, &ArrayLayout::new(ty), index, None))
+        });
+        op!(format!("array.new_default {ty:?}"), move |c, e, a| {
+            Some(c.array_new(e, a.word, &ArrayLayout::new(ty), ArrayInit::Default(a.x)))
+        });
+        op!(format!("array.new {ty:?}"), move |c, e, a| {
+            let value = value(e, a, ty);
+            Some(c.array_new(e, a.word, &ArrayLayout::new(ty), ArrayInit::Fill(value, a.y)))
+        });
+        op!(format!("array.new_fixed {ty:?}"), move |c, e, a| {
+            let value = value(e, a, ty);
+            let values = [value; 3];
+            Some(c.array_new(e, a.word, &ArrayLayout::new(ty), ArrayInit::Elements(&values)))
+        });
+        op!(format!("array.fill {ty:?}"), move |c, e, a| {
+            let value = value(e, a, ty);
+            c.array_fill(e, a.a, &ArrayLayout::new(ty), a.x, value, a.y);
+            None
+        });
+    }
+    op!("array.len", |c, e, a| Some(c.array_len(e, a.a)));
+    op!("array.copy", |c, e, a| {
+        c.array_copy(e, a.a, a.x, a.b, a.y, a.z);
+        None
+    });
+
+    let places: [(&str, fn(Args) -> RefPlace); 3] = [
+        ("field", |a| RefPlace::Field { object: a.a, offset: 12 }),
+        ("element", |a| RefPlace::Element { object: a.a, index: a.x, offset: 12 }),
+        ("native", |a| RefPlace::Native { address: a.l, offset: 8, region: regions::EMBEDDER + 1 }),
+    ];
+    for (name, place) in places {
+        op!(format!("read_ref {name}"), move |c, e, a| Some(c.read_ref(e, place(a))));
+        op!(format!("write_ref {name}"), move |c, e, a| {
+            c.write_ref(e, place(a), a.b);
+            None
+        });
+        op!(format!("write_ref null {name}"), move |c, e, a| {
+            let null = e.ref_null();
+            c.write_ref(e, place(a), null);
+            None
+        });
+        op!(format!("init_ref {name}"), move |c, e, a| {
+            c.init_ref(e, place(a), a.b);
+            None
+        });
+    }
+
+    op!("ref.i31", |_, e, a| Some(e.ref_i31(a.x)));
+    op!("i31.get_s", |_, e, a| Some(e.i31_get_s(a.a)));
+    op!("i31.get_u", |_, e, a| Some(e.i31_get_u(a.a)));
+    op!("ref.is_null", |_, e, a| Some(e.ref_is_null(a.a)));
+    op!("ref.eq", |_, e, a| Some(e.ref_eq(a.a, a.b)));
+    op!("ref.as_non_null", |_, e, a| {
+        e.trap_if_null(a.a);
+        None
+    });
+    let targets: [fn(Args) -> TestTarget; 11] = [
+        |_| TestTarget::Any,
+        |_| TestTarget::Eq,
+        |_| TestTarget::I31,
+        |_| TestTarget::Struct,
+        |_| TestTarget::Array,
+        |_| TestTarget::Extern,
+        |_| TestTarget::Exn,
+        |_| TestTarget::None,
+        |a| concrete(a, 3, false),
+        |a| concrete(a, 3, true),
+        |a| concrete(a, 11, false),
+    ];
+    for (i, target) in targets.into_iter().enumerate() {
+        for known in 0..8 {
+            let test = move |a| {
+                RefTest::new(known & 1 != 0, target(a)).knowing(known & 2 != 0, known & 4 != 0)
+            };
+            op!(format!("ref.test {i} {known}"), move |_, e, a| {
+                Some(e.ref_test(a.a, &test(a)))
+            });
+            op!(format!("ref.cast {i} {known}"), move |_, e, a| {
+                e.ref_cast(a.a, &test(a));
+                Some(a.a)
+            });
+            op!(format!("br_on_cast {i} {known}"), move |_, e, a| {
+                let (yes, no) = (e.builder.create_block(), e.builder.create_block());
+                e.ref_test_branch(a.a, &test(a), yes, no);
+                e.builder.seal_block(yes);
+                e.builder.seal_block(no);
+                e.builder.switch_to_block(no);
+                e.builder.ins().trap(trap_code(Trap::Unreachable));
+                e.builder.switch_to_block(yes);
+                None
+            });
+        }
+    }
+    for (name, depth, is_final) in [("final", 2, true), ("open", 2, false), ("deep", 9, false)] {
+        for known in 0..4 {
+            let test = move |a: Args| FuncRefTest {
+                nullable: known & 1 != 0,
+                known_non_null: known & 2 != 0,
+                target: Some(FuncRefType { type_index: a.ty, depth, is_final }),
+            };
+            op!(format!("func ref.test {name} {known}"), move |_, e, a| {
+                Some(e.func_ref_test(a.l, &test(a)))
+            });
+            op!(format!("func ref.cast {name} {known}"), move |_, e, a| {
+                e.func_ref_cast(a.l, &test(a), Trap::CastFailure);
+                None
+            });
+        }
+        op!(format!("func_ref_from_id {name}"), move |_, e, a| {
+            let expected = FuncRefType { type_index: a.ty, depth, is_final };
+            Some(e.func_ref_from_id(a.x, Some(&expected)))
+        });
+    }
+    op!("func ref.test any", |_, e, a| {
+        let test = FuncRefTest { nullable: false, known_non_null: false, target: None };
+        Some(e.func_ref_test(a.l, &test))
+    });
+    op!("func_ref_from_id any", |_, e, a| Some(e.func_ref_from_id(a.x, None)));
+    op!("func_ref_to_id", |_, e, a| Some(e.func_ref_to_id(a.l)));
+    ops
+}
+
+/// The instructions of `func` with their blocks.
+fn instructions(func: &ir::Function) -> impl Iterator<Item = (ir::Block, ir::Inst)> {
+    func.layout.blocks().flat_map(|b| func.layout.block_insts(b).map(move |i| (b, i)))
+}
+
+/// Names of the host calls made outside cold blocks, and inside them.
+fn calls(func: &ir::Function) -> (Vec<&'static str>, Vec<&'static str>) {
+    let (mut hot, mut cold) = (Vec::new(), Vec::new());
+    for (block, inst) in instructions(func) {
+        if let ir::InstructionData::Call { func_ref, .. } = func.dfg.insts[inst] {
+            let ir::ExternalName::User(name) = func.dfg.ext_funcs[func_ref].name else {
+                panic!("only host calls are called")
+            };
+            let index = func.params.user_named_funcs()[name].index;
+            let name = gc_types::HostCall::from_index(index).gc_signature().unwrap().name;
+            if func.layout.is_cold(block) { cold.push(name) } else { hot.push(name) }
+        }
+    }
+    (hot, cold)
+}
+
+/// Rules that hold for everything emitted.
+fn check_rules(name: &str, func: &ir::Function) {
+    for (_, inst) in instructions(func) {
+        let data = &func.dfg.insts[inst];
+        let (opcode, text) = (data.opcode(), func.dfg.display_inst(inst));
+        let Some(flags) = data.memflags_data(&func.dfg) else { continue };
+        if !(opcode.can_load() || opcode.can_store()) {
+            continue;
+        }
+        let region = flags.alias_region().unwrap_or_else(|| panic!("{name}: no region: {text}"));
+        assert!(!(flags.readonly() && flags.can_move()), "{name}: pure load: {text}");
+        let region = func.dfg.alias_regions[region].user_id;
+        let in_heap =
+            [regions::HEADER, regions::STRUCT_FIELD, regions::ARRAY_LENGTH, regions::ARRAY_ELEMENT]
+                .contains(&region);
+        if in_heap && opcode.can_load() {
+            assert!(flags.trap_code().is_some(), "{name}: load cannot trap: {text}");
+            assert!(!flags.aligned(), "{name}: untrusted address is aligned: {text}");
+        } else if !in_heap {
+            assert_eq!(flags.trap_code(), None, "{name}: native memory traps: {text}");
+        }
+    }
+}
+
+#[test]
+fn every_operation_verifies_lowers_and_keeps_the_rules() {
+    let isa = host_isa();
+    for compiler in COLLECTORS {
+        for options in all_options() {
+            for (name, op) in operations() {
+                let name = format!("{name} ({}, {options:?})", compiler.name());
+                let func = build(&isa, compiler, &options, &*op);
+                cranelift_codegen::verify_function(&func, &*isa)
+                    .unwrap_or_else(|error| panic!("{name}: {error}\n{func}"));
+                check_rules(&name, &func);
+                let mut context = Context::for_function(func);
+                context
+                    .compile(&*isa, &mut Default::default())
+                    .unwrap_or_else(|error| panic!("{name}: {}", error.inner));
+            }
+        }
+    }
+}
+
+#[test]
+fn only_bulk_operations_and_drc_allocation_call_the_host_from_hot_blocks() {
+    let isa = host_isa();
+    for compiler in COLLECTORS {
+        for options in all_options() {
+            for (name, op) in operations() {
+                let func = build(&isa, compiler, &options, &*op);
+                let (hot, cold) = calls(&func);
+                for call in hot {
+                    let allowed = match call {
+                        "gc_array_copy" | "gc_array_fill" => true,
+                        "gc_alloc_struct" | "gc_alloc_array" => compiler.name() == "drc",
+                        _ => false,
+                    };
+                    assert!(allowed, "{name} ({}) calls {call}", compiler.name());
+                }
+                let barrier = cold.contains(&"gc_collector");
+                let is_write = name.starts_with("write_ref");
+                let is_read = name.starts_with("read_ref");
+                if is_write || is_read {
+                    assert_eq!(barrier, compiler.name() == "drc", "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_call_has_a_map_of_what_is_live() {
+    let isa = host_isa();
+    let func = build(&isa, &NullCompiler, &guarded(), &|c, e, a| {
+        Some(c.struct_new(e, a.word, &StructLayout::new([StorageType::Ref]).unwrap(), &[a.b]))
+    });
+    let mut context = Context::for_function(func);
+    let compiled = context.compile(&*isa, &mut Default::default()).unwrap();
+    let maps = compiled.buffer.user_stack_maps();
+    assert_eq!(maps.len(), 1);
+    assert_eq!(maps[0].2.entries().count(), 2, "a and b live over the slow path");
+}
+
+#[test]
+fn null_allocation_is_one_compare_and_two_stores() {
+    let isa = host_isa();
+    let func = build(&isa, &NullCompiler, &guarded(), &|c, e, a| {
+        Some(c.struct_new_default(e, a.word, &StructLayout::new([StorageType::Ref]).unwrap()))
+    });
+    let hot = |wanted: fn(ir::Opcode) -> bool| {
+        instructions(&func)
+            .filter(|(block, inst)| {
+                let data = &func.dfg.insts[*inst];
+                let spill = data.alias_region(&func.dfg).is_some_and(|region| {
+                    let region = func.dfg.alias_regions[region].user_id;
+                    region >= regions::EMBEDDER
+                });
+                !func.layout.is_cold(*block) && !spill && wanted(data.opcode())
+            })
+            .count()
+    };
+    assert_eq!(hot(|opcode| opcode == ir::Opcode::Icmp), 1, "{func}");
+    assert_eq!(hot(|opcode| opcode == ir::Opcode::Brif), 1, "{func}");
+    assert_eq!(hot(|opcode| opcode.can_store()), 2, "bump and header: {func}");
+}
+
+#[test]
+fn initialising_with_zero_stores_nothing() {
+    let isa = host_isa();
+    for compiler in COLLECTORS {
+        let func = build(&isa, compiler, &guarded(), &|c, e, a| {
+            let layout =
+                StructLayout::new([StorageType::Ref, StorageType::I32, StorageType::F64]).unwrap();
+            let null = e.ref_null();
+            let zero = e.builder.ins().iconst(types::I32, 0);
+            let float = e.builder.ins().f64const(0.0);
+            c.struct_new(e, a.word, &layout, &[null, zero, float]);
+            let fill = ArrayInit::Fill(zero, a.x);
+            Some(c.array_new(e, a.word, &ArrayLayout::new(StorageType::I32), fill))
+        });
+        for (_, inst) in instructions(&func) {
+            let region = func.dfg.insts[inst].alias_region(&func.dfg);
+            let region = region.map(|r| func.dfg.alias_regions[r].user_id);
+            assert_ne!(region, Some(regions::STRUCT_FIELD));
+            assert_ne!(region, Some(regions::ARRAY_ELEMENT));
+        }
+    }
+}
+
+#[test]
+fn negative_zero_is_not_zero() {
+    let func = build(&host_isa(), &NullCompiler, &guarded(), &|c, e, a| {
+        let float = e.builder.ins().f64const(-0.0);
+        let layout = StructLayout::new([StorageType::F64]).unwrap();
+        Some(c.struct_new(e, a.word, &layout, &[float]))
+    });
+    assert!(func.dfg.alias_regions.contains(regions::STRUCT_FIELD));
+}
+
+/// Counts of explicit null checks, bound checks and trapping accesses by code.
+fn traps(func: &ir::Function, wanted: Trap) -> (usize, usize) {
+    let (mut explicit, mut implicit) = (0, 0);
+    for (_, inst) in instructions(func) {
+        let data = &func.dfg.insts[inst];
+        if data.trap_code() == Some(trap_code(wanted)) {
+            explicit += 1;
+        }
+        if data.memflags_data(&func.dfg).and_then(|f| f.trap_code()) == Some(trap_code(wanted)) {
+            implicit += 1;
+        }
+    }
+    (explicit, implicit)
+}
+
+#[test]
+fn fields_are_checked_as_far_as_pages_do_not_do_it() {
+    let isa = host_isa();
+    let layout = huge_struct();
+    let last = layout.fields.len() - 1;
+    let get = |options: &_, field: usize| {
+        build(&isa, &NullCompiler, options, &|c, e, a| {
+            Some(c.struct_get(e, a.a, &layout, field, None))
+        })
+    };
+    let guarded = guarded();
+    let checked = gc_compiler::CompilerOptions { guarded: false, ..guarded.clone() };
+
+    let near = get(&guarded, 0);
+    assert_eq!(traps(&near, Trap::NullReference), (0, 1));
+    assert_eq!(traps(&near, Trap::CorruptHeap), (0, 0));
+    let behind_the_null_page = get(&guarded, 5000);
+    assert_eq!(traps(&behind_the_null_page, Trap::NullReference), (1, 1));
+    assert_eq!(traps(&behind_the_null_page, Trap::CorruptHeap), (0, 0));
+    let behind_the_guard = get(&guarded, last);
+    assert_eq!(traps(&behind_the_guard, Trap::NullReference), (1, 1));
+    assert_eq!(traps(&behind_the_guard, Trap::CorruptHeap), (1, 0));
+    for field in [0, 5000, last] {
+        let func = get(&checked, field);
+        assert_eq!(traps(&func, Trap::NullReference), (1, 1));
+        assert_eq!(traps(&func, Trap::CorruptHeap), (1, 0));
+    }
+}
+
+#[test]
+fn guarded_elements_are_addressed_in_32_bits() {
+    let isa = host_isa();
+    let func = build(&isa, &NullCompiler, &guarded(), &|c, e, a| {
+        Some(c.array_get(e, a.a, &ArrayLayout::new(StorageType::I64), a.x, None))
+    });
+    let (explicit, implicit) = traps(&func, Trap::CorruptHeap);
+    assert_eq!((explicit, implicit), (0, 1), "the element's load may meet a corrupt length");
+    let scaled = instructions(&func)
+        .filter(|(_, inst)| func.dfg.insts[*inst].opcode() == ir::Opcode::Ishl)
+        .all(|(_, inst)| func.dfg.value_type(func.dfg.inst_results(inst)[0]) == types::I32);
+    assert!(scaled, "{func}");
+}
+
+#[test]
+fn drc_barriers_branch_once_on_null_and_i31() {
+    let isa = host_isa();
+    let func = build(&isa, &DrcCompiler, &guarded(), &|c, e, a| {
+        c.write_ref(e, RefPlace::Field { object: a.a, offset: 8 }, a.b);
+        None
+    });
+    let branches = instructions(&func)
+        .filter(|(_, inst)| func.dfg.insts[*inst].opcode() == ir::Opcode::Brif)
+        .count();
+    assert_eq!(branches, 3, "new in the heap, old in the heap, old dead: {func}");
+    assert_eq!(calls(&func), (vec![], vec!["gc_collector"]));
+}
+
+#[test]
+fn compilers_are_object_safe_and_shared() {
+    fn shared<T: Send + Sync + ?Sized>(_: &T) {}
+    let compilers: [std::sync::Arc<dyn GcCompiler>; 2] =
+        [std::sync::Arc::new(NullCompiler), std::sync::Arc::new(DrcCompiler)];
+    for compiler in &compilers {
+        shared(compiler);
+    }
+    assert_eq!(compilers.map(|c| c.name()), ["null", "drc"]);
+}
