@@ -45,11 +45,12 @@ pub use backtrace::{Backtrace, BacktraceFrame};
 pub use code_memory::{CodeMemory, FrameInfo};
 pub use compile::{CompiledFunction, JitCompiler, JitOptions, OptLevel};
 pub use error::{CallError, TrapError};
+pub use gc_compiler::host_call_signature;
 pub use guard::{host_call_guard, host_call_guard_infallible};
 pub use image::{CodeImage, CodeImageBuilder, FunctionId, FunctionInfo};
 pub use names::{
-    FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, VMCTX_SLOT_KEY, declare_vmctx_slot,
-    host_call_signature, import_function, import_host_call, set_stack_limit,
+    FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, VMCTX_SLOT_KEY, declare_vmctx_slot, import_function,
+    import_host_call, set_stack_limit,
 };
 pub use registry::lookup_code;
 pub use store::{EmbedderHooks, JitStore, StoreRoots};

@@ -3,11 +3,11 @@
 
 use anyhow::{Context as _, Result, anyhow};
 use cranelift_codegen::ir::{
-    self, AbiParam, ArgumentPurpose, ExtFuncData, ExternalName, GlobalValueData, MemFlagsData,
-    Signature, StackSlotData, StackSlotKey, StackSlotKind, UserExternalName, types,
+    self, ArgumentPurpose, ExtFuncData, ExternalName, GlobalValueData, MemFlagsData, Signature,
+    StackSlotData, StackSlotKey, StackSlotKind, UserExternalName, types,
 };
-use cranelift_codegen::isa::CallConv;
-use gc_types::{HostCall, HostCallType, HostSignature, VMOffsets};
+use gc_compiler::host_call_signature;
+use gc_types::{HostCall, HostSignature, VMOffsets};
 
 /// Namespace of an [`UserExternalName`] that names a function of the image by index.
 pub const FUNCTION_NAMESPACE: u32 = 0;
@@ -53,20 +53,6 @@ fn import(
         colocated: true,
         patchable: false,
     })
-}
-
-/// The machine signature of a host call's trampoline: `CallConv::PreserveAll`,
-/// `(vmctx: i64, parameters…)`, no results.
-pub fn host_call_signature(signature: &HostSignature) -> Signature {
-    let mut ir = Signature::new(CallConv::PreserveAll);
-    ir.params.push(AbiParam::new(types::I64));
-    ir.params.extend(signature.params.iter().map(|ty| {
-        AbiParam::new(match ty {
-            HostCallType::I32 => types::I32,
-            HostCallType::I64 | HostCallType::Ref | HostCallType::Pointer => types::I64,
-        })
-    }));
-    ir
 }
 
 /// Makes `func` check the stack limit of its store when it is entered, and trap with

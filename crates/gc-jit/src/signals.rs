@@ -122,8 +122,16 @@ unsafe fn forward(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut
             libc::signal(signal, libc::SIG_DFL);
             return;
         };
+        // A fault happens again when the instruction runs again; what was sent does not.
+        let sent = (*info).si_code <= 0;
+        if previous.sa_sigaction == libc::SIG_IGN && sent {
+            return;
+        }
         if previous.sa_sigaction == libc::SIG_DFL || previous.sa_sigaction == libc::SIG_IGN {
             libc::sigaction(signal, previous, std::ptr::null_mut());
+            if sent {
+                libc::raise(signal);
+            }
         } else if previous.sa_flags & libc::SA_SIGINFO != 0 {
             type Action =
                 unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);

@@ -23,4 +23,6 @@ impl HeapDataOffsets {
     pub const SIZE: u32 = 128;
 }
 
-const _: () = assert!(HeapDataOffsets::COLLECTOR % 8 == 0 && HeapDataOffsets::SIZE % 8 == 0);
+const _: () = assert!(
+    HeapDataOffsets::COLLECTOR.is_multiple_of(8) && HeapDataOffsets::SIZE.is_multiple_of(8)
+);

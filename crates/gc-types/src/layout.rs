@@ -92,12 +92,14 @@ fn align_up(value: u64, align: u32) -> u64 {
     value.next_multiple_of(u64::from(align))
 }
 
-/// Lays `fields` out from `start` on: the fields, the offsets of the references
-/// among them, and the object's size.
+/// Fields, the offsets of the references among them, and the object's size.
+type LaidOut = (Box<[FieldLayout]>, Box<[u32]>, u32);
+
+/// Lays `fields` out from `start` on.
 fn lay_out(
     start: u32,
     fields: impl IntoIterator<Item = StorageType>,
-) -> Result<(Box<[FieldLayout]>, Box<[u32]>, u32), LayoutError> {
+) -> Result<LaidOut, LayoutError> {
     let mut end = u64::from(start);
     let mut laid_out = Vec::new();
     let mut refs = Vec::new();

@@ -31,20 +31,12 @@ impl I31 {
 
     /// An `i31` of `value`, or `None` if it needs 32 bits unsigned.
     pub const fn new_u32(value: u32) -> Option<I31> {
-        if value >> 31 == 0 {
-            Some(I31(value))
-        } else {
-            None
-        }
+        if value >> 31 == 0 { Some(I31(value)) } else { None }
     }
 
     /// An `i31` of `value`, or `None` if it is outside `-2^30 ..= 2^30 - 1`.
     pub const fn new_i32(value: i32) -> Option<I31> {
-        if (value << 1) >> 1 == value {
-            Some(I31::wrapping_i32(value))
-        } else {
-            None
-        }
+        if (value << 1) >> 1 == value { Some(I31::wrapping_i32(value)) } else { None }
     }
 
     /// The value, zero-extended (`i31.get_u`).
@@ -112,11 +104,7 @@ impl VMGcRef {
 
     /// The unboxed integer, if this is one.
     pub const fn as_i31(&self) -> Option<I31> {
-        if self.is_i31() {
-            Some(I31(self.0.get() >> 1))
-        } else {
-            None
-        }
+        if self.is_i31() { Some(I31(self.0.get() >> 1)) } else { None }
     }
 
     /// The byte offset into the heap, unless this is an `i31`.

@@ -5,7 +5,7 @@
 
 use super::*;
 use crate::compile::CompiledFunction;
-use crate::names::host_call_signature;
+use gc_compiler::host_call_signature;
 use gc_types::HostSignature;
 
 /// The trampoline of `call`, compiled now or before.

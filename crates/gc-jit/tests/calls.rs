@@ -1,0 +1,482 @@
+//! Calls between host and compiled code: values of all types, many of them, errors and
+//! panics through nested activations.
+
+mod common;
+
+use common::*;
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
+use gc_jit::{
+    CallError, CodeImageBuilder, EntryTrampoline, JitStore, ValRaw, host_call_guard,
+    host_call_guard_infallible, import_function, import_host_call, lookup_code,
+};
+use gc_types::{HostCall, HostCallType, HostSignature, Trap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+#[test]
+fn values_of_every_type_go_in_and_come_out() {
+    let compiler = compiler();
+    let all = [types::I32, types::I64, types::F32, types::F64, types::I8X16];
+    let signature = signature(&all, &[all[4], all[3], all[2], all[1], all[0]]);
+    let reverse = compile(&compiler, signature.clone(), |b, params| {
+        let results: Vec<_> = params[1..].iter().rev().copied().collect();
+        b.ins().return_(&results);
+    });
+    let code = publish(&compiler, vec![reverse], &[]);
+    let bytes = std::array::from_fn(|i| 0xf0 | i as u8);
+    let args = [
+        ValRaw::from_i32(-7),
+        ValRaw::from_i64(i64::MIN + 3),
+        ValRaw::from_f32_bits(2.5f32.to_bits()),
+        ValRaw::from_f64_bits((-0.0f64).to_bits()),
+        ValRaw::from_v128(bytes),
+    ];
+    let results = fixture(&[]).call(&compiler, &code, 0, &signature, &args).unwrap();
+    assert_eq!(results[0].v128(), bytes);
+    assert_eq!(results[1].f64_bits(), (-0.0f64).to_bits());
+    assert_eq!(f32::from_bits(results[2].f32_bits()), 2.5);
+    assert_eq!(results[3].i64(), i64::MIN + 3);
+    assert_eq!(results[4].i32(), -7);
+}
+
+#[test]
+fn twenty_parameters_and_twenty_results() {
+    let compiler = compiler();
+    let tys: Vec<_> =
+        (0..20).map(|i| [types::I32, types::F64, types::I64, types::I8X16][i % 4]).collect();
+    let signature = signature(&tys, &tys);
+    // Calls a function that rotates the values by four, and rotates them once more.
+    let rotate = |params: &[cranelift_codegen::ir::Value]| {
+        let mut values = params.to_vec();
+        values.rotate_left(4);
+        values
+    };
+    let inner = compile(&compiler, signature.clone(), |b, params| {
+        b.ins().return_(&rotate(&params[1..]));
+    });
+    let outer = compile(&compiler, signature.clone(), |b, params| {
+        let inner = import_function(b.func, 0, signature.clone());
+        let call = b.ins().call(inner, params);
+        let results = b.inst_results(call).to_vec();
+        b.ins().return_(&rotate(&results));
+    });
+    let code = publish(&compiler, vec![inner, outer], &[]);
+    let args: Vec<_> = (0..20).map(|i| ValRaw::from_i32(i + 1)).collect();
+    let results = fixture(&[]).call(&compiler, &code, 1, &signature, &args).unwrap();
+    let expected: Vec<_> = (0..20).map(|i| (i + 8) % 20 + 1).collect();
+    assert_eq!(i32s(&results), expected);
+}
+
+#[test]
+fn too_few_slots_is_an_error() {
+    let compiler = compiler();
+    let signature = signature(&[types::I32, types::I32], &[]);
+    let code = publish(
+        &compiler,
+        vec![compile(&compiler, signature.clone(), |b, _| {
+            b.ins().return_(&[]);
+        })],
+        &[],
+    );
+    let trampoline = compiler.entry_trampoline(&signature).unwrap();
+    let mut fixture = fixture(&[]);
+    let vmctx = fixture.vmctx();
+    let address = code.function_address(0).unwrap();
+    let mut values = [ValRaw::ZERO];
+    // SAFETY: as in `Fixture::call`; the missing slot is what is tested.
+    let error = unsafe {
+        JitStore::call(&raw mut *fixture.store, &trampoline, address, vmctx, &mut values)
+    };
+    assert!(matches!(error, Err(CallError::Host(_))));
+    assert!(code.function_address(1).is_none());
+}
+
+#[test]
+fn linking_names_what_is_missing() {
+    let compiler = compiler();
+    let signature = signature(&[], &[]);
+    let caller = || {
+        compile(&compiler, signature.clone(), |b, params| {
+            let callee = import_function(b.func, 7, signature.clone());
+            b.ins().call(callee, params);
+            b.ins().return_(&[]);
+        })
+    };
+    let mut image = CodeImageBuilder::new();
+    image.define(0, "caller".into(), caller()).unwrap();
+    assert!(image.define(0, "again".into(), caller()).is_err());
+    let error = image.finish(&compiler, &|_| None).unwrap_err();
+    assert!(error.to_string().contains("caller"), "{error}");
+
+    let call = HostCall::embedder(3);
+    let unknown = HostSignature { name: "unknown", params: &[], result: None, fallible: false };
+    let caller = compile(&compiler, signature, |b, params| {
+        let callee = import_host_call(b.func, call, &unknown);
+        b.ins().call(callee, params);
+        b.ins().return_(&[]);
+    });
+    let mut image = CodeImageBuilder::new();
+    image.define(0, "caller".into(), caller).unwrap();
+    assert!(image.finish(&compiler, &|_| None).is_err());
+}
+
+const MIX: HostSignature = HostSignature {
+    name: "mix",
+    params: &[
+        HostCallType::I32,
+        HostCallType::I64,
+        HostCallType::Ref,
+        HostCallType::I32,
+        HostCallType::I64,
+        HostCallType::I64,
+        HostCallType::I32,
+    ],
+    result: Some(HostCallType::I32),
+    fallible: true,
+};
+
+extern "C" fn mix(vmctx: *mut u8, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, g: u64) -> u64 {
+    // SAFETY: called by compiled code.
+    unsafe {
+        host_call_guard(vmctx, |_| {
+            assert_eq!((a, b, c, d), (0xffff_fffe, u64::MAX, 9, 4));
+            assert_eq!((e, f, g), (5, 6, 0x8000_0000));
+            Ok(0x8765_4321)
+        })
+    }
+}
+
+#[test]
+fn a_host_call_takes_integers_widened_and_clobbers_nothing() {
+    let compiler = compiler();
+    let signature = signature(&[types::I32; 8], &[types::I64, types::I64]);
+    let caller = compile(&compiler, signature.clone(), |b, params| {
+        let mix = import_host_call(b.func, HostCall::embedder(0), &MIX);
+        let args = [
+            b.ins().iconst(types::I32, -2),
+            b.ins().iconst(types::I64, -1),
+            b.ins().iconst(types::I64, 9),
+            b.ins().iconst(types::I32, 4),
+            b.ins().iconst(types::I64, 5),
+            b.ins().iconst(types::I64, 6),
+            b.ins().iconst(types::I32, i64::from(i32::MIN)),
+        ];
+        let args: Vec<_> = std::iter::once(params[0]).chain(args).collect();
+        b.ins().call(mix, &args);
+        let context = b.ins().load(
+            types::I64,
+            MemFlagsData::trusted(),
+            params[0],
+            OFFSETS.vmctx_store_context() as i32,
+        );
+        let result = b.ins().load(
+            types::I64,
+            MemFlagsData::trusted(),
+            context,
+            OFFSETS.store_host_result() as i32,
+        );
+        let mut sum = b.ins().iconst(types::I64, 0);
+        for (i, param) in params[1..].iter().enumerate() {
+            let param = b.ins().uextend(types::I64, *param);
+            let term = b.ins().imul_imm_u(param, 10i64.pow(i as u32));
+            sum = b.ins().iadd(sum, term);
+        }
+        b.ins().return_(&[result, sum]);
+    });
+    let code = publish(&compiler, vec![caller], &[MIX]);
+    let args: Vec<_> = (1..9).map(ValRaw::from_i32).collect();
+    let results =
+        fixture(&[mix as *const u8]).call(&compiler, &code, 0, &signature, &args).unwrap();
+    assert_eq!(results[0].u64(), 0x8765_4321);
+    assert_eq!(results[1].u64(), 87654321);
+}
+
+/// Host function `(i32 a, i64 b) -> (i64, i32)` by exit trampoline: swaps.
+extern "C" fn swap(context: *mut u8, values: *mut ValRaw) -> u64 {
+    // SAFETY: called by an exit trampoline with two slots.
+    unsafe {
+        host_call_guard(context, |_| {
+            values.swap(values.add(1));
+            Ok(0)
+        })
+    }
+}
+
+#[test]
+fn a_host_function_is_called_like_a_compiled_one() {
+    let compiler = compiler();
+    let host_signature = signature(&[types::I32, types::I64], &[types::I64, types::I32]);
+    let caller_signature =
+        signature(&[types::I64, types::I64, types::I32, types::I64], &[types::I64, types::I32]);
+    let exit = compiler.exit_trampoline(&host_signature).unwrap();
+    let caller = compile(&compiler, caller_signature.clone(), |b, params| {
+        let &[_, code, host, x, y] = params else { unreachable!() };
+        let host_signature = b.import_signature(host_signature.clone());
+        let call = b.ins().call_indirect(host_signature, code, &[host, x, y]);
+        let results = b.inst_results(call).to_vec();
+        b.ins().return_(&results);
+    });
+    let code = publish(&compiler, vec![caller], &[]);
+    let mut fixture = fixture(&[]);
+    let mut host = host_context(&mut fixture.store, swap);
+    let args = [
+        ValRaw::from_pointer(exit.address().cast_mut()),
+        ValRaw::from_pointer(&raw mut *host),
+        ValRaw::from_i32(-3),
+        ValRaw::from_i64(1 << 40),
+    ];
+    let results = fixture.call(&compiler, &code, 0, &caller_signature, &args).unwrap();
+    assert_eq!((results[0].i64(), results[1].i32()), (1 << 40, -3));
+
+    // The host may call it too, with no compiled function in between.
+    let trampoline = compiler.entry_trampoline(&host_signature).unwrap();
+    let mut values = [ValRaw::from_i32(5), ValRaw::from_i64(6)];
+    let store = &raw mut *fixture.store;
+    // SAFETY: the exit trampoline has the signature of the entry trampoline.
+    unsafe {
+        JitStore::call(store, &trampoline, exit.address(), (&raw mut *host).cast(), &mut values)
+            .unwrap();
+    }
+    assert_eq!((values[0].i64(), values[1].i32()), (6, 5));
+}
+
+/// What the nested host call does at depth zero.
+#[derive(Clone, Copy)]
+#[repr(u64)]
+enum Ending {
+    Fine,
+    Error,
+    Panic,
+    Trap,
+    TrapInContext,
+}
+
+/// What a nested call needs, found through the embedder's data.
+struct Nest {
+    trampoline: std::sync::Arc<EntryTrampoline>,
+    code: *const u8,
+    ending: Ending,
+    /// What came out of each level, innermost first.
+    seen: Vec<String>,
+    /// A level at which the host handles the failure.
+    catch_at: Option<u32>,
+}
+
+const NEST: HostSignature = HostSignature {
+    name: "nest",
+    params: &[HostCallType::I32],
+    result: Some(HostCallType::I32),
+    fallible: true,
+};
+
+/// Calls function 0 again with one less, or ends.
+extern "C" fn nest(vmctx: *mut u8, depth: u64) -> u64 {
+    // SAFETY: called by compiled code; the embedder's data is a `Nest` that outlives it.
+    unsafe {
+        host_call_guard(vmctx, |store| {
+            let nest = store.embedder().cast::<Nest>();
+            if depth == 0 {
+                return match (*nest).ending {
+                    Ending::Fine => Ok(100),
+                    Ending::Error => Err(anyhow::anyhow!("no more")),
+                    Ending::Panic => panic!("host panic"),
+                    Ending::Trap => Err(Trap::CastFailure.into()),
+                    Ending::TrapInContext => {
+                        Err(anyhow::Error::from(Trap::CastFailure).context("while casting"))
+                    }
+                };
+            }
+            let mut values = [ValRaw::from_i32(depth as i32 - 1)];
+            let trampoline = (*nest).trampoline.clone();
+            let result = JitStore::call(store, &trampoline, (*nest).code, vmctx, &mut values);
+            let seen = match &result {
+                Ok(()) => format!("{}", values[0].i32()),
+                Err(error) => error.to_string().lines().next().unwrap().to_owned(),
+            };
+            (*nest).seen.push(seen);
+            if (*nest).catch_at == Some(depth as u32) {
+                return Ok(1000);
+            }
+            result?;
+            Ok(values[0].u64())
+        })
+    }
+}
+
+fn run_nested(
+    ending: Ending,
+    depth: i32,
+    catch_at: Option<u32>,
+) -> (Vec<String>, Result<i32, CallError>) {
+    let compiler = compiler();
+    let signature = signature(&[types::I32], &[types::I32]);
+    let caller = compile(&compiler, signature.clone(), |b, params| {
+        let nest = import_host_call(b.func, HostCall::embedder(0), &NEST);
+        b.ins().call(nest, &[params[0], params[1]]);
+        let context = b.ins().load(
+            types::I64,
+            MemFlagsData::trusted(),
+            params[0],
+            OFFSETS.vmctx_store_context() as i32,
+        );
+        let result = b.ins().load(
+            types::I32,
+            MemFlagsData::trusted(),
+            context,
+            OFFSETS.store_host_result() as i32,
+        );
+        let result = b.ins().iadd_imm_u(result, 1);
+        b.ins().return_(&[result]);
+    });
+    let code = publish(&compiler, vec![caller], &[NEST]);
+    let mut fixture = fixture(&[nest as *const u8]);
+    let mut nest = Nest {
+        trampoline: compiler.entry_trampoline(&signature).unwrap(),
+        code: code.function_address(0).unwrap(),
+        ending,
+        seen: Vec::new(),
+        catch_at,
+    };
+    // SAFETY: `nest` lives until after the last call.
+    unsafe {
+        fixture.store.set_embedder(gc_jit::EmbedderHooks {
+            data: (&raw mut nest).cast(),
+            ..gc_jit::EmbedderHooks::NONE
+        });
+    }
+    let result = fixture.call(&compiler, &code, 0, &signature, &[ValRaw::from_i32(depth)]);
+    assert!(!fixture.store.is_active());
+    assert_eq!(fixture.store.context().last_exit_fp, 0);
+    (nest.seen, result.map(|values| values[0].i32()))
+}
+
+#[test]
+fn nested_calls_return() {
+    let (seen, result) = run_nested(Ending::Fine, 3, None);
+    assert_eq!(result.unwrap(), 104);
+    assert_eq!(seen, ["101", "102", "103"]);
+}
+
+#[test]
+fn a_host_error_travels_through_nested_activations() {
+    let (seen, result) = run_nested(Ending::Error, 2, None);
+    let Err(CallError::Host(error)) = result else { panic!("{result:?}") };
+    assert_eq!(error.to_string(), "no more");
+    assert_eq!(seen, ["no more", "no more"]);
+}
+
+#[test]
+fn a_host_error_can_be_handled_between_activations() {
+    let (seen, result) = run_nested(Ending::Error, 3, Some(2));
+    assert_eq!(result.unwrap(), 1002);
+    assert_eq!(seen, ["no more", "no more", "1001"]);
+}
+
+#[test]
+fn a_host_panic_is_resumed_behind_the_compiled_frames() {
+    let payload =
+        catch_unwind(AssertUnwindSafe(|| run_nested(Ending::Panic, 2, None))).unwrap_err();
+    assert_eq!(*payload.downcast_ref::<&str>().unwrap(), "host panic");
+}
+
+#[test]
+fn a_trap_from_the_host_is_a_trap_unless_it_says_more() {
+    let (_, result) = run_nested(Ending::Trap, 1, None);
+    let Err(CallError::Trap(error)) = result else { panic!("{result:?}") };
+    assert_eq!(error.trap, Trap::CastFailure);
+    assert_eq!(error.backtrace.frames().len(), if cfg!(feature = "backtrace") { 2 } else { 0 });
+
+    let (_, result) = run_nested(Ending::TrapInContext, 1, None);
+    let Err(CallError::Host(error)) = result else { panic!("{result:?}") };
+    assert_eq!(error.to_string(), "while casting");
+    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::CastFailure));
+}
+
+#[test]
+fn recursion_between_host_and_compiled_code_ends_in_a_stack_overflow() {
+    let (seen, result) = run_nested(Ending::Fine, i32::MAX, None);
+    let Err(CallError::Trap(error)) = result else { panic!("{result:?}") };
+    assert_eq!(error.trap, Trap::StackOverflow);
+    assert!(seen.len() > 50, "{}", seen.len());
+}
+
+const COUNT: HostSignature =
+    HostSignature { name: "count", params: &[], result: Some(HostCallType::I64), fallible: false };
+
+extern "C" fn count(vmctx: *mut u8) -> u64 {
+    // SAFETY: called by compiled code. The sentinel means nothing where nothing can fail.
+    unsafe { host_call_guard_infallible(vmctx, |_| u64::MAX) }
+}
+
+#[test]
+fn an_infallible_call_may_return_any_word() {
+    let compiler = compiler();
+    let signature = signature(&[], &[types::I64]);
+    let caller = compile(&compiler, signature.clone(), |b, params| {
+        let count = import_host_call(b.func, HostCall::embedder(0), &COUNT);
+        b.ins().call(count, &[params[0]]);
+        let context = b.ins().load(
+            types::I64,
+            MemFlagsData::trusted(),
+            params[0],
+            OFFSETS.vmctx_store_context() as i32,
+        );
+        let offset = OFFSETS.store_host_result() as i32;
+        let result = b.ins().load(types::I64, MemFlagsData::trusted(), context, offset);
+        b.ins().return_(&[result]);
+    });
+    let code = publish(&compiler, vec![caller], &[COUNT]);
+    let results =
+        fixture(&[count as *const u8]).call(&compiler, &code, 0, &signature, &[]).unwrap();
+    assert_eq!(results[0].u64(), u64::MAX);
+}
+
+#[test]
+fn dropped_code_is_unregistered() {
+    let compiler = compiler();
+    let signature = signature(&[], &[]);
+    let ret = || {
+        compile(&compiler, signature.clone(), |b, _| {
+            b.ins().return_(&[]);
+        })
+    };
+    let image = link(&compiler, vec![ret(), ret()], &[]);
+    let first = gc_jit::CodeMemory::publish(image.clone()).unwrap();
+    let second = gc_jit::CodeMemory::publish(image).unwrap();
+    let (a, b) = (first.base().addr(), second.base().addr());
+    let at = first.function_address(1).unwrap().addr();
+    let found = lookup_code(at).unwrap();
+    assert!(std::sync::Arc::ptr_eq(&found, &first));
+    assert_eq!(found.lookup(at).unwrap().name, "f1");
+    drop(found);
+    drop(first);
+    assert!(lookup_code(a).is_none() || lookup_code(a).unwrap().base().addr() != a);
+    assert!(lookup_code(b).is_some());
+    assert!(lookup_code(0).is_none() && lookup_code(usize::MAX).is_none());
+}
+
+#[test]
+fn functions_compile_on_many_threads() {
+    let compiler = compiler();
+    let signature = signature(&[types::I64], &[types::I64]);
+    let functions: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..16)
+            .map(|i| {
+                let (compiler, signature) = (&compiler, signature.clone());
+                scope.spawn(move || {
+                    compile(compiler, signature, |b, params| {
+                        let sum = b.ins().iadd_imm_s(params[1], i);
+                        b.ins().return_(&[sum]);
+                    })
+                })
+            })
+            .collect();
+        workers.into_iter().map(|w| w.join().unwrap()).collect()
+    });
+    let code = publish(&compiler, functions, &[]);
+    let mut fixture = fixture(&[]);
+    for i in 0..16 {
+        let args = [ValRaw::from_i64(100)];
+        let results = fixture.call(&compiler, &code, i, &signature, &args).unwrap();
+        assert_eq!(results[0].i64(), 100 + i64::from(i));
+    }
+}

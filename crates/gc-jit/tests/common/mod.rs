@@ -1,0 +1,152 @@
+//! What the tests share: a store over an empty heap, and functions built by hand.
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+use cranelift_codegen::Context;
+use cranelift_codegen::ir::{
+    self, AbiParam, ArgumentPurpose, InstBuilder, MemFlagsData, Signature, Type, UserFuncName,
+    Value, types,
+};
+use cranelift_codegen::isa::CallConv;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use gc_jit::{
+    CallError, CodeImage, CodeImageBuilder, CodeMemory, CompiledFunction, HostFunction,
+    JitCompiler, JitOptions, JitStore, VMContextPrefix, VMHostFuncContext, ValRaw,
+    declare_vmctx_slot, set_stack_limit,
+};
+use gc_runtime::collector::NullCollector;
+use gc_runtime::{GcRuntime, GcStore, HeapOptions};
+use gc_types::{HostCall, HostSignature, VMOffsets};
+use std::sync::Arc;
+
+pub const OFFSETS: VMOffsets = VMOffsets::HOST;
+pub const MAX_STACK: usize = 512 << 10;
+
+/// A `CallConv::Tail` signature with a vmctx in front.
+pub fn signature(params: &[Type], returns: &[Type]) -> Signature {
+    let mut signature = Signature::new(CallConv::Tail);
+    signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
+    signature.params.extend(params.iter().map(|ty| AbiParam::new(*ty)));
+    signature.returns.extend(returns.iter().map(|ty| AbiParam::new(*ty)));
+    signature
+}
+
+pub fn compiler() -> JitCompiler {
+    JitCompiler::new(&JitOptions { verifier: true, ..JitOptions::default() }).unwrap()
+}
+
+/// Compiles a function with a stack limit and a vmctx slot; `body` gets its parameters.
+pub fn compile(
+    compiler: &JitCompiler,
+    signature: Signature,
+    body: impl FnOnce(&mut FunctionBuilder<'_>, &[Value]),
+) -> CompiledFunction {
+    let mut func = ir::Function::with_name_signature(UserFuncName::default(), signature);
+    set_stack_limit(&mut func, &OFFSETS).unwrap();
+    let slot = declare_vmctx_slot(&mut func);
+    let mut context = FunctionBuilderContext::new();
+    let mut builder = FunctionBuilder::new(&mut func, &mut context);
+    let entry = builder.create_block();
+    builder.append_block_params_for_function_params(entry);
+    builder.switch_to_block(entry);
+    let params = builder.block_params(entry).to_vec();
+    let address = builder.ins().stack_addr(types::I64, slot, 0);
+    builder.ins().store(MemFlagsData::trusted(), params[0], address, 0);
+    body(&mut builder, &params);
+    builder.seal_all_blocks();
+    builder.finalize(compiler.isa().frontend_config());
+    compiler.compile(&mut Context::for_function(func)).unwrap()
+}
+
+/// Links functions `0..`, named `f0`, `f1`, ...
+pub fn link(
+    compiler: &JitCompiler,
+    functions: Vec<CompiledFunction>,
+    calls: &[HostSignature],
+) -> CodeImage {
+    let mut image = CodeImageBuilder::new();
+    for (i, function) in functions.into_iter().enumerate() {
+        image.define(i as u32, format!("f{i}"), function).unwrap();
+    }
+    let lookup =
+        |call: HostCall| calls.get((call.index() - HostCall::FIRST_EMBEDDER) as usize).copied();
+    image.finish(compiler, &lookup).unwrap()
+}
+
+pub fn publish(
+    compiler: &JitCompiler,
+    functions: Vec<CompiledFunction>,
+    calls: &[HostSignature],
+) -> Arc<CodeMemory> {
+    CodeMemory::publish(link(compiler, functions, calls)).unwrap()
+}
+
+/// A store and a vmctx of it, with room behind the prefix.
+pub struct Fixture {
+    pub store: Box<JitStore>,
+    pub vmctx: Box<Vmctx>,
+}
+
+#[repr(C)]
+pub struct Vmctx {
+    pub prefix: VMContextPrefix,
+    pub words: [u64; 16],
+}
+
+pub fn fixture(host_calls: &[*const u8]) -> Fixture {
+    fixture_with(&NullCollector, &HeapOptions::default(), host_calls)
+}
+
+pub fn fixture_with(
+    runtime: &dyn GcRuntime,
+    options: &HeapOptions,
+    host_calls: &[*const u8],
+) -> Fixture {
+    let gc = GcStore::new(runtime, options).unwrap();
+    let mut store = JitStore::new(gc, host_calls, MAX_STACK).unwrap();
+    let vmctx = Box::new(Vmctx { prefix: store.vmctx_prefix(), words: [0; 16] });
+    Fixture { store, vmctx }
+}
+
+impl Fixture {
+    pub fn vmctx(&mut self) -> *mut u8 {
+        (&raw mut *self.vmctx).cast()
+    }
+
+    /// Calls function `index` of `code`.
+    pub fn call(
+        &mut self,
+        compiler: &JitCompiler,
+        code: &Arc<CodeMemory>,
+        index: u32,
+        signature: &Signature,
+        args: &[ValRaw],
+    ) -> Result<Vec<ValRaw>, CallError> {
+        let trampoline = compiler.entry_trampoline(signature).unwrap();
+        let mut values = args.to_vec();
+        values.resize(trampoline.slots(), ValRaw::ZERO);
+        let vmctx = self.vmctx();
+        let address = code.function_address(index).unwrap();
+        // SAFETY: compiled from `signature` with a stack limit, kept alive by `code`.
+        unsafe { JitStore::call(&raw mut *self.store, &trampoline, address, vmctx, &mut values)? };
+        values.truncate(signature.returns.len());
+        Ok(values)
+    }
+}
+
+/// A context for a host function of `store`'s, with room behind it.
+#[repr(C)]
+pub struct HostContext {
+    pub context: VMHostFuncContext,
+    pub data: [u64; 8],
+}
+
+pub fn host_context(store: &mut JitStore, function: HostFunction) -> Box<HostContext> {
+    Box::new(HostContext {
+        context: VMHostFuncContext { prefix: store.vmctx_prefix(), function },
+        data: [0; 8],
+    })
+}
+
+pub fn i32s(values: &[ValRaw]) -> Vec<i32> {
+    values.iter().map(|v| v.i32()).collect()
+}

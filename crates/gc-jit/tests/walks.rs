@@ -1,0 +1,372 @@
+//! Stack walks: frames and references found through nested activations, updated in
+//! place, and refused where they cannot be trusted.
+
+mod common;
+
+use common::*;
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Signature, Value, types};
+use cranelift_frontend::FunctionBuilder;
+use gc_jit::{
+    CodeMemory, EmbedderHooks, EntryTrampoline, JitCompiler, JitStore, ValRaw, host_call_guard,
+    import_function, import_host_call,
+};
+use gc_runtime::{GcRootsList, TraceRoots};
+use gc_types::{HostCall, HostCallType, HostSignature, VMGcRef};
+use std::sync::Arc;
+
+const OBSERVE: HostSignature =
+    HostSignature { name: "observe", params: &[HostCallType::Ref], result: None, fallible: true };
+
+/// What [`observe`] needs and finds.
+struct Observer {
+    /// Calls function 0 once more from the host, with this reference.
+    nested: Option<(Arc<EntryTrampoline>, *const u8, u64)>,
+    /// The words of the stack roots.
+    words: Vec<u32>,
+    /// Function index and vmctx of each frame.
+    frames: Vec<(String, Option<*mut u8>)>,
+    caller: Option<*mut u8>,
+    /// The outer activation's frames, as seen after the inner one; `None` if the walk fails.
+    outer: Option<Vec<String>>,
+    error: Option<String>,
+    /// Added to every root that is found.
+    moved_by: u32,
+}
+
+impl Observer {
+    fn new() -> Observer {
+        Observer {
+            nested: None,
+            words: Vec::new(),
+            frames: Vec::new(),
+            caller: None,
+            outer: Some(vec!["f1".to_owned(), "f0".to_owned()]),
+            error: None,
+            moved_by: 0,
+        }
+    }
+}
+
+/// Goes one activation deeper, or looks at the whole stack.
+extern "C" fn observe(vmctx: *mut u8, argument: u64) -> u64 {
+    // SAFETY: called by compiled code; the embedder's data is an `Observer`.
+    unsafe {
+        host_call_guard(vmctx, |store| {
+            let observer = store.embedder().cast::<Observer>();
+            if let Some((trampoline, code, word)) = (*observer).nested.take() {
+                let mut values = [ValRaw::from_u64(word)];
+                JitStore::call(store, &trampoline, code, vmctx, &mut values)?;
+                // The inner activation's frames are gone, the outer's are not.
+                let outer: Option<Vec<_>> =
+                    store.stack_walk().map(|f| Some(f.ok()?.info()?.name)).collect();
+                assert_eq!(outer, (*observer).outer);
+                return Ok(0);
+            }
+            assert_eq!(argument & 1, 0);
+            let observer = &mut *observer;
+            observer.caller = store.caller_vmctx();
+            for frame in store.stack_walk() {
+                match frame {
+                    Ok(frame) => observer.frames.push((frame.info().unwrap().name, frame.vmctx())),
+                    Err(error) => observer.error = Some(error.why),
+                }
+            }
+            let mut list = GcRootsList::default();
+            let (_, mut roots) = store.gc_and_roots();
+            match roots.trace_roots(&mut list) {
+                Ok(()) => {
+                    for mut root in list.iter() {
+                        assert!(root.is_on_stack());
+                        let word = root.get().map_or(0, |r| r.as_raw_u32());
+                        observer.words.push(word);
+                        root.set(VMGcRef::from_raw_u32(word + observer.moved_by).unwrap());
+                    }
+                }
+                Err(error) => assert_eq!(observer.error.as_ref(), Some(&error.why)),
+            }
+            Ok(0)
+        })
+    }
+}
+
+fn declared(b: &mut FunctionBuilder<'_>, value: Value) -> Value {
+    b.declare_value_needs_stack_map(value);
+    value
+}
+
+/// `f0(r)`: keeps `r` and `r + 2` over a call of `f1(r + 4)`, returns their sum and what
+/// it returned. `f1(r)`: keeps `r` over a host call; returns it.
+fn functions(compiler: &JitCompiler) -> (Signature, Vec<gc_jit::CompiledFunction>) {
+    let signature = signature(&[types::I64], &[types::I64]);
+    let outer = compile(compiler, signature.clone(), |b, params| {
+        let callee = import_function(b.func, 1, signature.clone());
+        let a = declared(b, params[1]);
+        let c = b.ins().iadd_imm_s(a, 2);
+        let c = declared(b, c);
+        let argument = b.ins().iadd_imm_s(a, 4);
+        let argument = declared(b, argument);
+        let call = b.ins().call(callee, &[params[0], argument]);
+        let result = b.inst_results(call)[0];
+        let result = declared(b, result);
+        let sum = b.ins().iadd(a, c);
+        let sum = b.ins().iadd(sum, result);
+        b.ins().return_(&[sum]);
+    });
+    let inner = compile(compiler, signature.clone(), |b, params| {
+        let observe = import_host_call(b.func, HostCall::embedder(0), &OBSERVE);
+        let r = declared(b, params[1]);
+        b.ins().call(observe, &[params[0], r]);
+        b.ins().return_(&[r]);
+    });
+    (signature, vec![outer, inner])
+}
+
+fn observed(observer: &mut Observer) -> Fixture {
+    let mut fixture = fixture(&[observe as *const u8]);
+    // SAFETY: the observer outlives the fixture's calls.
+    unsafe {
+        fixture.store.set_embedder(EmbedderHooks {
+            data: (&raw mut *observer).cast(),
+            ..EmbedderHooks::NONE
+        });
+    }
+    fixture
+}
+
+#[test]
+fn roots_are_found_through_nested_activations_and_updated() {
+    let compiler = compiler();
+    let (signature, functions) = functions(&compiler);
+    let code = publish(&compiler, functions, &[OBSERVE]);
+    let trampoline = compiler.entry_trampoline(&signature).unwrap();
+    let mut observer = Observer::new();
+    observer.nested = Some((trampoline, code.function_address(0).unwrap(), 1000));
+    observer.moved_by = 100_000;
+    let mut fixture = observed(&mut observer);
+    let vmctx = fixture.vmctx();
+    let result = fixture.call(&compiler, &code, 0, &signature, &[ValRaw::from_u64(200)]).unwrap();
+
+    let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["f1", "f0", "f1", "f0"]);
+    assert!(observer.frames.iter().all(|(_, found)| *found == Some(vmctx)));
+    assert_eq!(observer.caller, Some(vmctx));
+    let mut words = observer.words.clone();
+    words.sort_unstable();
+    assert_eq!(words, [200, 202, 204, 1000, 1002, 1004]);
+    // Every reference was moved while it was on the stack, and is used afterwards.
+    assert_eq!(result[0].u64(), 200 + 202 + 204 + 3 * 100_000);
+    assert_eq!(observer.error, None);
+}
+
+#[test]
+fn a_store_that_runs_nothing_has_no_frames() {
+    let mut fixture = fixture(&[]);
+    assert_eq!(fixture.store.stack_walk().count(), 0);
+    assert_eq!(fixture.store.caller_vmctx(), None);
+    let mut list = GcRootsList::default();
+    fixture.store.gc_and_roots().1.trace_roots(&mut list).unwrap();
+    assert!(list.is_empty());
+}
+
+/// A copy of function 0's code that no registry knows.
+struct Unregistered(region::Allocation);
+
+impl Unregistered {
+    fn copy_of(code: &CodeMemory) -> Unregistered {
+        let image = code.image();
+        let mut copy = region::alloc(image.code().len(), region::Protection::READ_WRITE).unwrap();
+        // SAFETY: a fresh mapping of that size, made executable before it is run.
+        unsafe {
+            copy.as_mut_ptr::<u8>().copy_from(image.code().as_ptr(), image.code().len());
+            region::protect(copy.as_ptr::<u8>(), copy.len(), region::Protection::READ_EXECUTE)
+                .unwrap();
+        }
+        Unregistered(copy)
+    }
+}
+
+#[test]
+fn a_frame_of_unknown_code_means_that_roots_are_missing() {
+    let compiler = compiler();
+    let (signature, functions) = functions(&compiler);
+    let known = publish(&compiler, functions, &[OBSERVE]);
+    // Position-independent as it is, the whole image runs anywhere.
+    let copy = Unregistered::copy_of(&known);
+    let mut observer = Observer::new();
+    let mut fixture = observed(&mut observer);
+    let trampoline = compiler.entry_trampoline(&signature).unwrap();
+    let address: *const u8 =
+        copy.0.as_ptr::<u8>().wrapping_add(known.image().function_offset(0).unwrap() as usize);
+    let vmctx = fixture.vmctx();
+    let mut values = [ValRaw::from_u64(64)];
+    // SAFETY: the copy is the same code.
+    unsafe {
+        JitStore::call(&raw mut *fixture.store, &trampoline, address, vmctx, &mut values).unwrap();
+    }
+    assert!(observer.frames.is_empty() && observer.words.is_empty());
+    assert!(observer.error.unwrap().contains("no published code"));
+    assert_eq!(values[0].u64(), 64 + 66 + 68);
+
+    // The same one activation farther out: the inner frames are found, but not all.
+    let mut observer = Observer::new();
+    observer.nested = Some((trampoline.clone(), known.function_address(0).unwrap(), 500));
+    observer.outer = None;
+    let mut fixture = observed(&mut observer);
+    let vmctx = fixture.vmctx();
+    // SAFETY: as above.
+    unsafe {
+        JitStore::call(&raw mut *fixture.store, &trampoline, address, vmctx, &mut values).unwrap();
+    }
+    let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["f1", "f0"]);
+    assert!(observer.error.is_some() && observer.words.is_empty());
+}
+
+const DEEP: HostSignature =
+    HostSignature { name: "deep", params: &[], result: None, fallible: true };
+
+extern "C" fn deep(vmctx: *mut u8) -> u64 {
+    // SAFETY: called by compiled code; the embedder's data is a `Vec<u32>`.
+    unsafe {
+        host_call_guard(vmctx, |store| {
+            let words = &mut *store.embedder().cast::<Vec<u32>>();
+            let mut list = GcRootsList::default();
+            store.gc_and_roots().1.trace_roots(&mut list)?;
+            words.extend(list.iter().map(|root| root.get().unwrap().as_raw_u32()));
+            Ok(0)
+        })
+    }
+}
+
+#[test]
+fn ten_thousand_frames_with_a_root_each() {
+    let compiler = compiler();
+    let signature = signature(&[types::I64], &[types::I64]);
+    // f0(n): n == 0 ? deep() : keep n over f0(n - 2), return the sum
+    let function = compile(&compiler, signature.clone(), |b, params| {
+        let callee = import_function(b.func, 0, signature.clone());
+        let deep = import_host_call(b.func, HostCall::embedder(0), &DEEP);
+        let (deeper, bottom) = (b.create_block(), b.create_block());
+        b.ins().brif(params[1], deeper, &[], bottom, &[]);
+        b.switch_to_block(deeper);
+        let n = declared(b, params[1]);
+        let less = b.ins().iadd_imm_s(n, -2);
+        let call = b.ins().call(callee, &[params[0], less]);
+        let result = b.inst_results(call)[0];
+        let sum = b.ins().iadd(result, n);
+        b.ins().return_(&[sum]);
+        b.switch_to_block(bottom);
+        b.ins().call(deep, &[params[0]]);
+        let zero = b.ins().iconst(types::I64, 0);
+        b.ins().return_(&[zero]);
+    });
+    let code = publish(&compiler, vec![function], &[DEEP]);
+    let run = move || {
+        let mut words: Vec<u32> = Vec::new();
+        let gc = gc_runtime::GcStore::new(
+            &gc_runtime::collector::NullCollector,
+            &gc_runtime::HeapOptions::default(),
+        )
+        .unwrap();
+        let mut store = JitStore::new(gc, &[deep as *const u8], 16 << 20).unwrap();
+        // SAFETY: the words outlive the call.
+        unsafe {
+            store.set_embedder(EmbedderHooks {
+                data: (&raw mut words).cast(),
+                ..EmbedderHooks::NONE
+            });
+        }
+        let vmctx = Box::new(Vmctx { prefix: store.vmctx_prefix(), words: [0; 16] });
+        let mut fixture = Fixture { store, vmctx };
+        let args = [ValRaw::from_u64(20_000)];
+        let result = fixture.call(&compiler, &code, 0, &signature, &args).unwrap();
+        assert_eq!(result[0].u64(), (1..=10_000u64).map(|n| 2 * n).sum::<u64>());
+        assert_eq!(words, (1..=10_000).map(|n| 2 * n).collect::<Vec<u32>>());
+    };
+    std::thread::Builder::new().stack_size(32 << 20).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn two_stores_on_one_thread_do_not_see_each_others_frames() {
+    // f0 of store A calls the host, which runs store B's code; B's walk shows B alone.
+    const SWITCH: HostSignature =
+        HostSignature { name: "switch", params: &[], result: None, fallible: true };
+    struct Other {
+        store: *mut JitStore,
+        trampoline: Arc<EntryTrampoline>,
+        code: *const u8,
+        vmctx: *mut u8,
+        trap: Option<gc_types::Trap>,
+    }
+    extern "C" fn switch(vmctx: *mut u8) -> u64 {
+        // SAFETY: called by compiled code; the data is an `Other`.
+        unsafe {
+            host_call_guard(vmctx, |store| {
+                let other = &mut *store.embedder().cast::<Other>();
+                assert_eq!(store.stack_walk().count(), 1);
+                let mut values = [ValRaw::from_u64(64)];
+                JitStore::call(
+                    other.store,
+                    &other.trampoline,
+                    other.code,
+                    other.vmctx,
+                    &mut values,
+                )?;
+                // A fault in the other store, then back here.
+                (*other.vmctx.cast::<Vmctx>()).words[0] = 1;
+                let result = JitStore::call(
+                    other.store,
+                    &other.trampoline,
+                    other.code,
+                    other.vmctx,
+                    &mut values,
+                );
+                other.trap = result.unwrap_err().trap();
+                Ok(0)
+            })
+        }
+    }
+    let compiler = compiler();
+    let sig = signature(&[types::I64], &[types::I64]);
+    let outer = compile(&compiler, sig.clone(), |b, params| {
+        let switch = import_host_call(b.func, HostCall::embedder(0), &SWITCH);
+        b.ins().call(switch, &[params[0]]);
+        b.ins().return_(&[params[1]]);
+    });
+    let (_, mut functions) = functions(&compiler);
+    let fault = compile(&compiler, sig.clone(), |b, params| {
+        let callee = import_function(b.func, 1, sig.clone());
+        let flag = b.ins().load(types::I64, MemFlagsData::trusted(), params[0], 32);
+        b.ins().trapnz(
+            flag,
+            cranelift_codegen::ir::TrapCode::unwrap_user(gc_types::Trap::Unreachable.code()),
+        );
+        let call = b.ins().call(callee, params);
+        let result = b.inst_results(call)[0];
+        b.ins().return_(&[result]);
+    });
+    functions[0] = fault;
+    let code_a = publish(&compiler, vec![outer], &[SWITCH]);
+    let code_b = publish(&compiler, functions, &[OBSERVE]);
+
+    let mut observer = Observer::new();
+    let mut b = observed(&mut observer);
+    let mut a = fixture(&[switch as *const u8]);
+    let mut other = Other {
+        store: &raw mut *b.store,
+        trampoline: compiler.entry_trampoline(&sig).unwrap(),
+        code: code_b.function_address(0).unwrap(),
+        vmctx: b.vmctx(),
+        trap: None,
+    };
+    // SAFETY: `other` outlives the call.
+    unsafe {
+        a.store
+            .set_embedder(EmbedderHooks { data: (&raw mut other).cast(), ..EmbedderHooks::NONE });
+    }
+    let result = a.call(&compiler, &code_a, 0, &sig, &[ValRaw::from_u64(7)]).unwrap();
+    assert_eq!(result[0].u64(), 7);
+    assert_eq!(other.trap, Some(gc_types::Trap::Unreachable));
+    let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["f1", "f0"]);
+}
