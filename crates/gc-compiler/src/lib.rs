@@ -22,6 +22,7 @@ mod func_ref;
 mod i31;
 mod object;
 
+pub mod check;
 pub mod collector;
 pub mod regions;
 

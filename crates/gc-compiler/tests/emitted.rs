@@ -61,6 +61,8 @@ fn concrete(args: Args, depth: u32, is_final: bool) -> TestTarget {
 type NamedOp =
     (String, Box<dyn Fn(&dyn GcCompiler, &mut GcEmitter<'_, '_>, Args) -> Option<ir::Value>>);
 
+type NamedPlace = (&'static str, fn(Args) -> RefPlace);
+
 fn operations() -> Vec<NamedOp> {
     let mut ops: Vec<NamedOp> = Vec::new();
     macro_rules! op {
@@ -128,7 +130,7 @@ fn operations() -> Vec<NamedOp> {
         None
     });
 
-    let places: [(&str, fn(Args) -> RefPlace); 3] = [
+    let places: [NamedPlace; 3] = [
         ("field", |a| RefPlace::Field { object: a.a, offset: 12 }),
         ("element", |a| RefPlace::Element { object: a.a, index: a.x, offset: 12 }),
         ("native", |a| RefPlace::Native { address: a.l, offset: 8, region: regions::EMBEDDER + 1 }),
@@ -246,30 +248,6 @@ fn calls(func: &ir::Function) -> (Vec<&'static str>, Vec<&'static str>) {
     (hot, cold)
 }
 
-/// Rules that hold for everything emitted.
-fn check_rules(name: &str, func: &ir::Function) {
-    for (_, inst) in instructions(func) {
-        let data = &func.dfg.insts[inst];
-        let (opcode, text) = (data.opcode(), func.dfg.display_inst(inst));
-        let Some(flags) = data.memflags_data(&func.dfg) else { continue };
-        if !(opcode.can_load() || opcode.can_store()) {
-            continue;
-        }
-        let region = flags.alias_region().unwrap_or_else(|| panic!("{name}: no region: {text}"));
-        assert!(!(flags.readonly() && flags.can_move()), "{name}: pure load: {text}");
-        let region = func.dfg.alias_regions[region].user_id;
-        let in_heap =
-            [regions::HEADER, regions::STRUCT_FIELD, regions::ARRAY_LENGTH, regions::ARRAY_ELEMENT]
-                .contains(&region);
-        if in_heap && opcode.can_load() {
-            assert!(flags.trap_code().is_some(), "{name}: load cannot trap: {text}");
-            assert!(!flags.aligned(), "{name}: untrusted address is aligned: {text}");
-        } else if !in_heap {
-            assert_eq!(flags.trap_code(), None, "{name}: native memory traps: {text}");
-        }
-    }
-}
-
 #[test]
 fn every_operation_verifies_lowers_and_keeps_the_rules() {
     let isa = host_isa();
@@ -280,7 +258,8 @@ fn every_operation_verifies_lowers_and_keeps_the_rules() {
                 let func = build(&isa, compiler, &options, &*op);
                 cranelift_codegen::verify_function(&func, &*isa)
                     .unwrap_or_else(|error| panic!("{name}: {error}\n{func}"));
-                check_rules(&name, &func);
+                gc_compiler::check::check_function(&func, &options)
+                    .unwrap_or_else(|error| panic!("{name}: {error}\n{func}"));
                 let mut context = Context::for_function(func);
                 context
                     .compile(&*isa, &mut Default::default())
@@ -456,6 +435,22 @@ fn drc_barriers_branch_once_on_null_and_i31() {
         .count();
     assert_eq!(branches, 3, "new in the heap, old in the heap, old dead: {func}");
     assert_eq!(calls(&func), (vec![], vec!["gc_collector"]));
+}
+
+/// A dying object must not be found in the slot by what frees it.
+#[test]
+fn drc_stores_before_it_counts_down() {
+    let func = build(&host_isa(), &DrcCompiler, &guarded(), &|c, e, a| {
+        c.write_ref(e, RefPlace::Field { object: a.a, offset: 8 }, a.b);
+        None
+    });
+    let stores: Vec<_> = instructions(&func)
+        .filter(|(_, inst)| func.dfg.insts[*inst].opcode().can_store())
+        .filter_map(|(_, inst)| func.dfg.insts[inst].alias_region(&func.dfg))
+        .map(|region| func.dfg.alias_regions[region].user_id)
+        .filter(|region| *region < regions::EMBEDDER)
+        .collect();
+    assert_eq!(stores, [regions::HEADER, regions::STRUCT_FIELD, regions::HEADER]);
 }
 
 #[test]

@@ -33,6 +33,10 @@ pub(crate) struct Machine {
 const VMCTX_LOG: usize = 8;
 
 impl Machine {
+    /// How many ids the table of function references is said to have. There is
+    /// one more behind it.
+    pub(crate) const FUNC_REFS: usize = 16;
+
     pub(crate) fn new() -> Machine {
         let mut machine = Machine {
             vmctx: vec![0; 16],
@@ -40,7 +44,7 @@ impl Machine {
             heap_data: vec![0; HeapDataOffsets::SIZE as usize / 8],
             heap: vec![0; HEAP_SIZE],
             displays: vec![0; VMOffsets::DISPLAY_TABLE_SIZE as usize / 4],
-            func_refs: vec![0; 16],
+            func_refs: vec![0; Machine::FUNC_REFS + 1],
             log: vec![0; 1 + 64 * CALL_WORDS],
         };
         machine.vmctx[O.vmctx_heap_base() as usize / 8] = machine.heap.as_mut_ptr() as u64;
@@ -52,8 +56,7 @@ impl Machine {
             machine.displays.as_mut_ptr() as u64;
         machine.store_context[O.store_func_refs() as usize / 8] =
             machine.func_refs.as_mut_ptr() as u64;
-        machine.store_context[O.store_func_refs_len() as usize / 8] =
-            machine.func_refs.len() as u64;
+        machine.store_context[O.store_func_refs_len() as usize / 8] = Machine::FUNC_REFS as u64;
         machine.set_data_u64(HeapDataOffsets::BOUND, HEAP_SIZE as u64);
         machine
     }
@@ -71,7 +74,7 @@ impl Machine {
     pub(crate) fn set_data_u32(&mut self, offset: u32, value: u32) {
         let word = &mut self.heap_data[offset as usize / 8];
         let shift = 8 * (offset % 8);
-        *word = *word & !(0xffff_ffff << shift) | u64::from(value) << shift;
+        *word = (*word & !(0xffff_ffff << shift)) | (u64::from(value) << shift);
     }
 
     pub(crate) fn set_data_u64(&mut self, offset: u32, value: u64) {

@@ -13,7 +13,7 @@ use gc_compiler::collector::{drc::DrcCompiler, null::NullCompiler};
 use gc_compiler::{
     CompilerOptions, GcCompiler, GcEmitter, GcFuncEnv, host_call_signature, regions,
 };
-use gc_types::{HostCall, VMOffsets};
+use gc_types::{HostCall, I31, VMGcRef, VMOffsets};
 
 /// The collectors under test.
 pub(crate) const COLLECTORS: [&dyn GcCompiler; 2] = [&NullCompiler, &DrcCompiler];
@@ -179,4 +179,14 @@ pub(crate) fn build(
     builder.ins().return_(&[result]);
     builder.finalize(isa.frontend_config());
     func
+}
+
+/// The reference that carries `value`.
+pub(crate) fn i31(value: i32) -> u64 {
+    u64::from(VMGcRef::from_i31(I31::wrapping_i32(value)).as_raw_u32())
+}
+
+/// Both ways to address the heap, without zeal.
+pub(crate) fn modes() -> impl Iterator<Item = CompilerOptions> {
+    all_options().filter(|options| !options.zeal)
 }

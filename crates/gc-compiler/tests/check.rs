@@ -1,0 +1,147 @@
+//! The checker finds what it is there to find: for each law, code that breaks it.
+
+mod common;
+
+use common::*;
+use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
+use gc_compiler::check::check_function;
+use gc_compiler::collector::null::NullCompiler;
+use gc_compiler::{CompilerOptions, GcEmitter, regions, trap_code};
+use gc_types::{HEAP_GUARD_SIZE, Trap};
+
+fn checked() -> CompilerOptions {
+    CompilerOptions { guarded: false, ..guarded() }
+}
+
+/// The law that a function around `op` breaks.
+fn law(
+    options: &CompilerOptions,
+    op: impl Fn(&mut GcEmitter<'_, '_>, Args) -> ir::Value,
+) -> Option<&'static str> {
+    let func = build(&host_isa(), &NullCompiler, options, &|_, e, a| Some(op(e, a)));
+    check_function(&func, options).err().map(|error| error.law)
+}
+
+fn field(e: &mut GcEmitter<'_, '_>) -> MemFlagsData {
+    let region = regions::intern(e.builder.func, regions::STRUCT_FIELD);
+    MemFlagsData::new()
+        .with_alias_region(Some(region))
+        .with_trap_code(Some(trap_code(Trap::CorruptHeap)))
+}
+
+fn sum(e: &mut GcEmitter<'_, '_>, index: ir::Value) -> ir::Value {
+    let base = e.heap_base();
+    e.builder.ins().iadd(base, index)
+}
+
+#[test]
+fn accesses_need_regions() {
+    let broken =
+        law(&guarded(), |e, a| e.builder.ins().load(types::I32, MemFlagsData::trusted(), a.l, 0));
+    assert_eq!(broken, Some("an access without an alias region"));
+}
+
+#[test]
+fn heap_loads_stay_where_they_are_and_may_trap() {
+    let load = |change: fn(MemFlagsData) -> MemFlagsData| {
+        law(&guarded(), |e, a| {
+            let (flags, address) = (change(field(e)), sum(e, a.a));
+            e.builder.ins().load(types::I32, flags, address, 8)
+        })
+    };
+    assert_eq!(load(|flags| flags), None);
+    assert_eq!(load(|flags| flags.with_readonly()), Some("a heap load that may move"));
+    assert_eq!(load(|flags| flags.with_can_move()), Some("a heap load that may move"));
+    let trusted = Some("a heap load that is believed not to trap");
+    assert_eq!(load(|flags| flags.with_notrap()), trusted);
+    let aligned = Some("an untrusted heap access that is believed to be aligned");
+    assert_eq!(load(|flags| flags.with_aligned()), aligned);
+}
+
+#[test]
+fn heap_addresses_have_the_sandboxs_form() {
+    let load = |options: &_, index: fn(&mut GcEmitter<'_, '_>, Args) -> ir::Value, offset| {
+        law(options, |e, a| {
+            let index = index(e, a);
+            let (flags, address) = (field(e), sum(e, index));
+            e.builder.ins().load(types::I64, flags, address, offset)
+        })
+    };
+    let wide = Some("a heap index that may be wider than 32 bits");
+    let uncompared = Some("a heap access outside the guard without a comparison");
+    let guarded = guarded();
+    assert_eq!(load(&guarded, |_, a| a.a, HEAP_GUARD_SIZE as i32 - 8), None);
+    assert_eq!(load(&guarded, |_, a| a.a, HEAP_GUARD_SIZE as i32 - 7), uncompared);
+    assert_eq!(load(&checked(), |_, a| a.a, 8), uncompared);
+    let far = |e: &mut GcEmitter<'_, '_>, a: Args| e.builder.ins().iadd_imm_u(a.a, 8);
+    assert_eq!(load(&guarded, far, 8), wide);
+    let scaled = |e: &mut GcEmitter<'_, '_>, a: Args| {
+        let index = e.builder.ins().uextend(types::I64, a.x);
+        e.builder.ins().ishl_imm_u(index, 3)
+    };
+    assert_eq!(load(&guarded, scaled, 8), wide);
+    let constant = |e: &mut GcEmitter<'_, '_>, _: Args| e.builder.ins().iconst(types::I64, 1 << 32);
+    assert_eq!(load(&guarded, constant, 8), wide);
+
+    // An integer out of the heap, used as if it were a reference, by way of a loop.
+    let laundered = |e: &mut GcEmitter<'_, '_>, a: Args| {
+        let (flags, address) = (field(e), sum(e, a.a));
+        let integer = e.builder.ins().load(types::I64, flags, address, 8);
+        let (head, exit) = (e.builder.create_block(), e.builder.create_block());
+        let value = e.builder.append_block_param(head, types::I64);
+        e.builder.ins().jump(head, &[a.b.into()]);
+        e.builder.switch_to_block(head);
+        e.builder.ins().brif(a.x, head, &[integer.into()], exit, &[]);
+        e.builder.seal_block(head);
+        e.builder.seal_block(exit);
+        e.builder.switch_to_block(exit);
+        value
+    };
+    assert_eq!(load(&guarded, laundered, 8), wide);
+
+    let elsewhere = law(&guarded, |e, a| {
+        let flags = field(e);
+        let address = e.builder.ins().iadd(a.l, a.a);
+        e.builder.ins().load(types::I32, flags, address, 0)
+    });
+    assert_eq!(elsewhere, Some("a heap address that is not relative to the heap's base"));
+    let raw = law(&guarded, |e, a| {
+        let flags = field(e);
+        e.builder.ins().load(types::I32, flags, a.l, 0)
+    });
+    assert_eq!(raw, Some("a heap address that is not a sum"));
+}
+
+#[test]
+fn stack_map_entries_are_words_of_their_slots() {
+    let broken = |entries: &[(ir::Type, u32)]| {
+        let options = guarded();
+        let mut func = build(&host_isa(), &NullCompiler, &options, &|_, e, a| {
+            e.call_host(gc_types::HostCall::ALLOC_STRUCT, &[a.word]);
+            Some(e.host_result_i64())
+        });
+        let slot = func.create_sized_stack_slot(ir::StackSlotData::new(
+            ir::StackSlotKind::ExplicitSlot,
+            16,
+            3,
+        ));
+        let call = func
+            .layout
+            .blocks()
+            .flat_map(|block| func.layout.block_insts(block))
+            .find(|inst| func.dfg.insts[*inst].opcode().is_call())
+            .unwrap();
+        for &(ty, offset) in entries {
+            let entry = ir::UserStackMapEntry { ty, slot, offset };
+            func.dfg.append_user_stack_map_entry(call, entry);
+        }
+        check_function(&func, &options).err().map(|error| error.law)
+    };
+    assert_eq!(broken(&[(types::I64, 0), (types::I64, 8)]), None);
+    assert_eq!(broken(&[(types::I64, 12)]), Some("a stack map entry outside its slot"));
+    assert_eq!(broken(&[(types::I64, u32::MAX)]), Some("a stack map entry outside its slot"));
+    let overlap = broken(&[(types::I64, 0), (types::I64, 4)]);
+    assert_eq!(overlap, Some("stack map entries that overlap"));
+    let narrow = broken(&[(types::I32, 0)]);
+    assert_eq!(narrow, Some("a stack map entry that is not as wide as a reference"));
+}
