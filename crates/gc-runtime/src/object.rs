@@ -130,14 +130,15 @@ impl HeapCore {
     /// If it is not mapped.
     #[inline]
     pub fn set_header_at(&mut self, index: u32, header: VMGcHeader) -> Result<(), HeapError> {
-        let at = u64::from(index);
-        self.memory
-            .write_u32(at + u64::from(VMGcHeader::WORD_OFFSET), header.word())
-            .and_then(|()| {
-                let at = at + u64::from(VMGcHeader::COLLECTOR_OFFSET);
-                self.memory.write_u32(at, header.collector_bits())
-            })
-            .ok_or_else(|| unmapped(index))
+        // Word 0 is at the lower address, whatever the byte order.
+        const _: () = assert!(VMGcHeader::WORD_OFFSET == 0 && VMGcHeader::COLLECTOR_OFFSET == 4);
+        let (word, collector) = (u64::from(header.word()), u64::from(header.collector_bits()));
+        let both = if cfg!(target_endian = "little") {
+            collector << 32 | word
+        } else {
+            word << 32 | collector
+        };
+        self.memory.write_u64(u64::from(index), both).ok_or_else(|| unmapped(index))
     }
 
     /// The layout of the object at `index`; `None` for an externref's box.
@@ -332,11 +333,14 @@ pub(crate) fn layout_of(
     }
 }
 
-/// Remembers the first damage in `damage`.
+/// Remembers and logs the first damage.
 #[cold]
 pub(crate) fn note_damage(damage: &mut Option<HeapError>, at: u32, what: &'static str) {
-    log::warn!("corrupt GC heap at {at:#x}: {what}");
-    damage.get_or_insert(HeapError::Corrupt { at, what });
+    damage.get_or_insert_with(|| {
+        let error = HeapError::Corrupt { at, what };
+        log::warn!("{error}");
+        error
+    });
 }
 
 /// The error for an access outside what is mapped.

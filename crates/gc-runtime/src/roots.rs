@@ -161,10 +161,11 @@ impl GcRoot<'_> {
     /// The reference that stands there now, without a barrier; it may be an `i31`.
     #[inline]
     pub fn get(&self) -> Option<VMGcRef> {
-        // SAFETY: whoever added the slot promised it is valid while the list is
-        // borrowed, and no Rust reference to it is made here.
         VMGcRef::from_raw_u32(match self.raw {
+            // SAFETY: whoever added the slot promised it is valid while the list
+            // is borrowed, and no Rust reference to it is made here.
             RawRoot::Stack(slot) => unsafe { slot.read() as u32 },
+            // SAFETY: as above.
             RawRoot::NonStack(slot) => unsafe { slot.read() },
         })
     }
@@ -172,9 +173,10 @@ impl GcRoot<'_> {
     /// Puts another reference there, without a barrier.
     #[inline]
     pub fn set(&mut self, new: VMGcRef) {
-        // SAFETY: as in `get`.
         match self.raw {
+            // SAFETY: as in `get`.
             RawRoot::Stack(slot) => unsafe { slot.write(u64::from(new.as_raw_u32())) },
+            // SAFETY: as in `get`.
             RawRoot::NonStack(slot) => unsafe { slot.write(new.as_raw_u32()) },
         }
     }
