@@ -9,6 +9,7 @@ use gc_compiler::collector::drc::DrcCompiler;
 use gc_compiler::{ArrayInit, RefPlace, regions};
 use gc_types::collector::drc;
 use gc_types::{ArrayLayout, HostCall, NULL_PAGE_SIZE, StorageType, StructLayout};
+use std::sync::atomic::AtomicU32;
 
 const HEAP: u32 = NULL_PAGE_SIZE;
 const WORD: u32 = (0b01110 << 26) + 77;
@@ -94,8 +95,8 @@ fn drc_read_enters_the_root_set_once() {
         for (name, place) in places() {
             let code = Code::new(&DrcCompiler, &options, &|c, e, a| Some(c.read_ref(e, place(a))));
             let (mut machine, mut args) = drc_machine(ONE, 0, OLD);
-            let mut chunk = vec![0u32; 4];
-            machine.set_data_u64(drc::ROOT_SET_BASE, chunk.as_mut_ptr() as u64);
+            let chunk: [AtomicU32; 4] = Default::default();
+            machine.set_data_u64(drc::ROOT_SET_BASE, chunk.as_ptr() as u64);
             machine.set_data_u32(drc::ROOT_SET_LEN, 2);
             machine.set_data_u32(drc::ROOT_SET_CAPACITY, 4);
             // The second time it is in the set.
@@ -105,8 +106,7 @@ fn drc_read_enters_the_root_set_once() {
                 assert_eq!(machine.data_u32(drc::ROOT_SET_CAPACITY), 4);
                 assert_eq!(machine.u32(OLD + 4), 2 * ONE + drc::IN_ROOT_SET);
             }
-            // SAFETY: the chunk is alive, and the machine has stopped.
-            let entries = unsafe { std::slice::from_raw_parts(chunk.as_ptr(), 4) };
+            let entries = chunk.map(AtomicU32::into_inner);
             assert_eq!(entries, [0, 0, OLD, 0]);
 
             // Full, as it is before the first reference: the host does everything.
