@@ -10,7 +10,7 @@ use cranelift_frontend::FunctionBuilder;
 use gc_types::{HostCall, HostCallType, HostSignature, Trap, VMOffsets};
 
 /// Settings that change what is emitted. Part of a module's fingerprint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CompilerOptions {
     /// Native structure offsets of the target, which must have 64-bit pointers:
     /// addresses are computed in `I64`.

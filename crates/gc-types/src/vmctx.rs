@@ -11,7 +11,7 @@
 //! another machine than the compiler's own.
 
 /// Offsets in bytes for one pointer size, computed once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VMOffsets {
     pointer_size: u8,
 }
