@@ -1,8 +1,66 @@
 //! A WebAssembly engine over pluggable collectors.
-#![allow(dead_code)]
+//!
+//! An [`Engine`] is made with a [`Collector`] and other settings ([`Config`]). It
+//! compiles [`Module`]s, whose code has the collector's allocation and barriers
+//! inlined. A [`Store`] has a heap of that collector's; an [`Instance`] is a module
+//! in a store, its imports resolved by hand or by a [`Linker`].
+//!
+//! ```
+//! use gc_wasm::{Collector, Config, Engine, Instance, Module, Store};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let engine = Engine::new(Config::new().collector(Collector::drc()))?;
+//! let module = Module::new(
+//!     &engine,
+//!     r#"(module
+//!         (type $point (struct (field i32) (field i32)))
+//!         (func (export "sum") (param i32 i32) (result i32)
+//!             (local $p (ref null $point))
+//!             (local.set $p (struct.new $point (local.get 0) (local.get 1)))
+//!             (i32.add (struct.get $point 0 (local.get $p))
+//!                      (struct.get $point 1 (local.get $p)))))"#,
+//! )?;
+//! let mut store = Store::new(&engine, ())?;
+//! let instance = Instance::new(&mut store, &module, &[])?;
+//! let sum = instance.get_typed_func::<(i32, i32), i32>(&mut store, "sum")?;
+//! assert_eq!(sum.call(&mut store, (2, 3))?, 5);
+//! # Ok(())
+//! # }
+//! ```
 
+mod collector;
 pub(crate) mod compile;
+mod config;
+mod engine;
+mod externals;
+mod func;
 mod host_calls;
+mod instance;
+mod linker;
 mod module;
+mod refs;
+mod store;
 mod types;
+mod values;
 mod vmctx;
+
+pub use collector::Collector;
+pub use config::Config;
+pub use engine::Engine;
+pub use externals::{Extern, Global, Memory, Table};
+pub use func::{Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
+pub use instance::Instance;
+pub use linker::Linker;
+pub use module::Module;
+pub use refs::{AnyRef, ArrayRef, EqRef, ExternRef, GcRef, I31, StructRef};
+pub use store::roots::{OwnedRooted, RootScope, Rooted};
+pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
+pub use types::{
+    ArrayType, ExportType, ExternType, FieldType, FuncType, GlobalType, HeapType, ImportType,
+    MemoryType, Mutability, RefType, StorageType, StructType, TableType, ValType,
+};
+pub use values::Val;
+
+pub use gc_jit::{Backtrace, BacktraceFrame, TrapError};
+pub use gc_runtime::{GcStats, HeapBounds, HeapError};
+pub use gc_types::Trap;

@@ -53,6 +53,7 @@ pub(crate) struct VMGlobal {
 pub(crate) struct VMContextLayout {
     /// The driver's offsets.
     pub(crate) offsets: VMOffsets,
+    instance: u32,
     func_imports: u32,
     table_imports: u32,
     memory_imports: u32,
@@ -88,6 +89,7 @@ impl VMContextLayout {
             start
         };
         let defined = |all: usize, imported: u32| all as u32 - imported;
+        let instance = take(1, pointer, pointer);
         let func_imports = take(info.num_imported_funcs, 3 * pointer, pointer);
         let table_imports = take(info.num_imported_tables, pointer, pointer);
         let memory_imports = take(info.num_imported_memories, pointer, pointer);
@@ -100,6 +102,7 @@ impl VMContextLayout {
         let size = take(0, 0, 16);
         VMContextLayout {
             offsets,
+            instance,
             func_imports,
             table_imports,
             memory_imports,
@@ -122,6 +125,11 @@ impl VMContextLayout {
     /// Bytes of the vmctx; its alignment is 16.
     pub(crate) fn size(&self) -> u32 {
         self.size
+    }
+
+    /// Offset of the instance's number in its store (pointer-sized integer).
+    pub(crate) fn instance(&self) -> u32 {
+        self.instance
     }
 
     /// Offset of the [`VMFunctionImport`] of imported function `index`.

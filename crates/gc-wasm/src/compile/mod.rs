@@ -1,1 +1,99 @@
-//! From validated function bodies to machine code.
+//! From function bodies to machine code: each body is validated and translated to
+//! CLIF in one pass, compiled, and all are linked into one image. Bodies are
+//! independent of each other, so they are compiled in parallel.
+
+mod env;
+mod ops;
+pub(crate) mod signature;
+mod stack;
+mod translate;
+
+#[cfg(test)]
+mod spec_tests;
+#[cfg(test)]
+mod tests;
+
+use crate::host_calls;
+use crate::module::info::ModuleInfo;
+use crate::module::parse::Body;
+use crate::types::registry::TypeRegistry;
+use crate::vmctx::VMContextLayout;
+use anyhow::{Context as _, Result};
+use cranelift_codegen::{Context, ir};
+use gc_compiler::{CompilerOptions, GcCompiler};
+use gc_jit::{CodeImage, CodeImageBuilder, CompiledFunction, JitCompiler};
+use gc_types::HostCall;
+use rayon::prelude::*;
+use translate::Allocations;
+
+/// What all functions of a module are compiled with.
+pub(crate) struct CompileContext<'a> {
+    pub(crate) info: &'a ModuleInfo,
+    pub(crate) layout: &'a VMContextLayout,
+    pub(crate) registry: &'a TypeRegistry,
+    pub(crate) gc: &'a dyn GcCompiler,
+    pub(crate) options: &'a CompilerOptions,
+    pub(crate) jit: &'a JitCompiler,
+}
+
+/// Validates, translates and compiles all bodies and links them.
+///
+/// # Errors
+/// If a body is invalid, uses what is not supported, or passes a limit of the
+/// compiler's: the first such function, by index, is named.
+pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> Result<CodeImage> {
+    let compiled: Vec<(u32, Result<CompiledFunction>)> = bodies
+        .into_par_iter()
+        .map_init(Compiler::default, |compiler, body| (body.index, compiler.function(cx, body)))
+        .collect();
+    let mut image = CodeImageBuilder::new();
+    for (index, function) in compiled {
+        image.define(index, cx.info.func_name(index), function?)?;
+    }
+    image.finish(cx.jit, &host_call_signature)
+}
+
+/// The CLIF of one function, before any optimisation.
+///
+/// # Errors
+/// If the body is invalid or uses what is not supported.
+pub(crate) fn translate_function(cx: &CompileContext<'_>, body: Body<'_>) -> Result<ir::Function> {
+    let mut func = ir::Function::new();
+    let index = body.index;
+    translate::translate(cx, body, &mut func, &mut Allocations::default())
+        .with_context(|| describe(cx, index))?;
+    Ok(func)
+}
+
+/// The compiler of one thread.
+#[derive(Default)]
+struct Compiler {
+    context: Option<Context>,
+    allocations: Allocations,
+}
+
+impl Compiler {
+    fn function(&mut self, cx: &CompileContext<'_>, body: Body<'_>) -> Result<CompiledFunction> {
+        let index = body.index;
+        let context = self.context.get_or_insert_with(Context::new);
+        context.clear();
+        let compiled =
+            match translate::translate(cx, body, &mut context.func, &mut self.allocations) {
+                Ok(()) => cx.jit.compile(context),
+                Err(error) => Err(error),
+            };
+        if compiled.is_err() {
+            // What a failed translation leaves behind is not fit for another.
+            *self = Compiler::default();
+        }
+        compiled.with_context(|| describe(cx, index))
+    }
+}
+
+fn describe(cx: &CompileContext<'_>, index: u32) -> String {
+    format!("function {index} `{}`", cx.info.func_name(index))
+}
+
+fn host_call_signature(call: HostCall) -> Option<gc_types::HostSignature> {
+    host_calls::WASM.iter().find(|(known, _)| *known == call).map(|(_, signature)| *signature)
+}

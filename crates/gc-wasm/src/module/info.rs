@@ -22,7 +22,7 @@ pub(crate) struct FuncInfo {
     /// Its engine-wide type.
     pub(crate) ty: TypeIndex,
     /// Its number among the defined functions that references can be made to, if
-    /// it is one: exported, or named by `ref.func` outside a body or by an element segment.
+    /// it is one: exported, the start function, or named by `ref.func` outside a body or by an element segment.
     pub(crate) func_ref: Option<u32>,
 }
 

@@ -2,3 +2,152 @@
 
 pub(crate) mod info;
 pub(crate) mod parse;
+
+use crate::compile::{CompileContext, compile_module};
+use crate::types::{ExportType, ExternType, ImportType};
+use crate::vmctx::VMContextLayout;
+use crate::Engine;
+use anyhow::{Context, Result};
+use gc_jit::{CodeImage, CodeMemory};
+use info::ModuleInfo;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A compiled module, ready to be instantiated in any store of its engine. Cheap
+/// to clone.
+#[derive(Clone)]
+pub struct Module(Arc<ModuleInner>);
+
+struct ModuleInner {
+    engine: Engine,
+    info: ModuleInfo,
+    layout: VMContextLayout,
+    code: Arc<CodeMemory>,
+}
+
+impl Module {
+    /// Compiles a module from the binary format or, with the feature `wat` (on by
+    /// default), from text.
+    ///
+    /// # Errors
+    /// If it is malformed, invalid or uses an unsupported feature.
+    pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module> {
+        #[cfg(feature = "wat")]
+        let bytes = wat::parse_bytes(bytes.as_ref()).context("parsing the text format")?;
+        Module::from_binary(engine, bytes.as_ref())
+    }
+
+    /// Compiles the module in a file, binary or text.
+    ///
+    /// # Errors
+    /// As [`Module::new`], and if the file cannot be read.
+    pub fn from_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Module> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        #[cfg(feature = "wat")]
+        let bytes = wat::parse_bytes(&bytes).map_err(|mut error| {
+            error.set_path(path);
+            error
+        })?;
+        Module::from_binary(engine, bytes.as_ref())
+            .with_context(|| format!("compiling {}", path.display()))
+    }
+
+    /// Compiles a module from the binary format.
+    ///
+    /// # Errors
+    /// As [`Module::new`].
+    pub fn from_binary(engine: &Engine, bytes: &[u8]) -> Result<Module> {
+        let (info, layout, image) = compile(engine, bytes)?;
+        let code = CodeMemory::publish(image)?;
+        Ok(Module(Arc::new(ModuleInner { engine: engine.clone(), info, layout, code })))
+    }
+
+    /// Checks that `bytes` are a valid module, without compiling it.
+    ///
+    /// # Errors
+    /// If it is malformed, invalid or uses an unsupported feature.
+    pub fn validate(engine: &Engine, bytes: &[u8]) -> Result<()> {
+        let (_, bodies) = parse::parse(engine.types(), bytes)?;
+        let mut allocations = Default::default();
+        for body in bodies {
+            let mut validator = body.validator.into_validator(allocations);
+            validator.validate(&body.body)?;
+            allocations = validator.into_allocations();
+        }
+        Ok(())
+    }
+
+    /// The engine it was compiled by.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// Its name, if its name section has one.
+    pub fn name(&self) -> Option<&str> {
+        self.0.info.name.as_deref()
+    }
+
+    /// What it imports, in order.
+    pub fn imports(&self) -> impl ExactSizeIterator<Item = ImportType<'_>> {
+        self.0.info.imports.iter().map(|import| {
+            let ty = ExternType::of(&self.0.engine, &self.0.info, import.index);
+            ImportType::new(&import.module, &import.name, ty)
+        })
+    }
+
+    /// What it exports, in order.
+    pub fn exports(&self) -> impl ExactSizeIterator<Item = ExportType<'_>> {
+        self.0.info.exports.iter().map(|(name, index)| {
+            ExportType::new(name, ExternType::of(&self.0.engine, &self.0.info, *index))
+        })
+    }
+
+    /// The type of the export of this name, if there is one.
+    pub fn get_export(&self, name: &str) -> Option<ExternType> {
+        let (_, index) = &self.0.info.exports[*self.0.info.exports_by_name.get(name)?];
+        Some(ExternType::of(&self.0.engine, &self.0.info, *index))
+    }
+
+    pub(crate) fn info(&self) -> &ModuleInfo {
+        &self.0.info
+    }
+
+    pub(crate) fn layout(&self) -> &VMContextLayout {
+        &self.0.layout
+    }
+
+    pub(crate) fn code(&self) -> &Arc<CodeMemory> {
+        &self.0.code
+    }
+
+    pub(crate) fn same(&self, other: &Module) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Parses, validates and compiles.
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<(ModuleInfo, VMContextLayout, CodeImage)> {
+    let (info, bodies) = parse::parse(engine.types(), bytes)?;
+    let layout = VMContextLayout::new(engine.compiler_options().offsets, &info);
+    let context = CompileContext {
+        info: &info,
+        layout: &layout,
+        registry: engine.types(),
+        gc: engine.collector().compiler(),
+        options: engine.compiler_options(),
+        jit: engine.jit(),
+    };
+    let image = compile_module(&context, bodies)?;
+    Ok((info, layout, image))
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module")
+            .field("name", &self.name())
+            .field("functions", &self.0.info.funcs.len())
+            .finish_non_exhaustive()
+    }
+}

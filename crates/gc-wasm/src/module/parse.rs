@@ -127,7 +127,10 @@ impl<'a> Parsing<'a> {
                     info.exports.push((export.name.to_string(), index));
                 }
             }
-            Payload::StartSection { func, .. } => info.start = Some(FuncIndex::from_u32(func)),
+            Payload::StartSection { func, .. } => {
+                info.mark_func_ref(func);
+                info.start = Some(FuncIndex::from_u32(func));
+            }
             Payload::ElementSection(section) => {
                 for element in section {
                     self.element(element?)?;

@@ -26,13 +26,23 @@ impl TypeRegistry {
     /// Whether every object of type `sub` is one of type `sup`.
     pub(crate) fn heap_matches(&self, sub: &WasmHeapType, sup: &WasmHeapType) -> bool {
         use WasmHeapType::*;
-        if sub == sup {
-            return true;
-        }
         match (sub, sup) {
             (ConcreteFunc(a), ConcreteFunc(b))
             | (ConcreteStruct(a), ConcreteStruct(b))
-            | (ConcreteArray(a), ConcreteArray(b)) => self.is_subtype(type_index(*a), type_index(*b)),
+            | (ConcreteArray(a), ConcreteArray(b)) => {
+                self.is_subtype(type_index(*a), type_index(*b))
+            }
+            _ => abstract_heap_matches(sub, sup),
+        }
+    }
+}
+
+/// Whether every object of type `sub` is one of type `sup`, where not both are
+/// concrete, or both are the same.
+pub(crate) fn abstract_heap_matches(sub: &WasmHeapType, sup: &WasmHeapType) -> bool {
+    use WasmHeapType::*;
+    sub == sup
+        || match (sub, sup) {
             (ConcreteFunc(_) | NoFunc, Func) | (NoFunc, ConcreteFunc(_)) => true,
             (NoExtern, Extern) | (NoExn, Exn) | (NoCont, Cont) => true,
             (None, Any | Eq | I31 | Struct | Array | ConcreteStruct(_) | ConcreteArray(_)) => true,
@@ -41,5 +51,4 @@ impl TypeRegistry {
             (ConcreteStruct(_), Struct) | (ConcreteArray(_), Array) => true,
             _ => false,
         }
-    }
 }

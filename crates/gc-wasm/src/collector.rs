@@ -1,0 +1,80 @@
+//! A collector: the pairing of its two halves, under one name.
+
+use anyhow::{Result, bail};
+use gc_compiler::GcCompiler;
+use gc_runtime::GcRuntime;
+use std::fmt;
+use std::sync::Arc;
+
+/// A collector an engine can be made with: the half that makes heaps and the half
+/// that emits code. Anybody's halves will do; those of this project are
+/// [`Collector::null`] and [`Collector::drc`].
+#[derive(Clone)]
+pub struct Collector {
+    runtime: Arc<dyn GcRuntime>,
+    compiler: Arc<dyn GcCompiler>,
+}
+
+impl Collector {
+    /// Pairs two halves.
+    ///
+    /// # Errors
+    /// If they are not of the same name: code that one emits would damage the
+    /// objects of the other.
+    pub fn new(runtime: Arc<dyn GcRuntime>, compiler: Arc<dyn GcCompiler>) -> Result<Collector> {
+        if runtime.name() != compiler.name() {
+            bail!(
+                "the heaps of collector `{}` do not understand the code of collector `{}`",
+                runtime.name(),
+                compiler.name()
+            );
+        }
+        Ok(Collector { runtime, compiler })
+    }
+
+    /// `null`: never collects. The least overhead, for programs that end soon.
+    pub fn null() -> Collector {
+        Collector {
+            runtime: Arc::new(gc_runtime::collector::null::NullCollector),
+            compiler: Arc::new(gc_compiler::collector::null::NullCompiler),
+        }
+    }
+
+    /// `drc`: deferred reference counting. Does not move objects, reclaims acyclic
+    /// garbage at each collection, leaks cycles.
+    pub fn drc() -> Collector {
+        Collector {
+            runtime: Arc::new(gc_runtime::collector::drc::DrcCollector),
+            compiler: Arc::new(gc_compiler::collector::drc::DrcCompiler),
+        }
+    }
+
+    /// The collectors of this project.
+    pub fn all() -> Vec<Collector> {
+        vec![Collector::null(), Collector::drc()]
+    }
+
+    /// The collector of this project with this name, if there is one.
+    pub fn by_name(name: &str) -> Option<Collector> {
+        Collector::all().into_iter().find(|collector| collector.name() == name)
+    }
+
+    /// Its name, as in `--collector NAME`.
+    pub fn name(&self) -> &'static str {
+        self.runtime.name()
+    }
+
+    pub(crate) fn runtime(&self) -> &dyn GcRuntime {
+        &*self.runtime
+    }
+
+    pub(crate) fn compiler(&self) -> &dyn GcCompiler {
+        &*self.compiler
+    }
+}
+
+impl fmt::Debug for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Collector({})", self.name())
+    }
+}

@@ -1,0 +1,188 @@
+//! What one function being translated knows: its module, its vmctx, and what it
+//! has declared so far (callees, signatures, types). Also the alias regions of
+//! WebAssembly's own memory.
+
+use super::CompileContext;
+use super::signature::clif_signature;
+use crate::host_calls;
+use crate::types::registry::RegisteredType;
+use anyhow::{Result, bail};
+use cranelift_codegen::ir;
+use gc_compiler::regions::{self, Region};
+use gc_compiler::{CompilerOptions, GcFuncEnv};
+use gc_types::{ArrayLayout, GcLayout, HostCall, StructLayout, TypeIndex};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use wasmtime_types::{
+    WasmArrayType, WasmCompositeInnerType, WasmFuncType, WasmStorageType, WasmStructType,
+};
+
+/// The embedder's part of the vmctx that is written before any code runs: imports.
+pub(super) const IMPORTS: Region = regions::EMBEDDER;
+/// Tables' bases and lengths. Only the host writes them, when a table grows.
+pub(super) const TABLE_DEFINITION: Region = regions::EMBEDDER + 1;
+/// Memories' bases and lengths. Only the host writes them, when a memory grows.
+pub(super) const MEMORY_DEFINITION: Region = regions::EMBEDDER + 2;
+/// The bytes of linear memories.
+pub(super) const MEMORY: Region = regions::EMBEDDER + 3;
+/// Elements of tables of references into the heap.
+pub(super) const TABLE_REFS: Region = regions::EMBEDDER + 4;
+/// Elements of tables of function references.
+pub(super) const TABLE_FUNCS: Region = regions::EMBEDDER + 5;
+/// The stack slot that holds the vmctx.
+pub(super) const VMCTX_SLOT: Region = regions::EMBEDDER + 6;
+/// Imported globals, any two of which may be one.
+pub(super) const IMPORTED_GLOBALS: Region = regions::EMBEDDER + 7;
+/// Defined globals, one region each: what is imported cannot be one of them.
+const DEFINED_GLOBALS: Region = regions::EMBEDDER + 64;
+/// The last of them, which those beyond share: a function can have no more than
+/// 2^16 distinct combinations of memory flags.
+const MAX_GLOBAL_REGIONS: u32 = 4096;
+const LAST_GLOBAL: Region = DEFINED_GLOBALS + MAX_GLOBAL_REGIONS;
+/// The same limit for spill slots.
+const MAX_SPILL_REGIONS: u32 = 4096;
+
+/// The region of the `n`th defined global.
+pub(super) fn defined_global(n: u32) -> Region {
+    DEFINED_GLOBALS + n.min(MAX_GLOBAL_REGIONS)
+}
+
+/// The region of spill slot `slot`.
+pub(super) fn spill(slot: ir::StackSlot) -> Region {
+    regions::STACK_MAP_SPILL + slot.as_u32().min(MAX_SPILL_REGIONS)
+}
+
+/// `region` in `func`, declared there, with a description for people, if it is not yet.
+pub(super) fn intern(func: &mut ir::Function, region: Region) -> ir::AliasRegion {
+    let description = match region {
+        IMPORTS => "imports".into(),
+        TABLE_DEFINITION => "table definitions".into(),
+        MEMORY_DEFINITION => "memory definitions".into(),
+        MEMORY => "linear memory".into(),
+        TABLE_REFS => "table references".into(),
+        TABLE_FUNCS => "table functions".into(),
+        VMCTX_SLOT => "vmctx slot".into(),
+        IMPORTED_GLOBALS => "imported globals".into(),
+        DEFINED_GLOBALS..=LAST_GLOBAL => {
+            Cow::Owned(format!("defined global {}", region - DEFINED_GLOBALS))
+        }
+        _ => return regions::intern(func, region),
+    };
+    func.dfg.alias_regions.insert(ir::AliasRegionData { user_id: region, description })
+}
+
+/// What the function being translated knows.
+pub(super) struct FuncEnv<'a> {
+    pub(super) cx: &'a CompileContext<'a>,
+    /// The vmctx parameter.
+    pub(super) vmctx: ir::Value,
+    host_calls: HashMap<HostCall, ir::FuncRef>,
+    functions: HashMap<u32, ir::FuncRef>,
+    signatures: HashMap<TypeIndex, ir::SigRef>,
+    types: HashMap<TypeIndex, Arc<RegisteredType>>,
+    /// Whether it calls code that may belong to another instance.
+    pub(super) leaves_instance: bool,
+}
+
+impl<'a> FuncEnv<'a> {
+    /// The environment of a function whose vmctx parameter is `vmctx`.
+    pub(super) fn new(cx: &'a CompileContext<'a>, vmctx: ir::Value) -> FuncEnv<'a> {
+        FuncEnv {
+            cx,
+            vmctx,
+            host_calls: HashMap::new(),
+            functions: HashMap::new(),
+            signatures: HashMap::new(),
+            types: HashMap::new(),
+            leaves_instance: false,
+        }
+    }
+
+    /// The module's type `index`.
+    pub(super) fn module_type(&mut self, index: u32) -> Arc<RegisteredType> {
+        self.registered(self.cx.info.types.get(index))
+    }
+
+    /// The engine's type `index`.
+    pub(super) fn registered(&mut self, index: TypeIndex) -> Arc<RegisteredType> {
+        Arc::clone(self.types.entry(index).or_insert_with(|| self.cx.registry.get(index)))
+    }
+
+    /// `index` as a callee: a function this module defines.
+    pub(super) fn function(&mut self, func: &mut ir::Function, index: u32) -> Result<ir::FuncRef> {
+        if let Some(callee) = self.functions.get(&index) {
+            return Ok(*callee);
+        }
+        let ty = self.registered(self.cx.info.funcs[index as usize].ty);
+        let callee = gc_jit::import_function(func, index, clif_signature(func_type(&ty)?)?);
+        self.functions.insert(index, callee);
+        Ok(callee)
+    }
+
+    /// The signature of functions of type `ty`.
+    pub(super) fn signature(
+        &mut self,
+        func: &mut ir::Function,
+        ty: &RegisteredType,
+    ) -> Result<ir::SigRef> {
+        if let Some(signature) = self.signatures.get(&ty.index) {
+            return Ok(*signature);
+        }
+        let signature = func.import_signature(clif_signature(func_type(ty)?)?);
+        self.signatures.insert(ty.index, signature);
+        Ok(signature)
+    }
+}
+
+impl GcFuncEnv for FuncEnv<'_> {
+    fn options(&self) -> &CompilerOptions {
+        self.cx.options
+    }
+
+    fn vmctx(&mut self, _func: &mut ir::Function) -> ir::Value {
+        self.vmctx
+    }
+
+    fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef {
+        *self
+            .host_calls
+            .entry(call)
+            .or_insert_with(|| gc_jit::import_host_call(func, call, host_calls::signature(call)))
+    }
+}
+
+/// `ty` as a function type.
+///
+/// # Errors
+/// If it is none, which validation rules out.
+pub(super) fn func_type(ty: &RegisteredType) -> Result<&WasmFuncType> {
+    match &ty.sub_type.composite_type.inner {
+        WasmCompositeInnerType::Func(func) => Ok(func),
+        _ => bail!("{:?} is not a function type", ty.index),
+    }
+}
+
+/// `ty` as a struct type, with its layout.
+///
+/// # Errors
+/// If it is none, which validation rules out.
+pub(super) fn struct_type(ty: &RegisteredType) -> Result<(&WasmStructType, &StructLayout)> {
+    match (&ty.sub_type.composite_type.inner, ty.layout.as_deref()) {
+        (WasmCompositeInnerType::Struct(ty), Some(GcLayout::Struct(layout))) => Ok((ty, layout)),
+        _ => bail!("{:?} is not a struct type", ty.index),
+    }
+}
+
+/// `ty` as an array type, with its layout.
+///
+/// # Errors
+/// If it is none, which validation rules out.
+pub(super) fn array_type(ty: &RegisteredType) -> Result<(&WasmStorageType, &ArrayLayout)> {
+    match (&ty.sub_type.composite_type.inner, ty.layout.as_deref()) {
+        (WasmCompositeInnerType::Array(WasmArrayType(field)), Some(GcLayout::Array(layout))) => {
+            Ok((&field.element_type, layout))
+        }
+        _ => bail!("{:?} is not an array type", ty.index),
+    }
+}

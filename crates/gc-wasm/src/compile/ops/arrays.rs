@@ -1,0 +1,132 @@
+//! Arrays.
+
+use crate::compile::env::array_type;
+use crate::compile::translate::Translator;
+use crate::host_calls;
+use anyhow::Result;
+use gc_compiler::{ArrayInit, Extend};
+use gc_types::HostCall;
+
+impl Translator<'_, '_> {
+    pub(super) fn array_new(&mut self, type_index: u32) -> Result<()> {
+        let registered = self.env.module_type(type_index);
+        let (element, layout) = array_type(&registered)?;
+        let (value, length) = self.stack.pop2();
+        let value = self.to_storage(element, value);
+        let word = self.header_word(&registered);
+        let gc = self.gc();
+        let init = ArrayInit::Fill(value, length);
+        let array = gc.array_new(&mut self.emitter(), word, layout, init);
+        self.stack.push(array);
+        Ok(())
+    }
+
+    pub(super) fn array_new_default(&mut self, type_index: u32) -> Result<()> {
+        let registered = self.env.module_type(type_index);
+        let (_, layout) = array_type(&registered)?;
+        let length = self.stack.pop();
+        let word = self.header_word(&registered);
+        let gc = self.gc();
+        let init = ArrayInit::Default(length);
+        let array = gc.array_new(&mut self.emitter(), word, layout, init);
+        self.stack.push(array);
+        Ok(())
+    }
+
+    pub(super) fn array_new_fixed(&mut self, type_index: u32, length: u32) -> Result<()> {
+        let registered = self.env.module_type(type_index);
+        let (element, layout) = array_type(&registered)?;
+        let mut values = self.stack.pop_n(length as usize);
+        for value in &mut values {
+            *value = self.to_storage(element, *value);
+        }
+        let word = self.header_word(&registered);
+        let gc = self.gc();
+        let init = ArrayInit::Elements(&values);
+        let array = gc.array_new(&mut self.emitter(), word, layout, init);
+        self.stack.push(array);
+        Ok(())
+    }
+
+    pub(super) fn array_new_data(&mut self, type_index: u32, data: u32) {
+        self.array_from_segment(host_calls::ARRAY_NEW_DATA, type_index, data);
+    }
+
+    pub(super) fn array_new_elem(&mut self, type_index: u32, element: u32) {
+        self.array_from_segment(host_calls::ARRAY_NEW_ELEM, type_index, element);
+    }
+
+    fn array_from_segment(&mut self, call: HostCall, type_index: u32, segment: u32) {
+        let registered = self.env.module_type(type_index);
+        let (start, length) = self.stack.pop2();
+        let word = self.header_word(&registered);
+        let segment = self.index(segment);
+        let mut e = self.emitter();
+        e.call_host(call, &[word, segment, start, length]);
+        let array = e.host_result_ref();
+        self.stack.push(array);
+    }
+
+    pub(super) fn array_get(&mut self, type_index: u32, extend: Option<Extend>) -> Result<()> {
+        let registered = self.env.module_type(type_index);
+        let (element, layout) = array_type(&registered)?;
+        let (array, index) = self.stack.pop2();
+        let gc = self.gc();
+        let stored = gc.array_get(&mut self.emitter(), array, layout, index, extend);
+        let value = self.from_storage(element, stored);
+        self.stack.push(value);
+        Ok(())
+    }
+
+    pub(super) fn array_set(&mut self, type_index: u32) -> Result<()> {
+        let registered = self.env.module_type(type_index);
+        let (element, layout) = array_type(&registered)?;
+        let (array, index, value) = self.stack.pop3();
+        let value = self.to_storage(element, value);
+        let gc = self.gc();
+        gc.array_set(&mut self.emitter(), array, layout, index, value);
+        Ok(())
+    }
+
+    pub(super) fn array_len(&mut self) {
+        let array = self.stack.pop();
+        let gc = self.gc();
+        let length = gc.array_len(&mut self.emitter(), array);
+        self.stack.push(length);
+    }
+
+    pub(super) fn array_fill(&mut self, type_index: u32) -> Result<()> {
+        let registered = self.env.module_type(type_index);
+        let (element, layout) = array_type(&registered)?;
+        let length = self.stack.pop();
+        let (array, index, value) = self.stack.pop3();
+        let value = self.to_storage(element, value);
+        let gc = self.gc();
+        gc.array_fill(&mut self.emitter(), array, layout, index, value, length);
+        Ok(())
+    }
+
+    pub(super) fn array_copy(&mut self) {
+        let (source, source_index, length) = self.stack.pop3();
+        let (destination, index) = self.stack.pop2();
+        let gc = self.gc();
+        gc.array_copy(&mut self.emitter(), destination, index, source, source_index, length);
+    }
+
+    pub(super) fn array_init_data(&mut self, data: u32) {
+        self.array_init(host_calls::ARRAY_INIT_DATA, data);
+    }
+
+    pub(super) fn array_init_elem(&mut self, element: u32) {
+        self.array_init(host_calls::ARRAY_INIT_ELEM, element);
+    }
+
+    fn array_init(&mut self, call: HostCall, segment: u32) {
+        let (index, start, length) = self.stack.pop3();
+        let array = self.stack.pop();
+        let segment = self.index(segment);
+        let mut e = self.emitter();
+        e.trap_if_null(array);
+        e.call_host(call, &[array, index, segment, start, length]);
+    }
+}

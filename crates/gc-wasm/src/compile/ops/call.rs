@@ -1,0 +1,161 @@
+//! Calls.
+//!
+//! A function this module defines is called directly, with the caller's vmctx. An
+//! imported one is called through its code address and vmctx in the caller's vmctx;
+//! a function reference through those in the reference.
+
+use crate::compile::env::{self, func_type};
+use crate::compile::translate::Translator;
+use crate::types::matching::type_index;
+use crate::types::registry::RegisteredType;
+use anyhow::Result;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
+use gc_compiler::{FuncRefTest, regions};
+use gc_types::Trap;
+use wasmtime_types::{WasmFuncType, WasmHeapType, WasmRefType};
+
+/// What a call does with its results.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// They are operands.
+    Call,
+    /// They are the caller's: its frame is gone before the callee runs.
+    Tail,
+}
+
+impl Translator<'_, '_> {
+    pub(super) fn call(&mut self, index: u32, kind: Kind) -> Result<()> {
+        let ty = self.env.registered(self.env.cx.info.funcs[index as usize].ty);
+        if self.env.cx.info.defined_func(index).is_some() {
+            let callee = self.env.function(self.builder.func, index)?;
+            let ty = func_type(&ty)?;
+            let args = self.call_args(self.env.vmctx, ty);
+            match kind {
+                Kind::Call => {
+                    let call = self.builder.ins().call(callee, &args);
+                    self.push_results(call, ty);
+                }
+                Kind::Tail => {
+                    self.builder.ins().return_call(callee, &args);
+                    self.stack.set_unreachable();
+                }
+            }
+            return Ok(());
+        }
+        let layout = self.env.cx.layout;
+        let own = self.env.vmctx;
+        let code = self.load(types::I64, env::IMPORTS, own, layout.func_import_code(index));
+        let vmctx = self.load(types::I64, env::IMPORTS, own, layout.func_import_vmctx(index));
+        self.call_code(&ty, code, vmctx, kind)
+    }
+
+    pub(super) fn call_ref(&mut self, type_index: u32, kind: Kind) -> Result<()> {
+        let ty = self.env.module_type(type_index);
+        let func_ref = self.stack.pop();
+        self.call_func_ref(&ty, func_ref, Some(Trap::NullReference), kind)
+    }
+
+    pub(super) fn call_indirect(&mut self, type_index: u32, table: u32, kind: Kind) -> Result<()> {
+        let expected = self.env.module_type(type_index);
+        let index = self.stack.pop();
+        let address = self.table_element(table, index, 8, Trap::UndefinedElement);
+        let func_ref = self.load(types::I64, env::TABLE_FUNCS, address, 0);
+        let element = self.env.cx.info.tables[table as usize].ref_type;
+        if self.always_matches(&element, &expected) {
+            let null = element.nullable.then_some(Trap::IndirectCallToNull);
+            return self.call_func_ref(&expected, func_ref, null, kind);
+        }
+
+        // The first access to the reference: at null it faults.
+        let flags = self.func_ref_flags(Some(Trap::IndirectCallToNull));
+        let offset = self.env.cx.layout.offsets.func_ref_type().cast_signed();
+        let actual = self.builder.ins().load(types::I32, flags, func_ref, offset);
+        let expected_index = i64::from(expected.index.as_u32());
+        if expected.sub_type.is_final {
+            let expected = self.builder.ins().iconst(types::I32, expected_index);
+            let other = self.builder.ins().icmp(IntCC::NotEqual, actual, expected);
+            self.trap_if(other, Trap::BadSignature);
+        } else {
+            let target = Some(self.func_ref_type(expected.index));
+            let test = FuncRefTest { nullable: false, known_non_null: true, target };
+            self.emitter().func_ref_cast(func_ref, &test, Trap::BadSignature);
+        }
+        self.call_func_ref(&expected, func_ref, None, kind)
+    }
+
+    /// Whether every function in a table of `element`s is of type `expected`.
+    fn always_matches(&self, element: &WasmRefType, expected: &RegisteredType) -> bool {
+        match element.heap_type {
+            WasmHeapType::ConcreteFunc(edge) => {
+                self.env.cx.registry.is_subtype(type_index(edge), expected.index)
+            }
+            // Only null is in it.
+            WasmHeapType::NoFunc => true,
+            _ => false,
+        }
+    }
+
+    /// Calls `func_ref`, which is of type `ty`; if it is null, traps with `null`, and
+    /// if that is `None` it is not.
+    fn call_func_ref(
+        &mut self,
+        ty: &RegisteredType,
+        func_ref: ir::Value,
+        null: Option<Trap>,
+        kind: Kind,
+    ) -> Result<()> {
+        let offsets = self.env.cx.layout.offsets;
+        let flags = self.func_ref_flags(null);
+        let at = offsets.func_ref_code().cast_signed();
+        let code = self.builder.ins().load(types::I64, flags, func_ref, at);
+        let flags = self.func_ref_flags(None);
+        let at = offsets.func_ref_vmctx().cast_signed();
+        let vmctx = self.builder.ins().load(types::I64, flags, func_ref, at);
+        self.call_code(ty, code, vmctx, kind)
+    }
+
+    /// Flags for an access to a function reference; `null` is what an access at
+    /// null traps with, if it may be that.
+    fn func_ref_flags(&mut self, null: Option<Trap>) -> MemFlagsData {
+        self.flags(regions::TYPES).with_trap_code(null.map(gc_compiler::trap_code))
+    }
+
+    fn call_code(
+        &mut self,
+        ty: &RegisteredType,
+        code: ir::Value,
+        vmctx: ir::Value,
+        kind: Kind,
+    ) -> Result<()> {
+        self.env.leaves_instance |= kind == Kind::Call;
+        let signature = self.env.signature(self.builder.func, ty)?;
+        let ty = func_type(ty)?;
+        let args = self.call_args(vmctx, ty);
+        match kind {
+            Kind::Call => {
+                let call = self.builder.ins().call_indirect(signature, code, &args);
+                self.push_results(call, ty);
+            }
+            Kind::Tail => {
+                self.builder.ins().return_call_indirect(signature, code, &args);
+                self.stack.set_unreachable();
+            }
+        }
+        Ok(())
+    }
+
+    /// Pops the arguments of a call: the vmctx, then these.
+    fn call_args(&mut self, vmctx: ir::Value, ty: &WasmFuncType) -> Vec<ir::Value> {
+        let operands = self.stack.pop_n(ty.params().len());
+        std::iter::once(vmctx).chain(operands).collect()
+    }
+
+    fn push_results(&mut self, call: ir::Inst, ty: &WasmFuncType) {
+        for (i, result) in ty.results().iter().enumerate() {
+            let value = self.builder.inst_results(call)[i];
+            self.declare(value, result);
+            self.stack.push(value);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Blocks and branches.
+
+use crate::compile::env::func_type;
+use crate::compile::stack::{Frame, FrameKind};
+use crate::compile::translate::Translator;
+use anyhow::Result;
+use cranelift_codegen::ir::{self, BlockArg, InstBuilder, JumpTableData};
+use gc_types::Trap;
+use wasmparser::{BlockType, BrTable, RefType, ValType};
+use wasmtime_types::WasmValType;
+
+fn block_args(values: &[ir::Value]) -> Vec<BlockArg> {
+    values.iter().map(|value| BlockArg::Value(*value)).collect()
+}
+
+impl Translator<'_, '_> {
+    /// Parameter and result types of a block.
+    fn block_type(&mut self, ty: BlockType) -> Result<(Vec<WasmValType>, Vec<WasmValType>)> {
+        Ok(match ty {
+            BlockType::Empty => (Vec::new(), Vec::new()),
+            BlockType::Type(ty) => (Vec::new(), vec![self.val_type(ty)?]),
+            BlockType::FuncType(index) => {
+                let ty = self.env.module_type(index);
+                let ty = func_type(&ty)?;
+                (ty.params().to_vec(), ty.results().to_vec())
+            }
+        })
+    }
+
+    fn push_frame(&mut self, kind: FrameKind, label: ir::Block, arity: usize, params: usize) {
+        self.stack.frames.push(Frame {
+            kind,
+            label,
+            label_arity: arity,
+            height: self.stack.values.len() - params,
+            branched: false,
+        });
+    }
+
+    pub(super) fn block(&mut self, ty: BlockType) -> Result<()> {
+        let (params, results) = self.block_type(ty)?;
+        let label = self.builder.create_block();
+        self.append_params(label, &results)?;
+        self.push_frame(FrameKind::Block, label, results.len(), params.len());
+        Ok(())
+    }
+
+    pub(super) fn loop_(&mut self, ty: BlockType) -> Result<()> {
+        let (params, _) = self.block_type(ty)?;
+        let label = self.builder.create_block();
+        self.append_params(label, &params)?;
+        let operands = self.stack.pop_n(params.len());
+        self.builder.ins().jump(label, &block_args(&operands));
+        self.builder.switch_to_block(label);
+        self.stack.values.extend_from_slice(self.builder.block_params(label));
+        self.push_frame(FrameKind::Loop, label, params.len(), params.len());
+        Ok(())
+    }
+
+    pub(super) fn if_(&mut self, ty: BlockType) -> Result<()> {
+        let (params, results) = self.block_type(ty)?;
+        let label = self.builder.create_block();
+        self.append_params(label, &results)?;
+        let then_block = self.builder.create_block();
+        let else_block = self.builder.create_block();
+        let condition = self.stack.pop();
+        self.builder.ins().brif(condition, then_block, &[], else_block, &[]);
+        self.builder.seal_block(else_block);
+        let operands = self.stack.peek_n(params.len()).to_vec();
+        let kind = FrameKind::If { else_block, params: operands };
+        self.push_frame(kind, label, results.len(), params.len());
+        self.continue_in(then_block);
+        Ok(())
+    }
+
+    pub(super) fn else_(&mut self) {
+        if self.stack.reachable() {
+            self.jump_to_label(0);
+        }
+        let frame = self.stack.frame(0);
+        let height = frame.height;
+        let FrameKind::If { else_block, params } =
+            std::mem::replace(&mut frame.kind, FrameKind::Block)
+        else {
+            unreachable!("validated: an else belongs to an if");
+        };
+        self.stack.values.truncate(height);
+        self.stack.values.extend(params);
+        self.stack.set_reachable();
+        self.builder.switch_to_block(else_block);
+    }
+
+    /// The end of a block or of the function.
+    pub(super) fn end(&mut self) {
+        if let FrameKind::If { .. } = self.stack.frame(0).kind {
+            // Without an else the parameters are the results.
+            self.else_();
+        }
+        let reachable = self.stack.reachable();
+        if reachable && self.stack.frame(0).branched {
+            if let FrameKind::Function | FrameKind::Block = self.stack.frame(0).kind {
+                self.jump_to_label(0);
+            }
+        }
+        let frame = self.stack.frames.pop().expect("validated: an end belongs to a frame");
+        match frame.kind {
+            FrameKind::Loop => self.builder.seal_block(frame.label),
+            // Its operands stand on the stack as its results.
+            _ if !frame.branched => {}
+            _ => {
+                self.stack.values.truncate(frame.height);
+                self.stack.set_reachable();
+                self.continue_in(frame.label);
+                self.stack.values.extend_from_slice(self.builder.block_params(frame.label));
+            }
+        }
+        if self.stack.frames.is_empty() && self.stack.reachable() {
+            let results = self.stack.pop_n(frame.label_arity);
+            self.builder.ins().return_(&results);
+        }
+    }
+
+    /// Jumps to label `depth` with the operands it takes, which stay on the stack.
+    fn jump_to_label(&mut self, depth: u32) {
+        let (label, arity) = self.label(depth);
+        let args = block_args(self.stack.peek_n(arity));
+        self.builder.ins().jump(label, &args);
+    }
+
+    /// The block of label `depth`, to which a branch is about to be emitted, and its
+    /// number of parameters.
+    fn label(&mut self, depth: u32) -> (ir::Block, usize) {
+        let frame = self.stack.frame(depth);
+        frame.branched = true;
+        (frame.label, frame.label_arity)
+    }
+
+    pub(super) fn unreachable(&mut self) {
+        self.builder.ins().trap(gc_compiler::trap_code(Trap::Unreachable));
+        self.stack.set_unreachable();
+    }
+
+    pub(super) fn return_(&mut self) {
+        let arity = self.stack.frames[0].label_arity;
+        let results = self.stack.peek_n(arity).to_vec();
+        self.builder.ins().return_(&results);
+        self.stack.set_unreachable();
+    }
+
+    pub(super) fn br(&mut self, depth: u32) {
+        if let FrameKind::Function = self.stack.frame(depth).kind {
+            return self.return_();
+        }
+        self.jump_to_label(depth);
+        self.stack.set_unreachable();
+    }
+
+    pub(super) fn br_if(&mut self, depth: u32) {
+        let condition = self.stack.pop();
+        let (label, arity) = self.label(depth);
+        let args = block_args(self.stack.peek_n(arity));
+        let next = self.builder.create_block();
+        self.builder.ins().brif(condition, label, &args, next, &[]);
+        self.continue_in(next);
+    }
+
+    pub(super) fn br_table(&mut self, targets: &BrTable<'_>) -> Result<()> {
+        let index = self.stack.pop();
+        // All labels take the same operands.
+        let (default, arity) = self.label(targets.default());
+        let args = block_args(self.stack.peek_n(arity));
+        let mut calls = Vec::with_capacity(targets.len() as usize);
+        for depth in targets.targets() {
+            let (label, _) = self.label(depth?);
+            calls.push(self.builder.func.dfg.block_call(label, &args));
+        }
+        let default = self.builder.func.dfg.block_call(default, &args);
+        let table = self.builder.create_jump_table(JumpTableData::new(default, &calls));
+        self.builder.ins().br_table(index, table);
+        self.stack.set_unreachable();
+        Ok(())
+    }
+
+    /// Whether the uppermost operand's type says it is not null.
+    pub(super) fn top_is_non_null(&self) -> bool {
+        matches!(self.top, Some(ValType::Ref(ty)) if !ty.is_nullable())
+    }
+
+    pub(super) fn br_on_null(&mut self, depth: u32) {
+        if self.top_is_non_null() {
+            return;
+        }
+        let reference = self.stack.pop();
+        let (label, arity) = self.label(depth);
+        let args = block_args(self.stack.peek_n(arity));
+        let next = self.builder.create_block();
+        self.builder.ins().brif(reference, next, &[], label, &args);
+        self.continue_in(next);
+        self.stack.push(reference);
+    }
+
+    pub(super) fn br_on_non_null(&mut self, depth: u32) {
+        if self.top_is_non_null() {
+            return self.br(depth);
+        }
+        let (label, arity) = self.label(depth);
+        let args = block_args(self.stack.peek_n(arity));
+        let reference = self.stack.pop();
+        let next = self.builder.create_block();
+        self.builder.ins().brif(reference, label, &args, next, &[]);
+        self.continue_in(next);
+    }
+
+    /// Branches to label `depth` if whether the uppermost operand is a `to` is
+    /// `on_match`. It stays on the stack either way.
+    pub(super) fn br_on_cast(&mut self, depth: u32, to: RefType, on_match: bool) -> Result<()> {
+        let reference = self.stack.peek_n(1)[0];
+        let taken = self.builder.create_block();
+        let next = self.builder.create_block();
+        let (yes, no) = if on_match { (taken, next) } else { (next, taken) };
+        self.branch_on_test(reference, to, yes, no)?;
+        self.continue_in(taken);
+        self.jump_to_label(depth);
+        self.continue_in(next);
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! Locals, globals and `select`.
+
+use crate::compile::env;
+use crate::compile::signature::clif_type;
+use crate::compile::translate::Translator;
+use crate::vmctx::Place;
+use anyhow::Result;
+use cranelift_codegen::ir::{self, InstBuilder, types};
+use gc_compiler::RefPlace;
+use gc_compiler::regions::Region;
+use wasmtime_types::WasmValType;
+
+impl Translator<'_, '_> {
+    pub(super) fn local_get(&mut self, index: u32) {
+        let value = self.builder.use_var(self.locals[index as usize]);
+        self.stack.push(value);
+    }
+
+    pub(super) fn local_set(&mut self, index: u32, value: ir::Value) {
+        self.builder.def_var(self.locals[index as usize], value);
+    }
+
+    /// `select`; `ty` is what an untyped one has not: its operands are numbers.
+    pub(super) fn select(&mut self, ty: Option<&WasmValType>) {
+        let (yes, no, condition) = self.stack.pop3();
+        let value = self.builder.ins().select(condition, yes, no);
+        if let Some(ty) = ty {
+            self.declare(value, ty);
+        }
+        self.stack.push(value);
+    }
+
+    /// Where global `index` is: an address, an offset in bytes, its alias region.
+    fn global_place(&mut self, index: u32) -> (ir::Value, u32, Region) {
+        let vmctx = self.env.vmctx;
+        let (address, offset) = match self.env.cx.layout.global(index) {
+            Place::Inline(offset) => (vmctx, offset),
+            Place::Indirect(offset) => (self.load(types::I64, env::IMPORTS, vmctx, offset), 0),
+        };
+        let region = match self.env.cx.info.defined_global(index) {
+            Some(n) => env::defined_global(n),
+            None => env::IMPORTED_GLOBALS,
+        };
+        env::intern(self.builder.func, region);
+        (address, offset, region)
+    }
+
+    pub(super) fn global_get(&mut self, index: u32) -> Result<()> {
+        let ty = self.env.cx.info.globals[index as usize].wasm_ty;
+        let (address, offset, region) = self.global_place(index);
+        let value = if ty.is_vmgcref_type() {
+            let place = RefPlace::Native { address, offset: offset.cast_signed(), region };
+            let gc = self.gc();
+            gc.read_ref(&mut self.emitter(), place)
+        } else {
+            self.load(clif_type(&ty)?, region, address, offset)
+        };
+        self.stack.push(value);
+        Ok(())
+    }
+
+    pub(super) fn global_set(&mut self, index: u32) -> Result<()> {
+        let ty = self.env.cx.info.globals[index as usize].wasm_ty;
+        let value = self.stack.pop();
+        let (address, offset, region) = self.global_place(index);
+        let offset = offset.cast_signed();
+        if ty.is_vmgcref_type() {
+            let place = RefPlace::Native { address, offset, region };
+            let gc = self.gc();
+            gc.write_ref(&mut self.emitter(), place, value);
+        } else {
+            let flags = self.flags(region);
+            self.builder.ins().store(flags, value, address, offset);
+        }
+        Ok(())
+    }
+}

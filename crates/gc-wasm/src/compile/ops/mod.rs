@@ -1,0 +1,165 @@
+//! What each operator stands for, by family.
+//!
+//! Every function here is called for a validated operator in reachable code.
+//! Operands come from and results go to the translator's stack.
+
+mod arrays;
+mod call;
+mod casts;
+mod control;
+mod global;
+mod memory;
+mod numeric;
+mod refs;
+mod structs;
+mod table;
+
+use super::translate::Translator;
+use anyhow::Result;
+use call::Kind;
+use gc_compiler::Extend;
+use wasmparser::Operator;
+
+/// Emits a reachable operator.
+///
+/// # Errors
+/// If it is not supported.
+pub(super) fn operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<()> {
+    use Operator::*;
+    match op {
+        Nop => {}
+        Unreachable => t.unreachable(),
+        Block { blockty } => t.block(*blockty)?,
+        Loop { blockty } => t.loop_(*blockty)?,
+        If { blockty } => t.if_(*blockty)?,
+        Else => t.else_(),
+        End => t.end(),
+        Br { relative_depth } => t.br(*relative_depth),
+        BrIf { relative_depth } => t.br_if(*relative_depth),
+        BrTable { targets } => t.br_table(targets)?,
+        Return => t.return_(),
+        BrOnNull { relative_depth } => t.br_on_null(*relative_depth),
+        BrOnNonNull { relative_depth } => t.br_on_non_null(*relative_depth),
+        BrOnCast { relative_depth, to_ref_type, .. } => {
+            t.br_on_cast(*relative_depth, *to_ref_type, true)?;
+        }
+        BrOnCastFail { relative_depth, to_ref_type, .. } => {
+            t.br_on_cast(*relative_depth, *to_ref_type, false)?;
+        }
+
+        Call { function_index } => t.call(*function_index, Kind::Call)?,
+        CallIndirect { type_index, table_index } => {
+            t.call_indirect(*type_index, *table_index, Kind::Call)?;
+        }
+        CallRef { type_index } => t.call_ref(*type_index, Kind::Call)?,
+        ReturnCall { function_index } => t.call(*function_index, Kind::Tail)?,
+        ReturnCallIndirect { type_index, table_index } => {
+            t.call_indirect(*type_index, *table_index, Kind::Tail)?;
+        }
+        ReturnCallRef { type_index } => t.call_ref(*type_index, Kind::Tail)?,
+
+        Drop => {
+            t.stack.pop();
+        }
+        Select => t.select(None),
+        TypedSelect { ty } => {
+            let ty = t.val_type(*ty)?;
+            t.select(Some(&ty));
+        }
+        LocalGet { local_index } => t.local_get(*local_index),
+        LocalSet { local_index } => {
+            let value = t.stack.pop();
+            t.local_set(*local_index, value);
+        }
+        LocalTee { local_index } => {
+            let value = t.stack.peek_n(1)[0];
+            t.local_set(*local_index, value);
+        }
+        GlobalGet { global_index } => t.global_get(*global_index)?,
+        GlobalSet { global_index } => t.global_set(*global_index)?,
+
+        TableGet { table } => t.table_get(*table),
+        TableSet { table } => t.table_set(*table),
+        TableSize { table } => t.table_size(*table),
+        TableGrow { table } => t.table_grow(*table),
+        TableFill { table } => t.table_fill(*table),
+        TableCopy { dst_table, src_table } => t.table_copy(*dst_table, *src_table),
+        TableInit { elem_index, table } => t.table_init(*elem_index, *table),
+        ElemDrop { elem_index } => t.elem_drop(*elem_index),
+
+        RefNull { .. } => t.ref_null(),
+        RefIsNull => t.ref_is_null(),
+        RefFunc { function_index } => t.ref_func(*function_index)?,
+        RefAsNonNull => t.ref_as_non_null(),
+        RefEq => t.ref_eq(),
+        RefI31 => t.ref_i31(),
+        I31GetS => t.i31_get(Extend::Signed),
+        I31GetU => t.i31_get(Extend::Unsigned),
+        // Both hierarchies have one representation: nothing to do.
+        AnyConvertExtern | ExternConvertAny => {}
+        RefTestNonNull { hty } => t.ref_test(false, *hty)?,
+        RefTestNullable { hty } => t.ref_test(true, *hty)?,
+        RefCastNonNull { hty } => t.ref_cast(false, *hty)?,
+        RefCastNullable { hty } => t.ref_cast(true, *hty)?,
+
+        StructNew { struct_type_index } => t.struct_new(*struct_type_index)?,
+        StructNewDefault { struct_type_index } => t.struct_new_default(*struct_type_index)?,
+        StructGet { struct_type_index, field_index } => {
+            t.struct_get(*struct_type_index, *field_index, None)?;
+        }
+        StructGetS { struct_type_index, field_index } => {
+            t.struct_get(*struct_type_index, *field_index, Some(Extend::Signed))?;
+        }
+        StructGetU { struct_type_index, field_index } => {
+            t.struct_get(*struct_type_index, *field_index, Some(Extend::Unsigned))?;
+        }
+        StructSet { struct_type_index, field_index } => {
+            t.struct_set(*struct_type_index, *field_index)?;
+        }
+
+        ArrayNew { array_type_index } => t.array_new(*array_type_index)?,
+        ArrayNewDefault { array_type_index } => t.array_new_default(*array_type_index)?,
+        ArrayNewFixed { array_type_index, array_size } => {
+            t.array_new_fixed(*array_type_index, *array_size)?;
+        }
+        ArrayNewData { array_type_index, array_data_index } => {
+            t.array_new_data(*array_type_index, *array_data_index);
+        }
+        ArrayNewElem { array_type_index, array_elem_index } => {
+            t.array_new_elem(*array_type_index, *array_elem_index);
+        }
+        ArrayGet { array_type_index } => t.array_get(*array_type_index, None)?,
+        ArrayGetS { array_type_index } => t.array_get(*array_type_index, Some(Extend::Signed))?,
+        ArrayGetU { array_type_index } => t.array_get(*array_type_index, Some(Extend::Unsigned))?,
+        ArraySet { array_type_index } => t.array_set(*array_type_index)?,
+        ArrayLen => t.array_len(),
+        ArrayFill { array_type_index } => t.array_fill(*array_type_index)?,
+        ArrayCopy { .. } => t.array_copy(),
+        ArrayInitData { array_data_index, .. } => t.array_init_data(*array_data_index),
+        ArrayInitElem { array_elem_index, .. } => t.array_init_elem(*array_elem_index),
+
+        _ => {
+            if !t.memory(op) {
+                t.numeric(op)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Follows the nesting of an operator that cannot be reached.
+///
+/// # Errors
+/// None; the signature is [`operator`]'s.
+pub(super) fn unreachable_operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<()> {
+    match op {
+        Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
+            t.stack.enter_unreachable();
+        }
+        Operator::Else if !t.stack.in_unreachable_construct() => t.else_(),
+        Operator::End if t.stack.in_unreachable_construct() => t.stack.leave_unreachable(),
+        Operator::End => t.end(),
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! References that need no object: null, functions, `i31`. Also function
+//! references on their way into objects and back.
+
+use crate::compile::env;
+use crate::compile::translate::Translator;
+use crate::types::matching::type_index;
+use anyhow::{Context as _, Result};
+use cranelift_codegen::ir::{self, InstBuilder, types};
+use gc_compiler::Extend;
+use gc_types::Trap;
+use wasmtime_types::{WasmHeapType, WasmRefType, WasmStorageType, WasmValType};
+
+/// The type of a field or element that is a function reference.
+fn func_ref_storage(ty: &WasmStorageType) -> Option<&WasmRefType> {
+    match ty {
+        WasmStorageType::Val(WasmValType::Ref(ty)) if !ty.is_vmgcref_type() => Some(ty),
+        _ => None,
+    }
+}
+
+impl Translator<'_, '_> {
+    pub(super) fn ref_null(&mut self) {
+        let null = self.emitter().ref_null();
+        self.stack.push(null);
+    }
+
+    pub(super) fn ref_is_null(&mut self) {
+        let reference = self.stack.pop();
+        let is_null = self.emitter().ref_is_null(reference);
+        let is_null = self.builder.ins().uextend(types::I32, is_null);
+        self.stack.push(is_null);
+    }
+
+    pub(super) fn ref_as_non_null(&mut self) {
+        if self.top_is_non_null() {
+            return;
+        }
+        let reference = self.stack.peek_n(1)[0];
+        self.emitter().trap_if_null(reference);
+    }
+
+    pub(super) fn ref_eq(&mut self) {
+        let (a, b) = self.stack.pop2();
+        let same = self.emitter().ref_eq(a, b);
+        let same = self.builder.ins().uextend(types::I32, same);
+        self.stack.push(same);
+    }
+
+    pub(super) fn ref_func(&mut self, index: u32) -> Result<()> {
+        let layout = self.env.cx.layout;
+        let vmctx = self.env.vmctx;
+        let func_ref = if self.env.cx.info.defined_func(index).is_some() {
+            let n = self.env.cx.info.funcs[index as usize]
+                .func_ref
+                .with_context(|| format!("function {index} was not declared to be referenced"))?;
+            self.builder.ins().iadd_imm_u(vmctx, i64::from(layout.func_ref(n)))
+        } else {
+            self.load(types::I64, env::IMPORTS, vmctx, layout.func_import_ref(index))
+        };
+        self.stack.push(func_ref);
+        Ok(())
+    }
+
+    pub(super) fn ref_i31(&mut self) {
+        let value = self.stack.pop();
+        let reference = self.emitter().ref_i31(value);
+        self.stack.push(reference);
+    }
+
+    pub(super) fn i31_get(&mut self, extend: Extend) {
+        let reference = self.stack.pop();
+        let mut e = self.emitter();
+        let value = match extend {
+            Extend::Signed => e.i31_get_s(reference),
+            Extend::Unsigned => e.i31_get_u(reference),
+        };
+        self.stack.push(value);
+    }
+
+    /// `value` as it is stored in a field or element of type `ty`.
+    pub(super) fn to_storage(&mut self, ty: &WasmStorageType, value: ir::Value) -> ir::Value {
+        match func_ref_storage(ty) {
+            Some(_) => self.emitter().func_ref_to_id(value),
+            None => value,
+        }
+    }
+
+    /// `stored`, which was read from a field or element of type `ty`, as a value.
+    ///
+    /// The heap is not trusted: what comes back is of that type, or it traps.
+    pub(super) fn from_storage(&mut self, ty: &WasmStorageType, stored: ir::Value) -> ir::Value {
+        let Some(ty) = func_ref_storage(ty) else { return stored };
+        let expected = match ty.heap_type {
+            WasmHeapType::ConcreteFunc(edge) => Some(self.func_ref_type(type_index(edge))),
+            WasmHeapType::NoFunc => {
+                self.trap_if(stored, Trap::BadFuncRef);
+                None
+            }
+            _ => None,
+        };
+        let func_ref = self.emitter().func_ref_from_id(stored, expected.as_ref());
+        if !ty.nullable {
+            self.builder.ins().trapz(func_ref, gc_compiler::trap_code(Trap::BadFuncRef));
+        }
+        func_ref
+    }
+}

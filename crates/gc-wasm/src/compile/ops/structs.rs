@@ -1,0 +1,67 @@
+//! Structs.
+
+use crate::compile::env::struct_type;
+use crate::compile::translate::Translator;
+use crate::types::registry::RegisteredType;
+use anyhow::Result;
+use cranelift_codegen::ir::{self, InstBuilder, types};
+use gc_compiler::Extend;
+
+impl Translator<'_, '_> {
+    /// Word 0 of the header of objects of type `ty` (`I32`).
+    pub(super) fn header_word(&mut self, ty: &RegisteredType) -> ir::Value {
+        self.builder.ins().iconst(types::I32, i64::from(ty.header_word()))
+    }
+
+    pub(super) fn struct_new(&mut self, type_index: u32) -> Result<()> {
+        let registered = self.env.module_type(type_index);
+        let (ty, layout) = struct_type(&registered)?;
+        let mut values = self.stack.pop_n(ty.fields.len());
+        for (value, field) in values.iter_mut().zip(&ty.fields) {
+            *value = self.to_storage(&field.element_type, *value);
+        }
+        let word = self.header_word(&registered);
+        let gc = self.gc();
+        let object = gc.struct_new(&mut self.emitter(), word, layout, &values);
+        self.stack.push(object);
+        Ok(())
+    }
+
+    pub(super) fn struct_new_default(&mut self, type_index: u32) -> Result<()> {
+        let registered = self.env.module_type(type_index);
+        let (_, layout) = struct_type(&registered)?;
+        let word = self.header_word(&registered);
+        let gc = self.gc();
+        let object = gc.struct_new_default(&mut self.emitter(), word, layout);
+        self.stack.push(object);
+        Ok(())
+    }
+
+    pub(super) fn struct_get(
+        &mut self,
+        type_index: u32,
+        field: u32,
+        extend: Option<Extend>,
+    ) -> Result<()> {
+        let registered = self.env.module_type(type_index);
+        let (ty, layout) = struct_type(&registered)?;
+        let field = field as usize;
+        let object = self.stack.pop();
+        let gc = self.gc();
+        let stored = gc.struct_get(&mut self.emitter(), object, layout, field, extend);
+        let value = self.from_storage(&ty.fields[field].element_type, stored);
+        self.stack.push(value);
+        Ok(())
+    }
+
+    pub(super) fn struct_set(&mut self, type_index: u32, field: u32) -> Result<()> {
+        let registered = self.env.module_type(type_index);
+        let (ty, layout) = struct_type(&registered)?;
+        let field = field as usize;
+        let (object, value) = self.stack.pop2();
+        let value = self.to_storage(&ty.fields[field].element_type, value);
+        let gc = self.gc();
+        gc.struct_set(&mut self.emitter(), object, layout, field, value);
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! Tables: 32-bit references into the heap, read and written through the
+//! collector, or addresses of function references.
+
+use crate::compile::env;
+use crate::compile::translate::Translator;
+use crate::host_calls;
+use crate::vmctx::Place;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{self, InstBuilder, types};
+use gc_compiler::RefPlace;
+use gc_types::Trap;
+
+impl Translator<'_, '_> {
+    /// Whether table `index` holds references into the heap, not functions.
+    fn holds_gc_refs(&self, index: u32) -> bool {
+        self.env.cx.info.tables[index as usize].ref_type.is_vmgcref_type()
+    }
+
+    /// Where the definition of table `index` is: an address and an offset.
+    fn table_place(&mut self, index: u32) -> (ir::Value, u32) {
+        let vmctx = self.env.vmctx;
+        match self.env.cx.layout.table(index) {
+            Place::Inline(offset) => (vmctx, offset),
+            Place::Indirect(offset) => (self.load(types::I64, env::IMPORTS, vmctx, offset), 0),
+        }
+    }
+
+    /// The length of table `index` in elements (`I64`).
+    fn table_len(&mut self, index: u32) -> ir::Value {
+        let limits = self.env.cx.info.tables[index as usize].limits;
+        if limits.max == Some(limits.min) {
+            return self.builder.ins().iconst(types::I64, limits.min.cast_signed());
+        }
+        let (place, offset) = self.table_place(index);
+        let offset = offset + self.env.cx.layout.definition_len();
+        self.load(types::I64, env::TABLE_DEFINITION, place, offset)
+    }
+
+    /// The address of element `index` (`I32`) of `size` bytes; traps with `outside`
+    /// if there is none.
+    pub(super) fn table_element(
+        &mut self,
+        table: u32,
+        index: ir::Value,
+        size: i64,
+        outside: Trap,
+    ) -> ir::Value {
+        let index = self.builder.ins().uextend(types::I64, index);
+        let length = self.table_len(table);
+        let beyond = self.builder.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, index, length);
+        self.trap_if(beyond, outside);
+        let (place, offset) = self.table_place(table);
+        let offset = offset + self.env.cx.layout.definition_base();
+        let base = self.load(types::I64, env::TABLE_DEFINITION, place, offset);
+        let offset = self.builder.ins().ishl_imm_u(index, i64::from(size.trailing_zeros()));
+        self.builder.ins().iadd(base, offset)
+    }
+
+    pub(super) fn table_get(&mut self, table: u32) {
+        let index = self.stack.pop();
+        let value = if self.holds_gc_refs(table) {
+            let place = self.gc_element(table, index);
+            let gc = self.gc();
+            gc.read_ref(&mut self.emitter(), place)
+        } else {
+            let address = self.table_element(table, index, 8, Trap::TableOutOfBounds);
+            self.load(types::I64, env::TABLE_FUNCS, address, 0)
+        };
+        self.stack.push(value);
+    }
+
+    pub(super) fn table_set(&mut self, table: u32) {
+        let (index, value) = self.stack.pop2();
+        if self.holds_gc_refs(table) {
+            let place = self.gc_element(table, index);
+            let gc = self.gc();
+            gc.write_ref(&mut self.emitter(), place, value);
+        } else {
+            let address = self.table_element(table, index, 8, Trap::TableOutOfBounds);
+            let flags = self.flags(env::TABLE_FUNCS);
+            self.builder.ins().store(flags, value, address, 0);
+        }
+    }
+
+    fn gc_element(&mut self, table: u32, index: ir::Value) -> RefPlace {
+        let address = self.table_element(table, index, 4, Trap::TableOutOfBounds);
+        env::intern(self.builder.func, env::TABLE_REFS);
+        RefPlace::Native { address, offset: 0, region: env::TABLE_REFS }
+    }
+
+    pub(super) fn table_size(&mut self, table: u32) {
+        let length = self.table_len(table);
+        let length = self.builder.ins().ireduce(types::I32, length);
+        self.stack.push(length);
+    }
+
+    pub(super) fn table_grow(&mut self, table: u32) {
+        let call = match self.holds_gc_refs(table) {
+            true => host_calls::TABLE_GROW_REF,
+            false => host_calls::TABLE_GROW_FUNC,
+        };
+        let (value, delta) = self.stack.pop2();
+        let table = self.index(table);
+        let mut e = self.emitter();
+        e.call_host(call, &[table, value, delta]);
+        let former = e.host_result_i32();
+        self.stack.push(former);
+    }
+
+    pub(super) fn table_fill(&mut self, table: u32) {
+        let call = match self.holds_gc_refs(table) {
+            true => host_calls::TABLE_FILL_REF,
+            false => host_calls::TABLE_FILL_FUNC,
+        };
+        let table = self.index(table);
+        self.bulk(call, &[table]);
+    }
+
+    pub(super) fn table_copy(&mut self, to: u32, from: u32) {
+        let (to, from) = (self.index(to), self.index(from));
+        self.bulk(host_calls::TABLE_COPY, &[to, from]);
+    }
+
+    pub(super) fn table_init(&mut self, element: u32, table: u32) {
+        let (table, element) = (self.index(table), self.index(element));
+        self.bulk(host_calls::TABLE_INIT, &[table, element]);
+    }
+
+    pub(super) fn elem_drop(&mut self, element: u32) {
+        let element = self.index(element);
+        self.emitter().call_host(host_calls::ELEM_DROP, &[element]);
+    }
+}

@@ -1,0 +1,43 @@
+//! From WebAssembly types to CLIF types and signatures.
+//!
+//! Every function is `CallConv::Tail`, takes its vmctx first and then its
+//! parameters, and returns its results. All references are `I64`: references into
+//! the heap zero-extended, function references as addresses of their
+//! `VMFuncRef`. Only the former are roots.
+
+use anyhow::{Result, bail};
+use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, types};
+use cranelift_codegen::isa::CallConv;
+use wasmtime_types::{WasmFuncType, WasmValType};
+
+/// What values of this type are in compiled code.
+///
+/// # Errors
+/// If it is `v128`, which is not supported.
+pub(crate) fn clif_type(ty: &WasmValType) -> Result<ir::Type> {
+    Ok(match ty {
+        WasmValType::I32 => types::I32,
+        WasmValType::I64 => types::I64,
+        WasmValType::F32 => types::F32,
+        WasmValType::F64 => types::F64,
+        WasmValType::Ref(_) => types::I64,
+        WasmValType::V128 => bail!("unsupported: v128"),
+    })
+}
+
+/// The signature of compiled functions of this type.
+///
+/// # Errors
+/// If a type in it is not supported.
+pub(crate) fn clif_signature(ty: &WasmFuncType) -> Result<ir::Signature> {
+    let mut signature = ir::Signature::new(CallConv::Tail);
+    signature.params.reserve(1 + ty.params().len());
+    signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
+    for param in ty.params() {
+        signature.params.push(AbiParam::new(clif_type(param)?));
+    }
+    for result in ty.results() {
+        signature.returns.push(AbiParam::new(clif_type(result)?));
+    }
+    Ok(signature)
+}

@@ -1,0 +1,125 @@
+//! What an engine is made with.
+
+use crate::Collector;
+use anyhow::{Result, bail};
+use gc_runtime::{HeapBounds, HeapOptions};
+
+/// The settings of an [`Engine`](crate::Engine).
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) collector: Collector,
+    pub(crate) gc_heap_initial: u64,
+    pub(crate) gc_heap_maximum: u64,
+    pub(crate) gc_heap_bounds: HeapBounds,
+    pub(crate) gc_zeal: u32,
+    pub(crate) max_wasm_stack: usize,
+    pub(crate) optimize: bool,
+    pub(crate) verify: bool,
+    pub(crate) memory_maximum: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::new()
+    }
+}
+
+impl Config {
+    /// Settings that suit most programs: `drc`, a heap of up to 2 GiB, 1 MiB of stack.
+    pub fn new() -> Config {
+        Config {
+            collector: Collector::drc(),
+            gc_heap_initial: 1 << 20,
+            gc_heap_maximum: 2 << 30,
+            gc_heap_bounds: HeapBounds::Guarded,
+            gc_zeal: 0,
+            max_wasm_stack: 1 << 20,
+            optimize: true,
+            verify: cfg!(debug_assertions),
+            memory_maximum: 4 << 30,
+        }
+    }
+
+    /// The collector of the engine's stores.
+    pub fn collector(&mut self, collector: Collector) -> &mut Config {
+        self.collector = collector;
+        self
+    }
+
+    /// Bytes of GC heap that each store begins with (default: 1 MiB).
+    pub fn gc_heap_initial(&mut self, bytes: u64) -> &mut Config {
+        self.gc_heap_initial = bytes;
+        self
+    }
+
+    /// Bytes that a store's GC heap may never grow past (default: 2 GiB; at most
+    /// 4 GiB, which 32-bit references can name). Allocating beyond it, after a
+    /// collection, is an error of the program that it survives.
+    pub fn gc_heap_maximum(&mut self, bytes: u64) -> &mut Config {
+        self.gc_heap_maximum = bytes;
+        self
+    }
+
+    /// How compiled code stays inside the GC heap: by reserving 4 GiB of address
+    /// space for each store (the default), or by checking every access.
+    pub fn gc_heap_bounds(&mut self, bounds: HeapBounds) -> &mut Config {
+        self.gc_heap_bounds = bounds;
+        self
+    }
+
+    /// Collect at every `n`th allocation and verify the heap around it, for
+    /// finding bugs in collectors and hosts; 0, the default: never for that. Making
+    /// an engine with it fails unless the feature `gc_zeal` is on.
+    pub fn gc_zeal(&mut self, n: u32) -> &mut Config {
+        self.gc_zeal = n;
+        self
+    }
+
+    /// Bytes of native stack that compiled code may use (default: 1 MiB); beyond
+    /// it, it traps. The thread must have that much, and some more for the host.
+    pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Config {
+        self.max_wasm_stack = bytes;
+        self
+    }
+
+    /// Whether to optimise compiled code (default: yes).
+    pub fn optimize(&mut self, yes: bool) -> &mut Config {
+        self.optimize = yes;
+        self
+    }
+
+    /// Whether to verify the code generator's input (default: in debug builds).
+    pub fn verify(&mut self, yes: bool) -> &mut Config {
+        self.verify = yes;
+        self
+    }
+
+    /// Bytes that a linear memory may never grow past (default: 4 GiB).
+    pub fn memory_maximum(&mut self, bytes: u64) -> &mut Config {
+        self.memory_maximum = bytes;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let least = u64::from(gc_types::NULL_PAGE_SIZE) * 2;
+        if self.gc_heap_maximum < least || self.gc_heap_maximum > 4 << 30 {
+            bail!("the GC heap's maximum must be between {least} bytes and 4 GiB");
+        }
+        if self.gc_zeal != 0 && !cfg!(feature = "gc_zeal") {
+            bail!("this build has no `gc_zeal`: build with `--features gc_zeal`");
+        }
+        if self.max_wasm_stack < 16 << 10 {
+            bail!("the stack for compiled code must be at least 16 KiB");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn heap_options(&self) -> HeapOptions {
+        HeapOptions {
+            initial: self.gc_heap_initial.min(self.gc_heap_maximum),
+            maximum: self.gc_heap_maximum,
+            bounds: self.gc_heap_bounds,
+            zeal: self.gc_zeal,
+        }
+    }
+}

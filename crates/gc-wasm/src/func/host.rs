@@ -1,0 +1,203 @@
+//! Functions of the host: closures that compiled code calls.
+
+use crate::store::{StoreContext, StoreContextMut, StoreOpaque};
+use crate::types::FuncType;
+use crate::{AsContext, AsContextMut, Engine, Extern, Func, Val};
+use anyhow::{Result, bail};
+use gc_jit::{ExitTrampoline, VMFuncRef, VMHostFuncContext, ValRaw, host_call_guard};
+use std::fmt;
+use std::sync::Arc;
+
+/// What a host function is given of the store that calls it.
+pub struct Caller<'a, T: 'static> {
+    store: StoreContextMut<'a, T>,
+    instance: Option<usize>,
+}
+
+impl<T: 'static> Caller<'_, T> {
+    /// The host's data.
+    pub fn data(&self) -> &T {
+        self.store.data()
+    }
+
+    /// The host's data, to change it.
+    pub fn data_mut(&mut self) -> &mut T {
+        self.store.data_mut()
+    }
+
+    /// The engine of the store.
+    pub fn engine(&self) -> &Engine {
+        self.store.engine()
+    }
+
+    /// An export of the instance whose code called the host function. `None` if it
+    /// has no such export, or the host was called by the host.
+    pub fn get_export(&mut self, name: &str) -> Option<Extern> {
+        let instance = self.instance?;
+        self.store.opaque_mut().instance_export(instance, name)
+    }
+
+    /// The same caller, borrowed for less long.
+    pub(crate) fn reborrow(&mut self) -> Caller<'_, T> {
+        Caller { store: self.store.as_context_mut(), instance: self.instance }
+    }
+
+    /// Collects garbage now.
+    ///
+    /// # Errors
+    /// If the heap is corrupt.
+    pub fn gc(&mut self) -> Result<()> {
+        self.store.gc()
+    }
+}
+
+impl<T: 'static> AsContext for Caller<'_, T> {
+    type Data = T;
+
+    fn as_context(&self) -> StoreContext<'_, T> {
+        self.store.as_context()
+    }
+}
+
+impl<T: 'static> AsContextMut for Caller<'_, T> {
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
+        self.store.as_context_mut()
+    }
+}
+
+impl<T: 'static> fmt::Debug for Caller<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+/// A host function's body: takes its arguments from the slots, leaves its results there.
+pub(crate) type HostClosure<T> =
+    dyn Fn(Caller<'_, T>, &mut [ValRaw]) -> Result<()> + Send + Sync + 'static;
+
+/// A host function that belongs to no store yet.
+pub(crate) struct HostFunc<T: 'static> {
+    ty: FuncType,
+    closure: Arc<HostClosure<T>>,
+}
+
+impl<T: 'static> HostFunc<T> {
+    /// A host function over [`Val`]s.
+    pub(crate) fn new(
+        ty: FuncType,
+        func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
+    ) -> HostFunc<T> {
+        let func_ty = ty.clone();
+        let closure = move |mut caller: Caller<'_, T>, slots: &mut [ValRaw]| {
+            let ty = func_ty.as_wasm();
+            let store = caller.store.opaque_mut();
+            let count = ty.params().len();
+            let mut values: Vec<Val> = Vec::with_capacity(count + ty.results().len());
+            for (slot, ty) in slots.iter().zip(ty.params()) {
+                values.push(Val::from_raw(store, *slot, ty));
+            }
+            for ty in func_ty.results() {
+                values.push(Val::default_for_ty(&ty).unwrap_or_else(|| match &ty {
+                    crate::ValType::Ref(ty) => Val::null_ref(ty.heap_type()),
+                    _ => Val::I32(0),
+                }));
+            }
+            let (params, results) = values.split_at_mut(count);
+            func(caller.reborrow(), params, results)?;
+            let store = caller.store.opaque_mut();
+            for (i, (value, ty)) in results.iter().zip(ty.results()).enumerate() {
+                value.check(store, ty, || format!("result {i} of a host function"))?;
+            }
+            let exposed = results.iter().filter(|value| value.is_heap_ref(store)).count();
+            store.gc_before_exposing(exposed)?;
+            for (slot, value) in slots.iter_mut().zip(results) {
+                *slot = value.to_raw(store)?;
+            }
+            Ok(())
+        };
+        HostFunc { ty, closure: Arc::new(closure) }
+    }
+
+    /// A host function over raw slots. `closure` must take and leave values of `ty`.
+    pub(crate) fn from_raw(ty: FuncType, closure: Arc<HostClosure<T>>) -> HostFunc<T> {
+        HostFunc { ty, closure }
+    }
+
+    /// Its type.
+    pub(crate) fn ty(&self) -> &FuncType {
+        &self.ty
+    }
+
+    /// The function in `store`, whose data must be a `T`.
+    pub(crate) fn instantiate(&self, store: &mut StoreOpaque) -> Result<Func> {
+        if !self.ty.engine().same(store.engine()) {
+            bail!("a host function of another engine");
+        }
+        let exit = store.engine().exit_trampoline(self.ty.index())?;
+        let ty = self.ty.as_wasm();
+        let context = HostContext::<T> {
+            vm: VMHostFuncContext { prefix: store.vmctx_prefix(), function: call_host::<T> },
+            func_ref: VMFuncRef {
+                code: exit.address(),
+                vmctx: std::ptr::null_mut(),
+                ty: self.ty.index().as_u32(),
+                id: 0,
+            },
+            slots: ty.params().len().max(ty.results().len()),
+            closure: self.closure.clone(),
+            exit,
+        };
+        let pointer = Box::into_raw(Box::new(context));
+        // SAFETY: the context was just made, and is the store's from here on: its
+        // address is stable and it is freed with the store.
+        let vm = unsafe {
+            store.keep(Box::from_raw(pointer));
+            (*pointer).func_ref.vmctx = pointer.cast();
+            let vm = &raw mut (*pointer).func_ref;
+            store.register_func_refs([vm]);
+            vm
+        };
+        Ok(Func::from_vm(store, vm).expect("the reference is not null"))
+    }
+}
+
+/// The vmctx of a host function: what the trampoline needs, then what we need.
+#[repr(C)]
+struct HostContext<T: 'static> {
+    vm: VMHostFuncContext,
+    func_ref: VMFuncRef,
+    /// Number of slots arguments and results share.
+    slots: usize,
+    closure: Arc<HostClosure<T>>,
+    /// Kept: the code that calls this.
+    exit: Arc<ExitTrampoline>,
+}
+
+/// What exit trampolines call: finds the closure and the store, runs the closure in
+/// a scope of its own.
+extern "C" fn call_host<T: 'static>(context: *mut u8, slots: *mut ValRaw) -> u64 {
+    let body = |jit: &mut gc_jit::JitStore| {
+        // SAFETY: the trampoline passes the vmctx of the function it was called
+        // for, a `HostContext<T>`, and as many slots as the function's type needs.
+        let (context, slots) = unsafe {
+            let context = &*context.cast::<HostContext<T>>();
+            (context, std::slice::from_raw_parts_mut(slots, context.slots))
+        };
+        let opaque = jit.embedder().cast::<StoreOpaque>();
+        let instance = StoreOpaque::caller_instance(jit);
+        // SAFETY: a host function is only instantiated in stores whose data is a
+        // `T`, and the borrow that entered compiled code is not used meanwhile.
+        let mut store = unsafe { StoreContextMut::<T>::from_address(opaque) };
+        let scope = store.opaque_mut().roots.enter_scope();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            (context.closure)(Caller { store: store.as_context_mut(), instance }, slots)
+        }));
+        store.opaque_mut().exit_scope(scope);
+        match result {
+            Ok(result) => result.map(|()| 0),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    };
+    // SAFETY: compiled code of the store that the context belongs to called this.
+    unsafe { host_call_guard(context, body) }
+}

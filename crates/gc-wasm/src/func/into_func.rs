@@ -1,0 +1,116 @@
+//! Closures as host functions: `|a: i32, b: f64| -> f32 { … }`, with or without a
+//! [`Caller`] first, failing or not.
+
+use super::wasm_ty::{StoreArg, WasmTy};
+use super::{Caller, HostFunc, WasmParams, WasmResults};
+use crate::types::{FuncType, ValType};
+use crate::{AsContextMut, Engine};
+use anyhow::Result;
+use gc_jit::ValRaw;
+use std::sync::Arc;
+
+/// What a closure that is a host function may return: [`WasmResults`] or a
+/// `Result` of them.
+pub trait WasmRet {
+    #[doc(hidden)]
+    type Ok: WasmResults;
+    #[doc(hidden)]
+    fn into_result(self) -> Result<Self::Ok>;
+}
+
+impl<T: WasmResults> WasmRet for T {
+    type Ok = T;
+
+    fn into_result(self) -> Result<T> {
+        Ok(self)
+    }
+}
+
+impl<T: WasmResults> WasmRet for Result<T> {
+    type Ok = T;
+
+    fn into_result(self) -> Result<T> {
+        self
+    }
+}
+
+/// A closure that is a host function.
+pub trait IntoFunc<T: 'static, Params, Results>: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn into_func(self, engine: &Engine) -> Result<HostFuncArg<T>>;
+}
+
+/// A host function, as the hidden method of [`IntoFunc`] returns it.
+#[doc(hidden)]
+pub struct HostFuncArg<T: 'static>(HostFunc<T>);
+
+impl<T: 'static> HostFuncArg<T> {
+    pub(crate) fn into_inner(self) -> HostFunc<T> {
+        self.0
+    }
+}
+
+fn leave<T: 'static, R: WasmRet>(
+    caller: &mut Caller<'_, T>,
+    result: R,
+    slots: &mut [ValRaw],
+) -> Result<()> {
+    let result = result.into_result()?;
+    let mut store = caller.as_context_mut();
+    let mut store = StoreArg(store.opaque_mut());
+    let exposed = result.heap_refs(&store);
+    if exposed > 0 {
+        store.0.gc_before_exposing(exposed)?;
+    }
+    result.to_slots(&mut store, slots)
+}
+
+macro_rules! into_func {
+    ($(($($t:ident $i:tt),*))*) => {$(
+        #[allow(non_snake_case, unused_variables, unused_mut)]
+        impl<T: 'static, Func, $($t: WasmTy,)* R: WasmRet> IntoFunc<T, (Caller<'_, T>, $($t,)*), R> for Func
+        where
+            Func: Fn(Caller<'_, T>, $($t),*) -> R + Send + Sync + 'static,
+        {
+            fn into_func(self, engine: &Engine) -> Result<HostFuncArg<T>> {
+                let params: Vec<ValType> = vec![$($t::valtype()),*];
+                let ty = FuncType::new(engine, params, R::Ok::types())?;
+                let closure = move |mut caller: Caller<'_, T>, slots: &mut [ValRaw]| {
+                    let mut context = caller.as_context_mut();
+                    let mut store = StoreArg(context.opaque_mut());
+                    $(let $t = <$t as WasmTy>::from_raw(&mut store, slots[$i]);)*
+                    let result = self(caller.reborrow(), $($t),*);
+                    leave(&mut caller, result, slots)
+                };
+                Ok(HostFuncArg(HostFunc::from_raw(ty, Arc::new(closure))))
+            }
+        }
+
+        #[allow(non_snake_case, unused_variables, unused_mut)]
+        impl<T: 'static, Func, $($t: WasmTy,)* R: WasmRet> IntoFunc<T, ($($t,)*), R> for Func
+        where
+            Func: Fn($($t),*) -> R + Send + Sync + 'static,
+        {
+            fn into_func(self, engine: &Engine) -> Result<HostFuncArg<T>> {
+                let with_caller = move |_: Caller<'_, T>, $($t: $t),*| self($($t),*);
+                IntoFunc::<T, (Caller<'_, T>, $($t,)*), R>::into_func(with_caller, engine)
+            }
+        }
+    )*};
+}
+
+into_func! {
+    ()
+    (A 0)
+    (A 0, B 1)
+    (A 0, B 1, C 2)
+    (A 0, B 1, C 2, D 3)
+    (A 0, B 1, C 2, D 3, E 4)
+    (A 0, B 1, C 2, D 3, E 4, F 5)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11)
+}

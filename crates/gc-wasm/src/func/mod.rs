@@ -1,0 +1,215 @@
+//! Functions: of instances and of the host, called by either.
+
+mod host;
+mod into_func;
+mod typed;
+mod wasm_ty;
+
+pub use host::Caller;
+pub(crate) use host::HostFunc;
+pub use into_func::{IntoFunc, WasmRet};
+pub use typed::TypedFunc;
+pub use wasm_ty::{WasmParams, WasmResults, WasmTy};
+
+use crate::store::{StoreId, StoreOpaque};
+use crate::types::FuncType;
+use crate::{AsContext, AsContextMut, Val};
+use anyhow::{Context, Result, bail};
+use gc_jit::{VMFuncRef, ValRaw};
+use gc_types::TypeIndex;
+use std::num::NonZeroU32;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// A function in a store. Copies are the same function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Func {
+    store: StoreId,
+    /// The id of its function reference in the store.
+    id: u32,
+}
+
+impl Func {
+    /// A function of the host's of type `ty`. It is called with as many results as
+    /// the type has, all zero or null, and must set each to a value of its type.
+    ///
+    /// # Errors
+    /// If `ty` is of another engine.
+    pub fn new<T: 'static>(
+        mut store: impl AsContextMut<Data = T>,
+        ty: FuncType,
+        func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<Func> {
+        let mut store = store.as_context_mut();
+        if !ty.engine().same(store.engine()) {
+            bail!("the function type belongs to another engine");
+        }
+        HostFunc::new(ty, func).instantiate(store.opaque_mut())
+    }
+
+    /// A function of the host's, its type that of the closure, which may take a
+    /// [`Caller`] first.
+    ///
+    /// # Errors
+    /// If the engine has too many types.
+    pub fn wrap<T: 'static, Params, Results>(
+        mut store: impl AsContextMut<Data = T>,
+        func: impl IntoFunc<T, Params, Results>,
+    ) -> Result<Func> {
+        let mut store = store.as_context_mut();
+        let func = func.into_func(store.engine())?.into_inner();
+        func.instantiate(store.opaque_mut())
+    }
+
+    /// The function's type.
+    ///
+    /// # Errors
+    /// If it is of another store.
+    pub fn ty(&self, store: impl AsContext) -> Result<FuncType> {
+        let store = store.as_context().opaque();
+        let ty = store.engine().types().get(self.type_index(store)?);
+        Ok(FuncType::from_registered(store.engine(), ty))
+    }
+
+    /// Calls it. References among the results are rooted in the current scope.
+    ///
+    /// # Errors
+    /// If the number or a type of the arguments or results is wrong, a value is of
+    /// another store, the function traps (then the error is a
+    /// [`TrapError`](crate::TrapError)), or a host function that it calls fails.
+    pub fn call(
+        &self,
+        mut store: impl AsContextMut,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> Result<()> {
+        let mut store = store.as_context_mut();
+        let store = store.opaque_mut();
+        let vm = self.as_vm(store)?;
+        let registered = store.engine().types().get(self.type_index(store)?);
+        let ty = registered.sub_type.unwrap_func();
+        if params.len() != ty.params().len() {
+            bail!("expected {} arguments, got {}", ty.params().len(), params.len());
+        }
+        if results.len() != ty.results().len() {
+            bail!("expected room for {} results, got {}", ty.results().len(), results.len());
+        }
+        for (i, (value, ty)) in params.iter().zip(ty.params()).enumerate() {
+            value.check(store, ty, || format!("argument {i}"))?;
+        }
+        let exposed = params.iter().filter(|value| value.is_heap_ref(store)).count();
+        store.gc_before_exposing(exposed)?;
+        let mut values = vec![ValRaw::ZERO; params.len().max(results.len())];
+        for (slot, value) in values.iter_mut().zip(params) {
+            *slot = value.to_raw(store)?;
+        }
+        // SAFETY: `vm` is a function of this store, and `values` holds arguments of
+        // its type and has room for its results.
+        unsafe { store.invoke(vm, &mut values)? };
+        for ((slot, raw), ty) in results.iter_mut().zip(values).zip(ty.results()) {
+            *slot = Val::from_raw(store, raw, ty);
+        }
+        Ok(())
+    }
+
+    /// The same function with its type checked once, for fast calls.
+    ///
+    /// # Errors
+    /// If its type does not fit `Params` and `Results`.
+    pub fn typed<Params: WasmParams, Results: WasmResults>(
+        &self,
+        store: impl AsContext,
+    ) -> Result<TypedFunc<Params, Results>> {
+        let store = store.as_context().opaque();
+        let index = self.type_index(store)?;
+        let registered = store.engine().types().get(index);
+        let ty = registered.sub_type.unwrap_func();
+        Params::typecheck_params(store.engine(), ty.params()).context("the parameters")?;
+        Results::typecheck_results(store.engine(), ty.results()).context("the results")?;
+        let trampoline = store.engine().entry_trampoline(index)?;
+        Ok(TypedFunc::new(*self, registered, trampoline))
+    }
+
+    /// The function behind a reference of this store's; `None` for null.
+    pub(crate) fn from_vm(store: &StoreOpaque, vm: *mut VMFuncRef) -> Option<Func> {
+        let vm = NonNull::new(vm)?;
+        // SAFETY: function references given by compiled code or stored in tables
+        // and globals of this store are its own, and live as long as it does.
+        let id = unsafe { vm.as_ref().id };
+        Some(Func { store: store.id(), id })
+    }
+
+    /// The function with this id, if there is one.
+    pub(crate) fn from_id(store: &StoreOpaque, id: u32) -> Option<Func> {
+        store.gc_store().func_refs().get(id)?;
+        Some(Func { store: store.id(), id })
+    }
+
+    /// Its id in the store's table.
+    pub(crate) fn id(&self, store: &StoreOpaque) -> Result<NonZeroU32> {
+        self.as_vm(store)?;
+        Ok(NonZeroU32::new(self.id).expect("ids begin with one"))
+    }
+
+    /// Its function reference.
+    pub(crate) fn as_vm(&self, store: &StoreOpaque) -> Result<NonNull<VMFuncRef>> {
+        if self.store != store.id() {
+            bail!("a function of one store was used with another");
+        }
+        let address = store.gc_store().func_refs().get(self.id);
+        let pointer = address.map(std::ptr::with_exposed_provenance_mut::<VMFuncRef>);
+        Ok(pointer.and_then(NonNull::new).expect("functions live as long as their store"))
+    }
+
+    pub(crate) fn type_index(&self, store: &StoreOpaque) -> Result<TypeIndex> {
+        // SAFETY: the store's function references live as long as it does.
+        let index = unsafe { self.as_vm(store)?.as_ref().ty };
+        Ok(TypeIndex::new(index).expect("function references have registered types"))
+    }
+}
+
+impl StoreOpaque {
+    /// Collects if the collector wants to before `count` references are exposed.
+    pub(crate) fn gc_before_exposing(&mut self, count: usize) -> Result<()> {
+        let count = NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX));
+        match count {
+            Some(count) if self.gc_store().need_gc_before_entering_wasm(count) => self.gc(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Calls a function.
+    ///
+    /// # Safety
+    /// `vm` must be a function of this store; `values` must hold arguments of its
+    /// type, references exposed, and have room for its results.
+    pub(crate) unsafe fn invoke(
+        &mut self,
+        vm: NonNull<VMFuncRef>,
+        values: &mut [ValRaw],
+    ) -> Result<()> {
+        // SAFETY: the caller vouches for `vm`.
+        let index = unsafe { vm.as_ref().ty };
+        let index = TypeIndex::new(index).expect("function references have registered types");
+        let trampoline = self.entry_trampoline(index)?;
+        // SAFETY: as above; the trampoline is the one for the function's type.
+        unsafe { self.invoke_through(&trampoline, vm, values) }
+    }
+
+    /// As [`StoreOpaque::invoke`], with the trampoline at hand.
+    ///
+    /// # Safety
+    /// As there; `trampoline` must be the one for the function's type.
+    pub(crate) unsafe fn invoke_through(
+        &mut self,
+        trampoline: &Arc<gc_jit::EntryTrampoline>,
+        vm: NonNull<VMFuncRef>,
+        values: &mut [ValRaw],
+    ) -> Result<()> {
+        // SAFETY: the caller vouches for `vm`.
+        let VMFuncRef { code, vmctx, .. } = unsafe { *vm.as_ref() };
+        // SAFETY: the caller vouches for all of it.
+        let result = unsafe { gc_jit::JitStore::call(self.jit(), trampoline, code, vmctx, values) };
+        result.map_err(|error| error.into_anyhow())
+    }
+}

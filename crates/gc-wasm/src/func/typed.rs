@@ -1,0 +1,88 @@
+//! Functions whose type was checked once.
+
+use super::wasm_ty::StoreArg;
+use super::{Func, WasmParams, WasmResults};
+use crate::AsContextMut;
+use crate::types::registry::RegisteredType;
+use anyhow::Result;
+use gc_jit::{EntryTrampoline, ValRaw};
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// A [`Func`] whose type is known to be that of `Params` and `Results`: calls do
+/// not check it again.
+pub struct TypedFunc<Params, Results> {
+    func: Func,
+    ty: Arc<RegisteredType>,
+    trampoline: Arc<EntryTrampoline>,
+    _marker: PhantomData<fn(Params) -> Results>,
+}
+
+impl<Params, Results> Clone for TypedFunc<Params, Results> {
+    fn clone(&self) -> Self {
+        TypedFunc {
+            func: self.func,
+            ty: self.ty.clone(),
+            trampoline: self.trampoline.clone(),
+            _marker: PhantomData,
+        }
+    }
+}
+
+impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
+    pub(crate) fn new(
+        func: Func,
+        ty: Arc<RegisteredType>,
+        trampoline: Arc<EntryTrampoline>,
+    ) -> Self {
+        TypedFunc { func, ty, trampoline, _marker: PhantomData }
+    }
+
+    /// The function itself.
+    pub fn func(&self) -> Func {
+        self.func
+    }
+
+    /// Calls it. References among the results are rooted in the current scope.
+    ///
+    /// # Errors
+    /// If the function or an argument is of another store, an argument is not of a
+    /// concrete type that the parameter has, the function traps, or a host function
+    /// that it calls fails.
+    pub fn call(&self, mut store: impl AsContextMut, params: Params) -> Result<Results> {
+        // Four slots do for most functions, and are cheaper to clear than sixteen.
+        if <Params as WasmParams>::COUNT <= 4 && <Results as WasmParams>::COUNT <= 4 {
+            self.call_in(&mut store, params, &mut [ValRaw::ZERO; 4])
+        } else {
+            self.call_in(&mut store, params, &mut [ValRaw::ZERO; 16])
+        }
+    }
+
+    fn call_in(
+        &self,
+        store: &mut impl AsContextMut,
+        params: Params,
+        slots: &mut [ValRaw],
+    ) -> Result<Results> {
+        let mut store = store.as_context_mut();
+        let mut store = StoreArg(store.opaque_mut());
+        let vm = self.func.as_vm(store.0)?;
+        params.check(&store, self.ty.sub_type.unwrap_func().params())?;
+        let exposed = params.heap_refs(&store);
+        if exposed > 0 {
+            store.0.gc_before_exposing(exposed)?;
+        }
+        params.to_slots(&mut store, slots)?;
+        // SAFETY: `vm` is of this store (its handle was checked), the slots hold
+        // arguments of its type, and the trampoline was made for it.
+        unsafe { store.0.invoke_through(&self.trampoline, vm, slots)? };
+        Ok(Results::from_slots(&mut store, slots))
+    }
+}
+
+impl<Params, Results> fmt::Debug for TypedFunc<Params, Results> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypedFunc").field("func", &self.func).finish_non_exhaustive()
+    }
+}

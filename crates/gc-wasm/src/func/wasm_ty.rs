@@ -1,0 +1,387 @@
+//! Rust types that stand for WebAssembly types in typed functions and closures.
+
+use crate::refs::{AnyRef, ArrayRef, EqRef, ExternRef, I31, StructRef};
+use crate::store::StoreOpaque;
+use crate::types::{HeapType, RefType, ValType};
+use crate::{Engine, Func, Rooted, Val};
+use anyhow::{Result, bail};
+use gc_jit::ValRaw;
+use gc_types::VMGcRef;
+use wasmtime_types::WasmValType;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A Rust type that stands for one WebAssembly type: `i32` and `u32`, `i64` and
+/// `u64`, `f32`, `f64`, [`Func`], [`I31`], `Rooted` handles, and `Option`s of the
+/// references for the nullable ones.
+pub trait WasmTy: sealed::Sealed + Copy + 'static {
+    /// The WebAssembly type.
+    fn valtype() -> ValType;
+
+    #[doc(hidden)]
+    fn to_raw(self, store: &mut StoreArg<'_>) -> Result<ValRaw>;
+
+    #[doc(hidden)]
+    fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Self;
+
+    #[doc(hidden)]
+    fn to_val(self) -> Val;
+
+    #[doc(hidden)]
+    fn is_heap_ref(self, _store: &StoreArg<'_>) -> bool {
+        false
+    }
+}
+
+/// A store, as the hidden methods of [`WasmTy`] see it.
+#[doc(hidden)]
+pub struct StoreArg<'a>(pub(crate) &'a mut StoreOpaque);
+
+macro_rules! numbers {
+    ($($rust:ident $ty:ident |$value:ident| $to:expr, |$raw:ident| $from:expr, $val:expr;)*) => {$(
+        impl sealed::Sealed for $rust {}
+        impl WasmTy for $rust {
+            fn valtype() -> ValType {
+                ValType::$ty
+            }
+
+            fn to_raw(self, _store: &mut StoreArg<'_>) -> Result<ValRaw> {
+                let $value = self;
+                Ok($to)
+            }
+
+            fn from_raw(_store: &mut StoreArg<'_>, $raw: ValRaw) -> Self {
+                $from
+            }
+
+            fn to_val(self) -> Val {
+                let $value = self;
+                $val
+            }
+        }
+    )*};
+}
+
+numbers! {
+    i32 I32 |v| ValRaw::from_i32(v), |raw| raw.i32(), Val::I32(v);
+    u32 I32 |v| ValRaw::from_i32(v as i32), |raw| raw.u32(), Val::I32(v as i32);
+    i64 I64 |v| ValRaw::from_i64(v), |raw| raw.i64(), Val::I64(v);
+    u64 I64 |v| ValRaw::from_u64(v), |raw| raw.u64(), Val::I64(v as i64);
+    f32 F32 |v| ValRaw::from_f32_bits(v.to_bits()), |raw| f32::from_bits(raw.f32_bits()), Val::F32(v.to_bits());
+    f64 F64 |v| ValRaw::from_f64_bits(v.to_bits()), |raw| f64::from_bits(raw.f64_bits()), Val::F64(v.to_bits());
+}
+
+/// Reference types: how a handle and a raw word become each other.
+macro_rules! references {
+    ($($(#[$doc:meta])* $rust:ty, $heap:ident, |$v:ident| $val:expr, |$store:ident, $gc_ref:ident| $from:expr;)*) => {$(
+        impl sealed::Sealed for $rust {}
+        impl WasmTy for $rust {
+            fn valtype() -> ValType {
+                ValType::Ref(RefType::new(false, HeapType::$heap))
+            }
+
+            fn to_raw(self, store: &mut StoreArg<'_>) -> Result<ValRaw> {
+                self.to_val().to_raw(store.0)
+            }
+
+            fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Self {
+                Option::<Self>::from_raw(store, raw).expect("a reference that is not null")
+            }
+
+            fn to_val(self) -> Val {
+                let $v = Some(self);
+                $val
+            }
+
+            fn is_heap_ref(self, store: &StoreArg<'_>) -> bool {
+                self.to_val().is_heap_ref(store.0)
+            }
+        }
+
+        impl sealed::Sealed for Option<$rust> {}
+        impl WasmTy for Option<$rust> {
+            fn valtype() -> ValType {
+                ValType::Ref(RefType::new(true, HeapType::$heap))
+            }
+
+            fn to_raw(self, store: &mut StoreArg<'_>) -> Result<ValRaw> {
+                self.to_val().to_raw(store.0)
+            }
+
+            fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Self {
+                let $gc_ref = VMGcRef::from_raw_u32(raw.u32())?;
+                let $store = &mut *store.0;
+                Some($from)
+            }
+
+            fn to_val(self) -> Val {
+                let $v = self;
+                $val
+            }
+
+            fn is_heap_ref(self, store: &StoreArg<'_>) -> bool {
+                self.to_val().is_heap_ref(store.0)
+            }
+        }
+    )*};
+}
+
+fn root<T: crate::refs::GcRef>(store: &mut StoreOpaque, gc_ref: VMGcRef) -> Rooted<T> {
+    let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
+    store.root(gc_ref)
+}
+
+references! {
+    Rooted<ExternRef>, Extern, |v| Val::ExternRef(v), |store, gc_ref| root(store, gc_ref);
+    Rooted<AnyRef>, Any, |v| Val::AnyRef(v), |store, gc_ref| root(store, gc_ref);
+    Rooted<EqRef>, Eq, |v| Val::AnyRef(v.map(|v| v.to_anyref())), |store, gc_ref| root(store, gc_ref);
+    Rooted<StructRef>, Struct, |v| Val::AnyRef(v.map(|v| v.to_anyref())), |store, gc_ref| root(store, gc_ref);
+    Rooted<ArrayRef>, Array, |v| Val::AnyRef(v.map(|v| v.to_anyref())), |store, gc_ref| root(store, gc_ref);
+}
+
+impl sealed::Sealed for Func {}
+impl WasmTy for Func {
+    fn valtype() -> ValType {
+        ValType::Ref(RefType::new(false, HeapType::Func))
+    }
+
+    fn to_raw(self, store: &mut StoreArg<'_>) -> Result<ValRaw> {
+        Val::FuncRef(Some(self)).to_raw(store.0)
+    }
+
+    fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Self {
+        Func::from_vm(store.0, raw.pointer()).expect("a reference that is not null")
+    }
+
+    fn to_val(self) -> Val {
+        Val::FuncRef(Some(self))
+    }
+}
+
+impl sealed::Sealed for Option<Func> {}
+impl WasmTy for Option<Func> {
+    fn valtype() -> ValType {
+        ValType::FUNCREF
+    }
+
+    fn to_raw(self, store: &mut StoreArg<'_>) -> Result<ValRaw> {
+        Val::FuncRef(self).to_raw(store.0)
+    }
+
+    fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Self {
+        Func::from_vm(store.0, raw.pointer())
+    }
+
+    fn to_val(self) -> Val {
+        Val::FuncRef(self)
+    }
+}
+
+impl sealed::Sealed for I31 {}
+impl WasmTy for I31 {
+    fn valtype() -> ValType {
+        ValType::Ref(RefType::new(false, HeapType::I31))
+    }
+
+    fn to_raw(self, _store: &mut StoreArg<'_>) -> Result<ValRaw> {
+        Ok(ValRaw::from_u64(VMGcRef::from_i31(self).as_raw_u32().into()))
+    }
+
+    fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Self {
+        Option::<I31>::from_raw(store, raw).expect("a reference that is not null")
+    }
+
+    fn to_val(self) -> Val {
+        unreachable!("an i31 is of no type that is checked when it is passed")
+    }
+}
+
+impl sealed::Sealed for Option<I31> {}
+impl WasmTy for Option<I31> {
+    fn valtype() -> ValType {
+        ValType::I31REF
+    }
+
+    fn to_raw(self, _store: &mut StoreArg<'_>) -> Result<ValRaw> {
+        let word = self.map_or(0, |value| VMGcRef::from_i31(value).as_raw_u32());
+        Ok(ValRaw::from_u64(word.into()))
+    }
+
+    fn from_raw(_store: &mut StoreArg<'_>, raw: ValRaw) -> Self {
+        VMGcRef::from_raw_u32(raw.u32())?.as_i31()
+    }
+
+    fn to_val(self) -> Val {
+        unreachable!("an i31 is of no type that is checked when it is passed")
+    }
+}
+
+/// The parameters of a typed function: a [`WasmTy`] or a tuple of them.
+pub trait WasmParams: sealed::Sealed {
+    #[doc(hidden)]
+    const COUNT: usize;
+
+    #[doc(hidden)]
+    fn typecheck_params(engine: &Engine, types: &[WasmValType]) -> Result<()>;
+
+    /// Number of references into the heap among them.
+    #[doc(hidden)]
+    fn heap_refs(&self, store: &StoreArg<'_>) -> usize;
+
+    /// Fails unless they are of `types`: what the Rust types do not say.
+    #[doc(hidden)]
+    fn check(&self, store: &StoreArg<'_>, types: &[WasmValType]) -> Result<()>;
+
+    #[doc(hidden)]
+    fn to_slots(self, store: &mut StoreArg<'_>, slots: &mut [ValRaw]) -> Result<()>;
+}
+
+/// The results of a typed function: a [`WasmTy`] or a tuple of them.
+pub trait WasmResults: WasmParams + Sized {
+    #[doc(hidden)]
+    fn from_slots(store: &mut StoreArg<'_>, slots: &[ValRaw]) -> Self;
+
+    #[doc(hidden)]
+    fn types() -> Vec<ValType>;
+
+    #[doc(hidden)]
+    fn typecheck_results(engine: &Engine, types: &[WasmValType]) -> Result<()>;
+}
+
+/// Whether a parameter of type `param` takes what `T` stands for: always, or, with
+/// a check at each call, sometimes.
+fn param_accepts<T: WasmTy>(engine: &Engine, param: &WasmValType) -> Result<()> {
+    let (given, param) = (T::valtype(), ValType::from_wasm(engine, param));
+    if !given.matches(&param) && !param.matches(&given) {
+        bail!("type mismatch: {given} is not a {param}");
+    }
+    Ok(())
+}
+
+fn result_accepts<T: WasmTy>(engine: &Engine, result: &WasmValType) -> Result<()> {
+    let (wanted, result) = (T::valtype(), ValType::from_wasm(engine, result));
+    if !result.matches(&wanted) {
+        bail!("type mismatch: {result} is not a {wanted}");
+    }
+    Ok(())
+}
+
+fn count(expected: usize, found: usize) -> Result<()> {
+    if expected != found {
+        bail!("expected {expected}, found {found}");
+    }
+    Ok(())
+}
+
+fn check_one<T: WasmTy>(value: T, store: &StoreArg<'_>, ty: &WasmValType) -> Result<()> {
+    if let WasmValType::Ref(ty_ref) = ty {
+        let given = T::valtype().to_wasm();
+        if !store.0.engine().types().val_matches(&given, &WasmValType::Ref(*ty_ref)) {
+            value.to_val().check(store.0, ty, || "an argument".to_string())?;
+        }
+    }
+    Ok(())
+}
+
+impl<T: WasmTy> WasmParams for T {
+    const COUNT: usize = 1;
+
+    fn typecheck_params(engine: &Engine, types: &[WasmValType]) -> Result<()> {
+        count(types.len(), 1)?;
+        param_accepts::<T>(engine, &types[0])
+    }
+
+    fn heap_refs(&self, store: &StoreArg<'_>) -> usize {
+        usize::from(self.is_heap_ref(store))
+    }
+
+    fn check(&self, store: &StoreArg<'_>, types: &[WasmValType]) -> Result<()> {
+        check_one(*self, store, &types[0])
+    }
+
+    fn to_slots(self, store: &mut StoreArg<'_>, slots: &mut [ValRaw]) -> Result<()> {
+        slots[0] = WasmTy::to_raw(self, store)?;
+        Ok(())
+    }
+}
+
+impl<T: WasmTy> WasmResults for T {
+    fn from_slots(store: &mut StoreArg<'_>, slots: &[ValRaw]) -> Self {
+        WasmTy::from_raw(store, slots[0])
+    }
+
+    fn types() -> Vec<ValType> {
+        vec![T::valtype()]
+    }
+
+    fn typecheck_results(engine: &Engine, types: &[WasmValType]) -> Result<()> {
+        count(types.len(), 1)?;
+        result_accepts::<T>(engine, &types[0])
+    }
+}
+
+macro_rules! tuples {
+    ($(($($t:ident $i:tt),*))*) => {$(
+        impl<$($t: WasmTy),*> sealed::Sealed for ($($t,)*) {}
+
+        #[allow(unused_variables)]
+        impl<$($t: WasmTy),*> WasmParams for ($($t,)*) {
+            const COUNT: usize = 0 $(+ { let _ = $i; 1 })*;
+
+            fn typecheck_params(engine: &Engine, types: &[WasmValType]) -> Result<()> {
+                count(types.len(), Self::COUNT)?;
+                $(param_accepts::<$t>(engine, &types[$i])?;)*
+                Ok(())
+            }
+
+            fn heap_refs(&self, store: &StoreArg<'_>) -> usize {
+                0 $(+ usize::from(self.$i.is_heap_ref(store)))*
+            }
+
+            fn check(&self, store: &StoreArg<'_>, types: &[WasmValType]) -> Result<()> {
+                $(check_one(self.$i, store, &types[$i])?;)*
+                Ok(())
+            }
+
+            fn to_slots(self, store: &mut StoreArg<'_>, slots: &mut [ValRaw]) -> Result<()> {
+                $(slots[$i] = WasmTy::to_raw(self.$i, store)?;)*
+                Ok(())
+            }
+        }
+
+        #[allow(unused_variables, clippy::unused_unit)]
+        impl<$($t: WasmTy),*> WasmResults for ($($t,)*) {
+            fn from_slots(store: &mut StoreArg<'_>, slots: &[ValRaw]) -> Self {
+                ($(<$t as WasmTy>::from_raw(store, slots[$i]),)*)
+            }
+
+            fn types() -> Vec<ValType> {
+                vec![$($t::valtype()),*]
+            }
+
+            fn typecheck_results(engine: &Engine, types: &[WasmValType]) -> Result<()> {
+                count(types.len(), <Self as WasmParams>::COUNT)?;
+                $(result_accepts::<$t>(engine, &types[$i])?;)*
+                Ok(())
+            }
+        }
+    )*};
+}
+
+tuples! {
+    ()
+    (A 0)
+    (A 0, B 1)
+    (A 0, B 1, C 2)
+    (A 0, B 1, C 2, D 3)
+    (A 0, B 1, C 2, D 3, E 4)
+    (A 0, B 1, C 2, D 3, E 4, F 5)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11)
+}

@@ -1,0 +1,88 @@
+//! Whether what is given for an import is what the module wants (core
+//! specification, "External Typing" and "Import Matching").
+
+use crate::store::StoreOpaque;
+use crate::types::ExternType;
+use crate::{Extern, Module};
+use anyhow::{Result, bail};
+use wasmtime_types::{EntityIndex, Limits, WasmValType};
+
+/// Fails unless `given` is what import number `n` of `module` wants.
+pub(crate) fn check(store: &StoreOpaque, module: &Module, n: usize, given: &Extern) -> Result<()> {
+    let (info, types) = (module.info(), store.engine().types());
+    let import = &info.imports[n];
+    let fits = match (import.index, given) {
+        (EntityIndex::Function(index), Extern::Func(func)) => {
+            let wanted = info.funcs[index.as_u32() as usize].ty;
+            types.is_subtype(func.type_index(store)?, wanted)
+        }
+        (EntityIndex::Global(index), Extern::Global(global)) => {
+            let wanted = &info.globals[index.as_u32() as usize];
+            let given = &store.globals[global.index(store)?].ty;
+            given.mutability == wanted.mutability
+                && types.val_matches(&given.wasm_ty, &wanted.wasm_ty)
+                && (!wanted.mutability || types.val_matches(&wanted.wasm_ty, &given.wasm_ty))
+        }
+        (EntityIndex::Table(index), Extern::Table(table)) => {
+            let wanted = &info.tables[index.as_u32() as usize];
+            let given = &store.tables[table.index(store)?];
+            let (a, b) = (given.ty.ref_type, wanted.ref_type);
+            limits_fit(given.len() as u64, &given.ty.limits, &wanted.limits)
+                && types.val_matches(&WasmValType::Ref(a), &WasmValType::Ref(b))
+                && types.val_matches(&WasmValType::Ref(b), &WasmValType::Ref(a))
+        }
+        (EntityIndex::Memory(index), Extern::Memory(memory)) => {
+            let wanted = &info.memories[index.as_u32() as usize];
+            let given = &store.memories[memory.index(store)?];
+            limits_fit(given.pages(), &given.ty.limits, &wanted.limits)
+        }
+        _ => false,
+    };
+    if !fits {
+        let wanted = ExternType::of(store.engine(), info, import.index);
+        bail!(
+            "incompatible import type for `{}` `{}`: expected {wanted}, found {}",
+            import.module,
+            import.name,
+            describe(store, given)?
+        );
+    }
+    Ok(())
+}
+
+/// Whether something of `size` and with the `given` maximum is within `wanted`.
+fn limits_fit(size: u64, given: &Limits, wanted: &Limits) -> bool {
+    size >= wanted.min
+        && match (given.max, wanted.max) {
+            (_, None) => true,
+            (Some(given), Some(wanted)) => given <= wanted,
+            (None, Some(_)) => false,
+        }
+}
+
+fn describe(store: &StoreOpaque, given: &Extern) -> Result<ExternType> {
+    use crate::types::{FuncType, GlobalType, MemoryType, TableType};
+    let engine = store.engine();
+    Ok(match given {
+        Extern::Func(func) => {
+            let ty = engine.types().get(func.type_index(store)?);
+            ExternType::Func(FuncType::from_registered(engine, ty))
+        }
+        Extern::Global(global) => {
+            let ty = &store.globals[global.index(store)?].ty;
+            ExternType::Global(GlobalType::from_wasm(engine, ty))
+        }
+        Extern::Table(table) => {
+            let table = &store.tables[table.index(store)?];
+            let mut ty = table.ty;
+            ty.limits.min = table.len() as u64;
+            ExternType::Table(TableType::from_wasm(engine, &ty))
+        }
+        Extern::Memory(memory) => {
+            let memory = &store.memories[memory.index(store)?];
+            let mut ty = memory.ty;
+            ty.limits.min = memory.pages();
+            ExternType::Memory(MemoryType::from_wasm(&ty))
+        }
+    })
+}

@@ -1,0 +1,296 @@
+//! Instantiation, in the specification's order: imports are checked, everything is
+//! allocated, constant expressions are computed, active segments are copied, the
+//! start function is called.
+
+use super::const_eval::eval;
+use super::data::{InstanceData, SegmentElements, VMContext};
+use super::imports;
+use super::linear::MemoryData;
+use super::table::{Element, TableData};
+use crate::module::info::{ElementItems, ElementMode};
+use crate::store::{GlobalData, StoreOpaque};
+use crate::vmctx::{Place, VMFunctionImport, VMGlobal, VMMemoryDefinition, VMTableDefinition};
+use crate::{Extern, Module, Val};
+use anyhow::{Context, Result, bail, ensure};
+use gc_jit::{VMContextPrefix, VMFuncRef};
+use gc_types::{Trap, VMGcRef};
+use std::ptr::NonNull;
+use wasmtime_types::EntityIndex;
+
+/// Instantiates `module`; returns the instance's number in the store.
+pub(crate) fn instantiate(
+    store: &mut StoreOpaque,
+    module: &Module,
+    imports: &[Extern],
+) -> Result<usize> {
+    ensure!(module.engine().same(store.engine()), "a module of one engine, a store of another");
+    let wanted = module.info().imports.len();
+    if imports.len() != wanted {
+        bail!("expected {wanted} imports, got {}", imports.len());
+    }
+    for (n, given) in imports.iter().enumerate() {
+        imports::check(store, module, n, given)?;
+    }
+    let index = allocate(store, module, imports)?;
+    let scope = store.roots.enter_scope();
+    let result = initialize(store, index);
+    store.exit_scope(scope);
+    result?;
+    start(store, index)?;
+    Ok(index)
+}
+
+/// Makes the instance with everything in it zero, null or empty.
+fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Result<usize> {
+    let (info, layout) = (module.info(), module.layout());
+    for ty in info.types.all() {
+        let ty = store.engine().types().get(*ty);
+        store.ensure_layout(&ty);
+    }
+    store.keep_code(module.code());
+    let number = store.instances.len();
+    let vmctx = VMContext::new(layout.size());
+    // SAFETY: all offsets are the layout's, checked by `at` to be inside the vmctx;
+    // what is written there is of the types that compiled code reads.
+    unsafe {
+        vmctx.at::<VMContextPrefix>(0).write(store.vmctx_prefix());
+        vmctx.at::<usize>(layout.instance()).write(number);
+    }
+    let mut instance = InstanceData {
+        module: module.clone(),
+        vmctx,
+        tables: Vec::new(),
+        memories: Vec::new(),
+        globals: Vec::new(),
+        elements: Vec::new(),
+        dropped_data: vec![false; info.data.len()],
+    };
+    for (import, given) in info.imports.iter().zip(imports) {
+        import_one(store, &mut instance, import.index, given)?;
+    }
+    for (i, ty) in info.memories.iter().enumerate().skip(info.num_imported_memories as usize) {
+        let Place::Inline(offset) = layout.memory(i as u32) else { unreachable!("defined") };
+        let definition = instance.vmctx.at::<VMMemoryDefinition>(offset);
+        let limit = store.engine().config().memory_maximum;
+        let memory = MemoryData::new(*ty, definition, limit)
+            .with_context(|| format!("allocating memory {i}"))?;
+        instance.memories.push(store.memories.len());
+        store.memories.push(memory);
+    }
+    for (i, ty) in info.tables.iter().enumerate().skip(info.num_imported_tables as usize) {
+        let Place::Inline(offset) = layout.table(i as u32) else { unreachable!("defined") };
+        let definition = instance.vmctx.at::<VMTableDefinition>(offset);
+        instance.tables.push(store.tables.len());
+        store.tables.push(TableData::new(*ty, definition));
+    }
+    for (i, ty) in info.globals.iter().enumerate().skip(info.num_imported_globals as usize) {
+        let Place::Inline(offset) = layout.global(i as u32) else { unreachable!("defined") };
+        instance.globals.push(store.globals.len());
+        store.globals.push(GlobalData { place: instance.vmctx.at::<VMGlobal>(offset), ty: *ty });
+    }
+    let vmctx = instance.vmctx.as_ptr();
+    let mut func_refs = Vec::with_capacity(info.num_func_refs as usize);
+    for (i, func) in info.funcs.iter().enumerate() {
+        let Some(n) = func.func_ref else { continue };
+        let code = module.code().function_address(i as u32);
+        let code = code.with_context(|| format!("function {i} has no code"))?;
+        let place = instance.vmctx.at::<VMFuncRef>(layout.func_ref(n));
+        // SAFETY: as above.
+        unsafe { place.write(VMFuncRef { code, vmctx, ty: func.ty.as_u32(), id: 0 }) };
+        func_refs.push(place.as_ptr());
+    }
+    // SAFETY: an instance's vmctx lives as long as its store.
+    unsafe { store.register_func_refs(func_refs) };
+    store.instances.push(instance);
+    Ok(number)
+}
+
+/// Puts one import where compiled code finds it.
+fn import_one(
+    store: &StoreOpaque,
+    instance: &mut InstanceData,
+    index: EntityIndex,
+    given: &Extern,
+) -> Result<()> {
+    let layout = instance.module.layout();
+    /// Writes the address of an imported definition.
+    fn put<T>(instance: &InstanceData, place: Place, definition: NonNull<T>) {
+        let Place::Indirect(offset) = place else { unreachable!("imported") };
+        // SAFETY: compiled code reads an address there; `at` checks the offset.
+        unsafe { instance.vmctx.at::<NonNull<T>>(offset).write(definition) };
+    }
+    match (index, given) {
+        (EntityIndex::Function(index), Extern::Func(func)) => {
+            let func_ref = func.as_vm(store)?;
+            // SAFETY: a function of this store.
+            let VMFuncRef { code, vmctx, .. } = unsafe { func_ref.read() };
+            let place = instance.vmctx.at(layout.func_import(index.as_u32()));
+            let import = VMFunctionImport { code, vmctx, func_ref: func_ref.as_ptr() };
+            // SAFETY: compiled code reads an import there; `at` checks the offset.
+            unsafe { place.write(import) };
+        }
+        (EntityIndex::Table(index), Extern::Table(table)) => {
+            let table = table.index(store)?;
+            put(instance, layout.table(index.as_u32()), store.tables[table].definition);
+            instance.tables.push(table);
+        }
+        (EntityIndex::Memory(index), Extern::Memory(memory)) => {
+            let memory = memory.index(store)?;
+            put(instance, layout.memory(index.as_u32()), store.memories[memory].definition);
+            instance.memories.push(memory);
+        }
+        (EntityIndex::Global(index), Extern::Global(global)) => {
+            let global = global.index(store)?;
+            put(instance, layout.global(index.as_u32()), store.globals[global].place);
+            instance.globals.push(global);
+        }
+        _ => unreachable!("imports were checked"),
+    }
+    Ok(())
+}
+
+/// Computes what constant expressions say, and copies the active segments.
+fn initialize(store: &mut StoreOpaque, number: usize) -> Result<()> {
+    let module = store.instances[number].module.clone();
+    let info = module.info();
+    for (i, init) in info.global_inits.iter().enumerate() {
+        let value = eval(store, number, init).with_context(|| format!("global {i}"))?;
+        let global = store.instances[number].globals[info.num_imported_globals as usize + i];
+        store.write_global(global, &value)?;
+    }
+    for (i, init) in info.table_inits.iter().enumerate() {
+        let table = store.instances[number].tables[info.num_imported_tables as usize + i];
+        let ty = store.tables[table].ty;
+        let element = match init {
+            Some(init) => {
+                let value = eval(store, number, init).with_context(|| format!("table {i}"))?;
+                store.element_of(&value)?
+            }
+            None if ty.ref_type.is_vmgcref_type() => Element::Gc(0),
+            None => Element::Func(std::ptr::null_mut()),
+        };
+        let (table, gc) = store.table_and_gc(table);
+        if table.grow(gc, ty.limits.min, element).is_none() {
+            bail!("table {i} cannot have {} elements", ty.limits.min);
+        }
+    }
+    for (i, segment) in info.elements.iter().enumerate() {
+        let elements = elements(store, number, &segment.items)
+            .with_context(|| format!("element segment {i}"))?;
+        store.instances[number].elements.push(elements);
+    }
+    for (i, segment) in info.elements.iter().enumerate() {
+        match &segment.mode {
+            ElementMode::Passive => continue,
+            ElementMode::Declared => {}
+            ElementMode::Active(table, offset) => {
+                let offset = offset_of(store, number, offset)?;
+                let len = u32::try_from(segment.items.len())?;
+                table_init(store, number, table.as_u32(), i as u32, offset, 0, len)
+                    .with_context(|| format!("element segment {i}"))?;
+            }
+        }
+        drop_elements(store, number, i as u32);
+    }
+    for (i, segment) in info.data.iter().enumerate() {
+        let Some((memory, offset)) = &segment.active else { continue };
+        let offset = offset_of(store, number, offset)?;
+        let len = u32::try_from(segment.bytes.len())?;
+        let memory = store.instances[number].memories[*memory as usize];
+        store.memories[memory]
+            .init(offset, &segment.bytes, 0, len)
+            .with_context(|| format!("data segment {i}"))?;
+        store.instances[number].dropped_data[i] = true;
+    }
+    Ok(())
+}
+
+fn offset_of(
+    store: &mut StoreOpaque,
+    number: usize,
+    expr: &wasmtime_types::ConstExpr,
+) -> Result<u32> {
+    let offset = eval(store, number, expr)?.i32().context("an offset that is an i32")?;
+    Ok(offset as u32)
+}
+
+/// The elements of a segment; references are counted.
+fn elements(
+    store: &mut StoreOpaque,
+    number: usize,
+    items: &ElementItems,
+) -> Result<SegmentElements> {
+    let exprs = match items {
+        ElementItems::Functions(items) => {
+            let instance = &store.instances[number];
+            let items = items.iter().map(|index| instance.func_ref(index.as_u32()));
+            return Ok(SegmentElements::Func(items.collect()));
+        }
+        ElementItems::Expressions(exprs) => exprs,
+    };
+    // All are computed, and rooted, before the first is put into the segment, which
+    // is a root only from when it is whole.
+    let mut values = Vec::with_capacity(exprs.len());
+    for expr in exprs {
+        let value = eval(store, number, expr)?;
+        values.push(value);
+    }
+    if values.iter().all(|value| matches!(value, Val::FuncRef(_))) {
+        let funcs = values.iter().map(|value| match store.element_of(value)? {
+            Element::Func(func) => Ok(func),
+            Element::Gc(_) => bail!("a segment of functions and other references"),
+        });
+        return Ok(SegmentElements::Func(funcs.collect::<Result<_>>()?));
+    }
+    let mut words = Vec::with_capacity(values.len());
+    for value in &values {
+        let word = store.gc_word(value)?;
+        if let Some(gc_ref) = VMGcRef::from_raw_u32(word) {
+            let counted = store.gc_store_mut().clone_gc_ref(&gc_ref);
+            words.push(counted.as_raw_u32());
+        } else {
+            words.push(0);
+        }
+    }
+    Ok(SegmentElements::Gc(words.into()))
+}
+
+/// `table.init`: copies elements of a segment into a table.
+pub(crate) fn table_init(
+    store: &mut StoreOpaque,
+    number: usize,
+    table: u32,
+    segment: u32,
+    at: u32,
+    from: u32,
+    len: u32,
+) -> Result<(), Trap> {
+    let table = store.instances[number].tables[table as usize];
+    // Taken out, because the heap is borrowed from the same store.
+    let none = SegmentElements::Func(Box::default());
+    let place = &mut store.instances[number].elements[segment as usize];
+    let elements = std::mem::replace(place, none);
+    let (table, gc) = store.table_and_gc(table);
+    let result = table.init(gc, at, &elements, from, len);
+    store.instances[number].elements[segment as usize] = elements;
+    result
+}
+
+/// `elem.drop`: gives up a segment's references.
+pub(crate) fn drop_elements(store: &mut StoreOpaque, number: usize, segment: u32) {
+    let none = SegmentElements::Func(Box::default());
+    let place = &mut store.instances[number].elements[segment as usize];
+    if let SegmentElements::Gc(words) = std::mem::replace(place, none) {
+        for gc_ref in words.iter().copied().filter_map(VMGcRef::from_raw_u32) {
+            store.gc_store_mut().drop_gc_ref(gc_ref);
+        }
+    }
+}
+
+fn start(store: &mut StoreOpaque, number: usize) -> Result<()> {
+    let instance = &store.instances[number];
+    let Some(index) = instance.module.info().start else { return Ok(()) };
+    let func = NonNull::new(instance.func_ref(index.as_u32())).context("the start function")?;
+    // SAFETY: a function of this store without parameters and results.
+    unsafe { store.invoke(func, &mut []) }.context("the start function failed")
+}

@@ -1,0 +1,112 @@
+//! Instances: modules with their imports resolved, in a store.
+
+mod const_eval;
+pub(crate) mod data;
+pub(crate) mod host_calls;
+mod imports;
+mod instantiate;
+pub(crate) mod linear;
+pub(crate) mod table;
+
+use crate::func::{TypedFunc, WasmParams, WasmResults};
+use crate::store::{StoreId, StoreOpaque};
+use crate::{AsContext, AsContextMut, Extern, Func, Global, Memory, Module, Table};
+use anyhow::{Context, Result, ensure};
+
+/// An instance in a store. Copies are the same instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Instance {
+    store: StoreId,
+    index: usize,
+}
+
+impl Instance {
+    /// Instantiates a module with these imports, in the order the module declares
+    /// them, and runs its start function. To import by name, see
+    /// [`Linker`](crate::Linker).
+    ///
+    /// # Errors
+    /// If the number or a type of the imports is wrong, something is of another
+    /// store or engine, an active segment does not fit, or the start function fails.
+    pub fn new(
+        mut store: impl AsContextMut,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<Instance> {
+        let mut store = store.as_context_mut();
+        let store = store.opaque_mut();
+        let index = instantiate::instantiate(store, module, imports)?;
+        Ok(Instance { store: store.id(), index })
+    }
+
+    fn index(&self, store: &StoreOpaque) -> Result<usize> {
+        ensure!(self.store == store.id(), "an instance of one store was used with another");
+        Ok(self.index)
+    }
+
+    /// The export of this name; `None` if there is none, or the instance is of
+    /// another store.
+    pub fn get_export(&self, mut store: impl AsContextMut, name: &str) -> Option<Extern> {
+        let store = store.as_context_mut().into_opaque();
+        let index = self.index(store).ok()?;
+        store.instance_export(index, name)
+    }
+
+    /// The exported function of this name, if there is one.
+    pub fn get_func(&self, store: impl AsContextMut, name: &str) -> Option<Func> {
+        self.get_export(store, name)?.into_func()
+    }
+
+    /// The exported global of this name, if there is one.
+    pub fn get_global(&self, store: impl AsContextMut, name: &str) -> Option<Global> {
+        self.get_export(store, name)?.into_global()
+    }
+
+    /// The exported table of this name, if there is one.
+    pub fn get_table(&self, store: impl AsContextMut, name: &str) -> Option<Table> {
+        self.get_export(store, name)?.into_table()
+    }
+
+    /// The exported memory of this name, if there is one.
+    pub fn get_memory(&self, store: impl AsContextMut, name: &str) -> Option<Memory> {
+        self.get_export(store, name)?.into_memory()
+    }
+
+    /// The exported function of this name, its type checked once.
+    ///
+    /// # Errors
+    /// If there is none, or its type does not fit.
+    pub fn get_typed_func<Params: WasmParams, Results: WasmResults>(
+        &self,
+        mut store: impl AsContextMut,
+        name: &str,
+    ) -> Result<TypedFunc<Params, Results>> {
+        let func = self
+            .get_func(&mut store, name)
+            .with_context(|| format!("there is no exported function `{name}`"))?;
+        func.typed(&store).with_context(|| format!("the exported function `{name}`"))
+    }
+
+    /// The names and values of all exports, in the order the module declares them.
+    ///
+    /// # Errors
+    /// If the instance is of another store.
+    pub fn exports(&self, store: impl AsContext) -> Result<Vec<(String, Extern)>> {
+        let store = store.as_context().opaque();
+        let instance = &store.instances[self.index(store)?];
+        let exports = &instance.module.info().exports;
+        Ok(exports.iter().map(|(name, at)| (name.clone(), instance.entity(store, *at))).collect())
+    }
+
+    /// The module it is an instance of.
+    ///
+    /// # Errors
+    /// If the instance is of another store.
+    pub fn module<'a, T: 'static>(
+        &self,
+        store: &'a impl AsContext<Data = T>,
+    ) -> Result<&'a Module> {
+        let store = store.as_context().opaque();
+        Ok(&store.instances[self.index(store)?].module)
+    }
+}

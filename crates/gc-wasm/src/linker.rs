@@ -1,0 +1,200 @@
+//! [`Linker`]: imports by name.
+
+use crate::func::{Caller, HostFunc, IntoFunc};
+use crate::types::{ExternType, FuncType};
+use crate::{AsContextMut, Engine, Extern, Instance, Module, Val};
+use anyhow::{Context, Result, bail};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Resolves the imports of modules by their names. It may hold host functions, which
+/// fit any store of its engine, and things of one store.
+pub struct Linker<T: 'static> {
+    engine: Engine,
+    definitions: HashMap<(String, String), Definition<T>>,
+    shadowing: bool,
+}
+
+enum Definition<T: 'static> {
+    Extern(Extern),
+    Host(Arc<HostFunc<T>>),
+}
+
+impl<T: 'static> Clone for Definition<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Definition::Extern(item) => Definition::Extern(*item),
+            Definition::Host(func) => Definition::Host(func.clone()),
+        }
+    }
+}
+
+impl<T: 'static> Clone for Linker<T> {
+    fn clone(&self) -> Self {
+        Linker {
+            engine: self.engine.clone(),
+            definitions: self.definitions.clone(),
+            shadowing: self.shadowing,
+        }
+    }
+}
+
+impl<T: 'static> Linker<T> {
+    /// A linker that knows no names.
+    pub fn new(engine: &Engine) -> Linker<T> {
+        Linker { engine: engine.clone(), definitions: HashMap::new(), shadowing: false }
+    }
+
+    /// The engine it is of.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Whether a name may be defined again (default: no, that is an error).
+    pub fn allow_shadowing(&mut self, yes: bool) -> &mut Self {
+        self.shadowing = yes;
+        self
+    }
+
+    fn insert(
+        &mut self,
+        module: &str,
+        name: &str,
+        definition: Definition<T>,
+    ) -> Result<&mut Self> {
+        let key = (module.to_string(), name.to_string());
+        if self.definitions.insert(key, definition).is_some() && !self.shadowing {
+            bail!("`{module}` `{name}` is defined twice");
+        }
+        Ok(self)
+    }
+
+    /// Defines a name as something of a store.
+    ///
+    /// # Errors
+    /// If the name is taken.
+    pub fn define(
+        &mut self,
+        module: &str,
+        name: &str,
+        item: impl Into<Extern>,
+    ) -> Result<&mut Self> {
+        self.insert(module, name, Definition::Extern(item.into()))
+    }
+
+    /// Defines a name as a closure of the host's.
+    ///
+    /// # Errors
+    /// If the name is taken, or the engine has too many types.
+    pub fn func_wrap<Params, Results>(
+        &mut self,
+        module: &str,
+        name: &str,
+        func: impl IntoFunc<T, Params, Results>,
+    ) -> Result<&mut Self> {
+        let func = func.into_func(&self.engine)?.into_inner();
+        self.insert(module, name, Definition::Host(Arc::new(func)))
+    }
+
+    /// Defines a name as a function of the host's of type `ty`; see
+    /// [`Func::new`](crate::Func::new).
+    ///
+    /// # Errors
+    /// If the name is taken, or the type is of another engine.
+    pub fn func_new(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<&mut Self> {
+        if !ty.engine().same(&self.engine) {
+            bail!("the function type belongs to another engine");
+        }
+        self.insert(module, name, Definition::Host(Arc::new(HostFunc::new(ty, func))))
+    }
+
+    /// Defines all exports of an instance under the name `module`.
+    ///
+    /// # Errors
+    /// If a name is taken, or the instance is of another store.
+    pub fn instance(
+        &mut self,
+        store: impl AsContextMut<Data = T>,
+        module: &str,
+        instance: Instance,
+    ) -> Result<&mut Self> {
+        for (name, item) in instance.exports(&store)? {
+            self.define(module, &name, item)?;
+        }
+        Ok(self)
+    }
+
+    /// What a name is in `store`, if it is defined.
+    ///
+    /// # Errors
+    /// If a host function cannot be made in the store.
+    pub fn get(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+        module: &str,
+        name: &str,
+    ) -> Result<Option<Extern>> {
+        let key = (module.to_string(), name.to_string());
+        Ok(match self.definitions.get(&key) {
+            None => None,
+            Some(Definition::Extern(item)) => Some(*item),
+            Some(Definition::Host(func)) => {
+                let mut store = store.as_context_mut();
+                Some(Extern::Func(func.instantiate(store.opaque_mut())?))
+            }
+        })
+    }
+
+    /// Instantiates a module, its imports looked up by name.
+    ///
+    /// # Errors
+    /// If a name is not defined, and as [`Instance::new`].
+    pub fn instantiate(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+        module: &Module,
+    ) -> Result<Instance> {
+        let mut imports = Vec::with_capacity(module.imports().len());
+        for import in module.imports() {
+            let item = self.get(&mut store, import.module(), import.name())?;
+            imports.push(item.with_context(|| {
+                let (module, name, ty) = (import.module(), import.name(), import.ty());
+                format!("unknown import: `{module}` `{name}` of type {ty} has not been defined")
+            })?);
+        }
+        Instance::new(store, module, &imports)
+    }
+
+    /// Makes every import of `module` that is a function and not defined trap with a
+    /// message that names it.
+    ///
+    /// # Errors
+    /// If the module is of another engine.
+    pub fn define_unknown_imports_as_traps(&mut self, module: &Module) -> Result<()> {
+        for import in module.imports() {
+            let key = (import.module().to_string(), import.name().to_string());
+            let ExternType::Func(ty) = import.ty() else { continue };
+            if self.definitions.contains_key(&key) {
+                continue;
+            }
+            let message = format!("unknown import: `{}` `{}` was called", key.0, key.1);
+            self.func_new(import.module(), import.name(), ty.clone(), move |_, _, _| {
+                bail!("{message}")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: 'static> fmt::Debug for Linker<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Linker").field("names", &self.definitions.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,178 @@
+//! Arrays, made and accessed by the host.
+
+use crate::refs::structref::{read_place, unpacked, value_bits, write_place};
+use crate::refs::{AnyRef, EqRef};
+use crate::store::StoreOpaque;
+use crate::types::ArrayType;
+use crate::types::registry::RegisteredType;
+use crate::{AsContext, AsContextMut, Mutability, Rooted, Val};
+use anyhow::{Context, Result, bail};
+use std::sync::Arc;
+
+/// A reference to an array.
+#[derive(Debug)]
+pub struct ArrayRef(());
+
+impl ArrayRef {
+    /// Makes an array of `length` elements, all `element`. May collect.
+    ///
+    /// # Errors
+    /// If `ty` is of another engine, `element` is not of its type, a handle is of
+    /// another store or its scope ended, or the heap is full.
+    pub fn new(
+        mut store: impl AsContextMut,
+        ty: &ArrayType,
+        element: &Val,
+        length: u32,
+    ) -> Result<Rooted<ArrayRef>> {
+        let store = store.as_context_mut().into_opaque();
+        let registered = check(store, ty, std::slice::from_ref(element))?;
+        make_filled(store, &registered, Some(element), length)
+    }
+
+    /// Makes an array of these elements. May collect.
+    ///
+    /// # Errors
+    /// As [`ArrayRef::new`].
+    pub fn new_fixed(
+        mut store: impl AsContextMut,
+        ty: &ArrayType,
+        elements: &[Val],
+    ) -> Result<Rooted<ArrayRef>> {
+        let store = store.as_context_mut().into_opaque();
+        let registered = check(store, ty, elements)?;
+        make_fixed(store, &registered, elements)
+    }
+}
+
+/// The type, if it is this engine's and the elements are of it.
+fn check(store: &StoreOpaque, ty: &ArrayType, elements: &[Val]) -> Result<Arc<RegisteredType>> {
+    if !ty.engine().same(store.engine()) {
+        bail!("the array type belongs to another engine");
+    }
+    let registered = store.engine().types().get(ty.index());
+    let element_ty = unpacked(&registered.sub_type.unwrap_array().0);
+    for (i, element) in elements.iter().enumerate() {
+        element.check(store, &element_ty, || format!("element {i}"))?;
+    }
+    Ok(registered)
+}
+
+fn alloc(store: &mut StoreOpaque, ty: &RegisteredType, length: u32) -> Result<Rooted<ArrayRef>> {
+    store.ensure_layout(ty);
+    let gc_ref = store
+        .with_gc(|gc, roots| gc.alloc_array(roots, ty.index, length))
+        .context("allocating an array")?;
+    Ok(store.root(gc_ref))
+}
+
+/// Makes an array whose elements are all `element`, which is of its type, or zero
+/// or null.
+pub(crate) fn make_filled(
+    store: &mut StoreOpaque,
+    ty: &RegisteredType,
+    element: Option<&Val>,
+    length: u32,
+) -> Result<Rooted<ArrayRef>> {
+    let array = alloc(store, ty, length)?;
+    if let Some(element) = element {
+        let bits = value_bits(store, element)?;
+        let gc_ref = array.get(store)?;
+        store.gc_store_mut().array_fill(&gc_ref, 0, bits, length)?;
+    }
+    Ok(array)
+}
+
+/// Makes an array of elements that are of its type.
+pub(crate) fn make_fixed(
+    store: &mut StoreOpaque,
+    ty: &RegisteredType,
+    elements: &[Val],
+) -> Result<Rooted<ArrayRef>> {
+    let Ok(length) = u32::try_from(elements.len()) else {
+        bail!("an array cannot have {} elements", elements.len());
+    };
+    let array = alloc(store, ty, length)?;
+    let field = ty.sub_type.unwrap_array().0;
+    let gc_ref = array.get(store)?;
+    for (i, element) in elements.iter().enumerate() {
+        let (offset, _) = store.gc_store().array_element(&gc_ref, i as u32, 1)?;
+        write_place(store, &gc_ref, offset, &field, element)?;
+    }
+    Ok(array)
+}
+
+impl Rooted<ArrayRef> {
+    /// The array's type.
+    ///
+    /// # Errors
+    /// If the handle is of another store or its scope ended, or the heap is corrupt.
+    pub fn ty(&self, store: impl AsContext) -> Result<ArrayType> {
+        let store = store.as_context().opaque();
+        let ty = store.registered_type_of(&self.get(store)?)?;
+        if !ty.sub_type.is_array() {
+            bail!("corrupt GC heap: a reference to an array refers to something else");
+        }
+        Ok(ArrayType::from_registered(store.engine(), ty))
+    }
+
+    /// The number of elements.
+    ///
+    /// # Errors
+    /// If the handle is of another store or its scope ended, or the heap is corrupt.
+    pub fn len(&self, store: impl AsContext) -> Result<u32> {
+        let store = store.as_context().opaque();
+        Ok(store.gc_store().array_len(&self.get(store)?)?)
+    }
+
+    /// The value of element `index`.
+    ///
+    /// # Errors
+    /// If there is no such element, the handle is of another store or its scope
+    /// ended, or the heap is corrupt.
+    pub fn get_element(&self, mut store: impl AsContextMut, index: u32) -> Result<Val> {
+        let ty = self.ty(&mut store)?;
+        let store = store.as_context_mut().into_opaque();
+        let field = store.engine().types().get(ty.index()).sub_type.unwrap_array().0;
+        let gc_ref = self.get(store)?;
+        let (offset, _) = store.gc_store().array_element(&gc_ref, index, 1)?;
+        read_place(store, &gc_ref, offset, &field)
+    }
+
+    /// The values of all elements.
+    ///
+    /// # Errors
+    /// As [`get_element`](Rooted::get_element).
+    pub fn elements(&self, mut store: impl AsContextMut) -> Result<Vec<Val>> {
+        let length = self.len(&mut store)?;
+        (0..length).map(|i| self.get_element(&mut store, i)).collect()
+    }
+
+    /// Overwrites element `index`.
+    ///
+    /// # Errors
+    /// If there is no such element, they are not mutable, the value is not of their
+    /// type, a handle is of another store or its scope ended, or the heap is corrupt.
+    pub fn set_element(&self, mut store: impl AsContextMut, index: u32, value: Val) -> Result<()> {
+        let ty = self.ty(&mut store)?;
+        let store = store.as_context_mut().into_opaque();
+        let field = store.engine().types().get(ty.index()).sub_type.unwrap_array().0;
+        if ty.field_type().mutability() == Mutability::Const {
+            bail!("the elements of {ty} are not mutable");
+        }
+        value.check(store, &unpacked(&field), || format!("element {index}"))?;
+        let gc_ref = self.get(store)?;
+        let (offset, _) = store.gc_store().array_element(&gc_ref, index, 1)?;
+        write_place(store, &gc_ref, offset, &field, &value)
+    }
+
+    /// The same reference as any internal one.
+    pub fn to_anyref(self) -> Rooted<AnyRef> {
+        self.cast()
+    }
+
+    /// The same reference as one that can be compared.
+    pub fn to_eqref(self) -> Rooted<EqRef> {
+        self.cast()
+    }
+}

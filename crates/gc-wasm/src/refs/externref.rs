@@ -1,0 +1,63 @@
+//! External references: boxes around values of the host's.
+
+use crate::refs::AnyRef;
+use crate::{AsContext, AsContextMut, Rooted};
+use anyhow::{Result, anyhow};
+use gc_types::VMGcKind;
+use std::any::Any;
+
+/// A reference to a value of the host's, opaque to WebAssembly, or to an internal
+/// reference made external. The host's value is dropped when its box is found
+/// dead, or with the store.
+#[derive(Debug)]
+pub struct ExternRef(());
+
+impl ExternRef {
+    /// Puts a value in a box of the store's heap. May collect.
+    ///
+    /// # Errors
+    /// If the heap is full, even after a collection; the value is then dropped.
+    pub fn new<T: Send + Sync + 'static>(
+        mut store: impl AsContextMut,
+        value: T,
+    ) -> Result<Rooted<ExternRef>> {
+        let store = store.as_context_mut().into_opaque();
+        let value: Box<dyn Any + Send + Sync> = Box::new(value);
+        let gc_ref = store
+            .with_gc(|gc, roots| gc.alloc_externref(roots, value))
+            .map_err(|(error, _)| anyhow!(error).context("allocating an externref"))?;
+        Ok(store.root(gc_ref))
+    }
+
+    /// An internal reference made external (`extern.convert_any`).
+    ///
+    /// # Errors
+    /// If the handle is of another store or its scope ended.
+    pub fn convert_any(
+        store: impl AsContext,
+        internal: Rooted<AnyRef>,
+    ) -> Result<Rooted<ExternRef>> {
+        internal.get(store.as_context().opaque())?;
+        Ok(internal.cast())
+    }
+}
+
+impl Rooted<ExternRef> {
+    /// The host's value in the box, or `None` if this is an internal reference made
+    /// external.
+    ///
+    /// # Errors
+    /// If the handle is of another store or its scope ended, or the heap is corrupt.
+    pub fn data<'a, T: 'static>(
+        &self,
+        store: &'a impl AsContext<Data = T>,
+    ) -> Result<Option<&'a (dyn Any + Send + Sync)>> {
+        let store = store.as_context().opaque();
+        let gc_ref = self.get(store)?;
+        let gc = store.gc_store();
+        if gc_ref.is_i31() || gc.heap().header(&gc_ref)?.kind() != Some(VMGcKind::ExternRef) {
+            return Ok(None);
+        }
+        Ok(Some(gc.externref_host_data(&gc_ref)?))
+    }
+}

@@ -1,0 +1,32 @@
+//! References into a store's GC heap as the host holds them: [`Rooted`](crate::Rooted)
+//! and [`OwnedRooted`](crate::OwnedRooted) handles to these types.
+
+mod any;
+pub(crate) mod array;
+mod externref;
+pub(crate) mod structref;
+
+pub use any::{AnyRef, EqRef};
+pub use array::ArrayRef;
+pub use externref::ExternRef;
+pub use structref::StructRef;
+
+pub use gc_types::I31;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// What a handle can be to.
+pub trait GcRef: sealed::Sealed + 'static {}
+
+macro_rules! gc_refs {
+    ($($name:ident)*) => {
+        $(
+            impl sealed::Sealed for $name {}
+            impl GcRef for $name {}
+        )*
+    };
+}
+
+gc_refs! { AnyRef EqRef StructRef ArrayRef ExternRef }

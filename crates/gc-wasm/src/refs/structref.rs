@@ -1,0 +1,209 @@
+//! Structs, made and accessed by the host.
+
+use crate::refs::{AnyRef, EqRef};
+use crate::store::StoreOpaque;
+use crate::types::registry::{RegisteredType, storage_of};
+use crate::types::{StructType, ValType};
+use crate::{AsContext, AsContextMut, Func, Mutability, Rooted, Val};
+use anyhow::{Context, Result, bail};
+use gc_types::{StorageType, VMGcRef};
+use wasmtime_types::{WasmFieldType, WasmStorageType, WasmValType};
+
+/// A reference to a struct.
+#[derive(Debug)]
+pub struct StructRef(());
+
+impl StructRef {
+    /// Makes a struct of type `ty` with these fields. May collect.
+    ///
+    /// # Errors
+    /// If `ty` is of another engine, the number or a type of the fields is wrong, a
+    /// handle is of another store or its scope ended, or the heap is full.
+    pub fn new(
+        mut store: impl AsContextMut,
+        ty: &StructType,
+        fields: &[Val],
+    ) -> Result<Rooted<StructRef>> {
+        let store = store.as_context_mut().into_opaque();
+        if !ty.engine().same(store.engine()) {
+            bail!("the struct type belongs to another engine");
+        }
+        let registered = store.engine().types().get(ty.index());
+        let types = &registered.sub_type.unwrap_struct().fields;
+        if types.len() != fields.len() {
+            bail!("a struct of {} fields cannot be made of {} values", types.len(), fields.len());
+        }
+        for (i, (value, ty)) in fields.iter().zip(types).enumerate() {
+            value.check(store, &unpacked(ty), || format!("field {i}"))?;
+        }
+        make(store, &registered, Some(fields))
+    }
+}
+
+/// Makes a struct of fields that are of its type, or of zeros and nulls.
+pub(crate) fn make(
+    store: &mut StoreOpaque,
+    ty: &RegisteredType,
+    fields: Option<&[Val]>,
+) -> Result<Rooted<StructRef>> {
+    store.ensure_layout(ty);
+    let gc_ref = store
+        .with_gc(|gc, roots| gc.alloc_struct(roots, ty.index))
+        .context("allocating a struct")?;
+    let object = store.root(gc_ref);
+    let gc_ref = object.get(store)?;
+    let layout = ty.layout.as_ref().and_then(|layout| layout.fields());
+    let types = &ty.sub_type.unwrap_struct().fields;
+    for ((value, ty), place) in fields.into_iter().flatten().zip(types).zip(layout.into_iter().flatten()) {
+        write_place(store, &gc_ref, place.offset, ty, value)?;
+    }
+    Ok(object)
+}
+
+impl Rooted<StructRef> {
+    /// The struct's type.
+    ///
+    /// # Errors
+    /// If the handle is of another store or its scope ended, or the heap is corrupt.
+    pub fn ty(&self, store: impl AsContext) -> Result<StructType> {
+        let store = store.as_context().opaque();
+        let ty = store.registered_type_of(&self.get(store)?)?;
+        if !ty.sub_type.is_struct() {
+            bail!("corrupt GC heap: a reference to a struct refers to something else");
+        }
+        Ok(StructType::from_registered(store.engine(), ty))
+    }
+
+    /// The value of field `index`.
+    ///
+    /// # Errors
+    /// If there is no such field, the handle is of another store or its scope ended,
+    /// or the heap is corrupt.
+    pub fn field(&self, mut store: impl AsContextMut, index: usize) -> Result<Val> {
+        let ty = self.ty(&mut store)?;
+        let store = store.as_context_mut().into_opaque();
+        let (field, offset) = locate(store, &ty, index)?;
+        let gc_ref = self.get(store)?;
+        read_place(store, &gc_ref, offset, &field)
+    }
+
+    /// The values of all fields.
+    ///
+    /// # Errors
+    /// As [`field`](Rooted::field).
+    pub fn fields(&self, mut store: impl AsContextMut) -> Result<Vec<Val>> {
+        let count = self.ty(&mut store)?.fields().len();
+        (0..count).map(|i| self.field(&mut store, i)).collect()
+    }
+
+    /// Overwrites field `index`.
+    ///
+    /// # Errors
+    /// If there is no such field, it is not mutable, the value is not of its type, a
+    /// handle is of another store or its scope ended, or the heap is corrupt.
+    pub fn set_field(&self, mut store: impl AsContextMut, index: usize, value: Val) -> Result<()> {
+        let ty = self.ty(&mut store)?;
+        let store = store.as_context_mut().into_opaque();
+        let (field, offset) = locate(store, &ty, index)?;
+        if ty.field(index).is_some_and(|field| field.mutability() == Mutability::Const) {
+            bail!("field {index} is not mutable");
+        }
+        value.check(store, &unpacked(&field), || format!("field {index}"))?;
+        let gc_ref = self.get(store)?;
+        write_place(store, &gc_ref, offset, &field, &value)
+    }
+
+    /// The same reference as any internal one.
+    pub fn to_anyref(self) -> Rooted<AnyRef> {
+        self.cast()
+    }
+
+    /// The same reference as one that can be compared.
+    pub fn to_eqref(self) -> Rooted<EqRef> {
+        self.cast()
+    }
+}
+
+fn locate(store: &StoreOpaque, ty: &StructType, index: usize) -> Result<(WasmFieldType, u32)> {
+    let registered = store.engine().types().get(ty.index());
+    let fields = &registered.sub_type.unwrap_struct().fields;
+    let Some(field) = fields.get(index) else {
+        bail!("there is no field {index} in a struct of {} fields", fields.len());
+    };
+    Ok((*field, ty.layout().fields[index].offset))
+}
+
+/// The type of the values that are read from and written to a field.
+pub(crate) fn unpacked(ty: &WasmFieldType) -> WasmValType {
+    match ty.element_type {
+        WasmStorageType::I8 | WasmStorageType::I16 => WasmValType::I32,
+        WasmStorageType::Val(ty) => ty,
+    }
+}
+
+/// Reads the field or element at `offset` in an object. Packed ones are zero-extended.
+pub(crate) fn read_place(
+    store: &mut StoreOpaque,
+    object: &VMGcRef,
+    offset: u32,
+    ty: &WasmFieldType,
+) -> Result<Val> {
+    let storage = storage_of(&ty.element_type);
+    if storage == StorageType::Ref {
+        let gc_ref = store.gc_store_mut().read_field_ref(object, offset)?;
+        let WasmStorageType::Val(WasmValType::Ref(ty)) = &ty.element_type else {
+            unreachable!("only reference types are stored as references");
+        };
+        return Ok(Val::from_gc_ref(store, gc_ref, ty));
+    }
+    let bits = store.gc_store_mut().read_field(object, offset, storage)?;
+    Ok(match storage {
+        StorageType::I8 | StorageType::I16 | StorageType::I32 => Val::I32(bits as u32 as i32),
+        StorageType::I64 => Val::I64(bits as u64 as i64),
+        StorageType::F32 => Val::F32(bits as u32),
+        StorageType::F64 => Val::F64(bits as u64),
+        StorageType::FuncRef => Val::FuncRef(match bits as u32 {
+            0 => None,
+            id => match Func::from_id(store, id) {
+                Some(func) => Some(func),
+                None => bail!("corrupt GC heap: there is no function reference {id}"),
+            },
+        }),
+        StorageType::V128 | StorageType::Ref => {
+            bail!("unsupported: a field of type {}", ValType::V128)
+        }
+    })
+}
+
+/// Overwrites the field or element at `offset` in an object, with barriers.
+pub(crate) fn write_place(
+    store: &mut StoreOpaque,
+    object: &VMGcRef,
+    offset: u32,
+    ty: &WasmFieldType,
+    value: &Val,
+) -> Result<()> {
+    let storage = storage_of(&ty.element_type);
+    if storage == StorageType::Ref {
+        let gc_ref = value.gc_ref(store)?;
+        return Ok(store.gc_store_mut().write_field_ref(object, offset, gc_ref.as_ref())?);
+    }
+    let bits = value_bits(store, value)?;
+    Ok(store.gc_store_mut().write_field(object, offset, storage, bits)?)
+}
+
+/// The bits of a value as they are stored in objects; a reference's 32-bit word,
+/// not counted.
+pub(crate) fn value_bits(store: &StoreOpaque, value: &Val) -> Result<u128> {
+    Ok(match value {
+        Val::I32(value) => u128::from(*value as u32),
+        Val::I64(value) => u128::from(*value as u64),
+        Val::F32(bits) => u128::from(*bits),
+        Val::F64(bits) => u128::from(*bits),
+        Val::FuncRef(None) => 0,
+        Val::FuncRef(Some(func)) => u128::from(func.id(store)?.get()),
+        Val::ExternRef(_) | Val::AnyRef(_) => {
+            value.gc_ref(store)?.map_or(0, |gc_ref| u128::from(gc_ref.as_raw_u32()))
+        }
+    })
+}

@@ -1,0 +1,224 @@
+//! Stores: what instances, their heap and the host's data live in.
+
+mod opaque;
+pub(crate) mod roots;
+
+pub(crate) use opaque::{GlobalData, StoreId, StoreOpaque};
+
+use crate::Engine;
+use anyhow::Result;
+use gc_runtime::GcStats;
+use std::fmt;
+
+/// Instances, their heap, and a `T` of the host's. Everything made in a store lives
+/// until the store is dropped, except objects of its heap.
+pub struct Store<T: 'static> {
+    inner: Box<StoreInner<T>>,
+}
+
+/// What a store holds. Host calls get from the part without `T` to the whole: it
+/// is the first field.
+#[repr(C)]
+pub(crate) struct StoreInner<T: 'static> {
+    opaque: StoreOpaque,
+    data: T,
+}
+
+/// A shared borrow of a store.
+pub struct StoreContext<'a, T: 'static>(&'a StoreInner<T>);
+
+/// A unique borrow of a store.
+pub struct StoreContextMut<'a, T: 'static>(&'a mut StoreInner<T>);
+
+/// Anything through which a store can be read: a store, a borrow of one, the
+/// [`Caller`](crate::Caller) of a host function.
+pub trait AsContext {
+    /// The host's data in the store.
+    type Data: 'static;
+
+    /// The store.
+    fn as_context(&self) -> StoreContext<'_, Self::Data>;
+}
+
+/// Anything through which a store can be changed.
+pub trait AsContextMut: AsContext {
+    /// The store.
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, Self::Data>;
+}
+
+impl<T: 'static> Store<T> {
+    /// A new store with the host's `data`. Reserves address space for its heap and
+    /// maps the heap's initial size.
+    ///
+    /// # Errors
+    /// If the system refuses the memory.
+    pub fn new(engine: &Engine, data: T) -> Result<Store<T>> {
+        let opaque = StoreOpaque::new(engine)?;
+        let mut inner = Box::new(StoreInner { opaque, data });
+        inner.opaque.set_address();
+        Ok(Store { inner })
+    }
+
+    /// The engine it belongs to.
+    pub fn engine(&self) -> &Engine {
+        self.inner.opaque.engine()
+    }
+
+    /// The host's data.
+    pub fn data(&self) -> &T {
+        &self.inner.data
+    }
+
+    /// The host's data, to change it.
+    pub fn data_mut(&mut self) -> &mut T {
+        &mut self.inner.data
+    }
+
+    /// Ends the store, gives the host's data back.
+    pub fn into_data(self) -> T {
+        self.inner.data
+    }
+
+    /// Collects garbage now.
+    ///
+    /// # Errors
+    /// If the heap is corrupt.
+    pub fn gc(&mut self) -> Result<()> {
+        self.inner.opaque.gc()
+    }
+
+    /// What the store's heap has done so far.
+    pub fn gc_stats(&self) -> GcStats {
+        self.inner.opaque.gc_store().stats()
+    }
+}
+
+impl<'a, T: 'static> StoreContext<'a, T> {
+    /// The engine the store belongs to.
+    pub fn engine(&self) -> &'a Engine {
+        self.0.opaque.engine()
+    }
+
+    /// The host's data.
+    pub fn data(&self) -> &'a T {
+        &self.0.data
+    }
+
+    /// What the store's heap has done so far.
+    pub fn gc_stats(&self) -> GcStats {
+        self.0.opaque.gc_store().stats()
+    }
+
+    pub(crate) fn opaque(self) -> &'a StoreOpaque {
+        &self.0.opaque
+    }
+}
+
+impl<'a, T: 'static> StoreContextMut<'a, T> {
+    /// The engine the store belongs to.
+    pub fn engine(&self) -> &Engine {
+        self.0.opaque.engine()
+    }
+
+    /// The host's data.
+    pub fn data(&self) -> &T {
+        &self.0.data
+    }
+
+    /// The host's data, to change it.
+    pub fn data_mut(&mut self) -> &mut T {
+        &mut self.0.data
+    }
+
+    /// Collects garbage now.
+    ///
+    /// # Errors
+    /// If the heap is corrupt.
+    pub fn gc(&mut self) -> Result<()> {
+        self.0.opaque.gc()
+    }
+
+    pub(crate) fn into_opaque(self) -> &'a mut StoreOpaque {
+        &mut self.0.opaque
+    }
+
+    pub(crate) fn opaque_mut(&mut self) -> &mut StoreOpaque {
+        &mut self.0.opaque
+    }
+
+    /// The store whose compiled code called the host.
+    ///
+    /// # Safety
+    /// `opaque` must be the address that [`StoreOpaque::set_address`] recorded of a
+    /// store whose data is a `T`, and no other borrow of it may be used while this
+    /// one is.
+    pub(crate) unsafe fn from_address(opaque: *mut StoreOpaque) -> StoreContextMut<'a, T> {
+        // SAFETY: the caller vouches for the type; the first field of a
+        // `repr(C)` struct has the struct's address.
+        StoreContextMut(unsafe { &mut *opaque.cast::<StoreInner<T>>() })
+    }
+}
+
+impl<T: 'static> AsContext for Store<T> {
+    type Data = T;
+
+    fn as_context(&self) -> StoreContext<'_, T> {
+        StoreContext(&self.inner)
+    }
+}
+
+impl<T: 'static> AsContextMut for Store<T> {
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
+        StoreContextMut(&mut self.inner)
+    }
+}
+
+impl<T: 'static> AsContext for StoreContext<'_, T> {
+    type Data = T;
+
+    fn as_context(&self) -> StoreContext<'_, T> {
+        StoreContext(self.0)
+    }
+}
+
+impl<T: 'static> AsContext for StoreContextMut<'_, T> {
+    type Data = T;
+
+    fn as_context(&self) -> StoreContext<'_, T> {
+        StoreContext(self.0)
+    }
+}
+
+impl<T: 'static> AsContextMut for StoreContextMut<'_, T> {
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
+        StoreContextMut(self.0)
+    }
+}
+
+impl<C: AsContext> AsContext for &'_ C {
+    type Data = C::Data;
+
+    fn as_context(&self) -> StoreContext<'_, C::Data> {
+        C::as_context(self)
+    }
+}
+
+impl<C: AsContext> AsContext for &'_ mut C {
+    type Data = C::Data;
+
+    fn as_context(&self) -> StoreContext<'_, C::Data> {
+        C::as_context(self)
+    }
+}
+
+impl<C: AsContextMut> AsContextMut for &'_ mut C {
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, C::Data> {
+        C::as_context_mut(self)
+    }
+}
+
+impl<T: 'static + fmt::Debug> fmt::Debug for Store<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("data", &self.inner.data).finish_non_exhaustive()
+    }
+}

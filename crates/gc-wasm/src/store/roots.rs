@@ -1,0 +1,284 @@
+//! Handles by which the host holds references: [`Rooted`], which live until their
+//! scope ends, and [`OwnedRooted`], which live until they are dropped.
+//!
+//! A handle is an index into the store's root table, never the reference itself:
+//! a moving collector updates the table. Scopes nest like the host functions that
+//! open them; what was rooted inside one is unrooted, with the collector's
+//! barrier, when it ends. The idea of scoped handles is that of V8's
+//! `HandleScope` and the JNI's local references.
+
+use super::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreId, StoreOpaque};
+use crate::refs::GcRef;
+use anyhow::{Result, bail};
+use gc_runtime::GcRootsList;
+use gc_types::VMGcRef;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, Weak};
+
+/// A handle to an object of a store, valid until the scope it was made in ends: the
+/// call of the host function it was made by, the innermost [`RootScope`], or else
+/// the store's life. Copies are the same handle.
+pub struct Rooted<T> {
+    store: StoreId,
+    index: u32,
+    generation: u32,
+    _marker: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Rooted<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Rooted<T> {}
+
+/// A handle to an object of a store, valid until it and its clones are dropped.
+pub struct OwnedRooted<T> {
+    store: StoreId,
+    index: u32,
+    liveness: Arc<()>,
+    _marker: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for OwnedRooted<T> {
+    fn clone(&self) -> Self {
+        OwnedRooted {
+            store: self.store,
+            index: self.index,
+            liveness: self.liveness.clone(),
+            _marker: PhantomData,
+        }
+    }
+}
+
+struct ScopedRoot {
+    /// Which scope's lifetime it belongs to: indices are reused after scopes end.
+    generation: u32,
+    gc_ref: VMGcRef,
+}
+
+enum OwnedSlot {
+    Free,
+    Used { gc_ref: VMGcRef, liveness: Weak<()> },
+}
+
+/// All handles of one store.
+#[derive(Default)]
+pub(crate) struct RootTable {
+    scoped: Vec<ScopedRoot>,
+    /// Counts the scopes that ended.
+    generation: u32,
+    owned: Vec<OwnedSlot>,
+    free: Vec<u32>,
+    /// Number of owned roots at which those that were dropped are looked for.
+    sweep_at: usize,
+}
+
+impl RootTable {
+    /// Where a scope that begins now will have to be cut back to.
+    pub(crate) fn enter_scope(&self) -> usize {
+        self.scoped.len()
+    }
+
+    /// Adds a scoped root that owns `gc_ref`.
+    fn push(&mut self, gc_ref: VMGcRef) -> (u32, u32) {
+        let index = u32::try_from(self.scoped.len()).expect("fewer than 2^32 roots");
+        self.scoped.push(ScopedRoot { generation: self.generation, gc_ref });
+        (index, self.generation)
+    }
+
+    /// Takes out one scoped root made since `scope` began.
+    fn pop(&mut self, scope: usize) -> Option<VMGcRef> {
+        if self.scoped.len() <= scope {
+            return None;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        self.scoped.pop().map(|root| root.gc_ref)
+    }
+
+    fn add_owned(&mut self, gc_ref: VMGcRef) -> (u32, Arc<()>) {
+        let liveness = Arc::new(());
+        let slot = OwnedSlot::Used { gc_ref, liveness: Arc::downgrade(&liveness) };
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.owned[index as usize] = slot;
+                index
+            }
+            None => {
+                self.owned.push(slot);
+                u32::try_from(self.owned.len() - 1).expect("fewer than 2^32 roots")
+            }
+        };
+        (index, liveness)
+    }
+
+    /// Takes out the owned roots whose handles were all dropped.
+    fn take_dead(&mut self) -> Vec<VMGcRef> {
+        let mut dead = Vec::new();
+        for (index, slot) in self.owned.iter_mut().enumerate() {
+            let OwnedSlot::Used { liveness, .. } = slot else { continue };
+            if liveness.strong_count() == 0
+                && let OwnedSlot::Used { gc_ref, .. } = std::mem::replace(slot, OwnedSlot::Free)
+            {
+                dead.push(gc_ref);
+                self.free.push(index as u32);
+            }
+        }
+        self.sweep_at = ((self.owned.len() - self.free.len()) * 2).max(64);
+        dead
+    }
+
+    /// Adds all of them to `roots`.
+    pub(crate) fn trace(&mut self, roots: &mut GcRootsList) {
+        let scoped = self.scoped.iter_mut().map(|root| &mut root.gc_ref);
+        let owned = self.owned.iter_mut().filter_map(|slot| match slot {
+            OwnedSlot::Used { gc_ref, .. } => Some(gc_ref),
+            OwnedSlot::Free => None,
+        });
+        for gc_ref in scoped.chain(owned) {
+            let slot: *mut VMGcRef = gc_ref;
+            // SAFETY: `VMGcRef` is a transparent 32-bit word, and the table is
+            // not changed before the collection that uses the list is over.
+            unsafe { roots.add_non_stack_root(slot.cast::<u32>()) };
+        }
+    }
+}
+
+impl StoreOpaque {
+    /// A scoped handle that owns `gc_ref`.
+    pub(crate) fn root<T: GcRef>(&mut self, gc_ref: VMGcRef) -> Rooted<T> {
+        let (index, generation) = self.roots.push(gc_ref);
+        Rooted { store: self.id(), index, generation, _marker: PhantomData }
+    }
+
+    /// Unroots what was rooted since `scope` began.
+    pub(crate) fn exit_scope(&mut self, scope: usize) {
+        while let Some(gc_ref) = self.roots.pop(scope) {
+            self.gc_store_mut().drop_gc_ref(gc_ref);
+        }
+    }
+
+    /// Unroots the owned handles that were dropped.
+    pub(crate) fn sweep_owned_roots(&mut self) {
+        for gc_ref in self.roots.take_dead() {
+            self.gc_store_mut().drop_gc_ref(gc_ref);
+        }
+    }
+}
+
+impl<T: GcRef> Rooted<T> {
+    /// The reference, not counted: to be looked at, or cloned with the barrier.
+    pub(crate) fn get(&self, store: &StoreOpaque) -> Result<VMGcRef> {
+        if self.store != store.id() {
+            bail!("a rooted reference of one store was used with another");
+        }
+        match store.roots.scoped.get(self.index as usize) {
+            Some(root) if root.generation == self.generation => Ok(root.gc_ref.unchecked_copy()),
+            _ => bail!("a rooted reference was used after its scope ended"),
+        }
+    }
+
+    /// A handle to the same object that lives until it is dropped.
+    ///
+    /// # Errors
+    /// If this handle is of another store or its scope ended.
+    pub fn to_owned_rooted(&self, mut store: impl AsContextMut) -> Result<OwnedRooted<T>> {
+        let store = store.as_context_mut().into_opaque();
+        let gc_ref = self.get(store)?;
+        if store.roots.owned.len() - store.roots.free.len() >= store.roots.sweep_at {
+            store.sweep_owned_roots();
+        }
+        let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
+        let (index, liveness) = store.roots.add_owned(gc_ref);
+        Ok(OwnedRooted { store: store.id(), index, liveness, _marker: PhantomData })
+    }
+
+    /// Whether both handles are to the same object (`ref.eq`). Equal `i31`s are
+    /// the same.
+    ///
+    /// # Errors
+    /// If a handle is of another store or its scope ended.
+    pub fn ref_eq(store: impl AsContext, a: &Rooted<T>, b: &Rooted<T>) -> Result<bool> {
+        let store = store.as_context().opaque();
+        Ok(a.get(store)? == b.get(store)?)
+    }
+
+    /// The same handle, seen as a reference of a supertype or, checked by the
+    /// caller, of a subtype.
+    pub(crate) fn cast<U: GcRef>(self) -> Rooted<U> {
+        Rooted {
+            store: self.store,
+            index: self.index,
+            generation: self.generation,
+            _marker: PhantomData,
+        }
+    }
+}
+
+impl<T: GcRef> OwnedRooted<T> {
+    /// A scoped handle to the same object.
+    ///
+    /// # Errors
+    /// If this handle is of another store.
+    pub fn to_rooted(&self, mut store: impl AsContextMut) -> Result<Rooted<T>> {
+        let store = store.as_context_mut().into_opaque();
+        if self.store != store.id() {
+            bail!("a rooted reference of one store was used with another");
+        }
+        let OwnedSlot::Used { gc_ref, .. } = &store.roots.owned[self.index as usize] else {
+            unreachable!("a slot is used while a handle to it lives");
+        };
+        let gc_ref = gc_ref.unchecked_copy();
+        let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
+        Ok(store.root(gc_ref))
+    }
+}
+
+/// A scope for [`Rooted`] handles: dropping it unroots what was rooted through it.
+/// The store is used through the scope while it lives.
+pub struct RootScope<C: AsContextMut> {
+    store: C,
+    scope: usize,
+}
+
+impl<C: AsContextMut> RootScope<C> {
+    /// Begins a scope.
+    pub fn new(mut store: C) -> RootScope<C> {
+        let scope = store.as_context_mut().into_opaque().roots.enter_scope();
+        RootScope { store, scope }
+    }
+}
+
+impl<C: AsContextMut> Drop for RootScope<C> {
+    fn drop(&mut self) {
+        self.store.as_context_mut().into_opaque().exit_scope(self.scope);
+    }
+}
+
+impl<C: AsContextMut> AsContext for RootScope<C> {
+    type Data = C::Data;
+
+    fn as_context(&self) -> StoreContext<'_, C::Data> {
+        self.store.as_context()
+    }
+}
+
+impl<C: AsContextMut> AsContextMut for RootScope<C> {
+    fn as_context_mut(&mut self) -> StoreContextMut<'_, C::Data> {
+        self.store.as_context_mut()
+    }
+}
+
+impl<T> fmt::Debug for Rooted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rooted({})", self.index)
+    }
+}
+
+impl<T> fmt::Debug for OwnedRooted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OwnedRooted({})", self.index)
+    }
+}

@@ -1,0 +1,321 @@
+//! Function, struct and array types of an engine.
+
+use super::matching::type_index;
+use super::public::ValType;
+use super::registry::RegisteredType;
+use crate::Engine;
+use anyhow::{Result, anyhow, bail};
+use gc_types::TypeIndex;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use wasmtime_types::{
+    WasmArrayType, WasmCompositeInnerType, WasmCompositeType, WasmFieldType, WasmFuncType,
+    WasmRecGroup, WasmStorageType, WasmStructType, WasmSubType,
+};
+
+/// Whether a field or global can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mutability {
+    /// It never changes.
+    Const,
+    /// It can be written.
+    Var,
+}
+
+/// What a field or element is stored as.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StorageType {
+    /// Eight bits of an `i32`.
+    I8,
+    /// Sixteen bits of an `i32`.
+    I16,
+    /// A whole value.
+    ValType(ValType),
+}
+
+impl StorageType {
+    /// The type of the values that are read from and written to it.
+    pub fn unpack(&self) -> ValType {
+        match self {
+            StorageType::I8 | StorageType::I16 => ValType::I32,
+            StorageType::ValType(ty) => ty.clone(),
+        }
+    }
+}
+
+impl From<ValType> for StorageType {
+    fn from(ty: ValType) -> StorageType {
+        StorageType::ValType(ty)
+    }
+}
+
+/// The type of a struct's field or an array's elements.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FieldType {
+    mutability: Mutability,
+    element_type: StorageType,
+}
+
+impl FieldType {
+    /// A field type.
+    pub fn new(mutability: Mutability, element_type: StorageType) -> FieldType {
+        FieldType { mutability, element_type }
+    }
+
+    /// Whether it can be written.
+    pub fn mutability(&self) -> Mutability {
+        self.mutability
+    }
+
+    /// What it is stored as.
+    pub fn element_type(&self) -> &StorageType {
+        &self.element_type
+    }
+
+    fn to_wasm(&self) -> WasmFieldType {
+        WasmFieldType {
+            mutable: self.mutability == Mutability::Var,
+            element_type: match &self.element_type {
+                StorageType::I8 => WasmStorageType::I8,
+                StorageType::I16 => WasmStorageType::I16,
+                StorageType::ValType(ty) => WasmStorageType::Val(ty.to_wasm()),
+            },
+        }
+    }
+
+    fn from_wasm(engine: &Engine, ty: &WasmFieldType) -> FieldType {
+        FieldType {
+            mutability: if ty.mutable { Mutability::Var } else { Mutability::Const },
+            element_type: match &ty.element_type {
+                WasmStorageType::I8 => StorageType::I8,
+                WasmStorageType::I16 => StorageType::I16,
+                WasmStorageType::Val(ty) => StorageType::ValType(ValType::from_wasm(engine, ty)),
+            },
+        }
+    }
+}
+
+fn register(engine: &Engine, inner: WasmCompositeInnerType) -> Result<Arc<RegisteredType>> {
+    let group = WasmRecGroup {
+        types: Box::new([WasmSubType {
+            is_final: true,
+            supertype: None,
+            composite_type: WasmCompositeType { inner, shared: false },
+        }]),
+    };
+    let index = engine.types().register(group)?;
+    Ok(engine.types().get(TypeIndex::new(index).expect("registered types fit")))
+}
+
+fn check_engine<'a>(engine: &Engine, types: impl IntoIterator<Item = &'a ValType>) -> Result<()> {
+    for ty in types {
+        if !ty.comes_from(engine) {
+            bail!("the type {ty} belongs to another engine");
+        }
+    }
+    Ok(())
+}
+
+macro_rules! concrete_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name {
+            engine: Engine,
+            ty: Arc<RegisteredType>,
+        }
+
+        impl $name {
+            pub(crate) fn from_registered(engine: &Engine, ty: Arc<RegisteredType>) -> $name {
+                $name { engine: engine.clone(), ty }
+            }
+
+            pub(crate) fn index(&self) -> TypeIndex {
+                self.ty.index
+            }
+
+            /// The engine the type belongs to.
+            pub fn engine(&self) -> &Engine {
+                &self.engine
+            }
+
+            /// Whether this type is `sup` or declared, directly or not, as its subtype.
+            pub fn matches(&self, sup: &$name) -> bool {
+                self.engine.same(&sup.engine)
+                    && self.engine.types().is_subtype(self.ty.index, sup.ty.index)
+            }
+
+            /// The type this one is declared as a subtype of, if any.
+            pub fn supertype(&self) -> Option<$name> {
+                let sup = type_index(self.ty.sub_type.supertype?);
+                Some($name::from_registered(&self.engine, self.engine.types().get(sup)))
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &$name) -> bool {
+                self.engine.same(&other.engine) && self.ty.index == other.ty.index
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.ty.index.hash(state);
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+concrete_type! {
+    /// A function type.
+    FuncType
+}
+
+concrete_type! {
+    /// A struct type.
+    StructType
+}
+
+concrete_type! {
+    /// An array type.
+    ArrayType
+}
+
+impl FuncType {
+    /// The function type without supertype from `params` to `results`.
+    ///
+    /// # Errors
+    /// If a type belongs to another engine, or the engine has too many types.
+    pub fn new(
+        engine: &Engine,
+        params: impl IntoIterator<Item = ValType>,
+        results: impl IntoIterator<Item = ValType>,
+    ) -> Result<FuncType> {
+        let params: Vec<ValType> = params.into_iter().collect();
+        let results: Vec<ValType> = results.into_iter().collect();
+        check_engine(engine, params.iter().chain(&results))?;
+        let ty = WasmFuncType::new(
+            params.iter().map(ValType::to_wasm),
+            results.iter().map(ValType::to_wasm),
+        )
+        .map_err(|e| anyhow!("{e}"))?;
+        let ty = register(engine, WasmCompositeInnerType::Func(ty))?;
+        Ok(FuncType::from_registered(engine, ty))
+    }
+
+    pub(crate) fn as_wasm(&self) -> &WasmFuncType {
+        self.ty.sub_type.unwrap_func()
+    }
+
+    /// The parameters' types.
+    pub fn params(&self) -> impl ExactSizeIterator<Item = ValType> + '_ {
+        self.as_wasm().params().iter().map(|ty| ValType::from_wasm(&self.engine, ty))
+    }
+
+    /// The results' types.
+    pub fn results(&self) -> impl ExactSizeIterator<Item = ValType> + '_ {
+        self.as_wasm().results().iter().map(|ty| ValType::from_wasm(&self.engine, ty))
+    }
+}
+
+impl StructType {
+    /// The final struct type without supertype with these fields.
+    ///
+    /// # Errors
+    /// If a type belongs to another engine, an instance would be too large, or
+    /// the engine has too many types.
+    pub fn new(engine: &Engine, fields: impl IntoIterator<Item = FieldType>) -> Result<StructType> {
+        let fields: Vec<FieldType> = fields.into_iter().collect();
+        let unpacked: Vec<ValType> = fields.iter().map(|f| f.element_type.unpack()).collect();
+        check_engine(engine, &unpacked)?;
+        let fields = fields.iter().map(FieldType::to_wasm).collect();
+        let ty = register(engine, WasmCompositeInnerType::Struct(WasmStructType { fields }))?;
+        Ok(StructType::from_registered(engine, ty))
+    }
+
+    /// The fields in order.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = FieldType> + '_ {
+        let ty = self.ty.sub_type.unwrap_struct();
+        ty.fields.iter().map(|field| FieldType::from_wasm(&self.engine, field))
+    }
+
+    /// Field number `index`, if there is one.
+    pub fn field(&self, index: usize) -> Option<FieldType> {
+        self.fields().nth(index)
+    }
+
+    pub(crate) fn layout(&self) -> &gc_types::StructLayout {
+        let layout = self.ty.layout.as_ref().and_then(|layout| layout.as_struct());
+        layout.expect("a struct type has a struct's layout")
+    }
+}
+
+impl ArrayType {
+    /// The final array type without supertype with elements of this type.
+    ///
+    /// # Errors
+    /// If a type belongs to another engine, or the engine has too many types.
+    pub fn new(engine: &Engine, element: FieldType) -> Result<ArrayType> {
+        check_engine(engine, [&element.element_type.unpack()])?;
+        let ty = WasmArrayType(element.to_wasm());
+        let ty = register(engine, WasmCompositeInnerType::Array(ty))?;
+        Ok(ArrayType::from_registered(engine, ty))
+    }
+
+    /// The elements' type.
+    pub fn field_type(&self) -> FieldType {
+        FieldType::from_wasm(&self.engine, &self.ty.sub_type.unwrap_array().0)
+    }
+}
+
+impl fmt::Display for StorageType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StorageType::I8 => f.write_str("i8"),
+            StorageType::I16 => f.write_str("i16"),
+            StorageType::ValType(ty) => ty.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for FieldType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mutability {
+            Mutability::Const => self.element_type.fmt(f),
+            Mutability::Var => write!(f, "(mut {})", self.element_type),
+        }
+    }
+}
+
+/// Shows a type by its number, or, at the outermost level, by its structure:
+/// types may be recursive.
+fn show(f: &mut fmt::Formatter<'_>, ty: &RegisteredType) -> fmt::Result {
+    write!(f, "{}", ty.sub_type.composite_type)
+}
+
+impl fmt::Display for FuncType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(f, &self.ty)
+    }
+}
+
+impl fmt::Display for StructType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(f, &self.ty)
+    }
+}
+
+impl fmt::Display for ArrayType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(f, &self.ty)
+    }
+}
