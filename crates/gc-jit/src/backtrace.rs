@@ -4,6 +4,7 @@
 //! buffer made beforehand); names are looked up when the call has returned, while
 //! its code is still there. With the cargo feature `backtrace` off nothing is
 //! captured and every backtrace is empty.
+#![allow(unsafe_code)]
 
 use crate::walk::RawFrames;
 use crate::{FunctionId, JitStore, lookup_code};

@@ -1,4 +1,5 @@
 //! [`JitStore::call`]: into compiled code and back, however it ends.
+#![allow(unsafe_code)]
 
 use crate::guard::Pending;
 use crate::trampoline::{EntryTrampoline, STATUS_HOST, STATUS_OK};

@@ -1,5 +1,6 @@
 //! [`CodeMemory`]: an image mapped executable. The mapping is written, then made
 //! executable; it is never both.
+#![allow(unsafe_code)]
 
 use crate::{CodeImage, FunctionId, registry};
 use anyhow::{Context as _, Result};

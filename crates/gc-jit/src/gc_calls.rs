@@ -4,6 +4,7 @@
 //! untrusted as its bytes. Allocation collects and grows as the store's policy says,
 //! with this store's frames and its embedder's roots as roots; the new reference is
 //! handed over to compiled code (`expose_gc_ref_to_wasm`) as it is returned.
+#![allow(unsafe_code)]
 
 use crate::{arch, host_call_guard, host_call_guard_infallible};
 use anyhow::Result;
@@ -44,13 +45,11 @@ extern "C" fn alloc_struct(vmctx: *mut u8, word: u64) -> u64 {
     // SAFETY: emitted code passes its vmctx.
     unsafe {
         host_call_guard(vmctx, |store| {
-            let (kind, ty) = header(word)?;
-            let (gc, mut roots) = store.gc_and_roots();
-            let object = match kind {
-                VMGcKind::StructRef => gc.alloc_struct(&mut roots, ty)?,
-                VMGcKind::ExnRef => gc.alloc_exn(&mut roots, ty, 0, 0)?,
-                _ => return Err(Trap::CorruptHeap.into()),
+            let (VMGcKind::StructRef | VMGcKind::ExnRef, ty) = header(word)? else {
+                return Err(Trap::CorruptHeap.into());
             };
+            let (gc, mut roots) = store.gc_and_roots();
+            let object = gc.alloc_struct(&mut roots, ty)?;
             Ok(u64::from(gc.expose_gc_ref_to_wasm(object)))
         })
     }

@@ -5,6 +5,7 @@
 //! function's shim runs inside [`host_call_guard`], which keeps either in the store and
 //! returns the sentinel that makes the trampoline resume at the entry, where
 //! [`JitStore::call`](crate::JitStore::call) picks it up.
+#![allow(unsafe_code)]
 
 use crate::{Backtrace, CallError, JitStore, TrapError};
 use gc_runtime::HeapError;
@@ -70,8 +71,11 @@ pub(crate) fn trap_of(error: &HeapError) -> Trap {
     match error {
         HeapError::TooLarge { .. } => Trap::AllocationTooLarge,
         HeapError::OutOfBounds { .. } => Trap::ArrayOutOfBounds,
-        HeapError::WrongKind { .. } | HeapError::Corrupt { .. } => Trap::CorruptHeap,
-        _ => Trap::OutOfMemory,
+        HeapError::NeedsRoom { .. } | HeapError::OutOfMemory { .. } | HeapError::System { .. } => {
+            Trap::OutOfMemory
+        }
+        // Types, kinds and references come from the heap, in the end.
+        _ => Trap::CorruptHeap,
     }
 }
 

@@ -19,6 +19,7 @@
 //!
 //! Nothing here is global but the registry of published code, the signal handler
 //! that reads it, and one thread-local word: the thread's innermost activation.
+#![deny(unsafe_code)]
 
 mod activation;
 mod arch;

@@ -1,6 +1,7 @@
 //! The registry of published code: which [`CodeMemory`] an address belongs to. One
 //! for the process, because a signal handler has nothing but an address to start
 //! from.
+#![allow(unsafe_code)]
 
 use crate::CodeMemory;
 use std::cell::Cell;

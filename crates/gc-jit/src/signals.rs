@@ -11,6 +11,7 @@
 //! Anything else is not ours. The handler that was installed before gets it (Rust's own,
 //! which reports stack overflows of the host, or the embedder's); if there was none, the
 //! default action is reinstalled and the instruction faults again.
+#![allow(unsafe_code)]
 
 use crate::arch::Interrupted;
 use crate::walk::RawFrames;

@@ -1,4 +1,5 @@
 //! How far down this thread's stack may be used.
+#![allow(unsafe_code)]
 
 use std::cell::Cell;
 

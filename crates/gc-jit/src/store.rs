@@ -1,4 +1,5 @@
 //! [`JitStore`]: a heap joined with what compiled code needs to run over it.
+#![allow(unsafe_code)]
 
 use crate::backtrace::TracedPcs;
 use crate::guard::Pending;

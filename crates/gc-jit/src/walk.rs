@@ -7,6 +7,7 @@
 //! activation below. What it finds in between must be compiled code and must move
 //! towards the entry; anything else means that frames cannot be trusted and roots
 //! may be missing ([`IncompleteWalk`]).
+#![allow(unsafe_code)]
 
 use crate::{Activation, CodeMemory, FrameInfo, VMStoreContext, lookup_code};
 use gc_runtime::{GcRootsList, IncompleteWalk};

@@ -370,3 +370,84 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
     let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["f1", "f0"]);
 }
+
+/// As [`observe`], called like a compiled function.
+extern "C" fn observe_by_reference(context: *mut u8, _values: *mut ValRaw) -> u64 {
+    // SAFETY: called by an exit trampoline; the embedder's data is an `Observer`.
+    unsafe {
+        host_call_guard(context, |store| {
+            let observer = &mut *store.embedder().cast::<Observer>();
+            observer.caller = store.caller_vmctx();
+            for frame in store.stack_walk() {
+                let frame = frame?;
+                observer.words.extend(frame.roots().iter().map(|(_, word)| *word as u32));
+                observer.frames.push((frame.info().unwrap().name, frame.vmctx()));
+            }
+            Ok(0)
+        })
+    }
+}
+
+#[test]
+fn tail_calls_and_exits_by_reference_keep_the_chain() {
+    let compiler = compiler();
+    let sig = signature(&[types::I64, types::I64, types::I64], &[types::I64]);
+    // Thirteen parameters: some of them on the stack.
+    let wide = signature(&[types::I64; 12], &[types::I64]);
+    let host = signature(&[], &[]);
+    let exit = compiler.exit_trampoline(&host).unwrap();
+
+    // f0(code, context, r): keeps r over f1(code, context, r + 2)
+    let keeper = compile(&compiler, sig.clone(), |b, params| {
+        let callee = import_function(b.func, 1, sig.clone());
+        let r = declared(b, params[3]);
+        let other = b.ins().iadd_imm_s(r, 2);
+        let other = declared(b, other);
+        let call = b.ins().call(callee, &[params[0], params[1], params[2], other]);
+        let result = b.inst_results(call)[0];
+        let sum = b.ins().iadd(result, r);
+        b.ins().return_(&[sum]);
+    });
+    // f1: tail-calls f2 with more parameters than it has itself
+    let jumper = compile(&compiler, sig.clone(), |b, params| {
+        let callee = import_function(b.func, 2, wide.clone());
+        let mut args = params.to_vec();
+        args.resize(13, params[3]);
+        b.ins().return_call(callee, &args);
+    });
+    // f2: keeps its last parameter over the call of the host function
+    let wide_function = compile(&compiler, wide.clone(), |b, params| {
+        let last = declared(b, params[12]);
+        let host = b.import_signature(host.clone());
+        b.ins().call_indirect(host, params[1], &[params[2]]);
+        b.ins().return_(&[last]);
+    });
+    let code = publish(&compiler, vec![keeper, jumper, wide_function], &[]);
+    let mut observer = Observer::new();
+    let mut fixture = observed(&mut observer);
+    let mut context = host_context(&mut fixture.store, observe_by_reference);
+    let args = [
+        ValRaw::from_pointer(exit.address().cast_mut()),
+        ValRaw::from_pointer(&raw mut *context),
+        ValRaw::from_u64(1000),
+    ];
+    let result = fixture.call(&compiler, &code, 0, &sig, &args).unwrap();
+    assert_eq!(result[0].u64(), 2002);
+    let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["f2", "f0"], "the frame of f1 is gone");
+    assert_eq!(observer.words, [1002, 1000]);
+    assert_eq!(observer.caller, Some(fixture.vmctx()));
+
+    // Called by the host itself there is no compiled caller.
+    observer.caller = None;
+    let mut fixture = observed(&mut observer);
+    let mut context = host_context(&mut fixture.store, observe_by_reference);
+    let trampoline = compiler.entry_trampoline(&host).unwrap();
+    // SAFETY: the exit trampoline was made for this signature.
+    unsafe {
+        let context = (&raw mut *context).cast();
+        let store = &raw mut *fixture.store;
+        JitStore::call(store, &trampoline, exit.address(), context, &mut []).unwrap();
+    }
+    assert_eq!((observer.frames.len(), observer.caller), (2, None));
+}

@@ -1,5 +1,6 @@
 //! x86-64 on Linux: relocations, the stub that resumes at a handler, and the
 //! registers of an interrupted thread.
+#![allow(unsafe_code)]
 
 use anyhow::{Result, bail, ensure};
 use cranelift_codegen::binemit::Reloc;

@@ -1,4 +1,5 @@
 //! Entry trampolines: the host calls compiled code.
+#![allow(unsafe_code)]
 
 use super::*;
 use crate::Activation;
@@ -13,8 +14,8 @@ pub(crate) type EntryFn =
 /// Host code's way into compiled functions of one signature.
 ///
 /// It records its frame pointer in the activation and calls with a `try_call`, whose
-/// handler is where a signal handler or [`unwind_if_failed`]'s stub resumes: no setjmp,
-/// and the host's callee-saved registers are restored by the trampoline's own epilogue.
+/// handler is where a signal handler, or a trampoline whose host function failed,
+/// resumes: no setjmp, and the host's callee-saved registers are restored by the trampoline's own epilogue.
 #[derive(Debug)]
 pub struct EntryTrampoline {
     memory: Arc<CodeMemory>,

@@ -1,0 +1,409 @@
+//! Compiled code over a real heap: barriers and allocation that gc-compiler emits, host
+//! calls that this crate serves, collections with references in the frames.
+
+mod common;
+
+use common::*;
+use cranelift_codegen::Context;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{self, InstBuilder, Signature, UserFuncName, Value, types};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use gc_compiler::collector::{drc::DrcCompiler, null::NullCompiler};
+use gc_compiler::{CompilerOptions, GcCompiler, GcEmitter, GcFuncEnv, regions};
+use gc_jit::{
+    CallError, CompiledFunction, JitCompiler, JitOptions, OptLevel, TrapError, ValRaw,
+    declare_vmctx_slot, import_function, import_host_call, set_stack_limit,
+};
+use gc_runtime::collector::{DrcCollector, NullCollector};
+use gc_runtime::{GcRuntime, HeapBounds, HeapError, HeapOptions};
+use gc_types::{
+    ArrayLayout, GcLayout, HostCall, StorageType, StructLayout, Trap, TypeIndex, VMGcKind,
+};
+use std::sync::Arc;
+
+const NODE: TypeIndex = TypeIndex::new(5).unwrap();
+const WORDS: TypeIndex = TypeIndex::new(6).unwrap();
+const REFS: TypeIndex = TypeIndex::new(7).unwrap();
+
+/// `{ next: ref, value: i64 }`
+fn node() -> StructLayout {
+    StructLayout::new([StorageType::Ref, StorageType::I64]).unwrap()
+}
+
+struct Env {
+    options: CompilerOptions,
+    vmctx: Value,
+}
+
+impl GcFuncEnv for Env {
+    fn options(&self) -> &CompilerOptions {
+        &self.options
+    }
+
+    fn vmctx(&mut self, _func: &mut ir::Function) -> Value {
+        self.vmctx
+    }
+
+    fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef {
+        import_host_call(func, call, call.gc_signature().unwrap())
+    }
+}
+
+/// A collector, both halves, and how its heap is bounded.
+struct Config {
+    runtime: &'static dyn GcRuntime,
+    collector: &'static dyn GcCompiler,
+    options: HeapOptions,
+}
+
+fn configs(initial: u64, maximum: u64) -> Vec<Config> {
+    let mut configs = Vec::new();
+    for bounds in [HeapBounds::Guarded, HeapBounds::Checked] {
+        let options = HeapOptions { initial, maximum, bounds, zeal: 0 };
+        configs.push(Config {
+            runtime: &DrcCollector,
+            collector: &DrcCompiler,
+            options: options.clone(),
+        });
+        let options = HeapOptions { maximum: 256 << 20, ..options };
+        configs.push(Config { runtime: &NullCollector, collector: &NullCompiler, options });
+    }
+    configs
+}
+
+impl Config {
+    fn compile(
+        &self,
+        compiler: &JitCompiler,
+        signature: &Signature,
+        body: impl FnOnce(&dyn GcCompiler, &mut GcEmitter<'_, '_>, &[Value]),
+    ) -> CompiledFunction {
+        let mut func =
+            ir::Function::with_name_signature(UserFuncName::default(), signature.clone());
+        set_stack_limit(&mut func, &OFFSETS).unwrap();
+        declare_vmctx_slot(&mut func);
+        let mut context = FunctionBuilderContext::new();
+        let mut builder = FunctionBuilder::new(&mut func, &mut context);
+        builder.make_stack_map_alias_region(Box::new(|regions, _, slot, offset| {
+            Some(regions.insert(ir::AliasRegionData {
+                user_id: regions::STACK_MAP_SPILL + (slot.as_u32() << 16) + offset,
+                description: "spill".into(),
+            }))
+        }));
+        let entry = builder.create_block();
+        builder.append_block_params_for_function_params(entry);
+        builder.switch_to_block(entry);
+        builder.seal_block(entry);
+        let params = builder.block_params(entry).to_vec();
+        let mut env = Env {
+            options: CompilerOptions {
+                offsets: OFFSETS,
+                guarded: self.options.bounds == HeapBounds::Guarded,
+                zeal: false,
+            },
+            vmctx: params[0],
+        };
+        let mut emitter = GcEmitter::new(&mut builder, &mut env);
+        body(self.collector, &mut emitter, &params);
+        builder.seal_all_blocks();
+        builder.finalize(compiler.isa().frontend_config());
+        compiler.compile(&mut Context::for_function(func)).unwrap()
+    }
+
+    fn fixture(&self) -> Fixture {
+        let mut fixture = fixture_with(self.runtime, &self.options, &[]);
+        for (ty, layout) in [
+            (NODE, GcLayout::Struct(node())),
+            (WORDS, GcLayout::Array(ArrayLayout::new(StorageType::I64))),
+            (REFS, GcLayout::Array(ArrayLayout::new(StorageType::Ref))),
+        ] {
+            fixture.store.gc_mut().ensure_layout(ty, &Arc::new(layout));
+        }
+        fixture
+    }
+}
+
+fn header(e: &mut GcEmitter<'_, '_>, kind: VMGcKind, ty: TypeIndex) -> Value {
+    e.builder.ins().iconst(types::I32, i64::from(ty.header_word(kind)))
+}
+
+fn new_node(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, next: Value, value: Value) -> Value {
+    let header = header(e, VMGcKind::StructRef, NODE);
+    c.struct_new(e, header, &node(), &[next, value])
+}
+
+/// `f0(n)`: a list of n nodes, each made between two that are garbage at once.
+fn build_list(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, params: &[Value]) {
+    let (test, again, done) =
+        (e.builder.create_block(), e.builder.create_block(), e.builder.create_block());
+    let list = e.builder.declare_var(types::I64);
+    e.builder.declare_var_needs_stack_map(list);
+    let count = e.builder.declare_var(types::I64);
+    let null = e.ref_null();
+    e.builder.def_var(list, null);
+    e.builder.def_var(count, params[1]);
+    e.builder.ins().jump(test, &[]);
+
+    e.builder.switch_to_block(test);
+    let n = e.builder.use_var(count);
+    e.builder.ins().brif(n, again, &[], done, &[]);
+
+    e.builder.switch_to_block(again);
+    e.builder.seal_block(again);
+    let tail = e.builder.use_var(list);
+    new_node(c, e, tail, n);
+    let new = new_node(c, e, tail, n);
+    new_node(c, e, new, n);
+    e.builder.def_var(list, new);
+    let less = e.builder.ins().iadd_imm_s(n, -1);
+    e.builder.def_var(count, less);
+    e.builder.ins().jump(test, &[]);
+    e.builder.seal_block(test);
+
+    e.builder.switch_to_block(done);
+    e.builder.seal_block(done);
+    let list = e.builder.use_var(list);
+    e.builder.ins().return_(&[list]);
+}
+
+/// `f1(list)`: the sum of its values.
+fn sum_list(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, params: &[Value]) {
+    let (test, again, done) =
+        (e.builder.create_block(), e.builder.create_block(), e.builder.create_block());
+    let list = e.builder.declare_var(types::I64);
+    e.builder.declare_var_needs_stack_map(list);
+    let sum = e.builder.declare_var(types::I64);
+    let zero = e.builder.ins().iconst(types::I64, 0);
+    e.builder.def_var(list, params[1]);
+    e.builder.def_var(sum, zero);
+    e.builder.ins().jump(test, &[]);
+
+    e.builder.switch_to_block(test);
+    let node_ref = e.builder.use_var(list);
+    let is_null = e.ref_is_null(node_ref);
+    e.builder.ins().brif(is_null, done, &[], again, &[]);
+
+    e.builder.switch_to_block(again);
+    e.builder.seal_block(again);
+    let value = c.struct_get(e, node_ref, &node(), 1, None);
+    let next = c.struct_get(e, node_ref, &node(), 0, None);
+    let old = e.builder.use_var(sum);
+    let new = e.builder.ins().iadd(old, value);
+    e.builder.def_var(sum, new);
+    e.builder.def_var(list, next);
+    e.builder.ins().jump(test, &[]);
+    e.builder.seal_block(test);
+
+    e.builder.switch_to_block(done);
+    e.builder.seal_block(done);
+    let sum = e.builder.use_var(sum);
+    e.builder.ins().return_(&[sum]);
+}
+
+/// `f2(n)`: a list, then many lists that are dropped, then the first one's sum.
+fn keep_one(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, params: &[Value], sig: &Signature) {
+    let build = import_function(e.builder.func, 0, sig.clone());
+    let sum = import_function(e.builder.func, 1, sig.clone());
+    let call = e.builder.ins().call(build, &[params[0], params[1]]);
+    let kept = e.builder.inst_results(call)[0];
+    e.declare_ref(kept);
+    // One that only the heap holds on to.
+    let zero = e.builder.ins().iconst(types::I64, 0);
+    let kept = new_node(c, e, kept, zero);
+    for _ in 0..20 {
+        let call = e.builder.ins().call(build, &[params[0], params[1]]);
+        let dropped = e.builder.inst_results(call)[0];
+        e.declare_ref(dropped);
+    }
+    let call = e.builder.ins().call(sum, &[params[0], kept]);
+    let sum = e.builder.inst_results(call)[0];
+    e.builder.ins().return_(&[sum]);
+}
+
+#[test]
+fn lists_survive_the_collections_that_garbage_forces() {
+    for opt_level in [OptLevel::Speed, OptLevel::None] {
+        let compiler = JitCompiler::new(&JitOptions { opt_level, verifier: true }).unwrap();
+        let sig = signature(&[types::I64], &[types::I64]);
+        for config in configs(256 << 10, 4 << 20) {
+            let functions = vec![
+                config.compile(&compiler, &sig, build_list),
+                config.compile(&compiler, &sig, sum_list),
+                config.compile(&compiler, &sig, |c, e, params| keep_one(c, e, params, &sig)),
+            ];
+            assert!(functions[0].stack_maps().count() >= 3);
+            let code = publish(&compiler, functions, &[]);
+            let mut fixture = config.fixture();
+            for _ in 0..3 {
+                let args = [ValRaw::from_i64(10_000)];
+                let result = fixture.call(&compiler, &code, 2, &sig, &args).unwrap();
+                assert_eq!(result[0].i64(), 10_000 * 10_001 / 2);
+            }
+            let stats = fixture.store.gc().stats();
+            assert!(stats.allocations >= 3 * 21 * 30_000, "{stats:?}");
+            if config.runtime.name() == "drc" {
+                assert!(stats.collections > 10, "{stats:?}");
+                assert!(stats.peak_heap_bytes <= 4 << 20, "{stats:?}");
+                fixture.store.gc().heap().verify().unwrap();
+            } else {
+                assert_eq!(stats.collections, 0);
+            }
+        }
+    }
+}
+
+fn expect_trap<T: std::fmt::Debug>(result: Result<T, CallError>) -> TrapError {
+    match result {
+        Err(CallError::Trap(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_heap_that_is_full_is_a_trap_that_names_the_limit_and_can_be_survived() {
+    let compiler = compiler();
+    let sig = signature(&[types::I64], &[types::I64]);
+    for mut config in configs(128 << 10, 512 << 10) {
+        config.options.maximum = 512 << 10;
+        let functions = vec![
+            config.compile(&compiler, &sig, build_list),
+            config.compile(&compiler, &sig, sum_list),
+        ];
+        let code = publish(&compiler, functions, &[]);
+        let mut fixture = config.fixture();
+        let args = [ValRaw::from_i64(1_000_000)];
+        let error = expect_trap(fixture.call(&compiler, &code, 0, &sig, &args));
+        assert_eq!(error.trap, Trap::OutOfMemory);
+        assert!(matches!(error.detail, Some(HeapError::OutOfMemory { limit: 524_288, .. })));
+        if cfg!(feature = "backtrace") {
+            assert_eq!(error.backtrace.frames()[0].name, "f0");
+        }
+        if config.runtime.name() == "drc" {
+            // Nothing holds on to the list any more.
+            for _ in 0..3 {
+                let args = [ValRaw::from_i64(1000)];
+                fixture.call(&compiler, &code, 0, &sig, &args).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn arrays_that_are_too_large_or_too_short_are_traps() {
+    let compiler = compiler();
+    let sig = signature(&[types::I32, types::I32, types::I32], &[types::I64]);
+    let layout = ArrayLayout::new(StorageType::Ref);
+    for config in configs(1 << 20, 4 << 20) {
+        // A new array of the first argument's length, filled from the second for the third,
+        // copied onto itself from one further.
+        let function = config.compile(&compiler, &sig, |c, e, params| {
+            let header = header(e, VMGcKind::ArrayRef, REFS);
+            let array = c.array_new(e, header, &layout, gc_compiler::ArrayInit::Default(params[1]));
+            let null = e.ref_null();
+            let zero = e.builder.ins().iconst(types::I64, 0);
+            let object = new_node(c, e, null, zero);
+            c.array_fill(e, array, &layout, params[2], object, params[3]);
+            let one = e.builder.ins().iconst(types::I32, 1);
+            let from = e.builder.ins().iadd(params[2], one);
+            c.array_copy(e, array, params[2], array, from, params[3]);
+            let last = c.array_get(e, array, &layout, params[2], None);
+            let same = e.builder.ins().icmp(IntCC::Equal, last, object);
+            let same = e.builder.ins().uextend(types::I64, same);
+            e.builder.ins().return_(&[same]);
+        });
+        let code = publish(&compiler, vec![function], &[]);
+        let mut fixture = config.fixture();
+        let mut run = |length: u32, from: u32, count: u32| {
+            let args = [length, from, count].map(|n| ValRaw::from_u64(n.into()));
+            fixture.call(&compiler, &code, 0, &sig, &args)
+        };
+        assert_eq!(run(10, 2, 3).unwrap()[0].u64(), 1);
+        let error = expect_trap(run(u32::MAX, 0, 0));
+        assert_eq!(error.trap, Trap::AllocationTooLarge);
+        assert!(error.detail.is_some() && error.to_string().contains("4294967295"), "{error}");
+        // The fill fits and the copy does not.
+        assert_eq!(expect_trap(run(10, 2, 8)).trap, Trap::ArrayOutOfBounds);
+        let error = expect_trap(run(10, u32::MAX, 2));
+        assert_eq!(error.trap, Trap::ArrayOutOfBounds);
+        assert_eq!(run(10, 2, 7).unwrap()[0].u64(), 1);
+    }
+}
+
+#[test]
+fn host_calls_do_not_trust_what_emitted_code_passes() {
+    let compiler = compiler();
+    let sig = signature(&[types::I32], &[]);
+    for config in configs(1 << 20, 4 << 20) {
+        let call = |host: HostCall, args: &'static [i64]| {
+            config.compile(&compiler, &sig, move |_, e, params| {
+                let signature = host.gc_signature().unwrap();
+                let mut values = vec![params[1]];
+                if signature.params[0] != gc_types::HostCallType::I32 {
+                    values[0] = e.builder.ins().uextend(types::I64, values[0]);
+                }
+                for (arg, ty) in args.iter().zip(&signature.params[1..]) {
+                    let ty = match ty {
+                        gc_types::HostCallType::I32 => types::I32,
+                        _ => types::I64,
+                    };
+                    values.push(e.builder.ins().iconst(ty, *arg));
+                }
+                e.call_host(host, &values);
+                e.builder.ins().return_(&[]);
+            })
+        };
+        let functions = vec![
+            call(HostCall::ALLOC_STRUCT, &[]),
+            call(HostCall::ALLOC_ARRAY, &[10]),
+            call(HostCall::ARRAY_FILL, &[0, 0, 1]),
+            call(HostCall::ARRAY_COPY, &[0, 16, 0, 1]),
+        ];
+        let code = publish(&compiler, functions, &[]);
+        let mut fixture = config.fixture();
+        let mut run = |function, word: u32| {
+            let args = [ValRaw::from_u64(word.into())];
+            expect_trap(fixture.call(&compiler, &code, function, &sig, &args)).trap
+        };
+        let unknown = TypeIndex::new(1234).unwrap();
+        for word in [
+            0,
+            u32::MAX,
+            NODE.header_word(VMGcKind::ArrayRef),
+            unknown.header_word(VMGcKind::StructRef),
+        ] {
+            assert_eq!(run(0, word), Trap::CorruptHeap, "{word:#x}");
+        }
+        for word in [NODE.header_word(VMGcKind::StructRef), unknown.header_word(VMGcKind::ArrayRef)]
+        {
+            assert_eq!(run(1, word), Trap::CorruptHeap, "{word:#x}");
+        }
+        for function in [2, 3] {
+            assert_eq!(run(function, 0), Trap::NullReference);
+            for word in [8, 0x1_0007, 0x8000_0000, u32::MAX - 7] {
+                assert_eq!(run(function, word), Trap::CorruptHeap, "{function} {word:#x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_null_field_access_and_a_damaged_reference_are_told_apart() {
+    let compiler = compiler();
+    let sig = signature(&[types::I64], &[types::I64]);
+    for config in configs(1 << 20, 4 << 20) {
+        let function = config.compile(&compiler, &sig, |c, e, params| {
+            let value = c.struct_get(e, params[1], &node(), 1, None);
+            e.builder.ins().return_(&[value]);
+        });
+        let traps: Vec<_> = function.traps().iter().map(|(_, trap)| *trap).collect();
+        assert!(traps.contains(&Trap::NullReference), "{traps:?}");
+        let code = publish(&compiler, vec![function], &[]);
+        let mut fixture = config.fixture();
+        let mut run = |word: u32| {
+            let args = [ValRaw::from_u64(word.into())];
+            expect_trap(fixture.call(&compiler, &code, 0, &sig, &args)).trap
+        };
+        assert_eq!(run(0), Trap::NullReference);
+        assert_eq!(run(0xffff_fff0), Trap::CorruptHeap);
+    }
+}
