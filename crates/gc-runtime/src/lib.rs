@@ -14,11 +14,11 @@
 //! * This crate knows neither Cranelift nor WebAssembly.
 //!
 //! # Features
-//! * `async`: [`GarbageCollection::collect_async`], collections that yield.
+//! * `async`: `GarbageCollection::collect_async` and `GcStore::gc_async`, collections
+//!   that yield.
 //! * `gc_zeal`: heaps that collect at every Nth allocation
 //!   ([`HeapOptions::zeal`]), poison what is freed and verify themselves before
 //!   and after each collection.
-#![cfg_attr(not(feature = "async"), allow(rustdoc::broken_intra_doc_links))]
 #![deny(unsafe_code)]
 
 mod collection;

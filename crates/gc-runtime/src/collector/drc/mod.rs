@@ -4,17 +4,17 @@
 //! Garbage Collector", 1976. Counts change only when a reference is stored in the
 //! heap, a table, a global or a host handle; what compiled code holds in registers
 //! and frames costs nothing to copy and drop. Instead every object whose reference
-//! reaches the stack enters an over-approximated [set of roots](root_set), once,
+//! reaches the stack enters an over-approximated set of roots (`root_set.rs`), once,
 //! and membership counts as one reference. A collection compares the set with the
-//! precise roots from stack maps and counts the others down ([`collect`]); an
+//! precise roots from stack maps and counts the others down (`collect.rs`); an
 //! object whose count reaches zero then, or in any barrier, dies at once with all
-//! that hangs on it ([`counts`]). Cycles are never freed (Luke Quinane, "An
+//! that hangs on it (`counts.rs`). Cycles are never freed (Luke Quinane, "An
 //! Examination of Deferred Reference Counting and Cycle Detection", 2003, has an
 //! overview of what can be done about them).
 //!
 //! New objects are made by the host, with a count of one that belongs to whoever
 //! asked; [`GcHeap::expose_gc_ref_to_wasm`] turns that count into membership.
-//! Memory comes from [segregated free lists](free_list), whose metadata is native
+//! Memory comes from segregated free lists (`free_list.rs`), whose metadata is native
 //! and cannot be damaged from inside the heap.
 
 mod block_map;

@@ -1,0 +1,199 @@
+//! Checked access to objects for the host: fields, array elements, bulk array
+//! operations. References go through the collector's barriers.
+
+use super::GcStore;
+use crate::HeapError;
+use gc_types::{StorageType, VMGcRef};
+
+impl GcStore {
+    /// The bits of the `ty` at `offset` bytes from the object's start,
+    /// zero-extended. A reference is read without a barrier.
+    ///
+    /// # Errors
+    /// If it is no object or the field is outside the heap.
+    pub fn read_field(
+        &self,
+        object: &VMGcRef,
+        offset: u32,
+        ty: StorageType,
+    ) -> Result<u128, HeapError> {
+        self.heap.core().read_scalar(self.field(object, offset)?, ty)
+    }
+
+    /// The reference at `offset` bytes from the object's start: a clone the
+    /// caller holds.
+    ///
+    /// # Errors
+    /// As [`read_field`](GcStore::read_field).
+    pub fn read_field_ref(
+        &mut self,
+        object: &VMGcRef,
+        offset: u32,
+    ) -> Result<Option<VMGcRef>, HeapError> {
+        let raw = self.read_field(object, offset, StorageType::Ref)? as u32;
+        Ok(VMGcRef::from_raw_u32(raw).map(|gc_ref| self.heap.clone_gc_ref(&gc_ref)))
+    }
+
+    /// Writes the low bits of `bits` as a `ty` at `offset` bytes from the
+    /// object's start.
+    ///
+    /// # Errors
+    /// As [`read_field`](GcStore::read_field); [`HeapError::WrongElement`] for a
+    /// reference, which needs [`write_field_ref`](GcStore::write_field_ref).
+    pub fn write_field(
+        &mut self,
+        object: &VMGcRef,
+        offset: u32,
+        ty: StorageType,
+        bits: u128,
+    ) -> Result<(), HeapError> {
+        if ty.is_ref() {
+            return Err(HeapError::WrongElement { at: object.as_raw_u32() });
+        }
+        let at = self.field(object, offset)?;
+        self.heap.core_mut().write_scalar(at, ty, bits)
+    }
+
+    /// Overwrites the reference at `offset` bytes from the object's start with a
+    /// new reference to `source`'s object.
+    ///
+    /// # Errors
+    /// As [`read_field`](GcStore::read_field).
+    pub fn write_field_ref(
+        &mut self,
+        object: &VMGcRef,
+        offset: u32,
+        source: Option<&VMGcRef>,
+    ) -> Result<(), HeapError> {
+        let at = self.field(object, offset)?;
+        self.heap.write_field_ref(&mut self.host_data, at, source)
+    }
+
+    fn field(&self, object: &VMGcRef, offset: u32) -> Result<u64, HeapError> {
+        Ok(u64::from(self.heap.core().index(object)?) + u64::from(offset))
+    }
+
+    /// Number of elements of an array.
+    ///
+    /// # Errors
+    /// If it is no array.
+    pub fn array_len(&self, array: &VMGcRef) -> Result<u32, HeapError> {
+        self.heap.core().array_len(array)
+    }
+
+    /// Where `count` elements from `index` on begin, in bytes from the array's
+    /// start, and what each is stored as.
+    ///
+    /// # Errors
+    /// If it is no array or does not have these elements.
+    pub fn array_element(
+        &self,
+        array: &VMGcRef,
+        index: u32,
+        count: u32,
+    ) -> Result<(u32, StorageType), HeapError> {
+        self.heap.core().array_element(array, index, count)
+    }
+
+    /// Copies `length` elements; the two arrays may be the same, the ranges may
+    /// overlap.
+    ///
+    /// # Errors
+    /// If one is no array or does not have these elements, or they are not
+    /// stored alike.
+    pub fn array_copy(
+        &mut self,
+        dst: &VMGcRef,
+        dst_index: u32,
+        src: &VMGcRef,
+        src_index: u32,
+        length: u32,
+    ) -> Result<(), HeapError> {
+        let (to, dst_type) = self.array_element(dst, dst_index, length)?;
+        let (from, src_type) = self.array_element(src, src_index, length)?;
+        let (to, from) = (self.field(dst, to)?, self.field(src, from)?);
+        if dst_type.is_ref() && src_type.is_ref() {
+            self.heap.copy_refs(&mut self.host_data, to, from, length)
+        } else if dst_type.is_ref() || src_type.is_ref() || dst_type.size() != src_type.size() {
+            Err(HeapError::WrongElement { at: dst.as_raw_u32() })
+        } else {
+            let bytes = u64::from(length) * u64::from(dst_type.size());
+            let memory = &mut self.heap.core_mut().memory;
+            memory.copy_within(to, from, bytes).ok_or_else(|| crate::object::unmapped(to as u32))
+        }
+    }
+
+    /// Stores one value into `length` elements from `index` on. `bits` are the
+    /// element's, for a reference its 32-bit word; each element becomes a new
+    /// reference, the caller's own stays with the caller.
+    ///
+    /// # Errors
+    /// If it is no array or does not have these elements.
+    pub fn array_fill(
+        &mut self,
+        array: &VMGcRef,
+        index: u32,
+        bits: u128,
+        length: u32,
+    ) -> Result<(), HeapError> {
+        let (offset, ty) = self.array_element(array, index, length)?;
+        let at = self.field(array, offset)?;
+        let size = u64::from(ty.size());
+        let bytes = u64::from(length) * size;
+        if ty.is_ref() {
+            let source = VMGcRef::from_raw_u32(bits as u32);
+            return (0..u64::from(length)).try_for_each(|i| {
+                self.heap.write_field_ref(&mut self.host_data, at + i * size, source.as_ref())
+            });
+        }
+        let core = self.heap.core_mut();
+        if length == 0 {
+            return Ok(());
+        }
+        // The first element, then copies of what is there, twice as much each time.
+        core.write_scalar(at, ty, bits)?;
+        let mut done = size;
+        while done < bytes {
+            let more = done.min(bytes - done);
+            core.memory
+                .copy_within(at + done, at, more)
+                .ok_or_else(|| crate::object::unmapped(at as u32))?;
+            done += more;
+        }
+        Ok(())
+    }
+
+    /// Copies raw little-endian bytes into the elements from `index` on, which
+    /// are not references.
+    ///
+    /// # Errors
+    /// If it is no array or does not have these elements; if they are references,
+    /// or `bytes` is not a whole number of them, [`HeapError::WrongElement`].
+    pub fn array_write_bytes(
+        &mut self,
+        array: &VMGcRef,
+        index: u32,
+        bytes: &[u8],
+    ) -> Result<(), HeapError> {
+        let (_, ty) = self.array_element(array, 0, 0)?;
+        let size = ty.size() as usize;
+        if ty.is_ref() || !bytes.len().is_multiple_of(size) {
+            return Err(HeapError::WrongElement { at: array.as_raw_u32() });
+        }
+        let count = u32::try_from(bytes.len() / size)
+            .map_err(|_| HeapError::TooLarge { length: bytes.len() as u64 })?;
+        let (offset, _) = self.array_element(array, index, count)?;
+        let at = self.field(array, offset)?;
+        let core = self.heap.core_mut();
+        if cfg!(target_endian = "little") || size == 1 {
+            let done = core.memory.write_bytes(at, bytes);
+            return done.ok_or_else(|| crate::object::unmapped(at as u32));
+        }
+        for (i, element) in bytes.chunks_exact(size).enumerate() {
+            let mut bits = [0; 16];
+            bits[..size].copy_from_slice(element);
+            core.write_scalar(at + (i * size) as u64, ty, u128::from_le_bytes(bits))?;
+        }
+        Ok(())
+    }
+}

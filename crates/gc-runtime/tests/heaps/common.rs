@@ -1,0 +1,86 @@
+//! What these tests share: the types they allocate and the heaps they run on.
+
+use gc_runtime::collector::{DrcCollector, NullCollector};
+use gc_runtime::{
+    GcRootsList, GcRuntime, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoRoots, TraceRoots,
+};
+use gc_types::{ArrayLayout, ExnLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcRef};
+use std::sync::Arc;
+
+pub(crate) const NODE: TypeIndex = TypeIndex::new(0).unwrap();
+pub(crate) const MIXED: TypeIndex = TypeIndex::new(1).unwrap();
+pub(crate) const BYTES: TypeIndex = TypeIndex::new(2).unwrap();
+pub(crate) const REFS: TypeIndex = TypeIndex::new(3).unwrap();
+pub(crate) const LONGS: TypeIndex = TypeIndex::new(4).unwrap();
+pub(crate) const EXN: TypeIndex = TypeIndex::new(5).unwrap();
+
+/// Offsets of a node's two references and its number.
+pub(crate) const LEFT: u32 = 8;
+pub(crate) const RIGHT: u32 = 12;
+pub(crate) const VALUE: u32 = 16;
+
+pub(crate) const COLLECTORS: [&dyn GcRuntime; 2] = [&NullCollector, &DrcCollector];
+
+pub(crate) fn layouts() -> Vec<(TypeIndex, Arc<GcLayout>)> {
+    use StorageType::*;
+    let array = |ty| GcLayout::Array(ArrayLayout::new(ty));
+    [
+        (NODE, GcLayout::Struct(StructLayout::new([Ref, Ref, I64]).unwrap())),
+        (MIXED, GcLayout::Struct(StructLayout::new([I8, I16, F32, F64, V128, Ref]).unwrap())),
+        (BYTES, array(I8)),
+        (REFS, array(Ref)),
+        (LONGS, array(I64)),
+        (EXN, GcLayout::Exn(ExnLayout::new([Ref, I32]).unwrap())),
+    ]
+    .map(|(ty, layout)| (ty, Arc::new(layout)))
+    .into()
+}
+
+pub(crate) fn store_with(runtime: &dyn GcRuntime, options: &HeapOptions) -> GcStore {
+    let mut store = GcStore::new(runtime, options).unwrap();
+    layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout));
+    store
+}
+
+pub(crate) fn options(bounds: HeapBounds) -> HeapOptions {
+    HeapOptions { initial: 256 << 10, maximum: 8 << 20, bounds, zeal: 0 }
+}
+
+/// Runs `test` on a heap of each collector, guarded and checked.
+pub(crate) fn on_every_heap(test: impl Fn(&str, GcStore)) {
+    for runtime in COLLECTORS {
+        for bounds in [HeapBounds::Guarded, HeapBounds::Checked] {
+            if cfg!(miri) && bounds == HeapBounds::Guarded {
+                continue;
+            }
+            test(runtime.name(), store_with(runtime, &options(bounds)));
+        }
+    }
+}
+
+pub(crate) fn node(store: &mut GcStore) -> VMGcRef {
+    store.alloc_struct(&mut NoRoots, NODE).unwrap()
+}
+
+/// A mutator whose stack is a few slots.
+pub(crate) struct Stack(pub(crate) Vec<u64>);
+
+impl TraceRoots for Stack {
+    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+        let first = self.0.as_mut_ptr();
+        for i in 0..self.0.len() {
+            // SAFETY: in bounds, and the slots are borrowed for the collection.
+            unsafe { roots.add_stack_root(first.add(i)) };
+        }
+        Ok(())
+    }
+}
+
+/// A mutator that cannot find its roots.
+pub(crate) struct Lost;
+
+impl TraceRoots for Lost {
+    fn trace_roots(&mut self, _roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+        Err(IncompleteWalk { why: "the test says so".into() })
+    }
+}

@@ -1,0 +1,6 @@
+//! Every collector's heap through the public interface, in both bounds modes.
+
+mod common;
+mod objects;
+mod policy;
+mod sandbox;

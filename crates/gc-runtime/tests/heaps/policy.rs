@@ -1,0 +1,384 @@
+//! When a store collects, grows and gives up; scopes, resets, statistics.
+
+use crate::common::*;
+use gc_runtime::collector::{DrcCollector, NullCollector};
+use gc_runtime::{HeapBounds, HeapError, HeapOptions, NoRoots};
+use gc_types::{HeapDataOffsets, StorageType, VMGcRef};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+#[test]
+fn out_of_memory_is_an_error_the_store_survives() {
+    on_every_heap(|name, mut store| {
+        let mut held = Vec::new();
+        let error = loop {
+            match store.alloc_array(&mut NoRoots, LONGS, 1000) {
+                Ok(array) => held.push(array),
+                Err(error) => break error,
+            }
+        };
+        let limit = 8 << 20;
+        assert!(
+            matches!(error, HeapError::OutOfMemory { bytes: 8016, limit: l } if l == limit),
+            "{name}: {error}"
+        );
+        assert!(held.len() > 900, "{name}: {} arrays", held.len());
+        assert_eq!(store.stats().heap_bytes, limit - (64 << 10));
+        // What is there is still there, and what is freed can be had again.
+        store.array_fill(&held[5], 0, 1, 1000).unwrap();
+        let huge = store.alloc_array(&mut NoRoots, LONGS, 100_000_000);
+        assert!(matches!(huge, Err(HeapError::OutOfMemory { .. })), "{huge:?}");
+        store.heap().verify().unwrap();
+        if name == "drc" {
+            held.drain(..100).for_each(|array| store.drop_gc_ref(array));
+            for _ in 0..100 {
+                store.alloc_array(&mut NoRoots, LONGS, 1000).unwrap();
+            }
+            store.heap().verify().unwrap();
+        }
+    });
+}
+
+#[test]
+fn garbage_that_compiled_code_left_is_collected_before_the_heap_grows() {
+    let mut store = store_with(&DrcCollector, &options(HeapBounds::Checked));
+    let kept = node(&mut store);
+    store.write_field(&kept, VALUE, StorageType::I64, 99).unwrap();
+    let mut stack = Stack(vec![u64::from(store.expose_gc_ref_to_wasm(kept))]);
+    for _ in 0..200_000 {
+        let garbage = store.alloc_struct(&mut stack, NODE).unwrap();
+        store.expose_gc_ref_to_wasm(garbage);
+    }
+    let stats = store.stats();
+    assert_eq!(stats.heap_bytes, (256 - 64) << 10, "it never grew");
+    assert!(stats.collections > 10 && stats.longest_pause <= stats.total_pause);
+    assert_eq!((stats.allocations, stats.allocated_bytes), (200_001, 200_001 * 24));
+    let kept = VMGcRef::from_raw_u32(stack.0[0] as u32).unwrap();
+    assert_eq!(store.read_field(&kept, VALUE, StorageType::I64), Ok(99));
+}
+
+#[test]
+fn a_heap_full_of_live_objects_grows_instead_of_collecting_again_and_again() {
+    let mut store = store_with(&DrcCollector, &options(HeapBounds::Guarded));
+    let _held: Vec<VMGcRef> = (0..200_000).map(|_| node(&mut store)).collect();
+    assert!(store.stats().collections < 20, "{:?}", store.stats());
+    assert!(store.stats().peak_heap_bytes >= 200_000 * 24);
+}
+
+#[test]
+fn an_incomplete_walk_skips_the_collection() {
+    let mut store = store_with(&DrcCollector, &options(HeapBounds::Checked));
+    let object = node(&mut store);
+    let raw = store.expose_gc_ref_to_wasm(object);
+    assert_eq!(store.gc(&mut Lost), Ok(false));
+    assert_eq!((store.stats().collections, store.stats().live_objects), (0, 1));
+    // Allocation goes on by growing, up to the limit.
+    let result = loop {
+        match store.alloc_struct(&mut Lost, NODE) {
+            Ok(garbage) => store.expose_gc_ref_to_wasm(garbage),
+            Err(error) => break error,
+        };
+    };
+    assert!(matches!(result, HeapError::OutOfMemory { .. }));
+    assert_eq!(store.stats().collections, 0);
+    // And a walk that succeeds frees it all but what it found.
+    assert_eq!(store.gc(&mut Stack(vec![u64::from(raw)])), Ok(true));
+    assert_eq!(store.stats().live_objects, 1);
+}
+
+#[test]
+fn inside_a_no_gc_scope_allocation_grows_the_heap() {
+    let mut store = store_with(&DrcCollector, &options(HeapBounds::Checked));
+    store.heap_mut().enter_no_gc_scope();
+    store.heap_mut().enter_no_gc_scope();
+    store.heap_mut().exit_no_gc_scope();
+    for _ in 0..50_000 {
+        let garbage = store.alloc_struct(&mut NoRoots, NODE).unwrap();
+        store.expose_gc_ref_to_wasm(garbage);
+    }
+    assert_eq!((store.stats().collections, store.stats().live_objects), (0, 50_000));
+    store.heap_mut().exit_no_gc_scope();
+    assert_eq!(store.gc(&mut NoRoots), Ok(true));
+    assert_eq!(store.stats().live_objects, 0);
+}
+
+#[test]
+fn collecting_inside_a_no_gc_scope_panics() {
+    on_every_heap(|name, mut store| {
+        store.heap_mut().enter_no_gc_scope();
+        store.heap_mut().enter_no_gc_scope();
+        store.heap_mut().exit_no_gc_scope();
+        let collect = std::panic::AssertUnwindSafe(|| store.gc(&mut NoRoots));
+        assert!(std::panic::catch_unwind(collect).is_err(), "{name}");
+        store.heap_mut().exit_no_gc_scope();
+        assert_eq!(store.gc(&mut NoRoots), Ok(true));
+    });
+}
+
+#[test]
+fn entering_compiled_code_asks_for_a_collection_in_time() {
+    // So large that room is not what runs out.
+    let large = HeapOptions { initial: 8 << 20, ..options(HeapBounds::Checked) };
+    let mut store = store_with(&DrcCollector, &large);
+    let mut entered = 0;
+    while !store.need_gc_before_entering_wasm(NonZeroU32::MIN) {
+        let object = node(&mut store);
+        store.expose_gc_ref_to_wasm(object);
+        entered += 1;
+        assert!(entered < 1_000_000);
+    }
+    store.gc(&mut NoRoots).unwrap();
+    assert!(!store.need_gc_before_entering_wasm(NonZeroU32::MIN));
+}
+
+#[test]
+fn host_values_alone_cause_a_collection() {
+    let mut store = store_with(
+        &DrcCollector,
+        &HeapOptions { initial: 8 << 20, ..options(HeapBounds::Guarded) },
+    );
+    for _ in 0..100_000 {
+        let externref = store.alloc_externref(&mut NoRoots, Box::new([0u8; 16]));
+        let externref = externref.map_err(|(error, _)| error).unwrap();
+        store.expose_gc_ref_to_wasm(externref);
+        assert!(store.host_data().len() < 20_000);
+    }
+}
+
+#[test]
+fn every_host_value_is_dropped_once() {
+    on_every_heap(|name, mut store| {
+        let value = Arc::new(());
+        let mut held = Vec::new();
+        for i in 0..100 {
+            let externref = store.alloc_externref(&mut NoRoots, Box::new(Arc::clone(&value)));
+            let externref = externref.map_err(|(error, _)| error).unwrap();
+            match i % 4 {
+                0 => held.push(externref),
+                1 => drop(store.expose_gc_ref_to_wasm(externref)),
+                2 => {
+                    let node = node(&mut store);
+                    store.write_field_ref(&node, LEFT, Some(&externref)).unwrap();
+                    store.drop_gc_ref(externref);
+                    held.push(node);
+                }
+                _ => store.drop_gc_ref(externref),
+            }
+        }
+        let alive = || Arc::strong_count(&value) - 1;
+        assert_eq!(alive(), if name == "drc" { 75 } else { 100 });
+        store.gc(&mut NoRoots).unwrap();
+        assert_eq!(alive(), if name == "drc" { 50 } else { 100 });
+        held.drain(..25).for_each(|gc_ref| store.drop_gc_ref(gc_ref));
+        assert_eq!(alive(), if name == "drc" { 25 } else { 100 });
+        store.heap().verify().unwrap();
+        drop(store);
+        assert_eq!(alive(), 0);
+    });
+}
+
+#[test]
+fn an_id_that_two_boxes_claim_is_dropped_once() {
+    let mut store = store_with(&DrcCollector, &options(HeapBounds::Checked));
+    let value = Arc::new(());
+    let made: Vec<VMGcRef> = (0..2)
+        .map(|_| {
+            let externref = store.alloc_externref(&mut NoRoots, Box::new(Arc::clone(&value)));
+            externref.map_err(|(error, _)| error).unwrap()
+        })
+        .collect();
+    let at = gc_types::GcLayout::EXTERNREF_ID_OFFSET;
+    let id = store.read_field(&made[0], at, StorageType::I32).unwrap();
+    store.write_field(&made[1], at, StorageType::I32, id).unwrap();
+    made.into_iter().for_each(|externref| store.drop_gc_ref(externref));
+    assert_eq!(Arc::strong_count(&value), 2);
+    drop(store);
+    assert_eq!(Arc::strong_count(&value), 1);
+}
+
+#[test]
+fn a_failed_externref_gives_its_value_back() {
+    let small = HeapOptions { initial: 0, maximum: 0, ..options(HeapBounds::Checked) };
+    for runtime in COLLECTORS {
+        let mut store = store_with(runtime, &small);
+        let (error, value) = store.alloc_externref(&mut NoRoots, Box::new(7i32)).unwrap_err();
+        assert!(matches!(error, HeapError::OutOfMemory { .. }));
+        assert_eq!(value.downcast_ref(), Some(&7i32));
+        assert!(store.host_data().is_empty());
+    }
+}
+
+#[test]
+fn reset_forgets_objects_and_values_and_keeps_the_mappings() {
+    on_every_heap(|name, mut store| {
+        let value = Arc::new(());
+        for round in 0..3 {
+            for _ in 0..20_000 {
+                let object = node(&mut store);
+                store.expose_gc_ref_to_wasm(object);
+            }
+            let externref = store.alloc_externref(&mut NoRoots, Box::new(Arc::clone(&value)));
+            externref.map_err(|(error, _)| error).unwrap();
+            let (base, mapped) = (store.heap().vmctx_gc_heap_base(), store.stats().heap_bytes);
+            store.reset();
+            assert_eq!(Arc::strong_count(&value), 1, "{name}, round {round}");
+            let stats = store.stats();
+            assert_eq!((stats.live_objects, stats.allocations, stats.collections), (0, 0, 0));
+            assert_eq!((store.heap().vmctx_gc_heap_base(), stats.heap_bytes), (base, mapped));
+            store.heap().verify().unwrap();
+            let object = node(&mut store);
+            assert_eq!(store.read_field(&object, VALUE, StorageType::I64), Ok(0));
+        }
+    });
+}
+
+#[test]
+fn the_bound_in_the_heap_data_follows_growth() {
+    on_every_heap(|_, mut store| {
+        let before = store.heap().vmctx_gc_heap_bound();
+        let data = store.heap().vmctx_gc_heap_data();
+        store.heap_mut().grow(1 << 20).unwrap();
+        let heap = store.heap();
+        assert!(heap.vmctx_gc_heap_bound() >= before + (1 << 20));
+        let memory = &heap.core().memory;
+        assert_eq!(memory.data_u64(HeapDataOffsets::BOUND), heap.vmctx_gc_heap_bound());
+        assert_eq!(heap.vmctx_gc_heap_data(), data);
+    });
+}
+
+#[test]
+fn null_allocates_between_its_data_words_like_emitted_code() {
+    use gc_types::collector::null::{LIMIT, NEXT};
+    let mut store = store_with(&NullCollector, &options(HeapBounds::Checked));
+    let first = node(&mut store);
+    // What emitted code does for a node.
+    let memory = &mut store.heap_mut().core_mut().memory;
+    let next = memory.data_u32(NEXT);
+    assert_eq!(next, first.as_raw_u32() + 24);
+    assert!(next + 24 <= memory.data_u32(LIMIT));
+    memory.write_u32(u64::from(next), NODE.header_word(gc_types::VMGcKind::StructRef)).unwrap();
+    memory.set_data_u32(NEXT, next + 24);
+    assert_eq!((store.stats().allocations, store.stats().allocated_bytes), (2, 48));
+    store.heap().verify().unwrap();
+    assert_eq!(node(&mut store).as_raw_u32(), next + 24);
+}
+
+#[cfg(not(feature = "gc_zeal"))]
+#[test]
+fn zeal_without_its_feature_is_an_error() {
+    let options = HeapOptions { zeal: 1, ..options(HeapBounds::Checked) };
+    for runtime in COLLECTORS {
+        assert!(matches!(
+            gc_runtime::GcStore::new(runtime, &options),
+            Err(HeapError::Options { .. })
+        ));
+    }
+}
+
+#[cfg(feature = "gc_zeal")]
+mod zeal {
+    use super::*;
+
+    #[test]
+    fn every_nth_allocation_collects() {
+        for runtime in COLLECTORS {
+            let options = HeapOptions { zeal: 3, ..options(HeapBounds::Checked) };
+            let mut store = store_with(runtime, &options);
+            for _ in 0..2 {
+                for _ in 0..30 {
+                    node(&mut store);
+                }
+                assert_eq!(store.stats().collections, 10, "{}", runtime.name());
+                store.reset();
+            }
+            // Emitted code that counted down to zero comes to the slow path.
+            let memory = &mut store.heap_mut().core_mut().memory;
+            assert_eq!(memory.data_u32(HeapDataOffsets::ZEAL_COUNTDOWN), 3);
+            memory.set_data_u32(HeapDataOffsets::ZEAL_COUNTDOWN, 0);
+            node(&mut store);
+            assert_eq!(store.stats().collections, 1);
+            let memory = &store.heap().core().memory;
+            assert_eq!(memory.data_u32(HeapDataOffsets::ZEAL_COUNTDOWN), 3);
+        }
+    }
+
+    #[test]
+    fn damage_is_found_by_the_verification() {
+        for runtime in COLLECTORS {
+            let options = HeapOptions { zeal: 1, ..options(HeapBounds::Checked) };
+            let mut store = store_with(runtime, &options);
+            let object = node(&mut store);
+            let at = u64::from(object.as_raw_u32());
+            store.heap_mut().core_mut().memory.write_u32(at, 0).unwrap();
+            let result = store.alloc_struct(&mut NoRoots, NODE);
+            assert!(matches!(result, Err(HeapError::Corrupt { .. })), "{}", runtime.name());
+        }
+    }
+}
+
+#[cfg(feature = "async")]
+mod asynchronous {
+    use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    /// Polls until ready; how often it was not.
+    fn block_on<T>(future: impl Future<Output = T>) -> (T, u32) {
+        let mut future = pin!(future);
+        let mut context = Context::from_waker(Waker::noop());
+        for yields in 0.. {
+            if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+                return (value, yields);
+            }
+        }
+        unreachable!()
+    }
+
+    fn require_send<T: Send>(value: T) -> T {
+        value
+    }
+
+    #[test]
+    fn an_asynchronous_collection_yields_and_frees_as_much() {
+        let mut store = store_with(
+            &DrcCollector,
+            &HeapOptions { initial: 8 << 20, ..options(HeapBounds::Guarded) },
+        );
+        let kept = node(&mut store);
+        let mut stack = Stack(vec![u64::from(store.expose_gc_ref_to_wasm(kept))]);
+        for _ in 0..50_000 {
+            let garbage = node(&mut store);
+            store.expose_gc_ref_to_wasm(garbage);
+        }
+        let (result, yields) = block_on(require_send(store.gc_async(&mut stack)));
+        assert_eq!(result, Ok(true));
+        assert!(yields > 10, "{yields}");
+        assert_eq!((store.stats().live_objects, store.stats().collections), (1, 1));
+        store.heap().verify().unwrap();
+        assert_eq!(block_on(store.gc_async(&mut Lost)).0, Ok(false));
+    }
+
+    #[test]
+    fn a_dropped_future_leaves_the_heap_in_order() {
+        for polls in 0..8 {
+            let mut store = store_with(&DrcCollector, &options(HeapBounds::Checked));
+            for _ in 0..8000 {
+                let garbage = node(&mut store);
+                store.expose_gc_ref_to_wasm(garbage);
+            }
+            let mut no_roots = NoRoots;
+            let mut future = Box::pin(store.gc_async(&mut no_roots));
+            let mut context = Context::from_waker(Waker::noop());
+            for _ in 0..polls {
+                if future.as_mut().poll(&mut context).is_ready() {
+                    break;
+                }
+            }
+            drop(future);
+            store.heap().verify().unwrap();
+            store.gc(&mut NoRoots).unwrap();
+            assert_eq!(store.stats().live_objects, 0);
+        }
+    }
+}
