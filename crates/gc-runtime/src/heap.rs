@@ -107,6 +107,14 @@ pub trait GcHeap: Send + Sync {
     /// [`HeapError::Corrupt`] if damage was noted.
     fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError>;
 
+    /// What [`alloc_raw`](GcHeap::alloc_raw) does when there is nothing to decide:
+    /// no merging of free memory, no error. `None` says nothing but that
+    /// `alloc_raw` must be asked. The result fits a register, which an allocation
+    /// that fails with a reason does not; every allocation tries this first.
+    fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
+        self.alloc_raw(header, size).ok()
+    }
+
     /// Makes room for about `bytes` more by mapping more of the reservation;
     /// returns how many bytes the heap grew by.
     ///

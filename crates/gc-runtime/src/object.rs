@@ -5,6 +5,9 @@
 use crate::{ExternRefHostDataId, GcStats, HeapError, HeapMemory, LayoutTable};
 use gc_types::{ArrayLayout, GcLayout, StorageType, VMGcHeader, VMGcKind, VMGcRef};
 
+pub(crate) const NO_TYPE: &str = "a header names no type of its kind";
+pub(crate) const NO_KIND: &str = "a header names no kind";
+
 /// What every heap has, whatever its collector.
 #[derive(Debug)]
 pub struct HeapCore {
@@ -124,12 +127,10 @@ impl HeapCore {
         }
     }
 
-    /// Writes the header at `index`.
-    ///
-    /// # Errors
-    /// If it is not mapped.
+    /// Writes the header at `index`; `None`, and nothing is written, unless mapped.
     #[inline]
-    pub fn set_header_at(&mut self, index: u32, header: VMGcHeader) -> Result<(), HeapError> {
+    #[must_use]
+    pub fn set_header_at(&mut self, index: u32, header: VMGcHeader) -> Option<()> {
         // Word 0 is at the lower address, whatever the byte order.
         const _: () = assert!(VMGcHeader::WORD_OFFSET == 0 && VMGcHeader::COLLECTOR_OFFSET == 4);
         let (word, collector) = (u64::from(header.word()), u64::from(header.collector_bits()));
@@ -138,7 +139,7 @@ impl HeapCore {
         } else {
             word << 32 | collector
         };
-        self.memory.write_u64(u64::from(index), both).ok_or_else(|| unmapped(index))
+        self.memory.write_u64(u64::from(index), both)
     }
 
     /// The layout of the object at `index`; `None` for an externref's box.
@@ -146,7 +147,12 @@ impl HeapCore {
     /// # Errors
     /// If its header names no kind or no known type of that kind.
     pub fn layout_at(&self, index: u32) -> Result<Option<&GcLayout>, HeapError> {
-        layout_of(&self.layouts, self.header_at(index)?, index)
+        match Named::by(self.header_at(index)?, &self.layouts) {
+            Named::ExternRef => Ok(None),
+            Named::Layout(layout) => Ok(Some(layout)),
+            Named::NoType => Err(HeapError::Corrupt { at: index, what: NO_TYPE }),
+            Named::NoKind => Err(HeapError::Corrupt { at: index, what: NO_KIND }),
+        }
     }
 
     /// Bytes of the object at `index`, header included, as its header and length say.
@@ -317,19 +323,29 @@ impl HeapCore {
     }
 }
 
-/// The layout a header names; `None` for an externref's box.
-pub(crate) fn layout_of(
-    layouts: &LayoutTable,
-    header: VMGcHeader,
-    index: u32,
-) -> Result<Option<&GcLayout>, HeapError> {
-    match header.kind() {
-        Some(VMGcKind::ExternRef) => Ok(None),
-        Some(kind) => match layouts.get(header.ty()) {
-            Some(layout) if layout.kind() == kind => Ok(Some(layout)),
-            _ => Err(HeapError::Corrupt { at: index, what: "a header names no type of its kind" }),
-        },
-        None => Err(HeapError::Corrupt { at: index, what: "a header names no kind" }),
+/// What a header names.
+pub(crate) enum Named<'a> {
+    /// An externref's box.
+    ExternRef,
+    /// A type of the header's kind.
+    Layout(&'a GcLayout),
+    /// A kind, but no type of it.
+    NoType,
+    /// Not even a kind.
+    NoKind,
+}
+
+impl<'a> Named<'a> {
+    #[inline]
+    pub(crate) fn by(header: VMGcHeader, layouts: &'a LayoutTable) -> Named<'a> {
+        match header.kind() {
+            Some(VMGcKind::ExternRef) => Named::ExternRef,
+            Some(kind) => match layouts.get(header.ty()) {
+                Some(layout) if layout.kind() == kind => Named::Layout(layout),
+                _ => Named::NoType,
+            },
+            None => Named::NoKind,
+        }
     }
 }
 

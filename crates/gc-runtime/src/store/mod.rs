@@ -231,9 +231,9 @@ impl GcStore {
         if self.zeal != 0 {
             self.zeal_tick(tracer)?;
         }
-        match self.heap.alloc_raw(header, size) {
-            Err(HeapError::NeedsRoom { .. }) => self.alloc_slow(tracer, header, size),
-            result => result,
+        match self.heap.alloc_fast(header, size) {
+            Some(object) => Ok(object),
+            None => self.alloc_slow(tracer, header, size),
         }
     }
 
@@ -245,6 +245,9 @@ impl GcStore {
         header: VMGcHeader,
         size: u32,
     ) -> Result<VMGcRef, HeapError> {
+        if let Some(done) = self.try_alloc(header, size) {
+            return done;
+        }
         let memory = &self.heap.core().memory;
         let (bytes, limit) = (u64::from(size), memory.maximum());
         let out_of_memory = Err(HeapError::OutOfMemory { bytes, limit });

@@ -11,7 +11,7 @@
 
 use super::DrcHeap;
 use super::free_list::FreeList;
-use crate::object::{layout_of, note_damage};
+use crate::object::{NO_KIND, NO_TYPE, Named, note_damage};
 use crate::{ExternRefHostDataTable, HeapError, HeapMemory};
 use gc_types::collector::drc::{COUNT_ONE, COUNT_SHIFT, IN_ROOT_SET};
 use gc_types::{GcLayout, I31, VMGcHeader};
@@ -157,32 +157,18 @@ impl DrcHeap {
             core.note_damage(index, "an object died twice");
             return;
         };
-        let layout = match core
-            .header_at(index)
-            .and_then(|header| layout_of(&core.layouts, header, index))
-        {
-            Ok(layout) => layout,
-            Err(error) => {
-                log::warn!("a dead object is kept: {error}");
-                core.damage.get_or_insert(error);
-                return;
-            }
+        // Not `header_at`, whose result is too large for registers.
+        let header = core.memory.read_u32(u64::from(index)).unwrap_or(0);
+        let layout = match Named::by(VMGcHeader::from_words(header, 0), &core.layouts) {
+            Named::Layout(layout) => layout,
+            Named::ExternRef => return self.bury_externref(host_data, index, size),
+            Named::NoType => return core.note_damage(index, NO_TYPE),
+            Named::NoKind => return core.note_damage(index, NO_KIND),
         };
         let (refs, size_now) = match layout {
-            None => {
-                if size != GcLayout::EXTERNREF_SIZE {
-                    core.note_damage(index, "an externref of the wrong size died");
-                    return;
-                }
-                let value = core.externref_id_at(index).and_then(|id| host_data.dealloc(id));
-                self.free(index);
-                // Last, since it runs the embedder's code, which may panic.
-                drop(value);
-                return;
-            }
-            Some(GcLayout::Struct(layout)) => (&layout.refs, layout.size),
-            Some(GcLayout::Exn(layout)) => (&layout.refs, layout.size),
-            Some(GcLayout::Array(layout)) => {
+            GcLayout::Struct(layout) => (&layout.refs, layout.size),
+            GcLayout::Exn(layout) => (&layout.refs, layout.size),
+            GcLayout::Array(layout) => {
                 let at = u64::from(index);
                 let length_at = at + u64::from(gc_types::ArrayLayout::LENGTH_OFFSET);
                 let length = core.memory.read_u32(length_at).unwrap_or(0);
@@ -215,6 +201,16 @@ impl DrcHeap {
             counts.down(counts.memory.read_u32(at).unwrap_or(0));
         }
         self.free(index);
+    }
+
+    fn bury_externref(&mut self, host_data: &mut ExternRefHostDataTable, index: u32, size: u32) {
+        if size != GcLayout::EXTERNREF_SIZE {
+            return self.core.note_damage(index, "an externref of the wrong size died");
+        }
+        let value = self.core.externref_id_at(index).and_then(|id| host_data.dealloc(id));
+        self.free(index);
+        // Last, since it runs the embedder's code, which may panic.
+        drop(value);
     }
 
     /// Gives an object's memory back.

@@ -135,9 +135,12 @@ impl FreeList {
         self.live_objects
     }
 
-    /// Bytes freed into small blocks since they were last merged.
-    pub(super) fn small_freed(&self) -> u64 {
-        self.small_freed
+    /// Bytes in free small blocks of which merging might make larger ones: those
+    /// that were freed since they were last merged and not handed out again.
+    pub(super) fn mergeable(&self) -> u64 {
+        let stacks = self.small.iter().zip(0u64..);
+        let free = stacks.map(|(stack, class)| stack.len() as u64 * class * u64::from(GRANULE));
+        self.small_freed.min(free.sum())
     }
 
     /// Bytes that are not in live objects.
@@ -426,7 +429,7 @@ mod tests {
         }
         blocks.iter().for_each(|&index| assert_eq!(list.free(index), Some(40)));
         assert_eq!(list.alloc(1 << 16), None);
-        assert!(list.small_freed() > 60 << 10);
+        assert!(list.mergeable() > 60 << 10);
         list.consolidate();
         list.check().unwrap();
         assert_eq!(list.alloc(1 << 16).map(|block| block.index), Some(START));

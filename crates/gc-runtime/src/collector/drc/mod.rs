@@ -93,11 +93,30 @@ impl DrcHeap {
         let (memory, blocks) = (&self.core.memory, &mut self.blocks);
         // Merging looks at every block: only for much, or as a last resort.
         let worth = if memory.len() == memory.maximum() { 1 } else { memory.usable() / 4 };
-        if blocks.free_bytes() < u64::from(size) || blocks.small_freed() < worth {
+        if blocks.free_bytes() < u64::from(size) || blocks.mergeable() < worth {
             return None;
         }
         blocks.consolidate();
         blocks.alloc(size)
+    }
+
+    /// Makes an object of a block. `None` cannot be, since blocks are mapped.
+    #[inline]
+    fn begin_object(
+        &mut self,
+        Allocation { index, used }: Allocation,
+        header: VMGcHeader,
+        size: u32,
+    ) -> Option<VMGcRef> {
+        let core = &mut self.core;
+        if let Some(used_body @ 1..) = used.checked_sub(VMGcHeader::SIZE) {
+            core.memory.fill(u64::from(index + VMGcHeader::SIZE), u64::from(used_body), 0)?;
+        }
+        core.set_header_at(index, header.with_collector_bits(COUNT_ONE))?;
+        self.allocated += u64::from(size);
+        core.stats.allocations += 1;
+        core.stats.allocated_bytes += u64::from(size);
+        VMGcRef::from_heap_index(index)
     }
 
     /// Makes an object a member of the root set, with `added` references more.
@@ -214,24 +233,22 @@ impl GcHeap for DrcHeap {
 
     // ---- allocation -----------------------------------------------------
 
-    #[inline]
-    fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
+    fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
         debug_assert!(size >= VMGcHeader::SIZE && size.is_multiple_of(8));
-        self.core.check_damage()?;
-        let block = self.blocks.alloc(size).or_else(|| self.alloc_merged(size));
-        let Some(Allocation { index, used }) = block else {
-            return Err(HeapError::NeedsRoom { bytes: u64::from(size) });
-        };
-        let core = &mut self.core;
-        if let Some(used_body @ 1..) = used.checked_sub(VMGcHeader::SIZE) {
-            let body = u64::from(index + VMGcHeader::SIZE);
-            core.memory.fill(body, u64::from(used_body), 0).ok_or_else(|| unmapped(index))?;
+        if self.core.damage.is_some() {
+            return None;
         }
-        core.set_header_at(index, header.with_collector_bits(COUNT_ONE))?;
-        self.allocated += u64::from(size);
-        core.stats.allocations += 1;
-        core.stats.allocated_bytes += u64::from(size);
-        VMGcRef::from_heap_index(index).ok_or_else(|| unmapped(index))
+        let block = self.blocks.alloc(size)?;
+        self.begin_object(block, header, size)
+    }
+
+    fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
+        self.core.check_damage()?;
+        if let Some(object) = self.alloc_fast(header, size) {
+            return Ok(object);
+        }
+        let block = self.alloc_merged(size).ok_or(HeapError::NeedsRoom { bytes: size.into() })?;
+        self.begin_object(block, header, size).ok_or_else(|| unmapped(block.index))
     }
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {

@@ -135,18 +135,18 @@ impl GcHeap for NullHeap {
         0
     }
 
-    fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
+    fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
         debug_assert!(size >= VMGcHeader::SIZE && size.is_multiple_of(8));
-        self.core.check_damage()?;
-        let memory = &mut self.core.memory;
+        let memory = &self.core.memory;
         let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
-        let Some(end) = next.checked_add(size).filter(|&end| end <= limit) else {
-            return Err(HeapError::NeedsRoom { bytes: u64::from(size) });
-        };
+        let end = next.checked_add(size).filter(|&end| end <= limit)?;
         self.core.set_header_at(next, header)?;
         self.core.memory.set_data_u32(NEXT, end);
         VMGcRef::from_heap_index(next)
-            .ok_or(HeapError::Corrupt { at: next, what: "an odd allocation index" })
+    }
+
+    fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
+        self.alloc_fast(header, size).ok_or(HeapError::NeedsRoom { bytes: size.into() })
     }
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
