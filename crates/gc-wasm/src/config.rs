@@ -69,7 +69,7 @@ impl Config {
 
     /// Collect at every `n`th allocation and verify the heap around it, for
     /// finding bugs in collectors and hosts; 0, the default: never for that. Making
-    /// an engine with it fails unless the feature `gc_zeal` is on.
+    /// a store fails with it unless the feature `gc_zeal` is on.
     pub fn gc_zeal(&mut self, n: u32) -> &mut Config {
         self.gc_zeal = n;
         self
@@ -88,7 +88,8 @@ impl Config {
         self
     }
 
-    /// Whether to verify the code generator's input (default: in debug builds).
+    /// Whether to verify the code generator's input, and check that it keeps the
+    /// collector's laws (default: in debug builds).
     pub fn verify(&mut self, yes: bool) -> &mut Config {
         self.verify = yes;
         self
@@ -104,9 +105,6 @@ impl Config {
         let least = u64::from(gc_types::NULL_PAGE_SIZE) * 2;
         if self.gc_heap_maximum < least || self.gc_heap_maximum > 4 << 30 {
             bail!("the GC heap's maximum must be between {least} bytes and 4 GiB");
-        }
-        if self.gc_zeal != 0 && !cfg!(feature = "gc_zeal") {
-            bail!("this build has no `gc_zeal`: build with `--features gc_zeal`");
         }
         if self.max_wasm_stack < 16 << 10 {
             bail!("the stack for compiled code must be at least 16 KiB");

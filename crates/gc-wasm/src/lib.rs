@@ -32,6 +32,7 @@ mod collector;
 pub(crate) mod compile;
 mod config;
 mod engine;
+pub mod explore;
 mod externals;
 mod func;
 mod host_calls;

@@ -83,6 +83,10 @@ pub(super) struct FuncEnv<'a> {
     types: HashMap<TypeIndex, Arc<RegisteredType>>,
     /// Whether it calls code that may belong to another instance.
     pub(super) leaves_instance: bool,
+    /// Whether it may access the heap.
+    pub(super) uses_heap: bool,
+    /// Whether it accesses memory 0.
+    pub(super) uses_memory: bool,
 }
 
 impl<'a> FuncEnv<'a> {
@@ -96,6 +100,8 @@ impl<'a> FuncEnv<'a> {
             signatures: HashMap::new(),
             types: HashMap::new(),
             leaves_instance: false,
+            uses_heap: false,
+            uses_memory: false,
         }
     }
 

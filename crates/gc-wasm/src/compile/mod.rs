@@ -9,10 +9,9 @@ mod stack;
 mod translate;
 
 #[cfg(test)]
-mod spec_tests;
-#[cfg(test)]
 mod tests;
 
+use crate::Engine;
 use crate::host_calls;
 use crate::module::info::ModuleInfo;
 use crate::module::parse::Body;
@@ -34,6 +33,27 @@ pub(crate) struct CompileContext<'a> {
     pub(crate) gc: &'a dyn GcCompiler,
     pub(crate) options: &'a CompilerOptions,
     pub(crate) jit: &'a JitCompiler,
+    /// Whether to check the functions built against the collector half's laws.
+    pub(crate) check: bool,
+}
+
+impl<'a> CompileContext<'a> {
+    /// What `engine` compiles the functions of a module with.
+    pub(crate) fn new(
+        engine: &'a Engine,
+        info: &'a ModuleInfo,
+        layout: &'a VMContextLayout,
+    ) -> CompileContext<'a> {
+        CompileContext {
+            info,
+            layout,
+            registry: engine.types(),
+            gc: engine.collector().compiler(),
+            options: engine.compiler_options(),
+            jit: engine.jit(),
+            check: engine.config().verify,
+        }
+    }
 }
 
 /// Validates, translates and compiles all bodies and links them.
@@ -70,6 +90,8 @@ pub(crate) fn translate_function(cx: &CompileContext<'_>, body: Body<'_>) -> Res
 struct Compiler {
     context: Option<Context>,
     allocations: Allocations,
+    /// Whether to keep the machine code as text, too.
+    disassemble: bool,
 }
 
 impl Compiler {
@@ -77,17 +99,40 @@ impl Compiler {
         let index = body.index;
         let context = self.context.get_or_insert_with(Context::new);
         context.clear();
+        context.set_disasm(self.disassemble);
         let compiled =
             match translate::translate(cx, body, &mut context.func, &mut self.allocations) {
-                Ok(()) => cx.jit.compile(context),
+                Ok(()) => check(cx, &context.func).and_then(|()| cx.jit.compile(context)),
                 Err(error) => Err(error),
             };
         if compiled.is_err() {
             // What a failed translation leaves behind is not fit for another.
-            *self = Compiler::default();
+            *self = Compiler { disassemble: self.disassemble, ..Compiler::default() };
         }
         compiled.with_context(|| describe(cx, index))
     }
+}
+
+/// Fails if a function was built against the laws of emitted code: a bug of ours.
+fn check(cx: &CompileContext<'_>, func: &ir::Function) -> Result<()> {
+    if cx.check {
+        gc_compiler::check::check_function(func, cx.options)?;
+    }
+    Ok(())
+}
+
+/// One function compiled, and its machine code as text.
+///
+/// # Errors
+/// As [`compile_module`].
+pub(crate) fn disassemble(
+    cx: &CompileContext<'_>,
+    body: Body<'_>,
+) -> Result<(CompiledFunction, String)> {
+    let mut compiler = Compiler { disassemble: true, ..Compiler::default() };
+    let compiled = compiler.function(cx, body)?;
+    let text = compiled.disassembly().unwrap_or_default().to_string();
+    Ok((compiled, text))
 }
 
 fn describe(cx: &CompileContext<'_>, index: u32) -> String {

@@ -10,11 +10,12 @@ use super::signature::{clif_signature, clif_type};
 use super::stack::{Frame, FrameKind, Stack};
 use super::{CompileContext, ops};
 use crate::module::parse::Body;
+use crate::vmctx::Place;
 use anyhow::{Result, anyhow};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use gc_compiler::regions::Region;
+use gc_compiler::regions::{self, Region};
 use gc_compiler::{GcCompiler, GcEmitter};
 use gc_types::Trap;
 use wasmparser::{FuncValidator, FuncValidatorAllocations, ValType, ValidatorResources};
@@ -76,9 +77,7 @@ pub(super) fn translate(
     translator.body(&body.body, entry, ty)?;
 
     let Translator { mut builder, env, stack, validator, .. } = translator;
-    if env.leaves_instance {
-        save_vmctx(builder.func, entry, vmctx);
-    }
+    prologue(builder.func, entry, &env);
     builder.make_stack_map_alias_region(Box::new(|regions, _, slot, _| {
         let user_id = env::spill(slot);
         let description = format!("spill slot {}", slot.as_u32()).into();
@@ -90,14 +89,43 @@ pub(super) fn translate(
     Ok(())
 }
 
-/// Keeps the vmctx where stack walks find it.
-fn save_vmctx(func: &mut ir::Function, entry: ir::Block, vmctx: ir::Value) {
-    let slot = gc_jit::declare_vmctx_slot(func);
-    let region = env::intern(func, env::VMCTX_SLOT);
-    let flags = MemFlagsData::trusted().with_alias_region(Some(region));
-    let mut cursor = FuncCursor::new(func).at_first_insertion_point(entry);
-    let address = cursor.ins().stack_addr(types::I64, slot, 0);
-    cursor.ins().store(flags, vmctx, address, 0);
+/// Emits into the entry block what only the whole body tells to be of use.
+///
+/// The bases of heap and memory are loaded there once more: these loads reach into
+/// loops without calls, whose own are then redundant. Where nothing can use them
+/// they are dropped.
+fn prologue(func: &mut ir::Function, entry: ir::Block, env: &FuncEnv<'_>) {
+    let slot = env.leaves_instance.then(|| gc_jit::declare_vmctx_slot(func));
+    let region = |func: &mut ir::Function, region| {
+        MemFlagsData::trusted().with_alias_region(Some(env::intern(func, region)))
+    };
+    let layout = env.cx.layout;
+    let vmctx = env.vmctx;
+    if env.uses_heap {
+        let flags = region(func, regions::VMCTX);
+        let offset = layout.offsets.vmctx_heap_base().cast_signed();
+        let mut cursor = FuncCursor::new(func).at_first_insertion_point(entry);
+        cursor.ins().load(types::I64, flags, vmctx, offset);
+    }
+    if env.uses_memory {
+        let imports = region(func, env::IMPORTS);
+        let definition = region(func, env::MEMORY_DEFINITION);
+        let base = layout.definition_base().cast_signed();
+        let mut cursor = FuncCursor::new(func).at_first_insertion_point(entry);
+        let (place, offset) = match layout.memory(0) {
+            Place::Inline(offset) => (vmctx, offset.cast_signed()),
+            Place::Indirect(offset) => {
+                (cursor.ins().load(types::I64, imports, vmctx, offset.cast_signed()), 0)
+            }
+        };
+        cursor.ins().load(types::I64, definition, place, offset + base);
+    }
+    if let Some(slot) = slot {
+        let flags = region(func, env::VMCTX_SLOT);
+        let mut cursor = FuncCursor::new(func).at_first_insertion_point(entry);
+        let address = cursor.ins().stack_addr(types::I64, slot, 0);
+        cursor.ins().store(flags, vmctx, address, 0);
+    }
 }
 
 impl<'a, 'b> Translator<'a, 'b> {
@@ -178,6 +206,7 @@ impl<'a, 'b> Translator<'a, 'b> {
 
     /// What collectors emit with.
     pub(super) fn emitter(&mut self) -> GcEmitter<'_, 'b> {
+        self.env.uses_heap = true;
         GcEmitter::new(&mut self.builder, &mut self.env)
     }
 

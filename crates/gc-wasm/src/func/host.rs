@@ -123,11 +123,6 @@ impl<T: 'static> HostFunc<T> {
         HostFunc { ty, closure }
     }
 
-    /// Its type.
-    pub(crate) fn ty(&self) -> &FuncType {
-        &self.ty
-    }
-
     /// The function in `store`, whose data must be a `T`.
     pub(crate) fn instantiate(&self, store: &mut StoreOpaque) -> Result<Func> {
         if !self.ty.engine().same(store.engine()) {

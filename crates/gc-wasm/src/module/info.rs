@@ -115,16 +115,6 @@ impl ModuleInfo {
         index.checked_sub(self.num_imported_globals)
     }
 
-    /// The number of table `index` among the defined ones, if it is one.
-    pub(crate) fn defined_table(&self, index: u32) -> Option<u32> {
-        index.checked_sub(self.num_imported_tables)
-    }
-
-    /// The number of memory `index` among the defined ones, if it is one.
-    pub(crate) fn defined_memory(&self, index: u32) -> Option<u32> {
-        index.checked_sub(self.num_imported_memories)
-    }
-
     /// A name for function `index`: from the name section, an export, or its number.
     pub(crate) fn func_name(&self, index: u32) -> String {
         if let Some(name) = self.func_names.get(&index) {

@@ -34,8 +34,14 @@ impl Module {
     /// If it is malformed, invalid or uses an unsupported feature.
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module> {
         #[cfg(feature = "wat")]
-        let bytes = wat::parse_bytes(bytes.as_ref()).context("parsing the text format")?;
+        let bytes = Module::text_to_binary(bytes.as_ref())?;
         Module::from_binary(engine, bytes.as_ref())
+    }
+
+    /// The binary format of what may be text.
+    #[cfg(feature = "wat")]
+    pub(crate) fn text_to_binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>> {
+        wat::parse_bytes(bytes).context("parsing the text format")
     }
 
     /// Compiles the module in a file, binary or text.
@@ -121,24 +127,13 @@ impl Module {
     pub(crate) fn code(&self) -> &Arc<CodeMemory> {
         &self.0.code
     }
-
-    pub(crate) fn same(&self, other: &Module) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
 }
 
 /// Parses, validates and compiles.
 fn compile(engine: &Engine, bytes: &[u8]) -> Result<(ModuleInfo, VMContextLayout, CodeImage)> {
     let (info, bodies) = parse::parse(engine.types(), bytes)?;
     let layout = VMContextLayout::new(engine.compiler_options().offsets, &info);
-    let context = CompileContext {
-        info: &info,
-        layout: &layout,
-        registry: engine.types(),
-        gc: engine.collector().compiler(),
-        options: engine.compiler_options(),
-        jit: engine.jit(),
-    };
+    let context = CompileContext::new(engine, &info, &layout);
     let image = compile_module(&context, bodies)?;
     Ok((info, layout, image))
 }

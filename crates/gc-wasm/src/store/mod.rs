@@ -91,6 +91,22 @@ impl<T: 'static> Store<T> {
     pub fn gc_stats(&self) -> GcStats {
         self.inner.opaque.gc_store().stats()
     }
+
+    /// Overwrites bytes of the GC heap, for tests of the sandbox: whatever is
+    /// written, nothing outside the heap may come to harm. `at` counts from the
+    /// heap's base, and mapped is what is neither in its null page nor behind
+    /// [`gc_heap_len`](Store::gc_heap_len); returns whether all of it was.
+    #[doc(hidden)]
+    pub fn overwrite_gc_heap(&mut self, at: u64, bytes: &[u8]) -> bool {
+        let heap = self.inner.opaque.gc_store_mut().heap_mut();
+        heap.core_mut().memory.write_bytes(at, bytes).is_some()
+    }
+
+    /// Where the mapped part of the GC heap ends, in bytes from its base.
+    #[doc(hidden)]
+    pub fn gc_heap_len(&self) -> u64 {
+        self.inner.opaque.gc_store().heap().core().memory.len()
+    }
 }
 
 impl<'a, T: 'static> StoreContext<'a, T> {

@@ -12,7 +12,7 @@ impl Translator<'_, '_> {
         let registered = self.env.module_type(type_index);
         let (element, layout) = array_type(&registered)?;
         let (value, length) = self.stack.pop2();
-        let value = self.to_storage(element, value);
+        let value = self.value_to_stored(element, value);
         let word = self.header_word(&registered);
         let gc = self.gc();
         let init = ArrayInit::Fill(value, length);
@@ -38,7 +38,7 @@ impl Translator<'_, '_> {
         let (element, layout) = array_type(&registered)?;
         let mut values = self.stack.pop_n(length as usize);
         for value in &mut values {
-            *value = self.to_storage(element, *value);
+            *value = self.value_to_stored(element, *value);
         }
         let word = self.header_word(&registered);
         let gc = self.gc();
@@ -73,7 +73,7 @@ impl Translator<'_, '_> {
         let (array, index) = self.stack.pop2();
         let gc = self.gc();
         let stored = gc.array_get(&mut self.emitter(), array, layout, index, extend);
-        let value = self.from_storage(element, stored);
+        let value = self.stored_to_value(element, stored);
         self.stack.push(value);
         Ok(())
     }
@@ -82,7 +82,7 @@ impl Translator<'_, '_> {
         let registered = self.env.module_type(type_index);
         let (element, layout) = array_type(&registered)?;
         let (array, index, value) = self.stack.pop3();
-        let value = self.to_storage(element, value);
+        let value = self.value_to_stored(element, value);
         let gc = self.gc();
         gc.array_set(&mut self.emitter(), array, layout, index, value);
         Ok(())
@@ -100,7 +100,7 @@ impl Translator<'_, '_> {
         let (element, layout) = array_type(&registered)?;
         let length = self.stack.pop();
         let (array, index, value) = self.stack.pop3();
-        let value = self.to_storage(element, value);
+        let value = self.value_to_stored(element, value);
         let gc = self.gc();
         gc.array_fill(&mut self.emitter(), array, layout, index, value, length);
         Ok(())

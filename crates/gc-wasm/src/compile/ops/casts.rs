@@ -6,9 +6,7 @@ use anyhow::{Result, anyhow, bail};
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_compiler::{FuncRefTest, FuncRefType, RefTest, TestTarget};
 use gc_types::{Trap, TypeIndex};
-use wasmparser::{
-    AbstractHeapType, HeapType, RefType, ValType, WasmModuleResources as _,
-};
+use wasmparser::{AbstractHeapType, HeapType, RefType, ValType, WasmModuleResources as _};
 use wasmtime_types::{TypeConvert, WasmHeapType};
 
 /// A test, by how the hierarchy it belongs to represents references.
@@ -24,13 +22,8 @@ enum Test {
 impl Translator<'_, '_> {
     /// A test of the uppermost operand for `heap_type`.
     fn test(&mut self, nullable: bool, heap_type: HeapType) -> Result<Test> {
-        let target = self
-            .env
-            .cx
-            .info
-            .types
-            .convert_heap_type(heap_type)
-            .map_err(|e| anyhow!("{e}"))?;
+        let target =
+            self.env.cx.info.types.convert_heap_type(heap_type).map_err(|e| anyhow!("{e}"))?;
         let known_non_null = self.top_is_non_null();
         let matches = self.top_matches(heap_type)?;
         if !target.is_vmgcref_type() {

@@ -97,10 +97,9 @@ impl Translator<'_, '_> {
             self.else_();
         }
         let reachable = self.stack.reachable();
-        if reachable && self.stack.frame(0).branched {
-            if let FrameKind::Function | FrameKind::Block = self.stack.frame(0).kind {
-                self.jump_to_label(0);
-            }
+        let frame = self.stack.frame(0);
+        if reachable && frame.branched && !matches!(frame.kind, FrameKind::Loop) {
+            self.jump_to_label(0);
         }
         let frame = self.stack.frames.pop().expect("validated: an end belongs to a frame");
         match frame.kind {

@@ -126,6 +126,7 @@ impl Translator<'_, '_> {
             .with_endianness(Endianness::Little)
             .with_trap_code(Some(gc_compiler::trap_code(Trap::MemoryOutOfBounds)))
             .with_alias_region(Some(region));
+        self.env.uses_memory |= memarg.memory == 0;
         let (place, at) = self.memory_place(memarg.memory);
         let at = at + self.env.cx.layout.definition_base();
         let base = self.load(types::I64, env::MEMORY_DEFINITION, place, at);

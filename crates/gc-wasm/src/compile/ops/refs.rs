@@ -78,7 +78,7 @@ impl Translator<'_, '_> {
     }
 
     /// `value` as it is stored in a field or element of type `ty`.
-    pub(super) fn to_storage(&mut self, ty: &WasmStorageType, value: ir::Value) -> ir::Value {
+    pub(super) fn value_to_stored(&mut self, ty: &WasmStorageType, value: ir::Value) -> ir::Value {
         match func_ref_storage(ty) {
             Some(_) => self.emitter().func_ref_to_id(value),
             None => value,
@@ -88,7 +88,7 @@ impl Translator<'_, '_> {
     /// `stored`, which was read from a field or element of type `ty`, as a value.
     ///
     /// The heap is not trusted: what comes back is of that type, or it traps.
-    pub(super) fn from_storage(&mut self, ty: &WasmStorageType, stored: ir::Value) -> ir::Value {
+    pub(super) fn stored_to_value(&mut self, ty: &WasmStorageType, stored: ir::Value) -> ir::Value {
         let Some(ty) = func_ref_storage(ty) else { return stored };
         let expected = match ty.heap_type {
             WasmHeapType::ConcreteFunc(edge) => Some(self.func_ref_type(type_index(edge))),

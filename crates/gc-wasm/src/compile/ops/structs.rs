@@ -18,7 +18,7 @@ impl Translator<'_, '_> {
         let (ty, layout) = struct_type(&registered)?;
         let mut values = self.stack.pop_n(ty.fields.len());
         for (value, field) in values.iter_mut().zip(&ty.fields) {
-            *value = self.to_storage(&field.element_type, *value);
+            *value = self.value_to_stored(&field.element_type, *value);
         }
         let word = self.header_word(&registered);
         let gc = self.gc();
@@ -49,7 +49,7 @@ impl Translator<'_, '_> {
         let object = self.stack.pop();
         let gc = self.gc();
         let stored = gc.struct_get(&mut self.emitter(), object, layout, field, extend);
-        let value = self.from_storage(&ty.fields[field].element_type, stored);
+        let value = self.stored_to_value(&ty.fields[field].element_type, stored);
         self.stack.push(value);
         Ok(())
     }
@@ -59,7 +59,7 @@ impl Translator<'_, '_> {
         let (ty, layout) = struct_type(&registered)?;
         let field = field as usize;
         let (object, value) = self.stack.pop2();
-        let value = self.to_storage(&ty.fields[field].element_type, value);
+        let value = self.value_to_stored(&ty.fields[field].element_type, value);
         let gc = self.gc();
         gc.struct_set(&mut self.emitter(), object, layout, field, value);
         Ok(())

@@ -1,104 +1,7 @@
-//! Translation of whole modules, under every collector: the CLIF verifies and
-//! compiles, and has the shapes that matter. What the code does when it runs is
-//! tested where it can be run.
+//! Every operator, on every type it takes.
 
-use super::{CompileContext, compile_module, translate_function};
-use crate::module::parse::parse;
-use crate::types::registry::TypeRegistry;
-use crate::vmctx::VMContextLayout;
-use anyhow::{Context as _, Result};
-use gc_compiler::collector::{drc::DrcCompiler, null::NullCompiler};
-use gc_compiler::{CompilerOptions, GcCompiler};
-use gc_jit::{CodeImage, JitCompiler, JitOptions, OptLevel};
-use gc_types::VMOffsets;
-use std::collections::BTreeMap;
-
-pub(super) const COLLECTORS: [&dyn GcCompiler; 2] = [&NullCompiler, &DrcCompiler];
-
-pub(super) struct Fixture {
-    jit: JitCompiler,
-    options: CompilerOptions,
-}
-
-impl Fixture {
-    pub(super) fn new(opt_level: OptLevel) -> Fixture {
-        let options = JitOptions { opt_level, verifier: true };
-        Fixture {
-            jit: JitCompiler::new(&options).unwrap(),
-            options: CompilerOptions { offsets: VMOffsets::HOST, guarded: true, zeal: false },
-        }
-    }
-
-    fn with<T>(
-        &self,
-        registry: &TypeRegistry,
-        gc: &dyn GcCompiler,
-        wasm: &[u8],
-        then: impl FnOnce(&CompileContext<'_>, Vec<crate::module::parse::Body<'_>>) -> Result<T>,
-    ) -> Result<T> {
-        let (info, bodies) = parse(registry, wasm)?;
-        let layout = VMContextLayout::new(self.options.offsets, &info);
-        let cx = CompileContext {
-            info: &info,
-            layout: &layout,
-            registry,
-            gc,
-            options: &self.options,
-            jit: &self.jit,
-        };
-        then(&cx, bodies)
-    }
-
-    pub(super) fn compile(
-        &self,
-        registry: &TypeRegistry,
-        gc: &dyn GcCompiler,
-        wasm: &[u8],
-    ) -> Result<CodeImage> {
-        self.with(registry, gc, wasm, compile_module)
-    }
-
-    /// The CLIF of each function of a module in text, by index.
-    fn clif(&self, gc: &dyn GcCompiler, wat: &str) -> BTreeMap<u32, String> {
-        let wasm = wat::parse_str(wat).unwrap();
-        let registry = TypeRegistry::new().unwrap();
-        self.with(&registry, gc, &wasm, |cx, bodies| {
-            bodies
-                .into_iter()
-                .map(|body| {
-                    let index = body.index;
-                    let func = translate_function(cx, body)?;
-                    cranelift_codegen::verify_function(&func, self.jit.isa())
-                        .with_context(|| format!("{}", func.display()))?;
-                    Ok((index, func.display().to_string()))
-                })
-                .collect()
-        })
-        .unwrap()
-    }
-
-    /// Translates, verifies and compiles a module in text under every collector and
-    /// with every option.
-    fn accepts(&mut self, wat: &str) {
-        let wasm = wat::parse_str(wat).unwrap_or_else(|e| panic!("{e}\n{wat}"));
-        for gc in COLLECTORS {
-            for (guarded, zeal) in [(true, false), (false, false), (true, true)] {
-                self.options.guarded = guarded;
-                self.options.zeal = zeal;
-                let registry = TypeRegistry::new().unwrap();
-                if let Err(error) = self.compile(&registry, gc, &wasm) {
-                    panic!("{}, guarded {guarded}, zeal {zeal}: {error:#}\n{wat}", gc.name());
-                }
-            }
-        }
-    }
-
-    fn error(&self, wasm: &[u8]) -> String {
-        let registry = TypeRegistry::new().unwrap();
-        let error = self.compile(&registry, &NullCompiler, wasm).unwrap_err();
-        format!("{error:#}")
-    }
-}
+use super::Fixture;
+use gc_jit::OptLevel;
 
 /// One function `f` for each operator of a family, applied to parameters.
 fn apply(operators: &[&str], params: &str, result: &str) -> String {
@@ -106,7 +9,9 @@ fn apply(operators: &[&str], params: &str, result: &str) -> String {
     let operands: String = (0..arity).map(|i| format!("(local.get {i})")).collect();
     let functions: String = operators
         .iter()
-        .map(|op| format!("(func (export \"{op}\") (param {params}) (result {result}) {operands} {op})\n"))
+        .map(|op| {
+            format!("(func (export \"{op}\") (param {params}) (result {result}) {operands} {op})\n")
+        })
         .collect();
     format!("(module {functions})")
 }
@@ -114,7 +19,7 @@ fn apply(operators: &[&str], params: &str, result: &str) -> String {
 #[test]
 fn every_numeric_operator_compiles() {
     let mut fixture = Fixture::new(OptLevel::Speed);
-    for (ty, other) in [("i32", "i64"), ("i64", "i32")] {
+    for ty in ["i32", "i64"] {
         let of = |names: &str| -> Vec<String> {
             names.split_whitespace().map(|name| format!("{ty}.{name}")).collect()
         };
@@ -146,7 +51,6 @@ fn every_numeric_operator_compiles() {
             let back_unsigned = format!("{float}.convert_{ty}_u");
             fixture.accepts(&apply(&[&back, &back_unsigned], ty, float));
         }
-        let _ = other;
     }
     for ty in ["f32", "f64"] {
         let of = |names: &str| -> Vec<String> {
@@ -443,8 +347,18 @@ fn every_struct_operator_compiles() {
     let mut fixture = Fixture::new(OptLevel::Speed);
     let mut functions = String::new();
     for (i, ty) in [
-        "i32", "i32", "i32", "i64", "f32", "f64", "anyref", "externref", "funcref",
-        "(ref null $fn)", "(ref null nofunc)", "(ref null $leaf)",
+        "i32",
+        "i32",
+        "i32",
+        "i64",
+        "f32",
+        "f64",
+        "anyref",
+        "externref",
+        "funcref",
+        "(ref null $fn)",
+        "(ref null nofunc)",
+        "(ref null $leaf)",
     ]
     .iter()
     .enumerate()
@@ -478,8 +392,15 @@ fn every_struct_operator_compiles() {
 fn every_array_operator_compiles() {
     let mut fixture = Fixture::new(OptLevel::Speed);
     for (array, ty) in [
-        ("$i8s", "i32"), ("$i16s", "i32"), ("$i32s", "i32"), ("$i64s", "i64"), ("$f32s", "f32"),
-        ("$f64s", "f64"), ("$anys", "anyref"), ("$externs", "externref"), ("$funcs", "funcref"),
+        ("$i8s", "i32"),
+        ("$i16s", "i32"),
+        ("$i32s", "i32"),
+        ("$i64s", "i64"),
+        ("$f32s", "f32"),
+        ("$f64s", "f64"),
+        ("$anys", "anyref"),
+        ("$externs", "externref"),
+        ("$funcs", "funcref"),
         ("$fns", "(ref null $fn)"),
     ] {
         let packed = matches!(array, "$i8s" | "$i16s");
@@ -546,7 +467,8 @@ fn every_test_and_cast_compiles() {
     ] {
         let mut functions = String::new();
         for target in targets.split_whitespace() {
-            for (from_null, to_null) in [("null ", "null "), ("null ", ""), ("", "null "), ("", "")] {
+            for (from_null, to_null) in [("null ", "null "), ("null ", ""), ("", "null "), ("", "")]
+            {
                 let (from, to) =
                     (format!("(ref {from_null}{top})"), format!("(ref {to_null}{target})"));
                 functions += &format!(
@@ -589,16 +511,4 @@ fn every_test_and_cast_compiles() {
            (func (param externref) (result anyref) (any.convert_extern (local.get 0)))
            (func (param (ref any)) (result (ref extern)) (extern.convert_any (local.get 0))))",
     );
-}
-
-#[test]
-fn zz_print() {
-    let wat = std::env::var("WAT").unwrap_or_default();
-    if wat.is_empty() {
-        return;
-    }
-    let fixture = Fixture::new(OptLevel::Speed);
-    for (_, f) in fixture.clif(if std::env::var("DRC").is_ok() { COLLECTORS[1] } else { COLLECTORS[0] }, &wat) {
-        println!("{f}");
-    }
 }

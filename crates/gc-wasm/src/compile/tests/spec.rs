@@ -2,7 +2,7 @@
 //! validator accepts translates, verifies and compiles under every collector, and
 //! what it rejects is an error, never a panic.
 
-use super::tests::{COLLECTORS, Fixture};
+use super::{COLLECTORS, Fixture};
 use crate::module::parse::features;
 use crate::types::registry::TypeRegistry;
 use gc_jit::OptLevel;
@@ -25,9 +25,10 @@ fn modules(file: &TestFile<'_>) -> Vec<Vec<u8>> {
                 module.encode()
             }
             WastDirective::AssertUnlinkable { mut module, .. } => module.encode(),
-            WastDirective::AssertTrap { exec: WastExecute::Wat(mut module @ Wat::Module(_)), .. } => {
-                module.encode()
-            }
+            WastDirective::AssertTrap {
+                exec: WastExecute::Wat(mut module @ Wat::Module(_)),
+                ..
+            } => module.encode(),
             _ => continue,
         };
         modules.extend(bytes);

@@ -1,0 +1,98 @@
+//! Looking into what a module is compiled to: CLIF, machine code, stack maps. For
+//! `reclaim explore`, for golden tests, and for whoever wants to see a barrier.
+
+use crate::compile::{CompileContext, disassemble, translate_function};
+use crate::module::parse::{Body, parse};
+use crate::vmctx::VMContextLayout;
+use crate::{Engine, Module};
+use anyhow::{Result, bail};
+use std::fmt::Write;
+
+/// What to show of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// The code generator's input, before it optimises.
+    Clif,
+    /// Machine code, disassembled.
+    Asm,
+    /// Where references are at each call: return address, frame size, slots.
+    StackMaps,
+}
+
+/// One function, shown.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// Its index in the module, imports included.
+    pub index: u32,
+    /// Its name: from the name section, an export, or its index.
+    pub name: String,
+    /// What was asked for, as text of several lines.
+    pub text: String,
+}
+
+/// Shows the functions that a module (binary, or text with the feature `wat`)
+/// defines, or only the one that `filter` names: by its name, by the name of an
+/// export, or by its index.
+///
+/// # Errors
+/// If the module is malformed or invalid, or there is no such function.
+pub fn explore(
+    engine: &Engine,
+    bytes: &[u8],
+    what: Emit,
+    filter: Option<&str>,
+) -> Result<Vec<Listing>> {
+    #[cfg(feature = "wat")]
+    let bytes = &*Module::text_to_binary(bytes)?;
+    let (info, bodies) = parse(engine.types(), bytes)?;
+    let layout = VMContextLayout::new(engine.compiler_options().offsets, &info);
+    let cx = CompileContext::new(engine, &info, &layout);
+    let wanted = |body: &Body<'_>| match filter {
+        None => true,
+        Some(filter) => {
+            info.func_name(body.index) == filter
+                || filter.parse() == Ok(body.index)
+                || info.exports_by_name.get(filter).is_some_and(|at| {
+                    let entity = info.exports[*at].1;
+                    let index = wasmtime_types::FuncIndex::from_u32(body.index);
+                    entity == wasmtime_types::EntityIndex::Function(index)
+                })
+        }
+    };
+    let mut listings = Vec::new();
+    for body in bodies.into_iter().filter(wanted) {
+        let index = body.index;
+        let text = match what {
+            Emit::Clif => translate_function(&cx, body)?.display().to_string(),
+            Emit::Asm => {
+                let (_, disassembly) = disassemble(&cx, body)?;
+                disassembly
+            }
+            Emit::StackMaps => {
+                let (compiled, _) = disassemble(&cx, body)?;
+                stack_maps(compiled.stack_maps())?
+            }
+        };
+        listings.push(Listing { index, name: info.func_name(index), text });
+    }
+    if let (true, Some(filter)) = (listings.is_empty(), filter) {
+        bail!("the module defines no function `{filter}`");
+    }
+    Ok(listings)
+}
+
+fn stack_maps<'a>(maps: impl Iterator<Item = (u32, u32, &'a [u32])>) -> Result<String> {
+    let mut text = String::new();
+    for (return_address, frame_size, slots) in maps {
+        let slots: Vec<String> = slots.iter().map(|slot| format!("[rsp+{slot:#x}]")).collect();
+        writeln!(
+            text,
+            "after {return_address:#06x}: frame of {frame_size} bytes, references at {}",
+            slots.join(" ")
+        )?;
+    }
+    if text.is_empty() {
+        text.push_str("no reference is live across any call\n");
+    }
+    Ok(text)
+}

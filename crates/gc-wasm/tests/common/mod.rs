@@ -1,0 +1,153 @@
+//! What the integration tests share: the settings each of them runs under, and
+//! host values that count how often they are dropped.
+#![allow(dead_code, unreachable_pub)]
+
+use anyhow::{Result, anyhow};
+use gc_wasm::{Collector, Config, Engine, Extern, HeapBounds, Instance, Module, Store, Trap, TrapError};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// One way to run a test.
+#[derive(Clone)]
+pub struct Setting {
+    pub collector: Collector,
+    pub bounds: HeapBounds,
+    /// Collect at every allocation, verifying the heap before and after.
+    pub zeal: bool,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let zeal = if self.zeal { ", zeal" } else { "" };
+        write!(f, "{}, {:?}{zeal}", self.collector.name(), self.bounds)
+    }
+}
+
+impl Setting {
+    /// Every collector, in both bounds modes, with and without zeal.
+    pub fn all() -> Vec<Setting> {
+        let mut all = Vec::new();
+        for collector in Collector::all() {
+            for bounds in [HeapBounds::Guarded, HeapBounds::Checked] {
+                for zeal in [false, true] {
+                    all.push(Setting { collector: collector.clone(), bounds, zeal });
+                }
+            }
+        }
+        all
+    }
+
+    /// The engine configuration. The heap is small, since one with checked bounds
+    /// reserves all of it.
+    pub fn config(&self) -> Config {
+        let mut config = Config::new();
+        config
+            .collector(self.collector.clone())
+            .gc_heap_bounds(self.bounds)
+            .gc_heap_maximum(64 << 20)
+            .gc_zeal(u32::from(self.zeal));
+        config
+    }
+
+    pub fn engine(&self) -> Result<Engine> {
+        Engine::new(&self.config())
+    }
+
+    /// Whether what nothing refers to is given back.
+    pub fn reclaims(&self) -> bool {
+        self.collector.name() != "null"
+    }
+
+    /// A store without data, and a module in it.
+    pub fn instantiate(&self, wat: &str, imports: &[Extern]) -> Result<(Store<()>, Instance)> {
+        let engine = self.engine()?;
+        let mut store = Store::new(&engine, ())?;
+        let instance = Instance::new(&mut store, &Module::new(&engine, wat)?, imports)?;
+        Ok((store, instance))
+    }
+}
+
+/// Runs a test under [every setting](Setting::all).
+pub fn everywhere(test: impl Fn(&Setting) -> Result<()>) -> Result<()> {
+    for setting in Setting::all() {
+        // Shown only if the test fails: it tells under what.
+        eprintln!("--- {setting}");
+        test(&setting).map_err(|error| anyhow!("under {setting}: {error:?}"))?;
+    }
+    Ok(())
+}
+
+/// Runs a test once for each collector, without zeal.
+pub fn each_collector(test: impl Fn(&Setting) -> Result<()>) -> Result<()> {
+    for collector in Collector::all() {
+        eprintln!("--- {}", collector.name());
+        test(&Setting { collector, bounds: HeapBounds::Guarded, zeal: false })?;
+    }
+    Ok(())
+}
+
+/// The trap that a call must have ended in.
+#[track_caller]
+pub fn trap<T>(result: Result<T>) -> Trap {
+    match result {
+        Ok(_) => panic!("no trap"),
+        Err(error) => match error.downcast_ref::<TrapError>() {
+            Some(error) => error.trap,
+            None => panic!("not a trap: {error:?}"),
+        },
+    }
+}
+
+/// The error that something must have ended in, as a user sees it.
+#[track_caller]
+pub fn message<T>(result: Result<T>) -> String {
+    match result {
+        Ok(_) => panic!("no error"),
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+/// Counts, for each of a number of host values, how often it was dropped.
+#[derive(Clone, Default)]
+pub struct Drops(Arc<std::sync::Mutex<Vec<Arc<AtomicUsize>>>>);
+
+/// A host value that counts its drop.
+pub struct Counted {
+    pub number: usize,
+    dropped: Arc<AtomicUsize>,
+}
+
+impl Drops {
+    /// A new value, numbered in order.
+    pub fn value(&self) -> Counted {
+        let mut all = self.0.lock().unwrap();
+        let dropped = Arc::new(AtomicUsize::new(0));
+        all.push(dropped.clone());
+        Counted { number: all.len() - 1, dropped }
+    }
+
+    /// How many values there were.
+    pub fn made(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// How often value `number` was dropped.
+    pub fn of(&self, number: usize) -> usize {
+        self.0.lock().unwrap()[number].load(Ordering::SeqCst)
+    }
+
+    /// How many values were dropped. None may have been twice.
+    pub fn count(&self) -> usize {
+        let all = self.0.lock().unwrap();
+        let drops: Vec<usize> = all.iter().map(|n| n.load(Ordering::SeqCst)).collect();
+        assert!(drops.iter().all(|n| *n <= 1), "dropped twice: {drops:?}");
+        drops.iter().sum()
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,84 @@
+//! Golden tests of emitted code: for each kind of GC instruction, a module in
+//! `tests/filetests/` and, in the folder of each collector, the CLIF that its
+//! functions are translated to. `BLESS=1 cargo test -p gc-wasm --test filetests`
+//! writes them anew; a change in emitted code then shows in the diff.
+
+use anyhow::{Context, Result};
+use gc_wasm::explore::{Emit, explore};
+use gc_wasm::{Collector, Config, Engine};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/filetests")
+}
+
+fn modules() -> Result<Vec<PathBuf>> {
+    let mut modules = Vec::new();
+    for entry in fs::read_dir(folder())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "wat") {
+            modules.push(path);
+        }
+    }
+    modules.sort();
+    Ok(modules)
+}
+
+/// The CLIF of all functions of a module.
+fn emitted(collector: &Collector, module: &Path) -> Result<String> {
+    let engine = Engine::new(Config::new().collector(collector.clone()))?;
+    let bytes = fs::read(module)?;
+    let mut text = String::new();
+    for listing in explore(&engine, &bytes, Emit::Clif, None)? {
+        writeln!(text, ";; {}", listing.name)?;
+        writeln!(text, "{}", listing.text.trim_end())?;
+        writeln!(text)?;
+    }
+    Ok(text)
+}
+
+#[test]
+fn emitted_code_is_as_expected() -> Result<()> {
+    let bless = std::env::var_os("BLESS").is_some_and(|value| value == "1");
+    let mut differing = Vec::new();
+    let modules = modules()?;
+    assert!(modules.len() >= 15, "only {} modules were found", modules.len());
+    for module in &modules {
+        for collector in Collector::all() {
+            let name = module.file_stem().unwrap().to_string_lossy();
+            let golden = folder().join(collector.name()).join(format!("{name}.clif"));
+            let actual = emitted(&collector, module)
+                .with_context(|| format!("{} under {}", module.display(), collector.name()))?;
+            if bless {
+                fs::create_dir_all(golden.parent().unwrap())?;
+                fs::write(&golden, actual)?;
+            } else if fs::read_to_string(&golden).ok().as_deref() != Some(&actual) {
+                differing.push(format!("{}/{name}.clif", collector.name()));
+            }
+        }
+    }
+    assert!(
+        differing.is_empty(),
+        "emitted code changed (run with BLESS=1 and look at the diff):\n  {}",
+        differing.join("\n  ")
+    );
+    Ok(())
+}
+
+#[test]
+fn no_golden_file_is_left_over() -> Result<()> {
+    let names: Vec<String> = modules()?
+        .iter()
+        .map(|module| module.file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    for collector in Collector::all() {
+        for entry in fs::read_dir(folder().join(collector.name()))? {
+            let path = entry?.path();
+            let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+            assert!(names.contains(&stem), "{} belongs to no module", path.display());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+;; ref.cast, and the branches on casts.
+(module
+  (type $open (sub (struct (field i32))))
+  (type $final (sub final $open (struct (field i32) (field i64))))
+  (func (export "open") (param anyref) (result (ref $open)) (ref.cast (ref $open) (local.get 0)))
+  (func (export "final") (param (ref $open)) (result (ref $final)) (ref.cast (ref $final) (local.get 0)))
+  (func (export "on_cast") (param anyref) (result i32)
+    (drop (block $is (result (ref $final))
+      (drop (br_on_cast $is anyref (ref $final) (local.get 0)))
+      (return (i32.const 0))))
+    (i32.const 1))
+  (func (export "on_cast_fail") (param (ref $open)) (result i32)
+    (drop (block $not (result (ref $open))
+      (drop (br_on_cast_fail $not (ref $open) (ref $final) (local.get 0)))
+      (return (i32.const 1))))
+    (i32.const 0)))
