@@ -123,6 +123,23 @@ fn indirect_calls_check_no_more_than_they_must() {
 }
 
 #[test]
+fn a_function_reference_is_compared_with_null_unless_its_type_says_it_is_not() {
+    let clif = Fixture::new(OptLevel::Speed).clif(
+        &NullCompiler,
+        "(module (type $f (func)) (type $s (struct (field (ref $f))))
+           (func (param (ref null $f)) (call_ref $f (local.get 0)))
+           (func (param (ref $f)) (call_ref $f (local.get 0)))
+           (func (param (ref $s)) (call_ref $f (struct.get $s 0 (local.get 0)))))",
+    );
+    assert_eq!(count(&clif[&0], "trapz v1, user11"), 1, "{}", clif[&0]);
+    assert_eq!(count(&clif[&1], "trapz"), 0, "{}", clif[&1]);
+    // What the heap says is not believed.
+    assert_eq!(count(&clif[&2], "trapz"), 2, "{}", clif[&2]);
+    let mut checks = clif[&2].lines().filter(|line| line.contains("trapz"));
+    assert!(checks.all(|line| line.contains("user17")), "{}", clif[&2]);
+}
+
+#[test]
 fn what_types_say_is_not_tested() {
     let clif = Fixture::new(OptLevel::Speed).clif(
         &NullCompiler,
