@@ -73,7 +73,7 @@ pub fn everywhere(test: impl Fn(&Setting) -> Result<()>) -> Result<()> {
     for setting in Setting::all() {
         // Shown only if the test fails: it tells under what.
         eprintln!("--- {setting}");
-        test(&setting).map_err(|error| anyhow!("under {setting}: {error:?}"))?;
+        test(&setting).map_err(|error| anyhow!("under {setting}: {error:#}"))?;
     }
     Ok(())
 }
