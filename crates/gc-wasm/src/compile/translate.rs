@@ -199,14 +199,14 @@ impl<'a, 'b> Translator<'a, 'b> {
         })
     }
 
-    /// The collector's emitter.
-    pub(super) fn gc(&self) -> &'a dyn GcCompiler {
+    /// The collector, to emit an access to the heap with.
+    pub(super) fn gc(&mut self) -> &'a dyn GcCompiler {
+        self.env.uses_heap = true;
         self.env.cx.gc
     }
 
     /// What collectors emit with.
     pub(super) fn emitter(&mut self) -> GcEmitter<'_, 'b> {
-        self.env.uses_heap = true;
         GcEmitter::new(&mut self.builder, &mut self.env)
     }
 
