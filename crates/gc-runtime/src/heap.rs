@@ -124,6 +124,12 @@ pub trait GcHeap: Send + Sync {
 
     // ---- collection -----------------------------------------------------
 
+    /// Whether a collection looks only at roots on the stack, because references
+    /// elsewhere are counted.
+    fn traces_only_stack(&self) -> bool {
+        false
+    }
+
     /// Begins a collection. `roots` are all roots of the mutator; a moving
     /// collector updates them.
     ///

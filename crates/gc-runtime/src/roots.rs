@@ -63,7 +63,10 @@ enum RawRoot {
 
 /// A reusable list of the places roots stand in.
 #[derive(Debug, Default)]
-pub struct GcRootsList(Vec<RawRoot>);
+pub struct GcRootsList {
+    roots: Vec<RawRoot>,
+    stack_only: bool,
+}
 
 // SAFETY: whoever adds a root promises that its slot may be accessed from
 // whatever thread holds the list.
@@ -81,7 +84,7 @@ impl GcRootsList {
     /// valid for reads and writes from any thread, aligned, initialized, and
     /// accessed by nobody but the list.
     pub unsafe fn add_stack_root(&mut self, slot: *mut u64) {
-        self.0.push(RawRoot::Stack(slot));
+        self.roots.push(RawRoot::Stack(slot));
     }
 
     /// Adds a slot outside stack and heap (a table's element, a global, a host
@@ -90,32 +93,44 @@ impl GcRootsList {
     /// # Safety
     /// As [`add_stack_root`](GcRootsList::add_stack_root).
     pub unsafe fn add_non_stack_root(&mut self, slot: *mut u32) {
-        self.0.push(RawRoot::NonStack(slot));
+        self.roots.push(RawRoot::NonStack(slot));
+    }
+
+    /// Whether the collector needs roots outside the stack. If not, because it
+    /// counts those references, they may be left out, and a large table costs a
+    /// collection nothing.
+    pub fn wants_non_stack_roots(&self) -> bool {
+        !self.stack_only
+    }
+
+    /// Says that only roots on the stack are needed.
+    pub(crate) fn set_stack_only(&mut self, stack_only: bool) {
+        self.stack_only = stack_only;
     }
 
     /// Forgets all roots, keeps the memory they stood in.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.roots.clear();
     }
 
     /// Number of roots.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.roots.len()
     }
 
     /// Whether there are no roots.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.roots.is_empty()
     }
 
     /// Number of roots there is room for without allocating.
     pub fn capacity(&self) -> usize {
-        self.0.capacity()
+        self.roots.capacity()
     }
 
     /// The roots, in the order they were added.
     pub fn iter(&mut self) -> GcRootsIter<'_> {
-        GcRootsIter { roots: self.0.iter() }
+        GcRootsIter { roots: self.roots.iter() }
     }
 }
 

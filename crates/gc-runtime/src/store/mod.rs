@@ -372,6 +372,7 @@ impl GcStore {
         self.heap.core().assert_may_collect();
         let start = Instant::now();
         self.roots.clear();
+        self.roots.set_stack_only(self.heap.traces_only_stack());
         match tracer.trace_roots(&mut self.roots) {
             Ok(()) => Some(start.elapsed()),
             Err(incomplete) => {

@@ -229,6 +229,9 @@ unsafe fn trace_roots(data: *mut (), roots: &mut GcRootsList) -> Result<(), Inco
     // SAFETY: the caller vouches for it; whoever collects has the store to itself,
     // and uses no other part of it meanwhile.
     let store = unsafe { &mut *data.cast::<StoreOpaque>() };
+    if !roots.wants_non_stack_roots() {
+        return Ok(());
+    }
     store.roots.trace(roots);
     let words = store.globals.iter().filter_map(|global| {
         global.ty.wasm_ty.is_vmgcref_type().then(|| global.place.as_ptr().cast::<u32>())

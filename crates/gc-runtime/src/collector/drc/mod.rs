@@ -259,6 +259,10 @@ impl GcHeap for DrcHeap {
 
     // ---- collection -----------------------------------------------------
 
+    fn traces_only_stack(&self) -> bool {
+        true
+    }
+
     fn gc<'a>(
         &'a mut self,
         roots: GcRootsIter<'a>,

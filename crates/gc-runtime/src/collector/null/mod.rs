@@ -155,6 +155,10 @@ impl GcHeap for NullHeap {
         Ok(grown)
     }
 
+    fn traces_only_stack(&self) -> bool {
+        true
+    }
+
     fn gc<'a>(
         &'a mut self,
         _roots: GcRootsIter<'a>,
