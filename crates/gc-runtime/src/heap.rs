@@ -13,8 +13,11 @@
 //!    ([`HeapCore::note_damage`]); the next allocation or collection reports it.
 //! 6. `i31`s are references to nothing: every barrier lets them pass.
 
-use crate::{ExternRefHostDataTable, GarbageCollection, GcRootsIter, GcStats, HeapCore, HeapError};
-use gc_types::{VMGcHeader, VMGcKind, VMGcRef};
+use crate::{
+    ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcRootsIter, GcStats, HeapCore,
+    HeapError,
+};
+use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
 
 /// A heap under one collector.
@@ -113,6 +116,26 @@ pub trait GcHeap: Send + Sync {
     /// that fails with a reason does not; every allocation tries this first.
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
         self.alloc_raw(header, size).ok()
+    }
+
+    /// Allocates an externref's box for the host value `id` names. The caller holds
+    /// the one reference.
+    ///
+    /// # Errors
+    /// As [`alloc_raw`](GcHeap::alloc_raw).
+    fn alloc_externref(&mut self, id: ExternRefHostDataId) -> Result<VMGcRef, HeapError> {
+        let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
+        let externref = self.alloc_raw(header, GcLayout::EXTERNREF_SIZE)?;
+        self.core_mut().set_externref_id(&externref, id)?;
+        Ok(externref)
+    }
+
+    /// The id in an externref's box: untrusted, it may name nothing.
+    ///
+    /// # Errors
+    /// If the object is no externref, or there is no id in it.
+    fn externref_host_data(&self, externref: &VMGcRef) -> Result<ExternRefHostDataId, HeapError> {
+        self.core().externref_id(externref)
     }
 
     /// Makes room for about `bytes` more by mapping more of the reservation;

@@ -246,6 +246,22 @@ impl HeapCore {
             .ok_or(HeapError::Corrupt { at: index, what: "an externref without a host value" })
     }
 
+    /// Writes the id into a new externref's box.
+    ///
+    /// # Errors
+    /// If the reference is to no object.
+    pub fn set_externref_id(
+        &mut self,
+        externref: &VMGcRef,
+        id: ExternRefHostDataId,
+    ) -> Result<(), HeapError> {
+        let at = u64::from(self.index(externref)?) + u64::from(GcLayout::EXTERNREF_ID_OFFSET);
+        match self.memory.write_u32(at, id.as_raw()) {
+            Some(()) => Ok(()),
+            None => Err(HeapError::Corrupt { at: externref.as_raw_u32(), what: "no object" }),
+        }
+    }
+
     /// The id in the externref's box at `index`, unless it is zero.
     pub fn externref_id_at(&self, index: u32) -> Option<ExternRefHostDataId> {
         let at = u64::from(index) + u64::from(GcLayout::EXTERNREF_ID_OFFSET);

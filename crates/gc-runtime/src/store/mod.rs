@@ -196,7 +196,7 @@ impl GcStore {
                 return Err((HeapError::TooLarge { length: 1 << 32 }, value));
             }
         };
-        match self.write_word(&externref, GcLayout::EXTERNREF_ID_OFFSET, id.as_raw()) {
+        match self.heap.core_mut().set_externref_id(&externref, id) {
             Ok(()) => Ok(externref),
             Err(error) => {
                 let value = self.host_data.dealloc(id).expect("it was just put there");
@@ -214,7 +214,7 @@ impl GcStore {
         &self,
         externref: &VMGcRef,
     ) -> Result<&(dyn Any + Send + Sync), HeapError> {
-        let id = self.heap.core().externref_id(externref)?;
+        let id = self.heap.externref_host_data(externref)?;
         self.host_data.get(id).ok_or(HeapError::Corrupt {
             at: externref.as_raw_u32(),
             what: "an externref without a host value",
