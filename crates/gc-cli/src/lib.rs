@@ -1,1 +1,87 @@
-//! The reclaim command: run, test and look into WebAssembly GC programs.
+//! The `reclaim` command: run, test and look into WebAssembly GC programs.
+//!
+//! One file per subcommand in [`commands`]; what they share is beside it. Everything
+//! is a library so that the project's own tests run specification scripts
+//! ([`wast`]) and programs the way the command does.
+
+pub mod call;
+pub mod commands;
+pub mod failure;
+pub mod options;
+pub mod size;
+pub mod stack;
+pub mod stats;
+pub mod values;
+pub mod wast;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use commands::{Command, run::RunArgs};
+use failure::Failure;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  reclaim app.wasm                                run `_start`, or say what there is to call
+  reclaim run lib.wat --invoke fib 20             call one export
+  reclaim run lib.wat --invoke 'push(1)' --invoke 'push(2)' --invoke 'sum()'
+                                                  several, in one instance
+  reclaim run lib.wat --collector null --stats --invoke fib 20
+                                                  choose the collector, see what the heap did
+  reclaim explore lib.wat --func fib --emit asm   the machine code of one function
+  reclaim wast script.wast                        run a specification script
+
+Exit status: 0 if all went well; 1 if the program trapped or something failed;
+2 if the command was not used right: unknown options, no such export, arguments that
+do not fit it.
+
+Set RECLAIM_LOG (for instance to `debug`) to see log messages on stderr.";
+
+/// Run, test and look into WebAssembly GC programs.
+///
+/// Compiles modules to machine code with the chosen collector's barriers inlined.
+#[derive(Parser, Debug)]
+#[command(
+    name = "reclaim",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The command line's grammar: a subcommand, or the arguments of `run`.
+pub fn grammar() -> clap::Command {
+    RunArgs::augment_args(Cli::command()).after_help(EXAMPLES)
+}
+
+fn parse(args: impl Iterator<Item = OsString>) -> clap::error::Result<Command> {
+    let matches = grammar().try_get_matches_from(args)?;
+    match Cli::from_arg_matches(&matches)?.command {
+        Some(command) => Ok(command),
+        None => Ok(Command::Run(RunArgs::from_arg_matches(&matches)?)),
+    }
+}
+
+/// The whole command: parses `args` (the program's name first), does what they say,
+/// prints errors, and returns the exit status.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::new().filter("RECLAIM_LOG")).init();
+    let command = match parse(args.into_iter().map(values::shield_negative)) {
+        Ok(command) => command,
+        Err(error) => {
+            // Help, too, comes this way; that nobody reads it any more is no error.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Failure::MISUSE } else { 0 });
+        }
+    };
+    match command.execute() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}

@@ -1,0 +1,208 @@
+//! Calls as they are written on the command line, and finding what they call.
+//!
+//! `--invoke 'NAME(ARG, …)'` is a whole call; `--invoke NAME` one whose arguments
+//! follow the file's name, or that has none. A NAME with characters that mean
+//! something here is written as a string of the text format: `'"odd (name)"(1)'`.
+
+use crate::failure::misuse;
+use anyhow::Result;
+use gc_wasm::{ExternType, FuncType, Module};
+use wast::parser::{self, ParseBuffer};
+
+/// A call: what, with which arguments, as they were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The export's name.
+    pub name: String,
+    /// The arguments.
+    pub args: Vec<String>,
+}
+
+/// The calls that `invoke` and the arguments behind the file's name ask for.
+///
+/// # Errors
+/// Misuse: if a call is not written right, or it is not clear which one the
+/// arguments belong to.
+pub fn parse_calls(invoke: &[String], args: &[String]) -> Result<Vec<Call>> {
+    let mut calls = invoke.iter().map(|text| parse(text)).collect::<Result<Vec<_>>>()?;
+    if args.is_empty() {
+        return Ok(calls.into_iter().map(|(call, _)| call).collect());
+    }
+    match &mut calls[..] {
+        [(call, false)] => call.args = args.to_vec(),
+        [] => {
+            return Err(misuse(format!(
+                "`{}` is an argument of nothing: say with `--invoke NAME` what to call",
+                args[0]
+            )));
+        }
+        [_] => {
+            return Err(misuse(format!(
+                "`{}` is one argument too many: the call has its arguments in parentheses",
+                args[0]
+            )));
+        }
+        _ => {
+            return Err(misuse(
+                "with several `--invoke`, write the arguments as in `--invoke 'NAME(ARG, …)'`",
+            ));
+        }
+    }
+    Ok(calls.into_iter().map(|(call, _)| call).collect())
+}
+
+/// Parses one call, and says whether it had parentheses.
+fn parse(text: &str) -> Result<(Call, bool)> {
+    let text = text.trim();
+    let (name, rest) = if text.starts_with('"') {
+        quoted_name(text)?
+    } else {
+        let end = text.find('(').unwrap_or(text.len());
+        (text[..end].trim_end().to_owned(), &text[end..])
+    };
+    if rest.is_empty() {
+        return Ok((Call { name, args: Vec::new() }, false));
+    }
+    let Some(inner) = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) else {
+        return Err(misuse(format!("`{text}` is not a call: expected `NAME(ARG, …)`")));
+    };
+    let args: Vec<String> = match inner.trim() {
+        "" => Vec::new(),
+        inner => inner.split(',').map(|arg| arg.trim().to_owned()).collect(),
+    };
+    if args.iter().any(String::is_empty) {
+        return Err(misuse(format!("`{text}` has an empty argument")));
+    }
+    Ok((Call { name, args }, true))
+}
+
+/// A name written as a string of the text format, and what is behind it.
+fn quoted_name(text: &str) -> Result<(String, &str)> {
+    let mut escaped = false;
+    let end = text.char_indices().skip(1).find_map(|(at, c)| {
+        let ends = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends.then_some(at + 1)
+    });
+    let name = end.and_then(|end| {
+        let buffer = ParseBuffer::new(&text[..end]).ok()?;
+        let name = parser::parse::<String>(&buffer).ok()?;
+        Some((name, text[end..].trim_start()))
+    });
+    name.ok_or_else(|| misuse(format!("`{text}` begins with a string that is not one")))
+}
+
+impl Call {
+    /// The type of the function it calls. Checks the number of arguments.
+    ///
+    /// # Errors
+    /// Misuse: if the module does not export such a function, or it takes another
+    /// number of arguments.
+    pub fn check(&self, module: &Module) -> Result<FuncType> {
+        let name = &self.name;
+        let ty = match module.get_export(name) {
+            Some(ExternType::Func(ty)) => ty,
+            Some(ty) => return Err(misuse(format!("`{name}` is not a function: it is {ty}"))),
+            None => {
+                let functions = module.exports().filter(|export| export.ty().func().is_some());
+                let near = near(name, functions.map(|export| export.name()));
+                let hint = near.map(|near| format!("; did you mean `{near}`?"));
+                return Err(misuse(format!(
+                    "the module exports no function `{name}`{}\n{}",
+                    hint.unwrap_or_default(),
+                    list_exports(module)
+                )));
+            }
+        };
+        let (expected, got) = (ty.params().len(), self.args.len());
+        if expected != got {
+            let arguments = if expected == 1 { "argument" } else { "arguments" };
+            let but = if got == 1 { "1 is given" } else { &format!("{got} are given") };
+            return Err(misuse(format!(
+                "`{name}` takes {expected} {arguments}, but {but}: its type is {ty}"
+            )));
+        }
+        Ok(ty)
+    }
+}
+
+/// The one of `names` that is most like `name`, if it is much like it.
+pub fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .map(|other| (strsim::normalized_damerau_levenshtein(name, other), other))
+        .filter(|(likeness, _)| *likeness >= 0.5)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, other)| other)
+}
+
+/// Exports that are listed at most.
+const LISTED: usize = 30;
+
+/// What the module exports, one per line, functions with their types.
+pub fn list_exports(module: &Module) -> String {
+    let exports = module.exports();
+    let count = exports.len();
+    if count == 0 {
+        return "it exports nothing".to_owned();
+    }
+    let mut text = "it exports:".to_owned();
+    for export in exports.take(LISTED) {
+        text.push_str(&format!("\n  {}: {}", export.name(), export.ty()));
+    }
+    if count > LISTED {
+        text.push_str(&format!("\n  … and {} more", count - LISTED));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| text.to_string()).collect()
+    }
+
+    fn call(name: &str, args: &[&str]) -> Call {
+        Call { name: name.to_owned(), args: strings(args) }
+    }
+
+    #[test]
+    fn calls_parse() {
+        for (text, expected) in [
+            ("f", call("f", &[])),
+            ("f()", call("f", &[])),
+            (" f ( ) ", call("f", &[])),
+            ("f(1)", call("f", &["1"])),
+            ("f(-1, nan:0x7 ,null)", call("f", &["-1", "nan:0x7", "null"])),
+            ("a-b.c/d", call("a-b.c/d", &[])),
+            (r#""odd (name)"(2)"#, call("odd (name)", &["2"])),
+            (r#""a\"b\\" (2)"#, call(r#"a"b\"#, &["2"])),
+            (r#""""#, call("", &[])),
+            ("()", call("", &[])),
+        ] {
+            assert_eq!(parse(text).unwrap().0, expected, "{text}");
+        }
+        for text in ["f(1", "f(1,)", "f(,)", "f(1)x", r#""f(1)"#, r#""f"x"#] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn arguments_belong_to_the_only_call() {
+        let calls = |invoke: &[&str], args: &[&str]| parse_calls(&strings(invoke), &strings(args));
+        assert_eq!(calls(&["f"], &["1", "-2"]).unwrap(), [call("f", &["1", "-2"])]);
+        assert_eq!(calls(&["f(1)", "g"], &[]).unwrap(), [call("f", &["1"]), call("g", &[])]);
+        assert_eq!(calls(&[], &[]).unwrap(), []);
+        for (invoke, args) in [(&[][..], &["1"]), (&["f()"], &["1"]), (&["f", "g"], &["1"])] {
+            let error = calls(invoke, args).unwrap_err();
+            assert!(error.downcast_ref::<crate::failure::Failure>().is_some(), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_near() {
+        assert_eq!(near("rum", ["build", "run", "ran"].into_iter()), Some("run"));
+        assert_eq!(near("run", ["allocate", "x"].into_iter()), None);
+    }
+}

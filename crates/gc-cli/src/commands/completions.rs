@@ -1,0 +1,29 @@
+//! `reclaim completions`: a script that teaches a shell the command's options.
+
+use anyhow::Result;
+use clap::Args;
+use clap_complete::Shell;
+use std::io::Write;
+
+/// Arguments of `reclaim completions`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  reclaim completions bash > ~/.local/share/bash-completion/completions/reclaim
+  reclaim completions fish > ~/.config/fish/completions/reclaim.fish
+  reclaim completions zsh > ~/.zfunc/_reclaim")]
+pub struct CompletionsArgs {
+    /// The shell.
+    pub shell: Shell,
+}
+
+/// Prints the script.
+///
+/// # Errors
+/// If it cannot be printed.
+pub fn execute(args: &CompletionsArgs) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut crate::grammar(), "reclaim", &mut script);
+    std::io::stdout().write_all(&script)?;
+    Ok(())
+}

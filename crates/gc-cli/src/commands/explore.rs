@@ -1,0 +1,80 @@
+//! `reclaim explore`: what is emitted for a module's functions.
+
+use crate::failure::misuse;
+use crate::options::EngineOptions;
+use anyhow::{Context, Error, Result};
+use clap::{Args, ValueEnum};
+use gc_wasm::explore::{self, Listing, explore};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Arguments of `reclaim explore`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  reclaim explore lib.wat                                  the CLIF of all functions
+  reclaim explore lib.wat --func push --collector null     of one, under another collector
+  reclaim explore lib.wat --func push --emit asm           its machine code
+  reclaim explore lib.wat --func push --emit stack-maps    where its references are at calls")]
+pub struct ExploreArgs {
+    /// The module: binary (.wasm) or text (.wat).
+    pub file: PathBuf,
+    /// Only this function: its name, the name it is exported by, or its index.
+    #[arg(long, value_name = "NAME")]
+    pub func: Option<String>,
+    /// What to show.
+    #[arg(long, value_enum, default_value_t = Emit::Clif, value_name = "WHAT")]
+    pub emit: Emit,
+    /// Collector and heap.
+    #[command(flatten)]
+    pub engine: EngineOptions,
+}
+
+/// What `reclaim explore` shows.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// Cranelift's intermediate representation, before optimisation.
+    Clif,
+    /// The machine code.
+    Asm,
+    /// Where references are on the stack at each call.
+    StackMaps,
+}
+
+/// Prints the listings.
+///
+/// # Errors
+/// If the module cannot be read or compiled, or has no such function.
+pub fn execute(args: &ExploreArgs) -> Result<()> {
+    let engine = args.engine.engine()?;
+    let bytes = wat::parse_file(&args.file)?;
+    let what = match args.emit {
+        Emit::Clif => explore::Emit::Clif,
+        Emit::Asm => explore::Emit::Asm,
+        Emit::StackMaps => explore::Emit::StackMaps,
+    };
+    let listings = match (explore(&engine, &bytes, what, args.func.as_deref()), &args.func) {
+        (Err(error), Some(func)) => match explore(&engine, &bytes, what, None) {
+            Ok(all) => return Err(no_such_function(func, &all)),
+            Err(_) => Err(error),
+        },
+        (listings, _) => listings,
+    };
+    let listings = listings.with_context(|| format!("compiling {}", args.file.display()))?;
+    let mut out = std::io::stdout().lock();
+    for (i, listing) in listings.iter().enumerate() {
+        if i > 0 {
+            writeln!(out)?;
+        }
+        writeln!(out, "; {} ({})", listing.name, args.engine.collector.name())?;
+        writeln!(out, "{}", listing.text.trim_end())?;
+    }
+    Ok(())
+}
+
+/// The error if all but the filter was right.
+fn no_such_function(func: &str, all: &[Listing]) -> Error {
+    let near = crate::call::near(func, all.iter().map(|listing| &*listing.name));
+    let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    misuse(format!("the module defines no function `{func}`{hint}"))
+}

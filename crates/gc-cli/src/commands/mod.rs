@@ -1,0 +1,37 @@
+//! The subcommands, one file each.
+
+pub mod completions;
+pub mod explore;
+pub mod run;
+pub mod wast;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// A subcommand and its arguments.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a module: call its exports, or `_start`.
+    Run(run::RunArgs),
+    /// Run specification scripts: count what passes, name what fails.
+    Wast(wast::WastArgs),
+    /// Show what is emitted for a module's functions.
+    Explore(explore::ExploreArgs),
+    /// Print a completion script for a shell.
+    Completions(completions::CompletionsArgs),
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    /// If anything fails; [`failure::report`](crate::failure::report) shows it.
+    pub fn execute(self) -> Result<()> {
+        match self {
+            Command::Run(args) => run::execute(args),
+            Command::Wast(args) => wast::execute(args),
+            Command::Explore(args) => explore::execute(&args),
+            Command::Completions(args) => completions::execute(&args),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `reclaim wast`: runs specification scripts.
+
+use crate::failure::Failure;
+use crate::options::EngineOptions;
+use crate::stack::with_stack;
+use crate::wast::{Report, run_script};
+use anyhow::{Context, Result};
+use clap::Args;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Arguments of `reclaim wast`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+For each script, the number of directives that passed, failed, and were skipped since they
+need a feature that is not supported; then each failure, and why how many were skipped.
+Exit status 1 if one failed.
+
+Example:
+  reclaim wast --collector null test/core/gc/*.wast")]
+pub struct WastArgs {
+    /// The scripts.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Collector and heap.
+    #[command(flatten)]
+    pub engine: EngineOptions,
+}
+
+/// Runs the scripts.
+///
+/// # Errors
+/// [`Failure::Reported`] if one fails.
+pub fn execute(args: WastArgs) -> Result<()> {
+    let engine = args.engine.engine()?;
+    let mut total = Report::default();
+    with_stack(args.engine.stack_bytes(), || {
+        let mut out = std::io::stdout().lock();
+        for path in &args.files {
+            let name = path.display().to_string();
+            let report = std::fs::read_to_string(path)
+                .with_context(|| format!("reading {name}"))
+                .and_then(|text| run_script(&engine, &name, &text));
+            let report = report.unwrap_or_else(|error| Report::failed(&error));
+            writeln!(out, "{name}: {}", report.summary())?;
+            for failure in &report.failures {
+                writeln!(out, "  {failure}")?;
+            }
+            for (reason, count) in &report.skipped {
+                writeln!(out, "  {count} skipped: {reason}")?;
+            }
+            total.add(report);
+        }
+        if args.files.len() > 1 {
+            writeln!(out, "{} scripts: {}", args.files.len(), total.summary())?;
+        }
+        Ok(())
+    })?;
+    if total.failures.is_empty() { Ok(()) } else { Err(Failure::Reported.into()) }
+}

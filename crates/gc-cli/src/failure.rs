@@ -1,0 +1,124 @@
+//! How the command fails: what is printed on stderr, and the exit status.
+
+use anyhow::Error;
+use gc_wasm::{Trap, TrapError};
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// A failure whose exit status is not that of a failing program.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command was not used right: exit status 2.
+    Misuse(String),
+    /// Everything there is to say was said already: exit status 1.
+    Reported,
+}
+
+impl Failure {
+    /// The exit status of misuse; of every other failure it is 1.
+    pub const MISUSE: u8 = 2;
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Misuse(message) => f.write_str(message),
+            Failure::Reported => f.write_str("something failed"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// An error of the command's user.
+pub fn misuse(message: impl Into<String>) -> Error {
+    Failure::Misuse(message.into()).into()
+}
+
+/// Prints an error on stderr and returns the exit status for it.
+pub fn report(error: &Error) -> ExitCode {
+    let status = status(error);
+    if status != 0 && !matches!(error.downcast_ref(), Some(Failure::Reported)) {
+        // Nobody is left to tell if stderr is closed.
+        let _ = writeln!(io::stderr(), "error: {}", describe(error));
+    }
+    ExitCode::from(status)
+}
+
+/// The exit status for an error: that a reader of stdout went away is none.
+fn status(error: &Error) -> u8 {
+    let closed = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    };
+    match error.downcast_ref::<Failure>() {
+        Some(Failure::Misuse(_)) => Failure::MISUSE,
+        Some(Failure::Reported) => 1,
+        None if error.chain().any(closed) => 0,
+        None => 1,
+    }
+}
+
+/// An error with its causes, one per line; a trap with the stack it happened on and,
+/// where an option of the command would have helped, a hint.
+pub fn describe(error: &Error) -> String {
+    let mut text = String::new();
+    for (i, cause) in error.chain().enumerate() {
+        if i > 0 {
+            text.push_str("\n  caused by: ");
+        }
+        match cause.downcast_ref::<TrapError>() {
+            Some(trap) => text.push_str(&describe_trap(trap)),
+            None => text.push_str(&cause.to_string()),
+        }
+    }
+    text
+}
+
+/// Why a program trapped, without where.
+pub fn trap_message(error: &TrapError) -> String {
+    let trap = error.trap.to_string();
+    match error.detail.as_ref().map(ToString::to_string) {
+        None => trap,
+        Some(detail) if detail.starts_with(&trap) => detail,
+        Some(detail) => format!("{trap}: {detail}"),
+    }
+}
+
+fn describe_trap(error: &TrapError) -> String {
+    let mut text = trap_message(error);
+    if !error.backtrace.is_empty() {
+        text.push_str(&format!("\nwasm backtrace:\n{}", error.backtrace));
+    }
+    let hint = match error.trap {
+        Trap::OutOfMemory => "the heap's limit is set with --heap-max",
+        Trap::StackOverflow => "the stack's limit is set with --max-stack",
+        _ => return text,
+    };
+    text.push_str(&format!("\nhint: {hint}"));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn causes_are_listed() {
+        let error = anyhow!("the file is gone").context("reading it").context("running it");
+        assert_eq!(
+            describe(&error),
+            "running it\n  caused by: reading it\n  caused by: the file is gone"
+        );
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_error() {
+        let pipe = |kind| Error::from(io::Error::from(kind)).context("printing");
+        assert_eq!(status(&pipe(io::ErrorKind::BrokenPipe)), 0);
+        assert_eq!(status(&pipe(io::ErrorKind::NotFound)), 1);
+        assert_eq!(status(&misuse("no such thing")), 2);
+        assert_eq!(status(&Failure::Reported.into()), 1);
+    }
+}

@@ -1,0 +1,81 @@
+//! The options all subcommands share: the collector, its heap, and the stack.
+
+use crate::failure::misuse;
+use crate::size;
+use anyhow::Result;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+use gc_wasm::{Collector, Config, Engine};
+
+/// The collector, its heap, and the stack.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Collector, heap and stack")]
+pub struct EngineOptions {
+    /// The collector: `null` never collects, `drc` counts references.
+    #[arg(long, value_name = "NAME", default_value = "drc", value_parser = collectors())]
+    pub collector: Collector,
+    /// The most the GC heap may grow to, at most 4GiB. Allocating past it, after a
+    /// collection, is a trap.
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = size::parse)]
+    pub heap_max: u64,
+    /// What the GC heap begins with.
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size::parse)]
+    pub heap_initial: u64,
+    /// How compiled code stays inside the GC heap.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = HeapBounds::Guarded)]
+    pub heap_bounds: HeapBounds,
+    /// Stack for compiled code; recursion past it is a trap.
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = size::parse)]
+    pub max_stack: u64,
+    /// Collect at every Nth allocation and verify the heap around it (0: no). Needs a
+    /// build with the feature `gc_zeal`.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub gc_zeal: u32,
+}
+
+/// How compiled code stays inside the GC heap.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeapBounds {
+    /// Reserve 4 GiB of address space, so that no reference can leave it.
+    Guarded,
+    /// Compare every access with the heap's size.
+    Checked,
+}
+
+/// Parses a collector's name.
+fn collectors() -> impl TypedValueParser<Value = Collector> {
+    let names: Vec<&str> = Collector::all().iter().map(Collector::name).collect();
+    PossibleValuesParser::new(names)
+        .map(|name| Collector::by_name(&name).expect("only their names pass"))
+}
+
+impl EngineOptions {
+    /// These options as the engine's settings.
+    pub fn config(&self) -> Config {
+        let mut config = Config::new();
+        config
+            .collector(self.collector.clone())
+            .gc_heap_maximum(self.heap_max)
+            .gc_heap_initial(self.heap_initial)
+            .gc_heap_bounds(match self.heap_bounds {
+                HeapBounds::Guarded => gc_wasm::HeapBounds::Guarded,
+                HeapBounds::Checked => gc_wasm::HeapBounds::Checked,
+            })
+            .gc_zeal(self.gc_zeal)
+            .max_wasm_stack(self.stack_bytes());
+        config
+    }
+
+    /// An engine with these options.
+    ///
+    /// # Errors
+    /// If they are not possible.
+    pub fn engine(&self) -> Result<Engine> {
+        Engine::new(&self.config()).map_err(|error| misuse(format!("{error:#}")))
+    }
+
+    /// Bytes of stack for compiled code.
+    pub fn stack_bytes(&self) -> usize {
+        usize::try_from(self.max_stack).unwrap_or(usize::MAX)
+    }
+}

@@ -1,0 +1,74 @@
+//! Sizes in bytes as people write them: `64KiB`, `512MiB`, `2GiB`, or plain bytes.
+
+/// Units, largest first.
+const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+
+/// Parses a number and a unit: `B`, `KiB`, `MiB`, `GiB`, or their first letter alone
+/// (`512m`); in any case, and bytes if there is none. The units are powers of 1024.
+///
+/// # Errors
+/// A message that says what was expected.
+pub fn parse(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim();
+    let factor = if unit.is_empty() || unit.eq_ignore_ascii_case("b") {
+        Some(1)
+    } else {
+        UNITS.iter().find_map(|(name, factor)| {
+            (unit.eq_ignore_ascii_case(name) || unit.eq_ignore_ascii_case(&name[..1]))
+                .then_some(*factor)
+        })
+    };
+    let size = number.parse::<u64>().ok().zip(factor);
+    match size.map(|(number, factor)| number.checked_mul(factor)) {
+        Some(Some(size)) => Ok(size),
+        Some(None) => Err("more bytes than there are".to_owned()),
+        None => Err("expected a size such as 65536, 64KiB, 512MiB or 2GiB".to_owned()),
+    }
+}
+
+/// A size as people read it: in the largest unit of which there is at least one, to
+/// one decimal.
+pub fn show(bytes: u64) -> String {
+    match UNITS.iter().find(|(_, factor)| bytes >= *factor) {
+        Some((name, factor)) if bytes.is_multiple_of(*factor) => {
+            format!("{} {name}", bytes / factor)
+        }
+        Some((name, factor)) => format!("{:.1} {name}", bytes as f64 / *factor as f64),
+        None => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_parse() {
+        for (text, size) in [
+            ("0", 0),
+            ("17", 17),
+            ("17B", 17),
+            ("64KiB", 64 << 10),
+            ("64k", 64 << 10),
+            ("512MiB", 512 << 20),
+            ("2 GiB", 2 << 30),
+            ("3g", 3 << 30),
+        ] {
+            assert_eq!(parse(text), Ok(size), "{text}");
+        }
+        for text in ["", "MiB", "-1", "1.5GiB", "12 parsecs", "0x10", "99999999999GiB"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_shown() {
+        assert_eq!(show(0), "0 B");
+        assert_eq!(show(1023), "1023 B");
+        assert_eq!(show(64 << 10), "64 KiB");
+        assert_eq!(show((1 << 20) + (1 << 19)), "1.5 MiB");
+        assert_eq!(show(2 << 30), "2 GiB");
+    }
+}

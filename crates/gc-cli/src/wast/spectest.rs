@@ -1,0 +1,54 @@
+//! The module `spectest`, which scripts may import from: functions that print (here:
+//! to the log), globals, a table and a memory.
+
+use anyhow::Result;
+use gc_wasm::{
+    AsContextMut, Extern, Func, FuncType, Global, GlobalType, Memory, MemoryType, Mutability,
+    Store, Table, TableType, Val, ValType,
+};
+use std::collections::HashMap;
+
+/// Makes what `spectest` exports.
+///
+/// # Errors
+/// If the system refuses its memory.
+pub(crate) fn exports(store: &mut Store<()>) -> Result<HashMap<String, Extern>> {
+    use ValType::{F32, F64, I32, I64};
+    let mut exports: HashMap<String, Extern> = HashMap::new();
+    let functions = [
+        ("print", vec![]),
+        ("print_i32", vec![I32]),
+        ("print_i64", vec![I64]),
+        ("print_f32", vec![F32]),
+        ("print_f64", vec![F64]),
+        ("print_i32_f32", vec![I32, F32]),
+        ("print_f64_f64", vec![F64, F64]),
+    ];
+    for (name, params) in functions {
+        let ty = FuncType::new(store.engine(), params, [])?;
+        let func = Func::new(&mut *store, ty, move |mut caller, args, _| {
+            for arg in args {
+                log::info!("{name}: {}", crate::values::print(caller.as_context_mut(), arg)?);
+            }
+            Ok(())
+        })?;
+        exports.insert(name.to_owned(), func.into());
+    }
+    let globals = [
+        ("global_i32", I32, Val::I32(666)),
+        ("global_i64", I64, Val::I64(666)),
+        ("global_f32", F32, Val::from(666.6f32)),
+        ("global_f64", F64, Val::from(666.6f64)),
+    ];
+    for (name, ty, value) in globals {
+        let global = Global::new(&mut *store, GlobalType::new(ty, Mutability::Const), value)?;
+        exports.insert(name.to_owned(), global.into());
+    }
+    let funcref = ValType::FUNCREF.as_ref().expect("a reference type").clone();
+    let table = TableType::new(funcref, 10, Some(20));
+    let table = Table::new(&mut *store, table, Val::FuncRef(None))?;
+    exports.insert("table".to_owned(), table.into());
+    let memory = Memory::new(&mut *store, MemoryType::new(1, Some(2)))?;
+    exports.insert("memory".to_owned(), memory.into());
+    Ok(exports)
+}

@@ -1,0 +1,374 @@
+//! The command as its user meets it: what it prints, where, and the exit status.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+struct Ran {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn reclaim(args: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_reclaim"))
+        .args(args)
+        .env_remove("RECLAIM_LOG")
+        .output()
+        .unwrap();
+    Ran {
+        status: output.status.code().expect("not ended by a signal"),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+impl Ran {
+    /// It went well and printed this.
+    #[track_caller]
+    fn prints(&self, stdout: &str) -> &Ran {
+        assert_eq!((self.status, &*self.stdout), (0, stdout), "stderr: {}", self.stderr);
+        self
+    }
+
+    /// It failed with this status, printed nothing, and its error has all of these.
+    #[track_caller]
+    fn fails(&self, status: i32, parts: &[&str]) -> &Ran {
+        assert_eq!((self.status, &*self.stdout), (status, ""), "stderr: {}", self.stderr);
+        assert!(self.stderr.starts_with("error: "), "{}", self.stderr);
+        self.says(parts)
+    }
+
+    #[track_caller]
+    fn says(&self, parts: &[&str]) -> &Ran {
+        for part in parts {
+            assert!(self.stderr.contains(part), "`{part}` is not in: {}", self.stderr);
+        }
+        self
+    }
+}
+
+/// A file with this text, for this test.
+fn file(name: &str, text: impl AsRef<[u8]>) -> String {
+    let path: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// A module with some of everything, in a file of the test's own.
+fn library(name: &str) -> String {
+    file(
+        name,
+        r#"(module $lib
+        (type $node (struct (field i32) (field (ref null $node))))
+        (type $longs (array i64))
+        (global $list (mut (ref null $node)) (ref.null $node))
+        (memory (export "memory") 1)
+        (func (export "add") (param i32 i32) (result i32)
+            (i32.add (local.get 0) (local.get 1)))
+        (func (export "swap") (param i64 f32) (result f32 i64) (local.get 1) (local.get 0))
+        (func (export "half") (param f64) (result f64)
+            (f64.div (local.get 0) (f64.const 2)))
+        (func (export "push") (param i32)
+            (global.set $list (struct.new $node (local.get 0) (global.get $list))))
+        (func (export "list") (result anyref) (global.get $list))
+        (func (export "same") (param externref) (result externref) (local.get 0))
+        (func (export "odd (name)") (result i32) (i32.const 7))
+        (func $inner (unreachable))
+        (func $trap (export "trap") (call $inner))
+        (func $forever (export "forever") (call $forever))
+        (func (export "fill")
+            (loop $more
+                (global.set $list (struct.new $node (i32.const 0) (global.get $list)))
+                (br $more)))
+        (func (export "churn") (param i32) (result i32)
+            (local $node (ref null $node))
+            (loop $more
+                (local.set $node (struct.new $node (local.get 0) (ref.null $node)))
+                (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+                (br_if $more (local.get 0)))
+            (struct.get $node 0 (local.get $node))))"#,
+    )
+}
+
+const COLLECTORS: [&str; 2] = ["null", "drc"];
+
+#[test]
+fn exports_are_called() {
+    let lib = &library("exports_are_called.wat");
+    for collector in COLLECTORS {
+        let run =
+            |args: &[&str]| reclaim(&[&["run", lib, "--collector", collector], args].concat());
+        run(&["--invoke", "add", "2", "3"]).prints("5\n");
+        run(&["--invoke", "add(2, 3)"]).prints("5\n");
+        run(&["--invoke", "swap", "9223372036854775807", "-0.1"])
+            .prints("-0.1\n9223372036854775807\n");
+        run(&["--invoke", "push(1)", "--invoke", "push(2)", "--invoke", "list()"])
+            .prints("(struct 2 (struct 1 null))\n");
+        run(&["--invoke", "push(1)"]).prints("");
+        run(&["--invoke", "\"odd (name)\"()"]).prints("7\n");
+    }
+    // Options may be anywhere, and a file alone is run too.
+    reclaim(&[lib, "--invoke", "add", "2", "3", "--heap-max", "1MiB"]).prints("5\n");
+    reclaim(&["--heap-bounds", "checked", lib, "--invoke", "add(2, 3)"]).prints("5\n");
+    reclaim(&["run", "--invoke", "add", lib, "2", "3"]).prints("5\n");
+}
+
+#[test]
+fn what_is_printed_can_be_typed() {
+    let lib = &library("what_is_printed_can_be_typed.wat");
+    reclaim(&[lib, "--invoke", "add", "-2", "-0x10"]).prints("-18\n");
+    reclaim(&[lib, "--invoke", "half", "-3"]).prints("-1.5\n");
+    reclaim(&[lib, "--invoke", "half", "-inf"]).prints("-inf\n");
+    reclaim(&[lib, "--invoke", "half(-nan:0x8000000000001)"]).prints("-nan:0x8000000000001\n");
+    for value in ["null", "externref:7", "i31:-5"] {
+        reclaim(&[lib, "--invoke", "same", value]).prints(&format!("{value}\n"));
+    }
+}
+
+#[test]
+fn without_a_call_start_runs_or_exports_are_listed() {
+    let start = &file(
+        "start.wat",
+        r#"(module (func (export "_start") (result i32) (i32.const 3)) (func $s) (start $s))"#,
+    );
+    reclaim(&[start]).prints("3\n");
+    let lib = &library("without_a_call.wat");
+    reclaim(&["run", lib]).prints("").says(&[
+        "no function `_start`",
+        "add: (func (param i32 i32) (result i32))",
+        "memory: (memory 1)",
+    ]);
+    reclaim(&[&file("empty.wat", "(module)")]).prints("").says(&["it exports nothing"]);
+    reclaim(&[&file("start_traps.wat", "(module (func $f unreachable) (start $f))")])
+        .fails(1, &["the start function", "unreachable", "wasm backtrace:\n", "f\n"]);
+}
+
+#[test]
+fn modules_that_are_not_good() {
+    reclaim(&["run", "there/is/no/such.wasm"]).fails(1, &["there/is/no/such.wasm", "No such file"]);
+    let malformed = &file("malformed.wat", "(module\n  (func (resul i32)))");
+    reclaim(&["run", malformed]).fails(1, &["malformed.wat:2:10", "resul"]);
+    let malformed = &file("malformed.wasm", b"\0asm\x01\0\0\0\x01\x7f");
+    reclaim(&["run", malformed]).fails(1, &["malformed.wasm", "offset 0x"]);
+    let invalid = &file("invalid.wat", "(module (func $f (result i32) (i64.const 1)))");
+    reclaim(&["run", invalid]).fails(1, &["invalid.wat", "type mismatch", "offset 0x"]);
+    let unsupported = &file("unsupported.wat", "(module (func (result v128) unreachable))");
+    reclaim(&["run", unsupported]).fails(1, &["unsupported.wat", "SIMD"]);
+    let missing = &file(
+        "missing.wat",
+        r#"(module (import "env" "log" (func (param i64))) (import "js" "m" (memory 1)))"#,
+    );
+    reclaim(&["run", missing])
+        .fails(1, &["does not provide", "env.log: (func (param i64))", "js.m: (memory 1)"]);
+}
+
+#[test]
+fn calls_that_do_not_fit() {
+    let lib = &library("calls_that_do_not_fit.wat");
+    reclaim(&[lib, "--invoke", "ad", "1", "2"]).fails(
+        2,
+        &["no function `ad`", "did you mean `add`?", "half: (func (param f64) (result f64))"],
+    );
+    reclaim(&[lib, "--invoke", "memory"]).fails(2, &["`memory` is not a function"]);
+    reclaim(&[lib, "--invoke", "add", "1"]).fails(
+        2,
+        &["`add` takes 2 arguments, but 1 is given", "(func (param i32 i32) (result i32))"],
+    );
+    reclaim(&[lib, "--invoke", "half()"]).fails(2, &["`half` takes 1 argument, but 0 are given"]);
+    reclaim(&[lib, "--invoke", "add", "1", "two"])
+        .fails(2, &["argument 2 of `add`: expected a value of type i32, got `two`"]);
+    reclaim(&[lib, "--invoke", "add(1, 4294967296)"]).fails(2, &["argument 2 of `add`"]);
+    reclaim(&[lib, "--invoke", "same", "7"]).fails(2, &["argument 1 of `same`", "externref:N"]);
+    reclaim(&[lib, "--invoke", "add(1, 2"]).fails(2, &["`add(1, 2` is not a call"]);
+    reclaim(&[lib, "--invoke", "add(1, 2)", "3"]).fails(2, &["`3` is one argument too many"]);
+    reclaim(&[lib, "3"]).fails(2, &["`3` is an argument of nothing", "--invoke NAME"]);
+    // Nothing runs if a later call does not fit.
+    reclaim(&[lib, "--invoke", "trap()", "--invoke", "nothing()"]).fails(2, &["`nothing`"]);
+}
+
+#[test]
+fn misuse_of_options() {
+    let lib = &library("misuse_of_options.wat");
+    for (args, says) in [
+        (&["run"][..], "<FILE>"),
+        (&["run", lib, "--collector", "perfect"], "possible values: null, drc"),
+        (&["run", lib, "--heap-max", "lots"], "512MiB"),
+        (&["run", lib, "--no-such-option"], "--no-such-option"),
+        (&["run", lib, "--stats=xml"], "possible values: table, json"),
+        (&["run", lib, "--heap-max", "8GiB"], "between"),
+        (&["run", lib, "--max-stack", "1"], "at least"),
+        (&["wast"], "<FILE>"),
+        (&["explore", lib, "--emit", "poetry"], "stack-maps"),
+        (&["completions", "cmd.exe"], "possible values: bash"),
+    ] {
+        reclaim(args).fails(2, &[says]);
+    }
+    let none = reclaim(&[]);
+    assert_eq!(none.status, 2);
+    none.says(&["Usage: reclaim"]);
+}
+
+#[test]
+fn help_has_examples() {
+    for args in [&["--help"][..], &["run", "--help"], &["wast", "--help"], &["explore", "-h"]] {
+        let ran = reclaim(args);
+        assert_eq!(ran.status, 0);
+        assert!(ran.stdout.contains("--collector"), "{}", ran.stdout);
+    }
+    let help = reclaim(&["--help"]).stdout;
+    for part in ["Examples:", "Exit status:", "RECLAIM_LOG", "completions"] {
+        assert!(help.contains(part), "{help}");
+    }
+    assert!(reclaim(&["--version"]).stdout.starts_with("reclaim 0."));
+}
+
+#[test]
+fn traps_say_why_and_where() {
+    let lib = &library("traps.wat");
+    for collector in COLLECTORS {
+        let run =
+            |args: &[&str]| reclaim(&[&["run", lib, "--collector", collector], args].concat());
+        let trap = run(&["--invoke", "trap"]);
+        trap.fails(1, &["calling `trap()`", "`unreachable` instruction executed", "backtrace:\n"]);
+        let inner = trap.stderr.find("0: inner").expect(&trap.stderr);
+        let outer = trap.stderr.find("1: trap").expect(&trap.stderr);
+        assert!(inner < outer);
+
+        run(&["--invoke", "forever", "--max-stack", "256KiB"])
+            .fails(1, &["call stack exhausted", "forever", "more frames", "hint: ", "--max-stack"]);
+        run(&["--invoke", "fill", "--heap-max", "1MiB"])
+            .fails(1, &["GC heap out of memory", "1048576", "hint: ", "--heap-max"]);
+    }
+    // What was called before is printed.
+    let partly = reclaim(&[lib, "--invoke", "add(1, 2)", "--invoke", "trap()"]);
+    assert_eq!((partly.status, &*partly.stdout), (1, "3\n"));
+}
+
+#[test]
+fn deep_recursion_has_the_stack_it_is_promised() {
+    let deep = &file(
+        "deep.wat",
+        r#"(module (func $f (export "f") (param i32) (result i32)
+            (if (result i32) (local.get 0)
+                (then (i32.add (i32.const 1) (call $f (i32.sub (local.get 0) (i32.const 1)))))
+                (else (i32.const 0)))))"#,
+    );
+    reclaim(&[deep, "--invoke", "f", "1000000", "--max-stack", "256MiB"]).prints("1000000\n");
+    reclaim(&[deep, "--invoke", "f", "10000"]).prints("10000\n");
+}
+
+#[test]
+fn stats_say_what_the_heap_did() {
+    let lib = &library("stats.wat");
+    for collector in COLLECTORS {
+        let run =
+            |args: &[&str]| reclaim(&[&["run", lib, "--collector", collector], args].concat());
+        let churn = run(&["--stats=json", "--heap-max", "64MiB", "--invoke", "churn", "1000000"]);
+        churn.prints("1\n");
+        let stats: serde_json::Value = serde_json::from_str(&churn.stderr).unwrap();
+        assert_eq!(stats["collector"], collector);
+        assert_eq!(stats["allocations"], 1_000_000);
+        let number = |key: &str| stats[key].as_u64().unwrap_or_else(|| panic!("{key}: {stats}"));
+        assert!(number("allocated_bytes") >= 16_000_000);
+        assert!(number("peak_heap_bytes") <= 64 << 20);
+        assert_eq!(number("collections") > 0, collector != "null");
+        assert!(number("longest_pause_ns") <= number("total_pause_ns"));
+
+        let table = run(&["--stats", "--invoke", "churn", "10"]);
+        table.prints("1\n").says(&[
+            "collector",
+            collector,
+            "allocations",
+            "longest pause",
+            "peak heap",
+        ]);
+        // A program that fails has statistics too.
+        let fails = run(&["--stats=json", "--heap-max", "1MiB", "--invoke", "fill"]);
+        assert_eq!(fails.status, 1);
+        assert!(fails.stderr.starts_with("{\"collector\""), "{}", fails.stderr);
+        fails.says(&["\nerror: "]);
+    }
+}
+
+#[test]
+fn zeal_collects_at_every_allocation() {
+    let lib = &library("zeal.wat");
+    let churn = reclaim(&[lib, "--stats=json", "--gc-zeal", "1", "--invoke", "churn", "1000"]);
+    churn.prints("1\n");
+    let stats: serde_json::Value = serde_json::from_str(&churn.stderr).unwrap();
+    assert!(stats["collections"].as_u64().unwrap() >= 1000, "{stats}");
+}
+
+#[test]
+fn scripts_are_run() {
+    let good = &file(
+        "good.wast",
+        r#"(module (func (export "f") (result i32) (i32.const 1)))
+(assert_return (invoke "f") (i32.const 1))
+(assert_exception (invoke "f"))"#,
+    );
+    let bad = &file(
+        "bad.wast",
+        r#"(module (func (export "f") (result i32) (i32.const 1)))
+(assert_return (invoke "f") (i32.const 2))"#,
+    );
+    for collector in COLLECTORS {
+        let ran = reclaim(&["wast", good, "--collector", collector]);
+        ran.prints(&format!(
+            "{good}: 2 passed, 0 failed, 1 skipped\n  1 skipped: needs exception-handling\n"
+        ));
+        let ran = reclaim(&["wast", good, bad, "nowhere.wast", "--collector", collector]);
+        assert_eq!(ran.status, 1);
+        for line in [
+            &format!("{bad}: 1 passed, 1 failed"),
+            &format!("  {bad}:2:2: assert_return: expected (i32.const 2), got (i32.const 1)"),
+            "nowhere.wast: 0 passed, 1 failed",
+            "3 scripts: 3 passed, 2 failed, 1 skipped",
+        ] {
+            assert!(ran.stdout.lines().any(|l| l == line), "`{line}` is not in {}", ran.stdout);
+        }
+    }
+}
+
+#[test]
+fn functions_are_explored() {
+    let lib = &library("explore.wat");
+    for collector in COLLECTORS {
+        let explore = |args: &[&str]| {
+            let ran = reclaim(&[&["explore", lib, "--collector", collector], args].concat());
+            assert_eq!(ran.status, 0, "{}", ran.stderr);
+            ran.stdout
+        };
+        let clif = explore(&["--func", "push"]);
+        assert!(clif.contains("function ") && clif.contains("block0"), "{clif}");
+        let all = explore(&[]);
+        assert!(all.len() > clif.len() && all.contains(&clif), "{all}");
+        let asm = explore(&["--func", "push", "--emit", "asm"]);
+        assert!(asm.contains("ret"), "{asm}");
+        assert!(!explore(&["--func", "fill", "--emit", "stack-maps"]).is_empty());
+        reclaim(&["explore", lib, "--func", "psh"]).fails(2, &["no function `psh`", "`push`?"]);
+    }
+}
+
+#[test]
+fn completions_are_printed() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = reclaim(&["completions", shell]);
+        assert_eq!(ran.status, 0);
+        assert!(ran.stdout.contains("reclaim") && ran.stdout.contains("explore"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_reclaim"))
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
