@@ -1,7 +1,7 @@
 //! How the command fails: what is printed on stderr, and the exit status.
 
 use anyhow::Error;
-use gc_wasm::{Trap, TrapError};
+use gc_wasm::{Backtrace, Trap, TrapError};
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -88,7 +88,8 @@ pub fn trap_message(error: &TrapError) -> String {
 fn describe_trap(error: &TrapError) -> String {
     let mut text = trap_message(error);
     if !error.backtrace.is_empty() {
-        text.push_str(&format!("\nwasm backtrace:\n{}", error.backtrace));
+        text.push_str("\nwasm backtrace:");
+        text.push_str(&describe_backtrace(&error.backtrace));
     }
     let hint = match error.trap {
         Trap::OutOfMemory => "the heap's limit is set with --heap-max",
@@ -96,6 +97,26 @@ fn describe_trap(error: &TrapError) -> String {
         _ => return text,
     };
     text.push_str(&format!("\nhint: {hint}"));
+    text
+}
+
+/// Frames of a backtrace that are printed.
+const FRAMES: usize = 20;
+
+/// The functions on the stack, one per line, each with the offset in the module's bytes
+/// of the instruction it was at.
+fn describe_backtrace(backtrace: &Backtrace) -> String {
+    let mut text = String::new();
+    for (i, frame) in backtrace.frames().iter().take(FRAMES).enumerate() {
+        text.push_str(&format!("\n{i:4}: {}", frame.name));
+        if let Some(offset) = frame.srcloc {
+            text.push_str(&format!(" at {offset:#x}"));
+        }
+    }
+    let more = backtrace.frames().len().saturating_sub(FRAMES) + backtrace.omitted();
+    if more > 0 {
+        text.push_str(&format!("\n      … {more} more frames"));
+    }
     text
 }
 

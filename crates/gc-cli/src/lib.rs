@@ -37,9 +37,9 @@ do not fit it.
 
 Set RECLAIM_LOG (for instance to `debug`) to see log messages on stderr.";
 
-/// Run, test and look into WebAssembly GC programs.
-///
-/// Compiles modules to machine code with the chosen collector's barriers inlined.
+const ABOUT: &str = "Run, test and look into WebAssembly GC programs";
+
+/// The command line.
 #[derive(Parser, Debug)]
 #[command(
     name = "reclaim",
@@ -57,7 +57,13 @@ pub struct Cli {
 
 /// The command line's grammar: a subcommand, or the arguments of `run`.
 pub fn grammar() -> clap::Command {
-    RunArgs::augment_args(Cli::command()).after_help(EXAMPLES)
+    // The arguments of `run` bring their own texts along.
+    RunArgs::augment_args(Cli::command())
+        .about(ABOUT)
+        .long_about(format!(
+            "{ABOUT}.\n\nCompiles modules to machine code with the chosen collector's barriers inlined."
+        ))
+        .after_help(EXAMPLES)
 }
 
 fn parse(args: impl Iterator<Item = OsString>) -> clap::error::Result<Command> {

@@ -5,7 +5,7 @@ use crate::size;
 use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use gc_wasm::{Collector, Config, Engine};
+use gc_wasm::{Collector, Config, Engine, Store};
 
 /// The collector, its heap, and the stack.
 #[derive(Args, Clone, Debug)]
@@ -71,7 +71,14 @@ impl EngineOptions {
     /// # Errors
     /// If they are not possible.
     pub fn engine(&self) -> Result<Engine> {
-        Engine::new(&self.config()).map_err(|error| misuse(format!("{error:#}")))
+        let engine = Engine::new(&self.config()).map_err(|error| misuse(format!("{error:#}")))?;
+        if self.gc_zeal != 0 {
+            // Whether heaps can do it is found out by making one.
+            Store::new(&engine, ()).map_err(|error| {
+                misuse(format!("{error:#}: build the command with `--features gc_zeal`"))
+            })?;
+        }
+        Ok(engine)
     }
 
     /// Bytes of stack for compiled code.

@@ -3,7 +3,7 @@
 //! (<https://github.com/WebAssembly/spec/tree/main/interpreter#scripts>).
 //!
 //! A directive passes, fails, or is skipped: skipped if it needs a proposal that is
-//! not supported, which is found out and said ([`proposals`]), never assumed.
+//! not supported, which is found out and said (`proposals.rs`), never assumed.
 
 mod expect;
 mod messages;
