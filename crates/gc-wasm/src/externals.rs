@@ -4,7 +4,7 @@
 use crate::instance::linear::MemoryData;
 use crate::instance::table::{TableData, write_slot};
 use crate::store::{GlobalData, StoreId, StoreOpaque};
-use crate::types::{ExternType, GlobalType, MemoryType, TableType};
+use crate::types::{ExternType, GlobalType, MemoryType, TableType, ValType};
 use crate::vmctx::{VMGlobal, VMMemoryDefinition, VMTableDefinition};
 use crate::{AsContext, AsContextMut, Func, Val};
 use anyhow::{Result, bail, ensure};
@@ -147,13 +147,21 @@ fn keep<T: 'static>(store: &mut StoreOpaque, definition: T) -> NonNull<T> {
     pointer
 }
 
+/// Fails unless `ty` is of the store's engine or of none in particular.
+fn of_engine(store: &StoreOpaque, ty: &ValType) -> Result<()> {
+    ensure!(ty.comes_from(store.engine()), "the type {ty} belongs to another engine");
+    Ok(())
+}
+
 impl Global {
     /// A global of the host's.
     ///
     /// # Errors
-    /// If the value is not of the type, or of another store.
+    /// If the value is not of the type, or of another store, or the type of another
+    /// engine.
     pub fn new(mut store: impl AsContextMut, ty: GlobalType, value: Val) -> Result<Global> {
         let store = store.as_context_mut().into_opaque();
+        of_engine(store, ty.content())?;
         let ty = ty.to_wasm();
         value.check(store, &ty.wasm_ty, || "the global's value".to_string())?;
         let place = keep(store, VMGlobal { bytes: [0; 16] });
@@ -255,10 +263,11 @@ impl Table {
     /// A table of the host's, all elements `init`.
     ///
     /// # Errors
-    /// If `init` is not of the elements' type, of another store, or there cannot be
-    /// that many elements.
+    /// If `init` is not of the elements' type, of another store, the type is of
+    /// another engine, or there cannot be that many elements.
     pub fn new(mut store: impl AsContextMut, ty: TableType, init: Val) -> Result<Table> {
         let store = store.as_context_mut().into_opaque();
+        of_engine(store, &ValType::Ref(ty.element().clone()))?;
         let ty = ty.to_wasm();
         value_fits(store, &init, &ty)?;
         let definition = VMTableDefinition { base: std::ptr::null_mut(), len: 0 };

@@ -184,7 +184,14 @@ impl Val {
     ) -> Result<()> {
         if !self.matches(store, ty)? {
             let expected = ValType::from_wasm(store.engine(), ty);
-            bail!("{}: type mismatch: expected {expected}, found {}", what(), self.kind_name());
+            let (what, found) = (what(), self.kind_name());
+            match self {
+                Val::AnyRef(Some(_)) | Val::FuncRef(Some(_)) => {
+                    let ty = HeapType::from_wasm(store.engine(), &self.heap_type(store)?);
+                    bail!("{what}: type mismatch: expected {expected}, found {found} to {ty}")
+                }
+                _ => bail!("{what}: type mismatch: expected {expected}, found {found}"),
+            }
         }
         Ok(())
     }

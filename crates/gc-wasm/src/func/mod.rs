@@ -14,7 +14,7 @@ pub use wasm_ty::{WasmParams, WasmResults, WasmTy};
 use crate::store::{StoreId, StoreOpaque};
 use crate::types::FuncType;
 use crate::{AsContext, AsContextMut, Val};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use gc_jit::{VMFuncRef, ValRaw};
 use gc_types::TypeIndex;
 use std::num::NonZeroU32;
@@ -124,8 +124,8 @@ impl Func {
         let index = self.type_index(store)?;
         let registered = store.engine().types().get(index);
         let ty = registered.sub_type.unwrap_func();
-        Params::typecheck_params(store.engine(), ty.params()).context("the parameters")?;
-        Results::typecheck_results(store.engine(), ty.results()).context("the results")?;
+        Params::typecheck_params(store.engine(), ty.params())?;
+        Results::typecheck_results(store.engine(), ty.results())?;
         let trampoline = store.engine().entry_trampoline(index)?;
         Ok(TypedFunc::new(*self, registered, trampoline))
     }

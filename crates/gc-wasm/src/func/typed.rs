@@ -77,7 +77,7 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
         // SAFETY: `vm` is of this store (its handle was checked), the slots hold
         // arguments of its type, and the trampoline was made for it.
         unsafe { store.0.invoke_through(&self.trampoline, vm, slots)? };
-        Ok(Results::from_slots(&mut store, slots))
+        Results::from_slots(&mut store, slots)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::types::{HeapType, RefType, ValType};
 use crate::{Engine, Func, Rooted, Val};
 use anyhow::{Result, bail};
 use gc_jit::ValRaw;
-use gc_types::VMGcRef;
+use gc_types::{Trap, VMGcRef};
 use wasmtime_types::WasmValType;
 
 mod sealed {
@@ -23,8 +23,9 @@ pub trait WasmTy: sealed::Sealed + Copy + 'static {
     #[doc(hidden)]
     fn to_raw(self, store: &mut StoreArg<'_>) -> Result<ValRaw>;
 
+    /// Fails on a null that cannot be, which only a corrupt heap can bring forth.
     #[doc(hidden)]
-    fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Self;
+    fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self>;
 
     #[doc(hidden)]
     fn to_val(self) -> Val;
@@ -52,8 +53,8 @@ macro_rules! numbers {
                 Ok($to)
             }
 
-            fn from_raw(_store: &mut StoreArg<'_>, $raw: ValRaw) -> Self {
-                $from
+            fn from_raw(_store: &mut StoreArg<'_>, $raw: ValRaw) -> Result<Self> {
+                Ok($from)
             }
 
             fn to_val(self) -> Val {
@@ -86,8 +87,8 @@ macro_rules! references {
                 self.to_val().to_raw(store.0)
             }
 
-            fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Self {
-                Option::<Self>::from_raw(store, raw).expect("a reference that is not null")
+            fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self> {
+                not_null(Option::<Self>::from_raw(store, raw)?)
             }
 
             fn to_val(self) -> Val {
@@ -110,10 +111,10 @@ macro_rules! references {
                 self.to_val().to_raw(store.0)
             }
 
-            fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Self {
-                let $gc_ref = VMGcRef::from_raw_u32(raw.u32())?;
+            fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self> {
+                let Some($gc_ref) = VMGcRef::from_raw_u32(raw.u32()) else { return Ok(None) };
                 let $store = &mut *store.0;
-                Some($from)
+                Ok(Some($from))
             }
 
             fn to_val(self) -> Val {
@@ -126,6 +127,10 @@ macro_rules! references {
             }
         }
     )*};
+}
+
+fn not_null<T>(value: Option<T>) -> Result<T> {
+    Ok(value.ok_or(Trap::CorruptHeap)?)
 }
 
 fn root<T: crate::refs::GcRef>(store: &mut StoreOpaque, gc_ref: VMGcRef) -> Rooted<T> {
@@ -151,8 +156,8 @@ impl WasmTy for Func {
         Val::FuncRef(Some(self)).to_raw(store.0)
     }
 
-    fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Self {
-        Func::from_vm(store.0, raw.pointer()).expect("a reference that is not null")
+    fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self> {
+        not_null(Func::from_vm(store.0, raw.pointer()))
     }
 
     fn to_val(self) -> Val {
@@ -170,8 +175,8 @@ impl WasmTy for Option<Func> {
         Val::FuncRef(self).to_raw(store.0)
     }
 
-    fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Self {
-        Func::from_vm(store.0, raw.pointer())
+    fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self> {
+        Ok(Func::from_vm(store.0, raw.pointer()))
     }
 
     fn to_val(self) -> Val {
@@ -189,8 +194,8 @@ impl WasmTy for I31 {
         Ok(ValRaw::from_u64(VMGcRef::from_i31(self).as_raw_u32().into()))
     }
 
-    fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Self {
-        Option::<I31>::from_raw(store, raw).expect("a reference that is not null")
+    fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self> {
+        not_null(Option::<I31>::from_raw(store, raw)?)
     }
 
     fn to_val(self) -> Val {
@@ -209,8 +214,8 @@ impl WasmTy for Option<I31> {
         Ok(ValRaw::from_u64(word.into()))
     }
 
-    fn from_raw(_store: &mut StoreArg<'_>, raw: ValRaw) -> Self {
-        VMGcRef::from_raw_u32(raw.u32())?.as_i31()
+    fn from_raw(_store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self> {
+        Ok(VMGcRef::from_raw_u32(raw.u32()).and_then(|gc_ref| gc_ref.as_i31()))
     }
 
     fn to_val(self) -> Val {
@@ -241,7 +246,7 @@ pub trait WasmParams: sealed::Sealed {
 /// The results of a typed function: a [`WasmTy`] or a tuple of them.
 pub trait WasmResults: WasmParams + Sized {
     #[doc(hidden)]
-    fn from_slots(store: &mut StoreArg<'_>, slots: &[ValRaw]) -> Self;
+    fn from_slots(store: &mut StoreArg<'_>, slots: &[ValRaw]) -> Result<Self>;
 
     #[doc(hidden)]
     fn types() -> Vec<ValType>;
@@ -252,34 +257,39 @@ pub trait WasmResults: WasmParams + Sized {
 
 /// Whether a parameter of type `param` takes what `T` stands for: always, or, with
 /// a check at each call, sometimes.
-fn param_accepts<T: WasmTy>(engine: &Engine, param: &WasmValType) -> Result<()> {
+fn param_accepts<T: WasmTy>(engine: &Engine, n: usize, param: &WasmValType) -> Result<()> {
     let (given, param) = (T::valtype(), ValType::from_wasm(engine, param));
     if !given.matches(&param) && !param.matches(&given) {
-        bail!("type mismatch: {given} is not a {param}");
+        bail!("parameter {n}: type mismatch: it is {param}, not {given}");
     }
     Ok(())
 }
 
-fn result_accepts<T: WasmTy>(engine: &Engine, result: &WasmValType) -> Result<()> {
+fn result_accepts<T: WasmTy>(engine: &Engine, n: usize, result: &WasmValType) -> Result<()> {
     let (wanted, result) = (T::valtype(), ValType::from_wasm(engine, result));
     if !result.matches(&wanted) {
-        bail!("type mismatch: {result} is not a {wanted}");
+        bail!("result {n}: type mismatch: it is {result}, not {wanted}");
     }
     Ok(())
 }
 
-fn count(expected: usize, found: usize) -> Result<()> {
-    if expected != found {
-        bail!("expected {expected}, found {found}");
+fn count(what: &str, actual: usize, assumed: usize) -> Result<()> {
+    if actual != assumed {
+        bail!("number of {what}: it has {actual}, not {assumed}");
     }
     Ok(())
 }
 
-fn check_one<T: WasmTy>(value: T, store: &StoreArg<'_>, ty: &WasmValType) -> Result<()> {
+fn check_one<T: WasmTy>(
+    value: T,
+    store: &StoreArg<'_>,
+    n: usize,
+    ty: &WasmValType,
+) -> Result<()> {
     if let WasmValType::Ref(ty_ref) = ty {
         let given = T::valtype().to_wasm();
         if !store.0.engine().types().val_matches(&given, &WasmValType::Ref(*ty_ref)) {
-            value.to_val().check(store.0, ty, || "an argument".to_string())?;
+            value.to_val().check(store.0, ty, || format!("argument {n}"))?;
         }
     }
     Ok(())
@@ -289,8 +299,8 @@ impl<T: WasmTy> WasmParams for T {
     const COUNT: usize = 1;
 
     fn typecheck_params(engine: &Engine, types: &[WasmValType]) -> Result<()> {
-        count(types.len(), 1)?;
-        param_accepts::<T>(engine, &types[0])
+        count("parameters", types.len(), 1)?;
+        param_accepts::<T>(engine, 0, &types[0])
     }
 
     fn heap_refs(&self, store: &StoreArg<'_>) -> usize {
@@ -298,7 +308,7 @@ impl<T: WasmTy> WasmParams for T {
     }
 
     fn check(&self, store: &StoreArg<'_>, types: &[WasmValType]) -> Result<()> {
-        check_one(*self, store, &types[0])
+        check_one(*self, store, 0, &types[0])
     }
 
     fn to_slots(self, store: &mut StoreArg<'_>, slots: &mut [ValRaw]) -> Result<()> {
@@ -308,7 +318,7 @@ impl<T: WasmTy> WasmParams for T {
 }
 
 impl<T: WasmTy> WasmResults for T {
-    fn from_slots(store: &mut StoreArg<'_>, slots: &[ValRaw]) -> Self {
+    fn from_slots(store: &mut StoreArg<'_>, slots: &[ValRaw]) -> Result<Self> {
         WasmTy::from_raw(store, slots[0])
     }
 
@@ -317,8 +327,8 @@ impl<T: WasmTy> WasmResults for T {
     }
 
     fn typecheck_results(engine: &Engine, types: &[WasmValType]) -> Result<()> {
-        count(types.len(), 1)?;
-        result_accepts::<T>(engine, &types[0])
+        count("results", types.len(), 1)?;
+        result_accepts::<T>(engine, 0, &types[0])
     }
 }
 
@@ -331,8 +341,8 @@ macro_rules! tuples {
             const COUNT: usize = 0 $(+ { let _ = $i; 1 })*;
 
             fn typecheck_params(engine: &Engine, types: &[WasmValType]) -> Result<()> {
-                count(types.len(), Self::COUNT)?;
-                $(param_accepts::<$t>(engine, &types[$i])?;)*
+                count("parameters", types.len(), Self::COUNT)?;
+                $(param_accepts::<$t>(engine, $i, &types[$i])?;)*
                 Ok(())
             }
 
@@ -341,7 +351,7 @@ macro_rules! tuples {
             }
 
             fn check(&self, store: &StoreArg<'_>, types: &[WasmValType]) -> Result<()> {
-                $(check_one(self.$i, store, &types[$i])?;)*
+                $(check_one(self.$i, store, $i, &types[$i])?;)*
                 Ok(())
             }
 
@@ -353,8 +363,8 @@ macro_rules! tuples {
 
         #[allow(unused_variables, clippy::unused_unit)]
         impl<$($t: WasmTy),*> WasmResults for ($($t,)*) {
-            fn from_slots(store: &mut StoreArg<'_>, slots: &[ValRaw]) -> Self {
-                ($(<$t as WasmTy>::from_raw(store, slots[$i]),)*)
+            fn from_slots(store: &mut StoreArg<'_>, slots: &[ValRaw]) -> Result<Self> {
+                Ok(($(<$t as WasmTy>::from_raw(store, slots[$i])?,)*))
             }
 
             fn types() -> Vec<ValType> {
@@ -362,8 +372,8 @@ macro_rules! tuples {
             }
 
             fn typecheck_results(engine: &Engine, types: &[WasmValType]) -> Result<()> {
-                count(types.len(), <Self as WasmParams>::COUNT)?;
-                $(result_accepts::<$t>(engine, &types[$i])?;)*
+                count("results", types.len(), <Self as WasmParams>::COUNT)?;
+                $(result_accepts::<$t>(engine, $i, &types[$i])?;)*
                 Ok(())
             }
         }

@@ -41,6 +41,17 @@ pub(crate) fn parse<'a>(
     registry: &TypeRegistry,
     bytes: &'a [u8],
 ) -> Result<(ModuleInfo, Vec<Body<'a>>)> {
+    if let Some(magic @ [a, b, c, d]) = bytes.get(..4)
+        && magic != b"\0asm"
+    {
+        bail!(
+            "magic header not detected: not a WebAssembly module, \
+             which would not begin with the bytes {a:02x} {b:02x} {c:02x} {d:02x}"
+        );
+    }
+    if bytes.get(4..8) == Some(b"\x0d\0\x01\0") {
+        bail!("unknown binary version 13: a component, not a module, which is unsupported");
+    }
     let mut validator = Validator::new_with_features(features());
     let mut parser = Parser::new(0);
     parser.set_features(features());
@@ -67,11 +78,6 @@ impl<'a> Parsing<'a> {
     fn section(&mut self, registry: &TypeRegistry, payload: Payload<'a>) -> Result<()> {
         let info = &mut self.info;
         match payload {
-            Payload::Version { encoding, .. } => {
-                if encoding != wasmparser::Encoding::Module {
-                    bail!("unsupported: a component, not a module");
-                }
-            }
             Payload::TypeSection(section) => {
                 for group in section {
                     info.types.push_group(registry, group?)?;

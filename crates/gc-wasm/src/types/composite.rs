@@ -5,13 +5,14 @@ use super::public::ValType;
 use super::registry::RegisteredType;
 use crate::Engine;
 use anyhow::{Result, anyhow, bail};
-use gc_types::TypeIndex;
+use gc_types::{TypeIndex, VMGcKind};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use wasmtime_types::{
     WasmArrayType, WasmCompositeInnerType, WasmCompositeType, WasmFieldType, WasmFuncType,
-    WasmRecGroup, WasmStorageType, WasmStructType, WasmSubType,
+    WasmHeapType, WasmRecGroup, WasmRefType, WasmStorageType, WasmStructType, WasmSubType,
+    WasmValType,
 };
 
 /// Whether a field or global can be written.
@@ -296,26 +297,102 @@ impl fmt::Display for FieldType {
     }
 }
 
-/// Shows a type by its number, or, at the outermost level, by its structure:
-/// types may be recursive.
-fn show(f: &mut fmt::Formatter<'_>, ty: &RegisteredType) -> fmt::Result {
-    write!(f, "{}", ty.sub_type.composite_type)
+/// Shows a type by its structure, and those it refers to as well, but of those
+/// only their kind that they refer to: types may be recursive.
+fn show(f: &mut fmt::Formatter<'_>, engine: &Engine, ty: &RegisteredType) -> fmt::Result {
+    show_composite(f, engine, &ty.sub_type, 1)
+}
+
+fn show_composite(
+    f: &mut fmt::Formatter<'_>,
+    engine: &Engine,
+    ty: &WasmSubType,
+    depth: u32,
+) -> fmt::Result {
+    let field = |f: &mut fmt::Formatter<'_>, field: &WasmFieldType| {
+        f.write_str(if field.mutable { "(mut " } else { "" })?;
+        match &field.element_type {
+            WasmStorageType::I8 => f.write_str("i8")?,
+            WasmStorageType::I16 => f.write_str("i16")?,
+            WasmStorageType::Val(ty) => show_value(f, engine, ty, depth)?,
+        }
+        f.write_str(if field.mutable { ")" } else { "" })
+    };
+    match &ty.composite_type.inner {
+        WasmCompositeInnerType::Func(ty) => {
+            f.write_str("(func")?;
+            for (what, types) in [("param", ty.params()), ("result", ty.results())] {
+                if types.is_empty() {
+                    continue;
+                }
+                write!(f, " ({what}")?;
+                for ty in types {
+                    f.write_str(" ")?;
+                    show_value(f, engine, ty, depth)?;
+                }
+                f.write_str(")")?;
+            }
+            f.write_str(")")
+        }
+        WasmCompositeInnerType::Struct(ty) => {
+            f.write_str("(struct")?;
+            for ty in &ty.fields {
+                f.write_str(" (field ")?;
+                field(f, ty)?;
+                f.write_str(")")?;
+            }
+            f.write_str(")")
+        }
+        WasmCompositeInnerType::Array(ty) => {
+            f.write_str("(array ")?;
+            field(f, &ty.0)?;
+            f.write_str(")")
+        }
+        _ => unreachable!("other types do not pass validation"),
+    }
+}
+
+fn show_value(
+    f: &mut fmt::Formatter<'_>,
+    engine: &Engine,
+    ty: &WasmValType,
+    depth: u32,
+) -> fmt::Result {
+    use WasmHeapType::{ConcreteArray, ConcreteFunc, ConcreteStruct};
+    let WasmValType::Ref(WasmRefType {
+        nullable,
+        heap_type: ConcreteFunc(edge) | ConcreteStruct(edge) | ConcreteArray(edge),
+    }) = ty
+    else {
+        return write!(f, "{}", ValType::from_wasm(engine, ty));
+    };
+    f.write_str(if *nullable { "(ref null " } else { "(ref " })?;
+    let ty = engine.types().get(type_index(*edge));
+    match depth {
+        0 => f.write_str(match ty.kind() {
+            Some(VMGcKind::StructRef) => "struct",
+            Some(VMGcKind::ArrayRef) => "array",
+            _ => "func",
+        })?,
+        _ => show_composite(f, engine, &ty.sub_type, depth - 1)?,
+    }
+    f.write_str(")")
 }
 
 impl fmt::Display for FuncType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, &self.ty)
+        show(f, &self.engine, &self.ty)
     }
 }
 
 impl fmt::Display for StructType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, &self.ty)
+        show(f, &self.engine, &self.ty)
     }
 }
 
 impl fmt::Display for ArrayType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, &self.ty)
+        show(f, &self.engine, &self.ty)
     }
 }

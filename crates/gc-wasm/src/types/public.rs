@@ -269,7 +269,20 @@ impl fmt::Display for ValType {
 
 impl fmt::Display for RefType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "(ref {}{})", if self.nullable { "null " } else { "" }, self.heap_type)
+        f.write_str(match self.heap_type {
+            HeapType::Extern if self.nullable => "externref",
+            HeapType::NoExtern if self.nullable => "nullexternref",
+            HeapType::Func if self.nullable => "funcref",
+            HeapType::NoFunc if self.nullable => "nullfuncref",
+            HeapType::Any if self.nullable => "anyref",
+            HeapType::Eq if self.nullable => "eqref",
+            HeapType::I31 if self.nullable => "i31ref",
+            HeapType::Struct if self.nullable => "structref",
+            HeapType::Array if self.nullable => "arrayref",
+            HeapType::None if self.nullable => "nullref",
+            ref ty if self.nullable => return write!(f, "(ref null {ty})"),
+            ref ty => return write!(f, "(ref {ty})"),
+        })
     }
 }
 

@@ -1,0 +1,399 @@
+//! Handles used where they do not belong: with another store, or after their scope
+//! ended. Each is an error that says so, and harms nothing.
+
+mod common;
+
+use anyhow::{Context, Result};
+use common::{Drops, each_collector, everywhere, message};
+use gc_wasm::{
+    AnyRef, ArrayRef, ArrayType, Caller, Engine, Extern, ExternRef, FieldType, Func, FuncType,
+    Global, GlobalType, HeapType, I31, Instance, Linker, Memory, Module, Mutability,
+    OwnedRooted, RefType, RootScope, Rooted, StorageType, Store, StructRef, StructType, Table,
+    TableType, Val, ValType,
+};
+
+const OF_ANOTHER: &str = "a rooted reference of one store was used with another";
+const ENDED: &str = "a rooted reference was used after its scope ended";
+
+fn var(ty: ValType) -> FieldType {
+    FieldType::new(Mutability::Var, StorageType::ValType(ty))
+}
+
+fn externref_global() -> GlobalType {
+    GlobalType::new(ValType::EXTERNREF, Mutability::Var)
+}
+
+fn externref_table() -> TableType {
+    TableType::new(RefType::new(true, HeapType::Extern), 1, None)
+}
+
+/// Everything that takes a reference refuses `bad`, an externref handle, with `expected`.
+fn refused_everywhere(store: &mut Store<()>, bad: Rooted<ExternRef>, expected: &str) -> Result<()> {
+    let check = |result: String, what: &str| assert_eq!(result, expected, "{what}");
+    let engine = store.engine().clone();
+    let module = Module::new(&engine, r#"(module (func (export "f") (param externref)))"#)?;
+    let instance = Instance::new(&mut *store, &module, &[])?;
+    let f = instance.get_func(&mut *store, "f").context("an export")?;
+    let value = Val::from(bad);
+
+    check(message(f.call(&mut *store, &[value], &mut [])), "a call");
+    let typed = f.typed::<Option<Rooted<ExternRef>>, ()>(&*store)?;
+    check(message(typed.call(&mut *store, Some(bad))), "a typed call");
+    check(message(Global::new(&mut *store, externref_global(), value)), "a new global");
+    let global = Global::new(&mut *store, externref_global(), Val::ExternRef(None))?;
+    check(message(global.set(&mut *store, value)), "a global");
+    check(message(Table::new(&mut *store, externref_table(), value)), "a new table");
+    let table = Table::new(&mut *store, externref_table(), Val::ExternRef(None))?;
+    check(message(table.set(&mut *store, 0, value)), "a table");
+    check(message(table.grow(&mut *store, 1, value)), "growing a table");
+    assert_eq!(table.size(&*store)?, 1);
+    let ty = StructType::new(&engine, [var(ValType::EXTERNREF)])?;
+    check(message(StructRef::new(&mut *store, &ty, &[value])), "a new struct");
+    let object = StructRef::new(&mut *store, &ty, &[Val::ExternRef(None)])?;
+    check(message(object.set_field(&mut *store, 0, value)), "a field");
+    let ty = ArrayType::new(&engine, var(ValType::EXTERNREF))?;
+    check(message(ArrayRef::new(&mut *store, &ty, &value, 3)), "a new array");
+    check(message(ArrayRef::new_fixed(&mut *store, &ty, &[value])), "a fixed array");
+    let array = ArrayRef::new(&mut *store, &ty, &Val::ExternRef(None), 2)?;
+    check(message(array.set_element(&mut *store, 1, value)), "an element");
+    check(message(bad.data(&*store)), "host data");
+    check(message(bad.to_owned_rooted(&mut *store)), "an owned handle");
+    check(message(AnyRef::convert_extern(&*store, bad)), "a conversion");
+    check(message(value.ty(&*store)), "its type");
+    let good = ExternRef::new(&mut *store, ())?;
+    check(message(Rooted::ref_eq(&*store, &bad, &good)), "a comparison");
+    check(message(Rooted::ref_eq(&*store, &good, &bad)), "a comparison");
+    let host = Func::wrap(&mut *store, move || Some(bad))?;
+    check(message(host.call(&mut *store, &[], &mut [Val::I32(0)])), "a host function's result");
+    let ty = FuncType::new(&engine, [], [ValType::EXTERNREF])?;
+    let host = Func::new(&mut *store, ty, move |_, _, results| {
+        results[0] = value;
+        Ok(())
+    })?;
+    check(message(host.call(&mut *store, &[], &mut [Val::I32(0)])), "a host function's result");
+    Ok(())
+}
+
+#[test]
+fn a_reference_of_one_store_used_with_another() -> Result<()> {
+    everywhere(|setting| {
+        let engine = setting.engine()?;
+        let (mut one, mut two) = (Store::new(&engine, ())?, Store::new(&engine, ())?);
+        let foreign = ExternRef::new(&mut one, 1)?;
+        // One of the same number, which it must not be taken for.
+        let own = ExternRef::new(&mut two, 2)?;
+        refused_everywhere(&mut two, foreign, OF_ANOTHER)?;
+        assert_eq!(own.data(&two)?.context("data")?.downcast_ref(), Some(&2));
+
+        let owned = foreign.to_owned_rooted(&mut one)?;
+        assert_eq!(message(owned.to_rooted(&mut two)), OF_ANOTHER);
+        // Not even where a number would have done.
+        let i31 = AnyRef::from_i31(&mut one, I31::wrapping_i32(5));
+        assert_eq!(message(i31.as_i31(&two)), OF_ANOTHER);
+        assert_eq!(message(i31.as_struct(&two)), OF_ANOTHER);
+        assert_eq!(message(i31.as_array(&two)), OF_ANOTHER);
+        assert_eq!(message(i31.as_eqref(&two)), OF_ANOTHER);
+        assert_eq!(message(i31.ty(&two)), OF_ANOTHER);
+        assert_eq!(message(i31.matches_ty(&two, &HeapType::I31)), OF_ANOTHER);
+        let array = ArrayType::new(&engine, var(ValType::I32))?;
+        let array = ArrayRef::new(&mut one, &array, &Val::I32(0), 1)?;
+        assert_eq!(message(array.len(&two)), OF_ANOTHER);
+        assert_eq!(message(array.get_element(&mut two, 0)), OF_ANOTHER);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_reference_of_a_dropped_store_used_with_a_new_one() -> Result<()> {
+    each_collector(|setting| {
+        let engine = setting.engine()?;
+        let mut one = Store::new(&engine, ())?;
+        let foreign = ExternRef::new(&mut one, 1)?;
+        let owned = foreign.to_owned_rooted(&mut one)?;
+        drop(one);
+        let mut two = Store::new(&engine, ())?;
+        ExternRef::new(&mut two, 2)?;
+        refused_everywhere(&mut two, foreign, OF_ANOTHER)?;
+        assert_eq!(message(owned.to_rooted(&mut two)), OF_ANOTHER);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_reference_used_after_its_scope_ended() -> Result<()> {
+    everywhere(|setting| {
+        let mut store = Store::new(&setting.engine()?, ())?;
+        let before = ExternRef::new(&mut store, "before")?;
+        let mut outer = RootScope::new(&mut store);
+        let kept = ExternRef::new(&mut outer, "kept")?;
+        let mut inner = RootScope::new(&mut outer);
+        let stale = ExternRef::new(&mut inner, "stale")?;
+        assert!(stale.data(&inner)?.is_some());
+        assert!(kept.data(&inner)?.is_some());
+        drop(inner);
+        assert_eq!(message(stale.data(&outer)), ENDED);
+        // The next handle has the place of the one that ended, and is another.
+        let next = ExternRef::new(&mut outer, "next")?;
+        assert_eq!(message(stale.data(&outer)), ENDED);
+        assert_eq!(next.data(&outer)?.context("data")?.downcast_ref(), Some(&"next"));
+        assert!(kept.data(&outer)?.is_some());
+        drop(outer);
+        assert_eq!(message(kept.data(&store)), ENDED);
+        for _ in 0..5 {
+            ExternRef::new(&mut store, ())?;
+        }
+        refused_everywhere(&mut store, stale, ENDED)?;
+        refused_everywhere(&mut store, kept, ENDED)?;
+        assert_eq!(before.data(&store)?.context("data")?.downcast_ref(), Some(&"before"));
+        Ok(())
+    })
+}
+
+/// A host function is a scope: what it rooted ends with the call.
+#[test]
+fn a_reference_used_after_its_host_function_returned() -> Result<()> {
+    everywhere(|setting| {
+        let engine = setting.engine()?;
+        type Kept = (Vec<Rooted<ExternRef>>, Vec<OwnedRooted<ExternRef>>);
+        let mut store: Store<Kept> = Store::new(&engine, Default::default())?;
+        let keep = Func::wrap(
+            &mut store,
+            |mut caller: Caller<'_, Kept>, given: Option<Rooted<ExternRef>>| -> Result<()> {
+                let given = given.context("not null")?;
+                let own = ExternRef::new(&mut caller, "own")?;
+                let owned = given.to_owned_rooted(&mut caller)?;
+                caller.data_mut().0.extend([given, own]);
+                caller.data_mut().1.push(owned);
+                Ok(())
+            },
+        )?;
+        let module = Module::new(
+            &engine,
+            r#"(module (import "" "keep" (func $keep (param externref)))
+                (func (export "f") (param externref)
+                    (call $keep (local.get 0)) (call $keep (local.get 0))))"#,
+        )?;
+        let instance = Instance::new(&mut store, &module, &[keep.into()])?;
+        let given = ExternRef::new(&mut store, "given")?;
+        let f = instance.get_typed_func::<Option<Rooted<ExternRef>>, ()>(&mut store, "f")?;
+        f.call(&mut store, Some(given))?;
+        store.gc()?;
+        let (scoped, owned) = std::mem::take(store.data_mut());
+        assert_eq!((scoped.len(), owned.len()), (4, 2));
+        for stale in scoped {
+            assert_eq!(message(stale.data(&store)), ENDED);
+        }
+        for owned in owned {
+            let again = owned.to_rooted(&mut store)?;
+            assert!(Rooted::ref_eq(&store, &again, &given)?);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn an_owned_reference_outlives_scopes_and_collections() -> Result<()> {
+    everywhere(|setting| {
+        let drops = Drops::default();
+        let mut store = Store::new(&setting.engine()?, ())?;
+        let mut owned = Vec::new();
+        for _ in 0..if setting.zeal { 200 } else { 5000 } {
+            let mut scope = RootScope::new(&mut store);
+            let value = ExternRef::new(&mut scope, drops.value())?;
+            owned.push(value.to_owned_rooted(&mut scope)?);
+        }
+        store.gc()?;
+        assert_eq!(drops.count(), 0);
+        for (i, owned) in owned.iter().enumerate() {
+            let mut scope = RootScope::new(&mut store);
+            let value = owned.to_rooted(&mut scope)?;
+            let data = value.data(&scope)?.context("data")?;
+            assert_eq!(data.downcast_ref::<common::Counted>().context("counted")?.number, i);
+        }
+        // Every second is given up; their places are used again, by others.
+        let mut n = 0;
+        owned.retain(|_| {
+            n += 1;
+            n % 2 == 0
+        });
+        store.gc()?;
+        assert_eq!(drops.count(), if setting.reclaims() { drops.made() / 2 } else { 0 });
+        let new = ExternRef::new(&mut store, drops.value())?.to_owned_rooted(&mut store)?;
+        for (i, owned) in owned.iter().enumerate() {
+            let value = owned.to_rooted(&mut store)?;
+            let data = value.data(&store)?.context("data")?;
+            assert_eq!(data.downcast_ref::<common::Counted>().context("counted")?.number, 2 * i + 1);
+        }
+        drop((new, owned));
+        drop(store);
+        assert_eq!(drops.count(), drops.made());
+        Ok(())
+    })
+}
+
+/// Exports of every kind in a store, and a handle to each.
+fn items(store: &mut Store<()>) -> Result<(Instance, Func, Global, Table, Memory)> {
+    let module = Module::new(
+        store.engine(),
+        r#"(module
+            (func (export "func") (result i32) (i32.const 1))
+            (global (export "global") (mut i32) (i32.const 2))
+            (table (export "table") 3 funcref)
+            (memory (export "memory") 1))"#,
+    )?;
+    let instance = Instance::new(&mut *store, &module, &[])?;
+    Ok((
+        instance,
+        instance.get_func(&mut *store, "func").context("func")?,
+        instance.get_global(&mut *store, "global").context("global")?,
+        instance.get_table(&mut *store, "table").context("table")?,
+        instance.get_memory(&mut *store, "memory").context("memory")?,
+    ))
+}
+
+#[test]
+fn things_of_one_store_used_with_another() -> Result<()> {
+    everywhere(|setting| {
+        let engine = setting.engine()?;
+        let (mut one, mut two) = (Store::new(&engine, ())?, Store::new(&engine, ())?);
+        let (instance, func, global, table, memory) = items(&mut one)?;
+        let (_, own_func, _, own_table, _) = items(&mut two)?;
+
+        let expected = "a function of one store was used with another";
+        assert_eq!(message(func.call(&mut two, &[], &mut [Val::I32(0)])), expected);
+        let typed = func.typed::<(), i32>(&one)?;
+        assert_eq!(message(typed.call(&mut two, ())), expected);
+        assert_eq!(message(func.typed::<(), i32>(&two)), expected);
+        assert_eq!(message(func.ty(&two)), expected);
+        assert_eq!(message(own_table.set(&mut two, 0, func.into())), expected);
+        assert_eq!(message(own_table.grow(&mut two, 1, func.into())), expected);
+        let funcref = GlobalType::new(ValType::FUNCREF, Mutability::Var);
+        assert_eq!(message(Global::new(&mut two, funcref, func.into())), expected);
+
+        let expected = "a global of one store was used with another";
+        assert_eq!(message(global.get(&mut two)), expected);
+        assert_eq!(message(global.set(&mut two, Val::I32(1))), expected);
+        assert_eq!(message(global.ty(&two)), expected);
+
+        let expected = "a table of one store was used with another";
+        assert_eq!(message(table.get(&mut two, 0)), expected);
+        assert_eq!(message(table.set(&mut two, 0, Val::FuncRef(None))), expected);
+        assert_eq!(message(table.set(&mut two, 0, own_func.into())), expected);
+        assert_eq!(message(table.grow(&mut two, 1, Val::FuncRef(None))), expected);
+        assert_eq!(message(table.size(&two)), expected);
+        assert_eq!(message(table.ty(&two)), expected);
+
+        let expected = "a memory of one store was used with another";
+        assert_eq!(message(memory.data(&two)), expected);
+        assert_eq!(message(memory.data_mut(&mut two)), expected);
+        assert_eq!(message(memory.grow(&mut two, 1)), expected);
+        assert_eq!(message(memory.size(&two)), expected);
+        assert_eq!(message(memory.ty(&two)), expected);
+
+        let expected = "an instance of one store was used with another";
+        assert_eq!(message(instance.exports(&two)), expected);
+        assert_eq!(message(instance.module(&two)), expected);
+        assert!(instance.get_export(&mut two, "func").is_none());
+        assert!(instance.get_func(&mut two, "func").is_none());
+        let mut linker = Linker::new(&engine);
+        assert_eq!(message(linker.instance(&mut two, "i", instance)), expected);
+
+        // As imports, too; nothing half-made is left behind.
+        for (wat, item, what) in [
+            ("(func (result i32))", Extern::Func(func), "function"),
+            ("(global (mut i32))", global.into(), "global"),
+            ("(table 3 funcref)", table.into(), "table"),
+            ("(memory 1)", memory.into(), "memory"),
+        ] {
+            let module = Module::new(&engine, format!(r#"(module (import "a" "b" {wat}))"#))?;
+            let expected = format!("a {what} of one store was used with another");
+            assert_eq!(message(Instance::new(&mut two, &module, &[item])), expected);
+            Instance::new(&mut one, &module, &[item])?;
+            let mut linker = Linker::new(&engine);
+            linker.define("a", "b", item)?;
+            assert_eq!(message(linker.instantiate(&mut two, &module)), expected);
+        }
+
+        // Both stores are as they were.
+        for store in [&mut one, &mut two] {
+            let (_, func, ..) = items(store)?;
+            assert_eq!(func.typed::<(), i32>(&*store)?.call(&mut *store, ())?, 1);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn things_of_one_engine_used_with_another() -> Result<()> {
+    each_collector(|setting| {
+        let (one, two) = (setting.engine()?, setting.engine()?);
+        let mut store = Store::new(&two, ())?;
+        let module = Module::new(&one, "(module)")?;
+        assert_eq!(
+            message(Instance::new(&mut store, &module, &[])),
+            "a module of one engine, a store of another"
+        );
+        let ty = FuncType::new(&one, [], [])?;
+        assert_eq!(
+            message(Func::new(&mut store, ty.clone(), |_, _, _| Ok(()))),
+            "the function type belongs to another engine"
+        );
+        let mut linker = Linker::<()>::new(&two);
+        assert_eq!(
+            message(linker.func_new("", "", ty.clone(), |_, _, _| Ok(()))),
+            "the function type belongs to another engine"
+        );
+        let mut linker = Linker::<()>::new(&one);
+        linker.func_wrap("", "", || 1_i32)?;
+        assert_eq!(message(linker.get(&mut store, "", "")), "a host function of another engine");
+        let ty = StructType::new(&one, [var(ValType::I32)])?;
+        assert_eq!(
+            message(StructRef::new(&mut store, &ty, &[Val::I32(0)])),
+            "the struct type belongs to another engine"
+        );
+        let reference = |ty: &StructType| {
+            ValType::Ref(RefType::new(true, HeapType::ConcreteStruct(ty.clone())))
+        };
+        assert_eq!(
+            message(StructType::new(&two, [var(reference(&ty))])),
+            "the type (ref null (struct (field (mut i32)))) belongs to another engine"
+        );
+        assert!(message(FuncType::new(&two, [reference(&ty)], [])).contains("another engine"));
+        let same = StructType::new(&two, [var(ValType::I32)])?;
+        assert!(!ty.matches(&same) && ty != same);
+        let object = StructRef::new(&mut store, &same, &[Val::I32(0)])?.to_anyref();
+        assert!(object.matches_ty(&store, &HeapType::ConcreteStruct(same))?);
+        assert!(!object.matches_ty(&store, &HeapType::ConcreteStruct(ty.clone()))?);
+        let ty = ArrayType::new(&one, var(ValType::I32))?;
+        assert_eq!(
+            message(ArrayRef::new(&mut store, &ty, &Val::I32(0), 1)),
+            "the array type belongs to another engine"
+        );
+        // A global or table of a type the engine does not know.
+        let ty = StructType::new(&one, [])?;
+        let global = GlobalType::new(reference(&ty), Mutability::Var);
+        assert!(message(Global::new(&mut store, global, Val::AnyRef(None))).contains("another engine"));
+        let HeapType::ConcreteStruct(_) = HeapType::ConcreteStruct(ty.clone()) else { unreachable!() };
+        let table = TableType::new(RefType::new(true, HeapType::ConcreteStruct(ty)), 1, None);
+        assert!(message(Table::new(&mut store, table, Val::AnyRef(None))).contains("another engine"));
+        Ok(())
+    })
+}
+
+#[test]
+fn engines_do_not_mix_halves_of_collectors() -> Result<()> {
+    use gc_wasm::Collector;
+    use std::sync::Arc;
+    let error = Collector::new(
+        Arc::new(gc_runtime::collector::null::NullCollector),
+        Arc::new(gc_compiler::collector::drc::DrcCompiler),
+    );
+    assert_eq!(
+        message(error),
+        "the heaps of collector `null` do not understand the code of collector `drc`"
+    );
+    assert!(Collector::by_name("mark-sweep").is_none());
+    let engine = Engine::new(gc_wasm::Config::new().collector(Collector::by_name("drc").unwrap()))?;
+    assert_eq!(engine.collector().name(), "drc");
+    Ok(())
+}
