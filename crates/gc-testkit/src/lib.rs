@@ -1,1 +1,61 @@
-//! What proves a collector: a mock mutator, a shadow heap, a conformance suite.
+//! What proves a collector, without a JIT and without trusting it.
+//!
+//! * [`mutator`]: a mock mutator. It has a stack, a table, globals and host
+//!   handles, and does to a heap what compiled code and its host do, through the
+//!   barriers any `GcHeap` has. It names its roots as a moving collector needs.
+//! * [`shadow`]: what must be true of the heap: the graph of objects, in ordinary
+//!   Rust values, and which of them must be alive.
+//! * [`ops`]: operations, generated from bytes.
+//! * [`differential`]: runs operations on both and compares all that is reachable.
+//! * [`corrupt`]: runs operations while the heap's bytes are overwritten, and looks
+//!   for damage outside it.
+//! * [`conformance`]: a suite of named checks, one for each thing the traits
+//!   promise, and the two above; for any collector, ours or not.
+//! * [`fuzz`]: the entry points of the fuzz targets.
+//!
+//! To prove a collector of your own, describe it and run the suite:
+//!
+//! ```
+//! use gc_runtime::collector::DrcCollector;
+//! use gc_testkit::{Reclaims, Subject, conformance};
+//!
+//! let subject = Subject::new(&DrcCollector, Reclaims::Acyclic);
+//! let check = conformance::find("a_cycle_dies_or_leaks_as_declared").unwrap();
+//! check.run(&subject)?;
+//! // All of them: `conformance::run(&subject)?`
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+//!
+//! Nothing here panics for a collector's fault: what was found wrong is an error
+//! that says where. How much is done scales with [`scaled`].
+#![deny(unsafe_code)]
+
+pub mod conformance;
+pub mod corrupt;
+pub mod differential;
+pub mod fuzz;
+pub mod mutator;
+pub mod ops;
+pub mod random;
+pub mod schema;
+pub mod shadow;
+
+mod host_value;
+mod subject;
+
+pub use host_value::{Ledger, Token};
+pub use subject::{Reclaims, Subject};
+
+/// `amount` of work, scaled by the environment variable `TESTKIT_SCALE`, a
+/// percentage: 100 if it is not set, less under sanitizers, more on a free
+/// afternoon. At least 1.
+///
+/// # Panics
+/// If the variable is set and is no number.
+pub fn scaled(amount: u64) -> u64 {
+    let percent = match std::env::var("TESTKIT_SCALE") {
+        Ok(text) => text.parse().expect("TESTKIT_SCALE is a percentage, as in 10"),
+        Err(_) => 100,
+    };
+    amount.saturating_mul(percent).div_ceil(100).max(1)
+}

@@ -1,0 +1,202 @@
+//! Promises about externrefs: a host value lives as long as its box, and is dropped
+//! once.
+
+use super::*;
+use crate::Reclaims;
+
+promises! {
+    an_externref_keeps_its_id: "alloc_externref, externref_host_data";
+    a_host_value_lives_as_long_as_its_externref: "gc, drop_gc_ref";
+    host_values_die_with_what_holds_them: "gc, drop_gc_ref";
+    every_host_value_is_dropped_once: "gc, reset";
+    a_host_value_may_panic_when_dropped: "gc";
+}
+
+const A: Place = Place::Handle(0);
+const B: Place = Place::Handle(1);
+const STACK: Place = Place::Stack(0);
+
+fn expect_token(mutator: &Mutator, place: Place, number: u32) -> Result<()> {
+    let externref = at(mutator, place)?;
+    ensure!(mutator.store().heap().is_kind(&externref, VMGcKind::ExternRef));
+    let actual = mutator.token(&externref)?;
+    ensure!(actual == number, "host value {actual} instead of {number}");
+    ensure!(mutator.ledger().times_dropped(number) == 0, "host value {number} was dropped");
+    Ok(())
+}
+
+/// Checks how often the host value `number` was dropped, once its externref is
+/// garbage and a collection is over.
+fn expect_dead(mutator: &Mutator, subject: &Subject<'_>, number: u32) -> Result<()> {
+    let expected = u32::from(subject.reclaims != Reclaims::Nothing);
+    let times = mutator.ledger().times_dropped(number);
+    ensure!(times == expected, "host value {number} was dropped {times} times");
+    Ok(())
+}
+
+fn an_externref_keeps_its_id(subject: &Subject<'_>) -> Result<()> {
+    let mut raw = Raw::new(subject, 64 * KIB, 64 * KIB)?;
+    for i in 0..100 {
+        let id = raw.host_data.alloc(Box::new(i)).map_err(|_| anyhow!("the table is full"))?;
+        let externref = raw.heap.alloc_externref(id)?;
+        let header = raw.heap.header(&externref)?;
+        let expected = (Some(VMGcKind::ExternRef), TypeIndex::NONE);
+        ensure!((header.kind(), header.ty()) == expected, "{header:?}");
+        let size = raw.heap.object_size(&externref)?;
+        ensure!(size == gc_types::GcLayout::EXTERNREF_SIZE, "a box of {size} bytes");
+        let actual = raw.heap.externref_host_data(&externref)?;
+        ensure!(actual == id, "{actual:?} instead of {id:?}");
+        let typed = gc_runtime::VMExternRef::new(&*raw.heap, externref);
+        ensure!(typed.is_ok(), "it is taken for something else");
+    }
+    raw.node(A)?;
+    let node = raw.slots.get(A).context("it is there")?;
+    let refused = raw.heap.externref_host_data(&node);
+    ensure!(matches!(refused, Err(HeapError::WrongKind { .. })), "of a node: {refused:?}");
+    let i31 = VMGcRef::from_i31(gc_types::I31::wrapping_u32(4));
+    let refused = raw.heap.externref_host_data(&i31);
+    ensure!(matches!(refused, Err(HeapError::NotAnObject { .. })), "of an i31: {refused:?}");
+    Ok(raw.heap.verify()?)
+}
+
+fn a_host_value_lives_as_long_as_its_externref(subject: &Subject<'_>) -> Result<()> {
+    let mut mutator = mutator(subject)?;
+    for place in [STACK, Place::Table(0), Place::Global(0), A] {
+        let number = mutator.alloc_externref(place)?;
+        let garbage = mutator.alloc_externref(B)?;
+        mutator.clear(B);
+        for _ in 0..3 {
+            ensure!(mutator.collect()?, "a collection was skipped");
+            expect_token(&mutator, place, number)?;
+            expect_dead(&mutator, subject, garbage)?;
+        }
+        mutator.clear(place);
+        ensure!(mutator.collect()?, "a collection was skipped");
+        expect_dead(&mutator, subject, number)?;
+    }
+    let ledger = mutator.ledger().clone();
+    drop(mutator);
+    ledger.check_all_once()
+}
+
+/// In fields, in elements, shared, and deep.
+fn host_values_die_with_what_holds_them(subject: &Subject<'_>) -> Result<()> {
+    let mut mutator = mutator(subject)?;
+    let shared = mutator.alloc_externref(STACK)?;
+    node(&mut mutator, 0, A)?;
+    link(&mut mutator, A, LEFT, STACK)?;
+    for i in 1..100 {
+        node(&mut mutator, i, B)?;
+        mutator.alloc_externref(STACK)?;
+        link(&mut mutator, B, LEFT, STACK)?;
+        link(&mut mutator, B, RIGHT, A)?;
+        mutator.copy(B, A);
+    }
+    mutator.clear(B);
+    mutator.clear(STACK);
+    mutator.alloc_array(REFS, 100, Place::Global(0))?;
+    mutator.copy(A, STACK);
+    for i in 0..100u32 {
+        follow(&mut mutator, STACK, LEFT, B)?;
+        let offset = gc_types::ArrayLayout::new(StorageType::Ref).element_offset(i) as u32;
+        link(&mut mutator, Place::Global(0), offset, B)?;
+        expect_token(&mutator, B, 99 - i)?;
+        follow(&mut mutator, STACK, RIGHT, STACK)?;
+    }
+    mutator.clear(A);
+    expect_live(&mut mutator, subject, 101, 201)?;
+    ensure!(mutator.ledger().alive() == 100, "host values died that an array holds");
+    expect_token(&mutator, B, shared)?;
+    mutator.clear(Place::Global(0));
+    expect_live(&mut mutator, subject, 1, 201)?;
+    let alive = mutator.ledger().alive();
+    let expected = if subject.reclaims == Reclaims::Nothing { 100 } else { 1 };
+    ensure!(alive == expected, "{alive} host values are alive instead of {expected}");
+    expect_token(&mutator, B, shared)?;
+    mutator.clear(B);
+    mutator.collect()?;
+    expect_dead(&mutator, subject, shared)
+}
+
+fn every_host_value_is_dropped_once(subject: &Subject<'_>) -> Result<()> {
+    let mut mutator = mutator(subject)?;
+    let ledger = mutator.ledger().clone();
+    for round in 0..3 {
+        for i in 0..500 {
+            mutator.alloc_externref(A)?;
+            node(&mut mutator, i, B)?;
+            link(&mut mutator, B, LEFT, A)?;
+            match i % 5 {
+                // On a cycle that may leak.
+                0 => link(&mut mutator, B, RIGHT, B)?,
+                1 => mutator.copy(B, Place::Stack((i % 16) as u8)),
+                2 => mutator.copy(A, Place::Table((i % 16) as u8)),
+                3 => mutator.collect().map(drop)?,
+                _ => {}
+            }
+            ledger.check_none_twice()?;
+        }
+        mutator.collect()?;
+        ensure!(ledger.alive() > 0, "all host values are dead");
+        if round == 1 {
+            mutator.reset();
+            ledger.check_all_once().context("after a reset")?;
+        }
+    }
+    drop(mutator);
+    ledger.check_all_once()
+}
+
+/// It is the embedder's code: a heap must be in order whenever it runs.
+fn a_host_value_may_panic_when_dropped(subject: &Subject<'_>) -> Result<()> {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            // Not `panic!`: its message would be printed.
+            std::panic::resume_unwind(Box::new("a host value's own panic"));
+        }
+    }
+    if subject.reclaims == Reclaims::Nothing {
+        // Dropped with the store, where a panic is the embedder's.
+        return Ok(());
+    }
+    let mut mutator = mutator(subject)?;
+    let mut others = Vec::new();
+    let slots = &mut Slots::default();
+    for i in 0..100 {
+        if i == 50 {
+            mutator.enter_no_gc_scope();
+            match mutator.store_mut().alloc_externref(slots, Box::new(Bomb)) {
+                Ok(externref) => mutator.put(STACK, externref),
+                Err((error, bomb)) => {
+                    std::mem::forget(bomb);
+                    return Err(error.into());
+                }
+            }
+            mutator.exit_no_gc_scope();
+        }
+        others.push(mutator.alloc_externref(A)?);
+        link_all(&mut mutator, i)?;
+    }
+    mutator.clear(STACK);
+    mutator.clear(A);
+    let first = catch_unwind(AssertUnwindSafe(|| mutator.collect()));
+    ensure!(first.is_err(), "the host value did not panic: was it dropped?");
+    mutator.store().heap().verify()?;
+    mutator.clear_all();
+    expect_live(&mut mutator, subject, 0, 0)?;
+    ensure!(mutator.ledger().alive() == 0, "host values survive another's panic");
+    mutator.ledger().check_all_once()
+}
+
+/// Keeps every tenth externref in a list of nodes.
+fn link_all(mutator: &mut Mutator, i: u64) -> Result<()> {
+    if i.is_multiple_of(10) {
+        node(mutator, i, B)?;
+        link(mutator, B, LEFT, A)?;
+        link(mutator, B, RIGHT, Place::Global(0))?;
+        mutator.copy(B, Place::Global(0));
+        mutator.clear(B);
+    }
+    Ok(())
+}

@@ -1,0 +1,276 @@
+//! Containment: a mock mutator works on a heap whose bytes are overwritten between
+//! operations, with headers, lengths, counts, references and ids that are anything.
+//!
+//! Nothing is expected of what operations come to: a wrong value and an error are
+//! equally good. What must hold is that each of them comes to something (no panic, no
+//! collection without end), that nothing outside the heap changes (the mutator's
+//! slots, the words beside them, the heap's bound, other heaps before and behind this
+//! one; under AddressSanitizer, anything), that no host value is dropped twice and all
+//! are in the end, and that a reset heap is as new.
+
+use crate::mutator::{Collection, Effect, Mutator, Place};
+use crate::ops::Op;
+use crate::schema::{NODE, Schema};
+use crate::{Ledger, Subject};
+use anyhow::{Context, Result, bail, ensure};
+use arbitrary::Unstructured;
+use gc_runtime::{ExternRefHostDataTable, HeapMemory};
+use gc_types::{
+    HeapDataOffsets, NULL_PAGE_SIZE, StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
+};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+/// Bytes of each heap beside the one that is damaged.
+const NEIGHBOUR: usize = 16 << 10;
+/// What they are filled with.
+const PATTERN: u8 = 0xc7;
+
+/// Runs the operations and the damage that the bytes in `u` say.
+///
+/// # Errors
+/// If something happened that must not, whatever the heap holds.
+///
+/// # Panics
+/// If the collector does: that is a fault of it.
+pub fn run(subject: &Subject<'_>, u: &mut Unstructured<'_>) -> Result<()> {
+    let maximum = match u.arbitrary::<u8>() {
+        Ok(0..=199) => 128 << 10,
+        Ok(_) => 1 << 20,
+        Err(_) => return Ok(()),
+    };
+    let before = neighbour(subject)?;
+    let schema = Arc::new(Schema::fixed());
+    let mut mutator = Mutator::new(subject.runtime, &subject.options(16 << 10, maximum), schema)?;
+    let behind = neighbour(subject)?;
+    let ledger: Ledger = mutator.ledger().clone();
+
+    let mut number = 0;
+    while !u.is_empty() {
+        let Ok(action) = u.arbitrary::<u8>() else { break };
+        let result = act(&mut mutator, action, u).unwrap_or(Ok(()));
+        result
+            .and_then(|()| check(&mutator))
+            .with_context(|| format!("{subject:?}: action {number}, {action}"))?;
+        number += 1;
+    }
+
+    mutator.reset();
+    ledger.check_all_once().context("after a reset")?;
+    mutator.store().heap().verify().context("after a reset")?;
+    mutator.alloc_struct(NODE, 0, Place::Handle(0)).context("after a reset")?;
+    let node = mutator.get(Place::Handle(0)).context("after a reset")?;
+    let body = mutator.store().read_field(&node, VMGcHeader::SIZE, StorageType::V128)?;
+    ensure!(body == 0, "after a reset a new object is not zero");
+    drop(mutator);
+    ledger.check_all_once()?;
+    for neighbour in [before, behind] {
+        check_neighbour(&neighbour)?;
+    }
+    Ok(())
+}
+
+fn neighbour(subject: &Subject<'_>) -> Result<HeapMemory> {
+    let bytes = NEIGHBOUR as u64;
+    let mut memory = HeapMemory::new(&subject.options(bytes, bytes))?;
+    let filled = memory.fill(NULL_PAGE_SIZE.into(), memory.usable(), PATTERN);
+    filled.context("a new heap has memory")?;
+    Ok(memory)
+}
+
+fn check_neighbour(memory: &HeapMemory) -> Result<()> {
+    let mut bytes = vec![0; NEIGHBOUR];
+    memory.read_bytes(NULL_PAGE_SIZE.into(), &mut bytes).context("a neighbour's memory is gone")?;
+    ensure!(bytes.iter().all(|&byte| byte == PATTERN), "another heap was written to");
+    Ok(())
+}
+
+/// Checks what must hold at any time.
+fn check(mutator: &Mutator) -> Result<()> {
+    mutator.slots().check()?;
+    mutator.ledger().check_none_twice()?;
+    let memory = &mutator.store().heap().core().memory;
+    let bound = memory.data_u64(HeapDataOffsets::BOUND);
+    ensure!(bound == memory.len(), "the heap's bound is {bound:#x}, not {:#x}", memory.len());
+    ensure!(memory.len() <= memory.maximum(), "the heap passed its limit");
+    Ok(())
+}
+
+/// One operation or some damage. `Err` if `u` ran out.
+fn act(
+    mutator: &mut Mutator,
+    action: u8,
+    u: &mut Unstructured<'_>,
+) -> arbitrary::Result<Result<()>> {
+    match action {
+        0..=159 => {
+            let op: Op = u.arbitrary()?;
+            return Ok(apply(mutator, op));
+        }
+        160..=219 => {
+            for _ in 0..=action % 3 {
+                scribble(mutator, u)?;
+            }
+        }
+        220..=239 => poke(mutator, u)?,
+        240..=249 => {
+            let place = u.arbitrary()?;
+            let word = wild_word(mutator, u)?;
+            mutator.slots_mut().set_word(place, word);
+        }
+        250..=255 => {
+            let operation = if u.ratio(7, 8)? { u.int_in_range(0..=3)? } else { u.arbitrary()? };
+            let gc_ref = VMGcRef::from_raw_u32(wild_word(mutator, u)?);
+            mutator.store_mut().collector_slow_path(operation, gc_ref, u.arbitrary()?);
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn apply(mutator: &mut Mutator, op: Op) -> Result<()> {
+    // `Collect` would not come back from a collection without end.
+    let op = match op {
+        Op::Collect => Op::CollectIncrements { increments: u8::MAX },
+        op => op,
+    };
+    let outcome = mutator.apply(&op);
+    if let Op::CollectIncrements { increments: 200.. } = op {
+        let abandoned = Ok(Effect::Collected(Collection::Abandoned));
+        ensure!(outcome != abandoned, "a collection does not end");
+    }
+    if let (
+        Op::AllocStruct { to, .. } | Op::AllocArray { to, .. } | Op::AllocExternRef { to },
+        Ok(_),
+    ) = (&op, &outcome)
+    {
+        let at = u64::from(mutator.slots().word(*to));
+        let memory = &mutator.store().heap().core().memory;
+        let inside = at >= u64::from(NULL_PAGE_SIZE) && at + 8 <= memory.len() && at % 8 == 0;
+        if !inside {
+            bail!("{op:?} allocated at {at:#x}");
+        }
+    }
+    if op == Op::Reset {
+        mutator.store().heap().verify().context("after a reset")?;
+        ensure!(mutator.ledger().alive() == 0, "host values survived a reset");
+    }
+    Ok(())
+}
+
+/// A word that might stand anywhere: a reference, a header, a count, a length.
+fn wild_word(mutator: &Mutator, u: &mut Unstructured<'_>) -> arbitrary::Result<u32> {
+    Ok(match u.int_in_range(0..=6)? {
+        0 => u.arbitrary()?,
+        1 => u.int_in_range(0..=64)?,
+        2 => u32::MAX - u32::from(u.arbitrary::<u8>()?),
+        // Another object, or close to one.
+        3 | 4 => mutator.slots().word(u.arbitrary()?),
+        5 => NULL_PAGE_SIZE + u32::from(u.arbitrary::<u16>()?) * 8,
+        _ => {
+            let kind = *u.choose(&VMGcKind::ALL)?;
+            let (structs, arrays) =
+                (mutator.schema().choose_struct(u.arbitrary()?), u.arbitrary()?);
+            let (arrays, _) = mutator.schema().choose_array(arrays);
+            let ty = *u.choose(&[structs.0, arrays, TypeIndex::NONE])?;
+            ty.header_word(kind)
+        }
+    })
+}
+
+/// Overwrites bytes of the heap.
+fn scribble(mutator: &mut Mutator, u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+    let word = wild_word(mutator, u)?;
+    let memory = &mutator.store().heap().core().memory;
+    let end = memory.len();
+    let at = match u.int_in_range(0..=7)? {
+        // The words of an object: header, count, length or first fields.
+        0..=4 => {
+            let object = u64::from(mutator.slots().word(u.arbitrary()?) & !1);
+            object + u64::from(u.int_in_range(0..=6u8)?) * 4
+        }
+        5 | 6 => u64::from(NULL_PAGE_SIZE) + u64::from(u.arbitrary::<u16>()? % 4096),
+        _ => u64::from(NULL_PAGE_SIZE) + u.arbitrary::<u64>()? % end.max(1),
+    };
+    let old = memory.read_u32(at).unwrap_or(0);
+    let how = u.arbitrary::<u8>()?;
+    let length = u.int_in_range(0..=64)?;
+    let memory = &mut mutator.store_mut().heap_mut().core_mut().memory;
+    // Outside of what is mapped nothing is written.
+    let _written = match how {
+        0..=149 => memory.write_u32(at, word),
+        150..=219 => memory.write_u32(at, old ^ (1 << (how % 32))),
+        220..=239 => memory.write_u32(at, old.wrapping_add(u32::from(how % 16)).wrapping_sub(8)),
+        240..=247 => memory.fill(at, length, word as u8),
+        _ => memory.copy_within(at, u64::from(word), length),
+    };
+    Ok(())
+}
+
+/// Calls what no operation calls, with arguments that no program has.
+fn poke(mutator: &mut Mutator, u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+    let word = wild_word(mutator, u)?;
+    let Some(object) = VMGcRef::from_raw_u32(word) else { return Ok(()) };
+    let source = VMGcRef::from_raw_u32(wild_word(mutator, u)?);
+    let offset = if u.arbitrary()? { u.int_in_range(0..=128)? } else { u.arbitrary()? };
+    let place: Place = u.arbitrary()?;
+    let store = mutator.store_mut();
+    match u.int_in_range(0..=9)? {
+        0 => {
+            if let Ok(Some(read)) = store.read_field_ref(&object, offset) {
+                mutator.put(place, read);
+            }
+        }
+        1 => {
+            let _: Result<_, _> = store.write_field_ref(&object, offset, source.as_ref());
+        }
+        2 => {
+            for ty in [StorageType::I8, StorageType::I64, StorageType::V128, StorageType::Ref] {
+                let _: Result<_, _> = store.write_field(&object, offset, ty, u128::MAX / 3);
+                let _: Result<_, _> = store.read_field(&object, offset, ty);
+            }
+        }
+        3 => {
+            // With a table of its own: whose values die is not the question here.
+            let mut host_data = ExternRefHostDataTable::default();
+            let (to, from) = (u64::from(word), u64::from(offset));
+            let count = if u.arbitrary()? { u.int_in_range(0..=99)? } else { u.arbitrary()? };
+            let heap = store.heap_mut();
+            let _: Result<_, _> = heap.copy_refs(&mut host_data, to, from, count);
+            let _: Result<_, _> = heap.write_field_ref(&mut host_data, u.arbitrary()?, None);
+        }
+        4 => {
+            let heap = store.heap();
+            let _: Result<_, _> = heap.header(&object);
+            let _: Result<_, _> = heap.object_size(&object);
+            let _ = heap.is_kind(&object, VMGcKind::AnyRef);
+            let mut seen = 0u64;
+            let _: Result<_, _> = heap.for_each_ref(&object, &mut |_, _| seen += 1);
+            let _: Result<_, _> = heap.for_each_object(&mut |_| seen += 1);
+        }
+        5 => {
+            let _: Result<_, _> = store.heap().verify();
+            let _ = store.stats();
+            let _ = store.need_gc_before_entering_wasm(NonZeroU32::MAX);
+        }
+        6 => {
+            let clone = store.clone_gc_ref(&object);
+            mutator.put(place, clone);
+        }
+        7 => store.drop_gc_ref(object),
+        8 => {
+            let word = store.expose_gc_ref_to_wasm(object);
+            mutator.slots_mut().set_word(Place::Stack(place.number() as u8), word);
+        }
+        _ => {
+            let length = u.arbitrary()?;
+            let _: Result<_, _> = store.array_element(&object, offset, length);
+            let _: Result<_, _> = store.array_fill(&object, offset, u128::from(word), length);
+            let _: Result<_, _> = store.array_write_bytes(&object, offset, &[1; 32]);
+            let _: Result<_, _> = store.externref_host_data(&object).map(drop);
+            if let Some(source) = &source {
+                let _: Result<_, _> = store.array_copy(&object, offset, source, 0, length);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,318 @@
+//! Runs operations on a heap and on its shadow, and compares all that can be
+//! reached: types, sizes, lengths, bits, references, host values.
+//!
+//! The comparison walks both graphs from the roots at once and keeps a one-to-one
+//! relation between indices in the heap and objects of the shadow, made anew each
+//! time: a collector may move objects, but two references are to one object in the
+//! heap exactly if they are in the shadow.
+
+use crate::mutator::{Collection, Effect, Mutator, Place};
+use crate::ops::Op;
+use crate::schema::{self, Schema};
+use crate::shadow::{ObjectId, Shadow, ShadowObject, ShadowRef, Shape, Value};
+use crate::{Ledger, Reclaims, Subject};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use arbitrary::Unstructured;
+use gc_runtime::{HeapError, HeapOptions};
+use gc_types::{ExnLayout, GcLayout, StorageType, VMGcKind, VMGcRef};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A heap beside its shadow.
+#[derive(Debug)]
+pub struct Differential {
+    mutator: Mutator,
+    shadow: Shadow,
+    reclaims: Reclaims,
+}
+
+impl Differential {
+    /// An empty heap and an empty shadow.
+    ///
+    /// # Errors
+    /// If the heap cannot be made.
+    pub fn new(subject: &Subject<'_>, options: &HeapOptions, schema: Schema) -> Result<Self> {
+        let schema = Arc::new(schema);
+        let mutator = Mutator::new(subject.runtime, options, Arc::clone(&schema))?;
+        let shadow = Shadow::new(schema, subject.reclaims);
+        Ok(Differential { mutator, shadow, reclaims: subject.reclaims })
+    }
+
+    /// The mutator.
+    pub fn mutator(&self) -> &Mutator {
+        &self.mutator
+    }
+
+    /// The shadow.
+    pub fn shadow(&self) -> &Shadow {
+        &self.shadow
+    }
+
+    /// Runs one operation on both and compares what it came to; after a collection
+    /// everything.
+    ///
+    /// # Errors
+    /// If heap and shadow differ.
+    pub fn step(&mut self, op: &Op) -> Result<()> {
+        let outcome = self.mutator.apply(op);
+        self.shadow.apply(op, &outcome)?;
+        match (op, outcome) {
+            (_, Ok(Effect::Collected(collection))) => {
+                self.compare()?;
+                if collection == Collection::Complete {
+                    self.compare_dead()?;
+                }
+            }
+            (Op::Reset, _) => {
+                self.compare()?;
+                self.compare_dead()?;
+            }
+            (Op::AllocStruct { to, .. } | Op::AllocArray { to, .. }, Ok(_)) => {
+                self.compare_new(*to)?;
+            }
+            (
+                Op::AllocStruct { .. } | Op::AllocArray { .. } | Op::AllocExternRef { .. },
+                Err(HeapError::OutOfMemory { bytes, limit }),
+            ) => {
+                self.check_out_of_memory(bytes, limit)?;
+            }
+            _ => {}
+        }
+        self.mutator.slots().check()
+    }
+
+    /// Compares everything that can be reached, and what that implies.
+    ///
+    /// # Errors
+    /// If heap and shadow differ, or the heap does not verify.
+    pub fn compare(&self) -> Result<()> {
+        let heap = self.mutator.store().heap();
+        heap.verify().context("the heap does not verify")?;
+        let mut pairing = Pairing { differential: self, ids: HashMap::new(), to_do: Vec::new() };
+        for place in Place::all() {
+            let (actual, expected) = (self.mutator.get(place), self.shadow.root(place));
+            pairing.pair(actual, expected).with_context(|| format!("the root {place:?}"))?;
+        }
+        let mut indices = HashMap::new();
+        while let Some((gc_ref, id)) = pairing.to_do.pop() {
+            let index = gc_ref.as_raw_u32();
+            if let Some(other) = indices.insert(id, index)
+                && other != index
+            {
+                bail!("object {id} is at {index:#x} and at {other:#x}");
+            }
+            pairing
+                .compare_object(&gc_ref, id)
+                .with_context(|| format!("object {id} at {index:#x}"))?;
+        }
+
+        let mut last = 0;
+        let mut in_order = true;
+        let mut found = 0;
+        heap.for_each_object(&mut |object| {
+            in_order &= object.as_raw_u32() > last;
+            last = object.as_raw_u32();
+            found += usize::from(pairing.ids.contains_key(&last));
+        })?;
+        ensure!(in_order, "objects are not visited in address order");
+        let reached = pairing.ids.len();
+        ensure!(found == reached, "of {reached} live objects only {found} are visited");
+        let stats = self.mutator.store().stats();
+        ensure!(
+            stats.live_objects >= reached as u64,
+            "{reached} objects are alive, the statistics say {}",
+            stats.live_objects
+        );
+        ensure!(
+            stats.allocations == self.shadow.allocations(),
+            "{} objects were allocated, the statistics say {}",
+            self.shadow.allocations(),
+            stats.allocations
+        );
+        self.mutator.ledger().check_none_twice()
+    }
+
+    /// Compares, right after a collection or reset, what is no more.
+    fn compare_dead(&self) -> Result<()> {
+        let live = self.mutator.store().stats().live_objects;
+        let expected = self.shadow.live_objects();
+        ensure!(live == expected, "{live} objects survived instead of {expected}");
+        for (number, &dropped) in self.shadow.dropped_hosts().iter().enumerate() {
+            let times = self.mutator.ledger().times_dropped(number as u32);
+            let expected = u32::from(dropped);
+            ensure!(times == expected, "host value {number} was dropped {times} times");
+        }
+        Ok(())
+    }
+
+    /// Compares an object that was just allocated.
+    fn compare_new(&self, at: Place) -> Result<()> {
+        let (Some(gc_ref), Some(ShadowRef::Object(id))) =
+            (self.mutator.get(at), self.shadow.root(at))
+        else {
+            bail!("an allocation left nothing at {at:?}");
+        };
+        let index = gc_ref.as_raw_u32();
+        ensure!(index.is_multiple_of(gc_types::OBJECT_ALIGN), "an object at {index:#x}");
+        let mut pairing = Pairing { differential: self, ids: HashMap::new(), to_do: Vec::new() };
+        pairing.compare_object(&gc_ref, id).context("a new object")
+    }
+
+    /// Checks that the heap refused only because it must.
+    fn check_out_of_memory(&self, bytes: u64, limit: u64) -> Result<()> {
+        let memory = &self.mutator.store().heap().core().memory;
+        ensure!(limit == memory.maximum(), "out of memory at a limit of {limit} bytes");
+        let most = limit - u64::from(gc_types::NULL_PAGE_SIZE);
+        ensure!(
+            bytes > most || memory.len() == limit,
+            "out of memory for {bytes} bytes, but it never grew to its limit"
+        );
+        let allocated = self.mutator.store().stats().allocated_bytes;
+        ensure!(
+            self.reclaims != Reclaims::Nothing || allocated + bytes > most,
+            "out of memory for {bytes} bytes after {allocated} of {most}"
+        );
+        Ok(())
+    }
+
+    /// Compares for the last time, drops the store, and checks that every host value
+    /// was dropped exactly once.
+    ///
+    /// # Errors
+    /// If that is not so.
+    pub fn finish(self) -> Result<()> {
+        self.compare()?;
+        let ledger: Ledger = self.mutator.ledger().clone();
+        drop(self.mutator);
+        ledger.check_all_once()
+    }
+}
+
+/// A walk through heap and shadow at once.
+struct Pairing<'a> {
+    differential: &'a Differential,
+    /// Which object is at an index of the heap.
+    ids: HashMap<u32, ObjectId>,
+    to_do: Vec<(VMGcRef, ObjectId)>,
+}
+
+impl Pairing<'_> {
+    /// Checks that two references are to the same.
+    fn pair(&mut self, actual: Option<VMGcRef>, expected: Option<ShadowRef>) -> Result<()> {
+        match (actual, expected) {
+            (None, None) => Ok(()),
+            (Some(actual), Some(ShadowRef::I31(expected))) => {
+                ensure!(actual.as_i31() == Some(expected), "{actual:?} instead of {expected:?}");
+                Ok(())
+            }
+            (Some(actual), Some(ShadowRef::Object(id))) if !actual.is_i31() => {
+                match self.ids.insert(actual.as_raw_u32(), id) {
+                    Some(known) => {
+                        ensure!(known == id, "{actual:?} is object {known} instead of {id}");
+                    }
+                    None => self.to_do.push((actual, id)),
+                }
+                Ok(())
+            }
+            (actual, expected) => bail!("{actual:?} instead of {expected:?}"),
+        }
+    }
+
+    fn compare_object(&mut self, gc_ref: &VMGcRef, id: ObjectId) -> Result<()> {
+        let store = self.differential.mutator.store();
+        let object = self
+            .differential
+            .shadow
+            .object(id)
+            .ok_or_else(|| anyhow!("the shadow freed it: a bug of the test kit"))?;
+        let heap = store.heap();
+        let header = heap.header(gc_ref)?;
+        let (kind, size) = match &object.shape {
+            Shape::ExternRef { host } => {
+                let token = self.differential.mutator.token(gc_ref)?;
+                ensure!(token == *host, "host value {token} instead of {host}");
+                let drops = self.differential.mutator.ledger().times_dropped(*host);
+                ensure!(drops == 0, "host value {host} was dropped");
+                (VMGcKind::ExternRef, GcLayout::EXTERNREF_SIZE)
+            }
+            Shape::Typed { ty, layout, tag } => {
+                ensure!(header.ty() == *ty, "{:?} instead of {ty:?}", header.ty());
+                if let GcLayout::Exn(_) = **layout {
+                    let offsets = [ExnLayout::TAG_INSTANCE_OFFSET, ExnLayout::TAG_INDEX_OFFSET];
+                    let expected = [u128::from(*tag), u128::from(*tag) + 1];
+                    for (offset, expected) in offsets.into_iter().zip(expected) {
+                        let actual = store.read_field(gc_ref, offset, StorageType::I32)?;
+                        ensure!(actual == expected, "the tag is {actual} instead of {expected}");
+                    }
+                }
+                let length = object.body.len() as u32;
+                if layout.as_array().is_some() {
+                    let actual = store.array_len(gc_ref)?;
+                    ensure!(actual == length, "its length is {actual} instead of {length}");
+                }
+                (layout.kind(), layout.size(length).unwrap_or(0))
+            }
+        };
+        ensure!(header.kind() == Some(kind), "{:?} instead of {kind:?}", header.kind());
+        ensure!(heap.is_kind(gc_ref, kind), "it is no {kind:?}");
+        let actual = heap.object_size(gc_ref)?;
+        ensure!(actual == size, "it has {actual} bytes instead of {size}");
+        self.compare_body(gc_ref, object)
+    }
+
+    fn compare_body(&mut self, gc_ref: &VMGcRef, object: &ShadowObject) -> Result<()> {
+        let Shape::Typed { layout, .. } = &object.shape else { return Ok(()) };
+        let store = self.differential.mutator.store();
+        let mut traced = Vec::new();
+        let mut trace = |offset, contents: VMGcRef| traced.push((offset, contents.as_raw_u32()));
+        store.heap().for_each_ref(gc_ref, &mut trace)?;
+        let mut expected_trace = Vec::new();
+        for (number, value) in object.body.iter().enumerate() {
+            let field = schema::slot(layout, number as u32);
+            let actual = store.read_field(gc_ref, field.offset, field.ty)?;
+            match value {
+                Value::Bits(bits) => {
+                    ensure!(actual == *bits, "field {number} is {actual:#x} instead of {bits:#x}");
+                }
+                Value::Ref(expected) => {
+                    if actual != 0 {
+                        expected_trace.push((field.offset, actual as u32));
+                    }
+                    self.pair(VMGcRef::from_raw_u32(actual as u32), *expected)
+                        .with_context(|| format!("field {number}"))?;
+                }
+            }
+        }
+        ensure!(traced == expected_trace, "its references are not those of its type");
+        Ok(())
+    }
+}
+
+/// Runs the operations that the bytes in `u` say, on a heap whose size and types they
+/// choose too.
+///
+/// # Errors
+/// If heap and shadow differ, with the operation they differ after.
+pub fn run(subject: &Subject<'_>, u: &mut Unstructured<'_>) -> Result<()> {
+    let Ok((options, schema)) = choose(subject, u) else { return Ok(()) };
+    let mut differential = Differential::new(subject, &options, schema)?;
+    let mut number = 0;
+    while !u.is_empty() {
+        let Ok(op) = u.arbitrary::<Op>() else { break };
+        differential
+            .step(&op)
+            .with_context(|| format!("{subject:?}: operation {number}, {op:?}"))?;
+        number += 1;
+    }
+    differential.finish().with_context(|| format!("{subject:?}: after {number} operations"))
+}
+
+fn choose(
+    subject: &Subject<'_>,
+    u: &mut Unstructured<'_>,
+) -> arbitrary::Result<(HeapOptions, Schema)> {
+    let initial = u64::from(u.int_in_range(0..=16u8)?) << 12;
+    let maximum = *u.choose(&[64 << 10, 256 << 10, 1 << 20, 8 << 20])?;
+    let schema = if u.arbitrary()? { Schema::fixed() } else { Schema::arbitrary(u)? };
+    Ok((subject.options(initial, maximum), schema))
+}

@@ -1,0 +1,214 @@
+//! How a mock mutator carries an [`Op`] out. What the operation's small numbers
+//! mean (which field, which range) is decided by looking at the object, as the
+//! shadow heap decides it by looking at its own.
+
+use super::{Mutator, Place};
+use crate::ops::{self, Op};
+use crate::schema::BYTES;
+use gc_runtime::HeapError;
+use gc_types::{I31, StorageType, VMGcRef};
+use std::num::NonZeroU32;
+
+/// How a collection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collection {
+    /// It is over.
+    Complete,
+    /// Roots were missing.
+    Skipped,
+    /// It was dropped before it was over.
+    Abandoned,
+}
+
+impl Collection {
+    pub(super) fn from_result(done: bool) -> Collection {
+        if done { Collection::Complete } else { Collection::Skipped }
+    }
+}
+
+/// What an operation came to that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// There was nothing to do: a slot is empty, an object has no such field.
+    Nothing,
+    /// It was done.
+    Done,
+    /// It read these bits, or this number.
+    Read(u128),
+    /// It collected.
+    Collected(Collection),
+    /// It allocated so many byte arrays before the heap was full, and gave them up.
+    Exhausted(u32),
+}
+
+impl Mutator {
+    /// Carries `op` out.
+    ///
+    /// # Errors
+    /// What the heap refused.
+    pub fn apply(&mut self, op: &Op) -> Result<Effect, HeapError> {
+        let done = |()| Effect::Done;
+        match *op {
+            Op::AllocStruct { ty, tag, to } => {
+                let (ty, _) = self.schema.choose_struct(ty);
+                self.alloc_struct(ty, tag, to).map(done)
+            }
+            Op::AllocArray { ty, length, to } => {
+                let (ty, _) = self.schema.choose_array(ty);
+                self.alloc_array(ty, length, to).map(done)
+            }
+            Op::AllocExternRef { to } => {
+                self.alloc_externref(to).map(|number| Effect::Read(u128::from(number)))
+            }
+            Op::MakeI31 { value, to } => {
+                self.put(to, VMGcRef::from_i31(I31::wrapping_u32(value)));
+                Ok(Effect::Done)
+            }
+            Op::Copy { from, to } => {
+                self.copy(from, to);
+                Ok(Effect::Done)
+            }
+            Op::Clear { at } => {
+                self.clear(at);
+                Ok(Effect::Done)
+            }
+            Op::ReadRef { object, field, to } => self.on(object, |this, object| {
+                let Some(field) = this.field(&object, field, true)? else {
+                    return Ok(Effect::Nothing);
+                };
+                match this.store.read_field_ref(&object, field.offset)? {
+                    Some(read) => this.put(to, read),
+                    None => this.clear(to),
+                }
+                Ok(Effect::Done)
+            }),
+            Op::WriteRef { object, field, from } => self.on(object, |this, object| {
+                let Some(field) = this.field(&object, field, true)? else {
+                    return Ok(Effect::Nothing);
+                };
+                let source = this.get(from);
+                this.store.write_field_ref(&object, field.offset, source.as_ref()).map(done)
+            }),
+            Op::ReadScalar { object, field } => self.on(object, |this, object| {
+                let Some(field) = this.field(&object, field, false)? else {
+                    return Ok(Effect::Nothing);
+                };
+                this.store.read_field(&object, field.offset, field.ty).map(Effect::Read)
+            }),
+            Op::WriteScalar { object, field, bits } => self.on(object, |this, object| {
+                let Some(field) = this.field(&object, field, false)? else {
+                    return Ok(Effect::Nothing);
+                };
+                this.store.write_field(&object, field.offset, field.ty, bits).map(done)
+            }),
+            Op::ReadHost { object } => self.on(object, |this, object| {
+                this.token(&object).map(|number| Effect::Read(u128::from(number)))
+            }),
+            Op::ArrayCopy { dst, dst_index, src, src_index, length } => {
+                let (Some(dst), Some(src)) = (self.get(dst), self.get(src)) else {
+                    return Ok(Effect::Nothing);
+                };
+                let (dst_len, src_len) = (self.store.array_len(&dst)?, self.store.array_len(&src)?);
+                let (dst_index, src_index, length) =
+                    ops::copy_range(dst_index, src_index, length, dst_len, src_len);
+                self.store.array_copy(&dst, dst_index, &src, src_index, length).map(done)
+            }
+            Op::ArrayFill { array, index, length, from, bits } => self.on(array, |this, array| {
+                let (index, length) = ops::range(index, length, this.store.array_len(&array)?);
+                let (_, ty) = this.store.array_element(&array, 0, 0)?;
+                let word = u128::from(this.slots.word(from));
+                let bits = if ty.is_ref() { word } else { bits };
+                this.store.array_fill(&array, index, bits, length).map(done)
+            }),
+            Op::ArrayWriteBytes { array, index, length, byte } => self.on(array, |this, array| {
+                let (index, length) =
+                    ops::range(index, length.into(), this.store.array_len(&array)?);
+                let (_, ty) = this.store.array_element(&array, 0, 0)?;
+                let bytes = ops::bytes(byte, length.min(256), ty.size());
+                this.store.array_write_bytes(&array, index, &bytes).map(done)
+            }),
+            Op::EnterWasm { count } => {
+                let count = NonZeroU32::MIN.saturating_add(count.into());
+                Ok(match self.enter_wasm(count)? {
+                    true => Effect::Collected(Collection::Complete),
+                    false => Effect::Nothing,
+                })
+            }
+            Op::Collect | Op::CollectIncrements { .. } | Op::CollectLost if self.scopes > 0 => {
+                Ok(Effect::Nothing)
+            }
+            Op::Collect => {
+                self.collect().map(|done| Effect::Collected(Collection::from_result(done)))
+            }
+            Op::CollectIncrements { increments } => {
+                let increments = (increments < 200).then_some(increments.into());
+                self.collect_increments(increments).map(Effect::Collected)
+            }
+            Op::CollectLost => {
+                self.slots.set_lost(true);
+                let result = self.collect();
+                self.slots.set_lost(false);
+                result.map(|done| Effect::Collected(Collection::from_result(done)))
+            }
+            Op::Grow { bytes } => match self.store.heap_mut().grow(bytes.into()) {
+                Ok(grown) => Ok(Effect::Read(grown.into())),
+                Err(error) => Err(error),
+            },
+            Op::EnterNoGcScope => {
+                self.enter_no_gc_scope();
+                Ok(Effect::Done)
+            }
+            Op::ExitNoGcScope => {
+                self.exit_no_gc_scope();
+                Ok(Effect::Done)
+            }
+            Op::Exhaust => self.exhaust().map(Effect::Exhausted),
+            Op::Reset => {
+                self.reset();
+                Ok(Effect::Done)
+            }
+        }
+    }
+
+    /// Runs `then` on the reference at `place`, if there is one.
+    fn on(
+        &mut self,
+        place: Place,
+        then: impl FnOnce(&mut Self, VMGcRef) -> Result<Effect, HeapError>,
+    ) -> Result<Effect, HeapError> {
+        match self.get(place) {
+            Some(object) => then(self, object),
+            None => Ok(Effect::Nothing),
+        }
+    }
+
+    /// Fills the heap with ever smaller byte arrays until it is out of memory, then
+    /// drops them; how many there were.
+    fn exhaust(&mut self) -> Result<u32, HeapError> {
+        let kept = self.slots.pushed();
+        let mut length = (self.store.heap().core().memory.maximum() / 8) as u32;
+        let mut count = 0;
+        let result = loop {
+            match self.push_array(BYTES, length) {
+                Ok(()) => count += 1,
+                Err(HeapError::OutOfMemory { .. }) if length > 1024 => length /= 2,
+                Err(HeapError::OutOfMemory { .. }) => break Ok(count),
+                Err(error) => break Err(error),
+            }
+        };
+        while self.slots.pushed() > kept {
+            if let Some(array) = self.slots.pop() {
+                self.store.drop_gc_ref(array);
+            }
+        }
+        result
+    }
+}
+
+/// The bits of `ty` that a field keeps of `bits`.
+pub(crate) fn truncate(bits: u128, ty: StorageType) -> u128 {
+    match ty.size() {
+        16.. => bits,
+        size => bits & ((1 << (8 * size)) - 1),
+    }
+}

@@ -1,0 +1,337 @@
+//! A mock mutator: does to a heap what compiled code and its host do, without any
+//! compiled code.
+//!
+//! Its references stand in slots ([`Slots`]): the stack of a compiled function, a
+//! table, globals, host handles. Whatever the collector, each access goes through
+//! the barrier that access has on the host's side of any `GcHeap`: what reaches the
+//! stack is exposed ([`GcStore::expose_gc_ref_to_wasm`]), what is on it is copied and
+//! overwritten freely; tables and globals are written with
+//! [`GcStore::write_gc_ref`]; handles are cloned and dropped. Compiled code's own,
+//! inlined barriers must come to the same.
+//!
+//! No reference is held anywhere else while a collection may happen, and slots are
+//! read again after it: a collector may move objects.
+
+mod apply;
+mod slots;
+
+pub(crate) use apply::truncate;
+pub use apply::{Collection, Effect};
+pub use slots::{Place, SLOTS, Slots};
+
+use crate::schema::{self, Schema};
+use crate::{Ledger, Token};
+use gc_runtime::{GcRuntime, GcStore, HeapError, HeapOptions};
+use gc_types::{FieldLayout, GcLayout, TypeIndex, VMGcKind, VMGcRef};
+use std::num::NonZeroU32;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// Increments no collection of the small heaps used here should need: one that takes
+/// more does not end.
+const MAX_INCREMENTS: u32 = 1 << 20;
+
+/// A store, the slots of the mutator that uses it, and the types it allocates.
+#[derive(Debug)]
+pub struct Mutator {
+    store: GcStore,
+    slots: Slots,
+    schema: Arc<Schema>,
+    ledger: Ledger,
+    scopes: u32,
+}
+
+impl Mutator {
+    /// A mutator of a new heap of `runtime`'s, all its slots empty.
+    ///
+    /// # Errors
+    /// As [`GcStore::new`].
+    pub fn new(
+        runtime: &dyn GcRuntime,
+        options: &HeapOptions,
+        schema: Arc<Schema>,
+    ) -> Result<Mutator, HeapError> {
+        let mut store = GcStore::new(runtime, options)?;
+        schema.register(store.heap_mut());
+        let (slots, ledger) = (Slots::default(), Ledger::default());
+        Ok(Mutator { store, slots, schema, ledger, scopes: 0 })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &GcStore {
+        &self.store
+    }
+
+    /// The store, to change it.
+    pub fn store_mut(&mut self) -> &mut GcStore {
+        &mut self.store
+    }
+
+    /// The slots.
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// The slots, to change them without any barrier.
+    pub fn slots_mut(&mut self) -> &mut Slots {
+        &mut self.slots
+    }
+
+    /// The types it allocates.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The account of its host values. A clone of it outlives the mutator.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Nesting depth of the no-GC scopes it entered.
+    pub fn scopes(&self) -> u32 {
+        self.scopes
+    }
+
+    // ---- slots ------------------------------------------------------------
+
+    /// The reference at `place`; good until the next collection.
+    pub fn get(&self, place: Place) -> Option<VMGcRef> {
+        self.slots.get(place)
+    }
+
+    /// Moves a reference the host holds to `to`, over what is there.
+    pub fn put(&mut self, to: Place, owned: VMGcRef) {
+        match to {
+            Place::Stack(_) => {
+                let word = self.store.expose_gc_ref_to_wasm(owned);
+                self.slots.set_word(to, word);
+            }
+            Place::Table(_) | Place::Global(_) => {
+                self.write_slot(to, Some(&owned));
+                self.store.drop_gc_ref(owned);
+            }
+            Place::Handle(_) => {
+                let old = self.slots.get(to);
+                self.slots.set_word(to, owned.as_raw_u32());
+                if let Some(old) = old {
+                    self.store.drop_gc_ref(old);
+                }
+            }
+        }
+    }
+
+    /// Copies what is at `from` to `to`, over what is there.
+    pub fn copy(&mut self, from: Place, to: Place) {
+        let source = self.slots.get(from);
+        match (&source, from, to) {
+            (None, _, _) => self.clear(to),
+            // Compiled code copies its own without a barrier.
+            (Some(source), Place::Stack(_), Place::Stack(_)) => {
+                self.slots.set_word(to, source.as_raw_u32());
+            }
+            (Some(source), _, Place::Stack(_) | Place::Handle(_)) => {
+                let clone = self.store.clone_gc_ref(source);
+                self.put(to, clone);
+            }
+            (Some(source), _, Place::Table(_) | Place::Global(_)) => {
+                self.write_slot(to, Some(source));
+            }
+        }
+    }
+
+    /// Empties `at`.
+    pub fn clear(&mut self, at: Place) {
+        match at {
+            Place::Stack(_) => self.slots.set_word(at, 0),
+            Place::Table(_) | Place::Global(_) => self.write_slot(at, None),
+            Place::Handle(_) => {
+                let old = self.slots.get(at);
+                self.slots.set_word(at, 0);
+                if let Some(old) = old {
+                    self.store.drop_gc_ref(old);
+                }
+            }
+        }
+    }
+
+    /// Empties every slot.
+    pub fn clear_all(&mut self) {
+        Place::all().for_each(|place| self.clear(place));
+        while let Some(handle) = self.slots.pop() {
+            self.store.drop_gc_ref(handle);
+        }
+    }
+
+    fn write_slot(&mut self, to: Place, source: Option<&VMGcRef>) {
+        let mut destination = self.slots.get(to);
+        self.store.write_gc_ref(&mut destination, source);
+        self.slots.set_word(to, destination.map_or(0, |new| new.as_raw_u32()));
+    }
+
+    // ---- allocation -------------------------------------------------------
+
+    /// Allocates a struct, or an exception of the tag `(tag, tag + 1)`.
+    ///
+    /// # Errors
+    /// As [`GcStore::alloc_struct`].
+    pub fn alloc_struct(&mut self, ty: TypeIndex, tag: u16, to: Place) -> Result<(), HeapError> {
+        let is_exn = matches!(self.store.heap().core().layouts.get(ty), Some(GcLayout::Exn(_)));
+        let object = if is_exn {
+            let tag = u32::from(tag);
+            self.store.alloc_exn(&mut self.slots, ty, tag, tag + 1)?
+        } else {
+            self.store.alloc_struct(&mut self.slots, ty)?
+        };
+        self.put(to, object);
+        Ok(())
+    }
+
+    /// Allocates an array.
+    ///
+    /// # Errors
+    /// As [`GcStore::alloc_array`].
+    pub fn alloc_array(&mut self, ty: TypeIndex, length: u32, to: Place) -> Result<(), HeapError> {
+        let array = self.store.alloc_array(&mut self.slots, ty, length)?;
+        self.put(to, array);
+        Ok(())
+    }
+
+    /// Allocates an array for a handle that has no place.
+    ///
+    /// # Errors
+    /// As [`GcStore::alloc_array`].
+    pub fn push_array(&mut self, ty: TypeIndex, length: u32) -> Result<(), HeapError> {
+        let array = self.store.alloc_array(&mut self.slots, ty, length)?;
+        self.slots.push(array);
+        Ok(())
+    }
+
+    /// Allocates an externref of a new token; the token's number.
+    ///
+    /// # Errors
+    /// As [`GcStore::alloc_externref`].
+    pub fn alloc_externref(&mut self, to: Place) -> Result<u32, HeapError> {
+        let token = self.ledger.issue();
+        let number = token.number();
+        match self.store.alloc_externref(&mut self.slots, Box::new(token)) {
+            Ok(externref) => self.put(to, externref),
+            Err((error, _token)) => return Err(error),
+        }
+        Ok(number)
+    }
+
+    // ---- objects ----------------------------------------------------------
+
+    /// The layout of the object at `object` and its length if it is an array;
+    /// `None` for an externref.
+    ///
+    /// # Errors
+    /// If it is no object, or of no known type.
+    pub fn shape(&self, object: &VMGcRef) -> Result<Option<(Arc<GcLayout>, u32)>, HeapError> {
+        let heap = self.store.heap();
+        let header = heap.header(object)?;
+        if header.kind() == Some(VMGcKind::ExternRef) {
+            return Ok(None);
+        }
+        let Some(layout) = heap.core().layouts.get_shared(header.ty()) else {
+            return Err(HeapError::UnknownType { ty: header.ty() });
+        };
+        let is_array = layout.as_array().is_some();
+        let length = if is_array { self.store.array_len(object)? } else { 0 };
+        Ok(Some((Arc::clone(layout), length)))
+    }
+
+    /// The field or element that `choice` chooses among the references of an
+    /// object, or among the others; `None` if it has none of them.
+    fn field(
+        &self,
+        object: &VMGcRef,
+        choice: u16,
+        refs: bool,
+    ) -> Result<Option<FieldLayout>, HeapError> {
+        Ok(self.shape(object)?.and_then(|(layout, length)| {
+            let number = schema::choose_slot(&layout, length, choice, refs)?;
+            Some(schema::slot(&layout, number))
+        }))
+    }
+
+    /// The number of the token behind the externref at `object`.
+    ///
+    /// # Errors
+    /// If it is no externref, or not of a token.
+    pub fn token(&self, object: &VMGcRef) -> Result<u32, HeapError> {
+        match self.store.externref_host_data(object)?.downcast_ref::<Token>() {
+            Some(token) => Ok(token.number()),
+            None => Err(HeapError::Corrupt {
+                at: object.as_raw_u32(),
+                what: "an externref with a host value that is not the mutator's",
+            }),
+        }
+    }
+
+    // ---- collection -------------------------------------------------------
+
+    /// Collects; whether it was not skipped.
+    ///
+    /// # Errors
+    /// As [`GcStore::gc`].
+    ///
+    /// # Panics
+    /// Inside a no-GC scope.
+    pub fn collect(&mut self) -> Result<bool, HeapError> {
+        self.store.gc(&mut self.slots)
+    }
+
+    /// Begins a collection and abandons it after `increments`, unless it is over by
+    /// then. `None`: after more than it should ever need.
+    ///
+    /// # Errors
+    /// As [`GcStore::gc`].
+    ///
+    /// # Panics
+    /// Inside a no-GC scope.
+    pub fn collect_increments(&mut self, increments: Option<u32>) -> Result<Collection, HeapError> {
+        let mut collection = pin!(self.store.gc_async(&mut self.slots));
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..increments.unwrap_or(MAX_INCREMENTS) {
+            if let Poll::Ready(result) = collection.as_mut().poll(&mut context) {
+                return result.map(Collection::from_result);
+            }
+        }
+        Ok(Collection::Abandoned)
+    }
+
+    /// What an embedder does before it passes `count` references to compiled code:
+    /// collects if the heap asks for it and it may.
+    ///
+    /// # Errors
+    /// As [`GcStore::gc`].
+    pub fn enter_wasm(&mut self, count: NonZeroU32) -> Result<bool, HeapError> {
+        if self.scopes == 0 && self.store.need_gc_before_entering_wasm(count) {
+            return self.collect();
+        }
+        Ok(false)
+    }
+
+    /// Enters a no-GC scope.
+    pub fn enter_no_gc_scope(&mut self) {
+        self.store.heap_mut().enter_no_gc_scope();
+        self.scopes += 1;
+    }
+
+    /// Leaves the innermost no-GC scope, if it is in one.
+    pub fn exit_no_gc_scope(&mut self) {
+        if self.scopes > 0 {
+            self.store.heap_mut().exit_no_gc_scope();
+            self.scopes -= 1;
+        }
+    }
+
+    /// Resets the store; every slot is empty.
+    pub fn reset(&mut self) {
+        self.slots.forget();
+        self.store.reset();
+        self.scopes = 0;
+    }
+}

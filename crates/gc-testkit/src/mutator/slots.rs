@@ -1,0 +1,237 @@
+//! Where a mock mutator keeps its references: stack slots of eight bytes, and
+//! table elements, globals and host handles of four. They are native words at
+//! fixed addresses, as compiled code's are, and between guard words that nobody may
+//! touch. The one file here that names slots by address.
+#![allow(unsafe_code)]
+
+use anyhow::{Result, ensure};
+use arbitrary::{Arbitrary, Unstructured};
+use gc_runtime::{GcRootsList, IncompleteWalk, TraceRoots};
+use gc_types::VMGcRef;
+
+/// Slots of each kind.
+pub const SLOTS: usize = 16;
+
+/// What stands before and behind the slots.
+const GUARD: u64 = 0x5afe_c0de_5afe_c0de;
+
+/// A place a mutator can keep a reference in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A slot of a compiled function's frame.
+    Stack(u8),
+    /// An element of a table.
+    Table(u8),
+    /// A global.
+    Global(u8),
+    /// A handle of the host's.
+    Handle(u8),
+}
+
+impl Place {
+    /// The place that `byte` names; every byte names one.
+    pub const fn from_byte(byte: u8) -> Place {
+        let number = byte % SLOTS as u8;
+        match byte >> 6 {
+            0 => Place::Stack(number),
+            1 => Place::Table(number),
+            2 => Place::Global(number),
+            _ => Place::Handle(number),
+        }
+    }
+
+    /// Every place.
+    pub fn all() -> impl Iterator<Item = Place> {
+        let kinds = [Place::Stack, Place::Table, Place::Global, Place::Handle];
+        kinds.into_iter().flat_map(|kind| (0..SLOTS as u8).map(kind))
+    }
+
+    /// Its number among all places.
+    pub fn number(self) -> usize {
+        match self {
+            Place::Stack(number) => usize::from(number) % SLOTS,
+            Place::Table(number) => SLOTS + usize::from(number) % SLOTS,
+            Place::Global(number) => 2 * SLOTS + usize::from(number) % SLOTS,
+            Place::Handle(number) => 3 * SLOTS + usize::from(number) % SLOTS,
+        }
+    }
+}
+
+impl<'a> Arbitrary<'a> for Place {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Place> {
+        Ok(Place::from_byte(u.arbitrary()?))
+    }
+
+    fn size_hint(_depth: usize) -> (usize, Option<usize>) {
+        (1, Some(1))
+    }
+}
+
+/// All slots of one mutator.
+#[derive(Debug)]
+pub struct Slots {
+    /// Stack slots behind one guard and before another.
+    stack: Box<[u64]>,
+    /// The other slots, so too.
+    others: Box<[u32]>,
+    /// Handles beyond those that have a [`Place`].
+    more: Vec<u32>,
+    /// Whether the next walk fails.
+    lost: bool,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        let mut stack = [0; SLOTS + 2];
+        (stack[0], stack[SLOTS + 1]) = (GUARD, GUARD);
+        let mut others = [0; 3 * SLOTS + 2];
+        (others[0], others[3 * SLOTS + 1]) = (GUARD as u32, GUARD as u32);
+        Slots { stack: stack.into(), others: others.into(), more: Vec::new(), lost: false }
+    }
+}
+
+impl Slots {
+    /// The word at `place`.
+    pub fn word(&self, place: Place) -> u32 {
+        match place {
+            Place::Stack(_) => self.stack[1 + place.number()] as u32,
+            _ => self.others[1 + place.number() - SLOTS],
+        }
+    }
+
+    /// Writes the word at `place`, without any barrier.
+    pub fn set_word(&mut self, place: Place, word: u32) {
+        match place {
+            Place::Stack(_) => self.stack[1 + place.number()] = u64::from(word),
+            _ => self.others[1 + place.number() - SLOTS] = word,
+        }
+    }
+
+    /// The reference at `place`, without a barrier; good until the next collection.
+    pub fn get(&self, place: Place) -> Option<VMGcRef> {
+        VMGcRef::from_raw_u32(self.word(place))
+    }
+
+    /// Adds a handle beyond those with a place.
+    pub fn push(&mut self, handle: VMGcRef) {
+        self.more.push(handle.as_raw_u32());
+    }
+
+    /// Takes out the handle that was pushed last.
+    pub fn pop(&mut self) -> Option<VMGcRef> {
+        self.more.pop().and_then(VMGcRef::from_raw_u32)
+    }
+
+    /// Number of handles that were pushed.
+    pub fn pushed(&self) -> usize {
+        self.more.len()
+    }
+
+    /// The `number`th handle that was pushed, without a barrier.
+    pub fn get_pushed(&self, number: usize) -> Option<VMGcRef> {
+        self.more.get(number).copied().and_then(VMGcRef::from_raw_u32)
+    }
+
+    /// Empties all slots, without any barrier.
+    pub fn forget(&mut self) {
+        Place::all().for_each(|place| self.set_word(place, 0));
+        self.more.clear();
+    }
+
+    /// Lets walks fail from now on, or succeed again.
+    pub fn set_lost(&mut self, lost: bool) {
+        self.lost = lost;
+    }
+
+    /// Checks the guard words, and that stack slots are zero-extended.
+    ///
+    /// # Errors
+    /// If a collector wrote what it must not.
+    pub fn check(&self) -> Result<()> {
+        let stack = [self.stack[0], self.stack[SLOTS + 1]];
+        let others = [self.others[0], self.others[3 * SLOTS + 1]];
+        ensure!(
+            stack == [GUARD; 2] && others == [GUARD as u32; 2],
+            "a word beside the mutator's slots was overwritten"
+        );
+        let extended = self.stack[1..=SLOTS].iter().all(|&word| word >> 32 == 0);
+        ensure!(extended, "a stack slot is not zero-extended");
+        Ok(())
+    }
+}
+
+impl TraceRoots for Slots {
+    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+        if self.lost {
+            return Err(IncompleteWalk { why: "the mock mutator's walk was told to fail".into() });
+        }
+        let stack = self.stack[1..=SLOTS].as_mut_ptr();
+        for i in 0..SLOTS {
+            // SAFETY: in bounds of a box that `self` owns, so that the slot can be
+            // reached by the list alone while `self` is borrowed.
+            unsafe { roots.add_stack_root(stack.add(i)) };
+        }
+        if !roots.wants_non_stack_roots() {
+            return Ok(());
+        }
+        let others = self.others[1..=3 * SLOTS].as_mut_ptr();
+        for i in 0..3 * SLOTS {
+            // SAFETY: as above.
+            unsafe { roots.add_non_stack_root(others.add(i)) };
+        }
+        let more = self.more.as_mut_ptr();
+        for i in 0..self.more.len() {
+            // SAFETY: as above, of a vector.
+            unsafe { roots.add_non_stack_root(more.add(i)) };
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_is_a_root_of_its_own() {
+        let mut slots = Slots::default();
+        for (i, place) in Place::all().enumerate() {
+            assert_eq!(place.number(), i);
+            slots.set_word(place, 16 + 8 * i as u32);
+        }
+        slots.push(VMGcRef::from_heap_index(8).unwrap());
+        let mut roots = GcRootsList::default();
+        slots.trace_roots(&mut roots).unwrap();
+        let seen: Vec<_> =
+            roots.iter().map(|r| (r.is_on_stack(), r.get().unwrap().as_raw_u32())).collect();
+        let expected: Vec<_> =
+            (0..4 * SLOTS).map(|i| (i < SLOTS, 16 + 8 * i as u32)).chain([(false, 8)]).collect();
+        assert_eq!(seen, expected);
+        for mut root in roots.iter() {
+            root.set(VMGcRef::from_heap_index(1 << 20).unwrap());
+        }
+        roots.clear();
+        assert!(Place::all().all(|place| slots.word(place) == 1 << 20));
+        assert_eq!(slots.pop(), VMGcRef::from_heap_index(1 << 20));
+        slots.check().unwrap();
+        slots.set_lost(true);
+        assert!(slots.trace_roots(&mut roots).is_err());
+    }
+
+    #[test]
+    fn every_byte_names_a_place() {
+        let named: std::collections::HashSet<_> = (0..=255).map(Place::from_byte).collect();
+        assert_eq!(named.len(), 4 * SLOTS);
+        assert!(Place::all().all(|place| named.contains(&place)));
+    }
+
+    #[test]
+    fn overwritten_guards_are_noticed() {
+        let mut slots = Slots::default();
+        slots.others[0] = 1;
+        assert!(slots.check().is_err());
+        let mut slots = Slots::default();
+        slots.stack[3] = 1 << 40;
+        assert!(slots.check().is_err());
+    }
+}

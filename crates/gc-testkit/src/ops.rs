@@ -1,0 +1,205 @@
+//! Operations on a heap, generated from bytes.
+//!
+//! Any bytes are a sequence of operations, so that a property test and a fuzzer use
+//! the same. Numbers in an operation are small and mean what the object they meet
+//! makes of them ([`range`]): most operations do something, and about one in sixteen
+//! goes just beyond an array's end.
+
+use crate::mutator::Place;
+use arbitrary::{Arbitrary, Unstructured};
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are described with their variant")]
+pub enum Op {
+    /// Allocates a struct or exception of the type `ty` chooses.
+    AllocStruct { ty: u8, tag: u16, to: Place },
+    /// Allocates an array of the type `ty` chooses.
+    AllocArray { ty: u8, length: u32, to: Place },
+    /// Allocates an externref with a new host value.
+    AllocExternRef { to: Place },
+    /// Makes an `i31`.
+    MakeI31 { value: u32, to: Place },
+    /// Copies between two places: roots an object once more; writes a table, a
+    /// global; clones a handle.
+    Copy { from: Place, to: Place },
+    /// Empties a place: unroots an object.
+    Clear { at: Place },
+    /// Reads the reference that `field` chooses.
+    ReadRef { object: Place, field: u16, to: Place },
+    /// Overwrites the reference that `field` chooses: links, or unlinks if `from` is
+    /// empty.
+    WriteRef { object: Place, field: u16, from: Place },
+    /// Reads the field that `field` chooses among those that are no references.
+    ReadScalar { object: Place, field: u16 },
+    /// Overwrites such a field.
+    WriteScalar { object: Place, field: u16, bits: u128 },
+    /// Reads an externref's host value.
+    ReadHost { object: Place },
+    /// Copies elements between two arrays, or within one.
+    ArrayCopy { dst: Place, dst_index: u16, src: Place, src_index: u16, length: u16 },
+    /// Fills elements with what is at `from` if they are references, else with `bits`.
+    ArrayFill { array: Place, index: u16, length: u16, from: Place, bits: u128 },
+    /// Overwrites elements that are no references with raw bytes.
+    ArrayWriteBytes { array: Place, index: u16, length: u8, byte: u8 },
+    /// Collects if the heap wants that before `count + 1` references are exposed.
+    EnterWasm { count: u8 },
+    /// Collects at once.
+    Collect,
+    /// Collects in increments and abandons it after so many; from 200 on, finishes.
+    CollectIncrements { increments: u8 },
+    /// Collects, but not all roots can be found.
+    CollectLost,
+    /// Grows the heap.
+    Grow { bytes: u32 },
+    /// Enters a no-GC scope.
+    EnterNoGcScope,
+    /// Leaves a no-GC scope, if in one.
+    ExitNoGcScope,
+    /// Fills the heap until it is out of memory, then gives it all up.
+    Exhaust,
+    /// Resets the store.
+    Reset,
+}
+
+impl<'a> Arbitrary<'a> for Op {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Op> {
+        Ok(match u.arbitrary::<u8>()? {
+            0..=35 => {
+                Op::AllocStruct { ty: u.arbitrary()?, tag: u.arbitrary()?, to: u.arbitrary()? }
+            }
+            36..=55 => {
+                Op::AllocArray { ty: u.arbitrary()?, length: length(u)?, to: u.arbitrary()? }
+            }
+            56..=67 => Op::AllocExternRef { to: u.arbitrary()? },
+            68..=75 => Op::MakeI31 { value: u.arbitrary()?, to: u.arbitrary()? },
+            76..=99 => Op::Copy { from: u.arbitrary()?, to: u.arbitrary()? },
+            100..=119 => Op::Clear { at: u.arbitrary()? },
+            120..=135 => {
+                Op::ReadRef { object: u.arbitrary()?, field: u.arbitrary()?, to: u.arbitrary()? }
+            }
+            136..=171 => {
+                Op::WriteRef { object: u.arbitrary()?, field: u.arbitrary()?, from: u.arbitrary()? }
+            }
+            172..=175 => Op::ReadScalar { object: u.arbitrary()?, field: u.arbitrary()? },
+            176..=187 => Op::WriteScalar {
+                object: u.arbitrary()?,
+                field: u.arbitrary()?,
+                bits: u.arbitrary()?,
+            },
+            188..=191 => Op::ReadHost { object: u.arbitrary()? },
+            192..=203 => Op::ArrayCopy {
+                dst: u.arbitrary()?,
+                dst_index: u.arbitrary()?,
+                src: u.arbitrary()?,
+                src_index: u.arbitrary()?,
+                length: u.arbitrary()?,
+            },
+            204..=211 => Op::ArrayFill {
+                array: u.arbitrary()?,
+                index: u.arbitrary()?,
+                length: u.arbitrary()?,
+                from: u.arbitrary()?,
+                bits: u.arbitrary()?,
+            },
+            212..=215 => Op::ArrayWriteBytes {
+                array: u.arbitrary()?,
+                index: u.arbitrary()?,
+                length: u.arbitrary()?,
+                byte: u.arbitrary()?,
+            },
+            216..=219 => Op::EnterWasm { count: u.arbitrary()? },
+            220..=227 => Op::Collect,
+            228..=233 => Op::CollectIncrements { increments: u.arbitrary()? },
+            234..=235 => Op::CollectLost,
+            236..=238 => Op::Grow { bytes: u.int_in_range(0..=1 << 20)? },
+            239..=242 => Op::EnterNoGcScope,
+            243..=251 => Op::ExitNoGcScope,
+            252..=253 => Op::Exhaust,
+            254..=255 => Op::Reset,
+        })
+    }
+}
+
+/// An array's length: mostly a few elements, sometimes many.
+fn length(u: &mut Unstructured<'_>) -> arbitrary::Result<u32> {
+    Ok(match u.arbitrary::<u8>()? {
+        0..=199 => u.int_in_range(0..=12)?,
+        200..=251 => u.int_in_range(0..=300)?,
+        252..=254 => u.int_in_range(0..=20_000)?,
+        // Larger than any heap used here, or than any there is.
+        255 => u.int_in_range(10_000_000..=u32::MAX)?,
+    })
+}
+
+/// The range `(index, count)` that an operation's numbers mean in an array of
+/// `length` elements: inside it, unless `count` is one less than a multiple of 16,
+/// which goes one element too far.
+pub fn range(index: u16, count: u16, length: u32) -> (u32, u32) {
+    let index = (u64::from(index) % (u64::from(length) + 1)) as u32;
+    (index, limit_count(count, length - index))
+}
+
+/// The destination index, source index and count that an operation's numbers mean
+/// for two arrays, as in [`range`].
+pub fn copy_range(
+    dst_index: u16,
+    src_index: u16,
+    count: u16,
+    dst_length: u32,
+    src_length: u32,
+) -> (u32, u32, u32) {
+    let (dst_index, _) = range(dst_index, 0, dst_length);
+    let (src_index, _) = range(src_index, 0, src_length);
+    let room = (dst_length - dst_index).min(src_length - src_index);
+    (dst_index, src_index, limit_count(count, room))
+}
+
+fn limit_count(count: u16, room: u32) -> u32 {
+    if count % 16 == 15 {
+        room.saturating_add(1)
+    } else {
+        (u64::from(count) % (u64::from(room) + 1)) as u32
+    }
+}
+
+/// The bytes that [`Op::ArrayWriteBytes`] writes into `count` elements of `size`
+/// bytes.
+pub(crate) fn bytes(byte: u8, count: u32, size: u32) -> Vec<u8> {
+    (0..count * size).map(|i| byte.wrapping_add(i as u8)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_are_operations_of_every_kind() {
+        let bytes = crate::random::bytes(1, 100_000);
+        let mut u = Unstructured::new(&bytes);
+        let mut kinds = std::collections::HashSet::new();
+        while !u.is_empty() {
+            kinds.insert(std::mem::discriminant(&u.arbitrary::<Op>().unwrap()));
+        }
+        assert_eq!(kinds.len(), 23);
+    }
+
+    #[test]
+    fn ranges_are_inside_or_one_too_far() {
+        for length in [0, 1, 7, 1000, u32::MAX] {
+            for index in [0, 1, 6, 7, 8, 999, 60_000] {
+                for count in [0, 1, 7, 16, 40_000] {
+                    let (index, count) = range(index, count, length);
+                    assert!(u64::from(index) + u64::from(count) <= u64::from(length));
+                }
+                let (index, count) = range(index, 31, length);
+                assert!(
+                    u64::from(index) + u64::from(count) == u64::from(length) + 1
+                        || count == u32::MAX
+                );
+            }
+        }
+        assert_eq!(copy_range(1, 2, 31, 10, 5), (1, 2, 4));
+        assert_eq!(copy_range(1, 2, 32, 10, 5), (1, 2, 0));
+    }
+}

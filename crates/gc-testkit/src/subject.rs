@@ -1,0 +1,81 @@
+//! [`Subject`]: a collector to be tested, what it promises to free, and the kind of
+//! heap it is tested on.
+
+use gc_runtime::collector::{DrcCollector, NullCollector};
+use gc_runtime::{GcRuntime, HeapBounds, HeapOptions};
+use std::fmt;
+
+/// What a completed collection frees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reclaims {
+    /// Nothing, ever.
+    Nothing,
+    /// Every object that cannot be reached, except those on cycles of such objects
+    /// and what hangs on these: reference counting.
+    Acyclic,
+    /// Every object that cannot be reached: tracing.
+    Everything,
+}
+
+/// A collector under test.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    /// The collector.
+    pub runtime: &'a dyn GcRuntime,
+    /// What it promises to free.
+    pub reclaims: Reclaims,
+    /// How its heaps are addressed.
+    pub bounds: HeapBounds,
+    /// Collect at every Nth allocation; 0: never only for that. Needs gc-runtime's
+    /// feature `gc_zeal`.
+    pub zeal: u32,
+}
+
+impl<'a> Subject<'a> {
+    /// `runtime`, which frees what `reclaims` says, on heaps of the kind that every
+    /// machine (and Miri) has, without zeal.
+    pub fn new(runtime: &'a dyn GcRuntime, reclaims: Reclaims) -> Self {
+        Subject { runtime, reclaims, bounds: HeapBounds::Checked, zeal: 0 }
+    }
+
+    /// The same on other heaps.
+    pub fn with(self, bounds: HeapBounds, zeal: u32) -> Self {
+        Subject { bounds, zeal, ..self }
+    }
+
+    /// The same on every kind of heap there is here, each with every `zeal`.
+    pub fn variants(self, zeal: &[u32]) -> Vec<Self> {
+        let guarded = (!cfg!(miri)).then_some(HeapBounds::Guarded);
+        let bounds = [Some(HeapBounds::Checked), guarded];
+        let with = |bounds| zeal.iter().map(move |&zeal| self.with(bounds, zeal));
+        bounds.into_iter().flatten().flat_map(with).collect()
+    }
+
+    /// Options for a heap of this kind: `initial` bytes mapped, up to `maximum`,
+    /// both without the null page.
+    pub fn options(&self, initial: u64, maximum: u64) -> HeapOptions {
+        let null_page = u64::from(gc_types::NULL_PAGE_SIZE);
+        HeapOptions {
+            initial: initial + null_page,
+            maximum: maximum + null_page,
+            bounds: self.bounds,
+            zeal: self.zeal,
+        }
+    }
+}
+
+impl Subject<'static> {
+    /// This project's own collectors.
+    pub fn ours() -> Vec<Subject<'static>> {
+        vec![
+            Subject::new(&NullCollector, Reclaims::Nothing),
+            Subject::new(&DrcCollector, Reclaims::Acyclic),
+        ]
+    }
+}
+
+impl fmt::Debug for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?} heap, zeal {})", self.runtime.name(), self.bounds, self.zeal)
+    }
+}

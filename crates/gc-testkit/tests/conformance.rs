@@ -1,0 +1,41 @@
+//! This project's own collectors, put to the whole suite on every kind of heap.
+
+use gc_testkit::{Subject, conformance};
+
+fn conforms(name: &str, zeal: &[u32]) {
+    let subject = Subject::ours().into_iter().find(|ours| ours.runtime.name() == name).unwrap();
+    for subject in subject.variants(zeal) {
+        if let Err(faults) = conformance::run(&subject) {
+            panic!("{faults:#}");
+        }
+    }
+}
+
+#[test]
+fn null_conforms() {
+    conforms("null", &[0]);
+}
+
+#[test]
+fn null_conforms_under_zeal() {
+    conforms("null", &[1]);
+}
+
+#[test]
+fn drc_conforms() {
+    conforms("drc", &[0]);
+}
+
+#[test]
+fn drc_conforms_under_zeal() {
+    conforms("drc", &[1]);
+}
+
+#[test]
+fn checks_have_names_of_their_own() {
+    let names: std::collections::BTreeSet<_> =
+        conformance::checks().map(|check| check.name).collect();
+    assert_eq!(names.len(), conformance::checks().count());
+    assert!(names.len() >= 35, "{}", names.len());
+    assert!(conformance::find("no such check").is_none());
+}

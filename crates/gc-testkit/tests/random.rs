@@ -1,0 +1,97 @@
+//! Random operations on this project's collectors: against the shadow heap, and on
+//! heaps whose bytes are overwritten. Each runs a fixed set of seeds, as many on a
+//! busy machine as on an idle one, then others for as long as its budget lasts.
+
+use arbitrary::Unstructured;
+use arbtest::arbtest;
+use gc_testkit::{Subject, corrupt, differential, random, scaled};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Runs `test` on another thread; fails if that takes far longer than it ever should:
+/// a collection without end must not look like a slow machine.
+fn in_bounded_time(test: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = mpsc::channel();
+    let worker = std::thread::spawn(move || {
+        test();
+        done.send(())
+    });
+    match is_done.recv_timeout(Duration::from_secs(600)) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it does not end"),
+        Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => {}
+    }
+    if let Err(panic) = worker.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn variants(zeal: &[u32]) -> Vec<Subject<'static>> {
+    Subject::ours().into_iter().flat_map(|subject| subject.variants(zeal)).collect()
+}
+
+fn fixed_seeds(
+    subjects: &[Subject<'_>],
+    seeds: u64,
+    length: impl Fn(u64) -> usize,
+    run: fn(&Subject<'_>, &mut Unstructured<'_>) -> anyhow::Result<()>,
+) {
+    for subject in subjects {
+        for seed in 0..seeds {
+            let bytes = random::bytes(seed, length(seed));
+            if let Err(fault) = run(subject, &mut Unstructured::new(&bytes)) {
+                panic!("seed {seed}: {fault:#}");
+            }
+        }
+    }
+}
+
+fn other_seeds(
+    subjects: &[Subject<'_>],
+    run: fn(&Subject<'_>, &mut Unstructured<'_>) -> anyhow::Result<()>,
+) {
+    for subject in subjects {
+        let property = |u: &mut Unstructured<'_>| {
+            if let Err(fault) = run(subject, u) {
+                panic!("{fault:#}");
+            }
+            Ok(())
+        };
+        arbtest(property).size_max(16 << 10).budget_ms(scaled(500)).run();
+    }
+}
+
+#[test]
+fn heaps_and_shadows_agree() {
+    in_bounded_time(|| {
+        let subjects = variants(&[0]);
+        fixed_seeds(&subjects, scaled(300), |seed| 100 + 40 * seed as usize, differential::run);
+        other_seeds(&subjects, differential::run);
+    });
+}
+
+#[test]
+fn heaps_and_shadows_agree_under_zeal() {
+    in_bounded_time(|| {
+        let subjects = variants(&[1, 3]);
+        fixed_seeds(&subjects, scaled(100), |seed| 100 + 40 * seed as usize, differential::run);
+        other_seeds(&subjects, differential::run);
+    });
+}
+
+#[test]
+fn damage_stays_inside_the_heap() {
+    in_bounded_time(|| {
+        let subjects = variants(&[0]);
+        fixed_seeds(&subjects, scaled(3000), |seed| 200 + seed as usize, corrupt::run);
+        other_seeds(&subjects, corrupt::run);
+    });
+}
+
+#[test]
+fn damage_stays_inside_the_heap_under_zeal() {
+    in_bounded_time(|| {
+        let subjects = variants(&[1, 3]);
+        fixed_seeds(&subjects, scaled(1000), |seed| 200 + seed as usize, corrupt::run);
+        other_seeds(&subjects, corrupt::run);
+    });
+}
