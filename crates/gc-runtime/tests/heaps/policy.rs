@@ -178,6 +178,20 @@ fn every_host_value_is_dropped_once() {
 }
 
 #[test]
+fn damage_that_was_noted_is_reported_until_reset() {
+    on_every_heap(|name, mut store| {
+        node(&mut store);
+        store.heap_mut().core_mut().note_damage(0x1234, "a test's");
+        let reported = |error| matches!(error, HeapError::Corrupt { at: 0x1234, .. });
+        assert!(store.alloc_struct(&mut NoRoots, NODE).is_err_and(reported), "{name}");
+        assert!(store.gc(&mut NoRoots).is_err_and(reported), "{name}");
+        store.reset();
+        node(&mut store);
+        assert_eq!(store.gc(&mut NoRoots), Ok(true));
+    });
+}
+
+#[test]
 fn an_id_that_two_boxes_claim_is_dropped_once() {
     let mut store = store_with(&DrcCollector, &options(HeapBounds::Checked));
     let value = Arc::new(());

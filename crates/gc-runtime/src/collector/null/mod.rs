@@ -137,6 +137,9 @@ impl GcHeap for NullHeap {
 
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
         debug_assert!(size >= VMGcHeader::SIZE && size.is_multiple_of(8));
+        if self.core.damage.is_some() {
+            return None;
+        }
         let memory = &self.core.memory;
         let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
         let end = next.checked_add(size).filter(|&end| end <= limit)?;
@@ -146,6 +149,7 @@ impl GcHeap for NullHeap {
     }
 
     fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
+        self.core.check_damage()?;
         self.alloc_fast(header, size).ok_or(HeapError::NeedsRoom { bytes: size.into() })
     }
 
