@@ -1,0 +1,233 @@
+//! What a bench asks of an engine, and the one text that asks it of both: the macro
+//! `contestant` is expanded over this project's embedding interface and over
+//! Wasmtime's. Only how an engine and a store are made differs, and is not timed.
+
+use anyhow::Result;
+use std::fmt;
+use std::time::Duration;
+
+/// What engines are made with, as far as both sides have the setting.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Bytes of stack for compiled code.
+    pub stack: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { stack: 512 << 10 }
+    }
+}
+
+/// An engine with one collector.
+pub trait Contestant {
+    /// Whose engine, and which collector: `reclaim drc`.
+    fn name(&self) -> &str;
+
+    /// Compiles a module in the text format.
+    ///
+    /// # Errors
+    /// If the module is not valid.
+    fn compile(&self, wat: &str) -> Result<Box<dyn Module>>;
+}
+
+/// A compiled module.
+pub trait Module {
+    /// An instance in a store of its own.
+    ///
+    /// # Errors
+    /// If an import is missing, or the start function traps.
+    fn start(&self) -> Result<Box<dyn Running>>;
+}
+
+/// Which way a call over the border goes, and with what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// The host calls `nop`: no arguments, no result.
+    Nop,
+    /// The host calls `add`: two integers to one.
+    Add,
+    /// The host calls `same`: a reference to the same reference.
+    Same,
+}
+
+/// An instance.
+pub trait Running {
+    /// Calls an export that takes one `i32` and answers a number; the time is that
+    /// of the call alone.
+    ///
+    /// # Errors
+    /// If there is no such export, or it traps.
+    fn run(&mut self, export: &str, arg: i32) -> Result<(Answer, Duration)>;
+
+    /// The same call of an export from `i32` to `i32`, `times` times. Answers what
+    /// the last answered.
+    ///
+    /// # Errors
+    /// If there is no such export, or it traps.
+    fn repeat(&mut self, export: &str, arg: i32, times: u64) -> Result<(i32, Duration)>;
+
+    /// A call from the host, `times` times.
+    ///
+    /// # Errors
+    /// If the module does not export what is called, or it traps.
+    fn call(&mut self, call: Call, times: u64) -> Result<Duration>;
+}
+
+/// What a program answers, whatever engine runs it. Floats by their bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A 32-bit integer.
+    I32(i32),
+    /// A 64-bit integer.
+    I64(i64),
+    /// The bits of a 32-bit float.
+    F32(u32),
+    /// The bits of a 64-bit float.
+    F64(u64),
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Answer::I32(value) => write!(f, "{value}"),
+            Answer::I64(value) => write!(f, "{value}"),
+            Answer::F32(bits) => write!(f, "{}", f32::from_bits(*bits)),
+            Answer::F64(bits) => write!(f, "{}", f64::from_bits(*bits)),
+        }
+    }
+}
+
+/// Defines `Entrant`, a [`Contestant`] over the embedding interface of `$api`, in a module
+/// that defines `fn new_store(&Engine) -> Result<Store<()>>`.
+macro_rules! contestant {
+    ($api:ident, result: $result:ident) => {
+        use std::hint::black_box;
+        use std::time::{Duration, Instant};
+        use $api::{
+            Caller, Engine, ExternRef, Instance, Linker, Module, RootScope, Rooted, Store, Val,
+        };
+
+        struct Entrant {
+            name: String,
+            engine: Engine,
+        }
+
+        struct Compiled {
+            module: Module,
+            linker: Linker<()>,
+        }
+
+        struct Run {
+            store: Store<()>,
+            instance: Instance,
+        }
+
+        impl $crate::Contestant for Entrant {
+            fn name(&self) -> &str {
+                &self.name
+            }
+
+            fn compile(&self, wat: &str) -> anyhow::Result<Box<dyn $crate::Module>> {
+                let mut linker = Linker::new(&self.engine);
+                linker.func_wrap("host", "nop", || ())?;
+                linker.func_wrap("host", "add", |a: i32, b: i32| a.wrapping_add(b))?;
+                linker.func_wrap("host", "same", |x: Option<Rooted<ExternRef>>| x)?;
+                linker.func_wrap("host", "value", value)?;
+                Ok(Box::new(Compiled { module: Module::new(&self.engine, wat)?, linker }))
+            }
+        }
+
+        fn value(mut caller: Caller<'_, ()>, n: i32) -> $result<Option<Rooted<ExternRef>>> {
+            ExternRef::new(&mut caller, n).map(Some)
+        }
+
+        impl $crate::Module for Compiled {
+            fn start(&self) -> anyhow::Result<Box<dyn $crate::Running>> {
+                let mut store = new_store(self.module.engine())?;
+                let instance = self.linker.instantiate(&mut store, &self.module)?;
+                Ok(Box::new(Run { store, instance }))
+            }
+        }
+
+        impl $crate::Running for Run {
+            fn run(
+                &mut self,
+                export: &str,
+                arg: i32,
+            ) -> anyhow::Result<($crate::Answer, Duration)> {
+                let func = self
+                    .instance
+                    .get_func(&mut self.store, export)
+                    .ok_or_else(|| anyhow::anyhow!("there is no function `{export}`"))?;
+                let mut results = [Val::I32(0)];
+                let began = Instant::now();
+                func.call(&mut self.store, &[Val::I32(arg)], &mut results)?;
+                let time = began.elapsed();
+                let answer = match results[0] {
+                    Val::I32(value) => $crate::Answer::I32(value),
+                    Val::I64(value) => $crate::Answer::I64(value),
+                    Val::F32(bits) => $crate::Answer::F32(bits),
+                    Val::F64(bits) => $crate::Answer::F64(bits),
+                    _ => anyhow::bail!("`{export}` does not answer a number"),
+                };
+                Ok((answer, time))
+            }
+
+            fn repeat(
+                &mut self,
+                export: &str,
+                arg: i32,
+                times: u64,
+            ) -> anyhow::Result<(i32, Duration)> {
+                let Run { store, instance } = self;
+                let func = instance.get_typed_func::<i32, i32>(&mut *store, export)?;
+                let mut answer = 0;
+                let began = Instant::now();
+                for _ in 0..times {
+                    answer = func.call(&mut *store, black_box(arg))?;
+                }
+                Ok((answer, began.elapsed()))
+            }
+
+            fn call(&mut self, call: $crate::Call, times: u64) -> anyhow::Result<Duration> {
+                let Run { store, instance } = self;
+                match call {
+                    $crate::Call::Nop => {
+                        let func = instance.get_typed_func::<(), ()>(&mut *store, "nop")?;
+                        let began = Instant::now();
+                        for _ in 0..times {
+                            func.call(&mut *store, ())?;
+                        }
+                        Ok(began.elapsed())
+                    }
+                    $crate::Call::Add => {
+                        let func =
+                            instance.get_typed_func::<(i32, i32), i32>(&mut *store, "add")?;
+                        let began = Instant::now();
+                        for i in 0..times {
+                            black_box(func.call(&mut *store, (black_box(i as i32), 1))?);
+                        }
+                        Ok(began.elapsed())
+                    }
+                    $crate::Call::Same => {
+                        type Extern = Option<Rooted<ExternRef>>;
+                        let func =
+                            instance.get_typed_func::<Extern, Extern>(&mut *store, "same")?;
+                        let mut outer = RootScope::new(&mut *store);
+                        let value = ExternRef::new(&mut outer, 7)?;
+                        let began = Instant::now();
+                        for _ in 0..times {
+                            // The result's root ends with its scope.
+                            let mut scope = RootScope::new(&mut outer);
+                            black_box(func.call(&mut scope, Some(value))?);
+                        }
+                        Ok(began.elapsed())
+                    }
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use contestant;

@@ -1,0 +1,83 @@
+//! How the criterion benches time: each measurement in a fresh store, or in as many as
+//! it takes for a collector that never collects to stay far from its heap's end.
+
+use crate::{Call, Contestant, Settings, contestants};
+use anyhow::{Context, Result, ensure};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use std::time::Duration;
+
+/// Criterion with what suits these benches, and the command line's changes.
+pub fn criterion() -> Criterion {
+    Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args()
+}
+
+/// A loop in WebAssembly: `export(arg)`, which does something `elements` times.
+#[derive(Clone, Copy, Debug)]
+pub struct Loop {
+    /// The module, in the text format.
+    pub wat: &'static str,
+    /// An export of it from `i32` to `i32`.
+    pub export: &'static str,
+    /// Its argument.
+    pub arg: i32,
+    /// What it must answer.
+    pub answer: i32,
+    /// How often it does what is timed.
+    pub elements: u64,
+    /// After how many calls a new store is made, outside of the time.
+    pub calls_per_store: u64,
+}
+
+/// Times a loop under every collector.
+///
+/// # Panics
+/// If it fails or answers anything else under one of them: such figures mean nothing.
+pub fn compare_loops(c: &mut Criterion, group: &str, it: Loop) {
+    let time = |contestant: &dyn Contestant, times: u64| -> Result<Duration> {
+        let module = contestant.compile(it.wat)?;
+        let mut total = Duration::ZERO;
+        let mut left = times;
+        while left > 0 {
+            let now = left.min(it.calls_per_store);
+            let (answer, time) = module.start()?.repeat(it.export, it.arg, now)?;
+            ensure!(answer == it.answer, "it answered {answer}, not {}", it.answer);
+            total += time;
+            left -= now;
+        }
+        Ok(total)
+    };
+    compare(c, group, it.elements, time);
+}
+
+/// Times a call from the host under every collector.
+///
+/// # Panics
+/// If it fails.
+pub fn compare_calls(c: &mut Criterion, group: &str, wat: &str, call: Call) {
+    compare(c, group, 1, |contestant, times| contestant.compile(wat)?.start()?.call(call, times));
+}
+
+fn compare(
+    c: &mut Criterion,
+    group: &str,
+    elements: u64,
+    time: impl Fn(&dyn Contestant, u64) -> Result<Duration>,
+) {
+    let mut group: BenchmarkGroup<'_, WallTime> = c.benchmark_group(group);
+    group.throughput(Throughput::Elements(elements));
+    for contestant in contestants(&Settings::default()).expect("engines") {
+        let name = contestant.name();
+        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+            bencher.iter_custom(|times| {
+                let result = time(&*contestant, times).with_context(|| name.to_owned());
+                result.unwrap_or_else(|error| panic!("{error:#}"))
+            });
+        });
+    }
+    group.finish();
+}

@@ -1,0 +1,42 @@
+//! The contestants of Wasmtime: its three collectors as they come, and the copying one,
+//! its default, with a heap of 256 MiB from the start: with its initial heap of
+//! nothing, it collects often before the heap has grown to what a program needs.
+
+use crate::contestant::{Contestant, Settings, contestant};
+use wasmtime::{Collector, Config, Result};
+
+contestant!(wasmtime, result: Result);
+
+/// Bytes of heap from the start, in the name's `256M`.
+const LARGE: u64 = 256 << 20;
+
+/// Every collector of Wasmtime.
+///
+/// # Errors
+/// If an engine cannot be made with the settings.
+pub fn all(settings: &Settings) -> anyhow::Result<Vec<Box<dyn Contestant>>> {
+    let mut all: Vec<Box<dyn Contestant>> = Vec::new();
+    for (name, collector, initial) in [
+        ("wasmtime null", Collector::Null, None),
+        ("wasmtime drc", Collector::DeferredReferenceCounting, None),
+        ("wasmtime copying", Collector::Copying, None),
+        ("wasmtime copying 256M", Collector::Copying, Some(LARGE)),
+    ] {
+        let mut config = Config::new();
+        config
+            .collector(collector)
+            .wasm_function_references(true)
+            .wasm_gc(true)
+            .max_wasm_stack(settings.stack)
+            .async_stack_size(settings.stack.max(2 << 20));
+        if let Some(bytes) = initial {
+            config.gc_heap_initial_size(bytes);
+        }
+        all.push(Box::new(Entrant { name: name.to_owned(), engine: Engine::new(&config)? }));
+    }
+    Ok(all)
+}
+
+fn new_store(engine: &Engine) -> Result<Store<()>> {
+    Ok(Store::new(engine, ()))
+}

@@ -1,0 +1,30 @@
+//! The contestants of this project: one for each of its collectors.
+
+use crate::contestant::{Contestant, Settings, contestant};
+use anyhow::Result;
+use gc_wasm::{Collector, Config};
+
+contestant!(gc_wasm, result: Result);
+
+/// Every collector of this project. Heaps may grow to the 4 GiB that Wasmtime's may.
+///
+/// # Errors
+/// If an engine cannot be made with the settings.
+pub fn all(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
+    let mut all: Vec<Box<dyn Contestant>> = Vec::new();
+    for collector in Collector::all() {
+        let name = format!("reclaim {}", collector.name());
+        let engine = Engine::new(
+            Config::new()
+                .collector(collector)
+                .gc_heap_maximum(4 << 30)
+                .max_wasm_stack(settings.stack),
+        )?;
+        all.push(Box::new(Entrant { name, engine }));
+    }
+    Ok(all)
+}
+
+fn new_store(engine: &Engine) -> Result<Store<()>> {
+    Store::new(engine, ())
+}

@@ -1,0 +1,108 @@
+//! The programs that are timed: those of `tests/programs`, with the answers in their
+//! `.json` files, and benchmark programs in a folder beside the project, where it is
+//! there, on whose answers all engines must agree.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A program with an export that takes one `i32` and answers a number.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Its folder's and its file's name, without the ending.
+    pub name: String,
+    /// Its text.
+    pub wat: String,
+    /// The export to call.
+    pub export: String,
+    /// What to time it with.
+    pub arg: i32,
+    /// Arguments and the answers to them, as they are printed.
+    pub expected: Vec<(i32, String)>,
+}
+
+#[derive(Deserialize)]
+struct Cases {
+    entry: String,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    args: Vec<i32>,
+    result: String,
+}
+
+/// The project's programs. The last case, which is the largest, is what is timed.
+///
+/// # Errors
+/// If a file cannot be read or is not as it should be.
+pub fn project() -> Result<Vec<Program>> {
+    let folder = root().join("tests/programs");
+    let mut programs = Vec::new();
+    for (name, wat, path) in texts(&folder)? {
+        let path = path.with_extension("json");
+        let json = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let cases: Cases =
+            serde_json::from_str(&json).with_context(|| path.display().to_string())?;
+        let mut expected = Vec::new();
+        for case in cases.cases {
+            let [arg] = case.args[..] else {
+                bail!("{}: a case has not one argument", path.display());
+            };
+            expected.push((arg, case.result));
+        }
+        let Some(&(arg, _)) = expected.last() else { bail!("{}: no cases", path.display()) };
+        programs.push(Program { name, wat, export: cases.entry, arg, expected });
+    }
+    Ok(programs)
+}
+
+/// Where benchmark programs are looked for if nobody says: beside the project.
+pub fn beside() -> PathBuf {
+    root().join("../shared/bench")
+}
+
+/// Benchmark programs: each opens with `;; @bench EXPORT ARG`.
+///
+/// # Errors
+/// If a file cannot be read or does not open so.
+pub fn folder(folder: &Path) -> Result<Vec<Program>> {
+    let mut programs = Vec::new();
+    for (name, wat, path) in texts(folder)? {
+        let header = wat.lines().next().and_then(|line| line.strip_prefix(";; @bench "));
+        let words: Vec<&str> = header.unwrap_or("").split_whitespace().collect();
+        let [export, arg] = words[..] else {
+            bail!("{} does not open with `;; @bench EXPORT ARG`", path.display());
+        };
+        let (export, arg) = (export.to_owned(), arg.parse().context(arg.to_owned())?);
+        programs.push(Program { name, wat, export, arg, expected: Vec::new() });
+    }
+    ensure!(!programs.is_empty(), "there is no .wat in {}", folder.display());
+    Ok(programs)
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The `.wat` files of a folder, in order: name, text, path.
+fn texts(folder: &Path) -> Result<Vec<(String, String, PathBuf)>> {
+    let context = || folder.display().to_string();
+    let mut texts = Vec::new();
+    for entry in fs::read_dir(folder).with_context(context)? {
+        let path = entry.with_context(context)?.path();
+        if path.extension().is_some_and(|ending| ending == "wat") {
+            let name = path.with_extension("");
+            let name = match folder.file_name() {
+                Some(folder) => Path::new(folder).join(name.file_name().unwrap_or_default()),
+                None => name,
+            };
+            let wat = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            texts.push((name.display().to_string(), wat, path));
+        }
+    }
+    texts.sort();
+    Ok(texts)
+}
