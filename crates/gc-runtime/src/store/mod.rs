@@ -2,8 +2,9 @@
 //! allocation finds no room.
 //!
 //! The policy: collect if that pays, and try again; grow by half, or as much as
-//! is needed, and try again; collect if that was not done yet, and try again;
-//! then the heap is out of memory. A collection whose roots cannot all be found
+//! is needed, and try again, until nothing is left to grow by; collect if that was
+//! not done yet, or not in a heap as large, and try again; then the heap is out of
+//! memory. (For a collector with two spaces, one growth need not be room enough.) A collection whose roots cannot all be found
 //! is skipped. With zeal, every Nth allocation collects first whatever room there
 //! is, and the heap is verified before and after every collection.
 
@@ -263,16 +264,22 @@ impl GcStore {
                 return done;
             }
         }
-        let usable = self.heap.core().memory.usable();
-        match self.heap.grow(bytes.max(usable / 2)) {
-            Ok(grown) => {
-                log::debug!("GC heap grew by {grown} bytes");
-                if let Some(done) = self.try_alloc(header, size) {
-                    return done;
+        loop {
+            let usable = self.heap.core().memory.usable();
+            match self.heap.grow(bytes.max(usable / 2)) {
+                Ok(0) | Err(HeapError::OutOfMemory { .. }) => break,
+                Ok(grown) => {
+                    log::debug!("GC heap grew by {grown} bytes");
+                    collected = false;
+                    if let Some(done) = self.try_alloc(header, size) {
+                        return done;
+                    }
+                }
+                Err(error) => {
+                    log::warn!("GC heap could not grow: {error}");
+                    break;
                 }
             }
-            Err(HeapError::OutOfMemory { .. }) => {}
-            Err(error) => log::warn!("GC heap could not grow: {error}"),
         }
         if !collected
             && self.may_collect()
