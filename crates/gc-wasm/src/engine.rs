@@ -52,7 +52,6 @@ impl Engine {
         let jit = JitCompiler::new(&JitOptions {
             opt_level: if config.optimize { OptLevel::Speed } else { OptLevel::None },
             verifier: config.verify,
-            ..JitOptions::default()
         })?;
         let compiler_options = CompilerOptions {
             offsets: VMOffsets::HOST,

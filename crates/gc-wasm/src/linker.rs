@@ -57,12 +57,7 @@ impl<T: 'static> Linker<T> {
         self
     }
 
-    fn insert(
-        &mut self,
-        module: &str,
-        name: &str,
-        definition: Definition<T>,
-    ) -> Result<&mut Self> {
+    fn insert(&mut self, module: &str, name: &str, definition: Definition<T>) -> Result<&mut Self> {
         let key = (module.to_string(), name.to_string());
         if self.definitions.insert(key, definition).is_some() && !self.shadowing {
             bail!("`{module}` `{name}` is defined twice");

@@ -96,7 +96,8 @@ impl VMContextLayout {
         let global_imports = take(info.num_imported_globals, pointer, pointer);
         let memories =
             take(defined(info.memories.len(), info.num_imported_memories), 2 * pointer, pointer);
-        let tables = take(defined(info.tables.len(), info.num_imported_tables), 2 * pointer, pointer);
+        let tables =
+            take(defined(info.tables.len(), info.num_imported_tables), 2 * pointer, pointer);
         let globals = take(defined(info.globals.len(), info.num_imported_globals), 16, 16);
         let func_refs = take(info.num_func_refs, offsets.func_ref_size(), 8);
         let size = take(0, 0, 16);

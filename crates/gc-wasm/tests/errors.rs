@@ -76,14 +76,20 @@ fn modules_that_do_not_validate() {
             r#"(module (func (export "a")) (func (export "a")))"#,
             "duplicate export name `a` already defined (at offset 0x1a)",
         ),
-        ("(module (func (local v128)))", "function 0 `func[0]`: SIMD support is not enabled (at offset 0x17)"),
+        (
+            "(module (func (local v128)))",
+            "function 0 `func[0]`: SIMD support is not enabled (at offset 0x17)",
+        ),
         ("(module (memory i64 1))", "memory64 must be enabled for 64-bit memories (at offset 0xb)"),
         ("(module (tag))", "exceptions proposal not enabled (at offset 0x10)"),
         (
             "(module (func $f return_call $f))",
             "function 0 `f`: tail calls support is not enabled (at offset 0x17)",
         ),
-        ("(component)", "unknown binary version 13: a component, not a module, which is unsupported"),
+        (
+            "(component)",
+            "unknown binary version 13: a component, not a module, which is unsupported",
+        ),
     ];
     for (wat, expected) in cases {
         assert_eq!(message(compile(wat)), expected, "{wat}");
@@ -103,7 +109,10 @@ fn imports_that_are_missing_or_wrong() -> Result<()> {
         Ok(message(linker.instantiate(store, &Module::new(&engine, wat)?)))
     };
     assert_eq!(
-        missing(r#"(module (import "env" "log" (func (param i32 f64) (result externref))))"#, &mut store)?,
+        missing(
+            r#"(module (import "env" "log" (func (param i32 f64) (result externref))))"#,
+            &mut store
+        )?,
         "unknown import: `env` `log` of type (func (param i32 f64) (result externref)) has not been defined"
     );
     assert_eq!(
@@ -134,11 +143,7 @@ fn imports_that_are_missing_or_wrong() -> Result<()> {
         ("(func)", global.into(), "expected (func), found (global i32)"),
         ("(global i64)", global.into(), "expected (global i64), found (global i32)"),
         ("(global (mut i32))", global.into(), "expected (global (mut i32)), found (global i32)"),
-        (
-            "(table 2 funcref)",
-            table.into(),
-            "expected (table 2 funcref), found (table 1 funcref)",
-        ),
+        ("(table 2 funcref)", table.into(), "expected (table 2 funcref), found (table 1 funcref)"),
         (
             "(table 1 5 funcref)",
             table.into(),
@@ -198,7 +203,10 @@ fn calls_with_wrong_arguments() -> Result<()> {
     let instance = Instance::new(&mut store, &module, &[])?;
     let add = instance.get_func(&mut store, "add").context("an export")?;
     let mut one = [Val::I32(0)];
-    assert_eq!(message(add.call(&mut store, &[Val::I32(1)], &mut one)), "expected 2 arguments, got 1");
+    assert_eq!(
+        message(add.call(&mut store, &[Val::I32(1)], &mut one)),
+        "expected 2 arguments, got 1"
+    );
     assert_eq!(
         message(add.call(&mut store, &[Val::I32(1); 3], &mut one)),
         "expected 2 arguments, got 3"
@@ -415,11 +423,14 @@ fn traps_of_each_kind() -> Result<()> {
         for (name, trap, text) in cases {
             let f = instance.get_typed_func::<(), ()>(&mut store, name)?;
             let error = f.call(&mut store, ()).expect_err(name);
-            let error = error.downcast_ref::<TrapError>().with_context(|| format!("{name}"))?;
+            let error = error.downcast_ref::<TrapError>().with_context(|| name.to_string())?;
             assert_eq!(error.trap, trap, "{name}");
             let shown = error.to_string();
             let (first, rest) = shown.split_once('\n').context("a backtrace")?;
-            assert!(first.starts_with(&trap.to_string()) && first.ends_with(text), "{name}: {first}");
+            assert!(
+                first.starts_with(&trap.to_string()) && first.ends_with(text),
+                "{name}: {first}"
+            );
             assert!(rest.starts_with(&format!("   0: {name}\n        at ")), "{name}: {rest}");
             assert_eq!(error.backtrace.frames().len(), 1, "{name}: {rest}");
         }
@@ -556,22 +567,27 @@ fn errors_through_nested_activations() -> Result<()> {
         let engine = setting.engine()?;
         let mut store = Store::new(&engine, Vec::<String>::new())?;
         let mut linker: Linker<Vec<String>> = Linker::new(&engine);
-        linker.func_wrap("", "down", |mut caller: Caller<'_, Vec<String>>, n: i32| -> Result<i32> {
-            if n == 0 {
-                anyhow::bail!("the bottom");
-            }
-            let go = caller.get_export("go").and_then(Extern::into_func).context("an export")?;
-            let result = go.typed::<i32, i32>(&caller)?.call(&mut caller, n - 1);
-            match result {
-                // One catches it, and goes on.
-                Err(error) if n == 4 => {
-                    caller.data_mut().push(format!("{error:#}"));
-                    Ok(100)
+        linker.func_wrap(
+            "",
+            "down",
+            |mut caller: Caller<'_, Vec<String>>, n: i32| -> Result<i32> {
+                if n == 0 {
+                    anyhow::bail!("the bottom");
                 }
-                Err(error) => Err(error.context(format!("level {n}"))),
-                Ok(value) => Ok(value),
-            }
-        })?;
+                let go =
+                    caller.get_export("go").and_then(Extern::into_func).context("an export")?;
+                let result = go.typed::<i32, i32>(&caller)?.call(&mut caller, n - 1);
+                match result {
+                    // One catches it, and goes on.
+                    Err(error) if n == 4 => {
+                        caller.data_mut().push(format!("{error:#}"));
+                        Ok(100)
+                    }
+                    Err(error) => Err(error.context(format!("level {n}"))),
+                    Ok(value) => Ok(value),
+                }
+            },
+        )?;
         let module = Module::new(
             &engine,
             r#"(module (import "" "down" (func $down (param i32) (result i32)))
@@ -636,10 +652,7 @@ fn instantiation_that_fails_leaves_the_store_usable() -> Result<()> {
                 "global 1: allocating an array: GC heap out of memory: 134217744 bytes more do not fit \
                  its limit of 67108864 bytes",
             ),
-            (
-                "(module (table 20000000 funcref))",
-                "table 0 cannot have 20000000 elements",
-            ),
+            ("(module (table 20000000 funcref))", "table 0 cannot have 20000000 elements"),
         ];
         for (wat, expected) in cases {
             let module = Module::new(&engine, wat)?;

@@ -93,7 +93,9 @@ fn every_host_value_is_dropped_exactly_once() -> Result<()> {
                     instance.get_typed_func::<Option<Rooted<ExternRef>>, ()>(&mut scope, name)?;
                 let result = func.call(&mut scope, Some(value));
                 // The segment is dropped in the first round.
-                if round == 0 || !["array.init_elem", "array.new_elem", "table.init"].contains(&&**name) {
+                if round == 0
+                    || !["array.init_elem", "array.new_elem", "table.init"].contains(&&**name)
+                {
                     result.with_context(|| format!("{name}, round {round}"))?;
                 } else {
                     assert_eq!(trap(result), Trap::TableOutOfBounds);
@@ -209,7 +211,8 @@ fn a_cycle_leaks_under_drc_until_the_store_is_dropped() -> Result<()> {
         for name in ["cycle", "line"] {
             let mut scope = RootScope::new(&mut store);
             let value = ExternRef::new(&mut scope, drops.value())?;
-            let func = instance.get_typed_func::<Option<Rooted<ExternRef>>, ()>(&mut scope, name)?;
+            let func =
+                instance.get_typed_func::<Option<Rooted<ExternRef>>, ()>(&mut scope, name)?;
             func.call(&mut scope, Some(value))?;
         }
         for _ in 0..3 {
@@ -271,7 +274,9 @@ fn the_host_gets_its_values_back() -> Result<()> {
         let data = number.data(&store)?.context("a host value")?;
         assert_eq!(data.downcast_ref::<u64>(), Some(&42));
         assert!(id.call(&mut store, None)?.is_none());
-        assert!(instance.get_typed_func::<(), E>(&mut store, "null")?.call(&mut store, ())?.is_none());
+        assert!(
+            instance.get_typed_func::<(), E>(&mut store, "null")?.call(&mut store, ())?.is_none()
+        );
         assert!(!Rooted::ref_eq(&store, &text, &number)?);
         let again = id.call(&mut store, Some(text))?.context("not null")?;
         assert!(Rooted::ref_eq(&store, &text, &again)?);

@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use common::{Drops, each_collector, everywhere, message};
 use gc_wasm::{
     AnyRef, ArrayRef, ArrayType, Caller, Engine, Extern, ExternRef, FieldType, Func, FuncType,
-    Global, GlobalType, HeapType, I31, Instance, Linker, Memory, Module, Mutability,
-    OwnedRooted, RefType, RootScope, Rooted, StorageType, Store, StructRef, StructType, Table,
-    TableType, Val, ValType,
+    Global, GlobalType, HeapType, I31, Instance, Linker, Memory, Module, Mutability, OwnedRooted,
+    RefType, RootScope, Rooted, StorageType, Store, StructRef, StructType, Table, TableType, Val,
+    ValType,
 };
 
 const OF_ANOTHER: &str = "a rooted reference of one store was used with another";
@@ -222,7 +222,10 @@ fn an_owned_reference_outlives_scopes_and_collections() -> Result<()> {
         for (i, owned) in owned.iter().enumerate() {
             let value = owned.to_rooted(&mut store)?;
             let data = value.data(&store)?.context("data")?;
-            assert_eq!(data.downcast_ref::<common::Counted>().context("counted")?.number, 2 * i + 1);
+            assert_eq!(
+                data.downcast_ref::<common::Counted>().context("counted")?.number,
+                2 * i + 1
+            );
         }
         drop((new, owned));
         drop(store);
@@ -372,10 +375,16 @@ fn things_of_one_engine_used_with_another() -> Result<()> {
         // A global or table of a type the engine does not know.
         let ty = StructType::new(&one, [])?;
         let global = GlobalType::new(reference(&ty), Mutability::Var);
-        assert!(message(Global::new(&mut store, global, Val::AnyRef(None))).contains("another engine"));
-        let HeapType::ConcreteStruct(_) = HeapType::ConcreteStruct(ty.clone()) else { unreachable!() };
+        assert!(
+            message(Global::new(&mut store, global, Val::AnyRef(None))).contains("another engine")
+        );
+        let HeapType::ConcreteStruct(_) = HeapType::ConcreteStruct(ty.clone()) else {
+            unreachable!()
+        };
         let table = TableType::new(RefType::new(true, HeapType::ConcreteStruct(ty)), 1, None);
-        assert!(message(Table::new(&mut store, table, Val::AnyRef(None))).contains("another engine"));
+        assert!(
+            message(Table::new(&mut store, table, Val::AnyRef(None))).contains("another engine")
+        );
         Ok(())
     })
 }

@@ -4,7 +4,7 @@
 mod common;
 
 use anyhow::{Context, Result};
-use common::{everywhere, each_collector, message, trap};
+use common::{each_collector, everywhere, message, trap};
 use gc_wasm::{
     AnyRef, ArrayRef, ArrayType, AsContextMut, Caller, EqRef, Extern, ExternRef, ExternType,
     FieldType, Func, FuncType, HeapType, I31, Instance, Linker, Module, Mutability, RefType,
@@ -44,9 +44,10 @@ fn struct_fields_of_every_type() -> Result<()> {
         let (mut store, instance) = setting.instantiate(wat, &[])?;
         let value = ExternRef::new(&mut store, "value")?;
         let func = instance.get_func(&mut store, "i8").context("an export")?;
-        let new = instance.get_typed_func::<(Option<Rooted<ExternRef>>, Option<Func>), Rooted<StructRef>>(
-            &mut store, "new",
-        )?;
+        let new = instance
+            .get_typed_func::<(Option<Rooted<ExternRef>>, Option<Func>), Rooted<StructRef>>(
+                &mut store, "new",
+            )?;
         let object = new.call(&mut store, (Some(value), Some(func)))?;
         store.gc()?;
         let ty = object.ty(&store)?;
@@ -97,7 +98,9 @@ fn struct_fields_of_every_type() -> Result<()> {
         store.gc()?;
         type Two = (i32, i32);
         let call = |store: &mut Store<()>, name: &str| -> Result<Two> {
-            instance.get_typed_func::<Rooted<StructRef>, Two>(&mut *store, name)?.call(store, object)
+            instance
+                .get_typed_func::<Rooted<StructRef>, Two>(&mut *store, name)?
+                .call(store, object)
         };
         assert_eq!(call(&mut store, "i8")?, (-128, 128));
         assert_eq!(call(&mut store, "i16")?, (-32768, 32768));
@@ -241,7 +244,14 @@ fn references_are_what_they_are() -> Result<()> {
         assert_eq!(derived_ty.supertype(), Some(base_ty.clone()));
         assert!(derived_ty.matches(&base_ty) && !base_ty.matches(&derived_ty));
         let concrete = HeapType::ConcreteStruct(base_ty);
-        let all = [HeapType::Any, HeapType::Eq, HeapType::Struct, concrete, HeapType::Array, HeapType::I31];
+        let all = [
+            HeapType::Any,
+            HeapType::Eq,
+            HeapType::Struct,
+            concrete,
+            HeapType::Array,
+            HeapType::I31,
+        ];
         for (object, expected) in [
             (base, [true, true, true, true, false, false]),
             (derived, [true, true, true, true, false, false]),
@@ -263,7 +273,8 @@ fn references_are_what_they_are() -> Result<()> {
 
         // Typed functions whose Rust types say less than the WebAssembly ones check
         // what they are given at each call.
-        let take = instance.get_typed_func::<Option<Rooted<StructRef>>, i32>(&mut store, "take base")?;
+        let take =
+            instance.get_typed_func::<Option<Rooted<StructRef>>, i32>(&mut store, "take base")?;
         for (object, expected) in [(base, 1), (derived, 2)] {
             let object = object.as_struct(&store)?;
             assert_eq!(take.call(&mut store, object)?, expected);
@@ -276,7 +287,9 @@ fn references_are_what_they_are() -> Result<()> {
             "argument 0: type mismatch: expected (ref (struct (field (mut i32)) (field (mut i64)))), \
              found an internal reference to (struct (field (mut i32)))"
         );
-        assert!(message(take.call(&mut store, i31)).ends_with("found an internal reference to i31"));
+        assert!(
+            message(take.call(&mut store, i31)).ends_with("found an internal reference to i31")
+        );
         let take = instance.get_typed_func::<Rooted<EqRef>, i32>(&mut store, "take eq")?;
         let as_eq = |store: &Store<()>, any: Rooted<AnyRef>| -> Result<Rooted<EqRef>> {
             any.as_eqref(store)?.context("comparable")
@@ -287,8 +300,10 @@ fn references_are_what_they_are() -> Result<()> {
         assert_eq!(take.call(&mut store, eq)?, 0);
         let take = instance.get_typed_func::<I31, i32>(&mut store, "take eq")?;
         assert_eq!(take.call(&mut store, I31::wrapping_i32(-5))?, 1);
-        assert!(message(instance.get_typed_func::<Option<Func>, i32>(&mut store, "take eq"))
-            .ends_with("parameter 0: type mismatch: it is (ref eq), not funcref"));
+        assert!(
+            message(instance.get_typed_func::<Option<Func>, i32>(&mut store, "take eq"))
+                .ends_with("parameter 0: type mismatch: it is (ref eq), not funcref")
+        );
         // A result may be taken for less than it is, not for more.
         instance.get_typed_func::<(), Rooted<StructRef>>(&mut store, "derived")?;
         instance.get_typed_func::<(), Option<Rooted<EqRef>>>(&mut store, "derived")?;
@@ -335,9 +350,7 @@ fn check_nth<T: 'static>(
         Val::ExternRef(Some(n)) => {
             i % 6 == 4 && n.data(store)?.is_some_and(|n| n.downcast_ref() == Some(&i))
         }
-        Val::AnyRef(Some(n)) => {
-            i % 6 == 5 && n.as_i31(store)? == Some(I31::wrapping_i32(i as i32))
-        }
+        Val::AnyRef(Some(n)) => i % 6 == 5 && n.as_i31(store)? == Some(I31::wrapping_i32(i as i32)),
         _ => false,
     };
     anyhow::ensure!(same, "value {i} is {value:?}");
@@ -349,7 +362,8 @@ fn check_nth<T: 'static>(
 fn many_parameters_and_results() -> Result<()> {
     const PARAMS: usize = 30;
     const RESULTS: usize = 20;
-    let list = |count: usize| types().take(count).map(|(name, _)| name).collect::<Vec<_>>().join(" ");
+    let list =
+        |count: usize| types().take(count).map(|(name, _)| name).collect::<Vec<_>>().join(" ");
     let signature = format!("(param {}) (result {})", list(PARAMS), list(RESULTS));
     let arguments: String = (0..PARAMS).map(|i| format!("(local.get {i})")).collect();
     let first: String = (0..RESULTS).map(|i| format!("(local.get {i})")).collect();
@@ -408,8 +422,20 @@ fn many_parameters_and_results() -> Result<()> {
 #[test]
 fn typed_functions_with_twelve_of_each() -> Result<()> {
     everywhere(|setting| {
-        type All = (i32, u32, i64, u64, f32, f64, Option<Rooted<ExternRef>>, Option<Func>,
-            Option<Rooted<AnyRef>>, Option<I31>, I31, i32);
+        type All = (
+            i32,
+            u32,
+            i64,
+            u64,
+            f32,
+            f64,
+            Option<Rooted<ExternRef>>,
+            Option<Func>,
+            Option<Rooted<AnyRef>>,
+            Option<I31>,
+            I31,
+            i32,
+        );
         let engine = setting.engine()?;
         let mut store = Store::new(&engine, ())?;
         let types = "i32 i32 i64 i64 f32 f64 externref funcref anyref i31ref (ref i31) i32";
@@ -423,9 +449,20 @@ fn typed_functions_with_twelve_of_each() -> Result<()> {
         )?;
         let host = Func::wrap(
             &mut store,
-            |mut caller: Caller<'_, ()>, a: i32, b: u32, c: i64, d: u64, e: f32, f: f64,
-                g: Option<Rooted<ExternRef>>, h: Option<Func>, i: Option<Rooted<AnyRef>>,
-                j: Option<I31>, k: I31, l: i32| -> Result<All> {
+            |mut caller: Caller<'_, ()>,
+             a: i32,
+             b: u32,
+             c: i64,
+             d: u64,
+             e: f32,
+             f: f64,
+             g: Option<Rooted<ExternRef>>,
+             h: Option<Func>,
+             i: Option<Rooted<AnyRef>>,
+             j: Option<I31>,
+             k: I31,
+             l: i32|
+             -> Result<All> {
                 caller.gc()?;
                 Ok((a + 1, b + 1, c + 1, d + 1, e + 1.0, f + 1.0, g, h, i, j, k, l + 1))
             },
@@ -435,10 +472,25 @@ fn typed_functions_with_twelve_of_each() -> Result<()> {
         let value = ExternRef::new(&mut store, 5)?;
         let any = AnyRef::from_i31(&mut store, I31::wrapping_i32(7));
         let (j, k) = (I31::wrapping_i32(-1), I31::wrapping_i32(1));
-        let all = (1, u32::MAX - 1, 3, u64::MAX - 1, 5.0, 6.0, Some(value), Some(host), Some(any),
-            Some(j), k, 12);
+        let all = (
+            1,
+            u32::MAX - 1,
+            3,
+            u64::MAX - 1,
+            5.0,
+            6.0,
+            Some(value),
+            Some(host),
+            Some(any),
+            Some(j),
+            k,
+            12,
+        );
         let got = f.call(&mut store, all)?;
-        assert_eq!((got.0, got.1, got.2, got.3, got.4, got.5), (2, u32::MAX, 4, u64::MAX, 6.0, 7.0));
+        assert_eq!(
+            (got.0, got.1, got.2, got.3, got.4, got.5),
+            (2, u32::MAX, 4, u64::MAX, 6.0, 7.0)
+        );
         assert!(Rooted::ref_eq(&store, &got.6.unwrap(), &value)?);
         assert_eq!(got.7, Some(host));
         assert_eq!(got.8.unwrap().as_i31(&store)?, Some(I31::wrapping_i32(7)));
@@ -452,14 +504,18 @@ fn host_functions_find_their_callers_exports() -> Result<()> {
     everywhere(|setting| {
         let engine = setting.engine()?;
         let mut linker: Linker<Vec<String>> = Linker::new(&engine);
-        linker.func_wrap("", "print", |mut caller: Caller<'_, Vec<String>>, at: u32, len: u32| {
-            let memory = caller.get_export("memory").and_then(Extern::into_memory);
-            let memory = memory.context("no memory is exported")?;
-            let bytes = memory.data(&caller)?.get(at as usize..(at + len) as usize);
-            let text = String::from_utf8(bytes.context("out of bounds")?.to_vec())?;
-            caller.data_mut().push(text);
-            anyhow::Ok(())
-        })?;
+        linker.func_wrap(
+            "",
+            "print",
+            |mut caller: Caller<'_, Vec<String>>, at: u32, len: u32| {
+                let memory = caller.get_export("memory").and_then(Extern::into_memory);
+                let memory = memory.context("no memory is exported")?;
+                let bytes = memory.data(&caller)?.get(at as usize..(at + len) as usize);
+                let text = String::from_utf8(bytes.context("out of bounds")?.to_vec())?;
+                caller.data_mut().push(text);
+                anyhow::Ok(())
+            },
+        )?;
         let module = |text: &str, export: &str| {
             Module::new(
                 &engine,
@@ -595,9 +651,8 @@ fn panics_of_host_functions() -> Result<()> {
         let panic = Func::wrap(&mut store, || -> i32 {
             std::panic::resume_unwind(Box::new(7_u8));
         })?;
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            panic.call(&mut store, &[], &mut [Val::I32(0)])
-        }));
+        let result =
+            catch_unwind(AssertUnwindSafe(|| panic.call(&mut store, &[], &mut [Val::I32(0)])));
         assert_eq!(result.expect_err("a panic").downcast_ref(), Some(&7_u8));
         assert_eq!(fine.call(&mut store, ())?, 9);
         Ok(())

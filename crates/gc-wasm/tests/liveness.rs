@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use common::{Drops, everywhere};
 use gc_wasm::{
     AnyRef, AsContext, AsContextMut, Caller, Collector, Config, Engine, ExternRef, FieldType, Func,
-    HeapBounds, Instance, Linker, Module, Mutability, RootScope, Rooted, Store, StorageType,
+    HeapBounds, Instance, Linker, Module, Mutability, RootScope, Rooted, StorageType, Store,
     StructRef, StructType, Val, ValType,
 };
 
@@ -45,13 +45,18 @@ fn instantiate(engine: &Engine, body: &str) -> Result<(Store<()>, Instance)> {
     Ok((store, instance))
 }
 
-/// Calls the exported function `f` with each argument, under every setting.
+/// Calls the exported function `f` with each argument, under every setting, its code
+/// optimised or not.
 fn check(body: &str, cases: &[(i32, i32)]) -> Result<()> {
     everywhere(|setting| {
-        let (mut store, instance) = instantiate(&setting.engine()?, body)?;
-        let f = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
-        for (argument, expected) in cases {
-            assert_eq!(f.call(&mut store, *argument)?, *expected, "f({argument})");
+        for optimize in [true, false] {
+            let engine = Engine::new(setting.config().optimize(optimize))?;
+            let (mut store, instance) = instantiate(&engine, body)?;
+            let f = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
+            for (argument, expected) in cases {
+                let result = f.call(&mut store, *argument)?;
+                assert_eq!(result, *expected, "f({argument}), optimised: {optimize}");
+            }
         }
         Ok(())
     })
@@ -181,9 +186,8 @@ fn more_references_live_than_there_are_registers() -> Result<()> {
         body += &format!("(local $r{i} (ref null $pair))\n");
     }
     for i in 0..count {
-        body += &format!(
-            "(local.set $r{i} (call $new (i32.add (local.get $n) (i32.const {i}))))\n"
-        );
+        body +=
+            &format!("(local.set $r{i} (call $new (i32.add (local.get $n) (i32.const {i}))))\n");
     }
     body += "(call $churn) (i32.const 0)\n";
     for i in 0..count {
@@ -372,7 +376,8 @@ fn two_references_passed_back_to_back() -> Result<()> {
         let rounds = if setting.zeal { 60 } else { 20_000 };
         for i in 0..rounds {
             let mut scope = RootScope::new(&mut store);
-            let mut new = |n: i32| StructRef::new(&mut scope, &pair, &[Val::I32(n), Val::AnyRef(None)]);
+            let mut new =
+                |n: i32| StructRef::new(&mut scope, &pair, &[Val::I32(n), Val::AnyRef(None)]);
             let (a, b) = (new(i)?, new(i + 1)?);
             let x = ExternRef::new(&mut scope, i)?;
             let y = ExternRef::new(&mut scope, i + 1)?;
@@ -380,10 +385,8 @@ fn two_references_passed_back_to_back() -> Result<()> {
                 [a.to_anyref().into(), x.into(), b.to_anyref().into(), Val::ExternRef(Some(y))];
             let mut results = [Val::I32(0); 4];
             both.call(&mut scope, &arguments, &mut results)?;
-            let values: Vec<i32> = results
-                .iter()
-                .map(|result| number(&mut scope, result))
-                .collect::<Result<_>>()?;
+            let values: Vec<i32> =
+                results.iter().map(|result| number(&mut scope, result)).collect::<Result<_>>()?;
             assert_eq!(values, [i + 1, i + 1, i, i]);
         }
         if setting.reclaims() {
@@ -436,6 +439,39 @@ fn typed_calls_pass_two_references_back_to_back() -> Result<()> {
             let (x, y) = swap.call(&mut scope, (Some(a), Some(b)))?;
             assert_eq!(number(&mut scope, &Val::ExternRef(x))?, -i);
             assert_eq!(number(&mut scope, &Val::ExternRef(y))?, i);
+        }
+        Ok(())
+    })
+}
+
+/// Nothing collects but the calls themselves, when the set of what was exposed to
+/// compiled code is full: before the first reference is exposed, never after it.
+#[test]
+fn calls_collect_before_they_pass_references() -> Result<()> {
+    everywhere(|setting| {
+        if setting.zeal {
+            return Ok(());
+        }
+        let (mut store, instance) = setting.instantiate(
+            r#"(module
+                (func (export "three") (param externref externref externref)
+                    (result externref externref) (local.get 2) (local.get 0)))"#,
+            &[],
+        )?;
+        type E = Option<Rooted<ExternRef>>;
+        let three = instance.get_typed_func::<(E, E, E), (E, E)>(&mut store, "three")?;
+        for i in 0..100_000 {
+            let mut scope = RootScope::new(&mut store);
+            let a = Some(ExternRef::new(&mut scope, i)?);
+            let b = Some(ExternRef::new(&mut scope, i + 1)?);
+            // One is passed twice.
+            let (x, y) = three.call(&mut scope, (a, a, b))?;
+            assert_eq!(number(&mut scope, &Val::ExternRef(x))?, i + 1);
+            assert_eq!(number(&mut scope, &Val::ExternRef(y))?, i);
+        }
+        if setting.reclaims() {
+            let stats = store.gc_stats();
+            assert!(stats.collections > 1 && stats.live_objects < 150_000, "{stats:?}");
         }
         Ok(())
     })

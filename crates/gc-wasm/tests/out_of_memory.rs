@@ -123,8 +123,7 @@ fn the_host_survives_it() -> Result<()> {
     everywhere(|setting| {
         let (engine, mut store) = small(setting)?;
         let drops = Drops::default();
-        let bytes =
-            ArrayType::new(&engine, FieldType::new(Mutability::Var, StorageType::I8))?;
+        let bytes = ArrayType::new(&engine, FieldType::new(Mutability::Var, StorageType::I8))?;
         let field = FieldType::new(Mutability::Var, ValType::ANYREF.into());
         let pair = StructType::new(&engine, [field.clone(), field])?;
         let none = [Val::AnyRef(None), Val::AnyRef(None)];
@@ -169,8 +168,7 @@ fn the_host_survives_it() -> Result<()> {
 fn a_host_function_handles_it() -> Result<()> {
     everywhere(|setting| {
         let (engine, mut store) = small(setting)?;
-        let bytes =
-            ArrayType::new(&engine, FieldType::new(Mutability::Var, StorageType::I8))?;
+        let bytes = ArrayType::new(&engine, FieldType::new(Mutability::Var, StorageType::I8))?;
         let ty = bytes.clone();
         let fill = Func::wrap(&mut store, move |mut caller: Caller<'_, ()>| -> Result<i32> {
             let mut made = 0;
@@ -251,7 +249,15 @@ fn arrays_too_long_for_any_heap() -> Result<()> {
             for length in [0_u32, 1, 2, 3, 5, 7, 100] {
                 assert_eq!(new(&mut store, name, length)?, length, "{name}");
             }
-            for length in [u32::MAX, u32::MAX - 7, u32::MAX / size, u32::MAX / size - 1, 1 << 31, 1 << 30, 1 << 29] {
+            for length in [
+                u32::MAX,
+                u32::MAX - 7,
+                u32::MAX / size,
+                u32::MAX / size - 1,
+                1 << 31,
+                1 << 30,
+                1 << 29,
+            ] {
                 let trap = trap(new(&mut store, name, length));
                 let bytes = u64::from(length) * u64::from(size) + 16;
                 let expected = if bytes > u64::from(u32::MAX) {
@@ -313,7 +319,10 @@ fn zero_length_arrays() -> Result<()> {
     everywhere(|setting| {
         let (mut store, instance) = setting.instantiate(wat, &[])?;
         assert_eq!(instance.get_typed_func::<(), i32>(&mut store, "f")?.call(&mut store, ())?, 0);
-        assert_eq!(instance.get_typed_func::<(), i32>(&mut store, "same")?.call(&mut store, ())?, 0);
+        assert_eq!(
+            instance.get_typed_func::<(), i32>(&mut store, "same")?.call(&mut store, ())?,
+            0
+        );
         for name in ["get", "set", "fill"] {
             let f = instance.get_typed_func::<(), ()>(&mut store, name)?;
             assert_eq!(trap(f.call(&mut store, ())), Trap::ArrayOutOfBounds, "{name}");

@@ -4,7 +4,7 @@
 mod common;
 
 use anyhow::{Context, Result};
-use common::{Drops, everywhere, each_collector, message, trap};
+use common::{Drops, each_collector, everywhere, message, trap};
 use gc_wasm::{
     ExternRef, Func, HeapType, Instance, Memory, MemoryType, Module, RefType, RootScope, Rooted,
     Store, Table, TableType, Trap, Val,
@@ -245,14 +245,15 @@ fn arrays_of_references_are_counted() -> Result<()> {
             let f = instance.get_func(&mut *store, name).context("an export")?;
             f.call(store, arguments, &mut [])
         };
-        let with = |store: &mut Store<()>, name: &str, arguments: &[Val], at: usize| -> Result<()> {
-            let mut scope = RootScope::new(store);
-            let value = ExternRef::new(&mut scope, drops.value())?;
-            let mut arguments = arguments.to_vec();
-            arguments.insert(at, value.into());
-            let f = instance.get_func(&mut scope, name).context("an export")?;
-            f.call(&mut scope, &arguments, &mut [])
-        };
+        let with =
+            |store: &mut Store<()>, name: &str, arguments: &[Val], at: usize| -> Result<()> {
+                let mut scope = RootScope::new(store);
+                let value = ExternRef::new(&mut scope, drops.value())?;
+                let mut arguments = arguments.to_vec();
+                arguments.insert(at, value.into());
+                let f = instance.get_func(&mut scope, name).context("an export")?;
+                f.call(&mut scope, &arguments, &mut [])
+            };
         let show = |store: &mut Store<()>| -> Result<Vec<i32>> {
             store.gc()?;
             run(store, "show", &[])?;
@@ -291,10 +292,7 @@ fn arrays_of_references_are_counted() -> Result<()> {
         with(&mut store, "fill", &[one, three], 1)?;
         assert_eq!(show(&mut store)?, [2, 5, 5, 5, 4, -1]);
         expect(&drops, &[1, 3]);
-        assert_eq!(
-            trap(with(&mut store, "fill", &[three, three], 1)),
-            Trap::ArrayOutOfBounds
-        );
+        assert_eq!(trap(with(&mut store, "fill", &[three, three], 1)), Trap::ArrayOutOfBounds);
         store.gc()?;
         expect(&drops, &[1, 3, 6]);
         // From a segment, whose values it shares.

@@ -59,8 +59,8 @@ fn linker(engine: &Engine) -> Result<Linker<u64>> {
 /// Runs a store through everything: right answers, traps, stack overflows.
 fn work(store: &mut Store<u64>, instance: Instance, rounds: u32, id: u64) -> Result<()> {
     *store.data_mut() = 0;
-    let run = instance
-        .get_typed_func::<(i32, Option<Rooted<ExternRef>>), i32>(&mut *store, "run")?;
+    let run =
+        instance.get_typed_func::<(i32, Option<Rooted<ExternRef>>), i32>(&mut *store, "run")?;
     let trap = instance.get_typed_func::<i32, ()>(&mut *store, "trap")?;
     let overflow = instance.get_typed_func::<(), ()>(&mut *store, "overflow")?;
     for _ in 0..rounds {

@@ -61,9 +61,14 @@ fn recursion_groups_are_equal_by_structure() -> Result<()> {
     // Alike, but: mutable; in two groups' places swapped; final; one type more.
     let impostors = [
         group.replace("(field $value i32)", "(field $value (mut i32))"),
-        group.replace("(sub (struct (field $value i32) (field $kids (ref null $forest))))",
-            "(struct (field $value i32) (field $kids (ref null $forest)))"),
-        group.replace("(array (mut (ref null $tree)))))", "(array (mut (ref null $tree)))) (type (func)))"),
+        group.replace(
+            "(sub (struct (field $value i32) (field $kids (ref null $forest))))",
+            "(struct (field $value i32) (field $kids (ref null $forest)))",
+        ),
+        group.replace(
+            "(array (mut (ref null $tree)))))",
+            "(array (mut (ref null $tree)))) (type (func)))",
+        ),
         group.replace("(ref null $forest)", "(ref $forest)"),
         r#"(rec
             (type $forest (array (mut (ref null $tree))))
@@ -127,7 +132,10 @@ fn hierarchy(depth: usize) -> String {
 fn hierarchies_of_depth_20() -> Result<()> {
     const DEPTH: usize = 21;
     let mut wat = format!("(module {}", hierarchy(DEPTH));
-    writeln!(wat, "(func (export \"new\") (param $kind i32) (param $sibling i32) (result (ref $t0))")?;
+    writeln!(
+        wat,
+        "(func (export \"new\") (param $kind i32) (param $sibling i32) (result (ref $t0))"
+    )?;
     for i in 0..DEPTH {
         writeln!(
             wat,
@@ -240,14 +248,10 @@ fn abstract_types() -> Result<()> {
         let cast_eq = instance.get_typed_func::<Any, ()>(&mut store, "cast eq")?;
         let cast_none = instance.get_typed_func::<Any, ()>(&mut store, "cast none")?;
         let host = gc_wasm::ExternRef::new(&mut store, ())?;
-        for (n, expected) in [
-            (1, 1, 1, 0, 0, 0),
-            (1, 1, 0, 1, 0, 0),
-            (1, 1, 0, 0, 1, 0),
-            (1, 0, 0, 0, 0, 0),
-        ]
-        .into_iter()
-        .enumerate()
+        for (n, expected) in
+            [(1, 1, 1, 0, 0, 0), (1, 1, 0, 1, 0, 0), (1, 1, 0, 0, 1, 0), (1, 0, 0, 0, 0, 0)]
+                .into_iter()
+                .enumerate()
         {
             let object = get.call(&mut store, (n as i32, Some(host)))?;
             assert_eq!(test.call(&mut store, object)?, expected, "kind {n}");

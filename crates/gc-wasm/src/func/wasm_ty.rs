@@ -280,12 +280,7 @@ fn count(what: &str, actual: usize, assumed: usize) -> Result<()> {
     Ok(())
 }
 
-fn check_one<T: WasmTy>(
-    value: T,
-    store: &StoreArg<'_>,
-    n: usize,
-    ty: &WasmValType,
-) -> Result<()> {
+fn check_one<T: WasmTy>(value: T, store: &StoreArg<'_>, n: usize, ty: &WasmValType) -> Result<()> {
     if let WasmValType::Ref(ty_ref) = ty {
         let given = T::valtype().to_wasm();
         if !store.0.engine().types().val_matches(&given, &WasmValType::Ref(*ty_ref)) {

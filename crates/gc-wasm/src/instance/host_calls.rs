@@ -38,16 +38,11 @@ const _: () = assert!(crate::host_calls::WASM.len() == 16);
 fn caller<'a>(jit: &mut JitStore, vmctx: *mut u8) -> (&'a mut StoreOpaque, usize) {
     // SAFETY: compiled code passes its instance's vmctx, and the borrow of the store
     // that entered compiled code is not used until it returns.
-    unsafe {
-        (&mut *jit.embedder().cast::<StoreOpaque>(), StoreOpaque::instance_of(vmctx))
-    }
+    unsafe { (&mut *jit.embedder().cast::<StoreOpaque>(), StoreOpaque::instance_of(vmctx)) }
 }
 
 /// A host call that may fail.
-fn fallible(
-    vmctx: *mut u8,
-    body: impl FnOnce(&mut StoreOpaque, usize) -> Result<u64>,
-) -> u64 {
+fn fallible(vmctx: *mut u8, body: impl FnOnce(&mut StoreOpaque, usize) -> Result<u64>) -> u64 {
     let body = |jit: &mut JitStore| {
         let (store, instance) = caller(jit, vmctx);
         body(store, instance)
@@ -145,12 +140,7 @@ extern "C" fn table_grow_ref(vmctx: *mut u8, table: u64, init: u64, delta: u64) 
     table_grow(vmctx, table, Element::Gc(init as u32), delta)
 }
 
-extern "C" fn table_grow_func(
-    vmctx: *mut u8,
-    table: u64,
-    init: *mut VMFuncRef,
-    delta: u64,
-) -> u64 {
+extern "C" fn table_grow_func(vmctx: *mut u8, table: u64, init: *mut VMFuncRef, delta: u64) -> u64 {
     table_grow(vmctx, table, Element::Func(init), delta)
 }
 
@@ -177,14 +167,7 @@ extern "C" fn table_fill_func(
     table_fill(vmctx, table, at, Element::Func(value), len)
 }
 
-extern "C" fn table_copy(
-    vmctx: *mut u8,
-    to: u64,
-    from: u64,
-    at: u64,
-    start: u64,
-    len: u64,
-) -> u64 {
+extern "C" fn table_copy(vmctx: *mut u8, to: u64, from: u64, at: u64, start: u64, len: u64) -> u64 {
     fallible(vmctx, |store, instance| {
         let tables = &store.instances[instance].tables;
         let (to, from) = (tables[to as usize], tables[from as usize]);
@@ -254,13 +237,7 @@ fn not_null(word: u64) -> Result<VMGcRef, Trap> {
     VMGcRef::from_raw_u32(word as u32).ok_or(Trap::NullReference)
 }
 
-extern "C" fn array_new_data(
-    vmctx: *mut u8,
-    word: u64,
-    segment: u64,
-    from: u64,
-    len: u64,
-) -> u64 {
+extern "C" fn array_new_data(vmctx: *mut u8, word: u64, segment: u64, from: u64, len: u64) -> u64 {
     fallible(vmctx, |store, instance| {
         let ty = header_type(word);
         let size = array_layout(store, ty)?.element.size();
@@ -287,8 +264,7 @@ extern "C" fn array_init_data(
 ) -> u64 {
     fallible(vmctx, |store, instance| {
         let array = not_null(array)?;
-        let (_, element) =
-            store.gc_store().array_element(&array, index as u32, len as u32)?;
+        let (_, element) = store.gc_store().array_element(&array, index as u32, len as u32)?;
         let jit = store.jit();
         let data = store.instances[instance].data(segment as u32);
         let bytes = data_range(data, from, len, element.size())?;
@@ -335,13 +311,7 @@ fn write_elements(
     Ok(())
 }
 
-extern "C" fn array_new_elem(
-    vmctx: *mut u8,
-    word: u64,
-    segment: u64,
-    from: u64,
-    len: u64,
-) -> u64 {
+extern "C" fn array_new_elem(vmctx: *mut u8, word: u64, segment: u64, from: u64, len: u64) -> u64 {
     fallible(vmctx, |store, instance| {
         let ty = header_type(word);
         let (segment, from, len) = (segment as u32, from as u32, len as u32);

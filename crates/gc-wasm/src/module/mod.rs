@@ -3,10 +3,10 @@
 pub(crate) mod info;
 pub(crate) mod parse;
 
+use crate::Engine;
 use crate::compile::{CompileContext, compile_module};
 use crate::types::{ExportType, ExternType, ImportType};
 use crate::vmctx::VMContextLayout;
-use crate::Engine;
 use anyhow::{Context, Result};
 use gc_jit::{CodeImage, CodeMemory};
 use info::ModuleInfo;

@@ -2,7 +2,9 @@
 //! Function bodies are set aside with their validators, to be validated as they
 //! are compiled, in parallel.
 
-use super::info::{DataSegment, ElementItems, ElementMode, ElementSegment, FuncInfo, Import, ModuleInfo};
+use super::info::{
+    DataSegment, ElementItems, ElementMode, ElementSegment, FuncInfo, Import, ModuleInfo,
+};
 use crate::types::registry::TypeRegistry;
 use anyhow::{Context, Result, anyhow, bail};
 use wasmparser::{
@@ -25,7 +27,7 @@ pub(crate) struct Body<'a> {
 /// The features modules may use: WebAssembly 2.0 without SIMD, extended constant
 /// expressions, typed function references and GC.
 pub(crate) fn features() -> WasmFeatures {
-    WasmFeatures::WASM2 - WasmFeatures::SIMD
+    (WasmFeatures::WASM2 - WasmFeatures::SIMD)
         | WasmFeatures::EXTENDED_CONST
         | WasmFeatures::FUNCTION_REFERENCES
         | WasmFeatures::GC
@@ -255,7 +257,9 @@ fn entity(kind: ExternalKind, index: u32) -> Result<EntityIndex> {
         ExternalKind::Table => EntityIndex::Table(TableIndex::from_u32(index)),
         ExternalKind::Memory => EntityIndex::Memory(MemoryIndex::from_u32(index)),
         ExternalKind::Global => EntityIndex::Global(GlobalIndex::from_u32(index)),
-        ExternalKind::Tag | ExternalKind::FuncExact => bail!("unsupported: an export of kind {kind:?}"),
+        ExternalKind::Tag | ExternalKind::FuncExact => {
+            bail!("unsupported: an export of kind {kind:?}")
+        }
     })
 }
 

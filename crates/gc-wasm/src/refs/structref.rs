@@ -54,7 +54,9 @@ pub(crate) fn make(
     let gc_ref = object.get(store)?;
     let layout = ty.layout.as_ref().and_then(|layout| layout.fields());
     let types = &ty.sub_type.unwrap_struct().fields;
-    for ((value, ty), place) in fields.into_iter().flatten().zip(types).zip(layout.into_iter().flatten()) {
+    for ((value, ty), place) in
+        fields.into_iter().flatten().zip(types).zip(layout.into_iter().flatten())
+    {
         write_place(store, &gc_ref, place.offset, ty, value)?;
     }
     Ok(object)

@@ -4,8 +4,8 @@
 use super::roots::RootTable;
 use crate::Engine;
 use crate::externals::Extern;
-use crate::instance::host_calls;
 use crate::instance::data::{InstanceData, SegmentElements};
+use crate::instance::host_calls;
 use crate::instance::linear::MemoryData;
 use crate::instance::table::{TableData, TableElements};
 use crate::types::registry::RegisteredType;
@@ -233,10 +233,8 @@ unsafe fn trace_roots(data: *mut (), roots: &mut GcRootsList) -> Result<(), Inco
         return Ok(());
     }
     store.roots.trace(roots);
-    let words = store.globals.iter().filter_map(|global| {
-        global.ty.wasm_ty.is_vmgcref_type().then(|| global.place.as_ptr().cast::<u32>())
-    });
-    for word in words {
+    let globals = store.globals.iter().filter(|global| global.ty.wasm_ty.is_vmgcref_type());
+    for word in globals.map(|global| global.place.as_ptr().cast::<u32>()) {
         // SAFETY: a global of a reference type holds a reference or null in its
         // first word, and lives as long as the store.
         unsafe { roots.add_non_stack_root(word) };

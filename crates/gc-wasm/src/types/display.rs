@@ -28,11 +28,9 @@ impl DisplayTable {
 
     /// Reserves an empty table.
     pub(crate) fn new() -> Result<DisplayTable> {
-        let allocation = region::alloc(
-            VMOffsets::DISPLAY_TABLE_SIZE as usize,
-            region::Protection::READ_WRITE,
-        )
-        .context("reserving the type display table")?;
+        let allocation =
+            region::alloc(VMOffsets::DISPLAY_TABLE_SIZE as usize, region::Protection::READ_WRITE)
+                .context("reserving the type display table")?;
         Ok(DisplayTable { allocation })
     }
 

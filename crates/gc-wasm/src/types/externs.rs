@@ -77,10 +77,7 @@ impl GlobalType {
     }
 
     pub(crate) fn to_wasm(&self) -> Global {
-        Global {
-            wasm_ty: self.content.to_wasm(),
-            mutability: self.mutability == Mutability::Var,
-        }
+        Global { wasm_ty: self.content.to_wasm(), mutability: self.mutability == Mutability::Var }
     }
 
     pub(crate) fn from_wasm(engine: &Engine, ty: &Global) -> GlobalType {

@@ -42,13 +42,17 @@ impl TypeRegistry {
 pub(crate) fn abstract_heap_matches(sub: &WasmHeapType, sup: &WasmHeapType) -> bool {
     use WasmHeapType::*;
     sub == sup
-        || match (sub, sup) {
-            (ConcreteFunc(_) | NoFunc, Func) | (NoFunc, ConcreteFunc(_)) => true,
-            (NoExtern, Extern) | (NoExn, Exn) | (NoCont, Cont) => true,
-            (None, Any | Eq | I31 | Struct | Array | ConcreteStruct(_) | ConcreteArray(_)) => true,
-            (Eq | I31 | Struct | Array | ConcreteStruct(_) | ConcreteArray(_), Any) => true,
-            (I31 | Struct | Array | ConcreteStruct(_) | ConcreteArray(_), Eq) => true,
-            (ConcreteStruct(_), Struct) | (ConcreteArray(_), Array) => true,
-            _ => false,
-        }
+        || matches!(
+            (sub, sup),
+            (ConcreteFunc(_) | NoFunc, Func)
+                | (NoFunc, ConcreteFunc(_))
+                | (NoExtern, Extern)
+                | (NoExn, Exn)
+                | (NoCont, Cont)
+                | (None, Any | Eq | I31 | Struct | Array | ConcreteStruct(_) | ConcreteArray(_))
+                | (Eq | I31 | Struct | Array | ConcreteStruct(_) | ConcreteArray(_), Any)
+                | (I31 | Struct | Array | ConcreteStruct(_) | ConcreteArray(_), Eq)
+                | (ConcreteStruct(_), Struct)
+                | (ConcreteArray(_), Array)
+        )
 }

@@ -7,7 +7,9 @@ use super::composite::{ArrayType, FuncType, StructType};
 use super::matching::type_index;
 use crate::Engine;
 use std::fmt;
-use wasmtime_types::{EngineOrModuleTypeIndex, VMSharedTypeIndex, WasmHeapType, WasmRefType, WasmValType};
+use wasmtime_types::{
+    EngineOrModuleTypeIndex, VMSharedTypeIndex, WasmHeapType, WasmRefType, WasmValType,
+};
 
 /// The type of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,7 +77,8 @@ impl ValType {
     /// `anyref`: a nullable internal reference.
     pub const ANYREF: ValType = ValType::Ref(RefType { nullable: true, heap_type: HeapType::Any });
     /// `funcref`: a nullable reference to any function.
-    pub const FUNCREF: ValType = ValType::Ref(RefType { nullable: true, heap_type: HeapType::Func });
+    pub const FUNCREF: ValType =
+        ValType::Ref(RefType { nullable: true, heap_type: HeapType::Func });
     /// `eqref`: a nullable internal reference that can be compared.
     pub const EQREF: ValType = ValType::Ref(RefType { nullable: true, heap_type: HeapType::Eq });
     /// `i31ref`: a nullable unboxed integer.

@@ -3,7 +3,9 @@
 #![allow(dead_code, unreachable_pub)]
 
 use anyhow::{Result, anyhow};
-use gc_wasm::{Collector, Config, Engine, Extern, HeapBounds, Instance, Module, Store, Trap, TrapError};
+use gc_wasm::{
+    Collector, Config, Engine, Extern, HeapBounds, Instance, Module, Store, Trap, TrapError,
+};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
