@@ -59,9 +59,10 @@ impl<T: 'static> Linker<T> {
 
     fn insert(&mut self, module: &str, name: &str, definition: Definition<T>) -> Result<&mut Self> {
         let key = (module.to_string(), name.to_string());
-        if self.definitions.insert(key, definition).is_some() && !self.shadowing {
+        if !self.shadowing && self.definitions.contains_key(&key) {
             bail!("`{module}` `{name}` is defined twice");
         }
+        self.definitions.insert(key, definition);
         Ok(self)
     }
 

@@ -342,15 +342,15 @@ fn check_nth<T: 'static>(
     i: usize,
     value: &Val,
 ) -> Result<()> {
-    let same = match value {
-        Val::I32(n) => i % 6 == 0 && *n == i as i32,
-        Val::I64(n) => i % 6 == 1 && *n == -(i as i64),
-        Val::F32(_) => i % 6 == 2 && value.f32() == Some(i as f32 / 2.0),
-        Val::F64(_) => i % 6 == 3 && value.f64() == Some(-(i as f64)),
-        Val::ExternRef(Some(n)) => {
-            i % 6 == 4 && n.data(store)?.is_some_and(|n| n.downcast_ref() == Some(&i))
+    let same = match (i % 6, value) {
+        (0, Val::I32(n)) => *n == i as i32,
+        (1, Val::I64(n)) => *n == -(i as i64),
+        (2, Val::F32(_)) => value.f32() == Some(i as f32 / 2.0),
+        (3, Val::F64(_)) => value.f64() == Some(-(i as f64)),
+        (4, Val::ExternRef(Some(n))) => {
+            n.data(store)?.is_some_and(|n| n.downcast_ref() == Some(&i))
         }
-        Val::AnyRef(Some(n)) => i % 6 == 5 && n.as_i31(store)? == Some(I31::wrapping_i32(i as i32)),
+        (5, Val::AnyRef(Some(n))) => n.as_i31(store)? == Some(I31::wrapping_i32(i as i32)),
         _ => false,
     };
     anyhow::ensure!(same, "value {i} is {value:?}");
@@ -598,6 +598,37 @@ fn callers_of_nested_activations() -> Result<()> {
     })
 }
 
+/// A host function called by a host function was called by no instance, though one is
+/// further out on the stack.
+#[test]
+fn host_functions_called_by_host_functions() -> Result<()> {
+    each_collector(|setting| {
+        let engine = setting.engine()?;
+        let mut store = Store::new(&engine, ())?;
+        let inner = Func::wrap(&mut store, |mut caller: Caller<'_, ()>| -> i32 {
+            i32::from(caller.get_export("f").is_some())
+        })?;
+        let outer = Func::wrap(&mut store, move |mut caller: Caller<'_, ()>| -> Result<i32> {
+            assert!(caller.get_export("f").is_some());
+            let inside = inner.typed::<(), i32>(&caller)?.call(&mut caller, ())?;
+            assert!(caller.get_export("f").is_some());
+            Ok(inside)
+        })?;
+        let module = Module::new(
+            &engine,
+            r#"(module
+                (import "" "inner" (func $inner (result i32)))
+                (import "" "outer" (func $outer (result i32)))
+                (func (export "f") (result i32)
+                    (i32.add (call $inner) (i32.mul (i32.const 10) (call $outer)))))"#,
+        )?;
+        let instance = Instance::new(&mut store, &module, &[inner.into(), outer.into()])?;
+        let f = instance.get_typed_func::<(), i32>(&mut store, "f")?;
+        assert_eq!(f.call(&mut store, ())?, 1);
+        Ok(())
+    })
+}
+
 /// A panic of the host's goes through compiled code to whoever called it, and the
 /// store can be used afterwards.
 #[test]
@@ -731,6 +762,12 @@ fn linkers_define_and_find() -> Result<()> {
         let mut linker = Linker::new(&engine);
         linker.instance(&mut store, "lib", lib)?;
         linker.define_unknown_imports_as_traps(&module)?;
+        let instance = linker.instantiate(&mut store, &module)?;
+        let f = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
+        assert_eq!(f.call(&mut store, 21)?, 42);
+        // A name stays what it is unless that is asked for.
+        let error = linker.func_wrap("lib", "double", |a: i32| a * 3).map(|_| ());
+        assert_eq!(message(error), "`lib` `double` is defined twice");
         let instance = linker.instantiate(&mut store, &module)?;
         let f = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
         assert_eq!(f.call(&mut store, 21)?, 42);

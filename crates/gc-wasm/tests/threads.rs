@@ -136,6 +136,41 @@ fn a_store_inside_another() -> Result<()> {
     Ok(())
 }
 
+/// A host function that makes an engine and a store, uses them and drops them.
+#[test]
+fn a_store_made_and_dropped_inside_another() -> Result<()> {
+    for collector in Collector::all() {
+        let engine = Engine::new(Config::new().collector(collector.clone()))?;
+        let mut linker: Linker<Drops> = Linker::new(&engine);
+        linker.func_wrap(
+            "",
+            "note",
+            move |mut caller: Caller<'_, Drops>, n: i32, x: Option<Rooted<ExternRef>>| {
+                let engine = Engine::new(Config::new().collector(collector.clone()))?;
+                let mut store = Store::new(&engine, 0)?;
+                let module = Module::new(&engine, WAT)?;
+                let instance = self::linker(&engine)?.instantiate(&mut store, &module)?;
+                work(&mut store, instance, 1, n as u64)?;
+                ExternRef::new(&mut store, caller.data().value())?;
+                drop(store);
+                caller.gc()?;
+                let x = x.context("not null")?;
+                anyhow::ensure!(x.data(&caller)?.is_some_and(|x| x.is::<&str>()));
+                Ok(())
+            },
+        )?;
+        let drops = Drops::default();
+        let mut store = Store::new(&engine, drops.clone())?;
+        let instance = linker.instantiate(&mut store, &Module::new(&engine, WAT)?)?;
+        let run =
+            instance.get_typed_func::<(i32, Option<Rooted<ExternRef>>), i32>(&mut store, "run")?;
+        let x = ExternRef::new(&mut store, "outer")?;
+        assert_eq!(run.call(&mut store, (200, Some(x)))?, 200 * 201 / 2);
+        assert_eq!((drops.made(), drops.count()), (3, 3));
+    }
+    Ok(())
+}
+
 #[test]
 fn one_engine_and_module_on_four_threads() -> Result<()> {
     each_collector(|setting| {
