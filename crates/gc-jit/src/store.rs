@@ -9,7 +9,7 @@ use crate::{
 };
 use anyhow::Result;
 use gc_runtime::{GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
-use gc_types::NULL_PAGE_SIZE;
+use gc_types::{NULL_PAGE_SIZE, VMOffsets};
 use std::marker::{PhantomData, PhantomPinned};
 use std::sync::Arc;
 
@@ -240,6 +240,11 @@ impl JitStore {
         use gc_types::Trap;
         if !matches!(trap, Trap::NullReference | Trap::CorruptHeap) {
             return Some(trap);
+        }
+        // A null function reference is an address, not an index into the heap.
+        let func_ref_size = VMOffsets::HOST.func_ref_size() as usize;
+        if trap == Trap::NullReference && address < func_ref_size {
+            return Some(Trap::NullReference);
         }
         match address.checked_sub(self.heap.base().addr())? {
             offset if offset < NULL_PAGE_SIZE as usize => Some(Trap::NullReference),

@@ -153,3 +153,36 @@ impl Drop for Counted {
         self.dropped.fetch_add(1, Ordering::SeqCst);
     }
 }
+
+/// A pair type, a collection forced by the host (`$gc`), and `$churn`, which
+/// collects and then fills what was freed.
+pub const PRELUDE: &str = r#"
+    (type $pair (struct (field $value (mut i32)) (field $next (mut (ref null $pair)))))
+    (import "host" "gc" (func $gc))
+    IMPORTS
+    (func $churn
+        (local $i i32)
+        (call $gc)
+        (local.set $i (i32.const 40))
+        (loop $again
+            (drop (struct.new $pair (i32.const -1) (ref.null $pair)))
+            (br_if $again (local.tee $i (i32.sub (local.get $i) (i32.const 1))))))
+    (func $new (param i32) (result (ref $pair))
+        (struct.new $pair (local.get 0) (ref.null $pair)))
+    (func $get (param (ref null $pair)) (result i32) (struct.get $pair 0 (local.get 0)))
+"#;
+
+/// The text of a module that begins with [`PRELUDE`] and these imports.
+pub fn prelude(imports: &str, body: &str) -> String {
+    format!("(module {} {body})", PRELUDE.replace("IMPORTS", imports))
+}
+
+/// A module that begins with [`PRELUDE`].
+pub fn with_prelude(engine: &Engine, body: &str) -> Result<(Store<()>, Instance)> {
+    let mut linker: Linker<()> = Linker::new(engine);
+    linker.func_wrap("host", "gc", |mut caller: Caller<'_, ()>| caller.gc())?;
+    let module = Module::new(engine, prelude("", body))?;
+    let mut store = Store::new(engine, ())?;
+    let instance = linker.instantiate(&mut store, &module)?;
+    Ok((store, instance))
+}

@@ -54,12 +54,8 @@ impl Translator<'_, '_> {
         let ty = self.env.module_type(type_index);
         let non_null = self.top_is_non_null();
         let func_ref = self.stack.pop();
-        // Not left to a fault: the driver takes one with this code for an access to
-        // the heap, and at an address outside it for a bug.
-        if !non_null {
-            self.emitter().trap_if_null(func_ref);
-        }
-        self.call_func_ref(&ty, func_ref, None, kind)
+        let null = (!non_null).then_some(Trap::NullReference);
+        self.call_func_ref(&ty, func_ref, null, kind)
     }
 
     pub(super) fn call_indirect(&mut self, type_index: u32, table: u32, kind: Kind) -> Result<()> {
