@@ -3,9 +3,13 @@
 
 mod common;
 
-use anyhow::{Result};
-use common::{message};
-use gc_wasm::{Config, Engine, Module};
+use anyhow::{Context, Result};
+use common::message;
+use gc_wasm::{
+    Config, Engine, Extern, Func, FuncType, Global, GlobalType, HeapType, Instance, Linker, Memory,
+    MemoryType, Module, Mutability, RefType, Rooted, Store, StructRef, Table, TableType, Val,
+    ValType,
+};
 
 fn compile(wat: &str) -> Result<Module> {
     Module::new(&Engine::new(&Config::new())?, wat)

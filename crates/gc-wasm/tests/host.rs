@@ -5,12 +5,12 @@ mod common;
 
 use anyhow::{Context, Result};
 use common::{each_collector, everywhere, message, trap};
-use gc_wasm::{AnyRef, AsContextMut, Caller, Extern, ExternRef, ExternType, FieldType, Func, FuncType, HeapType, I31, Instance, Linker, Module, Mutability, RefType, RootScope, Rooted, StorageType, Store, StructRef, StructType, Trap, TypedFunc, Val, ValType};
+use gc_wasm::{
+    AnyRef, AsContextMut, Caller, Extern, ExternRef, ExternType, FieldType, Func, FuncType,
+    HeapType, I31, Instance, Linker, Module, Mutability, RefType, RootScope, Rooted, StorageType,
+    Store, StructRef, StructType, Trap, TypedFunc, Val, ValType,
+};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-fn var(ty: impl Into<StorageType>) -> FieldType {
-    FieldType::new(Mutability::Var, ty.into())
-}
 
 fn fixed(ty: impl Into<StorageType>) -> FieldType {
     FieldType::new(Mutability::Const, ty.into())

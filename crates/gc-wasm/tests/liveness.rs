@@ -7,7 +7,10 @@ mod common;
 
 use anyhow::{Context, Result};
 use common::{Drops, everywhere, with_prelude};
-use gc_wasm::{Caller, Collector, Config, Engine, ExternRef, HeapBounds, Instance, Linker, Module, Rooted, Store, StructRef};
+use gc_wasm::{
+    Caller, Collector, Config, Engine, ExternRef, HeapBounds, Instance, Linker, Module, Rooted,
+    Store, StructRef,
+};
 
 /// Calls the exported function `f` with each argument, under every setting, its code
 /// optimised or not.

@@ -57,9 +57,10 @@ fn recursion_without_end_is_a_trap() -> Result<()> {
                 let error = f.call(&mut store, 0).expect_err(name);
                 let error = error.downcast_ref::<TrapError>().context("a trap")?;
                 assert_eq!(error.trap, Trap::StackOverflow, "{name}, round {round}");
-                assert!(error.to_string().starts_with("call stack exhausted\n   0: "), "{error}");
+                assert!(error.to_string().starts_with("call stack exhausted"), "{error}");
                 let frames = error.backtrace.frames();
-                assert!(frames.len() > 10 && error.backtrace.omitted() > 100, "{name}: {error}");
+                let some = frames.len() > 10 && error.backtrace.omitted() > 100;
+                assert_eq!(some, cfg!(feature = "backtrace"), "{name}: {error}");
                 // The store goes on, and is in order.
                 store.gc()?;
                 assert_eq!(sum.call(&mut store, 100)?, 5050, "{name}, round {round}");

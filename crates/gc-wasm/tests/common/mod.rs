@@ -4,7 +4,8 @@
 
 use anyhow::{Result, anyhow};
 use gc_wasm::{
-    Collector, Config, Engine, Extern, HeapBounds, Instance, Module, Store, Trap, TrapError,
+    Caller, Collector, Config, Engine, Extern, HeapBounds, Instance, Linker, Module, Store, Trap,
+    TrapError,
 };
 use std::fmt;
 use std::sync::Arc;

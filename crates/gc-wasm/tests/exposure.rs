@@ -1,0 +1,214 @@
+//! References on their way between the host and compiled code: nothing is collected
+//! between the first that is passed and the last, nor what an activation further out
+//! holds while the host and compiled code call each other.
+
+mod common;
+
+use anyhow::{Context, Result};
+use common::{Drops, everywhere, prelude, with_prelude};
+use gc_wasm::{
+    AnyRef, AsContext, AsContextMut, Caller, Engine, ExternRef, FieldType, Func, Linker, Module,
+    Mutability, RootScope, Rooted, StorageType, Store, StructRef, StructType, Val, ValType,
+};
+
+#[test]
+fn two_references_passed_back_to_back() -> Result<()> {
+    everywhere(|setting| {
+        let body = r#"
+            (func (export "both") (param $a (ref $pair)) (param $x externref) (param $b (ref $pair))
+                (param $y externref) (result (ref $pair) externref (ref $pair) externref)
+                (call $churn)
+                (local.get $b) (local.get $y) (local.get $a) (local.get $x))"#;
+        let engine = setting.engine()?;
+        let (mut store, instance) = with_prelude(&engine, body)?;
+        let both = instance.get_func(&mut store, "both").context("an export")?;
+        let pair = pair_type(&engine, &both, &store)?;
+        // Often enough to fill the collector's set of roots, whatever its size: the
+        // second is exposed when the first already is.
+        let rounds = if setting.zeal { 60 } else { 20_000 };
+        for i in 0..rounds {
+            let mut scope = RootScope::new(&mut store);
+            let mut new =
+                |n: i32| StructRef::new(&mut scope, &pair, &[Val::I32(n), Val::AnyRef(None)]);
+            let (a, b) = (new(i)?, new(i + 1)?);
+            let x = ExternRef::new(&mut scope, i)?;
+            let y = ExternRef::new(&mut scope, i + 1)?;
+            let arguments =
+                [a.to_anyref().into(), x.into(), b.to_anyref().into(), Val::ExternRef(Some(y))];
+            let mut results = [Val::I32(0); 4];
+            both.call(&mut scope, &arguments, &mut results)?;
+            let values: Vec<i32> =
+                results.iter().map(|result| number(&mut scope, result)).collect::<Result<_>>()?;
+            assert_eq!(values, [i + 1, i + 1, i, i]);
+        }
+        if setting.reclaims() {
+            store.gc()?;
+            assert_eq!(store.gc_stats().live_objects, 0);
+        }
+        Ok(())
+    })
+}
+
+/// The number in a pair or in a host value.
+fn number(mut store: impl AsContextMut<Data = ()>, value: &Val) -> Result<i32> {
+    Ok(match value {
+        Val::AnyRef(Some(any)) => {
+            let pair = any.as_struct(&store)?.context("a struct")?;
+            pair.field(&mut store, 0)?.i32().context("an i32")?
+        }
+        Val::ExternRef(Some(gc_ref)) => {
+            let data = gc_ref.data(&store)?.context("a host value")?;
+            *data.downcast_ref::<i32>().context("an i32")?
+        }
+        other => anyhow::bail!("{other:?}"),
+    })
+}
+
+/// The struct type that is the function's first parameter.
+fn pair_type(engine: &Engine, func: &Func, store: impl AsContext) -> Result<StructType> {
+    let ty = func.ty(store)?;
+    assert!(ty.engine().same(engine));
+    match ty.params().next().context("a parameter")?.as_ref().context("a reference")?.heap_type() {
+        gc_wasm::HeapType::ConcreteStruct(ty) => Ok(ty.clone()),
+        other => anyhow::bail!("{other}"),
+    }
+}
+
+#[test]
+fn typed_calls_pass_two_references_back_to_back() -> Result<()> {
+    everywhere(|setting| {
+        let body = r#"
+            (func (export "swap") (param externref externref) (result externref externref)
+                (call $churn) (local.get 1) (local.get 0))"#;
+        let (mut store, instance) = with_prelude(&setting.engine()?, body)?;
+        type Two = (Option<Rooted<ExternRef>>, Option<Rooted<ExternRef>>);
+        let swap = instance.get_typed_func::<Two, Two>(&mut store, "swap")?;
+        let rounds = if setting.zeal { 60 } else { 20_000 };
+        for i in 0..rounds {
+            let mut scope = RootScope::new(&mut store);
+            let a = ExternRef::new(&mut scope, i)?;
+            let b = ExternRef::new(&mut scope, -i)?;
+            let (x, y) = swap.call(&mut scope, (Some(a), Some(b)))?;
+            assert_eq!(number(&mut scope, &Val::ExternRef(x))?, -i);
+            assert_eq!(number(&mut scope, &Val::ExternRef(y))?, i);
+        }
+        Ok(())
+    })
+}
+
+/// Nothing collects but the calls themselves, when the set of what was exposed to
+/// compiled code is full: before the first reference is exposed, never after it.
+#[test]
+fn calls_collect_before_they_pass_references() -> Result<()> {
+    everywhere(|setting| {
+        if setting.zeal {
+            return Ok(());
+        }
+        let (mut store, instance) = setting.instantiate(
+            r#"(module
+                (func (export "three") (param externref externref externref)
+                    (result externref externref) (local.get 2) (local.get 0)))"#,
+            &[],
+        )?;
+        type E = Option<Rooted<ExternRef>>;
+        let three = instance.get_typed_func::<(E, E, E), (E, E)>(&mut store, "three")?;
+        for i in 0..100_000 {
+            let mut scope = RootScope::new(&mut store);
+            let a = Some(ExternRef::new(&mut scope, i)?);
+            let b = Some(ExternRef::new(&mut scope, i + 1)?);
+            // One is passed twice.
+            let (x, y) = three.call(&mut scope, (a, a, b))?;
+            assert_eq!(number(&mut scope, &Val::ExternRef(x))?, i + 1);
+            assert_eq!(number(&mut scope, &Val::ExternRef(y))?, i);
+        }
+        if setting.reclaims() {
+            let stats = store.gc_stats();
+            assert!(stats.collections > 1 && stats.live_objects < 150_000, "{stats:?}");
+        }
+        Ok(())
+    })
+}
+
+/// Host calls that come back into WebAssembly: each level of either kind holds
+/// references of its own over everything the levels below do.
+#[test]
+fn host_function_allocates_collects_and_calls_back() -> Result<()> {
+    everywhere(|setting| {
+        let engine = setting.engine()?;
+        let wat = prelude(
+            r#"(import "host" "down"
+                (func $down (param i32 structref externref) (result i32)))"#,
+            r#"(func (export "go") (param $level i32) (param $from (ref null $pair))
+                (param $host externref) (result i32)
+                (local $mine (ref null $pair)) (local $sum i32)
+                (local.set $mine (struct.new $pair (local.get $level) (local.get $from)))
+                (call $churn)
+                (local.set $sum
+                    (call $down (local.get $level) (local.get $mine) (local.get $host)))
+                (call $churn)
+                (if (i32.ne (call $get (local.get $mine)) (local.get $level)) (then (unreachable)))
+                (if (i32.eqz (ref.eq (local.get $from)
+                        (struct.get $pair $next (local.get $mine)))) (then (unreachable)))
+                (i32.add (local.get $sum) (call $get (local.get $mine))))"#,
+        );
+        let module = Module::new(&engine, wat)?;
+        let drops = Drops::default();
+        let mut linker: Linker<Drops> = Linker::new(&engine);
+        linker.func_wrap("host", "gc", |mut caller: Caller<'_, Drops>| caller.gc())?;
+        linker.func_wrap("host", "down", down)?;
+        let mut store = Store::new(&engine, drops.clone())?;
+        let instance = linker.instantiate(&mut store, &module)?;
+        let go = instance.get_typed_func::<Go, i32>(&mut store, "go")?;
+        for _ in 0..3 {
+            // Pairs 3+2+1+0; the host's own objects 100 for each of its calls.
+            assert_eq!(go.call(&mut store, (3, None, None))?, 6 + 400);
+        }
+        store.gc()?;
+        if setting.reclaims() {
+            assert_eq!(store.gc_stats().live_objects, 0);
+            assert_eq!(drops.count(), drops.made());
+        }
+        drop(store);
+        assert_eq!(drops.made(), 12);
+        assert_eq!(drops.count(), 12);
+        Ok(())
+    })
+}
+
+type Go = (i32, Option<Rooted<AnyRef>>, Option<Rooted<ExternRef>>);
+
+/// The host's part of the test above: number 100 for itself, and what lies below.
+fn down(
+    mut caller: Caller<'_, Drops>,
+    level: i32,
+    from: Option<Rooted<StructRef>>,
+    above: Option<Rooted<ExternRef>>,
+) -> Result<i32> {
+    let engine = caller.engine().clone();
+    let field = |ty: ValType| FieldType::new(Mutability::Var, StorageType::ValType(ty));
+    let ty = StructType::new(&engine, [field(ValType::I32), field(ValType::EXTERNREF)])?;
+    let counted = caller.data().value();
+    let number = counted.number;
+    let value = ExternRef::new(&mut caller, counted)?;
+    let object = StructRef::new(&mut caller, &ty, &[Val::I32(100), Val::from(value)])?;
+    caller.gc()?;
+    let mut below = 0;
+    if level > 0 {
+        let go = caller.get_export("go").and_then(|go| go.into_func()).context("an export")?;
+        let go = go.typed::<Go, i32>(&caller)?;
+        let from = from.map(|from| from.to_anyref());
+        below = go.call(&mut caller, (level - 1, from, Some(value)))?;
+    }
+    caller.gc()?;
+    // All that was rooted in this call is as it was, and what came from above.
+    let from = from.context("a pair")?;
+    anyhow::ensure!(from.field(&mut caller, 0)?.i32() == Some(level));
+    let inside = object.field(&mut caller, 1)?.extern_ref().flatten().context("an externref")?;
+    anyhow::ensure!(Rooted::ref_eq(&caller, &inside, &value)?);
+    let data = value.data(&caller)?.and_then(|data| data.downcast_ref::<common::Counted>());
+    anyhow::ensure!(data.context("a host value")?.number == number);
+    if let Some(above) = above {
+        anyhow::ensure!(above.data(&caller)?.is_some_and(|data| data.is::<common::Counted>()));
+    }
+    Ok(object.field(&mut caller, 0)?.i32().context("an i32")? + below)
+}

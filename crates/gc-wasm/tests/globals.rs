@@ -1,0 +1,182 @@
+//! Globals and tables that hold objects: shared by modules, initialised by constant
+//! expressions, written by both sides.
+
+mod common;
+
+use anyhow::{Context, Result};
+use common::{everywhere, message};
+use gc_wasm::{
+    AnyRef, Extern, Global, GlobalType, HeapType, I31, Instance, Linker, Module, Mutability,
+    RefType, Store, Val, ValType,
+};
+
+/// Objects of one module used by another through globals and tables that it imports.
+#[test]
+fn objects_shared_by_modules() -> Result<()> {
+    everywhere(|setting| {
+        let engine = setting.engine()?;
+        let mut store = Store::new(&engine, ())?;
+        let ty = r#"(type $cell (struct (field (mut i32)) (field (mut (ref null $cell)))))"#;
+        let owner = Module::new(
+            &engine,
+            format!(
+                r#"(module {ty}
+                    (global $g (export "global") (mut (ref null $cell))
+                        (struct.new $cell (i32.const 5)
+                            (struct.new $cell (i32.const 6) (ref.null $cell))))
+                    (global (export "const") (ref $cell)
+                        (struct.new $cell (i32.const 7) (ref.null $cell)))
+                    (table (export "table") 2 10 (ref null $cell))
+                    (func (export "sum") (result i32)
+                        (i32.add (struct.get $cell 0 (global.get $g))
+                            (struct.get $cell 0 (table.get 0 (i32.const 1))))))"#
+            ),
+        )?;
+        let user = Module::new(
+            &engine,
+            format!(
+                r#"(module (type (func)) {ty}
+                    (import "owner" "global" (global $g (mut (ref null $cell))))
+                    (import "owner" "const" (global $const (ref $cell)))
+                    (import "owner" "table" (table $t 2 (ref null $cell)))
+                    (global $own (ref null $cell)
+                        (struct.new $cell (i32.const 70) (global.get $const)))
+                    (func (export "move")
+                        (table.set $t (i32.const 1) (struct.get $cell 1 (global.get $g)))
+                        (global.set $g (struct.new $cell (i32.const 100) (global.get $g))))
+                    (func (export "own") (result i32)
+                        (i32.add (struct.get $cell 0 (global.get $own))
+                            (struct.get $cell 0 (struct.get $cell 1 (global.get $own))))))"#
+            ),
+        )?;
+        let owner = Instance::new(&mut store, &owner, &[])?;
+        let mut linker = Linker::new(&engine);
+        linker.instance(&mut store, "owner", owner)?;
+        let user = linker.instantiate(&mut store, &user)?;
+        store.gc()?;
+        user.get_typed_func::<(), ()>(&mut store, "move")?.call(&mut store, ())?;
+        store.gc()?;
+        assert_eq!(owner.get_typed_func::<(), i32>(&mut store, "sum")?.call(&mut store, ())?, 106);
+        assert_eq!(user.get_typed_func::<(), i32>(&mut store, "own")?.call(&mut store, ())?, 77);
+        Ok(())
+    })
+}
+
+/// Initial values with objects in them, of every kind a constant expression can make.
+#[test]
+fn global_initialisers_make_objects() -> Result<()> {
+    let wat = r#"(module
+        (rec
+            (type $s (struct (field i32) (field (ref null $a)) (field (mut externref))))
+            (type $a (array (mut (ref null $s)))))
+        (type $bytes (array i8))
+        (import "" "host" (global $host externref))
+        (global $i31 i31ref (ref.i31 (i32.const -5)))
+        (global $default (ref $s) (struct.new_default $s))
+        (global $array (ref $a) (array.new $a (global.get $default) (i32.const 3)))
+        (global $empty (ref $a) (array.new_default $a (i32.const 2)))
+        (global $s (ref $s) (struct.new $s
+            (i32.add (i32.mul (i32.const 6) (i32.const 7)) (i32.const -2))
+            (array.new_fixed $a 2 (global.get $default) (ref.null $s))
+            (global.get $host)))
+        (global $bytes (ref $bytes) (array.new_fixed $bytes 3
+            (i32.const 1) (i32.const 0x102) (i32.const 3)))
+        (global $extern externref (extern.convert_any (global.get $s)))
+        (global $any anyref (any.convert_extern (global.get $host)))
+        (table $t 3 (ref null $s)
+            (struct.new $s (i32.const 40) (ref.null $a) (global.get $host)))
+        (table $init 1 5 (ref $s) (struct.new $s (i32.const 8) (ref.null $a) (ref.null extern)))
+        (elem (table $t) (i32.const 1) (ref null $s)
+            (struct.new $s (i32.const 9) (ref.null $a) (ref.null extern)))
+        (func (export "f") (result i32)
+            (if (i32.ne (i31.get_s (global.get $i31)) (i32.const -5)) (then (unreachable)))
+            (if (i32.eqz (ref.eq (array.get $a (global.get $array) (i32.const 2))
+                    (global.get $default))) (then (unreachable)))
+            (if (i32.eqz (ref.is_null (array.get $a (global.get $empty) (i32.const 1))))
+                (then (unreachable)))
+            (if (i32.eqz (ref.eq (array.get $a (struct.get $s 1 (global.get $s)) (i32.const 0))
+                    (global.get $default))) (then (unreachable)))
+            (if (i32.ne (array.get_u $bytes (global.get $bytes) (i32.const 1)) (i32.const 2))
+                (then (unreachable)))
+            (if (i32.eqz (ref.eq (global.get $s)
+                    (ref.cast eqref (any.convert_extern (global.get $extern)))))
+                (then (unreachable)))
+            (if (ref.is_null (struct.get $s 2 (global.get $s))) (then (unreachable)))
+            (if (ref.test eqref (global.get $any)) (then (unreachable)))
+            (i32.add (struct.get $s 0 (table.get $t (i32.const 0)))
+                (i32.add (i32.mul (i32.const 100)
+                        (struct.get $s 0 (table.get $t (i32.const 1))))
+                    (i32.mul (i32.const 10000)
+                        (struct.get $s 0 (table.get $init (i32.const 0))))))))"#;
+    everywhere(|setting| {
+        let engine = setting.engine()?;
+        let mut store = Store::new(&engine, ())?;
+        let value = gc_wasm::ExternRef::new(&mut store, "host")?;
+        let ty = GlobalType::new(ValType::EXTERNREF, Mutability::Const);
+        let host = Global::new(&mut store, ty, value.into())?;
+        let module = Module::new(&engine, wat)?;
+        // Twice: each instance has objects of its own.
+        let instances = [
+            Instance::new(&mut store, &module, &[host.into()])?,
+            Instance::new(&mut store, &module, &[host.into()])?,
+        ];
+        store.gc()?;
+        for instance in instances {
+            let f = instance.get_typed_func::<(), i32>(&mut store, "f")?;
+            assert_eq!(f.call(&mut store, ())?, 80_940);
+            assert_eq!(f.call(&mut store, ())?, 80_940);
+        }
+        Ok(())
+    })
+}
+
+/// Globals of the host's of reference types, written by both sides.
+#[test]
+fn globals_of_reference_types() -> Result<()> {
+    everywhere(|setting| {
+        let engine = setting.engine()?;
+        let mut store = Store::new(&engine, ())?;
+        let global = |store: &mut Store<()>, ty, value| {
+            Global::new(store, GlobalType::new(ty, Mutability::Var), value)
+        };
+        let any = global(&mut store, ValType::ANYREF, Val::AnyRef(None))?;
+        let func = global(&mut store, ValType::FUNCREF, Val::FuncRef(None))?;
+        let i31 = I31::wrapping_i32(3);
+        let i31 = Val::from(AnyRef::from_i31(&mut store, i31));
+        let ty = ValType::Ref(RefType::new(false, HeapType::I31));
+        let i31 = global(&mut store, ty, i31)?;
+        let module = Module::new(
+            &engine,
+            r#"(module (type $s (struct (field i32)))
+                (import "" "any" (global $any (mut anyref)))
+                (import "" "func" (global $func (mut funcref)))
+                (import "" "i31" (global $i31 (mut (ref i31))))
+                (export "any" (global $any))
+                (func $f (export "f") (result i32)
+                    (global.set $any (struct.new $s (i31.get_s (global.get $i31))))
+                    (global.set $func (ref.func $f))
+                    (global.set $i31 (ref.i31 (i32.const 4)))
+                    (i32.const 1)))"#,
+        )?;
+        let imports: [Extern; 3] = [any.into(), func.into(), i31.into()];
+        let instance = Instance::new(&mut store, &module, &imports)?;
+        let f = instance.get_func(&mut store, "f").context("an export")?;
+        f.call(&mut store, &[], &mut [Val::I32(0)])?;
+        store.gc()?;
+        let object = any.get(&mut store)?.any_ref().flatten().context("an object")?;
+        let object = object.as_struct(&store)?.context("a struct")?;
+        assert_eq!(object.field(&mut store, 0)?.i32(), Some(3));
+        assert_eq!(func.get(&mut store)?.func_ref(), Some(Some(f)));
+        let got = i31.get(&mut store)?.any_ref().flatten().context("not null")?;
+        assert_eq!(got.as_i31(&store)?, Some(I31::wrapping_i32(4)));
+        assert_eq!(
+            message(i31.set(&mut store, object.to_anyref().into())),
+            "the global's value: type mismatch: expected (ref i31), \
+             found an internal reference to (struct (field i32))"
+        );
+        let same = instance.get_global(&mut store, "any").context("an export")?;
+        same.set(&mut store, Val::AnyRef(None))?;
+        assert!(any.get(&mut store)?.any_ref().context("a reference")?.is_none());
+        Ok(())
+    })
+}

@@ -1,0 +1,103 @@
+//! Damage: what is written over the heap, at random but the same for the same seed.
+
+use crate::common::Drops;
+use gc_wasm::Store;
+
+/// Marsaglia's xorshift: the same numbers for the same seed, everywhere.
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
+        Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        (self.next() >> 11) % n
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+}
+
+/// Overwrites some of the heap: single bits up to whole ranges, nonsense up to words
+/// that could almost be right.
+pub(crate) fn overwrite(store: &mut Store<Drops>, rng: &mut Rng) {
+    let (start, end) = (64 << 10, store.gc_heap_len());
+    // Mostly where objects are.
+    let place = |rng: &mut Rng, align: u64| {
+        let end = if rng.below(4) == 0 { end } else { end.min(start + (100 << 10)) };
+        (start + rng.below(end - start)) & !(align - 1)
+    };
+    let edges = [
+        0,
+        1,
+        2,
+        3,
+        4,
+        7,
+        8,
+        0xfff8,
+        0xffff,
+        0x1_0000,
+        0x1_0004,
+        0x7fff_ffff,
+        0x8000_0000,
+        0xffff_fff8,
+        0xffff_fffc,
+        0xffff_fffe,
+        u32::MAX,
+        end as u32,
+        end as u32 - 4,
+        end as u32 - 8,
+        end as u32 + 8,
+        0xfffe_fff8,
+    ];
+    for _ in 0..1 + rng.below(12) {
+        match rng.below(8) {
+            0 => {
+                let at = place(rng, 1);
+                assert!(store.overwrite_gc_heap(at, &[rng.next() as u8]));
+            }
+            1 | 2 => {
+                let at = place(rng, 4);
+                store.overwrite_gc_heap(at, &(rng.next() as u32).to_le_bytes());
+            }
+            3 => {
+                let at = place(rng, 4);
+                let word = rng.pick(&edges);
+                store.overwrite_gc_heap(at, &word.to_le_bytes());
+            }
+            4 | 5 => {
+                // A reference to somewhere among the objects.
+                let at = place(rng, 4);
+                let word = place(rng, 8) as u32 + rng.pick(&[0, 0, 0, 0, 4, 1, 2]);
+                store.overwrite_gc_heap(at, &word.to_le_bytes());
+            }
+            6 => {
+                // A header: a kind with a small type index, a plausible collector's word.
+                let at = place(rng, 8);
+                let kind = rng.pick(&[0_u32, 1, 2, 3, 4, 5, 6, 7, 31, 63]) << 26;
+                let word = kind | rng.below(40) as u32;
+                store.overwrite_gc_heap(at, &word.to_le_bytes());
+                let word = rng.pick(&[0_u32, 1, 2, 4, 5, 8, 0x10, 0xffff_ffff, 0x8000_0000]);
+                store.overwrite_gc_heap(at + 4, &word.to_le_bytes());
+            }
+            _ => {
+                let at = place(rng, 4);
+                let byte = rng.pick(&[0_u8, 0xff, 0xa5, 1]);
+                let most = if rng.below(20) == 0 { 20_000 } else { 64 };
+                let len = rng.below(most);
+                let len = len.min(end - at) as usize;
+                assert!(store.overwrite_gc_heap(at, &vec![byte; len]));
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The host's part: it looks at whatever it is given, in every way it can.
+
+use crate::common;
+use crate::common::Drops;
+use anyhow::{Context, Result};
+use gc_wasm::{
+    AnyRef, ArrayRef, AsContext, AsContextMut, Caller, Engine, EqRef, ExternRef, HeapType, Linker,
+    Rooted, StoreContextMut, StructRef, Val,
+};
+
+/// What the host may do with any reference that it is given: everything.
+pub(crate) fn inspect<T: 'static>(
+    mut store: StoreContextMut<'_, T>,
+    any: Rooted<AnyRef>,
+    depth: u32,
+) -> Result<()> {
+    any.ty(&store)?;
+    any.as_i31(&store)?;
+    for ty in [HeapType::Any, HeapType::Eq, HeapType::I31, HeapType::Struct, HeapType::Array] {
+        any.matches_ty(&store, &ty)?;
+    }
+    let _: Option<Rooted<EqRef>> = any.as_eqref(&store)?;
+    if let Some(object) = any.as_struct(&store)? {
+        let ty = object.ty(&store)?;
+        let count = ty.fields().len().min(8);
+        for i in 0..count {
+            let value = object.field(&mut store, i)?;
+            if let Val::AnyRef(Some(inner)) = value
+                && depth > 0
+            {
+                inspect(store.as_context_mut(), inner, depth - 1)?;
+            }
+            object.set_field(&mut store, i, value)?;
+        }
+        any.matches_ty(&store, &HeapType::ConcreteStruct(ty.clone()))?;
+        let values: Vec<Val> =
+            (0..count).map(|i| object.field(&mut store, i)).collect::<Result<_>>()?;
+        if ty.fields().len() == count {
+            StructRef::new(&mut store, &ty, &values)?;
+        }
+    }
+    if let Some(array) = any.as_array(&store)? {
+        let ty = array.ty(&store)?;
+        let len = array.len(&store)?;
+        for i in [0, 1, len / 2, len.wrapping_sub(1), len] {
+            // Out of bounds is no reason to stop.
+            if let Ok(value) = array.get_element(&mut store, i) {
+                array.set_element(&mut store, i, value)?;
+                ArrayRef::new(&mut store, &ty, &value, len.min(50))?;
+            }
+        }
+        if len < 600 {
+            array.elements(&mut store)?;
+        }
+    }
+    let external = ExternRef::convert_any(&store, any)?;
+    look(&store, external)
+}
+
+pub(crate) fn look<T: 'static>(
+    store: &impl AsContext<Data = T>,
+    external: Rooted<ExternRef>,
+) -> Result<()> {
+    if let Some(data) = external.data(store)? {
+        // Of another externref maybe, but one of ours and alive.
+        let value = data.downcast_ref::<common::Counted>().expect("a value of the test's");
+        assert!(value.number < 1_000_000);
+    }
+    AnyRef::convert_extern(store, external)?;
+    Ok(())
+}
+
+pub(crate) fn linker(engine: &Engine) -> Result<Linker<Drops>> {
+    let mut linker: Linker<Drops> = Linker::new(engine);
+    linker.func_wrap("host", "gc", |mut caller: Caller<'_, Drops>| caller.gc())?;
+    linker.func_wrap(
+        "host",
+        "any",
+        |mut caller: Caller<'_, Drops>, any: Option<Rooted<AnyRef>>| {
+            any.map(|any| inspect(caller.as_context_mut(), any, 3)).transpose()?;
+            anyhow::Ok(any)
+        },
+    )?;
+    linker.func_wrap(
+        "host",
+        "extern",
+        |mut caller: Caller<'_, Drops>, external: Option<Rooted<ExternRef>>| {
+            external.map(|external| look(&caller, external)).transpose()?;
+            let value = caller.data().value();
+            ExternRef::new(&mut caller, value).map(Some)
+        },
+    )?;
+    linker.func_wrap(
+        "host",
+        "base",
+        |mut caller: Caller<'_, Drops>, base: Rooted<StructRef>| -> Result<i32> {
+            caller.gc()?;
+            base.field(&mut caller, 0)?.i32().context("an i32")
+        },
+    )?;
+    Ok(linker)
+}

@@ -1,0 +1,165 @@
+//! A store whose heap is attacked, and what of it lies outside the heap.
+
+use crate::common::Drops;
+use crate::damage::Rng;
+use crate::host::{inspect, linker, look};
+use anyhow::{Context, Result};
+use gc_wasm::{
+    AnyRef, AsContext, AsContextMut, Engine, ExternRef, Func, Global, Instance, Memory, Module,
+    OwnedRooted, RootScope, Rooted, Store, StructRef, Table, Val,
+};
+
+/// A store under attack, and what of it lies outside its heap.
+pub(crate) struct Victim {
+    pub(crate) store: Store<Drops>,
+    pub(crate) instance: Instance,
+    pub(crate) ops: Vec<(String, Func)>,
+    pub(crate) memory: Memory,
+    pub(crate) objs: Table,
+    pub(crate) externs: Table,
+    pub(crate) globals: Vec<Global>,
+    pub(crate) handles: Vec<OwnedRooted<AnyRef>>,
+}
+
+impl Victim {
+    pub(crate) fn new(engine: &Engine, module: &Module, drops: &Drops) -> Result<Victim> {
+        let mut store = Store::new(engine, drops.clone())?;
+        let instance = linker(engine)?.instantiate(&mut store, module)?;
+        let value = ExternRef::new(&mut store, drops.value())?;
+        let setup =
+            instance.get_typed_func::<Option<Rooted<ExternRef>>, ()>(&mut store, "setup")?;
+        setup.call(&mut store, Some(value))?;
+        let mut ops = Vec::new();
+        for (name, item) in instance.exports(&store)? {
+            if let Some(op) = name.strip_prefix("op ") {
+                ops.push((op.to_string(), item.into_func().context("a function")?));
+            }
+        }
+        let memory = instance.get_memory(&mut store, "memory").context("memory")?;
+        let objs = instance.get_table(&mut store, "objs").context("objs")?;
+        let externs = instance.get_table(&mut store, "externs").context("externs")?;
+        let globals = ["base", "bytes", "refs"].into_iter();
+        let globals = globals.filter_map(|name| instance.get_global(&mut store, name)).collect();
+        let mut data: Vec<u8> = (0..65536).map(|i| (i * 7) as u8).collect();
+        data[1000..1010].copy_from_slice(b"the canary");
+        memory.data_mut(&mut store)?.copy_from_slice(&data);
+        Ok(Victim { store, instance, ops, memory, objs, externs, globals, handles: Vec::new() })
+    }
+
+    /// One operation, of compiled code or of the host.
+    pub(crate) fn step(&mut self, rng: &mut Rng, name: &mut String) -> Result<()> {
+        let number = |rng: &mut Rng| match rng.below(6) {
+            0 => rng.next() as i32,
+            1 => rng.below(2) as i32,
+            _ => rng.below(300) as i32,
+        };
+        if rng.below(4) > 0 {
+            let n = rng.below(self.ops.len() as u64) as usize;
+            let (op, func) = &self.ops[n];
+            name.clone_from(op);
+            let arguments = [(); 3].map(|()| Val::I32(number(rng)));
+            let mut scope = RootScope::new(&mut self.store);
+            return func.call(&mut scope, &arguments, &mut [Val::I32(0)]);
+        }
+        let mut scope = RootScope::new(&mut self.store);
+        let index = rng.below(32) as u32;
+        match rng.below(9) {
+            0 => {
+                *name = "Store::gc".into();
+                scope.as_context_mut().gc()
+            }
+            1 => {
+                *name = "Table::get".into();
+                let value = self.objs.get(&mut scope, index)?.context("an element")?;
+                let Some(any) = value.any_ref().flatten() else { return Ok(()) };
+                inspect(scope.as_context_mut(), any, 4)
+            }
+            2 => {
+                *name = "Global::get".into();
+                let global = rng.pick(&self.globals);
+                let value = global.get(&mut scope)?;
+                self.objs.set(&mut scope, index, value)?;
+                let Some(any) = value.any_ref().flatten() else { return Ok(()) };
+                self.handles.push(any.to_owned_rooted(&mut scope)?);
+                inspect(scope.as_context_mut(), any, 4)
+            }
+            3 => {
+                *name = "Global::set".into();
+                let value = self.objs.get(&mut scope, index)?.context("an element")?;
+                rng.pick(&self.globals).set(&mut scope, value)
+            }
+            4 => {
+                *name = "typed results".into();
+                let get = self
+                    .instance
+                    .get_typed_func::<(), Rooted<StructRef>>(&mut scope, "get base")?;
+                let base = get.call(&mut scope, ())?;
+                let take = self
+                    .instance
+                    .get_typed_func::<Option<Rooted<StructRef>>, i32>(&mut scope, "take base")?;
+                take.call(&mut scope, Some(base))?;
+                inspect(scope.as_context_mut(), base.to_anyref(), 2)
+            }
+            5 => {
+                *name = "handles".into();
+                if self.handles.is_empty() {
+                    return Ok(());
+                }
+                let n = rng.below(self.handles.len() as u64) as usize;
+                let handle = self.handles.swap_remove(n);
+                let any = handle.to_rooted(&mut scope)?;
+                let take = self
+                    .instance
+                    .get_typed_func::<Option<Rooted<AnyRef>>, Option<Rooted<AnyRef>>>(
+                        &mut scope, "take any",
+                    )?;
+                take.call(&mut scope, Some(any))?;
+                Ok(())
+            }
+            6 => {
+                *name = "ExternRef".into();
+                let value = scope.as_context().data().value();
+                let value = ExternRef::new(&mut scope, value)?;
+                let old = self.externs.get(&mut scope, index % 8)?.context("an element")?;
+                self.externs.set(&mut scope, index % 8, value.into())?;
+                match old.extern_ref().flatten() {
+                    Some(old) => look(&scope, old),
+                    None => Ok(()),
+                }
+            }
+            7 => {
+                *name = "Val::ty".into();
+                let value = self.objs.get(&mut scope, index)?.context("an element")?;
+                value.ty(&scope)?;
+                Ok(())
+            }
+            _ => {
+                *name = "Table::grow".into();
+                let value = self.objs.get(&mut scope, index)?.context("an element")?;
+                self.objs.grow(&mut scope, 1, value)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whatever was done to the heap: all that lies outside is as it was.
+    pub(crate) fn check_canaries(&mut self) -> Result<()> {
+        let data = self.memory.data(&self.store)?;
+        for (i, byte) in data.iter().enumerate() {
+            let expected = match i {
+                1000..1010 => b"the canary"[i - 1000],
+                _ => (i * 7) as u8,
+            };
+            assert_eq!(*byte, expected, "byte {i} of the linear memory");
+        }
+        let constant = self.instance.get_global(&mut self.store, "constant").context("constant")?;
+        assert_eq!(constant.get(&mut self.store)?.i64(), Some(0x0123_4567_89ab_cdef));
+        let functions = self.instance.get_table(&mut self.store, "functions").context("table")?;
+        for (i, expected) in [41, 120, 21].into_iter().enumerate() {
+            let f = functions.get(&mut self.store, i as u32)?.and_then(|f| f.func_ref().flatten());
+            let f = f.context("a function")?.typed::<i32, i32>(&self.store)?;
+            assert_eq!(f.call(&mut self.store, 40)?, expected, "function {i}");
+        }
+        Ok(())
+    }
+}
