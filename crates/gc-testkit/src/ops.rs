@@ -1,9 +1,10 @@
 //! Operations on a heap, generated from bytes.
 //!
 //! Any bytes are a sequence of operations, so that a property test and a fuzzer use
-//! the same. Numbers in an operation are small and mean what the object they meet
-//! makes of them ([`range`]): most operations do something, and about one in sixteen
-//! goes just beyond an array's end.
+//! the same. What an operation's numbers mean depends on what they meet, so that most
+//! operations do something: a place that is empty stands for the next that is not
+//! ([`object`], [`array`]), an index for one in the array ([`range`]); about one in
+//! sixteen goes just beyond an array's end.
 
 use crate::mutator::Place;
 use arbitrary::{Arbitrary, Unstructured};
@@ -72,13 +73,13 @@ impl<'a> Arbitrary<'a> for Op {
                 Op::AllocArray { ty: u.arbitrary()?, length: length(u)?, to: u.arbitrary()? }
             }
             56..=67 => Op::AllocExternRef { to: u.arbitrary()? },
-            68..=75 => Op::MakeI31 { value: u.arbitrary()?, to: u.arbitrary()? },
-            76..=99 => Op::Copy { from: u.arbitrary()?, to: u.arbitrary()? },
-            100..=119 => Op::Clear { at: u.arbitrary()? },
-            120..=135 => {
+            68..=71 => Op::MakeI31 { value: u.arbitrary()?, to: u.arbitrary()? },
+            72..=95 => Op::Copy { from: u.arbitrary()?, to: u.arbitrary()? },
+            96..=111 => Op::Clear { at: u.arbitrary()? },
+            112..=131 => {
                 Op::ReadRef { object: u.arbitrary()?, field: u.arbitrary()?, to: u.arbitrary()? }
             }
-            136..=171 => {
+            132..=171 => {
                 Op::WriteRef { object: u.arbitrary()?, field: u.arbitrary()?, from: u.arbitrary()? }
             }
             172..=175 => Op::ReadScalar { object: u.arbitrary()?, field: u.arbitrary()? },
@@ -88,35 +89,43 @@ impl<'a> Arbitrary<'a> for Op {
                 bits: u.arbitrary()?,
             },
             188..=191 => Op::ReadHost { object: u.arbitrary()? },
-            192..=203 => Op::ArrayCopy {
-                dst: u.arbitrary()?,
-                dst_index: u.arbitrary()?,
-                src: u.arbitrary()?,
-                src_index: u.arbitrary()?,
-                length: u.arbitrary()?,
-            },
-            204..=211 => Op::ArrayFill {
+            kind @ 192..=207 => {
+                let dst = u.arbitrary()?;
+                Op::ArrayCopy {
+                    dst,
+                    dst_index: u.arbitrary()?,
+                    // Within one array as often as not.
+                    src: if kind % 2 == 0 { dst } else { u.arbitrary()? },
+                    src_index: u.arbitrary()?,
+                    length: u.arbitrary()?,
+                }
+            }
+            208..=215 => Op::ArrayFill {
                 array: u.arbitrary()?,
                 index: u.arbitrary()?,
                 length: u.arbitrary()?,
                 from: u.arbitrary()?,
                 bits: u.arbitrary()?,
             },
-            212..=215 => Op::ArrayWriteBytes {
+            216..=219 => Op::ArrayWriteBytes {
                 array: u.arbitrary()?,
                 index: u.arbitrary()?,
                 length: u.arbitrary()?,
                 byte: u.arbitrary()?,
             },
-            216..=219 => Op::EnterWasm { count: u.arbitrary()? },
-            220..=227 => Op::Collect,
-            228..=233 => Op::CollectIncrements { increments: u.arbitrary()? },
-            234..=235 => Op::CollectLost,
-            236..=238 => Op::Grow { bytes: u.int_in_range(0..=1 << 20)? },
-            239..=242 => Op::EnterNoGcScope,
-            243..=251 => Op::ExitNoGcScope,
-            252..=253 => Op::Exhaust,
-            254..=255 => Op::Reset,
+            220..=223 => Op::EnterWasm { count: u.arbitrary()? },
+            224..=229 => Op::Collect,
+            230..=233 => {
+                let increments: u8 = u.arbitrary()?;
+                let few = increments % 4;
+                Op::CollectIncrements { increments: if few < 3 { few } else { increments } }
+            }
+            234 => Op::CollectLost,
+            235 => Op::Grow { bytes: u.int_in_range(0..=1 << 20)? },
+            236..=239 => Op::EnterNoGcScope,
+            240..=253 => Op::ExitNoGcScope,
+            254 => Op::Exhaust,
+            255 => Op::Reset,
         })
     }
 }
@@ -130,6 +139,23 @@ fn length(u: &mut Unstructured<'_>) -> arbitrary::Result<u32> {
         // Larger than any heap used here, or than any there is.
         255 => u.int_in_range(10_000_000..=u32::MAX)?,
     })
+}
+
+/// What is at `place`, or else at the next place that is not empty.
+pub fn object<T>(place: Place, get: impl Fn(Place) -> Option<T>) -> Option<T> {
+    place.onwards().find_map(get)
+}
+
+/// For three in four places the array at `place` or at the next place that has one;
+/// for the others, or if there is none, what [`object`] says.
+pub fn array<T>(
+    place: Place,
+    get: impl Fn(Place) -> Option<T>,
+    is_array: impl Fn(&T) -> bool,
+) -> Option<T> {
+    let any = place.number() % 4 == 3;
+    let array = || place.onwards().filter_map(&get).find(is_array);
+    if any { object(place, get) } else { array().or_else(|| object(place, &get)) }
 }
 
 /// The range `(index, count)` that an operation's numbers mean in an array of

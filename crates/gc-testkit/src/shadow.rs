@@ -205,7 +205,7 @@ impl Shadow {
                 _ => bail!("growth came to {outcome:?}"),
             },
             Op::Exhaust => match outcome {
-                Ok(Effect::Exhausted(count)) => {
+                Ok(Effect::Exhausted(Some(count))) => {
                     let layout = self.schema.layout(BYTES).expect("every schema has it");
                     let shape = Shape::Typed { ty: BYTES, layout: Arc::clone(layout), tag: 0 };
                     for _ in 0..*count {
@@ -292,7 +292,7 @@ impl Shadow {
                 return Ok(Effect::Read(host.into()));
             }
             Op::ArrayCopy { dst, dst_index, src, src_index, length } => {
-                let (Some(dst), Some(src)) = (self.root(dst), self.root(src)) else {
+                let (Some(dst), Some(src)) = (self.array_at(dst), self.array_at(src)) else {
                     return Ok(Effect::Nothing);
                 };
                 let ((dst, to_ty), (src, from_ty)) = (self.array(dst)?, self.array(src)?);
@@ -315,7 +315,7 @@ impl Shadow {
             }
             Op::ArrayFill { array, index, length, from, bits } => {
                 let value = self.root(from);
-                let Some(array) = self.root(array) else { return Ok(Effect::Nothing) };
+                let Some(array) = self.array_at(array) else { return Ok(Effect::Nothing) };
                 let (array, ty) = self.array(array)?;
                 self.elements(array, index, length, u32::MAX)?.fill(match ty.is_ref() {
                     true => Value::Ref(value),
@@ -323,7 +323,7 @@ impl Shadow {
                 });
             }
             Op::ArrayWriteBytes { array, index, length, byte } => {
-                let Some(array) = self.root(array) else { return Ok(Effect::Nothing) };
+                let Some(array) = self.array_at(array) else { return Ok(Effect::Nothing) };
                 let (array, ty) = self.array(array)?;
                 if ty.is_ref() {
                     return Err(Refusal::WrongElement);
@@ -350,13 +350,19 @@ impl Shadow {
         Ok(Effect::Done)
     }
 
-    /// The object at `place`; `None` if there is null.
+    /// The object that [`ops::object`] chooses; `None` if there is none.
     fn at(&mut self, place: Place) -> Result<Option<&mut ShadowObject>, Refusal> {
-        match self.root(place) {
+        match ops::object(place, |place| self.root(place)) {
             None => Ok(None),
             Some(ShadowRef::I31(_)) => Err(Refusal::NotAnObject),
             Some(ShadowRef::Object(id)) => Ok(self.objects.get_mut(&id)),
         }
+    }
+
+    /// What [`ops::array`] chooses.
+    fn array_at(&self, place: Place) -> Option<ShadowRef> {
+        let is_array = |reference: &ShadowRef| self.array(*reference).is_ok();
+        ops::array(place, |place| self.root(place), is_array)
     }
 
     /// The array a reference is to, and what its elements are stored as.

@@ -37,8 +37,9 @@ pub enum Effect {
     Read(u128),
     /// It collected.
     Collected(Collection),
-    /// It allocated so many byte arrays before the heap was full, and gave them up.
-    Exhausted(u32),
+    /// It allocated so many byte arrays before the heap was full, and gave them up;
+    /// `None` if more than fit were not enough to fill it.
+    Exhausted(Option<u32>),
 }
 
 impl Mutator {
@@ -105,7 +106,7 @@ impl Mutator {
                 this.token(&object).map(|number| Effect::Read(u128::from(number)))
             }),
             Op::ArrayCopy { dst, dst_index, src, src_index, length } => {
-                let (Some(dst), Some(src)) = (self.get(dst), self.get(src)) else {
+                let (Some(dst), Some(src)) = (self.array(dst), self.array(src)) else {
                     return Ok(Effect::Nothing);
                 };
                 let (dst_len, src_len) = (self.store.array_len(&dst)?, self.store.array_len(&src)?);
@@ -113,20 +114,24 @@ impl Mutator {
                     ops::copy_range(dst_index, src_index, length, dst_len, src_len);
                 self.store.array_copy(&dst, dst_index, &src, src_index, length).map(done)
             }
-            Op::ArrayFill { array, index, length, from, bits } => self.on(array, |this, array| {
-                let (index, length) = ops::range(index, length, this.store.array_len(&array)?);
-                let (_, ty) = this.store.array_element(&array, 0, 0)?;
-                let word = u128::from(this.slots.word(from));
-                let bits = if ty.is_ref() { word } else { bits };
-                this.store.array_fill(&array, index, bits, length).map(done)
-            }),
-            Op::ArrayWriteBytes { array, index, length, byte } => self.on(array, |this, array| {
-                let (index, length) =
-                    ops::range(index, length.into(), this.store.array_len(&array)?);
-                let (_, ty) = this.store.array_element(&array, 0, 0)?;
-                let bytes = ops::bytes(byte, length.min(256), ty.size());
-                this.store.array_write_bytes(&array, index, &bytes).map(done)
-            }),
+            Op::ArrayFill { array, index, length, from, bits } => {
+                self.on_array(array, |this, array| {
+                    let (index, length) = ops::range(index, length, this.store.array_len(&array)?);
+                    let (_, ty) = this.store.array_element(&array, 0, 0)?;
+                    let word = u128::from(this.slots.word(from));
+                    let bits = if ty.is_ref() { word } else { bits };
+                    this.store.array_fill(&array, index, bits, length).map(done)
+                })
+            }
+            Op::ArrayWriteBytes { array, index, length, byte } => {
+                self.on_array(array, |this, array| {
+                    let (index, length) =
+                        ops::range(index, length.into(), this.store.array_len(&array)?);
+                    let (_, ty) = this.store.array_element(&array, 0, 0)?;
+                    let bytes = ops::bytes(byte, length.min(256), ty.size());
+                    this.store.array_write_bytes(&array, index, &bytes).map(done)
+                })
+            }
             Op::EnterWasm { count } => {
                 let count = NonZeroU32::MIN.saturating_add(count.into());
                 Ok(match self.enter_wasm(count)? {
@@ -170,29 +175,49 @@ impl Mutator {
         }
     }
 
-    /// Runs `then` on the reference at `place`, if there is one.
+    /// Runs `then` on the reference that [`ops::object`] chooses, if there is one.
     fn on(
         &mut self,
         place: Place,
         then: impl FnOnce(&mut Self, VMGcRef) -> Result<Effect, HeapError>,
     ) -> Result<Effect, HeapError> {
-        match self.get(place) {
+        match ops::object(place, |place| self.get(place)) {
             Some(object) => then(self, object),
             None => Ok(Effect::Nothing),
         }
     }
 
+    /// Runs `then` on the reference that [`ops::array`] chooses, if there is one.
+    fn on_array(
+        &mut self,
+        place: Place,
+        then: impl FnOnce(&mut Self, VMGcRef) -> Result<Effect, HeapError>,
+    ) -> Result<Effect, HeapError> {
+        match self.array(place) {
+            Some(object) => then(self, object),
+            None => Ok(Effect::Nothing),
+        }
+    }
+
+    fn array(&self, place: Place) -> Option<VMGcRef> {
+        let is_array = |object: &VMGcRef| self.store.array_len(object).is_ok();
+        ops::array(place, |place| self.get(place), is_array)
+    }
+
     /// Fills the heap with ever smaller byte arrays until it is out of memory, then
     /// drops them; how many there were.
-    fn exhaust(&mut self) -> Result<u32, HeapError> {
+    fn exhaust(&mut self) -> Result<Option<u32>, HeapError> {
         let kept = self.slots.pushed();
-        let mut length = (self.store.heap().core().memory.maximum() / 8) as u32;
-        let mut count = 0;
+        let maximum = self.store.heap().core().memory.maximum();
+        let (mut length, mut count, mut bytes) = ((maximum / 8) as u32, 0, 0);
         let result = loop {
+            if bytes > maximum {
+                break Ok(None);
+            }
             match self.push_array(BYTES, length) {
-                Ok(()) => count += 1,
+                Ok(()) => (count, bytes) = (count + 1, bytes + u64::from(length)),
                 Err(HeapError::OutOfMemory { .. }) if length > 1024 => length /= 2,
-                Err(HeapError::OutOfMemory { .. }) => break Ok(count),
+                Err(HeapError::OutOfMemory { .. }) => break Ok(Some(count)),
                 Err(error) => break Err(error),
             }
         };

@@ -29,9 +29,10 @@ pub enum Place {
 }
 
 impl Place {
-    /// The place that `byte` names; every byte names one.
+    /// The place that `byte` names; every byte names one. Three in four name one of
+    /// the first four of a kind, so that operations meet each other's results.
     pub const fn from_byte(byte: u8) -> Place {
-        let number = byte % SLOTS as u8;
+        let number = if byte & 0x30 == 0 { byte % SLOTS as u8 } else { byte % 4 };
         match byte >> 6 {
             0 => Place::Stack(number),
             1 => Place::Table(number),
@@ -41,9 +42,14 @@ impl Place {
     }
 
     /// Every place.
-    pub fn all() -> impl Iterator<Item = Place> {
+    pub fn all() -> impl Iterator<Item = Place> + Clone {
         let kinds = [Place::Stack, Place::Table, Place::Global, Place::Handle];
         kinds.into_iter().flat_map(|kind| (0..SLOTS as u8).map(kind))
+    }
+
+    /// This place and all others, from it onwards and around.
+    pub fn onwards(self) -> impl Iterator<Item = Place> {
+        Place::all().cycle().skip(self.number()).take(4 * SLOTS)
     }
 
     /// Its number among all places.

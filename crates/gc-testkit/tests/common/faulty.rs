@@ -1,0 +1,333 @@
+//! A collector that is right but for one fault, around any other.
+
+use gc_runtime::{
+    ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress,
+    GcRootsIter, GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory,
+};
+use gc_types::{VMGcHeader, VMGcRef};
+use std::num::NonZeroU32;
+
+/// What it does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// The last word of one in a hundred objects is not zero.
+    DirtyBody,
+    /// One in a hundred objects has the type of the next number.
+    WrongType,
+    /// New objects are misplaced by eight bytes now and then.
+    Overlap,
+    /// One in fifty writes to a field is lost.
+    LostFieldWrite,
+    /// Fields are written without a barrier.
+    NoFieldBarrier,
+    /// Copies of references go upwards even where they overlap.
+    CopyUpwards,
+    /// Slots are written without a barrier.
+    NoSlotBarrier,
+    /// Clones are not counted.
+    NoCloneBarrier,
+    /// What is dropped is kept.
+    NoDropBarrier,
+    /// What is exposed is dropped too.
+    DropsExposed,
+    /// The stack's roots are not looked at.
+    ForgetsRoots,
+    /// Roots are looked at, but what is behind them is given up.
+    DropsHostValues,
+    /// Host values are kept.
+    KeepsHostValues,
+    /// A collection does nothing.
+    NoCollection,
+    /// A complete collection is not complete when asked again.
+    NeverComplete,
+    /// Collections begin inside no-GC scopes.
+    IgnoresScopes,
+    /// Growth reports one page too many.
+    WrongGrowth,
+    /// The bound that emitted code reads is not raised.
+    StaleBound,
+    /// Objects are counted twice.
+    WrongCount,
+    /// Reset does nothing.
+    NoReset,
+    /// Reset leaves host values alone.
+    ResetKeepsHostValues,
+    /// Damage is a panic.
+    PanicsOnDamage,
+    /// Damage is not reported.
+    IgnoresDamage,
+    /// After a collection, entering compiled code needs another.
+    AlwaysNeedsGc,
+    /// Externrefs are of the value after the one asked for.
+    WrongHostValue,
+    /// A root that is null is so no more.
+    WritesNullRoots,
+    /// Objects are visited in any order.
+    WrongOrder,
+}
+
+pub(crate) struct Faulty<'a> {
+    pub(crate) inner: &'a dyn GcRuntime,
+    pub(crate) fault: Fault,
+}
+
+impl GcRuntime for Faulty<'_> {
+    fn name(&self) -> &'static str {
+        "faulty"
+    }
+
+    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+        let inner = self.inner.new_gc_heap(memory, zeal)?;
+        Ok(Box::new(FaultyHeap { inner, fault: self.fault, count: 0 }))
+    }
+}
+
+struct FaultyHeap {
+    inner: Box<dyn GcHeap>,
+    fault: Fault,
+    count: u32,
+}
+
+impl FaultyHeap {
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    /// Whether this is the `n`th time that it could go wrong.
+    fn has_every(&mut self, n: u32, fault: Fault) -> bool {
+        self.count += u32::from(self.fault == fault);
+        self.fault == fault && self.count.is_multiple_of(n)
+    }
+
+    fn spoil(&mut self, object: VMGcRef, header: VMGcHeader, size: u32) -> VMGcRef {
+        let at = u64::from(object.as_raw_u32());
+        let last = at + u64::from(size) - 4;
+        if size > 16 && self.has_every(100, Fault::DirtyBody) {
+            let _written = self.inner.core_mut().memory.write_u32(last, 0x10);
+        }
+        if self.has_every(100, Fault::WrongType) {
+            let _written = self.inner.core_mut().memory.write_u32(at, header.word() + 7);
+        }
+        if size > 16 && self.has_every(100, Fault::Overlap) {
+            let _written = self.inner.core_mut().set_header_at(object.as_raw_u32() + 8, header);
+            return VMGcRef::from_heap_index(object.as_raw_u32() + 8).unwrap_or(object);
+        }
+        object
+    }
+}
+
+impl GcHeap for FaultyHeap {
+    fn core(&self) -> &HeapCore {
+        self.inner.core()
+    }
+
+    fn core_mut(&mut self) -> &mut HeapCore {
+        self.inner.core_mut()
+    }
+
+    fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
+        if self.has(Fault::NoCloneBarrier) {
+            return gc_ref.unchecked_copy();
+        }
+        self.inner.clone_gc_ref(gc_ref)
+    }
+
+    fn drop_gc_ref(&mut self, host_data: &mut ExternRefHostDataTable, gc_ref: VMGcRef) {
+        if self.has_every(10, Fault::NoDropBarrier) {
+            return;
+        }
+        self.inner.drop_gc_ref(host_data, gc_ref);
+    }
+
+    fn write_gc_ref(
+        &mut self,
+        host_data: &mut ExternRefHostDataTable,
+        destination: &mut Option<VMGcRef>,
+        source: Option<&VMGcRef>,
+    ) {
+        if self.has(Fault::NoSlotBarrier) {
+            *destination = source.map(VMGcRef::unchecked_copy);
+            return;
+        }
+        self.inner.write_gc_ref(host_data, destination, source);
+    }
+
+    fn write_field_ref(
+        &mut self,
+        host_data: &mut ExternRefHostDataTable,
+        at: u64,
+        source: Option<&VMGcRef>,
+    ) -> Result<(), HeapError> {
+        if self.has_every(50, Fault::LostFieldWrite) {
+            return Ok(());
+        }
+        if self.has(Fault::NoFieldBarrier) {
+            let raw = source.map_or(0, VMGcRef::as_raw_u32);
+            let written = self.core_mut().memory.write_u32(at, raw);
+            return written.ok_or(HeapError::Corrupt { at: at as u32, what: "unmapped" });
+        }
+        self.inner.write_field_ref(host_data, at, source)
+    }
+
+    fn copy_refs(
+        &mut self,
+        host_data: &mut ExternRefHostDataTable,
+        to: u64,
+        from: u64,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        if !self.has(Fault::CopyUpwards) {
+            return self.inner.copy_refs(host_data, to, from, count);
+        }
+        (0..u64::from(count))
+            .try_for_each(|i| self.inner.copy_refs(host_data, to + i * 4, from + i * 4, 1))
+    }
+
+    fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
+        let copy = gc_ref.unchecked_copy();
+        let word = self.inner.expose_gc_ref_to_wasm(gc_ref);
+        if self.has_every(20, Fault::DropsExposed) {
+            self.inner.drop_gc_ref(&mut ExternRefHostDataTable::default(), copy);
+        }
+        word
+    }
+
+    fn need_gc_before_entering_wasm(&self, count: NonZeroU32) -> bool {
+        self.has(Fault::AlwaysNeedsGc) || self.inner.need_gc_before_entering_wasm(count)
+    }
+
+    fn collector_slow_path(
+        &mut self,
+        host_data: &mut ExternRefHostDataTable,
+        operation: u32,
+        gc_ref: Option<VMGcRef>,
+        operand: u64,
+    ) -> u64 {
+        self.inner.collector_slow_path(host_data, operation, gc_ref, operand)
+    }
+
+    fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
+        if self.has(Fault::PanicsOnDamage) {
+            self.core().check_damage().expect("an undamaged heap");
+        }
+        if self.has(Fault::IgnoresDamage) {
+            self.core_mut().damage = None;
+        }
+        let object = self.inner.alloc_raw(header, size)?;
+        Ok(self.spoil(object, header, size))
+    }
+
+    fn alloc_externref(&mut self, id: ExternRefHostDataId) -> Result<VMGcRef, HeapError> {
+        let next = ExternRefHostDataId::from_raw(id.as_raw() + 1).unwrap_or(id);
+        self.inner.alloc_externref(if self.has(Fault::WrongHostValue) { next } else { id })
+    }
+
+    fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        let before = self.core().memory.len();
+        let grown = self.inner.grow(bytes)?;
+        if self.has(Fault::StaleBound) {
+            let memory = &mut self.core_mut().memory;
+            memory.set_data_u64(gc_types::HeapDataOffsets::BOUND, before);
+        }
+        Ok(if self.has(Fault::WrongGrowth) { grown + 4096 } else { grown })
+    }
+
+    fn frees_memory(&self) -> bool {
+        self.inner.frees_memory()
+    }
+
+    fn traces_only_stack(&self) -> bool {
+        self.inner.traces_only_stack()
+    }
+
+    fn gc<'a>(
+        &'a mut self,
+        mut roots: GcRootsIter<'a>,
+        host_data: &'a mut ExternRefHostDataTable,
+    ) -> Box<dyn GarbageCollection<'a> + 'a> {
+        match self.fault {
+            Fault::IgnoresScopes => self.inner.core_mut().no_gc_scopes = 0,
+            Fault::ForgetsRoots => roots = Box::leak(Box::<GcRootsList>::default()).iter(),
+            Fault::DropsHostValues => host_data.clear(),
+            Fault::KeepsHostValues => {
+                // The values of a table that nobody will look at again.
+                let none = Box::leak(Box::<ExternRefHostDataTable>::default());
+                return self.inner.gc(roots, none);
+            }
+            Fault::NoCollection => {
+                self.core().assert_may_collect();
+                self.core_mut().stats.collections += 1;
+                return Box::new(Nothing);
+            }
+            Fault::NeverComplete => {
+                let inner = self.inner.gc(roots, host_data);
+                return Box::new(Again { inner, complete: false });
+            }
+            Fault::WritesNullRoots => {
+                if let Some(mut root) = roots.next()
+                    && root.get().is_none()
+                {
+                    root.set(VMGcRef::from_i31(gc_types::I31::wrapping_u32(1)));
+                }
+            }
+            _ => {}
+        }
+        self.inner.gc(roots, host_data)
+    }
+
+    fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
+        if !self.has(Fault::WrongOrder) {
+            return self.inner.for_each_object(visit);
+        }
+        let mut objects = Vec::new();
+        self.inner.for_each_object(&mut |object| objects.push(object))?;
+        objects.into_iter().rev().for_each(visit);
+        Ok(())
+    }
+
+    fn verify(&self) -> Result<(), HeapError> {
+        // What it does wrong must show without its own help.
+        if self.has(Fault::None) { self.inner.verify() } else { self.core().check_damage() }
+    }
+
+    fn stats(&self) -> GcStats {
+        let mut stats = self.inner.stats();
+        if self.has(Fault::WrongCount) {
+            stats.live_objects *= 2;
+        }
+        stats
+    }
+
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+        match self.fault {
+            Fault::NoReset => host_data.clear(),
+            Fault::ResetKeepsHostValues => {
+                self.inner.reset(&mut ExternRefHostDataTable::default());
+            }
+            _ => self.inner.reset(host_data),
+        }
+    }
+}
+
+struct Nothing;
+
+impl GarbageCollection<'_> for Nothing {
+    fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
+        Ok(GcProgress::Complete)
+    }
+}
+
+struct Again<'a> {
+    inner: Box<dyn GarbageCollection<'a> + 'a>,
+    complete: bool,
+}
+
+impl<'a> GarbageCollection<'a> for Again<'a> {
+    fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
+        let progress = self.inner.collect_increment()?;
+        self.complete ^= progress == GcProgress::Complete;
+        Ok(if self.complete { progress } else { GcProgress::Continue })
+    }
+}

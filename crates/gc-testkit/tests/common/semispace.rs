@@ -1,0 +1,299 @@
+//! A copying collector, as a crate outside this project would write one: two spaces
+//! in one heap (C. J. Cheney, "A Nonrecursive List Compacting Algorithm", 1970).
+//!
+//! Objects are in `start .. next`. A collection copies the live ones to the heap's
+//! beginning if they fit there, else into its upper half. A copied object's collector word, zero
+//! otherwise, is the index of its copy. Everything read from the heap is untrusted:
+//! what cannot be is damage, which ends the collection.
+
+use gc_runtime::{
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRootsIter, GcRuntime, GcStats,
+    HeapCore, HeapError, HeapMemory,
+};
+use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN, VMGcHeader, VMGcKind, VMGcRef};
+use std::num::NonZeroU32;
+
+pub(crate) struct Semispace;
+
+impl GcRuntime for Semispace {
+    fn name(&self) -> &'static str {
+        "semispace"
+    }
+
+    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+        let core = HeapCore::new(memory);
+        let (start, next) = (NULL_PAGE_SIZE, NULL_PAGE_SIZE);
+        Ok(Box::new(SemispaceHeap { core, start, next, objects: 0, poison: zeal != 0 }))
+    }
+}
+
+struct SemispaceHeap {
+    core: HeapCore,
+    start: u32,
+    next: u32,
+    objects: u64,
+    poison: bool,
+}
+
+fn corrupt(at: u32, what: &'static str) -> HeapError {
+    HeapError::Corrupt { at, what }
+}
+
+impl SemispaceHeap {
+    fn end(&self) -> u32 {
+        u32::try_from(self.core.memory.len()).expect("heaps end below 4 GiB")
+    }
+
+    /// Where allocation must stop for the next collection to have room.
+    fn limit(&self) -> u32 {
+        let half = (self.end() - NULL_PAGE_SIZE) / 2 / OBJECT_ALIGN * OBJECT_ALIGN;
+        let (below, above) = (self.start - NULL_PAGE_SIZE, (self.end() - self.start) / 2);
+        let room = half.min(below.max(above));
+        self.start.saturating_add(room).min(self.end()).max(self.next)
+    }
+
+    fn walk(&self, mut visit: impl FnMut(u32)) -> Result<(), HeapError> {
+        let mut at = self.start;
+        while at < self.next {
+            let size = self.core.size_at(at)?;
+            visit(at);
+            at += size;
+        }
+        if at == self.next { Ok(()) } else { Err(corrupt(at, "the last object is too long")) }
+    }
+}
+
+impl GcHeap for SemispaceHeap {
+    fn core(&self) -> &HeapCore {
+        &self.core
+    }
+
+    fn core_mut(&mut self) -> &mut HeapCore {
+        &mut self.core
+    }
+
+    fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
+        gc_ref.unchecked_copy()
+    }
+
+    fn drop_gc_ref(&mut self, _host_data: &mut ExternRefHostDataTable, _gc_ref: VMGcRef) {}
+
+    fn write_gc_ref(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        destination: &mut Option<VMGcRef>,
+        source: Option<&VMGcRef>,
+    ) {
+        *destination = source.map(VMGcRef::unchecked_copy);
+    }
+
+    fn write_field_ref(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        at: u64,
+        source: Option<&VMGcRef>,
+    ) -> Result<(), HeapError> {
+        let raw = source.map_or(0, VMGcRef::as_raw_u32);
+        self.core.memory.write_u32(at, raw).ok_or(corrupt(at as u32, "a field outside the heap"))
+    }
+
+    fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
+        gc_ref.as_raw_u32()
+    }
+
+    fn need_gc_before_entering_wasm(&self, _count: NonZeroU32) -> bool {
+        false
+    }
+
+    fn collector_slow_path(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        _operation: u32,
+        _gc_ref: Option<VMGcRef>,
+        _operand: u64,
+    ) -> u64 {
+        0
+    }
+
+    fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
+        self.core.check_damage()?;
+        let index = self.next;
+        let Some(end) = index.checked_add(size).filter(|&end| end <= self.limit()) else {
+            return Err(HeapError::NeedsRoom { bytes: size.into() });
+        };
+        let filled = self.core.memory.fill(index.into(), size.into(), 0);
+        filled.and_then(|()| self.core.set_header_at(index, header)).expect("it is mapped");
+        self.next = end;
+        self.objects += 1;
+        self.core.stats.allocations += 1;
+        self.core.stats.allocated_bytes += u64::from(size);
+        VMGcRef::from_heap_index(index).ok_or(corrupt(index, "an odd index"))
+    }
+
+    fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        // Twice, for the other space.
+        self.core.grow(bytes.saturating_mul(2))
+    }
+
+    fn gc<'a>(
+        &'a mut self,
+        roots: GcRootsIter<'a>,
+        host_data: &'a mut ExternRefHostDataTable,
+    ) -> Box<dyn GarbageCollection<'a> + 'a> {
+        self.core.assert_may_collect();
+        Box::new(Copying { heap: self, roots, host_data, complete: false })
+    }
+
+    fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
+        self.walk(|at| VMGcRef::from_heap_index(at).into_iter().for_each(&mut *visit))
+    }
+
+    fn verify(&self) -> Result<(), HeapError> {
+        self.core.check_damage()?;
+        let mut starts = Vec::new();
+        self.walk(|at| starts.push(at))?;
+        for &object in &starts {
+            if self.core.header_at(object)?.collector_bits() != 0 {
+                return Err(corrupt(object, "an object has a copy and no collection is under way"));
+            }
+            let mut dangling = false;
+            self.core.trace_at(object, |_, to| {
+                let to = to.as_heap_index();
+                dangling |= to.is_some_and(|to| starts.binary_search(&to.get()).is_err());
+            })?;
+            if dangling {
+                return Err(corrupt(object, "a reference to no object"));
+            }
+        }
+        Ok(())
+    }
+
+    fn stats(&self) -> GcStats {
+        let mut stats = self.core.stats.clone();
+        (stats.live_objects, stats.live_bytes) = (self.objects, u64::from(self.next - self.start));
+        stats
+    }
+
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+        self.core.reset();
+        (self.start, self.next, self.objects) = (NULL_PAGE_SIZE, NULL_PAGE_SIZE, 0);
+        host_data.clear();
+    }
+}
+
+struct Copying<'a> {
+    heap: &'a mut SemispaceHeap,
+    roots: GcRootsIter<'a>,
+    host_data: &'a mut ExternRefHostDataTable,
+    complete: bool,
+}
+
+/// The space that is copied to: `start .. next`, no further than `end`.
+struct To {
+    start: u32,
+    next: u32,
+    end: u32,
+    objects: u64,
+}
+
+impl Copying<'_> {
+    fn collect_all(&mut self) -> Result<(), HeapError> {
+        let heap = &mut *self.heap;
+        heap.core.check_damage()?;
+        let used = heap.next - heap.start;
+        let below = heap.start - NULL_PAGE_SIZE;
+        let upper = NULL_PAGE_SIZE + (heap.end() - NULL_PAGE_SIZE).div_ceil(16) * 8;
+        let start = if used <= below {
+            NULL_PAGE_SIZE
+        } else {
+            upper.max(heap.next).min(heap.end() - used)
+        };
+        let mut to = To { start, next: start, end: start + used, objects: 0 };
+        for mut root in self.roots.by_ref() {
+            if let Some(old) = root.get()
+                && let Some(new) = copy(heap, &mut to, &old)?
+            {
+                root.set(new);
+            }
+        }
+        let mut scan = to.start;
+        let mut fields = Vec::new();
+        while scan < to.next {
+            heap.core.trace_at(scan, |at, contents| fields.push((at, contents)))?;
+            let size = heap.core.size_at(scan)?;
+            for (at, old) in fields.drain(..) {
+                if let Some(new) = copy(heap, &mut to, &old)? {
+                    let written = heap.core.memory.write_u32(at, new.as_raw_u32());
+                    written.ok_or(corrupt(at as u32, "a field outside the heap"))?;
+                }
+            }
+            scan += size;
+        }
+        let mut dead = Vec::new();
+        heap.walk(|at| dead.push(at))?;
+        let mut values = Vec::new();
+        for object in dead {
+            let header = heap.core.header_at(object)?;
+            if header.collector_bits() == 0 && header.kind() == Some(VMGcKind::ExternRef) {
+                let id = heap.core.externref_id_at(object);
+                values.extend(id.and_then(|id| self.host_data.dealloc(id)));
+            }
+        }
+        if heap.poison {
+            let _mapped = heap.core.memory.fill(heap.start.into(), used.into(), 0xa5);
+        }
+        (heap.start, heap.next, heap.objects) = (to.start, to.next, to.objects);
+        heap.core.stats.collections += 1;
+        self.complete = true;
+        // Last, since it runs the embedder's code, which may panic.
+        drop(values);
+        Ok(())
+    }
+}
+
+/// Where the object that `old` refers to was copied to; `None` for an `i31`.
+fn copy(
+    heap: &mut SemispaceHeap,
+    to: &mut To,
+    old: &VMGcRef,
+) -> Result<Option<VMGcRef>, HeapError> {
+    let Some(index) = old.as_heap_index() else { return Ok(None) };
+    let index = index.get();
+    let inside = index >= heap.start && index < heap.next;
+    if !inside || !index.is_multiple_of(OBJECT_ALIGN) {
+        return Err(corrupt(index, "a reference to no object"));
+    }
+    let header = heap.core.header_at(index)?;
+    let mut new = header.collector_bits();
+    if new == 0 {
+        let size = heap.core.size_at(index)?;
+        let fits =
+            size <= to.end - to.next && u64::from(index) + u64::from(size) <= heap.next.into();
+        new = to.next;
+        let copied = fits
+            .then(|| heap.core.memory.copy_within(new.into(), index.into(), size.into()))
+            .flatten();
+        copied.ok_or(corrupt(index, "an object too large to be one"))?;
+        to.next += size;
+        to.objects += 1;
+        let forwarded = heap.core.set_header_at(index, header.with_collector_bits(new));
+        forwarded.ok_or(corrupt(index, "an object outside the heap"))?;
+    }
+    if new < to.start || new >= to.next {
+        return Err(corrupt(index, "a copy outside the space copied to"));
+    }
+    VMGcRef::from_heap_index(new).map(Some).ok_or(corrupt(index, "an odd copy"))
+}
+
+impl<'a> GarbageCollection<'a> for Copying<'a> {
+    fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
+        if !self.complete
+            && let Err(error) = self.collect_all()
+        {
+            self.complete = true;
+            self.heap.core.damage.get_or_insert(error.clone());
+            return Err(error);
+        }
+        Ok(GcProgress::Complete)
+    }
+}

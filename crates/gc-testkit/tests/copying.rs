@@ -1,0 +1,16 @@
+//! A collector that is not this project's and moves objects passes all there is:
+//! mutator, shadow and suite are ready for such collectors.
+
+mod common;
+
+use common::semispace::Semispace;
+use gc_testkit::{Reclaims, Subject, conformance};
+
+#[test]
+fn a_copying_collector_conforms() {
+    for subject in Subject::new(&Semispace, Reclaims::Everything).variants(&[0, 1]) {
+        if let Err(faults) = conformance::run(&subject) {
+            panic!("{faults:#}");
+        }
+    }
+}

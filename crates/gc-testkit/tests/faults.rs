@@ -1,0 +1,148 @@
+//! The test kit can fail: each fault a collector may have is found, by the suite and,
+//! where random operations can meet it, by those.
+
+mod common;
+
+use arbitrary::Unstructured;
+use common::faulty::{Fault, Faulty};
+use common::semispace::Semispace;
+use gc_runtime::collector::DrcCollector;
+use gc_testkit::{Reclaims, Subject, conformance, corrupt, differential, random};
+
+fn drc(fault: Fault) -> Faulty<'static> {
+    Faulty { inner: &DrcCollector, fault }
+}
+
+/// The names of the checks that find the fault.
+fn found_by(subject: &Subject<'_>) -> Vec<&'static str> {
+    conformance::checks()
+        .filter(|check| check.name != "a_list_of_a_million_nodes_lives_and_dies")
+        .filter(|check| check.run(subject).is_err())
+        .map(|check| check.name)
+        .collect()
+}
+
+fn found_at_random(subject: &Subject<'_>) -> bool {
+    (0..300).any(|seed| {
+        let bytes = random::bytes(seed, 4000);
+        let run = || differential::run(subject, &mut Unstructured::new(&bytes)).is_err();
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(true)
+    })
+}
+
+#[test]
+fn without_a_fault_nothing_is_found() {
+    let collector = drc(Fault::None);
+    let subject = Subject::new(&collector, Reclaims::Acyclic);
+    assert_eq!(found_by(&subject), [""; 0]);
+    assert!(!found_at_random(&subject));
+}
+
+#[test]
+fn every_fault_is_found_by_the_suite() {
+    use Fault::*;
+    // With a check that must be among those that find it.
+    let faults = [
+        (DirtyBody, "new_objects_are_typed_and_zero"),
+        (WrongType, "new_objects_are_typed_and_zero"),
+        (Overlap, "objects_do_not_overlap"),
+        (LostFieldWrite, "large_and_wide_objects_fit"),
+        (NoFieldBarrier, "a_field_keeps_its_object"),
+        (CopyUpwards, "references_are_copied_in_either_direction"),
+        (NoSlotBarrier, "a_slot_keeps_its_object"),
+        (NoCloneBarrier, "a_clone_keeps_its_object"),
+        (NoDropBarrier, "a_clone_keeps_its_object"),
+        (DropsExposed, "random_operations_agree_with_the_shadow"),
+        (ForgetsRoots, "the_stack_keeps_its_objects"),
+        (DropsHostValues, "a_host_value_lives_as_long_as_its_externref"),
+        (KeepsHostValues, "a_host_value_lives_as_long_as_its_externref"),
+        (NoCollection, "the_stack_keeps_its_objects"),
+        (NeverComplete, "a_collection_completes_once"),
+        (IgnoresScopes, "no_collection_begins_in_a_no_gc_scope"),
+        (WrongGrowth, "growth_is_reported_and_stops_at_the_limit"),
+        (StaleBound, "growth_is_reported_and_stops_at_the_limit"),
+        (WrongCount, "a_field_keeps_its_object"),
+        (NoReset, "a_reset_heap_is_as_new"),
+        (ResetKeepsHostValues, "a_reset_heap_is_as_new"),
+        (PanicsOnDamage, "damage_stays_inside_the_heap"),
+        (IgnoresDamage, "noted_damage_is_reported_until_reset"),
+        (AlwaysNeedsGc, "a_collection_lets_compiled_code_be_entered"),
+        (WrongHostValue, "an_externref_keeps_its_id"),
+        (WritesNullRoots, "the_stack_keeps_its_objects"),
+        (WrongOrder, "random_operations_agree_with_the_shadow"),
+    ];
+    for (fault, check) in faults {
+        let collector = drc(fault);
+        let found = found_by(&Subject::new(&collector, Reclaims::Acyclic));
+        assert!(found.contains(&check), "{fault:?} is found only by {found:?}");
+    }
+}
+
+#[test]
+fn faults_of_a_moving_collector_are_found() {
+    use Fault::*;
+    for fault in [ForgetsRoots, DirtyBody, LostFieldWrite, KeepsHostValues, DropsHostValues] {
+        let collector = Faulty { inner: &Semispace, fault };
+        let subject = Subject::new(&collector, Reclaims::Everything);
+        assert!(found_at_random(&subject), "{fault:?} is not found");
+        assert!(!found_by(&subject).is_empty(), "{fault:?} is not found");
+    }
+}
+
+#[test]
+fn random_operations_find_most_faults() {
+    use Fault::*;
+    for fault in [
+        DirtyBody,
+        WrongType,
+        Overlap,
+        LostFieldWrite,
+        NoFieldBarrier,
+        CopyUpwards,
+        NoSlotBarrier,
+        NoCloneBarrier,
+        NoDropBarrier,
+        DropsExposed,
+        ForgetsRoots,
+        DropsHostValues,
+        KeepsHostValues,
+        NoCollection,
+        WrongCount,
+        NoReset,
+        WrongOrder,
+        WritesNullRoots,
+    ] {
+        let collector = drc(fault);
+        let subject = Subject::new(&collector, Reclaims::Acyclic);
+        assert!(found_at_random(&subject), "{fault:?} is not found");
+    }
+}
+
+#[test]
+fn a_collector_that_frees_less_than_it_says_is_found() {
+    let leaks_cycles = Subject::new(&DrcCollector, Reclaims::Everything);
+    assert_eq!(
+        found_by(&leaks_cycles),
+        ["a_cycle_dies_or_leaks_as_declared", "random_operations_agree_with_the_shadow"]
+    );
+    let frees_cycles = Subject::new(&Semispace, Reclaims::Acyclic);
+    assert_eq!(
+        found_by(&frees_cycles),
+        ["a_cycle_dies_or_leaks_as_declared", "random_operations_agree_with_the_shadow"]
+    );
+}
+
+/// A bound that is not the heap's would let compiled code out of it.
+#[test]
+fn damage_outside_the_heap_is_found() {
+    for fault in [Fault::StaleBound, Fault::PanicsOnDamage] {
+        let collector = drc(fault);
+        let subject = Subject::new(&collector, Reclaims::Acyclic);
+        let found = (0..300).any(|seed| {
+            let bytes = random::bytes(seed, 4000);
+            let run = || corrupt::run(&subject, &mut Unstructured::new(&bytes)).is_err();
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(true)
+        });
+        assert!(found, "{fault:?} is not found");
+    }
+}
