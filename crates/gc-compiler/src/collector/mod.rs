@@ -1,5 +1,6 @@
 //! The emitted half of each collector of ours. One file for each, of the
 //! collector's name.
 
+mod bump;
 pub mod drc;
 pub mod null;

@@ -1,15 +1,12 @@
-//! `null`: bump allocation that never collects, emitted inline.
-//!
-//! The next object's index and the limit are in the heap data; what lies between
-//! is zero, so that only the header (and an array's length) is written. The host is
-//! called, in a cold block, when the object does not fit. There are no barriers.
+//! `null`: bump allocation that never collects, emitted inline (`bump.rs`). There
+//! are no barriers.
 
-use crate::address::{Access, Trust};
-use crate::{GcCompiler, GcEmitter, RefPlace, regions};
-use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{self, InstBuilder, types};
-use gc_types::collector::null::{LIMIT, NAME, NEXT};
-use gc_types::{ArrayLayout, HeapDataOffsets, HostCall, OBJECT_ALIGN, VMGcHeader};
+use super::bump;
+use crate::address::Trust;
+use crate::{GcCompiler, GcEmitter, RefPlace};
+use cranelift_codegen::ir;
+use gc_types::ArrayLayout;
+use gc_types::collector::null::NAME;
 
 /// Emits code for the `null` collector.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,8 +27,7 @@ impl GcCompiler for NullCompiler {
         header_word: ir::Value,
         size: u32,
     ) -> ir::Value {
-        let size = e.builder.ins().iconst(types::I64, i64::from(size));
-        alloc(e, header_word, size, None)
+        bump::alloc_struct(e, header_word, size)
     }
 
     fn alloc_array(
@@ -41,15 +37,7 @@ impl GcCompiler for NullCompiler {
         layout: &ArrayLayout,
         length: ir::Value,
     ) -> ir::Value {
-        // In 64 bits nothing wraps, and what is too large does not fit.
-        let shift = i64::from(layout.element.size().trailing_zeros());
-        let count = e.builder.ins().uextend(types::I64, length);
-        let bytes = e.builder.ins().ishl_imm_u(count, shift);
-        let align = i64::from(OBJECT_ALIGN);
-        let size =
-            e.builder.ins().iadd_imm_u(bytes, i64::from(layout.elements_offset()) + align - 1);
-        let size = e.builder.ins().band_imm_s(size, -align);
-        alloc(e, header_word, size, Some(length))
+        bump::alloc_array(e, header_word, layout, length)
     }
 
     fn read_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace) -> ir::Value {
@@ -64,66 +52,4 @@ impl GcCompiler for NullCompiler {
     fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
         e.store_ref(place, value, Trust::Fresh);
     }
-}
-
-/// Allocates `size` (`I64`) bytes, of an array if there is a `length`.
-fn alloc(
-    e: &mut GcEmitter<'_, '_>,
-    header_word: ir::Value,
-    size: ir::Value,
-    length: Option<ir::Value>,
-) -> ir::Value {
-    let data = e.heap_data();
-    let cursor_flags = e.native_flags(regions::HEAP_CURSOR);
-    let limit_flags = e.native_flags(regions::HEAP_DATA);
-    let next = e.builder.ins().uload32(cursor_flags, data, NEXT.cast_signed());
-    let limit = e.builder.ins().uload32(limit_flags, data, LIMIT.cast_signed());
-    let end = e.builder.ins().iadd(next, size);
-    let mut fits = e.builder.ins().icmp(IntCC::UnsignedLessThanOrEqual, end, limit);
-
-    const COUNTDOWN: i32 = HeapDataOffsets::ZEAL_COUNTDOWN.cast_signed();
-    let countdown = e.env.options().zeal.then(|| {
-        let countdown = e.builder.ins().load(types::I32, cursor_flags, data, COUNTDOWN);
-        let left = e.builder.ins().icmp_imm_u(IntCC::NotEqual, countdown, 0);
-        fits = e.builder.ins().band(fits, left);
-        countdown
-    });
-
-    let fast = e.builder.create_block();
-    let slow = e.create_cold_block();
-    let merge = e.builder.create_block();
-    let object = e.builder.append_block_param(merge, types::I64);
-    e.declare_ref(object);
-    e.builder.ins().brif(fits, fast, &[], slow, &[]);
-
-    e.continue_in(fast);
-    e.builder.ins().istore32(cursor_flags, end, data, NEXT.cast_signed());
-    if let Some(countdown) = countdown {
-        let left = e.builder.ins().iadd_imm_s(countdown, -1);
-        e.builder.ins().store(cursor_flags, left, data, COUNTDOWN);
-    }
-    // One store for both words: the collector's is zero.
-    let header = e.builder.ins().uextend(types::I64, header_word);
-    let at = VMGcHeader::WORD_OFFSET;
-    let Access { address, offset, flags } =
-        e.object_access(next, at, VMGcHeader::SIZE, regions::HEADER, Trust::Fresh);
-    e.builder.ins().store(flags, header, address, offset);
-    if let Some(length) = length {
-        let at = ArrayLayout::LENGTH_OFFSET;
-        let Access { address, offset, flags } =
-            e.object_access(next, at, 4, regions::ARRAY_LENGTH, Trust::Fresh);
-        e.builder.ins().store(flags, length, address, offset);
-    }
-    e.builder.ins().jump(merge, &[next.into()]);
-
-    e.continue_in(slow);
-    match length {
-        None => e.call_host(HostCall::ALLOC_STRUCT, &[header_word]),
-        Some(length) => e.call_host(HostCall::ALLOC_ARRAY, &[header_word, length]),
-    }
-    let allocated = e.host_result_ref();
-    e.builder.ins().jump(merge, &[allocated.into()]);
-
-    e.continue_in(merge);
-    object
 }
