@@ -1,9 +1,7 @@
 //! A collector that is not this project's and moves objects passes all there is:
 //! mutator, shadow and suite are ready for such collectors.
 
-mod common;
-
-use common::semispace::Semispace;
+use crate::semispace::Semispace;
 use gc_testkit::{Reclaims, Subject, conformance};
 
 #[test]

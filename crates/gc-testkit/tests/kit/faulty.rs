@@ -80,7 +80,8 @@ impl GcRuntime for Faulty<'_> {
 
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
         let inner = self.inner.new_gc_heap(memory, zeal)?;
-        Ok(Box::new(FaultyHeap { inner, fault: self.fault, count: 0 }))
+        let (no_roots, no_values) = Default::default();
+        Ok(Box::new(FaultyHeap { inner, fault: self.fault, count: 0, no_roots, no_values }))
     }
 }
 
@@ -88,6 +89,8 @@ struct FaultyHeap {
     inner: Box<dyn GcHeap>,
     fault: Fault,
     count: u32,
+    no_roots: GcRootsList,
+    no_values: ExternRefHostDataTable,
 }
 
 impl FaultyHeap {
@@ -249,13 +252,9 @@ impl GcHeap for FaultyHeap {
     ) -> Box<dyn GarbageCollection<'a> + 'a> {
         match self.fault {
             Fault::IgnoresScopes => self.inner.core_mut().no_gc_scopes = 0,
-            Fault::ForgetsRoots => roots = Box::leak(Box::<GcRootsList>::default()).iter(),
+            Fault::ForgetsRoots => roots = self.no_roots.iter(),
             Fault::DropsHostValues => host_data.clear(),
-            Fault::KeepsHostValues => {
-                // The values of a table that nobody will look at again.
-                let none = Box::leak(Box::<ExternRefHostDataTable>::default());
-                return self.inner.gc(roots, none);
-            }
+            Fault::KeepsHostValues => return self.inner.gc(roots, &mut self.no_values),
             Fault::NoCollection => {
                 self.core().assert_may_collect();
                 self.core_mut().stats.collections += 1;
