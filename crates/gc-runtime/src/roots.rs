@@ -130,7 +130,7 @@ impl GcRootsList {
 
     /// The roots, in the order they were added.
     pub fn iter(&mut self) -> GcRootsIter<'_> {
-        GcRootsIter { roots: self.roots.iter() }
+        GcRootsIter { roots: self.roots.iter(), all: &self.roots }
     }
 }
 
@@ -138,6 +138,14 @@ impl GcRootsList {
 #[derive(Debug)]
 pub struct GcRootsIter<'a> {
     roots: std::slice::Iter<'a, RawRoot>,
+    all: &'a [RawRoot],
+}
+
+impl GcRootsIter<'_> {
+    /// Begins again with the first root, for collectors that look at them twice.
+    pub fn restart(&mut self) {
+        self.roots = self.all.iter();
+    }
 }
 
 // SAFETY: made from an exclusively borrowed `GcRootsList`, which may itself be sent.
@@ -226,6 +234,10 @@ mod tests {
                 root.set(VMGcRef::from_heap_index(256).unwrap());
             }
         }
+        let mut again = list.iter();
+        let first = again.next().and_then(|root| root.get());
+        again.restart();
+        assert_eq!((again.len(), again.next().and_then(|root| root.get())), (5, first));
         list.clear();
         assert_eq!((stack, other), ([256, 0, 3], [256, 0]));
     }
