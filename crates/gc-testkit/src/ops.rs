@@ -3,7 +3,7 @@
 //! Any bytes are a sequence of operations, so that a property test and a fuzzer use
 //! the same. What an operation's numbers mean depends on what they meet, so that most
 //! operations do something: a place that is empty stands for the next that is not
-//! ([`object`], [`array`]), an index for one in the array ([`range`]); about one in
+//! ([`object`], [`array()`]), an index for one in the array ([`range`]); about one in
 //! sixteen goes just beyond an array's end.
 
 use crate::mutator::Place;

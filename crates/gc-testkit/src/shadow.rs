@@ -359,7 +359,7 @@ impl Shadow {
         }
     }
 
-    /// What [`ops::array`] chooses.
+    /// What [`ops::array()`] chooses.
     fn array_at(&self, place: Place) -> Option<ShadowRef> {
         let is_array = |reference: &ShadowRef| self.array(*reference).is_ok();
         ops::array(place, |place| self.root(place), is_array)

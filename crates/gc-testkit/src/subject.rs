@@ -1,7 +1,7 @@
 //! [`Subject`]: a collector to be tested, what it promises to free, and the kind of
 //! heap it is tested on.
 
-use gc_runtime::collector::{DrcCollector, NullCollector};
+use gc_runtime::collector::{CopyingCollector, DrcCollector, NullCollector};
 use gc_runtime::{GcRuntime, HeapBounds, HeapOptions};
 use std::fmt;
 
@@ -59,6 +59,7 @@ impl<'a> Subject<'a> {
             initial: initial + null_page,
             maximum: maximum + null_page,
             bounds: self.bounds,
+            nursery: HeapOptions::DEFAULT_NURSERY,
             zeal: self.zeal,
         }
     }
@@ -70,6 +71,7 @@ impl Subject<'static> {
         vec![
             Subject::new(&NullCollector, Reclaims::Nothing),
             Subject::new(&DrcCollector, Reclaims::Acyclic),
+            Subject::new(&CopyingCollector, Reclaims::Everything),
         ]
     }
 }

@@ -76,10 +76,7 @@ fn a_slot_may_take_what_hangs_on_what_it_had(subject: &Subject<'_>) -> Result<()
     let old = at(&mutator, slot)?;
     let word = mutator.store().read_field(&old, LEFT, StorageType::Ref)?;
     let child = VMGcRef::from_raw_u32(word as u32);
-    let mut destination = Some(old);
-    mutator.store_mut().write_gc_ref(&mut destination, child.as_ref());
-    let word = destination.map_or(0, |new| new.as_raw_u32());
-    mutator.slots_mut().set_word(slot, word);
+    mutator.write_slot(slot, child.as_ref());
     expect_live(&mut mutator, subject, 1, 2)?;
     expect_node(&mutator, slot, 2)?;
 

@@ -187,7 +187,7 @@ impl Mutator {
         }
     }
 
-    /// Runs `then` on the reference that [`ops::array`] chooses, if there is one.
+    /// Runs `then` on the reference that [`ops::array()`] chooses, if there is one.
     fn on_array(
         &mut self,
         place: Place,

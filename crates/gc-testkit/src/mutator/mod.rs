@@ -163,10 +163,12 @@ impl Mutator {
         }
     }
 
-    fn write_slot(&mut self, to: Place, source: Option<&VMGcRef>) {
-        let mut destination = self.slots.get(to);
-        self.store.write_gc_ref(&mut destination, source);
-        self.slots.set_word(to, destination.map_or(0, |new| new.as_raw_u32()));
+    /// Overwrites a table's element or a global with a new reference to `source`'s
+    /// object.
+    pub(crate) fn write_slot(&mut self, to: Place, source: Option<&VMGcRef>) {
+        if let Some(slot) = self.slots.other_mut(to) {
+            self.store.write_slot(slot, source);
+        }
     }
 
     // ---- allocation -------------------------------------------------------

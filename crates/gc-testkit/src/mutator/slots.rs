@@ -6,7 +6,7 @@
 
 use anyhow::{Result, ensure};
 use arbitrary::{Arbitrary, Unstructured};
-use gc_runtime::{GcRootsList, IncompleteWalk, TraceRoots};
+use gc_runtime::{GcRootsList, IncompleteWalk, RootsWanted, TraceRoots};
 use gc_types::VMGcRef;
 
 /// Slots of each kind.
@@ -113,6 +113,14 @@ impl Slots {
         }
     }
 
+    /// The slot at `place`, unless that is on the stack.
+    pub(crate) fn other_mut(&mut self, place: Place) -> Option<&mut u32> {
+        match place {
+            Place::Stack(_) => None,
+            _ => Some(&mut self.others[1 + place.number() - SLOTS]),
+        }
+    }
+
     /// The reference at `place`, without a barrier; good until the next collection.
     pub fn get(&self, place: Place) -> Option<VMGcRef> {
         VMGcRef::from_raw_u32(self.word(place))
@@ -177,11 +185,23 @@ impl TraceRoots for Slots {
             // reached by the list alone while `self` is borrowed.
             unsafe { roots.add_stack_root(stack.add(i)) };
         }
-        if !roots.wants_non_stack_roots() {
+        if roots.wanted() == RootsWanted::Stack {
             return Ok(());
         }
         let others = self.others[1..=3 * SLOTS].as_mut_ptr();
-        for i in 0..3 * SLOTS {
+        let mut named = [roots.wanted() == RootsWanted::All; 3 * SLOTS];
+        named[2 * SLOTS..].fill(true);
+        let mut n = 0;
+        while let Some(address) = roots.remembered(n) {
+            n += 1;
+            let offset = address.wrapping_sub(others.addr());
+            if offset.is_multiple_of(size_of::<u32>())
+                && let Some(named) = named.get_mut(offset / size_of::<u32>())
+            {
+                *named = true;
+            }
+        }
+        for i in (0..3 * SLOTS).filter(|&i| named[i]) {
             // SAFETY: as above.
             unsafe { roots.add_non_stack_root(others.add(i)) };
         }

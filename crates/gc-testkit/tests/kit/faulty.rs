@@ -1,8 +1,8 @@
 //! A collector that is right but for one fault, around any other.
 
 use gc_runtime::{
-    ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress,
-    GcRootsIter, GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory,
+    ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress,
+    GcRootsIter, GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, RootsWanted,
 };
 use gc_types::{VMGcHeader, VMGcRef};
 use std::num::NonZeroU32;
@@ -241,8 +241,20 @@ impl GcHeap for FaultyHeap {
         self.inner.frees_memory()
     }
 
-    fn traces_only_stack(&self) -> bool {
-        self.inner.traces_only_stack()
+    fn announce_gc(&mut self, cause: GcCause) -> RootsWanted {
+        self.inner.announce_gc(cause)
+    }
+
+    fn remembered_slots(&self, visit: &mut dyn FnMut(usize)) {
+        self.inner.remembered_slots(visit);
+    }
+
+    fn remember_slot(&mut self, address: usize, contents: &VMGcRef) {
+        self.inner.remember_slot(address, contents);
+    }
+
+    fn remember_all_slots(&mut self) {
+        self.inner.remember_all_slots();
     }
 
     fn gc<'a>(
