@@ -7,8 +7,8 @@ mod common;
 use anyhow::{Context, Result};
 use common::{Drops, everywhere, prelude, with_prelude};
 use gc_wasm::{
-    AnyRef, AsContext, AsContextMut, Caller, Engine, ExternRef, FieldType, Func, Linker, Module,
-    Mutability, RootScope, Rooted, StorageType, Store, StructRef, StructType, Val, ValType,
+    AnyRef, AsContext, AsContextMut, Caller, Engine, ExternRef, FieldType, Func, FuncType, Linker,
+    Module, Mutability, RootScope, Rooted, StorageType, Store, StructRef, StructType, Val, ValType,
 };
 
 #[test]
@@ -97,33 +97,101 @@ fn typed_calls_pass_two_references_back_to_back() -> Result<()> {
 }
 
 /// Nothing collects but the calls themselves, when the set of what was exposed to
-/// compiled code is full: before the first reference is exposed, never after it.
+/// compiled code is full: before the first reference is exposed, never after it. Had
+/// one come in between, the set would lack the first, which the collection that
+/// `suspect` then makes would find.
+const SUSPECT: &str = r#"(module
+    (type $number (struct (field i32)))
+    (import "host" "suspect" (func $suspect))
+    (import "host" "pair" (func $pair (param i32) (result structref structref)))
+    (import "host" "check" (func $check (param i32 structref)))
+    (func (export "three") (param structref structref structref) (result structref structref)
+        (call $suspect) (local.get 2) (local.get 0))
+    (func (export "pairs") (param $n i32)
+        (local $a structref) (local $b structref)
+        (loop $again
+            (drop (struct.new $number (local.get $n)))
+            (call $pair (local.get $n))
+            (local.set $b) (local.set $a)
+            (call $suspect)
+            (call $check (local.get $n) (local.get $a))
+            (call $check (i32.sub (i32.const 0) (local.get $n)) (local.get $b))
+            (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))"#;
+
+/// Arguments and results, through typed functions and others.
 #[test]
 fn calls_collect_before_they_pass_references() -> Result<()> {
+    type E = Option<Rooted<StructRef>>;
     everywhere(|setting| {
-        if setting.zeal {
+        if setting.zeal || !setting.reclaims() {
             return Ok(());
         }
-        let (mut store, instance) = setting.instantiate(
-            r#"(module
-                (func (export "three") (param externref externref externref)
-                    (result externref externref) (local.get 2) (local.get 0)))"#,
-            &[],
-        )?;
-        type E = Option<Rooted<ExternRef>>;
-        let three = instance.get_typed_func::<(E, E, E), (E, E)>(&mut store, "three")?;
-        for i in 0..100_000 {
-            let mut scope = RootScope::new(&mut store);
-            let a = Some(ExternRef::new(&mut scope, i)?);
-            let b = Some(ExternRef::new(&mut scope, i + 1)?);
-            // One is passed twice.
-            let (x, y) = three.call(&mut scope, (a, a, b))?;
-            assert_eq!(number(&mut scope, &Val::ExternRef(x))?, i + 1);
-            assert_eq!(number(&mut scope, &Val::ExternRef(y))?, i);
-        }
-        if setting.reclaims() {
+        let engine = setting.engine()?;
+        let mut linker: Linker<u64> = Linker::new(&engine);
+        linker.func_wrap("host", "suspect", |mut caller: Caller<'_, u64>| {
+            let collections = caller.as_context().gc_stats().collections;
+            if collections != *caller.data() {
+                *caller.data_mut() = collections + 1;
+                caller.gc()?;
+            }
+            anyhow::Ok(())
+        })?;
+        linker.func_wrap("host", "check", |mut caller: Caller<'_, u64>, n: i32, x: E| {
+            let value = x.context("not null")?.field(&mut caller, 0)?;
+            anyhow::ensure!(value.i32() == Some(n), "{value:?} is not {n}");
+            Ok(())
+        })?;
+        let field = FieldType::new(Mutability::Const, ValType::I32.into());
+        let number = StructType::new(&engine, [field])?;
+        let mut other = linker.clone();
+        let ty = number.clone();
+        linker.func_wrap("host", "pair", move |mut caller: Caller<'_, u64>, n: i32| {
+            let a = StructRef::new(&mut caller, &ty, &[Val::I32(n)])?;
+            let b = StructRef::new(&mut caller, &ty, &[Val::I32(-n)])?;
+            anyhow::Ok((Some(a), Some(b)))
+        })?;
+        let ty = FuncType::new(&engine, [ValType::I32], [ValType::STRUCTREF, ValType::STRUCTREF])?;
+        let of = number.clone();
+        other.func_new("host", "pair", ty, move |mut caller, params, results| {
+            let n = params[0].i32().context("an i32")?;
+            results[0] = StructRef::new(&mut caller, &of, &[Val::I32(n)])?.to_anyref().into();
+            results[1] = StructRef::new(&mut caller, &of, &[Val::I32(-n)])?.to_anyref().into();
+            Ok(())
+        })?;
+        let module = Module::new(&engine, SUSPECT)?;
+        for linker in [linker, other] {
+            let mut store = Store::new(&engine, 0)?;
+            let instance = linker.instantiate(&mut store, &module)?;
+            let pairs = instance.get_typed_func::<i32, ()>(&mut store, "pairs")?;
+            pairs.call(&mut store, 50_000)?;
+            let three = instance.get_func(&mut store, "three").context("an export")?;
+            let typed = three.typed::<(E, E, E), (E, E)>(&store)?;
+            for i in 0..50_000 {
+                let mut scope = RootScope::new(&mut store);
+                let a = Some(StructRef::new(&mut scope, &number, &[Val::I32(i)])?);
+                let b = Some(StructRef::new(&mut scope, &number, &[Val::I32(i + 1)])?);
+                // One is passed twice, at times.
+                let c = match i % 4 {
+                    0 | 1 => a,
+                    _ => Some(StructRef::new(&mut scope, &number, &[Val::I32(-1)])?),
+                };
+                let (x, y) = if i % 2 == 0 {
+                    typed.call(&mut scope, (a, c, b))?
+                } else {
+                    let any = |x: E| Val::AnyRef(x.map(|x| x.to_anyref()));
+                    let mut results = [Val::I32(0); 2];
+                    three.call(&mut scope, &[a, c, b].map(any), &mut results)?;
+                    let mut structs =
+                        results.iter().map(|x| x.any_ref().flatten()?.as_struct(&scope).ok()?);
+                    (structs.next().flatten(), structs.next().flatten())
+                };
+                for (x, expected) in [(x, i + 1), (y, i)] {
+                    let value = x.context("not null")?.field(&mut scope, 0)?;
+                    assert_eq!(value.i32(), Some(expected));
+                }
+            }
             let stats = store.gc_stats();
-            assert!(stats.collections > 1 && stats.live_objects < 150_000, "{stats:?}");
+            assert!(stats.collections > 10 && stats.live_objects < 100_000, "{stats:?}");
         }
         Ok(())
     })

@@ -390,3 +390,50 @@ fn memories_grow_and_keep_their_bytes() -> Result<()> {
         Ok(())
     })
 }
+
+/// A segment's objects live until it is dropped, an active or declared one's not
+/// longer than instantiation, unless the table has them.
+#[test]
+fn segments_hold_their_elements_until_dropped() -> Result<()> {
+    let wat = r#"(module
+        (type $s (struct (field i32)))
+        (type $a (array (mut (ref null $s))))
+        (table $t 4 (ref null $s))
+        (elem $passive (ref null $s)
+            (struct.new $s (i32.const 1)) (ref.null $s) (struct.new $s (i32.const 2)))
+        (elem (table $t) (i32.const 1) (ref null $s)
+            (struct.new $s (i32.const 3)) (struct.new $s (i32.const 4)))
+        (elem declare (ref null $s) (struct.new $s (i32.const 5)))
+        (func (export "init") (table.init $t $passive (i32.const 0) (i32.const 1) (i32.const 2)))
+        (func (export "sum") (result i32)
+            (i32.add (struct.get $s 0 (table.get $t (i32.const 1)))
+                (struct.get $s 0 (table.get $t (i32.const 2)))))
+        (func (export "elem.drop") (elem.drop $passive))
+        (func (export "clear") (table.fill $t (i32.const 0) (ref.null $s) (i32.const 4))))"#;
+    everywhere(|setting| {
+        let (mut store, instance) = setting.instantiate(wat, &[])?;
+        let live = |store: &mut Store<()>, expected: u64| -> Result<()> {
+            store.gc()?;
+            if setting.reclaims() {
+                assert_eq!(store.gc_stats().live_objects, expected);
+            }
+            Ok(())
+        };
+        let run = |store: &mut Store<()>, name: &str| {
+            instance.get_typed_func::<(), ()>(&mut *store, name)?.call(store, ())
+        };
+        let sum = instance.get_typed_func::<(), i32>(&mut store, "sum")?;
+        live(&mut store, 4)?;
+        assert_eq!(sum.call(&mut store, ())?, 3 + 4);
+        run(&mut store, "init")?;
+        live(&mut store, 3)?;
+        assert_eq!(sum.call(&mut store, ())?, 2 + 4);
+        run(&mut store, "elem.drop")?;
+        live(&mut store, 2)?;
+        run(&mut store, "elem.drop")?;
+        assert_eq!(trap(run(&mut store, "init")), Trap::TableOutOfBounds);
+        assert_eq!(sum.call(&mut store, ())?, 2 + 4);
+        run(&mut store, "clear")?;
+        live(&mut store, 0)
+    })
+}
