@@ -22,6 +22,9 @@ pub struct CompilerOptions {
     /// Inline allocation counts [`gc_types::HeapDataOffsets::ZEAL_COUNTDOWN`]
     /// down and takes its slow path at zero.
     pub zeal: bool,
+    /// Bytes of the nursery at the heap's start, for collectors that have one:
+    /// [`nursery_size`](gc_types::collector::generational::nursery_size).
+    pub nursery: u32,
 }
 
 /// The function being built, as its embedder knows it.

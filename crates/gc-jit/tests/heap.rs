@@ -59,7 +59,7 @@ struct Config {
 fn configs(initial: u64, maximum: u64) -> Vec<Config> {
     let mut configs = Vec::new();
     for bounds in [HeapBounds::Guarded, HeapBounds::Checked] {
-        let options = HeapOptions { initial, maximum, bounds, zeal: 0 };
+        let options = HeapOptions { initial, maximum, bounds, ..HeapOptions::default() };
         configs.push(Config {
             runtime: &DrcCollector,
             collector: &DrcCompiler,
@@ -100,6 +100,7 @@ impl Config {
                 offsets: OFFSETS,
                 guarded: self.options.bounds == HeapBounds::Guarded,
                 zeal: false,
+                nursery: self.options.nursery_size(),
             },
             vmctx: params[0],
         };

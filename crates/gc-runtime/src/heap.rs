@@ -15,10 +15,25 @@
 
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcRootsIter, GcStats, HeapCore,
-    HeapError,
+    HeapError, RootsWanted,
 };
 use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
+
+/// Why a collection is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GcCause {
+    /// The host or the guest asked: everything that is garbage should be freed.
+    #[default]
+    Asked,
+    /// An allocation found no room: as little as makes some will do.
+    NoRoom,
+    /// There are many host values: those without an externref should be dropped.
+    HostValues,
+    /// Zeal: whatever finds most bugs.
+    Zeal,
+}
 
 /// A heap under one collector.
 pub trait GcHeap: Send + Sync {
@@ -147,14 +162,30 @@ pub trait GcHeap: Send + Sync {
 
     // ---- collection -----------------------------------------------------
 
-    /// Whether a collection looks only at roots on the stack, because references
-    /// elsewhere are counted.
-    fn traces_only_stack(&self) -> bool {
-        false
+    /// Says why the next collection is asked for, so that the heap can choose what to
+    /// collect, and returns which roots that needs. One that is not announced is
+    /// [`GcCause::Asked`] for and gets all roots. An announced collection may not come
+    /// about.
+    fn announce_gc(&mut self, _cause: GcCause) -> RootsWanted {
+        RootsWanted::All
     }
 
-    /// Begins a collection. `roots` are all roots of the mutator; a moving
-    /// collector updates them.
+    /// Calls `visit` with the address of each slot outside stack and heap that may
+    /// refer to a young object, for a collection that wants
+    /// [`RootsWanted::Remembered`].
+    fn remembered_slots(&self, _visit: &mut dyn FnMut(usize)) {}
+
+    /// Notes that the slot at `address`, outside stack and heap, may have come to
+    /// refer to `contents`. [`write_gc_ref`](GcHeap::write_gc_ref) does so by itself
+    /// for its destination; this is for whoever writes the slot through a copy.
+    fn remember_slot(&mut self, _address: usize, _contents: &VMGcRef) {}
+
+    /// Notes that any slot outside stack and heap may refer to a young object, as when
+    /// slots moved to other addresses.
+    fn remember_all_slots(&mut self) {}
+
+    /// Begins a collection. `roots` are the roots of the mutator that the
+    /// announcement said are needed, or all; a moving collector updates them.
     ///
     /// # Panics
     /// Inside a no-GC scope.

@@ -43,12 +43,14 @@ pub use collection::{GarbageCollection, GcProgress};
 pub use error::HeapError;
 pub use extern_ref::{ExternRefHostDataId, ExternRefHostDataTable, HostValue, VMExternRef};
 pub use func_ref::FuncRefTable;
-pub use heap::GcHeap;
+pub use heap::{GcCause, GcHeap};
 pub use layouts::LayoutTable;
 pub use memory::{HeapMapping, HeapMemory};
 pub use object::HeapCore;
 pub use options::{HeapBounds, HeapOptions};
-pub use roots::{GcRoot, GcRootsIter, GcRootsList, IncompleteWalk, NoRoots, TraceRoots};
+pub use roots::{
+    GcRoot, GcRootsIter, GcRootsList, IncompleteWalk, NoRoots, RootsWanted, TraceRoots,
+};
 pub use runtime::GcRuntime;
 pub use stats::GcStats;
 pub use store::GcStore;

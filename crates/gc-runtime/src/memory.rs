@@ -76,6 +76,7 @@ pub struct HeapMemory {
     /// What `len` may grow to.
     maximum: u64,
     bounds: HeapBounds,
+    nursery: u32,
 }
 
 impl HeapMemory {
@@ -106,7 +107,9 @@ impl HeapMemory {
         })?;
         let base = system::reserve(reserved)?;
         let mapping = Arc::new(HeapMapping { base, reserved, data: HeapData::default() });
-        let mut memory = HeapMemory { mapping, len: NULL_PAGE, maximum, bounds: options.bounds };
+        let bounds = options.bounds;
+        let nursery = options.nursery_size();
+        let mut memory = HeapMemory { mapping, len: NULL_PAGE, maximum, bounds, nursery };
         memory.set_data_u64(HeapDataOffsets::BOUND, NULL_PAGE);
         let initial = options.initial.min(maximum).saturating_sub(NULL_PAGE);
         if initial > 0 {
@@ -145,6 +148,11 @@ impl HeapMemory {
     /// Bytes that are mapped and usable.
     pub fn usable(&self) -> u64 {
         self.len - NULL_PAGE
+    }
+
+    /// Bytes from [`NULL_PAGE_SIZE`] on that are kept for a nursery, mapped or not.
+    pub fn nursery(&self) -> u32 {
+        self.nursery
     }
 
     /// How emitted code may address this memory.
@@ -494,7 +502,7 @@ mod tests {
     use super::*;
 
     fn options(bounds: HeapBounds) -> HeapOptions {
-        HeapOptions { initial: 128 << 10, maximum: 1 << 20, bounds, zeal: 0 }
+        HeapOptions { initial: 128 << 10, maximum: 1 << 20, bounds, ..HeapOptions::default() }
     }
 
     #[cfg(not(miri))]

@@ -13,6 +13,10 @@ pub struct HeapOptions {
     pub maximum: u64,
     /// How emitted code may address it.
     pub bounds: HeapBounds,
+    /// Bytes of the nursery, for collectors that have one. Large ones collect less
+    /// often and promote less, small ones stay in a cache. It is never more than an
+    /// eighth of the heap may become ([`nursery_size`](HeapOptions::nursery_size)).
+    pub nursery: u64,
     /// Collect at every Nth allocation; 0: never only for that. Needs the feature
     /// `gc_zeal`.
     pub zeal: u32,
@@ -26,6 +30,16 @@ impl HeapOptions {
     /// What [`HeapOptions::default`] maps from the start: small enough to stay in
     /// a second-level cache between collections.
     pub const DEFAULT_INITIAL: u64 = 1 << 20;
+
+    /// The nursery of [`HeapOptions::default`]: what a core may expect of a last-level
+    /// cache.
+    pub const DEFAULT_NURSERY: u64 = 4 << 20;
+
+    /// Bytes that a nursery has in heaps with these options. Emitted code must be told
+    /// the same.
+    pub const fn nursery_size(&self) -> u32 {
+        gc_types::collector::generational::nursery_size(self.nursery, self.maximum)
+    }
 }
 
 impl Default for HeapOptions {
@@ -35,6 +49,7 @@ impl Default for HeapOptions {
             initial: HeapOptions::DEFAULT_INITIAL,
             maximum: HeapOptions::MAX_SIZE,
             bounds: HeapBounds::Guarded,
+            nursery: HeapOptions::DEFAULT_NURSERY,
             zeal: 0,
         }
     }

@@ -61,11 +61,27 @@ enum RawRoot {
     NonStack(*mut u32),
 }
 
+/// Which roots a collection needs. Those that are not needed may be named all the
+/// same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RootsWanted {
+    /// Those on the stack: references elsewhere are counted.
+    Stack,
+    /// Those on the stack, every host handle that may have come to refer to
+    /// another object since the last collection, and of all other slots the
+    /// [remembered](GcRootsList::remembered) ones: no other refers to a young object.
+    Remembered,
+    /// All.
+    #[default]
+    All,
+}
+
 /// A reusable list of the places roots stand in.
 #[derive(Debug, Default)]
 pub struct GcRootsList {
     roots: Vec<RawRoot>,
-    stack_only: bool,
+    wanted: RootsWanted,
+    remembered: Vec<usize>,
 }
 
 // SAFETY: whoever adds a root promises that its slot may be accessed from
@@ -96,21 +112,37 @@ impl GcRootsList {
         self.roots.push(RawRoot::NonStack(slot));
     }
 
-    /// Whether the collector needs roots outside the stack. If not, because it
-    /// counts those references, they may be left out, and a large table costs a
-    /// collection nothing.
-    pub fn wants_non_stack_roots(&self) -> bool {
-        !self.stack_only
+    /// Which roots the collection needs. A large table whose slots need not be
+    /// named costs it nothing.
+    pub fn wanted(&self) -> RootsWanted {
+        self.wanted
     }
 
-    /// Says that only roots on the stack are needed.
-    pub(crate) fn set_stack_only(&mut self, stack_only: bool) {
-        self.stack_only = stack_only;
+    /// Says which roots are needed.
+    pub fn set_wanted(&mut self, wanted: RootsWanted) {
+        self.wanted = wanted;
     }
 
-    /// Forgets all roots, keeps the memory they stood in.
+    /// The address of the `n`th remembered slot, `None` behind the last one: a slot
+    /// outside stack and heap that was overwritten with a reference to a young
+    /// object. For [`RootsWanted::Remembered`]; each is a number that somebody gave
+    /// the heap, and a root only if whoever names the roots knows a slot of its own
+    /// there now.
+    pub fn remembered(&self, n: usize) -> Option<usize> {
+        self.remembered.get(n).copied()
+    }
+
+    /// Adds the address of a remembered slot.
+    pub fn add_remembered(&mut self, slot: usize) {
+        self.remembered.push(slot);
+    }
+
+    /// Forgets all roots and remembered slots, keeps the memory they stood in. All
+    /// roots are wanted.
     pub fn clear(&mut self) {
         self.roots.clear();
+        self.remembered.clear();
+        self.wanted = RootsWanted::All;
     }
 
     /// Number of roots.

@@ -11,6 +11,7 @@ pub struct Config {
     pub(crate) gc_heap_initial: u64,
     pub(crate) gc_heap_maximum: u64,
     pub(crate) gc_heap_bounds: HeapBounds,
+    pub(crate) gc_nursery: u64,
     pub(crate) gc_zeal: u32,
     pub(crate) max_wasm_stack: usize,
     pub(crate) optimize: bool,
@@ -32,6 +33,7 @@ impl Config {
             gc_heap_initial: 1 << 20,
             gc_heap_maximum: 2 << 30,
             gc_heap_bounds: HeapBounds::Guarded,
+            gc_nursery: HeapOptions::DEFAULT_NURSERY,
             gc_zeal: 0,
             max_wasm_stack: 1 << 20,
             optimize: true,
@@ -64,6 +66,13 @@ impl Config {
     /// space for each store (the default), or by checking every access.
     pub fn gc_heap_bounds(&mut self, bounds: HeapBounds) -> &mut Config {
         self.gc_heap_bounds = bounds;
+        self
+    }
+
+    /// Bytes of the nursery of each store's GC heap, for collectors that have one
+    /// (default: 4 MiB); at most an eighth of the heap's maximum.
+    pub fn gc_nursery(&mut self, bytes: u64) -> &mut Config {
+        self.gc_nursery = bytes;
         self
     }
 
@@ -117,6 +126,7 @@ impl Config {
             initial: self.gc_heap_initial.min(self.gc_heap_maximum),
             maximum: self.gc_heap_maximum,
             bounds: self.gc_heap_bounds,
+            nursery: self.gc_nursery,
             zeal: self.gc_zeal,
         }
     }

@@ -57,6 +57,7 @@ impl Engine {
             offsets: VMOffsets::HOST,
             guarded: config.gc_heap_bounds == HeapBounds::Guarded,
             zeal: config.gc_zeal != 0,
+            nursery: config.heap_options().nursery_size(),
         };
         Ok(Engine(Arc::new(EngineInner {
             config: config.clone(),

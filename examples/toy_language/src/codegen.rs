@@ -148,7 +148,7 @@ fn build<'a>(
     scope.extend(function.itself.map(|name| (name, Binding::Value(closure))));
     scope.extend(function.param.map(|name| (name, Binding::Value(argument))));
     let mut env = Env {
-        options: CompilerOptions { offsets: OFFSETS, guarded: true, zeal: false },
+        options: CompilerOptions { offsets: OFFSETS, guarded: true, zeal: false, nursery: 0 },
         vmctx,
         host_calls: HashMap::new(),
     };

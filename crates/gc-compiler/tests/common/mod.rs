@@ -22,12 +22,12 @@ pub(crate) const COLLECTORS: [&dyn GcCompiler; 2] = [&NullCompiler, &DrcCompiler
 pub(crate) fn all_options() -> impl Iterator<Item = CompilerOptions> {
     [(true, false), (true, true), (false, false), (false, true)]
         .into_iter()
-        .map(|(guarded, zeal)| CompilerOptions { offsets: VMOffsets::HOST, guarded, zeal })
+        .map(|(guarded, zeal)| CompilerOptions { guarded, zeal, ..self::guarded() })
 }
 
 /// Guarded, without zeal.
 pub(crate) fn guarded() -> CompilerOptions {
-    CompilerOptions { offsets: VMOffsets::HOST, guarded: true, zeal: false }
+    CompilerOptions { offsets: VMOffsets::HOST, guarded: true, zeal: false, nursery: 1 << 20 }
 }
 
 /// The machine this runs on, optimising.

@@ -11,8 +11,8 @@
 mod objects;
 
 use crate::{
-    ExternRefHostDataTable, FuncRefTable, GcHeap, GcRootsList, GcRuntime, GcStats, HeapError,
-    HeapMemory, HeapOptions, HostValue, TraceRoots,
+    ExternRefHostDataTable, FuncRefTable, GcCause, GcHeap, GcRootsList, GcRuntime, GcStats,
+    HeapError, HeapMemory, HeapOptions, HostValue, RootsWanted, TraceRoots,
 };
 use gc_types::{
     ExnLayout, GcLayout, HeapDataOffsets, StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
@@ -180,7 +180,7 @@ impl GcStore {
     ) -> Result<VMGcRef, (HeapError, HostValue)> {
         if self.host_data.len() >= self.host_data_threshold
             && self.may_collect()
-            && let Err(error) = self.gc(tracer)
+            && let Err(error) = self.collect(tracer, GcCause::HostValues)
         {
             return Err((error, value));
         }
@@ -258,7 +258,7 @@ impl GcStore {
         let mut collected = false;
         if self.may_collect() && self.heap.collection_pays() {
             collected = true;
-            if self.gc(tracer)?
+            if self.collect(tracer, GcCause::NoRoom)?
                 && let Some(done) = self.try_alloc(header, size)
             {
                 return done;
@@ -283,7 +283,7 @@ impl GcStore {
         }
         if !collected
             && self.may_collect()
-            && self.gc(tracer)?
+            && self.collect(tracer, GcCause::NoRoom)?
             && let Some(done) = self.try_alloc(header, size)
         {
             return done;
@@ -315,7 +315,7 @@ impl GcStore {
         }
         self.rearm_zeal();
         if self.heap.core().no_gc_scopes == 0 {
-            self.gc(tracer)?;
+            self.collect(tracer, GcCause::Zeal)?;
         }
         Ok(())
     }
@@ -341,7 +341,11 @@ impl GcStore {
     /// # Panics
     /// Inside a no-GC scope.
     pub fn gc(&mut self, tracer: &mut dyn TraceRoots) -> Result<bool, HeapError> {
-        let Some(root_search) = self.find_roots(tracer) else { return Ok(false) };
+        self.collect(tracer, GcCause::Asked)
+    }
+
+    fn collect(&mut self, tracer: &mut dyn TraceRoots, cause: GcCause) -> Result<bool, HeapError> {
+        let Some(root_search) = self.find_roots(tracer, cause) else { return Ok(false) };
         self.verify_with_zeal()?;
         let start = Instant::now();
         let result = self.heap.gc(self.roots.iter(), &mut self.host_data).collect();
@@ -362,7 +366,7 @@ impl GcStore {
         &'a mut self,
         tracer: &'a mut dyn TraceRoots,
     ) -> impl Future<Output = Result<bool, HeapError>> + Send + use<'a> {
-        let root_search = self.find_roots(tracer);
+        let root_search = self.find_roots(tracer, GcCause::Asked);
         async move {
             let Some(mut pause) = root_search else { return Ok(false) };
             self.verify_with_zeal()?;
@@ -375,11 +379,16 @@ impl GcStore {
 
     /// Fills the list of roots; returns how long that took, or `None` if some
     /// could not be found.
-    fn find_roots(&mut self, tracer: &mut dyn TraceRoots) -> Option<Duration> {
+    fn find_roots(&mut self, tracer: &mut dyn TraceRoots, cause: GcCause) -> Option<Duration> {
         self.heap.core().assert_may_collect();
         let start = Instant::now();
         self.roots.clear();
-        self.roots.set_stack_only(self.heap.traces_only_stack());
+        let wanted = self.heap.announce_gc(cause);
+        self.roots.set_wanted(wanted);
+        if wanted == RootsWanted::Remembered {
+            let roots = &mut self.roots;
+            self.heap.remembered_slots(&mut |slot| roots.add_remembered(slot));
+        }
         match tracer.trace_roots(&mut self.roots) {
             Ok(()) => Some(start.elapsed()),
             Err(incomplete) => {
@@ -421,9 +430,26 @@ impl GcStore {
     }
 
     /// Overwrites `destination`, a slot outside the heap, with a new reference to
-    /// `source`'s object.
+    /// `source`'s object. The slot itself, not a copy of it: the heap may remember
+    /// where it is. Of a slot that is a plain word, [`write_slot`](GcStore::write_slot).
     pub fn write_gc_ref(&mut self, destination: &mut Option<VMGcRef>, source: Option<&VMGcRef>) {
         self.heap.write_gc_ref(&mut self.host_data, destination, source);
+    }
+
+    /// As [`write_gc_ref`](GcStore::write_gc_ref), for a slot that is a word: a
+    /// reference, or zero for null.
+    pub fn write_slot(&mut self, slot: &mut u32, source: Option<&VMGcRef>) {
+        let mut destination = VMGcRef::from_raw_u32(*slot);
+        self.heap.write_gc_ref(&mut self.host_data, &mut destination, source);
+        if let Some(new) = &destination {
+            self.heap.remember_slot(std::ptr::from_mut(slot).addr(), new);
+        }
+        *slot = destination.map_or(0, |gc_ref| gc_ref.as_raw_u32());
+    }
+
+    /// Notes that slots outside stack and heap moved to other addresses.
+    pub fn remember_all_slots(&mut self) {
+        self.heap.remember_all_slots();
     }
 
     /// Hands a reference the host kept over to compiled code. Never collects.

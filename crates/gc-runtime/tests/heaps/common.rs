@@ -43,7 +43,7 @@ pub(crate) fn store_with(runtime: &dyn GcRuntime, options: &HeapOptions) -> GcSt
 }
 
 pub(crate) fn options(bounds: HeapBounds) -> HeapOptions {
-    HeapOptions { initial: 256 << 10, maximum: 8 << 20, bounds, zeal: 0 }
+    HeapOptions { initial: 256 << 10, maximum: 8 << 20, bounds, ..HeapOptions::default() }
 }
 
 /// Runs `test` on a heap of each collector, guarded and checked.

@@ -40,7 +40,7 @@ fn scribble(store: &mut GcStore, u: &mut arbitrary::Unstructured<'_>) -> arbitra
 
 fn run(runtime: &dyn GcRuntime, u: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<()> {
     let options =
-        HeapOptions { initial: 80 << 10, maximum: 128 << 10, bounds: HeapBounds::Checked, zeal: 0 };
+        HeapOptions { initial: 80 << 10, maximum: 128 << 10, ..options(HeapBounds::Checked) };
     let mut store = store_with(runtime, &options);
     let dropped = Arc::new(AtomicU32::new(0));
     let mut made = 0;

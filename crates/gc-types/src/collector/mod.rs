@@ -4,4 +4,5 @@
 
 pub mod bump;
 pub mod drc;
+pub mod generational;
 pub mod null;

@@ -252,6 +252,9 @@ fn elements(
             words.push(0);
         }
     }
+    if words.iter().any(|&word| word != 0) {
+        store.gc_store_mut().remember_all_slots();
+    }
     Ok(SegmentElements::Gc(words.into()))
 }
 

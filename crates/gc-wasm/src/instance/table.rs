@@ -39,10 +39,7 @@ pub(crate) struct TableData {
 
 /// Overwrites a counted slot outside the heap.
 pub(crate) fn write_slot(gc: &mut GcStore, slot: &mut u32, word: u32) {
-    let mut destination = VMGcRef::from_raw_u32(*slot);
-    let source = VMGcRef::from_raw_u32(word);
-    gc.write_gc_ref(&mut destination, source.as_ref());
-    *slot = destination.map_or(0, |gc_ref| gc_ref.as_raw_u32());
+    gc.write_slot(slot, VMGcRef::from_raw_u32(word).as_ref());
 }
 
 /// The range of `len` elements from `at` on, if it is inside `size` elements.
@@ -92,8 +89,12 @@ impl TableData {
         let new = (old as u64).checked_add(delta).filter(|new| *new <= maximum)? as usize;
         match (&mut self.elements, init) {
             (TableElements::Gc(elements), Element::Gc(word)) => {
+                let place = elements.as_ptr();
                 elements.try_reserve(new - old).ok()?;
                 elements.resize(new, 0);
+                if old > 0 && elements.as_ptr() != place {
+                    gc.remember_all_slots();
+                }
                 if word != 0 {
                     for slot in &mut elements[old..] {
                         write_slot(gc, slot, word);

@@ -12,7 +12,7 @@ use crate::types::registry::RegisteredType;
 use crate::vmctx::VMGlobal;
 use anyhow::Result;
 use gc_jit::{EmbedderHooks, EntryTrampoline, JitStore, StoreRoots, VMContextPrefix, VMFuncRef};
-use gc_runtime::{GcRootsList, GcStore, IncompleteWalk};
+use gc_runtime::{GcRootsList, GcStore, IncompleteWalk, RootsWanted};
 use gc_types::{TypeIndex, VMOffsets};
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
@@ -115,6 +115,37 @@ impl StoreOpaque {
     pub(crate) fn gc_store_mut(&mut self) -> &mut GcStore {
         // SAFETY: as above.
         unsafe { self.jit.as_mut() }.gc_mut()
+    }
+
+    /// Names the remembered slots as roots: those that are a global or a table's element
+    /// now. What is at any other address was one of a table that has grown since, after
+    /// which the heap was told to want all.
+    fn trace_remembered(&mut self, roots: &mut GcRootsList) {
+        if roots.remembered(0).is_none() {
+            return;
+        }
+        let globals = self.globals.iter().filter(|global| global.ty.wasm_ty.is_vmgcref_type());
+        let mut places: Vec<*mut [u32]> = globals
+            .map(|global| std::ptr::slice_from_raw_parts_mut(global.place.as_ptr().cast(), 1))
+            .collect();
+        places.extend(self.tables.iter_mut().filter_map(|table| match &mut table.elements {
+            TableElements::Gc(elements) => Some(&raw mut elements[..]),
+            TableElements::Func(_) => None,
+        }));
+        places.sort_unstable_by_key(|place| place.cast::<u32>().addr());
+        let mut n = 0;
+        while let Some(address) = roots.remembered(n) {
+            n += 1;
+            let before = places.partition_point(|place| place.cast::<u32>().addr() <= address);
+            let Some(place) = before.checked_sub(1).map(|last| places[last]) else { continue };
+            let first = place.cast::<u32>();
+            let offset = address - first.addr();
+            if offset.is_multiple_of(size_of::<u32>()) && offset / size_of::<u32>() < place.len() {
+                // SAFETY: in bounds of a table's elements or a global, neither of which
+                // changes before the collection that uses the list is over.
+                unsafe { roots.add_non_stack_root(first.byte_add(offset)) };
+            }
+        }
     }
 
     /// Does what may collect: `f` gets the heap and all roots.
@@ -229,10 +260,15 @@ unsafe fn trace_roots(data: *mut (), roots: &mut GcRootsList) -> Result<(), Inco
     // SAFETY: the caller vouches for it; whoever collects has the store to itself,
     // and uses no other part of it meanwhile.
     let store = unsafe { &mut *data.cast::<StoreOpaque>() };
-    if !roots.wants_non_stack_roots() {
-        return Ok(());
+    match roots.wanted() {
+        RootsWanted::Stack => return Ok(()),
+        RootsWanted::Remembered => {
+            store.roots.trace_recent(roots);
+            store.trace_remembered(roots);
+            return Ok(());
+        }
+        RootsWanted::All => store.roots.trace(roots),
     }
-    store.roots.trace(roots);
     let globals = store.globals.iter().filter(|global| global.ty.wasm_ty.is_vmgcref_type());
     for word in globals.map(|global| global.place.as_ptr().cast::<u32>()) {
         // SAFETY: a global of a reference type holds a reference or null in its

@@ -64,6 +64,22 @@ enum OwnedSlot {
     Used { gc_ref: VMGcRef, liveness: Weak<()> },
 }
 
+impl OwnedSlot {
+    fn trace(&mut self, roots: &mut GcRootsList) {
+        if let OwnedSlot::Used { gc_ref, .. } = self {
+            add(roots, gc_ref);
+        }
+    }
+}
+
+/// Adds one root of the table's to `roots`.
+fn add(roots: &mut GcRootsList, gc_ref: &mut VMGcRef) {
+    let slot: *mut VMGcRef = gc_ref;
+    // SAFETY: `VMGcRef` is a transparent 32-bit word, and the table is not changed
+    // before the collection that uses the list is over.
+    unsafe { roots.add_non_stack_root(slot.cast::<u32>()) };
+}
+
 /// All handles of one store.
 #[derive(Default)]
 pub(crate) struct RootTable {
@@ -72,6 +88,8 @@ pub(crate) struct RootTable {
     generation: u32,
     owned: Vec<OwnedSlot>,
     free: Vec<u32>,
+    /// Owned roots that were added since a collection last looked at them.
+    recent: Vec<u32>,
     /// Number of owned roots at which those that were dropped are looked for.
     sweep_at: usize,
 }
@@ -111,6 +129,11 @@ impl RootTable {
                 u32::try_from(self.owned.len() - 1).expect("fewer than 2^32 roots")
             }
         };
+        if self.recent.len() > self.owned.len() * 2 {
+            self.recent.sort_unstable();
+            self.recent.dedup();
+        }
+        self.recent.push(index);
         (index, liveness)
     }
 
@@ -132,16 +155,16 @@ impl RootTable {
 
     /// Adds all of them to `roots`.
     pub(crate) fn trace(&mut self, roots: &mut GcRootsList) {
-        let scoped = self.scoped.iter_mut().map(|root| &mut root.gc_ref);
-        let owned = self.owned.iter_mut().filter_map(|slot| match slot {
-            OwnedSlot::Used { gc_ref, .. } => Some(gc_ref),
-            OwnedSlot::Free => None,
-        });
-        for gc_ref in scoped.chain(owned) {
-            let slot: *mut VMGcRef = gc_ref;
-            // SAFETY: `VMGcRef` is a transparent 32-bit word, and the table is
-            // not changed before the collection that uses the list is over.
-            unsafe { roots.add_non_stack_root(slot.cast::<u32>()) };
+        self.scoped.iter_mut().for_each(|root| add(roots, &mut root.gc_ref));
+        self.owned.iter_mut().for_each(|slot| slot.trace(roots));
+    }
+
+    /// Adds those to `roots` that may refer to other objects than at the last
+    /// collection that looked at them: the owned ones never change.
+    pub(crate) fn trace_recent(&mut self, roots: &mut GcRootsList) {
+        self.scoped.iter_mut().for_each(|root| add(roots, &mut root.gc_ref));
+        for index in self.recent.drain(..) {
+            self.owned[index as usize].trace(roots);
         }
     }
 }

@@ -28,8 +28,8 @@ mod verify;
 
 use crate::object::unmapped;
 use crate::{
-    ExternRefHostDataTable, GarbageCollection, GcHeap, GcRootsIter, GcRuntime, GcStats, HeapCore,
-    HeapError, HeapMemory,
+    ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRootsIter, GcRuntime, GcStats,
+    HeapCore, HeapError, HeapMemory, RootsWanted,
 };
 use collect::DrcCollection;
 use counts::{ArrayCursor, count, read_word, write_word};
@@ -259,8 +259,8 @@ impl GcHeap for DrcHeap {
 
     // ---- collection -----------------------------------------------------
 
-    fn traces_only_stack(&self) -> bool {
-        true
+    fn announce_gc(&mut self, _cause: GcCause) -> RootsWanted {
+        RootsWanted::Stack
     }
 
     fn gc<'a>(

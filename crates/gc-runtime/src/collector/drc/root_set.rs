@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn the_chunk_comes_late_and_doubles() {
-        let options = HeapOptions { initial: 0, maximum: 0, bounds: HeapBounds::Checked, zeal: 0 };
+        let bounds = HeapBounds::Checked;
+        let options = HeapOptions { initial: 0, maximum: 0, bounds, ..HeapOptions::default() };
         let mut memory = HeapMemory::new(&options).unwrap();
         let mut set = RootSet::new();
         assert_eq!((set.len(&memory), set.chunk.capacity()), (0, 0));

@@ -14,7 +14,8 @@ const CAR: u32 = 8;
 const CDR: u32 = 12;
 
 fn options() -> HeapOptions {
-    HeapOptions { initial: 1 << 20, maximum: 64 << 20, bounds: HeapBounds::Checked, zeal: 0 }
+    let bounds = HeapBounds::Checked;
+    HeapOptions { initial: 1 << 20, maximum: 64 << 20, bounds, ..HeapOptions::default() }
 }
 
 fn layouts() -> [(TypeIndex, Arc<GcLayout>); 2] {

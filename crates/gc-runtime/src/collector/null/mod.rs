@@ -9,8 +9,8 @@
 
 use crate::object::unmapped;
 use crate::{
-    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRootsIter, GcRuntime, GcStats,
-    HeapCore, HeapError, HeapMemory,
+    ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress, GcRootsIter, GcRuntime,
+    GcStats, HeapCore, HeapError, HeapMemory, RootsWanted,
 };
 use gc_types::collector::null::{LIMIT, NAME, NEXT};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcRef};
@@ -159,8 +159,8 @@ impl GcHeap for NullHeap {
         Ok(grown)
     }
 
-    fn traces_only_stack(&self) -> bool {
-        true
+    fn announce_gc(&mut self, _cause: GcCause) -> RootsWanted {
+        RootsWanted::Stack
     }
 
     fn gc<'a>(

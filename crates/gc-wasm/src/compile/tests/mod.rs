@@ -29,7 +29,12 @@ impl Fixture {
         let options = JitOptions { opt_level, verifier: true };
         Fixture {
             jit: JitCompiler::new(&options).unwrap(),
-            options: CompilerOptions { offsets: VMOffsets::HOST, guarded: true, zeal: false },
+            options: CompilerOptions {
+                offsets: VMOffsets::HOST,
+                guarded: true,
+                zeal: false,
+                nursery: 0,
+            },
         }
     }
 

@@ -1,0 +1,111 @@
+//! `generational`: a bump nursery in front of a mark-region old generation.
+//!
+//! The nursery is the heap's first [`nursery_size`] bytes behind the null page:
+//! whether a reference is to a young object is one subtraction and one unsigned
+//! comparison with constants, in which null and most `i31`s fall out by themselves.
+//! Emitted code allocates between [`NEXT`] and [`LIMIT`] and, when it stores a
+//! reference to a young object into an old one, marks a card: a byte of a native
+//! table for each [`CARD_SIZE`] bytes of heap, of the slot in an array and of the
+//! object's start otherwise. While old objects are being marked ([`MARKING`] is not
+//! zero) it appends what a store overwrites to a native log.
+//!
+//! Header bits are zero, except in an object that was moved by the collection under
+//! way: there they are the new index plus [`FORWARDED`].
+
+use crate::{HeapDataOffsets, NULL_PAGE_SIZE};
+
+pub use super::bump::{LIMIT, NEXT};
+
+/// The name it is registered under.
+pub const NAME: &str = "generational";
+
+/// Header flag: the other bits are the index the object was moved to.
+pub const FORWARDED: u32 = 1;
+
+/// log2 of [`CARD_SIZE`].
+pub const CARD_SHIFT: u32 = 9;
+/// Bytes of heap that one card is for.
+pub const CARD_SIZE: u32 = 1 << CARD_SHIFT;
+/// What a card is when objects there may refer to young ones; otherwise it is zero.
+pub const DIRTY: u8 = 1;
+
+/// Heap data, u32: not zero while overwritten references must be logged.
+pub const MARKING: u32 = HeapDataOffsets::COLLECTOR + 8;
+/// Heap data, u32: number of references logged. It may pass [`LOG_CAPACITY`]: then
+/// the first entries were overwritten.
+pub const LOG_LEN: u32 = HeapDataOffsets::COLLECTOR + 12;
+/// Heap data, u64: address of the log, an array of u32 references (zero, `i31`s and
+/// young ones may be among them). Entry `n` is at `n % LOG_CAPACITY`.
+pub const LOG: u32 = HeapDataOffsets::COLLECTOR + 16;
+/// References the log has room for.
+pub const LOG_CAPACITY: u32 = 1 << 20;
+
+/// Heap data, u64: address of the card table, an array of u8. The card of index `i`
+/// is entry `i >> CARD_SHIFT`.
+pub const CARDS: u32 = HeapDataOffsets::COLLECTOR + 24;
+
+/// Heap data, u32: number of slots remembered. It may pass [`SLOTS_CAPACITY`]: then
+/// the first entries were overwritten.
+pub const SLOTS_LEN: u32 = HeapDataOffsets::COLLECTOR + 32;
+/// Heap data, u64: address of an array of u64 addresses of slots outside stack and
+/// heap that may refer to young objects. Entry `n` is at `n % SLOTS_CAPACITY`.
+pub const SLOTS: u32 = HeapDataOffsets::COLLECTOR + 40;
+/// Addresses there is room for.
+pub const SLOTS_CAPACITY: u32 = 1 << 13;
+
+const _: () = assert!(SLOTS + 8 <= HeapDataOffsets::SIZE);
+const _: () = assert!(LOG_CAPACITY.is_power_of_two() && SLOTS_CAPACITY.is_power_of_two());
+const _: () = assert!(NULL_PAGE_SIZE.is_multiple_of(CARD_SIZE));
+
+/// Where the nursery begins.
+pub const NURSERY_START: u32 = NULL_PAGE_SIZE;
+/// The size of a nursery, in bytes, is a multiple of this.
+pub const NURSERY_ALIGN: u32 = 4 << 10;
+/// The most bytes a nursery can have.
+pub const MAX_NURSERY: u32 = 256 << 20;
+
+/// Bytes of the nursery of a heap that may grow to `maximum` bytes, counted from its
+/// base, and whose nursery was asked to have `requested` bytes: at most an eighth of
+/// what is behind the null page.
+pub const fn nursery_size(requested: u64, maximum: u64) -> u32 {
+    let usable = maximum.saturating_sub(NULL_PAGE_SIZE as u64);
+    let mut size = usable / 8;
+    if size > requested {
+        size = requested;
+    }
+    if size > MAX_NURSERY as u64 {
+        size = MAX_NURSERY as u64;
+    }
+    (size / NURSERY_ALIGN as u64) as u32 * NURSERY_ALIGN
+}
+
+/// Whether the word of a reference is that of one into a nursery of `size` bytes.
+pub const fn is_young(word: u32, size: u32) -> bool {
+    word.wrapping_sub(NURSERY_START) < size && word & crate::I31::TAG == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nursery_is_a_small_part_of_the_heap() {
+        assert_eq!(nursery_size(4 << 20, 2 << 30), 4 << 20);
+        assert_eq!(nursery_size(4 << 20, (1 << 20) + (64 << 10)), 128 << 10);
+        assert_eq!(nursery_size((1 << 20) + 5, 4 << 30), 1 << 20);
+        assert_eq!(nursery_size(u64::MAX, u64::MAX), MAX_NURSERY);
+        for maximum in [0, 1, 64 << 10, (64 << 10) + 100] {
+            assert_eq!(nursery_size(4 << 20, maximum), 0);
+        }
+    }
+
+    #[test]
+    fn null_and_tagged_words_are_not_young() {
+        let size = 1 << 20;
+        assert!(is_young(NURSERY_START, size) && is_young(NURSERY_START + size - 8, size));
+        for word in [0, 1, NURSERY_START - 8, NURSERY_START + 1, NURSERY_START + size, u32::MAX] {
+            assert!(!is_young(word, size), "{word:#x}");
+        }
+        assert!(!is_young(NURSERY_START, 0));
+    }
+}
