@@ -57,7 +57,7 @@ fn other_seeds(
             }
             Ok(())
         };
-        arbtest(property).size_max(16 << 10).budget_ms(scaled(500)).run();
+        arbtest(property).size_max(16 << 10).budget_ms(scaled(250)).run();
     }
 }
 
