@@ -6,6 +6,7 @@ use crate::compile::translate::Translator;
 use anyhow::Result;
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, JumpTableData};
 use gc_types::Trap;
+use std::collections::BTreeMap;
 use wasmparser::{BlockType, BrTable, RefType, ValType};
 use wasmtime_types::WasmValType;
 
@@ -163,21 +164,36 @@ impl Translator<'_, '_> {
         self.continue_in(next);
     }
 
+    /// Branches to the label that the index names. If labels take operands, each
+    /// distinct one is reached through a block of its own: a table entry with the
+    /// operands would make code of the entries' number times theirs.
     pub(super) fn br_table(&mut self, targets: &BrTable<'_>) -> Result<()> {
         let index = self.stack.pop();
-        // All labels take the same operands.
-        let (default, arity) = self.label(targets.default());
-        let args = block_args(self.stack.peek_n(arity));
+        let mut between = BTreeMap::new();
         let mut calls = Vec::with_capacity(targets.len() as usize);
         for depth in targets.targets() {
-            let (label, _) = self.label(depth?);
-            calls.push(self.builder.func.dfg.block_call(label, &args));
+            calls.push(self.table_entry(depth?, &mut between));
         }
-        let default = self.builder.func.dfg.block_call(default, &args);
+        let default = self.table_entry(targets.default(), &mut between);
         let table = self.builder.create_jump_table(JumpTableData::new(default, &calls));
         self.builder.ins().br_table(index, table);
+        for (depth, block) in between {
+            self.continue_in(block);
+            self.jump_to_label(depth);
+        }
         self.stack.set_unreachable();
         Ok(())
+    }
+
+    /// An entry of a branch table for label `depth`, without operands; the blocks
+    /// made for labels that take some are kept in `between`.
+    fn table_entry(&mut self, depth: u32, between: &mut BTreeMap<u32, ir::Block>) -> ir::BlockCall {
+        let (label, arity) = self.label(depth);
+        let target = match arity {
+            0 => label,
+            _ => *between.entry(depth).or_insert_with(|| self.builder.create_block()),
+        };
+        self.builder.func.dfg.block_call(target, &[])
     }
 
     /// Whether the uppermost operand's type says it is not null.

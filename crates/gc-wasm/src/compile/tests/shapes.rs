@@ -259,3 +259,19 @@ fn errors_name_the_function_and_the_offset() {
     let error = fixture.error(r#"(module (func (export "simd") (drop (v128.const i64x2 0 0))))"#);
     assert!(error.starts_with("function 0 `simd`: "), "{error}");
 }
+
+#[test]
+fn the_operands_of_a_branch_table_are_passed_once_for_each_label() {
+    let (types, args) = ("i32 ".repeat(100), "(i32.const 1) ".repeat(100));
+    let entries = "0 1 ".repeat(200);
+    let wat = format!(
+        "(module (func (param i32) (result {types})
+            (block (result {types}) (br_table {entries} 0 {args} (local.get 0)))))"
+    );
+    let clif = Fixture::new(OptLevel::Speed).clif(&NullCompiler, &wat);
+    let clif = &clif[&0];
+    let table = clif.lines().find(|line| line.contains("br_table")).unwrap();
+    assert!(!table.contains('('), "{table}");
+    // And once at the end of the inner block.
+    assert_eq!(count(clif, "jump block"), 3, "{clif}");
+}
