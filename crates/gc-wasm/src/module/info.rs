@@ -100,7 +100,7 @@ pub(crate) struct ModuleInfo {
     pub(crate) start: Option<FuncIndex>,
     pub(crate) elements: Vec<ElementSegment>,
     pub(crate) data: Vec<DataSegment>,
-    /// Names of functions, from the name section.
+    /// Names of functions: from the name section, else from an export.
     pub(crate) func_names: HashMap<u32, String>,
 }
 
@@ -115,18 +115,21 @@ impl ModuleInfo {
         index.checked_sub(self.num_imported_globals)
     }
 
-    /// A name for function `index`: from the name section, an export, or its number.
+    /// A name for function `index`: the one it has, or its number.
     pub(crate) fn func_name(&self, index: u32) -> String {
-        if let Some(name) = self.func_names.get(&index) {
-            return name.clone();
-        }
-        let exported = self
-            .exports
-            .iter()
-            .find(|(_, entity)| *entity == EntityIndex::Function(FuncIndex::from_u32(index)));
-        match exported {
-            Some((name, _)) => name.clone(),
+        match self.func_names.get(&index) {
+            Some(name) => name.clone(),
             None => format!("func[{index}]"),
+        }
+    }
+
+    /// Names functions that the name section does not name by their first exports. To
+    /// be called once, when all is parsed.
+    pub(crate) fn name_by_exports(&mut self) {
+        for (name, entity) in &self.exports {
+            if let EntityIndex::Function(func) = entity {
+                self.func_names.entry(func.as_u32()).or_insert_with(|| name.clone());
+            }
         }
     }
 

@@ -68,6 +68,7 @@ pub(crate) fn parse<'a>(
             _ => module.section(registry, payload)?,
         }
     }
+    module.info.name_by_exports();
     Ok((module.info, module.bodies))
 }
 
@@ -277,4 +278,21 @@ fn read_names(info: &mut ModuleInfo, names: NameSectionReader<'_>) -> Result<()>
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_named_by_the_name_section_or_their_first_export() {
+        let wat = r#"(module (func (export "a") (export "b")) (func $c (export "d")) (func))"#;
+        let wasm = wat::parse_str(wat).unwrap();
+        let (info, _) = parse(&TypeRegistry::new().unwrap(), &wasm).unwrap();
+        // Found without a search: there may be as many exports as functions.
+        let mut named: Vec<_> = info.func_names.iter().collect();
+        named.sort();
+        assert_eq!(named, [(&0, &"a".to_string()), (&1, &"c".to_string())]);
+        assert_eq!((0..3).map(|i| info.func_name(i)).collect::<Vec<_>>(), ["a", "c", "func[2]"]);
+    }
 }
