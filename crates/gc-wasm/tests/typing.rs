@@ -3,7 +3,7 @@
 mod common;
 
 use anyhow::{Context, Result};
-use common::{each_collector, everywhere, message, trap};
+use common::{Setting, each_collector, everywhere, message, trap};
 use gc_wasm::{AnyRef, Func, I31, Instance, Linker, Module, Rooted, Store, StructRef, Trap, Val};
 use std::fmt::Write;
 
@@ -468,4 +468,32 @@ fn structs_larger_than_the_null_page() -> Result<()> {
         assert_eq!(big.field(&mut store, 8998)?.i64(), Some(0));
         Ok(())
     })
+}
+
+/// Where a parameter takes only some of what the Rust type stands for, each call looks.
+#[test]
+fn i31s_are_checked_where_not_all_are_taken() -> Result<()> {
+    let setting = &Setting::all()[0];
+    let (mut store, instance) = setting.instantiate(
+        r#"(module
+            (func (export "int") (param (ref i31)) (result i32) (i31.get_s (local.get 0)))
+            (func (export "null") (param (ref null none)) (result i32)
+                (ref.is_null (local.get 0)))
+            (func (export "never") (param (ref none)) (result i32) (unreachable)))"#,
+        &[],
+    )?;
+    type Nullable = Option<I31>;
+    let five = I31::wrapping_i32(5);
+    let int = instance.get_typed_func::<Nullable, i32>(&mut store, "int")?;
+    assert_eq!(int.call(&mut store, Some(five))?, 5);
+    let expected = "argument 0: type mismatch: expected (ref i31), found a null internal reference";
+    assert_eq!(message(int.call(&mut store, None)), expected);
+    let null = instance.get_typed_func::<Nullable, i32>(&mut store, "null")?;
+    assert_eq!(null.call(&mut store, None)?, 1);
+    let expected = "argument 0: type mismatch: expected nullref, found an i31";
+    assert_eq!(message(null.call(&mut store, Some(five))), expected);
+    let never = instance.get_typed_func::<I31, i32>(&mut store, "never")?;
+    let expected = "argument 0: type mismatch: expected (ref none), found an i31";
+    assert_eq!(message(never.call(&mut store, five)), expected);
+    Ok(())
 }

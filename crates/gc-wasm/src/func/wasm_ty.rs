@@ -7,7 +7,7 @@ use crate::{Engine, Func, Rooted, Val};
 use anyhow::{Result, bail};
 use gc_jit::ValRaw;
 use gc_types::{Trap, VMGcRef};
-use wasmtime_types::WasmValType;
+use wasmtime_types::{WasmHeapType, WasmRefType, WasmValType};
 
 mod sealed {
     pub trait Sealed {}
@@ -27,8 +27,17 @@ pub trait WasmTy: sealed::Sealed + Copy + 'static {
     #[doc(hidden)]
     fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self>;
 
+    /// Fails unless it is of the reference type `ty`, which may be a subtype of its
+    /// own; `what` says of what.
     #[doc(hidden)]
-    fn to_val(self) -> Val;
+    fn check_ref(
+        self,
+        _store: &StoreArg<'_>,
+        _ty: &WasmValType,
+        _what: impl FnOnce() -> String,
+    ) -> Result<()> {
+        Ok(())
+    }
 
     #[doc(hidden)]
     fn is_heap_ref(self, _store: &StoreArg<'_>) -> bool {
@@ -40,8 +49,13 @@ pub trait WasmTy: sealed::Sealed + Copy + 'static {
 #[doc(hidden)]
 pub struct StoreArg<'a>(pub(crate) &'a mut StoreOpaque);
 
+/// A reference that a [`Val`] can hold.
+trait ToVal {
+    fn to_val(self) -> Val;
+}
+
 macro_rules! numbers {
-    ($($rust:ident $ty:ident |$value:ident| $to:expr, |$raw:ident| $from:expr, $val:expr;)*) => {$(
+    ($($rust:ident $ty:ident |$value:ident| $to:expr, |$raw:ident| $from:expr;)*) => {$(
         impl sealed::Sealed for $rust {}
         impl WasmTy for $rust {
             fn valtype() -> ValType {
@@ -56,27 +70,35 @@ macro_rules! numbers {
             fn from_raw(_store: &mut StoreArg<'_>, $raw: ValRaw) -> Result<Self> {
                 Ok($from)
             }
-
-            fn to_val(self) -> Val {
-                let $value = self;
-                $val
-            }
         }
     )*};
 }
 
 numbers! {
-    i32 I32 |v| ValRaw::from_i32(v), |raw| raw.i32(), Val::I32(v);
-    u32 I32 |v| ValRaw::from_i32(v as i32), |raw| raw.u32(), Val::I32(v as i32);
-    i64 I64 |v| ValRaw::from_i64(v), |raw| raw.i64(), Val::I64(v);
-    u64 I64 |v| ValRaw::from_u64(v), |raw| raw.u64(), Val::I64(v as i64);
-    f32 F32 |v| ValRaw::from_f32_bits(v.to_bits()), |raw| f32::from_bits(raw.f32_bits()), Val::F32(v.to_bits());
-    f64 F64 |v| ValRaw::from_f64_bits(v.to_bits()), |raw| f64::from_bits(raw.f64_bits()), Val::F64(v.to_bits());
+    i32 I32 |v| ValRaw::from_i32(v), |raw| raw.i32();
+    u32 I32 |v| ValRaw::from_i32(v as i32), |raw| raw.u32();
+    i64 I64 |v| ValRaw::from_i64(v), |raw| raw.i64();
+    u64 I64 |v| ValRaw::from_u64(v), |raw| raw.u64();
+    f32 F32 |v| ValRaw::from_f32_bits(v.to_bits()), |raw| f32::from_bits(raw.f32_bits());
+    f64 F64 |v| ValRaw::from_f64_bits(v.to_bits()), |raw| f64::from_bits(raw.f64_bits());
 }
 
 /// Reference types: how a handle and a raw word become each other.
 macro_rules! references {
     ($($(#[$doc:meta])* $rust:ty, $heap:ident, |$v:ident| $val:expr, |$store:ident, $gc_ref:ident| $from:expr;)*) => {$(
+        impl ToVal for $rust {
+            fn to_val(self) -> Val {
+                Some(self).to_val()
+            }
+        }
+
+        impl ToVal for Option<$rust> {
+            fn to_val(self) -> Val {
+                let $v = self;
+                $val
+            }
+        }
+
         impl sealed::Sealed for $rust {}
         impl WasmTy for $rust {
             fn valtype() -> ValType {
@@ -91,9 +113,13 @@ macro_rules! references {
                 not_null(Option::<Self>::from_raw(store, raw)?)
             }
 
-            fn to_val(self) -> Val {
-                let $v = Some(self);
-                $val
+            fn check_ref(
+                self,
+                store: &StoreArg<'_>,
+                ty: &WasmValType,
+                what: impl FnOnce() -> String,
+            ) -> Result<()> {
+                self.to_val().check(store.0, ty, what)
             }
 
             fn is_heap_ref(self, store: &StoreArg<'_>) -> bool {
@@ -117,9 +143,13 @@ macro_rules! references {
                 Ok(Some($from))
             }
 
-            fn to_val(self) -> Val {
-                let $v = self;
-                $val
+            fn check_ref(
+                self,
+                store: &StoreArg<'_>,
+                ty: &WasmValType,
+                what: impl FnOnce() -> String,
+            ) -> Result<()> {
+                self.to_val().check(store.0, ty, what)
             }
 
             fn is_heap_ref(self, store: &StoreArg<'_>) -> bool {
@@ -160,8 +190,13 @@ impl WasmTy for Func {
         not_null(Func::from_vm(store.0, raw.pointer()))
     }
 
-    fn to_val(self) -> Val {
-        Val::FuncRef(Some(self))
+    fn check_ref(
+        self,
+        store: &StoreArg<'_>,
+        ty: &WasmValType,
+        what: impl FnOnce() -> String,
+    ) -> Result<()> {
+        Val::FuncRef(Some(self)).check(store.0, ty, what)
     }
 }
 
@@ -179,8 +214,13 @@ impl WasmTy for Option<Func> {
         Ok(Func::from_vm(store.0, raw.pointer()))
     }
 
-    fn to_val(self) -> Val {
-        Val::FuncRef(self)
+    fn check_ref(
+        self,
+        store: &StoreArg<'_>,
+        ty: &WasmValType,
+        what: impl FnOnce() -> String,
+    ) -> Result<()> {
+        Val::FuncRef(self).check(store.0, ty, what)
     }
 }
 
@@ -198,8 +238,13 @@ impl WasmTy for I31 {
         not_null(Option::<I31>::from_raw(store, raw)?)
     }
 
-    fn to_val(self) -> Val {
-        unreachable!("an i31 is of no type that is checked when it is passed")
+    fn check_ref(
+        self,
+        store: &StoreArg<'_>,
+        ty: &WasmValType,
+        what: impl FnOnce() -> String,
+    ) -> Result<()> {
+        check_i31(Some(self), store.0, ty, what)
     }
 }
 
@@ -218,9 +263,32 @@ impl WasmTy for Option<I31> {
         Ok(VMGcRef::from_raw_u32(raw.u32()).and_then(|gc_ref| gc_ref.as_i31()))
     }
 
-    fn to_val(self) -> Val {
-        unreachable!("an i31 is of no type that is checked when it is passed")
+    fn check_ref(
+        self,
+        store: &StoreArg<'_>,
+        ty: &WasmValType,
+        what: impl FnOnce() -> String,
+    ) -> Result<()> {
+        check_i31(self, store.0, ty, what)
     }
+}
+
+fn check_i31(
+    value: Option<I31>,
+    store: &StoreOpaque,
+    ty: &WasmValType,
+    what: impl FnOnce() -> String,
+) -> Result<()> {
+    let (nullable, heap_type, found) = match value {
+        Some(_) => (false, WasmHeapType::I31, "an i31"),
+        None => (true, WasmHeapType::None, "a null internal reference"),
+    };
+    let actual = WasmValType::Ref(WasmRefType { nullable, heap_type });
+    if !store.engine().types().val_matches(&actual, ty) {
+        let expected = ValType::from_wasm(store.engine(), ty);
+        bail!("{}: type mismatch: expected {expected}, found {found}", what());
+    }
+    Ok(())
 }
 
 /// The parameters of a typed function: a [`WasmTy`] or a tuple of them.
@@ -284,7 +352,7 @@ fn check_one<T: WasmTy>(value: T, store: &StoreArg<'_>, n: usize, ty: &WasmValTy
     if let WasmValType::Ref(ty_ref) = ty {
         let given = T::valtype().to_wasm();
         if !store.0.engine().types().val_matches(&given, &WasmValType::Ref(*ty_ref)) {
-            value.to_val().check(store.0, ty, || format!("argument {n}"))?;
+            value.check_ref(store, ty, || format!("argument {n}"))?;
         }
     }
     Ok(())
