@@ -22,7 +22,7 @@ use std::sync::{Arc, Weak};
 pub struct Rooted<T> {
     store: StoreId,
     index: u32,
-    generation: u32,
+    generation: u64,
     _marker: PhantomData<fn() -> T>,
 }
 
@@ -55,7 +55,7 @@ impl<T> Clone for OwnedRooted<T> {
 
 struct ScopedRoot {
     /// Which scope's lifetime it belongs to: indices are reused after scopes end.
-    generation: u32,
+    generation: u64,
     gc_ref: VMGcRef,
 }
 
@@ -85,7 +85,7 @@ fn add(roots: &mut GcRootsList, gc_ref: &mut VMGcRef) {
 pub(crate) struct RootTable {
     scoped: Vec<ScopedRoot>,
     /// Counts the scopes that ended.
-    generation: u32,
+    generation: u64,
     owned: Vec<OwnedSlot>,
     free: Vec<u32>,
     /// Owned roots that were added since a collection last looked at them.
@@ -101,7 +101,7 @@ impl RootTable {
     }
 
     /// Adds a scoped root that owns `gc_ref`.
-    fn push(&mut self, gc_ref: VMGcRef) -> (u32, u32) {
+    fn push(&mut self, gc_ref: VMGcRef) -> (u32, u64) {
         let index = u32::try_from(self.scoped.len()).expect("fewer than 2^32 roots");
         self.scoped.push(ScopedRoot { generation: self.generation, gc_ref });
         (index, self.generation)
@@ -112,7 +112,8 @@ impl RootTable {
         if self.scoped.len() <= scope {
             return None;
         }
-        self.generation = self.generation.wrapping_add(1);
+        // 2^64 do not end before the universe does.
+        self.generation += 1;
         self.scoped.pop().map(|root| root.gc_ref)
     }
 
@@ -303,5 +304,22 @@ impl<T> fmt::Debug for Rooted<T> {
 impl<T> fmt::Debug for OwnedRooted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OwnedRooted({})", self.index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gc_types::I31;
+
+    #[test]
+    fn a_handle_stays_dead_however_many_scopes_end() {
+        let mut table = RootTable::default();
+        let i31 = || VMGcRef::from_i31(I31::wrapping_i32(1));
+        let first = table.push(i31());
+        table.pop(0).unwrap();
+        // As many scopes as the old generations had numbers, but for the one above.
+        table.generation += (1 << 32) - 1;
+        assert_ne!(table.push(i31()), first);
     }
 }
