@@ -497,3 +497,21 @@ fn i31s_are_checked_where_not_all_are_taken() -> Result<()> {
     assert_eq!(message(never.call(&mut store, five)), expected);
     Ok(())
 }
+
+/// Types are shown in errors, but not more of them than anyone reads.
+#[test]
+fn of_a_large_type_the_beginning_is_shown() -> Result<()> {
+    let (fields, params) = ("(field (ref null $s)) ".repeat(1000), "(ref $s) ".repeat(1000));
+    let setting = &Setting::all()[0];
+    let module = Module::new(
+        &setting.engine()?,
+        format!(r#"(module (type $s (struct {fields})) (import "a" "b" (func (param {params}))))"#),
+    )?;
+    let mut store = Store::new(module.engine(), ())?;
+    let imported = module.imports().next().context("an import")?.ty().to_string();
+    assert!(imported.starts_with("(func (param (ref (struct (field (ref null struct))"));
+    assert!(imported.ends_with('…') && imported.chars().count() == 513, "{imported}");
+    let func = Func::wrap(&mut store, || {});
+    assert!(message(Instance::new(&mut store, &module, &[func?.into()])).len() < 1000);
+    Ok(())
+}

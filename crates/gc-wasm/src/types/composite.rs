@@ -6,7 +6,7 @@ use super::registry::RegisteredType;
 use crate::Engine;
 use anyhow::{Result, anyhow, bail};
 use gc_types::{TypeIndex, VMGcKind};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use wasmtime_types::{
@@ -300,7 +300,36 @@ impl fmt::Display for FieldType {
 /// Shows a type by its structure, and those it refers to as well, but of those
 /// only their kind that they refer to: types may be recursive.
 fn show(f: &mut fmt::Formatter<'_>, engine: &Engine, ty: &RegisteredType) -> fmt::Result {
-    show_composite(f, engine, &ty.sub_type, 1)
+    let mut beginning = Beginning { f, left: SHOWN };
+    let whole = fmt::from_fn(|f| show_composite(f, engine, &ty.sub_type, 1));
+    match write!(beginning, "{whole}") {
+        Err(fmt::Error) if beginning.left == 0 => beginning.f.write_str("…"),
+        result => result,
+    }
+}
+
+/// Bytes of a type that are shown. A few bytes of a module can declare one that is
+/// hundreds of megabytes long with the types it refers to, and every error about it
+/// would be as long.
+const SHOWN: usize = 512;
+
+/// Writes as many bytes as are `left`, and fails when there are more.
+struct Beginning<'a, 'b> {
+    f: &'a mut fmt::Formatter<'b>,
+    left: usize,
+}
+
+impl fmt::Write for Beginning<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.len() <= self.left {
+            self.left -= text.len();
+            return self.f.write_str(text);
+        }
+        let end = text.floor_char_boundary(self.left);
+        self.left = 0;
+        self.f.write_str(&text[..end])?;
+        Err(fmt::Error)
+    }
 }
 
 fn show_composite(
