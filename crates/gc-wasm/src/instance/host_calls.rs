@@ -249,9 +249,21 @@ extern "C" fn array_new_data(vmctx: *mut u8, word: u64, segment: u64, from: u64,
         let bytes = data_range(data, from, len, size)?;
         // SAFETY: the heap is not among the instances, and the store is borrowed.
         let gc = unsafe { (*jit).gc_mut() };
-        gc.array_write_bytes(&array, 0, bytes)?;
-        Ok(u64::from(gc.expose_gc_ref_to_wasm(array)))
+        let written = gc.array_write_bytes(&array, 0, bytes);
+        expose_new(store, array, written.map_err(Into::into))
     })
+}
+
+/// Hands a new array to compiled code, or gives it up if filling it failed.
+fn expose_new(store: &mut StoreOpaque, array: VMGcRef, filled: Result<()>) -> Result<u64> {
+    let gc = store.gc_store_mut();
+    match filled {
+        Ok(()) => Ok(u64::from(gc.expose_gc_ref_to_wasm(array))),
+        Err(error) => {
+            gc.drop_gc_ref(array);
+            Err(error)
+        }
+    }
 }
 
 extern "C" fn array_init_data(
@@ -318,8 +330,8 @@ extern "C" fn array_new_elem(vmctx: *mut u8, word: u64, segment: u64, from: u64,
         // Checked first: a segment is smaller than any heap.
         range(from, len, store.instances[instance].elements[segment as usize].len())?;
         let array = store.with_gc(|gc, roots| gc.alloc_array(roots, ty, len))?;
-        write_elements(store, instance, &array, 0, segment, from, len)?;
-        Ok(u64::from(store.gc_store_mut().expose_gc_ref_to_wasm(array)))
+        let written = write_elements(store, instance, &array, 0, segment, from, len);
+        expose_new(store, array, written)
     })
 }
 
