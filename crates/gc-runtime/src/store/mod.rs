@@ -35,6 +35,8 @@ pub struct GcStore {
     roots: GcRootsList,
     zeal: u32,
     host_data_threshold: u32,
+    /// Whether a skipped collection was warned of.
+    warned: bool,
 }
 
 impl fmt::Debug for GcStore {
@@ -67,6 +69,7 @@ impl GcStore {
             roots: GcRootsList::default(),
             zeal: options.zeal,
             host_data_threshold: HOST_DATA_THRESHOLD,
+            warned: false,
         };
         store.rearm_zeal();
         Ok(store)
@@ -332,8 +335,8 @@ impl GcStore {
 
     // ---- collection -----------------------------------------------------
 
-    /// Collects, with the roots `tracer` names. Skipped (`Ok(false)`, and a
-    /// warning in the log) if it cannot name them all.
+    /// Collects, with the roots `tracer` names. Skipped (`Ok(false)`, and, the first
+    /// time, a warning in the log) if it cannot name them all.
     ///
     /// # Errors
     /// If the heap is found to be corrupt: it must only be reset or dropped.
@@ -392,7 +395,10 @@ impl GcStore {
         match tracer.trace_roots(&mut self.roots) {
             Ok(()) => Some(start.elapsed()),
             Err(incomplete) => {
-                log::warn!("collection skipped: {incomplete}");
+                // What stops one stops them all, and a program may ask for millions.
+                let again = std::mem::replace(&mut self.warned, true);
+                let level = if again { log::Level::Debug } else { log::Level::Warn };
+                log::log!(level, "collection skipped: {incomplete}");
                 self.roots.clear();
                 None
             }
