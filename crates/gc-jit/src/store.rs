@@ -9,7 +9,7 @@ use crate::{
 };
 use anyhow::Result;
 use gc_runtime::{GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
-use gc_types::{NULL_PAGE_SIZE, VMOffsets};
+use gc_types::{NULL_PAGE_SIZE, VMGcRef, VMOffsets};
 use std::marker::{PhantomData, PhantomPinned};
 use std::sync::Arc;
 
@@ -27,6 +27,13 @@ pub struct EmbedderHooks {
     /// [`GcRootsList::add_non_stack_root`]'s contract.
     pub trace_roots:
         unsafe fn(data: *mut (), roots: &mut GcRootsList) -> Result<(), IncompleteWalk>,
+    /// Gives `drop` the references of the embedder's handles that were dropped since it
+    /// was called last ([`TraceRoots::drop_dead_handles`]). As above, it must not touch
+    /// the [`JitStore`].
+    ///
+    /// # Safety
+    /// `data` is [`data`](EmbedderHooks::data).
+    pub drop_dead_handles: unsafe fn(data: *mut (), drop: &mut dyn FnMut(VMGcRef)),
     /// Whether type `actual` is type `expected` or a subtype of it
     /// ([`HostCall::IS_SUBTYPE`](gc_types::HostCall::IS_SUBTYPE)); both are untrusted.
     ///
@@ -36,10 +43,11 @@ pub struct EmbedderHooks {
 }
 
 impl EmbedderHooks {
-    /// No data, no roots, and no type a subtype of another.
+    /// No data, no roots, no handles, and no type a subtype of another.
     pub const NONE: EmbedderHooks = EmbedderHooks {
         data: std::ptr::null_mut(),
         trace_roots: |_, _| Ok(()),
+        drop_dead_handles: |_, _| (),
         is_subtype: |_, actual, expected| actual == expected,
     };
 }
@@ -279,5 +287,10 @@ impl TraceRoots for StoreRoots<'_> {
         unsafe { walk::trace_stack(self.context, roots)? };
         // SAFETY: as `set_embedder`'s caller promised.
         unsafe { (self.hooks.trace_roots)(self.hooks.data, roots) }
+    }
+
+    fn drop_dead_handles(&mut self, drop: &mut dyn FnMut(VMGcRef)) {
+        // SAFETY: as above.
+        unsafe { (self.hooks.drop_dead_handles)(self.hooks.data, drop) }
     }
 }

@@ -39,6 +39,13 @@ pub trait TraceRoots {
     /// # Errors
     /// If any root could not be found. What was added is then ignored.
     fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk>;
+
+    /// Gives `drop` the references of handles that the host has dropped since: a
+    /// handle that can be dropped without its store is given up only here. Called
+    /// before each search for roots.
+    fn drop_dead_handles(&mut self, drop: &mut dyn FnMut(VMGcRef)) {
+        let _ = drop;
+    }
 }
 
 /// A mutator that has no roots but the counts the host holds itself; for

@@ -406,3 +406,44 @@ fn engines_do_not_mix_halves_of_collectors() -> Result<()> {
     assert_eq!(engine.collector().name(), "drc");
     Ok(())
 }
+
+/// Owned handles are dropped without their store: what they held is given up by the next
+/// collection, whoever asks for it.
+#[test]
+fn a_full_heap_gives_up_what_dropped_owned_handles_held() -> Result<()> {
+    each_collector(|setting| {
+        if !setting.reclaims() {
+            return Ok(());
+        }
+        let engine = Engine::new(setting.config().gc_heap_maximum(16 << 20))?;
+        let ty = ArrayType::new(&engine, FieldType::new(Mutability::Var, StorageType::I8))?;
+        let mut linker: Linker<()> = Linker::new(&engine);
+        linker.func_wrap("", "own", |mut caller: Caller<'_, ()>, x: Option<Rooted<AnyRef>>| {
+            let owned = x.context("not null")?.to_owned_rooted(&mut caller)?;
+            drop(owned.clone());
+            assert!(owned.to_rooted(&mut caller)?.as_array(&caller)?.is_some());
+            anyhow::Ok(())
+        })?;
+        let module = Module::new(
+            &engine,
+            r#"(module (type $bytes (array (mut i8)))
+                (import "" "own" (func $own (param anyref)))
+                (func (export "allocate") (param $n i32)
+                    (loop $again
+                        (call $own (array.new_default $bytes (i32.const 1000000)))
+                        (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))"#,
+        )?;
+        let mut store = Store::new(&engine, ())?;
+        let instance = linker.instantiate(&mut store, &module)?;
+        let allocate = instance.get_typed_func::<i32, ()>(&mut store, "allocate")?;
+        for _ in 0..3 {
+            for _ in 0..40 {
+                let mut scope = RootScope::new(&mut store);
+                let array = ArrayRef::new(&mut scope, &ty, &Val::I32(0), 1_000_000)?;
+                drop(array.to_owned_rooted(&mut scope)?);
+            }
+            allocate.call(&mut store, 40)?;
+        }
+        Ok(())
+    })
+}

@@ -385,6 +385,8 @@ impl GcStore {
     fn find_roots(&mut self, tracer: &mut dyn TraceRoots, cause: GcCause) -> Option<Duration> {
         self.heap.core().assert_may_collect();
         let start = Instant::now();
+        let (heap, host_data) = (&mut self.heap, &mut self.host_data);
+        tracer.drop_dead_handles(&mut |gc_ref| heap.drop_gc_ref(host_data, gc_ref));
         self.roots.clear();
         let wanted = self.heap.announce_gc(cause);
         self.roots.set_wanted(wanted);

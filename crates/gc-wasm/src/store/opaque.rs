@@ -13,7 +13,7 @@ use crate::vmctx::VMGlobal;
 use anyhow::Result;
 use gc_jit::{EmbedderHooks, EntryTrampoline, JitStore, StoreRoots, VMContextPrefix, VMFuncRef};
 use gc_runtime::{GcRootsList, GcStore, IncompleteWalk, RootsWanted};
-use gc_types::{TypeIndex, VMOffsets};
+use gc_types::{TypeIndex, VMGcRef, VMOffsets};
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::ptr::NonNull;
@@ -89,7 +89,8 @@ impl StoreOpaque {
 
     /// Tells the driver where this store is. It must not move afterwards.
     pub(crate) fn set_address(&mut self) {
-        let hooks = EmbedderHooks { data: (&raw mut *self).cast(), trace_roots, is_subtype };
+        let data = (&raw mut *self).cast();
+        let hooks = EmbedderHooks { data, trace_roots, drop_dead_handles, is_subtype };
         // SAFETY: the store is in a box and owns the driver's, so it outlives it.
         unsafe { self.jit.as_mut().set_embedder(hooks) };
     }
@@ -160,7 +161,6 @@ impl StoreOpaque {
     }
 
     pub(crate) fn gc(&mut self) -> Result<()> {
-        self.sweep_owned_roots();
         self.with_gc(|gc, roots| gc.gc(roots))?;
         Ok(())
     }
@@ -290,6 +290,16 @@ unsafe fn trace_roots(data: *mut (), roots: &mut GcRootsList) -> Result<(), Inco
         unsafe { roots.add_non_stack_root(word) };
     }
     Ok(())
+}
+
+/// The hook that gives up the owned handles that were dropped.
+///
+/// # Safety
+/// `data` must be what [`StoreOpaque::set_address`] set.
+unsafe fn drop_dead_handles(data: *mut (), drop: &mut dyn FnMut(VMGcRef)) {
+    // SAFETY: as in `trace_roots`.
+    let store = unsafe { &mut *data.cast::<StoreOpaque>() };
+    store.roots.take_dead().into_iter().for_each(drop);
 }
 
 /// The hook that tells subtypes.

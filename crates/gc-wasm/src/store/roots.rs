@@ -14,7 +14,7 @@ use gc_runtime::GcRootsList;
 use gc_types::VMGcRef;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A handle to an object of a store, valid until the scope it was made in ends: the
 /// call of the host function it was made by, the innermost [`RootScope`], or else
@@ -38,7 +38,7 @@ impl<T> Copy for Rooted<T> {}
 pub struct OwnedRooted<T> {
     store: StoreId,
     index: u32,
-    liveness: Arc<()>,
+    liveness: Arc<Liveness>,
     _marker: PhantomData<fn() -> T>,
 }
 
@@ -53,6 +53,26 @@ impl<T> Clone for OwnedRooted<T> {
     }
 }
 
+/// What the clones of one owned handle share: when the last is dropped, which may be
+/// anywhere, its slot is noted for the store to find.
+struct Liveness {
+    slot: u32,
+    dead: DeadSlots,
+}
+
+/// Slots of owned handles that were dropped.
+type DeadSlots = Arc<Mutex<Vec<u32>>>;
+
+fn lock(dead: &DeadSlots) -> MutexGuard<'_, Vec<u32>> {
+    dead.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Liveness {
+    fn drop(&mut self) {
+        lock(&self.dead).push(self.slot);
+    }
+}
+
 struct ScopedRoot {
     /// Which scope's lifetime it belongs to: indices are reused after scopes end.
     generation: u64,
@@ -61,12 +81,12 @@ struct ScopedRoot {
 
 enum OwnedSlot {
     Free,
-    Used { gc_ref: VMGcRef, liveness: Weak<()> },
+    Used(VMGcRef),
 }
 
 impl OwnedSlot {
     fn trace(&mut self, roots: &mut GcRootsList) {
-        if let OwnedSlot::Used { gc_ref, .. } = self {
+        if let OwnedSlot::Used(gc_ref) = self {
             add(roots, gc_ref);
         }
     }
@@ -90,8 +110,8 @@ pub(crate) struct RootTable {
     free: Vec<u32>,
     /// Owned roots that were added since a collection last looked at them.
     recent: Vec<u32>,
-    /// Number of owned roots at which those that were dropped are looked for.
-    sweep_at: usize,
+    /// Owned roots that were dropped, not given up yet.
+    dead: DeadSlots,
 }
 
 impl RootTable {
@@ -117,9 +137,8 @@ impl RootTable {
         self.scoped.pop().map(|root| root.gc_ref)
     }
 
-    fn add_owned(&mut self, gc_ref: VMGcRef) -> (u32, Arc<()>) {
-        let liveness = Arc::new(());
-        let slot = OwnedSlot::Used { gc_ref, liveness: Arc::downgrade(&liveness) };
+    fn add_owned(&mut self, gc_ref: VMGcRef) -> (u32, Arc<Liveness>) {
+        let slot = OwnedSlot::Used(gc_ref);
         let index = match self.free.pop() {
             Some(index) => {
                 self.owned[index as usize] = slot;
@@ -135,23 +154,20 @@ impl RootTable {
             self.recent.dedup();
         }
         self.recent.push(index);
-        (index, liveness)
+        (index, Arc::new(Liveness { slot: index, dead: self.dead.clone() }))
     }
 
     /// Takes out the owned roots whose handles were all dropped.
-    fn take_dead(&mut self) -> Vec<VMGcRef> {
-        let mut dead = Vec::new();
-        for (index, slot) in self.owned.iter_mut().enumerate() {
-            let OwnedSlot::Used { liveness, .. } = slot else { continue };
-            if liveness.strong_count() == 0
-                && let OwnedSlot::Used { gc_ref, .. } = std::mem::replace(slot, OwnedSlot::Free)
-            {
-                dead.push(gc_ref);
-                self.free.push(index as u32);
+    pub(crate) fn take_dead(&mut self) -> Vec<VMGcRef> {
+        let dead = std::mem::take(&mut *lock(&self.dead));
+        let take = |index: &u32| {
+            self.free.push(*index);
+            match std::mem::replace(&mut self.owned[*index as usize], OwnedSlot::Free) {
+                OwnedSlot::Used(gc_ref) => Some(gc_ref),
+                OwnedSlot::Free => None,
             }
-        }
-        self.sweep_at = ((self.owned.len() - self.free.len()) * 2).max(64);
-        dead
+        };
+        dead.iter().filter_map(take).collect()
     }
 
     /// Adds all of them to `roots`.
@@ -211,9 +227,7 @@ impl<T: GcRef> Rooted<T> {
     pub fn to_owned_rooted(&self, mut store: impl AsContextMut) -> Result<OwnedRooted<T>> {
         let store = store.as_context_mut().into_opaque();
         let gc_ref = self.get(store)?;
-        if store.roots.owned.len() - store.roots.free.len() >= store.roots.sweep_at {
-            store.sweep_owned_roots();
-        }
+        store.sweep_owned_roots();
         let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
         let (index, liveness) = store.roots.add_owned(gc_ref);
         Ok(OwnedRooted { store: store.id(), index, liveness, _marker: PhantomData })
@@ -251,7 +265,7 @@ impl<T: GcRef> OwnedRooted<T> {
         if self.store != store.id() {
             bail!("a rooted reference of one store was used with another");
         }
-        let OwnedSlot::Used { gc_ref, .. } = &store.roots.owned[self.index as usize] else {
+        let OwnedSlot::Used(gc_ref) = &store.roots.owned[self.index as usize] else {
             unreachable!("a slot is used while a handle to it lives");
         };
         let gc_ref = gc_ref.unchecked_copy();
