@@ -4,6 +4,7 @@
 //! emitted code reads.
 
 use crate::regions::{self, Region};
+use crate::safepoints::References;
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, TrapCode, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
@@ -47,6 +48,10 @@ pub trait GcFuncEnv {
     /// result is left in the store context's
     /// [`store_host_result`](VMOffsets::store_host_result) word.
     fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef;
+    /// The references of the function, for
+    /// [`place_safepoints`](crate::safepoints::place_safepoints), which the embedder
+    /// runs when it has finished the function.
+    fn references(&mut self) -> &mut References;
 }
 
 /// The CLIF signature of the trampoline through which compiled code makes a host
@@ -127,9 +132,10 @@ impl<'a, 'b> GcEmitter<'a, 'b> {
         self.load_native(types::I64, regions::HOST_RESULT, context, offset)
     }
 
-    /// Declares that `value`, a reference, needs a stack map, and returns it.
+    /// Declares that `value` is a reference, which needs a stack map where it is live
+    /// across a collection, and returns it.
     pub fn declare_ref(&mut self, value: ir::Value) -> ir::Value {
-        self.builder.declare_value_needs_stack_map(value);
+        self.env.references().mark(value);
         value
     }
 

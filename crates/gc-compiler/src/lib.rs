@@ -25,6 +25,7 @@ mod object;
 pub mod check;
 pub mod collector;
 pub mod regions;
+pub mod safepoints;
 
 pub use array::ArrayInit;
 pub use cast::{RefTest, TestTarget};

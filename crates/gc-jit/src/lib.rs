@@ -51,7 +51,7 @@ pub use guard::{host_call_guard, host_call_guard_infallible};
 pub use image::{CodeImage, CodeImageBuilder, FunctionId, FunctionInfo};
 pub use names::{
     FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, VMCTX_SLOT_KEY, declare_vmctx_slot, import_function,
-    import_host_call, set_stack_limit,
+    import_host_call, imported_host_call, set_stack_limit,
 };
 pub use registry::lookup_code;
 pub use store::{EmbedderHooks, JitStore, StoreRoots};

@@ -38,6 +38,14 @@ pub fn import_host_call(
     import(func, HOST_CALL_NAMESPACE, call.index(), host_call_signature(signature))
 }
 
+/// The host call that a callee of `func` is, if it was declared by
+/// [`import_host_call`].
+pub fn imported_host_call(func: &ir::Function, callee: ir::FuncRef) -> Option<HostCall> {
+    let ExternalName::User(name) = func.dfg.ext_funcs[callee].name else { return None };
+    let name = &func.params.user_named_funcs()[name];
+    (name.namespace == HOST_CALL_NAMESPACE).then(|| HostCall::from_index(name.index))
+}
+
 fn import(
     func: &mut ir::Function,
     namespace: u32,

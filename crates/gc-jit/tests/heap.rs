@@ -9,7 +9,9 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Signature, UserFuncName, Value, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use gc_compiler::collector::{drc::DrcCompiler, null::NullCompiler};
-use gc_compiler::{CompilerOptions, GcCompiler, GcEmitter, GcFuncEnv, regions};
+use gc_compiler::safepoints::{References, place_safepoints};
+use gc_compiler::{CompilerOptions, GcCompiler, GcEmitter, GcFuncEnv};
+use gc_jit::imported_host_call;
 use gc_jit::{
     CallError, CompiledFunction, JitCompiler, JitOptions, OptLevel, TrapError, ValRaw,
     declare_vmctx_slot, import_function, import_host_call, set_stack_limit,
@@ -33,6 +35,7 @@ fn node() -> StructLayout {
 struct Env {
     options: CompilerOptions,
     vmctx: Value,
+    references: References,
 }
 
 impl GcFuncEnv for Env {
@@ -42,6 +45,10 @@ impl GcFuncEnv for Env {
 
     fn vmctx(&mut self, _func: &mut ir::Function) -> Value {
         self.vmctx
+    }
+
+    fn references(&mut self) -> &mut References {
+        &mut self.references
     }
 
     fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef {
@@ -84,12 +91,6 @@ impl Config {
         declare_vmctx_slot(&mut func);
         let mut context = FunctionBuilderContext::new();
         let mut builder = FunctionBuilder::new(&mut func, &mut context);
-        builder.make_stack_map_alias_region(Box::new(|regions, _, slot, offset| {
-            Some(regions.insert(ir::AliasRegionData {
-                user_id: regions::STACK_MAP_SPILL + (slot.as_u32() << 16) + offset,
-                description: "spill".into(),
-            }))
-        }));
         let entry = builder.create_block();
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
@@ -103,11 +104,16 @@ impl Config {
                 nursery: self.options.nursery_size(),
             },
             vmctx: params[0],
+            references: References::default(),
         };
         let mut emitter = GcEmitter::new(&mut builder, &mut env);
         body(self.collector, &mut emitter, &params);
         builder.seal_all_blocks();
         builder.finalize(compiler.isa().frontend_config());
+        place_safepoints(&mut func, &env.references, &|func, callee| {
+            imported_host_call(func, callee).is_none_or(HostCall::may_collect)
+        })
+        .unwrap();
         compiler.compile(&mut Context::for_function(func)).unwrap()
     }
 
@@ -138,7 +144,6 @@ fn build_list(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, params: &[Value]) {
     let (test, again, done) =
         (e.builder.create_block(), e.builder.create_block(), e.builder.create_block());
     let list = e.builder.declare_var(types::I64);
-    e.builder.declare_var_needs_stack_map(list);
     let count = e.builder.declare_var(types::I64);
     let null = e.ref_null();
     e.builder.def_var(list, null);
@@ -172,7 +177,6 @@ fn sum_list(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, params: &[Value]) {
     let (test, again, done) =
         (e.builder.create_block(), e.builder.create_block(), e.builder.create_block());
     let list = e.builder.declare_var(types::I64);
-    e.builder.declare_var_needs_stack_map(list);
     let sum = e.builder.declare_var(types::I64);
     let zero = e.builder.ins().iconst(types::I64, 0);
     e.builder.def_var(list, params[1]);

@@ -150,6 +150,12 @@ impl HostCall {
         self.0
     }
 
+    /// Whether the call may lead to a collection: the heap's allocations; an
+    /// embedder's own are taken to, it may know better.
+    pub const fn may_collect(self) -> bool {
+        self.0 <= HostCall::ALLOC_ARRAY.0 || self.0 >= HostCall::FIRST_EMBEDDER
+    }
+
     /// The signature of one of the heap's own calls; `None` for an embedder's.
     pub fn gc_signature(self) -> Option<&'static HostSignature> {
         HostCall::GC.iter().find(|(call, _)| *call == self).map(|(_, signature)| signature)

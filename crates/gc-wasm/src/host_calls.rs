@@ -56,6 +56,14 @@ host_calls! {
     ARRAY_INIT_ELEM = 15, "array_init_elem" (Ref, I32, I32, I32, I32) true;
 }
 
+/// Whether a host call may lead to a collection: those that allocate.
+pub(crate) fn may_collect(call: HostCall) -> bool {
+    match call.gc_signature() {
+        Some(_) => call.may_collect(),
+        None => [ARRAY_NEW_DATA, ARRAY_NEW_ELEM].contains(&call),
+    }
+}
+
 /// The signature of any host call compiled WebAssembly makes.
 pub(crate) fn signature(call: HostCall) -> &'static HostSignature {
     match call.gc_signature() {

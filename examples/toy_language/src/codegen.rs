@@ -18,6 +18,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use gc_compiler::safepoints::{References, place_safepoints};
 use gc_compiler::{
     ArrayInit, CompilerOptions, GcCompiler, GcEmitter, GcFuncEnv, RefTest, TestTarget, regions,
     trap_code,
@@ -96,6 +97,7 @@ pub(crate) fn functions(
 struct Env {
     options: CompilerOptions,
     vmctx: Value,
+    references: References,
     host_calls: HashMap<HostCall, ir::FuncRef>,
 }
 
@@ -106,6 +108,10 @@ impl GcFuncEnv for Env {
 
     fn vmctx(&mut self, _: &mut ir::Function) -> Value {
         self.vmctx
+    }
+
+    fn references(&mut self) -> &mut References {
+        &mut self.references
     }
 
     fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef {
@@ -127,19 +133,11 @@ fn build<'a>(
     gc_jit::set_stack_limit(&mut clif, &OFFSETS)?;
     let mut context = FunctionBuilderContext::new();
     let mut builder = FunctionBuilder::new(&mut clif, &mut context);
-    // Each spill slot is a kind of memory of its own.
-    builder.make_stack_map_alias_region(Box::new(|regions, _, slot, offset| {
-        let user_id = regions::STACK_MAP_SPILL + (slot.as_u32() << 16) + offset;
-        Some(regions.insert(ir::AliasRegionData { user_id, description: "spill".into() }))
-    }));
     let entry = builder.create_block();
     builder.append_block_params_for_function_params(entry);
     builder.switch_to_block(entry);
     builder.seal_block(entry);
     let &[vmctx, closure, argument] = builder.block_params(entry) else { unreachable!() };
-    builder.declare_value_needs_stack_map(closure);
-    builder.declare_value_needs_stack_map(argument);
-
     let mut scope: Vec<(&str, Binding)> = Vec::new();
     scope.extend(function.captured.iter().enumerate().map(|(i, name)| {
         // Behind the number of the code.
@@ -150,8 +148,11 @@ fn build<'a>(
     let mut env = Env {
         options: CompilerOptions { offsets: OFFSETS, guarded: true, zeal: false, nursery: 0 },
         vmctx,
+        references: References::default(),
         host_calls: HashMap::new(),
     };
+    env.references.mark(closure);
+    env.references.mark(argument);
     let mut body = Body {
         e: GcEmitter::new(&mut builder, &mut env),
         collector,
@@ -162,6 +163,9 @@ fn build<'a>(
     };
     body.tail(function.body)?;
     builder.finalize(config);
+    place_safepoints(&mut clif, &env.references, &|func, callee| {
+        gc_jit::imported_host_call(func, callee).is_none_or(HostCall::may_collect)
+    })?;
     Ok(clif)
 }
 

@@ -10,6 +10,7 @@ use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use gc_compiler::collector::{drc::DrcCompiler, null::NullCompiler};
+use gc_compiler::safepoints::{References, place_safepoints};
 use gc_compiler::{
     CompilerOptions, GcCompiler, GcEmitter, GcFuncEnv, host_call_signature, regions,
 };
@@ -42,6 +43,7 @@ pub(crate) fn host_isa() -> OwnedTargetIsa {
 struct TestEnv {
     options: CompilerOptions,
     vmctx: ir::Value,
+    references: References,
     calls: Vec<(HostCall, ir::FuncRef)>,
 }
 
@@ -52,6 +54,10 @@ impl GcFuncEnv for TestEnv {
 
     fn vmctx(&mut self, _func: &mut ir::Function) -> ir::Value {
         self.vmctx
+    }
+
+    fn references(&mut self) -> &mut References {
+        &mut self.references
     }
 
     fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef {
@@ -124,12 +130,6 @@ pub(crate) fn build(
     let mut func = ir::Function::with_name_signature(UserFuncName::user(0, 0), signature);
     let mut context = FunctionBuilderContext::new();
     let mut builder = FunctionBuilder::new(&mut func, &mut context);
-    builder.make_stack_map_alias_region(Box::new(|set, _, slot, _| {
-        Some(set.insert(ir::AliasRegionData {
-            user_id: regions::STACK_MAP_SPILL + slot.as_u32(),
-            description: "spill".into(),
-        }))
-    }));
     let entry = builder.create_block();
     builder.append_block_params_for_function_params(entry);
     builder.switch_to_block(entry);
@@ -149,10 +149,14 @@ pub(crate) fn build(
         ty: load(types::I32, std::mem::offset_of!(RawArgs, ty)),
         l: load(types::I64, std::mem::offset_of!(RawArgs, l)),
     };
-    builder.declare_value_needs_stack_map(args.a);
-    builder.declare_value_needs_stack_map(args.b);
-
-    let mut env = TestEnv { options: options.clone(), vmctx, calls: Vec::new() };
+    let mut env = TestEnv {
+        options: options.clone(),
+        vmctx,
+        references: References::default(),
+        calls: Vec::new(),
+    };
+    env.references.mark(args.a);
+    env.references.mark(args.b);
     let result = op(compiler, &mut GcEmitter::new(&mut builder, &mut env), args);
 
     builder.ins().store(flags, args.a, raw, std::mem::offset_of!(RawArgs, a) as i32);
@@ -178,6 +182,11 @@ pub(crate) fn build(
     };
     builder.ins().return_(&[result]);
     builder.finalize(isa.frontend_config());
+    place_safepoints(&mut func, &env.references, &|func, callee| {
+        let ir::ExternalName::User(name) = func.dfg.ext_funcs[callee].name else { return true };
+        HostCall::from_index(func.params.user_named_funcs()[name].index).may_collect()
+    })
+    .unwrap();
     func
 }
 

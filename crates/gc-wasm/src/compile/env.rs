@@ -9,6 +9,7 @@ use crate::types::registry::RegisteredType;
 use anyhow::{Result, bail};
 use cranelift_codegen::ir;
 use gc_compiler::regions::{self, Region};
+use gc_compiler::safepoints::References;
 use gc_compiler::{CompilerOptions, GcFuncEnv};
 use gc_types::{ArrayLayout, GcLayout, HostCall, StructLayout, TypeIndex};
 use std::borrow::Cow;
@@ -40,17 +41,9 @@ const DEFINED_GLOBALS: Region = regions::EMBEDDER + 64;
 /// 2^16 distinct combinations of memory flags.
 const MAX_GLOBAL_REGIONS: u32 = 4096;
 const LAST_GLOBAL: Region = DEFINED_GLOBALS + MAX_GLOBAL_REGIONS;
-/// The same limit for spill slots.
-const MAX_SPILL_REGIONS: u32 = 4096;
-
 /// The region of the `n`th defined global.
 pub(super) fn defined_global(n: u32) -> Region {
     DEFINED_GLOBALS + n.min(MAX_GLOBAL_REGIONS)
-}
-
-/// The region of spill slot `slot`.
-pub(super) fn spill(slot: ir::StackSlot) -> Region {
-    regions::STACK_MAP_SPILL + slot.as_u32().min(MAX_SPILL_REGIONS)
 }
 
 /// `region` in `func`, declared there, with a description for people, if it is not yet.
@@ -77,6 +70,8 @@ pub(super) struct FuncEnv<'a> {
     pub(super) cx: &'a CompileContext<'a>,
     /// The vmctx parameter.
     pub(super) vmctx: ir::Value,
+    /// Its references into the heap.
+    pub(super) references: References,
     host_calls: HashMap<HostCall, ir::FuncRef>,
     functions: HashMap<u32, ir::FuncRef>,
     signatures: HashMap<TypeIndex, ir::SigRef>,
@@ -95,6 +90,7 @@ impl<'a> FuncEnv<'a> {
         FuncEnv {
             cx,
             vmctx,
+            references: References::default(),
             host_calls: HashMap::new(),
             functions: HashMap::new(),
             signatures: HashMap::new(),
@@ -142,6 +138,10 @@ impl<'a> FuncEnv<'a> {
 }
 
 impl GcFuncEnv for FuncEnv<'_> {
+    fn references(&mut self) -> &mut References {
+        &mut self.references
+    }
+
     fn options(&self) -> &CompilerOptions {
         self.cx.options
     }

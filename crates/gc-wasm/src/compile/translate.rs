@@ -9,12 +9,14 @@ use super::env::{self, FuncEnv, func_type};
 use super::signature::{clif_signature, clif_type};
 use super::stack::{Frame, FrameKind, Stack};
 use super::{CompileContext, ops};
+use crate::host_calls;
 use crate::module::parse::Body;
 use crate::vmctx::Place;
 use anyhow::{Result, anyhow};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use gc_compiler::safepoints::place_safepoints;
 use gc_compiler::regions::{self, Region};
 use gc_compiler::{GcCompiler, GcEmitter};
 use gc_types::Trap;
@@ -76,14 +78,12 @@ pub(super) fn translate(
     };
     translator.body(&body.body, entry, ty)?;
 
-    let Translator { mut builder, env, stack, validator, .. } = translator;
+    let Translator { builder, env, stack, validator, .. } = translator;
     prologue(builder.func, entry, &env);
-    builder.make_stack_map_alias_region(Box::new(|regions, _, slot, _| {
-        let user_id = env::spill(slot);
-        let description = format!("spill slot {}", slot.as_u32()).into();
-        Some(regions.insert(ir::AliasRegionData { user_id, description }))
-    }));
     builder.finalize(cx.jit.isa().frontend_config());
+    place_safepoints(func, &env.references, &|func, callee| {
+        gc_jit::imported_host_call(func, callee).is_none_or(host_calls::may_collect)
+    })?;
     allocations.stack = stack;
     allocations.validator = validator.into_allocations();
     Ok(())
@@ -138,6 +138,7 @@ impl<'a, 'b> Translator<'a, 'b> {
         for (i, param) in ty.params().iter().enumerate() {
             let value = self.builder.block_params(entry)[1 + i];
             let local = self.declare_local(param)?;
+            self.declare(value, param);
             self.builder.def_var(local, value);
         }
         let mut locals = body.get_locals_reader()?;
@@ -184,9 +185,6 @@ impl<'a, 'b> Translator<'a, 'b> {
 
     fn declare_local(&mut self, ty: &WasmValType) -> Result<Variable> {
         let local = self.builder.declare_var(clif_type(ty)?);
-        if ty.is_vmgcref_type() {
-            self.builder.declare_var_needs_stack_map(local);
-        }
         self.locals.push(local);
         Ok(local)
     }
@@ -227,7 +225,7 @@ impl<'a, 'b> Translator<'a, 'b> {
     /// Declares that `value` needs a stack map if `ty` is a root's type.
     pub(super) fn declare(&mut self, value: ir::Value, ty: &WasmValType) {
         if ty.is_vmgcref_type() {
-            self.builder.declare_value_needs_stack_map(value);
+            self.env.references.mark(value);
         }
     }
 

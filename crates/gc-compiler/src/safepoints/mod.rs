@@ -1,0 +1,189 @@
+//! Safepoints: where references are while a call may collect.
+//!
+//! Cranelift's frontend spills a reference where it is defined and reloads it at
+//! each use, at every call. [`place_safepoints`] runs over the finished function
+//! instead, and knows which calls may collect. References live in values, and so in
+//! registers; before a call that may collect, those that are live across it are
+//! stored to slots that the call's stack map names, unless a slot holds its
+//! reference already; behind it they are reloaded when they are next used. Where a
+//! path on which a reference was spilled joins one on which it was not (the cold
+//! path of an inline allocation), it is reloaded before the join, so that the other
+//! path pays nothing.
+//!
+//! In three steps, a file each: [`liveness`] finds what is live across which call,
+//! [`plan`] decides where to store and reload, [`rewrite`] does it and repairs SSA
+//! form. Where that would multiply a huge function (thousands of references live
+//! across thousands of joins), references are kept in their slots instead: stored
+//! once where they are defined, loaded where they are used, as the frontend does.
+
+mod liveness;
+mod plan;
+mod rewrite;
+
+use crate::regions;
+use cranelift_codegen::flowgraph::ControlFlowGraph;
+use cranelift_codegen::ir::{self, BlockArg, InstructionData, Opcode, Value, types};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+/// The references of a function that is being built: what needs a stack map where
+/// it is live across a collection.
+///
+/// Only values that instructions and parameters define need be marked. What block
+/// parameters and `select`s make of them is found out.
+#[derive(Clone, Debug, Default)]
+pub struct References(HashSet<Value>);
+
+impl References {
+    /// Marks `value` as a reference (`i64`, upper half zero).
+    pub fn mark(&mut self, value: Value) {
+        self.0.insert(value);
+    }
+
+    /// Forgets all of them.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// A function whose stack maps would be too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyReferences {
+    /// Number of references live at calls or at the beginnings of blocks, summed up.
+    pub entries: usize,
+}
+
+impl fmt::Display for TooManyReferences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "function too large: {} references live at its calls and blocks, of at most {}",
+            self.entries, MAX_ENTRIES
+        )
+    }
+}
+
+impl std::error::Error for TooManyReferences {}
+
+/// The most entries of stack maps and live sets a function may have: about 1 GiB of
+/// memory while it is compiled.
+const MAX_ENTRIES: usize = 40 << 20;
+
+/// A reference's number within the pass.
+type Ref = u32;
+
+/// Stores and reloads references around calls that may collect, and attaches stack
+/// maps. To be run after `FunctionBuilder::finalize`; nothing may have been declared
+/// to the frontend's own stack maps.
+///
+/// `may_collect` tells whether a call through this function reference may lead to a
+/// collection; indirect calls always may. Returning calls never may: their frame is
+/// gone.
+///
+/// # Errors
+/// If there are too many references live at too many calls.
+///
+/// # Panics
+/// If the function has a `try_call` that may collect: not supported yet.
+pub fn place_safepoints(
+    func: &mut ir::Function,
+    references: &References,
+    may_collect: &dyn Fn(&ir::Function, ir::FuncRef) -> bool,
+) -> Result<(), TooManyReferences> {
+    func.dfg.resolve_all_aliases();
+    let is_safepoint = |func: &ir::Function, inst: ir::Inst| match func.dfg.insts[inst] {
+        InstructionData::Call { opcode: Opcode::Call, func_ref, .. } => may_collect(func, func_ref),
+        InstructionData::CallIndirect { opcode: Opcode::CallIndirect, .. } => true,
+        InstructionData::TryCall { .. } | InstructionData::TryCallIndirect { .. } => {
+            panic!("a try_call among safepoints")
+        }
+        _ => false,
+    };
+    let cfg = ControlFlowGraph::with_function(func);
+    let refs = number(func, references);
+    if refs.is_empty() {
+        return Ok(());
+    }
+    let live = liveness::Liveness::new(func, &cfg, &refs, &is_safepoint)?;
+    if live.spilled.is_empty() {
+        return Ok(());
+    }
+    let plan = plan::Plan::new(func, &cfg, &refs, &live);
+    rewrite::rewrite(func, &cfg, &refs, &live, &plan);
+    Ok(())
+}
+
+/// The references of a function, numbered in the order of their values.
+#[derive(Debug, Default)]
+struct Refs {
+    values: Vec<Value>,
+    numbers: HashMap<Value, Ref>,
+}
+
+impl Refs {
+    fn get(&self, value: Value) -> Option<Ref> {
+        self.numbers.get(&value).copied()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
+/// All references: those that are marked, and the block parameters and `select`s
+/// that one of them flows into.
+fn number(func: &ir::Function, marked: &References) -> Refs {
+    let dfg = &func.dfg;
+    let mut flows: HashMap<Value, Vec<Value>> = HashMap::new();
+    let mut present: HashSet<Value> = HashSet::new();
+    for block in func.layout.blocks() {
+        present.extend(dfg.block_params(block));
+        for inst in func.layout.block_insts(block) {
+            present.extend(dfg.inst_results(inst));
+            if dfg.insts[inst].opcode() == Opcode::Select {
+                for arg in &dfg.inst_args(inst)[1..] {
+                    flows.entry(*arg).or_default().push(dfg.first_result(inst));
+                }
+            }
+            let data = &dfg.insts[inst];
+            for call in data.branch_destination(&dfg.jump_tables, &dfg.exception_tables) {
+                let params = dfg.block_params(call.block(&dfg.value_lists));
+                for (arg, param) in call.args(&dfg.value_lists).zip(params) {
+                    if let BlockArg::Value(arg) = arg {
+                        flows.entry(arg).or_default().push(*param);
+                    }
+                }
+            }
+        }
+    }
+    let mut found: HashSet<Value> = HashSet::new();
+    let mut work: Vec<Value> = marked.0.iter().map(|value| dfg.resolve_aliases(*value)).collect();
+    while let Some(value) = work.pop() {
+        if !present.contains(&value) || is_constant(func, value) || !found.insert(value) {
+            continue;
+        }
+        debug_assert_eq!(dfg.value_type(value), types::I64, "a reference that is no i64");
+        work.extend(flows.get(&value).into_iter().flatten().copied());
+    }
+    let mut values: Vec<Value> = found.into_iter().collect();
+    values.sort_unstable();
+    let numbers = values.iter().enumerate().map(|(i, value)| (*value, i as Ref)).collect();
+    Refs { values, numbers }
+}
+
+/// Null and unboxed integers that are known need no slot.
+fn is_constant(func: &ir::Function, value: Value) -> bool {
+    match func.dfg.value_def(value) {
+        ir::ValueDef::Result(inst, _) => func.dfg.insts[inst].opcode() == Opcode::Iconst,
+        _ => false,
+    }
+}
+
+/// Regions of slots: a function can have no more than 2^16 combinations of memory flags.
+const MAX_SLOT_REGIONS: u32 = 4096;
+
+/// The alias region of the slot at `offset`.
+fn slot_region(func: &mut ir::Function, offset: u32) -> ir::AliasRegion {
+    let n = (offset / 8).min(MAX_SLOT_REGIONS);
+    regions::intern(func, regions::STACK_MAP_SPILL + n)
+}
