@@ -18,9 +18,12 @@ pub struct TrapError {
 
 impl fmt::Display for TrapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.trap)?;
-        if let Some(detail) = &self.detail {
-            write!(f, ": {detail}")?;
+        // Many details begin with what the trap says.
+        let trap = self.trap.to_string();
+        match self.detail.as_ref().map(|detail| detail.to_string()) {
+            None => f.write_str(&trap)?,
+            Some(detail) if detail.starts_with(&trap) => f.write_str(&detail)?,
+            Some(detail) => write!(f, "{trap}: {detail}")?,
         }
         if !self.backtrace.is_empty() {
             write!(f, "\n{}", self.backtrace)?;

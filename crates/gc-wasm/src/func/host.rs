@@ -11,7 +11,6 @@ use std::sync::Arc;
 /// What a host function is given of the store that calls it.
 pub struct Caller<'a, T: 'static> {
     store: StoreContextMut<'a, T>,
-    instance: Option<usize>,
 }
 
 impl<T: 'static> Caller<'_, T> {
@@ -33,13 +32,14 @@ impl<T: 'static> Caller<'_, T> {
     /// An export of the instance whose code called the host function. `None` if it
     /// has no such export, or the host was called by the host.
     pub fn get_export(&mut self, name: &str) -> Option<Extern> {
-        let instance = self.instance?;
-        self.store.opaque_mut().instance_export(instance, name)
+        let store = self.store.opaque_mut();
+        let instance = store.caller_instance()?;
+        store.instance_export(instance, name)
     }
 
     /// The same caller, borrowed for less long.
     pub(crate) fn reborrow(&mut self) -> Caller<'_, T> {
-        Caller { store: self.store.as_context_mut(), instance: self.instance }
+        Caller { store: self.store.as_context_mut() }
     }
 
     /// Collects garbage now.
@@ -67,7 +67,7 @@ impl<T: 'static> AsContextMut for Caller<'_, T> {
 
 impl<T: 'static> fmt::Debug for Caller<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caller").field("instance", &self.instance).finish_non_exhaustive()
+        f.debug_struct("Caller").finish_non_exhaustive()
     }
 }
 
@@ -179,13 +179,12 @@ extern "C" fn call_host<T: 'static>(context: *mut u8, slots: *mut ValRaw) -> u64
             (context, std::slice::from_raw_parts_mut(slots, context.slots))
         };
         let opaque = jit.embedder().cast::<StoreOpaque>();
-        let instance = StoreOpaque::caller_instance(jit);
         // SAFETY: a host function is only instantiated in stores whose data is a
         // `T`, and the borrow that entered compiled code is not used meanwhile.
         let mut store = unsafe { StoreContextMut::<T>::from_address(opaque) };
         let scope = store.opaque_mut().roots.enter_scope();
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            (context.closure)(Caller { store: store.as_context_mut(), instance }, slots)
+            (context.closure)(Caller { store: store.as_context_mut() }, slots)
         }));
         store.opaque_mut().exit_scope(scope);
         match result {

@@ -231,9 +231,11 @@ impl StoreOpaque {
     }
 
     /// The number of the instance whose code last called the host, if it was one's.
-    pub(crate) fn caller_instance(jit: &JitStore) -> Option<usize> {
-        // SAFETY: only the code of instances keeps its vmctx in its frame.
-        jit.caller_vmctx().map(|vmctx| unsafe { StoreOpaque::instance_of(vmctx) })
+    /// Walks the stack: asked only when somebody wants to know.
+    pub(crate) fn caller_instance(&self) -> Option<usize> {
+        // SAFETY: the driver's part is owned by `self`; only the code of instances
+        // keeps its vmctx in its frame.
+        unsafe { self.jit.as_ref().caller_vmctx().map(|vmctx| StoreOpaque::instance_of(vmctx)) }
     }
 
     /// An export of an instance.
