@@ -10,8 +10,8 @@
 //! path of an inline allocation), it is reloaded before the join, so that the other
 //! path pays nothing.
 //!
-//! In three steps, a file each: [`liveness`] finds what is live across which call,
-//! [`plan`] decides where to store and reload, [`rewrite`] does it and repairs SSA
+//! In three steps, a file each: `liveness` finds what is live across which call,
+//! `plan` decides where to store and reload, `rewrite` does it and repairs SSA
 //! form. Where that would multiply a huge function (thousands of references live
 //! across thousands of joins), references are kept in their slots instead: stored
 //! once where they are defined, loaded where they are used, as the frontend does.
