@@ -1,6 +1,6 @@
 //! [`GcRuntime`]: the half of a collector that makes heaps.
 
-use crate::{GcHeap, HeapError, HeapMemory};
+use crate::{GcHeap, HeapError, HeapMemory, HeapOptions};
 
 /// Makes heaps of one collector. Its other half is gc-compiler's `GcCompiler` of
 /// the same [`name`](GcRuntime::name); code emitted by one works only on heaps of
@@ -8,6 +8,12 @@ use crate::{GcHeap, HeapError, HeapMemory};
 pub trait GcRuntime: Send + Sync {
     /// The collector's name, as in `--collector NAME`: lower case, stable.
     fn name(&self) -> &'static str;
+
+    /// The most bytes a heap of this collector can use; a larger maximum is cut down
+    /// to it. All that indices can name, unless the collector says less.
+    fn max_heap_size(&self) -> u64 {
+        HeapOptions::MAX_SIZE
+    }
 
     /// Makes a heap in `memory`, in which nothing is allocated yet and which may
     /// have been used by an earlier heap and reset. `zeal`: collect at every Nth

@@ -1,6 +1,7 @@
 //! What an engine is made with.
 
 use crate::Collector;
+use crate::store::limits;
 use anyhow::{Result, bail};
 use gc_runtime::{HeapBounds, HeapOptions};
 
@@ -17,6 +18,7 @@ pub struct Config {
     pub(crate) optimize: bool,
     pub(crate) verify: bool,
     pub(crate) memory_maximum: u64,
+    pub(crate) table_elements_maximum: u64,
 }
 
 impl Default for Config {
@@ -39,6 +41,7 @@ impl Config {
             optimize: true,
             verify: cfg!(debug_assertions),
             memory_maximum: 4 << 30,
+            table_elements_maximum: 1 << 26,
         }
     }
 
@@ -110,6 +113,15 @@ impl Config {
         self
     }
 
+    /// Elements that all tables of a store may have together, and with them its element
+    /// segments of references into the heap (default: 2^26, at most 2^27). No single table
+    /// may have more than 10 million. Growing a table beyond gives the program -1;
+    /// instantiating a module whose tables are larger is an error.
+    pub fn table_elements_maximum(&mut self, elements: u64) -> &mut Config {
+        self.table_elements_maximum = elements;
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         let least = u64::from(gc_types::NULL_PAGE_SIZE) * 2;
         if self.gc_heap_maximum < least || self.gc_heap_maximum > 4 << 30 {
@@ -117,6 +129,9 @@ impl Config {
         }
         if self.max_wasm_stack < 16 << 10 {
             bail!("the stack for compiled code must be at least 16 KiB");
+        }
+        if self.table_elements_maximum > limits::ELEMENTS {
+            bail!("the tables of a store may have at most {} elements", limits::ELEMENTS);
         }
         Ok(())
     }

@@ -3,11 +3,11 @@
 
 use crate::instance::linear::MemoryData;
 use crate::instance::table::{TableData, write_slot};
-use crate::store::{GlobalData, StoreId, StoreOpaque};
+use crate::store::{GlobalData, StoreId, StoreOpaque, limits};
 use crate::types::{ExternType, GlobalType, MemoryType, TableType, ValType};
 use crate::vmctx::{VMGlobal, VMMemoryDefinition, VMTableDefinition};
 use crate::{AsContext, AsContextMut, Func, Val};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use gc_jit::VMFuncRef;
 use gc_types::VMGcRef;
 use std::ptr::NonNull;
@@ -164,6 +164,7 @@ impl Global {
         of_engine(store, ty.content())?;
         let ty = ty.to_wasm();
         value.check(store, &ty.wasm_ty, || "the global's value".to_string())?;
+        ensure!(store.globals.len() < limits::GLOBALS, "a store cannot have more globals");
         let place = keep(store, VMGlobal { bytes: [0; 16] });
         store.globals.push(GlobalData { place, ty });
         let index = store.globals.len() - 1;
@@ -275,9 +276,8 @@ impl Table {
         store.tables.push(TableData::new(ty, definition));
         let index = store.tables.len() - 1;
         let element = store.element_of(&init)?;
-        let (table, gc) = store.table_and_gc(index);
-        if table.grow(gc, ty.limits.min, element).is_none() {
-            bail!("a table cannot have {} elements", ty.limits.min);
+        if let Err(why) = store.grow_table(index, ty.limits.min, element) {
+            bail!("a table cannot have {} elements{why}", ty.limits.min);
         }
         Ok(Table::from_index(store, index))
     }
@@ -341,11 +341,10 @@ impl Table {
         let ty = store.tables[table].ty;
         value_fits(store, &init, &ty)?;
         let element = store.element_of(&init)?;
-        let (table, gc) = store.table_and_gc(table);
-        match table.grow(gc, delta.into(), element) {
-            Some(old) => Ok(old),
-            None => bail!("a table of {} elements cannot grow by {delta}", table.len()),
-        }
+        store.grow_table(table, delta.into(), element).map_err(|why| {
+            let len = store.tables[table].len();
+            anyhow!("a table of {len} elements cannot grow by {delta}{why}")
+        })
     }
 }
 

@@ -309,6 +309,10 @@ fn engines_that_cannot_be() {
         message(Engine::new(Config::new().max_wasm_stack(100))),
         "engine configuration: the stack for compiled code must be at least 16 KiB"
     );
+    assert_eq!(
+        message(Engine::new(Config::new().table_elements_maximum(1 << 28))),
+        "engine configuration: the tables of a store may have at most 134217728 elements"
+    );
 }
 
 #[test]

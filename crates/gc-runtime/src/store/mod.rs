@@ -61,7 +61,10 @@ impl GcStore {
                 what: "zeal needs gc-runtime's feature `gc_zeal`".into(),
             });
         }
-        let heap = runtime.new_gc_heap(HeapMemory::new(options)?, options.zeal)?;
+        let mut options = options.clone();
+        options.maximum = options.maximum.min(runtime.max_heap_size());
+        options.initial = options.initial.min(options.maximum);
+        let heap = runtime.new_gc_heap(HeapMemory::new(&options)?, options.zeal)?;
         let mut store = GcStore {
             heap,
             host_data: ExternRefHostDataTable::default(),

@@ -396,3 +396,11 @@ mod asynchronous {
         }
     }
 }
+
+#[test]
+fn a_drc_heap_stays_so_small_that_counts_cannot_overflow() {
+    let options = HeapOptions { maximum: 4 << 30, ..HeapOptions::default() };
+    let store = gc_runtime::GcStore::new(&DrcCollector, &options).unwrap();
+    let limit = store.heap().core().memory.maximum();
+    assert_eq!(limit, gc_types::collector::drc::MAX_HEAP_SIZE);
+}

@@ -14,10 +14,21 @@ pub const NAME: &str = "drc";
 pub const IN_ROOT_SET: u32 = 1 << 0;
 /// Header flag: found on the stack by the collection under way.
 pub const MARKED: u32 = 1 << 1;
-/// The count's lowest bit. 30 bits hold more references than a 4 GiB heap can.
+/// The count's lowest bit. 30 bits hold all the references that a heap of
+/// [`MAX_HEAP_SIZE`] bytes and [`MAX_NATIVE_REFS`] slots outside of it can.
 pub const COUNT_SHIFT: u32 = 2;
 /// What one reference adds to the collector's header word.
 pub const COUNT_ONE: u32 = 1 << COUNT_SHIFT;
+
+/// References outside the heap and the stack (in tables, globals, segments and host
+/// handles) are fewer than this: the embedder sees to it.
+pub const MAX_NATIVE_REFS: u64 = 1 << 28;
+
+/// The most bytes a heap may use, so that no count can overflow, however many
+/// references are to one object.
+pub const MAX_HEAP_SIZE: u64 = ((1 << (32 - COUNT_SHIFT)) - MAX_NATIVE_REFS) * 4;
+
+const _: () = assert!(MAX_HEAP_SIZE == 3 << 30);
 
 /// Heap data, u64: address of the root set's chunk, an array of u32 references.
 pub const ROOT_SET_BASE: u32 = HeapDataOffsets::COLLECTOR;

@@ -131,8 +131,7 @@ extern "C" fn data_drop(vmctx: *mut u8, segment: u64) -> u64 {
 fn table_grow(vmctx: *mut u8, table: u64, init: Element, delta: u64) -> u64 {
     infallible(vmctx, |store, instance| {
         let table = store.instances[instance].tables[table as usize];
-        let (table, gc) = store.table_and_gc(table);
-        size_or_minus_one(table.grow(gc, delta, init))
+        size_or_minus_one(store.grow_table(table, delta, init).ok())
     })
 }
 

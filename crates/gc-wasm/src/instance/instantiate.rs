@@ -8,7 +8,7 @@ use super::imports;
 use super::linear::MemoryData;
 use super::table::{Element, TableData};
 use crate::module::info::{ElementItems, ElementMode};
-use crate::store::{GlobalData, StoreOpaque};
+use crate::store::{GlobalData, StoreOpaque, limits};
 use crate::vmctx::{Place, VMFunctionImport, VMGlobal, VMMemoryDefinition, VMTableDefinition};
 use crate::{Extern, Module, Val};
 use anyhow::{Context, Result, bail, ensure};
@@ -43,6 +43,8 @@ pub(crate) fn instantiate(
 /// Makes the instance with everything in it zero, null or empty.
 fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Result<usize> {
     let (info, layout) = (module.info(), module.layout());
+    let globals = store.globals.len() + info.global_inits.len();
+    ensure!(globals <= limits::GLOBALS, "a store cannot have {globals} globals");
     for ty in info.types.all() {
         let ty = store.engine().types().get(*ty);
         store.ensure_layout(&ty);
@@ -169,9 +171,8 @@ fn initialize(store: &mut StoreOpaque, number: usize) -> Result<()> {
             None if ty.ref_type.is_vmgcref_type() => Element::Gc(0),
             None => Element::Func(std::ptr::null_mut()),
         };
-        let (table, gc) = store.table_and_gc(table);
-        if table.grow(gc, ty.limits.min, element).is_none() {
-            bail!("table {i} cannot have {} elements", ty.limits.min);
+        if let Err(why) = store.grow_table(table, ty.limits.min, element) {
+            bail!("table {i} cannot have {} elements{why}", ty.limits.min);
         }
     }
     for (i, segment) in info.elements.iter().enumerate() {
@@ -242,6 +243,9 @@ fn elements(
         });
         return Ok(SegmentElements::Func(funcs.collect::<Result<_>>()?));
     }
+    if let Err(why) = store.take_elements(values.len() as u64) {
+        bail!("it cannot have {} elements{why}", values.len());
+    }
     let mut words = Vec::with_capacity(values.len());
     for value in &values {
         let word = store.gc_word(value)?;
@@ -284,6 +288,7 @@ pub(crate) fn drop_elements(store: &mut StoreOpaque, number: usize, segment: u32
     let none = SegmentElements::Func(Box::default());
     let place = &mut store.instances[number].elements[segment as usize];
     if let SegmentElements::Gc(words) = std::mem::replace(place, none) {
+        store.elements_left += words.len() as u64;
         for gc_ref in words.iter().copied().filter_map(VMGcRef::from_raw_u32) {
             store.gc_store_mut().drop_gc_ref(gc_ref);
         }

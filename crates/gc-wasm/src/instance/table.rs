@@ -8,6 +8,7 @@ use anyhow::Result;
 use gc_jit::VMFuncRef;
 use gc_runtime::GcStore;
 use gc_types::{Trap, VMGcRef};
+use std::fmt;
 use std::ptr::NonNull;
 use wasmtime_types::Table;
 
@@ -40,6 +41,47 @@ pub(crate) struct TableData {
 /// Overwrites a counted slot outside the heap.
 pub(crate) fn write_slot(gc: &mut GcStore, slot: &mut u32, word: u32) {
     gc.write_slot(slot, VMGcRef::from_raw_u32(word).as_ref());
+}
+
+/// Makes `elements` longer, the new ones `zero`, which is all zero bytes; `None` if there
+/// is no memory for them.
+fn grow_zeroed<T: Copy>(elements: &mut Vec<T>, new: usize, zero: T) -> Option<()> {
+    let old = elements.len();
+    if new - old < old {
+        // By little: room is made for more than that.
+        elements.try_reserve(new - old).ok()?;
+        elements.resize(new, zero);
+        return Some(());
+    }
+    // By much: memory that comes from the system as zeros is not touched. The macro
+    // aborts if there is none, so it is asked for first.
+    Vec::<T>::new().try_reserve_exact(new).ok()?;
+    let mut grown = vec![zero; new];
+    grown[..old].copy_from_slice(elements);
+    *elements = grown;
+    Some(())
+}
+
+/// Why a table does not grow. Shows what to say behind "cannot have so many elements".
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CannotGrow {
+    /// The table's own limit, or the system has no memory.
+    Table,
+    /// Too few elements are left for all tables of the store.
+    Store { maximum: u64, left: u64 },
+}
+
+impl fmt::Display for CannotGrow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CannotGrow::Table => Ok(()),
+            CannotGrow::Store { maximum, left } => write!(
+                f,
+                ": those of a store may have {maximum} in all \
+                 (`table_elements_maximum`), and {left} are left"
+            ),
+        }
+    }
 }
 
 /// The range of `len` elements from `at` on, if it is inside `size` elements.
@@ -83,15 +125,14 @@ impl TableData {
     }
 
     /// Grows by `delta` elements, all `init`; the former size, `None` if it cannot.
-    pub(crate) fn grow(&mut self, gc: &mut GcStore, delta: u64, init: Element) -> Option<u32> {
+    fn grow(&mut self, gc: &mut GcStore, delta: u64, init: Element) -> Option<u32> {
         let old = self.len();
         let maximum = self.ty.limits.max.unwrap_or(u64::from(u32::MAX)).min(MAX_ELEMENTS);
         let new = (old as u64).checked_add(delta).filter(|new| *new <= maximum)? as usize;
         match (&mut self.elements, init) {
             (TableElements::Gc(elements), Element::Gc(word)) => {
                 let place = elements.as_ptr();
-                elements.try_reserve(new - old).ok()?;
-                elements.resize(new, 0);
+                grow_zeroed(elements, new, 0)?;
                 if old > 0 && elements.as_ptr() != place {
                     gc.remember_all_slots();
                 }
@@ -102,8 +143,10 @@ impl TableData {
                 }
             }
             (TableElements::Func(elements), Element::Func(func)) => {
-                elements.try_reserve(new - old).ok()?;
-                elements.resize(new, func);
+                grow_zeroed(elements, new, std::ptr::null_mut())?;
+                if !func.is_null() {
+                    elements[old..].fill(func);
+                }
             }
             _ => unreachable!("an element of the table's own kind"),
         }
@@ -247,6 +290,33 @@ impl StoreOpaque {
                 Val::from_gc_ref(self, gc_ref, &ty.ref_type)
             }
         }
+    }
+
+    /// Takes `count` elements of those that tables and segments may have in all.
+    pub(crate) fn take_elements(&mut self, count: u64) -> Result<(), CannotGrow> {
+        match self.elements_left.checked_sub(count) {
+            Some(left) => self.elements_left = left,
+            None => {
+                let maximum = self.engine().config().table_elements_maximum;
+                return Err(CannotGrow::Store { maximum, left: self.elements_left });
+            }
+        }
+        Ok(())
+    }
+
+    /// Grows a table by `delta` elements, all `init`; the former size.
+    pub(crate) fn grow_table(
+        &mut self,
+        index: usize,
+        delta: u64,
+        init: Element,
+    ) -> Result<u32, CannotGrow> {
+        self.take_elements(delta)?;
+        let (table, gc) = self.table_and_gc(index);
+        table.grow(gc, delta, init).ok_or_else(|| {
+            self.elements_left += delta;
+            CannotGrow::Table
+        })
     }
 
     /// A table beside the heap, to change both.

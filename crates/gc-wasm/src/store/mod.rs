@@ -1,5 +1,6 @@
 //! Stores: what instances, their heap and the host's data live in.
 
+pub(crate) mod limits;
 mod opaque;
 pub(crate) mod roots;
 

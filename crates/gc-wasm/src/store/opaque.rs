@@ -51,6 +51,8 @@ pub(crate) struct StoreOpaque {
     pub(crate) tables: Vec<TableData>,
     pub(crate) memories: Vec<MemoryData>,
     pub(crate) globals: Vec<GlobalData>,
+    /// Elements that tables and segments may still have.
+    pub(crate) elements_left: u64,
     /// What compiled code points to and nobody else owns.
     kept: Vec<Box<dyn Any>>,
     /// Entry trampolines by type, so that a call need not lock the engine's.
@@ -81,6 +83,7 @@ impl StoreOpaque {
             tables: Vec::new(),
             memories: Vec::new(),
             globals: Vec::new(),
+            elements_left: config.table_elements_maximum,
             kept: Vec::new(),
             trampolines: HashMap::new(),
             layouts: HashSet::new(),

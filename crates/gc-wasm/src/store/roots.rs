@@ -7,7 +7,7 @@
 //! barrier, when it ends. The idea of scoped handles is that of V8's
 //! `HandleScope` and the JNI's local references.
 
-use super::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreId, StoreOpaque};
+use super::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreId, StoreOpaque, limits};
 use crate::refs::GcRef;
 use anyhow::{Result, bail};
 use gc_runtime::GcRootsList;
@@ -122,7 +122,11 @@ impl RootTable {
 
     /// Adds a scoped root that owns `gc_ref`.
     fn push(&mut self, gc_ref: VMGcRef) -> (u32, u64) {
-        let index = u32::try_from(self.scoped.len()).expect("fewer than 2^32 roots");
+        let index = self.scoped.len() as u32;
+        assert!(
+            self.scoped.len() < limits::SCOPED_HANDLES,
+            "too many handles in a scope: a `RootScope` that ends gives them up"
+        );
         self.scoped.push(ScopedRoot { generation: self.generation, gc_ref });
         (index, self.generation)
     }
@@ -146,7 +150,7 @@ impl RootTable {
             }
             None => {
                 self.owned.push(slot);
-                u32::try_from(self.owned.len() - 1).expect("fewer than 2^32 roots")
+                self.owned.len() as u32 - 1
             }
         };
         if self.recent.len() > self.owned.len() * 2 {
@@ -223,11 +227,15 @@ impl<T: GcRef> Rooted<T> {
     /// A handle to the same object that lives until it is dropped.
     ///
     /// # Errors
-    /// If this handle is of another store or its scope ended.
+    /// If this handle is of another store or its scope ended, or there are 2^25 owned
+    /// ones.
     pub fn to_owned_rooted(&self, mut store: impl AsContextMut) -> Result<OwnedRooted<T>> {
         let store = store.as_context_mut().into_opaque();
         let gc_ref = self.get(store)?;
         store.sweep_owned_roots();
+        if store.roots.owned.len() - store.roots.free.len() >= limits::OWNED_HANDLES {
+            bail!("more than {} owned handles", limits::OWNED_HANDLES);
+        }
         let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
         let (index, liveness) = store.roots.add_owned(gc_ref);
         Ok(OwnedRooted { store: store.id(), index, liveness, _marker: PhantomData })

@@ -48,6 +48,10 @@ impl GcRuntime for DrcCollector {
         NAME
     }
 
+    fn max_heap_size(&self) -> u64 {
+        gc_types::collector::drc::MAX_HEAP_SIZE
+    }
+
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
         Ok(Box::new(DrcHeap::new(memory, zeal != 0)))
     }
