@@ -2,7 +2,7 @@
 //! call that may collect. Liveness by walking from each use back to the definition
 //! (Boissinot et al., "Computing Liveness Sets for SSA-Form Programs", 2011).
 
-use super::{MAX_ENTRIES, Ref, Refs, TooManyReferences};
+use super::{Ref, Refs, TooManyReferences};
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::{Block, Function, Inst, Value, ValueDef};
@@ -35,8 +35,9 @@ impl Liveness {
         cfg: &ControlFlowGraph,
         refs: &Refs,
         is_safepoint: &dyn Fn(&Function, Inst) -> bool,
+        limit: usize,
     ) -> Result<Liveness, TooManyReferences> {
-        let live_in = live_in(func, cfg, refs)?;
+        let live_in = live_in(func, cfg, refs, limit)?;
         let mut across: HashMap<Inst, Vec<Ref>> = HashMap::new();
         let mut is_spilled = vec![false; refs.values.len()];
         let mut entries = 0;
@@ -59,8 +60,8 @@ impl Liveness {
                     let mut held = live.to_vec();
                     held.sort_unstable();
                     entries += held.len();
-                    if entries > MAX_ENTRIES {
-                        return Err(TooManyReferences { entries });
+                    if entries > limit {
+                        return Err(TooManyReferences { entries, limit });
                     }
                     for &r in &held {
                         is_spilled[r as usize] = true;
@@ -86,6 +87,7 @@ fn live_in(
     func: &Function,
     cfg: &ControlFlowGraph,
     refs: &Refs,
+    limit: usize,
 ) -> Result<SecondaryMap<Block, Vec<Ref>>, TooManyReferences> {
     // The blocks in which each reference is used, each block once in a row.
     let mut uses: Vec<Vec<Block>> = vec![Vec::new(); refs.values.len()];
@@ -112,8 +114,8 @@ fn live_in(
             }
             live_in[block].push(r as Ref);
             entries += 1;
-            if entries > MAX_ENTRIES {
-                return Err(TooManyReferences { entries });
+            if entries > limit {
+                return Err(TooManyReferences { entries, limit });
             }
             work.extend(cfg.pred_iter(block).map(|pred| pred.block));
         }

@@ -19,6 +19,8 @@
 mod liveness;
 mod plan;
 mod rewrite;
+#[cfg(test)]
+mod tests;
 
 use crate::regions;
 use cranelift_codegen::flowgraph::ControlFlowGraph;
@@ -51,6 +53,8 @@ impl References {
 pub struct TooManyReferences {
     /// Number of references live at calls or at the beginnings of blocks, summed up.
     pub entries: usize,
+    /// The most there may be.
+    pub limit: usize,
 }
 
 impl fmt::Display for TooManyReferences {
@@ -58,16 +62,26 @@ impl fmt::Display for TooManyReferences {
         write!(
             f,
             "function too large: {} references live at its calls and blocks, of at most {}",
-            self.entries, MAX_ENTRIES
+            self.entries, self.limit
         )
     }
 }
 
 impl std::error::Error for TooManyReferences {}
 
-/// The most entries of stack maps and live sets a function may have: about 1 GiB of
-/// memory while it is compiled.
-const MAX_ENTRIES: usize = 40 << 20;
+/// What a function may cost.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// The most parameters and reloads that keeping references in registers may add
+    /// to a function of so many instructions: later passes take time for each.
+    added: fn(usize) -> usize,
+    /// The most entries of stack maps and live sets.
+    entries: usize,
+}
+
+/// Stack maps and live sets of this size take about 1 GiB while they are made.
+const LIMITS: Limits =
+    Limits { added: |instructions| 20_000 + 2 * instructions, entries: 40 << 20 };
 
 /// A reference's number within the pass.
 type Ref = u32;
@@ -90,6 +104,16 @@ pub fn place_safepoints(
     references: &References,
     may_collect: &dyn Fn(&ir::Function, ir::FuncRef) -> bool,
 ) -> Result<(), TooManyReferences> {
+    place(func, references, may_collect, &LIMITS)
+}
+
+/// [`place_safepoints`] within other limits.
+fn place(
+    func: &mut ir::Function,
+    references: &References,
+    may_collect: &dyn Fn(&ir::Function, ir::FuncRef) -> bool,
+    limits: &Limits,
+) -> Result<(), TooManyReferences> {
     func.dfg.resolve_all_aliases();
     let is_safepoint = |func: &ir::Function, inst: ir::Inst| match func.dfg.insts[inst] {
         InstructionData::Call { opcode: Opcode::Call, func_ref, .. } => may_collect(func, func_ref),
@@ -104,11 +128,11 @@ pub fn place_safepoints(
     if refs.is_empty() {
         return Ok(());
     }
-    let live = liveness::Liveness::new(func, &cfg, &refs, &is_safepoint)?;
+    let live = liveness::Liveness::new(func, &cfg, &refs, &is_safepoint, limits.entries)?;
     if live.spilled.is_empty() {
         return Ok(());
     }
-    let plan = plan::Plan::new(func, &cfg, &refs, &live);
+    let plan = plan::Plan::new(func, &cfg, &refs, &live, limits);
     rewrite::rewrite(func, &cfg, &refs, &live, &plan);
     Ok(())
 }

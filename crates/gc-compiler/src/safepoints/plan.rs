@@ -12,7 +12,7 @@
 //!   there, so that the value it is in is not the one it was defined as.
 
 use super::liveness::{Liveness, def_block};
-use super::{Ref, Refs};
+use super::{Limits, Ref, Refs};
 use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::{Block, Function, Inst};
 use std::collections::{BinaryHeap, HashMap};
@@ -67,6 +67,7 @@ impl Plan {
         cfg: &ControlFlowGraph,
         refs: &Refs,
         live: &Liveness,
+        limits: &Limits,
     ) -> Plan {
         let (events, instructions) = events(func, refs, live);
         let (offsets, frame_bytes) = assign_slots(func, cfg, refs, live);
@@ -77,8 +78,7 @@ impl Plan {
             offsets,
             frame_bytes,
         };
-        // Parameters and reloads cost time in every later pass of the compiler.
-        let budget = 20_000 + 2 * instructions;
+        let budget = (limits.added)(instructions);
         let mut cost = 0;
         let mut blocks: Vec<Vec<Block>> = vec![Vec::new(); refs.values.len()];
         for block in func.layout.blocks() {
