@@ -1,348 +1,147 @@
-//! From text to [`Expr`]: a lexer and a parser by recursive descent, with precedence
-//! climbing for operators.
+//! From text to forms: parentheses become trees, and each tree is asked, when its turn
+//! comes, which form of the language it is.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC};
+use cranelift_frontend::FuncInstBuilder;
+use std::mem;
 
-/// An expression, with the line it begins on where something can go wrong at run time.
-#[derive(Clone, Debug)]
-pub(crate) enum Expr {
+/// A word or a list, and its line.
+pub(crate) enum Tree<'s> {
+    Word(&'s str, u32),
+    List(Vec<Tree<'s>>, u32),
+}
+use Tree::{List, Word};
+
+/// An expression, taken apart once.
+pub(crate) enum Form<'t> {
     Int(i32),
-    Nil,
-    Var(String, u32),
-    Binary(Op, Box<Expr>, Box<Expr>, u32),
-    Cons(Box<Expr>, Box<Expr>),
-    If(Box<Expr>, Box<Expr>, Box<Expr>, u32),
-    Let(String, Box<Expr>, Box<Expr>),
-    Fun(Fun),
-    Call(Box<Expr>, Box<Expr>, u32),
-    Match {
-        list: Box<Expr>,
-        nil: Box<Expr>,
-        head: String,
-        tail: String,
-        cons: Box<Expr>,
-        line: u32,
-    },
-    Print(Box<Expr>),
-    Seq(Box<Expr>, Box<Expr>),
+    Name(&'t str),
+    List(&'t [Tree<'t>]),
+    Cons(&'t Tree<'t>, &'t Tree<'t>),
+    Operator(Operator, &'t Tree<'t>, &'t Tree<'t>),
+    /// A test and what it comes to if it holds and if not. With names, the test is whether
+    /// a list is empty, and if not they are its head's and its tail's.
+    If(&'t Tree<'t>, Option<[&'t str; 2]>, &'t Tree<'t>, &'t Tree<'t>),
+    Function(Function<'t>),
+    /// A function and its arguments.
+    Call(&'t [Tree<'t>]),
 }
 
-/// A function of one parameter.
-#[derive(Clone, Debug)]
-pub(crate) struct Fun {
-    /// The name it was bound to, by which a recursive one calls itself.
-    pub(crate) name: Option<String>,
-    pub(crate) is_recursive: bool,
-    pub(crate) param: String,
-    pub(crate) body: Box<Expr>,
+#[derive(Clone, Copy)]
+pub(crate) struct Function<'t> {
+    pub(crate) name: &'t str,
+    pub(crate) params: &'t [Tree<'t>],
+    pub(crate) body: &'t [Tree<'t>],
     pub(crate) line: u32,
 }
 
-/// An operator on integers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Op {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    Rem,
-    Eq,
-    Ne,
-    Lt,
-    Le,
-    Gt,
-    Ge,
-}
+/// What makes of two `I32`s one more or, if it compares them, an `I8`.
+pub(crate) type Operator = fn(FuncInstBuilder<'_, '_>, Value, Value) -> Value;
 
-#[derive(Clone, Debug, PartialEq)]
-enum Token {
-    Int(i32),
-    Name(String),
-    /// A keyword, an operator or a bracket.
-    Symbol(&'static str),
-    End,
-}
-
-const KEYWORDS: [&str; 11] =
-    ["let", "rec", "in", "fun", "if", "then", "else", "match", "with", "print", "_"];
-/// Longer ones first.
-const SYMBOLS: [&str; 23] = [
-    "->", "::", "<>", "<=", ">=", "&&", "||", "(", ")", "[", "]", ",", ";", "|", "=", "<", ">",
-    "+", "-", "*", "/", "%", ".",
+pub(crate) const OPERATORS: [(&str, Operator); 7] = [
+    ("+", |ins, a, b| ins.iadd(a, b)),
+    ("-", |ins, a, b| ins.isub(a, b)),
+    ("*", |ins, a, b| ins.imul(a, b)),
+    ("/", |ins, a, b| ins.sdiv(a, b)),
+    ("%", |ins, a, b| ins.srem(a, b)),
+    ("=", |ins, a, b| ins.icmp(IntCC::Equal, a, b)),
+    ("<", |ins, a, b| ins.icmp(IntCC::SignedLessThan, a, b)),
 ];
 
-/// Operators between operands, how tightly they bind, and what they compute if that is
-/// an operation on integers.
-const OPERATORS: [(&str, u32, Option<Op>); 14] = [
-    ("||", 0, None),
-    ("&&", 1, None),
-    ("=", 2, Some(Op::Eq)),
-    ("<>", 2, Some(Op::Ne)),
-    ("<", 2, Some(Op::Lt)),
-    ("<=", 2, Some(Op::Le)),
-    (">", 2, Some(Op::Gt)),
-    (">=", 2, Some(Op::Ge)),
-    ("::", 3, None),
-    ("+", 4, Some(Op::Add)),
-    ("-", 4, Some(Op::Sub)),
-    ("*", 5, Some(Op::Mul)),
-    ("/", 5, Some(Op::Div)),
-    ("%", 5, Some(Op::Rem)),
-];
+/// Nesting that the compiler can recurse into.
+pub(crate) const MAX_DEPTH: usize = 100;
 
-fn lex(source: &str) -> Result<Vec<(Token, u32)>> {
-    let mut tokens = Vec::new();
-    for (number, text) in source.lines().enumerate() {
-        let line = number as u32 + 1;
-        let mut rest = text.split('#').next().unwrap_or("").trim_start();
-        while let Some(first) = rest.chars().next() {
-            let word =
-                |accept: fn(char) -> bool| rest.find(|c: char| !accept(c)).unwrap_or(rest.len());
-            let (token, length) = if first.is_ascii_digit() {
-                let length = word(|c| c.is_ascii_digit());
-                match rest[..length].parse() {
-                    Ok(value) if value < 1 << 30 => (Token::Int(value), length),
-                    _ => bail!("line {line}: {} needs more than 31 bits", &rest[..length]),
-                }
-            } else if first.is_alphabetic() || first == '_' {
-                let length = word(|c| c.is_alphanumeric() || c == '_' || c == '\'');
-                let name = &rest[..length];
-                match KEYWORDS.iter().find(|k| **k == name) {
-                    Some(&"_") => (Token::Name("_".into()), length),
-                    Some(keyword) => (Token::Symbol(keyword), length),
-                    None => (Token::Name(name.into()), length),
-                }
-            } else if let Some(symbol) = SYMBOLS.iter().find(|s| rest.starts_with(**s)) {
-                (Token::Symbol(symbol), symbol.len())
-            } else {
-                bail!("line {line}: what is `{first}`?");
-            };
-            tokens.push((token, line));
-            rest = rest[length..].trim_start();
+/// The trees of `source`, whose parentheses stand between spaces.
+pub(crate) fn read(source: &str) -> Result<Vec<Tree<'_>>> {
+    let tokens = (1..).zip(source.lines()).flat_map(|(line, text)| {
+        let code = text.split(';').next().unwrap_or("");
+        code.split_whitespace().map(move |token| (token, line))
+    });
+    let mut trees = Vec::new();
+    let mut outside = Vec::new();
+    for (token, line) in tokens {
+        match token {
+            "(" => outside.push((mem::take(&mut trees), line)),
+            ")" => {
+                let Some((before, line)) = outside.pop() else {
+                    bail!("line {line}: one `)` too many")
+                };
+                let list = List(mem::replace(&mut trees, before), line);
+                trees.push(list);
+            }
+            word => trees.push(Word(word, line)),
         }
+        ensure!(outside.len() < MAX_DEPTH, "line {line}: nested too deeply");
     }
-    tokens.push((Token::End, source.lines().count() as u32));
-    Ok(tokens)
-}
-
-/// Parses a program: one expression.
-///
-/// # Errors
-/// The first mistake, with its line.
-pub(crate) fn parse(source: &str) -> Result<Expr> {
-    let mut parser = Parser { tokens: lex(source)?, next: 0, depth: 0 };
-    let program = parser.sequence()?;
-    match parser.peek() {
-        Token::End => Ok(program),
-        _ => Err(parser.unexpected("the end")),
+    match outside.last() {
+        Some((_, line)) => bail!("line {line}: this `(` is not closed"),
+        None => Ok(trees),
     }
 }
 
-struct Parser {
-    tokens: Vec<(Token, u32)>,
-    next: usize,
-    depth: u32,
+impl<'t> Tree<'t> {
+    pub(crate) fn line(&self) -> u32 {
+        let (Word(_, line) | List(_, line)) = self;
+        *line
+    }
+
+    /// Which expression it is.
+    pub(crate) fn form(&'t self) -> Result<Form<'t>> {
+        let (parts, line) = match self {
+            Word(word, line) => return atom(word, *line),
+            List(parts, line) => (&parts[..], *line),
+        };
+        let operator = |word: &str| OPERATORS.iter().find(|(name, _)| *name == word);
+        Ok(match parts {
+            [] => Form::List(&[]),
+            [Word("list", _), elements @ ..] => Form::List(elements),
+            [Word("cons", _), head, tail] => Form::Cons(head, tail),
+            [Word("fun", _), List(params, _), body @ ..] => {
+                Form::Function(Function { name: "a function", params, body, line })
+            }
+            [Word("if", _), condition, yes, no] => Form::If(condition, None, yes, no),
+            [Word("match", _), list, nil, List(names, _), cons]
+                if let [Word(head, _), Word(tail, _)] = names[..] =>
+            {
+                Form::If(list, Some([head, tail]), nil, cons)
+            }
+            [Word(word, _), a, b] if let Some((_, op)) = operator(word) => {
+                Form::Operator(*op, a, b)
+            }
+            [Word(word, _), ..]
+                if operator(word).is_some()
+                    || ["def", "fun", "if", "match", "cons"].contains(word) =>
+            {
+                bail!("line {line}: this is not how `{word}` is used")
+            }
+            [_] => bail!("line {line}: a call has an argument"),
+            _ => Form::Call(parts),
+        })
+    }
+
+    /// The name it defines and the value.
+    pub(crate) fn definition(&'t self) -> Result<(&'t str, Form<'t>)> {
+        let line = self.line();
+        if let List(parts, _) = self
+            && let [Word("def", _), what, body @ ..] = &parts[..]
+        {
+            match what {
+                Word(name, _) if let [value] = body => return Ok((name, value.form()?)),
+                List(head, _) if let [Word(name, _), params @ ..] = &head[..] => {
+                    return Ok((name, Form::Function(Function { name, params, body, line })));
+                }
+                _ => {}
+            }
+        }
+        bail!("line {line}: expected (def NAME VALUE) or (def (NAME PARAMETER...) BODY...)")
+    }
 }
 
-/// Nesting that the parser and code generator can recurse into.
-const MAX_DEPTH: u32 = 200;
-
-impl Parser {
-    fn peek(&self) -> &Token {
-        &self.tokens[self.next].0
+fn atom(word: &str, line: u32) -> Result<Form<'_>> {
+    if !word.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit()) {
+        return Ok(Form::Name(word));
     }
-
-    fn line(&self) -> u32 {
-        self.tokens[self.next].1
-    }
-
-    fn advance(&mut self) -> Token {
-        let token = self.peek().clone();
-        self.next = (self.next + 1).min(self.tokens.len() - 1);
-        token
-    }
-
-    fn eat(&mut self, symbol: &str) -> bool {
-        let found = matches!(self.peek(), Token::Symbol(s) if *s == symbol);
-        if found {
-            self.advance();
-        }
-        found
-    }
-
-    fn expect(&mut self, symbol: &str) -> Result<()> {
-        if self.eat(symbol) { Ok(()) } else { Err(self.unexpected(&format!("`{symbol}`"))) }
-    }
-
-    fn unexpected(&self, wanted: &str) -> anyhow::Error {
-        let found = match self.peek() {
-            Token::Int(value) => format!("`{value}`"),
-            Token::Name(name) => format!("`{name}`"),
-            Token::Symbol(symbol) => format!("`{symbol}`"),
-            Token::End => "the end".into(),
-        };
-        anyhow::anyhow!("line {}: expected {wanted}, found {found}", self.line())
-    }
-
-    fn name(&mut self) -> Result<String> {
-        match self.peek() {
-            Token::Name(_) => {
-                let Token::Name(name) = self.advance() else { unreachable!() };
-                Ok(name)
-            }
-            _ => Err(self.unexpected("a name")),
-        }
-    }
-
-    fn sequence(&mut self) -> Result<Expr> {
-        let first = self.expr()?;
-        if self.eat(";") {
-            return Ok(Expr::Seq(Box::new(first), Box::new(self.sequence()?)));
-        }
-        Ok(first)
-    }
-
-    fn expr(&mut self) -> Result<Expr> {
-        self.depth += 1;
-        ensure!(self.depth < MAX_DEPTH, "line {}: nested too deeply", self.line());
-        let line = self.line();
-        let result = if self.eat("let") {
-            self.binding(line)
-        } else if self.eat("fun") {
-            self.function(None, false, "->", line)
-        } else if self.eat("if") {
-            let condition = Box::new(self.expr()?);
-            self.expect("then")?;
-            let yes = Box::new(self.expr()?);
-            self.expect("else")?;
-            Ok(Expr::If(condition, yes, Box::new(self.expr()?), line))
-        } else if self.eat("match") {
-            self.list_match(line)
-        } else if self.eat("print") {
-            Ok(Expr::Print(Box::new(self.expr()?)))
-        } else {
-            self.operators(0)
-        };
-        self.depth -= 1;
-        result
-    }
-
-    fn binding(&mut self, line: u32) -> Result<Expr> {
-        let is_recursive = self.eat("rec");
-        let name = self.name()?;
-        let value = if matches!(self.peek(), Token::Name(_)) {
-            self.function(Some(name.clone()), is_recursive, "=", line)?
-        } else {
-            ensure!(!is_recursive, "line {line}: only functions can be recursive");
-            self.expect("=")?;
-            self.expr()?
-        };
-        self.expect("in")?;
-        Ok(Expr::Let(name, Box::new(value), Box::new(self.sequence()?)))
-    }
-
-    /// Parameters, `separator`, a body: a function of the first parameter that returns
-    /// one of the second, and so on.
-    fn function(
-        &mut self,
-        name: Option<String>,
-        is_recursive: bool,
-        separator: &str,
-        line: u32,
-    ) -> Result<Expr> {
-        let param = self.name()?;
-        let body = match self.peek() {
-            Token::Name(_) => self.function(name.clone(), false, separator, line)?,
-            _ => {
-                self.expect(separator)?;
-                self.expr()?
-            }
-        };
-        Ok(Expr::Fun(Fun { name, is_recursive, param, body: Box::new(body), line }))
-    }
-
-    fn list_match(&mut self, line: u32) -> Result<Expr> {
-        let list = Box::new(self.expr()?);
-        self.expect("with")?;
-        self.eat("|");
-        self.expect("[")?;
-        self.expect("]")?;
-        self.expect("->")?;
-        let nil = Box::new(self.expr()?);
-        self.expect("|")?;
-        let head = self.name()?;
-        self.expect("::")?;
-        let tail = self.name()?;
-        self.expect("->")?;
-        let cons = Box::new(self.expr()?);
-        Ok(Expr::Match { list, nil, head, tail, cons, line })
-    }
-
-    /// Operators that bind at least as tightly as `least` (precedence climbing: Richards
-    /// and Whitby-Strevens, "BCPL: The Language and its Compiler", 1979).
-    fn operators(&mut self, least: u32) -> Result<Expr> {
-        let mut left = self.application()?;
-        loop {
-            let line = self.line();
-            let Token::Symbol(symbol) = *self.peek() else { return Ok(left) };
-            let Some((_, precedence, op)) = OPERATORS.iter().find(|(s, ..)| *s == symbol) else {
-                return Ok(left);
-            };
-            if *precedence < least {
-                return Ok(left);
-            }
-            self.advance();
-            // `::` is right-associative, everything else left-associative.
-            let right = self.operators(precedence + u32::from(symbol != "::"))?;
-            let (a, b) = (Box::new(left), Box::new(right));
-            left = match (op, symbol) {
-                (Some(op), _) => Expr::Binary(*op, a, b, line),
-                (None, "::") => Expr::Cons(a, b),
-                (None, "&&") => Expr::If(a, b, Box::new(Expr::Int(0)), line),
-                (None, _) => Expr::If(a, Box::new(Expr::Int(1)), b, line),
-            };
-        }
-    }
-
-    fn application(&mut self) -> Result<Expr> {
-        let line = self.line();
-        if self.eat("-") {
-            let operand = self.application()?;
-            return Ok(Expr::Binary(Op::Sub, Box::new(Expr::Int(0)), Box::new(operand), line));
-        }
-        let mut function = self.atom()?;
-        while matches!(self.peek(), Token::Int(_) | Token::Name(_) | Token::Symbol("(" | "[")) {
-            let line = self.line();
-            function = Expr::Call(Box::new(function), Box::new(self.atom()?), line);
-        }
-        Ok(function)
-    }
-
-    fn atom(&mut self) -> Result<Expr> {
-        let line = self.line();
-        if self.eat("(") {
-            let inner = self.sequence()?;
-            self.expect(")")?;
-            return Ok(inner);
-        }
-        if self.eat("[") {
-            let mut elements = Vec::new();
-            while !self.eat("]") {
-                if !elements.is_empty() {
-                    self.expect(",")?;
-                }
-                elements.push(self.expr()?);
-            }
-            let cons = |tail, head| Expr::Cons(Box::new(head), Box::new(tail));
-            return Ok(elements.into_iter().rev().fold(Expr::Nil, cons));
-        }
-        match self.peek() {
-            Token::Int(_) | Token::Name(_) => Ok(match self.advance() {
-                Token::Int(value) => Expr::Int(value),
-                Token::Name(name) => Expr::Var(name, line),
-                _ => unreachable!(),
-            }),
-            _ => Err(self.unexpected("an expression")),
-        }
-    }
+    let value = word.parse().ok().filter(|value| (-1 << 30..1 << 30).contains(value));
+    value.map(Form::Int).with_context(|| format!("line {line}: `{word}` has over 31 bits"))
 }

@@ -1,137 +1,118 @@
-//! Programs and what they print, under each collector, mostly in heaps so small that they
-//! collect all the time.
+//! Programs and what they come to, under each collector, with plenty of room and with zeal:
+//! a collection, and the heap verified before and after, at every few allocations.
 
-use crate::runtime::{COLLECTORS, Options, clif, run};
-use crate::{DEMO, DEMO_PRINTS, syntax};
+use crate::{DEMO, DEMO_RESULT, runtime::run};
 use anyhow::Result;
-use gc_runtime::GcStats;
+use gc_runtime::{GcStats, HeapOptions};
 
-struct Outcome {
-    output: String,
-    stats: GcStats,
+const COLLECTORS: [&str; 2] = ["null", "drc"];
+
+fn run_with(source: &str, collector: &str, mib: u64, zeal: u32) -> Result<(String, GcStats)> {
+    let heap = HeapOptions { maximum: mib << 20, zeal, ..HeapOptions::default() };
+    run(source, collector, &heap)
 }
 
-fn run_with(source: &str, collector: usize, heap_max: u64) -> Result<Outcome> {
-    let options = Options { collector: &COLLECTORS[collector], heap_max };
-    let mut output = String::new();
-    let stats = run(&syntax::parse(source)?, &options, &mut output)?;
-    Ok(Outcome { output, stats })
-}
-
-/// Runs under every collector: `null` with room enough, `drc` with little.
 #[track_caller]
-fn prints(source: &str, expected: &str) {
-    for (collector, heap_max) in [(0, 256 << 20), (1, 256 << 10)] {
-        let name = COLLECTORS[collector].name();
-        match run_with(source, collector, heap_max) {
-            Ok(outcome) => assert_eq!(outcome.output.trim_end(), expected, "{name}"),
-            Err(error) => panic!("{name}: {error}"),
+fn comes_to(source: &str, expected: &str) {
+    for collector in COLLECTORS {
+        for zeal in [0, 1, 3] {
+            let (result, _) = run_with(source, collector, 64, zeal).unwrap();
+            assert_eq!(result, expected, "{collector}, zeal {zeal}");
         }
     }
 }
 
 #[track_caller]
 fn fails(source: &str, expected: &str) {
-    for collector in 0..COLLECTORS.len() {
-        let error = match run_with(source, collector, 1 << 20) {
-            Ok(outcome) => panic!("it printed {}", outcome.output),
-            Err(error) => error.to_string(),
-        };
-        assert!(error.contains(expected), "{error}");
+    for collector in COLLECTORS {
+        let error = run_with(source, collector, 1, 0).expect_err("it ran").to_string();
+        assert!(error.contains(expected), "{collector}: {error}");
     }
 }
 
 #[test]
-fn arithmetic_and_precedence() {
-    prints("print (1 + 2 * 3 - 4 / 2 % 3)", "5");
-    prints("print (-7 / 2); print (-7 % 2); print (2 - -3)", "-3\n-1\n5");
-    prints("print [1 < 2, 2 <= 1, 3 = 3, 3 <> 3, 2 > 1, 1 >= 2]", "[1, 0, 1, 0, 1, 0]");
-    prints("print (1 && 0 || 1 && 5)", "5");
-    prints("print (1073741823 + 1)", "-1073741824");
+fn integers() {
+    comes_to("(list (+ 1 2) (- 2 -3) (* 3 4) (/ -7 2) (% -7 2))", "(3 5 12 -3 -1)");
+    comes_to("(list (= 3 3) (= 3 4) (< 1 2) (< 2 1) (< 2 2))", "(1 0 1 0 0)");
+    comes_to("(list (+ 1073741823 1) (/ -1073741824 -1))", "(-1073741824 -1073741824)");
 }
 
 #[test]
 fn lists() {
-    prints("print []; print [[], [1], 2 :: 3 :: []]", "[]\n[[], [1], [2, 3]]");
-    prints("print (match [] with [] -> 1 | x :: y -> 2)", "1");
-    prints("print (match [7, 8] with [] -> [] | x :: y -> y)", "[8]");
-    prints("print (1 :: 2)", "[1, ...]");
+    comes_to("(list () (list 1) (cons 2 (list 3)))", "(() (1) (2 3))");
+    comes_to("(list (match () 1 (x y) 2) (match (list 7 8) () (x y) y))", "(1 (8))");
 }
 
 #[test]
 fn closures_capture_what_they_use() {
-    prints("let add x y z = x + y * z in let f = add 1 2 in print [f 3, f 4]", "[7, 9]");
-    prints("let x = 1 in let f y = x + y in let x = 10 in print (f x)", "11");
-    prints("print (fun x -> x); let k a b = a in print (k (k 5) 0 1)", "<function>\n5");
-    prints(
-        "let rec even n = (let odd m = if m = 0 then 0 else even (m - 1) in \
-         if n = 0 then 1 else odd (n - 1)) in print [even 10, even 7]",
-        "[1, 0]",
+    comes_to("(def (f x y z) (+ x (* y z))) (def g (f 1 2)) (list (g 3) (g 4))", "(7 9)");
+    comes_to("(def x 1) (def (f y) (+ x y)) (def x 10) (f x)", "11");
+    comes_to("(def (k a b) a) (list (fun (x) x) (k (k 5) 0 1))", "(a function 5)");
+    comes_to(
+        "(def (even n) (def (odd m) (if m (even (- m 1)) 0)) (if n (odd (- n 1)) 1))
+         (list (even 10) (even 7))",
+        "(1 0)",
     );
 }
 
 #[test]
-fn tail_calls_use_no_stack() {
-    prints(
-        "let rec loop n sum = if n = 0 then sum else loop (n - 1) (sum + n % 7) in \
-         print (loop 300000 0)",
-        "899998",
-    );
+fn collections_keep_what_frames_and_closures_hold_and_free_the_rest() {
+    let program = "
+        (def (range a b) (if (= a b) () (cons a (range (+ a 1) b))))
+        (def (sum xs) (match xs 0 (x rest) (+ x (sum rest))))
+        (def kept (range 0 20))
+        (def (get u) (sum kept))
+        (def (churn n) (if n (churn (- n (/ (sum (range 0 10)) 45))) (get 0)))
+        (list (churn ROUNDS) (sum kept))";
+    comes_to(&program.replace("ROUNDS", "20"), "(190 190)");
+
+    let long = program.replace("ROUNDS", "20000");
+    let (result, stats) = run_with(&long, "drc", 1, 0).unwrap();
+    assert_eq!(result, "(190 190)");
+    assert!(stats.collections > 0 && stats.allocated_bytes > 4 << 20, "{stats:?}");
+    let error = run_with(&long, "null", 1, 0).expect_err("nothing is freed");
+    assert!(error.to_string().contains("GC heap out of memory"), "{error}");
 }
 
 #[test]
-fn collections_keep_what_is_live_in_frames_and_closures() {
-    let source = "
-        let rec range a b = if a = b then [] else a :: range (a + 1) b in
-        let rec sum xs = match xs with [] -> 0 | x :: rest -> x + sum rest in
-        let kept = range 0 1000 in
-        let get u = sum kept in
-        let rec churn n = if n = 0 then get 0 else (sum (range 0 100); churn (n - 1)) in
-        print [churn 2000, sum kept]";
-    prints(source, "[499500, 499500]");
-    let outcome = run_with(source, 1, 256 << 10).unwrap();
-    assert!(outcome.stats.collections > 20, "{:?}", outcome.stats);
-    assert!(outcome.stats.peak_heap_bytes <= 256 << 10, "{:?}", outcome.stats);
-    let outcome = run_with(source, 0, 256 << 20).unwrap();
-    assert_eq!(outcome.stats.collections, 0);
-}
-
-#[test]
-fn the_demo_prints_what_it_should_and_collects_under_drc() {
-    for (collector, heap_max) in [(0, 256 << 20), (1, 256 << 10)] {
-        let outcome = run_with(DEMO, collector, heap_max).unwrap();
-        assert_eq!(outcome.output, DEMO_PRINTS);
-        assert_eq!(outcome.stats.collections > 0, collector == 1);
+fn the_demo_comes_to_its_result() {
+    for collector in COLLECTORS {
+        assert_eq!(run_with(DEMO, collector, 64, 0).unwrap().0, DEMO_RESULT);
     }
 }
 
 #[test]
 fn mistakes_are_errors_that_say_where() {
-    fails("print 1 +", "line 1: expected an expression, found the end");
-    fails("let x = 1 in\nprint y", "line 2: `y` is not bound");
-    fails("let rec x = 1 in x", "only functions can be recursive");
-    fails("print 99999999999", "needs more than 31 bits");
-    fails("print (1 ? 2)", "what is `?`");
-    fails(&"(".repeat(100_000), "nested too deeply");
-    fails(
-        "let f x =\n x + [] in print (f 1)",
-        "a value of another kind was needed\n  in f (line 1), line 2",
-    );
-    fails("print (1 2)", "a value of another kind was needed");
-    fails("match 5 with [] -> 1 | x :: y -> 2", "a value of another kind was needed");
-    fails(
-        "let f x =\n\n 1 / x in print (f 0 + 1)",
-        "integer divide by zero\n  in f (line 1), line 3\n  in the program, line 3",
-    );
-    fails("let rec f x = 1 + f x in f 0", "call stack exhausted\n  in f (line 1)");
-    fails("let rec f x = f [x, x] in f 0", "GC heap out of memory");
+    fails("", "line 1: an expression is missing");
+    fails("(+ 1\n(- 2", "line 2: this `(` is not closed");
+    fails("1)", "line 1: one `)` too many");
+    fails("(def x 1)\n(f y)", "line 2: `f` is not bound");
+    fails("99999999999", "`99999999999` has over 31 bits");
+    fails("(+ 1 2 3)", "this is not how `+` is used");
+    fails("1 2", "expected (def NAME VALUE)");
+    fails("(def (f)) 2", "a function has parameters, which are names");
+    fails("(fun ((x)) x)", "a function has parameters, which are names");
+    fails("(match () (x) 1)", "this is not how `match` is used");
+    for endless in ["(", "(+ 1 ", "(fun (x) ", "(if 1 ", "(list "] {
+        fails(&endless.repeat(100_000), "nested too deeply");
+    }
+    fails(&format!("(fun ({}) x)", "x ".repeat(100_000)), "nested too deeply");
+    let kind = "a value of another kind was needed\n  in ";
+    fails("(def (f x)\n(+ x ())) (+ (f 1) 1)", &format!("{kind}f (line 1), line 2\n  in the"));
+    for wrong in ["(1 2)", "(cons 1 2)", "(if () 1 2)", "(match 5 1 (x y) 2)"] {
+        fails(wrong, kind);
+    }
+    fails("(def (f x)\n\n(/ 1 x)) (f 0)", "integer divide by zero\n  in f (line 1), line 3");
+    fails("(def (f x) (+ 1 (f x))) (f 0)", "call stack exhausted\n  in f (line 1)");
+    fails("(def (f x) (f (cons x x))) (f ())", "GC heap out of memory");
 }
 
 #[test]
-fn clif_differs_by_collector_alone() {
-    let program = syntax::parse("print (fun x -> x :: [])").unwrap();
-    let [null, drc] = [0, 1]
-        .map(|i| clif(&program, &Options { collector: &COLLECTORS[i], heap_max: 0 }).unwrap());
-    assert!(null.contains("; 1: a function (line 1)") && drc.contains("; 1: a function (line 1)"));
-    assert_ne!(null, drc);
+fn what_is_long_or_deep_but_allowed_runs() {
+    comes_to(&format!("{}1{}", "(+ 1 ".repeat(90), ")".repeat(90)), "91");
+    comes_to(&format!("{}1{}", "(if 1 ".repeat(90), " 0)".repeat(90)), "1");
+    let functions: String = (0..2000).map(|n| format!("(def (f{n} x) (+ x {n}))")).collect();
+    comes_to(&format!("{functions} (f1999 1)"), "2000");
+    let shared = "(def (f n x) (if n (f (- n 1) (list x x)) x)) (f 100 ())";
+    assert!(run_with(shared, "drc", 1, 0).unwrap().0.len() < 1 << 20);
 }
