@@ -10,7 +10,7 @@
 //! # Laws
 //! * Collectors are safe code over checked bytes: whatever a heap's memory holds,
 //!   they end in a wrong object or an error, never outside the heap. `unsafe`
-//!   stands in `memory.rs` and `roots.rs` alone.
+//!   stands in `memory/` and `roots.rs` alone.
 //! * This crate knows neither Cranelift nor WebAssembly.
 //!
 //! # Features

@@ -1,0 +1,136 @@
+//! Reading and writing a heap's bytes.
+//!
+//! Every access takes a byte index from the heap's base as an untrusted number, is
+//! checked against what is mapped, and may be misaligned: a corrupt reference cannot
+//! reach outside. Accesses go through raw pointers and never through Rust references,
+//! since compiled code writes the same bytes behind the compiler's back.
+#![allow(unsafe_code)]
+
+use super::{HeapMemory, NULL_PAGE};
+
+impl HeapMemory {
+    /// The address of `size` bytes from index `at` on, if all are mapped.
+    #[inline(always)]
+    pub(super) fn pointer(&self, at: u64, size: u64) -> Option<*mut u8> {
+        if at >= NULL_PAGE && at <= self.len && size <= self.len - at {
+            // SAFETY: `at <= len`, which is inside the reservation.
+            Some(unsafe { self.mapping.base.add(at as usize) })
+        } else {
+            None
+        }
+    }
+
+    #[inline(always)]
+    fn read<T: Copy>(&self, at: u64) -> Option<T> {
+        let pointer = self.pointer(at, size_of::<T>() as u64)?;
+        // SAFETY: the bytes are mapped; `T` is one of the integer types below,
+        // for which any bytes are a value; no one writes while the host holds
+        // `&self`.
+        Some(unsafe { pointer.cast::<T>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    #[must_use]
+    fn write<T: Copy>(&mut self, at: u64, value: T) -> Option<()> {
+        let pointer = self.pointer(at, size_of::<T>() as u64)?;
+        // SAFETY: the bytes are mapped for writing, and no Rust reference to
+        // them ever exists.
+        unsafe { pointer.cast::<T>().write_unaligned(value) };
+        Some(())
+    }
+
+    /// Copies the bytes from index `at` on out of the heap; `None`, and nothing
+    /// is copied, unless all are mapped.
+    pub fn read_bytes(&self, at: u64, out: &mut [u8]) -> Option<()> {
+        let pointer = self.pointer(at, out.len() as u64)?;
+        // SAFETY: all source bytes are mapped, and `out` cannot overlap them,
+        // since no Rust reference into the heap exists.
+        unsafe { pointer.copy_to_nonoverlapping(out.as_mut_ptr(), out.len()) };
+        Some(())
+    }
+
+    /// Copies `bytes` into the heap from index `at` on; `None`, and nothing is
+    /// written, unless all are mapped.
+    #[must_use]
+    pub fn write_bytes(&mut self, at: u64, bytes: &[u8]) -> Option<()> {
+        let pointer = self.pointer(at, bytes.len() as u64)?;
+        // SAFETY: as in `read_bytes`.
+        unsafe { pointer.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Some(())
+    }
+
+    /// Copies `count` bytes within the heap; they may overlap. `None`, and
+    /// nothing is written, unless all are mapped.
+    #[must_use]
+    pub fn copy_within(&mut self, to: u64, from: u64, count: u64) -> Option<()> {
+        let (to, from) = (self.pointer(to, count)?, self.pointer(from, count)?);
+        // SAFETY: both ranges are mapped.
+        unsafe { from.copy_to(to, count as usize) };
+        Some(())
+    }
+
+    /// Copies an object: `size` bytes, rounded up to a multiple of 8, which must not
+    /// overlap. `None`, and nothing is written, unless all are mapped. Faster than
+    /// [`copy_within`](HeapMemory::copy_within) for the sizes most objects have.
+    #[inline(always)]
+    #[must_use]
+    pub fn copy_object(&mut self, to: u64, from: u64, size: u32) -> Option<()> {
+        let size = u64::from(size).next_multiple_of(8);
+        let (to, from) = (self.pointer(to, size)?, self.pointer(from, size)?);
+        if size > 128 {
+            // SAFETY: both ranges are mapped.
+            unsafe { from.copy_to(to, size as usize) };
+            return Some(());
+        }
+        let mut done = 0;
+        while done < size as usize {
+            // SAFETY: `done + 8 <= size`, and both ranges are mapped.
+            unsafe {
+                let word = from.add(done).cast::<u64>().read_unaligned();
+                to.add(done).cast::<u64>().write_unaligned(word);
+            }
+            done += 8;
+        }
+        Some(())
+    }
+
+    /// Sets `count` bytes from index `at` on to `byte`. `None`, and nothing is
+    /// written, unless all are mapped.
+    #[inline]
+    #[must_use]
+    pub fn fill(&mut self, at: u64, count: u64, byte: u8) -> Option<()> {
+        let pointer = self.pointer(at, count)?;
+        // SAFETY: the range is mapped for writing.
+        unsafe { pointer.write_bytes(byte, count as usize) };
+        Some(())
+    }
+}
+
+macro_rules! accessors {
+    ($($read:ident $write:ident $ty:ident $what:literal;)*) => {
+        impl HeapMemory {
+            $(
+                #[doc = concat!("Reads ", $what, " at index `at`, which need not be aligned; `None` unless mapped.")]
+                #[inline]
+                pub fn $read(&self, at: u64) -> Option<$ty> {
+                    self.read(at)
+                }
+
+                #[doc = concat!("Writes ", $what, " at index `at`, which need not be aligned; `None`, and nothing is written, unless mapped.")]
+                #[inline]
+                #[must_use]
+                pub fn $write(&mut self, at: u64, value: $ty) -> Option<()> {
+                    self.write(at, value)
+                }
+            )*
+        }
+    };
+}
+
+accessors! {
+    read_u8 write_u8 u8 "one byte";
+    read_u16 write_u16 u16 "two bytes";
+    read_u32 write_u32 u32 "four bytes";
+    read_u64 write_u64 u64 "eight bytes";
+    read_u128 write_u128 u128 "sixteen bytes";
+}

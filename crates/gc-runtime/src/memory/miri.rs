@@ -1,0 +1,42 @@
+//! In the place of `system.rs` under Miri, which has no pages: a heap is one
+//! allocation, which suits only small ones.
+#![allow(unsafe_code)]
+
+use crate::HeapError;
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+
+pub(super) fn page_size() -> u64 {
+    4096
+}
+
+fn layout(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes, 4096).expect("a heap's size")
+}
+
+pub(super) fn reserve(bytes: usize) -> Result<*mut u8, HeapError> {
+    if bytes > 1 << 30 {
+        return Err(HeapError::System { what: "guarded heaps do not run under Miri".into() });
+    }
+    // SAFETY: heaps are never empty.
+    Ok(unsafe { alloc_zeroed(layout(bytes)) })
+}
+
+/// # Safety
+/// None; all of it is there already.
+pub(super) unsafe fn commit(_at: *mut u8, _bytes: usize) -> Result<(), HeapError> {
+    Ok(())
+}
+
+/// # Safety
+/// The range is in a reservation of ours.
+pub(super) unsafe fn zero(at: *mut u8, bytes: usize) {
+    // SAFETY: the caller's.
+    unsafe { at.write_bytes(0, bytes) };
+}
+
+/// # Safety
+/// The range is a whole reservation of ours that nobody uses any more.
+pub(super) unsafe fn release(base: *mut u8, bytes: usize) {
+    // SAFETY: the caller's.
+    unsafe { dealloc(base, layout(bytes)) };
+}

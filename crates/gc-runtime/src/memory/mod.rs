@@ -1,0 +1,269 @@
+//! Heap memory: one reservation of address space, mapped from its second 64 KiB
+//! on as far as the heap has grown, and the data words emitted code shares with
+//! the collector.
+//!
+//! [`HeapMemory`] is the one way the host reads and writes a heap (`bytes.rs`). The
+//! mapping itself is shared ([`HeapMapping`]): whoever keeps compiled code running may
+//! keep it alive, whatever becomes of the heap.
+#![allow(unsafe_code)]
+
+mod bytes;
+#[cfg_attr(miri, path = "miri.rs")]
+mod system;
+#[cfg(test)]
+mod tests;
+
+use crate::{HeapBounds, HeapError, HeapOptions};
+use gc_types::{HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+const DATA_WORDS: usize = HeapDataOffsets::SIZE as usize / 4;
+const NULL_PAGE: u64 = NULL_PAGE_SIZE as u64;
+
+/// The data words, alone on their cache lines.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+struct HeapData([AtomicU32; DATA_WORDS]);
+
+/// A heap's reservation and its data words, both at addresses that never change.
+/// Unmapped when the last handle is dropped.
+#[derive(Debug)]
+pub struct HeapMapping {
+    base: *mut u8,
+    reserved: usize,
+    data: HeapData,
+}
+
+// SAFETY: `base` points to memory that belongs to this value alone and is not
+// bound to a thread. Through a shared `HeapMapping` nothing can be read or
+// written but the data words, which are atomic.
+unsafe impl Send for HeapMapping {}
+// SAFETY: as above.
+unsafe impl Sync for HeapMapping {}
+
+impl HeapMapping {
+    /// Address of the heap's first byte, which is not mapped. Constant.
+    pub fn base(&self) -> *mut u8 {
+        self.base
+    }
+
+    /// Bytes of address space reserved from the base on, guard included.
+    pub fn reserved(&self) -> usize {
+        self.reserved
+    }
+
+    /// Address of the data words ([`HeapDataOffsets::SIZE`] bytes). Constant.
+    pub fn data(&self) -> *const u8 {
+        (&raw const self.data).cast()
+    }
+}
+
+impl Drop for HeapMapping {
+    fn drop(&mut self) {
+        // SAFETY: the reservation was made by `system::reserve` with this size,
+        // and the last handle to it is going away.
+        unsafe { system::release(self.base, self.reserved) }
+    }
+}
+
+/// The bytes of one heap and its data words: the sole handle that writes them,
+/// besides compiled code.
+#[derive(Debug)]
+pub struct HeapMemory {
+    mapping: Arc<HeapMapping>,
+    /// Bytes from the base up to the end of what is mapped; a multiple of the
+    /// page size, never below `NULL_PAGE`.
+    len: u64,
+    /// What `len` may grow to.
+    maximum: u64,
+    bounds: HeapBounds,
+    nursery: u32,
+}
+
+impl HeapMemory {
+    /// Reserves address space as `options` say and maps its initial part.
+    ///
+    /// # Errors
+    /// If the options cannot be met or the system refuses.
+    pub fn new(options: &HeapOptions) -> Result<HeapMemory, HeapError> {
+        let page = system::page_size();
+        if options.maximum > 4 << 30 {
+            return Err(HeapError::Options {
+                what: format!("a GC heap of {} bytes: 32-bit indices reach 4 GiB", options.maximum),
+            });
+        }
+        if !page.is_power_of_two() || page > NULL_PAGE {
+            return Err(HeapError::System {
+                what: format!("pages of {page} bytes are larger than the null page"),
+            });
+        }
+        let maximum =
+            options.maximum.next_multiple_of(page).clamp(NULL_PAGE, HeapOptions::MAX_SIZE);
+        let reserved = match options.bounds {
+            HeapBounds::Guarded => (4 << 30) + HEAP_GUARD_SIZE,
+            HeapBounds::Checked => maximum,
+        };
+        let reserved = usize::try_from(reserved).map_err(|_| HeapError::Options {
+            what: format!("{reserved} bytes do not fit this machine's address space"),
+        })?;
+        let base = system::reserve(reserved)?;
+        let mapping = Arc::new(HeapMapping { base, reserved, data: HeapData::default() });
+        let bounds = options.bounds;
+        let nursery = options.nursery_size();
+        let mut memory = HeapMemory { mapping, len: NULL_PAGE, maximum, bounds, nursery };
+        memory.set_data_u64(HeapDataOffsets::BOUND, NULL_PAGE);
+        let initial = options.initial.min(maximum).saturating_sub(NULL_PAGE);
+        if initial > 0 {
+            memory.grow(initial)?;
+        }
+        Ok(memory)
+    }
+
+    /// A handle that keeps the mapping, and nothing in it, alive.
+    pub fn mapping(&self) -> Arc<HeapMapping> {
+        Arc::clone(&self.mapping)
+    }
+
+    /// Address of the heap's first byte, which is not mapped. Constant.
+    pub fn base(&self) -> *mut u8 {
+        self.mapping.base
+    }
+
+    /// Address of the data words. Constant.
+    pub fn data(&self) -> *const u8 {
+        self.mapping.data()
+    }
+
+    /// Bytes from the base to the end of what is mapped. The mapped part begins
+    /// at [`NULL_PAGE_SIZE`].
+    #[allow(clippy::len_without_is_empty, reason = "an address range, not a collection")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// What [`len`](HeapMemory::len) may grow to, in bytes.
+    pub fn maximum(&self) -> u64 {
+        self.maximum
+    }
+
+    /// Bytes that are mapped and usable.
+    pub fn usable(&self) -> u64 {
+        self.len - NULL_PAGE
+    }
+
+    /// Bytes from [`NULL_PAGE_SIZE`] on that are kept for a nursery, mapped or not.
+    pub fn nursery(&self) -> u32 {
+        self.nursery
+    }
+
+    /// How emitted code may address this memory.
+    pub fn bounds(&self) -> HeapBounds {
+        self.bounds
+    }
+
+    /// Maps at least `bytes` more behind what is mapped, or as much as the limit
+    /// leaves; returns how many. New bytes are zero.
+    ///
+    /// # Errors
+    /// If nothing is left below the limit or the system refuses.
+    pub fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        let room = self.maximum - self.len;
+        let grown = bytes.max(1).min(room).next_multiple_of(system::page_size()).min(room);
+        if grown == 0 {
+            return Err(HeapError::OutOfMemory { bytes, limit: self.maximum });
+        }
+        // SAFETY: `len + grown <= maximum <= reserved`, and both ends are
+        // multiples of the page size.
+        unsafe { system::commit(self.mapping.base.add(self.len as usize), grown as usize)? };
+        self.len += grown;
+        self.set_data_u64(HeapDataOffsets::BOUND, self.len);
+        Ok(grown)
+    }
+
+    /// Makes every mapped byte and every data word zero again, except
+    /// [`HeapDataOffsets::BOUND`]. What is mapped stays mapped; the pages behind
+    /// it go back to the system.
+    pub fn reset(&mut self) {
+        let usable = self.usable() as usize;
+        if usable > 0 {
+            // SAFETY: `NULL_PAGE .. len` is mapped for reading and writing and
+            // belongs to this value.
+            unsafe { system::zero(self.mapping.base.add(NULL_PAGE as usize), usable) };
+        }
+        for word in &self.mapping.data.0 {
+            word.store(0, Relaxed);
+        }
+        self.set_data_u64(HeapDataOffsets::BOUND, self.len);
+    }
+
+    /// Gives the pages behind `count` bytes from index `at` on back to the system.
+    /// They stay mapped and are zero. `None`, and nothing happens, unless all are
+    /// mapped.
+    #[must_use]
+    pub fn give_back(&mut self, at: u64, count: u64) -> Option<()> {
+        let pointer = self.pointer(at, count)?;
+        let page = system::page_size();
+        if at.is_multiple_of(page) && count.is_multiple_of(page) {
+            if count > 0 {
+                // SAFETY: the range is mapped for reading and writing, belongs to
+                // this value, and both its ends are multiples of the page size.
+                unsafe { system::zero(pointer, count as usize) };
+            }
+            Some(())
+        } else {
+            self.fill(at, count, 0)
+        }
+    }
+
+    // ---- data words -----------------------------------------------------
+
+    /// The data word at byte `offset`.
+    ///
+    /// # Panics
+    /// Unless `offset` is a multiple of 4 below [`HeapDataOffsets::SIZE`]; it is
+    /// a constant, never something read from a heap.
+    #[inline]
+    pub fn data_u32(&self, offset: u32) -> u32 {
+        self.data_word(offset).load(Relaxed)
+    }
+
+    /// Writes the data word at byte `offset`.
+    ///
+    /// # Panics
+    /// As [`data_u32`](HeapMemory::data_u32).
+    #[inline]
+    pub fn set_data_u32(&mut self, offset: u32, value: u32) {
+        self.data_word(offset).store(value, Relaxed);
+    }
+
+    /// The two data words at byte `offset` as one number. Whole only while no
+    /// compiled code of this heap runs, which is always so when the host does.
+    ///
+    /// # Panics
+    /// As [`data_u32`](HeapMemory::data_u32).
+    pub fn data_u64(&self, offset: u32) -> u64 {
+        let halves = [self.data_u32(offset), self.data_u32(offset + 4)];
+        let [low, high] =
+            if cfg!(target_endian = "little") { halves } else { [halves[1], halves[0]] };
+        u64::from(high) << 32 | u64::from(low)
+    }
+
+    /// Writes the two data words at byte `offset` as one number.
+    ///
+    /// # Panics
+    /// As [`data_u32`](HeapMemory::data_u32).
+    pub fn set_data_u64(&mut self, offset: u32, value: u64) {
+        let halves = [value as u32, (value >> 32) as u32];
+        let [first, second] =
+            if cfg!(target_endian = "little") { halves } else { [halves[1], halves[0]] };
+        self.set_data_u32(offset, first);
+        self.set_data_u32(offset + 4, second);
+    }
+
+    #[inline]
+    fn data_word(&self, offset: u32) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4), "heap data is in words");
+        &self.mapping.data.0[offset as usize / 4]
+    }
+}

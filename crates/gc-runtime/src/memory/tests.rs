@@ -1,0 +1,134 @@
+//! What the rest of the crate trusts a heap's memory with.
+#![allow(unsafe_code)]
+
+use super::*;
+
+fn options(bounds: HeapBounds) -> HeapOptions {
+    HeapOptions { initial: 128 << 10, maximum: 1 << 20, bounds, ..HeapOptions::default() }
+}
+
+#[cfg(not(miri))]
+const BOUNDS: &[HeapBounds] = &[HeapBounds::Guarded, HeapBounds::Checked];
+#[cfg(miri)]
+const BOUNDS: &[HeapBounds] = &[HeapBounds::Checked];
+
+#[test]
+fn accesses_outside_what_is_mapped_are_refused() {
+    for &bounds in BOUNDS {
+        let mut memory = HeapMemory::new(&options(bounds)).unwrap();
+        let len = memory.len();
+        assert_eq!(len, 128 << 10);
+        for at in [0, 8, NULL_PAGE - 1, len - 3, len, len + 8, u64::MAX - 1, u64::MAX] {
+            assert_eq!(memory.read_u32(at), None, "{at:#x}");
+            assert_eq!(memory.write_u32(at, 1), None, "{at:#x}");
+            assert_eq!(memory.fill(at, 4, 1), None);
+            assert_eq!(memory.write_bytes(at, &[1; 4]), None);
+            assert_eq!(memory.read_bytes(at, &mut [1; 4]), None);
+            assert_eq!(memory.copy_within(at, NULL_PAGE, 4), None);
+            assert_eq!(memory.copy_within(NULL_PAGE, at, 4), None);
+        }
+        assert_eq!(memory.fill(NULL_PAGE, u64::MAX, 0), None);
+        assert_eq!(memory.write_u32(len - 4, 7), Some(()));
+        assert_eq!(memory.read_u32(len - 4), Some(7));
+    }
+}
+
+#[test]
+fn misaligned_accesses_read_what_they_wrote() {
+    let mut memory = HeapMemory::new(&options(HeapBounds::Checked)).unwrap();
+    let at = NULL_PAGE + 3;
+    memory.write_u64(at, 0x0102_0304_0506_0708).unwrap();
+    assert_eq!(memory.read_u64(at), Some(0x0102_0304_0506_0708));
+    let mut bytes = [0; 8];
+    memory.copy_within(at + 2, at, 8).unwrap();
+    memory.read_bytes(at + 2, &mut bytes).unwrap();
+    assert_eq!(u64::from_ne_bytes(bytes), 0x0102_0304_0506_0708);
+}
+
+#[test]
+fn what_is_given_back_is_zero_and_still_mapped() {
+    for &bounds in BOUNDS {
+        let mut memory = HeapMemory::new(&options(bounds)).unwrap();
+        let (start, len) = (NULL_PAGE, memory.len());
+        for (at, count) in [(start, 64 << 10), (start + 8, 4000), (start, 0)] {
+            memory.fill(start, len - start, 0xff).unwrap();
+            memory.give_back(at, count).unwrap();
+            let bytes: Vec<u8> = (at..at + count).map(|i| memory.read_u8(i).unwrap()).collect();
+            assert!(bytes.iter().all(|&byte| byte == 0));
+            let behind = memory.read_u8(at + count);
+            assert!(behind.is_none_or(|byte| byte == 0xff), "{at:#x}, {count}");
+            memory.write_u32(start, 1).unwrap();
+        }
+        assert_eq!(memory.give_back(len - 4096, 8192), None);
+        assert_eq!(memory.give_back(0, 4096), None);
+    }
+}
+
+#[test]
+fn objects_of_all_sizes_are_copied_whole() {
+    let mut memory = HeapMemory::new(&options(HeapBounds::Checked)).unwrap();
+    let (from, to, end) = (NULL_PAGE, NULL_PAGE + 8192, memory.len());
+    (0..1024).for_each(|i| memory.write_u64(from + i * 8, i + 1).unwrap());
+    for size in [8u32, 16, 24, 120, 128, 136, 8192] {
+        memory.fill(to, 8200, 0).unwrap();
+        memory.copy_object(to, from, size).unwrap();
+        let words = u64::from(size / 8);
+        assert!((0..words).all(|i| memory.read_u64(to + i * 8) == Some(i + 1)), "{size}");
+        assert_eq!(memory.read_u64(to + words * 8), Some(0));
+        assert_eq!(memory.copy_object(end - u64::from(size) + 8, from, size), None);
+        assert_eq!(memory.copy_object(to, end - u64::from(size) + 8, size), None);
+    }
+}
+
+#[test]
+fn growth_stops_at_the_limit_and_updates_the_bound() {
+    for &bounds in BOUNDS {
+        let mut memory = HeapMemory::new(&options(bounds)).unwrap();
+        let old = memory.len();
+        assert!(memory.grow(1).unwrap() >= 1);
+        assert!(memory.len() > old);
+        memory.grow(u64::MAX).unwrap();
+        assert_eq!(memory.len(), 1 << 20);
+        assert_eq!(memory.data_u64(HeapDataOffsets::BOUND), 1 << 20);
+        assert!(matches!(memory.grow(1), Err(HeapError::OutOfMemory { .. })));
+    }
+}
+
+#[test]
+fn reset_zeroes_and_keeps_what_is_mapped() {
+    for &bounds in BOUNDS {
+        let mut memory = HeapMemory::new(&options(bounds)).unwrap();
+        let (base, len) = (memory.base(), memory.len());
+        memory.fill(NULL_PAGE, len - NULL_PAGE, 0xff).unwrap();
+        memory.set_data_u64(HeapDataOffsets::COLLECTOR, u64::MAX);
+        memory.reset();
+        assert_eq!((memory.base(), memory.len()), (base, len));
+        assert_eq!(memory.read_u64(NULL_PAGE), Some(0));
+        assert_eq!(memory.read_u64(len - 8), Some(0));
+        assert_eq!(memory.data_u64(HeapDataOffsets::COLLECTOR), 0);
+        assert_eq!(memory.data_u64(HeapDataOffsets::BOUND), len);
+    }
+}
+
+#[test]
+fn the_mapping_outlives_the_memory() {
+    let memory = HeapMemory::new(&options(HeapBounds::Checked)).unwrap();
+    let mapping = memory.mapping();
+    let base = memory.base();
+    drop(memory);
+    assert_eq!(mapping.base(), base);
+    assert!(mapping.data().addr().is_multiple_of(8));
+    // SAFETY: the mapping is alive, and 8 bytes behind the null page are mapped.
+    assert_eq!(unsafe { base.add(NULL_PAGE as usize).cast::<u64>().read() }, 0);
+}
+
+#[test]
+fn options_that_cannot_be_met_are_errors() {
+    let too_large = HeapOptions { maximum: (4 << 30) + 1, ..HeapOptions::default() };
+    assert!(matches!(HeapMemory::new(&too_large), Err(HeapError::Options { .. })));
+    let empty = HeapOptions { maximum: 0, ..options(HeapBounds::Checked) };
+    let mut memory = HeapMemory::new(&empty).unwrap();
+    assert_eq!(memory.usable(), 0);
+    assert!(memory.grow(8).is_err());
+    memory.reset();
+}
