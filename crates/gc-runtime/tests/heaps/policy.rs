@@ -3,7 +3,7 @@
 use crate::common::*;
 use gc_runtime::collector::{DrcCollector, NullCollector};
 use gc_runtime::{HeapBounds, HeapError, HeapOptions, NoRoots};
-use gc_types::{HeapDataOffsets, StorageType, VMGcRef};
+use gc_types::{HeapDataOffsets, StorageType, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -275,6 +275,34 @@ fn null_allocates_between_its_data_words_like_emitted_code() {
     assert_eq!((store.stats().allocations, store.stats().allocated_bytes), (2, 48));
     store.heap().verify().unwrap();
     assert_eq!(node(&mut store).as_raw_u32(), next + 24);
+}
+
+#[test]
+fn null_counts_each_object_once_however_often_it_is_asked() {
+    let mut store = store_with(&NullCollector, &options(HeapBounds::Checked));
+    assert_eq!((store.stats().allocations, store.stats().live_objects), (0, 0));
+    let mut bytes = 0;
+    for round in 1..=100 {
+        // An array is not as large as it will be before its length is written.
+        let header = VMGcHeader::new(VMGcKind::ArrayRef, BYTES);
+        let array = store.heap_mut().alloc_raw(header, 120).unwrap();
+        bytes += 120;
+        if round % 2 == 0 {
+            store.stats();
+        }
+        let at = u64::from(array.as_raw_u32()) + 8;
+        store.heap_mut().core_mut().memory.write_u32(at, 108).unwrap();
+        if round % 3 == 0 {
+            node(&mut store);
+            bytes += 24;
+        }
+        let stats = store.stats();
+        assert_eq!((stats.allocations, stats.live_bytes), (round + round / 3, bytes));
+    }
+    store.reset();
+    assert_eq!(store.stats().live_objects, 0);
+    node(&mut store);
+    assert_eq!(store.stats().live_objects, 1);
 }
 
 #[cfg(not(feature = "gc_zeal"))]

@@ -15,6 +15,7 @@ use crate::{
 use gc_types::collector::null::{LIMIT, NAME, NEXT};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcRef};
 use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
 
 /// Makes heaps that never collect.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,7 +27,7 @@ impl GcRuntime for NullCollector {
     }
 
     fn new_gc_heap(&self, memory: HeapMemory, _zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        let mut heap = NullHeap { core: HeapCore::new(memory) };
+        let mut heap = NullHeap { core: HeapCore::new(memory), counted: Mutex::default() };
         heap.set_up();
         Ok(Box::new(heap))
     }
@@ -34,6 +35,22 @@ impl GcRuntime for NullCollector {
 
 struct NullHeap {
     core: HeapCore,
+    /// How far objects were counted: emitted code, which makes most, counts none.
+    counted: Mutex<Counted>,
+}
+
+/// Objects in front of the one at `at`, which is counted anew each time: its size may
+/// not have been written yet.
+#[derive(Clone, Copy)]
+struct Counted {
+    at: u32,
+    objects: u64,
+}
+
+impl Default for Counted {
+    fn default() -> Counted {
+        Counted { at: NULL_PAGE_SIZE, objects: 0 }
+    }
 }
 
 impl NullHeap {
@@ -51,16 +68,13 @@ impl NullHeap {
         self.core.memory.data_u32(NEXT)
     }
 
-    /// Calls `visit` with the index and the size of each object.
-    fn walk(
-        &self,
-        mut visit: impl FnMut(u32, u32) -> Result<(), HeapError>,
-    ) -> Result<(), HeapError> {
-        let (mut at, end) = (NULL_PAGE_SIZE, self.next());
+    /// Calls `visit` with the index of each object from the one at `at` on.
+    fn walk(&self, mut at: u32, mut visit: impl FnMut(u32)) -> Result<(), HeapError> {
+        let end = self.next();
         while at < end {
             // At least a header, and `at + size` is inside what is mapped.
             let size = self.core.size_at(at)?;
-            visit(at, size)?;
+            visit(at);
             at += size;
         }
         if at == end {
@@ -68,6 +82,23 @@ impl NullHeap {
         } else {
             Err(HeapError::Corrupt { at, what: "the last object passes the next one's index" })
         }
+    }
+}
+
+impl NullHeap {
+    /// Counts the objects that were not counted before.
+    fn count_objects(&self) -> u64 {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut objects, mut last) = (counted.objects, *counted);
+        let walked = self.walk(counted.at, |at| {
+            last = Counted { at, objects };
+            objects += 1;
+        });
+        if let Err(damage) = walked {
+            log::warn!("allocations counted only up to the damage: {damage}");
+        }
+        *counted = last;
+        objects
     }
 }
 
@@ -177,19 +208,15 @@ impl GcHeap for NullHeap {
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
-        self.walk(|at, _| {
+        self.walk(NULL_PAGE_SIZE, |at| {
             VMGcRef::from_heap_index(at).into_iter().for_each(&mut *visit);
-            Ok(())
         })
     }
 
     fn verify(&self) -> Result<(), HeapError> {
         self.core.check_damage()?;
         let mut starts = Vec::new();
-        self.walk(|at, _| {
-            starts.push(at);
-            Ok(())
-        })?;
+        self.walk(NULL_PAGE_SIZE, |at| starts.push(at))?;
         for &object in &starts {
             if self.core.header_at(object)?.collector_bits() != 0 {
                 return Err(HeapError::Corrupt { at: object, what: "collector bits in a header" });
@@ -208,13 +235,7 @@ impl GcHeap for NullHeap {
 
     fn stats(&self) -> GcStats {
         let mut stats = self.core.stats.clone();
-        let mut objects = 0;
-        if let Err(damage) = self.walk(|_, _| {
-            objects += 1;
-            Ok(())
-        }) {
-            log::warn!("allocations counted only up to the damage: {damage}");
-        }
+        let objects = self.count_objects();
         let bytes = u64::from(self.next().saturating_sub(NULL_PAGE_SIZE));
         (stats.allocations, stats.live_objects) = (objects, objects);
         (stats.allocated_bytes, stats.live_bytes) = (bytes, bytes);
@@ -224,6 +245,7 @@ impl GcHeap for NullHeap {
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
         self.core.reset();
         self.set_up();
+        self.counted = Mutex::default();
         host_data.clear();
     }
 }
