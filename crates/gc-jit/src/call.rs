@@ -14,6 +14,9 @@ impl JitStore {
     /// results left there. `values` has at least [`EntryTrampoline::slots`] slots.
     ///
     /// A Rust panic in a host function is resumed here, when the compiled frames are gone.
+    /// So is one of a host value that was dropped meanwhile
+    /// ([`GcStore::resume_host_panic`](gc_runtime::GcStore::resume_host_panic)), however
+    /// the call ends; but if a host function panicked, it waits.
     ///
     /// # Errors
     /// If the code traps or a host function it calls fails. Its frames are then gone; the
@@ -74,7 +77,13 @@ impl JitStore {
             activation::replace_current(outer);
             (*context).activation = (*current).previous;
             (*context).last_exit_fp = (*current).saved_last_exit_fp;
-            if status == STATUS_OK { Ok(()) } else { Err(failure(&mut *store, status)) }
+            let result = match status {
+                STATUS_OK => Ok(()),
+                _ => Err(failure(&mut *store, status)),
+            };
+            // Not before everything is as it was before the call.
+            (*store).gc_mut().resume_host_panic();
+            result
         }
     }
 }

@@ -52,6 +52,8 @@ pub unsafe fn host_call_guard(
 }
 
 /// Runs the body of a host function that cannot fail: a panic in it aborts the process.
+/// (Those of host values that are dropped do not come out of the heap here: see
+/// [`GcStore::resume_host_panic`](gc_runtime::GcStore::resume_host_panic).)
 ///
 /// # Safety
 /// As for [`host_call_guard`].

@@ -2,7 +2,11 @@
 //! in an [`ExternRefHostDataTable`], out of a guest's reach. Ids read from a heap
 //! are untrusted: looking one up may find nothing or another value, and a value
 //! is taken out at most once, however many dead objects name it.
+//!
+//! Values are dropped here and nowhere else, so that none's panic goes on from there:
+//! it is kept ([`HostPanic`]) until the host is returned to.
 
+use crate::HostPanic;
 use gc_types::VMGcRef;
 use std::any::Any;
 use std::fmt;
@@ -36,6 +40,8 @@ pub type HostValue = Box<dyn Any + Send + Sync>;
 
 enum Slot {
     Taken(HostValue),
+    /// Of an externref that is being allocated.
+    Reserved,
     /// The next free slot.
     Free(Option<u32>),
 }
@@ -46,6 +52,9 @@ pub struct ExternRefHostDataTable {
     slots: Vec<Slot>,
     first_free: Option<u32>,
     len: u32,
+    panic: HostPanic,
+    /// Whether there may be a panic to resume.
+    panicked: bool,
 }
 
 impl ExternRefHostDataTable {
@@ -54,48 +63,77 @@ impl ExternRefHostDataTable {
     /// # Errors
     /// Gives the value back if there are 2^32 - 1 already.
     pub fn alloc(&mut self, value: HostValue) -> Result<ExternRefHostDataId, HostValue> {
-        let slot = match self.first_free {
-            Some(slot) => {
-                let taken = &mut self.slots[slot as usize];
-                if let Slot::Free(next) = *taken {
-                    self.first_free = next;
-                }
-                *taken = Slot::Taken(value);
-                slot
-            }
-            None => match u32::try_from(self.slots.len()) {
-                Ok(slot) if slot < u32::MAX => {
-                    self.slots.push(Slot::Taken(value));
-                    slot
-                }
-                _ => return Err(value),
-            },
-        };
-        self.len += 1;
-        Ok(ExternRefHostDataId(NonZeroU32::MIN.saturating_add(slot)))
+        match self.reserve() {
+            Some(id) => self.fill(id, value).map(|()| id),
+            None => Err(value),
+        }
     }
 
-    /// Takes the value out, if `id` names one: its slot may be used again.
-    pub fn dealloc(&mut self, id: ExternRefHostDataId) -> Option<HostValue> {
-        let slot = self.slots.get_mut(id.slot())?;
-        match std::mem::replace(slot, Slot::Free(self.first_free)) {
-            Slot::Taken(value) => {
-                self.first_free = Some(id.slot() as u32);
-                self.len -= 1;
-                Some(value)
+    /// A name for a value to come: until it is [filled](Self::fill), it names nothing.
+    /// `None` if there are 2^32 - 1 already.
+    pub(crate) fn reserve(&mut self) -> Option<ExternRefHostDataId> {
+        let slot = match self.first_free {
+            Some(slot) => {
+                let reserved = &mut self.slots[slot as usize];
+                if let Slot::Free(next) = *reserved {
+                    self.first_free = next;
+                }
+                *reserved = Slot::Reserved;
+                slot
             }
-            free @ Slot::Free(_) => {
-                *slot = free;
-                None
+            None => {
+                let slot = u32::try_from(self.slots.len()).ok().filter(|&slot| slot < u32::MAX)?;
+                self.slots.push(Slot::Reserved);
+                slot
             }
+        };
+        Some(ExternRefHostDataId(NonZeroU32::MIN.saturating_add(slot)))
+    }
+
+    /// Lets a reserved name name `value`.
+    ///
+    /// # Errors
+    /// Gives the value back if `id` is not reserved.
+    pub(crate) fn fill(
+        &mut self,
+        id: ExternRefHostDataId,
+        value: HostValue,
+    ) -> Result<(), HostValue> {
+        match self.slots.get_mut(id.slot()) {
+            Some(slot @ Slot::Reserved) => {
+                *slot = Slot::Taken(value);
+                self.len += 1;
+                Ok(())
+            }
+            _ => Err(value),
         }
+    }
+
+    /// Gives a reserved name up.
+    pub(crate) fn release(&mut self, id: ExternRefHostDataId) {
+        if let Some(slot @ Slot::Reserved) = self.slots.get_mut(id.slot()) {
+            *slot = Slot::Free(self.first_free);
+            self.first_free = Some(id.slot() as u32);
+        }
+    }
+
+    /// Drops the value `id` names; returns whether it named one. Never panics: if the
+    /// value does, that waits for [`resume_panic`](Self::resume_panic).
+    pub fn dealloc(&mut self, id: ExternRefHostDataId) -> bool {
+        let Some(slot @ Slot::Taken(_)) = self.slots.get_mut(id.slot()) else { return false };
+        let value = std::mem::replace(slot, Slot::Free(self.first_free));
+        self.first_free = Some(id.slot() as u32);
+        self.len -= 1;
+        // Last, since it runs the embedder's code.
+        self.panicked |= self.panic.drop_value(value);
+        true
     }
 
     /// The value `id` names, if it names one.
     pub fn get(&self, id: ExternRefHostDataId) -> Option<&(dyn Any + Send + Sync)> {
         match self.slots.get(id.slot())? {
             Slot::Taken(value) => Some(&**value),
-            Slot::Free(_) => None,
+            Slot::Reserved | Slot::Free(_) => None,
         }
     }
 
@@ -109,11 +147,46 @@ impl ExternRefHostDataTable {
         self.len == 0
     }
 
-    /// Drops all values.
+    /// Drops all values. Never panics, as [`dealloc`](Self::dealloc).
     pub fn clear(&mut self) {
         self.first_free = None;
         self.len = 0;
-        self.slots.clear();
+        while let Some(slot) = self.slots.pop() {
+            self.panicked |= self.panic.drop_value(slot);
+        }
+    }
+
+    /// Lets the first panic of a dropped value go on, if there was one since the last
+    /// time and the thread is not panicking already: for where the host is returned to.
+    ///
+    /// # Panics
+    /// If a host value did.
+    #[inline]
+    pub fn resume_panic(&mut self) {
+        if self.panicked {
+            self.resume_panic_slow();
+        }
+    }
+
+    #[cold]
+    fn resume_panic_slow(&mut self) {
+        if !std::thread::panicking() {
+            self.panicked = false;
+            self.panic.resume();
+        }
+    }
+
+    /// What keeps the panics of dropped values. While a clone is kept, dropping the
+    /// table does not resume them.
+    pub fn host_panic(&self) -> HostPanic {
+        self.panic.clone()
+    }
+}
+
+impl Drop for ExternRefHostDataTable {
+    fn drop(&mut self) {
+        // Each for itself; what the first panics with goes on when `panic` is dropped.
+        self.clear();
     }
 }
 
@@ -155,7 +228,9 @@ impl VMExternRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     #[test]
     fn ids_name_values_until_they_are_taken() {
@@ -165,8 +240,8 @@ mod tests {
         assert_ne!(a, b);
         assert_eq!(table.get(a).unwrap().downcast_ref(), Some(&1i32));
         assert_eq!(ExternRefHostDataId::from_raw(b.as_raw()), Some(b));
-        assert!(table.dealloc(a).is_some());
-        assert!(table.get(a).is_none() && table.dealloc(a).is_none());
+        assert!(table.dealloc(a));
+        assert!(table.get(a).is_none() && !table.dealloc(a));
         assert_eq!(table.len(), 1);
         let c = table.alloc(Box::new(3u8)).unwrap();
         assert_eq!(a, c, "slots are used again");
@@ -179,7 +254,7 @@ mod tests {
         table.alloc(Box::new(())).unwrap();
         for raw in [2, 1000, u32::MAX] {
             let id = ExternRefHostDataId::from_raw(raw).unwrap();
-            assert!(table.get(id).is_none() && table.dealloc(id).is_none());
+            assert!(table.get(id).is_none() && !table.dealloc(id));
         }
         assert!(ExternRefHostDataId::from_raw(0).is_none());
     }
@@ -191,12 +266,76 @@ mod tests {
         let ids: Vec<_> =
             (0..10).map(|_| table.alloc(Box::new(Arc::clone(&value))).unwrap()).collect();
         for &id in &ids[3..6] {
-            drop(table.dealloc(id));
-            assert!(table.dealloc(id).is_none());
+            assert!(table.dealloc(id));
+            assert!(!table.dealloc(id));
         }
         assert_eq!((Arc::strong_count(&value), table.len()), (8, 7));
         table.clear();
         assert_eq!(Arc::strong_count(&value), 1);
-        assert!(table.is_empty() && table.dealloc(ids[0]).is_none());
+        assert!(table.is_empty() && !table.dealloc(ids[0]));
+    }
+
+    /// A value whose drop panics with a number, and counts.
+    struct Panics(u32, Arc<AtomicU32>);
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            self.1.fetch_add(1, Relaxed);
+            resume_unwind(Box::new(self.0));
+        }
+    }
+
+    fn panic_of(action: impl FnOnce()) -> Option<u32> {
+        let result = catch_unwind(AssertUnwindSafe(action));
+        result.err().map(|payload| *payload.downcast().unwrap())
+    }
+
+    #[test]
+    fn panics_of_values_wait_for_the_host() {
+        let drops = Arc::new(AtomicU32::new(0));
+        let bomb = |n| Box::new(Panics(n, Arc::clone(&drops)));
+        let mut table = ExternRefHostDataTable::default();
+        let ids: Vec<_> = (0..5).map(|n| table.alloc(bomb(n)).unwrap()).collect();
+        assert!(table.dealloc(ids[3]) && table.dealloc(ids[1]));
+        assert!(!table.dealloc(ids[3]));
+        assert_eq!(panic_of(|| table.resume_panic()), Some(3), "the first one");
+        assert_eq!(panic_of(|| table.resume_panic()), None, "once");
+        assert_eq!(table.alloc(bomb(5)).unwrap(), ids[1], "the table is in order");
+        table.clear();
+        assert_eq!((drops.load(Relaxed), table.len()), (6, 0), "all, each once");
+        assert!(panic_of(|| table.resume_panic()).is_some());
+
+        (7..10).for_each(|n| _ = table.alloc(bomb(n)).unwrap());
+        assert!(panic_of(|| drop(table)).is_some());
+        assert_eq!(drops.load(Relaxed), 9);
+    }
+
+    #[test]
+    fn a_table_dropped_by_a_panic_adds_none() {
+        let drops = Arc::new(AtomicU32::new(0));
+        let mut table = ExternRefHostDataTable::default();
+        (0..3).for_each(|n| _ = table.alloc(Box::new(Panics(n, Arc::clone(&drops)))).unwrap());
+        let unwind = move || {
+            let _table = table;
+            resume_unwind(Box::new(9_u32));
+        };
+        assert_eq!(panic_of(unwind), Some(9));
+        assert_eq!(drops.load(Relaxed), 3);
+    }
+
+    #[test]
+    fn a_reserved_id_names_nothing_until_it_is_filled() {
+        let mut table = ExternRefHostDataTable::default();
+        let id = table.reserve().unwrap();
+        assert!(table.get(id).is_none() && !table.dealloc(id) && table.is_empty());
+        table.fill(id, Box::new(1i32)).unwrap();
+        assert!(table.fill(id, Box::new(2i32)).is_err(), "filled once");
+        table.release(id);
+        assert_eq!(table.get(id).unwrap().downcast_ref(), Some(&1i32), "a value is not released");
+        let other = table.reserve().unwrap();
+        assert_ne!(other, id);
+        table.release(other);
+        assert_eq!(table.reserve(), Some(other), "slots are used again");
+        assert_eq!(table.len(), 1);
     }
 }

@@ -12,6 +12,10 @@
 //!    does no more than it can do safely and notes it
 //!    ([`HeapCore::note_damage`]); the next allocation or collection reports it.
 //! 6. `i31`s are references to nothing: every barrier lets them pass.
+//! 7. A host value is dropped by [`ExternRefHostDataTable::dealloc`] or
+//!    [`clear`](ExternRefHostDataTable::clear) when its externref dies. If it panics,
+//!    the table keeps that; no method lets it go on, since compiled code may be above
+//!    it on the stack.
 
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcRootsIter, GcStats, HeapCore,
@@ -133,14 +137,18 @@ pub trait GcHeap: Send + Sync {
         self.alloc_raw(header, size).ok()
     }
 
-    /// Allocates an externref's box for the host value `id` names. The caller holds
-    /// the one reference.
+    /// Allocates an externref's box for the host value `id` names, or will name: the
+    /// value itself may come later. The caller holds the one reference.
     ///
     /// # Errors
     /// As [`alloc_raw`](GcHeap::alloc_raw).
     fn alloc_externref(&mut self, id: ExternRefHostDataId) -> Result<VMGcRef, HeapError> {
         let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
-        let externref = self.alloc_raw(header, GcLayout::EXTERNREF_SIZE)?;
+        let size = GcLayout::EXTERNREF_SIZE;
+        let externref = match self.alloc_fast(header, size) {
+            Some(externref) => externref,
+            None => self.alloc_raw(header, size)?,
+        };
         self.core_mut().set_externref_id(&externref, id)?;
         Ok(externref)
     }

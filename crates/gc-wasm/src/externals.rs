@@ -201,7 +201,7 @@ impl Global {
         let ty = store.globals[index].ty;
         ensure!(ty.mutability, "the global is not mutable");
         value.check(store, &ty.wasm_ty, || "the global's value".to_string())?;
-        store.write_global(index, &value)
+        store.may_drop(|store| store.write_global(index, &value))
     }
 }
 
@@ -326,8 +326,10 @@ impl Table {
         let ty = store.tables[table].ty;
         value_fits(store, &value, &ty)?;
         let element = store.element_of(&value)?;
-        let (table, gc) = store.table_and_gc(table);
-        Ok(table.fill(gc, index, element, 1)?)
+        store.may_drop(|store| {
+            let (table, gc) = store.table_and_gc(table);
+            Ok(table.fill(gc, index, element, 1)?)
+        })
     }
 
     /// Grows by `delta` elements, all `init`; returns the former size.

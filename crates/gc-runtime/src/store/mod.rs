@@ -11,8 +11,9 @@
 mod objects;
 
 use crate::{
-    ExternRefHostDataTable, FuncRefTable, GcCause, GcHeap, GcRootsList, GcRuntime, GcStats,
-    HeapError, HeapMemory, HeapOptions, HostValue, RootsWanted, TraceRoots,
+    ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GcCause, GcHeap, GcRootsList,
+    GcRuntime, GcStats, HeapError, HeapMemory, HeapOptions, HostPanic, HostValue, RootsWanted,
+    TraceRoots,
 };
 use gc_types::{
     ExnLayout, GcLayout, HeapDataOffsets, StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
@@ -26,6 +27,13 @@ use std::time::{Duration, Instant};
 /// Host values there may be before allocating one asks for a collection. They may
 /// be large, and the heap's size says nothing of them.
 const HOST_DATA_THRESHOLD: u32 = 1 << 14;
+
+/// What a heap is asked to allocate.
+#[derive(Clone, Copy)]
+enum Request {
+    Object(VMGcHeader),
+    ExternRef(ExternRefHostDataId),
+}
 
 /// A heap, its side tables, and the policy that drives its collector.
 pub struct GcStore {
@@ -190,27 +198,35 @@ impl GcStore {
         {
             return Err((error, value));
         }
-        let size = GcLayout::EXTERNREF_SIZE;
-        let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
-        let externref = match self.alloc(tracer, header, size) {
-            Ok(externref) => externref,
-            Err(error) => return Err((error, value)),
+        let Some(id) = self.host_data.reserve() else {
+            return Err((HeapError::TooLarge { length: 1 << 32 }, value));
         };
-        let id = match self.host_data.alloc(value) {
-            Ok(id) => id,
-            Err(value) => {
-                self.drop_gc_ref(externref);
-                return Err((HeapError::TooLarge { length: 1 << 32 }, value));
+        let externref = match self.alloc_externref_box(tracer, id) {
+            Ok(externref) => externref,
+            Err(error) => {
+                self.host_data.release(id);
+                return Err((error, value));
             }
         };
-        match self.heap.core_mut().set_externref_id(&externref, id) {
+        match self.host_data.fill(id, value) {
             Ok(()) => Ok(externref),
-            Err(error) => {
-                let value = self.host_data.dealloc(id).expect("it was just put there");
+            Err(value) => {
+                let at = externref.as_raw_u32();
                 self.drop_gc_ref(externref);
-                Err((error, value))
+                Err((HeapError::Corrupt { at, what: "an externref's id was given up" }, value))
             }
         }
+    }
+
+    fn alloc_externref_box(
+        &mut self,
+        tracer: &mut dyn TraceRoots,
+        id: ExternRefHostDataId,
+    ) -> Result<VMGcRef, HeapError> {
+        if self.zeal != 0 {
+            self.zeal_tick(tracer)?;
+        }
+        self.alloc_slow(tracer, Request::ExternRef(id), GcLayout::EXTERNREF_SIZE)
     }
 
     /// The host value behind an externref.
@@ -240,7 +256,7 @@ impl GcStore {
         }
         match self.heap.alloc_fast(header, size) {
             Some(object) => Ok(object),
-            None => self.alloc_slow(tracer, header, size),
+            None => self.alloc_slow(tracer, Request::Object(header), size),
         }
     }
 
@@ -249,10 +265,10 @@ impl GcStore {
     fn alloc_slow(
         &mut self,
         tracer: &mut dyn TraceRoots,
-        header: VMGcHeader,
+        request: Request,
         size: u32,
     ) -> Result<VMGcRef, HeapError> {
-        if let Some(done) = self.try_alloc(header, size) {
+        if let Some(done) = self.try_alloc(request, size) {
             return done;
         }
         let memory = &self.heap.core().memory;
@@ -265,7 +281,7 @@ impl GcStore {
         if self.may_collect() && self.heap.collection_pays() {
             collected = true;
             if self.collect(tracer, GcCause::NoRoom)?
-                && let Some(done) = self.try_alloc(header, size)
+                && let Some(done) = self.try_alloc(request, size)
             {
                 return done;
             }
@@ -277,7 +293,7 @@ impl GcStore {
                 Ok(grown) => {
                     log::debug!("GC heap grew by {grown} bytes");
                     collected = false;
-                    if let Some(done) = self.try_alloc(header, size) {
+                    if let Some(done) = self.try_alloc(request, size) {
                         return done;
                     }
                 }
@@ -290,15 +306,19 @@ impl GcStore {
         if !collected
             && self.may_collect()
             && self.collect(tracer, GcCause::NoRoom)?
-            && let Some(done) = self.try_alloc(header, size)
+            && let Some(done) = self.try_alloc(request, size)
         {
             return done;
         }
         out_of_memory
     }
 
-    fn try_alloc(&mut self, header: VMGcHeader, size: u32) -> Option<Result<VMGcRef, HeapError>> {
-        match self.heap.alloc_raw(header, size) {
+    fn try_alloc(&mut self, request: Request, size: u32) -> Option<Result<VMGcRef, HeapError>> {
+        let result = match request {
+            Request::Object(header) => self.heap.alloc_raw(header, size),
+            Request::ExternRef(id) => self.heap.alloc_externref(id),
+        };
+        match result {
             Err(HeapError::NeedsRoom { .. }) => None,
             result => Some(result),
         }
@@ -345,9 +365,12 @@ impl GcStore {
     /// If the heap is found to be corrupt: it must only be reset or dropped.
     ///
     /// # Panics
-    /// Inside a no-GC scope.
+    /// Inside a no-GC scope; if a host value [did](GcStore::resume_host_panic) that was
+    /// dropped, when the collection is over.
     pub fn gc(&mut self, tracer: &mut dyn TraceRoots) -> Result<bool, HeapError> {
-        self.collect(tracer, GcCause::Asked)
+        let result = self.collect(tracer, GcCause::Asked);
+        self.resume_host_panic();
+        result
     }
 
     fn collect(&mut self, tracer: &mut dyn TraceRoots, cause: GcCause) -> Result<bool, HeapError> {
@@ -366,7 +389,7 @@ impl GcStore {
     /// As [`gc`](GcStore::gc).
     ///
     /// # Panics
-    /// Inside a no-GC scope.
+    /// As [`gc`](GcStore::gc).
     #[cfg(feature = "async")]
     pub fn gc_async<'a>(
         &'a mut self,
@@ -374,13 +397,21 @@ impl GcStore {
     ) -> impl Future<Output = Result<bool, HeapError>> + Send + use<'a> {
         let root_search = self.find_roots(tracer, GcCause::Asked);
         async move {
-            let Some(mut pause) = root_search else { return Ok(false) };
-            self.verify_with_zeal()?;
-            let start = Instant::now();
-            let result = self.heap.gc(self.roots.iter(), &mut self.host_data).collect_async().await;
-            pause += start.elapsed();
-            self.finish_gc(result, pause)
+            let result = match root_search {
+                Some(root_search) => self.collect_async(root_search).await,
+                None => Ok(false),
+            };
+            self.resume_host_panic();
+            result
         }
+    }
+
+    #[cfg(feature = "async")]
+    async fn collect_async(&mut self, root_search: Duration) -> Result<bool, HeapError> {
+        self.verify_with_zeal()?;
+        let start = Instant::now();
+        let result = self.heap.gc(self.roots.iter(), &mut self.host_data).collect_async().await;
+        self.finish_gc(result, root_search + start.elapsed())
     }
 
     /// Fills the list of roots; returns how long that took, or `None` if some
@@ -495,11 +526,35 @@ impl GcStore {
 
     /// Forgets every object and drops every host value, keeps the mappings, the
     /// layouts and the ids of function references.
+    ///
+    /// # Panics
+    /// If a host value [did](GcStore::resume_host_panic), when the heap is as new.
     pub fn reset(&mut self) {
         self.roots.clear();
         self.heap.reset(&mut self.host_data);
         self.host_data.clear();
         self.host_data_threshold = HOST_DATA_THRESHOLD;
         self.rearm_zeal();
+        self.resume_host_panic();
+    }
+
+    /// Panics as a host value did when it was dropped, if one did since the last time:
+    /// as the first, if several did. While the thread is panicking already, it waits.
+    ///
+    /// No panic of a host value comes out of an allocation or a barrier, whoever calls
+    /// it: compiled code may be above them on the stack, or a loop half done. Whoever
+    /// returns to the host calls this when everything is in order.
+    ///
+    /// # Panics
+    /// If a host value did.
+    #[inline]
+    pub fn resume_host_panic(&mut self) {
+        self.host_data.resume_panic();
+    }
+
+    /// What keeps the panics of host values. While a clone is kept, dropping the store
+    /// does not resume them; dropping the last one does.
+    pub fn host_panic(&self) -> HostPanic {
+        self.host_data.host_panic()
     }
 }

@@ -10,6 +10,7 @@ promises! {
     host_values_die_with_what_holds_them: "gc, drop_gc_ref";
     every_host_value_is_dropped_once: "gc, reset";
     a_host_value_may_panic_when_dropped: "gc";
+    no_panic_of_a_host_value_comes_out_of_a_barrier: "drop_gc_ref, write_gc_ref, write_field_ref";
 }
 
 const A: Place = Place::Handle(0);
@@ -147,46 +148,101 @@ fn every_host_value_is_dropped_once(subject: &Subject<'_>) -> Result<()> {
     ledger.check_all_once()
 }
 
-/// It is the embedder's code: a heap must be in order whenever it runs.
-fn a_host_value_may_panic_when_dropped(subject: &Subject<'_>) -> Result<()> {
-    struct Bomb;
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            // Not `panic!`: its message would be printed.
-            std::panic::resume_unwind(Box::new("a host value's own panic"));
+/// Not `panic!`: its message would be printed.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new("a host value's own panic"));
+    }
+}
+
+/// Puts a value that panics when it is dropped on the stack.
+fn put_bomb(mutator: &mut Mutator) -> Result<()> {
+    mutator.enter_no_gc_scope();
+    let externref = mutator.store_mut().alloc_externref(&mut Slots::default(), Box::new(Bomb));
+    mutator.exit_no_gc_scope();
+    match externref {
+        Ok(externref) => {
+            mutator.put(STACK, externref);
+            Ok(())
+        }
+        Err((error, bomb)) => {
+            std::mem::forget(bomb);
+            Err(error.into())
         }
     }
-    if subject.reclaims == Reclaims::Nothing {
-        // Dropped with the store, where a panic is the embedder's.
-        return Ok(());
-    }
+}
+
+/// It is the embedder's code: the heap must be in order when its panic goes on, which
+/// is when the collection is over, or everything is dropped.
+fn a_host_value_may_panic_when_dropped(subject: &Subject<'_>) -> Result<()> {
+    let reclaims = subject.reclaims != Reclaims::Nothing;
     let mut mutator = mutator(subject)?;
-    let mut others = Vec::new();
-    let slots = &mut Slots::default();
     for i in 0..100 {
         if i == 50 {
-            mutator.enter_no_gc_scope();
-            match mutator.store_mut().alloc_externref(slots, Box::new(Bomb)) {
-                Ok(externref) => mutator.put(STACK, externref),
-                Err((error, bomb)) => {
-                    std::mem::forget(bomb);
-                    return Err(error.into());
-                }
-            }
-            mutator.exit_no_gc_scope();
+            put_bomb(&mut mutator)?;
         }
-        others.push(mutator.alloc_externref(A)?);
+        mutator.alloc_externref(A)?;
         link_all(&mut mutator, i)?;
     }
     mutator.clear(STACK);
     mutator.clear(A);
     let first = catch_unwind(AssertUnwindSafe(|| mutator.collect()));
-    ensure!(first.is_err(), "the host value did not panic: was it dropped?");
+    ensure!(first.is_err() == reclaims, "the host value panicked: {}", first.is_err());
     mutator.store().heap().verify()?;
     mutator.clear_all();
-    expect_live(&mut mutator, subject, 0, 0)?;
-    ensure!(mutator.ledger().alive() == 0, "host values survive another's panic");
-    mutator.ledger().check_all_once()
+    expect_live(&mut mutator, subject, 0, 111)?;
+    ensure!(!reclaims || mutator.ledger().alive() == 0, "host values survive another's panic");
+    mutator.ledger().check_none_twice()?;
+
+    mutator.alloc_externref(A)?;
+    put_bomb(&mut mutator)?;
+    mutator.alloc_externref(A)?;
+    let ledger = mutator.ledger().clone();
+    let last = catch_unwind(AssertUnwindSafe(|| drop(mutator)));
+    ensure!(last.is_err(), "the host value did not panic when the store was dropped");
+    ledger.check_all_once()
+}
+
+/// Compiled code may be above a barrier on the stack, which no panic can pass.
+fn no_panic_of_a_host_value_comes_out_of_a_barrier(subject: &Subject<'_>) -> Result<()> {
+    let mut mutator = mutator(subject)?;
+    node(&mut mutator, 0, B)?;
+    let overwrite_field = |mutator: &mut Mutator| link(mutator, B, LEFT, STACK);
+    let clear = |place| {
+        move |mutator: &mut Mutator| {
+            mutator.clear(place);
+            Ok(())
+        }
+    };
+    type Step<'a> = &'a dyn Fn(&mut Mutator) -> Result<()>;
+    let ways: [(Place, Step<'_>); 4] = [
+        (Place::Table(0), &clear(Place::Table(0))),
+        (Place::Global(0), &clear(Place::Global(0))),
+        (A, &clear(A)),
+        (STACK, &overwrite_field),
+    ];
+    for (place, step) in ways {
+        put_bomb(&mut mutator)?;
+        match place {
+            STACK => link(&mut mutator, B, LEFT, STACK)?,
+            _ => mutator.copy(STACK, place),
+        }
+        mutator.clear(STACK);
+        // Nothing but `place`, or the field, refers to it now.
+        ensure!(mutator.collect()?, "a collection was skipped");
+        let barrier = catch_unwind(AssertUnwindSafe(|| step(&mut mutator)));
+        barrier.map_err(|_| anyhow!("a panic came out of a barrier at {place:?}"))??;
+        let panics =
+            (0..2).filter(|_| catch_unwind(AssertUnwindSafe(|| mutator.collect())).is_err());
+        let (panics, expected) = (panics.count(), subject.reclaims != Reclaims::Nothing);
+        ensure!(panics == usize::from(expected), "{panics} panics of one host value");
+        mutator.store().heap().verify()?;
+    }
+    // Those that are left may panic with the store.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(mutator)));
+    Ok(())
 }
 
 /// Keeps every tenth externref in a list of nodes.

@@ -66,6 +66,9 @@ fn every_fault_is_found_by_the_suite() {
         (IgnoresDamage, "noted_damage_is_reported_until_reset"),
         (AlwaysNeedsGc, "a_collection_lets_compiled_code_be_entered"),
         (WrongHostValue, "an_externref_keeps_its_id"),
+        // Also through a store.
+        (WrongHostValue, "a_host_value_lives_as_long_as_its_externref"),
+        (UnwindsBarriers, "no_panic_of_a_host_value_comes_out_of_a_barrier"),
         (WritesNullRoots, "the_stack_keeps_its_objects"),
         (WrongOrder, "random_operations_agree_with_the_shadow"),
     ];

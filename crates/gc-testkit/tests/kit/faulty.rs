@@ -4,7 +4,7 @@ use gc_runtime::{
     ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress,
     GcRootsIter, GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, RootsWanted,
 };
-use gc_types::{VMGcHeader, VMGcRef};
+use gc_types::{GcLayout, VMGcHeader, VMGcRef};
 use std::num::NonZeroU32;
 
 /// What it does wrong.
@@ -62,6 +62,8 @@ pub(crate) enum Fault {
     AlwaysNeedsGc,
     /// Externrefs are of the value after the one asked for.
     WrongHostValue,
+    /// Panics of host values come out of barriers.
+    UnwindsBarriers,
     /// A root that is null is so no more.
     WritesNullRoots,
     /// Objects are visited in any order.
@@ -142,6 +144,9 @@ impl GcHeap for FaultyHeap {
             return;
         }
         self.inner.drop_gc_ref(host_data, gc_ref);
+        if self.has(Fault::UnwindsBarriers) {
+            host_data.resume_panic();
+        }
     }
 
     fn write_gc_ref(
@@ -224,7 +229,10 @@ impl GcHeap for FaultyHeap {
 
     fn alloc_externref(&mut self, id: ExternRefHostDataId) -> Result<VMGcRef, HeapError> {
         let next = ExternRefHostDataId::from_raw(id.as_raw() + 1).unwrap_or(id);
-        self.inner.alloc_externref(if self.has(Fault::WrongHostValue) { next } else { id })
+        let id = if self.has(Fault::WrongHostValue) { next } else { id };
+        let externref = self.inner.alloc_externref(id)?;
+        let header = self.inner.header(&externref)?;
+        Ok(self.spoil(externref, header, GcLayout::EXTERNREF_SIZE))
     }
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {

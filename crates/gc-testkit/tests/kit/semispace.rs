@@ -231,12 +231,13 @@ impl Copying<'_> {
         }
         let mut dead = Vec::new();
         heap.walk(|at| dead.push(at))?;
-        let mut values = Vec::new();
         for object in dead {
             let header = heap.core.header_at(object)?;
-            if header.collector_bits() == 0 && header.kind() == Some(VMGcKind::ExternRef) {
-                let id = heap.core.externref_id_at(object);
-                values.extend(id.and_then(|id| self.host_data.dealloc(id)));
+            if header.collector_bits() == 0
+                && header.kind() == Some(VMGcKind::ExternRef)
+                && let Some(id) = heap.core.externref_id_at(object)
+            {
+                self.host_data.dealloc(id);
             }
         }
         if heap.poison {
@@ -245,8 +246,6 @@ impl Copying<'_> {
         (heap.start, heap.next, heap.objects) = (to.start, to.next, to.objects);
         heap.core.stats.collections += 1;
         self.complete = true;
-        // Last, since it runs the embedder's code, which may panic.
-        drop(values);
         Ok(())
     }
 }

@@ -35,7 +35,7 @@ impl Instance {
     ) -> Result<Instance> {
         let mut store = store.as_context_mut();
         let store = store.opaque_mut();
-        let index = instantiate::instantiate(store, module, imports)?;
+        let index = store.may_drop(|store| instantiate::instantiate(store, module, imports))?;
         Ok(Instance { store: store.id(), index })
     }
 

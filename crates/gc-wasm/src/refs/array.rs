@@ -27,7 +27,7 @@ impl ArrayRef {
     ) -> Result<Rooted<ArrayRef>> {
         let store = store.as_context_mut().into_opaque();
         let registered = check(store, ty, std::slice::from_ref(element))?;
-        make_filled(store, &registered, Some(element), length)
+        store.may_drop(|store| make_filled(store, &registered, Some(element), length))
     }
 
     /// Makes an array of these elements. May collect.
@@ -41,7 +41,7 @@ impl ArrayRef {
     ) -> Result<Rooted<ArrayRef>> {
         let store = store.as_context_mut().into_opaque();
         let registered = check(store, ty, elements)?;
-        make_fixed(store, &registered, elements)
+        store.may_drop(|store| make_fixed(store, &registered, elements))
     }
 }
 
@@ -163,7 +163,7 @@ impl Rooted<ArrayRef> {
         value.check(store, &unpacked(&field), || format!("element {index}"))?;
         let gc_ref = self.get(store)?;
         let (offset, _) = store.gc_store().array_element(&gc_ref, index, 1)?;
-        write_place(store, &gc_ref, offset, &field, &value)
+        store.may_drop(|store| write_place(store, &gc_ref, offset, &field, &value))
     }
 
     /// The same reference as any internal one.

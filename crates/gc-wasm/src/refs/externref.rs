@@ -3,6 +3,7 @@
 use crate::refs::AnyRef;
 use crate::{AsContext, AsContextMut, Rooted};
 use anyhow::{Result, anyhow};
+use gc_runtime::{HeapError, HostValue};
 use gc_types::VMGcKind;
 use std::any::Any;
 
@@ -15,6 +16,13 @@ pub struct ExternRef(());
 impl ExternRef {
     /// Puts a value in a box of the store's heap. May collect.
     ///
+    /// The value is dropped by a collection, a write that overwrites the last reference
+    /// to it, the end of a scope, or with its store. If its drop panics, that goes on
+    /// when the host is returned to: out of the call into compiled code, or whatever
+    /// else it was that the host asked of the store and the value died by. If several
+    /// do, the first is the one that goes on; while the thread is panicking, it waits
+    /// for the next such moment.
+    ///
     /// # Errors
     /// If the heap is full, even after a collection; the value is then dropped.
     pub fn new<T: Send + Sync + 'static>(
@@ -22,11 +30,14 @@ impl ExternRef {
         value: T,
     ) -> Result<Rooted<ExternRef>> {
         let store = store.as_context_mut().into_opaque();
-        let value: Box<dyn Any + Send + Sync> = Box::new(value);
-        let gc_ref = store
-            .with_gc(|gc, roots| gc.alloc_externref(roots, value))
-            .map_err(|(error, _)| anyhow!(error).context("allocating an externref"))?;
-        Ok(store.root(gc_ref))
+        let value: HostValue = Box::new(value);
+        let result = store.may_drop(|store| {
+            let gc_ref = store.with_gc(|gc, roots| gc.alloc_externref(roots, value))?;
+            Ok(store.root(gc_ref))
+        });
+        result.map_err(|(error, _value): (HeapError, HostValue)| {
+            anyhow!(error).context("allocating an externref")
+        })
     }
 
     /// An internal reference made external (`extern.convert_any`).

@@ -36,7 +36,7 @@ impl StructRef {
         for (i, (value, ty)) in fields.iter().zip(types).enumerate() {
             value.check(store, &unpacked(ty), || format!("field {i}"))?;
         }
-        make(store, &registered, Some(fields))
+        store.may_drop(|store| make(store, &registered, Some(fields)))
     }
 }
 
@@ -112,7 +112,7 @@ impl Rooted<StructRef> {
         }
         value.check(store, &unpacked(&field), || format!("field {index}"))?;
         let gc_ref = self.get(store)?;
-        write_place(store, &gc_ref, offset, &field, &value)
+        store.may_drop(|store| write_place(store, &gc_ref, offset, &field, &value))
     }
 
     /// The same reference as any internal one.

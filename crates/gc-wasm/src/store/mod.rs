@@ -8,13 +8,18 @@ pub(crate) use opaque::{GlobalData, StoreId, StoreOpaque};
 
 use crate::Engine;
 use anyhow::Result;
-use gc_runtime::GcStats;
+use gc_runtime::{GcStats, HostPanic};
 use std::fmt;
 
 /// Instances, their heap, and a `T` of the host's. Everything made in a store lives
 /// until the store is dropped, except objects of its heap.
+///
+/// Dropping it drops the host values of its externrefs; if one of them panics, that
+/// goes on when everything in the store is dropped.
 pub struct Store<T: 'static> {
     inner: Box<StoreInner<T>>,
+    /// Last, so that a host value's panic waits until all of `inner` is dropped.
+    _host_panic: HostPanic,
 }
 
 /// What a store holds. Host calls get from the part without `T` to the whole: it
@@ -57,7 +62,8 @@ impl<T: 'static> Store<T> {
         let opaque = StoreOpaque::new(engine)?;
         let mut inner = Box::new(StoreInner { opaque, data });
         inner.opaque.set_address();
-        Ok(Store { inner })
+        let host_panic = inner.opaque.gc_store().host_panic();
+        Ok(Store { inner, _host_panic: host_panic })
     }
 
     /// The engine it belongs to.

@@ -168,6 +168,14 @@ impl StoreOpaque {
         Ok(())
     }
 
+    /// Does what the host asked for and host values may die by. If one panicked that
+    /// did, that goes on when all is done: to be the last thing before the host.
+    pub(crate) fn may_drop<R>(&mut self, action: impl FnOnce(&mut StoreOpaque) -> R) -> R {
+        let result = action(self);
+        self.gc_store_mut().resume_host_panic();
+        result
+    }
+
     /// Makes the heap know the layout of a type, before its first object.
     pub(crate) fn ensure_layout(&mut self, ty: &RegisteredType) {
         if let Some(layout) = &ty.layout

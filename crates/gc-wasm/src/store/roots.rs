@@ -231,8 +231,9 @@ impl<T: GcRef> Rooted<T> {
     /// ones.
     pub fn to_owned_rooted(&self, mut store: impl AsContextMut) -> Result<OwnedRooted<T>> {
         let store = store.as_context_mut().into_opaque();
+        self.get(store)?;
+        store.may_drop(StoreOpaque::sweep_owned_roots);
         let gc_ref = self.get(store)?;
-        store.sweep_owned_roots();
         if store.roots.owned.len() - store.roots.free.len() >= limits::OWNED_HANDLES {
             bail!("more than {} owned handles", limits::OWNED_HANDLES);
         }
@@ -299,7 +300,8 @@ impl<C: AsContextMut> RootScope<C> {
 
 impl<C: AsContextMut> Drop for RootScope<C> {
     fn drop(&mut self) {
-        self.store.as_context_mut().into_opaque().exit_scope(self.scope);
+        let scope = self.scope;
+        self.store.as_context_mut().into_opaque().may_drop(|store| store.exit_scope(scope));
     }
 }
 

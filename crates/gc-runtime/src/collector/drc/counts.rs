@@ -207,10 +207,10 @@ impl DrcHeap {
         if size != GcLayout::EXTERNREF_SIZE {
             return self.core.note_damage(index, "an externref of the wrong size died");
         }
-        let value = self.core.externref_id_at(index).and_then(|id| host_data.dealloc(id));
+        if let Some(id) = self.core.externref_id_at(index) {
+            host_data.dealloc(id);
+        }
         self.free(index);
-        // Last, since it runs the embedder's code, which may panic.
-        drop(value);
     }
 
     /// Gives an object's memory back.

@@ -393,8 +393,18 @@ fn a_host_value_whose_drop_panics_leaves_the_heap_in_order() {
     let collect = std::panic::AssertUnwindSafe(|| store.gc(&mut NoRoots));
     assert!(std::panic::catch_unwind(collect).is_err());
     store.heap().verify().unwrap();
+    assert_eq!((store.stats().live_objects, store.host_data().len()), (0, 0), "cut short");
     assert!(store.gc(&mut NoRoots).unwrap());
+
+    // In a barrier it waits.
+    let externref = store.alloc_externref(&mut NoRoots, Box::new(Bomb));
+    let externref = externref.map_err(|(error, _)| error).unwrap();
+    write_word(&mut store.heap_mut().core_mut().memory, externref.as_raw_u32(), 0);
+    store.collector_slow_path(OP_DEAD, Some(externref), 0);
     assert_eq!((store.stats().live_objects, store.host_data().len()), (0, 0));
+    let resume = std::panic::AssertUnwindSafe(|| store.resume_host_panic());
+    assert!(std::panic::catch_unwind(resume).is_err());
+    store.resume_host_panic();
 }
 
 impl DrcHeap {
