@@ -1,4 +1,4 @@
-//! How many elements all tables of a store may have.
+//! How many elements all tables of a store may have, and what they cost.
 
 mod common;
 
@@ -50,5 +50,86 @@ fn tables_share_a_limit(setting: &Setting) -> Result<()> {
     assert_eq!(made, format!("a table cannot have 5 elements{why}"));
     // Each store has its own.
     Instance::new(Store::new(&engine, ())?, &module, &[])?;
+    Ok(())
+}
+
+/// Bytes of memory that this process has in use.
+#[cfg(target_os = "linux")]
+fn resident() -> Result<usize> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: usize = statm.split(' ').nth(1).unwrap_or_default().parse()?;
+    Ok(pages * 4096)
+}
+
+/// Null elements take no memory, in tables that are made large and in tables that grow:
+/// a few bytes of module could otherwise make the host hold hundreds of megabytes.
+#[test]
+#[cfg(target_os = "linux")]
+fn null_elements_cost_nothing() -> Result<()> {
+    each_collector(nulls_cost_nothing)
+}
+
+#[cfg(target_os = "linux")]
+fn nulls_cost_nothing(setting: &Setting) -> Result<()> {
+    // Six tables of 10 million elements: 360 MB of them.
+    let engine = Engine::new(setting.config().table_elements_maximum(60_000_000))?;
+    let module = Module::new(
+        &engine,
+        r#"(module
+            (table $f0 10000000 funcref) (table $r0 10000000 anyref)
+            (table $f1 1 funcref) (table $r1 1 anyref)
+            (table $f2 6000000 funcref) (table $r2 6000000 externref)
+            (func (export "grow") (param i32) (result i32 i32)
+                (table.grow $f1 (ref.null func) (local.get 0))
+                (table.grow $r1 (ref.null any) (local.get 0)))
+            (func (export "more") (result i32 i32)
+                (table.grow $f2 (ref.null func) (i32.const 4000000))
+                (table.grow $r2 (ref.null extern) (i32.const 4000000)))
+            (func (export "set") (param i32)
+                (table.set $r0 (local.get 0) (ref.i31 (local.get 0)))
+                (table.set $r1 (local.get 0) (ref.i31 (local.get 0))))
+            (func (export "get") (param i32) (result i32 i32)
+                (i31.get_u (ref.cast i31ref (table.get $r0 (local.get 0))))
+                (i31.get_u (ref.cast i31ref (table.get $r1 (local.get 0)))))
+            (func (export "nulls") (param i32) (result i32)
+                (ref.is_null (table.get $f0 (local.get 0)))
+                (ref.is_null (table.get $r0 (local.get 0)))
+                (ref.is_null (table.get $f1 (local.get 0)))
+                (ref.is_null (table.get $r1 (local.get 0)))
+                (ref.is_null (table.get $f2 (local.get 0)))
+                (ref.is_null (table.get $r2 (local.get 0)))
+                i32.add i32.add i32.add i32.add i32.add))"#,
+    )?;
+    let mut store = Store::new(&engine, ())?;
+    let before = resident()?;
+    let instance = Instance::new(&mut store, &module, &[])?;
+    let grow = instance.get_typed_func::<i32, (i32, i32)>(&mut store, "grow")?;
+    let set = instance.get_typed_func::<i32, ()>(&mut store, "set")?;
+    let get = instance.get_typed_func::<i32, (i32, i32)>(&mut store, "get")?;
+    let nulls = instance.get_typed_func::<i32, i32>(&mut store, "nulls")?;
+    // By little, by much, and by less than there are.
+    let mut size = 1;
+    for step in [1, 2, 3000, 20_000, 2_000_000, 1_000_000, 1, 3_000_000, 3_976_995] {
+        assert_eq!(grow.call(&mut store, step)?, (size, size));
+        size += step;
+        set.call(&mut store, size - 1)?;
+    }
+    assert_eq!(size, 10_000_000);
+    let more = instance.get_typed_func::<(), (i32, i32)>(&mut store, "more")?;
+    assert_eq!(more.call(&mut store, ())?, (6_000_000, 6_000_000));
+    store.gc()?;
+    let used = resident()?.saturating_sub(before);
+    assert!(used < 16 << 20, "null elements take {used} bytes");
+
+    // What was written while they grew is still there, and all else is null.
+    let mut last = 0;
+    for step in [1, 2, 3000, 20_000, 2_000_000, 1_000_000, 1, 3_000_000, 3_976_995] {
+        last += step;
+        assert_eq!(get.call(&mut store, last)?, (last, last));
+        assert!(nulls.call(&mut store, last - 1)? >= 4);
+    }
+    for index in [0, 5, 4_999_999, 9_999_998] {
+        assert_eq!(nulls.call(&mut store, index)?, 6, "element {index}");
+    }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod imports;
 mod instantiate;
 pub(crate) mod linear;
 pub(crate) mod table;
+mod zeroed;
 
 use crate::func::{TypedFunc, WasmParams, WasmResults};
 use crate::store::{StoreId, StoreOpaque};

@@ -1,6 +1,7 @@
 //! Tables: elements outside the heap, written through the collector's barrier.
 
 use crate::instance::data::SegmentElements;
+use crate::instance::zeroed::ZeroedVec;
 use crate::store::StoreOpaque;
 use crate::vmctx::VMTableDefinition;
 use crate::{Func, Val};
@@ -15,12 +16,12 @@ use wasmtime_types::Table;
 /// Elements a table may never have more of.
 pub(crate) const MAX_ELEMENTS: u64 = 10_000_000;
 
-/// A table's elements.
+/// A table's elements. Null is all zero bytes, and so costs nothing until overwritten.
 pub(crate) enum TableElements {
     /// References into the heap, as words; each is counted.
-    Gc(Vec<u32>),
+    Gc(ZeroedVec<u32>),
     /// Function references.
-    Func(Vec<*mut VMFuncRef>),
+    Func(ZeroedVec<*mut VMFuncRef>),
 }
 
 /// One element, on its way: a reference word that is not counted, or a function.
@@ -41,25 +42,6 @@ pub(crate) struct TableData {
 /// Overwrites a counted slot outside the heap.
 pub(crate) fn write_slot(gc: &mut GcStore, slot: &mut u32, word: u32) {
     gc.write_slot(slot, VMGcRef::from_raw_u32(word).as_ref());
-}
-
-/// Makes `elements` longer, the new ones `zero`, which is all zero bytes; `None` if there
-/// is no memory for them.
-fn grow_zeroed<T: Copy>(elements: &mut Vec<T>, new: usize, zero: T) -> Option<()> {
-    let old = elements.len();
-    if new - old < old {
-        // By little: room is made for more than that.
-        elements.try_reserve(new - old).ok()?;
-        elements.resize(new, zero);
-        return Some(());
-    }
-    // By much: memory that comes from the system as zeros is not touched. The macro
-    // aborts if there is none, so it is asked for first.
-    Vec::<T>::new().try_reserve_exact(new).ok()?;
-    let mut grown = vec![zero; new];
-    grown[..old].copy_from_slice(elements);
-    *elements = grown;
-    Some(())
 }
 
 /// Why a table does not grow. Shows what to say behind "cannot have so many elements".
@@ -98,9 +80,9 @@ impl TableData {
     /// long as the table does.
     pub(crate) fn new(ty: Table, definition: NonNull<VMTableDefinition>) -> TableData {
         let elements = if ty.ref_type.is_vmgcref_type() {
-            TableElements::Gc(Vec::new())
+            TableElements::Gc(ZeroedVec::new())
         } else {
-            TableElements::Func(Vec::new())
+            TableElements::Func(ZeroedVec::new())
         };
         let mut table = TableData { definition, ty, elements };
         table.set_definition();
@@ -127,12 +109,13 @@ impl TableData {
     /// Grows by `delta` elements, all `init`; the former size, `None` if it cannot.
     fn grow(&mut self, gc: &mut GcStore, delta: u64, init: Element) -> Option<u32> {
         let old = self.len();
-        let maximum = self.ty.limits.max.unwrap_or(u64::from(u32::MAX)).min(MAX_ELEMENTS);
+        let maximum = self.ty.limits.max.unwrap_or(MAX_ELEMENTS).min(MAX_ELEMENTS);
         let new = (old as u64).checked_add(delta).filter(|new| *new <= maximum)? as usize;
+        let maximum = maximum as usize;
         match (&mut self.elements, init) {
             (TableElements::Gc(elements), Element::Gc(word)) => {
                 let place = elements.as_ptr();
-                grow_zeroed(elements, new, 0)?;
+                elements.grow(new, maximum)?;
                 if old > 0 && elements.as_ptr() != place {
                     gc.remember_all_slots();
                 }
@@ -143,7 +126,7 @@ impl TableData {
                 }
             }
             (TableElements::Func(elements), Element::Func(func)) => {
-                grow_zeroed(elements, new, std::ptr::null_mut())?;
+                elements.grow(new, maximum)?;
                 if !func.is_null() {
                     elements[old..].fill(func);
                 }

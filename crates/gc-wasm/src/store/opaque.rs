@@ -289,7 +289,7 @@ unsafe fn trace_roots(data: *mut (), roots: &mut GcRootsList) -> Result<(), Inco
         unsafe { roots.add_non_stack_root(word) };
     }
     let in_tables = store.tables.iter_mut().filter_map(|table| match &mut table.elements {
-        TableElements::Gc(elements) => Some(elements.as_mut_slice()),
+        TableElements::Gc(elements) => Some(&mut elements[..]),
         TableElements::Func(_) => None,
     });
     let segments = store.instances.iter_mut().flat_map(|instance| &mut instance.elements);
@@ -297,8 +297,9 @@ unsafe fn trace_roots(data: *mut (), roots: &mut GcRootsList) -> Result<(), Inco
         SegmentElements::Gc(elements) => Some(&mut elements[..]),
         SegmentElements::Func(_) => None,
     });
-    for word in in_tables.chain(in_segments).flatten() {
-        // SAFETY: elements are references or null, and neither table nor segment
+    // A table may be ten million nulls, which a list of roots should not hold.
+    for word in in_tables.chain(in_segments).flatten().filter(|word| **word != 0) {
+        // SAFETY: elements are references, and neither table nor segment
         // changes before the collection that uses the list is over.
         unsafe { roots.add_non_stack_root(word) };
     }
