@@ -1,5 +1,6 @@
 //! The specification's test suite, every script under every collector, as usual, with
-//! checked heap bounds, and with a collection at every allocation: one test each.
+//! checked heap bounds, with a collection at every allocation, and with that and all
+//! functions compiled as huge ones: one test each.
 //!
 //! Nothing is skipped in silence. Scripts of proposals that are not supported are
 //! listed as ignored, by the proposal's name, as are those of [`UNSUPPORTED`]; scripts
@@ -60,12 +61,13 @@ const SUPERSEDED: &[(&str, &str)] = &[
 /// enough to overflow fast.
 const STACK: usize = 2 << 20;
 
-/// Each mode's suffix, heap bounds, and how many allocations there are between
-/// collections.
-const MODES: [(&str, HeapBounds, u32); 3] = [
-    ("", HeapBounds::Guarded, 0),
-    ("::checked", HeapBounds::Checked, 0),
-    ("::zeal", HeapBounds::Guarded, 1),
+/// Each mode's suffix, heap bounds, how many allocations there are between collections,
+/// and whether every function is compiled as huge ones are.
+const MODES: [(&str, HeapBounds, u32, bool); 4] = [
+    ("", HeapBounds::Guarded, 0, false),
+    ("::checked", HeapBounds::Checked, 0, false),
+    ("::zeal", HeapBounds::Guarded, 1, false),
+    ("::huge", HeapBounds::Guarded, 1, true),
 ];
 
 struct Script {
@@ -93,11 +95,14 @@ fn main() {
             continue;
         }
         for collector in Collector::all() {
-            for (suffix, bounds, zeal) in MODES {
+            for (suffix, bounds, zeal, huge) in MODES {
                 let script = Script { name: name.clone(), text: file.raw() };
                 let mut config = Config::new();
                 config.collector(collector.clone()).max_wasm_stack(STACK);
                 config.gc_heap_bounds(bounds).gc_zeal(zeal);
+                if huge {
+                    config.huge_function(0);
+                }
                 let name = format!("{name}::{}{suffix}", collector.name());
                 trials.push(Trial::test(name, move || run(&script, &config)));
             }

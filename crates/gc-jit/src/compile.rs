@@ -31,12 +31,36 @@ pub struct JitOptions {
     /// Whether Cranelift's verifier checks each function. By default in builds with
     /// debug assertions.
     pub verifier: bool,
+    /// Functions of this many CLIF instructions or more are compiled in time that is
+    /// proportional to their size: not optimised, and with a register allocator of a
+    /// single pass. By default [`JitOptions::HUGE_FUNCTION`].
+    pub huge_function: usize,
 }
 
 impl Default for JitOptions {
     fn default() -> JitOptions {
-        JitOptions { opt_level: OptLevel::Speed, verifier: cfg!(debug_assertions) }
+        JitOptions {
+            opt_level: OptLevel::Speed,
+            verifier: cfg!(debug_assertions),
+            huge_function: JitOptions::HUGE_FUNCTION,
+        }
     }
+}
+
+impl JitOptions {
+    /// The default of [`huge_function`](JitOptions::huge_function), in CLIF instructions.
+    ///
+    /// The optimiser and above all the backtracking register allocator take time that
+    /// grows faster than the function, in the worst case as its square: 5000 casts of one
+    /// reference (145 000 instructions, 30 KB of Wasm) took 1.1 s and 20 000 of them
+    /// 20 s, where `opt_level=none` with the single-pass allocator takes 0.2 s and 1.5 s.
+    /// Its code is two to three times as large and its frames several times, so that
+    /// only what is hardly ever written by hand should be compiled so: at this number the
+    /// slow way takes about five times as long as the fast one in the worst case known.
+    ///
+    /// The single-pass allocator lets no two values share a stack slot: where references
+    /// live long, two thirds of a byte of frame for each instruction.
+    pub const HUGE_FUNCTION: usize = 100_000;
 }
 
 /// Where a relocation points.
@@ -122,6 +146,9 @@ type HostTrampolineKey = (HostCall, &'static [HostCallType], Option<HostCallType
 /// Compiles functions for this machine. Cheap to share, usable from many threads.
 pub struct JitCompiler {
     isa: OwnedTargetIsa,
+    /// For functions that are huge.
+    huge_isa: OwnedTargetIsa,
+    huge_function: usize,
     /// Host-call trampolines compiled so far: each image has its own copy.
     pub(crate) host_trampolines: Mutex<HashMap<HostTrampolineKey, Arc<CompiledFunction>>>,
 }
@@ -138,36 +165,15 @@ impl JitCompiler {
     /// # Errors
     /// If Cranelift or this crate does not support the machine.
     pub fn new(options: &JitOptions) -> Result<JitCompiler> {
-        let mut flags = settings::builder();
-        for (name, value) in [
-            (
-                "opt_level",
-                match options.opt_level {
-                    OptLevel::None => "none",
-                    OptLevel::Speed => "speed",
-                },
-            ),
-            ("enable_verifier", if options.verifier { "true" } else { "false" }),
-            // Stack walks follow frame pointers.
-            ("preserve_frame_pointers", "true"),
-            ("unwind_info", "false"),
-            // Large frames are checked against the stack limit before they are
-            // entered; the probes are for functions without a limit.
-            ("enable_probestack", "true"),
-            ("probestack_strategy", "inline"),
-            // Functions with more results than registers.
-            ("enable_multi_ret_implicit_sret", "true"),
-            ("is_pic", "true"),
-            ("use_colocated_libcalls", "true"),
-        ] {
-            flags.set(name, value).with_context(|| format!("Cranelift setting {name}={value}"))?;
-        }
-        let isa = cranelift_native::builder()
-            .map_err(|why| anyhow!("cannot compile for this machine: {why}"))?
-            .finish(settings::Flags::new(flags))
-            .context("cannot configure Cranelift for this machine")?;
+        let isa = target(options, options.opt_level, "backtracking")?;
+        let huge_isa = target(options, OptLevel::None, "single_pass")?;
         arch::check_supported(&*isa)?;
-        Ok(JitCompiler { isa, host_trampolines: Mutex::default() })
+        Ok(JitCompiler {
+            isa,
+            huge_isa,
+            huge_function: options.huge_function,
+            host_trampolines: Mutex::default(),
+        })
     }
 
     /// The machine and settings it compiles for.
@@ -182,7 +188,12 @@ impl JitCompiler {
     /// If the function does not verify, or passes a limit of Cranelift's, or carries a
     /// trap code that is no [`Trap`], or needs a library function.
     pub fn compile(&self, context: &mut Context) -> Result<CompiledFunction> {
-        if let Err(error) = context.compile(&*self.isa, &mut ControlPlane::default()) {
+        let huge = context.func.dfg.num_insts() >= self.huge_function;
+        self.compile_for(if huge { &*self.huge_isa } else { &*self.isa }, context)
+    }
+
+    fn compile_for(&self, isa: &dyn TargetIsa, context: &mut Context) -> Result<CompiledFunction> {
+        if let Err(error) = context.compile(isa, &mut ControlPlane::default()) {
             return Err(anyhow!(
                 "{}",
                 cranelift_codegen::print_errors::pretty_error(error.func, error.inner)
@@ -282,8 +293,41 @@ impl JitCompiler {
 
     /// Compiles a trampoline, whose function no user wrote.
     pub(crate) fn compile_function(&self, func: ir::Function) -> Result<CompiledFunction> {
-        self.compile(&mut Context::for_function(func))
+        self.compile_for(&*self.isa, &mut Context::for_function(func))
     }
+}
+
+/// This machine, with the settings this crate needs.
+fn target(options: &JitOptions, opt_level: OptLevel, regalloc: &str) -> Result<OwnedTargetIsa> {
+    let mut flags = settings::builder();
+    for (name, value) in [
+        (
+            "opt_level",
+            match opt_level {
+                OptLevel::None => "none",
+                OptLevel::Speed => "speed",
+            },
+        ),
+        ("regalloc_algorithm", regalloc),
+        ("enable_verifier", if options.verifier { "true" } else { "false" }),
+        // Stack walks follow frame pointers.
+        ("preserve_frame_pointers", "true"),
+        ("unwind_info", "false"),
+        // Large frames are checked against the stack limit before they are
+        // entered; the probes are for functions without a limit.
+        ("enable_probestack", "true"),
+        ("probestack_strategy", "inline"),
+        // Functions with more results than registers.
+        ("enable_multi_ret_implicit_sret", "true"),
+        ("is_pic", "true"),
+        ("use_colocated_libcalls", "true"),
+    ] {
+        flags.set(name, value).with_context(|| format!("Cranelift setting {name}={value}"))?;
+    }
+    cranelift_native::builder()
+        .map_err(|why| anyhow!("cannot compile for this machine: {why}"))?
+        .finish(settings::Flags::new(flags))
+        .context("cannot configure Cranelift for this machine")
 }
 
 /// The trap that a Cranelift trap code stands for.

@@ -228,7 +228,8 @@ fn keep_one(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, params: &[Value], sig
 #[test]
 fn lists_survive_the_collections_that_garbage_forces() {
     for opt_level in [OptLevel::Speed, OptLevel::None] {
-        let compiler = JitCompiler::new(&JitOptions { opt_level, verifier: true }).unwrap();
+        let options = JitOptions { opt_level, verifier: true, ..JitOptions::default() };
+        let compiler = JitCompiler::new(&options).unwrap();
         let sig = signature(&[types::I64], &[types::I64]);
         for config in configs(256 << 10, 4 << 20) {
             let functions = vec![

@@ -3,6 +3,7 @@
 use crate::Collector;
 use crate::store::limits;
 use anyhow::{Result, bail};
+use gc_jit::JitOptions;
 use gc_runtime::{HeapBounds, HeapOptions};
 
 /// The settings of an [`Engine`](crate::Engine).
@@ -17,6 +18,7 @@ pub struct Config {
     pub(crate) max_wasm_stack: usize,
     pub(crate) optimize: bool,
     pub(crate) verify: bool,
+    pub(crate) huge_function: usize,
     pub(crate) memory_maximum: u64,
     pub(crate) table_elements_maximum: u64,
 }
@@ -40,6 +42,7 @@ impl Config {
             max_wasm_stack: 1 << 20,
             optimize: true,
             verify: cfg!(debug_assertions),
+            huge_function: JitOptions::HUGE_FUNCTION,
             memory_maximum: 4 << 30,
             table_elements_maximum: 1 << 26,
         }
@@ -104,6 +107,17 @@ impl Config {
     /// collector's laws (default: in debug builds).
     pub fn verify(&mut self, yes: bool) -> &mut Config {
         self.verify = yes;
+        self
+    }
+
+    /// Functions of this many instructions of intermediate code or more are compiled in
+    /// time proportional to their size: not optimised, and with a simpler register
+    /// allocator (default: 100 000; a function of that many is some tens of kilobytes of
+    /// WebAssembly). The code generator's usual way takes time as the square of a
+    /// function's size in the worst case, which whoever sends the module chooses. 0
+    /// compiles everything so; `usize::MAX`, for modules that are trusted, nothing.
+    pub fn huge_function(&mut self, instructions: usize) -> &mut Config {
+        self.huge_function = instructions;
         self
     }
 

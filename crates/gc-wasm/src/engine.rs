@@ -52,6 +52,7 @@ impl Engine {
         let jit = JitCompiler::new(&JitOptions {
             opt_level: if config.optimize { OptLevel::Speed } else { OptLevel::None },
             verifier: config.verify,
+            huge_function: config.huge_function,
         })?;
         let compiler_options = CompilerOptions {
             offsets: VMOffsets::HOST,

@@ -26,7 +26,7 @@ struct Fixture {
 
 impl Fixture {
     fn new(opt_level: OptLevel) -> Fixture {
-        let options = JitOptions { opt_level, verifier: true };
+        let options = JitOptions { opt_level, verifier: true, ..JitOptions::default() };
         Fixture {
             jit: JitCompiler::new(&options).unwrap(),
             options: CompilerOptions {
