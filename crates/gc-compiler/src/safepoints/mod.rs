@@ -75,13 +75,19 @@ struct Limits {
     /// The most parameters and reloads that keeping references in registers may add
     /// to a function of so many instructions: later passes take time for each.
     added: fn(usize) -> usize,
+    /// The most references that may be live at the beginnings of blocks, summed up, for
+    /// them to be kept in registers: deciding where takes time for each.
+    live_in: fn(usize) -> usize,
     /// The most entries of stack maps and live sets.
     entries: usize,
 }
 
 /// Stack maps and live sets of this size take about 1 GiB while they are made.
-const LIMITS: Limits =
-    Limits { added: |instructions| 20_000 + 2 * instructions, entries: 40 << 20 };
+const LIMITS: Limits = Limits {
+    added: |instructions| 20_000 + 2 * instructions,
+    live_in: |instructions| 400_000 + 8 * instructions,
+    entries: 40 << 20,
+};
 
 /// A reference's number within the pass.
 type Ref = u32;

@@ -78,6 +78,11 @@ impl Plan {
             offsets,
             frame_bytes,
         };
+        let live_in: usize = func.layout.blocks().map(|block| live.live_in[block].len()).sum();
+        if live_in > (limits.live_in)(instructions) {
+            plan.in_slots = true;
+            return plan;
+        }
         let budget = (limits.added)(instructions);
         let mut cost = 0;
         let mut blocks: Vec<Vec<Block>> = vec![Vec::new(); refs.values.len()];

@@ -12,7 +12,7 @@ use super::{CompileContext, ops};
 use crate::host_calls;
 use crate::module::parse::Body;
 use crate::vmctx::Place;
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
@@ -31,14 +31,44 @@ pub(super) struct Allocations {
     stack: Stack,
 }
 
+/// A local: a variable of the frontend's, and the value it is known to have.
+///
+/// The frontend finds a variable's value by walking back through the blocks, and leaves
+/// a note in each; there are many, since an operator may emit several. Thousands of
+/// locals in a function of thousands of operators would take the square of the time. So
+/// values are also remembered here, for as long as what defined them dominates what is
+/// emitted: until control is joined by a label.
+pub(super) struct Local {
+    variable: Variable,
+    value: ir::Value,
+    /// Its value is `value` while [`Translator::joins`] is this.
+    known_at: u32,
+    /// The frontend has room for notes of it for blocks below this number.
+    noted: u32,
+    /// The outermost loop it was last read in, by its number.
+    read_in: u32,
+}
+
+/// The most notes the frontend may have room for, of four bytes each: one for each local
+/// and block, whether the local is used there or not, up to the last in which it is.
+const MAX_NOTES: u64 = 1 << 28;
+
 /// A function under way.
 pub(super) struct Translator<'a, 'b> {
     pub(super) builder: FunctionBuilder<'b>,
     pub(super) env: FuncEnv<'a>,
     pub(super) stack: Stack,
     pub(super) validator: FuncValidator<ValidatorResources>,
-    /// The locals' variables, parameters first.
-    pub(super) locals: Vec<Variable>,
+    /// The locals, parameters first.
+    pub(super) locals: Vec<Local>,
+    /// How many times control has been joined: see [`Local`].
+    pub(super) joins: u32,
+    /// The sum of [`Local::noted`].
+    notes: u64,
+    /// Number of loops around the operator under way, and of outermost loops so far.
+    loops: (u32, u32),
+    /// Locals read in the outermost loop: a loop's end leaves notes of them.
+    read_in_loop: Vec<u32>,
     /// Type of the uppermost operand before the operator under way.
     pub(super) top: Option<ValType>,
 }
@@ -74,6 +104,10 @@ pub(super) fn translate(
         stack,
         validator: body.validator.into_validator(std::mem::take(&mut allocations.validator)),
         locals: Vec::new(),
+        joins: 0,
+        notes: 0,
+        loops: (0, 0),
+        read_in_loop: Vec::new(),
         top: None,
     };
     translator.body(&body.body, entry, ty)?;
@@ -137,9 +171,8 @@ impl<'a, 'b> Translator<'a, 'b> {
     ) -> Result<()> {
         for (i, param) in ty.params().iter().enumerate() {
             let value = self.builder.block_params(entry)[1 + i];
-            let local = self.declare_local(param)?;
             self.declare(value, param);
-            self.builder.def_var(local, value);
+            self.declare_local(param, value)?;
         }
         let mut locals = body.get_locals_reader()?;
         for _ in 0..locals.get_count() {
@@ -152,8 +185,7 @@ impl<'a, 'b> Translator<'a, 'b> {
             // whatever a local of a reference type holds becomes a root.
             let zero = self.zero(&ty)?;
             for _ in 0..count {
-                let local = self.declare_local(&ty)?;
-                self.builder.def_var(local, zero);
+                self.declare_local(&ty, zero)?;
             }
         }
 
@@ -183,10 +215,88 @@ impl<'a, 'b> Translator<'a, 'b> {
         Ok(())
     }
 
-    fn declare_local(&mut self, ty: &WasmValType) -> Result<Variable> {
-        let local = self.builder.declare_var(clif_type(ty)?);
-        self.locals.push(local);
-        Ok(local)
+    fn declare_local(&mut self, ty: &WasmValType, value: ir::Value) -> Result<()> {
+        let variable = self.builder.declare_var(clif_type(ty)?);
+        self.locals.push(Local { variable, value, known_at: self.joins, noted: 0, read_in: 0 });
+        self.set_local(self.locals.len() as u32 - 1, value)
+    }
+
+    /// The value of local `index`.
+    ///
+    /// # Errors
+    /// As [`Translator::set_local`].
+    pub(super) fn local(&mut self, index: u32) -> Result<ir::Value> {
+        if self.locals[index as usize].known_at != self.joins {
+            self.note(index)?;
+            let local = &mut self.locals[index as usize];
+            local.value = self.builder.use_var(local.variable);
+            local.known_at = self.joins;
+            let (depth, outermost) = self.loops;
+            if depth > 0 && local.read_in != outermost {
+                local.read_in = outermost;
+                self.read_in_loop.push(index);
+            }
+        }
+        Ok(self.locals[index as usize].value)
+    }
+
+    /// Gives local `index` a value.
+    ///
+    /// # Errors
+    /// If there are too many locals in too many blocks.
+    pub(super) fn set_local(&mut self, index: u32, value: ir::Value) -> Result<()> {
+        self.note(index)?;
+        let local = &mut self.locals[index as usize];
+        self.builder.def_var(local.variable, value);
+        local.value = value;
+        local.known_at = self.joins;
+        Ok(())
+    }
+
+    /// Counts what the frontend will know of local `index`.
+    fn note(&mut self, index: u32) -> Result<()> {
+        let blocks = self.builder.func.dfg.num_blocks() as u32;
+        let local = &mut self.locals[index as usize];
+        self.notes += u64::from(blocks.saturating_sub(local.noted));
+        local.noted = local.noted.max(blocks);
+        self.check_notes(self.notes)
+    }
+
+    fn check_notes(&self, notes: u64) -> Result<()> {
+        if notes > MAX_NOTES {
+            let (locals, blocks) = (self.locals.len(), self.builder.func.dfg.num_blocks());
+            bail!("function too large: its {locals} locals are used across {blocks} blocks");
+        }
+        Ok(())
+    }
+
+    /// A loop begins; its head is not sealed yet.
+    pub(super) fn enter_loop(&mut self) {
+        self.join();
+        if self.loops.0 == 0 {
+            self.loops.1 += 1;
+        }
+        self.loops.0 += 1;
+    }
+
+    /// A loop ends: its head is sealed, for which the frontend looks up what was read in
+    /// it at its end.
+    pub(super) fn leave_loop(&mut self, head: ir::Block) -> Result<()> {
+        let blocks = self.builder.func.dfg.num_blocks() as u64;
+        self.check_notes(self.notes + self.read_in_loop.len() as u64 * blocks)?;
+        self.builder.seal_block(head);
+        self.loops.0 -= 1;
+        if self.loops.0 == 0 {
+            for index in std::mem::take(&mut self.read_in_loop) {
+                self.note(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// To be called where what is emitted next is not dominated by all that was before.
+    pub(super) fn join(&mut self) {
+        self.joins += 1;
     }
 
     fn zero(&mut self, ty: &WasmValType) -> Result<ir::Value> {

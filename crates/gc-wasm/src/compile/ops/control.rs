@@ -53,6 +53,7 @@ impl Translator<'_, '_> {
         let operands = self.stack.pop_n(params.len());
         self.builder.ins().jump(label, &block_args(&operands));
         self.builder.switch_to_block(label);
+        self.enter_loop();
         self.stack.values.extend_from_slice(self.builder.block_params(label));
         self.push_frame(FrameKind::Loop, label, params.len(), params.len());
         Ok(())
@@ -89,10 +90,14 @@ impl Translator<'_, '_> {
         self.stack.values.extend(params);
         self.stack.set_reachable();
         self.builder.switch_to_block(else_block);
+        self.join();
     }
 
     /// The end of a block or of the function.
-    pub(super) fn end(&mut self) {
+    ///
+    /// # Errors
+    /// If there are too many locals in too many blocks.
+    pub(super) fn end(&mut self) -> Result<()> {
         if let FrameKind::If { .. } = self.stack.frame(0).kind {
             // Without an else the parameters are the results.
             self.else_();
@@ -104,13 +109,14 @@ impl Translator<'_, '_> {
         }
         let frame = self.stack.frames.pop().expect("validated: an end belongs to a frame");
         match frame.kind {
-            FrameKind::Loop => self.builder.seal_block(frame.label),
+            FrameKind::Loop => self.leave_loop(frame.label)?,
             // Its operands stand on the stack as its results.
             _ if !frame.branched => {}
             _ => {
                 self.stack.values.truncate(frame.height);
                 self.stack.set_reachable();
                 self.continue_in(frame.label);
+                self.join();
                 self.stack.values.extend_from_slice(self.builder.block_params(frame.label));
             }
         }
@@ -118,6 +124,7 @@ impl Translator<'_, '_> {
             let results = self.stack.pop_n(frame.label_arity);
             self.builder.ins().return_(&results);
         }
+        Ok(())
     }
 
     /// Jumps to label `depth` with the operands it takes, which stay on the stack.

@@ -11,13 +11,10 @@ use gc_compiler::regions::Region;
 use wasmtime_types::WasmValType;
 
 impl Translator<'_, '_> {
-    pub(super) fn local_get(&mut self, index: u32) {
-        let value = self.builder.use_var(self.locals[index as usize]);
+    pub(super) fn local_get(&mut self, index: u32) -> Result<()> {
+        let value = self.local(index)?;
         self.stack.push(value);
-    }
-
-    pub(super) fn local_set(&mut self, index: u32, value: ir::Value) {
-        self.builder.def_var(self.locals[index as usize], value);
+        Ok(())
     }
 
     /// `select`; `ty` is what an untyped one has not: its operands are numbers.

@@ -33,7 +33,7 @@ pub(super) fn operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<
         Loop { blockty } => t.loop_(*blockty)?,
         If { blockty } => t.if_(*blockty)?,
         Else => t.else_(),
-        End => t.end(),
+        End => t.end()?,
         Br { relative_depth } => t.br(*relative_depth),
         BrIf { relative_depth } => t.br_if(*relative_depth),
         BrTable { targets } => t.br_table(targets)?,
@@ -66,14 +66,14 @@ pub(super) fn operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<
             let ty = t.val_type(*ty)?;
             t.select(Some(&ty));
         }
-        LocalGet { local_index } => t.local_get(*local_index),
+        LocalGet { local_index } => t.local_get(*local_index)?,
         LocalSet { local_index } => {
             let value = t.stack.pop();
-            t.local_set(*local_index, value);
+            t.set_local(*local_index, value)?;
         }
         LocalTee { local_index } => {
             let value = t.stack.peek_n(1)[0];
-            t.local_set(*local_index, value);
+            t.set_local(*local_index, value)?;
         }
         GlobalGet { global_index } => t.global_get(*global_index)?,
         GlobalSet { global_index } => t.global_set(*global_index)?,
@@ -158,7 +158,7 @@ pub(super) fn unreachable_operator(t: &mut Translator<'_, '_>, op: &Operator<'_>
         }
         Operator::Else if !t.stack.in_unreachable_construct() => t.else_(),
         Operator::End if t.stack.in_unreachable_construct() => t.stack.leave_unreachable(),
-        Operator::End => t.end(),
+        Operator::End => t.end()?,
         _ => {}
     }
     Ok(())
