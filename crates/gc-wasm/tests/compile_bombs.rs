@@ -1,0 +1,137 @@
+//! Functions that are made to take long to compile. Whoever sends a module chooses how
+//! large its functions are, so time must not grow as their square, and what is too large
+//! must be an error that comes soon.
+
+mod common;
+
+use anyhow::Result;
+use common::message;
+use gc_wasm::explore::{Emit, explore};
+use gc_wasm::{Collector, Config, Engine, Instance, Module, Store, Val};
+use std::fmt::Write;
+
+/// An engine that compiles as the command does.
+fn engine(config: &mut Config) -> Result<Engine> {
+    Engine::new(config.collector(Collector::drc()).verify(false))
+}
+
+/// `count` casts of one reference, to a type that has subtypes.
+fn casts(count: usize) -> String {
+    let casts = "(drop (ref.cast (ref $s) (local.get 0)))".repeat(count);
+    format!(
+        r#"(module (type $s (sub (struct)))
+            (func (export "f") (param anyref) {casts})
+            (func (export "new") (result anyref) (struct.new $s)))"#
+    )
+}
+
+/// `count` copies of references from global to global.
+fn copies(count: usize) -> String {
+    let copies = "(global.set $a (global.get $b)) (global.set $b (global.get $a))".repeat(count);
+    format!(
+        r#"(module (global $a (mut anyref) (ref.i31 (i32.const 1)))
+            (global $b (mut anyref) (ref.i31 (i32.const 2)))
+            (func (export "f") (param anyref) (global.set $a (local.get 0)) {copies})
+            (func (export "new") (result anyref) (global.get $b)))"#
+    )
+}
+
+/// `count` locals of references, set from and written to globals, so that each is live
+/// across most of the function's cold calls.
+fn locals(count: usize) -> String {
+    let mut body = String::new();
+    for i in 0..count {
+        write!(body, "(local.set {} (global.get $g))", i + 1).unwrap();
+    }
+    for i in 0..count {
+        write!(body, "(global.set $g (local.get {}))", i + 1).unwrap();
+    }
+    format!(
+        r#"(module (global $g (mut anyref) (ref.i31 (i32.const 1)))
+            (func (export "f") (param anyref) (local {}) {body})
+            (func (export "new") (result anyref) (global.get $g)))"#,
+        "anyref ".repeat(count)
+    )
+}
+
+/// Each bomb, and a number of repetitions for which it is not small.
+const BOMBS: [(&str, fn(usize) -> String, usize); 3] =
+    [("casts", casts, 4000), ("copies", copies, 800), ("locals", locals, 300)];
+
+/// The text of function `f`, in some form.
+fn listing(engine: &Engine, wat: &str, what: Emit) -> Result<String> {
+    Ok(explore(engine, wat.as_bytes(), what, Some("f"))?.remove(0).text)
+}
+
+/// Four times as much source is four times as much intermediate code, whatever
+/// safepoints and locals add to it.
+#[test]
+fn intermediate_code_is_in_proportion_to_the_source() -> Result<()> {
+    let engine = engine(&mut Config::new())?;
+    for (what, bomb, count) in BOMBS {
+        let lines = |count| -> Result<usize> {
+            Ok(listing(&engine, &bomb(count), Emit::Clif)?.lines().count())
+        };
+        let (small, large) = (lines(count)?, lines(4 * count)?);
+        assert!(small > 10 * count, "{what}: {small} lines");
+        assert!(large < 5 * small, "{what}: {small} lines, and {large} for four times as much");
+    }
+    Ok(())
+}
+
+/// From the default limit on, functions are compiled in the way whose time is in
+/// proportion to their size, and below it in the way that makes the best code.
+#[test]
+fn huge_functions_are_compiled_another_way() -> Result<()> {
+    let [as_usual, by_default, as_huge] = [usize::MAX, 100_000, 0].map(|huge| {
+        let config = &mut Config::new();
+        if huge != 100_000 {
+            config.huge_function(huge);
+        }
+        engine(config)
+    });
+    let (as_usual, by_default, as_huge) = (as_usual?, by_default?, as_huge?);
+    // Each cast is 29 instructions.
+    let (large, huge) = (casts(3000), casts(4000));
+    let code = |engine, wat| listing(engine, wat, Emit::Asm);
+    assert!(code(&by_default, &large)? == code(&as_usual, &large)?);
+    assert!(code(&by_default, &large)? != code(&as_huge, &large)?);
+    assert!(code(&by_default, &huge)? == code(&as_huge, &huge)?);
+    // And what comes out works.
+    for (what, bomb, count) in BOMBS {
+        let module = Module::new(&as_huge, bomb(count))?;
+        let mut store = Store::new(&as_huge, ())?;
+        let instance = Instance::new(&mut store, &module, &[])?;
+        let mut new = [Val::AnyRef(None)];
+        instance.get_func(&mut store, "new").unwrap().call(&mut store, &[], &mut new)?;
+        let run = instance.get_func(&mut store, "f").unwrap().call(&mut store, &new, &mut []);
+        assert!(run.is_ok(), "{what}: {run:?}");
+    }
+    Ok(())
+}
+
+/// What the frontend would remember, of each local at each block, would take gigabytes.
+#[test]
+fn too_many_locals_in_too_many_blocks_are_an_error() -> Result<()> {
+    let engine = engine(&mut Config::new())?;
+    // Numbers, so that it is not the stack maps that are too large.
+    let reads: String = (0..30_000).fold(String::new(), |mut reads, i| {
+        write!(reads, "(drop (local.get {i}))").unwrap();
+        reads
+    });
+    let ifs = "(if (local.get 0) (then nop))".repeat(10_000);
+    let locals = "i32 ".repeat(30_000);
+    for body in [
+        format!("(loop $l {reads}{ifs}(br_if $l (local.get 0)))"),
+        format!("(loop (loop {reads}) {ifs})"),
+    ] {
+        let wat = format!("(module (func (local {locals}) {body}))");
+        let error = message(Module::new(&engine, wat));
+        let expected = "function 0 `func[0]`: function too large: its 30000 locals are used across";
+        assert!(error.starts_with(expected), "{error}");
+    }
+    // Loops one behind the other do not add up.
+    let loops = "(loop (drop (local.get 1)) (if (local.get 0) (then nop)))".repeat(10_000);
+    Module::new(&engine, format!("(module (func (local i32 i32) {loops}))"))?;
+    Ok(())
+}
