@@ -54,8 +54,11 @@ fn locals(count: usize) -> String {
     )
 }
 
+/// A module's text, given a number of repetitions.
+type Bomb = fn(usize) -> String;
+
 /// Each bomb, and a number of repetitions for which it is not small.
-const BOMBS: [(&str, fn(usize) -> String, usize); 3] =
+const BOMBS: [(&str, Bomb, usize); 3] =
     [("casts", casts, 4000), ("copies", copies, 800), ("locals", locals, 300)];
 
 /// The text of function `f`, in some form.
