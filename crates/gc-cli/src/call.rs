@@ -64,7 +64,10 @@ fn parse(text: &str) -> Result<(Call, bool)> {
         return Ok((Call { name, args: Vec::new() }, false));
     }
     let Some(inner) = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) else {
-        return Err(misuse(format!("`{text}` is not a call: expected `NAME(ARG, …)`")));
+        return Err(misuse(format!(
+            "`{text}` is not a call: expected `NAME(ARG, …)`, where a NAME with parentheses or \
+             commas is written as a string: `\"NAME\"(ARG, …)`"
+        )));
     };
     let args: Vec<String> = match inner.trim() {
         "" => Vec::new(),
@@ -110,7 +113,7 @@ impl Call {
                 return Err(misuse(format!(
                     "the module exports no function `{name}`{}\n{}",
                     hint.unwrap_or_default(),
-                    list_exports(module)
+                    list_exports(module, LISTED)
                 )));
             }
         };
@@ -138,19 +141,34 @@ pub fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a 
 /// Exports that are listed at most.
 const LISTED: usize = 30;
 
-/// What the module exports, one per line, functions with their types.
-pub fn list_exports(module: &Module) -> String {
+/// What the module exports, one per line, functions with their types; at most `most`.
+pub fn list_exports(module: &Module, most: usize) -> String {
     let exports = module.exports();
-    let count = exports.len();
-    if count == 0 {
+    if exports.len() == 0 {
         return "it exports nothing".to_owned();
     }
-    let mut text = "it exports:".to_owned();
-    for export in exports.take(LISTED) {
-        text.push_str(&format!("\n  {}: {}", export.name(), export.ty()));
+    let exports = exports.map(|export| format!("{}: {}", export.name(), export.ty()));
+    list_up_to(most, "it exports", exports)
+}
+
+/// `what:` and the items, one per line; not more than are read in an error.
+pub fn list<S: AsRef<str>>(what: &str, items: impl ExactSizeIterator<Item = S>) -> String {
+    list_up_to(LISTED, what, items)
+}
+
+fn list_up_to<S: AsRef<str>>(
+    most: usize,
+    what: &str,
+    items: impl ExactSizeIterator<Item = S>,
+) -> String {
+    let more = items.len().saturating_sub(most);
+    let mut text = format!("{what}:");
+    for item in items.take(most) {
+        text.push_str("\n  ");
+        text.push_str(item.as_ref());
     }
-    if count > LISTED {
-        text.push_str(&format!("\n  … and {} more", count - LISTED));
+    if more > 0 {
+        text.push_str(&format!("\n  … and {more} more"));
     }
     text
 }

@@ -92,7 +92,9 @@ fn describe_trap(error: &TrapError) -> String {
         text.push_str(&describe_backtrace(&error.backtrace));
     }
     let hint = match error.trap {
-        Trap::OutOfMemory => "the heap's limit is set with --heap-max",
+        Trap::OutOfMemory => {
+            "the heap's limit is set with --heap-max, up to what the collector can use"
+        }
         Trap::StackOverflow => "the stack's limit is set with --max-stack",
         _ => return text,
     };

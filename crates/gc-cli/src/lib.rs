@@ -14,10 +14,12 @@ pub mod stats;
 pub mod values;
 pub mod wast;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use commands::{Command, run::RunArgs};
 use failure::Failure;
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -70,15 +72,37 @@ fn parse(args: impl Iterator<Item = OsString>) -> clap::error::Result<Command> {
     let matches = grammar().try_get_matches_from(args)?;
     match Cli::from_arg_matches(&matches)?.command {
         Some(command) => Ok(command),
-        None => Ok(Command::Run(RunArgs::from_arg_matches(&matches)?)),
+        None => {
+            let args = RunArgs::from_arg_matches(&matches)?;
+            check_is_file(&args.file)?;
+            Ok(Command::Run(args))
+        }
     }
+}
+
+/// Without a subcommand the first argument is a file: what is none, and does not look like
+/// one, may be a subcommand that is none.
+fn check_is_file(path: &Path) -> clap::error::Result<()> {
+    let Some(name) = path.to_str().filter(|name| !name.contains(['.', '/'])) else { return Ok(()) };
+    if path.exists() {
+        return Ok(());
+    }
+    let mut grammar = grammar();
+    let commands: Vec<_> = grammar.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+    let near = call::near(name, commands.iter().map(String::as_str));
+    let hint = match near {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => format!("; the commands are {}", commands.join(", ")),
+    };
+    let message = format!("`{name}` is neither a command nor a file{hint}");
+    Err(grammar.error(ErrorKind::InvalidSubcommand, message))
 }
 
 /// The whole command: parses `args` (the program's name first), does what they say,
 /// prints errors, and returns the exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::new().filter("RECLAIM_LOG")).init();
-    let command = match parse(args.into_iter().map(values::shield_negative)) {
+    let command = match parse(values::shield_negatives(args)) {
         Ok(command) => command,
         Err(error) => {
             // Help, too, comes this way; that nobody reads it any more is no error.

@@ -7,6 +7,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use gc_wasm::{Collector, Config, Engine, Store};
 
+/// What 32 bits can address, in bytes.
+const HEAP_LIMIT: u64 = 1 << 32;
+
 /// The collector, its heap, and the stack.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Collector, heap and stack")]
@@ -14,13 +17,13 @@ pub struct EngineOptions {
     /// The collector: `null` never collects, `drc` counts references.
     #[arg(long, value_name = "NAME", default_value = "drc", value_parser = collectors())]
     pub collector: Collector,
-    /// The most the GC heap may grow to, at most 4GiB. Allocating past it, after a
-    /// collection, is a trap.
-    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = size::parse)]
+    /// The most the GC heap may grow to, at most 4GiB, under `drc` at most 3GiB.
+    /// Allocating past it, after a collection, is a trap.
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap_size)]
     pub heap_max: u64,
-    /// What the GC heap begins with.
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size::parse)]
-    pub heap_initial: u64,
+    /// What the GC heap begins with [default: 1MiB].
+    #[arg(long, value_name = "SIZE", value_parser = heap_size)]
+    pub heap_initial: Option<u64>,
     /// How compiled code stays inside the GC heap.
     #[arg(long, value_enum, value_name = "HOW", default_value_t = HeapBounds::Guarded)]
     pub heap_bounds: HeapBounds,
@@ -42,6 +45,14 @@ pub enum HeapBounds {
     Checked,
 }
 
+/// Parses the size of a heap.
+fn heap_size(text: &str) -> Result<u64, String> {
+    match size::parse(text)? {
+        size if size > HEAP_LIMIT => Err("references have 32 bits: at most 4GiB".to_owned()),
+        size => Ok(size),
+    }
+}
+
 /// Parses a collector's name.
 fn collectors() -> impl TypedValueParser<Value = Collector> {
     let names: Vec<&str> = Collector::all().iter().map(Collector::name).collect();
@@ -56,13 +67,15 @@ impl EngineOptions {
         config
             .collector(self.collector.clone())
             .gc_heap_maximum(self.heap_max)
-            .gc_heap_initial(self.heap_initial)
             .gc_heap_bounds(match self.heap_bounds {
                 HeapBounds::Guarded => gc_wasm::HeapBounds::Guarded,
                 HeapBounds::Checked => gc_wasm::HeapBounds::Checked,
             })
             .gc_zeal(self.gc_zeal)
             .max_wasm_stack(self.stack_bytes());
+        if let Some(initial) = self.heap_initial {
+            config.gc_heap_initial(initial);
+        }
         config
     }
 
@@ -71,6 +84,15 @@ impl EngineOptions {
     /// # Errors
     /// If they are not possible.
     pub fn engine(&self) -> Result<Engine> {
+        if let Some(initial) = self.heap_initial
+            && initial > self.heap_max
+        {
+            return Err(misuse(format!(
+                "--heap-initial {} is more than --heap-max {}",
+                size::show(initial),
+                size::show(self.heap_max)
+            )));
+        }
         let engine = Engine::new(&self.config()).map_err(|error| misuse(format!("{error:#}")))?;
         if self.gc_zeal != 0 {
             // Whether heaps can do it is found out by making one.

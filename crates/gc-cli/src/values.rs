@@ -13,18 +13,52 @@
 //! external one: they are converted, as they are when they are printed.
 
 use anyhow::{Result, bail};
+use clap::builder::{PathBufValueParser, StringValueParser, TypedValueParser};
 use gc_wasm::{AnyRef, AsContextMut, ExternRef, I31, Rooted, Val, ValType};
 use std::ffi::OsString;
 use std::fmt::Write;
+use std::path::PathBuf;
 use wast::parser::{self, Parse, ParseBuffer};
 use wast::token::{F32, F64};
 
 /// The minus sign of typography, which no option begins with.
 const MINUS: char = '\u{2212}';
 
-/// Replaces the minus sign of what looks like a negative value (`-5`, `-.5`, `-inf`,
-/// `-nan:0x1`), so that it is not taken for an option. [`parse`] takes it back.
-pub fn shield_negative(arg: OsString) -> OsString {
+/// Replaces the minus signs of what looks like negative values, so that they are not
+/// taken for options, up to `--`, behind which there are none. [`unshield`] takes it back.
+pub fn shield_negatives(
+    args: impl IntoIterator<Item = OsString>,
+) -> impl Iterator<Item = OsString> {
+    let mut options = true;
+    args.into_iter().map(move |arg| {
+        options &= arg != "--";
+        if options { shield_negative(arg) } else { arg }
+    })
+}
+
+/// Takes back what [`shield_negatives`] did to an argument.
+pub fn unshield(arg: &str) -> String {
+    match arg.strip_prefix(MINUS) {
+        Some(number) => format!("-{number}"),
+        None => arg.to_owned(),
+    }
+}
+
+/// An argument as text.
+pub(crate) fn text() -> impl TypedValueParser<Value = String> {
+    StringValueParser::new().map(|arg| unshield(&arg))
+}
+
+/// An argument that names a file.
+pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|path| match path.to_str() {
+        Some(text) => unshield(text).into(),
+        None => path,
+    })
+}
+
+/// `-5`, `-.5`, `-inf` or `-nan:0x1`, but with a minus sign that begins no option.
+fn shield_negative(arg: OsString) -> OsString {
     let number = arg.to_str().and_then(|text| text.strip_prefix('-')).filter(|rest| {
         rest.starts_with(|c: char| c.is_ascii_digit() || c == '.')
             || rest.starts_with("inf")
@@ -370,5 +404,9 @@ mod tests {
         for text in ["--stats", "-h", "-", "5", "f(-5)", "--", "-n"] {
             assert_eq!(shielded(text), text);
         }
+        let args = ["-1", "--", "-1"].map(OsString::from);
+        let args: Vec<_> = shield_negatives(args).map(|arg| arg.into_string().unwrap()).collect();
+        assert_eq!(args, ["\u{2212}1", "--", "-1"]);
+        assert_eq!(args.iter().map(|arg| unshield(arg)).collect::<Vec<_>>(), ["-1", "--", "-1"]);
     }
 }

@@ -138,6 +138,8 @@ fn without_a_call_start_runs_or_exports_are_listed() {
         "add: (func (param i32 i32) (result i32))",
         "memory: (memory 1)",
     ]);
+    let start = &file("start_takes.wat", r#"(module (func (export "_start") (param i32)))"#);
+    reclaim(&[start]).fails(2, &["`_start` takes arguments", "--invoke '_start(…)'"]);
     reclaim(&[&file("empty.wat", "(module)")]).prints("").says(&["it exports nothing"]);
     reclaim(&[&file("start_traps.wat", "(module (func $f unreachable) (start $f))")])
         .fails(1, &["the start function", "unreachable", "wasm backtrace:\n   0: f at 0x"]);
@@ -195,7 +197,10 @@ fn misuse_of_options() {
         (&["run", lib, "--heap-max", "lots"], "512MiB"),
         (&["run", lib, "--no-such-option"], "--no-such-option"),
         (&["run", lib, "--stats=xml"], "possible values: table, json"),
-        (&["run", lib, "--heap-max", "8GiB"], "between"),
+        (&["run", lib, "--heap-max", "8GiB"], "'--heap-max <SIZE>': references have 32 bits"),
+        (&["run", lib, "--heap-max", "1MiB", "--heap-initial", "2MiB"], "more than --heap-max"),
+        (&["frob", lib], "`frob` is neither a command nor a file; the commands are run, "),
+        (&["exlore", lib], "did you mean `explore`?"),
         (&["run", lib, "--max-stack", "1"], "at least"),
         (&["wast"], "<FILE>"),
         (&["explore", lib, "--emit", "poetry"], "stack-maps"),
@@ -206,6 +211,27 @@ fn misuse_of_options() {
     let none = reclaim(&[]);
     assert_eq!(none.status, 2);
     none.says(&["Usage: reclaim"]);
+}
+
+#[test]
+fn names_may_look_like_numbers() {
+    let module = r#"(module (func $-9 (export "-1") (param i32) (result i32) (local.get 0)))"#;
+    let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(dir.join("-1.wat"), module).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reclaim"));
+        command.current_dir(dir).args(args).output().unwrap()
+    };
+    for args in [
+        &["run", "-1.wat", "--invoke", "-1(-5)"][..],
+        &["run", "-1.wat", "--invoke", "-1", "-5"],
+        &["run", "--invoke", "-1(-5)", "--", "-1.wat"],
+    ] {
+        let ran = run(args);
+        assert_eq!(String::from_utf8_lossy(&ran.stdout), "-5\n", "{args:?} {ran:?}");
+    }
+    let ran = run(&["explore", "-1.wat", "--func", "-9"]);
+    assert!(ran.status.success(), "{ran:?}");
 }
 
 #[test]

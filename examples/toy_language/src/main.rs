@@ -34,6 +34,7 @@ mod tests;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use gc_runtime::HeapOptions;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Runs a program of a small functional language.
@@ -63,7 +64,7 @@ fn main() -> Result<()> {
     let heap = HeapOptions { maximum: arguments.heap_max, ..HeapOptions::default() };
     for collector in &arguments.collector {
         let (result, stats) = runtime::run(&source, collector, &heap)?;
-        println!("{result}");
+        writeln!(std::io::stdout(), "{result}")?;
         eprintln!("{collector}: {} objects, {} collections", stats.allocations, stats.collections);
         ensure!(
             arguments.file.is_some() || result == DEMO_RESULT,

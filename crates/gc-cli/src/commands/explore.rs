@@ -1,7 +1,9 @@
 //! `reclaim explore`: what is emitted for a module's functions.
 
+use crate::call;
 use crate::failure::misuse;
 use crate::options::EngineOptions;
+use crate::values;
 use anyhow::{Context, Error, Result};
 use clap::{Args, ValueEnum};
 use gc_wasm::explore::{self, Listing, explore};
@@ -18,9 +20,10 @@ Examples:
   reclaim explore lib.wat --func push --emit stack-maps    where its references are at calls")]
 pub struct ExploreArgs {
     /// The module: binary (.wasm) or text (.wat).
+    #[arg(value_name = "FILE", value_parser = values::path())]
     pub file: PathBuf,
     /// Only this function: its name, the name it is exported by, or its index.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = values::text())]
     pub func: Option<String>,
     /// What to show.
     #[arg(long, value_enum, default_value_t = Emit::Clif, value_name = "WHAT")]
@@ -47,7 +50,12 @@ pub enum Emit {
 /// If the module cannot be read or compiled, or has no such function.
 pub fn execute(args: &ExploreArgs) -> Result<()> {
     let engine = args.engine.engine()?;
-    let bytes = wat::parse_file(&args.file)?;
+    let bytes =
+        std::fs::read(&args.file).with_context(|| format!("reading {}", args.file.display()))?;
+    let bytes = wat::parse_bytes(&bytes).map_err(|mut error| {
+        error.set_path(&args.file);
+        error
+    })?;
     let what = match args.emit {
         Emit::Clif => explore::Emit::Clif,
         Emit::Asm => explore::Emit::Asm,
@@ -61,6 +69,9 @@ pub fn execute(args: &ExploreArgs) -> Result<()> {
         (listings, _) => listings,
     };
     let listings = listings.with_context(|| format!("compiling {}", args.file.display()))?;
+    if listings.is_empty() {
+        writeln!(std::io::stderr(), "the module defines no functions")?;
+    }
     let mut out = std::io::stdout().lock();
     for (i, listing) in listings.iter().enumerate() {
         if i > 0 {
@@ -74,7 +85,10 @@ pub fn execute(args: &ExploreArgs) -> Result<()> {
 
 /// The error if all but the filter was right.
 fn no_such_function(func: &str, all: &[Listing]) -> Error {
-    let near = crate::call::near(func, all.iter().map(|listing| &*listing.name));
-    let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    let near = call::near(func, all.iter().map(|listing| &*listing.name));
+    let hint = match near {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => call::list("; it defines", all.iter().map(|listing| listing.name.as_str())),
+    };
     misuse(format!("the module defines no function `{func}`{hint}"))
 }

@@ -28,14 +28,14 @@ typed.";
 #[command(after_help = VALUES)]
 pub struct RunArgs {
     /// The module: binary (.wasm) or text (.wat).
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = values::path())]
     pub file: PathBuf,
     /// Call an export: `NAME`, its arguments behind the file's name, or `NAME(ARG, …)`,
     /// as often as wanted, in order, in one instance. Without it `_start` is called.
-    #[arg(long, value_name = "NAME or 'NAME(ARG, …)'")]
+    #[arg(long, value_name = "NAME or 'NAME(ARG, …)'", value_parser = values::text())]
     pub invoke: Vec<String>,
     /// Arguments of the call if there is one `--invoke NAME`.
-    #[arg(value_name = "ARGS")]
+    #[arg(value_name = "ARGS", value_parser = values::text())]
     pub args: Vec<String>,
     /// Say on stderr what the heap did, after the run.
     #[arg(
@@ -93,11 +93,15 @@ fn run(
             let start = Call { name: "_start".to_owned(), args: Vec::new() };
             invoke(store, &instance, &ty, &start)
         }
+        Some(ExternType::Func(ty)) => Err(misuse(format!(
+            "`_start` takes arguments, and so is not called by itself: call it with \
+             `--invoke '_start(…)'`; its type is {ty}"
+        ))),
         _ => {
             writeln!(
                 io::stderr(),
                 "the module has no function `_start` to run: say with `--invoke` what to call; {}",
-                call::list_exports(module)
+                call::list_exports(module, usize::MAX)
             )?;
             Ok(())
         }

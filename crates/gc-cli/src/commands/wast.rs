@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::options::EngineOptions;
 use crate::stack::with_stack;
+use crate::values;
 use crate::wast::{Report, run_script};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -20,7 +21,7 @@ Example:
   reclaim wast --collector null test/core/gc/*.wast")]
 pub struct WastArgs {
     /// The scripts.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required = true, value_name = "FILE", value_parser = values::path())]
     pub files: Vec<PathBuf>,
     /// Collector and heap.
     #[command(flatten)]

@@ -66,7 +66,7 @@ impl GcStore {
     pub fn new(runtime: &dyn GcRuntime, options: &HeapOptions) -> Result<GcStore, HeapError> {
         if options.zeal != 0 && !cfg!(feature = "gc_zeal") {
             return Err(HeapError::Options {
-                what: "zeal needs gc-runtime's feature `gc_zeal`".into(),
+                what: "zeal needs the feature `gc_zeal` (of gc-runtime, and of the crates above that pass it on)".into(),
             });
         }
         let mut options = options.clone();
