@@ -74,11 +74,18 @@ impl fmt::Debug for HostPanic {
     }
 }
 
+/// Payloads of payloads that are dropped, before one is leaked.
+const NESTED: usize = 16;
+
 /// Drops a payload, which may panic in its turn, and so may what it panics with.
-fn discard(payload: Payload) {
-    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(another);
+fn discard(mut payload: Payload) {
+    for _ in 0..NESTED {
+        match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(another) => payload = another,
+        }
     }
+    std::mem::forget(payload);
 }
 
 #[cfg(test)]
