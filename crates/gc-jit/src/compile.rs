@@ -31,7 +31,8 @@ pub struct JitOptions {
     /// Whether Cranelift's verifier checks each function. By default in builds with
     /// debug assertions.
     pub verifier: bool,
-    /// Functions of this many CLIF instructions or more are compiled in time that is
+    /// Functions of this many CLIF instructions or more (parameters of blocks, and twice
+    /// the arguments for them, are counted too) are compiled in time that is
     /// proportional to their size: not optimised, and with a register allocator of a
     /// single pass. By default [`JitOptions::HUGE_FUNCTION`].
     pub huge_function: usize,
@@ -188,7 +189,7 @@ impl JitCompiler {
     /// If the function does not verify, or passes a limit of Cranelift's, or carries a
     /// trap code that is no [`Trap`], or needs a library function.
     pub fn compile(&self, context: &mut Context) -> Result<CompiledFunction> {
-        let huge = context.func.dfg.num_insts() >= self.huge_function;
+        let huge = weight(&context.func) >= self.huge_function;
         self.compile_for(if huge { &*self.huge_isa } else { &*self.isa }, context)
     }
 
@@ -295,6 +296,23 @@ impl JitCompiler {
     pub(crate) fn compile_function(&self, func: ir::Function) -> Result<CompiledFunction> {
         self.compile_for(&*self.isa, &mut Context::for_function(func))
     }
+}
+
+/// What a function costs the register allocator: its instructions, and, since each is a
+/// move, the parameters of its blocks and twice what branches pass for them.
+fn weight(func: &ir::Function) -> usize {
+    let dfg = &func.dfg;
+    let passed = |inst: ir::Inst| {
+        let calls = dfg.insts[inst].branch_destination(&dfg.jump_tables, &dfg.exception_tables);
+        calls.iter().map(|call| call.len(&dfg.value_lists)).sum::<usize>()
+    };
+    func.layout
+        .blocks()
+        .map(|block| {
+            let insts = func.layout.block_insts(block).map(|inst| 1 + 2 * passed(inst));
+            dfg.block_params(block).len() + insts.sum::<usize>()
+        })
+        .sum()
 }
 
 /// This machine, with the settings this crate needs.

@@ -113,6 +113,82 @@ fn huge_functions_are_compiled_another_way() -> Result<()> {
     Ok(())
 }
 
+/// `locals` locals that are different on each way to a label, to which `branches` lead.
+fn phis(locals: usize, branches: &str) -> String {
+    let mut body = String::new();
+    for i in 1..=locals {
+        write!(body, "(local.set {i} (i32.const {i}))").unwrap();
+    }
+    body.push_str(branches);
+    let sum = (1..=locals).fold("(i32.const 0)".to_owned(), |mut sum, i| {
+        write!(sum, "(i32.add (local.get {i}))").unwrap();
+        sum
+    });
+    let locals = "i32 ".repeat(locals);
+    format!(
+        r#"(module (func (export "f") (param i32) (result i32) (local {locals})
+            (block $l (br_if $l (local.get 0)) {body}) {sum}))"#
+    )
+}
+
+/// What branches pass for locals counts: it is most of such a function.
+#[test]
+fn arguments_of_branches_make_a_function_huge() -> Result<()> {
+    let by_default = engine(&mut Config::new())?;
+    let as_huge = engine(Config::new().huge_function(0))?;
+    let code = |engine, wat: &str| listing(engine, wat, Emit::Asm);
+    let branches = "(br_if $l (local.get 0))".repeat(240);
+    let wat = phis(240, &branches);
+    assert!(code(&by_default, &wat)? == code(&as_huge, &wat)?);
+    Ok(())
+}
+
+/// A table's entries for one label share what they pass.
+#[test]
+fn entries_of_a_branch_table_do_not_multiply_locals() -> Result<()> {
+    let engine = engine(&mut Config::new())?;
+    let size = |entries| -> Result<usize> {
+        let table = format!("(br_table {} (local.get 0))", "$l ".repeat(entries));
+        Ok(listing(&engine, &phis(100, &table), Emit::Clif)?.len())
+    };
+    let (few, many) = (size(10)?, size(1000)?);
+    // Each entry names its block.
+    assert!(many < few + 990 * 20, "{few} and {many} bytes of text");
+    Ok(())
+}
+
+/// An operator of three bytes may name a type of a thousand results.
+#[test]
+fn blocks_of_many_results() -> Result<()> {
+    let engine = engine(&mut Config::new())?;
+    let types = "i32 ".repeat(1000);
+    let values = "(i32.const 1) ".repeat(1000);
+    let module = |body: String| {
+        let wat = format!(
+            r#"(module (type $t (func (param {types}) (result {types})))
+                (func $g (type $t) unreachable)
+                (func (export "f") {values} {body} {}))"#,
+            "drop ".repeat(1000)
+        );
+        Module::new(&engine, wat)
+    };
+    // Labels that nothing branches to cost nothing.
+    module("block (type $t) end ".repeat(20_000))?;
+    let start = "function 1 `f`: function too large: its branches and blocks have ";
+    for body in [
+        "loop (type $t) end ",
+        "i32.const 1 if (type $t) end ",
+        "block (type $t) i32.const 1 br_if 0 end ",
+    ] {
+        let error = message(module(body.repeat(2_000)));
+        assert!(error.starts_with(start), "{body}: {error}");
+    }
+    let error = message(module("call $g ".repeat(20_000)));
+    assert!(error.starts_with("function 1 `f`: function too large: "), "{error}");
+    assert!(error.ends_with(" of intermediate code"), "{error}");
+    Ok(())
+}
+
 /// What the frontend would remember, of each local at each block, would take gigabytes.
 #[test]
 fn too_many_locals_in_too_many_blocks_are_an_error() -> Result<()> {

@@ -82,11 +82,11 @@ struct Limits {
     entries: usize,
 }
 
-/// Stack maps and live sets of this size take about 1 GiB while they are made.
+/// Stack maps and live sets of this size take about 300 MiB while they are made.
 const LIMITS: Limits = Limits {
     added: |instructions| 20_000 + 2 * instructions,
     live_in: |instructions| 400_000 + 8 * instructions,
-    entries: 40 << 20,
+    entries: 10 << 20,
 };
 
 /// A reference's number within the pass.

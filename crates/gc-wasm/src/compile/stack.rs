@@ -6,6 +6,7 @@
 //! label that reachable code names is a frame here.
 
 use cranelift_codegen::ir;
+use wasmparser::BlockType;
 
 /// What kind of construct a frame is.
 #[derive(Debug)]
@@ -31,6 +32,9 @@ pub(super) struct Frame {
     pub(super) kind: FrameKind,
     /// Where a branch to it goes, with block parameters for the label's types.
     pub(super) label: ir::Block,
+    /// The block's type, as long as the label's parameters are not made: the first
+    /// branch makes them.
+    pub(super) unmade: Option<BlockType>,
     /// Number of operands a branch to it takes.
     pub(super) label_arity: usize,
     /// Number of operands below the construct's own.

@@ -51,7 +51,14 @@ pub(super) struct Local {
 
 /// The most notes the frontend may have room for, of four bytes each: one for each local
 /// and block, whether the local is used there or not, up to the last in which it is.
-const MAX_NOTES: u64 = 1 << 28;
+const MAX_NOTES: u64 = 1 << 26;
+
+/// The most operands that labels of a function may be passed, summed over its branches.
+const MAX_OPERANDS: usize = 1 << 20;
+
+/// The most instructions, values, and fourths of arguments, summed up, that a function may
+/// have: some seconds and 1 GiB while it is compiled.
+const MAX_SIZE: usize = 1 << 24;
 
 /// A function under way.
 pub(super) struct Translator<'a, 'b> {
@@ -65,6 +72,8 @@ pub(super) struct Translator<'a, 'b> {
     pub(super) joins: u32,
     /// The sum of [`Local::noted`].
     notes: u64,
+    /// Operands passed to labels so far.
+    operands: usize,
     /// Number of loops around the operator under way, and of outermost loops so far.
     loops: (u32, u32),
     /// Locals read in the outermost loop: a loop's end leaves notes of them.
@@ -106,6 +115,7 @@ pub(super) fn translate(
         locals: Vec::new(),
         joins: 0,
         notes: 0,
+        operands: 0,
         loops: (0, 0),
         read_in_loop: Vec::new(),
         top: None,
@@ -194,6 +204,7 @@ impl<'a, 'b> Translator<'a, 'b> {
         self.stack.frames.push(Frame {
             kind: FrameKind::Function,
             label: exit,
+            unmade: None,
             label_arity: ty.results().len(),
             height: 0,
             branched: false,
@@ -210,6 +221,7 @@ impl<'a, 'b> Translator<'a, 'b> {
             } else {
                 ops::unreachable_operator(self, &op)?;
             }
+            self.check_size()?;
         }
         operators.finish()?;
         Ok(())
@@ -270,6 +282,33 @@ impl<'a, 'b> Translator<'a, 'b> {
         Ok(())
     }
 
+    /// Counts operands that are passed to labels, or put aside for the other arm of an
+    /// `if`.
+    ///
+    /// # Errors
+    /// If there are too many.
+    pub(super) fn count_operands(&mut self, count: usize) -> Result<()> {
+        self.operands += count;
+        if self.operands > MAX_OPERANDS {
+            bail!("function too large: its branches and blocks have {} operands", self.operands);
+        }
+        Ok(())
+    }
+
+    /// An operator of a few bytes may become any number of instructions and values.
+    fn check_size(&self) -> Result<()> {
+        let dfg = &self.builder.func.dfg;
+        let size = dfg.num_insts() + dfg.num_values() + dfg.value_lists.capacity() / 4;
+        if size > MAX_SIZE {
+            bail!(
+                "function too large: {} instructions and {} values of intermediate code",
+                dfg.num_insts(),
+                dfg.num_values()
+            );
+        }
+        Ok(())
+    }
+
     /// A loop begins; its head is not sealed yet.
     pub(super) fn enter_loop(&mut self) {
         self.join();
@@ -325,6 +364,7 @@ impl<'a, 'b> Translator<'a, 'b> {
 
     /// Gives `block` a parameter for each of `types`.
     pub(super) fn append_params(&mut self, block: ir::Block, types: &[WasmValType]) -> Result<()> {
+        self.count_operands(types.len())?;
         for ty in types {
             let param = self.builder.append_block_param(block, clif_type(ty)?);
             self.declare(param, ty);

@@ -28,10 +28,19 @@ impl Translator<'_, '_> {
         })
     }
 
-    fn push_frame(&mut self, kind: FrameKind, label: ir::Block, arity: usize, params: usize) {
+    /// Enters a construct of `params` parameters whose label takes `arity` operands.
+    fn push_frame(
+        &mut self,
+        kind: FrameKind,
+        label: ir::Block,
+        unmade: Option<BlockType>,
+        arity: usize,
+        params: usize,
+    ) {
         self.stack.frames.push(Frame {
             kind,
             label,
+            unmade,
             label_arity: arity,
             height: self.stack.values.len() - params,
             branched: false,
@@ -41,8 +50,7 @@ impl Translator<'_, '_> {
     pub(super) fn block(&mut self, ty: BlockType) -> Result<()> {
         let (params, results) = self.block_type(ty)?;
         let label = self.builder.create_block();
-        self.append_params(label, &results)?;
-        self.push_frame(FrameKind::Block, label, results.len(), params.len());
+        self.push_frame(FrameKind::Block, label, Some(ty), results.len(), params.len());
         Ok(())
     }
 
@@ -55,14 +63,14 @@ impl Translator<'_, '_> {
         self.builder.switch_to_block(label);
         self.enter_loop();
         self.stack.values.extend_from_slice(self.builder.block_params(label));
-        self.push_frame(FrameKind::Loop, label, params.len(), params.len());
+        self.push_frame(FrameKind::Loop, label, None, params.len(), params.len());
         Ok(())
     }
 
     pub(super) fn if_(&mut self, ty: BlockType) -> Result<()> {
         let (params, results) = self.block_type(ty)?;
+        self.count_operands(params.len())?;
         let label = self.builder.create_block();
-        self.append_params(label, &results)?;
         let then_block = self.builder.create_block();
         let else_block = self.builder.create_block();
         let condition = self.stack.pop();
@@ -70,14 +78,14 @@ impl Translator<'_, '_> {
         self.builder.seal_block(else_block);
         let operands = self.stack.peek_n(params.len()).to_vec();
         let kind = FrameKind::If { else_block, params: operands };
-        self.push_frame(kind, label, results.len(), params.len());
+        self.push_frame(kind, label, Some(ty), results.len(), params.len());
         self.continue_in(then_block);
         Ok(())
     }
 
-    pub(super) fn else_(&mut self) {
+    pub(super) fn else_(&mut self) -> Result<()> {
         if self.stack.reachable() {
-            self.jump_to_label(0);
+            self.jump_to_label(0)?;
         }
         let frame = self.stack.frame(0);
         let height = frame.height;
@@ -91,21 +99,22 @@ impl Translator<'_, '_> {
         self.stack.set_reachable();
         self.builder.switch_to_block(else_block);
         self.join();
+        Ok(())
     }
 
     /// The end of a block or of the function.
     ///
     /// # Errors
-    /// If there are too many locals in too many blocks.
+    /// If there are too many locals in too many blocks, or too many operands.
     pub(super) fn end(&mut self) -> Result<()> {
         if let FrameKind::If { .. } = self.stack.frame(0).kind {
             // Without an else the parameters are the results.
-            self.else_();
+            self.else_()?;
         }
         let reachable = self.stack.reachable();
         let frame = self.stack.frame(0);
         if reachable && frame.branched && !matches!(frame.kind, FrameKind::Loop) {
-            self.jump_to_label(0);
+            self.jump_to_label(0)?;
         }
         let frame = self.stack.frames.pop().expect("validated: an end belongs to a frame");
         match frame.kind {
@@ -128,18 +137,25 @@ impl Translator<'_, '_> {
     }
 
     /// Jumps to label `depth` with the operands it takes, which stay on the stack.
-    fn jump_to_label(&mut self, depth: u32) {
-        let (label, arity) = self.label(depth);
+    fn jump_to_label(&mut self, depth: u32) -> Result<()> {
+        let (label, arity) = self.label(depth)?;
         let args = block_args(self.stack.peek_n(arity));
         self.builder.ins().jump(label, &args);
+        Ok(())
     }
 
     /// The block of label `depth`, to which a branch is about to be emitted, and its
     /// number of parameters.
-    fn label(&mut self, depth: u32) -> (ir::Block, usize) {
+    fn label(&mut self, depth: u32) -> Result<(ir::Block, usize)> {
         let frame = self.stack.frame(depth);
         frame.branched = true;
-        (frame.label, frame.label_arity)
+        let (label, arity, unmade) = (frame.label, frame.label_arity, frame.unmade.take());
+        if let Some(ty) = unmade {
+            let (_, results) = self.block_type(ty)?;
+            self.append_params(label, &results)?;
+        }
+        self.count_operands(arity)?;
+        Ok((label, arity))
     }
 
     pub(super) fn unreachable(&mut self) {
@@ -154,53 +170,59 @@ impl Translator<'_, '_> {
         self.stack.set_unreachable();
     }
 
-    pub(super) fn br(&mut self, depth: u32) {
+    pub(super) fn br(&mut self, depth: u32) -> Result<()> {
         if let FrameKind::Function = self.stack.frame(depth).kind {
-            return self.return_();
+            self.return_();
+            return Ok(());
         }
-        self.jump_to_label(depth);
-        self.stack.set_unreachable();
-    }
-
-    pub(super) fn br_if(&mut self, depth: u32) {
-        let condition = self.stack.pop();
-        let (label, arity) = self.label(depth);
-        let args = block_args(self.stack.peek_n(arity));
-        let next = self.builder.create_block();
-        self.builder.ins().brif(condition, label, &args, next, &[]);
-        self.continue_in(next);
-    }
-
-    /// Branches to the label that the index names. If labels take operands, each
-    /// distinct one is reached through a block of its own: a table entry with the
-    /// operands would make code of the entries' number times theirs.
-    pub(super) fn br_table(&mut self, targets: &BrTable<'_>) -> Result<()> {
-        let index = self.stack.pop();
-        let mut between = BTreeMap::new();
-        let mut calls = Vec::with_capacity(targets.len() as usize);
-        for depth in targets.targets() {
-            calls.push(self.table_entry(depth?, &mut between));
-        }
-        let default = self.table_entry(targets.default(), &mut between);
-        let table = self.builder.create_jump_table(JumpTableData::new(default, &calls));
-        self.builder.ins().br_table(index, table);
-        for (depth, block) in between {
-            self.continue_in(block);
-            self.jump_to_label(depth);
-        }
+        self.jump_to_label(depth)?;
         self.stack.set_unreachable();
         Ok(())
     }
 
-    /// An entry of a branch table for label `depth`, without operands; the blocks
-    /// made for labels that take some are kept in `between`.
-    fn table_entry(&mut self, depth: u32, between: &mut BTreeMap<u32, ir::Block>) -> ir::BlockCall {
-        let (label, arity) = self.label(depth);
-        let target = match arity {
-            0 => label,
-            _ => *between.entry(depth).or_insert_with(|| self.builder.create_block()),
-        };
-        self.builder.func.dfg.block_call(target, &[])
+    pub(super) fn br_if(&mut self, depth: u32) -> Result<()> {
+        let condition = self.stack.pop();
+        let (label, arity) = self.label(depth)?;
+        let args = block_args(self.stack.peek_n(arity));
+        let next = self.builder.create_block();
+        self.builder.ins().brif(condition, label, &args, next, &[]);
+        self.continue_in(next);
+        Ok(())
+    }
+
+    /// Branches to the label that the index names. One that takes operands, or has
+    /// several entries, is reached through a block of its own: table entries with the
+    /// operands, and with what locals there are, would make code of their number times
+    /// that.
+    pub(super) fn br_table(&mut self, targets: &BrTable<'_>) -> Result<()> {
+        let index = self.stack.pop();
+        let depths = targets.targets().collect::<Result<Vec<u32>, _>>()?;
+        let mut entries: BTreeMap<u32, u32> = BTreeMap::new();
+        for depth in depths.iter().copied().chain([targets.default()]) {
+            *entries.entry(depth).or_default() += 1;
+        }
+        let mut between = BTreeMap::new();
+        for (depth, entries) in entries {
+            let is_direct = entries == 1 && self.stack.frame(depth).label_arity == 0;
+            let block = match is_direct {
+                true => self.label(depth)?.0,
+                false => self.builder.create_block(),
+            };
+            between.insert(depth, (block, is_direct));
+        }
+        let mut call = |depth| self.builder.func.dfg.block_call(between[&depth].0, &[]);
+        let calls: Vec<_> = depths.into_iter().map(&mut call).collect();
+        let default = call(targets.default());
+        let table = self.builder.create_jump_table(JumpTableData::new(default, &calls));
+        self.builder.ins().br_table(index, table);
+        for (depth, (block, is_direct)) in between {
+            if !is_direct {
+                self.continue_in(block);
+                self.jump_to_label(depth)?;
+            }
+        }
+        self.stack.set_unreachable();
+        Ok(())
     }
 
     /// Whether the uppermost operand's type says it is not null.
@@ -208,29 +230,31 @@ impl Translator<'_, '_> {
         matches!(self.top, Some(ValType::Ref(ty)) if !ty.is_nullable())
     }
 
-    pub(super) fn br_on_null(&mut self, depth: u32) {
+    pub(super) fn br_on_null(&mut self, depth: u32) -> Result<()> {
         if self.top_is_non_null() {
-            return;
+            return Ok(());
         }
         let reference = self.stack.pop();
-        let (label, arity) = self.label(depth);
+        let (label, arity) = self.label(depth)?;
         let args = block_args(self.stack.peek_n(arity));
         let next = self.builder.create_block();
         self.builder.ins().brif(reference, next, &[], label, &args);
         self.continue_in(next);
         self.stack.push(reference);
+        Ok(())
     }
 
-    pub(super) fn br_on_non_null(&mut self, depth: u32) {
+    pub(super) fn br_on_non_null(&mut self, depth: u32) -> Result<()> {
         if self.top_is_non_null() {
             return self.br(depth);
         }
-        let (label, arity) = self.label(depth);
+        let (label, arity) = self.label(depth)?;
         let args = block_args(self.stack.peek_n(arity));
         let reference = self.stack.pop();
         let next = self.builder.create_block();
         self.builder.ins().brif(reference, label, &args, next, &[]);
         self.continue_in(next);
+        Ok(())
     }
 
     /// Branches to label `depth` if whether the uppermost operand is a `to` is
@@ -242,7 +266,7 @@ impl Translator<'_, '_> {
         let (yes, no) = if on_match { (taken, next) } else { (next, taken) };
         self.branch_on_test(reference, to, yes, no)?;
         self.continue_in(taken);
-        self.jump_to_label(depth);
+        self.jump_to_label(depth)?;
         self.continue_in(next);
         Ok(())
     }

@@ -32,14 +32,14 @@ pub(super) fn operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<
         Block { blockty } => t.block(*blockty)?,
         Loop { blockty } => t.loop_(*blockty)?,
         If { blockty } => t.if_(*blockty)?,
-        Else => t.else_(),
+        Else => t.else_()?,
         End => t.end()?,
-        Br { relative_depth } => t.br(*relative_depth),
-        BrIf { relative_depth } => t.br_if(*relative_depth),
+        Br { relative_depth } => t.br(*relative_depth)?,
+        BrIf { relative_depth } => t.br_if(*relative_depth)?,
         BrTable { targets } => t.br_table(targets)?,
         Return => t.return_(),
-        BrOnNull { relative_depth } => t.br_on_null(*relative_depth),
-        BrOnNonNull { relative_depth } => t.br_on_non_null(*relative_depth),
+        BrOnNull { relative_depth } => t.br_on_null(*relative_depth)?,
+        BrOnNonNull { relative_depth } => t.br_on_non_null(*relative_depth)?,
         BrOnCast { relative_depth, to_ref_type, .. } => {
             t.br_on_cast(*relative_depth, *to_ref_type, true)?;
         }
@@ -156,7 +156,7 @@ pub(super) fn unreachable_operator(t: &mut Translator<'_, '_>, op: &Operator<'_>
         Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
             t.stack.enter_unreachable();
         }
-        Operator::Else if !t.stack.in_unreachable_construct() => t.else_(),
+        Operator::Else if !t.stack.in_unreachable_construct() => t.else_()?,
         Operator::End if t.stack.in_unreachable_construct() => t.stack.leave_unreachable(),
         Operator::End => t.end()?,
         _ => {}
