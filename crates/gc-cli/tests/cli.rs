@@ -90,7 +90,7 @@ fn library(name: &str) -> String {
     )
 }
 
-const COLLECTORS: [&str; 2] = ["null", "drc"];
+const COLLECTORS: [&str; 3] = ["null", "drc", "copying"];
 
 #[test]
 fn exports_are_called() {

@@ -21,7 +21,7 @@ pub struct CompilerOptions {
     /// heap data.
     pub guarded: bool,
     /// Inline allocation counts [`gc_types::HeapDataOffsets::ZEAL_COUNTDOWN`]
-    /// down and takes its slow path at zero.
+    /// down and takes its slow path at one.
     pub zeal: bool,
     /// Bytes of the nursery at the heap's start, for collectors that have one:
     /// [`nursery_size`](gc_types::collector::generational::nursery_size).

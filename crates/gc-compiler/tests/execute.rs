@@ -72,12 +72,12 @@ fn zeal_counts_inline_allocations_down() {
             Some(c.struct_new_default(e, a.word, &layout))
         });
         let mut machine = null_machine(4096);
-        machine.set_data_u32(HeapDataOffsets::ZEAL_COUNTDOWN, 2);
+        machine.set_data_u32(HeapDataOffsets::ZEAL_COUNTDOWN, 3);
         machine.host_returns(u64::from(HEAP + 2048));
         for expected in [HEAP, HEAP + 8, HEAP + 2048, HEAP + 2048] {
             assert_eq!(machine.run(&code, &mut RawArgs::default()), u64::from(expected));
         }
-        assert_eq!(machine.data_u32(HeapDataOffsets::ZEAL_COUNTDOWN), 0);
+        assert_eq!(machine.data_u32(HeapDataOffsets::ZEAL_COUNTDOWN), 1);
         assert_eq!(machine.data_u32(null::NEXT), HEAP + 16);
         assert_eq!(machine.calls().len(), 2);
     }

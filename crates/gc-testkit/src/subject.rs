@@ -1,7 +1,7 @@
 //! [`Subject`]: a collector to be tested, what it promises to free, and the kind of
 //! heap it is tested on.
 
-use gc_runtime::collector::{DrcCollector, NullCollector};
+use gc_runtime::collector::{CopyingCollector, DrcCollector, NullCollector};
 use gc_runtime::{GcRuntime, HeapBounds, HeapOptions};
 use std::fmt;
 
@@ -71,6 +71,7 @@ impl Subject<'static> {
         vec![
             Subject::new(&NullCollector, Reclaims::Nothing),
             Subject::new(&DrcCollector, Reclaims::Acyclic),
+            Subject::new(&CopyingCollector, Reclaims::Everything),
         ]
     }
 }

@@ -13,9 +13,9 @@ impl HeapDataOffsets {
     /// u64: bytes of the heap that are mapped, counted from its base. Emitted
     /// code compares against it when the reservation is too small to go unchecked.
     pub const BOUND: u32 = 0;
-    /// u32: allocations left until the next collection that `gc_zeal` asks for.
-    /// Inline allocation counts it down and takes its slow path at zero. Only
-    /// code compiled with zeal looks at it.
+    /// u32: the how many-th allocation from now on collects, as `gc_zeal` asks.
+    /// Inline allocation counts it down and takes its slow path unless it is more
+    /// than one. Only code compiled with zeal looks at it.
     pub const ZEAL_COUNTDOWN: u32 = 8;
     /// Where the collector's own words begin (8-byte aligned).
     pub const COLLECTOR: u32 = 16;

@@ -50,9 +50,19 @@ impl Collector {
         }
     }
 
+    /// `copying`: a semispace collector. Allocates inline, has no barriers, and what
+    /// died costs it nothing; needs room to copy to, and its pauses grow with what
+    /// lives.
+    pub fn copying() -> Collector {
+        Collector {
+            runtime: Arc::new(gc_runtime::collector::copying::CopyingCollector),
+            compiler: Arc::new(gc_compiler::collector::copying::CopyingCompiler),
+        }
+    }
+
     /// The collectors of this project.
     pub fn all() -> Vec<Collector> {
-        vec![Collector::null(), Collector::drc()]
+        vec![Collector::null(), Collector::drc(), Collector::copying()]
     }
 
     /// The collector of this project with this name, if there is one.

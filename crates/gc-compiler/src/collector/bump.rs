@@ -61,7 +61,7 @@ fn alloc(
     const COUNTDOWN: i32 = HeapDataOffsets::ZEAL_COUNTDOWN.cast_signed();
     let countdown = e.env.options().zeal.then(|| {
         let countdown = e.builder.ins().load(types::I32, cursor_flags, data, COUNTDOWN);
-        let left = e.builder.ins().icmp_imm_u(IntCC::NotEqual, countdown, 0);
+        let left = e.builder.ins().icmp_imm_u(IntCC::UnsignedGreaterThan, countdown, 1);
         fits = e.builder.ins().band(fits, left);
         countdown
     });

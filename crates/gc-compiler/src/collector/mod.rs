@@ -2,5 +2,6 @@
 //! collector's name.
 
 mod bump;
+pub mod copying;
 pub mod drc;
 pub mod null;

@@ -1,8 +1,10 @@
 //! Our own collectors. A folder has the name its collector is registered under,
 //! its constants stand in [`gc_types::collector`] under the same name.
 
+pub mod copying;
 pub mod drc;
 pub mod null;
 
+pub use copying::CopyingCollector;
 pub use drc::DrcCollector;
 pub use null::NullCollector;

@@ -32,6 +32,16 @@ fn drc_conforms_under_zeal() {
 }
 
 #[test]
+fn copying_conforms() {
+    conforms("copying", &[0]);
+}
+
+#[test]
+fn copying_conforms_under_zeal() {
+    conforms("copying", &[1]);
+}
+
+#[test]
 fn checks_have_names_of_their_own() {
     let names: std::collections::BTreeSet<_> =
         conformance::checks().map(|check| check.name).collect();

@@ -3,6 +3,7 @@
 //! collector's name; `bump` is shared by those that allocate inline.
 
 pub mod bump;
+pub mod copying;
 pub mod drc;
 pub mod generational;
 pub mod null;

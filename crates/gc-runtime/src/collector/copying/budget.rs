@@ -1,0 +1,239 @@
+//! How many chunks may be filled before the next collection.
+//!
+//! A collection needs free chunks to copy survivors to. Were half of the heap kept
+//! for them, as in two fixed semispaces, a heap in which little survives would be
+//! half empty. Instead survival is estimated: what survived last time survives
+//! again, and of what is new as large a share as did lately. An estimate that was
+//! too low costs time, not correctness: what finds no room is marked in place.
+//!
+//! The heap's size follows from what lives: so much that the next collection comes
+//! after [`GROWTH`] times as many bytes were allocated as survived the last, or after
+//! [`MINIMUM`], if that is more; it is never less than it was from the start. Chunks
+//! beyond that are not used, and the memory of most of them is given back.
+
+use super::chunks::Chunks;
+use gc_types::collector::copying::CHUNK_SIZE;
+
+/// Chunks to allocate between two collections, for each that survived, in eighths.
+const GROWTH: u32 = 12;
+
+/// Chunks to allocate between two collections at least: 1 MiB.
+const MINIMUM: u32 = (1 << 20) / CHUNK_SIZE;
+
+/// Free chunks that are kept beside those the program will fill soon: 8 MiB. So the
+/// space copied to costs small heaps no page faults.
+const RETAINED: u32 = (8 << 20) / CHUNK_SIZE;
+
+/// Of the chunks that may be used, so many are never filled: with no free chunk at
+/// all, none could be emptied either.
+fn reserve(allowed: u32) -> u32 {
+    allowed.div_ceil(32).min(allowed / 2)
+}
+
+/// A whole, of which survival rates are parts.
+const ONE: u32 = 256;
+
+/// How many chunks may be used, and for what.
+#[derive(Clone, Debug)]
+pub(super) struct Budget {
+    /// Chunks the heap had when it was made: so many are always allowed.
+    initial: u32,
+    /// Chunks that may be used at all, those to copy to included.
+    allowed: u32,
+    /// Chunks of small objects that survived the last collection.
+    survivors: u32,
+    /// Of [`ONE`] new chunk, how much is expected to survive.
+    rate: u32,
+    /// Chunks to allocate until the next collection.
+    target: u32,
+    /// Chunks that may be used although there may not be enough left to copy to.
+    tight: u32,
+    /// Chunks taken since the last collection, for small objects and for large.
+    small: u32,
+    large: u32,
+}
+
+/// What a collection found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Survival {
+    /// Bytes of small objects before it that had survived an earlier one.
+    pub(super) old: u64,
+    /// Bytes of small objects allocated since that one.
+    pub(super) new: u64,
+    /// Bytes of small objects behind it.
+    pub(super) survived: u64,
+    /// Chunks of small objects behind it.
+    pub(super) chunks: u32,
+}
+
+impl Budget {
+    /// For a new heap with these chunks.
+    pub(super) fn new(chunks: &Chunks) -> Budget {
+        Budget {
+            initial: chunks.len(),
+            allowed: chunks.len(),
+            survivors: 0,
+            rate: ONE,
+            // The first collection finds out how much survives: before the heap grows.
+            target: MINIMUM.min(chunks.len() / 2),
+            tight: 0,
+            small: 0,
+            large: 0,
+        }
+    }
+
+    /// Chunks of small objects expected to survive the next collection, if there
+    /// will be `new` ones since the last.
+    fn expected(&self, new: u32) -> u32 {
+        let share = (u64::from(new) * u64::from(self.rate)).div_ceil(u64::from(ONE)) as u32;
+        self.survivors.saturating_add(share)
+    }
+
+    /// Chunks of small objects expected to survive a collection now.
+    pub(super) fn expected_now(&self) -> u32 {
+        self.expected(self.small)
+    }
+
+    fn admits(&self, chunks: &Chunks, small: u32, large: u32) -> bool {
+        let used = u64::from(chunks.used()) + u64::from(small) + u64::from(large);
+        let survivors = self.expected(self.small.saturating_add(small));
+        let needed = used + u64::from(survivors.max(reserve(self.allowed)));
+        needed <= u64::from(self.allowed) || used <= u64::from(self.tight)
+    }
+
+    /// Whether a chunk more may be filled with small objects; if so it is counted.
+    pub(super) fn take_small(&mut self, chunks: &Chunks) -> bool {
+        let admitted = self.admits(chunks, 1, 0);
+        self.small += u32::from(admitted);
+        admitted
+    }
+
+    /// Whether a large object may take `count` chunks.
+    pub(super) fn admits_large(&self, chunks: &Chunks, count: u32) -> bool {
+        self.admits(chunks, 0, count)
+    }
+
+    /// Counts the chunks of a large object.
+    pub(super) fn count_large(&mut self, count: u32) {
+        self.large = self.large.saturating_add(count);
+    }
+
+    /// Whether enough was allocated for a collection to be worth its while.
+    pub(super) fn is_spent(&self) -> bool {
+        let allocated = u64::from(self.small) + u64::from(self.large);
+        allocated * 8 >= u64::from(self.target) * 7
+    }
+
+    /// Allows up to `count` chunks more of those there are; how many.
+    pub(super) fn raise(&mut self, chunks: &Chunks, count: u32) -> u32 {
+        let raised = count.min(chunks.len() - self.allowed);
+        self.allowed += raised;
+        raised
+    }
+
+    /// Allows all chunks there are.
+    pub(super) fn allow_all(&mut self, chunks: &Chunks) {
+        self.allowed = chunks.len();
+    }
+
+    /// Sizes the heap by what a collection found.
+    pub(super) fn adapt(&mut self, chunks: &Chunks, survival: Survival) {
+        let Survival { old, new, survived, .. } = survival;
+        let added = survived.saturating_sub(old).saturating_mul(u64::from(ONE));
+        // Nothing new, nothing learnt.
+        let observed = added.checked_div(new).map_or(self.rate, |rate| rate as u32);
+        // Rises at once, falls slowly.
+        self.rate = observed.max(self.rate / 2).min(ONE);
+        self.survivors = survival.chunks;
+        let used = u64::from(chunks.used());
+        let target = (used * u64::from(GROWTH) / 8).max(u64::from(MINIMUM));
+        self.target = u32::try_from(target).unwrap_or(u32::MAX);
+        (self.small, self.large) = (0, 0);
+        // A chunk of either kind is seldom full.
+        let size = used + target + u64::from(self.expected(self.target)) + 2;
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        self.allowed = size.max(self.initial).min(chunks.len());
+        let allowed = u64::from(self.allowed);
+        let left = allowed.saturating_sub(used + u64::from(self.survivors));
+        let is_tight = left * u64::from(ONE) < target / 8 * u64::from(ONE + self.rate);
+        let usable = allowed.saturating_sub(used + u64::from(reserve(self.allowed)));
+        self.tight = if is_tight { (used + usable.div_ceil(2)) as u32 } else { 0 };
+    }
+
+    /// Free chunks whose memory is worth keeping.
+    pub(super) fn retained(&self) -> u32 {
+        self.target.saturating_add(RETAINED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(count: u32) -> Chunks {
+        let mut chunks = Chunks::default();
+        chunks.extend(u64::from(count) * u64::from(CHUNK_SIZE));
+        chunks
+    }
+
+    /// Takes chunks until the budget says no.
+    fn fill(budget: &mut Budget, chunks: &mut Chunks) -> u32 {
+        let mut taken = 0;
+        while budget.take_small(chunks) {
+            chunks.take().unwrap();
+            taken += 1;
+        }
+        taken
+    }
+
+    fn survival(old: u64, new: u64, survived: u64, chunks: u32) -> Survival {
+        Survival { old, new, survived, chunks }
+    }
+
+    #[test]
+    fn a_heap_in_which_nothing_survives_is_used_almost_whole() {
+        let mut chunks = pool(30);
+        let mut budget = Budget::new(&chunks);
+        assert_eq!(fill(&mut budget, &mut chunks), 15, "nothing is known yet");
+        assert!(budget.is_spent());
+        let mut taken = 0;
+        for _ in 0..8 {
+            (0..chunks.used()).for_each(|chunk| chunks.release(chunk as usize));
+            budget.adapt(&chunks, survival(0, 1 << 20, 0, 0));
+            taken = fill(&mut budget, &mut chunks);
+        }
+        assert_eq!(taken, 29);
+    }
+
+    #[test]
+    fn where_all_survives_there_is_room_to_copy_it() {
+        let mut chunks = pool(100);
+        let mut budget = Budget::new(&chunks);
+        let first = fill(&mut budget, &mut chunks);
+        assert_eq!(first, 50);
+        budget.adapt(&chunks, survival(0, 50, 50, 50));
+        // No more can be without growth, but a little to go on.
+        assert_eq!(fill(&mut budget, &mut chunks), 23);
+        assert!(!budget.is_spent(), "growth comes first");
+        chunks.extend(400 * u64::from(CHUNK_SIZE));
+        budget.allow_all(&chunks);
+        let more = fill(&mut budget, &mut chunks);
+        assert_eq!(chunks.used() + budget.expected_now(), 400, "{more}");
+        assert!(budget.is_spent());
+    }
+
+    #[test]
+    fn a_heap_shrinks_after_a_spike() {
+        let mut budget = Budget::new(&pool(32));
+        let mut chunks = pool(10_000);
+        budget.allow_all(&chunks);
+        budget.adapt(&chunks, survival(0, 1000, 0, 0));
+        assert!(budget.allowed < 100, "{}", budget.allowed);
+        let taken = fill(&mut budget, &mut chunks);
+        assert!((MINIMUM..MINIMUM + 20).contains(&taken) && budget.is_spent());
+        assert_eq!(budget.raise(&chunks, 50), 50);
+        assert!(fill(&mut budget, &mut chunks) > 20);
+        let left = 10_000 - budget.allowed;
+        assert_eq!((budget.raise(&chunks, u32::MAX), budget.raise(&chunks, 1)), (left, 0));
+    }
+}

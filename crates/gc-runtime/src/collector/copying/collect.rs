@@ -1,0 +1,312 @@
+//! One collection, in increments: one pass over what can be reached, or several.
+//!
+//! A pass follows the roots, scans what is found, gives the host values of dead
+//! externrefs up and frees the chunks that were emptied. If the free chunks are
+//! enough for everything that can survive, or that is expected to, one pass moves all
+//! small objects. Otherwise, or when the expectation was wrong, objects are marked in
+//! place; then it is known how much lives in each chunk, and further passes empty
+//! those in which it is little, as long as that gains enough.
+
+use super::budget::Survival;
+use super::chunks::{Chunks, GiveBack, State};
+use super::trace::{Tracer, Work};
+use super::{CopyingHeap, POISON};
+use crate::{
+    ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError,
+};
+use gc_types::VMGcHeader;
+use gc_types::VMGcRef;
+use gc_types::collector::copying::{CHUNK_SIZE, FORWARDED};
+
+/// Roots, objects and references an increment looks at: some tens of microseconds.
+const INCREMENT: u32 = 4096;
+/// Chunks whose memory an increment gives back to the system.
+const GIVEN_BACK: u32 = 128;
+/// Passes that empty chunks, at most.
+const COMPACTIONS: u32 = 3;
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Has not begun.
+    Begin,
+    /// Follows the roots.
+    Roots,
+    /// Scans what was found.
+    Scan,
+    /// Looks which externrefs died; this many were looked at, so many kept.
+    HostValues {
+        next: usize,
+        kept: usize,
+    },
+    /// Frees chunks, from this one on.
+    Free {
+        next: usize,
+    },
+    /// Gives memory back to the system.
+    GiveBack(GiveBack),
+    Complete,
+}
+
+pub(super) struct CopyingCollection<'a> {
+    heap: &'a mut CopyingHeap,
+    roots: GcRootsIter<'a>,
+    host_data: &'a mut ExternRefHostDataTable,
+    phase: Phase,
+    work: Work,
+    /// Passes that emptied chunks so far.
+    compactions: u32,
+    /// Bytes of small objects from before the last collection and since.
+    old: u64,
+    new: u64,
+}
+
+impl<'a> CopyingCollection<'a> {
+    pub(super) fn new(
+        heap: &'a mut CopyingHeap,
+        roots: GcRootsIter<'a>,
+        host_data: &'a mut ExternRefHostDataTable,
+    ) -> Self {
+        CopyingCollection {
+            heap,
+            roots,
+            host_data,
+            phase: Phase::Begin,
+            work: Work::default(),
+            compactions: 0,
+            old: 0,
+            new: 0,
+        }
+    }
+
+    fn tracer(&mut self) -> Tracer<'_> {
+        Tracer {
+            memory: &mut self.heap.core.memory,
+            layouts: &self.heap.core.layouts,
+            chunks: &mut self.heap.chunks,
+            damage: &mut self.heap.core.damage,
+            work: &mut self.work,
+        }
+    }
+
+    fn begin(&mut self) {
+        let heap = &mut *self.heap;
+        heap.retire();
+        self.old = heap.survivors.small_bytes;
+        self.new = heap.epoch.small_bytes(None);
+        heap.settle_epoch();
+        let from = heap.chunks.iter().filter(|(_, state)| *state == State::Live).count();
+        let free = heap.chunks.free();
+        let moves_all = free as usize >= from || heap.budget.expected_now() < free;
+        heap.chunks.begin_pass(|_| moves_all);
+        self.work.begin();
+    }
+
+    /// Follows up to `budget` roots; whether there are no more.
+    fn follow_roots(&mut self, mut budget: u32) -> bool {
+        while budget > 0 {
+            budget -= 1;
+            let Some(mut root) = self.roots.next() else { return true };
+            let Some(old) = root.get().map(|old| old.as_raw_u32()) else { continue };
+            let new = self.tracer().follow(old);
+            if new != old
+                && let Some(new) = VMGcRef::from_raw_u32(new)
+            {
+                root.set(new);
+            }
+        }
+        false
+    }
+
+    /// Looks at up to `budget` boxes of externrefs from `next` on: those that live are
+    /// moved below `kept`, of the others the host values are dropped.
+    fn drop_host_values(&mut self, mut next: usize, mut kept: usize, budget: u32) -> Phase {
+        let heap = &mut *self.heap;
+        let end = heap.externrefs.len().min(next.saturating_add(budget as usize));
+        while next < end {
+            let index = heap.externrefs[next];
+            next += 1;
+            match heap.survivor(index) {
+                Some(survivor) => {
+                    heap.externrefs[kept] = survivor;
+                    kept += 1;
+                }
+                None => {
+                    if let Some(id) = heap.core.externref_id_at(index) {
+                        self.host_data.dealloc(id);
+                    }
+                }
+            }
+        }
+        if next < heap.externrefs.len() {
+            return Phase::HostValues { next, kept };
+        }
+        heap.externrefs.truncate(kept);
+        if let Some((chunk, end)) = self.work.last_chunk() {
+            heap.chunks.set_end(chunk, end);
+        }
+        Phase::Free { next: 0 }
+    }
+
+    /// Frees up to `budget` chunks from `next` on that were emptied.
+    fn free(&mut self, next: usize, budget: u32) -> Phase {
+        let heap = &mut *self.heap;
+        let end = (heap.chunks.len() as usize).min(next.saturating_add(budget as usize));
+        for chunk in next..end {
+            if let Some((start, end)) = heap.chunks.end_pass(chunk)
+                && heap.poison
+            {
+                let _mapped = heap.core.memory.fill(start.into(), u64::from(end - start), POISON);
+                debug_assert!(_mapped.is_some());
+            }
+        }
+        if end < heap.chunks.len() as usize {
+            Phase::Free { next: end }
+        } else if self.compact() {
+            Phase::Roots
+        } else {
+            self.finish()
+        }
+    }
+
+    /// Begins a pass that empties chunks with little in them, if that is worth its
+    /// while; whether it does.
+    fn compact(&mut self) -> bool {
+        let chunks = &mut self.heap.chunks;
+        if self.compactions == COMPACTIONS || chunks.free() > chunks.len() / 8 {
+            return false;
+        }
+        let retained = chunks.iter().filter(|&(chunk, _)| chunks.is_retained(chunk));
+        let mut sparse: Vec<(u32, usize)> = retained
+            .map(|(chunk, _)| (chunks.live_bytes(chunk), chunk))
+            .filter(|&(live, _)| live <= CHUNK_SIZE / 4 * 3)
+            .collect();
+        sparse.sort_unstable();
+        // Copies of large objects do not fill their chunks.
+        let room = u64::from(chunks.free()) * u64::from(CHUNK_SIZE / 8 * 7);
+        let mut moved = 0;
+        let fitting = sparse.iter().take_while(|(live, _)| {
+            moved += u64::from(*live);
+            moved <= room
+        });
+        let count = fitting.count();
+        sparse.truncate(count);
+        let live: u64 = sparse.iter().map(|(live, _)| u64::from(*live)).sum();
+        if live.div_ceil(u64::from(CHUNK_SIZE / 8 * 7)) >= count as u64 {
+            return false;
+        }
+        let mut empties = vec![false; chunks.len() as usize];
+        sparse.iter().for_each(|&(_, chunk)| empties[chunk] = true);
+        chunks.begin_pass(|chunk| empties[chunk]);
+        self.roots.restart();
+        self.work.begin();
+        self.compactions += 1;
+        true
+    }
+
+    /// All objects are where they stay.
+    fn finish(&mut self) -> Phase {
+        let heap = &mut *self.heap;
+        if let Some((chunk, next)) = self.work.last_chunk() {
+            heap.fill_from(chunk, next, next);
+        }
+        heap.survivors = self.work.survivors;
+        heap.survivors.bytes += heap.survivors.small_bytes;
+        let live = heap.chunks.iter().filter(|(_, state)| *state == State::Live).count();
+        let survived = heap.survivors.small_bytes;
+        let (old, new, chunks) = (self.old, self.new, live as u32);
+        heap.budget.adapt(&heap.chunks, Survival { old, new, survived, chunks });
+        heap.core.stats.collections += 1;
+        Phase::GiveBack(GiveBack::new(heap.budget.retained()))
+    }
+
+    fn step(&mut self) {
+        self.phase = match self.phase {
+            Phase::Begin => {
+                self.begin();
+                Phase::Roots
+            }
+            Phase::Roots => {
+                if self.follow_roots(INCREMENT) {
+                    Phase::Scan
+                } else {
+                    Phase::Roots
+                }
+            }
+            Phase::Scan => {
+                let mut budget = INCREMENT;
+                if self.tracer().scan(&mut budget) {
+                    Phase::HostValues { next: 0, kept: 0 }
+                } else {
+                    Phase::Scan
+                }
+            }
+            Phase::HostValues { next, kept } => self.drop_host_values(next, kept, INCREMENT),
+            Phase::Free { next } => self.free(next, INCREMENT),
+            Phase::GiveBack(mut from) => {
+                let heap = &mut *self.heap;
+                if heap.chunks.give_back(&mut heap.core.memory, &mut from, GIVEN_BACK) {
+                    Phase::GiveBack(from)
+                } else {
+                    Phase::Complete
+                }
+            }
+            Phase::Complete => Phase::Complete,
+        };
+    }
+}
+
+impl CopyingHeap {
+    /// Counts what was allocated since the last collection, before it is forgotten.
+    fn settle_epoch(&mut self) {
+        let walk = |at, end, visit: &mut dyn FnMut(u32, u32) -> _| self.walk(at, end, visit);
+        let new =
+            if self.poison { self.epoch.count(None, &walk) } else { self.epoch.estimate(&walk) };
+        self.epoch.clear();
+        self.core.stats.allocations += new.objects;
+        self.core.stats.allocated_bytes += new.bytes;
+        // Until the collection knows better.
+        self.survivors.objects += new.objects;
+        self.survivors.bytes += new.bytes;
+    }
+
+    /// Where the object that was at `index` before the pass is now; `None` if it died.
+    fn survivor(&self, index: u32) -> Option<u32> {
+        let chunk = Chunks::of(index);
+        if self.chunks.is_in_pass(chunk) && self.chunks.is_marked(chunk, index) {
+            return Some(index);
+        }
+        let at = u64::from(index) + u64::from(VMGcHeader::COLLECTOR_OFFSET);
+        let collector = self.core.memory.read_u32(at)?;
+        (self.chunks.state(chunk) == Some(State::From) && collector & FORWARDED != 0)
+            .then_some(collector & !FORWARDED)
+    }
+}
+
+impl<'a> GarbageCollection<'a> for CopyingCollection<'a> {
+    fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
+        let mut checked = self.heap.core.check_damage();
+        if checked.is_ok() {
+            self.step();
+            checked = self.heap.core.check_damage();
+        }
+        if let Err(damage) = checked {
+            self.phase = Phase::Complete;
+            return Err(damage);
+        }
+        Ok(match self.phase {
+            Phase::Complete => GcProgress::Complete,
+            _ => GcProgress::Continue,
+        })
+    }
+}
+
+impl Drop for CopyingCollection<'_> {
+    /// Half a heap that was copied is no heap: the collection is finished.
+    fn drop(&mut self) {
+        while !matches!(self.phase, Phase::Begin | Phase::Complete) {
+            if self.collect_increment().is_err() {
+                return;
+            }
+        }
+    }
+}

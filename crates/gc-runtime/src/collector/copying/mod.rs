@@ -1,0 +1,406 @@
+//! `copying`: a semispace collector.
+//!
+//! C. J. Cheney, "A Nonrecursive List Compacting Algorithm", 1970. Objects are
+//! allocated one behind the other, inline, between the data words `NEXT` and
+//! `LIMIT`. A collection copies what can be reached to free memory, where the copies
+//! themselves are the queue of what is still to be scanned, and leaves the new index
+//! in the old object's header (`trace.rs`, `collect.rs`). Barriers do nothing; what
+//! died costs nothing.
+//!
+//! The two spaces are not halves of the heap but sets of chunks from one pool
+//! (`chunks.rs`), so that they are as large as what lives in them. How many chunks
+//! may be filled before the next collection is estimated from what survived the last
+//! ones (`budget.rs`). Should more survive than there is room for, then what finds
+//! none is marked where it is, chunk by chunk, and chunks with little in them are
+//! emptied next: at its limit the heap degrades to compaction in steps (the idea is
+//! that of Immix: Stephen M. Blackburn and Kathryn S. McKinley, 2008). A large object
+//! has chunks of its own, and stays in them.
+
+mod budget;
+mod chunks;
+mod collect;
+mod epoch;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod verify;
+
+use crate::object::unmapped;
+use crate::{
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcRootsIter, GcRuntime, GcStats, HeapCore,
+    HeapError, HeapMemory,
+};
+use budget::Budget;
+use chunks::{Chunks, State};
+use collect::CopyingCollection;
+use epoch::{Epoch, Visit};
+use gc_types::collector::copying::{CHUNK_SIZE, LIMIT, NAME, NEXT};
+use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
+use std::num::NonZeroU32;
+
+/// Makes heaps under a copying collector.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CopyingCollector;
+
+impl GcRuntime for CopyingCollector {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+        Ok(Box::new(CopyingHeap::new(memory, zeal != 0)))
+    }
+}
+
+/// Objects of more bytes get chunks of their own, unless they happen to fit where the
+/// next object goes.
+const SMALL: u32 = CHUNK_SIZE / 2;
+
+/// Bytes by which `LIMIT` advances: they are made zero when the program is about to
+/// write them, so that they are in a cache when it does.
+const PIECE: u32 = 16 << 10;
+
+/// What free memory is filled with under zeal: neither a kind nor a likely index.
+const POISON: u8 = 0xa5;
+
+struct CopyingHeap {
+    core: HeapCore,
+    chunks: Chunks,
+    budget: Budget,
+    /// The chunk that `NEXT` is in. Without one, nothing fits below `LIMIT`.
+    current: Option<usize>,
+    /// What was allocated since the last collection.
+    epoch: Epoch,
+    /// What survived it.
+    survivors: Survivors,
+    /// Indices of all externrefs' boxes.
+    externrefs: Vec<u32>,
+    /// Whether free memory is overwritten.
+    poison: bool,
+}
+
+/// Objects a collection found alive.
+#[derive(Clone, Copy, Debug, Default)]
+struct Survivors {
+    objects: u64,
+    bytes: u64,
+    /// Of these bytes, those of objects that are not large.
+    small_bytes: u64,
+}
+
+impl CopyingHeap {
+    fn new(memory: HeapMemory, poison: bool) -> CopyingHeap {
+        let chunks = Chunks::default();
+        let mut heap = CopyingHeap {
+            core: HeapCore::new(memory),
+            budget: Budget::new(&chunks),
+            chunks,
+            current: None,
+            epoch: Epoch::default(),
+            survivors: Survivors::default(),
+            externrefs: Vec::new(),
+            poison,
+        };
+        heap.set_up();
+        heap
+    }
+
+    fn set_up(&mut self) {
+        self.chunks.extend(self.core.memory.usable());
+        self.budget = Budget::new(&self.chunks);
+        self.set_cursor(NULL_PAGE_SIZE, NULL_PAGE_SIZE);
+    }
+
+    fn set_cursor(&mut self, next: u32, limit: u32) {
+        self.core.memory.set_data_u32(NEXT, next);
+        self.core.memory.set_data_u32(LIMIT, limit);
+    }
+
+    /// Where the objects of the chunk end, the one that is being filled included.
+    fn end_of(&self, chunk: usize) -> u32 {
+        match self.current {
+            Some(current) if current == chunk => self.next(chunk),
+            _ => self.chunks.end(chunk),
+        }
+    }
+
+    /// `NEXT`, which is in the current chunk.
+    fn next(&self, current: usize) -> u32 {
+        let next = self.core.memory.data_u32(NEXT);
+        next.clamp(Chunks::start(current), Chunks::limit(current))
+    }
+
+    /// Closes the chunk that is being filled.
+    fn retire(&mut self) {
+        let Some(current) = self.current.take() else { return };
+        let next = self.next(current);
+        if next != self.core.memory.data_u32(NEXT) {
+            self.core.note_damage(next, "the next object's index is not in its chunk");
+        }
+        self.chunks.set_end(current, next);
+        self.epoch.close(next);
+        self.set_cursor(NULL_PAGE_SIZE, NULL_PAGE_SIZE);
+    }
+
+    /// Makes room for an object of `size` bytes behind `NEXT`, if there is any.
+    #[cold]
+    fn make_room(&mut self, size: u32) -> Option<()> {
+        if let Some(current) = self.current {
+            let next = self.next(current);
+            let limit = self.core.memory.data_u32(LIMIT);
+            let end = Chunks::limit(current);
+            if size <= end - next {
+                let new = limit.saturating_add(PIECE).max(next + size).min(end);
+                self.core.memory.fill(limit.into(), u64::from(new.checked_sub(limit)?), 0)?;
+                self.core.memory.set_data_u32(LIMIT, new);
+                return Some(());
+            }
+        }
+        if size > CHUNK_SIZE || !self.budget.take_small(&self.chunks) {
+            return None;
+        }
+        self.retire();
+        let (chunk, zero) = self.chunks.take()?;
+        let start = Chunks::start(chunk);
+        let limit = if zero { CHUNK_SIZE } else { size.max(PIECE) };
+        if !zero {
+            self.core.memory.fill(start.into(), limit.into(), 0)?;
+        }
+        self.fill_from(chunk, start, start + limit);
+        Some(())
+    }
+
+    /// Allocates in `chunk` from now on, whose bytes up to `limit` are zero.
+    fn fill_from(&mut self, chunk: usize, next: u32, limit: u32) {
+        self.current = Some(chunk);
+        self.epoch.open(next);
+        self.set_cursor(next, limit);
+    }
+
+    fn alloc_large(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
+        let count = size.div_ceil(CHUNK_SIZE);
+        if !self.budget.admits_large(&self.chunks, count) {
+            return None;
+        }
+        let head = self.chunks.take_run(&mut self.core.memory, count, size)?;
+        self.budget.count_large(count);
+        let index = Chunks::start(head);
+        self.core.set_header_at(index, header)?;
+        self.epoch.count_large(size);
+        VMGcRef::from_heap_index(index)
+    }
+
+    /// Calls `visit` with the index and the size of each object of a chunk.
+    fn walk_chunk(&self, chunk: usize, visit: Visit<'_>) -> Result<(), HeapError> {
+        match self.chunks.state(chunk) {
+            Some(State::Live | State::From | State::Stay) if self.chunks.is_retained(chunk) => {
+                let end = self.chunks.end(chunk);
+                for index in self.chunks.marked(chunk) {
+                    visit(index, self.size_before(index, end)?)?;
+                }
+            }
+            Some(State::Live | State::From | State::Stay) => {
+                self.walk(Chunks::start(chunk), self.end_of(chunk), visit)?;
+            }
+            Some(State::Large) => {
+                let (index, end) = (Chunks::start(chunk), self.chunks.end(chunk));
+                let size = self.size_before(index, end)?;
+                if size != end - index {
+                    return Err(HeapError::Corrupt { at: index, what: WRONG_SIZE });
+                }
+                visit(index, size)?;
+            }
+            Some(State::LargeTail | State::Free) | None => {}
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with the index and the size of each object from `at` up to `end`.
+    fn walk(&self, mut at: u32, end: u32, visit: Visit<'_>) -> Result<(), HeapError> {
+        while at < end {
+            let size = self.size_before(at, end)?;
+            visit(at, size)?;
+            at += size;
+        }
+        Ok(())
+    }
+
+    /// The size of the object at `index`, which must not pass `end`.
+    fn size_before(&self, index: u32, end: u32) -> Result<u32, HeapError> {
+        let size = self.core.size_at(index)?;
+        // At least a header, and so the walk goes on.
+        if index.checked_add(size).is_none_or(|behind| behind > end) {
+            return Err(HeapError::Corrupt { at: index, what: PASSES_END });
+        }
+        Ok(size)
+    }
+
+    /// Calls `visit` with the index and the size of each object, in address order.
+    fn walk_all(&self, visit: Visit<'_>) -> Result<(), HeapError> {
+        (0..self.chunks.len() as usize).try_for_each(|chunk| self.walk_chunk(chunk, visit))
+    }
+}
+
+const PASSES_END: &str = "an object passes the end of its chunk";
+const WRONG_SIZE: &str = "a large object is not of its size";
+
+impl GcHeap for CopyingHeap {
+    fn core(&self) -> &HeapCore {
+        &self.core
+    }
+
+    fn core_mut(&mut self) -> &mut HeapCore {
+        &mut self.core
+    }
+
+    // ---- barriers: none -------------------------------------------------
+
+    fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
+        gc_ref.unchecked_copy()
+    }
+
+    fn drop_gc_ref(&mut self, _host_data: &mut ExternRefHostDataTable, _gc_ref: VMGcRef) {}
+
+    fn write_gc_ref(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        destination: &mut Option<VMGcRef>,
+        source: Option<&VMGcRef>,
+    ) {
+        *destination = source.map(VMGcRef::unchecked_copy);
+    }
+
+    fn write_field_ref(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        at: u64,
+        source: Option<&VMGcRef>,
+    ) -> Result<(), HeapError> {
+        let raw = source.map_or(0, VMGcRef::as_raw_u32);
+        self.core.memory.write_u32(at, raw).ok_or_else(|| unmapped(at as u32))
+    }
+
+    fn copy_refs(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        to: u64,
+        from: u64,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        let bytes = u64::from(count) * 4;
+        self.core.memory.copy_within(to, from, bytes).ok_or_else(|| unmapped(to as u32))
+    }
+
+    fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
+        gc_ref.as_raw_u32()
+    }
+
+    fn need_gc_before_entering_wasm(&self, _count: NonZeroU32) -> bool {
+        false
+    }
+
+    fn collector_slow_path(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        operation: u32,
+        _gc_ref: Option<VMGcRef>,
+        _operand: u64,
+    ) -> u64 {
+        log::error!("the copying collector has no slow path {operation}");
+        0
+    }
+
+    // ---- allocation -----------------------------------------------------
+
+    fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
+        debug_assert!(size >= VMGcHeader::SIZE && size.is_multiple_of(8));
+        if self.core.damage.is_some() {
+            return None;
+        }
+        let memory = &self.core.memory;
+        let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
+        let end = next.checked_add(size).filter(|&end| end <= limit)?;
+        self.core.set_header_at(next, header)?;
+        self.core.memory.set_data_u32(NEXT, end);
+        self.epoch.count_host(size);
+        if header.kind() == Some(VMGcKind::ExternRef) {
+            self.externrefs.push(next);
+        }
+        VMGcRef::from_heap_index(next)
+    }
+
+    fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
+        self.core.check_damage()?;
+        let allocated = match self.alloc_fast(header, size) {
+            Some(object) => Some(object),
+            None if size > SMALL => self.alloc_large(header, size),
+            None => self.make_room(size).and_then(|()| self.alloc_fast(header, size)),
+        };
+        allocated.ok_or(HeapError::NeedsRoom { bytes: size.into() })
+    }
+
+    /// Uses more of the chunks there are, or maps more.
+    fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        let count = bytes.div_ceil(u64::from(CHUNK_SIZE));
+        let raised = self.budget.raise(&self.chunks, u32::try_from(count).unwrap_or(u32::MAX));
+        if raised > 0 {
+            return Ok(u64::from(raised) * u64::from(CHUNK_SIZE));
+        }
+        let grown = self.core.grow(count.saturating_mul(CHUNK_SIZE.into()))?;
+        self.chunks.extend(self.core.memory.usable());
+        self.budget.allow_all(&self.chunks);
+        Ok(grown)
+    }
+
+    // ---- collection -----------------------------------------------------
+
+    fn gc<'a>(
+        &'a mut self,
+        roots: GcRootsIter<'a>,
+        host_data: &'a mut ExternRefHostDataTable,
+    ) -> Box<dyn GarbageCollection<'a> + 'a> {
+        self.core.assert_may_collect();
+        Box::new(CopyingCollection::new(self, roots, host_data))
+    }
+
+    /// A collection costs time for all that survives, and frees only what was
+    /// allocated since the last one.
+    fn collection_pays(&self) -> bool {
+        self.budget.is_spent()
+    }
+
+    fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
+        self.core.check_damage()?;
+        self.walk_all(&mut |index, _| {
+            VMGcRef::from_heap_index(index).into_iter().for_each(&mut *visit);
+            Ok(())
+        })
+    }
+
+    fn verify(&self) -> Result<(), HeapError> {
+        self.verify_all()
+    }
+
+    fn stats(&self) -> GcStats {
+        let mut stats = self.core.stats.clone();
+        let now = self.current.map(|current| self.next(current));
+        let new = self.epoch.count(now, &|at, end, visit| self.walk(at, end, visit));
+        stats.allocations += new.objects;
+        stats.allocated_bytes += new.bytes;
+        stats.live_objects = self.survivors.objects + new.objects;
+        stats.live_bytes = self.survivors.bytes + new.bytes;
+        stats.heap_bytes -= u64::from(self.chunks.given_back()) * u64::from(CHUNK_SIZE);
+        stats
+    }
+
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+        self.core.reset();
+        self.chunks.clear();
+        self.current = None;
+        self.epoch = Epoch::default();
+        self.survivors = Survivors::default();
+        self.externrefs.clear();
+        self.set_up();
+        host_data.clear();
+    }
+}

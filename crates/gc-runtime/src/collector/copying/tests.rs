@@ -1,0 +1,482 @@
+//! What only the inside shows: where objects are moved to, what stays in place, what
+//! happens without room, sizes, increments, damage.
+
+use super::*;
+use crate::{
+    GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoRoots, TraceRoots,
+};
+use gc_types::collector::copying::FORWARDED;
+use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
+use std::sync::Arc;
+
+const PAIR: TypeIndex = TypeIndex::new(0).unwrap();
+const REFS: TypeIndex = TypeIndex::new(1).unwrap();
+const BYTES: TypeIndex = TypeIndex::new(2).unwrap();
+/// Offsets of a pair's two fields.
+const CAR: u32 = 8;
+const CDR: u32 = 12;
+const CHUNK: u64 = CHUNK_SIZE as u64;
+
+fn options(chunks: u64, maximum: u64) -> HeapOptions {
+    let null_page = u64::from(NULL_PAGE_SIZE);
+    HeapOptions {
+        initial: chunks * CHUNK + null_page,
+        maximum: maximum * CHUNK + null_page,
+        bounds: HeapBounds::Checked,
+        ..HeapOptions::default()
+    }
+}
+
+fn layouts() -> [(TypeIndex, Arc<GcLayout>); 3] {
+    let pair = StructLayout::new([StorageType::Ref, StorageType::Ref]).unwrap();
+    let array = |ty| Arc::new(GcLayout::Array(ArrayLayout::new(ty)));
+    [
+        (PAIR, Arc::new(GcLayout::Struct(pair))),
+        (REFS, array(StorageType::Ref)),
+        (BYTES, array(StorageType::I8)),
+    ]
+}
+
+fn heap(chunks: u64, maximum: u64) -> CopyingHeap {
+    let memory = HeapMemory::new(&options(chunks, maximum)).unwrap();
+    let mut heap = CopyingHeap::new(memory, true);
+    layouts().iter().for_each(|(ty, layout)| heap.core.layouts.ensure(*ty, layout));
+    heap
+}
+
+fn store(chunks: u64, maximum: u64) -> GcStore {
+    let mut store = GcStore::new(&CopyingCollector, &options(chunks, maximum)).unwrap();
+    layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout));
+    store
+}
+
+/// A mutator whose stack is a few slots.
+#[derive(Default)]
+struct Stack(Vec<u64>);
+
+impl TraceRoots for Stack {
+    #[allow(unsafe_code)]
+    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+        let first = self.0.as_mut_ptr();
+        for i in 0..self.0.len() {
+            // SAFETY: in bounds; every test keeps its slots until the collection is over.
+            unsafe { roots.add_stack_root(first.add(i)) };
+        }
+        Ok(())
+    }
+}
+
+impl Stack {
+    fn push(&mut self, object: &VMGcRef) {
+        self.0.push(u64::from(object.as_raw_u32()));
+    }
+
+    fn index(&self, slot: usize) -> u32 {
+        self.0[slot] as u32
+    }
+}
+
+fn collect(heap: &mut CopyingHeap, stack: &mut Stack) -> Result<(), HeapError> {
+    let mut roots = GcRootsList::default();
+    stack.trace_roots(&mut roots).unwrap();
+    heap.gc(roots.iter(), &mut ExternRefHostDataTable::default()).collect()
+}
+
+fn pair(heap: &mut CopyingHeap) -> VMGcRef {
+    heap.alloc_raw(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16).unwrap()
+}
+
+/// What emitted code does for a pair while there is room.
+fn inline_pair(heap: &mut CopyingHeap) -> Option<u32> {
+    let memory = &mut heap.core.memory;
+    let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
+    if u64::from(next) + 16 > u64::from(limit) {
+        return None;
+    }
+    assert_eq!(memory.read_u128(next.into()), Some(0), "what is handed out is zero");
+    memory.write_u32(next.into(), PAIR.header_word(VMGcKind::StructRef)).unwrap();
+    memory.set_data_u32(NEXT, next + 16);
+    Some(next)
+}
+
+fn array(heap: &mut CopyingHeap, ty: TypeIndex, length: u32) -> Result<VMGcRef, HeapError> {
+    let layout = *heap.core.layouts.get(ty).unwrap().as_array().unwrap();
+    let header = VMGcHeader::new(VMGcKind::ArrayRef, ty);
+    let array = heap.alloc_raw(header, layout.size(length).unwrap())?;
+    let at = u64::from(array.as_raw_u32() + ArrayLayout::LENGTH_OFFSET);
+    heap.core.memory.write_u32(at, length).unwrap();
+    Ok(array)
+}
+
+fn write(heap: &mut CopyingHeap, index: u32, offset: u32, word: u32) {
+    heap.core.memory.write_u32(u64::from(index + offset), word).unwrap();
+}
+
+fn read(heap: &CopyingHeap, index: u32, offset: u32) -> u32 {
+    heap.core.memory.read_u32(u64::from(index + offset)).unwrap()
+}
+
+#[test]
+fn survivors_are_copied_in_breadth_first_order_and_shared_ones_once() {
+    let mut heap = heap(8, 8);
+    let [root, left, right, leaf] = [(); 4].map(|()| pair(&mut heap).as_raw_u32());
+    write(&mut heap, root, CAR, left);
+    write(&mut heap, root, CDR, right);
+    write(&mut heap, left, CAR, leaf);
+    write(&mut heap, right, CAR, leaf);
+    write(&mut heap, right, CDR, root);
+    let mut stack = Stack(vec![u64::from(root), 0, u64::from(root)]);
+    for _ in 0..3 {
+        let from = Chunks::of(stack.index(0));
+        collect(&mut heap, &mut stack).unwrap();
+        heap.verify().unwrap();
+        let new = stack.index(0);
+        assert_ne!(Chunks::of(new), from);
+        assert_eq!(stack.0[1..], [0, u64::from(new)]);
+        let of = |object, field| read(&heap, object, field) - new;
+        assert_eq!((of(new, CAR), of(new, CDR)), (16, 32));
+        assert_eq!((of(new + 16, CAR), of(new + 32, CAR), of(new + 32, CDR)), (48, 48, 0));
+        let stats = heap.stats();
+        assert_eq!((stats.live_objects, stats.live_bytes, stats.allocations), (4, 64, 4));
+        // Poison where the objects were.
+        assert_eq!(read(&heap, Chunks::start(from), 0), 0xa5a5_a5a5);
+    }
+}
+
+#[test]
+fn the_mutator_goes_on_behind_the_copies_in_zeroed_memory() {
+    let mut heap = heap(4, 4);
+    let kept = pair(&mut heap);
+    let mut stack = Stack::default();
+    stack.push(&kept);
+    let mut allocated = 1;
+    for _ in 0..20 {
+        for _ in 0..1000 {
+            let object = match inline_pair(&mut heap) {
+                Some(object) => object,
+                None => pair(&mut heap).as_raw_u32(),
+            };
+            write(&mut heap, object, CAR, u32::MAX);
+            write(&mut heap, object, CDR, u32::MAX);
+            allocated += 1;
+        }
+        heap.verify().unwrap();
+        collect(&mut heap, &mut stack).unwrap();
+        heap.verify().unwrap();
+        assert_eq!(heap.core.memory.data_u32(NEXT), stack.index(0) + 16);
+        let stats = heap.stats();
+        assert_eq!((stats.allocations, stats.allocated_bytes), (allocated, allocated * 16));
+        assert_eq!((stats.live_objects, heap.chunks.used()), (1, 1));
+    }
+}
+
+#[test]
+fn large_objects_stay_and_are_freed_when_not_reached() {
+    let mut heap = heap(64, 64);
+    let kept = array(&mut heap, REFS, 20_000).unwrap().as_raw_u32();
+    array(&mut heap, BYTES, 300_000).unwrap();
+    let small = pair(&mut heap).as_raw_u32();
+    write(&mut heap, kept, 12 + 19_999 * 4, small);
+    write(&mut heap, small, CAR, kept);
+    let mut stack = Stack(vec![u64::from(kept)]);
+    for _ in 0..2 {
+        collect(&mut heap, &mut stack).unwrap();
+        heap.verify().unwrap();
+        assert_eq!(stack.index(0), kept);
+        let moved = read(&heap, kept, 12 + 19_999 * 4);
+        assert_eq!(read(&heap, moved, CAR), kept);
+        let stats = heap.stats();
+        assert_eq!((stats.live_objects, stats.live_bytes), (2, 80_016 + 16));
+        assert_eq!(heap.chunks.used(), 3 + 1);
+    }
+    collect(&mut heap, &mut Stack::default()).unwrap();
+    assert_eq!((heap.chunks.used(), heap.stats().live_objects), (0, 0));
+    heap.verify().unwrap();
+    // Its memory is zero for the next one.
+    let array = array(&mut heap, BYTES, 500_000).unwrap().as_raw_u32();
+    assert!(
+        (0..500_000)
+            .step_by(8)
+            .all(|i| heap.core.memory.read_u8((array + 12 + i).into()) == Some(0))
+    );
+}
+
+/// A list in a heap that it fills more than half: there is no room to copy all of it.
+#[test]
+fn what_finds_no_room_is_marked_in_place() {
+    let mut store = store(32, 32);
+    let mut stack = Stack(vec![0]);
+    let mut length = 0u64;
+    let error = loop {
+        match store.alloc_struct(&mut stack, PAIR) {
+            Ok(pair) => {
+                let next = VMGcRef::from_raw_u32(stack.index(0));
+                store.write_field_ref(&pair, CDR, next.as_ref()).unwrap();
+                stack.0[0] = u64::from(pair.as_raw_u32());
+                length += 1;
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, HeapError::OutOfMemory { .. }), "{error}");
+    assert!(length * 16 > 30 * CHUNK, "{length} pairs fill no heap of 1 MiB");
+    let check = |store: &mut GcStore, stack: &Stack, expected: u64| {
+        store.heap().verify().unwrap();
+        let (mut at, mut found) = (stack.index(0), 0);
+        while let Some(pair) = VMGcRef::from_raw_u32(at) {
+            at = store.read_field(&pair, CDR, StorageType::Ref).unwrap() as u32;
+            found += 1;
+        }
+        assert_eq!((found, store.stats().live_objects), (expected, expected));
+    };
+    for _ in 0..3 {
+        store.gc(&mut stack).unwrap();
+        check(&mut store, &stack, length);
+    }
+    // Of each ten pairs nine die, all over the heap.
+    let mut at = stack.index(0);
+    while let Some(pair) = VMGcRef::from_raw_u32(at) {
+        let mut next = at;
+        for _ in 0..10 {
+            let Some(pair) = VMGcRef::from_raw_u32(next) else { break };
+            next = store.read_field(&pair, CDR, StorageType::Ref).unwrap() as u32;
+        }
+        store.write_field_ref(&pair, CDR, VMGcRef::from_raw_u32(next).as_ref()).unwrap();
+        at = next;
+    }
+    store.gc(&mut stack).unwrap();
+    check(&mut store, &stack, length.div_ceil(10));
+    // The heap is usable again, and almost whole.
+    for _ in 0..200_000 {
+        store.alloc_struct(&mut stack, PAIR).unwrap();
+    }
+    store.gc(&mut stack).unwrap();
+    check(&mut store, &stack, length.div_ceil(10));
+    store.gc(&mut NoRoots).unwrap();
+    assert_eq!(store.stats().live_objects, 0);
+}
+
+#[test]
+fn more_than_half_of_the_heap_is_used_where_little_survives() {
+    let mut store = store(32, 256);
+    let mut stack = Stack(vec![0]);
+    let kept = store.alloc_array(&mut stack, BYTES, 1000).unwrap();
+    stack.push(&kept);
+    let mut most = 0;
+    for _ in 0..2_000_000 {
+        store.alloc_struct(&mut stack, PAIR).unwrap();
+        let chunk = Chunks::of(store.heap().core().memory.data_u32(NEXT));
+        most = most.max(chunk);
+    }
+    // Not more than the budget wants, which is little here.
+    assert!(most < 60, "{most} chunks");
+    assert!(store.stats().collections > 10);
+
+    // With as much alive as was allocated between two collections, it wants more: 90
+    // chunks of which few survive need no 90 to copy to.
+    let refs = store.alloc_array(&mut stack, REFS, 90 * 2000).unwrap();
+    stack.push(&refs);
+    for i in 0..90 * 2000 {
+        let pair = store.alloc_struct(&mut stack, PAIR).unwrap();
+        let refs = VMGcRef::from_raw_u32(stack.index(2)).unwrap();
+        store.write_field_ref(&refs, 12 + i * 4, Some(&pair)).unwrap();
+    }
+    let before = store.stats().collections;
+    let mut most = 0;
+    for _ in 0..2_000_000 {
+        store.alloc_struct(&mut stack, PAIR).unwrap();
+        let memory = &store.heap().core().memory;
+        most = most.max(Chunks::of(memory.data_u32(NEXT)));
+    }
+    let collections = store.stats().collections - before;
+    assert!(most > 128, "{most} chunks of 256 were used");
+    assert!(collections < 40, "{collections} collections for 1000 chunks");
+    store.heap().verify().unwrap();
+}
+
+#[test]
+fn a_heap_shrinks_and_its_memory_goes_back() {
+    let mut store = store(32, 4096);
+    let mut stack = Stack(vec![0]);
+    for _ in 0..1_500_000 {
+        let pair = store.alloc_struct(&mut stack, PAIR).unwrap();
+        let next = VMGcRef::from_raw_u32(stack.index(0));
+        store.write_field_ref(&pair, CDR, next.as_ref()).unwrap();
+        stack.0[0] = u64::from(pair.as_raw_u32());
+    }
+    let large = store.stats();
+    assert!(large.heap_bytes > 32 << 20, "{large:?}");
+    stack.0[0] = 0;
+    store.gc(&mut stack).unwrap();
+    store.heap().verify().unwrap();
+    let small = store.stats();
+    assert!(small.heap_bytes < 16 << 20, "{small:?}");
+    assert_eq!(small.peak_heap_bytes, large.peak_heap_bytes);
+    let usable = store.heap().core().memory.usable();
+    // It stays small as long as little lives, and costs no mapping to be large again.
+    for _ in 0..1_000_000 {
+        store.alloc_struct(&mut stack, PAIR).unwrap();
+    }
+    assert!(store.stats().heap_bytes < 16 << 20);
+    for _ in 0..1_000_000 {
+        let pair = store.alloc_struct(&mut stack, PAIR).unwrap();
+        let next = VMGcRef::from_raw_u32(stack.index(0));
+        store.write_field_ref(&pair, CDR, next.as_ref()).unwrap();
+        stack.0[0] = u64::from(pair.as_raw_u32());
+    }
+    store.gc(&mut stack).unwrap();
+    assert_eq!(store.heap().core().memory.usable(), usable);
+    assert_eq!(store.stats().live_objects, 1_000_000);
+}
+
+#[test]
+fn an_increment_is_bounded_even_in_a_wide_array() {
+    let mut heap = heap(512, 512);
+    let wide = array(&mut heap, REFS, 500_000).unwrap();
+    for i in 0..50_000 {
+        let pair = pair(&mut heap).as_raw_u32();
+        write(&mut heap, wide.as_raw_u32(), 12 + i * 40, pair);
+    }
+    let mut stack = Stack::default();
+    stack.push(&wide);
+    let mut roots = GcRootsList::default();
+    stack.trace_roots(&mut roots).unwrap();
+    let mut host_data = ExternRefHostDataTable::default();
+    let mut collection = heap.gc(roots.iter(), &mut host_data);
+    let mut increments = 0;
+    while collection.collect_increment().unwrap() == GcProgress::Continue {
+        increments += 1;
+    }
+    drop(collection);
+    assert!(increments > 100, "{increments}");
+    assert_eq!(heap.stats().live_objects, 50_001);
+    heap.verify().unwrap();
+}
+
+#[test]
+fn a_collection_that_is_dropped_is_finished() {
+    for increments in 0..40 {
+        let mut heap = heap(64, 64);
+        let mut stack = Stack(vec![0]);
+        for _ in 0..20_000 {
+            let pair = pair(&mut heap).as_raw_u32();
+            let next = stack.index(0);
+            write(&mut heap, pair, CAR, next);
+            stack.0[0] = u64::from(pair);
+        }
+        let mut roots = GcRootsList::default();
+        stack.trace_roots(&mut roots).unwrap();
+        let mut host_data = ExternRefHostDataTable::default();
+        let mut collection = heap.gc(roots.iter(), &mut host_data);
+        for _ in 0..increments {
+            collection.collect_increment().unwrap();
+        }
+        drop(collection);
+        heap.verify().unwrap();
+        assert_eq!(heap.stats().live_objects, 20_000);
+        collect(&mut heap, &mut stack).unwrap();
+        heap.verify().unwrap();
+    }
+}
+
+/// Given a small and a large object.
+type Damage = fn(&mut CopyingHeap, u32, u32);
+
+/// What is written into the heap before a collection, and must not get out of it.
+#[test]
+fn damage_is_found_or_harmless() {
+    let cases: [(&str, Damage); 11] = [
+        ("moved to outside", |heap, object, _| write(heap, object, 4, 0xffff_fff8 | FORWARDED)),
+        ("moved to the null page", |heap, object, _| write(heap, object, 4, 8 | FORWARDED)),
+        ("moved to itself", |heap, object, _| write(heap, object, 4, object | FORWARDED)),
+        ("moved to a large object", |heap, object, large| {
+            write(heap, object, 4, large | FORWARDED)
+        }),
+        ("moved to between places", |heap, object, _| {
+            let start = Chunks::start(1);
+            write(heap, object, 4, (start + 4) | FORWARDED);
+        }),
+        ("another collector's bits", |heap, object, _| write(heap, object, 4, 2)),
+        ("no kind", |heap, object, _| write(heap, object, 0, 0)),
+        ("no type", |heap, object, _| {
+            write(heap, object, 0, TypeIndex::new(77).unwrap().header_word(VMGcKind::StructRef));
+        }),
+        ("too long", |heap, object, _| {
+            write(heap, object, 0, REFS.header_word(VMGcKind::ArrayRef));
+            write(heap, object, 8, 1 << 20);
+        }),
+        ("a large object of another size", |heap, object, large| {
+            write(heap, object, CAR, large);
+            write(heap, large, 8, 7);
+        }),
+        ("a reference into a large object", |heap, object, large| {
+            write(heap, object, CAR, large + CHUNK_SIZE);
+        }),
+    ];
+    for (what, damage) in cases {
+        let mut heap = heap(32, 32);
+        let large = array(&mut heap, REFS, 20_000).unwrap().as_raw_u32();
+        let object = pair(&mut heap).as_raw_u32();
+        damage(&mut heap, object, large);
+        assert!(heap.verify().is_err(), "{what}");
+        let mut stack = Stack(vec![u64::from(object)]);
+        let collected = collect(&mut heap, &mut stack);
+        assert!(matches!(collected, Err(HeapError::Corrupt { .. })), "{what}: {collected:?}");
+        // It is not forgotten.
+        assert!(heap.verify().is_err() && heap.core.check_damage().is_err(), "{what}");
+        assert!(heap.alloc_raw(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16).is_err());
+        assert!(
+            collect(&mut heap, &mut stack).is_err() && heap.for_each_object(&mut |_| ()).is_err()
+        );
+        heap.stats();
+        heap.reset(&mut ExternRefHostDataTable::default());
+        heap.verify().unwrap();
+        pair(&mut heap);
+    }
+}
+
+/// Many references to different places in what looks like large arrays: copies of them
+/// all would be larger than the heap.
+#[test]
+fn overlapping_objects_do_not_overflow_the_heap() {
+    let mut heap = heap(64, 64);
+    let roots = array(&mut heap, REFS, 2000).unwrap().as_raw_u32();
+    let bytes = array(&mut heap, BYTES, 16_000).unwrap().as_raw_u32();
+    for i in 0..900 {
+        let fake = bytes + 16 + i * 16;
+        write(&mut heap, fake, 0, BYTES.header_word(VMGcKind::ArrayRef));
+        write(&mut heap, fake, 8, 15_000 - i * 16);
+        write(&mut heap, roots, 12 + i * 4, fake);
+    }
+    let mut stack = Stack(vec![u64::from(roots)]);
+    for _ in 0..3 {
+        let _: Result<(), HeapError> = collect(&mut heap, &mut stack);
+        assert!(heap.core.memory.len() == heap.core.memory.maximum());
+    }
+    heap.reset(&mut ExternRefHostDataTable::default());
+    heap.verify().unwrap();
+}
+
+#[test]
+fn host_values_of_externrefs_that_moved_are_kept() {
+    let mut store = store(8, 64);
+    let value = Arc::new(());
+    let mut stack = Stack::default();
+    for i in 0..10_000 {
+        let boxed = store.alloc_externref(&mut stack, Box::new(Arc::clone(&value)));
+        let boxed = boxed.map_err(|(error, _)| error).unwrap();
+        if i % 10 == 0 {
+            stack.push(&boxed);
+        }
+    }
+    for _ in 0..3 {
+        store.gc(&mut stack).unwrap();
+        store.heap().verify().unwrap();
+        assert_eq!((Arc::strong_count(&value), store.host_data().len()), (1001, 1000));
+    }
+    let first = VMGcRef::from_raw_u32(stack.index(0)).unwrap();
+    assert!(store.externref_host_data(&first).unwrap().is::<Arc<()>>());
+    stack.0.clear();
+    store.gc(&mut stack).unwrap();
+    assert_eq!(Arc::strong_count(&value), 1);
+}

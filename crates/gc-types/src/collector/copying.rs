@@ -1,0 +1,19 @@
+//! `copying`: a semispace collector (Cheney 1970) whose spaces are sets of chunks.
+//! Emitted code allocates inline between [`NEXT`] and [`LIMIT`].
+//!
+//! The collector's header word is zero, except in an object that the collection
+//! under way has moved: there it is the object's new index with [`FORWARDED`] set.
+
+pub use super::bump::{LIMIT, NEXT};
+
+/// The name it is registered under.
+pub const NAME: &str = "copying";
+
+/// Header flag: the object was moved to the index in the other bits.
+pub const FORWARDED: u32 = 1 << 0;
+
+/// Bytes of a chunk, the unit spaces are made of.
+pub const CHUNK_SIZE: u32 = 32 << 10;
+
+const _: () = assert!(CHUNK_SIZE.is_power_of_two());
+const _: () = assert!(crate::NULL_PAGE_SIZE.is_multiple_of(CHUNK_SIZE));
