@@ -3,8 +3,9 @@
 use crate::size;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
-use gc_wasm::GcStats;
+use gc_wasm::{GcStats, PauseKind, PauseLog};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How to show statistics.
@@ -25,29 +26,50 @@ struct Json<'a> {
     collections: u64,
     total_pause_ns: u64,
     longest_pause_ns: u64,
+    /// The length that 99 of 100 pauses did not pass.
+    p99_pause_ns: u64,
+    pauses: BTreeMap<&'static str, u64>,
+    /// Of each length between two powers of two in which there were pauses.
+    pause_histogram: Vec<Bucket>,
     live_objects: u64,
     live_bytes: u64,
     heap_bytes: u64,
     peak_heap_bytes: u64,
 }
 
+#[derive(Serialize)]
+struct Bucket {
+    up_to_ns: u64,
+    pauses: u64,
+}
+
 /// The statistics of a heap of `collector` as text, without a line's end.
-pub fn show(collector: &str, stats: &GcStats, format: StatsFormat) -> String {
+pub fn show(collector: &str, stats: &GcStats, pauses: &PauseLog, format: StatsFormat) -> String {
     match format {
-        StatsFormat::Table => table(collector, stats),
-        StatsFormat::Json => json(collector, stats),
+        StatsFormat::Table => table(collector, stats, pauses),
+        StatsFormat::Json => json(collector, stats, pauses),
     }
 }
 
-fn json(collector: &str, stats: &GcStats) -> String {
+/// How many pauses there were of each kind of which there were some.
+fn kinds(pauses: &PauseLog) -> impl Iterator<Item = (&'static str, u64)> {
+    let counts = PauseKind::ALL.map(|kind| (kind.name(), pauses.count_of(kind)));
+    counts.into_iter().filter(|(_, count)| *count > 0)
+}
+
+fn json(collector: &str, stats: &GcStats, pauses: &PauseLog) -> String {
     let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let bucket = |(bound, pauses)| Bucket { up_to_ns: nanoseconds(bound), pauses };
     let json = Json {
         collector,
         allocations: stats.allocations,
         allocated_bytes: stats.allocated_bytes,
         collections: stats.collections,
-        total_pause_ns: nanoseconds(stats.total_pause),
-        longest_pause_ns: nanoseconds(stats.longest_pause),
+        total_pause_ns: nanoseconds(pauses.total()),
+        longest_pause_ns: nanoseconds(pauses.longest()),
+        p99_pause_ns: nanoseconds(pauses.quantile(0.99)),
+        pauses: kinds(pauses).collect(),
+        pause_histogram: pauses.histogram().into_iter().map(bucket).collect(),
         live_objects: stats.live_objects,
         live_bytes: stats.live_bytes,
         heap_bytes: stats.heap_bytes,
@@ -56,16 +78,19 @@ fn json(collector: &str, stats: &GcStats) -> String {
     serde_json::to_string(&json).expect("numbers and strings can be written as JSON")
 }
 
-fn table(collector: &str, stats: &GcStats) -> String {
+fn table(collector: &str, stats: &GcStats, pauses: &PauseLog) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
+    let kinds: Vec<String> = kinds(pauses).map(|(kind, count)| format!("{count} {kind}")).collect();
     for (name, value) in [
         ("collector", collector.to_owned()),
         ("allocations", stats.allocations.to_string()),
         ("allocated", size::show(stats.allocated_bytes)),
         ("collections", stats.collections.to_string()),
-        ("total pause", format!("{:.1?}", stats.total_pause)),
-        ("longest pause", format!("{:.1?}", stats.longest_pause)),
+        ("pauses", if kinds.is_empty() { "0".to_owned() } else { kinds.join(", ") }),
+        ("total pause", format!("{:.1?}", pauses.total())),
+        ("longest pause", format!("{:.1?}", pauses.longest())),
+        ("99 % up to", format!("{:.1?}", pauses.quantile(0.99))),
         ("live objects", stats.live_objects.to_string()),
         ("live", size::show(stats.live_bytes)),
         ("heap", size::show(stats.heap_bytes)),
@@ -76,38 +101,80 @@ fn table(collector: &str, stats: &GcStats) -> String {
     if let Some(values) = table.column_mut(1) {
         values.set_cell_alignment(CellAlignment::Right);
     }
-    table.trim_fmt()
+    let mut text = table.trim_fmt();
+    text.push_str(&histogram(pauses));
+    text
+}
+
+/// Marks of the longest bar.
+const BAR: u64 = 40;
+
+/// A bar for each length of pauses.
+fn histogram(pauses: &PauseLog) -> String {
+    let buckets = pauses.histogram();
+    let Some(most) = buckets.iter().map(|(_, count)| *count).max() else { return String::new() };
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    for (bound, count) in buckets {
+        let bar = "#".repeat((count * BAR).div_ceil(most) as usize);
+        table.add_row([format!("up to {bound:.1?}"), count.to_string(), bar]);
+    }
+    for column in [0, 1] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!("\npauses by length:\n{}", table.trim_fmt())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gc_wasm::Pause;
 
     fn stats() -> GcStats {
-        GcStats {
-            allocations: 3,
-            allocated_bytes: 2048,
-            longest_pause: Duration::from_micros(7),
-            ..GcStats::default()
+        GcStats { allocations: 3, allocated_bytes: 2048, ..GcStats::default() }
+    }
+
+    fn pauses() -> PauseLog {
+        let mut pauses = PauseLog::default();
+        for (count, micros) in [(3, 7), (80, 2)] {
+            for _ in 0..count {
+                pauses.record(Pause {
+                    start: Duration::ZERO,
+                    length: Duration::from_micros(micros),
+                    kind: PauseKind::Minor,
+                    bytes_before: 1000,
+                    bytes_after: 10,
+                });
+            }
         }
+        pauses
     }
 
     #[test]
     fn json_has_every_number() {
-        let text = show("drc", &stats(), StatsFormat::Json);
+        let text = show("drc", &stats(), &pauses(), StatsFormat::Json);
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["collector"], "drc");
         assert_eq!(json["allocations"], 3);
         assert_eq!(json["allocated_bytes"], 2048);
         assert_eq!(json["longest_pause_ns"], 7000);
+        assert_eq!(json["pauses"]["minor"], 83);
+        assert_eq!(json["pause_histogram"][1]["pauses"], 3);
+        assert_eq!(json["pause_histogram"][1]["up_to_ns"], 8192);
         assert_eq!(json["peak_heap_bytes"], 0);
         assert!(!text.contains('\n'));
     }
 
     #[test]
     fn the_table_has_a_row_for_each() {
-        let text = show("drc", &stats(), StatsFormat::Table);
+        let text = show("drc", &stats(), &pauses(), StatsFormat::Table);
         assert!(text.contains("allocated") && text.contains("2 KiB"), "{text}");
         assert!(text.contains("longest pause") && text.contains("7.0µs"), "{text}");
+        assert!(text.contains("83 minor") && text.contains("up to 2.0µs  80  ####"), "{text}");
+        assert!(text.ends_with("up to 8.2µs   3  ##"), "{text}");
+        let none = show("drc", &stats(), &PauseLog::default(), StatsFormat::Table);
+        assert!(!none.contains("by length"), "{none}");
     }
 }

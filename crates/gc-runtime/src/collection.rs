@@ -1,6 +1,6 @@
 //! One collection, in increments.
 
-use crate::HeapError;
+use crate::{HeapError, PauseKind};
 
 #[cfg(feature = "async")]
 use std::{future::Future, pin::Pin, task};
@@ -27,6 +27,11 @@ pub trait GarbageCollection<'a>: Send + Sync {
     /// If the heap is found to be corrupt: the collection is then over, and the
     /// heap must only be reset or dropped.
     fn collect_increment(&mut self) -> Result<GcProgress, HeapError>;
+
+    /// What the mutator is stopped for.
+    fn kind(&self) -> PauseKind {
+        PauseKind::Full
+    }
 
     /// Does all the work that is left.
     ///

@@ -232,6 +232,12 @@ pub trait GcHeap: Send + Sync {
     /// Counters up to date with what emitted code did inline.
     fn stats(&self) -> GcStats;
 
+    /// Bytes of the objects in the heap, some of which may be garbage. Asked for before and
+    /// after each pause, and so to be told without a walk.
+    fn used_bytes(&self) -> u64 {
+        self.stats().live_bytes
+    }
+
     /// Forgets every object and drops every host value, keeps the mappings and
     /// the layouts: the heap is as new.
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable);

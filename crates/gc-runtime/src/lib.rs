@@ -31,6 +31,7 @@ mod layouts;
 mod memory;
 mod object;
 mod options;
+mod pauses;
 mod roots;
 mod runtime;
 mod stats;
@@ -50,6 +51,7 @@ pub use layouts::LayoutTable;
 pub use memory::{HeapMapping, HeapMemory};
 pub use object::HeapCore;
 pub use options::{HeapBounds, HeapOptions};
+pub use pauses::{Pause, PauseKind, PauseLog};
 pub use roots::{
     GcRoot, GcRootsIter, GcRootsList, IncompleteWalk, NoRoots, RootsWanted, TraceRoots,
 };

@@ -2,7 +2,7 @@
 //! looked at. All that is read from the heap here (headers, type indices, lengths,
 //! references) is untrusted; what does not fit together is an error.
 
-use crate::{ExternRefHostDataId, GcStats, HeapError, HeapMemory, LayoutTable};
+use crate::{ExternRefHostDataId, GcStats, HeapError, HeapMemory, LayoutTable, PauseLog};
 use gc_types::{ArrayLayout, GcLayout, StorageType, VMGcHeader, VMGcKind, VMGcRef};
 
 pub(crate) const NO_TYPE: &str = "a header names no type of its kind";
@@ -19,6 +19,8 @@ pub struct HeapCore {
     pub no_gc_scopes: u32,
     /// Counters.
     pub stats: GcStats,
+    /// When the mutator was stopped.
+    pub pauses: PauseLog,
     /// The first damage that a method without a `Result` came across. Reported
     /// by the next allocation or collection.
     pub damage: Option<HeapError>,
@@ -32,6 +34,7 @@ impl HeapCore {
             layouts: LayoutTable::default(),
             no_gc_scopes: 0,
             stats: GcStats::default(),
+            pauses: PauseLog::default(),
             damage: None,
         };
         core.count_heap_bytes();
@@ -42,6 +45,7 @@ impl HeapCore {
     pub fn reset(&mut self) {
         self.memory.reset();
         self.stats = GcStats::default();
+        self.pauses = PauseLog::default();
         self.damage = None;
         self.no_gc_scopes = 0;
         self.count_heap_bytes();

@@ -70,7 +70,12 @@ pub fn execute(args: RunArgs) -> Result<()> {
         let mut store = Store::new(&engine, ())?;
         let result = run(&engine, &mut store, &module, &calls);
         if let Some(format) = args.stats {
-            let text = stats::show(engine.collector().name(), &store.gc_stats(), format);
+            let text = stats::show(
+                engine.collector().name(),
+                &store.gc_stats(),
+                store.gc_pauses(),
+                format,
+            );
             writeln!(io::stderr(), "{text}")?;
         }
         result

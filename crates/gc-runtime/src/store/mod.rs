@@ -12,8 +12,8 @@ mod objects;
 
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GcCause, GcHeap, GcRootsList,
-    GcRuntime, GcStats, HeapError, HeapMemory, HeapOptions, HostPanic, HostValue, RootsWanted,
-    TraceRoots,
+    GcRuntime, GcStats, HeapError, HeapMemory, HeapOptions, HostPanic, HostValue, Pause, PauseKind,
+    PauseLog, RootsWanted, TraceRoots,
 };
 use gc_types::{
     ExnLayout, GcLayout, HeapDataOffsets, StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
@@ -33,6 +33,13 @@ const HOST_DATA_THRESHOLD: u32 = 1 << 14;
 enum Request {
     Object(VMGcHeader),
     ExternRef(ExternRefHostDataId),
+}
+
+/// The mutator was stopped for a collection.
+struct Stop {
+    start: Instant,
+    root_search: Duration,
+    bytes_before: u64,
 }
 
 /// A heap, its side tables, and the policy that drives its collector.
@@ -374,11 +381,14 @@ impl GcStore {
     }
 
     fn collect(&mut self, tracer: &mut dyn TraceRoots, cause: GcCause) -> Result<bool, HeapError> {
-        let Some(root_search) = self.find_roots(tracer, cause) else { return Ok(false) };
+        let Some(stop) = self.find_roots(tracer, cause) else { return Ok(false) };
         self.verify_with_zeal()?;
         let start = Instant::now();
-        let result = self.heap.gc(self.roots.iter(), &mut self.host_data).collect();
-        self.finish_gc(result, root_search + start.elapsed())
+        let mut collection = self.heap.gc(self.roots.iter(), &mut self.host_data);
+        let kind = collection.kind();
+        let result = collection.collect();
+        drop(collection);
+        self.finish_gc(result, stop, kind, start.elapsed())
     }
 
     /// As [`gc`](GcStore::gc), yielding to the executor between increments. The
@@ -395,10 +405,10 @@ impl GcStore {
         &'a mut self,
         tracer: &'a mut dyn TraceRoots,
     ) -> impl Future<Output = Result<bool, HeapError>> + Send + use<'a> {
-        let root_search = self.find_roots(tracer, GcCause::Asked);
+        let stop = self.find_roots(tracer, GcCause::Asked);
         async move {
-            let result = match root_search {
-                Some(root_search) => self.collect_async(root_search).await,
+            let result = match stop {
+                Some(stop) => self.collect_async(stop).await,
                 None => Ok(false),
             };
             self.resume_host_panic();
@@ -407,17 +417,20 @@ impl GcStore {
     }
 
     #[cfg(feature = "async")]
-    async fn collect_async(&mut self, root_search: Duration) -> Result<bool, HeapError> {
+    async fn collect_async(&mut self, stop: Stop) -> Result<bool, HeapError> {
         self.verify_with_zeal()?;
         let start = Instant::now();
-        let result = self.heap.gc(self.roots.iter(), &mut self.host_data).collect_async().await;
-        self.finish_gc(result, root_search + start.elapsed())
+        let mut collection = self.heap.gc(self.roots.iter(), &mut self.host_data);
+        let kind = collection.kind();
+        let result = collection.collect_async().await;
+        drop(collection);
+        self.finish_gc(result, stop, kind, start.elapsed())
     }
 
-    /// Fills the list of roots; returns how long that took, or `None` if some
-    /// could not be found.
-    fn find_roots(&mut self, tracer: &mut dyn TraceRoots, cause: GcCause) -> Option<Duration> {
+    /// Stops the mutator and fills the list of roots; `None` if some could not be found.
+    fn find_roots(&mut self, tracer: &mut dyn TraceRoots, cause: GcCause) -> Option<Stop> {
         self.heap.core().assert_may_collect();
+        let bytes_before = self.heap.used_bytes();
         let start = Instant::now();
         let (heap, host_data) = (&mut self.heap, &mut self.host_data);
         tracer.drop_dead_handles(&mut |gc_ref| heap.drop_gc_ref(host_data, gc_ref));
@@ -429,7 +442,7 @@ impl GcStore {
             self.heap.remembered_slots(&mut |slot| roots.add_remembered(slot));
         }
         match tracer.trace_roots(&mut self.roots) {
-            Ok(()) => Some(start.elapsed()),
+            Ok(()) => Some(Stop { start, root_search: start.elapsed(), bytes_before }),
             Err(incomplete) => {
                 // What stops one stops them all, and a program may ask for millions.
                 let again = std::mem::replace(&mut self.warned, true);
@@ -444,11 +457,22 @@ impl GcStore {
     fn finish_gc(
         &mut self,
         result: Result<(), HeapError>,
-        pause: Duration,
+        stop: Stop,
+        kind: PauseKind,
+        collection: Duration,
     ) -> Result<bool, HeapError> {
         self.roots.clear();
-        self.heap.core_mut().stats.add_pause(pause);
-        log::debug!("collected in {pause:?}");
+        let bytes_after = self.heap.used_bytes();
+        let pauses = &mut self.heap.core_mut().pauses;
+        let pause = Pause {
+            start: pauses.since_made(stop.start),
+            length: stop.root_search + collection,
+            kind,
+            bytes_before: stop.bytes_before,
+            bytes_after,
+        };
+        pauses.record(pause);
+        log::debug!("collected: {pause:?}");
         result?;
         self.host_data_threshold = HOST_DATA_THRESHOLD.max(self.host_data.len().saturating_mul(2));
         self.verify_with_zeal()?;
@@ -522,6 +546,11 @@ impl GcStore {
     /// Counters.
     pub fn stats(&self) -> GcStats {
         self.heap.stats()
+    }
+
+    /// When the mutator was stopped, and for what.
+    pub fn pauses(&self) -> &PauseLog {
+        &self.heap.core().pauses
     }
 
     /// Forgets every object and drops every host value, keeps the mappings, the

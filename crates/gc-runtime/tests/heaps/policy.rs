@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use gc_runtime::collector::{DrcCollector, NullCollector};
-use gc_runtime::{HeapBounds, HeapError, HeapOptions, NoRoots};
+use gc_runtime::{HeapBounds, HeapError, HeapOptions, NoRoots, PauseKind};
 use gc_types::{HeapDataOffsets, StorageType, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -49,9 +49,12 @@ fn garbage_that_compiled_code_left_is_collected_before_the_heap_grows() {
         let garbage = store.alloc_struct(&mut stack, NODE).unwrap();
         store.expose_gc_ref_to_wasm(garbage);
     }
-    let stats = store.stats();
+    let (stats, pauses) = (store.stats(), store.pauses());
     assert_eq!(stats.heap_bytes, (256 - 64) << 10, "it never grew");
-    assert!(stats.collections > 10 && stats.longest_pause <= stats.total_pause);
+    assert!(stats.collections > 10 && pauses.longest() <= pauses.total());
+    assert_eq!(pauses.count_of(PauseKind::Full), stats.collections);
+    let last = pauses.recent().last().unwrap();
+    assert!(last.bytes_before > 100 << 10 && last.bytes_after < 1 << 10, "{last:?}");
     assert_eq!((stats.allocations, stats.allocated_bytes), (200_001, 200_001 * 24));
     let kept = VMGcRef::from_raw_u32(stack.0[0] as u32).unwrap();
     assert_eq!(store.read_field(&kept, VALUE, StorageType::I64), Ok(99));

@@ -8,7 +8,7 @@ pub(crate) use opaque::{GlobalData, StoreId, StoreOpaque};
 
 use crate::Engine;
 use anyhow::Result;
-use gc_runtime::{GcStats, HostPanic};
+use gc_runtime::{GcStats, HostPanic, PauseLog};
 use std::fmt;
 
 /// Instances, their heap, and a `T` of the host's. Everything made in a store lives
@@ -97,6 +97,11 @@ impl<T: 'static> Store<T> {
     /// What the store's heap has done so far.
     pub fn gc_stats(&self) -> GcStats {
         self.inner.opaque.gc_store().stats()
+    }
+
+    /// When the store's heap stopped the mutator, and for what.
+    pub fn gc_pauses(&self) -> &PauseLog {
+        self.inner.opaque.gc_store().pauses()
     }
 
     /// Overwrites bytes of the GC heap, for tests of the sandbox: whatever is

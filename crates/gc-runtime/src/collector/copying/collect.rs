@@ -11,9 +11,7 @@ use super::budget::Survival;
 use super::chunks::{Chunks, GiveBack, State};
 use super::trace::{Tracer, Work};
 use super::{CopyingHeap, POISON};
-use crate::{
-    ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError,
-};
+use crate::{ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError};
 use gc_types::VMGcHeader;
 use gc_types::VMGcRef;
 use gc_types::collector::copying::{CHUNK_SIZE, FORWARDED};

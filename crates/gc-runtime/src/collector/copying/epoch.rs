@@ -78,6 +78,11 @@ impl Epoch {
         self.bounds(now).map(|(start, end)| u64::from(end - start)).sum()
     }
 
+    /// Bytes of all objects.
+    pub(super) fn bytes(&self, now: Option<u32>) -> u64 {
+        self.small_bytes(now) + self.large.bytes
+    }
+
     fn bounds(&self, now: Option<u32>) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.segments.iter().map(move |&(start, end)| {
             let end = end.or(now).unwrap_or(start);

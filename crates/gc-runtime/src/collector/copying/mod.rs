@@ -393,6 +393,10 @@ impl GcHeap for CopyingHeap {
         stats
     }
 
+    fn used_bytes(&self) -> u64 {
+        self.survivors.bytes + self.epoch.bytes(self.current.map(|current| self.next(current)))
+    }
+
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
         self.core.reset();
         self.chunks.clear();

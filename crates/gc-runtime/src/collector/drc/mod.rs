@@ -298,6 +298,10 @@ impl GcHeap for DrcHeap {
         stats
     }
 
+    fn used_bytes(&self) -> u64 {
+        self.blocks.live_bytes()
+    }
+
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
         self.core.reset();
         self.roots.reset(&mut self.core.memory);

@@ -236,10 +236,14 @@ impl GcHeap for NullHeap {
     fn stats(&self) -> GcStats {
         let mut stats = self.core.stats.clone();
         let objects = self.count_objects();
-        let bytes = u64::from(self.next().saturating_sub(NULL_PAGE_SIZE));
+        let bytes = self.used_bytes();
         (stats.allocations, stats.live_objects) = (objects, objects);
         (stats.allocated_bytes, stats.live_bytes) = (bytes, bytes);
         stats
+    }
+
+    fn used_bytes(&self) -> u64 {
+        u64::from(self.next().saturating_sub(NULL_PAGE_SIZE))
     }
 
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {

@@ -1,0 +1,191 @@
+//! Pauses: when the mutator was stopped, for how long, for what, and what it freed.
+
+use hdrhistogram::Histogram;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// What a pause was for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PauseKind {
+    /// A collection of the whole heap.
+    #[default]
+    Full,
+    /// A collection of the nursery.
+    Minor,
+    /// A collection of the nursery that began or finished one of the old generation.
+    Major,
+    /// A bounded slice of a collection that the mutator runs beside.
+    Slice,
+    /// A search for cyclic garbage.
+    Cycles,
+}
+
+impl PauseKind {
+    /// All kinds.
+    pub const ALL: [PauseKind; 5] =
+        [PauseKind::Full, PauseKind::Minor, PauseKind::Major, PauseKind::Slice, PauseKind::Cycles];
+
+    /// A word for people and for JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            PauseKind::Full => "full",
+            PauseKind::Minor => "minor",
+            PauseKind::Major => "major",
+            PauseKind::Slice => "slice",
+            PauseKind::Cycles => "cycles",
+        }
+    }
+}
+
+/// One pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// When it began, since the heap was made.
+    pub start: Duration,
+    /// How long it took, root search included.
+    pub length: Duration,
+    /// What it was for.
+    pub kind: PauseKind,
+    /// Bytes of objects before it; an estimate where objects are not counted one by one.
+    pub bytes_before: u64,
+    /// Bytes of objects behind it.
+    pub bytes_after: u64,
+}
+
+/// Pauses that are kept one by one, the latest.
+const RECENT: usize = 1024;
+
+/// The pauses of one heap since it was made or reset.
+#[derive(Clone, Debug)]
+pub struct PauseLog {
+    made: Instant,
+    recent: VecDeque<Pause>,
+    /// Lengths in ns. Made when there is one.
+    lengths: Option<Histogram<u64>>,
+    counts: [u64; PauseKind::ALL.len()],
+    total: Duration,
+    longest: Duration,
+}
+
+impl Default for PauseLog {
+    fn default() -> PauseLog {
+        PauseLog {
+            made: Instant::now(),
+            recent: VecDeque::new(),
+            lengths: None,
+            counts: Default::default(),
+            total: Duration::ZERO,
+            longest: Duration::ZERO,
+        }
+    }
+}
+
+impl PauseLog {
+    /// `at`, as pauses' starts are given: the time since the heap was made.
+    pub fn since_made(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.made)
+    }
+
+    /// Notes a pause.
+    pub fn record(&mut self, pause: Pause) {
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(pause);
+        let lengths = self.lengths.get_or_insert_with(|| {
+            let mut lengths = Histogram::new(2).expect("two digits can be had");
+            lengths.auto(true);
+            lengths
+        });
+        lengths.saturating_record(nanoseconds(pause.length));
+        self.counts[pause.kind as usize] += 1;
+        self.total += pause.length;
+        self.longest = self.longest.max(pause.length);
+    }
+
+    /// Number of pauses.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Number of pauses of this kind.
+    pub fn count_of(&self, kind: PauseKind) -> u64 {
+        self.counts[kind as usize]
+    }
+
+    /// The time of all pauses.
+    pub fn total(&self) -> Duration {
+        self.total
+    }
+
+    /// The longest pause; zero if there was none.
+    pub fn longest(&self) -> Duration {
+        self.longest
+    }
+
+    /// The length that this part of all pauses, from 0 to 1, did not pass, to two digits;
+    /// zero if there was none.
+    pub fn quantile(&self, part: f64) -> Duration {
+        let length = self.lengths.as_ref().map_or(0, |all| all.value_at_quantile(part));
+        Duration::from_nanos(length).min(self.longest)
+    }
+
+    /// Of each length between two powers of two ns in which there were pauses, in
+    /// ascending order: the upper bound, and how many there were.
+    pub fn histogram(&self) -> Vec<(Duration, u64)> {
+        let Some(all) = &self.lengths else { return Vec::new() };
+        let mut buckets: Vec<(Duration, u64)> = Vec::new();
+        for step in all.iter_recorded() {
+            let bound = step.value_iterated_to().max(1).checked_next_power_of_two();
+            let bound = Duration::from_nanos(bound.unwrap_or(u64::MAX));
+            let count = step.count_since_last_iteration();
+            match buckets.last_mut() {
+                Some((last, so_far)) if *last == bound => *so_far += count,
+                _ => buckets.push((bound, count)),
+            }
+        }
+        buckets
+    }
+
+    /// The latest pauses, the last one last; 1024 at most.
+    pub fn recent(&self) -> impl ExactSizeIterator<Item = &Pause> {
+        self.recent.iter()
+    }
+}
+
+fn nanoseconds(length: Duration) -> u64 {
+    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pause(nanoseconds: u64, kind: PauseKind) -> Pause {
+        let length = Duration::from_nanos(nanoseconds);
+        Pause { start: Duration::ZERO, length, kind, bytes_before: 10, bytes_after: 5 }
+    }
+
+    #[test]
+    fn pauses_are_counted_and_measured() {
+        let mut log = PauseLog::default();
+        assert_eq!((log.count(), log.quantile(0.99), log.histogram()), (0, Duration::ZERO, vec![]));
+        for n in 1..=2000 {
+            log.record(pause(n * 1000, PauseKind::Minor));
+        }
+        log.record(pause(50_000_000, PauseKind::Full));
+        assert_eq!((log.count(), log.count_of(PauseKind::Minor)), (2001, 2000));
+        assert_eq!(log.longest(), Duration::from_millis(50));
+        assert_eq!(log.total(), Duration::from_micros(2000 * 2001 / 2 + 50_000));
+        let median = log.quantile(0.5).as_micros();
+        assert!((980..=1020).contains(&median), "{median}");
+        assert_eq!(log.quantile(1.0), log.longest());
+        let histogram = log.histogram();
+        assert_eq!(histogram.iter().map(|(_, count)| count).sum::<u64>(), 2001);
+        assert_eq!(histogram.last(), Some(&(Duration::from_nanos(1 << 26), 1)));
+        assert!(histogram.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert_eq!(log.recent().len(), RECENT);
+        assert_eq!(log.recent().last().unwrap().kind, PauseKind::Full);
+    }
+}
