@@ -98,7 +98,8 @@ impl PauseLog {
             lengths.auto(true);
             lengths
         });
-        lengths.saturating_record(nanoseconds(pause.length));
+        // Saturating would not let it grow; growing fails for no length there can be.
+        let _grown = lengths.record(nanoseconds(pause.length));
         self.counts[pause.kind as usize] += 1;
         self.total += pause.length;
         self.longest = self.longest.max(pause.length);
