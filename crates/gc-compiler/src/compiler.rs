@@ -4,7 +4,7 @@ use crate::array::{self, ArrayInit};
 use crate::object::{self, Extend};
 use crate::{GcEmitter, regions::Region};
 use cranelift_codegen::ir;
-use gc_types::{ArrayLayout, StructLayout};
+use gc_types::{ArrayLayout, Fingerprint, StructLayout};
 
 /// A slot that holds a reference, outside an object or inside one.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +61,13 @@ pub enum RefPlace {
 pub trait GcCompiler: Send + Sync {
     /// The collector's name: the same as that of its `GcRuntime`.
     fn name(&self) -> &'static str;
+
+    /// What its emitted code and its heaps must agree on. Both halves give the same. To be
+    /// given if the collector has constants of its own that both know: of its name and
+    /// its version.
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.name(), &[])
+    }
 
     /// Whether the body of a newly allocated struct is zero. If so initialising
     /// stores of zero are left out.

@@ -1,6 +1,7 @@
 //! [`GcRuntime`]: the half of a collector that makes heaps.
 
 use crate::{GcHeap, HeapError, HeapMemory, HeapOptions};
+use gc_types::Fingerprint;
 
 /// Makes heaps of one collector. Its other half is gc-compiler's `GcCompiler` of
 /// the same [`name`](GcRuntime::name); code emitted by one works only on heaps of
@@ -8,6 +9,13 @@ use crate::{GcHeap, HeapError, HeapMemory, HeapOptions};
 pub trait GcRuntime: Send + Sync {
     /// The collector's name, as in `--collector NAME`: lower case, stable.
     fn name(&self) -> &'static str;
+
+    /// What its emitted code and its heaps must agree on. Both halves give the same. To be
+    /// given if the collector has constants of its own that both know: of its name and
+    /// its version.
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.name(), &[])
+    }
 
     /// The most bytes a heap of this collector can use; a larger maximum is cut down
     /// to it. All that indices can name, unless the collector says less.

@@ -7,12 +7,14 @@
 //! references are ([`GcLayout`]), where a frame's references are
 //! ([`StackMapTable`]), where emitted code finds its context ([`VMOffsets`]),
 //! which host functions it may call ([`HostCall`]), why it may stop ([`Trap`]),
-//! and each collector's shared constants ([`collector`]).
+//! each collector's shared constants ([`collector`]), and a number to tell whether
+//! they are of one mind ([`Fingerprint`]).
 //!
 //! This crate has no heap, no Cranelift and no `unsafe`.
 #![forbid(unsafe_code)]
 
 mod data;
+mod fingerprint;
 mod header;
 mod host_call;
 mod layout;
@@ -24,6 +26,7 @@ mod vmctx;
 pub mod collector;
 
 pub use data::HeapDataOffsets;
+pub use fingerprint::Fingerprint;
 pub use header::{TypeIndex, VMGcHeader, VMGcKind};
 pub use host_call::{HostCall, HostCallType, HostSignature};
 pub use layout::{

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use gc_compiler::GcCompiler;
 use gc_runtime::GcRuntime;
+use gc_types::Fingerprint;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,14 +20,22 @@ impl Collector {
     /// Pairs two halves.
     ///
     /// # Errors
-    /// If they are not of the same name: code that one emits would damage the
-    /// objects of the other.
+    /// If they are not of the same name and fingerprint: code that one emits would
+    /// damage the objects of the other.
     pub fn new(runtime: Arc<dyn GcRuntime>, compiler: Arc<dyn GcCompiler>) -> Result<Collector> {
         if runtime.name() != compiler.name() {
             bail!(
                 "the heaps of collector `{}` do not understand the code of collector `{}`",
                 runtime.name(),
                 compiler.name()
+            );
+        }
+        let (heaps, code) = (runtime.fingerprint(), compiler.fingerprint());
+        if heaps != code {
+            bail!(
+                "the halves of collector `{}` do not fit: its heaps have fingerprint {heaps}, \
+                 its code {code}",
+                runtime.name()
             );
         }
         Ok(Collector { runtime, compiler })
@@ -73,6 +82,11 @@ impl Collector {
     /// Its name, as in `--collector NAME`.
     pub fn name(&self) -> &'static str {
         self.runtime.name()
+    }
+
+    /// What its emitted code and its heaps agree on.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.runtime.fingerprint()
     }
 
     pub(crate) fn runtime(&self) -> &dyn GcRuntime {

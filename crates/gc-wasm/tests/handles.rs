@@ -389,24 +389,6 @@ fn things_of_one_engine_used_with_another() -> Result<()> {
     })
 }
 
-#[test]
-fn engines_do_not_mix_halves_of_collectors() -> Result<()> {
-    use gc_wasm::Collector;
-    use std::sync::Arc;
-    let error = Collector::new(
-        Arc::new(gc_runtime::collector::null::NullCollector),
-        Arc::new(gc_compiler::collector::drc::DrcCompiler),
-    );
-    assert_eq!(
-        message(error),
-        "the heaps of collector `null` do not understand the code of collector `drc`"
-    );
-    assert!(Collector::by_name("mark-sweep").is_none());
-    let engine = Engine::new(gc_wasm::Config::new().collector(Collector::by_name("drc").unwrap()))?;
-    assert_eq!(engine.collector().name(), "drc");
-    Ok(())
-}
-
 /// Owned handles are dropped without their store: what they held is given up by the next
 /// collection, whoever asks for it.
 #[test]

@@ -10,7 +10,7 @@ use super::table::{Element, TableData};
 use crate::module::info::{ElementItems, ElementMode};
 use crate::store::{GlobalData, StoreOpaque, limits};
 use crate::vmctx::{Place, VMFunctionImport, VMGlobal, VMMemoryDefinition, VMTableDefinition};
-use crate::{Extern, Module, Val};
+use crate::{Collector, Extern, Module, Val};
 use anyhow::{Context, Result, bail, ensure};
 use gc_jit::{VMContextPrefix, VMFuncRef};
 use gc_types::{Trap, VMGcRef};
@@ -23,6 +23,7 @@ pub(crate) fn instantiate(
     module: &Module,
     imports: &[Extern],
 ) -> Result<usize> {
+    check_collector(store.engine().collector(), module.engine().collector())?;
     ensure!(module.engine().same(store.engine()), "a module of one engine, a store of another");
     let wanted = module.info().imports.len();
     if imports.len() != wanted {
@@ -38,6 +39,19 @@ pub(crate) fn instantiate(
     result?;
     start(store, index)?;
     Ok(index)
+}
+
+/// Code that was compiled for one collector and a heap of another never meet.
+fn check_collector(heap: &Collector, code: &Collector) -> Result<()> {
+    let (ours, theirs) = (heap.fingerprint(), code.fingerprint());
+    ensure!(
+        ours == theirs,
+        "the module was compiled for heaps of collector `{}` (fingerprint {theirs}), the store's \
+         heap is one of collector `{}` (fingerprint {ours})",
+        code.name(),
+        heap.name()
+    );
+    Ok(())
 }
 
 /// Makes the instance with everything in it zero, null or empty.

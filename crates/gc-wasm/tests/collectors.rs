@@ -1,0 +1,65 @@
+//! A collector is two halves that agree: what happens to those that do not.
+
+mod common;
+
+use anyhow::Result;
+use common::message;
+use gc_compiler::collector::{drc::DrcCompiler, null::NullCompiler};
+use gc_runtime::collector::NullCollector;
+use gc_runtime::{GcHeap, GcRuntime, HeapError, HeapMemory};
+use gc_types::Fingerprint;
+use gc_wasm::{Collector, Config, Engine, Instance, Module, Store};
+use std::sync::Arc;
+
+/// `null`, of a later version.
+struct Later;
+
+impl GcRuntime for Later {
+    fn name(&self) -> &'static str {
+        "null"
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of("null", &["later"])
+    }
+
+    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+        NullCollector.new_gc_heap(memory, zeal)
+    }
+}
+
+#[test]
+fn halves_that_do_not_agree_are_no_collector() {
+    assert_eq!(
+        message(Collector::new(Arc::new(NullCollector), Arc::new(DrcCompiler))),
+        "the heaps of collector `null` do not understand the code of collector `drc`"
+    );
+    let error = message(Collector::new(Arc::new(Later), Arc::new(NullCompiler)));
+    let start = "the halves of collector `null` do not fit: its heaps have fingerprint ";
+    assert!(error.starts_with(start), "{error}");
+    assert!(Collector::new(Arc::new(NullCollector), Arc::new(NullCompiler)).is_ok());
+}
+
+#[test]
+fn code_for_one_collector_never_meets_a_heap_of_another() -> Result<()> {
+    for code in Collector::all() {
+        let engine = Engine::new(Config::new().collector(code.clone()))?;
+        assert_eq!(engine.collector().name(), code.name());
+        let module = Module::new(&engine, "(module)")?;
+        for heap in Collector::all() {
+            let engine = Engine::new(Config::new().collector(heap.clone()))?;
+            let mut store = Store::new(&engine, ())?;
+            let error = message(Instance::new(&mut store, &module, &[]));
+            if heap.name() == code.name() {
+                assert_eq!(error, "a module of one engine, a store of another");
+                continue;
+            }
+            let start = format!("the module was compiled for heaps of collector `{}`", code.name());
+            assert!(error.starts_with(&start), "{error}");
+            let end = format!("collector `{}` (fingerprint {})", heap.name(), heap.fingerprint());
+            assert!(error.ends_with(&end), "{error}");
+        }
+    }
+    assert!(Collector::by_name("mark-sweep").is_none());
+    Ok(())
+}
