@@ -193,7 +193,7 @@ fn misuse_of_options() {
     let lib = &library("misuse_of_options.wat");
     for (args, says) in [
         (&["run"][..], "<FILE>"),
-        (&["run", lib, "--collector", "perfect"], "possible values: null, drc"),
+        (&["run", lib, "--collector", "perfect"], "possible values: null, drc, copying"),
         (&["run", lib, "--heap-max", "lots"], "512MiB"),
         (&["run", lib, "--no-such-option"], "--no-such-option"),
         (&["run", lib, "--stats=xml"], "possible values: table, json"),

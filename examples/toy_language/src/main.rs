@@ -43,7 +43,7 @@ struct Arguments {
     /// The program's file; without one, a demo that checks its own result
     file: Option<PathBuf>,
     /// Which collector
-    #[arg(long, value_name = "NAME", value_parser = ["null", "drc"], default_values = ["null", "drc"])]
+    #[arg(long, value_name = "NAME", value_parser = runtime::COLLECTORS, default_values = runtime::COLLECTORS)]
     collector: Vec<String>,
     /// The most bytes the heap may use
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]

@@ -1,11 +1,10 @@
 //! Programs and what they come to, under each collector, with plenty of room and with zeal:
 //! a collection, and the heap verified before and after, at every few allocations.
 
-use crate::{DEMO, DEMO_RESULT, runtime::run};
+use crate::runtime::{COLLECTORS, run};
+use crate::{DEMO, DEMO_RESULT};
 use anyhow::Result;
 use gc_runtime::{GcStats, HeapOptions};
-
-const COLLECTORS: [&str; 2] = ["null", "drc"];
 
 fn run_with(source: &str, collector: &str, mib: u64, zeal: u32) -> Result<(String, GcStats)> {
     let heap = HeapOptions { maximum: mib << 20, zeal, ..HeapOptions::default() };

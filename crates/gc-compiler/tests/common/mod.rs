@@ -9,7 +9,7 @@ use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, UserFuncName, types
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use gc_compiler::collector::{drc::DrcCompiler, null::NullCompiler};
+use gc_compiler::collector::{copying::CopyingCompiler, drc::DrcCompiler, null::NullCompiler};
 use gc_compiler::safepoints::{References, place_safepoints};
 use gc_compiler::{
     CompilerOptions, GcCompiler, GcEmitter, GcFuncEnv, host_call_signature, regions,
@@ -17,7 +17,7 @@ use gc_compiler::{
 use gc_types::{HostCall, I31, VMGcRef, VMOffsets};
 
 /// The collectors under test.
-pub(crate) const COLLECTORS: [&dyn GcCompiler; 2] = [&NullCompiler, &DrcCompiler];
+pub(crate) const COLLECTORS: [&dyn GcCompiler; 3] = [&NullCompiler, &DrcCompiler, &CopyingCompiler];
 
 /// Every combination of options.
 pub(crate) fn all_options() -> impl Iterator<Item = CompilerOptions> {

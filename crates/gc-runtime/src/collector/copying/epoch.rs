@@ -2,12 +2,13 @@
 //!
 //! Bytes are known to the byte from how far `NEXT` came. Objects are known if the
 //! host allocated them. Those that emitted code allocated are counted by walking over
-//! them: all of them while they are still there, but when a collection is about to
-//! forget them only those of every [`SAMPLE`]th segment, and for the rest the sample's
+//! them: over each once, however often somebody asks. But when a collection is about to
+//! forget them only those of every [`SAMPLE`]th segment are, and for the rest the sample's
 //! mean size is taken (which is no estimate where objects are of one size). Walking
 //! over all would bring back to the cache what nobody will ever look at again.
 
 use crate::HeapError;
+use std::sync::{Mutex, PoisonError};
 
 /// Of so many segments one is walked over.
 const SAMPLE: usize = 64;
@@ -26,6 +27,18 @@ impl Count {
     }
 }
 
+/// How far a walk over all segments came.
+#[derive(Debug, Default)]
+struct Walked {
+    /// The segment, by its number.
+    segment: usize,
+    /// The last object that was seen in it; the next walk begins there, since an array's
+    /// length may not have been written yet.
+    last: Option<u32>,
+    /// What was seen before that object.
+    before: Count,
+}
+
 /// What was allocated since the last collection.
 #[derive(Debug, Default)]
 pub(super) struct Epoch {
@@ -35,6 +48,7 @@ pub(super) struct Epoch {
     /// What the host allocated in the segments.
     host: Count,
     large: Count,
+    walked: Mutex<Walked>,
 }
 
 /// Is called with the index and the size of an object.
@@ -59,6 +73,7 @@ impl Epoch {
     /// Forgets everything, for the next epoch.
     pub(super) fn clear(&mut self) {
         self.segments.clear();
+        *self.walked.get_mut().unwrap_or_else(PoisonError::into_inner) = Walked::default();
         (self.host, self.large) = (Count::default(), Count::default());
     }
 
@@ -92,41 +107,74 @@ impl Epoch {
 
     /// All there was, walking over every segment with objects of emitted code.
     pub(super) fn count(&self, now: Option<u32>, walk: Walk<'_>) -> Count {
-        self.count_with(now, walk, 1)
+        self.count_with(
+            now,
+            |inline| if inline == 0 { Count::default() } else { self.walk_on(now, walk) },
+        )
     }
 
     /// All there was, walking over some of the segments.
     pub(super) fn estimate(&self, walk: Walk<'_>) -> Count {
-        self.count_with(None, walk, SAMPLE)
-    }
-
-    fn count_with(&self, now: Option<u32>, walk: Walk<'_>, step: usize) -> Count {
-        let bytes = self.small_bytes(now);
-        let mut small = Count { bytes, ..self.host };
-        let inline = bytes.saturating_sub(self.host.bytes);
-        if inline > 0 {
+        self.count_with(None, |inline| {
             let mut seen = Count::default();
-            // From the last one on, which is still in a cache.
-            let mut bounds: Vec<_> = self.bounds(now).collect();
-            bounds.reverse();
-            for (start, end) in bounds.into_iter().step_by(step) {
-                let walked = walk(start, end, &mut |_, size| {
-                    seen.add(size.into());
-                    Ok(())
-                });
-                if let Err(damage) = walked {
-                    log::warn!("allocations counted only up to the damage: {damage}");
+            if inline > 0 {
+                // From the last one on, which is still in a cache.
+                let mut bounds: Vec<_> = self.bounds(None).collect();
+                bounds.reverse();
+                for (start, end) in bounds.into_iter().step_by(SAMPLE) {
+                    note_damage(walk(start, end, &mut |_, size| {
+                        seen.add(size.into());
+                        Ok(())
+                    }));
                 }
             }
-            small.objects = if seen.bytes == bytes {
-                seen.objects
-            } else {
-                let objects = u128::from(inline) * u128::from(seen.objects);
-                let estimate = objects.checked_div(u128::from(seen.bytes)).unwrap_or(0);
-                small.objects + u64::try_from(estimate).unwrap_or(u64::MAX)
+            seen
+        })
+    }
+
+    /// What is in all segments, of which as little is walked over as was not before.
+    fn walk_on(&self, now: Option<u32>, walk: Walk<'_>) -> Count {
+        let mut walked = self.walked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = walked.before;
+        for (segment, (start, end)) in self.bounds(now).enumerate().skip(walked.segment) {
+            let begin = match walked.last {
+                Some(last) if segment == walked.segment => last,
+                _ => start,
             };
+            (walked.segment, walked.last, walked.before) = (segment, None, seen);
+            let result = walk(begin, end, &mut |index, size| {
+                (walked.last, walked.before) = (Some(index), seen);
+                seen.add(size.into());
+                Ok(())
+            });
+            if result.is_err() {
+                note_damage(result);
+                break;
+            }
         }
-        Count { objects: small.objects + self.large.objects, bytes: bytes + self.large.bytes }
+        seen
+    }
+
+    /// All there was, given what was seen of the segments: some of it, or all.
+    fn count_with(&self, now: Option<u32>, seen: impl FnOnce(u64) -> Count) -> Count {
+        let bytes = self.small_bytes(now);
+        let mut objects = self.host.objects;
+        let inline = bytes.saturating_sub(self.host.bytes);
+        let seen = seen(inline);
+        if seen.bytes == bytes && inline > 0 {
+            objects = seen.objects;
+        } else {
+            let estimate = u128::from(inline) * u128::from(seen.objects);
+            let estimate = estimate.checked_div(u128::from(seen.bytes)).unwrap_or(0);
+            objects += u64::try_from(estimate).unwrap_or(u64::MAX);
+        }
+        Count { objects: objects + self.large.objects, bytes: bytes + self.large.bytes }
+    }
+}
+
+fn note_damage(walked: Result<(), HeapError>) {
+    if let Err(damage) = walked {
+        log::warn!("allocations counted only up to the damage: {damage}");
     }
 }
 
@@ -165,5 +213,30 @@ mod tests {
         let all = Count { objects, bytes: 24 * objects };
         assert_eq!(epoch.estimate(&walk_sized(24)), all);
         assert_eq!(epoch.count(None, &walk_sized(24)), all);
+    }
+
+    #[test]
+    fn no_object_is_walked_over_twice_but_the_last() {
+        let mut epoch = Epoch::default();
+        let steps = std::cell::Cell::new(0);
+        let walk = |start, end, visit: Visit<'_>| {
+            walk_sized(16)(start, end, &mut |index, size| {
+                steps.set(steps.get() + 1);
+                visit(index, size)
+            })
+        };
+        for segment in 0..10u32 {
+            let start = segment * 4096;
+            epoch.open(start);
+            for n in 1..=100u32 {
+                let objects = u64::from(segment * 100 + n);
+                let counted = epoch.count(Some(start + 16 * n), &walk);
+                assert_eq!(counted, Count { objects, bytes: 16 * objects });
+            }
+            epoch.close(start + 1600);
+        }
+        assert!(steps.get() <= 2 * 1000, "{}", steps.get());
+        epoch.clear();
+        assert_eq!(epoch.count(Some(0), &walk), Count::default());
     }
 }

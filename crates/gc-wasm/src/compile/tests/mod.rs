@@ -11,13 +11,13 @@ use crate::module::parse::parse;
 use crate::types::registry::TypeRegistry;
 use crate::vmctx::VMContextLayout;
 use anyhow::{Context as _, Result};
-use gc_compiler::collector::{drc::DrcCompiler, null::NullCompiler};
+use gc_compiler::collector::{copying::CopyingCompiler, drc::DrcCompiler, null::NullCompiler};
 use gc_compiler::{CompilerOptions, GcCompiler};
 use gc_jit::{CodeImage, JitCompiler, JitOptions, OptLevel};
 use gc_types::VMOffsets;
 use std::collections::BTreeMap;
 
-const COLLECTORS: [&dyn GcCompiler; 2] = [&NullCompiler, &DrcCompiler];
+const COLLECTORS: [&dyn GcCompiler; 3] = [&NullCompiler, &DrcCompiler, &CopyingCompiler];
 
 struct Fixture {
     jit: JitCompiler,
