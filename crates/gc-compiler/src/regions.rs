@@ -39,6 +39,9 @@ pub const ROOT_SET: Region = 9;
 /// Function references, their table and the type display table.
 pub const TYPES: Region = 10;
 
+/// A collector's card table.
+pub const CARDS: Region = 11;
+
 /// The first of the numbers that are the embedder's to give (globals, tables,
 /// memories, its own part of the vmctx).
 pub const EMBEDDER: Region = 64;
@@ -67,6 +70,7 @@ fn describe(region: Region) -> Cow<'static, str> {
         ARRAY_ELEMENT => "array element",
         ROOT_SET => "root set",
         TYPES => "types",
+        CARDS => "cards",
         STACK_MAP_SPILL.. => return Cow::Owned(format!("spill {}", region - STACK_MAP_SPILL)),
         _ => return Cow::Owned(format!("embedder {region}")),
     })

@@ -6,18 +6,21 @@ use std::sync::Arc;
 
 /// Layouts by [`TypeIndex`].
 #[derive(Clone, Debug, Default)]
-pub struct LayoutTable(Vec<Option<Arc<GcLayout>>>);
+pub struct LayoutTable {
+    layouts: Vec<Option<Arc<GcLayout>>>,
+    version: u64,
+}
 
 impl LayoutTable {
     /// The layout of `ty`, if it was registered.
     #[inline]
     pub fn get(&self, ty: TypeIndex) -> Option<&GcLayout> {
-        self.0.get(ty.as_u32() as usize)?.as_deref()
+        self.layouts.get(ty.as_u32() as usize)?.as_deref()
     }
 
     /// As [`get`](LayoutTable::get), to keep.
     pub fn get_shared(&self, ty: TypeIndex) -> Option<&Arc<GcLayout>> {
-        self.0.get(ty.as_u32() as usize)?.as_ref()
+        self.layouts.get(ty.as_u32() as usize)?.as_ref()
     }
 
     /// Registers `ty`'s layout, unless it has one. [`TypeIndex::NONE`] never has one.
@@ -27,15 +30,31 @@ impl LayoutTable {
             return;
         }
         let index = ty.as_u32() as usize;
-        if index >= self.0.len() {
-            self.0.resize(index + 1, None);
+        if index >= self.layouts.len() {
+            self.layouts.resize(index + 1, None);
         }
-        self.0[index].get_or_insert_with(|| Arc::clone(layout));
+        if self.layouts[index].is_none() {
+            self.layouts[index] = Some(Arc::clone(layout));
+            self.version += 1;
+        }
+    }
+
+    /// Changes whenever a layout is registered or all are forgotten.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// All layouts with their types, in the order of the types' indices.
+    pub fn iter(&self) -> impl Iterator<Item = (TypeIndex, &GcLayout)> {
+        self.layouts.iter().enumerate().filter_map(|(index, layout)| {
+            Some((TypeIndex::new(u32::try_from(index).ok()?)?, layout.as_deref()?))
+        })
     }
 
     /// Forgets all layouts; what is in the heap can no longer be traced.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.layouts.clear();
+        self.version += 1;
     }
 }
 
@@ -54,5 +73,7 @@ mod tests {
             assert!(table.get(TypeIndex::new(i).unwrap()).is_none());
         }
         assert_eq!(table.get(TypeIndex::new(3).unwrap()), Some(&*layout));
+        assert_eq!(table.version(), 1);
+        assert!(table.iter().eq([(TypeIndex::new(3).unwrap(), &*layout)]));
     }
 }

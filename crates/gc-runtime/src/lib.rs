@@ -34,6 +34,7 @@ mod options;
 mod pauses;
 mod roots;
 mod runtime;
+mod space;
 mod stats;
 mod store;
 

@@ -1,7 +1,9 @@
 //! [`Subject`]: a collector to be tested, what it promises to free, and the kind of
 //! heap it is tested on.
 
-use gc_runtime::collector::{CopyingCollector, DrcCollector, NullCollector};
+use gc_runtime::collector::{
+    CopyingCollector, DrcCollector, GenerationalCollector, NullCollector,
+};
 use gc_runtime::{GcRuntime, HeapBounds, HeapOptions};
 use std::fmt;
 
@@ -72,6 +74,7 @@ impl Subject<'static> {
             Subject::new(&NullCollector, Reclaims::Nothing),
             Subject::new(&DrcCollector, Reclaims::Acyclic),
             Subject::new(&CopyingCollector, Reclaims::Everything),
+            Subject::new(&GenerationalCollector, Reclaims::Everything),
         ]
     }
 }

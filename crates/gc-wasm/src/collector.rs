@@ -69,9 +69,23 @@ impl Collector {
         }
     }
 
+    /// `generational`: a nursery in front of a mark-region heap. Moves objects; the
+    /// fastest for most programs, with short pauses.
+    pub fn generational() -> Collector {
+        Collector {
+            runtime: Arc::new(gc_runtime::collector::generational::GenerationalCollector),
+            compiler: Arc::new(gc_compiler::collector::generational::GenerationalCompiler),
+        }
+    }
+
     /// The collectors of this project.
     pub fn all() -> Vec<Collector> {
-        vec![Collector::null(), Collector::drc(), Collector::copying()]
+        vec![
+            Collector::null(),
+            Collector::drc(),
+            Collector::copying(),
+            Collector::generational(),
+        ]
     }
 
     /// The collector of this project with this name, if there is one.

@@ -4,4 +4,5 @@
 mod bump;
 pub mod copying;
 pub mod drc;
+pub mod generational;
 pub mod null;

@@ -3,8 +3,10 @@
 
 pub mod copying;
 pub mod drc;
+pub mod generational;
 pub mod null;
 
 pub use copying::CopyingCollector;
 pub use drc::DrcCollector;
+pub use generational::GenerationalCollector;
 pub use null::NullCollector;

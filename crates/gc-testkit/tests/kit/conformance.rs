@@ -42,6 +42,16 @@ fn copying_conforms_under_zeal() {
 }
 
 #[test]
+fn generational_conforms() {
+    conforms("generational", &[0]);
+}
+
+#[test]
+fn generational_conforms_under_zeal() {
+    conforms("generational", &[1]);
+}
+
+#[test]
 fn checks_have_names_of_their_own() {
     let names: std::collections::BTreeSet<_> =
         conformance::checks().map(|check| check.name).collect();

@@ -31,27 +31,28 @@ pub const DIRTY: u8 = 1;
 
 /// Heap data, u32: not zero while overwritten references must be logged.
 pub const MARKING: u32 = HeapDataOffsets::COLLECTOR + 8;
-/// Heap data, u32: number of references logged. It may pass [`LOG_CAPACITY`]: then
-/// the first entries were overwritten.
-pub const LOG_LEN: u32 = HeapDataOffsets::COLLECTOR + 12;
-/// Heap data, u64: address of the log, an array of u32 references (zero, `i31`s and
-/// young ones may be among them). Entry `n` is at `n % LOG_CAPACITY`.
-pub const LOG: u32 = HeapDataOffsets::COLLECTOR + 16;
-/// References the log has room for.
-pub const LOG_CAPACITY: u32 = 1 << 20;
+/// Heap data, u64: number of stores logged. It may pass [`LOG_CAPACITY`]: then the
+/// first entries were overwritten.
+pub const LOG_LEN: u32 = HeapDataOffsets::COLLECTOR + 16;
+/// Heap data, u64: address of the log, an array of u64. Entry `n` is at
+/// `n % LOG_CAPACITY`: `index of the slot << 32 | the reference that was overwritten`,
+/// which may be zero, an `i31`, or young.
+pub const LOG: u32 = HeapDataOffsets::COLLECTOR + 24;
+/// Entries the log has room for.
+pub const LOG_CAPACITY: u64 = 1 << 20;
 
 /// Heap data, u64: address of the card table, an array of u8. The card of index `i`
 /// is entry `i >> CARD_SHIFT`.
-pub const CARDS: u32 = HeapDataOffsets::COLLECTOR + 24;
+pub const CARDS: u32 = HeapDataOffsets::COLLECTOR + 32;
 
-/// Heap data, u32: number of slots remembered. It may pass [`SLOTS_CAPACITY`]: then
+/// Heap data, u64: number of slots remembered. It may pass [`SLOTS_CAPACITY`]: then
 /// the first entries were overwritten.
-pub const SLOTS_LEN: u32 = HeapDataOffsets::COLLECTOR + 32;
+pub const SLOTS_LEN: u32 = HeapDataOffsets::COLLECTOR + 40;
 /// Heap data, u64: address of an array of u64 addresses of slots outside stack and
 /// heap that may refer to young objects. Entry `n` is at `n % SLOTS_CAPACITY`.
-pub const SLOTS: u32 = HeapDataOffsets::COLLECTOR + 40;
+pub const SLOTS: u32 = HeapDataOffsets::COLLECTOR + 48;
 /// Addresses there is room for.
-pub const SLOTS_CAPACITY: u32 = 1 << 13;
+pub const SLOTS_CAPACITY: u64 = 1 << 13;
 
 const _: () = assert!(SLOTS + 8 <= HeapDataOffsets::SIZE);
 const _: () = assert!(LOG_CAPACITY.is_power_of_two() && SLOTS_CAPACITY.is_power_of_two());

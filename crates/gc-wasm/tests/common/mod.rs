@@ -42,13 +42,14 @@ impl Setting {
     }
 
     /// The engine configuration. The heap is small, since one with checked bounds
-    /// reserves all of it.
+    /// reserves all of it; the nursery is, so that what a test allocates fills it.
     pub fn config(&self) -> Config {
         let mut config = Config::new();
         config
             .collector(self.collector.clone())
             .gc_heap_bounds(self.bounds)
             .gc_heap_maximum(64 << 20)
+            .gc_nursery(128 << 10)
             .gc_zeal(u32::from(self.zeal));
         config
     }

@@ -1,0 +1,228 @@
+//! `generational`: inline bump allocation in a nursery (`bump.rs`), and a write barrier
+//! that tells the collector of references from old objects, and from slots outside the
+//! heap, to young ones.
+//!
+//! The barrier looks at the stored value first: one subtraction and one comparison
+//! tell whether it is young, and most stores are done. If it is, the card of the
+//! object, or of the element in an array, is marked, unless it is marked already; the
+//! nursery's own cards always are, so that nothing else need be asked of the object.
+//! While old objects are being marked, which is one load and a test in front, the
+//! reference that is overwritten is appended to a log. Slots outside the heap have no
+//! cards: their addresses are appended to a list, once for as long as the slot refers
+//! to young objects.
+//!
+//! None of it calls the host: a call, even in a cold block, would make the code behind
+//! it load again whatever it knew of memory. Log and list wrap around instead, and
+//! their lengths tell the collector.
+
+use super::bump;
+use crate::address::{Access, Trust};
+use crate::{GcCompiler, GcEmitter, RefPlace, regions};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{self, InstBuilder, types};
+use gc_types::collector::generational::{
+    CARD_SHIFT, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NAME, NURSERY_START, SLOTS,
+    SLOTS_CAPACITY, SLOTS_LEN,
+};
+use gc_types::{ArrayLayout, I31};
+
+/// Emits code for the `generational` collector.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GenerationalCompiler;
+
+impl GcCompiler for GenerationalCompiler {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn zeroes_structs(&self) -> bool {
+        true
+    }
+
+    fn alloc_struct(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        header_word: ir::Value,
+        size: u32,
+    ) -> ir::Value {
+        bump::alloc_struct(e, header_word, size)
+    }
+
+    fn alloc_array(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        header_word: ir::Value,
+        layout: &ArrayLayout,
+        length: ir::Value,
+    ) -> ir::Value {
+        bump::alloc_array(e, header_word, layout, length)
+    }
+
+    fn read_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace) -> ir::Value {
+        let value = e.load_ref(place);
+        e.declare_ref(value)
+    }
+
+    fn write_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
+        let access = e.place_access(place, Trust::MayBeNull);
+        match place {
+            RefPlace::Field { object, offset } => {
+                log_overwritten(e, access, |e| {
+                    e.builder.ins().iadd_imm_u(object, i64::from(offset))
+                });
+                // First, so that a wrong index faults here and not at its card.
+                e.store_ref_at(access, value);
+                mark_card(e, value, |_| object);
+            }
+            RefPlace::Element { object, index, offset } => {
+                let slot = |e: &mut GcEmitter<'_, '_>| {
+                    let array = e.builder.ins().ireduce(types::I32, object);
+                    let scaled = e.builder.ins().ishl_imm_u(index, 2);
+                    let element = e.builder.ins().iadd(array, scaled);
+                    let element = e.builder.ins().uextend(types::I64, element);
+                    e.builder.ins().iadd_imm_u(element, i64::from(offset))
+                };
+                log_overwritten(e, access, slot);
+                e.store_ref_at(access, value);
+                mark_card(e, value, slot);
+            }
+            RefPlace::Native { address, offset, .. } => {
+                remember_slot(e, access, address, offset, value);
+                e.store_ref_at(access, value);
+            }
+        }
+    }
+
+    fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
+        match place {
+            // Whether the object is young or was born old, the collector looks at all
+            // of it.
+            RefPlace::Field { .. } | RefPlace::Element { .. } => {
+                e.store_ref(place, value, Trust::Fresh);
+            }
+            RefPlace::Native { .. } => self.write_ref(e, place, value),
+        }
+    }
+}
+
+/// Appends the reference that `access` goes to, at the index that `slot` returns
+/// (`I64`), to the log, if old objects are being marked.
+fn log_overwritten(
+    e: &mut GcEmitter<'_, '_>,
+    access: Access,
+    slot: impl FnOnce(&mut GcEmitter<'_, '_>) -> ir::Value,
+) {
+    let cold = e.create_cold_block();
+    let done = e.builder.create_block();
+    let data = e.heap_data();
+    let marking = e.load_native(types::I32, regions::HEAP_DATA, data, MARKING);
+    e.builder.ins().brif(marking, cold, &[], done, &[]);
+
+    e.continue_in(cold);
+    let old = e.load_ref_at(access);
+    let slot = slot(e);
+    let slot = e.builder.ins().ishl_imm_u(slot, 32);
+    let entry = e.builder.ins().bor(slot, old);
+    let place = append(e, LOG_LEN, LOG, LOG_CAPACITY);
+    let flags = e.native_flags(regions::ROOT_SET);
+    e.builder.ins().store(flags, entry, place, 0);
+    e.builder.ins().jump(done, &[]);
+    e.continue_in(done);
+}
+
+/// Makes the card of the index `at` returns (`I64`) dirty, if `value` may be a reference
+/// to a young object.
+fn mark_card(
+    e: &mut GcEmitter<'_, '_>,
+    value: ir::Value,
+    at: impl FnOnce(&mut GcEmitter<'_, '_>) -> ir::Value,
+) {
+    if e.is_zero(value) {
+        return;
+    }
+    let look = e.builder.create_block();
+    let cold = e.create_cold_block();
+    let done = e.builder.create_block();
+    let word = e.builder.ins().ireduce(types::I32, value);
+    let young = is_between(e, word, NURSERY_START, e.env.options().nursery);
+    e.builder.ins().brif(young, look, &[], done, &[]);
+
+    e.continue_in(look);
+    let at = at(e);
+    let card = e.builder.ins().ushr_imm_u(at, i64::from(CARD_SHIFT));
+    let data = e.heap_data();
+    let cards = e.load_native(types::I64, regions::HEAP_DATA, data, CARDS);
+    let card = e.builder.ins().iadd(cards, card);
+    let flags = e.native_flags(regions::CARDS);
+    let dirty = e.builder.ins().uload8(types::I32, flags, card, 0);
+    e.builder.ins().brif(dirty, done, &[], cold, &[]);
+
+    e.continue_in(cold);
+    let dirty = e.builder.ins().iconst(types::I8, i64::from(DIRTY));
+    e.builder.ins().store(flags, dirty, card, 0);
+    e.builder.ins().jump(done, &[]);
+    e.continue_in(done);
+}
+
+/// Remembers the slot that `access` goes to, if `value` is a reference to a young object
+/// and the one it overwrites is not.
+fn remember_slot(
+    e: &mut GcEmitter<'_, '_>,
+    access: Access,
+    address: ir::Value,
+    offset: i32,
+    value: ir::Value,
+) {
+    if e.is_zero(value) {
+        return;
+    }
+    let look = e.builder.create_block();
+    let cold = e.create_cold_block();
+    let done = e.builder.create_block();
+    let word = e.builder.ins().ireduce(types::I32, value);
+    let young = is_young(e, word);
+    e.builder.ins().brif(young, look, &[], done, &[]);
+
+    e.continue_in(look);
+    let Access { address: place, offset: at, flags } = access;
+    let old = e.builder.ins().load(types::I32, flags, place, at);
+    let remembered = is_young(e, old);
+    e.builder.ins().brif(remembered, done, &[], cold, &[]);
+
+    e.continue_in(cold);
+    let slot = append(e, SLOTS_LEN, SLOTS, SLOTS_CAPACITY);
+    let address = e.builder.ins().iadd_imm_s(address, i64::from(offset));
+    let flags = e.native_flags(regions::ROOT_SET);
+    e.builder.ins().store(flags, address, slot, 0);
+    e.builder.ins().jump(done, &[]);
+    e.continue_in(done);
+}
+
+/// The address of the next entry, of eight bytes, of a native table that wraps around;
+/// the entry is counted.
+fn append(e: &mut GcEmitter<'_, '_>, length: u32, table: u32, capacity: u64) -> ir::Value {
+    let data = e.heap_data();
+    let len = e.load_native(types::I64, regions::HEAP_CURSOR, data, length);
+    let flags = e.native_flags(regions::HEAP_CURSOR);
+    let more = e.builder.ins().iadd_imm_u(len, 1);
+    e.builder.ins().store(flags, more, data, length.cast_signed());
+    let table = e.load_native(types::I64, regions::HEAP_DATA, data, table);
+    let entry = e.builder.ins().band_imm_u(len, (capacity - 1).cast_signed());
+    let entry = e.builder.ins().ishl_imm_u(entry, 3);
+    e.builder.ins().iadd(table, entry)
+}
+
+/// Whether `word` (`I32`) is that of a reference to a young object, and no `i31`.
+fn is_young(e: &mut GcEmitter<'_, '_>, word: ir::Value) -> ir::Value {
+    const _: () = assert!(I31::TAG == 1);
+    // The tag becomes the highest bit.
+    let word = e.builder.ins().rotr_imm_u(word, 1);
+    let nursery = e.env.options().nursery;
+    is_between(e, word, NURSERY_START / 2, nursery / 2)
+}
+
+/// Whether `word` (`I32`) is one of the `count` unsigned numbers from `start` on.
+fn is_between(e: &mut GcEmitter<'_, '_>, word: ir::Value, start: u32, count: u32) -> ir::Value {
+    let from_start = e.builder.ins().iadd_imm_s(word, -i64::from(start));
+    e.builder.ins().icmp_imm_u(IntCC::UnsignedLessThan, from_start, i64::from(count))
+}

@@ -1,0 +1,243 @@
+//! What `generational`'s barriers do when they run: cards, remembered slots, the log.
+#![cfg(all(target_arch = "x86_64", unix))]
+
+mod common;
+
+use common::machine::{Code, Machine};
+use common::*;
+use gc_compiler::collector::generational::GenerationalCompiler;
+use gc_compiler::{ArrayInit, CompilerOptions, RefPlace, regions};
+use gc_types::collector::generational::{
+    CARD_SHIFT, CARDS, LIMIT, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NEXT, NURSERY_START, SLOTS,
+    SLOTS_CAPACITY, SLOTS_LEN,
+};
+use gc_types::{ArrayLayout, HostCall, StorageType, StructLayout};
+
+const NURSERY: u32 = 128 << 10;
+const YOUNG: u32 = NURSERY_START + 64;
+const LAST_YOUNG: u32 = NURSERY_START + NURSERY - 8;
+const OLD: u32 = NURSERY_START + NURSERY;
+/// Near a card's end, so that what follows is on the next one.
+const HOLDER: u32 = OLD + 4096 + 496;
+const WORD: u32 = (0b01110 << 26) + 77;
+
+type NamedPlace = (&'static str, fn(Args) -> RefPlace);
+
+/// A field and an element of `HOLDER`, both on the card behind the one it begins on.
+const PLACES: [NamedPlace; 2] = [
+    ("field", |a| RefPlace::Field { object: a.a, offset: 32 }),
+    ("element", |a| RefPlace::Element { object: a.a, index: a.x, offset: 12 }),
+];
+
+fn modes() -> impl Iterator<Item = CompilerOptions> {
+    common::modes().map(|options| CompilerOptions { nursery: NURSERY, ..options })
+}
+
+/// A machine with the collector's tables.
+struct Fixture {
+    machine: Machine,
+    cards: Vec<u8>,
+    log: Vec<u64>,
+    slots: Vec<u64>,
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        let mut machine = Machine::new();
+        let mut cards = vec![0; 1 << (20 - CARD_SHIFT)];
+        let mut log = vec![0; LOG_CAPACITY as usize];
+        let mut slots = vec![0; SLOTS_CAPACITY as usize];
+        machine.set_data_u64(CARDS, cards.as_mut_ptr() as u64);
+        machine.set_data_u64(LOG, log.as_mut_ptr() as u64);
+        machine.set_data_u64(SLOTS, slots.as_mut_ptr() as u64);
+        Fixture { machine, cards, log, slots }
+    }
+
+    /// Runs `code` with `value` for a slot of `HOLDER` at offset 32, which has `old`.
+    fn run(&mut self, code: &Code, old: u32, value: u32) {
+        self.machine.set_u32(HOLDER + 32, old);
+        let l = self.machine.native_address(HOLDER);
+        let mut args = RawArgs { a: HOLDER.into(), b: value.into(), x: 5, l, ..Default::default() };
+        self.machine.run(code, &mut args);
+        assert_eq!(self.machine.u32(HOLDER + 32), value);
+        assert_eq!((args.a, args.b), (HOLDER.into(), value.into()));
+        assert_eq!(self.machine.calls(), []);
+    }
+
+    /// The cards that are not clean, and what they are; all are clean then.
+    fn take_cards(&mut self) -> Vec<(u32, u8)> {
+        let cards = self.cards.iter_mut().enumerate().filter(|(_, card)| **card != 0);
+        cards.map(|(n, card)| ((n as u32) << CARD_SHIFT, std::mem::take(card))).collect()
+    }
+}
+
+fn write(options: &CompilerOptions, place: fn(Args) -> RefPlace) -> Code {
+    Code::new(&GenerationalCompiler, options, &|c, e, a| {
+        c.write_ref(e, place(a), a.b);
+        None
+    })
+}
+
+/// What the log says when `old` is overwritten.
+fn entry(old: u32) -> u64 {
+    u64::from(HOLDER + 32) << 32 | u64::from(old)
+}
+
+/// Words that are not those of references to young objects.
+fn not_young() -> [u32; 8] {
+    let i31 = |value| i31(value) as u32;
+    [0, OLD, OLD + 8, NURSERY_START - 8, u32::MAX - 7, i31(-1), i31(1), i31(1 << 29)]
+}
+
+#[test]
+fn a_card_is_marked_for_young_values_alone() {
+    for options in modes() {
+        for (name, place) in PLACES {
+            let code = write(&options, place);
+            let mut f = Fixture::new();
+            let card = if name == "field" { HOLDER & !511 } else { (HOLDER + 32) & !511 };
+            for young in [YOUNG, NURSERY_START, LAST_YOUNG] {
+                f.run(&code, OLD, young);
+                assert_eq!(f.take_cards(), [(card, 1)], "{name}");
+            }
+            for value in not_young() {
+                f.run(&code, YOUNG, value);
+                assert_eq!(f.take_cards(), [], "{name}: {value:#x}");
+            }
+            // It is not marked again.
+            f.cards[(card >> CARD_SHIFT) as usize] = 7;
+            f.run(&code, 0, YOUNG);
+            assert_eq!(f.take_cards(), [(card, 7)], "{name}");
+            assert_eq!(f.machine.data_u32(LOG_LEN) + f.machine.data_u32(SLOTS_LEN), 0);
+        }
+    }
+}
+
+#[test]
+fn what_is_overwritten_is_logged_while_marking() {
+    for options in modes() {
+        for (name, place) in PLACES {
+            let code = write(&options, place);
+            let mut f = Fixture::new();
+            f.machine.set_data_u32(MARKING, 1);
+            let overwritten = [OLD, 0, YOUNG, 3, OLD + 8];
+            for (n, old) in overwritten.into_iter().enumerate() {
+                f.run(&code, old, [OLD + 16, YOUNG, 0][n % 3]);
+            }
+            assert_eq!(f.machine.data_u32(LOG_LEN), 5, "{name}");
+            assert_eq!(f.log[..5], overwritten.map(entry), "{name}");
+            assert_eq!(f.log[5], 0);
+            assert_eq!(f.take_cards().len(), 1, "{name}");
+            // Behind its end it begins again, and counts on.
+            f.machine.set_data_u64(LOG_LEN, (1 << 32) + LOG_CAPACITY - 1);
+            f.run(&code, OLD + 24, 0);
+            f.run(&code, OLD + 32, 0);
+            assert_eq!(f.log[LOG_CAPACITY as usize - 1], entry(OLD + 24));
+            assert_eq!(f.log[0], entry(OLD + 32));
+            assert_eq!(f.machine.data_u32(LOG_LEN), LOG_CAPACITY as u32 + 1);
+            assert_eq!(f.machine.data_u32(LOG_LEN + 4), 1);
+            f.machine.set_data_u32(MARKING, 0);
+            f.run(&code, OLD, 0);
+            assert_eq!(f.machine.data_u32(LOG_LEN), LOG_CAPACITY as u32 + 1);
+        }
+    }
+}
+
+#[test]
+fn a_native_slot_is_remembered_when_it_comes_to_refer_to_a_young_object() {
+    let place =
+        |a: Args| RefPlace::Native { address: a.l, offset: 32, region: regions::EMBEDDER + 1 };
+    for options in modes() {
+        let init = Code::new(&GenerationalCompiler, &options, &|c, e, a| {
+            c.init_ref(e, place(a), a.b);
+            None
+        });
+        for code in [write(&options, place), init] {
+            let mut f = Fixture::new();
+            f.machine.set_data_u32(MARKING, 1);
+            let slot = f.machine.native_address(HOLDER + 32);
+            let mut expected = 0;
+            for old in not_young().into_iter().chain([YOUNG, LAST_YOUNG]) {
+                for value in not_young().into_iter().chain([YOUNG, LAST_YOUNG]) {
+                    f.run(&code, old, value);
+                    let is_young = |word| word == YOUNG || word == LAST_YOUNG;
+                    if is_young(value) && !is_young(old) {
+                        assert_eq!(f.slots[expected], slot);
+                        expected += 1;
+                    }
+                    let len = f.machine.data_u32(SLOTS_LEN);
+                    assert_eq!(len as usize, expected, "{old:#x} {value:#x}");
+                }
+            }
+            assert_eq!(f.slots[expected], 0);
+            f.machine.set_data_u64(SLOTS_LEN, SLOTS_CAPACITY + 2);
+            f.run(&code, 0, YOUNG);
+            assert_eq!(f.slots[2], slot);
+            assert_eq!(f.machine.data_u32(SLOTS_LEN), SLOTS_CAPACITY as u32 + 3);
+            // Neither card nor log is for native memory.
+            assert_eq!(f.take_cards(), []);
+            assert_eq!(f.machine.data_u32(LOG_LEN), 0);
+        }
+    }
+}
+
+#[test]
+fn new_objects_pass_no_barrier() {
+    for options in modes() {
+        let layout = StructLayout::new([StorageType::Ref, StorageType::Ref]).unwrap();
+        let code = Code::new(&GenerationalCompiler, &options, &|c, e, a| {
+            Some(c.struct_new(e, a.word, &layout, &[a.b, a.b]))
+        });
+        let elements = ArrayLayout::new(StorageType::Ref);
+        let fill = Code::new(&GenerationalCompiler, &options, &|c, e, a| {
+            Some(c.array_new(e, a.word, &elements, ArrayInit::Fill(a.b, a.x)))
+        });
+        for born_old in [false, true] {
+            let mut f = Fixture::new();
+            f.machine.set_data_u32(MARKING, 1);
+            f.machine.set_data_u32(NEXT, NURSERY_START + 1024);
+            f.machine.set_data_u32(LIMIT, NURSERY_START + if born_old { 1024 } else { 2048 });
+            f.machine.host_returns(OLD.into());
+            let mut args = RawArgs { b: YOUNG.into(), x: 20, word: WORD, ..Default::default() };
+            let made = f.machine.run(&code, &mut args) as u32;
+            assert_eq!(made, if born_old { OLD } else { NURSERY_START + 1024 });
+            assert_eq!((f.machine.u32(made + 8), f.machine.u32(made + 12)), (YOUNG, YOUNG));
+            let made = f.machine.run(&fill, &mut args) as u32;
+            assert_eq!(made, if born_old { OLD } else { NURSERY_START + 1040 });
+            for i in 0..20 {
+                assert_eq!(f.machine.u32(made + elements.element_offset(i) as u32), YOUNG);
+            }
+            let calls = if born_old {
+                vec![
+                    (HostCall::ALLOC_STRUCT, vec![u64::from(WORD)]),
+                    (HostCall::ALLOC_ARRAY, vec![u64::from(WORD), 20]),
+                ]
+            } else {
+                vec![]
+            };
+            assert_eq!(f.machine.calls(), calls);
+            assert_eq!(f.take_cards(), []);
+            assert_eq!(f.machine.data_u32(LOG_LEN) + f.machine.data_u32(SLOTS_LEN), 0);
+        }
+    }
+}
+
+#[test]
+fn null_is_stored_without_a_look_at_cards() {
+    for options in modes() {
+        let code = Code::new(&GenerationalCompiler, &options, &|c, e, a| {
+            let null = e.ref_null();
+            c.write_ref(e, RefPlace::Field { object: a.a, offset: 32 }, null);
+            None
+        });
+        let mut f = Fixture::new();
+        // A table that is not there would fault.
+        f.machine.set_data_u64(CARDS, 8);
+        f.machine.set_data_u32(MARKING, 1);
+        f.machine.set_u32(HOLDER + 32, OLD);
+        let mut args = RawArgs { a: HOLDER.into(), ..Default::default() };
+        f.machine.run(&code, &mut args);
+        assert_eq!((f.machine.u32(HOLDER + 32), f.log[0]), (0, entry(OLD)));
+        assert_eq!(f.machine.signal(&code, &mut RawArgs::default()), Some(libc::SIGSEGV));
+    }
+}

@@ -1,0 +1,288 @@
+//! One collection of the generational heap, in increments.
+//!
+//! Every collection empties the nursery. One that begins a major collection marks what
+//! the roots refer to then; one that is to finish it does that first. A full one marks
+//! the old generation from all roots and sweeps it, and if objects had to be retained
+//! in the nursery empties that once more. Dropped before it is complete, a collection
+//! finishes with the nursery and gives marking up.
+
+use super::GenerationalHeap;
+use super::major::Phase;
+use crate::{
+    ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError, HostValue,
+};
+
+/// Roots, objects and cards an increment looks at: some tens of microseconds.
+const INCREMENT: u32 = 4096;
+
+/// What a collection is to collect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// The nursery.
+    Minor,
+    /// The nursery; then a major collection begins.
+    Begin,
+    /// The nursery, behind what is left of the major collection that is under way.
+    Finish,
+    /// Everything.
+    #[default]
+    Full,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Finishing what an earlier collection began.
+    Prepare,
+    /// Marking for [`Plan::Finish`].
+    Finish,
+    /// Moving what the roots refer to out of the nursery, for the first time or,
+    /// behind a major collection, for the second.
+    Roots,
+    Cards,
+    Grey,
+    MarkRoots,
+    Mark,
+    /// Moving what lives in the blocks that were chosen, then updating references to it.
+    Evacuate,
+    UpdateSlots,
+    UpdateRoots,
+    Sweep,
+    Complete,
+}
+
+pub(super) struct GenerationalCollection<'a> {
+    heap: &'a mut GenerationalHeap,
+    roots: GcRootsIter<'a>,
+    host_data: &'a mut ExternRefHostDataTable,
+    plan: Plan,
+    /// Whether all roots are there and blocks wait to be evacuated.
+    evacuates: bool,
+    /// Whether the major part is behind.
+    marked: bool,
+    step: Step,
+}
+
+impl<'a> GenerationalCollection<'a> {
+    pub(super) fn new(
+        heap: &'a mut GenerationalHeap,
+        roots: GcRootsIter<'a>,
+        host_data: &'a mut ExternRefHostDataTable,
+        plan: Plan,
+    ) -> Self {
+        let evacuates = heap.phase == Phase::Evacuating;
+        let step = Step::Prepare;
+        GenerationalCollection { heap, roots, host_data, plan, evacuates, marked: false, step }
+    }
+
+    /// Does a piece of work.
+    fn work(&mut self, budget: &mut u32) {
+        let heap = &mut *self.heap;
+        match self.step {
+            Step::Prepare => {
+                if self.plan == Plan::Full {
+                    heap.abandon_marking();
+                }
+                // What is needed is room.
+                if matches!(self.plan, Plan::Full | Plan::Finish) {
+                    heap.cancel_evacuation();
+                }
+                if heap.sweep_some(budget) {
+                    if self.plan == Plan::Finish && heap.phase == Phase::Marking {
+                        self.step = Step::Finish;
+                    } else {
+                        heap.begin_minor();
+                        self.step = Step::Roots;
+                    }
+                }
+            }
+            Step::Finish => {
+                if !heap.mark_logged() {
+                    heap.abandon_marking();
+                    self.step = Step::Prepare;
+                } else if heap.mark_some(budget) && heap.core.damage.is_none() {
+                    heap.end_marking();
+                    // There may not be all roots, and what is needed is room.
+                    heap.cancel_evacuation();
+                    self.step = Step::Prepare;
+                }
+            }
+            Step::Roots => {
+                while *budget > 0 && heap.core.damage.is_none() {
+                    *budget -= 1;
+                    let Some(mut root) = self.roots.next() else {
+                        self.step = Step::Cards;
+                        break;
+                    };
+                    if let Some(word) = root.get().map(|word| word.as_raw_u32())
+                        && heap.is_young(word)
+                        && let Some(new) = heap.scavenge(word)
+                        && let Some(new) = gc_types::VMGcRef::from_heap_index(new)
+                    {
+                        root.set(new);
+                    }
+                }
+            }
+            Step::Cards => {
+                if heap.scan_cards(budget) {
+                    self.step = Step::Grey;
+                }
+            }
+            Step::Grey => {
+                if heap.scan_grey(budget) && heap.core.damage.is_none() {
+                    heap.end_minor();
+                    let begin = self.plan == Plan::Full && !self.marked
+                        || self.plan == Plan::Begin
+                            && heap.phase == Phase::Idle
+                            && !heap.nursery.retains();
+                    if begin {
+                        self.roots.restart();
+                        heap.begin_marking();
+                        self.step = Step::MarkRoots;
+                    } else if self.evacuates && heap.phase == Phase::Evacuating {
+                        self.evacuates = false;
+                        // Young objects may refer to what would be moved.
+                        if heap.nursery.retains() || !heap.mark_logged() {
+                            heap.cancel_evacuation();
+                            self.complete();
+                        } else {
+                            self.step = Step::Evacuate;
+                        }
+                    } else {
+                        self.complete();
+                    }
+                }
+            }
+            Step::MarkRoots => {
+                while *budget > 0 && heap.core.damage.is_none() {
+                    *budget -= 1;
+                    match self.roots.next() {
+                        Some(root) => {
+                            root.get().iter().for_each(|word| heap.mark(word.as_raw_u32()));
+                        }
+                        None if self.plan == Plan::Begin => {
+                            heap.interleave_marking();
+                            self.complete();
+                            break;
+                        }
+                        None => {
+                            self.step = Step::Mark;
+                            break;
+                        }
+                    }
+                }
+            }
+            Step::Mark => {
+                if heap.mark_some(budget) && heap.core.damage.is_none() {
+                    heap.end_marking();
+                    self.marked = true;
+                    self.step = match heap.phase {
+                        Phase::Evacuating => Step::Evacuate,
+                        _ => Step::Sweep,
+                    };
+                }
+            }
+            Step::Evacuate => {
+                if heap.evacuate_some(budget) {
+                    self.step = Step::UpdateSlots;
+                }
+            }
+            Step::UpdateSlots => {
+                if heap.update_some(budget) {
+                    self.roots.restart();
+                    self.step = Step::UpdateRoots;
+                }
+            }
+            Step::UpdateRoots => {
+                while *budget > 0 {
+                    *budget -= 1;
+                    let Some(mut root) = self.roots.next() else {
+                        heap.end_evacuation();
+                        self.step = Step::Sweep;
+                        break;
+                    };
+                    if let Some(new) = root.get().and_then(|old| heap.evacuated(old.as_raw_u32()))
+                        && let Some(new) = gc_types::VMGcRef::from_heap_index(new)
+                    {
+                        root.set(new);
+                    }
+                }
+            }
+            Step::Sweep => {
+                if heap.sweep_some(budget) {
+                    if heap.nursery.retains() {
+                        self.roots.restart();
+                        heap.begin_minor();
+                        self.step = Step::Roots;
+                    } else {
+                        self.complete();
+                    }
+                }
+            }
+            Step::Complete => {}
+        }
+    }
+
+    fn complete(&mut self) {
+        self.step = Step::Complete;
+        self.heap.core.stats.collections += 1;
+        // Faster than the old generation grows by what survives.
+        let keeping_up = (self.heap.survived / 16).min(1 << 22) as u32;
+        self.heap.major_work(keeping_up);
+    }
+
+    /// Takes out the host values of externrefs that were found dead. They are to be
+    /// dropped once the heap is in order: that runs the embedder's code, which may panic.
+    fn dead_values(&mut self) -> Vec<HostValue> {
+        let ids = self.heap.dead_values.drain(..);
+        ids.filter_map(|id| self.host_data.dealloc(id)).collect()
+    }
+
+    /// Puts the heap in order without finishing.
+    fn abandon(&mut self) {
+        while matches!(
+            self.step,
+            Step::Roots
+                | Step::Cards
+                | Step::Grey
+                | Step::Evacuate
+                | Step::UpdateSlots
+                | Step::UpdateRoots
+        ) && self.heap.core.damage.is_none()
+        {
+            self.work(&mut { u32::MAX });
+        }
+        if matches!(self.step, Step::MarkRoots | Step::Mark) {
+            self.heap.abandon_marking();
+        }
+        // What is not swept yet, or finished, waits for the next collection.
+        self.step = Step::Complete;
+        if !std::thread::panicking() {
+            drop(self.dead_values());
+        }
+    }
+}
+
+impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
+    fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
+        if self.step == Step::Complete {
+            return Ok(GcProgress::Complete);
+        }
+        self.heap.core.check_damage()?;
+        self.work(&mut { INCREMENT });
+        let _values = self.dead_values();
+        if let Err(damage) = self.heap.core.check_damage() {
+            self.step = Step::Complete;
+            return Err(damage);
+        }
+        Ok(match self.step {
+            Step::Complete => GcProgress::Complete,
+            _ => GcProgress::Continue,
+        })
+    }
+}
+
+impl Drop for GenerationalCollection<'_> {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}

@@ -1,0 +1,257 @@
+//! Evacuation: blocks with many holes are emptied and become whole again.
+//!
+//! Immix moves objects while it marks, which a mutator that runs beside cannot be
+//! shown. Here, before marking begins, the blocks with the most holes are chosen, no
+//! more than can be copied in a short pause. Marking notes every slot that refers into
+//! one of them, and so do, while it is under way, minor collections for what they move
+//! and the barriers for what is stored (remembered sets for a few regions at a time, as
+//! in Detlefs, Flood, Heller and Printezis, "Garbage-First Garbage Collection", 2004).
+//! When everything is marked, the next minor collection is given all roots and moves
+//! what lives in the chosen blocks, updates the slots that were noted, and frees them.
+//! When too many slots are noted, or some may have been missed, nothing is moved.
+//!
+//! A moved object's old header holds its new index, which is believed only if an
+//! object begins there.
+
+use super::GenerationalHeap;
+use super::major::Phase;
+use super::minor::POISON;
+use crate::space::blocks::{BLOCK_SIZE, LINE_SIZE};
+use crate::space::shapes::Refs;
+use gc_types::collector::generational::FORWARDED;
+use gc_types::{I31, VMGcHeader};
+
+/// Bytes that may be moved in one pause.
+const MAX_BYTES: u32 = 1 << 20;
+/// Slots that may have to be updated in one pause.
+const MAX_SLOTS: usize = 1 << 18;
+/// Fewer blocks are not worth a search for slots.
+const MIN_BLOCKS: usize = 4;
+
+const COLLECTOR_WORD: u64 = VMGcHeader::COLLECTOR_OFFSET as u64;
+
+/// What is to be evacuated.
+#[derive(Debug, Default)]
+pub(super) struct Evacuator {
+    /// The blocks that were chosen.
+    blocks: Vec<usize>,
+    /// For each block of the heap whether it was.
+    chosen: Vec<bool>,
+    /// Slots in the heap that refer, or referred, into them.
+    slots: Vec<u32>,
+    /// Where objects were moved to, until their references are updated.
+    moved: Vec<u32>,
+    /// How many of the blocks, and then of the slots, are done.
+    done: usize,
+}
+
+impl Evacuator {
+    /// Whether blocks were chosen.
+    #[inline(always)]
+    pub(super) fn is_active(&self) -> bool {
+        !self.blocks.is_empty()
+    }
+
+    /// The slots that were noted, for the verifier.
+    pub(super) fn slots(&self) -> &[u32] {
+        &self.slots
+    }
+
+    /// Forgets everything, keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.blocks.clear();
+        self.chosen.clear();
+        self.slots.clear();
+        self.moved.clear();
+        self.done = 0;
+    }
+}
+
+impl GenerationalHeap {
+    /// Chooses blocks, before marking begins.
+    pub(super) fn choose_blocks(&mut self) {
+        self.evacuator.clear();
+        let zeal = self.zeal != 0;
+        let least = if zeal { 1 } else { BLOCK_SIZE / LINE_SIZE / 2 };
+        let mut candidates: Vec<(u32, usize)> = self
+            .old
+            .recyclable()
+            .iter()
+            .map(|&block| (self.old.blocks.free_lines(block), block))
+            .filter(|&(free, _)| free >= least)
+            .collect();
+        candidates.sort_unstable_by(|a, b| b.cmp(a));
+        // Whole blocks are what they are moved to for certain.
+        let room = self.old.blocks.free_blocks().saturating_mul(BLOCK_SIZE / 2);
+        let (mut bytes, most) = (0, room.min(MAX_BYTES));
+        for (free, block) in candidates {
+            bytes += BLOCK_SIZE - free * LINE_SIZE;
+            if bytes > most {
+                break;
+            }
+            self.evacuator.blocks.push(block);
+        }
+        if self.evacuator.blocks.len() < if zeal { 1 } else { MIN_BLOCKS } {
+            self.evacuator.clear();
+            return;
+        }
+        self.evacuator.chosen.resize(self.old.blocks.len(), false);
+        for &block in &self.evacuator.blocks {
+            self.evacuator.chosen[block] = true;
+        }
+        let chosen = &self.evacuator.chosen;
+        self.old.keep_recyclable(|block| !chosen[block]);
+    }
+
+    /// Whether `word` is that of a reference into a block that was chosen.
+    #[inline]
+    pub(super) fn is_chosen(&self, word: u32) -> bool {
+        let block = word.wrapping_sub(self.old.blocks.start()) / BLOCK_SIZE;
+        word & I31::TAG == 0 && self.evacuator.chosen.get(block as usize) == Some(&true)
+    }
+
+    /// Notes that the slot at `at` has come to hold `word`.
+    #[inline(always)]
+    pub(super) fn note_slot(&mut self, at: u64, word: u32) {
+        if self.evacuator.is_active() && self.is_chosen(word) {
+            self.note_chosen(at);
+        }
+    }
+
+    #[cold]
+    fn note_chosen(&mut self, at: u64) {
+        // By the time of the evacuation what is young now is elsewhere, and was looked
+        // at when it went there; but what is retained stays.
+        if at < u64::from(self.nursery.end) && !self.nursery.retains() {
+            return;
+        }
+        self.evacuator.slots.push(at as u32);
+        if self.evacuator.slots.len() > MAX_SLOTS {
+            self.cancel_evacuation();
+        }
+    }
+
+    /// Gives evacuation up: the chosen blocks are swept like all others.
+    #[cold]
+    pub(super) fn cancel_evacuation(&mut self) {
+        self.evacuator.clear();
+        if self.phase == Phase::Evacuating {
+            self.end_logging();
+            self.phase = Phase::Sweeping(None);
+        }
+    }
+
+    /// Moves what lives in the chosen blocks, as far as `budget` goes; whether there is no
+    /// more.
+    pub(super) fn evacuate_some(&mut self, budget: &mut u32) -> bool {
+        while *budget > 0 && self.core.damage.is_none() {
+            let Some(&block) = self.evacuator.blocks.get(self.evacuator.done) else {
+                self.evacuator.done = 0;
+                return true;
+            };
+            let start = self.old.blocks.block_start(block);
+            let objects: Vec<u32> = self.old.map.starts(start, start + BLOCK_SIZE).collect();
+            *budget = budget.saturating_sub(1 + objects.len() as u32);
+            self.evacuator.done += 1;
+            for index in objects {
+                if self.old.map.is_marked(index) && self.evacuate(index).is_none() {
+                    // No room for this one: what is in the block stays.
+                    break;
+                }
+            }
+        }
+        false
+    }
+
+    /// Moves one object.
+    fn evacuate(&mut self, index: u32) -> Option<()> {
+        let object = self.known_object(index).filter(|object| self.old.fits(index, object.size))?;
+        let new = self.old.alloc(object.size)?;
+        self.old.uncount_copy(object.size);
+        let at = u64::from(index);
+        self.core.memory.copy_object(u64::from(new), at, object.size)?;
+        self.core.memory.write_u32(at + COLLECTOR_WORD, new | FORWARDED)?;
+        if object.refs != Refs::None {
+            self.evacuator.moved.push(new);
+        }
+        Some(())
+    }
+
+    /// Where the object that `word` refers to was moved to, if it was.
+    #[inline]
+    pub(super) fn evacuated(&self, word: u32) -> Option<u32> {
+        if !self.is_chosen(word) || !self.old.map.is_start(word) {
+            return None;
+        }
+        let forward = self.core.memory.read_u32(u64::from(word) + COLLECTOR_WORD)?;
+        let new = forward & !FORWARDED;
+        (forward & FORWARDED != 0 && self.old.map.is_start(new) && !self.is_chosen(new))
+            .then_some(new)
+    }
+
+    /// Updates the reference at `at`.
+    fn update_slot(&mut self, at: u64) {
+        let Some(word) = self.core.memory.read_u32(at) else { return };
+        if let Some(new) = self.evacuated(word) {
+            let _mapped = self.core.memory.write_u32(at, new);
+        } else if self.is_young(word) {
+            // In an object that was moved, off the card that is dirty for it.
+            self.tables.dirty(at as u32);
+        }
+    }
+
+    /// Updates the slots that were noted and those of what was moved, as far as `budget`
+    /// goes; whether there are no more.
+    pub(super) fn update_some(&mut self, budget: &mut u32) -> bool {
+        while *budget > 0 {
+            *budget -= 1;
+            if let Some(&slot) = self.evacuator.slots.get(self.evacuator.done) {
+                self.evacuator.done += 1;
+                // One that was itself moved is updated where it is now.
+                self.update_slot(u64::from(slot));
+            } else if let Some(index) = self.evacuator.moved.pop() {
+                if let Some(object) = self.known_object(index) {
+                    self.for_each_slot(index, object, 0, u64::MAX, Self::update_slot);
+                }
+            } else {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Frees what was moved. All references are updated, those of the roots too.
+    pub(super) fn end_evacuation(&mut self) {
+        for n in 0..self.old.externrefs.len() {
+            if let Some(new) = self.evacuated(self.old.externrefs[n]) {
+                self.old.externrefs[n] = new;
+            }
+        }
+        for block in std::mem::take(&mut self.evacuator.blocks) {
+            let start = self.old.blocks.block_start(block);
+            let objects: Vec<u32> = self.old.map.starts(start, start + BLOCK_SIZE).collect();
+            for index in objects {
+                if let Some(size) = self.evacuated(index).and(self.known_object(index)) {
+                    if self.zeal != 0 {
+                        let (at, size) = (u64::from(index), u64::from(size.size));
+                        let _mapped = self.core.memory.fill(at, size, POISON);
+                    }
+                    self.old.map.clear_start(index);
+                }
+            }
+            // What found no room elsewhere keeps its lines; the sweep frees the others.
+            self.old.blocks.sweep_lines(block, 0);
+            let live: Vec<u32> = self.old.map.starts(start, start + BLOCK_SIZE).collect();
+            for index in live {
+                if self.old.map.is_marked(index)
+                    && let Some(object) = self.known_object(index)
+                {
+                    self.old.mark_lines_again(index, object.size);
+                }
+            }
+        }
+        self.evacuator.clear();
+        self.end_logging();
+        self.phase = Phase::Sweeping(None);
+    }
+}

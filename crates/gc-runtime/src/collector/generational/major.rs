@@ -1,0 +1,285 @@
+//! Major collections: marking the old generation and sweeping it.
+//!
+//! Marking follows references from the roots with an explicit stack; an object is
+//! marked when it is found, and its lines when it is scanned. It may be cut anywhere,
+//! also in the middle of an array, and the mutator may run in between: then what it
+//! overwrites is logged and marked too, and new objects are marked from birth, so that
+//! everything is found that was reachable when marking began (snapshot at the
+//! beginning: Taiichi Yuasa, "Real-Time Garbage Collection on General-Purpose
+//! Machines", 1990). It begins with an empty nursery and never looks at young objects;
+//! only when some had to be retained it marks these too, and does not stop before it is
+//! done.
+//!
+//! Sweeping makes the mark bits the new start bits, and lines without a mark free.
+//!
+//! Both go on in slices whenever the nursery needs another chunk, and at the end of
+//! each minor collection, so fast that they are done before the old generation has
+//! grown by much.
+
+use super::GenerationalHeap;
+use crate::space::object_map::Mark;
+use crate::space::shapes::{Object, Refs};
+use gc_types::collector::generational::NURSERY_START;
+use gc_types::{I31, VMGcHeader};
+use std::time::Instant;
+
+/// Objects, and eighths of slots, that a slice looks at: some tens of microseconds.
+const SLICE: u32 = 2048;
+/// The same under zeal, where a major collection is to last for some collections.
+const ZEAL_SLICE: u32 = 16;
+/// Elements of an array that are scanned at a time.
+const ELEMENTS: u32 = 1 << 10;
+
+/// What the old generation's collector is at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// Marking.
+    Marking,
+    /// Waiting for a collection that is given all roots, to evacuate blocks.
+    Evacuating,
+    /// Sweeping; blocks from this one on are not swept yet, and if none is named large
+    /// objects neither.
+    Sweeping(Option<usize>),
+}
+
+/// The state of marking.
+#[derive(Debug, Default)]
+pub(super) struct Marker {
+    /// Objects to be scanned: the index, and in the upper half from which element on.
+    stack: Vec<u64>,
+    /// Whether young objects are marked: those that were retained.
+    young: bool,
+}
+
+impl GenerationalHeap {
+    /// Begins to mark. The roots are to be marked before the mutator runs again, if it
+    /// does before marking is over.
+    pub(super) fn begin_marking(&mut self) {
+        debug_assert_eq!(self.phase, Phase::Idle);
+        self.choose_blocks();
+        self.marker.stack.clear();
+        self.marker.young = self.nursery.retains();
+        self.old.begin_marking();
+        self.phase = Phase::Marking;
+    }
+
+    /// Lets the mutator run while marking is under way.
+    pub(super) fn interleave_marking(&mut self) {
+        self.tables.set_logging(&mut self.core.memory, true);
+    }
+
+    /// Gives marking up: nothing is known to be garbage.
+    pub(super) fn abandon_marking(&mut self) {
+        if self.phase == Phase::Marking {
+            self.evacuator.clear();
+            self.old.abandon_marking();
+            self.marker.stack.clear();
+            self.end_logging();
+            self.phase = Phase::Idle;
+        }
+    }
+
+    /// Marks what `word`, a reference from anywhere, refers to.
+    #[inline(always)]
+    pub(super) fn mark(&mut self, word: u32) {
+        if word & I31::TAG != 0 || word < self.nursery.end && !(self.marker.young && word != 0) {
+            return;
+        }
+        match self.old.map.mark(word) {
+            Mark::New => self.marker.stack.push(u64::from(word)),
+            Mark::Old => {}
+            Mark::NoObject => self.core.note_damage(word, "a reference to no object"),
+        }
+    }
+
+    /// Scans marked objects, as far as `budget` goes; whether there are no more.
+    pub(super) fn mark_some(&mut self, budget: &mut u32) -> bool {
+        while *budget > 0 && self.core.damage.is_none() {
+            let Some(entry) = self.marker.stack.pop() else { return true };
+            let (index, from) = (entry as u32, (entry >> 32) as u32);
+            let memory = &self.core.memory;
+            let word = memory.read_u32(u64::from(index) + u64::from(VMGcHeader::WORD_OFFSET));
+            let object = word.and_then(|word| self.shapes.object(memory, index, word));
+            let young = self.is_young(index);
+            let object = object.filter(|object| young || self.old.fits(index, object.size));
+            let Some(object) = object else {
+                self.core.note_damage(index, "an old object that cannot be");
+                break;
+            };
+            if from == 0 && !young {
+                self.old.reached(index, object.size);
+            }
+            *budget = budget.saturating_sub(1 + self.mark_refs(index, object, from) / 8);
+        }
+        self.marker.stack.is_empty()
+    }
+
+    /// Marks what an object refers to; returns how many slots it looked at.
+    #[inline]
+    fn mark_refs(&mut self, index: u32, object: Object, from: u32) -> u32 {
+        let base = u64::from(index);
+        match object.refs {
+            Refs::None => 0,
+            Refs::Bits(mut bits) => {
+                let slots = bits.count_ones();
+                while bits != 0 {
+                    self.mark_slot(base + 8 + 4 * u64::from(bits.trailing_zeros()));
+                    bits &= bits - 1;
+                }
+                slots
+            }
+            Refs::List(list) => {
+                let slots = self.shapes.list(list).len();
+                for n in 0..slots {
+                    self.mark_slot(base + u64::from(self.shapes.list(list)[n]));
+                }
+                slots as u32
+            }
+            Refs::Elements(offset) => {
+                let end = object.length.min(from.saturating_add(ELEMENTS));
+                if end < object.length {
+                    self.marker.stack.push(u64::from(end) << 32 | base);
+                }
+                for n in from..end {
+                    self.mark_slot(base + u64::from(offset) + u64::from(n) * 4);
+                }
+                end.saturating_sub(from)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn mark_slot(&mut self, at: u64) {
+        if let Some(word) = self.core.memory.read_u32(at) {
+            self.mark(word);
+            self.note_slot(at, word);
+        }
+    }
+
+    /// Marks what the mutator overwrote since the last time; whether everything it did
+    /// is known. If not, marking must be given up.
+    pub(super) fn mark_logged(&mut self) -> bool {
+        let Some(logged) = self.tables.logged(&self.core.memory) else { return false };
+        for n in 0..logged {
+            let (overwritten, slot) = self.tables.log(n);
+            self.mark(overwritten);
+            if let Some(word) = self.core.memory.read_u32(u64::from(slot)) {
+                self.note_slot(u64::from(slot), word);
+            }
+        }
+        self.tables.clear_log(&mut self.core.memory);
+        true
+    }
+
+    /// Stops emitted code from logging.
+    pub(super) fn end_logging(&mut self) {
+        self.tables.set_logging(&mut self.core.memory, false);
+    }
+
+    /// Ends marking: whatever is not marked is garbage.
+    pub(super) fn end_marking(&mut self) {
+        let GenerationalHeap { core, old, nursery, dead_values, marker, .. } = self;
+        let mut bury = |index: &u32| {
+            let live = old.map.is_marked(*index);
+            if !live {
+                dead_values.extend(core.externref_id_at(*index));
+            }
+            live
+        };
+        old.externrefs.retain(&mut bury);
+        if marker.young {
+            nursery.externrefs.retain(&mut bury);
+            let map = &mut self.old.map;
+            self.nursery.retained.retain(|&index| {
+                let live = map.is_marked(index);
+                if live {
+                    map.unmark(index);
+                } else {
+                    map.clear_start(index);
+                }
+                live
+            });
+            if !self.nursery.retains() {
+                self.empty_nursery();
+            }
+        }
+        self.old.begin_sweeping();
+        if self.evacuator.is_active() {
+            self.phase = Phase::Evacuating;
+        } else {
+            self.end_logging();
+            self.phase = Phase::Sweeping(None);
+        }
+    }
+
+    /// Does a slice of the major collection that is under way, if one is, as a pause of
+    /// its own.
+    pub(super) fn major_slice(&mut self) {
+        if self.phase != Phase::Idle {
+            let start = Instant::now();
+            self.major_work(0);
+            self.core.stats.add_pause(start.elapsed());
+        }
+    }
+
+    /// Goes on with the major collection that is under way, if one is, for a slice and
+    /// `more`.
+    pub(super) fn major_work(&mut self, more: u32) {
+        let mut budget = match self.zeal {
+            0 => SLICE.saturating_add(more),
+            _ => ZEAL_SLICE,
+        };
+        if self.phase == Phase::Marking {
+            if !self.mark_logged() {
+                log::debug!("marking given up: the log of overwritten references was too short");
+                self.abandon_marking();
+            } else if self.mark_some(&mut budget) && self.core.damage.is_none() {
+                self.end_marking();
+            }
+        } else if self.phase == Phase::Evacuating && !self.mark_logged() {
+            self.cancel_evacuation();
+        }
+        self.sweep_some(&mut budget);
+    }
+
+    /// Sweeps blocks, as far as `budget` goes; whether there are no more.
+    pub(super) fn sweep_some(&mut self, budget: &mut u32) -> bool {
+        let mut block = match self.phase {
+            Phase::Sweeping(Some(block)) => block,
+            Phase::Sweeping(None) => {
+                self.old.sweep_large();
+                0
+            }
+            _ => return true,
+        };
+        let blocks = self.old.blocks.len();
+        while block < blocks && *budget > 0 {
+            self.old.sweep_block(block);
+            block += 1;
+            *budget = budget.saturating_sub(16);
+        }
+        if block < blocks {
+            self.phase = Phase::Sweeping(Some(block));
+            return false;
+        }
+        self.old.end_sweeping();
+        self.phase = Phase::Idle;
+        self.reached = self.old.total.bytes;
+        true
+    }
+
+    /// Sweeps the blocks that are left, before memory is taken from the old generation.
+    pub(super) fn finish_sweeping(&mut self) {
+        while !self.sweep_some(&mut { u32::MAX }) {}
+    }
+
+    /// Bytes of the old generation's objects at which a major collection begins: twice
+    /// what the last one found alive, and no less than some nurseries full.
+    pub(super) fn major_threshold(&self) -> u64 {
+        let nursery = u64::from(self.nursery.end - NURSERY_START);
+        (self.reached * 2).max(nursery * 4)
+    }
+}

@@ -1,0 +1,282 @@
+//! Minor collections: whatever is reachable in the nursery moves into the old
+//! generation.
+//!
+//! Roots are the stack, the slots outside the heap that the barriers remembered, and
+//! the references on dirty cards. An object that is found is copied once, at once to
+//! the old generation, and leaves its new index behind in its header; copies are
+//! scanned from an explicit list (C. J. Cheney, "A Nonrecursive List Compacting
+//! Algorithm", 1970, scans in place, which holes do not allow). Nothing is known of
+//! the dead, and nothing done for them, but for the host values of externrefs.
+//!
+//! Headers in the nursery are what a guest made of them: an index is believed only if
+//! an object of the old generation begins there, and more bytes than the nursery has
+//! are never copied.
+
+use super::GenerationalHeap;
+use crate::space::blocks::Owner;
+use crate::space::shapes::{Object, Refs};
+use gc_types::VMGcHeader;
+use gc_types::collector::generational::{CARD_SIZE, FORWARDED, NURSERY_START, is_young};
+
+/// What freed memory is filled with under zeal: neither a kind nor a likely index.
+pub(super) const POISON: u8 = 0xa5;
+
+const HEADER_WORD: u64 = VMGcHeader::WORD_OFFSET as u64;
+const COLLECTOR_WORD: u64 = VMGcHeader::COLLECTOR_OFFSET as u64;
+
+/// The state of a minor collection.
+#[derive(Debug, Default)]
+pub(super) struct Scavenger {
+    /// Objects that were moved or retained and not scanned yet.
+    grey: Vec<u32>,
+    /// Objects that were retained.
+    retained: Vec<u32>,
+    /// Bytes moved or retained.
+    pub(super) bytes: u64,
+    /// Where the cards begin that were not looked at yet.
+    next_card: u32,
+}
+
+impl GenerationalHeap {
+    /// Whether `word` is that of a reference into the nursery.
+    #[inline(always)]
+    pub(super) fn is_young(&self, word: u32) -> bool {
+        is_young(word, self.nursery.end - NURSERY_START)
+    }
+
+    /// Begins a minor collection.
+    pub(super) fn begin_minor(&mut self) {
+        self.count_nursery();
+        self.close_nursery();
+        self.shapes.update(&self.core.layouts);
+        self.scavenger.bytes = 0;
+        self.scavenger.next_card = self.old.blocks.start();
+    }
+
+    /// Where the object that `word`, into the nursery, refers to is now; moves it if it
+    /// was not moved yet. `None` after damage.
+    pub(super) fn scavenge(&mut self, word: u32) -> Option<u32> {
+        let memory = &self.core.memory;
+        let used = memory.data_u32(gc_types::collector::generational::NEXT);
+        let at = u64::from(word);
+        if word >= used || !word.is_multiple_of(8) {
+            self.core.note_damage(word, "a reference to no young object");
+            return None;
+        }
+        let header = memory.read_u32(at + HEADER_WORD)?;
+        let forward = memory.read_u32(at + COLLECTOR_WORD)?;
+        if forward != 0 {
+            let target = forward & !FORWARDED;
+            if forward & FORWARDED != 0
+                && (target == word || target >= self.nursery.end && self.old.map.is_start(target))
+            {
+                return Some(target);
+            }
+            self.core.note_damage(word, "a young object was moved to no object");
+            return None;
+        }
+        let object = self.shapes.object(memory, word, header);
+        let Some(Object { size, refs, .. }) = object.filter(|object| object.size <= used - word)
+        else {
+            self.core.note_damage(word, "a young object that cannot be");
+            return None;
+        };
+        self.scavenger.bytes += u64::from(size);
+        if self.scavenger.bytes > u64::from(used - NURSERY_START) {
+            self.core.note_damage(word, "young objects overlap");
+            return None;
+        }
+        let new = match self.old.alloc(size) {
+            Some(new) => {
+                self.core.memory.copy_object(u64::from(new), at, size)?;
+                new
+            }
+            None => {
+                self.scavenger.retained.push(word);
+                word
+            }
+        };
+        self.core.memory.write_u32(at + COLLECTOR_WORD, new | FORWARDED)?;
+        if refs != Refs::None {
+            self.scavenger.grey.push(new);
+        }
+        Some(new)
+    }
+
+    /// Updates the reference at `at`, if it is to a young object.
+    #[inline(always)]
+    fn scavenge_slot(&mut self, at: u64) {
+        let Some(word) = self.core.memory.read_u32(at) else { return };
+        if !self.is_young(word) {
+            self.note_slot(at, word);
+            return;
+        }
+        let Some(new) = self.scavenge(word) else { return };
+        if new == word {
+            // Retained: whoever refers to it must be looked at again.
+            if at >= u64::from(self.nursery.end) {
+                self.tables.dirty(at as u32);
+            }
+        } else {
+            let _mapped = self.core.memory.write_u32(at, new);
+        }
+    }
+
+    /// Calls `visit` with the index of each of those references of an object that stand
+    /// from `low` up to `high`.
+    #[inline(always)]
+    pub(super) fn for_each_slot(
+        &mut self,
+        index: u32,
+        object: Object,
+        low: u64,
+        high: u64,
+        mut visit: impl FnMut(&mut Self, u64),
+    ) {
+        let base = u64::from(index);
+        match object.refs {
+            Refs::None => {}
+            Refs::Bits(mut bits) => {
+                while bits != 0 {
+                    let at = base + 8 + 4 * u64::from(bits.trailing_zeros());
+                    bits &= bits - 1;
+                    if at >= low && at < high {
+                        visit(self, at);
+                    }
+                }
+            }
+            Refs::List(list) => {
+                for n in 0..self.shapes.list(list).len() {
+                    let at = base + u64::from(self.shapes.list(list)[n]);
+                    if at >= low && at < high {
+                        visit(self, at);
+                    }
+                }
+            }
+            Refs::Elements(offset) => {
+                let first = base + u64::from(offset);
+                let end = (first + u64::from(object.length) * 4).min(high);
+                let mut at = first.max(low);
+                while at < end {
+                    visit(self, at);
+                    at += 4;
+                }
+            }
+        }
+    }
+
+    /// Updates those references of an object that stand from `low` up to `high`.
+    #[inline]
+    fn scan(&mut self, index: u32, object: Object, low: u64, high: u64) {
+        self.for_each_slot(index, object, low, high, Self::scavenge_slot);
+    }
+
+    /// The object at `index`, which is in the old generation or was moved or retained.
+    pub(super) fn known_object(&mut self, index: u32) -> Option<Object> {
+        let memory = &self.core.memory;
+        let header = memory.read_u32(u64::from(index) + HEADER_WORD)?;
+        match self.shapes.object(memory, index, header) {
+            Some(object) if u64::from(index) + u64::from(object.size) <= self.core.memory.len() => {
+                Some(object)
+            }
+            _ => {
+                self.core.note_damage(index, "an old object that cannot be");
+                None
+            }
+        }
+    }
+
+    /// Scans objects that were moved, as far as `budget` goes; whether there are no
+    /// more.
+    pub(super) fn scan_grey(&mut self, budget: &mut u32) -> bool {
+        while let Some(index) = self.scavenger.grey.pop() {
+            if let Some(object) = self.known_object(index) {
+                self.scan(index, object, 0, u64::MAX);
+                *budget = budget.saturating_sub(1 + object.size / 64);
+            }
+            if *budget == 0 || self.core.damage.is_some() {
+                return self.scavenger.grey.is_empty();
+            }
+        }
+        true
+    }
+
+    /// Looks at dirty cards, as far as `budget` goes; whether there are no more. They
+    /// are clean then, or objects were retained.
+    pub(super) fn scan_cards(&mut self, budget: &mut u32) -> bool {
+        let end = self.old.blocks.end();
+        while *budget > 0 {
+            *budget -= 1;
+            let Some(card) = self.tables.take_dirty(self.scavenger.next_card, end) else {
+                return true;
+            };
+            self.scavenger.next_card = card + CARD_SIZE;
+            self.scan_card(card);
+            if self.core.damage.is_some() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Updates the references on a card: of structs that begin on it all, otherwise
+    /// those that stand on it.
+    fn scan_card(&mut self, card: u32) {
+        let (low, high) = (u64::from(card), u64::from(card) + u64::from(CARD_SIZE));
+        let before = match self.old.blocks.owner(card) {
+            Owner::Nobody => return,
+            Owner::Block(start) => self.old.map.start_before(card, start),
+            Owner::Large(start) => (start < card).then_some(start),
+        };
+        if let Some(index) = before
+            && let Some(object) = self.known_object(index)
+        {
+            self.scan(index, object, low, high);
+        }
+        let mut starts = self.old.map.starts_on(card);
+        while starts != 0 {
+            let index = card + 8 * starts.trailing_zeros();
+            starts &= starts - 1;
+            if let Some(object) = self.known_object(index) {
+                let is_array = matches!(object.refs, Refs::Elements(_));
+                self.scan(index, object, low, if is_array { high } else { u64::MAX });
+            }
+        }
+    }
+
+    /// Ends a minor collection: every reachable object was moved or retained.
+    pub(super) fn end_minor(&mut self) {
+        for index in std::mem::take(&mut self.nursery.externrefs) {
+            let forward = self.core.memory.read_u32(u64::from(index) + COLLECTOR_WORD);
+            match forward.unwrap_or_default() {
+                0 => self.dead_values.extend(self.core.externref_id_at(index)),
+                forward if forward & !FORWARDED == index => self.nursery.externrefs.push(index),
+                forward if self.old.map.is_start(forward & !FORWARDED) => {
+                    self.old.externrefs.push(forward & !FORWARDED);
+                }
+                _ => self.core.note_damage(index, "an externref was moved to no object"),
+            }
+        }
+        for index in std::mem::take(&mut self.nursery.retained) {
+            self.old.map.clear_start(index);
+        }
+        self.survived = self.scavenger.bytes;
+        let mut retained = std::mem::take(&mut self.scavenger.retained);
+        if retained.is_empty() {
+            if self.zeal != 0 {
+                let used = self.nursery_used();
+                let _mapped = self.core.memory.fill(NURSERY_START.into(), used.into(), POISON);
+            }
+            self.empty_nursery();
+            self.tables.forget_slots(&mut self.core.memory);
+        } else {
+            retained.sort_unstable();
+            for &index in &retained {
+                let _mapped = self.core.memory.write_u32(u64::from(index) + COLLECTOR_WORD, 0);
+                self.old.map.set_start(index, false);
+            }
+            self.nursery.retained = retained;
+            self.tables.remember_all();
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! `generational`: a bump nursery in front of a mark-region old generation.
+//!
+//! Most objects die young (David Ungar, "Generation Scavenging: A Non-disruptive High
+//! Performance Storage Reclamation Algorithm", 1984). They are born in the nursery
+//! (`nursery.rs`), inline, one behind the other. When it is full a minor collection
+//! (`minor.rs`) moves what is reachable of it into the old generation, all at once,
+//! and the nursery is empty. The old generation (`old.rs`) is Immix: blocks of lines
+//! for small objects, runs of pages for large ones (Stephen M. Blackburn and Kathryn
+//! S. McKinley, "Immix: A Mark-Region Garbage Collector with Space Efficiency, Fast
+//! Collection, and Mutator Performance", 2008). It is marked and swept (`major.rs`),
+//! and blocks with many holes emptied (`evacuate.rs`),
+//! when it has become twice as large as what was found alive in it the last time, when
+//! there is no other way to make room, and whenever somebody asks.
+//!
+//! What old objects and slots outside the heap know of young ones the barriers write
+//! into native tables (`tables.rs`). Nothing in them, nor any index or size a
+//! collection depends on, is in the heap; what is read from there is believed only as
+//! far as the map of old objects and the nursery's bounds bear it out.
+
+mod collect;
+mod evacuate;
+mod major;
+mod minor;
+mod nursery;
+mod old;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use crate::object::unmapped;
+use crate::space::blocks::BLOCK_SIZE;
+use crate::space::shapes::Shapes;
+use crate::{
+    ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRootsIter,
+    GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, RootsWanted,
+};
+use collect::{GenerationalCollection, Plan};
+use evacuate::Evacuator;
+use gc_types::collector::generational::NAME;
+use gc_types::{GcLayout, VMGcHeader, VMGcKind, VMGcRef};
+use major::{Marker, Phase};
+use minor::Scavenger;
+use nursery::{Count, Nursery};
+use old::Old;
+use std::num::NonZeroU32;
+use tables::Tables;
+
+/// Makes generational heaps.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GenerationalCollector;
+
+impl GcRuntime for GenerationalCollector {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+        Ok(Box::new(GenerationalHeap::new(memory, zeal)))
+    }
+}
+
+struct GenerationalHeap {
+    core: HeapCore,
+    shapes: Shapes,
+    nursery: Nursery,
+    old: Old,
+    tables: Tables,
+    scavenger: Scavenger,
+    marker: Marker,
+    evacuator: Evacuator,
+    phase: Phase,
+    /// What the next collection is to collect.
+    plan: Plan,
+    /// A collection was announced for want of room and has not come about, or the
+    /// heap has grown since: objects may be born old.
+    born_old: bool,
+    /// The last allocation that found no room would not have in an empty nursery.
+    large_wanted: bool,
+    /// Host values of externrefs that were found dead and not dropped yet.
+    dead_values: Vec<ExternRefHostDataId>,
+    /// Bytes that survived the last minor collection.
+    survived: u64,
+    /// Bytes that the last major collection found alive.
+    reached: u64,
+    /// Objects that were allocated, but for those in a nursery that was not counted.
+    allocated: Count,
+    nursery_counted: bool,
+    zeal: u32,
+    /// Collections that zeal asked for.
+    zeal_count: u32,
+}
+
+impl GenerationalHeap {
+    fn new(memory: HeapMemory, zeal: u32) -> GenerationalHeap {
+        let nursery = Nursery::new(memory.nursery());
+        let old = Old::new(nursery.end);
+        let tables = Tables::new(memory.maximum(), nursery.end);
+        let mut heap = GenerationalHeap {
+            core: HeapCore::new(memory),
+            shapes: Shapes::default(),
+            nursery,
+            old,
+            tables,
+            scavenger: Scavenger::default(),
+            marker: Marker::default(),
+            evacuator: Evacuator::default(),
+            phase: Phase::Idle,
+            plan: Plan::Full,
+            born_old: false,
+            large_wanted: false,
+            dead_values: Vec::new(),
+            survived: 0,
+            reached: 0,
+            allocated: Count::default(),
+            nursery_counted: false,
+            zeal,
+            zeal_count: 0,
+        };
+        heap.old.extend(heap.core.memory.len());
+        heap.tables.publish(&mut heap.core.memory);
+        heap.renew_nursery();
+        heap
+    }
+
+    /// Bytes that a minor collection now is likely to need in the old generation.
+    fn expected(&self) -> u64 {
+        let used = u64::from(self.nursery_used());
+        (self.survived * 3 / 2).max(used / 16).min(used)
+    }
+
+    /// Whether the old generation has room for what a minor collection is likely to
+    /// move there.
+    fn has_room_for_minor(&self) -> bool {
+        self.old.free_bytes() >= self.expected()
+    }
+
+    /// Maps memory for what a collection is likely to move into the old generation, if
+    /// the heap may grow: a collection that somebody asks for must not fill the nursery
+    /// of a heap that is not as large as a nursery yet.
+    fn reserve(&mut self) {
+        if self.has_room_for_minor() && self.old.blocks.end() > self.nursery.end {
+            return;
+        }
+        let used = u64::from(self.nursery_used()) / 4 + u64::from(BLOCK_SIZE);
+        let end = u64::from(self.old.blocks.end().max(self.nursery.end)) + used;
+        let needed = end.saturating_sub(self.core.memory.len());
+        // Without it objects are retained.
+        if needed > 0 && self.core.grow(needed).is_ok() {
+            self.old.extend(self.core.memory.len());
+        }
+    }
+
+    /// Whether the old generation has become so large that marking it should begin.
+    fn marking_is_due(&self) -> bool {
+        self.old.total.bytes >= self.major_threshold()
+    }
+
+    /// Whether it has become so large that the mutator should wait until it is smaller.
+    fn major_is_due(&self) -> bool {
+        self.old.total.bytes >= self.major_threshold() / 2 * 3
+    }
+
+    /// Allocates in the old generation.
+    fn alloc_old(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
+        self.finish_sweeping();
+        let index = self.old.alloc(size)?;
+        self.core.memory.fill(u64::from(index), u64::from(size), 0)?;
+        self.core.set_header_at(index, header)?;
+        if header.kind() == Some(VMGcKind::ExternRef) {
+            self.old.externrefs.push(index);
+        } else if self.core.layouts.get(header.ty()).is_some_and(GcLayout::has_refs) {
+            // What is stored into it before the next collection passes no barrier.
+            self.tables.dirty_all(index, index + size);
+        }
+        self.allocated.add(size);
+        VMGcRef::from_heap_index(index)
+    }
+
+    /// What every store of a reference into the heap has to do, for the slot at `at`.
+    #[inline]
+    fn remember_field(&mut self, at: u64, word: u32) {
+        if at >= u64::from(self.nursery.end) {
+            if self.is_young(word) {
+                self.tables.dirty(at as u32);
+            } else {
+                self.note_slot(at, word);
+            }
+        }
+    }
+}
+
+impl GcHeap for GenerationalHeap {
+    fn core(&self) -> &HeapCore {
+        &self.core
+    }
+
+    fn core_mut(&mut self) -> &mut HeapCore {
+        &mut self.core
+    }
+
+    fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
+        gc_ref.unchecked_copy()
+    }
+
+    fn drop_gc_ref(&mut self, _host_data: &mut ExternRefHostDataTable, _gc_ref: VMGcRef) {}
+
+    fn write_gc_ref(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        destination: &mut Option<VMGcRef>,
+        source: Option<&VMGcRef>,
+    ) {
+        *destination = source.map(VMGcRef::unchecked_copy);
+        if let Some(source) = source {
+            self.remember_slot(std::ptr::from_mut(destination).addr(), source);
+        }
+    }
+
+    fn write_field_ref(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        at: u64,
+        source: Option<&VMGcRef>,
+    ) -> Result<(), HeapError> {
+        let word = source.map_or(0, VMGcRef::as_raw_u32);
+        if self.phase == Phase::Marking
+            && let Some(old) = self.core.memory.read_u32(at)
+        {
+            self.mark(old);
+        }
+        self.core.memory.write_u32(at, word).ok_or_else(|| unmapped(at as u32))?;
+        self.remember_field(at, word);
+        Ok(())
+    }
+
+    fn copy_refs(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        to: u64,
+        from: u64,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        let bytes = u64::from(count) * 4;
+        let slots = || (0..u64::from(count)).map(|n| to.saturating_add(n * 4));
+        if self.phase == Phase::Marking {
+            for at in slots() {
+                let Some(old) = self.core.memory.read_u32(at) else { break };
+                self.mark(old);
+            }
+        }
+        self.core.memory.copy_within(to, from, bytes).ok_or_else(|| unmapped(to as u32))?;
+        if to >= u64::from(self.nursery.end) {
+            for at in slots() {
+                let Some(word) = self.core.memory.read_u32(at) else { break };
+                self.remember_field(at, word);
+            }
+        }
+        Ok(())
+    }
+
+    fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
+        gc_ref.as_raw_u32()
+    }
+
+    fn need_gc_before_entering_wasm(&self, _count: NonZeroU32) -> bool {
+        false
+    }
+
+    fn collector_slow_path(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        operation: u32,
+        _gc_ref: Option<VMGcRef>,
+        _operand: u64,
+    ) -> u64 {
+        log::error!("the generational collector has no slow path {operation}");
+        0
+    }
+
+    fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
+        debug_assert!(size >= VMGcHeader::SIZE && size.is_multiple_of(8));
+        if self.core.damage.is_some() {
+            return None;
+        }
+        let index = self.bump(header, size)?;
+        if header.kind() == Some(VMGcKind::ExternRef) {
+            self.nursery.externrefs.push(index);
+        }
+        VMGcRef::from_heap_index(index)
+    }
+
+    fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
+        self.core.check_damage()?;
+        if let Some(object) = self.alloc_fast(header, size) {
+            return Ok(object);
+        }
+        self.major_slice();
+        self.core.check_damage()?;
+        let large = size > self.nursery.max_object();
+        if !large && self.refill(size) {
+            self.born_old = false;
+            if let Some(object) = self.alloc_fast(header, size) {
+                return Ok(object);
+            }
+        }
+        if (large || self.born_old || self.core.no_gc_scopes > 0)
+            && let Some(object) = self.alloc_old(header, size)
+        {
+            return Ok(object);
+        }
+        self.large_wanted = large;
+        Err(HeapError::NeedsRoom { bytes: size.into() })
+    }
+
+    fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        let grown = self.core.grow(bytes)?;
+        self.old.extend(self.core.memory.len());
+        self.born_old = true;
+        Ok(grown)
+    }
+
+    fn announce_gc(&mut self, cause: GcCause) -> RootsWanted {
+        let under_way = self.phase != Phase::Idle;
+        self.plan = match cause {
+            GcCause::NoRoom => {
+                self.born_old = true;
+                let stuck =
+                    self.large_wanted || self.nursery.retains() || !self.has_room_for_minor();
+                match (stuck, under_way) {
+                    (true, true) => Plan::Finish,
+                    (true, false) => Plan::Full,
+                    (false, false) if self.marking_is_due() => Plan::Begin,
+                    (false, _) => Plan::Minor,
+                }
+            }
+            GcCause::HostValues if self.old.externrefs.len() <= self.nursery.externrefs.len() => {
+                Plan::Minor
+            }
+            GcCause::Zeal => {
+                self.zeal_count = self.zeal_count.wrapping_add(1);
+                match self.zeal_count % 16 {
+                    2 => Plan::Begin,
+                    11 => Plan::Finish,
+                    0 => Plan::Full,
+                    _ => Plan::Minor,
+                }
+            }
+            _ => Plan::Full,
+        };
+        if cause != GcCause::NoRoom {
+            self.reserve();
+        }
+        let all_roots =
+            matches!(self.plan, Plan::Full | Plan::Begin) || self.phase == Phase::Evacuating;
+        if all_roots || self.tables.wants_all_slots(&self.core.memory) {
+            RootsWanted::All
+        } else {
+            RootsWanted::Remembered
+        }
+    }
+
+    fn remembered_slots(&self, visit: &mut dyn FnMut(usize)) {
+        self.tables.for_each_slot(&self.core.memory, visit);
+    }
+
+    fn remember_slot(&mut self, address: usize, contents: &VMGcRef) {
+        if self.is_young(contents.as_raw_u32()) {
+            self.tables.remember(&mut self.core.memory, address);
+        }
+    }
+
+    fn remember_all_slots(&mut self) {
+        self.tables.remember_all();
+    }
+
+    fn gc<'a>(
+        &'a mut self,
+        roots: GcRootsIter<'a>,
+        host_data: &'a mut ExternRefHostDataTable,
+    ) -> Box<dyn GarbageCollection<'a> + 'a> {
+        self.core.assert_may_collect();
+        self.born_old = false;
+        let plan = std::mem::take(&mut self.plan);
+        Box::new(GenerationalCollection::new(self, roots, host_data, plan))
+    }
+
+    fn collection_pays(&self) -> bool {
+        if self.large_wanted || self.nursery.retains() {
+            return self.major_is_due();
+        }
+        let under_way = self.phase != Phase::Idle;
+        self.nursery.is_mapped(self.core.memory.len())
+            && (self.has_room_for_minor() || under_way || self.major_is_due())
+    }
+
+    fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
+        self.walk_nursery(|at, _| {
+            VMGcRef::from_heap_index(at).into_iter().for_each(&mut *visit);
+            Ok(())
+        })?;
+        for at in self.old.map.starts(self.old.blocks.start(), self.old.blocks.end()) {
+            VMGcRef::from_heap_index(at).into_iter().for_each(&mut *visit);
+        }
+        Ok(())
+    }
+
+    fn verify(&self) -> Result<(), HeapError> {
+        self.verify_all()
+    }
+
+    fn stats(&self) -> GcStats {
+        let mut stats = self.core.stats.clone();
+        let mut young = Count::default();
+        if let Err(damage) = self.walk_nursery(|_, size| {
+            young.add(size);
+            Ok(())
+        }) {
+            log::warn!("young objects counted only up to the damage: {damage}");
+        }
+        (stats.allocations, stats.allocated_bytes) = (self.allocated.objects, self.allocated.bytes);
+        if !self.nursery_counted {
+            stats.allocations += young.objects;
+            stats.allocated_bytes += young.bytes;
+        }
+        let old = self.old.total;
+        stats.live_objects = old.objects + young.objects;
+        stats.live_bytes = old.bytes + young.bytes;
+        stats
+    }
+
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+        let end = self.old.blocks.end();
+        self.core.reset();
+        self.tables.reset(&mut self.core.memory, self.nursery.end, end);
+        self.old.clear();
+        self.scavenger = Scavenger::default();
+        self.marker = Marker::default();
+        self.evacuator.clear();
+        self.phase = Phase::Idle;
+        self.plan = Plan::Full;
+        (self.born_old, self.large_wanted) = (false, false);
+        self.dead_values.clear();
+        (self.survived, self.reached) = (0, 0);
+        self.allocated = Count::default();
+        self.zeal_count = 0;
+        self.renew_nursery();
+        host_data.clear();
+    }
+}

@@ -1,0 +1,227 @@
+//! The nursery: where objects are born, one behind the other.
+//!
+//! It is handed out in chunks, which are zeroed just before: the zeroes are in the
+//! cache when objects are made of them, and a short program touches little memory.
+//! Every collection empties it. What then survives and finds no room in the old
+//! generation is *retained*: it stays where it is, and nothing is allocated in the
+//! nursery until a later collection finds room.
+
+use super::GenerationalHeap;
+use crate::HeapError;
+use gc_types::VMGcHeader;
+use gc_types::collector::generational::{LIMIT, NEXT, NURSERY_START};
+
+/// Bytes zeroed at a time.
+const CHUNK: u32 = 32 << 10;
+
+/// Numbers of objects and of their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) objects: u64,
+    pub(super) bytes: u64,
+}
+
+impl Count {
+    /// Counts an object of `size` bytes.
+    #[inline(always)]
+    pub(super) fn add(&mut self, size: u32) {
+        self.objects += 1;
+        self.bytes += u64::from(size);
+    }
+
+    /// Takes an object of `size` bytes back.
+    pub(super) fn remove(&mut self, size: u32) {
+        self.objects -= 1;
+        self.bytes -= u64::from(size);
+    }
+}
+
+/// The nursery's native half; the other half is in the heap data.
+#[derive(Debug)]
+pub(super) struct Nursery {
+    /// Where it ends, whether it is mapped so far or not.
+    pub(super) end: u32,
+    /// What is behind this was never used and is zero.
+    touched: u32,
+    /// Boxes of externrefs.
+    pub(super) externrefs: Vec<u32>,
+    /// Objects that were retained, ascending.
+    pub(super) retained: Vec<u32>,
+    /// What the host allocated here, which it counts.
+    host: Count,
+    /// A chunk that was handed out whole, to tell the size of objects from.
+    sample: Option<(u32, u32)>,
+}
+
+impl Nursery {
+    /// A nursery of `size` bytes.
+    pub(super) fn new(size: u32) -> Nursery {
+        Nursery {
+            end: NURSERY_START + size,
+            touched: NURSERY_START,
+            externrefs: Vec::new(),
+            retained: Vec::new(),
+            host: Count::default(),
+            sample: None,
+        }
+    }
+
+    /// The largest object that is born here unless emitted code finds room by itself.
+    pub(super) fn max_object(&self) -> u32 {
+        ((self.end - NURSERY_START) / 8).min(CHUNK)
+    }
+
+    /// Whether it has all the memory it may have.
+    pub(super) fn is_mapped(&self, len: u64) -> bool {
+        len >= u64::from(self.end)
+    }
+
+    /// Whether objects that survived a collection are in it.
+    pub(super) fn retains(&self) -> bool {
+        !self.retained.is_empty()
+    }
+}
+
+impl GenerationalHeap {
+    /// Where the next young object goes.
+    #[inline]
+    pub(super) fn next(&self) -> u32 {
+        self.core.memory.data_u32(NEXT)
+    }
+
+    /// Bytes of the nursery that are in use.
+    pub(super) fn nursery_used(&self) -> u32 {
+        self.next().saturating_sub(NURSERY_START)
+    }
+
+    fn set_bounds(&mut self, next: u32, limit: u32) {
+        self.core.memory.set_data_u32(NEXT, next);
+        self.core.memory.set_data_u32(LIMIT, limit);
+    }
+
+    /// Takes the rest of the current chunk out of emitted code's reach.
+    pub(super) fn close_nursery(&mut self) {
+        let next = self.next();
+        self.set_bounds(next, next);
+    }
+
+    /// Makes the nursery empty.
+    pub(super) fn empty_nursery(&mut self) {
+        self.set_bounds(NURSERY_START, NURSERY_START);
+        self.nursery.host = Count::default();
+        self.nursery.sample = None;
+        self.nursery_counted = false;
+    }
+
+    /// As a new heap's: its bytes are zero.
+    pub(super) fn renew_nursery(&mut self) {
+        self.nursery.touched = NURSERY_START;
+        self.nursery.externrefs.clear();
+        self.nursery.retained.clear();
+        self.empty_nursery();
+    }
+
+    /// Hands out another chunk, large enough for an object of `size` bytes; whether
+    /// there is one.
+    pub(super) fn refill(&mut self, size: u32) -> bool {
+        if self.nursery.retains() {
+            return false;
+        }
+        let memory = &mut self.core.memory;
+        let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
+        let end = memory.len().min(u64::from(self.nursery.end)) as u32;
+        let needed = u64::from(next) + u64::from(size);
+        if limit < next || needed > u64::from(end) {
+            return false;
+        }
+        let new = end.min((needed as u32).max(limit.saturating_add(CHUNK)));
+        let dirty = new.min(self.nursery.touched).saturating_sub(limit);
+        if memory.fill(u64::from(limit), u64::from(dirty), 0).is_none() {
+            return false;
+        }
+        self.nursery.sample.get_or_insert((next, new));
+        self.nursery.touched = self.nursery.touched.max(new);
+        memory.set_data_u32(LIMIT, new);
+        true
+    }
+
+    /// Bumps the next index; as emitted code does.
+    #[inline]
+    pub(super) fn bump(&mut self, header: VMGcHeader, size: u32) -> Option<u32> {
+        let memory = &self.core.memory;
+        let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
+        let end = next.checked_add(size).filter(|&end| end <= limit)?;
+        self.core.set_header_at(next, header)?;
+        self.core.memory.set_data_u32(NEXT, end);
+        self.nursery.host.add(size);
+        Some(next)
+    }
+
+    /// Calls `visit` with the index and the size of each object in the nursery, in
+    /// address order; of those that were retained, if any were.
+    pub(super) fn walk_nursery(
+        &self,
+        visit: impl FnMut(u32, u32) -> Result<(), HeapError>,
+    ) -> Result<(), HeapError> {
+        if self.nursery.retains() {
+            return self.walk_retained(visit);
+        }
+        self.walk(NURSERY_START, self.next(), visit)
+    }
+
+    fn walk_retained(
+        &self,
+        mut visit: impl FnMut(u32, u32) -> Result<(), HeapError>,
+    ) -> Result<(), HeapError> {
+        for &index in &self.nursery.retained {
+            visit(index, self.core.size_at(index)?)?;
+        }
+        Ok(())
+    }
+
+    fn walk(
+        &self,
+        start: u32,
+        end: u32,
+        mut visit: impl FnMut(u32, u32) -> Result<(), HeapError>,
+    ) -> Result<(), HeapError> {
+        let mut at = start;
+        while at < end {
+            // At least a header, and `at + size` is inside what is mapped.
+            let size = self.core.size_at(at)?;
+            visit(at, size)?;
+            at += size;
+        }
+        if at == end {
+            Ok(())
+        } else {
+            Err(HeapError::Corrupt { at, what: "a young object passes the next one's index" })
+        }
+    }
+
+    /// Counts what was allocated in the nursery, before a collection empties it. The
+    /// objects that emitted code allocated are not counted one by one: their number
+    /// is told from their bytes and the mean size in one chunk.
+    pub(super) fn count_nursery(&mut self) {
+        if std::mem::replace(&mut self.nursery_counted, true) {
+            return;
+        }
+        let bytes = u64::from(self.nursery_used());
+        let host = self.nursery.host;
+        let inline = bytes.saturating_sub(host.bytes);
+        let mut objects = host.objects;
+        if inline > 0 {
+            let (start, end) = self.nursery.sample.unwrap_or((NURSERY_START, self.next()));
+            let mut sample = Count::default();
+            // It ends at the first object behind the chunk, or at damage.
+            let _end = self.walk(start, end.min(self.next()), |_, size| {
+                sample.add(size);
+                Ok(())
+            });
+            let mean = (sample.bytes / sample.objects.max(1)).max(u64::from(VMGcHeader::SIZE));
+            objects += inline / mean;
+        }
+        self.allocated.objects += objects;
+        self.allocated.bytes += bytes;
+    }
+}

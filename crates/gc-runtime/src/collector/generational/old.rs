@@ -1,0 +1,392 @@
+//! The old generation: small objects bumped through holes in blocks, large ones in
+//! runs of pages, a map of where they begin.
+//!
+//! As in Immix, objects larger than a line that do not fit the current hole have a
+//! block of their own to go to, so that they do not make allocation skip small holes.
+//! Between collections of the old generation memory is only taken: every line with an
+//! object is marked, so that a free line is one nobody has.
+
+use super::nursery::Count;
+use crate::space::blocks::{BLOCK_SIZE, Blocks, Hole, LINE_SIZE, MAX_SMALL, Owner, PAGE_SIZE};
+use crate::space::object_map::ObjectMap;
+
+/// Blocks with fewer free lines than this are left alone.
+const MIN_FREE_LINES: u32 = 2;
+
+/// A hole in a block, and the block.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cursor {
+    hole: Hole,
+    block: Option<usize>,
+}
+
+impl Cursor {
+    #[inline(always)]
+    fn bump(&mut self, size: u32) -> Option<u32> {
+        let at = self.hole.next;
+        if size <= self.hole.limit - at {
+            self.hole.next += size;
+            Some(at)
+        } else {
+            None
+        }
+    }
+}
+
+/// The old generation.
+#[derive(Debug)]
+pub(super) struct Old {
+    pub(super) blocks: Blocks,
+    pub(super) map: ObjectMap,
+    /// Where small objects go, and where those go that do not fit there and are
+    /// larger than a line.
+    small: Cursor,
+    medium: Cursor,
+    /// Blocks with holes, the next one last.
+    recyclable: Vec<usize>,
+    /// Bytes of the holes in these.
+    recyclable_bytes: u64,
+    /// What the lines of objects are marked with now; never zero.
+    line: u8,
+    /// Whether new objects are marked: while others are being marked.
+    black: bool,
+    /// Large objects.
+    pub(super) large: Vec<u32>,
+    /// Boxes of externrefs.
+    pub(super) externrefs: Vec<u32>,
+    /// Objects that have not been found to be garbage.
+    pub(super) total: Count,
+    /// Those of them that are marked.
+    marked: Count,
+}
+
+impl Old {
+    /// An old generation from `start` on, of no bytes yet.
+    pub(super) fn new(start: u32) -> Old {
+        Old {
+            blocks: Blocks::new(start),
+            map: ObjectMap::default(),
+            small: Cursor::default(),
+            medium: Cursor::default(),
+            recyclable: Vec::new(),
+            recyclable_bytes: 0,
+            line: 1,
+            black: false,
+            large: Vec::new(),
+            externrefs: Vec::new(),
+            total: Count::default(),
+            marked: Count::default(),
+        }
+    }
+
+    /// Lets it have everything up to `end`.
+    pub(super) fn extend(&mut self, end: u64) {
+        self.blocks.extend(end);
+        self.map.extend(end);
+    }
+
+    /// Forgets all objects, keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.blocks.clear();
+        self.map.clear();
+        (self.small, self.medium) = Default::default();
+        self.recyclable.clear();
+        self.recyclable_bytes = 0;
+        self.black = false;
+        self.large.clear();
+        self.externrefs.clear();
+        (self.total, self.marked) = Default::default();
+    }
+
+    /// Bytes that objects can be expected to fit in.
+    pub(super) fn free_bytes(&self) -> u64 {
+        let cursor = self.small.hole.limit - self.small.hole.next;
+        let blocks = u64::from(self.blocks.free_blocks()) * u64::from(BLOCK_SIZE);
+        blocks + self.recyclable_bytes + u64::from(cursor)
+    }
+
+    /// Takes memory for an object of `size` bytes, a multiple of 8, which begins there
+    /// from now on. What is there is not zero.
+    #[inline]
+    pub(super) fn alloc(&mut self, size: u32) -> Option<u32> {
+        if size > MAX_SMALL {
+            return self.alloc_large(size);
+        }
+        let Some(at) = self.small.bump(size) else { return self.alloc_slow(size) };
+        self.begin_small(at, size);
+        Some(at)
+    }
+
+    #[inline(always)]
+    fn begin_small(&mut self, at: u32, size: u32) {
+        self.blocks.mark_lines(at, size, self.line);
+        self.map.set_start(at, self.black);
+        self.total.add(size);
+        self.marked.add(size);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&mut self, size: u32) -> Option<u32> {
+        let at = if size > LINE_SIZE {
+            match self.medium.bump(size) {
+                Some(at) => at,
+                None => {
+                    self.next_medium(size)?;
+                    self.medium.bump(size)?
+                }
+            }
+        } else {
+            self.next_small(size)?;
+            self.small.bump(size)?
+        };
+        self.begin_small(at, size);
+        Some(at)
+    }
+
+    #[cold]
+    fn alloc_large(&mut self, size: u32) -> Option<u32> {
+        let at = self.blocks.take_run(size)?;
+        self.map.set_start(at, self.black);
+        self.large.push(at);
+        self.total.add(size);
+        self.marked.add(size);
+        Some(at)
+    }
+
+    /// Moves the cursor of small objects to the next hole.
+    fn next_small(&mut self, size: u32) -> Option<()> {
+        if let Some(block) = self.small.block
+            && let Some(hole) = self.blocks.hole(block, self.small.hole.limit, size)
+        {
+            self.small.hole = hole;
+            return Some(());
+        }
+        while let Some(block) = self.recyclable.pop() {
+            self.recyclable_bytes =
+                self.recyclable_bytes.saturating_sub(u64::from(self.free_in(block)));
+            if let Some(hole) = self.blocks.hole(block, self.blocks.block_start(block), size) {
+                self.small = Cursor { hole, block: Some(block) };
+                return Some(());
+            }
+        }
+        if let Some(cursor) = self.take_block() {
+            self.small = cursor;
+            return Some(());
+        }
+        // What is left where larger ones go.
+        if self.medium.hole.limit - self.medium.hole.next >= size {
+            self.small = std::mem::take(&mut self.medium);
+            return Some(());
+        }
+        None
+    }
+
+    /// Moves the cursor of objects larger than a line to a place for one of `size`
+    /// bytes.
+    fn next_medium(&mut self, size: u32) -> Option<()> {
+        if let Some(cursor) = self.take_block() {
+            self.medium = cursor;
+            return Some(());
+        }
+        if let Some(block) = self.medium.block
+            && let Some(hole) = self.blocks.hole(block, self.medium.hole.limit, size)
+        {
+            self.medium.hole = hole;
+            return Some(());
+        }
+        let (place, hole) =
+            self.recyclable.iter().enumerate().rev().find_map(|(place, &block)| {
+                Some((place, self.blocks.hole(block, self.blocks.block_start(block), size)?))
+            })?;
+        let block = self.recyclable.remove(place);
+        self.recyclable_bytes =
+            self.recyclable_bytes.saturating_sub(u64::from(self.free_in(block)));
+        self.medium = Cursor { hole, block: Some(block) };
+        Some(())
+    }
+
+    fn take_block(&mut self) -> Option<Cursor> {
+        let block = self.blocks.take_block()?;
+        let next = self.blocks.block_start(block);
+        Some(Cursor { hole: Hole { next, limit: next + BLOCK_SIZE }, block: Some(block) })
+    }
+
+    /// Bytes of a block's free lines.
+    fn free_in(&self, block: usize) -> u32 {
+        self.blocks.free_lines(block) * LINE_SIZE
+    }
+
+    /// Whether an object of `size` bytes at `index`, where one begins, stays inside
+    /// what belongs to it.
+    #[inline]
+    pub(super) fn fits(&self, index: u32, size: u32) -> bool {
+        match self.blocks.owner(index) {
+            Owner::Block(start) => size <= MAX_SMALL && size <= BLOCK_SIZE - (index - start),
+            Owner::Large(start) => {
+                // The last byte's page tells, without a walk over the run.
+                let last = index.checked_add(size - 1);
+                start == index
+                    && last.is_some_and(|last| self.blocks.owner(last) == Owner::Large(start))
+            }
+            Owner::Nobody => false,
+        }
+    }
+
+    // ---- marking and sweeping ----------------------------------------------
+
+    /// Prepares for marking: new objects are marked from now on.
+    pub(super) fn begin_marking(&mut self) {
+        self.line = if self.line == 1 { 2 } else { 1 };
+        self.black = true;
+        self.marked = Count::default();
+    }
+
+    /// Counts an object that was marked and marks its lines.
+    #[inline]
+    pub(super) fn reached(&mut self, index: u32, size: u32) {
+        if size <= MAX_SMALL {
+            self.blocks.mark_lines(index, size, self.line);
+        }
+        self.marked.add(size);
+    }
+
+    /// Forgets all marks: nothing is known to be garbage.
+    pub(super) fn abandon_marking(&mut self) {
+        self.blocks.set_all_lines(self.line);
+        self.map.clear_marks();
+        self.black = false;
+    }
+
+    /// Blocks with holes.
+    pub(super) fn recyclable(&self) -> &[usize] {
+        &self.recyclable
+    }
+
+    /// Keeps those of them that `keep` says.
+    pub(super) fn keep_recyclable(&mut self, keep: impl Fn(usize) -> bool) {
+        self.recyclable.retain(|&block| keep(block));
+        let free = self.recyclable.iter().map(|&block| u64::from(self.free_in(block)));
+        self.recyclable_bytes = free.sum();
+    }
+
+    /// Notes that the last object that was allocated is the copy of another, which was
+    /// counted.
+    pub(super) fn uncount_copy(&mut self, size: u32) {
+        self.total.remove(size);
+        self.marked.remove(size);
+    }
+
+    /// Marks the lines of an object again.
+    pub(super) fn mark_lines_again(&mut self, index: u32, size: u32) {
+        self.blocks.mark_lines(index, size, self.line);
+    }
+
+    /// Ends marking. All blocks are to be swept before a hole is used again, except
+    /// the ones where objects go now.
+    pub(super) fn begin_sweeping(&mut self) {
+        self.recyclable.clear();
+        self.recyclable_bytes = 0;
+        self.total = self.marked;
+    }
+
+    /// Frees what is not marked in one block of small objects; does nothing to others.
+    pub(super) fn sweep_block(&mut self, block: usize) {
+        if !self.blocks.is_small(block) {
+            return;
+        }
+        let start = self.blocks.block_start(block);
+        let free = self.blocks.sweep_lines(block, self.line);
+        self.map.sweep(start, start + BLOCK_SIZE);
+        if self.small.block == Some(block) || self.medium.block == Some(block) {
+            return;
+        }
+        if free == BLOCK_SIZE / LINE_SIZE {
+            self.blocks.release_block(block);
+        } else if free >= MIN_FREE_LINES {
+            self.recyclable.push(block);
+            self.recyclable_bytes += u64::from(free * LINE_SIZE);
+        }
+    }
+
+    /// Frees the large objects that are not marked.
+    pub(super) fn sweep_large(&mut self) {
+        let Old { large, map, blocks, .. } = self;
+        large.retain(|&start| {
+            let live = map.is_marked(start);
+            if live {
+                map.unmark(start);
+            } else {
+                map.clear_start(start);
+                blocks.release_run(start);
+            }
+            live
+        });
+    }
+
+    /// Ends sweeping. Blocks are used again in address order.
+    pub(super) fn end_sweeping(&mut self) {
+        self.recyclable.reverse();
+        self.black = false;
+    }
+
+    /// Checks that the tables agree with each other.
+    ///
+    /// # Errors
+    /// Where something is wrong, and what.
+    pub(super) fn check(&self) -> Result<(), (u32, &'static str)> {
+        self.blocks.check()?;
+        let mut large = self.large.clone();
+        large.sort_unstable();
+        let mut in_pages = Vec::new();
+        let mut at = self.blocks.start();
+        while at < self.blocks.end() {
+            match self.blocks.owner(at) {
+                Owner::Large(start) if start == at => {
+                    in_pages.push(at);
+                    at += self.blocks.run_size(at);
+                }
+                Owner::Large(_) => return Err((at, "pages of a large object that is not there")),
+                Owner::Block(_) => at += BLOCK_SIZE,
+                Owner::Nobody => at += PAGE_SIZE,
+            }
+        }
+        if large != in_pages {
+            return Err((self.blocks.start(), "large objects and their pages do not agree"));
+        }
+        for cursor in [self.small, self.medium] {
+            let Hole { next, limit } = cursor.hole;
+            let Some(block) = cursor.block else { continue };
+            let start = self.blocks.block_start(block);
+            if !(self.blocks.is_small(block) && start <= next && limit - start <= BLOCK_SIZE) {
+                return Err((next, "objects are allocated outside a block"));
+            }
+            if self.map.starts(next, limit).next().is_some() {
+                return Err((next, "objects are allocated over others"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that an object of `size` bytes at `index` is all there and marked as it
+    /// must be.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn check_object(&self, index: u32, size: u32) -> Result<(), &'static str> {
+        if !self.fits(index, size) {
+            return Err("an object does not fit the memory it has");
+        }
+        let end = index + size;
+        if self.map.starts(index + 8, end).next().is_some() {
+            return Err("an object begins inside another");
+        }
+        if matches!(self.blocks.owner(index), Owner::Block(_))
+            && !self.black
+            && !self.blocks.lines_are(index, size, self.line)
+        {
+            return Err("an object is in a line that is not marked");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! The native tables that emitted code writes: cards, remembered slots, and the log
+//! of overwritten references. Their addresses and lengths are in the heap data.
+//!
+//! Cards: a store of a reference to a young object into an old one makes the card of
+//! the object's start dirty, in an array that of the slot (Sobalvarro, "A
+//! Lifetime-Based Garbage Collector for LISP Systems on General-Purpose Computers",
+//! 1988; Wilson and Moher, "A 'Card-Marking' Scheme for Controlling Intergenerational
+//! References", 1989). Slots outside the heap are remembered one by one. The log keeps
+//! what the snapshot that marking works on would otherwise lose (Yuasa, "Real-Time
+//! Garbage Collection on General-Purpose Machines", 1990).
+//!
+//! Emitted code never calls the host for a full table: it wraps around, and counts
+//! on. Then entries are lost, which is known: all slots are looked at, or marking
+//! begins anew.
+
+use crate::HeapMemory;
+use gc_types::collector::generational::{
+    CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NURSERY_START, SLOTS,
+    SLOTS_CAPACITY, SLOTS_LEN,
+};
+
+/// The tables. Each is made with its final size and never moves; the system maps its
+/// pages when they are first written.
+#[derive(Debug)]
+pub(super) struct Tables {
+    cards: Vec<u8>,
+    slots: Vec<u64>,
+    /// Made when it is first needed.
+    log: Vec<u64>,
+    /// Slots that are not in the table may refer to young objects.
+    all_slots: bool,
+}
+
+impl Tables {
+    /// Tables for a heap of up to `maximum` bytes, whose nursery ends at `nursery_end`.
+    pub(super) fn new(maximum: u64, nursery_end: u32) -> Tables {
+        // One more, for an element behind the last index that 32 bits can add up to.
+        let mut cards = vec![0; (maximum >> CARD_SHIFT) as usize + 1];
+        // What the nursery's cards are, so that no store into it has work to do.
+        let (first, last) = (NURSERY_START >> CARD_SHIFT, nursery_end.div_ceil(CARD_SIZE));
+        if let Some(cards) = cards.get_mut(first as usize..last as usize) {
+            cards.fill(DIRTY);
+        }
+        let slots = vec![0; SLOTS_CAPACITY as usize];
+        Tables { cards, slots, log: Vec::new(), all_slots: false }
+    }
+
+    /// Writes the addresses to the heap data, which is otherwise zero.
+    pub(super) fn publish(&mut self, memory: &mut HeapMemory) {
+        let address = |pointer: *mut u8| pointer.expose_provenance() as u64;
+        memory.set_data_u64(CARDS, address(self.cards.as_mut_ptr()));
+        memory.set_data_u64(SLOTS, address(self.slots.as_mut_ptr().cast()));
+        if !self.log.is_empty() {
+            memory.set_data_u64(LOG, address(self.log.as_mut_ptr().cast()));
+        }
+    }
+
+    /// Empties all tables; the heap data was zeroed. Cards below `nursery_end` stay.
+    pub(super) fn reset(&mut self, memory: &mut HeapMemory, nursery_end: u32, end: u32) {
+        self.cards_mut(nursery_end, end).fill(0);
+        self.all_slots = false;
+        self.publish(memory);
+    }
+
+    // ---- cards --------------------------------------------------------------
+
+    fn cards_mut(&mut self, start: u32, end: u32) -> &mut [u8] {
+        let range = (start >> CARD_SHIFT) as usize..end.div_ceil(CARD_SIZE) as usize;
+        self.cards.get_mut(range).unwrap_or_default()
+    }
+
+    /// Makes the card of `index` dirty.
+    #[inline]
+    pub(super) fn dirty(&mut self, index: u32) {
+        if let Some(card) = self.cards.get_mut((index >> CARD_SHIFT) as usize) {
+            *card = DIRTY;
+        }
+    }
+
+    /// Makes all cards from that of `start` up to `end` dirty.
+    pub(super) fn dirty_all(&mut self, start: u32, end: u32) {
+        self.cards_mut(start, end).fill(DIRTY);
+    }
+
+    /// Whether the card of `index` is dirty.
+    pub(super) fn is_dirty(&self, index: u32) -> bool {
+        self.cards.get((index >> CARD_SHIFT) as usize).is_some_and(|&card| card != 0)
+    }
+
+    /// Where the first dirty card's bytes begin, of those from `start` on (a multiple
+    /// of the card size) and up to `end`; the card is clean then.
+    #[inline]
+    pub(super) fn take_dirty(&mut self, start: u32, end: u32) -> Option<u32> {
+        let first = (start >> CARD_SHIFT) as usize;
+        let cards = self.cards.get(first..end.div_ceil(CARD_SIZE) as usize)?;
+        let (words, _) = cards.as_chunks::<8>();
+        let clean = words.iter().take_while(|word| **word == [0; 8]).count() * 8;
+        let n = clean + cards[clean..].iter().position(|&card| card != 0)?;
+        self.cards[first + n] = 0;
+        Some(start + ((n as u32) << CARD_SHIFT))
+    }
+
+    // ---- slots ----------------------------------------------------------------
+
+    /// Remembers the slot at `address`.
+    pub(super) fn remember(&mut self, memory: &mut HeapMemory, address: usize) {
+        let len = memory.data_u64(SLOTS_LEN);
+        self.slots[(len % SLOTS_CAPACITY) as usize] = address as u64;
+        memory.set_data_u64(SLOTS_LEN, len + 1);
+    }
+
+    /// Notes that any slot may refer to a young object.
+    pub(super) fn remember_all(&mut self) {
+        self.all_slots = true;
+    }
+
+    /// Whether slots that are not in the table may refer to young objects.
+    pub(super) fn wants_all_slots(&self, memory: &HeapMemory) -> bool {
+        self.all_slots || memory.data_u64(SLOTS_LEN) > SLOTS_CAPACITY
+    }
+
+    /// Calls `visit` with each remembered slot, once.
+    pub(super) fn for_each_slot(&self, memory: &HeapMemory, visit: &mut dyn FnMut(usize)) {
+        let len = memory.data_u64(SLOTS_LEN).min(SLOTS_CAPACITY);
+        let mut slots = self.slots[..len as usize].to_vec();
+        slots.sort_unstable();
+        slots.dedup();
+        slots.into_iter().for_each(|slot| visit(slot as usize));
+    }
+
+    /// Forgets all slots: none refers to a young object.
+    pub(super) fn forget_slots(&mut self, memory: &mut HeapMemory) {
+        memory.set_data_u64(SLOTS_LEN, 0);
+        self.all_slots = false;
+    }
+
+    // ---- log ------------------------------------------------------------------
+
+    /// Lets emitted code log what it overwrites, or not.
+    pub(super) fn set_logging(&mut self, memory: &mut HeapMemory, logging: bool) {
+        if logging && self.log.is_empty() {
+            self.log = vec![0; LOG_CAPACITY as usize];
+            self.publish(memory);
+        }
+        memory.set_data_u64(LOG_LEN, 0);
+        memory.set_data_u32(MARKING, logging.into());
+    }
+
+    /// Number of references in the log; `None` if some were lost.
+    pub(super) fn logged(&self, memory: &HeapMemory) -> Option<u32> {
+        let len = memory.data_u64(LOG_LEN);
+        (len <= LOG_CAPACITY).then_some(len.min(self.log.len() as u64) as u32)
+    }
+
+    /// The `n`th entry of the log: the word that was overwritten, and where.
+    pub(super) fn log(&self, n: u32) -> (u32, u32) {
+        let entry = self.log[n as usize];
+        (entry as u32, (entry >> 32) as u32)
+    }
+
+    /// Overwrites the `n`th entry of the log, as emitted code does.
+    #[cfg(test)]
+    pub(super) fn set_log(&mut self, n: usize, word: u32, slot: u32) {
+        self.log[n] = u64::from(slot) << 32 | u64::from(word);
+    }
+
+    /// Empties the log.
+    pub(super) fn clear_log(&mut self, memory: &mut HeapMemory) {
+        memory.set_data_u64(LOG_LEN, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HeapBounds, HeapOptions};
+
+    fn memory() -> HeapMemory {
+        let options = HeapOptions {
+            initial: 256 << 10,
+            maximum: 1 << 20,
+            bounds: HeapBounds::Checked,
+            ..HeapOptions::default()
+        };
+        HeapMemory::new(&options).unwrap()
+    }
+
+    #[test]
+    fn dirty_cards_are_found_and_cleaned() {
+        let mut tables = Tables::new(1 << 20, 96 << 10);
+        let (start, end) = (96 << 10, 1 << 20);
+        assert!(tables.is_dirty(64 << 10) && tables.is_dirty((96 << 10) - 1));
+        assert_eq!(tables.take_dirty(start, end), None);
+        let dirty = [start, start + 511, start + 512, 300_000, end - 1];
+        dirty.iter().for_each(|&at| tables.dirty(at));
+        let mut found = Vec::new();
+        let mut from = start;
+        while let Some(card) = tables.take_dirty(from, end) {
+            assert!(!tables.is_dirty(card));
+            found.push(card);
+            from = card + CARD_SIZE;
+        }
+        assert_eq!(found, [start, start + 512, 300_000 & !511, end - 512]);
+        // Behind the last one nothing happens.
+        tables.dirty(u32::MAX);
+        assert!(!tables.is_dirty(u32::MAX));
+        assert_eq!(tables.take_dirty(end, end), None);
+    }
+
+    #[test]
+    fn slots_are_remembered_once_until_there_are_too_many() {
+        let mut memory = memory();
+        let mut tables = Tables::new(1 << 20, 96 << 10);
+        tables.publish(&mut memory);
+        [24, 16, 24, 8, 16].iter().for_each(|&slot| tables.remember(&mut memory, slot));
+        let mut seen = Vec::new();
+        tables.for_each_slot(&memory, &mut |slot| seen.push(slot));
+        assert_eq!(seen, [8, 16, 24]);
+        assert!(!tables.wants_all_slots(&memory));
+        (0..SLOTS_CAPACITY as usize).for_each(|slot| tables.remember(&mut memory, slot * 4));
+        assert!(tables.wants_all_slots(&memory));
+        tables.forget_slots(&mut memory);
+        assert!(!tables.wants_all_slots(&memory));
+        tables.remember_all();
+        assert!(tables.wants_all_slots(&memory));
+        tables.forget_slots(&mut memory);
+    }
+
+    #[test]
+    fn a_log_that_wrapped_around_is_known_to_have() {
+        let mut memory = memory();
+        let mut tables = Tables::new(1 << 20, 96 << 10);
+        assert_eq!(tables.logged(&memory), Some(0));
+        tables.set_logging(&mut memory, true);
+        assert_eq!((memory.data_u32(MARKING), tables.logged(&memory)), (1, Some(0)));
+        assert_eq!(memory.data_u64(LOG), tables.log.as_ptr().addr() as u64);
+        memory.set_data_u64(LOG_LEN, LOG_CAPACITY);
+        assert_eq!(tables.logged(&memory), Some(LOG_CAPACITY as u32));
+        memory.set_data_u64(LOG_LEN, LOG_CAPACITY + 1);
+        assert_eq!(tables.logged(&memory), None);
+        tables.set_logging(&mut memory, false);
+        assert_eq!((memory.data_u32(MARKING), tables.logged(&memory)), (0, Some(0)));
+    }
+}

@@ -1,0 +1,644 @@
+//! What only the inside shows: which collection finds what, marking that the mutator
+//! runs beside, retained objects, what the verifier and collections find wrong.
+
+use super::*;
+use crate::{
+    GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoRoots, TraceRoots,
+};
+use gc_types::collector::generational::{
+    FORWARDED, LIMIT, LOG_CAPACITY, LOG_LEN, MARKING, NEXT, NURSERY_START, SLOTS_LEN,
+};
+use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
+use std::sync::Arc;
+
+const PAIR: TypeIndex = TypeIndex::new(0).unwrap();
+const REFS: TypeIndex = TypeIndex::new(1).unwrap();
+const BYTES: TypeIndex = TypeIndex::new(2).unwrap();
+/// Offsets of a pair's two fields.
+const CAR: u64 = 8;
+const CDR: u64 = 12;
+
+fn options(maximum: u64) -> HeapOptions {
+    let (initial, bounds) = (maximum, HeapBounds::Checked);
+    HeapOptions { initial, maximum, bounds, nursery: 256 << 10, ..HeapOptions::default() }
+}
+
+fn add_layouts(heap: &mut dyn GcHeap) {
+    let pair = StructLayout::new([StorageType::Ref, StorageType::Ref]).unwrap();
+    for (ty, layout) in [
+        (PAIR, GcLayout::Struct(pair)),
+        (REFS, GcLayout::Array(ArrayLayout::new(StorageType::Ref))),
+        (BYTES, GcLayout::Array(ArrayLayout::new(StorageType::I8))),
+    ] {
+        heap.core_mut().layouts.ensure(ty, &Arc::new(layout));
+    }
+}
+
+/// A heap, a stack and a slot outside both.
+struct Fixture {
+    heap: GenerationalHeap,
+    host_data: ExternRefHostDataTable,
+    stack: Vec<u64>,
+    slot: Box<u32>,
+    roots: GcRootsList,
+}
+
+impl Fixture {
+    fn new(maximum: u64) -> Fixture {
+        let memory = HeapMemory::new(&options(maximum)).unwrap();
+        let mut heap = GenerationalHeap::new(memory, 0);
+        add_layouts(&mut heap);
+        Fixture {
+            heap,
+            host_data: ExternRefHostDataTable::default(),
+            stack: vec![0; 8],
+            slot: Box::new(0),
+            roots: GcRootsList::default(),
+        }
+    }
+
+    #[allow(unsafe_code)]
+    fn begin(&mut self, plan: Plan) -> GenerationalCollection<'_> {
+        self.roots.clear();
+        let first = self.stack.as_mut_ptr();
+        for i in 0..self.stack.len() {
+            // SAFETY: in bounds; the slots are not touched while the collection lives.
+            unsafe { self.roots.add_stack_root(first.add(i)) };
+        }
+        let mut remembered = self.heap.tables.wants_all_slots(&self.heap.core.memory);
+        let address = (&raw const *self.slot).addr();
+        self.heap.remembered_slots(&mut |slot| remembered |= slot == address);
+        let all = matches!(plan, Plan::Full | Plan::Begin) || self.heap.phase == Phase::Evacuating;
+        if remembered || all {
+            // SAFETY: as above.
+            unsafe { self.roots.add_non_stack_root(&raw mut *self.slot) };
+        }
+        let roots = self.roots.iter();
+        GenerationalCollection::new(&mut self.heap, roots, &mut self.host_data, plan)
+    }
+
+    fn collect(&mut self, plan: Plan) {
+        self.begin(plan).collect().unwrap();
+        self.heap.verify().unwrap();
+    }
+
+    fn alloc(&mut self, ty: TypeIndex, size: u32) -> u32 {
+        let kind = self.heap.core.layouts.get(ty).unwrap().kind();
+        self.heap.alloc_raw(VMGcHeader::new(kind, ty), size).unwrap().as_raw_u32()
+    }
+
+    fn pair(&mut self, car: u32, cdr: u32) -> u32 {
+        let pair = self.alloc(PAIR, 16);
+        self.write(pair, CAR, car);
+        self.write(pair, CDR, cdr);
+        pair
+    }
+
+    fn refs(&mut self, length: u32) -> u32 {
+        let size = ArrayLayout::new(StorageType::Ref).size(length).unwrap();
+        let array = self.alloc(REFS, size);
+        self.heap.core.memory.write_u32(u64::from(array) + 8, length).unwrap();
+        array
+    }
+
+    /// Collects the nursery if there is no room in it for some pairs.
+    fn make_room(&mut self) {
+        if self.heap.next() + 64 > self.heap.nursery.end {
+            self.collect(Plan::Minor);
+        }
+    }
+
+    /// Overwrites a reference through the barrier.
+    fn write(&mut self, object: u32, offset: u64, word: u32) {
+        let source = VMGcRef::from_raw_u32(word);
+        let at = u64::from(object) + offset;
+        self.heap.write_field_ref(&mut self.host_data, at, source.as_ref()).unwrap();
+    }
+
+    fn read(&self, object: u32, offset: u64) -> u32 {
+        self.heap.core.memory.read_u32(u64::from(object) + offset).unwrap()
+    }
+
+    /// Overwrites a word behind the barrier's back.
+    fn poke(&mut self, object: u32, offset: u64, word: u32) {
+        self.heap.core.memory.write_u32(u64::from(object) + offset, word).unwrap();
+    }
+
+    fn top(&self) -> u32 {
+        self.stack[0] as u32
+    }
+
+    fn live(&self) -> u64 {
+        self.heap.stats().live_objects
+    }
+
+    /// A list of `length` pairs, linked by their second fields, in the first slot of the
+    /// stack.
+    fn list(&mut self, length: u32) {
+        for _ in 0..length {
+            self.make_room();
+            let pair = self.pair(0, self.top());
+            self.stack[0] = u64::from(pair);
+        }
+    }
+
+    fn list_length(&self) -> u32 {
+        let (mut at, mut length) = (self.top(), 0);
+        while at != 0 {
+            (at, length) = (self.read(at, CDR), length + 1);
+        }
+        length
+    }
+}
+
+#[test]
+fn a_minor_collection_moves_what_is_reachable_and_empties_the_nursery() {
+    let mut f = Fixture::new(4 << 20);
+    let (a, b) = (f.pair(0, 0), f.pair(0, 0));
+    let c = f.pair(a, b);
+    f.pair(a, c);
+    f.write(a, CAR, c);
+    (f.stack[0], f.stack[3]) = (u64::from(c), u64::from(c));
+    f.collect(Plan::Minor);
+    assert_eq!((f.live(), f.heap.nursery_used()), (3, 0));
+    let c = f.top();
+    assert!(!f.heap.is_young(c) && f.stack[3] == u64::from(c));
+    let a = f.read(c, CAR);
+    assert_eq!(f.read(a, CAR), c);
+    // Old garbage stays until a full collection.
+    f.stack.fill(0);
+    f.collect(Plan::Minor);
+    assert_eq!(f.live(), 3);
+    f.collect(Plan::Full);
+    assert_eq!((f.live(), f.heap.stats().collections), (0, 3));
+}
+
+#[test]
+fn young_objects_are_found_through_cards() {
+    let mut f = Fixture::new(8 << 20);
+    // Large, in a block, and one whose elements begin on another card than itself.
+    let arrays = [100_000, 1000, 1].map(|length| f.refs(length));
+    arrays.iter().enumerate().for_each(|(i, &array)| f.stack[i] = u64::from(array));
+    let pair = f.pair(0, 0);
+    f.stack[3] = u64::from(pair);
+    f.collect(Plan::Minor);
+    let old: Vec<u32> = f.stack[..4].iter().map(|&word| word as u32).collect();
+    assert!(old.iter().all(|&object| !f.heap.is_young(object)));
+    let slots = [
+        (old[0], 12),
+        (old[0], 12 + 4 * 50_000),
+        (old[0], 12 + 4 * 99_999),
+        (old[1], 12 + 4 * 500),
+        (old[2], 12),
+        (old[3], CDR),
+    ];
+    for round in 0..3 {
+        for &(object, offset) in &slots {
+            let young = f.pair(0, 0);
+            f.write(object, offset, young);
+        }
+        f.heap.verify().unwrap();
+        f.collect(Plan::Minor);
+        for &(object, offset) in &slots {
+            let moved = f.read(object, offset);
+            assert!(f.heap.old.map.is_start(moved), "round {round}: {offset}");
+        }
+    }
+    // Each round's pairs replaced the last one's.
+    f.collect(Plan::Full);
+    assert_eq!(f.live(), 4 + 6);
+}
+
+#[test]
+fn a_slot_outside_the_heap_is_a_root_when_it_was_remembered() {
+    let mut f = Fixture::new(4 << 20);
+    let pair = f.pair(0, 0);
+    *f.slot = pair;
+    let address = (&raw const *f.slot).addr();
+    f.heap.remember_slot(address, &VMGcRef::from_raw_u32(pair).unwrap());
+    f.collect(Plan::Minor);
+    assert!(!f.heap.is_young(*f.slot) && f.live() == 1);
+    // It refers to no young object any more: nobody looks.
+    assert_eq!(f.heap.core.memory.data_u64(SLOTS_LEN), 0);
+    f.heap.remember_slot(address, &VMGcRef::from_raw_u32(*f.slot).unwrap());
+    assert_eq!(f.heap.core.memory.data_u64(SLOTS_LEN), 0);
+    *f.slot = f.pair(0, 0);
+    f.heap.remember_all_slots();
+    assert_eq!(f.heap.announce_gc(GcCause::NoRoom), RootsWanted::All);
+    f.collect(Plan::Minor);
+    assert!(!f.heap.is_young(*f.slot));
+    f.pair(0, 0);
+    assert_eq!(f.heap.announce_gc(GcCause::NoRoom), RootsWanted::Remembered);
+}
+
+#[test]
+fn what_finds_no_room_is_retained_until_there_is_some() {
+    let mut f = Fixture::new(1 << 20);
+    // Fill the old generation with objects that live.
+    let mut kept = Vec::new();
+    while let Some(array) = f.heap.alloc_old(VMGcHeader::new(VMGcKind::ArrayRef, BYTES), 8016) {
+        f.poke(array.as_raw_u32(), 8, 8000);
+        kept.push(u64::from(array.as_raw_u32()));
+    }
+    let (arrays, names) = (kept.len(), f.stack.len());
+    f.stack.extend(&kept);
+    // Makes what is left of their blocks known.
+    f.collect(Plan::Full);
+    while let Some(pair) = f.heap.alloc_old(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16) {
+        kept.push(u64::from(pair.as_raw_u32()));
+    }
+    f.stack.extend(&kept[arrays..]);
+    f.heap.verify().unwrap();
+    f.list(1000);
+    let externref = f.host_data.alloc(Box::new(())).unwrap();
+    let externref = f.heap.alloc_externref(externref).unwrap();
+    f.stack[1] = u64::from(externref.as_raw_u32());
+    let young = f.top();
+    f.collect(Plan::Minor);
+    assert_eq!((f.top(), f.list_length()), (young, 1000));
+    assert!(f.heap.nursery.retains());
+    assert_eq!(f.heap.announce_gc(GcCause::NoRoom), RootsWanted::All);
+    f.collect(Plan::Full);
+    assert_eq!((f.top(), f.list_length(), f.host_data.len()), (young, 1000, 1));
+    // An old object may refer to a retained one, over any number of collections.
+    let holder = f.stack[names] as u32;
+    f.poke(holder, 0, REFS.header_word(VMGcKind::ArrayRef));
+    f.poke(holder, 8, 2000);
+    f.write(holder, 12, f.top());
+    f.stack[0] = 0;
+    f.collect(Plan::Full);
+    f.collect(Plan::Minor);
+    f.stack[0] = u64::from(f.read(holder, 12));
+    assert_eq!((f.top(), f.list_length()), (young, 1000));
+    // Nothing is allocated beside them.
+    let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
+    assert!(matches!(f.heap.alloc_raw(header, 16), Err(HeapError::NeedsRoom { .. })));
+    // Half of what was retained dies, then there is room for the rest.
+    for _ in 0..500 {
+        f.stack[0] = u64::from(f.read(f.top(), CDR));
+    }
+    f.poke(holder, 0, BYTES.header_word(VMGcKind::ArrayRef));
+    f.poke(holder, 8, 8000);
+    f.stack[1] = 0;
+    f.collect(Plan::Full);
+    assert_eq!((f.list_length(), f.heap.nursery.retained.len(), f.host_data.len()), (500, 500, 0));
+    f.stack.truncate(names + arrays / 2);
+    f.collect(Plan::Full);
+    assert!(!f.heap.nursery.retains() && !f.heap.is_young(f.top()));
+    assert_eq!((f.list_length(), f.heap.nursery_used()), (500, 0));
+    f.pair(0, 0);
+}
+
+/// Begins a major collection and runs `mutate` beside it, slice by slice.
+fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) -> u32 {
+    f.collect(Plan::Begin);
+    let mut slices = 0;
+    while f.heap.phase == Phase::Marking {
+        mutate(f, slices);
+        f.heap.verify().unwrap();
+        f.heap.zeal = 1;
+        f.heap.major_slice();
+        f.heap.zeal = 0;
+        slices += 1;
+        assert!(slices < 1 << 20, "marking does not end");
+    }
+    f.heap.cancel_evacuation();
+    f.heap.finish_sweeping();
+    f.heap.verify().unwrap();
+    slices
+}
+
+#[test]
+fn marking_keeps_what_was_reachable_when_it_began() {
+    let mut f = Fixture::new(8 << 20);
+    f.list(20_000);
+    f.collect(Plan::Minor);
+    let garbage = f.top();
+    f.stack[0] = 0;
+    f.list(20_000);
+    f.collect(Plan::Minor);
+    assert_eq!(f.live(), 40_000);
+    let mut last = 0;
+    let slices = beside_marking(&mut f, |f, slice| {
+        // The tail is taken off the list, by a barrier that logs, and put to another
+        // place, which may have been scanned.
+        if slice % 7 == 3 {
+            f.make_room();
+            let tail = f.read(f.top(), CDR);
+            let holder = f.pair(0, tail);
+            f.stack[1] = u64::from(holder);
+            f.write(f.top(), CDR, 0);
+            (f.stack[0], last) = (u64::from(tail), tail);
+        }
+        if slice % 50 == 49 {
+            f.collect(Plan::Minor);
+        }
+    });
+    assert!(slices > 100, "{slices}");
+    assert!(!f.heap.old.map.is_start(garbage), "garbage from before survives");
+    assert!(f.heap.old.map.is_start(last));
+    f.collect(Plan::Minor);
+    let length = f.list_length();
+    assert!(length < 19_990 && f.live() >= 20_000, "{length} {}", f.live());
+    f.collect(Plan::Full);
+    assert_eq!(f.live(), u64::from(f.list_length()) + 1);
+}
+
+#[test]
+fn emitted_stores_beside_marking_are_logged() {
+    let mut f = Fixture::new(8 << 20);
+    f.list(5000);
+    f.collect(Plan::Minor);
+    let mut cut = 0;
+    beside_marking(&mut f, |f, slice| {
+        assert_eq!(f.heap.core.memory.data_u32(MARKING), 1);
+        if slice == 2 {
+            // What emitted code does, to a log in which some entries mean nothing.
+            (cut, f.stack[0]) = (f.read(f.top(), CDR), u64::from(f.top()));
+            for word in [0, 1, NURSERY_START, u32::MAX, cut] {
+                let n = f.heap.core.memory.data_u64(LOG_LEN);
+                f.heap.tables.set_log(n as usize, word, f.top() + CDR as u32);
+                f.heap.core.memory.set_data_u64(LOG_LEN, n + 1);
+            }
+            f.poke(f.top(), CDR, 0);
+        }
+    });
+    assert!(cut != 0 && f.heap.old.map.is_start(cut));
+    assert_eq!((f.live(), f.heap.core.memory.data_u32(MARKING)), (5000, 0));
+}
+
+#[test]
+fn marking_is_given_up_when_the_log_was_too_short() {
+    let mut f = Fixture::new(8 << 20);
+    f.list(5000);
+    // For short slices.
+    f.heap.zeal = 1;
+    f.collect(Plan::Begin);
+    assert_eq!(f.heap.phase, Phase::Marking);
+    f.stack[0] = 0;
+    f.heap.core.memory.set_data_u64(LOG_LEN, LOG_CAPACITY + 1);
+    f.heap.major_slice();
+    assert_eq!((f.heap.phase, f.live()), (Phase::Idle, 5000));
+    f.heap.verify().unwrap();
+    f.collect(Plan::Begin);
+    f.heap.core.memory.set_data_u64(LOG_LEN, u64::MAX);
+    f.collect(Plan::Finish);
+    f.collect(Plan::Full);
+    assert_eq!(f.live(), 0);
+}
+
+#[test]
+fn allocation_drives_a_major_collection_to_its_end() {
+    let mut f = Fixture::new(16 << 20);
+    f.list(200_000);
+    f.collect(Plan::Begin);
+    f.stack[0] = 0;
+    let mut chunks = 0;
+    while f.heap.phase != Phase::Idle {
+        chunks += 1;
+        for _ in 0..2048 {
+            let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
+            if f.heap.alloc_raw(header, 16).is_err() {
+                f.collect(Plan::Minor);
+            }
+        }
+        assert!(chunks < 1000, "no slices are done");
+    }
+    assert!(chunks > 10, "{chunks}");
+    assert!(f.heap.stats().total_pause > std::time::Duration::ZERO);
+    // Reachable when it began, so not before the next one.
+    assert_eq!(f.heap.old.total.objects, 200_000);
+    f.collect(Plan::Begin);
+    f.collect(Plan::Finish);
+    assert_eq!(f.live(), 0);
+}
+
+#[test]
+fn a_collection_can_be_abandoned_anywhere() {
+    for plan in [Plan::Minor, Plan::Begin, Plan::Full] {
+        for increments in (0..40).chain([100, 1000]) {
+            let mut f = Fixture::new(8 << 20);
+            f.list(10_000);
+            f.collect(Plan::Minor);
+            f.stack[0] = u64::from(f.read(f.top(), CDR));
+            f.list(10_000);
+            let mut collection = f.begin(plan);
+            for _ in 0..increments {
+                if collection.collect_increment().unwrap() == GcProgress::Complete {
+                    assert_eq!(collection.collect_increment().unwrap(), GcProgress::Complete);
+                    break;
+                }
+            }
+            drop(collection);
+            f.heap.verify().unwrap();
+            assert_eq!(f.list_length(), 19_999);
+            f.collect(Plan::Minor);
+            f.collect(Plan::Full);
+            assert_eq!((f.list_length(), f.live()), (19_999, 19_999));
+        }
+    }
+}
+
+#[test]
+fn memory_of_the_dead_is_used_again() {
+    let mut f = Fixture::new(2 << 20);
+    for round in 0..20 {
+        // Half of the pairs die, the other half with the next round.
+        f.stack[0] = 0;
+        for _ in 0..15_000 {
+            let pair = f.pair(0, f.top());
+            f.stack[0] = u64::from(pair);
+            f.pair(0, 0);
+            if f.heap.next() > f.heap.nursery.end - 64 {
+                f.collect(Plan::Minor);
+            }
+        }
+        let array = f.refs(30_000 + round * 100);
+        f.stack[1] = u64::from(array);
+        f.collect(Plan::Full);
+        assert_eq!((f.list_length(), f.live()), (15_000, 15_001));
+    }
+    assert_eq!(f.heap.old.large.len(), 1);
+}
+
+#[test]
+fn a_young_externref_gives_its_value_up_at_once() {
+    let mut f = Fixture::new(4 << 20);
+    let value = Arc::new(());
+    for i in 0..10 {
+        let id = f.host_data.alloc(Box::new(Arc::clone(&value))).unwrap();
+        let externref = f.heap.alloc_externref(id).unwrap();
+        f.stack[i % 5] = u64::from(externref.as_raw_u32());
+    }
+    f.collect(Plan::Minor);
+    assert_eq!(Arc::strong_count(&value), 6);
+    f.stack.fill(0);
+    f.collect(Plan::Minor);
+    assert_eq!(Arc::strong_count(&value), 6);
+    f.collect(Plan::Begin);
+    f.collect(Plan::Finish);
+    assert_eq!((Arc::strong_count(&value), f.host_data.len()), (1, 0));
+}
+
+#[test]
+fn what_emitted_code_allocated_is_counted_by_its_bytes() {
+    let mut f = Fixture::new(4 << 20);
+    f.pair(0, 0);
+    let word = PAIR.header_word(VMGcKind::StructRef);
+    for _ in 0..1000 {
+        let next = f.heap.next();
+        assert!(next + 16 <= f.heap.core.memory.data_u32(LIMIT));
+        f.poke(next, 0, word);
+        f.heap.core.memory.set_data_u32(NEXT, next + 16);
+    }
+    for _ in 0..2 {
+        let stats = f.heap.stats();
+        assert_eq!((stats.allocations, stats.allocated_bytes), (1001, 1001 * 16));
+        f.collect(Plan::Minor);
+    }
+    f.pair(0, 0);
+    assert_eq!(f.heap.stats().allocations, 1002);
+}
+
+#[test]
+fn damage_ends_a_collection() {
+    type Break = fn(&mut Fixture, u32, u32);
+    // What is done to a young and an old object, both of which the stack refers to.
+    let breaks: [Break; 9] = [
+        |f, young, _| f.poke(young, 0, 0),
+        |f, young, _| f.poke(young, 0, u32::MAX),
+        |f, young, old| f.poke(young, 4, old + 8 | FORWARDED),
+        |f, young, _| f.poke(young, 4, 2),
+        |f, young, _| f.poke(young, CAR, young + 8),
+        |f, young, _| f.poke(young, CAR, f.heap.next()),
+        |f, young, _| {
+            f.poke(young, 0, BYTES.header_word(VMGcKind::ArrayRef));
+            f.poke(young, 8, 1 << 20);
+        },
+        |f, _, old| f.poke(old, 0, 7),
+        |f, _, old| f.poke(old, CAR, old + 8),
+    ];
+    for (i, damage) in breaks.iter().enumerate() {
+        let mut f = Fixture::new(4 << 20);
+        let pair = f.pair(0, 0);
+        f.stack[0] = u64::from(pair);
+        f.collect(Plan::Minor);
+        let old = f.top();
+        let young = f.pair(0, 0);
+        f.stack[1] = u64::from(young);
+        damage(&mut f, young, old);
+        assert!(matches!(f.heap.verify(), Err(HeapError::Corrupt { .. })), "break {i}");
+        let result = f.begin(Plan::Full).collect();
+        assert!(matches!(result, Err(HeapError::Corrupt { .. })), "break {i}");
+        let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
+        assert!(matches!(f.heap.alloc_raw(header, 16), Err(HeapError::Corrupt { .. })));
+        assert!(f.begin(Plan::Minor).collect().is_err());
+        f.stack.fill(0);
+        f.heap.reset(&mut f.host_data);
+        f.heap.verify().unwrap();
+        f.pair(0, 0);
+        f.collect(Plan::Full);
+        assert_eq!(f.live(), 0);
+    }
+}
+
+#[test]
+fn more_than_the_nursery_is_never_copied() {
+    let mut f = Fixture::new(4 << 20);
+    // Arrays inside an array: references into its middle, at headers of their own.
+    let outer = f.refs(2000);
+    for n in 0..900u32 {
+        let at = 12 + u64::from(n) * 8;
+        f.poke(outer, at + 4, BYTES.header_word(VMGcKind::ArrayRef));
+        f.poke(outer, at + 8, 7000);
+    }
+    f.stack.resize(1000, 0);
+    for n in 0..900 {
+        f.stack[n] = u64::from(outer) + 16 + n as u64 * 8;
+    }
+    f.pair(0, 0);
+    let result = f.begin(Plan::Minor).collect();
+    assert!(matches!(result, Err(HeapError::Corrupt { .. })), "{result:?}");
+    assert!(f.heap.old.total.bytes < 512 << 10);
+}
+
+#[test]
+fn the_verifier_finds_what_is_wrong() {
+    type Break = fn(&mut Fixture, u32, u32);
+    let breaks: [Break; 9] = [
+        // A young object on a clean card.
+        |f, young, old| f.poke(old, CAR, young),
+        |f, _, old| f.poke(old, 4, FORWARDED),
+        |f, young, _| f.poke(young, CAR, young + 8),
+        |f, _, old| {
+            f.poke(old, 0, REFS.header_word(VMGcKind::ArrayRef));
+            f.poke(old, 8, 2);
+        },
+        |f, _, old| {
+            f.heap.old.map.mark(old);
+        },
+        |f, _, old| f.heap.old.map.set_start(old + 8, false),
+        |f, _, old| f.heap.old.map.clear_start(old),
+        |f, _, _| f.poke(f.heap.next(), 64, 1),
+        |f, _, old| f.heap.old.blocks.mark_lines(old, 16, 77),
+    ];
+    for (i, damage) in breaks.iter().enumerate() {
+        let mut f = Fixture::new(4 << 20);
+        let pair = f.pair(0, 0);
+        f.stack[0] = u64::from(pair);
+        f.collect(Plan::Minor);
+        let young = f.pair(0, 0);
+        f.heap.verify().unwrap();
+        let old = f.top();
+        damage(&mut f, young, old);
+        assert!(matches!(f.heap.verify(), Err(HeapError::Corrupt { .. })), "break {i}");
+    }
+}
+
+/// Names a stack of one slot.
+struct OneSlot(u64);
+
+impl TraceRoots for OneSlot {
+    #[allow(unsafe_code)]
+    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+        // SAFETY: borrowed with `self`.
+        unsafe { roots.add_stack_root(&raw mut self.0) };
+        Ok(())
+    }
+}
+
+#[test]
+fn a_store_collects_the_nursery_mostly_and_the_rest_in_time() {
+    let options = HeapOptions { initial: 1 << 20, ..options(64 << 20) };
+    let mut store = GcStore::new(&GenerationalCollector, &options).unwrap();
+    add_layouts(store.heap_mut());
+    // A queue of 20,000 pairs: each dies old.
+    let mut stack = OneSlot(0);
+    let anchor = store.alloc_struct(&mut stack, PAIR).unwrap();
+    stack.0 = u64::from(anchor.as_raw_u32());
+    let anchor = |stack: &OneSlot| VMGcRef::from_raw_u32(stack.0 as u32).unwrap();
+    for n in 0..2_000_000 {
+        let pair = store.alloc_struct(&mut stack, PAIR).unwrap();
+        let anchor = anchor(&stack);
+        let field = |at| store.read_field(&anchor, at, StorageType::Ref).unwrap() as u32;
+        let (first, last) = (VMGcRef::from_raw_u32(field(8)), VMGcRef::from_raw_u32(field(12)));
+        match last {
+            Some(last) => store.write_field_ref(&last, 12, Some(&pair)).unwrap(),
+            None => store.write_field_ref(&anchor, 8, Some(&pair)).unwrap(),
+        }
+        store.write_field_ref(&anchor, 12, Some(&pair)).unwrap();
+        if let Some(first) = first.filter(|_| n > 20_000) {
+            let second = store.read_field(&first, 12, StorageType::Ref).unwrap() as u32;
+            let second = VMGcRef::from_raw_u32(second);
+            store.write_field_ref(&anchor, 8, second.as_ref()).unwrap();
+        }
+    }
+    let stats = store.stats();
+    assert!(stats.collections > 100, "{stats:?}");
+    assert!(stats.heap_bytes < 8 << 20, "{stats:?}");
+    assert!(store.gc(&mut stack).unwrap());
+    assert_eq!(store.stats().live_objects, 20_002);
+    store.heap().verify().unwrap();
+    assert!(store.gc(&mut NoRoots).unwrap());
+    assert_eq!(store.stats().live_objects, 0);
+}

@@ -1,0 +1,169 @@
+//! Checks of every invariant the generational heap keeps.
+
+use super::GenerationalHeap;
+use super::major::Phase;
+use super::nursery::Count;
+use crate::HeapError;
+use crate::space::object_map::ObjectMap;
+use gc_types::collector::generational::LIMIT;
+use gc_types::{GcLayout, VMGcKind};
+
+fn corrupt(at: u32, what: &'static str) -> Result<(), HeapError> {
+    Err(HeapError::Corrupt { at, what })
+}
+
+impl GenerationalHeap {
+    /// Checks that old objects have memory of their own, in lines and pages that are
+    /// marked as in use; that headers and references are those of objects, none of
+    /// which was moved; that every reference from an old object to a young one is on a
+    /// dirty card; that what emitted code allocates in is zero; that the lists of
+    /// externrefs are complete and nothing is marked unless marking is under way.
+    pub(super) fn verify_all(&self) -> Result<(), HeapError> {
+        self.core.check_damage()?;
+        self.old.check().or_else(|(at, what)| corrupt(at, what))?;
+        let (start, end) = (self.old.blocks.start(), self.old.blocks.end());
+        if start < end && u64::from(end) > self.core.memory.len() {
+            corrupt(end, "the old generation ends behind the heap")?;
+        }
+        let mut young = ObjectMap::default();
+        young.extend(u64::from(self.nursery.end));
+        let mut externrefs = Vec::new();
+        self.walk_nursery(|at, _| {
+            if self.core.header_at(at)?.kind() == Some(VMGcKind::ExternRef) {
+                externrefs.push(at);
+            }
+            young.set_start(at, false);
+            Ok(())
+        })?;
+        if externrefs != self.nursery.externrefs {
+            corrupt(self.next(), "the list of young externrefs is not that of the nursery's")?;
+        }
+        self.walk_nursery(|at, _| self.verify_object(at, &young, |_| true))?;
+        self.verify_free_nursery()?;
+
+        // While garbage is known and not swept, what lives is marked, or was swept.
+        let settled = matches!(self.phase, Phase::Idle | Phase::Marking);
+        let noted = self.noted_slots();
+        let mut total = Count::default();
+        let mut externrefs = Vec::new();
+        for at in self.old.map.starts(start, end) {
+            if self.phase == Phase::Evacuating && !self.old.map.is_marked(at) {
+                continue;
+            }
+            let size = self.core.size_at(at)?;
+            self.old.check_object(at, size).or_else(|what| corrupt(at, what))?;
+            if self.core.header_at(at)?.kind() == Some(VMGcKind::ExternRef) {
+                externrefs.push(at);
+            }
+            // An object whose elements are scanned card by card has no other card.
+            let is_array = matches!(self.core.layout_at(at)?, Some(GcLayout::Array(_)));
+            let is_dirty =
+                |slot| self.tables.is_dirty(slot) || !is_array && self.tables.is_dirty(at);
+            self.verify_object(at, &young, is_dirty)?;
+            if self.phase == Phase::Evacuating {
+                self.verify_noted(at, &noted, is_dirty)?;
+            }
+            total.add(size);
+        }
+        let mut listed = self.old.externrefs.clone();
+        listed.sort_unstable();
+        if !settled {
+            let missing = listed.iter().find(|at| externrefs.binary_search(at).is_err());
+            let what = "what is listed as an externref is none";
+            return missing.map_or(Ok(()), |&at| corrupt(at, what));
+        }
+        if listed != externrefs {
+            corrupt(start, "the list of old externrefs is wrong")?;
+        }
+        if total != self.old.total {
+            corrupt(start, "the old objects are miscounted")?;
+        }
+        if self.phase == Phase::Idle
+            && let Some(at) = self.old.map.first_marked()
+        {
+            corrupt(at, "an object is marked and no marking is under way")?;
+        }
+        Ok(())
+    }
+
+    /// The slots that evacuation knows of, ascending.
+    fn noted_slots(&self) -> Vec<u32> {
+        let logged = self.tables.logged(&self.core.memory).unwrap_or_default();
+        let logged = (0..logged).map(|n| self.tables.log(n).1);
+        let mut noted: Vec<u32> = self.evacuator.slots().iter().copied().chain(logged).collect();
+        noted.sort_unstable();
+        noted
+    }
+
+    /// Checks that evacuation would find every reference in the object at `at` to what
+    /// it is to move.
+    fn verify_noted(
+        &self,
+        at: u32,
+        noted: &[u32],
+        is_dirty: impl Fn(u32) -> bool,
+    ) -> Result<(), HeapError> {
+        let mut missing = None;
+        self.core.trace_at(at, |slot, contents| {
+            let slot = slot as u32;
+            if self.is_chosen(contents.as_raw_u32())
+                && !is_dirty(slot)
+                && noted.binary_search(&slot).is_err()
+            {
+                missing = Some(slot);
+            }
+        })?;
+        let what = "a reference to what is to be moved was not noted";
+        missing.map_or(Ok(()), |slot| corrupt(slot, what))
+    }
+
+    /// Checks an object's header and its references; `is_known` says whether a
+    /// reference to a young object in the slot at an index would be found.
+    fn verify_object(
+        &self,
+        at: u32,
+        young: &ObjectMap,
+        is_known: impl Fn(u32) -> bool,
+    ) -> Result<(), HeapError> {
+        if self.core.header_at(at)?.collector_bits() != 0 {
+            corrupt(at, "an object was moved and no collection is under way")?;
+        }
+        // Garbage that was not swept yet may refer to garbage that was.
+        let swept = matches!(self.phase, Phase::Idle | Phase::Marking);
+        // What was marked, or is new, refers to nothing that marking missed.
+        let marked = self.phase == Phase::Evacuating;
+        let mut result = Ok(());
+        self.core.trace_at(at, |slot, contents| {
+            let Some(index) = contents.as_heap_index() else { return };
+            let index = index.get();
+            if self.is_young(index) {
+                if !young.is_start(index) {
+                    result = Err("a reference to no young object");
+                } else if !is_known(slot as u32) {
+                    result = Err("a reference to a young object on a clean card");
+                }
+            } else if !self.old.map.is_start(index) && swept {
+                result = Err("a reference to no object");
+            } else if !self.old.map.is_marked(index) && marked {
+                result = Err("a reference to what marking did not reach");
+            }
+        })?;
+        result.or_else(|what| corrupt(at, what))
+    }
+
+    /// Checks that what emitted code may allocate in is zero.
+    fn verify_free_nursery(&self) -> Result<(), HeapError> {
+        let (next, limit) = (self.next(), self.core.memory.data_u32(LIMIT));
+        if limit > self.nursery.end || u64::from(limit) > self.core.memory.len() && limit > next {
+            corrupt(limit, "emitted code may allocate outside the nursery")?;
+        }
+        let mut at = next;
+        while at < limit {
+            if self.core.memory.read_u64(u64::from(at)) != Some(0) {
+                corrupt(at, "free memory of the nursery is not zero")?;
+            }
+            at += 8;
+        }
+        Ok(())
+    }
+}

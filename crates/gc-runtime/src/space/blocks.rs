@@ -1,0 +1,430 @@
+//! A mark-region space: blocks of lines for small objects, runs of pages for large
+//! ones.
+//!
+//! Stephen M. Blackburn and Kathryn S. McKinley, "Immix: A Mark-Region Garbage
+//! Collector with Space Efficiency, Fast Collection, and Mutator Performance", PLDI
+//! 2008. A block has 256 lines. A line is free or not, whatever objects are in it;
+//! new objects are bumped through runs of free lines (holes), and through whole
+//! blocks where there are some. A page belongs to a block of small objects, to one
+//! large object, which never moves, or to nobody.
+//!
+//! Which lines and pages are in use is known here and nowhere in the heap.
+
+/// Bytes of a block.
+pub(crate) const BLOCK_SIZE: u32 = 32 << 10;
+/// Bytes of a line.
+pub(crate) const LINE_SIZE: u32 = 128;
+/// Bytes of a page, the unit that large objects take.
+pub(crate) const PAGE_SIZE: u32 = 4 << 10;
+/// The largest object that goes into a block, in bytes.
+pub(crate) const MAX_SMALL: u32 = 8 << 10;
+
+const LINES: usize = (BLOCK_SIZE / LINE_SIZE) as usize;
+const PAGES: usize = (BLOCK_SIZE / PAGE_SIZE) as usize;
+
+/// Owner of a page that is nobody's.
+const FREE: u32 = 0;
+/// Owner of the pages of a block of small objects.
+const SMALL: u32 = 1;
+
+const _: () = assert!(gc_types::NULL_PAGE_SIZE > SMALL && MAX_SMALL <= BLOCK_SIZE);
+
+/// Whose memory an index is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Nobody's, or not even this space's.
+    Nobody,
+    /// A block of small objects; where it begins.
+    Block(u32),
+    /// The large object that begins there.
+    Large(u32),
+}
+
+/// A run of free bytes that objects are bumped through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hole {
+    /// Where the next object goes.
+    pub(crate) next: u32,
+    /// What no object may pass.
+    pub(crate) limit: u32,
+}
+
+/// The tables. Indices are in bytes from the heap's base.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    /// Where the first block begins.
+    start: u32,
+    /// The owner of each page that is mapped.
+    pages: Vec<u32>,
+    /// Pages of each block that are not free; those that are not mapped are not.
+    used: Vec<u8>,
+    /// For each line, whatever the collector marks it with; zero if it is free.
+    lines: Vec<u8>,
+    free_blocks: u32,
+    free_pages: u32,
+    /// Where searches begin.
+    next_block: usize,
+    next_page: usize,
+}
+
+impl Blocks {
+    /// No blocks yet; the first will begin at `start`, a multiple of [`PAGE_SIZE`].
+    pub(crate) fn new(start: u32) -> Blocks {
+        Blocks {
+            start,
+            pages: Vec::new(),
+            used: Vec::new(),
+            lines: Vec::new(),
+            free_blocks: 0,
+            free_pages: 0,
+            next_block: 0,
+            next_page: 0,
+        }
+    }
+
+    /// Lets the space have everything up to `end`.
+    pub(crate) fn extend(&mut self, end: u64) {
+        let pages = (end.saturating_sub(u64::from(self.start)) / u64::from(PAGE_SIZE)) as usize;
+        let blocks = pages.div_ceil(PAGES);
+        if blocks > self.used.len() {
+            self.used.resize(blocks, PAGES as u8);
+            self.lines.resize(blocks * LINES, 0);
+        }
+        while self.pages.len() < pages {
+            let page = self.pages.len();
+            self.pages.push(SMALL);
+            self.set_owner(page, FREE);
+        }
+    }
+
+    /// Makes everything free.
+    pub(crate) fn clear(&mut self) {
+        let end = self.end();
+        *self = Blocks::new(self.start);
+        self.extend(u64::from(end));
+    }
+
+    /// Where the first block begins.
+    pub(crate) fn start(&self) -> u32 {
+        self.start
+    }
+
+    /// The end of the last page.
+    pub(crate) fn end(&self) -> u32 {
+        self.start + self.pages.len() as u32 * PAGE_SIZE
+    }
+
+    /// Number of blocks that are wholly free.
+    pub(crate) fn free_blocks(&self) -> u32 {
+        self.free_blocks
+    }
+
+    /// Number of pages that are free, those of free blocks among them.
+    pub(crate) fn free_pages(&self) -> u32 {
+        self.free_pages
+    }
+
+    /// Number of blocks, the last of which may have some pages only.
+    pub(crate) fn len(&self) -> usize {
+        self.used.len()
+    }
+
+    /// Where block `block` begins.
+    pub(crate) fn block_start(&self, block: usize) -> u32 {
+        self.start + block as u32 * BLOCK_SIZE
+    }
+
+    /// The number of the block that `index`, behind the space's start, is in.
+    pub(crate) fn block_of(&self, index: u32) -> usize {
+        ((index - self.start) / BLOCK_SIZE) as usize
+    }
+
+    fn set_owner(&mut self, page: usize, owner: u32) {
+        let block = page / PAGES;
+        let was = std::mem::replace(&mut self.pages[page], owner);
+        match (was, owner) {
+            (FREE, FREE) => {}
+            (FREE, _) => {
+                self.free_blocks -= u32::from(self.used[block] == 0);
+                self.free_pages -= 1;
+                self.used[block] += 1;
+            }
+            (_, FREE) => {
+                self.used[block] -= 1;
+                self.free_blocks += u32::from(self.used[block] == 0);
+                self.free_pages += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// Whose memory `index`, which may be any number, is in.
+    #[inline]
+    pub(crate) fn owner(&self, index: u32) -> Owner {
+        let page = index.wrapping_sub(self.start) / PAGE_SIZE;
+        match self.pages.get(page as usize) {
+            None | Some(&FREE) => Owner::Nobody,
+            Some(&SMALL) => Owner::Block(index - (index - self.start) % BLOCK_SIZE),
+            Some(&start) => Owner::Large(start),
+        }
+    }
+
+    /// Bytes of the run of pages that the large object at `start` has.
+    pub(crate) fn run_size(&self, start: u32) -> u32 {
+        let first = (start.wrapping_sub(self.start) / PAGE_SIZE) as usize;
+        let pages = self.pages.get(first..).unwrap_or_default();
+        pages.iter().take_while(|&&owner| owner == start).count() as u32 * PAGE_SIZE
+    }
+
+    // ---- small objects ----------------------------------------------------
+
+    /// Whether this block is one of small objects.
+    pub(crate) fn is_small(&self, block: usize) -> bool {
+        self.pages.get(block * PAGES) == Some(&SMALL)
+    }
+
+    /// Makes a free block one of small objects.
+    pub(crate) fn take_block(&mut self) -> Option<usize> {
+        if self.free_blocks == 0 {
+            return None;
+        }
+        let (before, behind) = self.used.split_at(self.next_block.min(self.used.len()));
+        let found = behind.iter().position(|&used| used == 0).map(|n| n + before.len());
+        let block = found.or_else(|| before.iter().position(|&used| used == 0))?;
+        (block * PAGES..(block + 1) * PAGES).for_each(|page| self.set_owner(page, SMALL));
+        self.next_block = block + 1;
+        Some(block)
+    }
+
+    /// Makes a block of small objects free.
+    pub(crate) fn release_block(&mut self, block: usize) {
+        (block * PAGES..(block + 1) * PAGES).for_each(|page| self.set_owner(page, FREE));
+        self.next_block = self.next_block.min(block);
+        self.next_page = self.next_page.min(block * PAGES);
+    }
+
+    fn lines_of(&self, block: usize) -> &[u8] {
+        &self.lines[block * LINES..(block + 1) * LINES]
+    }
+
+    /// Number of free lines of a block.
+    pub(crate) fn free_lines(&self, block: usize) -> u32 {
+        self.lines_of(block).iter().map(|&mark| u32::from(mark == 0)).sum()
+    }
+
+    /// Marks the lines of a small object.
+    #[inline]
+    pub(crate) fn mark_lines(&mut self, index: u32, size: u32, value: u8) {
+        let first = (index - self.start) / LINE_SIZE;
+        let last = (index - self.start + size - 1) / LINE_SIZE;
+        for line in first..=last {
+            self.lines[line as usize] = value;
+        }
+    }
+
+    /// Whether all lines of a small object are marked with `value`.
+    pub(crate) fn lines_are(&self, index: u32, size: u32, value: u8) -> bool {
+        let first = (index - self.start) / LINE_SIZE;
+        let last = (index - self.start + size - 1) / LINE_SIZE;
+        self.lines[first as usize..=last as usize].iter().all(|&line| line == value)
+    }
+
+    /// Frees the lines of a block that are not marked with `value`; returns how many
+    /// are free.
+    pub(crate) fn sweep_lines(&mut self, block: usize, value: u8) -> u32 {
+        let mut free = 0;
+        for line in &mut self.lines[block * LINES..(block + 1) * LINES] {
+            let keep = *line == value;
+            *line = if keep { value } else { 0 };
+            free += u32::from(!keep);
+        }
+        free
+    }
+
+    /// Marks every line that is marked at all with `value`.
+    pub(crate) fn set_all_lines(&mut self, value: u8) {
+        self.lines.iter_mut().filter(|line| **line != 0).for_each(|line| *line = value);
+    }
+
+    /// The next hole of at least `size` bytes in the block that begins at `block`, not
+    /// before `from`, which is the beginning of a line of that block or its end.
+    pub(crate) fn hole(&self, block: usize, from: u32, size: u32) -> Option<Hole> {
+        let start = self.block_start(block);
+        let lines = self.lines_of(block);
+        let needed = size.div_ceil(LINE_SIZE) as usize;
+        let mut line = ((from - start) / LINE_SIZE) as usize;
+        loop {
+            line += lines.get(line..)?.iter().position(|&mark| mark == 0)?;
+            let rest = &lines[line..];
+            let length = rest.iter().position(|&mark| mark != 0).unwrap_or(rest.len());
+            if length >= needed {
+                let next = start + line as u32 * LINE_SIZE;
+                return Some(Hole { next, limit: next + length as u32 * LINE_SIZE });
+            }
+            line += length;
+        }
+    }
+
+    // ---- large objects ----------------------------------------------------
+
+    /// Takes pages for an object of `size` bytes; where it begins.
+    pub(crate) fn take_run(&mut self, size: u32) -> Option<u32> {
+        let needed = size.div_ceil(PAGE_SIZE) as usize;
+        if needed > self.free_pages as usize {
+            return None;
+        }
+        let from = self.next_page.min(self.pages.len());
+        let found = self.find_run(from, self.pages.len(), needed);
+        let overlap = (from + needed).min(self.pages.len());
+        let first = found.or_else(|| self.find_run(0, overlap, needed))?;
+        let start = self.start + first as u32 * PAGE_SIZE;
+        (first..first + needed).for_each(|page| self.set_owner(page, start));
+        self.next_page = first + needed;
+        Some(start)
+    }
+
+    /// The first of `needed` free pages in a row among those from `from` up to `end`.
+    fn find_run(&self, from: usize, end: usize, needed: usize) -> Option<usize> {
+        let (mut page, mut run) = (from, 0);
+        while page < end {
+            if page.is_multiple_of(PAGES) && usize::from(self.used[page / PAGES]) == PAGES {
+                run = 0;
+                page += PAGES;
+                continue;
+            }
+            run = if self.pages[page] == FREE { run + 1 } else { 0 };
+            page += 1;
+            if run == needed {
+                return Some(page - needed);
+            }
+        }
+        None
+    }
+
+    /// Makes the pages of the large object at `start` free; returns their bytes.
+    pub(crate) fn release_run(&mut self, start: u32) -> u32 {
+        let size = self.run_size(start);
+        let first = ((start - self.start) / PAGE_SIZE) as usize;
+        (first..first + (size / PAGE_SIZE) as usize).for_each(|page| self.set_owner(page, FREE));
+        self.next_page = self.next_page.min(first);
+        self.next_block = self.next_block.min(first / PAGES);
+        size
+    }
+
+    /// The runs of free pages of at least a block, as `(start, bytes)`.
+    pub(crate) fn free_runs(&self) -> impl Iterator<Item = (u32, u32)> {
+        let mut block = 0;
+        std::iter::from_fn(move || {
+            block += self.used.get(block..)?.iter().position(|&used| used == 0)?;
+            let first = block;
+            block += self.used[block..].iter().take_while(|&&used| used == 0).count();
+            Some((self.block_start(first), (block - first) as u32 * BLOCK_SIZE))
+        })
+    }
+
+    /// Checks that the counters agree with the tables.
+    ///
+    /// # Errors
+    /// Where something is wrong, and what.
+    pub(crate) fn check(&self) -> Result<(), (u32, &'static str)> {
+        let mut free = (0, 0);
+        for block in 0..self.len() {
+            let at = self.block_start(block);
+            let pages = &self.pages[block * PAGES..((block + 1) * PAGES).min(self.pages.len())];
+            let free_pages = pages.iter().filter(|&&owner| owner == FREE).count();
+            if usize::from(self.used[block]) != PAGES - free_pages {
+                return Err((at, "a block's free pages are miscounted"));
+            }
+            free = (free.0 + u32::from(free_pages == PAGES), free.1 + free_pages as u32);
+            let small = pages.iter().filter(|&&owner| owner == SMALL).count();
+            if small != 0 && small != PAGES {
+                return Err((at, "a block is shared by small and large objects"));
+            }
+        }
+        if free != (self.free_blocks, self.free_pages) {
+            return Err((self.start, "the free blocks and pages are miscounted"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u32 = 68 << 10;
+
+    fn blocks(pages: u32) -> Blocks {
+        let mut blocks = Blocks::new(START);
+        blocks.extend(u64::from(START + pages * PAGE_SIZE));
+        blocks.check().unwrap();
+        blocks
+    }
+
+    #[test]
+    fn a_block_is_free_once_all_its_pages_are_mapped() {
+        let mut blocks = blocks(19);
+        assert_eq!((blocks.free_blocks(), blocks.free_pages(), blocks.len()), (2, 19, 3));
+        assert_eq!((blocks.take_block(), blocks.take_block()), (Some(0), Some(1)));
+        assert_eq!(blocks.take_block(), None);
+        blocks.extend(u64::from(START + 24 * PAGE_SIZE));
+        assert_eq!(blocks.take_block(), Some(2));
+        blocks.release_block(1);
+        blocks.check().unwrap();
+        assert_eq!(blocks.take_block(), Some(1));
+        assert_eq!(blocks.owner(START + BLOCK_SIZE + 5), Owner::Block(START + BLOCK_SIZE));
+        for index in [0, START - 1, START + 24 * PAGE_SIZE, u32::MAX] {
+            assert_eq!(blocks.owner(index), Owner::Nobody, "{index:#x}");
+        }
+    }
+
+    #[test]
+    fn large_objects_take_pages_in_a_row() {
+        let mut blocks = blocks(24);
+        let a = blocks.take_run(PAGE_SIZE * 3).unwrap();
+        let b = blocks.take_run(PAGE_SIZE * 9 + 1).unwrap();
+        assert_eq!((a, b), (START, START + 3 * PAGE_SIZE));
+        assert_eq!((blocks.run_size(a), blocks.run_size(b)), (3 * PAGE_SIZE, 10 * PAGE_SIZE));
+        assert_eq!(blocks.owner(b + 10 * PAGE_SIZE - 1), Owner::Large(b));
+        assert_eq!(blocks.take_block(), Some(2));
+        assert_eq!(blocks.take_run(PAGE_SIZE * 4), None);
+        assert_eq!(blocks.release_run(a), 3 * PAGE_SIZE);
+        assert_eq!(blocks.take_run(PAGE_SIZE * 4), None);
+        assert_eq!(blocks.take_run(PAGE_SIZE * 3), Some(a));
+        blocks.check().unwrap();
+        blocks.release_run(b);
+        blocks.release_run(a);
+        assert_eq!(blocks.free_runs().collect::<Vec<_>>(), [(START, 2 * BLOCK_SIZE)]);
+        // Behind the place where the search began, and before it.
+        blocks.next_page = 8;
+        assert_eq!(blocks.take_run(PAGE_SIZE * 15), Some(START));
+        blocks.clear();
+        blocks.check().unwrap();
+        assert_eq!(blocks.free_pages(), 24);
+    }
+
+    #[test]
+    fn holes_are_runs_of_free_lines() {
+        let mut blocks = blocks(8);
+        assert_eq!(blocks.take_block(), Some(0));
+        assert_eq!(blocks.hole(0, START, 8), Some(Hole { next: START, limit: START + BLOCK_SIZE }));
+        blocks.mark_lines(START + 2 * LINE_SIZE - 8, 16, 1);
+        blocks.mark_lines(START + BLOCK_SIZE - 8, 8, 1);
+        blocks.mark_lines(START + 5 * LINE_SIZE, LINE_SIZE, 2);
+        let hole = |from, size| {
+            let hole = blocks.hole(0, START + from * LINE_SIZE, size)?;
+            Some(((hole.next - START) / LINE_SIZE, (hole.limit - START) / LINE_SIZE))
+        };
+        assert_eq!(hole(0, 8), Some((0, 1)));
+        assert_eq!(hole(0, LINE_SIZE + 8), Some((3, 5)));
+        assert_eq!(hole(3, 3 * LINE_SIZE), Some((6, 255)));
+        assert_eq!(hole(255, 8), None);
+        assert_eq!(hole(256, 8), None);
+        assert!(blocks.lines_are(START + 5 * LINE_SIZE + 8, 8, 2));
+        assert_eq!(blocks.sweep_lines(0, 1), 253);
+        assert!(blocks.lines_are(START + 5 * LINE_SIZE + 8, 8, 0));
+        blocks.set_all_lines(7);
+        assert_eq!(blocks.sweep_lines(0, 7), 253);
+        assert_eq!(blocks.sweep_lines(0, 1), 256);
+    }
+}

@@ -1,0 +1,250 @@
+//! Where objects begin and which of them were reached: two bits for each eight bytes
+//! of the heap, in native memory.
+//!
+//! The start bits are the only authority on what is an object: a reference that a
+//! corrupt heap holds is followed only if an object begins where it points. (Bitmaps
+//! beside the heap are as old as mark-sweep; see Jones, Hosking and Moss, "The
+//! Garbage Collection Handbook", 2012, section 2.4.) Both bits of an object stand in
+//! one cache line, since marking asks for the one before it sets the other.
+
+/// log2 of the bytes that one bit stands for.
+const GRANULE_SHIFT: u32 = 3;
+/// log2 of the bytes of heap that one pair of words covers.
+const WORD_SHIFT: u32 = GRANULE_SHIFT + 6;
+/// Bytes of heap that one pair of words covers.
+pub(crate) const WORD_BYTES: u32 = 1 << WORD_SHIFT;
+
+/// Start and mark bits of [`WORD_BYTES`] of heap.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pair {
+    starts: u64,
+    marks: u64,
+}
+
+/// What [`ObjectMap::mark`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// The object was not marked yet; it is now.
+    New,
+    /// The object was marked before.
+    Old,
+    /// No object begins there.
+    NoObject,
+}
+
+/// The map. Indices are in bytes from the heap's base.
+#[derive(Debug, Default)]
+pub(crate) struct ObjectMap {
+    pairs: Vec<Pair>,
+}
+
+impl ObjectMap {
+    /// Lets the map cover the heap up to `end`.
+    pub(crate) fn extend(&mut self, end: u64) {
+        let pairs = end.div_ceil(u64::from(WORD_BYTES)) as usize;
+        if pairs > self.pairs.len() {
+            self.pairs.resize(pairs, Pair::default());
+        }
+    }
+
+    /// Forgets all objects.
+    pub(crate) fn clear(&mut self) {
+        self.pairs.fill(Pair::default());
+    }
+
+    #[inline(always)]
+    fn place(index: u32) -> (usize, u64) {
+        ((index >> WORD_SHIFT) as usize, 1 << (index >> GRANULE_SHIFT & 63))
+    }
+
+    /// Whether an object begins at `index`, which may be any number.
+    #[inline]
+    pub(crate) fn is_start(&self, index: u32) -> bool {
+        let (word, bit) = ObjectMap::place(index);
+        index & 7 == 0 && self.pairs.get(word).is_some_and(|pair| pair.starts & bit != 0)
+    }
+
+    /// Whether the object that begins at `index` is marked.
+    #[inline]
+    pub(crate) fn is_marked(&self, index: u32) -> bool {
+        let (word, bit) = ObjectMap::place(index);
+        self.pairs.get(word).is_some_and(|pair| pair.marks & bit != 0)
+    }
+
+    /// Begins an object at `index`, a multiple of 8 that the map covers, marked or
+    /// not.
+    #[inline]
+    pub(crate) fn set_start(&mut self, index: u32, marked: bool) {
+        let (word, bit) = ObjectMap::place(index);
+        let pair = &mut self.pairs[word];
+        pair.starts |= bit;
+        if marked {
+            pair.marks |= bit;
+        }
+    }
+
+    /// Ends the object that begins at `index`.
+    pub(crate) fn clear_start(&mut self, index: u32) {
+        let (word, bit) = ObjectMap::place(index);
+        let pair = &mut self.pairs[word];
+        pair.starts &= !bit;
+        pair.marks &= !bit;
+    }
+
+    /// Marks the object that begins at `index`, which may be any number.
+    #[inline]
+    pub(crate) fn mark(&mut self, index: u32) -> Mark {
+        let (word, bit) = ObjectMap::place(index);
+        match self.pairs.get_mut(word) {
+            Some(pair) if index & 7 == 0 && pair.starts & bit != 0 => {
+                let was = pair.marks & bit;
+                pair.marks |= bit;
+                if was == 0 { Mark::New } else { Mark::Old }
+            }
+            _ => Mark::NoObject,
+        }
+    }
+
+    /// Unmarks the object that begins at `index`.
+    pub(crate) fn unmark(&mut self, index: u32) {
+        let (word, bit) = ObjectMap::place(index);
+        if let Some(pair) = self.pairs.get_mut(word) {
+            pair.marks &= !bit;
+        }
+    }
+
+    /// Unmarks every object.
+    pub(crate) fn clear_marks(&mut self) {
+        self.pairs.iter_mut().for_each(|pair| pair.marks = 0);
+    }
+
+    /// The first object that is marked.
+    pub(crate) fn first_marked(&self) -> Option<u32> {
+        let word = self.pairs.iter().position(|pair| pair.marks != 0)?;
+        let bit = self.pairs[word].marks.trailing_zeros();
+        Some(((word as u32) << WORD_SHIFT) + (bit << GRANULE_SHIFT))
+    }
+
+    /// Ends every object from `start` up to `end` (multiples of [`WORD_BYTES`]) that is
+    /// not marked and unmarks the others; returns how many these are.
+    pub(crate) fn sweep(&mut self, start: u32, end: u32) -> u32 {
+        let mut live = 0;
+        for pair in &mut self.pairs[(start >> WORD_SHIFT) as usize..(end >> WORD_SHIFT) as usize] {
+            live += pair.marks.count_ones();
+            *pair = Pair { starts: pair.marks, marks: 0 };
+        }
+        live
+    }
+
+    /// The starts of the objects from `start` up to `end`, ascending.
+    pub(crate) fn starts(&self, start: u32, end: u32) -> Starts<'_> {
+        let (word, bit) = ObjectMap::place(start.saturating_add(7));
+        let bits = self.pairs.get(word).map_or(0, |pair| pair.starts & !(bit - 1));
+        Starts { map: self, word, bits, end }
+    }
+
+    /// A bit for each eight bytes of the [`WORD_BYTES`] from `index` on, a multiple of
+    /// that: whether an object begins there.
+    #[inline]
+    pub(crate) fn starts_on(&self, index: u32) -> u64 {
+        self.pairs.get((index >> WORD_SHIFT) as usize).map_or(0, |pair| pair.starts)
+    }
+
+    /// The last object that begins before `index` and not before `floor`.
+    pub(crate) fn start_before(&self, index: u32, floor: u32) -> Option<u32> {
+        let (mut word, bit) = ObjectMap::place(index);
+        let last = (floor >> WORD_SHIFT) as usize;
+        let mut bits = self.pairs.get(word)?.starts & (bit - 1);
+        loop {
+            if bits != 0 {
+                let bit = 63 - bits.leading_zeros();
+                let at = ((word as u32) << WORD_SHIFT) + (bit << GRANULE_SHIFT);
+                return (at >= floor).then_some(at);
+            }
+            word = word.checked_sub(1).filter(|&word| word >= last)?;
+            bits = self.pairs[word].starts;
+        }
+    }
+}
+
+/// Iterates over the starts of objects.
+#[derive(Clone, Debug)]
+pub(crate) struct Starts<'a> {
+    map: &'a ObjectMap,
+    word: usize,
+    bits: u64,
+    end: u32,
+}
+
+impl Iterator for Starts<'_> {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        while self.bits == 0 {
+            self.word += 1;
+            if (self.word as u64) << WORD_SHIFT >= u64::from(self.end) {
+                return None;
+            }
+            self.bits = self.map.pairs.get(self.word)?.starts;
+        }
+        let bit = self.bits.trailing_zeros();
+        let at = ((self.word as u32) << WORD_SHIFT) + (bit << GRANULE_SHIFT);
+        self.bits &= self.bits - 1;
+        (at < self.end).then_some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_begin_where_they_were_said_to() {
+        let mut map = ObjectMap::default();
+        map.extend(8192);
+        let starts = [64, 72, 504, 512, 1024, 4096, 8184];
+        starts.iter().for_each(|&at| map.set_start(at, false));
+        assert_eq!(map.starts(0, 8192).collect::<Vec<_>>(), starts);
+        assert_eq!(map.starts(72, 512).collect::<Vec<_>>(), [72, 504]);
+        assert_eq!(map.starts(73, 1025).collect::<Vec<_>>(), [504, 512, 1024]);
+        assert_eq!(map.starts(1032, 4096).next(), None);
+        assert_eq!(map.start_before(4096, 0), Some(1024));
+        assert_eq!(map.start_before(1024, 600), None);
+        assert_eq!(map.start_before(512, 512), None);
+        assert_eq!(map.start_before(513 + 7, 512), Some(512));
+        assert_eq!(map.start_before(64, 0), None);
+    }
+
+    #[test]
+    fn any_number_may_be_asked_for() {
+        let mut map = ObjectMap::default();
+        map.extend(1024);
+        map.set_start(64, false);
+        for index in [0, 1, 63, 65, 68, 72, 1024, 4096, u32::MAX, u32::MAX - 7] {
+            assert!(!map.is_start(index), "{index}");
+            assert_eq!(map.mark(index), Mark::NoObject, "{index}");
+        }
+        assert!(map.is_start(64));
+        assert_eq!((map.mark(64), map.mark(64)), (Mark::New, Mark::Old));
+    }
+
+    #[test]
+    fn what_is_not_marked_ends() {
+        let mut map = ObjectMap::default();
+        map.extend(4096);
+        for at in [0, 8, 512, 1024, 2048] {
+            map.set_start(at, at == 8);
+        }
+        map.mark(1024);
+        map.mark(2048);
+        assert_eq!(map.first_marked(), Some(8));
+        assert_eq!(map.sweep(0, 2048), 2);
+        assert_eq!(map.starts(0, 4096).collect::<Vec<_>>(), [8, 1024, 2048]);
+        assert!(map.is_marked(2048) && !map.is_marked(8));
+        map.unmark(2048);
+        map.clear_start(8);
+        assert_eq!(map.first_marked(), None);
+        assert_eq!(map.starts(0, 4096).collect::<Vec<_>>(), [1024, 2048]);
+    }
+}

@@ -1,0 +1,216 @@
+//! Shapes: what a tracing collector must know of each type, in one cache line's
+//! reach: its header word, an object's size, where its references are.
+//!
+//! Made from the heap's [`LayoutTable`], which is the authority; a collection brings
+//! them up to date before it begins. A header read from the heap is compared with the
+//! whole word of the shape it names, so that one comparison tells whether it can be.
+
+use crate::{HeapMemory, LayoutTable};
+use gc_types::{ArrayLayout, GcLayout, StructLayout, TypeIndex, VMGcHeader, VMGcKind};
+
+/// Word 0 of the header of every externref's box.
+const EXTERNREF: u32 = TypeIndex::NONE.header_word(VMGcKind::ExternRef);
+
+/// Where the references of an object are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refs {
+    /// It has none.
+    None,
+    /// Bit `i`: four bytes at offset `8 + 4 * i`.
+    Bits(u64),
+    /// At offsets that stand in [`Shapes::list`].
+    List(u32),
+    /// The elements of an array, from this offset on.
+    Elements(u32),
+}
+
+/// What objects of one type are like.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    /// Word 0 of their headers; zero if there is no such type.
+    word: u32,
+    /// Bytes of an object that is no array; of an array the offset of element 0.
+    size: u32,
+    /// log2 of an element's size; [`NO_ARRAY`] if there are none.
+    shift: u8,
+    refs: Refs,
+}
+
+const NO_ARRAY: u8 = u8::MAX;
+const NONE: Shape = Shape { word: 0, size: 0, shift: NO_ARRAY, refs: Refs::None };
+
+/// An object as its header and its length say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Object {
+    /// Bytes, header included, a multiple of 8.
+    pub(crate) size: u32,
+    /// Where its references are.
+    pub(crate) refs: Refs,
+    /// Number of elements; zero if it is no array.
+    pub(crate) length: u32,
+}
+
+/// The shapes of all types.
+#[derive(Debug, Default)]
+pub(crate) struct Shapes {
+    by_type: Vec<Shape>,
+    lists: Vec<Box<[u32]>>,
+    known: u64,
+}
+
+impl Shapes {
+    /// Makes the shapes of layouts that were registered since.
+    pub(crate) fn update(&mut self, layouts: &LayoutTable) {
+        if layouts.version() == self.known {
+            return;
+        }
+        self.by_type.clear();
+        self.lists.clear();
+        self.known = layouts.version();
+        for (ty, layout) in layouts.iter() {
+            let index = ty.as_u32() as usize;
+            if index >= self.by_type.len() {
+                self.by_type.resize(index + 1, NONE);
+            }
+            let shape = self.shape(ty, layout);
+            self.by_type[index] = shape;
+        }
+    }
+
+    fn shape(&mut self, ty: TypeIndex, layout: &GcLayout) -> Shape {
+        let word = ty.header_word(layout.kind());
+        match layout {
+            GcLayout::Struct(StructLayout { size, refs, .. }) => {
+                Shape { word, size: *size, shift: NO_ARRAY, refs: self.refs(refs) }
+            }
+            GcLayout::Exn(layout) => {
+                let refs = self.refs(&layout.refs);
+                Shape { word, size: layout.size, shift: NO_ARRAY, refs }
+            }
+            GcLayout::Array(layout) => {
+                let size = layout.elements_offset();
+                let refs = if layout.element.is_ref() { Refs::Elements(size) } else { Refs::None };
+                let shift = layout.element.size().trailing_zeros() as u8;
+                Shape { word, size, shift, refs }
+            }
+        }
+    }
+
+    fn refs(&mut self, offsets: &[u32]) -> Refs {
+        if offsets.is_empty() {
+            return Refs::None;
+        }
+        let bit = |&offset: &u32| {
+            let bit = offset.checked_sub(VMGcHeader::SIZE)? / 4;
+            (offset.is_multiple_of(4) && bit < 64).then(|| 1 << bit)
+        };
+        match offsets.iter().map(bit).collect::<Option<Vec<u64>>>() {
+            Some(bits) => Refs::Bits(bits.into_iter().fold(0, |all, bit| all | bit)),
+            None => {
+                self.lists.push(offsets.into());
+                Refs::List(self.lists.len() as u32 - 1)
+            }
+        }
+    }
+
+    /// The offsets that [`Refs::List`] means.
+    pub(crate) fn list(&self, list: u32) -> &[u32] {
+        self.lists.get(list as usize).map_or(&[], |list| list)
+    }
+
+    /// What the object at `index`, whose header's word 0 is `word`, is like; `None` if
+    /// the header, or an array's length, cannot be. Nothing is said of whether it is
+    /// inside the heap.
+    #[inline(always)]
+    pub(crate) fn object(&self, memory: &HeapMemory, index: u32, word: u32) -> Option<Object> {
+        let shape = match self.by_type.get((word & TypeIndex::MAX) as usize) {
+            Some(shape) if shape.word == word => shape,
+            _ if word == EXTERNREF => {
+                return Some(Object {
+                    size: GcLayout::EXTERNREF_SIZE,
+                    refs: Refs::None,
+                    length: 0,
+                });
+            }
+            _ => return None,
+        };
+        if word == 0 {
+            return None;
+        }
+        if shape.shift == NO_ARRAY {
+            return Some(Object { size: shape.size, refs: shape.refs, length: 0 });
+        }
+        let at = u64::from(index) + u64::from(ArrayLayout::LENGTH_OFFSET);
+        let length = memory.read_u32(at)?;
+        let end = u64::from(shape.size) + (u64::from(length) << shape.shift);
+        let size = (end + 7) & !7;
+        if size > u64::from(gc_types::MAX_OBJECT_SIZE) {
+            return None;
+        }
+        Some(Object { size: size as u32, refs: shape.refs, length })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HeapBounds, HeapOptions};
+    use gc_types::StorageType::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn shapes_say_what_layouts_say() {
+        let wide = std::iter::repeat_n(I64, 40).chain([Ref, I8, Ref]);
+        let layouts = [
+            GcLayout::Struct(StructLayout::new([]).unwrap()),
+            GcLayout::Struct(StructLayout::new([I64, Ref, Ref]).unwrap()),
+            GcLayout::Struct(StructLayout::new(wide).unwrap()),
+            GcLayout::Exn(gc_types::ExnLayout::new([Ref, I32]).unwrap()),
+            GcLayout::Array(ArrayLayout::new(I8)),
+            GcLayout::Array(ArrayLayout::new(Ref)),
+            GcLayout::Array(ArrayLayout::new(V128)),
+        ];
+        let mut table = LayoutTable::default();
+        let mut shapes = Shapes::default();
+        let options = HeapOptions {
+            initial: 128 << 10,
+            bounds: HeapBounds::Checked,
+            maximum: 1 << 20,
+            ..HeapOptions::default()
+        };
+        let mut memory = HeapMemory::new(&options).unwrap();
+        let at = gc_types::NULL_PAGE_SIZE;
+        for (i, layout) in layouts.iter().enumerate() {
+            let ty = TypeIndex::new(i as u32 * 3).unwrap();
+            let word = ty.header_word(layout.kind());
+            assert_eq!(shapes.object(&memory, at, word), None);
+            table.ensure(ty, &Arc::new(layout.clone()));
+            shapes.update(&table);
+            for length in [0, 1, 7, 1000] {
+                memory.write_u32(u64::from(at) + 8, length).unwrap();
+                let object = shapes.object(&memory, at, word).unwrap();
+                assert_eq!(Some(object.size), layout.size(length));
+                assert_eq!(object.refs != Refs::None, layout.has_refs());
+                let is_array = layout.as_array().is_some();
+                assert_eq!(object.length, if is_array { length } else { 0 });
+            }
+            for wrong in [word ^ 1, word ^ 1 << 26, 0] {
+                assert_eq!(shapes.object(&memory, at, wrong), None);
+            }
+        }
+        let refs = |i: u32| {
+            let ty = TypeIndex::new(i * 3).unwrap();
+            let word = ty.header_word(layouts[i as usize].kind());
+            shapes.object(&memory, at, word).unwrap().refs
+        };
+        assert_eq!(refs(1), Refs::Bits(0b1100));
+        let Refs::List(list) = refs(2) else { panic!("of many words") };
+        assert_eq!(shapes.list(list), [328, 336]);
+        assert_eq!(refs(3), Refs::Bits(0b100));
+        assert_eq!(refs(5), Refs::Elements(12));
+        memory.write_u32(u64::from(at) + 8, u32::MAX).unwrap();
+        let word = TypeIndex::new(15).unwrap().header_word(VMGcKind::ArrayRef);
+        assert_eq!(shapes.object(&memory, at, word), None);
+        assert_eq!(shapes.object(&memory, at, EXTERNREF).unwrap().size, 16);
+    }
+}
