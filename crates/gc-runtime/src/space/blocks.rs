@@ -120,6 +120,7 @@ impl Blocks {
     }
 
     /// Number of pages that are free, those of free blocks among them.
+    #[cfg(test)]
     pub(crate) fn free_pages(&self) -> u32 {
         self.free_pages
     }
@@ -132,11 +133,6 @@ impl Blocks {
     /// Where block `block` begins.
     pub(crate) fn block_start(&self, block: usize) -> u32 {
         self.start + block as u32 * BLOCK_SIZE
-    }
-
-    /// The number of the block that `index`, behind the space's start, is in.
-    pub(crate) fn block_of(&self, index: u32) -> usize {
-        ((index - self.start) / BLOCK_SIZE) as usize
     }
 
     fn set_owner(&mut self, page: usize, owner: u32) {
@@ -312,6 +308,7 @@ impl Blocks {
     }
 
     /// The runs of free pages of at least a block, as `(start, bytes)`.
+    #[cfg(test)]
     pub(crate) fn free_runs(&self) -> impl Iterator<Item = (u32, u32)> {
         let mut block = 0;
         std::iter::from_fn(move || {

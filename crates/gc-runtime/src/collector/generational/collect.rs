@@ -9,7 +9,7 @@
 use super::GenerationalHeap;
 use super::major::Phase;
 use crate::{
-    ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError, HostValue,
+    ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError, PauseKind,
 };
 
 /// Roots, objects and cards an increment looks at: some tens of microseconds.
@@ -230,11 +230,12 @@ impl<'a> GenerationalCollection<'a> {
         self.heap.major_work(keeping_up);
     }
 
-    /// Takes out the host values of externrefs that were found dead. They are to be
-    /// dropped once the heap is in order: that runs the embedder's code, which may panic.
-    fn dead_values(&mut self) -> Vec<HostValue> {
-        let ids = self.heap.dead_values.drain(..);
-        ids.filter_map(|id| self.host_data.dealloc(id)).collect()
+    /// Drops the host values of externrefs that were found dead.
+    fn drop_values(&mut self) {
+        for id in self.heap.dead_values.drain(..) {
+            // An id that names nothing was damaged by the guest.
+            let _named = self.host_data.dealloc(id);
+        }
     }
 
     /// Puts the heap in order without finishing.
@@ -256,20 +257,27 @@ impl<'a> GenerationalCollection<'a> {
         }
         // What is not swept yet, or finished, waits for the next collection.
         self.step = Step::Complete;
-        if !std::thread::panicking() {
-            drop(self.dead_values());
-        }
+        self.drop_values();
     }
 }
 
 impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
+    fn kind(&self) -> PauseKind {
+        match self.plan {
+            Plan::Full => PauseKind::Full,
+            Plan::Begin | Plan::Finish => PauseKind::Major,
+            Plan::Minor if self.evacuates => PauseKind::Major,
+            Plan::Minor => PauseKind::Minor,
+        }
+    }
+
     fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
         if self.step == Step::Complete {
             return Ok(GcProgress::Complete);
         }
         self.heap.core.check_damage()?;
         self.work(&mut { INCREMENT });
-        let _values = self.dead_values();
+        self.drop_values();
         if let Err(damage) = self.heap.core.check_damage() {
             self.step = Step::Complete;
             return Err(damage);

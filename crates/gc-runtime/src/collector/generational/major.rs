@@ -19,12 +19,19 @@
 use super::GenerationalHeap;
 use crate::space::object_map::Mark;
 use crate::space::shapes::{Object, Refs};
+use crate::{GcHeap, Pause, PauseKind};
 use gc_types::collector::generational::NURSERY_START;
 use gc_types::{I31, VMGcHeader};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Objects, and eighths of slots, that a slice looks at: some tens of microseconds.
 const SLICE: u32 = 2048;
+/// How many of them between two looks at the clock.
+const STEP: u32 = 512;
+/// The time after which a slice ends whatever it has looked at.
+const SLICE_TIME: Duration = Duration::from_micros(500);
+/// Slices that are shorter are not worth being counted as pauses.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(1);
 /// The same under zeal, where a major collection is to last for some collections.
 const ZEAL_SLICE: u32 = 16;
 /// Elements of an array that are scanned at a time.
@@ -218,31 +225,54 @@ impl GenerationalHeap {
     /// Does a slice of the major collection that is under way, if one is, as a pause of
     /// its own.
     pub(super) fn major_slice(&mut self) {
-        if self.phase != Phase::Idle {
-            let start = Instant::now();
-            self.major_work(0);
-            self.core.stats.add_pause(start.elapsed());
+        if self.phase == Phase::Idle {
+            return;
+        }
+        let start = Instant::now();
+        let bytes_before = self.used_bytes();
+        self.major_work(0);
+        let length = start.elapsed();
+        if length >= SHORTEST_PAUSE {
+            let start = self.core.pauses.since_made(start);
+            let (kind, bytes_after) = (PauseKind::Slice, self.used_bytes());
+            self.core.pauses.record(Pause { start, length, kind, bytes_before, bytes_after });
         }
     }
 
     /// Goes on with the major collection that is under way, if one is, for a slice and
-    /// `more`.
+    /// `more`, or until [`SLICE_TIME`] is over.
     pub(super) fn major_work(&mut self, more: u32) {
-        let mut budget = match self.zeal {
+        let mut left = match self.zeal {
             0 => SLICE.saturating_add(more),
             _ => ZEAL_SLICE,
         };
+        let start = Instant::now();
+        while left > 0 && self.phase != Phase::Idle {
+            let mut budget = left.min(STEP);
+            let given = budget;
+            let phase = self.phase;
+            self.major_step(&mut budget);
+            left -= given - budget;
+            let waits = self.phase == phase && budget == given;
+            if waits || self.core.damage.is_some() || start.elapsed() >= SLICE_TIME {
+                break;
+            }
+        }
+    }
+
+    /// Goes on with the major collection that is under way, as far as `budget` goes.
+    fn major_step(&mut self, budget: &mut u32) {
         if self.phase == Phase::Marking {
             if !self.mark_logged() {
                 log::debug!("marking given up: the log of overwritten references was too short");
                 self.abandon_marking();
-            } else if self.mark_some(&mut budget) && self.core.damage.is_none() {
+            } else if self.mark_some(budget) && self.core.damage.is_none() {
                 self.end_marking();
             }
         } else if self.phase == Phase::Evacuating && !self.mark_logged() {
             self.cancel_evacuation();
         }
-        self.sweep_some(&mut budget);
+        self.sweep_some(budget);
     }
 
     /// Sweeps blocks, as far as `budget` goes; whether there are no more.

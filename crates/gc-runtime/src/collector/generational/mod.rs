@@ -429,6 +429,10 @@ impl GcHeap for GenerationalHeap {
         stats
     }
 
+    fn used_bytes(&self) -> u64 {
+        self.old.total.bytes + u64::from(self.nursery_used())
+    }
+
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
         let end = self.old.blocks.end();
         self.core.reset();
