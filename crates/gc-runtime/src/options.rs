@@ -14,8 +14,8 @@ pub struct HeapOptions {
     /// How emitted code may address it.
     pub bounds: HeapBounds,
     /// Bytes of the nursery, for collectors that have one. Large ones collect less
-    /// often and promote less, small ones stay in a cache. It is never more than an
-    /// eighth of the heap may become ([`nursery_size`](HeapOptions::nursery_size)).
+    /// often and promote less, small ones stay in a cache. It is never more than a
+    /// 32nd of what the heap may become ([`nursery_size`](HeapOptions::nursery_size)).
     pub nursery: u64,
     /// Collect at every Nth allocation; 0: never only for that. Needs the feature
     /// `gc_zeal`.

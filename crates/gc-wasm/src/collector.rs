@@ -80,12 +80,7 @@ impl Collector {
 
     /// The collectors of this project.
     pub fn all() -> Vec<Collector> {
-        vec![
-            Collector::null(),
-            Collector::drc(),
-            Collector::copying(),
-            Collector::generational(),
-        ]
+        vec![Collector::null(), Collector::drc(), Collector::copying(), Collector::generational()]
     }
 
     /// The collector of this project with this name, if there is one.

@@ -411,13 +411,7 @@ impl GcHeap for GenerationalHeap {
 
     fn stats(&self) -> GcStats {
         let mut stats = self.core.stats.clone();
-        let mut young = Count::default();
-        if let Err(damage) = self.walk_nursery(|_, size| {
-            young.add(size);
-            Ok(())
-        }) {
-            log::warn!("young objects counted only up to the damage: {damage}");
-        }
+        let young = self.young();
         (stats.allocations, stats.allocated_bytes) = (self.allocated.objects, self.allocated.bytes);
         if !self.nursery_counted {
             stats.allocations += young.objects;

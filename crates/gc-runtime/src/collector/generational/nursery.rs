@@ -10,6 +10,7 @@ use super::GenerationalHeap;
 use crate::HeapError;
 use gc_types::VMGcHeader;
 use gc_types::collector::generational::{LIMIT, NEXT, NURSERY_START};
+use std::sync::{Mutex, PoisonError};
 
 /// Bytes zeroed at a time.
 const CHUNK: u32 = 32 << 10;
@@ -51,6 +52,21 @@ pub(super) struct Nursery {
     host: Count,
     /// A chunk that was handed out whole, to tell the size of objects from.
     sample: Option<(u32, u32)>,
+    /// The objects that were walked over to be counted, so that none is twice.
+    walked: Mutex<Walked>,
+}
+
+/// The objects that begin below an index.
+#[derive(Clone, Copy, Debug)]
+struct Walked {
+    count: Count,
+    end: u32,
+}
+
+impl Default for Walked {
+    fn default() -> Walked {
+        Walked { count: Count::default(), end: NURSERY_START }
+    }
 }
 
 impl Nursery {
@@ -63,6 +79,7 @@ impl Nursery {
             retained: Vec::new(),
             host: Count::default(),
             sample: None,
+            walked: Mutex::default(),
         }
     }
 
@@ -110,6 +127,7 @@ impl GenerationalHeap {
         self.set_bounds(NURSERY_START, NURSERY_START);
         self.nursery.host = Count::default();
         self.nursery.sample = None;
+        self.nursery.walked = Mutex::default();
         self.nursery_counted = false;
     }
 
@@ -197,6 +215,29 @@ impl GenerationalHeap {
         } else {
             Err(HeapError::Corrupt { at, what: "a young object passes the next one's index" })
         }
+    }
+
+    /// Counts the objects in the nursery, or those that were retained. What was walked
+    /// over once is not again.
+    pub(super) fn young(&self) -> Count {
+        let mut walked = self.nursery.walked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut young = if self.nursery.retains() { Walked::default() } else { *walked };
+        let visit = |at, size| {
+            young.count.add(size);
+            young.end = at + size;
+            Ok(())
+        };
+        let damage = match self.nursery.retains() {
+            true => self.walk_retained(visit),
+            false => self.walk(walked.end, self.next(), visit),
+        };
+        if let Err(damage) = damage {
+            log::warn!("young objects counted only up to the damage: {damage}");
+        }
+        if !self.nursery.retains() {
+            *walked = young;
+        }
+        young.count
     }
 
     /// Counts what was allocated in the nursery, before a collection empties it. The
