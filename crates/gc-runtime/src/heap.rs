@@ -33,6 +33,8 @@ pub enum GcCause {
     Asked,
     /// An allocation found no room: as little as makes some will do.
     NoRoom,
+    /// An allocation found no room and the heap cannot grow: all there is to free.
+    Exhausted,
     /// There are many host values: those without an externref should be dropped.
     HostValues,
     /// Zeal: whatever finds most bugs.

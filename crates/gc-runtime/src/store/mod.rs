@@ -2,10 +2,10 @@
 //! allocation finds no room.
 //!
 //! The policy: collect if that pays, and try again; grow by half, or as much as
-//! is needed, and try again, until nothing is left to grow by; collect if that was
-//! not done yet, or not in a heap as large, and try again; then the heap is out of
-//! memory. (For a collector with two spaces, one growth need not be room enough.) A collection whose roots cannot all be found
-//! is skipped. With zeal, every Nth allocation collects first whatever room there
+//! is needed, and try again; and all over until nothing is left to grow by. Then
+//! collect everything if that was not done yet, or not in a heap as large, and try again;
+//! then the heap is out of memory. (One growth need not be room enough: a heap may need
+//! it to collect in.) A collection whose roots cannot all be found is skipped. With zeal, every Nth allocation collects first whatever room there
 //! is, and the heap is verified before and after every collection.
 
 mod objects;
@@ -284,22 +284,23 @@ impl GcStore {
         if bytes > limit - u64::from(gc_types::NULL_PAGE_SIZE) {
             return out_of_memory;
         }
-        let mut collected = false;
-        if self.may_collect() && self.heap.collection_pays() {
-            collected = true;
-            if self.collect(tracer, GcCause::NoRoom)?
-                && let Some(done) = self.try_alloc(request, size)
-            {
-                return done;
-            }
-        }
+        // What was collected since the heap grew last.
+        let mut collected = None;
         loop {
+            if collected.is_none() && self.may_collect() && self.heap.collection_pays() {
+                collected = self.collect(tracer, GcCause::NoRoom)?;
+                if collected.is_some()
+                    && let Some(done) = self.try_alloc(request, size)
+                {
+                    return done;
+                }
+            }
             let usable = self.heap.core().memory.usable();
             match self.heap.grow(bytes.max(usable / 2)) {
                 Ok(0) | Err(HeapError::OutOfMemory { .. }) => break,
                 Ok(grown) => {
                     log::debug!("GC heap grew by {grown} bytes");
-                    collected = false;
+                    collected = None;
                     if let Some(done) = self.try_alloc(request, size) {
                         return done;
                     }
@@ -310,9 +311,9 @@ impl GcStore {
                 }
             }
         }
-        if !collected
+        if collected != Some(PauseKind::Full)
             && self.may_collect()
-            && self.collect(tracer, GcCause::NoRoom)?
+            && self.collect(tracer, GcCause::Exhausted)?.is_some()
             && let Some(done) = self.try_alloc(request, size)
         {
             return done;
@@ -377,18 +378,24 @@ impl GcStore {
     pub fn gc(&mut self, tracer: &mut dyn TraceRoots) -> Result<bool, HeapError> {
         let result = self.collect(tracer, GcCause::Asked);
         self.resume_host_panic();
-        result
+        Ok(result?.is_some())
     }
 
-    fn collect(&mut self, tracer: &mut dyn TraceRoots, cause: GcCause) -> Result<bool, HeapError> {
-        let Some(stop) = self.find_roots(tracer, cause) else { return Ok(false) };
+    /// Collects; returns what it was, `None` if it was skipped.
+    fn collect(
+        &mut self,
+        tracer: &mut dyn TraceRoots,
+        cause: GcCause,
+    ) -> Result<Option<PauseKind>, HeapError> {
+        let Some(stop) = self.find_roots(tracer, cause) else { return Ok(None) };
         self.verify_with_zeal()?;
         let start = Instant::now();
         let mut collection = self.heap.gc(self.roots.iter(), &mut self.host_data);
         let kind = collection.kind();
         let result = collection.collect();
         drop(collection);
-        self.finish_gc(result, stop, kind, start.elapsed())
+        self.finish_gc(result, stop, kind, start.elapsed())?;
+        Ok(Some(kind))
     }
 
     /// As [`gc`](GcStore::gc), yielding to the executor between increments. The
@@ -424,7 +431,8 @@ impl GcStore {
         let kind = collection.kind();
         let result = collection.collect_async().await;
         drop(collection);
-        self.finish_gc(result, stop, kind, start.elapsed())
+        self.finish_gc(result, stop, kind, start.elapsed())?;
+        Ok(true)
     }
 
     /// Stops the mutator and fills the list of roots; `None` if some could not be found.
@@ -460,7 +468,7 @@ impl GcStore {
         stop: Stop,
         kind: PauseKind,
         collection: Duration,
-    ) -> Result<bool, HeapError> {
+    ) -> Result<(), HeapError> {
         self.roots.clear();
         let bytes_after = self.heap.used_bytes();
         let pauses = &mut self.heap.core_mut().pauses;
@@ -475,8 +483,7 @@ impl GcStore {
         log::debug!("collected: {pause:?}");
         result?;
         self.host_data_threshold = HOST_DATA_THRESHOLD.max(self.host_data.len().saturating_mul(2));
-        self.verify_with_zeal()?;
-        Ok(true)
+        self.verify_with_zeal()
     }
 
     fn verify_with_zeal(&self) -> Result<(), HeapError> {

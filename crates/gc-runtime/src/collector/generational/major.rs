@@ -307,9 +307,12 @@ impl GenerationalHeap {
     }
 
     /// Bytes of the old generation's objects at which a major collection begins: twice
-    /// what the last one found alive, and no less than some nurseries full.
+    /// what the last one found alive, and no less than some nurseries full; sooner if the
+    /// heap cannot become so large.
     pub(super) fn major_threshold(&self) -> u64 {
         let nursery = u64::from(self.nursery.end - NURSERY_START);
-        (self.reached * 2).max(nursery * 4)
+        let most = self.core.memory.maximum() - u64::from(self.nursery.end);
+        let halfway = self.reached + most.saturating_sub(self.reached) / 2;
+        (self.reached * 2).max(nursery * 4).min(halfway)
     }
 }

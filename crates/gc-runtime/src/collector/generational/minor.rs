@@ -21,6 +21,9 @@ use gc_types::collector::generational::{CARD_SIZE, FORWARDED, NURSERY_START, is_
 /// What freed memory is filled with under zeal: neither a kind nor a likely index.
 pub(super) const POISON: u8 = 0xa5;
 
+/// Bytes by which the heap grows, at least, when survivors find no room.
+const MORE: u64 = 256 << 10;
+
 const HEADER_WORD: u64 = VMGcHeader::WORD_OFFSET as u64;
 const COLLECTOR_WORD: u64 = VMGcHeader::COLLECTOR_OFFSET as u64;
 
@@ -31,6 +34,7 @@ pub(super) struct Scavenger {
     grey: Vec<u32>,
     /// Objects that were retained.
     retained: Vec<u32>,
+    retained_bytes: u64,
     /// Bytes moved or retained.
     pub(super) bytes: u64,
     /// Where the cards begin that were not looked at yet.
@@ -49,7 +53,7 @@ impl GenerationalHeap {
         self.count_nursery();
         self.close_nursery();
         self.shapes.update(&self.core.layouts);
-        self.scavenger.bytes = 0;
+        (self.scavenger.bytes, self.scavenger.retained_bytes) = (0, 0);
         self.scavenger.next_card = self.old.blocks.start();
     }
 
@@ -86,13 +90,14 @@ impl GenerationalHeap {
             self.core.note_damage(word, "young objects overlap");
             return None;
         }
-        let new = match self.old.alloc(size) {
+        let new = match self.old.alloc(size).or_else(|| self.alloc_in_more(size)) {
             Some(new) => {
                 self.core.memory.copy_object(u64::from(new), at, size)?;
                 new
             }
             None => {
                 self.scavenger.retained.push(word);
+                self.scavenger.retained_bytes += u64::from(size);
                 word
             }
         };
@@ -101,6 +106,17 @@ impl GenerationalHeap {
             self.scavenger.grey.push(new);
         }
         Some(new)
+    }
+
+    /// Takes memory from the old generation when there is too little of it: more survives
+    /// than was expected.
+    #[cold]
+    #[inline(never)]
+    fn alloc_in_more(&mut self, size: u32) -> Option<u32> {
+        let more = (self.core.memory.usable() / 8).max(u64::from(size) + MORE);
+        self.core.grow(more).ok()?;
+        self.old.extend(self.core.memory.len());
+        self.old.alloc(size)
     }
 
     /// Updates the reference at `at`, if it is to a young object.
@@ -276,6 +292,7 @@ impl GenerationalHeap {
                 self.old.map.set_start(index, false);
             }
             self.nursery.retained = retained;
+            self.nursery.retained_bytes = self.scavenger.retained_bytes;
             self.tables.remember_all();
         }
     }

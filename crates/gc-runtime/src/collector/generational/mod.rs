@@ -72,9 +72,11 @@ struct GenerationalHeap {
     phase: Phase,
     /// What the next collection is to collect.
     plan: Plan,
-    /// A collection was announced for want of room and has not come about, or the
-    /// heap has grown since: objects may be born old.
+    /// A collection was announced for want of room and has not come about: objects
+    /// may be born old.
     born_old: bool,
+    /// The heap has grown since the last collection.
+    grown: bool,
     /// The last allocation that found no room would not have in an empty nursery.
     large_wanted: bool,
     /// Host values of externrefs that were found dead and not dropped yet.
@@ -108,6 +110,7 @@ impl GenerationalHeap {
             phase: Phase::Idle,
             plan: Plan::Full,
             born_old: false,
+            grown: false,
             large_wanted: false,
             dead_values: Vec::new(),
             survived: 0,
@@ -125,6 +128,9 @@ impl GenerationalHeap {
 
     /// Bytes that a minor collection now is likely to need in the old generation.
     fn expected(&self) -> u64 {
+        if self.nursery.retains() {
+            return self.nursery.retained_bytes;
+        }
         let used = u64::from(self.nursery_used());
         (self.survived * 3 / 2).max(used / 16).min(used)
     }
@@ -314,9 +320,14 @@ impl GcHeap for GenerationalHeap {
     }
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
-        let grown = self.core.grow(bytes)?;
+        // For the collection that is to come next, if the nursery cannot grow.
+        let missing = match self.nursery.is_mapped(self.core.memory.len()) {
+            true => self.expected().saturating_sub(self.old.free_bytes()) + u64::from(BLOCK_SIZE),
+            false => 0,
+        };
+        let grown = self.core.grow(bytes.max(missing))?;
         self.old.extend(self.core.memory.len());
-        self.born_old = true;
+        self.grown = true;
         Ok(grown)
     }
 
@@ -325,8 +336,9 @@ impl GcHeap for GenerationalHeap {
         self.plan = match cause {
             GcCause::NoRoom => {
                 self.born_old = true;
-                let stuck =
-                    self.large_wanted || self.nursery.retains() || !self.has_room_for_minor();
+                let stuck = self.nursery.retains() && !self.grown
+                    || !self.has_room_for_minor()
+                    || self.large_wanted && self.major_is_due();
                 match (stuck, under_way) {
                     (true, true) => Plan::Finish,
                     (true, false) => Plan::Full,
@@ -380,18 +392,21 @@ impl GcHeap for GenerationalHeap {
         host_data: &'a mut ExternRefHostDataTable,
     ) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
-        self.born_old = false;
+        (self.born_old, self.grown) = (false, false);
         let plan = std::mem::take(&mut self.plan);
         Box::new(GenerationalCollection::new(self, roots, host_data, plan))
     }
 
     fn collection_pays(&self) -> bool {
-        if self.large_wanted || self.nursery.retains() {
-            return self.major_is_due();
+        if self.major_is_due() {
+            return true;
         }
-        let under_way = self.phase != Phase::Idle;
+        if self.large_wanted {
+            return self.phase == Phase::Idle && self.marking_is_due();
+        }
         self.nursery.is_mapped(self.core.memory.len())
-            && (self.has_room_for_minor() || under_way || self.major_is_due())
+            && self.has_room_for_minor()
+            && (self.grown || !self.nursery.retains())
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
@@ -437,7 +452,7 @@ impl GcHeap for GenerationalHeap {
         self.evacuator.clear();
         self.phase = Phase::Idle;
         self.plan = Plan::Full;
-        (self.born_old, self.large_wanted) = (false, false);
+        (self.born_old, self.grown, self.large_wanted) = (false, false, false);
         self.dead_values.clear();
         (self.survived, self.reached) = (0, 0);
         self.allocated = Count::default();

@@ -48,6 +48,7 @@ pub(super) struct Nursery {
     pub(super) externrefs: Vec<u32>,
     /// Objects that were retained, ascending.
     pub(super) retained: Vec<u32>,
+    pub(super) retained_bytes: u64,
     /// What the host allocated here, which it counts.
     host: Count,
     /// A chunk that was handed out whole, to tell the size of objects from.
@@ -77,6 +78,7 @@ impl Nursery {
             touched: NURSERY_START,
             externrefs: Vec::new(),
             retained: Vec::new(),
+            retained_bytes: 0,
             host: Count::default(),
             sample: None,
             walked: Mutex::default(),
