@@ -148,7 +148,7 @@ impl GcEmitter<'_, '_> {
                 let trust = if trust == Trust::MayBeNull { Trust::NotNull } else { trust };
                 self.element_access(object, index, offset, 4, trust)
             }
-            RefPlace::Native { address, offset, region } => {
+            RefPlace::Native { address, offset, region, .. } => {
                 Access { address, offset, flags: self.native_flags(region) }
             }
         }

@@ -33,6 +33,10 @@ pub enum RefPlace {
         offset: i32,
         /// The memory's alias region.
         region: Region,
+        /// Whether the embedder names the slot as a root in every collection, also in
+        /// those that need only what was written since the last one: as it will where
+        /// slots are few (globals, not tables), since a barrier then has nothing to note.
+        always_named: bool,
     },
 }
 

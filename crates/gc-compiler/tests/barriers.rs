@@ -30,6 +30,7 @@ fn places() -> [NamedPlace; 3] {
             address: a.l,
             offset: 12,
             region: regions::EMBEDDER + 1,
+            always_named: false,
         }),
     ]
 }

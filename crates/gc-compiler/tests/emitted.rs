@@ -133,7 +133,12 @@ fn operations() -> Vec<NamedOp> {
     let places: [NamedPlace; 3] = [
         ("field", |a| RefPlace::Field { object: a.a, offset: 12 }),
         ("element", |a| RefPlace::Element { object: a.a, index: a.x, offset: 12 }),
-        ("native", |a| RefPlace::Native { address: a.l, offset: 8, region: regions::EMBEDDER + 1 }),
+        ("native", |a| RefPlace::Native {
+            address: a.l,
+            offset: 8,
+            region: regions::EMBEDDER + 1,
+            always_named: false,
+        }),
     ];
     for (name, place) in places {
         op!(format!("read_ref {name}"), move |c, e, a| Some(c.read_ref(e, place(a))));

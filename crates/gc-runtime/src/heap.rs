@@ -19,7 +19,7 @@
 
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcRootsIter, GcStats, HeapCore,
-    HeapError, RootsWanted,
+    HeapError, RememberedSlots, RootsWanted,
 };
 use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
@@ -180,10 +180,11 @@ pub trait GcHeap: Send + Sync {
         RootsWanted::All
     }
 
-    /// Calls `visit` with the address of each slot outside stack and heap that may
-    /// refer to a young object, for a collection that wants
-    /// [`RootsWanted::Remembered`].
-    fn remembered_slots(&self, _visit: &mut dyn FnMut(usize)) {}
+    /// The slots outside stack and heap that were written since the last collection, for
+    /// one that wants [`RootsWanted::Remembered`].
+    fn remembered_slots(&self) -> Option<&RememberedSlots> {
+        None
+    }
 
     /// Notes that the slot at `address`, outside stack and heap, may have come to
     /// refer to `contents`. [`write_gc_ref`](GcHeap::write_gc_ref) does so by itself

@@ -54,7 +54,8 @@ pub use object::HeapCore;
 pub use options::{HeapBounds, HeapOptions};
 pub use pauses::{Pause, PauseKind, PauseLog};
 pub use roots::{
-    GcRoot, GcRootsIter, GcRootsList, IncompleteWalk, NoRoots, RootsWanted, TraceRoots,
+    GcRoot, GcRootsIter, GcRootsList, IncompleteWalk, NoRoots, RememberedSlots, RootsWanted,
+    TraceRoots,
 };
 pub use runtime::GcRuntime;
 pub use stats::GcStats;

@@ -75,12 +75,78 @@ pub enum RootsWanted {
     /// Those on the stack: references elsewhere are counted.
     Stack,
     /// Those on the stack, every host handle that may have come to refer to
-    /// another object since the last collection, and of all other slots the
-    /// [remembered](GcRootsList::remembered) ones: no other refers to a young object.
+    /// another object since the last collection, every slot whose writes no barrier notes,
+    /// and of all others the [remembered](GcRootsList::add_remembered) ones: no other
+    /// refers to a young object.
     Remembered,
     /// All.
     #[default]
     All,
+}
+
+/// A set of slots outside stack and heap, which may hold more than was added to it: slots
+/// are told apart by some bits of their addresses. Emitted code can add to it by a store.
+#[derive(Debug, Default)]
+pub struct RememberedSlots {
+    /// The card of the slot at address `a` is `(a >> shift) % cards.len()`, zero if no
+    /// slot of it is in the set.
+    cards: Vec<u8>,
+    shift: u32,
+}
+
+impl RememberedSlots {
+    /// An empty set with `cards` cards, a power of two, each for `1 << shift` bytes.
+    pub fn new(cards: u32, shift: u32) -> RememberedSlots {
+        debug_assert!(cards.is_power_of_two() && shift >= 2);
+        RememberedSlots { cards: vec![0; cards as usize], shift }
+    }
+
+    fn card(&self, address: usize) -> usize {
+        (address >> self.shift) & (self.cards.len().wrapping_sub(1))
+    }
+
+    /// Adds the slot at this address.
+    #[inline]
+    pub fn insert(&mut self, address: usize) {
+        let card = self.card(address);
+        if let Some(card) = self.cards.get_mut(card) {
+            *card = 1;
+        }
+    }
+
+    /// Whether the slot at this address may have been added.
+    #[inline]
+    pub fn contains(&self, address: usize) -> bool {
+        self.cards.get(self.card(address)).is_some_and(|&card| card != 0)
+    }
+
+    /// How many slots from the one at this address on are in the set if it is, and are
+    /// not if it is not.
+    fn slots_from(&self, address: usize) -> usize {
+        let bytes = (1 << self.shift) - (address & ((1 << self.shift) - 1));
+        (bytes / size_of::<u32>()).max(1)
+    }
+
+    /// Removes all slots.
+    pub fn clear(&mut self) {
+        self.cards.fill(0);
+    }
+
+    /// The cards, which emitted code may write; they never move.
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.cards.as_mut_ptr()
+    }
+}
+
+impl Clone for RememberedSlots {
+    fn clone(&self) -> RememberedSlots {
+        RememberedSlots { cards: self.cards.clone(), shift: self.shift }
+    }
+
+    fn clone_from(&mut self, other: &RememberedSlots) {
+        self.cards.clone_from(&other.cards);
+        self.shift = other.shift;
+    }
 }
 
 /// A reusable list of the places roots stand in.
@@ -88,7 +154,7 @@ pub enum RootsWanted {
 pub struct GcRootsList {
     roots: Vec<RawRoot>,
     wanted: RootsWanted,
-    remembered: Vec<usize>,
+    remembered: Option<RememberedSlots>,
 }
 
 // SAFETY: whoever adds a root promises that its slot may be accessed from
@@ -130,25 +196,43 @@ impl GcRootsList {
         self.wanted = wanted;
     }
 
-    /// The address of the `n`th remembered slot, `None` behind the last one: a slot
-    /// outside stack and heap that was overwritten with a reference to a young
-    /// object. For [`RootsWanted::Remembered`]; each is a number that somebody gave
-    /// the heap, and a root only if whoever names the roots knows a slot of its own
-    /// there now.
-    pub fn remembered(&self, n: usize) -> Option<usize> {
-        self.remembered.get(n).copied()
+    /// Says which slots are remembered.
+    pub fn set_remembered(&mut self, slots: &RememberedSlots) {
+        self.remembered.get_or_insert_with(RememberedSlots::default).clone_from(slots);
     }
 
-    /// Adds the address of a remembered slot.
-    pub fn add_remembered(&mut self, slot: usize) {
-        self.remembered.push(slot);
+    /// Adds those of `count` slots in a row that hold a reference and are remembered. For
+    /// [`RootsWanted::Remembered`].
+    ///
+    /// # Safety
+    /// As [`add_non_stack_root`](GcRootsList::add_non_stack_root), for each of them.
+    pub unsafe fn add_remembered(&mut self, first: *mut u32, count: usize) {
+        let Some(remembered) = &self.remembered else { return };
+        let mut n = 0;
+        while n < count {
+            // SAFETY: in bounds, as the caller promised.
+            let slot = unsafe { first.add(n) };
+            let end = n.saturating_add(remembered.slots_from(slot.addr())).min(count);
+            if remembered.contains(slot.addr()) {
+                for n in n..end {
+                    // SAFETY: as above; the slot may be read until it is in the list.
+                    let (slot, word) = unsafe { (first.add(n), first.add(n).read()) };
+                    if word != 0 {
+                        self.roots.push(RawRoot::NonStack(slot));
+                    }
+                }
+            }
+            n = end;
+        }
     }
 
     /// Forgets all roots and remembered slots, keeps the memory they stood in. All
     /// roots are wanted.
     pub fn clear(&mut self) {
         self.roots.clear();
-        self.remembered.clear();
+        if let Some(remembered) = &mut self.remembered {
+            remembered.clear();
+        }
         self.wanted = RootsWanted::All;
     }
 
@@ -247,6 +331,46 @@ impl GcRoot<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_slots_in_a_row_those_on_remembered_cards_are_added() {
+        let mut slots: Vec<u32> = (0..4096).map(|n| if n % 3 == 0 { 0 } else { 64 }).collect();
+        let (first, len) = (slots.as_mut_ptr(), slots.len());
+        let mut set = RememberedSlots::new(64, 8);
+        let mut list = GcRootsList::default();
+        // SAFETY: the slots live, and are not touched, until the list is cleared.
+        unsafe { list.add_remembered(first, len) };
+        assert!(list.is_empty(), "no set was given");
+        list.set_remembered(&set);
+        // SAFETY: as above.
+        unsafe { list.add_remembered(first, len) };
+        assert!(list.is_empty(), "the set is empty");
+        let remembered = [0, 1000, 1001, 4095].map(|n| first.wrapping_add(n).addr());
+        remembered.iter().for_each(|&slot| set.insert(slot));
+        list.set_remembered(&set);
+        // SAFETY: as above.
+        unsafe { list.add_remembered(first, len) };
+        let added: Vec<usize> = list
+            .roots
+            .iter()
+            .map(|root| match root {
+                RawRoot::NonStack(slot) => slot.addr(),
+                RawRoot::Stack(_) => panic!("not on the stack"),
+            })
+            .collect();
+        let (all, card) = (0..len, |slot: usize| (slot >> 8) % 64);
+        let expected: Vec<usize> = all
+            .filter(|n| n % 3 != 0)
+            .map(|n| first.wrapping_add(n).addr())
+            .filter(|&slot| remembered.iter().any(|&other| card(other) == card(slot)))
+            .collect();
+        assert_eq!(added, expected);
+        assert!(added.len() > 40 && added.len() < 2000, "{}", added.len());
+        list.clear();
+        // SAFETY: as above.
+        unsafe { list.add_remembered(first, len) };
+        assert!(list.is_empty());
+    }
 
     #[test]
     fn roots_are_read_and_overwritten_in_place() {

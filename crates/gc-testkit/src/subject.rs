@@ -1,9 +1,7 @@
 //! [`Subject`]: a collector to be tested, what it promises to free, and the kind of
 //! heap it is tested on.
 
-use gc_runtime::collector::{
-    CopyingCollector, DrcCollector, GenerationalCollector, NullCollector,
-};
+use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{GcRuntime, HeapBounds, HeapOptions};
 use std::fmt;
 

@@ -7,24 +7,24 @@
 //! object, or of the element in an array, is marked, unless it is marked already; the
 //! nursery's own cards always are, so that nothing else need be asked of the object.
 //! While old objects are being marked, which is one load and a test in front, the
-//! reference that is overwritten is appended to a log. Slots outside the heap have no
-//! cards: their addresses are appended to a list, once for as long as the slot refers
-//! to young objects.
+//! reference that is overwritten is appended to a log. Slots outside the heap have cards
+//! of their own, found by their address and marked whatever is stored, unless the embedder
+//! names such a slot in every collection anyway.
 //!
 //! None of it calls the host: a call, even in a cold block, would make the code behind
-//! it load again whatever it knew of memory. Log and list wrap around instead, and
-//! their lengths tell the collector.
+//! it load again whatever it knew of memory. The log wraps around instead, and its length
+//! tells the collector.
 
 use super::bump;
 use crate::address::{Access, Trust};
 use crate::{GcCompiler, GcEmitter, RefPlace, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
+use gc_types::ArrayLayout;
 use gc_types::collector::generational::{
-    CARD_SHIFT, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NAME, NURSERY_START, SLOTS,
-    SLOTS_CAPACITY, SLOTS_LEN,
+    CARD_SHIFT, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NAME, NURSERY_START,
+    SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN,
 };
-use gc_types::{ArrayLayout, I31};
 
 /// Emits code for the `generational` collector.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,9 +86,11 @@ impl GcCompiler for GenerationalCompiler {
                 e.store_ref_at(access, value);
                 mark_card(e, value, slot);
             }
-            RefPlace::Native { address, offset, .. } => {
-                remember_slot(e, access, address, offset, value);
+            RefPlace::Native { address, offset, always_named, .. } => {
                 e.store_ref_at(access, value);
+                if !always_named {
+                    mark_slot_card(e, address, offset, value);
+                }
             }
         }
     }
@@ -164,38 +166,21 @@ fn mark_card(
     e.continue_in(done);
 }
 
-/// Remembers the slot that `access` goes to, if `value` is a reference to a young object
-/// and the one it overwrites is not.
-fn remember_slot(
-    e: &mut GcEmitter<'_, '_>,
-    access: Access,
-    address: ir::Value,
-    offset: i32,
-    value: ir::Value,
-) {
+/// Makes the card of a slot outside the heap dirty, whatever is stored there: two tests of
+/// what is and what was there cost more than they save.
+fn mark_slot_card(e: &mut GcEmitter<'_, '_>, address: ir::Value, offset: i32, value: ir::Value) {
     if e.is_zero(value) {
         return;
     }
-    let look = e.builder.create_block();
-    let cold = e.create_cold_block();
-    let done = e.builder.create_block();
-    let word = e.builder.ins().ireduce(types::I32, value);
-    let young = is_young(e, word);
-    e.builder.ins().brif(young, look, &[], done, &[]);
-
-    e.continue_in(look);
-    let Access { address: place, offset: at, flags } = access;
-    let old = e.builder.ins().load(types::I32, flags, place, at);
-    let remembered = is_young(e, old);
-    e.builder.ins().brif(remembered, done, &[], cold, &[]);
-
-    e.continue_in(cold);
-    let slot = append(e, SLOTS_LEN, SLOTS, SLOTS_CAPACITY);
-    let address = e.builder.ins().iadd_imm_s(address, i64::from(offset));
-    let flags = e.native_flags(regions::ROOT_SET);
-    e.builder.ins().store(flags, address, slot, 0);
-    e.builder.ins().jump(done, &[]);
-    e.continue_in(done);
+    let slot = e.builder.ins().iadd_imm_s(address, i64::from(offset));
+    let card = e.builder.ins().ushr_imm_u(slot, i64::from(SLOT_CARD_SHIFT));
+    let card = e.builder.ins().band_imm_u(card, i64::from(SLOT_CARDS_LEN - 1));
+    let data = e.heap_data();
+    let cards = e.load_native(types::I64, regions::HEAP_DATA, data, SLOT_CARDS);
+    let card = e.builder.ins().iadd(cards, card);
+    let flags = e.native_flags(regions::CARDS);
+    let dirty = e.builder.ins().iconst(types::I8, i64::from(DIRTY));
+    e.builder.ins().store(flags, dirty, card, 0);
 }
 
 /// The address of the next entry, of eight bytes, of a native table that wraps around;
@@ -210,15 +195,6 @@ fn append(e: &mut GcEmitter<'_, '_>, length: u32, table: u32, capacity: u64) -> 
     let entry = e.builder.ins().band_imm_u(len, (capacity - 1).cast_signed());
     let entry = e.builder.ins().ishl_imm_u(entry, 3);
     e.builder.ins().iadd(table, entry)
-}
-
-/// Whether `word` (`I32`) is that of a reference to a young object, and no `i31`.
-fn is_young(e: &mut GcEmitter<'_, '_>, word: ir::Value) -> ir::Value {
-    const _: () = assert!(I31::TAG == 1);
-    // The tag becomes the highest bit.
-    let word = e.builder.ins().rotr_imm_u(word, 1);
-    let nursery = e.env.options().nursery;
-    is_between(e, word, NURSERY_START / 2, nursery / 2)
 }
 
 /// Whether `word` (`I32`) is one of the `count` unsigned numbers from `start` on.

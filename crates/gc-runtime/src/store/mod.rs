@@ -446,8 +446,10 @@ impl GcStore {
         let wanted = self.heap.announce_gc(cause);
         self.roots.set_wanted(wanted);
         if wanted == RootsWanted::Remembered {
-            let roots = &mut self.roots;
-            self.heap.remembered_slots(&mut |slot| roots.add_remembered(slot));
+            self.heap
+                .remembered_slots()
+                .into_iter()
+                .for_each(|slots| self.roots.set_remembered(slots));
         }
         match tracer.trace_roots(&mut self.roots) {
             Ok(()) => Some(Stop { start, root_search: start.elapsed(), bytes_before }),

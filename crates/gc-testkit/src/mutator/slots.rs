@@ -189,19 +189,12 @@ impl TraceRoots for Slots {
             return Ok(());
         }
         let others = self.others[1..=3 * SLOTS].as_mut_ptr();
-        let mut named = [roots.wanted() == RootsWanted::All; 3 * SLOTS];
-        named[2 * SLOTS..].fill(true);
-        let mut n = 0;
-        while let Some(address) = roots.remembered(n) {
-            n += 1;
-            let offset = address.wrapping_sub(others.addr());
-            if offset.is_multiple_of(size_of::<u32>())
-                && let Some(named) = named.get_mut(offset / size_of::<u32>())
-            {
-                *named = true;
-            }
+        let all = roots.wanted() == RootsWanted::All;
+        if !all {
+            // SAFETY: as above.
+            unsafe { roots.add_remembered(others, SLOTS) };
         }
-        for i in (0..3 * SLOTS).filter(|&i| named[i]) {
+        for i in if all { 0 } else { SLOTS }..3 * SLOTS {
             // SAFETY: as above.
             unsafe { roots.add_non_stack_root(others.add(i)) };
         }

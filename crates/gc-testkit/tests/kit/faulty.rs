@@ -2,7 +2,8 @@
 
 use gc_runtime::{
     ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress,
-    GcRootsIter, GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, RootsWanted,
+    GcRootsIter, GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, RememberedSlots,
+    RootsWanted,
 };
 use gc_types::{GcLayout, VMGcHeader, VMGcRef};
 use std::num::NonZeroU32;
@@ -253,8 +254,8 @@ impl GcHeap for FaultyHeap {
         self.inner.announce_gc(cause)
     }
 
-    fn remembered_slots(&self, visit: &mut dyn FnMut(usize)) {
-        self.inner.remembered_slots(visit);
+    fn remembered_slots(&self) -> Option<&RememberedSlots> {
+        self.inner.remembered_slots()
     }
 
     fn remember_slot(&mut self, address: usize, contents: &VMGcRef) {

@@ -45,17 +45,17 @@ pub const LOG_CAPACITY: u64 = 1 << 20;
 /// is entry `i >> CARD_SHIFT`.
 pub const CARDS: u32 = HeapDataOffsets::COLLECTOR + 32;
 
-/// Heap data, u64: number of slots remembered. It may pass [`SLOTS_CAPACITY`]: then
-/// the first entries were overwritten.
-pub const SLOTS_LEN: u32 = HeapDataOffsets::COLLECTOR + 40;
-/// Heap data, u64: address of an array of u64 addresses of slots outside stack and
-/// heap that may refer to young objects. Entry `n` is at `n % SLOTS_CAPACITY`.
-pub const SLOTS: u32 = HeapDataOffsets::COLLECTOR + 48;
-/// Addresses there is room for.
-pub const SLOTS_CAPACITY: u64 = 1 << 13;
+/// Heap data, u64: address of the slot cards, an array of u8: what is not zero says that
+/// slots outside stack and heap were written. The card of a slot at address `a` is entry
+/// `(a >> SLOT_CARD_SHIFT) % SLOT_CARDS_LEN`.
+pub const SLOT_CARDS: u32 = HeapDataOffsets::COLLECTOR + 40;
+/// log2 of the bytes of memory, in a row, that share a slot card.
+pub const SLOT_CARD_SHIFT: u32 = 10;
+/// Number of slot cards.
+pub const SLOT_CARDS_LEN: u32 = 1 << 12;
 
-const _: () = assert!(SLOTS + 8 <= HeapDataOffsets::SIZE);
-const _: () = assert!(LOG_CAPACITY.is_power_of_two() && SLOTS_CAPACITY.is_power_of_two());
+const _: () = assert!(SLOT_CARDS + 8 <= HeapDataOffsets::SIZE);
+const _: () = assert!(LOG_CAPACITY.is_power_of_two() && SLOT_CARDS_LEN.is_power_of_two());
 const _: () = assert!(NULL_PAGE_SIZE.is_multiple_of(CARD_SIZE));
 
 /// Where the nursery begins.

@@ -121,37 +121,6 @@ impl StoreOpaque {
         unsafe { self.jit.as_mut() }.gc_mut()
     }
 
-    /// Names the remembered slots as roots: those that are a global or a table's element
-    /// now. What is at any other address was one of a table that has grown since, after
-    /// which the heap was told to want all.
-    fn trace_remembered(&mut self, roots: &mut GcRootsList) {
-        if roots.remembered(0).is_none() {
-            return;
-        }
-        let globals = self.globals.iter().filter(|global| global.ty.wasm_ty.is_vmgcref_type());
-        let mut places: Vec<*mut [u32]> = globals
-            .map(|global| std::ptr::slice_from_raw_parts_mut(global.place.as_ptr().cast(), 1))
-            .collect();
-        places.extend(self.tables.iter_mut().filter_map(|table| match &mut table.elements {
-            TableElements::Gc(elements) => Some(&raw mut elements[..]),
-            TableElements::Func(_) => None,
-        }));
-        places.sort_unstable_by_key(|place| place.cast::<u32>().addr());
-        let mut n = 0;
-        while let Some(address) = roots.remembered(n) {
-            n += 1;
-            let before = places.partition_point(|place| place.cast::<u32>().addr() <= address);
-            let Some(place) = before.checked_sub(1).map(|last| places[last]) else { continue };
-            let first = place.cast::<u32>();
-            let offset = address - first.addr();
-            if offset.is_multiple_of(size_of::<u32>()) && offset / size_of::<u32>() < place.len() {
-                // SAFETY: in bounds of a table's elements or a global, neither of which
-                // changes before the collection that uses the list is over.
-                unsafe { roots.add_non_stack_root(first.byte_add(offset)) };
-            }
-        }
-    }
-
     /// Does what may collect: `f` gets the heap and all roots.
     pub(crate) fn with_gc<R>(
         &mut self,
@@ -275,13 +244,10 @@ unsafe fn trace_roots(data: *mut (), roots: &mut GcRootsList) -> Result<(), Inco
     let store = unsafe { &mut *data.cast::<StoreOpaque>() };
     match roots.wanted() {
         RootsWanted::Stack => return Ok(()),
-        RootsWanted::Remembered => {
-            store.roots.trace_recent(roots);
-            store.trace_remembered(roots);
-            return Ok(());
-        }
+        RootsWanted::Remembered => store.roots.trace_recent(roots),
         RootsWanted::All => store.roots.trace(roots),
     }
+    // Always: no barrier remembers them.
     let globals = store.globals.iter().filter(|global| global.ty.wasm_ty.is_vmgcref_type());
     for word in globals.map(|global| global.place.as_ptr().cast::<u32>()) {
         // SAFETY: a global of a reference type holds a reference or null in its
@@ -292,6 +258,14 @@ unsafe fn trace_roots(data: *mut (), roots: &mut GcRootsList) -> Result<(), Inco
         TableElements::Gc(elements) => Some(&mut elements[..]),
         TableElements::Func(_) => None,
     });
+    if roots.wanted() == RootsWanted::Remembered {
+        for elements in in_tables {
+            // SAFETY: elements are references, and no table changes before the collection
+            // that uses the list is over.
+            unsafe { roots.add_remembered(elements.as_mut_ptr(), elements.len()) };
+        }
+        return Ok(());
+    }
     let segments = store.instances.iter_mut().flat_map(|instance| &mut instance.elements);
     let in_segments = segments.filter_map(|segment| match segment {
         SegmentElements::Gc(elements) => Some(&mut elements[..]),

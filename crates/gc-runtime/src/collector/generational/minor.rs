@@ -284,7 +284,7 @@ impl GenerationalHeap {
                 let _mapped = self.core.memory.fill(NURSERY_START.into(), used.into(), POISON);
             }
             self.empty_nursery();
-            self.tables.forget_slots(&mut self.core.memory);
+            self.tables.forget_slots();
         } else {
             retained.sort_unstable();
             for &index in &retained {

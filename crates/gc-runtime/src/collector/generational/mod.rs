@@ -33,7 +33,7 @@ use crate::space::blocks::BLOCK_SIZE;
 use crate::space::shapes::Shapes;
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRootsIter,
-    GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, RootsWanted,
+    GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, RememberedSlots, RootsWanted,
 };
 use collect::{GenerationalCollection, Plan};
 use evacuate::Evacuator;
@@ -365,20 +365,20 @@ impl GcHeap for GenerationalHeap {
         }
         let all_roots =
             matches!(self.plan, Plan::Full | Plan::Begin) || self.phase == Phase::Evacuating;
-        if all_roots || self.tables.wants_all_slots(&self.core.memory) {
+        if all_roots || self.tables.wants_all_slots() {
             RootsWanted::All
         } else {
             RootsWanted::Remembered
         }
     }
 
-    fn remembered_slots(&self, visit: &mut dyn FnMut(usize)) {
-        self.tables.for_each_slot(&self.core.memory, visit);
+    fn remembered_slots(&self) -> Option<&RememberedSlots> {
+        Some(self.tables.slots())
     }
 
     fn remember_slot(&mut self, address: usize, contents: &VMGcRef) {
         if self.is_young(contents.as_raw_u32()) {
-            self.tables.remember(&mut self.core.memory, address);
+            self.tables.remember(address);
         }
     }
 

@@ -5,18 +5,17 @@
 //! the object's start dirty, in an array that of the slot (Sobalvarro, "A
 //! Lifetime-Based Garbage Collector for LISP Systems on General-Purpose Computers",
 //! 1988; Wilson and Moher, "A 'Card-Marking' Scheme for Controlling Intergenerational
-//! References", 1989). Slots outside the heap are remembered one by one. The log keeps
+//! References", 1989). Slots outside the heap have cards too, found by address. The log keeps
 //! what the snapshot that marking works on would otherwise lose (Yuasa, "Real-Time
 //! Garbage Collection on General-Purpose Machines", 1990).
 //!
-//! Emitted code never calls the host for a full table: it wraps around, and counts
-//! on. Then entries are lost, which is known: all slots are looked at, or marking
-//! begins anew.
+//! Emitted code never calls the host for a full log: it wraps around, and counts on.
+//! Then entries are lost, which is known, and marking begins anew.
 
-use crate::HeapMemory;
+use crate::{HeapMemory, RememberedSlots};
 use gc_types::collector::generational::{
-    CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NURSERY_START, SLOTS,
-    SLOTS_CAPACITY, SLOTS_LEN,
+    CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NURSERY_START,
+    SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN,
 };
 
 /// The tables. Each is made with its final size and never moves; the system maps its
@@ -24,7 +23,7 @@ use gc_types::collector::generational::{
 #[derive(Debug)]
 pub(super) struct Tables {
     cards: Vec<u8>,
-    slots: Vec<u64>,
+    slots: RememberedSlots,
     /// Made when it is first needed.
     log: Vec<u64>,
     /// Slots that are not in the table may refer to young objects.
@@ -41,7 +40,7 @@ impl Tables {
         if let Some(cards) = cards.get_mut(first as usize..last as usize) {
             cards.fill(DIRTY);
         }
-        let slots = vec![0; SLOTS_CAPACITY as usize];
+        let slots = RememberedSlots::new(SLOT_CARDS_LEN, SLOT_CARD_SHIFT);
         Tables { cards, slots, log: Vec::new(), all_slots: false }
     }
 
@@ -49,7 +48,7 @@ impl Tables {
     pub(super) fn publish(&mut self, memory: &mut HeapMemory) {
         let address = |pointer: *mut u8| pointer.expose_provenance() as u64;
         memory.set_data_u64(CARDS, address(self.cards.as_mut_ptr()));
-        memory.set_data_u64(SLOTS, address(self.slots.as_mut_ptr().cast()));
+        memory.set_data_u64(SLOT_CARDS, address(self.slots.as_mut_ptr()));
         if !self.log.is_empty() {
             memory.set_data_u64(LOG, address(self.log.as_mut_ptr().cast()));
         }
@@ -58,7 +57,7 @@ impl Tables {
     /// Empties all tables; the heap data was zeroed. Cards below `nursery_end` stay.
     pub(super) fn reset(&mut self, memory: &mut HeapMemory, nursery_end: u32, end: u32) {
         self.cards_mut(nursery_end, end).fill(0);
-        self.all_slots = false;
+        self.forget_slots();
         self.publish(memory);
     }
 
@@ -103,10 +102,8 @@ impl Tables {
     // ---- slots ----------------------------------------------------------------
 
     /// Remembers the slot at `address`.
-    pub(super) fn remember(&mut self, memory: &mut HeapMemory, address: usize) {
-        let len = memory.data_u64(SLOTS_LEN);
-        self.slots[(len % SLOTS_CAPACITY) as usize] = address as u64;
-        memory.set_data_u64(SLOTS_LEN, len + 1);
+    pub(super) fn remember(&mut self, address: usize) {
+        self.slots.insert(address);
     }
 
     /// Notes that any slot may refer to a young object.
@@ -114,23 +111,19 @@ impl Tables {
         self.all_slots = true;
     }
 
-    /// Whether slots that are not in the table may refer to young objects.
-    pub(super) fn wants_all_slots(&self, memory: &HeapMemory) -> bool {
-        self.all_slots || memory.data_u64(SLOTS_LEN) > SLOTS_CAPACITY
+    /// Whether slots that are not remembered may refer to young objects.
+    pub(super) fn wants_all_slots(&self) -> bool {
+        self.all_slots
     }
 
-    /// Calls `visit` with each remembered slot, once.
-    pub(super) fn for_each_slot(&self, memory: &HeapMemory, visit: &mut dyn FnMut(usize)) {
-        let len = memory.data_u64(SLOTS_LEN).min(SLOTS_CAPACITY);
-        let mut slots = self.slots[..len as usize].to_vec();
-        slots.sort_unstable();
-        slots.dedup();
-        slots.into_iter().for_each(|slot| visit(slot as usize));
+    /// The remembered slots.
+    pub(super) fn slots(&self) -> &RememberedSlots {
+        &self.slots
     }
 
     /// Forgets all slots: none refers to a young object.
-    pub(super) fn forget_slots(&mut self, memory: &mut HeapMemory) {
-        memory.set_data_u64(SLOTS_LEN, 0);
+    pub(super) fn forget_slots(&mut self) {
+        self.slots.clear();
         self.all_slots = false;
     }
 
@@ -208,22 +201,17 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_remembered_once_until_there_are_too_many() {
+    fn slots_are_remembered_until_they_are_forgotten() {
         let mut memory = memory();
         let mut tables = Tables::new(1 << 20, 96 << 10);
         tables.publish(&mut memory);
-        [24, 16, 24, 8, 16].iter().for_each(|&slot| tables.remember(&mut memory, slot));
-        let mut seen = Vec::new();
-        tables.for_each_slot(&memory, &mut |slot| seen.push(slot));
-        assert_eq!(seen, [8, 16, 24]);
-        assert!(!tables.wants_all_slots(&memory));
-        (0..SLOTS_CAPACITY as usize).for_each(|slot| tables.remember(&mut memory, slot * 4));
-        assert!(tables.wants_all_slots(&memory));
-        tables.forget_slots(&mut memory);
-        assert!(!tables.wants_all_slots(&memory));
+        assert_eq!(memory.data_u64(SLOT_CARDS), tables.slots.as_mut_ptr().addr() as u64);
+        tables.remember(5000);
+        assert!(tables.slots().contains(5000) && !tables.slots().contains(500));
         tables.remember_all();
-        assert!(tables.wants_all_slots(&memory));
-        tables.forget_slots(&mut memory);
+        assert!(tables.wants_all_slots());
+        tables.forget_slots();
+        assert!(!tables.wants_all_slots() && !tables.slots().contains(5000));
     }
 
     #[test]

@@ -46,7 +46,12 @@ impl Translator<'_, '_> {
         let ty = self.env.cx.info.globals[index as usize].wasm_ty;
         let (address, offset, region) = self.global_place(index);
         let value = if ty.is_vmgcref_type() {
-            let place = RefPlace::Native { address, offset: offset.cast_signed(), region };
+            let place = RefPlace::Native {
+                address,
+                offset: offset.cast_signed(),
+                region,
+                always_named: true,
+            };
             let gc = self.gc();
             gc.read_ref(&mut self.emitter(), place)
         } else {
@@ -62,7 +67,7 @@ impl Translator<'_, '_> {
         let (address, offset, region) = self.global_place(index);
         let offset = offset.cast_signed();
         if ty.is_vmgcref_type() {
-            let place = RefPlace::Native { address, offset, region };
+            let place = RefPlace::Native { address, offset, region, always_named: true };
             let gc = self.gc();
             gc.write_ref(&mut self.emitter(), place, value);
         } else {

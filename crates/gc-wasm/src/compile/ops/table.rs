@@ -85,7 +85,7 @@ impl Translator<'_, '_> {
     fn gc_element(&mut self, table: u32, index: ir::Value) -> RefPlace {
         let address = self.table_element(table, index, 4, Trap::TableOutOfBounds);
         env::intern(self.builder.func, env::TABLE_REFS);
-        RefPlace::Native { address, offset: 0, region: env::TABLE_REFS }
+        RefPlace::Native { address, offset: 0, region: env::TABLE_REFS, always_named: false }
     }
 
     pub(super) fn table_size(&mut self, table: u32) {
