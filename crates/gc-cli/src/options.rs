@@ -25,6 +25,10 @@ pub struct EngineOptions {
     /// What the GC heap begins with [default: 1MiB].
     #[arg(long, value_name = "SIZE", value_parser = heap_size)]
     pub heap_initial: Option<u64>,
+    /// The nursery, for collectors that have one; at most a 32nd of --heap-max
+    /// [default: 4MiB].
+    #[arg(long, value_name = "SIZE", value_parser = heap_size)]
+    pub heap_nursery: Option<u64>,
     /// How compiled code stays inside the GC heap.
     #[arg(long, value_enum, value_name = "HOW", default_value_t = HeapBounds::Guarded)]
     pub heap_bounds: HeapBounds,
@@ -76,6 +80,9 @@ impl EngineOptions {
             .max_wasm_stack(self.stack_bytes());
         if let Some(initial) = self.heap_initial {
             config.gc_heap_initial(initial);
+        }
+        if let Some(nursery) = self.heap_nursery {
+            config.gc_nursery(nursery);
         }
         config
     }

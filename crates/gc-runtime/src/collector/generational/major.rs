@@ -22,6 +22,7 @@ use crate::space::shapes::{Object, Refs};
 use crate::{GcHeap, Pause, PauseKind};
 use gc_types::collector::generational::NURSERY_START;
 use gc_types::{I31, VMGcHeader};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Objects, and eighths of slots, that a slice looks at: some tens of microseconds.
@@ -36,6 +37,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_micros(1);
 const ZEAL_SLICE: u32 = 16;
 /// Elements of an array that are scanned at a time.
 const ELEMENTS: u32 = 1 << 10;
+/// Objects that wait for their headers.
+const FETCHED: usize = 8;
 
 /// What the old generation's collector is at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,8 +60,17 @@ pub(super) enum Phase {
 pub(super) struct Marker {
     /// Objects to be scanned: the index, and in the upper half from which element on.
     stack: Vec<u64>,
+    /// Those of them that wait for their headers, the next one first.
+    fetched: VecDeque<u64>,
     /// Whether young objects are marked: those that were retained.
     young: bool,
+}
+
+impl Marker {
+    fn clear(&mut self) {
+        self.stack.clear();
+        self.fetched.clear();
+    }
 }
 
 impl GenerationalHeap {
@@ -67,7 +79,7 @@ impl GenerationalHeap {
     pub(super) fn begin_marking(&mut self) {
         debug_assert_eq!(self.phase, Phase::Idle);
         self.choose_blocks();
-        self.marker.stack.clear();
+        self.marker.clear();
         self.marker.young = self.nursery.retains();
         self.old.begin_marking();
         self.phase = Phase::Marking;
@@ -83,7 +95,7 @@ impl GenerationalHeap {
         if self.phase == Phase::Marking {
             self.evacuator.clear();
             self.old.abandon_marking();
-            self.marker.stack.clear();
+            self.marker.clear();
             self.end_logging();
             self.phase = Phase::Idle;
         }
@@ -105,7 +117,7 @@ impl GenerationalHeap {
     /// Scans marked objects, as far as `budget` goes; whether there are no more.
     pub(super) fn mark_some(&mut self, budget: &mut u32) -> bool {
         while *budget > 0 && self.core.damage.is_none() {
-            let Some(entry) = self.marker.stack.pop() else { return true };
+            let Some(entry) = self.next_marked() else { return true };
             let (index, from) = (entry as u32, (entry >> 32) as u32);
             let memory = &self.core.memory;
             let word = memory.read_u32(u64::from(index) + u64::from(VMGcHeader::WORD_OFFSET));
@@ -121,7 +133,20 @@ impl GenerationalHeap {
             }
             *budget = budget.saturating_sub(1 + self.mark_refs(index, object, from) / 8);
         }
-        self.marker.stack.is_empty()
+        self.marker.stack.is_empty() && self.marker.fetched.is_empty()
+    }
+
+    /// The next entry to be scanned. Some wait in a queue for their headers (Cher, Hosking
+    /// and Vitek, "Software Prefetching for Mark-Sweep Garbage Collection", 2004).
+    #[inline]
+    fn next_marked(&mut self) -> Option<u64> {
+        while self.marker.fetched.len() < FETCHED
+            && let Some(entry) = self.marker.stack.pop()
+        {
+            self.core.memory.prefetch(u64::from(entry as u32));
+            self.marker.fetched.push_back(entry);
+        }
+        self.marker.fetched.pop_front()
     }
 
     /// Marks what an object refers to; returns how many slots it looked at.

@@ -24,6 +24,9 @@ pub(super) const POISON: u8 = 0xa5;
 /// Bytes by which the heap grows, at least, when survivors find no room.
 const MORE: u64 = 256 << 10;
 
+/// Elements of an array between the one that is looked at and the one that is fetched.
+const AHEAD: u64 = 8;
+
 const HEADER_WORD: u64 = VMGcHeader::WORD_OFFSET as u64;
 const COLLECTOR_WORD: u64 = VMGcHeader::COLLECTOR_OFFSET as u64;
 
@@ -184,7 +187,29 @@ impl GenerationalHeap {
     /// Updates those references of an object that stand from `low` up to `high`.
     #[inline]
     fn scan(&mut self, index: u32, object: Object, low: u64, high: u64) {
-        self.for_each_slot(index, object, low, high, Self::scavenge_slot);
+        if let Refs::Elements(offset) = object.refs {
+            let first = u64::from(index) + u64::from(offset);
+            let end = (first + u64::from(object.length) * 4).min(high);
+            self.scan_elements(first.max(low), end);
+        } else {
+            self.for_each_slot(index, object, low, high, Self::scavenge_slot);
+        }
+    }
+
+    /// Updates the references from `at` up to `end`. What they refer to is all over the
+    /// nursery, and is fetched ahead.
+    fn scan_elements(&mut self, mut at: u64, end: u64) {
+        while at < end {
+            let ahead = at + 4 * AHEAD;
+            if ahead < end
+                && let Some(word) = self.core.memory.read_u32(ahead)
+                && self.is_young(word)
+            {
+                self.core.memory.prefetch(u64::from(word));
+            }
+            self.scavenge_slot(at);
+            at += 4;
+        }
     }
 
     /// The object at `index`, which is in the old generation or was moved or retained.
