@@ -26,7 +26,7 @@ pub struct EngineOptions {
     #[arg(long, value_name = "SIZE", value_parser = heap_size)]
     pub heap_initial: Option<u64>,
     /// The nursery, for collectors that have one; at most a 32nd of --heap-max
-    /// [default: 4MiB].
+    /// [default: 8MiB].
     #[arg(long, value_name = "SIZE", value_parser = heap_size)]
     pub heap_nursery: Option<u64>,
     /// How compiled code stays inside the GC heap.

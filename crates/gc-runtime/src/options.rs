@@ -33,7 +33,7 @@ impl HeapOptions {
 
     /// The nursery of [`HeapOptions::default`]: what a core may expect of a last-level
     /// cache.
-    pub const DEFAULT_NURSERY: u64 = 4 << 20;
+    pub const DEFAULT_NURSERY: u64 = 8 << 20;
 
     /// Bytes that a nursery has in heaps with these options. Emitted code must be told
     /// the same.

@@ -76,7 +76,7 @@ impl Config {
     }
 
     /// Bytes of the nursery of each store's GC heap, for collectors that have one
-    /// (default: 4 MiB); at most a 32nd of the heap's maximum.
+    /// (default: 8 MiB); at most a 32nd of the heap's maximum.
     pub fn gc_nursery(&mut self, bytes: u64) -> &mut Config {
         self.gc_nursery = bytes;
         self
