@@ -509,7 +509,7 @@ fn damage_ends_a_collection() {
     let breaks: [Break; 9] = [
         |f, young, _| f.poke(young, 0, 0),
         |f, young, _| f.poke(young, 0, u32::MAX),
-        |f, young, old| f.poke(young, 4, old + 8 | FORWARDED),
+        |f, young, old| f.poke(young, 4, (old + 8) | FORWARDED),
         |f, young, _| f.poke(young, 4, 2),
         |f, young, _| f.poke(young, CAR, young + 8),
         |f, young, _| f.poke(young, CAR, f.heap.next()),
