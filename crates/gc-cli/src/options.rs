@@ -15,7 +15,7 @@ const HEAP_LIMIT: u64 = 1 << 32;
 #[command(next_help_heading = "Collector, heap and stack")]
 pub struct EngineOptions {
     /// The collector: `null` never collects, `drc` counts references, `copying` copies what
-    /// lives.
+    /// lives, `generational` has a nursery in front of a heap that is marked in slices.
     #[arg(long, value_name = "NAME", default_value = "drc", value_parser = collectors())]
     pub collector: Collector,
     /// The most the GC heap may grow to, at most 4GiB, under `drc` at most 3GiB.

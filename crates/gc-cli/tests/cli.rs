@@ -90,7 +90,7 @@ fn library(name: &str) -> String {
     )
 }
 
-const COLLECTORS: [&str; 3] = ["null", "drc", "copying"];
+const COLLECTORS: [&str; 4] = ["null", "drc", "copying", "generational"];
 
 #[test]
 fn exports_are_called() {
@@ -193,7 +193,10 @@ fn misuse_of_options() {
     let lib = &library("misuse_of_options.wat");
     for (args, says) in [
         (&["run"][..], "<FILE>"),
-        (&["run", lib, "--collector", "perfect"], "possible values: null, drc, copying"),
+        (
+            &["run", lib, "--collector", "perfect"],
+            "possible values: null, drc, copying, generational",
+        ),
         (&["run", lib, "--heap-max", "lots"], "512MiB"),
         (&["run", lib, "--no-such-option"], "--no-such-option"),
         (&["run", lib, "--stats=xml"], "possible values: table, json"),

@@ -8,7 +8,10 @@ use cranelift_codegen::Context;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Signature, UserFuncName, Value, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use gc_compiler::collector::{copying::CopyingCompiler, drc::DrcCompiler, null::NullCompiler};
+use gc_compiler::collector::{
+    copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
+    null::NullCompiler,
+};
 use gc_compiler::safepoints::{References, place_safepoints};
 use gc_compiler::{CompilerOptions, GcCompiler, GcEmitter, GcFuncEnv};
 use gc_jit::imported_host_call;
@@ -16,7 +19,7 @@ use gc_jit::{
     CallError, CompiledFunction, JitCompiler, JitOptions, OptLevel, TrapError, ValRaw,
     declare_vmctx_slot, import_function, import_host_call, set_stack_limit,
 };
-use gc_runtime::collector::{CopyingCollector, DrcCollector, NullCollector};
+use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{GcRuntime, HeapBounds, HeapError, HeapOptions};
 use gc_types::{
     ArrayLayout, GcLayout, HostCall, StorageType, StructLayout, Trap, TypeIndex, VMGcKind,
@@ -75,6 +78,11 @@ fn configs(initial: u64, maximum: u64) -> Vec<Config> {
         configs.push(Config {
             runtime: &CopyingCollector,
             collector: &CopyingCompiler,
+            options: options.clone(),
+        });
+        configs.push(Config {
+            runtime: &GenerationalCollector,
+            collector: &GenerationalCompiler,
             options: options.clone(),
         });
         let options = HeapOptions { maximum: 256 << 20, ..options };

@@ -7,16 +7,19 @@ use crate::function::{Program, signature};
 use crate::syntax::read;
 use anyhow::{Context as _, Result, anyhow, bail};
 use cranelift_codegen::Context;
-use gc_compiler::collector::{copying::CopyingCompiler, drc::DrcCompiler, null::NullCompiler};
+use gc_compiler::collector::{
+    copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
+    null::NullCompiler,
+};
 use gc_compiler::{CompilerOptions, GcCompiler};
 use gc_jit::{CallError, CodeImageBuilder, CodeMemory, JitCompiler, JitOptions, JitStore, ValRaw};
-use gc_runtime::collector::{CopyingCollector, DrcCollector, NullCollector};
+use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{GcRuntime, GcStats, GcStore, HeapBounds, HeapError, HeapOptions};
 use gc_types::{GcLayout, StorageType, Trap, VMGcRef, VMOffsets};
 use std::sync::Arc;
 
 /// The collectors there are.
-pub(crate) const COLLECTORS: [&str; 3] = ["null", "drc", "copying"];
+pub(crate) const COLLECTORS: [&str; 4] = ["null", "drc", "copying", "generational"];
 
 /// A collector's two halves: the one that collects and the one that is emitted.
 fn collector(name: &str) -> Result<(&'static dyn GcRuntime, &'static dyn GcCompiler)> {
@@ -24,6 +27,7 @@ fn collector(name: &str) -> Result<(&'static dyn GcRuntime, &'static dyn GcCompi
         "null" => (&NullCollector, &NullCompiler),
         "drc" => (&DrcCollector, &DrcCompiler),
         "copying" => (&CopyingCollector, &CopyingCompiler),
+        "generational" => (&GenerationalCollector, &GenerationalCompiler),
         _ => bail!("no collector is called `{name}`"),
     })
 }

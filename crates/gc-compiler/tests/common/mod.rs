@@ -9,7 +9,10 @@ use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, UserFuncName, types
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use gc_compiler::collector::{copying::CopyingCompiler, drc::DrcCompiler, null::NullCompiler};
+use gc_compiler::collector::{
+    copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
+    null::NullCompiler,
+};
 use gc_compiler::safepoints::{References, place_safepoints};
 use gc_compiler::{
     CompilerOptions, GcCompiler, GcEmitter, GcFuncEnv, host_call_signature, regions,
@@ -17,7 +20,8 @@ use gc_compiler::{
 use gc_types::{HostCall, I31, VMGcRef, VMOffsets};
 
 /// The collectors under test.
-pub(crate) const COLLECTORS: [&dyn GcCompiler; 3] = [&NullCompiler, &DrcCompiler, &CopyingCompiler];
+pub(crate) const COLLECTORS: [&dyn GcCompiler; 4] =
+    [&NullCompiler, &DrcCompiler, &CopyingCompiler, &GenerationalCompiler];
 
 /// Every combination of options.
 pub(crate) fn all_options() -> impl Iterator<Item = CompilerOptions> {

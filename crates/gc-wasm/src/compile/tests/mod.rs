@@ -11,13 +11,17 @@ use crate::module::parse::parse;
 use crate::types::registry::TypeRegistry;
 use crate::vmctx::VMContextLayout;
 use anyhow::{Context as _, Result};
-use gc_compiler::collector::{copying::CopyingCompiler, drc::DrcCompiler, null::NullCompiler};
+use gc_compiler::collector::{
+    copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
+    null::NullCompiler,
+};
 use gc_compiler::{CompilerOptions, GcCompiler};
 use gc_jit::{CodeImage, JitCompiler, JitOptions, OptLevel};
 use gc_types::VMOffsets;
 use std::collections::BTreeMap;
 
-const COLLECTORS: [&dyn GcCompiler; 3] = [&NullCompiler, &DrcCompiler, &CopyingCompiler];
+const COLLECTORS: [&dyn GcCompiler; 4] =
+    [&NullCompiler, &DrcCompiler, &CopyingCompiler, &GenerationalCompiler];
 
 struct Fixture {
     jit: JitCompiler,
@@ -33,7 +37,7 @@ impl Fixture {
                 offsets: VMOffsets::HOST,
                 guarded: true,
                 zeal: false,
-                nursery: 0,
+                nursery: 1 << 20,
             },
         }
     }
