@@ -5,8 +5,9 @@
 //! is needed, and try again; and all over until nothing is left to grow by. Then
 //! collect everything if that was not done yet, or not in a heap as large, and try again;
 //! then the heap is out of memory. (One growth need not be room enough: a heap may need
-//! it to collect in.) A collection whose roots cannot all be found is skipped. With zeal, every Nth allocation collects first whatever room there
-//! is, and the heap is verified before and after every collection.
+//! it to collect in.) A collection whose roots cannot all be found is skipped. With zeal,
+//! every Nth allocation collects first whatever room there is, and the heap is verified
+//! before and after every collection.
 
 mod objects;
 
