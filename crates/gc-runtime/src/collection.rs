@@ -28,7 +28,7 @@ pub trait GarbageCollection<'a>: Send + Sync {
     /// heap must only be reset or dropped.
     fn collect_increment(&mut self) -> Result<GcProgress, HeapError>;
 
-    /// What the mutator is stopped for.
+    /// What the mutator was stopped for. Asked when the collection is over.
     fn kind(&self) -> PauseKind {
         PauseKind::Full
     }

@@ -19,7 +19,7 @@
 //! use gc_runtime::collector::DrcCollector;
 //! use gc_testkit::{Reclaims, Subject, conformance};
 //!
-//! let subject = Subject::new(&DrcCollector, Reclaims::Acyclic);
+//! let subject = Subject::new(&DrcCollector, Reclaims::Everything);
 //! let check = conformance::find("a_cycle_dies_or_leaks_as_declared").unwrap();
 //! check.run(&subject)?;
 //! // All of them: `conformance::run(&subject)?`

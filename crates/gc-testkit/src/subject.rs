@@ -70,7 +70,7 @@ impl Subject<'static> {
     pub fn ours() -> Vec<Subject<'static>> {
         vec![
             Subject::new(&NullCollector, Reclaims::Nothing),
-            Subject::new(&DrcCollector, Reclaims::Acyclic),
+            Subject::new(&DrcCollector, Reclaims::Everything),
             Subject::new(&CopyingCollector, Reclaims::Everything),
             Subject::new(&GenerationalCollector, Reclaims::Everything),
         ]

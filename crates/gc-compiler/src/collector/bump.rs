@@ -14,6 +14,10 @@ use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{ArrayLayout, HeapDataOffsets, HostCall, OBJECT_ALIGN, VMGcHeader};
 
+/// Emits what a collector notes of an object that was just allocated inline: its
+/// header and length are written, its body is zero. Must not contain a safepoint.
+pub(crate) type Note = fn(&mut GcEmitter<'_, '_>, object: ir::Value);
+
 /// Allocates a struct or exception of `size` bytes with `header_word` (`I32`).
 /// The collector's word and the body are zero.
 pub(crate) fn alloc_struct(
@@ -21,8 +25,18 @@ pub(crate) fn alloc_struct(
     header_word: ir::Value,
     size: u32,
 ) -> ir::Value {
+    alloc_struct_noted(e, header_word, size, |_, _| ())
+}
+
+/// As [`alloc_struct`], with a note taken of what was allocated inline.
+pub(crate) fn alloc_struct_noted(
+    e: &mut GcEmitter<'_, '_>,
+    header_word: ir::Value,
+    size: u32,
+    note: Note,
+) -> ir::Value {
     let size = e.builder.ins().iconst(types::I64, i64::from(size));
-    alloc(e, header_word, size, None)
+    alloc(e, header_word, size, None, note)
 }
 
 /// Allocates an array of `length` (`I32`, unsigned) elements with `header_word`
@@ -33,6 +47,17 @@ pub(crate) fn alloc_array(
     layout: &ArrayLayout,
     length: ir::Value,
 ) -> ir::Value {
+    alloc_array_noted(e, header_word, layout, length, |_, _| ())
+}
+
+/// As [`alloc_array`], with a note taken of what was allocated inline.
+pub(crate) fn alloc_array_noted(
+    e: &mut GcEmitter<'_, '_>,
+    header_word: ir::Value,
+    layout: &ArrayLayout,
+    length: ir::Value,
+    note: Note,
+) -> ir::Value {
     // What is too large does not fit.
     let shift = i64::from(layout.element.size().trailing_zeros());
     let count = e.builder.ins().uextend(types::I64, length);
@@ -40,7 +65,7 @@ pub(crate) fn alloc_array(
     let align = i64::from(OBJECT_ALIGN);
     let size = e.builder.ins().iadd_imm_u(bytes, i64::from(layout.elements_offset()) + align - 1);
     let size = e.builder.ins().band_imm_s(size, -align);
-    alloc(e, header_word, size, Some(length))
+    alloc(e, header_word, size, Some(length), note)
 }
 
 /// Allocates `size` (`I64`) bytes, of an array if there is a `length`.
@@ -49,6 +74,7 @@ fn alloc(
     header_word: ir::Value,
     size: ir::Value,
     length: Option<ir::Value>,
+    note: Note,
 ) -> ir::Value {
     let data = e.heap_data();
     let cursor_flags = e.native_flags(regions::HEAP_CURSOR);
@@ -91,6 +117,7 @@ fn alloc(
             e.object_access(next, at, 4, regions::ARRAY_LENGTH, Trust::Fresh);
         e.builder.ins().store(flags, length, address, offset);
     }
+    note(e, next);
     e.builder.ins().jump(merge, &[next.into()]);
 
     e.continue_in(slow);

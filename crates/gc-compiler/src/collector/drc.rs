@@ -1,21 +1,23 @@
 //! `drc`: deferred reference counting (Deutsch and Bobrow, "An Efficient,
 //! Incremental, Automatic Garbage Collector", 1976), its barriers emitted inline.
 //!
-//! Counts are of references in memory. A reference that is loaded onto the stack
-//! puts its object into the root set, once, and the set's membership counts as one
-//! reference: so whatever the stack holds is alive until the next collection has
-//! compared the set with the stack. A store counts the new object up before it
-//! overwrites the slot and the old one down behind it. The host is called, in cold
-//! blocks, when the set is full and when a count reaches zero; allocation is the
-//! host's.
+//! References on the stack are not counted, and a load has no barrier: an object
+//! whose count reaches zero is not freed but listed, and the next collection asks the
+//! stack. New objects are young until a collection finds them alive. They are
+//! allocated inline, and noted, by a byte each, so that the collector knows where they
+//! are. What is stored into a young object is not counted; a store into another, or
+//! into a table or a global, counts the new object up and the old one down. The host is
+//! called, in cold blocks, when there is no room for an object or for an entry of the
+//! list.
 
+use super::bump;
 use crate::address::{Access, Trust};
 use crate::{GcCompiler, GcEmitter, RefPlace, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::collector::drc::{
-    COUNT_ONE, COUNT_SHIFT, IN_ROOT_SET, NAME, OP_DEAD, OP_ROOT_SET_FULL, ROOT_SET_BASE,
-    ROOT_SET_CAPACITY, ROOT_SET_LEN,
+    COUNT_ONE, COUNT_SHIFT, LIST_BASE, LIST_CAPACITY, LIST_LEN, LISTED, MATURE, NAME, OP_LIST,
+    STARTS, STARTS_SHIFT,
 };
 use gc_types::{ArrayLayout, HostCall, VMGcHeader};
 
@@ -36,44 +38,83 @@ impl GcCompiler for DrcCompiler {
         &self,
         e: &mut GcEmitter<'_, '_>,
         header_word: ir::Value,
-        _size: u32,
+        size: u32,
     ) -> ir::Value {
-        e.call_host(HostCall::ALLOC_STRUCT, &[header_word]);
-        e.host_result_ref()
+        bump::alloc_struct_noted(e, header_word, size, note_start)
     }
 
     fn alloc_array(
         &self,
         e: &mut GcEmitter<'_, '_>,
         header_word: ir::Value,
-        _layout: &ArrayLayout,
+        layout: &ArrayLayout,
         length: ir::Value,
     ) -> ir::Value {
-        e.call_host(HostCall::ALLOC_ARRAY, &[header_word, length]);
-        e.host_result_ref()
+        bump::alloc_array_noted(e, header_word, layout, length, note_start)
     }
 
     fn read_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace) -> ir::Value {
         let value = e.load_ref(place);
-        e.declare_ref(value);
-        enter_root_set(e, value);
-        value
+        e.declare_ref(value)
     }
 
     fn write_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
-        // Count up first: the new object may be the old one, or hang on it. Count down
-        // last: what frees the old object must not find it in the slot.
         let access = e.place_access(place, Trust::MayBeNull);
-        let old = e.load_ref_at(access);
-        count_up(e, value);
+        let (object, trust) = match place {
+            RefPlace::Native { .. } => return write_counted(e, access, value),
+            RefPlace::Field { object, .. } => (object, Trust::MayBeNull),
+            // Its length was looked at.
+            RefPlace::Element { object, .. } => (object, Trust::NotNull),
+        };
+        let word = {
+            let at = VMGcHeader::COLLECTOR_OFFSET;
+            let Access { address, offset, flags } =
+                e.object_access(object, at, 4, regions::HEADER, trust);
+            e.builder.ins().load(types::I32, flags, address, offset)
+        };
+        let counted = e.builder.create_block();
+        let young = e.builder.create_block();
+        let done = e.builder.create_block();
+        let mature = e.builder.ins().band_imm_u(word, i64::from(MATURE));
+        e.builder.ins().brif(mature, counted, &[], young, &[]);
+
+        e.continue_in(young);
         e.store_ref_at(access, value);
-        count_down(e, old);
+        e.builder.ins().jump(done, &[]);
+
+        e.continue_in(counted);
+        write_counted(e, access, value);
+        e.builder.ins().jump(done, &[]);
+        e.continue_in(done);
     }
 
     fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
-        count_up(e, value);
+        if let RefPlace::Native { .. } = place {
+            count_up(e, value);
+        }
+        // An object that was just allocated is young.
         e.store_ref(place, value, Trust::Fresh);
     }
+}
+
+/// Notes that an object was allocated at `object`.
+fn note_start(e: &mut GcEmitter<'_, '_>, object: ir::Value) {
+    let data = e.heap_data();
+    let starts = e.load_native(types::I64, regions::HEAP_DATA, data, STARTS);
+    let place = e.builder.ins().ushr_imm_u(object, i64::from(STARTS_SHIFT));
+    let address = e.builder.ins().iadd(starts, place);
+    let one = e.builder.ins().iconst(types::I8, 1);
+    let flags = e.native_flags(regions::ROOT_SET);
+    e.builder.ins().store(flags, one, address, 0);
+}
+
+/// Overwrites a reference that is counted.
+fn write_counted(e: &mut GcEmitter<'_, '_>, access: Access, value: ir::Value) {
+    // Up first: the new object may be the old one.
+    let old = e.load_ref_at(access);
+    count_up(e, value);
+    e.store_ref_at(access, value);
+    count_down(e, old);
 }
 
 /// The collector's word in the header of `object`, and where to store it back.
@@ -97,6 +138,7 @@ fn if_heap_ref(e: &mut GcEmitter<'_, '_>, value: ir::Value) -> ir::Block {
     done
 }
 
+/// Counts one reference more. A young object is listed, once: it will live.
 fn count_up(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
     if e.is_zero(value) {
         return;
@@ -105,50 +147,51 @@ fn count_up(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
     let (word, access) = load_count(e, value);
     let word = e.builder.ins().iadd_imm_u(word, i64::from(COUNT_ONE));
     store_count(e, access, word);
-    e.builder.ins().jump(done, &[]);
+    let list = e.create_cold_block();
+    let known = e.builder.ins().band_imm_u(word, i64::from(MATURE | LISTED));
+    e.builder.ins().brif(known, done, &[], list, &[]);
+
+    e.continue_in(list);
+    enter_list(e, value, word, access, done);
     e.continue_in(done);
 }
 
+/// Counts one reference less. A mature object without any is listed: it may die.
 fn count_down(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
-    const _: () = assert!(COUNT_ONE == 1 << COUNT_SHIFT);
+    const _: () = assert!(COUNT_ONE == 1 << COUNT_SHIFT && MATURE < COUNT_ONE);
     let done = if_heap_ref(e, value);
     let (word, access) = load_count(e, value);
     let word = e.builder.ins().iadd_imm_s(word, -i64::from(COUNT_ONE));
     store_count(e, access, word);
-    let dead = e.create_cold_block();
-    let is_dead = e.builder.ins().icmp_imm_u(IntCC::UnsignedLessThan, word, i64::from(COUNT_ONE));
-    e.builder.ins().brif(is_dead, dead, &[], done, &[]);
+    let list = e.create_cold_block();
+    let unlisted = e.builder.ins().icmp_imm_u(IntCC::Equal, word, i64::from(MATURE));
+    e.builder.ins().brif(unlisted, list, &[], done, &[]);
 
-    e.continue_in(dead);
-    call_collector(e, OP_DEAD, value);
-    e.builder.ins().jump(done, &[]);
+    e.continue_in(list);
+    enter_list(e, value, word, access, done);
     e.continue_in(done);
 }
 
-/// Appends `value` to the root set if it is in the heap and not in the set.
-fn enter_root_set(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
-    let done = if_heap_ref(e, value);
-    let enter = e.create_cold_block();
+/// Appends `value`, whose collector's word is `word`, to the list and goes on in `done`.
+fn enter_list(
+    e: &mut GcEmitter<'_, '_>,
+    value: ir::Value,
+    word: ir::Value,
+    access: Access,
+    done: ir::Block,
+) {
     let append = e.create_cold_block();
     let full = e.create_cold_block();
-
-    let (word, access) = load_count(e, value);
-    let entered = e.builder.ins().band_imm_u(word, i64::from(IN_ROOT_SET));
-    e.builder.ins().brif(entered, done, &[], enter, &[]);
-
-    // The host does all of it when the set is full, so that is asked first.
-    e.continue_in(enter);
     let data = e.heap_data();
-    let length = e.load_native(types::I32, regions::HEAP_CURSOR, data, ROOT_SET_LEN);
-    let capacity = e.load_native(types::I32, regions::HEAP_DATA, data, ROOT_SET_CAPACITY);
+    let length = e.load_native(types::I32, regions::HEAP_CURSOR, data, LIST_LEN);
+    let capacity = e.load_native(types::I32, regions::HEAP_DATA, data, LIST_CAPACITY);
     let room = e.builder.ins().icmp(IntCC::UnsignedLessThan, length, capacity);
     e.builder.ins().brif(room, append, &[], full, &[]);
 
     e.continue_in(append);
-    let word = e.builder.ins().bor_imm_u(word, i64::from(IN_ROOT_SET));
-    let word = e.builder.ins().iadd_imm_u(word, i64::from(COUNT_ONE));
+    let word = e.builder.ins().bor_imm_u(word, i64::from(LISTED));
     store_count(e, access, word);
-    let base = e.load_native(types::I64, regions::HEAP_DATA, data, ROOT_SET_BASE);
+    let base = e.load_native(types::I64, regions::HEAP_DATA, data, LIST_BASE);
     let at = e.builder.ins().uextend(types::I64, length);
     let at = e.builder.ins().ishl_imm_u(at, 2);
     let slot = e.builder.ins().iadd(base, at);
@@ -156,17 +199,12 @@ fn enter_root_set(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
     e.builder.ins().istore32(flags, value, slot, 0);
     let length = e.builder.ins().iadd_imm_u(length, 1);
     let flags = e.native_flags(regions::HEAP_CURSOR);
-    e.builder.ins().store(flags, length, data, ROOT_SET_LEN.cast_signed());
+    e.builder.ins().store(flags, length, data, LIST_LEN.cast_signed());
     e.builder.ins().jump(done, &[]);
 
     e.continue_in(full);
-    call_collector(e, OP_ROOT_SET_FULL, value);
-    e.builder.ins().jump(done, &[]);
-    e.continue_in(done);
-}
-
-fn call_collector(e: &mut GcEmitter<'_, '_>, operation: u32, value: ir::Value) {
-    let operation = e.builder.ins().iconst(types::I32, i64::from(operation));
+    let operation = e.builder.ins().iconst(types::I32, i64::from(OP_LIST));
     let operand = e.builder.ins().iconst(types::I64, 0);
     e.call_host(HostCall::COLLECTOR, &[operation, value, operand]);
+    e.builder.ins().jump(done, &[]);
 }

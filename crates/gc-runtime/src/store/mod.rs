@@ -392,8 +392,8 @@ impl GcStore {
         self.verify_with_zeal()?;
         let start = Instant::now();
         let mut collection = self.heap.gc(self.roots.iter(), &mut self.host_data);
-        let kind = collection.kind();
         let result = collection.collect();
+        let kind = collection.kind();
         drop(collection);
         self.finish_gc(result, stop, kind, start.elapsed())?;
         Ok(Some(kind))
@@ -429,8 +429,8 @@ impl GcStore {
         self.verify_with_zeal()?;
         let start = Instant::now();
         let mut collection = self.heap.gc(self.roots.iter(), &mut self.host_data);
-        let kind = collection.kind();
         let result = collection.collect_async().await;
+        let kind = collection.kind();
         drop(collection);
         self.finish_gc(result, stop, kind, start.elapsed())?;
         Ok(true)

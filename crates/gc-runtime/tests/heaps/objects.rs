@@ -61,6 +61,7 @@ fn references_are_clones_the_caller_holds() {
         assert_eq!(store.read_field(&copy, VALUE, StorageType::I64), Ok(42));
         store.write_gc_ref(&mut slot, None);
         assert_eq!(slot, None);
+        store.gc(&mut NoRoots).unwrap();
         store.heap().verify().unwrap();
         let expected = if name == "drc" { 1 } else { 2 };
         assert_eq!(store.stats().live_objects, expected, "{name}");
@@ -129,12 +130,14 @@ fn copying_and_filling_references_counts_them() {
         store.heap().verify().unwrap();
         let first = expected[0];
         store.array_fill(&array, 0, u128::from(first), 8).unwrap();
+        store.gc(&mut NoRoots).unwrap();
         store.heap().verify().unwrap();
         if name == "drc" {
             assert_eq!(store.stats().live_objects, 2);
         }
         store.array_fill(&array, 0, 0, 8).unwrap();
         store.drop_gc_ref(array);
+        store.gc(&mut NoRoots).unwrap();
         store.heap().verify().unwrap();
         if name == "drc" {
             assert_eq!(store.stats().live_objects, 0);

@@ -1,19 +1,23 @@
-//! `drc`: deferred reference counting (Deutsch and Bobrow 1976).
+//! `drc`: deferred reference counting (Deutsch and Bobrow 1976) of what survived a
+//! collection. Emitted code allocates inline between the words of
+//! [`bump`](super::bump).
 //!
-//! The collector's header word is `count << COUNT_SHIFT | flags`. Counts are of
-//! references in the heap, in tables, globals and host handles, plus one for
-//! membership in the over-approximated stack root set, a chunk of native memory
-//! that emitted code appends to.
+//! The collector's header word is `count << COUNT_SHIFT | flags`, zero in a new
+//! object. Counts are of references in mature objects, in tables, globals and host
+//! handles; references on the stack and in young objects are not counted.
 
 use crate::HeapDataOffsets;
+
+pub use super::bump::{LIMIT, NEXT};
 
 /// The name it is registered under.
 pub const NAME: &str = "drc";
 
-/// Header flag: the object is in the root set (which counts as one reference).
-pub const IN_ROOT_SET: u32 = 1 << 0;
-/// Header flag: found on the stack by the collection under way.
-pub const MARKED: u32 = 1 << 1;
+/// Header flag: the object survived a collection, and the references in it are
+/// counted.
+pub const MATURE: u32 = 1 << 0;
+/// Header flag: the object is in the list that the next collection goes through.
+pub const LISTED: u32 = 1 << 1;
 /// The count's lowest bit. 30 bits hold all the references that a heap of
 /// [`MAX_HEAP_SIZE`] bytes and [`MAX_NATIVE_REFS`] slots outside of it can.
 pub const COUNT_SHIFT: u32 = 2;
@@ -30,17 +34,24 @@ pub const MAX_HEAP_SIZE: u64 = ((1 << (32 - COUNT_SHIFT)) - MAX_NATIVE_REFS) * 4
 
 const _: () = assert!(MAX_HEAP_SIZE == 3 << 30);
 
-/// Heap data, u64: address of the root set's chunk, an array of u32 references.
-pub const ROOT_SET_BASE: u32 = HeapDataOffsets::COLLECTOR;
-/// Heap data, u32: number of references in the chunk.
-pub const ROOT_SET_LEN: u32 = HeapDataOffsets::COLLECTOR + 8;
-/// Heap data, u32: number of references the chunk has room for. Zero before the
-/// first reference reaches the stack: the chunk is allocated lazily.
-pub const ROOT_SET_CAPACITY: u32 = HeapDataOffsets::COLLECTOR + 12;
+/// Heap data, u64: where emitted code notes what it allocated. The byte at
+/// `STARTS + (index >> STARTS_SHIFT)`, wrapping, is set to 1 for an object at `index`.
+pub const STARTS: u32 = HeapDataOffsets::COLLECTOR + 8;
+/// log2 of the bytes of heap that one byte of these notes stands for.
+pub const STARTS_SHIFT: u32 = 3;
 
-/// [`HostCall::COLLECTOR`](crate::HostCall::COLLECTOR) operation: the reference's
-/// count reached zero and it is not in the root set: free it and what dies with it.
-pub const OP_DEAD: u32 = 0;
+/// Heap data, u64: address of the list, an array of u32 references. In it are young
+/// objects that were counted up, and mature ones whose count reached zero.
+pub const LIST_BASE: u32 = HeapDataOffsets::COLLECTOR + 16;
+/// Heap data, u32: number of references in the list.
+pub const LIST_LEN: u32 = HeapDataOffsets::COLLECTOR + 24;
+/// Heap data, u32: number of references the list has room for. Zero before the
+/// first one enters it: its memory is allocated lazily.
+pub const LIST_CAPACITY: u32 = HeapDataOffsets::COLLECTOR + 28;
+
 /// [`HostCall::COLLECTOR`](crate::HostCall::COLLECTOR) operation: append the
-/// reference to the root set, whose chunk is full, flag it and count it.
-pub const OP_ROOT_SET_FULL: u32 = 1;
+/// reference to the list, whose memory is full, and flag it.
+pub const OP_LIST: u32 = 0;
+
+const _: () = assert!(STARTS.is_multiple_of(8) && LIST_BASE.is_multiple_of(8));
+const _: () = assert!(1 << STARTS_SHIFT == crate::OBJECT_ALIGN);

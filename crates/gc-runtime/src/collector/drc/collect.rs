@@ -1,37 +1,76 @@
 //! One collection of the deferred-reference-counting heap, in increments.
 //!
-//! 1. *Mark*: every object the stack maps name is in the root set; it gets a flag.
-//! 2. *Sweep*: members with the flag lose it and stay. The others leave the set,
-//!    which counts one reference down; those that nothing else refers to die,
-//!    with all that dies with them, before the next member is looked at.
+//! 1. *Roots*: objects on the stack are marked, and young ones among them mature.
+//! 2. *Mature*: young objects in the list that are referred to mature. What matures has
+//!    what it refers to counted, and young objects mature by that.
+//! 3. *Settle*: mature objects in the list that nothing refers to, nor the stack, die,
+//!    and with them what only they referred to.
+//! 4. *Reclaim*: young objects that did not mature are free memory.
 //!
-//! Nothing dies before everything is marked. Roots that are not on the stack
-//! (tables, globals, host handles) hold counts of their own and need no look.
+//! Nothing dies before everything that lives is counted. A collection that also looks
+//! for cycles is given all roots, and goes on with a backup trace over the same heap:
+//!
+//! 5. *Mark*: whatever can be reached from the roots is marked.
+//! 6. *Leave*: what is not marked counts down what it refers to.
+//! 7. *Rescue*: what is not marked and has a count left is referred to by somebody who did
+//!    not name a root. It is marked, and counts what it refers to up again, with all
+//!    that can be reached from there. (So did Christopher, "Reference Count Garbage
+//!    Collection", 1984, who needs no roots at all.)
+//! 8. *Sweep*: what is not marked is freed.
 
 use super::DrcHeap;
-use super::counts::{read_word, write_word};
-use crate::{ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError};
-use gc_types::collector::drc::{IN_ROOT_SET, MARKED};
+use super::counts::Counts;
+use super::object_map::{GRANULE, GROUP_SHIFT, ObjectMap};
+use crate::{
+    ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError, PauseKind,
+};
 
-/// Roots, members and objects an increment looks at: some tens of microseconds.
+/// Roots, references and objects an increment looks at: some tens of microseconds.
 const INCREMENT: u32 = 4096;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Whether a collection looks for cycles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trace {
+    /// It does.
+    Yes,
+    /// It does if not much memory is free otherwise.
+    IfCramped,
+    /// It does not, and has not all roots.
+    No,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
+    Roots,
+    Mature,
+    Settle,
+    Reclaim,
     Mark,
+    Leave,
+    Rescue,
     Sweep,
     Complete,
+}
+
+/// What is done to an object that is not marked.
+#[derive(Clone, Copy, Debug)]
+enum Unmarked {
+    Leaves,
+    IsRescued,
 }
 
 pub(super) struct DrcCollection<'a> {
     heap: &'a mut DrcHeap,
     roots: GcRootsIter<'a>,
     host_data: &'a mut ExternRefHostDataTable,
+    trace: Trace,
+    /// Whether cycles were looked for.
+    traced: bool,
     phase: Phase,
-    /// Members of the set from `next` on were not looked at yet; of the others
-    /// those that stay were moved below `kept`.
+    /// The entry of the list, or the group of the map, that comes next.
     next: u32,
-    kept: u32,
+    /// Number of roots looked at.
+    rooted: u64,
 }
 
 impl<'a> DrcCollection<'a> {
@@ -40,114 +79,258 @@ impl<'a> DrcCollection<'a> {
         roots: GcRootsIter<'a>,
         host_data: &'a mut ExternRefHostDataTable,
     ) -> Self {
-        DrcCollection { heap, roots, host_data, phase: Phase::Mark, next: 0, kept: 0 }
+        let trace = std::mem::replace(&mut heap.trace, Trace::Yes);
+        heap.space.begin_collection(&mut heap.core.memory);
+        let phase = Phase::Roots;
+        DrcCollection { heap, roots, host_data, trace, traced: false, phase, next: 0, rooted: 0 }
     }
 
-    /// Marks up to `budget` roots; whether there are no more.
-    fn mark(&mut self, budget: &mut u32) -> bool {
-        let heap = &mut *self.heap;
+    /// Does `budget` units of work, or what there is to do.
+    fn work(&mut self, budget: &mut u32) {
+        while *budget > 0 && self.phase != Phase::Complete && self.heap.core.damage.is_none() {
+            let done = match self.phase {
+                Phase::Roots => self.look_at_roots(budget),
+                Phase::Mature => self.mature(budget),
+                Phase::Settle => self.settle(budget),
+                Phase::Reclaim => self.reclaim(budget),
+                Phase::Mark => self.mark(budget),
+                Phase::Leave => self.each_unmarked(budget, Unmarked::Leaves),
+                Phase::Rescue => self.each_unmarked(budget, Unmarked::IsRescued),
+                Phase::Sweep => self.sweep(budget),
+                Phase::Complete => true,
+            };
+            if done {
+                self.next = 0;
+                self.phase = match self.phase {
+                    Phase::Roots => Phase::Mature,
+                    Phase::Mature => Phase::Settle,
+                    Phase::Settle => Phase::Reclaim,
+                    Phase::Reclaim => self.after_counting(),
+                    Phase::Mark => Phase::Leave,
+                    Phase::Leave => Phase::Rescue,
+                    Phase::Rescue => Phase::Sweep,
+                    Phase::Sweep | Phase::Complete => self.after_sweep(),
+                };
+            }
+        }
+    }
+
+    fn look_at_roots(&mut self, budget: &mut u32) -> bool {
+        let all = self.trace != Trace::No;
+        let mut counts = self.heap.parts().1;
         while *budget > 0 {
             *budget -= 1;
             let Some(root) = self.roots.next() else { return true };
-            if !root.is_on_stack() {
-                continue;
-            }
-            let Some(index) = root.get().and_then(|root| root.as_heap_index()) else { continue };
-            let index = index.get();
-            match read_word(&heap.core.memory, &heap.blocks, index) {
-                Some(word) if word & IN_ROOT_SET != 0 => {
-                    write_word(&mut heap.core.memory, index, word | MARKED);
-                }
-                Some(_) => heap.core.note_damage(index, "an object on the stack is not in the set"),
-                None => heap.core.note_damage(index, "a reference to no object on the stack"),
-            }
-        }
-        false
-    }
-
-    /// Sweeps and buries as far as `budget` goes; whether all is done.
-    fn sweep(&mut self, budget: &mut u32) -> bool {
-        let heap = &mut *self.heap;
-        let len = heap.roots.len(&heap.core.memory);
-        let mut buried = heap.bury(self.host_data, budget);
-        while buried && self.next < len && *budget > 0 {
-            *budget -= 1;
-            let member = heap.roots.get(self.next);
-            self.next += 1;
-            match read_word(&heap.core.memory, &heap.blocks, member) {
-                Some(word) if word & (IN_ROOT_SET | MARKED) == IN_ROOT_SET | MARKED => {
-                    write_word(&mut heap.core.memory, member, word & !MARKED);
-                    heap.roots.set(self.kept, member);
-                    self.kept += 1;
-                }
-                Some(word) if word & IN_ROOT_SET != 0 => {
-                    write_word(&mut heap.core.memory, member, word & !IN_ROOT_SET);
-                    heap.counts().down(member);
-                    buried = heap.bury(self.host_data, budget);
-                }
-                Some(_) => heap.core.note_damage(member, "a member of the set without its flag"),
-                None => heap.core.note_damage(member, "a member of the set that is no object"),
-            }
-        }
-        if buried && self.next == len {
-            heap.roots.truncate(&mut heap.core.memory, self.kept);
-            return true;
-        }
-        false
-    }
-
-    fn complete(&mut self) {
-        let heap = &mut *self.heap;
-        heap.roots.set_threshold(&heap.core.memory);
-        heap.allocated = 0;
-        heap.core.stats.collections += 1;
-        self.phase = Phase::Complete;
-    }
-
-    /// Puts the heap in order without finishing: who was not looked at stays.
-    fn abandon(&mut self) {
-        let heap = &mut *self.heap;
-        if std::mem::replace(&mut self.phase, Phase::Complete) == Phase::Complete {
-            return;
-        }
-        for place in self.next..heap.roots.len(&heap.core.memory) {
-            let member = heap.roots.get(place);
-            if let Some(word) = read_word(&heap.core.memory, &heap.blocks, member)
-                && word & MARKED != 0
+            let on_stack = root.is_on_stack();
+            if let Some(index) = root.get().and_then(|root| root.as_heap_index())
+                && (all || on_stack)
             {
-                write_word(&mut heap.core.memory, member, word & !MARKED);
+                counts.root(index.get(), on_stack);
+                self.rooted += 1;
             }
-            heap.roots.set(self.kept, member);
-            self.kept += 1;
         }
-        heap.roots.truncate(&mut heap.core.memory, self.kept);
-        heap.bury_all(self.host_data);
+        false
+    }
+
+    fn mature(&mut self, budget: &mut u32) -> bool {
+        let (layouts, mut counts) = self.heap.parts();
+        let entries = counts.list.len(counts.memory);
+        while *budget > 0 {
+            *budget -= 1;
+            if counts.work.cursor.is_some() {
+                counts.each_element(budget, Counts::adopt);
+            } else if let Some(index) = counts.work.pending.pop() {
+                counts.each_ref(layouts, None, index, Counts::adopt);
+            } else if self.next < entries {
+                let entry = counts.list.get(self.next);
+                self.next += 1;
+                counts.mature_if_counted(entry);
+            } else {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn settle(&mut self, budget: &mut u32) -> bool {
+        let (layouts, mut counts) = self.heap.parts();
+        let entries = counts.list.len(counts.memory);
+        while *budget > 0 {
+            *budget -= 1;
+            if counts.work.cursor.is_some() {
+                let done = counts.each_element(budget, Counts::orphan);
+                done.into_iter().for_each(|array| counts.free(array));
+            } else if let Some(index) = counts.work.pending.pop() {
+                let values = Some(&mut *self.host_data);
+                let sound = counts.each_ref(layouts, values, index, Counts::orphan);
+                if sound && counts.work.cursor.is_none() {
+                    counts.free(index);
+                }
+            } else if self.next < entries {
+                let entry = counts.list.get(self.next);
+                self.next += 1;
+                counts.settle(entry);
+            } else {
+                let mut kept = std::mem::take(&mut counts.work.kept);
+                counts.list.replace(counts.memory, &mut kept);
+                counts.work.kept = kept;
+                return true;
+            }
+        }
+        false
+    }
+
+    fn reclaim(&mut self, budget: &mut u32) -> bool {
+        let heap = &mut *self.heap;
+        while *budget > 0 {
+            let Some(range) = heap.space.reclaim_young() else { return true };
+            *budget = budget.saturating_sub(1 + (range.end - range.start) / 512);
+            if heap.poison {
+                heap.poison_free(range);
+            }
+        }
+        false
+    }
+
+    /// What comes when everything but cycles has died.
+    fn after_counting(&mut self) -> Phase {
+        let heap = &mut *self.heap;
+        heap.space.begin_anew();
+        let trace = match self.trace {
+            Trace::Yes => true,
+            Trace::IfCramped => heap.is_cramped(),
+            Trace::No => false,
+        };
+        if trace {
+            self.traced = true;
+            std::mem::swap(&mut heap.work.pending, &mut heap.work.rooted);
+            return Phase::Mark;
+        }
+        let (map, rooted) = (heap.space.map_mut(), &mut heap.work.rooted);
+        // What was marked may have died only if the heap is damaged.
+        rooted.drain(..).for_each(|index| map.clear_mark(index));
+        heap.finish(self.rooted);
+        Phase::Complete
+    }
+
+    fn mark(&mut self, budget: &mut u32) -> bool {
+        let (layouts, mut counts) = self.heap.parts();
+        while *budget > 0 {
+            *budget -= 1;
+            if counts.work.cursor.is_some() {
+                counts.each_element(budget, Counts::mark);
+            } else if let Some(index) = counts.work.pending.pop() {
+                counts.each_ref(layouts, None, index, Counts::mark);
+            } else {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn each_unmarked(&mut self, budget: &mut u32, what: Unmarked) -> bool {
+        let (layouts, mut counts) = self.heap.parts();
+        let visit = match what {
+            Unmarked::Leaves => Counts::leave,
+            Unmarked::IsRescued => Counts::rescue,
+        };
+        while *budget > 0 {
+            *budget -= 1;
+            if counts.work.cursor.is_some() {
+                counts.each_element(budget, visit);
+            } else if let Some(index) = counts.work.pending.pop() {
+                counts.each_ref(layouts, None, index, visit);
+            } else if (self.next as usize) < counts.space.map().len() {
+                let unmarked = counts.space.map().unmarked(self.next as usize);
+                self.next += 1;
+                match what {
+                    Unmarked::Leaves => counts.work.pending.extend(unmarked),
+                    Unmarked::IsRescued => {
+                        unmarked.for_each(|index| counts.rescue_if_counted(index));
+                    }
+                }
+            } else {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn sweep(&mut self, budget: &mut u32) -> bool {
+        let (layouts, mut counts) = self.heap.parts();
+        while *budget > 0 {
+            *budget -= 1;
+            if (self.next as usize) >= counts.space.map().len() {
+                return true;
+            }
+            let group = self.next as usize;
+            self.next += 1;
+            let dead = counts.space.map().unmarked(group);
+            counts.work.pending.extend(dead);
+            counts.space.map_mut().group_mut(group).marks = 0;
+            while let Some(index) = counts.work.pending.pop() {
+                *budget = budget.saturating_sub(1);
+                let values = Some(&mut *self.host_data);
+                counts.each_ref(layouts, values, index, |_, _| ());
+                counts.work.cursor = None;
+                counts.free(index);
+            }
+        }
+        false
+    }
+
+    fn after_sweep(&mut self) -> Phase {
+        self.heap.traced();
+        self.heap.finish(self.rooted);
+        Phase::Complete
+    }
+
+    /// Puts the heap in order without looking for cycles, if that was not begun.
+    fn abandon(&mut self) {
+        if self.phase < Phase::Mark {
+            self.trace = Trace::No;
+        } else if self.phase == Phase::Mark {
+            let groups = 0..self.heap.space.map().len();
+            groups.for_each(|group| self.heap.space.map_mut().group_mut(group).marks = 0);
+            self.heap.work.clear();
+            self.heap.finish(self.rooted);
+            self.phase = Phase::Complete;
+        }
+        while self.phase != Phase::Complete && self.heap.core.damage.is_none() {
+            self.work(&mut { u32::MAX });
+        }
+        self.phase = Phase::Complete;
+        if self.heap.core.damage.is_some() {
+            self.heap.work.clear();
+        }
     }
 }
 
 impl<'a> GarbageCollection<'a> for DrcCollection<'a> {
+    fn kind(&self) -> PauseKind {
+        match self.traced {
+            true => PauseKind::Cycles,
+            false => PauseKind::Full,
+        }
+    }
+
     fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
-        let mut budget = INCREMENT;
-        match self.phase {
-            Phase::Mark => {
-                if self.mark(&mut budget) {
-                    self.phase = Phase::Sweep;
-                }
-            }
-            Phase::Sweep => {
-                if self.sweep(&mut budget) {
-                    self.complete();
-                }
-            }
-            Phase::Complete => {}
+        self.heap.core.check_damage()?;
+        if self.phase == Phase::Complete {
+            return Ok(GcProgress::Complete);
         }
-        if let Err(damage) = self.heap.core.check_damage() {
+        self.work(&mut { INCREMENT });
+        if self.phase == Phase::Complete {
+            self.heap.core.stats.collections += 1;
+        }
+        let result = self.heap.core.check_damage();
+        if result.is_err() {
             self.abandon();
-            return Err(damage);
         }
+        result?;
         Ok(match self.phase {
             Phase::Complete => GcProgress::Complete,
-            Phase::Mark | Phase::Sweep => GcProgress::Continue,
+            _ => GcProgress::Continue,
         })
     }
 }
@@ -155,5 +338,19 @@ impl<'a> GarbageCollection<'a> for DrcCollection<'a> {
 impl Drop for DrcCollection<'_> {
     fn drop(&mut self) {
         self.abandon();
+    }
+}
+
+impl ObjectMap {
+    /// The objects of group number `group` that are not marked.
+    fn unmarked(&self, group: usize) -> impl Iterator<Item = u32> + use<> {
+        let bits = self.group(group);
+        let mut bits = bits.live & !bits.marks;
+        let base = (group as u32) << GROUP_SHIFT;
+        std::iter::from_fn(move || {
+            let bit = (bits != 0).then(|| bits.trailing_zeros())?;
+            bits &= bits - 1;
+            Some(base + bit * GRANULE)
+        })
     }
 }

@@ -1,20 +1,20 @@
-//! Counting references, and what happens when a count reaches zero.
-//!
-//! An object that dies is put on a stack, never recursed into: a list of a
-//! million nodes dies in a loop. Burying one counts down what it refers to, gives
-//! its host value up and its memory back. The work can be cut anywhere, even in
-//! the middle of a large array, so that a collection can do it in increments.
+//! Counting references, and what a collection does to an object and to what it
+//! refers to.
 //!
 //! Counts, references, types and lengths are read from the heap and therefore
-//! untrusted. The block map says what is an object and how large; an object whose
-//! header disagrees is damage, and is left where it is.
+//! untrusted. The map says what is an object, how large it is and whether it is mature;
+//! an object whose header disagrees is damage, and is left where it is.
+//!
+//! Nothing recurses: what follows from an object goes on a stack, and a large array is
+//! gone through in pieces, so that a list of a million nodes and an array of a million
+//! elements are both done in increments.
 
-use super::DrcHeap;
-use super::free_list::FreeList;
+use super::list::List;
+use super::space::Space;
 use crate::object::{NO_KIND, NO_TYPE, Named, note_damage};
-use crate::{ExternRefHostDataTable, HeapError, HeapMemory};
-use gc_types::collector::drc::{COUNT_ONE, COUNT_SHIFT, IN_ROOT_SET};
-use gc_types::{GcLayout, I31, VMGcHeader};
+use crate::{ExternRefHostDataId, ExternRefHostDataTable, HeapError, HeapMemory, LayoutTable};
+use gc_types::collector::drc::{COUNT_ONE, COUNT_SHIFT, LISTED, MATURE};
+use gc_types::{ArrayLayout, GcLayout, I31, VMGcHeader};
 
 /// What a freed object is filled with under zeal: neither a kind nor a likely index.
 pub(super) const POISON: u8 = 0xa5;
@@ -30,61 +30,34 @@ pub(super) fn count(word: u32) -> u32 {
     word >> COUNT_SHIFT
 }
 
-fn word_at(index: u32) -> u64 {
-    u64::from(index) + u64::from(VMGcHeader::COLLECTOR_OFFSET)
+/// What a collection has still to do, all of it empty between collections.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// Objects to go through: those that matured, those that died, or those reached.
+    pub(super) pending: Vec<u32>,
+    /// The array that is being gone through.
+    pub(super) cursor: Option<ArrayCursor>,
+    /// Mature objects without a counted reference that the stack refers to.
+    pub(super) kept: Vec<u32>,
+    /// Objects that roots refer to, all marked.
+    pub(super) rooted: Vec<u32>,
 }
 
-/// The collector's word of the object at `index`; `None` if no object begins there.
-#[inline]
-pub(super) fn read_word(memory: &HeapMemory, blocks: &FreeList, index: u32) -> Option<u32> {
-    if blocks.is_object(index) { memory.read_u32(word_at(index)) } else { None }
-}
-
-/// Writes the collector's word of an object.
-#[inline]
-pub(super) fn write_word(memory: &mut HeapMemory, index: u32, word: u32) {
-    // Objects are inside what is mapped: the map's end is the memory's.
-    let _mapped = memory.write_u32(word_at(index), word);
-    debug_assert!(_mapped.is_some());
-}
-
-/// The parts of a heap that counting needs, so that the others stay free to be read.
-pub(super) struct Counts<'a> {
-    pub(super) memory: &'a mut HeapMemory,
-    pub(super) blocks: &'a FreeList,
-    pub(super) dying: &'a mut Vec<u32>,
-    pub(super) damage: &'a mut Option<HeapError>,
-}
-
-impl Counts<'_> {
-    /// Counts one reference more to what the word `raw` refers to.
-    #[inline]
-    pub(super) fn up(&mut self, raw: u32) {
-        let Some(index) = heap_index(raw) else { return };
-        match read_word(self.memory, self.blocks, index) {
-            Some(word) => write_word(self.memory, index, word.wrapping_add(COUNT_ONE)),
-            None => note_damage(self.damage, index, "a reference to no object was copied"),
-        }
+impl Work {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.cursor.is_none() && self.kept.is_empty()
     }
 
-    /// Counts one reference less to what the word `raw` refers to. If it was the
-    /// last, the object is dying.
-    #[inline]
-    pub(super) fn down(&mut self, raw: u32) {
-        let Some(index) = heap_index(raw) else { return };
-        match read_word(self.memory, self.blocks, index) {
-            Some(word) if count(word) > 1 => write_word(self.memory, index, word - COUNT_ONE),
-            Some(word) if count(word) == 1 && word & IN_ROOT_SET == 0 => {
-                write_word(self.memory, index, word - COUNT_ONE);
-                self.dying.push(index);
-            }
-            Some(_) => note_damage(self.damage, index, "a reference that was not counted"),
-            None => note_damage(self.damage, index, "a reference to no object was dropped"),
-        }
+    /// Forgets what there is to do.
+    pub(super) fn clear(&mut self) {
+        self.pending.clear();
+        self.cursor = None;
+        self.kept.clear();
+        self.rooted.clear();
     }
 }
 
-/// An array of references that is being buried.
+/// An array of references that is being gone through.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ArrayCursor {
     array: u32,
@@ -93,136 +66,362 @@ pub(super) struct ArrayCursor {
     end: u64,
 }
 
-impl DrcHeap {
-    pub(super) fn counts(&mut self) -> Counts<'_> {
-        Counts {
-            memory: &mut self.core.memory,
-            blocks: &self.blocks,
-            dying: &mut self.dying,
-            damage: &mut self.core.damage,
+/// Where the references in an object are.
+enum Refs<'a> {
+    /// At these offsets.
+    Fields(&'a [u32]),
+    /// In all elements of an array.
+    Elements(ArrayCursor),
+    /// Nowhere: it is an externref's box.
+    ExternRef,
+}
+
+/// The references in the object at `index`, which is of `size` bytes, or what is wrong
+/// with it.
+#[inline]
+fn refs<'a>(
+    layouts: &'a LayoutTable,
+    memory: &HeapMemory,
+    index: u32,
+    size: u32,
+) -> Result<Refs<'a>, &'static str> {
+    let at = u64::from(index);
+    // Not `header_at`, whose result is too large for registers.
+    let word = memory.read_u32(at).unwrap_or(0);
+    let (size_now, refs) = match Named::by(VMGcHeader::from_words(word, 0), layouts) {
+        Named::Layout(GcLayout::Struct(layout)) => (layout.size, Refs::Fields(&layout.refs)),
+        Named::Layout(GcLayout::Exn(layout)) => (layout.size, Refs::Fields(&layout.refs)),
+        Named::Layout(GcLayout::Array(layout)) => {
+            let length_at = at + u64::from(ArrayLayout::LENGTH_OFFSET);
+            let length = memory.read_u32(length_at).unwrap_or(0);
+            let next = at + layout.element_offset(0);
+            let end = at + layout.element_offset(length);
+            let elements = ArrayCursor { array: index, next, end };
+            let is_ref = layout.element.is_ref();
+            let refs = if is_ref { Refs::Elements(elements) } else { Refs::Fields(&[]) };
+            (layout.size(length).unwrap_or(0), refs)
         }
+        Named::ExternRef => (GcLayout::EXTERNREF_SIZE, Refs::ExternRef),
+        Named::NoType => return Err(NO_TYPE),
+        Named::NoKind => return Err(NO_KIND),
+    };
+    if size_now == size { Ok(refs) } else { Err("an object is not of its block's size") }
+}
+
+/// The parts of a heap that counting needs, so that its layouts stay free to be read.
+pub(super) struct Counts<'a> {
+    pub(super) memory: &'a mut HeapMemory,
+    pub(super) space: &'a mut Space,
+    pub(super) list: &'a mut List,
+    pub(super) work: &'a mut Work,
+    pub(super) damage: &'a mut Option<HeapError>,
+    /// Number of externrefs.
+    pub(super) values: &'a mut u32,
+    /// Whether freed memory is overwritten.
+    pub(super) poison: bool,
+}
+
+impl Counts<'_> {
+    #[cold]
+    fn note(&mut self, at: u32, what: &'static str) {
+        note_damage(self.damage, at, what);
     }
 
-    /// Buries everything that is dying and all that dies with it.
+    /// The collector's word of an object.
     #[inline]
-    pub(super) fn bury_all(&mut self, host_data: &mut ExternRefHostDataTable) {
-        if !self.dying.is_empty() || self.cursor.is_some() {
-            let mut budget = u32::MAX;
-            while !self.bury(host_data, &mut budget) {
-                budget = u32::MAX;
-            }
+    fn word(&self, index: u32) -> u32 {
+        let at = u64::from(index) + u64::from(VMGcHeader::COLLECTOR_OFFSET);
+        // Objects are inside what is mapped: the map's end is the memory's.
+        self.memory.read_u32(at).unwrap_or(0)
+    }
+
+    /// Writes the collector's word of an object.
+    #[inline]
+    fn set_word(&mut self, index: u32, word: u32) {
+        let at = u64::from(index) + u64::from(VMGcHeader::COLLECTOR_OFFSET);
+        let _mapped = self.memory.write_u32(at, word);
+        debug_assert!(_mapped.is_some());
+    }
+
+    /// Enters an object with this word into the list, where it is not yet.
+    #[inline]
+    fn enter_list(&mut self, index: u32, word: u32) {
+        self.set_word(index, word | LISTED);
+        self.list.push(self.memory, index);
+    }
+
+    // ---- for the mutator ----------------------------------------------------
+
+    /// Counts one reference more to what the word `raw` refers to.
+    #[inline]
+    pub(super) fn up(&mut self, raw: u32) {
+        let Some(index) = heap_index(raw) else { return };
+        if !self.space.is_object(index) {
+            return self.note(index, "a reference to no object was copied");
+        }
+        let word = self.word(index).wrapping_add(COUNT_ONE);
+        if word & (MATURE | LISTED) == 0 {
+            self.enter_list(index, word);
+        } else {
+            self.set_word(index, word);
         }
     }
 
-    /// Buries what is dying, one unit of `budget` for each object and each
-    /// element of an array; returns whether nothing is left.
-    pub(super) fn bury(
+    /// Counts one reference less to what the word `raw` refers to. If it was the
+    /// last, the next collection looks at the object.
+    #[inline]
+    pub(super) fn down(&mut self, raw: u32) {
+        let Some(index) = heap_index(raw) else { return };
+        if !self.space.is_object(index) {
+            return self.note(index, "a reference to no object was dropped");
+        }
+        let word = self.word(index);
+        if count(word) == 0 {
+            return self.note(index, "a reference that was not counted");
+        }
+        match word - COUNT_ONE {
+            MATURE => self.enter_list(index, MATURE),
+            word => self.set_word(index, word),
+        }
+    }
+
+    /// Enters an object that emitted code found to belong in the list, if it is not
+    /// in it.
+    pub(super) fn list(&mut self, index: u32) {
+        if !self.space.is_object(index) {
+            return self.note(index, "compiled code has a reference to no object");
+        }
+        let word = self.word(index);
+        if word & LISTED == 0 {
+            self.enter_list(index, word);
+        }
+    }
+
+    // ---- for a collection ---------------------------------------------------
+
+    /// Marks an object that a root refers to; a young one on the stack matures.
+    pub(super) fn root(&mut self, index: u32, on_stack: bool) {
+        if !self.space.map().is_live(index) {
+            return self.note(index, "a root refers to no object");
+        }
+        if on_stack && !self.space.map().is_mature(index) {
+            let word = self.word(index) | MATURE;
+            self.mature(index, word);
+            if word & LISTED == 0 && count(word) == 0 {
+                self.enter_list(index, word);
+            }
+        }
+        if self.space.map_mut().set_marked(index) {
+            self.work.rooted.push(index);
+        }
+    }
+
+    /// Makes a young object mature; what it refers to will be counted.
+    #[inline]
+    fn mature(&mut self, index: u32, word: u32) {
+        self.set_word(index, word | MATURE);
+        self.space.make_mature(index);
+        self.work.pending.push(index);
+    }
+
+    /// Counts one reference more from an object that matured. A young object matures
+    /// by that.
+    #[inline]
+    pub(super) fn adopt(&mut self, raw: u32) {
+        let Some(index) = heap_index(raw) else { return };
+        if !self.space.map().is_live(index) {
+            return self.note(index, "a reference to no object in an object");
+        }
+        let word = self.word(index).wrapping_add(COUNT_ONE);
+        if self.space.map().is_mature(index) {
+            self.set_word(index, word);
+        } else {
+            self.mature(index, word);
+        }
+    }
+
+    /// Looks at an entry of the list: a young object that is referred to matures.
+    pub(super) fn mature_if_counted(&mut self, index: u32) {
+        if !self.space.map().is_live(index) {
+            return self.note(index, "a listed object is none");
+        }
+        let word = self.word(index);
+        if count(word) > 0 && !self.space.map().is_mature(index) {
+            self.mature(index, word);
+        }
+    }
+
+    /// Looks at an entry of the list when everything that lives is counted: it leaves
+    /// the list, unless only the stack refers to it, or dies.
+    pub(super) fn settle(&mut self, index: u32) {
+        if !self.space.map().is_live(index) {
+            return self.note(index, "a listed object is none");
+        }
+        if !self.space.map().is_mature(index) {
+            // It dies with all young ones.
+            return;
+        }
+        let word = self.word(index);
+        if word & LISTED == 0 {
+            self.note(index, "a listed object without its flag");
+        } else if count(word) > 0 {
+            self.set_word(index, word & !LISTED);
+        } else if self.space.map().is_marked(index) {
+            self.work.kept.push(index);
+        } else {
+            self.work.pending.push(index);
+        }
+    }
+
+    /// Counts one reference less from an object that died.
+    #[inline]
+    pub(super) fn orphan(&mut self, raw: u32) {
+        let Some(index) = heap_index(raw) else { return };
+        if !self.space.map().is_mature(index) {
+            return self.note(index, "a reference to no object in a dead object");
+        }
+        let word = self.word(index);
+        if count(word) == 0 {
+            return self.note(index, "a reference that was not counted");
+        }
+        match word - COUNT_ONE {
+            // That flag keeps it from dying twice, should its count be wrong.
+            MATURE => {
+                self.set_word(index, MATURE | LISTED);
+                if self.space.map().is_marked(index) {
+                    self.work.kept.push(index);
+                } else {
+                    self.work.pending.push(index);
+                }
+            }
+            word => self.set_word(index, word),
+        }
+    }
+
+    /// Marks what the word `raw` refers to.
+    #[inline]
+    pub(super) fn mark(&mut self, raw: u32) {
+        let Some(index) = heap_index(raw) else { return };
+        if !self.space.map().is_live(index) {
+            return self.note(index, "a reference to no object in an object");
+        }
+        if self.space.map_mut().set_marked(index) {
+            self.work.pending.push(index);
+        }
+    }
+
+    /// Counts one reference less from an object that is not marked.
+    #[inline]
+    pub(super) fn leave(&mut self, raw: u32) {
+        let Some(index) = heap_index(raw) else { return };
+        if !self.space.map().is_live(index) {
+            return self.note(index, "a reference to no object in an object");
+        }
+        let word = self.word(index);
+        if count(word) == 0 {
+            return self.note(index, "a reference that was not counted");
+        }
+        match word - COUNT_ONE {
+            // The stack refers to it.
+            MATURE if self.space.map().is_marked(index) => self.enter_list(index, MATURE),
+            word => self.set_word(index, word),
+        }
+    }
+
+    /// Marks an object that was not, if it has a count left.
+    pub(super) fn rescue_if_counted(&mut self, index: u32) {
+        if count(self.word(index)) > 0 && self.space.map_mut().set_marked(index) {
+            self.work.pending.push(index);
+        }
+    }
+
+    /// Counts one reference more from an object that is marked after all.
+    #[inline]
+    pub(super) fn rescue(&mut self, raw: u32) {
+        let Some(index) = heap_index(raw) else { return };
+        if !self.space.map().is_live(index) {
+            return self.note(index, "a reference to no object in an object");
+        }
+        let word = self.word(index).wrapping_add(COUNT_ONE);
+        self.set_word(index, word);
+        if self.space.map_mut().set_marked(index) {
+            self.work.pending.push(index);
+        }
+    }
+
+    /// Frees a mature object.
+    #[inline]
+    pub(super) fn free(&mut self, index: u32) {
+        let Some(range) = self.space.free_mature(index) else {
+            return self.note(index, "an object died twice");
+        };
+        if self.poison {
+            self.poison(range);
+        }
+    }
+
+    pub(super) fn poison(&mut self, range: std::ops::Range<u32>) {
+        let size = u64::from(range.end - range.start);
+        let _mapped = self.memory.fill(range.start.into(), size, POISON);
+        debug_assert!(_mapped.is_some());
+    }
+
+    // ---- going through objects ----------------------------------------------
+
+    /// Calls `visit` with the words of the references in the object at `index`, which
+    /// is in the map: all of them, or, of an array, none, and sets the cursor to
+    /// them. An externref's box gives its host value to `values`, if there is such a
+    /// table. Whether the object is in order.
+    #[inline]
+    pub(super) fn each_ref(
         &mut self,
-        host_data: &mut ExternRefHostDataTable,
-        budget: &mut u32,
+        layouts: &LayoutTable,
+        values: Option<&mut ExternRefHostDataTable>,
+        index: u32,
+        visit: impl Fn(&mut Self, u32),
     ) -> bool {
-        loop {
-            if *budget == 0 {
-                return self.dying.is_empty() && self.cursor.is_none();
+        match refs(layouts, self.memory, index, self.space.size(index)) {
+            Ok(Refs::Fields(offsets)) => {
+                for &offset in offsets {
+                    let at = u64::from(index) + u64::from(offset);
+                    visit(self, self.memory.read_u32(at).unwrap_or(0));
+                }
             }
-            *budget -= 1;
-            if let Some(cursor) = self.cursor {
-                self.bury_elements(cursor, budget);
-            } else if let Some(index) = self.dying.pop() {
-                self.bury_one(host_data, index);
-            } else {
-                return true;
+            Ok(Refs::Elements(cursor)) => self.work.cursor = Some(cursor),
+            Ok(Refs::ExternRef) => {
+                if let Some(values) = values {
+                    *self.values = self.values.saturating_sub(1);
+                    let at = u64::from(index) + u64::from(GcLayout::EXTERNREF_ID_OFFSET);
+                    let id = self.memory.read_u32(at);
+                    if let Some(id) = id.and_then(ExternRefHostDataId::from_raw) {
+                        values.dealloc(id);
+                    }
+                }
+            }
+            Err(what) => {
+                self.note(index, what);
+                return false;
             }
         }
+        true
     }
 
-    fn bury_elements(&mut self, mut cursor: ArrayCursor, budget: &mut u32) {
-        let mut counts = self.counts();
+    /// Goes on with the array at the cursor, one unit of `budget` for each element.
+    /// The array, if it is done with.
+    #[inline]
+    pub(super) fn each_element(
+        &mut self,
+        budget: &mut u32,
+        visit: impl Fn(&mut Self, u32),
+    ) -> Option<u32> {
+        let mut cursor = self.work.cursor?;
         while cursor.next < cursor.end && *budget > 0 {
             *budget -= 1;
-            counts.down(counts.memory.read_u32(cursor.next).unwrap_or(0));
+            visit(self, self.memory.read_u32(cursor.next).unwrap_or(0));
             cursor.next += 4;
         }
-        if cursor.next < cursor.end {
-            self.cursor = Some(cursor);
-        } else {
-            self.cursor = None;
-            self.free(cursor.array);
-        }
-    }
-
-    fn bury_one(&mut self, host_data: &mut ExternRefHostDataTable, index: u32) {
-        let core = &mut self.core;
-        let Some(size) = self.blocks.size(index) else {
-            core.note_damage(index, "an object died twice");
-            return;
-        };
-        // Not `header_at`, whose result is too large for registers.
-        let header = core.memory.read_u32(u64::from(index)).unwrap_or(0);
-        let layout = match Named::by(VMGcHeader::from_words(header, 0), &core.layouts) {
-            Named::Layout(layout) => layout,
-            Named::ExternRef => return self.bury_externref(host_data, index, size),
-            Named::NoType => return core.note_damage(index, NO_TYPE),
-            Named::NoKind => return core.note_damage(index, NO_KIND),
-        };
-        let (refs, size_now) = match layout {
-            GcLayout::Struct(layout) => (&layout.refs, layout.size),
-            GcLayout::Exn(layout) => (&layout.refs, layout.size),
-            GcLayout::Array(layout) => {
-                let at = u64::from(index);
-                let length_at = at + u64::from(gc_types::ArrayLayout::LENGTH_OFFSET);
-                let length = core.memory.read_u32(length_at).unwrap_or(0);
-                if layout.size(length) != Some(size) {
-                    core.note_damage(index, "a dead array's length is not its size");
-                } else if layout.element.is_ref() {
-                    self.cursor = Some(ArrayCursor {
-                        array: index,
-                        next: at + layout.element_offset(0),
-                        end: at + layout.element_offset(length),
-                    });
-                } else {
-                    self.free(index);
-                }
-                return;
-            }
-        };
-        if size_now != size {
-            core.note_damage(index, "a dead object's type is not of its size");
-            return;
-        }
-        let mut counts = Counts {
-            memory: &mut core.memory,
-            blocks: &self.blocks,
-            dying: &mut self.dying,
-            damage: &mut core.damage,
-        };
-        for &offset in refs {
-            let at = u64::from(index) + u64::from(offset);
-            counts.down(counts.memory.read_u32(at).unwrap_or(0));
-        }
-        self.free(index);
-    }
-
-    fn bury_externref(&mut self, host_data: &mut ExternRefHostDataTable, index: u32, size: u32) {
-        if size != GcLayout::EXTERNREF_SIZE {
-            return self.core.note_damage(index, "an externref of the wrong size died");
-        }
-        if let Some(id) = self.core.externref_id_at(index) {
-            host_data.dealloc(id);
-        }
-        self.free(index);
-    }
-
-    /// Gives an object's memory back.
-    #[inline]
-    fn free(&mut self, index: u32) {
-        match self.blocks.free(index) {
-            Some(size) if self.poison => {
-                let _mapped = self.core.memory.fill(u64::from(index), u64::from(size), POISON);
-                debug_assert!(_mapped.is_some());
-            }
-            Some(_) => {}
-            None => self.core.note_damage(index, "an object died twice"),
-        }
+        let done = cursor.next >= cursor.end;
+        self.work.cursor = (!done).then_some(cursor);
+        done.then_some(cursor.array)
     }
 }

@@ -1,27 +1,33 @@
 //! `drc`: deferred reference counting.
 //!
 //! L. Peter Deutsch and Daniel G. Bobrow, "An Efficient, Incremental, Automatic
-//! Garbage Collector", 1976. Counts change only when a reference is stored in the
-//! heap, a table, a global or a host handle; what compiled code holds in registers
-//! and frames costs nothing to copy and drop. Instead every object whose reference
-//! reaches the stack enters an over-approximated set of roots (`root_set.rs`), once,
-//! and membership counts as one reference. A collection compares the set with the
-//! precise roots from stack maps and counts the others down (`collect.rs`); an
-//! object whose count reaches zero then, or in any barrier, dies at once with all
-//! that hangs on it (`counts.rs`). Cycles are never freed (Luke Quinane, "An
-//! Examination of Deferred Reference Counting and Cycle Detection", 2003, has an
-//! overview of what can be done about them).
+//! Garbage Collector", 1976. Counts change only when a reference is stored in a mature
+//! object, a table, a global or a host handle; what compiled code holds in registers
+//! and frames costs nothing to copy and drop. A zero count does not mean death then: the
+//! object enters a list (`list.rs`, the "zero count table"), and a collection, which
+//! knows the stack's precise roots from stack maps, frees those on the list that no frame
+//! refers to, with all that hangs on them. So there is no read barrier.
 //!
-//! New objects are made by the host, with a count of one that belongs to whoever
-//! asked; [`GcHeap::expose_gc_ref_to_wasm`] turns that count into membership.
-//! Memory comes from segregated free lists (`free_list.rs`), whose metadata is native
-//! and cannot be damaged from inside the heap.
+//! New objects are *young*: what is stored in them is not counted, and a store into them
+//! has no barrier beyond a look at the header. The first count on one from elsewhere
+//! enters it in the same list. A collection lets those mature that are counted or on
+//! the stack, counts what is in them, and lets what they refer to mature too; young
+//! objects that are not reached so were never counted anywhere and die without being
+//! looked at. (Shahriyar, Blackburn and Frampton, "Down for the Count? Getting
+//! Reference Counting Back in the Ring", 2012: new objects are implicitly dead, and
+//! counts begin when a collection finds them alive.)
+//!
+//! Cycles are found by a backup trace over the same heap when mature objects have doubled
+//! since the last one, before the heap is out of memory, and when the host asks for
+//! a collection (`collect.rs`). Nothing moves. Memory comes from the gaps between
+//! objects, by bump allocation that emitted code does inline (`space.rs`); its metadata
+//! is native and cannot be damaged from inside the heap (`object_map.rs`).
 
-mod block_map;
 mod collect;
 mod counts;
-mod free_list;
-mod root_set;
+mod list;
+mod object_map;
+mod space;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -29,15 +35,29 @@ mod verify;
 use crate::object::unmapped;
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRootsIter, GcRuntime, GcStats,
-    HeapCore, HeapError, HeapMemory, RootsWanted,
+    HeapCore, HeapError, HeapMemory, LayoutTable, RootsWanted,
 };
-use collect::DrcCollection;
-use counts::{ArrayCursor, count, read_word, write_word};
-use free_list::{Allocation, FreeList};
-use gc_types::collector::drc::{COUNT_ONE, IN_ROOT_SET, NAME, OP_DEAD, OP_ROOT_SET_FULL};
-use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcRef};
-use root_set::RootSet;
+use collect::{DrcCollection, Trace};
+use counts::{Counts, Work};
+use gc_types::collector::drc::{COUNT_ONE, LISTED, MATURE, NAME, OP_LIST};
+use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
+use list::List;
+use space::Space;
 use std::num::NonZeroU32;
+use std::ops::Range;
+
+/// Bytes that may be allocated between two collections: what a collection costs, but
+/// for deep stacks, does not depend on them, and what they take in caches does.
+const BUDGET: u64 = 4 << 20;
+/// Bytes of that for each root of the last collection, so that a deep stack is not
+/// walked all the time.
+const BUDGET_OF_ROOT: u64 = 256;
+/// The most that deep stacks make of it.
+const MAX_BUDGET: u64 = 64 << 20;
+/// Bytes of mature objects below which growth is no reason to look for cycles.
+const FIRST_TRACE: u64 = 1 << 20;
+/// The same for externrefs.
+const FIRST_TRACE_VALUES: u32 = 1 << 14;
 
 /// Makes heaps under deferred reference counting.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,17 +77,36 @@ impl GcRuntime for DrcCollector {
     }
 }
 
+/// The object that was last stored into from the host.
+#[derive(Clone, Debug, Default)]
+struct Target {
+    range: Range<u32>,
+    mature: bool,
+}
+
 struct DrcHeap {
     core: HeapCore,
-    blocks: FreeList,
-    roots: RootSet,
-    /// Objects whose count is zero and that are not buried yet. Empty between the
-    /// heap's methods, unless a collection is under way.
-    dying: Vec<u32>,
-    /// The array that is being buried.
-    cursor: Option<ArrayCursor>,
-    /// Bytes allocated since the last collection.
-    allocated: u64,
+    space: Space,
+    list: List,
+    work: Work,
+    target: Target,
+    /// Whether the next collection looks for cycles.
+    trace: Trace,
+    /// Bytes of mature objects, and host values, from which on it should.
+    trace_at: u64,
+    trace_at_values: u32,
+    /// Bytes allocated since the last collection from which on another should come,
+    /// and by how much that rises if none does.
+    ask_at: u64,
+    budget: u64,
+    /// Whether the last allocation that failed did so only to ask for a collection.
+    asked: bool,
+    /// Bytes that the last allocation that failed asked for.
+    need: u32,
+    /// Whether the system would not let the heap grow.
+    cannot_grow: bool,
+    /// Number of externrefs.
+    values: u32,
     /// Whether freed memory is overwritten.
     poison: bool,
 }
@@ -76,11 +115,19 @@ impl DrcHeap {
     fn new(memory: HeapMemory, poison: bool) -> DrcHeap {
         let mut heap = DrcHeap {
             core: HeapCore::new(memory),
-            blocks: FreeList::new(NULL_PAGE_SIZE),
-            roots: RootSet::new(),
-            dying: Vec::new(),
-            cursor: None,
-            allocated: 0,
+            space: Space::new(NULL_PAGE_SIZE),
+            list: List::new(),
+            work: Work::default(),
+            target: Target::default(),
+            trace: Trace::Yes,
+            trace_at: FIRST_TRACE,
+            trace_at_values: FIRST_TRACE_VALUES,
+            ask_at: BUDGET,
+            budget: BUDGET,
+            asked: false,
+            need: 0,
+            cannot_grow: false,
+            values: 0,
             poison,
         };
         heap.take_new_memory();
@@ -89,45 +136,99 @@ impl DrcHeap {
 
     /// Lets the allocator have what is mapped behind what it knows.
     fn take_new_memory(&mut self) {
-        self.blocks.extend(u32::try_from(self.core.memory.len()).expect("heaps end below 4 GiB"));
+        self.space.extend(u32::try_from(self.core.memory.len()).expect("heaps end below 4 GiB"));
     }
 
-    #[cold]
-    fn alloc_merged(&mut self, size: u32) -> Option<Allocation> {
-        let (memory, blocks) = (&self.core.memory, &mut self.blocks);
-        // Merging looks at every block: only for much, or as a last resort.
-        let worth = if memory.len() == memory.maximum() { 1 } else { memory.usable() / 4 };
-        if blocks.free_bytes() < u64::from(size) || blocks.mergeable() < worth {
-            return None;
-        }
-        blocks.consolidate();
-        blocks.alloc(size)
+    /// The layouts, and what counting needs.
+    fn parts(&mut self) -> (&LayoutTable, Counts<'_>) {
+        let counts = Counts {
+            memory: &mut self.core.memory,
+            space: &mut self.space,
+            list: &mut self.list,
+            work: &mut self.work,
+            damage: &mut self.core.damage,
+            values: &mut self.values,
+            poison: self.poison,
+        };
+        (&self.core.layouts, counts)
     }
 
-    /// Makes an object of a block. `None` cannot be, since blocks are mapped.
+    fn counts(&mut self) -> Counts<'_> {
+        self.parts().1
+    }
+
+    /// Whether the host may allocate without a collection now.
+    fn may_allocate(&self) -> bool {
+        self.space.allocated() < self.ask_at || self.core.no_gc_scopes > 0
+    }
+
+    /// Makes an object of new memory, with one reference that the caller holds. `None`
+    /// cannot be, since the memory is mapped.
     #[inline]
-    fn begin_object(
-        &mut self,
-        Allocation { index, used }: Allocation,
-        header: VMGcHeader,
-        size: u32,
-    ) -> Option<VMGcRef> {
-        let core = &mut self.core;
-        if let Some(used_body @ 1..) = used.checked_sub(VMGcHeader::SIZE) {
-            core.memory.fill(u64::from(index + VMGcHeader::SIZE), u64::from(used_body), 0)?;
+    fn begin_object(&mut self, index: u32, header: VMGcHeader) -> Option<VMGcRef> {
+        let mut word = COUNT_ONE | LISTED;
+        if header.kind() == Some(VMGcKind::ExternRef) {
+            // Its death must be noticed. There is nothing in it to count.
+            self.space.sync(&self.core.memory);
+            self.space.bear_mature(index);
+            word = COUNT_ONE | MATURE;
+            self.values += 1;
+        } else {
+            self.list.push(&mut self.core.memory, index);
         }
-        core.set_header_at(index, header.with_collector_bits(COUNT_ONE))?;
-        self.allocated += u64::from(size);
-        core.stats.allocations += 1;
-        core.stats.allocated_bytes += u64::from(size);
+        self.core.set_header_at(index, header.with_collector_bits(word))?;
         VMGcRef::from_heap_index(index)
     }
 
-    /// Makes an object a member of the root set, with `added` references more.
-    fn enter_root_set(&mut self, index: u32, word: u32, added: u32) {
-        let word = (word | IN_ROOT_SET).wrapping_add(added * COUNT_ONE);
-        write_word(&mut self.core.memory, index, word);
-        self.roots.push(&mut self.core.memory, index);
+    /// Whether the object that the heap index `at` lies in is mature; `None` if it lies
+    /// in none.
+    #[inline]
+    fn is_in_mature(&mut self, at: u64) -> Option<bool> {
+        let at = u32::try_from(at).ok()?;
+        if !self.target.range.contains(&at) {
+            self.space.sync(&self.core.memory);
+            let range = self.space.object_around(at)?;
+            let mature = self.space.map().is_mature(range.start);
+            self.target = Target { range, mature };
+        }
+        Some(self.target.mature)
+    }
+
+    // ---- policy -----------------------------------------------------------
+
+    fn is_at_limit(&self) -> bool {
+        self.cannot_grow || self.core.memory.len() == self.core.memory.maximum()
+    }
+
+    /// Whether there is not much left that is free, in a heap that cannot grow.
+    fn is_cramped(&self) -> bool {
+        let usable = self.core.memory.usable();
+        let free = usable.saturating_sub(self.space.mature_bytes());
+        let enough = (usable / 8).min(self.budget).max(u64::from(self.need) * 2);
+        free < enough || !self.space.has_room(self.need)
+    }
+
+    /// What remains to be done when a collection is over.
+    fn finish(&mut self, roots: u64) {
+        self.list.set_threshold(&self.core.memory);
+        self.target = Target::default();
+        self.budget = (roots * BUDGET_OF_ROOT).clamp(BUDGET, MAX_BUDGET);
+        (self.ask_at, self.asked, self.need) = (self.budget, false, 0);
+    }
+
+    /// What remains to be done when cycles were looked for.
+    fn traced(&mut self) {
+        self.trace_at = (self.space.mature_bytes() * 2).max(FIRST_TRACE);
+        self.trace_at_values = self.values.saturating_mul(2).max(FIRST_TRACE_VALUES);
+    }
+
+    /// Overwrites what is free in `range`.
+    fn poison_free(&mut self, range: Range<u32>) {
+        let mut at = range.start;
+        while let Some(free) = self.space.map().free_run(at..range.end) {
+            at = free.end;
+            self.counts().poison(free);
+        }
     }
 }
 
@@ -147,89 +248,64 @@ impl GcHeap for DrcHeap {
         gc_ref.unchecked_copy()
     }
 
-    fn drop_gc_ref(&mut self, host_data: &mut ExternRefHostDataTable, gc_ref: VMGcRef) {
+    fn drop_gc_ref(&mut self, _host_data: &mut ExternRefHostDataTable, gc_ref: VMGcRef) {
         self.counts().down(gc_ref.as_raw_u32());
-        self.bury_all(host_data);
     }
 
     fn write_gc_ref(
         &mut self,
-        host_data: &mut ExternRefHostDataTable,
+        _host_data: &mut ExternRefHostDataTable,
         destination: &mut Option<VMGcRef>,
         source: Option<&VMGcRef>,
     ) {
-        // Up before down: the new object may be the old one, or hang on it.
         let new = source.map(|source| self.clone_gc_ref(source));
         if let Some(old) = std::mem::replace(destination, new) {
-            self.drop_gc_ref(host_data, old);
+            self.counts().down(old.as_raw_u32());
         }
     }
 
     fn write_field_ref(
         &mut self,
-        host_data: &mut ExternRefHostDataTable,
+        _host_data: &mut ExternRefHostDataTable,
         at: u64,
         source: Option<&VMGcRef>,
     ) -> Result<(), HeapError> {
         let old = self.core.memory.read_u32(at).ok_or_else(|| unmapped(at as u32))?;
         let new = source.map_or(0, VMGcRef::as_raw_u32);
-        let mut counts = self.counts();
-        counts.up(new);
-        counts.memory.write_u32(at, new).ok_or_else(|| unmapped(at as u32))?;
-        counts.down(old);
-        self.bury_all(host_data);
+        let Some(mature) = self.is_in_mature(at) else {
+            return Err(HeapError::Corrupt { at: at as u32, what: "a reference to no object" });
+        };
+        if mature {
+            self.counts().up(new);
+        }
+        self.core.memory.write_u32(at, new).ok_or_else(|| unmapped(at as u32))?;
+        if mature {
+            self.counts().down(old);
+        }
         Ok(())
     }
 
+    /// Nothing is handed over but the count: the stack's references are not counted.
     fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
         let raw = gc_ref.as_raw_u32();
-        if gc_ref.is_i31() {
-            return raw;
-        }
-        match read_word(&self.core.memory, &self.blocks, raw) {
-            None => self.core.note_damage(raw, "a reference to no object was exposed"),
-            // Membership holds one reference, the caller another.
-            Some(word) if word & IN_ROOT_SET != 0 => match count(word) {
-                0 | 1 => self.core.note_damage(raw, "a reference that was not counted"),
-                _ => write_word(&mut self.core.memory, raw, word - COUNT_ONE),
-            },
-            Some(word) if count(word) == 0 => {
-                self.core.note_damage(raw, "a reference that was not counted");
-            }
-            Some(word) => self.enter_root_set(raw, word, 0),
-        }
+        self.counts().down(raw);
         raw
     }
 
     fn need_gc_before_entering_wasm(&self, count: NonZeroU32) -> bool {
-        self.roots.is_crowded(&self.core.memory, count.get())
+        self.list.is_crowded(&self.core.memory, count.get())
     }
 
     fn collector_slow_path(
         &mut self,
-        host_data: &mut ExternRefHostDataTable,
+        _host_data: &mut ExternRefHostDataTable,
         operation: u32,
         gc_ref: Option<VMGcRef>,
         _operand: u64,
     ) -> u64 {
-        let Some(index) = gc_ref.as_ref().and_then(VMGcRef::as_heap_index) else { return 0 };
-        let index = index.get();
-        match (operation, read_word(&self.core.memory, &self.blocks, index)) {
-            (OP_DEAD, Some(word)) if count(word) == 0 && word & IN_ROOT_SET == 0 => {
-                self.dying.push(index);
-                self.bury_all(host_data);
-            }
-            (OP_DEAD, Some(_)) => {
-                self.core.note_damage(index, "an object died that is referred to")
-            }
-            (OP_ROOT_SET_FULL, Some(word)) => {
-                if word & IN_ROOT_SET == 0 {
-                    self.enter_root_set(index, word, 1);
-                }
-            }
-            (OP_DEAD | OP_ROOT_SET_FULL, None) => {
-                self.core.note_damage(index, "compiled code has a reference to no object");
-            }
+        match (operation, gc_ref.as_ref().and_then(VMGcRef::as_heap_index)) {
+            (OP_LIST, Some(index)) => self.counts().list(index.get()),
+            (OP_LIST, None) => {}
             _ => log::error!("the drc collector has no slow path {operation}"),
         }
         0
@@ -242,29 +318,57 @@ impl GcHeap for DrcHeap {
         if self.core.damage.is_some() {
             return None;
         }
-        let block = self.blocks.alloc(size)?;
-        self.begin_object(block, header, size)
+        let memory = &mut self.core.memory;
+        let index = match self.space.bump(memory, size) {
+            Some(index) => index,
+            None if self.may_allocate() => self.space.alloc(&mut self.core.memory, size)?,
+            None => return None,
+        };
+        self.begin_object(index, header)
     }
 
     fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
         self.core.check_damage()?;
-        if let Some(object) = self.alloc_fast(header, size) {
-            return Ok(object);
+        let needs_room = HeapError::NeedsRoom { bytes: size.into() };
+        if !self.may_allocate() {
+            if !std::mem::replace(&mut self.asked, true) {
+                return Err(needs_room);
+            }
+            // No collection came about: it is not asked for again at once.
+            self.ask_at = self.space.allocated() + self.budget;
         }
-        let block = self.alloc_merged(size).ok_or(HeapError::NeedsRoom { bytes: size.into() })?;
-        self.begin_object(block, header, size).ok_or_else(|| unmapped(block.index))
+        self.asked = false;
+        let memory = &mut self.core.memory;
+        let mut index = self.space.alloc(memory, size);
+        if index.is_none() && self.is_at_limit() {
+            index = self.space.alloc_anywhere(&mut self.core.memory, size);
+        }
+        let Some(index) = index else {
+            self.need = size;
+            return Err(needs_room);
+        };
+        self.begin_object(index, header).ok_or_else(|| unmapped(index))
     }
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
-        let grown = self.core.grow(bytes)?;
+        let grown = self.core.grow(bytes);
+        self.cannot_grow = grown.is_err();
         self.take_new_memory();
-        Ok(grown)
+        grown
     }
 
     // ---- collection -----------------------------------------------------
 
-    fn announce_gc(&mut self, _cause: GcCause) -> RootsWanted {
-        RootsWanted::Stack
+    fn announce_gc(&mut self, cause: GcCause) -> RootsWanted {
+        let grown = self.space.mature_bytes() >= self.trace_at;
+        self.trace = match cause {
+            GcCause::NoRoom if grown => Trace::Yes,
+            GcCause::NoRoom if self.is_at_limit() && self.is_cramped() => Trace::IfCramped,
+            GcCause::NoRoom => Trace::No,
+            GcCause::HostValues if !grown && self.values < self.trace_at_values => Trace::No,
+            _ => Trace::Yes,
+        };
+        if self.trace == Trace::No { RootsWanted::Stack } else { RootsWanted::All }
     }
 
     fn gc<'a>(
@@ -276,14 +380,15 @@ impl GcHeap for DrcHeap {
         Box::new(DrcCollection::new(self, roots, host_data))
     }
 
-    /// A collection costs time for each member of the root set, and most of what
-    /// it frees was allocated since the last one.
+    /// A collection costs time for what survives it, and frees what was allocated since
+    /// the last one.
     fn collection_pays(&self) -> bool {
-        self.allocated > self.core.memory.usable() / 2
+        self.asked || self.space.allocated() > self.core.memory.usable() / 2
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
-        self.blocks.map().live_blocks().filter_map(VMGcRef::from_heap_index).for_each(visit);
+        let map = self.space.synced_map(&self.core.memory);
+        map.objects().filter_map(VMGcRef::from_heap_index).for_each(visit);
         Ok(())
     }
 
@@ -293,23 +398,27 @@ impl GcHeap for DrcHeap {
 
     fn stats(&self) -> GcStats {
         let mut stats = self.core.stats.clone();
-        stats.live_objects = self.blocks.live_objects();
-        stats.live_bytes = self.blocks.live_bytes();
+        let [allocated, live, _] = self.space.tallies(&self.core.memory);
+        (stats.allocations, stats.allocated_bytes) = (allocated.objects, allocated.bytes);
+        (stats.live_objects, stats.live_bytes) = (live.objects, live.bytes);
         stats
     }
 
     fn used_bytes(&self) -> u64 {
-        self.blocks.live_bytes()
+        self.space.used_bytes(&self.core.memory)
     }
 
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
         self.core.reset();
-        self.roots.reset(&mut self.core.memory);
-        self.blocks.clear();
+        self.list.reset(&mut self.core.memory);
+        self.space.clear();
         self.take_new_memory();
-        self.dying.clear();
-        self.cursor = None;
-        self.allocated = 0;
+        self.work.clear();
+        self.target = Target::default();
+        (self.trace, self.trace_at) = (Trace::Yes, FIRST_TRACE);
+        (self.trace_at_values, self.values) = (FIRST_TRACE_VALUES, 0);
+        (self.ask_at, self.budget, self.need) = (BUDGET, BUDGET, 0);
+        (self.asked, self.cannot_grow) = (false, false);
         host_data.clear();
     }
 }

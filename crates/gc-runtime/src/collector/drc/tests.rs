@@ -1,9 +1,9 @@
-//! What only the inside shows: the root set's laziness, increments, slow paths
-//! as emitted code takes them, damage.
+//! What only the inside shows: the list's laziness, maturing, increments, slow paths as
+//! emitted code takes them, cycles, damage.
 
 use super::*;
 use crate::{GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, NoRoots, TraceRoots};
-use gc_types::collector::drc::{MARKED, ROOT_SET_CAPACITY, ROOT_SET_LEN};
+use gc_types::collector::drc::{LIST_CAPACITY, LIST_LEN};
 use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
 use std::sync::Arc;
 
@@ -27,7 +27,11 @@ fn layouts() -> [(TypeIndex, Arc<GcLayout>); 2] {
 }
 
 fn store() -> GcStore {
-    let mut store = GcStore::new(&DrcCollector, &options()).unwrap();
+    store_with(&options())
+}
+
+fn store_with(options: &HeapOptions) -> GcStore {
+    let mut store = GcStore::new(&DrcCollector, options).unwrap();
     layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout));
     store
 }
@@ -39,11 +43,20 @@ fn heap() -> DrcHeap {
 }
 
 fn pair(heap: &mut DrcHeap) -> VMGcRef {
-    heap.alloc_raw(VMGcHeader::new(gc_types::VMGcKind::StructRef, PAIR), 16).unwrap()
+    heap.alloc_raw(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16).unwrap()
 }
 
 fn word(heap: &dyn GcHeap, gc_ref: &VMGcRef) -> u32 {
     heap.header(gc_ref).unwrap().collector_bits()
+}
+
+/// Without roots, and without a look for cycles.
+fn collect_counts(heap: &mut DrcHeap) {
+    assert_eq!(heap.announce_gc(GcCause::NoRoom), RootsWanted::Stack);
+    let mut host_data = ExternRefHostDataTable::default();
+    let mut roots = GcRootsList::default();
+    heap.gc(roots.iter(), &mut host_data).collect().unwrap();
+    heap.verify().unwrap();
 }
 
 /// A mutator whose stack is a few slots.
@@ -66,17 +79,17 @@ fn add_stack(slots: &mut [u64], roots: &mut GcRootsList) {
 }
 
 #[test]
-fn nothing_is_allocated_for_the_set_before_a_reference_reaches_the_stack() {
+fn nothing_is_allocated_for_the_list_before_the_host_has_an_object() {
     let mut store = store();
-    let object = store.alloc_struct(&mut NoRoots, PAIR).unwrap();
     store.gc(&mut NoRoots).unwrap();
-    assert_eq!(store.heap().core().memory.data_u32(ROOT_SET_CAPACITY), 0);
-    store.expose_gc_ref_to_wasm(object);
-    assert_ne!(store.heap().core().memory.data_u32(ROOT_SET_CAPACITY), 0);
+    assert_eq!(store.heap().core().memory.data_u32(LIST_CAPACITY), 0);
+    let object = store.alloc_struct(&mut NoRoots, PAIR).unwrap();
+    assert_ne!(store.heap().core().memory.data_u32(LIST_CAPACITY), 0);
+    store.drop_gc_ref(object);
 }
 
 #[test]
-fn only_members_the_stack_refers_to_survive_a_collection() {
+fn only_what_is_counted_or_on_the_stack_survives_a_collection() {
     let mut store = store();
     let on_stack = store.alloc_struct(&mut NoRoots, PAIR).unwrap();
     let on_stack = store.expose_gc_ref_to_wasm(on_stack);
@@ -95,9 +108,10 @@ fn only_members_the_stack_refers_to_survive_a_collection() {
         assert!(store.gc(&mut stack).unwrap());
         store.heap().verify().unwrap();
         assert_eq!(store.stats().live_objects, 2);
-        assert_eq!(store.heap().core().memory.data_u32(ROOT_SET_LEN), 1);
+        // The one that no count keeps.
+        assert_eq!(store.heap().core().memory.data_u32(LIST_LEN), 1);
     }
-    assert_eq!(word(store.heap(), &held), COUNT_ONE);
+    assert_eq!(word(store.heap(), &held), COUNT_ONE | MATURE);
     store.drop_gc_ref(held);
     store.gc(&mut NoRoots).unwrap();
     assert_eq!(store.stats().live_objects, 0);
@@ -105,67 +119,88 @@ fn only_members_the_stack_refers_to_survive_a_collection() {
 }
 
 #[test]
-fn exposing_a_member_again_does_not_add_it_again() {
+fn what_a_young_object_refers_to_is_counted_when_it_matures() {
     let mut heap = heap();
-    let object = pair(&mut heap);
-    let (second, third) = (heap.clone_gc_ref(&object), heap.clone_gc_ref(&object));
-    heap.expose_gc_ref_to_wasm(object);
-    heap.expose_gc_ref_to_wasm(second);
-    assert_eq!(word(&heap, &third), (2 * COUNT_ONE) | IN_ROOT_SET);
-    assert_eq!(heap.roots.len(&heap.core.memory), 1);
+    let mut host_data = ExternRefHostDataTable::default();
+    let (parent, child) = (pair(&mut heap), pair(&mut heap));
+    for field in [CAR, CDR] {
+        let at = u64::from(parent.as_raw_u32() + field);
+        heap.write_field_ref(&mut host_data, at, Some(&child)).unwrap();
+    }
+    assert_eq!(word(&heap, &child), COUNT_ONE | LISTED, "only the host's own");
+    let child_word = heap.expose_gc_ref_to_wasm(child);
+    let child = VMGcRef::from_raw_u32(child_word).unwrap();
+    collect_counts(&mut heap);
+    assert_eq!(word(&heap, &child), (2 * COUNT_ONE) | MATURE);
+    assert_eq!(word(&heap, &parent), COUNT_ONE | MATURE);
+
+    // From now on stores count, and what nothing refers to waits for a collection.
+    let at = u64::from(parent.as_raw_u32() + CAR);
+    heap.write_field_ref(&mut host_data, at, None).unwrap();
+    assert_eq!(word(&heap, &child), COUNT_ONE | MATURE);
+    heap.write_field_ref(&mut host_data, at + 4, None).unwrap();
+    assert_eq!(word(&heap, &child), MATURE | LISTED);
     heap.verify().unwrap();
+    assert_eq!(heap.stats().live_objects, 2);
+    collect_counts(&mut heap);
+    assert_eq!(heap.stats().live_objects, 1);
 }
 
 #[test]
-fn a_member_without_other_references_lives_until_the_collection() {
+fn young_objects_that_are_not_reached_die_with_what_they_refer_to() {
     let mut heap = heap();
     let mut host_data = ExternRefHostDataTable::default();
-    let object = pair(&mut heap);
-    let other = heap.clone_gc_ref(&object);
-    heap.expose_gc_ref_to_wasm(object);
-    let copy = other.unchecked_copy();
-    heap.drop_gc_ref(&mut host_data, other);
-    assert_eq!(word(&heap, &copy), COUNT_ONE | IN_ROOT_SET);
-    let mut roots = GcRootsList::default();
-    heap.gc(roots.iter(), &mut host_data).collect().unwrap();
+    let old = pair(&mut heap);
+    collect_counts(&mut heap);
+    let young = pair(&mut heap);
+    let at = u64::from(young.as_raw_u32() + CAR);
+    heap.write_field_ref(&mut host_data, at, Some(&old)).unwrap();
+    assert_eq!(word(&heap, &old), COUNT_ONE | MATURE);
+    let raw = heap.expose_gc_ref_to_wasm(old);
+    heap.expose_gc_ref_to_wasm(young);
+    heap.verify().unwrap();
+    collect_counts(&mut heap);
     assert_eq!(heap.stats().live_objects, 0);
+    assert!(!heap.space.is_object(raw));
 }
 
 #[test]
 fn slow_paths_do_what_emitted_code_began() {
     let mut heap = heap();
     let mut host_data = ExternRefHostDataTable::default();
-    let (parent, child) = (pair(&mut heap), pair(&mut heap));
-    let at = u64::from(parent.as_raw_u32() + CAR);
-    heap.write_field_ref(&mut host_data, at, Some(&child)).unwrap();
-    heap.drop_gc_ref(&mut host_data, child);
-    assert_eq!(heap.stats().live_objects, 2);
-
-    // Emitted code counted the parent down to zero.
-    write_word(&mut heap.core.memory, parent.as_raw_u32(), 0);
-    heap.collector_slow_path(&mut host_data, OP_DEAD, Some(parent), 0);
-    assert_eq!(heap.stats().live_objects, 0);
-    heap.verify().unwrap();
-
-    // Emitted code found the set full.
-    let held: Vec<VMGcRef> = (0..3000)
+    // Emitted code counted young objects up, and found the list full.
+    let young: Vec<VMGcRef> = (0..3000)
         .map(|_| {
             let object = pair(&mut heap);
-            let full = Some(object.unchecked_copy());
-            heap.collector_slow_path(&mut host_data, OP_ROOT_SET_FULL, full, 0);
-            object
+            let raw = heap.expose_gc_ref_to_wasm(object);
+            VMGcRef::from_raw_u32(raw).unwrap()
         })
         .collect();
-    let again = Some(held[0].unchecked_copy());
-    heap.collector_slow_path(&mut host_data, OP_ROOT_SET_FULL, again, 0);
-    assert_eq!(heap.core.memory.data_u32(ROOT_SET_LEN), 3000);
-    assert!(held.iter().all(|object| word(&heap, object) == (2 * COUNT_ONE) | IN_ROOT_SET));
+    collect_counts(&mut heap);
+    assert_eq!(heap.stats().live_objects, 0);
+    for object in &young {
+        heap.space.alloc(&mut heap.core.memory, 16).unwrap();
+        let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
+        heap.core.set_header_at(object.as_raw_u32(), header).unwrap();
+    }
+    heap.verify().unwrap();
+    for object in &young {
+        heap.set_word(object, COUNT_ONE);
+        for _ in 0..2 {
+            let object = Some(object.unchecked_copy());
+            heap.collector_slow_path(&mut host_data, OP_LIST, object, 0);
+        }
+        assert_eq!(word(&heap, object), COUNT_ONE | LISTED);
+    }
+    assert_eq!(heap.core.memory.data_u32(LIST_LEN), 3000);
     heap.verify().unwrap();
 
     // Neither knows other operations, null or i31s.
-    heap.collector_slow_path(&mut host_data, 77, Some(held[0].unchecked_copy()), 0);
-    heap.collector_slow_path(&mut host_data, OP_DEAD, None, 0);
+    heap.collector_slow_path(&mut host_data, 77, Some(young[0].unchecked_copy()), 0);
+    heap.collector_slow_path(&mut host_data, OP_LIST, None, 0);
     heap.verify().unwrap();
+    collect_counts(&mut heap);
+    assert_eq!(heap.stats().live_objects, 3000);
 }
 
 /// A list of `length` pairs, linked by their second fields.
@@ -186,21 +221,26 @@ fn a_list_of_a_million_nodes_dies_without_recursion() {
     let head = list(&mut store, 1_000_000);
     assert_eq!(store.stats().live_objects, 1_000_000);
     std::thread::scope(|scope| {
-        let small = std::thread::Builder::new().stack_size(64 << 10);
-        small.spawn_scoped(scope, || store.drop_gc_ref(head)).unwrap().join().unwrap();
+        let small = std::thread::Builder::new().stack_size(128 << 10);
+        let collect = || {
+            assert!(store.gc(&mut NoRoots).unwrap());
+            store.drop_gc_ref(head);
+            assert!(store.gc(&mut NoRoots).unwrap());
+        };
+        small.spawn_scoped(scope, collect).unwrap().join().unwrap();
     });
     assert_eq!(store.stats().live_objects, 0);
     store.heap().verify().unwrap();
 }
 
 #[test]
-fn increments_are_bounded_and_a_large_array_is_buried_in_pieces() {
+fn increments_are_bounded_and_a_large_array_is_gone_through_in_pieces() {
     let mut heap = heap();
     heap.grow(4 << 20).unwrap();
     let mut host_data = ExternRefHostDataTable::default();
     let length = 50_000;
     let size = ArrayLayout::new(StorageType::Ref).size(length).unwrap();
-    let header = VMGcHeader::new(gc_types::VMGcKind::ArrayRef, REFS);
+    let header = VMGcHeader::new(VMGcKind::ArrayRef, REFS);
     let array = heap.alloc_raw(header, size).unwrap();
     let at = u64::from(array.as_raw_u32());
     heap.core.memory.write_u32(at + 8, length).unwrap();
@@ -209,89 +249,189 @@ fn increments_are_bounded_and_a_large_array_is_buried_in_pieces() {
         heap.write_field_ref(&mut host_data, at + 12 + i * 4, Some(&element)).unwrap();
         heap.drop_gc_ref(&mut host_data, element);
     }
-    heap.expose_gc_ref_to_wasm(array);
     heap.verify().unwrap();
-
     let mut roots = GcRootsList::default();
-    let mut live = Vec::new();
-    loop {
-        // Each time a new collection, abandoned after its first increments.
+    // It matures, it is marked, it dies.
+    let mut array = Some(array);
+    for (cause, live) in [(GcCause::NoRoom, length + 1), (GcCause::Asked, length + 1)]
+        .into_iter()
+        .chain([(GcCause::NoRoom, 0)])
+    {
+        if live == 0 {
+            heap.expose_gc_ref_to_wasm(array.take().unwrap());
+            heap.trace_at = u64::MAX;
+        }
+        heap.announce_gc(cause);
+        if let Some(array) = &mut array {
+            // Not counted, but the host's all the same.
+            assert_ne!(word(&heap, array) & !(LISTED | MATURE), 0);
+        }
+        let mut slot = array.as_ref().map_or(0, VMGcRef::as_raw_u32);
+        roots.clear();
+        add_other(&mut slot, &mut roots);
         let mut collection = heap.gc(roots.iter(), &mut host_data);
-        let mark = collection.collect_increment().unwrap();
-        assert_eq!(mark, GcProgress::Continue);
         let mut increments = 1;
         while collection.collect_increment().unwrap() == GcProgress::Continue {
             increments += 1;
         }
         assert_eq!(collection.collect_increment().unwrap(), GcProgress::Complete);
         drop(collection);
-        live.push((increments, heap.stats().live_objects));
-        if heap.stats().live_objects == 0 {
-            break;
-        }
+        assert!(increments > length / 4096, "{cause:?}: {increments}");
+        assert_eq!(heap.stats().live_objects, u64::from(live), "{cause:?}");
+        heap.verify().unwrap();
     }
-    assert_eq!(live.len(), 1);
-    assert!(live[0].0 > 2 * length / 4096, "{live:?}");
-    heap.verify().unwrap();
+}
+
+#[allow(unsafe_code)]
+fn add_other(slot: &mut u32, roots: &mut GcRootsList) {
+    // SAFETY: every test keeps its slot until the collection is over.
+    unsafe { roots.add_non_stack_root(slot) };
 }
 
 #[test]
 fn an_abandoned_collection_leaves_the_heap_in_order() {
-    for increments in 0..6 {
+    for increments in 0..12 {
         let mut heap = heap();
         let mut host_data = ExternRefHostDataTable::default();
         let mut slots: Vec<u64> = (0..6000)
             .map(|i| {
                 let object = pair(&mut heap);
+                let at = u64::from(object.as_raw_u32() + CAR);
+                // A third is on cycles.
+                let to = (i % 3 == 0).then_some(&object);
+                heap.write_field_ref(&mut host_data, at, to).unwrap();
                 let raw = heap.expose_gc_ref_to_wasm(object);
                 if i % 2 == 0 { u64::from(raw) } else { 0 }
             })
             .collect();
         let mut roots = GcRootsList::default();
         add_stack(&mut slots, &mut roots);
+        heap.gc(roots.iter(), &mut host_data).collect().unwrap();
+        roots.clear();
+        add_stack(&mut slots[..3000], &mut roots);
         let mut collection = heap.gc(roots.iter(), &mut host_data);
         for _ in 0..increments {
             collection.collect_increment().unwrap();
         }
         drop(collection);
         heap.verify().unwrap();
+        assert!(heap.stats().live_objects <= 2000);
         heap.gc(roots.iter(), &mut host_data).collect().unwrap();
         heap.verify().unwrap();
-        assert_eq!(heap.stats().live_objects, 3000);
+        assert_eq!(heap.stats().live_objects, 1500);
+    }
+}
+
+/// Two pairs that refer to each other, and one that hangs on them; the first.
+fn ring(store: &mut GcStore) -> VMGcRef {
+    let [a, b, tail] = std::array::from_fn(|_| store.alloc_struct(&mut NoRoots, PAIR).unwrap());
+    store.write_field_ref(&a, CAR, Some(&b)).unwrap();
+    store.write_field_ref(&b, CAR, Some(&a)).unwrap();
+    store.write_field_ref(&b, CDR, Some(&tail)).unwrap();
+    store.drop_gc_ref(b);
+    store.drop_gc_ref(tail);
+    a
+}
+
+#[test]
+fn a_cycle_dies_when_the_host_collects() {
+    let mut store = store();
+    let [held, named, dropped] = std::array::from_fn(|_| ring(&mut store));
+    // What the ring refers to and something else too stays.
+    let shared = store.alloc_struct(&mut NoRoots, PAIR).unwrap();
+    store.write_field_ref(&dropped, CDR, Some(&shared)).unwrap();
+    // One is named as a root, one is not: its count says that somebody has it.
+    let mut slot = named.as_raw_u32();
+    let mut roots = Slots([&raw mut slot]);
+    for _ in 0..3 {
+        assert!(store.gc(&mut roots).unwrap());
+        store.heap().verify().unwrap();
+        assert_eq!(store.stats().live_objects, 10);
+    }
+    assert_eq!(word(store.heap(), &shared), (2 * COUNT_ONE) | MATURE);
+    let words = [&held, &named, &dropped].map(|ring| word(store.heap(), ring));
+    assert_eq!(words, [(2 * COUNT_ONE) | MATURE; 3]);
+    store.drop_gc_ref(dropped);
+    for _ in 0..3 {
+        assert!(store.gc(&mut roots).unwrap());
+        store.heap().verify().unwrap();
+        assert_eq!(store.stats().live_objects, 7);
+        assert_eq!(word(store.heap(), &shared), COUNT_ONE | MATURE);
+    }
+    store.drop_gc_ref(held);
+    store.drop_gc_ref(named);
+    store.gc(&mut NoRoots).unwrap();
+    assert_eq!(store.stats().live_objects, 1);
+}
+
+/// Roots outside the stack.
+struct Slots<const N: usize>([*mut u32; N]);
+
+impl<const N: usize> TraceRoots for Slots<N> {
+    #[allow(unsafe_code)]
+    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), crate::IncompleteWalk> {
+        // SAFETY: every test keeps its slots until the collection is over.
+        self.0.iter().for_each(|slot| unsafe { roots.add_non_stack_root(*slot) });
+        Ok(())
     }
 }
 
 #[test]
-fn a_cycle_leaks() {
+fn growth_makes_a_collection_look_for_cycles() {
     let mut store = store();
-    let (a, b) = (
-        store.alloc_struct(&mut NoRoots, PAIR).unwrap(),
-        store.alloc_struct(&mut NoRoots, PAIR).unwrap(),
-    );
-    store.write_field_ref(&a, CAR, Some(&b)).unwrap();
-    store.write_field_ref(&b, CAR, Some(&a)).unwrap();
-    store.drop_gc_ref(a);
-    store.drop_gc_ref(b);
+    for _ in 0..1_000_000 {
+        let ring = ring(&mut store);
+        store.drop_gc_ref(ring);
+    }
+    let stats = store.stats();
+    assert_eq!(stats.allocations, 3_000_000);
+    assert!(stats.peak_heap_bytes <= 8 << 20, "{stats:?}");
     store.gc(&mut NoRoots).unwrap();
-    assert_eq!(store.stats().live_objects, 2);
+    assert_eq!(store.stats().live_objects, 0);
     store.heap().verify().unwrap();
+}
+
+#[test]
+fn a_full_heap_looks_for_cycles_before_it_is_out_of_memory() {
+    let mut store = store_with(&HeapOptions { maximum: 1 << 20, ..options() });
+    // Fewer bytes than growth is judged by.
+    for _ in 0..100_000 {
+        let ring = ring(&mut store);
+        store.drop_gc_ref(ring);
+    }
+    let array = store.alloc_array(&mut NoRoots, REFS, 200_000).unwrap();
+    store.heap().verify().unwrap();
+    store.drop_gc_ref(array);
+    let error = store.alloc_array(&mut NoRoots, REFS, 1 << 20).unwrap_err();
+    assert!(matches!(error, HeapError::OutOfMemory { .. }), "{error}");
 }
 
 #[test]
 fn freed_memory_is_poisoned_and_new_objects_are_zero() {
     let mut heap = heap();
     let mut host_data = ExternRefHostDataTable::default();
-    let object = pair(&mut heap);
-    let at = u64::from(object.as_raw_u32());
-    heap.drop_gc_ref(&mut host_data, object);
-    assert_eq!(heap.core.memory.read_u64(at + 8), Some(0xa5a5_a5a5_a5a5_a5a5));
-    let object = pair(&mut heap);
-    assert_eq!(u64::from(object.as_raw_u32()), at);
-    assert_eq!(heap.core.memory.read_u64(at + 8), Some(0));
+    for mature in [false, true] {
+        let object = pair(&mut heap);
+        let at = u64::from(object.as_raw_u32());
+        heap.core.memory.write_u64(at + 8, 1).unwrap();
+        if mature {
+            heap.core.memory.write_u64(at + 8, 0).unwrap();
+            collect_counts(&mut heap);
+        }
+        heap.core.memory.write_u64(at + 8, 0).unwrap();
+        heap.drop_gc_ref(&mut host_data, object);
+        collect_counts(&mut heap);
+        assert_eq!(heap.core.memory.read_u64(at + 8), Some(0xa5a5_a5a5_a5a5_a5a5));
+        let object = pair(&mut heap);
+        assert_eq!(u64::from(object.as_raw_u32()), at);
+        assert_eq!(heap.core.memory.read_u64(at + 8), Some(0));
+        heap.drop_gc_ref(&mut host_data, object);
+        collect_counts(&mut heap);
+    }
 }
 
 #[test]
-fn small_blocks_are_merged_before_the_heap_grows() {
+fn small_gaps_are_one_before_the_heap_grows() {
     let mut store = store();
     let head = list(&mut store, 40_000);
     let heap_bytes = store.stats().heap_bytes;
@@ -305,15 +445,17 @@ fn small_blocks_are_merged_before_the_heap_grows() {
 #[test]
 fn damage_is_an_error_of_the_next_allocation_until_reset() {
     type Break = fn(&mut DrcHeap, &VMGcRef);
-    let breaks: [Break; 5] = [
-        |heap, object| heap.set_header(object, VMGcHeader::from_words(0, COUNT_ONE)),
-        |heap, object| heap.set_header(object, VMGcHeader::from_words(u32::MAX, COUNT_ONE)),
+    const WORD: u32 = COUNT_ONE | MATURE;
+    let breaks: [Break; 6] = [
+        |heap, object| heap.set_header(object, VMGcHeader::from_words(0, WORD)),
+        |heap, object| heap.set_header(object, VMGcHeader::from_words(u32::MAX, WORD)),
         |heap, object| {
-            let header = VMGcHeader::new(gc_types::VMGcKind::ArrayRef, REFS);
-            heap.set_header(object, header.with_collector_bits(COUNT_ONE));
+            let header = VMGcHeader::new(VMGcKind::ArrayRef, REFS);
+            heap.set_header(object, header.with_collector_bits(WORD));
             heap.core.memory.write_u32(u64::from(object.as_raw_u32()) + 8, u32::MAX).unwrap();
         },
-        |heap, object| write_word(&mut heap.core.memory, object.as_raw_u32(), 0),
+        |heap, object| heap.set_word(object, 0),
+        |heap, object| heap.set_word(object, COUNT_ONE | LISTED),
         |heap, object| {
             let at = u64::from(object.as_raw_u32() + CAR);
             heap.core.memory.write_u32(at, 0xffff_fff0).unwrap();
@@ -324,12 +466,20 @@ fn damage_is_an_error_of_the_next_allocation_until_reset() {
         let mut host_data = ExternRefHostDataTable::default();
         let object = pair(&mut heap);
         let _other = pair(&mut heap);
+        collect_counts(&mut heap);
         damage(&mut heap, &object);
         assert!(matches!(heap.verify(), Err(HeapError::Corrupt { .. })), "break {i}");
-        heap.drop_gc_ref(&mut host_data, object);
-        let header = VMGcHeader::new(gc_types::VMGcKind::StructRef, PAIR);
-        assert!(matches!(heap.alloc_raw(header, 16), Err(HeapError::Corrupt { .. })), "break {i}");
+        heap.drop_gc_ref(&mut host_data, object.unchecked_copy());
         let mut roots = GcRootsList::default();
+        let collected = heap.gc(roots.iter(), &mut host_data).collect();
+        if i == 4 {
+            // The flag keeps it out of the list: it leaks until cycles are looked for.
+            assert_eq!((collected, heap.stats().live_objects), (Ok(()), 1));
+            continue;
+        }
+        assert!(collected.is_err(), "break {i}");
+        let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
+        assert!(matches!(heap.alloc_raw(header, 16), Err(HeapError::Corrupt { .. })), "break {i}");
         assert!(heap.gc(roots.iter(), &mut host_data).collect().is_err());
         heap.reset(&mut host_data);
         heap.verify().unwrap();
@@ -338,38 +488,29 @@ fn damage_is_an_error_of_the_next_allocation_until_reset() {
 }
 
 #[test]
-fn a_collection_finds_what_is_wrong_with_roots_and_members() {
+fn a_collection_finds_what_is_wrong_with_roots_and_entries() {
     type Break = fn(&mut DrcHeap, u32, &mut u64);
-    let breaks: [Break; 5] = [
+    let breaks: [Break; 4] = [
         |_, _, slot| *slot = 8,
         |_, _, slot| *slot += 4,
-        |heap, member, _| write_word(&mut heap.core.memory, member, COUNT_ONE),
-        |heap, member, slot| {
-            write_word(&mut heap.core.memory, member, IN_ROOT_SET);
-            *slot = 0;
+        |heap, object, _| {
+            heap.set_word(&VMGcRef::from_raw_u32(object).unwrap(), MATURE);
         },
-        |heap, _, _| heap.roots.set(0, 24),
+        |heap, _, _| heap.list.set(0, 24),
     ];
     for (i, damage) in breaks.iter().enumerate() {
         let mut heap = heap();
         let mut host_data = ExternRefHostDataTable::default();
         let object = pair(&mut heap);
-        let member = heap.expose_gc_ref_to_wasm(object);
-        let mut slots = [u64::from(member)];
-        damage(&mut heap, member, &mut slots[0]);
+        let object = heap.expose_gc_ref_to_wasm(object);
+        let mut slots = [u64::from(object)];
         let mut roots = GcRootsList::default();
         add_stack(&mut slots, &mut roots);
+        heap.gc(roots.iter(), &mut host_data).collect().unwrap();
+        damage(&mut heap, object, &mut slots[0]);
         let result = heap.gc(roots.iter(), &mut host_data).collect();
         assert!(matches!(result, Err(HeapError::Corrupt { .. })), "break {i}");
     }
-}
-
-#[test]
-fn a_leftover_mark_fails_verification() {
-    let mut heap = heap();
-    let object = pair(&mut heap);
-    write_word(&mut heap.core.memory, object.as_raw_u32(), COUNT_ONE | MARKED);
-    assert!(heap.verify().is_err());
 }
 
 #[test]
@@ -395,20 +536,15 @@ fn a_host_value_whose_drop_panics_leaves_the_heap_in_order() {
     store.heap().verify().unwrap();
     assert_eq!((store.stats().live_objects, store.host_data().len()), (0, 0), "cut short");
     assert!(store.gc(&mut NoRoots).unwrap());
-
-    // In a barrier it waits.
-    let externref = store.alloc_externref(&mut NoRoots, Box::new(Bomb));
-    let externref = externref.map_err(|(error, _)| error).unwrap();
-    write_word(&mut store.heap_mut().core_mut().memory, externref.as_raw_u32(), 0);
-    store.collector_slow_path(OP_DEAD, Some(externref), 0);
-    assert_eq!((store.stats().live_objects, store.host_data().len()), (0, 0));
-    let resume = std::panic::AssertUnwindSafe(|| store.resume_host_panic());
-    assert!(std::panic::catch_unwind(resume).is_err());
-    store.resume_host_panic();
 }
 
 impl DrcHeap {
     fn set_header(&mut self, object: &VMGcRef, header: VMGcHeader) {
         self.core.set_header_at(object.as_raw_u32(), header).unwrap();
+    }
+
+    fn set_word(&mut self, object: &VMGcRef, word: u32) {
+        let header = self.core.header(object).unwrap();
+        self.set_header(object, header.with_collector_bits(word));
     }
 }

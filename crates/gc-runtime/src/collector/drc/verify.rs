@@ -1,32 +1,34 @@
 //! Checks of every invariant the deferred-reference-counting heap keeps.
 
 use super::DrcHeap;
-use super::block_map::BlockMap;
 use super::counts::count;
+use super::object_map::ObjectMap;
 use crate::HeapError;
-use gc_types::collector::drc::{IN_ROOT_SET, MARKED};
+use gc_types::VMGcKind;
+use gc_types::collector::drc::{LISTED, MATURE};
 
-/// Numbers the live objects 0, 1, 2, … in address order.
+/// Numbers the objects 0, 1, 2, … in address order.
 struct Ranks {
-    /// Live bits of each 512 bytes, and the number of live objects below them.
-    words: Vec<(u64, u32)>,
+    /// Live bits of each 512 bytes, and the number of objects below them.
+    groups: Vec<(u64, u32)>,
 }
 
 impl Ranks {
-    fn new(map: &BlockMap) -> Ranks {
+    fn new(map: &ObjectMap) -> Ranks {
         let mut below = 0;
-        let words = map.live_words().map(|live| {
-            let word = (live, below);
+        let groups = (0..map.len()).map(|group| {
+            let live = map.group(group).live;
+            let group = (live, below);
             below += live.count_ones();
-            word
+            group
         });
-        Ranks { words: words.collect() }
+        Ranks { groups: groups.collect() }
     }
 
     /// The number of the object at `index`, which is one.
     fn of(&self, index: u32) -> usize {
-        let (word, lower) = BlockMap::live_place(index);
-        let (live, below) = self.words[word];
+        let (group, lower) = ObjectMap::bits_below(index);
+        let (live, below) = self.groups[group];
         (below + (live & lower).count_ones()) as usize
     }
 }
@@ -36,49 +38,56 @@ fn corrupt(at: u32, what: &'static str) -> Result<(), HeapError> {
 }
 
 impl DrcHeap {
-    /// Checks that blocks tile the heap and are free or live as the lists say;
-    /// that headers, sizes and references are those of objects; that the root set
-    /// and its flags agree; that no count is less than the references there are.
+    /// Checks that blocks tile the heap and are free or objects as the allocator
+    /// says; that headers, sizes and references are those of objects; that the list and
+    /// the flags agree; that no count is less than the references from mature objects.
     pub(super) fn verify_all(&self) -> Result<(), HeapError> {
         self.core.check_damage()?;
-        self.blocks.check().or_else(|(at, what)| corrupt(at, what))?;
-        if u64::from(self.blocks.map().end()) != self.core.memory.len() {
-            corrupt(self.blocks.map().end(), "the allocator does not end where the heap does")?;
+        let map = &self.space.synced_map(&self.core.memory);
+        self.space.check(map, &self.core.memory).or_else(|(at, what)| corrupt(at, what))?;
+        if u64::from(map.end()) != self.core.memory.len() {
+            corrupt(map.end(), "the allocator does not end where the heap does")?;
         }
-        if !self.dying.is_empty() || self.cursor.is_some() {
-            corrupt(0, "dead objects are not buried")?;
-        }
-
-        let ranks = Ranks::new(self.blocks.map());
-        // References there are to each object, those from the root set included.
-        let mut references = vec![0u32; self.blocks.live_objects() as usize];
-        let mut is_member = vec![false; references.len()];
-        for member in self.roots.members(&self.core.memory) {
-            if !self.blocks.is_object(member) {
-                corrupt(member, "a member of the root set is no object")?;
-            }
-            let rank = ranks.of(member);
-            if std::mem::replace(&mut is_member[rank], true) {
-                corrupt(member, "an object is in the root set twice")?;
-            }
-            references[rank] += 1;
+        if !self.work.is_empty() {
+            corrupt(0, "a collection left work undone")?;
         }
 
-        for (rank, object) in self.blocks.map().live_blocks().enumerate() {
-            let bits = self.core.header_at(object)?.collector_bits();
-            if self.blocks.size(object) != Some(self.core.size_at(object)?) {
+        let ranks = Ranks::new(map);
+        let objects = map.objects().count();
+        let mut is_listed = vec![false; objects];
+        for entry in self.list.entries(&self.core.memory) {
+            if !map.is_live(entry) {
+                corrupt(entry, "a listed object is none")?;
+            }
+            if std::mem::replace(&mut is_listed[ranks.of(entry)], true) {
+                corrupt(entry, "an object is listed twice")?;
+            }
+        }
+
+        let mut references = vec![0u32; objects];
+        let mut values = 0;
+        for (rank, object) in map.objects().enumerate() {
+            let header = self.core.header_at(object)?;
+            let bits = header.collector_bits();
+            values += u32::from(header.kind() == Some(VMGcKind::ExternRef));
+            let next = map.first_start(object + 8..map.end()).unwrap_or(map.end());
+            let size = self.core.size_at(object)?;
+            // An object across blocks is followed by the starts of no others.
+            if next - object != size {
                 corrupt(object, "an object is not of its block's size")?;
             }
-            if (bits & IN_ROOT_SET != 0) != is_member[rank] {
-                corrupt(object, "an object's flag says otherwise than the root set")?;
+            if (bits & LISTED != 0) != is_listed[rank] {
+                corrupt(object, "an object's flag says otherwise than the list")?;
             }
-            if bits & MARKED != 0 {
-                corrupt(object, "an object is marked and no collection is under way")?;
+            if (bits & MATURE != 0) != map.is_mature(object) {
+                corrupt(object, "an object's flag says otherwise than the map")?;
             }
             let mut dangling = false;
             self.core.trace_at(object, |_, contents| match contents.as_heap_index() {
-                Some(target) if self.blocks.is_object(target.get()) => {
-                    references[ranks.of(target.get())] += 1;
+                Some(target) if map.is_live(target.get()) => {
+                    if bits & MATURE != 0 {
+                        references[ranks.of(target.get())] += 1;
+                    }
                 }
                 Some(_) => dangling = true,
                 None => {}
@@ -87,14 +96,18 @@ impl DrcHeap {
                 corrupt(object, "an object refers to what is no object")?;
             }
         }
+        if values != self.values {
+            corrupt(0, "externrefs are miscounted")?;
+        }
 
-        for (rank, object) in self.blocks.map().live_blocks().enumerate() {
-            let counted = count(self.core.header_at(object)?.collector_bits());
-            if counted == 0 {
-                corrupt(object, "an object without a reference is alive")?;
-            }
-            if counted < references[rank] {
+        for (rank, object) in map.objects().enumerate() {
+            let bits = self.core.header_at(object)?.collector_bits();
+            if count(bits) < references[rank] {
                 corrupt(object, "an object has more references than are counted")?;
+            }
+            let unseen = if bits & MATURE != 0 { count(bits) == 0 } else { count(bits) > 0 };
+            if unseen && !is_listed[rank] {
+                corrupt(object, "the list lacks an object")?;
             }
         }
         Ok(())

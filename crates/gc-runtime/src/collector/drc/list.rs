@@ -1,0 +1,131 @@
+//! The list of objects a collection looks at: young ones that were counted up, and
+//! mature ones whose count reached zero. A chunk of native memory that emitted code
+//! appends to.
+//!
+//! An object is in it at most once, which its header's `LISTED` flag tells. The
+//! chunk's address, length and capacity are in the heap data. It is allocated when
+//! the first object enters it, and doubles when it is full.
+
+use crate::HeapMemory;
+use gc_types::collector::drc::{LIST_BASE, LIST_CAPACITY, LIST_LEN};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// References the first chunk has room for.
+const FIRST_CAPACITY: usize = 1 << 10;
+/// Entries below which entering compiled code never asks for a collection.
+const FIRST_THRESHOLD: u32 = 1 << 16;
+
+/// The native half of the list; the other half is in the heap data.
+#[derive(Debug)]
+pub(super) struct List {
+    /// Atomic because emitted code writes it behind a shared address.
+    chunk: Vec<AtomicU32>,
+    threshold: u32,
+}
+
+impl List {
+    /// The empty list, for which nothing is allocated. The heap data is zero.
+    pub(super) fn new() -> List {
+        List { chunk: Vec::new(), threshold: FIRST_THRESHOLD }
+    }
+
+    /// Number of entries.
+    #[inline]
+    pub(super) fn len(&self, memory: &HeapMemory) -> u32 {
+        memory.data_u32(LIST_LEN).min(self.capacity())
+    }
+
+    fn capacity(&self) -> u32 {
+        self.chunk.len() as u32
+    }
+
+    /// Appends a reference.
+    #[inline]
+    pub(super) fn push(&mut self, memory: &mut HeapMemory, entry: u32) {
+        let len = self.len(memory);
+        if len == self.capacity() {
+            self.grow(memory);
+        }
+        self.chunk[len as usize].store(entry, Relaxed);
+        memory.set_data_u32(LIST_LEN, len + 1);
+    }
+
+    #[cold]
+    fn grow(&mut self, memory: &mut HeapMemory) {
+        let capacity = (self.chunk.len() * 2).max(FIRST_CAPACITY);
+        self.chunk.resize_with(capacity, AtomicU32::default);
+        self.publish(memory);
+    }
+
+    /// Writes address and capacity to the heap data.
+    fn publish(&self, memory: &mut HeapMemory) {
+        memory.set_data_u64(LIST_BASE, self.chunk.as_ptr().expose_provenance() as u64);
+        memory.set_data_u32(LIST_CAPACITY, self.capacity());
+    }
+
+    /// The entry at `place`, below the length.
+    #[inline]
+    pub(super) fn get(&self, place: u32) -> u32 {
+        self.chunk[place as usize].load(Relaxed)
+    }
+
+    /// Puts `entry` at `place`, below the length.
+    #[cfg(test)]
+    pub(super) fn set(&mut self, place: u32, entry: u32) {
+        self.chunk[place as usize].store(entry, Relaxed);
+    }
+
+    /// All entries.
+    pub(super) fn entries(&self, memory: &HeapMemory) -> impl Iterator<Item = u32> {
+        self.chunk[..self.len(memory) as usize].iter().map(|entry| entry.load(Relaxed))
+    }
+
+    /// Replaces the entries by those in `entries`, which is left empty.
+    pub(super) fn replace(&mut self, memory: &mut HeapMemory, entries: &mut Vec<u32>) {
+        memory.set_data_u32(LIST_LEN, 0);
+        entries.drain(..).for_each(|entry| self.push(memory, entry));
+    }
+
+    /// Sets the threshold after a collection: twice what stayed.
+    pub(super) fn set_threshold(&mut self, memory: &HeapMemory) {
+        self.threshold = self.len(memory).saturating_mul(2).max(FIRST_THRESHOLD);
+    }
+
+    /// Whether `count` more would pass the threshold.
+    pub(super) fn is_crowded(&self, memory: &HeapMemory, count: u32) -> bool {
+        self.len(memory).saturating_add(count) > self.threshold
+    }
+
+    /// Empties the list, whose heap data was zeroed; keeps the chunk.
+    pub(super) fn reset(&mut self, memory: &mut HeapMemory) {
+        self.threshold = FIRST_THRESHOLD;
+        if !self.chunk.is_empty() {
+            self.publish(memory);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HeapBounds, HeapOptions};
+
+    #[test]
+    fn the_chunk_comes_late_and_doubles() {
+        let bounds = HeapBounds::Checked;
+        let options = HeapOptions { initial: 0, maximum: 0, bounds, ..HeapOptions::default() };
+        let mut memory = HeapMemory::new(&options).unwrap();
+        let mut list = List::new();
+        assert_eq!((list.len(&memory), list.chunk.capacity()), (0, 0));
+        for i in 0..3000 {
+            list.push(&mut memory, i * 8);
+        }
+        assert_eq!(memory.data_u32(LIST_LEN), 3000);
+        assert_eq!(memory.data_u32(LIST_CAPACITY), 4096);
+        assert_eq!(memory.data_u64(LIST_BASE), list.chunk.as_ptr().addr() as u64);
+        assert!(list.entries(&memory).eq((0..3000).map(|i| i * 8)));
+        assert!(!list.is_crowded(&memory, 1) && list.is_crowded(&memory, FIRST_THRESHOLD));
+        list.replace(&mut memory, &mut vec![8, 16]);
+        assert!(list.entries(&memory).eq([8, 16]));
+    }
+}

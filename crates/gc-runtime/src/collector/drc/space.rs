@@ -1,0 +1,800 @@
+//! The allocator: bump allocation in the gaps between objects.
+//!
+//! The heap is divided into blocks of [`BLOCK`] bytes. Small objects are allocated by
+//! bumping an index through one *run* after another: free memory between two objects
+//! of one block, found in the [`ObjectMap`]. Emitted code does that itself as long
+//! as the run lasts, and leaves a note of one byte for each object (`notes`), which
+//! become bits of the map before anyone looks there. Between collections runs are
+//! found in ascending order, and blocks with hardly anything free are passed over. An
+//! object that would waste a run goes to an *overflow* run of its own, and one larger
+//! than a block to several blocks in a row. (Blocks, bumping through their holes
+//! and overflow allocation are Immix's: Blackburn and McKinley, "Immix: A Mark-Region
+//! Garbage Collector with Space Efficiency, Fast Collection, and Mutator Performance",
+//! 2008; here holes end at objects and not at lines.)
+//!
+//! Nothing is done for young objects that die: a collection clears their bits, a group
+//! of 512 bytes at a time, and their memory is part of a gap again.
+//!
+//! All bookkeeping is in native memory. An index to free is untrusted, a size is never
+//! asked for: the map knows both.
+
+use super::object_map::{GRANULE, GROUP_SHIFT, ObjectMap};
+use crate::HeapMemory;
+use gc_types::collector::drc::{LIMIT, NEXT, STARTS, STARTS_SHIFT};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Bytes of a block. Objects up to this size do not cross its end.
+pub(super) const BLOCK: u32 = 32 << 10;
+/// Objects larger than this do not end a run that is too short for them.
+const MEDIUM: u32 = 256;
+/// Objects larger than this get exactly the memory they need.
+const OVERFLOW_MAX: u32 = BLOCK / 8;
+/// The shortest run that is used for overflow, if there is such a one.
+const OVERFLOW_RUN: u32 = 4 << 10;
+/// The shortest run that emitted code is given, if there is such a one.
+const SHORT: u32 = 32;
+/// Blocks with less free than this are passed over, while there are others.
+const SCARCE: u32 = 1 << 10;
+/// Notes of one block, eight to a word.
+const NOTES: usize = (BLOCK >> STARTS_SHIFT) as usize / 8;
+
+const _: () = assert!(1 << STARTS_SHIFT == GRANULE && BLOCK.is_multiple_of(1 << GROUP_SHIFT));
+
+fn bytes(range: &Range<u32>) -> u32 {
+    range.end - range.start
+}
+
+/// Whether `byte` is 1, for each of eight, as eight bits.
+#[inline]
+fn gather(notes: u64) -> u64 {
+    (notes & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// Numbers of objects and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) objects: u64,
+    pub(super) bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, size: u32) {
+        self.objects += 1;
+        self.bytes += u64::from(size);
+    }
+
+    fn remove(&mut self, size: u32) {
+        self.objects -= 1;
+        self.bytes -= u64::from(size);
+    }
+}
+
+/// The allocator of one heap.
+#[derive(Debug)]
+pub(super) struct Space {
+    map: ObjectMap,
+    /// Where the first block begins.
+    start: u32,
+    /// Bytes of each block that are free and in no run. What young objects take is
+    /// not free; while a collection settles what becomes of them, these numbers
+    /// are wrong (and wrap).
+    free: Vec<u32>,
+    /// The run in which emitted code allocates, and the host, from the heap data's
+    /// `NEXT` on; empty if there is none.
+    run: Range<u32>,
+    /// Objects of the run below this are in the map.
+    synced: u32,
+    /// A byte for each eight of the run's block: 1 if an object was allocated there
+    /// and is not in the map yet.
+    notes: Box<[AtomicU64]>,
+    /// Where the next run is looked for.
+    cursor: u32,
+    /// Whether no gap is passed over that is large enough.
+    thorough: bool,
+    /// What is left of the overflow run, and where the next is looked for.
+    overflow: Range<u32>,
+    overflow_cursor: u32,
+    /// Sizes of the objects that cross the end of a block.
+    large: BTreeMap<u32, u32>,
+    /// Where all young objects are that are in the map: ranges that lie in one block
+    /// each, and large objects.
+    young: Vec<Range<u32>>,
+    young_large: Vec<u32>,
+    /// Objects that were mature from the beginning, since the last collection.
+    born_mature: Vec<u32>,
+    /// Everything from here on was never handed out and is zero.
+    fresh: u32,
+    young_tally: Tally,
+    mature_tally: Tally,
+    /// Everything that was ever allocated and is in the map.
+    allocations: Tally,
+    /// Bytes allocated since the last collection, those in the map.
+    allocated: u64,
+}
+
+impl Space {
+    /// An allocator of nothing, whose first block will begin at `start`.
+    pub(super) fn new(start: u32) -> Space {
+        let mut map = ObjectMap::default();
+        map.extend(start);
+        Space {
+            map,
+            start,
+            free: Vec::new(),
+            run: start..start,
+            synced: start,
+            notes: std::iter::repeat_with(AtomicU64::default).take(NOTES).collect(),
+            cursor: start,
+            thorough: false,
+            overflow: start..start,
+            overflow_cursor: start,
+            large: BTreeMap::new(),
+            young: Vec::new(),
+            young_large: Vec::new(),
+            born_mature: Vec::new(),
+            fresh: start,
+            young_tally: Tally::default(),
+            mature_tally: Tally::default(),
+            allocations: Tally::default(),
+            allocated: 0,
+        }
+    }
+
+    /// Forgets everything, as if new; keeps the memory of its tables.
+    pub(super) fn clear(&mut self) {
+        self.map.clear();
+        self.map.extend(self.start);
+        self.free.clear();
+        self.notes.iter().for_each(|note| note.store(0, Relaxed));
+        let nothing = self.start..self.start;
+        (self.run, self.synced, self.cursor) = (nothing.clone(), self.start, self.start);
+        self.thorough = false;
+        (self.overflow, self.overflow_cursor) = (nothing, self.start);
+        self.large.clear();
+        self.young.clear();
+        self.young_large.clear();
+        self.born_mature.clear();
+        self.fresh = self.start;
+        self.young_tally = Tally::default();
+        self.mature_tally = Tally::default();
+        self.allocations = Tally::default();
+        self.allocated = 0;
+    }
+
+    /// Adds the memory up to `end`, which was never used.
+    pub(super) fn extend(&mut self, end: u32) {
+        let old = self.map.end();
+        if end > old {
+            self.map.extend(end);
+            self.free.resize((end - self.start).div_ceil(BLOCK) as usize, 0);
+            self.give_back(old..end);
+        }
+    }
+
+    // ---- blocks -----------------------------------------------------------
+
+    fn block_of(&self, index: u32) -> usize {
+        ((index - self.start) / BLOCK) as usize
+    }
+
+    /// Where the block ends that `index` is in, or the heap if that is before.
+    #[inline]
+    fn block_end(&self, index: u32) -> u32 {
+        let end = (index - self.start) / BLOCK * BLOCK + BLOCK;
+        (end + self.start).min(self.map.end())
+    }
+
+    fn block(&self, block: usize) -> Range<u32> {
+        let start = self.start + block as u32 * BLOCK;
+        start..self.block_end(start)
+    }
+
+    /// The parts of `range` that lie in one block each.
+    fn parts(&self, range: Range<u32>) -> impl Iterator<Item = Range<u32>> + use<> {
+        let (start, mut at) = (self.start, range.start);
+        std::iter::from_fn(move || {
+            let block_end = start + (at - start) / BLOCK * BLOCK + BLOCK;
+            let part = at..block_end.min(range.end);
+            at = part.end;
+            (!part.is_empty()).then_some(part)
+        })
+    }
+
+    /// Makes `range`, in which there is no object and no run, free.
+    fn give_back(&mut self, range: Range<u32>) {
+        for part in self.parts(range) {
+            self.map.set_start(part.start);
+            let block = self.block_of(part.start);
+            self.free[block] = self.free[block].wrapping_add(bytes(&part));
+        }
+    }
+
+    /// Takes `range`, which is free, and makes one block of the map of it, of zeroes.
+    fn take(&mut self, memory: &mut HeapMemory, range: Range<u32>) {
+        self.map.clear_starts(range.start + GRANULE..range.end);
+        for part in self.parts(range.clone()) {
+            let block = self.block_of(part.start);
+            self.free[block] -= bytes(&part);
+        }
+        let used = self.fresh.saturating_sub(range.start).min(bytes(&range));
+        if used > 0 {
+            let _mapped = memory.fill(range.start.into(), used.into(), 0);
+            debug_assert!(_mapped.is_some());
+        }
+        self.fresh = self.fresh.max(range.end);
+    }
+
+    /// The first free memory from `from` on, at least `want` bytes in one block that
+    /// has `least` free, not in the blocks of the runs.
+    fn find_run(&self, from: u32, want: u32, least: u32) -> Option<Range<u32>> {
+        let end = self.map.end();
+        let in_use = [&self.run, &self.overflow]
+            .map(|run| (!run.is_empty()).then(|| self.block_of(run.start)));
+        let mut at = from;
+        while at < end {
+            let (block, block_end) = (self.block_of(at), self.block_end(at));
+            if self.free[block] < least || in_use.contains(&Some(block)) {
+                at = block_end;
+                continue;
+            }
+            match self.map.free_run(at..block_end) {
+                Some(run) if bytes(&run) >= want => return Some(run),
+                Some(run) => at = run.end,
+                None => at = block_end,
+            }
+        }
+        None
+    }
+
+    // ---- allocation -------------------------------------------------------
+
+    /// Hands out `size` bytes of zeroes, a multiple of [`GRANULE`] and not zero, for a
+    /// young object; `None` if no free memory is large enough that it looks at.
+    #[inline]
+    pub(super) fn alloc(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
+        debug_assert!(size > 0 && size.is_multiple_of(GRANULE));
+        self.bump(memory, size).or_else(|| self.alloc_slow(memory, size))
+    }
+
+    /// What fits the run.
+    #[inline]
+    pub(super) fn bump(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
+        let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
+        let end = next.checked_add(size).filter(|&end| end <= limit)?;
+        memory.set_data_u32(NEXT, end);
+        let (word, shift) = self.note(next)?;
+        let word = &self.notes[word];
+        word.store(word.load(Relaxed) | (1u64 << shift).to_le(), Relaxed);
+        Some(next)
+    }
+
+    /// Which word has the note of `index`, and which bit of it is set if there is
+    /// one, as the word stands in little-endian order; if `index` is in the run.
+    #[inline]
+    fn note(&self, index: u32) -> Option<(usize, u32)> {
+        if !self.run.contains(&index) || !index.is_multiple_of(GRANULE) {
+            return None;
+        }
+        let place = (index - self.start) % BLOCK / GRANULE;
+        Some((place as usize / 8, place % 8 * 8))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
+        if size <= MEDIUM {
+            self.retire_run(memory);
+            let (want, least) = match self.thorough {
+                true => (size, size),
+                false => (size.max(SHORT), SCARCE),
+            };
+            let run = self.find_run(self.cursor, want, least);
+            self.cursor = run.as_ref().map_or(self.map.end(), |run| run.end);
+            self.begin_run(memory, run?);
+            return self.bump(memory, size);
+        }
+        if size <= OVERFLOW_MAX {
+            if bytes(&self.overflow) < size {
+                self.retire_overflow();
+                let from = self.overflow_cursor;
+                let run = self.find_run(from, OVERFLOW_RUN.max(size), OVERFLOW_RUN);
+                self.overflow_cursor = run.as_ref().map_or(self.map.end(), |run| run.end);
+                let run = run?;
+                self.take(memory, run.clone());
+                self.overflow = run;
+            }
+            let index = self.overflow.start;
+            self.overflow.start += size;
+            self.begin_object(index, size, self.overflow.end);
+            return Some(index);
+        }
+        if size <= BLOCK {
+            return self.alloc_exactly(memory, size);
+        }
+        self.alloc_large(memory, size)
+    }
+
+    /// As [`alloc`](Space::alloc), but looks everywhere, and lets `alloc` not pass over
+    /// anything any more until the next collection.
+    #[cold]
+    pub(super) fn alloc_anywhere(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
+        self.retire_all(memory);
+        if size <= MEDIUM {
+            if !std::mem::replace(&mut self.thorough, true) {
+                self.cursor = self.start;
+            }
+            return self.alloc_slow(memory, size);
+        }
+        if size > BLOCK {
+            return self.alloc_large(memory, size);
+        }
+        self.alloc_exactly(memory, size)
+    }
+
+    /// An object with exactly the memory it needs.
+    fn alloc_exactly(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
+        let free = self.find_run(self.start, size, size)?;
+        let index = free.start;
+        self.take(memory, index..index + size);
+        self.begin_object(index, size, free.end);
+        Some(index)
+    }
+
+    /// Puts a young object of `size` bytes into the map, at the beginning of what
+    /// was free up to `end`.
+    fn begin_object(&mut self, index: u32, size: u32, end: u32) {
+        self.map.set_live(index);
+        if index + size < end {
+            self.map.set_start(index + size);
+        }
+        match self.young.last_mut() {
+            Some(last) if last.end == index && self.start.abs_diff(index) % BLOCK != 0 => {
+                last.end += size;
+            }
+            _ => self.young.push(index..index + size),
+        }
+        self.count_allocation(size);
+    }
+
+    fn count_allocation(&mut self, size: u32) {
+        self.young_tally.add(size);
+        self.allocations.add(size);
+        self.allocated += u64::from(size);
+    }
+
+    fn begin_run(&mut self, memory: &mut HeapMemory, run: Range<u32>) {
+        self.take(memory, run.clone());
+        memory.set_data_u32(NEXT, run.start);
+        memory.set_data_u32(LIMIT, run.end);
+        let block_start = self.block(self.block_of(run.start)).start;
+        let notes = self.notes.as_ptr().expose_provenance() as u64;
+        memory.set_data_u64(STARTS, notes.wrapping_sub(u64::from(block_start >> STARTS_SHIFT)));
+        self.synced = run.start;
+        self.run = run;
+    }
+
+    /// Enters everything allocated in the run into the map.
+    #[inline]
+    pub(super) fn sync(&mut self, memory: &HeapMemory) {
+        let next = memory.data_u32(NEXT);
+        if self.run.is_empty() || next <= self.synced || next > self.run.end {
+            return;
+        }
+        let mut objects = 0;
+        for word in self.noted_words(next) {
+            let (group, bits) = self.noted(word);
+            if bits != 0 {
+                self.notes[word].store(0, Relaxed);
+                let group = self.map.group_mut(group);
+                group.starts |= bits;
+                group.live |= bits;
+                objects += u64::from(bits.count_ones());
+            }
+        }
+        if next < self.run.end {
+            self.map.set_start(next);
+        }
+        let size = u64::from(next - self.synced);
+        for tally in [&mut self.young_tally, &mut self.allocations] {
+            tally.objects += objects;
+            tally.bytes += size;
+        }
+        self.allocated += size;
+        self.synced = next;
+    }
+
+    /// The words of notes that may have one of an object that is not in the map.
+    #[inline]
+    fn noted_words(&self, next: u32) -> Range<usize> {
+        let word = |index: u32| ((index - self.start) % BLOCK / GRANULE) as usize / 8;
+        word(self.synced)..word(next - GRANULE) + 1
+    }
+
+    /// A word of notes as bits of the map, with the number of their group.
+    #[inline]
+    fn noted(&self, word: usize) -> (usize, u64) {
+        let block_start = self.start + (self.run.start - self.start) / BLOCK * BLOCK;
+        let granule = (block_start / GRANULE) as usize + word * 8;
+        let bits = gather(u64::from_le(self.notes[word].load(Relaxed)));
+        (granule / 64, bits << (granule % 64))
+    }
+
+    /// Whether an object at `index`, which may be any number, was allocated in the
+    /// run and is not in the map yet.
+    #[inline]
+    fn is_noted(&self, index: u32) -> bool {
+        self.note(index).is_some_and(|(word, bit)| {
+            u64::from_le(self.notes[word].load(Relaxed)) >> bit & 1 != 0
+        })
+    }
+
+    fn retire_run(&mut self, memory: &mut HeapMemory) {
+        self.sync(memory);
+        let run = std::mem::replace(&mut self.run, self.start..self.start);
+        memory.set_data_u32(NEXT, 0);
+        memory.set_data_u32(LIMIT, 0);
+        if run.start < self.synced {
+            self.young.push(run.start..self.synced);
+        }
+        if !run.is_empty() {
+            self.give_back(self.synced..run.end);
+        }
+        self.synced = self.start;
+    }
+
+    fn retire_overflow(&mut self) {
+        let left = std::mem::replace(&mut self.overflow, self.start..self.start);
+        self.give_back(left);
+    }
+
+    fn retire_all(&mut self, memory: &mut HeapMemory) {
+        self.retire_run(memory);
+        self.retire_overflow();
+    }
+
+    /// An object that crosses the end of a block: the first free memory in a row.
+    #[cold]
+    fn alloc_large(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
+        self.retire_all(memory);
+        let index = self.find_large(size)?;
+        let end = index + size;
+        self.take(memory, index..end);
+        self.map.set_live(index);
+        if end < self.map.end() {
+            self.map.set_start(end);
+        }
+        self.large.insert(index, size);
+        self.young_large.push(index);
+        self.count_allocation(size);
+        Some(index)
+    }
+
+    fn find_large(&self, size: u32) -> Option<u32> {
+        // Where the free memory begins that reaches the end of the last block.
+        let mut begin: Option<u32> = None;
+        for block in 0..self.free.len() {
+            let range = self.block(block);
+            if self.free[block] == bytes(&range) {
+                let begin = *begin.get_or_insert(range.start);
+                if range.end - begin >= size {
+                    return Some(begin);
+                }
+                continue;
+            }
+            let first = self.map.free_run(range.clone());
+            if let Some(begin) = begin {
+                let prefix = first.as_ref().filter(|run| run.start == range.start);
+                if prefix.is_some_and(|run| run.end - begin >= size) {
+                    return Some(begin);
+                }
+            }
+            let last = self.map.blocks(range.clone(), |group| group.live).last();
+            let end_of_last = match last {
+                Some(object) => object.checked_add(self.extent(object).0),
+                None => first.map(|run| run.start),
+            };
+            begin = end_of_last.filter(|&end| end < range.end);
+        }
+        None
+    }
+
+    // ---- questions --------------------------------------------------------
+
+    /// Whether an object begins at `index`, which may be any number.
+    #[inline]
+    pub(super) fn is_object(&self, index: u32) -> bool {
+        self.map.is_live(index) || self.is_noted(index)
+    }
+
+    /// Bytes of the object at `index`, which is in the map, and whether it is one of
+    /// those that cross the end of a block.
+    #[inline]
+    fn extent(&self, index: u32) -> (u32, bool) {
+        let block_end = self.block_end(index);
+        if let Some(next) = self.map.first_start(index + GRANULE..block_end) {
+            return (next - index, false);
+        }
+        match self.large.get(&index) {
+            Some(&size) => (size, true),
+            None => (block_end - index, false),
+        }
+    }
+
+    /// Bytes of the object at `index`, which is in the map.
+    #[inline]
+    pub(super) fn size(&self, index: u32) -> u32 {
+        self.extent(index).0
+    }
+
+    /// The object that `at` lies in, as it is in the map.
+    pub(super) fn object_around(&self, at: u32) -> Option<Range<u32>> {
+        if at < self.start || at >= self.map.end() {
+            return None;
+        }
+        let block_start = self.start + (at - self.start) / BLOCK * BLOCK;
+        let index = match self.map.last_start(block_start..at / GRANULE * GRANULE + GRANULE) {
+            Some(index) => index,
+            None => *self.large.range(..=at).next_back()?.0,
+        };
+        if !self.map.is_live(index) {
+            return None;
+        }
+        let range = index..index + self.size(index);
+        range.contains(&at).then_some(range)
+    }
+
+    /// The map, in which objects may be missing that were allocated since it was
+    /// [synced](Space::sync).
+    pub(super) fn map(&self) -> &ObjectMap {
+        &self.map
+    }
+
+    /// The map, to set marks.
+    pub(super) fn map_mut(&mut self) -> &mut ObjectMap {
+        &mut self.map
+    }
+
+    /// A copy of the map in which nothing is missing.
+    pub(super) fn synced_map(&self, memory: &HeapMemory) -> ObjectMap {
+        let mut map = self.map.clone();
+        let next = memory.data_u32(NEXT);
+        if !self.run.is_empty() && next > self.synced && next <= self.run.end {
+            for word in self.noted_words(next) {
+                let (group, bits) = self.noted(word);
+                if bits != 0 {
+                    map.group_mut(group).starts |= bits;
+                    map.group_mut(group).live |= bits;
+                }
+            }
+            if next < self.run.end {
+                map.set_start(next);
+            }
+        }
+        map
+    }
+
+    /// Everything that was ever allocated, that is live, and that is mature.
+    pub(super) fn tallies(&self, memory: &HeapMemory) -> [Tally; 3] {
+        let mut missing = Tally::default();
+        let next = memory.data_u32(NEXT);
+        if !self.run.is_empty() && next > self.synced && next <= self.run.end {
+            let count = |word| u64::from(self.noted(word).1.count_ones());
+            missing.objects = self.noted_words(next).map(count).sum();
+            missing.bytes = u64::from(next - self.synced);
+        }
+        let sum = |tallies: &[Tally]| Tally {
+            objects: tallies.iter().map(|tally| tally.objects).sum(),
+            bytes: tallies.iter().map(|tally| tally.bytes).sum(),
+        };
+        [
+            sum(&[self.allocations, missing]),
+            sum(&[self.young_tally, self.mature_tally, missing]),
+            self.mature_tally,
+        ]
+    }
+
+    /// Bytes in objects, in a constant number of steps.
+    pub(super) fn used_bytes(&self, memory: &HeapMemory) -> u64 {
+        let unsynced = memory.data_u32(NEXT).min(self.run.end).saturating_sub(self.synced);
+        self.young_tally.bytes + self.mature_tally.bytes + u64::from(unsynced)
+    }
+
+    /// Whether an object of `size` bytes would find room, if it needs more than a block.
+    pub(super) fn has_room(&self, size: u32) -> bool {
+        size <= BLOCK || self.find_large(size).is_some()
+    }
+
+    /// Bytes in mature objects.
+    pub(super) fn mature_bytes(&self) -> u64 {
+        self.mature_tally.bytes
+    }
+
+    /// Bytes allocated since the last collection, without those of a run that is not
+    /// used up.
+    pub(super) fn allocated(&self) -> u64 {
+        self.allocated
+    }
+
+    // ---- life and death ---------------------------------------------------
+
+    /// Makes the new object at `index`, which is in the map, mature before a
+    /// collection.
+    pub(super) fn bear_mature(&mut self, index: u32) {
+        let (size, large) = self.extent(index);
+        if self.map.set_mature(index) {
+            self.young_tally.remove(size);
+            self.mature_tally.add(size);
+            if !large {
+                self.born_mature.push(index);
+            }
+        }
+    }
+
+    /// Begins a collection: what is left of the runs is free, and everything
+    /// allocated is in the map.
+    pub(super) fn begin_collection(&mut self, memory: &mut HeapMemory) {
+        self.retire_all(memory);
+        while let Some(index) = self.born_mature.pop() {
+            self.keep(index, self.size(index));
+        }
+    }
+
+    /// Takes the young object at `index` off the range that will be given back.
+    #[inline]
+    fn keep(&mut self, index: u32, size: u32) {
+        let block = self.block_of(index);
+        self.free[block] = self.free[block].wrapping_sub(size);
+    }
+
+    /// Makes the young object at `index`, which is in the map, mature. For a
+    /// collection.
+    #[inline]
+    pub(super) fn make_mature(&mut self, index: u32) {
+        let (size, large) = self.extent(index);
+        if self.map.set_mature(index) {
+            self.young_tally.remove(size);
+            self.mature_tally.add(size);
+            if !large {
+                self.keep(index, size);
+            }
+        }
+    }
+
+    /// Takes the mature object at `index` back; where it was. `None`, and nothing
+    /// happens, if none begins there.
+    #[inline]
+    pub(super) fn free_mature(&mut self, index: u32) -> Option<Range<u32>> {
+        if !self.map.is_mature(index) {
+            return None;
+        }
+        let (size, large) = self.extent(index);
+        self.map.set_free(index);
+        self.mature_tally.remove(size);
+        if large {
+            self.large.remove(&index);
+            self.give_back(index..index + size);
+        } else {
+            let block = self.block_of(index);
+            self.free[block] = self.free[block].wrapping_add(size);
+        }
+        Some(index..index + size)
+    }
+
+    /// Frees the objects of one range of young ones that did not mature; the range, and
+    /// its size in bytes. `None` if there are no more.
+    pub(super) fn reclaim_young(&mut self) -> Option<Range<u32>> {
+        if let Some(range) = self.young.pop() {
+            for group in ObjectMap::groups_of(&range) {
+                let group = self.map.group_mut(group);
+                group.live &= group.mature;
+            }
+            let block = self.block_of(range.start);
+            self.free[block] = self.free[block].wrapping_add(bytes(&range));
+            return Some(range);
+        }
+        while let Some(index) = self.young_large.pop() {
+            if self.map.is_mature(index) {
+                continue;
+            }
+            let size = self.large.remove(&index)?;
+            self.map.set_free(index);
+            self.give_back(index..index + size);
+            return Some(index..index + size);
+        }
+        None
+    }
+
+    /// Begins to allocate from the start again, after a collection: all that is
+    /// young is forgotten.
+    pub(super) fn begin_anew(&mut self) {
+        debug_assert!(self.run.is_empty() && self.overflow.is_empty());
+        (self.cursor, self.overflow_cursor) = (self.start, self.start);
+        self.thorough = false;
+        self.young_tally = Tally::default();
+        self.allocated = 0;
+    }
+
+    // ---- checking ---------------------------------------------------------
+
+    /// Checks that the blocks of `map`, which nothing is missing in, tile the heap, and
+    /// that everything else here agrees with it; otherwise where that is not so, and
+    /// what is wrong. Only a bug of this file can make it fail.
+    pub(super) fn check(
+        &self,
+        map: &ObjectMap,
+        memory: &HeapMemory,
+    ) -> Result<(), (u32, &'static str)> {
+        if map.end() < self.start || self.free.len() != self.blocks() {
+            return Err((map.end(), "blocks are missing"));
+        }
+        let next = memory.data_u32(NEXT).max(self.run.start);
+        let mut young = self.young.clone();
+        young.extend([self.run.start..next.min(self.run.end)]);
+        young.sort_by_key(|range| range.start);
+        let mut young = young.into_iter().peekable();
+        let (mut live, mut large) = (Tally::default(), 0);
+        for block in 0..self.free.len() {
+            let range = self.block(block);
+            let inside = |run: &Range<u32>| range.contains(&run.start) && !run.is_empty();
+            let mut expected = self.free[block];
+            if inside(&self.run) {
+                expected = expected.wrapping_add(self.run.end - next);
+            }
+            if inside(&self.overflow) {
+                expected = expected.wrapping_add(bytes(&self.overflow));
+            }
+            let mut free = 0;
+            let crossing = self.large.range(..range.start).next_back();
+            let mut at = crossing.map_or(range.start, |(at, size)| range.start.max(at + size));
+            while at < range.end {
+                if !map.is_start(at) {
+                    return Err((at, "a block without a start"));
+                }
+                let next = map.first_start(at + GRANULE..range.end);
+                let mut size = next.unwrap_or(range.end) - at;
+                if map.is_live(at) {
+                    if let (None, Some(&crossing)) = (next, self.large.get(&at)) {
+                        size = crossing;
+                        large += 1;
+                        if !map.is_mature(at) && !self.young_large.contains(&at) {
+                            return Err((at, "a large young object is forgotten"));
+                        }
+                    } else if !map.is_mature(at) {
+                        while young.next_if(|range| range.end <= at).is_some() {}
+                        if !young.peek().is_some_and(|range| range.contains(&at)) {
+                            return Err((at, "a young object is forgotten"));
+                        }
+                    }
+                    live.add(size);
+                    if at + size > self.fresh {
+                        return Err((at, "a live block in fresh memory"));
+                    }
+                } else if map.is_mature(at) {
+                    return Err((at, "a free block is mature"));
+                } else {
+                    free += size;
+                }
+                if map.is_marked(at) {
+                    return Err((at, "an object is marked and no collection is under way"));
+                }
+                at += size;
+            }
+            if free != expected {
+                return Err((range.start, "a block's free memory is miscounted"));
+            }
+        }
+        if large != self.large.len() {
+            return Err((0, "a large object is none"));
+        }
+        if live != self.tallies(memory)[1] {
+            return Err((0, "live objects are miscounted"));
+        }
+        Ok(())
+    }
+
+    fn blocks(&self) -> usize {
+        (self.map.end() - self.start).div_ceil(BLOCK) as usize
+    }
+}
