@@ -122,7 +122,6 @@ fn random_operations_find_most_faults() {
 #[test]
 fn a_collector_that_frees_less_than_it_says_is_found() {
     let leaks = drc(Fault::LeaksCycles);
-    assert_eq!(found_by(&Subject::new(&leaks, Reclaims::Acyclic)), [""; 0]);
     let leaks_cycles = Subject::new(&leaks, Reclaims::Everything);
     assert_eq!(
         found_by(&leaks_cycles),

@@ -63,7 +63,7 @@ pub(crate) enum Fault {
     AlwaysNeedsGc,
     /// Externrefs are of the value after the one asked for.
     WrongHostValue,
-    /// Panics of host values come out of barriers.
+    /// Host values are dropped in barriers, and their panics come out of these.
     UnwindsBarriers,
     /// A root that is null is so no more.
     WritesNullRoots,
@@ -146,10 +146,13 @@ impl GcHeap for FaultyHeap {
         if self.has_every(10, Fault::NoDropBarrier) {
             return;
         }
-        self.inner.drop_gc_ref(host_data, gc_ref);
-        if self.has(Fault::UnwindsBarriers) {
+        if self.has(Fault::UnwindsBarriers)
+            && let Ok(id) = self.inner.externref_host_data(&gc_ref)
+        {
+            host_data.dealloc(id);
             host_data.resume_panic();
         }
+        self.inner.drop_gc_ref(host_data, gc_ref);
     }
 
     fn write_gc_ref(
