@@ -34,8 +34,8 @@ pub const STRUCT_FIELD: Region = 6;
 pub const ARRAY_LENGTH: Region = 7;
 /// Arrays' elements.
 pub const ARRAY_ELEMENT: Region = 8;
-/// A collector's own native memory that emitted code appends to.
-pub const ROOT_SET: Region = 9;
+/// Native memory of the collector beside the heap: notes, and lists of objects.
+pub const SIDE_TABLE: Region = 9;
 /// Function references, their table and the type display table.
 pub const TYPES: Region = 10;
 
@@ -68,7 +68,7 @@ fn describe(region: Region) -> Cow<'static, str> {
         STRUCT_FIELD => "struct field",
         ARRAY_LENGTH => "array length",
         ARRAY_ELEMENT => "array element",
-        ROOT_SET => "root set",
+        SIDE_TABLE => "side table",
         TYPES => "types",
         CARDS => "cards",
         STACK_MAP_SPILL.. => return Cow::Owned(format!("spill {}", region - STACK_MAP_SPILL)),

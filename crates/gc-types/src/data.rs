@@ -1,5 +1,5 @@
 //! Heap data: the few words outside the heap that emitted code and a collector
-//! share (a bump index, the root set's cursor). Emitted code finds them through
+//! share (a bump index, the length of a list). Emitted code finds them through
 //! one pointer in its vmctx ([`VMOffsets::vmctx_heap_data`](crate::VMOffsets)).
 //!
 //! Every heap's data begins alike; what is behind [`HeapDataOffsets::COLLECTOR`]

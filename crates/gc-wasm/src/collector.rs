@@ -50,8 +50,8 @@ impl Collector {
     }
 
     /// `drc`: deferred reference counting. Does not move objects, reclaims acyclic
-    /// garbage at each collection, leaks cycles. Its heaps use at most 3 GiB, so that
-    /// counts cannot overflow.
+    /// garbage at each collection, and cycles when the heap has grown. Its heaps use at
+    /// most 3 GiB, so that counts cannot overflow.
     pub fn drc() -> Collector {
         Collector {
             runtime: Arc::new(gc_runtime::collector::drc::DrcCollector),

@@ -306,7 +306,7 @@ const ALLOCATES: &str = r#"(module
     (global $global (export "global") (mut externref) (ref.null extern))
     (global $i (export "i") (mut i32) (i32.const 0))
     (func (export "go")
-        ;; On the stack, and so in drc's set of roots.
+        ;; read onto the stack.
         (drop (ref.is_null (global.get $global)))
         (global.set $global (ref.null extern))
         (loop $again

@@ -104,7 +104,7 @@ fn note_start(e: &mut GcEmitter<'_, '_>, object: ir::Value) {
     let place = e.builder.ins().ushr_imm_u(object, i64::from(STARTS_SHIFT));
     let address = e.builder.ins().iadd(starts, place);
     let one = e.builder.ins().iconst(types::I8, 1);
-    let flags = e.native_flags(regions::ROOT_SET);
+    let flags = e.native_flags(regions::SIDE_TABLE);
     e.builder.ins().store(flags, one, address, 0);
 }
 
@@ -195,7 +195,7 @@ fn enter_list(
     let at = e.builder.ins().uextend(types::I64, length);
     let at = e.builder.ins().ishl_imm_u(at, 2);
     let slot = e.builder.ins().iadd(base, at);
-    let flags = e.native_flags(regions::ROOT_SET);
+    let flags = e.native_flags(regions::SIDE_TABLE);
     e.builder.ins().istore32(flags, value, slot, 0);
     let length = e.builder.ins().iadd_imm_u(length, 1);
     let flags = e.native_flags(regions::HEAP_CURSOR);

@@ -85,9 +85,7 @@ impl DrcHeap {
             let mut dangling = false;
             self.core.trace_at(object, |_, contents| match contents.as_heap_index() {
                 Some(target) if map.is_live(target.get()) => {
-                    if bits & MATURE != 0 {
-                        references[ranks.of(target.get())] += 1;
-                    }
+                    references[ranks.of(target.get())] += u32::from(bits & MATURE != 0);
                 }
                 Some(_) => dangling = true,
                 None => {}

@@ -18,6 +18,9 @@
 //! All bookkeeping is in native memory. An index to free is untrusted, a size is never
 //! asked for: the map knows both.
 
+mod check;
+mod notes;
+
 use super::object_map::{GRANULE, GROUP_SHIFT, ObjectMap};
 use crate::HeapMemory;
 use gc_types::collector::drc::{LIMIT, NEXT, STARTS, STARTS_SHIFT};
@@ -44,12 +47,6 @@ const _: () = assert!(1 << STARTS_SHIFT == GRANULE && BLOCK.is_multiple_of(1 << 
 
 fn bytes(range: &Range<u32>) -> u32 {
     range.end - range.start
-}
-
-/// Whether `byte` is 1, for each of eight, as eight bits.
-#[inline]
-fn gather(notes: u64) -> u64 {
-    (notes & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 /// Numbers of objects and their bytes.
@@ -270,17 +267,6 @@ impl Space {
         Some(next)
     }
 
-    /// Which word has the note of `index`, and which bit of it is set if there is
-    /// one, as the word stands in little-endian order; if `index` is in the run.
-    #[inline]
-    fn note(&self, index: u32) -> Option<(usize, u32)> {
-        if !self.run.contains(&index) || !index.is_multiple_of(GRANULE) {
-            return None;
-        }
-        let place = (index - self.start) % BLOCK / GRANULE;
-        Some((place as usize / 8, place % 8 * 8))
-    }
-
     #[cold]
     #[inline(never)]
     fn alloc_slow(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
@@ -350,7 +336,7 @@ impl Space {
             self.map.set_start(index + size);
         }
         match self.young.last_mut() {
-            Some(last) if last.end == index && self.start.abs_diff(index) % BLOCK != 0 => {
+            Some(last) if last.end == index && !(index - self.start).is_multiple_of(BLOCK) => {
                 last.end += size;
             }
             _ => self.young.push(index..index + size),
@@ -373,61 +359,6 @@ impl Space {
         memory.set_data_u64(STARTS, notes.wrapping_sub(u64::from(block_start >> STARTS_SHIFT)));
         self.synced = run.start;
         self.run = run;
-    }
-
-    /// Enters everything allocated in the run into the map.
-    #[inline]
-    pub(super) fn sync(&mut self, memory: &HeapMemory) {
-        let next = memory.data_u32(NEXT);
-        if self.run.is_empty() || next <= self.synced || next > self.run.end {
-            return;
-        }
-        let mut objects = 0;
-        for word in self.noted_words(next) {
-            let (group, bits) = self.noted(word);
-            if bits != 0 {
-                self.notes[word].store(0, Relaxed);
-                let group = self.map.group_mut(group);
-                group.starts |= bits;
-                group.live |= bits;
-                objects += u64::from(bits.count_ones());
-            }
-        }
-        if next < self.run.end {
-            self.map.set_start(next);
-        }
-        let size = u64::from(next - self.synced);
-        for tally in [&mut self.young_tally, &mut self.allocations] {
-            tally.objects += objects;
-            tally.bytes += size;
-        }
-        self.allocated += size;
-        self.synced = next;
-    }
-
-    /// The words of notes that may have one of an object that is not in the map.
-    #[inline]
-    fn noted_words(&self, next: u32) -> Range<usize> {
-        let word = |index: u32| ((index - self.start) % BLOCK / GRANULE) as usize / 8;
-        word(self.synced)..word(next - GRANULE) + 1
-    }
-
-    /// A word of notes as bits of the map, with the number of their group.
-    #[inline]
-    fn noted(&self, word: usize) -> (usize, u64) {
-        let block_start = self.start + (self.run.start - self.start) / BLOCK * BLOCK;
-        let granule = (block_start / GRANULE) as usize + word * 8;
-        let bits = gather(u64::from_le(self.notes[word].load(Relaxed)));
-        (granule / 64, bits << (granule % 64))
-    }
-
-    /// Whether an object at `index`, which may be any number, was allocated in the
-    /// run and is not in the map yet.
-    #[inline]
-    fn is_noted(&self, index: u32) -> bool {
-        self.note(index).is_some_and(|(word, bit)| {
-            u64::from_le(self.notes[word].load(Relaxed)) >> bit & 1 != 0
-        })
     }
 
     fn retire_run(&mut self, memory: &mut HeapMemory) {
@@ -556,45 +487,6 @@ impl Space {
         &mut self.map
     }
 
-    /// A copy of the map in which nothing is missing.
-    pub(super) fn synced_map(&self, memory: &HeapMemory) -> ObjectMap {
-        let mut map = self.map.clone();
-        let next = memory.data_u32(NEXT);
-        if !self.run.is_empty() && next > self.synced && next <= self.run.end {
-            for word in self.noted_words(next) {
-                let (group, bits) = self.noted(word);
-                if bits != 0 {
-                    map.group_mut(group).starts |= bits;
-                    map.group_mut(group).live |= bits;
-                }
-            }
-            if next < self.run.end {
-                map.set_start(next);
-            }
-        }
-        map
-    }
-
-    /// Everything that was ever allocated, that is live, and that is mature.
-    pub(super) fn tallies(&self, memory: &HeapMemory) -> [Tally; 3] {
-        let mut missing = Tally::default();
-        let next = memory.data_u32(NEXT);
-        if !self.run.is_empty() && next > self.synced && next <= self.run.end {
-            let count = |word| u64::from(self.noted(word).1.count_ones());
-            missing.objects = self.noted_words(next).map(count).sum();
-            missing.bytes = u64::from(next - self.synced);
-        }
-        let sum = |tallies: &[Tally]| Tally {
-            objects: tallies.iter().map(|tally| tally.objects).sum(),
-            bytes: tallies.iter().map(|tally| tally.bytes).sum(),
-        };
-        [
-            sum(&[self.allocations, missing]),
-            sum(&[self.young_tally, self.mature_tally, missing]),
-            self.mature_tally,
-        ]
-    }
-
     /// Bytes in objects, in a constant number of steps.
     pub(super) fn used_bytes(&self, memory: &HeapMemory) -> u64 {
         let unsynced = memory.data_u32(NEXT).min(self.run.end).saturating_sub(self.synced);
@@ -714,84 +606,6 @@ impl Space {
         self.thorough = false;
         self.young_tally = Tally::default();
         self.allocated = 0;
-    }
-
-    // ---- checking ---------------------------------------------------------
-
-    /// Checks that the blocks of `map`, which nothing is missing in, tile the heap, and
-    /// that everything else here agrees with it; otherwise where that is not so, and
-    /// what is wrong. Only a bug of this file can make it fail.
-    pub(super) fn check(
-        &self,
-        map: &ObjectMap,
-        memory: &HeapMemory,
-    ) -> Result<(), (u32, &'static str)> {
-        if map.end() < self.start || self.free.len() != self.blocks() {
-            return Err((map.end(), "blocks are missing"));
-        }
-        let next = memory.data_u32(NEXT).max(self.run.start);
-        let mut young = self.young.clone();
-        young.extend([self.run.start..next.min(self.run.end)]);
-        young.sort_by_key(|range| range.start);
-        let mut young = young.into_iter().peekable();
-        let (mut live, mut large) = (Tally::default(), 0);
-        for block in 0..self.free.len() {
-            let range = self.block(block);
-            let inside = |run: &Range<u32>| range.contains(&run.start) && !run.is_empty();
-            let mut expected = self.free[block];
-            if inside(&self.run) {
-                expected = expected.wrapping_add(self.run.end - next);
-            }
-            if inside(&self.overflow) {
-                expected = expected.wrapping_add(bytes(&self.overflow));
-            }
-            let mut free = 0;
-            let crossing = self.large.range(..range.start).next_back();
-            let mut at = crossing.map_or(range.start, |(at, size)| range.start.max(at + size));
-            while at < range.end {
-                if !map.is_start(at) {
-                    return Err((at, "a block without a start"));
-                }
-                let next = map.first_start(at + GRANULE..range.end);
-                let mut size = next.unwrap_or(range.end) - at;
-                if map.is_live(at) {
-                    if let (None, Some(&crossing)) = (next, self.large.get(&at)) {
-                        size = crossing;
-                        large += 1;
-                        if !map.is_mature(at) && !self.young_large.contains(&at) {
-                            return Err((at, "a large young object is forgotten"));
-                        }
-                    } else if !map.is_mature(at) {
-                        while young.next_if(|range| range.end <= at).is_some() {}
-                        if !young.peek().is_some_and(|range| range.contains(&at)) {
-                            return Err((at, "a young object is forgotten"));
-                        }
-                    }
-                    live.add(size);
-                    if at + size > self.fresh {
-                        return Err((at, "a live block in fresh memory"));
-                    }
-                } else if map.is_mature(at) {
-                    return Err((at, "a free block is mature"));
-                } else {
-                    free += size;
-                }
-                if map.is_marked(at) {
-                    return Err((at, "an object is marked and no collection is under way"));
-                }
-                at += size;
-            }
-            if free != expected {
-                return Err((range.start, "a block's free memory is miscounted"));
-            }
-        }
-        if large != self.large.len() {
-            return Err((0, "a large object is none"));
-        }
-        if live != self.tallies(memory)[1] {
-            return Err((0, "live objects are miscounted"));
-        }
-        Ok(())
     }
 
     fn blocks(&self) -> usize {

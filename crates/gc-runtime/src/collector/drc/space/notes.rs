@@ -1,0 +1,124 @@
+//! The notes that are left of new objects, one byte for each, and how they become bits of
+//! the map.
+//!
+//! Emitted code cannot set a bit as cheaply as a byte. There are notes for one block, that
+//! of the run; when the run is left, or somebody asks, eight at a time become bits.
+
+use super::{BLOCK, GRANULE, Space, Tally};
+use crate::HeapMemory;
+use crate::collector::drc::object_map::ObjectMap;
+use gc_types::collector::drc::NEXT;
+use std::ops::Range;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Whether `byte` is 1, for each of eight, as eight bits.
+#[inline]
+fn gather(notes: u64) -> u64 {
+    (notes & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+impl Space {
+    /// Which word has the note of `index`, and which bit of it is set if there is
+    /// one, as the word stands in little-endian order; if `index` is in the run.
+    #[inline]
+    pub(super) fn note(&self, index: u32) -> Option<(usize, u32)> {
+        if !self.run.contains(&index) || !index.is_multiple_of(GRANULE) {
+            return None;
+        }
+        let place = (index - self.start) % BLOCK / GRANULE;
+        Some((place as usize / 8, place % 8 * 8))
+    }
+
+    /// Enters everything allocated in the run into the map.
+    #[inline]
+    pub(in super::super) fn sync(&mut self, memory: &HeapMemory) {
+        let next = memory.data_u32(NEXT);
+        if self.run.is_empty() || next <= self.synced || next > self.run.end {
+            return;
+        }
+        let mut objects = 0;
+        for word in self.noted_words(next) {
+            let (group, bits) = self.noted(word);
+            if bits != 0 {
+                self.notes[word].store(0, Relaxed);
+                let group = self.map.group_mut(group);
+                group.starts |= bits;
+                group.live |= bits;
+                objects += u64::from(bits.count_ones());
+            }
+        }
+        if next < self.run.end {
+            self.map.set_start(next);
+        }
+        let size = u64::from(next - self.synced);
+        for tally in [&mut self.young_tally, &mut self.allocations] {
+            tally.objects += objects;
+            tally.bytes += size;
+        }
+        self.allocated += size;
+        self.synced = next;
+    }
+
+    /// The words of notes that may have one of an object that is not in the map.
+    #[inline]
+    fn noted_words(&self, next: u32) -> Range<usize> {
+        let word = |index: u32| ((index - self.start) % BLOCK / GRANULE) as usize / 8;
+        word(self.synced)..word(next - GRANULE) + 1
+    }
+
+    /// A word of notes as bits of the map, with the number of their group.
+    #[inline]
+    fn noted(&self, word: usize) -> (usize, u64) {
+        let block_start = self.start + (self.run.start - self.start) / BLOCK * BLOCK;
+        let granule = (block_start / GRANULE) as usize + word * 8;
+        let bits = gather(u64::from_le(self.notes[word].load(Relaxed)));
+        (granule / 64, bits << (granule % 64))
+    }
+
+    /// Whether an object at `index`, which may be any number, was allocated in the
+    /// run and is not in the map yet.
+    #[inline]
+    pub(super) fn is_noted(&self, index: u32) -> bool {
+        self.note(index)
+            .is_some_and(|(word, bit)| u64::from_le(self.notes[word].load(Relaxed)) >> bit & 1 != 0)
+    }
+
+    /// A copy of the map in which nothing is missing.
+    pub(in super::super) fn synced_map(&self, memory: &HeapMemory) -> ObjectMap {
+        let mut map = self.map.clone();
+        let next = memory.data_u32(NEXT);
+        if !self.run.is_empty() && next > self.synced && next <= self.run.end {
+            for word in self.noted_words(next) {
+                let (group, bits) = self.noted(word);
+                if bits != 0 {
+                    map.group_mut(group).starts |= bits;
+                    map.group_mut(group).live |= bits;
+                }
+            }
+            if next < self.run.end {
+                map.set_start(next);
+            }
+        }
+        map
+    }
+
+    /// Everything that was ever allocated, that is live, and that is mature.
+    pub(in super::super) fn tallies(&self, memory: &HeapMemory) -> [Tally; 3] {
+        let mut missing = Tally::default();
+        let next = memory.data_u32(NEXT);
+        if !self.run.is_empty() && next > self.synced && next <= self.run.end {
+            let count = |word| u64::from(self.noted(word).1.count_ones());
+            missing.objects = self.noted_words(next).map(count).sum();
+            missing.bytes = u64::from(next - self.synced);
+        }
+        let sum = |tallies: &[Tally]| Tally {
+            objects: tallies.iter().map(|tally| tally.objects).sum(),
+            bytes: tallies.iter().map(|tally| tally.bytes).sum(),
+        };
+        [
+            sum(&[self.allocations, missing]),
+            sum(&[self.young_tally, self.mature_tally, missing]),
+            self.mature_tally,
+        ]
+    }
+}
