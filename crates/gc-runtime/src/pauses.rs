@@ -17,14 +17,22 @@ pub enum PauseKind {
     Major,
     /// A bounded slice of a collection that the mutator runs beside.
     Slice,
-    /// A search for cyclic garbage.
+    /// A collection of what counts tell to be dead, and of what is young.
+    Counts,
+    /// The same, and a search for cyclic garbage.
     Cycles,
 }
 
 impl PauseKind {
     /// All kinds.
-    pub const ALL: [PauseKind; 5] =
-        [PauseKind::Full, PauseKind::Minor, PauseKind::Major, PauseKind::Slice, PauseKind::Cycles];
+    pub const ALL: [PauseKind; 6] = [
+        PauseKind::Full,
+        PauseKind::Minor,
+        PauseKind::Major,
+        PauseKind::Slice,
+        PauseKind::Counts,
+        PauseKind::Cycles,
+    ];
 
     /// A word for people and for JSON.
     pub fn name(self) -> &'static str {
@@ -33,8 +41,14 @@ impl PauseKind {
             PauseKind::Minor => "minor",
             PauseKind::Major => "major",
             PauseKind::Slice => "slice",
+            PauseKind::Counts => "counts",
             PauseKind::Cycles => "cycles",
         }
+    }
+
+    /// Whether it finds all garbage there is, so that another would find no more.
+    pub fn is_complete(self) -> bool {
+        matches!(self, PauseKind::Full | PauseKind::Cycles)
     }
 }
 

@@ -312,7 +312,7 @@ impl GcStore {
                 }
             }
         }
-        if collected != Some(PauseKind::Full)
+        if !collected.is_some_and(PauseKind::is_complete)
             && self.may_collect()
             && self.collect(tracer, GcCause::Exhausted)?.is_some()
             && let Some(done) = self.try_alloc(request, size)

@@ -209,7 +209,7 @@ impl<'a> DrcCollection<'a> {
         let (map, rooted) = (heap.space.map_mut(), &mut heap.work.rooted);
         // What was marked may have died only if the heap is damaged.
         rooted.drain(..).for_each(|index| map.clear_mark(index));
-        heap.finish(self.rooted);
+        heap.finish(self.rooted, false);
         Phase::Complete
     }
 
@@ -280,8 +280,7 @@ impl<'a> DrcCollection<'a> {
     }
 
     fn after_sweep(&mut self) -> Phase {
-        self.heap.traced();
-        self.heap.finish(self.rooted);
+        self.heap.finish(self.rooted, true);
         Phase::Complete
     }
 
@@ -293,7 +292,7 @@ impl<'a> DrcCollection<'a> {
             let groups = 0..self.heap.space.map().len();
             groups.for_each(|group| self.heap.space.map_mut().group_mut(group).marks = 0);
             self.heap.work.clear();
-            self.heap.finish(self.rooted);
+            self.heap.finish(self.rooted, false);
             self.phase = Phase::Complete;
         }
         while self.phase != Phase::Complete && self.heap.core.damage.is_none() {
@@ -310,7 +309,7 @@ impl<'a> GarbageCollection<'a> for DrcCollection<'a> {
     fn kind(&self) -> PauseKind {
         match self.traced {
             true => PauseKind::Cycles,
-            false => PauseKind::Full,
+            false => PauseKind::Counts,
         }
     }
 

@@ -209,17 +209,15 @@ impl DrcHeap {
     }
 
     /// What remains to be done when a collection is over.
-    fn finish(&mut self, roots: u64) {
+    fn finish(&mut self, roots: u64, traced: bool) {
+        if traced {
+            self.trace_at = (self.space.mature_bytes() * 2).max(FIRST_TRACE);
+            self.trace_at_values = self.values.saturating_mul(2).max(FIRST_TRACE_VALUES);
+        }
         self.list.set_threshold(&self.core.memory);
         self.target = Target::default();
         self.budget = (roots * BUDGET_OF_ROOT).clamp(BUDGET, MAX_BUDGET);
         (self.ask_at, self.asked, self.need) = (self.budget, false, 0);
-    }
-
-    /// What remains to be done when cycles were looked for.
-    fn traced(&mut self) {
-        self.trace_at = (self.space.mature_bytes() * 2).max(FIRST_TRACE);
-        self.trace_at_values = self.values.saturating_mul(2).max(FIRST_TRACE_VALUES);
     }
 
     /// Overwrites what is free in `range`.

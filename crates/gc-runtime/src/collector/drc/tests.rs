@@ -406,6 +406,47 @@ fn a_full_heap_looks_for_cycles_before_it_is_out_of_memory() {
     assert!(matches!(error, HeapError::OutOfMemory { .. }), "{error}");
 }
 
+/// All that is young survives, so that it is not known before how little room there will be.
+#[test]
+fn cycles_are_looked_for_even_if_what_is_young_lives() {
+    let options = HeapOptions { initial: 16 << 20, maximum: 16 << 20, ..options() };
+    // From 6 to 12 MB of rings live.
+    for live in (130_000..260_000).step_by(20_000) {
+        let mut store = store_with(&options);
+        let mut held: Vec<VMGcRef> = Vec::new();
+        for i in 0..600_000 {
+            let ring = ring(&mut store);
+            match held.get_mut(i % live) {
+                Some(place) => store.drop_gc_ref(std::mem::replace(place, ring)),
+                None => held.push(ring),
+            }
+        }
+        store.heap().verify().unwrap();
+        held.drain(..).for_each(|ring| store.drop_gc_ref(ring));
+        store.gc(&mut NoRoots).unwrap();
+        assert_eq!(store.stats().live_objects, 0);
+    }
+}
+
+/// One that was due by what was allocated, and then there was no room.
+#[test]
+fn cycles_are_looked_for_after_a_collection_that_did_not() {
+    let options = HeapOptions { initial: 16 << 20, maximum: 16 << 20, ..options() };
+    for young in (80_000..90_000).step_by(250) {
+        let mut store = store_with(&options);
+        let mut held: Vec<VMGcRef> = (0..125_000).map(|_| ring(&mut store)).collect();
+        store.gc(&mut NoRoots).unwrap();
+        // Not growth.
+        held.drain(62_500..).for_each(|ring| store.drop_gc_ref(ring));
+        for _ in 0..young {
+            let ring = ring(&mut store);
+            store.drop_gc_ref(ring);
+        }
+        let array = store.alloc_array(&mut NoRoots, REFS, 3 << 20).unwrap();
+        store.drop_gc_ref(array);
+    }
+}
+
 #[test]
 fn freed_memory_is_poisoned_and_new_objects_are_zero() {
     let mut heap = heap();

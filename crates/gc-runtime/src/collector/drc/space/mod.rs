@@ -493,9 +493,13 @@ impl Space {
         self.young_tally.bytes + self.mature_tally.bytes + u64::from(unsynced)
     }
 
-    /// Whether an object of `size` bytes would find room, if it needs more than a block.
+    /// Whether an object of `size` bytes would find room, outside of the runs.
     pub(super) fn has_room(&self, size: u32) -> bool {
-        size <= BLOCK || self.find_large(size).is_some()
+        match size {
+            0 => true,
+            ..=BLOCK => self.find_run(self.start, size, size).is_some(),
+            _ => self.find_large(size).is_some(),
+        }
     }
 
     /// Bytes in mature objects.
