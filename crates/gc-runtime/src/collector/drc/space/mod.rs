@@ -497,7 +497,7 @@ impl Space {
     pub(super) fn has_room(&self, size: u32) -> bool {
         match size {
             0 => true,
-            ..=BLOCK => self.find_run(self.start, size, size).is_some(),
+            1..=BLOCK => self.find_run(self.start, size, size).is_some(),
             _ => self.find_large(size).is_some(),
         }
     }
