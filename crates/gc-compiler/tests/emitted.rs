@@ -445,7 +445,12 @@ fn drc_barriers_branch_once_on_null_and_i31() {
 #[test]
 fn drc_counts_up_then_stores_then_counts_down() {
     let func = build(&host_isa(), &DrcCompiler, &guarded(), &|c, e, a| {
-        let place = RefPlace::Native { address: a.l, offset: 8, region: regions::STRUCT_FIELD };
+        let place = RefPlace::Native {
+            address: a.l,
+            offset: 8,
+            region: regions::STRUCT_FIELD,
+            always_named: false,
+        };
         c.write_ref(e, place, a.b);
         None
     });

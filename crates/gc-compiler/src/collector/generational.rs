@@ -126,7 +126,7 @@ fn log_overwritten(
     let slot = e.builder.ins().ishl_imm_u(slot, 32);
     let entry = e.builder.ins().bor(slot, old);
     let place = append(e, LOG_LEN, LOG, LOG_CAPACITY);
-    let flags = e.native_flags(regions::ROOT_SET);
+    let flags = e.native_flags(regions::SIDE_TABLE);
     e.builder.ins().store(flags, entry, place, 0);
     e.builder.ins().jump(done, &[]);
     e.continue_in(done);

@@ -52,7 +52,8 @@ fn garbage_that_compiled_code_left_is_collected_before_the_heap_grows() {
     let (stats, pauses) = (store.stats(), store.pauses());
     assert_eq!(stats.heap_bytes, (256 - 64) << 10, "it never grew");
     assert!(stats.collections > 10 && pauses.longest() <= pauses.total());
-    assert_eq!(pauses.count_of(PauseKind::Full), stats.collections);
+    assert_eq!(pauses.count(), stats.collections);
+    assert!(pauses.count_of(PauseKind::Counts) > 0);
     let last = pauses.recent().last().unwrap();
     assert!(last.bytes_before > 100 << 10 && last.bytes_after < 1 << 10, "{last:?}");
     assert_eq!((stats.allocations, stats.allocated_bytes), (200_001, 200_001 * 24));
