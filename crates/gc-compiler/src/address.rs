@@ -19,26 +19,30 @@ use gc_types::{HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE, Trap, VMGcHeade
 
 /// What is known of the object an access goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trust {
+pub enum Trust {
     /// Nothing: it may be null.
     MayBeNull,
     /// It is not null, but the heap may be corrupt.
     NotNull,
-    /// It was allocated since the last safepoint: nothing can go wrong.
+    /// It was allocated since the last safepoint: nothing can go wrong, and nothing is
+    /// checked. Of any other object, this would let compiled code out of the heap.
     Fresh,
 }
 
 /// Where a load or store goes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Access {
-    pub(crate) address: ir::Value,
-    pub(crate) offset: i32,
-    pub(crate) flags: MemFlagsData,
+pub struct Access {
+    /// A native address (`I64`): never to be kept over a safepoint.
+    pub address: ir::Value,
+    /// Bytes from the address.
+    pub offset: i32,
+    /// With the alias region and the trap code.
+    pub flags: MemFlagsData,
 }
 
 impl GcEmitter<'_, '_> {
     /// An access to `size` bytes, `offset` bytes into `object`.
-    pub(crate) fn object_access(
+    pub fn object_access(
         &mut self,
         object: ir::Value,
         offset: u32,
@@ -79,7 +83,7 @@ impl GcEmitter<'_, '_> {
     ///
     /// # Panics
     /// If the offset is not far smaller than the guard.
-    pub(crate) fn element_access(
+    pub fn element_access(
         &mut self,
         array: ir::Value,
         index: ir::Value,
@@ -139,7 +143,7 @@ impl GcEmitter<'_, '_> {
 
     /// An access to the reference at `place`. What `trust` says is of the object
     /// it is in; an element's array has always been found not to be null.
-    pub(crate) fn place_access(&mut self, place: RefPlace, trust: Trust) -> Access {
+    pub fn place_access(&mut self, place: RefPlace, trust: Trust) -> Access {
         match place {
             RefPlace::Field { object, offset } => {
                 self.object_access(object, offset, 4, regions::STRUCT_FIELD, trust)
@@ -155,26 +159,26 @@ impl GcEmitter<'_, '_> {
     }
 
     /// Loads a reference, without any barrier.
-    pub(crate) fn load_ref(&mut self, place: RefPlace) -> ir::Value {
+    pub fn load_ref(&mut self, place: RefPlace) -> ir::Value {
         let access = self.place_access(place, Trust::MayBeNull);
         self.load_ref_at(access)
     }
 
     /// Loads the reference that `access` goes to.
-    pub(crate) fn load_ref_at(&mut self, access: Access) -> ir::Value {
+    pub fn load_ref_at(&mut self, access: Access) -> ir::Value {
         let Access { address, offset, flags } = access;
         self.builder.ins().uload32(flags, address, offset)
     }
 
     /// Stores a reference, without any barrier.
-    pub(crate) fn store_ref(&mut self, place: RefPlace, value: ir::Value, trust: Trust) {
+    pub fn store_ref(&mut self, place: RefPlace, value: ir::Value, trust: Trust) {
         let access = self.place_access(place, trust);
         self.store_ref_at(access, value);
     }
 
     /// Stores a reference to where `access` goes. An access holds an address, so
     /// none is kept over a safepoint.
-    pub(crate) fn store_ref_at(&mut self, access: Access, value: ir::Value) {
+    pub fn store_ref_at(&mut self, access: Access, value: ir::Value) {
         let Access { address, offset, flags } = access;
         if self.is_zero(value) {
             // A narrowing store of a constant would take a register.
@@ -186,7 +190,7 @@ impl GcEmitter<'_, '_> {
     }
 
     /// An access to a word of the header of an object that is not null.
-    pub(crate) fn header_access(&mut self, object: ir::Value, word_offset: u32) -> Access {
+    pub fn header_access(&mut self, object: ir::Value, word_offset: u32) -> Access {
         self.object_access(object, word_offset, 4, regions::HEADER, Trust::NotNull)
     }
 
@@ -205,7 +209,7 @@ impl GcEmitter<'_, '_> {
     }
 
     /// Whether `value` is a constant all of whose bits are zero.
-    pub(crate) fn is_zero(&self, value: ir::Value) -> bool {
+    pub fn is_zero(&self, value: ir::Value) -> bool {
         match self.definition(value) {
             Some(ir::InstructionData::UnaryImm { opcode: ir::Opcode::Iconst, imm }) => {
                 imm.bits() == 0

@@ -187,7 +187,7 @@ impl GcEmitter<'_, '_> {
 
     /// Whether `reference` is neither null nor an `i31` (`I8`): rotated, the tag is
     /// the sign, and one signed comparison rules out both.
-    pub(crate) fn is_heap_ref(&mut self, reference: ir::Value) -> ir::Value {
+    pub fn is_heap_ref(&mut self, reference: ir::Value) -> ir::Value {
         let rotated = self.rotate_tag(reference);
         self.builder.ins().icmp_imm_s(IntCC::SignedGreaterThan, rotated, 0)
     }

@@ -1,8 +1,9 @@
 //! [`GcCompiler`]: what a collector emits.
 
 use crate::array::{self, ArrayInit};
+use crate::collector::bump;
 use crate::object::{self, Extend};
-use crate::{GcEmitter, regions::Region};
+use crate::{GcEmitter, Trust, regions::Region};
 use cranelift_codegen::ir;
 use gc_types::{ArrayLayout, Fingerprint, StructLayout};
 
@@ -61,7 +62,10 @@ pub enum RefPlace {
 /// 4. No heap load is both `readonly` and `can_move`: such a load sinks below
 ///    calls and then reads through a reference that has moved.
 ///
-/// The smallest implementation is [`NullCompiler`](crate::collector::null::NullCompiler).
+/// The smallest implementation is a name: all else is provided as a collector needs it
+/// whose heaps allocate between two indices, or in the host alone, and that needs no
+/// barrier. [`NullCompiler`](crate::collector::null::NullCompiler) and
+/// [`CopyingCompiler`](crate::collector::copying::CopyingCompiler) are that.
 pub trait GcCompiler: Send + Sync {
     /// The collector's name: the same as that of its `GcRuntime`.
     fn name(&self) -> &'static str;
@@ -73,45 +77,63 @@ pub trait GcCompiler: Send + Sync {
         Fingerprint::of(self.name(), &[])
     }
 
-    /// Whether the body of a newly allocated struct is zero. If so initialising
+    // ---- provided: what a collector without barriers needs ----
+
+    /// Whether the body of a newly allocated struct is zero, as that of all is that the
+    /// provided [`alloc_struct`](GcCompiler::alloc_struct) allocates. If so initialising
     /// stores of zero are left out.
     fn zeroes_structs(&self) -> bool {
-        false
+        true
     }
 
     /// Allocates a struct or exception of `size` bytes (header included) with
     /// `header_word` (`I32`). The caller initialises every field of the body
     /// before anything can collect.
+    ///
+    /// As provided it [bumps an index](bump) inline if the heap gave it room to, else
+    /// calls the host.
     fn alloc_struct(
         &self,
         e: &mut GcEmitter<'_, '_>,
         header_word: ir::Value,
         size: u32,
-    ) -> ir::Value;
+    ) -> ir::Value {
+        bump::alloc_struct(e, header_word, size)
+    }
 
     /// Allocates an array of `length` (`I32`, unsigned) elements with `header_word`
     /// (`I32`). Its length is set and its elements are zero. A length that no heap
-    /// allows ends in the host's error.
+    /// allows ends in the host's error. As provided it does as
+    /// [`alloc_struct`](GcCompiler::alloc_struct).
     fn alloc_array(
         &self,
         e: &mut GcEmitter<'_, '_>,
         header_word: ir::Value,
         layout: &ArrayLayout,
         length: ir::Value,
-    ) -> ir::Value;
+    ) -> ir::Value {
+        bump::alloc_array(e, header_word, layout, length)
+    }
 
-    /// Reads a reference, with the read barrier.
-    fn read_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace) -> ir::Value;
+    /// Reads a reference, with the read barrier. As provided there is none.
+    fn read_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace) -> ir::Value {
+        let value = e.load_ref(place);
+        e.declare_ref(value)
+    }
 
-    /// Overwrites a reference, with the write barrier.
-    fn write_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value);
+    /// Overwrites a reference, with the write barrier. As provided there is none.
+    fn write_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
+        e.store_ref(place, value, Trust::MayBeNull);
+    }
 
     /// First store of a reference into a place whose old bytes are no reference. A
     /// place in an object must be in one that was allocated since the last
-    /// safepoint.
-    fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value);
+    /// safepoint. As provided it has no barrier.
+    fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
+        e.store_ref(place, value, Trust::Fresh);
+    }
 
-    // ---- provided, from the above ----
+    // ---- provided, from the above: not for collectors to change ----
 
     /// A new struct with these fields, in declaration order.
     ///

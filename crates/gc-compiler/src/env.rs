@@ -182,7 +182,8 @@ impl<'a, 'b> GcEmitter<'a, 'b> {
         MemFlagsData::trusted().with_alias_region(Some(region))
     }
 
-    pub(crate) fn load_native(
+    /// Loads a `ty` from a native structure the host keeps valid.
+    pub fn load_native(
         &mut self,
         ty: ir::Type,
         region: Region,
@@ -194,14 +195,14 @@ impl<'a, 'b> GcEmitter<'a, 'b> {
     }
 
     /// A new block that is expected to be entered rarely.
-    pub(crate) fn create_cold_block(&mut self) -> ir::Block {
+    pub fn create_cold_block(&mut self) -> ir::Block {
         let block = self.builder.create_block();
         self.builder.set_cold_block(block);
         block
     }
 
     /// Seals `block` and continues in it: all its predecessors have been emitted.
-    pub(crate) fn continue_in(&mut self, block: ir::Block) {
+    pub fn continue_in(&mut self, block: ir::Block) {
         self.builder.seal_block(block);
         self.builder.switch_to_block(block);
     }

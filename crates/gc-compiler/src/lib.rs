@@ -27,6 +27,7 @@ pub mod collector;
 pub mod regions;
 pub mod safepoints;
 
+pub use address::{Access, Trust};
 pub use array::ArrayInit;
 pub use cast::{RefTest, TestTarget};
 pub use compiler::{GcCompiler, RefPlace};

@@ -49,21 +49,28 @@ pub trait GcHeap: Send + Sync {
     fn core_mut(&mut self) -> &mut HeapCore;
 
     // ---- barriers -------------------------------------------------------
+    //
+    // As provided they copy references and do nothing else, which is all that a
+    // collector that finds what lives by tracing all of it needs.
 
     /// A second reference to the same object, for the host to keep.
-    fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef;
+    fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
+        gc_ref.unchecked_copy()
+    }
 
     /// Gives up a reference the host kept.
-    fn drop_gc_ref(&mut self, host_data: &mut ExternRefHostDataTable, gc_ref: VMGcRef);
+    fn drop_gc_ref(&mut self, _host_data: &mut ExternRefHostDataTable, _gc_ref: VMGcRef) {}
 
     /// Overwrites `destination`, a slot outside the heap (a table element, a
     /// global, a host handle), with a new reference to `source`'s object.
     fn write_gc_ref(
         &mut self,
-        host_data: &mut ExternRefHostDataTable,
+        _host_data: &mut ExternRefHostDataTable,
         destination: &mut Option<VMGcRef>,
         source: Option<&VMGcRef>,
-    );
+    ) {
+        *destination = source.map(VMGcRef::unchecked_copy);
+    }
 
     /// Overwrites the reference at byte index `at` inside the heap with a new
     /// reference to `source`'s object.
@@ -72,13 +79,17 @@ pub trait GcHeap: Send + Sync {
     /// If `at` is outside the heap.
     fn write_field_ref(
         &mut self,
-        host_data: &mut ExternRefHostDataTable,
+        _host_data: &mut ExternRefHostDataTable,
         at: u64,
         source: Option<&VMGcRef>,
-    ) -> Result<(), HeapError>;
+    ) -> Result<(), HeapError> {
+        self.core_mut().write_ref_at(at, source)
+    }
 
     /// Copies `count` references within the heap, from byte index `from` on to
-    /// byte index `to` on, with all barriers. The ranges may overlap.
+    /// byte index `to` on, with all barriers. The ranges may overlap. As provided it
+    /// [writes](GcHeap::write_field_ref) one after the other; a collector without
+    /// barriers copies them [all at once](HeapCore::copy_refs_at).
     ///
     /// # Errors
     /// If a range is not wholly inside the heap; a part may have been copied.
@@ -90,11 +101,7 @@ pub trait GcHeap: Send + Sync {
         count: u32,
     ) -> Result<(), HeapError> {
         let mut copy_one = |i: u64| {
-            let memory = &self.core().memory;
-            let source = memory
-                .read_u32(from.saturating_add(i * 4))
-                .ok_or_else(|| crate::object::unmapped(from as u32))?;
-            let source = VMGcRef::from_raw_u32(source);
+            let source = self.core().read_ref_at(from.saturating_add(i * 4))?;
             self.write_field_ref(host_data, to.saturating_add(i * 4), source.as_ref())
         };
         if to <= from {
@@ -106,20 +113,28 @@ pub trait GcHeap: Send + Sync {
 
     /// Hands a reference the host kept over to compiled code. Never collects.
     /// Returns the word to pass.
-    fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32;
+    fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
+        gc_ref.as_raw_u32()
+    }
 
     /// Whether a collection should come before `count` references are exposed.
-    fn need_gc_before_entering_wasm(&self, count: NonZeroU32) -> bool;
+    fn need_gc_before_entering_wasm(&self, _count: NonZeroU32) -> bool {
+        false
+    }
 
     /// The collector's own slow path, called from its emitted code
-    /// ([`HostCall::COLLECTOR`](gc_types::HostCall::COLLECTOR)). Never collects.
+    /// ([`HostCall::COLLECTOR`](gc_types::HostCall::COLLECTOR)). Never collects. An
+    /// operation it does not have is none of its code's: it is logged and comes to 0.
     fn collector_slow_path(
         &mut self,
-        host_data: &mut ExternRefHostDataTable,
+        _host_data: &mut ExternRefHostDataTable,
         operation: u32,
-        gc_ref: Option<VMGcRef>,
-        operand: u64,
-    ) -> u64;
+        _gc_ref: Option<VMGcRef>,
+        _operand: u64,
+    ) -> u64 {
+        log::error!("this heap's collector has no slow path {operation}");
+        0
+    }
 
     // ---- allocation -----------------------------------------------------
 

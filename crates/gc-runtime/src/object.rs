@@ -3,6 +3,7 @@
 //! references) is untrusted; what does not fit together is an error.
 
 use crate::{ExternRefHostDataId, GcStats, HeapError, HeapMemory, LayoutTable, PauseLog};
+use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{ArrayLayout, GcLayout, StorageType, VMGcHeader, VMGcKind, VMGcRef};
 
 pub(crate) const NO_TYPE: &str = "a header names no type of its kind";
@@ -306,6 +307,56 @@ impl HeapCore {
             Some(GcLayout::Array(_)) => {}
         }
         Ok(())
+    }
+
+    // ---- references, without barriers -----------------------------------------
+
+    /// The reference at heap index `at`.
+    ///
+    /// # Errors
+    /// If it is not mapped.
+    #[inline]
+    pub fn read_ref_at(&self, at: u64) -> Result<Option<VMGcRef>, HeapError> {
+        let word = self.memory.read_u32(at).ok_or_else(|| unmapped(at as u32))?;
+        Ok(VMGcRef::from_raw_u32(word))
+    }
+
+    /// Writes a copy of `source`, or null, at heap index `at`.
+    ///
+    /// # Errors
+    /// If it is not mapped.
+    #[inline]
+    pub fn write_ref_at(&mut self, at: u64, source: Option<&VMGcRef>) -> Result<(), HeapError> {
+        let word = source.map_or(0, VMGcRef::as_raw_u32);
+        self.memory.write_u32(at, word).ok_or_else(|| unmapped(at as u32))
+    }
+
+    /// Copies `count` references from heap index `from` on to heap index `to` on, which
+    /// may overlap.
+    ///
+    /// # Errors
+    /// If not all are mapped; then none was copied.
+    pub fn copy_refs_at(&mut self, to: u64, from: u64, count: u32) -> Result<(), HeapError> {
+        let bytes = u64::from(count) * 4;
+        self.memory.copy_within(to, from, bytes).ok_or_else(|| unmapped(to as u32))
+    }
+
+    // ---- allocation -----------------------------------------------------------
+
+    /// Allocates by bumping an index, as emitted code does where it finds room between
+    /// the heap data's [`NEXT`] and [`LIMIT`]: the index of a new object of `size` bytes
+    /// with this header. `None` if there is no room or damage was noted.
+    #[inline]
+    pub fn bump(&mut self, header: VMGcHeader, size: u32) -> Option<u32> {
+        debug_assert!(size >= VMGcHeader::SIZE && size.is_multiple_of(8));
+        if self.damage.is_some() {
+            return None;
+        }
+        let (next, limit) = (self.memory.data_u32(NEXT), self.memory.data_u32(LIMIT));
+        let end = next.checked_add(size).filter(|&end| end <= limit)?;
+        self.set_header_at(next, header)?;
+        self.memory.set_data_u32(NEXT, end);
+        Some(next)
     }
 
     // ---- scalars ----------------------------------------------------------

@@ -1,14 +1,12 @@
-//! Inline bump allocation, which several collectors emit.
+//! Inline bump allocation: what [`GcCompiler`](crate::GcCompiler) provides.
 //!
 //! The next object's index and the limit are in the heap data
 //! ([`gc_types::collector::bump`]); what lies between is zero, so that only the
 //! header (and an array's length) is written. The host is called, in a cold block,
-//! when the object does not fit. The size is compared in 64 bits, in which nothing
-//! wraps.
+//! when the object does not fit, which none does in a heap that leaves both words zero.
+//! The size is compared in 64 bits, in which nothing wraps.
 
-use crate::GcEmitter;
-use crate::address::{Access, Trust};
-use crate::regions;
+use crate::{Access, GcEmitter, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::collector::bump::{LIMIT, NEXT};
@@ -16,20 +14,16 @@ use gc_types::{ArrayLayout, HeapDataOffsets, HostCall, OBJECT_ALIGN, VMGcHeader}
 
 /// Emits what a collector notes of an object that was just allocated inline: its
 /// header and length are written, its body is zero. Must not contain a safepoint.
-pub(crate) type Note = fn(&mut GcEmitter<'_, '_>, object: ir::Value);
+pub type Note = fn(&mut GcEmitter<'_, '_>, object: ir::Value);
 
 /// Allocates a struct or exception of `size` bytes with `header_word` (`I32`).
 /// The collector's word and the body are zero.
-pub(crate) fn alloc_struct(
-    e: &mut GcEmitter<'_, '_>,
-    header_word: ir::Value,
-    size: u32,
-) -> ir::Value {
+pub fn alloc_struct(e: &mut GcEmitter<'_, '_>, header_word: ir::Value, size: u32) -> ir::Value {
     alloc_struct_noted(e, header_word, size, |_, _| ())
 }
 
 /// As [`alloc_struct`], with a note taken of what was allocated inline.
-pub(crate) fn alloc_struct_noted(
+pub fn alloc_struct_noted(
     e: &mut GcEmitter<'_, '_>,
     header_word: ir::Value,
     size: u32,
@@ -41,7 +35,7 @@ pub(crate) fn alloc_struct_noted(
 
 /// Allocates an array of `length` (`I32`, unsigned) elements with `header_word`
 /// (`I32`). The collector's word and the elements are zero.
-pub(crate) fn alloc_array(
+pub fn alloc_array(
     e: &mut GcEmitter<'_, '_>,
     header_word: ir::Value,
     layout: &ArrayLayout,
@@ -51,7 +45,7 @@ pub(crate) fn alloc_array(
 }
 
 /// As [`alloc_array`], with a note taken of what was allocated inline.
-pub(crate) fn alloc_array_noted(
+pub fn alloc_array_noted(
     e: &mut GcEmitter<'_, '_>,
     header_word: ir::Value,
     layout: &ArrayLayout,

@@ -11,8 +11,7 @@
 //! list.
 
 use super::bump;
-use crate::address::{Access, Trust};
-use crate::{GcCompiler, GcEmitter, RefPlace, regions};
+use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::collector::drc::{
@@ -28,10 +27,6 @@ pub struct DrcCompiler;
 impl GcCompiler for DrcCompiler {
     fn name(&self) -> &'static str {
         NAME
-    }
-
-    fn zeroes_structs(&self) -> bool {
-        true
     }
 
     fn alloc_struct(
@@ -51,11 +46,6 @@ impl GcCompiler for DrcCompiler {
         length: ir::Value,
     ) -> ir::Value {
         bump::alloc_array_noted(e, header_word, layout, length, note_start)
-    }
-
-    fn read_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace) -> ir::Value {
-        let value = e.load_ref(place);
-        e.declare_ref(value)
     }
 
     fn write_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {

@@ -15,12 +15,9 @@
 //! it load again whatever it knew of memory. The log wraps around instead, and its length
 //! tells the collector.
 
-use super::bump;
-use crate::address::{Access, Trust};
-use crate::{GcCompiler, GcEmitter, RefPlace, regions};
+use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
-use gc_types::ArrayLayout;
 use gc_types::collector::generational::{
     CARD_SHIFT, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NAME, NURSERY_START,
     SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN,
@@ -33,34 +30,6 @@ pub struct GenerationalCompiler;
 impl GcCompiler for GenerationalCompiler {
     fn name(&self) -> &'static str {
         NAME
-    }
-
-    fn zeroes_structs(&self) -> bool {
-        true
-    }
-
-    fn alloc_struct(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        header_word: ir::Value,
-        size: u32,
-    ) -> ir::Value {
-        bump::alloc_struct(e, header_word, size)
-    }
-
-    fn alloc_array(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        header_word: ir::Value,
-        layout: &ArrayLayout,
-        length: ir::Value,
-    ) -> ir::Value {
-        bump::alloc_array(e, header_word, layout, length)
-    }
-
-    fn read_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace) -> ir::Value {
-        let value = e.load_ref(place);
-        e.declare_ref(value)
     }
 
     fn write_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {

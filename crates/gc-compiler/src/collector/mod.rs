@@ -1,7 +1,7 @@
 //! The emitted half of each collector of ours. One file for each, of the
 //! collector's name.
 
-mod bump;
+pub mod bump;
 pub mod copying;
 pub mod drc;
 pub mod generational;

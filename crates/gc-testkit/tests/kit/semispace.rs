@@ -11,7 +11,6 @@ use gc_runtime::{
     HeapCore, HeapError, HeapMemory,
 };
 use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN, VMGcHeader, VMGcKind, VMGcRef};
-use std::num::NonZeroU32;
 
 pub(crate) struct Semispace;
 
@@ -70,49 +69,6 @@ impl GcHeap for SemispaceHeap {
 
     fn core_mut(&mut self) -> &mut HeapCore {
         &mut self.core
-    }
-
-    fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
-        gc_ref.unchecked_copy()
-    }
-
-    fn drop_gc_ref(&mut self, _host_data: &mut ExternRefHostDataTable, _gc_ref: VMGcRef) {}
-
-    fn write_gc_ref(
-        &mut self,
-        _host_data: &mut ExternRefHostDataTable,
-        destination: &mut Option<VMGcRef>,
-        source: Option<&VMGcRef>,
-    ) {
-        *destination = source.map(VMGcRef::unchecked_copy);
-    }
-
-    fn write_field_ref(
-        &mut self,
-        _host_data: &mut ExternRefHostDataTable,
-        at: u64,
-        source: Option<&VMGcRef>,
-    ) -> Result<(), HeapError> {
-        let raw = source.map_or(0, VMGcRef::as_raw_u32);
-        self.core.memory.write_u32(at, raw).ok_or(corrupt(at as u32, "a field outside the heap"))
-    }
-
-    fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
-        gc_ref.as_raw_u32()
-    }
-
-    fn need_gc_before_entering_wasm(&self, _count: NonZeroU32) -> bool {
-        false
-    }
-
-    fn collector_slow_path(
-        &mut self,
-        _host_data: &mut ExternRefHostDataTable,
-        _operation: u32,
-        _gc_ref: Option<VMGcRef>,
-        _operand: u64,
-    ) -> u64 {
-        0
     }
 
     fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {

@@ -1,6 +1,7 @@
 //! What every collector that allocates by bumping an index shares: two heap-data
 //! words, between which emitted code allocates inline. Bytes from `NEXT` up to
-//! `LIMIT` are mapped, zero, and nobody else's.
+//! `LIMIT` are mapped, zero, and nobody else's. While both are zero, as in new heap data,
+//! nothing is allocated inline.
 
 use crate::HeapDataOffsets;
 

@@ -25,7 +25,6 @@ mod tests;
 mod trace;
 mod verify;
 
-use crate::object::unmapped;
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcRootsIter, GcRuntime, GcStats, HeapCore,
     HeapError, HeapMemory,
@@ -36,7 +35,6 @@ use collect::CopyingCollection;
 use epoch::{Epoch, Visit};
 use gc_types::collector::copying::{CHUNK_SIZE, LIMIT, NAME, NEXT};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
-use std::num::NonZeroU32;
 
 /// Makes heaps under a copying collector.
 #[derive(Clone, Copy, Debug, Default)]
@@ -253,32 +251,7 @@ impl GcHeap for CopyingHeap {
         &mut self.core
     }
 
-    // ---- barriers: none -------------------------------------------------
-
-    fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
-        gc_ref.unchecked_copy()
-    }
-
-    fn drop_gc_ref(&mut self, _host_data: &mut ExternRefHostDataTable, _gc_ref: VMGcRef) {}
-
-    fn write_gc_ref(
-        &mut self,
-        _host_data: &mut ExternRefHostDataTable,
-        destination: &mut Option<VMGcRef>,
-        source: Option<&VMGcRef>,
-    ) {
-        *destination = source.map(VMGcRef::unchecked_copy);
-    }
-
-    fn write_field_ref(
-        &mut self,
-        _host_data: &mut ExternRefHostDataTable,
-        at: u64,
-        source: Option<&VMGcRef>,
-    ) -> Result<(), HeapError> {
-        let raw = source.map_or(0, VMGcRef::as_raw_u32);
-        self.core.memory.write_u32(at, raw).ok_or_else(|| unmapped(at as u32))
-    }
+    // ---- barriers: as provided -------------------------------------------
 
     fn copy_refs(
         &mut self,
@@ -287,41 +260,13 @@ impl GcHeap for CopyingHeap {
         from: u64,
         count: u32,
     ) -> Result<(), HeapError> {
-        let bytes = u64::from(count) * 4;
-        self.core.memory.copy_within(to, from, bytes).ok_or_else(|| unmapped(to as u32))
-    }
-
-    fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
-        gc_ref.as_raw_u32()
-    }
-
-    fn need_gc_before_entering_wasm(&self, _count: NonZeroU32) -> bool {
-        false
-    }
-
-    fn collector_slow_path(
-        &mut self,
-        _host_data: &mut ExternRefHostDataTable,
-        operation: u32,
-        _gc_ref: Option<VMGcRef>,
-        _operand: u64,
-    ) -> u64 {
-        log::error!("the copying collector has no slow path {operation}");
-        0
+        self.core.copy_refs_at(to, from, count)
     }
 
     // ---- allocation -----------------------------------------------------
 
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
-        debug_assert!(size >= VMGcHeader::SIZE && size.is_multiple_of(8));
-        if self.core.damage.is_some() {
-            return None;
-        }
-        let memory = &self.core.memory;
-        let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
-        let end = next.checked_add(size).filter(|&end| end <= limit)?;
-        self.core.set_header_at(next, header)?;
-        self.core.memory.set_data_u32(NEXT, end);
+        let next = self.core.bump(header, size)?;
         self.epoch.count_host(size);
         if header.kind() == Some(VMGcKind::ExternRef) {
             self.externrefs.push(next);

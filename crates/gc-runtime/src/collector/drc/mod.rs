@@ -276,7 +276,7 @@ impl GcHeap for DrcHeap {
         if mature {
             self.counts().up(new);
         }
-        self.core.memory.write_u32(at, new).ok_or_else(|| unmapped(at as u32))?;
+        self.core.write_ref_at(at, source)?;
         if mature {
             self.counts().down(old);
         }

@@ -28,7 +28,6 @@ mod tables;
 mod tests;
 mod verify;
 
-use crate::object::unmapped;
 use crate::space::blocks::BLOCK_SIZE;
 use crate::space::shapes::Shapes;
 use crate::{
@@ -43,7 +42,6 @@ use major::{Marker, Phase};
 use minor::Scavenger;
 use nursery::{Count, Nursery};
 use old::Old;
-use std::num::NonZeroU32;
 use tables::Tables;
 
 /// Makes generational heaps.
@@ -205,12 +203,6 @@ impl GcHeap for GenerationalHeap {
         &mut self.core
     }
 
-    fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
-        gc_ref.unchecked_copy()
-    }
-
-    fn drop_gc_ref(&mut self, _host_data: &mut ExternRefHostDataTable, _gc_ref: VMGcRef) {}
-
     fn write_gc_ref(
         &mut self,
         _host_data: &mut ExternRefHostDataTable,
@@ -235,7 +227,7 @@ impl GcHeap for GenerationalHeap {
         {
             self.mark(old);
         }
-        self.core.memory.write_u32(at, word).ok_or_else(|| unmapped(at as u32))?;
+        self.core.write_ref_at(at, source)?;
         self.remember_field(at, word);
         Ok(())
     }
@@ -247,7 +239,6 @@ impl GcHeap for GenerationalHeap {
         from: u64,
         count: u32,
     ) -> Result<(), HeapError> {
-        let bytes = u64::from(count) * 4;
         let slots = || (0..u64::from(count)).map(|n| to.saturating_add(n * 4));
         if self.phase == Phase::Marking {
             for at in slots() {
@@ -255,7 +246,7 @@ impl GcHeap for GenerationalHeap {
                 self.mark(old);
             }
         }
-        self.core.memory.copy_within(to, from, bytes).ok_or_else(|| unmapped(to as u32))?;
+        self.core.copy_refs_at(to, from, count)?;
         if to >= u64::from(self.nursery.end) {
             for at in slots() {
                 let Some(word) = self.core.memory.read_u32(at) else { break };
@@ -265,30 +256,7 @@ impl GcHeap for GenerationalHeap {
         Ok(())
     }
 
-    fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
-        gc_ref.as_raw_u32()
-    }
-
-    fn need_gc_before_entering_wasm(&self, _count: NonZeroU32) -> bool {
-        false
-    }
-
-    fn collector_slow_path(
-        &mut self,
-        _host_data: &mut ExternRefHostDataTable,
-        operation: u32,
-        _gc_ref: Option<VMGcRef>,
-        _operand: u64,
-    ) -> u64 {
-        log::error!("the generational collector has no slow path {operation}");
-        0
-    }
-
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
-        debug_assert!(size >= VMGcHeader::SIZE && size.is_multiple_of(8));
-        if self.core.damage.is_some() {
-            return None;
-        }
         let index = self.bump(header, size)?;
         if header.kind() == Some(VMGcKind::ExternRef) {
             self.nursery.externrefs.push(index);

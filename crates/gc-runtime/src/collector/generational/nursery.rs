@@ -168,11 +168,7 @@ impl GenerationalHeap {
     /// Bumps the next index; as emitted code does.
     #[inline]
     pub(super) fn bump(&mut self, header: VMGcHeader, size: u32) -> Option<u32> {
-        let memory = &self.core.memory;
-        let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
-        let end = next.checked_add(size).filter(|&end| end <= limit)?;
-        self.core.set_header_at(next, header)?;
-        self.core.memory.set_data_u32(NEXT, end);
+        let next = self.core.bump(header, size)?;
         self.nursery.host.add(size);
         Some(next)
     }

@@ -7,14 +7,12 @@
 //! `NEXT` and `LIMIT`; the host does the same here. Memory is handed out once and
 //! therefore zero. Barriers do nothing, and header bits are zero.
 
-use crate::object::unmapped;
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress, GcRootsIter, GcRuntime,
     GcStats, HeapCore, HeapError, HeapMemory, RootsWanted,
 };
 use gc_types::collector::null::{LIMIT, NAME, NEXT};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcRef};
-use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 
 /// Makes heaps that never collect.
@@ -111,31 +109,6 @@ impl GcHeap for NullHeap {
         &mut self.core
     }
 
-    fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
-        gc_ref.unchecked_copy()
-    }
-
-    fn drop_gc_ref(&mut self, _host_data: &mut ExternRefHostDataTable, _gc_ref: VMGcRef) {}
-
-    fn write_gc_ref(
-        &mut self,
-        _host_data: &mut ExternRefHostDataTable,
-        destination: &mut Option<VMGcRef>,
-        source: Option<&VMGcRef>,
-    ) {
-        *destination = source.map(VMGcRef::unchecked_copy);
-    }
-
-    fn write_field_ref(
-        &mut self,
-        _host_data: &mut ExternRefHostDataTable,
-        at: u64,
-        source: Option<&VMGcRef>,
-    ) -> Result<(), HeapError> {
-        let raw = source.map_or(0, VMGcRef::as_raw_u32);
-        self.core.memory.write_u32(at, raw).ok_or_else(|| unmapped(at as u32))
-    }
-
     fn copy_refs(
         &mut self,
         _host_data: &mut ExternRefHostDataTable,
@@ -143,40 +116,11 @@ impl GcHeap for NullHeap {
         from: u64,
         count: u32,
     ) -> Result<(), HeapError> {
-        let bytes = u64::from(count) * 4;
-        self.core.memory.copy_within(to, from, bytes).ok_or_else(|| unmapped(to as u32))
-    }
-
-    fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
-        gc_ref.as_raw_u32()
-    }
-
-    fn need_gc_before_entering_wasm(&self, _count: NonZeroU32) -> bool {
-        false
-    }
-
-    fn collector_slow_path(
-        &mut self,
-        _host_data: &mut ExternRefHostDataTable,
-        operation: u32,
-        _gc_ref: Option<VMGcRef>,
-        _operand: u64,
-    ) -> u64 {
-        log::error!("the null collector has no slow path {operation}");
-        0
+        self.core.copy_refs_at(to, from, count)
     }
 
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
-        debug_assert!(size >= VMGcHeader::SIZE && size.is_multiple_of(8));
-        if self.core.damage.is_some() {
-            return None;
-        }
-        let memory = &self.core.memory;
-        let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
-        let end = next.checked_add(size).filter(|&end| end <= limit)?;
-        self.core.set_header_at(next, header)?;
-        self.core.memory.set_data_u32(NEXT, end);
-        VMGcRef::from_heap_index(next)
+        VMGcRef::from_heap_index(self.core.bump(header, size)?)
     }
 
     fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
