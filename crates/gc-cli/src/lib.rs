@@ -2,12 +2,14 @@
 //!
 //! One file per subcommand in [`commands`]; what they share is beside it. Everything
 //! is a library so that the project's own tests run specification scripts
-//! ([`wast`]) and programs the way the command does.
+//! ([`wast`]) and programs the way the command does, and so that a copy of the command
+//! with other collectors ([`main_with`]) is a few lines.
 
 pub mod call;
 pub mod commands;
 pub mod failure;
 pub mod options;
+pub mod registry;
 pub mod size;
 pub mod stack;
 pub mod stats;
@@ -18,6 +20,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use commands::{Command, run::RunArgs};
 use failure::Failure;
+use gc_wasm::Collector;
+use registry::Registry;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -57,24 +61,29 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-/// The command line's grammar: a subcommand, or the arguments of `run`.
-pub fn grammar() -> clap::Command {
+/// The command line's grammar: a subcommand, or the arguments of `run`. Options
+/// `--collector` take the names of those in `registry`.
+pub fn grammar(registry: &Registry) -> clap::Command {
     // The arguments of `run` bring their own texts along.
-    RunArgs::augment_args(Cli::command())
+    let grammar = RunArgs::augment_args(Cli::command())
         .about(ABOUT)
         .long_about(format!(
             "{ABOUT}.\n\nCompiles modules to machine code with the chosen collector's barriers inlined."
         ))
-        .after_help(EXAMPLES)
+        .after_help(EXAMPLES);
+    registry.teach(grammar)
 }
 
-fn parse(args: impl Iterator<Item = OsString>) -> clap::error::Result<Command> {
-    let matches = grammar().try_get_matches_from(args)?;
+fn parse(
+    args: impl Iterator<Item = OsString>,
+    registry: &Registry,
+) -> clap::error::Result<Command> {
+    let matches = grammar(registry).try_get_matches_from(args)?;
     match Cli::from_arg_matches(&matches)?.command {
         Some(command) => Ok(command),
         None => {
             let args = RunArgs::from_arg_matches(&matches)?;
-            check_is_file(&args.file)?;
+            check_is_file(&args.file, registry)?;
             Ok(Command::Run(args))
         }
     }
@@ -82,12 +91,12 @@ fn parse(args: impl Iterator<Item = OsString>) -> clap::error::Result<Command> {
 
 /// Without a subcommand the first argument is a file: what is none, and does not look like
 /// one, may be a subcommand that is none.
-fn check_is_file(path: &Path) -> clap::error::Result<()> {
+fn check_is_file(path: &Path, registry: &Registry) -> clap::error::Result<()> {
     let Some(name) = path.to_str().filter(|name| !name.contains(['.', '/'])) else { return Ok(()) };
     if path.exists() {
         return Ok(());
     }
-    let mut grammar = grammar();
+    let mut grammar = grammar(registry);
     let commands: Vec<_> = grammar.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     let near = call::near(name, commands.iter().map(String::as_str));
     let hint = match near {
@@ -98,11 +107,35 @@ fn check_is_file(path: &Path) -> clap::error::Result<()> {
     Err(grammar.error(ErrorKind::InvalidSubcommand, message))
 }
 
-/// The whole command: parses `args` (the program's name first), does what they say,
-/// prints errors, and returns the exit status.
+/// The whole command, with the collectors of this project: parses `args` (the program's
+/// name first), does what they say, prints errors, and returns the exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::new().filter("RECLAIM_LOG")).init();
-    let command = match parse(values::shield_negatives(args)) {
+    main_with(args, Collector::all())
+}
+
+/// The same with these collectors to choose from: a copy of the command that has one more
+/// is
+///
+/// ```no_run
+/// # fn mine() -> gc_wasm::Collector { gc_wasm::Collector::null() }
+/// fn main() -> std::process::ExitCode {
+///     let mut collectors = gc_wasm::Collector::all();
+///     collectors.push(mine());
+///     gc_cli::main_with(std::env::args_os(), collectors)
+/// }
+/// ```
+///
+/// The default is the one that a [`Config`](gc_wasm::Config) begins with, if it is there,
+/// or else the first. That there is none, or two of one name, is an error of the command.
+pub fn main_with(args: impl IntoIterator<Item = OsString>, collectors: Vec<Collector>) -> ExitCode {
+    let log = env_logger::Env::new().filter("RECLAIM_LOG");
+    // A logger that is there already stays.
+    let _ = env_logger::Builder::from_env(log).try_init();
+    let registry = match Registry::new(collectors) {
+        Ok(registry) => registry,
+        Err(error) => return failure::report(&error),
+    };
+    let command = match parse(values::shield_negatives(args), &registry) {
         Ok(command) => command,
         Err(error) => {
             // Help, too, comes this way; that nobody reads it any more is no error.
@@ -110,7 +143,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { Failure::MISUSE } else { 0 });
         }
     };
-    match command.execute() {
+    match command.execute(&registry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),
     }

@@ -1,9 +1,9 @@
 //! The options all subcommands share: the collector, its heap, and the stack.
 
 use crate::failure::misuse;
+use crate::registry::Registry;
 use crate::size;
 use anyhow::Result;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use gc_wasm::{Collector, Config, Engine, Store};
 
@@ -14,12 +14,21 @@ const HEAP_LIMIT: u64 = 1 << 32;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Collector, heap and stack")]
 pub struct EngineOptions {
-    /// The collector: `null` never collects, `drc` counts references, `copying` copies what
-    /// lives, `generational` has a nursery in front of a heap that is marked in slices.
-    #[arg(long, value_name = "NAME", default_value = "drc", value_parser = collectors())]
-    pub collector: Collector,
-    /// The most the GC heap may grow to, at most 4GiB, under `drc` at most 3GiB.
-    /// Allocating past it, after a collection, is a trap.
+    /// The collector.
+    // Which there are and which is the default is the registry's to say.
+    #[arg(long, value_name = "NAME")]
+    pub collector: String,
+    /// Its heap, and the stack.
+    #[command(flatten)]
+    pub heap: HeapOptions,
+}
+
+/// The heap, whichever the collector, and the stack.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Collector, heap and stack")]
+pub struct HeapOptions {
+    /// The most the GC heap may grow to, at most 4GiB, or less if the collector can use
+    /// less. Allocating past it, after a collection, is a trap.
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap_size)]
     pub heap_max: u64,
     /// What the GC heap begins with [default: 1MiB].
@@ -58,19 +67,22 @@ fn heap_size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Parses a collector's name.
-fn collectors() -> impl TypedValueParser<Value = Collector> {
-    let names: Vec<&str> = Collector::all().iter().map(Collector::name).collect();
-    PossibleValuesParser::new(names)
-        .map(|name| Collector::by_name(&name).expect("only their names pass"))
+impl EngineOptions {
+    /// An engine with these options, and a collector from `registry`.
+    ///
+    /// # Errors
+    /// Misuse: if they are not possible.
+    pub fn engine(&self, registry: &Registry) -> Result<Engine> {
+        self.heap.engine(registry.by_name(&self.collector)?)
+    }
 }
 
-impl EngineOptions {
-    /// These options as the engine's settings.
-    pub fn config(&self) -> Config {
+impl HeapOptions {
+    /// These options as the settings of an engine with `collector`.
+    pub fn config(&self, collector: &Collector) -> Config {
         let mut config = Config::new();
         config
-            .collector(self.collector.clone())
+            .collector(collector.clone())
             .gc_heap_maximum(self.heap_max)
             .gc_heap_bounds(match self.heap_bounds {
                 HeapBounds::Guarded => gc_wasm::HeapBounds::Guarded,
@@ -87,11 +99,11 @@ impl EngineOptions {
         config
     }
 
-    /// An engine with these options.
+    /// An engine with these options and `collector`.
     ///
     /// # Errors
-    /// If they are not possible.
-    pub fn engine(&self) -> Result<Engine> {
+    /// Misuse: if they are not possible.
+    pub fn engine(&self, collector: &Collector) -> Result<Engine> {
         if let Some(initial) = self.heap_initial
             && initial > self.heap_max
         {
@@ -101,7 +113,8 @@ impl EngineOptions {
                 size::show(self.heap_max)
             )));
         }
-        let engine = Engine::new(&self.config()).map_err(|error| misuse(format!("{error:#}")))?;
+        let engine =
+            Engine::new(&self.config(collector)).map_err(|error| misuse(format!("{error:#}")))?;
         if self.gc_zeal != 0 {
             // Whether heaps can do it is found out by making one.
             Store::new(&engine, ()).map_err(|error| {

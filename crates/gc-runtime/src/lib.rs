@@ -57,6 +57,6 @@ pub use roots::{
     GcRoot, GcRootsIter, GcRootsList, IncompleteWalk, NoRoots, RememberedSlots, RootsWanted,
     TraceRoots,
 };
-pub use runtime::GcRuntime;
+pub use runtime::{GcRuntime, Reclaims};
 pub use stats::GcStats;
 pub use store::GcStore;

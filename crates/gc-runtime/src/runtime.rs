@@ -3,6 +3,18 @@
 use crate::{GcHeap, HeapError, HeapMemory, HeapOptions};
 use gc_types::Fingerprint;
 
+/// What a collector's collections free, sooner or later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reclaims {
+    /// Nothing, ever.
+    Nothing,
+    /// Every object that cannot be reached, except those on cycles of such objects
+    /// and what hangs on these: reference counting.
+    Acyclic,
+    /// Every object that cannot be reached: tracing.
+    Everything,
+}
+
 /// Makes heaps of one collector. Its other half is gc-compiler's `GcCompiler` of
 /// the same [`name`](GcRuntime::name); code emitted by one works only on heaps of
 /// the other.
@@ -15,6 +27,23 @@ pub trait GcRuntime: Send + Sync {
     /// its version.
     fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.name(), &[])
+    }
+
+    /// What it is good for, for those who choose one: a sentence or two that say when to
+    /// take it and what it costs, without its name and a full stop at the end.
+    fn summary(&self) -> &'static str {
+        "does not say what it is good for"
+    }
+
+    /// Whether an object may be elsewhere after a collection. It may, unless the collector
+    /// says otherwise.
+    fn moves_objects(&self) -> bool {
+        true
+    }
+
+    /// What its collections free. All garbage, unless the collector says less.
+    fn reclaims(&self) -> Reclaims {
+        Reclaims::Everything
     }
 
     /// The most bytes a heap of this collector can use; a larger maximum is cut down

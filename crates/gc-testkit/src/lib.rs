@@ -43,8 +43,9 @@ pub mod shadow;
 mod host_value;
 mod subject;
 
+pub use gc_runtime::Reclaims;
 pub use host_value::{Ledger, Token};
-pub use subject::{Reclaims, Subject};
+pub use subject::Subject;
 
 /// `amount` of work, scaled by the environment variable `TESTKIT_SCALE`, a
 /// percentage: 100 if it is not set, less under sanitizers, more on a free

@@ -2,20 +2,8 @@
 //! heap it is tested on.
 
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
-use gc_runtime::{GcRuntime, HeapBounds, HeapOptions};
+use gc_runtime::{GcRuntime, HeapBounds, HeapOptions, Reclaims};
 use std::fmt;
-
-/// What a completed collection frees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reclaims {
-    /// Nothing, ever.
-    Nothing,
-    /// Every object that cannot be reached, except those on cycles of such objects
-    /// and what hangs on these: reference counting.
-    Acyclic,
-    /// Every object that cannot be reached: tracing.
-    Everything,
-}
 
 /// A collector under test.
 #[derive(Clone, Copy)]

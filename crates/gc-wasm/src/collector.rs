@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use gc_compiler::GcCompiler;
-use gc_runtime::GcRuntime;
+use gc_runtime::{GcRuntime, Reclaims};
 use gc_types::Fingerprint;
 use std::fmt;
 use std::sync::Arc;
@@ -93,6 +93,26 @@ impl Collector {
         self.runtime.name()
     }
 
+    /// What it is good for, in a sentence: see [`GcRuntime::summary`].
+    pub fn summary(&self) -> &'static str {
+        self.runtime.summary()
+    }
+
+    /// Whether objects may be elsewhere after a collection.
+    pub fn moves_objects(&self) -> bool {
+        self.runtime.moves_objects()
+    }
+
+    /// What its collections free.
+    pub fn reclaims(&self) -> Reclaims {
+        self.runtime.reclaims()
+    }
+
+    /// The most bytes a heap of it can use; a larger maximum is cut down to it.
+    pub fn max_heap_size(&self) -> u64 {
+        self.runtime.max_heap_size()
+    }
+
     /// What its emitted code and its heaps agree on.
     pub fn fingerprint(&self) -> Fingerprint {
         self.runtime.fingerprint()
@@ -104,6 +124,13 @@ impl Collector {
 
     pub(crate) fn compiler(&self) -> &dyn GcCompiler {
         &*self.compiler
+    }
+}
+
+/// `drc`: what a [`Config`](crate::Config) begins with.
+impl Default for Collector {
+    fn default() -> Collector {
+        Collector::drc()
     }
 }
 

@@ -33,7 +33,7 @@ impl Config {
     /// Settings that suit most programs: `drc`, a heap of up to 2 GiB, 1 MiB of stack.
     pub fn new() -> Config {
         Config {
-            collector: Collector::drc(),
+            collector: Collector::default(),
             gc_heap_initial: 1 << 20,
             gc_heap_maximum: 2 << 30,
             gc_heap_bounds: HeapBounds::Guarded,

@@ -63,5 +63,5 @@ pub use types::{
 pub use values::Val;
 
 pub use gc_jit::{Backtrace, BacktraceFrame, TrapError};
-pub use gc_runtime::{GcStats, HeapBounds, HeapError, Pause, PauseKind, PauseLog};
+pub use gc_runtime::{GcStats, HeapBounds, HeapError, Pause, PauseKind, PauseLog, Reclaims};
 pub use gc_types::Trap;

@@ -1,5 +1,6 @@
 //! `reclaim completions`: a script that teaches a shell the command's options.
 
+use crate::registry::Registry;
 use anyhow::Result;
 use clap::Args;
 use clap_complete::Shell;
@@ -21,9 +22,9 @@ pub struct CompletionsArgs {
 ///
 /// # Errors
 /// If it cannot be printed.
-pub fn execute(args: &CompletionsArgs) -> Result<()> {
+pub fn execute(args: &CompletionsArgs, registry: &Registry) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::grammar(), "reclaim", &mut script);
+    clap_complete::generate(args.shell, &mut crate::grammar(registry), "reclaim", &mut script);
     std::io::stdout().write_all(&script)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::call;
 use crate::failure::misuse;
 use crate::options::EngineOptions;
+use crate::registry::Registry;
 use crate::values;
 use anyhow::{Context, Error, Result};
 use clap::{Args, ValueEnum};
@@ -48,8 +49,8 @@ pub enum Emit {
 ///
 /// # Errors
 /// If the module cannot be read or compiled, or has no such function.
-pub fn execute(args: &ExploreArgs) -> Result<()> {
-    let engine = args.engine.engine()?;
+pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
+    let engine = args.engine.engine(registry)?;
     let bytes =
         std::fs::read(&args.file).with_context(|| format!("reading {}", args.file.display()))?;
     let bytes = wat::parse_bytes(&bytes).map_err(|mut error| {
@@ -77,7 +78,7 @@ pub fn execute(args: &ExploreArgs) -> Result<()> {
         if i > 0 {
             writeln!(out)?;
         }
-        writeln!(out, "; {} ({})", listing.name, args.engine.collector.name())?;
+        writeln!(out, "; {} ({})", listing.name, args.engine.collector)?;
         writeln!(out, "{}", listing.text.trim_end())?;
     }
     Ok(())

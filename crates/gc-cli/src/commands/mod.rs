@@ -5,6 +5,7 @@ pub mod explore;
 pub mod run;
 pub mod wast;
 
+use crate::registry::Registry;
 use anyhow::Result;
 use clap::Subcommand;
 
@@ -22,16 +23,16 @@ pub enum Command {
 }
 
 impl Command {
-    /// Does it.
+    /// Does it, with the collectors in `registry`.
     ///
     /// # Errors
     /// If anything fails; [`failure::report`](crate::failure::report) shows it.
-    pub fn execute(self) -> Result<()> {
+    pub fn execute(self, registry: &Registry) -> Result<()> {
         match self {
-            Command::Run(args) => run::execute(args),
-            Command::Wast(args) => wast::execute(args),
-            Command::Explore(args) => explore::execute(&args),
-            Command::Completions(args) => completions::execute(&args),
+            Command::Run(args) => run::execute(args, registry),
+            Command::Wast(args) => wast::execute(&args, registry),
+            Command::Explore(args) => explore::execute(&args, registry),
+            Command::Completions(args) => completions::execute(&args, registry),
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::call::{self, Call};
 use crate::failure::misuse;
 use crate::options::EngineOptions;
+use crate::registry::Registry;
 use crate::stack::with_stack;
 use crate::stats::{self, StatsFormat};
 use crate::values;
@@ -57,10 +58,10 @@ pub struct RunArgs {
 /// # Errors
 /// Misuse if the calls do not fit the module; else if the module cannot be read,
 /// compiled or instantiated, or a call fails.
-pub fn execute(args: RunArgs) -> Result<()> {
+pub fn execute(args: RunArgs, registry: &Registry) -> Result<()> {
     let calls = call::parse_calls(&args.invoke, &args.args)?;
-    let engine = args.engine.engine()?;
-    with_stack(args.engine.stack_bytes(), || {
+    let engine = args.engine.engine(registry)?;
+    with_stack(args.engine.heap.stack_bytes(), || {
         let module = Module::from_file(&engine, &args.file)?;
         let calls = calls
             .into_iter()

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::options::EngineOptions;
+use crate::registry::Registry;
 use crate::stack::with_stack;
 use crate::values;
 use crate::wast::{Report, run_script};
@@ -32,10 +33,10 @@ pub struct WastArgs {
 ///
 /// # Errors
 /// [`Failure::Reported`] if one fails.
-pub fn execute(args: WastArgs) -> Result<()> {
-    let engine = args.engine.engine()?;
+pub fn execute(args: &WastArgs, registry: &Registry) -> Result<()> {
+    let engine = args.engine.engine(registry)?;
     let mut total = Report::default();
-    with_stack(args.engine.stack_bytes(), || {
+    with_stack(args.engine.heap.stack_bytes(), || {
         let mut out = std::io::stdout().lock();
         for path in &args.files {
             let name = path.display().to_string();

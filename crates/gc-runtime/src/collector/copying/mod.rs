@@ -45,6 +45,11 @@ impl GcRuntime for CopyingCollector {
         NAME
     }
 
+    fn summary(&self) -> &'static str {
+        "for garbage that is most of what is allocated: no barriers, what dies costs nothing; needs \
+         room to copy to, and pauses as long as copying what lives takes"
+    }
+
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
         Ok(Box::new(CopyingHeap::new(memory, zeal != 0)))
     }

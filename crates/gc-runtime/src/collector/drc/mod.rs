@@ -68,6 +68,15 @@ impl GcRuntime for DrcCollector {
         NAME
     }
 
+    fn summary(&self) -> &'static str {
+        "for much that lives long and for hosts that need objects to stay where they are: counts \
+         references, gives memory back steadily, looks for cycles when the heap has grown"
+    }
+
+    fn moves_objects(&self) -> bool {
+        false
+    }
+
     fn max_heap_size(&self) -> u64 {
         gc_types::collector::drc::MAX_HEAP_SIZE
     }

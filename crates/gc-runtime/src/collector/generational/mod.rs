@@ -53,6 +53,11 @@ impl GcRuntime for GenerationalCollector {
         NAME
     }
 
+    fn summary(&self) -> &'static str {
+        "for most programs: young objects are collected often and briefly, old ones are marked in \
+         slices while the program runs; stores of references have a barrier"
+    }
+
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
         Ok(Box::new(GenerationalHeap::new(memory, zeal)))
     }

@@ -9,7 +9,7 @@
 
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress, GcRootsIter, GcRuntime,
-    GcStats, HeapCore, HeapError, HeapMemory, RootsWanted,
+    GcStats, HeapCore, HeapError, HeapMemory, Reclaims, RootsWanted,
 };
 use gc_types::collector::null::{LIMIT, NAME, NEXT};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcRef};
@@ -22,6 +22,19 @@ pub struct NullCollector;
 impl GcRuntime for NullCollector {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        "for programs that end before the heap is full, and to measure others against: never \
+         collects, has no barriers"
+    }
+
+    fn moves_objects(&self) -> bool {
+        false
+    }
+
+    fn reclaims(&self) -> Reclaims {
+        Reclaims::Nothing
     }
 
     fn new_gc_heap(&self, memory: HeapMemory, _zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
