@@ -134,12 +134,20 @@ macro_rules! contestant {
                 linker.func_wrap("host", "add", |a: i32, b: i32| a.wrapping_add(b))?;
                 linker.func_wrap("host", "same", |x: Option<Rooted<ExternRef>>| x)?;
                 linker.func_wrap("host", "value", value)?;
+                linker.func_wrap("host", "number", number)?;
                 Ok(Box::new(Compiled { module: Module::new(&self.engine, wat)?, linker }))
             }
         }
 
         fn value(mut caller: Caller<'_, ()>, n: i32) -> $result<Option<Rooted<ExternRef>>> {
             ExternRef::new(&mut caller, n).map(Some)
+        }
+
+        /// What `value` was called with; -1 for null and whatever else.
+        fn number(caller: Caller<'_, ()>, x: Option<Rooted<ExternRef>>) -> $result<i32> {
+            let Some(x) = x else { return Ok(-1) };
+            let n = x.data(&caller)?.and_then(|data| data.downcast_ref::<i32>());
+            Ok(n.copied().unwrap_or(-1))
         }
 
         impl $crate::Module for Compiled {

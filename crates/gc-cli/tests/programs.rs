@@ -1,6 +1,7 @@
 //! Real programs under every collector, as usual, with checked heap bounds, and with
-//! `gc_zeal`: those of `tests/programs`, and those of shipped toolchains in a folder
-//! beside the project, where it is there. Each program × collector × mode is one test.
+//! `gc_zeal`: those of `tests/programs`, those of `tests/stress` at reduced size, and those
+//! of shipped toolchains in a folder beside the project, where it is there. Each program ×
+//! collector × mode is one test.
 //!
 //! With zeal, a collection at every allocation makes time quadratic: a program's
 //! first case, its smallest, runs with one at every allocation, the second with one
@@ -17,6 +18,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use wasi::{Exit, Wasi};
 
+mod host;
 mod wasi;
 
 /// Allocations between collections in a program's second case; a prime, so that it
@@ -76,6 +78,7 @@ fn main() {
     let args = Arguments::from_args();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut programs = read_all(&root.join("tests/programs"), "tests").expect("tests/programs");
+    programs.extend(read_all(&root.join("tests/stress"), "stress").expect("tests/stress"));
     let toolchains = root.join("../shared/programs");
     let mut trials = Vec::new();
     if toolchains.is_dir() {
@@ -142,6 +145,7 @@ fn run(program: &Program, config: &Config, case: &Case) -> Result<GcStats> {
     let module = Module::from_file(&engine, &program.module)?;
     let mut linker = Linker::new(&engine);
     wasi::add_to_linker(&mut linker)?;
+    host::add_to_linker(&mut linker)?;
     let mut wasi = Wasi::default();
     if program.wasi_args {
         wasi.args = std::iter::once(&program.name).chain(&case.args).cloned().collect();
@@ -237,10 +241,13 @@ fn unsupported(json: &Value) -> Option<String> {
     if !features.is_empty() {
         return Some(format!("needs {}", features.join(", ")));
     }
-    let provided = |import: &str| {
-        let name = import.strip_prefix(wasi::MODULE).and_then(|rest| rest.strip_prefix('.'));
+    let from = |import: &str, module: &str, functions: &[&str]| {
+        let name = import.strip_prefix(module).and_then(|rest| rest.strip_prefix('.'));
         name.and_then(|name| name.strip_suffix(":function"))
-            .is_some_and(|name| wasi::FUNCTIONS.contains(&name))
+            .is_some_and(|name| functions.contains(&name))
+    };
+    let provided = |import: &str| {
+        from(import, wasi::MODULE, &wasi::FUNCTIONS) || from(import, host::MODULE, &host::FUNCTIONS)
     };
     if let Some(import) = texts("imports").find(|import| !provided(import)) {
         return Some(format!("imports {import}"));

@@ -1,0 +1,31 @@
+//! Host values for programs that need some: numbers behind externrefs.
+
+use anyhow::Result;
+use gc_wasm::{Caller, ExternRef, Linker, Rooted};
+
+/// The name programs import it by.
+pub(crate) const MODULE: &str = "host";
+
+/// The functions there are.
+pub(crate) const FUNCTIONS: [&str; 2] = ["value", "number"];
+
+/// Defines [`FUNCTIONS`].
+pub(crate) fn add_to_linker<T: 'static>(linker: &mut Linker<T>) -> Result<()> {
+    linker.func_wrap(
+        MODULE,
+        "value",
+        |mut caller: Caller<'_, T>, n: i32| -> Result<Option<Rooted<ExternRef>>> {
+            ExternRef::new(&mut caller, n).map(Some)
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "number",
+        |caller: Caller<'_, T>, value: Option<Rooted<ExternRef>>| -> Result<i32> {
+            let Some(value) = value else { return Ok(-1) };
+            let number = value.data(&caller)?.and_then(|data| data.downcast_ref::<i32>());
+            Ok(number.copied().unwrap_or(-1))
+        },
+    )?;
+    Ok(())
+}
