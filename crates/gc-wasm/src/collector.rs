@@ -127,10 +127,10 @@ impl Collector {
     }
 }
 
-/// `drc`: what a [`Config`](crate::Config) begins with.
+/// `generational`: what a [`Config`](crate::Config) begins with.
 impl Default for Collector {
     fn default() -> Collector {
-        Collector::drc()
+        Collector::generational()
     }
 }
 
