@@ -7,6 +7,8 @@
 
 pub mod call;
 pub mod commands;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod failure;
 pub mod options;
 pub mod registry;

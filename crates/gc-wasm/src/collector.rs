@@ -118,11 +118,13 @@ impl Collector {
         self.runtime.fingerprint()
     }
 
-    pub(crate) fn runtime(&self) -> &dyn GcRuntime {
+    /// The half that makes heaps.
+    pub fn runtime(&self) -> &dyn GcRuntime {
         &*self.runtime
     }
 
-    pub(crate) fn compiler(&self) -> &dyn GcCompiler {
+    /// The half that emits code.
+    pub fn compiler(&self) -> &dyn GcCompiler {
         &*self.compiler
     }
 }

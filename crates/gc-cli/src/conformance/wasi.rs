@@ -6,23 +6,23 @@ use gc_wasm::{AsContext, Caller, Linker, Memory};
 use std::fmt;
 
 /// The name programs import it by.
-pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
+pub(super) const MODULE: &str = "wasi_snapshot_preview1";
 
 /// The functions there are.
-pub(crate) const FUNCTIONS: [&str; 4] = ["args_get", "args_sizes_get", "fd_write", "proc_exit"];
+pub(super) const FUNCTIONS: [&str; 4] = ["args_get", "args_sizes_get", "fd_write", "proc_exit"];
 
 /// What a program is given and what it leaves.
 #[derive(Default)]
-pub(crate) struct Wasi {
+pub(super) struct Wasi {
     /// The command line's arguments, the program's name first.
-    pub(crate) args: Vec<String>,
+    pub(super) args: Vec<String>,
     /// What it printed.
-    pub(crate) stdout: Vec<u8>,
+    pub(super) stdout: Vec<u8>,
 }
 
 /// How a program that exits ends.
 #[derive(Debug)]
-pub(crate) struct Exit(pub(crate) i32);
+pub(super) struct Exit(pub(super) i32);
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,7 +61,7 @@ fn read_u32(caller: &mut Caller<'_, Wasi>, at: u32) -> Result<u32> {
 }
 
 /// Defines [`FUNCTIONS`].
-pub(crate) fn add_to_linker(linker: &mut Linker<Wasi>) -> Result<()> {
+pub(super) fn add_to_linker(linker: &mut Linker<Wasi>) -> Result<()> {
     linker.func_wrap(
         MODULE,
         "args_sizes_get",

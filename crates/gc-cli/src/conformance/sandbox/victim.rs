@@ -1,31 +1,31 @@
 //! A store whose heap is attacked, and what of it lies outside the heap.
 
-use crate::common::Drops;
-use crate::damage::Rng;
-use crate::host::{inspect, linker, look};
+use super::damage::Rng;
+use super::host::{inspect, linker, look};
 use anyhow::{Context, Result};
+use gc_testkit::Ledger;
 use gc_wasm::{
     AnyRef, AsContext, AsContextMut, Engine, ExternRef, Func, Global, Instance, Memory, Module,
     OwnedRooted, RootScope, Rooted, Store, StructRef, Table, Val,
 };
 
 /// A store under attack, and what of it lies outside its heap.
-pub(crate) struct Victim {
-    pub(crate) store: Store<Drops>,
-    pub(crate) instance: Instance,
-    pub(crate) ops: Vec<(String, Func)>,
-    pub(crate) memory: Memory,
-    pub(crate) objs: Table,
-    pub(crate) externs: Table,
-    pub(crate) globals: Vec<Global>,
-    pub(crate) handles: Vec<OwnedRooted<AnyRef>>,
+pub(super) struct Victim {
+    pub(super) store: Store<Ledger>,
+    pub(super) instance: Instance,
+    pub(super) ops: Vec<(String, Func)>,
+    pub(super) memory: Memory,
+    pub(super) objs: Table,
+    pub(super) externs: Table,
+    pub(super) globals: Vec<Global>,
+    pub(super) handles: Vec<OwnedRooted<AnyRef>>,
 }
 
 impl Victim {
-    pub(crate) fn new(engine: &Engine, module: &Module, drops: &Drops) -> Result<Victim> {
-        let mut store = Store::new(engine, drops.clone())?;
+    pub(super) fn new(engine: &Engine, module: &Module, ledger: &Ledger) -> Result<Victim> {
+        let mut store = Store::new(engine, ledger.clone())?;
         let instance = linker(engine)?.instantiate(&mut store, module)?;
-        let value = ExternRef::new(&mut store, drops.value())?;
+        let value = ExternRef::new(&mut store, ledger.issue())?;
         let setup =
             instance.get_typed_func::<Option<Rooted<ExternRef>>, ()>(&mut store, "setup")?;
         setup.call(&mut store, Some(value))?;
@@ -47,7 +47,7 @@ impl Victim {
     }
 
     /// One operation, of compiled code or of the host.
-    pub(crate) fn step(&mut self, rng: &mut Rng, name: &mut String) -> Result<()> {
+    pub(super) fn step(&mut self, rng: &mut Rng, name: &mut String) -> Result<()> {
         let number = |rng: &mut Rng| match rng.below(6) {
             0 => rng.next() as i32,
             1 => rng.below(2) as i32,
@@ -118,7 +118,7 @@ impl Victim {
             }
             6 => {
                 *name = "ExternRef".into();
-                let value = scope.as_context().data().value();
+                let value = scope.as_context().data().issue();
                 let value = ExternRef::new(&mut scope, value)?;
                 let old = self.externs.get(&mut scope, index % 8)?.context("an element")?;
                 self.externs.set(&mut scope, index % 8, value.into())?;
@@ -143,7 +143,7 @@ impl Victim {
     }
 
     /// Whatever was done to the heap: all that lies outside is as it was.
-    pub(crate) fn check_canaries(&mut self) -> Result<()> {
+    pub(super) fn check_canaries(&mut self) -> Result<()> {
         let data = self.memory.data(&self.store)?;
         for (i, byte) in data.iter().enumerate() {
             let expected = match i {

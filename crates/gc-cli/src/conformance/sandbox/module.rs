@@ -4,12 +4,12 @@
 use std::fmt::Write;
 
 /// Fields of `$big`, which is larger than the null page.
-pub(crate) const BIG: usize = 8300;
+pub(super) const BIG: usize = 8300;
 
 /// Descendants of `$base`: more than the display row of a type has room for.
-pub(crate) const DEPTH: usize = 11;
+pub(super) const DEPTH: usize = 11;
 
-pub(crate) fn module() -> String {
+pub(super) fn module() -> String {
     let mut wat = String::from("(module (type $f (func (param i32) (result i32)))\n(rec\n");
     let base = "(field (mut i32)) (field (mut (ref null $base))) (field (mut anyref))";
     writeln!(wat, "(type $base (sub (struct {base})))").unwrap();

@@ -4,13 +4,13 @@ use anyhow::Result;
 use gc_wasm::{Caller, ExternRef, Linker, Rooted};
 
 /// The name programs import it by.
-pub(crate) const MODULE: &str = "host";
+pub(super) const MODULE: &str = "host";
 
 /// The functions there are.
-pub(crate) const FUNCTIONS: [&str; 2] = ["value", "number"];
+pub(super) const FUNCTIONS: [&str; 2] = ["value", "number"];
 
 /// Defines [`FUNCTIONS`].
-pub(crate) fn add_to_linker<T: 'static>(linker: &mut Linker<T>) -> Result<()> {
+pub(super) fn add_to_linker<T: 'static>(linker: &mut Linker<T>) -> Result<()> {
     linker.func_wrap(
         MODULE,
         "value",

@@ -1,15 +1,14 @@
 //! The host's part: it looks at whatever it is given, in every way it can.
 
-use crate::common;
-use crate::common::Drops;
 use anyhow::{Context, Result};
+use gc_testkit::{Ledger, Token};
 use gc_wasm::{
     AnyRef, ArrayRef, AsContext, AsContextMut, Caller, Engine, EqRef, ExternRef, HeapType, Linker,
     Rooted, StoreContextMut, StructRef, Val,
 };
 
 /// What the host may do with any reference that it is given: everything.
-pub(crate) fn inspect<T: 'static>(
+pub(super) fn inspect<T: 'static>(
     mut store: StoreContextMut<'_, T>,
     any: Rooted<AnyRef>,
     depth: u32,
@@ -57,26 +56,26 @@ pub(crate) fn inspect<T: 'static>(
     look(&store, external)
 }
 
-pub(crate) fn look<T: 'static>(
+pub(super) fn look<T: 'static>(
     store: &impl AsContext<Data = T>,
     external: Rooted<ExternRef>,
 ) -> Result<()> {
     if let Some(data) = external.data(store)? {
         // Of another externref maybe, but one of ours and alive.
-        let value = data.downcast_ref::<common::Counted>().expect("a value of the test's");
-        assert!(value.number < 1_000_000);
+        let value = data.downcast_ref::<Token>().expect("a value of the trial's");
+        assert!(value.number() < 1_000_000);
     }
     AnyRef::convert_extern(store, external)?;
     Ok(())
 }
 
-pub(crate) fn linker(engine: &Engine) -> Result<Linker<Drops>> {
-    let mut linker: Linker<Drops> = Linker::new(engine);
-    linker.func_wrap("host", "gc", |mut caller: Caller<'_, Drops>| caller.gc())?;
+pub(super) fn linker(engine: &Engine) -> Result<Linker<Ledger>> {
+    let mut linker: Linker<Ledger> = Linker::new(engine);
+    linker.func_wrap("host", "gc", |mut caller: Caller<'_, Ledger>| caller.gc())?;
     linker.func_wrap(
         "host",
         "any",
-        |mut caller: Caller<'_, Drops>, any: Option<Rooted<AnyRef>>| {
+        |mut caller: Caller<'_, Ledger>, any: Option<Rooted<AnyRef>>| {
             any.map(|any| inspect(caller.as_context_mut(), any, 3)).transpose()?;
             anyhow::Ok(any)
         },
@@ -84,16 +83,16 @@ pub(crate) fn linker(engine: &Engine) -> Result<Linker<Drops>> {
     linker.func_wrap(
         "host",
         "extern",
-        |mut caller: Caller<'_, Drops>, external: Option<Rooted<ExternRef>>| {
+        |mut caller: Caller<'_, Ledger>, external: Option<Rooted<ExternRef>>| {
             external.map(|external| look(&caller, external)).transpose()?;
-            let value = caller.data().value();
+            let value = caller.data().issue();
             ExternRef::new(&mut caller, value).map(Some)
         },
     )?;
     linker.func_wrap(
         "host",
         "base",
-        |mut caller: Caller<'_, Drops>, base: Rooted<StructRef>| -> Result<i32> {
+        |mut caller: Caller<'_, Ledger>, base: Rooted<StructRef>| -> Result<i32> {
             caller.gc()?;
             base.field(&mut caller, 0)?.i32().context("an i32")
         },

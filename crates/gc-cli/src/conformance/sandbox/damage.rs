@@ -1,35 +1,35 @@
 //! Damage: what is written over the heap, at random but the same for the same seed.
 
-use crate::common::Drops;
+use gc_testkit::Ledger;
 use gc_wasm::Store;
 
 /// Marsaglia's xorshift: the same numbers for the same seed, everywhere.
-pub(crate) struct Rng(u64);
+pub(super) struct Rng(u64);
 
 impl Rng {
-    pub(crate) fn new(seed: u64) -> Rng {
+    pub(super) fn new(seed: u64) -> Rng {
         Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
         (self.next() >> 11) % n
     }
 
-    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
     }
 }
 
 /// Overwrites some of the heap: single bits up to whole ranges, nonsense up to words
 /// that could almost be right.
-pub(crate) fn overwrite(store: &mut Store<Drops>, rng: &mut Rng) {
+pub(super) fn overwrite(store: &mut Store<Ledger>, rng: &mut Rng) {
     let (start, end) = (64 << 10, store.gc_heap_len());
     // Mostly where objects are.
     let place = |rng: &mut Rng, align: u64| {
