@@ -5,8 +5,11 @@
 //! something here is written as a string of the text format: `'"odd (name)"(1)'`.
 
 use crate::failure::misuse;
-use anyhow::Result;
-use gc_wasm::{ExternType, FuncType, Module};
+use crate::values;
+use anyhow::{Context, Result, anyhow};
+use gc_wasm::{AsContextMut, ExternType, FuncType, Instance, Module, RootScope, Store, Val};
+use std::fmt;
+use std::time::{Duration, Instant};
 use wast::parser::{self, ParseBuffer};
 
 /// A call: what, with which arguments, as they were written.
@@ -16,6 +19,12 @@ pub struct Call {
     pub name: String,
     /// The arguments.
     pub args: Vec<String>,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.name, self.args.join(", "))
+    }
 }
 
 /// The calls that `invoke` and the arguments behind the file's name ask for.
@@ -95,7 +104,51 @@ fn quoted_name(text: &str) -> Result<(String, &str)> {
     name.ok_or_else(|| misuse(format!("`{text}` begins with a string that is not one")))
 }
 
+/// What came of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its results, as they are printed.
+    pub results: Vec<String>,
+    /// How long it took, without the reading of arguments and the printing of results.
+    pub took: Duration,
+}
+
 impl Call {
+    /// The call of `_start`.
+    pub fn start() -> Call {
+        Call { name: "_start".to_owned(), args: Vec::new() }
+    }
+
+    /// Makes the call, of a function of type `ty` that `instance` exports. References live
+    /// as long as that.
+    ///
+    /// # Errors
+    /// Misuse if the arguments are not of their types; else if the call fails.
+    pub fn perform(
+        &self,
+        store: &mut Store<()>,
+        instance: &Instance,
+        ty: &FuncType,
+    ) -> Result<Outcome> {
+        let mut scope = RootScope::new(store);
+        let name = &self.name;
+        let mut args = Vec::with_capacity(self.args.len());
+        for (i, (text, ty)) in self.args.iter().zip(ty.params()).enumerate() {
+            let arg = values::parse(&mut scope, text, &ty)
+                .map_err(|error| misuse(format!("argument {} of `{name}`: {error:#}", i + 1)))?;
+            args.push(arg);
+        }
+        let func = instance
+            .get_func(&mut scope, name)
+            .ok_or_else(|| anyhow!("the instance does not export the function `{name}`"))?;
+        let mut results = vec![Val::I32(0); ty.results().len()];
+        let begin = Instant::now();
+        func.call(&mut scope, &args, &mut results).with_context(|| format!("calling `{self}`"))?;
+        let took = begin.elapsed();
+        let results = results.iter().map(|result| values::print(scope.as_context_mut(), result));
+        Ok(Outcome { results: results.collect::<Result<_>>()?, took })
+    }
+
     /// The type of the function it calls. Checks the number of arguments.
     ///
     /// # Errors
@@ -109,7 +162,13 @@ impl Call {
             None => {
                 let functions = module.exports().filter(|export| export.ty().func().is_some());
                 let near = near(name, functions.map(|export| export.name()));
-                let hint = near.map(|near| format!("; did you mean `{near}`?"));
+                let hint = match near {
+                    Some(near) => Some(format!("; did you mean `{near}`?")),
+                    None if *self == Call::start() => {
+                        Some(": say with `--invoke` what to call".to_owned())
+                    }
+                    None => None,
+                };
                 return Err(misuse(format!(
                     "the module exports no function `{name}`{}\n{}",
                     hint.unwrap_or_default(),

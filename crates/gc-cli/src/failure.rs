@@ -75,6 +75,18 @@ pub fn describe(error: &Error) -> String {
     text
 }
 
+/// An error and its causes on one line; of a trap, not where it happened.
+pub fn one_line(error: &Error) -> String {
+    let mut causes: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        match cause.downcast_ref::<TrapError>() {
+            Some(trap) => causes.push(trap_message(trap)),
+            None => causes.push(cause.to_string()),
+        }
+    }
+    causes.join(": ").replace('\n', " ")
+}
+
 /// Why a program trapped, without where.
 pub fn trap_message(error: &TrapError) -> String {
     let trap = error.trap.to_string();

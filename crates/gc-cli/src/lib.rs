@@ -9,8 +9,10 @@ pub mod call;
 pub mod commands;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod duration;
 pub mod failure;
 pub mod options;
+pub mod program;
 pub mod registry;
 pub mod size;
 pub mod stack;
@@ -36,11 +38,13 @@ Examples:
                                                   several, in one instance
   reclaim run lib.wat --collector null --stats --invoke fib 20
                                                   choose the collector, see what the heap did
+  reclaim bench lib.wat --invoke fib 20           time it under every collector
+  reclaim collectors                              what each collector is good for
   reclaim explore lib.wat --func fib --emit asm   the machine code of one function
   reclaim wast script.wast                        run a specification script
 
-Exit status: 0 if all went well; 1 if the program trapped or something failed;
-2 if the command was not used right: unknown options, no such export, arguments that
+Exit status: 0 if all went well; 1 if the program trapped or something failed, under
+`bench` also if one collector did; 2 if the command was not used right: unknown options, no such export, arguments that
 do not fit it.
 
 Set RECLAIM_LOG (for instance to `debug`) to see log messages on stderr.";

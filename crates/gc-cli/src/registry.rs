@@ -7,11 +7,14 @@
 use crate::failure::misuse;
 use anyhow::{Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 use gc_wasm::Collector;
 
 /// The name of the option that chooses collectors.
 const OPTION: &str = "collector";
+
+/// What stands for every collector where several can be chosen.
+const ALL: &str = "all";
 
 /// Collectors with names of their own, one of which is the default.
 #[derive(Clone, Debug)]
@@ -25,12 +28,15 @@ impl Registry {
     /// first.
     ///
     /// # Errors
-    /// If there is none, or two have one name.
+    /// If there is none, two have one name, or one is called `all`.
     pub fn new(collectors: Vec<Collector>) -> Result<Registry> {
         if collectors.is_empty() {
             bail!("there is no collector to choose");
         }
         for (i, collector) in collectors.iter().enumerate() {
+            if collector.name() == ALL {
+                bail!("`{ALL}` is the name of every collector, and cannot be that of one");
+            }
             if collectors[..i].iter().any(|other| other.name() == collector.name()) {
                 bail!("two collectors have the name `{}`", collector.name());
             }
@@ -61,6 +67,26 @@ impl Registry {
         })
     }
 
+    /// Those with these names, `all` standing for every one; each once.
+    ///
+    /// # Errors
+    /// Misuse: if there is no collector of one of the names.
+    pub fn by_names(&self, names: &[String]) -> Result<Vec<&Collector>> {
+        let mut chosen: Vec<&Collector> = Vec::new();
+        for name in names {
+            let more = match name.as_str() {
+                ALL => self.collectors.iter().collect(),
+                name => vec![self.by_name(name)?],
+            };
+            for collector in more {
+                if !chosen.iter().any(|other| other.name() == collector.name()) {
+                    chosen.push(collector);
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
     /// `command` with options `--collector` that take one of these, in it and its
     /// subcommands.
     pub(crate) fn teach(&self, command: Command) -> Command {
@@ -75,13 +101,16 @@ impl Registry {
         })
     }
 
+    /// An option that takes several takes `all`, too, and that is its default.
     fn option(&self, option: Arg) -> Arg {
+        let several = matches!(option.get_action(), ArgAction::Append);
         let values = self.collectors.iter();
         let values = values.map(|one| PossibleValue::new(one.name()).help(one.summary()));
+        let all = several.then(|| PossibleValue::new(ALL).help("every one of these"));
         option
             .required(false)
-            .value_parser(PossibleValuesParser::new(values))
-            .default_value(self.default_collector().name())
+            .value_parser(PossibleValuesParser::new(values.chain(all)))
+            .default_value(if several { ALL } else { self.default_collector().name() })
     }
 }
 

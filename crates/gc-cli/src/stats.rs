@@ -1,6 +1,6 @@
 //! What a heap did, for people (a table) and for programs (one line of JSON).
 
-use crate::size;
+use crate::{duration, size};
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use gc_wasm::{GcStats, PauseKind, PauseLog};
@@ -88,9 +88,9 @@ fn table(collector: &str, stats: &GcStats, pauses: &PauseLog) -> String {
         ("allocated", size::show(stats.allocated_bytes)),
         ("collections", stats.collections.to_string()),
         ("pauses", if kinds.is_empty() { "0".to_owned() } else { kinds.join(", ") }),
-        ("total pause", format!("{:.1?}", pauses.total())),
-        ("longest pause", format!("{:.1?}", pauses.longest())),
-        ("99 % up to", format!("{:.1?}", pauses.quantile(0.99))),
+        ("total pause", duration::show(pauses.total())),
+        ("longest pause", duration::show(pauses.longest())),
+        ("99 % up to", duration::show(pauses.quantile(0.99))),
         ("live objects", stats.live_objects.to_string()),
         ("live", size::show(stats.live_bytes)),
         ("heap", size::show(stats.heap_bytes)),
@@ -117,7 +117,7 @@ fn histogram(pauses: &PauseLog) -> String {
     table.load_preset(presets::NOTHING);
     for (bound, count) in buckets {
         let bar = "#".repeat((count * BAR).div_ceil(most) as usize);
-        table.add_row([format!("up to {bound:.1?}"), count.to_string(), bar]);
+        table.add_row([format!("up to {}", duration::show(bound)), count.to_string(), bar]);
     }
     for column in [0, 1] {
         if let Some(column) = table.column_mut(column) {
@@ -171,9 +171,9 @@ mod tests {
     fn the_table_has_a_row_for_each() {
         let text = show("drc", &stats(), &pauses(), StatsFormat::Table);
         assert!(text.contains("allocated") && text.contains("2 KiB"), "{text}");
-        assert!(text.contains("longest pause") && text.contains("7.0µs"), "{text}");
-        assert!(text.contains("83 minor") && text.contains("up to 2.0µs  80  ####"), "{text}");
-        assert!(text.ends_with("up to 8.2µs   3  ##"), "{text}");
+        assert!(text.contains("longest pause") && text.contains("7.00µs"), "{text}");
+        assert!(text.contains("83 minor") && text.contains("up to 2.05µs  80  ####"), "{text}");
+        assert!(text.ends_with("up to 8.19µs   3  ##"), "{text}");
         let none = show("drc", &stats(), &PauseLog::default(), StatsFormat::Table);
         assert!(!none.contains("by length"), "{none}");
     }

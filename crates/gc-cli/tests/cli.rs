@@ -1,58 +1,9 @@
 //! The command as its user meets it: what it prints, where, and the exit status.
 
-use std::path::{Path, PathBuf};
+mod common;
+
+use common::{file, reclaim};
 use std::process::{Command, Stdio};
-
-struct Ran {
-    status: i32,
-    stdout: String,
-    stderr: String,
-}
-
-fn reclaim(args: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_reclaim"))
-        .args(args)
-        .env_remove("RECLAIM_LOG")
-        .output()
-        .unwrap();
-    Ran {
-        status: output.status.code().expect("not ended by a signal"),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-impl Ran {
-    /// It went well and printed this.
-    #[track_caller]
-    fn prints(&self, stdout: &str) -> &Ran {
-        assert_eq!((self.status, &*self.stdout), (0, stdout), "stderr: {}", self.stderr);
-        self
-    }
-
-    /// It failed with this status, printed nothing, and its error has all of these.
-    #[track_caller]
-    fn fails(&self, status: i32, parts: &[&str]) -> &Ran {
-        assert_eq!((self.status, &*self.stdout), (status, ""), "stderr: {}", self.stderr);
-        assert!(self.stderr.starts_with("error: "), "{}", self.stderr);
-        self.says(parts)
-    }
-
-    #[track_caller]
-    fn says(&self, parts: &[&str]) -> &Ran {
-        for part in parts {
-            assert!(self.stderr.contains(part), "`{part}` is not in: {}", self.stderr);
-        }
-        self
-    }
-}
-
-/// A file with this text, for this test.
-fn file(name: &str, text: impl AsRef<[u8]>) -> String {
-    let path: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::write(&path, text).unwrap();
-    path.to_str().unwrap().to_owned()
-}
 
 /// A module with some of everything, in a file of the test's own.
 fn library(name: &str) -> String {
@@ -239,7 +190,13 @@ fn names_may_look_like_numbers() {
 
 #[test]
 fn help_has_examples() {
-    for args in [&["--help"][..], &["run", "--help"], &["wast", "--help"], &["explore", "-h"]] {
+    for args in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["bench", "--help"],
+        &["wast", "--help"],
+        &["explore", "-h"],
+    ] {
         let ran = reclaim(args);
         assert_eq!(ran.status, 0);
         assert!(ran.stdout.contains("--collector"), "{}", ran.stdout);
@@ -384,7 +341,12 @@ fn completions_are_printed() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ran = reclaim(&["completions", shell]);
         assert_eq!(ran.status, 0);
-        assert!(ran.stdout.contains("reclaim") && ran.stdout.contains("explore"), "{shell}");
+        for part in ["reclaim", "explore", "bench", "collectors", "runs"] {
+            assert!(ran.stdout.contains(part), "{shell}: {part}");
+        }
+        // Not every shell's completions have values.
+        let values = ["bash", "zsh", "fish"].contains(&shell);
+        assert_eq!(ran.stdout.contains("generational"), values, "{shell}");
     }
 }
 

@@ -29,10 +29,10 @@ pub trait GcRuntime: Send + Sync {
         Fingerprint::of(self.name(), &[])
     }
 
-    /// What it is good for, for those who choose one: a sentence or two that say when to
-    /// take it and what it costs, without its name and a full stop at the end.
+    /// What it is good for, for those who choose one: some words that say for which programs
+    /// to take it and what it costs, to stand behind "good for".
     fn summary(&self) -> &'static str {
-        "does not say what it is good for"
+        "what its author knows: it does not say"
     }
 
     /// Whether an object may be elsewhere after a collection. It may, unless the collector

@@ -3,6 +3,7 @@
 use crate::call;
 use crate::failure::misuse;
 use crate::options::EngineOptions;
+use crate::program::Program;
 use crate::registry::Registry;
 use crate::values;
 use anyhow::{Context, Error, Result};
@@ -51,25 +52,21 @@ pub enum Emit {
 /// If the module cannot be read or compiled, or has no such function.
 pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     let engine = args.engine.engine(registry)?;
-    let bytes =
-        std::fs::read(&args.file).with_context(|| format!("reading {}", args.file.display()))?;
-    let bytes = wat::parse_bytes(&bytes).map_err(|mut error| {
-        error.set_path(&args.file);
-        error
-    })?;
+    let program = Program::read(&args.file)?;
+    let bytes = program.bytes();
     let what = match args.emit {
         Emit::Clif => explore::Emit::Clif,
         Emit::Asm => explore::Emit::Asm,
         Emit::StackMaps => explore::Emit::StackMaps,
     };
-    let listings = match (explore(&engine, &bytes, what, args.func.as_deref()), &args.func) {
-        (Err(error), Some(func)) => match explore(&engine, &bytes, what, None) {
+    let listings = match (explore(&engine, bytes, what, args.func.as_deref()), &args.func) {
+        (Err(error), Some(func)) => match explore(&engine, bytes, what, None) {
             Ok(all) => return Err(no_such_function(func, &all)),
             Err(_) => Err(error),
         },
         (listings, _) => listings,
     };
-    let listings = listings.with_context(|| format!("compiling {}", args.file.display()))?;
+    let listings = listings.with_context(|| program.compiling())?;
     if listings.is_empty() {
         writeln!(std::io::stderr(), "the module defines no functions")?;
     }

@@ -1,5 +1,7 @@
 //! The subcommands, one file each.
 
+pub mod bench;
+pub mod collectors;
 pub mod completions;
 pub mod explore;
 pub mod run;
@@ -14,6 +16,10 @@ use clap::Subcommand;
 pub enum Command {
     /// Run a module: call its exports, or `_start`.
     Run(run::RunArgs),
+    /// Time one call under several collectors, side by side.
+    Bench(bench::BenchArgs),
+    /// List the collectors, and what each is good for.
+    Collectors(collectors::CollectorsArgs),
     /// Run specification scripts: count what passes, name what fails.
     Wast(wast::WastArgs),
     /// Show what is emitted for a module's functions.
@@ -30,6 +36,8 @@ impl Command {
     pub fn execute(self, registry: &Registry) -> Result<()> {
         match self {
             Command::Run(args) => run::execute(args, registry),
+            Command::Bench(args) => bench::execute(&args, registry),
+            Command::Collectors(args) => collectors::execute(&args, registry),
             Command::Wast(args) => wast::execute(&args, registry),
             Command::Explore(args) => explore::execute(&args, registry),
             Command::Completions(args) => completions::execute(&args, registry),

@@ -42,18 +42,6 @@ pub(crate) fn link_error_matches(error: &Error, expected: &str) -> bool {
     error.chain().any(|cause| cause.to_string().contains(expected))
 }
 
-/// An error and its causes on one line; of a trap, not where it happened.
-pub(crate) fn one_line(error: &Error) -> String {
-    let mut causes: Vec<String> = Vec::new();
-    for cause in error.chain() {
-        match cause.downcast_ref::<TrapError>() {
-            Some(trap) => causes.push(trap_message(trap)),
-            None => causes.push(cause.to_string()),
-        }
-    }
-    causes.join(": ").replace('\n', " ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ mod proposals;
 mod runner;
 mod spectest;
 
+use crate::failure::one_line;
 use anyhow::{Context, Result};
 use gc_wasm::Engine;
 use std::collections::BTreeMap;
@@ -105,7 +106,7 @@ pub fn run_script(engine: &Engine, name: &str, text: &str) -> Result<Report> {
             }
             Err(error) => report.failures.push(ScriptFailure {
                 at: format!("{name}:{}:{}", line + 1, column + 1),
-                message: messages::one_line(&error),
+                message: one_line(&error),
             }),
         }
     }

@@ -1,6 +1,7 @@
 //! Directives, one after the other, in one store.
 
 use super::{expect, messages, proposals, spectest};
+use crate::failure::one_line;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use gc_wasm::{Engine, Extern, Instance, Module, RootScope, Store, Trap, Val};
 use std::collections::HashMap;
@@ -318,7 +319,7 @@ impl Script {
             {
                 Ok(())
             }
-            Err(error) => bail!("expected `{message}`, got `{}`", messages::one_line(&error)),
+            Err(error) => bail!("expected `{message}`, got `{}`", one_line(&error)),
         }
     }
 }
@@ -334,7 +335,7 @@ fn assert_trap(store: &mut Scope<'_>, result: Result<Vec<Val>>, expected: &str) 
         Some((trap, message)) if messages::trap_matches(trap, &message, expected) => Ok(trap),
         Some((_, message)) => bail!("expected the trap `{expected}`, got the trap `{message}`"),
         None => {
-            bail!("expected the trap `{expected}`, got the error `{}`", messages::one_line(&error))
+            bail!("expected the trap `{expected}`, got the error `{}`", one_line(&error))
         }
     }
 }

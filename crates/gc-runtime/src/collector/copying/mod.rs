@@ -46,8 +46,8 @@ impl GcRuntime for CopyingCollector {
     }
 
     fn summary(&self) -> &'static str {
-        "for garbage that is most of what is allocated: no barriers, what dies costs nothing; needs \
-         room to copy to, and pauses as long as copying what lives takes"
+        "garbage that dies young: no barriers, the dead cost nothing; pauses as long as copying the \
+         living takes"
     }
 
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {

@@ -69,8 +69,8 @@ impl GcRuntime for DrcCollector {
     }
 
     fn summary(&self) -> &'static str {
-        "for much that lives long and for hosts that need objects to stay where they are: counts \
-         references, gives memory back steadily, looks for cycles when the heap has grown"
+        "much that lives long, or must not move: counts references, frees a little at a time; \
+         barriers in reference stores"
     }
 
     fn moves_objects(&self) -> bool {

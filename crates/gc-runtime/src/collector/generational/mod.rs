@@ -54,8 +54,8 @@ impl GcRuntime for GenerationalCollector {
     }
 
     fn summary(&self) -> &'static str {
-        "for most programs: young objects are collected often and briefly, old ones are marked in \
-         slices while the program runs; stores of references have a barrier"
+        "most programs: a nursery in front of a heap that is marked in slices, so short pauses; \
+         barriers in reference stores"
     }
 
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {

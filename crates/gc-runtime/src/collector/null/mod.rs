@@ -25,8 +25,8 @@ impl GcRuntime for NullCollector {
     }
 
     fn summary(&self) -> &'static str {
-        "for programs that end before the heap is full, and to measure others against: never \
-         collects, has no barriers"
+        "programs that end before the heap is full; a baseline for the others: no barriers, no \
+         collections"
     }
 
     fn moves_objects(&self) -> bool {

@@ -1,0 +1,132 @@
+//! A collector in the race: its one instance, and what its runs took.
+
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::program::{self, Program};
+use anyhow::{Error, Result, anyhow};
+use gc_wasm::{Engine, FuncType, GcStats, Instance, Module, PauseLog, Store};
+use std::time::{Duration, Instant};
+
+/// What came of a collector.
+pub(super) struct Entry {
+    /// The collector's name.
+    pub(super) collector: &'static str,
+    /// The results of its first run.
+    pub(super) results: Option<Vec<String>>,
+    /// What each run took that went well, in order.
+    pub(super) times: Vec<Duration>,
+    /// What compiling took.
+    pub(super) compile: Option<Duration>,
+    /// What the heap did in all runs.
+    pub(super) stats: GcStats,
+    /// The pauses of all runs.
+    pub(super) pauses: PauseLog,
+    /// Why there were no more runs, if there were not.
+    pub(super) error: Option<Error>,
+}
+
+/// What a contender runs in. Gone when it fails, so that its heap is not in the way.
+struct Lane {
+    store: Store<()>,
+    instance: Instance,
+    ty: FuncType,
+}
+
+pub(super) struct Contender<'a> {
+    call: &'a Call,
+    lane: Option<Lane>,
+    entry: Entry,
+}
+
+impl<'a> Contender<'a> {
+    /// Compiles the program and makes its instance. That it cannot be compiled or
+    /// instantiated is a failure of the contender alone.
+    ///
+    /// # Errors
+    /// If the program imports something. Misuse: if the call does not fit the program.
+    pub(super) fn new(engine: &Engine, program: &Program, call: &'a Call) -> Result<Contender<'a>> {
+        let entry = Entry {
+            collector: engine.collector().name(),
+            results: None,
+            times: Vec::new(),
+            compile: None,
+            stats: GcStats::default(),
+            pauses: PauseLog::default(),
+            error: None,
+        };
+        let mut contender = Contender { call, lane: None, entry };
+        let begin = Instant::now();
+        match program.compile(engine) {
+            Ok(module) => {
+                contender.entry.compile = Some(begin.elapsed());
+                let ty = call.check(&module)?;
+                program::check_imports(&module)?;
+                contender.instantiate(engine, &module, ty);
+            }
+            Err(error) => contender.entry.error = Some(error),
+        }
+        Ok(contender)
+    }
+
+    fn instantiate(&mut self, engine: &Engine, module: &Module, ty: FuncType) {
+        let lane = Store::new(engine, ()).and_then(|mut store| {
+            let instance = program::instantiate(&mut store, module)?;
+            Ok(Lane { store, instance, ty })
+        });
+        match lane {
+            Ok(lane) => self.lane = Some(lane),
+            Err(error) => self.entry.error = Some(error),
+        }
+    }
+
+    /// The collector's name.
+    pub(super) fn name(&self) -> &'static str {
+        self.entry.collector
+    }
+
+    /// Makes the next run and returns its results; `None` if it failed, now or before.
+    ///
+    /// # Errors
+    /// Misuse: if the arguments are not of their types.
+    pub(super) fn run(&mut self) -> Result<Option<Vec<String>>> {
+        let Some(lane) = &mut self.lane else { return Ok(None) };
+        match self.call.perform(&mut lane.store, &lane.instance, &lane.ty) {
+            Ok(outcome) => {
+                self.entry.times.push(outcome.took);
+                self.entry.results.get_or_insert_with(|| outcome.results.clone());
+                Ok(Some(outcome.results))
+            }
+            Err(error) if error.is::<Failure>() => Err(error),
+            Err(error) => {
+                self.fail(self.entry.times.len() + 1, error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The last run had other results than those that `other` had in the same turn.
+    pub(super) fn differs(&mut self, results: &[String], other: &str, expected: &[String]) {
+        let [results, expected] = [results, expected].map(|all| all.join(", "));
+        let error = anyhow!("the result is {results}, but {expected} under `{other}`");
+        self.fail(self.entry.times.len(), error);
+    }
+
+    fn fail(&mut self, run: usize, error: Error) {
+        self.entry.error = Some(error.context(format!("run {run}")));
+        self.leave();
+    }
+
+    /// Notes what the heap did, and frees it.
+    fn leave(&mut self) {
+        if let Some(lane) = self.lane.take() {
+            self.entry.stats = lane.store.gc_stats();
+            self.entry.pauses = lane.store.gc_pauses().clone();
+        }
+    }
+
+    /// What came of it.
+    pub(super) fn finish(mut self) -> Entry {
+        self.leave();
+        self.entry
+    }
+}

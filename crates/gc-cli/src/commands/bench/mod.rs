@@ -1,0 +1,221 @@
+//! `reclaim bench`: one call, timed under several collectors side by side.
+//!
+//! Each collector has one instance in one store. They take turns, a run each, so that
+//! a slow minute of the machine is one for all. A collector that fails is out of the
+//! race and the others go on; results that differ are a failure too.
+
+mod contender;
+mod report;
+
+use crate::call::{self, Call};
+use crate::commands::run::VALUES;
+use crate::failure::{self, Failure};
+use crate::options::HeapOptions;
+use crate::program::Program;
+use crate::registry::Registry;
+use crate::stack::with_stack;
+use crate::values;
+use anyhow::Result;
+use clap::{Args, value_parser};
+use contender::{Contender, Entry};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+const ABOUT: &str = "\
+Each collector has one instance and makes all its runs in it; they take turns. No run is
+left out: the first one, in which the heap grows and caches are cold, counts as the others do,
+and --json has it as `first` as well. Collections, pauses and bytes are those of all runs
+together. What takes no part in a time: compiling, reading arguments, printing results.
+
+A collector that fails has its error said, and the others go on. Results that differ between
+collectors are an error. Either way the exit status is 1.
+
+Examples:
+  reclaim bench app.wat --invoke run 10
+  reclaim bench app.wat --invoke 'run(10)' --collector drc,copying --runs 25 --json";
+
+/// Arguments of `reclaim bench`.
+#[derive(Args, Debug)]
+#[command(after_help = ABOUT, after_long_help = format!("{ABOUT}\n\n{VALUES}"))]
+pub struct BenchArgs {
+    /// The module: binary (.wasm) or text (.wat).
+    #[arg(value_name = "FILE", value_parser = values::path())]
+    pub file: PathBuf,
+    /// The export to call: `NAME`, its arguments behind the file's name, or `NAME(ARG, …)`.
+    /// Without it `_start` is called.
+    #[arg(long, value_name = "NAME or 'NAME(ARG, …)'", value_parser = values::text())]
+    pub invoke: Option<String>,
+    /// Arguments of the call if it is written `--invoke NAME`.
+    #[arg(value_name = "ARGS", value_parser = values::text())]
+    pub args: Vec<String>,
+    /// Runs under each collector.
+    #[arg(long, value_name = "N", default_value = "10", value_parser = value_parser!(u32).range(1..))]
+    pub runs: u32,
+    /// Print one object of JSON per collector and line instead of a table: times in seconds,
+    /// pauses in nanoseconds, sizes in bytes.
+    #[arg(long)]
+    pub json: bool,
+    /// The collectors, separated by commas, or `all`.
+    // Which there are is the registry's to say.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        help_heading = "Collector, heap and stack"
+    )]
+    pub collector: Vec<String>,
+    /// The heaps, and the stack.
+    #[command(flatten)]
+    pub heap: HeapOptions,
+}
+
+/// Times the call and prints what it took.
+///
+/// # Errors
+/// Misuse if the call does not fit the module; else if the module cannot be read or is not
+/// valid. [`Failure::Reported`] if a collector failed.
+pub fn execute(args: &BenchArgs, registry: &Registry) -> Result<()> {
+    let calls = call::parse_calls(args.invoke.as_slice(), &args.args)?;
+    let call = calls.into_iter().next().unwrap_or_else(Call::start);
+    let collectors = registry.by_names(&args.collector)?;
+    with_stack(args.heap.stack_bytes(), || {
+        let program = Program::read(&args.file)?;
+        let engines = collectors.into_iter().map(|collector| args.heap.engine(collector));
+        let engines = engines.collect::<Result<Vec<_>>>()?;
+        if let Some(engine) = engines.first() {
+            program.validate(engine)?;
+        }
+        let progress = progress_bar(engines.len(), args.runs)?;
+        let mut contenders = Vec::new();
+        for engine in &engines {
+            progress.set_message(format!("compiling under {}", engine.collector().name()));
+            contenders.push(Contender::new(engine, &program, &call)?);
+        }
+        race(&mut contenders, args.runs, &progress)?;
+        progress.finish_and_clear();
+        let entries: Vec<_> = contenders.into_iter().map(Contender::finish).collect();
+        let text = match args.json {
+            true => report::json(&entries),
+            false => report::table(&call, args.runs, &entries),
+        };
+        writeln!(io::stdout(), "{text}")?;
+        say_errors(&entries)
+    })
+}
+
+/// A bar on stderr if that is a terminal, and else nothing.
+fn progress_bar(collectors: usize, runs: u32) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {msg}")?;
+    Ok(ProgressBar::new(collectors as u64 * u64::from(runs))
+        .with_style(style)
+        .with_finish(ProgressFinish::AndClear))
+}
+
+/// Lets the contenders take turns until each has made its runs or failed.
+///
+/// # Errors
+/// Misuse: if the arguments are not of their types.
+fn race(contenders: &mut [Contender], runs: u32, progress: &ProgressBar) -> Result<()> {
+    for _ in 0..runs {
+        // Who was the first to finish this turn, and with what.
+        let mut first: Option<(&'static str, Vec<String>)> = None;
+        for contender in &mut *contenders {
+            progress.set_message(contender.name());
+            if let Some(results) = contender.run()? {
+                match &first {
+                    None => first = Some((contender.name(), results)),
+                    Some((_, expected)) if *expected == results => {}
+                    Some((name, expected)) => contender.differs(&results, name, expected),
+                }
+            }
+            progress.inc(1);
+        }
+    }
+    Ok(())
+}
+
+/// Prints the errors on stderr, once what several collectors have to say.
+///
+/// # Errors
+/// [`Failure::Reported`] if there is one.
+fn say_errors(entries: &[Entry]) -> Result<()> {
+    let mut errors: Vec<(String, Vec<String>)> = Vec::new();
+    for entry in entries {
+        let Some(error) = &entry.error else { continue };
+        let (name, text) = (format!("`{}`", entry.collector), failure::describe(error));
+        match errors.iter_mut().find(|(other, _)| *other == text) {
+            Some((_, names)) => names.push(name),
+            None => errors.push((text, vec![name])),
+        }
+    }
+    for (text, names) in &errors {
+        // Nobody is left to tell if stderr is closed.
+        let _ = writeln!(io::stderr(), "error: under {}: {text}", names.join(", "));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Failure::Reported.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::one_line;
+    use gc_wasm::{Collector, Config, Engine};
+    use std::path::Path;
+
+    /// What comes of programs of these bodies, one for each collector.
+    fn raced(bodies: &[&str], runs: u32) -> Vec<Entry> {
+        let call = Call { name: "f".to_owned(), args: Vec::new() };
+        let contenders = bodies.iter().zip(Collector::all()).map(|(body, collector)| {
+            let engine = Engine::new(Config::new().collector(collector)).unwrap();
+            let text = format!(
+                r#"(module (global $runs (mut i32) (i32.const 0)) (func (export "f") (result i32)
+                    (global.set $runs (i32.add (global.get $runs) (i32.const 1))) {body}))"#
+            );
+            let program = Program::parse(Path::new("test.wat"), text.as_bytes()).unwrap();
+            Contender::new(&engine, &program, &call).unwrap()
+        });
+        let mut contenders: Vec<_> = contenders.collect();
+        race(&mut contenders, runs, &ProgressBar::hidden()).unwrap();
+        contenders.into_iter().map(Contender::finish).collect()
+    }
+
+    fn errors(entries: &[Entry]) -> Vec<Option<String>> {
+        entries.iter().map(|entry| entry.error.as_ref().map(one_line)).collect()
+    }
+
+    fn runs(entries: &[Entry]) -> Vec<usize> {
+        entries.iter().map(|entry| entry.times.len()).collect()
+    }
+
+    #[test]
+    fn the_runs_of_a_collector_share_one_instance() {
+        let entries = raced(&["(global.get $runs)"; 4], 3);
+        assert_eq!(errors(&entries), [None, None, None, None]);
+        assert_eq!(runs(&entries), [3; 4]);
+        // What is told is the first.
+        assert!(entries.iter().all(|entry| entry.results == Some(vec!["1".to_owned()])));
+    }
+
+    #[test]
+    fn results_that_differ_are_an_error_that_names_both() {
+        let third = "(i32.eq (global.get $runs) (i32.const 3))";
+        let entries = raced(&["(i32.const 0)", third, "(i32.const 7)"], 5);
+        let expected = [
+            None,
+            Some("run 3: the result is 1, but 0 under `null`".to_owned()),
+            Some("run 1: the result is 7, but 0 under `null`".to_owned()),
+        ];
+        assert_eq!(errors(&entries), expected);
+        assert_eq!(runs(&entries), [5, 3, 1]);
+        assert!(say_errors(&entries).is_err() && say_errors(&entries[..1]).is_ok());
+    }
+
+    #[test]
+    fn those_that_fail_are_no_measure_for_others() {
+        let entries = raced(&["unreachable", "(i32.const 7)", "(i32.const 7)"], 2);
+        let trap = "run 1: calling `f()`: wasm `unreachable` instruction executed".to_owned();
+        assert_eq!(errors(&entries), [Some(trap), None, None]);
+        assert_eq!(runs(&entries), [0, 2, 2]);
+    }
+}

@@ -1,0 +1,93 @@
+//! A module in a file, as the command takes it: read, compiled, and instantiated.
+
+use anyhow::{Context, Result, bail};
+use gc_wasm::{Engine, Instance, Linker, Module, Store};
+use std::path::{Path, PathBuf};
+
+/// A module that was read.
+#[derive(Clone, Debug)]
+pub struct Program {
+    path: PathBuf,
+    /// The binary format.
+    bytes: Vec<u8>,
+}
+
+impl Program {
+    /// Reads the file, binary or text.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is text that is malformed.
+    pub fn read(path: &Path) -> Result<Program> {
+        let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        Program::parse(path, &bytes)
+    }
+
+    /// The program in `bytes`, binary or text, which is called `path` in errors.
+    ///
+    /// # Errors
+    /// If it is text that is malformed.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Program> {
+        let bytes = wat::parse_bytes(bytes).map_err(|mut error| {
+            error.set_path(path);
+            error
+        })?;
+        Ok(Program { path: path.to_owned(), bytes: bytes.into_owned() })
+    }
+
+    /// The module in the binary format, which may be malformed.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// If it is malformed, invalid, or uses an unsupported feature.
+    pub fn compile(&self, engine: &Engine) -> Result<Module> {
+        Module::from_binary(engine, &self.bytes).with_context(|| self.compiling())
+    }
+
+    /// Checks that it could be compiled.
+    ///
+    /// # Errors
+    /// As [`Program::compile`].
+    pub fn validate(&self, engine: &Engine) -> Result<()> {
+        Module::validate(engine, &self.bytes).with_context(|| self.compiling())
+    }
+
+    /// What is being done, for errors.
+    pub fn compiling(&self) -> String {
+        format!("compiling {}", self.path.display())
+    }
+}
+
+/// Imports that are listed at most.
+const LISTED: usize = 10;
+
+/// Nothing can be imported: the host has no functions to offer yet.
+///
+/// # Errors
+/// If the module imports something.
+pub fn check_imports(module: &Module) -> Result<()> {
+    let imports = module.imports();
+    let count = imports.len();
+    if count == 0 {
+        return Ok(());
+    }
+    let mut list = String::new();
+    for import in imports.take(LISTED) {
+        list.push_str(&format!("\n  {}.{}: {}", import.module(), import.name(), import.ty()));
+    }
+    if count > LISTED {
+        list.push_str(&format!("\n  … and {} more", count - LISTED));
+    }
+    bail!("the module imports what this command does not provide:{list}")
+}
+
+/// An instance of a module that passed [`check_imports`].
+///
+/// # Errors
+/// If it has too much for the store's limits, or its start function fails.
+pub fn instantiate(store: &mut Store<()>, module: &Module) -> Result<Instance> {
+    Linker::new(module.engine()).instantiate(store, module).context("instantiating the module")
+}
