@@ -32,20 +32,20 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  reclaim app.wasm                                run `_start`, or say what there is to call
-  reclaim run lib.wat --invoke fib 20             call one export
+  reclaim app.wasm                               run `_start`, or list exports
+  reclaim run lib.wat --invoke fib 20            call one export
   reclaim run lib.wat --invoke 'push(1)' --invoke 'push(2)' --invoke 'sum()'
-                                                  several, in one instance
-  reclaim run lib.wat --collector null --stats --invoke fib 20
-                                                  choose the collector, see what the heap did
-  reclaim bench lib.wat --invoke fib 20           time it under every collector
-  reclaim collectors                              what each collector is good for
-  reclaim explore lib.wat --func fib --emit asm   the machine code of one function
-  reclaim wast script.wast                        run a specification script
+                                                 several, in one instance
+  reclaim run lib.wat --stats --collector null --invoke fib 20
+                                                 see what the heap did
+  reclaim bench lib.wat --invoke fib 20          time it under each collector
+  reclaim collectors                             what each of them is good for
+  reclaim explore lib.wat --func fib --emit asm  machine code of one function
+  reclaim wast script.wast                       run a specification script
 
-Exit status: 0 if all went well; 1 if the program trapped or something failed, under
-`bench` also if one collector did; 2 if the command was not used right: unknown options, no such export, arguments that
-do not fit it.
+Exit status: 0 if all went well; 1 if the program trapped or something failed, in `bench` \
+under one collector or more; 2 if the command was not used right: unknown options, no such \
+export, arguments that do not fit it.
 
 Set RECLAIM_LOG (for instance to `debug`) to see log messages on stderr.";
 

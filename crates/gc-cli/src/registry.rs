@@ -105,7 +105,8 @@ impl Registry {
     fn option(&self, option: Arg) -> Arg {
         let several = matches!(option.get_action(), ArgAction::Append);
         let values = self.collectors.iter();
-        let values = values.map(|one| PossibleValue::new(one.name()).help(one.summary()));
+        let values =
+            values.map(|one| PossibleValue::new(one.name()).help(format!("for {}", one.summary())));
         let all = several.then(|| PossibleValue::new(ALL).help("every one of these"));
         option
             .required(false)

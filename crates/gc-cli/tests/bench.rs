@@ -74,7 +74,7 @@ fn the_table_has_a_row_for_each_collector() {
 
     let alone = reclaim(&["bench", module, "--invoke", "nothing", "--collector", "drc"]);
     assert_eq!(alone.status, 0);
-    assert!(alone.stdout.starts_with("nothing(), 10 runs each\n"), "{}", alone.stdout);
+    assert!(alone.stdout.starts_with("nothing(), 5 runs each\n"), "{}", alone.stdout);
     assert!(!alone.stdout.contains("multiples"), "{}", alone.stdout);
 }
 
@@ -107,7 +107,7 @@ fn values_are_those_of_run() {
     }
     let start = &file("bench_start.wat", r#"(module (func (export "_start")))"#);
     let ran = reclaim(&["bench", start]);
-    assert!(ran.stdout.starts_with("_start(), 10 runs each\n"), "{} {}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.starts_with("_start(), 5 runs each\n"), "{} {}", ran.stdout, ran.stderr);
 }
 
 #[test]

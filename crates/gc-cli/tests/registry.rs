@@ -23,7 +23,7 @@ impl GcRuntime for Heaps {
     }
 
     fn summary(&self) -> &'static str {
-        "for this test alone"
+        "tests alone"
     }
 
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
@@ -108,7 +108,7 @@ fn it_is_listed_like_ours() {
     let mut grammar = gc_cli::grammar(&registry);
     for command in ["run", "wast", "explore"] {
         let help = grammar.find_subcommand_mut(command).unwrap().render_long_help().to_string();
-        assert!(help.contains("foreign: for this test alone"), "{help}");
+        assert!(help.contains("foreign: for tests alone"), "{help}");
         assert!(help.contains("[default: foreign]") && !help.contains("drc"), "{help}");
     }
     let foreign = registry.by_name(NAME).unwrap();

@@ -16,10 +16,10 @@ use std::path::PathBuf;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  reclaim explore lib.wat                                  the CLIF of all functions
-  reclaim explore lib.wat --func push --collector null     of one, under another collector
-  reclaim explore lib.wat --func push --emit asm           its machine code
-  reclaim explore lib.wat --func push --emit stack-maps    where its references are at calls")]
+  reclaim explore lib.wat                                CLIF of all functions
+  reclaim explore lib.wat --func push --collector null   of one, under `null`
+  reclaim explore lib.wat --func push --emit asm         its machine code
+  reclaim explore lib.wat --func push --emit stack-maps  references at calls")]
 pub struct ExploreArgs {
     /// The module: binary (.wasm) or text (.wat).
     #[arg(value_name = "FILE", value_parser = values::path())]

@@ -16,12 +16,12 @@ use std::path::PathBuf;
 
 /// How values are written.
 pub(crate) const VALUES: &str = "\
-Values: arguments are read by the type of the parameter, results are printed one per line
+Values: arguments are read by the type of the parameter, results are printed one per line \
 in the same form.
   i32, i64      -5, 0xff, 4294967295
   f32, f64      1.5, 1e-45, 0x1.8p1, inf, nan, -nan:0x1
   references    null; i31:5; externref:7, a number of the host's
-Structs, arrays and functions are printed, as in (struct 1 (array 2 3)), but cannot be
+Structs, arrays and functions are printed, as in (struct 1 (array 2 3)), but cannot be \
 typed.";
 
 /// Arguments of `reclaim run`.

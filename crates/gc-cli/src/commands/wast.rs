@@ -14,8 +14,8 @@ use std::path::PathBuf;
 /// Arguments of `reclaim wast`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-For each script, the number of directives that passed, failed, and were skipped since they
-need a feature that is not supported; then each failure, and why how many were skipped.
+For each script, the number of directives that passed, failed, and were skipped since they \
+need a feature that is not supported; then each failure, and why how many were skipped. \
 Exit status 1 if one failed.
 
 Example:

@@ -23,17 +23,19 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 const ABOUT: &str = "\
-Each collector has one instance and makes all its runs in it; they take turns. No run is
-left out: the first one, in which the heap grows and caches are cold, counts as the others do,
-and --json has it as `first` as well. Collections, pauses and bytes are those of all runs
-together. What takes no part in a time: compiling, reading arguments, printing results.
+Each collector makes all its runs in one instance; they take turns, a run each. No run is \
+left out: the first one, in which the heap grows and caches are cold, counts as the others \
+do, and --json has it as `first` as well. Collections, pauses and bytes are those of all \
+runs together. Compiling, reading arguments and printing results are not timed.
 
-A collector that fails has its error said, and the others go on. Results that differ between
-collectors are an error. Either way the exit status is 1.
+A collector that fails has its error said, and the others go on; one that frees nothing \
+keeps the garbage of all its runs. Results that differ between collectors are an error. \
+Either way the exit status is 1.
 
 Examples:
   reclaim bench app.wat --invoke run 10
-  reclaim bench app.wat --invoke 'run(10)' --collector drc,copying --runs 25 --json";
+  reclaim bench app.wat --invoke 'run(10)' --collector drc,copying --runs 25
+  reclaim bench app.wat --invoke run 10 --json | jq '{collector, secs}'";
 
 /// Arguments of `reclaim bench`.
 #[derive(Args, Debug)]
@@ -50,7 +52,7 @@ pub struct BenchArgs {
     #[arg(value_name = "ARGS", value_parser = values::text())]
     pub args: Vec<String>,
     /// Runs under each collector.
-    #[arg(long, value_name = "N", default_value = "10", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = value_parser!(u32).range(1..))]
     pub runs: u32,
     /// Print one object of JSON per collector and line instead of a table: times in seconds,
     /// pauses in nanoseconds, sizes in bytes.
