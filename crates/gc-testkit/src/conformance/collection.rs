@@ -13,6 +13,7 @@ promises! {
     collecting_again_changes_nothing: "gc";
     a_collection_can_be_abandoned: "GarbageCollection's drop";
     roots_follow_their_objects: "gc";
+    objects_stay_if_the_collector_says_so: "gc, moves_objects";
     missing_roots_skip_the_collection: "gc";
     a_list_of_a_million_nodes_lives_and_dies: "gc, drop_gc_ref";
     a_wide_array_lives_and_dies: "gc, drop_gc_ref";
@@ -187,6 +188,35 @@ fn roots_follow_their_objects(subject: &Subject<'_>) -> Result<()> {
         ensure!(at(&mutator, Place::Stack(15))? == i31, "a collection changed an i31");
         ensure!(mutator.get(Place::Handle(9)).is_none(), "a collection changed null");
         mutator.slots().check()?;
+    }
+    Ok(())
+}
+
+fn objects_stay_if_the_collector_says_so(subject: &Subject<'_>) -> Result<()> {
+    if subject.runtime.moves_objects() {
+        return Ok(());
+    }
+    let mut mutator = mutator(subject)?;
+    let places = [STACK, A, Place::Table(1), Place::Global(2)];
+    let garbage = |mutator: &mut Mutator| {
+        (0..10).try_for_each(|_| node(mutator, 0, Place::Handle(9)))?;
+        mutator.clear(Place::Handle(9));
+        anyhow::Ok(())
+    };
+    for (value, place) in (0..).zip(places) {
+        garbage(&mut mutator)?;
+        node(&mut mutator, value, place)?;
+    }
+    // Behind a reference, too.
+    link(&mut mutator, A, RIGHT, STACK)?;
+    let indices = |mutator: &Mutator| places.map(|place| mutator.slots().word(place));
+    let before = indices(&mutator);
+    for _ in 0..10 {
+        garbage(&mut mutator)?;
+        mutator.collect()?;
+        ensure!(indices(&mutator) == before, "{before:?} are {:?} now", indices(&mutator));
+        follow(&mut mutator, A, RIGHT, Place::Stack(3))?;
+        ensure!(mutator.slots().word(Place::Stack(3)) == before[0], "a field changed");
     }
     Ok(())
 }

@@ -134,6 +134,13 @@ fn a_collector_that_frees_less_than_it_says_is_found() {
     );
 }
 
+#[test]
+fn a_collector_that_moves_what_it_says_stays_is_found() {
+    let collector = Faulty { inner: &Semispace, fault: Fault::SaysObjectsStay };
+    let subject = Subject::new(&collector, Reclaims::Everything);
+    assert_eq!(found_by(&subject), ["objects_stay_if_the_collector_says_so"]);
+}
+
 /// A bound that is not the heap's would let compiled code out of it.
 #[test]
 fn damage_outside_the_heap_is_found() {

@@ -71,6 +71,8 @@ pub(crate) enum Fault {
     WrongOrder,
     /// No cycles are looked for.
     LeaksCycles,
+    /// It says that it does not move objects.
+    SaysObjectsStay,
 }
 
 pub(crate) struct Faulty<'a> {
@@ -81,6 +83,10 @@ pub(crate) struct Faulty<'a> {
 impl GcRuntime for Faulty<'_> {
     fn name(&self) -> &'static str {
         "faulty"
+    }
+
+    fn moves_objects(&self) -> bool {
+        self.fault != Fault::SaysObjectsStay && self.inner.moves_objects()
     }
 
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
