@@ -1,0 +1,129 @@
+//! Mark and sweep.
+//!
+//! Marking goes from the roots to all that can be reached, with a list of what is still
+//! to be looked at rather than recursion, in increments. A reference that stands in an
+//! object is believed only if it is to where an object starts. Host values of externrefs
+//! that were not marked are dropped; then the marks become the starts.
+
+use crate::bitmap::Bitmap;
+use crate::heap::{MarkSweepHeap, corrupt};
+use gc_runtime::{ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError};
+use gc_types::VMGcRef;
+
+/// Objects that one increment looks at.
+const INCREMENT: usize = 10_000;
+
+/// A collection under way. Until it sweeps it changes nothing that is not made anew by
+/// the next one, and so may be dropped at any time.
+pub(crate) struct MarkSweep<'a> {
+    heap: &'a mut MarkSweepHeap,
+    roots: GcRootsIter<'a>,
+    host_data: &'a mut ExternRefHostDataTable,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Roots,
+    Marking,
+    Sweeping,
+    Complete,
+}
+
+impl<'a> MarkSweep<'a> {
+    pub(crate) fn new(
+        heap: &'a mut MarkSweepHeap,
+        roots: GcRootsIter<'a>,
+        host_data: &'a mut ExternRefHostDataTable,
+    ) -> MarkSweep<'a> {
+        MarkSweep { heap, roots, host_data, phase: Phase::Roots }
+    }
+
+    // ANCHOR: phases
+    /// Does a piece of work and returns what is to be done next.
+    fn work(&mut self) -> Result<Phase, HeapError> {
+        match self.phase {
+            Phase::Roots => {
+                self.heap.core.check_damage()?;
+                self.heap.close_piece()?;
+                self.heap.marks.clear();
+                self.heap.to_do.clear();
+                for root in self.roots.by_ref() {
+                    let MarkSweepHeap { starts, marks, to_do, .. } = &mut *self.heap;
+                    if let Some(to) = root.get() {
+                        mark(starts, marks, to_do, &to)?;
+                    }
+                }
+                Ok(Phase::Marking)
+            }
+            Phase::Marking => {
+                for _ in 0..INCREMENT {
+                    let MarkSweepHeap { core, starts, marks, to_do, .. } = &mut *self.heap;
+                    let Some(object) = to_do.pop() else { return Ok(Phase::Sweeping) };
+                    let mut found = Ok(());
+                    core.trace_at(object, |_, to| {
+                        if found.is_ok() {
+                            found = mark(starts, marks, to_do, &to);
+                        }
+                    })?;
+                    found?;
+                }
+                Ok(Phase::Marking)
+            }
+            Phase::Sweeping => {
+                self.drop_host_values();
+                self.heap.sweep()?;
+                self.heap.core.stats.collections += 1;
+                Ok(Phase::Complete)
+            }
+            Phase::Complete => Ok(Phase::Complete),
+        }
+    }
+    // ANCHOR_END: phases
+
+    /// Drops the host values of externrefs that are not marked.
+    fn drop_host_values(&mut self) {
+        let MarkSweepHeap { core, marks, externrefs, .. } = &mut *self.heap;
+        externrefs.retain(|&at| {
+            let lives = marks.contains(at);
+            if !lives && let Some(id) = core.externref_id_at(at) {
+                self.host_data.dealloc(id);
+            }
+            lives
+        });
+    }
+}
+
+// ANCHOR: mark
+/// Marks the object that `to` refers to, and notes that it is to be looked at.
+fn mark(
+    starts: &Bitmap,
+    marks: &mut Bitmap,
+    to_do: &mut Vec<u32>,
+    to: &VMGcRef,
+) -> Result<(), HeapError> {
+    // An `i31` refers to nothing.
+    let Some(index) = to.as_heap_index() else { return Ok(()) };
+    if !starts.contains(index.get()) {
+        return Err(corrupt(index.get(), "a reference to no object"));
+    }
+    if marks.insert(index.get()) {
+        to_do.push(index.get());
+    }
+    Ok(())
+}
+// ANCHOR_END: mark
+
+impl<'a> GarbageCollection<'a> for MarkSweep<'a> {
+    fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
+        match self.work() {
+            Ok(phase) => self.phase = phase,
+            Err(damage) => {
+                self.phase = Phase::Complete;
+                return Err(self.heap.core.damage.get_or_insert(damage).clone());
+            }
+        }
+        let complete = self.phase == Phase::Complete;
+        Ok(if complete { GcProgress::Complete } else { GcProgress::Continue })
+    }
+}

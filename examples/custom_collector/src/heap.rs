@@ -1,0 +1,401 @@
+//! Where objects are, and allocation.
+//!
+//! Free memory is a list of runs. Allocation bumps an index through a piece of one, which
+//! emitted code does inline between the heap data's `NEXT` and `LIMIT`; when it is full
+//! the next piece follows. What was allocated in a piece is found by walking through it,
+//! once, when the next is begun: then the bitmap knows where each object starts.
+
+use crate::bitmap::Bitmap;
+use crate::collection::MarkSweep;
+use gc_runtime::{
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcRootsIter, GcStats, HeapCore, HeapError,
+    HeapMemory,
+};
+use gc_types::collector::bump::{LIMIT, NEXT};
+use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
+use std::ops::Range;
+
+/// Bytes of the pieces that are made zero and bumped through.
+const PIECE: u32 = 32 << 10;
+
+/// Larger objects get a place of their own; a run that is too short for a smaller one is
+/// not looked at again before the next collection.
+const SMALL: u32 = 256;
+
+/// Shorter runs are not worth the trouble.
+const SHORTEST_RUN: u32 = 16;
+
+/// As long as less than this was allocated, a heap grows rather than collects.
+const LITTLE: u64 = 256 << 10;
+
+/// What free memory is filled with under zeal: neither a kind nor a likely index.
+const POISON: u8 = 0xa5;
+
+// ANCHOR: heap
+pub(crate) struct MarkSweepHeap {
+    pub(crate) core: HeapCore,
+    /// Where objects start, but for those in the current piece.
+    pub(crate) starts: Bitmap,
+    /// Where those start that the collection under way has found; empty otherwise.
+    pub(crate) marks: Bitmap,
+    /// Objects that were found and not looked at; empty between collections.
+    pub(crate) to_do: Vec<u32>,
+    /// The current piece, from the first object that is not in `starts` on.
+    piece: Range<u32>,
+    /// Free memory, in address order; the runs before `next_run` are used up.
+    free: Vec<Range<u32>>,
+    next_run: usize,
+    /// Indices of all externrefs' boxes.
+    pub(crate) externrefs: Vec<u32>,
+    /// What is in `starts`.
+    pub(crate) live: Count,
+    /// Bytes allocated since the last collection.
+    pub(crate) new_bytes: u64,
+    /// Whether what is freed is overwritten, and up to where it may be dirty.
+    poison: bool,
+    dirty_end: u32,
+}
+// ANCHOR_END: heap
+
+/// Objects and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Count {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Count {
+    pub(crate) fn add(&mut self, size: u32) {
+        self.objects += 1;
+        self.bytes += u64::from(size);
+    }
+}
+
+pub(crate) fn corrupt(at: u32, what: &'static str) -> HeapError {
+    HeapError::Corrupt { at, what }
+}
+
+impl MarkSweepHeap {
+    pub(crate) fn new(memory: HeapMemory, poison: bool) -> MarkSweepHeap {
+        let mut heap = MarkSweepHeap {
+            core: HeapCore::new(memory),
+            starts: Bitmap::default(),
+            marks: Bitmap::default(),
+            to_do: Vec::new(),
+            piece: NULL_PAGE_SIZE..NULL_PAGE_SIZE,
+            free: Vec::new(),
+            next_run: 0,
+            externrefs: Vec::new(),
+            live: Count::default(),
+            new_bytes: 0,
+            poison,
+            dirty_end: NULL_PAGE_SIZE,
+        };
+        heap.set_up();
+        heap
+    }
+
+    /// All that is mapped is free.
+    fn set_up(&mut self) {
+        self.set_piece(NULL_PAGE_SIZE..NULL_PAGE_SIZE);
+        self.add_run(NULL_PAGE_SIZE);
+    }
+
+    /// What is mapped from `start` on is free, and there is room to say so.
+    fn add_run(&mut self, start: u32) {
+        let end = self.mapped_end();
+        self.starts.extend(u64::from(end));
+        self.marks.extend(u64::from(end));
+        match self.free.last_mut() {
+            Some(last) if last.end == start => last.end = end,
+            _ => self.free.push(start..end),
+        }
+        // It may have been used up.
+        self.next_run = self.next_run.min(self.free.len() - 1);
+    }
+
+    fn mapped_end(&self) -> u32 {
+        u32::try_from(self.core.memory.len()).expect("heaps end below 4 GiB")
+    }
+
+    // ANCHOR: alloc
+    fn set_piece(&mut self, piece: Range<u32>) {
+        self.core.memory.set_data_u32(NEXT, piece.start);
+        self.core.memory.set_data_u32(LIMIT, piece.end);
+        self.dirty_end = self.dirty_end.max(piece.end);
+        self.piece = piece;
+    }
+
+    /// Goes on to the next piece of free memory that an object of `size` bytes fits in.
+    #[cold]
+    fn next_piece(&mut self, size: u32) -> Result<bool, HeapError> {
+        self.close_piece()?;
+        while let Some(run) = self.free.get_mut(self.next_run) {
+            if run.len() < size as usize {
+                self.next_run += 1;
+                continue;
+            }
+            let start = run.start;
+            run.start += PIECE.min(run.end - start);
+            let zeroed = start..run.start;
+            self.zero(&zeroed)?;
+            // What is left of the piece before may be right in front.
+            let front = if self.piece.end == start { self.piece.start } else { start };
+            self.set_piece(front..zeroed.end);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Takes `size` bytes out of the first run that has them.
+    fn alloc_large(&mut self, header: VMGcHeader, size: u32) -> Result<Option<u32>, HeapError> {
+        let mut runs = self.free[self.next_run..].iter_mut();
+        let Some(run) = runs.find(|run| run.len() >= size as usize) else { return Ok(None) };
+        let index = run.start;
+        run.start += size;
+        self.zero(&(index..index + size))?;
+        self.core.set_header_at(index, header).ok_or(corrupt(index, UNMAPPED))?;
+        self.starts.insert(index);
+        self.count(size);
+        self.dirty_end = self.dirty_end.max(index + size);
+        Ok(Some(index))
+    }
+    // ANCHOR_END: alloc
+
+    fn zero(&mut self, range: &Range<u32>) -> Result<(), HeapError> {
+        let filled = self.core.memory.fill(range.start.into(), range.len() as u64, 0);
+        filled.ok_or(corrupt(range.start, UNMAPPED))
+    }
+
+    fn count(&mut self, size: u32) {
+        self.live.add(size);
+        self.new_bytes += u64::from(size);
+        self.core.stats.allocations += 1;
+        self.core.stats.allocated_bytes += u64::from(size);
+    }
+
+    /// Enters the objects of the current piece in `starts`. What is left of it stays.
+    pub(crate) fn close_piece(&mut self) -> Result<(), HeapError> {
+        let next = self.core.memory.data_u32(NEXT);
+        while self.piece.start < next {
+            let index = self.piece.start;
+            let size = self.size_before(index, next)?;
+            self.starts.insert(index);
+            self.count(size);
+            self.piece.start += size;
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with the index and the size of each object of the current piece.
+    fn walk_piece(&self, visit: &mut dyn FnMut(u32, u32)) -> Result<(), HeapError> {
+        let (mut at, next) = (self.piece.start, self.core.memory.data_u32(NEXT));
+        while at < next {
+            let size = self.size_before(at, next)?;
+            visit(at, size);
+            at += size;
+        }
+        Ok(())
+    }
+
+    /// The size of the object at `index`, which must not pass `end`.
+    fn size_before(&self, index: u32, end: u32) -> Result<u32, HeapError> {
+        let size = self.core.size_at(index)?;
+        if size > end - index {
+            return Err(corrupt(index, "an object passes the next one's start"));
+        }
+        Ok(size)
+    }
+
+    // ANCHOR: sweep
+    /// Takes what is not marked for free memory.
+    pub(crate) fn sweep(&mut self) -> Result<(), HeapError> {
+        let marks = std::mem::take(&mut self.marks);
+        let (mut free, mut live) = (Vec::new(), Count::default());
+        let mut end = NULL_PAGE_SIZE;
+        for index in marks.iter() {
+            if index < end {
+                return Err(corrupt(index, "an object begins inside another"));
+            }
+            self.free_run(&mut free, end..index);
+            let size = self.core.size_at(index)?;
+            live.add(size);
+            end = index + size;
+        }
+        self.free_run(&mut free, end..self.mapped_end());
+        (self.free, self.next_run) = (free, 0);
+        (self.live, self.new_bytes) = (live, 0);
+        self.marks = std::mem::replace(&mut self.starts, marks);
+        self.marks.clear();
+        self.set_piece(NULL_PAGE_SIZE..NULL_PAGE_SIZE);
+        Ok(())
+    }
+    // ANCHOR_END: sweep
+
+    fn free_run(&mut self, free: &mut Vec<Range<u32>>, run: Range<u32>) {
+        if self.poison && run.start < self.dirty_end {
+            let bytes = run.end.min(self.dirty_end) - run.start;
+            // All of it is mapped.
+            let _mapped = self.core.memory.fill(run.start.into(), bytes.into(), POISON);
+        }
+        if run.len() >= SHORTEST_RUN as usize {
+            free.push(run);
+        }
+    }
+
+    /// Where each object starts, in order.
+    fn objects(&self) -> Result<Vec<u32>, HeapError> {
+        let mut objects: Vec<u32> = self.starts.iter().collect();
+        let mut new = Vec::new();
+        self.walk_piece(&mut |index, _| new.push(index))?;
+        let at = objects.partition_point(|&index| index < self.piece.start);
+        objects.splice(at..at, new);
+        Ok(objects)
+    }
+
+    /// The object that was just made at `index`.
+    fn made(&mut self, header: VMGcHeader, index: u32) -> Option<VMGcRef> {
+        if header.kind() == Some(VMGcKind::ExternRef) {
+            self.externrefs.push(index);
+        }
+        VMGcRef::from_heap_index(index)
+    }
+
+    /// Bytes of the objects in the current piece.
+    fn piece_bytes(&self) -> u64 {
+        u64::from(self.core.memory.data_u32(NEXT).saturating_sub(self.piece.start))
+    }
+}
+
+const UNMAPPED: &str = "free memory outside the heap";
+
+impl GcHeap for MarkSweepHeap {
+    fn core(&self) -> &HeapCore {
+        &self.core
+    }
+
+    fn core_mut(&mut self) -> &mut HeapCore {
+        &mut self.core
+    }
+
+    // ANCHOR: alloc_raw
+    fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
+        let index = self.core.bump(header, size)?;
+        self.made(header, index)
+    }
+
+    fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
+        self.core.check_damage()?;
+        if let Some(object) = self.alloc_fast(header, size) {
+            return Ok(object);
+        }
+        let found = if size > SMALL {
+            self.alloc_large(header, size)
+        } else {
+            self.next_piece(size).map(|_| self.core.bump(header, size))
+        };
+        match found {
+            Ok(Some(index)) => self.made(header, index).ok_or(corrupt(index, UNMAPPED)),
+            Ok(None) => Err(HeapError::NeedsRoom { bytes: size.into() }),
+            Err(damage) => Err(self.core.damage.get_or_insert(damage).clone()),
+        }
+    }
+
+    fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        let end = self.mapped_end();
+        let grown = self.core.grow(bytes)?;
+        self.add_run(end);
+        Ok(grown)
+    }
+    // ANCHOR_END: alloc_raw
+
+    fn gc<'a>(
+        &'a mut self,
+        roots: GcRootsIter<'a>,
+        host_data: &'a mut ExternRefHostDataTable,
+    ) -> Box<dyn GarbageCollection<'a> + 'a> {
+        self.core.assert_may_collect();
+        Box::new(MarkSweep::new(self, roots, host_data))
+    }
+
+    /// A collection costs time for all that is in the heap, and frees at most what was
+    /// allocated since the last one.
+    fn collection_pays(&self) -> bool {
+        let survived = self.live.bytes - self.new_bytes;
+        self.new_bytes + self.piece_bytes() >= survived.max(LITTLE)
+    }
+
+    // ANCHOR: walk
+    fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
+        self.core.check_damage()?;
+        self.objects()?.into_iter().filter_map(VMGcRef::from_heap_index).for_each(visit);
+        Ok(())
+    }
+
+    fn verify(&self) -> Result<(), HeapError> {
+        self.core.check_damage()?;
+        let objects = self.objects()?;
+        let starts = |index| objects.binary_search(&index).is_ok();
+        let (mut end, mut externrefs) = (NULL_PAGE_SIZE, 0);
+        for &object in &objects {
+            let header = self.core.header_at(object)?;
+            if object < end || header.collector_bits() != 0 {
+                return Err(corrupt(object, "no object can be here, or not with this header"));
+            }
+            end = object + self.core.size_at(object)?;
+            externrefs += usize::from(header.kind() == Some(VMGcKind::ExternRef));
+            let mut dangling = false;
+            self.core.trace_at(object, |_, target| {
+                dangling |= target.as_heap_index().is_some_and(|index| !starts(index.get()));
+            })?;
+            if dangling {
+                return Err(corrupt(object, "a reference to no object"));
+            }
+        }
+        for run in &self.free[self.next_run..] {
+            let next = objects.partition_point(|&object| object < run.start);
+            let before = next.checked_sub(1).map(|last| objects[last]);
+            let front = before.map_or(Ok(0), |at| Ok(at + self.core.size_at(at)?))?;
+            if front > run.start || objects.get(next).is_some_and(|&object| object < run.end) {
+                return Err(corrupt(run.start, "free memory with an object in it"));
+            }
+        }
+        if externrefs != self.externrefs.len() || !self.externrefs.iter().all(|&at| starts(at)) {
+            return Err(corrupt(0, "not all externrefs are known"));
+        }
+        Ok(())
+    }
+    // ANCHOR_END: walk
+
+    fn stats(&self) -> GcStats {
+        let mut new = Count::default();
+        if let Err(damage) = self.walk_piece(&mut |_, size| new.add(size)) {
+            log::warn!("allocations counted only up to the damage: {damage}");
+        }
+        let mut stats = self.core.stats.clone();
+        stats.allocations += new.objects;
+        stats.allocated_bytes += new.bytes;
+        stats.live_objects = self.live.objects + new.objects;
+        stats.live_bytes = self.live.bytes + new.bytes;
+        stats
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.live.bytes + self.piece_bytes()
+    }
+
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+        self.core.reset();
+        self.starts.clear();
+        self.marks.clear();
+        self.to_do.clear();
+        self.free.clear();
+        self.next_run = 0;
+        self.externrefs.clear();
+        self.live = Count::default();
+        self.new_bytes = 0;
+        self.dirty_end = NULL_PAGE_SIZE;
+        self.set_up();
+        host_data.clear();
+    }
+}

@@ -1,0 +1,81 @@
+//! `mark-sweep`: a collector that is not this project's, by what anybody can use.
+//!
+//! The oldest tracing collector (John McCarthy, "Recursive Functions of Symbolic
+//! Expressions and Their Computation by Machine, Part I", 1960): a collection marks what
+//! can be reached and takes the rest for free memory. Objects never move, references are
+//! copied without a barrier, cycles are garbage like any other.
+//!
+//! * `heap.rs`: where objects are, and allocation: by bumping an index through one free
+//!   run of memory after the other, inline in emitted code.
+//! * `collection.rs`: mark and sweep.
+//! * `bitmap.rs`: where objects begin and which are marked, a bit for every eight bytes,
+//!   beside the heap and not in it: whatever is written over the heap, the collector
+//!   knows what it allocated.
+
+mod bitmap;
+mod collection;
+mod heap;
+
+// ANCHOR: halves
+use gc_compiler::GcCompiler;
+use gc_runtime::{GcHeap, GcRuntime, HeapError, HeapMemory};
+use gc_types::Fingerprint;
+use gc_wasm::Collector;
+use std::sync::Arc;
+
+/// As in `--collector mark-sweep`.
+pub const NAME: &str = "mark-sweep";
+
+/// To be changed with whatever the two halves must agree on.
+const VERSION: &str = "1";
+
+/// The half that makes heaps.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MarkSweepRuntime;
+
+impl GcRuntime for MarkSweepRuntime {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(NAME, &[VERSION])
+    }
+
+    fn summary(&self) -> &'static str {
+        "marks what lives and reuses the rest: objects stay where they are and stores cost \
+         nothing, for pauses as long as the heap is large"
+    }
+
+    fn moves_objects(&self) -> bool {
+        false
+    }
+
+    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+        Ok(Box::new(heap::MarkSweepHeap::new(memory, zeal != 0)))
+    }
+}
+
+/// The half that emits code: what is provided, inline allocation between two indices and
+/// no barriers, is what this collector needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MarkSweepCompiler;
+
+impl GcCompiler for MarkSweepCompiler {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(NAME, &[VERSION])
+    }
+}
+
+/// The collector: both halves, for an engine's configuration.
+///
+/// # Errors
+/// If the halves do not fit; they do.
+pub fn mark_sweep() -> anyhow::Result<Collector> {
+    Collector::new(Arc::new(MarkSweepRuntime), Arc::new(MarkSweepCompiler))
+}
+// ANCHOR_END: halves
