@@ -2,6 +2,7 @@
 //! `contestant` is expanded over this project's embedding interface and over
 //! Wasmtime's. Only how an engine and a store are made differs, and is not timed.
 
+use crate::clock::Spent;
 use anyhow::Result;
 use std::fmt;
 use std::time::Duration;
@@ -58,7 +59,10 @@ pub trait Running {
     ///
     /// # Errors
     /// If there is no such export, or it traps.
-    fn run(&mut self, export: &str, arg: i32) -> Result<(Answer, Duration)>;
+    fn run(&mut self, export: &str, arg: i32) -> Result<(Answer, Spent)>;
+
+    /// What the heap did so far, where the engine tells.
+    fn heap(&self) -> Option<Heap>;
 
     /// The same call of an export from `i32` to `i32`, `times` times. Answers what
     /// the last answered.
@@ -72,6 +76,25 @@ pub trait Running {
     /// # Errors
     /// If the module does not export what is called, or it traps.
     fn call(&mut self, call: Call, times: u64) -> Result<Duration>;
+}
+
+/// What a heap did.
+#[derive(Clone, Copy, Debug)]
+pub struct Heap {
+    /// Collections completed.
+    pub collections: u64,
+    /// The time of all pauses, by the clock on the wall, as are the next two.
+    pub pause_total: Duration,
+    /// The longest pause.
+    pub pause_longest: Duration,
+    /// What 99 of 100 pauses did not pass.
+    pub pause_p99: Duration,
+    /// The most bytes that were mapped for objects.
+    pub peak_bytes: u64,
+    /// Bytes allocated, headers included.
+    pub allocated_bytes: u64,
+    /// Objects allocated.
+    pub allocations: u64,
 }
 
 /// What a program answers, whatever engine runs it. Floats by their bits.
@@ -99,7 +122,8 @@ impl fmt::Display for Answer {
 }
 
 /// Defines `Entrant`, a [`Contestant`] over the embedding interface of `$api`, in a module
-/// that defines `fn new_store(&Engine) -> Result<Store<()>>`.
+/// that defines `fn new_store(&Engine) -> Result<Store<()>>` and
+/// `fn heap(&Store<()>) -> Option<Heap>`.
 macro_rules! contestant {
     ($api:ident, result: $result:ident) => {
         use std::hint::black_box;
@@ -163,15 +187,15 @@ macro_rules! contestant {
                 &mut self,
                 export: &str,
                 arg: i32,
-            ) -> anyhow::Result<($crate::Answer, Duration)> {
+            ) -> anyhow::Result<($crate::Answer, $crate::clock::Spent)> {
                 let func = self
                     .instance
                     .get_func(&mut self.store, export)
                     .ok_or_else(|| anyhow::anyhow!("there is no function `{export}`"))?;
                 let mut results = [Val::I32(0)];
-                let began = Instant::now();
+                let began = $crate::clock::Clock::start();
                 func.call(&mut self.store, &[Val::I32(arg)], &mut results)?;
-                let time = began.elapsed();
+                let time = began.spent();
                 let answer = match results[0] {
                     Val::I32(value) => $crate::Answer::I32(value),
                     Val::I64(value) => $crate::Answer::I64(value),
@@ -180,6 +204,10 @@ macro_rules! contestant {
                     _ => anyhow::bail!("`{export}` does not answer a number"),
                 };
                 Ok((answer, time))
+            }
+
+            fn heap(&self) -> Option<$crate::contestant::Heap> {
+                heap(&self.store)
             }
 
             fn repeat(

@@ -1,6 +1,6 @@
 //! The contestants of this project: one for each of its collectors.
 
-use crate::contestant::{Contestant, Settings, contestant};
+use crate::contestant::{Contestant, Heap, Settings, contestant};
 use anyhow::Result;
 use gc_wasm::{Collector, Config};
 
@@ -27,4 +27,17 @@ pub fn all(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
 
 fn new_store(engine: &Engine) -> Result<Store<()>> {
     Store::new(engine, ())
+}
+
+fn heap(store: &Store<()>) -> Option<Heap> {
+    let (stats, pauses) = (store.gc_stats(), store.gc_pauses());
+    Some(Heap {
+        collections: stats.collections,
+        pause_total: pauses.total(),
+        pause_longest: pauses.longest(),
+        pause_p99: pauses.quantile(0.99),
+        peak_bytes: stats.peak_heap_bytes,
+        allocated_bytes: stats.allocated_bytes,
+        allocations: stats.allocations,
+    })
 }

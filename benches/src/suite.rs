@@ -1,6 +1,6 @@
-//! The programs that are timed: those of `tests/programs`, with the answers in their
-//! `.json` files, and benchmark programs in a folder beside the project, where it is
-//! there, on whose answers all engines must agree.
+//! The programs that are timed: those of `tests/programs` and `tests/stress`, with the
+//! answers in their `.json` files, and benchmark programs in a folder beside the project,
+//! where it is there, on whose answers all engines must agree.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -18,7 +18,9 @@ pub struct Program {
     pub export: String,
     /// What to time it with.
     pub arg: i32,
-    /// Arguments and the answers to them, as they are printed.
+    /// The answer to that, as it is printed.
+    pub answer: Option<String>,
+    /// Other arguments and the answers to them.
     pub expected: Vec<(i32, String)>,
 }
 
@@ -26,35 +28,36 @@ pub struct Program {
 struct Cases {
     entry: String,
     cases: Vec<Case>,
+    bench: Case,
 }
 
 #[derive(Deserialize)]
 struct Case {
-    args: Vec<i32>,
+    args: [i32; 1],
     result: String,
 }
 
-/// The project's programs. The last case, which is the largest, is what is timed.
+/// The programs of one of the project's folders in `tests`: `programs` or `stress`.
 ///
 /// # Errors
 /// If a file cannot be read or is not as it should be.
-pub fn project() -> Result<Vec<Program>> {
-    let folder = root().join("tests/programs");
+pub fn project(folder: &str) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
-    for (name, wat, path) in texts(&folder)? {
+    for (name, wat, path) in texts(&root().join("tests").join(folder))? {
         let path = path.with_extension("json");
         let json = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let cases: Cases =
             serde_json::from_str(&json).with_context(|| path.display().to_string())?;
-        let mut expected = Vec::new();
-        for case in cases.cases {
-            let [arg] = case.args[..] else {
-                bail!("{}: a case has not one argument", path.display());
-            };
-            expected.push((arg, case.result));
-        }
-        let Some(&(arg, _)) = expected.last() else { bail!("{}: no cases", path.display()) };
-        programs.push(Program { name, wat, export: cases.entry, arg, expected });
+        let expected = cases.cases.into_iter().map(|Case { args: [arg], result }| (arg, result));
+        let Case { args: [arg], result } = cases.bench;
+        programs.push(Program {
+            name,
+            wat,
+            export: cases.entry,
+            arg,
+            answer: Some(result),
+            expected: expected.collect(),
+        });
     }
     Ok(programs)
 }
@@ -77,7 +80,7 @@ pub fn folder(folder: &Path) -> Result<Vec<Program>> {
             bail!("{} does not open with `;; @bench EXPORT ARG`", path.display());
         };
         let (export, arg) = (export.to_owned(), arg.parse().context(arg.to_owned())?);
-        programs.push(Program { name, wat, export, arg, expected: Vec::new() });
+        programs.push(Program { name, wat, export, arg, answer: None, expected: Vec::new() });
     }
     ensure!(!programs.is_empty(), "there is no .wat in {}", folder.display());
     Ok(programs)

@@ -1,0 +1,115 @@
+//! Runs a program on all engines, in turn, and looks at the answers.
+
+use crate::clock::{Spent, Which};
+use crate::suite::Program;
+use crate::{Answer, Contestant, Heap};
+use anyhow::{Context, Result};
+use std::time::Duration;
+
+/// One run, in a store of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// The time of the call.
+    pub spent: Spent,
+    /// What the heap did, where the engine tells.
+    pub heap: Option<Heap>,
+}
+
+/// What an engine made of a program: its runs, or why there are none.
+pub type Outcome = Result<Runs, String>;
+
+/// All runs of one program on one engine; at least one.
+#[derive(Clone, Debug)]
+pub struct Runs(pub Vec<Run>);
+
+impl Runs {
+    /// The run in the middle, by this clock's time.
+    pub fn median(&self, clock: Which) -> Duration {
+        let mut times: Vec<Duration> = self.0.iter().map(|run| run.spent.by(clock)).collect();
+        times.sort();
+        times[times.len() / 2]
+    }
+
+    /// The least time by this clock.
+    pub fn best(&self, clock: Which) -> Duration {
+        self.0.iter().map(|run| run.spent.by(clock)).min().unwrap_or_default()
+    }
+
+    /// What the heap did, in the run whose longest pause was the shortest: in the others
+    /// other processes had their share of it.
+    pub fn heap(&self) -> Option<Heap> {
+        let heaps = self.0.iter().filter_map(|run| run.heap);
+        heaps.min_by_key(|heap| heap.pause_longest)
+    }
+}
+
+/// How a race is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Runs on each engine.
+    pub runs: usize,
+    /// Call the programs with this instead of their own argument.
+    pub arg: Option<i32>,
+    /// Whether the answers to a program's other arguments are looked at, too.
+    pub all_cases: bool,
+}
+
+/// The outcome on each engine, in order. `None` has no part in it. Answers that are not the
+/// expected ones or not the others' are added to `wrong`.
+///
+/// # Errors
+/// If an engine cannot compile the program, or fails on a small case.
+pub fn race(
+    program: &Program,
+    engines: &[Option<&dyn Contestant>],
+    rules: Rules,
+    wrong: &mut Vec<String>,
+) -> Result<Vec<Option<Outcome>>> {
+    let arg = rules.arg.unwrap_or(program.arg);
+    let mut modules = Vec::new();
+    for engine in engines {
+        let Some(engine) = engine else {
+            modules.push(None);
+            continue;
+        };
+        let what = || format!("{} on {}", program.name, engine.name());
+        let module = engine.compile(&program.wat).with_context(what)?;
+        for (arg, expected) in program.expected.iter().filter(|_| rules.all_cases) {
+            let (answer, _) = module.start()?.run(&program.export, *arg).with_context(what)?;
+            if answer.to_string() != *expected {
+                wrong.push(format!("{}: {arg} gives {answer}, not {expected}", what()));
+            }
+        }
+        modules.push(Some(module));
+    }
+    let mut outcomes: Vec<Option<Outcome>> =
+        modules.iter().map(|module| module.as_ref().map(|_| Ok(Runs(Vec::new())))).collect();
+    let mut agreed: Option<Answer> = None;
+    for turn in 0..rules.runs {
+        // Another one begins each time, so that nobody always follows the same one.
+        for i in (0..engines.len()).map(|i| (i + turn) % engines.len()) {
+            let (Some(engine), Some(module)) = (engines[i], &modules[i]) else { continue };
+            let Some(Ok(runs)) = &mut outcomes[i] else { continue };
+            let mut running = module.start()?;
+            match running.run(&program.export, arg) {
+                Err(error) => outcomes[i] = Some(Err(format!("{error:#}"))),
+                Ok((answer, spent)) => {
+                    runs.0.push(Run { spent, heap: running.heap() });
+                    let expected = match &program.answer {
+                        Some(expected) if rules.arg.is_none() => expected.clone(),
+                        _ => agreed.get_or_insert(answer).to_string(),
+                    };
+                    if answer.to_string() != expected {
+                        let (name, engine) = (&program.name, engine.name());
+                        wrong.push(format!(
+                            "{name} on {engine}: {arg} gives {answer}, not {expected}"
+                        ));
+                    }
+                }
+            }
+        }
+        eprint!(".");
+    }
+    eprintln!(" {}", program.name);
+    Ok(outcomes)
+}

@@ -1,0 +1,255 @@
+//! What `programs` reports: milliseconds, ratios, and the targets the project set itself.
+
+use crate::clock::Which;
+use crate::race::Outcome;
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use serde_json::{Value, json};
+
+/// Engines, and the outcome of each program on each of them.
+#[derive(Debug)]
+pub struct Results<'a> {
+    /// The engines' names.
+    pub engines: Vec<&'a str>,
+    /// The programs' names, and an outcome for each engine that took part.
+    pub rows: Vec<(String, Vec<Option<Outcome>>)>,
+    /// The clock that tables and ratios go by.
+    pub clock: Which,
+}
+
+/// A collector of this project, and the peers' of which the best is what it is compared with.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    ours: &'static str,
+    theirs: &'static [&'static str],
+    /// At most this much as a geometric mean, if there is a target.
+    mean: Option<f64>,
+    /// At most this much on any program, if there is a target.
+    worst: Option<f64>,
+}
+
+const PAIRS: &[Pair] = &[
+    Pair {
+        ours: "reclaim generational",
+        theirs: &["wasmtime copying", "wasmtime drc"],
+        mean: Some(0.7),
+        worst: Some(1.1),
+    },
+    Pair {
+        ours: "reclaim drc",
+        theirs: &["wasmtime drc"],
+        mean: Some(0.25),
+        worst: None,
+    },
+    Pair { ours: "reclaim copying", theirs: &["wasmtime copying"], mean: None, worst: None },
+    Pair { ours: "reclaim null", theirs: &["wasmtime null"], mean: None, worst: None },
+    Pair {
+        ours: "reclaim generational",
+        theirs: &["wasmtime copying 256M"],
+        mean: None,
+        worst: None,
+    },
+    Pair {
+        ours: "reclaim copying",
+        theirs: &["wasmtime copying 256M"],
+        mean: None,
+        worst: None,
+    },
+];
+
+impl Pair {
+    fn name(self) -> String {
+        let short = |name: &'static str| name.split_once(' ').map_or(name, |(_, name)| name);
+        let theirs: Vec<&str> = self.theirs.iter().copied().map(short).collect();
+        match theirs[..] {
+            [one] => format!("{} / {one}", short(self.ours)),
+            _ => format!("{} / min({})", short(self.ours), theirs.join(", ")),
+        }
+    }
+}
+
+/// A pair's ratios.
+struct Ratios {
+    pair: Pair,
+    /// For each program: its name and the ratio.
+    ratios: Vec<(String, f64)>,
+}
+
+impl Ratios {
+    fn mean(&self) -> f64 {
+        let logs: f64 = self.ratios.iter().map(|(_, ratio)| ratio.ln()).sum();
+        (logs / self.ratios.len() as f64).exp()
+    }
+
+    fn worst(&self) -> (&str, f64) {
+        let worst = self.ratios.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+        worst.map_or(("", f64::NAN), |(name, ratio)| (name, *ratio))
+    }
+}
+
+impl Results<'_> {
+    /// The median in seconds.
+    fn seconds(&self, outcomes: &[Option<Outcome>], engine: &str) -> Option<f64> {
+        let at = self.engines.iter().position(|other| *other == engine)?;
+        let runs = outcomes[at].as_ref()?.as_ref().ok()?;
+        Some(runs.median(self.clock).as_secs_f64())
+    }
+
+    /// The pairs of which both sides ran something.
+    fn ratios(&self) -> Vec<Ratios> {
+        let of = |pair: Pair| {
+            let ratios = self.rows.iter().filter_map(|(name, outcomes)| {
+                let theirs = pair.theirs.iter().filter_map(|name| self.seconds(outcomes, name));
+                let best = theirs.min_by(f64::total_cmp)?;
+                Some((name.clone(), self.seconds(outcomes, pair.ours)? / best))
+            });
+            Ratios { pair, ratios: ratios.collect() }
+        };
+        let all = PAIRS.iter().map(|pair| of(*pair));
+        all.filter(|ratios| !ratios.ratios.is_empty()).collect()
+    }
+
+    /// A table of milliseconds.
+    pub fn milliseconds(&self) -> Table {
+        let mut table = table("program", self.engines.iter().map(|name| (*name).to_owned()));
+        for (name, outcomes) in &self.rows {
+            let cells = outcomes.iter().map(|outcome| match outcome {
+                Some(Ok(runs)) => {
+                    right(format!("{:.1}", runs.median(self.clock).as_secs_f64() * 1e3))
+                }
+                Some(Err(_)) => right("failed".to_owned()),
+                None => right(String::new()),
+            });
+            table.add_row(std::iter::once(Cell::new(name)).chain(cells));
+        }
+        table
+    }
+
+    /// A table of each collector of ours over the peer's; `None` if no pair ran.
+    pub fn ratio_table(&self) -> Option<Table> {
+        let all = self.ratios();
+        if all.is_empty() {
+            return None;
+        }
+        let mut table = table("program", all.iter().map(|ratios| ratios.pair.name()));
+        for (name, _) in &self.rows {
+            let cells = all.iter().map(|ratios| {
+                let ratio = ratios.ratios.iter().find(|(program, _)| program == name);
+                right(ratio.map_or(String::new(), |(_, ratio)| format!("{ratio:.2}")))
+            });
+            table.add_row(std::iter::once(Cell::new(name)).chain(cells));
+        }
+        let means = all.iter().map(|ratios| right(format!("{:.2}", ratios.mean())));
+        table.add_row(std::iter::once(Cell::new("geometric mean")).chain(means));
+        let worst = all.iter().map(|ratios| right(format!("{:.2}", ratios.worst().1)));
+        table.add_row(std::iter::once(Cell::new("worst")).chain(worst));
+        Some(table)
+    }
+
+    /// A line for each pair: geometric mean and worst, beside the target if there is one.
+    pub fn summary(&self) -> Vec<String> {
+        let line = |ratios: &Ratios| {
+            let Pair { mean, worst, .. } = ratios.pair;
+            let (program, ratio) = ratios.worst();
+            format!(
+                "{}: geometric mean {:.2}{}, worst {ratio:.2} ({program}){}",
+                ratios.pair.name(),
+                ratios.mean(),
+                target(ratios.mean(), mean),
+                target(ratio, worst),
+            )
+        };
+        self.ratios().iter().map(line).collect()
+    }
+
+    /// One object for each program and engine, then one for each pair.
+    pub fn json(&self) -> Vec<Value> {
+        let mut lines = Vec::new();
+        for (program, outcomes) in &self.rows {
+            for (engine, outcome) in self.engines.iter().zip(outcomes) {
+                lines.extend(outcome.as_ref().map(|outcome| entry(program, engine, outcome)));
+            }
+        }
+        for ratios in self.ratios() {
+            let (worst_program, worst) = ratios.worst();
+            lines.push(json!({
+                "ratio": ratios.pair.name(),
+                "clock": self.clock.name(),
+                "programs": ratios.ratios.len(),
+                "geometric_mean": ratios.mean(),
+                "geometric_mean_target": ratios.pair.mean,
+                "worst": worst,
+                "worst_program": worst_program,
+                "worst_target": ratios.pair.worst,
+            }));
+        }
+        lines
+    }
+
+    /// What went wrong, a line for each failure.
+    pub fn failures(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (name, outcomes) in &self.rows {
+            for (engine, outcome) in self.engines.iter().zip(outcomes) {
+                if let Some(Err(error)) = outcome {
+                    lines.push(format!("{name} on {engine}: {error}"));
+                }
+            }
+        }
+        lines
+    }
+}
+
+/// What an engine made of a program, as an object of JSON: times in seconds, pauses in
+/// nanoseconds.
+pub fn entry(program: &str, engine: &str, outcome: &Outcome) -> Value {
+    let runs = match outcome {
+        Ok(runs) => runs,
+        Err(error) => return json!({ "program": program, "engine": engine, "error": error }),
+    };
+    let secs = |clock| {
+        json!({
+            "median": runs.median(clock).as_secs_f64(),
+            "best": runs.best(clock).as_secs_f64(),
+        })
+    };
+    let mut entry = json!({
+        "program": program,
+        "engine": engine,
+        "runs": runs.0.len(),
+        "cpu_secs": secs(Which::Cpu),
+        "wall_secs": secs(Which::Wall),
+    });
+    if let Some(heap) = runs.heap() {
+        entry["collections"] = heap.collections.into();
+        entry["pause_ns"] = json!({
+            "total": heap.pause_total.as_nanos() as u64,
+            "longest": heap.pause_longest.as_nanos() as u64,
+            "p99": heap.pause_p99.as_nanos() as u64,
+        });
+        entry["peak_heap_bytes"] = heap.peak_bytes.into();
+        entry["allocated_bytes"] = heap.allocated_bytes.into();
+    }
+    entry
+}
+
+fn target(value: f64, most: Option<f64>) -> String {
+    match most {
+        Some(most) if value <= most => format!(" (target {most}: met)"),
+        Some(most) => format!(" (target {most}: MISSED)"),
+        None => String::new(),
+    }
+}
+
+/// A table in Markdown, its header given.
+pub fn table(first: &str, header: impl IntoIterator<Item = String>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN);
+    let header = header.into_iter().map(right);
+    table.set_header(std::iter::once(Cell::new(first)).chain(header));
+    table
+}
+
+/// A cell of figures.
+pub fn right(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}
