@@ -34,12 +34,7 @@ const PAIRS: &[Pair] = &[
         mean: Some(0.7),
         worst: Some(1.1),
     },
-    Pair {
-        ours: "reclaim drc",
-        theirs: &["wasmtime drc"],
-        mean: Some(0.25),
-        worst: None,
-    },
+    Pair { ours: "reclaim drc", theirs: &["wasmtime drc"], mean: Some(0.25), worst: None },
     Pair { ours: "reclaim copying", theirs: &["wasmtime copying"], mean: None, worst: None },
     Pair { ours: "reclaim null", theirs: &["wasmtime null"], mean: None, worst: None },
     Pair {
@@ -48,12 +43,7 @@ const PAIRS: &[Pair] = &[
         mean: None,
         worst: None,
     },
-    Pair {
-        ours: "reclaim copying",
-        theirs: &["wasmtime copying 256M"],
-        mean: None,
-        worst: None,
-    },
+    Pair { ours: "reclaim copying", theirs: &["wasmtime copying 256M"], mean: None, worst: None },
 ];
 
 impl Pair {

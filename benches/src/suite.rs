@@ -24,6 +24,15 @@ pub struct Program {
     pub expected: Vec<(i32, String)>,
 }
 
+impl Program {
+    /// Makes the last small case, where there is one, what is timed.
+    pub fn reduce(&mut self) {
+        if let Some((arg, answer)) = self.expected.pop() {
+            (self.arg, self.answer) = (arg, Some(answer));
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Cases {
     entry: String,

@@ -29,6 +29,9 @@ struct Options {
     /// Call the programs with this instead of their full size.
     #[arg(long)]
     arg: Option<i32>,
+    /// Run the largest of the small cases once, and look at the answers alone.
+    #[arg(long, conflicts_with = "arg")]
+    smoke: bool,
     /// One object of JSON per program and engine and line, instead of tables.
     #[arg(long)]
     json: bool,
@@ -66,13 +69,22 @@ fn run(options: &Options) -> Result<()> {
     engines.retain(|engine| wanted(&options.engine, engine.name()));
     ensure!(!programs.is_empty(), "no program has such a name");
     ensure!(!engines.is_empty(), "no engine has such a name");
-    let rules = Rules { runs: options.runs, arg: options.arg, all_cases: false };
+    let runs = if options.smoke { 1 } else { options.runs };
+    let rules = Rules { runs, arg: options.arg, all_cases: false };
     let mut wrong = Vec::new();
-    for program in &programs {
+    for program in &mut programs {
+        if options.smoke {
+            program.reduce();
+        }
         let take_part = |engine: &dyn Contestant| skipped(&program.name, engine.name()).is_none();
         let entrants: Vec<_> =
             engines.iter().map(|engine| Some(&**engine).filter(|it| take_part(*it))).collect();
         let outcomes = race(program, &entrants, rules, &mut wrong)?;
+        if options.smoke {
+            let failed = outcomes.iter().flatten().find_map(|outcome| outcome.as_ref().err());
+            ensure!(failed.is_none(), "{}: {}", program.name, failed.map_or("", |error| error));
+            continue;
+        }
         let arg = options.arg.unwrap_or(program.arg);
         let rows: Vec<(&str, Option<Outcome>)> =
             engines.iter().map(|engine| engine.name()).zip(outcomes).collect();
