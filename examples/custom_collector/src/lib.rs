@@ -43,8 +43,8 @@ impl GcRuntime for MarkSweepRuntime {
     }
 
     fn summary(&self) -> &'static str {
-        "marks what lives and reuses the rest: objects stay where they are and stores cost \
-         nothing, for pauses as long as the heap is large"
+        "a collector to read, and objects that stay where they are: no barriers; pauses as \
+         long as marking all that lives takes"
     }
 
     fn moves_objects(&self) -> bool {
