@@ -28,7 +28,10 @@ const STACK: Place = Place::Stack(0);
 
 /// Whether `call` panics.
 fn panics(call: impl FnOnce()) -> bool {
-    catch_unwind(AssertUnwindSafe(call)).is_err()
+    PANIC_EXPECTED.set(true);
+    let result = catch_unwind(AssertUnwindSafe(call));
+    PANIC_EXPECTED.set(false);
+    result.is_err()
 }
 
 fn no_collection_begins_in_a_no_gc_scope(subject: &Subject<'_>) -> Result<()> {

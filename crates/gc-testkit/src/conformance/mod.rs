@@ -8,6 +8,7 @@
 mod alloc;
 mod barriers;
 mod collection;
+mod contract;
 mod host_values;
 mod hostile;
 
@@ -21,6 +22,7 @@ use gc_runtime::{
 };
 use gc_types::{StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -50,8 +52,14 @@ impl Check {
 
 /// Every check.
 pub fn checks() -> impl Iterator<Item = &'static Check> {
-    let all =
-        [alloc::CHECKS, barriers::CHECKS, collection::CHECKS, host_values::CHECKS, hostile::CHECKS];
+    let all = [
+        contract::CHECKS,
+        alloc::CHECKS,
+        barriers::CHECKS,
+        collection::CHECKS,
+        host_values::CHECKS,
+        hostile::CHECKS,
+    ];
     all.into_iter().flatten()
 }
 
@@ -70,6 +78,16 @@ pub fn run(subject: &Subject<'_>) -> Result<()> {
         .map(|fault| format!("{fault:#}"))
         .collect();
     if faults.is_empty() { Ok(()) } else { bail!("{}", faults.join("\n")) }
+}
+
+thread_local! {
+    static PANIC_EXPECTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a check of this thread looks for a promised panic just now: a panic hook need
+/// not tell anybody.
+pub fn is_panic_expected() -> bool {
+    PANIC_EXPECTED.get()
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

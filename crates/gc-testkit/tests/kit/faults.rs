@@ -71,6 +71,12 @@ fn every_fault_is_found_by_the_suite() {
         (UnwindsBarriers, "no_panic_of_a_host_value_comes_out_of_a_barrier"),
         (WritesNullRoots, "the_stack_keeps_its_objects"),
         (WrongOrder, "random_operations_agree_with_the_shadow"),
+        (WrongOrder, "an_object_tells_its_kind_and_references"),
+        (WrongCount, "used_bytes_are_those_of_the_objects"),
+        (ForgetsRoots, "any_cause_keeps_what_lives"),
+        (NeverEnds, "a_collection_can_yield"),
+        (AnySlowPath, "an_unknown_slow_path_does_nothing"),
+        (SaysNothingDies, "a_collector_says_what_it_is"),
     ];
     for (fault, check) in faults {
         let collector = drc(fault);
@@ -125,7 +131,11 @@ fn a_collector_that_frees_less_than_it_says_is_found() {
     let leaks_cycles = Subject::new(&leaks, Reclaims::Everything);
     assert_eq!(
         found_by(&leaks_cycles),
-        ["a_cycle_dies_or_leaks_as_declared", "random_operations_agree_with_the_shadow"]
+        [
+            "any_cause_keeps_what_lives",
+            "a_cycle_dies_or_leaks_as_declared",
+            "random_operations_agree_with_the_shadow"
+        ]
     );
     let frees_cycles = Subject::new(&Semispace, Reclaims::Acyclic);
     assert_eq!(

@@ -5,7 +5,7 @@ use gc_runtime::{
     GcRootsIter, GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, RememberedSlots,
     RootsWanted,
 };
-use gc_types::{GcLayout, VMGcHeader, VMGcRef};
+use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
 
 /// What it does wrong.
@@ -71,6 +71,12 @@ pub(crate) enum Fault {
     WrongOrder,
     /// No cycles are looked for.
     LeaksCycles,
+    /// Collections go on and on.
+    NeverEnds,
+    /// Operations that no code of the collector asks for do something.
+    AnySlowPath,
+    /// It says that collections free nothing.
+    SaysNothingDies,
     /// It says that it does not move objects.
     SaysObjectsStay,
 }
@@ -225,6 +231,10 @@ impl GcHeap for FaultyHeap {
         gc_ref: Option<VMGcRef>,
         operand: u64,
     ) -> u64 {
+        if self.has(Fault::AnySlowPath) {
+            let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
+            let _allocated = self.inner.alloc_raw(header, GcLayout::EXTERNREF_SIZE);
+        }
         self.inner.collector_slow_path(host_data, operation, gc_ref, operand)
     }
 
@@ -258,7 +268,7 @@ impl GcHeap for FaultyHeap {
     }
 
     fn frees_memory(&self) -> bool {
-        self.inner.frees_memory()
+        !self.has(Fault::SaysNothingDies) && self.inner.frees_memory()
     }
 
     fn announce_gc(&mut self, cause: GcCause) -> RootsWanted {
@@ -297,6 +307,7 @@ impl GcHeap for FaultyHeap {
                 let inner = self.inner.gc(roots, host_data);
                 return Box::new(Again { inner, complete: false });
             }
+            Fault::NeverEnds => return Box::new(Endless),
             Fault::WritesNullRoots => {
                 if let Some(mut root) = roots.next()
                     && root.get().is_none()
@@ -348,6 +359,14 @@ struct Nothing;
 impl GarbageCollection<'_> for Nothing {
     fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
         Ok(GcProgress::Complete)
+    }
+}
+
+struct Endless;
+
+impl GarbageCollection<'_> for Endless {
+    fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
+        Ok(GcProgress::Continue)
     }
 }
 
