@@ -5,7 +5,8 @@ use crate::registry::Registry;
 use crate::size;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use gc_wasm::{Collector, Config, Engine, Store};
+use gc_wasm::{AdaptivePolicy, Collector, Config, Engine, FixedPolicy, Store};
+use std::time::Duration;
 
 /// What 32 bits can address, in bytes.
 const HEAP_LIMIT: u64 = 1 << 32;
@@ -34,16 +35,27 @@ pub struct HeapOptions {
     /// What the GC heap begins with [default: 1MiB].
     #[arg(long, value_name = "SIZE", value_parser = heap_size)]
     pub heap_initial: Option<u64>,
-    /// The nursery, for collectors that have one; at most a 32nd of --heap-max
-    /// [default: 8MiB].
+    /// The most the nursery may have, for collectors that have one; never more than a 32nd
+    /// of --heap-max. How much is used follows from what survives [default: 16MiB].
     #[arg(long, value_name = "SIZE", value_parser = heap_size)]
     pub heap_nursery: Option<u64>,
+    /// How much memory the GC heap is worth.
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = HeapPolicy::Balanced)]
+    pub heap_policy: HeapPolicy,
+    /// Of each hundred bytes in the heap just before it is collected whole, how many should
+    /// live; fewer do where collections would take too much of the time
+    /// [default: 50, or what --heap-policy says].
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=99))]
+    pub heap_utilisation: Option<u8>,
     /// How compiled code stays inside the GC heap.
     #[arg(long, value_enum, value_name = "HOW", default_value_t = HeapBounds::Guarded)]
     pub heap_bounds: HeapBounds,
     /// Stack for compiled code; recursion past it is a trap.
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = size::parse)]
     pub max_stack: u64,
+    /// The time that a slice of a collection may take that the program runs beside.
+    #[arg(long, value_name = "TIME", default_value = "500us", value_parser = time)]
+    pub gc_slice: Duration,
     /// Collect at every Nth allocation and verify the heap around it (0: no). Needs a
     /// build with the feature `gc_zeal`.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -57,6 +69,24 @@ pub enum HeapBounds {
     Guarded,
     /// Compare every access with the heap's size.
     Checked,
+}
+
+/// How much memory a heap is worth.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeapPolicy {
+    /// Twice what lives, more where collections would take a twentieth of the time.
+    Balanced,
+    /// Three times what lives, up to eight times where that saves time.
+    Throughput,
+    /// Half as much again as lives, grown in small steps.
+    Memory,
+    /// All of --heap-max from the start: it neither grows nor shrinks.
+    Fixed,
+}
+
+/// Parses a time with its unit.
+fn time(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "expected a time such as 500us or 2ms".to_owned())
 }
 
 /// Parses the size of a heap.
@@ -88,8 +118,22 @@ impl HeapOptions {
                 HeapBounds::Guarded => gc_wasm::HeapBounds::Guarded,
                 HeapBounds::Checked => gc_wasm::HeapBounds::Checked,
             })
+            .gc_slice(self.gc_slice)
             .gc_zeal(self.gc_zeal)
             .max_wasm_stack(self.stack_bytes());
+        let adaptive = match self.heap_policy {
+            HeapPolicy::Balanced => Some(AdaptivePolicy::balanced()),
+            HeapPolicy::Throughput => Some(AdaptivePolicy::throughput()),
+            HeapPolicy::Memory => Some(AdaptivePolicy::memory()),
+            HeapPolicy::Fixed => None,
+        };
+        match (adaptive, self.heap_utilisation) {
+            (Some(policy), Some(percent)) => {
+                config.growth_policy(policy.with_utilisation(f64::from(percent) / 100.0))
+            }
+            (Some(policy), None) => config.growth_policy(policy),
+            (None, _) => config.growth_policy(FixedPolicy).gc_heap_initial(self.heap_max),
+        };
         if let Some(initial) = self.heap_initial {
             config.gc_heap_initial(initial);
         }
@@ -104,6 +148,15 @@ impl HeapOptions {
     /// # Errors
     /// Misuse: if they are not possible.
     pub fn engine(&self, collector: &Collector) -> Result<Engine> {
+        if self.heap_policy == HeapPolicy::Fixed
+            && (self.heap_initial.is_some() || self.heap_utilisation.is_some())
+        {
+            return Err(misuse(
+                "under --heap-policy fixed the heap is all of --heap-max from the start: there is no \
+                 --heap-initial and no --heap-utilisation"
+                    .to_owned(),
+            ));
+        }
         if let Some(initial) = self.heap_initial
             && initial > self.heap_max
         {

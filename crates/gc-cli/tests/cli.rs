@@ -153,6 +153,10 @@ fn misuse_of_options() {
         (&["run", lib, "--stats=xml"], "possible values: table, json"),
         (&["run", lib, "--heap-max", "8GiB"], "'--heap-max <SIZE>': references have 32 bits"),
         (&["run", lib, "--heap-max", "1MiB", "--heap-initial", "2MiB"], "more than --heap-max"),
+        (&["run", lib, "--heap-policy", "greedy"], "balanced, throughput, memory, fixed"),
+        (&["run", lib, "--heap-utilisation", "100"], "100 is not in 1..=99"),
+        (&["run", lib, "--heap-policy", "fixed", "--heap-initial", "2MiB"], "no --heap-initial"),
+        (&["run", lib, "--gc-slice", "5"], "such as 500us"),
         (&["frob", lib], "`frob` is neither a command nor a file; the commands are run, "),
         (&["exlore", lib], "did you mean `explore`?"),
         (&["run", lib, "--max-stack", "1"], "at least"),
@@ -274,6 +278,24 @@ fn stats_say_what_the_heap_did() {
         assert!(fails.stderr.starts_with("{\"collector\""), "{}", fails.stderr);
         fails.says(&["\nerror: "]);
     }
+}
+
+#[test]
+fn policies_size_the_heap() {
+    let lib = &library("policies.wat");
+    let stats = |args: &[&str]| {
+        let run = [lib, "--stats=json", "--collector", "copying", "--heap-max", "16MiB"];
+        let run = reclaim(&[&run, args, &["--invoke", "churn", "1000000"]].concat());
+        run.prints("1\n");
+        serde_json::from_str::<serde_json::Value>(&run.stderr).unwrap()
+    };
+    let fixed = stats(&["--heap-policy", "fixed"]);
+    assert_eq!(fixed["heap_bytes"], (16 << 20) - (64 << 10));
+    for policy in ["balanced", "throughput", "memory"] {
+        let stats = stats(&["--heap-policy", policy, "--gc-slice", "1ms"]);
+        assert!(stats["peak_heap_bytes"].as_u64() < Some(12 << 20), "{policy}: {stats}");
+    }
+    assert!(stats(&["--heap-utilisation", "25"])["collections"].as_u64() > Some(0));
 }
 
 #[test]

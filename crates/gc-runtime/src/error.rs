@@ -19,6 +19,11 @@ pub enum HeapError {
         /// The heap's limit in bytes.
         limit: u64,
     },
+    /// The growth policy did not admit that `bytes` more are mapped.
+    Refused {
+        /// Bytes that were to be mapped.
+        bytes: u64,
+    },
     /// An object larger than any heap allows.
     TooLarge {
         /// Its length in elements, or its size in bytes if it is not an array.
@@ -83,6 +88,9 @@ impl fmt::Display for HeapError {
                 f,
                 "GC heap out of memory: {bytes} bytes more do not fit its limit of {limit} bytes"
             ),
+            HeapError::Refused { bytes } => {
+                write!(f, "the growth policy refuses the GC heap {bytes} bytes more")
+            }
             HeapError::TooLarge { length } => {
                 write!(f, "allocation size too large: an object of length {length}")
             }

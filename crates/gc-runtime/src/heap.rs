@@ -19,10 +19,11 @@
 
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcRootsIter, GcStats, HeapCore,
-    HeapError, RememberedSlots, RootsWanted,
+    HeapError, HeapUsage, RememberedSlots, RootsWanted,
 };
 use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// Why a collection is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,11 +179,11 @@ pub trait GcHeap: Send + Sync {
         self.core().externref_id(externref)
     }
 
-    /// Makes room for about `bytes` more by mapping more of the reservation;
-    /// returns how many bytes the heap grew by.
+    /// Makes room for about `bytes` more by mapping more of the reservation
+    /// ([`HeapCore::grow`]); returns how many bytes the heap grew by.
     ///
     /// # Errors
-    /// If the limit or the system does not allow any more.
+    /// If the limit, the policy or the system does not allow that.
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError>;
 
     // ---- collection -----------------------------------------------------
@@ -231,6 +232,17 @@ pub trait GcHeap: Send + Sync {
     /// free more than it costs. If not, the heap grows first.
     fn collection_pays(&self) -> bool {
         self.frees_memory()
+    }
+
+    /// Bytes that should be allocated, at least, between two collections of the whole
+    /// heap, so that what each costs even if nothing lives is worth its while.
+    fn least_room(&self) -> u64 {
+        0
+    }
+
+    /// Bytes of mapped memory whose pages the system has back.
+    fn given_back(&self) -> u64 {
+        0
     }
 
     /// Calls `visit` with the index of each object in the heap, in address order.
@@ -298,6 +310,31 @@ pub trait GcHeap: Send + Sync {
         let core = self.core();
         let index = core.index(gc_ref)?;
         core.trace_at(index, |at, contents| visit((at - u64::from(index)) as u32, contents))
+    }
+
+    /// What the growth policy decides by; what only a plan needs is zero.
+    fn usage(&self) -> HeapUsage {
+        let core = self.core();
+        HeapUsage {
+            live: core.live,
+            used: self.used_bytes(),
+            mapped: core.memory.usable().saturating_sub(self.given_back()),
+            limit: core.memory.maximum() - u64::from(gc_types::NULL_PAGE_SIZE),
+            least: self.least_room(),
+            asked: core.asked,
+            ..HeapUsage::default()
+        }
+    }
+
+    /// Asks the policy for a plan, [`HeapCore::plan`]. To be called by every collection of
+    /// the whole heap once it knows that `live` bytes live; `grown` and `gc_time` are what
+    /// [`HeapUsage`] says.
+    fn make_plan(&mut self, live: u64, grown: u64, gc_time: Duration) {
+        let mutator_time = self.core().mutator_time();
+        let usage = HeapUsage { live, used: live, grown, gc_time, mutator_time, ..self.usage() };
+        let core = self.core_mut();
+        let plan = core.policy.plan(&usage);
+        core.set_plan(plan, live);
     }
 
     /// Enters a scope in which no collection may begin. Scopes nest.

@@ -3,8 +3,8 @@
 //! A [`GcRuntime`] makes [`GcHeap`]s. A heap allocates in its [`HeapMemory`], runs
 //! the barriers the host needs and makes [`GarbageCollection`]s, which are given
 //! the mutator's roots in a [`GcRootsList`]. A [`GcStore`] puts a heap together
-//! with its side tables ([`ExternRefHostDataTable`], [`FuncRefTable`]) and decides
-//! when to collect and when to grow. The collectors themselves are in
+//! with its side tables ([`ExternRefHostDataTable`], [`FuncRefTable`]) and collects and
+//! grows as a [`GrowthPolicy`] says. The collectors themselves are in
 //! [`collector`]; one from outside implements the same two traits.
 //!
 //! # Laws
@@ -32,6 +32,7 @@ mod memory;
 mod object;
 mod options;
 mod pauses;
+mod policy;
 mod roots;
 mod runtime;
 mod space;
@@ -53,6 +54,9 @@ pub use memory::{HeapMapping, HeapMemory};
 pub use object::HeapCore;
 pub use options::{HeapBounds, HeapOptions};
 pub use pauses::{Pause, PauseKind, PauseLog};
+pub use policy::{
+    AdaptivePolicy, Decision, FixedPolicy, GrowthPolicy, HeapPlan, HeapUsage, PolicyFactory,
+};
 pub use roots::{
     GcRoot, GcRootsIter, GcRootsList, IncompleteWalk, NoRoots, RememberedSlots, RootsWanted,
     TraceRoots,

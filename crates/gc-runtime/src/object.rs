@@ -2,9 +2,13 @@
 //! looked at. All that is read from the heap here (headers, type indices, lengths,
 //! references) is untrusted; what does not fit together is an error.
 
-use crate::{ExternRefHostDataId, GcStats, HeapError, HeapMemory, LayoutTable, PauseLog};
+use crate::{
+    AdaptivePolicy, ExternRefHostDataId, GcStats, GrowthPolicy, HeapError, HeapMemory, HeapOptions,
+    HeapPlan, LayoutTable, PauseLog,
+};
 use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{ArrayLayout, GcLayout, StorageType, VMGcHeader, VMGcKind, VMGcRef};
+use std::time::{Duration, Instant};
 
 pub(crate) const NO_TYPE: &str = "a header names no type of its kind";
 pub(crate) const NO_KIND: &str = "a header names no kind";
@@ -22,6 +26,19 @@ pub struct HeapCore {
     pub stats: GcStats,
     /// When the mutator was stopped.
     pub pauses: PauseLog,
+    /// How the heap uses memory. A store puts the one of its options here.
+    pub policy: Box<dyn GrowthPolicy>,
+    /// What the policy said last. Collectors act by it.
+    pub plan: HeapPlan,
+    /// Bytes of objects that the last collection of the whole heap found alive.
+    pub live: u64,
+    /// Whether somebody asked for the collection that is under way, or was last.
+    pub(crate) asked: bool,
+    /// When the plan was made, and how long the mutator had been stopped until then.
+    planned: (Instant, Duration),
+    /// The time that an increment of a collection, or a slice beside the mutator, may
+    /// take. A store puts that of its options here.
+    pub slice: Duration,
     /// The first damage that a method without a `Result` came across. Reported
     /// by the next allocation or collection.
     pub damage: Option<HeapError>,
@@ -36,35 +53,90 @@ impl HeapCore {
             no_gc_scopes: 0,
             stats: GcStats::default(),
             pauses: PauseLog::default(),
+            policy: Box::new(AdaptivePolicy::balanced()),
+            plan: HeapPlan::default(),
+            live: 0,
+            asked: false,
+            planned: (Instant::now(), Duration::ZERO),
+            slice: HeapOptions::DEFAULT_SLICE,
             damage: None,
         };
         core.count_heap_bytes();
         core
     }
 
-    /// Forgets every object and all counters, keeps the mappings and the layouts.
+    /// Forgets every object and all counters, keeps the mappings, the layouts and the
+    /// policy.
     pub fn reset(&mut self) {
         self.memory.reset();
         self.stats = GcStats::default();
         self.pauses = PauseLog::default();
+        self.plan = HeapPlan::default();
+        self.live = 0;
+        self.planned = (Instant::now(), Duration::ZERO);
         self.damage = None;
         self.no_gc_scopes = 0;
         self.count_heap_bytes();
     }
 
-    /// Maps more memory ([`HeapMemory::grow`]) and counts it.
+    /// Maps more memory ([`HeapMemory::grow`]), if the policy admits it, and counts it.
     ///
     /// # Errors
-    /// As [`HeapMemory::grow`].
+    /// As [`HeapMemory::grow`]; [`HeapError::Refused`] by the policy.
     pub fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        let room = self.memory.maximum() - self.memory.len();
+        let more = bytes.max(1).min(room);
+        if more > 0 && !self.policy.admit(self.memory.usable(), more) {
+            return Err(HeapError::Refused { bytes: more });
+        }
         let grown = self.memory.grow(bytes)?;
         self.count_heap_bytes();
         Ok(grown)
     }
 
+    /// Maps `bytes` more, or if that is refused half of it, and so on down to `least`.
+    ///
+    /// # Errors
+    /// As [`grow`](HeapCore::grow), of the last attempt.
+    pub fn grow_by_halves(&mut self, bytes: u64, least: u64) -> Result<u64, HeapError> {
+        by_halves(bytes, least, |step| self.grow(step))
+    }
+
+    /// Notes that there is a plan for a heap in which `live` bytes live.
+    pub(crate) fn set_plan(&mut self, plan: HeapPlan, live: u64) {
+        (self.plan, self.live) = (plan, live);
+        self.planned = (Instant::now(), self.pauses.stopped());
+        log::debug!("{live} bytes live in the GC heap: {plan:?}");
+    }
+
+    /// How long the mutator has run since the plan was made.
+    pub(crate) fn mutator_time(&self) -> Duration {
+        let (then, stopped_then) = self.planned;
+        let stopped = self.pauses.stopped().saturating_sub(stopped_then);
+        then.elapsed().saturating_sub(stopped)
+    }
+
+    /// Whether the whole heap should be looked at again, however full it is.
+    pub fn review_is_due(&self) -> bool {
+        self.planned.0.elapsed() >= self.plan.review
+    }
+
     fn count_heap_bytes(&mut self) {
         self.stats.heap_bytes = self.memory.usable();
-        self.stats.peak_heap_bytes = self.stats.peak_heap_bytes.max(self.stats.heap_bytes);
+    }
+
+    /// Counts the memory that the heap has, of which the system has `given_back` bytes: when
+    /// it has most, which is before a collection.
+    pub(crate) fn count_peak(&mut self, given_back: u64) {
+        let bytes = self.memory.usable().saturating_sub(given_back);
+        self.stats.peak_heap_bytes = self.stats.peak_heap_bytes.max(bytes);
+    }
+
+    /// The counters of a heap of whose mapped memory the system has `given_back` bytes.
+    pub fn stats_without(&self, given_back: u64) -> GcStats {
+        let mut stats = self.stats.clone();
+        stats.heap_bytes = self.memory.usable().saturating_sub(given_back);
+        stats
     }
 
     /// Remembers damage found where no error can be returned.
@@ -416,6 +488,24 @@ impl<'a> Named<'a> {
                 _ => Named::NoType,
             },
             None => Named::NoKind,
+        }
+    }
+}
+
+/// Calls `grow` with `bytes`, and while it fails with half of that, and so on down to
+/// `least`.
+pub(crate) fn by_halves(
+    bytes: u64,
+    least: u64,
+    mut grow: impl FnMut(u64) -> Result<u64, HeapError>,
+) -> Result<u64, HeapError> {
+    let mut step = bytes.max(least);
+    loop {
+        match grow(step) {
+            Err(HeapError::Refused { .. } | HeapError::System { .. }) if step > least => {
+                step = (step / 2).max(least);
+            }
+            result => return result,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! How a heap is reserved, bounded and exercised: [`HeapOptions`].
 
+use crate::PolicyFactory;
 use gc_types::NULL_PAGE_SIZE;
+use std::time::Duration;
 
 /// How a heap is reserved and bounded. Sizes are in bytes and count from the
 /// heap's base: the first [`NULL_PAGE_SIZE`] of them are never mapped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct HeapOptions {
     /// Bytes mapped from the start; at most `maximum` are.
     pub initial: u64,
@@ -13,10 +15,17 @@ pub struct HeapOptions {
     pub maximum: u64,
     /// How emitted code may address it.
     pub bounds: HeapBounds,
-    /// Bytes of the nursery, for collectors that have one. Large ones collect less
-    /// often and promote less, small ones stay in a cache. It is never more than a
-    /// 32nd of what the heap may become ([`nursery_size`](HeapOptions::nursery_size)).
+    /// The most bytes that the nursery may have, for collectors that have one. Large ones
+    /// are collected less often and promote less, small ones have shorter pauses and stay in
+    /// a cache; how much is used the collector finds out. It is never more than a 32nd of
+    /// what the heap may become ([`nursery_size`](HeapOptions::nursery_size)).
     pub nursery: u64,
+    /// How the heap uses memory: when it is collected, by how much it grows.
+    pub policy: PolicyFactory,
+    /// The time that a slice of a collection may take that the program runs beside, and an
+    /// increment of one that other tasks of the host run beside. It is looked at every few
+    /// hundred objects, and so a little more may be taken.
+    pub slice: Duration,
     /// Collect at every Nth allocation; 0: never only for that. Needs the feature
     /// `gc_zeal`.
     pub zeal: u32,
@@ -31,9 +40,11 @@ impl HeapOptions {
     /// a second-level cache between collections.
     pub const DEFAULT_INITIAL: u64 = 1 << 20;
 
-    /// The nursery of [`HeapOptions::default`]: what a core may expect of a last-level
-    /// cache.
-    pub const DEFAULT_NURSERY: u64 = 8 << 20;
+    /// The nursery of [`HeapOptions::default`]: half of a usual last-level cache.
+    pub const DEFAULT_NURSERY: u64 = 16 << 20;
+
+    /// The slice of [`HeapOptions::default`].
+    pub const DEFAULT_SLICE: Duration = Duration::from_micros(500);
 
     /// Bytes that a nursery has in heaps with these options. Emitted code must be told
     /// the same.
@@ -50,6 +61,8 @@ impl Default for HeapOptions {
             maximum: HeapOptions::MAX_SIZE,
             bounds: HeapBounds::Guarded,
             nursery: HeapOptions::DEFAULT_NURSERY,
+            policy: PolicyFactory::default(),
+            slice: HeapOptions::DEFAULT_SLICE,
             zeal: 0,
         }
     }

@@ -80,6 +80,8 @@ pub struct PauseLog {
     counts: [u64; PauseKind::ALL.len()],
     total: Duration,
     longest: Duration,
+    /// When the pause began that is under way.
+    under_way: Option<Instant>,
 }
 
 impl Default for PauseLog {
@@ -91,6 +93,7 @@ impl Default for PauseLog {
             counts: Default::default(),
             total: Duration::ZERO,
             longest: Duration::ZERO,
+            under_way: None,
         }
     }
 }
@@ -101,8 +104,24 @@ impl PauseLog {
         at.saturating_duration_since(self.made)
     }
 
+    /// Notes that the mutator was stopped at `start`, until the pause is recorded.
+    pub fn begin(&mut self, start: Instant) {
+        self.under_way = Some(start);
+    }
+
+    /// For how long the mutator was stopped, the pause that is under way included.
+    pub fn stopped(&self) -> Duration {
+        self.total + self.under_way.map_or(Duration::ZERO, |start| start.elapsed())
+    }
+
+    /// Notes that no pause came of what was begun.
+    pub fn cancel(&mut self) {
+        self.under_way = None;
+    }
+
     /// Notes a pause.
     pub fn record(&mut self, pause: Pause) {
+        self.under_way = None;
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }

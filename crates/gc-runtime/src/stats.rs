@@ -14,8 +14,9 @@ pub struct GcStats {
     pub live_objects: u64,
     /// Bytes of these objects.
     pub live_bytes: u64,
-    /// Bytes mapped for objects now.
+    /// Bytes of memory for objects now: what is mapped and was not given back to the
+    /// system.
     pub heap_bytes: u64,
-    /// The most bytes that were ever mapped for objects.
+    /// The most that this ever was: a store looks before each collection.
     pub peak_heap_bytes: u64,
 }

@@ -4,6 +4,7 @@
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{GcRuntime, HeapBounds, HeapOptions, Reclaims};
 use std::fmt;
+use std::time::Duration;
 
 /// A collector under test.
 #[derive(Clone, Copy)]
@@ -47,8 +48,10 @@ impl<'a> Subject<'a> {
             initial: initial + null_page,
             maximum: maximum + null_page,
             bounds: self.bounds,
-            nursery: HeapOptions::DEFAULT_NURSERY,
+            // Increments as short as can be: more can happen in between.
+            slice: Duration::ZERO,
             zeal: self.zeal,
+            ..HeapOptions::default()
         }
     }
 }

@@ -4,7 +4,8 @@ use crate::Collector;
 use crate::store::limits;
 use anyhow::{Result, bail};
 use gc_jit::JitOptions;
-use gc_runtime::{HeapBounds, HeapOptions};
+use gc_runtime::{HeapBounds, HeapOptions, PolicyFactory};
+use std::time::Duration;
 
 /// The settings of an [`Engine`](crate::Engine).
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub struct Config {
     pub(crate) gc_heap_maximum: u64,
     pub(crate) gc_heap_bounds: HeapBounds,
     pub(crate) gc_nursery: u64,
+    pub(crate) gc_policy: PolicyFactory,
+    pub(crate) gc_slice: Duration,
     pub(crate) gc_zeal: u32,
     pub(crate) max_wasm_stack: usize,
     pub(crate) optimize: bool,
@@ -38,6 +41,8 @@ impl Config {
             gc_heap_maximum: 2 << 30,
             gc_heap_bounds: HeapBounds::Guarded,
             gc_nursery: HeapOptions::DEFAULT_NURSERY,
+            gc_policy: PolicyFactory::default(),
+            gc_slice: HeapOptions::DEFAULT_SLICE,
             gc_zeal: 0,
             max_wasm_stack: 1 << 20,
             optimize: true,
@@ -75,10 +80,30 @@ impl Config {
         self
     }
 
-    /// Bytes of the nursery of each store's GC heap, for collectors that have one
-    /// (default: 8 MiB); at most a 32nd of the heap's maximum.
+    /// The most bytes that the nursery of each store's GC heap may have, for collectors that
+    /// have one (default: 16 MiB); never more than a 32nd of the heap's maximum. A quarter is
+    /// used at first; what survives tells how much is best.
     pub fn gc_nursery(&mut self, bytes: u64) -> &mut Config {
         self.gc_nursery = bytes;
+        self
+    }
+
+    /// How each store's GC heap uses memory: when all of it is collected, by how much it
+    /// grows, what it gives back to the system (default:
+    /// [`AdaptivePolicy::balanced`](crate::AdaptivePolicy::balanced)). A policy, which is
+    /// cloned for each store, or a [`PolicyFactory`] that makes one, as one needs that
+    /// stores share a limit.
+    pub fn growth_policy(&mut self, policy: impl Into<PolicyFactory>) -> &mut Config {
+        self.gc_policy = policy.into();
+        self
+    }
+
+    /// The time that a slice of a collection may take that the program runs beside, and an
+    /// increment of an asynchronous one (default: 500 µs). It is looked at every few hundred
+    /// objects, so that a slice takes some tens of microseconds even if it is zero. If slices
+    /// are too short to keep up with the program, it waits for the collection to end.
+    pub fn gc_slice(&mut self, time: Duration) -> &mut Config {
+        self.gc_slice = time;
         self
     }
 
@@ -156,6 +181,8 @@ impl Config {
             maximum: self.gc_heap_maximum,
             bounds: self.gc_heap_bounds,
             nursery: self.gc_nursery,
+            policy: self.gc_policy.clone(),
+            slice: self.gc_slice,
             zeal: self.gc_zeal,
         }
     }

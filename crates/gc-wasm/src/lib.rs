@@ -63,5 +63,8 @@ pub use types::{
 pub use values::Val;
 
 pub use gc_jit::{Backtrace, BacktraceFrame, TrapError};
-pub use gc_runtime::{GcStats, HeapBounds, HeapError, Pause, PauseKind, PauseLog, Reclaims};
+pub use gc_runtime::{
+    AdaptivePolicy, Decision, FixedPolicy, GcStats, GrowthPolicy, HeapBounds, HeapError, HeapPlan,
+    HeapUsage, Pause, PauseKind, PauseLog, PolicyFactory, Reclaims,
+};
 pub use gc_types::Trap;

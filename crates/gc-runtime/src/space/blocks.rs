@@ -10,6 +10,8 @@
 //!
 //! Which lines and pages are in use is known here and nowhere in the heap.
 
+use crate::HeapMemory;
+
 /// Bytes of a block.
 pub(crate) const BLOCK_SIZE: u32 = 32 << 10;
 /// Bytes of a line.
@@ -49,6 +51,21 @@ pub(crate) struct Hole {
     pub(crate) limit: u32,
 }
 
+/// What is still to be given back: free blocks from `block` on, but for the first `keep`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GiveBack {
+    block: usize,
+    keep: u32,
+}
+
+impl GiveBack {
+    /// All but the first `spare` bytes of free blocks.
+    pub(crate) fn new(spare: u64) -> GiveBack {
+        let keep = spare.div_ceil(u64::from(BLOCK_SIZE));
+        GiveBack { block: 0, keep: u32::try_from(keep).unwrap_or(u32::MAX) }
+    }
+}
+
 /// The tables. Indices are in bytes from the heap's base.
 #[derive(Debug)]
 pub(crate) struct Blocks {
@@ -62,6 +79,9 @@ pub(crate) struct Blocks {
     lines: Vec<u8>,
     free_blocks: u32,
     free_pages: u32,
+    /// For each block whether its memory was given back since it was last used.
+    given_back: Vec<bool>,
+    given_back_count: u32,
     /// Where searches begin.
     next_block: usize,
     next_page: usize,
@@ -77,6 +97,8 @@ impl Blocks {
             lines: Vec::new(),
             free_blocks: 0,
             free_pages: 0,
+            given_back: Vec::new(),
+            given_back_count: 0,
             next_block: 0,
             next_page: 0,
         }
@@ -88,6 +110,7 @@ impl Blocks {
         let blocks = pages.div_ceil(PAGES);
         if blocks > self.used.len() {
             self.used.resize(blocks, PAGES as u8);
+            self.given_back.resize(blocks, false);
             self.lines.resize(blocks * LINES, 0);
         }
         while self.pages.len() < pages {
@@ -141,7 +164,11 @@ impl Blocks {
         match (was, owner) {
             (FREE, FREE) => {}
             (FREE, _) => {
-                self.free_blocks -= u32::from(self.used[block] == 0);
+                if self.used[block] == 0 {
+                    self.free_blocks -= 1;
+                    let given_back = std::mem::take(&mut self.given_back[block]);
+                    self.given_back_count -= u32::from(given_back);
+                }
                 self.free_pages -= 1;
                 self.used[block] += 1;
             }
@@ -307,16 +334,48 @@ impl Blocks {
         size
     }
 
-    /// The runs of free pages of at least a block, as `(start, bytes)`.
-    #[cfg(test)]
-    pub(crate) fn free_runs(&self) -> impl Iterator<Item = (u32, u32)> {
-        let mut block = 0;
-        std::iter::from_fn(move || {
-            block += self.used.get(block..)?.iter().position(|&used| used == 0)?;
-            let first = block;
-            block += self.used[block..].iter().take_while(|&&used| used == 0).count();
-            Some((self.block_start(first), (block - first) as u32 * BLOCK_SIZE))
-        })
+    // ---- giving back --------------------------------------------------------
+
+    /// Bytes of free blocks whose memory the system has back.
+    pub(crate) fn given_back(&self) -> u64 {
+        u64::from(self.given_back_count) * u64::from(BLOCK_SIZE)
+    }
+
+    /// Gives the memory of free blocks back to the system, from where `from` says, and no
+    /// more than `most` blocks; whether there are none left.
+    pub(crate) fn give_back(
+        &mut self,
+        memory: &mut HeapMemory,
+        from: &mut GiveBack,
+        most: u32,
+    ) -> bool {
+        let mut left = most;
+        while left > 0 {
+            let Some(&used) = self.used.get(from.block) else { return true };
+            if used != 0 || from.keep > 0 {
+                from.keep -= u32::from(used == 0);
+                from.block += 1;
+                continue;
+            }
+            let first = from.block;
+            let fresh = |blocks: &Blocks, block: usize| {
+                blocks.used.get(block) == Some(&0) && !blocks.given_back[block]
+            };
+            while left > 0 && fresh(self, from.block) {
+                self.given_back[from.block] = true;
+                (from.block, left) = (from.block + 1, left - 1);
+            }
+            let count = (from.block - first) as u32;
+            if count == 0 {
+                from.block += 1;
+                continue;
+            }
+            self.given_back_count += count;
+            let bytes = u64::from(count) * u64::from(BLOCK_SIZE);
+            let _mapped = memory.give_back(self.block_start(first).into(), bytes);
+            debug_assert!(_mapped.is_some(), "blocks are mapped");
+        }
+        false
     }
 
     /// Checks that the counters agree with the tables.
@@ -338,6 +397,18 @@ impl Blocks {
                 return Err((at, "a block is shared by small and large objects"));
             }
         }
+        let given_back = (0..self.len()).filter(|&block| self.given_back[block]);
+        let (count, in_use) =
+            given_back.fold((0, None), |(count, in_use), block| match self.used[block] {
+                0 => (count + 1, in_use),
+                _ => (count, Some(block)),
+            });
+        if let Some(block) = in_use {
+            return Err((self.block_start(block), "a block in use counts as given back"));
+        }
+        if count != self.given_back_count {
+            return Err((self.start, "the blocks that were given back are miscounted"));
+        }
         if free != (self.free_blocks, self.free_pages) {
             return Err((self.start, "the free blocks and pages are miscounted"));
         }
@@ -348,6 +419,7 @@ impl Blocks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{HeapBounds, HeapOptions};
 
     const START: u32 = 68 << 10;
 
@@ -391,13 +463,46 @@ mod tests {
         blocks.check().unwrap();
         blocks.release_run(b);
         blocks.release_run(a);
-        assert_eq!(blocks.free_runs().collect::<Vec<_>>(), [(START, 2 * BLOCK_SIZE)]);
+        assert_eq!(blocks.free_blocks(), 2);
         // Behind the place where the search began, and before it.
         blocks.next_page = 8;
         assert_eq!(blocks.take_run(PAGE_SIZE * 15), Some(START));
         blocks.clear();
         blocks.check().unwrap();
         assert_eq!(blocks.free_pages(), 24);
+    }
+
+    #[test]
+    fn free_blocks_are_given_back_until_they_are_used() {
+        let options = HeapOptions {
+            initial: 1 << 20,
+            bounds: HeapBounds::Checked,
+            maximum: 1 << 20,
+            ..HeapOptions::default()
+        };
+        let mut memory = HeapMemory::new(&options).unwrap();
+        let mut blocks = blocks(PAGES as u32 * 10 + 3);
+        assert_eq!([blocks.take_block(), blocks.take_block()], [Some(0), Some(1)]);
+        blocks.release_block(0);
+        let at = |block: u32| u64::from(START + block * BLOCK_SIZE);
+        (0..10).for_each(|block| memory.write_u32(at(block), 7).unwrap());
+        // Of the free ones, 0 and 2 are kept.
+        let mut from = GiveBack::new(2 * u64::from(BLOCK_SIZE));
+        assert!(!blocks.give_back(&mut memory, &mut from, 3));
+        assert_eq!(blocks.given_back(), 3 * u64::from(BLOCK_SIZE));
+        assert!(blocks.give_back(&mut memory, &mut from, 1000));
+        blocks.check().unwrap();
+        assert_eq!(blocks.given_back(), 7 * u64::from(BLOCK_SIZE));
+        let zero = (0..10).map(|block| memory.read_u32(at(block)) == Some(0));
+        assert_eq!(zero.collect::<Vec<_>>(), [vec![false; 3], vec![true; 7]].concat());
+        // Once more gives nothing back.
+        assert!(blocks.give_back(&mut memory, &mut GiveBack::new(0), 1000));
+        assert_eq!(blocks.given_back(), 9 * u64::from(BLOCK_SIZE));
+        blocks.take_run(BLOCK_SIZE * 8).unwrap();
+        assert_eq!(blocks.given_back(), u64::from(BLOCK_SIZE));
+        blocks.take_block();
+        blocks.check().unwrap();
+        assert_eq!(blocks.given_back(), 0);
     }
 
     #[test]

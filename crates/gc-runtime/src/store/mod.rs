@@ -1,20 +1,21 @@
-//! [`GcStore`]: one heap with its side tables and its policy: what to do when an
-//! allocation finds no room.
+//! [`GcStore`]: one heap with its side tables, and what is done when an allocation finds
+//! no room.
 //!
-//! The policy: collect if that pays, and try again; grow by half, or as much as
-//! is needed, and try again; and all over until nothing is left to grow by. Then
-//! collect everything if that was not done yet, or not in a heap as large, and try again;
-//! then the heap is out of memory. (One growth need not be room enough: a heap may need
-//! it to collect in.) A collection whose roots cannot all be found is skipped. With zeal,
-//! every Nth allocation collects first whatever room there is, and the heap is verified
-//! before and after every collection.
+//! The heap's [`GrowthPolicy`](crate::GrowthPolicy) is asked whether to collect or to
+//! grow, and by how much, and asked again until there is room, it gives up, or growing is
+//! refused. (One growth need not be room enough: a heap may need it to collect in.) Then
+//! everything is collected if that was not done yet, or not in a heap as large; if that
+//! does not help either the heap is out of memory. A collection whose roots cannot all be
+//! found is skipped. With zeal, every Nth allocation collects first whatever room there
+//! is, and the heap is verified before and after every collection.
 
 mod objects;
 
+use crate::object::by_halves;
 use crate::{
-    ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GcCause, GcHeap, GcRootsList,
-    GcRuntime, GcStats, HeapError, HeapMemory, HeapOptions, HostPanic, HostValue, Pause, PauseKind,
-    PauseLog, RootsWanted, TraceRoots,
+    Decision, ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GcCause, GcHeap,
+    GcRootsList, GcRuntime, GcStats, HeapError, HeapMemory, HeapOptions, HeapUsage, HostPanic,
+    HostValue, Pause, PauseKind, PauseLog, PolicyFactory, RootsWanted, TraceRoots,
 };
 use gc_types::{
     ExnLayout, GcLayout, HeapDataOffsets, StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
@@ -43,9 +44,10 @@ struct Stop {
     bytes_before: u64,
 }
 
-/// A heap, its side tables, and the policy that drives its collector.
+/// A heap and its side tables, and what drives its collector.
 pub struct GcStore {
     heap: Box<dyn GcHeap>,
+    policy: PolicyFactory,
     host_data: ExternRefHostDataTable,
     func_refs: FuncRefTable,
     roots: GcRootsList,
@@ -83,6 +85,7 @@ impl GcStore {
         let heap = runtime.new_gc_heap(HeapMemory::new(&options)?, options.zeal)?;
         let mut store = GcStore {
             heap,
+            policy: options.policy,
             host_data: ExternRefHostDataTable::default(),
             func_refs: FuncRefTable::default(),
             roots: GcRootsList::default(),
@@ -90,8 +93,16 @@ impl GcStore {
             host_data_threshold: HOST_DATA_THRESHOLD,
             warned: false,
         };
-        store.rearm_zeal();
+        store.heap.core_mut().slice = options.slice;
+        store.begin();
         Ok(store)
+    }
+
+    /// Prepares a heap that is new, or as new.
+    fn begin(&mut self) {
+        self.heap.core_mut().policy = self.policy.make();
+        self.heap.make_plan(0, 0, Duration::ZERO);
+        self.rearm_zeal();
     }
 
     /// The heap.
@@ -285,31 +296,35 @@ impl GcStore {
         if bytes > limit - u64::from(gc_types::NULL_PAGE_SIZE) {
             return out_of_memory;
         }
-        // What was collected since the heap grew last.
-        let mut collected = None;
+        // Since the heap grew last: whether a collection was tried, and what was collected.
+        let (mut tried, mut collected) = (false, None);
         loop {
-            if collected.is_none() && self.may_collect() && self.heap.collection_pays() {
-                collected = self.collect(tracer, GcCause::NoRoom)?;
-                if collected.is_some()
-                    && let Some(done) = self.try_alloc(request, size)
-                {
-                    return done;
+            let may_collect = !tried && self.may_collect();
+            let collection_pays = may_collect && self.heap.collection_pays();
+            let usage = HeapUsage { collection_pays, ..self.heap.usage() };
+            match self.heap.core_mut().policy.decide(&usage, bytes) {
+                Decision::Collect if may_collect => {
+                    tried = true;
+                    collected = self.collect(tracer, GcCause::NoRoom)?;
                 }
-            }
-            let usable = self.heap.core().memory.usable();
-            match self.heap.grow(bytes.max(usable / 2)) {
-                Ok(0) | Err(HeapError::OutOfMemory { .. }) => break,
-                Ok(grown) => {
-                    log::debug!("GC heap grew by {grown} bytes");
-                    collected = None;
-                    if let Some(done) = self.try_alloc(request, size) {
-                        return done;
+                Decision::Grow(step) => {
+                    match by_halves(step, bytes, |step| self.heap.grow(step)) {
+                        Ok(0) | Err(HeapError::OutOfMemory { .. }) => break,
+                        Ok(grown) => log::debug!("GC heap grew by {grown} bytes"),
+                        Err(error) => {
+                            // A policy refuses as a matter of course.
+                            let refused = matches!(error, HeapError::Refused { .. });
+                            let level = if refused { log::Level::Debug } else { log::Level::Warn };
+                            log::log!(level, "GC heap could not grow: {error}");
+                            break;
+                        }
                     }
+                    (tried, collected) = (false, None);
                 }
-                Err(error) => {
-                    log::warn!("GC heap could not grow: {error}");
-                    break;
-                }
+                Decision::Collect | Decision::GiveUp => break,
+            }
+            if let Some(done) = self.try_alloc(request, size) {
+                return done;
             }
         }
         if !collected.is_some_and(PauseKind::is_complete)
@@ -441,6 +456,11 @@ impl GcStore {
         self.heap.core().assert_may_collect();
         let bytes_before = self.heap.used_bytes();
         let start = Instant::now();
+        let given_back = self.heap.given_back();
+        let core = self.heap.core_mut();
+        core.count_peak(given_back);
+        core.asked = cause == GcCause::Asked;
+        core.pauses.begin(start);
         let (heap, host_data) = (&mut self.heap, &mut self.host_data);
         tracer.drop_dead_handles(&mut |gc_ref| heap.drop_gc_ref(host_data, gc_ref));
         self.roots.clear();
@@ -460,6 +480,7 @@ impl GcStore {
                 let level = if again { log::Level::Debug } else { log::Level::Warn };
                 log::log!(level, "collection skipped: {incomplete}");
                 self.roots.clear();
+                self.heap.core_mut().pauses.cancel();
                 None
             }
         }
@@ -555,7 +576,9 @@ impl GcStore {
 
     /// Counters.
     pub fn stats(&self) -> GcStats {
-        self.heap.stats()
+        let mut stats = self.heap.stats();
+        stats.peak_heap_bytes = stats.peak_heap_bytes.max(stats.heap_bytes);
+        stats
     }
 
     /// When the mutator was stopped, and for what.
@@ -573,7 +596,7 @@ impl GcStore {
         self.heap.reset(&mut self.host_data);
         self.host_data.clear();
         self.host_data_threshold = HOST_DATA_THRESHOLD;
-        self.rearm_zeal();
+        self.begin();
         self.resume_host_panic();
     }
 

@@ -1,6 +1,7 @@
 //! Every collector's heap through the public interface, in both bounds modes.
 
 mod common;
+mod growth;
 mod objects;
 mod policy;
 mod sandbox;

@@ -391,7 +391,11 @@ mod asynchronous {
     fn an_asynchronous_collection_yields_and_frees_as_much() {
         let mut store = store_with(
             &DrcCollector,
-            &HeapOptions { initial: 8 << 20, ..options(HeapBounds::Guarded) },
+            &HeapOptions {
+                initial: 8 << 20,
+                slice: std::time::Duration::ZERO,
+                ..options(HeapBounds::Guarded)
+            },
         );
         let kept = node(&mut store);
         let mut stack = Stack(vec![u64::from(store.expose_gc_ref_to_wasm(kept))]);

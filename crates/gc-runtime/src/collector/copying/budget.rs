@@ -6,23 +6,17 @@
 //! again, and of what is new as large a share as did lately. An estimate that was
 //! too low costs time, not correctness: what finds no room is marked in place.
 //!
-//! The heap's size follows from what lives: so much that the next collection comes
-//! after [`GROWTH`] times as many bytes were allocated as survived the last, or after
-//! [`MINIMUM`], if that is more; it is never less than it was from the start. Chunks
-//! beyond that are not used, and the memory of most of them is given back.
+//! How many chunks may be allocated before the next collection, the plan of the heap's
+//! growth policy says. The heap is as large as that needs, and never less than it was from
+//! the start. Chunks beyond that are not used, and the memory of most is given back.
 
 use super::chunks::Chunks;
 use gc_types::collector::copying::CHUNK_SIZE;
 
-/// Chunks to allocate between two collections, for each that survived, in eighths.
-const GROWTH: u32 = 12;
-
-/// Chunks to allocate between two collections at least: 1 MiB.
+/// Chunks that should be allocated between two collections, at least: 1 MiB.
 const MINIMUM: u32 = (1 << 20) / CHUNK_SIZE;
-
-/// Free chunks that are kept beside those the program will fill soon: 8 MiB. So the
-/// space copied to costs small heaps no page faults.
-const RETAINED: u32 = (8 << 20) / CHUNK_SIZE;
+/// The same in bytes.
+pub(super) const LEAST: u64 = MINIMUM as u64 * CHUNK_SIZE as u64;
 
 /// Of the chunks that may be used, so many are never filled: with no free chunk at
 /// all, none could be emptied either.
@@ -136,8 +130,9 @@ impl Budget {
         self.allowed = chunks.len();
     }
 
-    /// Sizes the heap by what a collection found.
-    pub(super) fn adapt(&mut self, chunks: &Chunks, survival: Survival) {
+    /// Sizes the heap by what a collection found, and `room`, the bytes that may be
+    /// allocated until the next one.
+    pub(super) fn adapt(&mut self, chunks: &Chunks, survival: Survival, room: u64) {
         let Survival { old, new, survived, .. } = survival;
         let added = survived.saturating_sub(old).saturating_mul(u64::from(ONE));
         // Nothing new, nothing learnt.
@@ -146,7 +141,7 @@ impl Budget {
         self.rate = observed.max(self.rate / 2).min(ONE);
         self.survivors = survival.chunks;
         let used = u64::from(chunks.used());
-        let target = (used * u64::from(GROWTH) / 8).max(u64::from(MINIMUM));
+        let target = room.div_ceil(u64::from(CHUNK_SIZE)).max(1);
         self.target = u32::try_from(target).unwrap_or(u32::MAX);
         (self.small, self.large) = (0, 0);
         // A chunk of either kind is seldom full.
@@ -158,11 +153,6 @@ impl Budget {
         let is_tight = left * u64::from(ONE) < target / 8 * u64::from(ONE + self.rate);
         let usable = allowed.saturating_sub(used + u64::from(reserve(self.allowed)));
         self.tight = if is_tight { (used + usable.div_ceil(2)) as u32 } else { 0 };
-    }
-
-    /// Free chunks whose memory is worth keeping.
-    pub(super) fn retained(&self) -> u32 {
-        self.target.saturating_add(RETAINED)
     }
 }
 
@@ -199,7 +189,7 @@ mod tests {
         let mut taken = 0;
         for _ in 0..8 {
             (0..chunks.used()).for_each(|chunk| chunks.release(chunk as usize));
-            budget.adapt(&chunks, survival(0, 1 << 20, 0, 0));
+            budget.adapt(&chunks, survival(0, 1 << 20, 0, 0), LEAST);
             taken = fill(&mut budget, &mut chunks);
         }
         assert_eq!(taken, 29);
@@ -211,7 +201,7 @@ mod tests {
         let mut budget = Budget::new(&chunks);
         let first = fill(&mut budget, &mut chunks);
         assert_eq!(first, 50);
-        budget.adapt(&chunks, survival(0, 50, 50, 50));
+        budget.adapt(&chunks, survival(0, 50, 50, 50), 75 * u64::from(CHUNK_SIZE));
         // No more can be without growth, but a little to go on.
         assert_eq!(fill(&mut budget, &mut chunks), 23);
         assert!(!budget.is_spent(), "growth comes first");
@@ -227,7 +217,7 @@ mod tests {
         let mut budget = Budget::new(&pool(32));
         let mut chunks = pool(10_000);
         budget.allow_all(&chunks);
-        budget.adapt(&chunks, survival(0, 1000, 0, 0));
+        budget.adapt(&chunks, survival(0, 1000, 0, 0), LEAST);
         assert!(budget.allowed < 100, "{}", budget.allowed);
         let taken = fill(&mut budget, &mut chunks);
         assert!((MINIMUM..MINIMUM + 20).contains(&taken) && budget.is_spent());

@@ -11,14 +11,18 @@ use super::budget::Survival;
 use super::chunks::{Chunks, GiveBack, State};
 use super::trace::{Tracer, Work};
 use super::{CopyingHeap, POISON};
-use crate::{ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError};
+use crate::{
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRootsIter, HeapError,
+};
 use gc_types::VMGcHeader;
 use gc_types::VMGcRef;
 use gc_types::collector::copying::{CHUNK_SIZE, FORWARDED};
+use std::time::Instant;
 
-/// Roots, objects and references an increment looks at: some tens of microseconds.
+/// Roots, objects and references between two looks at the clock: some tens of
+/// microseconds.
 const INCREMENT: u32 = 4096;
-/// Chunks whose memory an increment gives back to the system.
+/// Chunks whose memory is given back to the system between two looks.
 const GIVEN_BACK: u32 = 128;
 /// Passes that empty chunks, at most.
 const COMPACTIONS: u32 = 3;
@@ -56,6 +60,9 @@ pub(super) struct CopyingCollection<'a> {
     /// Bytes of small objects from before the last collection and since.
     old: u64,
     new: u64,
+    /// Bytes of all objects allocated since then.
+    grown: u64,
+    began: Instant,
 }
 
 impl<'a> CopyingCollection<'a> {
@@ -73,6 +80,8 @@ impl<'a> CopyingCollection<'a> {
             compactions: 0,
             old: 0,
             new: 0,
+            grown: 0,
+            began: Instant::now(),
         }
     }
 
@@ -89,6 +98,7 @@ impl<'a> CopyingCollection<'a> {
     fn begin(&mut self) {
         let heap = &mut *self.heap;
         heap.retire();
+        self.grown = heap.epoch.bytes(None);
         self.old = heap.survivors.small_bytes;
         self.new = heap.epoch.small_bytes(None);
         heap.settle_epoch();
@@ -212,9 +222,14 @@ impl<'a> CopyingCollection<'a> {
         let live = heap.chunks.iter().filter(|(_, state)| *state == State::Live).count();
         let survived = heap.survivors.small_bytes;
         let (old, new, chunks) = (self.old, self.new, live as u32);
-        heap.budget.adapt(&heap.chunks, Survival { old, new, survived, chunks });
+        let live = heap.survivors.bytes;
+        heap.make_plan(live, self.grown, self.began.elapsed());
+        let plan = heap.core.plan;
+        let room = plan.goal.saturating_sub(live);
+        heap.budget.adapt(&heap.chunks, Survival { old, new, survived, chunks }, room);
         heap.core.stats.collections += 1;
-        Phase::GiveBack(GiveBack::new(heap.budget.retained()))
+        let spare = plan.spare.div_ceil(u64::from(CHUNK_SIZE));
+        Phase::GiveBack(GiveBack::new(u32::try_from(spare).unwrap_or(u32::MAX)))
     }
 
     fn step(&mut self) {
@@ -283,9 +298,13 @@ impl CopyingHeap {
 impl<'a> GarbageCollection<'a> for CopyingCollection<'a> {
     fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
         let mut checked = self.heap.core.check_damage();
-        if checked.is_ok() {
+        let start = Instant::now();
+        while checked.is_ok() && !matches!(self.phase, Phase::Complete) {
             self.step();
             checked = self.heap.core.check_damage();
+            if start.elapsed() >= self.heap.core.slice {
+                break;
+            }
         }
         if let Err(damage) = checked {
             self.phase = Phase::Complete;

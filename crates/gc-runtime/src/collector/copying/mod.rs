@@ -319,6 +319,14 @@ impl GcHeap for CopyingHeap {
         self.budget.is_spent()
     }
 
+    fn least_room(&self) -> u64 {
+        budget::LEAST
+    }
+
+    fn given_back(&self) -> u64 {
+        u64::from(self.chunks.given_back()) * u64::from(CHUNK_SIZE)
+    }
+
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
         self.core.check_damage()?;
         self.walk_all(&mut |index, _| {
@@ -332,14 +340,13 @@ impl GcHeap for CopyingHeap {
     }
 
     fn stats(&self) -> GcStats {
-        let mut stats = self.core.stats.clone();
+        let mut stats = self.core.stats_without(self.given_back());
         let now = self.current.map(|current| self.next(current));
         let new = self.epoch.count(now, &|at, end, visit| self.walk(at, end, visit));
         stats.allocations += new.objects;
         stats.allocated_bytes += new.bytes;
         stats.live_objects = self.survivors.objects + new.objects;
         stats.live_bytes = self.survivors.bytes + new.bytes;
-        stats.heap_bytes -= u64::from(self.chunks.given_back()) * u64::from(CHUNK_SIZE);
         stats
     }
 

@@ -24,8 +24,10 @@ use super::object_map::{GRANULE, GROUP_SHIFT, ObjectMap};
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError, PauseKind,
 };
+use std::time::{Duration, Instant};
 
-/// Roots, references and objects an increment looks at: some tens of microseconds.
+/// Roots, references and objects between two looks at the clock: some tens of
+/// microseconds.
 const INCREMENT: u32 = 4096;
 
 /// Whether a collection looks for cycles.
@@ -71,6 +73,17 @@ pub(super) struct DrcCollection<'a> {
     next: u32,
     /// Number of roots looked at.
     rooted: u64,
+    /// Bytes of mature objects that came since the last search for cycles.
+    grown: u64,
+    began: Instant,
+}
+
+/// A search for cycles that is over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Traced {
+    /// Bytes by which mature objects had become more since the last one.
+    pub(super) grown: u64,
+    pub(super) took: Duration,
 }
 
 impl<'a> DrcCollection<'a> {
@@ -82,7 +95,18 @@ impl<'a> DrcCollection<'a> {
         let trace = std::mem::replace(&mut heap.trace, Trace::Yes);
         heap.space.begin_collection(&mut heap.core.memory);
         let phase = Phase::Roots;
-        DrcCollection { heap, roots, host_data, trace, traced: false, phase, next: 0, rooted: 0 }
+        DrcCollection {
+            heap,
+            roots,
+            host_data,
+            trace,
+            traced: false,
+            phase,
+            next: 0,
+            rooted: 0,
+            grown: 0,
+            began: Instant::now(),
+        }
     }
 
     /// Does `budget` units of work, or what there is to do.
@@ -203,13 +227,14 @@ impl<'a> DrcCollection<'a> {
         };
         if trace {
             self.traced = true;
+            self.grown = heap.space.mature_bytes().saturating_sub(heap.core.live);
             std::mem::swap(&mut heap.work.pending, &mut heap.work.rooted);
             return Phase::Mark;
         }
         let (map, rooted) = (heap.space.map_mut(), &mut heap.work.rooted);
         // What was marked may have died only if the heap is damaged.
         rooted.drain(..).for_each(|index| map.clear_mark(index));
-        heap.finish(self.rooted, false);
+        heap.finish(self.rooted, None);
         Phase::Complete
     }
 
@@ -280,7 +305,8 @@ impl<'a> DrcCollection<'a> {
     }
 
     fn after_sweep(&mut self) -> Phase {
-        self.heap.finish(self.rooted, true);
+        let traced = Traced { grown: self.grown, took: self.began.elapsed() };
+        self.heap.finish(self.rooted, Some(traced));
         Phase::Complete
     }
 
@@ -292,7 +318,7 @@ impl<'a> DrcCollection<'a> {
             let groups = 0..self.heap.space.map().len();
             groups.for_each(|group| self.heap.space.map_mut().group_mut(group).marks = 0);
             self.heap.work.clear();
-            self.heap.finish(self.rooted, false);
+            self.heap.finish(self.rooted, None);
             self.phase = Phase::Complete;
         }
         while self.phase != Phase::Complete && self.heap.core.damage.is_none() {
@@ -318,7 +344,13 @@ impl<'a> GarbageCollection<'a> for DrcCollection<'a> {
         if self.phase == Phase::Complete {
             return Ok(GcProgress::Complete);
         }
-        self.work(&mut { INCREMENT });
+        let start = Instant::now();
+        while self.phase != Phase::Complete && self.heap.core.damage.is_none() {
+            self.work(&mut { INCREMENT });
+            if start.elapsed() >= self.heap.core.slice {
+                break;
+            }
+        }
         if self.phase == Phase::Complete {
             self.heap.core.stats.collections += 1;
         }

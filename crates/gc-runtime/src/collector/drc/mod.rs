@@ -37,7 +37,7 @@ use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRootsIter, GcRuntime, GcStats,
     HeapCore, HeapError, HeapMemory, LayoutTable, RootsWanted,
 };
-use collect::{DrcCollection, Trace};
+use collect::{DrcCollection, Trace, Traced};
 use counts::{Counts, Work};
 use gc_types::collector::drc::{COUNT_ONE, LISTED, MATURE, NAME, OP_LIST};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
@@ -54,7 +54,7 @@ const BUDGET: u64 = 4 << 20;
 const BUDGET_OF_ROOT: u64 = 256;
 /// The most that deep stacks make of it.
 const MAX_BUDGET: u64 = 64 << 20;
-/// Bytes of mature objects below which growth is no reason to look for cycles.
+/// Bytes of mature objects by which the heap should grow before cycles are looked for.
 const FIRST_TRACE: u64 = 1 << 20;
 /// The same for externrefs.
 const FIRST_TRACE_VALUES: u32 = 1 << 14;
@@ -101,8 +101,7 @@ struct DrcHeap {
     target: Target,
     /// Whether the next collection looks for cycles.
     trace: Trace,
-    /// Bytes of mature objects, and host values, from which on it should.
-    trace_at: u64,
+    /// Number of host values from which on it should; for bytes the plan says.
     trace_at_values: u32,
     /// Bytes allocated since the last collection from which on another should come,
     /// and by how much that rises if none does.
@@ -129,7 +128,6 @@ impl DrcHeap {
             work: Work::default(),
             target: Target::default(),
             trace: Trace::Yes,
-            trace_at: FIRST_TRACE,
             trace_at_values: FIRST_TRACE_VALUES,
             ask_at: BUDGET,
             budget: BUDGET,
@@ -218,9 +216,16 @@ impl DrcHeap {
     }
 
     /// What remains to be done when a collection is over.
-    fn finish(&mut self, roots: u64, traced: bool) {
-        if traced {
-            self.trace_at = (self.space.mature_bytes() * 2).max(FIRST_TRACE);
+    fn finish(&mut self, roots: u64, traced: Option<Traced>) {
+        let mature = self.space.mature_bytes();
+        // Counts may tell that a spike is over, too.
+        if traced.is_some() || mature < self.core.live / 2 {
+            let Traced { grown, took } = traced.unwrap_or_default();
+            self.make_plan(mature, grown, took);
+            let spare = self.core.plan.spare;
+            self.space.give_blocks_back(&mut self.core.memory, spare);
+        }
+        if traced.is_some() {
             self.trace_at_values = self.values.saturating_mul(2).max(FIRST_TRACE_VALUES);
         }
         self.list.set_threshold(&self.core.memory);
@@ -367,7 +372,7 @@ impl GcHeap for DrcHeap {
     // ---- collection -----------------------------------------------------
 
     fn announce_gc(&mut self, cause: GcCause) -> RootsWanted {
-        let grown = self.space.mature_bytes() >= self.trace_at;
+        let grown = self.space.mature_bytes() >= self.core.plan.goal || self.core.review_is_due();
         self.trace = match cause {
             GcCause::NoRoom if grown => Trace::Yes,
             GcCause::NoRoom if self.is_at_limit() && self.is_cramped() => Trace::IfCramped,
@@ -393,6 +398,14 @@ impl GcHeap for DrcHeap {
         self.asked || self.space.allocated() > self.core.memory.usable() / 2
     }
 
+    fn least_room(&self) -> u64 {
+        FIRST_TRACE
+    }
+
+    fn given_back(&self) -> u64 {
+        self.space.given_back()
+    }
+
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
         let map = self.space.synced_map(&self.core.memory);
         map.objects().filter_map(VMGcRef::from_heap_index).for_each(visit);
@@ -404,7 +417,7 @@ impl GcHeap for DrcHeap {
     }
 
     fn stats(&self) -> GcStats {
-        let mut stats = self.core.stats.clone();
+        let mut stats = self.core.stats_without(self.given_back());
         let [allocated, live, _] = self.space.tallies(&self.core.memory);
         (stats.allocations, stats.allocated_bytes) = (allocated.objects, allocated.bytes);
         (stats.live_objects, stats.live_bytes) = (live.objects, live.bytes);
@@ -422,7 +435,7 @@ impl GcHeap for DrcHeap {
         self.take_new_memory();
         self.work.clear();
         self.target = Target::default();
-        (self.trace, self.trace_at) = (Trace::Yes, FIRST_TRACE);
+        self.trace = Trace::Yes;
         (self.trace_at_values, self.values) = (FIRST_TRACE_VALUES, 0);
         (self.ask_at, self.budget, self.need) = (BUDGET, BUDGET, 0);
         (self.asked, self.cannot_grow) = (false, false);

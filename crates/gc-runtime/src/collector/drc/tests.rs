@@ -2,10 +2,13 @@
 //! emitted code takes them, cycles, damage.
 
 use super::*;
-use crate::{GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, NoRoots, TraceRoots};
+use crate::{
+    GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, HeapPlan, NoRoots, TraceRoots,
+};
 use gc_types::collector::drc::{LIST_CAPACITY, LIST_LEN};
 use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
 use std::sync::Arc;
+use std::time::Duration;
 
 const PAIR: TypeIndex = TypeIndex::new(0).unwrap();
 const REFS: TypeIndex = TypeIndex::new(1).unwrap();
@@ -38,6 +41,8 @@ fn store_with(options: &HeapOptions) -> GcStore {
 
 fn heap() -> DrcHeap {
     let mut heap = DrcHeap::new(HeapMemory::new(&options()).unwrap(), true);
+    // Increments as short as can be.
+    heap.core.slice = Duration::ZERO;
     layouts().iter().for_each(|(ty, layout)| heap.core.layouts.ensure(*ty, layout));
     heap
 }
@@ -259,7 +264,7 @@ fn increments_are_bounded_and_a_large_array_is_gone_through_in_pieces() {
     {
         if live == 0 {
             heap.expose_gc_ref_to_wasm(array.take().unwrap());
-            heap.trace_at = u64::MAX;
+            heap.core.plan = HeapPlan::default();
         }
         heap.announce_gc(cause);
         if let Some(array) = &mut array {

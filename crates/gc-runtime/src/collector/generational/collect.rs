@@ -7,12 +7,13 @@
 //! finishes with the nursery and gives marking up.
 
 use super::GenerationalHeap;
-use super::major::Phase;
+use super::major::{Log, Phase};
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError, PauseKind,
 };
+use std::time::Instant;
 
-/// Roots, objects and cards an increment looks at: some tens of microseconds.
+/// Roots, objects and cards between two looks at the clock: some tens of microseconds.
 const INCREMENT: u32 = 4096;
 
 /// What a collection is to collect.
@@ -96,10 +97,11 @@ impl<'a> GenerationalCollection<'a> {
                 }
             }
             Step::Finish => {
-                if !heap.mark_logged() {
+                let log = heap.mark_logged(budget);
+                if log == Log::Lost {
                     heap.abandon_marking();
                     self.step = Step::Prepare;
-                } else if heap.mark_some(budget) && heap.core.damage.is_none() {
+                } else if log == Log::Done && heap.mark_some(budget) && heap.core.damage.is_none() {
                     heap.end_marking();
                     // There may not be all roots, and what is needed is room.
                     heap.cancel_evacuation();
@@ -132,7 +134,7 @@ impl<'a> GenerationalCollection<'a> {
                     heap.end_minor();
                     let begin = self.plan == Plan::Full && !self.marked
                         || self.plan == Plan::Begin
-                            && heap.phase == Phase::Idle
+                            && matches!(heap.phase, Phase::Idle | Phase::GivingBack(_))
                             && !heap.nursery.retains();
                     if begin {
                         self.roots.restart();
@@ -141,7 +143,7 @@ impl<'a> GenerationalCollection<'a> {
                     } else if self.evacuates && heap.phase == Phase::Evacuating {
                         self.evacuates = false;
                         // Young objects may refer to what would be moved.
-                        if heap.nursery.retains() || !heap.mark_logged() {
+                        if heap.nursery.retains() || !heap.mark_all_logged() {
                             heap.cancel_evacuation();
                             self.complete();
                         } else {
@@ -209,6 +211,10 @@ impl<'a> GenerationalCollection<'a> {
             }
             Step::Sweep => {
                 if heap.sweep_some(budget) {
+                    heap.give_back_some(budget);
+                    if matches!(heap.phase, Phase::GivingBack(_)) {
+                        return;
+                    }
                     if heap.nursery.retains() {
                         self.roots.restart();
                         heap.begin_minor();
@@ -276,7 +282,19 @@ impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
             return Ok(GcProgress::Complete);
         }
         self.heap.core.check_damage()?;
-        self.work(&mut { INCREMENT });
+        let start = Instant::now();
+        let mut now = start;
+        while self.step != Step::Complete && self.heap.core.damage.is_none() {
+            let is_minor = matches!(self.step, Step::Roots | Step::Cards | Step::Grey);
+            self.work(&mut { INCREMENT });
+            let before = std::mem::replace(&mut now, Instant::now());
+            if !is_minor {
+                self.heap.marker.took += now - before;
+            }
+            if now - start >= self.heap.core.slice {
+                break;
+            }
+        }
         self.drop_values();
         if let Err(damage) = self.heap.core.check_damage() {
             self.step = Step::Complete;

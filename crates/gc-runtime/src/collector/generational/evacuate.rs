@@ -137,7 +137,7 @@ impl GenerationalHeap {
         self.evacuator.clear();
         if self.phase == Phase::Evacuating {
             self.end_logging();
-            self.phase = Phase::Sweeping(None);
+            self.phase = Phase::SweepingLarge(0);
         }
     }
 
@@ -252,6 +252,6 @@ impl GenerationalHeap {
         }
         self.evacuator.clear();
         self.end_logging();
-        self.phase = Phase::Sweeping(None);
+        self.phase = Phase::SweepingLarge(0);
     }
 }

@@ -17,20 +17,19 @@
 //! grown by much.
 
 use super::GenerationalHeap;
+use crate::space::blocks::GiveBack;
 use crate::space::object_map::Mark;
 use crate::space::shapes::{Object, Refs};
 use crate::{GcHeap, Pause, PauseKind};
-use gc_types::collector::generational::NURSERY_START;
 use gc_types::{I31, VMGcHeader};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Objects, and eighths of slots, that a slice looks at: some tens of microseconds.
+/// Objects, and eighths of slots, that a slice looks at: some tens of microseconds. No
+/// more of the log's entries and large objects, and fewer blocks.
 const SLICE: u32 = 2048;
 /// How many of them between two looks at the clock.
-const STEP: u32 = 512;
-/// The time after which a slice ends whatever it has looked at.
-const SLICE_TIME: Duration = Duration::from_micros(500);
+pub(super) const STEP: u32 = 512;
 /// Slices that are shorter are not worth being counted as pauses.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(1);
 /// The same under zeal, where a major collection is to last for some collections.
@@ -50,9 +49,23 @@ pub(super) enum Phase {
     Marking,
     /// Waiting for a collection that is given all roots, to evacuate blocks.
     Evacuating,
-    /// Sweeping; blocks from this one on are not swept yet, and if none is named large
-    /// objects neither.
-    Sweeping(Option<usize>),
+    /// Sweeping large objects; those from this one on are not swept yet, nor the blocks.
+    SweepingLarge(usize),
+    /// Sweeping; blocks from this one on are not swept yet.
+    Sweeping(usize),
+    /// Giving free memory back to the system.
+    GivingBack(GiveBack),
+}
+
+/// How far the log was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Log {
+    /// To its end.
+    Done,
+    /// Not to its end: the budget was spent.
+    More,
+    /// Some entries were lost: marking must be given up.
+    Lost,
 }
 
 /// The state of marking.
@@ -64,6 +77,10 @@ pub(super) struct Marker {
     fetched: VecDeque<u64>,
     /// Whether young objects are marked: those that were retained.
     young: bool,
+    /// Time that the major collection took so far.
+    pub(super) took: Duration,
+    /// Bytes by which the old generation had grown since the one before when it was marked.
+    pub(super) grown: u64,
 }
 
 impl Marker {
@@ -77,10 +94,11 @@ impl GenerationalHeap {
     /// Begins to mark. The roots are to be marked before the mutator runs again, if it
     /// does before marking is over.
     pub(super) fn begin_marking(&mut self) {
-        debug_assert_eq!(self.phase, Phase::Idle);
+        debug_assert!(matches!(self.phase, Phase::Idle | Phase::GivingBack(_)));
         self.choose_blocks();
         self.marker.clear();
         self.marker.young = self.nursery.retains();
+        self.marker.took = Duration::ZERO;
         self.old.begin_marking();
         self.phase = Phase::Marking;
     }
@@ -191,19 +209,25 @@ impl GenerationalHeap {
         }
     }
 
-    /// Marks what the mutator overwrote since the last time; whether everything it did
-    /// is known. If not, marking must be given up.
-    pub(super) fn mark_logged(&mut self) -> bool {
-        let Some(logged) = self.tables.logged(&self.core.memory) else { return false };
-        for n in 0..logged {
-            let (overwritten, slot) = self.tables.log(n);
+    /// Marks what the mutator overwrote since the last time, as far as `budget` goes.
+    pub(super) fn mark_logged(&mut self, budget: &mut u32) -> Log {
+        let Some(logged) = self.tables.logged(&self.core.memory) else { return Log::Lost };
+        let part = logged.min(*budget);
+        for _ in 0..part {
+            let (overwritten, slot) = self.tables.next_logged();
             self.mark(overwritten);
             if let Some(word) = self.core.memory.read_u32(u64::from(slot)) {
                 self.note_slot(u64::from(slot), word);
             }
         }
-        self.tables.clear_log(&mut self.core.memory);
-        true
+        *budget -= part;
+        if part == logged { Log::Done } else { Log::More }
+    }
+
+    /// Marks all that the mutator overwrote since the last time; whether everything it did
+    /// is known. If not, marking must be given up.
+    pub(super) fn mark_all_logged(&mut self) -> bool {
+        self.mark_logged(&mut { u32::MAX }) == Log::Done
     }
 
     /// Stops emitted code from logging.
@@ -238,12 +262,13 @@ impl GenerationalHeap {
                 self.empty_nursery();
             }
         }
+        self.marker.grown = self.old.total.bytes.saturating_sub(self.core.live);
         self.old.begin_sweeping();
         if self.evacuator.is_active() {
             self.phase = Phase::Evacuating;
         } else {
             self.end_logging();
-            self.phase = Phase::Sweeping(None);
+            self.phase = Phase::SweepingLarge(0);
         }
     }
 
@@ -254,6 +279,7 @@ impl GenerationalHeap {
             return;
         }
         let start = Instant::now();
+        self.core.pauses.begin(start);
         let bytes_before = self.used_bytes();
         self.major_work(0);
         let length = start.elapsed();
@@ -261,17 +287,19 @@ impl GenerationalHeap {
             let start = self.core.pauses.since_made(start);
             let (kind, bytes_after) = (PauseKind::Slice, self.used_bytes());
             self.core.pauses.record(Pause { start, length, kind, bytes_before, bytes_after });
+        } else {
+            self.core.pauses.cancel();
         }
     }
 
     /// Goes on with the major collection that is under way, if one is, for a slice and
-    /// `more`, or until [`SLICE_TIME`] is over.
+    /// `more`, or until the time for a slice is over.
     pub(super) fn major_work(&mut self, more: u32) {
         let mut left = match self.zeal {
             0 => SLICE.saturating_add(more),
             _ => ZEAL_SLICE,
         };
-        let start = Instant::now();
+        let (start, slice) = (Instant::now(), self.core.slice);
         while left > 0 && self.phase != Phase::Idle {
             let mut budget = left.min(STEP);
             let given = budget;
@@ -279,35 +307,43 @@ impl GenerationalHeap {
             self.major_step(&mut budget);
             left -= given - budget;
             let waits = self.phase == phase && budget == given;
-            if waits || self.core.damage.is_some() || start.elapsed() >= SLICE_TIME {
+            if waits || self.core.damage.is_some() || start.elapsed() >= slice {
                 break;
             }
         }
+        self.marker.took += start.elapsed();
     }
 
     /// Goes on with the major collection that is under way, as far as `budget` goes.
     fn major_step(&mut self, budget: &mut u32) {
-        if self.phase == Phase::Marking {
-            if !self.mark_logged() {
+        let logs = matches!(self.phase, Phase::Marking | Phase::Evacuating);
+        let log = if logs { self.mark_logged(budget) } else { Log::Done };
+        match (self.phase, log) {
+            (Phase::Marking, Log::Lost) => {
                 log::debug!("marking given up: the log of overwritten references was too short");
                 self.abandon_marking();
-            } else if self.mark_some(budget) && self.core.damage.is_none() {
+            }
+            (Phase::Marking, Log::Done) if self.mark_some(budget) && self.core.damage.is_none() => {
                 self.end_marking();
             }
-        } else if self.phase == Phase::Evacuating && !self.mark_logged() {
-            self.cancel_evacuation();
+            (Phase::Evacuating, Log::Lost) => self.cancel_evacuation(),
+            _ => {}
         }
         self.sweep_some(budget);
+        self.give_back_some(budget);
     }
 
     /// Sweeps blocks, as far as `budget` goes; whether there are no more.
     pub(super) fn sweep_some(&mut self, budget: &mut u32) -> bool {
         let mut block = match self.phase {
-            Phase::Sweeping(Some(block)) => block,
-            Phase::Sweeping(None) => {
-                self.old.sweep_large();
-                0
-            }
+            Phase::Sweeping(block) => block,
+            Phase::SweepingLarge(next) => match self.old.sweep_large(next, budget) {
+                Some(next) => {
+                    self.phase = Phase::SweepingLarge(next);
+                    return false;
+                }
+                None => 0,
+            },
             _ => return true,
         };
         let blocks = self.old.blocks.len();
@@ -317,27 +353,16 @@ impl GenerationalHeap {
             *budget = budget.saturating_sub(16);
         }
         if block < blocks {
-            self.phase = Phase::Sweeping(Some(block));
+            self.phase = Phase::Sweeping(block);
             return false;
         }
         self.old.end_sweeping();
-        self.phase = Phase::Idle;
-        self.reached = self.old.total.bytes;
+        self.end_major();
         true
     }
 
     /// Sweeps the blocks that are left, before memory is taken from the old generation.
     pub(super) fn finish_sweeping(&mut self) {
         while !self.sweep_some(&mut { u32::MAX }) {}
-    }
-
-    /// Bytes of the old generation's objects at which a major collection begins: twice
-    /// what the last one found alive, and no less than some nurseries full; sooner if the
-    /// heap cannot become so large.
-    pub(super) fn major_threshold(&self) -> u64 {
-        let nursery = u64::from(self.nursery.end - NURSERY_START);
-        let most = self.core.memory.maximum() - u64::from(self.nursery.end);
-        let halfway = self.reached + most.saturating_sub(self.reached) / 2;
-        (self.reached * 2).max(nursery * 4).min(halfway)
     }
 }

@@ -13,7 +13,7 @@
 //! are never copied.
 
 use super::GenerationalHeap;
-use crate::space::blocks::Owner;
+use crate::space::blocks::{BLOCK_SIZE, Owner};
 use crate::space::shapes::{Object, Refs};
 use gc_types::VMGcHeader;
 use gc_types::collector::generational::{CARD_SIZE, FORWARDED, NURSERY_START, is_young};
@@ -116,8 +116,10 @@ impl GenerationalHeap {
     #[cold]
     #[inline(never)]
     fn alloc_in_more(&mut self, size: u32) -> Option<u32> {
-        let more = (self.core.memory.usable() / 8).max(u64::from(size) + MORE);
-        self.core.grow(more).ok()?;
+        let gap = self.unmapped_nursery();
+        let least = gap + u64::from(size.max(BLOCK_SIZE));
+        let more = (self.core.memory.usable() / 8).max(u64::from(size) + MORE) + gap;
+        self.core.grow_by_halves(more, least).ok()?;
         self.old.extend(self.core.memory.len());
         self.old.alloc(size)
     }
@@ -304,11 +306,12 @@ impl GenerationalHeap {
         self.survived = self.scavenger.bytes;
         let mut retained = std::mem::take(&mut self.scavenger.retained);
         if retained.is_empty() {
+            let used = self.nursery_used();
             if self.zeal != 0 {
-                let used = self.nursery_used();
                 let _mapped = self.core.memory.fill(NURSERY_START.into(), used.into(), POISON);
             }
             self.empty_nursery();
+            self.adapt_nursery(used, self.survived);
             self.tables.forget_slots();
         } else {
             retained.sort_unstable();

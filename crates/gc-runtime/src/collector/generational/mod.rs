@@ -9,7 +9,7 @@
 //! S. McKinley, "Immix: A Mark-Region Garbage Collector with Space Efficiency, Fast
 //! Collection, and Mutator Performance", 2008). It is marked and swept (`major.rs`),
 //! and blocks with many holes emptied (`evacuate.rs`),
-//! when it has become twice as large as what was found alive in it the last time, when
+//! when it has become as large as the heap's growth policy planned (`policy.rs`), when
 //! there is no other way to make room, and whenever somebody asks.
 //!
 //! What old objects and slots outside the heap know of young ones the barriers write
@@ -23,6 +23,7 @@ mod major;
 mod minor;
 mod nursery;
 mod old;
+mod policy;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -86,8 +87,6 @@ struct GenerationalHeap {
     dead_values: Vec<ExternRefHostDataId>,
     /// Bytes that survived the last minor collection.
     survived: u64,
-    /// Bytes that the last major collection found alive.
-    reached: u64,
     /// Objects that were allocated, but for those in a nursery that was not counted.
     allocated: Count,
     nursery_counted: bool,
@@ -117,7 +116,6 @@ impl GenerationalHeap {
             large_wanted: false,
             dead_values: Vec::new(),
             survived: 0,
-            reached: 0,
             allocated: Count::default(),
             nursery_counted: false,
             zeal,
@@ -127,47 +125,6 @@ impl GenerationalHeap {
         heap.tables.publish(&mut heap.core.memory);
         heap.renew_nursery();
         heap
-    }
-
-    /// Bytes that a minor collection now is likely to need in the old generation.
-    fn expected(&self) -> u64 {
-        if self.nursery.retains() {
-            return self.nursery.retained_bytes;
-        }
-        let used = u64::from(self.nursery_used());
-        (self.survived * 3 / 2).max(used / 16).min(used)
-    }
-
-    /// Whether the old generation has room for what a minor collection is likely to
-    /// move there.
-    fn has_room_for_minor(&self) -> bool {
-        self.old.free_bytes() >= self.expected()
-    }
-
-    /// Maps memory for what a collection is likely to move into the old generation, if
-    /// the heap may grow: a collection that somebody asks for must not fill the nursery
-    /// of a heap that is not as large as a nursery yet.
-    fn reserve(&mut self) {
-        if self.has_room_for_minor() && self.old.blocks.end() > self.nursery.end {
-            return;
-        }
-        let used = u64::from(self.nursery_used()) / 4 + u64::from(BLOCK_SIZE);
-        let end = u64::from(self.old.blocks.end().max(self.nursery.end)) + used;
-        let needed = end.saturating_sub(self.core.memory.len());
-        // Without it objects are retained.
-        if needed > 0 && self.core.grow(needed).is_ok() {
-            self.old.extend(self.core.memory.len());
-        }
-    }
-
-    /// Whether the old generation has become so large that marking it should begin.
-    fn marking_is_due(&self) -> bool {
-        self.old.total.bytes >= self.major_threshold()
-    }
-
-    /// Whether it has become so large that the mutator should wait until it is smaller.
-    fn major_is_due(&self) -> bool {
-        self.old.total.bytes >= self.major_threshold() / 2 * 3
     }
 
     /// Allocates in the old generation.
@@ -294,18 +251,21 @@ impl GcHeap for GenerationalHeap {
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
         // For the collection that is to come next, if the nursery cannot grow.
-        let missing = match self.nursery.is_mapped(self.core.memory.len()) {
-            true => self.expected().saturating_sub(self.old.free_bytes()) + u64::from(BLOCK_SIZE),
-            false => 0,
+        let (missing, least) = match self.nursery.is_mapped(self.core.memory.len()) {
+            true => {
+                let least = self.unmapped_nursery() + u64::from(BLOCK_SIZE);
+                (self.expected().saturating_sub(self.old.free_bytes()) + least, least)
+            }
+            false => (0, 0),
         };
-        let grown = self.core.grow(bytes.max(missing))?;
+        let grown = self.core.grow_by_halves(bytes.max(missing), bytes.max(least))?;
         self.old.extend(self.core.memory.len());
         self.grown = true;
         Ok(grown)
     }
 
     fn announce_gc(&mut self, cause: GcCause) -> RootsWanted {
-        let under_way = self.phase != Phase::Idle;
+        let under_way = !matches!(self.phase, Phase::Idle | Phase::GivingBack(_));
         self.plan = match cause {
             GcCause::NoRoom => {
                 self.born_old = true;
@@ -375,11 +335,20 @@ impl GcHeap for GenerationalHeap {
             return true;
         }
         if self.large_wanted {
-            return self.phase == Phase::Idle && self.marking_is_due();
+            return matches!(self.phase, Phase::Idle | Phase::GivingBack(_))
+                && self.marking_is_due();
         }
         self.nursery.is_mapped(self.core.memory.len())
             && self.has_room_for_minor()
             && (self.grown || !self.nursery.retains())
+    }
+
+    fn least_room(&self) -> u64 {
+        self.least_old()
+    }
+
+    fn given_back(&self) -> u64 {
+        self.unbacked()
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
@@ -398,7 +367,7 @@ impl GcHeap for GenerationalHeap {
     }
 
     fn stats(&self) -> GcStats {
-        let mut stats = self.core.stats.clone();
+        let mut stats = self.core.stats_without(self.unbacked());
         let young = self.young();
         (stats.allocations, stats.allocated_bytes) = (self.allocated.objects, self.allocated.bytes);
         if !self.nursery_counted {
@@ -427,7 +396,7 @@ impl GcHeap for GenerationalHeap {
         self.plan = Plan::Full;
         (self.born_old, self.grown, self.large_wanted) = (false, false, false);
         self.dead_values.clear();
-        (self.survived, self.reached) = (0, 0);
+        self.survived = 0;
         self.allocated = Count::default();
         self.zeal_count = 0;
         self.renew_nursery();

@@ -7,6 +7,7 @@
 //! nursery until a later collection finds room.
 
 use super::GenerationalHeap;
+use super::policy::first_size;
 use crate::HeapError;
 use gc_types::VMGcHeader;
 use gc_types::collector::generational::{LIMIT, NEXT, NURSERY_START};
@@ -40,10 +41,12 @@ impl Count {
 /// The nursery's native half; the other half is in the heap data.
 #[derive(Debug)]
 pub(super) struct Nursery {
-    /// Where it ends, whether it is mapped so far or not.
+    /// Where it ends, whether it is mapped so far or not: no young object is behind.
     pub(super) end: u32,
-    /// What is behind this was never used and is zero.
-    touched: u32,
+    /// What is not used now is behind this.
+    pub(super) limit: u32,
+    /// What is behind this was never used, or given back, and is zero.
+    pub(super) touched: u32,
     /// Boxes of externrefs.
     pub(super) externrefs: Vec<u32>,
     /// Objects that were retained, ascending.
@@ -75,6 +78,7 @@ impl Nursery {
     pub(super) fn new(size: u32) -> Nursery {
         Nursery {
             end: NURSERY_START + size,
+            limit: NURSERY_START + first_size(size),
             touched: NURSERY_START,
             externrefs: Vec::new(),
             retained: Vec::new(),
@@ -90,9 +94,9 @@ impl Nursery {
         ((self.end - NURSERY_START) / 8).min(CHUNK)
     }
 
-    /// Whether it has all the memory it may have.
+    /// Whether it has all the memory that is to be used.
     pub(super) fn is_mapped(&self, len: u64) -> bool {
-        len >= u64::from(self.end)
+        len >= u64::from(self.limit)
     }
 
     /// Whether objects that survived a collection are in it.
@@ -136,6 +140,7 @@ impl GenerationalHeap {
     /// As a new heap's: its bytes are zero.
     pub(super) fn renew_nursery(&mut self) {
         self.nursery.touched = NURSERY_START;
+        self.nursery.limit = NURSERY_START + first_size(self.nursery.end - NURSERY_START);
         self.nursery.externrefs.clear();
         self.nursery.retained.clear();
         self.empty_nursery();
@@ -149,7 +154,7 @@ impl GenerationalHeap {
         }
         let memory = &mut self.core.memory;
         let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
-        let end = memory.len().min(u64::from(self.nursery.end)) as u32;
+        let end = memory.len().min(u64::from(self.nursery.limit)) as u32;
         let needed = u64::from(next) + u64::from(size);
         if limit < next || needed > u64::from(end) {
             return false;

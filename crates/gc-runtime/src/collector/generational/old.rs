@@ -251,6 +251,12 @@ impl Old {
         self.marked.add(size);
     }
 
+    /// Number of objects that are marked and were scanned.
+    #[cfg(test)]
+    pub(super) fn marked_objects(&self) -> u64 {
+        self.marked.objects
+    }
+
     /// Forgets all marks: nothing is known to be garbage.
     pub(super) fn abandon_marking(&mut self) {
         self.blocks.set_all_lines(self.line);
@@ -309,19 +315,30 @@ impl Old {
         }
     }
 
-    /// Frees the large objects that are not marked.
-    pub(super) fn sweep_large(&mut self) {
-        let Old { large, map, blocks, .. } = self;
-        large.retain(|&start| {
-            let live = map.is_marked(start);
-            if live {
-                map.unmark(start);
-            } else {
-                map.clear_start(start);
-                blocks.release_run(start);
+    /// Bytes of holes that may be used again.
+    pub(super) fn recyclable_bytes(&self) -> u64 {
+        self.recyclable_bytes
+    }
+
+    /// Frees the large objects that are not marked, from the `next`th on and as far as
+    /// `budget` goes; where to go on, if there are more. None may be added meanwhile.
+    pub(super) fn sweep_large(&mut self, mut next: usize, budget: &mut u32) -> Option<usize> {
+        while let Some(&start) = self.large.get(next) {
+            if *budget == 0 {
+                return Some(next);
             }
-            live
-        });
+            let mut cost = 1;
+            if self.map.is_marked(start) {
+                self.map.unmark(start);
+                next += 1;
+            } else {
+                self.map.clear_start(start);
+                cost += self.blocks.release_run(start) / PAGE_SIZE / 4;
+                self.large.swap_remove(next);
+            }
+            *budget = budget.saturating_sub(cost);
+        }
+        None
     }
 
     /// Ends sweeping. Blocks are used again in address order.

@@ -26,6 +26,8 @@ pub(super) struct Tables {
     slots: RememberedSlots,
     /// Made when it is first needed.
     log: Vec<u64>,
+    /// Number of its entries that were read.
+    read: u64,
     /// Slots that are not in the table may refer to young objects.
     all_slots: bool,
 }
@@ -41,7 +43,7 @@ impl Tables {
             cards.fill(DIRTY);
         }
         let slots = RememberedSlots::new(SLOT_CARDS_LEN, SLOT_CARD_SHIFT);
-        Tables { cards, slots, log: Vec::new(), all_slots: false }
+        Tables { cards, slots, log: Vec::new(), read: 0, all_slots: false }
     }
 
     /// Writes the addresses to the heap data, which is otherwise zero.
@@ -58,6 +60,7 @@ impl Tables {
     pub(super) fn reset(&mut self, memory: &mut HeapMemory, nursery_end: u32, end: u32) {
         self.cards_mut(nursery_end, end).fill(0);
         self.forget_slots();
+        self.read = 0;
         self.publish(memory);
     }
 
@@ -135,31 +138,34 @@ impl Tables {
             self.log = vec![0; LOG_CAPACITY as usize];
             self.publish(memory);
         }
+        self.read = 0;
         memory.set_data_u64(LOG_LEN, 0);
         memory.set_data_u32(MARKING, logging.into());
     }
 
-    /// Number of references in the log; `None` if some were lost.
+    /// Number of entries of the log that were not read yet; `None` if some were lost.
     pub(super) fn logged(&self, memory: &HeapMemory) -> Option<u32> {
-        let len = memory.data_u64(LOG_LEN);
-        (len <= LOG_CAPACITY).then_some(len.min(self.log.len() as u64) as u32)
+        let unread = memory.data_u64(LOG_LEN).checked_sub(self.read)?;
+        (unread <= LOG_CAPACITY).then_some(unread.min(self.log.len() as u64) as u32)
     }
 
-    /// The `n`th entry of the log: the word that was overwritten, and where.
+    /// The `n`th entry of those: the word that was overwritten, and where.
     pub(super) fn log(&self, n: u32) -> (u32, u32) {
-        let entry = self.log[n as usize];
+        let entry = self.log[(self.read.wrapping_add(n.into()) % LOG_CAPACITY) as usize];
         (entry as u32, (entry >> 32) as u32)
+    }
+
+    /// Reads the next entry of the log, of which there is one.
+    pub(super) fn next_logged(&mut self) -> (u32, u32) {
+        let entry = self.log(0);
+        self.read += 1;
+        entry
     }
 
     /// Overwrites the `n`th entry of the log, as emitted code does.
     #[cfg(test)]
     pub(super) fn set_log(&mut self, n: usize, word: u32, slot: u32) {
         self.log[n] = u64::from(slot) << 32 | u64::from(word);
-    }
-
-    /// Empties the log.
-    pub(super) fn clear_log(&mut self, memory: &mut HeapMemory) {
-        memory.set_data_u64(LOG_LEN, 0);
     }
 }
 
@@ -226,6 +232,10 @@ mod tests {
         assert_eq!(tables.logged(&memory), Some(LOG_CAPACITY as u32));
         memory.set_data_u64(LOG_LEN, LOG_CAPACITY + 1);
         assert_eq!(tables.logged(&memory), None);
+        // One was read: it may be overwritten.
+        tables.set_log(0, 5, 7);
+        assert_eq!(tables.next_logged(), (5, 7));
+        assert_eq!(tables.logged(&memory), Some(LOG_CAPACITY as u32));
         tables.set_logging(&mut memory, false);
         assert_eq!((memory.data_u32(MARKING), tables.logged(&memory)), (0, Some(0)));
     }

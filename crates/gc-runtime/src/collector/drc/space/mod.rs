@@ -78,6 +78,9 @@ pub(super) struct Space {
     /// not free; while a collection settles what becomes of them, these numbers
     /// are wrong (and wrap).
     free: Vec<u32>,
+    /// For each block whether its memory was given back since it was last used.
+    given_back: Vec<bool>,
+    given_back_count: u32,
     /// The run in which emitted code allocates, and the host, from the heap data's
     /// `NEXT` on; empty if there is none.
     run: Range<u32>,
@@ -120,6 +123,8 @@ impl Space {
             map,
             start,
             free: Vec::new(),
+            given_back: Vec::new(),
+            given_back_count: 0,
             run: start..start,
             synced: start,
             notes: std::iter::repeat_with(AtomicU64::default).take(NOTES).collect(),
@@ -144,6 +149,8 @@ impl Space {
         self.map.clear();
         self.map.extend(self.start);
         self.free.clear();
+        self.given_back.clear();
+        self.given_back_count = 0;
         self.notes.iter().for_each(|note| note.store(0, Relaxed));
         let nothing = self.start..self.start;
         (self.run, self.synced, self.cursor) = (nothing.clone(), self.start, self.start);
@@ -165,7 +172,9 @@ impl Space {
         let old = self.map.end();
         if end > old {
             self.map.extend(end);
-            self.free.resize((end - self.start).div_ceil(BLOCK) as usize, 0);
+            let blocks = (end - self.start).div_ceil(BLOCK) as usize;
+            self.free.resize(blocks, 0);
+            self.given_back.resize(blocks, false);
             self.give_back(old..end);
         }
     }
@@ -214,6 +223,8 @@ impl Space {
         for part in self.parts(range.clone()) {
             let block = self.block_of(part.start);
             self.free[block] -= bytes(&part);
+            let given_back = std::mem::take(&mut self.given_back[block]);
+            self.given_back_count -= u32::from(given_back);
         }
         let used = self.fresh.saturating_sub(range.start).min(bytes(&range));
         if used > 0 {
@@ -221,6 +232,37 @@ impl Space {
             debug_assert!(_mapped.is_some());
         }
         self.fresh = self.fresh.max(range.end);
+    }
+
+    /// Bytes of free blocks whose memory the system has back.
+    pub(super) fn given_back(&self) -> u64 {
+        u64::from(self.given_back_count) * u64::from(BLOCK)
+    }
+
+    /// Gives the memory of blocks that are wholly free back to the system, but for the
+    /// first `spare` bytes of them. Not while a collection is under way.
+    pub(super) fn give_blocks_back(&mut self, memory: &mut HeapMemory, mut spare: u64) {
+        let mut block = 0;
+        while block < self.free.len() {
+            let first = block;
+            while self.free.get(block) == Some(&BLOCK) && !self.given_back[block] {
+                if spare > 0 {
+                    spare = spare.saturating_sub(BLOCK.into());
+                    break;
+                }
+                self.given_back[block] = true;
+                block += 1;
+            }
+            let count = (block - first) as u32;
+            if count > 0 {
+                self.given_back_count += count;
+                let bytes = u64::from(count) * u64::from(BLOCK);
+                let _mapped = memory.give_back(self.block(first).start.into(), bytes);
+                debug_assert!(_mapped.is_some(), "blocks are mapped");
+            } else {
+                block += 1;
+            }
+        }
     }
 
     /// The first free memory from `from` on, at least `want` bytes in one block that

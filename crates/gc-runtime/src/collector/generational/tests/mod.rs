@@ -1,6 +1,7 @@
 //! What only the inside shows: which collection finds what, marking that the mutator
 //! runs beside, retained objects, what the verifier and collections find wrong.
 
+mod pace;
 mod store;
 
 use super::*;
@@ -10,6 +11,7 @@ use gc_types::collector::generational::{
 };
 use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
 use std::sync::Arc;
+use std::time::Duration;
 
 const PAIR: TypeIndex = TypeIndex::new(0).unwrap();
 const REFS: TypeIndex = TypeIndex::new(1).unwrap();
@@ -45,7 +47,10 @@ struct Fixture {
 
 impl Fixture {
     fn new(maximum: u64) -> Fixture {
-        let memory = HeapMemory::new(&options(maximum)).unwrap();
+        Fixture::in_memory(HeapMemory::new(&options(maximum)).unwrap())
+    }
+
+    fn in_memory(memory: HeapMemory) -> Fixture {
         let mut heap = GenerationalHeap::new(memory, 0);
         add_layouts(&mut heap);
         Fixture {
@@ -103,7 +108,7 @@ impl Fixture {
 
     /// Collects the nursery if there is no room in it for some pairs.
     fn make_room(&mut self) {
-        if self.heap.next() + 64 > self.heap.nursery.end {
+        if self.heap.next() + 64 > self.heap.nursery.limit {
             self.collect(Plan::Minor);
         }
     }
@@ -423,6 +428,7 @@ fn a_collection_can_be_abandoned_anywhere() {
             f.collect(Plan::Minor);
             f.stack[0] = u64::from(f.read(f.top(), CDR));
             f.list(10_000);
+            f.heap.core.slice = Duration::ZERO;
             let mut collection = f.begin(plan);
             for _ in 0..increments {
                 if collection.collect_increment().unwrap() == GcProgress::Complete {
@@ -450,7 +456,7 @@ fn memory_of_the_dead_is_used_again() {
             let pair = f.pair(0, f.top());
             f.stack[0] = u64::from(pair);
             f.pair(0, 0);
-            if f.heap.next() > f.heap.nursery.end - 64 {
+            if f.heap.next() > f.heap.nursery.limit - 64 {
                 f.collect(Plan::Minor);
             }
         }

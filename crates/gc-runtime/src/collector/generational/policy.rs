@@ -1,0 +1,178 @@
+//! When the generational heap collects what, how large its nursery is, what memory it maps
+//! and gives back.
+//!
+//! A full nursery is collected; whether more than that, the heap's growth policy says: the
+//! goal of its plan is the size of the old generation at which marking begins.
+//!
+//! The bounds of the nursery that emitted code knows are its largest. How much of that
+//! is used follows from what survives. Where nearly everything does a minor
+//! collection is a pause for nothing, and shorter in a smaller nursery; where little
+//! does it is the less the more time objects have to die.
+
+use super::GenerationalHeap;
+use super::major::Phase;
+use crate::GcHeap;
+use crate::space::blocks::{BLOCK_SIZE, GiveBack};
+use gc_types::collector::generational::{NURSERY_ALIGN, NURSERY_START};
+
+/// The smallest nursery that survival makes, in bytes.
+const MIN_NURSERY: u32 = 1 << 20;
+/// The part of the largest nursery that a new heap uses.
+const FIRST_PART: u32 = 4;
+/// Nurseries full of survivors that are worth a major collection, at least.
+const LEAST_NURSERIES: u64 = 2;
+/// Blocks that a slice gives back between two looks at the clock.
+const GIVEN_BACK: u32 = 16;
+
+/// The bytes that a heap begins to use of a nursery of `size` bytes.
+pub(super) fn first_size(size: u32) -> u32 {
+    (size / FIRST_PART).max(MIN_NURSERY).min(size)
+}
+
+/// The size for a nursery of `size` bytes that may have `most`, after a collection
+/// that found `survived` of `used` bytes alive.
+fn adapted_size(size: u32, most: u32, used: u32, survived: u64) -> u32 {
+    // One that somebody asked for says little.
+    if used < size / 2 {
+        return size;
+    }
+    let (used, survived) = (u64::from(used), survived);
+    let new = if survived > used / 4 * 3 {
+        size / 2
+    } else if survived < used / 2 && survived > used / 64 {
+        size.saturating_mul(2)
+    } else {
+        return size;
+    };
+    new.next_multiple_of(NURSERY_ALIGN).max(MIN_NURSERY).min(most)
+}
+
+impl GenerationalHeap {
+    /// Bytes of the nursery that are used before it is collected.
+    pub(super) fn nursery_size(&self) -> u32 {
+        self.nursery.limit - NURSERY_START
+    }
+
+    /// Sizes the nursery, which is empty, by what survived.
+    pub(super) fn adapt_nursery(&mut self, used: u32, survived: u64) {
+        let most = self.nursery.end - NURSERY_START;
+        let size = adapted_size(self.nursery_size(), most, used, survived);
+        self.nursery.limit = NURSERY_START + size;
+        let unused = self.nursery.touched.saturating_sub(self.nursery.limit);
+        if unused > 0 {
+            let limit = self.nursery.limit;
+            let _mapped = self.core.memory.give_back(limit.into(), unused.into());
+            self.nursery.touched = limit;
+        }
+    }
+
+    /// Mapped bytes that the system has, or never gave.
+    pub(super) fn unbacked(&self) -> u64 {
+        let mapped = self.core.memory.len().min(u64::from(self.nursery.end));
+        let used = self.nursery.limit.max(self.nursery.touched);
+        self.old.blocks.given_back() + mapped.saturating_sub(u64::from(used))
+    }
+
+    /// Bytes that a minor collection now is likely to need in the old generation.
+    pub(super) fn expected(&self) -> u64 {
+        if self.nursery.retains() {
+            return self.nursery.retained_bytes;
+        }
+        let used = u64::from(self.nursery_used());
+        (self.survived * 3 / 2).max(used / 16).min(used)
+    }
+
+    /// Whether the old generation has room for what a minor collection is likely to
+    /// move there.
+    pub(super) fn has_room_for_minor(&self) -> bool {
+        self.old.free_bytes() >= self.expected()
+    }
+
+    /// Bytes to map before the old generation gets any.
+    pub(super) fn unmapped_nursery(&self) -> u64 {
+        u64::from(self.nursery.end).saturating_sub(self.core.memory.len())
+    }
+
+    /// Maps memory for what a collection is likely to move into the old generation, if
+    /// the heap may grow: a collection that somebody asks for must not fill the nursery
+    /// of a heap that is not as large as a nursery yet.
+    pub(super) fn reserve(&mut self) {
+        if self.has_room_for_minor() && self.old.blocks.end() > self.nursery.end {
+            return;
+        }
+        let used = u64::from(self.nursery_used()) / 4 + u64::from(BLOCK_SIZE);
+        let end = u64::from(self.old.blocks.end().max(self.nursery.end)) + used;
+        let needed = end.saturating_sub(self.core.memory.len());
+        let least = self.unmapped_nursery() + u64::from(BLOCK_SIZE);
+        // Without it objects are retained.
+        if needed > 0 && self.core.grow_by_halves(needed, least.min(needed)).is_ok() {
+            self.old.extend(self.core.memory.len());
+        }
+    }
+
+    /// Bytes of old objects that should be added, at least, before the old generation is
+    /// marked.
+    pub(super) fn least_old(&self) -> u64 {
+        u64::from(self.nursery_size()) * LEAST_NURSERIES
+    }
+
+    /// Bytes of old objects at which a major collection begins: as many as the plan says;
+    /// sooner if the heap cannot become so large, since the program goes on meanwhile.
+    pub(super) fn major_threshold(&self) -> u64 {
+        let most = self.core.memory.maximum() - u64::from(self.nursery.end);
+        let live = self.core.live;
+        self.core.plan.goal.min(live + most.saturating_sub(live) / 2)
+    }
+
+    /// Whether the old generation has become so large that marking it should begin, or was
+    /// not looked at for long.
+    pub(super) fn marking_is_due(&self) -> bool {
+        self.old.total.bytes >= self.major_threshold() || self.core.review_is_due()
+    }
+
+    /// Whether it has become so large that the mutator should wait until it is smaller.
+    pub(super) fn major_is_due(&self) -> bool {
+        self.old.total.bytes >= self.major_threshold().saturating_add(self.major_threshold() / 2)
+    }
+
+    /// Makes a plan when everything is swept, and goes on with giving memory back.
+    pub(super) fn end_major(&mut self) {
+        let took = std::mem::take(&mut self.marker.took);
+        self.make_plan(self.old.total.bytes, self.marker.grown, took);
+        let spare = self.core.plan.spare.saturating_sub(self.old.recyclable_bytes());
+        self.phase = Phase::GivingBack(GiveBack::new(spare));
+    }
+
+    /// Gives free blocks back, as far as `budget` goes.
+    pub(super) fn give_back_some(&mut self, budget: &mut u32) {
+        while let Phase::GivingBack(mut from) = self.phase
+            && *budget > 0
+        {
+            *budget = budget.saturating_sub(32 * GIVEN_BACK);
+            let done = self.old.blocks.give_back(&mut self.core.memory, &mut from, GIVEN_BACK);
+            self.phase = if done { Phase::Idle } else { Phase::GivingBack(from) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u32 = 1 << 20;
+
+    #[test]
+    fn a_nursery_shrinks_where_all_survives_and_grows_where_some_does() {
+        let adapt = |survived: u32| adapted_size(4 * MIB, 16 * MIB, 4 * MIB, survived.into());
+        assert_eq!(adapt(4 * MIB), 2 * MIB);
+        assert_eq!(adapt(3 * MIB + 1), 2 * MIB);
+        assert_eq!([adapt(3 * MIB), adapt(2 * MIB), adapt(MIB / 16)], [4 * MIB; 3]);
+        assert_eq!([adapt(2 * MIB - 1), adapt(MIB / 16 + 1)], [8 * MIB; 2]);
+        assert_eq!(adapted_size(12 * MIB, 16 * MIB, 12 * MIB, u64::from(MIB)), 16 * MIB);
+        assert_eq!(adapted_size(MIB, 16 * MIB, MIB, u64::from(MIB)), MIB);
+        // In a heap with a small nursery, and half full.
+        assert_eq!(adapted_size(MIB / 4, MIB / 4, MIB / 4, u64::from(MIB / 4)), MIB / 4);
+        assert_eq!(adapted_size(4 * MIB, 16 * MIB, 2 * MIB - 1, u64::from(2 * MIB)), 4 * MIB);
+        assert_eq!([first_size(16 * MIB), first_size(2 * MIB), first_size(0)], [4 * MIB, MIB, 0]);
+    }
+}

@@ -1,0 +1,140 @@
+//! How much is done at a time, and how much memory is used and given back.
+
+use super::super::major::STEP;
+use super::*;
+use crate::AdaptivePolicy;
+
+/// Slices that have no time do one step of work each, of a bounded number of objects,
+/// slots, log entries and blocks; whatever there is to do.
+#[test]
+fn a_slice_without_time_does_one_step_of_work() {
+    let mut f = Fixture::new(64 << 20);
+    f.heap.core.slice = Duration::ZERO;
+    f.list(20_000);
+    let wide = f.refs(200_000);
+    f.stack[1] = u64::from(wide);
+    assert!(!f.heap.is_young(wide));
+    // A thousand large objects, half of which die.
+    for n in 0..1000 {
+        if f.heap.next() + 9000 > f.heap.nursery.limit {
+            f.collect(Plan::Minor);
+        }
+        let large = f.refs(2100);
+        f.write(wide, 12 + n * 4, large);
+    }
+    f.collect(Plan::Minor);
+    (0..500).for_each(|n| f.write(wide, 12 + n * 8, 0));
+    assert_eq!(f.heap.old.large.len(), 1001);
+    f.collect(Plan::Begin);
+    // Emitted code logs more than is read in one step.
+    for n in 0..10 * STEP {
+        f.heap.tables.set_log(n as usize, 0, 0);
+    }
+    f.heap.core.memory.set_data_u64(LOG_LEN, u64::from(10 * STEP));
+    let (mut slices, mut logged) = (0, 10 * STEP);
+    while f.heap.phase == Phase::Marking && logged > 0 {
+        f.heap.major_slice();
+        let left = f.heap.tables.logged(&f.heap.core.memory).unwrap();
+        assert!(logged - left <= STEP, "{logged} {left}");
+        (logged, slices) = (left, slices + 1);
+    }
+    assert_eq!(slices, 10);
+    while f.heap.phase == Phase::Marking {
+        let before = f.heap.old.marked_objects();
+        f.heap.major_slice();
+        let marked = f.heap.old.marked_objects() - before;
+        assert!(marked <= u64::from(STEP), "{marked} objects in a step");
+        slices += 1;
+    }
+    // Objects, and the elements of the wide array by eighths.
+    assert!(slices > 10 + (20_000 + 200_000 / 8) / STEP, "{slices}");
+    f.heap.cancel_evacuation();
+    let mut large = f.heap.old.large.len();
+    let mut steps = 0;
+    while matches!(f.heap.phase, Phase::SweepingLarge(_)) {
+        f.heap.major_slice();
+        assert!(large - f.heap.old.large.len() <= STEP as usize);
+        (large, steps) = (f.heap.old.large.len(), steps + 1);
+    }
+    assert_eq!(large, 501);
+    assert!(steps > 1, "{steps}");
+    let mut free = f.heap.old.blocks.free_blocks();
+    while matches!(f.heap.phase, Phase::Sweeping(_)) {
+        f.heap.major_slice();
+        assert!(f.heap.old.blocks.free_blocks() - free <= STEP / 16);
+        free = f.heap.old.blocks.free_blocks();
+    }
+    f.heap.verify().unwrap();
+}
+
+#[test]
+fn free_blocks_are_given_back_in_slices() {
+    let mut f = Fixture::new(64 << 20);
+    f.list(1_000_000);
+    f.collect(Plan::Full);
+    let before = f.heap.unbacked();
+    f.stack[0] = 0;
+    f.heap.core.slice = Duration::ZERO;
+    let mut policy = AdaptivePolicy::memory();
+    policy.cushion = 0;
+    f.heap.core.policy = Box::new(policy);
+    f.collect(Plan::Begin);
+    let mut most = 0;
+    while f.heap.phase != Phase::Idle {
+        let before = f.heap.unbacked();
+        f.heap.major_slice();
+        most = most.max(f.heap.unbacked() - before);
+    }
+    assert!(most > 0 && most <= 16 * u64::from(BLOCK_SIZE), "{most}");
+    let given_back = f.heap.unbacked() - before;
+    assert!(given_back > 12 << 20, "{given_back}");
+    assert_eq!(f.heap.stats().heap_bytes, f.heap.core.memory.usable() - f.heap.unbacked());
+    f.list(1_000_000);
+    f.collect(Plan::Full);
+    assert_eq!(f.list_length(), 1_000_000);
+}
+
+#[test]
+fn the_nursery_follows_what_survives() {
+    let options = HeapOptions { nursery: 16 << 20, ..options(1 << 30) };
+    let memory = HeapMemory::new(&HeapOptions { initial: 64 << 20, ..options }).unwrap();
+    let mut f = Fixture::in_memory(memory);
+    const MIB: u32 = 1 << 20;
+    assert_eq!(f.heap.nursery_size(), 4 * MIB);
+    let fill = |f: &mut Fixture, survives: bool| {
+        while f.heap.next() + 64 <= f.heap.nursery.limit {
+            let pair = f.pair(0, f.top());
+            f.stack[0] = if survives { u64::from(pair) } else { 0 };
+        }
+        f.collect(Plan::Minor);
+        f.heap.nursery_size() / MIB
+    };
+    // All survives: two are full in vain.
+    assert_eq!([fill(&mut f, true), fill(&mut f, true), fill(&mut f, true)], [2, 1, 1]);
+    // What is not used any more was given back.
+    assert_eq!(f.heap.nursery.touched, f.heap.nursery.limit);
+    let mapped = f.heap.nursery.end - f.heap.nursery.limit;
+    assert!(f.heap.unbacked() >= mapped.into());
+    // Nothing does: it need not grow.
+    assert_eq!([fill(&mut f, false), fill(&mut f, false)], [1, 1]);
+    // A third does.
+    let some = |f: &mut Fixture| {
+        let mut n = 0;
+        f.stack[0] = 0;
+        while f.heap.next() + 64 <= f.heap.nursery.limit {
+            let pair = f.pair(0, f.top());
+            n += 1;
+            if n % 3 == 0 {
+                f.stack[0] = u64::from(pair);
+            } else {
+                f.write(pair, CDR, 0);
+            }
+        }
+        f.collect(Plan::Minor);
+        f.heap.nursery_size() / MIB
+    };
+    let sizes: Vec<u32> = (0..6).map(|_| some(&mut f)).collect();
+    assert_eq!(sizes, [2, 4, 8, 16, 16, 16]);
+    f.heap.reset(&mut f.host_data);
+    assert_eq!(f.heap.nursery_size(), 4 * MIB);
+}

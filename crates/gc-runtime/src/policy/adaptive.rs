@@ -1,0 +1,228 @@
+//! The policies there are: [`AdaptivePolicy`] and [`FixedPolicy`].
+
+use super::{Decision, GrowthPolicy, HeapPlan, HeapUsage};
+use std::time::Duration;
+
+const MIB: u64 = 1 << 20;
+
+/// A collection that is only a review may take this part of the program's time.
+const REVIEW_SHARE: u32 = 100;
+/// And comes no sooner than this after the last one.
+const REVIEW_LEAST: Duration = Duration::from_secs(1);
+
+/// Sizes a heap by what lives in it and by what its collections cost.
+///
+/// The heap is to be filled up to `live / utilisation` before it is collected whole again.
+/// If collections would then take more than `gc_share` of the time, measured by how
+/// long the last one took and how fast the program has filled the heap since the one
+/// before, it is filled further, down to `least_utilisation` (as V8's heap controller
+/// does, and the throughput goals of HotSpot's parallel collector). Free memory is given
+/// back after a spike by halves: a program may do again what it did before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdaptivePolicy {
+    /// Which part of the objects live, just before the whole heap is collected, if that
+    /// costs little.
+    pub utilisation: f64,
+    /// The part that may live at least, where collections cost much.
+    pub least_utilisation: f64,
+    /// The part of the time that collections of the whole heap may take.
+    pub gc_share: f64,
+    /// The part of the mapped memory by which it grows.
+    pub step: f64,
+    /// Bytes of free memory that are kept whatever lives.
+    pub cushion: u64,
+    /// The part of what the collector would have allocated at least, between two collections
+    /// of the whole heap, that is.
+    pub patience: f64,
+    /// What was kept spare until now.
+    spare: u64,
+}
+
+impl AdaptivePolicy {
+    /// Twice what lives, and more where collections cost more than a twentieth of the
+    /// time. The default.
+    pub fn balanced() -> AdaptivePolicy {
+        AdaptivePolicy {
+            utilisation: 0.5,
+            least_utilisation: 0.25,
+            gc_share: 0.05,
+            step: 0.5,
+            cushion: 8 * MIB,
+            patience: 1.0,
+            spare: 0,
+        }
+    }
+
+    /// Three times what lives, and up to eight times where that saves collections.
+    pub fn throughput() -> AdaptivePolicy {
+        AdaptivePolicy {
+            utilisation: 0.33,
+            least_utilisation: 0.125,
+            gc_share: 0.02,
+            step: 1.0,
+            cushion: 32 * MIB,
+            patience: 2.0,
+            ..AdaptivePolicy::balanced()
+        }
+    }
+
+    /// Half as much again as lives, whatever collections cost; grows in small steps.
+    pub fn memory() -> AdaptivePolicy {
+        AdaptivePolicy {
+            utilisation: 0.67,
+            least_utilisation: 0.5,
+            gc_share: 0.3,
+            step: 0.125,
+            cushion: MIB,
+            patience: 0.25,
+            ..AdaptivePolicy::balanced()
+        }
+    }
+
+    /// The same with another target, and twice that room where collections cost much.
+    #[must_use]
+    pub fn with_utilisation(mut self, utilisation: f64) -> AdaptivePolicy {
+        self.utilisation = utilisation.clamp(0.01, 0.99);
+        self.least_utilisation = self.least_utilisation.min(self.utilisation / 2.0);
+        self
+    }
+
+    /// Bytes to allocate until the whole heap is collected again.
+    fn room(&self, usage: &HeapUsage) -> u64 {
+        let room =
+            |utilisation: f64| usage.live as f64 * (1.0 / utilisation.clamp(0.01, 1.0) - 1.0);
+        let least = usage.least as f64 * self.patience;
+        let (least, most) = (room(self.utilisation).max(least), room(self.least_utilisation));
+        // A collection costs the same whenever it comes; the program's time grows with
+        // what it allocates.
+        let share = self.gc_share.clamp(0.001, 0.999);
+        let gc = usage.gc_time.as_secs_f64();
+        let per_byte = usage.mutator_time.as_secs_f64() / usage.grown.max(1) as f64;
+        let worth = match per_byte > 0.0 {
+            true => gc * (1.0 - share) / share / per_byte,
+            false => 0.0,
+        };
+        worth.min(most).max(least) as u64
+    }
+}
+
+impl Default for AdaptivePolicy {
+    fn default() -> AdaptivePolicy {
+        AdaptivePolicy::balanced()
+    }
+}
+
+impl GrowthPolicy for AdaptivePolicy {
+    fn decide(&mut self, usage: &HeapUsage, need: u64) -> Decision {
+        if usage.collection_pays {
+            Decision::Collect
+        } else {
+            Decision::Grow(need.max((usage.mapped as f64 * self.step) as u64))
+        }
+    }
+
+    fn plan(&mut self, usage: &HeapUsage) -> HeapPlan {
+        let room = self.room(usage);
+        let last = if usage.asked { 0 } else { self.spare / 2 };
+        self.spare = room.saturating_add(self.cushion).max(last);
+        HeapPlan {
+            goal: usage.live.saturating_add(room),
+            review: (usage.gc_time * REVIEW_SHARE).max(REVIEW_LEAST),
+            spare: self.spare,
+        }
+    }
+}
+
+/// The heap has the memory that it was made with: it neither grows nor shrinks, and is
+/// collected whole when it is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FixedPolicy;
+
+impl GrowthPolicy for FixedPolicy {
+    fn decide(&mut self, usage: &HeapUsage, _need: u64) -> Decision {
+        if usage.collection_pays { Decision::Collect } else { Decision::GiveUp }
+    }
+
+    fn plan(&mut self, usage: &HeapUsage) -> HeapPlan {
+        let goal = usage.mapped.max(usage.live.saturating_mul(2));
+        HeapPlan { goal, ..HeapPlan::default() }
+    }
+
+    fn admit(&mut self, _mapped: u64, _more: u64) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(live: u64) -> HeapUsage {
+        HeapUsage { live, limit: 1 << 32, least: MIB, mapped: 64 * MIB, ..HeapUsage::default() }
+    }
+
+    #[test]
+    fn room_follows_what_lives() {
+        let mut policy = AdaptivePolicy::balanced();
+        assert_eq!(policy.plan(&usage(100 * MIB)).goal, 200 * MIB);
+        assert_eq!(policy.plan(&usage(0)).goal, MIB);
+        let goal = |mut policy: AdaptivePolicy| policy.plan(&usage(100 * MIB)).goal;
+        assert!(goal(AdaptivePolicy::memory()) < goal(AdaptivePolicy::balanced()));
+        assert!(goal(AdaptivePolicy::throughput()) > goal(AdaptivePolicy::balanced()));
+        let own = AdaptivePolicy::memory().with_utilisation(0.25);
+        assert_eq!((goal(own.clone()), own.least_utilisation), (400 * MIB, 0.125));
+    }
+
+    #[test]
+    fn dear_collections_come_less_often_up_to_a_bound() {
+        let mut policy = AdaptivePolicy::balanced();
+        let mut at = |gc_time: u64, mutator_time: u64| {
+            let usage = HeapUsage {
+                grown: 100 * MIB,
+                gc_time: Duration::from_millis(gc_time),
+                mutator_time: Duration::from_millis(mutator_time),
+                ..usage(100 * MIB)
+            };
+            policy.plan(&usage).goal
+        };
+        assert_eq!(at(1, 1000), 200 * MIB);
+        // 10 ms in 100 would be a tenth: half as often.
+        let goal = at(10, 95);
+        assert!(goal.abs_diff(300 * MIB) < MIB, "{goal}");
+        assert_eq!(at(100, 10), 400 * MIB);
+        assert_eq!(at(100, 0), 200 * MIB, "nothing is known");
+    }
+
+    #[test]
+    fn spare_memory_is_given_back_by_halves() {
+        let mut policy = AdaptivePolicy::balanced();
+        let mut spare = |live| policy.plan(&usage(live)).spare / MIB;
+        assert_eq!(spare(1000 * MIB), 1008);
+        assert_eq!([spare(0), spare(0), spare(0)], [504, 252, 126]);
+        assert_eq!((0..10).map(|_| spare(0)).last(), Some(9));
+        // At once if somebody asks.
+        policy.plan(&usage(1000 * MIB));
+        let asked = HeapUsage { asked: true, ..usage(0) };
+        assert_eq!(policy.plan(&asked).spare, 9 * MIB);
+    }
+
+    #[test]
+    fn a_fixed_heap_never_grows() {
+        let full = HeapUsage { collection_pays: true, ..usage(0) };
+        let mut policy = FixedPolicy;
+        assert_eq!(policy.decide(&full, 8), Decision::Collect);
+        assert_eq!(policy.decide(&usage(0), 8), Decision::GiveUp);
+        assert!(!policy.admit(0, 4096));
+        assert_eq!(policy.plan(&full).goal, 64 * MIB);
+    }
+
+    #[test]
+    fn a_heap_grows_in_steps_of_what_it_has() {
+        let grows = |mut policy: AdaptivePolicy, need| policy.decide(&usage(0), need);
+        assert_eq!(grows(AdaptivePolicy::balanced(), 8), Decision::Grow(32 * MIB));
+        assert_eq!(grows(AdaptivePolicy::memory(), 8), Decision::Grow(8 * MIB));
+        assert_eq!(grows(AdaptivePolicy::memory(), 9 * MIB), Decision::Grow(9 * MIB));
+        let pays = HeapUsage { collection_pays: true, ..usage(0) };
+        assert_eq!(AdaptivePolicy::default().decide(&pays, 8), Decision::Collect);
+    }
+}

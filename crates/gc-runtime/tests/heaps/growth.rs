@@ -1,0 +1,307 @@
+//! Growth policies: what they are asked, and that heaps do as they say.
+
+use crate::common::*;
+use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
+use gc_runtime::{
+    AdaptivePolicy, Decision, FixedPolicy, GcRuntime, GcStore, GrowthPolicy, HeapBounds, HeapError,
+    HeapOptions, HeapPlan, HeapUsage, NoRoots, PolicyFactory,
+};
+use gc_types::{NULL_PAGE_SIZE, StorageType, VMGcRef};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const COLLECTING: [&dyn GcRuntime; 3] = [&DrcCollector, &CopyingCollector, &GenerationalCollector];
+const ALL: [&dyn GcRuntime; 4] =
+    [&NullCollector, &DrcCollector, &CopyingCollector, &GenerationalCollector];
+
+const NULL_PAGE: u64 = NULL_PAGE_SIZE as u64;
+
+/// What a policy was asked.
+#[derive(Default)]
+struct Asked {
+    decisions: Vec<(HeapUsage, u64)>,
+    plans: Vec<HeapUsage>,
+    /// Mapped bytes, bytes more, and whether that was admitted.
+    steps: Vec<(u64, u64, bool)>,
+}
+
+/// The default but for some answers, and keeps what it was asked.
+#[derive(Clone)]
+struct Recorder {
+    adaptive: AdaptivePolicy,
+    /// Bytes that may be mapped.
+    limit: u64,
+    review: Duration,
+    asked: Arc<Mutex<Asked>>,
+}
+
+impl Recorder {
+    fn new() -> Recorder {
+        Recorder {
+            adaptive: AdaptivePolicy::balanced(),
+            limit: u64::MAX,
+            review: Duration::MAX,
+            asked: Arc::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+impl GrowthPolicy for Recorder {
+    fn decide(&mut self, usage: &HeapUsage, need: u64) -> Decision {
+        self.asked.lock().unwrap().decisions.push((*usage, need));
+        self.adaptive.decide(usage, need)
+    }
+
+    fn plan(&mut self, usage: &HeapUsage) -> HeapPlan {
+        self.asked.lock().unwrap().plans.push(*usage);
+        HeapPlan { review: self.review, ..self.adaptive.plan(usage) }
+    }
+
+    fn admit(&mut self, mapped: u64, more: u64) -> bool {
+        let admitted = mapped + more <= self.limit;
+        self.asked.lock().unwrap().steps.push((mapped, more, admitted));
+        admitted
+    }
+}
+
+fn with(policy: impl Into<PolicyFactory>, initial: u64, maximum: u64) -> HeapOptions {
+    HeapOptions { initial, maximum, policy: policy.into(), ..options(HeapBounds::Checked) }
+}
+
+/// Makes arrays of `length` numbers that are all held by the stack, until `count` or
+/// there is no room.
+fn fill(
+    store: &mut GcStore,
+    stack: &mut Stack,
+    length: u32,
+    count: usize,
+) -> Result<(), HeapError> {
+    for _ in 0..count {
+        let array = store.alloc_array(stack, LONGS, length)?;
+        stack.0.push(u64::from(store.expose_gc_ref_to_wasm(array)));
+    }
+    Ok(())
+}
+
+/// Allocates objects that die at once.
+fn churn(store: &mut GcStore, stack: &mut Stack, count: usize) {
+    for _ in 0..count {
+        let node = store.alloc_struct(stack, NODE).unwrap();
+        store.expose_gc_ref_to_wasm(node);
+    }
+}
+
+#[test]
+fn a_step_that_is_refused_is_tried_by_halves_down_to_what_is_needed() {
+    for runtime in ALL {
+        let policy = Recorder { limit: 10 << 20, ..Recorder::new() };
+        let asked = Arc::clone(&policy.asked);
+        let mut store = store_with(runtime, &with(policy, 1 << 20, 64 << 20));
+        let mut stack = Stack(Vec::new());
+        let error = fill(&mut store, &mut stack, 10_000, 10_000).unwrap_err();
+        let name = runtime.name();
+        assert!(matches!(error, HeapError::OutOfMemory { bytes: 80_016, .. }), "{name}: {error}");
+        let usable = store.heap().core().memory.usable();
+        assert!(usable <= 10 << 20, "{name}: {usable}");
+        // What is left is less than one more array needs.
+        assert!(usable + 80_016 + (64 << 10) > 10 << 20, "{name}: {usable}");
+        let asked = asked.lock().unwrap();
+        let halved = asked.steps.windows(2).filter(|pair| {
+            let [(_, first, admitted), (_, second, _)] = pair else { unreachable!() };
+            !admitted && *second == (first / 2).max(80_016)
+        });
+        assert!(halved.count() > 3, "{name}: {:?}", asked.steps);
+        drop(asked);
+        store.heap().verify().unwrap();
+        // Refused is not broken.
+        stack.0.truncate(stack.0.len() / 2);
+        if name != "null" {
+            fill(&mut store, &mut stack, 10_000, 5).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_policy_is_told_the_truth() {
+    for runtime in COLLECTING {
+        let name = runtime.name();
+        let policy = Recorder::new();
+        let asked = Arc::clone(&policy.asked);
+        let mut store = store_with(runtime, &with(policy, 1 << 20, 32 << 20));
+        {
+            let asked = asked.lock().unwrap();
+            let [first] = asked.plans[..] else { panic!("{name}: {:?}", asked.plans) };
+            assert_eq!((first.live, first.grown, first.limit), (0, 0, (32 << 20) - NULL_PAGE));
+            assert!(first.mapped <= 1 << 20 && first.least > 0 && !first.asked);
+        }
+        let mut stack = Stack(Vec::new());
+        fill(&mut store, &mut stack, 1000, 1000).unwrap();
+        {
+            let mut asked = asked.lock().unwrap();
+            assert!(!asked.decisions.is_empty(), "{name}");
+            for (usage, need) in &asked.decisions {
+                assert_eq!(*need, 8016);
+                assert!(usage.used <= usage.mapped && usage.mapped <= usage.limit, "{usage:?}");
+                assert!(usage.live <= usage.used, "{usage:?}");
+            }
+            // It grew as far as was admitted, and by nothing else.
+            let admitted = asked.steps.iter().filter(|step| step.2);
+            for (mapped, more, _) in admitted {
+                assert!(mapped + more <= (32 << 20) - NULL_PAGE);
+            }
+            asked.plans.clear();
+        }
+        // Of 1000 arrays half live on.
+        stack.0.truncate(500);
+        let used = store.heap().used_bytes();
+        assert!(store.gc(&mut stack).unwrap());
+        let asked = asked.lock().unwrap();
+        let last = asked.plans.last().unwrap();
+        assert_eq!((last.live, last.used, last.asked), (500 * 8016, 500 * 8016, true), "{name}");
+        assert!(last.grown <= used && last.gc_time > Duration::ZERO, "{name}: {last:?}");
+        assert_eq!(store.heap().core().live, last.live);
+        assert!(store.heap().core().plan.goal >= 2 * last.live);
+    }
+}
+
+#[test]
+fn a_fixed_heap_never_grows_and_is_used_up() {
+    for runtime in COLLECTING {
+        let name = runtime.name();
+        let mut store = store_with(runtime, &with(FixedPolicy, 8 << 20, 8 << 20));
+        let usable = store.heap().core().memory.usable();
+        let mut stack = Stack(Vec::new());
+        churn(&mut store, &mut stack, 1_000_000);
+        assert!(store.stats().collections > 0, "{name}");
+        let error = fill(&mut store, &mut stack, 1000, 10_000).unwrap_err();
+        assert!(matches!(error, HeapError::OutOfMemory { .. }), "{name}: {error}");
+        assert!(stack.0.len() * 8016 > 6 << 20, "{name}: {} arrays", stack.0.len());
+        stack.0.clear();
+        store.gc(&mut stack).unwrap();
+        assert_eq!(store.heap().core().memory.usable(), usable);
+        assert_eq!(store.heap().given_back(), 0, "{name}");
+        fill(&mut store, &mut stack, 1000, 500).unwrap();
+    }
+}
+
+/// Bytes of the heap that are in memory, as the system tells; `None` where it does not.
+fn resident(store: &GcStore) -> Option<u64> {
+    let base = store.heap().vmctx_gc_heap_base().addr() as u64;
+    let end = base + store.heap().core().memory.maximum();
+    let maps = std::fs::read_to_string("/proc/self/smaps").ok()?;
+    let (mut inside, mut bytes) = (false, 0);
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let first = words.next()?;
+        if let Some((from, to)) = first.split_once('-') {
+            let from = u64::from_str_radix(from, 16).ok()?;
+            let to = u64::from_str_radix(to, 16).ok()?;
+            inside = from >= base && to <= end;
+        } else if inside && first == "Rss:" {
+            bytes += words.next()?.parse::<u64>().ok()? << 10;
+        }
+    }
+    Some(bytes)
+}
+
+#[test]
+fn memory_goes_back_after_a_spike() {
+    for runtime in COLLECTING {
+        let name = runtime.name();
+        let options = with(AdaptivePolicy::balanced(), 1 << 20, 256 << 20);
+        let mut store = store_with(runtime, &options);
+        let mut stack = Stack(Vec::new());
+        // Half in small objects, half in large ones.
+        fill(&mut store, &mut stack, 100, 40_000).unwrap();
+        fill(&mut store, &mut stack, 4000, 1000).unwrap();
+        let (most, resident_then) = (store.stats(), resident(&store));
+        assert!(most.heap_bytes > 64 << 20, "{name}: {most:?}");
+        stack.0.truncate(10);
+        store.gc(&mut stack).unwrap();
+        store.heap().verify().unwrap();
+        let (least, resident_now) = (store.stats(), resident(&store));
+        assert!(least.heap_bytes < 16 << 20, "{name}: {least:?}");
+        assert!(least.peak_heap_bytes >= most.heap_bytes);
+        match resident_then.zip(resident_now) {
+            Some((then, now)) => assert!(then > 32 << 20 && now < 16 << 20, "{name}: {then} {now}"),
+            None => eprintln!("SKIPPED: this system does not say what is in memory"),
+        }
+        // What was given back is there when it is needed again, and zero.
+        for _ in 0..2000 {
+            fill(&mut store, &mut stack, 4000, 1).unwrap();
+            let array = VMGcRef::from_raw_u32(*stack.0.last().unwrap() as u32).unwrap();
+            for n in [0, 1999, 3999] {
+                let at = 16 + n * 8;
+                assert_eq!(store.read_field(&array, at, StorageType::I64), Ok(0));
+            }
+        }
+        store.heap().verify().unwrap();
+        assert!(store.stats().heap_bytes > 60 << 20);
+    }
+}
+
+#[test]
+fn a_heap_that_no_longer_grows_is_looked_at_when_a_review_is_due() {
+    for runtime in [&DrcCollector as &dyn GcRuntime, &GenerationalCollector] {
+        let name = runtime.name();
+        let spike = |review| {
+            let policy = Recorder { review, ..Recorder::new() };
+            let options = HeapOptions { nursery: 256 << 10, ..with(policy, 1 << 20, 256 << 20) };
+            let mut store = store_with(runtime, &options);
+            let mut stack = Stack(Vec::new());
+            fill(&mut store, &mut stack, 100, 40_000).unwrap();
+            store.gc(&mut stack).unwrap();
+            stack.0.clear();
+            churn(&mut store, &mut stack, 2_000_000);
+            store
+        };
+        let heap_bytes = spike(Duration::ZERO).stats().heap_bytes;
+        assert!(heap_bytes < 32 << 20, "{name}: {heap_bytes}");
+        if name == "generational" {
+            let store = spike(Duration::MAX);
+            assert!(store.stats().heap_bytes > 32 << 20, "{name}: {:?}", store.stats());
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_is_mean_with_memory_uses_less_than_a_generous_one() {
+    for runtime in COLLECTING {
+        let most = |policy: AdaptivePolicy| {
+            let mut store = store_with(runtime, &with(policy, 1 << 20, 512 << 20));
+            let mut stack = Stack(Vec::new());
+            // A queue: each array lives for a while.
+            for n in 0..20_000 {
+                fill(&mut store, &mut stack, 100, 1).unwrap();
+                if n >= 5000 {
+                    stack.0[n % 5000] = stack.0.pop().unwrap();
+                }
+            }
+            store.stats().peak_heap_bytes
+        };
+        let (mean, generous) = (most(AdaptivePolicy::memory()), most(AdaptivePolicy::throughput()));
+        assert!(mean < generous, "{}: {mean} {generous}", runtime.name());
+    }
+}
+
+#[test]
+fn a_reset_store_has_a_policy_as_new() {
+    let policy = Recorder::new();
+    let asked = Arc::clone(&policy.asked);
+    let mut store = store_with(&CopyingCollector, &with(policy, 1 << 20, 32 << 20));
+    let mut stack = Stack(Vec::new());
+    fill(&mut store, &mut stack, 1000, 1000).unwrap();
+    store.gc(&mut stack).unwrap();
+    store.reset();
+    let last = *asked.lock().unwrap().plans.last().unwrap();
+    assert_eq!((last.live, last.grown, last.gc_time), (0, 0, Duration::ZERO));
+    assert_eq!(store.heap().core().live, 0);
+    node(&mut store);
+    assert!(store.gc(&mut NoRoots).unwrap());
+}
