@@ -68,6 +68,16 @@ pub enum HeapError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// What a verifier found ([`GcStore::verify`](crate::GcStore::verify)): as
+    /// [`Corrupt`](HeapError::Corrupt), with how the mutator gets there.
+    Verification {
+        /// Index of the damage in bytes.
+        at: u32,
+        /// What is wrong with it.
+        what: &'static str,
+        /// The references from a root to it, in words.
+        path: String,
+    },
     /// Heap options that cannot be met.
     Options {
         /// Which, and why not.
@@ -111,6 +121,9 @@ impl fmt::Display for HeapError {
                 write!(f, "the reference {raw:#x} is an i31, not an object of the GC heap")
             }
             HeapError::Corrupt { at, what } => write!(f, "corrupt GC heap at {at:#x}: {what}"),
+            HeapError::Verification { at, what, path } => {
+                write!(f, "corrupt GC heap at {at:#x}: {what}; {path}")
+            }
             HeapError::Options { what } => write!(f, "heap options cannot be met: {what}"),
             HeapError::System { what } => write!(f, "the system refused: {what}"),
         }

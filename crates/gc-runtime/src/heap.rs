@@ -259,6 +259,22 @@ pub trait GcHeap: Send + Sync {
     /// The first object that is wrong.
     fn verify(&self) -> Result<(), HeapError>;
 
+    /// As [`verify`](GcHeap::verify), and what the collector keeps of the mutator's
+    /// roots, which are all given: counts, say. That roots and what they lead to are
+    /// objects is checked for all collectors ([`GcStore::verify`](crate::GcStore::verify)).
+    ///
+    /// # Errors
+    /// As [`verify`](GcHeap::verify).
+    fn verify_with_roots(&self, _roots: GcRootsIter<'_>) -> Result<(), HeapError> {
+        self.verify()
+    }
+
+    /// Whether a collection that wants [`RootsWanted::Remembered`] must be told of every
+    /// root that refers to this object. For verifiers.
+    fn needs_remembering(&self, _gc_ref: &VMGcRef) -> bool {
+        false
+    }
+
     /// Counters up to date with what emitted code did inline.
     fn stats(&self) -> GcStats;
 

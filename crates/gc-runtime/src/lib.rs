@@ -38,6 +38,7 @@ mod runtime;
 mod space;
 mod stats;
 mod store;
+mod verify;
 
 pub mod collector;
 
@@ -58,8 +59,8 @@ pub use policy::{
     AdaptivePolicy, Decision, FixedPolicy, GrowthPolicy, HeapPlan, HeapUsage, PolicyFactory,
 };
 pub use roots::{
-    GcRoot, GcRootsIter, GcRootsList, IncompleteWalk, NoRoots, RememberedSlots, RootsWanted,
-    TraceRoots,
+    GcRoot, GcRootsIter, GcRootsList, IncompleteWalk, NoRoots, RememberedSlots, RootKind,
+    RootsWanted, TraceRoots,
 };
 pub use runtime::{GcRuntime, Reclaims};
 pub use stats::GcStats;

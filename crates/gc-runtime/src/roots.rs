@@ -59,13 +59,38 @@ impl TraceRoots for NoRoots {
     }
 }
 
+/// What a root's slot is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RootKind {
+    /// A frame of compiled code.
+    Stack,
+    /// A table, or a segment that tables are filled from.
+    Table,
+    /// A global.
+    Global,
+    /// A handle of the host's.
+    Handle,
+}
+
+impl fmt::Display for RootKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RootKind::Stack => "stack slot",
+            RootKind::Table => "table",
+            RootKind::Global => "global",
+            RootKind::Handle => "handle",
+        })
+    }
+}
+
 /// Where one root stands.
 #[derive(Clone, Copy, Debug)]
 enum RawRoot {
     /// Eight bytes in a frame of compiled code: a zero-extended reference or zero.
     Stack(*mut u64),
     /// Four bytes anywhere else outside the heap: a reference or zero.
-    NonStack(*mut u32),
+    NonStack(*mut u32, RootKind),
 }
 
 /// Which roots a collection needs. Those that are not needed may be named all the
@@ -176,13 +201,13 @@ impl GcRootsList {
         self.roots.push(RawRoot::Stack(slot));
     }
 
-    /// Adds a slot outside stack and heap (a table's element, a global, a host
-    /// handle): four bytes that hold a reference, or zero for null.
+    /// Adds a slot outside stack and heap, of a table, a global or a host handle as
+    /// `kind` says: four bytes that hold a reference, or zero for null.
     ///
     /// # Safety
     /// As [`add_stack_root`](GcRootsList::add_stack_root).
-    pub unsafe fn add_non_stack_root(&mut self, slot: *mut u32) {
-        self.roots.push(RawRoot::NonStack(slot));
+    pub unsafe fn add_non_stack_root(&mut self, slot: *mut u32, kind: RootKind) {
+        self.roots.push(RawRoot::NonStack(slot, kind));
     }
 
     /// Which roots the collection needs. A large table whose slots need not be
@@ -201,7 +226,7 @@ impl GcRootsList {
         self.remembered.get_or_insert_with(RememberedSlots::default).clone_from(slots);
     }
 
-    /// Adds those of `count` slots in a row that hold a reference and are remembered. For
+    /// Adds those of `count` slots of a table that hold a reference and are remembered. For
     /// [`RootsWanted::Remembered`].
     ///
     /// # Safety
@@ -218,7 +243,7 @@ impl GcRootsList {
                     // SAFETY: as above; the slot may be read until it is in the list.
                     let (slot, word) = unsafe { (first.add(n), first.add(n).read()) };
                     if word != 0 {
-                        self.roots.push(RawRoot::NonStack(slot));
+                        self.roots.push(RawRoot::NonStack(slot, RootKind::Table));
                     }
                 }
             }
@@ -304,6 +329,22 @@ impl GcRoot<'_> {
         matches!(self.raw, RawRoot::Stack(_))
     }
 
+    /// What its slot is part of.
+    pub fn kind(&self) -> RootKind {
+        match self.raw {
+            RawRoot::Stack(_) => RootKind::Stack,
+            RawRoot::NonStack(_, kind) => kind,
+        }
+    }
+
+    /// The address of its slot.
+    pub fn address(&self) -> usize {
+        match self.raw {
+            RawRoot::Stack(slot) => slot.addr(),
+            RawRoot::NonStack(slot, _) => slot.addr(),
+        }
+    }
+
     /// The reference that stands there now, without a barrier; it may be an `i31`.
     #[inline]
     pub fn get(&self) -> Option<VMGcRef> {
@@ -312,7 +353,7 @@ impl GcRoot<'_> {
             // is borrowed, and no Rust reference to it is made here.
             RawRoot::Stack(slot) => unsafe { slot.read() as u32 },
             // SAFETY: as above.
-            RawRoot::NonStack(slot) => unsafe { slot.read() },
+            RawRoot::NonStack(slot, _) => unsafe { slot.read() },
         })
     }
 
@@ -323,7 +364,7 @@ impl GcRoot<'_> {
             // SAFETY: as in `get`.
             RawRoot::Stack(slot) => unsafe { slot.write(u64::from(new.as_raw_u32())) },
             // SAFETY: as in `get`.
-            RawRoot::NonStack(slot) => unsafe { slot.write(new.as_raw_u32()) },
+            RawRoot::NonStack(slot, _) => unsafe { slot.write(new.as_raw_u32()) },
         }
     }
 }
@@ -354,7 +395,7 @@ mod tests {
             .roots
             .iter()
             .map(|root| match root {
-                RawRoot::NonStack(slot) => slot.addr(),
+                RawRoot::NonStack(slot, _) => slot.addr(),
                 RawRoot::Stack(_) => panic!("not on the stack"),
             })
             .collect();
@@ -383,7 +424,8 @@ mod tests {
                 list.add_stack_root((&raw mut stack).cast::<u64>().add(i));
             }
             for i in 0..other.len() {
-                list.add_non_stack_root((&raw mut other).cast::<u32>().add(i));
+                let slot = (&raw mut other).cast::<u32>().add(i);
+                list.add_non_stack_root(slot, RootKind::Global);
             }
         }
         let seen: Vec<_> =
@@ -392,6 +434,8 @@ mod tests {
             seen,
             [(true, Some(64)), (true, None), (true, Some(3)), (false, Some(128)), (false, None)]
         );
+        let last = list.iter().last().unwrap();
+        assert_eq!((last.kind(), last.address()), (RootKind::Global, (&raw mut other[1]).addr()));
         for mut root in list.iter() {
             if root.get().is_some_and(|r| !r.is_i31()) {
                 root.set(VMGcRef::from_heap_index(256).unwrap());
@@ -415,7 +459,7 @@ mod tests {
             let first = (&raw mut slots).cast::<u32>();
             for i in 0..1000 {
                 // SAFETY: in bounds, and `slots` outlives the list's use of it.
-                unsafe { list.add_non_stack_root(first.add(i)) };
+                unsafe { list.add_non_stack_root(first.add(i), RootKind::Table) };
             }
             assert_eq!(list.iter().len(), 1000);
             assert_eq!(*capacity.get_or_insert(list.capacity()), list.capacity());

@@ -85,9 +85,9 @@ impl Differential {
     ///
     /// # Errors
     /// If heap and shadow differ, or the heap does not verify.
-    pub fn compare(&self) -> Result<()> {
+    pub fn compare(&mut self) -> Result<()> {
+        self.mutator.verify().context("the heap does not verify")?;
         let heap = self.mutator.store().heap();
-        heap.verify().context("the heap does not verify")?;
         let mut pairing = Pairing { differential: self, ids: HashMap::new(), to_do: Vec::new() };
         for place in Place::all() {
             let (actual, expected) = (self.mutator.get(place), self.shadow.root(place));
@@ -181,7 +181,7 @@ impl Differential {
     ///
     /// # Errors
     /// If that is not so.
-    pub fn finish(self) -> Result<()> {
+    pub fn finish(mut self) -> Result<()> {
         self.compare()?;
         let ledger: Ledger = self.mutator.ledger().clone();
         drop(self.mutator);

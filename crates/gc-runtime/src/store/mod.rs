@@ -1,6 +1,7 @@
 //! [`GcStore`]: one heap with its side tables, and what is done when an allocation finds
 //! no room.
 //!
+<<<<<<< HEAD
 //! The heap's [`GrowthPolicy`](crate::GrowthPolicy) is asked whether to collect or to
 //! grow, and by how much, and asked again until there is room, it gives up, or growing is
 //! refused. (One growth need not be room enough: a heap may need it to collect in.) Then
@@ -8,8 +9,18 @@
 //! does not help either the heap is out of memory. A collection whose roots cannot all be
 //! found is skipped. With zeal, every Nth allocation collects first whatever room there
 //! is, and the heap is verified before and after every collection.
+=======
+//! The policy: collect if that pays, and try again; grow by half, or as much as
+//! is needed, and try again; and all over until nothing is left to grow by. Then
+//! collect everything if that was not done yet, or not in a heap as large, and try again;
+//! then the heap is out of memory. (One growth need not be room enough: a heap may need
+//! it to collect in.) A collection whose roots cannot all be found is skipped. With zeal,
+//! every Nth allocation collects first whatever room there is, and the heap is verified
+//! before and after the collection (`verify.rs`).
+>>>>>>> c9ee30e (wip)
 
 mod objects;
+mod verify;
 
 use crate::object::by_halves;
 use crate::{
@@ -42,6 +53,7 @@ struct Stop {
     start: Instant,
     root_search: Duration,
     bytes_before: u64,
+    verified: bool,
 }
 
 /// A heap and its side tables, and what drives its collector.
@@ -52,6 +64,8 @@ pub struct GcStore {
     func_refs: FuncRefTable,
     roots: GcRootsList,
     zeal: u32,
+    /// Collections that will not be verified, with zeal.
+    unverified: u32,
     host_data_threshold: u32,
     /// Whether a skipped collection was warned of.
     warned: bool,
@@ -90,6 +104,7 @@ impl GcStore {
             func_refs: FuncRefTable::default(),
             roots: GcRootsList::default(),
             zeal: options.zeal,
+            unverified: 0,
             host_data_threshold: HOST_DATA_THRESHOLD,
             warned: false,
         };
@@ -403,14 +418,13 @@ impl GcStore {
         tracer: &mut dyn TraceRoots,
         cause: GcCause,
     ) -> Result<Option<PauseKind>, HeapError> {
-        let Some(stop) = self.find_roots(tracer, cause) else { return Ok(None) };
-        self.verify_with_zeal()?;
+        let Some(stop) = self.find_roots(tracer, cause)? else { return Ok(None) };
         let start = Instant::now();
         let mut collection = self.heap.gc(self.roots.iter(), &mut self.host_data);
         let result = collection.collect();
         let kind = collection.kind();
         drop(collection);
-        self.finish_gc(result, stop, kind, start.elapsed())?;
+        self.finish_gc(result, stop, kind, start.elapsed(), Some(tracer))?;
         Ok(Some(kind))
     }
 
@@ -431,8 +445,9 @@ impl GcStore {
         let stop = self.find_roots(tracer, GcCause::Asked);
         async move {
             let result = match stop {
-                Some(stop) => self.collect_async(stop).await,
-                None => Ok(false),
+                Ok(Some(stop)) => self.collect_async(stop).await,
+                Ok(None) => Ok(false),
+                Err(error) => Err(error),
             };
             self.resume_host_panic();
             result
@@ -441,30 +456,44 @@ impl GcStore {
 
     #[cfg(feature = "async")]
     async fn collect_async(&mut self, stop: Stop) -> Result<bool, HeapError> {
-        self.verify_with_zeal()?;
         let start = Instant::now();
         let mut collection = self.heap.gc(self.roots.iter(), &mut self.host_data);
         let result = collection.collect_async().await;
         let kind = collection.kind();
         drop(collection);
-        self.finish_gc(result, stop, kind, start.elapsed())?;
+        self.finish_gc(result, stop, kind, start.elapsed(), None)?;
         Ok(true)
     }
 
     /// Stops the mutator and fills the list of roots; `None` if some could not be found.
-    fn find_roots(&mut self, tracer: &mut dyn TraceRoots, cause: GcCause) -> Option<Stop> {
+    fn find_roots(
+        &mut self,
+        tracer: &mut dyn TraceRoots,
+        cause: GcCause,
+    ) -> Result<Option<Stop>, HeapError> {
         self.heap.core().assert_may_collect();
         let bytes_before = self.heap.used_bytes();
+<<<<<<< HEAD
         let start = Instant::now();
         let given_back = self.heap.given_back();
         let core = self.heap.core_mut();
         core.count_peak(given_back);
         core.asked = cause == GcCause::Asked;
         core.pauses.begin(start);
+=======
+        let mut start = Instant::now();
+>>>>>>> c9ee30e (wip)
         let (heap, host_data) = (&mut self.heap, &mut self.host_data);
         tracer.drop_dead_handles(&mut |gc_ref| heap.drop_gc_ref(host_data, gc_ref));
         self.roots.clear();
         let wanted = self.heap.announce_gc(cause);
+        let verified = self.verification_is_due();
+        let mut young = Vec::new();
+        if verified {
+            young = self.verify_before(tracer, wanted)?;
+            start = Instant::now();
+            self.roots.clear();
+        }
         self.roots.set_wanted(wanted);
         if wanted == RootsWanted::Remembered {
             self.heap
@@ -473,15 +502,23 @@ impl GcStore {
                 .for_each(|slots| self.roots.set_remembered(slots));
         }
         match tracer.trace_roots(&mut self.roots) {
-            Ok(()) => Some(Stop { start, root_search: start.elapsed(), bytes_before }),
+            Ok(()) => {
+                let root_search = start.elapsed();
+                self.check_remembered(&young)?;
+                Ok(Some(Stop { start, root_search, bytes_before, verified }))
+            }
             Err(incomplete) => {
                 // What stops one stops them all, and a program may ask for millions.
                 let again = std::mem::replace(&mut self.warned, true);
                 let level = if again { log::Level::Debug } else { log::Level::Warn };
                 log::log!(level, "collection skipped: {incomplete}");
                 self.roots.clear();
+<<<<<<< HEAD
                 self.heap.core_mut().pauses.cancel();
                 None
+=======
+                Ok(None)
+>>>>>>> c9ee30e (wip)
             }
         }
     }
@@ -492,8 +529,8 @@ impl GcStore {
         stop: Stop,
         kind: PauseKind,
         collection: Duration,
+        tracer: Option<&mut dyn TraceRoots>,
     ) -> Result<(), HeapError> {
-        self.roots.clear();
         let bytes_after = self.heap.used_bytes();
         let pauses = &mut self.heap.core_mut().pauses;
         let pause = Pause {
@@ -505,13 +542,14 @@ impl GcStore {
         };
         pauses.record(pause);
         log::debug!("collected: {pause:?}");
-        result?;
+        let verified = match result {
+            Ok(()) if stop.verified => self.verify_after(tracer),
+            result => result,
+        };
+        self.roots.clear();
+        verified?;
         self.host_data_threshold = HOST_DATA_THRESHOLD.max(self.host_data.len().saturating_mul(2));
-        self.verify_with_zeal()
-    }
-
-    fn verify_with_zeal(&self) -> Result<(), HeapError> {
-        if self.zeal == 0 { Ok(()) } else { self.heap.verify() }
+        Ok(())
     }
 
     // ---- barriers -------------------------------------------------------

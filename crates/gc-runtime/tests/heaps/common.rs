@@ -1,6 +1,6 @@
 //! What these tests share: the types they allocate and the heaps they run on.
 
-use gc_runtime::collector::{DrcCollector, NullCollector};
+use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{
     GcRootsList, GcRuntime, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoRoots, TraceRoots,
 };
@@ -19,7 +19,10 @@ pub(crate) const LEFT: u32 = 8;
 pub(crate) const RIGHT: u32 = 12;
 pub(crate) const VALUE: u32 = 16;
 
+/// Those whose heaps keep what the host has a reference to, though it is no root.
 pub(crate) const COLLECTORS: [&dyn GcRuntime; 2] = [&NullCollector, &DrcCollector];
+pub(crate) const ALL_COLLECTORS: [&dyn GcRuntime; 4] =
+    [&NullCollector, &DrcCollector, &CopyingCollector, &GenerationalCollector];
 
 pub(crate) fn layouts() -> Vec<(TypeIndex, Arc<GcLayout>)> {
     use StorageType::*;
@@ -46,14 +49,19 @@ pub(crate) fn options(bounds: HeapBounds) -> HeapOptions {
     HeapOptions { initial: 256 << 10, maximum: 8 << 20, bounds, ..HeapOptions::default() }
 }
 
-/// Runs `test` on a heap of each collector, guarded and checked.
+/// Runs `test` on a heap of each of [`COLLECTORS`], guarded and checked.
 pub(crate) fn on_every_heap(test: impl Fn(&str, GcStore)) {
-    for runtime in COLLECTORS {
+    on_heaps_of(&COLLECTORS, test);
+}
+
+/// Runs `test` on a heap of each of these collectors, guarded and checked.
+pub(crate) fn on_heaps_of(collectors: &[&dyn GcRuntime], test: impl Fn(&str, GcStore)) {
+    for runtime in collectors {
         for bounds in [HeapBounds::Guarded, HeapBounds::Checked] {
             if cfg!(miri) && bounds == HeapBounds::Guarded {
                 continue;
             }
-            test(runtime.name(), store_with(runtime, &options(bounds)));
+            test(runtime.name(), store_with(*runtime, &options(bounds)));
         }
     }
 }

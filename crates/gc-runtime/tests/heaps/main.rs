@@ -5,3 +5,4 @@ mod growth;
 mod objects;
 mod policy;
 mod sandbox;
+mod verifier;

@@ -257,7 +257,7 @@ fn out_of_memory_is_survived(subject: &Subject<'_>) -> Result<()> {
         );
         ensure!(mutator.store().stats().heap_bytes == MIB, "it did not grow to its limit");
         expect_node(&mutator, HANDLE, 7)?;
-        mutator.store().heap().verify()?;
+        mutator.verify()?;
         arrays += held;
         // A quarter of the heap: some collectors need the rest to copy to.
         let frees = subject.reclaims != Reclaims::Nothing;

@@ -190,7 +190,7 @@ fn a_host_value_may_panic_when_dropped(subject: &Subject<'_>) -> Result<()> {
     mutator.clear(A);
     let first = catch_unwind(AssertUnwindSafe(|| mutator.collect()));
     ensure!(first.is_err() == reclaims, "the host value panicked: {}", first.is_err());
-    mutator.store().heap().verify()?;
+    mutator.verify()?;
     mutator.clear_all();
     expect_live(&mut mutator, subject, 0, 111)?;
     ensure!(!reclaims || mutator.ledger().alive() == 0, "host values survive another's panic");
@@ -238,7 +238,7 @@ fn no_panic_of_a_host_value_comes_out_of_a_barrier(subject: &Subject<'_>) -> Res
             (0..2).filter(|_| catch_unwind(AssertUnwindSafe(|| mutator.collect())).is_err());
         let (panics, expected) = (panics.count(), subject.reclaims != Reclaims::Nothing);
         ensure!(panics == usize::from(expected), "{panics} panics of one host value");
-        mutator.store().heap().verify()?;
+        mutator.verify()?;
     }
     // Those that are left may panic with the store.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(mutator)));

@@ -285,6 +285,14 @@ impl Mutator {
         self.store.gc(&mut self.slots)
     }
 
+    /// Verifies the heap with all roots ([`GcStore::verify`]).
+    ///
+    /// # Errors
+    /// What is wrong, and the way to it.
+    pub fn verify(&mut self) -> Result<(), HeapError> {
+        self.store.verify(&mut self.slots)
+    }
+
     /// Begins a collection and abandons it after `increments`, unless it is over by
     /// then. `None`: after more than it should ever need.
     ///

@@ -6,7 +6,7 @@
 
 use anyhow::{Result, ensure};
 use arbitrary::{Arbitrary, Unstructured};
-use gc_runtime::{GcRootsList, IncompleteWalk, RootsWanted, TraceRoots};
+use gc_runtime::{GcRootsList, IncompleteWalk, RootKind, RootsWanted, TraceRoots};
 use gc_types::VMGcRef;
 
 /// Slots of each kind.
@@ -195,13 +195,14 @@ impl TraceRoots for Slots {
             unsafe { roots.add_remembered(others, SLOTS) };
         }
         for i in if all { 0 } else { SLOTS }..3 * SLOTS {
+            let kind = [RootKind::Table, RootKind::Global, RootKind::Handle][i / SLOTS];
             // SAFETY: as above.
-            unsafe { roots.add_non_stack_root(others.add(i)) };
+            unsafe { roots.add_non_stack_root(others.add(i), kind) };
         }
         let more = self.more.as_mut_ptr();
         for i in 0..self.more.len() {
             // SAFETY: as above, of a vector.
-            unsafe { roots.add_non_stack_root(more.add(i)) };
+            unsafe { roots.add_non_stack_root(more.add(i), RootKind::Handle) };
         }
         Ok(())
     }

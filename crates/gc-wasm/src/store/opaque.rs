@@ -12,7 +12,7 @@ use crate::types::registry::RegisteredType;
 use crate::vmctx::VMGlobal;
 use anyhow::Result;
 use gc_jit::{EmbedderHooks, EntryTrampoline, JitStore, StoreRoots, VMContextPrefix, VMFuncRef};
-use gc_runtime::{GcRootsList, GcStore, IncompleteWalk, RootsWanted};
+use gc_runtime::{GcRootsList, GcStore, IncompleteWalk, RootKind, RootsWanted};
 use gc_types::{TypeIndex, VMGcRef, VMOffsets};
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
@@ -252,7 +252,7 @@ unsafe fn trace_roots(data: *mut (), roots: &mut GcRootsList) -> Result<(), Inco
     for word in globals.map(|global| global.place.as_ptr().cast::<u32>()) {
         // SAFETY: a global of a reference type holds a reference or null in its
         // first word, and lives as long as the store.
-        unsafe { roots.add_non_stack_root(word) };
+        unsafe { roots.add_non_stack_root(word, RootKind::Global) };
     }
     let in_tables = store.tables.iter_mut().filter_map(|table| match &mut table.elements {
         TableElements::Gc(elements) => Some(&mut elements[..]),
@@ -275,7 +275,7 @@ unsafe fn trace_roots(data: *mut (), roots: &mut GcRootsList) -> Result<(), Inco
     for word in in_tables.chain(in_segments).flatten().filter(|word| **word != 0) {
         // SAFETY: elements are references, and neither table nor segment
         // changes before the collection that uses the list is over.
-        unsafe { roots.add_non_stack_root(word) };
+        unsafe { roots.add_non_stack_root(word, RootKind::Table) };
     }
     Ok(())
 }

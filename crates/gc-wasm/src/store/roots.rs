@@ -10,7 +10,7 @@
 use super::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreId, StoreOpaque, limits};
 use crate::refs::GcRef;
 use anyhow::{Result, bail};
-use gc_runtime::GcRootsList;
+use gc_runtime::{GcRootsList, RootKind};
 use gc_types::VMGcRef;
 use std::fmt;
 use std::marker::PhantomData;
@@ -97,7 +97,7 @@ fn add(roots: &mut GcRootsList, gc_ref: &mut VMGcRef) {
     let slot: *mut VMGcRef = gc_ref;
     // SAFETY: `VMGcRef` is a transparent 32-bit word, and the table is not changed
     // before the collection that uses the list is over.
-    unsafe { roots.add_non_stack_root(slot.cast::<u32>()) };
+    unsafe { roots.add_non_stack_root(slot.cast::<u32>(), RootKind::Handle) };
 }
 
 /// All handles of one store.

@@ -1,6 +1,8 @@
 //! What only the inside shows: where objects are moved to, what stays in place, what
 //! happens without room, sizes, increments, damage.
 
+mod verifier;
+
 use super::*;
 use crate::{
     GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoRoots, TraceRoots,

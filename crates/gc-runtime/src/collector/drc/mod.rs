@@ -413,7 +413,11 @@ impl GcHeap for DrcHeap {
     }
 
     fn verify(&self) -> Result<(), HeapError> {
-        self.verify_all()
+        self.verify_all(None)
+    }
+
+    fn verify_with_roots(&self, roots: GcRootsIter<'_>) -> Result<(), HeapError> {
+        self.verify_all(Some(roots))
     }
 
     fn stats(&self) -> GcStats {

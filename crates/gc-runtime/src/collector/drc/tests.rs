@@ -1,6 +1,8 @@
 //! What only the inside shows: the list's laziness, maturing, increments, slow paths as
 //! emitted code takes them, cycles, damage.
 
+mod verifier;
+
 use super::*;
 use crate::{
     GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, HeapPlan, NoRoots, TraceRoots,
@@ -290,7 +292,7 @@ fn increments_are_bounded_and_a_large_array_is_gone_through_in_pieces() {
 #[allow(unsafe_code)]
 fn add_other(slot: &mut u32, roots: &mut GcRootsList) {
     // SAFETY: every test keeps its slot until the collection is over.
-    unsafe { roots.add_non_stack_root(slot) };
+    unsafe { roots.add_non_stack_root(slot, crate::RootKind::Global) };
 }
 
 #[test]
@@ -376,7 +378,9 @@ impl<const N: usize> TraceRoots for Slots<N> {
     #[allow(unsafe_code)]
     fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), crate::IncompleteWalk> {
         // SAFETY: every test keeps its slots until the collection is over.
-        self.0.iter().for_each(|slot| unsafe { roots.add_non_stack_root(*slot) });
+        self.0
+            .iter()
+            .for_each(|slot| unsafe { roots.add_non_stack_root(*slot, crate::RootKind::Handle) });
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::DrcHeap;
 use super::counts::count;
 use super::object_map::ObjectMap;
-use crate::HeapError;
+use crate::{GcRootsIter, HeapError};
 use gc_types::VMGcKind;
 use gc_types::collector::drc::{LISTED, MATURE};
 
@@ -40,8 +40,9 @@ fn corrupt(at: u32, what: &'static str) -> Result<(), HeapError> {
 impl DrcHeap {
     /// Checks that blocks tile the heap and are free or objects as the allocator
     /// says; that headers, sizes and references are those of objects; that the list and
-    /// the flags agree; that no count is less than the references from mature objects.
-    pub(super) fn verify_all(&self) -> Result<(), HeapError> {
+    /// the flags agree; that no count is less than the references from mature objects
+    /// and, if they are given, from roots outside the stack.
+    pub(super) fn verify_all(&self, roots: Option<GcRootsIter<'_>>) -> Result<(), HeapError> {
         self.core.check_damage()?;
         let map = &self.space.synced_map(&self.core.memory);
         self.space.check(map, &self.core.memory).or_else(|(at, what)| corrupt(at, what))?;
@@ -92,6 +93,12 @@ impl DrcHeap {
             })?;
             if dangling {
                 corrupt(object, "an object refers to what is no object")?;
+            }
+        }
+        for root in roots.into_iter().flatten().filter(|root| !root.is_on_stack()) {
+            let target = root.get().and_then(|gc_ref| gc_ref.as_heap_index());
+            if let Some(target) = target.filter(|target| map.is_live(target.get())) {
+                references[ranks.of(target.get())] += 1;
             }
         }
         if values != self.values {

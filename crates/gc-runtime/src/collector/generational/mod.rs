@@ -309,6 +309,10 @@ impl GcHeap for GenerationalHeap {
         Some(self.tables.slots())
     }
 
+    fn needs_remembering(&self, gc_ref: &VMGcRef) -> bool {
+        self.is_young(gc_ref.as_raw_u32())
+    }
+
     fn remember_slot(&mut self, address: usize, contents: &VMGcRef) {
         if self.is_young(contents.as_raw_u32()) {
             self.tables.remember(address);

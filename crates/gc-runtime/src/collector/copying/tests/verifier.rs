@@ -1,0 +1,93 @@
+//! The verifier names the object that is wrong, and the way to it, whichever invariant is
+//! broken.
+
+use super::*;
+
+/// A pair on the stack, in whose `car` is an array, in whose element 1 is a pair; and an
+/// externref behind them.
+struct Objects {
+    top: u32,
+    array: u32,
+    leaf: u32,
+    host: u32,
+}
+
+fn objects(heap: &mut CopyingHeap) -> Objects {
+    let top = pair(heap).as_raw_u32();
+    let array = array(heap, REFS, 3).unwrap().as_raw_u32();
+    let leaf = pair(heap).as_raw_u32();
+    let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
+    let host = heap.alloc_raw(header, GcLayout::EXTERNREF_SIZE).unwrap().as_raw_u32();
+    write(heap, top, CAR, array);
+    write(heap, array, 12 + 4, leaf);
+    Objects { top, array, leaf, host }
+}
+
+fn verify(heap: &CopyingHeap, objects: &Objects) -> Result<u64, HeapError> {
+    let mut roots = GcRootsList::default();
+    let mut stack = Stack(vec![u64::from(objects.top)]);
+    stack.trace_roots(&mut roots).unwrap();
+    crate::verify::verify(heap, &ExternRefHostDataTable::default(), &mut roots)
+}
+
+#[test]
+fn what_is_wrong_is_named_and_the_way_to_it() {
+    type Case = (&'static str, fn(&mut CopyingHeap, &Objects), fn(&Objects) -> u32);
+    let cases: [Case; 9] = [
+        (
+            "collector bits in a header",
+            |heap, o| write(heap, o.leaf, 4, o.top | FORWARDED),
+            |o| o.leaf,
+        ),
+        ("collector bits in a header", |heap, o| write(heap, o.array, 4, 2), |o| o.array),
+        ("a header names no kind", |heap, o| write(heap, o.leaf, 0, 0), |o| o.leaf),
+        (
+            "a reference to what is no object",
+            |heap, o| write(heap, o.array, 16, o.leaf + 8),
+            |o| o.array,
+        ),
+        (
+            "a reference to what is no object",
+            |heap, o| write(heap, o.leaf, CDR, o.leaf + 4),
+            |o| o.leaf,
+        ),
+        (
+            "memory for the next objects is not zero",
+            |heap, o| write(heap, o.host, 16 + 40, 1 << 24),
+            |o| o.host + 16 + 43,
+        ),
+        ("an externref is not in the list", |heap, _| heap.externrefs.clear(), |_| NULL_PAGE_SIZE),
+        (
+            "the list of externrefs has what is none, or one twice",
+            |heap, o| heap.externrefs.push(o.leaf),
+            |o| o.leaf,
+        ),
+        (
+            "the next object's index is not in its chunk",
+            |heap, o| heap.core.memory.set_data_u32(LIMIT, o.leaf),
+            |o| o.host + 16,
+        ),
+    ];
+    for (n, (what, damage, at)) in cases.into_iter().enumerate() {
+        let mut heap = heap(8, 8);
+        let o = objects(&mut heap);
+        verify(&heap, &o).unwrap();
+        damage(&mut heap, &o);
+        let found = verify(&heap, &o);
+        let Err(HeapError::Verification { at: found_at, what: found_what, path }) = found else {
+            panic!("case {n}: {found:?}");
+        };
+        assert_eq!((found_at, found_what), (at(&o), what), "case {n}: {path}");
+        let to_array = format!(
+            "from stack slot (root 0) → StructRef type#0 at {:#x}, field 0 (+8) → ArrayRef type#1 at {:#x}",
+            o.top, o.array
+        );
+        let expected = match at(&o) {
+            at if at == o.leaf => format!("{to_array}, element 1 (+16) → "),
+            at if at == o.array => to_array,
+            at if at == NULL_PAGE_SIZE => String::new(),
+            _ => "no root leads there".into(),
+        };
+        assert!(path.starts_with(&expected), "case {n}: {path}\ninstead of {expected}");
+    }
+}

@@ -1,0 +1,114 @@
+//! The verifier names the object that is wrong, and the way to it, whichever invariant is
+//! broken.
+
+use super::*;
+
+/// An old pair on the stack, in whose `car` is an old array, in whose element 1 is an old
+/// pair; and a young pair on the stack.
+struct Objects {
+    top: u32,
+    array: u32,
+    leaf: u32,
+    young: u32,
+}
+
+fn objects(f: &mut Fixture) -> Objects {
+    let leaf = f.pair(0, 0);
+    let array = f.refs(100);
+    f.write(array, 12 + 4, leaf);
+    f.stack[0] = f.pair(array, 0).into();
+    f.collect(Plan::Minor);
+    let top = f.top();
+    let array = f.read(top, CAR);
+    let leaf = f.read(array, 12 + 4);
+    let young = f.pair(0, 0);
+    f.stack[1] = young.into();
+    Objects { top, array, leaf, young }
+}
+
+/// What the verifier says: at which object, what, and the way there.
+fn found(f: &mut Fixture) -> (u32, &'static str, String) {
+    // Names the roots.
+    drop(f.begin(Plan::Full));
+    match crate::verify::verify(&f.heap, &f.host_data, &mut f.roots) {
+        Err(HeapError::Verification { at, what, path }) => (at, what, path),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_and_the_way_to_it() {
+    type Case = (&'static str, fn(&mut Fixture, &Objects), fn(&Objects) -> u32);
+    let cases: [Case; 11] = [
+        (
+            "an object was moved and no collection is under way",
+            |f, o| f.poke(o.leaf, 4, FORWARDED),
+            |o| o.leaf,
+        ),
+        (
+            "an object was moved and no collection is under way",
+            |f, o| f.poke(o.young, 4, o.leaf | FORWARDED),
+            |o| o.young,
+        ),
+        (
+            "a reference to a young object on a clean card",
+            |f, o| f.poke(o.leaf, CAR, o.young),
+            |o| o.leaf,
+        ),
+        ("a reference to what is no object", |f, o| f.poke(o.leaf, CAR, o.leaf + 8), |o| o.leaf),
+        ("a reference to what is no object", |f, o| f.poke(o.young, CDR, o.top - 8), |o| o.young),
+        (
+            // The start bit is gone: for all that is known, nothing is there.
+            "a reference to what is no object",
+            |f, o| f.heap.old.map.clear_start(o.leaf),
+            |o| o.array,
+        ),
+        (
+            "an object overlaps the one before it",
+            |f, o| f.heap.old.map.set_start(o.leaf + 8, false),
+            |o| o.leaf + 8,
+        ),
+        (
+            "an object is in a line that is not marked",
+            |f, o| f.heap.old.blocks.mark_lines(o.top, 16, 77),
+            |o| o.top,
+        ),
+        (
+            "an object is marked and no marking is under way",
+            |f, o| {
+                f.heap.old.map.mark(o.leaf);
+            },
+            |o| o.leaf,
+        ),
+        ("a header names no kind", |f, o| f.poke(o.leaf, 0, 0), |o| o.leaf),
+        (
+            "free memory of the nursery is not zero",
+            |f, _| f.poke(f.heap.next(), 64, 1),
+            |o| o.young + 16 + 64,
+        ),
+    ];
+    for (n, (what, damage, at)) in cases.into_iter().enumerate() {
+        let mut f = Fixture::new(4 << 20);
+        let o = objects(&mut f);
+        f.heap.verify().unwrap();
+        assert!(o.top < o.leaf && u32::abs_diff(o.top, o.leaf) > 256);
+        damage(&mut f, &o);
+        let (found_at, found_what, path) = found(&mut f);
+        assert_eq!((found_at, found_what), (at(&o), what), "case {n}: {path}");
+        let to_array = format!(
+            "from stack slot (root 0) → StructRef type#0 at {:#x}, field 0 (+8) → ArrayRef type#1 at {:#x}",
+            o.top, o.array
+        );
+        let expected = match at(&o) {
+            at if at == o.top => to_array[..to_array.find(',').unwrap()].to_owned(),
+            at if at == o.array => format!("{to_array}, element 1 (+16) → {:#x}", o.leaf),
+            at if at == o.young => {
+                format!("from stack slot (root 1) → StructRef type#0 at {at:#x}")
+            }
+            at if at == o.young + 16 + 64 => "no root leads there".into(),
+            _ => format!("{to_array}, element 1 (+16) → "),
+        };
+        assert!(path.starts_with(&expected), "case {n}: {path}\ninstead of {expected}");
+        assert!(f.heap.verify().is_err(), "case {n}");
+    }
+}
