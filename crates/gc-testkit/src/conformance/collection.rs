@@ -136,7 +136,7 @@ fn a_collection_can_be_abandoned(subject: &Subject<'_>) -> Result<()> {
         mutator.exit_no_gc_scope();
         mutator.clear(B);
         let progress = mutator.collect_increments(Some(increments))?;
-        mutator.store().heap().verify().with_context(|| format!("{progress:?}"))?;
+        mutator.verify().with_context(|| format!("{progress:?}"))?;
         ensure!(progress != Collection::Skipped, "a collection was skipped");
         for i in 0..16 {
             let mut last = None;
@@ -152,7 +152,7 @@ fn a_collection_can_be_abandoned(subject: &Subject<'_>) -> Result<()> {
         // What was allocated since is as safe.
         node(&mut mutator, 5, A)?;
         mutator.collect()?;
-        mutator.store().heap().verify()?;
+        mutator.verify()?;
         expect_node(&mutator, A, 5)?;
         mutator.clear_all();
         expect_live(&mut mutator, subject, 0, 20_001)?;
@@ -360,7 +360,7 @@ fn garbage_makes_room(subject: &Subject<'_>) -> Result<()> {
         expect_node(&mutator, Place::Stack((i % 16) as u8), i)?;
     }
     expect_node(&mutator, Place::Table(0), u64::MAX)?;
-    mutator.store().heap().verify()?;
+    mutator.verify()?;
     let collections = mutator.store().stats().collections;
     ensure!(collections > 0, "no collection was needed");
     expect_live(&mut mutator, subject, 18, 0)

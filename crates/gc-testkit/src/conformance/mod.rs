@@ -172,7 +172,7 @@ fn expect_node(mutator: &Mutator, place: Place, value: u64) -> Result<()> {
 /// if garbage dies, and how many were ever allocated.
 fn expect_live(mutator: &mut Mutator, subject: &Subject<'_>, live: u64, ever: u64) -> Result<()> {
     ensure!(mutator.collect()?, "a collection was skipped");
-    mutator.store().heap().verify()?;
+    mutator.verify()?;
     let frees = subject.reclaims != crate::Reclaims::Nothing;
     let expected = if frees { live } else { ever };
     let actual = mutator.store().stats().live_objects;
