@@ -1,23 +1,13 @@
 //! [`GcStore`]: one heap with its side tables, and what is done when an allocation finds
 //! no room.
 //!
-<<<<<<< HEAD
 //! The heap's [`GrowthPolicy`](crate::GrowthPolicy) is asked whether to collect or to
 //! grow, and by how much, and asked again until there is room, it gives up, or growing is
 //! refused. (One growth need not be room enough: a heap may need it to collect in.) Then
 //! everything is collected if that was not done yet, or not in a heap as large; if that
 //! does not help either the heap is out of memory. A collection whose roots cannot all be
 //! found is skipped. With zeal, every Nth allocation collects first whatever room there
-//! is, and the heap is verified before and after every collection.
-=======
-//! The policy: collect if that pays, and try again; grow by half, or as much as
-//! is needed, and try again; and all over until nothing is left to grow by. Then
-//! collect everything if that was not done yet, or not in a heap as large, and try again;
-//! then the heap is out of memory. (One growth need not be room enough: a heap may need
-//! it to collect in.) A collection whose roots cannot all be found is skipped. With zeal,
-//! every Nth allocation collects first whatever room there is, and the heap is verified
-//! before and after the collection (`verify.rs`).
->>>>>>> c9ee30e (wip)
+//! is, and the heap is verified before and after the collection (`verify.rs`).
 
 mod objects;
 mod verify;
@@ -473,16 +463,11 @@ impl GcStore {
     ) -> Result<Option<Stop>, HeapError> {
         self.heap.core().assert_may_collect();
         let bytes_before = self.heap.used_bytes();
-<<<<<<< HEAD
-        let start = Instant::now();
+        let mut start = Instant::now();
         let given_back = self.heap.given_back();
         let core = self.heap.core_mut();
         core.count_peak(given_back);
         core.asked = cause == GcCause::Asked;
-        core.pauses.begin(start);
-=======
-        let mut start = Instant::now();
->>>>>>> c9ee30e (wip)
         let (heap, host_data) = (&mut self.heap, &mut self.host_data);
         tracer.drop_dead_handles(&mut |gc_ref| heap.drop_gc_ref(host_data, gc_ref));
         self.roots.clear();
@@ -494,6 +479,7 @@ impl GcStore {
             start = Instant::now();
             self.roots.clear();
         }
+        self.heap.core_mut().pauses.begin(start);
         self.roots.set_wanted(wanted);
         if wanted == RootsWanted::Remembered {
             self.heap
@@ -504,7 +490,10 @@ impl GcStore {
         match tracer.trace_roots(&mut self.roots) {
             Ok(()) => {
                 let root_search = start.elapsed();
-                self.check_remembered(&young)?;
+                if let Err(error) = self.check_remembered(&young) {
+                    self.heap.core_mut().pauses.cancel();
+                    return Err(error);
+                }
                 Ok(Some(Stop { start, root_search, bytes_before, verified }))
             }
             Err(incomplete) => {
@@ -513,12 +502,8 @@ impl GcStore {
                 let level = if again { log::Level::Debug } else { log::Level::Warn };
                 log::log!(level, "collection skipped: {incomplete}");
                 self.roots.clear();
-<<<<<<< HEAD
                 self.heap.core_mut().pauses.cancel();
-                None
-=======
                 Ok(None)
->>>>>>> c9ee30e (wip)
             }
         }
     }
