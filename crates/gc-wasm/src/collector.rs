@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// A collector an engine can be made with: the half that makes heaps and the half
 /// that emits code. Anybody's halves will do; those of this project are
-/// [`Collector::null`] and [`Collector::drc`].
+/// [`Collector::all`].
 #[derive(Clone)]
 pub struct Collector {
     runtime: Arc<dyn GcRuntime>,
