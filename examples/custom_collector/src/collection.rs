@@ -7,8 +7,11 @@
 
 use crate::bitmap::Bitmap;
 use crate::heap::{MarkSweepHeap, corrupt};
-use gc_runtime::{ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError};
+use gc_runtime::{
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRootsIter, HeapError,
+};
 use gc_types::VMGcRef;
+use std::time::Instant;
 
 /// Objects that one increment looks at.
 const INCREMENT: usize = 10_000;
@@ -20,6 +23,7 @@ pub(crate) struct MarkSweep<'a> {
     roots: GcRootsIter<'a>,
     host_data: &'a mut ExternRefHostDataTable,
     phase: Phase,
+    began: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +40,7 @@ impl<'a> MarkSweep<'a> {
         roots: GcRootsIter<'a>,
         host_data: &'a mut ExternRefHostDataTable,
     ) -> MarkSweep<'a> {
-        MarkSweep { heap, roots, host_data, phase: Phase::Roots }
+        MarkSweep { heap, roots, host_data, phase: Phase::Roots, began: Instant::now() }
     }
 
     // ANCHOR: phases
@@ -72,7 +76,10 @@ impl<'a> MarkSweep<'a> {
             }
             Phase::Sweeping => {
                 self.drop_host_values();
+                let new_bytes = self.heap.new_bytes;
                 self.heap.sweep()?;
+                let live = self.heap.live.bytes;
+                self.heap.make_plan(live, new_bytes, self.began.elapsed());
                 self.heap.core.stats.collections += 1;
                 Ok(Phase::Complete)
             }

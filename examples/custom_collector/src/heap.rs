@@ -25,7 +25,7 @@ const SMALL: u32 = 256;
 /// Shorter runs are not worth the trouble.
 const SHORTEST_RUN: u32 = 16;
 
-/// As long as less than this was allocated, a heap grows rather than collects.
+/// Bytes that are allocated, at least, between two collections, if the heap may grow.
 const LITTLE: u64 = 256 << 10;
 
 /// What free memory is filled with under zeal: neither a kind nor a likely index.
@@ -97,6 +97,7 @@ impl MarkSweepHeap {
 
     /// All that is mapped is free.
     fn set_up(&mut self) {
+        self.core.plan.goal = LITTLE;
         self.set_piece(NULL_PAGE_SIZE..NULL_PAGE_SIZE);
         self.add_run(NULL_PAGE_SIZE);
     }
@@ -318,12 +319,17 @@ impl GcHeap for MarkSweepHeap {
         Box::new(MarkSweep::new(self, roots, host_data))
     }
 
-    /// A collection costs time for all that is in the heap, and frees at most what was
-    /// allocated since the last one.
+    // ANCHOR: policy
+    /// What the policy said when it was told what lives. If the heap cannot become so
+    /// large, the store collects all the same.
     fn collection_pays(&self) -> bool {
-        let survived = self.live.bytes - self.new_bytes;
-        self.new_bytes + self.piece_bytes() >= survived.max(LITTLE)
+        self.used_bytes() >= self.core.plan.goal
     }
+
+    fn least_room(&self) -> u64 {
+        LITTLE
+    }
+    // ANCHOR_END: policy
 
     // ANCHOR: walk
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
