@@ -2,7 +2,7 @@
 //! what a test on the stable compiler replays its corpus and its past failures
 //! through.
 
-use crate::{Subject, corrupt, differential};
+use crate::{Subject, agreement, corrupt, differential};
 use arbitrary::Unstructured;
 use gc_runtime::HeapBounds;
 
@@ -20,6 +20,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "heap_ops", run: heap_ops },
     Target { name: "heap_corrupt", run: heap_corrupt },
+    Target { name: "heap_agree", run: heap_agree },
 ];
 
 /// Each collector against its shadow: [`differential::run`].
@@ -38,18 +39,35 @@ pub fn heap_corrupt(bytes: &[u8]) {
     for_each_subject(bytes, corrupt::run);
 }
 
+/// All collectors side by side: [`agreement::run`].
+///
+/// # Panics
+/// If two disagree.
+pub fn heap_agree(bytes: &[u8]) {
+    let Some((subjects, rest)) = subjects(bytes) else { return };
+    if let Err(fault) = agreement::run(&subjects, &mut Unstructured::new(rest)) {
+        panic!("{fault:#}");
+    }
+}
+
 fn for_each_subject(
     bytes: &[u8],
     run: impl Fn(&Subject<'_>, &mut Unstructured<'_>) -> anyhow::Result<()>,
 ) {
-    let Some((first, rest)) = bytes.split_first() else { return };
-    let guarded = first % 2 == 1 && !cfg!(miri);
-    let bounds = if guarded { HeapBounds::Guarded } else { HeapBounds::Checked };
-    let zeal = if cfg!(feature = "gc_zeal") { u32::from(first / 2 % 4) } else { 0 };
-    for subject in Subject::ours() {
-        let subject = subject.with(bounds, zeal);
+    let Some((subjects, rest)) = subjects(bytes) else { return };
+    for subject in subjects {
         if let Err(fault) = run(&subject, &mut Unstructured::new(rest)) {
             panic!("{fault:#}");
         }
     }
+}
+
+/// Our collectors on heaps of the kind that the first byte says, and the other bytes.
+fn subjects(bytes: &[u8]) -> Option<(Vec<Subject<'static>>, &[u8])> {
+    let (first, rest) = bytes.split_first()?;
+    let guarded = first % 2 == 1 && !cfg!(miri);
+    let bounds = if guarded { HeapBounds::Guarded } else { HeapBounds::Checked };
+    let zeal = if cfg!(feature = "gc_zeal") { u32::from(first / 2 % 4) } else { 0 };
+    let with = |subject: Subject<'static>| subject.with(bounds, zeal);
+    Some((Subject::ours().into_iter().map(with).collect(), rest))
 }

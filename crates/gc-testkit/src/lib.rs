@@ -7,6 +7,8 @@
 //!   Rust values, and which of them must be alive.
 //! * [`ops`]: operations, generated from bytes.
 //! * [`differential`]: runs operations on both and compares all that is reachable.
+//! * [`agreement`]: runs operations under several collectors side by side; they must
+//!   come to the same and leave the same [`graph`].
 //! * [`corrupt`]: runs operations while the heap's bytes are overwritten, and looks
 //!   for damage outside it.
 //! * [`conformance`]: a suite of named checks, one for each thing the traits
@@ -30,10 +32,12 @@
 //! that says where. How much is done scales with [`scaled`].
 #![deny(unsafe_code)]
 
+pub mod agreement;
 pub mod conformance;
 pub mod corrupt;
 pub mod differential;
 pub mod fuzz;
+pub mod graph;
 pub mod mutator;
 pub mod ops;
 pub mod random;
@@ -46,6 +50,12 @@ mod subject;
 pub use gc_runtime::Reclaims;
 pub use host_value::{Ledger, Token};
 pub use subject::Subject;
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
+}
 
 /// `amount` of work, scaled by the environment variable `TESTKIT_SCALE`, a
 /// percentage: 100 if it is not set, less under sanitizers, more on a free

@@ -47,8 +47,7 @@ fn corrupt(at: u32, what: &'static str) -> HeapError {
     HeapError::Corrupt { at, what }
 }
 
-/// Checks the heap; `roots` are all of its mutator's. Returns how many objects there
-/// are.
+/// Checks the heap; `roots` are all of its mutator's.
 ///
 /// # Errors
 /// The first object that is wrong, and how the mutator gets there.
@@ -56,7 +55,7 @@ pub(crate) fn verify(
     heap: &dyn GcHeap,
     host_data: &ExternRefHostDataTable,
     roots: &mut GcRootsList,
-) -> Result<u64, HeapError> {
+) -> Result<(), HeapError> {
     check(heap, host_data, roots).map_err(|fault| match fault {
         Fault::At(HeapError::Corrupt { at, what }) => {
             HeapError::Verification { at, what, path: path::to_object(heap, roots, at) }
@@ -74,8 +73,8 @@ fn check(
     heap: &dyn GcHeap,
     host_data: &ExternRefHostDataTable,
     roots: &mut GcRootsList,
-) -> Result<u64, Fault> {
-    let (mut map, objects) = list(heap)?;
+) -> Result<(), Fault> {
+    let mut map = list(heap)?;
     let mut to_do = Vec::new();
     let visit = |map: &mut ObjectMap, edge: Edge, to_do: &mut Vec<u32>| {
         match map.mark(edge.target) {
@@ -108,16 +107,15 @@ fn check(
         })?;
         result?;
     }
-    heap.verify_with_roots(roots.iter())?;
-    Ok(objects)
+    Ok(heap.verify_with_roots(roots.iter())?)
 }
 
-/// Where objects are, by what the collector says, and how many.
-fn list(heap: &dyn GcHeap) -> Result<(ObjectMap, u64), HeapError> {
+/// Where objects are, by what the collector says.
+fn list(heap: &dyn GcHeap) -> Result<ObjectMap, HeapError> {
     let memory = &heap.core().memory;
     let mut map = ObjectMap::default();
     map.extend(memory.len());
-    let (mut result, mut objects) = (Ok(()), 0);
+    let mut result = Ok(());
     let mut end = u64::from(gc_types::NULL_PAGE_SIZE);
     heap.for_each_object(&mut |object: VMGcRef| {
         if result.is_err() {
@@ -131,8 +129,7 @@ fn list(heap: &dyn GcHeap) -> Result<(ObjectMap, u64), HeapError> {
         result = heap.object_size(&object).map(|size| {
             end = u64::from(at) + u64::from(size);
             map.set_start(at, false);
-            objects += 1;
         });
     })?;
-    result.map(|()| (map, objects))
+    result.map(|()| map)
 }

@@ -2,7 +2,8 @@
 
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{
-    GcRootsList, GcRuntime, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoRoots, TraceRoots,
+    GcRootsList, GcRuntime, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoRoots, RootKind,
+    RootsWanted, TraceRoots,
 };
 use gc_types::{ArrayLayout, ExnLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcRef};
 use std::sync::Arc;
@@ -79,6 +80,24 @@ impl TraceRoots for Stack {
         for i in 0..self.0.len() {
             // SAFETY: in bounds, and the slots are borrowed for the collection.
             unsafe { roots.add_stack_root(first.add(i)) };
+        }
+        Ok(())
+    }
+}
+
+/// A mutator with nothing but a table of one element.
+pub(crate) struct Table(pub(crate) Box<u32>);
+
+impl TraceRoots for Table {
+    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+        let slot = &raw mut *self.0;
+        // SAFETY: borrowed for the collection.
+        unsafe {
+            match roots.wanted() {
+                RootsWanted::Stack => {}
+                RootsWanted::Remembered => roots.add_remembered(slot, 1),
+                RootsWanted::All => roots.add_non_stack_root(slot, RootKind::Table),
+            }
         }
         Ok(())
     }

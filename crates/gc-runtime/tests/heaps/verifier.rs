@@ -195,3 +195,40 @@ fn a_way_is_looked_for_in_bounded_time() {
     assert_eq!(at, behind.as_raw_u32());
     assert!(path.contains("no "), "{path}");
 }
+
+/// A barrier that was left out, with what a minor collection would have lost.
+#[cfg(feature = "gc_zeal")]
+#[test]
+fn a_slot_that_is_not_remembered_is_named() {
+    let options = HeapOptions { zeal: 1, ..options(HeapBounds::Checked) };
+    for remembered in [true, false] {
+        let mut store = store_with(ALL_COLLECTORS[3], &options);
+        let mut table = Table(Box::new(0));
+        // The heap is small and the nursery empty: the first collections may be of all.
+        for _ in 0..3 {
+            store.alloc_struct(&mut table, NODE).unwrap();
+        }
+        let node = store.alloc_struct(&mut table, NODE).unwrap();
+        if remembered {
+            store.write_slot(&mut table.0, Some(&node));
+        } else {
+            *table.0 = node.as_raw_u32();
+        }
+        let result = store.alloc_struct(&mut table, NODE);
+        if remembered {
+            result.unwrap();
+            continue;
+        }
+        let Err(HeapError::Verification { at, what, path }) = result else {
+            panic!("{result:?}");
+        };
+        assert_eq!(
+            (at, what, path),
+            (
+                node.as_raw_u32(),
+                "a slot refers to a young object and is not remembered",
+                format!("from table (root 0) → {:#x}", node.as_raw_u32()),
+            )
+        );
+    }
+}

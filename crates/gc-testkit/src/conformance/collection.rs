@@ -241,7 +241,7 @@ fn missing_roots_skip_the_collection(subject: &Subject<'_>) -> Result<()> {
 }
 
 /// Runs `call` on a stack that no recursion over a million nodes fits.
-fn on_a_small_stack(call: impl FnOnce() -> Result<()> + Send) -> Result<()> {
+pub(super) fn on_a_small_stack(call: impl FnOnce() -> Result<()> + Send) -> Result<()> {
     std::thread::scope(|scope| {
         let small = std::thread::Builder::new().stack_size(256 << 10);
         match small.spawn_scoped(scope, call)?.join() {

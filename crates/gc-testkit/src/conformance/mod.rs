@@ -2,8 +2,8 @@
 //! as named checks that any collector can be put to.
 //!
 //! Most drive a store through a [`Mutator`]; those of one trait method's contract call
-//! the heap itself. The last two run random operations beside the shadow heap and on a
-//! heap that is overwritten, from fixed seeds.
+//! the heap itself. The last ones run random operations beside the shadow heap, beside
+//! other collectors, and on a heap that is overwritten, from fixed seeds.
 
 mod alloc;
 mod barriers;
@@ -11,9 +11,11 @@ mod collection;
 mod contract;
 mod host_values;
 mod hostile;
+mod stress;
 
 use crate::Subject;
 use crate::mutator::{Mutator, Place, Slots};
+use crate::panic_text;
 use crate::schema::{NODE, REFS, Schema};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gc_runtime::{
@@ -21,7 +23,6 @@ use gc_runtime::{
     TraceRoots,
 };
 use gc_types::{StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
-use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
         barriers::CHECKS,
         collection::CHECKS,
         host_values::CHECKS,
+        stress::CHECKS,
         hostile::CHECKS,
     ];
     all.into_iter().flatten()
@@ -88,11 +90,6 @@ thread_local! {
 /// not tell anybody.
 pub fn is_panic_expected() -> bool {
     PANIC_EXPECTED.get()
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
 
 /// Makes a table of checks out of functions, each with the methods it is about.

@@ -5,7 +5,7 @@ use crate::faulty::{Fault, Faulty};
 use crate::semispace::Semispace;
 use arbitrary::Unstructured;
 use gc_runtime::collector::DrcCollector;
-use gc_testkit::{Reclaims, Subject, conformance, corrupt, differential, random};
+use gc_testkit::{Reclaims, Subject, agreement, conformance, corrupt, differential, random};
 
 fn drc(fault: Fault) -> Faulty<'static> {
     Faulty { inner: &DrcCollector, fault }
@@ -134,7 +134,9 @@ fn a_collector_that_frees_less_than_it_says_is_found() {
         [
             "any_cause_keeps_what_lives",
             "a_cycle_dies_or_leaks_as_declared",
-            "random_operations_agree_with_the_shadow"
+            "rings_by_the_hundred_thousand_are_freed",
+            "random_operations_agree_with_the_shadow",
+            "random_operations_come_to_the_same_as_elsewhere",
         ]
     );
     let frees_cycles = Subject::new(&Semispace, Reclaims::Acyclic);
@@ -164,4 +166,43 @@ fn damage_outside_the_heap_is_found() {
         });
         assert!(found, "{fault:?} is not found");
     }
+}
+
+/// Beside a collector that is right, and told with few operations.
+#[test]
+fn faulty_collectors_disagree_with_others() {
+    use Fault::*;
+    for (fault, most) in [(LostFieldWrite, 120), (DirtyBody, 200), (ForgetsRoots, 4)] {
+        let faulty = drc(fault);
+        let subjects = [
+            Subject::new(&Semispace, Reclaims::Everything),
+            Subject::new(&DrcCollector, Reclaims::Everything),
+            Subject::new(&faulty, Reclaims::Everything),
+        ];
+        let run = |subjects: &[Subject<'_>], seed| {
+            agreement::run(subjects, &mut Unstructured::new(&random::bytes(seed, 4000)))
+        };
+        let (seed, found) = (0..50)
+            .find_map(|seed| Some((seed, run(&subjects, seed).err()?)))
+            .unwrap_or_else(|| panic!("{fault:?} is not found"));
+        run(&subjects[..2], seed).unwrap();
+        let text = found.to_string();
+        assert!(text.contains("faulty"), "{text}");
+        let operations = text.lines().count() - 1;
+        assert!(text.contains(&format!("{operations} operations suffice")), "{text}");
+        assert!(operations <= most, "{operations} operations: {text}");
+    }
+}
+
+/// One that keeps host values agrees about everything else.
+#[test]
+fn host_values_that_are_kept_are_a_disagreement() {
+    let faulty = drc(Fault::KeepsHostValues);
+    let subjects = [&DrcCollector as &dyn gc_runtime::GcRuntime, &faulty]
+        .map(|runtime| Subject::new(runtime, Reclaims::Everything));
+    let found = (0..20).find_map(|seed| {
+        agreement::run(&subjects, &mut Unstructured::new(&random::bytes(seed, 2000))).err()
+    });
+    let text = found.expect("a host value that is kept").to_string();
+    assert!(text.contains("is kept, and nothing refers to it"), "{text}");
 }

@@ -1,10 +1,10 @@
-//! Random operations on this project's collectors: against the shadow heap, and on
-//! heaps whose bytes are overwritten. Each runs a fixed set of seeds, as many on a
+//! Random operations on this project's collectors: against the shadow heap, side by side,
+//! and on heaps whose bytes are overwritten. Each runs a fixed set of seeds, as many on a
 //! busy machine as on an idle one, then others for as long as its budget lasts.
 
 use arbitrary::Unstructured;
 use arbtest::arbtest;
-use gc_testkit::{Subject, corrupt, differential, random, scaled};
+use gc_testkit::{Subject, agreement, corrupt, differential, random, scaled};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -77,6 +77,43 @@ fn heaps_and_shadows_agree_under_zeal() {
         fixed_seeds(&subjects, scaled(60), |seed| 100 + 40 * seed as usize, differential::run);
         other_seeds(&subjects, differential::run);
     });
+}
+
+/// All collectors side by side, on both kinds of heap, with each of some zeals.
+fn agree(seeds: u64, first: u64, length: impl Fn(u64) -> usize, zeals: &[u32]) {
+    let kinds = Subject::ours()[0].variants(zeals);
+    for kind in kinds {
+        let with = |subject: Subject<'static>| subject.with(kind.bounds, kind.zeal);
+        let subjects: Vec<_> = Subject::ours().into_iter().map(with).collect();
+        for seed in first..first + seeds {
+            let bytes = random::bytes(seed, length(seed - first));
+            if let Err(fault) = agreement::run(&subjects, &mut Unstructured::new(&bytes)) {
+                panic!("seed {seed}: {fault:#}");
+            }
+        }
+    }
+}
+
+#[test]
+fn collectors_agree() {
+    in_bounded_time(|| agree(scaled(150), 3 << 32, |n| 100 + 40 * n as usize, &[0]));
+}
+
+#[test]
+fn collectors_agree_under_zeal() {
+    in_bounded_time(|| agree(scaled(40), 4 << 32, |n| 100 + 80 * n as usize, &[1, 7]));
+}
+
+/// As many seeds as `TESTKIT_SEEDS` says, from `TESTKIT_FIRST_SEED` (0) on: for an
+/// afternoon. Without it, none.
+#[test]
+fn collectors_agree_for_as_long_as_asked() {
+    let number = |name| std::env::var(name).map(|text| text.parse().expect("a number of seeds"));
+    let Ok(seeds) = number("TESTKIT_SEEDS") else { return };
+    let first = number("TESTKIT_FIRST_SEED").unwrap_or(0);
+    for seed in first..first + seeds {
+        agree(1, seed, |_| 64 << (seed % 9), &[[0, 1, 2, 3, 5, 7, 11, 13][seed as usize % 8]]);
+    }
 }
 
 #[test]

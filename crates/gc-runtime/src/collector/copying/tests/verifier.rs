@@ -23,7 +23,7 @@ fn objects(heap: &mut CopyingHeap) -> Objects {
     Objects { top, array, leaf, host }
 }
 
-fn verify(heap: &CopyingHeap, objects: &Objects) -> Result<u64, HeapError> {
+fn verify(heap: &CopyingHeap, objects: &Objects) -> Result<(), HeapError> {
     let mut roots = GcRootsList::default();
     let mut stack = Stack(vec![u64::from(objects.top)]);
     stack.trace_roots(&mut roots).unwrap();

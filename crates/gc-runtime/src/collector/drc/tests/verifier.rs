@@ -41,7 +41,7 @@ fn objects(heap: &mut DrcHeap) -> Objects {
     objects
 }
 
-fn verify(heap: &DrcHeap, objects: &mut Objects) -> Result<u64, HeapError> {
+fn verify(heap: &DrcHeap, objects: &mut Objects) -> Result<(), HeapError> {
     let mut roots = GcRootsList::default();
     let mut stack = [u64::from(objects.top)];
     add_stack(&mut stack, &mut roots);

@@ -1,0 +1,232 @@
+//! Several collectors side by side: the same operations on a heap of each must come to
+//! the same, leave the same graph ([`crate::graph`]), and, after a full collection, the
+//! same host values alive.
+//!
+//! The shadow heap ([`crate::differential`]) says what is right for one collector, in
+//! whatever memory it has; here nobody says so, and what two collectors must share is
+//! exact: one hash. The heaps have room enough for all, as out of memory is what
+//! collectors may differ in.
+
+use crate::graph::Graph;
+use crate::mutator::{Effect, Mutator};
+use crate::ops::Op;
+use crate::schema::Schema;
+use crate::{Ledger, Reclaims, Subject};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use arbitrary::Unstructured;
+use gc_runtime::HeapError;
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Bytes each heap may grow to: more than random operations allocate if nothing dies.
+const MAXIMUM: u64 = 256 << 20;
+/// The longest array: larger ones, and filling the heap, are left out.
+const MAX_LENGTH: u32 = 20_000;
+/// How often operations are run again to leave some out.
+const SHRINK_RUNS: u32 = 400;
+
+/// Runs the operations that the bytes in `u` say, on types they choose too, under all
+/// of `subjects`; the hash of the graph in the end.
+///
+/// # Errors
+/// If two collectors disagree: about what, and which few operations suffice.
+pub fn run(subjects: &[Subject<'_>], u: &mut Unstructured<'_>) -> Result<u64> {
+    let Ok((schema, ops)) = choose(u) else { return Ok(Graph::default().hash()) };
+    let schema = Arc::new(schema);
+    compare(subjects, &schema, &ops).map_err(|fault| {
+        let fails = |ops: &[Op]| compare(subjects, &schema, ops).err();
+        let (ops, fault) = shrink(ops, fault, fails);
+        let mut text = format!("{fault:#}; {} operations suffice:", ops.len());
+        for op in &ops {
+            let _ = write!(text, "\n  {op:?}");
+        }
+        anyhow!(text)
+    })
+}
+
+fn choose(u: &mut Unstructured<'_>) -> arbitrary::Result<(Schema, Vec<Op>)> {
+    let schema = if u.arbitrary()? { Schema::fixed() } else { Schema::arbitrary(u)? };
+    let mut ops = Vec::new();
+    while !u.is_empty() {
+        match u.arbitrary() {
+            Ok(Op::Exhaust | Op::AllocArray { length: MAX_LENGTH.., .. }) => {}
+            Ok(op) => ops.push(op),
+            Err(_) => break,
+        }
+    }
+    Ok((schema, ops))
+}
+
+/// Runs `ops` under all of `subjects`; the hash of the graph in the end.
+///
+/// # Errors
+/// If two collectors disagree, after which operation and about what. A panic is a
+/// disagreement.
+pub fn compare(subjects: &[Subject<'_>], schema: &Arc<Schema>, ops: &[Op]) -> Result<u64> {
+    let run = || -> Result<u64> {
+        let (first, others) = subjects.split_first().context("no collector to compare")?;
+        // One after the other, so that only one heap is large at a time.
+        let expected = Side::run(first, schema, ops)?;
+        for subject in others {
+            let actual = Side::run(subject, schema, ops)?;
+            for (n, (expected, actual)) in expected.iter().zip(&actual).enumerate() {
+                if expected == actual {
+                    continue;
+                }
+                let op = ops.get(n).map_or("the last collection".into(), |op| format!("{op:?}"));
+                let difference = if expected.came_to == actual.came_to {
+                    let graphs = [first, subject].map(|subject| {
+                        Graph::of(&Side::run_up_to(subject, schema, ops, n)?.mutator)
+                    });
+                    let [one, two] = graphs;
+                    one?.first_difference(&two?).unwrap_or_else(|| "only their hashes".into())
+                } else {
+                    format!("{:?} and {:?}", expected.came_to, actual.came_to)
+                };
+                bail!("{first:?} and {subject:?} disagree after operation {n}, {op}: {difference}");
+            }
+        }
+        Ok(expected.last().map_or(0, |last| last.hash))
+    };
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => result,
+        Err(panic) => Err(anyhow!("it panicked: {}", crate::panic_text(&*panic))),
+    }
+}
+
+/// What is seen of one operation.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    came_to: CameTo,
+    /// The graph's, where it is looked at: after collections and in the end; else 0.
+    hash: u64,
+}
+
+/// What an operation came to, as far as that must not depend on the collector.
+#[derive(Debug, PartialEq, Eq)]
+enum CameTo {
+    /// An effect, but for those of collections and growth.
+    Effect(Option<Effect>),
+    /// A refusal; where in the heap is left out.
+    Refused(String),
+}
+
+impl CameTo {
+    fn of(op: &Op, outcome: &Result<Effect, HeapError>) -> CameTo {
+        match outcome {
+            Ok(Effect::Collected(_)) => CameTo::Effect(None),
+            Ok(_) if matches!(op, Op::Grow { .. } | Op::EnterWasm { .. }) => CameTo::Effect(None),
+            Ok(Effect::Nothing) if matches!(op, Op::Collect) => CameTo::Effect(None),
+            Ok(effect) => CameTo::Effect(Some(*effect)),
+            Err(HeapError::NotAnObject { .. }) => CameTo::Refused("not an object".into()),
+            Err(HeapError::WrongKind { expected, .. }) => {
+                CameTo::Refused(format!("not a {expected:?}"))
+            }
+            Err(HeapError::WrongElement { .. }) => CameTo::Refused("wrong elements".into()),
+            Err(error) => CameTo::Refused(error.to_string()),
+        }
+    }
+}
+
+/// One of the collectors.
+struct Side {
+    mutator: Mutator,
+    reclaims: Reclaims,
+}
+
+impl Side {
+    fn new(subject: &Subject<'_>, schema: &Arc<Schema>) -> Result<Side> {
+        let options = subject.options(64 << 10, MAXIMUM);
+        let mutator = Mutator::new(subject.runtime, &options, Arc::clone(schema))?;
+        Ok(Side { mutator, reclaims: subject.reclaims })
+    }
+
+    /// Runs the operations and a full collection, and drops the heap.
+    fn run(subject: &Subject<'_>, schema: &Arc<Schema>, ops: &[Op]) -> Result<Vec<Seen>> {
+        let mut side = Side::new(subject, schema)?;
+        let mut seen = Vec::new();
+        for (n, op) in ops.iter().enumerate() {
+            let outcome = side.mutator.apply(op);
+            let collects =
+                matches!(op, Op::Collect | Op::CollectIncrements { .. } | Op::CollectLost);
+            let hash = if collects { Graph::of(&side.mutator)?.hash() } else { 0 };
+            side.mutator
+                .slots()
+                .check()
+                .with_context(|| format!("{subject:?}: operation {n}, {op:?}"))?;
+            seen.push(Seen { came_to: CameTo::of(op, &outcome), hash });
+        }
+        let hash = side.finish().with_context(|| format!("{subject:?}: in the end"))?;
+        seen.push(Seen { came_to: CameTo::Effect(None), hash });
+        let ledger: Ledger = side.mutator.ledger().clone();
+        drop(side);
+        ledger.check_all_once().with_context(|| format!("{subject:?}: after the heap"))?;
+        Ok(seen)
+    }
+
+    /// Runs the operations up to and including the one with this number; if there are not
+    /// as many, all and a full collection.
+    fn run_up_to(
+        subject: &Subject<'_>,
+        schema: &Arc<Schema>,
+        ops: &[Op],
+        last: usize,
+    ) -> Result<Side> {
+        let mut side = Side::new(subject, schema)?;
+        for op in ops.iter().take(last + 1) {
+            let _: Result<Effect, HeapError> = side.mutator.apply(op);
+        }
+        if last >= ops.len() {
+            side.finish()?;
+        }
+        Ok(side)
+    }
+
+    /// Collects everything and checks which host values are alive; the graph's hash.
+    fn finish(&mut self) -> Result<u64> {
+        while self.mutator.scopes() > 0 {
+            self.mutator.exit_no_gc_scope();
+        }
+        ensure!(self.mutator.collect()?, "a collection was skipped");
+        self.mutator.verify()?;
+        let graph = Graph::of(&self.mutator)?;
+        let (reachable, ledger) = (graph.tokens(), self.mutator.ledger());
+        let alive: Vec<u32> =
+            (0..ledger.issued()).filter(|&number| ledger.times_dropped(number) == 0).collect();
+        let lost = reachable.iter().find(|token| alive.binary_search(token).is_err());
+        ensure!(lost.is_none(), "host value {} was dropped", lost.copied().unwrap_or(0));
+        let kept = alive.iter().find(|token| reachable.binary_search(token).is_err());
+        if let (Reclaims::Everything, Some(kept)) = (self.reclaims, kept) {
+            bail!("host value {kept} is kept, and nothing refers to it");
+        }
+        ledger.check_none_twice()?;
+        Ok(graph.hash())
+    }
+}
+
+/// Leaves out operations for as long as those that are left still fail.
+fn shrink(
+    mut ops: Vec<Op>,
+    mut fault: anyhow::Error,
+    fails: impl Fn(&[Op]) -> Option<anyhow::Error>,
+) -> (Vec<Op>, anyhow::Error) {
+    let mut runs = 0;
+    let mut chunk = ops.len().div_ceil(2);
+    while chunk > 0 {
+        let mut start = 0;
+        let before = ops.len();
+        while start < ops.len() && runs < SHRINK_RUNS {
+            let mut fewer = ops.clone();
+            fewer.drain(start..(start + chunk).min(ops.len()));
+            runs += 1;
+            match fails(&fewer) {
+                Some(new) => (ops, fault) = (fewer, new),
+                None => start += chunk,
+            }
+        }
+        // Again with chunks as small as one, until none can be left out.
+        chunk = if chunk == 1 && ops.len() < before { 1 } else { chunk / 2 };
+    }
+    (ops, fault)
+}
