@@ -1,12 +1,9 @@
 //! A copy of the command with a collector that is not of this project.
 
-use cranelift_codegen::ir;
 use gc_cli::registry::Registry;
-use gc_compiler::collector::null::NullCompiler;
-use gc_compiler::{GcCompiler, GcEmitter, RefPlace};
+use gc_compiler::GcCompiler;
 use gc_runtime::collector::NullCollector;
 use gc_runtime::{GcHeap, GcRuntime, HeapError, HeapMemory};
-use gc_types::ArrayLayout;
 use gc_wasm::{Collector, Reclaims};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -31,38 +28,12 @@ impl GcRuntime for Heaps {
     }
 }
 
-/// The code of `null`.
+/// The code of `null`, which is what is provided.
 struct Code;
 
 impl GcCompiler for Code {
     fn name(&self) -> &'static str {
         NAME
-    }
-
-    fn alloc_struct(&self, e: &mut GcEmitter<'_, '_>, header: ir::Value, size: u32) -> ir::Value {
-        NullCompiler.alloc_struct(e, header, size)
-    }
-
-    fn alloc_array(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        header: ir::Value,
-        layout: &ArrayLayout,
-        length: ir::Value,
-    ) -> ir::Value {
-        NullCompiler.alloc_array(e, header, layout, length)
-    }
-
-    fn read_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace) -> ir::Value {
-        NullCompiler.read_ref(e, place)
-    }
-
-    fn write_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
-        NullCompiler.write_ref(e, place, value);
-    }
-
-    fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
-        NullCompiler.init_ref(e, place, value);
     }
 }
 
