@@ -11,6 +11,7 @@
 
 use crate::{Activation, CodeMemory, FrameInfo, VMStoreContext, lookup_code};
 use gc_runtime::{GcRootsList, IncompleteWalk};
+use gc_types::StackMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -150,7 +151,8 @@ impl Frame<'_> {
     /// The references that are live in this frame, as `(slot, word)`.
     pub fn roots(&self) -> Vec<(*mut u64, u64)> {
         let mut roots = Vec::new();
-        for_each_root(&self.code, self.pc, self.fp, |slot| {
+        let Some(number) = map_number(&self.code, self.pc) else { return roots };
+        each_slot(self.code.image().stack_maps.at(number), self.fp, |slot| {
             // SAFETY: a slot of a frame that is on the stack.
             roots.push((slot, unsafe { slot.read() }));
         });
@@ -158,15 +160,52 @@ impl Frame<'_> {
     }
 }
 
-/// Calls `visit` with each slot of the frame `(pc, fp)` that holds a reference.
-fn for_each_root(code: &CodeMemory, pc: usize, fp: usize, mut visit: impl FnMut(*mut u64)) {
-    // A call without an entry has no live references in its frame.
-    let Some(map) = code.offset_of(pc).and_then(|at| code.image().stack_maps.lookup(at)) else {
-        return;
-    };
+/// The stack map of the return address `pc`, by its number; a call without one has no live
+/// references in its frame.
+fn map_number(code: &CodeMemory, pc: usize) -> Option<usize> {
+    code.image().stack_maps.find(code.offset_of(pc)?)
+}
+
+/// Calls `visit` with each slot of the frame at `fp` that holds a reference.
+#[inline]
+fn each_slot(map: StackMap<'_>, fp: usize, mut visit: impl FnMut(*mut u64)) {
     let sp = fp - map.frame_size as usize;
     for slot in map.slots {
         visit(std::ptr::with_exposed_provenance_mut(sp + *slot as usize));
+    }
+}
+
+/// Return addresses whose maps are remembered.
+const FOUND: usize = 64;
+
+/// The stack maps found last: a deep stack is mostly made of the same calls.
+struct FoundMaps {
+    /// Where the code begins that these are of.
+    code: usize,
+    /// Return addresses, and one more than the numbers of their maps; zero for none.
+    maps: [(usize, u32); FOUND],
+}
+
+impl Default for FoundMaps {
+    fn default() -> FoundMaps {
+        FoundMaps { code: 0, maps: [(0, 0); FOUND] }
+    }
+}
+
+impl FoundMaps {
+    /// The stack map of the return address `pc` in `code`.
+    #[inline]
+    fn find<'a>(&mut self, code: &'a CodeMemory, pc: usize) -> Option<StackMap<'a>> {
+        let address = std::ptr::from_ref(code).addr();
+        if self.code != address {
+            *self = FoundMaps { code: address, ..FoundMaps::default() };
+        }
+        // Calls are some bytes long: their ends differ in more than the last bits.
+        let place = &mut self.maps[(pc ^ pc >> 6) % FOUND];
+        if place.0 != pc {
+            *place = (pc, map_number(code, pc).map_or(0, |number| number as u32 + 1));
+        }
+        Some(code.image().stack_maps.at(place.1.checked_sub(1)? as usize))
     }
 }
 
@@ -230,10 +269,12 @@ pub(crate) unsafe fn trace_stack(
 ) -> Result<(), IncompleteWalk> {
     // SAFETY: passed on.
     let mut walk = unsafe { StackWalk::new(context) };
+    let mut found = FoundMaps::default();
     while let Some(frame) = walk.advance() {
         let RawFrame { pc, fp } = frame?;
         let code = walk.code.as_ref().expect("advance found it");
-        for_each_root(code, pc, fp, |slot| {
+        let Some(map) = found.find(code, pc) else { continue };
+        each_slot(map, fp, |slot| {
             // SAFETY: an aligned slot of a frame that is on the stack and at rest, in
             // which compiled code has stored a reference before the call it is in.
             unsafe { roots.add_stack_root(slot) };

@@ -39,11 +39,20 @@ impl StackMapTable {
     /// The map at the return address `code_offset` bytes into the code, if that
     /// is a safepoint with references in its frame.
     pub fn lookup(&self, code_offset: u32) -> Option<StackMap<'_>> {
-        let i = self.offsets.binary_search(&code_offset).ok()?;
-        Some(self.at(i))
+        self.find(code_offset).map(|i| self.at(i))
     }
 
-    fn at(&self, i: usize) -> StackMap<'_> {
+    /// The number of that map among all maps, for [`at`](StackMapTable::at).
+    pub fn find(&self, code_offset: u32) -> Option<usize> {
+        self.offsets.binary_search(&code_offset).ok()
+    }
+
+    /// Map number `i`, less than [`len`](StackMapTable::len).
+    ///
+    /// # Panics
+    /// If there are not as many.
+    #[inline]
+    pub fn at(&self, i: usize) -> StackMap<'_> {
         let entry = self.entries[i];
         let first = entry.first as usize;
         StackMap {
@@ -136,6 +145,7 @@ mod tests {
         for miss in [0, 9, 11, 39, 41, 69, 91, u32::MAX] {
             assert_eq!(table.lookup(miss), None);
         }
+        assert_eq!(table.find(70).map(|i| table.at(i)), table.lookup(70));
         assert_eq!(table.slots.len(), 3, "equal runs are kept once");
     }
 

@@ -115,6 +115,7 @@ impl<'a> GenerationalCollection<'a> {
                         self.step = Step::Cards;
                         break;
                     };
+                    heap.scavenger.roots = heap.scavenger.roots.saturating_add(1);
                     if let Some(word) = root.get().map(|word| word.as_raw_u32())
                         && heap.is_young(word)
                         && let Some(new) = heap.scavenge(word)

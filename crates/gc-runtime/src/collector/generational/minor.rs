@@ -38,6 +38,8 @@ pub(super) struct Scavenger {
     /// Objects that were retained.
     retained: Vec<u32>,
     retained_bytes: u64,
+    /// Roots that were looked at.
+    pub(super) roots: u32,
     /// Bytes moved or retained.
     pub(super) bytes: u64,
     /// Where the cards begin that were not looked at yet.
@@ -57,6 +59,7 @@ impl GenerationalHeap {
         self.close_nursery();
         self.shapes.update(&self.core.layouts);
         (self.scavenger.bytes, self.scavenger.retained_bytes) = (0, 0);
+        self.scavenger.roots = 0;
         self.scavenger.next_card = self.old.blocks.start();
     }
 
@@ -311,7 +314,7 @@ impl GenerationalHeap {
                 let _mapped = self.core.memory.fill(NURSERY_START.into(), used.into(), POISON);
             }
             self.empty_nursery();
-            self.adapt_nursery(used, self.survived);
+            self.adapt_nursery(used, self.survived, self.scavenger.roots);
             self.tables.forget_slots();
         } else {
             retained.sort_unstable();

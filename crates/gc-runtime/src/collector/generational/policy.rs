@@ -17,10 +17,11 @@ use gc_types::collector::generational::{NURSERY_ALIGN, NURSERY_START};
 
 /// The smallest nursery that survival makes, in bytes.
 const MIN_NURSERY: u32 = 1 << 20;
+/// Bytes of nursery for each root: so a deep stack, which each collection looks at whole, is
+/// not looked at all the time.
+const BYTES_OF_ROOT: u32 = 256;
 /// The part of the largest nursery that a new heap uses.
 const FIRST_PART: u32 = 4;
-/// Nurseries full of survivors that are worth a major collection, at least.
-const LEAST_NURSERIES: u64 = 2;
 /// Blocks that a slice gives back between two looks at the clock.
 const GIVEN_BACK: u32 = 16;
 
@@ -30,21 +31,19 @@ pub(super) fn first_size(size: u32) -> u32 {
 }
 
 /// The size for a nursery of `size` bytes that may have `most`, after a collection
-/// that found `survived` of `used` bytes alive.
-fn adapted_size(size: u32, most: u32, used: u32, survived: u64) -> u32 {
-    // One that somebody asked for says little.
-    if used < size / 2 {
-        return size;
-    }
-    let (used, survived) = (u64::from(used), survived);
-    let new = if survived > used / 4 * 3 {
+/// that found `survived` of `used` bytes alive from `roots` roots.
+fn adapted_size(size: u32, most: u32, used: u32, survived: u64, roots: u32) -> u32 {
+    let (full, used) = (used >= size / 2, u64::from(used));
+    // A nursery that was not full, when somebody asked, says little.
+    let new = if full && survived > used / 4 * 3 {
         size / 2
-    } else if survived < used / 2 && survived > used / 64 {
+    } else if full && survived < used / 2 && survived > used / 64 {
         size.saturating_mul(2)
     } else {
-        return size;
+        size
     };
-    new.next_multiple_of(NURSERY_ALIGN).max(MIN_NURSERY).min(most)
+    let least = roots.saturating_mul(BYTES_OF_ROOT).clamp(MIN_NURSERY, 1 << 31);
+    new.max(least).next_multiple_of(NURSERY_ALIGN).min(most)
 }
 
 impl GenerationalHeap {
@@ -53,10 +52,14 @@ impl GenerationalHeap {
         self.nursery.limit - NURSERY_START
     }
 
-    /// Sizes the nursery, which is empty, by what survived.
-    pub(super) fn adapt_nursery(&mut self, used: u32, survived: u64) {
+    /// Sizes the nursery, which is empty, by what survived and how many roots there were.
+    pub(super) fn adapt_nursery(&mut self, used: u32, survived: u64, roots: u32) {
         let most = self.nursery.end - NURSERY_START;
-        let size = adapted_size(self.nursery_size(), most, used, survived);
+        let mut size = adapted_size(self.nursery_size(), most, used, survived, roots);
+        if self.core.asked {
+            // As little memory as may be.
+            size = size.min(adapted_size(first_size(most), most, 0, 0, roots));
+        }
         self.nursery.limit = NURSERY_START + size;
         let unused = self.nursery.touched.saturating_sub(self.nursery.limit);
         if unused > 0 {
@@ -111,9 +114,9 @@ impl GenerationalHeap {
     }
 
     /// Bytes of old objects that should be added, at least, before the old generation is
-    /// marked.
+    /// marked: a nursery full.
     pub(super) fn least_old(&self) -> u64 {
-        u64::from(self.nursery_size()) * LEAST_NURSERIES
+        u64::from(self.nursery_size())
     }
 
     /// Bytes of old objects at which a major collection begins: as many as the plan says;
@@ -163,16 +166,20 @@ mod tests {
 
     #[test]
     fn a_nursery_shrinks_where_all_survives_and_grows_where_some_does() {
-        let adapt = |survived: u32| adapted_size(4 * MIB, 16 * MIB, 4 * MIB, survived.into());
+        let adapt = |survived: u32| adapted_size(4 * MIB, 16 * MIB, 4 * MIB, survived.into(), 0);
         assert_eq!(adapt(4 * MIB), 2 * MIB);
         assert_eq!(adapt(3 * MIB + 1), 2 * MIB);
         assert_eq!([adapt(3 * MIB), adapt(2 * MIB), adapt(MIB / 16)], [4 * MIB; 3]);
         assert_eq!([adapt(2 * MIB - 1), adapt(MIB / 16 + 1)], [8 * MIB; 2]);
-        assert_eq!(adapted_size(12 * MIB, 16 * MIB, 12 * MIB, u64::from(MIB)), 16 * MIB);
-        assert_eq!(adapted_size(MIB, 16 * MIB, MIB, u64::from(MIB)), MIB);
+        assert_eq!(adapted_size(12 * MIB, 16 * MIB, 12 * MIB, u64::from(MIB), 0), 16 * MIB);
+        assert_eq!(adapted_size(MIB, 16 * MIB, MIB, u64::from(MIB), 0), MIB);
         // In a heap with a small nursery, and half full.
-        assert_eq!(adapted_size(MIB / 4, MIB / 4, MIB / 4, u64::from(MIB / 4)), MIB / 4);
-        assert_eq!(adapted_size(4 * MIB, 16 * MIB, 2 * MIB - 1, u64::from(2 * MIB)), 4 * MIB);
+        assert_eq!(adapted_size(MIB / 4, MIB / 4, MIB / 4, u64::from(MIB / 4), 0), MIB / 4);
+        assert_eq!(adapted_size(4 * MIB, 16 * MIB, 2 * MIB - 1, u64::from(2 * MIB), 0), 4 * MIB);
+        // With a deep stack.
+        let deep = |roots| adapted_size(MIB, 16 * MIB, MIB, u64::from(MIB), roots);
+        let some = 10_000 * BYTES_OF_ROOT;
+        assert_eq!([deep(100), deep(10_000), deep(u32::MAX)], [MIB, some, 16 * MIB]);
         assert_eq!([first_size(16 * MIB), first_size(2 * MIB), first_size(0)], [4 * MIB, MIB, 0]);
     }
 }
