@@ -12,6 +12,7 @@ promises! {
     a_collector_says_what_it_is: "name, fingerprint, summary, max_heap_size, frees_memory";
     an_object_tells_its_kind_and_references: "is_kind, for_each_ref, for_each_object";
     used_bytes_are_those_of_the_objects: "used_bytes, stats";
+    a_collection_of_all_tells_the_policy: "make_plan, usage";
     any_cause_keeps_what_lives: "announce_gc, gc, kind";
     a_collection_can_yield: "collect_async";
     an_unknown_slow_path_does_nothing: "collector_slow_path";
@@ -117,6 +118,28 @@ fn used_bytes_are_those_of_the_objects(subject: &Subject<'_>) -> Result<()> {
             );
             ensure!(used == bytes, "round {round}: {bytes} bytes are told as {used}");
         }
+    }
+    Ok(())
+}
+
+/// What it found alive: without that the heap never has a goal.
+fn a_collection_of_all_tells_the_policy(subject: &Subject<'_>) -> Result<()> {
+    if subject.reclaims == Reclaims::Nothing {
+        return Ok(());
+    }
+    let mut mutator = sized_mutator(subject, MIB, 64 * MIB)?;
+    for round in 0..4 {
+        for i in 0..16 {
+            mutator.alloc_array(crate::schema::BYTES, 50_000 * round, Place::Table(i))?;
+            node(&mut mutator, 1, Place::Stack(i))?;
+        }
+        ensure!(mutator.collect()?, "a collection was skipped");
+        let heap = mutator.store().heap();
+        let (told, live) = (heap.core().live, heap.stats().live_bytes);
+        ensure!(told == live, "{live} bytes live, the policy was told {told}");
+        let usage = heap.usage();
+        ensure!(usage.live == live && usage.used >= live, "{usage:?} of {live} bytes alive");
+        ensure!(usage.mapped <= usage.limit, "{usage:?}");
     }
     Ok(())
 }

@@ -132,6 +132,7 @@ fn a_collector_that_frees_less_than_it_says_is_found() {
     assert_eq!(
         found_by(&leaks_cycles),
         [
+            "a_collection_of_all_tells_the_policy",
             "any_cause_keeps_what_lives",
             "a_cycle_dies_or_leaks_as_declared",
             "rings_by_the_hundred_thousand_are_freed",

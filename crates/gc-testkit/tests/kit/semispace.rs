@@ -11,6 +11,7 @@ use gc_runtime::{
     HeapCore, HeapError, HeapMemory,
 };
 use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN, VMGcHeader, VMGcKind, VMGcRef};
+use std::time::Instant;
 
 pub(crate) struct Semispace;
 
@@ -154,6 +155,7 @@ struct To {
 
 impl Copying<'_> {
     fn collect_all(&mut self) -> Result<(), HeapError> {
+        let began = Instant::now();
         let heap = &mut *self.heap;
         heap.core.check_damage()?;
         let used = heap.next - heap.start;
@@ -200,6 +202,7 @@ impl Copying<'_> {
             let _mapped = heap.core.memory.fill(heap.start.into(), used.into(), 0xa5);
         }
         (heap.start, heap.next, heap.objects) = (to.start, to.next, to.objects);
+        heap.make_plan(u64::from(to.next - to.start), used.into(), began.elapsed());
         heap.core.stats.collections += 1;
         self.complete = true;
         Ok(())
