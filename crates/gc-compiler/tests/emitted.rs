@@ -49,7 +49,8 @@ fn big_struct() -> StructLayout {
 /// behind the guard.
 fn huge_struct() -> StructLayout {
     let mut fields = vec![StorageType::V128; (3 << 20) / 16];
-    fields[5000] = StorageType::Ref;
+    // Two, so that they leave no hole.
+    fields[5000..5002].fill(StorageType::Ref);
     fields.push(StorageType::Ref);
     StructLayout::new(fields).unwrap()
 }

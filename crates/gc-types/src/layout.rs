@@ -95,17 +95,51 @@ fn align_up(value: u64, align: u32) -> u64 {
 /// Fields, the offsets of the references among them, and the object's size.
 type LaidOut = (Box<[FieldLayout]>, Box<[u32]>, u32);
 
-/// Lays `fields` out from `start` on.
+/// Bytes between fields that have none in them: at most one piece each of 1, 2 and 4,
+/// aligned to its size, because what would fit into one is put there.
+#[derive(Default)]
+struct Holes([Option<u64>; 3]);
+
+impl Holes {
+    /// Notes that there is nothing from `at` to `end`, which are fewer than eight apart and
+    /// in the same eight bytes.
+    fn leave(&mut self, mut at: u64, end: u64) {
+        while at < end {
+            let piece = at.trailing_zeros();
+            self.0[piece as usize] = Some(at);
+            at += 1 << piece;
+        }
+    }
+
+    /// Takes `size` bytes, aligned to themselves, out of the smallest hole there is.
+    fn take(&mut self, size: u32) -> Option<u64> {
+        let wanted = size.trailing_zeros() as usize;
+        let found = (wanted..self.0.len()).find(|piece| self.0[*piece].is_some())?;
+        let at = self.0[found].take()?;
+        self.leave(at + u64::from(size), at + (1 << found));
+        Some(at)
+    }
+}
+
+/// Lays `fields` out from `start` on, which is a multiple of eight. A field goes into a hole
+/// that alignment left in front, if there is one: so no object is larger than the sum of its
+/// fields needs, rounded up to eight, and those that a subtype adds move none of its
+/// supertype's.
 fn lay_out(
     start: u32,
     fields: impl IntoIterator<Item = StorageType>,
 ) -> Result<LaidOut, LayoutError> {
     let mut end = u64::from(start);
+    let mut holes = Holes::default();
     let mut laid_out = Vec::new();
     let mut refs = Vec::new();
     for ty in fields {
-        let offset = align_up(end, ty.align());
-        end = offset + u64::from(ty.size());
+        let offset = holes.take(ty.size()).unwrap_or_else(|| {
+            let offset = align_up(end, ty.align());
+            holes.leave(end, offset);
+            end = offset + u64::from(ty.size());
+            offset
+        });
         if end > u64::from(MAX_OBJECT_SIZE) {
             return Err(LayoutError { size: end });
         }
@@ -115,6 +149,7 @@ fn lay_out(
         }
         laid_out.push(FieldLayout { offset, ty });
     }
+    refs.sort_unstable();
     Ok((laid_out.into(), refs.into(), align_up(end, OBJECT_ALIGN) as u32))
 }
 
@@ -283,10 +318,46 @@ mod tests {
     fn fields_are_aligned_and_sizes_rounded() {
         let layout = StructLayout::new([I8, Ref, I16, I64, V128, I8]).unwrap();
         let offsets: Vec<u32> = layout.fields.iter().map(|f| f.offset).collect();
-        assert_eq!(offsets, [8, 12, 16, 24, 32, 48]);
-        assert_eq!(layout.size, 56);
+        assert_eq!(offsets, [8, 12, 10, 16, 24, 9]);
+        assert_eq!(layout.size, 40);
         assert_eq!(*layout.refs, [12]);
         assert_eq!(StructLayout::new([]).unwrap().size, 8);
+    }
+
+    #[test]
+    fn objects_are_as_large_as_header_and_fields_rounded_to_eight() {
+        let types = [I8, I16, I32, I64, V128, Ref];
+        for count in 0..=6 {
+            for which in 0..types.len().pow(count) {
+                let fields = (0..count).map(|i| types[which / types.len().pow(i) % types.len()]);
+                let fields: Vec<StorageType> = fields.collect();
+                let layout = StructLayout::new(fields.iter().copied()).unwrap();
+                let sum: u32 = fields.iter().map(|ty| ty.size()).sum();
+                assert_eq!(layout.size, (8 + sum).next_multiple_of(8), "{fields:?}");
+                let mut taken: Vec<_> =
+                    layout.fields.iter().map(|f| (f.offset, f.offset + f.ty.size())).collect();
+                assert!(layout.fields.iter().all(|f| f.offset % f.ty.align() == 0), "{fields:?}");
+                taken.sort_unstable();
+                assert!(taken.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{fields:?}");
+                let ends = taken.first().zip(taken.last());
+                assert!(ends.is_none_or(|(a, z)| a.0 >= 8 && z.1 <= layout.size), "{fields:?}");
+                assert!(layout.refs.is_sorted());
+                // What a subtype adds moves nothing.
+                let sub = StructLayout::new(fields.iter().copied().chain([I8, Ref])).unwrap();
+                assert_eq!(*layout.fields, sub.fields[..fields.len()], "{fields:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn arrays_are_as_large_as_header_length_and_elements_rounded_to_eight() {
+        for element in [I8, I16, I32, I64, F32, F64, V128, Ref, FuncRef] {
+            for length in 0..=40 {
+                let sum = 8 + 4 + length * element.size();
+                let size = ArrayLayout::new(element).size(length);
+                assert_eq!(size, Some(sum.next_multiple_of(8)), "{length} of {element:?}");
+            }
+        }
     }
 
     #[test]
