@@ -79,7 +79,7 @@ pub trait Running {
 }
 
 /// What a heap did.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Heap {
     /// Collections completed.
     pub collections: u64,

@@ -48,6 +48,8 @@ impl Runs {
 pub struct Rules {
     /// Runs on each engine.
     pub runs: usize,
+    /// An engine that took so much of the processor for its runs of a program makes no more.
+    pub patience: Duration,
     /// Call the programs with this instead of their own argument.
     pub arg: Option<i32>,
     /// Whether the answers to a program's other arguments are looked at, too.
@@ -90,6 +92,9 @@ pub fn race(
         for i in (0..engines.len()).map(|i| (i + turn) % engines.len()) {
             let (Some(engine), Some(module)) = (engines[i], &modules[i]) else { continue };
             let Some(Ok(runs)) = &mut outcomes[i] else { continue };
+            if runs.0.iter().map(|run| run.spent.cpu).sum::<Duration>() > rules.patience {
+                continue;
+            }
             let mut running = module.start()?;
             match running.run(&program.export, arg) {
                 Err(error) => outcomes[i] = Some(Err(format!("{error:#}"))),

@@ -13,6 +13,7 @@ use gc_benches::report::Results;
 use gc_benches::suite;
 use gc_benches::{Settings, contestants, wanted, with_stack};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Times whole programs under every collector, beside Wasmtime's.
 #[derive(Parser)]
@@ -22,6 +23,10 @@ struct Options {
     /// Runs of each program on each engine.
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// An engine that took so many seconds of the processor for its runs of a program makes no
+    /// more of them.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    patience: u64,
     /// Only engines whose name contains this (can be given several times).
     #[arg(long)]
     engine: Vec<String>,
@@ -80,7 +85,8 @@ fn run(options: &Options) -> Result<()> {
             program.reduce();
         }
         let runs = if options.smoke { 1 } else { options.runs };
-        let rules = Rules { runs, arg: options.arg, all_cases: true };
+        let patience = Duration::from_secs(options.patience);
+        let rules = Rules { runs, patience, arg: options.arg, all_cases: true };
         let outcomes = race(&program, &entrants, rules, &mut wrong)?;
         results.rows.push((program.name, outcomes));
     }
@@ -89,7 +95,7 @@ fn run(options: &Options) -> Result<()> {
     } else if !options.smoke {
         let clock = options.clock.name();
         let table = results.milliseconds();
-        println!("\nMilliseconds of {clock}, median of {}:\n\n{table}", options.runs);
+        println!("\nMilliseconds of {clock}, median of {} at most:\n\n{table}", options.runs);
         if let Some(ratios) = results.ratio_table() {
             println!("\nRatios (below 1: this project's is faster):\n\n{ratios}\n");
         }

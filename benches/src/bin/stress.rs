@@ -23,6 +23,10 @@ struct Options {
     /// Runs of each program on each engine.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// An engine that took so many seconds of the processor for its runs of a program makes no
+    /// more of them.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    patience: u64,
     /// Only engines whose name contains this (can be given several times).
     #[arg(long)]
     engine: Vec<String>,
@@ -70,7 +74,8 @@ fn run(options: &Options) -> Result<()> {
     ensure!(!programs.is_empty(), "no program has such a name");
     ensure!(!engines.is_empty(), "no engine has such a name");
     let runs = if options.smoke { 1 } else { options.runs };
-    let rules = Rules { runs, arg: options.arg, all_cases: false };
+    let patience = Duration::from_secs(options.patience);
+    let rules = Rules { runs, patience, arg: options.arg, all_cases: false };
     let mut wrong = Vec::new();
     for program in &mut programs {
         if options.smoke {

@@ -1,0 +1,132 @@
+//! What memory the collectors take: bytes per object for a range of types, which must be
+//! header and fields rounded up to eight, and the peak of the heap beside a fixed live size.
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use comfy_table::Cell;
+use gc_benches::report::{right, table};
+use gc_benches::{Settings, reclaim, suite, wanted, with_stack};
+use serde_json::json;
+
+/// What memory the collectors take.
+#[derive(Parser)]
+struct Options {
+    /// Only engines whose name contains this (can be given several times).
+    #[arg(long)]
+    engine: Vec<String>,
+    /// Live sizes for the peak of the heap, in MiB.
+    #[arg(long, value_delimiter = ',', default_value = "10,50,200")]
+    live: Vec<u32>,
+    /// One object of JSON per line, instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Bytes of stack for compiled code.
+const STACK: usize = 8 << 20;
+
+/// Types: how one is written, what makes an object of it, and bytes of its fields (an array's
+/// length is one).
+const TYPES: &[(&str, &str, u64)] = &[
+    ("(struct)", "(struct.new_default $t)", 0),
+    ("(struct (field i8))", "(struct.new_default $t)", 1),
+    ("(struct (field i32))", "(struct.new_default $t)", 4),
+    ("(struct (field i64))", "(struct.new_default $t)", 8),
+    ("(struct (field anyref anyref))", "(struct.new_default $t)", 8),
+    ("(struct (field anyref anyref i32))", "(struct.new_default $t)", 12),
+    ("(struct (field i8 i64 i16 i64 i32))", "(struct.new_default $t)", 23),
+    ("(struct (field f64 f64 f64))", "(struct.new_default $t)", 24),
+    ("(struct (field funcref i8 externref i16))", "(struct.new_default $t)", 11),
+    ("(array i8), 0", "(array.new_default $t (i32.const 0))", 4),
+    ("(array i8), 5", "(array.new_default $t (i32.const 5))", 9),
+    ("(array i16), 100", "(array.new_default $t (i32.const 100))", 204),
+    ("(array anyref), 3", "(array.new_default $t (i32.const 3))", 16),
+    ("(array i64), 3", "(array.new_default $t (i32.const 3))", 28),
+    ("(array anyref), 1000", "(array.new_default $t (i32.const 1000))", 4004),
+];
+
+/// Objects of each type.
+const OBJECTS: i32 = 10_000;
+
+/// Bytes of one tree of `live_set`: 511 nodes of 24 bytes.
+const TREE: u64 = 511 * 24;
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    with_stack(STACK, move || run(&options))
+}
+
+fn run(options: &Options) -> Result<()> {
+    let mut engines = reclaim::all(&Settings { stack: STACK })?;
+    engines.retain(|engine| wanted(&options.engine, engine.name()));
+    ensure!(!engines.is_empty(), "no engine has such a name");
+    let names = || engines.iter().map(|engine| engine.name().to_owned());
+
+    let mut sizes = table("type", ["header and fields".to_owned()].into_iter().chain(names()));
+    for (ty, new, fields) in TYPES {
+        let expected = (8 + fields).next_multiple_of(8);
+        let mut cells = vec![Cell::new(ty), right((8 + fields).to_string())];
+        for engine in &engines {
+            let mut running = engine.compile(&loop_of(ty, new))?.start()?;
+            running.run("run", OBJECTS)?;
+            let heap = running.heap().unwrap_or_default();
+            ensure!(heap.allocations == OBJECTS as u64, "{ty}: {} objects", heap.allocations);
+            let bytes = heap.allocated_bytes as f64 / heap.allocations as f64;
+            ensure!(bytes == expected as f64, "{ty}: {bytes} bytes, not {expected}");
+            cells.push(right(bytes.to_string()));
+            if options.json {
+                println!("{}", json!({ "engine": engine.name(), "type": ty, "bytes": bytes }));
+            }
+        }
+        sizes.add_row(cells);
+    }
+    if !options.json {
+        println!("\nBytes per object:\n\n{sizes}");
+    }
+
+    let programs = suite::project("stress")?;
+    let mut peaks = table("live, MiB", names());
+    let program = programs.iter().find(|program| program.name == "stress/live_set");
+    let program = program.context("there is no program live_set")?;
+    for mib in &options.live {
+        let mut cells = vec![Cell::new(mib)];
+        let trees = (u64::from(*mib) << 20) / TREE;
+        for engine in &engines {
+            if engine.name() == "reclaim null" {
+                cells.push(right("all there ever was".to_owned()));
+                continue;
+            }
+            let mut running = engine.compile(&program.wat)?.start()?;
+            running.run(&program.export, i32::try_from(trees)?)?;
+            let peak = running.heap().unwrap_or_default().peak_bytes;
+            let times = peak as f64 / (trees * TREE) as f64;
+            cells.push(right(format!("{:.1} ({times:.2})", peak as f64 / f64::from(1 << 20))));
+            if options.json {
+                let live = trees * TREE;
+                let engine = engine.name();
+                println!("{}", json!({ "engine": engine, "live_bytes": live, "peak_bytes": peak }));
+            }
+        }
+        peaks.add_row(cells);
+    }
+    if !options.json {
+        println!(
+            "\nPeak of the heap in MiB (and as a multiple of what lives), with ten times as much \
+             garbage:\n\n{peaks}"
+        );
+    }
+    Ok(())
+}
+
+/// A module whose `run(n)` makes n objects.
+fn loop_of(ty: &str, new: &str) -> String {
+    let ty = ty.split_once(',').map_or(ty, |(ty, _)| ty);
+    format!(
+        "(module (type $t {ty})
+           (func (export \"run\") (param $n i32) (result i32)
+             (loop $more
+               (drop {new})
+               (br_if $more (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+             (i32.const 0)))"
+    )
+}
