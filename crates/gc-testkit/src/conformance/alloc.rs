@@ -52,8 +52,15 @@ fn new_objects_are_typed_and_zero(subject: &Subject<'_>) -> Result<()> {
                 ensure!(word.is_none_or(|word| memory.read_u32(index + 8) == Some(word)));
                 let mut body = vec![0xff; (size - start) as usize];
                 memory.read_bytes(index + u64::from(start), &mut body).context("not mapped")?;
-                let dirty = body.iter().position(|&byte| byte != 0);
-                ensure!(dirty.is_none(), "round {round}, {ty:?}: byte {dirty:?} is not zero");
+                if let Some(at) = body.iter().position(|&byte| byte != 0) {
+                    let offset = start as usize + at;
+                    bail!(
+                        "round {round}: in a new {:?} of {size} bytes ({ty:?}), the byte at \
+                         offset {offset} is {:#04x} instead of zero",
+                        layout.kind(),
+                        body[at]
+                    );
+                }
                 dirty_scalars(&mut mutator, &object)?;
             }
         }
