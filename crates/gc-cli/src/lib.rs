@@ -74,7 +74,9 @@ pub fn grammar(registry: &Registry) -> clap::Command {
     let grammar = RunArgs::augment_args(Cli::command())
         .about(ABOUT)
         .long_about(format!(
-            "{ABOUT}.\n\nCompiles modules to machine code with the chosen collector's barriers inlined."
+            "{ABOUT}.\n\nCompiles modules to machine code with the chosen collector's barriers inlined. \
+             They may use WebAssembly 2.0 without SIMD, extended constant expressions, typed \
+             function references and GC, and import nothing."
         ))
         .after_help(EXAMPLES);
     registry.teach(grammar)
@@ -143,7 +145,8 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, collectors: Vec<Colle
     };
     let command = match parse(values::shield_negatives(args), &registry) {
         Ok(command) => command,
-        Err(error) => {
+        Err(mut error) => {
+            values::unshield_error(&mut error);
             // Help, too, comes this way; that nobody reads it any more is no error.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { Failure::MISUSE } else { 0 });

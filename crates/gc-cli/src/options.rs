@@ -29,7 +29,8 @@ pub struct EngineOptions {
 #[command(next_help_heading = "Collector, heap and stack")]
 pub struct HeapOptions {
     /// The most the GC heap may grow to, at most 4GiB, or less if the collector can use
-    /// less. Allocating past it, after a collection, is a trap.
+    /// less; the first 64KiB of it hold nothing. Allocating past it, after a collection, is
+    /// a trap.
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap_size)]
     pub heap_max: u64,
     /// What the GC heap begins with [default: 1MiB].

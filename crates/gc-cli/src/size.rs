@@ -29,13 +29,13 @@ pub fn parse(text: &str) -> Result<u64, String> {
 }
 
 /// A size as people read it: in the largest unit of which there is at least one, to
-/// one decimal.
+/// one decimal if that is not zero.
 pub fn show(bytes: u64) -> String {
     match UNITS.iter().find(|(_, factor)| bytes >= *factor) {
-        Some((name, factor)) if bytes.is_multiple_of(*factor) => {
-            format!("{} {name}", bytes / factor)
+        Some((name, factor)) => {
+            let number = format!("{:.1}", bytes as f64 / *factor as f64);
+            format!("{} {name}", number.strip_suffix(".0").unwrap_or(&number))
         }
-        Some((name, factor)) => format!("{:.1} {name}", bytes as f64 / *factor as f64),
         None => format!("{bytes} B"),
     }
 }
@@ -70,5 +70,7 @@ mod tests {
         assert_eq!(show(64 << 10), "64 KiB");
         assert_eq!(show((1 << 20) + (1 << 19)), "1.5 MiB");
         assert_eq!(show(2 << 30), "2 GiB");
+        assert_eq!(show((4 << 30) - (64 << 10)), "4 GiB");
+        assert_eq!(show(100 << 30), "100 GiB");
     }
 }

@@ -14,6 +14,7 @@
 
 use anyhow::{Result, bail};
 use clap::builder::{PathBufValueParser, StringValueParser, TypedValueParser};
+use clap::error::{ContextKind, ContextValue};
 use gc_wasm::{AnyRef, AsContextMut, ExternRef, I31, Rooted, Val, ValType};
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -41,6 +42,16 @@ pub fn unshield(arg: &str) -> String {
     match arg.strip_prefix(MINUS) {
         Some(number) => format!("-{number}"),
         None => arg.to_owned(),
+    }
+}
+
+/// Takes it back in an error's text, which quotes arguments as they were shielded.
+pub fn unshield_error(error: &mut clap::Error) {
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidArg] {
+        if let Some(ContextValue::String(arg)) = error.get(kind) {
+            let arg = unshield(arg);
+            error.insert(kind, ContextValue::String(arg));
+        }
     }
 }
 

@@ -152,6 +152,8 @@ fn misuse_of_options() {
         (&["run", lib, "--no-such-option"], "--no-such-option"),
         (&["run", lib, "--stats=xml"], "possible values: table, json"),
         (&["run", lib, "--heap-max", "8GiB"], "'--heap-max <SIZE>': references have 32 bits"),
+        (&["run", lib, "--heap-max", "-1"], "invalid value '-1' for '--heap-max <SIZE>'"),
+        (&["collectors", "-1"], "unexpected argument '-1' found"),
         (&["run", lib, "--heap-max", "1MiB", "--heap-initial", "2MiB"], "more than --heap-max"),
         (&["run", lib, "--heap-policy", "greedy"], "balanced, throughput, memory, fixed"),
         (&["run", lib, "--heap-utilisation", "100"], "100 is not in 1..=99"),

@@ -65,9 +65,10 @@ impl Config {
         self
     }
 
-    /// Bytes that a store's GC heap may never grow past (default: 2 GiB; at most
-    /// 4 GiB, which 32-bit references can name). Allocating beyond it, after a
-    /// collection, is an error of the program that it survives.
+    /// Bytes that a store's GC heap may never grow past, with the 64 KiB at its beginning
+    /// that hold nothing (default: 2 GiB; at least 128 KiB; at most 4 GiB, which 32-bit
+    /// references can name). Allocating beyond it, after a collection, is an error of the
+    /// program that it survives.
     pub fn gc_heap_maximum(&mut self, bytes: u64) -> &mut Config {
         self.gc_heap_maximum = bytes;
         self
@@ -164,7 +165,7 @@ impl Config {
     pub(crate) fn check(&self) -> Result<()> {
         let least = u64::from(gc_types::NULL_PAGE_SIZE) * 2;
         if self.gc_heap_maximum < least || self.gc_heap_maximum > 4 << 30 {
-            bail!("the GC heap's maximum must be between {least} bytes and 4 GiB");
+            bail!("the GC heap's maximum must be between {} KiB and 4 GiB", least >> 10);
         }
         if self.max_wasm_stack < 16 << 10 {
             bail!("the stack for compiled code must be at least 16 KiB");

@@ -303,7 +303,7 @@ fn globals_and_tables_given_the_wrong_value() -> Result<()> {
 fn engines_that_cannot_be() {
     assert_eq!(
         message(Engine::new(Config::new().gc_heap_maximum(1000))),
-        "engine configuration: the GC heap's maximum must be between 131072 bytes and 4 GiB"
+        "engine configuration: the GC heap's maximum must be between 128 KiB and 4 GiB"
     );
     assert_eq!(
         message(Engine::new(Config::new().max_wasm_stack(100))),

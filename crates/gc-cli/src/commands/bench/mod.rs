@@ -29,8 +29,8 @@ do, and --json has it as `first` as well. Collections, pauses and bytes are thos
 runs together. Compiling, reading arguments and printing results are not timed.
 
 A collector that fails has its error said, and the others go on; one that frees nothing \
-keeps the garbage of all its runs. Results that differ between collectors are an error. \
-Either way the exit status is 1.
+keeps the garbage of all its runs. Results other than those of the first collector that did \
+not fail are an error. Either way the exit status is 1.
 
 Examples:
   reclaim bench app.wat --invoke run 10
