@@ -23,7 +23,7 @@ use std::sync::Arc;
 const CASE: &str = "RECLAIM_TEST_FAULT";
 
 /// A fault, the collector that has it, and the trials that find it, by a part of their names.
-const CASES: [(Fault, &str, &str); 7] = [
+const CASES: [(Fault, &str, &str); 11] = [
     (Fault::None, "copying", "tests/lru::"),
     (Fault::NoWriteBarrier, "generational", "tests/lru::"),
     (Fault::NoWriteBarrier, "drc", "tests/lru::"),
@@ -31,6 +31,10 @@ const CASES: [(Fault, &str, &str); 7] = [
     (Fault::UndeclaredReads, "copying", "tests/hash_map::"),
     (Fault::DirtyStructs, "copying", "handles_follow_their_objects"),
     (Fault::LostElements, "copying", "deep_and_wide_graphs_live"),
+    (Fault::None, "drc", "random::"),
+    (Fault::NoWriteBarrier, "drc", "random::"),
+    (Fault::NoWriteBarrier, "generational", "random::"),
+    (Fault::UndeclaredReads, "copying", "random::"),
 ];
 
 /// What is wrong in emitted code.

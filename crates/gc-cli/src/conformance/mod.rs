@@ -7,6 +7,7 @@
 //!   handles, host values, limits, reuse.
 //! * [`spec`]: the specification's scripts.
 //! * [`programs`]: programs with known answers.
+//! * [`random`]: random programs, which must come to the same under every collector.
 //! * [`sandbox`]: a heap that is overwritten while compiled code works on it.
 //!
 //! Each area runs on heaps with and without checked bounds, as usual and with zeal: a
@@ -26,6 +27,7 @@
 pub mod embedding;
 pub mod heap;
 pub mod programs;
+pub mod random;
 pub mod sandbox;
 pub mod spec;
 
@@ -59,6 +61,7 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
         ("embedding", embedding::trials(collectors)),
         ("spec", spec::trials(collectors)),
         ("programs", programs::trials(collectors)),
+        ("random", random::trials(collectors)),
         ("sandbox", sandbox::trials(collectors)),
     ];
     let named = |(area, trials): (&'static str, Vec<Trial>)| {

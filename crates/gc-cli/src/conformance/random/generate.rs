@@ -1,0 +1,259 @@
+//! Random modules in WebAssembly's text format: structs, arrays, casts, tables, globals,
+//! element segments, `i31`s and externrefs, control flow of all kinds with references across
+//! it, calls of the host that collect. Every program is valid and ends: by its fuel, if by
+//! nothing else. All it can see goes into one hash, but for what collectors may differ in.
+
+use Type::*;
+
+/// xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators,
+/// scrambled", 2016).
+pub(super) struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
+    }
+
+    pub(super) fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    /// True in so many of a hundred cases.
+    pub(super) fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// The type of a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Type {
+    I32,
+    I64,
+    F64,
+    /// `(ref null $s)`
+    Nullable,
+    /// `(ref $s)`
+    Struct,
+    Any,
+    Eq,
+    Array,
+    Extern,
+}
+
+const ALL: [Type; 9] = [I32, I64, F64, Nullable, Struct, Any, Eq, Array, Extern];
+
+impl Type {
+    pub(super) fn wat(self) -> &'static str {
+        match self {
+            I32 => "i32",
+            I64 => "i64",
+            F64 => "f64",
+            Nullable => "(ref null $s)",
+            Struct => "(ref $s)",
+            Any => "anyref",
+            Eq => "eqref",
+            Array => "(ref null $a)",
+            Extern => "externref",
+        }
+    }
+}
+
+/// A function's type, but for its first parameter, the depth of calls that is left.
+pub(super) struct Func {
+    pub(super) params: Vec<Type>,
+    pub(super) results: Vec<Type>,
+}
+
+fn sig(f: &Func) -> String {
+    let list = |types: &[Type]| types.iter().map(|t| format!(" {}", t.wat())).collect::<String>();
+    format!("(param i32{}) (result{})", list(&f.params), list(&f.results))
+}
+
+/// What is known while a module is generated.
+pub(super) struct Generator {
+    pub(super) random: Random,
+    pub(super) text: String,
+    pub(super) funcs: Vec<Func>,
+    /// The function that is generated.
+    pub(super) current: usize,
+    /// Its locals, and which of them were set.
+    pub(super) locals: Vec<Type>,
+    pub(super) set: Vec<bool>,
+    /// What branches to the enclosing blocks take, outermost first.
+    pub(super) labels: Vec<Vec<Type>>,
+    /// How much more is generated.
+    pub(super) budget: i32,
+    /// Whether a table has many elements.
+    pub(super) big: bool,
+}
+
+/// The module of this seed. It imports `h.gc`, `h.id` and `h.ext`, and exports the function
+/// `run` and the globals `h`, the hash, and `fuel`.
+pub(super) fn module(seed: u64) -> String {
+    let generator = Generator {
+        random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+        text: String::new(),
+        funcs: vec![],
+        current: 0,
+        locals: vec![],
+        set: vec![],
+        labels: vec![],
+        budget: 0,
+        big: false,
+    };
+    generator.module()
+}
+
+impl Generator {
+    /// Adds a line.
+    pub(super) fn emit(&mut self, s: &str) {
+        self.text.push_str(s);
+        self.text.push('\n');
+    }
+
+    /// Any type.
+    pub(super) fn ty(&mut self) -> Type {
+        ALL[self.random.below(9)]
+    }
+
+    /// The text of the module.
+    fn module(mut self) -> String {
+        let n = 2 + self.random.below(4);
+        for i in 0..n {
+            let np =
+                if self.random.chance(25) { self.random.below(14) } else { self.random.below(5) };
+            let nr = if i == 0 {
+                1
+            } else if self.random.chance(20) {
+                self.random.below(9)
+            } else {
+                self.random.below(3)
+            };
+            let params = (0..np).map(|_| self.ty()).collect();
+            let mut results: Vec<Type> = (0..nr).map(|_| self.ty()).collect();
+            if i == 0 {
+                results = vec![];
+            }
+            // share signatures for tail calls
+            if i > 0 && self.random.chance(40) {
+                results = self.funcs[i - 1].results.clone();
+            }
+            self.funcs.push(Func { params, results });
+        }
+        self.emit("(module (type $s (sub (struct (field (mut i32)) (field (mut (ref null $s))) (field (mut anyref)))))");
+        self.emit("(type $s2 (sub final $s (struct (field (mut i32)) (field (mut (ref null $s))) (field (mut anyref)) (field (mut externref)) (field (mut i8)))))");
+        self.emit("(type $a (array (mut anyref)))");
+        self.emit("(type $ai (array (mut i16)))");
+        self.emit("(import \"h\" \"gc\" (func $gc))");
+        self.emit("(import \"h\" \"id\" (func $hid (param anyref externref i32) (result anyref)))");
+        self.emit("(import \"h\" \"ext\" (func $hext (param externref) (result externref)))");
+        for i in 0..n {
+            let s = sig(&self.funcs[i]);
+            self.emit(&format!("(type $t{i} (func {s}))"));
+        }
+        self.emit("(table $funcs 8 funcref)");
+        for i in 0..n {
+            self.emit(&format!("(elem (table $funcs) (i32.const {i}) func $f{i})"));
+        }
+        let big = self.random.chance(5);
+        self.big = big;
+        let b = if big { 16300 } else { 16 };
+        self.emit(&format!("(table $tab 4 30 anyref) (table $tabe 3 externref) (table $big {b} 40000 (ref null $s))"));
+        self.emit("(elem $es anyref (struct.new $s (i32.const 70) (ref.null $s) (ref.i31 (i32.const 3))) (ref.i31 (i32.const 9)) (ref.null any))");
+        self.emit("(data $d \"abcdefghijklmnop\")");
+        self.emit("(memory 1 3)");
+        self.emit("(global $fuel (export \"fuel\") (mut i32) (i32.const 400)) (global $h (export \"h\") (mut i64) (i64.const 7)) (global $id (mut i32) (i32.const 0))");
+        for i in 0..4 {
+            let t = [Nullable, Any, Eq, Extern][i];
+            let z = match t {
+                Nullable => "$s",
+                Any => "any",
+                Eq => "eq",
+                _ => "extern",
+            };
+            self.emit(&format!("(global $g{i} (mut {}) (ref.null {z}))", t.wat()));
+        }
+        self.emit(include_str!("observers.wat"));
+        for i in 0..n {
+            self.func(i);
+        }
+        // runner
+        self.emit("(func (export \"run\")");
+        let ps = self.funcs[0].params.clone();
+        for _ in 0..4 {
+            self.emit(
+                "(global.set $g0 (struct.new $s (call $fresh) (global.get $g0) (global.get $g1)))",
+            );
+            self.emit("(global.set $g1 (global.get $g0))");
+        }
+        self.emit("(i32.const 7)");
+        self.locals = vec![];
+        self.set = vec![];
+        self.labels = vec![];
+        for p in ps {
+            self.budget = 10;
+            self.leaf(p);
+        }
+        self.emit("(call $f0))");
+        self.emit(")");
+        self.text
+    }
+
+    /// Emits the function of this number.
+    pub(super) fn func(&mut self, i: usize) {
+        self.current = i;
+        let s = sig(&self.funcs[i]);
+        self.emit(&format!("(func $f{i} (type $t{i}) {s}"));
+        self.locals = std::iter::once(I32).chain(self.funcs[i].params.clone()).collect();
+        self.set = vec![true; self.locals.len()];
+        let nl = 3 + self.random.below(25);
+        for _ in 0..nl {
+            let t = self.ty();
+            self.locals.push(t);
+            self.set.push(t != Struct);
+            self.emit(&format!("(local {})", t.wat()));
+        }
+        self.labels = vec![];
+        self.budget = 100 + self.random.below(400) as i32;
+        self.emit("(call $burn)");
+        self.emit("(if (i32.le_s (local.get 0) (i32.const 0)) (then");
+        let res = self.funcs[i].results.clone();
+        for t in &res {
+            self.constant(*t);
+        }
+        self.emit("(return)))");
+        // What is stored into these is stored into objects that are not new.
+        for l in 0..self.locals.len() {
+            if !self.set[l] && self.random.chance(70) {
+                self.constant(Struct);
+                self.set[l] = true;
+                self.emit(&format!("local.set {l}"));
+            }
+        }
+        let n = 4 + self.random.below(10);
+        let mut live = true;
+        for _ in 0..n {
+            if !self.stmt() {
+                live = false;
+                break;
+            }
+        }
+        if live {
+            // observe every local
+            for l in 0..self.locals.len() {
+                if self.set[l] {
+                    self.emit(&format!("local.get {l}"));
+                    let t = self.locals[l];
+                    self.observe(t);
+                }
+            }
+            for t in &res {
+                self.expr(*t, 2);
+            }
+        }
+        self.emit(")");
+    }
+}

@@ -1,0 +1,117 @@
+//! Random programs: what one comes to, and the hash of all that it saw, must be the same
+//! under every collector, on every kind of heap, with and without zeal.
+//!
+//! A fixed set of seeds, scaled by `TESTKIT_SCALE`; others for as long as one likes with
+//! `TESTKIT_SEEDS` (how many) and `TESTKIT_FIRST_SEED`. What is right is what `null` comes
+//! to, which neither moves nor frees anything.
+
+mod expressions;
+mod generate;
+mod statements;
+
+use super::Setting;
+use anyhow::{Context, Result, ensure};
+use gc_wasm::{
+    AnyRef, Caller, Collector, Engine, ExternRef, HeapBounds, Linker, Module, Rooted, Store,
+    TrapError,
+};
+use libtest_mimic::Trial;
+
+/// Seeds without `TESTKIT_SEEDS`.
+const SEEDS: u64 = 12;
+
+/// What a program came to.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    /// Why it ended.
+    end: String,
+    /// The hash of what it saw.
+    hash: i64,
+    fuel: i32,
+}
+
+/// Random programs under each of `collectors`.
+pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
+    Setting::all(collectors).into_iter().map(|setting| setting.trial("random", agrees)).collect()
+}
+
+fn agrees(setting: &Setting) -> Result<()> {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>()).transpose();
+    let seeds = number("TESTKIT_SEEDS")?.unwrap_or_else(|| gc_testkit::scaled(SEEDS));
+    let first = number("TESTKIT_FIRST_SEED")?.unwrap_or(0);
+    let reference =
+        Setting { collector: Collector::null(), bounds: HeapBounds::Guarded, zeal: false };
+    let maximum = 64 << 20;
+    let expecting = Engine::new(&reference.config(maximum))?;
+    for seed in first..first.saturating_add(seeds) {
+        let wat = generate::module(seed);
+        let expected = run(&expecting, &wat).with_context(|| format!("seed {seed}, null"))?;
+        let mut config = setting.config(maximum);
+        if setting.zeal {
+            config.gc_zeal([1, 2, 3, 7][seed as usize % 4]);
+        }
+        let engine = Engine::new(&config)?;
+        let actual = run(&engine, &wat).with_context(|| format!("seed {seed}"))?;
+        ensure!(actual == expected, "seed {seed}: {actual:?} instead of {expected:?}");
+    }
+    Ok(())
+}
+
+/// Runs a program, and collects in the end.
+fn run(engine: &Engine, wat: &str) -> Result<Outcome> {
+    let module = Module::new(engine, wat)?;
+    let mut linker: Linker<()> = Linker::new(engine);
+    linker.func_wrap("h", "gc", |mut caller: Caller<'_, ()>| caller.gc())?;
+    linker.func_wrap(
+        "h",
+        "id",
+        |mut caller: Caller<'_, ()>,
+         any: Option<Rooted<AnyRef>>,
+         _: Option<Rooted<ExternRef>>,
+         _: i32|
+         -> Result<Option<Rooted<AnyRef>>> {
+            caller.gc()?;
+            Ok(any)
+        },
+    )?;
+    linker.func_wrap(
+        "h",
+        "ext",
+        |mut caller: Caller<'_, ()>,
+         host: Option<Rooted<ExternRef>>|
+         -> Result<Option<Rooted<ExternRef>>> {
+            caller.gc()?;
+            Ok(host)
+        },
+    )?;
+    let mut store = Store::new(engine, ())?;
+    let instance = linker.instantiate(&mut store, &module)?;
+    let end = match instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ()) {
+        Ok(()) => "done".into(),
+        Err(error) => error.downcast::<TrapError>()?.trap.to_string(),
+    };
+    let global = |store: &mut Store<()>, name| {
+        instance.get_global(&mut *store, name).context("every program has it")?.get(store)
+    };
+    let hash = global(&mut store, "h")?.i64().context("it is an i64")?;
+    let fuel = global(&mut store, "fuel")?.i32().context("it is an i32")?;
+    store.gc()?;
+    Ok(Outcome { end, hash, fuel })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_valid_and_see_something() {
+        let mut config = gc_wasm::Config::new();
+        let engine = Engine::new(config.collector(Collector::null())).unwrap();
+        let outcomes: Vec<_> =
+            (0..20).map(|seed| run(&engine, &generate::module(seed)).unwrap()).collect();
+        let hashes: std::collections::HashSet<_> = outcomes.iter().map(|o| o.hash).collect();
+        assert!(hashes.len() >= 18, "{outcomes:?}");
+        let done = outcomes.iter().filter(|outcome| outcome.end == "done").count();
+        assert!(done >= 5, "{outcomes:?}");
+    }
+}

@@ -1,0 +1,18 @@
+;; What all random programs share: what they see is hashed, and their fuel counted down.
+(func $mix (param i32) (global.set $h (i64.add (i64.mul (global.get $h) (i64.const 1000003)) (i64.extend_i32_s (local.get 0)))))
+(func $fresh (result i32) (global.set $id (i32.add (global.get $id) (i32.const 1))) (global.get $id))
+(func $burn (global.set $fuel (i32.sub (global.get $fuel) (i32.const 1))) (if (i32.lt_s (global.get $fuel) (i32.const 0)) (then unreachable)))
+(func $mixs (param $x (ref null $s)) (param $n i32) (block $out (loop $l (br_if $out (ref.is_null (local.get $x))) (br_if $out (i32.eqz (local.get $n)))
+(call $mix (struct.get $s 0 (local.get $x))) (call $mixany (struct.get $s 2 (local.get $x)) (i32.div_u (local.get $n) (i32.const 2)))
+(local.set $x (struct.get $s 1 (local.get $x))) (local.set $n (i32.sub (local.get $n) (i32.const 1))) (br $l))))
+(func $mixany (param $x anyref) (param $n i32) (local $i i32)
+(if (ref.is_null (local.get $x)) (then (call $mix (i32.const 1)) (return)))
+(if (ref.test i31ref (local.get $x)) (then (call $mix (i31.get_s (ref.cast i31ref (local.get $x)))) (return)))
+(if (ref.test (ref $s) (local.get $x)) (then (call $mix (struct.get $s 0 (ref.cast (ref $s) (local.get $x)))) (if (local.get $n) (then (call $mixs (ref.cast (ref $s) (local.get $x)) (local.get $n)))) (return)))
+(if (ref.test (ref $a) (local.get $x)) (then (call $mix (array.len (ref.cast (ref $a) (local.get $x))))
+(if (local.get $n) (then (loop $l (if (i32.lt_u (local.get $i) (array.len (ref.cast (ref $a) (local.get $x)))) (then
+(call $mixany (array.get $a (ref.cast (ref $a) (local.get $x)) (local.get $i)) (i32.div_u (local.get $n) (i32.const 2)))
+(local.set $i (i32.add (local.get $i) (i32.const 1))) (br $l)))))) (return)))
+(if (ref.test (ref $ai) (local.get $x)) (then (call $mix (array.len (ref.cast (ref $ai) (local.get $x)))) (return)))
+(call $mix (i32.const 5)))
+(func $mixext (param $x externref) (call $mixany (any.convert_extern (local.get $x)) (i32.const 2)))

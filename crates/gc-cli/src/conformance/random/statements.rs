@@ -1,0 +1,277 @@
+//! Random statements: they leave nothing, but in locals, globals, tables and objects.
+
+use super::generate::{Generator, Type};
+use Type::*;
+use std::fmt::Write;
+
+impl Generator {
+    /// Emits some statements; false: what follows them cannot be reached.
+    pub(super) fn stmts(&mut self) -> bool {
+        let n = self.random.below(4);
+        for _ in 0..n {
+            if !self.stmt() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Emits a statement; false: what would follow cannot be reached and was not emitted.
+    pub(super) fn stmt(&mut self) -> bool {
+        self.budget -= 1;
+        if self.budget < 0 {
+            return true;
+        }
+        let depth = self.labels.len();
+        let d = if depth > 6 { 1 } else { 4 };
+        match self.random.below(26) {
+            0..=4 => {
+                let l = 1 + self.random.below(self.locals.len() - 1);
+                let t = self.locals[l];
+                self.expr(t, d);
+                self.set[l] = true;
+                self.emit(&format!("local.set {l}"));
+            }
+            5 => {
+                let c: Vec<usize> = (0..self.locals.len()).filter(|l| self.set[*l]).collect();
+                let l = c[self.random.below(c.len())];
+                self.emit(&format!("local.get {l}"));
+                let t = self.locals[l];
+                self.observe(t);
+            }
+            6 | 7 if depth < 8 => {
+                // if
+                self.expr(I32, d);
+                let saved = self.set.clone();
+                self.emit("if");
+                self.labels.push(vec![]);
+                self.stmts();
+                self.set = saved.clone();
+                if self.random.chance(60) {
+                    self.emit("else");
+                    self.stmts();
+                }
+                self.labels.pop();
+                self.set = saved;
+                self.emit("end");
+            }
+            8 | 9 if depth < 8 => {
+                let saved = self.set.clone();
+                self.emit("block");
+                self.labels.push(vec![]);
+                self.stmts();
+                self.stmts();
+                self.labels.pop();
+                self.set = saved;
+                self.emit("end");
+            }
+            10..=12 if depth < 8 => {
+                let saved = self.set.clone();
+                self.emit("loop");
+                self.labels.push(vec![]);
+                self.emit("call $burn");
+                let live = self.stmts() && self.stmts();
+                if live && self.random.chance(60) {
+                    self.expr(I32, d);
+                    self.emit("i32.const 3 i32.and br_if 0");
+                }
+                self.labels.pop();
+                self.set = saved;
+                self.emit("end");
+            }
+            13 | 14 if depth > 0 => {
+                let k = self.random.below(depth);
+                let ts = self.labels[depth - 1 - k].clone();
+                let saved = self.set.clone();
+                for t in &ts {
+                    self.expr(*t, d - 1);
+                }
+                self.expr(I32, d - 1);
+                self.emit(&format!("br_if {k}"));
+                for t in ts.iter().rev() {
+                    self.observe(*t);
+                }
+                let _ = saved;
+            }
+            15 if depth > 0 && self.random.chance(40) => {
+                let k = self.random.below(depth);
+                let ts = self.labels[depth - 1 - k].clone();
+                for t in &ts {
+                    self.expr(*t, d - 1);
+                }
+                self.emit(&format!("br {k}"));
+                if self.random.chance(40) {
+                    self.dead();
+                }
+                return false;
+            }
+            16 if depth > 0 && self.random.chance(50) => {
+                // br_table among labels of same types
+                let k = self.random.below(depth);
+                let ts = self.labels[depth - 1 - k].clone();
+                let same: Vec<usize> =
+                    (0..depth).filter(|j| self.labels[depth - 1 - j] == ts).collect();
+                for t in &ts {
+                    self.expr(*t, d - 1);
+                }
+                self.expr(I32, d - 1);
+                let mut s = String::from("i32.const 7 i32.and br_table");
+                for _ in 0..1 + self.random.below(6) {
+                    let _ = write!(s, " {}", same[self.random.below(same.len())]);
+                }
+                self.emit(&s);
+                if self.random.chance(40) {
+                    self.dead();
+                }
+                return false;
+            }
+            17 => {
+                self.leaf(Struct);
+                self.expr(Nullable, d);
+                self.emit("struct.set $s 1");
+            }
+            18 => {
+                self.leaf(Struct);
+                self.expr(Any, d);
+                self.emit("struct.set $s 2");
+            }
+            19 => {
+                let g = self.random.below(4);
+                let t = [Nullable, Any, Eq, Extern][g];
+                self.expr(t, d);
+                self.emit(&format!("global.set $g{g}"));
+            }
+            20 => {
+                self.expr(I32, d);
+                self.emit("i32.const 3 i32.and");
+                self.expr(Any, d);
+                self.emit("table.set $tab");
+            }
+            21 => {
+                if self.random.chance(50) {
+                    self.emit("call $gc");
+                } else {
+                    self.expr(I32, d);
+                    self.emit("i32.const 15 i32.and");
+                    self.expr(Nullable, d);
+                    self.emit("table.set $big");
+                }
+            }
+            22 => {
+                // call with multi results
+                let f = 1 + self.random.below(self.funcs.len() - 1);
+                self.args(f, d);
+                self.emit(&format!("call $f{f}"));
+                let rs = self.funcs[f].results.clone();
+                for t in rs.iter().rev() {
+                    let c: Vec<usize> =
+                        (1..self.locals.len()).filter(|l| self.locals[*l] == *t).collect();
+                    if !c.is_empty() && self.random.chance(60) {
+                        let l = c[self.random.below(c.len())];
+                        self.set[l] = true;
+                        self.emit(&format!("local.set {l}"))
+                    } else {
+                        self.observe(*t)
+                    }
+                }
+            }
+            23 if self.random.chance(25) => {
+                let rs = self.funcs[self.current].results.clone();
+                let c: Vec<usize> =
+                    (0..self.funcs.len()).filter(|f| self.funcs[*f].results == rs).collect();
+                let f = c[self.random.below(c.len())];
+                self.args(f, d);
+                match self.random.below(2) {
+                    0 => self.emit(&format!("call $f{f} return")),
+                    _ => self
+                        .emit(&format!("i32.const {f} call_indirect $funcs (type $t{f}) return")),
+                }
+                return false;
+            }
+            24 if self.random.chance(20) => {
+                for t in self.funcs[self.current].results.clone() {
+                    self.expr(t, d);
+                }
+                self.emit("return");
+                if self.random.chance(40) {
+                    self.dead();
+                }
+                return false;
+            }
+            25 => match self.random.below(5) {
+                0 => {
+                    self.expr(Array, d);
+                    self.emit("i32.const 0");
+                    self.expr(Any, d);
+                    self.emit("i32.const 0 array.fill $a")
+                }
+                1 => self.emit("i32.const 0 i32.const 0 i32.const 2 table.init $tab $es"),
+                2 => self.emit("i32.const 0 i32.const 1 i32.const 3 table.copy $tab $tab"),
+                3 => {
+                    self.emit("i32.const 0");
+                    self.expr(Any, d);
+                    self.emit("i32.const 3 table.fill $tab")
+                }
+                _ => {
+                    self.emit("i32.const 0");
+                    self.expr(Extern, d);
+                    self.emit("table.set $tabe")
+                }
+            },
+            _ => {
+                let t = self.ty();
+                self.expr(t, d);
+                self.observe(t);
+            }
+        }
+        true
+    }
+
+    /// Emits code that cannot be reached: locals are set and read, blocks are opened.
+    pub(super) fn dead(&mut self) {
+        // unreachable code: locals are set and read, blocks are opened
+        let l = 1 + self.random.below(self.locals.len() - 1);
+        let t = self.locals[l];
+        let saved = self.set.clone();
+        self.constant(t);
+        self.emit(&format!("local.set {l}"));
+        match self.random.below(4) {
+            0 => {
+                self.emit("block");
+                self.labels.push(vec![]);
+                self.stmts();
+                self.labels.pop();
+                self.emit("end")
+            }
+            1 => {
+                self.emit("i32.const 1 if");
+                self.labels.push(vec![]);
+                self.stmts();
+                self.set = saved.clone();
+                self.emit("else");
+                self.labels.pop();
+                self.emit("end");
+            }
+            2 => {
+                self.emit("loop (result i32)");
+                self.emit("i32.const 1");
+                self.emit("end drop")
+            }
+            _ => self.emit("unreachable"),
+        }
+        self.set = saved;
+        self.emit("unreachable");
+    }
+
+    /// Emits what mixes the value on top of the stack into the hash.
+    pub(super) fn observe(&mut self, t: Type) {
+        match t {
+            I32 => self.emit("call $mix"),
+            I64 => self.emit("i32.wrap_i64 call $mix"),
+            F64 => self.emit("i32.trunc_sat_f64_s call $mix"),
+            Nullable | Struct => self.emit("i32.const 3 call $mixs"),
+            Any | Eq | Array => self.emit("i32.const 3 call $mixany"),
+            Extern => self.emit("call $mixext"),
+        }
+    }
+}
