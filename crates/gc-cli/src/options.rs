@@ -40,12 +40,11 @@ pub struct HeapOptions {
     /// of --heap-max. How much is used follows from what survives [default: 16MiB].
     #[arg(long, value_name = "SIZE", value_parser = heap_size)]
     pub heap_nursery: Option<u64>,
-    /// How much memory the GC heap is worth.
+    /// How much memory to spend for less time in collections.
     #[arg(long, value_enum, value_name = "POLICY", default_value_t = HeapPolicy::Balanced)]
     pub heap_policy: HeapPolicy,
-    /// Of each hundred bytes in the heap just before it is collected whole, how many should
-    /// live; fewer do where collections would take too much of the time
-    /// [default: 50, or what --heap-policy says].
+    /// The part of the heap that should be alive when all of it is collected; less is where
+    /// collections would take too much of the time [default: 50, or what --heap-policy says].
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=99))]
     pub heap_utilisation: Option<u8>,
     /// How compiled code stays inside the GC heap.
@@ -54,7 +53,7 @@ pub struct HeapOptions {
     /// Stack for compiled code; recursion past it is a trap.
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = size::parse)]
     pub max_stack: u64,
-    /// The time that a slice of a collection may take that the program runs beside.
+    /// How long each slice of an incremental collection may stop the program.
     #[arg(long, value_name = "TIME", default_value = "500us", value_parser = time)]
     pub gc_slice: Duration,
     /// Collect at every Nth allocation and verify the heap around it (0: no). Needs a

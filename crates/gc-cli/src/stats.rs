@@ -90,7 +90,7 @@ fn table(collector: &str, stats: &GcStats, pauses: &PauseLog) -> String {
         ("pauses", if kinds.is_empty() { "0".to_owned() } else { kinds.join(", ") }),
         ("total pause", duration::show(pauses.total())),
         ("longest pause", duration::show(pauses.longest())),
-        ("99 % up to", duration::show(pauses.quantile(0.99))),
+        ("p99 pause", duration::show(pauses.quantile(0.99))),
         ("live objects", stats.live_objects.to_string()),
         ("live", size::show(stats.live_bytes)),
         ("heap", size::show(stats.heap_bytes)),
