@@ -73,9 +73,10 @@ pub(crate) fn trap_of(error: &HeapError) -> Trap {
     match error {
         HeapError::TooLarge { .. } => Trap::AllocationTooLarge,
         HeapError::OutOfBounds { .. } => Trap::ArrayOutOfBounds,
-        HeapError::NeedsRoom { .. } | HeapError::OutOfMemory { .. } | HeapError::System { .. } => {
-            Trap::OutOfMemory
-        }
+        HeapError::NeedsRoom { .. }
+        | HeapError::OutOfMemory { .. }
+        | HeapError::Refused { .. }
+        | HeapError::System { .. } => Trap::OutOfMemory,
         // Types, kinds and references come from the heap, in the end.
         _ => Trap::CorruptHeap,
     }

@@ -16,7 +16,7 @@ pub enum HeapError {
     OutOfMemory {
         /// Bytes that were asked for.
         bytes: u64,
-        /// The heap's limit in bytes.
+        /// The heap's limit in bytes: its maximum, or what it has if it may not grow.
         limit: u64,
     },
     /// The growth policy did not admit that `bytes` more are mapped.

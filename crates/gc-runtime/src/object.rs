@@ -34,6 +34,10 @@ pub struct HeapCore {
     pub live: u64,
     /// Whether somebody asked for the collection that is under way, or was last.
     pub(crate) asked: bool,
+    /// Bytes of mapped memory that are not used: the policy does not count them.
+    pub(crate) set_aside: u64,
+    /// Bytes that the policy has admitted and that are not mapped yet.
+    admitted: u64,
     /// When the plan was made, and how long the mutator had been stopped until then.
     planned: (Instant, Duration),
     /// The time that an increment of a collection, or a slice beside the mutator, may
@@ -57,6 +61,8 @@ impl HeapCore {
             plan: HeapPlan::default(),
             live: 0,
             asked: false,
+            set_aside: 0,
+            admitted: 0,
             planned: (Instant::now(), Duration::ZERO),
             slice: HeapOptions::DEFAULT_SLICE,
             damage: None,
@@ -73,6 +79,7 @@ impl HeapCore {
         self.pauses = PauseLog::default();
         self.plan = HeapPlan::default();
         self.live = 0;
+        self.admitted = 0;
         self.planned = (Instant::now(), Duration::ZERO);
         self.damage = None;
         self.no_gc_scopes = 0;
@@ -84,22 +91,40 @@ impl HeapCore {
     /// # Errors
     /// As [`HeapMemory::grow`]; [`HeapError::Refused`] by the policy.
     pub fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        self.grow_behind(0, bytes, 0)
+    }
+
+    /// As [`grow`](HeapCore::grow), behind `gap` bytes that are mapped too but will not be
+    /// used, and so are none of the policy's business. When it is done `ahead` bytes more
+    /// are admitted, which later growth needs not ask for.
+    pub(crate) fn grow_behind(
+        &mut self,
+        gap: u64,
+        bytes: u64,
+        ahead: u64,
+    ) -> Result<u64, HeapError> {
         let room = self.memory.maximum() - self.memory.len();
-        let more = bytes.max(1).min(room);
-        if more > 0 && !self.policy.admit(self.memory.usable(), more) {
-            return Err(HeapError::Refused { bytes: more });
-        }
-        let grown = self.memory.grow(bytes)?;
+        let more = bytes.max(1).min(room.saturating_sub(gap));
+        self.admit((more + ahead).saturating_sub(self.admitted))?;
+        let grown = self.memory.grow(gap.saturating_add(bytes))?;
+        self.admitted = self.admitted.saturating_sub(more);
         self.count_heap_bytes();
         Ok(grown)
     }
 
-    /// Maps `bytes` more, or if that is refused half of it, and so on down to `least`.
-    ///
-    /// # Errors
-    /// As [`grow`](HeapCore::grow), of the last attempt.
-    pub fn grow_by_halves(&mut self, bytes: u64, least: u64) -> Result<u64, HeapError> {
-        by_halves(bytes, least, |step| self.grow(step))
+    /// Asks the policy whether `more` bytes may be used.
+    pub(crate) fn admit(&mut self, more: u64) -> Result<(), HeapError> {
+        let mapped = (self.memory.usable() + self.admitted).saturating_sub(self.set_aside);
+        if more > 0 && !self.policy.admit(mapped, more) {
+            return Err(HeapError::Refused { bytes: more });
+        }
+        self.admitted += more;
+        Ok(())
+    }
+
+    /// Notes that `bytes` that were admitted are used, of what was set aside.
+    pub(crate) fn use_admitted(&mut self, bytes: u64) {
+        self.admitted = self.admitted.saturating_sub(bytes);
     }
 
     /// Notes that there is a plan for a heap in which `live` bytes live.

@@ -296,10 +296,9 @@ impl GcStore {
             return done;
         }
         let memory = &self.heap.core().memory;
-        let (bytes, limit) = (u64::from(size), memory.maximum());
-        let out_of_memory = Err(HeapError::OutOfMemory { bytes, limit });
+        let (bytes, mut limit) = (u64::from(size), memory.maximum());
         if bytes > limit - u64::from(gc_types::NULL_PAGE_SIZE) {
-            return out_of_memory;
+            return Err(HeapError::OutOfMemory { bytes, limit });
         }
         // Since the heap grew last: whether a collection was tried, and what was collected.
         let (mut tried, mut collected) = (false, None);
@@ -321,6 +320,7 @@ impl GcStore {
                             let refused = matches!(error, HeapError::Refused { .. });
                             let level = if refused { log::Level::Debug } else { log::Level::Warn };
                             log::log!(level, "GC heap could not grow: {error}");
+                            limit = self.heap.core().memory.len();
                             break;
                         }
                     }
@@ -339,7 +339,7 @@ impl GcStore {
         {
             return done;
         }
-        out_of_memory
+        Err(HeapError::OutOfMemory { bytes, limit })
     }
 
     fn try_alloc(&mut self, request: Request, size: u32) -> Option<Result<VMGcRef, HeapError>> {

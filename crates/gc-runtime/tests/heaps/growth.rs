@@ -107,11 +107,13 @@ fn a_step_that_is_refused_is_tried_by_halves_down_to_what_is_needed() {
         let error = fill(&mut store, &mut stack, 10_000, 10_000).unwrap_err();
         let name = runtime.name();
         assert!(matches!(error, HeapError::OutOfMemory { bytes: 80_016, .. }), "{name}: {error}");
-        let usable = store.heap().core().memory.usable();
-        assert!(usable <= 10 << 20, "{name}: {usable}");
-        // What is left is less than one more array needs.
-        assert!(usable + 80_016 + (64 << 10) > 10 << 20, "{name}: {usable}");
+        let len = store.heap().core().memory.len();
+        assert!(matches!(error, HeapError::OutOfMemory { limit, .. } if limit == len), "{error}");
         let asked = asked.lock().unwrap();
+        // What is left is less than one more array needs.
+        let mut admitted = asked.steps.iter().filter(|step| step.2).map(|step| step.0 + step.1);
+        let mapped = admitted.next_back().unwrap();
+        assert!(mapped + 80_016 + (64 << 10) > 10 << 20, "{name}: {mapped}");
         let halved = asked.steps.windows(2).filter(|pair| {
             let [(_, first, admitted), (_, second, _)] = pair else { unreachable!() };
             !admitted && *second == (first / 2).max(80_016)
@@ -304,4 +306,30 @@ fn a_reset_store_has_a_policy_as_new() {
     assert_eq!(store.heap().core().live, 0);
     node(&mut store);
     assert!(store.gc(&mut NoRoots).unwrap());
+}
+
+#[test]
+fn a_heap_may_have_little_of_what_it_could_become() {
+    for runtime in COLLECTING {
+        for limit in [2 << 20, 10 << 20] {
+            let name = runtime.name();
+            let policy = Recorder { limit, ..Recorder::new() };
+            // So that the largest nursery is larger than all there is.
+            let options =
+                HeapOptions { bounds: HeapBounds::Guarded, ..with(policy, 1 << 20, 2 << 30) };
+            let mut store = store_with(runtime, &options);
+            let mut stack = Stack(Vec::new());
+            fill(&mut store, &mut stack, 100, 800).unwrap();
+            churn(&mut store, &mut stack, 1_000_000);
+            let error = fill(&mut store, &mut stack, 100, 1 << 20).unwrap_err();
+            assert!(matches!(error, HeapError::OutOfMemory { .. }), "{name}: {error}");
+            let held = stack.0.len() as u64 * 816;
+            assert!(held > limit / 2, "{name}: {held} of {limit}");
+            assert!(store.stats().heap_bytes <= limit, "{name}: {:?}", store.stats());
+            store.heap().verify().unwrap();
+            stack.0.truncate(10);
+            churn(&mut store, &mut stack, 1_000_000);
+            store.heap().verify().unwrap();
+        }
+    }
 }

@@ -119,11 +119,8 @@ impl GenerationalHeap {
     #[cold]
     #[inline(never)]
     fn alloc_in_more(&mut self, size: u32) -> Option<u32> {
-        let gap = self.unmapped_nursery();
-        let least = gap + u64::from(size.max(BLOCK_SIZE));
-        let more = (self.core.memory.usable() / 8).max(u64::from(size) + MORE) + gap;
-        self.core.grow_by_halves(more, least).ok()?;
-        self.old.extend(self.core.memory.len());
+        let more = (self.core.memory.usable() / 8).max(u64::from(size) + MORE);
+        self.map_old(more, size.max(BLOCK_SIZE).into()).ok()?;
         self.old.alloc(size)
     }
 

@@ -79,6 +79,8 @@ struct GenerationalHeap {
     /// A collection was announced for want of room and has not come about: objects
     /// may be born old.
     born_old: bool,
+    /// Memory was refused when the heap was to grow last.
+    cramped: bool,
     /// The heap has grown since the last collection.
     grown: bool,
     /// The last allocation that found no room would not have in an empty nursery.
@@ -112,6 +114,7 @@ impl GenerationalHeap {
             phase: Phase::Idle,
             plan: Plan::Full,
             born_old: false,
+            cramped: false,
             grown: false,
             large_wanted: false,
             dead_values: Vec::new(),
@@ -121,7 +124,7 @@ impl GenerationalHeap {
             zeal,
             zeal_count: 0,
         };
-        heap.old.extend(heap.core.memory.len());
+        heap.take_mapped();
         heap.tables.publish(&mut heap.core.memory);
         heap.renew_nursery();
         heap
@@ -250,16 +253,18 @@ impl GcHeap for GenerationalHeap {
     }
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
-        // For the collection that is to come next, if the nursery cannot grow.
-        let (missing, least) = match self.nursery.is_mapped(self.core.memory.len()) {
-            true => {
-                let least = self.unmapped_nursery() + u64::from(BLOCK_SIZE);
-                (self.expected().saturating_sub(self.old.free_bytes()) + least, least)
+        if !self.nursery.is_mapped(self.core.memory.len()) {
+            match self.map_nursery(bytes) {
+                Err(HeapError::Refused { .. } | HeapError::System { .. }) => {}
+                grown => {
+                    self.grown = true;
+                    return grown;
+                }
             }
-            false => (0, 0),
-        };
-        let grown = self.core.grow_by_halves(bytes.max(missing), bytes.max(least))?;
-        self.old.extend(self.core.memory.len());
+        }
+        // For the collection that is to come next, if the nursery cannot grow.
+        let missing = self.expected().saturating_sub(self.old.free_bytes()) + u64::from(BLOCK_SIZE);
+        let grown = self.map_old(bytes.max(missing), bytes.max(BLOCK_SIZE.into()))?;
         self.grown = true;
         Ok(grown)
     }
@@ -403,7 +408,9 @@ impl GcHeap for GenerationalHeap {
         self.survived = 0;
         self.allocated = Count::default();
         self.zeal_count = 0;
+        self.cramped = false;
         self.renew_nursery();
+        self.take_mapped();
         host_data.clear();
     }
 }

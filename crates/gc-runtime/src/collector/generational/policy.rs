@@ -11,15 +11,18 @@
 
 use super::GenerationalHeap;
 use super::major::Phase;
-use crate::GcHeap;
+use crate::object::by_halves;
 use crate::space::blocks::{BLOCK_SIZE, GiveBack};
-use gc_types::collector::generational::{NURSERY_ALIGN, NURSERY_START};
+use crate::{GcHeap, HeapError};
+use gc_types::collector::generational::{MAX_NURSERY, NURSERY_ALIGN, NURSERY_START};
 
 /// The smallest nursery that survival makes, in bytes.
 const MIN_NURSERY: u32 = 1 << 20;
 /// Bytes of nursery for each root: so a deep stack, which each collection looks at whole, is
 /// not looked at all the time.
 const BYTES_OF_ROOT: u32 = 256;
+/// The smallest nursery that is made do with when no more can be mapped.
+const MIN_MAPPED: u32 = 64 << 10;
 /// The part of the largest nursery that a new heap uses.
 const FIRST_PART: u32 = 4;
 /// Blocks that a slice gives back between two looks at the clock.
@@ -60,7 +63,18 @@ impl GenerationalHeap {
             // As little memory as may be.
             size = size.min(adapted_size(first_size(most), most, 0, 0, roots));
         }
+        if self.cramped {
+            let mapped = self.core.memory.usable().saturating_sub(self.core.set_aside);
+            let most = (mapped / 8).clamp(MIN_MAPPED.into(), MAX_NURSERY.into()) as u32;
+            size = size.min(most.next_multiple_of(NURSERY_ALIGN));
+        }
+        let more = size.saturating_sub(self.nursery_size());
+        if self.core.admit(more.into()).is_err() {
+            return;
+        }
+        self.core.use_admitted(more.into());
         self.nursery.limit = NURSERY_START + size;
+        self.take_mapped();
         let unused = self.nursery.touched.saturating_sub(self.nursery.limit);
         if unused > 0 {
             let limit = self.nursery.limit;
@@ -91,9 +105,44 @@ impl GenerationalHeap {
         self.old.free_bytes() >= self.expected()
     }
 
-    /// Bytes to map before the old generation gets any.
-    pub(super) fn unmapped_nursery(&self) -> u64 {
-        u64::from(self.nursery.end).saturating_sub(self.core.memory.len())
+    /// Maps `bytes` more for the old generation, or if that is refused half of it, and so on
+    /// down to `least`. What there is of the nursery in between is mapped too.
+    pub(super) fn map_old(&mut self, bytes: u64, least: u64) -> Result<u64, HeapError> {
+        let unmapped = u64::from(self.nursery.limit).saturating_sub(self.core.memory.len());
+        match self.core.admit(unmapped) {
+            Ok(()) => self.core.use_admitted(unmapped),
+            Err(_) => self.nursery.limit = self.core.memory.len() as u32,
+        }
+        let grown = by_halves(bytes, least, |step| {
+            let gap = u64::from(self.nursery.end).saturating_sub(self.core.memory.len());
+            self.core.grow_behind(gap, step, 0)
+        });
+        self.cramped = grown.is_err();
+        self.take_mapped();
+        grown
+    }
+
+    /// Maps up to `bytes` more for the nursery, if there will be half as much for what
+    /// survives in it. If not it is to be no larger than it is.
+    pub(super) fn map_nursery(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        let len = self.core.memory.len();
+        let mapped = len.saturating_sub(NURSERY_START.into());
+        let more = bytes.min(u64::from(self.nursery.limit).saturating_sub(len));
+        let grown = self.core.grow_behind(0, more, (mapped + more) / 2);
+        if grown.is_err() && mapped >= MIN_MAPPED.into() {
+            self.nursery.limit = len as u32;
+            self.cramped = true;
+        }
+        self.take_mapped();
+        grown
+    }
+
+    /// Takes note of what is mapped.
+    pub(super) fn take_mapped(&mut self) {
+        let len = self.core.memory.len();
+        self.old.extend(len);
+        let nursery = len.min(u64::from(self.nursery.end));
+        self.core.set_aside = nursery.saturating_sub(u64::from(self.nursery.limit));
     }
 
     /// Maps memory for what a collection is likely to move into the old generation, if
@@ -103,14 +152,9 @@ impl GenerationalHeap {
         if self.has_room_for_minor() && self.old.blocks.end() > self.nursery.end {
             return;
         }
-        let used = u64::from(self.nursery_used()) / 4 + u64::from(BLOCK_SIZE);
-        let end = u64::from(self.old.blocks.end().max(self.nursery.end)) + used;
-        let needed = end.saturating_sub(self.core.memory.len());
-        let least = self.unmapped_nursery() + u64::from(BLOCK_SIZE);
+        let needed = u64::from(self.nursery_used()) / 4 + u64::from(BLOCK_SIZE);
         // Without it objects are retained.
-        if needed > 0 && self.core.grow_by_halves(needed, least.min(needed)).is_ok() {
-            self.old.extend(self.core.memory.len());
-        }
+        let _mapped = self.map_old(needed, BLOCK_SIZE.into());
     }
 
     /// Bytes of old objects that should be added, at least, before the old generation is
