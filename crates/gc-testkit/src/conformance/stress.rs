@@ -11,6 +11,7 @@ promises! {
     a_large_array_is_mutated_at_random: "write_field_ref, gc";
     a_deep_chain_of_arrays_lives_and_dies: "gc, drop_gc_ref";
     externrefs_by_the_ten_thousand_are_dropped_once: "alloc_externref, gc";
+    large_objects_come_and_go: "alloc_raw, gc";
     many_handles_keep_their_objects: "clone_gc_ref, drop_gc_ref, gc";
 }
 
@@ -188,6 +189,44 @@ fn externrefs_by_the_ten_thousand_are_dropped_once(subject: &Subject<'_>) -> Res
     ledger.check_none_twice()?;
     drop(mutator);
     ledger.check_all_once()
+}
+
+/// Arrays of up to 300 KB, of which a few are alive at a time; what they refer to hangs on
+/// them alone, and they on each other.
+fn large_objects_come_and_go(subject: &Subject<'_>) -> Result<()> {
+    if subject.reclaims == Reclaims::Nothing {
+        return Ok(());
+    }
+    let rounds = scaled(if subject.zeal == 0 { 1000 } else { 60 });
+    let mut mutator = sized_mutator(subject, 256 * KIB, 12 * MIB)?;
+    for (round, length) in (0..rounds).zip(numbers(3, rounds, 75_000)) {
+        let (to, length) = (Place::Table((round % 8) as u8), length + 2);
+        node(&mut mutator, round, B)?;
+        mutator.alloc_array(REFS, length as u32, STACK)?;
+        link(&mut mutator, STACK, offset(length - 1), B)?;
+        // Every second one keeps the one before it, and only that.
+        if round % 2 == 1 {
+            link(&mut mutator, STACK, offset(0), Place::Table(((round - 1) % 8) as u8))?;
+            mutator.clear(Place::Table(((round - 1) % 8) as u8));
+        }
+        mutator.copy(STACK, to);
+    }
+    mutator.clear(B);
+    mutator.clear(STACK);
+    let kept = rounds.saturating_sub(8 - rounds % 2)..rounds;
+    for round in kept.filter(|round| round % 2 == 1) {
+        for round in [round, round - 1] {
+            let place = if round % 2 == 1 { Place::Table((round % 8) as u8) } else { A };
+            let array = at(&mutator, place)?;
+            let length = u64::from(mutator.store().array_len(&array)?);
+            follow(&mut mutator, place, offset(length - 1), STACK)?;
+            expect_node(&mutator, STACK, round)?;
+            follow(&mut mutator, place, offset(0), A)?;
+        }
+        ensure!(mutator.get(A).is_none(), "an array that was alone refers to another");
+    }
+    mutator.clear_all();
+    expect_live(&mut mutator, subject, 0, 0)
 }
 
 /// Handles are few in most programs; a host may hold as many as it likes.
