@@ -151,17 +151,20 @@ impl Results<'_> {
         self.ratios().iter().map(line).collect()
     }
 
-    /// One object for each program and engine, then one for each pair.
-    pub fn json(&self) -> Vec<Value> {
-        let mut lines = Vec::new();
-        for (program, outcomes) in &self.rows {
-            for (engine, outcome) in self.engines.iter().zip(outcomes) {
-                lines.extend(outcome.as_ref().map(|outcome| entry(program, engine, outcome)));
-            }
-        }
-        for ratios in self.ratios() {
+    /// One object for each engine on the last program.
+    pub fn json_of_last(&self) -> Vec<Value> {
+        let Some((program, outcomes)) = self.rows.last() else { return Vec::new() };
+        let entries = self.engines.iter().zip(outcomes);
+        let entries =
+            entries.filter_map(|(engine, outcome)| Some(entry(program, engine, outcome.as_ref()?)));
+        entries.collect()
+    }
+
+    /// One object for each pair.
+    pub fn json_of_ratios(&self) -> Vec<Value> {
+        let line = |ratios: &Ratios| {
             let (worst_program, worst) = ratios.worst();
-            lines.push(json!({
+            json!({
                 "ratio": ratios.pair.name(),
                 "clock": self.clock.name(),
                 "programs": ratios.ratios.len(),
@@ -170,9 +173,9 @@ impl Results<'_> {
                 "worst": worst,
                 "worst_program": worst_program,
                 "worst_target": ratios.pair.worst,
-            }));
-        }
-        lines
+            })
+        };
+        self.ratios().iter().map(line).collect()
     }
 
     /// What went wrong, a line for each failure.

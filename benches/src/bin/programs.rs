@@ -89,9 +89,13 @@ fn run(options: &Options) -> Result<()> {
         let rules = Rules { runs, patience, arg: options.arg, all_cases: true };
         let outcomes = race(&program, &entrants, rules, &mut wrong)?;
         results.rows.push((program.name, outcomes));
+        if options.json {
+            // As it goes: who stops it has what there is.
+            results.json_of_last().iter().for_each(|line| println!("{line}"));
+        }
     }
     if options.json {
-        results.json().iter().for_each(|line| println!("{line}"));
+        results.json_of_ratios().iter().for_each(|line| println!("{line}"));
     } else if !options.smoke {
         let clock = options.clock.name();
         let table = results.milliseconds();
