@@ -6,6 +6,9 @@
 ;; externrefs are made, queued, moved through a table, made internal and external again
 ;; (`any.convert_extern`, `extern.convert_any`), and dropped; now and then the host makes a new
 ;; value, and reads one. `host.value(i)` makes a value that `host.number` reads.
+;;
+;; A wrapper that has left the queue still refers to its successor, so that one that is
+;; old and dead keeps all that follow: to a generational collector, everything survives.
 
 (module $externref_churn
   (import "host" "value" (func $value (param i32) (result externref)))
