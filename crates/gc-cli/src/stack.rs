@@ -25,7 +25,8 @@ pub fn with_stack<R: Send>(bytes: usize, work: impl FnOnce() -> Result<R> + Send
             .stack_size(size)
             .spawn_scoped(scope, work)
             .with_context(|| {
-                format!("making a thread with a stack of {}", crate::size::show(size as u64))
+                let stack = crate::size::show(size as u64);
+                format!("the system gives no stack of {stack} (see --max-stack)")
             })?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })

@@ -24,8 +24,12 @@ struct Step {
     slot: u32,
 }
 
-/// The way to the object at `at`, or to the one that `at` is inside of.
+/// The way to the object at `at`, or to the one that `at` is inside of. Index 0, where no
+/// object is, means no object in particular.
 pub(super) fn to_object(heap: &dyn GcHeap, roots: &mut GcRootsList, at: u32) -> String {
+    if at == 0 {
+        return "in the heap as a whole".to_owned();
+    }
     match search(heap.core(), roots, at) {
         Ok(steps) => {
             let mut words = words(heap.core(), roots, &steps);

@@ -71,7 +71,7 @@ pub(super) fn json(entries: &[Entry]) -> String {
 /// A table with a row for each entry.
 pub(super) fn table(call: &Call, runs: u32, entries: &[Entry]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header([
         "collector",
         "median",

@@ -111,7 +111,7 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
         assert_eq!((found_at, found_what), (at(&o), what), "case {n}: {path}");
         let to_array = format!("from stack slot (root 0) → StructRef type#0 at {:#x}", o.top);
         let expected = match at(&o) {
-            0 => "no root leads there".into(),
+            0 => "in the heap as a whole".into(),
             at if at == o.leaf => "from global (root 1) → ".into(),
             at if at == o.array => {
                 format!("{to_array}, field 0 (+8) → ArrayRef type#1 at {:#x}", o.array)
