@@ -19,6 +19,7 @@
 //! asked for: the map knows both.
 
 mod check;
+mod give_back;
 mod notes;
 
 use super::object_map::{GRANULE, GROUP_SHIFT, ObjectMap};
@@ -232,37 +233,6 @@ impl Space {
             debug_assert!(_mapped.is_some());
         }
         self.fresh = self.fresh.max(range.end);
-    }
-
-    /// Bytes of free blocks whose memory the system has back.
-    pub(super) fn given_back(&self) -> u64 {
-        u64::from(self.given_back_count) * u64::from(BLOCK)
-    }
-
-    /// Gives the memory of blocks that are wholly free back to the system, but for the
-    /// first `spare` bytes of them. Not while a collection is under way.
-    pub(super) fn give_blocks_back(&mut self, memory: &mut HeapMemory, mut spare: u64) {
-        let mut block = 0;
-        while block < self.free.len() {
-            let first = block;
-            while self.free.get(block) == Some(&BLOCK) && !self.given_back[block] {
-                if spare > 0 {
-                    spare = spare.saturating_sub(BLOCK.into());
-                    break;
-                }
-                self.given_back[block] = true;
-                block += 1;
-            }
-            let count = (block - first) as u32;
-            if count > 0 {
-                self.given_back_count += count;
-                let bytes = u64::from(count) * u64::from(BLOCK);
-                let _mapped = memory.give_back(self.block(first).start.into(), bytes);
-                debug_assert!(_mapped.is_some(), "blocks are mapped");
-            } else {
-                block += 1;
-            }
-        }
     }
 
     /// The first free memory from `from` on, at least `want` bytes in one block that
