@@ -129,15 +129,17 @@ fn random_operations_find_most_faults() {
 fn a_collector_that_frees_less_than_it_says_is_found() {
     let leaks = drc(Fault::LeaksCycles);
     let leaks_cycles = Subject::new(&leaks, Reclaims::Everything);
+    // Beside other collectors it is seen only if a host value hangs on a cycle.
+    let mut found = found_by(&leaks_cycles);
+    found.retain(|check| *check != "random_operations_come_to_the_same_as_elsewhere");
     assert_eq!(
-        found_by(&leaks_cycles),
+        found,
         [
             "a_collection_of_all_tells_the_policy",
             "any_cause_keeps_what_lives",
             "a_cycle_dies_or_leaks_as_declared",
             "rings_by_the_hundred_thousand_are_freed",
             "random_operations_agree_with_the_shadow",
-            "random_operations_come_to_the_same_as_elsewhere",
         ]
     );
     let frees_cycles = Subject::new(&Semispace, Reclaims::Acyclic);
