@@ -3,7 +3,7 @@
 //! Every collection empties the nursery. One that begins a major collection marks what
 //! the roots refer to then; one that is to finish it does that first. A full one marks
 //! the old generation from all roots and sweeps it, and if objects had to be retained
-//! in the nursery empties that once more. Dropped before it is complete, a collection
+//! in the nursery empties that once more; a trace does both at once. Dropped before it is complete, a collection
 //! finishes with the nursery and gives marking up.
 
 use super::GenerationalHeap;
@@ -25,7 +25,9 @@ pub(super) enum Plan {
     Begin,
     /// The nursery, behind what is left of the major collection that is under way.
     Finish,
-    /// Everything.
+    /// Everything at once, but a minor collection if too much of it is found to live.
+    Trace,
+    /// The nursery, then everything.
     #[default]
     Full,
 }
@@ -91,7 +93,14 @@ impl<'a> GenerationalCollection<'a> {
                     if self.plan == Plan::Finish && heap.phase == Phase::Marking {
                         self.step = Step::Finish;
                     } else {
-                        heap.begin_minor();
+                        if self.plan == Plan::Trace && heap.may_trace() {
+                            heap.begin_trace();
+                        } else {
+                            if self.plan == Plan::Trace {
+                                self.plan = Plan::Minor;
+                            }
+                            heap.begin_minor();
+                        }
                         self.step = Step::Roots;
                     }
                 }
@@ -112,16 +121,20 @@ impl<'a> GenerationalCollection<'a> {
                 while *budget > 0 && heap.core.damage.is_none() {
                     *budget -= 1;
                     let Some(mut root) = self.roots.next() else {
-                        self.step = Step::Cards;
+                        let traces = heap.scavenger.trace.is_active;
+                        self.step = if traces { Step::Grey } else { Step::Cards };
                         break;
                     };
                     heap.scavenger.roots = heap.scavenger.roots.saturating_add(1);
-                    if let Some(word) = root.get().map(|word| word.as_raw_u32())
-                        && heap.is_young(word)
-                        && let Some(new) = heap.scavenge(word)
-                        && let Some(new) = gc_types::VMGcRef::from_heap_index(new)
-                    {
-                        root.set(new);
+                    let Some(word) = root.get().map(|word| word.as_raw_u32()) else { continue };
+                    if heap.is_young(word) {
+                        if let Some(new) = heap.scavenge(word)
+                            && let Some(new) = gc_types::VMGcRef::from_heap_index(new)
+                        {
+                            root.set(new);
+                        }
+                    } else if heap.scavenger.trace.is_active {
+                        heap.trace(word);
                     }
                 }
             }
@@ -131,8 +144,19 @@ impl<'a> GenerationalCollection<'a> {
                 }
             }
             Step::Grey => {
-                if heap.scan_grey(budget) && heap.core.damage.is_none() {
+                let done = heap.scan_grey(budget);
+                if heap.scavenger.trace.is_over() && heap.scavenger.trace.is_active {
+                    heap.give_trace_up();
+                    self.plan = Plan::Minor;
+                    self.step = Step::Cards;
+                } else if done && heap.core.damage.is_none() {
+                    let used = heap.nursery_used();
                     heap.end_minor();
+                    if heap.scavenger.trace.is_active {
+                        heap.end_trace(used);
+                        self.step = Step::Sweep;
+                        return;
+                    }
                     let begin = self.plan == Plan::Full && !self.marked
                         || self.plan == Plan::Begin
                             && matches!(heap.phase, Phase::Idle | Phase::GivingBack(_))
@@ -271,7 +295,7 @@ impl<'a> GenerationalCollection<'a> {
 impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
     fn kind(&self) -> PauseKind {
         match self.plan {
-            Plan::Full => PauseKind::Full,
+            Plan::Full | Plan::Trace => PauseKind::Full,
             Plan::Begin | Plan::Finish => PauseKind::Major,
             Plan::Minor if self.evacuates => PauseKind::Major,
             Plan::Minor => PauseKind::Minor,
@@ -286,7 +310,8 @@ impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
         let start = Instant::now();
         let mut now = start;
         while self.step != Step::Complete && self.heap.core.damage.is_none() {
-            let is_minor = matches!(self.step, Step::Roots | Step::Cards | Step::Grey);
+            let is_minor = matches!(self.step, Step::Roots | Step::Cards | Step::Grey)
+                && self.plan != Plan::Trace;
             self.work(&mut { INCREMENT });
             let before = std::mem::replace(&mut now, Instant::now());
             if !is_minor {

@@ -79,6 +79,8 @@ pub(super) struct Marker {
     young: bool,
     /// Time that the major collection took so far.
     pub(super) took: Duration,
+    /// Bytes of old objects when marking began.
+    began_at: u64,
     /// Bytes by which the old generation had grown since the one before when it was marked.
     pub(super) grown: u64,
 }
@@ -96,9 +98,22 @@ impl GenerationalHeap {
     pub(super) fn begin_marking(&mut self) {
         debug_assert!(matches!(self.phase, Phase::Idle | Phase::GivingBack(_)));
         self.choose_blocks();
+        self.mark_from_here();
+    }
+
+    /// The same, for a collection that finishes marking before the mutator runs again
+    /// and moves nothing afterwards.
+    pub(super) fn begin_marking_all(&mut self) {
+        debug_assert!(matches!(self.phase, Phase::Idle | Phase::GivingBack(_)));
+        self.evacuator.clear();
+        self.mark_from_here();
+    }
+
+    fn mark_from_here(&mut self) {
         self.marker.clear();
         self.marker.young = self.nursery.retains();
         self.marker.took = Duration::ZERO;
+        self.marker.began_at = self.old.total.bytes;
         self.old.begin_marking();
         self.phase = Phase::Marking;
     }
@@ -262,6 +277,8 @@ impl GenerationalHeap {
                 self.empty_nursery();
             }
         }
+        let born = self.old.total.bytes.saturating_sub(self.marker.began_at);
+        self.chooser.learn_live(self.old.marked_bytes().saturating_sub(born));
         self.marker.grown = self.old.total.bytes.saturating_sub(self.core.live);
         self.old.begin_sweeping();
         if self.evacuator.is_active() {

@@ -13,6 +13,7 @@
 //! are never copied.
 
 use super::GenerationalHeap;
+use super::trace::{FOUND, Trace};
 use crate::space::blocks::{BLOCK_SIZE, Owner};
 use crate::space::shapes::{Object, Refs};
 use gc_types::VMGcHeader;
@@ -33,8 +34,9 @@ const COLLECTOR_WORD: u64 = VMGcHeader::COLLECTOR_OFFSET as u64;
 /// The state of a minor collection.
 #[derive(Debug, Default)]
 pub(super) struct Scavenger {
-    /// Objects that were moved or retained and not scanned yet.
-    grey: Vec<u32>,
+    /// Objects that were moved or retained and not scanned yet; in a trace also those that
+    /// were [`FOUND`].
+    pub(super) grey: Vec<u32>,
     /// Objects that were retained.
     retained: Vec<u32>,
     retained_bytes: u64,
@@ -44,6 +46,10 @@ pub(super) struct Scavenger {
     pub(super) bytes: u64,
     /// Where the cards begin that were not looked at yet.
     next_card: u32,
+    /// Whether references to old objects are of interest: to a trace, or to evacuation.
+    pub(super) looks_at_old: bool,
+    /// The trace that this minor collection is part of.
+    pub(super) trace: Trace,
 }
 
 impl GenerationalHeap {
@@ -60,6 +66,7 @@ impl GenerationalHeap {
         self.shapes.update(&self.core.layouts);
         (self.scavenger.bytes, self.scavenger.retained_bytes) = (0, 0);
         self.scavenger.roots = 0;
+        self.scavenger.looks_at_old = self.evacuator.is_active();
         self.scavenger.next_card = self.old.blocks.start();
     }
 
@@ -129,7 +136,9 @@ impl GenerationalHeap {
     fn scavenge_slot(&mut self, at: u64) {
         let Some(word) = self.core.memory.read_u32(at) else { return };
         if !self.is_young(word) {
-            self.note_slot(at, word);
+            if self.scavenger.looks_at_old {
+                self.look_at_old(at, word);
+            }
             return;
         }
         let Some(new) = self.scavenge(word) else { return };
@@ -140,6 +149,15 @@ impl GenerationalHeap {
             }
         } else {
             let _mapped = self.core.memory.write_u32(at, new);
+        }
+    }
+
+    #[inline(never)]
+    fn look_at_old(&mut self, at: u64, word: u32) {
+        if self.scavenger.trace.is_active {
+            self.trace(word);
+        } else {
+            self.note_slot(at, word);
         }
     }
 
@@ -229,11 +247,15 @@ impl GenerationalHeap {
         }
     }
 
-    /// Scans objects that were moved, as far as `budget` goes; whether there are no
-    /// more.
+    /// Scans objects that were moved or found, as far as `budget` goes; whether there are
+    /// no more.
     pub(super) fn scan_grey(&mut self, budget: &mut u32) -> bool {
-        while let Some(index) = self.scavenger.grey.pop() {
+        while let Some(entry) = self.scavenger.grey.pop() {
+            let index = entry & !FOUND;
             if let Some(object) = self.known_object(index) {
+                if entry & FOUND != 0 && !self.found(index, object.size) {
+                    return false;
+                }
                 self.scan(index, object, 0, u64::MAX);
                 *budget = budget.saturating_sub(1 + object.size / 64);
             }
@@ -312,6 +334,7 @@ impl GenerationalHeap {
             }
             self.empty_nursery();
             self.adapt_nursery(used, self.survived, self.scavenger.roots);
+            self.learn_from_minor(used);
             self.tables.forget_slots();
         } else {
             retained.sort_unstable();

@@ -4,7 +4,8 @@
 //! Performance Storage Reclamation Algorithm", 1984). They are born in the nursery
 //! (`nursery.rs`), inline, one behind the other. When it is full a minor collection
 //! (`minor.rs`) moves what is reachable of it into the old generation, all at once,
-//! and the nursery is empty. The old generation (`old.rs`) is Immix: blocks of lines
+//! and the nursery is empty; so does a trace (`trace.rs`), which does not take what is old
+//! for alive. The old generation (`old.rs`) is Immix: blocks of lines
 //! for small objects, runs of pages for large ones (Stephen M. Blackburn and Kathryn
 //! S. McKinley, "Immix: A Mark-Region Garbage Collector with Space Efficiency, Fast
 //! Collection, and Mutator Performance", 2008). It is marked and swept (`major.rs`),
@@ -27,6 +28,7 @@ mod policy;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod verify;
 
 use crate::space::blocks::BLOCK_SIZE;
@@ -44,6 +46,7 @@ use minor::Scavenger;
 use nursery::{Count, Nursery};
 use old::Old;
 use tables::Tables;
+use trace::Chooser;
 
 /// Makes generational heaps.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,6 +76,7 @@ struct GenerationalHeap {
     scavenger: Scavenger,
     marker: Marker,
     evacuator: Evacuator,
+    chooser: Chooser,
     phase: Phase,
     /// What the next collection is to collect.
     plan: Plan,
@@ -111,6 +115,7 @@ impl GenerationalHeap {
             scavenger: Scavenger::default(),
             marker: Marker::default(),
             evacuator: Evacuator::default(),
+            chooser: Chooser::default(),
             phase: Phase::Idle,
             plan: Plan::Full,
             born_old: false,
@@ -280,10 +285,12 @@ impl GcHeap for GenerationalHeap {
                 match (stuck, under_way) {
                     (true, true) => Plan::Finish,
                     (true, false) => Plan::Full,
+                    (false, _) if self.trace_pays() => Plan::Trace,
                     (false, false) if self.marking_is_due() => Plan::Begin,
                     (false, _) => Plan::Minor,
                 }
             }
+            GcCause::HostValues if self.trace_pays() => Plan::Trace,
             GcCause::HostValues if self.old.externrefs.len() <= self.nursery.externrefs.len() => {
                 Plan::Minor
             }
@@ -293,6 +300,7 @@ impl GcHeap for GenerationalHeap {
                     2 => Plan::Begin,
                     11 => Plan::Finish,
                     0 => Plan::Full,
+                    1 | 9 | 12 | 13 if self.may_trace() => Plan::Trace,
                     _ => Plan::Minor,
                 }
             }
@@ -301,8 +309,8 @@ impl GcHeap for GenerationalHeap {
         if cause != GcCause::NoRoom {
             self.reserve();
         }
-        let all_roots =
-            matches!(self.plan, Plan::Full | Plan::Begin) || self.phase == Phase::Evacuating;
+        let all_roots = matches!(self.plan, Plan::Full | Plan::Begin | Plan::Trace)
+            || self.phase == Phase::Evacuating;
         if all_roots || self.tables.wants_all_slots() {
             RootsWanted::All
         } else {
@@ -401,6 +409,7 @@ impl GcHeap for GenerationalHeap {
         self.scavenger = Scavenger::default();
         self.marker = Marker::default();
         self.evacuator.clear();
+        self.chooser = Chooser::default();
         self.phase = Phase::Idle;
         self.plan = Plan::Full;
         (self.born_old, self.grown, self.large_wanted) = (false, false, false);

@@ -288,6 +288,11 @@ impl Old {
         self.blocks.mark_lines(index, size, self.line);
     }
 
+    /// Bytes of the objects that were marked, those that were born marked included.
+    pub(super) fn marked_bytes(&self) -> u64 {
+        self.marked.bytes
+    }
+
     /// Ends marking. All blocks are to be swept before a hole is used again, except
     /// the ones where objects go now.
     pub(super) fn begin_sweeping(&mut self) {

@@ -84,6 +84,11 @@ impl Tables {
         self.cards_mut(start, end).fill(DIRTY);
     }
 
+    /// Makes all cards from that of `start` up to `end` clean.
+    pub(super) fn clean_all(&mut self, start: u32, end: u32) {
+        self.cards_mut(start, end).fill(0);
+    }
+
     /// Whether the card of `index` is dirty.
     pub(super) fn is_dirty(&self, index: u32) -> bool {
         self.cards.get((index >> CARD_SHIFT) as usize).is_some_and(|&card| card != 0)

@@ -4,6 +4,7 @@ use super::GenerationalHeap;
 use super::major::Phase;
 use super::nursery::Count;
 use crate::HeapError;
+use crate::space::blocks::BLOCK_SIZE;
 use crate::space::object_map::ObjectMap;
 use gc_types::collector::generational::LIMIT;
 use gc_types::{GcLayout, VMGcKind};
@@ -47,7 +48,7 @@ impl GenerationalHeap {
         let mut total = Count::default();
         let mut externrefs = Vec::new();
         for at in self.old.map.starts(start, end) {
-            if self.phase == Phase::Evacuating && !self.old.map.is_marked(at) {
+            if self.is_dead(at) {
                 continue;
             }
             let size = self.core.size_at(at)?;
@@ -84,6 +85,20 @@ impl GenerationalHeap {
             corrupt(at, "an object is marked and no marking is under way")?;
         }
         Ok(())
+    }
+
+    /// Whether the old object at `at` is known to be garbage and not swept yet. It may refer
+    /// to what is no object any more.
+    fn is_dead(&self, at: u32) -> bool {
+        let is_large = || self.old.large.contains(&at);
+        let block = |at: u32| ((at - self.old.blocks.start()) / BLOCK_SIZE) as usize;
+        let unswept = match self.phase {
+            Phase::Idle | Phase::Marking | Phase::GivingBack(_) => false,
+            Phase::Evacuating => true,
+            Phase::SweepingLarge(next) => !self.old.large[..next].contains(&at),
+            Phase::Sweeping(next) => block(at) >= next && !is_large(),
+        };
+        unswept && !self.old.map.is_marked(at)
     }
 
     /// The slots that evacuation knows of, ascending.

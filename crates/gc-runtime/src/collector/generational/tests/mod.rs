@@ -3,6 +3,7 @@
 
 mod pace;
 mod store;
+mod trace;
 mod verifier;
 
 use super::*;
@@ -74,7 +75,8 @@ impl Fixture {
         let tables = &self.heap.tables;
         let address = (&raw const *self.slot).addr();
         let remembered = tables.wants_all_slots() || tables.slots().contains(address);
-        let all = matches!(plan, Plan::Full | Plan::Begin) || self.heap.phase == Phase::Evacuating;
+        let all = matches!(plan, Plan::Full | Plan::Begin | Plan::Trace)
+            || self.heap.phase == Phase::Evacuating;
         if remembered || all {
             // SAFETY: as above.
             unsafe { self.roots.add_non_stack_root(&raw mut *self.slot, crate::RootKind::Table) };

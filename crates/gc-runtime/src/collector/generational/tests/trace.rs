@@ -1,0 +1,219 @@
+//! Traces: that a dead old chain hands on nothing, that they are given up where all lives.
+
+use super::*;
+
+/// Slots of the stack.
+const FIRST: usize = 0;
+const LAST: usize = 1;
+
+impl Fixture {
+    /// Collects what the heap chooses when the nursery is full; returns the plan, and the
+    /// bytes that were promoted.
+    fn make_room_as_chosen(&mut self) -> Option<(Plan, u64)> {
+        if self.heap.next() + 64 <= self.heap.nursery.limit {
+            return None;
+        }
+        self.heap.announce_gc(GcCause::NoRoom);
+        let plan = self.heap.plan;
+        self.collect(plan);
+        self.heap.finish_sweeping();
+        Some((plan, self.heap.survived))
+    }
+
+    /// A queue of ten pairs, through which `count` go. Those that have left it still refer to
+    /// their successors. Returns what collections promoted.
+    fn queue(&mut self, count: u32) -> Vec<(Plan, u64)> {
+        let mut collections = Vec::new();
+        for n in 0..count {
+            collections.extend(self.make_room_as_chosen());
+            let pair = self.pair(0, 0);
+            match self.stack[LAST] as u32 {
+                0 => self.stack[FIRST] = u64::from(pair),
+                last => self.write(last, CDR, pair),
+            }
+            self.stack[LAST] = u64::from(pair);
+            if n >= 10 {
+                self.stack[FIRST] = u64::from(self.read(self.stack[FIRST] as u32, CDR));
+            }
+        }
+        collections
+    }
+
+    /// A new externref in a slot of the stack.
+    fn externref(&mut self, slot: usize) {
+        let id = self.host_data.alloc(Box::new(())).unwrap();
+        let externref = self.heap.alloc_externref(id).unwrap();
+        self.stack[slot] = u64::from(externref.as_raw_u32());
+    }
+
+    /// The number of references by second fields from the first pair on.
+    fn chain(&self) -> u32 {
+        let (mut at, mut length) = (self.stack[FIRST] as u32, 0);
+        while at != 0 {
+            (at, length) = (self.read(at, CDR), length + 1);
+        }
+        length
+    }
+}
+
+#[test]
+fn a_dead_old_chain_hands_on_nothing() {
+    let mut f = Fixture::new(64 << 20);
+    // Makes a plan.
+    f.collect(Plan::Full);
+    // Two hundred nurseries.
+    let collections = f.queue(200 * 16_384);
+    assert!(collections.len() >= 200, "{}", collections.len());
+    let nursery = u64::from(f.heap.nursery_size());
+    // Where minor collections only were made nearly all was promoted, each time.
+    assert!(collections[1..3].iter().all(|&(_, promoted)| promoted > nursery / 4 * 3));
+    let promoted: u64 = collections[20..].iter().map(|&(_, promoted)| promoted).sum();
+    let used = collections[20..].len() as u64 * nursery;
+    assert!(promoted < used / 20, "{promoted} of {used}");
+    assert!(f.heap.chooser.traces());
+    assert!(f.heap.old.total.bytes <= 2 * nursery);
+    assert_eq!(f.chain(), 10);
+    // Also when there are many host values.
+    assert_eq!(f.heap.announce_gc(GcCause::HostValues), RootsWanted::All);
+    assert_eq!(f.heap.plan, Plan::Trace);
+}
+
+#[test]
+fn traces_are_given_up_when_all_lives() {
+    let mut f = Fixture::new(64 << 20);
+    f.collect(Plan::Full);
+    f.queue(20 * 16_384);
+    assert!(f.heap.chooser.traces());
+    let mut plans = Vec::new();
+    for _ in 0..500_000 {
+        plans.extend(f.make_room_as_chosen().map(|(plan, _)| plan));
+        let pair = f.pair(0, f.top());
+        f.stack[0] = u64::from(pair);
+    }
+    let tried = plans.iter().filter(|&&plan| plan == Plan::Trace).count();
+    assert!((1..=2).contains(&tried) && plans.len() > 25, "{plans:?}");
+    assert!(!f.heap.chooser.traces());
+    assert_eq!(f.list_length(), 500_010);
+}
+
+#[test]
+fn nothing_is_tried_where_much_is_known_to_live() {
+    let mut f = Fixture::new(64 << 20);
+    f.collect(Plan::Full);
+    let mut plans = Vec::new();
+    for _ in 0..500_000 {
+        plans.extend(f.make_room_as_chosen().map(|(plan, _)| plan));
+        let pair = f.pair(0, f.top());
+        f.stack[0] = u64::from(pair);
+    }
+    assert!(plans.len() > 25 && !plans.contains(&Plan::Trace), "{plans:?}");
+    assert_eq!(f.list_length(), 500_000);
+}
+
+/// Through roots, old objects and young ones, whatever cards say; externrefs too.
+#[test]
+fn a_trace_keeps_what_is_reachable_and_nothing_else() {
+    let mut f = Fixture::new(8 << 20);
+    let (dead, top) = (f.pair(0, 0), f.refs(3000));
+    (f.stack[0], f.stack[1]) = (u64::from(top), u64::from(dead));
+    (2..4).for_each(|slot| f.externref(slot));
+    f.collect(Plan::Minor);
+    let dead = f.stack[1] as u32;
+    (1..3).for_each(|slot| f.stack[slot] = 0);
+    // Old to young to old to young, and a dead old one to young ones.
+    let middle = f.pair(0, 0);
+    f.write(f.top(), 12 + 4 * 2000, middle);
+    f.collect(Plan::Minor);
+    let middle = f.read(f.top(), 12 + 4 * 2000);
+    f.write(f.top(), 12 + 4 * 2000, 0);
+    let (last, between) = (f.pair(0, 0), f.pair(0, middle));
+    f.write(middle, CAR, last);
+    f.write(f.top(), 12, between);
+    let lost = f.pair(0, 0);
+    f.write(dead, CAR, lost);
+    // Of two old externrefs, and of two young ones, one lives.
+    (4..6).for_each(|slot| f.externref(slot));
+    f.stack[5] = 0;
+    assert_eq!(f.host_data.len(), 4);
+    f.heap.chooser.expect(1 << 30, 1);
+    f.collect(Plan::Trace);
+    assert_eq!((f.live(), f.host_data.len(), f.heap.phase), (6, 2, Phase::Idle));
+    let between = f.read(f.top(), 12);
+    let last = f.read(f.read(between, CDR), CAR);
+    assert!(f.heap.old.map.is_start(between) && f.heap.old.map.is_start(last));
+    assert!(!f.heap.old.map.is_start(dead));
+    assert_eq!(f.begin(Plan::Trace).kind(), PauseKind::Full);
+}
+
+#[test]
+fn a_trace_that_finds_too_much_becomes_a_minor_collection() {
+    let mut f = Fixture::new(8 << 20);
+    f.list(1000);
+    f.collect(Plan::Minor);
+    // At the far end: only the card tells before everything is marked.
+    let mut end = f.top();
+    while f.read(end, CDR) != 0 {
+        end = f.read(end, CDR);
+    }
+    let young = f.pair(0, 0);
+    f.write(end, CDR, young);
+    f.heap.chooser.expect(2000, 16);
+    let mut collection = f.begin(Plan::Trace);
+    collection.collect().unwrap();
+    assert_eq!(collection.kind(), PauseKind::Minor);
+    drop(collection);
+    f.heap.verify().unwrap();
+    assert_eq!((f.list_length(), f.live()), (1001, 1001));
+    assert!(f.heap.old.map.first_marked().is_none());
+}
+
+#[test]
+fn a_trace_can_be_abandoned_anywhere() {
+    for steps in 0..12 {
+        let mut f = Fixture::new(8 << 20);
+        f.heap.core.slice = Duration::ZERO;
+        f.queue(20_000);
+        f.heap.chooser.expect(1 << 30, 1);
+        let mut collection = f.begin(Plan::Trace);
+        let mut progress = GcProgress::Continue;
+        for _ in 0..steps {
+            progress = collection.collect_increment().unwrap();
+        }
+        drop(collection);
+        assert!(steps < 11 || progress == GcProgress::Complete);
+        f.heap.verify().unwrap();
+        assert_eq!(f.chain(), 10, "{steps}");
+        f.queue(20_000);
+        f.collect(Plan::Full);
+        f.stack[LAST] = 0;
+        assert_eq!(u64::from(f.chain()), f.live(), "{steps}");
+    }
+}
+
+#[test]
+fn what_finds_no_room_in_a_trace_does_when_it_has_swept() {
+    let mut f = Fixture::new(1 << 20);
+    let mut kept = Vec::new();
+    while let Some(array) = f.heap.alloc_old(VMGcHeader::new(VMGcKind::ArrayRef, BYTES), 8016) {
+        f.poke(array.as_raw_u32(), 8, 8000);
+        kept.push(u64::from(array.as_raw_u32()));
+    }
+    // What is left of their blocks.
+    f.stack.extend(&kept);
+    f.collect(Plan::Full);
+    while f.heap.alloc_old(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16).is_some() {}
+    // An old object refers to young ones, half of the others die.
+    let holder = kept[0] as u32;
+    f.poke(holder, 0, REFS.header_word(VMGcKind::ArrayRef));
+    f.poke(holder, 8, 2000);
+    f.list(1000);
+    f.write(holder, 12 + 4 * 1999, f.top());
+    f.stack.truncate(8 + kept.len() / 2);
+    f.externref(1);
+    f.heap.chooser.expect(1 << 30, 1);
+    f.collect(Plan::Trace);
+    assert_eq!((f.list_length(), f.host_data.len()), (1000, 1));
+    assert_eq!(f.read(holder, 12 + 4 * 1999), f.top());
+    assert!(!f.heap.nursery.retains() && !f.heap.is_young(f.top()) && !f.heap.chooser.traces());
+    assert_eq!(f.live(), kept.len() as u64 / 2 + 1001);
+}
