@@ -8,7 +8,7 @@
 ;; value, and reads one. `host.value(i)` makes a value that `host.number` reads.
 ;;
 ;; A wrapper that has left the queue still refers to its successor, so that one that is
-;; old and dead keeps all that follow: to a generational collector, everything survives.
+;; old and dead keeps all that follow: to minor collections, everything survives.
 
 (module $externref_churn
   (import "host" "value" (func $value (param i32) (result externref)))
