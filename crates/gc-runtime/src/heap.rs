@@ -240,6 +240,12 @@ pub trait GcHeap: Send + Sync {
         0
     }
 
+    /// Bytes the heap would have to grow by to come to the goal of the policy's plan, if
+    /// that can be told.
+    fn wanted(&self) -> Option<u64> {
+        None
+    }
+
     /// Bytes of mapped memory whose pages the system has back.
     fn given_back(&self) -> u64 {
         0
@@ -337,6 +343,7 @@ pub trait GcHeap: Send + Sync {
             mapped: core.memory.usable().saturating_sub(self.given_back()),
             limit: core.memory.maximum() - u64::from(gc_types::NULL_PAGE_SIZE),
             least: self.least_room(),
+            wanted: self.wanted(),
             asked: core.asked,
             ..HeapUsage::default()
         }

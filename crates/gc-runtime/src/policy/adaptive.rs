@@ -117,7 +117,10 @@ impl GrowthPolicy for AdaptivePolicy {
         if usage.collection_pays {
             Decision::Collect
         } else {
-            Decision::Grow(need.max((usage.mapped as f64 * self.step) as u64))
+            let step = (usage.mapped as f64 * self.step) as u64;
+            // Not by next to nothing, again and again.
+            let step = usage.wanted.map_or(step, |wanted| step.min(wanted.max(step / 8)));
+            Decision::Grow(need.max(step))
         }
     }
 
@@ -222,6 +225,13 @@ mod tests {
         assert_eq!(grows(AdaptivePolicy::balanced(), 8), Decision::Grow(32 * MIB));
         assert_eq!(grows(AdaptivePolicy::memory(), 8), Decision::Grow(8 * MIB));
         assert_eq!(grows(AdaptivePolicy::memory(), 9 * MIB), Decision::Grow(9 * MIB));
+        // Not past what the collector has a use for, nor by next to nothing.
+        let wanting = |wanted| HeapUsage { wanted: Some(wanted), ..usage(0) };
+        let grows = |wanted| AdaptivePolicy::balanced().decide(&wanting(wanted), 8);
+        assert_eq!(
+            [0, 20 * MIB, 99 * MIB].map(grows),
+            [4 * MIB, 20 * MIB, 32 * MIB].map(Decision::Grow)
+        );
         let pays = HeapUsage { collection_pays: true, ..usage(0) };
         assert_eq!(AdaptivePolicy::default().decide(&pays, 8), Decision::Collect);
     }

@@ -34,6 +34,9 @@ pub struct HeapUsage {
     /// What the collector would have allocated between two collections of the whole heap,
     /// at least: they cost something even if nothing lives.
     pub least: u64,
+    /// What the collector would have to map more to come to the plan's goal, if it can
+    /// tell: what is mapped beyond that lies idle until the next plan.
+    pub wanted: Option<u64>,
     /// Whether a collection now would free more than it costs, as far as the collector
     /// can tell. Not if one was just tried.
     pub collection_pays: bool,

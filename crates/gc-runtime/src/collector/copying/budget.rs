@@ -118,6 +118,20 @@ impl Budget {
         allocated * 8 >= u64::from(self.target) * 7
     }
 
+    /// How many chunks it takes to allocate the rest of the target and to copy what is
+    /// expected to survive.
+    fn size(&self, chunks: &Chunks) -> u32 {
+        let rest = self.target.saturating_sub(self.small.saturating_add(self.large));
+        let survivors = self.expected(self.small.saturating_add(rest));
+        // A chunk of either kind is seldom full.
+        chunks.used().saturating_add(rest).saturating_add(survivors).saturating_add(2)
+    }
+
+    /// How many of these are not allowed yet.
+    pub(super) fn wanted(&self, chunks: &Chunks) -> u32 {
+        self.size(chunks).saturating_sub(self.allowed)
+    }
+
     /// Allows up to `count` chunks more of those there are; how many.
     pub(super) fn raise(&mut self, chunks: &Chunks, count: u32) -> u32 {
         let raised = count.min(chunks.len() - self.allowed);
@@ -144,10 +158,7 @@ impl Budget {
         let target = room.div_ceil(u64::from(CHUNK_SIZE)).max(1);
         self.target = u32::try_from(target).unwrap_or(u32::MAX);
         (self.small, self.large) = (0, 0);
-        // A chunk of either kind is seldom full.
-        let size = used + target + u64::from(self.expected(self.target)) + 2;
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
-        self.allowed = size.max(self.initial).min(chunks.len());
+        self.allowed = self.size(chunks).max(self.initial).min(chunks.len());
         let allowed = u64::from(self.allowed);
         let left = allowed.saturating_sub(used + u64::from(self.survivors));
         let is_tight = left * u64::from(ONE) < target / 8 * u64::from(ONE + self.rate);
@@ -219,6 +230,7 @@ mod tests {
         budget.allow_all(&chunks);
         budget.adapt(&chunks, survival(0, 1000, 0, 0), LEAST);
         assert!(budget.allowed < 100, "{}", budget.allowed);
+        assert_eq!(budget.wanted(&chunks), 0);
         let taken = fill(&mut budget, &mut chunks);
         assert!((MINIMUM..MINIMUM + 20).contains(&taken) && budget.is_spent());
         assert_eq!(budget.raise(&chunks, 50), 50);

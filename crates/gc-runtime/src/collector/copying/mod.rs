@@ -323,6 +323,10 @@ impl GcHeap for CopyingHeap {
         budget::LEAST
     }
 
+    fn wanted(&self) -> Option<u64> {
+        Some(u64::from(self.budget.wanted(&self.chunks)) * u64::from(CHUNK_SIZE))
+    }
+
     fn given_back(&self) -> u64 {
         u64::from(self.chunks.given_back()) * u64::from(CHUNK_SIZE)
     }
