@@ -97,6 +97,11 @@ pub(super) struct Space {
     /// What is left of the overflow run, and where the next is looked for.
     overflow: Range<u32>,
     overflow_cursor: u32,
+    /// Where memory for objects that get exactly what they need is looked for first, and
+    /// the block for those that cross the end of one: what is before has none, unless for
+    /// smaller ones.
+    exact_cursor: u32,
+    large_cursor: usize,
     /// Sizes of the objects that cross the end of a block.
     large: BTreeMap<u32, u32>,
     /// Where all young objects are that are in the map: ranges that lie in one block
@@ -133,6 +138,8 @@ impl Space {
             thorough: false,
             overflow: start..start,
             overflow_cursor: start,
+            exact_cursor: start,
+            large_cursor: 0,
             large: BTreeMap::new(),
             young: Vec::new(),
             young_large: Vec::new(),
@@ -157,6 +164,7 @@ impl Space {
         (self.run, self.synced, self.cursor) = (nothing.clone(), self.start, self.start);
         self.thorough = false;
         (self.overflow, self.overflow_cursor) = (nothing, self.start);
+        (self.exact_cursor, self.large_cursor) = (self.start, 0);
         self.large.clear();
         self.young.clear();
         self.young_large.clear();
@@ -333,8 +341,11 @@ impl Space {
 
     /// An object with exactly the memory it needs.
     fn alloc_exactly(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
-        let free = self.find_run(self.start, size, size)?;
+        let free = self
+            .find_run(self.exact_cursor, size, size)
+            .or_else(|| self.find_run(self.start, size, size))?;
         let index = free.start;
+        self.exact_cursor = index;
         self.take(memory, index..index + size);
         self.begin_object(index, size, free.end);
         Some(index)
@@ -401,7 +412,9 @@ impl Space {
     #[cold]
     fn alloc_large(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
         self.retire_all(memory);
-        let index = self.find_large(size)?;
+        let index =
+            self.find_large(self.large_cursor, size).or_else(|| self.find_large(0, size))?;
+        self.large_cursor = self.block_of(index);
         let end = index + size;
         self.take(memory, index..end);
         self.map.set_live(index);
@@ -414,33 +427,44 @@ impl Space {
         Some(index)
     }
 
-    fn find_large(&self, size: u32) -> Option<u32> {
+    /// The first free memory of `size` bytes, more than a block's, in the blocks from
+    /// number `from` on. Of most blocks it is enough to know how much is free.
+    fn find_large(&self, from: usize, size: u32) -> Option<u32> {
         // Where the free memory begins that reaches the end of the last block.
         let mut begin: Option<u32> = None;
-        for block in 0..self.free.len() {
-            let range = self.block(block);
-            if self.free[block] == bytes(&range) {
+        for block in from..self.free.len() {
+            let (range, free) = (self.block(block), self.free[block]);
+            if free == bytes(&range) {
                 let begin = *begin.get_or_insert(range.start);
                 if range.end - begin >= size {
                     return Some(begin);
                 }
                 continue;
             }
-            let first = self.map.free_run(range.clone());
-            if let Some(begin) = begin {
-                let prefix = first.as_ref().filter(|run| run.start == range.start);
-                if prefix.is_some_and(|run| run.end - begin >= size) {
-                    return Some(begin);
-                }
+            if let Some(begin) = begin
+                && range.start - begin + free >= size
+                && let Some(first) = self.map.free_run(range.clone())
+                && first.start == range.start
+                && first.end - begin >= size
+            {
+                return Some(begin);
             }
-            let last = self.map.blocks(range.clone(), |group| group.live).last();
-            let end_of_last = match last {
-                Some(object) => object.checked_add(self.extent(object).0),
-                None => first.map(|run| run.start),
-            };
-            begin = end_of_last.filter(|&end| end < range.end);
+            let next = self.free.get(block + 1).copied().unwrap_or(0);
+            let may_begin = free > 0 && (next == BLOCK || free + next >= size);
+            begin = if may_begin { self.free_end(range) } else { None };
         }
         None
+    }
+
+    /// Where the free memory begins that reaches the end of a block that is not wholly
+    /// free, if there is such.
+    fn free_end(&self, block: Range<u32>) -> Option<u32> {
+        let last = self.map.blocks(block.clone(), |group| group.live).last();
+        let begin = match last {
+            Some(object) => object.checked_add(self.extent(object).0),
+            None => self.map.free_run(block.clone()).map(|run| run.start),
+        };
+        begin.filter(|&begin| begin < block.end)
     }
 
     // ---- questions --------------------------------------------------------
@@ -510,7 +534,7 @@ impl Space {
         match size {
             0 => true,
             1..=BLOCK => self.find_run(self.start, size, size).is_some(),
-            _ => self.find_large(size).is_some(),
+            _ => self.find_large(0, size).is_some(),
         }
     }
 
@@ -619,6 +643,7 @@ impl Space {
     pub(super) fn begin_anew(&mut self) {
         debug_assert!(self.run.is_empty() && self.overflow.is_empty());
         (self.cursor, self.overflow_cursor) = (self.start, self.start);
+        (self.exact_cursor, self.large_cursor) = (self.start, 0);
         self.thorough = false;
         self.young_tally = Tally::default();
         self.allocated = 0;
