@@ -54,20 +54,23 @@ impl GcStore {
                     }
                     (tried, collected) = (false, None);
                 }
-                Decision::Collect | Decision::GiveUp => break,
+                Decision::Collect | Decision::GiveUp => {
+                    limit = self.heap.core().memory.len();
+                    break;
+                }
             }
             if let Some(done) = self.try_alloc(request, size) {
                 return done;
             }
         }
-        if !collected.is_some_and(PauseKind::is_complete)
-            && self.may_collect()
-            && self.collect(tracer, GcCause::Exhausted)?.is_some()
-            && let Some(done) = self.try_alloc(request, size)
-        {
-            return done;
+        if collected.is_some_and(PauseKind::is_complete) || !self.may_collect() {
+            // There is nothing more to free, but there may be worse places to look at.
+            self.heap.announce_gc(GcCause::Exhausted);
+        } else {
+            self.collect(tracer, GcCause::Exhausted)?;
         }
-        Err(HeapError::OutOfMemory { bytes, limit })
+        let out_of_memory = Err(HeapError::OutOfMemory { bytes, limit });
+        self.try_alloc(request, size).unwrap_or(out_of_memory)
     }
 
     fn try_alloc(&mut self, request: Request, size: u32) -> Option<Result<VMGcRef, HeapError>> {

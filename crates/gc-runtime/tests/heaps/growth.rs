@@ -192,6 +192,19 @@ fn a_fixed_heap_never_grows_and_is_used_up() {
     }
 }
 
+#[test]
+fn a_heap_whose_policy_gives_up_before_its_limit_uses_its_last_gaps() {
+    let mut store = store_with(&DrcCollector, &with(FixedPolicy, 2 << 20, 64 << 20));
+    let mut stack = Stack(Vec::new());
+    fill(&mut store, &mut stack, 250, 10_000).unwrap_err();
+    let full = stack.0.len();
+    // Every other one goes: what is free then is as large as one of them, and no larger.
+    stack.0 = stack.0.iter().copied().step_by(2).collect();
+    let left = full - stack.0.len();
+    fill(&mut store, &mut stack, 250, left).unwrap();
+    store.heap().verify().unwrap();
+}
+
 /// Bytes of the heap that are in memory, as the system tells; `None` where it does not.
 fn resident(store: &GcStore) -> Option<u64> {
     let base = store.heap().vmctx_gc_heap_base().addr() as u64;

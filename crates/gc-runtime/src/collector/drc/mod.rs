@@ -111,7 +111,7 @@ struct DrcHeap {
     asked: bool,
     /// Bytes that the last allocation that failed asked for.
     need: u32,
-    /// Whether the system would not let the heap grow.
+    /// Whether the heap would not grow, for the policy or the system.
     cannot_grow: bool,
     /// Number of externrefs.
     values: u32,
@@ -373,6 +373,8 @@ impl GcHeap for DrcHeap {
 
     fn announce_gc(&mut self, cause: GcCause) -> RootsWanted {
         let grown = self.space.mature_bytes() >= self.core.plan.goal || self.core.review_is_due();
+        // A policy may give up without a try.
+        self.cannot_grow |= cause == GcCause::Exhausted;
         self.trace = match cause {
             GcCause::NoRoom if grown => Trace::Yes,
             GcCause::NoRoom if self.is_at_limit() && self.is_cramped() => Trace::IfCramped,
