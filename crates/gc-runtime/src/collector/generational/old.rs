@@ -46,6 +46,8 @@ pub(super) struct Old {
     recyclable: Vec<usize>,
     /// Bytes of the holes in these.
     recyclable_bytes: u64,
+    /// None of these has a hole for an object of as many bytes.
+    no_hole: u32,
     /// What the lines of objects are marked with now; never zero.
     line: u8,
     /// Whether new objects are marked: while others are being marked.
@@ -70,6 +72,7 @@ impl Old {
             medium: Cursor::default(),
             recyclable: Vec::new(),
             recyclable_bytes: 0,
+            no_hole: u32::MAX,
             line: 1,
             black: false,
             large: Vec::new(),
@@ -91,7 +94,7 @@ impl Old {
         self.map.clear();
         (self.small, self.medium) = Default::default();
         self.recyclable.clear();
-        self.recyclable_bytes = 0;
+        (self.recyclable_bytes, self.no_hole) = (0, u32::MAX);
         self.black = false;
         self.large.clear();
         self.externrefs.clear();
@@ -195,10 +198,16 @@ impl Old {
             self.medium.hole = hole;
             return Some(());
         }
-        let (place, hole) =
-            self.recyclable.iter().enumerate().rev().find_map(|(place, &block)| {
-                Some((place, self.blocks.hole(block, self.blocks.block_start(block), size)?))
-            })?;
+        if size >= self.no_hole {
+            return None;
+        }
+        let found = self.recyclable.iter().enumerate().rev().find_map(|(place, &block)| {
+            Some((place, self.blocks.hole(block, self.blocks.block_start(block), size)?))
+        });
+        let Some((place, hole)) = found else {
+            self.no_hole = size;
+            return None;
+        };
         let block = self.recyclable.remove(place);
         self.recyclable_bytes =
             self.recyclable_bytes.saturating_sub(u64::from(self.free_in(block)));
@@ -297,7 +306,7 @@ impl Old {
     /// the ones where objects go now.
     pub(super) fn begin_sweeping(&mut self) {
         self.recyclable.clear();
-        self.recyclable_bytes = 0;
+        (self.recyclable_bytes, self.no_hole) = (0, u32::MAX);
         self.total = self.marked;
     }
 
@@ -316,6 +325,7 @@ impl Old {
             self.blocks.release_block(block);
         } else if free >= MIN_FREE_LINES {
             self.recyclable.push(block);
+            self.no_hole = u32::MAX;
             self.recyclable_bytes += u64::from(free * LINE_SIZE);
         }
     }
