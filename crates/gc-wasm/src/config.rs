@@ -33,7 +33,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Settings that suit most programs: `drc`, a heap of up to 2 GiB, 1 MiB of stack.
+    /// Settings that suit most programs: the default collector, a heap of up to 2 GiB, 1 MiB
+    /// of stack.
     pub fn new() -> Config {
         Config {
             collector: Collector::default(),
