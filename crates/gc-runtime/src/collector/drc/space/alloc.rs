@@ -1,0 +1,245 @@
+//! Where objects go: the run, for small ones, the overflow run, and the first gap that is
+//! large enough.
+
+use super::{BLOCK, MEDIUM, OVERFLOW_MAX, OVERFLOW_RUN, SCARCE, SHORT, Space, bytes};
+use crate::HeapMemory;
+use crate::collector::drc::object_map::GRANULE;
+use gc_types::collector::drc::{LIMIT, NEXT, STARTS, STARTS_SHIFT};
+use std::ops::Range;
+use std::sync::atomic::Ordering::Relaxed;
+
+impl Space {
+    /// The first free memory from `from` on, at least `want` bytes in one block that
+    /// has `least` free, not in the blocks of the runs.
+    pub(super) fn find_run(&self, from: u32, want: u32, least: u32) -> Option<Range<u32>> {
+        let end = self.map.end();
+        let in_use = [&self.run, &self.overflow]
+            .map(|run| (!run.is_empty()).then(|| self.block_of(run.start)));
+        let mut at = from;
+        while at < end {
+            let (block, block_end) = (self.block_of(at), self.block_end(at));
+            if self.free[block] < least || in_use.contains(&Some(block)) {
+                at = block_end;
+                continue;
+            }
+            match self.map.free_run(at..block_end) {
+                Some(run) if bytes(&run) >= want => return Some(run),
+                Some(run) => at = run.end,
+                None => at = block_end,
+            }
+        }
+        None
+    }
+
+    /// Hands out `size` bytes of zeroes, a multiple of [`GRANULE`] and not zero, for a
+    /// young object; `None` if no free memory is large enough that it looks at.
+    #[inline]
+    pub(in crate::collector::drc) fn alloc(
+        &mut self,
+        memory: &mut HeapMemory,
+        size: u32,
+    ) -> Option<u32> {
+        debug_assert!(size > 0 && size.is_multiple_of(GRANULE));
+        self.bump(memory, size).or_else(|| self.alloc_slow(memory, size))
+    }
+
+    /// What fits the run.
+    #[inline]
+    pub(in crate::collector::drc) fn bump(
+        &mut self,
+        memory: &mut HeapMemory,
+        size: u32,
+    ) -> Option<u32> {
+        let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
+        let end = next.checked_add(size).filter(|&end| end <= limit)?;
+        memory.set_data_u32(NEXT, end);
+        let (word, shift) = self.note(next)?;
+        let word = &self.notes[word];
+        word.store(word.load(Relaxed) | (1u64 << shift).to_le(), Relaxed);
+        Some(next)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
+        if size <= MEDIUM {
+            self.retire_run(memory);
+            let (want, least) = match self.thorough {
+                true => (size, size),
+                false => (size.max(SHORT), SCARCE),
+            };
+            let run = self.find_run(self.cursor, want, least);
+            self.cursor = run.as_ref().map_or(self.map.end(), |run| run.end);
+            self.begin_run(memory, run?);
+            return self.bump(memory, size);
+        }
+        if size <= OVERFLOW_MAX {
+            if bytes(&self.overflow) < size {
+                self.retire_overflow();
+                let from = self.overflow_cursor;
+                let run = self.find_run(from, OVERFLOW_RUN.max(size), OVERFLOW_RUN);
+                self.overflow_cursor = run.as_ref().map_or(self.map.end(), |run| run.end);
+                let run = run?;
+                self.take(memory, run.clone());
+                self.overflow = run;
+            }
+            let index = self.overflow.start;
+            self.overflow.start += size;
+            self.begin_object(index, size, self.overflow.end);
+            return Some(index);
+        }
+        if size <= BLOCK {
+            return self.alloc_exactly(memory, size);
+        }
+        self.alloc_large(memory, size)
+    }
+
+    /// As [`alloc`](Space::alloc), but looks everywhere, and lets `alloc` not pass over
+    /// anything any more until the next collection.
+    #[cold]
+    pub(in crate::collector::drc) fn alloc_anywhere(
+        &mut self,
+        memory: &mut HeapMemory,
+        size: u32,
+    ) -> Option<u32> {
+        self.retire_all(memory);
+        if size <= MEDIUM {
+            if !std::mem::replace(&mut self.thorough, true) {
+                self.cursor = self.start;
+            }
+            return self.alloc_slow(memory, size);
+        }
+        if size > BLOCK {
+            return self.alloc_large(memory, size);
+        }
+        self.alloc_exactly(memory, size)
+    }
+
+    /// An object with exactly the memory it needs.
+    fn alloc_exactly(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
+        let free = self
+            .find_run(self.exact_cursor, size, size)
+            .or_else(|| self.find_run(self.start, size, size))?;
+        let index = free.start;
+        self.exact_cursor = index;
+        self.take(memory, index..index + size);
+        self.begin_object(index, size, free.end);
+        Some(index)
+    }
+
+    /// Puts a young object of `size` bytes into the map, at the beginning of what
+    /// was free up to `end`.
+    fn begin_object(&mut self, index: u32, size: u32, end: u32) {
+        self.map.set_live(index);
+        if index + size < end {
+            self.map.set_start(index + size);
+        }
+        match self.young.last_mut() {
+            Some(last) if last.end == index && !(index - self.start).is_multiple_of(BLOCK) => {
+                last.end += size;
+            }
+            _ => self.young.push(index..index + size),
+        }
+        self.count_allocation(size);
+    }
+
+    fn count_allocation(&mut self, size: u32) {
+        self.young_tally.add(size);
+        self.allocations.add(size);
+        self.allocated += u64::from(size);
+    }
+
+    fn begin_run(&mut self, memory: &mut HeapMemory, run: Range<u32>) {
+        self.take(memory, run.clone());
+        memory.set_data_u32(NEXT, run.start);
+        memory.set_data_u32(LIMIT, run.end);
+        let block_start = self.block(self.block_of(run.start)).start;
+        let notes = self.notes.as_ptr().expose_provenance() as u64;
+        memory.set_data_u64(STARTS, notes.wrapping_sub(u64::from(block_start >> STARTS_SHIFT)));
+        self.synced = run.start;
+        self.run = run;
+    }
+
+    pub(super) fn retire_run(&mut self, memory: &mut HeapMemory) {
+        self.sync(memory);
+        let run = std::mem::replace(&mut self.run, self.start..self.start);
+        memory.set_data_u32(NEXT, 0);
+        memory.set_data_u32(LIMIT, 0);
+        if run.start < self.synced {
+            self.young.push(run.start..self.synced);
+        }
+        if !run.is_empty() {
+            self.give_back(self.synced..run.end);
+        }
+        self.synced = self.start;
+    }
+
+    fn retire_overflow(&mut self) {
+        let left = std::mem::replace(&mut self.overflow, self.start..self.start);
+        self.give_back(left);
+    }
+
+    pub(super) fn retire_all(&mut self, memory: &mut HeapMemory) {
+        self.retire_run(memory);
+        self.retire_overflow();
+    }
+
+    /// An object that crosses the end of a block: the first free memory in a row.
+    #[cold]
+    fn alloc_large(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
+        self.retire_all(memory);
+        let index =
+            self.find_large(self.large_cursor, size).or_else(|| self.find_large(0, size))?;
+        self.large_cursor = self.block_of(index);
+        let end = index + size;
+        self.take(memory, index..end);
+        self.map.set_live(index);
+        if end < self.map.end() {
+            self.map.set_start(end);
+        }
+        self.large.insert(index, size);
+        self.young_large.push(index);
+        self.count_allocation(size);
+        Some(index)
+    }
+
+    /// The first free memory of `size` bytes, more than a block's, in the blocks from
+    /// number `from` on. Of most blocks it is enough to know how much is free.
+    pub(super) fn find_large(&self, from: usize, size: u32) -> Option<u32> {
+        // Where the free memory begins that reaches the end of the last block.
+        let mut begin: Option<u32> = None;
+        for block in from..self.free.len() {
+            let (range, free) = (self.block(block), self.free[block]);
+            if free == bytes(&range) {
+                let begin = *begin.get_or_insert(range.start);
+                if range.end - begin >= size {
+                    return Some(begin);
+                }
+                continue;
+            }
+            if let Some(begin) = begin
+                && range.start - begin + free >= size
+                && let Some(first) = self.map.free_run(range.clone())
+                && first.start == range.start
+                && first.end - begin >= size
+            {
+                return Some(begin);
+            }
+            let next = self.free.get(block + 1).copied().unwrap_or(0);
+            let may_begin = free > 0 && (next == BLOCK || free + next >= size);
+            begin = if may_begin { self.free_end(range) } else { None };
+        }
+        None
+    }
+
+    /// Where the free memory begins that reaches the end of a block that is not wholly
+    /// free, if there is such.
+    fn free_end(&self, block: Range<u32>) -> Option<u32> {
+        let last = self.map.blocks(block.clone(), |group| group.live).last();
+        let begin = match last {
+            Some(object) => object.checked_add(self.extent(object).0),
+            None => self.map.free_run(block.clone()).map(|run| run.start),
+        };
+        begin.filter(|&begin| begin < block.end)
+    }
+}

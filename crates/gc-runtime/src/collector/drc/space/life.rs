@@ -1,0 +1,107 @@
+//! What becomes of objects: they mature, or die young, or die mature, and their memory is
+//! free again.
+
+use super::{Space, Tally, bytes};
+use crate::HeapMemory;
+use crate::collector::drc::object_map::ObjectMap;
+use std::ops::Range;
+
+impl Space {
+    /// Makes the new object at `index`, which is in the map, mature before a
+    /// collection.
+    pub(in crate::collector::drc) fn bear_mature(&mut self, index: u32) {
+        let (size, large) = self.extent(index);
+        if self.map.set_mature(index) {
+            self.young_tally.remove(size);
+            self.mature_tally.add(size);
+            if !large {
+                self.born_mature.push(index);
+            }
+        }
+    }
+
+    /// Begins a collection: what is left of the runs is free, and everything
+    /// allocated is in the map.
+    pub(in crate::collector::drc) fn begin_collection(&mut self, memory: &mut HeapMemory) {
+        self.retire_all(memory);
+        while let Some(index) = self.born_mature.pop() {
+            self.keep(index, self.size(index));
+        }
+    }
+
+    /// Takes the young object at `index` off the range that will be given back.
+    #[inline]
+    fn keep(&mut self, index: u32, size: u32) {
+        let block = self.block_of(index);
+        self.free[block] = self.free[block].wrapping_sub(size);
+    }
+
+    /// Makes the young object at `index`, which is in the map, mature. For a
+    /// collection.
+    #[inline]
+    pub(in crate::collector::drc) fn make_mature(&mut self, index: u32) {
+        let (size, large) = self.extent(index);
+        if self.map.set_mature(index) {
+            self.young_tally.remove(size);
+            self.mature_tally.add(size);
+            if !large {
+                self.keep(index, size);
+            }
+        }
+    }
+
+    /// Takes the mature object at `index` back; where it was. `None`, and nothing
+    /// happens, if none begins there.
+    #[inline]
+    pub(in crate::collector::drc) fn free_mature(&mut self, index: u32) -> Option<Range<u32>> {
+        if !self.map.is_mature(index) {
+            return None;
+        }
+        let (size, large) = self.extent(index);
+        self.map.set_free(index);
+        self.mature_tally.remove(size);
+        if large {
+            self.large.remove(&index);
+            self.give_back(index..index + size);
+        } else {
+            let block = self.block_of(index);
+            self.free[block] = self.free[block].wrapping_add(size);
+        }
+        Some(index..index + size)
+    }
+
+    /// Frees the objects of one range of young ones that did not mature; the range, and
+    /// its size in bytes. `None` if there are no more.
+    pub(in crate::collector::drc) fn reclaim_young(&mut self) -> Option<Range<u32>> {
+        if let Some(range) = self.young.pop() {
+            for group in ObjectMap::groups_of(&range) {
+                let group = self.map.group_mut(group);
+                group.live &= group.mature;
+            }
+            let block = self.block_of(range.start);
+            self.free[block] = self.free[block].wrapping_add(bytes(&range));
+            return Some(range);
+        }
+        while let Some(index) = self.young_large.pop() {
+            if self.map.is_mature(index) {
+                continue;
+            }
+            let size = self.large.remove(&index)?;
+            self.map.set_free(index);
+            self.give_back(index..index + size);
+            return Some(index..index + size);
+        }
+        None
+    }
+
+    /// Begins to allocate from the start again, after a collection: all that is
+    /// young is forgotten.
+    pub(in crate::collector::drc) fn begin_anew(&mut self) {
+        debug_assert!(self.run.is_empty() && self.overflow.is_empty());
+        (self.cursor, self.overflow_cursor) = (self.start, self.start);
+        (self.exact_cursor, self.large_cursor) = (self.start, 0);
+        self.thorough = false;
+        self.young_tally = Tally::default();
+        self.allocated = 0;
+    }
+}
