@@ -2,8 +2,7 @@
 
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{
-    GcRootsList, GcRuntime, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoRoots, RootKind,
-    RootsWanted, TraceRoots,
+    GcRootsList, GcRuntime, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoRoots, TraceRoots,
 };
 use gc_types::{ArrayLayout, ExnLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcRef};
 use std::sync::Arc;
@@ -86,10 +85,13 @@ impl TraceRoots for Stack {
 }
 
 /// A mutator with nothing but a table of one element.
+#[cfg(feature = "gc_zeal")]
 pub(crate) struct Table(pub(crate) Box<u32>);
 
+#[cfg(feature = "gc_zeal")]
 impl TraceRoots for Table {
     fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+        use gc_runtime::{RootKind, RootsWanted};
         let slot = &raw mut *self.0;
         // SAFETY: borrowed for the collection.
         unsafe {
