@@ -104,14 +104,12 @@ impl Generator {
                 let bt = self.block_type(&[], &[t]);
                 self.emit(&format!("if {bt}"));
                 self.labels.push(vec![t]);
-                let live = self.stmts();
-                if live {
+                if self.stmts() {
                     self.expr(t, d - 1);
                 }
                 self.set = saved.clone();
                 self.emit("else");
-                let live = self.stmts();
-                if live {
+                if self.stmts() {
                     self.expr(t, d - 1);
                 }
                 self.labels.pop();
@@ -121,30 +119,18 @@ impl Generator {
             }
             4 => {
                 // block expression with br_if out
-                let saved = self.set.clone();
-                let bt = self.block_type(&[], &[t]);
-                self.emit(&format!("block {bt}"));
-                self.labels.push(vec![t]);
-                let live = self.stmts();
-                if live {
-                    self.expr(t, d - 1);
-                    self.expr(I32, d - 1);
-                    self.emit("br_if 0");
-                    let live = if self.random.chance(50) {
-                        self.observe(t);
-                        true
-                    } else {
-                        self.emit("drop");
-                        true
-                    };
-                    if live {
-                        self.expr(t, d - 1);
+                let begin = format!("block {}", self.block_type(&[], &[t]));
+                return self.scope(&begin, t, |g| {
+                    if g.stmts() {
+                        g.apply(&[t, I32], "br_if 0", d);
+                        if g.random.chance(50) {
+                            g.observe(t);
+                        } else {
+                            g.emit("drop");
+                        }
+                        g.expr(t, d - 1);
                     }
-                }
-                self.labels.pop();
-                self.set = saved;
-                self.emit("end");
-                return;
+                });
             }
             5 => {
                 // loop with param/result
@@ -157,10 +143,7 @@ impl Generator {
                 self.emit("call $burn");
                 self.observe(p);
                 if self.stmts() {
-                    self.expr(p, d - 1);
-                    self.expr(I32, d - 1);
-                    self.emit("i32.const 3 i32.and i32.eqz");
-                    self.emit("br_if 0");
+                    self.apply(&[p, I32], "i32.const 3 i32.and i32.eqz br_if 0", d);
                     self.observe(p);
                     self.expr(t, d - 1);
                 }
@@ -170,11 +153,8 @@ impl Generator {
                 return;
             }
             6 if t != Struct => {
-                self.expr(t, d - 1);
-                self.expr(t, d - 1);
-                self.expr(I32, d - 1);
-                self.emit(&format!("select (result {})", t.wat()));
-                return;
+                let select = format!("select (result {})", t.wat());
+                return self.apply(&[t, t, I32], &select, d);
             }
             7 => {
                 // local.tee
@@ -204,144 +184,95 @@ impl Generator {
             }
             _ => {}
         }
+        self.operator(t, d)
+    }
+
+    /// Emits the operands, nested less than `d` deep, and an operator on them.
+    fn apply(&mut self, operands: &[Type], operator: &str, d: i32) {
+        for &t in operands {
+            self.expr(t, d - 1);
+        }
+        self.emit(operator)
+    }
+
+    /// Emits a block that begins as `begin` says, leaves a value of the type `t`, and has what
+    /// `body` emits in it.
+    fn scope(&mut self, begin: &str, t: Type, body: impl FnOnce(&mut Generator)) {
+        self.emit(begin);
+        self.labels.push(vec![t]);
+        let set = self.set.clone();
+        body(self);
+        self.labels.pop();
+        self.set = set;
+        self.emit("end")
+    }
+
+    /// Emits an operator that leaves a value of the type `t`, and its operands.
+    fn operator(&mut self, t: Type, d: i32) {
         match t {
             I32 => match self.random.below(10) {
-                0 => {
-                    self.expr(I32, d - 1);
-                    self.expr(I32, d - 1);
-                    self.emit("i32.add")
-                }
-                1 => {
-                    self.expr(I32, d - 1);
-                    self.expr(I32, d - 1);
-                    self.emit("i32.lt_s")
-                }
-                2 => {
-                    self.expr(Eq, d - 1);
-                    self.expr(Eq, d - 1);
-                    self.emit("ref.eq")
-                }
-                3 => {
-                    self.expr(Any, d - 1);
-                    self.emit("ref.test (ref $s)")
-                }
-                4 => {
-                    self.expr(Nullable, d - 1);
-                    self.emit("ref.is_null")
-                }
-                5 => {
-                    self.expr(Struct, d - 1);
-                    self.emit("struct.get $s 0")
-                }
-                6 => {
-                    self.expr(Any, d - 1);
-                    self.expr(I32, d - 1);
-                    self.emit("i32.const 3 i32.and table.grow $tab")
-                }
-                7 => {
-                    self.expr(I64, d - 1);
-                    self.emit("i32.wrap_i64")
-                }
+                0 => self.apply(&[I32, I32], "i32.add", d),
+                1 => self.apply(&[I32, I32], "i32.lt_s", d),
+                2 => self.apply(&[Eq, Eq], "ref.eq", d),
+                3 => self.apply(&[Any], "ref.test (ref $s)", d),
+                4 => self.apply(&[Nullable], "ref.is_null", d),
+                5 => self.apply(&[Struct], "struct.get $s 0", d),
+                6 => self.apply(&[Any, I32], "i32.const 3 i32.and table.grow $tab", d),
+                7 => self.apply(&[I64], "i32.wrap_i64", d),
                 8 => {
-                    self.expr(Nullable, d - 1);
-                    self.expr(I32, d - 1);
-                    {
-                        let m = if self.big { 4095 } else { 3 };
-                        self.emit(&format!("i32.const {m} i32.and table.grow $big"))
-                    }
+                    let most = if self.big { 4095 } else { 3 };
+                    let grow = format!("i32.const {most} i32.and table.grow $big");
+                    self.apply(&[Nullable, I32], &grow, d)
                 }
                 _ => self.emit("call $fresh"),
             },
             I64 => {
-                self.expr(I32, d - 1);
-                self.emit("i64.extend_i32_s");
+                self.apply(&[I32], "i64.extend_i32_s", d);
                 if self.random.chance(40) {
-                    self.expr(I64, d - 1);
-                    self.emit("i64.add")
+                    self.apply(&[I64], "i64.add", d)
                 }
             }
             F64 => {
-                self.expr(I32, d - 1);
-                self.emit("f64.convert_i32_s");
+                self.apply(&[I32], "f64.convert_i32_s", d);
                 if self.random.chance(40) {
-                    self.expr(F64, d - 1);
-                    self.emit("f64.add")
+                    self.apply(&[F64], "f64.add", d)
                 }
             }
             Nullable => match self.random.below(7) {
-                0 => {
-                    self.expr(Struct, d - 1);
-                    self.emit("struct.get $s 1")
-                }
+                0 => self.apply(&[Struct], "struct.get $s 1", d),
                 1 => self.expr(Struct, d - 1),
                 2 => self.emit("global.get $g0"),
                 3 => {
-                    self.emit("block (result (ref null $s))");
-                    self.labels.push(vec![Nullable]);
-                    let sv = self.set.clone();
-                    self.expr(Any, d - 1);
-                    self.emit("br_on_cast 0 anyref (ref null $s)");
-                    self.emit("drop");
-                    self.expr(Nullable, d - 1);
-                    self.labels.pop();
-                    self.set = sv;
-                    self.emit("end")
+                    self.scope("block (result (ref null $s))", Nullable, |g| {
+                        g.apply(&[Any], "br_on_cast 0 anyref (ref null $s)", d);
+                        g.emit("drop");
+                        g.expr(Nullable, d - 1);
+                    });
                 }
-                4 => {
-                    self.expr(I32, d - 1);
-                    self.emit("i32.const 15 i32.and table.get $big")
-                }
+                4 => self.apply(&[I32], "i32.const 15 i32.and table.get $big", d),
                 5 => {
-                    self.emit("block (result (ref null $s))");
-                    self.labels.push(vec![Nullable]);
-                    let sv = self.set.clone();
-                    self.expr(Nullable, d - 1);
-                    self.expr(Nullable, d - 1);
-                    self.emit("br_on_null 0");
-                    self.emit("i32.const 3 call $mixs");
-                    self.labels.pop();
-                    self.set = sv;
-                    self.emit("end")
+                    self.scope("block (result (ref null $s))", Nullable, |g| {
+                        g.apply(&[Nullable, Nullable], "br_on_null 0", d);
+                        g.emit("i32.const 3 call $mixs");
+                    });
                 }
                 _ => self.expr(Struct, d - 1),
             },
             Struct => match self.random.below(5) {
-                0 | 1 => {
-                    self.expr(I32, d - 1);
-                    self.expr(Nullable, d - 1);
-                    self.expr(Any, d - 1);
-                    self.emit("struct.new $s")
-                }
-                2 => {
-                    self.expr(I32, d - 1);
-                    self.expr(Nullable, d - 1);
-                    self.expr(Any, d - 1);
-                    self.expr(Extern, d - 1);
-                    self.expr(I32, d - 1);
-                    self.emit("struct.new $s2")
-                }
+                0 | 1 => self.apply(&[I32, Nullable, Any], "struct.new $s", d),
+                2 => self.apply(&[I32, Nullable, Any, Extern, I32], "struct.new $s2", d),
                 3 => {
-                    self.emit("block (result (ref $s))");
-                    self.labels.push(vec![Struct]);
-                    let sv = self.set.clone();
-                    self.expr(Nullable, d - 1);
-                    self.emit("br_on_non_null 0");
-                    self.expr(Struct, d - 1);
-                    self.labels.pop();
-                    self.set = sv;
-                    self.emit("end")
+                    self.scope("block (result (ref $s))", Struct, |g| {
+                        g.apply(&[Nullable], "br_on_non_null 0", d);
+                        g.expr(Struct, d - 1);
+                    });
                 }
                 _ => {
-                    self.emit("block (result (ref $s))");
-                    self.labels.push(vec![Struct]);
-                    let sv = self.set.clone();
-                    self.expr(Any, d - 1);
-                    self.emit("br_on_cast 0 anyref (ref $s)");
-                    self.emit("i32.const 1 call $mixany");
-                    self.expr(Struct, d - 1);
-                    self.labels.pop();
-                    self.set = sv;
-                    self.emit("end")
+                    self.scope("block (result (ref $s))", Struct, |g| {
+                        g.apply(&[Any], "br_on_cast 0 anyref (ref $s)", d);
+                        g.emit("i32.const 1 call $mixany");
+                        g.expr(Struct, d - 1);
+                    });
                 }
             },
             Any => match self.random.below(11) {
@@ -349,28 +280,11 @@ impl Generator {
                 1 => self.expr(Array, d - 1),
                 2 => self.expr(Eq, d - 1),
                 3 => self.emit("global.get $g1"),
-                4 => {
-                    self.expr(I32, d - 1);
-                    self.emit("i32.const 3 i32.and table.get $tab")
-                }
-                5 => {
-                    self.expr(Struct, d - 1);
-                    self.emit("struct.get $s 2")
-                }
-                6 => {
-                    self.expr(Any, d - 1);
-                    self.expr(Extern, d - 1);
-                    self.expr(I32, d - 1);
-                    self.emit("call $hid")
-                }
-                7 => {
-                    self.expr(Extern, d - 1);
-                    self.emit("any.convert_extern")
-                }
-                8 => {
-                    self.expr(I32, d - 1);
-                    self.emit("ref.i31")
-                }
+                4 => self.apply(&[I32], "i32.const 3 i32.and table.get $tab", d),
+                5 => self.apply(&[Struct], "struct.get $s 2", d),
+                6 => self.apply(&[Any, Extern, I32], "call $hid", d),
+                7 => self.apply(&[Extern], "any.convert_extern", d),
+                8 => self.apply(&[I32], "ref.i31", d),
                 9 => self.emit("(array.new_data $ai $d (i32.const 2) (i32.const 3))"),
                 _ => self.expr(Struct, d - 1),
             },
@@ -378,18 +292,11 @@ impl Generator {
                 0 => self.expr(Nullable, d - 1),
                 1 => self.expr(Array, d - 1),
                 2 => self.emit("global.get $g2"),
-                3 => {
-                    self.expr(I32, d - 1);
-                    self.emit("ref.i31")
-                }
+                3 => self.apply(&[I32], "ref.i31", d),
                 _ => self.expr(Struct, d - 1),
             },
             Array => match self.random.below(5) {
-                0 => {
-                    self.expr(Any, d - 1);
-                    self.expr(I32, d - 1);
-                    self.emit("i32.const 7 i32.and array.new $a")
-                }
+                0 => self.apply(&[Any, I32], "i32.const 7 i32.and array.new $a", d),
                 1 => {
                     let n = self.random.below(5);
                     for _ in 0..n {
@@ -398,38 +305,22 @@ impl Generator {
                     self.emit(&format!("array.new_fixed $a {n}"))
                 }
                 2 => self.emit("(array.new_elem $a $es (i32.const 0) (i32.const 3))"),
-                3 => {
-                    self.expr(I32, d - 1);
-                    self.emit("i32.const 15 i32.and array.new_default $a")
-                }
+                3 => self.apply(&[I32], "i32.const 15 i32.and array.new_default $a", d),
                 _ => {
-                    self.emit("block (result anyref)");
-                    self.labels.push(vec![Any]);
-                    let sv = self.set.clone();
-                    self.expr(Any, d - 1);
-                    self.emit("br_on_cast_fail 0 anyref (ref $s)");
-                    self.emit("i32.const 2 call $mixs");
-                    self.expr(Any, d - 1);
-                    self.labels.pop();
-                    self.set = sv;
-                    self.emit("end i32.const 3 call $mixany");
+                    self.scope("block (result anyref)", Any, |g| {
+                        g.apply(&[Any], "br_on_cast_fail 0 anyref (ref $s)", d);
+                        g.emit("i32.const 2 call $mixs");
+                        g.expr(Any, d - 1);
+                    });
+                    self.emit("i32.const 3 call $mixany");
                     self.expr(Array, d - 1);
                 }
             },
             Extern => match self.random.below(4) {
-                0 => {
-                    self.expr(Any, d - 1);
-                    self.emit("extern.convert_any")
-                }
+                0 => self.apply(&[Any], "extern.convert_any", d),
                 1 => self.emit("global.get $g3"),
-                2 => {
-                    self.expr(Extern, d - 1);
-                    self.emit("call $hext")
-                }
-                _ => {
-                    self.expr(I32, d - 1);
-                    self.emit("i32.const 1 i32.and table.get $tabe")
-                }
+                2 => self.apply(&[Extern], "call $hext", d),
+                _ => self.apply(&[I32], "i32.const 1 i32.and table.get $tabe", d),
             },
         }
     }
