@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod contestant;
 pub mod measure;
+pub mod options;
 pub mod peer;
 pub mod race;
 pub mod reclaim;

@@ -10,39 +10,18 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use comfy_table::Cell;
 use gc_benches::clock::Which;
-use gc_benches::race::{Outcome, Rules, race};
+use gc_benches::options::Race;
+use gc_benches::race::{Outcome, race};
 use gc_benches::report::{entry, right, table};
-use gc_benches::{Contestant, Settings, contestants, suite, wanted, with_stack};
+use gc_benches::{Contestant, suite, with_stack};
 use std::time::Duration;
 
 /// Asks much of the heap of each collector.
 #[derive(Parser)]
 struct Options {
-    /// Only programs whose name contains one of these.
-    filter: Vec<String>,
-    /// Runs of each program on each engine.
-    #[arg(long, default_value_t = 3)]
-    runs: usize,
-    /// An engine that took so many seconds of the processor for its runs of a program makes no
-    /// more of them.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    patience: u64,
-    /// Only engines whose name contains this (can be given several times).
-    #[arg(long)]
-    engine: Vec<String>,
-    /// Call the programs with this instead of their full size.
-    #[arg(long)]
-    arg: Option<i32>,
-    /// Run the largest of the small cases once, and look at the answers alone.
-    #[arg(long, conflicts_with = "arg")]
-    smoke: bool,
-    /// One object of JSON per program and engine and line, instead of tables.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    race: Race,
 }
-
-/// Bytes of stack for compiled code.
-const STACK: usize = 8 << 20;
 
 /// Which collectors cannot be asked, and why.
 const SKIPPED: &[(&str, &str, &str)] = &[
@@ -55,8 +34,8 @@ const SKIPPED: &[(&str, &str, &str)] = &[
 const PAUSE_TARGET: f64 = 0.1;
 
 fn main() -> Result<()> {
-    let options = Options::parse();
-    with_stack(STACK, move || run(&options))
+    let Options { race } = Options::parse();
+    with_stack(race.stack, move || run(&race))
 }
 
 /// Why an engine takes no part in a program.
@@ -65,35 +44,25 @@ fn skipped(program: &str, engine: &str) -> Option<&'static str> {
     SKIPPED.iter().find(|(other, name, _)| *other == program && of(name)).map(|found| found.2)
 }
 
-fn run(options: &Options) -> Result<()> {
-    ensure!(options.runs > 0, "at least one run");
-    let mut programs = suite::project("stress")?;
-    programs.retain(|program| wanted(&options.filter, &program.name));
-    let mut engines = contestants(&Settings { stack: STACK })?;
-    engines.retain(|engine| wanted(&options.engine, engine.name()));
-    ensure!(!programs.is_empty(), "no program has such a name");
-    ensure!(!engines.is_empty(), "no engine has such a name");
-    let runs = if options.smoke { 1 } else { options.runs };
-    let patience = Duration::from_secs(options.patience);
-    let rules = Rules { runs, patience, arg: options.arg, all_cases: false };
+fn run(asked: &Race) -> Result<()> {
+    let programs = asked.programs(suite::project("stress")?)?;
+    let engines = asked.engines()?;
+    let rules = asked.rules(false)?;
     let mut wrong = Vec::new();
-    for program in &mut programs {
-        if options.smoke {
-            program.reduce();
-        }
+    for program in &programs {
         let take_part = |engine: &dyn Contestant| skipped(&program.name, engine.name()).is_none();
         let entrants: Vec<_> =
             engines.iter().map(|engine| Some(&**engine).filter(|it| take_part(*it))).collect();
         let outcomes = race(program, &entrants, rules, &mut wrong)?;
-        if options.smoke {
+        if asked.smoke {
             let failed = outcomes.iter().flatten().find_map(|outcome| outcome.as_ref().err());
             ensure!(failed.is_none(), "{}: {}", program.name, failed.map_or("", |error| error));
             continue;
         }
-        let arg = options.arg.unwrap_or(program.arg);
+        let arg = asked.arg.unwrap_or(program.arg);
         let rows: Vec<(&str, Option<Outcome>)> =
             engines.iter().map(|engine| engine.name()).zip(outcomes).collect();
-        if options.json {
+        if asked.json {
             for (engine, outcome) in &rows {
                 match outcome {
                     Some(outcome) => println!("{}", entry(&program.name, engine, outcome)),
