@@ -97,15 +97,6 @@ pub(super) fn module() -> String {
         .unwrap();
     }
     wat += ")\n";
-    let op = |wat: &mut String, name: &str, body: &str| {
-        writeln!(
-            wat,
-            "(func (export \"op {name}\") (param $i i32) (param $j i32) (param $k i32) (result i32)
-                (local $n i32) (local $b (ref null $base)) (local $a anyref)
-                {body})"
-        )
-        .unwrap();
-    };
     op(
         &mut wat,
         "walk",
@@ -170,26 +161,7 @@ pub(super) fn module() -> String {
                 value("$k")
             ),
         );
-        op(
-            &mut wat,
-            &format!("copy {array}"),
-            &format!(
-                "
-            (array.copy {ty} {ty} (global.get {array}) (local.get $i)
-                (global.get {array}) (local.get $j) (local.get $k))
-            (array.len (global.get {array}))"
-            ),
-        );
-        op(
-            &mut wat,
-            &format!("fill {array}"),
-            &format!(
-                "
-            (array.fill {ty} (global.get {array}) (local.get $i) {} (local.get $k))
-            (i32.const 0)",
-                value("$j")
-            ),
-        );
+        copy_and_fill(&mut wat, array, ty, &value("$j"), "$k");
         op(
             &mut wat,
             &format!("loop {array}"),
@@ -221,25 +193,7 @@ pub(super) fn module() -> String {
             (i32.const 0)"
             ),
         );
-        op(
-            &mut wat,
-            &format!("copy {array}"),
-            &format!(
-                "
-            (array.copy {ty} {ty} (global.get {array}) (local.get $i)
-                (global.get {array}) (local.get $j) (local.get $k))
-            (array.len (global.get {array}))"
-            ),
-        );
-        op(
-            &mut wat,
-            &format!("fill {array}"),
-            &format!(
-                "
-            (array.fill {ty} (global.get {array}) (local.get $i) {value} (local.get $j))
-            (i32.const 0)"
-            ),
-        );
+        copy_and_fill(&mut wat, array, ty, value, "$j");
     }
     op(
         &mut wat,
@@ -425,4 +379,33 @@ pub(super) fn module() -> String {
         (func (export "take base") (param (ref null $base)) (result i32)
             (struct.get $base 0 (local.get 0))))"#;
     wat
+}
+
+/// Adds an operation: an export with operands `$i`, `$j` and `$k`.
+fn op(wat: &mut String, name: &str, body: &str) {
+    writeln!(
+        wat,
+        "(func (export \"op {name}\") (param $i i32) (param $j i32) (param $k i32) (result i32)
+            (local $n i32) (local $b (ref null $base)) (local $a anyref)
+            {body})"
+    )
+    .unwrap();
+}
+
+/// Adds two operations: the copy of a part of an array to another place in it, and filling so
+/// much of it as `count` says with a value.
+fn copy_and_fill(wat: &mut String, array: &str, ty: &str, value: &str, count: &str) {
+    let copy = format!(
+        "
+        (array.copy {ty} {ty} (global.get {array}) (local.get $i)
+            (global.get {array}) (local.get $j) (local.get $k))
+        (array.len (global.get {array}))"
+    );
+    op(wat, &format!("copy {array}"), &copy);
+    let fill = format!(
+        "
+        (array.fill {ty} (global.get {array}) (local.get $i) {value} (local.get {count}))
+        (i32.const 0)"
+    );
+    op(wat, &format!("fill {array}"), &fill);
 }
