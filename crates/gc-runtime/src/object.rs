@@ -103,8 +103,7 @@ impl HeapCore {
         bytes: u64,
         ahead: u64,
     ) -> Result<u64, HeapError> {
-        let room = self.memory.maximum() - self.memory.len();
-        let more = bytes.max(1).min(room.saturating_sub(gap));
+        let more = self.memory.growth(gap.saturating_add(bytes)).saturating_sub(gap);
         self.admit((more + ahead).saturating_sub(self.admitted))?;
         let grown = self.memory.grow(gap.saturating_add(bytes))?;
         self.admitted = self.admitted.saturating_sub(more);
@@ -120,6 +119,11 @@ impl HeapCore {
         }
         self.admitted += more;
         Ok(())
+    }
+
+    /// Bytes that were admitted and are not used yet.
+    pub(crate) fn admitted(&self) -> u64 {
+        self.admitted
     }
 
     /// Notes that `bytes` that were admitted are used, of what was set aside.

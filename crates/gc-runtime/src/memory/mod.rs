@@ -162,14 +162,20 @@ impl HeapMemory {
         self.bounds
     }
 
+    /// The bytes that [`grow`](HeapMemory::grow) would map: whole pages, as far as the limit
+    /// leaves.
+    pub fn growth(&self, bytes: u64) -> u64 {
+        let room = self.maximum - self.len;
+        bytes.max(1).min(room).next_multiple_of(system::page_size()).min(room)
+    }
+
     /// Maps at least `bytes` more behind what is mapped, or as much as the limit
     /// leaves; returns how many. New bytes are zero.
     ///
     /// # Errors
     /// If nothing is left below the limit or the system refuses.
     pub fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
-        let room = self.maximum - self.len;
-        let grown = bytes.max(1).min(room).next_multiple_of(system::page_size()).min(room);
+        let grown = self.growth(bytes);
         if grown == 0 {
             return Err(HeapError::OutOfMemory { bytes, limit: self.maximum });
         }

@@ -193,6 +193,30 @@ fn a_fixed_heap_never_grows_and_is_used_up() {
 }
 
 #[test]
+fn a_fixed_heap_may_be_much_smaller_than_it_might_become() {
+    for runtime in COLLECTING {
+        for initial in [256 << 10, 2 << 20, 6 << 20, 15 << 20, 18 << 20] {
+            let name = format!("{} of {initial} bytes", runtime.name());
+            let mut store = store_with(runtime, &with(FixedPolicy, initial, 64 << 20));
+            let mut stack = Stack(Vec::new());
+            for _ in 0..2 {
+                // A tenth lives, in arrays large and small.
+                fill(&mut store, &mut stack, (initial / 32 / 8) as u32, 1).unwrap();
+                let count = initial as usize / 16 / 816;
+                fill(&mut store, &mut stack, 100, count).unwrap_or_else(|e| panic!("{name}: {e}"));
+                churn(&mut store, &mut stack, initial as usize / 8);
+                assert!(store.stats().collections > 0, "{name}");
+                let peak = store.stats().peak_heap_bytes;
+                assert!(peak <= initial, "{name}: {peak}");
+                store.heap().verify().unwrap();
+                stack.0.clear();
+                store.reset();
+            }
+        }
+    }
+}
+
+#[test]
 fn a_heap_whose_policy_gives_up_before_its_limit_uses_its_last_gaps() {
     let mut store = store_with(&DrcCollector, &with(FixedPolicy, 2 << 20, 64 << 20));
     let mut stack = Stack(Vec::new());

@@ -140,10 +140,15 @@ impl GenerationalHeap {
     /// As a new heap's: its bytes are zero.
     pub(super) fn renew_nursery(&mut self) {
         self.nursery.touched = NURSERY_START;
-        self.nursery.limit = NURSERY_START + first_size(self.nursery.end - NURSERY_START);
+        self.size_nursery(first_size(self.nursery.end - NURSERY_START));
         self.nursery.externrefs.clear();
         self.nursery.retained.clear();
         self.empty_nursery();
+    }
+
+    /// Where what was handed out of it ends.
+    pub(super) fn handed_out(&self) -> u32 {
+        self.next().max(self.core.memory.data_u32(LIMIT))
     }
 
     /// Hands out another chunk, large enough for an object of `size` bytes; whether
@@ -152,6 +157,7 @@ impl GenerationalHeap {
         if self.nursery.retains() {
             return false;
         }
+        self.leave_room_for_old(size);
         let memory = &mut self.core.memory;
         let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
         let end = memory.len().min(u64::from(self.nursery.limit)) as u32;

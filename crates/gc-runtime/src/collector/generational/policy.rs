@@ -68,18 +68,22 @@ impl GenerationalHeap {
             let most = (mapped / 8).clamp(MIN_MAPPED.into(), MAX_NURSERY.into()) as u32;
             size = size.min(most.next_multiple_of(NURSERY_ALIGN));
         }
-        let more = size.saturating_sub(self.nursery_size());
-        if self.core.admit(more.into()).is_err() {
-            return;
-        }
-        self.core.use_admitted(more.into());
-        self.nursery.limit = NURSERY_START + size;
-        self.take_mapped();
+        self.size_nursery(size);
         let unused = self.nursery.touched.saturating_sub(self.nursery.limit);
         if unused > 0 {
             let limit = self.nursery.limit;
             let _mapped = self.core.memory.give_back(limit.into(), unused.into());
             self.nursery.touched = limit;
+        }
+    }
+
+    /// Makes `size` bytes of the nursery usable, unless there is a policy against it.
+    pub(super) fn size_nursery(&mut self, size: u32) {
+        let more = size.saturating_sub(self.nursery_size());
+        if self.core.admit(more.into()).is_ok() {
+            self.core.use_admitted(more.into());
+            self.nursery.limit = NURSERY_START + size;
+            self.take_mapped();
         }
     }
 
@@ -117,9 +121,46 @@ impl GenerationalHeap {
             let gap = u64::from(self.nursery.end).saturating_sub(self.core.memory.len());
             self.core.grow_behind(gap, step, 0)
         });
+        let grown = match grown {
+            Err(HeapError::Refused { .. }) => {
+                self.share_mapped(least).ok_or(HeapError::Refused { bytes })
+            }
+            grown => grown,
+        };
         self.cramped = grown.is_err();
         self.take_mapped();
         grown
+    }
+
+    /// Sees to it, before a nursery is filled that is all there is of a new heap, that there is
+    /// going to be half as much for what survives: if no more may be mapped then a third of
+    /// what is.
+    pub(super) fn leave_room_for_old(&mut self, size: u32) {
+        let mapped = self.core.memory.usable();
+        let needed = u64::from(self.handed_out()) + u64::from(size);
+        let is_all = self.core.memory.len() <= self.nursery.end.into();
+        if is_all && needed > u64::from(NURSERY_START) + mapped / 3 * 2 {
+            let missing = (mapped / 2).saturating_sub(self.core.admitted());
+            if self.core.admit(missing).is_err() && self.share_mapped(0).is_some() {
+                self.take_mapped();
+            }
+        }
+    }
+
+    /// Makes a part of a heap that is all nursery part of the old generation: a third, or `least`
+    /// bytes if that is more; returns how many. `None` if so much is not free.
+    fn share_mapped(&mut self, least: u64) -> Option<u64> {
+        let (len, mapped) = (self.core.memory.len(), self.core.memory.usable());
+        let part = (mapped / 3).max(least).next_multiple_of(BLOCK_SIZE.into());
+        let limit = u32::try_from(len.checked_sub(part)?).ok()?;
+        if len > self.nursery.end.into() || limit < self.handed_out() {
+            return None;
+        }
+        let gap = u64::from(self.nursery.end) - len;
+        // What is mapped more is not used more.
+        self.core.memory.grow(gap + part).ok()?;
+        self.nursery.limit = self.nursery.limit.min(limit);
+        Some(part)
     }
 
     /// Maps up to `bytes` more for the nursery, if there will be half as much for what
