@@ -1,6 +1,6 @@
 //! How a heap is reserved, bounded and exercised: [`HeapOptions`].
 
-use crate::PolicyFactory;
+use crate::{GcRuntime, PolicyFactory};
 use gc_types::NULL_PAGE_SIZE;
 use std::time::Duration;
 
@@ -46,8 +46,16 @@ impl HeapOptions {
     /// The slice of [`HeapOptions::default`].
     pub const DEFAULT_SLICE: Duration = Duration::from_micros(500);
 
-    /// Bytes that a nursery has in heaps with these options. Emitted code must be told
-    /// the same.
+    /// The same for heaps of `runtime`'s, which may not be able to become so large.
+    #[must_use]
+    pub fn cut_to(mut self, runtime: &dyn GcRuntime) -> HeapOptions {
+        self.maximum = self.maximum.min(runtime.max_heap_size());
+        self.initial = self.initial.min(self.maximum);
+        self
+    }
+
+    /// Bytes that a nursery has in heaps with these options, which are
+    /// [cut](HeapOptions::cut_to) to their collector. Emitted code must be told the same.
     pub const fn nursery_size(&self) -> u32 {
         gc_types::collector::generational::nursery_size(self.nursery, self.maximum)
     }

@@ -178,14 +178,33 @@ impl Config {
     }
 
     pub(crate) fn heap_options(&self) -> HeapOptions {
-        HeapOptions {
-            initial: self.gc_heap_initial.min(self.gc_heap_maximum),
+        let options = HeapOptions {
+            initial: self.gc_heap_initial,
             maximum: self.gc_heap_maximum,
             bounds: self.gc_heap_bounds,
             nursery: self.gc_nursery,
             policy: self.gc_policy.clone(),
             slice: self.gc_slice,
             zeal: self.gc_zeal,
+        };
+        options.cut_to(self.collector.runtime())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gc_runtime::GcStore;
+
+    #[test]
+    fn emitted_code_and_heaps_agree_how_large_a_nursery_is() {
+        for collector in Collector::all() {
+            let mut config = Config::new();
+            config.collector(collector.clone()).gc_heap_maximum(4 << 30).gc_nursery(256 << 20);
+            let options = config.heap_options();
+            let store = GcStore::new(collector.runtime(), &options).unwrap();
+            let nursery = store.heap().core().memory.nursery();
+            assert_eq!(nursery, options.nursery_size(), "{}", collector.name());
         }
     }
 }

@@ -79,9 +79,7 @@ impl GcStore {
                 what: "zeal needs the feature `gc_zeal` (of gc-runtime, and of the crates above that pass it on)".into(),
             });
         }
-        let mut options = options.clone();
-        options.maximum = options.maximum.min(runtime.max_heap_size());
-        options.initial = options.initial.min(options.maximum);
+        let options = options.clone().cut_to(runtime);
         let heap = runtime.new_gc_heap(HeapMemory::new(&options)?, options.zeal)?;
         let mut store = GcStore {
             heap,
