@@ -100,9 +100,10 @@ pub enum RootsWanted {
     /// Those on the stack: references elsewhere are counted.
     Stack,
     /// Those on the stack, every host handle that may have come to refer to
-    /// another object since the last collection, every slot whose writes no barrier notes,
-    /// and of all others the [remembered](GcRootsList::add_remembered) ones: no other
-    /// refers to a young object.
+    /// another object since roots were last named to a collection, every slot whose writes no
+    /// barrier notes, and of all others the [remembered](GcRootsList::add_remembered) ones: no
+    /// other refers to a young object. After a collection that was dropped before it had
+    /// looked at its roots, a collector needs all.
     Remembered,
     /// All.
     #[default]

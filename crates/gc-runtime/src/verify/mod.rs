@@ -126,9 +126,13 @@ fn list(heap: &dyn GcHeap) -> Result<ObjectMap, HeapError> {
             result = Err(corrupt(at, "an object overlaps the one before it"));
             return;
         }
-        result = heap.object_size(&object).map(|size| {
+        result = heap.object_size(&object).and_then(|size| {
             end = u64::from(at) + u64::from(size);
+            if end > memory.len() {
+                return Err(corrupt(at, "an object reaches past the end of the heap"));
+            }
             map.set_start(at, false);
+            Ok(())
         });
     })?;
     result.map(|()| map)

@@ -5,6 +5,7 @@ use crate::faulty::{Fault, Faulty};
 use crate::semispace::Semispace;
 use arbitrary::Unstructured;
 use gc_runtime::collector::DrcCollector;
+use gc_runtime::{GcStore, HeapOptions, NoRoots};
 use gc_testkit::{Reclaims, Subject, agreement, conformance, corrupt, differential, random};
 
 fn drc(fault: Fault) -> Faulty<'static> {
@@ -169,6 +170,14 @@ fn damage_outside_the_heap_is_found() {
         });
         assert!(found, "{fault:?} is not found");
     }
+}
+
+#[test]
+fn an_object_behind_the_heaps_end_is_found_by_the_verifier() {
+    let collector = drc(Fault::ObjectBehindEnd);
+    let mut store = GcStore::new(&collector, &HeapOptions::default()).unwrap();
+    let error = store.verify(&mut NoRoots).unwrap_err().to_string();
+    assert!(error.contains("an object reaches past the end of the heap"), "{error}");
 }
 
 /// Beside a collector that is right, and told with few operations.

@@ -69,6 +69,8 @@ pub(crate) enum Fault {
     WritesNullRoots,
     /// Objects are visited in any order.
     WrongOrder,
+    /// There is an object behind the end of the heap.
+    ObjectBehindEnd,
     /// No cycles are looked for.
     LeaksCycles,
     /// Collections go on and on.
@@ -320,7 +322,19 @@ impl GcHeap for FaultyHeap {
         self.inner.gc(roots, host_data)
     }
 
+    fn object_size(&self, gc_ref: &VMGcRef) -> Result<u32, HeapError> {
+        if self.has(Fault::ObjectBehindEnd) {
+            return Ok(self.inner.object_size(gc_ref).unwrap_or(8));
+        }
+        self.inner.object_size(gc_ref)
+    }
+
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
+        if self.has(Fault::ObjectBehindEnd) {
+            self.inner.for_each_object(visit)?;
+            VMGcRef::from_heap_index(self.core().memory.len() as u32).map(visit);
+            return Ok(());
+        }
         if !self.has(Fault::WrongOrder) {
             return self.inner.for_each_object(visit);
         }
