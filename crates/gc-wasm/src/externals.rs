@@ -166,9 +166,10 @@ impl Global {
         value.check(store, &ty.wasm_ty, || "the global's value".to_string())?;
         ensure!(store.globals.len() < limits::GLOBALS, "a store cannot have more globals");
         let place = keep(store, VMGlobal { bytes: [0; 16] });
-        store.globals.push(GlobalData { place, ty });
-        let index = store.globals.len() - 1;
+        // SAFETY: the store keeps it.
+        let index = unsafe { store.globals.push(GlobalData { place, ty }) };
         store.write_global(index, &value)?;
+        store.globals.initialized(index);
         Ok(Global::from_index(store, index))
     }
 

@@ -180,3 +180,53 @@ fn globals_of_reference_types() -> Result<()> {
         Ok(())
     })
 }
+
+/// Constants get their values one after the other, with collections in between, and keep
+/// them through collections that look at what was written since the last one.
+#[test]
+fn constants_are_roots_from_their_initialisation_on() -> Result<()> {
+    const COUNT: i32 = 200;
+    let ty = "(type $cell (struct (field i32) (field (ref null $cell))))";
+    let cell = |n: i32| format!("(struct.new $cell (i32.const {n}) (ref.null $cell))");
+    let mut text = format!("(module {ty} (import \"\" \"host\" (global $host (ref $cell)))");
+    let mut sum = "(struct.get $cell 0 (global.get $host))".to_owned();
+    for n in 0..COUNT {
+        text += &format!("(global $g{n} (ref $cell) {})", cell(n));
+        sum = format!("(i32.add (struct.get $cell 0 (global.get $g{n})) {sum})");
+    }
+    text += &format!(
+        r#"(func (export "sum") (result i32) {sum})
+        (func (export "churn") (param $n i32)
+            (loop $again
+                (drop {})
+                (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+                (br_if $again (local.get $n)))))"#,
+        cell(1000),
+    );
+    everywhere(|setting| {
+        let engine = setting.engine()?;
+        let mut store = Store::new(&engine, ())?;
+        let maker =
+            format!("(module {ty} (func (export \"cell\") (result (ref $cell)) {}))", cell(7));
+        let maker = Instance::new(&mut store, &Module::new(&engine, maker)?, &[])?;
+        let module = Module::new(&engine, &text)?;
+        let churned = if setting.zeal { 200 } else { 200_000 };
+        let mut instances = Vec::new();
+        for _ in 0..3 {
+            let cell = maker.get_func(&mut store, "cell").context("cell")?;
+            let ty = cell.ty(&store)?.results().next().context("a result")?;
+            let mut results = [Val::AnyRef(None)];
+            cell.call(&mut store, &[], &mut results)?;
+            let [value] = results;
+            let host = Global::new(&mut store, GlobalType::new(ty, Mutability::Const), value)?;
+            instances.push(Instance::new(&mut store, &module, &[host.into()])?);
+            for instance in &instances {
+                let churn = instance.get_typed_func::<i32, ()>(&mut store, "churn")?;
+                churn.call(&mut store, churned)?;
+                let sum = instance.get_typed_func::<(), i32>(&mut store, "sum")?;
+                assert_eq!(sum.call(&mut store, ())?, COUNT * (COUNT - 1) / 2 + 7);
+            }
+        }
+        Ok(())
+    })
+}

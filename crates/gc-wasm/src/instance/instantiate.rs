@@ -101,8 +101,9 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     }
     for (i, ty) in info.globals.iter().enumerate().skip(info.num_imported_globals as usize) {
         let Place::Inline(offset) = layout.global(i as u32) else { unreachable!("defined") };
-        instance.globals.push(store.globals.len());
-        store.globals.push(GlobalData { place: instance.vmctx.at::<VMGlobal>(offset), ty: *ty });
+        let place = instance.vmctx.at::<VMGlobal>(offset);
+        // SAFETY: the store keeps its instances.
+        instance.globals.push(unsafe { store.globals.push(GlobalData { place, ty: *ty }) });
     }
     let vmctx = instance.vmctx.as_ptr();
     let mut func_refs = Vec::with_capacity(info.num_func_refs as usize);
@@ -173,6 +174,7 @@ fn initialize(store: &mut StoreOpaque, number: usize) -> Result<()> {
         let value = eval(store, number, init).with_context(|| format!("global {i}"))?;
         let global = store.instances[number].globals[info.num_imported_globals as usize + i];
         store.write_global(global, &value)?;
+        store.globals.initialized(global);
     }
     for (i, init) in info.table_inits.iter().enumerate() {
         let table = store.instances[number].tables[info.num_imported_tables as usize + i];

@@ -1,10 +1,12 @@
 //! Stores: what instances, their heap and the host's data live in.
 
+mod globals;
 pub(crate) mod limits;
 mod opaque;
 pub(crate) mod roots;
 
-pub(crate) use opaque::{GlobalData, StoreId, StoreOpaque};
+pub(crate) use globals::GlobalData;
+pub(crate) use opaque::{StoreId, StoreOpaque};
 
 use crate::Engine;
 use anyhow::Result;

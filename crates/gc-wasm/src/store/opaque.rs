@@ -1,6 +1,7 @@
 //! The part of a store that does not depend on the host's data: the heap, the
 //! instances and everything that belongs to them.
 
+use super::globals::Globals;
 use super::roots::RootTable;
 use crate::Engine;
 use crate::externals::Extern;
@@ -9,7 +10,6 @@ use crate::instance::host_calls;
 use crate::instance::linear::MemoryData;
 use crate::instance::table::{TableData, TableElements};
 use crate::types::registry::RegisteredType;
-use crate::vmctx::VMGlobal;
 use anyhow::Result;
 use gc_jit::{EmbedderHooks, EntryTrampoline, JitStore, StoreRoots, VMContextPrefix, VMFuncRef};
 use gc_runtime::{GcRootsList, GcStore, IncompleteWalk, RootKind, RootsWanted};
@@ -19,7 +19,6 @@ use std::collections::{HashMap, HashSet};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use wasmtime_types::Global;
 
 /// Tells stores apart, so that a handle of one is not used with another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,12 +33,6 @@ impl StoreId {
     }
 }
 
-/// A global: where its value is, and its type.
-pub(crate) struct GlobalData {
-    pub(crate) place: NonNull<VMGlobal>,
-    pub(crate) ty: Global,
-}
-
 /// A store without the host's data.
 pub(crate) struct StoreOpaque {
     id: StoreId,
@@ -50,7 +43,7 @@ pub(crate) struct StoreOpaque {
     pub(crate) instances: Vec<InstanceData>,
     pub(crate) tables: Vec<TableData>,
     pub(crate) memories: Vec<MemoryData>,
-    pub(crate) globals: Vec<GlobalData>,
+    pub(crate) globals: Globals,
     /// Elements that tables and segments may still have.
     pub(crate) elements_left: u64,
     /// What compiled code points to and nobody else owns.
@@ -82,7 +75,7 @@ impl StoreOpaque {
             instances: Vec::new(),
             tables: Vec::new(),
             memories: Vec::new(),
-            globals: Vec::new(),
+            globals: Globals::default(),
             elements_left: config.table_elements_maximum,
             kept: Vec::new(),
             trampolines: HashMap::new(),
@@ -247,13 +240,7 @@ unsafe fn trace_roots(data: *mut (), roots: &mut GcRootsList) -> Result<(), Inco
         RootsWanted::Remembered => store.roots.trace_recent(roots),
         RootsWanted::All => store.roots.trace(roots),
     }
-    // Always: no barrier remembers them.
-    let globals = store.globals.iter().filter(|global| global.ty.wasm_ty.is_vmgcref_type());
-    for word in globals.map(|global| global.place.as_ptr().cast::<u32>()) {
-        // SAFETY: a global of a reference type holds a reference or null in its
-        // first word, and lives as long as the store.
-        unsafe { roots.add_non_stack_root(word, RootKind::Global) };
-    }
+    store.globals.trace(roots);
     let in_tables = store.tables.iter_mut().filter_map(|table| match &mut table.elements {
         TableElements::Gc(elements) => Some(&mut elements[..]),
         TableElements::Func(_) => None,
