@@ -99,8 +99,8 @@ enum RawRoot {
 pub enum RootsWanted {
     /// Those on the stack: references elsewhere are counted.
     Stack,
-    /// Those on the stack, every host handle that may have come to refer to
-    /// another object since roots were last named to a collection, every slot whose writes no
+    /// Those on the stack, every host handle and every constant that is new since a collection
+    /// that needed these looked at them, every slot whose writes no
     /// barrier notes, and of all others the [remembered](GcRootsList::add_remembered) ones: no
     /// other refers to a young object. After a collection that was dropped before it had
     /// looked at its roots, a collector needs all.
