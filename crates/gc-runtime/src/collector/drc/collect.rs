@@ -166,8 +166,7 @@ impl<'a> DrcCollection<'a> {
             } else if let Some(index) = counts.work.pending.pop() {
                 counts.each_ref(layouts, None, index, Counts::adopt);
             } else if self.next < entries {
-                let entry = counts.list.get(self.next);
-                self.next += 1;
+                let entry = counts.next_listed(&mut self.next, entries);
                 counts.mature_if_counted(entry);
             } else {
                 return true;
@@ -191,8 +190,7 @@ impl<'a> DrcCollection<'a> {
                     counts.free(index);
                 }
             } else if self.next < entries {
-                let entry = counts.list.get(self.next);
-                self.next += 1;
+                let entry = counts.next_listed(&mut self.next, entries);
                 counts.settle(entry);
             } else {
                 let mut kept = std::mem::take(&mut counts.work.kept);

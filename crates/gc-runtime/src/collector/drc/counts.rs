@@ -19,6 +19,10 @@ use gc_types::{ArrayLayout, GcLayout, I31, VMGcHeader};
 /// What a freed object is filled with under zeal: neither a kind nor a likely index.
 pub(super) const POISON: u8 = 0xa5;
 
+/// Entries of the list, or elements of an array, between the one that is looked at and the one
+/// that is fetched: what they refer to is all over the heap.
+const AHEAD: u32 = 8;
+
 /// The index a reference's word names, unless it is null or an `i31`.
 #[inline]
 fn heap_index(raw: u32) -> Option<u32> {
@@ -240,6 +244,17 @@ impl Counts<'_> {
         }
     }
 
+    /// The entry at `next` of the list, which has `entries`, and goes on to the one behind it.
+    #[inline]
+    pub(super) fn next_listed(&self, next: &mut u32, entries: u32) -> u32 {
+        if *next + AHEAD < entries {
+            self.memory.prefetch(self.list.get(*next + AHEAD).into());
+        }
+        let entry = self.list.get(*next);
+        *next += 1;
+        entry
+    }
+
     /// Looks at an entry of the list: a young object that is referred to matures.
     pub(super) fn mature_if_counted(&mut self, index: u32) {
         if !self.space.map().is_live(index) {
@@ -417,6 +432,10 @@ impl Counts<'_> {
         let mut cursor = self.work.cursor?;
         while cursor.next < cursor.end && *budget > 0 {
             *budget -= 1;
+            let ahead = cursor.next + 4 * u64::from(AHEAD);
+            if ahead < cursor.end {
+                self.memory.prefetch(self.memory.read_u32(ahead).unwrap_or(0).into());
+            }
             visit(self, self.memory.read_u32(cursor.next).unwrap_or(0));
             cursor.next += 4;
         }
