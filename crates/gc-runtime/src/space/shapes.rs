@@ -9,7 +9,7 @@ use crate::{HeapMemory, LayoutTable};
 use gc_types::{ArrayLayout, GcLayout, StructLayout, TypeIndex, VMGcHeader, VMGcKind};
 
 /// Word 0 of the header of every externref's box.
-const EXTERNREF: u32 = TypeIndex::NONE.header_word(VMGcKind::ExternRef);
+pub(crate) const EXTERNREF: u32 = TypeIndex::NONE.header_word(VMGcKind::ExternRef);
 
 /// Where the references of an object are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

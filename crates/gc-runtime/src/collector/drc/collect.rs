@@ -94,6 +94,7 @@ impl<'a> DrcCollection<'a> {
     ) -> Self {
         let trace = std::mem::replace(&mut heap.trace, Trace::Yes);
         heap.space.begin_collection(&mut heap.core.memory);
+        heap.shapes.update(&heap.core.layouts);
         let phase = Phase::Roots;
         DrcCollection {
             heap,
@@ -157,14 +158,14 @@ impl<'a> DrcCollection<'a> {
     }
 
     fn mature(&mut self, budget: &mut u32) -> bool {
-        let (layouts, mut counts) = self.heap.parts();
+        let (shapes, mut counts) = self.heap.parts();
         let entries = counts.list.len(counts.memory);
         while *budget > 0 {
             *budget -= 1;
             if counts.work.cursor.is_some() {
                 counts.each_element(budget, Counts::adopt);
             } else if let Some(index) = counts.work.pending.pop() {
-                counts.each_ref(layouts, None, index, Counts::adopt);
+                counts.each_ref(shapes, None, index, Counts::adopt);
             } else if self.next < entries {
                 let entry = counts.next_listed(&mut self.next, entries);
                 counts.mature_if_counted(entry);
@@ -176,7 +177,7 @@ impl<'a> DrcCollection<'a> {
     }
 
     fn settle(&mut self, budget: &mut u32) -> bool {
-        let (layouts, mut counts) = self.heap.parts();
+        let (shapes, mut counts) = self.heap.parts();
         let entries = counts.list.len(counts.memory);
         while *budget > 0 {
             *budget -= 1;
@@ -185,7 +186,7 @@ impl<'a> DrcCollection<'a> {
                 done.into_iter().for_each(|array| counts.free(array));
             } else if let Some(index) = counts.work.pending.pop() {
                 let values = Some(&mut *self.host_data);
-                let sound = counts.each_ref(layouts, values, index, Counts::orphan);
+                let sound = counts.each_ref(shapes, values, index, Counts::orphan);
                 if sound && counts.work.cursor.is_none() {
                     counts.free(index);
                 }
@@ -237,13 +238,13 @@ impl<'a> DrcCollection<'a> {
     }
 
     fn mark(&mut self, budget: &mut u32) -> bool {
-        let (layouts, mut counts) = self.heap.parts();
+        let (shapes, mut counts) = self.heap.parts();
         while *budget > 0 {
             *budget -= 1;
             if counts.work.cursor.is_some() {
                 counts.each_element(budget, Counts::mark);
             } else if let Some(index) = counts.work.pending.pop() {
-                counts.each_ref(layouts, None, index, Counts::mark);
+                counts.each_ref(shapes, None, index, Counts::mark);
             } else {
                 return true;
             }
@@ -252,7 +253,7 @@ impl<'a> DrcCollection<'a> {
     }
 
     fn each_unmarked(&mut self, budget: &mut u32, what: Unmarked) -> bool {
-        let (layouts, mut counts) = self.heap.parts();
+        let (shapes, mut counts) = self.heap.parts();
         let visit = match what {
             Unmarked::Leaves => Counts::leave,
             Unmarked::IsRescued => Counts::rescue,
@@ -262,7 +263,7 @@ impl<'a> DrcCollection<'a> {
             if counts.work.cursor.is_some() {
                 counts.each_element(budget, visit);
             } else if let Some(index) = counts.work.pending.pop() {
-                counts.each_ref(layouts, None, index, visit);
+                counts.each_ref(shapes, None, index, visit);
             } else if (self.next as usize) < counts.space.map().len() {
                 let unmarked = counts.space.map().unmarked(self.next as usize);
                 self.next += 1;
@@ -280,7 +281,7 @@ impl<'a> DrcCollection<'a> {
     }
 
     fn sweep(&mut self, budget: &mut u32) -> bool {
-        let (layouts, mut counts) = self.heap.parts();
+        let (shapes, mut counts) = self.heap.parts();
         while *budget > 0 {
             *budget -= 1;
             if (self.next as usize) >= counts.space.map().len() {
@@ -294,7 +295,7 @@ impl<'a> DrcCollection<'a> {
             while let Some(index) = counts.work.pending.pop() {
                 *budget = budget.saturating_sub(1);
                 let values = Some(&mut *self.host_data);
-                counts.each_ref(layouts, values, index, |_, _| ());
+                counts.each_ref(shapes, values, index, |_, _| ());
                 counts.work.cursor = None;
                 counts.free(index);
             }

@@ -11,10 +11,11 @@
 
 use super::list::List;
 use super::space::Space;
-use crate::object::{NO_KIND, NO_TYPE, Named, note_damage};
-use crate::{ExternRefHostDataId, ExternRefHostDataTable, HeapError, HeapMemory, LayoutTable};
+use crate::object::note_damage;
+use crate::space::shapes::{EXTERNREF, Refs, Shapes};
+use crate::{ExternRefHostDataId, ExternRefHostDataTable, HeapError, HeapMemory};
 use gc_types::collector::drc::{COUNT_ONE, COUNT_SHIFT, LISTED, MATURE};
-use gc_types::{ArrayLayout, GcLayout, I31, VMGcHeader};
+use gc_types::{GcLayout, I31, VMGcHeader};
 
 /// What a freed object is filled with under zeal: neither a kind nor a likely index.
 pub(super) const POISON: u8 = 0xa5;
@@ -68,48 +69,6 @@ pub(super) struct ArrayCursor {
     /// Heap index of the next element, and the end of the last.
     next: u64,
     end: u64,
-}
-
-/// Where the references in an object are.
-enum Refs<'a> {
-    /// At these offsets.
-    Fields(&'a [u32]),
-    /// In all elements of an array.
-    Elements(ArrayCursor),
-    /// Nowhere: it is an externref's box.
-    ExternRef,
-}
-
-/// The references in the object at `index`, which is of `size` bytes, or what is wrong
-/// with it.
-#[inline]
-fn refs<'a>(
-    layouts: &'a LayoutTable,
-    memory: &HeapMemory,
-    index: u32,
-    size: u32,
-) -> Result<Refs<'a>, &'static str> {
-    let at = u64::from(index);
-    // Not `header_at`, whose result is too large for registers.
-    let word = memory.read_u32(at).unwrap_or(0);
-    let (size_now, refs) = match Named::by(VMGcHeader::from_words(word, 0), layouts) {
-        Named::Layout(GcLayout::Struct(layout)) => (layout.size, Refs::Fields(&layout.refs)),
-        Named::Layout(GcLayout::Exn(layout)) => (layout.size, Refs::Fields(&layout.refs)),
-        Named::Layout(GcLayout::Array(layout)) => {
-            let length_at = at + u64::from(ArrayLayout::LENGTH_OFFSET);
-            let length = memory.read_u32(length_at).unwrap_or(0);
-            let next = at + layout.element_offset(0);
-            let end = at + layout.element_offset(length);
-            let elements = ArrayCursor { array: index, next, end };
-            let is_ref = layout.element.is_ref();
-            let refs = if is_ref { Refs::Elements(elements) } else { Refs::Fields(&[]) };
-            (layout.size(length).unwrap_or(0), refs)
-        }
-        Named::ExternRef => (GcLayout::EXTERNREF_SIZE, Refs::ExternRef),
-        Named::NoType => return Err(NO_TYPE),
-        Named::NoKind => return Err(NO_KIND),
-    };
-    if size_now == size { Ok(refs) } else { Err("an object is not of its block's size") }
 }
 
 /// The parts of a heap that counting needs, so that its layouts stay free to be read.
@@ -390,35 +349,59 @@ impl Counts<'_> {
     #[inline]
     pub(super) fn each_ref(
         &mut self,
-        layouts: &LayoutTable,
+        shapes: &Shapes,
         values: Option<&mut ExternRefHostDataTable>,
         index: u32,
         visit: impl Fn(&mut Self, u32),
     ) -> bool {
-        match refs(layouts, self.memory, index, self.space.size(index)) {
-            Ok(Refs::Fields(offsets)) => {
-                for &offset in offsets {
-                    let at = u64::from(index) + u64::from(offset);
-                    visit(self, self.memory.read_u32(at).unwrap_or(0));
-                }
-            }
-            Ok(Refs::Elements(cursor)) => self.work.cursor = Some(cursor),
-            Ok(Refs::ExternRef) => {
-                if let Some(values) = values {
-                    *self.values = self.values.saturating_sub(1);
-                    let at = u64::from(index) + u64::from(GcLayout::EXTERNREF_ID_OFFSET);
-                    let id = self.memory.read_u32(at);
-                    if let Some(id) = id.and_then(ExternRefHostDataId::from_raw) {
-                        values.dealloc(id);
-                    }
-                }
-            }
-            Err(what) => {
-                self.note(index, what);
+        let at = u64::from(index);
+        let word = self.memory.read_u32(at).unwrap_or(0);
+        let object = match shapes.object(self.memory, index, word) {
+            Some(object) if object.size == self.space.size(index) => object,
+            Some(_) => {
+                self.note(index, "an object is not of its block's size");
                 return false;
+            }
+            None => {
+                self.note(index, "a header, or a length, that cannot be");
+                return false;
+            }
+        };
+        match object.refs {
+            Refs::None if word == EXTERNREF => {
+                if let Some(values) = values {
+                    self.free_value(values, at);
+                }
+            }
+            Refs::None => {}
+            Refs::Bits(mut bits) => {
+                while bits != 0 {
+                    let slot = at + 8 + 4 * u64::from(bits.trailing_zeros());
+                    bits &= bits - 1;
+                    visit(self, self.memory.read_u32(slot).unwrap_or(0));
+                }
+            }
+            Refs::List(list) => {
+                for &offset in shapes.list(list) {
+                    visit(self, self.memory.read_u32(at + u64::from(offset)).unwrap_or(0));
+                }
+            }
+            Refs::Elements(offset) => {
+                let next = at + u64::from(offset);
+                let end = next + 4 * u64::from(object.length);
+                self.work.cursor = Some(ArrayCursor { array: index, next, end });
             }
         }
         true
+    }
+
+    /// Frees the host value of the externref's box at `at`.
+    fn free_value(&mut self, values: &mut ExternRefHostDataTable, at: u64) {
+        *self.values = self.values.saturating_sub(1);
+        let id = self.memory.read_u32(at + u64::from(GcLayout::EXTERNREF_ID_OFFSET));
+        if let Some(id) = id.and_then(ExternRefHostDataId::from_raw) {
+            values.dealloc(id);
+        }
     }
 
     /// Goes on with the array at the cursor, one unit of `budget` for each element.

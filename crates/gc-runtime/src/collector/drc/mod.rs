@@ -33,9 +33,10 @@ mod tests;
 mod verify;
 
 use crate::object::unmapped;
+use crate::space::shapes::Shapes;
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRootsIter, GcRuntime, GcStats,
-    HeapCore, HeapError, HeapMemory, LayoutTable, RootsWanted,
+    HeapCore, HeapError, HeapMemory, RootsWanted,
 };
 use collect::{DrcCollection, Trace, Traced};
 use counts::{Counts, Work};
@@ -95,6 +96,7 @@ struct Target {
 
 struct DrcHeap {
     core: HeapCore,
+    shapes: Shapes,
     space: Space,
     list: List,
     work: Work,
@@ -123,6 +125,7 @@ impl DrcHeap {
     fn new(memory: HeapMemory, poison: bool) -> DrcHeap {
         let mut heap = DrcHeap {
             core: HeapCore::new(memory),
+            shapes: Shapes::default(),
             space: Space::new(NULL_PAGE_SIZE),
             list: List::new(),
             work: Work::default(),
@@ -146,8 +149,8 @@ impl DrcHeap {
         self.space.extend(u32::try_from(self.core.memory.len()).expect("heaps end below 4 GiB"));
     }
 
-    /// The layouts, and what counting needs.
-    fn parts(&mut self) -> (&LayoutTable, Counts<'_>) {
+    /// What objects are like, and what counting needs.
+    fn parts(&mut self) -> (&Shapes, Counts<'_>) {
         let counts = Counts {
             memory: &mut self.core.memory,
             space: &mut self.space,
@@ -157,7 +160,7 @@ impl DrcHeap {
             values: &mut self.values,
             poison: self.poison,
         };
-        (&self.core.layouts, counts)
+        (&self.shapes, counts)
     }
 
     fn counts(&mut self) -> Counts<'_> {
