@@ -20,7 +20,7 @@
 //! Cycles are found by a backup trace over the same heap when mature objects have doubled
 //! since the last one, before the heap is out of memory, and when the host asks for
 //! a collection (`collect.rs`). Nothing moves. Memory comes from the gaps between
-//! objects, by bump allocation that emitted code does inline (`space.rs`); its metadata
+//! objects, by bump allocation that emitted code does inline (`space`); its metadata
 //! is native and cannot be damaged from inside the heap (`object_map.rs`).
 
 mod collect;
