@@ -4,7 +4,9 @@
 //! for them, as in two fixed semispaces, a heap in which little survives would be
 //! half empty. Instead survival is estimated: what survived last time survives
 //! again, and of what is new as large a share as did lately. An estimate that was
-//! too low costs time, not correctness: what finds no room is marked in place.
+//! too low costs time and memory, not correctness: what finds no room is marked in place,
+//! and the last that is found (the leaves of trees) is in as many chunks as it is objects.
+//! So the estimate has a margin.
 //!
 //! How many chunks may be allocated before the next collection, the plan of the heap's
 //! growth policy says. The heap is as large as that needs, and never less than it was from
@@ -17,6 +19,9 @@ use gc_types::collector::copying::CHUNK_SIZE;
 const MINIMUM: u32 = (1 << 20) / CHUNK_SIZE;
 /// The same in bytes.
 pub(super) const LEAST: u64 = MINIMUM as u64 * CHUNK_SIZE as u64;
+
+/// One more survivor is reckoned with for so many that are expected.
+const MARGIN: u32 = 16;
 
 /// Of the chunks that may be used, so many are never filled: with no free chunk at
 /// all, none could be emptied either.
@@ -56,7 +61,7 @@ pub(super) struct Survival {
     pub(super) new: u64,
     /// Bytes of small objects behind it.
     pub(super) survived: u64,
-    /// Chunks of small objects behind it.
+    /// Chunks that it takes to copy these.
     pub(super) chunks: u32,
 }
 
@@ -80,7 +85,8 @@ impl Budget {
     /// will be `new` ones since the last.
     fn expected(&self, new: u32) -> u32 {
         let share = (u64::from(new) * u64::from(self.rate)).div_ceil(u64::from(ONE)) as u32;
-        self.survivors.saturating_add(share)
+        let expected = self.survivors.saturating_add(share);
+        expected.saturating_add(expected.div_ceil(MARGIN))
     }
 
     /// Chunks of small objects expected to survive a collection now.
@@ -195,7 +201,7 @@ mod tests {
     fn a_heap_in_which_nothing_survives_is_used_almost_whole() {
         let mut chunks = pool(30);
         let mut budget = Budget::new(&chunks);
-        assert_eq!(fill(&mut budget, &mut chunks), 15, "nothing is known yet");
+        assert_eq!(fill(&mut budget, &mut chunks), 14, "nothing is known yet");
         assert!(budget.is_spent());
         let mut taken = 0;
         for _ in 0..8 {
@@ -203,7 +209,7 @@ mod tests {
             budget.adapt(&chunks, survival(0, 1 << 20, 0, 0), LEAST);
             taken = fill(&mut budget, &mut chunks);
         }
-        assert_eq!(taken, 29);
+        assert_eq!(taken, 28);
     }
 
     #[test]
@@ -211,15 +217,17 @@ mod tests {
         let mut chunks = pool(100);
         let mut budget = Budget::new(&chunks);
         let first = fill(&mut budget, &mut chunks);
-        assert_eq!(first, 50);
-        budget.adapt(&chunks, survival(0, 50, 50, 50), 75 * u64::from(CHUNK_SIZE));
+        assert_eq!(first, 48, "three are the margin");
+        budget.adapt(&chunks, survival(0, 48, 48, 48), 75 * u64::from(CHUNK_SIZE));
         // No more can be without growth, but a little to go on.
-        assert_eq!(fill(&mut budget, &mut chunks), 23);
+        assert_eq!(fill(&mut budget, &mut chunks), 24);
         assert!(!budget.is_spent(), "growth comes first");
         chunks.extend(400 * u64::from(CHUNK_SIZE));
         budget.allow_all(&chunks);
         let more = fill(&mut budget, &mut chunks);
-        assert_eq!(chunks.used() + budget.expected_now(), 400, "{more}");
+        let next = budget.expected(budget.small + 1);
+        assert!(chunks.used() + budget.expected_now() <= 400, "{more}");
+        assert!(chunks.used() + 1 + next > 400, "{more}");
         assert!(budget.is_spent());
     }
 

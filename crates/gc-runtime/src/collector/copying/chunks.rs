@@ -410,6 +410,21 @@ impl Chunks {
         }
     }
 
+    /// Chunks that it takes to copy all small objects that may be alive: as many as they are
+    /// in, but for those in chunks of which only what was marked is alive.
+    pub(super) fn needed_for_copies(&self) -> u32 {
+        let live = self.iter().filter(|(_, state)| *state == State::Live);
+        let (mut whole, mut bytes) = (0, 0);
+        for (chunk, _) in live {
+            match self.is_retained(chunk) {
+                true => bytes += u64::from(self.live_bytes(chunk)),
+                false => whole += 1,
+            }
+        }
+        // Copies of large objects do not fill their chunks.
+        whole + bytes.div_ceil(u64::from(CHUNK_SIZE / 8 * 7)) as u32
+    }
+
     // ---- checks ---------------------------------------------------------------
 
     /// What is wrong with the pool, and where.

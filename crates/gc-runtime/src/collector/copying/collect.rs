@@ -104,7 +104,7 @@ impl<'a> CopyingCollection<'a> {
         heap.settle_epoch();
         let from = heap.chunks.iter().filter(|(_, state)| *state == State::Live).count();
         let free = heap.chunks.free();
-        let moves_all = free as usize >= from || heap.budget.expected_now() < free;
+        let moves_all = free as usize >= from || heap.budget.expected_now() <= free;
         heap.chunks.begin_pass(|_| moves_all);
         self.work.begin();
     }
@@ -219,9 +219,8 @@ impl<'a> CopyingCollection<'a> {
         }
         heap.survivors = self.work.survivors;
         heap.survivors.bytes += heap.survivors.small_bytes;
-        let live = heap.chunks.iter().filter(|(_, state)| *state == State::Live).count();
         let survived = heap.survivors.small_bytes;
-        let (old, new, chunks) = (self.old, self.new, live as u32);
+        let (old, new, chunks) = (self.old, self.new, heap.chunks.needed_for_copies());
         let live = heap.survivors.bytes;
         heap.make_plan(live, self.grown, self.began.elapsed());
         let plan = heap.core.plan;
