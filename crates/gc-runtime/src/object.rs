@@ -38,6 +38,8 @@ pub struct HeapCore {
     pub(crate) set_aside: u64,
     /// Bytes that the policy has admitted and that are not mapped yet.
     admitted: u64,
+    /// Bytes that were mapped from the start, which no policy is asked about.
+    initial: u64,
     /// When the plan was made, and how long the mutator had been stopped until then.
     planned: (Instant, Duration),
     /// The time that an increment of a collection, or a slice beside the mutator, may
@@ -52,6 +54,7 @@ impl HeapCore {
     /// For a heap in `memory` in which nothing is allocated yet.
     pub fn new(memory: HeapMemory) -> HeapCore {
         let mut core = HeapCore {
+            initial: memory.usable(),
             memory,
             layouts: LayoutTable::default(),
             no_gc_scopes: 0,
@@ -111,14 +114,25 @@ impl HeapCore {
         Ok(grown)
     }
 
-    /// Asks the policy whether `more` bytes may be used.
+    /// Asks the policy whether `more` bytes may be used, as far as the heap uses more than it
+    /// began with then.
     pub(crate) fn admit(&mut self, more: u64) -> Result<(), HeapError> {
-        let mapped = (self.memory.usable() + self.admitted).saturating_sub(self.set_aside);
-        if more > 0 && !self.policy.admit(mapped, more) {
-            return Err(HeapError::Refused { bytes: more });
+        let asked = more.saturating_sub(self.unused());
+        if asked > 0 && !self.policy.admit(self.in_use().max(self.initial), asked) {
+            return Err(HeapError::Refused { bytes: asked });
         }
         self.admitted += more;
         Ok(())
+    }
+
+    /// Bytes that are mapped and used, or admitted.
+    fn in_use(&self) -> u64 {
+        (self.memory.usable() + self.admitted).saturating_sub(self.set_aside)
+    }
+
+    /// Bytes by which the heap uses less than it began with.
+    pub(crate) fn unused(&self) -> u64 {
+        self.initial.saturating_sub(self.in_use())
     }
 
     /// Bytes that were admitted and are not used yet.

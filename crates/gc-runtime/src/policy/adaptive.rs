@@ -79,11 +79,11 @@ impl AdaptivePolicy {
         }
     }
 
-    /// The same with another target, and twice that room where collections cost much.
+    /// The same with another target, and up to twice that heap where collections cost much.
     #[must_use]
     pub fn with_utilisation(mut self, utilisation: f64) -> AdaptivePolicy {
         self.utilisation = utilisation.clamp(0.01, 0.99);
-        self.least_utilisation = self.least_utilisation.min(self.utilisation / 2.0);
+        self.least_utilisation = self.utilisation / 2.0;
         self
     }
 
@@ -174,6 +174,8 @@ mod tests {
         assert!(goal(AdaptivePolicy::throughput()) > goal(AdaptivePolicy::balanced()));
         let own = AdaptivePolicy::memory().with_utilisation(0.25);
         assert_eq!((goal(own.clone()), own.least_utilisation), (400 * MIB, 0.125));
+        let tight = AdaptivePolicy::throughput().with_utilisation(0.8);
+        assert_eq!((goal(tight.clone()), tight.least_utilisation), (125 * MIB, 0.4));
     }
 
     #[test]

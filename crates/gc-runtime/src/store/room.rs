@@ -48,14 +48,18 @@ impl GcStore {
                             let refused = matches!(error, HeapError::Refused { .. });
                             let level = if refused { log::Level::Debug } else { log::Level::Warn };
                             log::log!(level, "GC heap could not grow: {error}");
-                            limit = self.heap.core().memory.len();
+                            limit = self.limit_now();
                             break;
                         }
                     }
                     (tried, collected) = (false, None);
                 }
+                // It may still use what it began with.
+                _ if self.heap.core().unused() > 0 && self.heap.grow(bytes).is_ok() => {
+                    (tried, collected) = (false, None);
+                }
                 Decision::Collect | Decision::GiveUp => {
-                    limit = self.heap.core().memory.len();
+                    limit = self.limit_now();
                     break;
                 }
             }
@@ -71,6 +75,15 @@ impl GcStore {
         }
         let out_of_memory = Err(HeapError::OutOfMemory { bytes, limit });
         self.try_alloc(request, size).unwrap_or(out_of_memory)
+    }
+
+    /// The bytes of a heap that may not grow, counted from its base as its maximum is.
+    fn limit_now(&self) -> u64 {
+        let memory = &self.heap.core().memory;
+        match memory.len() == memory.maximum() {
+            true => memory.maximum(),
+            false => self.heap.usage().mapped + u64::from(gc_types::NULL_PAGE_SIZE),
+        }
     }
 
     fn try_alloc(&mut self, request: Request, size: u32) -> Option<Result<VMGcRef, HeapError>> {
