@@ -295,8 +295,10 @@ impl<'a> GenerationalCollection<'a> {
 impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
     fn kind(&self) -> PauseKind {
         match self.plan {
-            Plan::Full | Plan::Trace => PauseKind::Full,
-            Plan::Begin | Plan::Finish => PauseKind::Major,
+            Plan::Full => PauseKind::Full,
+            // A trace finds all garbage too, but evacuates nothing: who finds no room
+            // behind it may behind a full collection.
+            Plan::Begin | Plan::Finish | Plan::Trace => PauseKind::Major,
             Plan::Minor if self.evacuates => PauseKind::Major,
             Plan::Minor => PauseKind::Minor,
         }

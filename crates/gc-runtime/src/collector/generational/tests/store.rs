@@ -3,16 +3,34 @@
 use super::*;
 use crate::{GcStore, IncompleteWalk, NoRoots, TraceRoots};
 
-/// Names a stack of one slot.
-struct OneSlot(u64);
+/// Names a stack of so many slots.
+struct Slots<const N: usize>([u64; N]);
 
-impl TraceRoots for OneSlot {
+impl<const N: usize> Slots<N> {
+    fn get(&self, slot: usize) -> Option<VMGcRef> {
+        VMGcRef::from_raw_u32(self.0[slot] as u32)
+    }
+
+    fn set(&mut self, slot: usize, object: &VMGcRef) {
+        self.0[slot] = u64::from(object.as_raw_u32());
+    }
+}
+
+impl<const N: usize> TraceRoots for Slots<N> {
     #[allow(unsafe_code)]
     fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
-        // SAFETY: borrowed with `self`.
-        unsafe { roots.add_stack_root(&raw mut self.0) };
+        for slot in &mut self.0 {
+            // SAFETY: borrowed with `self`.
+            unsafe { roots.add_stack_root(slot) };
+        }
         Ok(())
     }
+}
+
+/// What the second field of the pair `object` refers to.
+fn cdr(store: &GcStore, object: &VMGcRef) -> Option<VMGcRef> {
+    let word = store.read_field(object, CDR as u32, StorageType::Ref).unwrap();
+    VMGcRef::from_raw_u32(word as u32)
 }
 
 #[test]
@@ -21,13 +39,12 @@ fn a_store_collects_the_nursery_mostly_and_the_rest_in_time() {
     let mut store = GcStore::new(&GenerationalCollector, &options).unwrap();
     add_layouts(store.heap_mut());
     // A queue of 20,000 pairs: each dies old.
-    let mut stack = OneSlot(0);
+    let mut stack = Slots([0]);
     let anchor = store.alloc_struct(&mut stack, PAIR).unwrap();
-    stack.0 = u64::from(anchor.as_raw_u32());
-    let anchor = |stack: &OneSlot| VMGcRef::from_raw_u32(stack.0 as u32).unwrap();
+    stack.set(0, &anchor);
     for n in 0..2_000_000 {
         let pair = store.alloc_struct(&mut stack, PAIR).unwrap();
-        let anchor = anchor(&stack);
+        let anchor = stack.get(0).unwrap();
         let field = |at| store.read_field(&anchor, at, StorageType::Ref).unwrap() as u32;
         let (first, last) = (VMGcRef::from_raw_u32(field(8)), VMGcRef::from_raw_u32(field(12)));
         match last {
@@ -49,4 +66,60 @@ fn a_store_collects_the_nursery_mostly_and_the_rest_in_time() {
     store.heap().verify().unwrap();
     assert!(store.gc(&mut NoRoots).unwrap());
     assert_eq!(store.stats().live_objects, 0);
+}
+
+/// Traces evacuate nothing, and between them nothing else does.
+#[test]
+fn a_large_object_finds_room_between_what_traces_left() {
+    let mut store = GcStore::new(&GenerationalCollector, &options(4 << 20)).unwrap();
+    add_layouts(store.heap_mut());
+    let (kept, first, last) = (0, 1, 2);
+    let mut stack = Slots([0; 3]);
+    let array = store.alloc_array(&mut stack, REFS, 100).unwrap();
+    stack.set(kept, &array);
+    // All of the heap is one list, of which a pair in each block is kept.
+    for _ in 0..220_000 {
+        let pair = store.alloc_struct(&mut stack, PAIR).unwrap();
+        store.write_field_ref(&pair, CDR as u32, stack.get(first).as_ref()).unwrap();
+        stack.set(first, &pair);
+    }
+    store.gc(&mut stack).unwrap();
+    let (array, mut pair) = (stack.get(kept).unwrap(), stack.get(first));
+    for n in 0.. {
+        let Some(this) = pair else { break };
+        pair = cdr(&store, &this);
+        if n % 2200 == 0 {
+            store.write_field_ref(&this, CDR as u32, None).unwrap();
+            store.write_field_ref(&array, 12 + n / 2200 * 4, Some(&this)).unwrap();
+        }
+    }
+    stack.0[first] = 0;
+    store.gc(&mut stack).unwrap();
+    assert_eq!(store.stats().live_objects, 101);
+    // A queue, until there were some traces, and a minor collection after them.
+    let (mut pauses, mut traces, mut after) = (0, 0, None);
+    for n in 0.. {
+        assert!(n < 10_000_000, "no traces");
+        let pair = store.alloc_struct(&mut stack, PAIR).unwrap();
+        match stack.get(last) {
+            Some(last) => store.write_field_ref(&last, CDR as u32, Some(&pair)).unwrap(),
+            None => stack.set(first, &pair),
+        }
+        stack.set(last, &pair);
+        if n >= 10 {
+            stack.set(first, &cdr(&store, &stack.get(first).unwrap()).unwrap());
+        }
+        if store.pauses().count() > std::mem::replace(&mut pauses, store.pauses().count()) {
+            match store.pauses().recent().last().unwrap().kind {
+                PauseKind::Minor if traces > 4 => after = Some(n + 1000),
+                PauseKind::Minor => traces = 0,
+                _ => traces += 1,
+            }
+        }
+        if after == Some(n) {
+            break;
+        }
+    }
+    store.alloc_array(&mut stack, BYTES, 2 << 20).unwrap();
+    store.heap().verify().unwrap();
 }

@@ -142,7 +142,7 @@ fn a_trace_keeps_what_is_reachable_and_nothing_else() {
     let last = f.read(f.read(between, CDR), CAR);
     assert!(f.heap.old.map.is_start(between) && f.heap.old.map.is_start(last));
     assert!(!f.heap.old.map.is_start(dead));
-    assert_eq!(f.begin(Plan::Trace).kind(), PauseKind::Full);
+    assert_eq!(f.begin(Plan::Trace).kind(), PauseKind::Major);
 }
 
 #[test]
