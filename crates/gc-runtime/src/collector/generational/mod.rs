@@ -290,10 +290,12 @@ impl GcHeap for GenerationalHeap {
                     (false, _) => Plan::Minor,
                 }
             }
-            GcCause::HostValues if self.trace_pays() => Plan::Trace,
-            GcCause::HostValues if self.old.externrefs.len() <= self.nursery.externrefs.len() => {
-                Plan::Minor
+            // A trace may be given up, and would have dropped none of these.
+            GcCause::HostValues if self.old.externrefs.len() > self.nursery.externrefs.len() => {
+                Plan::Full
             }
+            GcCause::HostValues if self.trace_pays() => Plan::Trace,
+            GcCause::HostValues => Plan::Minor,
             GcCause::Zeal => {
                 self.zeal_count = self.zeal_count.wrapping_add(1);
                 match self.zeal_count % 16 {

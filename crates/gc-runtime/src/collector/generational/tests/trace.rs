@@ -145,6 +145,28 @@ fn a_trace_keeps_what_is_reachable_and_nothing_else() {
     assert_eq!(f.begin(Plan::Trace).kind(), PauseKind::Major);
 }
 
+/// The store asks again only when there are twice as many.
+#[test]
+fn host_values_whose_externrefs_died_old_are_dropped_although_traces_pay() {
+    let mut f = Fixture::new(64 << 20);
+    f.collect(Plan::Full);
+    f.queue(20 * 16_384);
+    f.stack.fill(0);
+    for slot in 0..8 {
+        f.externref(slot);
+    }
+    f.collect(Plan::Minor);
+    f.stack.fill(0);
+    // More lives than a trace may find.
+    f.list(3000);
+    f.collect(Plan::Minor);
+    (0..2000).for_each(|_| _ = f.pair(0, 0));
+    assert!(f.heap.trace_pays());
+    f.heap.announce_gc(GcCause::HostValues);
+    f.collect(f.heap.plan);
+    assert_eq!((f.host_data.len(), f.list_length()), (0, 3000));
+}
+
 #[test]
 fn a_trace_that_finds_too_much_becomes_a_minor_collection() {
     let mut f = Fixture::new(8 << 20);
