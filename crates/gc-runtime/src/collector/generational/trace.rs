@@ -73,6 +73,10 @@ impl Chooser {
 
     /// Whether to trace in place of a minor collection of `used` bytes.
     fn wants_trace(&self, used: u64) -> bool {
+        // In place of a collection of next to nothing no trace pays, which says nothing of others.
+        if used < self.minor.1 / 4 {
+            return false;
+        }
         let cost = self.minor_cost(used).saturating_mul(PATIENCE);
         if self.traces {
             self.spent < cost

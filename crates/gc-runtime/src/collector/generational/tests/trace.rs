@@ -73,9 +73,24 @@ fn a_dead_old_chain_hands_on_nothing() {
     assert!(f.heap.chooser.traces());
     assert!(f.heap.old.total.bytes <= 2 * nursery);
     assert_eq!(f.chain(), 10);
-    // Also when there are many host values.
+    // Also when there are many host values, and a nursery worth it.
+    f.queue(8000);
     assert_eq!(f.heap.announce_gc(GcCause::HostValues), RootsWanted::All);
     assert_eq!(f.heap.plan, Plan::Trace);
+}
+
+#[test]
+fn a_collection_before_the_nursery_is_full_does_not_end_traces() {
+    let mut f = Fixture::new(64 << 20);
+    f.collect(Plan::Full);
+    f.queue(20 * 16_384);
+    f.list(100);
+    f.collect(Plan::Minor);
+    (0..100).for_each(|_| _ = f.pair(0, 0));
+    // As when a large object finds no room.
+    f.heap.announce_gc(GcCause::NoRoom);
+    f.collect(f.heap.plan);
+    assert!(f.heap.chooser.traces());
 }
 
 #[test]
@@ -160,7 +175,7 @@ fn host_values_whose_externrefs_died_old_are_dropped_although_traces_pay() {
     // More lives than a trace may find.
     f.list(3000);
     f.collect(Plan::Minor);
-    (0..2000).for_each(|_| _ = f.pair(0, 0));
+    (0..5000).for_each(|_| _ = f.pair(0, 0));
     assert!(f.heap.trace_pays());
     f.heap.announce_gc(GcCause::HostValues);
     f.collect(f.heap.plan);
