@@ -277,6 +277,34 @@ fn a_heap_whose_policy_gives_up_before_its_limit_uses_its_last_gaps() {
     store.heap().verify().unwrap();
 }
 
+#[test]
+fn a_policy_may_ask_for_all_memory_and_refuse_it() {
+    #[derive(Clone, Debug)]
+    struct Undecided;
+
+    impl GrowthPolicy for Undecided {
+        fn decide(&mut self, _usage: &HeapUsage, _need: u64) -> Decision {
+            Decision::Grow(u64::MAX)
+        }
+
+        fn plan(&mut self, _usage: &HeapUsage) -> HeapPlan {
+            HeapPlan::default()
+        }
+
+        fn admit(&mut self, _mapped: u64, _more: u64) -> bool {
+            false
+        }
+    }
+
+    for runtime in COLLECTING {
+        let mut store = store_with(runtime, &with(Undecided, 256 << 10, 64 << 20));
+        let mut stack = Stack(Vec::new());
+        let error = fill(&mut store, &mut stack, 1000, 100).unwrap_err();
+        assert!(matches!(error, HeapError::OutOfMemory { .. }), "{}: {error}", runtime.name());
+        store.heap().verify().unwrap();
+    }
+}
+
 /// Bytes of the heap that are in memory, as the system tells; `None` where it does not.
 fn resident(store: &GcStore) -> Option<u64> {
     let base = store.heap().vmctx_gc_heap_base().addr() as u64;

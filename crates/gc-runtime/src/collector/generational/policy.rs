@@ -151,7 +151,7 @@ impl GenerationalHeap {
     /// bytes if that is more; returns how many. `None` if so much is not free.
     fn share_mapped(&mut self, least: u64) -> Option<u64> {
         let (len, mapped) = (self.core.memory.len(), self.core.memory.usable());
-        let part = (mapped / 3).max(least).next_multiple_of(BLOCK_SIZE.into());
+        let part = (mapped / 3).max(least).checked_next_multiple_of(BLOCK_SIZE.into())?;
         let limit = u32::try_from(len.checked_sub(part)?).ok()?;
         if len > self.nursery.end.into() || limit < self.handed_out() {
             return None;
