@@ -172,6 +172,34 @@ fn young_objects_that_are_not_reached_die_with_what_they_refer_to() {
 }
 
 #[test]
+fn large_young_objects_die_beside_one_that_matures_and_dies_at_once() {
+    let mut heap = heap();
+    let mut host_data = ExternRefHostDataTable::default();
+    let array = |heap: &mut DrcHeap| {
+        let layout = ArrayLayout::new(StorageType::Ref);
+        let header = VMGcHeader::new(VMGcKind::ArrayRef, REFS);
+        let array = heap.alloc_raw(header, layout.size(10_000).unwrap()).unwrap();
+        let length_at = u64::from(array.as_raw_u32() + ArrayLayout::LENGTH_OFFSET);
+        heap.core.memory.write_u32(length_at, 10_000).unwrap();
+        array
+    };
+    let parent = pair(&mut heap);
+    collect_counts(&mut heap);
+    for _ in 0..3 {
+        let dead = array(&mut heap);
+        heap.expose_gc_ref_to_wasm(dead);
+    }
+    let child = array(&mut heap);
+    let at = u64::from(parent.as_raw_u32() + CAR);
+    heap.write_field_ref(&mut host_data, at, Some(&child)).unwrap();
+    heap.expose_gc_ref_to_wasm(child);
+    heap.expose_gc_ref_to_wasm(parent);
+    assert_eq!(heap.stats().live_objects, 5);
+    collect_counts(&mut heap);
+    assert_eq!(heap.stats().live_objects, 0);
+}
+
+#[test]
 fn slow_paths_do_what_emitted_code_began() {
     let mut heap = heap();
     let mut host_data = ExternRefHostDataTable::default();

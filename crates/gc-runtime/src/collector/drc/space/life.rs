@@ -86,7 +86,8 @@ impl Space {
             if self.map.is_mature(index) {
                 continue;
             }
-            let size = self.large.remove(&index)?;
+            // It may have matured, and died since.
+            let Some(size) = self.large.remove(&index) else { continue };
             self.map.set_free(index);
             self.give_back(index..index + size);
             return Some(index..index + size);
