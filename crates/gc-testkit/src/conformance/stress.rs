@@ -12,6 +12,7 @@ promises! {
     a_deep_chain_of_arrays_lives_and_dies: "gc, drop_gc_ref";
     externrefs_by_the_ten_thousand_are_dropped_once: "alloc_externref, gc";
     large_objects_come_and_go: "alloc_raw, gc";
+    large_objects_die_with_an_old_one_that_held_them: "alloc_raw, write_field_ref, gc";
     many_handles_keep_their_objects: "clone_gc_ref, drop_gc_ref, gc";
 }
 
@@ -227,6 +228,26 @@ fn large_objects_come_and_go(subject: &Subject<'_>) -> Result<()> {
     }
     mutator.clear_all();
     expect_live(&mut mutator, subject, 0, 0)
+}
+
+/// Beside others that nobody ever held.
+fn large_objects_die_with_an_old_one_that_held_them(subject: &Subject<'_>) -> Result<()> {
+    let mut mutator = sized_mutator(subject, MIB, 16 * MIB)?;
+    let mut ever = 0;
+    for held in 0..4 {
+        node(&mut mutator, held, A)?;
+        expect_live(&mut mutator, subject, 1, ever + 1)?;
+        for n in 0..4 {
+            mutator.alloc_array(REFS, 10_000 + n, STACK)?;
+            if u64::from(n) >= held {
+                link(&mut mutator, A, if n % 2 == 0 { LEFT } else { RIGHT }, STACK)?;
+            }
+        }
+        mutator.clear_all();
+        ever += 5;
+        expect_live(&mut mutator, subject, 0, ever)?;
+    }
+    Ok(())
 }
 
 /// Handles are few in most programs; a host may hold as many as it likes.
