@@ -389,7 +389,9 @@ fn a_heap_that_no_longer_grows_is_looked_at_when_a_review_is_due() {
 fn a_policy_that_is_mean_with_memory_uses_less_than_a_generous_one() {
     for runtime in COLLECTING {
         let most = |policy: AdaptivePolicy| {
-            let mut store = store_with(runtime, &with(policy, 1 << 20, 512 << 20));
+            // A small nursery, or it is most of the heap.
+            let options = HeapOptions { nursery: 1 << 20, ..with(policy, 1 << 20, 512 << 20) };
+            let mut store = store_with(runtime, &options);
             let mut stack = Stack(Vec::new());
             // A queue: each array lives for a while.
             for n in 0..20_000 {
