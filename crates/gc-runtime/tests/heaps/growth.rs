@@ -305,6 +305,32 @@ fn a_policy_may_ask_for_all_memory_and_refuse_it() {
     }
 }
 
+/// A policy may ask for as much again as there is, and refuse it.
+#[test]
+fn a_heap_that_may_not_grow_keeps_room_for_small_objects() {
+    for runtime in COLLECTING {
+        for adaptive in [AdaptivePolicy::throughput(), AdaptivePolicy::memory()] {
+            let initial = 1 << 20;
+            let policy = Recorder { adaptive, limit: initial - NULL_PAGE, ..Recorder::new() };
+            let mut store = store_with(runtime, &with(policy, initial, 64 << 20));
+            let mut stack = Stack(Vec::new());
+            let name = runtime.name();
+            for _ in 0..2 {
+                store.alloc_array(&mut stack, BYTES, 100_000).unwrap();
+                for _ in 0..100_000 {
+                    let node = store.alloc_struct(&mut stack, NODE);
+                    let node = node.unwrap_or_else(|error| panic!("{name}: {error}"));
+                    store.expose_gc_ref_to_wasm(node);
+                }
+                let peak = store.stats().peak_heap_bytes;
+                assert!(peak <= initial - NULL_PAGE, "{name}: {peak}");
+                store.heap().verify().unwrap();
+                store.reset();
+            }
+        }
+    }
+}
+
 /// Bytes of the heap that are in memory, as the system tells; `None` where it does not.
 fn resident(store: &GcStore) -> Option<u64> {
     let base = store.heap().vmctx_gc_heap_base().addr() as u64;

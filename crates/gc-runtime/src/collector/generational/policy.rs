@@ -69,9 +69,14 @@ impl GenerationalHeap {
             size = size.min(most.next_multiple_of(NURSERY_ALIGN));
         }
         self.size_nursery(size);
-        let unused = self.nursery.touched.saturating_sub(self.nursery.limit);
+        self.give_unused_back();
+    }
+
+    /// Gives back what was used of the nursery and is no longer.
+    fn give_unused_back(&mut self) {
+        let limit = self.nursery.limit;
+        let unused = self.nursery.touched.saturating_sub(limit);
         if unused > 0 {
-            let limit = self.nursery.limit;
             let _mapped = self.core.memory.give_back(limit.into(), unused.into());
             self.nursery.touched = limit;
         }
@@ -148,18 +153,21 @@ impl GenerationalHeap {
     }
 
     /// Makes a part of a heap that is all nursery part of the old generation: a third, or `least`
-    /// bytes if that is more; returns how many. `None` if so much is not free.
+    /// bytes if that is more; returns how many. `None` if so much is not free, or next to no
+    /// nursery would be left.
     fn share_mapped(&mut self, least: u64) -> Option<u64> {
         let (len, mapped) = (self.core.memory.len(), self.core.memory.usable());
         let part = (mapped / 3).max(least).checked_next_multiple_of(BLOCK_SIZE.into())?;
         let limit = u32::try_from(len.checked_sub(part)?).ok()?;
-        if len > self.nursery.end.into() || limit < self.handed_out() {
+        let left = (mapped / 3).min(MIN_MAPPED.into()) as u32;
+        if len > self.nursery.end.into() || limit < self.handed_out().max(NURSERY_START + left) {
             return None;
         }
         let gap = u64::from(self.nursery.end) - len;
         // What is mapped more is not used more.
         self.core.memory.grow(gap + part).ok()?;
         self.nursery.limit = self.nursery.limit.min(limit);
+        self.give_unused_back();
         Some(part)
     }
 
