@@ -305,6 +305,23 @@ fn a_policy_may_ask_for_all_memory_and_refuse_it() {
     }
 }
 
+/// Also where a growth maps what is missing of a nursery and the first old memory at once.
+#[test]
+fn no_heap_has_more_than_a_policy_admits() {
+    for runtime in COLLECTING {
+        for limit in (15..40).map(|n| n << 16) {
+            let policy = Recorder { limit, ..Recorder::new() };
+            let mut store = store_with(runtime, &with(policy, 1 << 20, 64 << 20));
+            let mut stack = Stack(Vec::new());
+            fill(&mut store, &mut stack, 10, 100).unwrap();
+            store.gc(&mut stack).unwrap();
+            while fill(&mut store, &mut stack, 10, 1).is_ok() {}
+            let mapped = store.stats().peak_heap_bytes;
+            assert!(mapped <= limit, "{}: {mapped} of {limit}", runtime.name());
+        }
+    }
+}
+
 /// A policy may ask for as much again as there is, and refuse it.
 #[test]
 fn a_heap_that_may_not_grow_keeps_room_for_small_objects() {

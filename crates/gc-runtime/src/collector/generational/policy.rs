@@ -117,15 +117,17 @@ impl GenerationalHeap {
     /// Maps `bytes` more for the old generation, or if that is refused half of it, and so on
     /// down to `least`. What there is of the nursery in between is mapped too.
     pub(super) fn map_old(&mut self, bytes: u64, least: u64) -> Result<u64, HeapError> {
-        let unmapped = u64::from(self.nursery.limit).saturating_sub(self.core.memory.len());
-        match self.core.admit(unmapped) {
-            Ok(()) => self.core.use_admitted(unmapped),
-            Err(_) => self.nursery.limit = self.core.memory.len() as u32,
+        let mut unmapped = u64::from(self.nursery.limit).saturating_sub(self.core.memory.len());
+        if self.core.admit(unmapped).is_err() {
+            self.nursery.limit = self.core.memory.len() as u32;
+            unmapped = 0;
         }
         let grown = by_halves(bytes, least, |step| {
             let gap = u64::from(self.nursery.end).saturating_sub(self.core.memory.len());
-            self.core.grow_behind(gap, step, 0)
+            self.core.grow_behind(gap, step, unmapped)
         });
+        // It is in the gap.
+        self.core.use_admitted(unmapped);
         let grown = match grown {
             Err(HeapError::Refused { .. }) => {
                 self.share_mapped(least).ok_or(HeapError::Refused { bytes })
