@@ -322,6 +322,26 @@ fn no_heap_has_more_than_a_policy_admits() {
     }
 }
 
+/// A policy may refuse everything when there is next to nothing but a nursery.
+#[test]
+fn what_survives_has_room_though_no_more_is_admitted() {
+    for runtime in COLLECTING {
+        for more in (0..32).map(|n| n << 14) {
+            let initial = 1 << 20;
+            let policy = Recorder { limit: initial - NULL_PAGE + more, ..Recorder::new() };
+            let mut store = store_with(runtime, &with(policy, initial, 64 << 20));
+            let mut stack = Stack(Vec::new());
+            // A quarter of what there is.
+            for _ in 0..250 {
+                let filled = fill(&mut store, &mut stack, 10, 10);
+                filled.unwrap_or_else(|e| panic!("{}, {more} more: {e}", runtime.name()));
+                store.gc(&mut stack).unwrap();
+            }
+            store.heap().verify().unwrap();
+        }
+    }
+}
+
 /// A policy may ask for as much again as there is, and refuse it.
 #[test]
 fn a_heap_that_may_not_grow_keeps_room_for_small_objects() {

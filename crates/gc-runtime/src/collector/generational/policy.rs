@@ -154,23 +154,26 @@ impl GenerationalHeap {
         }
     }
 
-    /// Makes a part of a heap that is all nursery part of the old generation: a third, or `least`
-    /// bytes if that is more; returns how many. `None` if so much is not free, or next to no
-    /// nursery would be left.
+    /// Makes a part of the nursery part of the old generation, if that is all there is of the
+    /// heap or most of it: a third, or `least` bytes if that is more; returns how many. `None` if
+    /// so much is not free, or next to no nursery would be left.
     fn share_mapped(&mut self, least: u64) -> Option<u64> {
-        let (len, mapped) = (self.core.memory.len(), self.core.memory.usable());
-        let part = (mapped / 3).max(least).checked_next_multiple_of(BLOCK_SIZE.into())?;
-        let limit = u32::try_from(len.checked_sub(part)?).ok()?;
-        let left = (mapped / 3).min(MIN_MAPPED.into()) as u32;
-        if len > self.nursery.end.into() || limit < self.handed_out().max(NURSERY_START + left) {
+        let (len, end) = (self.core.memory.len(), u64::from(self.nursery.end));
+        let top = if len > end { self.nursery.limit.into() } else { len };
+        let size = top - u64::from(NURSERY_START);
+        let part = (size / 3).max(least).checked_next_multiple_of(BLOCK_SIZE.into())?;
+        let limit = u32::try_from(top.checked_sub(part)?).ok()?;
+        let left = (size / 3).min(MIN_MAPPED.into()) as u32;
+        let old = len.saturating_sub(end);
+        if old >= size || limit < self.handed_out().max(NURSERY_START + left) {
             return None;
         }
-        let gap = u64::from(self.nursery.end) - len;
+        let gap = end.saturating_sub(len);
         // What is mapped more is not used more.
-        self.core.memory.grow(gap + part).ok()?;
+        let grown = self.core.memory.grow(gap + part).ok()?;
         self.nursery.limit = self.nursery.limit.min(limit);
         self.give_unused_back();
-        Some(part)
+        Some(grown.saturating_sub(gap))
     }
 
     /// Maps up to `bytes` more for the nursery, if there will be half as much for what
