@@ -1,6 +1,7 @@
 //! What only the inside shows: the list's laziness, maturing, increments, slow paths as
-//! emitted code takes them, cycles, damage.
+//! emitted code takes them, damage.
 
+mod cycles;
 mod verifier;
 
 use super::*;
@@ -354,133 +355,6 @@ fn an_abandoned_collection_leaves_the_heap_in_order() {
         heap.gc(roots.iter(), &mut host_data).collect().unwrap();
         heap.verify().unwrap();
         assert_eq!(heap.stats().live_objects, 1500);
-    }
-}
-
-/// Two pairs that refer to each other, and one that hangs on them; the first.
-fn ring(store: &mut GcStore) -> VMGcRef {
-    let [a, b, tail] = std::array::from_fn(|_| store.alloc_struct(&mut NoRoots, PAIR).unwrap());
-    store.write_field_ref(&a, CAR, Some(&b)).unwrap();
-    store.write_field_ref(&b, CAR, Some(&a)).unwrap();
-    store.write_field_ref(&b, CDR, Some(&tail)).unwrap();
-    store.drop_gc_ref(b);
-    store.drop_gc_ref(tail);
-    a
-}
-
-#[test]
-fn a_cycle_dies_when_the_host_collects() {
-    let mut store = store();
-    let [held, named, dropped] = std::array::from_fn(|_| ring(&mut store));
-    // What the ring refers to and something else too stays.
-    let shared = store.alloc_struct(&mut NoRoots, PAIR).unwrap();
-    store.write_field_ref(&dropped, CDR, Some(&shared)).unwrap();
-    // One is named as a root, one is not: its count says that somebody has it.
-    let mut slot = named.as_raw_u32();
-    let mut roots = Slots([&raw mut slot]);
-    for _ in 0..3 {
-        assert!(store.gc(&mut roots).unwrap());
-        store.heap().verify().unwrap();
-        assert_eq!(store.stats().live_objects, 10);
-    }
-    assert_eq!(word(store.heap(), &shared), (2 * COUNT_ONE) | MATURE);
-    let words = [&held, &named, &dropped].map(|ring| word(store.heap(), ring));
-    assert_eq!(words, [(2 * COUNT_ONE) | MATURE; 3]);
-    store.drop_gc_ref(dropped);
-    for _ in 0..3 {
-        assert!(store.gc(&mut roots).unwrap());
-        store.heap().verify().unwrap();
-        assert_eq!(store.stats().live_objects, 7);
-        assert_eq!(word(store.heap(), &shared), COUNT_ONE | MATURE);
-    }
-    store.drop_gc_ref(held);
-    store.drop_gc_ref(named);
-    store.gc(&mut NoRoots).unwrap();
-    assert_eq!(store.stats().live_objects, 1);
-}
-
-/// Roots outside the stack.
-struct Slots<const N: usize>([*mut u32; N]);
-
-impl<const N: usize> TraceRoots for Slots<N> {
-    #[allow(unsafe_code)]
-    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), crate::IncompleteWalk> {
-        // SAFETY: every test keeps its slots until the collection is over.
-        self.0
-            .iter()
-            .for_each(|slot| unsafe { roots.add_non_stack_root(*slot, crate::RootKind::Handle) });
-        Ok(())
-    }
-}
-
-#[test]
-fn growth_makes_a_collection_look_for_cycles() {
-    let mut store = store();
-    for _ in 0..1_000_000 {
-        let ring = ring(&mut store);
-        store.drop_gc_ref(ring);
-    }
-    let stats = store.stats();
-    assert_eq!(stats.allocations, 3_000_000);
-    assert!(stats.peak_heap_bytes <= 8 << 20, "{stats:?}");
-    store.gc(&mut NoRoots).unwrap();
-    assert_eq!(store.stats().live_objects, 0);
-    store.heap().verify().unwrap();
-}
-
-#[test]
-fn a_full_heap_looks_for_cycles_before_it_is_out_of_memory() {
-    let mut store = store_with(&HeapOptions { maximum: 1 << 20, ..options() });
-    // Fewer bytes than growth is judged by.
-    for _ in 0..100_000 {
-        let ring = ring(&mut store);
-        store.drop_gc_ref(ring);
-    }
-    let array = store.alloc_array(&mut NoRoots, REFS, 200_000).unwrap();
-    store.heap().verify().unwrap();
-    store.drop_gc_ref(array);
-    let error = store.alloc_array(&mut NoRoots, REFS, 1 << 20).unwrap_err();
-    assert!(matches!(error, HeapError::OutOfMemory { .. }), "{error}");
-}
-
-/// All that is young survives, so that it is not known before how little room there will be.
-#[test]
-fn cycles_are_looked_for_even_if_what_is_young_lives() {
-    let options = HeapOptions { initial: 16 << 20, maximum: 16 << 20, ..options() };
-    // From 6 to 12 MB of rings live.
-    for live in (130_000..260_000).step_by(20_000) {
-        let mut store = store_with(&options);
-        let mut held: Vec<VMGcRef> = Vec::new();
-        for i in 0..600_000 {
-            let ring = ring(&mut store);
-            match held.get_mut(i % live) {
-                Some(place) => store.drop_gc_ref(std::mem::replace(place, ring)),
-                None => held.push(ring),
-            }
-        }
-        store.heap().verify().unwrap();
-        held.drain(..).for_each(|ring| store.drop_gc_ref(ring));
-        store.gc(&mut NoRoots).unwrap();
-        assert_eq!(store.stats().live_objects, 0);
-    }
-}
-
-/// One that was due by what was allocated, and then there was no room.
-#[test]
-fn cycles_are_looked_for_after_a_collection_that_did_not() {
-    let options = HeapOptions { initial: 16 << 20, maximum: 16 << 20, ..options() };
-    for young in (80_000..90_000).step_by(250) {
-        let mut store = store_with(&options);
-        let mut held: Vec<VMGcRef> = (0..125_000).map(|_| ring(&mut store)).collect();
-        store.gc(&mut NoRoots).unwrap();
-        // Not growth.
-        held.drain(62_500..).for_each(|ring| store.drop_gc_ref(ring));
-        for _ in 0..young {
-            let ring = ring(&mut store);
-            store.drop_gc_ref(ring);
-        }
-        let array = store.alloc_array(&mut NoRoots, REFS, 3 << 20).unwrap();
-        store.drop_gc_ref(array);
     }
 }
 
