@@ -100,8 +100,10 @@ pub trait GrowthPolicy: Send + Sync + fmt::Debug {
     /// A collection of the whole heap has found [`HeapUsage::live`], or a heap is new.
     fn plan(&mut self, usage: &HeapUsage) -> HeapPlan;
 
-    /// Whether the heap, of which `mapped` bytes are mapped, may map `more`. A limiter that
-    /// several heaps share refuses here.
+    /// Whether the heap, which uses `mapped` bytes or was admitted them, may use `more`. A
+    /// limiter that several heaps share refuses here. It is not asked about what a heap began
+    /// with, and may be asked again about bytes that were admitted and then not used: what
+    /// holds is the sum of the two.
     fn admit(&mut self, mapped: u64, more: u64) -> bool {
         let _ = (mapped, more);
         true

@@ -1,4 +1,4 @@
-//! Shapes: what a tracing collector must know of each type, in one cache line's
+//! Shapes: what a collector that goes through objects must know of each type, in one cache line's
 //! reach: its header word, an object's size, where its references are.
 //!
 //! Made from the heap's [`LayoutTable`], which is the authority; a collection brings

@@ -243,3 +243,59 @@ impl Space {
         begin.filter(|&begin| begin < block.end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HeapBounds, HeapOptions};
+    use gc_types::NULL_PAGE_SIZE;
+
+    #[test]
+    fn the_first_gap_that_is_large_enough_is_found() {
+        let bounds = HeapBounds::Checked;
+        let (initial, maximum) = (4 << 20, 4 << 20);
+        let options = HeapOptions { initial, maximum, bounds, ..HeapOptions::default() };
+        let mut random = 1_u32;
+        let mut random = |below: u32| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 8) % below
+        };
+        for round in 0..40 {
+            let mut memory = HeapMemory::new(&options).unwrap();
+            let mut space = Space::new(NULL_PAGE_SIZE);
+            // The last block is not whole.
+            space.extend(memory.len() as u32 - 12 * 1024);
+            let most = [200, 6000, 40_000, 90_000][round % 4];
+            let mut objects = Vec::new();
+            while let Some(object) = space.alloc(&mut memory, (random(most) + 8) & !7) {
+                objects.push(object);
+            }
+            space.begin_collection(&mut memory);
+            objects.iter().for_each(|&object| space.make_mature(object));
+            while space.reclaim_young().is_some() {}
+            space.begin_anew();
+            // In a row, so that gaps of all lengths come about.
+            let mut from = 0;
+            while from < objects.len() {
+                let longest = 1 << random(12);
+                let row = 1 + random(longest) as usize;
+                for &object in objects.iter().skip(from).take(row) {
+                    space.free_mature(object).unwrap();
+                }
+                from += row + 1 + random(20) as usize;
+            }
+            space.check(space.map(), &memory).unwrap();
+            let mut gaps = Vec::new();
+            let mut end = space.start;
+            for object in space.map().objects() {
+                gaps.push(end..object);
+                end = object + space.size(object);
+            }
+            gaps.push(end..space.map().end());
+            for size in (BLOCK + 8..20 * BLOCK).step_by(1000) {
+                let first = gaps.iter().find(|gap| bytes(gap) >= size).map(|gap| gap.start);
+                assert_eq!(space.find_large(0, size), first, "round {round}, {size} bytes");
+            }
+        }
+    }
+}

@@ -10,14 +10,22 @@ impl Space {
     /// Makes the new object at `index`, which is in the map, mature before a
     /// collection.
     pub(in crate::collector::drc) fn bear_mature(&mut self, index: u32) {
-        let (size, large) = self.extent(index);
-        if self.map.set_mature(index) {
-            self.young_tally.remove(size);
-            self.mature_tally.add(size);
-            if !large {
-                self.born_mature.push(index);
-            }
+        if self.count_mature(index).is_some() {
+            self.born_mature.push(index);
         }
+    }
+
+    /// Makes the young object at `index` mature; its size, if it is in a range of young ones
+    /// that will be given back, and was young.
+    #[inline]
+    fn count_mature(&mut self, index: u32) -> Option<u32> {
+        let (size, large) = self.extent(index);
+        if !self.map.set_mature(index) {
+            return None;
+        }
+        self.young_tally.remove(size);
+        self.mature_tally.add(size);
+        (!large).then_some(size)
     }
 
     /// Begins a collection: what is left of the runs is free, and everything
@@ -40,13 +48,8 @@ impl Space {
     /// collection.
     #[inline]
     pub(in crate::collector::drc) fn make_mature(&mut self, index: u32) {
-        let (size, large) = self.extent(index);
-        if self.map.set_mature(index) {
-            self.young_tally.remove(size);
-            self.mature_tally.add(size);
-            if !large {
-                self.keep(index, size);
-            }
+        if let Some(size) = self.count_mature(index) {
+            self.keep(index, size);
         }
     }
 
