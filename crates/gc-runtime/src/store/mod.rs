@@ -93,13 +93,13 @@ impl GcStore {
             warned: false,
         };
         store.heap.core_mut().slice = options.slice;
+        store.heap.core_mut().policy = store.policy.make();
         store.begin();
         Ok(store)
     }
 
     /// Prepares a heap that is new, or as new.
     fn begin(&mut self) {
-        self.heap.core_mut().policy = self.policy.make();
         self.heap.make_plan(0, 0, Duration::ZERO);
         self.rearm_zeal();
     }
@@ -536,6 +536,8 @@ impl GcStore {
     /// If a host value [did](GcStore::resume_host_panic), when the heap is as new.
     pub fn reset(&mut self) {
         self.roots.clear();
+        // First: what the heap asks from now on is for what comes.
+        self.heap.core_mut().policy = self.policy.make();
         self.heap.reset(&mut self.host_data);
         self.host_data.clear();
         self.host_data_threshold = HOST_DATA_THRESHOLD;

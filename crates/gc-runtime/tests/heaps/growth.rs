@@ -487,6 +487,30 @@ fn a_reset_store_has_a_policy_as_new() {
 }
 
 #[test]
+fn a_reset_heap_asks_its_new_policy() {
+    for runtime in COLLECTING {
+        let made = Arc::new(Mutex::new(Vec::new()));
+        let makes = Arc::clone(&made);
+        let factory = PolicyFactory::new(move || {
+            let policy = Recorder::new();
+            makes.lock().unwrap().push(Arc::clone(&policy.asked));
+            Box::new(policy)
+        });
+        let mut store = store_with(runtime, &with(factory, 1 << 20, 512 << 20));
+        let mut stack = Stack(Vec::new());
+        // All survives: a nursery shrinks, and is larger again when it is as new.
+        fill(&mut store, &mut stack, 2000, 3000).unwrap();
+        stack.0.clear();
+        let first = Arc::clone(&made.lock().unwrap()[0]);
+        let steps = first.lock().unwrap().steps.len();
+        assert!(steps > 0, "{}", runtime.name());
+        store.reset();
+        assert_eq!(first.lock().unwrap().steps.len(), steps, "{}", runtime.name());
+        assert_eq!(made.lock().unwrap().len(), 2);
+    }
+}
+
+#[test]
 fn a_heap_may_have_little_of_what_it_could_become() {
     for runtime in COLLECTING {
         for limit in [2 << 20, 10 << 20] {
