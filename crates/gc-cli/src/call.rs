@@ -5,8 +5,8 @@
 //! something here is written as a string of the text format: `'"odd (name)"(1)'`.
 
 use crate::failure::misuse;
-use crate::values;
 use anyhow::{Context, Result, anyhow};
+use gc_conformance::values;
 use gc_wasm::{AsContextMut, ExternType, FuncType, Instance, Module, RootScope, Store, Val};
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -1,24 +1,19 @@
 //! The `reclaim` command: run, test and look into WebAssembly GC programs.
 //!
 //! One file per subcommand in [`commands`]; what they share is beside it. Everything
-//! is a library so that the project's own tests run specification scripts
-//! ([`wast`]) and programs the way the command does, and so that a copy of the command
-//! with other collectors ([`main_with`]) is a few lines.
+//! is a library so that a copy of the command with other collectors ([`main_with`]) is a
+//! few lines.
 
+pub mod args;
 pub mod call;
 pub mod commands;
-#[cfg(feature = "conformance")]
-pub mod conformance;
 pub mod duration;
 pub mod failure;
 pub mod options;
 pub mod program;
 pub mod registry;
 pub mod size;
-pub mod stack;
 pub mod stats;
-pub mod values;
-pub mod wast;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
@@ -143,10 +138,10 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, collectors: Vec<Colle
         Ok(registry) => registry,
         Err(error) => return failure::report(&error),
     };
-    let command = match parse(values::shield_negatives(args), &registry) {
+    let command = match parse(args::shield_negatives(args), &registry) {
         Ok(command) => command,
         Err(mut error) => {
-            values::unshield_error(&mut error);
+            args::unshield_error(&mut error);
             // Help, too, comes this way; that nobody reads it any more is no error.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { Failure::MISUSE } else { 0 });

@@ -11,29 +11,28 @@
 //!   come to the same and leave the same [`graph`].
 //! * [`corrupt`]: runs operations while the heap's bytes are overwritten, and looks
 //!   for damage outside it.
-//! * [`conformance`]: a suite of named checks, one for each thing the traits
-//!   promise, and the two above; for any collector, ours or not.
 //! * [`fuzz`]: the entry points of the fuzz targets.
 //!
-//! To prove a collector of your own, describe it and run the suite:
+//! A collector is described by a [`Subject`]; bytes say what is done to it:
 //!
 //! ```
+//! use arbitrary::Unstructured;
 //! use gc_runtime::collector::DrcCollector;
-//! use gc_testkit::{Reclaims, Subject, conformance};
+//! use gc_testkit::{Reclaims, Subject, differential, random};
 //!
 //! let subject = Subject::new(&DrcCollector, Reclaims::Everything);
-//! let check = conformance::find("a_cycle_dies_or_leaks_as_declared").unwrap();
-//! check.run(&subject)?;
-//! // All of them: `conformance::run(&subject)?`
+//! differential::run(&subject, &mut Unstructured::new(&random::bytes(7, 1000)))?;
 //! # Ok::<(), anyhow::Error>(())
 //! ```
+//!
+//! The suite that puts a collector to each promise of the traits, and to all of this, is
+//! the crate `gc-conformance`.
 //!
 //! Nothing here panics for a collector's fault: what was found wrong is an error
 //! that says where. How much is done scales with [`scaled`].
 #![deny(unsafe_code)]
 
 pub mod agreement;
-pub mod conformance;
 pub mod corrupt;
 pub mod differential;
 pub mod fuzz;
@@ -52,7 +51,7 @@ pub use host_value::{Ledger, Token};
 pub use subject::Subject;
 
 /// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }

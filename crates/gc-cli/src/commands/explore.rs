@@ -1,11 +1,11 @@
 //! `reclaim explore`: what is emitted for a module's functions.
 
+use crate::args;
 use crate::call;
 use crate::failure::misuse;
 use crate::options::EngineOptions;
 use crate::program::Program;
 use crate::registry::Registry;
-use crate::values;
 use anyhow::{Context, Error, Result};
 use clap::{Args, ValueEnum};
 use gc_wasm::explore::{self, Listing, explore};
@@ -22,10 +22,10 @@ Examples:
   reclaim explore lib.wat --func push --emit stack-maps  references at calls")]
 pub struct ExploreArgs {
     /// The module: binary (.wasm) or text (.wat).
-    #[arg(value_name = "FILE", value_parser = values::path())]
+    #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
     /// Only this function: its name, the name it is exported by, or its index.
-    #[arg(long, value_name = "NAME", value_parser = values::text())]
+    #[arg(long, value_name = "NAME", value_parser = args::text())]
     pub func: Option<String>,
     /// What to show.
     #[arg(long, value_enum, default_value_t = Emit::Clif, value_name = "WHAT")]

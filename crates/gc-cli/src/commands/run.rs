@@ -1,15 +1,15 @@
 //! `reclaim run`: instantiates a module and calls its exports.
 
+use crate::args;
 use crate::call::{self, Call};
 use crate::failure::misuse;
 use crate::options::EngineOptions;
 use crate::program::{self, Program};
 use crate::registry::Registry;
-use crate::stack::with_stack;
 use crate::stats::{self, StatsFormat};
-use crate::values;
 use anyhow::{Context, Result};
 use clap::Args;
+use gc_conformance::stack::with_stack;
 use gc_wasm::{ExternType, FuncType, Instance, Module, Store};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -29,14 +29,14 @@ typed.";
 #[command(after_help = VALUES)]
 pub struct RunArgs {
     /// The module: binary (.wasm) or text (.wat).
-    #[arg(value_name = "FILE", value_parser = values::path())]
+    #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
     /// Call an export: `NAME`, its arguments behind the file's name, or `NAME(ARG, …)`,
     /// as often as wanted, in order, in one instance. Without it `_start` is called.
-    #[arg(long, value_name = "NAME or 'NAME(ARG, …)'", value_parser = values::text())]
+    #[arg(long, value_name = "NAME or 'NAME(ARG, …)'", value_parser = args::text())]
     pub invoke: Vec<String>,
     /// Arguments of the call if there is one `--invoke NAME`.
-    #[arg(value_name = "ARGS", value_parser = values::text())]
+    #[arg(value_name = "ARGS", value_parser = args::text())]
     pub args: Vec<String>,
     /// Say on stderr what the heap did, after the run.
     #[arg(

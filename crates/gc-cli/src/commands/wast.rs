@@ -1,13 +1,13 @@
 //! `reclaim wast`: runs specification scripts.
 
+use crate::args;
 use crate::failure::Failure;
 use crate::options::EngineOptions;
 use crate::registry::Registry;
-use crate::stack::with_stack;
-use crate::values;
-use crate::wast::{Report, run_script};
 use anyhow::{Context, Result};
 use clap::Args;
+use gc_conformance::scripts::{Report, run_script};
+use gc_conformance::stack::with_stack;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ Example:
   reclaim wast --collector null test/core/gc/*.wast")]
 pub struct WastArgs {
     /// The scripts.
-    #[arg(required = true, value_name = "FILE", value_parser = values::path())]
+    #[arg(required = true, value_name = "FILE", value_parser = args::path())]
     pub files: Vec<PathBuf>,
     /// Collector and heap.
     #[command(flatten)]

@@ -165,7 +165,7 @@ impl Mutator {
 
     /// Overwrites a table's element or a global with a new reference to `source`'s
     /// object.
-    pub(crate) fn write_slot(&mut self, to: Place, source: Option<&VMGcRef>) {
+    pub fn write_slot(&mut self, to: Place, source: Option<&VMGcRef>) {
         if let Some(slot) = self.slots.other_mut(to) {
             self.store.write_slot(slot, source);
         }

@@ -1,10 +1,4 @@
-//! The test kit on this project's collectors, on one from outside that moves objects,
-//! and on ones that are wrong.
+//! The test kit on this project's collectors.
 
-mod conformance;
-mod copying;
-mod faults;
-mod faulty;
 mod random;
 mod replay;
-mod semispace;

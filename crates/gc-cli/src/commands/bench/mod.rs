@@ -7,17 +7,17 @@
 mod contender;
 mod report;
 
+use crate::args;
 use crate::call::{self, Call};
 use crate::commands::run::VALUES;
 use crate::failure::{self, Failure};
 use crate::options::HeapOptions;
 use crate::program::Program;
 use crate::registry::Registry;
-use crate::stack::with_stack;
-use crate::values;
 use anyhow::Result;
 use clap::{Args, value_parser};
 use contender::{Contender, Entry};
+use gc_conformance::stack::with_stack;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -42,14 +42,14 @@ Examples:
 #[command(after_help = ABOUT, after_long_help = format!("{ABOUT}\n\n{VALUES}"))]
 pub struct BenchArgs {
     /// The module: binary (.wasm) or text (.wat).
-    #[arg(value_name = "FILE", value_parser = values::path())]
+    #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
     /// The export to call: `NAME`, its arguments behind the file's name, or `NAME(ARG, …)`.
     /// Without it `_start` is called.
-    #[arg(long, value_name = "NAME or 'NAME(ARG, …)'", value_parser = values::text())]
+    #[arg(long, value_name = "NAME or 'NAME(ARG, …)'", value_parser = args::text())]
     pub invoke: Option<String>,
     /// Arguments of the call if it is written `--invoke NAME`.
-    #[arg(value_name = "ARGS", value_parser = values::text())]
+    #[arg(value_name = "ARGS", value_parser = args::text())]
     pub args: Vec<String>,
     /// Runs under each collector.
     #[arg(long, value_name = "N", default_value = "5", value_parser = value_parser!(u32).range(1..))]
@@ -161,7 +161,7 @@ fn say_errors(entries: &[Entry]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::one_line;
+    use gc_conformance::message::one_line;
     use gc_wasm::{Collector, Config, Engine};
     use std::path::Path;
 

@@ -2,9 +2,9 @@
 
 use super::contender::Entry;
 use crate::call::Call;
-use crate::failure::one_line;
 use crate::{duration, size};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use gc_conformance::message::one_line;
 use serde::Serialize;
 use std::time::Duration;
 

@@ -1,9 +1,0 @@
-//! Programs with known answers under every collector of ours.
-
-use gc_cli::conformance;
-use gc_wasm::Collector;
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    conformance::run(conformance::programs::trials(&Collector::all()))
-}

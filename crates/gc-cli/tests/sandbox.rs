@@ -1,9 +1,0 @@
-//! Damaged heaps below compiled code under every collector of ours.
-
-use gc_cli::conformance;
-use gc_wasm::Collector;
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    conformance::run(conformance::sandbox::trials(&Collector::all()))
-}

@@ -1,9 +1,0 @@
-//! The specification's scripts under every collector of ours.
-
-use gc_cli::conformance;
-use gc_wasm::Collector;
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    conformance::run(conformance::spec::trials(&Collector::all()))
-}

@@ -1,0 +1,267 @@
+//! Promises of what a collector says of itself and of its objects, of announcements, and of
+//! the entrance for emitted code.
+
+use super::*;
+use gc_runtime::{GcCause, PauseKind};
+use gc_testkit::Reclaims;
+use gc_testkit::schema::{MIXED, WIDE};
+use gc_types::{I31, NULL_PAGE_SIZE};
+use std::task;
+
+promises! {
+    a_collector_says_what_it_is: "name, fingerprint, summary, max_heap_size, frees_memory";
+    an_object_tells_its_kind_and_references: "is_kind, for_each_ref, for_each_object";
+    used_bytes_are_those_of_the_objects: "used_bytes, stats";
+    a_collection_of_all_tells_the_policy: "make_plan, usage";
+    any_cause_keeps_what_lives: "announce_gc, gc, kind";
+    a_collection_can_yield: "collect_async";
+    an_unknown_slow_path_does_nothing: "collector_slow_path";
+}
+
+const A: Place = Place::Handle(0);
+const B: Place = Place::Handle(1);
+
+fn a_collector_says_what_it_is(subject: &Subject<'_>) -> Result<()> {
+    let runtime = subject.runtime;
+    let name = runtime.name();
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    ensure!(!name.is_empty() && name.chars().all(plain), "`{name}` is no name for an option");
+    ensure!(runtime.fingerprint() == runtime.fingerprint(), "the fingerprint changes");
+    let summary = runtime.summary();
+    ensure!(!summary.is_empty() && !summary.ends_with('.'), "it is good for: `{summary}`");
+    let most = runtime.max_heap_size();
+    let possible = u64::from(NULL_PAGE_SIZE) + 1..=4 << 30;
+    ensure!(possible.contains(&most), "heaps of at most {most} bytes");
+    let raw = Raw::new(subject, 64 * KIB, 64 * KIB)?;
+    let frees = subject.reclaims != Reclaims::Nothing;
+    ensure!(!frees || raw.heap.frees_memory(), "it says that it frees nothing");
+    Ok(())
+}
+
+fn an_object_tells_its_kind_and_references(subject: &Subject<'_>) -> Result<()> {
+    let mut mutator = mutator(subject)?;
+    node(&mut mutator, 1, A)?;
+    for ty in [MIXED, WIDE, REFS] {
+        match ty {
+            REFS => mutator.alloc_array(ty, 20, B)?,
+            _ => mutator.alloc_struct(ty, 0, B)?,
+        }
+        let object = at(&mutator, B)?;
+        let heap = mutator.store().heap();
+        let kind = if ty == REFS { VMGcKind::ArrayRef } else { VMGcKind::StructRef };
+        let other = if ty == REFS { VMGcKind::StructRef } else { VMGcKind::ArrayRef };
+        ensure!(heap.is_kind(&object, kind) && !heap.is_kind(&object, other), "no {kind:?}");
+        let mut count = 0;
+        heap.for_each_ref(&object, &mut |_, _| count += 1)?;
+        ensure!(count == 0, "a new object has {count} references");
+        let Some((layout, length)) = mutator.shape(&object)? else { bail!("it has no layout") };
+        let mut offsets: Vec<u32> = match &*layout {
+            gc_types::GcLayout::Array(layout) => {
+                (0..length).map(|i| layout.element_offset(i) as u32).collect()
+            }
+            layout => {
+                let fields = layout.fields().unwrap_or_default().iter();
+                fields.filter(|field| field.ty.is_ref()).map(|field| field.offset).collect()
+            }
+        };
+        // All but one, which stays null.
+        offsets.sort_unstable();
+        offsets.pop();
+        for &offset in &offsets {
+            link(&mut mutator, B, offset, A)?;
+        }
+        let (node, object) = (at(&mutator, A)?, at(&mutator, B)?);
+        let mut found = Vec::new();
+        let mut right = true;
+        mutator.store().heap().for_each_ref(&object, &mut |offset, to| {
+            found.push(offset);
+            right &= to == node;
+        })?;
+        ensure!(right && found == offsets, "references at {found:?} instead of {offsets:?}");
+    }
+    let mut objects = Vec::new();
+    mutator.store().heap().for_each_object(&mut |object| objects.push(object.as_raw_u32()))?;
+    ensure!(objects.is_sorted(), "objects are not visited in address order");
+    for place in [A, B] {
+        let object = at(&mutator, place)?;
+        ensure!(objects.contains(&object.as_raw_u32()), "{object:?} is not visited");
+    }
+    Ok(())
+}
+
+fn used_bytes_are_those_of_the_objects(subject: &Subject<'_>) -> Result<()> {
+    let mut mutator = mutator(subject)?;
+    for round in 0..4 {
+        mutator.enter_no_gc_scope();
+        for i in 0..300 {
+            node(&mut mutator, i, Place::Stack((i % 16) as u8))?;
+            mutator.alloc_array(REFS, (i % 50) as u32, Place::Table((i % 16) as u8))?;
+        }
+        mutator.alloc_array(gc_testkit::schema::BYTES, 100_000, B)?;
+        mutator.exit_no_gc_scope();
+        for collected in [false, true] {
+            if collected {
+                mutator.collect()?;
+            }
+            let heap = mutator.store().heap();
+            let (mut bytes, mut objects) = (0, 0);
+            let mut sizes = Ok(());
+            heap.for_each_object(&mut |object| match heap.object_size(&object) {
+                Ok(size) => (bytes, objects) = (bytes + u64::from(size), objects + 1),
+                Err(error) => sizes = Err(error),
+            })?;
+            sizes?;
+            let (used, stats) = (heap.used_bytes(), heap.stats());
+            ensure!(
+                (stats.live_objects, stats.live_bytes) == (objects, bytes),
+                "round {round}: {objects} objects of {bytes} bytes, but {stats:?}"
+            );
+            ensure!(used == bytes, "round {round}: {bytes} bytes are told as {used}");
+        }
+    }
+    Ok(())
+}
+
+/// What it found alive: without that the heap never has a goal.
+fn a_collection_of_all_tells_the_policy(subject: &Subject<'_>) -> Result<()> {
+    if subject.reclaims == Reclaims::Nothing {
+        return Ok(());
+    }
+    let mut mutator = sized_mutator(subject, MIB, 64 * MIB)?;
+    for round in 0..4 {
+        for i in 0..16 {
+            mutator.alloc_array(gc_testkit::schema::BYTES, 50_000 * round, Place::Table(i))?;
+            node(&mut mutator, 1, Place::Stack(i))?;
+        }
+        ensure!(mutator.collect()?, "a collection was skipped");
+        let heap = mutator.store().heap();
+        let (told, live) = (heap.core().live, heap.stats().live_bytes);
+        ensure!(told == live, "{live} bytes live, the policy was told {told}");
+        let usage = heap.usage();
+        ensure!(usage.live == live && usage.used >= live, "{usage:?} of {live} bytes alive");
+        ensure!(usage.mapped <= usage.limit, "{usage:?}");
+    }
+    Ok(())
+}
+
+/// In each round a list grows by a node, and another takes the place of one on the stack.
+fn any_cause_keeps_what_lives(subject: &Subject<'_>) -> Result<()> {
+    use GcCause::*;
+    for cause in [Asked, NoRoom, Exhausted, HostValues, Zeal] {
+        let mut raw = Raw::new(subject, 2 * MIB, 4 * MIB)?;
+        let length = 40_u64;
+        for round in 0..length {
+            // The one of the last round is garbage.
+            raw.node(B)?;
+            let on_stack = raw.slots.get(B).context("a node")?;
+            let at = u64::from(on_stack.as_raw_u32() + VALUE);
+            raw.heap.core_mut().write_scalar(at, StorageType::I64, (1000 + round).into())?;
+            let word = raw.heap.expose_gc_ref_to_wasm(on_stack);
+            raw.slots.set_word(Place::Stack(0), word);
+            raw.node(B)?;
+            let new = raw.slots.get(B).context("a node")?;
+            let at = u64::from(new.as_raw_u32());
+            raw.heap.core_mut().write_scalar(
+                at + u64::from(VALUE),
+                StorageType::I64,
+                round.into(),
+            )?;
+            let last = raw.slots.get(A);
+            let left = at + u64::from(LEFT);
+            raw.heap.write_field_ref(&mut raw.host_data, left, last.as_ref())?;
+            if let Some(last) = last {
+                raw.heap.drop_gc_ref(&mut raw.host_data, last);
+            }
+            raw.slots.set_word(A, new.as_raw_u32());
+            raw.slots.set_word(B, 0);
+            raw.heap.announce_gc(cause);
+            let kind = {
+                let mut collection = raw.collection()?;
+                collection.collect()?;
+                collection.kind()
+            };
+            raw.heap.verify().with_context(|| format!("{cause:?}, round {round}"))?;
+            let asked = matches!(cause, Asked | Exhausted);
+            ensure!(!asked || kind.is_complete(), "{cause:?} ends in a {kind:?}");
+            let on_stack = raw.slots.get(Place::Stack(0)).context("it is there")?;
+            let at = u64::from(on_stack.as_raw_u32() + VALUE);
+            let actual = raw.heap.core().read_scalar(at, StorageType::I64)?;
+            ensure!(actual == 1000 + u128::from(round), "{cause:?}: the stack's node is {actual}");
+            let (mut at, mut value) = (raw.slots.get(A), round + 1);
+            while let Some(node) = at {
+                value -= 1;
+                let core = raw.heap.core();
+                let index = u64::from(node.as_raw_u32());
+                let actual = core.read_scalar(index + u64::from(VALUE), StorageType::I64)?;
+                ensure!(actual == u128::from(value), "{cause:?}: node {actual} instead of {value}");
+                at = core.read_ref_at(index + u64::from(LEFT))?;
+            }
+            ensure!(value == 0, "{cause:?}, round {round}: the list ends at {value}");
+        }
+        let live = raw.heap.stats().live_objects;
+        let expected = match subject.reclaims {
+            Reclaims::Nothing => 2 * length,
+            _ => length + 1,
+        };
+        let may_keep = !matches!(cause, Asked | Exhausted) && live >= expected;
+        ensure!(live == expected || may_keep, "{cause:?}: {live} objects instead of {expected}");
+    }
+    ensure!(PauseKind::default().is_complete(), "a collection that says nothing is of all");
+    Ok(())
+}
+
+fn a_collection_can_yield(subject: &Subject<'_>) -> Result<()> {
+    let mut context = task::Context::from_waker(task::Waker::noop());
+    for polls in [0, 1, 3, u32::MAX] {
+        let mut raw = Raw::new(subject, 4 * MIB, 4 * MIB)?;
+        for _ in 0..5000 {
+            raw.node(A)?;
+            let node = raw.slots.get(A).context("it is there")?;
+            let word = raw.heap.expose_gc_ref_to_wasm(node);
+            raw.slots.set_word(A, 0);
+            raw.slots.set_word(Place::Stack(0), word);
+        }
+        let mut collection = raw.collection()?;
+        let mut future = collection.collect_async();
+        let mut polled = 0;
+        let complete = loop {
+            if polled == polls {
+                break false;
+            }
+            polled += 1;
+            ensure!(polled < 1_000_000, "a collection does not end");
+            if let task::Poll::Ready(result) = future.as_mut().poll(&mut context) {
+                result?;
+                break true;
+            }
+        };
+        drop(future);
+        drop(collection);
+        raw.heap.verify().with_context(|| format!("after {polled} increments"))?;
+        ensure!(complete || polls < u32::MAX, "a collection is never complete");
+        let node = raw.slots.get(Place::Stack(0)).context("it is there")?;
+        ensure!(raw.heap.header(&node)?.ty() == NODE, "the stack's object is gone");
+    }
+    Ok(())
+}
+
+fn an_unknown_slow_path_does_nothing(subject: &Subject<'_>) -> Result<()> {
+    let mut raw = Raw::new(subject, 64 * KIB, 64 * KIB)?;
+    raw.node(A)?;
+    let before = raw.heap.stats();
+    for operation in [0x1000, 0x7fff_ffff, u32::MAX] {
+        let i31 = VMGcRef::from_i31(I31::wrapping_u32(7));
+        for reference in [None, raw.slots.get(A), Some(i31)] {
+            for operand in [0, u64::MAX] {
+                let (heap, data) = (&mut raw.heap, &mut raw.host_data);
+                let reference = reference.as_ref().map(VMGcRef::unchecked_copy);
+                heap.collector_slow_path(data, operation, reference, operand);
+            }
+        }
+    }
+    raw.heap.verify()?;
+    let after = raw.heap.stats();
+    ensure!(before == after, "{before:?} became {after:?}");
+    raw.collection()?.collect()?;
+    Ok(raw.heap.verify()?)
+}

@@ -1,0 +1,41 @@
+//! Random operations and damage, from fixed seeds.
+
+use super::*;
+use arbitrary::Unstructured;
+use gc_testkit::{agreement, corrupt, differential, random, scaled};
+
+promises! {
+    random_operations_agree_with_the_shadow: "all";
+    random_operations_come_to_the_same_as_elsewhere: "all";
+    damage_stays_inside_the_heap: "all";
+}
+
+fn random_operations_agree_with_the_shadow(subject: &Subject<'_>) -> Result<()> {
+    for seed in 0..scaled(100) {
+        let bytes = random::bytes(seed, 200 + 100 * seed as usize);
+        differential::run(subject, &mut Unstructured::new(&bytes))
+            .with_context(|| format!("seed {seed}"))?;
+    }
+    Ok(())
+}
+
+/// Beside this project's own collectors, on heaps of the same kind.
+fn random_operations_come_to_the_same_as_elsewhere(subject: &Subject<'_>) -> Result<()> {
+    let others = Subject::ours().into_iter().map(|ours| ours.with(subject.bounds, subject.zeal));
+    let subjects: Vec<_> = std::iter::once(*subject).chain(others).collect();
+    for seed in 0..scaled(20) {
+        let bytes = random::bytes(seed + (2 << 32), 500 + 300 * seed as usize);
+        agreement::run(&subjects, &mut Unstructured::new(&bytes))
+            .with_context(|| format!("seed {seed} + 2^33"))?;
+    }
+    Ok(())
+}
+
+fn damage_stays_inside_the_heap(subject: &Subject<'_>) -> Result<()> {
+    for seed in 0..scaled(500) {
+        let bytes = random::bytes(seed, 200 + 4 * seed as usize);
+        corrupt::run(subject, &mut Unstructured::new(&bytes))
+            .with_context(|| format!("seed {seed}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! The half of a collector that makes heaps: what `GcRuntime`, `GcHeap` and
+//! `GarbageCollection` promise, as named checks that any collector can be put to.
+//!
+//! Most drive a store through a [`Mutator`]; those of one trait method's contract call
+//! the heap itself. The last ones run random operations beside the shadow heap, beside
+//! other collectors, and on a heap that is overwritten, from fixed seeds.
+//!
+//! ```
+//! use gc_conformance::heap;
+//! use gc_runtime::collector::DrcCollector;
+//! use gc_testkit::{Reclaims, Subject};
+//!
+//! let subject = Subject::new(&DrcCollector, Reclaims::Everything);
+//! let check = heap::find("a_cycle_dies_or_leaks_as_declared").unwrap();
+//! check.run(&subject)?;
+//! // All of them: `heap::run(&subject)?`
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+
+mod alloc;
+mod barriers;
+mod collection;
+mod contract;
+mod host_values;
+mod hostile;
+mod stress;
+#[cfg(feature = "suite")]
+mod trials;
+
+#[cfg(feature = "suite")]
+pub use trials::trials;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use gc_runtime::{
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcRootsList, HeapError, HeapMemory,
+    TraceRoots,
+};
+use gc_testkit::mutator::{Mutator, Place, Slots};
+use gc_testkit::schema::{NODE, REFS, Schema};
+use gc_testkit::{Subject, panic_text};
+use gc_types::{StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// One promise, and how to see whether it is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Check {
+    /// The promise in a few words.
+    pub name: &'static str,
+    /// Which methods make it.
+    pub methods: &'static str,
+    run: fn(&Subject<'_>) -> Result<()>,
+}
+
+impl Check {
+    /// Puts `subject` to it.
+    ///
+    /// # Errors
+    /// If the promise is broken, also by a panic.
+    pub fn run(&self, subject: &Subject<'_>) -> Result<()> {
+        let result = match catch_unwind(AssertUnwindSafe(|| (self.run)(subject))) {
+            Ok(result) => result,
+            Err(panic) => Err(anyhow!("it panicked: {}", panic_text(&*panic))),
+        };
+        result.with_context(|| format!("{subject:?}: {} ({})", self.name, self.methods))
+    }
+}
+
+/// Every check.
+pub fn checks() -> impl Iterator<Item = &'static Check> {
+    let all = [
+        contract::CHECKS,
+        alloc::CHECKS,
+        barriers::CHECKS,
+        collection::CHECKS,
+        host_values::CHECKS,
+        stress::CHECKS,
+        hostile::CHECKS,
+    ];
+    all.into_iter().flatten()
+}
+
+/// The check of that name.
+pub fn find(name: &str) -> Option<&'static Check> {
+    checks().find(|check| check.name == name)
+}
+
+/// Puts `subject` to every check.
+///
+/// # Errors
+/// All promises that are broken, and how.
+pub fn run(subject: &Subject<'_>) -> Result<()> {
+    let faults: Vec<String> = checks()
+        .filter_map(|check| check.run(subject).err())
+        .map(|fault| format!("{fault:#}"))
+        .collect();
+    if faults.is_empty() { Ok(()) } else { bail!("{}", faults.join("\n")) }
+}
+
+thread_local! {
+    static PANIC_EXPECTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a check of this thread looks for a promised panic just now: a panic hook need
+/// not tell anybody.
+pub fn is_panic_expected() -> bool {
+    PANIC_EXPECTED.get()
+}
+
+/// Makes a table of checks out of functions, each with the methods it is about.
+macro_rules! promises {
+    ($($name:ident: $methods:literal;)*) => {
+        pub(super) const CHECKS: &[$crate::heap::Check] = &[$(
+            $crate::heap::Check { name: stringify!($name), methods: $methods, run: $name },
+        )*];
+    };
+}
+use promises;
+
+// ---- what the checks share -------------------------------------------------
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// Offsets of a [`NODE`]'s fields.
+const VALUE: u32 = 8;
+const LEFT: u32 = 16;
+const RIGHT: u32 = 20;
+
+/// A mutator with the fixed schema on a heap of 64 KiB that may grow to 16 MiB.
+fn mutator(subject: &Subject<'_>) -> Result<Mutator> {
+    sized_mutator(subject, 64 * KIB, 16 * MIB)
+}
+
+fn sized_mutator(subject: &Subject<'_>, initial: u64, maximum: u64) -> Result<Mutator> {
+    let options = subject.options(initial, maximum);
+    Ok(Mutator::new(subject.runtime, &options, Arc::new(Schema::fixed()))?)
+}
+
+/// Allocates a node that carries `value`.
+fn node(mutator: &mut Mutator, value: u64, to: Place) -> Result<()> {
+    mutator.alloc_struct(NODE, 0, to)?;
+    let node = at(mutator, to)?;
+    mutator.store_mut().write_field(&node, VALUE, StorageType::I64, value.into())?;
+    Ok(())
+}
+
+/// The reference at `place`, which is not null.
+fn at(mutator: &Mutator, place: Place) -> Result<VMGcRef> {
+    mutator.get(place).with_context(|| format!("{place:?} is null"))
+}
+
+/// Links the object at `from` to what is at `to`.
+fn link(mutator: &mut Mutator, from: Place, offset: u32, to: Place) -> Result<()> {
+    let object = at(mutator, from)?;
+    let source = mutator.get(to);
+    Ok(mutator.store_mut().write_field_ref(&object, offset, source.as_ref())?)
+}
+
+/// Moves the reference in a field of the object at `from` to `to`.
+fn follow(mutator: &mut Mutator, from: Place, offset: u32, to: Place) -> Result<()> {
+    let object = at(mutator, from)?;
+    match mutator.store_mut().read_field_ref(&object, offset)? {
+        Some(read) => mutator.put(to, read),
+        None => mutator.clear(to),
+    }
+    Ok(())
+}
+
+/// Checks that a node with `value` is at `place`.
+fn expect_node(mutator: &Mutator, place: Place, value: u64) -> Result<()> {
+    let node = at(mutator, place)?;
+    let header = mutator.store().heap().header(&node)?;
+    ensure!(
+        (header.kind(), header.ty()) == (Some(VMGcKind::StructRef), NODE),
+        "{place:?} is no node: {header:?}"
+    );
+    let actual = mutator.store().read_field(&node, VALUE, StorageType::I64)?;
+    ensure!(actual == value.into(), "the node at {place:?} is {actual} instead of {value}");
+    Ok(())
+}
+
+/// Collects, verifies, and checks how many objects are left, given how many there are
+/// if garbage dies, and how many were ever allocated.
+fn expect_live(mutator: &mut Mutator, subject: &Subject<'_>, live: u64, ever: u64) -> Result<()> {
+    ensure!(mutator.collect()?, "a collection was skipped");
+    mutator.verify()?;
+    let frees = subject.reclaims != gc_testkit::Reclaims::Nothing;
+    let expected = if frees { live } else { ever };
+    let actual = mutator.store().stats().live_objects;
+    ensure!(actual == expected, "{actual} objects survive instead of {expected}");
+    Ok(())
+}
+
+/// A heap without a store, for promises of single methods.
+struct Raw {
+    heap: Box<dyn GcHeap>,
+    host_data: ExternRefHostDataTable,
+    roots: GcRootsList,
+    slots: Slots,
+}
+
+impl Raw {
+    fn new(subject: &Subject<'_>, initial: u64, maximum: u64) -> Result<Raw> {
+        Raw::in_memory(subject, HeapMemory::new(&subject.options(initial, maximum))?)
+    }
+
+    fn in_memory(subject: &Subject<'_>, memory: HeapMemory) -> Result<Raw> {
+        let mut heap = subject.runtime.new_gc_heap(memory, subject.zeal)?;
+        Schema::fixed().register(&mut *heap);
+        Ok(Raw {
+            heap,
+            host_data: ExternRefHostDataTable::default(),
+            roots: GcRootsList::default(),
+            slots: Slots::default(),
+        })
+    }
+
+    /// Begins a collection.
+    fn collection(&mut self) -> Result<Box<dyn GarbageCollection<'_> + '_>> {
+        self.roots.clear();
+        self.slots.trace_roots(&mut self.roots)?;
+        Ok(self.heap.gc(self.roots.iter(), &mut self.host_data))
+    }
+
+    /// Allocates a node for a handle.
+    fn node(&mut self, to: Place) -> Result<(), HeapError> {
+        let header = VMGcHeader::new(VMGcKind::StructRef, NODE);
+        let node = self.heap.alloc_raw(header, 24)?;
+        self.slots.set_word(to, node.as_raw_u32());
+        Ok(())
+    }
+
+    /// Allocates an array of references.
+    fn refs(&mut self, length: u32) -> Result<VMGcRef> {
+        let layout = gc_types::ArrayLayout::new(StorageType::Ref);
+        let size = layout.size(length).context("a small array")?;
+        let array = self.heap.alloc_raw(VMGcHeader::new(VMGcKind::ArrayRef, REFS), size)?;
+        let at = u64::from(array.as_raw_u32() + gc_types::ArrayLayout::LENGTH_OFFSET);
+        self.heap.core_mut().memory.write_u32(at, length).context("an array is in the heap")?;
+        Ok(array)
+    }
+}
+
+/// The type and kind of a header that the heap has for a reference.
+fn type_and_kind(heap: &dyn GcHeap, object: &VMGcRef) -> Result<(TypeIndex, Option<VMGcKind>)> {
+    let header = heap.header(object)?;
+    Ok((header.ty(), header.kind()))
+}

@@ -1,0 +1,27 @@
+//! Each check, on each kind of heap, as usual and with zeal, as a trial of a test binary.
+
+use super::checks;
+use crate::suite::{failed, trial_name};
+use gc_testkit::Subject;
+use gc_wasm::{Collector, HeapBounds};
+use libtest_mimic::Trial;
+
+/// Each check for each of `collectors`.
+pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for check in checks() {
+        for collector in collectors {
+            for bounds in [HeapBounds::Guarded, HeapBounds::Checked] {
+                for zeal in [false, true] {
+                    let name = trial_name(check.name, collector, bounds, zeal);
+                    let collector = collector.clone();
+                    trials.push(Trial::test(name, move || {
+                        let subject = Subject::new(collector.runtime(), collector.reclaims());
+                        check.run(&subject.with(bounds, u32::from(zeal))).map_err(failed)
+                    }));
+                }
+            }
+        }
+    }
+    trials
+}

@@ -1,0 +1,26 @@
+//! Errors as text: what a script is told, and what the command prints.
+
+use anyhow::Error;
+use gc_wasm::TrapError;
+
+/// An error and its causes on one line; of a trap, not where it happened.
+pub fn one_line(error: &Error) -> String {
+    let mut causes: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        match cause.downcast_ref::<TrapError>() {
+            Some(trap) => causes.push(trap_message(trap)),
+            None => causes.push(cause.to_string()),
+        }
+    }
+    causes.join(": ").replace('\n', " ")
+}
+
+/// Why a program trapped, without where.
+pub fn trap_message(error: &TrapError) -> String {
+    let trap = error.trap.to_string();
+    match error.detail.as_ref().map(ToString::to_string) {
+        None => trap,
+        Some(detail) if detail.starts_with(&trap) => detail,
+        Some(detail) => format!("{trap}: {detail}"),
+    }
+}

@@ -1,0 +1,80 @@
+//! Messages of traps and link errors, compared with those that scripts expect.
+//!
+//! Scripts expect the reference interpreter's words. Ours must contain them, with
+//! the exceptions listed here, where our message knows less than the interpreter's.
+
+use crate::message::trap_message;
+use anyhow::Error;
+use gc_wasm::{Trap, TrapError};
+
+/// Messages that a trap may be expected by, beside those that its own contains.
+fn aliases(trap: Trap) -> &'static [&'static str] {
+    match trap {
+        // One trap for null, whatever it is a null of: the fault that reports it
+        // does not know.
+        Trap::NullReference => &[
+            "null structure reference",
+            "null array reference",
+            "null function reference",
+            "null i31 reference",
+        ],
+        // The interpreter adds the index of the element.
+        Trap::IndirectCallToNull => &["uninitialized element "],
+        _ => &[],
+    }
+}
+
+/// The trap that an error is, if it is one, and its message.
+pub(crate) fn as_trap(error: &Error) -> Option<(Trap, String)> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<TrapError>() {
+        Some(error) => Some((error.trap, trap_message(error))),
+        None => cause.downcast_ref::<Trap>().map(|trap| (*trap, trap.to_string())),
+    })
+}
+
+/// Whether a trap with this message is the one that is expected.
+pub(crate) fn trap_matches(trap: Trap, message: &str, expected: &str) -> bool {
+    message.contains(expected) || aliases(trap).iter().any(|alias| expected.starts_with(alias))
+}
+
+/// Whether an error of linking is the one that is expected.
+pub(crate) fn link_error_matches(error: &Error, expected: &str) -> bool {
+    error.chain().any(|cause| cause.to_string().contains(expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_match() {
+        for (trap, expected) in [
+            (Trap::NullReference, "null structure reference"),
+            (Trap::NullReference, "null reference"),
+            (Trap::IndirectCallToNull, "uninitialized element"),
+            (Trap::IndirectCallToNull, "uninitialized element 7"),
+            (Trap::UndefinedElement, "undefined element"),
+            (Trap::Unreachable, "unreachable"),
+            (Trap::StackOverflow, "call stack exhausted"),
+        ] {
+            assert!(trap_matches(trap, &trap.to_string(), expected), "{trap} {expected}");
+        }
+        for (trap, expected) in [
+            (Trap::CastFailure, "null reference"),
+            (Trap::NullReference, "cast failure"),
+            (Trap::NullReference, "null"),
+            (Trap::UndefinedElement, "uninitialized element"),
+            (Trap::MemoryOutOfBounds, "out of bounds table access"),
+        ] {
+            let matches = trap_matches(trap, &trap.to_string(), expected);
+            assert_eq!(matches, trap.to_string().contains(expected), "{trap} {expected}");
+        }
+    }
+
+    #[test]
+    fn traps_are_found_under_context() {
+        let error = Error::from(Trap::Unreachable).context("the start function").context("it");
+        assert_eq!(as_trap(&error).unwrap().0, Trap::Unreachable);
+        assert!(as_trap(&anyhow::anyhow!("unreachable")).is_none());
+    }
+}

@@ -1,0 +1,117 @@
+//! Specification scripts (`*.wast`): modules, calls, and what must come of them. The
+//! language is that of the reference interpreter
+//! (<https://github.com/WebAssembly/spec/tree/main/interpreter#scripts>).
+//!
+//! A directive passes, fails, or is skipped: skipped if it needs a proposal that is
+//! not supported, which is found out and said (`proposals.rs`), never assumed.
+
+mod expect;
+mod messages;
+mod proposals;
+mod runner;
+mod spectest;
+
+use crate::message::one_line;
+use anyhow::{Context, Result};
+use gc_wasm::Engine;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use wast::Wast;
+use wast::lexer::Lexer;
+use wast::parser::{self, ParseBuffer};
+
+/// What came of a script.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Directives that did what they should.
+    pub passed: usize,
+    /// Those that did not.
+    pub failures: Vec<ScriptFailure>,
+    /// Why directives were skipped, and how many for each reason.
+    pub skipped: BTreeMap<String, usize>,
+}
+
+/// A directive that did not do what it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptFailure {
+    /// The script's name, the line and the column, counted from one.
+    pub at: String,
+    /// What should have happened and what did.
+    pub message: String,
+}
+
+impl Report {
+    /// The report of a script that did not get as far as its first directive.
+    pub fn failed(error: &anyhow::Error) -> Report {
+        let failure = ScriptFailure { at: String::new(), message: format!("{error:#}") };
+        Report { failures: vec![failure], ..Report::default() }
+    }
+
+    /// The number of directives of each outcome.
+    pub fn summary(&self) -> String {
+        let mut text = format!("{} passed, {} failed", self.passed, self.failures.len());
+        let skipped: usize = self.skipped.values().sum();
+        if skipped > 0 {
+            text.push_str(&format!(", {skipped} skipped"));
+        }
+        text
+    }
+
+    /// Adds what came of another script.
+    pub fn add(&mut self, other: Report) {
+        self.passed += other.passed;
+        self.failures.extend(other.failures);
+        for (reason, count) in other.skipped {
+            *self.skipped.entry(reason).or_default() += count;
+        }
+    }
+}
+
+impl fmt::Display for ScriptFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.at.is_empty() {
+            write!(f, "{}: ", self.at)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Runs the script `text` in a new store of `engine`; `name` is what failures call
+/// it. The thread must have the stack that the engine's configuration promises.
+///
+/// # Errors
+/// If the script cannot be parsed, or no store can be made. What its directives do
+/// wrong is in the report.
+pub fn run_script(engine: &Engine, name: &str, text: &str) -> Result<Report> {
+    let located = |mut error: wast::Error| {
+        error.set_path(Path::new(name));
+        error.set_text(text);
+        error
+    };
+    let mut lexer = Lexer::new(text);
+    // The suite has names full of it.
+    lexer.allow_confusing_unicode(true);
+    let buffer = ParseBuffer::new_with_lexer(lexer).map_err(located)?;
+    let script: Wast<'_> = parser::parse(&buffer).map_err(located)?;
+    let mut runner = runner::Runner::new(engine).context("preparing the script's store")?;
+    let mut report = Report::default();
+    for directive in script.directives {
+        let (line, column) = directive.span().linecol_in(text);
+        match runner.directive(directive) {
+            Ok(runner::Outcome::Passed) => report.passed += 1,
+            Ok(runner::Outcome::Skipped(reason)) => {
+                log::debug!("{name}:{}:{}: skipped: {reason}", line + 1, column + 1);
+                *report.skipped.entry(reason).or_default() += 1;
+            }
+            Err(error) => report.failures.push(ScriptFailure {
+                at: format!("{name}:{}:{}", line + 1, column + 1),
+                message: one_line(&error),
+            }),
+        }
+    }
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests;

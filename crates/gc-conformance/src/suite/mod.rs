@@ -1,0 +1,116 @@
+//! All areas of the suite, and the settings in which compiled code is run.
+
+pub mod embedding;
+pub mod programs;
+pub mod random;
+pub mod sandbox;
+pub mod spec;
+
+mod host;
+mod wasi;
+
+use crate::heap;
+use gc_wasm::{Collector, HeapBounds};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use std::process::ExitCode;
+
+/// Runs the whole suite for each of `collectors`, as the process's arguments say.
+pub fn main(collectors: &[Collector]) -> ExitCode {
+    run(trials(collectors))
+}
+
+/// The whole suite for each of `collectors`.
+pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
+    let areas = [
+        ("heap", heap::trials(collectors)),
+        ("embedding", embedding::trials(collectors)),
+        ("spec", spec::trials(collectors)),
+        ("programs", programs::trials(collectors)),
+        ("random", random::trials(collectors)),
+        ("sandbox", sandbox::trials(collectors)),
+    ];
+    let named = |(area, trials): (&'static str, Vec<Trial>)| {
+        trials.into_iter().map(move |trial| trial.with_kind(area))
+    };
+    areas.into_iter().flat_map(named).collect()
+}
+
+/// Runs `trials` as the process's arguments say, and prints how they ended. Panics that a
+/// trial is looking for are not told.
+pub fn run(trials: Vec<Trial>) -> ExitCode {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !heap::is_panic_expected() {
+            usual(panic);
+        }
+    }));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// One way to run compiled code under a collector.
+#[derive(Clone, Debug)]
+struct Setting {
+    collector: Collector,
+    bounds: HeapBounds,
+    /// Collect at every allocation, verifying the heap before and after.
+    zeal: bool,
+}
+
+impl Setting {
+    /// Each collector, in both bounds modes, with and without zeal.
+    fn all(collectors: &[Collector]) -> Vec<Setting> {
+        let mut all = Vec::new();
+        for collector in collectors {
+            for bounds in [HeapBounds::Guarded, HeapBounds::Checked] {
+                for zeal in [false, true] {
+                    all.push(Setting { collector: collector.clone(), bounds, zeal });
+                }
+            }
+        }
+        all
+    }
+
+    /// The engine's configuration, with `maximum` bytes of heap at most. The nursery, if
+    /// there is one, is small enough to be filled.
+    fn config(&self, maximum: u64) -> gc_wasm::Config {
+        let mut config = gc_wasm::Config::new();
+        config
+            .collector(self.collector.clone())
+            .gc_heap_bounds(self.bounds)
+            .gc_heap_maximum(maximum)
+            .gc_nursery(128 << 10)
+            .gc_zeal(u32::from(self.zeal));
+        config
+    }
+
+    /// The trial of `test` under this setting.
+    fn trial(
+        self,
+        name: &str,
+        test: impl FnOnce(&Setting) -> anyhow::Result<()> + Send + 'static,
+    ) -> Trial {
+        let name = trial_name(name, &self.collector, self.bounds, self.zeal);
+        Trial::test(name, move || test(&self).map_err(failed))
+    }
+}
+
+/// `what::collector`, and behind it what is not as usual.
+pub(crate) fn trial_name(
+    what: &str,
+    collector: &Collector,
+    bounds: HeapBounds,
+    zeal: bool,
+) -> String {
+    let bounds = if bounds == HeapBounds::Checked { "::checked" } else { "" };
+    let zeal = if zeal { "::zeal" } else { "" };
+    format!("{what}::{}{bounds}{zeal}", collector.name())
+}
+
+pub(crate) fn failed(error: anyhow::Error) -> Failed {
+    format!("{error:?}").into()
+}
+
+/// A trial that does not run, and why.
+fn ignored(name: String, reason: String) -> Trial {
+    Trial::ignorable_test(name, move || Ok(Completion::ignored_with(reason)))
+}

@@ -1,0 +1,348 @@
+//! Values as text: what is printed can be typed back.
+//!
+//! | value | written |
+//! |---|---|
+//! | integers | decimal; hexadecimal can be typed too, and unsigned numbers |
+//! | floats | the shortest decimal that reads back as the same; `inf`, `nan`, `nan:0x…` |
+//! | null of any kind | `null` |
+//! | unboxed integers | `i31:5` |
+//! | a host value in an externref | `externref:7`, a number of 32 bits |
+//! | structs, arrays, functions | `(struct 1 2)`, `(array 1 2)`, `(func …)`; not to be typed |
+//!
+//! An `externref:7` can be given for an internal reference, and an `i31:5` for an
+//! external one: they are converted, as they are when they are printed.
+
+use anyhow::{Result, bail};
+use gc_wasm::{AnyRef, AsContextMut, ExternRef, I31, Rooted, Val, ValType};
+use std::fmt::Write;
+use wast::parser::{self, Parse, ParseBuffer};
+use wast::token::{F32, F64};
+
+/// The minus sign of typography, which is read as `-`.
+const MINUS: char = '\u{2212}';
+
+fn parse_number<T: for<'a> Parse<'a>>(text: &str) -> Option<T> {
+    let buffer = ParseBuffer::new(text).ok()?;
+    parser::parse(&buffer).ok()
+}
+
+/// The value of type `ty` that `text` says.
+///
+/// # Errors
+/// If it says none, or the heap is full. The message says what was expected.
+pub fn parse(mut store: impl AsContextMut, text: &str, ty: &ValType) -> Result<Val> {
+    let text = text.replace(MINUS, "-");
+    let number = match ty {
+        ValType::I32 => parse_number(&text).map(Val::I32),
+        ValType::I64 => parse_number(&text).map(Val::I64),
+        ValType::F32 => parse_number::<F32>(&text).map(|value| Val::F32(value.bits)),
+        ValType::F64 => parse_number::<F64>(&text).map(|value| Val::F64(value.bits)),
+        ValType::Ref(_) => return parse_ref(&mut store, &text, ty),
+        ValType::V128 => None,
+    };
+    match number {
+        Some(value) => Ok(value),
+        None => bail!("expected a value of type {ty}, got `{text}`"),
+    }
+}
+
+fn parse_ref(store: &mut impl AsContextMut, text: &str, ty: &ValType) -> Result<Val> {
+    let external = ty.matches(&ValType::EXTERNREF);
+    let value = if text == "null" {
+        ty.as_ref().map(|ty| Val::null_ref(ty.heap_type()))
+    } else if let Some(number) = text.strip_prefix("i31:") {
+        let number = parse_number::<i32>(number);
+        match number.and_then(|n| I31::new_i32(n).or_else(|| I31::new_u32(n as u32))) {
+            None => bail!("expected an integer of 31 bits behind `i31:`, got `{text}`"),
+            Some(number) => {
+                let internal = AnyRef::from_i31(&mut *store, number);
+                Some(match external {
+                    true => Val::ExternRef(Some(ExternRef::convert_any(&mut *store, internal)?)),
+                    false => Val::AnyRef(Some(internal)),
+                })
+            }
+        }
+    } else if let Some(number) = text.strip_prefix("externref:") {
+        match parse_number::<u32>(number) {
+            None => bail!("expected an integer of 32 bits behind `externref:`, got `{text}`"),
+            Some(number) => {
+                let host = ExternRef::new(&mut *store, number)?;
+                Some(match external {
+                    true => Val::ExternRef(Some(host)),
+                    false => Val::AnyRef(Some(AnyRef::convert_extern(&mut *store, host)?)),
+                })
+            }
+        }
+    } else {
+        None
+    };
+    match value {
+        Some(value) if value.ty(&mut *store)?.matches(ty) => Ok(value),
+        Some(_) => bail!("expected a value of type {ty}, which `{text}` is not"),
+        None => bail!(
+            "expected a value of type {ty}, got `{text}`: of references, `null`, `i31:N` and \
+             `externref:N` can be typed"
+        ),
+    }
+}
+
+/// The text of a value.
+///
+/// # Errors
+/// If it is of another store, or the heap is corrupt.
+pub fn print(store: impl AsContextMut, value: &Val) -> Result<String> {
+    let mut printer = Printer { store, text: String::new(), budget: Printer::<()>::BUDGET };
+    printer.value(value, 0)?;
+    Ok(printer.text)
+}
+
+struct Printer<S> {
+    store: S,
+    text: String,
+    /// Fields and elements that may still be printed.
+    budget: usize,
+}
+
+impl<S> Printer<S> {
+    /// Fields and elements printed of a value.
+    const BUDGET: usize = 64;
+    /// How deep objects are shown in one another: they may be deep, and cyclic.
+    const DEPTH: usize = 4;
+}
+
+impl<S: AsContextMut> Printer<S> {
+    fn value(&mut self, value: &Val, depth: usize) -> Result<()> {
+        match value {
+            Val::I32(value) => self.word(&value.to_string()),
+            Val::I64(value) => self.word(&value.to_string()),
+            Val::F32(bits) => self.word(&show_f32(*bits)),
+            Val::F64(bits) => self.word(&show_f64(*bits)),
+            Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) => self.word("null"),
+            Val::FuncRef(Some(func)) => {
+                let ty = func.ty(&self.store)?;
+                self.word(&ty.to_string());
+            }
+            Val::ExternRef(Some(external)) => self.external(external, depth)?,
+            Val::AnyRef(Some(internal)) => self.internal(internal, depth)?,
+        }
+        Ok(())
+    }
+
+    fn external(&mut self, external: &Rooted<ExternRef>, depth: usize) -> Result<()> {
+        let number = external.data(&self.store)?.map(|data| data.downcast_ref::<u32>().copied());
+        match number {
+            Some(Some(number)) => self.word(&format!("externref:{number}")),
+            Some(None) => self.word("(externref)"),
+            None => {
+                let internal = AnyRef::convert_extern(&self.store, *external)?;
+                self.internal(&internal, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn internal(&mut self, internal: &Rooted<AnyRef>, depth: usize) -> Result<()> {
+        if let Some(number) = internal.as_i31(&self.store)? {
+            self.word(&format!("i31:{}", number.get_i32()));
+        } else if let Some(object) = internal.as_struct(&self.store)? {
+            self.text.push_str("(struct");
+            let count = object.ty(&self.store)?.fields().len();
+            self.items(count, depth, |store, i| object.field(store, i))?;
+        } else if let Some(array) = internal.as_array(&self.store)? {
+            self.text.push_str("(array");
+            let count = array.len(&self.store)? as usize;
+            self.items(count, depth, |store, i| array.get_element(store, i as u32))?;
+        } else {
+            let external = ExternRef::convert_any(&self.store, *internal)?;
+            self.external(&external, depth)?;
+        }
+        Ok(())
+    }
+
+    /// The `count` parts of an object, and the end of its parentheses.
+    fn items(
+        &mut self,
+        count: usize,
+        depth: usize,
+        mut get: impl FnMut(&mut S, usize) -> Result<Val>,
+    ) -> Result<()> {
+        for i in 0..count {
+            if depth >= Self::DEPTH || self.budget == 0 {
+                let more = count - i;
+                write!(self.text, " …{more} more")?;
+                break;
+            }
+            self.budget -= 1;
+            self.text.push(' ');
+            let value = get(&mut self.store, i)?;
+            self.value(&value, depth + 1)?;
+        }
+        self.text.push(')');
+        Ok(())
+    }
+
+    fn word(&mut self, word: &str) {
+        self.text.push_str(word);
+    }
+}
+
+/// The text of the 32-bit float with these bits.
+pub fn show_f32(bits: u32) -> String {
+    let value = f32::from_bits(bits);
+    match value.is_nan() {
+        true => show_nan(bits >> 31 != 0, (bits & 0x7f_ffff).into(), 1 << 22),
+        false => format!("{value:?}"),
+    }
+}
+
+/// The text of the 64-bit float with these bits.
+pub fn show_f64(bits: u64) -> String {
+    let value = f64::from_bits(bits);
+    match value.is_nan() {
+        true => show_nan(bits >> 63 != 0, bits & 0xf_ffff_ffff_ffff, 1 << 51),
+        false => format!("{value:?}"),
+    }
+}
+
+fn show_nan(negative: bool, payload: u64, canonical: u64) -> String {
+    let sign = if negative { "-" } else { "" };
+    match payload == canonical {
+        true => format!("{sign}nan"),
+        false => format!("{sign}nan:{payload:#x}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gc_wasm::{
+        ArrayRef, ArrayType, Config, Engine, FieldType, HeapType, Mutability, RefType, StorageType,
+        Store, StructRef, StructType,
+    };
+
+    fn store() -> Store<()> {
+        Store::new(&Engine::new(&Config::new()).unwrap(), ()).unwrap()
+    }
+
+    #[test]
+    fn numbers_print_as_they_are_typed() {
+        let mut store = store();
+        for (ty, texts) in [
+            (ValType::I32, &["0", "-1", "2147483647", "-2147483648"][..]),
+            (ValType::I64, &["-1", "9223372036854775807", "-9223372036854775808"]),
+            (
+                ValType::F32,
+                &[
+                    "0.0",
+                    "-0.0",
+                    "1.5",
+                    "0.1",
+                    "1e-45",
+                    "3.4028235e38",
+                    "inf",
+                    "-inf",
+                    "nan",
+                    "-nan",
+                    "nan:0x1",
+                    "-nan:0x7fffff",
+                ],
+            ),
+            (
+                ValType::F64,
+                &["0.1", "-0.0", "1e300", "5e-324", "inf", "nan", "-nan:0x8000000000001"],
+            ),
+        ] {
+            for text in texts {
+                let value = parse(&mut store, text, &ty).unwrap();
+                assert_eq!(print(&mut store, &value).unwrap(), **text, "{ty}");
+            }
+        }
+        for (ty, text, printed) in [
+            (ValType::I32, "4294967295", "-1"),
+            (ValType::I32, "0xff", "255"),
+            (ValType::I32, "\u{2212}5", "-5"),
+            (ValType::I32, "+5", "5"),
+            (ValType::I64, "1_000", "1000"),
+            (ValType::F32, "1", "1.0"),
+            (ValType::F64, "-0x1.8p1", "-3.0"),
+        ] {
+            let value = parse(&mut store, text, &ty).unwrap();
+            assert_eq!(print(&mut store, &value).unwrap(), printed, "{text}");
+        }
+    }
+
+    #[test]
+    fn references_print_as_they_are_typed() {
+        let mut store = store();
+        for (ty, text) in [
+            (ValType::FUNCREF, "null"),
+            (ValType::EXTERNREF, "null"),
+            (ValType::STRUCTREF, "null"),
+            (ValType::ANYREF, "i31:5"),
+            (ValType::EQREF, "i31:-1073741824"),
+            (ValType::I31REF, "i31:1073741823"),
+            (ValType::EXTERNREF, "externref:4294967295"),
+            (ValType::ANYREF, "externref:7"),
+            (ValType::EXTERNREF, "i31:5"),
+        ] {
+            let value = parse(&mut store, text, &ty).unwrap();
+            assert!(value.ty(&store).unwrap().matches(&ty), "{text} of {ty}");
+            assert_eq!(print(&mut store, &value).unwrap(), text, "{ty}");
+        }
+        let unsigned = parse(&mut store, "i31:2147483647", &ValType::I31REF).unwrap();
+        assert_eq!(print(&mut store, &unsigned).unwrap(), "i31:-1");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mut store = store();
+        let not_null = ValType::Ref(RefType::new(false, HeapType::Any));
+        for (ty, text) in [
+            (ValType::I32, "4294967296"),
+            (ValType::I32, "1.5"),
+            (ValType::I32, "one"),
+            (ValType::I32, ""),
+            (ValType::I32, "1 2"),
+            (ValType::I64, "null"),
+            (ValType::F32, "0x"),
+            (ValType::F64, "nan:0x0"),
+            (ValType::FUNCREF, "i31:5"),
+            (ValType::FUNCREF, "externref:5"),
+            (ValType::STRUCTREF, "i31:5"),
+            (ValType::EQREF, "externref:5"),
+            (ValType::ANYREF, "5"),
+            (ValType::ANYREF, "i31:2147483648"),
+            (ValType::ANYREF, "(struct 1)"),
+            (not_null, "null"),
+        ] {
+            let error = parse(&mut store, text, &ty).unwrap_err().to_string();
+            assert!(error.contains("expected"), "{ty} `{text}`: {error}");
+        }
+    }
+
+    #[test]
+    fn objects_are_shown() {
+        let mut store = store();
+        let engine = store.engine().clone();
+        let bytes = ArrayType::new(&engine, FieldType::new(Mutability::Var, StorageType::I8));
+        let field = |ty: ValType| FieldType::new(Mutability::Var, ty.into());
+        let node = StructType::new(&engine, [field(ValType::I32), field(ValType::ANYREF)]).unwrap();
+        let array = ArrayRef::new(&mut store, &bytes.unwrap(), &Val::I32(255), 3).unwrap();
+        let array = Val::AnyRef(Some(array.to_anyref()));
+        let object = StructRef::new(&mut store, &node, &[Val::I32(1), array]).unwrap();
+        let value = Val::AnyRef(Some(object.to_anyref()));
+        assert_eq!(print(&mut store, &value).unwrap(), "(struct 1 (array 255 255 255))");
+
+        object.set_field(&mut store, 1, value).unwrap();
+        assert_eq!(
+            print(&mut store, &value).unwrap(),
+            "(struct 1 (struct 1 (struct 1 (struct 1 (struct …2 more)))))"
+        );
+
+        let field = FieldType::new(Mutability::Var, ValType::I32.into());
+        let long = ArrayType::new(&engine, field).unwrap();
+        let long = ArrayRef::new(&mut store, &long, &Val::I32(0), 1000).unwrap();
+        let text = print(&mut store, &Val::AnyRef(Some(long.to_anyref()))).unwrap();
+        assert!(text.ends_with(" 0 0 …936 more)"), "{text}");
+    }
+}

@@ -1,0 +1,221 @@
+//! The test kit can fail: each fault a collector may have is found, by the suite and,
+//! where random operations can meet it, by those.
+
+use crate::faulty::{Fault, Faulty};
+use crate::semispace::Semispace;
+use arbitrary::Unstructured;
+use gc_conformance::heap;
+use gc_runtime::collector::DrcCollector;
+use gc_runtime::{GcStore, HeapOptions, NoRoots};
+use gc_testkit::{Reclaims, Subject, agreement, corrupt, differential, random};
+
+fn drc(fault: Fault) -> Faulty<'static> {
+    Faulty { inner: &DrcCollector, fault }
+}
+
+/// The names of the checks that find the fault.
+fn found_by(subject: &Subject<'_>) -> Vec<&'static str> {
+    heap::checks()
+        .filter(|check| check.name != "a_list_of_a_million_nodes_lives_and_dies")
+        .filter(|check| check.run(subject).is_err())
+        .map(|check| check.name)
+        .collect()
+}
+
+fn found_at_random(subject: &Subject<'_>) -> bool {
+    (0..300).any(|seed| {
+        let bytes = random::bytes(seed, 4000);
+        let run = || differential::run(subject, &mut Unstructured::new(&bytes)).is_err();
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(true)
+    })
+}
+
+#[test]
+fn without_a_fault_nothing_is_found() {
+    let collector = drc(Fault::None);
+    let subject = Subject::new(&collector, Reclaims::Everything);
+    assert_eq!(found_by(&subject), [""; 0]);
+    assert!(!found_at_random(&subject));
+}
+
+#[test]
+fn every_fault_is_found_by_the_suite() {
+    use Fault::*;
+    // With a check that must find it.
+    let faults = [
+        (DirtyBody, "new_objects_are_typed_and_zero"),
+        (WrongType, "new_objects_are_typed_and_zero"),
+        (Overlap, "objects_do_not_overlap"),
+        (LostFieldWrite, "large_and_wide_objects_fit"),
+        (NoFieldBarrier, "a_field_keeps_its_object"),
+        (CopyUpwards, "references_are_copied_in_either_direction"),
+        (NoSlotBarrier, "a_slot_keeps_its_object"),
+        (NoCloneBarrier, "a_clone_keeps_its_object"),
+        (NoDropBarrier, "a_clone_keeps_its_object"),
+        (DropsExposed, "random_operations_agree_with_the_shadow"),
+        (ForgetsRoots, "the_stack_keeps_its_objects"),
+        (DropsHostValues, "a_host_value_lives_as_long_as_its_externref"),
+        (KeepsHostValues, "a_host_value_lives_as_long_as_its_externref"),
+        (NoCollection, "the_stack_keeps_its_objects"),
+        (NeverComplete, "a_collection_completes_once"),
+        (IgnoresScopes, "no_collection_begins_in_a_no_gc_scope"),
+        (WrongGrowth, "growth_is_reported_and_stops_at_the_limit"),
+        (StaleBound, "growth_is_reported_and_stops_at_the_limit"),
+        (WrongCount, "a_field_keeps_its_object"),
+        (NoReset, "a_reset_heap_is_as_new"),
+        (ResetKeepsHostValues, "a_reset_heap_is_as_new"),
+        (PanicsOnDamage, "damage_stays_inside_the_heap"),
+        (IgnoresDamage, "noted_damage_is_reported_until_reset"),
+        (AlwaysNeedsGc, "a_collection_lets_compiled_code_be_entered"),
+        (WrongHostValue, "an_externref_keeps_its_id"),
+        // Also through a store.
+        (WrongHostValue, "a_host_value_lives_as_long_as_its_externref"),
+        (UnwindsBarriers, "no_panic_of_a_host_value_comes_out_of_a_barrier"),
+        (WritesNullRoots, "the_stack_keeps_its_objects"),
+        (WrongOrder, "random_operations_agree_with_the_shadow"),
+        (WrongOrder, "an_object_tells_its_kind_and_references"),
+        (WrongCount, "used_bytes_are_those_of_the_objects"),
+        (ForgetsRoots, "any_cause_keeps_what_lives"),
+        (NeverEnds, "a_collection_can_yield"),
+        (AnySlowPath, "an_unknown_slow_path_does_nothing"),
+        (SaysNothingDies, "a_collector_says_what_it_is"),
+    ];
+    for (fault, check) in faults {
+        let collector = drc(fault);
+        let subject = Subject::new(&collector, Reclaims::Everything);
+        let found = heap::find(check).unwrap().run(&subject);
+        assert!(found.is_err(), "{fault:?} is not found by {check}");
+    }
+}
+
+#[test]
+fn faults_of_a_moving_collector_are_found() {
+    use Fault::*;
+    for fault in [ForgetsRoots, DirtyBody, LostFieldWrite, KeepsHostValues, DropsHostValues] {
+        let collector = Faulty { inner: &Semispace, fault };
+        let subject = Subject::new(&collector, Reclaims::Everything);
+        assert!(found_at_random(&subject), "{fault:?} is not found");
+    }
+}
+
+#[test]
+fn random_operations_find_most_faults() {
+    use Fault::*;
+    for fault in [
+        DirtyBody,
+        WrongType,
+        Overlap,
+        LostFieldWrite,
+        NoFieldBarrier,
+        CopyUpwards,
+        NoSlotBarrier,
+        NoCloneBarrier,
+        NoDropBarrier,
+        DropsExposed,
+        ForgetsRoots,
+        DropsHostValues,
+        KeepsHostValues,
+        NoCollection,
+        WrongCount,
+        NoReset,
+        WrongOrder,
+        WritesNullRoots,
+    ] {
+        let collector = drc(fault);
+        let subject = Subject::new(&collector, Reclaims::Everything);
+        assert!(found_at_random(&subject), "{fault:?} is not found");
+    }
+}
+
+#[test]
+fn a_collector_that_frees_less_than_it_says_is_found() {
+    let leaks = drc(Fault::LeaksCycles);
+    let leaks_cycles = Subject::new(&leaks, Reclaims::Everything);
+    // Beside other collectors it is seen only if a host value hangs on a cycle.
+    let mut found = found_by(&leaks_cycles);
+    found.retain(|check| *check != "random_operations_come_to_the_same_as_elsewhere");
+    assert_eq!(
+        found,
+        [
+            "a_collection_of_all_tells_the_policy",
+            "any_cause_keeps_what_lives",
+            "a_cycle_dies_or_leaks_as_declared",
+            "rings_by_the_hundred_thousand_are_freed",
+            "random_operations_agree_with_the_shadow",
+        ]
+    );
+    let frees_cycles = Subject::new(&Semispace, Reclaims::Acyclic);
+    assert_eq!(
+        found_by(&frees_cycles),
+        ["a_cycle_dies_or_leaks_as_declared", "random_operations_agree_with_the_shadow"]
+    );
+}
+
+#[test]
+fn a_collector_that_moves_what_it_says_stays_is_found() {
+    let collector = Faulty { inner: &Semispace, fault: Fault::SaysObjectsStay };
+    let subject = Subject::new(&collector, Reclaims::Everything);
+    assert_eq!(found_by(&subject), ["objects_stay_if_the_collector_says_so"]);
+}
+
+/// A bound that is not the heap's would let compiled code out of it.
+#[test]
+fn damage_outside_the_heap_is_found() {
+    for fault in [Fault::StaleBound, Fault::PanicsOnDamage] {
+        let collector = drc(fault);
+        let subject = Subject::new(&collector, Reclaims::Everything);
+        let found = (0..300).any(|seed| {
+            let bytes = random::bytes(seed, 4000);
+            let run = || corrupt::run(&subject, &mut Unstructured::new(&bytes)).is_err();
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(true)
+        });
+        assert!(found, "{fault:?} is not found");
+    }
+}
+
+#[test]
+fn an_object_behind_the_heaps_end_is_found_by_the_verifier() {
+    let collector = drc(Fault::ObjectBehindEnd);
+    let mut store = GcStore::new(&collector, &HeapOptions::default()).unwrap();
+    let error = store.verify(&mut NoRoots).unwrap_err().to_string();
+    assert!(error.contains("an object reaches past the end of the heap"), "{error}");
+}
+
+/// Beside a collector that is right, and told with few operations.
+#[test]
+fn faulty_collectors_disagree_with_others() {
+    use Fault::*;
+    for (fault, most) in [(LostFieldWrite, 120), (DirtyBody, 200), (ForgetsRoots, 4)] {
+        let faulty = drc(fault);
+        let subjects = [
+            Subject::new(&Semispace, Reclaims::Everything),
+            Subject::new(&DrcCollector, Reclaims::Everything),
+            Subject::new(&faulty, Reclaims::Everything),
+        ];
+        let run = |subjects: &[Subject<'_>], seed| {
+            agreement::run(subjects, &mut Unstructured::new(&random::bytes(seed, 4000)))
+        };
+        let (seed, found) = (0..50)
+            .find_map(|seed| Some((seed, run(&subjects, seed).err()?)))
+            .unwrap_or_else(|| panic!("{fault:?} is not found"));
+        run(&subjects[..2], seed).unwrap();
+        let text = found.to_string();
+        assert!(text.contains("faulty"), "{text}");
+        let operations = text.lines().count() - 1;
+        assert!(text.contains(&format!("{operations} operations suffice")), "{text}");
+        assert!(operations <= most, "{operations} operations: {text}");
+    }
+}
+
+/// One that keeps host values agrees about everything else.
+#[test]
+fn host_values_that_are_kept_are_a_disagreement() {
+    let faulty = drc(Fault::KeepsHostValues);
+    let subjects = [&DrcCollector as &dyn gc_runtime::GcRuntime, &faulty]
+        .map(|runtime| Subject::new(runtime, Reclaims::Everything));
+    let found = (0..20).find_map(|seed| {
+        agreement::run(&subjects, &mut Unstructured::new(&random::bytes(seed, 2000))).err()
+    });
+    let text = found.expect("a host value that is kept").to_string();
+    assert!(text.contains("is kept, and nothing refers to it"), "{text}");
+}

@@ -1,0 +1,8 @@
+//! Damaged heaps below compiled code under every collector of ours.
+
+use gc_wasm::Collector;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gc_conformance::run(gc_conformance::sandbox::trials(&Collector::all()))
+}

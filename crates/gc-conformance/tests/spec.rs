@@ -1,0 +1,8 @@
+//! The specification's scripts under every collector of ours.
+
+use gc_wasm::Collector;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gc_conformance::run(gc_conformance::spec::trials(&Collector::all()))
+}
