@@ -1,5 +1,5 @@
-# Sourced by every script in ci/: goes to the project's root, and defines how steps
-# are announced, timed, and reported when they cannot run.
+# Sourced by every script in ci/. Changes to the project's root, and defines functions that announce
+# and time steps and report checks that cannot run.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -8,14 +8,14 @@ export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 locked=()
 if [ "${CI:-}" = true ]; then
   export CARGO_INCREMENTAL=0
-  # On a laptop Cargo.lock may follow Cargo.toml; in CI it must already have.
+  # On a laptop Cargo.lock may be updated; in CI it must be up to date.
   locked=(--locked)
 fi
 
 step_name=
 step_began=
 
-# step NAME: announces a step; its time is printed when the next begins or the script ends.
+# step NAME: announces a step. Its time is printed when the next step begins or the script ends.
 step() {
   step_over
   step_name=$1
@@ -30,8 +30,7 @@ step_over() {
   step_name=
 }
 
-# loudly TEXT...: says in a way nobody overlooks that something was not checked.
-# ci/all repeats it at the end.
+# loudly TEXT...: prints a warning that something was not checked. ci/all repeats it at the end.
 loudly() {
   {
     echo
@@ -51,7 +50,7 @@ fail() {
   exit 1
 }
 
-# component CARGO_SUBCOMMAND RUSTUP_COMPONENT: makes sure of an optional part of Rust.
+# component CARGO_SUBCOMMAND RUSTUP_COMPONENT: installs an optional component of Rust if it is missing.
 component() {
   cargo "$1" --version >/dev/null 2>&1 && return
   rustup component add "$2" >/dev/null 2>&1 || true
@@ -59,10 +58,10 @@ component() {
     fail "cargo $1 is missing; it comes with: rustup component add $2"
 }
 
-# Every file that belongs to the project, one per line.
+# Prints every file of the project, one per line.
 tracked_files() {
   if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
-    # What is deleted but not committed is still listed: leave it out.
+    # Git still lists files whose deletion is not committed. Omit them.
     git ls-files --cached --others --exclude-standard | while IFS= read -r file; do
       if [ -f "$file" ]; then printf '%s\n' "$file"; fi
     done

@@ -1,13 +1,12 @@
-//! Allocation of small structs: garbage at once, lists, trees. Collections are part of
-//! the time, and so is the first touch of memory, which is most of what a collector
-//! that never collects costs.
+//! Allocation of small structs: immediate garbage, lists, trees. The times include collections and
+//! the first touch of memory. The latter is most of the cost of a collector that never collects.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gc_benches::measure::{self, Loop, compare_loops};
 
 const WAT: &str = include_str!("../wat/allocation.wat");
 
-/// The sum of 0 ... n - 1, as `i32` arithmetic has it.
+/// The sum of 0 ... n - 1 in `i32` arithmetic.
 const fn sum(n: i32) -> i32 {
     (n as i64 * (n as i64 - 1) / 2) as i32
 }
@@ -17,7 +16,7 @@ fn allocation(c: &mut Criterion) {
     const LIST: i32 = 100_000;
     const DEPTH: i32 = 15;
     const NODES: i32 = (1 << (DEPTH + 1)) - 1;
-    // At most 64 × 100,000 objects of some 24 bytes in a store: 150 MB.
+    // At most 64 × 100,000 objects of about 24 bytes in a store: 150 MB.
     for (export, arg, answer, elements) in [
         ("garbage", GARBAGE, sum(GARBAGE), GARBAGE),
         ("list", LIST, sum(LIST), LIST),

@@ -1,4 +1,4 @@
-//! Calls over the border: the host calls WebAssembly through a typed function, and
+//! Calls between host and WebAssembly: the host calls WebAssembly through a typed function, and
 //! WebAssembly calls a host function in a loop.
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -1,23 +1,23 @@
-//! Time by two clocks: that on the wall, and the processor time of this thread, user and
-//! system together. Compiled code and all collectors run on the thread that calls them, so
-//! that on a machine with other things to do the second says more.
+//! Two clocks: wall-clock time, and the processor time of this thread, user and system together.
+//! Compiled code and all collectors run on the thread that calls them. On a busy machine processor
+//! time is the better measure.
 
 use clap::ValueEnum;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
-/// Which of the two a report is about.
+/// The clock of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Which {
     /// The processor time of the thread.
     #[default]
     Cpu,
-    /// The clock on the wall.
+    /// Wall-clock time.
     Wall,
 }
 
 impl Which {
-    /// What it is called in a report.
+    /// The clock's name in a report.
     pub fn name(self) -> &'static str {
         match self {
             Which::Cpu => "processor time",
@@ -26,17 +26,17 @@ impl Which {
     }
 }
 
-/// What something took.
+/// Time spent, by both clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spent {
-    /// By the clock on the wall.
+    /// Wall-clock time.
     pub wall: Duration,
-    /// Of the processor, by this thread.
+    /// Processor time of this thread.
     pub cpu: Duration,
 }
 
 impl Spent {
-    /// By one of the clocks.
+    /// The time by one of the clocks.
     pub fn by(self, which: Which) -> Duration {
         match which {
             Which::Cpu => self.cpu,
@@ -45,7 +45,7 @@ impl Spent {
     }
 }
 
-/// Both clocks, running.
+/// Both clocks, started at the same time.
 #[derive(Debug)]
 pub struct Clock {
     wall: Instant,
@@ -53,13 +53,13 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Starts them.
+    /// Starts both clocks.
     pub fn start() -> Clock {
         let cpu = thread_time();
         Clock { wall: Instant::now(), cpu }
     }
 
-    /// What was spent since.
+    /// The time since the start.
     pub fn spent(&self) -> Spent {
         let wall = self.wall.elapsed();
         Spent { wall, cpu: thread_time().saturating_sub(self.cpu) }
@@ -68,6 +68,6 @@ impl Clock {
 
 fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    // Neither part is negative: it is a duration.
+    // Neither part is negative, because the value is a duration.
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

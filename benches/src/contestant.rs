@@ -1,13 +1,13 @@
-//! What a bench asks of an engine, and the one text that asks it of both: the macro
-//! `contestant` is expanded over this project's embedding interface and over
-//! Wasmtime's. Only how an engine and a store are made differs, and is not timed.
+//! The interface between benches and engines, with one implementation for both engines: the macro
+//! `contestant` is expanded over this project's embedding interface and over Wasmtime's. Only the
+//! making of an engine and of a store differs, and is not timed.
 
 use crate::clock::Spent;
 use anyhow::Result;
 use std::fmt;
 use std::time::Duration;
 
-/// What engines are made with, as far as both sides have the setting.
+/// The settings that both engines have.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Bytes of stack for compiled code.
@@ -22,26 +22,26 @@ impl Default for Settings {
 
 /// An engine with one collector.
 pub trait Contestant {
-    /// Whose engine, and which collector: `reclaim drc`.
+    /// The engine and its collector, for example `reclaim drc`.
     fn name(&self) -> &str;
 
     /// Compiles a module in the text format.
     ///
     /// # Errors
-    /// If the module is not valid.
+    /// If the module is invalid.
     fn compile(&self, wat: &str) -> Result<Box<dyn Module>>;
 }
 
 /// A compiled module.
 pub trait Module {
-    /// An instance in a store of its own.
+    /// Makes an instance in its own store.
     ///
     /// # Errors
     /// If an import is missing, or the start function traps.
     fn start(&self) -> Result<Box<dyn Running>>;
 }
 
-/// Which way a call over the border goes, and with what.
+/// A call from the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// The host calls `nop`: no arguments, no result.
@@ -54,40 +54,39 @@ pub enum Call {
 
 /// An instance.
 pub trait Running {
-    /// Calls an export that takes one `i32` and answers a number; the time is that
-    /// of the call alone.
+    /// Calls an export that takes one `i32` and returns a number. The time is that of the call
+    /// alone.
     ///
     /// # Errors
     /// If there is no such export, or it traps.
     fn run(&mut self, export: &str, arg: i32) -> Result<(Answer, Spent)>;
 
-    /// What the heap did so far, where the engine tells.
+    /// The heap's statistics so far, if the engine reports them.
     fn heap(&self) -> Option<Heap>;
 
-    /// The same call of an export from `i32` to `i32`, `times` times. Answers what
-    /// the last answered.
+    /// Calls an export from `i32` to `i32` `times` times. Returns the answer of the last call.
     ///
     /// # Errors
     /// If there is no such export, or it traps.
     fn repeat(&mut self, export: &str, arg: i32, times: u64) -> Result<(i32, Duration)>;
 
-    /// A call from the host, `times` times.
+    /// Makes a call from the host `times` times.
     ///
     /// # Errors
-    /// If the module does not export what is called, or it traps.
+    /// If the module does not export the function, or it traps.
     fn call(&mut self, call: Call, times: u64) -> Result<Duration>;
 }
 
-/// What a heap did.
+/// Statistics of a heap.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Heap {
     /// Collections completed.
     pub collections: u64,
-    /// The time of all pauses, by the clock on the wall, as are the next two.
+    /// The sum of all pauses. This and the next two are wall-clock times.
     pub pause_total: Duration,
     /// The longest pause.
     pub pause_longest: Duration,
-    /// What 99 of 100 pauses did not pass.
+    /// The 99th percentile of the pauses.
     pub pause_p99: Duration,
     /// The most bytes that were mapped for objects.
     pub peak_bytes: u64,
@@ -97,7 +96,7 @@ pub struct Heap {
     pub allocations: u64,
 }
 
-/// What a program answers, whatever engine runs it. Floats by their bits.
+/// The answer of a program. Floats are stored as bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// A 32-bit integer.
@@ -167,7 +166,7 @@ macro_rules! contestant {
             ExternRef::new(&mut caller, n).map(Some)
         }
 
-        /// What `value` was called with; -1 for null and whatever else.
+        /// The number that was passed to `value`; -1 for null and for anything else.
         fn number(caller: Caller<'_, ()>, x: Option<Rooted<ExternRef>>) -> $result<i32> {
             let Some(x) = x else { return Ok(-1) };
             let n = x.data(&caller)?.and_then(|data| data.downcast_ref::<i32>());
@@ -254,7 +253,7 @@ macro_rules! contestant {
                         let value = ExternRef::new(&mut outer, 7)?;
                         let began = Instant::now();
                         for _ in 0..times {
-                            // The result's root ends with its scope.
+                            // The scope unroots the result.
                             let mut scope = RootScope::new(&mut outer);
                             black_box(func.call(&mut scope, Some(value))?);
                         }

@@ -1,10 +1,10 @@
-//! What the collectors cost, beside Wasmtime's, in one process.
+//! Benchmarks of the collectors, compared with Wasmtime's in one process.
 //!
-//! A [`Contestant`] is an engine with one collector: each of this project's
-//! ([`reclaim`]) and each of Wasmtime's ([`peer`]). Both offer the same embedding
-//! interface, so one text, [`contestant`](mod@contestant), runs them, and no side
-//! gets friendlier host code than the other. The criterion benches time small loops;
-//! the program `programs` times whole programs, and `stress` those that ask much of a heap.
+//! A [`Contestant`] is an engine with one collector: each of this project's ([`reclaim`]) and each
+//! of Wasmtime's ([`peer`]). Both have the same embedding interface, so the same source,
+//! [`contestant`](mod@contestant), runs them, and both get the same host code. The criterion
+//! benches time small loops. The program `programs` times whole programs, and `stress` runs
+//! programs that stress a heap.
 
 pub mod clock;
 pub mod contestant;
@@ -30,18 +30,18 @@ pub fn contestants(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
     Ok(all)
 }
 
-/// Whether a filter lets a name through: one of its parts is in the name, or there are none.
+/// Whether a name passes a filter: the filter is empty, or the name contains one of its parts.
 pub fn wanted(filter: &[String], name: &str) -> bool {
     filter.is_empty() || filter.iter().any(|part| name.contains(part.as_str()))
 }
 
-/// Stack on top of what compiled code may use, in bytes.
+/// Bytes of stack in addition to that of compiled code.
 const HOST_STACK: usize = 8 << 20;
 
-/// Runs something on a thread with so many bytes of stack for compiled code.
+/// Runs a function on a thread with `bytes` of stack for compiled code.
 ///
 /// # Errors
-/// If there is no such thread, or what it runs fails.
+/// If the thread cannot be made, or the function fails.
 pub fn with_stack(bytes: usize, run: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
     let thread = std::thread::Builder::new().stack_size(bytes + HOST_STACK).spawn(run)?;
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -1,5 +1,5 @@
-//! How the criterion benches time: each measurement in a fresh store, or in as many as
-//! it takes for a collector that never collects to stay far from its heap's end.
+//! Timing of the criterion benches. Each measurement runs in a fresh store, or in several, so that
+//! a collector that never collects does not fill its heap.
 
 use crate::{Call, Contestant, Settings, contestants};
 use anyhow::{Context, Result, ensure};
@@ -7,7 +7,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use std::time::Duration;
 
-/// Criterion with what suits these benches, and the command line's changes.
+/// Criterion with settings for these benches, and those of the command line.
 pub fn criterion() -> Criterion {
     Criterion::default()
         .sample_size(20)

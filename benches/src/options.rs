@@ -1,4 +1,4 @@
-//! What programs of this crate that race engines are asked on the command line, all alike.
+//! The command-line options shared by the programs of this crate that compare engines.
 
 use crate::race::Rules;
 use crate::suite::Program;
@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use std::time::Duration;
 
-/// Which programs run on which engines, and how.
+/// The choice of programs and engines, and the number of runs.
 #[derive(Args, Clone, Debug)]
 pub struct Race {
     /// Only programs whose name contains one of these.
@@ -15,8 +15,8 @@ pub struct Race {
     /// Runs of each program on each engine.
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// An engine that took so many seconds of the processor for its runs of a program makes no
-    /// more of them.
+    /// An engine that has used this many seconds of processor time for a program makes no more runs
+    /// of it.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     patience: u64,
     /// Only engines whose name contains this (can be given several times).
@@ -25,10 +25,10 @@ pub struct Race {
     /// Call the programs with this instead of their own argument.
     #[arg(long)]
     pub arg: Option<i32>,
-    /// Run the largest of the small cases once, and look at the answers alone.
+    /// Run the largest of the small cases once, and check only the answers.
     #[arg(long, conflicts_with = "arg")]
     pub smoke: bool,
-    /// One object of JSON per program and engine and line, instead of tables.
+    /// Print one line of JSON per program and engine instead of tables.
     #[arg(long)]
     pub json: bool,
     /// Bytes of stack for compiled code.
@@ -37,34 +37,34 @@ pub struct Race {
 }
 
 impl Race {
-    /// The programs among these that are wanted, at the size that is wanted.
+    /// The chosen programs among these, at the chosen size.
     ///
     /// # Errors
     /// If there are none.
     pub fn programs(&self, mut programs: Vec<Program>) -> Result<Vec<Program>> {
         programs.retain(|program| wanted(&self.filter, &program.name));
-        ensure!(!programs.is_empty(), "no program has such a name");
+        ensure!(!programs.is_empty(), "no program matches the filter");
         if self.smoke {
             programs.iter_mut().for_each(Program::reduce);
         }
         Ok(programs)
     }
 
-    /// The engines that are wanted.
+    /// The chosen engines.
     ///
     /// # Errors
-    /// If there are none, or one cannot be made with so much stack.
+    /// If there are none, or one cannot be made with the requested stack.
     pub fn engines(&self) -> Result<Vec<Box<dyn Contestant>>> {
         let mut engines = contestants(&Settings { stack: self.stack })?;
         engines.retain(|engine| wanted(&self.engine, engine.name()));
-        ensure!(!engines.is_empty(), "no engine has such a name");
+        ensure!(!engines.is_empty(), "no engine matches the filter");
         Ok(engines)
     }
 
-    /// How each program is run; `all_cases` as in [`Rules`].
+    /// The rules for running each program. `all_cases` is as in [`Rules`].
     ///
     /// # Errors
-    /// If it is to be run no time at all.
+    /// If the number of runs is zero.
     pub fn rules(&self, all_cases: bool) -> Result<Rules> {
         ensure!(self.runs > 0, "at least one run");
         let runs = if self.smoke { 1 } else { self.runs };

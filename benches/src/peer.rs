@@ -1,13 +1,13 @@
-//! The contestants of Wasmtime: its three collectors as they come, and the copying one,
-//! its default, with a heap of 256 MiB from the start: with its initial heap of
-//! nothing, it collects often before the heap has grown to what a program needs.
+//! The contestants of Wasmtime: its three collectors with default settings, and its copying
+//! collector (the default) with an initial heap of 256 MiB. By default the heap begins empty, and
+//! the collector collects often until the heap has the size that a program needs.
 
 use crate::contestant::{Contestant, Heap, Settings, contestant};
 use wasmtime::{Collector, Config, Result};
 
 contestant!(wasmtime, result: Result);
 
-/// Bytes of heap from the start, in the name's `256M`.
+/// The initial heap of the contestant `256M`, in bytes.
 const LARGE: u64 = 256 << 20;
 
 /// Every collector of Wasmtime.
@@ -41,7 +41,7 @@ fn new_store(engine: &Engine) -> Result<Store<()>> {
     Ok(Store::new(engine, ()))
 }
 
-/// It does not say.
+/// Wasmtime does not report statistics.
 fn heap(_: &Store<()>) -> Option<Heap> {
     None
 }

@@ -1,4 +1,4 @@
-//! Runs a program on all engines, in turn, and looks at the answers.
+//! Runs a program on all engines in turn, and checks the answers.
 
 use crate::clock::{Spent, Which};
 use crate::suite::Program;
@@ -6,16 +6,16 @@ use crate::{Answer, Contestant, Heap};
 use anyhow::{Context, Result};
 use std::time::Duration;
 
-/// One run, in a store of its own.
+/// One run, in its own store.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
     /// The time of the call.
     pub spent: Spent,
-    /// What the heap did, where the engine tells.
+    /// The heap's statistics, if the engine reports them.
     pub heap: Option<Heap>,
 }
 
-/// What an engine made of a program: its runs, or why there are none.
+/// The outcome of a program on an engine: its runs, or the reason why there are none.
 pub type Outcome = Result<Runs, String>;
 
 /// All runs of one program on one engine; at least one.
@@ -23,41 +23,42 @@ pub type Outcome = Result<Runs, String>;
 pub struct Runs(pub Vec<Run>);
 
 impl Runs {
-    /// The run in the middle, by this clock's time.
+    /// The median time by this clock.
     pub fn median(&self, clock: Which) -> Duration {
         let mut times: Vec<Duration> = self.0.iter().map(|run| run.spent.by(clock)).collect();
         times.sort();
         times[times.len() / 2]
     }
 
-    /// The least time by this clock.
+    /// The shortest time by this clock.
     pub fn best(&self, clock: Which) -> Duration {
         self.0.iter().map(|run| run.spent.by(clock)).min().unwrap_or_default()
     }
 
-    /// What the heap did, in the run whose longest pause was the shortest: in the others
-    /// other processes had their share of it.
+    /// The heap's statistics in the run whose longest pause was the shortest. In the other runs
+    /// other processes lengthened the pause.
     pub fn heap(&self) -> Option<Heap> {
         let heaps = self.0.iter().filter_map(|run| run.heap);
         heaps.min_by_key(|heap| heap.pause_longest)
     }
 }
 
-/// How a race is run.
+/// The rules of a race.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// Runs on each engine.
     pub runs: usize,
-    /// An engine that took so much of the processor for its runs of a program makes no more.
+    /// An engine that has used this much processor time for a program makes no more runs.
     pub patience: Duration,
     /// Call the programs with this instead of their own argument.
     pub arg: Option<i32>,
-    /// Whether the answers to a program's other arguments are looked at, too.
+    /// Whether the answers to a program's other arguments are checked too.
     pub all_cases: bool,
 }
 
-/// The outcome on each engine, in order. `None` has no part in it. Answers that are not the
-/// expected ones or not the others' are added to `wrong`.
+/// Runs the program on each engine and returns the outcomes in order. An engine that is `None` does
+/// not take part. Answers that differ from the expected ones or from the others' are added to
+/// `wrong`.
 ///
 /// # Errors
 /// If an engine cannot compile the program, or fails on a small case.
@@ -88,7 +89,7 @@ pub fn race(
         modules.iter().map(|module| module.as_ref().map(|_| Ok(Runs(Vec::new())))).collect();
     let mut agreed: Option<Answer> = None;
     for turn in 0..rules.runs {
-        // Another one begins each time, so that nobody always follows the same one.
+        // Another engine begins each time, so that no engine always follows the same one.
         for i in (0..engines.len()).map(|i| (i + turn) % engines.len()) {
             let (Some(engine), Some(module)) = (engines[i], &modules[i]) else { continue };
             let Some(Ok(runs)) = &mut outcomes[i] else { continue };

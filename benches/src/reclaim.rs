@@ -6,7 +6,7 @@ use gc_wasm::{Collector, Config};
 
 contestant!(gc_wasm, result: Result);
 
-/// Every collector of this project. Heaps may grow to the 4 GiB that Wasmtime's may.
+/// Every collector of this project. Heaps may grow to 4 GiB, as Wasmtime's.
 ///
 /// # Errors
 /// If an engine cannot be made with the settings.

@@ -1,4 +1,4 @@
-//! What `programs` reports: milliseconds, ratios, and the targets the project set itself.
+//! The report of `programs`: milliseconds, ratios, and the project's targets.
 
 use crate::clock::Which;
 use crate::race::Outcome;
@@ -12,18 +12,18 @@ pub struct Results<'a> {
     pub engines: Vec<&'a str>,
     /// The programs' names, and an outcome for each engine that took part.
     pub rows: Vec<(String, Vec<Option<Outcome>>)>,
-    /// The clock that tables and ratios go by.
+    /// The clock for tables and ratios.
     pub clock: Which,
 }
 
-/// A collector of this project, and the peers' of which the best is what it is compared with.
+/// A collector of this project, and the peer's collectors. It is compared with the best of them.
 #[derive(Clone, Copy, Debug)]
 struct Pair {
     ours: &'static str,
     theirs: &'static [&'static str],
-    /// At most this much as a geometric mean, if there is a target.
+    /// The target for the geometric mean, if there is one.
     mean: Option<f64>,
-    /// At most this much on any program, if there is a target.
+    /// The target for the worst program, if there is one.
     worst: Option<f64>,
 }
 
@@ -84,7 +84,7 @@ impl Results<'_> {
         Some(runs.median(self.clock).as_secs_f64())
     }
 
-    /// The pairs of which both sides ran something.
+    /// The pairs in which both sides ran something.
     fn ratios(&self) -> Vec<Ratios> {
         let of = |pair: Pair| {
             let ratios = self.rows.iter().filter_map(|(name, outcomes)| {
@@ -114,7 +114,7 @@ impl Results<'_> {
         table
     }
 
-    /// A table of each collector of ours over the peer's; `None` if no pair ran.
+    /// A table of the ratios of this project's collectors to the peer's. `None` if no pair ran.
     pub fn ratio_table(&self) -> Option<Table> {
         let all = self.ratios();
         if all.is_empty() {
@@ -135,7 +135,8 @@ impl Results<'_> {
         Some(table)
     }
 
-    /// A line for each pair: geometric mean and worst, beside the target if there is one.
+    /// A line for each pair: the geometric mean and the worst ratio, with the targets if there are
+    /// any.
     pub fn summary(&self) -> Vec<String> {
         let line = |ratios: &Ratios| {
             let Pair { mean, worst, .. } = ratios.pair;
@@ -151,7 +152,7 @@ impl Results<'_> {
         self.ratios().iter().map(line).collect()
     }
 
-    /// One object for each engine on the last program.
+    /// One JSON object for each engine on the last program.
     pub fn json_of_last(&self) -> Vec<Value> {
         let Some((program, outcomes)) = self.rows.last() else { return Vec::new() };
         let entries = self.engines.iter().zip(outcomes);
@@ -160,7 +161,7 @@ impl Results<'_> {
         entries.collect()
     }
 
-    /// One object for each pair.
+    /// One JSON object for each pair.
     pub fn json_of_ratios(&self) -> Vec<Value> {
         let line = |ratios: &Ratios| {
             let (worst_program, worst) = ratios.worst();
@@ -178,7 +179,7 @@ impl Results<'_> {
         self.ratios().iter().map(line).collect()
     }
 
-    /// What went wrong, a line for each failure.
+    /// The failures, one per line.
     pub fn failures(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (name, outcomes) in &self.rows {
@@ -192,8 +193,7 @@ impl Results<'_> {
     }
 }
 
-/// What an engine made of a program, as an object of JSON: times in seconds, pauses in
-/// nanoseconds.
+/// The outcome of a program on an engine as a JSON object: times in seconds, pauses in nanoseconds.
 pub fn entry(program: &str, engine: &str, outcome: &Outcome) -> Value {
     let runs = match outcome {
         Ok(runs) => runs,
@@ -233,7 +233,7 @@ fn target(value: f64, most: Option<f64>) -> String {
     }
 }
 
-/// A table in Markdown, its header given.
+/// A Markdown table with this header.
 pub fn table(first: &str, header: impl IntoIterator<Item = String>) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
@@ -242,7 +242,7 @@ pub fn table(first: &str, header: impl IntoIterator<Item = String>) -> Table {
     table
 }
 
-/// A cell of figures.
+/// A right-aligned cell.
 pub fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }

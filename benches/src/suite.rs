@@ -1,31 +1,31 @@
-//! The programs that are timed: those of `tests/programs` and `tests/stress`, with the
-//! answers in their `.json` files, and benchmark programs in a folder beside the project,
-//! where it is there, on whose answers all engines must agree.
+//! The timed programs: those of `tests/programs` and `tests/stress`, with the answers in their
+//! `.json` files, and benchmark programs in a folder beside the project, if it exists. All engines
+//! must agree on the answers of the latter.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A program with an export that takes one `i32` and answers a number.
+/// A program with an export that takes one `i32` and returns a number.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Its folder's and its file's name, without the ending.
+    /// The names of its folder and its file, without the extension.
     pub name: String,
-    /// Its text.
+    /// The program's text.
     pub wat: String,
     /// The export to call.
     pub export: String,
-    /// What to time it with.
+    /// The argument for timing.
     pub arg: i32,
-    /// The answer to that, as it is printed.
+    /// The expected answer to `arg`, as printed text.
     pub answer: Option<String>,
-    /// Other arguments and the answers to them.
+    /// Other arguments and the expected answers.
     pub expected: Vec<(i32, String)>,
 }
 
 impl Program {
-    /// Makes the last small case, where there is one, what is timed.
+    /// Makes the last small case, if there is one, the timed case.
     pub fn reduce(&mut self) {
         if let Some((arg, answer)) = self.expected.pop() {
             (self.arg, self.answer) = (arg, Some(answer));
@@ -49,7 +49,7 @@ struct Case {
 /// The programs of one of the project's folders in `tests`: `programs` or `stress`.
 ///
 /// # Errors
-/// If a file cannot be read or is not as it should be.
+/// If a file cannot be read or is malformed.
 pub fn project(folder: &str) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     for (name, wat, path) in texts(&root().join("tests").join(folder))? {
@@ -71,15 +71,15 @@ pub fn project(folder: &str) -> Result<Vec<Program>> {
     Ok(programs)
 }
 
-/// Where benchmark programs are looked for if nobody says: beside the project.
+/// The default folder of benchmark programs: beside the project.
 pub fn beside() -> PathBuf {
     root().join("../shared/bench")
 }
 
-/// Benchmark programs: each opens with `;; @bench EXPORT ARG`.
+/// Benchmark programs. Each begins with `;; @bench EXPORT ARG`.
 ///
 /// # Errors
-/// If a file cannot be read or does not open so.
+/// If a file cannot be read or does not begin so.
 pub fn folder(folder: &Path) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     for (name, wat, path) in texts(folder)? {

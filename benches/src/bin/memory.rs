@@ -1,5 +1,5 @@
-//! What memory the collectors take: bytes per object for a range of types, which must be
-//! header and fields rounded up to eight, and the peak of the heap beside a fixed live size.
+//! The memory use of the collectors: bytes per object for a range of types, which must be header
+//! and fields rounded up to eight, and the peak of the heap for a fixed live size.
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -8,7 +8,7 @@ use gc_benches::report::{right, table};
 use gc_benches::{Settings, reclaim, suite, wanted, with_stack};
 use serde_json::json;
 
-/// What memory the collectors take.
+/// Measures the memory use of the collectors.
 #[derive(Parser)]
 struct Options {
     /// Only engines whose name contains this (can be given several times).
@@ -17,7 +17,7 @@ struct Options {
     /// Live sizes for the peak of the heap, in MiB.
     #[arg(long, value_delimiter = ',', default_value = "10,50,200")]
     live: Vec<u32>,
-    /// One object of JSON per line, instead of tables.
+    /// Print lines of JSON instead of tables.
     #[arg(long)]
     json: bool,
 }
@@ -25,8 +25,8 @@ struct Options {
 /// Bytes of stack for compiled code.
 const STACK: usize = 8 << 20;
 
-/// Types: how one is written, what makes an object of it, and bytes of its fields (an array's
-/// length is one).
+/// Types: the text of the type, the instruction that makes an object, and the bytes of its fields
+/// (the length of an array counts as a field).
 const TYPES: &[(&str, &str, u64)] = &[
     ("(struct)", "(struct.new_default $t)", 0),
     ("(struct (field i8))", "(struct.new_default $t)", 1),
@@ -59,7 +59,7 @@ fn main() -> Result<()> {
 fn run(options: &Options) -> Result<()> {
     let mut engines = reclaim::all(&Settings { stack: STACK })?;
     engines.retain(|engine| wanted(&options.engine, engine.name()));
-    ensure!(!engines.is_empty(), "no engine has such a name");
+    ensure!(!engines.is_empty(), "no engine matches the filter");
     let names = || engines.iter().map(|engine| engine.name().to_owned());
 
     let mut sizes = table("type", ["header and fields".to_owned()].into_iter().chain(names()));
@@ -93,7 +93,7 @@ fn run(options: &Options) -> Result<()> {
         let trees = (u64::from(*mib) << 20) / TREE;
         for engine in &engines {
             if engine.name() == "reclaim null" {
-                cells.push(right("all there ever was".to_owned()));
+                cells.push(right("everything".to_owned()));
                 continue;
             }
             let mut running = engine.compile(&program.wat)?.start()?;

@@ -1,9 +1,9 @@
-//! Times whole programs under every collector, beside Wasmtime's, in one process: the
-//! median of several runs, each in a fresh store, the engines taking turns so that a
-//! slow minute of the machine is a slow minute for all. Prints milliseconds, then ratios, then
-//! how they stand to the project's targets.
+//! Times whole programs under every collector, and under Wasmtime's, in one process. The result is
+//! the median of several runs, each in a fresh store. The engines take turns, so that a slow minute
+//! of the machine affects all of them. Prints milliseconds, then ratios, then a comparison with the
+//! project's targets.
 //!
-//! Exits with an error when an engine's answer is not the others', or not the expected.
+//! Exits with an error when an engine's answer differs from the others' or from the expected one.
 
 use anyhow::{Result, bail, ensure};
 use clap::Parser;
@@ -19,10 +19,10 @@ use std::path::PathBuf;
 struct Options {
     #[command(flatten)]
     race: Race,
-    /// The clock that tables and ratios go by. JSON has both.
+    /// The clock for tables and ratios. JSON has both clocks.
     #[arg(long, value_enum, default_value_t)]
     clock: Which,
-    /// A folder of further programs, each opening with `;; @bench EXPORT ARG`.
+    /// A folder of more programs. Each begins with `;; @bench EXPORT ARG`.
     #[arg(long)]
     folder: Option<PathBuf>,
 }
@@ -59,7 +59,7 @@ fn run(options: &Options) -> Result<()> {
         let outcomes = race(&program, &entrants, rules, &mut wrong)?;
         results.rows.push((program.name, outcomes));
         if asked.json {
-            // As it goes: who stops it has what there is.
+            // Printed at once, so that an interrupted run still gives results.
             results.json_of_last().iter().for_each(|line| println!("{line}"));
         }
     }

@@ -1,10 +1,10 @@
-//! Asks much of the heap of each collector: the programs of `tests/stress` at full size.
-//! Prints time, collections, pauses and peak heap, and how the longest pauses of
-//! `generational` and `copying` beside 200 MB that live stand to the project's target.
+//! Stresses the heap of each collector: runs the programs of `tests/stress` at full size. Prints
+//! time, collections, pauses and peak heap. It also compares the longest pauses of `generational`
+//! and `copying` with 200 MB live to the project's target.
 //!
-//! Wasmtime's collectors run too, but do not tell of pauses. Pauses are by the clock on the
-//! wall, in which other processes have their share: each engine's are those of the run whose
-//! longest was the shortest.
+//! Wasmtime's collectors run too, but do not report pauses. Pauses are wall-clock time and include
+//! other processes. So the reported pauses of an engine are those of the run whose longest pause
+//! was the shortest.
 
 use anyhow::{Result, ensure};
 use clap::Parser;
@@ -16,21 +16,21 @@ use gc_benches::report::{entry, right, table};
 use gc_benches::{Contestant, suite, with_stack};
 use std::time::Duration;
 
-/// Asks much of the heap of each collector.
+/// Stresses the heap of each collector.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
     race: Race,
 }
 
-/// Which collectors cannot be asked, and why.
+/// The collectors that are skipped for a program, and why.
 const SKIPPED: &[(&str, &str, &str)] = &[
     ("stress/live_set", "null", "2.3 GB of garbage, and it frees nothing"),
-    ("stress/rings", "null", "it frees nothing, and nothing else is asked here"),
-    ("stress/rings", "wasmtime drc", "it frees no cycles, and nothing else is asked here"),
+    ("stress/rings", "null", "it frees nothing, and the program makes only garbage"),
+    ("stress/rings", "wasmtime drc", "it frees no cycles, and the program makes only cycles"),
 ];
 
-/// The longest pause of `generational` is to be at most this part of that of `copying`.
+/// The target: the longest pause of `generational` divided by that of `copying` is at most this.
 const PAUSE_TARGET: f64 = 0.1;
 
 fn main() -> Result<()> {
@@ -38,7 +38,7 @@ fn main() -> Result<()> {
     with_stack(race.stack, move || run(&race))
 }
 
-/// Why an engine takes no part in a program.
+/// The reason for which an engine skips a program.
 fn skipped(program: &str, engine: &str) -> Option<&'static str> {
     let of = |name: &str| engine.ends_with(name);
     SKIPPED.iter().find(|(other, name, _)| *other == program && of(name)).map(|found| found.2)
@@ -79,7 +79,7 @@ fn run(asked: &Race) -> Result<()> {
 
 fn absence(program: &str, engine: &str) -> String {
     let why = skipped(program, engine).unwrap_or("no reason");
-    format!("{program}: {engine} was not asked: {why}")
+    format!("{program}: {engine} was skipped: {why}")
 }
 
 fn report(title: &str, program: &str, rows: &[(&str, Option<Outcome>)]) {

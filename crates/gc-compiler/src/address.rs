@@ -1,15 +1,14 @@
-//! Heap addresses: the one place that turns a reference into one.
+//! Heap addresses. Only this file converts a reference to an address.
 //!
-//! *Guarded*, an address is `base + zext(ref) + constant`, the constant smaller than
-//! the guard, or for an element `base + zext(32-bit arithmetic) + constant`:
-//! whatever the heap's bytes made of the reference or the index, it lies inside
-//! the reservation. *Checked*, the reservation is as small as the heap, and the end
-//! of every access is compared with the bound. Both fault at null by themselves as
-//! long as the access lies inside the null page.
+//! In *guarded* mode an address is `base + zext(ref) + constant`, or for an element `base +
+//! zext(32-bit arithmetic) + constant`. The constant is smaller than the guard. So the address lies
+//! inside the reservation, whatever reference or index the heap's bytes gave. In *checked* mode the
+//! reservation is as small as the heap, and the end of every access is compared with the bound. In
+//! both modes an access to null faults by itself as long as it lies inside the null page.
 //!
-//! The shapes are the ones Cranelift folds best: constants in the access's offset,
-//! an `iadd` of base and reference repeated for every access (it is merged and
-//! folded into the addressing mode), element indices scaled in 32 bits.
+//! The address computations have the form that Cranelift folds best. Constants are in the access's
+//! offset. The `iadd` of base and reference is repeated for every access, and Cranelift merges it
+//! and folds it into the addressing mode. Element indices are scaled in 32 bits.
 
 use crate::regions::{self, Region};
 use crate::{GcEmitter, RefPlace, trap_code};
@@ -17,26 +16,26 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use gc_types::{HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE, Trap, VMGcHeader};
 
-/// What is known of the object an access goes to.
+/// What is known about the object of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Nothing: it may be null.
+    /// Nothing is known: the reference may be null.
     MayBeNull,
-    /// It is not null, but the heap may be corrupt.
+    /// The reference is not null, but the heap may be corrupt.
     NotNull,
-    /// It was allocated since the last safepoint: nothing can go wrong, and nothing is
-    /// checked. Of any other object, this would let compiled code out of the heap.
+    /// The object was allocated since the last safepoint, so nothing is checked. For any other
+    /// object this would let compiled code access memory outside the heap.
     Fresh,
 }
 
-/// Where a load or store goes.
+/// The target of a load or store.
 #[derive(Clone, Copy, Debug)]
 pub struct Access {
-    /// A native address (`I64`): never to be kept over a safepoint.
+    /// A native address (`I64`). It must not be used after a safepoint.
     pub address: ir::Value,
     /// Bytes from the address.
     pub offset: i32,
-    /// With the alias region and the trap code.
+    /// Flags with the alias region and the trap code.
     pub flags: MemFlagsData,
 }
 
@@ -95,7 +94,7 @@ impl GcEmitter<'_, '_> {
         let region = regions::ARRAY_ELEMENT;
         let shift = i64::from(size.trailing_zeros());
         if let Some(index) = self.constant(index) {
-            // The same sandbox form as a field's, if the guard is large enough.
+            // The address has the form of a field's if the guard is large enough.
             let offset = u64::from(offset) + (u64::from(index.cast_unsigned() as u32) << shift);
             if offset + u64::from(size) <= HEAP_GUARD_SIZE {
                 return self.object_access(array, offset as u32, size, region, trust);
@@ -120,7 +119,7 @@ impl GcEmitter<'_, '_> {
         Access { address, offset: offset.cast_signed(), flags }
     }
 
-    /// Traps if `end` (`I64`) is behind the heap's bound.
+    /// Traps if `end` (`I64`) is beyond the heap's bound.
     fn check_bound(&mut self, end: ir::Value) {
         let data = self.heap_data();
         let bound = self.load_native(types::I64, regions::HEAP_DATA, data, HeapDataOffsets::BOUND);
@@ -128,8 +127,8 @@ impl GcEmitter<'_, '_> {
         self.builder.ins().trapnz(outside, trap_code(Trap::CorruptHeap));
     }
 
-    /// Only accesses to fresh objects are called aligned: a corrupt reference need
-    /// not be, and objects are aligned to eight bytes, which is less than a vector is.
+    /// Only accesses to fresh objects are marked as aligned. A corrupt reference may be misaligned.
+    /// Vectors are not aligned, because objects are aligned to only eight bytes.
     fn heap_flags(&mut self, size: u32, region: Region, trust: Trust) -> MemFlagsData {
         let region = regions::intern(self.builder.func, region);
         let flags = MemFlagsData::new().with_alias_region(Some(region));
@@ -141,8 +140,8 @@ impl GcEmitter<'_, '_> {
         }
     }
 
-    /// An access to the reference at `place`. What `trust` says is of the object
-    /// it is in; an element's array has always been found not to be null.
+    /// An access to the reference at `place`. `trust` describes the object that contains it. The
+    /// array of an element is always known not to be null.
     pub fn place_access(&mut self, place: RefPlace, trust: Trust) -> Access {
         match place {
             RefPlace::Field { object, offset } => {
@@ -164,7 +163,7 @@ impl GcEmitter<'_, '_> {
         self.load_ref_at(access)
     }
 
-    /// Loads the reference that `access` goes to.
+    /// Loads the reference at `access`.
     pub fn load_ref_at(&mut self, access: Access) -> ir::Value {
         let Access { address, offset, flags } = access;
         self.builder.ins().uload32(flags, address, offset)
@@ -176,8 +175,8 @@ impl GcEmitter<'_, '_> {
         self.store_ref_at(access, value);
     }
 
-    /// Stores a reference to where `access` goes. An access holds an address, so
-    /// none is kept over a safepoint.
+    /// Stores a reference at `access`. An access contains an address, so it must not be used after
+    /// a safepoint.
     pub fn store_ref_at(&mut self, access: Access, value: ir::Value) {
         let Access { address, offset, flags } = access;
         if self.is_zero(value) {

@@ -1,5 +1,5 @@
-//! Arrays: allocation with initialisation, checked access to elements, and the
-//! bulk operations, which are the host's.
+//! Arrays: allocation with initialisation, checked access to elements, and bulk operations, which
+//! call the host.
 
 use crate::address::{Access, Trust};
 use crate::object::{self, Extend};
@@ -8,12 +8,12 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use gc_types::{ArrayLayout, HostCall, StorageType, Trap};
 
-/// How a new array's elements begin. Lengths are `I32`, unsigned.
+/// The initial elements of a new array. Lengths are `I32`, unsigned.
 #[derive(Clone, Copy, Debug)]
 pub enum ArrayInit<'a> {
-    /// This many, all zero or null.
+    /// This number of elements, all zero or null.
     Default(ir::Value),
-    /// All this value (the first), this many (the second).
+    /// The value of all elements, and their number.
     Fill(ir::Value, ir::Value),
     /// These.
     Elements(&'a [ir::Value]),
@@ -137,7 +137,7 @@ pub(crate) fn array_fill(
     e.call_host(HostCall::ARRAY_FILL, &[array, index, bits, length]);
 }
 
-/// A vector does not fit the host call's 64 bits.
+/// Fills without the host, because a vector does not fit the host call's 64 bits.
 fn fill_with_vectors(
     e: &mut GcEmitter<'_, '_>,
     array: ir::Value,
@@ -177,8 +177,8 @@ pub(crate) fn array_copy(
     );
 }
 
-/// Traps unless `index` is below the array's length. The comparison is written so
-/// that the load of the length fuses with it.
+/// Traps unless `index` is below the array's length. The order of the operands lets the load of the
+/// length fuse with the comparison.
 fn check_index(e: &mut GcEmitter<'_, '_>, array: ir::Value, index: ir::Value) {
     let length = array_len(e, array);
     let outside = e.builder.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, index, length);
@@ -200,9 +200,8 @@ fn element_access(
     e.element_access(array, index, offset, size, trust)
 }
 
-/// Emits a loop over the `I32` indices from `start` up to but not including `end`,
-/// entered if `not_empty`. The body must not contain a safepoint if it uses a
-/// fresh object.
+/// Emits a loop over the `I32` indices from `start` (inclusive) to `end` (exclusive), which is
+/// entered if `not_empty`. The body must not contain a safepoint if it uses a fresh object.
 fn for_each_index(
     e: &mut GcEmitter<'_, '_>,
     not_empty: ir::Value,

@@ -1,27 +1,26 @@
 //! Reference tests and casts.
 //!
-//! A test for a concrete type first compares the whole header word, which decides
-//! alone for a final type and usually for any other; behind that, in a cold
-//! block, is a display lookup (Cohen, "Type-Extension Type Tests Can Be Performed
-//! In Constant Time", 1991): the row of the object's type, at the depth of the
-//! expected one. The type index comes from the heap and is not trusted: it is
-//! masked, and the table has a row for everything the mask lets through.
-//! [`TypeIndex::NONE`](gc_types::TypeIndex::NONE), which objects without a type
-//! carry, is masked to the last row, so an engine must leave that row zero and may
-//! have [`VMOffsets::DISPLAY_TYPES`] `- 1` types. A row names ancestors by index, and
-//! an index has one kind, so a display hit needs no look at the kind.
+//! A test for a concrete type first compares the whole header word. For a final type that decides;
+//! for other types it usually does. Otherwise a cold block does a display lookup (Cohen,
+//! "Type-Extension Type Tests Can Be Performed In Constant Time", 1991): it reads the row of the
+//! object's type at the depth of the expected type. The type index comes from the heap and is
+//! untrusted, so it is masked. The table has a row for every masked index.
+//! [`TypeIndex::NONE`](gc_types::TypeIndex::NONE), the index of objects without a type, is masked
+//! to the last row. So an engine must leave that row zero and may have [`VMOffsets::DISPLAY_TYPES`]
+//! `- 1` types. A row has the indices of ancestors, and each index has one kind, so a display hit
+//! needs no test of the kind.
 
 use crate::{GcEmitter, regions, trap_code};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::{HostCall, I31, Trap, TypeIndex, VMGcKind, VMOffsets};
 
-/// What a reference is tested for.
+/// The type for which a reference is tested.
 #[derive(Clone, Copy, Debug)]
 pub enum TestTarget {
     /// Any internal reference: everything but null.
     Any,
-    /// What can be compared: `i31`s, structs, arrays.
+    /// References that can be compared for equality: `i31`s, structs, arrays.
     Eq,
     /// An `i31`.
     I31,
@@ -33,7 +32,7 @@ pub enum TestTarget {
     Extern,
     /// Any exception.
     Exn,
-    /// The bottom of a hierarchy: nothing but null, if that.
+    /// The bottom of a hierarchy: no reference except null, if the test is nullable.
     None,
     /// A struct or array type of the engine.
     Concrete {
@@ -48,12 +47,12 @@ pub enum TestTarget {
     },
 }
 
-/// A test of a reference, with what is known before it.
+/// A test of a reference, and what is known about the reference before.
 #[derive(Clone, Copy, Debug)]
 pub struct RefTest {
     /// Whether null passes.
     pub nullable: bool,
-    /// What else passes.
+    /// The type that passes.
     pub target: TestTarget,
     /// The reference is known not to be null.
     pub known_non_null: bool,
@@ -62,32 +61,32 @@ pub struct RefTest {
 }
 
 impl RefTest {
-    /// A test of a reference of which nothing is known.
+    /// A test of a reference about which nothing is known.
     pub fn new(nullable: bool, target: TestTarget) -> RefTest {
         RefTest { nullable, target, known_non_null: false, known_not_i31: false }
     }
 
-    /// The same test with what is known of the reference.
+    /// The same test with knowledge about the reference.
     pub fn knowing(self, known_non_null: bool, known_not_i31: bool) -> RefTest {
         RefTest { known_non_null, known_not_i31, ..self }
     }
 }
 
-/// What becomes of a test's outcome. Each of its steps ends the current block;
-/// [`Sink::branch_if`] continues in another.
+/// The use of a test's outcome. Each step of a test ends the current block; [`Sink::branch_if`]
+/// continues in another.
 #[derive(Clone, Copy)]
 pub(crate) enum Sink {
-    /// It is the argument (`I8`) to this block.
+    /// The outcome is the argument (`I8`) of this block.
     Merge(ir::Block),
-    /// It decides between two blocks.
+    /// The outcome decides between two blocks.
     Branch { yes: ir::Block, no: ir::Block },
-    /// No traps; yes continues in `done`.
+    /// A negative outcome traps; a positive one continues in `done`.
     Trap { trap: Trap, done: ir::Block },
 }
 
 impl Sink {
-    /// If `condition`, the outcome is `outcome`; otherwise the test goes on, in a
-    /// block that is expected to be entered rarely if `cold`.
+    /// If `condition` is true, the outcome is `outcome`. Otherwise the test continues in another
+    /// block, which is marked as cold if `cold`.
     pub(crate) fn branch_if(
         self,
         e: &mut GcEmitter<'_, '_>,
@@ -137,8 +136,8 @@ impl Sink {
         }
     }
 
-    /// The outcome is known. Written as a condition all the same, so that the
-    /// blocks of both outcomes keep a predecessor.
+    /// The outcome is known. It is still emitted as a condition, so that the blocks of both
+    /// outcomes keep a predecessor.
     pub(crate) fn always(self, e: &mut GcEmitter<'_, '_>, outcome: bool) {
         let outcome = e.builder.ins().iconst(types::I8, i64::from(outcome));
         self.finish(e, outcome);
@@ -167,9 +166,8 @@ impl GcEmitter<'_, '_> {
         self.test_to_value(|e, sink| e.emit_ref_test(reference, test, sink))
     }
 
-    /// Ends the current block with a branch to `yes` if `reference` passes `test`,
-    /// otherwise to `no`; neither block may have parameters. Both are the caller's
-    /// to seal.
+    /// Ends the current block with a branch to `yes` if `reference` passes `test`, otherwise to
+    /// `no`. Neither block may have parameters. The caller seals both blocks.
     pub fn ref_test_branch(
         &mut self,
         reference: ir::Value,
@@ -185,8 +183,8 @@ impl GcEmitter<'_, '_> {
         self.test_or_trap(Trap::CastFailure, |e, sink| e.emit_ref_test(reference, test, sink));
     }
 
-    /// Whether `reference` is neither null nor an `i31` (`I8`): rotated, the tag is
-    /// the sign, and one signed comparison rules out both.
+    /// Whether `reference` is neither null nor an `i31` (`I8`). A rotation moves the tag to the
+    /// sign bit, so one signed comparison excludes both.
     pub fn is_heap_ref(&mut self, reference: ir::Value) -> ir::Value {
         let rotated = self.rotate_tag(reference);
         self.builder.ins().icmp_imm_s(IntCC::SignedGreaterThan, rotated, 0)
@@ -287,8 +285,8 @@ impl GcEmitter<'_, '_> {
         sink.finish(self, matches);
     }
 
-    /// Whether the type whose index is in the low bits of `word` (`I32`, untrusted)
-    /// is `type_index` (`I32`) or below it.
+    /// Whether the type whose index is in the low bits of `word` (`I32`, untrusted) is `type_index`
+    /// (`I32`) or a subtype of it.
     pub(crate) fn emit_subtype_test(
         &mut self,
         word: ir::Value,

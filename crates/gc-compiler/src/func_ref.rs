@@ -1,11 +1,10 @@
 //! Function references: native pointers in SSA values, checked 32-bit ids in the
 //! heap.
 //!
-//! A native pointer is never stored in the heap nor trusted from it. What is
-//! stored is an id into the store's table; coming back, the id is compared with
-//! the table's length and the function's type with the one the program was
-//! validated for, since a corrupt heap must never let a call reach a function of
-//! another type.
+//! A native pointer is never stored in the heap, and never read from it. The heap has an id into
+//! the store's table. When an id is read, it is compared with the table's length, and the
+//! function's type is compared with the type for which the program was validated. So even with a
+//! corrupt heap a call never reaches a function of another type.
 
 use crate::cast::Sink;
 use crate::{GcEmitter, regions};
@@ -24,14 +23,14 @@ pub struct FuncRefType {
     pub is_final: bool,
 }
 
-/// A test of a function reference, with what is known before it.
+/// A test of a function reference, and what is known about it before.
 #[derive(Clone, Copy, Debug)]
 pub struct FuncRefTest {
     /// Whether null passes.
     pub nullable: bool,
     /// Whether the reference is known not to be null.
     pub known_non_null: bool,
-    /// What passes but null: `None` for every function.
+    /// The function type that passes; `None` if every function passes.
     pub target: Option<FuncRefType>,
 }
 
@@ -41,9 +40,8 @@ impl GcEmitter<'_, '_> {
         self.test_to_value(|e, sink| e.emit_func_ref_test(func_ref, test, sink))
     }
 
-    /// Ends the current block with a branch to `yes` if `func_ref` passes `test`,
-    /// otherwise to `no`; neither block may have parameters. Both are the caller's
-    /// to seal.
+    /// Ends the current block with a branch to `yes` if `func_ref` passes `test`, otherwise to
+    /// `no`. Neither block may have parameters. The caller seals both blocks.
     pub fn func_ref_test_branch(
         &mut self,
         func_ref: ir::Value,

@@ -1,27 +1,27 @@
-//! `i31`: 31-bit integers that are references themselves, told by the tag bit.
+//! `i31`: 31-bit integers that are stored in the reference itself, marked by the tag bit.
 
 use crate::{GcEmitter, trap_code};
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::{I31, Trap};
 
 impl GcEmitter<'_, '_> {
-    /// The reference that carries the low 31 bits of `value` (`I32`). Not declared
-    /// to need a stack map: it is no root.
+    /// The reference that carries the low 31 bits of `value` (`I32`). It is not a root, so it is
+    /// not declared to need a stack map.
     pub fn ref_i31(&mut self, value: ir::Value) -> ir::Value {
         let shifted = self.builder.ins().ishl_imm_u(value, 1);
         let tagged = self.builder.ins().bor_imm_u(shifted, i64::from(I31::TAG));
         self.builder.ins().uextend(types::I64, tagged)
     }
 
-    /// The integer (`I32`) that `reference`, an `i31` or null, carries,
-    /// sign-extended; traps if it is null.
+    /// The sign-extended integer (`I32`) that `reference` carries. `reference` is an `i31` or null;
+    /// null traps.
     pub fn i31_get_s(&mut self, reference: ir::Value) -> ir::Value {
         let word = self.i31_word(reference);
         self.builder.ins().sshr_imm_u(word, 1)
     }
 
-    /// The integer (`I32`) that `reference`, an `i31` or null, carries,
-    /// zero-extended; traps if it is null.
+    /// The zero-extended integer (`I32`) that `reference` carries. `reference` is an `i31` or null;
+    /// null traps.
     pub fn i31_get_u(&mut self, reference: ir::Value) -> ir::Value {
         let word = self.i31_word(reference);
         self.builder.ins().ushr_imm_u(word, 1)

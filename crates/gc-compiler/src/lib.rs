@@ -1,17 +1,15 @@
 //! CLIF for allocation, barriers, casts and safepoints: the half of a collector
 //! that is emitted code. No heap, no Wasm.
 //!
-//! An embedder builds a function with a `FunctionBuilder`, says what it knows of
-//! it in a [`GcFuncEnv`], and hands both, as a [`GcEmitter`], to the
-//! [`GcCompiler`] of the collector it was told to use. What does not depend on
-//! the collector (casts, reference tests, `i31`, function references) is a
-//! method of [`GcEmitter`] itself.
+//! An embedder builds a function with a `FunctionBuilder` and describes it in a [`GcFuncEnv`]. It
+//! passes both, as a [`GcEmitter`], to the [`GcCompiler`] of the chosen collector. Operations that
+//! do not depend on the collector (casts, reference tests, `i31`, function references) are methods
+//! of [`GcEmitter`].
 //!
-//! Three things hold for every instruction emitted here. A reference is an `I64`
-//! whose upper half is zero, and 32 bits in memory. Every memory access carries an
-//! alias region ([`regions`]), and every access to the heap whose address derives
-//! from heap bytes a trap code ([`GcEmitter`] tells which). A call to the host
-//! stands in a cold block and goes to a trampoline that clobbers nothing.
+//! Three rules hold for every emitted instruction. A reference is an `I64` whose upper half is
+//! zero, and 32 bits in memory. Every memory access has an alias region ([`regions`]), and every
+//! heap access whose address derives from heap bytes has a trap code (see [`GcEmitter`]). A call to
+//! the host is in a cold block and goes to a trampoline that clobbers no register.
 
 mod address;
 mod array;

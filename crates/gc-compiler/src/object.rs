@@ -5,7 +5,7 @@ use crate::{GcCompiler, GcEmitter, RefPlace, regions};
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::{FieldLayout, StorageType, StructLayout};
 
-/// How a packed field or element (`I8`, `I16`) becomes an `I32`.
+/// The extension of a packed field or element (`I8`, `I16`) to an `I32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Extend {
     /// With copies of its top bit.
@@ -114,7 +114,7 @@ pub(crate) fn value_type(ty: StorageType) -> ir::Type {
     }
 }
 
-/// Loads a value that is no reference.
+/// Loads a value that is not a reference.
 pub(crate) fn load(
     e: &mut GcEmitter<'_, '_>,
     Access { address, offset, flags }: Access,
@@ -133,7 +133,7 @@ pub(crate) fn load(
     }
 }
 
-/// Stores a value that is no reference.
+/// Stores a value that is not a reference.
 pub(crate) fn store(
     e: &mut GcEmitter<'_, '_>,
     Access { address, offset, flags }: Access,

@@ -1,14 +1,13 @@
-//! Alias regions: which kinds of memory emitted code touches that never overlap.
+//! Alias regions: the kinds of memory that emitted code accesses and that never overlap.
 //!
-//! Cranelift forwards and removes loads and stores within a region and assumes
-//! nothing across them, and a store without a region is a fence for everything.
-//! So every access names one, and the same memory is never accessed under two: that
-//! would be a miscompilation. The numbers are global (the inliner merges regions
-//! by them).
+//! Cranelift forwards and removes loads and stores within a region, and treats regions as
+//! independent. A store without a region is a fence for everything. So every access has a region,
+//! and the same memory is never accessed under two regions, because that would be a miscompilation.
+//! The numbers are global, because the inliner merges regions by number.
 //!
-//! What the host alone writes is kept apart from what emitted code writes, even
-//! in one structure: an inline store to a bump index must not make the code
-//! behind it reload the heap's base.
+//! Words that only the host writes have other regions than words that emitted code writes, even in
+//! one structure. Otherwise an inline store to a bump index would make the following code reload
+//! the heap's base.
 
 use cranelift_codegen::ir;
 use std::borrow::Cow;
@@ -18,11 +17,11 @@ pub type Region = u32;
 
 /// The vmctx's prefix.
 pub const VMCTX: Region = 0;
-/// The store context, but for the host's result.
+/// The store context, except the host's result.
 pub const STORE_CONTEXT: Region = 1;
 /// The store context's word for host calls' results.
 pub const HOST_RESULT: Region = 2;
-/// The words of the heap data that the host alone writes (bounds, limits).
+/// The words of the heap data that only the host writes (bounds, limits).
 pub const HEAP_DATA: Region = 3;
 /// The words of the heap data that emitted code writes (cursors, countdowns).
 pub const HEAP_CURSOR: Region = 4;
@@ -42,15 +41,15 @@ pub const TYPES: Region = 10;
 /// A collector's card table.
 pub const CARDS: Region = 11;
 
-/// The first of the numbers that are the embedder's to give (globals, tables,
-/// memories, its own part of the vmctx).
+/// The first number that the embedder may use (for globals, tables, memories, its part of the
+/// vmctx).
 pub const EMBEDDER: Region = 64;
 
-/// The first of the numbers kept for the stack slots that references are spilled
-/// to: the embedder adds something that tells one slot from another.
+/// The first number for stack slots to which references are spilled. The user adds a number that
+/// distinguishes the slots.
 pub const STACK_MAP_SPILL: Region = 1 << 31;
 
-/// `region` in `func`, declared there if it is not yet.
+/// `region` in `func`. Declares it if it is new.
 pub fn intern(func: &mut ir::Function, region: Region) -> ir::AliasRegion {
     func.dfg
         .alias_regions

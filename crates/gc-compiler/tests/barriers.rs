@@ -1,5 +1,4 @@
-//! What `drc`'s barriers and its allocation do when they run: counts, the list, the
-//! notes, the cold calls.
+//! Runs the barriers and the allocation of `drc`: counts, the list, the notes, the cold calls.
 #![cfg(all(target_arch = "x86_64", unix))]
 
 mod common;
@@ -38,8 +37,8 @@ fn places() -> [NamedPlace; 3] {
     ]
 }
 
-/// A machine with `OLD` and `NEW` of these collector words, `slot` in the holder, which
-/// is mature.
+/// A machine in which `OLD` and `NEW` have these collector words, and the mature holder's slot has
+/// `slot`.
 fn drc_machine(old: u32, new: u32, slot: u32) -> (Machine, RawArgs) {
     let mut machine = Machine::new();
     machine.set_u32(OLD + 4, old);
@@ -66,7 +65,7 @@ fn drc_write_counts_up_and_down() {
     for options in modes() {
         for (name, place) in places() {
             let code = write(&options, place);
-            // The words of the old and the new object, and calls for the list.
+            // Returns the words of the old and the new object, and the calls for the list.
             let run = |old, new, slot: u32, value: u64| {
                 let (mut machine, mut args) = drc_machine(old, new, slot);
                 args.b = value;
@@ -76,7 +75,7 @@ fn drc_write_counts_up_and_down() {
                 (machine.u32(OLD + 4), machine.u32(NEW + 4), machine.calls())
             };
             let new = u64::from(NEW);
-            // One of several references, flags kept.
+            // One of several references is removed, and the flags are kept.
             for flags in [MATURE, LISTED, MATURE | LISTED] {
                 assert_eq!(
                     run(3 * ONE + flags, 5 * ONE + flags, OLD, new),
@@ -84,10 +83,10 @@ fn drc_write_counts_up_and_down() {
                     "{name}"
                 );
             }
-            // A young object is listed when it is counted, and not when it no longer is.
+            // A young object is listed when it gets a count, and not when it loses it.
             assert_eq!(run(ONE, 0, OLD, new), (0, ONE, list_call(NEW)), "{name}");
             assert_eq!(run(ONE | LISTED, LISTED, OLD, new), (LISTED, ONE | LISTED, vec![]));
-            // A mature one when it no longer is, once.
+            // A mature object is listed once, when it loses its last count.
             assert_eq!(
                 run(ONE | MATURE, MATURE, OLD, new),
                 (MATURE, ONE | MATURE, list_call(OLD)),
@@ -102,7 +101,7 @@ fn drc_write_counts_up_and_down() {
             assert_eq!(run(one, one, i31(-1) as u32, i31(3)), (one, one, vec![]), "{name}");
             assert_eq!(run(one, one, OLD, i31(-5)), (MATURE, one, list_call(OLD)), "{name}");
             assert_eq!(run(one, one, OLD, 0), (MATURE, one, list_call(OLD)), "{name}");
-            // Itself: the count passes through two, not zero.
+            // Storing the same object: the count passes through two, not zero.
             assert_eq!(run(one, one, OLD, OLD.into()), (one, one, vec![]), "{name}");
         }
     }
@@ -120,7 +119,7 @@ fn drc_write_appends_to_the_list_until_it_is_full() {
             machine.set_data_u32(drc::LIST_LEN, 2);
             machine.set_data_u32(drc::LIST_CAPACITY, 3);
             machine.run(&code, &mut args);
-            // The first one takes the last place.
+            // The first object takes the last place of the list.
             assert_eq!(machine.u32(NEW + 4), ONE | LISTED, "{name}");
             assert_eq!(machine.u32(OLD + 4), MATURE, "{name}");
             assert_eq!(machine.data_u32(drc::LIST_LEN), 3, "{name}");
@@ -198,7 +197,7 @@ fn drc_initialisation_of_objects_does_not_count() {
             assert_eq!(machine.u32(HOLDER + layout.element_offset(i) as u32), expected);
         }
         assert_eq!(machine.calls(), [(HostCall::ALLOC_ARRAY, vec![u64::from(WORD), 4])]);
-        // What stands in native memory is counted from the first on.
+        // References in native memory are counted from the start.
         let (_, native) = places()[2];
         let code = Code::new(&DrcCompiler, &options, &|c, e, a| {
             c.init_ref(e, native(a), a.b);

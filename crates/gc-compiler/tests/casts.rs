@@ -1,5 +1,4 @@
-//! What tests, casts and function references do when they run, against a model of
-//! the type hierarchy.
+//! Runs tests, casts and function references, and compares them with a model of the type hierarchy.
 #![cfg(all(target_arch = "x86_64", unix))]
 
 mod common;
@@ -13,8 +12,8 @@ use gc_types::{HostCall, NULL_PAGE_SIZE, Trap, TypeIndex, VMGcKind, VMOffsets};
 
 const HEAP: u32 = NULL_PAGE_SIZE;
 
-/// A chain of struct types 10 > 11 > … > 20, each the parent of the next, and one
-/// array type 30. Type index, kind, ancestors.
+/// The kind and the ancestors of type `index`. There is a chain of struct types 10 > 11 > … > 20,
+/// each the parent of the next, and one array type 30.
 fn type_of(index: u32) -> (VMGcKind, Vec<u32>) {
     match index {
         10..=20 => (VMGcKind::StructRef, (10..=index).collect()),
@@ -29,11 +28,11 @@ enum Value {
     Object(u32),
     Extern,
     Exn,
-    /// A header whose type index is this, which is no type.
+    /// A header with this type index, which is not a type.
     Corrupt(u32),
 }
 
-/// What a test should say.
+/// The expected result of a test.
 fn expected(value: Value, nullable: bool, target: &TestTarget, ty: u32) -> bool {
     let kind = match value {
         Value::Null => return nullable,
@@ -155,7 +154,7 @@ fn tests_casts_and_branches_agree_with_the_hierarchy() {
                 word: expected_type.header_word(type_of(ty).0),
                 ..Default::default()
             };
-            // A type with subtypes tested as final is not asked about those.
+            // A type with subtypes that is tested as final does not match its subtypes.
             let target = abstracts.get(i).copied();
             let concrete_target =
                 test_target_of(target.as_ref(), is_final && value != Value::Object(ty));
@@ -177,8 +176,7 @@ fn tests_casts_and_branches_agree_with_the_hierarchy() {
     }
 }
 
-/// The target the model is asked about: the abstract one, or any concrete one; `None`
-/// if only null can pass.
+/// The target for the model: the abstract one, or any concrete one. `None` if only null can pass.
 fn test_target_of(target: Option<&TestTarget>, nothing: bool) -> Option<TestTarget> {
     match target {
         Some(target) => Some(*target),
@@ -215,7 +213,7 @@ fn types_deeper_than_a_row_ask_the_host() {
         assert_eq!(machine.run(&code, &mut args), answer);
         assert_eq!(machine.calls(), [(HostCall::IS_SUBTYPE, vec![20, 18])]);
     }
-    // The type itself needs no question.
+    // The type itself needs no host call.
     machine.object(HEAP, VMGcKind::StructRef, TypeIndex::new(18).unwrap(), 0);
     machine.host_returns(0);
     assert_eq!(machine.run(&code, &mut args), 1);

@@ -1,6 +1,6 @@
-//! Every operation, under every collector and every combination of options:
-//! the CLIF verifies and lowers, keeps the rules about alias regions, trap codes
-//! and cold blocks, and contains no more than it should.
+//! Every operation, under every collector and every combination of options. The CLIF verifies and
+//! lowers, obeys the rules about alias regions, trap codes and cold blocks, and contains nothing
+//! unnecessary.
 
 mod common;
 
@@ -26,7 +26,7 @@ const STORAGE: [StorageType; 9] = [
     StorageType::FuncRef,
 ];
 
-/// A value that is not a constant, of what `ty` takes.
+/// A value for `ty` that is not a constant.
 fn value(e: &mut GcEmitter<'_, '_>, args: Args, ty: StorageType) -> ir::Value {
     match ty {
         StorageType::Ref => args.b,
@@ -45,11 +45,11 @@ fn big_struct() -> StructLayout {
     StructLayout::new(STORAGE).unwrap()
 }
 
-/// A layout whose second field lies behind the null page, and whose last one
-/// behind the guard.
+/// A layout whose second reference lies beyond the null page, and whose last field lies beyond the
+/// guard.
 fn huge_struct() -> StructLayout {
     let mut fields = vec![StorageType::V128; (3 << 20) / 16];
-    // Two, so that they leave no hole.
+    // Two references, so that they leave no hole.
     fields[5000..5002].fill(StorageType::Ref);
     fields.push(StorageType::Ref);
     StructLayout::new(fields).unwrap()

@@ -1,5 +1,5 @@
-//! What emitted code does when it runs: allocation, fields, elements, `i31`s, traps,
-//! each with and without bounds checks.
+//! Runs emitted code: allocation, fields, elements, `i31`s, traps, each with and without bounds
+//! checks.
 #![cfg(all(target_arch = "x86_64", unix))]
 
 mod common;
@@ -45,7 +45,7 @@ fn null_allocates_between_next_and_limit() {
         assert_eq!(u64::from_le_bytes(long), u64::MAX / 3);
         assert_eq!(machine.calls(), []);
 
-        // The next one does not fit; the host's object is initialised all the same.
+        // The next object does not fit. The host's object is initialised in the same way.
         machine.host_returns(u64::from(HEAP + 4096));
         assert_eq!(machine.run(&code, &mut args), u64::from(HEAP + 4096));
         assert_eq!(machine.calls(), [(HostCall::ALLOC_STRUCT, vec![u64::from(WORD)])]);
@@ -53,7 +53,7 @@ fn null_allocates_between_next_and_limit() {
         assert_eq!(machine.u32(HEAP + 4096 + layout.fields[1].offset), 0x12344);
         assert_eq!((args.a, args.b), (0, 0x12344), "values live over the call");
 
-        // What fits exactly, fits.
+        // An object that fits exactly is allocated inline.
         let mut machine = null_machine(layout.size);
         assert_eq!(machine.run(&code, &mut args), u64::from(HEAP));
         assert_eq!(machine.calls(), []);
@@ -171,7 +171,7 @@ fn fields_and_elements_read_back_what_was_written() {
                     };
                     c.struct_set(e, a.a, &layout, field, value);
                     let read = c.struct_get(e, a.a, &layout, field, Some(extend));
-                    // Through the array too, at an index and at a constant.
+                    // Also through the array, at an index and at a constant.
                     c.array_set(e, a.b, &array, a.y, read);
                     let read = c.array_get(e, a.b, &array, a.y, Some(extend));
                     let two = e.builder.ins().iconst(types::I32, 2);

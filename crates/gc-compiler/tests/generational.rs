@@ -1,4 +1,4 @@
-//! What `generational`'s barriers do when they run: cards, remembered slots, the log.
+//! Runs the barriers of `generational`: cards, remembered slots, the log.
 #![cfg(all(target_arch = "x86_64", unix))]
 
 mod common;
@@ -17,13 +17,13 @@ const NURSERY: u32 = 128 << 10;
 const YOUNG: u32 = NURSERY_START + 64;
 const LAST_YOUNG: u32 = NURSERY_START + NURSERY - 8;
 const OLD: u32 = NURSERY_START + NURSERY;
-/// Near a card's end, so that what follows is on the next one.
+/// Near a card's end, so that the fields are on the next card.
 const HOLDER: u32 = OLD + 4096 + 496;
 const WORD: u32 = (0b01110 << 26) + 77;
 
 type NamedPlace = (&'static str, fn(Args) -> RefPlace);
 
-/// A field and an element of `HOLDER`, both on the card behind the one it begins on.
+/// A field and an element of `HOLDER`, both on the card after the one of its start.
 const PLACES: [NamedPlace; 2] = [
     ("field", |a| RefPlace::Field { object: a.a, offset: 32 }),
     ("element", |a| RefPlace::Element { object: a.a, index: a.x, offset: 12 }),
@@ -53,7 +53,7 @@ impl Fixture {
         Fixture { machine, cards, log, slots }
     }
 
-    /// Runs `code` with `value` for a slot of `HOLDER` at offset 32, which has `old`.
+    /// Runs `code`, which stores `value` into a slot of `HOLDER` at offset 32 that has `old`.
     fn run(&mut self, code: &Code, old: u32, value: u32) {
         self.machine.set_u32(HOLDER + 32, old);
         let l = self.machine.native_address(HOLDER);
@@ -64,7 +64,7 @@ impl Fixture {
         assert_eq!(self.machine.calls(), []);
     }
 
-    /// The cards that are not clean, and what they are; all are clean then.
+    /// Returns the cards that are not clean with their values, and cleans all cards.
     fn take_cards(&mut self) -> Vec<(u32, u8)> {
         let cards = self.cards.iter_mut().enumerate().filter(|(_, card)| **card != 0);
         cards.map(|(n, card)| ((n as u32) << CARD_SHIFT, std::mem::take(card))).collect()
@@ -78,12 +78,12 @@ fn write(options: &CompilerOptions, place: fn(Args) -> RefPlace) -> Code {
     })
 }
 
-/// What the log says when `old` is overwritten.
+/// The log entry for overwriting `old`.
 fn entry(old: u32) -> u64 {
     u64::from(HOLDER + 32) << 32 | u64::from(old)
 }
 
-/// Words that are not those of references to young objects.
+/// Words that are not references to young objects.
 fn not_young() -> [u32; 8] {
     let i31 = |value| i31(value) as u32;
     [0, OLD, OLD + 8, NURSERY_START - 8, u32::MAX - 7, i31(-1), i31(1), i31(1 << 29)]
@@ -104,7 +104,7 @@ fn a_card_is_marked_for_young_values_alone() {
                 f.run(&code, YOUNG, value);
                 assert_eq!(f.take_cards(), [], "{name}: {value:#x}");
             }
-            // It is not marked again.
+            // The card is not marked again.
             f.cards[(card >> CARD_SHIFT) as usize] = 7;
             f.run(&code, 0, YOUNG);
             assert_eq!(f.take_cards(), [(card, 7)], "{name}");
@@ -128,7 +128,7 @@ fn what_is_overwritten_is_logged_while_marking() {
             assert_eq!(f.log[..5], overwritten.map(entry), "{name}");
             assert_eq!(f.log[5], 0);
             assert_eq!(f.take_cards().len(), 1, "{name}");
-            // Behind its end it begins again, and counts on.
+            // After its end the log begins again, and the count continues.
             f.machine.set_data_u64(LOG_LEN, (1 << 32) + LOG_CAPACITY - 1);
             f.run(&code, OLD + 24, 0);
             f.run(&code, OLD + 32, 0);
@@ -167,7 +167,7 @@ fn the_card_of_a_native_slot_is_marked_unless_it_is_always_named() {
                     assert_eq!(std::mem::take(&mut f.slots[card]), u8::from(marks), "{value:#x}");
                     assert_eq!(f.slots, vec![0; SLOT_CARDS_LEN as usize]);
                 }
-                // Neither the heap's cards nor the log are for native memory.
+                // Native memory uses neither the heap's cards nor the log.
                 assert_eq!(f.take_cards(), []);
                 assert_eq!(f.machine.data_u32(LOG_LEN), 0);
             }
@@ -225,7 +225,7 @@ fn null_is_stored_without_a_look_at_cards() {
             None
         });
         let mut f = Fixture::new();
-        // A table that is not there would fault.
+        // An access to a missing table would fault.
         f.machine.set_data_u64(CARDS, 8);
         f.machine.set_data_u32(MARKING, 1);
         f.machine.set_u32(HOLDER + 32, OLD);
@@ -241,7 +241,7 @@ fn a_wrong_object_traps_before_its_card_is_looked_for() {
         for (name, place) in PLACES {
             let code = write(&options, place);
             let mut f = Fixture::new();
-            // An element is accessed when the array's length was read, which traps for null.
+            // An element is accessed after the array's length was read, which traps for null.
             for a in [if name == "field" { 0 } else { 0xffff_fe00 }, 0xffff_ff00] {
                 let mut args = RawArgs { a, b: YOUNG.into(), x: 5, ..Default::default() };
                 assert_eq!(f.machine.signal(&code, &mut args), Some(libc::SIGILL), "{name}");

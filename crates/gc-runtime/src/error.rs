@@ -1,13 +1,13 @@
-//! What can go wrong in a heap, short of a bug in a collector.
+//! The errors of a heap.
 
 use gc_types::{TypeIndex, VMGcKind};
 use std::fmt;
 
-/// Why a heap refused.
+/// An error of a heap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeapError {
-    /// There is no room for `bytes` more; a collection or growth may make some.
+    /// There is no room for `bytes` more bytes. A collection or growth may make room.
     NeedsRoom {
         /// Bytes that were asked for.
         bytes: u64,
@@ -16,17 +16,17 @@ pub enum HeapError {
     OutOfMemory {
         /// Bytes that were asked for.
         bytes: u64,
-        /// The heap's limit in bytes: its maximum, or what it has if it may not grow.
+        /// The heap's limit in bytes: its maximum, or its current size if it may not grow.
         limit: u64,
     },
-    /// The growth policy did not admit that `bytes` more are mapped.
+    /// The growth policy did not admit `bytes` more bytes.
     Refused {
-        /// Bytes that were to be mapped.
+        /// Bytes that should have been mapped.
         bytes: u64,
     },
     /// An object larger than any heap allows.
     TooLarge {
-        /// Its length in elements, or its size in bytes if it is not an array.
+        /// The array's length in elements, or the object's size in bytes if it is not an array.
         length: u64,
     },
     /// An index or range outside an array.
@@ -45,18 +45,17 @@ pub enum HeapError {
         /// Index of the object in bytes.
         at: u32,
     },
-    /// A type whose layout was never registered, or that is of another kind than
-    /// was to be allocated.
+    /// A type whose layout was never registered, or whose kind is not the one to allocate.
     UnknownType {
         /// The type.
         ty: TypeIndex,
     },
-    /// An array whose elements are not stored as the operation needs.
+    /// An array whose elements have another storage type than the operation needs.
     WrongElement {
         /// Index of the array in bytes.
         at: u32,
     },
-    /// A reference that is not to an object in the heap: an `i31`.
+    /// A reference that is an `i31`, not an object in the heap.
     NotAnObject {
         /// The reference's word.
         raw: u32,
@@ -68,24 +67,24 @@ pub enum HeapError {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// What a verifier found ([`GcStore::verify`](crate::GcStore::verify)): as
-    /// [`Corrupt`](HeapError::Corrupt), with how the mutator gets there.
+    /// Damage that a verifier found ([`GcStore::verify`](crate::GcStore::verify)): like
+    /// [`Corrupt`](HeapError::Corrupt), with the path from a root.
     Verification {
         /// Index of the damage in bytes.
         at: u32,
         /// What is wrong with it.
         what: &'static str,
-        /// The references from a root to it, in words.
+        /// The references from a root to the damage, as text.
         path: String,
     },
-    /// Heap options that cannot be met.
+    /// Heap options that cannot be satisfied.
     Options {
-        /// Which, and why not.
+        /// Which option, and why.
         what: String,
     },
     /// The system refused to map or protect memory.
     System {
-        /// What was attempted and what the system said.
+        /// What was attempted, and the system's error.
         what: String,
     },
 }

@@ -1,10 +1,10 @@
-//! Host values behind externrefs. The heap holds only an id; the value itself is
-//! in an [`ExternRefHostDataTable`], out of a guest's reach. Ids read from a heap
-//! are untrusted: looking one up may find nothing or another value, and a value
-//! is taken out at most once, however many dead objects name it.
+//! Host values behind externrefs. The heap holds only an id; the value itself is in an
+//! [`ExternRefHostDataTable`], out of a guest's reach. Ids read from a heap are untrusted. A lookup
+//! may find nothing or another value, and a value is removed at most once, however many dead
+//! objects have its id.
 //!
-//! Values are dropped here and nowhere else, so that none's panic goes on from there:
-//! it is kept ([`HostPanic`]) until the host is returned to.
+//! Values are dropped only here. If a drop panics, the panic is caught and kept ([`HostPanic`])
+//! until control returns to the host.
 
 use crate::HostPanic;
 use gc_types::VMGcRef;
@@ -17,7 +17,7 @@ use std::num::NonZeroU32;
 pub struct ExternRefHostDataId(NonZeroU32);
 
 impl ExternRefHostDataId {
-    /// The id that stands in the heap as `raw`; zero is none.
+    /// The id that the heap stores as `raw`; `None` for zero.
     pub const fn from_raw(raw: u32) -> Option<ExternRefHostDataId> {
         match NonZeroU32::new(raw) {
             Some(raw) => Some(ExternRefHostDataId(raw)),
@@ -25,7 +25,7 @@ impl ExternRefHostDataId {
         }
     }
 
-    /// The word that stands in the heap.
+    /// The word that the heap stores.
     pub const fn as_raw(self) -> u32 {
         self.0.get()
     }
@@ -40,7 +40,7 @@ pub type HostValue = Box<dyn Any + Send + Sync>;
 
 enum Slot {
     Taken(HostValue),
-    /// Of an externref that is being allocated.
+    /// Reserved for an externref that is being allocated.
     Reserved,
     /// The next free slot.
     Free(Option<u32>),
@@ -58,10 +58,10 @@ pub struct ExternRefHostDataTable {
 }
 
 impl ExternRefHostDataTable {
-    /// Keeps `value` and names it.
+    /// Keeps `value` and returns its id.
     ///
     /// # Errors
-    /// Gives the value back if there are 2^32 - 1 already.
+    /// Returns the value if there are 2^32 - 1 values already.
     pub fn alloc(&mut self, value: HostValue) -> Result<ExternRefHostDataId, HostValue> {
         match self.reserve() {
             Some(id) => self.fill(id, value).map(|()| id),
@@ -69,8 +69,8 @@ impl ExternRefHostDataTable {
         }
     }
 
-    /// A name for a value to come: until it is [filled](Self::fill), it names nothing.
-    /// `None` if there are 2^32 - 1 already.
+    /// Reserves an id. It names no value until it is [filled](Self::fill). `None` if there are 2^32
+    /// - 1 ids already.
     pub(crate) fn reserve(&mut self) -> Option<ExternRefHostDataId> {
         let slot = match self.first_free {
             Some(slot) => {
@@ -90,10 +90,10 @@ impl ExternRefHostDataTable {
         Some(ExternRefHostDataId(NonZeroU32::MIN.saturating_add(slot)))
     }
 
-    /// Lets a reserved name name `value`.
+    /// Gives a reserved id the value `value`.
     ///
     /// # Errors
-    /// Gives the value back if `id` is not reserved.
+    /// Returns the value if `id` is not reserved.
     pub(crate) fn fill(
         &mut self,
         id: ExternRefHostDataId,
@@ -109,7 +109,7 @@ impl ExternRefHostDataTable {
         }
     }
 
-    /// Gives a reserved name up.
+    /// Releases a reserved id.
     pub(crate) fn release(&mut self, id: ExternRefHostDataId) {
         if let Some(slot @ Slot::Reserved) = self.slots.get_mut(id.slot()) {
             *slot = Slot::Free(self.first_free);
@@ -117,19 +117,19 @@ impl ExternRefHostDataTable {
         }
     }
 
-    /// Drops the value `id` names; returns whether it named one. Never panics: if the
-    /// value does, that waits for [`resume_panic`](Self::resume_panic).
+    /// Drops the value of `id`. Returns whether there was one. Never panics: if the value's drop
+    /// panics, the panic waits for [`resume_panic`](Self::resume_panic).
     pub fn dealloc(&mut self, id: ExternRefHostDataId) -> bool {
         let Some(slot @ Slot::Taken(_)) = self.slots.get_mut(id.slot()) else { return false };
         let value = std::mem::replace(slot, Slot::Free(self.first_free));
         self.first_free = Some(id.slot() as u32);
         self.len -= 1;
-        // Last, since it runs the embedder's code.
+        // This comes last because it runs the embedder's code.
         self.panicked |= self.panic.drop_value(value);
         true
     }
 
-    /// The value `id` names, if it names one.
+    /// The value of `id`, if there is one.
     pub fn get(&self, id: ExternRefHostDataId) -> Option<&(dyn Any + Send + Sync)> {
         match self.slots.get(id.slot())? {
             Slot::Taken(value) => Some(&**value),
@@ -147,7 +147,7 @@ impl ExternRefHostDataTable {
         self.len == 0
     }
 
-    /// Drops all values. Never panics, as [`dealloc`](Self::dealloc).
+    /// Drops all values. Like [`dealloc`](Self::dealloc), this never panics.
     pub fn clear(&mut self) {
         self.first_free = None;
         self.len = 0;
@@ -156,11 +156,11 @@ impl ExternRefHostDataTable {
         }
     }
 
-    /// Lets the first panic of a dropped value go on, if there was one since the last
-    /// time and the thread is not panicking already: for where the host is returned to.
+    /// Resumes the first panic of a dropped value since the last call, if there was one and the
+    /// thread is not panicking already. Called where control returns to the host.
     ///
     /// # Panics
-    /// If a host value did.
+    /// If the drop of a host value panicked.
     #[inline]
     pub fn resume_panic(&mut self) {
         if self.panicked {
@@ -176,8 +176,8 @@ impl ExternRefHostDataTable {
         }
     }
 
-    /// What keeps the panics of dropped values. While a clone is kept, dropping the
-    /// table does not resume them.
+    /// The [`HostPanic`] that keeps panics of dropped values. While a clone of it exists, dropping
+    /// the table does not resume them.
     pub fn host_panic(&self) -> HostPanic {
         self.panic.clone()
     }
@@ -185,7 +185,7 @@ impl ExternRefHostDataTable {
 
 impl Drop for ExternRefHostDataTable {
     fn drop(&mut self) {
-        // Each for itself; what the first panics with goes on when `panic` is dropped.
+        // Each value is dropped on its own. The first panic resumes when `panic` is dropped.
         self.clear();
     }
 }
@@ -196,16 +196,16 @@ impl fmt::Debug for ExternRefHostDataTable {
     }
 }
 
-/// A reference known to be to an externref's box when it was made.
+/// A reference that referred to an externref's box when it was checked.
 #[derive(Debug, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct VMExternRef(VMGcRef);
 
 impl VMExternRef {
-    /// `gc_ref`, if it is to an externref's box in `heap`, else gives it back.
+    /// Wraps `gc_ref` if it refers to an externref's box in `heap`.
     ///
     /// # Errors
-    /// `gc_ref` itself, unless its object's kind is
+    /// Returns `gc_ref` if the kind of its object is not
     /// [`ExternRef`](gc_types::VMGcKind::ExternRef).
     pub fn new(heap: &dyn crate::GcHeap, gc_ref: VMGcRef) -> Result<VMExternRef, VMGcRef> {
         match heap.core().header(&gc_ref).map(|header| header.kind()) {
@@ -219,7 +219,7 @@ impl VMExternRef {
         &self.0
     }
 
-    /// The reference, to keep.
+    /// Converts this into the reference.
     pub fn into_gc_ref(self) -> VMGcRef {
         self.0
     }
@@ -275,7 +275,7 @@ mod tests {
         assert!(table.is_empty() && !table.dealloc(ids[0]));
     }
 
-    /// A value whose drop panics with a number, and counts.
+    /// A value whose drop counts itself and panics with a number.
     struct Panics(u32, Arc<AtomicU32>);
 
     impl Drop for Panics {

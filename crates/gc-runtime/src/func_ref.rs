@@ -1,6 +1,6 @@
-//! Function references in the heap are ids, never pointers. [`FuncRefTable`] maps
-//! them to the native function references they stand for; compiled code indexes
-//! it, after comparing with its length, to call what it found in an object.
+//! Function references in the heap are ids, never pointers. [`FuncRefTable`] maps the ids to native
+//! function references. To call a function reference from an object, compiled code compares the id
+//! with the table's length and then indexes the table.
 
 use std::collections::HashMap;
 
@@ -18,12 +18,11 @@ impl Default for FuncRefTable {
 }
 
 impl FuncRefTable {
-    /// The id of the native function reference at address `pointer`, a new one if
-    /// it has none yet. The address must stay valid for as long as the table is
-    /// used. Address 0 has id 0.
+    /// The id of the native function reference at address `pointer`. Makes a new id if there is
+    /// none yet. The address must stay valid as long as the table is used. Address 0 has id 0.
     ///
-    /// A new id may move the table: refresh what compiled code knows of
-    /// [`base`](FuncRefTable::base) and [`len`](FuncRefTable::len) afterwards.
+    /// A new id may move the table. Afterwards, update the copies of [`base`](FuncRefTable::base)
+    /// and [`len`](FuncRefTable::len) that compiled code reads.
     ///
     /// # Panics
     /// At 2^32 function references, more than fit in memory.
@@ -35,12 +34,12 @@ impl FuncRefTable {
         })
     }
 
-    /// The address with this id, 0 for id 0; `None` for an id never handed out.
+    /// The address with this id; 0 for id 0, and `None` for an unknown id.
     pub fn get(&self, id: u32) -> Option<usize> {
         self.pointers.get(id as usize).copied()
     }
 
-    /// Address of the table's first element, which is null's. Changes when
+    /// Address of the table's first element, which belongs to null. It may change when
     /// [`intern`](FuncRefTable::intern) makes a new id.
     pub fn base(&self) -> *const usize {
         self.pointers.as_ptr()

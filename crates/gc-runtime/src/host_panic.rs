@@ -1,9 +1,9 @@
-//! [`HostPanic`]: what becomes of a panic in the drop of a host value.
+//! [`HostPanic`] keeps a panic in the drop of a host value.
 //!
-//! Host values are dropped in the midst of collections and of emitted barriers. A
-//! panic that went on from there would leave a heap in disorder, or reach compiled
-//! frames, which nothing can unwind. So it is caught where the value is dropped; the
-//! first one's payload is kept here, and goes on when the host is returned to.
+//! Host values are dropped in the middle of collections and of emitted barriers. A panic that
+//! unwound from there would leave the heap in an inconsistent state, or reach compiled frames,
+//! which cannot be unwound. So the panic is caught where the value is dropped. The payload of the
+//! first one is kept here and resumes when control returns to the host.
 
 use std::any::Any;
 use std::fmt;
@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 type Payload = Box<dyn Any + Send>;
 
-/// The first panic of a host value that was dropped, until it is resumed. Clones
-/// share it, and dropping the last of them resumes it: whoever wants it to wait until
-/// more than the heap is dropped keeps one.
+/// Keeps the first panic in the drop of a host value until it is resumed. Clones share the panic,
+/// and dropping the last clone resumes it. Keep a clone if the panic must wait until more than the
+/// heap is dropped.
 #[derive(Clone, Default)]
 pub struct HostPanic {
     first: Arc<Mutex<Option<Payload>>>,
@@ -22,12 +22,11 @@ pub struct HostPanic {
 
 impl HostPanic {
     fn take(&self) -> Option<Payload> {
-        // Never held while other code runs, so never poisoned.
+        // The lock is never held while other code runs, so it is never poisoned.
         self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Drops `value`; returns whether it panicked. Its payload is kept if it is the
-    /// first.
+    /// Drops `value`. Returns whether the drop panicked. The payload is kept if it is the first.
     pub(crate) fn drop_value<T>(&self, value: T) -> bool {
         let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) else { return false };
         let mut payload = Some(payload);
@@ -41,11 +40,10 @@ impl HostPanic {
         true
     }
 
-    /// Lets the panic go on, if there was one and the thread is not panicking
-    /// already: then it waits.
+    /// Resumes the panic, if there was one. If the thread is panicking already, the panic waits.
     ///
     /// # Panics
-    /// If a host value did.
+    /// If the drop of a host value panicked.
     pub fn resume(&self) {
         if !std::thread::panicking()
             && let Some(payload) = self.take()
@@ -74,10 +72,10 @@ impl fmt::Debug for HostPanic {
     }
 }
 
-/// Payloads of payloads that are dropped, before one is leaked.
+/// Number of nested payloads that are dropped before one is leaked.
 const NESTED: usize = 16;
 
-/// Drops a payload, which may panic in its turn, and so may what it panics with.
+/// Drops a payload. Its drop may panic too, and so may the drop of that payload.
 fn discard(mut payload: Payload) {
     for _ in 0..NESTED {
         match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -137,7 +135,7 @@ mod tests {
 
     #[test]
     fn nothing_goes_on_while_the_thread_panics() {
-        /// Does what is asked while the stack is being unwound.
+        /// Calls its function while the stack is being unwound.
         struct Meanwhile<F: FnMut()>(F);
         impl<F: FnMut()> Drop for Meanwhile<F> {
             fn drop(&mut self) {

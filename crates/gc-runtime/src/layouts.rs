@@ -1,5 +1,5 @@
-//! The layouts a heap knows, by type index: a dense table, looked up at every
-//! allocation and every death, with type indices that may come from a corrupt heap.
+//! The layouts that a heap knows, by type index. The table is dense because it is read at every
+//! allocation and every death. The indices may come from a corrupt heap.
 
 use gc_types::{GcLayout, TypeIndex};
 use std::sync::Arc;
@@ -18,12 +18,12 @@ impl LayoutTable {
         self.layouts.get(ty.as_u32() as usize)?.as_deref()
     }
 
-    /// As [`get`](LayoutTable::get), to keep.
+    /// Like [`get`](LayoutTable::get), but shared, so that the caller can keep it.
     pub fn get_shared(&self, ty: TypeIndex) -> Option<&Arc<GcLayout>> {
         self.layouts.get(ty.as_u32() as usize)?.as_ref()
     }
 
-    /// Registers `ty`'s layout, unless it has one. [`TypeIndex::NONE`] never has one.
+    /// Registers the layout of `ty`, unless `ty` has one. [`TypeIndex::NONE`] never has one.
     pub fn ensure(&mut self, ty: TypeIndex, layout: &Arc<GcLayout>) {
         debug_assert!(self.get(ty).is_none_or(|known| *known == **layout), "{ty:?} changed");
         if ty == TypeIndex::NONE {
@@ -39,7 +39,7 @@ impl LayoutTable {
         }
     }
 
-    /// Changes whenever a layout is registered or all are forgotten.
+    /// A number that changes whenever a layout is registered or all are forgotten.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -51,7 +51,7 @@ impl LayoutTable {
         })
     }
 
-    /// Forgets all layouts; what is in the heap can no longer be traced.
+    /// Forgets all layouts. Objects in the heap can no longer be traced.
     pub fn clear(&mut self) {
         self.layouts.clear();
         self.version += 1;

@@ -1,24 +1,21 @@
 //! Heaps and collectors: the half of a collector that is not emitted code.
 //!
-//! A [`GcRuntime`] makes [`GcHeap`]s. A heap allocates in its [`HeapMemory`], runs
-//! the barriers the host needs and makes [`GarbageCollection`]s, which are given
-//! the mutator's roots in a [`GcRootsList`]. A [`GcStore`] puts a heap together
-//! with its side tables ([`ExternRefHostDataTable`], [`FuncRefTable`]) and collects and
-//! grows as a [`GrowthPolicy`] says. The collectors themselves are in
-//! [`collector`]; one from outside implements the same two traits.
+//! A [`GcRuntime`] makes [`GcHeap`]s. A heap allocates in its [`HeapMemory`], runs the barriers
+//! that the host needs and makes [`GarbageCollection`]s, which get the mutator's roots in a
+//! [`GcRootsList`]. A [`GcStore`] combines a heap with its side tables ([`ExternRefHostDataTable`],
+//! [`FuncRefTable`]), and collects and grows as a [`GrowthPolicy`] decides. The built-in collectors
+//! are in [`collector`]. A collector outside this crate implements the same two traits.
 //!
 //! # Laws
-//! * Collectors are safe code over checked bytes: whatever a heap's memory holds,
-//!   they end in a wrong object or an error, never outside the heap. `unsafe`
-//!   stands in `memory/` and `roots.rs` alone.
+//! * Collectors are safe code over checked bytes. Whatever a heap's memory holds, the worst result
+//!   is a wrong object or an error, never an access outside the heap. Only `memory/` and `roots.rs`
+//!   contain `unsafe`.
 //! * This crate knows neither Cranelift nor WebAssembly.
 //!
 //! # Features
-//! * `async`: `GarbageCollection::collect_async` and `GcStore::gc_async`, collections
-//!   that yield.
-//! * `gc_zeal`: heaps that collect at every Nth allocation
-//!   ([`HeapOptions::zeal`]), poison what is freed and verify themselves before
-//!   and after each collection.
+//! * `async`: collections that yield, `GarbageCollection::collect_async` and `GcStore::gc_async`.
+//! * `gc_zeal`: heaps can collect at every Nth allocation ([`HeapOptions::zeal`]), poison freed
+//!   memory and verify themselves before and after each collection.
 #![deny(unsafe_code)]
 
 mod collection;

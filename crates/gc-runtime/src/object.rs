@@ -1,6 +1,6 @@
-//! [`HeapCore`]: what every heap has whatever its collector, and how objects are
-//! looked at. All that is read from the heap here (headers, type indices, lengths,
-//! references) is untrusted; what does not fit together is an error.
+//! [`HeapCore`] is the state that every heap has, whatever its collector, with access to objects.
+//! All values read from the heap here (headers, type indices, lengths, references) are untrusted;
+//! inconsistent values are errors.
 
 use crate::{
     AdaptivePolicy, ExternRefHostDataId, GcStats, GrowthPolicy, HeapError, HeapMemory, HeapOptions,
@@ -13,45 +13,45 @@ use std::time::{Duration, Instant};
 pub(crate) const NO_TYPE: &str = "a header names no type of its kind";
 pub(crate) const NO_KIND: &str = "a header names no kind";
 
-/// What every heap has, whatever its collector.
+/// The state that every heap has, whatever its collector.
 #[derive(Debug)]
 pub struct HeapCore {
     /// The heap's bytes and its data words.
     pub memory: HeapMemory,
-    /// The layouts of the types whose objects may be in it.
+    /// The layouts of the types whose objects may be in the heap.
     pub layouts: LayoutTable,
     /// Nesting depth of no-GC scopes.
     pub no_gc_scopes: u32,
     /// Counters.
     pub stats: GcStats,
-    /// When the mutator was stopped.
+    /// The pauses of the mutator.
     pub pauses: PauseLog,
-    /// How the heap uses memory. A store puts the one of its options here.
+    /// The policy for the heap's use of memory. A store sets it from its options.
     pub policy: Box<dyn GrowthPolicy>,
-    /// What the policy said last. Collectors act by it.
+    /// The last plan of the policy. Collectors follow it.
     pub plan: HeapPlan,
     /// Bytes of objects that the last collection of the whole heap found alive.
     pub live: u64,
-    /// Whether somebody asked for the collection that is under way, or was last.
+    /// Whether somebody asked for the current or the last collection.
     pub(crate) asked: bool,
-    /// Bytes of mapped memory that are not used: the policy does not count them.
+    /// Bytes of mapped memory that are not used. The policy does not count them.
     pub(crate) set_aside: u64,
     /// Bytes that the policy has admitted and that are not mapped yet.
     admitted: u64,
-    /// Bytes that were mapped from the start, which no policy is asked about.
+    /// Bytes that were mapped at the start. No policy is asked about them.
     initial: u64,
     /// When the plan was made, and how long the mutator had been stopped until then.
     planned: (Instant, Duration),
-    /// The time that an increment of a collection, or a slice beside the mutator, may
-    /// take. A store puts that of its options here.
+    /// The time that an increment of a collection, or a slice of incremental marking, may take. A
+    /// store sets it from its options.
     pub slice: Duration,
-    /// The first damage that a method without a `Result` came across. Reported
-    /// by the next allocation or collection.
+    /// The first damage that a method without a `Result` found. The next allocation or collection
+    /// reports it.
     pub damage: Option<HeapError>,
 }
 
 impl HeapCore {
-    /// For a heap in `memory` in which nothing is allocated yet.
+    /// Makes the core of an empty heap in `memory`.
     pub fn new(memory: HeapMemory) -> HeapCore {
         let mut core = HeapCore {
             initial: memory.usable(),
@@ -74,8 +74,7 @@ impl HeapCore {
         core
     }
 
-    /// Forgets every object and all counters, keeps the mappings, the layouts and the
-    /// policy.
+    /// Forgets every object and all counters. Keeps the mappings, the layouts and the policy.
     pub fn reset(&mut self) {
         self.memory.reset();
         self.stats = GcStats::default();
@@ -97,9 +96,9 @@ impl HeapCore {
         self.grow_behind(0, bytes, 0)
     }
 
-    /// As [`grow`](HeapCore::grow), behind `gap` bytes that are mapped too but will not be
-    /// used, and so are none of the policy's business. When it is done `ahead` bytes more
-    /// are admitted, which later growth needs not ask for.
+    /// Like [`grow`](HeapCore::grow), but first maps `gap` bytes that will not be used, and that
+    /// the policy does not count. Afterwards `ahead` more bytes are admitted, for which later
+    /// growth need not ask.
     pub(crate) fn grow_behind(
         &mut self,
         gap: u64,
@@ -114,8 +113,8 @@ impl HeapCore {
         Ok(grown)
     }
 
-    /// Asks the policy whether `more` bytes may be used, as far as the heap uses more than it
-    /// began with then.
+    /// Asks the policy whether `more` bytes may be used. The policy is asked only about bytes
+    /// beyond those that the heap began with.
     pub(crate) fn admit(&mut self, more: u64) -> Result<(), HeapError> {
         let asked = more.saturating_sub(self.unused());
         if asked > 0 && !self.policy.admit(self.in_use().max(self.initial), asked) {
@@ -140,12 +139,12 @@ impl HeapCore {
         self.admitted
     }
 
-    /// Notes that `bytes` that were admitted are used, of what was set aside.
+    /// Notes that `bytes` of the memory that was set aside and admitted are now used.
     pub(crate) fn use_admitted(&mut self, bytes: u64) {
         self.admitted = self.admitted.saturating_sub(bytes);
     }
 
-    /// Notes that there is a plan for a heap in which `live` bytes live.
+    /// Stores a plan, made when `live` bytes live.
     pub(crate) fn set_plan(&mut self, plan: HeapPlan, live: u64) {
         (self.plan, self.live) = (plan, live);
         self.planned = (Instant::now(), self.pauses.stopped());
@@ -159,7 +158,8 @@ impl HeapCore {
         then.elapsed().saturating_sub(stopped)
     }
 
-    /// Whether the whole heap should be looked at again, however full it is.
+    /// Whether a collection of the whole heap is due by the plan's `review` time, however full the
+    /// heap is.
     pub fn review_is_due(&self) -> bool {
         self.planned.0.elapsed() >= self.plan.review
     }
@@ -168,21 +168,22 @@ impl HeapCore {
         self.stats.heap_bytes = self.memory.usable();
     }
 
-    /// Counts the memory that the heap has, of which the system has `given_back` bytes: when
-    /// it has most, which is before a collection.
+    /// Updates the peak of the heap's memory. `given_back` bytes of the mapped memory were given
+    /// back to the system. Called before each collection, when the heap is largest.
     pub(crate) fn count_peak(&mut self, given_back: u64) {
         let bytes = self.memory.usable().saturating_sub(given_back);
         self.stats.peak_heap_bytes = self.stats.peak_heap_bytes.max(bytes);
     }
 
-    /// The counters of a heap of whose mapped memory the system has `given_back` bytes.
+    /// The counters of the heap. `given_back` bytes of its mapped memory were given back to the
+    /// system.
     pub fn stats_without(&self, given_back: u64) -> GcStats {
         let mut stats = self.stats.clone();
         stats.heap_bytes = self.memory.usable().saturating_sub(given_back);
         stats
     }
 
-    /// Remembers damage found where no error can be returned.
+    /// Records damage found where no error can be returned.
     #[cold]
     pub fn note_damage(&mut self, at: u32, what: &'static str) {
         note_damage(&mut self.damage, at, what);
@@ -191,7 +192,7 @@ impl HeapCore {
     /// The damage noted so far, as an error.
     ///
     /// # Errors
-    /// If any was noted since the heap was made or reset.
+    /// If damage was noted since the heap was made or reset.
     #[inline]
     pub fn check_damage(&self) -> Result<(), HeapError> {
         match &self.damage {
@@ -200,7 +201,7 @@ impl HeapCore {
         }
     }
 
-    /// Panics inside a no-GC scope; every collector's `gc` begins with it.
+    /// Checks that a collection is allowed. Every collector's `gc` begins with this call.
     ///
     /// # Panics
     /// Inside a no-GC scope.
@@ -225,7 +226,7 @@ impl HeapCore {
     /// The object's header.
     ///
     /// # Errors
-    /// If there is no object.
+    /// If the reference does not refer to mapped memory.
     #[inline]
     pub fn header(&self, gc_ref: &VMGcRef) -> Result<VMGcHeader, HeapError> {
         self.header_at(self.index(gc_ref)?)
@@ -247,7 +248,7 @@ impl HeapCore {
         }
     }
 
-    /// Writes the header at `index`; `None`, and nothing is written, unless mapped.
+    /// Writes the header at `index`. Returns `None` and writes nothing unless it is mapped.
     #[inline]
     #[must_use]
     pub fn set_header_at(&mut self, index: u32, header: VMGcHeader) -> Option<()> {
@@ -275,11 +276,11 @@ impl HeapCore {
         }
     }
 
-    /// Bytes of the object at `index`, header included, as its header and length say.
+    /// Bytes of the object at `index`, header included, according to its header and length.
     ///
     /// # Errors
-    /// If the header or the length cannot be, or the object would pass the end of
-    /// what is mapped.
+    /// If the header or the length is invalid, or the object would pass the end of the mapped
+    /// memory.
     pub fn size_at(&self, index: u32) -> Result<u32, HeapError> {
         let size = match self.layout_at(index)? {
             None => GcLayout::EXTERNREF_SIZE,
@@ -303,7 +304,7 @@ impl HeapCore {
         self.size_at(self.index(gc_ref)?)
     }
 
-    /// The word where an array at `index` has its length, whatever stands there.
+    /// The length word of an array at `index`, unchecked.
     fn length_at(&self, index: u32) -> Result<u32, HeapError> {
         self.memory
             .read_u32(u64::from(index) + u64::from(ArrayLayout::LENGTH_OFFSET))
@@ -322,16 +323,16 @@ impl HeapCore {
     /// Number of elements of an array.
     ///
     /// # Errors
-    /// If it is no array.
+    /// If the object is not an array.
     pub fn array_len(&self, array: &VMGcRef) -> Result<u32, HeapError> {
         self.length_at(self.array(array)?.0)
     }
 
-    /// Where `count` elements from `index` on begin, in bytes from the array's
-    /// start, and what each is stored as.
+    /// The offset of `count` elements from `index` on, in bytes from the array's start, and their
+    /// storage type.
     ///
     /// # Errors
-    /// If it is no array or does not have these elements.
+    /// If the object is not an array or does not have these elements.
     pub fn array_element(
         &self,
         array: &VMGcRef,
@@ -356,7 +357,7 @@ impl HeapCore {
     /// The id in an externref's box.
     ///
     /// # Errors
-    /// If the object is no externref, or the id is zero.
+    /// If the object is not an externref, or the id is zero.
     pub fn externref_id(&self, externref: &VMGcRef) -> Result<ExternRefHostDataId, HeapError> {
         let index = self.index(externref)?;
         if self.header_at(index)?.kind() != Some(VMGcKind::ExternRef) {
@@ -369,7 +370,7 @@ impl HeapCore {
     /// Writes the id into a new externref's box.
     ///
     /// # Errors
-    /// If the reference is to no object.
+    /// If the reference does not refer to mapped memory.
     pub fn set_externref_id(
         &mut self,
         externref: &VMGcRef,
@@ -446,11 +447,10 @@ impl HeapCore {
         self.memory.write_u32(at, word).ok_or_else(|| unmapped(at as u32))
     }
 
-    /// Copies `count` references from heap index `from` on to heap index `to` on, which
-    /// may overlap.
+    /// Copies `count` references from heap index `from` to heap index `to`. The ranges may overlap.
     ///
     /// # Errors
-    /// If not all are mapped; then none was copied.
+    /// If not all are mapped. Then nothing was copied.
     pub fn copy_refs_at(&mut self, to: u64, from: u64, count: u32) -> Result<(), HeapError> {
         let bytes = u64::from(count) * 4;
         self.memory.copy_within(to, from, bytes).ok_or_else(|| unmapped(to as u32))
@@ -458,9 +458,9 @@ impl HeapCore {
 
     // ---- allocation -----------------------------------------------------------
 
-    /// Allocates by bumping an index, as emitted code does where it finds room between
-    /// the heap data's [`NEXT`] and [`LIMIT`]: the index of a new object of `size` bytes
-    /// with this header. `None` if there is no room or damage was noted.
+    /// Allocates by bumping [`NEXT`] up to [`LIMIT`] in the heap data, as emitted code does.
+    /// Returns the index of a new object of `size` bytes with this header, or `None` if there is no
+    /// room or damage was noted.
     #[inline]
     pub fn bump(&mut self, header: VMGcHeader, size: u32) -> Option<u32> {
         debug_assert!(size >= VMGcHeader::SIZE && size.is_multiple_of(8));
@@ -476,7 +476,7 @@ impl HeapCore {
 
     // ---- scalars ----------------------------------------------------------
 
-    /// The bits of a `ty` at heap index `at`, zero-extended.
+    /// The bits of a value of type `ty` at heap index `at`, zero-extended.
     ///
     /// # Errors
     /// If it is not mapped.
@@ -492,7 +492,7 @@ impl HeapCore {
         .ok_or_else(|| unmapped(at as u32))
     }
 
-    /// Writes the low bits of `bits` as a `ty` at heap index `at`, without a barrier.
+    /// Writes the low bits of `bits` as a value of type `ty` at heap index `at`, without a barrier.
     ///
     /// # Errors
     /// If it is not mapped.
@@ -509,15 +509,15 @@ impl HeapCore {
     }
 }
 
-/// What a header names.
+/// What a header denotes.
 pub(crate) enum Named<'a> {
     /// An externref's box.
     ExternRef,
     /// A type of the header's kind.
     Layout(&'a GcLayout),
-    /// A kind, but no type of it.
+    /// A valid kind, but no type of that kind.
     NoType,
-    /// Not even a kind.
+    /// No valid kind.
     NoKind,
 }
 
@@ -535,8 +535,7 @@ impl<'a> Named<'a> {
     }
 }
 
-/// Calls `grow` with `bytes`, and while it fails with half of that, and so on down to
-/// `least`.
+/// Calls `grow` with `bytes`. While it fails, tries half of that, down to `least`.
 pub(crate) fn by_halves(
     bytes: u64,
     least: u64,
@@ -553,7 +552,7 @@ pub(crate) fn by_halves(
     }
 }
 
-/// Remembers and logs the first damage.
+/// Records and logs the first damage.
 #[cold]
 pub(crate) fn note_damage(damage: &mut Option<HeapError>, at: u32, what: &'static str) {
     damage.get_or_insert_with(|| {
@@ -563,7 +562,7 @@ pub(crate) fn note_damage(damage: &mut Option<HeapError>, at: u32, what: &'stati
     });
 }
 
-/// The error for an access outside what is mapped.
+/// The error for an access outside the mapped memory.
 #[cold]
 pub(crate) fn unmapped(at: u32) -> HeapError {
     HeapError::Corrupt { at, what: "a reference to outside the heap" }

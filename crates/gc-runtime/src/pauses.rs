@@ -1,4 +1,4 @@
-//! Pauses: when the mutator was stopped, for how long, for what, and what it freed.
+//! Pauses: when and why the mutator was stopped, for how long, and what was freed.
 
 use hdrhistogram::Histogram;
 use std::collections::VecDeque;
@@ -15,11 +15,11 @@ pub enum PauseKind {
     Minor,
     /// A collection of the nursery that began or finished one of the old generation.
     Major,
-    /// A bounded slice of a collection that the mutator runs beside.
+    /// A bounded slice of a collection between whose slices the mutator runs.
     Slice,
-    /// A collection of what counts tell to be dead, and of what is young.
+    /// A collection of young objects and of objects that have no count left.
     Counts,
-    /// The same, and a search for cyclic garbage.
+    /// Such a collection with a search for cyclic garbage.
     Cycles,
 }
 
@@ -34,7 +34,7 @@ impl PauseKind {
         PauseKind::Cycles,
     ];
 
-    /// A word for people and for JSON.
+    /// The kind's name in messages and in JSON.
     pub fn name(self) -> &'static str {
         match self {
             PauseKind::Full => "full",
@@ -46,7 +46,7 @@ impl PauseKind {
         }
     }
 
-    /// Whether it finds all garbage there is, so that another would find no more.
+    /// Whether such a collection finds all garbage, so that a second one would find no more.
     pub fn is_complete(self) -> bool {
         matches!(self, PauseKind::Full | PauseKind::Cycles)
     }
@@ -61,13 +61,14 @@ pub struct Pause {
     pub length: Duration,
     /// What it was for.
     pub kind: PauseKind,
-    /// Bytes of objects before it; an estimate where objects are not counted one by one.
+    /// Bytes of objects before the pause. This is an estimate if objects are not counted one by
+    /// one.
     pub bytes_before: u64,
-    /// Bytes of objects behind it.
+    /// Bytes of objects after the pause.
     pub bytes_after: u64,
 }
 
-/// Pauses that are kept one by one, the latest.
+/// Number of the latest pauses that are kept one by one.
 const RECENT: usize = 1024;
 
 /// The pauses of one heap since it was made or reset.
@@ -75,12 +76,12 @@ const RECENT: usize = 1024;
 pub struct PauseLog {
     made: Instant,
     recent: VecDeque<Pause>,
-    /// Lengths in ns. Made when there is one.
+    /// Lengths in ns. Made at the first pause.
     lengths: Option<Histogram<u64>>,
     counts: [u64; PauseKind::ALL.len()],
     total: Duration,
     longest: Duration,
-    /// When the pause began that is under way.
+    /// When the pause that is under way began.
     under_way: Option<Instant>,
 }
 
@@ -99,7 +100,7 @@ impl Default for PauseLog {
 }
 
 impl PauseLog {
-    /// `at`, as pauses' starts are given: the time since the heap was made.
+    /// The time from the making of the heap to `at`. [`Pause::start`] is given in this form.
     pub fn since_made(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.made)
     }
@@ -109,12 +110,12 @@ impl PauseLog {
         self.under_way = Some(start);
     }
 
-    /// For how long the mutator was stopped, the pause that is under way included.
+    /// How long the mutator was stopped in all, including a pause that is under way.
     pub fn stopped(&self) -> Duration {
         self.total + self.under_way.map_or(Duration::ZERO, |start| start.elapsed())
     }
 
-    /// Notes that no pause came of what was begun.
+    /// Notes that the pause that was begun did not happen.
     pub fn cancel(&mut self) {
         self.under_way = None;
     }
@@ -131,7 +132,8 @@ impl PauseLog {
             lengths.auto(true);
             lengths
         });
-        // Saturating would not let it grow; growing fails for no length there can be.
+        // `saturating_record` would not let the histogram grow. Growing succeeds for every possible
+        // length.
         let _grown = lengths.record(nanoseconds(pause.length));
         self.counts[pause.kind as usize] += 1;
         self.total += pause.length;
@@ -148,7 +150,7 @@ impl PauseLog {
         self.counts[kind as usize]
     }
 
-    /// The time of all pauses.
+    /// The sum of all pauses.
     pub fn total(&self) -> Duration {
         self.total
     }
@@ -158,15 +160,16 @@ impl PauseLog {
         self.longest
     }
 
-    /// The length that this part of all pauses, from 0 to 1, did not pass, to two digits;
-    /// zero if there was none.
+    /// The length that the share `part` of all pauses (from 0 to 1) did not exceed, to two digits.
+    /// Zero if there was no pause.
     pub fn quantile(&self, part: f64) -> Duration {
         let length = self.lengths.as_ref().map_or(0, |all| all.value_at_quantile(part));
         Duration::from_nanos(length).min(self.longest)
     }
 
-    /// Of each length between two powers of two ns in which there were pauses, in
-    /// ascending order: the upper bound, and how many there were.
+    /// A histogram whose buckets are bounded by powers of two nanoseconds. Each entry has a
+    /// bucket's upper bound and its number of pauses. Entries are in ascending order; empty buckets
+    /// are omitted.
     pub fn histogram(&self) -> Vec<(Duration, u64)> {
         let Some(all) = &self.lengths else { return Vec::new() };
         let mut buckets: Vec<(Duration, u64)> = Vec::new();
@@ -182,7 +185,7 @@ impl PauseLog {
         buckets
     }
 
-    /// The latest pauses, the last one last; 1024 at most.
+    /// The latest pauses in the order in which they happened, at most 1024.
     pub fn recent(&self) -> impl ExactSizeIterator<Item = &Pause> {
         self.recent.iter()
     }

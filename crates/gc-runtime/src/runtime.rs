@@ -32,7 +32,7 @@ pub trait GcRuntime: Send + Sync {
     /// What it is good for, for those who choose one: some words that say for which programs
     /// to take it and what it costs, to stand behind "good for".
     fn summary(&self) -> &'static str {
-        "what its author knows: it does not say"
+        "(no description)"
     }
 
     /// Whether an object may be elsewhere after a collection. It may, unless the collector

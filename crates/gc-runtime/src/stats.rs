@@ -1,6 +1,6 @@
 //! [`GcStats`]: what a heap has done so far.
 
-/// Counters of one heap since it was made or reset. What its collections took is in its
+/// Counters of one heap since it was made or reset. The times of its collections are in its
 /// [`PauseLog`](crate::PauseLog).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GcStats {
@@ -14,9 +14,8 @@ pub struct GcStats {
     pub live_objects: u64,
     /// Bytes of these objects.
     pub live_bytes: u64,
-    /// Bytes of memory for objects now: what is mapped and was not given back to the
-    /// system.
+    /// Bytes of memory for objects now: memory that is mapped and was not given back to the system.
     pub heap_bytes: u64,
-    /// The most that this ever was: a store looks before each collection.
+    /// The maximum of `heap_bytes`. A store updates it before each collection.
     pub peak_heap_bytes: u64,
 }

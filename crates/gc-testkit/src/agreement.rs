@@ -1,11 +1,11 @@
-//! Several collectors side by side: the same operations on a heap of each must come to
-//! the same, leave the same graph ([`crate::graph`]), and, after a full collection, the
-//! same host values alive.
+//! Several collectors side by side: the same operations on a heap of each must have the same
+//! results, leave the same graph ([`crate::graph`]), and keep the same host values alive after a
+//! full collection.
 //!
-//! The shadow heap ([`crate::differential`]) says what is right for one collector, in
-//! whatever memory it has; here nobody says so, and what two collectors must share is
-//! exact: one hash. The heaps have room enough for all, as out of memory is what
-//! collectors may differ in.
+//! The shadow heap ([`crate::differential`]) defines the correct result for one collector, in a
+//! heap of any size. Here no such definition is needed: two collectors must agree exactly, on one
+//! hash. The heaps are large enough that none runs out of memory, because collectors may differ in
+//! that.
 
 use crate::graph::Graph;
 use crate::mutator::{Effect, Mutator};
@@ -19,18 +19,20 @@ use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// Bytes each heap may grow to: more than random operations allocate if nothing dies.
+/// The maximum size of each heap in bytes: more than random operations allocate if nothing dies.
 const MAXIMUM: u64 = 256 << 20;
-/// The longest array: larger ones, and filling the heap, are left out.
+/// The longest array. Operations with longer arrays, and operations that fill the heap, are
+/// skipped.
 const MAX_LENGTH: u32 = 20_000;
-/// How often operations are run again to leave some out.
+/// The maximum number of runs for shrinking a sequence of operations.
 const SHRINK_RUNS: u32 = 400;
 
-/// Runs the operations that the bytes in `u` say, on types they choose too, under all
-/// of `subjects`; the hash of the graph in the end.
+/// Runs the operations that the bytes in `u` encode, on types that they choose, under all of
+/// `subjects`. Returns the hash of the final graph.
 ///
 /// # Errors
-/// If two collectors disagree: about what, and which few operations suffice.
+/// If two collectors disagree. The error says about what, and has a short sequence of operations
+/// that suffices.
 pub fn run(subjects: &[Subject<'_>], u: &mut Unstructured<'_>) -> Result<u64> {
     let Ok((schema, ops)) = choose(u) else { return Ok(Graph::default().hash()) };
     let schema = Arc::new(schema);
@@ -58,10 +60,10 @@ fn choose(u: &mut Unstructured<'_>) -> arbitrary::Result<(Schema, Vec<Op>)> {
     Ok((schema, ops))
 }
 
-/// Runs `ops` under all of `subjects`; the hash of the graph in the end.
+/// Runs `ops` under all of `subjects`. Returns the hash of the final graph.
 ///
 /// # Errors
-/// If two collectors disagree, after which operation and about what. A panic is a
+/// If two collectors disagree. The error says after which operation and about what. A panic is a
 /// disagreement.
 pub fn compare(subjects: &[Subject<'_>], schema: &Arc<Schema>, ops: &[Op]) -> Result<u64> {
     let run = || -> Result<u64> {
@@ -95,20 +97,20 @@ pub fn compare(subjects: &[Subject<'_>], schema: &Arc<Schema>, ops: &[Op]) -> Re
     }
 }
 
-/// What is seen of one operation.
+/// The observations after one operation.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     came_to: CameTo,
-    /// The graph's, where it is looked at: after collections and in the end; else 0.
+    /// The graph's hash after collections and at the end, otherwise 0.
     hash: u64,
 }
 
-/// What an operation came to, as far as that must not depend on the collector.
+/// The result of an operation, without the parts that may depend on the collector.
 #[derive(Debug, PartialEq, Eq)]
 enum CameTo {
-    /// An effect, but for those of collections and growth.
+    /// An effect, except those of collections and growth.
     Effect(Option<Effect>),
-    /// A refusal; where in the heap is left out.
+    /// A refusal, without the place in the heap.
     Refused(String),
 }
 
@@ -165,8 +167,8 @@ impl Side {
         Ok(seen)
     }
 
-    /// Runs the operations up to and including the one with this number; if there are not
-    /// as many, all and a full collection.
+    /// Runs the operations up to and including the one with this number. If there are fewer, runs
+    /// all and a full collection.
     fn run_up_to(
         subject: &Subject<'_>,
         schema: &Arc<Schema>,
@@ -183,7 +185,7 @@ impl Side {
         Ok(side)
     }
 
-    /// Collects everything and checks which host values are alive; the graph's hash.
+    /// Collects everything and checks which host values are alive. Returns the graph's hash.
     fn finish(&mut self) -> Result<u64> {
         while self.mutator.scopes() > 0 {
             self.mutator.exit_no_gc_scope();
@@ -205,7 +207,7 @@ impl Side {
     }
 }
 
-/// Leaves out operations for as long as those that are left still fail.
+/// Removes operations as long as the remaining ones still fail.
 fn shrink(
     mut ops: Vec<Op>,
     mut fault: anyhow::Error,
@@ -225,7 +227,7 @@ fn shrink(
                 None => start += chunk,
             }
         }
-        // Again with chunks as small as one, until none can be left out.
+        // Repeats with chunks of one operation until none can be removed.
         chunk = if chunk == 1 && ops.len() < before { 1 } else { chunk / 2 };
     }
     (ops, fault)

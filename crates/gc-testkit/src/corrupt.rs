@@ -1,12 +1,11 @@
-//! Containment: a mock mutator works on a heap whose bytes are overwritten between
-//! operations, with headers, lengths, counts, references and ids that are anything.
+//! Containment: a mock mutator works on a heap whose bytes are overwritten between operations, with
+//! arbitrary headers, lengths, counts, references and ids.
 //!
-//! Nothing is expected of what operations come to: a wrong value and an error are
-//! equally good. What must hold is that each of them comes to something (no panic, no
-//! collection without end), that nothing outside the heap changes (the mutator's
-//! slots, the words beside them, the heap's bound, other heaps before and behind this
-//! one; under AddressSanitizer, anything), that no host value is dropped twice and all
-//! are in the end, and that a reset heap is as new.
+//! The results of operations do not matter: wrong values and errors are both allowed. These
+//! properties must hold: each operation ends (no panic, no endless collection). Nothing outside the
+//! heap changes (the mutator's slots, the words beside them, the heap's bound, other heaps before
+//! and after this one; under AddressSanitizer, anything). No host value is dropped twice, and all
+//! are dropped in the end. A reset heap is like a new one.
 
 use crate::mutator::{Collection, Effect, Mutator, Place};
 use crate::ops::Op;
@@ -23,16 +22,16 @@ use std::sync::Arc;
 
 /// Bytes of each heap beside the one that is damaged.
 const NEIGHBOUR: usize = 16 << 10;
-/// What they are filled with.
+/// The byte that fills the neighbours.
 const PATTERN: u8 = 0xc7;
 
-/// Runs the operations and the damage that the bytes in `u` say.
+/// Runs the operations and the damage that the bytes in `u` encode.
 ///
 /// # Errors
-/// If something happened that must not, whatever the heap holds.
+/// If one of the properties does not hold.
 ///
 /// # Panics
-/// If the collector does: that is a fault of it.
+/// If the collector panics, which is a fault of the collector.
 pub fn run(subject: &Subject<'_>, u: &mut Unstructured<'_>) -> Result<()> {
     let maximum = match u.arbitrary::<u8>() {
         Ok(0..=199) => 128 << 10,
@@ -85,7 +84,7 @@ fn check_neighbour(memory: &HeapMemory) -> Result<()> {
     Ok(())
 }
 
-/// Checks what must hold at any time.
+/// Checks the properties that must hold at any time.
 fn check(mutator: &Mutator) -> Result<()> {
     mutator.slots().check()?;
     mutator.ledger().check_none_twice()?;
@@ -96,7 +95,7 @@ fn check(mutator: &Mutator) -> Result<()> {
     Ok(())
 }
 
-/// One operation or some damage. `Err` if `u` ran out.
+/// Does one operation or some damage. `Err` if `u` ran out.
 fn act(
     mutator: &mut Mutator,
     action: u8,
@@ -112,7 +111,7 @@ fn act(
                 scribble(mutator, u)?;
             }
         }
-        // What is damage by itself is rare: a heap that has noticed some allocates no more.
+        // Damage that the heap notices at once is rare, because such a heap allocates no more.
         240..=249 => poke(mutator, u)?,
         250..=251 => {
             let place = u.arbitrary()?;
@@ -129,7 +128,7 @@ fn act(
 }
 
 fn apply(mutator: &mut Mutator, op: Op) -> Result<()> {
-    // `Collect` would not come back from a collection without end.
+    // `Collect` would not return from an endless collection.
     let op = match op {
         Op::Collect => Op::CollectIncrements { increments: u8::MAX },
         op => op,
@@ -158,13 +157,13 @@ fn apply(mutator: &mut Mutator, op: Op) -> Result<()> {
     Ok(())
 }
 
-/// A word that might stand anywhere: a reference, a header, a count, a length.
+/// A word that may occur anywhere: a reference, a header, a count, a length.
 fn wild_word(mutator: &Mutator, u: &mut Unstructured<'_>) -> arbitrary::Result<u32> {
     Ok(match u.int_in_range(0..=10)? {
         0 => u.arbitrary()?,
         1 => u.int_in_range(0..=64)?,
         2 => u32::MAX - u32::from(u.arbitrary::<u8>()?),
-        // Another object: what no collector can tell from what was there.
+        // Another object, which no collector can distinguish from the original one.
         3..=8 => mutator.slots().word(u.arbitrary()?),
         9 => NULL_PAGE_SIZE + u32::from(u.arbitrary::<u16>()?) * 8,
         _ => {
@@ -196,7 +195,7 @@ fn scribble(mutator: &mut Mutator, u: &mut Unstructured<'_>) -> arbitrary::Resul
     let how = u.arbitrary::<u8>()?;
     let length = u.int_in_range(0..=64)?;
     let memory = &mut mutator.store_mut().heap_mut().core_mut().memory;
-    // Outside of what is mapped nothing is written.
+    // Outside the mapped memory nothing is written.
     let _written = match how {
         0..=149 => memory.write_u32(at, word),
         150..=219 => memory.write_u32(at, old ^ (1 << (how % 32))),
@@ -207,7 +206,7 @@ fn scribble(mutator: &mut Mutator, u: &mut Unstructured<'_>) -> arbitrary::Resul
     Ok(())
 }
 
-/// Calls what no operation calls, with arguments that no program has.
+/// Calls methods that no operation calls, with arguments that no program passes.
 fn poke(mutator: &mut Mutator, u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let word = wild_word(mutator, u)?;
     let Some(object) = VMGcRef::from_raw_u32(word) else { return Ok(()) };
@@ -231,7 +230,7 @@ fn poke(mutator: &mut Mutator, u: &mut Unstructured<'_>) -> arbitrary::Result<()
             }
         }
         3 => {
-            // With a table of its own: whose values die is not the question here.
+            // With a separate table, because it does not matter which host values die here.
             let mut host_data = ExternRefHostDataTable::default();
             let (to, from) = (u64::from(word), u64::from(offset));
             let count = if u.arbitrary()? { u.int_in_range(0..=99)? } else { u.arbitrary()? };

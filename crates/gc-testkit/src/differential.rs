@@ -1,10 +1,10 @@
-//! Runs operations on a heap and on its shadow, and compares all that can be
-//! reached: types, sizes, lengths, bits, references, host values.
+//! Runs operations on a heap and on its shadow, and compares everything reachable: types, sizes,
+//! lengths, bits, references, host values.
 //!
-//! The comparison walks both graphs from the roots at once and keeps a one-to-one
-//! relation between indices in the heap and objects of the shadow, made anew each
-//! time: a collector may move objects, but two references are to one object in the
-//! heap exactly if they are in the shadow.
+//! The comparison walks both graphs from the roots at the same time. It builds a one-to-one
+//! relation between indices in the heap and objects of the shadow, each time from scratch, because
+//! a collector may move objects. Two references must refer to the same object in the heap exactly
+//! if they do in the shadow.
 
 use crate::mutator::{Collection, Effect, Mutator, Place};
 use crate::ops::Op;
@@ -27,7 +27,7 @@ pub struct Differential {
 }
 
 impl Differential {
-    /// An empty heap and an empty shadow.
+    /// Makes an empty heap and an empty shadow.
     ///
     /// # Errors
     /// If the heap cannot be made.
@@ -48,7 +48,7 @@ impl Differential {
         &self.shadow
     }
 
-    /// Runs one operation on both and compares what it came to; after a collection
+    /// Runs one operation on both and compares the results. After a collection it compares
     /// everything.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Differential {
         self.mutator.slots().check()
     }
 
-    /// Compares everything that can be reached, and what that implies.
+    /// Compares everything reachable, and the counts that follow from it.
     ///
     /// # Errors
     /// If heap and shadow differ, or the heap does not verify.
@@ -132,7 +132,7 @@ impl Differential {
         self.mutator.ledger().check_none_twice()
     }
 
-    /// Compares, right after a collection or reset, what is no more.
+    /// Compares the dead objects and host values, directly after a collection or reset.
     fn compare_dead(&self) -> Result<()> {
         let live = self.mutator.store().stats().live_objects;
         let expected = self.shadow.live_objects();
@@ -158,7 +158,7 @@ impl Differential {
         pairing.compare_object(&gc_ref, id).context("a new object")
     }
 
-    /// Checks that the heap refused only because it must.
+    /// Checks that the heap had to refuse.
     fn check_out_of_memory(&self, bytes: u64, limit: u64) -> Result<()> {
         let memory = &self.mutator.store().heap().core().memory;
         ensure!(limit == memory.maximum(), "out of memory at a limit of {limit} bytes");
@@ -167,7 +167,7 @@ impl Differential {
             bytes > most || memory.len() == limit,
             "out of memory for {bytes} bytes, but it never grew to its limit"
         );
-        // The rest may be in places that are too small.
+        // The rest of the memory may be in gaps that are too small.
         let allocated = self.mutator.store().stats().allocated_bytes;
         ensure!(
             self.reclaims != Reclaims::Nothing || allocated + bytes > most / 2,
@@ -176,11 +176,11 @@ impl Differential {
         Ok(())
     }
 
-    /// Compares for the last time, drops the store, and checks that every host value
-    /// was dropped exactly once.
+    /// Compares a last time, drops the store, and checks that every host value was dropped exactly
+    /// once.
     ///
     /// # Errors
-    /// If that is not so.
+    /// If heap and shadow differ, or a host value was not dropped exactly once.
     pub fn finish(mut self) -> Result<()> {
         self.compare()?;
         let ledger: Ledger = self.mutator.ledger().clone();
@@ -189,16 +189,16 @@ impl Differential {
     }
 }
 
-/// A walk through heap and shadow at once.
+/// A walk through heap and shadow at the same time.
 struct Pairing<'a> {
     differential: &'a Differential,
-    /// Which object is at an index of the heap.
+    /// The object at an index of the heap.
     ids: HashMap<u32, ObjectId>,
     to_do: Vec<(VMGcRef, ObjectId)>,
 }
 
 impl Pairing<'_> {
-    /// Checks that two references are to the same.
+    /// Checks that two references refer to the same object or are the same value.
     fn pair(&mut self, actual: Option<VMGcRef>, expected: Option<ShadowRef>) -> Result<()> {
         match (actual, expected) {
             (None, None) => Ok(()),
@@ -289,11 +289,10 @@ impl Pairing<'_> {
     }
 }
 
-/// Runs the operations that the bytes in `u` say, on a heap whose size and types they
-/// choose too.
+/// Runs the operations that the bytes in `u` encode, on a heap whose size and types they choose.
 ///
 /// # Errors
-/// If heap and shadow differ, with the operation they differ after.
+/// If heap and shadow differ. The error has the operation after which they differ.
 pub fn run(subject: &Subject<'_>, u: &mut Unstructured<'_>) -> Result<()> {
     let Ok((options, schema)) = choose(subject, u) else { return Ok(()) };
     let mut differential = Differential::new(subject, &options, schema)?;

@@ -1,6 +1,5 @@
-//! The fuzz targets, as functions of bytes: what the crate under `fuzz/` calls, and
-//! what a test on the stable compiler replays its corpus and its past failures
-//! through.
+//! The fuzz targets as functions of bytes. The crate under `fuzz/` calls them, and a test on the
+//! stable compiler replays the corpus and past failures with them.
 
 use crate::{Subject, agreement, corrupt, differential};
 use arbitrary::Unstructured;
@@ -9,10 +8,10 @@ use gc_runtime::HeapBounds;
 /// A fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name: of the binary under `fuzz/fuzz_targets/`, and of its folders in
-    /// `fuzz/corpus/` and `fuzz/regressions/`.
+    /// The name of the binary under `fuzz/fuzz_targets/` and of the folders in `fuzz/corpus/` and
+    /// `fuzz/regressions/`.
     pub name: &'static str,
-    /// Runs it on some bytes; panics if they show a fault.
+    /// Runs the target on some bytes. Panics if they show a fault.
     pub run: fn(&[u8]),
 }
 
@@ -62,7 +61,7 @@ fn for_each_subject(
     }
 }
 
-/// Our collectors on heaps of the kind that the first byte says, and the other bytes.
+/// The built-in collectors on heaps of the kind that the first byte chooses, and the other bytes.
 fn subjects(bytes: &[u8]) -> Option<(Vec<Subject<'static>>, &[u8])> {
     let (first, rest) = bytes.split_first()?;
     let guarded = first % 2 == 1 && !cfg!(miri);

@@ -1,7 +1,6 @@
-//! What a mutator can reach, in a form in which it does not matter where objects are:
-//! they are numbered in the order in which a breadth-first walk from the roots meets
-//! them. Two heaps that hold the same have equal graphs, and equal hashes, whatever
-//! their collectors moved.
+//! The graph that a mutator can reach, in a form that does not depend on the places of objects.
+//! Objects are numbered in the order of a breadth-first walk from the roots. Two heaps with the
+//! same contents have equal graphs and equal hashes, whatever their collectors moved.
 
 use crate::mutator::{Mutator, Place};
 use crate::schema;
@@ -14,17 +13,17 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// A root, a field or an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Word {
-    /// No reference.
+    /// Null.
     Null,
     /// An unboxed integer.
     I31(u32),
     /// A reference to the object of this number.
     Object(u32),
-    /// Bits that are no reference.
+    /// Bits of a value that is not a reference.
     Bits(u128),
 }
 
-/// What an object is.
+/// The kind and type of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shape {
     /// A struct.
@@ -33,32 +32,33 @@ pub enum Shape {
     Exn(TypeIndex, u32, u32),
     /// An array and its length.
     Array(TypeIndex, u32),
-    /// An externref of the token with this number.
+    /// An externref with the token of this number.
     ExternRef(u32),
 }
 
 /// An object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// What it is.
+    /// The kind and type.
     pub shape: Shape,
     /// Its fields or elements.
     pub body: Vec<Word>,
-    /// The object and the number of its field that it was met in first; `None`: a root.
+    /// The object and the number of its field where the walk first found this object; `None` for a
+    /// root.
     from: Option<(u32, u32)>,
 }
 
-/// All that can be reached.
+/// Everything that can be reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
-    /// What is in each place that is not empty, in the order of [`Place::all`].
+    /// The contents of each place that is not empty, in the order of [`Place::all`].
     pub roots: Vec<(Place, Word)>,
     /// The objects, by number.
     pub objects: Vec<Object>,
 }
 
 impl Graph {
-    /// What `mutator` can reach.
+    /// The graph that `mutator` can reach.
     ///
     /// # Errors
     /// If the heap cannot be read.
@@ -81,7 +81,7 @@ impl Graph {
         Ok(graph)
     }
 
-    /// A hash of it, the same for all collectors.
+    /// A hash of the graph, the same for all collectors.
     pub fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.roots.hash(&mut hasher);
@@ -91,7 +91,7 @@ impl Graph {
         hasher.finish()
     }
 
-    /// The numbers of the tokens whose externrefs are in it, ascending.
+    /// The numbers of the tokens of all externrefs in the graph, ascending.
     pub fn tokens(&self) -> Vec<u32> {
         let mut tokens: Vec<u32> = self
             .objects
@@ -105,8 +105,7 @@ impl Graph {
         tokens
     }
 
-    /// The first thing in which another graph differs from this one, in words: `None` if
-    /// they are equal.
+    /// A description of the first difference between the graphs. `None` if they are equal.
     pub fn first_difference(&self, other: &Graph) -> Option<String> {
         for place in Place::all() {
             let at = |graph: &Graph| {
@@ -127,11 +126,11 @@ impl Graph {
                 return Some(format!("{way}, field {field}: {one:?} and {two:?}"));
             }
         }
-        // Objects that one graph has more than the other are in a field that differs.
+        // An object that only one graph has is in a field that differs.
         None
     }
 
-    /// How the object of this number is reached.
+    /// The path to the object with this number.
     fn way(&self, number: u32) -> String {
         let mut numbers = vec![number];
         let mut fields = Vec::new();
@@ -153,7 +152,7 @@ impl Graph {
 struct Walk<'a> {
     mutator: &'a Mutator,
     numbers: HashMap<u32, u32>,
-    /// The objects, by number, with where they were met.
+    /// The objects by number, and where they were found.
     found: Vec<(VMGcRef, Option<(u32, u32)>)>,
 }
 

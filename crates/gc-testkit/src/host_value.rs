@@ -4,19 +4,19 @@
 use anyhow::{Result, ensure};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How often each token was dropped, by number. Clones share one account.
+/// Counts how often each token was dropped, by number. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger(Arc<Mutex<Vec<u32>>>);
 
 impl Ledger {
-    /// A new token.
+    /// Makes a new token.
     pub fn issue(&self) -> Token {
         let mut drops = self.drops();
         drops.push(0);
         Token { number: drops.len() as u32 - 1, ledger: self.clone() }
     }
 
-    /// How many were issued. The next one has this number.
+    /// The number of tokens issued. The next token gets this number.
     pub fn issued(&self) -> u32 {
         self.drops().len() as u32
     }
@@ -26,7 +26,7 @@ impl Ledger {
         self.drops().get(number as usize).copied().unwrap_or(0)
     }
 
-    /// How many were issued and not dropped yet.
+    /// The number of tokens that were issued and not dropped yet.
     pub fn alive(&self) -> u32 {
         self.drops().iter().filter(|&&drops| drops == 0).count() as u32
     }
@@ -34,7 +34,7 @@ impl Ledger {
     /// Checks that no token was dropped twice.
     ///
     /// # Errors
-    /// The first that was.
+    /// The first token that was.
     pub fn check_none_twice(&self) -> Result<()> {
         let drops = self.drops();
         let twice = drops.iter().position(|&drops| drops > 1);
@@ -45,7 +45,7 @@ impl Ledger {
     /// Checks that every token was dropped exactly once.
     ///
     /// # Errors
-    /// The first that was not.
+    /// The first token that was not.
     pub fn check_all_once(&self) -> Result<()> {
         let drops = self.drops();
         match drops.iter().position(|&drops| drops != 1) {

@@ -1,16 +1,16 @@
-//! What proves a collector, without a JIT and without trusting it.
+//! Tests that prove a collector, without a JIT and without trust in the collector.
 //!
-//! * [`mutator`]: a mock mutator. It has a stack, a table, globals and host
-//!   handles, and does to a heap what compiled code and its host do, through the
-//!   barriers any `GcHeap` has. It names its roots as a moving collector needs.
-//! * [`shadow`]: what must be true of the heap: the graph of objects, in ordinary
-//!   Rust values, and which of them must be alive.
+//! * [`mutator`]: a mock mutator. It has a stack, a table, globals and host handles, and uses a
+//!   heap as compiled code and its host do, through the barriers of `GcHeap`. It names its roots as
+//!   a moving collector needs.
+//! * [`shadow`]: the expected state of the heap: the graph of objects in ordinary Rust values, and
+//!   which of them must be alive.
 //! * [`ops`]: operations, generated from bytes.
 //! * [`differential`]: runs operations on both and compares all that is reachable.
-//! * [`agreement`]: runs operations under several collectors side by side; they must
-//!   come to the same and leave the same [`graph`].
-//! * [`corrupt`]: runs operations while the heap's bytes are overwritten, and looks
-//!   for damage outside it.
+//! * [`agreement`]: runs operations under several collectors side by side. They must have the same
+//!   results and leave the same [`graph`].
+//! * [`corrupt`]: runs operations while the heap's bytes are overwritten, and searches for damage
+//!   outside the heap.
 //! * [`fuzz`]: the entry points of the fuzz targets.
 //!
 //! A collector is described by a [`Subject`]; bytes say what is done to it:
@@ -28,8 +28,8 @@
 //! The suite that puts a collector to each promise of the traits, and to all of this, is
 //! the crate `gc-conformance`.
 //!
-//! Nothing here panics for a collector's fault: what was found wrong is an error
-//! that says where. How much is done scales with [`scaled`].
+//! A fault of a collector never causes a panic here. It is reported as an error that says where it
+//! was found. The amount of work scales with [`scaled`].
 #![deny(unsafe_code)]
 
 pub mod agreement;
@@ -50,18 +50,17 @@ pub use gc_runtime::Reclaims;
 pub use host_value::{Ledger, Token};
 pub use subject::Subject;
 
-/// What a panic said.
+/// The message of a panic.
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
 
-/// `amount` of work, scaled by the environment variable `TESTKIT_SCALE`, a
-/// percentage: 100 if it is not set, less under sanitizers, more on a free
-/// afternoon. At least 1.
+/// `amount` of work, scaled by the environment variable `TESTKIT_SCALE`, a percentage. The default
+/// is 100; use less under sanitizers and more for long runs. The result is at least 1.
 ///
 /// # Panics
-/// If the variable is set and is no number.
+/// If the variable is set and is not a number.
 pub fn scaled(amount: u64) -> u64 {
     let percent = match std::env::var("TESTKIT_SCALE") {
         Ok(text) => text.parse().expect("TESTKIT_SCALE is a percentage, as in 10"),

@@ -1,10 +1,10 @@
 //! Operations on a heap, generated from bytes.
 //!
-//! Any bytes are a sequence of operations, so that a property test and a fuzzer use
-//! the same. What an operation's numbers mean depends on what they meet, so that most
-//! operations do something: a place that is empty stands for the next that is not
-//! ([`object`], [`array()`]), an index for one in the array ([`range`]); about one in
-//! sixteen goes just beyond an array's end.
+//! Any bytes are a sequence of operations, so a property test and a fuzzer use the same format. The
+//! meaning of an operation's numbers depends on the objects it finds, so that most operations do
+//! something: an empty place means the next one that is not empty ([`object`], [`array()`]), and an
+//! index means an index in the array ([`range`]). About one range in sixteen ends just beyond an
+//! array's end.
 
 use crate::mutator::Place;
 use arbitrary::{Arbitrary, Unstructured};
@@ -21,17 +21,16 @@ pub enum Op {
     AllocExternRef { to: Place },
     /// Makes an `i31`.
     MakeI31 { value: u32, to: Place },
-    /// Copies between two places: roots an object once more; writes a table, a
-    /// global; clones a handle.
+    /// Copies between two places: roots an object again, writes a table or a global, clones a
+    /// handle.
     Copy { from: Place, to: Place },
-    /// Empties a place: unroots an object.
+    /// Empties a place, which unroots an object.
     Clear { at: Place },
     /// Reads the reference that `field` chooses.
     ReadRef { object: Place, field: u16, to: Place },
-    /// Overwrites the reference that `field` chooses: links, or unlinks if `from` is
-    /// empty.
+    /// Overwrites the reference that `field` chooses, with null if `from` is empty.
     WriteRef { object: Place, field: u16, from: Place },
-    /// Reads the field that `field` chooses among those that are no references.
+    /// Reads the field that `field` chooses among those that are not references.
     ReadScalar { object: Place, field: u16 },
     /// Overwrites such a field.
     WriteScalar { object: Place, field: u16, bits: u128 },
@@ -39,17 +38,18 @@ pub enum Op {
     ReadHost { object: Place },
     /// Copies elements between two arrays, or within one.
     ArrayCopy { dst: Place, dst_index: u16, src: Place, src_index: u16, length: u16 },
-    /// Fills elements with what is at `from` if they are references, else with `bits`.
+    /// Fills elements with the reference at `from` if they are references, otherwise with `bits`.
     ArrayFill { array: Place, index: u16, length: u16, from: Place, bits: u128 },
-    /// Overwrites elements that are no references with raw bytes.
+    /// Overwrites elements that are not references with raw bytes.
     ArrayWriteBytes { array: Place, index: u16, length: u8, byte: u8 },
-    /// Collects if the heap wants that before `count + 1` references are exposed.
+    /// Collects if the heap asks for it before `count + 1` references are exposed.
     EnterWasm { count: u8 },
     /// Collects at once.
     Collect,
-    /// Collects in increments and abandons it after so many; from 200 on, finishes.
+    /// Collects in increments and abandons the collection after this number. From 200 on it
+    /// completes the collection.
     CollectIncrements { increments: u8 },
-    /// Collects, but not all roots can be found.
+    /// Begins a collection for which not all roots can be found.
     CollectLost,
     /// Grows the heap.
     Grow { bytes: u32 },
@@ -57,7 +57,7 @@ pub enum Op {
     EnterNoGcScope,
     /// Leaves a no-GC scope, if in one.
     ExitNoGcScope,
-    /// Fills the heap until it is out of memory, then gives it all up.
+    /// Fills the heap until it is out of memory, then releases everything.
     Exhaust,
     /// Resets the store.
     Reset,
@@ -94,7 +94,7 @@ impl<'a> Arbitrary<'a> for Op {
                 Op::ArrayCopy {
                     dst,
                     dst_index: u.arbitrary()?,
-                    // Within one array as often as not.
+                    // In half of the cases within one array.
                     src: if kind % 2 == 0 { dst } else { u.arbitrary()? },
                     src_index: u.arbitrary()?,
                     length: u.arbitrary()?,
@@ -136,18 +136,18 @@ fn length(u: &mut Unstructured<'_>) -> arbitrary::Result<u32> {
         0..=199 => u.int_in_range(0..=12)?,
         200..=251 => u.int_in_range(0..=300)?,
         252..=254 => u.int_in_range(0..=20_000)?,
-        // Larger than any heap used here, or than any there is.
+        // Larger than any heap used here, or than any possible heap.
         255 => u.int_in_range(10_000_000..=u32::MAX)?,
     })
 }
 
-/// What is at `place`, or else at the next place that is not empty.
+/// The contents of `place`, or of the next place that is not empty.
 pub fn object<T>(place: Place, get: impl Fn(Place) -> Option<T>) -> Option<T> {
     place.onwards().find_map(get)
 }
 
-/// For three in four places the array at `place` or at the next place that has one;
-/// for the others, or if there is none, what [`object`] says.
+/// For three of four places the array at `place`, or at the next place that has one. For the other
+/// places, or if there is no array, the result of [`object`].
 pub fn array<T>(
     place: Place,
     get: impl Fn(Place) -> Option<T>,
@@ -158,9 +158,9 @@ pub fn array<T>(
     if any { object(place, get) } else { array().or_else(|| object(place, &get)) }
 }
 
-/// The range `(index, count)` that an operation's numbers mean in an array of
-/// `length` elements: inside it, unless `count` is one less than a multiple of 16,
-/// which goes one element too far.
+/// The range `(index, count)` that an operation's numbers mean in an array of `length` elements. It
+/// lies inside the array, unless `count` is one less than a multiple of 16: then it ends one
+/// element too far.
 pub fn range(index: u16, count: u16, length: u32) -> (u32, u32) {
     let index = (u64::from(index) % (u64::from(length) + 1)) as u32;
     (index, limit_count(count, length - index))

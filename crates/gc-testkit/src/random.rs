@@ -1,8 +1,7 @@
-//! Bytes from a seed, the same on every machine: what a failure names can be run
-//! again.
+//! Bytes from a seed, the same on every machine, so that a failure can be reproduced from its seed.
 
-/// `length` bytes that follow from `seed` alone (SplitMix64: Steele, Lea and Flood,
-/// "Fast Splittable Pseudorandom Number Generators", 2014).
+/// `length` bytes that depend only on `seed` (SplitMix64: Steele, Lea and Flood, "Fast Splittable
+/// Pseudorandom Number Generators", 2014).
 pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let mut bytes = Vec::with_capacity(length.next_multiple_of(8));

@@ -1,5 +1,5 @@
-//! The types a mutator allocates: a fixed set that has every kind and every storage
-//! type, or a random one.
+//! The types that a mutator allocates: a fixed set with every kind and every storage type, or a
+//! random one.
 
 use arbitrary::Unstructured;
 use gc_runtime::GcHeap;
@@ -31,7 +31,7 @@ const ELEMENTS: [StorageType; 9] = {
     [I8, I16, I32, I64, F32, F64, V128, Ref, FuncRef]
 };
 
-/// Indices are far apart: tables by type index must be able to have holes.
+/// Indices are far apart, because tables by type index must support holes.
 const fn type_index(number: u32) -> TypeIndex {
     TypeIndex::new(number * 7 + 3).unwrap()
 }
@@ -74,7 +74,7 @@ impl Schema {
         Schema::new(structs.collect())
     }
 
-    /// Structs and exceptions of random fields.
+    /// Makes structs and exceptions with random fields.
     ///
     /// # Errors
     /// If `u` runs out.
@@ -83,7 +83,7 @@ impl Schema {
         for _ in 0..u.int_in_range(1..=5)? {
             let mut fields = Vec::new();
             for _ in 0..u.int_in_range(0..=9)? {
-                // As many references as everything else.
+                // As many references as other types.
                 let any = *u.choose(&ELEMENTS)?;
                 fields.push(if u.arbitrary()? { StorageType::Ref } else { any });
             }
@@ -137,7 +137,7 @@ pub(crate) fn slot_count(layout: &GcLayout, length: u32) -> u32 {
     layout.fields().map_or(length, |fields| fields.len() as u32)
 }
 
-/// The `number`th field or element of an object that has as many.
+/// The `number`th field or element of an object.
 ///
 /// # Panics
 /// If a struct or exception has fewer.
@@ -146,7 +146,7 @@ pub(crate) fn slot(layout: &GcLayout, number: u32) -> FieldLayout {
         GcLayout::Struct(StructLayout { fields, .. }) | GcLayout::Exn(ExnLayout { fields, .. }) => {
             fields[number as usize]
         }
-        // An offset that passes 32 bits is one of a corrupt length: any will do.
+        // An offset of more than 32 bits comes from a corrupt length. Then any offset will do.
         GcLayout::Array(array) => {
             let offset = u32::try_from(array.element_offset(number)).unwrap_or(u32::MAX);
             FieldLayout { offset, ty: array.element }
@@ -154,8 +154,8 @@ pub(crate) fn slot(layout: &GcLayout, number: u32) -> FieldLayout {
     }
 }
 
-/// The number of the field or element that `choice` chooses among the references,
-/// or among the others; `None` if there are none of them.
+/// The number of the field or element that `choice` chooses among the references, or among the
+/// other values. `None` if there are none.
 pub(crate) fn choose_slot(layout: &GcLayout, length: u32, choice: u16, refs: bool) -> Option<u32> {
     let Some(fields) = layout.fields() else {
         let element = layout.as_array()?.element;

@@ -1,6 +1,6 @@
-//! The shadow heap: what a heap must hold, as ordinary Rust values that no collector
-//! ever touches. It follows the same operations, says what each must come to, and
-//! knows which objects a collection must keep and which it must free.
+//! The shadow heap: the expected contents of a heap, as ordinary Rust values that no collector
+//! touches. It follows the same operations and predicts the result of each. It knows which objects
+//! a collection must keep and which it must free.
 
 use crate::Reclaims;
 use crate::mutator::{self, Collection, Effect, Place};
@@ -12,7 +12,7 @@ use gc_types::{GcLayout, I31, StorageType, TypeIndex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Names an object for as long as the shadow lives; never used again.
+/// The name of an object. It is never reused.
 pub type ObjectId = u32;
 
 /// A reference that is not null.
@@ -27,13 +27,13 @@ pub enum ShadowRef {
 /// A field or element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// No reference: its bits.
+    /// The bits of a value that is not a reference.
     Bits(u128),
     /// A reference or null.
     Ref(Option<ShadowRef>),
 }
 
-/// What an object is.
+/// The kind and type of an object.
 #[derive(Clone, Debug)]
 pub enum Shape {
     /// A struct, an array, or an exception of the tag `(tag, tag + 1)`.
@@ -55,7 +55,7 @@ pub enum Shape {
 /// An object.
 #[derive(Clone, Debug)]
 pub struct ShadowObject {
-    /// What it is.
+    /// The kind and type.
     pub shape: Shape,
     /// Its fields or elements.
     pub body: Vec<Value>,
@@ -82,7 +82,7 @@ impl ShadowObject {
     }
 }
 
-/// What an operation must be refused for.
+/// The reason for which an operation must be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     NotAnObject,
@@ -100,13 +100,13 @@ pub struct Shadow {
     roots: Vec<Option<ShadowRef>>,
     next: ObjectId,
     allocations: u64,
-    /// By number: whether the host value must have been dropped.
+    /// For each host value, whether it must have been dropped.
     dropped: Vec<bool>,
     scopes: u32,
 }
 
 impl Shadow {
-    /// An empty one, of a heap that frees what `reclaims` says.
+    /// Makes an empty shadow for a heap that frees what `reclaims` says.
     pub fn new(schema: Arc<Schema>, reclaims: Reclaims) -> Shadow {
         Shadow {
             schema,
@@ -125,7 +125,7 @@ impl Shadow {
         self.roots[place.number()]
     }
 
-    /// The object of that name, unless it must have been freed.
+    /// The object with this name, unless it must have been freed.
     pub fn object(&self, id: ObjectId) -> Option<&ShadowObject> {
         self.objects.get(&id)
     }
@@ -140,8 +140,8 @@ impl Shadow {
         self.allocations
     }
 
-    /// Host values that must have been dropped, by number; the others may have been
-    /// if their externref cannot be reached.
+    /// For each host value, whether it must have been dropped. The others may have been dropped if
+    /// their externref cannot be reached.
     pub fn dropped_hosts(&self) -> &[bool] {
         &self.dropped
     }
@@ -158,7 +158,7 @@ impl Shadow {
         seen
     }
 
-    /// The objects that `id`'s fields refer to, as often as they do.
+    /// The objects to which the fields of `id` refer, once for each reference.
     fn targets(&self, id: ObjectId) -> impl Iterator<Item = ObjectId> {
         self.objects[&id].body.iter().filter_map(|value| match value {
             Value::Ref(reference) => target(reference),
@@ -168,10 +168,10 @@ impl Shadow {
 
     // ---- operations -------------------------------------------------------
 
-    /// Follows `op`, which came to `outcome` on the heap.
+    /// Follows `op`, whose result on the heap was `outcome`.
     ///
     /// # Errors
-    /// If that is not what it must come to.
+    /// If that is not the expected result.
     pub fn apply(&mut self, op: &Op, outcome: &Result<Effect, HeapError>) -> Result<()> {
         match *op {
             Op::AllocStruct { ty, tag, to } => {
@@ -209,7 +209,7 @@ impl Shadow {
                     let layout = self.schema.layout(BYTES).expect("every schema has it");
                     let shape = Shape::Typed { ty: BYTES, layout: Arc::clone(layout), tag: 0 };
                     for _ in 0..*count {
-                        // No one can look at them: their length does not matter.
+                        // Nobody can read these arrays, so their length does not matter.
                         self.create(shape.clone(), 0, None);
                     }
                 }
@@ -251,8 +251,8 @@ impl Shadow {
         }
     }
 
-    /// Does what `op` must do and says what it must come to. Operations that the
-    /// heap has a say in are not for here.
+    /// Does what `op` must do and returns the expected result. Must not be called for operations
+    /// whose result depends on the heap.
     fn predict(&mut self, op: &Op) -> Result<Effect, Refusal> {
         match *op {
             Op::MakeI31 { value, to } => {
@@ -359,13 +359,13 @@ impl Shadow {
         }
     }
 
-    /// What [`ops::array()`] chooses.
+    /// The reference that [`ops::array()`] chooses.
     fn array_at(&self, place: Place) -> Option<ShadowRef> {
         let is_array = |reference: &ShadowRef| self.array(*reference).is_ok();
         ops::array(place, |place| self.root(place), is_array)
     }
 
-    /// The array a reference is to, and what its elements are stored as.
+    /// The array to which a reference refers, and the storage type of its elements.
     fn array(&self, array: ShadowRef) -> Result<(ObjectId, StorageType), Refusal> {
         match array {
             ShadowRef::I31(_) => Err(Refusal::NotAnObject),
@@ -411,7 +411,7 @@ impl Shadow {
         Ok(())
     }
 
-    /// Forgets what a collection must free.
+    /// Forgets the objects that a collection must free.
     fn free_garbage(&mut self) {
         let reachable = self.reachable();
         let dead: Vec<ObjectId> = match self.reclaims {
@@ -429,8 +429,8 @@ impl Shadow {
         }
     }
 
-    /// What counting references frees: garbage that nothing refers to, and what then
-    /// is.
+    /// The garbage that reference counting frees: objects without references, and then those that
+    /// become so.
     fn acyclic_garbage(&self, reachable: &BTreeSet<ObjectId>) -> Vec<ObjectId> {
         let mut counts: BTreeMap<ObjectId, u32> = BTreeMap::new();
         let garbage = || self.objects.keys().copied().filter(|id| !reachable.contains(id));
@@ -463,7 +463,7 @@ fn target(reference: &Option<ShadowRef>) -> Option<ObjectId> {
     }
 }
 
-/// What an allocation came to; `None` if the heap is out of memory.
+/// The result of an allocation; `None` if the heap is out of memory.
 fn allocated(outcome: &Result<Effect, HeapError>) -> Result<Option<Effect>> {
     match outcome {
         Ok(effect) => Ok(Some(*effect)),

@@ -1,5 +1,4 @@
-//! [`Subject`]: a collector to be tested, what it promises to free, and the kind of
-//! heap it is tested on.
+//! [`Subject`]: a collector under test, what it promises to free, and the kind of heap for the test.
 
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{GcRuntime, HeapBounds, HeapOptions, Reclaims};
@@ -15,24 +14,23 @@ pub struct Subject<'a> {
     pub reclaims: Reclaims,
     /// How its heaps are addressed.
     pub bounds: HeapBounds,
-    /// Collect at every Nth allocation; 0: never only for that. Needs gc-runtime's
-    /// feature `gc_zeal`.
+    /// Collects at every Nth allocation; 0 turns this off. Needs gc-runtime's feature `gc_zeal`.
     pub zeal: u32,
 }
 
 impl<'a> Subject<'a> {
-    /// `runtime`, which frees what `reclaims` says, on heaps of the kind that every
-    /// machine (and Miri) has, without zeal.
+    /// Makes a subject for `runtime`, which frees what `reclaims` says. Its heaps are of the kind
+    /// that every machine (and Miri) supports, without zeal.
     pub fn new(runtime: &'a dyn GcRuntime, reclaims: Reclaims) -> Self {
         Subject { runtime, reclaims, bounds: HeapBounds::Checked, zeal: 0 }
     }
 
-    /// The same on other heaps.
+    /// The same collector on other heaps.
     pub fn with(self, bounds: HeapBounds, zeal: u32) -> Self {
         Subject { bounds, zeal, ..self }
     }
 
-    /// The same on every kind of heap there is here, each with every `zeal`.
+    /// The same collector on every kind of heap that this machine supports, each with every `zeal`.
     pub fn variants(self, zeal: &[u32]) -> Vec<Self> {
         let guarded = (!cfg!(miri)).then_some(HeapBounds::Guarded);
         let bounds = [Some(HeapBounds::Checked), guarded];
@@ -40,7 +38,7 @@ impl<'a> Subject<'a> {
         bounds.into_iter().flatten().flat_map(with).collect()
     }
 
-    /// Options for a heap of this kind: `initial` bytes mapped, up to `maximum`,
+    /// Options for a heap of this kind with `initial` bytes mapped and at most `maximum` bytes,
     /// both without the null page.
     pub fn options(&self, initial: u64, maximum: u64) -> HeapOptions {
         let null_page = u64::from(gc_types::NULL_PAGE_SIZE);
@@ -48,7 +46,7 @@ impl<'a> Subject<'a> {
             initial: initial + null_page,
             maximum: maximum + null_page,
             bounds: self.bounds,
-            // Increments as short as can be: more can happen in between.
+            // The shortest possible increments, so that more can happen in between.
             slice: Duration::ZERO,
             zeal: self.zeal,
             ..HeapOptions::default()
@@ -57,7 +55,7 @@ impl<'a> Subject<'a> {
 }
 
 impl Subject<'static> {
-    /// This project's own collectors.
+    /// The built-in collectors.
     pub fn ours() -> Vec<Subject<'static>> {
         vec![
             Subject::new(&NullCollector, Reclaims::Nothing),

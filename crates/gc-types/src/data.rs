@@ -2,20 +2,20 @@
 //! share (a bump index, the length of a list). Emitted code finds them through
 //! one pointer in its vmctx ([`VMOffsets::vmctx_heap_data`](crate::VMOffsets)).
 //!
-//! Every heap's data begins alike; what is behind [`HeapDataOffsets::COLLECTOR`]
-//! belongs to the collector and stands in its file under [`crate::collector`].
+//! The data of every heap begins with the same words. The words from [`HeapDataOffsets::COLLECTOR`]
+//! on belong to the collector, and its file under [`crate::collector`] describes them.
 
 /// Offsets in bytes into a heap's data that are the same for every collector.
 #[derive(Clone, Copy, Debug)]
 pub struct HeapDataOffsets;
 
 impl HeapDataOffsets {
-    /// u64: bytes of the heap that are mapped, counted from its base. Emitted
-    /// code compares against it when the reservation is too small to go unchecked.
+    /// u64: bytes of the heap that are mapped, counted from its base. Emitted code compares
+    /// addresses with it if the reservation is too small for unchecked access.
     pub const BOUND: u32 = 0;
-    /// u32: the how many-th allocation from now on collects, as `gc_zeal` asks.
-    /// Inline allocation counts it down and takes its slow path unless it is more
-    /// than one. Only code compiled with zeal looks at it.
+    /// u32: number of allocations until the next collection under `gc_zeal`. Inline allocation
+    /// decrements it, and takes the slow path if it is at most one. Only code compiled with zeal
+    /// reads it.
     pub const ZEAL_COUNTDOWN: u32 = 8;
     /// Where the collector's own words begin (8-byte aligned).
     pub const COLLECTOR: u32 = 16;

@@ -1,15 +1,14 @@
-//! The eight bytes every heap object begins with.
+//! The eight bytes at the start of every heap object.
 //!
-//! Word 0 (offset 0) is `kind << 26 | type index`: one 32-bit compare tells
-//! whether an object is of exactly one type. Word 1 (offset 4) belongs to the
-//! collector: a count, a mark, a forwarding index. Both words are written as one
-//! 64-bit store by emitted code, whose constant stays below 2^31 as long as the
-//! collector's initial bits are zero, so that it fits a sign-extended immediate.
+//! Word 0 (offset 0) is `kind << 26 | type index`, so one 32-bit comparison tests whether an object
+//! is of exactly one type. Word 1 (offset 4) belongs to the collector: a count, a mark, a
+//! forwarding index. Emitted code writes both words in one 64-bit store. As long as the collector's
+//! initial bits are zero, the stored constant is below 2^31 and fits a sign-extended immediate.
 
 use std::fmt;
 
-/// What family an object is of. The bits are chosen so that `k` is a `sup`
-/// exactly if `k & sup == sup` ([`VMGcKind::matches`]).
+/// The kind of an object. The bits are chosen so that `k` is a subkind of `sup` exactly if `k & sup
+/// == sup` ([`VMGcKind::matches`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum VMGcKind {
@@ -18,7 +17,7 @@ pub enum VMGcKind {
     ExternRef = 0b00001,
     /// Any internal reference (never an object's own kind).
     AnyRef = 0b00010,
-    /// Any internal reference that can be compared (never an object's own kind).
+    /// Any internal reference that can be compared for equality (never an object's own kind).
     EqRef = 0b00110,
     /// A struct: fields at fixed offsets.
     StructRef = 0b01110,
@@ -39,7 +38,7 @@ impl VMGcKind {
         VMGcKind::ExnRef,
     ];
 
-    /// How far the kind is shifted up in a header's word 0.
+    /// The position of the kind's lowest bit in a header's word 0.
     pub const SHIFT: u32 = 26;
 
     /// The kind whose bits are `bits`, if there is one.
@@ -60,15 +59,15 @@ impl VMGcKind {
         self as u8
     }
 
-    /// Whether every `self` is a `sup`.
+    /// Whether every object of kind `self` is also of kind `sup`.
     pub const fn matches(self, sup: VMGcKind) -> bool {
         self.bits() & sup.bits() == sup.bits()
     }
 }
 
-/// An index into the type registry of the engine a heap belongs to.
+/// An index into the type registry of the engine to which a heap belongs.
 ///
-/// Read from a heap it is untrusted: look it up, never index with it.
+/// An index that was read from a heap is untrusted: look it up, and never index with it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TypeIndex(u32);
 
@@ -76,7 +75,7 @@ impl TypeIndex {
     /// The largest index a header can hold.
     pub const MAX: u32 = (1 << VMGcKind::SHIFT) - 1;
 
-    /// The index that objects without a type of their own (externrefs) carry.
+    /// The index of objects without their own type (externrefs).
     pub const NONE: TypeIndex = TypeIndex(TypeIndex::MAX);
 
     /// An index, or `None` if it does not fit a header.
@@ -119,12 +118,12 @@ impl VMGcHeader {
     /// Offset in bytes of the word that belongs to the collector.
     pub const COLLECTOR_OFFSET: u32 = 4;
 
-    /// A header of an object of `kind` and type `ty`, the collector's bits zero.
+    /// A header of an object of `kind` and type `ty`. The collector's bits are zero.
     pub const fn new(kind: VMGcKind, ty: TypeIndex) -> VMGcHeader {
         VMGcHeader { word: ty.header_word(kind), collector: 0 }
     }
 
-    /// A header from the two words as they stand in the heap, unchecked.
+    /// A header from its two words in the heap, unchecked.
     pub const fn from_words(word: u32, collector: u32) -> VMGcHeader {
         VMGcHeader { word, collector }
     }
@@ -134,7 +133,7 @@ impl VMGcHeader {
         VMGcKind::from_bits((self.word >> VMGcKind::SHIFT) as u8)
     }
 
-    /// The object's type index: whatever 26 bits stand there.
+    /// The object's type index: the lower 26 bits of word 0, unchecked.
     pub const fn ty(&self) -> TypeIndex {
         TypeIndex(self.word & TypeIndex::MAX)
     }

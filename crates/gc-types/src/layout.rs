@@ -1,23 +1,21 @@
-//! Object layouts: where the fields of an object are, and where its references
-//! are (its trace information).
+//! Object layouts: the places of an object's fields, and of its references (its trace information).
 //!
-//! A struct's fields stand in declaration order, each at its natural alignment
-//! (at most [`OBJECT_ALIGN`]), from [`VMGcHeader::SIZE`] on. Since nothing is
-//! reordered, a subtype's fields begin with its supertype's at the same offsets:
-//! code compiled for the supertype works on the subtype (prefix subtyping). An
-//! array has its length behind the header, then its elements. Objects are sized
-//! in multiples of [`OBJECT_ALIGN`].
+//! A struct's fields are placed in declaration order from [`VMGcHeader::SIZE`] on. Each field goes
+//! to the next free place of its natural alignment (at most [`OBJECT_ALIGN`]), or into a hole that
+//! alignment left before. So a subtype has the fields of its supertype at the same offsets, and
+//! code compiled for the supertype works on the subtype (prefix subtyping). An array has its length
+//! after the header, then its elements. The size of an object is a multiple of [`OBJECT_ALIGN`].
 
 use crate::{VMGcHeader, VMGcKind};
 use std::fmt;
 
-/// Alignment in bytes of every object, and the unit its size is rounded up to.
+/// Alignment of every object in bytes. Sizes are rounded up to it.
 pub const OBJECT_ALIGN: u32 = 8;
 
-/// The largest object in bytes: an index plus a size never passes 2^32.
+/// The largest object in bytes. An index plus a size never exceeds 2^32.
 pub const MAX_OBJECT_SIZE: u32 = u32::MAX - crate::NULL_PAGE_SIZE - OBJECT_ALIGN + 1;
 
-/// What a field or element is stored as.
+/// The storage type of a field or element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StorageType {
     /// One byte.
@@ -34,14 +32,14 @@ pub enum StorageType {
     F64,
     /// Sixteen bytes (aligned to eight).
     V128,
-    /// Four bytes: a [`VMGcRef`](crate::VMGcRef) or null. The only type collectors look at.
+    /// Four bytes: a [`VMGcRef`](crate::VMGcRef) or null. Collectors trace only this type.
     Ref,
     /// Four bytes: a checked id in the store's function-reference table, 0 for null.
     FuncRef,
 }
 
 impl StorageType {
-    /// Bytes it takes.
+    /// Size in bytes.
     pub const fn size(self) -> u32 {
         match self {
             StorageType::I8 => 1,
@@ -52,7 +50,7 @@ impl StorageType {
         }
     }
 
-    /// Bytes it is aligned to.
+    /// Alignment in bytes.
     pub const fn align(self) -> u32 {
         let size = self.size();
         if size > OBJECT_ALIGN { OBJECT_ALIGN } else { size }
@@ -64,7 +62,7 @@ impl StorageType {
     }
 }
 
-/// Why a layout cannot be.
+/// The error for a layout that is too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayoutError {
     /// Bytes the object would take.
@@ -84,7 +82,7 @@ impl std::error::Error for LayoutError {}
 pub struct FieldLayout {
     /// Bytes from the object's start.
     pub offset: u32,
-    /// What it is stored as.
+    /// The field's storage type.
     pub ty: StorageType,
 }
 
@@ -95,14 +93,14 @@ fn align_up(value: u64, align: u32) -> u64 {
 /// Fields, the offsets of the references among them, and the object's size.
 type LaidOut = (Box<[FieldLayout]>, Box<[u32]>, u32);
 
-/// Bytes between fields that have none in them: at most one piece each of 1, 2 and 4,
-/// aligned to its size, because what would fit into one is put there.
+/// Unused bytes between fields: at most one hole each of 1, 2 and 4 bytes, aligned to its size.
+/// There are no more, because fields that fit are put into holes.
 #[derive(Default)]
 struct Holes([Option<u64>; 3]);
 
 impl Holes {
-    /// Notes that there is nothing from `at` to `end`, which are fewer than eight apart and
-    /// in the same eight bytes.
+    /// Notes that the bytes from `at` to `end` are unused. They lie in the same aligned eight
+    /// bytes.
     fn leave(&mut self, mut at: u64, end: u64) {
         while at < end {
             let piece = at.trailing_zeros();
@@ -111,7 +109,7 @@ impl Holes {
         }
     }
 
-    /// Takes `size` bytes, aligned to themselves, out of the smallest hole there is.
+    /// Takes `size` bytes, aligned to `size`, from the smallest hole that is large enough.
     fn take(&mut self, size: u32) -> Option<u64> {
         let wanted = size.trailing_zeros() as usize;
         let found = (wanted..self.0.len()).find(|piece| self.0[*piece].is_some())?;
@@ -121,10 +119,9 @@ impl Holes {
     }
 }
 
-/// Lays `fields` out from `start` on, which is a multiple of eight. A field goes into a hole
-/// that alignment left in front, if there is one: so no object is larger than the sum of its
-/// fields needs, rounded up to eight, and those that a subtype adds move none of its
-/// supertype's.
+/// Places `fields` from `start` on, a multiple of eight. A field goes into a hole that alignment
+/// left before, if there is one. So an object is no larger than the sum of its fields, rounded up
+/// to eight, and the fields that a subtype adds do not move those of its supertype.
 fn lay_out(
     start: u32,
     fields: impl IntoIterator<Item = StorageType>,
@@ -178,7 +175,7 @@ impl StructLayout {
 /// The layout of an array type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ArrayLayout {
-    /// What each element is stored as.
+    /// The storage type of each element.
     pub element: StorageType,
 }
 
@@ -204,14 +201,13 @@ impl ArrayLayout {
         if size > MAX_OBJECT_SIZE as u64 { None } else { Some(size as u32) }
     }
 
-    /// Offset in bytes of element `index`, which must be below the length of an
-    /// array that exists.
+    /// Offset in bytes of element `index`, which must be below the length of an existing array.
     pub const fn element_offset(&self, index: u32) -> u64 {
         self.elements_offset() as u64 + index as u64 * self.element.size() as u64
     }
 }
 
-/// The layout of an exception: which tag it was thrown with, then its payload.
+/// The layout of an exception: the tag with which it was thrown, then its payload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExnLayout {
     /// Bytes of an instance, header included.
@@ -255,7 +251,7 @@ impl GcLayout {
     /// Offset in bytes of the host value's id (u32) in an externref's box.
     pub const EXTERNREF_ID_OFFSET: u32 = VMGcHeader::SIZE;
 
-    /// The kind of object it describes.
+    /// The kind of the objects.
     pub const fn kind(&self) -> VMGcKind {
         match self {
             GcLayout::Struct(_) => VMGcKind::StructRef,
@@ -264,8 +260,8 @@ impl GcLayout {
         }
     }
 
-    /// Bytes of an object; `length` is an array's in elements, else ignored.
-    /// `None` above [`MAX_OBJECT_SIZE`].
+    /// Bytes of an object. `length` is the length of an array in elements, and is ignored for other
+    /// types. `None` above [`MAX_OBJECT_SIZE`].
     pub const fn size(&self, length: u32) -> Option<u32> {
         match self {
             GcLayout::Struct(layout) => Some(layout.size),
@@ -292,7 +288,7 @@ impl GcLayout {
         }
     }
 
-    /// The array layout, if it is one.
+    /// The array layout, if this is one.
     pub const fn as_array(&self) -> Option<&ArrayLayout> {
         match self {
             GcLayout::Array(layout) => Some(layout),
@@ -300,7 +296,7 @@ impl GcLayout {
         }
     }
 
-    /// The struct layout, if it is one.
+    /// The struct layout, if this is one.
     pub const fn as_struct(&self) -> Option<&StructLayout> {
         match self {
             GcLayout::Struct(layout) => Some(layout),
@@ -342,7 +338,7 @@ mod tests {
                 let ends = taken.first().zip(taken.last());
                 assert!(ends.is_none_or(|(a, z)| a.0 >= 8 && z.1 <= layout.size), "{fields:?}");
                 assert!(layout.refs.is_sorted());
-                // What a subtype adds moves nothing.
+                // The fields that a subtype adds move no others.
                 let sub = StructLayout::new(fields.iter().copied().chain([I8, Ref])).unwrap();
                 assert_eq!(*layout.fields, sub.fields[..fields.len()], "{fields:?}");
             }

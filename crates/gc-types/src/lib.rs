@@ -38,13 +38,12 @@ pub use stack_map::{StackMap, StackMapTable, StackMapTableBuilder};
 pub use trap::Trap;
 pub use vmctx::VMOffsets;
 
-/// Bytes at the start of every heap that are never mapped, so that a null
-/// dereference faults by itself. Also the first offset an object may have.
+/// Bytes at the start of every heap that are never mapped, so that a null dereference faults by
+/// itself. This is also the first possible offset of an object.
 pub const NULL_PAGE_SIZE: u32 = 64 << 10;
 
-/// Bytes of address space kept unmapped behind the 4 GiB that 32-bit indices can
-/// name. Emitted code may add a constant smaller than this to `base + zext(ref)`
-/// without any check.
+/// Bytes of address space that stay unmapped after the 4 GiB that 32-bit indices can reach. Emitted
+/// code may add a constant smaller than this to `base + zext(ref)` without a check.
 pub const HEAP_GUARD_SIZE: u64 = 2 << 20;
 
 const _: () = assert!(NULL_PAGE_SIZE.is_power_of_two());

@@ -2,9 +2,8 @@
 //! offset into an indexed heap or, when bit 0 is set, an unboxed 31-bit integer
 //! ([`I31`]). Null is the zero word and therefore `Option<VMGcRef>::None`.
 //!
-//! A `VMGcRef` is neither `Clone` nor `Copy`: whoever copies one must run the
-//! collector's barrier, and a copy without it is spelled
-//! [`VMGcRef::unchecked_copy`], so that it can be searched for.
+//! A `VMGcRef` is neither `Clone` nor `Copy`, because a copy needs the collector's barrier.
+//! [`VMGcRef::unchecked_copy`] makes a copy without it, under a name that can be searched for.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -16,7 +15,7 @@ use std::num::NonZeroU32;
 pub struct I31(u32);
 
 impl I31 {
-    /// The bit that tells an `i31` from a heap index.
+    /// The bit that distinguishes an `i31` from a heap index.
     pub const TAG: u32 = 1;
 
     /// An `i31` of the low 31 bits of `value`; the top bit is lost.
@@ -58,8 +57,8 @@ impl fmt::Debug for I31 {
 
 /// A non-null reference: a byte offset into one heap, or an [`I31`].
 ///
-/// The heap it belongs to is not part of it. The word may come from a corrupt
-/// heap: nothing may be concluded from holding one but that it is not zero.
+/// The reference does not say to which heap it belongs. The word may come from a corrupt heap, so
+/// the only guarantee is that it is not zero.
 #[derive(PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct VMGcRef(NonZeroU32);
@@ -92,7 +91,7 @@ impl VMGcRef {
         }
     }
 
-    /// The word: what is stored in heaps, tables and globals.
+    /// The word that is stored in heaps, tables and globals.
     pub const fn as_raw_u32(&self) -> u32 {
         self.0.get()
     }
@@ -114,8 +113,7 @@ impl VMGcRef {
 
     /// A second reference to the same object, made without any barrier.
     ///
-    /// Correct only where the copy is not stored (it is looked at and dropped),
-    /// or where the caller runs the barrier itself.
+    /// This is correct only if the copy is not stored, or if the caller runs the barrier.
     pub const fn unchecked_copy(&self) -> VMGcRef {
         VMGcRef(self.0)
     }

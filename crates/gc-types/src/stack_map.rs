@@ -1,9 +1,9 @@
-//! Stack maps: for each return address of compiled code that may be on the stack
-//! during a collection, which slots of its frame hold references.
+//! Stack maps: for each return address of compiled code that may be on the stack during a
+//! collection, the slots of its frame that hold references.
 //!
-//! The table is compact: sorted 32-bit code offsets, searched by bisection, each
-//! naming a frame size and a run in one shared pool of slot offsets; equal runs
-//! are kept once. A slot is eight bytes and holds a zero-extended reference.
+//! The table is compact. It has sorted 32-bit code offsets, which are searched by bisection. Each
+//! has a frame size and a run in one shared pool of slot offsets; equal runs are stored once. A
+//! slot is eight bytes and holds a zero-extended reference.
 
 use std::collections::HashMap;
 
@@ -31,18 +31,19 @@ pub struct StackMapTable {
     offsets: Box<[u32]>,
     /// One for each offset.
     entries: Box<[Entry]>,
-    /// Slot offsets that entries share.
+    /// Slot offsets, shared by entries.
     slots: Box<[u32]>,
 }
 
 impl StackMapTable {
-    /// The map at the return address `code_offset` bytes into the code, if that
-    /// is a safepoint with references in its frame.
+    /// The map at the return address `code_offset` bytes into the code, if it is a safepoint with
+    /// references in its frame.
     pub fn lookup(&self, code_offset: u32) -> Option<StackMap<'_>> {
         self.find(code_offset).map(|i| self.at(i))
     }
 
-    /// The number of that map among all maps, for [`at`](StackMapTable::at).
+    /// The number of the map that [`lookup`](StackMapTable::lookup) returns, for
+    /// [`at`](StackMapTable::at).
     pub fn find(&self, code_offset: u32) -> Option<usize> {
         self.offsets.binary_search(&code_offset).ok()
     }
@@ -50,7 +51,7 @@ impl StackMapTable {
     /// Map number `i`, less than [`len`](StackMapTable::len).
     ///
     /// # Panics
-    /// If there are not as many.
+    /// If there is no such map.
     #[inline]
     pub fn at(&self, i: usize) -> StackMap<'_> {
         let entry = self.entries[i];
@@ -95,9 +96,8 @@ impl StackMapTableBuilder {
     /// The finished table.
     ///
     /// # Panics
-    /// If two maps were added for one return address, or a slot lies outside its
-    /// frame: both are bugs of whoever compiled the code, and a collection would
-    /// read the wrong words.
+    /// If two maps were added for one return address, or a slot lies outside its frame. Both are
+    /// bugs in the compiler of the code, with which a collection would read the wrong words.
     pub fn finish(mut self) -> StackMapTable {
         self.maps.sort_by_key(|(offset, ..)| *offset);
         let mut pool: Vec<u32> = Vec::new();

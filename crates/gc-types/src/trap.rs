@@ -1,12 +1,12 @@
-//! Why compiled code stops: the trap codes that emitted code carries and the
-//! driver reports. The texts are the ones WebAssembly's specification suite uses
-//! where it has one, since users know them from every other engine.
+//! The reasons why compiled code stops: trap codes that emitted code contains and the driver
+//! reports. Where WebAssembly's specification suite has a text for a trap, the text here is the
+//! same, because users know it from other engines.
 
 use std::fmt;
 
 macro_rules! traps {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {
-        /// Why compiled code stopped.
+        /// The reason why compiled code stopped.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         #[non_exhaustive]
@@ -46,7 +46,7 @@ traps! {
     IndirectCallToNull = 5, "uninitialized element";
     /// An indirect call whose callee has another type.
     BadSignature = 6, "indirect call type mismatch";
-    /// Integer overflow, as of `i32::MIN / -1`.
+    /// Integer overflow, for example of `i32::MIN / -1`.
     IntegerOverflow = 7, "integer overflow";
     /// Division by zero.
     IntegerDivisionByZero = 8, "integer divide by zero";
@@ -60,10 +60,9 @@ traps! {
     ArrayOutOfBounds = 12, "out of bounds array access";
     /// An array or struct larger than any heap allows.
     AllocationTooLarge = 13, "allocation size too large";
-    /// A reference that is not of the type it is cast to.
+    /// A reference that is not of the target type of a cast.
     CastFailure = 14, "cast failure";
-    /// A reference that points outside the heap, or to something that cannot be
-    /// there: the heap's bytes were damaged.
+    /// A reference that points outside the heap or to invalid data. The heap's bytes were damaged.
     CorruptHeap = 15, "corrupt GC heap";
     /// The heap reached its limit and a collection did not free enough.
     OutOfMemory = 16, "GC heap out of memory";
@@ -72,7 +71,7 @@ traps! {
 }
 
 impl Trap {
-    /// The code that emitted code carries, never zero.
+    /// The trap's code in emitted code; never zero.
     pub const fn code(self) -> u8 {
         self as u8
     }

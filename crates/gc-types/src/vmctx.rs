@@ -1,14 +1,13 @@
-//! Where emitted code finds its context: offsets into the native structures that
-//! the driver fills and compiled code reads.
+//! The context of emitted code: offsets into the native structures that the driver fills and
+//! compiled code reads.
 //!
-//! Three structures. A *vmctx* is what every compiled function gets as its first
-//! parameter; its first words, the prefix, are the same for every embedder, the
-//! rest is the embedder's own. Many vmctxs of one store share one *store
-//! context*. A *function reference* is a callable: code, the vmctx to call it
-//! with, and its type. Native pointers in them are written by the host alone.
+//! There are three structures. A *vmctx* is the first parameter of every compiled function. Its
+//! first words, the prefix, are the same for every embedder; the rest belongs to the embedder. The
+//! vmctxs of one store share one *store context*. A *function reference* is a callable: code, the
+//! vmctx to pass, and its type. Only the host writes native pointers in these structures.
 //!
-//! Offsets depend only on the pointer's size, so that code can be compiled for
-//! another machine than the compiler's own.
+//! Offsets depend only on the size of a pointer, so code can be compiled for another machine than
+//! the compiler's.
 
 /// Offsets in bytes for one pointer size, computed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,8 +43,7 @@ pointer_fields! {
     store_activation = 2;
     /// Store context: table of host function pointers by [`HostCall`](crate::HostCall) index (pointer).
     store_host_calls = 3;
-    /// Store context: where trampolines that must not use result registers leave
-    /// their 64-bit result.
+    /// Store context: the 64-bit result of trampolines that must not use result registers.
     store_host_result = 4;
     /// Store context: the type display table (pointer), see [`VMOffsets::DISPLAY_ROW`].
     store_type_displays = 6;
@@ -59,27 +57,27 @@ pointer_fields! {
     /// Function reference: the vmctx to pass (pointer).
     func_ref_vmctx = 1;
 
-    /// Activation: the activation below it (pointer).
+    /// Activation: the previous activation, below it on the stack (pointer).
     activation_previous = 0;
-    /// Activation: the entry trampoline's frame pointer, written by itself (address).
+    /// Activation: the entry trampoline's frame pointer, which the trampoline writes (address).
     activation_entry_fp = 1;
-    /// Activation: where traps and host errors resume (address).
+    /// Activation: the address where traps and host errors resume.
     activation_handler_pc = 2;
-    /// Activation: bytes from that handler's stack pointer up to the entry's
-    /// frame pointer (pointer-sized integer).
+    /// Activation: bytes from the stack pointer at that address up to the entry's frame pointer
+    /// (pointer-sized integer).
     activation_frame_offset = 3;
 }
 
 impl VMOffsets {
-    /// Types a display table has rows for; emitted code masks indices with one less.
+    /// Number of rows of a display table, one for each type. Emitted code masks indices with this
+    /// number minus one.
     pub const DISPLAY_TYPES: u32 = 1 << 20;
 
-    /// u32 words in a display row: word `d` of type `t`'s row is the index plus
-    /// one of `t`'s ancestor at depth `d` (0 is the root of its hierarchy), zero
-    /// beyond its own depth. Deeper types ask
-    /// [`HostCall::IS_SUBTYPE`](crate::HostCall::IS_SUBTYPE).
-    /// Displays: Cohen, "Type-Extension Type Tests Can Be Performed In Constant
-    /// Time", 1991.
+    /// Number of u32 words in a display row. Word `d` in the row of type `t` is the index plus one
+    /// of the ancestor of `t` at depth `d` (0 is the root of the hierarchy), and zero beyond the
+    /// depth of `t`. For deeper types the code calls
+    /// [`HostCall::IS_SUBTYPE`](crate::HostCall::IS_SUBTYPE). Displays: Cohen, "Type-Extension Type
+    /// Tests Can Be Performed In Constant Time", 1991.
     pub const DISPLAY_ROW: u32 = 8;
 
     /// Bytes of a whole display table, all of which must be readable.
@@ -94,7 +92,7 @@ impl VMOffsets {
         VMOffsets { pointer_size }
     }
 
-    /// Offsets for the machine this was compiled for.
+    /// Offsets for the machine for which this crate was compiled.
     pub const HOST: VMOffsets = VMOffsets::new(size_of::<usize>() as u8);
 
     /// Bytes of a pointer.

@@ -1,4 +1,4 @@
-//! What an engine is made with.
+//! The settings of an engine.
 
 use crate::Collector;
 use crate::store::limits;
@@ -33,7 +33,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Settings that suit most programs: the default collector, a heap of up to 2 GiB, 1 MiB
+    /// Makes settings that suit most programs: the default collector, a heap of up to 2 GiB, 1 MiB
     /// of stack.
     pub fn new() -> Config {
         Config {
@@ -54,110 +54,109 @@ impl Config {
         }
     }
 
-    /// The collector of the engine's stores.
+    /// Sets the collector of the engine's stores.
     pub fn collector(&mut self, collector: Collector) -> &mut Config {
         self.collector = collector;
         self
     }
 
-    /// Bytes of GC heap that each store begins with (default: 1 MiB).
+    /// Sets the initial size of each store's GC heap in bytes (default: 1 MiB).
     pub fn gc_heap_initial(&mut self, bytes: u64) -> &mut Config {
         self.gc_heap_initial = bytes;
         self
     }
 
-    /// Bytes that a store's GC heap may never grow past, with the 64 KiB at its beginning
-    /// that hold nothing (default: 2 GiB; at least 128 KiB; at most 4 GiB, which 32-bit
-    /// references can name). Allocating beyond it, after a collection, is an error of the
-    /// program that it survives.
+    /// Sets the maximum size of a store's GC heap in bytes (default: 2 GiB, at least 128 KiB, at
+    /// most 4 GiB, because references have 32 bits). It includes the 64 KiB at the heap's start
+    /// that hold no objects. An allocation for which there is no room, even after a collection, is
+    /// an error. The store stays usable.
     pub fn gc_heap_maximum(&mut self, bytes: u64) -> &mut Config {
         self.gc_heap_maximum = bytes;
         self
     }
 
-    /// How compiled code stays inside the GC heap: by reserving 4 GiB of address
-    /// space for each store (the default), or by checking every access.
+    /// Sets how compiled code is kept inside the GC heap: by reserving 4 GiB of address space for
+    /// each store (the default), or by checking every access.
     pub fn gc_heap_bounds(&mut self, bounds: HeapBounds) -> &mut Config {
         self.gc_heap_bounds = bounds;
         self
     }
 
-    /// The most bytes that the nursery of each store's GC heap may have, for collectors that
-    /// have one (default: 16 MiB); never more than a 32nd of the heap's maximum. A quarter is
-    /// used at first; what survives tells how much is best.
+    /// Sets the maximum size in bytes of the nursery of each store's GC heap, for collectors that
+    /// have one (default: 16 MiB). It is never more than a 32nd of the heap's maximum. A quarter is
+    /// used at first; the part in use then adapts to the survival rate.
     pub fn gc_nursery(&mut self, bytes: u64) -> &mut Config {
         self.gc_nursery = bytes;
         self
     }
 
-    /// How each store's GC heap uses memory: when all of it is collected, by how much it
-    /// grows, what it gives back to the system (default:
-    /// [`AdaptivePolicy::balanced`](crate::AdaptivePolicy::balanced)). A policy, which is
-    /// cloned for each store, or a [`PolicyFactory`] that makes one, as one needs that
-    /// stores share a limit.
+    /// Sets how each store's GC heap uses memory: when the whole heap is collected, by how much it
+    /// grows, and what it gives back to the system (default:
+    /// [`AdaptivePolicy::balanced`](crate::AdaptivePolicy::balanced)). Pass a policy, which is
+    /// cloned for each store, or a [`PolicyFactory`] that makes policies.
     pub fn growth_policy(&mut self, policy: impl Into<PolicyFactory>) -> &mut Config {
         self.gc_policy = policy.into();
         self
     }
 
-    /// The time that a slice of a collection may take that the program runs beside, and an
-    /// increment of an asynchronous one (default: 500 µs). It is looked at every few hundred
-    /// objects, so that a slice takes some tens of microseconds even if it is zero. If slices
-    /// are too short to keep up with the program, it waits for the collection to end.
+    /// Sets the time that a slice of an incremental collection, or an increment of an asynchronous
+    /// one, may take (default: 500 µs). The collector reads the clock every few hundred objects, so
+    /// a slice takes some tens of microseconds even if the time is zero. If slices are too short to
+    /// keep up with the program, the program waits for the collection to end.
     pub fn gc_slice(&mut self, time: Duration) -> &mut Config {
         self.gc_slice = time;
         self
     }
 
-    /// Collect at every `n`th allocation and verify the heap around it, for
-    /// finding bugs in collectors and hosts; 0, the default: never for that. Making
-    /// a store fails with it unless the feature `gc_zeal` is on.
+    /// Collects at every `n`th allocation and verifies the heap before and after, to find bugs in
+    /// collectors and hosts. 0, the default, turns this off. With another value, making a store
+    /// fails unless the feature `gc_zeal` is on.
     pub fn gc_zeal(&mut self, n: u32) -> &mut Config {
         self.gc_zeal = n;
         self
     }
 
-    /// Bytes of native stack that compiled code may use (default: 1 MiB); beyond
-    /// it, it traps. The thread must have that much, and some more for the host.
+    /// Sets the bytes of native stack that compiled code may use (default: 1 MiB). Code that needs
+    /// more traps. The thread must have that much stack, and some more for the host.
     pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Config {
         self.max_wasm_stack = bytes;
         self
     }
 
-    /// Whether to optimise compiled code (default: yes).
+    /// Sets whether compiled code is optimised (default: yes).
     pub fn optimize(&mut self, yes: bool) -> &mut Config {
         self.optimize = yes;
         self
     }
 
-    /// Whether to verify the code generator's input, and check that it keeps the
-    /// collector's laws (default: in debug builds).
+    /// Sets whether the code generator's input is verified and checked against the collector's
+    /// rules (default: in debug builds).
     pub fn verify(&mut self, yes: bool) -> &mut Config {
         self.verify = yes;
         self
     }
 
-    /// Functions of this many instructions of intermediate code or more are compiled in
-    /// time proportional to their size: not optimised, and with a simpler register
-    /// allocator (default: 100 000; a function of that many is some tens of kilobytes of
-    /// WebAssembly). The code generator's usual way takes time as the square of a
-    /// function's size in the worst case, which whoever sends the module chooses. 0
-    /// compiles everything so; `usize::MAX`, for modules that are trusted, nothing.
+    /// Sets the number of instructions of intermediate code from which a function counts as huge
+    /// (default: 100 000, which is some tens of kilobytes of WebAssembly). A huge function is
+    /// compiled without optimisation and with a simpler register allocator, in time proportional to
+    /// its size. Usually the code generator needs time quadratic in a function's size in the worst
+    /// case, and the author of a module can provoke that case. With 0 all functions count as huge;
+    /// with `usize::MAX`, for trusted modules, none does.
     pub fn huge_function(&mut self, instructions: usize) -> &mut Config {
         self.huge_function = instructions;
         self
     }
 
-    /// Bytes that a linear memory may never grow past (default: 4 GiB).
+    /// Sets the maximum size of a linear memory in bytes (default: 4 GiB).
     pub fn memory_maximum(&mut self, bytes: u64) -> &mut Config {
         self.memory_maximum = bytes;
         self
     }
 
-    /// Elements that all tables of a store may have together, and with them its element
-    /// segments of references into the heap (default: 2^26, at most 2^27). No single table
-    /// may have more than 10 million. Growing a table beyond gives the program -1;
-    /// instantiating a module whose tables are larger is an error.
+    /// Sets the maximum number of elements of all tables of a store together, including element
+    /// segments of references into the heap (default: 2^26, at most 2^27). A single table may have
+    /// at most 10 million. Growing a table beyond the limit returns -1 to the program;
+    /// instantiating a module with larger tables is an error.
     pub fn table_elements_maximum(&mut self, elements: u64) -> &mut Config {
         self.table_elements_maximum = elements;
         self

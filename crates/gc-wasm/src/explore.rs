@@ -1,5 +1,5 @@
-//! Looking into what a module is compiled to: CLIF, machine code, stack maps. For
-//! `reclaim explore`, for golden tests, and for whoever wants to see a barrier.
+//! Shows the code of a compiled module: CLIF, machine code, stack maps. Used by `reclaim explore`
+//! and by golden tests.
 
 use crate::compile::{CompileContext, disassemble, translate_function};
 use crate::module::parse::{Body, parse};
@@ -8,31 +8,30 @@ use crate::{Engine, Module};
 use anyhow::{Result, bail};
 use std::fmt::Write;
 
-/// What to show of a function.
+/// The view of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emit {
-    /// The code generator's input, before it optimises.
+    /// The code generator's input, before optimisation.
     Clif,
     /// Machine code, disassembled.
     Asm,
-    /// Where references are at each call: return address, frame size, slots.
+    /// The places of references at each call: return address, frame size, slots.
     StackMaps,
 }
 
-/// One function, shown.
+/// The listing of one function.
 #[derive(Clone, Debug)]
 pub struct Listing {
     /// Its index in the module, imports included.
     pub index: u32,
     /// Its name: from the name section, an export, or its index.
     pub name: String,
-    /// What was asked for, as text of several lines.
+    /// The requested view as text of several lines.
     pub text: String,
 }
 
-/// Shows the functions that a module (binary, or text with the feature `wat`)
-/// defines, or only the one that `filter` names: by its name, by the name of an
-/// export, or by its index.
+/// Shows the functions that a module defines (binary, or text with the feature `wat`). `filter`
+/// selects one function by its name, the name of an export, or its index.
 ///
 /// # Errors
 /// If the module is malformed or invalid, or there is no such function.

@@ -1,5 +1,5 @@
-//! Globals, tables and memories of a store, and [`Extern`], anything that can be
-//! imported or exported.
+//! Globals, tables and memories of a store. [`Extern`] is anything that can be imported or
+//! exported.
 
 use crate::instance::linear::MemoryData;
 use crate::instance::table::{TableData, write_slot};
@@ -54,7 +54,7 @@ macro_rules! handles {
                 $name { store: store.id(), index }
             }
 
-            /// Where it is in its store, which must be this one.
+            /// Its index in `store`, which must be its store.
             pub(crate) fn index(&self, store: &StoreOpaque) -> Result<usize> {
                 ensure!(
                     self.store == store.id(),
@@ -69,7 +69,7 @@ macro_rules! handles {
 handles! { Global "global" Table "table" Memory "memory" }
 
 impl Extern {
-    /// The function, if it is one.
+    /// The function, if this is one.
     pub fn into_func(self) -> Option<Func> {
         match self {
             Extern::Func(func) => Some(func),
@@ -77,7 +77,7 @@ impl Extern {
         }
     }
 
-    /// The global, if it is one.
+    /// The global, if this is one.
     pub fn into_global(self) -> Option<Global> {
         match self {
             Extern::Global(global) => Some(global),
@@ -85,7 +85,7 @@ impl Extern {
         }
     }
 
-    /// The table, if it is one.
+    /// The table, if this is one.
     pub fn into_table(self) -> Option<Table> {
         match self {
             Extern::Table(table) => Some(table),
@@ -93,7 +93,7 @@ impl Extern {
         }
     }
 
-    /// The memory, if it is one.
+    /// The memory, if this is one.
     pub fn into_memory(self) -> Option<Memory> {
         match self {
             Extern::Memory(memory) => Some(memory),
@@ -101,10 +101,10 @@ impl Extern {
         }
     }
 
-    /// Its type. Tables and memories have their present size as their least.
+    /// Its type. The minimum of a table or memory is its current size.
     ///
     /// # Errors
-    /// If it is of another store.
+    /// If it belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> Result<ExternType> {
         Ok(match self {
             Extern::Func(func) => ExternType::Func(func.ty(store)?),
@@ -139,26 +139,26 @@ impl From<Memory> for Extern {
     }
 }
 
-/// Memory for a definition that is in no instance's vmctx; the store keeps it.
+/// Allocates memory for a definition that is in no instance's vmctx. The store frees it.
 fn keep<T: 'static>(store: &mut StoreOpaque, definition: T) -> NonNull<T> {
     let pointer = NonNull::from(Box::leak(Box::new(definition)));
-    // SAFETY: just leaked; the store frees it when it is dropped.
+    // SAFETY: the box was just leaked. The store frees it when the store is dropped.
     store.keep(unsafe { Box::from_raw(pointer.as_ptr()) });
     pointer
 }
 
-/// Fails unless `ty` is of the store's engine or of none in particular.
+/// Fails unless `ty` belongs to the store's engine or to no engine.
 fn of_engine(store: &StoreOpaque, ty: &ValType) -> Result<()> {
     ensure!(ty.comes_from(store.engine()), "the type {ty} belongs to another engine");
     Ok(())
 }
 
 impl Global {
-    /// A global of the host's.
+    /// Makes a global.
     ///
     /// # Errors
-    /// If the value is not of the type, or of another store, or the type of another
-    /// engine.
+    /// If the value is not of the type or belongs to another store, or if the type belongs to
+    /// another engine.
     pub fn new(mut store: impl AsContextMut, ty: GlobalType, value: Val) -> Result<Global> {
         let store = store.as_context_mut().into_opaque();
         of_engine(store, ty.content())?;
@@ -166,7 +166,7 @@ impl Global {
         value.check(store, &ty.wasm_ty, || "the global's value".to_string())?;
         ensure!(store.globals.len() < limits::GLOBALS, "a store cannot have more globals");
         let place = keep(store, VMGlobal { bytes: [0; 16] });
-        // SAFETY: the store keeps it.
+        // SAFETY: the store keeps `place` alive.
         let index = unsafe { store.globals.push(GlobalData { place, ty }) };
         store.write_global(index, &value)?;
         store.globals.initialized(index);
@@ -176,7 +176,7 @@ impl Global {
     /// Its type.
     ///
     /// # Errors
-    /// If it is of another store.
+    /// If it belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> Result<GlobalType> {
         let store = store.as_context().opaque();
         Ok(GlobalType::from_wasm(store.engine(), &store.globals[self.index(store)?].ty))
@@ -185,7 +185,7 @@ impl Global {
     /// Its value. A reference is rooted in the current scope.
     ///
     /// # Errors
-    /// If it is of another store.
+    /// If it belongs to another store.
     pub fn get(&self, mut store: impl AsContextMut) -> Result<Val> {
         let store = store.as_context_mut().into_opaque();
         let index = self.index(store)?;
@@ -195,7 +195,7 @@ impl Global {
     /// Overwrites its value.
     ///
     /// # Errors
-    /// If it is not mutable, the value is not of its type, or either is of another store.
+    /// If it is not mutable, the value is not of its type, or either belongs to another store.
     pub fn set(&self, mut store: impl AsContextMut, value: Val) -> Result<()> {
         let store = store.as_context_mut().into_opaque();
         let index = self.index(store)?;
@@ -211,8 +211,8 @@ impl StoreOpaque {
     pub(crate) fn read_global(&mut self, index: usize) -> Val {
         let GlobalData { place, ty } = &self.globals[index];
         let (place, ty) = (*place, ty.wasm_ty);
-        // SAFETY: a global's place lives as long as the store; every bit pattern is
-        // a value of these types.
+        // SAFETY: a global's place lives as long as the store, and every bit pattern is valid for
+        // these types.
         unsafe {
             match ty {
                 WasmValType::I32 => Val::I32(place.cast::<i32>().read()),
@@ -235,8 +235,7 @@ impl StoreOpaque {
     /// Overwrites global `index` with a value of its type.
     pub(crate) fn write_global(&mut self, index: usize, value: &Val) -> Result<()> {
         let place = self.globals[index].place;
-        // SAFETY: a global's place lives as long as the store, and has room for all
-        // of these.
+        // SAFETY: a global's place lives as long as the store and has room for each of these types.
         unsafe {
             match value {
                 Val::I32(value) => place.cast::<i32>().write(*value),
@@ -262,11 +261,11 @@ impl StoreOpaque {
 }
 
 impl Table {
-    /// A table of the host's, all elements `init`.
+    /// Makes a table whose elements are all `init`.
     ///
     /// # Errors
-    /// If `init` is not of the elements' type, of another store, the type is of
-    /// another engine, or there cannot be that many elements.
+    /// If `init` is not of the elements' type or belongs to another store, the type belongs to
+    /// another engine, or there are too many elements.
     pub fn new(mut store: impl AsContextMut, ty: TableType, init: Val) -> Result<Table> {
         let store = store.as_context_mut().into_opaque();
         of_engine(store, &ValType::Ref(ty.element().clone()))?;
@@ -286,7 +285,7 @@ impl Table {
     /// Its type; the least size is the present one.
     ///
     /// # Errors
-    /// If it is of another store.
+    /// If it belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> Result<TableType> {
         let store = store.as_context().opaque();
         let table = &store.tables[self.index(store)?];
@@ -298,17 +297,16 @@ impl Table {
     /// Number of elements.
     ///
     /// # Errors
-    /// If it is of another store.
+    /// If it belongs to another store.
     pub fn size(&self, store: impl AsContext) -> Result<u32> {
         let store = store.as_context().opaque();
         Ok(store.tables[self.index(store)?].len() as u32)
     }
 
-    /// Element `index`; `None` if there is none. A reference is rooted in the
-    /// current scope.
+    /// Element `index`, or `None` if there is none. A reference is rooted in the current scope.
     ///
     /// # Errors
-    /// If it is of another store.
+    /// If it belongs to another store.
     pub fn get(&self, mut store: impl AsContextMut, index: u32) -> Result<Option<Val>> {
         let store = store.as_context_mut().into_opaque();
         let table = &store.tables[self.index(store)?];
@@ -319,8 +317,8 @@ impl Table {
     /// Overwrites element `index`.
     ///
     /// # Errors
-    /// If there is none, the value is not of the elements' type, or either is of
-    /// another store.
+    /// If there is none, the value is not of the elements' type, or either belongs to another
+    /// store.
     pub fn set(&self, mut store: impl AsContextMut, index: u32, value: Val) -> Result<()> {
         let store = store.as_context_mut().into_opaque();
         let table = self.index(store)?;
@@ -333,11 +331,11 @@ impl Table {
         })
     }
 
-    /// Grows by `delta` elements, all `init`; returns the former size.
+    /// Grows the table by `delta` elements that are all `init`. Returns the former size.
     ///
     /// # Errors
-    /// If it cannot have that many elements, `init` is not of their type, or either
-    /// is of another store.
+    /// If it cannot have that many elements, `init` is not of their type, or either belongs to
+    /// another store.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u32, init: Val) -> Result<u32> {
         let store = store.as_context_mut().into_opaque();
         let table = self.index(store)?;
@@ -356,10 +354,10 @@ fn value_fits(store: &StoreOpaque, value: &Val, ty: &wasmtime_types::Table) -> R
 }
 
 impl Memory {
-    /// A linear memory of the host's, all zero.
+    /// Makes a linear memory whose bytes are all zero.
     ///
     /// # Errors
-    /// If the system refuses it.
+    /// If the system refuses the memory.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Memory> {
         let store = store.as_context_mut().into_opaque();
         let ty = wasmtime_types::Memory {
@@ -378,7 +376,7 @@ impl Memory {
     /// Its type; the least size is the present one.
     ///
     /// # Errors
-    /// If it is of another store.
+    /// If it belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> Result<MemoryType> {
         let store = store.as_context().opaque();
         let memory = &store.memories[self.index(store)?];
@@ -390,16 +388,16 @@ impl Memory {
     /// Its bytes.
     ///
     /// # Errors
-    /// If it is of another store.
+    /// If it belongs to another store.
     pub fn data<'a, T: 'static>(&self, store: &'a impl AsContext<Data = T>) -> Result<&'a [u8]> {
         let store = store.as_context().opaque();
         Ok(store.memories[self.index(store)?].bytes())
     }
 
-    /// Its bytes, to change them.
+    /// Its bytes, mutable.
     ///
     /// # Errors
-    /// If it is of another store.
+    /// If it belongs to another store.
     pub fn data_mut<'a, T: 'static>(
         &self,
         store: &'a mut impl AsContextMut<Data = T>,
@@ -412,16 +410,16 @@ impl Memory {
     /// Its size in pages of 64 KiB.
     ///
     /// # Errors
-    /// If it is of another store.
+    /// If it belongs to another store.
     pub fn size(&self, store: impl AsContext) -> Result<u32> {
         let store = store.as_context().opaque();
         Ok(store.memories[self.index(store)?].pages() as u32)
     }
 
-    /// Grows by `delta` pages; returns the former size.
+    /// Grows the memory by `delta` pages. Returns the former size.
     ///
     /// # Errors
-    /// If it cannot have that many pages, or is of another store.
+    /// If it cannot have that many pages, or belongs to another store.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u32) -> Result<u32> {
         let store = store.as_context_mut().into_opaque();
         let index = self.index(store)?;

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Resolves the imports of modules by their names. It may hold host functions, which
-/// fit any store of its engine, and things of one store.
+/// Resolves the imports of modules by name. It may hold host functions, which can be used in any
+/// store of its engine, and items of one store.
 pub struct Linker<T: 'static> {
     engine: Engine,
     definitions: HashMap<(String, String), Definition<T>>,
@@ -41,17 +41,17 @@ impl<T: 'static> Clone for Linker<T> {
 }
 
 impl<T: 'static> Linker<T> {
-    /// A linker that knows no names.
+    /// Makes a linker without definitions.
     pub fn new(engine: &Engine) -> Linker<T> {
         Linker { engine: engine.clone(), definitions: HashMap::new(), shadowing: false }
     }
 
-    /// The engine it is of.
+    /// The linker's engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// Whether a name may be defined again (default: no, that is an error).
+    /// Sets whether a name may be defined again. By default that is an error.
     pub fn allow_shadowing(&mut self, yes: bool) -> &mut Self {
         self.shadowing = yes;
         self
@@ -66,7 +66,7 @@ impl<T: 'static> Linker<T> {
         Ok(self)
     }
 
-    /// Defines a name as something of a store.
+    /// Defines a name as an item of a store.
     ///
     /// # Errors
     /// If the name is taken.
@@ -79,7 +79,7 @@ impl<T: 'static> Linker<T> {
         self.insert(module, name, Definition::Extern(item.into()))
     }
 
-    /// Defines a name as a closure of the host's.
+    /// Defines a name as a closure.
     ///
     /// # Errors
     /// If the name is taken, or the engine has too many types.
@@ -93,11 +93,10 @@ impl<T: 'static> Linker<T> {
         self.insert(module, name, Definition::Host(Arc::new(func)))
     }
 
-    /// Defines a name as a function of the host's of type `ty`; see
-    /// [`Func::new`](crate::Func::new).
+    /// Defines a name as a host function of type `ty`; see [`Func::new`](crate::Func::new).
     ///
     /// # Errors
-    /// If the name is taken, or the type is of another engine.
+    /// If the name is taken, or the type belongs to another engine.
     pub fn func_new(
         &mut self,
         module: &str,
@@ -114,7 +113,7 @@ impl<T: 'static> Linker<T> {
     /// Defines all exports of an instance under the name `module`.
     ///
     /// # Errors
-    /// If a name is taken, or the instance is of another store.
+    /// If a name is taken, or the instance belongs to another store.
     pub fn instance(
         &mut self,
         store: impl AsContextMut<Data = T>,
@@ -127,7 +126,7 @@ impl<T: 'static> Linker<T> {
         Ok(self)
     }
 
-    /// What a name is in `store`, if it is defined.
+    /// The definition of a name in `store`, if there is one.
     ///
     /// # Errors
     /// If a host function cannot be made in the store.
@@ -148,10 +147,10 @@ impl<T: 'static> Linker<T> {
         })
     }
 
-    /// Instantiates a module, its imports looked up by name.
+    /// Instantiates a module, and finds its imports by name.
     ///
     /// # Errors
-    /// If a name is not defined, and as [`Instance::new`].
+    /// If a name is not defined, and for the reasons of [`Instance::new`].
     pub fn instantiate(
         &self,
         mut store: impl AsContextMut<Data = T>,
@@ -168,11 +167,11 @@ impl<T: 'static> Linker<T> {
         Instance::new(store, module, &imports)
     }
 
-    /// Makes every import of `module` that is a function and not defined trap with a
-    /// message that names it.
+    /// Defines every undefined function import of `module` as a function that traps with a message
+    /// that names the import.
     ///
     /// # Errors
-    /// If the module is of another engine.
+    /// If the module belongs to another engine.
     pub fn define_unknown_imports_as_traps(&mut self, module: &Module) -> Result<()> {
         for import in module.imports() {
             let key = (import.module().to_string(), import.name().to_string());

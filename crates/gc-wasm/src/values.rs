@@ -1,5 +1,4 @@
-//! [`Val`]: a WebAssembly value as the host holds it, and its ways into and out of
-//! compiled code, tables, globals and objects.
+//! [`Val`]: a WebAssembly value that the host holds, and its conversions from and to compiled code, tables, globals and objects.
 
 use crate::refs::{AnyRef, ExternRef};
 use crate::store::StoreOpaque;
@@ -14,7 +13,7 @@ use wasmtime_types::{
     WasmValType,
 };
 
-/// A value. Floats are held by their bits, so that not-a-number payloads survive.
+/// A value. Floats are stored as bits, so that not-a-number payloads survive.
 #[derive(Clone, Copy, Debug)]
 pub enum Val {
     /// A 32-bit integer.
@@ -34,7 +33,7 @@ pub enum Val {
 }
 
 impl Val {
-    /// The null of the hierarchy `ty` is in.
+    /// The null of the hierarchy of `ty`.
     pub fn null_ref(ty: &HeapType) -> Val {
         match ty.top() {
             HeapType::Extern => Val::ExternRef(None),
@@ -43,7 +42,7 @@ impl Val {
         }
     }
 
-    /// The zero or null of a type; `None` for references that cannot be null, and vectors.
+    /// The zero or null of a type. `None` for references that cannot be null, and for vectors.
     pub fn default_for_ty(ty: &ValType) -> Option<Val> {
         Some(match ty {
             ValType::I32 => Val::I32(0),
@@ -56,10 +55,10 @@ impl Val {
         })
     }
 
-    /// The most precise type this value has.
+    /// The most precise type of this value.
     ///
     /// # Errors
-    /// If it is a reference of another store, or its scope ended.
+    /// If it is a reference of another store, or its scope has ended.
     pub fn ty(&self, store: impl AsContext) -> Result<ValType> {
         let store = store.as_context().opaque();
         Ok(match self {
@@ -77,7 +76,7 @@ impl Val {
         })
     }
 
-    /// The integer, if it is an `i32`.
+    /// The integer, if this is an `i32`.
     pub fn i32(&self) -> Option<i32> {
         match self {
             Val::I32(value) => Some(*value),
@@ -85,7 +84,7 @@ impl Val {
         }
     }
 
-    /// The integer, if it is an `i64`.
+    /// The integer, if this is an `i64`.
     pub fn i64(&self) -> Option<i64> {
         match self {
             Val::I64(value) => Some(*value),
@@ -93,7 +92,7 @@ impl Val {
         }
     }
 
-    /// The float, if it is an `f32`.
+    /// The float, if this is an `f32`.
     pub fn f32(&self) -> Option<f32> {
         match self {
             Val::F32(bits) => Some(f32::from_bits(*bits)),
@@ -101,7 +100,7 @@ impl Val {
         }
     }
 
-    /// The float, if it is an `f64`.
+    /// The float, if this is an `f64`.
     pub fn f64(&self) -> Option<f64> {
         match self {
             Val::F64(bits) => Some(f64::from_bits(*bits)),
@@ -109,7 +108,7 @@ impl Val {
         }
     }
 
-    /// The function or null, if it is a function reference.
+    /// The function or null, if this is a function reference.
     pub fn func_ref(&self) -> Option<Option<Func>> {
         match self {
             Val::FuncRef(func) => Some(*func),
@@ -117,7 +116,7 @@ impl Val {
         }
     }
 
-    /// The reference or null, if it is an external one.
+    /// The reference or null, if this is an external reference.
     pub fn extern_ref(&self) -> Option<Option<Rooted<ExternRef>>> {
         match self {
             Val::ExternRef(gc_ref) => Some(*gc_ref),
@@ -125,7 +124,7 @@ impl Val {
         }
     }
 
-    /// The reference or null, if it is an internal one.
+    /// The reference or null, if this is an internal reference.
     pub fn any_ref(&self) -> Option<Option<Rooted<AnyRef>>> {
         match self {
             Val::AnyRef(gc_ref) => Some(*gc_ref),
@@ -175,7 +174,7 @@ impl Val {
         }
     }
 
-    /// Fails unless this is a value of type `ty`; `what` says of what.
+    /// Fails unless this is a value of type `ty`. `what` names the value in the error.
     pub(crate) fn check(
         &self,
         store: &StoreOpaque,
@@ -211,8 +210,8 @@ impl Val {
         }
     }
 
-    /// The rooted reference word, not counted; `None` for null and what is not a
-    /// GC reference.
+    /// The rooted reference, copied without a barrier. `None` for null and for values that are not
+    /// GC references.
     pub(crate) fn gc_ref(&self, store: &StoreOpaque) -> Result<Option<VMGcRef>> {
         match self {
             Val::ExternRef(Some(gc_ref)) => gc_ref.get(store).map(Some),
@@ -221,13 +220,13 @@ impl Val {
         }
     }
 
-    /// Whether it is a reference into the GC heap (which an `i31` is not).
+    /// Whether this is a reference into the GC heap. An `i31` is not.
     pub(crate) fn is_heap_ref(&self, store: &StoreOpaque) -> bool {
         self.gc_ref(store).is_ok_and(|gc_ref| gc_ref.is_some_and(|gc_ref| !gc_ref.is_i31()))
     }
 
-    /// The value as compiled code gets it. A reference is exposed: no collection
-    /// may come between this and the call.
+    /// The value in the form that compiled code gets. A reference is exposed, so there must be no
+    /// collection between this and the call.
     pub(crate) fn to_raw(self, store: &mut StoreOpaque) -> Result<ValRaw> {
         Ok(match self {
             Val::I32(value) => ValRaw::from_i32(value),
@@ -243,8 +242,8 @@ impl Val {
         })
     }
 
-    /// The value that compiled code gave as `raw`, of type `ty`. A reference is
-    /// rooted: no collection may have come between.
+    /// The value of type `ty` that compiled code passed as `raw`. Roots a reference. There must
+    /// have been no collection in between.
     pub(crate) fn from_raw(store: &mut StoreOpaque, raw: ValRaw, ty: &WasmValType) -> Val {
         match ty {
             WasmValType::I32 => Val::I32(raw.i32()),
@@ -298,15 +297,15 @@ impl StoreOpaque {
         })
     }
 
-    /// A new reference to the object, handed to compiled code.
+    /// Makes a new reference to the object and passes it to compiled code.
     pub(crate) fn expose(&mut self, gc_ref: &VMGcRef) -> u32 {
         let gc = self.gc_store_mut();
         let gc_ref = gc.clone_gc_ref(gc_ref);
         gc.expose_gc_ref_to_wasm(gc_ref)
     }
 
-    /// Fails unless a value's type index is that of an array or struct; for
-    /// accesses through handles whose type the host asserted.
+    /// The registered type of the object, which must be a struct or an array. For accesses through
+    /// handles whose type the host asserted.
     pub(crate) fn registered_type_of(
         &self,
         gc_ref: &VMGcRef,

@@ -1,14 +1,13 @@
-//! The layout of an instance's vmctx: the driver's prefix, then what a
-//! WebAssembly module needs at hand. Also the native definitions of tables,
-//! memories and globals that compiled code reads.
+//! The layout of an instance's vmctx: the driver's prefix, then the data of a WebAssembly module.
+//! Also the native definitions of tables, memories and globals that compiled code reads.
 //!
-//! Defined tables, memories and globals stand in the vmctx itself; of imported
-//! ones it holds the address.
+//! Defined tables, memories and globals are in the vmctx itself. For imported ones it holds the
+//! address.
 
 use crate::module::info::ModuleInfo;
 use gc_types::VMOffsets;
 
-/// What compiled code needs to call an imported function.
+/// The data for calling an imported function.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct VMFunctionImport {
@@ -20,7 +19,7 @@ pub(crate) struct VMFunctionImport {
     pub(crate) func_ref: *mut gc_jit::VMFuncRef,
 }
 
-/// A table as compiled code sees it.
+/// The definition of a table that compiled code reads.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct VMTableDefinition {
@@ -30,18 +29,18 @@ pub(crate) struct VMTableDefinition {
     pub(crate) len: usize,
 }
 
-/// A linear memory as compiled code sees it.
+/// The definition of a linear memory that compiled code reads.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct VMMemoryDefinition {
-    /// Address of byte 0. Never changes: growth maps more of one reservation.
+    /// Address of byte 0. It never changes, because growth maps more of the same reservation.
     pub(crate) base: *mut u8,
     /// Number of bytes.
     pub(crate) len: usize,
 }
 
-/// A global's storage: the value in its first bytes, a reference as a 32-bit
-/// word, a function reference as an address.
+/// A global's storage. The value is in the first bytes. A reference is a 32-bit word, and a
+/// function reference is an address.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(16))]
 pub(crate) struct VMGlobal {
@@ -68,12 +67,12 @@ pub(crate) struct VMContextLayout {
     num_imported_globals: u32,
 }
 
-/// Where a definition is: in the vmctx, or behind a pointer in it.
+/// The place of a definition: in the vmctx, or behind a pointer in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// At this offset in the vmctx.
     Inline(u32),
-    /// At the address that stands at this offset in the vmctx.
+    /// At the address that is stored at this offset in the vmctx.
     Indirect(u32),
 }
 
@@ -153,7 +152,7 @@ impl VMContextLayout {
         self.func_import(index) + 2 * self.pointer()
     }
 
-    /// Where table `index` (imports included) has its [`VMTableDefinition`].
+    /// The place of the [`VMTableDefinition`] of table `index` (imports included).
     pub(crate) fn table(&self, index: u32) -> Place {
         match index.checked_sub(self.num_imported_tables) {
             Some(defined) => Place::Inline(self.tables + defined * 2 * self.pointer()),
@@ -161,7 +160,7 @@ impl VMContextLayout {
         }
     }
 
-    /// Where memory `index` (imports included) has its [`VMMemoryDefinition`].
+    /// The place of the [`VMMemoryDefinition`] of memory `index` (imports included).
     pub(crate) fn memory(&self, index: u32) -> Place {
         match index.checked_sub(self.num_imported_memories) {
             Some(defined) => Place::Inline(self.memories + defined * 2 * self.pointer()),
@@ -169,7 +168,7 @@ impl VMContextLayout {
         }
     }
 
-    /// Where global `index` (imports included) has its [`VMGlobal`].
+    /// The place of the [`VMGlobal`] of global `index` (imports included).
     pub(crate) fn global(&self, index: u32) -> Place {
         match index.checked_sub(self.num_imported_globals) {
             Some(defined) => Place::Inline(self.globals + defined * 16),
@@ -177,7 +176,7 @@ impl VMContextLayout {
         }
     }
 
-    /// Offset of the `n`th function reference of this instance's own functions.
+    /// Offset of the function reference of the instance's `n`th referenced function.
     pub(crate) fn func_ref(&self, n: u32) -> u32 {
         self.func_refs + n * self.offsets.func_ref_size()
     }

@@ -1,4 +1,4 @@
-//! A collector is two halves that agree: what happens to those that do not.
+//! Tests that the two halves of a collector must agree.
 
 mod common;
 
@@ -11,7 +11,7 @@ use gc_types::Fingerprint;
 use gc_wasm::{Collector, Config, Engine, Instance, Module, Store};
 use std::sync::Arc;
 
-/// `null`, of a later version.
+/// A later version of `null`.
 struct Later;
 
 impl GcRuntime for Later {

@@ -1,6 +1,6 @@
-//! Functions that are made to take long to compile. Whoever sends a module chooses how
-//! large its functions are, so time must not grow as their square, and what is too large
-//! must be an error that comes soon.
+//! Functions that are designed to take long to compile. The author of a module chooses the size of
+//! its functions. So the time must not grow quadratically, and a function that is too large must
+//! give an error soon.
 
 mod common;
 
@@ -57,7 +57,7 @@ fn locals(count: usize) -> String {
 /// A module's text, given a number of repetitions.
 type Bomb = fn(usize) -> String;
 
-/// Each bomb, and a number of repetitions for which it is not small.
+/// Each bomb, and a number of repetitions that makes it large.
 const BOMBS: [(&str, Bomb, usize); 3] =
     [("casts", casts, 4000), ("copies", copies, 800), ("locals", locals, 300)];
 
@@ -66,8 +66,8 @@ fn listing(engine: &Engine, wat: &str, what: Emit) -> Result<String> {
     Ok(explore(engine, wat.as_bytes(), what, Some("f"))?.remove(0).text)
 }
 
-/// Four times as much source is four times as much intermediate code, whatever
-/// safepoints and locals add to it.
+/// Four times as much source gives four times as much intermediate code, including the code that
+/// safepoints and locals add.
 #[test]
 fn intermediate_code_is_in_proportion_to_the_source() -> Result<()> {
     let engine = engine(&mut Config::new())?;
@@ -82,8 +82,8 @@ fn intermediate_code_is_in_proportion_to_the_source() -> Result<()> {
     Ok(())
 }
 
-/// From the default limit on, functions are compiled in the way whose time is in
-/// proportion to their size, and below it in the way that makes the best code.
+/// From the default limit on, functions are compiled in time proportional to their size. Below it
+/// they are compiled to the best code.
 #[test]
 fn huge_functions_are_compiled_another_way() -> Result<()> {
     let [as_usual, by_default, as_huge] = [usize::MAX, 100_000, 0].map(|huge| {
@@ -100,7 +100,7 @@ fn huge_functions_are_compiled_another_way() -> Result<()> {
     assert!(code(&by_default, &large)? == code(&as_usual, &large)?);
     assert!(code(&by_default, &large)? != code(&as_huge, &large)?);
     assert!(code(&by_default, &huge)? == code(&as_huge, &huge)?);
-    // And what comes out works.
+    // The compiled code also works.
     for (what, bomb, count) in BOMBS {
         let module = Module::new(&as_huge, bomb(count))?;
         let mut store = Store::new(&as_huge, ())?;
@@ -113,7 +113,7 @@ fn huge_functions_are_compiled_another_way() -> Result<()> {
     Ok(())
 }
 
-/// `locals` locals that are different on each way to a label, to which `branches` lead.
+/// `locals` locals that differ on each path to a label. `branches` lead to the label.
 fn phis(locals: usize, branches: &str) -> String {
     let mut body = String::new();
     for i in 1..=locals {
@@ -131,7 +131,7 @@ fn phis(locals: usize, branches: &str) -> String {
     )
 }
 
-/// What branches pass for locals counts: it is most of such a function.
+/// The operands that branches pass for locals count, because they are most of such a function.
 #[test]
 fn arguments_of_branches_make_a_function_huge() -> Result<()> {
     let by_default = engine(&mut Config::new())?;
@@ -143,7 +143,7 @@ fn arguments_of_branches_make_a_function_huge() -> Result<()> {
     Ok(())
 }
 
-/// A table's entries for one label share what they pass.
+/// A table's entries for one label share the passing of operands.
 #[test]
 fn entries_of_a_branch_table_do_not_multiply_locals() -> Result<()> {
     let engine = engine(&mut Config::new())?;
@@ -157,7 +157,7 @@ fn entries_of_a_branch_table_do_not_multiply_locals() -> Result<()> {
     Ok(())
 }
 
-/// An operator of three bytes may name a type of a thousand results.
+/// An operator of three bytes may use a type with a thousand results.
 #[test]
 fn blocks_of_many_results() -> Result<()> {
     let engine = engine(&mut Config::new())?;
@@ -189,11 +189,11 @@ fn blocks_of_many_results() -> Result<()> {
     Ok(())
 }
 
-/// What the frontend would remember, of each local at each block, would take gigabytes.
+/// The frontend's notes for each local in each block would take gigabytes.
 #[test]
 fn too_many_locals_in_too_many_blocks_are_an_error() -> Result<()> {
     let engine = engine(&mut Config::new())?;
-    // Numbers, so that it is not the stack maps that are too large.
+    // The locals are numbers, so that the stack maps are not too large.
     let reads: String = (0..30_000).fold(String::new(), |mut reads, i| {
         write!(reads, "(drop (local.get {i}))").unwrap();
         reads
@@ -209,7 +209,7 @@ fn too_many_locals_in_too_many_blocks_are_an_error() -> Result<()> {
         let expected = "function 0 `func[0]`: function too large: its 30000 locals are used across";
         assert!(error.starts_with(expected), "{error}");
     }
-    // Loops one behind the other do not add up.
+    // Consecutive loops do not add up.
     let loops = "(loop (drop (local.get 1)) (if (local.get 0) (then nop)))".repeat(10_000);
     Module::new(&engine, format!("(module (func (local i32 i32) {loops}))"))?;
     Ok(())

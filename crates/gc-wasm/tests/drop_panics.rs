@@ -1,5 +1,5 @@
-//! Host values whose drop panics: wherever they die, the panic reaches the host as a
-//! panic, once, and does no harm on its way.
+//! Host values whose drop panics. Wherever they die, the panic reaches the host exactly once and
+//! does no damage.
 
 mod common;
 
@@ -43,7 +43,7 @@ struct Bomb {
 impl Drop for Bomb {
     fn drop(&mut self) {
         self.dropped.0.lock().unwrap().push(self.number);
-        // Without the hook, which would write to the terminal.
+        // Without the panic hook, which would write to the terminal.
         resume_unwind(Box::new(self.number));
     }
 }
@@ -67,7 +67,7 @@ fn panic_of_drop<T>(value: T) -> Result<Option<u32>> {
     })
 }
 
-/// Functions that overwrite a reference in all the ways there are, and then do more.
+/// Functions that overwrite a reference in all possible ways, and then do more.
 const WAT: &str = r#"(module
     (type $box (struct (field (mut externref))))
     (type $row (array (mut externref)))
@@ -103,7 +103,7 @@ const WAT: &str = r#"(module
         (table.set 0 (i32.const 0) (ref.null extern)) (call $more) (call $host)
         (call $more)))"#;
 
-/// What the imported function does.
+/// The action of the imported function.
 #[derive(Clone, Copy, Default)]
 enum Host {
     #[default]
@@ -142,8 +142,8 @@ impl Test {
         Ok(Test { store, instance, dropped: Dropped::default(), a_box, row })
     }
 
-    /// Leaves the last reference to a new value where `place` says (the name of a
-    /// function that overwrites it). Compiled code never had it.
+    /// Stores the only reference to a new value at `place` (the name of a function that overwrites
+    /// it). Compiled code never had the reference.
     fn put(&mut self, place: &str, number: u32) -> Result<()> {
         self.put_at(place, 0, number)
     }
@@ -173,7 +173,7 @@ impl Test {
         func.call(&mut self.store, &all[..params], &mut [])
     }
 
-    /// How often compiled code came to its end.
+    /// How often compiled code ran to its end.
     fn done(&mut self) -> Result<Option<i32>> {
         let global = self.instance.get_global(&mut self.store, "done").context("an export")?;
         Ok(global.get(&mut self.store)?.i32())
@@ -199,10 +199,10 @@ fn a_value_that_compiled_code_overwrites_panics_when_the_call_returns() -> Resul
             }
             let by_call = panic_of(|| test.call(name))?;
             let by_collection = panic_of(|| test.store.gc())?;
-            // With zeal, what compiled code then allocates collects: all, or the nursery.
+            // With zeal, later allocations of compiled code collect everything, or the nursery.
             let in_call = setting.zeal && ["drc", "copying"].contains(&setting.collector.name());
             ensure!(by_call.is_some() || !in_call, "{name}: it does not panic in the call");
-            // Of two values one may be found dead before the other.
+            // One of two values may be found dead before the other.
             let once = by_call.is_none() || by_collection.is_none();
             ensure!(once || i >= 4 && by_call != by_collection, "{name}: it panics twice");
             let panicked = by_call.or(by_collection);
@@ -213,7 +213,7 @@ fn a_value_that_compiled_code_overwrites_panics_when_the_call_returns() -> Resul
                 ensure!(dropped == overwritten, "{name}: {dropped:?}");
             }
             ensure!(test.done()? == Some(i as i32 + 1), "{name}: compiled code was cut short");
-            // The store is in order.
+            // The store is consistent.
             test.store.gc()?;
         }
         assert!(panic_of_drop(test.store)?.is_some() != setting.reclaims());
@@ -242,7 +242,7 @@ fn a_value_that_the_host_overwrites_panics_in_the_host() -> Result<()> {
             test.put(place, number)?;
             let by_write = panic_of(|| overwrite(&mut test.store))?;
             let by_collection = panic_of(|| test.store.gc())?;
-            // No collector of ours drops values in barriers.
+            // No built-in collector drops values in barriers.
             assert_eq!(by_write, None, "{place}");
             assert_eq!(by_collection, setting.reclaims().then_some(number), "{place}");
         }
@@ -274,7 +274,7 @@ fn a_value_that_the_host_overwrites_panics_in_the_host() -> Result<()> {
 #[test]
 fn a_call_that_ends_otherwise_lets_the_panic_go_on() -> Result<()> {
     everywhere(|setting| {
-        // With zeal, what compiled code allocates collects.
+        // With zeal, allocations of compiled code collect.
         if !setting.zeal || !setting.reclaims() {
             return Ok(());
         }
@@ -288,7 +288,7 @@ fn a_call_that_ends_otherwise_lets_the_panic_go_on() -> Result<()> {
         *test.store.data_mut() = Host::Collects;
         assert_eq!(panic_of(|| test.call("table.set, then host"))?, Some(2));
         assert_eq!(test.done()?, Some(3), "the host function did not return");
-        // A host function's own comes first.
+        // A panic of the host function itself comes first.
         test.put("table", 3)?;
         *test.store.data_mut() = Host::Panics;
         assert_eq!(panic_of(|| test.call("table.set, then host"))?, Some(1000));
@@ -300,7 +300,7 @@ fn a_call_that_ends_otherwise_lets_the_panic_go_on() -> Result<()> {
     })
 }
 
-/// A module that lets its global's value go, then allocates until it was collected.
+/// A module that releases its global's value, then allocates until the value was collected.
 const ALLOCATES: &str = r#"(module
     (type $pair (struct (field i64 i64)))
     (global $global (export "global") (mut externref) (ref.null extern))
@@ -338,7 +338,7 @@ fn a_collection_under_compiled_code_lets_it_go_on() -> Result<()> {
     })
 }
 
-/// Tells whether it was dropped, and whether by a panic.
+/// Records whether it was dropped, and whether during a panic.
 struct Observer(Arc<AtomicU32>);
 
 impl Drop for Observer {
@@ -362,7 +362,7 @@ fn a_store_drops_everything_before_a_panic_goes_on() -> Result<()> {
                 if into_data { panic_of(|| Ok(store.into_data()))? } else { panic_of_drop(store)? };
             assert_eq!(dropped.all(), [0, 1, 2, 3, 4]);
             assert_eq!(panicked, dropped.first());
-            // What was moved out is lost to the panic.
+            // A value that was moved out is dropped by the panic.
             assert!(into_data || observed.load(Relaxed) == 1);
         }
         Ok(())
@@ -374,7 +374,7 @@ fn no_second_panic_is_added_while_one_unwinds_the_stack() -> Result<()> {
     everywhere(|setting| {
         let mut test = Test::new(setting)?;
         let dropped = test.dropped.clone();
-        // Several die when a scope ends by a panic.
+        // Several values die when a panic ends a scope.
         let unwound = panic_of(|| {
             let mut scope = RootScope::new(&mut test.store);
             for number in 0..3 {
@@ -390,7 +390,7 @@ fn no_second_panic_is_added_while_one_unwinds_the_stack() -> Result<()> {
         assert_eq!(waited, dropped.first());
         assert_eq!(waited.is_some(), setting.reclaims());
         assert_eq!(panic_of(|| test.store.gc())?, None);
-        // And a store's.
+        // The same for a store.
         test.put("table", 3)?;
         let Test { store, .. } = test;
         let unwound = panic_of(move || {

@@ -1,5 +1,4 @@
-//! The text of errors as a user reads it: what is wrong, where, and what was
-//! expected.
+//! The texts of errors: what is wrong, where, and what was expected.
 
 mod common;
 
@@ -167,7 +166,7 @@ fn imports_that_are_missing_or_wrong() -> Result<()> {
     let module = Module::new(&engine, r#"(module (import "a" "b" (func)))"#)?;
     assert_eq!(message(Instance::new(&mut store, &module, &[])), "expected 1 imports, got 0");
 
-    // Types of the module's own are shown by their structure.
+    // Types of the module are shown by their structure.
     let module = Module::new(
         &engine,
         r#"(module (type $p (struct (field i32) (field (mut (ref null $p)))))
@@ -329,7 +328,7 @@ fn host_functions_of_the_wrong_type() -> Result<()> {
         message(wrong.call(&mut store, &[], &mut [Val::I32(0); 2])),
         "result 1 of a host function: type mismatch: expected i64, found an i32"
     );
-    // A result that must not be null is not set.
+    // A result that must not be null was not set.
     let ty = FuncType::new(&engine, [], [ValType::Ref(RefType::new(false, HeapType::Any))])?;
     let wrong = Func::new(&mut store, ty, |_, _, _| Ok(()))?;
     assert_eq!(

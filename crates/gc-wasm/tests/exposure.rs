@@ -1,6 +1,6 @@
-//! References on their way between the host and compiled code: nothing is collected
-//! between the first that is passed and the last, nor what an activation further out
-//! holds while the host and compiled code call each other.
+//! References that the host and compiled code pass to each other. No collection happens between the
+//! first and the last reference of one call. References that an outer activation holds stay alive
+//! during nested calls.
 
 mod common;
 
@@ -23,8 +23,8 @@ fn two_references_passed_back_to_back() -> Result<()> {
         let (mut store, instance) = with_prelude(&engine, body)?;
         let both = instance.get_func(&mut store, "both").context("an export")?;
         let pair = pair_type(&engine, &both, &store)?;
-        // Often enough to fill the collector's set of roots, whatever its size: the
-        // second is exposed when the first already is.
+        // Often enough to fill the collector's set of roots, whatever its size. The second
+        // reference is exposed when the first one already is.
         let rounds = if setting.zeal { 60 } else { 20_000 };
         for i in 0..rounds {
             let mut scope = RootScope::new(&mut store);
@@ -96,10 +96,9 @@ fn typed_calls_pass_two_references_back_to_back() -> Result<()> {
     })
 }
 
-/// Nothing collects but the calls themselves, when the set of what was exposed to
-/// compiled code is full: before the first reference is exposed, never after it. Had
-/// one come in between, the set would lack the first, which the collection that
-/// `suspect` then makes would find.
+/// Only the calls themselves collect, when the set of exposed references is full. They collect
+/// before the first reference is exposed, never after it. If a collection came in between, the set
+/// would lack the first reference, and the collection that `suspect` makes would show that.
 const SUSPECT: &str = r#"(module
     (type $number (struct (field i32)))
     (import "host" "suspect" (func $suspect))
@@ -197,8 +196,8 @@ fn calls_collect_before_they_pass_references() -> Result<()> {
     })
 }
 
-/// Host calls that come back into WebAssembly: each level of either kind holds
-/// references of its own over everything the levels below do.
+/// Host calls that call WebAssembly again. Each level of either kind holds its own references
+/// during everything that the inner levels do.
 #[test]
 fn host_function_allocates_collects_and_calls_back() -> Result<()> {
     everywhere(|setting| {
@@ -228,7 +227,7 @@ fn host_function_allocates_collects_and_calls_back() -> Result<()> {
         let instance = linker.instantiate(&mut store, &module)?;
         let go = instance.get_typed_func::<Go, i32>(&mut store, "go")?;
         for _ in 0..3 {
-            // Pairs 3+2+1+0; the host's own objects 100 for each of its calls.
+            // Pairs 3+2+1+0; the host's objects 100 for each of its calls.
             assert_eq!(go.call(&mut store, (3, None, None))?, 6 + 400);
         }
         store.gc()?;
@@ -245,7 +244,7 @@ fn host_function_allocates_collects_and_calls_back() -> Result<()> {
 
 type Go = (i32, Option<Rooted<AnyRef>>, Option<Rooted<ExternRef>>);
 
-/// The host's part of the test above: number 100 for itself, and what lies below.
+/// The host's part of the test above: 100 for itself, plus the result of the inner levels.
 fn down(
     mut caller: Caller<'_, Drops>,
     level: i32,
@@ -268,7 +267,7 @@ fn down(
         below = go.call(&mut caller, (level - 1, from, Some(value)))?;
     }
     caller.gc()?;
-    // All that was rooted in this call is as it was, and what came from above.
+    // All references rooted in this call are unchanged, and so is the argument.
     let from = from.context("a pair")?;
     anyhow::ensure!(from.field(&mut caller, 0)?.i32() == Some(level));
     let inside = object.field(&mut caller, 1)?.extern_ref().flatten().context("an externref")?;

@@ -1,6 +1,5 @@
-//! Host values behind externrefs: each is dropped exactly once, when nothing refers
-//! to it any more or, at the latest, with its store; and what of them can be seen
-//! from either side.
+//! Host values behind externrefs. Each is dropped exactly once, when nothing refers to it any more
+//! or with its store. Also the view of externrefs from both sides.
 
 mod common;
 
@@ -62,8 +61,8 @@ const HOLDER: &str = r#"(module
         (table.copy 0 0 (i32.const 0) (i32.const 1) (i32.const 3)))
     (func (export "drop") (param externref)))"#;
 
-/// One value in each place that can hold one; then half of the places are
-/// overwritten, and in the end the store is dropped.
+/// Each place that can hold a value gets one. Then half of the places are overwritten, and at the
+/// end the store is dropped.
 #[test]
 fn every_host_value_is_dropped_exactly_once() -> Result<()> {
     everywhere(|setting| {
@@ -113,7 +112,7 @@ fn every_host_value_is_dropped_exactly_once() -> Result<()> {
             assert_eq!(drops.count(), 0);
         }
 
-        // What the host holds, and a few that nobody holds.
+        // A value that the host holds, and a few that nobody holds.
         let kept = counted(&mut store, &drops)?;
         let owned: OwnedRooted<ExternRef> =
             counted(&mut store, &drops)?.to_owned_rooted(&mut store)?;
@@ -144,7 +143,7 @@ fn every_host_value_is_dropped_exactly_once() -> Result<()> {
     })
 }
 
-/// Values die when their last holder lets go, whoever that is.
+/// Values die when their last holder releases them, whoever that is.
 #[test]
 fn overwriting_the_last_reference_drops_the_value() -> Result<()> {
     everywhere(|setting| {
@@ -187,8 +186,8 @@ fn overwriting_the_last_reference_drops_the_value() -> Result<()> {
     })
 }
 
-/// A collection that the host asks for frees cycles too, under any collector that frees
-/// anything; so `drc` looks for them then, counts alone would not tell.
+/// A collection that the host asks for also frees cycles, under any collector that frees anything.
+/// So `drc` looks for cycles then, because counts do not find them.
 #[test]
 fn a_cycle_dies_as_a_line_does() -> Result<()> {
     everywhere(|setting| {
@@ -227,7 +226,7 @@ fn a_cycle_dies_as_a_line_does() -> Result<()> {
     })
 }
 
-/// Garbage that only weighs outside the heap is collected too.
+/// Garbage whose memory is mostly outside the heap is collected too.
 #[test]
 fn many_host_values_do_not_pile_up() -> Result<()> {
     each_collector(|setting| {
@@ -317,7 +316,7 @@ fn conversions_between_extern_and_any_keep_identity() -> Result<()> {
             tests.iter().map(|test| test.call(&mut *store, any)).collect()
         };
 
-        // A host value made internal is nothing but `any`, and comes back whole.
+        // A host value made internal is only an `any`, and can be converted back.
         let host = ExternRef::new(&mut store, 7_u8)?;
         let inside = to_any.call(&mut store, Some(host))?;
         assert_eq!(kinds(&mut store, inside)?, [0, 0, 0]);
@@ -344,7 +343,7 @@ fn conversions_between_extern_and_any_keep_identity() -> Result<()> {
         let other = to_extern.call(&mut store, other)?;
         assert_eq!(same.call(&mut store, (Some(outside), other))?, 0);
 
-        // So has an unboxed integer.
+        // An unboxed integer has none either.
         for value in [0, 1, -1, 0x3fff_ffff, -0x4000_0000] {
             let int = AnyRef::from_i31(&mut store, I31::wrapping_i32(value));
             let outside = to_extern.call(&mut store, Some(int))?.context("not null")?;
@@ -363,8 +362,8 @@ fn conversions_between_extern_and_any_keep_identity() -> Result<()> {
     })
 }
 
-/// A host function that makes values and one that takes them, called in a loop by
-/// compiled code that keeps every seventh.
+/// A host function makes values and another one takes them. Compiled code calls both in a loop and
+/// keeps every seventh value.
 #[test]
 fn values_made_by_host_functions() -> Result<()> {
     everywhere(|setting| {

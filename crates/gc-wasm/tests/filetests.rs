@@ -1,7 +1,7 @@
-//! Golden tests of emitted code: for each kind of GC instruction, a module in
-//! `tests/filetests/` and, in the folder of each collector, the CLIF that its
-//! functions are translated to. `BLESS=1 cargo test -p gc-wasm --test filetests`
-//! writes them anew; a change in emitted code then shows in the diff.
+//! Golden tests of emitted code. For each kind of GC instruction there is a module in
+//! `tests/filetests/`, and in the folder of each collector the CLIF of its functions. `BLESS=1
+//! cargo test -p gc-wasm --test filetests` writes these files again, so a change in emitted code
+//! shows in the diff.
 
 use anyhow::{Context, Result};
 use gc_wasm::explore::{Emit, explore};

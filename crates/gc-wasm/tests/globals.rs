@@ -1,5 +1,5 @@
-//! Globals and tables that hold objects: shared by modules, initialised by constant
-//! expressions, written by both sides.
+//! Globals and tables that hold objects. They are shared by modules, initialised by constant
+//! expressions, and written by both sides.
 
 mod common;
 
@@ -10,7 +10,7 @@ use gc_wasm::{
     RefType, Store, Val, ValType,
 };
 
-/// Objects of one module used by another through globals and tables that it imports.
+/// A module uses the objects of another one through imported globals and tables.
 #[test]
 fn objects_shared_by_modules() -> Result<()> {
     everywhere(|setting| {
@@ -62,7 +62,7 @@ fn objects_shared_by_modules() -> Result<()> {
     })
 }
 
-/// Initial values with objects in them, of every kind a constant expression can make.
+/// Initial values with objects of every kind that a constant expression can make.
 #[test]
 fn global_initialisers_make_objects() -> Result<()> {
     let wat = r#"(module
@@ -115,7 +115,7 @@ fn global_initialisers_make_objects() -> Result<()> {
         let ty = GlobalType::new(ValType::EXTERNREF, Mutability::Const);
         let host = Global::new(&mut store, ty, value.into())?;
         let module = Module::new(&engine, wat)?;
-        // Twice: each instance has objects of its own.
+        // Twice, because each instance has its own objects.
         let instances = [
             Instance::new(&mut store, &module, &[host.into()])?,
             Instance::new(&mut store, &module, &[host.into()])?,
@@ -130,7 +130,7 @@ fn global_initialisers_make_objects() -> Result<()> {
     })
 }
 
-/// Globals of the host's of reference types, written by both sides.
+/// Host globals of reference types, written by both sides.
 #[test]
 fn globals_of_reference_types() -> Result<()> {
     everywhere(|setting| {
@@ -181,8 +181,8 @@ fn globals_of_reference_types() -> Result<()> {
     })
 }
 
-/// Constants get their values one after the other, with collections in between, and keep
-/// them through collections that look at what was written since the last one.
+/// Constants get their values one after the other, with collections in between. They keep the
+/// values through collections that scan only the writes since the last one.
 #[test]
 fn constants_are_roots_from_their_initialisation_on() -> Result<()> {
     const COUNT: i32 = 200;

@@ -1,4 +1,4 @@
-//! A growth policy of the embedder's own: stores that share a limit.
+//! An embedder's growth policy: stores that share a limit.
 
 use anyhow::Result;
 use gc_wasm::{
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The default, within what all stores together may take.
+/// The default policy with a limit that all stores share.
 #[derive(Clone, Debug)]
 struct Shared {
     policy: AdaptivePolicy,
@@ -80,7 +80,7 @@ fn stores_share_what_a_policy_admits() -> Result<()> {
         let (small_bytes, large_bytes) = (small.gc_stats().heap_bytes, large.gc_stats().heap_bytes);
         assert!(large_bytes > ALL / 4 && small_bytes + large_bytes <= ALL + (4 << 20), "{name}");
         drop(large);
-        // Their memory is there for the next one.
+        // Their memory is available to the next store.
         let before = left.load(Relaxed);
         let (again, result) = hoarder(100_000)?;
         assert!(result.is_ok(), "{name}: {result:?}");

@@ -1,5 +1,5 @@
-//! Handles used where they do not belong: with another store, or after their scope
-//! ended. Each is an error that says so, and harms nothing.
+//! Handles that are used with another store, or after their scope ended. Each use gives an error
+//! that says so, and does no damage.
 
 mod common;
 
@@ -80,14 +80,14 @@ fn a_reference_of_one_store_used_with_another() -> Result<()> {
         let engine = setting.engine()?;
         let (mut one, mut two) = (Store::new(&engine, ())?, Store::new(&engine, ())?);
         let foreign = ExternRef::new(&mut one, 1)?;
-        // One of the same number, which it must not be taken for.
+        // A handle with the same number, which must not be confused with it.
         let own = ExternRef::new(&mut two, 2)?;
         refused_everywhere(&mut two, foreign, OF_ANOTHER)?;
         assert_eq!(own.data(&two)?.context("data")?.downcast_ref(), Some(&2));
 
         let owned = foreign.to_owned_rooted(&mut one)?;
         assert_eq!(message(owned.to_rooted(&mut two)), OF_ANOTHER);
-        // Not even where a number would have done.
+        // Also for an `i31`, which needs no heap.
         let i31 = AnyRef::from_i31(&mut one, I31::wrapping_i32(5));
         assert_eq!(message(i31.as_i31(&two)), OF_ANOTHER);
         assert_eq!(message(i31.as_struct(&two)), OF_ANOTHER);
@@ -132,7 +132,7 @@ fn a_reference_used_after_its_scope_ended() -> Result<()> {
         assert!(kept.data(&inner)?.is_some());
         drop(inner);
         assert_eq!(message(stale.data(&outer)), ENDED);
-        // The next handle has the place of the one that ended, and is another.
+        // The next handle reuses the place of the one that ended, but is a different handle.
         let next = ExternRef::new(&mut outer, "next")?;
         assert_eq!(message(stale.data(&outer)), ENDED);
         assert_eq!(next.data(&outer)?.context("data")?.downcast_ref(), Some(&"next"));
@@ -210,7 +210,7 @@ fn an_owned_reference_outlives_scopes_and_collections() -> Result<()> {
             let data = value.data(&scope)?.context("data")?;
             assert_eq!(data.downcast_ref::<common::Counted>().context("counted")?.number, i);
         }
-        // Every second is given up; their places are used again, by others.
+        // Every second handle is dropped, and others reuse their places.
         let mut n = 0;
         owned.retain(|_| {
             n += 1;
@@ -301,7 +301,7 @@ fn things_of_one_store_used_with_another() -> Result<()> {
         let mut linker = Linker::new(&engine);
         assert_eq!(message(linker.instance(&mut two, "i", instance)), expected);
 
-        // As imports, too; nothing half-made is left behind.
+        // The same for imports. A failed instantiation leaves nothing behind.
         for (wat, item, what) in [
             ("(func (result i32))", Extern::Func(func), "function"),
             ("(global (mut i32))", global.into(), "global"),
@@ -317,7 +317,7 @@ fn things_of_one_store_used_with_another() -> Result<()> {
             assert_eq!(message(linker.instantiate(&mut two, &module)), expected);
         }
 
-        // Both stores are as they were.
+        // Both stores are unchanged.
         for store in [&mut one, &mut two] {
             let (_, func, ..) = items(store)?;
             assert_eq!(func.typed::<(), i32>(&*store)?.call(&mut *store, ())?, 1);
@@ -372,7 +372,7 @@ fn things_of_one_engine_used_with_another() -> Result<()> {
             message(ArrayRef::new(&mut store, &ty, &Val::I32(0), 1)),
             "the array type belongs to another engine"
         );
-        // A global or table of a type the engine does not know.
+        // A global or table of a type that the engine does not know.
         let ty = StructType::new(&one, [])?;
         let global = GlobalType::new(reference(&ty), Mutability::Var);
         assert!(
@@ -389,8 +389,8 @@ fn things_of_one_engine_used_with_another() -> Result<()> {
     })
 }
 
-/// Owned handles are dropped without their store: what they held is given up by the next
-/// collection, whoever asks for it.
+/// Owned handles are dropped without their store. The next collection releases their references,
+/// whoever asks for it.
 #[test]
 fn a_full_heap_gives_up_what_dropped_owned_handles_held() -> Result<()> {
     each_collector(|setting| {

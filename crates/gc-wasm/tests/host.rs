@@ -1,5 +1,5 @@
-//! What the host does with a store: reads and writes objects, defines functions,
-//! calls them with many values, looks up its caller's exports, panics.
+//! Uses of a store by the host: it reads and writes objects, defines functions, calls them with
+//! many values, finds its caller's exports, panics.
 
 mod common;
 
@@ -16,7 +16,7 @@ fn fixed(ty: impl Into<StorageType>) -> FieldType {
     FieldType::new(Mutability::Const, ty.into())
 }
 
-/// The values that the tests of many values use, number `i` of type `i % 6`.
+/// The values for tests with many values. Value `i` has type `i % 6`.
 fn nth(store: &mut impl AsContextMut, i: usize) -> Result<Val> {
     Ok(match i % 6 {
         0 => Val::I32(i as i32),
@@ -242,7 +242,7 @@ fn host_functions_find_their_callers_exports() -> Result<()> {
         assert_eq!(store.data()[..], ["one", "the second", "one"]);
         let f = none.get_typed_func::<(), ()>(&mut store, "f")?;
         assert_eq!(message(f.call(&mut store, ())), "no memory is exported");
-        // Called by the host, it has no caller with exports.
+        // When the host calls it, it has no caller with exports.
         let print = linker.get(&mut store, "", "print")?.and_then(Extern::into_func).unwrap();
         assert_eq!(
             message(print.call(&mut store, &[Val::I32(8), Val::I32(1)], &mut [])),
@@ -301,7 +301,7 @@ fn callers_of_nested_activations() -> Result<()> {
     })
 }
 
-/// A host function called by a host function was called by no instance, though one is
+/// A host function that a host function calls has no calling instance, although there is one
 /// further out on the stack.
 #[test]
 fn host_functions_called_by_host_functions() -> Result<()> {
@@ -332,8 +332,8 @@ fn host_functions_called_by_host_functions() -> Result<()> {
     })
 }
 
-/// A panic of the host's goes through compiled code to whoever called it, and the
-/// store can be used afterwards.
+/// A panic of the host passes through compiled code to the caller, and the store can be used
+/// afterwards.
 #[test]
 fn panics_of_host_functions() -> Result<()> {
     everywhere(|setting| {
@@ -345,7 +345,7 @@ fn panics_of_host_functions() -> Result<()> {
             |mut caller: Caller<'_, u32>, level: i32, _: Option<Rooted<StructRef>>| {
                 let value = ExternRef::new(&mut caller, level)?;
                 if level == 0 {
-                    // Quietly: the hook would print.
+                    // Without the panic hook, which would print.
                     std::panic::resume_unwind(Box::new("the payload"));
                 }
                 let go = caller.get_export("go").and_then(Extern::into_func).context("go")?;
@@ -393,7 +393,7 @@ fn panics_of_host_functions() -> Result<()> {
     })
 }
 
-/// What cannot be used after a failure in the middle: the results of the call only.
+/// After a failed call only the results of the call cannot be used.
 #[test]
 fn traps_between_host_calls_leave_no_trace() -> Result<()> {
     everywhere(|setting| {
@@ -468,7 +468,7 @@ fn linkers_define_and_find() -> Result<()> {
         let instance = linker.instantiate(&mut store, &module)?;
         let f = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
         assert_eq!(f.call(&mut store, 21)?, 42);
-        // A name stays what it is unless that is asked for.
+        // A name cannot be redefined unless that is allowed.
         let error = linker.func_wrap("lib", "double", |a: i32| a * 3).map(|_| ());
         assert_eq!(message(error), "`lib` `double` is defined twice");
         let instance = linker.instantiate(&mut store, &module)?;

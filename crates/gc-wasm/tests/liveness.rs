@@ -1,7 +1,6 @@
-//! What is reachable stays as it is, wherever the reference to it is kept: in
-//! locals, on the operand stack, across calls, loops, branches, recursion and
-//! nested activations. Whatever is not kept is overwritten with junk by `$churn`,
-//! so that a root that was missed shows as a wrong number.
+//! Reachable objects stay unchanged, wherever the reference is: in locals, on the operand stack,
+//! across calls, loops, branches, recursion and nested activations. `$churn` overwrites unreachable
+//! objects with other values, so a missed root gives a wrong number.
 
 mod common;
 
@@ -12,8 +11,8 @@ use gc_wasm::{
     Store, StructRef,
 };
 
-/// Calls the exported function `f` with each argument, under every setting, its code
-/// optimised or not.
+/// Calls the exported function `f` with each argument, under every setting, with and without
+/// optimisation.
 fn check(body: &str, cases: &[(i32, i32)]) -> Result<()> {
     everywhere(|setting| {
         for optimize in [true, false] {
@@ -169,8 +168,8 @@ fn more_references_live_than_there_are_registers() -> Result<()> {
 
 #[test]
 fn references_live_across_loops() -> Result<()> {
-    // Two references take turns; a third is only used behind the loop; the loop has
-    // a reference as its parameter too.
+    // Two references swap places, a third is only used after the loop, and the loop also has a
+    // reference as its parameter.
     let body = r#"
         (func (export "f") (param $n i32) (result i32)
             (local $a (ref null $pair)) (local $b (ref null $pair))
@@ -329,8 +328,8 @@ fn references_live_in_recursion_with_a_collection_at_every_allocation() -> Resul
     check(DEEP, &[(60, 60 * 61 / 2 + 1)])
 }
 
-/// Roots are precise: what compiled code does not use any more is collected, though
-/// its frame is still there.
+/// Roots are precise: objects that compiled code does not use any more are collected while its
+/// frame still exists.
 #[test]
 fn references_not_used_again_are_not_kept() -> Result<()> {
     everywhere(|setting| {

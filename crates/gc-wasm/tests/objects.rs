@@ -1,4 +1,4 @@
-//! Objects in the host's hands: made, read, written, asked for their types.
+//! Objects that the host makes, reads and writes, and whose types it queries.
 
 mod common;
 
@@ -73,7 +73,7 @@ fn struct_fields_of_every_type() -> Result<()> {
         assert_eq!(fields[9].i32(), Some(0xff));
         assert_eq!(i31(&store, &fields[10])?, Some(I31::wrapping_i32(0x3fff_ffff)));
 
-        // And written, cut to their size.
+        // Written values are truncated to the field's size.
         let other = ExternRef::new(&mut store, "other")?;
         let inner = new.call(&mut store, (None, None))?;
         for (i, value) in [
@@ -106,7 +106,7 @@ fn struct_fields_of_every_type() -> Result<()> {
         others.call(&mut store, &[object.to_anyref().into()], &mut results)?;
         assert_eq!(results[0].i32(), Some(i32::MIN));
         assert_eq!(results[1].i64(), Some(i64::MIN));
-        // Not-a-number's payload is kept, signalling or not.
+        // The payload of a NaN is kept, signalling or not.
         assert!(matches!(results[2], Val::F32(0x7fa0_0001)), "{:?}", results[2]);
         assert!(matches!(results[3], Val::F64(0x7ff4_0000_0000_0001)), "{:?}", results[3]);
         let got = results[4].any_ref().flatten().context("a reference")?;
@@ -115,7 +115,7 @@ fn struct_fields_of_every_type() -> Result<()> {
         assert!(Rooted::ref_eq(&store, &got, &other)?);
         assert_eq!(results[6].func_ref(), Some(None));
 
-        // Refused: what is not mutable, not there, of another type.
+        // Refused: an immutable field, a missing field, a value of another type.
         assert_eq!(message(object.set_field(&mut store, 9, Val::I32(1))), "field 9 is not mutable");
         assert_eq!(
             message(object.field(&mut store, 11)),
@@ -268,8 +268,8 @@ fn references_are_what_they_are() -> Result<()> {
         }
         assert_eq!(i31.ty(&store)?, HeapType::I31);
 
-        // Typed functions whose Rust types say less than the WebAssembly ones check
-        // what they are given at each call.
+        // Typed functions whose Rust types are less precise than the WebAssembly types check their
+        // arguments at each call.
         let take =
             instance.get_typed_func::<Option<Rooted<StructRef>>, i32>(&mut store, "take base")?;
         for (object, expected) in [(base, 1), (derived, 2)] {
@@ -301,7 +301,7 @@ fn references_are_what_they_are() -> Result<()> {
             message(instance.get_typed_func::<Option<Func>, i32>(&mut store, "take eq"))
                 .ends_with("parameter 0: type mismatch: it is (ref eq), not funcref")
         );
-        // A result may be taken for less than it is, not for more.
+        // A result may be read as a supertype, not as a subtype.
         instance.get_typed_func::<(), Rooted<StructRef>>(&mut store, "derived")?;
         instance.get_typed_func::<(), Option<Rooted<EqRef>>>(&mut store, "derived")?;
         assert!(instance.get_typed_func::<(), Rooted<AnyRef>>(&mut store, "base").is_err());

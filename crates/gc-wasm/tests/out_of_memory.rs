@@ -1,5 +1,5 @@
-//! The heap is full: under each collector an error that the program and the host
-//! survive. What is given up makes room again, where the collector reclaims.
+//! A full heap gives an error under each collector, after which the program and the host continue.
+//! Released objects make room again if the collector frees memory.
 
 mod common;
 
@@ -13,7 +13,7 @@ use gc_wasm::{
 
 const LIMIT: u64 = 1 << 20;
 
-/// A store whose heap is [`LIMIT`] bytes at most.
+/// A store whose heap has at most [`LIMIT`] bytes.
 fn small(setting: &Setting) -> Result<(Engine, Store<()>)> {
     let mut config = setting.config();
     config.gc_heap_initial(128 << 10).gc_heap_maximum(LIMIT);
@@ -92,14 +92,14 @@ fn a_program_survives_it() -> Result<()> {
                 assert_eq!(error.backtrace.frames()[0].name, "grow");
             }
             lengths.push(length.get(&mut store)?.i32().context("an i32")?);
-            // All that was built is there.
+            // Everything that was built still exists.
             assert_eq!(check.call(&mut store, ())?, 0);
-            // Everything that allocates fails alike; nothing else does.
+            // Every operation that allocates fails in the same way; no other does.
             for name in ["array.new", "array.new_default", "array.new_fixed"] {
                 assert_eq!(trap(call(&mut store, name)), Trap::OutOfMemory, "{name}");
             }
             for name in ["array.new_data", "array.new_elem", "struct.new_default"] {
-                // These might have found room that `hoard` had none of use for.
+                // These may find room that was too small for `hoard`.
                 let result = call(&mut store, name);
                 assert!(result.is_ok() || trap(result) == Trap::OutOfMemory, "{name}");
             }
@@ -112,8 +112,8 @@ fn a_program_survives_it() -> Result<()> {
             call(&mut store, "array.new")?;
             call(&mut store, "array.new_default")?;
         }
-        // As much fits as the limit says (24 bytes each; half of it, where objects are
-        // copied), and each time again, give or take what is free where it is of no use.
+        // As many objects fit as the limit allows (24 bytes each, or half of it if objects are
+        // copied). Each time about the same number fits, except for unusable gaps.
         assert!(lengths.iter().all(|n| *n as u64 * 24 > LIMIT * 4 / 10), "{lengths:?}");
         assert!(lengths.iter().all(|n| (*n - lengths[0]).abs() < lengths[0] / 20), "{lengths:?}");
         assert!(store.gc_stats().peak_heap_bytes <= LIMIT);
@@ -143,7 +143,7 @@ fn the_host_survives_it() -> Result<()> {
             assert!(matches!(error.downcast_ref(), Some(HeapError::OutOfMemory { bytes: 16, .. })));
             let error = message(ArrayRef::new(&mut scope, &bytes, &Val::I32(7), 5000));
             assert!(error.starts_with("allocating an array: GC heap out of memory: 50"), "{error}");
-            // The value that found no box is dropped, once.
+            // The value without a box is dropped once.
             let before = drops.count();
             let error = message(ExternRef::new(&mut scope, drops.value()));
             assert!(
@@ -165,8 +165,8 @@ fn the_host_survives_it() -> Result<()> {
     })
 }
 
-/// An error on the way of a host function that compiled code called: the host may
-/// handle it, and compiled code goes on.
+/// A host function that compiled code called gets the error. The host may handle it, and compiled
+/// code continues.
 #[test]
 fn a_host_function_handles_it() -> Result<()> {
     everywhere(|setting| {
@@ -270,7 +270,7 @@ fn arrays_too_long_for_any_heap() -> Result<()> {
                 };
                 assert_eq!(trap, expected, "{name} of {length}");
             }
-            // As many bytes as there is room for: the header does not fit.
+            // As many bytes as there is room for, so the header does not fit.
             let room = LIMIT as u32 - (64 << 10);
             assert_eq!(trap(new(&mut store, name, room / size)), Trap::OutOfMemory, "{name}");
         }
@@ -334,7 +334,7 @@ fn zero_length_arrays() -> Result<()> {
     })
 }
 
-/// Out of memory in each of three nested activations; each is a trap of its own.
+/// Out of memory in each of three nested activations. Each gives its own trap.
 #[test]
 fn out_of_memory_in_nested_activations() -> Result<()> {
     each_collector(|setting| {
@@ -371,7 +371,7 @@ fn out_of_memory_in_nested_activations() -> Result<()> {
     })
 }
 
-/// A store grows as far as it may, and another has as much for itself.
+/// A store grows up to its limit, and another store can do the same.
 #[test]
 fn heaps_are_separate() -> Result<()> {
     for collector in Collector::all() {

@@ -1,6 +1,6 @@
-//! The host changes a store while its code is on the stack: it grows memories and
-//! tables that the code uses, makes instances, functions and types, collects. The
-//! code sees what changed and nothing else.
+//! The host changes a store while compiled code is on the stack: it grows memories and tables that
+//! the code uses, makes instances, functions and types, and collects. The code sees exactly these
+//! changes.
 
 mod common;
 
@@ -12,7 +12,7 @@ use gc_wasm::{
     TableType, Trap, Val, ValType,
 };
 
-/// Adds as much as it can to a store.
+/// Makes as many changes to a store as possible.
 fn change(mut store: impl AsContextMut<Data = ()>, rounds: i32) -> Result<()> {
     let engine = store.as_context().engine().clone();
     for round in 0..rounds {
@@ -139,7 +139,7 @@ fn instances_made_by_what_an_instance_calls() -> Result<()> {
             ExternRef::new(&mut caller, n).map(Some)
         })?;
         let (again, inner) = (module.clone(), linker.clone());
-        // Its own linker does not know `more`: it is made anew at each level.
+        // The linker does not define `more` itself, so a new linker is made at each level.
         fn more(
             mut caller: Caller<'_, u32>,
             value: Option<Rooted<ExternRef>>,
@@ -183,8 +183,8 @@ fn instances_made_by_what_an_instance_calls() -> Result<()> {
     })
 }
 
-/// A thousand parameters and results, the most a function may have: through compiled
-/// code, and through the host.
+/// A thousand parameters and results, the maximum for a function, through compiled code and through
+/// the host.
 #[test]
 fn a_thousand_parameters_and_results() -> Result<()> {
     const N: usize = 1000;
@@ -227,8 +227,7 @@ fn a_thousand_parameters_and_results() -> Result<()> {
     })
 }
 
-/// Traps in the innermost of several activations end only that one, when the host
-/// catches them.
+/// A trap in the innermost of several activations ends only that one if the host catches it.
 #[test]
 fn traps_caught_by_the_host_in_between() -> Result<()> {
     everywhere(|setting| {

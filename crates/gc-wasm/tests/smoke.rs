@@ -1,4 +1,4 @@
-//! The smallest programs through all floors, under every collector.
+//! The smallest programs, under every collector.
 
 use anyhow::Result;
 use gc_wasm::{Collector, Config, Engine, Instance, Module, Store};

@@ -1,5 +1,5 @@
-//! The stack runs out: by recursion of compiled code, of the host, of both. It is a
-//! trap, and the store goes on.
+//! Stack overflow by recursion of compiled code, of the host, and of both. It is a trap, and the
+//! store can be used afterwards.
 
 mod common;
 
@@ -10,7 +10,7 @@ use gc_wasm::{
     TrapError, Val,
 };
 
-/// Recursion without end, in several ways, and one with an end.
+/// Several kinds of endless recursion, and one that ends.
 const RECURSION: &str = r#"(module
     (type $node (struct (field $n i32) (field $next (ref null $node))))
     (type $f (func (param i32) (result i32)))
@@ -61,7 +61,7 @@ fn recursion_without_end_is_a_trap() -> Result<()> {
                 let frames = error.backtrace.frames();
                 let some = frames.len() > 10 && error.backtrace.omitted() > 100;
                 assert_eq!(some, cfg!(feature = "backtrace"), "{name}: {error}");
-                // The store goes on, and is in order.
+                // The store is consistent and can be used.
                 store.gc()?;
                 assert_eq!(sum.call(&mut store, 100)?, 5050, "{name}, round {round}");
             }
@@ -120,7 +120,7 @@ fn a_frame_larger_than_the_guard_page_is_checked() -> Result<()> {
     })
 }
 
-/// Recursion of the host and compiled code in turns: neither overruns the stack.
+/// Recursion of the host and compiled code in turns. Neither overruns the stack.
 fn in_turns(setting: &Setting) -> Result<(Store<u32>, Instance)> {
     let engine = setting.engine()?;
     let mut linker: Linker<u32> = Linker::new(&engine);
@@ -187,7 +187,7 @@ fn recursion_of_the_host_alone_is_a_trap() -> Result<()> {
     })
 }
 
-/// The thread's stack ends before the limit that was configured.
+/// The thread's stack ends before the configured limit.
 #[test]
 fn threads_with_little_stack() -> Result<()> {
     each_collector(|setting| {
@@ -211,7 +211,7 @@ fn threads_with_little_stack() -> Result<()> {
     })
 }
 
-/// A start function runs out of stack, and a second store does not care.
+/// A start function overflows the stack. A second store is not affected.
 #[test]
 fn a_start_function_that_recurses() -> Result<()> {
     let engine = Engine::new(&Config::new())?;

@@ -1,4 +1,4 @@
-//! How many elements all tables of a store may have, and what they cost.
+//! The limit for the elements of all tables of a store, and their memory.
 
 mod common;
 
@@ -38,7 +38,7 @@ fn tables_share_a_limit(setting: &Setting) -> Result<()> {
     instance.get_typed_func::<(), ()>(&mut store, "drop")?.call(&mut store, ())?;
     assert_eq!(refs.call(&mut store, 3)?, -1);
     assert_eq!(refs.call(&mut store, 2)?, 30);
-    // What fails says why, and takes nothing.
+    // A failure says why, and uses none of the limit.
     let why = ": those of a store may have 100 in all (`table_elements_maximum`), and 0 are left";
     let again = message(Instance::new(&mut store, &module, &[]));
     assert_eq!(again, format!("table 0 cannot have 40 elements{why}"));
@@ -48,12 +48,12 @@ fn tables_share_a_limit(setting: &Setting) -> Result<()> {
     assert_eq!(grown, format!("a table of 0 elements cannot grow by 1{why}"));
     let made = message(Table::new(&mut store, ty(5), Val::ExternRef(None)));
     assert_eq!(made, format!("a table cannot have 5 elements{why}"));
-    // Each store has its own.
+    // Each store has its own limit.
     Instance::new(Store::new(&engine, ())?, &module, &[])?;
     Ok(())
 }
 
-/// Bytes of memory that this process has in use.
+/// Bytes of memory that this process uses.
 #[cfg(target_os = "linux")]
 fn resident() -> Result<usize> {
     let statm = std::fs::read_to_string("/proc/self/statm")?;
@@ -61,8 +61,8 @@ fn resident() -> Result<usize> {
     Ok(pages * 4096)
 }
 
-/// Null elements take no memory, in tables that are made large and in tables that grow:
-/// a few bytes of module could otherwise make the host hold hundreds of megabytes.
+/// Null elements take no memory, in tables that are made large and in tables that grow. Otherwise a
+/// module of a few bytes could make the host use hundreds of megabytes.
 #[test]
 #[cfg(target_os = "linux")]
 fn null_elements_cost_nothing() -> Result<()> {
@@ -71,7 +71,7 @@ fn null_elements_cost_nothing() -> Result<()> {
 
 #[cfg(target_os = "linux")]
 fn nulls_cost_nothing(setting: &Setting) -> Result<()> {
-    // Six tables of 10 million elements: 360 MB of them.
+    // Six tables of 10 million elements, together 360 MB.
     let engine = Engine::new(setting.config().table_elements_maximum(60_000_000))?;
     let module = Module::new(
         &engine,
@@ -107,7 +107,7 @@ fn nulls_cost_nothing(setting: &Setting) -> Result<()> {
     let set = instance.get_typed_func::<i32, ()>(&mut store, "set")?;
     let get = instance.get_typed_func::<i32, (i32, i32)>(&mut store, "get")?;
     let nulls = instance.get_typed_func::<i32, i32>(&mut store, "nulls")?;
-    // By little, by much, and by less than there are.
+    // Growth by a little, by much, and by less than the current size.
     let mut size = 1;
     for step in [1, 2, 3000, 20_000, 2_000_000, 1_000_000, 1, 3_000_000, 3_976_995] {
         assert_eq!(grow.call(&mut store, step)?, (size, size));
@@ -121,7 +121,7 @@ fn nulls_cost_nothing(setting: &Setting) -> Result<()> {
     let used = resident()?.saturating_sub(before);
     assert!(used < 16 << 20, "null elements take {used} bytes");
 
-    // What was written while they grew is still there, and all else is null.
+    // Elements written during growth are still there, and all others are null.
     let mut last = 0;
     for step in [1, 2, 3000, 20_000, 2_000_000, 1_000_000, 1, 3_000_000, 3_976_995] {
         last += step;

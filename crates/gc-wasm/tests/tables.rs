@@ -1,5 +1,5 @@
-//! Tables, segments, arrays and memories as wholes: grow, fill, copy, initialise,
-//! from compiled code and from the host, with references counted right.
+//! Bulk operations on tables, segments, arrays and memories: grow, fill, copy, initialise, from
+//! compiled code and from the host, with correct reference counts.
 
 mod common;
 
@@ -124,7 +124,7 @@ fn tables_grow_fill_and_copy() -> Result<()> {
         assert_eq!(numbers(&mut store, &own)?, [2, 3, -1, 0, 3, 1, 1, 1]);
         assert_eq!(drops.count(), 0);
 
-        // All of them are counted: the last one out drops the value.
+        // All references are counted. Removing the last one drops the value.
         let fill = instance.get_typed_func::<(i32, E, i32), ()>(&mut store, "own.fill")?;
         fill.call(&mut store, (0, None, 8))?;
         store.gc()?;
@@ -157,7 +157,7 @@ fn tables_grow_fill_and_copy() -> Result<()> {
     })
 }
 
-/// Collections in the middle of growing and filling a table that is the only holder.
+/// Collections during growth and filling of a table that holds the only reference.
 #[test]
 fn collections_while_tables_grow() -> Result<()> {
     let wat = r#"(module
@@ -295,7 +295,7 @@ fn arrays_of_references_are_counted() -> Result<()> {
         assert_eq!(trap(with(&mut store, "fill", &[three, three], 1)), Trap::ArrayOutOfBounds);
         store.gc()?;
         expect(&drops, &[1, 3, 6]);
-        // From a segment, whose values it shares.
+        // From a segment. The segment and the table share the values.
         run(&mut store, "init", &[three, one, two])?;
         assert_eq!(show(&mut store)?, [2, 5, 5, -1, 0, -1]);
         assert_eq!(trap(run(&mut store, "init", &[three, two, two])), Trap::TableOutOfBounds);
@@ -391,8 +391,8 @@ fn memories_grow_and_keep_their_bytes() -> Result<()> {
     })
 }
 
-/// A segment's objects live until it is dropped, an active or declared one's not
-/// longer than instantiation, unless the table has them.
+/// A segment's objects live until the segment is dropped. Those of an active or declared segment
+/// die after instantiation, unless a table has them.
 #[test]
 fn segments_hold_their_elements_until_dropped() -> Result<()> {
     let wat = r#"(module

@@ -1,4 +1,4 @@
-//! Engines side by side, and one engine's modules and stores on many threads.
+//! Several engines at the same time, and one engine's modules and stores on many threads.
 
 mod common;
 
@@ -56,7 +56,7 @@ fn linker(engine: &Engine) -> Result<Linker<u64>> {
     Ok(linker)
 }
 
-/// Runs a store through everything: right answers, traps, stack overflows.
+/// Uses a store in all ways: right answers, traps, stack overflows.
 fn work(store: &mut Store<u64>, instance: Instance, rounds: u32, id: u64) -> Result<()> {
     *store.data_mut() = 0;
     let run =
@@ -94,8 +94,8 @@ fn two_engines_take_turns_in_one_thread() -> Result<()> {
     Ok(())
 }
 
-/// A host function of one engine's store that runs another's: the stacks of both are
-/// interleaved, traps and collections of the inner one leave the outer alone.
+/// A host function of one engine's store runs another engine's store. Their stacks are interleaved.
+/// Traps and collections of the inner store do not affect the outer one.
 #[test]
 fn a_store_inside_another() -> Result<()> {
     let collectors = Collector::all();
@@ -189,7 +189,7 @@ fn one_engine_and_module_on_four_threads() -> Result<()> {
                         let mut store = Store::new(&engine, 0)?;
                         let instance = linker.instantiate(&mut store, &module)?;
                         work(&mut store, instance, 10, id)?;
-                        // A module of this thread's own, with types of its own.
+                        // A module and types that only this thread has.
                         let own = Module::new(
                             &engine,
                             format!(
@@ -256,7 +256,7 @@ fn a_store_goes_from_thread_to_thread() -> Result<()> {
     })
 }
 
-/// Owned handles are dropped on another thread than their store's.
+/// Owned handles are dropped on another thread than that of their store.
 #[test]
 fn handles_dropped_on_another_thread() -> Result<()> {
     each_collector(|setting| {
@@ -280,7 +280,7 @@ fn handles_dropped_on_another_thread() -> Result<()> {
     })
 }
 
-/// Instances come and go faster than any collection; code is kept by its stores.
+/// Many instances are made and dropped without a collection. Stores keep the code alive.
 #[test]
 fn modules_dropped_before_their_instances() -> Result<()> {
     each_collector(|setting| {

@@ -1,5 +1,5 @@
-//! Traps of each kind, with the names of the functions they happened in; errors of
-//! host functions; instantiation that fails halfway.
+//! Traps of each kind, with the names of the functions in which they happened; errors of host
+//! functions; instantiation that fails halfway.
 
 mod common;
 
@@ -10,8 +10,8 @@ use gc_wasm::{
     Table, TableType, Trap, TrapError, Val,
 };
 
-/// Each way compiled code can stop, the text of the specification and, below it,
-/// where it was.
+/// For each way in which compiled code can stop: the text of the specification and, below it, the
+/// place.
 #[test]
 fn traps_of_each_kind() -> Result<()> {
     let wat = r#"(module
@@ -213,7 +213,7 @@ fn backtraces_say_where_in_the_module() -> Result<()> {
     Ok(())
 }
 
-/// Errors of the host's arrive as themselves.
+/// Errors of the host arrive unchanged.
 #[test]
 fn errors_of_host_functions() -> Result<()> {
     #[derive(Debug, PartialEq)]
@@ -268,7 +268,7 @@ fn errors_of_host_functions() -> Result<()> {
     })
 }
 
-/// An error goes through as many activations as there are, unless one catches it.
+/// An error passes through all activations unless one catches it.
 #[test]
 fn errors_through_nested_activations() -> Result<()> {
     each_collector(|setting| {
@@ -286,7 +286,7 @@ fn errors_through_nested_activations() -> Result<()> {
                     caller.get_export("go").and_then(Extern::into_func).context("an export")?;
                 let result = go.typed::<i32, i32>(&caller)?.call(&mut caller, n - 1);
                 match result {
-                    // One catches it, and goes on.
+                    // One catches the error and continues.
                     Err(error) if n == 4 => {
                         caller.data_mut().push(format!("{error:#}"));
                         Ok(100)
@@ -368,7 +368,7 @@ fn instantiation_that_fails_leaves_the_store_usable() -> Result<()> {
     })
 }
 
-/// What a failed instantiation did to what it imported stays, as the specification says.
+/// Changes that a failed instantiation made to its imports stay, as the specification says.
 #[test]
 fn instantiation_that_fails_keeps_what_it_wrote() -> Result<()> {
     let engine = Engine::new(&Config::new())?;

@@ -9,8 +9,8 @@ use std::fmt::Write;
 
 type Any = Option<Rooted<AnyRef>>;
 
-/// Two modules that declare the same recursion group, in a different order among
-/// other types, mean the same types; one whose group only looks alike does not.
+/// Two modules that declare the same recursion group, in a different order among other types, have
+/// the same types. A module with a group that only looks similar does not.
 #[test]
 fn recursion_groups_are_equal_by_structure() -> Result<()> {
     let group = r#"(rec
@@ -55,7 +55,7 @@ fn recursion_groups_are_equal_by_structure() -> Result<()> {
             (func (export "is") (param anyref) (result i32)
                 (ref.test (ref $tree) (local.get 0))))"#
     );
-    // Alike, but: mutable; in two groups' places swapped; final; one type more.
+    // Similar groups, but: mutable; split into two groups in swapped places; final; one more type.
     let impostors = [
         group.replace("(field $value i32)", "(field $value (mut i32))"),
         group.replace(
@@ -100,7 +100,7 @@ fn recursion_groups_are_equal_by_structure() -> Result<()> {
             assert_eq!(is.call(&mut store, tree)?, 0, "impostor {i}");
             let cast = instance.get_typed_func::<Any, i32>(&mut store, "cast")?;
             assert_eq!(trap(cast.call(&mut store, tree)), Trap::CastFailure, "impostor {i}");
-            // A function of the one type is not one of the other.
+            // A function of one type is not a function of the other.
             let module = format!(
                 r#"(module {impostor}
                     (import "maker" "leaf" (func (param i32) (result (ref $tree)))))"#
@@ -112,8 +112,8 @@ fn recursion_groups_are_equal_by_structure() -> Result<()> {
     })
 }
 
-/// A chain of `depth` types, each the next one's supertype, and beside each a
-/// sibling that is nobody's supertype.
+/// A chain of `depth` types. Each is the supertype of the next one, and each has a sibling without
+/// subtypes.
 fn hierarchy(depth: usize) -> String {
     let mut wat = String::from("(type $t0 (sub (struct (field i32))))\n");
     for i in 1..depth {
@@ -123,8 +123,8 @@ fn hierarchy(depth: usize) -> String {
     wat
 }
 
-/// Casts down and up a hierarchy deeper than the inline display: what is farther
-/// down is asked of the host.
+/// Casts down and up a hierarchy that is deeper than the inline display. For deeper types the code
+/// asks the host.
 #[test]
 fn hierarchies_of_depth_20() -> Result<()> {
     const DEPTH: usize = 21;
@@ -394,7 +394,7 @@ fn subtypes_of_function_types() -> Result<()> {
                 }
             }
         }
-        // What needs the subtype does not take the supertype.
+        // An import of the subtype does not accept the supertype.
         let picky = Module::new(
             &engine,
             format!(r#"(module {types} (import "" "" (func (type $derived))))"#),
@@ -409,8 +409,7 @@ fn subtypes_of_function_types() -> Result<()> {
     })
 }
 
-/// A struct of more than 64 KiB: fields behind the null page are checked for null
-/// explicitly.
+/// A struct of more than 64 KiB. Accesses to fields beyond the null page check for null explicitly.
 #[test]
 fn structs_larger_than_the_null_page() -> Result<()> {
     let fields = 9000;
@@ -470,7 +469,7 @@ fn structs_larger_than_the_null_page() -> Result<()> {
     })
 }
 
-/// Where a parameter takes only some of what the Rust type stands for, each call looks.
+/// If a parameter accepts only some values of the Rust type, each call checks.
 #[test]
 fn i31s_are_checked_where_not_all_are_taken() -> Result<()> {
     let setting = &Setting::all()[0];
@@ -498,7 +497,7 @@ fn i31s_are_checked_where_not_all_are_taken() -> Result<()> {
     Ok(())
 }
 
-/// Types are shown in errors, but not more of them than anyone reads.
+/// Errors show types, but only up to a readable length.
 #[test]
 fn of_a_large_type_the_beginning_is_shown() -> Result<()> {
     let (fields, params) = ("(field (ref null $s)) ".repeat(1000), "(ref $s) ".repeat(1000));

@@ -1,4 +1,4 @@
-//! A bit for each place an object can begin at, in native memory.
+//! A bit for each place where an object can begin, in native memory.
 
 use gc_types::OBJECT_ALIGN;
 
@@ -7,7 +7,7 @@ use gc_types::OBJECT_ALIGN;
 pub(crate) struct Bitmap(Vec<u64>);
 
 impl Bitmap {
-    /// Makes room for indices below `end`; new ones are not in the set.
+    /// Makes room for indices below `end`. New indices are not in the set.
     pub(crate) fn extend(&mut self, end: u64) {
         let words = end.div_ceil(u64::from(OBJECT_ALIGN) * 64);
         self.0.resize(words as usize, 0);
@@ -17,7 +17,7 @@ impl Bitmap {
         self.0.fill(0);
     }
 
-    /// The word and the bit in it, unless the index can be of no object.
+    /// The word and the bit for `index`. `None` if no object can begin there.
     fn place(&self, index: u32) -> Option<(usize, u64)> {
         let bit = index / OBJECT_ALIGN;
         let word = (bit / 64) as usize;
@@ -28,7 +28,7 @@ impl Bitmap {
         self.place(index).is_some_and(|(word, bit)| self.0[word] & bit != 0)
     }
 
-    /// Adds `index`; whether it was not in the set.
+    /// Adds `index`. Returns whether it was not in the set.
     pub(crate) fn insert(&mut self, index: u32) -> bool {
         let Some((word, bit)) = self.place(index) else { return false };
         let is_new = self.0[word] & bit == 0;

@@ -1,9 +1,8 @@
 //! Mark and sweep.
 //!
-//! Marking goes from the roots to all that can be reached, with a list of what is still
-//! to be looked at rather than recursion, in increments. A reference that stands in an
-//! object is believed only if it is to where an object starts. Host values of externrefs
-//! that were not marked are dropped; then the marks become the starts.
+//! Marking visits everything reachable from the roots, in increments. It uses a list of objects to
+//! scan instead of recursion. It follows a reference in an object only if an object starts where it
+//! points. The host values of unmarked externrefs are dropped. Then the marks become the starts.
 
 use crate::bitmap::Bitmap;
 use crate::heap::{MarkSweepHeap, corrupt};
@@ -13,11 +12,11 @@ use gc_runtime::{
 use gc_types::VMGcRef;
 use std::time::Instant;
 
-/// Objects that one increment looks at.
+/// Number of objects that one increment scans.
 const INCREMENT: usize = 10_000;
 
-/// A collection under way. Until it sweeps it changes nothing that is not made anew by
-/// the next one, and so may be dropped at any time.
+/// A collection under way. Before it sweeps it changes only state that the next collection resets,
+/// so it may be dropped at any time.
 pub(crate) struct MarkSweep<'a> {
     heap: &'a mut MarkSweepHeap,
     roots: GcRootsIter<'a>,
@@ -44,7 +43,7 @@ impl<'a> MarkSweep<'a> {
     }
 
     // ANCHOR: phases
-    /// Does a piece of work and returns what is to be done next.
+    /// Does a piece of work and returns the next phase.
     fn work(&mut self) -> Result<Phase, HeapError> {
         match self.phase {
             Phase::Roots => {
@@ -102,7 +101,7 @@ impl<'a> MarkSweep<'a> {
 }
 
 // ANCHOR: mark
-/// Marks the object that `to` refers to, and notes that it is to be looked at.
+/// Marks the object to which `to` refers, and enters it in the list of objects to scan.
 fn mark(
     starts: &Bitmap,
     marks: &mut Bitmap,

@@ -1,9 +1,9 @@
-//! Where objects are, and allocation.
+//! The places of objects, and allocation.
 //!
-//! Free memory is a list of runs. Allocation bumps an index through a piece of one, which
-//! emitted code does inline between the heap data's `NEXT` and `LIMIT`; when it is full
-//! the next piece follows. What was allocated in a piece is found by walking through it,
-//! once, when the next is begun: then the bitmap knows where each object starts.
+//! Free memory is a list of runs. Emitted code allocates inline by bumping an index through a piece
+//! of a run, between the heap data's `NEXT` and `LIMIT`. When the piece is full, the next piece
+//! follows. The heap then walks once through the objects of the full piece, and enters the start of
+//! each in the bitmap.
 
 use crate::bitmap::Bitmap;
 use crate::collection::MarkSweep;
@@ -15,43 +15,43 @@ use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
 use std::ops::Range;
 
-/// Bytes of the pieces that are made zero and bumped through.
+/// Bytes of the pieces that are zeroed and bumped through.
 const PIECE: u32 = 32 << 10;
 
-/// Larger objects get a place of their own; a run that is too short for a smaller one is
-/// not looked at again before the next collection.
+/// Larger objects get a separate place. A run that is too short for a smaller object is not used
+/// again before the next collection.
 const SMALL: u32 = 256;
 
-/// Shorter runs are not worth the trouble.
+/// Shorter runs are not used.
 const SHORTEST_RUN: u32 = 16;
 
-/// Bytes that are allocated, at least, between two collections, if the heap may grow.
+/// Bytes that are allocated at least between two collections, if the heap may grow.
 const LITTLE: u64 = 256 << 10;
 
-/// What free memory is filled with under zeal: neither a kind nor a likely index.
+/// The byte that fills free memory under zeal. It gives neither a valid kind nor a likely index.
 const POISON: u8 = 0xa5;
 
 // ANCHOR: heap
 pub(crate) struct MarkSweepHeap {
     pub(crate) core: HeapCore,
-    /// Where objects start, but for those in the current piece.
+    /// The starts of objects, except those in the current piece.
     pub(crate) starts: Bitmap,
-    /// Where those start that the collection under way has found; empty otherwise.
+    /// The starts of the objects that the collection under way has found. Empty at other times.
     pub(crate) marks: Bitmap,
-    /// Objects that were found and not looked at; empty between collections.
+    /// Objects that were found and not scanned yet. Empty between collections.
     pub(crate) to_do: Vec<u32>,
-    /// The current piece, from the first object that is not in `starts` on.
+    /// The current piece, beginning with the first object that is not in `starts`.
     piece: Range<u32>,
     /// Free memory, in address order; the runs before `next_run` are used up.
     free: Vec<Range<u32>>,
     next_run: usize,
     /// Indices of all externrefs' boxes.
     pub(crate) externrefs: Vec<u32>,
-    /// What is in `starts`.
+    /// The objects in `starts`.
     pub(crate) live: Count,
     /// Bytes allocated since the last collection.
     pub(crate) new_bytes: u64,
-    /// Whether what is freed is overwritten, and up to where it may be dirty.
+    /// Whether freed memory is overwritten, and the end of the memory that may be dirty.
     poison: bool,
     dirty_end: u32,
 }
@@ -95,14 +95,14 @@ impl MarkSweepHeap {
         heap
     }
 
-    /// All that is mapped is free.
+    /// Makes all mapped memory free.
     fn set_up(&mut self) {
         self.core.plan.goal = LITTLE;
         self.set_piece(NULL_PAGE_SIZE..NULL_PAGE_SIZE);
         self.add_run(NULL_PAGE_SIZE);
     }
 
-    /// What is mapped from `start` on is free, and there is room to say so.
+    /// Makes the mapped memory from `start` on free, and extends the bitmaps.
     fn add_run(&mut self, start: u32) {
         let end = self.mapped_end();
         self.starts.extend(u64::from(end));
@@ -111,7 +111,7 @@ impl MarkSweepHeap {
             Some(last) if last.end == start => last.end = end,
             _ => self.free.push(start..end),
         }
-        // It may have been used up.
+        // The run may have been used up.
         self.next_run = self.next_run.min(self.free.len() - 1);
     }
 
@@ -127,7 +127,7 @@ impl MarkSweepHeap {
         self.piece = piece;
     }
 
-    /// Goes on to the next piece of free memory that an object of `size` bytes fits in.
+    /// Continues in the next piece of free memory in which an object of `size` bytes fits.
     #[cold]
     fn next_piece(&mut self, size: u32) -> Result<bool, HeapError> {
         self.close_piece()?;
@@ -140,7 +140,7 @@ impl MarkSweepHeap {
             run.start += PIECE.min(run.end - start);
             let zeroed = start..run.start;
             self.zero(&zeroed)?;
-            // What is left of the piece before may be right in front.
+            // The rest of the previous piece may end where the new piece begins.
             let front = if self.piece.end == start { self.piece.start } else { start };
             self.set_piece(front..zeroed.end);
             return Ok(true);
@@ -148,7 +148,7 @@ impl MarkSweepHeap {
         Ok(false)
     }
 
-    /// Takes `size` bytes out of the first run that has them.
+    /// Takes `size` bytes from the first run that is large enough.
     fn alloc_large(&mut self, header: VMGcHeader, size: u32) -> Result<Option<u32>, HeapError> {
         let mut runs = self.free[self.next_run..].iter_mut();
         let Some(run) = runs.find(|run| run.len() >= size as usize) else { return Ok(None) };
@@ -175,7 +175,7 @@ impl MarkSweepHeap {
         self.core.stats.allocated_bytes += u64::from(size);
     }
 
-    /// Enters the objects of the current piece in `starts`. What is left of it stays.
+    /// Enters the objects of the current piece in `starts`. The rest of the piece stays usable.
     pub(crate) fn close_piece(&mut self) -> Result<(), HeapError> {
         let next = self.core.memory.data_u32(NEXT);
         while self.piece.start < next {
@@ -209,7 +209,7 @@ impl MarkSweepHeap {
     }
 
     // ANCHOR: sweep
-    /// Takes what is not marked for free memory.
+    /// Makes all unmarked memory free.
     pub(crate) fn sweep(&mut self) -> Result<(), HeapError> {
         let marks = std::mem::take(&mut self.marks);
         let (mut free, mut live) = (Vec::new(), Count::default());
@@ -244,7 +244,7 @@ impl MarkSweepHeap {
         }
     }
 
-    /// Where each object starts, in order.
+    /// The start of each object, in order.
     fn objects(&self) -> Result<Vec<u32>, HeapError> {
         let mut objects: Vec<u32> = self.starts.iter().collect();
         let mut new = Vec::new();
@@ -254,7 +254,7 @@ impl MarkSweepHeap {
         Ok(objects)
     }
 
-    /// The object that was just made at `index`.
+    /// A reference to the object that was just made at `index`.
     fn made(&mut self, header: VMGcHeader, index: u32) -> Option<VMGcRef> {
         if header.kind() == Some(VMGcKind::ExternRef) {
             self.externrefs.push(index);
@@ -320,8 +320,8 @@ impl GcHeap for MarkSweepHeap {
     }
 
     // ANCHOR: policy
-    /// What the policy said when it was told what lives. If the heap cannot become so
-    /// large, the store collects all the same.
+    /// Follows the policy's last plan. If the heap cannot become so large, the store collects
+    /// anyway.
     fn collection_pays(&self) -> bool {
         self.used_bytes() >= self.core.plan.goal
     }

@@ -1,10 +1,9 @@
-//! Inline bump allocation: what [`GcCompiler`](crate::GcCompiler) provides.
+//! Inline bump allocation, the allocation that [`GcCompiler`](crate::GcCompiler) provides.
 //!
-//! The next object's index and the limit are in the heap data
-//! ([`gc_types::collector::bump`]); what lies between is zero, so that only the
-//! header (and an array's length) is written. The host is called, in a cold block,
-//! when the object does not fit, which none does in a heap that leaves both words zero.
-//! The size is compared in 64 bits, in which nothing wraps.
+//! The next object's index and the limit are in the heap data ([`gc_types::collector::bump`]); the
+//! memory between them is zero, so only the header (and an array's length) is written. A cold block
+//! calls the host when the object does not fit. No object fits if a heap leaves both words zero.
+//! The size is compared in 64 bits, which cannot wrap.
 
 use crate::{Access, GcEmitter, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -12,8 +11,8 @@ use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{ArrayLayout, HeapDataOffsets, HostCall, OBJECT_ALIGN, VMGcHeader};
 
-/// Emits what a collector notes of an object that was just allocated inline: its
-/// header and length are written, its body is zero. Must not contain a safepoint.
+/// Emits a collector's note about an object that was just allocated inline. The object's header and
+/// length are written, and its body is zero. The note must not contain a safepoint.
 pub type Note = fn(&mut GcEmitter<'_, '_>, object: ir::Value);
 
 /// Allocates a struct or exception of `size` bytes with `header_word` (`I32`).
@@ -22,7 +21,7 @@ pub fn alloc_struct(e: &mut GcEmitter<'_, '_>, header_word: ir::Value, size: u32
     alloc_struct_noted(e, header_word, size, |_, _| ())
 }
 
-/// As [`alloc_struct`], with a note taken of what was allocated inline.
+/// Like [`alloc_struct`], but emits `note` for an object that is allocated inline.
 pub fn alloc_struct_noted(
     e: &mut GcEmitter<'_, '_>,
     header_word: ir::Value,
@@ -44,7 +43,7 @@ pub fn alloc_array(
     alloc_array_noted(e, header_word, layout, length, |_, _| ())
 }
 
-/// As [`alloc_array`], with a note taken of what was allocated inline.
+/// Like [`alloc_array`], but emits `note` for an array that is allocated inline.
 pub fn alloc_array_noted(
     e: &mut GcEmitter<'_, '_>,
     header_word: ir::Value,
@@ -52,7 +51,7 @@ pub fn alloc_array_noted(
     length: ir::Value,
     note: Note,
 ) -> ir::Value {
-    // What is too large does not fit.
+    // An array that is too large does not fit.
     let shift = i64::from(layout.element.size().trailing_zeros());
     let count = e.builder.ins().uextend(types::I64, length);
     let bytes = e.builder.ins().ishl_imm_u(count, shift);
@@ -62,7 +61,7 @@ pub fn alloc_array_noted(
     alloc(e, header_word, size, Some(length), note)
 }
 
-/// Allocates `size` (`I64`) bytes, of an array if there is a `length`.
+/// Allocates `size` (`I64`) bytes. The object is an array if there is a `length`.
 fn alloc(
     e: &mut GcEmitter<'_, '_>,
     header_word: ir::Value,

@@ -1,10 +1,10 @@
-//! `copying`: a semispace collector (C. J. Cheney, "A Nonrecursive List Compacting
-//! Algorithm", 1970). Allocation bumps an index inline (`bump.rs`); there are no
-//! barriers, and what is not referred to costs nothing.
+//! `copying`: a semispace collector (C. J. Cheney, "A Nonrecursive List Compacting Algorithm",
+//! 1970). Allocation bumps an index inline (`bump.rs`). There are no barriers, and dead objects
+//! cost nothing.
 //!
-//! Objects move at every allocation that collects. References that are alive there
-//! are in their frame's stack map and are reloaded from it; heap addresses are
-//! computed anew from references at each access.
+//! Objects move at every allocation that collects. The frame's stack map has the references that
+//! are live there, and compiled code reloads them afterwards. It computes heap addresses from
+//! references again at each access.
 
 use crate::GcCompiler;
 use gc_types::collector::copying::NAME;

@@ -1,14 +1,13 @@
 //! `drc`: deferred reference counting (Deutsch and Bobrow, "An Efficient,
 //! Incremental, Automatic Garbage Collector", 1976), its barriers emitted inline.
 //!
-//! References on the stack are not counted, and a load has no barrier: an object
-//! whose count reaches zero is not freed but listed, and the next collection asks the
-//! stack. New objects are young until a collection finds them alive. They are
-//! allocated inline, and noted, by a byte each, so that the collector knows where they
-//! are. What is stored into a young object is not counted; a store into another, or
-//! into a table or a global, counts the new object up and the old one down. The host is
-//! called, in cold blocks, when there is no room for an object or for an entry of the
-//! list.
+//! References on the stack are not counted, and a load has no barrier: an object whose count
+//! reaches zero is not freed but listed, and the next collection examines the stack. New objects
+//! are young until a collection finds them alive. They are allocated inline. Emitted code notes
+//! each with a byte, so that the collector knows where objects begin. References stored into a
+//! young object are not counted. A store into a mature object, a table or a global increments the
+//! count of the new referent and decrements that of the old one. Cold blocks call the host when
+//! there is no room for an object or for an entry of the list.
 
 use super::bump;
 use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
@@ -53,7 +52,7 @@ impl GcCompiler for DrcCompiler {
         let (object, trust) = match place {
             RefPlace::Native { .. } => return write_counted(e, access, value),
             RefPlace::Field { object, .. } => (object, Trust::MayBeNull),
-            // Its length was looked at.
+            // The array's length was read before, so it is not null.
             RefPlace::Element { object, .. } => (object, Trust::NotNull),
         };
         let word = {
@@ -87,7 +86,7 @@ impl GcCompiler for DrcCompiler {
     }
 }
 
-/// Notes that an object was allocated at `object`.
+/// Emits the note that an object begins at `object`.
 fn note_start(e: &mut GcEmitter<'_, '_>, object: ir::Value) {
     let data = e.heap_data();
     let starts = e.load_native(types::I64, regions::HEAP_DATA, data, STARTS);
@@ -98,16 +97,16 @@ fn note_start(e: &mut GcEmitter<'_, '_>, object: ir::Value) {
     e.builder.ins().store(flags, one, address, 0);
 }
 
-/// Overwrites a reference that is counted.
+/// Overwrites a counted reference.
 fn write_counted(e: &mut GcEmitter<'_, '_>, access: Access, value: ir::Value) {
-    // Up first: the new object may be the old one.
+    // Increment first, because the new referent may be the old one.
     let old = e.load_ref_at(access);
     count_up(e, value);
     e.store_ref_at(access, value);
     count_down(e, old);
 }
 
-/// The collector's word in the header of `object`, and where to store it back.
+/// The collector's word in the header of `object`, and the access to store it back.
 fn load_count(e: &mut GcEmitter<'_, '_>, object: ir::Value) -> (ir::Value, Access) {
     let access = e.header_access(object, VMGcHeader::COLLECTOR_OFFSET);
     (e.builder.ins().load(types::I32, access.flags, access.address, access.offset), access)
@@ -117,8 +116,8 @@ fn store_count(e: &mut GcEmitter<'_, '_>, access: Access, word: ir::Value) {
     e.builder.ins().store(access.flags, word, access.address, access.offset);
 }
 
-/// Branches to a new block, which becomes the current one, if `value` is in the
-/// heap, otherwise to the block that is returned.
+/// Branches to a new block if `value` refers into the heap, otherwise to the block that is
+/// returned. The new block becomes the current one.
 fn if_heap_ref(e: &mut GcEmitter<'_, '_>, value: ir::Value) -> ir::Block {
     let counted = e.builder.create_block();
     let done = e.builder.create_block();
@@ -128,7 +127,8 @@ fn if_heap_ref(e: &mut GcEmitter<'_, '_>, value: ir::Value) -> ir::Block {
     done
 }
 
-/// Counts one reference more. A young object is listed, once: it will live.
+/// Increments the count of the referent of `value`. Lists a young referent once, because it will
+/// live.
 fn count_up(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
     if e.is_zero(value) {
         return;
@@ -146,7 +146,8 @@ fn count_up(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
     e.continue_in(done);
 }
 
-/// Counts one reference less. A mature object without any is listed: it may die.
+/// Decrements the count of the referent of `value`. Lists a mature referent without a count,
+/// because it may be dead.
 fn count_down(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
     const _: () = assert!(COUNT_ONE == 1 << COUNT_SHIFT && MATURE < COUNT_ONE);
     let done = if_heap_ref(e, value);
@@ -162,7 +163,7 @@ fn count_down(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
     e.continue_in(done);
 }
 
-/// Appends `value`, whose collector's word is `word`, to the list and goes on in `done`.
+/// Appends `value`, whose collector's word is `word`, to the list and continues in `done`.
 fn enter_list(
     e: &mut GcEmitter<'_, '_>,
     value: ir::Value,

@@ -2,18 +2,17 @@
 //! that tells the collector of references from old objects, and from slots outside the
 //! heap, to young ones.
 //!
-//! The barrier looks at the stored value first: one subtraction and one comparison
-//! tell whether it is young, and most stores are done. If it is, the card of the
-//! object, or of the element in an array, is marked, unless it is marked already; the
-//! nursery's own cards always are, so that nothing else need be asked of the object.
-//! While old objects are being marked, which is one load and a test in front, the
-//! reference that is overwritten is appended to a log. Slots outside the heap have cards
-//! of their own, found by their address and marked whatever is stored, unless the embedder
-//! names such a slot in every collection anyway.
+//! The barrier tests the stored value first. One subtraction and one comparison show whether it is
+//! young; for most stores it is not, and the barrier ends. If the value is young, the card of the
+//! object (in an array, of the element) is marked, unless it is marked already. The nursery's own
+//! cards are always marked, so the object itself needs no test. Before the store one load and a
+//! test show whether old objects are being marked; if so, the overwritten reference is appended to
+//! a log. Slots outside the heap have their own cards, selected by address. Every store marks them,
+//! except for slots that the embedder reports in every collection.
 //!
-//! None of it calls the host: a call, even in a cold block, would make the code behind
-//! it load again whatever it knew of memory. The log wraps around instead, and its length
-//! tells the collector.
+//! The barrier never calls the host: a call, even in a cold block, would make the code after it
+//! reload values from memory. The log wraps around instead, and its length shows this to the
+//! collector.
 
 use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -39,7 +38,7 @@ impl GcCompiler for GenerationalCompiler {
                 log_overwritten(e, access, |e| {
                     e.builder.ins().iadd_imm_u(object, i64::from(offset))
                 });
-                // First, so that a wrong index faults here and not at its card.
+                // The store comes first, so that a wrong index faults here and not at its card.
                 e.store_ref_at(access, value);
                 mark_card(e, value, |_| object);
             }
@@ -66,8 +65,7 @@ impl GcCompiler for GenerationalCompiler {
 
     fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
         match place {
-            // Whether the object is young or was born old, the collector looks at all
-            // of it.
+            // The collector scans every new object, young or old.
             RefPlace::Field { .. } | RefPlace::Element { .. } => {
                 e.store_ref(place, value, Trust::Fresh);
             }
@@ -76,8 +74,8 @@ impl GcCompiler for GenerationalCompiler {
     }
 }
 
-/// Appends the reference that `access` goes to, at the index that `slot` returns
-/// (`I64`), to the log, if old objects are being marked.
+/// If old objects are being marked, appends the reference at `access` to the log. `slot` returns
+/// the index of the slot (`I64`).
 fn log_overwritten(
     e: &mut GcEmitter<'_, '_>,
     access: Access,
@@ -101,8 +99,7 @@ fn log_overwritten(
     e.continue_in(done);
 }
 
-/// Makes the card of the index `at` returns (`I64`) dirty, if `value` may be a reference
-/// to a young object.
+/// Marks the card of the index that `at` returns (`I64`), if `value` may refer to a young object.
 fn mark_card(
     e: &mut GcEmitter<'_, '_>,
     value: ir::Value,
@@ -135,8 +132,8 @@ fn mark_card(
     e.continue_in(done);
 }
 
-/// Makes the card of a slot outside the heap dirty, whatever is stored there: two tests of
-/// what is and what was there cost more than they save.
+/// Marks the card of a slot outside the heap, whatever is stored there. Tests of the new and the
+/// old value would cost more than they save.
 fn mark_slot_card(e: &mut GcEmitter<'_, '_>, address: ir::Value, offset: i32, value: ir::Value) {
     if e.is_zero(value) {
         return;
@@ -152,8 +149,8 @@ fn mark_slot_card(e: &mut GcEmitter<'_, '_>, address: ir::Value, offset: i32, va
     e.builder.ins().store(flags, dirty, card, 0);
 }
 
-/// The address of the next entry, of eight bytes, of a native table that wraps around;
-/// the entry is counted.
+/// Counts an entry and returns the address of the next eight-byte entry of a native table that
+/// wraps around.
 fn append(e: &mut GcEmitter<'_, '_>, length: u32, table: u32, capacity: u64) -> ir::Value {
     let data = e.heap_data();
     let len = e.load_native(types::I64, regions::HEAP_CURSOR, data, length);
@@ -166,7 +163,7 @@ fn append(e: &mut GcEmitter<'_, '_>, length: u32, table: u32, capacity: u64) -> 
     e.builder.ins().iadd(table, entry)
 }
 
-/// Whether `word` (`I32`) is one of the `count` unsigned numbers from `start` on.
+/// Whether the unsigned `word` (`I32`) is in `start .. start + count`.
 fn is_between(e: &mut GcEmitter<'_, '_>, word: ir::Value, start: u32, count: u32) -> ir::Value {
     let from_start = e.builder.ins().iadd_imm_s(word, -i64::from(start));
     e.builder.ins().icmp_imm_u(IntCC::UnsignedLessThan, from_start, i64::from(count))

@@ -1,5 +1,4 @@
-//! The emitted half of each collector of ours. One file for each, of the
-//! collector's name.
+//! The emitted half of each built-in collector. Each has a file of its name.
 
 pub mod bump;
 pub mod copying;

@@ -1,6 +1,6 @@
-//! Which references are live at the beginning of which block, and across which
-//! call that may collect. Liveness by walking from each use back to the definition
-//! (Boissinot et al., "Computing Liveness Sets for SSA-Form Programs", 2011).
+//! Computes the references that are live at the beginning of each block and across each call that
+//! may collect. It walks from each use back to the definition (Boissinot et al., "Computing
+//! Liveness Sets for SSA-Form Programs", 2011).
 
 use super::{Ref, Refs, TooManyReferences};
 use cranelift_codegen::entity::SecondaryMap;
@@ -8,9 +8,9 @@ use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::{Block, Function, Inst, Value, ValueDef};
 use std::collections::HashMap;
 
-/// What is live where.
+/// The result of the liveness analysis.
 pub(super) struct Liveness {
-    /// References live at each block's beginning, ascending; not its parameters.
+    /// References live at each block's beginning, ascending, without the block's parameters.
     pub(super) live_in: SecondaryMap<Block, Vec<Ref>>,
     /// Calls that may collect, with the references live across them, ascending.
     pub(super) across: HashMap<Inst, Vec<Ref>>,
@@ -89,7 +89,7 @@ fn live_in(
     refs: &Refs,
     limit: usize,
 ) -> Result<SecondaryMap<Block, Vec<Ref>>, TooManyReferences> {
-    // The blocks in which each reference is used, each block once in a row.
+    // The blocks in which each reference is used, without adjacent duplicates.
     let mut uses: Vec<Vec<Block>> = vec![Vec::new(); refs.values.len()];
     for block in func.layout.blocks() {
         for inst in func.layout.block_insts(block) {
@@ -107,8 +107,8 @@ fn live_in(
     for (r, work) in uses.iter_mut().enumerate() {
         let home = def_block(func, refs.values[r]);
         while let Some(block) = work.pop() {
-            // References are taken in order, so the last entry tells whether this
-            // one has been here.
+            // References are processed in order, so the last entry shows whether this one was here
+            // before.
             if block == home || live_in[block].last() == Some(&(r as Ref)) {
                 continue;
             }

@@ -1,20 +1,19 @@
-//! Safepoints: where references are while a call may collect.
+//! Safepoints: the places of references while a call may collect.
 //!
-//! Cranelift's frontend spills a reference where it is defined and reloads it at
-//! each use, at every call. [`place_safepoints`] runs over the finished function
-//! instead, and knows which calls may collect. References live in values, and so in
-//! registers; before a call that may collect, those that are live across it are
-//! stored to slots that the call's stack map names, unless a slot holds its
-//! reference already; behind it they are reloaded when they are next used. Where a
-//! path on which a reference was spilled joins one on which it was not (the cold
-//! path of an inline allocation), it is reloaded before the join, so that the other
-//! path pays nothing.
+//! Cranelift's frontend treats every call as a safepoint, spills a reference at its definition and
+//! reloads it at each use. [`place_safepoints`] runs over the finished function instead, and knows
+//! which calls may collect. References live in values, and so in registers. Before a call that may
+//! collect, the references that are live across it are stored to slots, and the call's stack map
+//! names the slots. A reference that is already in its slot is not stored again. After the call a
+//! reference is reloaded at its next use. Where a path with a spill joins a path without one (for
+//! example after the cold path of an inline allocation), the reference is reloaded before the join,
+//! so that the other path has no cost.
 //!
-//! In three steps, a file each: `liveness` finds what is live across which call,
-//! `plan` decides where to store and reload, `rewrite` does it and repairs SSA
-//! form. Where that would multiply a huge function (thousands of references live
-//! across thousands of joins), references are kept in their slots instead: stored
-//! once where they are defined, loaded where they are used, as the frontend does.
+//! There are three steps, each in a file: `liveness` finds the references that are live across each
+//! call, `plan` decides where to store and reload, `rewrite` does it and repairs SSA form. Where
+//! that would make a huge function several times larger (thousands of references live across
+//! thousands of joins), references are kept in their slots instead, as in the frontend: stored once
+//! at the definition, loaded at each use.
 
 mod liveness;
 mod plan;
@@ -28,11 +27,11 @@ use cranelift_codegen::ir::{self, BlockArg, InstructionData, Opcode, Value, type
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// The references of a function that is being built: what needs a stack map where
-/// it is live across a collection.
+/// The references of a function that is being built. They need a stack map where they are live
+/// across a collection.
 ///
-/// Only values that instructions and parameters define need be marked. What block
-/// parameters and `select`s make of them is found out.
+/// Only values that instructions and function parameters define must be marked.
+/// [`place_safepoints`] derives the block parameters and `select`s that are references.
 #[derive(Clone, Debug, Default)]
 pub struct References(HashSet<Value>);
 
@@ -51,9 +50,9 @@ impl References {
 /// A function whose stack maps would be too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyReferences {
-    /// Number of references live at calls or at the beginnings of blocks, summed up.
+    /// Sum of the numbers of references live at each call and at each block's beginning.
     pub entries: usize,
-    /// The most there may be.
+    /// The maximum of this sum.
     pub limit: usize,
 }
 
@@ -69,14 +68,15 @@ impl fmt::Display for TooManyReferences {
 
 impl std::error::Error for TooManyReferences {}
 
-/// What a function may cost.
+/// Limits for one function.
 #[derive(Clone, Copy)]
 struct Limits {
-    /// The most parameters and reloads that keeping references in registers may add
-    /// to a function of so many instructions: later passes take time for each.
+    /// The most parameters and reloads that keeping references in registers may add to a function
+    /// with this number of instructions. Later passes take time for each.
     added: fn(usize) -> usize,
-    /// The most references that may be live at the beginnings of blocks, summed up, for
-    /// them to be kept in registers: deciding where takes time for each.
+    /// The largest sum of references live at the beginnings of blocks with which references are
+    /// kept in registers, for a function with this number of instructions. The planning takes time
+    /// for each.
     live_in: fn(usize) -> usize,
     /// The most entries of stack maps and live sets.
     entries: usize,
@@ -92,13 +92,12 @@ const LIMITS: Limits = Limits {
 /// A reference's number within the pass.
 type Ref = u32;
 
-/// Stores and reloads references around calls that may collect, and attaches stack
-/// maps. To be run after `FunctionBuilder::finalize`; nothing may have been declared
-/// to the frontend's own stack maps.
+/// Stores and reloads references around calls that may collect, and attaches stack maps. Call it
+/// after `FunctionBuilder::finalize`. No value may have been declared to the frontend's own stack
+/// maps.
 ///
-/// `may_collect` tells whether a call through this function reference may lead to a
-/// collection; indirect calls always may. Returning calls never may: their frame is
-/// gone.
+/// `may_collect` returns whether a call through a function reference may lead to a collection.
+/// Indirect calls always may. Tail calls never count, because their frame is gone.
 ///
 /// # Errors
 /// If there are too many references live at too many calls.
@@ -160,8 +159,8 @@ impl Refs {
     }
 }
 
-/// All references: those that are marked, and the block parameters and `select`s
-/// that one of them flows into.
+/// All references: the marked values, and the block parameters and `select`s into which one of them
+/// flows.
 fn number(func: &ir::Function, marked: &References) -> Refs {
     let dfg = &func.dfg;
     let mut flows: HashMap<Value, Vec<Value>> = HashMap::new();
@@ -201,7 +200,7 @@ fn number(func: &ir::Function, marked: &References) -> Refs {
     Refs { values, numbers }
 }
 
-/// Null and unboxed integers that are known need no slot.
+/// Constant references (null and unboxed integers) need no slot.
 fn is_constant(func: &ir::Function, value: Value) -> bool {
     match func.dfg.value_def(value) {
         ir::ValueDef::Result(inst, _) => func.dfg.insts[inst].opcode() == Opcode::Iconst,
@@ -209,7 +208,7 @@ fn is_constant(func: &ir::Function, value: Value) -> bool {
     }
 }
 
-/// Regions of slots: a function can have no more than 2^16 combinations of memory flags.
+/// The number of regions for slots. A function can have at most 2^16 combinations of memory flags.
 const MAX_SLOT_REGIONS: u32 = 4096;
 
 /// The alias region of the slot at `offset`.

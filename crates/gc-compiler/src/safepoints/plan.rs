@@ -1,15 +1,15 @@
-//! Where references that are live across calls that may collect are in registers,
-//! where in their slots, and where they have to be reloaded.
+//! Decides for references that are live across calls that may collect where they are in registers,
+//! where they are in slots, and where they must be reloaded.
 //!
-//! For each such reference, over the blocks where it is live:
+//! For each such reference and each block where it is live:
 //!
-//! - It is *valid* at a block's beginning if on some way there it is in a register;
-//!   the blocks on the other ways then reload it at their ends. A call that may
-//!   collect makes it invalid, its next use reloads it.
-//! - Its *slot* is good at a block's beginning if it was stored on every way there.
-//!   It stays good: a collection updates it. Where it is invalid its slot is good.
-//! - It is *renamed* at a block's beginning if it may have been reloaded on a way
-//!   there, so that the value it is in is not the one it was defined as.
+//! - It is *valid* at a block's beginning if it is in a register on some path there. The
+//!   predecessors on the other paths reload it at their ends. A call that may collect makes it
+//!   invalid, and its next use reloads it.
+//! - Its *slot* is good at a block's beginning if it was stored on every path there. The slot stays
+//!   good, because a collection updates it. Where the reference is invalid, its slot is good.
+//! - It is *renamed* at a block's beginning if it may have been reloaded on a path there. Then it
+//!   is in another value than the one that defined it.
 
 use super::liveness::{Liveness, def_block};
 use super::{Limits, Ref, Refs};
@@ -17,41 +17,41 @@ use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::{Block, Function, Inst};
 use std::collections::{BinaryHeap, HashMap};
 
-/// What a block does to a reference.
+/// The effect of a block on a reference.
 #[derive(Clone, Copy, Debug, Default)]
 struct Events {
-    /// Some call in it may collect while the reference is live.
+    /// A call in the block may collect while the reference is live.
     collects: bool,
-    /// It is used behind the last such call, or at all if there is none.
+    /// The reference is used after the last such call, or at all if there is none.
     used_last: bool,
 }
 
-/// How a reference is at a block's beginning.
+/// The place of a reference at a block's beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// In the value it was defined as.
+    /// In the value that defined it.
     Original,
-    /// In the value it is in at the end of the block's only predecessor.
+    /// In the value that has it at the end of the block's only predecessor.
     Predecessors,
-    /// In a parameter that the block gets for it.
+    /// In a new parameter of the block.
     Parameter,
     /// Only in its slot.
     InSlot,
 }
 
-/// How one reference is at one block's beginning.
+/// The state of one reference at one block's beginning.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AtBlock {
     pub(super) arrival: Arrival,
-    /// Whether its slot holds it.
+    /// Whether the slot holds the reference.
     pub(super) slot_good: bool,
 }
 
-/// What to do.
+/// The plan for a function.
 pub(super) struct Plan {
-    /// Keep references in their slots: stored where defined, loaded where used.
+    /// Keep references in their slots: store them at the definition, load them at each use.
     pub(super) in_slots: bool,
-    /// By block and reference, for references that are spilled anywhere.
+    /// The state by block and reference, for references that are spilled anywhere.
     pub(super) at: HashMap<(Block, Ref), AtBlock>,
     /// References that a block reloads at its end, ascending.
     pub(super) reload_at_end: HashMap<Block, Vec<Ref>>,
@@ -106,7 +106,7 @@ impl Plan {
     }
 }
 
-/// What each block does to each spilled reference, and the number of instructions.
+/// The effect of each block on each spilled reference, and the number of instructions.
 fn events(func: &Function, refs: &Refs, live: &Liveness) -> (Vec<HashMap<Block, Events>>, usize) {
     let mut events: Vec<HashMap<Block, Events>> = vec![HashMap::new(); refs.values.len()];
     let mut instructions = 0;
@@ -127,11 +127,11 @@ fn events(func: &Function, refs: &Refs, live: &Liveness) -> (Vec<HashMap<Block, 
     (events, instructions)
 }
 
-/// One reference, while it is planned.
+/// One reference that is being planned.
 struct One<'a> {
     cfg: &'a ControlFlowGraph,
     home: Block,
-    /// Where it is live at the beginning.
+    /// The blocks at whose beginning it is live.
     blocks: &'a [Block],
     events: &'a HashMap<Block, Events>,
 }
@@ -148,7 +148,7 @@ impl One<'_> {
         self.events.get(&block).copied().unwrap_or_default()
     }
 
-    /// Whether it is in a register at the end of `block`, reloads at the end aside.
+    /// Whether it is in a register at the end of `block`, without reloads at the end.
     fn valid_out(&self, block: Block, facts: &HashMap<Block, Facts>) -> bool {
         let events = self.events(block);
         if events.collects {
@@ -162,7 +162,7 @@ impl One<'_> {
         self.events(block).collects || (block != self.home && facts[&block].slot_good)
     }
 
-    /// Whether, at the end of `block`, it is in another value than its own.
+    /// Whether it is in another value than its definition at the end of `block`.
     fn renamed_out(&self, block: Block, facts: &HashMap<Block, Facts>, reloads: bool) -> bool {
         let events = self.events(block);
         if events.collects {
@@ -176,8 +176,8 @@ impl One<'_> {
         }
     }
 
-    /// Propagates `change` along edges from all blocks for which `out` holds; `change`
-    /// tells whether it changed what holds at the successor's beginning.
+    /// Propagates `change` along edges from all blocks for which `out` holds. `change` returns
+    /// whether it changed the facts at the successor's beginning.
     fn propagate(
         &self,
         facts: &mut HashMap<Block, Facts>,
@@ -199,8 +199,7 @@ impl One<'_> {
         }
     }
 
-    /// Adds this reference to the plan; returns what that costs in instructions and
-    /// parameters.
+    /// Adds this reference to the plan. Returns the number of added instructions and parameters.
     fn plan(&self, r: Ref, plan: &mut Plan) -> usize {
         let unknown = Facts { valid: false, slot_good: true, renamed: false };
         let mut facts: HashMap<Block, Facts> =
@@ -249,8 +248,8 @@ impl One<'_> {
     }
 }
 
-/// Gives each spilled reference a place in the frame, shared by those that are
-/// never live at once (Poletto and Sarkar, "Linear Scan Register Allocation", 1999).
+/// Gives each spilled reference a place in the frame. References that are never live at the same
+/// time share a place (Poletto and Sarkar, "Linear Scan Register Allocation", 1999).
 fn assign_slots(
     func: &Function,
     cfg: &ControlFlowGraph,

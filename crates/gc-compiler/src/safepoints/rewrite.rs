@@ -12,10 +12,10 @@ use cranelift_codegen::ir::{
 };
 use std::collections::{HashMap, HashSet};
 
-/// Where a reference is at a point.
+/// The place of a reference at a program point.
 #[derive(Clone, Copy)]
 struct State {
-    /// The value it is in; `None` if only its slot has it.
+    /// The value that has the reference; `None` if only its slot has it.
     value: Option<Value>,
     slot_good: bool,
 }
@@ -25,7 +25,7 @@ struct Rewriter<'a> {
     refs: &'a Refs,
     plan: &'a Plan,
     slot: StackSlot,
-    /// Where the references live here are.
+    /// The states of the references that are live here.
     states: HashMap<Ref, State>,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn rewrite(
     }
     let spilled: HashSet<Ref> = live.spilled.iter().copied().collect();
     let order = reverse_postorder(rewriter.func, cfg);
-    // Parameters first: a loop's end needs those of its beginning.
+    // Parameters come first, because a loop's end needs those of its beginning.
     let mut params: HashMap<(Block, Ref), Value> = HashMap::new();
     let mut arriving: HashMap<Block, Vec<Ref>> = HashMap::new();
     for &block in &order {
@@ -91,7 +91,7 @@ pub(super) fn rewrite(
     rewriter.pass_arguments(&arriving, &ends);
 }
 
-/// The blocks that can be reached, each behind its dominators.
+/// The reachable blocks, each after its dominators.
 fn reverse_postorder(func: &Function, cfg: &ControlFlowGraph) -> Vec<Block> {
     let Some(entry) = func.layout.entry_block() else { return Vec::new() };
     let mut seen = HashSet::from([entry]);
@@ -157,7 +157,7 @@ impl Rewriter<'_> {
         }
     }
 
-    /// The value reference `r` is in before `inst`, reloaded if need be.
+    /// The value that has reference `r` before `inst`. Reloads the reference if necessary.
     fn value_before(&mut self, inst: Inst, r: Ref) -> Value {
         let state = self.states[&r];
         if let Some(value) = state.value {
@@ -212,7 +212,7 @@ impl Rewriter<'_> {
         replace(self.func, inst, &renamed);
     }
 
-    /// Gives every jump to a block with new parameters their arguments.
+    /// Adds arguments to every jump to a block with new parameters.
     fn pass_arguments(
         &mut self,
         arriving: &HashMap<Block, Vec<Ref>>,
@@ -221,7 +221,7 @@ impl Rewriter<'_> {
         let blocks: Vec<Block> = self.func.layout.blocks().collect();
         for block in blocks {
             let Some(inst) = self.func.layout.last_inst(block) else { continue };
-            // A block that cannot be reached passes anything.
+            // An unreachable block may pass any value.
             let mut anything = None;
             let count = {
                 let dfg = &self.func.dfg;
@@ -248,7 +248,7 @@ impl Rewriter<'_> {
         }
     }
 
-    /// Stores each spilled reference where it is defined, loads it where it is used.
+    /// Stores each spilled reference at its definition and loads it at each use.
     fn keep_in_slots(&mut self, live: &Liveness) {
         let spilled: HashSet<Ref> = live.spilled.iter().copied().collect();
         let blocks: Vec<Block> = self.func.layout.blocks().collect();

@@ -1,6 +1,6 @@
-//! Runs emitted functions: a heap, the native structures around it, and host calls
-//! that are logged. Each host call's trampoline is compiled here, keeps the
-//! `PreserveAll` contract, notes its arguments and "returns" what the test said.
+//! Runs emitted functions with a heap, the native structures around it, and a log of host calls.
+//! The trampolines of host calls are compiled here. They obey the `PreserveAll` contract, log their
+//! arguments and return the value that the test has set.
 
 use super::{RawArgs, build, host_isa};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, UserFuncName, types};
@@ -12,7 +12,8 @@ use gc_types::{HeapDataOffsets, HostCall, NULL_PAGE_SIZE, TypeIndex, VMGcKind, V
 const O: VMOffsets = VMOffsets::HOST;
 const HEAP_SIZE: usize = 1 << 20;
 
-/// Words of the log: how many calls, then for each its index and five arguments.
+/// Words in the log for each call: its index and five arguments. The log begins with the number of
+/// calls.
 const CALL_WORDS: usize = 6;
 
 /// A host call that was made, with its arguments.
@@ -29,12 +30,12 @@ pub(crate) struct Machine {
     log: Vec<u64>,
 }
 
-/// Index into the vmctx's words of the log's address.
+/// The index of the word of the vmctx that has the log's address.
 const VMCTX_LOG: usize = 8;
 
 impl Machine {
-    /// How many ids the table of function references is said to have. There is
-    /// one more behind it.
+    /// The declared number of ids in the table of function references. The table has one more entry
+    /// after these.
     pub(crate) const FUNC_REFS: usize = 16;
 
     pub(crate) fn new() -> Machine {
@@ -109,7 +110,8 @@ impl Machine {
         self.set_u32(at + 4, collector);
     }
 
-    /// Fills the display row of type `ty` with these ancestors, root first, itself last.
+    /// Fills the display row of type `ty` with these ancestors, the root first and the type itself
+    /// last.
     pub(crate) fn display(&mut self, ty: u32, ancestors: &[u32]) {
         let row = (ty * VMOffsets::DISPLAY_ROW) as usize;
         for (depth, ancestor) in ancestors.iter().take(VMOffsets::DISPLAY_ROW as usize).enumerate()
@@ -123,7 +125,7 @@ impl Machine {
         self.func_refs[id] = address;
     }
 
-    /// The host calls made since the last time.
+    /// The host calls made since the last call of this method.
     pub(crate) fn calls(&mut self) -> Vec<Call> {
         let count = std::mem::take(&mut self.log[0]) as usize;
         self.log[1..]
@@ -139,8 +141,8 @@ impl Machine {
 
     /// Runs `code`.
     pub(crate) fn run(&mut self, code: &Code, args: &mut RawArgs) -> u64 {
-        // SAFETY: the code is a function of this type, and reaches memory through
-        // the vmctx, whose pointers are to vectors that `self` keeps, and `args`.
+        // SAFETY: the code is a function of this type. It accesses memory only through `args` and
+        // the vmctx, whose pointers refer to vectors that `self` keeps.
         unsafe {
             let entry: extern "C" fn(*mut u64, *mut RawArgs) -> u64 =
                 std::mem::transmute(code.memory.as_ptr::<u8>());
@@ -148,10 +150,10 @@ impl Machine {
         }
     }
 
-    /// Runs `code` in a child process; returns the signal that ended it, if one did.
+    /// Runs `code` in a child process. Returns the signal that ended it, if there was one.
     pub(crate) fn signal(&mut self, code: &Code, args: &mut RawArgs) -> Option<i32> {
-        // SAFETY: the child only runs emitted code, which calls nothing that could
-        // depend on other threads, and ends.
+        // SAFETY: the child only runs emitted code and then ends. That code calls nothing that
+        // could depend on other threads.
         unsafe {
             let child = libc::fork();
             assert!(child >= 0);

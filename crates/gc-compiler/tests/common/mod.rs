@@ -1,5 +1,5 @@
-//! A function that performs one operation, built for any collector and options:
-//! what all tests of emitted code share.
+//! Shared by all tests of emitted code: builds a function that performs one operation, for any
+//! collector and options.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 #[cfg(all(target_arch = "x86_64", unix))]
@@ -35,7 +35,7 @@ pub(crate) fn guarded() -> CompilerOptions {
     CompilerOptions { offsets: VMOffsets::HOST, guarded: true, zeal: false, nursery: 1 << 20 }
 }
 
-/// The machine this runs on, optimising.
+/// The host machine with optimisation.
 pub(crate) fn host_isa() -> OwnedTargetIsa {
     let mut flags = settings::builder();
     flags.set("opt_level", "speed").unwrap();
@@ -84,7 +84,7 @@ impl GcFuncEnv for TestEnv {
     }
 }
 
-/// The operation's inputs, read from memory by the function's prologue.
+/// The operation's inputs, which the function's prologue reads from memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Args {
     /// References, declared.
@@ -101,8 +101,8 @@ pub(crate) struct Args {
     pub(crate) l: ir::Value,
 }
 
-/// The inputs in memory. `a` and `b` are stored back behind the operation, so that
-/// they are live over it.
+/// The inputs in memory. `a` and `b` are stored back after the operation, so that they are live
+/// across it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RawArgs {
@@ -117,7 +117,7 @@ pub(crate) struct RawArgs {
     pub(crate) l: u64,
 }
 
-/// An operation; what it returns is the function's result.
+/// An operation. Its return value is the function's result.
 pub(crate) type Op<'a> =
     &'a dyn Fn(&dyn GcCompiler, &mut GcEmitter<'_, '_>, Args) -> Option<ir::Value>;
 
@@ -199,7 +199,7 @@ pub(crate) fn i31(value: i32) -> u64 {
     u64::from(VMGcRef::from_i31(I31::wrapping_i32(value)).as_raw_u32())
 }
 
-/// Both ways to address the heap, without zeal.
+/// Both modes of heap bounds, without zeal.
 pub(crate) fn modes() -> impl Iterator<Item = CompilerOptions> {
     all_options().filter(|options| !options.zeal)
 }

@@ -1,5 +1,5 @@
-//! Our own collectors. A folder has the name its collector is registered under,
-//! its constants stand in [`gc_types::collector`] under the same name.
+//! The built-in collectors. A folder has the name under which its collector is registered. The
+//! collector's constants are in [`gc_types::collector`] under the same name.
 
 pub mod copying;
 pub mod drc;

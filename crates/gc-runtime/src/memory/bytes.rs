@@ -1,9 +1,9 @@
 //! Reading and writing a heap's bytes.
 //!
-//! Every access takes a byte index from the heap's base as an untrusted number, is
-//! checked against what is mapped, and may be misaligned: a corrupt reference cannot
-//! reach outside. Accesses go through raw pointers and never through Rust references,
-//! since compiled code writes the same bytes behind the compiler's back.
+//! Every access takes a byte index from the heap's base as an untrusted number, which may be
+//! misaligned, and checks it against the mapped range. So a corrupt reference cannot reach outside.
+//! Accesses use raw pointers and never Rust references, because compiled code writes the same bytes
+//! without the Rust compiler's knowledge.
 #![allow(unsafe_code)]
 
 use super::{HeapMemory, NULL_PAGE};
@@ -11,7 +11,7 @@ use super::{HeapMemory, NULL_PAGE};
 #[inline(always)]
 fn prefetch(pointer: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: every x86-64 processor has the instruction, which never faults.
+    // SAFETY: every x86-64 processor has this instruction, and it never faults.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch(pointer.cast(), _MM_HINT_T0);
@@ -21,7 +21,7 @@ fn prefetch(pointer: *const u8) {
 }
 
 impl HeapMemory {
-    /// The address of `size` bytes from index `at` on, if all are mapped.
+    /// The address of index `at`, if `size` bytes from there on are mapped.
     #[inline(always)]
     pub(super) fn pointer(&self, at: u64, size: u64) -> Option<*mut u8> {
         if at >= NULL_PAGE && at <= self.len && size <= self.len - at {
@@ -35,9 +35,8 @@ impl HeapMemory {
     #[inline(always)]
     fn read<T: Copy>(&self, at: u64) -> Option<T> {
         let pointer = self.pointer(at, size_of::<T>() as u64)?;
-        // SAFETY: the bytes are mapped; `T` is one of the integer types below,
-        // for which any bytes are a value; no one writes while the host holds
-        // `&self`.
+        // SAFETY: the bytes are mapped. `T` is one of the integer types below, for which every bit
+        // pattern is valid. Nobody writes while the host holds `&self`.
         Some(unsafe { pointer.cast::<T>().read_unaligned() })
     }
 
@@ -45,13 +44,12 @@ impl HeapMemory {
     #[must_use]
     fn write<T: Copy>(&mut self, at: u64, value: T) -> Option<()> {
         let pointer = self.pointer(at, size_of::<T>() as u64)?;
-        // SAFETY: the bytes are mapped for writing, and no Rust reference to
-        // them ever exists.
+        // SAFETY: the bytes are mapped for writing, and there are no Rust references to them.
         unsafe { pointer.cast::<T>().write_unaligned(value) };
         Some(())
     }
 
-    /// Asks the processor to fetch what is at index `at`, which may be any number.
+    /// Prefetches the bytes at index `at`, which may be any number.
     #[inline(always)]
     pub(crate) fn prefetch(&self, at: u64) {
         if let Some(pointer) = self.pointer(at, 8) {
@@ -59,18 +57,18 @@ impl HeapMemory {
         }
     }
 
-    /// Copies the bytes from index `at` on out of the heap; `None`, and nothing
-    /// is copied, unless all are mapped.
+    /// Copies the bytes from index `at` on into `out`. Returns `None` and copies nothing unless all
+    /// are mapped.
     pub fn read_bytes(&self, at: u64, out: &mut [u8]) -> Option<()> {
         let pointer = self.pointer(at, out.len() as u64)?;
-        // SAFETY: all source bytes are mapped, and `out` cannot overlap them,
-        // since no Rust reference into the heap exists.
+        // SAFETY: all source bytes are mapped, and `out` cannot overlap them, because there are no
+        // Rust references into the heap.
         unsafe { pointer.copy_to_nonoverlapping(out.as_mut_ptr(), out.len()) };
         Some(())
     }
 
-    /// Copies `bytes` into the heap from index `at` on; `None`, and nothing is
-    /// written, unless all are mapped.
+    /// Copies `bytes` into the heap from index `at` on. Returns `None` and writes nothing unless
+    /// all are mapped.
     #[must_use]
     pub fn write_bytes(&mut self, at: u64, bytes: &[u8]) -> Option<()> {
         let pointer = self.pointer(at, bytes.len() as u64)?;
@@ -79,8 +77,8 @@ impl HeapMemory {
         Some(())
     }
 
-    /// Copies `count` bytes within the heap; they may overlap. `None`, and
-    /// nothing is written, unless all are mapped.
+    /// Copies `count` bytes within the heap; the ranges may overlap. Returns `None` and writes
+    /// nothing unless all are mapped.
     #[must_use]
     pub fn copy_within(&mut self, to: u64, from: u64, count: u64) -> Option<()> {
         let (to, from) = (self.pointer(to, count)?, self.pointer(from, count)?);
@@ -89,9 +87,9 @@ impl HeapMemory {
         Some(())
     }
 
-    /// Copies an object: `size` bytes, rounded up to a multiple of 8, which must not
-    /// overlap. `None`, and nothing is written, unless all are mapped. Faster than
-    /// [`copy_within`](HeapMemory::copy_within) for the sizes most objects have.
+    /// Copies an object of `size` bytes, rounded up to a multiple of 8. The ranges must not
+    /// overlap. Returns `None` and writes nothing unless all are mapped. This is faster than
+    /// [`copy_within`](HeapMemory::copy_within) for the sizes of most objects.
     #[inline(always)]
     #[must_use]
     pub fn copy_object(&mut self, to: u64, from: u64, size: u32) -> Option<()> {
@@ -114,8 +112,8 @@ impl HeapMemory {
         Some(())
     }
 
-    /// Sets `count` bytes from index `at` on to `byte`. `None`, and nothing is
-    /// written, unless all are mapped.
+    /// Sets `count` bytes from index `at` on to `byte`. Returns `None` and writes nothing unless
+    /// all are mapped.
     #[inline]
     #[must_use]
     pub fn fill(&mut self, at: u64, count: u64, byte: u8) -> Option<()> {
@@ -130,13 +128,13 @@ macro_rules! accessors {
     ($($read:ident $write:ident $ty:ident $what:literal;)*) => {
         impl HeapMemory {
             $(
-                #[doc = concat!("Reads ", $what, " at index `at`, which need not be aligned; `None` unless mapped.")]
+                #[doc = concat!("Reads ", $what, " at index `at`, which need not be aligned. Returns `None` unless all bytes are mapped.")]
                 #[inline]
                 pub fn $read(&self, at: u64) -> Option<$ty> {
                     self.read(at)
                 }
 
-                #[doc = concat!("Writes ", $what, " at index `at`, which need not be aligned; `None`, and nothing is written, unless mapped.")]
+                #[doc = concat!("Writes ", $what, " at index `at`, which need not be aligned. Returns `None` and writes nothing unless all bytes are mapped.")]
                 #[inline]
                 #[must_use]
                 pub fn $write(&mut self, at: u64, value: $ty) -> Option<()> {

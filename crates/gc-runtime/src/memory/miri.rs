@@ -1,5 +1,5 @@
-//! In the place of `system.rs` under Miri, which has no pages: a heap is one
-//! allocation, which suits only small ones.
+//! Replaces `system.rs` under Miri, which has no pages. A heap is one allocation, which is suitable
+//! only for small heaps.
 #![allow(unsafe_code)]
 
 use crate::HeapError;
@@ -22,20 +22,20 @@ pub(super) fn reserve(bytes: usize) -> Result<*mut u8, HeapError> {
 }
 
 /// # Safety
-/// None; all of it is there already.
+/// There are no conditions: the whole allocation exists already.
 pub(super) unsafe fn commit(_at: *mut u8, _bytes: usize) -> Result<(), HeapError> {
     Ok(())
 }
 
 /// # Safety
-/// The range is in a reservation of ours.
+/// The range is in one of our reservations.
 pub(super) unsafe fn zero(at: *mut u8, bytes: usize) {
     // SAFETY: the caller's.
     unsafe { at.write_bytes(0, bytes) };
 }
 
 /// # Safety
-/// The range is a whole reservation of ours that nobody uses any more.
+/// The range is one of our whole reservations, and nobody uses it any more.
 pub(super) unsafe fn release(base: *mut u8, bytes: usize) {
     // SAFETY: the caller's.
     unsafe { dealloc(base, layout(bytes)) };

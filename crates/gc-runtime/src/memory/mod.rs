@@ -1,10 +1,10 @@
-//! Heap memory: one reservation of address space, mapped from its second 64 KiB
-//! on as far as the heap has grown, and the data words emitted code shares with
-//! the collector.
+//! Heap memory: one reservation of address space, and the data words that emitted code shares with
+//! the collector. The first 64 KiB of the reservation are never mapped; the rest is mapped as far
+//! as the heap has grown.
 //!
-//! [`HeapMemory`] is the one way the host reads and writes a heap (`bytes.rs`). The
-//! mapping itself is shared ([`HeapMapping`]): whoever keeps compiled code running may
-//! keep it alive, whatever becomes of the heap.
+//! The host reads and writes a heap only through [`HeapMemory`] (`bytes.rs`). The mapping itself is
+//! shared ([`HeapMapping`]), so code that runs compiled code can keep the mapping alive after the
+//! heap is dropped.
 #![allow(unsafe_code)]
 
 mod bytes;
@@ -35,9 +35,8 @@ pub struct HeapMapping {
     data: HeapData,
 }
 
-// SAFETY: `base` points to memory that belongs to this value alone and is not
-// bound to a thread. Through a shared `HeapMapping` nothing can be read or
-// written but the data words, which are atomic.
+// SAFETY: `base` points to memory that belongs to this value alone and is not bound to a thread. A
+// shared `HeapMapping` gives access only to the data words, which are atomic.
 unsafe impl Send for HeapMapping {}
 // SAFETY: as above.
 unsafe impl Sync for HeapMapping {}
@@ -61,28 +60,27 @@ impl HeapMapping {
 
 impl Drop for HeapMapping {
     fn drop(&mut self) {
-        // SAFETY: the reservation was made by `system::reserve` with this size,
-        // and the last handle to it is going away.
+        // SAFETY: `system::reserve` made the reservation with this size, and this is the last
+        // handle to it.
         unsafe { system::release(self.base, self.reserved) }
     }
 }
 
-/// The bytes of one heap and its data words: the sole handle that writes them,
-/// besides compiled code.
+/// The bytes of one heap and its data words. Besides compiled code, only this handle writes them.
 #[derive(Debug)]
 pub struct HeapMemory {
     mapping: Arc<HeapMapping>,
     /// Bytes from the base up to the end of what is mapped; a multiple of the
     /// page size, never below `NULL_PAGE`.
     len: u64,
-    /// What `len` may grow to.
+    /// The maximum of `len`.
     maximum: u64,
     bounds: HeapBounds,
     nursery: u32,
 }
 
 impl HeapMemory {
-    /// Reserves address space as `options` say and maps its initial part.
+    /// Reserves address space as `options` specify and maps its initial part.
     ///
     /// # Errors
     /// If the options cannot be met or the system refuses.
@@ -120,7 +118,7 @@ impl HeapMemory {
         Ok(memory)
     }
 
-    /// A handle that keeps the mapping, and nothing in it, alive.
+    /// A handle that keeps the mapping alive. It does not keep the objects.
     pub fn mapping(&self) -> Arc<HeapMapping> {
         Arc::clone(&self.mapping)
     }
@@ -142,7 +140,7 @@ impl HeapMemory {
         self.len
     }
 
-    /// What [`len`](HeapMemory::len) may grow to, in bytes.
+    /// The maximum of [`len`](HeapMemory::len), in bytes.
     pub fn maximum(&self) -> u64 {
         self.maximum
     }
@@ -152,7 +150,7 @@ impl HeapMemory {
         self.len - NULL_PAGE
     }
 
-    /// Bytes from [`NULL_PAGE_SIZE`] on that are kept for a nursery, mapped or not.
+    /// Bytes from [`NULL_PAGE_SIZE`] on that are reserved for a nursery, mapped or not.
     pub fn nursery(&self) -> u32 {
         self.nursery
     }
@@ -162,18 +160,17 @@ impl HeapMemory {
         self.bounds
     }
 
-    /// The bytes that [`grow`](HeapMemory::grow) would map: whole pages, as far as the limit
-    /// leaves.
+    /// The bytes that [`grow`](HeapMemory::grow) would map: whole pages up to the limit.
     pub fn growth(&self, bytes: u64) -> u64 {
         let room = self.maximum - self.len;
         bytes.max(1).min(room).next_multiple_of(system::page_size()).min(room)
     }
 
-    /// Maps at least `bytes` more behind what is mapped, or as much as the limit
-    /// leaves; returns how many. New bytes are zero.
+    /// Maps at least `bytes` more bytes after the mapped range, or as many as the limit allows.
+    /// Returns how many. New bytes are zero.
     ///
     /// # Errors
-    /// If nothing is left below the limit or the system refuses.
+    /// If the heap is at its limit or the system refuses.
     pub fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
         let grown = self.growth(bytes);
         if grown == 0 {
@@ -187,9 +184,8 @@ impl HeapMemory {
         Ok(grown)
     }
 
-    /// Makes every mapped byte and every data word zero again, except
-    /// [`HeapDataOffsets::BOUND`]. What is mapped stays mapped; the pages behind
-    /// it go back to the system.
+    /// Makes every mapped byte and every data word zero again, except [`HeapDataOffsets::BOUND`].
+    /// Mapped bytes stay mapped; their pages go back to the system.
     pub fn reset(&mut self) {
         let usable = self.usable() as usize;
         if usable > 0 {
@@ -203,9 +199,8 @@ impl HeapMemory {
         self.set_data_u64(HeapDataOffsets::BOUND, self.len);
     }
 
-    /// Gives the pages behind `count` bytes from index `at` on back to the system.
-    /// They stay mapped and are zero. `None`, and nothing happens, unless all are
-    /// mapped.
+    /// Gives the pages of `count` bytes from index `at` on back to the system. The bytes stay
+    /// mapped and are zero. Returns `None` and does nothing unless all are mapped.
     #[must_use]
     pub fn give_back(&mut self, at: u64, count: u64) -> Option<()> {
         let pointer = self.pointer(at, count)?;
@@ -227,8 +222,8 @@ impl HeapMemory {
     /// The data word at byte `offset`.
     ///
     /// # Panics
-    /// Unless `offset` is a multiple of 4 below [`HeapDataOffsets::SIZE`]; it is
-    /// a constant, never something read from a heap.
+    /// Unless `offset` is a multiple of 4 below [`HeapDataOffsets::SIZE`]. Callers pass a constant,
+    /// never a value read from a heap.
     #[inline]
     pub fn data_u32(&self, offset: u32) -> u32 {
         self.data_word(offset).load(Relaxed)
@@ -243,8 +238,8 @@ impl HeapMemory {
         self.data_word(offset).store(value, Relaxed);
     }
 
-    /// The two data words at byte `offset` as one number. Whole only while no
-    /// compiled code of this heap runs, which is always so when the host does.
+    /// The two data words at byte `offset` as one number. The read is not atomic. It is consistent
+    /// because no compiled code of this heap runs while the host runs.
     ///
     /// # Panics
     /// As [`data_u32`](HeapMemory::data_u32).

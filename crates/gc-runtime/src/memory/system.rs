@@ -1,4 +1,4 @@
-//! Pages from the operating system: reserved, committed, emptied, released.
+//! Reserves, commits, zeroes and releases pages of the operating system.
 #![allow(unsafe_code)]
 
 use crate::HeapError;
@@ -13,8 +13,7 @@ pub(super) fn page_size() -> u64 {
 }
 
 pub(super) fn reserve(bytes: usize) -> Result<*mut u8, HeapError> {
-    // SAFETY: a private mapping at an address the system picks touches no
-    // memory that exists.
+    // SAFETY: a private mapping at an address that the system picks touches no existing memory.
     let base = unsafe {
         rustix::mm::mmap_anonymous(
             std::ptr::null_mut(),
@@ -27,7 +26,7 @@ pub(super) fn reserve(bytes: usize) -> Result<*mut u8, HeapError> {
 }
 
 /// # Safety
-/// The range is page-aligned, inside a reservation of ours, not yet committed.
+/// The range is page-aligned, inside one of our reservations, and not yet committed.
 pub(super) unsafe fn commit(at: *mut u8, bytes: usize) -> Result<(), HeapError> {
     // SAFETY: the caller's.
     unsafe { rustix::mm::mprotect(at.cast(), bytes, MprotectFlags::READ | MprotectFlags::WRITE) }
@@ -48,7 +47,7 @@ pub(super) unsafe fn zero(at: *mut u8, bytes: usize) {
 }
 
 /// # Safety
-/// The range is a whole reservation of ours that nobody uses any more.
+/// The range is one of our whole reservations, and nobody uses it any more.
 pub(super) unsafe fn release(base: *mut u8, bytes: usize) {
     // SAFETY: the caller's.
     if let Err(error) = unsafe { rustix::mm::munmap(base.cast(), bytes) } {

@@ -1,4 +1,4 @@
-//! What the rest of the crate trusts a heap's memory with.
+//! Tests of the properties of heap memory that the rest of the crate relies on.
 #![allow(unsafe_code)]
 
 use super::*;

@@ -1,46 +1,46 @@
-//! The policies there are: [`AdaptivePolicy`] and [`FixedPolicy`].
+//! The built-in policies: [`AdaptivePolicy`] and [`FixedPolicy`].
 
 use super::{Decision, GrowthPolicy, HeapPlan, HeapUsage};
 use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
-/// A collection that is only a review may take this part of the program's time.
+/// Reviews may take one part in this many of the program's time.
 const REVIEW_SHARE: u32 = 100;
-/// And comes no sooner than this after the last one.
+/// The shortest time from one collection to a review.
 const REVIEW_LEAST: Duration = Duration::from_secs(1);
 
-/// Sizes a heap by what lives in it and by what its collections cost.
+/// Sizes a heap by its live objects and by the cost of its collections.
 ///
-/// The heap is to be filled up to `live / utilisation` before it is collected whole again.
-/// If collections would then take more than `gc_share` of the time, measured by how
-/// long the last one took and how fast the program has filled the heap since the one
-/// before, it is filled further, down to `least_utilisation` (as V8's heap controller
-/// does, and the throughput goals of HotSpot's parallel collector). Free memory is given
-/// back after a spike by halves: a program may do again what it did before.
+/// The whole heap is collected again when it is filled up to `live / utilisation`. If collections
+/// would then take more than `gc_share` of the time, the heap may be filled further, up to `live /
+/// least_utilisation`. The estimate uses the duration of the last collection and the rate at which
+/// the program filled the heap before it. V8's heap controller and the throughput goals of
+/// HotSpot's parallel collector do the same. After a spike free memory is given back by halves,
+/// because a program may repeat what it did before.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdaptivePolicy {
-    /// Which part of the objects live, just before the whole heap is collected, if that
-    /// costs little.
+    /// The share of objects that should live just before the whole heap is collected, if
+    /// collections are cheap.
     pub utilisation: f64,
-    /// The part that may live at least, where collections cost much.
+    /// The lowest such share, used if collections are expensive.
     pub least_utilisation: f64,
-    /// The part of the time that collections of the whole heap may take.
+    /// The share of the time that collections of the whole heap may take.
     pub gc_share: f64,
-    /// The part of the mapped memory by which it grows.
+    /// The share of the mapped memory by which the heap grows.
     pub step: f64,
-    /// Bytes of free memory that are kept whatever lives.
+    /// Bytes of free memory to keep, independent of what lives.
     pub cushion: u64,
-    /// The part of what the collector would have allocated at least, between two collections
-    /// of the whole heap, that is.
+    /// The share of [`HeapUsage::least`] that is allocated at least between two collections of the
+    /// whole heap.
     pub patience: f64,
-    /// What was kept spare until now.
+    /// Bytes that the last plan kept spare.
     spare: u64,
 }
 
 impl AdaptivePolicy {
-    /// Twice what lives, and more where collections cost more than a twentieth of the
-    /// time. The default.
+    /// Lets the heap grow to twice what lives, and further if collections take more than a
+    /// twentieth of the time. This is the default.
     pub fn balanced() -> AdaptivePolicy {
         AdaptivePolicy {
             utilisation: 0.5,
@@ -53,7 +53,8 @@ impl AdaptivePolicy {
         }
     }
 
-    /// Three times what lives, and up to eight times where that saves collections.
+    /// Lets the heap grow to three times what lives, and up to eight times where that saves
+    /// collections.
     pub fn throughput() -> AdaptivePolicy {
         AdaptivePolicy {
             utilisation: 0.33,
@@ -66,7 +67,8 @@ impl AdaptivePolicy {
         }
     }
 
-    /// Half as much again as lives, whatever collections cost; grows in small steps.
+    /// Lets the heap grow to one and a half times what lives, whatever collections cost, in small
+    /// steps.
     pub fn memory() -> AdaptivePolicy {
         AdaptivePolicy {
             utilisation: 0.67,
@@ -79,7 +81,7 @@ impl AdaptivePolicy {
         }
     }
 
-    /// The same with another target, and up to twice that heap where collections cost much.
+    /// Returns this policy with another `utilisation`, and half of it as `least_utilisation`.
     #[must_use]
     pub fn with_utilisation(mut self, utilisation: f64) -> AdaptivePolicy {
         self.utilisation = utilisation.clamp(0.01, 0.99);
@@ -87,7 +89,7 @@ impl AdaptivePolicy {
         self
     }
 
-    /// Bytes to allocate until the whole heap is collected again.
+    /// Bytes that may be allocated until the whole heap is collected again.
     fn room(&self, usage: &HeapUsage) -> u64 {
         let room =
             |utilisation: f64| usage.live as f64 * (1.0 / utilisation.clamp(0.01, 1.0) - 1.0);
@@ -118,7 +120,7 @@ impl GrowthPolicy for AdaptivePolicy {
             Decision::Collect
         } else {
             let step = (usage.mapped as f64 * self.step) as u64;
-            // Not by next to nothing, again and again.
+            // Avoid many tiny steps.
             let step = usage.wanted.map_or(step, |wanted| step.min(wanted.max(step / 8)));
             Decision::Grow(need.max(step))
         }
@@ -136,8 +138,8 @@ impl GrowthPolicy for AdaptivePolicy {
     }
 }
 
-/// The heap has the memory that it was made with: it neither grows nor shrinks, and is
-/// collected whole when it is full.
+/// The heap keeps the memory that it was made with. It neither grows nor shrinks, and the whole
+/// heap is collected when it is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FixedPolicy;
 
@@ -205,7 +207,7 @@ mod tests {
         assert_eq!(spare(1000 * MIB), 1008);
         assert_eq!([spare(0), spare(0), spare(0)], [504, 252, 126]);
         assert_eq!((0..10).map(|_| spare(0)).last(), Some(9));
-        // At once if somebody asks.
+        // All at once if somebody asks.
         policy.plan(&usage(1000 * MIB));
         let asked = HeapUsage { asked: true, ..usage(0) };
         assert_eq!(policy.plan(&asked).spare, 9 * MIB);
@@ -227,7 +229,7 @@ mod tests {
         assert_eq!(grows(AdaptivePolicy::balanced(), 8), Decision::Grow(32 * MIB));
         assert_eq!(grows(AdaptivePolicy::memory(), 8), Decision::Grow(8 * MIB));
         assert_eq!(grows(AdaptivePolicy::memory(), 9 * MIB), Decision::Grow(9 * MIB));
-        // Not past what the collector has a use for, nor by next to nothing.
+        // No further than the collector can use, and not in tiny steps.
         let wanting = |wanted| HeapUsage { wanted: Some(wanted), ..usage(0) };
         let grows = |wanted| AdaptivePolicy::balanced().decide(&wanting(wanted), 8);
         assert_eq!(

@@ -1,14 +1,14 @@
-//! Growth policy: when the whole heap is collected, by how much it grows, how much free
-//! memory it keeps.
+//! Growth policy: it decides when the whole heap is collected, by how much the heap grows, and how
+//! much free memory it keeps.
 //!
-//! A collector knows what a collection costs and frees; how much memory a program is
-//! worth is for whoever runs it to say. So a heap asks its [`GrowthPolicy`]: when an
-//! allocation found no room ([`decide`](GrowthPolicy::decide)), when a collection of the
-//! whole heap has told what lives ([`plan`](GrowthPolicy::plan)), and before it maps
-//! memory ([`admit`](GrowthPolicy::admit)). What else triggers collections, as a full
-//! nursery does, is the collector's own affair.
+//! A collector knows what a collection costs and frees. Only whoever runs a program knows how much
+//! memory the program is worth. So a heap asks its [`GrowthPolicy`]: when an allocation found no
+//! room ([`decide`](GrowthPolicy::decide)), when a collection of the whole heap has found the live
+//! objects ([`plan`](GrowthPolicy::plan)), and before it maps memory
+//! ([`admit`](GrowthPolicy::admit)). The collector itself decides about its other collections, for
+//! example when a nursery is full.
 //!
-//! [`AdaptivePolicy`] is the default, [`FixedPolicy`] the other one there is.
+//! [`AdaptivePolicy`] is the default. [`FixedPolicy`] is the other built-in policy.
 
 mod adaptive;
 
@@ -18,68 +18,65 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How full a heap is, and how it became so. Sizes are in bytes.
+/// How full a heap is, and how it got there. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeapUsage {
-    /// Objects that the last collection of the whole heap found alive; zero before the
-    /// first.
+    /// Objects that the last collection of the whole heap found alive; zero before the first one.
     pub live: u64,
     /// Objects in the heap now, some of which may be garbage.
     pub used: u64,
-    /// Memory mapped for objects that was not given back to the system.
+    /// Memory that is mapped for objects and was not given back to the system.
     pub mapped: u64,
     /// The most that may be mapped.
     pub limit: u64,
-    /// What the collector would have allocated between two collections of the whole heap,
-    /// at least: they cost something even if nothing lives.
+    /// The least the collector wants to be allocated between two collections of the whole heap. A
+    /// collection has a cost even if nothing lives.
     pub least: u64,
-    /// What the collector would have to map more to come to the plan's goal, if it can
-    /// tell: what is mapped beyond that lies idle until the next plan.
+    /// What the collector must map in addition to reach the plan's goal, if it can tell. More
+    /// mapped memory would stay unused until the next plan.
     pub wanted: Option<u64>,
-    /// Whether a collection now would free more than it costs, as far as the collector
-    /// can tell. Not if one was just tried.
+    /// Whether the collector expects a collection now to be worth its cost. False if one was just
+    /// tried.
     pub collection_pays: bool,
     /// Whether somebody asked for the last collection.
     pub asked: bool,
-    /// What was added, between the last two collections of the whole heap, to the objects
-    /// that only such a collection frees. Known in [`plan`](GrowthPolicy::plan), as are
-    /// the times.
+    /// What was added between the last two collections of the whole heap to the objects that only
+    /// such a collection frees. This and the times are known in [`plan`](GrowthPolicy::plan).
     pub grown: u64,
-    /// How long the program ran meanwhile.
+    /// How long the program ran between those collections.
     pub mutator_time: Duration,
-    /// How long the last collection of the whole heap took, all its parts together.
+    /// How long all parts of the last collection of the whole heap took together.
     pub gc_time: Duration,
 }
 
 /// What to do when an allocation finds no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Collect. Then, if there is still no room, the policy is asked again.
+    /// Collect. If there is still no room, the policy is asked again.
     Collect,
-    /// Map so many bytes more, or as many as are needed if that is more. If that is
-    /// refused it is tried with half of it, and so on down to what is needed.
+    /// Map this many more bytes, but at least the bytes that are needed. If that is refused, the
+    /// heap tries half of it, and so on down to what is needed.
     Grow(u64),
-    /// Neither: everything that can be is collected, and if there is no room then the
-    /// heap is out of memory.
+    /// Neither. Everything is collected, and if there is still no room the heap is out of memory.
     GiveUp,
 }
 
-/// What is to hold until the whole heap is collected again.
+/// A plan that holds until the whole heap is collected again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeapPlan {
-    /// Bytes of objects at which it should be. The heap may not be able to become so
-    /// large; then it is when the collector thinks best.
+    /// Bytes of objects at which the next such collection should happen. If the heap cannot become
+    /// so large, the collector decides.
     pub goal: u64,
-    /// Time after which it should be whatever there is in it, at the next opportunity:
-    /// what became garbage in a heap that no longer grows is found so.
+    /// Time after which it should happen at the next opportunity, however full the heap is. This
+    /// finds garbage in a heap that no longer grows.
     pub review: Duration,
-    /// Bytes of free memory to keep; what is free beyond goes back to the system.
+    /// Bytes of free memory to keep. Other free memory goes back to the system.
     pub spare: u64,
 }
 
 impl Default for HeapPlan {
-    /// Nothing is ever due, and nothing given back.
+    /// A plan under which no collection is due and no memory is given back.
     fn default() -> HeapPlan {
         HeapPlan { goal: u64::MAX, review: Duration::MAX, spare: u64::MAX }
     }
@@ -88,22 +85,23 @@ impl Default for HeapPlan {
 /// How a heap uses memory. Each heap has its own value.
 ///
 /// # The duties of a `GrowthPolicy`
-/// 1. No method panics or blocks: all are called in the middle of an allocation or a
+/// 1. No method panics or blocks, because all are called in the middle of an allocation or a
 ///    collection.
-/// 2. A heap to which every growth is refused must still be able to collect: a policy
-///    answers [`Decision::Collect`] as long as [`HeapUsage::collection_pays`], unless it
-///    would have the program run out of memory.
+/// 2. A heap that may not grow must still be able to collect. So a policy answers
+///    [`Decision::Collect`] as long as [`HeapUsage::collection_pays`] is true, unless it wants the
+///    program to run out of memory.
 pub trait GrowthPolicy: Send + Sync + fmt::Debug {
-    /// An allocation of `need` bytes found no room.
+    /// Decides what to do when an allocation of `need` bytes found no room.
     fn decide(&mut self, usage: &HeapUsage, need: u64) -> Decision;
 
-    /// A collection of the whole heap has found [`HeapUsage::live`], or a heap is new.
+    /// Makes a plan when a collection of the whole heap has found [`HeapUsage::live`], or when a
+    /// heap is new.
     fn plan(&mut self, usage: &HeapUsage) -> HeapPlan;
 
-    /// Whether the heap, which uses `mapped` bytes or was admitted them, may use `more`. A
-    /// limiter that several heaps share refuses here. It is not asked about what a heap began
-    /// with, and may be asked again about bytes that were admitted and then not used: what
-    /// holds is the sum of the two.
+    /// Returns whether the heap may use `more` bytes in addition to the `mapped` bytes that it uses
+    /// or that were admitted. A limiter that several heaps share can refuse here. The heap does not
+    /// ask about the memory that it began with. It may ask again about bytes that were admitted and
+    /// not used; the sum of `mapped` and `more` is what counts.
     fn admit(&mut self, mapped: u64, more: u64) -> bool {
         let _ = (mapped, more);
         true
@@ -115,12 +113,12 @@ pub trait GrowthPolicy: Send + Sync + fmt::Debug {
 pub struct PolicyFactory(Arc<dyn Fn() -> Box<dyn GrowthPolicy> + Send + Sync>);
 
 impl PolicyFactory {
-    /// A factory that calls `make`.
+    /// Makes a factory that calls `make`.
     pub fn new(make: impl Fn() -> Box<dyn GrowthPolicy> + Send + Sync + 'static) -> PolicyFactory {
         PolicyFactory(Arc::new(make))
     }
 
-    /// A policy for one heap.
+    /// Makes a policy for one heap.
     pub fn make(&self) -> Box<dyn GrowthPolicy> {
         (self.0)()
     }

@@ -3,12 +3,11 @@
 //!
 //! Stephen M. Blackburn and Kathryn S. McKinley, "Immix: A Mark-Region Garbage
 //! Collector with Space Efficiency, Fast Collection, and Mutator Performance", PLDI
-//! 2008. A block has 256 lines. A line is free or not, whatever objects are in it;
-//! new objects are bumped through runs of free lines (holes), and through whole
-//! blocks where there are some. A page belongs to a block of small objects, to one
-//! large object, which never moves, or to nobody.
+//! 2008. A block has 256 lines. A line as a whole is free or in use. New objects are bumped through
+//!       runs of free lines (holes), and through whole free blocks. A page belongs to a block of
+//!       small objects, to one large object, which never moves, or to nobody.
 //!
-//! Which lines and pages are in use is known here and nowhere in the heap.
+//! The tables of used lines and pages are here, never in the heap.
 
 use crate::HeapMemory;
 
@@ -16,7 +15,7 @@ use crate::HeapMemory;
 pub(crate) const BLOCK_SIZE: u32 = 32 << 10;
 /// Bytes of a line.
 pub(crate) const LINE_SIZE: u32 = 128;
-/// Bytes of a page, the unit that large objects take.
+/// Bytes of a page, the unit of allocation for large objects.
 pub(crate) const PAGE_SIZE: u32 = 4 << 10;
 /// The largest object that goes into a block, in bytes.
 pub(crate) const MAX_SMALL: u32 = 8 << 10;
@@ -24,19 +23,19 @@ pub(crate) const MAX_SMALL: u32 = 8 << 10;
 const LINES: usize = (BLOCK_SIZE / LINE_SIZE) as usize;
 const PAGES: usize = (BLOCK_SIZE / PAGE_SIZE) as usize;
 
-/// Owner of a page that is nobody's.
+/// Owner of a free page.
 const FREE: u32 = 0;
 /// Owner of the pages of a block of small objects.
 const SMALL: u32 = 1;
 
 const _: () = assert!(gc_types::NULL_PAGE_SIZE > SMALL && MAX_SMALL <= BLOCK_SIZE);
 
-/// Whose memory an index is in.
+/// The owner of the memory at an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// Nobody's, or not even this space's.
+    /// Nobody, or outside this space.
     Nobody,
-    /// A block of small objects; where it begins.
+    /// The block of small objects that begins there.
     Block(u32),
     /// The large object that begins there.
     Large(u32),
@@ -47,11 +46,12 @@ pub(crate) enum Owner {
 pub(crate) struct Hole {
     /// Where the next object goes.
     pub(crate) next: u32,
-    /// What no object may pass.
+    /// The end that no object may pass.
     pub(crate) limit: u32,
 }
 
-/// What is still to be given back: free blocks from `block` on, but for the first `keep`.
+/// The blocks that are still to be given back: free blocks from `block` on, except the first
+/// `keep`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GiveBack {
     block: usize,
@@ -59,7 +59,7 @@ pub(crate) struct GiveBack {
 }
 
 impl GiveBack {
-    /// All but the first `spare` bytes of free blocks.
+    /// Gives back all free blocks but the first `spare` bytes.
     pub(crate) fn new(spare: u64) -> GiveBack {
         let keep = spare.div_ceil(u64::from(BLOCK_SIZE));
         GiveBack { block: 0, keep: u32::try_from(keep).unwrap_or(u32::MAX) }
@@ -73,9 +73,10 @@ pub(crate) struct Blocks {
     start: u32,
     /// The owner of each page that is mapped.
     pages: Vec<u32>,
-    /// Pages of each block that are not free; those that are not mapped are not.
+    /// For each block, the number of pages that are not free. Pages that are not mapped count as
+    /// not free.
     used: Vec<u8>,
-    /// For each line, whatever the collector marks it with; zero if it is free.
+    /// For each line, the collector's mark; zero if the line is free.
     lines: Vec<u8>,
     free_blocks: u32,
     free_pages: u32,
@@ -104,7 +105,7 @@ impl Blocks {
         }
     }
 
-    /// Lets the space have everything up to `end`.
+    /// Adds all memory up to `end` to the space.
     pub(crate) fn extend(&mut self, end: u64) {
         let pages = (end.saturating_sub(u64::from(self.start)) / u64::from(PAGE_SIZE)) as usize;
         let blocks = pages.div_ceil(PAGES);
@@ -142,13 +143,13 @@ impl Blocks {
         self.free_blocks
     }
 
-    /// Number of pages that are free, those of free blocks among them.
+    /// Number of free pages, including those of free blocks.
     #[cfg(test)]
     pub(crate) fn free_pages(&self) -> u32 {
         self.free_pages
     }
 
-    /// Number of blocks, the last of which may have some pages only.
+    /// Number of blocks. The last one may be incomplete.
     pub(crate) fn len(&self) -> usize {
         self.used.len()
     }
@@ -181,7 +182,7 @@ impl Blocks {
         }
     }
 
-    /// Whose memory `index`, which may be any number, is in.
+    /// The owner of the memory at `index`, which may be any number.
     #[inline]
     pub(crate) fn owner(&self, index: u32) -> Owner {
         let page = index.wrapping_sub(self.start) / PAGE_SIZE;
@@ -252,8 +253,8 @@ impl Blocks {
         self.lines[first as usize..=last as usize].iter().all(|&line| line == value)
     }
 
-    /// Frees the lines of a block that are not marked with `value`; returns how many
-    /// are free.
+    /// Frees the lines of a block that are not marked with `value`. Returns the number of free
+    /// lines.
     pub(crate) fn sweep_lines(&mut self, block: usize, value: u8) -> u32 {
         let mut free = 0;
         for line in &mut self.lines[block * LINES..(block + 1) * LINES] {
@@ -264,13 +265,13 @@ impl Blocks {
         free
     }
 
-    /// Marks every line that is marked at all with `value`.
+    /// Changes every non-zero line mark to `value`.
     pub(crate) fn set_all_lines(&mut self, value: u8) {
         self.lines.iter_mut().filter(|line| **line != 0).for_each(|line| *line = value);
     }
 
-    /// The next hole of at least `size` bytes in the block that begins at `block`, not
-    /// before `from`, which is the beginning of a line of that block or its end.
+    /// The next hole of at least `size` bytes in block number `block`, from `from` on. `from` is
+    /// the start of a line of that block, or its end.
     pub(crate) fn hole(&self, block: usize, from: u32, size: u32) -> Option<Hole> {
         let start = self.block_start(block);
         let lines = self.lines_of(block);
@@ -290,7 +291,7 @@ impl Blocks {
 
     // ---- large objects ----------------------------------------------------
 
-    /// Takes pages for an object of `size` bytes; where it begins.
+    /// Takes pages for an object of `size` bytes. Returns the object's start.
     pub(crate) fn take_run(&mut self, size: u32) -> Option<u32> {
         let needed = size.div_ceil(PAGE_SIZE) as usize;
         if needed > self.free_pages as usize {
@@ -306,7 +307,7 @@ impl Blocks {
         Some(start)
     }
 
-    /// The first of `needed` free pages in a row among those from `from` up to `end`.
+    /// The first of `needed` adjacent free pages among pages `from` to `end`.
     fn find_run(&self, from: usize, end: usize, needed: usize) -> Option<usize> {
         let (mut page, mut run) = (from, 0);
         while page < end {
@@ -324,7 +325,7 @@ impl Blocks {
         None
     }
 
-    /// Makes the pages of the large object at `start` free; returns their bytes.
+    /// Frees the pages of the large object at `start`. Returns their bytes.
     pub(crate) fn release_run(&mut self, start: u32) -> u32 {
         let size = self.run_size(start);
         let first = ((start - self.start) / PAGE_SIZE) as usize;
@@ -336,13 +337,13 @@ impl Blocks {
 
     // ---- giving back --------------------------------------------------------
 
-    /// Bytes of free blocks whose memory the system has back.
+    /// Bytes of free blocks whose memory was given back to the system.
     pub(crate) fn given_back(&self) -> u64 {
         u64::from(self.given_back_count) * u64::from(BLOCK_SIZE)
     }
 
-    /// Gives the memory of free blocks back to the system, from where `from` says, and no
-    /// more than `most` blocks; whether there are none left.
+    /// Gives the memory of at most `most` free blocks back to the system, beginning at `from`.
+    /// Returns whether none are left.
     pub(crate) fn give_back(
         &mut self,
         memory: &mut HeapMemory,
@@ -381,7 +382,7 @@ impl Blocks {
     /// Checks that the counters agree with the tables.
     ///
     /// # Errors
-    /// Where something is wrong, and what.
+    /// Returns the place and a description of the first error.
     pub(crate) fn check(&self) -> Result<(), (u32, &'static str)> {
         let mut free = (0, 0);
         for block in 0..self.len() {
@@ -464,7 +465,7 @@ mod tests {
         blocks.release_run(b);
         blocks.release_run(a);
         assert_eq!(blocks.free_blocks(), 2);
-        // Behind the place where the search began, and before it.
+        // After the place where the search began, and before it.
         blocks.next_page = 8;
         assert_eq!(blocks.take_run(PAGE_SIZE * 15), Some(START));
         blocks.clear();
@@ -486,7 +487,7 @@ mod tests {
         blocks.release_block(0);
         let at = |block: u32| u64::from(START + block * BLOCK_SIZE);
         (0..10).for_each(|block| memory.write_u32(at(block), 7).unwrap());
-        // Of the free ones, 0 and 2 are kept.
+        // Among the free blocks, 0 and 2 are kept.
         let mut from = GiveBack::new(2 * u64::from(BLOCK_SIZE));
         assert!(!blocks.give_back(&mut memory, &mut from, 3));
         assert_eq!(blocks.given_back(), 3 * u64::from(BLOCK_SIZE));
@@ -495,7 +496,7 @@ mod tests {
         assert_eq!(blocks.given_back(), 7 * u64::from(BLOCK_SIZE));
         let zero = (0..10).map(|block| memory.read_u32(at(block)) == Some(0));
         assert_eq!(zero.collect::<Vec<_>>(), [vec![false; 3], vec![true; 7]].concat());
-        // Once more gives nothing back.
+        // A second time gives nothing back.
         assert!(blocks.give_back(&mut memory, &mut GiveBack::new(0), 1000));
         assert_eq!(blocks.given_back(), 9 * u64::from(BLOCK_SIZE));
         blocks.take_run(BLOCK_SIZE * 8).unwrap();

@@ -1,6 +1,5 @@
-//! Parts that spaces of old objects are made of, whatever collector manages them:
-//! all of them are native memory beside the heap, which nothing a guest writes can
-//! reach.
+//! Parts of spaces for old objects, for any collector. They are native memory beside the heap,
+//! which a guest cannot write.
 
 pub(crate) mod blocks;
 pub(crate) mod object_map;

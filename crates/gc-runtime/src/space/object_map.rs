@@ -1,11 +1,10 @@
-//! Where objects begin and which of them were reached: two bits for each eight bytes
-//! of the heap, in native memory.
+//! A map of where objects begin and which of them were reached: two bits for each eight bytes of
+//! the heap, in native memory.
 //!
-//! The start bits are the only authority on what is an object: a reference that a
-//! corrupt heap holds is followed only if an object begins where it points. (Bitmaps
-//! beside the heap are as old as mark-sweep; see Jones, Hosking and Moss, "The
-//! Garbage Collection Handbook", 2012, section 2.4.) Both bits of an object stand in
-//! one cache line, since marking asks for the one before it sets the other.
+//! Only the start bits decide what is an object. A reference from a corrupt heap is followed only
+//! if an object begins where it points. (Bitmaps beside the heap are as old as mark-sweep; see
+//! Jones, Hosking and Moss, "The Garbage Collection Handbook", 2012, section 2.4.) Both bits of an
+//! object are in one cache line, because marking reads one before it sets the other.
 
 /// log2 of the bytes that one bit stands for.
 const GRANULE_SHIFT: u32 = 3;
@@ -39,7 +38,7 @@ pub(crate) struct ObjectMap {
 }
 
 impl ObjectMap {
-    /// Lets the map cover the heap up to `end`.
+    /// Extends the map to cover the heap up to `end`.
     pub(crate) fn extend(&mut self, end: u64) {
         let pairs = end.div_ceil(u64::from(WORD_BYTES)) as usize;
         if pairs > self.pairs.len() {
@@ -71,8 +70,8 @@ impl ObjectMap {
         self.pairs.get(word).is_some_and(|pair| pair.marks & bit != 0)
     }
 
-    /// Begins an object at `index`, a multiple of 8 that the map covers, marked or
-    /// not.
+    /// Records that an object begins at `index`, a multiple of 8 that the map covers. `marked` is
+    /// its mark.
     #[inline]
     pub(crate) fn set_start(&mut self, index: u32, marked: bool) {
         let (word, bit) = ObjectMap::place(index);
@@ -83,7 +82,7 @@ impl ObjectMap {
         }
     }
 
-    /// Ends the object that begins at `index`.
+    /// Removes the object that begins at `index`.
     pub(crate) fn clear_start(&mut self, index: u32) {
         let (word, bit) = ObjectMap::place(index);
         let pair = &mut self.pairs[word];
@@ -125,8 +124,8 @@ impl ObjectMap {
         Some(((word as u32) << WORD_SHIFT) + (bit << GRANULE_SHIFT))
     }
 
-    /// Ends every object from `start` up to `end` (multiples of [`WORD_BYTES`]) that is
-    /// not marked and unmarks the others; returns how many these are.
+    /// Removes every unmarked object from `start` up to `end` (multiples of [`WORD_BYTES`]) and
+    /// unmarks the others. Returns the number of the others.
     pub(crate) fn sweep(&mut self, start: u32, end: u32) -> u32 {
         let mut live = 0;
         for pair in &mut self.pairs[(start >> WORD_SHIFT) as usize..(end >> WORD_SHIFT) as usize] {
@@ -143,8 +142,8 @@ impl ObjectMap {
         Starts { map: self, word, bits, end }
     }
 
-    /// A bit for each eight bytes of the [`WORD_BYTES`] from `index` on, a multiple of
-    /// that: whether an object begins there.
+    /// The start bits of the [`WORD_BYTES`] from `index` on: one bit for each eight bytes. `index`
+    /// is a multiple of [`WORD_BYTES`].
     #[inline]
     pub(crate) fn starts_on(&self, index: u32) -> u64 {
         self.pairs.get((index >> WORD_SHIFT) as usize).map_or(0, |pair| pair.starts)

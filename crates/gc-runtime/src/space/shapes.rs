@@ -1,9 +1,9 @@
-//! Shapes: what a collector that goes through objects must know of each type, in one cache line's
-//! reach: its header word, an object's size, where its references are.
+//! Shapes: for each type its header word, the size of an object, and the places of its references.
+//! A collector that scans objects finds all of them in one cache line.
 //!
-//! Made from the heap's [`LayoutTable`], which is the authority; a collection brings
-//! them up to date before it begins. A header read from the heap is compared with the
-//! whole word of the shape it names, so that one comparison tells whether it can be.
+//! Shapes are derived from the heap's [`LayoutTable`]. A collection updates them before it begins.
+//! The collector compares a header read from the heap with the whole header word of the shape, so
+//! one comparison shows whether the header is valid.
 
 use crate::{HeapMemory, LayoutTable};
 use gc_types::{ArrayLayout, GcLayout, StructLayout, TypeIndex, VMGcHeader, VMGcKind};
@@ -18,20 +18,20 @@ pub(crate) enum Refs {
     None,
     /// Bit `i`: four bytes at offset `8 + 4 * i`.
     Bits(u64),
-    /// At offsets that stand in [`Shapes::list`].
+    /// At the offsets in [`Shapes::list`].
     List(u32),
     /// The elements of an array, from this offset on.
     Elements(u32),
 }
 
-/// What objects of one type are like.
+/// The shape of the objects of one type.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     /// Word 0 of their headers; zero if there is no such type.
     word: u32,
-    /// Bytes of an object that is no array; of an array the offset of element 0.
+    /// Bytes of an object that is not an array. For an array, the offset of element 0.
     size: u32,
-    /// log2 of an element's size; [`NO_ARRAY`] if there are none.
+    /// log2 of an element's size; [`NO_ARRAY`] for other types.
     shift: u8,
     refs: Refs,
 }
@@ -39,14 +39,14 @@ struct Shape {
 const NO_ARRAY: u8 = u8::MAX;
 const NONE: Shape = Shape { word: 0, size: 0, shift: NO_ARRAY, refs: Refs::None };
 
-/// An object as its header and its length say.
+/// An object according to its header and its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Object {
     /// Bytes, header included, a multiple of 8.
     pub(crate) size: u32,
     /// Where its references are.
     pub(crate) refs: Refs,
-    /// Number of elements; zero if it is no array.
+    /// Number of elements; zero if the object is not an array.
     pub(crate) length: u32,
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct Shapes {
 }
 
 impl Shapes {
-    /// Makes the shapes of layouts that were registered since.
+    /// Makes the shapes of layouts that were registered since the last update.
     pub(crate) fn update(&mut self, layouts: &LayoutTable) {
         if layouts.version() == self.known {
             return;
@@ -113,13 +113,13 @@ impl Shapes {
         }
     }
 
-    /// The offsets that [`Refs::List`] means.
+    /// The offsets of a [`Refs::List`].
     pub(crate) fn list(&self, list: u32) -> &[u32] {
         self.lists.get(list as usize).map_or(&[], |list| list)
     }
 
-    /// What the object at `index`, whose header's word 0 is `word`, is like; `None` if
-    /// the header, or an array's length, cannot be. Nothing is said of whether it is
+    /// The size and the references of the object at `index`, whose header's word 0 is `word`.
+    /// `None` if the header or an array's length is invalid. This does not check that the object is
     /// inside the heap.
     #[inline(always)]
     pub(crate) fn object(&self, memory: &HeapMemory, index: u32, word: u32) -> Option<Object> {

@@ -1,6 +1,5 @@
-//! How a mock mutator carries an [`Op`] out. What the operation's small numbers
-//! mean (which field, which range) is decided by looking at the object, as the
-//! shadow heap decides it by looking at its own.
+//! Executes an [`Op`] on a mock mutator. The object determines what the operation's small numbers
+//! mean (which field, which range). The shadow heap uses its own object in the same way.
 
 use super::{Mutator, Place};
 use crate::ops::{self, Op};
@@ -12,11 +11,11 @@ use std::num::NonZeroU32;
 /// How a collection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Collection {
-    /// It is over.
+    /// It completed.
     Complete,
     /// Roots were missing.
     Skipped,
-    /// It was dropped before it was over.
+    /// It was dropped before it completed.
     Abandoned,
 }
 
@@ -26,10 +25,10 @@ impl Collection {
     }
 }
 
-/// What an operation came to that did not fail.
+/// The result of an operation that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// There was nothing to do: a slot is empty, an object has no such field.
+    /// There was nothing to do, because a slot is empty or an object has no such field.
     Nothing,
     /// It was done.
     Done,
@@ -37,16 +36,16 @@ pub enum Effect {
     Read(u128),
     /// It collected.
     Collected(Collection),
-    /// It allocated so many byte arrays before the heap was full, and gave them up;
-    /// `None` if more than fit were not enough to fill it.
+    /// It allocated this number of byte arrays before the heap was full, and released them. `None`
+    /// if the heap was not full after more arrays than can fit.
     Exhausted(Option<u32>),
 }
 
 impl Mutator {
-    /// Carries `op` out.
+    /// Executes `op`.
     ///
     /// # Errors
-    /// What the heap refused.
+    /// The error with which the heap refused.
     pub fn apply(&mut self, op: &Op) -> Result<Effect, HeapError> {
         let done = |()| Effect::Done;
         match *op {
@@ -204,8 +203,8 @@ impl Mutator {
         ops::array(place, |place| self.get(place), is_array)
     }
 
-    /// Fills the heap with ever smaller byte arrays until it is out of memory, then
-    /// drops them; how many there were.
+    /// Fills the heap with smaller and smaller byte arrays until it is out of memory, then drops
+    /// them. Returns their number.
     fn exhaust(&mut self) -> Result<Option<u32>, HeapError> {
         let kept = self.slots.pushed();
         let maximum = self.store.heap().core().memory.maximum();
@@ -230,7 +229,7 @@ impl Mutator {
     }
 }
 
-/// The bits of `ty` that a field keeps of `bits`.
+/// The part of `bits` that a field of type `ty` keeps.
 pub(crate) fn truncate(bits: u128, ty: StorageType) -> u128 {
     match ty.size() {
         16.. => bits,

@@ -1,16 +1,14 @@
-//! A mock mutator: does to a heap what compiled code and its host do, without any
-//! compiled code.
+//! A mock mutator: uses a heap as compiled code and its host do, without any compiled code.
 //!
-//! Its references stand in slots ([`Slots`]): the stack of a compiled function, a
-//! table, globals, host handles. Whatever the collector, each access goes through
-//! the barrier that access has on the host's side of any `GcHeap`: what reaches the
-//! stack is exposed ([`GcStore::expose_gc_ref_to_wasm`]), what is on it is copied and
-//! overwritten freely; tables and globals are written with
-//! [`GcStore::write_gc_ref`]; handles are cloned and dropped. Compiled code's own,
-//! inlined barriers must come to the same.
+//! Its references are in slots ([`Slots`]): the stack of a compiled function, a table, globals,
+//! host handles. Each access uses the barrier of `GcHeap` for the host. References that are moved
+//! to the stack are exposed ([`GcStore::expose_gc_ref_to_wasm`]), and those on the stack are copied
+//! and overwritten without a barrier. Tables and globals are written with
+//! [`GcStore::write_gc_ref`]. Handles are cloned and dropped. The inlined barriers of compiled code
+//! must have the same effect.
 //!
-//! No reference is held anywhere else while a collection may happen, and slots are
-//! read again after it: a collector may move objects.
+//! While a collection may happen, references are only in slots. Slots are read again after it,
+//! because a collector may move objects.
 
 mod apply;
 mod slots;
@@ -28,8 +26,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-/// Increments no collection of the small heaps used here should need: one that takes
-/// more does not end.
+/// A collection of the small heaps used here should need fewer increments. One that needs more
+/// counts as endless.
 const MAX_INCREMENTS: u32 = 1 << 20;
 
 /// A store, the slots of the mutator that uses it, and the types it allocates.
@@ -43,7 +41,7 @@ pub struct Mutator {
 }
 
 impl Mutator {
-    /// A mutator of a new heap of `runtime`'s, all its slots empty.
+    /// Makes a mutator with a new heap of `runtime` and empty slots.
     ///
     /// # Errors
     /// As [`GcStore::new`].
@@ -63,7 +61,7 @@ impl Mutator {
         &self.store
     }
 
-    /// The store, to change it.
+    /// The store, mutable.
     pub fn store_mut(&mut self) -> &mut GcStore {
         &mut self.store
     }
@@ -73,7 +71,7 @@ impl Mutator {
         &self.slots
     }
 
-    /// The slots, to change them without any barrier.
+    /// The slots, mutable. Changes run no barrier.
     pub fn slots_mut(&mut self) -> &mut Slots {
         &mut self.slots
     }
@@ -83,7 +81,7 @@ impl Mutator {
         &self.schema
     }
 
-    /// The account of its host values. A clone of it outlives the mutator.
+    /// The ledger of its host values. A clone outlives the mutator.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
@@ -95,12 +93,12 @@ impl Mutator {
 
     // ---- slots ------------------------------------------------------------
 
-    /// The reference at `place`; good until the next collection.
+    /// The reference at `place`. It is valid until the next collection.
     pub fn get(&self, place: Place) -> Option<VMGcRef> {
         self.slots.get(place)
     }
 
-    /// Moves a reference the host holds to `to`, over what is there.
+    /// Moves a reference that the host holds to `to`, and overwrites the old contents.
     pub fn put(&mut self, to: Place, owned: VMGcRef) {
         match to {
             Place::Stack(_) => {
@@ -121,12 +119,12 @@ impl Mutator {
         }
     }
 
-    /// Copies what is at `from` to `to`, over what is there.
+    /// Copies the contents of `from` to `to`, and overwrites the old contents.
     pub fn copy(&mut self, from: Place, to: Place) {
         let source = self.slots.get(from);
         match (&source, from, to) {
             (None, _, _) => self.clear(to),
-            // Compiled code copies its own without a barrier.
+            // Compiled code copies its own references without a barrier.
             (Some(source), Place::Stack(_), Place::Stack(_)) => {
                 self.slots.set_word(to, source.as_raw_u32());
             }
@@ -199,7 +197,7 @@ impl Mutator {
         Ok(())
     }
 
-    /// Allocates an array for a handle that has no place.
+    /// Allocates an array for a handle without a [`Place`].
     ///
     /// # Errors
     /// As [`GcStore::alloc_array`].
@@ -209,7 +207,7 @@ impl Mutator {
         Ok(())
     }
 
-    /// Allocates an externref of a new token; the token's number.
+    /// Allocates an externref of a new token. Returns the token's number.
     ///
     /// # Errors
     /// As [`GcStore::alloc_externref`].
@@ -229,7 +227,7 @@ impl Mutator {
     /// `None` for an externref.
     ///
     /// # Errors
-    /// If it is no object, or of no known type.
+    /// If it is not an object, or its type is unknown.
     pub fn shape(&self, object: &VMGcRef) -> Result<Option<(Arc<GcLayout>, u32)>, HeapError> {
         let heap = self.store.heap();
         let header = heap.header(object)?;
@@ -244,8 +242,8 @@ impl Mutator {
         Ok(Some((Arc::clone(layout), length)))
     }
 
-    /// The field or element that `choice` chooses among the references of an
-    /// object, or among the others; `None` if it has none of them.
+    /// The field or element that `choice` chooses among the references of an object, or among its
+    /// other values. `None` if there are none.
     fn field(
         &self,
         object: &VMGcRef,
@@ -261,7 +259,7 @@ impl Mutator {
     /// The number of the token behind the externref at `object`.
     ///
     /// # Errors
-    /// If it is no externref, or not of a token.
+    /// If it is not an externref, or has no token.
     pub fn token(&self, object: &VMGcRef) -> Result<u32, HeapError> {
         match self.store.externref_host_data(object)?.downcast_ref::<Token>() {
             Some(token) => Ok(token.number()),
@@ -274,7 +272,7 @@ impl Mutator {
 
     // ---- collection -------------------------------------------------------
 
-    /// Collects; whether it was not skipped.
+    /// Collects. Returns false if the collection was skipped.
     ///
     /// # Errors
     /// As [`GcStore::gc`].
@@ -288,13 +286,13 @@ impl Mutator {
     /// Verifies the heap with all roots ([`GcStore::verify`]).
     ///
     /// # Errors
-    /// What is wrong, and the way to it.
+    /// The first error, with the path to it.
     pub fn verify(&mut self) -> Result<(), HeapError> {
         self.store.verify(&mut self.slots)
     }
 
-    /// Begins a collection and abandons it after `increments`, unless it is over by
-    /// then. `None`: after more than it should ever need.
+    /// Begins a collection and abandons it after `increments`, unless it completes before. `None`
+    /// means more increments than it should ever need.
     ///
     /// # Errors
     /// As [`GcStore::gc`].
@@ -312,8 +310,8 @@ impl Mutator {
         Ok(Collection::Abandoned)
     }
 
-    /// What an embedder does before it passes `count` references to compiled code:
-    /// collects if the heap asks for it and it may.
+    /// Does what an embedder does before it passes `count` references to compiled code: collects if
+    /// the heap asks for it and it is allowed.
     ///
     /// # Errors
     /// As [`GcStore::gc`].
@@ -330,7 +328,7 @@ impl Mutator {
         self.scopes += 1;
     }
 
-    /// Leaves the innermost no-GC scope, if it is in one.
+    /// Leaves the innermost no-GC scope, if there is one.
     pub fn exit_no_gc_scope(&mut self) {
         if self.scopes > 0 {
             self.store.heap_mut().exit_no_gc_scope();
@@ -338,7 +336,7 @@ impl Mutator {
         }
     }
 
-    /// Resets the store; every slot is empty.
+    /// Resets the store and empties every slot.
     pub fn reset(&mut self) {
         self.slots.forget();
         self.store.reset();

@@ -1,7 +1,7 @@
-//! Where a mock mutator keeps its references: stack slots of eight bytes, and
-//! table elements, globals and host handles of four. They are native words at
-//! fixed addresses, as compiled code's are, and between guard words that nobody may
-//! touch. The one file here that names slots by address.
+//! The slots of a mock mutator's references: stack slots of eight bytes, and table elements,
+//! globals and host handles of four. They are native words at fixed addresses, like those of
+//! compiled code, between guard words that nobody may write. Only this file uses addresses of
+//! slots.
 #![allow(unsafe_code)]
 
 use anyhow::{Result, ensure};
@@ -12,10 +12,10 @@ use gc_types::VMGcRef;
 /// Slots of each kind.
 pub const SLOTS: usize = 16;
 
-/// What stands before and behind the slots.
+/// The guard word before and after the slots.
 const GUARD: u64 = 0x5afe_c0de_5afe_c0de;
 
-/// A place a mutator can keep a reference in.
+/// A place where a mutator can keep a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// A slot of a compiled function's frame.
@@ -24,13 +24,13 @@ pub enum Place {
     Table(u8),
     /// A global.
     Global(u8),
-    /// A handle of the host's.
+    /// A handle of the host.
     Handle(u8),
 }
 
 impl Place {
-    /// The place that `byte` names; every byte names one. Three in four name one of
-    /// the first four of a kind, so that operations meet each other's results.
+    /// The place for `byte`; every byte has one. Three of four bytes give one of the first four
+    /// places of a kind, so that operations use each other's results.
     pub const fn from_byte(byte: u8) -> Place {
         let number = if byte & 0x30 == 0 { byte % SLOTS as u8 } else { byte % 4 };
         match byte >> 6 {
@@ -47,7 +47,7 @@ impl Place {
         kinds.into_iter().flat_map(|kind| (0..SLOTS as u8).map(kind))
     }
 
-    /// This place and all others, from it onwards and around.
+    /// All places, beginning with this one and wrapping around.
     pub fn onwards(self) -> impl Iterator<Item = Place> {
         Place::all().cycle().skip(self.number()).take(4 * SLOTS)
     }
@@ -76,11 +76,11 @@ impl<'a> Arbitrary<'a> for Place {
 /// All slots of one mutator.
 #[derive(Debug)]
 pub struct Slots {
-    /// Stack slots behind one guard and before another.
+    /// Stack slots, between two guard words.
     stack: Box<[u64]>,
-    /// The other slots, so too.
+    /// The other slots, also between guard words.
     others: Box<[u32]>,
-    /// Handles beyond those that have a [`Place`].
+    /// Handles without a [`Place`].
     more: Vec<u32>,
     /// Whether the next walk fails.
     lost: bool,
@@ -121,17 +121,17 @@ impl Slots {
         }
     }
 
-    /// The reference at `place`, without a barrier; good until the next collection.
+    /// The reference at `place`, without a barrier. It is valid until the next collection.
     pub fn get(&self, place: Place) -> Option<VMGcRef> {
         VMGcRef::from_raw_u32(self.word(place))
     }
 
-    /// Adds a handle beyond those with a place.
+    /// Adds a handle without a place.
     pub fn push(&mut self, handle: VMGcRef) {
         self.more.push(handle.as_raw_u32());
     }
 
-    /// Takes out the handle that was pushed last.
+    /// Removes the handle that was pushed last.
     pub fn pop(&mut self) -> Option<VMGcRef> {
         self.more.pop().and_then(VMGcRef::from_raw_u32)
     }
@@ -152,7 +152,7 @@ impl Slots {
         self.more.clear();
     }
 
-    /// Lets walks fail from now on, or succeed again.
+    /// Sets whether walks fail from now on.
     pub fn set_lost(&mut self, lost: bool) {
         self.lost = lost;
     }
@@ -160,7 +160,7 @@ impl Slots {
     /// Checks the guard words, and that stack slots are zero-extended.
     ///
     /// # Errors
-    /// If a collector wrote what it must not.
+    /// If a collector wrote where it must not write.
     pub fn check(&self) -> Result<()> {
         let stack = [self.stack[0], self.stack[SLOTS + 1]];
         let others = [self.others[0], self.others[3 * SLOTS + 1]];
@@ -181,8 +181,8 @@ impl TraceRoots for Slots {
         }
         let stack = self.stack[1..=SLOTS].as_mut_ptr();
         for i in 0..SLOTS {
-            // SAFETY: in bounds of a box that `self` owns, so that the slot can be
-            // reached by the list alone while `self` is borrowed.
+            // SAFETY: the slot is in bounds of a box that `self` owns, so only the list can access
+            // it while `self` is borrowed.
             unsafe { roots.add_stack_root(stack.add(i)) };
         }
         if roots.wanted() == RootsWanted::Stack {
@@ -201,7 +201,7 @@ impl TraceRoots for Slots {
         }
         let more = self.more.as_mut_ptr();
         for i in 0..self.more.len() {
-            // SAFETY: as above, of a vector.
+            // SAFETY: as above, but in a vector.
             unsafe { roots.add_non_stack_root(more.add(i), RootKind::Handle) };
         }
         Ok(())

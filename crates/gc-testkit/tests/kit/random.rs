@@ -1,6 +1,6 @@
-//! Random operations on this project's collectors: against the shadow heap, side by side,
-//! and on heaps whose bytes are overwritten. Each runs a fixed set of seeds, as many on a
-//! busy machine as on an idle one, then others for as long as its budget lasts.
+//! Random operations on the built-in collectors: against the shadow heap, side by side, and on
+//! heaps whose bytes are overwritten. Each test runs a fixed set of seeds, the same on a busy
+//! machine as on an idle one, and then others until its time budget is used.
 
 use arbitrary::Unstructured;
 use arbtest::arbtest;
@@ -8,8 +8,8 @@ use gc_testkit::{Subject, agreement, corrupt, differential, random, scaled};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Runs `test` on another thread; fails if that takes far longer than it ever should:
-/// a collection without end must not look like a slow machine.
+/// Runs `test` on another thread. Fails if it takes far longer than it should, so that an endless
+/// collection does not look like a slow machine.
 fn in_bounded_time(test: impl FnOnce() + Send + 'static) {
     let (done, is_done) = mpsc::channel();
     let worker = std::thread::spawn(move || {
@@ -37,7 +37,7 @@ fn fixed_seeds(
 ) {
     for subject in subjects {
         for seed in 0..seeds {
-            // Not the suite's.
+            // Other seeds than those of the suite.
             let bytes = random::bytes(seed + (1 << 32), length(seed));
             if let Err(fault) = run(subject, &mut Unstructured::new(&bytes)) {
                 panic!("seed {seed} + 2^32: {fault:#}");
@@ -79,7 +79,7 @@ fn heaps_and_shadows_agree_under_zeal() {
     });
 }
 
-/// All collectors side by side, on both kinds of heap, with each of some zeals.
+/// Compares all collectors on both kinds of heap, with each of `zeals`.
 fn agree(seeds: u64, first: u64, length: impl Fn(u64) -> usize, zeals: &[u32]) {
     let kinds = Subject::ours()[0].variants(zeals);
     for kind in kinds {
@@ -104,8 +104,8 @@ fn collectors_agree_under_zeal() {
     in_bounded_time(|| agree(scaled(40), 4 << 32, |n| 100 + 80 * n as usize, &[1, 7]));
 }
 
-/// As many seeds as `TESTKIT_SEEDS` says, from `TESTKIT_FIRST_SEED` (0) on: for an
-/// afternoon. Without it, none.
+/// Runs `TESTKIT_SEEDS` seeds, from `TESTKIT_FIRST_SEED` (default 0) on. Without `TESTKIT_SEEDS` it
+/// runs none.
 #[test]
 fn collectors_agree_for_as_long_as_asked() {
     let number = |name| std::env::var(name).map(|text| text.parse().expect("a number of seeds"));

@@ -1,5 +1,5 @@
-//! Every input that a fuzzer kept or that once failed, through the same functions on
-//! the stable compiler.
+//! Runs every input that a fuzzer kept or that once failed through the same functions on the stable
+//! compiler.
 
 use gc_testkit::fuzz::TARGETS;
 use std::path::{Path, PathBuf};

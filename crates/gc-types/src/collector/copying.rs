@@ -6,13 +6,13 @@
 
 pub use super::bump::{LIMIT, NEXT};
 
-/// The name it is registered under.
+/// The name under which the collector is registered.
 pub const NAME: &str = "copying";
 
 /// Header flag: the object was moved to the index in the other bits.
 pub const FORWARDED: u32 = 1 << 0;
 
-/// Bytes of a chunk, the unit spaces are made of.
+/// Bytes of a chunk, the unit of spaces.
 pub const CHUNK_SIZE: u32 = 32 << 10;
 
 const _: () = assert!(CHUNK_SIZE.is_power_of_two());

@@ -1,55 +1,54 @@
 //! `generational`: a bump nursery in front of a mark-region old generation.
 //!
-//! The nursery is the heap's first [`nursery_size`] bytes behind the null page:
-//! whether a reference is to a young object is one subtraction and one unsigned
-//! comparison with constants, in which null and most `i31`s fall out by themselves.
-//! Emitted code allocates between [`NEXT`] and [`LIMIT`] and, when it stores a
-//! reference to a young object into an old one, marks a card: a byte of a native
-//! table for each [`CARD_SIZE`] bytes of heap, of the slot in an array and of the
-//! object's start otherwise. While old objects are being marked ([`MARKING`] is not
-//! zero) it appends what a store overwrites to a native log.
+//! The nursery is the first [`nursery_size`] bytes of the heap after the null page. One subtraction
+//! and one unsigned comparison with constants test whether a reference refers to a young object;
+//! they also exclude null and most `i31`s. Emitted code allocates between [`NEXT`] and [`LIMIT`].
+//! When it stores a reference to a young object into an old one, it marks a card: a byte of a
+//! native table that has one byte for each [`CARD_SIZE`] bytes of heap. In an array the card is
+//! that of the slot, otherwise that of the object's start. While old objects are being marked
+//! ([`MARKING`] is not zero), emitted code appends each overwritten reference to a native log.
 //!
-//! Header bits are zero, except in an object that was moved by the collection under
-//! way: there they are the new index plus [`FORWARDED`].
+//! The collector's header word is zero, except in an object that the collection under way has
+//! moved: there it is the new index plus [`FORWARDED`].
 
 use crate::{HeapDataOffsets, NULL_PAGE_SIZE};
 
 pub use super::bump::{LIMIT, NEXT};
 
-/// The name it is registered under.
+/// The name under which the collector is registered.
 pub const NAME: &str = "generational";
 
-/// Header flag: the other bits are the index the object was moved to.
+/// Header flag: the other bits are the object's new index.
 pub const FORWARDED: u32 = 1;
 
 /// log2 of [`CARD_SIZE`].
 pub const CARD_SHIFT: u32 = 9;
-/// Bytes of heap that one card is for.
+/// Bytes of heap for each card.
 pub const CARD_SIZE: u32 = 1 << CARD_SHIFT;
-/// What a card is when objects there may refer to young ones; otherwise it is zero.
+/// The value of a card whose objects may refer to young ones. Other cards are zero.
 pub const DIRTY: u8 = 1;
 
-/// Heap data, u32: not zero while overwritten references must be logged.
+/// Heap data, u32: non-zero while overwritten references must be logged.
 pub const MARKING: u32 = HeapDataOffsets::COLLECTOR + 8;
-/// Heap data, u64: number of stores logged. It may pass [`LOG_CAPACITY`]: then the
-/// first entries were overwritten.
+/// Heap data, u64: number of logged stores. If it is larger than [`LOG_CAPACITY`], the first
+/// entries were overwritten.
 pub const LOG_LEN: u32 = HeapDataOffsets::COLLECTOR + 16;
 /// Heap data, u64: address of the log, an array of u64. Entry `n` is at
 /// `n % LOG_CAPACITY`: `index of the slot << 32 | the reference that was overwritten`,
 /// which may be zero, an `i31`, or young.
 pub const LOG: u32 = HeapDataOffsets::COLLECTOR + 24;
-/// Entries the log has room for.
+/// The log's capacity in entries.
 pub const LOG_CAPACITY: u64 = 1 << 20;
 
 /// Heap data, u64: address of the card table, an array of u8. The card of index `i`
 /// is entry `i >> CARD_SHIFT`.
 pub const CARDS: u32 = HeapDataOffsets::COLLECTOR + 32;
 
-/// Heap data, u64: address of the slot cards, an array of u8: what is not zero says that
-/// slots outside stack and heap were written. The card of a slot at address `a` is entry
-/// `(a >> SLOT_CARD_SHIFT) % SLOT_CARDS_LEN`.
+/// Heap data, u64: address of the slot cards, an array of u8. A non-zero card says that slots
+/// outside stack and heap were written. The card of a slot at address `a` is entry `(a >>
+/// SLOT_CARD_SHIFT) % SLOT_CARDS_LEN`.
 pub const SLOT_CARDS: u32 = HeapDataOffsets::COLLECTOR + 40;
-/// log2 of the bytes of memory, in a row, that share a slot card.
+/// log2 of the number of adjacent bytes of memory that share a slot card.
 pub const SLOT_CARD_SHIFT: u32 = 10;
 /// Number of slot cards.
 pub const SLOT_CARDS_LEN: u32 = 1 << 12;
@@ -62,12 +61,12 @@ const _: () = assert!(NULL_PAGE_SIZE.is_multiple_of(CARD_SIZE));
 pub const NURSERY_START: u32 = NULL_PAGE_SIZE;
 /// The size of a nursery, in bytes, is a multiple of this.
 pub const NURSERY_ALIGN: u32 = 4 << 10;
-/// The most bytes a nursery can have.
+/// The maximum number of bytes of a nursery.
 pub const MAX_NURSERY: u32 = 256 << 20;
 
-/// Bytes of the nursery of a heap that may grow to `maximum` bytes, counted from its
-/// base, and whose nursery was asked to have `requested` bytes: at most a 32nd of what is
-/// behind the null page, since a heap at its limit cannot use all of it.
+/// Bytes of the nursery of a heap that may grow to `maximum` bytes, counted from its base, if
+/// `requested` bytes were asked for. The nursery is at most a 32nd of the heap after the null page,
+/// because a heap at its limit cannot use the whole nursery.
 pub const fn nursery_size(requested: u64, maximum: u64) -> u32 {
     let usable = maximum.saturating_sub(NULL_PAGE_SIZE as u64);
     let mut size = usable / 32;
@@ -80,7 +79,7 @@ pub const fn nursery_size(requested: u64, maximum: u64) -> u32 {
     (size / NURSERY_ALIGN as u64) as u32 * NURSERY_ALIGN
 }
 
-/// Whether the word of a reference is that of one into a nursery of `size` bytes.
+/// Whether the reference `word` refers into a nursery of `size` bytes.
 pub const fn is_young(word: u32, size: u32) -> bool {
     word.wrapping_sub(NURSERY_START) < size && word & crate::I31::TAG == 0
 }

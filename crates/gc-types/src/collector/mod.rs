@@ -1,6 +1,6 @@
-//! What the two halves of each collector of ours agree on: header bits, offsets
-//! into heap data, slow-path operations. One file for each, of the
-//! collector's name; `bump` is shared by those that allocate inline.
+//! The constants that both halves of each built-in collector share: header bits, offsets into heap
+//! data, slow-path operations. Each collector has a file of its name. Collectors that allocate
+//! inline share `bump`.
 
 pub mod bump;
 pub mod copying;

@@ -3,5 +3,5 @@
 
 pub use super::bump::{LIMIT, NEXT};
 
-/// The name it is registered under.
+/// The name under which the collector is registered.
 pub const NAME: &str = "null";

@@ -1,6 +1,6 @@
-//! What one function being translated knows: its module, its vmctx, and what it
-//! has declared so far (callees, signatures, types). Also the alias regions of
-//! WebAssembly's own memory.
+//! The environment of a function that is being translated: its module, its vmctx, and its
+//! declarations so far (callees, signatures, types). Also the alias regions of WebAssembly's
+//! memory.
 
 use super::CompileContext;
 use super::signature::clif_signature;
@@ -33,12 +33,12 @@ pub(super) const TABLE_REFS: Region = regions::EMBEDDER + 4;
 pub(super) const TABLE_FUNCS: Region = regions::EMBEDDER + 5;
 /// The stack slot that holds the vmctx.
 pub(super) const VMCTX_SLOT: Region = regions::EMBEDDER + 6;
-/// Imported globals, any two of which may be one.
+/// Imported globals. Two of them may be the same global.
 pub(super) const IMPORTED_GLOBALS: Region = regions::EMBEDDER + 7;
-/// Defined globals, one region each: what is imported cannot be one of them.
+/// Defined globals, one region each. An imported global cannot be one of them.
 const DEFINED_GLOBALS: Region = regions::EMBEDDER + 64;
-/// The last of them, which those beyond share: a function can have no more than
-/// 2^16 distinct combinations of memory flags.
+/// The number of such regions. Further globals share the last one, because a function can have at
+/// most 2^16 distinct combinations of memory flags.
 const MAX_GLOBAL_REGIONS: u32 = 4096;
 const LAST_GLOBAL: Region = DEFINED_GLOBALS + MAX_GLOBAL_REGIONS;
 /// The region of the `n`th defined global.
@@ -46,7 +46,7 @@ pub(super) fn defined_global(n: u32) -> Region {
     DEFINED_GLOBALS + n.min(MAX_GLOBAL_REGIONS)
 }
 
-/// `region` in `func`, declared there, with a description for people, if it is not yet.
+/// `region` in `func`. Declares it with a description if it is new.
 pub(super) fn intern(func: &mut ir::Function, region: Region) -> ir::AliasRegion {
     let description = match region {
         IMPORTS => "imports".into(),
@@ -65,7 +65,7 @@ pub(super) fn intern(func: &mut ir::Function, region: Region) -> ir::AliasRegion
     func.dfg.alias_regions.insert(ir::AliasRegionData { user_id: region, description })
 }
 
-/// What the function being translated knows.
+/// The environment of a function that is being translated.
 pub(super) struct FuncEnv<'a> {
     pub(super) cx: &'a CompileContext<'a>,
     /// The vmctx parameter.
@@ -111,7 +111,7 @@ impl<'a> FuncEnv<'a> {
         Arc::clone(self.types.entry(index).or_insert_with(|| self.cx.registry.get(index)))
     }
 
-    /// `index` as a callee: a function this module defines.
+    /// Declares function `index`, which this module defines, as a callee.
     pub(super) fn function(&mut self, func: &mut ir::Function, index: u32) -> Result<ir::FuncRef> {
         if let Some(callee) = self.functions.get(&index) {
             return Ok(*callee);

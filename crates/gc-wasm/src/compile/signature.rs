@@ -1,19 +1,18 @@
-//! From WebAssembly types to CLIF types and signatures.
+//! Converts WebAssembly types to CLIF types and signatures.
 //!
-//! Every function is `CallConv::Tail`, takes its vmctx first and then its
-//! parameters, and returns its results. All references are `I64`: references into
-//! the heap zero-extended, function references as addresses of their
-//! `VMFuncRef`. Only the former are roots.
+//! Every function is `CallConv::Tail`, takes its vmctx first and then its parameters, and returns
+//! its results. All references are `I64`. References into the heap are zero-extended, and function
+//! references are addresses of their `VMFuncRef`. Only references into the heap are roots.
 
 use anyhow::{Result, bail};
 use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, types};
 use cranelift_codegen::isa::CallConv;
 use wasmtime_types::{WasmFuncType, WasmValType};
 
-/// What values of this type are in compiled code.
+/// The CLIF type of values of this type.
 ///
 /// # Errors
-/// If it is `v128`, which is not supported.
+/// If it is `v128`, which is unsupported.
 pub(crate) fn clif_type(ty: &WasmValType) -> Result<ir::Type> {
     Ok(match ty {
         WasmValType::I32 => types::I32,
@@ -28,7 +27,7 @@ pub(crate) fn clif_type(ty: &WasmValType) -> Result<ir::Type> {
 /// The signature of compiled functions of this type.
 ///
 /// # Errors
-/// If a type in it is not supported.
+/// If a type in it is unsupported.
 pub(crate) fn clif_signature(ty: &WasmFuncType) -> Result<ir::Signature> {
     let mut signature = ir::Signature::new(CallConv::Tail);
     signature.params.reserve(1 + ty.params().len());

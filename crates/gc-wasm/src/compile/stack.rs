@@ -1,14 +1,13 @@
-//! The operand stack and the control stack of a function being translated: SSA
-//! values and blocks where WebAssembly has operands and labels.
+//! The operand stack and the control stack of a function that is being translated. SSA values are
+//! the operands, and blocks are the labels.
 //!
-//! Code that cannot be reached is validated but not translated. While it lasts
-//! only the nesting of its blocks is counted: it pushes no frames, so that every
-//! label that reachable code names is a frame here.
+//! Unreachable code is validated but not translated. In it only the nesting of blocks is counted,
+//! and no frames are pushed. So every label that reachable code uses is a frame here.
 
 use cranelift_codegen::ir;
 use wasmparser::BlockType;
 
-/// What kind of construct a frame is.
+/// The kind of construct of a frame.
 #[derive(Debug)]
 pub(super) enum FrameKind {
     /// The function's body: its label returns.
@@ -19,9 +18,9 @@ pub(super) enum FrameKind {
     Loop,
     /// An `if` before its `else`.
     If {
-        /// Where the `else` arm begins; not entered yet.
+        /// The start of the `else` arm, which is not entered yet.
         else_block: ir::Block,
-        /// The operands both arms begin with.
+        /// The operands at the start of both arms.
         params: Vec<ir::Value>,
     },
 }
@@ -30,16 +29,15 @@ pub(super) enum FrameKind {
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) kind: FrameKind,
-    /// Where a branch to it goes, with block parameters for the label's types.
+    /// The target of branches to the label, with block parameters for the label's types.
     pub(super) label: ir::Block,
-    /// The block's type, as long as the label's parameters are not made: the first
-    /// branch makes them.
+    /// The block's type until the first branch makes the label's parameters, then `None`.
     pub(super) unmade: Option<BlockType>,
-    /// Number of operands a branch to it takes.
+    /// Number of operands of a branch to the label.
     pub(super) label_arity: usize,
     /// Number of operands below the construct's own.
     pub(super) height: usize,
-    /// Whether anything branches to the label.
+    /// Whether there is a branch to the label.
     pub(super) branched: bool,
 }
 
@@ -48,12 +46,12 @@ pub(super) struct Frame {
 pub(super) struct Stack {
     pub(super) values: Vec<ir::Value>,
     pub(super) frames: Vec<Frame>,
-    /// While code is unreachable: how many constructs have begun in it.
+    /// In unreachable code, the number of open constructs that began in it.
     unreachable: Option<u32>,
 }
 
 impl Stack {
-    /// Empties it for another function.
+    /// Empties both stacks for another function.
     pub(super) fn clear(&mut self) {
         self.values.clear();
         self.frames.clear();
@@ -70,62 +68,61 @@ impl Stack {
         self.values.pop().expect("validated: an operand is there")
     }
 
-    /// Pops two operands, the upper one second.
+    /// Pops two operands. The upper one is the second.
     pub(super) fn pop2(&mut self) -> (ir::Value, ir::Value) {
         let second = self.pop();
         (self.pop(), second)
     }
 
-    /// Pops three operands, the uppermost last.
+    /// Pops three operands. The uppermost is the last.
     pub(super) fn pop3(&mut self) -> (ir::Value, ir::Value, ir::Value) {
         let third = self.pop();
         let (first, second) = self.pop2();
         (first, second, third)
     }
 
-    /// Pops `count` operands, the uppermost last.
+    /// Pops `count` operands. The uppermost is the last.
     pub(super) fn pop_n(&mut self, count: usize) -> Vec<ir::Value> {
         self.values.split_off(self.values.len() - count)
     }
 
-    /// The uppermost `count` operands, the uppermost last.
+    /// The upper `count` operands. The uppermost is the last.
     pub(super) fn peek_n(&self, count: usize) -> &[ir::Value] {
         &self.values[self.values.len() - count..]
     }
 
-    /// The frame that label `depth` names.
+    /// The frame of label `depth`.
     pub(super) fn frame(&mut self, depth: u32) -> &mut Frame {
         let index = self.frames.len() - 1 - depth as usize;
         &mut self.frames[index]
     }
 
-    /// Whether the next operator can be reached.
+    /// Whether the next operator is reachable.
     pub(super) fn reachable(&self) -> bool {
         self.unreachable.is_none()
     }
 
-    /// From here to the end of the innermost construct nothing can be reached.
+    /// Marks the code from here to the end of the innermost construct as unreachable.
     pub(super) fn set_unreachable(&mut self) {
         self.unreachable = Some(0);
     }
 
-    /// The next operator can be reached again.
+    /// Marks the next operator as reachable again.
     pub(super) fn set_reachable(&mut self) {
         self.unreachable = None;
     }
 
-    /// A construct begins in unreachable code.
+    /// Enters a construct in unreachable code.
     pub(super) fn enter_unreachable(&mut self) {
         *self.unreachable.as_mut().expect("in unreachable code") += 1;
     }
 
-    /// Whether the `else` or `end` met now belongs to a construct that began in
-    /// unreachable code.
+    /// Whether the current `else` or `end` belongs to a construct that began in unreachable code.
     pub(super) fn in_unreachable_construct(&self) -> bool {
         self.unreachable.is_some_and(|depth| depth > 0)
     }
 
-    /// A construct that began in unreachable code ends.
+    /// Leaves a construct that began in unreachable code.
     pub(super) fn leave_unreachable(&mut self) {
         *self.unreachable.as_mut().expect("in unreachable code") -= 1;
     }

@@ -1,9 +1,8 @@
-//! One function: from operators to CLIF, validating on the way.
+//! Translates one function from operators to CLIF, and validates it at the same time.
 //!
-//! A single loop reads an operator, validates it, and emits what it stands for at
-//! the builder's position; nesting lives on the [`Stack`], not on this compiler's
-//! own. Static types come from the validator, which has the exact type of every
-//! operand where a label or a local has only a supertype.
+//! A single loop reads an operator, validates it, and emits its code at the builder's position.
+//! Nesting is tracked on the [`Stack`], not by recursion. Static types come from the validator. It
+//! has the exact type of every operand, where a label or a local may have only a supertype.
 
 use super::env::{self, FuncEnv, func_type};
 use super::signature::{clif_signature, clif_type};
@@ -23,7 +22,7 @@ use gc_types::Trap;
 use wasmparser::{FuncValidator, FuncValidatorAllocations, ValType, ValidatorResources};
 use wasmtime_types::{TypeConvert, WasmValType};
 
-/// What is kept from one function's translation for the next one's.
+/// Allocations that are reused from one function to the next.
 #[derive(Default)]
 pub(super) struct Allocations {
     builder: FunctionBuilderContext,
@@ -31,36 +30,36 @@ pub(super) struct Allocations {
     stack: Stack,
 }
 
-/// A local: a variable of the frontend's, and the value it is known to have.
+/// A local: a variable of the frontend, and its known value.
 ///
-/// The frontend finds a variable's value by walking back through the blocks, and leaves
-/// a note in each; there are many, since an operator may emit several. Thousands of
-/// locals in a function of thousands of operators would take the square of the time. So
-/// values are also remembered here, for as long as what defined them dominates what is
-/// emitted: until control is joined by a label.
+/// The frontend finds a variable's value by walking back through the blocks, and leaves a note in
+/// each. There are many blocks, because an operator may emit several. With thousands of locals in a
+/// function of thousands of operators this would take quadratic time. So values are also recorded
+/// here, as long as their definition dominates the emitted code: until control joins at a label.
 pub(super) struct Local {
     variable: Variable,
     value: ir::Value,
-    /// Its value is `value` while [`Translator::joins`] is this.
+    /// `value` is valid while [`Translator::joins`] has this value.
     known_at: u32,
-    /// The frontend has room for notes of it for blocks below this number.
+    /// The frontend has memory for its notes for blocks below this number.
     noted: u32,
-    /// The outermost loop it was last read in, by its number.
+    /// The number of the outermost loop in which it was last read.
     read_in: u32,
 }
 
-/// The most notes the frontend may have room for, of four bytes each: one for each local
-/// and block, whether the local is used there or not, up to the last in which it is.
+/// The maximum number of notes of the frontend, of four bytes each. There is one for each local and
+/// each block up to the last block that uses the local.
 const MAX_NOTES: u64 = 1 << 26;
 
-/// The most operands that labels of a function may be passed, summed over its branches.
+/// The maximum number of operands that are passed to labels of a function, summed over its
+/// branches.
 const MAX_OPERANDS: usize = 1 << 20;
 
-/// The most instructions, values, and fourths of arguments, summed up, that a function may
-/// have: some seconds and 1 GiB while it is compiled.
+/// The maximum size of a function: the sum of its instructions, its values, and a quarter of its
+/// arguments. A function of this size takes some seconds and 1 GiB to compile.
 const MAX_SIZE: usize = 1 << 24;
 
-/// A function under way.
+/// The translation of one function.
 pub(super) struct Translator<'a, 'b> {
     pub(super) builder: FunctionBuilder<'b>,
     pub(super) env: FuncEnv<'a>,
@@ -68,25 +67,24 @@ pub(super) struct Translator<'a, 'b> {
     pub(super) validator: FuncValidator<ValidatorResources>,
     /// The locals, parameters first.
     pub(super) locals: Vec<Local>,
-    /// How many times control has been joined: see [`Local`].
+    /// Number of joins of control so far; see [`Local`].
     pub(super) joins: u32,
     /// The sum of [`Local::noted`].
     notes: u64,
     /// Operands passed to labels so far.
     operands: usize,
-    /// Number of loops around the operator under way, and of outermost loops so far.
+    /// Number of loops around the current operator, and number of outermost loops so far.
     loops: (u32, u32),
-    /// Locals read in the outermost loop: a loop's end leaves notes of them.
+    /// Locals read in the outermost loop. The frontend leaves notes of them at a loop's end.
     read_in_loop: Vec<u32>,
-    /// Type of the uppermost operand before the operator under way.
+    /// Type of the uppermost operand before the current operator.
     pub(super) top: Option<ValType>,
 }
 
 /// Validates `body` and emits its CLIF into `func`, which must be empty.
 ///
 /// # Errors
-/// If the body is malformed or invalid (with the offset in bytes), or uses what is
-/// not supported.
+/// If the body is malformed or invalid (with the offset in bytes), or uses an unsupported feature.
 pub(super) fn translate(
     cx: &CompileContext<'_>,
     body: Body<'_>,
@@ -133,11 +131,10 @@ pub(super) fn translate(
     Ok(())
 }
 
-/// Emits into the entry block what only the whole body tells to be of use.
+/// Emits code into the entry block whose need is known only after the whole body.
 ///
-/// The bases of heap and memory are loaded there once more: these loads reach into
-/// loops without calls, whose own are then redundant. Where nothing can use them
-/// they are dropped.
+/// The bases of heap and memory are loaded there again. These loads reach into loops without calls
+/// and make the loads there redundant. Unused loads are removed.
 fn prologue(func: &mut ir::Function, entry: ir::Block, env: &FuncEnv<'_>) {
     let slot = env.leaves_instance.then(|| gc_jit::declare_vmctx_slot(func));
     let region = |func: &mut ir::Function, region| {
@@ -190,9 +187,9 @@ impl<'a, 'b> Translator<'a, 'b> {
             let (count, ty) = locals.read()?;
             self.validator.define_locals(offset, count, ty)?;
             let ty = self.val_type(ty)?;
-            // A local that is not defaultable is set before it is read, so its
-            // zero is never seen. References and numbers must not share one:
-            // whatever a local of a reference type holds becomes a root.
+            // A local without a default is set before it is read, so its zero is never read.
+            // References and numbers must not share a zero, because every value of a local of a
+            // reference type becomes a root.
             let zero = self.zero(&ty)?;
             for _ in 0..count {
                 self.declare_local(&ty, zero)?;
@@ -265,7 +262,7 @@ impl<'a, 'b> Translator<'a, 'b> {
         Ok(())
     }
 
-    /// Counts what the frontend will know of local `index`.
+    /// Counts the frontend's notes of local `index`.
     fn note(&mut self, index: u32) -> Result<()> {
         let blocks = self.builder.func.dfg.num_blocks() as u32;
         let local = &mut self.locals[index as usize];
@@ -282,8 +279,7 @@ impl<'a, 'b> Translator<'a, 'b> {
         Ok(())
     }
 
-    /// Counts operands that are passed to labels, or put aside for the other arm of an
-    /// `if`.
+    /// Counts operands that are passed to labels, or kept for the other arm of an `if`.
     ///
     /// # Errors
     /// If there are too many.
@@ -295,7 +291,8 @@ impl<'a, 'b> Translator<'a, 'b> {
         Ok(())
     }
 
-    /// An operator of a few bytes may become any number of instructions and values.
+    /// Checks the function's size, because a short operator may become any number of instructions
+    /// and values.
     fn check_size(&self) -> Result<()> {
         let dfg = &self.builder.func.dfg;
         let size = dfg.num_insts() + dfg.num_values() + dfg.value_lists.capacity() / 4;
@@ -309,7 +306,7 @@ impl<'a, 'b> Translator<'a, 'b> {
         Ok(())
     }
 
-    /// A loop begins; its head is not sealed yet.
+    /// Enters a loop, whose head is not sealed yet.
     pub(super) fn enter_loop(&mut self) {
         self.join();
         if self.loops.0 == 0 {
@@ -318,8 +315,8 @@ impl<'a, 'b> Translator<'a, 'b> {
         self.loops.0 += 1;
     }
 
-    /// A loop ends: its head is sealed, for which the frontend looks up what was read in
-    /// it at its end.
+    /// Leaves a loop and seals its head. For that the frontend looks up the values, at the loop's
+    /// end, of all locals read in it.
     pub(super) fn leave_loop(&mut self, head: ir::Block) -> Result<()> {
         let blocks = self.builder.func.dfg.num_blocks() as u64;
         self.check_notes(self.notes + self.read_in_loop.len() as u64 * blocks)?;
@@ -333,7 +330,7 @@ impl<'a, 'b> Translator<'a, 'b> {
         Ok(())
     }
 
-    /// To be called where what is emitted next is not dominated by all that was before.
+    /// Notes a join. Call this where the next code is not dominated by all earlier code.
     pub(super) fn join(&mut self) {
         self.joins += 1;
     }
@@ -346,18 +343,18 @@ impl<'a, 'b> Translator<'a, 'b> {
         })
     }
 
-    /// The collector, to emit an access to the heap with.
+    /// The collector, for emitting an access to the heap.
     pub(super) fn gc(&mut self) -> &'a dyn GcCompiler {
         self.env.uses_heap = true;
         self.env.cx.gc
     }
 
-    /// What collectors emit with.
+    /// The emitter for collectors.
     pub(super) fn emitter(&mut self) -> GcEmitter<'_, 'b> {
         GcEmitter::new(&mut self.builder, &mut self.env)
     }
 
-    /// A type as it stands in an operator.
+    /// Converts a type of an operator.
     pub(super) fn val_type(&self, ty: ValType) -> Result<WasmValType> {
         self.env.cx.info.types.convert_valtype(ty).map_err(|e| anyhow!("{e}"))
     }
@@ -385,7 +382,7 @@ impl<'a, 'b> Translator<'a, 'b> {
         MemFlagsData::trusted().with_alias_region(Some(region))
     }
 
-    /// Loads from `address` plus a constant, where an access cannot fault.
+    /// Loads from `address` plus a constant. The access cannot fault.
     pub(super) fn load(
         &mut self,
         ty: ir::Type,

@@ -9,8 +9,7 @@ use anyhow::Result;
 use gc_jit::ValRaw;
 use std::sync::Arc;
 
-/// What a closure that is a host function may return: [`WasmResults`] or a
-/// `Result` of them.
+/// The return types of closures that are host functions: [`WasmResults`] or a `Result` of them.
 pub trait WasmRet {
     #[doc(hidden)]
     type Ok: WasmResults;
@@ -34,7 +33,7 @@ impl<T: WasmResults> WasmRet for Result<T> {
     }
 }
 
-/// A closure that is a host function.
+/// A closure that can be a host function.
 pub trait IntoFunc<T: 'static, Params, Results>: Send + Sync + 'static {
     #[doc(hidden)]
     fn into_func(self, engine: &Engine) -> Result<HostFuncArg<T>>;

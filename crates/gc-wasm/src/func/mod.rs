@@ -34,7 +34,7 @@ impl Func {
     /// the type has, all zero or null, and must set each to a value of its type.
     ///
     /// # Errors
-    /// If `ty` is of another engine.
+    /// If `ty` belongs to another engine.
     pub fn new<T: 'static>(
         mut store: impl AsContextMut<Data = T>,
         ty: FuncType,
@@ -64,7 +64,7 @@ impl Func {
     /// The function's type.
     ///
     /// # Errors
-    /// If it is of another store.
+    /// If it belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> Result<FuncType> {
         let store = store.as_context().opaque();
         let ty = store.engine().types().get(self.type_index(store)?);

@@ -47,11 +47,10 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
     /// Calls it. References among the results are rooted in the current scope.
     ///
     /// # Errors
-    /// If the function or an argument is of another store, an argument is not of a
-    /// concrete type that the parameter has, the function traps, or a host function
-    /// that it calls fails.
+    /// If the function or an argument belongs to another store, an argument is not of the
+    /// parameter's concrete type, the function traps, or a host function that it calls fails.
     pub fn call(&self, mut store: impl AsContextMut, params: Params) -> Result<Results> {
-        // Four slots do for most functions, and are cheaper to clear than sixteen.
+        // Four slots suffice for most functions, and are cheaper to clear than sixteen.
         if <Params as WasmParams>::COUNT <= 4 && <Results as WasmParams>::COUNT <= 4 {
             self.call_in(&mut store, params, &mut [ValRaw::ZERO; 4])
         } else {

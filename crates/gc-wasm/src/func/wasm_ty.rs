@@ -1,4 +1,4 @@
-//! Rust types that stand for WebAssembly types in typed functions and closures.
+//! Rust types that represent WebAssembly types in typed functions and closures.
 
 use crate::refs::{AnyRef, ArrayRef, EqRef, ExternRef, I31, StructRef};
 use crate::store::StoreOpaque;
@@ -13,9 +13,9 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A Rust type that stands for one WebAssembly type: `i32` and `u32`, `i64` and
-/// `u64`, `f32`, `f64`, [`Func`], [`I31`], `Rooted` handles, and `Option`s of the
-/// references for the nullable ones.
+/// A Rust type that represents one WebAssembly type: `i32` and `u32`, `i64` and `u64`, `f32`,
+/// `f64`, [`Func`], [`I31`], and `Rooted` handles. An `Option` of a reference type represents the
+/// nullable type.
 pub trait WasmTy: sealed::Sealed + Copy + 'static {
     /// The WebAssembly type.
     fn valtype() -> ValType;
@@ -23,12 +23,12 @@ pub trait WasmTy: sealed::Sealed + Copy + 'static {
     #[doc(hidden)]
     fn to_raw(self, store: &mut StoreArg<'_>) -> Result<ValRaw>;
 
-    /// Fails on a null that cannot be, which only a corrupt heap can bring forth.
+    /// Fails on an unexpected null, which only a corrupt heap can cause.
     #[doc(hidden)]
     fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self>;
 
-    /// Fails unless it is of the reference type `ty`, which may be a subtype of its
-    /// own; `what` says of what.
+    /// Fails unless the value is of the reference type `ty`, which may be a subtype of
+    /// [`valtype`](WasmTy::valtype). `what` names the value in the error.
     #[doc(hidden)]
     fn check_ref(
         self,
@@ -45,7 +45,7 @@ pub trait WasmTy: sealed::Sealed + Copy + 'static {
     }
 }
 
-/// A store, as the hidden methods of [`WasmTy`] see it.
+/// A store for the hidden methods of [`WasmTy`].
 #[doc(hidden)]
 pub struct StoreArg<'a>(pub(crate) &'a mut StoreOpaque);
 
@@ -83,7 +83,7 @@ numbers! {
     f64 F64 |v| ValRaw::from_f64_bits(v.to_bits()), |raw| f64::from_bits(raw.f64_bits());
 }
 
-/// Reference types: how a handle and a raw word become each other.
+/// Implements the conversion between handles and raw words for reference types.
 macro_rules! references {
     ($($(#[$doc:meta])* $rust:ty, $heap:ident, |$v:ident| $val:expr, |$store:ident, $gc_ref:ident| $from:expr;)*) => {$(
         impl ToVal for $rust {
@@ -303,7 +303,8 @@ pub trait WasmParams: sealed::Sealed {
     #[doc(hidden)]
     fn heap_refs(&self, store: &StoreArg<'_>) -> usize;
 
-    /// Fails unless they are of `types`: what the Rust types do not say.
+    /// Fails unless the parameters are of `types`. Checks the part that the Rust types do not
+    /// determine.
     #[doc(hidden)]
     fn check(&self, store: &StoreArg<'_>, types: &[WasmValType]) -> Result<()>;
 
@@ -323,8 +324,8 @@ pub trait WasmResults: WasmParams + Sized {
     fn typecheck_results(engine: &Engine, types: &[WasmValType]) -> Result<()>;
 }
 
-/// Whether a parameter of type `param` takes what `T` stands for: always, or, with
-/// a check at each call, sometimes.
+/// Whether a parameter of type `param` accepts values of `T`: always, or sometimes, with a check at
+/// each call.
 fn param_accepts<T: WasmTy>(engine: &Engine, n: usize, param: &WasmValType) -> Result<()> {
     let (given, param) = (T::valtype(), ValType::from_wasm(engine, param));
     if !given.matches(&param) && !param.matches(&given) {

@@ -1,4 +1,4 @@
-//! What a module declares, apart from its functions' bodies.
+//! The declarations of a module, without the bodies of its functions.
 
 use crate::types::convert::ModuleTypes;
 use gc_types::TypeIndex;
@@ -12,7 +12,7 @@ pub(crate) struct Import {
     pub(crate) module: String,
     /// The second of the two names.
     pub(crate) name: String,
-    /// Where it stands in the module's index spaces.
+    /// Its index in the module's index spaces.
     pub(crate) index: EntityIndex,
 }
 
@@ -21,19 +21,20 @@ pub(crate) struct Import {
 pub(crate) struct FuncInfo {
     /// Its engine-wide type.
     pub(crate) ty: TypeIndex,
-    /// Its number among the defined functions that references can be made to, if
-    /// it is one: exported, the start function, or named by `ref.func` outside a body or by an element segment.
+    /// Its number among the defined functions that can be referenced, if it is one. Such a function
+    /// is exported, is the start function, or is named by `ref.func` outside a body or by an
+    /// element segment.
     pub(crate) func_ref: Option<u32>,
 }
 
-/// How a table is filled at instantiation.
+/// The mode of an element segment.
 #[derive(Debug)]
 pub(crate) enum ElementMode {
     /// Only by `table.init`.
     Passive,
-    /// Not at all: it only declares that functions are referenced.
+    /// Never used; it only declares that functions are referenced.
     Declared,
-    /// At instantiation, from this element of this table on.
+    /// Copied at instantiation to this table, from this element on.
     Active(TableIndex, ConstExpr),
 }
 
@@ -47,7 +48,7 @@ pub(crate) struct ElementSegment {
 /// The elements of a segment.
 #[derive(Debug)]
 pub(crate) enum ElementItems {
-    /// Functions, all of them.
+    /// Only functions.
     Functions(Box<[FuncIndex]>),
     /// Any constant expressions.
     Expressions(Box<[ConstExpr]>),
@@ -66,13 +67,13 @@ impl ElementItems {
 /// A data segment.
 #[derive(Debug)]
 pub(crate) struct DataSegment {
-    /// Which memory it is copied to at instantiation, and where; `None` if passive.
+    /// The memory and the place to which it is copied at instantiation; `None` if passive.
     pub(crate) active: Option<(u32, ConstExpr)>,
     /// Its bytes.
     pub(crate) bytes: Box<[u8]>,
 }
 
-/// What a module declares. All index spaces have the imports first.
+/// The declarations of a module. Imports come first in all index spaces.
 #[derive(Debug, Default)]
 pub(crate) struct ModuleInfo {
     /// The module's name, if its name section has one.
@@ -84,7 +85,7 @@ pub(crate) struct ModuleInfo {
     pub(crate) num_imported_memories: u32,
     pub(crate) num_imported_globals: u32,
     pub(crate) funcs: Vec<FuncInfo>,
-    /// Number of functions that references can be made to.
+    /// Number of functions that can be referenced.
     pub(crate) num_func_refs: u32,
     pub(crate) tables: Vec<Table>,
     /// Initial element of each defined table, null where `None`.
@@ -95,27 +96,27 @@ pub(crate) struct ModuleInfo {
     pub(crate) global_inits: Vec<ConstExpr>,
     /// Exports in the order they are declared.
     pub(crate) exports: Vec<(String, EntityIndex)>,
-    /// From an export's name to its position in `exports`.
+    /// Maps an export's name to its position in `exports`.
     pub(crate) exports_by_name: HashMap<String, usize>,
     pub(crate) start: Option<FuncIndex>,
     pub(crate) elements: Vec<ElementSegment>,
     pub(crate) data: Vec<DataSegment>,
-    /// Names of functions: from the name section, else from an export.
+    /// Names of functions, from the name section or else from an export.
     pub(crate) func_names: HashMap<u32, String>,
 }
 
 impl ModuleInfo {
-    /// Whether function `index` is defined here: its number among the defined ones.
+    /// The number of function `index` among the defined functions, if it is one.
     pub(crate) fn defined_func(&self, index: u32) -> Option<u32> {
         index.checked_sub(self.num_imported_funcs)
     }
 
-    /// The number of global `index` among the defined ones, if it is one.
+    /// The number of global `index` among the defined globals, if it is one.
     pub(crate) fn defined_global(&self, index: u32) -> Option<u32> {
         index.checked_sub(self.num_imported_globals)
     }
 
-    /// A name for function `index`: the one it has, or its number.
+    /// A name for function `index`: its own name, or its number.
     pub(crate) fn func_name(&self, index: u32) -> String {
         match self.func_names.get(&index) {
             Some(name) => name.clone(),
@@ -123,8 +124,8 @@ impl ModuleInfo {
         }
     }
 
-    /// Names functions that the name section does not name by their first exports. To
-    /// be called once, when all is parsed.
+    /// Names functions without a name in the name section after their first exports. Call this
+    /// once, after parsing.
     pub(crate) fn name_by_exports(&mut self) {
         for (name, entity) in &self.exports {
             if let EntityIndex::Function(func) = entity {
@@ -133,8 +134,8 @@ impl ModuleInfo {
         }
     }
 
-    /// Makes function `index` one that references can be made to. Imports are
-    /// already: their reference comes with them.
+    /// Marks function `index` as one that can be referenced. Imports need no mark, because an
+    /// import brings its reference.
     pub(crate) fn mark_func_ref(&mut self, index: u32) {
         if self.defined_func(index).is_none() {
             return;

@@ -38,7 +38,7 @@ impl Module {
         Module::from_binary(engine, bytes.as_ref())
     }
 
-    /// The binary format of what may be text.
+    /// Converts a module, which may be text, to the binary format.
     #[cfg(feature = "wat")]
     pub(crate) fn text_to_binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>> {
         wat::parse_bytes(bytes).context("parsing the text format")
@@ -85,7 +85,7 @@ impl Module {
         Ok(())
     }
 
-    /// The engine it was compiled by.
+    /// The engine that compiled the module.
     pub fn engine(&self) -> &Engine {
         &self.0.engine
     }
@@ -95,7 +95,7 @@ impl Module {
         self.0.info.name.as_deref()
     }
 
-    /// What it imports, in order.
+    /// The imports, in order.
     pub fn imports(&self) -> impl ExactSizeIterator<Item = ImportType<'_>> {
         self.0.info.imports.iter().map(|import| {
             let ty = ExternType::of(&self.0.engine, &self.0.info, import.index);
@@ -103,14 +103,14 @@ impl Module {
         })
     }
 
-    /// What it exports, in order.
+    /// The exports, in order.
     pub fn exports(&self) -> impl ExactSizeIterator<Item = ExportType<'_>> {
         self.0.info.exports.iter().map(|(name, index)| {
             ExportType::new(name, ExternType::of(&self.0.engine, &self.0.info, *index))
         })
     }
 
-    /// The type of the export of this name, if there is one.
+    /// The type of the export with this name, if there is one.
     pub fn get_export(&self, name: &str) -> Option<ExternType> {
         let (_, index) = &self.0.info.exports[*self.0.info.exports_by_name.get(name)?];
         Some(ExternType::of(&self.0.engine, &self.0.info, *index))

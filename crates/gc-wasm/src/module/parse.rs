@@ -1,6 +1,5 @@
-//! From bytes to [`ModuleInfo`]: one pass over the sections, validating each.
-//! Function bodies are set aside with their validators, to be validated as they
-//! are compiled, in parallel.
+//! Parses bytes to a [`ModuleInfo`], in one pass that validates each section. Function bodies are
+//! kept with their validators, and are validated when they are compiled, in parallel.
 
 use super::info::{
     DataSegment, ElementItems, ElementMode, ElementSegment, FuncInfo, Import, ModuleInfo,
@@ -37,8 +36,7 @@ pub(crate) fn features() -> WasmFeatures {
 /// Parses and validates a binary module, except its function bodies.
 ///
 /// # Errors
-/// If it is malformed or invalid (with the offset in bytes), or uses a feature
-/// that is not supported.
+/// If it is malformed or invalid (with the offset in bytes), or uses an unsupported feature.
 pub(crate) fn parse<'a>(
     registry: &TypeRegistry,
     bytes: &'a [u8],
@@ -159,8 +157,8 @@ impl<'a> Parsing<'a> {
             }
             Payload::CustomSection(section) => {
                 if let wasmparser::KnownCustom::Name(names) = section.as_known() {
-                    // A broken name section is not an error (core specification,
-                    // appendix "Custom Sections"): names are only for people.
+                    // A malformed name section is not an error (core specification, appendix
+                    // "Custom Sections"), because names are only for people.
                     if let Err(e) = read_names(info, names) {
                         log::debug!("ignoring the rest of a malformed name section: {e}");
                     }
@@ -289,7 +287,7 @@ mod tests {
         let wat = r#"(module (func (export "a") (export "b")) (func $c (export "d")) (func))"#;
         let wasm = wat::parse_str(wat).unwrap();
         let (info, _) = parse(&TypeRegistry::new().unwrap(), &wasm).unwrap();
-        // Found without a search: there may be as many exports as functions.
+        // Computed without a search, because there may be as many exports as functions.
         let mut named: Vec<_> = info.func_names.iter().collect();
         named.sort();
         assert_eq!(named, [(&0, &"a".to_string()), (&1, &"c".to_string())]);

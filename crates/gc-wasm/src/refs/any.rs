@@ -1,4 +1,4 @@
-//! Internal references: `anyref` and `eqref`, and finding out what they are.
+//! Internal references: `anyref` and `eqref`, with tests of their type.
 
 use crate::refs::{ArrayRef, ExternRef, I31, StructRef};
 use crate::store::StoreOpaque;
@@ -12,7 +12,8 @@ use gc_types::{VMGcKind, VMGcRef};
 #[derive(Debug)]
 pub struct AnyRef(());
 
-/// An internal reference that can be compared: an unboxed integer, a struct or an array.
+/// An internal reference that can be compared for equality: an unboxed integer, a struct or an
+/// array.
 #[derive(Debug)]
 pub struct EqRef(());
 
@@ -25,15 +26,15 @@ fn kind_of(store: &StoreOpaque, gc_ref: &VMGcRef) -> Result<Option<VMGcKind>> {
 }
 
 impl AnyRef {
-    /// An unboxed integer as a reference.
+    /// Makes a reference that is an unboxed integer.
     pub fn from_i31(mut store: impl AsContextMut, value: I31) -> Rooted<AnyRef> {
         store.as_context_mut().into_opaque().root(VMGcRef::from_i31(value))
     }
 
-    /// An external reference made internal (`any.convert_extern`).
+    /// Converts an external reference to an internal one (`any.convert_extern`).
     ///
     /// # Errors
-    /// If the handle is of another store or its scope ended.
+    /// If the handle belongs to another store or its scope has ended.
     pub fn convert_extern(
         store: impl AsContext,
         external: Rooted<ExternRef>,
@@ -44,18 +45,18 @@ impl AnyRef {
 }
 
 impl Rooted<AnyRef> {
-    /// The unboxed integer, if it is one.
+    /// The unboxed integer, if this is one.
     ///
     /// # Errors
-    /// If the handle is of another store or its scope ended.
+    /// If the handle belongs to another store or its scope has ended.
     pub fn as_i31(&self, store: impl AsContext) -> Result<Option<I31>> {
         Ok(self.get(store.as_context().opaque())?.as_i31())
     }
 
-    /// The same reference as one that can be compared, if it can.
+    /// The same reference as an `eqref`, if it can be compared.
     ///
     /// # Errors
-    /// If the handle is of another store or its scope ended, or the heap is corrupt.
+    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
     pub fn as_eqref(&self, store: impl AsContext) -> Result<Option<Rooted<EqRef>>> {
         let store = store.as_context().opaque();
         let kind = kind_of(store, &self.get(store)?)?;
@@ -63,30 +64,30 @@ impl Rooted<AnyRef> {
         Ok(comparable.then(|| self.cast()))
     }
 
-    /// The same reference as a struct's, if it is one.
+    /// The same reference as a struct reference, if it refers to a struct.
     ///
     /// # Errors
-    /// If the handle is of another store or its scope ended, or the heap is corrupt.
+    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
     pub fn as_struct(&self, store: impl AsContext) -> Result<Option<Rooted<StructRef>>> {
         let store = store.as_context().opaque();
         let kind = kind_of(store, &self.get(store)?)?;
         Ok((kind == Some(VMGcKind::StructRef)).then(|| self.cast()))
     }
 
-    /// The same reference as an array's, if it is one.
+    /// The same reference as an array reference, if it refers to an array.
     ///
     /// # Errors
-    /// If the handle is of another store or its scope ended, or the heap is corrupt.
+    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
     pub fn as_array(&self, store: impl AsContext) -> Result<Option<Rooted<ArrayRef>>> {
         let store = store.as_context().opaque();
         let kind = kind_of(store, &self.get(store)?)?;
         Ok((kind == Some(VMGcKind::ArrayRef)).then(|| self.cast()))
     }
 
-    /// The most precise type of what it refers to.
+    /// The most precise type of its referent.
     ///
     /// # Errors
-    /// If the handle is of another store or its scope ended, or the heap is corrupt.
+    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
     pub fn ty(&self, store: impl AsContext) -> Result<HeapType> {
         let store = store.as_context().opaque();
         let ty = store.heap_type_of(&self.get(store)?)?;
@@ -96,7 +97,7 @@ impl Rooted<AnyRef> {
     /// Whether it is a reference of type `ty` (`ref.test`).
     ///
     /// # Errors
-    /// If the handle is of another store or its scope ended, or the heap is corrupt.
+    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
     pub fn matches_ty(&self, store: impl AsContext, ty: &HeapType) -> Result<bool> {
         let store = store.as_context().opaque();
         let actual = store.heap_type_of(&self.get(store)?)?;
@@ -107,7 +108,7 @@ impl Rooted<AnyRef> {
 }
 
 impl Rooted<EqRef> {
-    /// The same reference as any internal one.
+    /// The same reference as an `anyref`.
     pub fn to_anyref(self) -> Rooted<AnyRef> {
         self.cast()
     }

@@ -1,4 +1,4 @@
-//! Arrays, made and accessed by the host.
+//! Arrays that the host makes and accesses.
 
 use crate::refs::structref::{read_place, unpacked, value_bits, write_place};
 use crate::refs::{AnyRef, EqRef};
@@ -14,11 +14,11 @@ use std::sync::Arc;
 pub struct ArrayRef(());
 
 impl ArrayRef {
-    /// Makes an array of `length` elements, all `element`. May collect.
+    /// Makes an array of `length` elements that are all `element`. May collect.
     ///
     /// # Errors
-    /// If `ty` is of another engine, `element` is not of its type, a handle is of
-    /// another store or its scope ended, or the heap is full.
+    /// If `ty` belongs to another engine, `element` is not of its type, a handle belongs to another
+    /// store or its scope has ended, or the heap is full.
     pub fn new(
         mut store: impl AsContextMut,
         ty: &ArrayType,
@@ -45,7 +45,7 @@ impl ArrayRef {
     }
 }
 
-/// The type, if it is this engine's and the elements are of it.
+/// Returns the type if it belongs to the store's engine and the elements match it.
 fn check(store: &StoreOpaque, ty: &ArrayType, elements: &[Val]) -> Result<Arc<RegisteredType>> {
     if !ty.engine().same(store.engine()) {
         bail!("the array type belongs to another engine");
@@ -66,8 +66,8 @@ fn alloc(store: &mut StoreOpaque, ty: &RegisteredType, length: u32) -> Result<Ro
     Ok(store.root(gc_ref))
 }
 
-/// Makes an array whose elements are all `element`, which is of its type, or zero
-/// or null.
+/// Makes an array whose elements are all `element`, or zero or null if it is `None`. `element` must
+/// match the type.
 pub(crate) fn make_filled(
     store: &mut StoreOpaque,
     ty: &RegisteredType,
@@ -83,7 +83,7 @@ pub(crate) fn make_filled(
     Ok(array)
 }
 
-/// Makes an array of elements that are of its type.
+/// Makes an array of these elements, which must match its type.
 pub(crate) fn make_fixed(
     store: &mut StoreOpaque,
     ty: &RegisteredType,
@@ -106,7 +106,7 @@ impl Rooted<ArrayRef> {
     /// The array's type.
     ///
     /// # Errors
-    /// If the handle is of another store or its scope ended, or the heap is corrupt.
+    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
     pub fn ty(&self, store: impl AsContext) -> Result<ArrayType> {
         let store = store.as_context().opaque();
         let ty = store.registered_type_of(&self.get(store)?)?;
@@ -119,7 +119,7 @@ impl Rooted<ArrayRef> {
     /// The number of elements.
     ///
     /// # Errors
-    /// If the handle is of another store or its scope ended, or the heap is corrupt.
+    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
     pub fn len(&self, store: impl AsContext) -> Result<u32> {
         let store = store.as_context().opaque();
         Ok(store.gc_store().array_len(&self.get(store)?)?)
@@ -128,8 +128,8 @@ impl Rooted<ArrayRef> {
     /// The value of element `index`.
     ///
     /// # Errors
-    /// If there is no such element, the handle is of another store or its scope
-    /// ended, or the heap is corrupt.
+    /// If there is no such element, the handle belongs to another store or its scope has ended, or
+    /// the heap is corrupt.
     pub fn get_element(&self, mut store: impl AsContextMut, index: u32) -> Result<Val> {
         let ty = self.ty(&mut store)?;
         let store = store.as_context_mut().into_opaque();
@@ -151,8 +151,8 @@ impl Rooted<ArrayRef> {
     /// Overwrites element `index`.
     ///
     /// # Errors
-    /// If there is no such element, they are not mutable, the value is not of their
-    /// type, a handle is of another store or its scope ended, or the heap is corrupt.
+    /// If there is no such element, they are not mutable, the value is not of their type, a handle
+    /// belongs to another store or its scope has ended, or the heap is corrupt.
     pub fn set_element(&self, mut store: impl AsContextMut, index: u32, value: Val) -> Result<()> {
         let ty = self.ty(&mut store)?;
         let store = store.as_context_mut().into_opaque();
@@ -166,12 +166,12 @@ impl Rooted<ArrayRef> {
         store.may_drop(|store| write_place(store, &gc_ref, offset, &field, &value))
     }
 
-    /// The same reference as any internal one.
+    /// The same reference as an `anyref`.
     pub fn to_anyref(self) -> Rooted<AnyRef> {
         self.cast()
     }
 
-    /// The same reference as one that can be compared.
+    /// The same reference as an `eqref`.
     pub fn to_eqref(self) -> Rooted<EqRef> {
         self.cast()
     }

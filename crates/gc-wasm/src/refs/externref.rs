@@ -1,4 +1,4 @@
-//! External references: boxes around values of the host's.
+//! External references: boxes around host values.
 
 use crate::refs::AnyRef;
 use crate::{AsContext, AsContextMut, Rooted};
@@ -7,24 +7,22 @@ use gc_runtime::{HeapError, HostValue};
 use gc_types::VMGcKind;
 use std::any::Any;
 
-/// A reference to a value of the host's, opaque to WebAssembly, or to an internal
-/// reference made external. The host's value is dropped when its box is found
-/// dead, or with the store.
+/// A reference to a host value, which is opaque to WebAssembly, or an internal reference made
+/// external. The host value is dropped when its box is found dead, or with the store.
 #[derive(Debug)]
 pub struct ExternRef(());
 
 impl ExternRef {
     /// Puts a value in a box of the store's heap. May collect.
     ///
-    /// The value is dropped by a collection, a write that overwrites the last reference
-    /// to it, the end of a scope, or with its store. If its drop panics, that goes on
-    /// when the host is returned to: out of the call into compiled code, or whatever
-    /// else it was that the host asked of the store and the value died by. If several
-    /// do, the first is the one that goes on; while the thread is panicking, it waits
-    /// for the next such moment.
+    /// The value is dropped by a collection, by a write that overwrites the last reference to it,
+    /// at the end of a scope, or with its store. If its drop panics, the panic resumes when control
+    /// returns to the host: at the end of the call into compiled code, or of the other operation on
+    /// the store that dropped the value. If several drops panic, only the first panic resumes.
+    /// While the thread is panicking, it waits for the next return to the host.
     ///
     /// # Errors
-    /// If the heap is full, even after a collection; the value is then dropped.
+    /// If the heap is full even after a collection. The value is then dropped.
     pub fn new<T: Send + Sync + 'static>(
         mut store: impl AsContextMut,
         value: T,
@@ -40,10 +38,10 @@ impl ExternRef {
         })
     }
 
-    /// An internal reference made external (`extern.convert_any`).
+    /// Converts an internal reference to an external one (`extern.convert_any`).
     ///
     /// # Errors
-    /// If the handle is of another store or its scope ended.
+    /// If the handle belongs to another store or its scope has ended.
     pub fn convert_any(
         store: impl AsContext,
         internal: Rooted<AnyRef>,
@@ -54,11 +52,10 @@ impl ExternRef {
 }
 
 impl Rooted<ExternRef> {
-    /// The host's value in the box, or `None` if this is an internal reference made
-    /// external.
+    /// The host value in the box, or `None` if this is an internal reference made external.
     ///
     /// # Errors
-    /// If the handle is of another store or its scope ended, or the heap is corrupt.
+    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
     pub fn data<'a, T: 'static>(
         &self,
         store: &'a impl AsContext<Data = T>,

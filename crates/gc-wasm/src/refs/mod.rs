@@ -1,5 +1,5 @@
-//! References into a store's GC heap as the host holds them: [`Rooted`](crate::Rooted)
-//! and [`OwnedRooted`](crate::OwnedRooted) handles to these types.
+//! References into a store's GC heap that the host holds: [`Rooted`](crate::Rooted) and
+//! [`OwnedRooted`](crate::OwnedRooted) handles to these types.
 
 mod any;
 pub(crate) mod array;
@@ -17,7 +17,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// What a handle can be to.
+/// The types to which a handle can refer.
 pub trait GcRef: sealed::Sealed + 'static {}
 
 macro_rules! gc_refs {

@@ -1,4 +1,4 @@
-//! Structs, made and accessed by the host.
+//! Structs that the host makes and accesses.
 
 use crate::refs::{AnyRef, EqRef};
 use crate::store::StoreOpaque;
@@ -17,8 +17,8 @@ impl StructRef {
     /// Makes a struct of type `ty` with these fields. May collect.
     ///
     /// # Errors
-    /// If `ty` is of another engine, the number or a type of the fields is wrong, a
-    /// handle is of another store or its scope ended, or the heap is full.
+    /// If `ty` belongs to another engine, the number or a type of the fields is wrong, a handle
+    /// belongs to another store or its scope has ended, or the heap is full.
     pub fn new(
         mut store: impl AsContextMut,
         ty: &StructType,
@@ -40,7 +40,7 @@ impl StructRef {
     }
 }
 
-/// Makes a struct of fields that are of its type, or of zeros and nulls.
+/// Makes a struct of these fields, which must match its type, or of zeros and nulls.
 pub(crate) fn make(
     store: &mut StoreOpaque,
     ty: &RegisteredType,
@@ -66,7 +66,7 @@ impl Rooted<StructRef> {
     /// The struct's type.
     ///
     /// # Errors
-    /// If the handle is of another store or its scope ended, or the heap is corrupt.
+    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
     pub fn ty(&self, store: impl AsContext) -> Result<StructType> {
         let store = store.as_context().opaque();
         let ty = store.registered_type_of(&self.get(store)?)?;
@@ -79,8 +79,8 @@ impl Rooted<StructRef> {
     /// The value of field `index`.
     ///
     /// # Errors
-    /// If there is no such field, the handle is of another store or its scope ended,
-    /// or the heap is corrupt.
+    /// If there is no such field, the handle belongs to another store or its scope has ended, or
+    /// the heap is corrupt.
     pub fn field(&self, mut store: impl AsContextMut, index: usize) -> Result<Val> {
         let ty = self.ty(&mut store)?;
         let store = store.as_context_mut().into_opaque();
@@ -101,8 +101,8 @@ impl Rooted<StructRef> {
     /// Overwrites field `index`.
     ///
     /// # Errors
-    /// If there is no such field, it is not mutable, the value is not of its type, a
-    /// handle is of another store or its scope ended, or the heap is corrupt.
+    /// If there is no such field, it is not mutable, the value is not of its type, a handle belongs
+    /// to another store or its scope has ended, or the heap is corrupt.
     pub fn set_field(&self, mut store: impl AsContextMut, index: usize, value: Val) -> Result<()> {
         let ty = self.ty(&mut store)?;
         let store = store.as_context_mut().into_opaque();
@@ -115,12 +115,12 @@ impl Rooted<StructRef> {
         store.may_drop(|store| write_place(store, &gc_ref, offset, &field, &value))
     }
 
-    /// The same reference as any internal one.
+    /// The same reference as an `anyref`.
     pub fn to_anyref(self) -> Rooted<AnyRef> {
         self.cast()
     }
 
-    /// The same reference as one that can be compared.
+    /// The same reference as an `eqref`.
     pub fn to_eqref(self) -> Rooted<EqRef> {
         self.cast()
     }
@@ -143,7 +143,7 @@ pub(crate) fn unpacked(ty: &WasmFieldType) -> WasmValType {
     }
 }
 
-/// Reads the field or element at `offset` in an object. Packed ones are zero-extended.
+/// Reads the field or element at `offset` in an object. Packed values are zero-extended.
 pub(crate) fn read_place(
     store: &mut StoreOpaque,
     object: &VMGcRef,
@@ -194,8 +194,8 @@ pub(crate) fn write_place(
     Ok(store.gc_store_mut().write_field(object, offset, storage, bits)?)
 }
 
-/// The bits of a value as they are stored in objects; a reference's 32-bit word,
-/// not counted.
+/// The bits of a value as they are stored in objects. For a reference this is its 32-bit word; its
+/// barrier does not run.
 pub(crate) fn value_bits(store: &StoreOpaque, value: &Val) -> Result<u128> {
     Ok(match value {
         Val::I32(value) => u128::from(*value as u32),

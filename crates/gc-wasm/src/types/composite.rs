@@ -24,7 +24,7 @@ pub enum Mutability {
     Var,
 }
 
-/// What a field or element is stored as.
+/// The storage type of a field or element.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StorageType {
     /// Eight bits of an `i32`.
@@ -36,7 +36,7 @@ pub enum StorageType {
 }
 
 impl StorageType {
-    /// The type of the values that are read from and written to it.
+    /// The type of the values that are read from and written to a field of this type.
     pub fn unpack(&self) -> ValType {
         match self {
             StorageType::I8 | StorageType::I16 => ValType::I32,
@@ -64,12 +64,12 @@ impl FieldType {
         FieldType { mutability, element_type }
     }
 
-    /// Whether it can be written.
+    /// Whether the field can be written.
     pub fn mutability(&self) -> Mutability {
         self.mutability
     }
 
-    /// What it is stored as.
+    /// The storage type.
     pub fn element_type(&self) -> &StorageType {
         &self.element_type
     }
@@ -141,13 +141,13 @@ macro_rules! concrete_type {
                 &self.engine
             }
 
-            /// Whether this type is `sup` or declared, directly or not, as its subtype.
+            /// Whether this type is `sup` or is declared, directly or indirectly, as its subtype.
             pub fn matches(&self, sup: &$name) -> bool {
                 self.engine.same(&sup.engine)
                     && self.engine.types().is_subtype(self.ty.index, sup.ty.index)
             }
 
-            /// The type this one is declared as a subtype of, if any.
+            /// The type of which this type is declared a subtype, if any.
             pub fn supertype(&self) -> Option<$name> {
                 let sup = type_index(self.ty.sub_type.supertype?);
                 Some($name::from_registered(&self.engine, self.engine.types().get(sup)))
@@ -192,7 +192,7 @@ concrete_type! {
 }
 
 impl FuncType {
-    /// The function type without supertype from `params` to `results`.
+    /// Makes the function type from `params` to `results`, without a supertype.
     ///
     /// # Errors
     /// If a type belongs to another engine, or the engine has too many types.
@@ -229,7 +229,7 @@ impl FuncType {
 }
 
 impl StructType {
-    /// The final struct type without supertype with these fields.
+    /// Makes the final struct type with these fields, without a supertype.
     ///
     /// # Errors
     /// If a type belongs to another engine, an instance would be too large, or
@@ -261,7 +261,7 @@ impl StructType {
 }
 
 impl ArrayType {
-    /// The final array type without supertype with elements of this type.
+    /// Makes the final array type with elements of this type, without a supertype.
     ///
     /// # Errors
     /// If a type belongs to another engine, or the engine has too many types.
@@ -297,8 +297,8 @@ impl fmt::Display for FieldType {
     }
 }
 
-/// Shows a type by its structure, and those it refers to as well, but of those
-/// only their kind that they refer to: types may be recursive.
+/// Writes the structure of a type and of the types to which it refers. For types further away it
+/// writes only the kind, because types may be recursive.
 fn show(f: &mut fmt::Formatter<'_>, engine: &Engine, ty: &RegisteredType) -> fmt::Result {
     let mut beginning = Beginning { f, left: SHOWN };
     let whole = fmt::from_fn(|f| show_composite(f, engine, &ty.sub_type, 1));
@@ -308,12 +308,12 @@ fn show(f: &mut fmt::Formatter<'_>, engine: &Engine, ty: &RegisteredType) -> fmt
     }
 }
 
-/// Bytes of a type that are shown. A few bytes of a module can declare one that is
-/// hundreds of megabytes long with the types it refers to, and every error about it
-/// would be as long.
+/// The maximum number of bytes of a type's text. A few bytes of a module can declare a type whose
+/// text, with the types to which it refers, has hundreds of megabytes. Every error about it would
+/// have them too.
 const SHOWN: usize = 512;
 
-/// Writes as many bytes as are `left`, and fails when there are more.
+/// A writer that writes `left` bytes and fails at the next one.
 struct Beginning<'a, 'b> {
     f: &'a mut fmt::Formatter<'b>,
     left: usize,

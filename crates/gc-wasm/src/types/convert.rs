@@ -1,5 +1,5 @@
-//! From wasmparser's types, whose references are module indices, to the engine's,
-//! whose references are canonical.
+//! Converts wasmparser's types, whose references are module indices, to the engine's types, whose
+//! references are canonical.
 
 use super::registry::TypeRegistry;
 use anyhow::{Result, anyhow, bail};
@@ -17,13 +17,13 @@ enum Kind {
     Array,
 }
 
-/// The types of one module: from its own indices to the engine's.
+/// The types of one module: maps its indices to the engine's indices.
 #[derive(Debug, Default)]
 pub(crate) struct ModuleTypes {
     /// Engine-wide index of each module type.
     indices: Vec<TypeIndex>,
     kinds: Vec<Kind>,
-    /// Where the group under way begins, while one is.
+    /// The start of the group that is being registered, if there is one.
     group_start: Option<u32>,
 }
 
@@ -31,7 +31,7 @@ impl ModuleTypes {
     /// Registers the next recursion group of the module's type section.
     ///
     /// # Errors
-    /// If it uses what is not supported, or the registry is full.
+    /// If it uses an unsupported feature, or the registry is full.
     pub(crate) fn push_group(
         &mut self,
         registry: &TypeRegistry,

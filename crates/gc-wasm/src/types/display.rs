@@ -2,10 +2,9 @@
 //! memory that emitted casts read (Cohen, "Type-Extension Type Tests Can Be
 //! Performed In Constant Time", 1991).
 //!
-//! The whole table is reserved at once, so that emitted code may read the row of
-//! any masked index, real or not, without a bounds check: rows nobody wrote are
-//! zero, and the system backs them with nothing. Rows are written once, before
-//! any code that knows their type runs.
+//! The whole table is reserved at once, so emitted code may read the row of any masked index
+//! without a bounds check. Unwritten rows are zero, and the system uses no memory for them. A row
+//! is written once, before any code that knows its type runs.
 
 use anyhow::{Context, Result};
 use gc_types::VMOffsets;
@@ -22,8 +21,8 @@ unsafe impl Send for DisplayTable {}
 unsafe impl Sync for DisplayTable {}
 
 impl DisplayTable {
-    /// Types a table has rows for. The last row stays empty: it is where
-    /// `TypeIndex::NONE`, an externref's, is masked to.
+    /// The number of types that fit in the table. The last row stays zero, because
+    /// `TypeIndex::NONE`, the index of externrefs, is masked to it.
     pub(crate) const CAPACITY: u32 = VMOffsets::DISPLAY_TYPES - 1;
 
     /// Reserves an empty table.
@@ -39,8 +38,8 @@ impl DisplayTable {
         self.allocation.as_ptr()
     }
 
-    /// Writes the row of type `index`, whose ancestors, root first and itself
-    /// last, are `chain`.
+    /// Writes the row of type `index`. `chain` has its ancestors, the root first and the type
+    /// itself last.
     pub(crate) fn write_row(&self, index: u32, chain: &[u32]) {
         assert!(index < DisplayTable::CAPACITY, "type index {index} has no display row");
         let row = index as usize * VMOffsets::DISPLAY_ROW as usize;

@@ -1,4 +1,4 @@
-//! The types of what modules import and export.
+//! The types of imports and exports of modules.
 
 use super::composite::{FuncType, Mutability};
 use super::public::{RefType, ValType};
@@ -17,7 +17,7 @@ pub struct GlobalType {
     mutability: Mutability,
 }
 
-/// The type of a table: what its elements are, and how many there may be.
+/// The type of a table: the type of its elements, and how many there may be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TableType {
     element: RefType,
@@ -66,7 +66,7 @@ impl GlobalType {
         GlobalType { content, mutability }
     }
 
-    /// What it holds.
+    /// The type of its value.
     pub fn content(&self) -> &ValType {
         &self.content
     }
@@ -94,7 +94,7 @@ impl TableType {
         TableType { element, minimum, maximum }
     }
 
-    /// What its elements are.
+    /// The type of its elements.
     pub fn element(&self) -> &RefType {
         &self.element
     }
@@ -147,13 +147,13 @@ impl MemoryType {
     }
 }
 
-/// Limits are 64 bits wide in the format; all that validate here fit 32.
+/// Limits have 64 bits in the format. All validated limits fit 32 bits.
 fn clamp(limit: u64) -> u32 {
     u32::try_from(limit).unwrap_or(u32::MAX)
 }
 
 impl ExternType {
-    /// The function type, if it is one.
+    /// The function type, if this is one.
     pub fn func(&self) -> Option<&FuncType> {
         match self {
             ExternType::Func(ty) => Some(ty),
@@ -198,7 +198,7 @@ impl<'a> ImportType<'a> {
         self.name
     }
 
-    /// What is imported.
+    /// The type of the import.
     pub fn ty(&self) -> &ExternType {
         &self.ty
     }
@@ -214,7 +214,7 @@ impl<'a> ExportType<'a> {
         self.name
     }
 
-    /// What is exported.
+    /// The type of the export.
     pub fn ty(&self) -> &ExternType {
         &self.ty
     }

@@ -37,8 +37,8 @@ impl TypeRegistry {
     }
 }
 
-/// Whether every object of type `sub` is one of type `sup`, where not both are
-/// concrete, or both are the same.
+/// Whether every object of type `sub` is one of type `sup`. At least one type is abstract, or both
+/// are the same.
 pub(crate) fn abstract_heap_matches(sub: &WasmHeapType, sup: &WasmHeapType) -> bool {
     use WasmHeapType::*;
     sub == sup

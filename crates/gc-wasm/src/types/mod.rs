@@ -1,5 +1,4 @@
-//! WebAssembly types: canonical across an engine, and as users of the embedding
-//! API see them.
+//! WebAssembly types: canonical types of an engine, and the types of the embedding API.
 
 pub(crate) mod composite;
 pub(crate) mod convert;

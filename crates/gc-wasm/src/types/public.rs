@@ -1,7 +1,7 @@
-//! The types of values, as users of the embedding API write and read them.
+//! The types of values in the embedding API.
 //!
-//! A concrete type ([`FuncType`], [`StructType`], [`ArrayType`]) belongs to an
-//! engine: it is registered when it is made, and equal types are equal values.
+//! A concrete type ([`FuncType`], [`StructType`], [`ArrayType`]) belongs to an engine. It is
+//! registered when it is made, and equal types are equal values.
 
 use super::composite::{ArrayType, FuncType, StructType};
 use super::matching::type_index;
@@ -22,7 +22,7 @@ pub enum ValType {
     F32,
     /// A 64-bit float.
     F64,
-    /// A 128-bit vector. No instruction of the supported features makes one.
+    /// A 128-bit vector. No supported instruction makes one.
     V128,
     /// A reference.
     Ref(RefType),
@@ -35,7 +35,7 @@ pub struct RefType {
     heap_type: HeapType,
 }
 
-/// What a reference refers to.
+/// The type of the referent of a reference.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HeapType {
     /// Any host value, or an internal reference made external.
@@ -90,7 +90,7 @@ impl ValType {
     pub const ARRAYREF: ValType =
         ValType::Ref(RefType { nullable: true, heap_type: HeapType::Array });
 
-    /// The reference type, if it is one.
+    /// The reference type, if this is one.
     pub fn as_ref(&self) -> Option<&RefType> {
         match self {
             ValType::Ref(ty) => Some(ty),
@@ -128,7 +128,7 @@ impl ValType {
         }
     }
 
-    /// Whether a value of this type belongs to `engine` or to none in particular.
+    /// Whether this type belongs to `engine`, or to no engine.
     pub(crate) fn comes_from(&self, engine: &Engine) -> bool {
         match self {
             ValType::Ref(ty) => ty.heap_type.comes_from(engine),
@@ -143,12 +143,12 @@ impl RefType {
         RefType { nullable, heap_type }
     }
 
-    /// Whether null is one of its values.
+    /// Whether null is a value of this type.
     pub fn is_nullable(&self) -> bool {
         self.nullable
     }
 
-    /// What it refers to.
+    /// The type of its referents.
     pub fn heap_type(&self) -> &HeapType {
         &self.heap_type
     }
@@ -180,7 +180,7 @@ impl HeapType {
         }
     }
 
-    /// The top of the hierarchy this type is in.
+    /// The top of the hierarchy of this type.
     pub fn top(&self) -> HeapType {
         match self {
             HeapType::Extern | HeapType::NoExtern => HeapType::Extern,

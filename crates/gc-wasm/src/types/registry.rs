@@ -1,11 +1,9 @@
-//! Canonical types: every module of an engine, and the host, name a type by the
-//! same index exactly if it is the same type (GC proposal, "Type equivalence":
-//! recursion groups are equal if they are structurally equal, references within
-//! the group by position).
+//! Canonical types: in all modules of an engine and in the host, two types have the same index
+//! exactly if they are equal. (GC proposal, "Type equivalence": recursion groups are equal if they
+//! are structurally equal. References within a group are compared by position.)
 //!
-//! A recursion group is looked up by its canonical form, in which references into
-//! the group are relative and all others are engine-wide indices. Types live as
-//! long as the engine.
+//! A recursion group is found by its canonical form, in which references into the group are
+//! relative and all others are engine-wide indices. Types live as long as the engine.
 
 use super::display::DisplayTable;
 use anyhow::{Result, bail};
@@ -23,11 +21,11 @@ use wasmtime_types::{
 pub(crate) struct RegisteredType {
     /// Its index.
     pub(crate) index: TypeIndex,
-    /// What it is; all references in it are engine-wide.
+    /// The definition. All references in it are engine-wide indices.
     pub(crate) sub_type: WasmSubType,
     /// The layout of its objects, unless it is a function type.
     pub(crate) layout: Option<Arc<GcLayout>>,
-    /// Its ancestors, root first, itself last.
+    /// Its ancestors, the root first and the type itself last.
     pub(crate) chain: Box<[u32]>,
 }
 
@@ -54,7 +52,7 @@ impl RegisteredType {
 #[derive(Default)]
 struct Inner {
     types: Vec<Arc<RegisteredType>>,
-    /// From a canonical recursion group to the index of its first type.
+    /// Maps a canonical recursion group to the index of its first type.
     groups: HashMap<WasmRecGroup, u32>,
 }
 
@@ -78,8 +76,8 @@ impl TypeRegistry {
     /// The type with this index.
     ///
     /// # Panics
-    /// If there is none: for indices that come from this registry. For untrusted
-    /// ones see [`TypeRegistry::try_get`].
+    /// If there is none. The index must come from this registry; for an untrusted index use
+    /// [`TypeRegistry::try_get`].
     pub(crate) fn get(&self, index: TypeIndex) -> Arc<RegisteredType> {
         self.try_get(index).expect("a type index of this engine")
     }
@@ -106,8 +104,8 @@ impl TypeRegistry {
         }
     }
 
-    /// Registers a recursion group in canonical form; returns the engine-wide
-    /// index of its first type, the others follow.
+    /// Registers a recursion group in canonical form. Returns the engine-wide index of its first
+    /// type; the indices of the others follow.
     ///
     /// # Errors
     /// If there are too many types, or an object of one would be too large.
@@ -164,7 +162,7 @@ impl TypeRegistry {
     }
 }
 
-/// What a field of this type is stored as.
+/// The storage type of a field of this type.
 pub(crate) fn storage_of(ty: &WasmStorageType) -> StorageType {
     match ty {
         WasmStorageType::I8 => StorageType::I8,
@@ -173,7 +171,7 @@ pub(crate) fn storage_of(ty: &WasmStorageType) -> StorageType {
     }
 }
 
-/// What a value of this type is stored as in an object.
+/// The storage type of a value of this type in an object.
 pub(crate) fn storage_of_val(ty: &WasmValType) -> StorageType {
     match ty {
         WasmValType::I32 => StorageType::I32,

@@ -1,5 +1,5 @@
-//! What the integration tests share: the settings each of them runs under, and
-//! host values that count how often they are dropped.
+//! Shared parts of the integration tests: the settings under which each of them runs, and host
+//! values that count their drops.
 #![allow(dead_code, unreachable_pub)]
 
 use anyhow::{Result, anyhow};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Setting {
     pub collector: Collector,
     pub bounds: HeapBounds,
-    /// Collect at every allocation, verifying the heap before and after.
+    /// Collect at every allocation, and verify the heap before and after.
     pub zeal: bool,
 }
 
@@ -41,8 +41,8 @@ impl Setting {
         all
     }
 
-    /// The engine configuration. The heap is small, since one with checked bounds
-    /// reserves all of it; the nursery is, so that what a test allocates fills it.
+    /// The engine configuration. The heap is small, because a heap with checked bounds reserves all
+    /// of it. The nursery is small too, so that the allocations of a test fill it.
     pub fn config(&self) -> Config {
         let mut config = Config::new();
         config
@@ -58,7 +58,7 @@ impl Setting {
         Engine::new(&self.config())
     }
 
-    /// Whether what nothing refers to is given back.
+    /// Whether the collector frees unreferenced objects.
     pub fn reclaims(&self) -> bool {
         self.collector.name() != "null"
     }
@@ -75,7 +75,7 @@ impl Setting {
 /// Runs a test under [every setting](Setting::all).
 pub fn everywhere(test: impl Fn(&Setting) -> Result<()>) -> Result<()> {
     for setting in Setting::all() {
-        // Shown only if the test fails: it tells under what.
+        // Shown only if the test fails, to tell the setting.
         eprintln!("--- {setting}");
         test(&setting).map_err(|error| anyhow!("under {setting}: {error:#}"))?;
     }
@@ -91,7 +91,7 @@ pub fn each_collector(test: impl Fn(&Setting) -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// The trap that a call must have ended in.
+/// The trap with which a call must have ended.
 #[track_caller]
 pub fn trap<T>(result: Result<T>) -> Trap {
     match result {
@@ -103,7 +103,7 @@ pub fn trap<T>(result: Result<T>) -> Trap {
     }
 }
 
-/// The error that something must have ended in, as a user sees it.
+/// The text of the error with which an operation must have ended.
 #[track_caller]
 pub fn message<T>(result: Result<T>) -> String {
     match result {
@@ -112,7 +112,7 @@ pub fn message<T>(result: Result<T>) -> String {
     }
 }
 
-/// Counts, for each of a number of host values, how often it was dropped.
+/// Counts for each host value how often it was dropped.
 #[derive(Clone, Default)]
 pub struct Drops(Arc<std::sync::Mutex<Vec<Arc<AtomicUsize>>>>);
 
@@ -131,7 +131,7 @@ impl Drops {
         Counted { number: all.len() - 1, dropped }
     }
 
-    /// How many values there were.
+    /// The number of values made.
     pub fn made(&self) -> usize {
         self.0.lock().unwrap().len()
     }
@@ -141,7 +141,7 @@ impl Drops {
         self.0.lock().unwrap()[number].load(Ordering::SeqCst)
     }
 
-    /// How many values were dropped. None may have been twice.
+    /// The number of values dropped. No value may have been dropped twice.
     pub fn count(&self) -> usize {
         let all = self.0.lock().unwrap();
         let drops: Vec<usize> = all.iter().map(|n| n.load(Ordering::SeqCst)).collect();
@@ -156,8 +156,8 @@ impl Drop for Counted {
     }
 }
 
-/// A pair type, a collection forced by the host (`$gc`), and `$churn`, which
-/// collects and then fills what was freed.
+/// A pair type, a collection forced by the host (`$gc`), and `$churn`, which collects and then
+/// fills the freed memory.
 pub const PRELUDE: &str = r#"
     (type $pair (struct (field $value (mut i32)) (field $next (mut (ref null $pair)))))
     (import "host" "gc" (func $gc))
@@ -174,7 +174,7 @@ pub const PRELUDE: &str = r#"
     (func $get (param (ref null $pair)) (result i32) (struct.get $pair 0 (local.get 0)))
 "#;
 
-/// The text of a module that begins with [`PRELUDE`] and these imports.
+/// The text of a module with [`PRELUDE`], these imports and this body.
 pub fn prelude(imports: &str, body: &str) -> String {
     format!("(module {} {body})", PRELUDE.replace("IMPORTS", imports))
 }

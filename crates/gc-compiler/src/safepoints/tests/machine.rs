@@ -1,6 +1,6 @@
-//! A machine that runs CLIF of a few operations, under a collector that moves every
-//! object at every call that may collect: a reference that was not in the call's
-//! stack map, or was not reloaded, is found at its next use.
+//! A machine that runs CLIF of a few operations. Its collector moves every object at every call
+//! that may collect. So a reference that was not in the call's stack map, or was not reloaded, is
+//! found at its next use.
 
 use cranelift_codegen::ir::{
     self, Block, BlockArg, FuncRef, Function, Inst, InstructionData, Opcode, StackSlot, Value,
@@ -13,13 +13,13 @@ pub(super) mod callee {
     pub(in super::super) const NEW: u32 = 0;
     /// `() -> ref`: a new object; never collects.
     pub(in super::super) const NEW_QUIETLY: u32 = 1;
-    /// `(ref)`: looks at an object; never collects.
+    /// `(ref)`: uses an object; never collects.
     pub(in super::super) const LOOK: u32 = 2;
-    /// `(ref)`: looks at an object, then collects.
+    /// `(ref)`: uses an object, then collects.
     pub(in super::super) const COLLECT: u32 = 3;
-    /// `() -> i32`: what to branch on; never collects.
+    /// `() -> i32`: the condition of a branch; never collects.
     pub(in super::super) const CHOOSE: u32 = 4;
-    /// How many there are.
+    /// The number of functions.
     pub(in super::super) const COUNT: u32 = 5;
 
     pub(in super::super) fn may_collect(index: u32) -> bool {
@@ -27,7 +27,7 @@ pub(super) mod callee {
     }
 }
 
-/// What a program did.
+/// An event of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     Enter(Block),
@@ -35,11 +35,11 @@ pub(super) enum Event {
     Return(u32),
 }
 
-/// Blocks entered before a run is cut.
+/// Number of blocks entered before a run is cut off.
 const FUEL: usize = 60;
 
-/// Runs `func`; branches take their choices from `choices`. `moving` says whether
-/// collections move (a function that has stack maps) or nothing happens.
+/// Runs `func`. Branches follow `choices`. `moving` says whether collections move objects (for a
+/// function with stack maps) or do nothing.
 pub(super) fn run(func: &Function, choices: &[u8], moving: bool) -> Result<Vec<Event>, String> {
     let mut machine = Machine {
         func,
@@ -62,7 +62,7 @@ struct Machine<'a, C> {
     values: HashMap<Value, u64>,
     /// Slots' contents, and addresses within them as values.
     slots: HashMap<(StackSlot, u32), u64>,
-    /// Number of collections: the upper half of every reference that is up to date.
+    /// Number of collections. Every valid reference has it in its upper half.
     epoch: u32,
     objects: u32,
     events: Vec<Event>,
@@ -95,7 +95,7 @@ impl<C: Iterator<Item = u8>> Machine<'_, C> {
         self.values.get(&value).copied().ok_or_else(|| format!("{value} is not defined here"))
     }
 
-    /// The object that a reference is to, 0 for null.
+    /// The object that a reference refers to, 0 for null.
     fn object_of(&self, inst: Inst, reference: u64) -> Result<u32, String> {
         if reference != 0 && (reference >> 32) as u32 != self.epoch {
             let text = self.func.dfg.display_inst(inst);
@@ -161,7 +161,7 @@ impl<C: Iterator<Item = u8>> Machine<'_, C> {
         Ok(Some(target))
     }
 
-    /// Runs a block; gives the next one.
+    /// Runs a block. Returns the next one.
     fn block(&mut self, block: Block) -> Result<Option<Block>, String> {
         let func = self.func;
         let dfg = &func.dfg;

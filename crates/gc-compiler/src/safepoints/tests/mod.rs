@@ -1,5 +1,5 @@
-//! Random functions do the same with safepoints, under a collector that moves
-//! everything, as without; and no more is stored and reloaded than has to be.
+//! Random functions behave the same with safepoints, under a collector that moves everything, as
+//! without. And no more references are stored and reloaded than necessary.
 
 mod machine;
 mod program;
@@ -9,8 +9,8 @@ use cranelift_codegen::ir::{self, Function, Opcode};
 use machine::{callee, run};
 use program::{Build, Program, function};
 
-/// Places safepoints in what `program` builds, keeping references in registers at
-/// any cost, or else at none.
+/// Places safepoints in a copy of `original`. References are kept in registers at any cost, or
+/// never.
 fn placed(original: &Function, references: &References, at_any_cost: bool) -> Function {
     let mut func = original.clone();
     let may_collect = |_: &Function, callee: ir::FuncRef| callee::may_collect(callee.as_u32());
@@ -107,7 +107,7 @@ fn a_reference_is_stored_once_and_reloaded_once_after_calls_in_a_row() {
         }
         b.finish(param);
     });
-    // Each of the second and third calls takes it as an argument.
+    // The second and the third call take it as an argument.
     assert_eq!(count(&func, Opcode::Store), 1, "{}", func.display());
     assert_eq!(count(&func, Opcode::Load), 3, "{}", func.display());
     assert_eq!(maps(&func), [1, 1, 1]);
@@ -137,8 +137,8 @@ fn null_needs_no_slot() {
     assert_eq!(maps(&func), [], "{}", func.display());
 }
 
-/// `while choose() { if choose() { collect } look(param) }`: a loop's head, the cold
-/// block that collects, where that joins, and the end.
+/// `while choose() { if choose() { collect } look(param) }`. Returns the loop's head, the cold
+/// block that collects, the join after it, and the end.
 fn a_loop_with_a_cold_collection() -> (Function, [ir::Block; 4]) {
     let mut blocks = None;
     let func = with_safepoints(1, |b| {

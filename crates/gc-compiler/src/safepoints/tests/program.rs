@@ -1,4 +1,4 @@
-//! Functions for the tests: random ones, and a builder for those made by hand.
+//! Functions for the tests: random functions, and a builder for handwritten ones.
 
 use super::super::References;
 use super::machine::callee;

@@ -1,16 +1,15 @@
-//! How many chunks may be filled before the next collection.
+//! The number of chunks that may be filled before the next collection.
 //!
-//! A collection needs free chunks to copy survivors to. Were half of the heap kept
-//! for them, as in two fixed semispaces, a heap in which little survives would be
-//! half empty. Instead survival is estimated: what survived last time survives
-//! again, and of what is new as large a share as did lately. An estimate that was
-//! too low costs time and memory, not correctness: what finds no room is marked in place,
-//! and the last that is found (the leaves of trees) is in as many chunks as it is objects.
-//! So the estimate has a margin.
+//! A collection needs free chunks for the copies of survivors. If half of the heap were kept for
+//! them, as in two fixed semispaces, a heap in which little survives would be half empty. So the
+//! survivors are estimated: objects that survived last time survive again, and new objects survive
+//! at the recent rate. An estimate that is too low costs time and memory, not correctness: an
+//! object for which there is no room is marked in place. The objects found last (the leaves of
+//! trees) can each keep a whole chunk in place, so the estimate has a margin.
 //!
-//! How many chunks may be allocated before the next collection, the plan of the heap's
-//! growth policy says. The heap is as large as that needs, and never less than it was from
-//! the start. Chunks beyond that are not used, and the memory of most is given back.
+//! The plan of the heap's growth policy says how many chunks may be allocated before the next
+//! collection. The heap is as large as that needs, and never smaller than at the start. Other
+//! chunks are not used, and the memory of most of them is given back.
 
 use super::chunks::Chunks;
 use gc_types::collector::copying::CHUNK_SIZE;
@@ -20,32 +19,32 @@ const MINIMUM: u32 = (1 << 20) / CHUNK_SIZE;
 /// The same in bytes.
 pub(super) const LEAST: u64 = MINIMUM as u64 * CHUNK_SIZE as u64;
 
-/// One more survivor is reckoned with for so many that are expected.
+/// One survivor is added for this many expected ones.
 const MARGIN: u32 = 16;
 
-/// Of the chunks that may be used, so many are never filled: with no free chunk at
-/// all, none could be emptied either.
+/// The number of usable chunks that are never filled. Without a free chunk, no other chunk could be
+/// emptied.
 fn reserve(allowed: u32) -> u32 {
     allowed.div_ceil(32).min(allowed / 2)
 }
 
-/// A whole, of which survival rates are parts.
+/// The survival rate of everything. Rates are parts of it.
 const ONE: u32 = 256;
 
-/// How many chunks may be used, and for what.
+/// The number of chunks that may be used, by purpose.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
-    /// Chunks the heap had when it was made: so many are always allowed.
+    /// Chunks that the heap had when it was made. This many are always allowed.
     initial: u32,
-    /// Chunks that may be used at all, those to copy to included.
+    /// Chunks that may be used, including those for copies.
     allowed: u32,
     /// Chunks of small objects that survived the last collection.
     survivors: u32,
-    /// Of [`ONE`] new chunk, how much is expected to survive.
+    /// The part of [`ONE`] new chunk that is expected to survive.
     rate: u32,
     /// Chunks to allocate until the next collection.
     target: u32,
-    /// Chunks that may be used although there may not be enough left to copy to.
+    /// Chunks that may be used although too few may be left for copies.
     tight: u32,
     /// Chunks taken since the last collection, for small objects and for large.
     small: u32,
@@ -59,21 +58,21 @@ pub(super) struct Survival {
     pub(super) old: u64,
     /// Bytes of small objects allocated since that one.
     pub(super) new: u64,
-    /// Bytes of small objects behind it.
+    /// Bytes of small objects after it.
     pub(super) survived: u64,
-    /// Chunks that it takes to copy these.
+    /// Chunks that copies of these objects need.
     pub(super) chunks: u32,
 }
 
 impl Budget {
-    /// For a new heap with these chunks.
+    /// The budget of a new heap with these chunks.
     pub(super) fn new(chunks: &Chunks) -> Budget {
         Budget {
             initial: chunks.len(),
             allowed: chunks.len(),
             survivors: 0,
             rate: ONE,
-            // The first collection finds out how much survives: before the heap grows.
+            // The first collection measures how much survives, before the heap grows.
             target: MINIMUM.min(chunks.len() / 2),
             tight: 0,
             small: 0,
@@ -101,7 +100,7 @@ impl Budget {
         needed <= u64::from(self.allowed) || used <= u64::from(self.tight)
     }
 
-    /// Whether a chunk more may be filled with small objects; if so it is counted.
+    /// Counts one more chunk of small objects, if the budget allows it. Returns whether it does.
     pub(super) fn take_small(&mut self, chunks: &Chunks) -> bool {
         let admitted = self.admits(chunks, 1, 0);
         self.small += u32::from(admitted);
@@ -118,14 +117,14 @@ impl Budget {
         self.large = self.large.saturating_add(count);
     }
 
-    /// Whether enough was allocated for a collection to be worth its while.
+    /// Whether enough was allocated to make a collection worth its cost.
     pub(super) fn is_spent(&self) -> bool {
         let allocated = u64::from(self.small) + u64::from(self.large);
         allocated * 8 >= u64::from(self.target) * 7
     }
 
-    /// How many chunks it takes to allocate the rest of the target and to copy what is
-    /// expected to survive.
+    /// The number of chunks needed to allocate the rest of the target and to copy the expected
+    /// survivors.
     fn size(&self, chunks: &Chunks) -> u32 {
         let rest = self.target.saturating_sub(self.small.saturating_add(self.large));
         let survivors = self.expected(self.small.saturating_add(rest));
@@ -133,31 +132,31 @@ impl Budget {
         chunks.used().saturating_add(rest).saturating_add(survivors).saturating_add(2)
     }
 
-    /// How many of these are not allowed yet.
+    /// The number of needed chunks that are not allowed yet.
     pub(super) fn wanted(&self, chunks: &Chunks) -> u32 {
         self.size(chunks).saturating_sub(self.allowed)
     }
 
-    /// Allows up to `count` chunks more of those there are; how many.
+    /// Allows up to `count` more of the existing chunks. Returns how many.
     pub(super) fn raise(&mut self, chunks: &Chunks, count: u32) -> u32 {
         let raised = count.min(chunks.len() - self.allowed);
         self.allowed += raised;
         raised
     }
 
-    /// Allows all chunks there are.
+    /// Allows all existing chunks.
     pub(super) fn allow_all(&mut self, chunks: &Chunks) {
         self.allowed = chunks.len();
     }
 
-    /// Sizes the heap by what a collection found, and `room`, the bytes that may be
-    /// allocated until the next one.
+    /// Sizes the heap from what a collection found and from `room`, the bytes that may be allocated
+    /// until the next one.
     pub(super) fn adapt(&mut self, chunks: &Chunks, survival: Survival, room: u64) {
         let Survival { old, new, survived, .. } = survival;
         let added = survived.saturating_sub(old).saturating_mul(u64::from(ONE));
-        // Nothing new, nothing learnt.
+        // Without new objects the rate stays.
         let observed = added.checked_div(new).map_or(self.rate, |rate| rate as u32);
-        // Rises at once, falls slowly.
+        // The rate rises at once and falls slowly.
         self.rate = observed.max(self.rate / 2).min(ONE);
         self.survivors = survival.chunks;
         let used = u64::from(chunks.used());
@@ -219,7 +218,7 @@ mod tests {
         let first = fill(&mut budget, &mut chunks);
         assert_eq!(first, 48, "three are the margin");
         budget.adapt(&chunks, survival(0, 48, 48, 48), 75 * u64::from(CHUNK_SIZE));
-        // No more can be without growth, but a little to go on.
+        // Without growth no more are allowed, except a few to continue with.
         assert_eq!(fill(&mut budget, &mut chunks), 24);
         assert!(!budget.is_spent(), "growth comes first");
         chunks.extend(400 * u64::from(CHUNK_SIZE));

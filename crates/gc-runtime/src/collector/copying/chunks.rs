@@ -1,29 +1,28 @@
-//! The pool of chunks that spaces are made of: which chunk is used for what, where
-//! its objects end, and which objects a collection marked that it did not move.
+//! The pool of chunks that spaces are made of. For each chunk it knows the use, the end of the
+//! objects, and the objects that a collection marked in place.
 //!
-//! All of it is native memory: a guest that damages the heap cannot make the pool
-//! hand a chunk out twice. Objects never pass the end of their chunk, except large
-//! ones, which have a run of chunks to themselves.
+//! The pool is native memory, so a guest that damages the heap cannot make it hand out a chunk
+//! twice. Objects never pass the end of their chunk. A large object has its own run of chunks.
 
 use crate::HeapMemory;
 use gc_types::collector::copying::CHUNK_SIZE;
 use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN};
 
 const CHUNK_SHIFT: u32 = CHUNK_SIZE.trailing_zeros();
-/// Objects there can be in a chunk.
+/// The maximum number of objects in a chunk.
 const PLACES: usize = (CHUNK_SIZE / OBJECT_ALIGN) as usize;
 
-/// What a chunk is used for.
+/// The use of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum State {
     /// Nothing.
     Free,
-    /// Objects that stay where they are: all between collections, to-space during one.
+    /// Objects that stay in place: all objects between collections, and to-space during one.
     Live,
     /// Objects that the collection under way moves.
     From,
-    /// Objects that the collection under way marks in place, for want of room.
+    /// Objects that the collection under way marks in place because there is no room for copies.
     Stay,
     /// The first chunk of a large object.
     Large,
@@ -31,33 +30,35 @@ pub(super) enum State {
     LargeTail,
 }
 
-/// What the bytes of a free chunk are.
+/// The contents of a free chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Residue {
-    /// Zero, since the chunk was never used.
+    /// Zero, because the chunk was never used.
     Untouched,
-    /// Zero, since its memory was given back to the system.
+    /// Zero, because its memory was given back to the system.
     GivenBack,
     /// Anything.
     Dirty,
 }
 
-/// Which objects of a chunk were marked, and which of those were scanned since.
+/// The objects of a chunk that were marked, and those of them that were scanned since.
 #[derive(Clone, Debug)]
 struct Marks {
     marked: [u64; PLACES / 64],
     scanned: [u64; PLACES / 64],
 }
 
-/// What is seldom looked at.
+/// Fields that are seldom read.
 #[derive(Clone, Debug)]
 struct Details {
     residue: Residue,
-    /// Large: whether it was reached. Others: whether it waits to be scanned.
+    /// For a large object, whether it was reached. For other chunks, whether the chunk waits to be
+    /// scanned.
     flag: bool,
     /// Bytes of the objects marked in place.
     live_bytes: u32,
-    /// In chunks with objects that were marked in place; the others are garbage.
+    /// Present in chunks with objects marked in place. Unmarked objects in such a chunk are
+    /// garbage.
     marks: Option<Box<Marks>>,
 }
 
@@ -77,7 +78,7 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// Adds what is mapped behind what the pool has; it must be zero.
+    /// Adds the memory mapped after the pool's last chunk. It must be zero.
     pub(super) fn extend(&mut self, usable: u64) {
         let old = self.states.len();
         let new = (usable / u64::from(CHUNK_SIZE)) as usize;
@@ -114,13 +115,13 @@ impl Chunks {
         self.len() - self.free_count
     }
 
-    /// Number of free chunks whose memory the system has.
+    /// Number of free chunks whose memory was given back to the system.
     pub(super) fn given_back(&self) -> u32 {
         self.given_back
     }
 
-    /// The chunk in which `index`, any number, would be. Not one of the pool's if it
-    /// is outside the heap.
+    /// The number of the chunk that contains `index`, which may be any number. The pool has no such
+    /// chunk if `index` is outside the heap.
     #[inline]
     pub(super) fn of(index: u32) -> usize {
         (index.wrapping_sub(NULL_PAGE_SIZE) >> CHUNK_SHIFT) as usize
@@ -132,19 +133,19 @@ impl Chunks {
         NULL_PAGE_SIZE + ((chunk as u32) << CHUNK_SHIFT)
     }
 
-    /// Index of the byte behind the chunk's last.
+    /// Index of the byte after the chunk's last byte.
     #[inline]
     pub(super) fn limit(chunk: usize) -> u32 {
         Chunks::start(chunk) + CHUNK_SIZE
     }
 
-    /// The chunk's state; `None` if it is not one of the pool's.
+    /// The chunk's state; `None` if the pool has no such chunk.
     #[inline]
     pub(super) fn state(&self, chunk: usize) -> Option<State> {
         self.states.get(chunk).copied()
     }
 
-    /// Where the chunk's last object ends, or its large object.
+    /// The end of the chunk's last object, or of its large object.
     #[inline]
     pub(super) fn end(&self, chunk: usize) -> u32 {
         self.ends[chunk]
@@ -163,8 +164,8 @@ impl Chunks {
 
     // ---- taking and freeing ------------------------------------------------
 
-    /// Takes the lowest free chunk for small objects: what was freed last by the
-    /// collection is likely to be in a cache still. Whether its bytes are zero.
+    /// Takes the lowest free chunk for small objects, because recently freed memory may still be in
+    /// a cache. Returns the chunk, and whether its bytes are zero.
     pub(super) fn take(&mut self) -> Option<(usize, bool)> {
         let words = self.free.get(self.first_free..)?;
         let Some(skipped) = words.iter().position(|&word| word != 0) else {
@@ -179,8 +180,8 @@ impl Chunks {
         Some((chunk, zero))
     }
 
-    /// Takes `count` chunks in a row for a large object of `size` bytes, and makes
-    /// its bytes zero; the first of them.
+    /// Takes `count` adjacent chunks for a large object of `size` bytes and zeroes its bytes.
+    /// Returns the first chunk.
     pub(super) fn take_run(
         &mut self,
         memory: &mut HeapMemory,
@@ -202,7 +203,7 @@ impl Chunks {
         Some(head)
     }
 
-    /// The first of `count` free chunks in a row.
+    /// The first of `count` adjacent free chunks.
     fn find_run(&self, count: u32) -> Option<usize> {
         let mut found = 0;
         let mut chunk = self.first_free * 64;
@@ -221,7 +222,7 @@ impl Chunks {
         None
     }
 
-    /// Takes a free chunk; whether its bytes are zero.
+    /// Takes a free chunk. Returns whether its bytes are zero.
     fn use_as(&mut self, chunk: usize, state: State) -> bool {
         debug_assert_eq!(self.states[chunk], State::Free);
         self.states[chunk] = state;
@@ -244,9 +245,8 @@ impl Chunks {
         (details.marks, details.live_bytes, details.flag) = (None, 0, false);
     }
 
-    /// Gives the memory of free chunks back to the system, from chunk `from` on and
-    /// at most `most` chunks; the first `keep` free chunks that it does not have stay
-    /// as they are. Returns where to go on, if there may be more.
+    /// Gives the memory of at most `most` free chunks back to the system, and advances `from`.
+    /// Returns whether there may be more.
     pub(super) fn give_back(
         &mut self,
         memory: &mut HeapMemory,
@@ -255,7 +255,7 @@ impl Chunks {
     ) -> bool {
         let mut left = most;
         while left > 0 {
-            // A run of free chunks that the system does not have.
+            // A run of free chunks that were not given back.
             let ours = |chunks: &Chunks, chunk: usize| {
                 chunks.states.get(chunk) == Some(&State::Free)
                     && chunks.details[chunk].residue != Residue::GivenBack
@@ -287,8 +287,8 @@ impl Chunks {
 
     // ---- during a collection ------------------------------------------------
 
-    /// Begins a pass: small objects are to be moved, or marked in place where `moves`
-    /// says no; no large one was reached yet.
+    /// Begins a pass. The pass moves the small objects of a chunk, or marks them in place if
+    /// `moves` returns false. No large object counts as reached yet.
     pub(super) fn begin_pass(&mut self, moves: impl Fn(usize) -> bool) {
         for chunk in 0..self.states.len() {
             if self.states[chunk] == State::Live {
@@ -300,8 +300,8 @@ impl Chunks {
         }
     }
 
-    /// Ends a pass for one chunk: it is freed if no object in it was reached.
-    /// Returns the range of bytes that were freed.
+    /// Ends a pass for one chunk. The chunk is freed if no object in it was reached. Returns the
+    /// range of freed bytes.
     pub(super) fn end_pass(&mut self, chunk: usize) -> Option<(u32, u32)> {
         match self.states[chunk] {
             State::From | State::Stay => {
@@ -330,7 +330,7 @@ impl Chunks {
         }
     }
 
-    /// Notes that a large object was reached; whether that is new.
+    /// Notes that a large object was reached. Returns whether it was not reached before.
     pub(super) fn reach_large(&mut self, chunk: usize) -> bool {
         !std::mem::replace(&mut self.details[chunk].flag, true)
     }
@@ -340,19 +340,19 @@ impl Chunks {
         (place as usize / 64, 1 << (place % 64))
     }
 
-    /// Whether the chunk is one whose objects the pass under way moves or marks.
+    /// Whether the pass under way moves or marks the objects of the chunk.
     pub(super) fn is_in_pass(&self, chunk: usize) -> bool {
         matches!(self.state(chunk), Some(State::From | State::Stay))
     }
 
-    /// Whether the object at `index`, in a chunk of the pool's, was marked in place.
+    /// Whether the object at `index`, in a chunk of the pool, was marked in place.
     pub(super) fn is_marked(&self, chunk: usize, index: u32) -> bool {
         let (word, bit) = Chunks::place(index);
         self.details[chunk].marks.as_ref().is_some_and(|marks| marks.marked[word] & bit != 0)
     }
 
-    /// Marks the object of `size` bytes at `index`, a multiple of 8. Whether it was
-    /// the first since the chunk was last scanned, which must now be done.
+    /// Marks the object of `size` bytes at `index`, a multiple of 8. Returns whether it was the
+    /// first one since the chunk was last scanned; then the chunk must be scanned again.
     pub(super) fn mark(&mut self, chunk: usize, index: u32, size: u32) -> bool {
         let (word, bit) = Chunks::place(index);
         let details = &mut self.details[chunk];
@@ -367,8 +367,8 @@ impl Chunks {
         !std::mem::replace(&mut details.flag, true)
     }
 
-    /// An object of the chunk that was marked and not scanned, and counts as scanned
-    /// now. `None`: all were, and the next one marked is news again.
+    /// Takes an object of the chunk that was marked and not scanned. It counts as scanned now.
+    /// `None` if there is none; then the next [`mark`](Chunks::mark) returns true again.
     pub(super) fn next_to_scan(&mut self, chunk: usize) -> Option<u32> {
         let details = &mut self.details[chunk];
         let found = details.marks.as_mut().and_then(|marks| {
@@ -383,7 +383,7 @@ impl Chunks {
         found.map(|place| Chunks::start(chunk) + place * OBJECT_ALIGN)
     }
 
-    /// Whether only the marked objects of the chunk are objects.
+    /// Whether only the marked objects of the chunk are valid objects.
     pub(super) fn is_retained(&self, chunk: usize) -> bool {
         self.details[chunk].marks.is_some()
     }
@@ -410,8 +410,8 @@ impl Chunks {
         }
     }
 
-    /// Chunks that it takes to copy all small objects that may be alive: as many as they are
-    /// in, but for those in chunks of which only what was marked is alive.
+    /// The number of chunks needed to copy all small objects that may be alive. It counts every
+    /// chunk that holds them. For a chunk with marks it counts only the marked bytes.
     pub(super) fn needed_for_copies(&self) -> u32 {
         let live = self.iter().filter(|(_, state)| *state == State::Live);
         let (mut whole, mut bytes) = (0, 0);
@@ -427,7 +427,7 @@ impl Chunks {
 
     // ---- checks ---------------------------------------------------------------
 
-    /// What is wrong with the pool, and where.
+    /// Checks the pool. An error has the place and a description.
     pub(super) fn check(&self) -> Result<(), (u32, &'static str)> {
         let (mut free, mut given_back, mut in_large) = (0, 0, false);
         for (chunk, state) in self.iter() {
@@ -469,7 +469,7 @@ impl Chunks {
     }
 }
 
-/// How far [`Chunks::give_back`] has come.
+/// The progress of [`Chunks::give_back`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GiveBack {
     next: usize,
@@ -477,7 +477,7 @@ pub(super) struct GiveBack {
 }
 
 impl GiveBack {
-    /// Begins; `keep` free chunks stay as they are.
+    /// Begins to give memory back; `keep` free chunks stay as they are.
     pub(super) fn new(keep: u32) -> GiveBack {
         GiveBack { next: 0, keep }
     }
@@ -498,7 +498,7 @@ mod tests {
             ..HeapOptions::default()
         });
         let mut chunks = Chunks::default();
-        // In two steps, the first of which has no whole number of chunks.
+        // In two steps; the first one is not a whole number of chunks.
         chunks.extend(usable / 2 + 5);
         chunks.extend(usable);
         (chunks, memory.unwrap())
@@ -588,7 +588,7 @@ mod tests {
             rounds += 1;
             assert!(rounds < 20);
         }
-        // Those that were never used count, too.
+        // Chunks that were never used count, too.
         assert_eq!(chunks.given_back(), 85);
         chunks.check().unwrap();
         let taken: Vec<_> = std::iter::from_fn(|| chunks.take()).collect();

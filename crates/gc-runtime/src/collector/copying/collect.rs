@@ -1,11 +1,10 @@
-//! One collection, in increments: one pass over what can be reached, or several.
+//! One collection, in increments. It makes one pass or several passes over the reachable objects.
 //!
-//! A pass follows the roots, scans what is found, gives the host values of dead
-//! externrefs up and frees the chunks that were emptied. If the free chunks are
-//! enough for everything that can survive, or that is expected to, one pass moves all
-//! small objects. Otherwise, or when the expectation was wrong, objects are marked in
-//! place; then it is known how much lives in each chunk, and further passes empty
-//! those in which it is little, as long as that gains enough.
+//! A pass follows the roots, scans the objects found, drops the host values of dead externrefs, and
+//! frees the emptied chunks. If the free chunks suffice for the possible or the expected survivors,
+//! one pass moves all small objects. Otherwise, or when the expectation was too low, objects are
+//! marked in place. The marks show how much lives in each chunk, and further passes empty the
+//! chunks with little in them, as long as that frees enough.
 
 use super::budget::Survival;
 use super::chunks::{Chunks, GiveBack, State};
@@ -19,28 +18,28 @@ use gc_types::VMGcRef;
 use gc_types::collector::copying::{CHUNK_SIZE, FORWARDED};
 use std::time::Instant;
 
-/// Roots, objects and references between two looks at the clock: some tens of
+/// Number of roots, objects and references between two reads of the clock. They take some tens of
 /// microseconds.
 const INCREMENT: u32 = 4096;
-/// Chunks whose memory is given back to the system between two looks.
+/// Number of chunks whose memory is given back to the system between two reads of the clock.
 const GIVEN_BACK: u32 = 128;
-/// Passes that empty chunks, at most.
+/// The maximum number of passes that empty chunks.
 const COMPACTIONS: u32 = 3;
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// Has not begun.
+    /// The collection has not begun.
     Begin,
     /// Follows the roots.
     Roots,
-    /// Scans what was found.
+    /// Scans the objects found.
     Scan,
-    /// Looks which externrefs died; this many were looked at, so many kept.
+    /// Finds the externrefs that died. `next` were examined and `kept` were kept.
     HostValues {
         next: usize,
         kept: usize,
     },
-    /// Frees chunks, from this one on.
+    /// Frees chunks from `next` on.
     Free {
         next: usize,
     },
@@ -57,10 +56,10 @@ pub(super) struct CopyingCollection<'a> {
     work: Work,
     /// Passes that emptied chunks so far.
     compactions: u32,
-    /// Bytes of small objects from before the last collection and since.
+    /// Bytes of small objects from before the last collection, and of those allocated since.
     old: u64,
     new: u64,
-    /// Bytes of all objects allocated since then.
+    /// Bytes of all objects allocated since the last collection.
     grown: u64,
     began: Instant,
 }
@@ -109,7 +108,7 @@ impl<'a> CopyingCollection<'a> {
         self.work.begin();
     }
 
-    /// Follows up to `budget` roots; whether there are no more.
+    /// Follows up to `budget` roots. Returns whether there are no more.
     fn follow_roots(&mut self, mut budget: u32) -> bool {
         while budget > 0 {
             budget -= 1;
@@ -125,8 +124,8 @@ impl<'a> CopyingCollection<'a> {
         false
     }
 
-    /// Looks at up to `budget` boxes of externrefs from `next` on: those that live are
-    /// moved below `kept`, of the others the host values are dropped.
+    /// Examines up to `budget` boxes of externrefs from `next` on. Moves the entries of live boxes
+    /// below `kept` and drops the host values of the others.
     fn drop_host_values(&mut self, mut next: usize, mut kept: usize, budget: u32) -> Phase {
         let heap = &mut *self.heap;
         let end = heap.externrefs.len().min(next.saturating_add(budget as usize));
@@ -155,7 +154,7 @@ impl<'a> CopyingCollection<'a> {
         Phase::Free { next: 0 }
     }
 
-    /// Frees up to `budget` chunks from `next` on that were emptied.
+    /// Frees emptied chunks among the `budget` chunks from `next` on.
     fn free(&mut self, next: usize, budget: u32) -> Phase {
         let heap = &mut *self.heap;
         let end = (heap.chunks.len() as usize).min(next.saturating_add(budget as usize));
@@ -176,8 +175,8 @@ impl<'a> CopyingCollection<'a> {
         }
     }
 
-    /// Begins a pass that empties chunks with little in them, if that is worth its
-    /// while; whether it does.
+    /// Begins a pass that empties chunks with little in them, if that is worth its cost. Returns
+    /// whether it does.
     fn compact(&mut self) -> bool {
         let chunks = &mut self.heap.chunks;
         if self.compactions == COMPACTIONS || chunks.free() > chunks.len() / 8 {
@@ -211,7 +210,7 @@ impl<'a> CopyingCollection<'a> {
         true
     }
 
-    /// All objects are where they stay.
+    /// Ends the moving of objects: all have their final place.
     fn finish(&mut self) -> Phase {
         let heap = &mut *self.heap;
         if let Some((chunk, next)) = self.work.last_chunk() {
@@ -268,7 +267,7 @@ impl<'a> CopyingCollection<'a> {
 }
 
 impl CopyingHeap {
-    /// Counts what was allocated since the last collection, before it is forgotten.
+    /// Counts what was allocated since the last collection, before the epoch is cleared.
     fn settle_epoch(&mut self) {
         let walk = |at, end, visit: &mut dyn FnMut(u32, u32) -> _| self.walk(at, end, visit);
         let new =
@@ -276,12 +275,12 @@ impl CopyingHeap {
         self.epoch.clear();
         self.core.stats.allocations += new.objects;
         self.core.stats.allocated_bytes += new.bytes;
-        // Until the collection knows better.
+        // The collection corrects this later.
         self.survivors.objects += new.objects;
         self.survivors.bytes += new.bytes;
     }
 
-    /// Where the object that was at `index` before the pass is now; `None` if it died.
+    /// The current place of the object that was at `index` before the pass; `None` if it died.
     fn survivor(&self, index: u32) -> Option<u32> {
         let chunk = Chunks::of(index);
         if self.chunks.is_in_pass(chunk) && self.chunks.is_marked(chunk, index) {
@@ -317,7 +316,7 @@ impl<'a> GarbageCollection<'a> for CopyingCollection<'a> {
 }
 
 impl Drop for CopyingCollection<'_> {
-    /// Half a heap that was copied is no heap: the collection is finished.
+    /// Finishes the collection, because a heap that is half copied is not usable.
     fn drop(&mut self) {
         while !matches!(self.phase, Phase::Begin | Phase::Complete) {
             if self.collect_increment().is_err() {

@@ -1,16 +1,16 @@
 //! What was allocated since the last collection.
 //!
-//! Bytes are known to the byte from how far `NEXT` came. Objects are known if the
-//! host allocated them. Those that emitted code allocated are counted by walking over
-//! them: over each once, however often somebody asks. But when a collection is about to
-//! forget them only those of every [`SAMPLE`]th segment are, and for the rest the sample's
-//! mean size is taken (which is no estimate where objects are of one size). Walking
-//! over all would bring back to the cache what nobody will ever look at again.
+//! The number of bytes is exact; it follows from `NEXT`. Objects that the host allocated are
+//! counted directly. Objects that emitted code allocated are counted by walking over them, over
+//! each object once, however often the count is read. When a collection is about to forget them,
+//! the walk visits only every [`SAMPLE`]th segment, and the sample's mean size gives the rest
+//! (which is exact if all objects have one size). A walk over all would bring memory into the cache
+//! that nobody reads again.
 
 use crate::HeapError;
 use std::sync::{Mutex, PoisonError};
 
-/// Of so many segments one is walked over.
+/// One of this many segments is walked over.
 const SAMPLE: usize = 64;
 
 /// Objects and their bytes.
@@ -27,43 +27,43 @@ impl Count {
     }
 }
 
-/// How far a walk over all segments came.
+/// The progress of the walk over all segments.
 #[derive(Debug, Default)]
 struct Walked {
     /// The segment, by its number.
     segment: usize,
-    /// The last object that was seen in it; the next walk begins there, since an array's
-    /// length may not have been written yet.
+    /// The last object seen in it. The next walk begins there, because an array's length may not
+    /// have been written yet.
     last: Option<u32>,
-    /// What was seen before that object.
+    /// The objects before that one.
     before: Count,
 }
 
 /// What was allocated since the last collection.
 #[derive(Debug, Default)]
 pub(super) struct Epoch {
-    /// Where objects were allocated in a row: indices of begin and end, all closed
-    /// but perhaps the last.
+    /// The segments: ranges of adjacent objects, with the indices of begin and end. Only the last
+    /// one may be open.
     segments: Vec<(u32, Option<u32>)>,
-    /// What the host allocated in the segments.
+    /// The objects that the host allocated in the segments.
     host: Count,
     large: Count,
     walked: Mutex<Walked>,
 }
 
-/// Is called with the index and the size of an object.
+/// A function that is called with the index and the size of an object.
 pub(super) type Visit<'a> = &'a mut dyn FnMut(u32, u32) -> Result<(), HeapError>;
 
-/// Calls its last argument for each object between two indices.
+/// A function that calls its last argument for each object between two indices.
 pub(super) type Walk<'a> = &'a dyn Fn(u32, u32, Visit<'_>) -> Result<(), HeapError>;
 
 impl Epoch {
-    /// Objects are allocated from `start` on.
+    /// Opens a segment: objects are allocated from `start` on.
     pub(super) fn open(&mut self, start: u32) {
         self.segments.push((start, None));
     }
 
-    /// They end at `end`.
+    /// Closes the segment at `end`.
     pub(super) fn close(&mut self, end: u32) {
         if let Some((_, last)) = self.segments.last_mut() {
             last.get_or_insert(end);
@@ -88,7 +88,7 @@ impl Epoch {
         self.large.add(size.into());
     }
 
-    /// Bytes of all objects in segments, the open one ending at `now`.
+    /// Bytes of all objects in segments. The open segment ends at `now`.
     pub(super) fn small_bytes(&self, now: Option<u32>) -> u64 {
         self.bounds(now).map(|(start, end)| u64::from(end - start)).sum()
     }
@@ -105,7 +105,7 @@ impl Epoch {
         })
     }
 
-    /// All there was, walking over every segment with objects of emitted code.
+    /// Counts all objects by walking over every segment with objects of emitted code.
     pub(super) fn count(&self, now: Option<u32>, walk: Walk<'_>) -> Count {
         self.count_with(
             now,
@@ -113,12 +113,12 @@ impl Epoch {
         )
     }
 
-    /// All there was, walking over some of the segments.
+    /// Estimates the count of all objects by walking over some of the segments.
     pub(super) fn estimate(&self, walk: Walk<'_>) -> Count {
         self.count_with(None, |inline| {
             let mut seen = Count::default();
             if inline > 0 {
-                // From the last one on, which is still in a cache.
+                // Beginning with the last one, which is still in a cache.
                 let mut bounds: Vec<_> = self.bounds(None).collect();
                 bounds.reverse();
                 for (start, end) in bounds.into_iter().step_by(SAMPLE) {
@@ -132,7 +132,7 @@ impl Epoch {
         })
     }
 
-    /// What is in all segments, of which as little is walked over as was not before.
+    /// Counts the objects in all segments. Walks only over objects that no earlier walk visited.
     fn walk_on(&self, now: Option<u32>, walk: Walk<'_>) -> Count {
         let mut walked = self.walked.lock().unwrap_or_else(PoisonError::into_inner);
         let mut seen = walked.before;
@@ -155,7 +155,7 @@ impl Epoch {
         seen
     }
 
-    /// All there was, given what was seen of the segments: some of it, or all.
+    /// The count of all objects, from a walk that saw some or all of them.
     fn count_with(&self, now: Option<u32>, seen: impl FnOnce(u64) -> Count) -> Count {
         let bytes = self.small_bytes(now);
         let mut objects = self.host.objects;

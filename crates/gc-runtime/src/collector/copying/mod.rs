@@ -1,20 +1,18 @@
 //! `copying`: a semispace collector.
 //!
-//! C. J. Cheney, "A Nonrecursive List Compacting Algorithm", 1970. Objects are
-//! allocated one behind the other, inline, between the data words `NEXT` and
-//! `LIMIT`. A collection copies what can be reached to free memory, where the copies
-//! themselves are the queue of what is still to be scanned, and leaves the new index
-//! in the old object's header (`trace.rs`, `collect.rs`). Barriers do nothing; what
-//! died costs nothing.
+//! C. J. Cheney, "A Nonrecursive List Compacting Algorithm", 1970. Emitted code allocates objects
+//! one after the other, inline, between the data words `NEXT` and `LIMIT`. A collection copies the
+//! reachable objects to free memory and writes the new index into the old object's header. The
+//! copies themselves are the queue of objects to scan (`trace.rs`, `collect.rs`). Barriers do
+//! nothing, and dead objects cost nothing.
 //!
-//! The two spaces are not halves of the heap but sets of chunks from one pool
-//! (`chunks.rs`), so that they are as large as what lives in them. How many chunks
-//! may be filled before the next collection is estimated from what survived the last
-//! ones (`budget.rs`). Should more survive than there is room for, then what finds
-//! none is marked where it is, chunk by chunk, and chunks with little in them are
-//! emptied next: at its limit the heap degrades to compaction in steps (the idea is
-//! that of Immix: Stephen M. Blackburn and Kathryn S. McKinley, 2008). A large object
-//! has chunks of its own, and stays in them.
+//! The two spaces are not halves of the heap. They are sets of chunks from one pool (`chunks.rs`),
+//! so they are as large as their live objects. The collector estimates from the survivors of the
+//! last collections how many chunks may be filled before the next one (`budget.rs`). If more
+//! objects survive than there is room for, the others are marked in place, and chunks with little
+//! in them are emptied next. So a heap at its limit degrades to stepwise compaction (an idea of
+//! Immix: Stephen M. Blackburn and Kathryn S. McKinley, 2008). A large object has its own chunks
+//! and never moves.
 
 mod budget;
 mod chunks;
@@ -36,7 +34,7 @@ use epoch::{Epoch, Visit};
 use gc_types::collector::copying::{CHUNK_SIZE, LIMIT, NAME, NEXT};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
 
-/// Makes heaps under a copying collector.
+/// The runtime half of `copying`: makes its heaps.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CopyingCollector;
 
@@ -46,8 +44,8 @@ impl GcRuntime for CopyingCollector {
     }
 
     fn summary(&self) -> &'static str {
-        "garbage that dies young: no barriers, the dead cost nothing; pauses as long as copying the \
-         living takes"
+        "programs whose objects die young: no barriers, and dead objects cost nothing; pauses grow \
+         with what lives"
     }
 
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
@@ -55,15 +53,14 @@ impl GcRuntime for CopyingCollector {
     }
 }
 
-/// Objects of more bytes get chunks of their own, unless they happen to fit where the
-/// next object goes.
+/// Larger objects get their own chunks, unless they fit between `NEXT` and `LIMIT`.
 const SMALL: u32 = CHUNK_SIZE / 2;
 
-/// Bytes by which `LIMIT` advances: they are made zero when the program is about to
-/// write them, so that they are in a cache when it does.
+/// Bytes by which `LIMIT` advances. They are zeroed just before the program writes them, so that
+/// they are in a cache then.
 const PIECE: u32 = 16 << 10;
 
-/// What free memory is filled with under zeal: neither a kind nor a likely index.
+/// The byte that fills free memory under zeal. It gives neither a valid kind nor a likely index.
 const POISON: u8 = 0xa5;
 
 struct CopyingHeap {
@@ -74,7 +71,7 @@ struct CopyingHeap {
     current: Option<usize>,
     /// What was allocated since the last collection.
     epoch: Epoch,
-    /// What survived it.
+    /// What survived the last collection.
     survivors: Survivors,
     /// Indices of all externrefs' boxes.
     externrefs: Vec<u32>,
@@ -87,7 +84,7 @@ struct CopyingHeap {
 struct Survivors {
     objects: u64,
     bytes: u64,
-    /// Of these bytes, those of objects that are not large.
+    /// The part of these bytes in objects that are not large.
     small_bytes: u64,
 }
 
@@ -119,7 +116,7 @@ impl CopyingHeap {
         self.core.memory.set_data_u32(LIMIT, limit);
     }
 
-    /// Where the objects of the chunk end, the one that is being filled included.
+    /// The end of the objects in the chunk, which may be the one that is being filled.
     fn end_of(&self, chunk: usize) -> u32 {
         match self.current {
             Some(current) if current == chunk => self.next(chunk),
@@ -145,7 +142,7 @@ impl CopyingHeap {
         self.set_cursor(NULL_PAGE_SIZE, NULL_PAGE_SIZE);
     }
 
-    /// Makes room for an object of `size` bytes behind `NEXT`, if there is any.
+    /// Makes room for an object of `size` bytes at `NEXT`, if possible.
     #[cold]
     fn make_room(&mut self, size: u32) -> Option<()> {
         if let Some(current) = self.current {
@@ -173,7 +170,8 @@ impl CopyingHeap {
         Some(())
     }
 
-    /// Allocates in `chunk` from now on, whose bytes up to `limit` are zero.
+    /// From now on allocates in `chunk` at `next`. The chunk's bytes from there up to `limit` are
+    /// zero.
     fn fill_from(&mut self, chunk: usize, next: u32, limit: u32) {
         self.current = Some(chunk);
         self.epoch.open(next);
@@ -231,7 +229,7 @@ impl CopyingHeap {
     /// The size of the object at `index`, which must not pass `end`.
     fn size_before(&self, index: u32, end: u32) -> Result<u32, HeapError> {
         let size = self.core.size_at(index)?;
-        // At least a header, and so the walk goes on.
+        // The size is at least a header's, so the walk advances.
         if index.checked_add(size).is_none_or(|behind| behind > end) {
             return Err(HeapError::Corrupt { at: index, what: PASSES_END });
         }
@@ -256,7 +254,7 @@ impl GcHeap for CopyingHeap {
         &mut self.core
     }
 
-    // ---- barriers: as provided -------------------------------------------
+    // ---- barriers: the provided ones -------------------------------------------
 
     fn copy_refs(
         &mut self,
@@ -289,7 +287,7 @@ impl GcHeap for CopyingHeap {
         allocated.ok_or(HeapError::NeedsRoom { bytes: size.into() })
     }
 
-    /// Uses more of the chunks there are, or maps more.
+    /// Allows more of the existing chunks, or maps more.
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
         let count = bytes.div_ceil(u64::from(CHUNK_SIZE));
         let raised = self.budget.raise(&self.chunks, u32::try_from(count).unwrap_or(u32::MAX));
@@ -313,8 +311,8 @@ impl GcHeap for CopyingHeap {
         Box::new(CopyingCollection::new(self, roots, host_data))
     }
 
-    /// A collection costs time for all that survives, and frees only what was
-    /// allocated since the last one.
+    /// A collection takes time for everything that survives, and frees only objects allocated since
+    /// the last one. So it pays when enough was allocated.
     fn collection_pays(&self) -> bool {
         self.budget.is_spent()
     }

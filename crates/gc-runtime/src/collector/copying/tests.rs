@@ -1,5 +1,5 @@
-//! What only the inside shows: where objects are moved to, what stays in place, what
-//! happens without room, sizes, increments, damage.
+//! Tests of the internals: where objects move to, which ones stay in place, a heap without room,
+//! sizes, increments, damage.
 
 mod verifier;
 
@@ -42,7 +42,7 @@ fn layouts() -> [(TypeIndex, Arc<GcLayout>); 3] {
 fn heap(chunks: u64, maximum: u64) -> CopyingHeap {
     let memory = HeapMemory::new(&options(chunks, maximum)).unwrap();
     let mut heap = CopyingHeap::new(memory, true);
-    // Increments as short as can be.
+    // The shortest possible increments.
     heap.core.slice = std::time::Duration::ZERO;
     layouts().iter().for_each(|(ty, layout)| heap.core.layouts.ensure(*ty, layout));
     heap
@@ -54,7 +54,7 @@ fn store(chunks: u64, maximum: u64) -> GcStore {
     store
 }
 
-/// A mutator whose stack is a few slots.
+/// A mutator whose stack has a few slots.
 #[derive(Default)]
 struct Stack(Vec<u64>);
 
@@ -90,7 +90,7 @@ fn pair(heap: &mut CopyingHeap) -> VMGcRef {
     heap.alloc_raw(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16).unwrap()
 }
 
-/// What emitted code does for a pair while there is room.
+/// Allocates a pair as emitted code does while there is room.
 fn inline_pair(heap: &mut CopyingHeap) -> Option<u32> {
     let memory = &mut heap.core.memory;
     let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
@@ -142,7 +142,7 @@ fn survivors_are_copied_in_breadth_first_order_and_shared_ones_once() {
         assert_eq!((of(new + 16, CAR), of(new + 32, CAR), of(new + 32, CDR)), (48, 48, 0));
         let stats = heap.stats();
         assert_eq!((stats.live_objects, stats.live_bytes, stats.allocations), (4, 64, 4));
-        // Poison where the objects were.
+        // The old places of the objects are poisoned.
         assert_eq!(read(&heap, Chunks::start(from), 0), 0xa5a5_a5a5);
     }
 }
@@ -205,7 +205,7 @@ fn large_objects_stay_and_are_freed_when_not_reached() {
     );
 }
 
-/// A list in a heap that it fills more than half: there is no room to copy all of it.
+/// A list that fills more than half of its heap, so there is no room to copy all of it.
 #[test]
 fn what_finds_no_room_is_marked_in_place() {
     let mut store = store(32, 32);
@@ -237,7 +237,7 @@ fn what_finds_no_room_is_marked_in_place() {
         store.gc(&mut stack).unwrap();
         check(&mut store, &stack, length);
     }
-    // Of each ten pairs nine die, all over the heap.
+    // Nine of each ten pairs die, all over the heap.
     let mut at = stack.index(0);
     while let Some(pair) = VMGcRef::from_raw_u32(at) {
         let mut next = at;
@@ -250,7 +250,7 @@ fn what_finds_no_room_is_marked_in_place() {
     }
     store.gc(&mut stack).unwrap();
     check(&mut store, &stack, length.div_ceil(10));
-    // The heap is usable again, and almost whole.
+    // Nearly the whole heap is usable again.
     for _ in 0..200_000 {
         store.alloc_struct(&mut stack, PAIR).unwrap();
     }
@@ -272,12 +272,12 @@ fn more_than_half_of_the_heap_is_used_where_little_survives() {
         let chunk = Chunks::of(store.heap().core().memory.data_u32(NEXT));
         most = most.max(chunk);
     }
-    // Not more than the budget wants, which is little here.
+    // No more than the budget wants, which is little here.
     assert!(most < 60, "{most} chunks");
     assert!(store.stats().collections > 10);
 
-    // With as much alive as was allocated between two collections, it wants more: 90
-    // chunks of which few survive need no 90 to copy to.
+    // When as much lives as was allocated between two collections, the budget wants more. If few of
+    // 90 chunks survive, their copies need fewer than 90.
     let refs = store.alloc_array(&mut stack, REFS, 90 * 2000).unwrap();
     stack.push(&refs);
     for i in 0..90 * 2000 {
@@ -317,7 +317,7 @@ fn a_heap_shrinks_and_its_memory_goes_back() {
     assert!(small.heap_bytes < 16 << 20, "{small:?}");
     assert_eq!(small.peak_heap_bytes, large.peak_heap_bytes);
     let usable = store.heap().core().memory.usable();
-    // It stays small as long as little lives, and costs no mapping to be large again.
+    // The heap stays small as long as little lives. It can become large again without mapping.
     for _ in 0..1_000_000 {
         store.alloc_struct(&mut stack, PAIR).unwrap();
     }
@@ -383,10 +383,10 @@ fn a_collection_that_is_dropped_is_finished() {
     }
 }
 
-/// Given a small and a large object.
+/// Damages a heap, given a small and a large object.
 type Damage = fn(&mut CopyingHeap, u32, u32);
 
-/// What is written into the heap before a collection, and must not get out of it.
+/// Damage that is written into the heap before a collection. Its effects must stay inside the heap.
 #[test]
 fn damage_is_found_or_harmless() {
     let cases: [(&str, Damage); 11] = [
@@ -426,7 +426,7 @@ fn damage_is_found_or_harmless() {
         let mut stack = Stack(vec![u64::from(object)]);
         let collected = collect(&mut heap, &mut stack);
         assert!(matches!(collected, Err(HeapError::Corrupt { .. })), "{what}: {collected:?}");
-        // It is not forgotten.
+        // The damage stays recorded.
         assert!(heap.verify().is_err() && heap.core.check_damage().is_err(), "{what}");
         assert!(heap.alloc_raw(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16).is_err());
         assert!(
@@ -439,8 +439,8 @@ fn damage_is_found_or_harmless() {
     }
 }
 
-/// Many references to different places in what looks like large arrays: copies of them
-/// all would be larger than the heap.
+/// Many references to places inside fake large arrays. Copies of all of them would be larger than
+/// the heap.
 #[test]
 fn overlapping_objects_do_not_overflow_the_heap() {
     let mut heap = heap(64, 64);

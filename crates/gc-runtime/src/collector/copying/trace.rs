@@ -1,14 +1,13 @@
-//! Following references: copying what is found, or marking it where it is.
+//! Following references: each object found is copied, or marked in place.
 //!
-//! Nothing recurses. Copies are scanned in the order they were made in, chunk by
-//! chunk, so that to-space is its own queue (Cheney 1970). Objects that are marked in
-//! place wait in their chunk's mark bits, large ones in a list that has each once.
+//! Nothing recurses. Copies are scanned chunk by chunk in the order in which they were made, so
+//! to-space is its own queue (Cheney 1970). Objects that are marked in place wait in their chunk's
+//! mark bits. Large objects wait in a list, each at most once.
 //!
-//! Whatever the heap holds, only three things are written: copies, inside chunks
-//! taken for them; forwarding words, into headers in chunks that are being emptied;
-//! and references, over references, inside objects of a known type that do not pass
-//! the end of their chunk. So the headers of copies stay what they were when their
-//! size was taken, and to-space can always be walked.
+//! Whatever the heap holds, only three things are written: copies, inside chunks taken for them;
+//! forwarding words, into headers in chunks that are being emptied; and references, over
+//! references, inside objects of a known type that do not pass the end of their chunk. So the
+//! headers of copies do not change after their size was taken, and to-space can always be walked.
 
 use super::chunks::{Chunks, State};
 use super::{PASSES_END, Survivors, WRONG_SIZE};
@@ -22,18 +21,17 @@ use gc_types::{ArrayLayout, GcLayout, I31, OBJECT_ALIGN, VMGcHeader};
 pub(super) struct Work {
     /// Chunks taken for copies, in that order.
     to: Vec<u32>,
-    /// Where the next copy goes, and the end of its chunk, the last of `to`.
+    /// The place of the next copy, and the end of its chunk, which is the last of `to`.
     next: u32,
     limit: u32,
-    /// Copies in earlier chunks of `to` than this one, and in it below `scan`, were
-    /// scanned.
+    /// Copies in chunks of `to` before this one were scanned, and those below `scan` in this one.
     scan_chunk: usize,
     scan: u32,
     /// Chunks with objects that were marked in place and are to be scanned.
     marked: Vec<u32>,
     /// Large objects that are to be scanned.
     large: Vec<u32>,
-    /// The object in whose middle the last increment ended.
+    /// The object that the last increment scanned only in part.
     cursor: Option<Cursor>,
     pub(super) survivors: Survivors,
     /// Whether an object that was to be moved was marked in place.
@@ -44,12 +42,12 @@ pub(super) struct Work {
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
     index: u32,
-    /// Number of references that were looked at.
+    /// Number of references that were scanned.
     done: u32,
 }
 
 impl Work {
-    /// For a pass that starts now.
+    /// Prepares for a new pass.
     pub(super) fn begin(&mut self) {
         self.to.clear();
         self.marked.clear();
@@ -62,7 +60,7 @@ impl Work {
         };
     }
 
-    /// The chunk the last copies are in, and where they end.
+    /// The chunk of the last copies, and the end of the copies in it.
     pub(super) fn last_chunk(&self) -> Option<(usize, u32)> {
         self.to.last().map(|&chunk| (chunk as usize, self.next))
     }
@@ -77,7 +75,7 @@ pub(super) struct Tracer<'h> {
     pub(super) work: &'h mut Work,
 }
 
-/// What an object's header says of it.
+/// The size and the references of an object, according to its header.
 struct Shape<'l> {
     size: u32,
     refs: Refs<'l>,
@@ -88,7 +86,7 @@ struct Shape<'l> {
 enum Refs<'l> {
     /// At these offsets.
     At(&'l [u32]),
-    /// So many in a row, from this offset on.
+    /// `count` adjacent references from the offset `first` on.
     Row { first: u32, count: u32 },
 }
 
@@ -138,7 +136,7 @@ impl<'h> Tracer<'h> {
         Some(if cfg!(target_endian = "little") { (low, high) } else { (high, low) })
     }
 
-    /// What to replace a reference's word by.
+    /// Returns the word that replaces the reference `raw`.
     #[inline]
     pub(super) fn follow(&mut self, raw: u32) -> u32 {
         if raw == 0 || raw & I31::TAG != 0 {
@@ -184,7 +182,7 @@ impl<'h> Tracer<'h> {
                 return raw;
             }
         };
-        // Once there was no room, an object may have been marked already.
+        // After there was no room once, an object may have been marked already.
         let room = if self.work.ran_out && self.chunks.is_marked(chunk, raw) {
             None
         } else {
@@ -194,7 +192,7 @@ impl<'h> Tracer<'h> {
             self.work.ran_out = true;
             return self.mark(raw, chunk);
         };
-        // Both places are mapped: they are in chunks.
+        // Both places are in chunks, so they are mapped.
         let at = u64::from(raw);
         let _mapped = self.memory.copy_object(new.into(), at, size);
         let collector_at = at + u64::from(VMGcHeader::COLLECTOR_OFFSET);
@@ -207,7 +205,7 @@ impl<'h> Tracer<'h> {
         new
     }
 
-    /// Where to copy an object of `size` bytes, at most a chunk's, to.
+    /// The place for a copy of `size` bytes, at most a chunk's.
     #[inline]
     fn room(&mut self, size: u32) -> Option<u32> {
         let work = &mut *self.work;
@@ -231,7 +229,7 @@ impl<'h> Tracer<'h> {
         Some(start)
     }
 
-    /// Marks an object where it is.
+    /// Marks an object in place.
     #[cold]
     fn mark(&mut self, raw: u32, chunk: usize) -> u32 {
         let end = self.chunks.end(chunk);
@@ -267,8 +265,8 @@ impl<'h> Tracer<'h> {
 
     // ---- scanning ---------------------------------------------------------
 
-    /// Scans what was found, one unit of `budget` for each object and each reference;
-    /// whether nothing is left to scan.
+    /// Scans the objects found, with one unit of `budget` for each object and each reference.
+    /// Returns whether nothing is left to scan.
     pub(super) fn scan(&mut self, budget: &mut u32) -> bool {
         loop {
             if *budget == 0 || self.damage.is_some() {
@@ -295,8 +293,7 @@ impl<'h> Tracer<'h> {
         }
     }
 
-    /// Scans copies as far as there are any in the chunk that is due; whether there
-    /// was something to do.
+    /// Scans the copies in the chunk that is due. Returns whether there were any.
     #[inline]
     fn scan_copies(&mut self, budget: &mut u32) -> bool {
         let Some(&chunk) = self.work.to.get(self.work.scan_chunk) else { return false };
@@ -320,7 +317,7 @@ impl<'h> Tracer<'h> {
         true
     }
 
-    /// Scans a whole object that must not pass `end`; its size.
+    /// Scans a whole object that must not pass `end`. Returns its size.
     #[inline]
     fn scan_object(&mut self, index: u32, end: u32, budget: &mut u32) -> Option<u32> {
         let Shape { size, refs } = self.shape_before(index, end)?;
@@ -337,7 +334,7 @@ impl<'h> Tracer<'h> {
         Some(size)
     }
 
-    /// The shape of an object that must not pass `end`; without one there is damage.
+    /// The shape of an object that must not pass `end`. Notes damage if there is none.
     #[inline]
     fn shape_before(&mut self, index: u32, end: u32) -> Option<Shape<'h>> {
         let word = self.memory.read_u32(index.into()).unwrap_or(0);

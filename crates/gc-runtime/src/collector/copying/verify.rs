@@ -1,4 +1,4 @@
-//! Checks of every invariant the copying heap keeps.
+//! Checks of all invariants of the copying heap.
 
 use super::chunks::{Chunks, State};
 use super::{CopyingHeap, POISON};
@@ -26,7 +26,7 @@ impl Starts {
         }
     }
 
-    /// Whether an object starts at `index`, any number.
+    /// Whether an object starts at `index`, which may be any number.
     fn is_set(&self, index: u32) -> bool {
         let (word, bit) = Starts::place(index);
         index.is_multiple_of(OBJECT_ALIGN) && self.0.get(word).is_some_and(|word| word & bit != 0)
@@ -34,10 +34,9 @@ impl Starts {
 }
 
 impl CopyingHeap {
-    /// Checks that the pool's counts are right and the cursor is in its chunk; that
-    /// headers and sizes are those of objects and nothing is left of a move; that
-    /// references are to the starts of objects; that the list of externrefs has each
-    /// box once; that what will be handed out is zero.
+    /// Checks the pool's counts and the cursor; that headers and sizes are valid and no forwarding
+    /// word remains; that references refer to the starts of objects; that the list of externrefs
+    /// has each box once; and that memory to be handed out is zero.
     pub(super) fn verify_all(&self) -> Result<(), HeapError> {
         self.core.check_damage()?;
         self.chunks.check().or_else(|(at, what)| corrupt(at, what))?;
@@ -74,7 +73,7 @@ impl CopyingHeap {
                 corrupt(index, "the list of externrefs has what is none, or one twice")?;
             }
         }
-        // Dead ones may be left of objects that were moved; they are in no list.
+        // Dead boxes may remain where objects were moved away. They are in no list.
         if boxes != seen.len() {
             corrupt(NULL_PAGE_SIZE, "an externref is not in the list")?;
         }

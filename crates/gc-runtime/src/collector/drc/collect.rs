@@ -1,22 +1,22 @@
 //! One collection of the deferred-reference-counting heap, in increments.
 //!
 //! 1. *Roots*: objects on the stack are marked, and young ones among them mature.
-//! 2. *Mature*: young objects in the list that are referred to mature. What matures has
-//!    what it refers to counted, and young objects mature by that.
-//! 3. *Settle*: mature objects in the list that nothing refers to, nor the stack, die,
-//!    and with them what only they referred to.
+//! 2. *Mature*: young objects in the list that are referred to mature. When an object matures, its
+//!    referents are counted, and young ones among them mature too.
+//! 3. *Settle*: mature objects in the list die if neither a counted reference nor the stack refers
+//!    to them. Objects that only they referred to die with them.
 //! 4. *Reclaim*: young objects that did not mature are free memory.
 //!
-//! Nothing dies before everything that lives is counted. A collection that also looks
-//! for cycles is given all roots, and goes on with a backup trace over the same heap:
+//! No object dies before everything that lives is counted. A collection that also looks for cycles
+//! gets all roots, and continues with a backup trace over the same heap:
 //!
-//! 5. *Mark*: whatever can be reached from the roots is marked.
-//! 6. *Leave*: what is not marked counts down what it refers to.
-//! 7. *Rescue*: what is not marked and has a count left is referred to by somebody who did
-//!    not name a root. It is marked, and counts what it refers to up again, with all
-//!    that can be reached from there. (So did Christopher, "Reference Count Garbage
-//!    Collection", 1984, who needs no roots at all.)
-//! 8. *Sweep*: what is not marked is freed.
+//! 5. *Mark*: everything that can be reached from the roots is marked.
+//! 6. *Leave*: each unmarked object decrements the counts of its referents.
+//! 7. *Rescue*: an unmarked object that still has a count has a referrer that no root led to. It
+//!    and everything reachable from it are marked, and increment the counts of their referents
+//!    again. (As in Christopher, "Reference Count Garbage Collection", 1984, who needs no roots at
+//!    all.)
+//! 8. *Sweep*: unmarked objects are freed.
 
 use super::DrcHeap;
 use super::counts::Counts;
@@ -26,18 +26,18 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 
-/// Roots, references and objects between two looks at the clock: some tens of
+/// Number of roots, references and objects between two reads of the clock. They take some tens of
 /// microseconds.
 const INCREMENT: u32 = 4096;
 
 /// Whether a collection looks for cycles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trace {
-    /// It does.
+    /// Looks for cycles.
     Yes,
-    /// It does if not much memory is free otherwise.
+    /// Looks for cycles if little memory is free without that.
     IfCramped,
-    /// It does not, and has not all roots.
+    /// Does not look for cycles, and does not get all roots.
     No,
 }
 
@@ -54,7 +54,7 @@ enum Phase {
     Complete,
 }
 
-/// What is done to an object that is not marked.
+/// The step that is applied to an unmarked object.
 #[derive(Clone, Copy, Debug)]
 enum Unmarked {
     Leaves,
@@ -71,17 +71,17 @@ pub(super) struct DrcCollection<'a> {
     phase: Phase,
     /// The entry of the list, or the group of the map, that comes next.
     next: u32,
-    /// Number of roots looked at.
+    /// Number of roots visited.
     rooted: u64,
-    /// Bytes of mature objects that came since the last search for cycles.
+    /// Bytes of objects that matured since the last search for cycles.
     grown: u64,
     began: Instant,
 }
 
-/// A search for cycles that is over.
+/// The result of a search for cycles.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Traced {
-    /// Bytes by which mature objects had become more since the last one.
+    /// Bytes by which mature objects had grown since the last search.
     pub(super) grown: u64,
     pub(super) took: Duration,
 }
@@ -110,7 +110,7 @@ impl<'a> DrcCollection<'a> {
         }
     }
 
-    /// Does `budget` units of work, or what there is to do.
+    /// Does up to `budget` units of work.
     fn work(&mut self, budget: &mut u32) {
         while *budget > 0 && self.phase != Phase::Complete && self.heap.core.damage.is_none() {
             let done = match self.phase {
@@ -215,7 +215,7 @@ impl<'a> DrcCollection<'a> {
         false
     }
 
-    /// What comes when everything but cycles has died.
+    /// The phase after everything but cycles has died.
     fn after_counting(&mut self) -> Phase {
         let heap = &mut *self.heap;
         heap.space.begin_anew();
@@ -231,7 +231,7 @@ impl<'a> DrcCollection<'a> {
             return Phase::Mark;
         }
         let (map, rooted) = (heap.space.map_mut(), &mut heap.work.rooted);
-        // What was marked may have died only if the heap is damaged.
+        // A marked object can have died only if the heap is damaged.
         rooted.drain(..).for_each(|index| map.clear_mark(index));
         heap.finish(self.rooted, None);
         Phase::Complete
@@ -309,7 +309,7 @@ impl<'a> DrcCollection<'a> {
         Phase::Complete
     }
 
-    /// Puts the heap in order without looking for cycles, if that was not begun.
+    /// Ends the collection without looking for cycles, if the search has not begun.
     fn abandon(&mut self) {
         if self.phase < Phase::Mark {
             self.trace = Trace::No;
@@ -372,7 +372,7 @@ impl Drop for DrcCollection<'_> {
 }
 
 impl ObjectMap {
-    /// The objects of group number `group` that are not marked.
+    /// The unmarked objects of group number `group`.
     fn unmarked(&self, group: usize) -> impl Iterator<Item = u32> + use<> {
         let bits = self.group(group);
         let mut bits = bits.live & !bits.marks;

@@ -1,13 +1,12 @@
-//! Counting references, and what a collection does to an object and to what it
-//! refers to.
+//! Counting references, and the steps that a collection applies to an object and its referents.
 //!
-//! Counts, references, types and lengths are read from the heap and therefore
-//! untrusted. The map says what is an object, how large it is and whether it is mature;
-//! an object whose header disagrees is damage, and is left where it is.
+//! Counts, references, types and lengths are read from the heap and therefore untrusted. The map
+//! says what is an object, how large it is and whether it is mature. An object whose header
+//! disagrees is damaged and is not touched.
 //!
-//! Nothing recurses: what follows from an object goes on a stack, and a large array is
-//! gone through in pieces, so that a list of a million nodes and an array of a million
-//! elements are both done in increments.
+//! Nothing recurses: objects still to be processed go on a stack, and a large array is processed in
+//! pieces. So a list of a million nodes and an array of a million elements are both processed in
+//! increments.
 
 use super::list::List;
 use super::space::Space;
@@ -17,30 +16,30 @@ use crate::{ExternRefHostDataId, ExternRefHostDataTable, HeapError, HeapMemory};
 use gc_types::collector::drc::{COUNT_ONE, COUNT_SHIFT, LISTED, MATURE};
 use gc_types::{GcLayout, I31, VMGcHeader};
 
-/// What a freed object is filled with under zeal: neither a kind nor a likely index.
+/// The byte that fills a freed object under zeal. It gives neither a valid kind nor a likely index.
 pub(super) const POISON: u8 = 0xa5;
 
-/// Entries of the list, or elements of an array, between the one that is looked at and the one
-/// that is fetched: what they refer to is all over the heap.
+/// The prefetch distance, in entries of the list or elements of an array. Their referents are all
+/// over the heap.
 const AHEAD: u32 = 8;
 
-/// The index a reference's word names, unless it is null or an `i31`.
+/// The heap index in a reference's word, unless it is null or an `i31`.
 #[inline]
 fn heap_index(raw: u32) -> Option<u32> {
     (raw != 0 && raw & I31::TAG == 0).then_some(raw)
 }
 
-/// Number of references a collector's word counts.
+/// The count in a collector's word.
 pub(super) fn count(word: u32) -> u32 {
     word >> COUNT_SHIFT
 }
 
-/// What a collection has still to do, all of it empty between collections.
+/// The remaining work of a collection. Everything here is empty between collections.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    /// Objects to go through: those that matured, those that died, or those reached.
+    /// Objects to process: those that matured, those that died, or those reached.
     pub(super) pending: Vec<u32>,
-    /// The array that is being gone through.
+    /// The array that is being processed.
     pub(super) cursor: Option<ArrayCursor>,
     /// Mature objects without a counted reference that the stack refers to.
     pub(super) kept: Vec<u32>,
@@ -53,7 +52,7 @@ impl Work {
         self.pending.is_empty() && self.cursor.is_none() && self.kept.is_empty()
     }
 
-    /// Forgets what there is to do.
+    /// Forgets all work.
     pub(super) fn clear(&mut self) {
         self.pending.clear();
         self.cursor = None;
@@ -62,16 +61,17 @@ impl Work {
     }
 }
 
-/// An array of references that is being gone through.
+/// An array of references that is being processed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ArrayCursor {
     array: u32,
-    /// Heap index of the next element, and the end of the last.
+    /// Heap index of the next element, and the end of the last one.
     next: u64,
     end: u64,
 }
 
-/// The parts of a heap that counting needs, so that its layouts stay free to be read.
+/// The parts of a heap that counting needs. The layouts are not among them, so they can be read at
+/// the same time.
 pub(super) struct Counts<'a> {
     pub(super) memory: &'a mut HeapMemory,
     pub(super) space: &'a mut Space,
@@ -94,7 +94,7 @@ impl Counts<'_> {
     #[inline]
     fn word(&self, index: u32) -> u32 {
         let at = u64::from(index) + u64::from(VMGcHeader::COLLECTOR_OFFSET);
-        // Objects are inside what is mapped: the map's end is the memory's.
+        // Objects are mapped, because the map ends where the memory ends.
         self.memory.read_u32(at).unwrap_or(0)
     }
 
@@ -106,7 +106,7 @@ impl Counts<'_> {
         debug_assert!(_mapped.is_some());
     }
 
-    /// Enters an object with this word into the list, where it is not yet.
+    /// Enters an object with this word into the list. It must not be in the list yet.
     #[inline]
     fn enter_list(&mut self, index: u32, word: u32) {
         self.set_word(index, word | LISTED);
@@ -115,7 +115,7 @@ impl Counts<'_> {
 
     // ---- for the mutator ----------------------------------------------------
 
-    /// Counts one reference more to what the word `raw` refers to.
+    /// Increments the count of the object that `raw` refers to.
     #[inline]
     pub(super) fn up(&mut self, raw: u32) {
         let Some(index) = heap_index(raw) else { return };
@@ -130,8 +130,8 @@ impl Counts<'_> {
         }
     }
 
-    /// Counts one reference less to what the word `raw` refers to. If it was the
-    /// last, the next collection looks at the object.
+    /// Decrements the count of the object that `raw` refers to. If the count becomes zero, the next
+    /// collection examines the object.
     #[inline]
     pub(super) fn down(&mut self, raw: u32) {
         let Some(index) = heap_index(raw) else { return };
@@ -148,8 +148,8 @@ impl Counts<'_> {
         }
     }
 
-    /// Enters an object that emitted code found to belong in the list, if it is not
-    /// in it.
+    /// Enters an object into the list, if it is not in it. Emitted code calls this when the list's
+    /// memory is full.
     pub(super) fn list(&mut self, index: u32) {
         if !self.space.is_object(index) {
             return self.note(index, "compiled code has a reference to no object");
@@ -179,7 +179,7 @@ impl Counts<'_> {
         }
     }
 
-    /// Makes a young object mature; what it refers to will be counted.
+    /// Makes a young object mature. Its referents will be counted.
     #[inline]
     fn mature(&mut self, index: u32, word: u32) {
         self.set_word(index, word | MATURE);
@@ -187,8 +187,7 @@ impl Counts<'_> {
         self.work.pending.push(index);
     }
 
-    /// Counts one reference more from an object that matured. A young object matures
-    /// by that.
+    /// Counts a reference from an object that matured. A young referent matures too.
     #[inline]
     pub(super) fn adopt(&mut self, raw: u32) {
         let Some(index) = heap_index(raw) else { return };
@@ -203,7 +202,7 @@ impl Counts<'_> {
         }
     }
 
-    /// The entry at `next` of the list, which has `entries`, and goes on to the one behind it.
+    /// Returns the entry at `next` of the list, which has `entries` entries, and advances `next`.
     #[inline]
     pub(super) fn next_listed(&self, next: &mut u32, entries: u32) -> u32 {
         if *next + AHEAD < entries {
@@ -214,7 +213,7 @@ impl Counts<'_> {
         entry
     }
 
-    /// Looks at an entry of the list: a young object that is referred to matures.
+    /// Processes an entry of the list: a young object that is referred to matures.
     pub(super) fn mature_if_counted(&mut self, index: u32) {
         if !self.space.map().is_live(index) {
             return self.note(index, "a listed object is none");
@@ -225,14 +224,14 @@ impl Counts<'_> {
         }
     }
 
-    /// Looks at an entry of the list when everything that lives is counted: it leaves
-    /// the list, unless only the stack refers to it, or dies.
+    /// Processes an entry of the list after everything that lives is counted. The object leaves the
+    /// list or dies. If only the stack refers to it, it stays in the list.
     pub(super) fn settle(&mut self, index: u32) {
         if !self.space.map().is_live(index) {
             return self.note(index, "a listed object is none");
         }
         if !self.space.map().is_mature(index) {
-            // It dies with all young ones.
+            // It dies with all other young objects.
             return;
         }
         let word = self.word(index);
@@ -247,7 +246,7 @@ impl Counts<'_> {
         }
     }
 
-    /// Counts one reference less from an object that died.
+    /// Removes a reference from an object that died.
     #[inline]
     pub(super) fn orphan(&mut self, raw: u32) {
         let Some(index) = heap_index(raw) else { return };
@@ -259,7 +258,7 @@ impl Counts<'_> {
             return self.note(index, "a reference that was not counted");
         }
         match word - COUNT_ONE {
-            // That flag keeps it from dying twice, should its count be wrong.
+            // The flag prevents a second death if the count is wrong.
             MATURE => {
                 self.set_word(index, MATURE | LISTED);
                 if self.space.map().is_marked(index) {
@@ -272,7 +271,7 @@ impl Counts<'_> {
         }
     }
 
-    /// Marks what the word `raw` refers to.
+    /// Marks the object that `raw` refers to.
     #[inline]
     pub(super) fn mark(&mut self, raw: u32) {
         let Some(index) = heap_index(raw) else { return };
@@ -284,7 +283,7 @@ impl Counts<'_> {
         }
     }
 
-    /// Counts one reference less from an object that is not marked.
+    /// Removes a reference from an unmarked object.
     #[inline]
     pub(super) fn leave(&mut self, raw: u32) {
         let Some(index) = heap_index(raw) else { return };
@@ -302,14 +301,14 @@ impl Counts<'_> {
         }
     }
 
-    /// Marks an object that was not, if it has a count left.
+    /// Marks an unmarked object if it still has a count.
     pub(super) fn rescue_if_counted(&mut self, index: u32) {
         if count(self.word(index)) > 0 && self.space.map_mut().set_marked(index) {
             self.work.pending.push(index);
         }
     }
 
-    /// Counts one reference more from an object that is marked after all.
+    /// Restores a reference from a rescued object.
     #[inline]
     pub(super) fn rescue(&mut self, raw: u32) {
         let Some(index) = heap_index(raw) else { return };
@@ -340,12 +339,11 @@ impl Counts<'_> {
         debug_assert!(_mapped.is_some());
     }
 
-    // ---- going through objects ----------------------------------------------
+    // ---- processing objects ----------------------------------------------
 
-    /// Calls `visit` with the words of the references in the object at `index`, which
-    /// is in the map: all of them, or, of an array, none, and sets the cursor to
-    /// them. An externref's box gives its host value to `values`, if there is such a
-    /// table. Whether the object is in order.
+    /// Calls `visit` with the words of all references in the object at `index`, which is in the
+    /// map. For an array it only sets the cursor to the elements. For an externref's box it frees
+    /// the host value if `values` is given. Returns whether the object is valid.
     #[inline]
     pub(super) fn each_ref(
         &mut self,
@@ -404,8 +402,8 @@ impl Counts<'_> {
         }
     }
 
-    /// Goes on with the array at the cursor, one unit of `budget` for each element.
-    /// The array, if it is done with.
+    /// Continues with the array at the cursor, with one unit of `budget` for each element. Returns
+    /// the array if it is finished.
     #[inline]
     pub(super) fn each_element(
         &mut self,

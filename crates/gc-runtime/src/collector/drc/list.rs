@@ -1,30 +1,29 @@
-//! The list of objects a collection looks at: young ones that were counted up, and
-//! mature ones whose count reached zero. A chunk of native memory that emitted code
-//! appends to.
+//! The list of objects that a collection examines: young ones that got a count, and mature ones
+//! whose count reached zero. It is a chunk of native memory to which emitted code appends.
 //!
-//! An object is in it at most once, which its header's `LISTED` flag tells. The
-//! chunk's address, length and capacity are in the heap data. It is allocated when
-//! the first object enters it, and doubles when it is full.
+//! The `LISTED` flag in an object's header ensures that the object is in the list at most once. The
+//! chunk's address, length and capacity are in the heap data. The chunk is allocated when the first
+//! object enters it, and doubles when it is full.
 
 use crate::HeapMemory;
 use gc_types::collector::drc::{LIST_BASE, LIST_CAPACITY, LIST_LEN};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// References the first chunk has room for.
+/// Capacity of the first chunk, in references.
 const FIRST_CAPACITY: usize = 1 << 10;
-/// Entries below which entering compiled code never asks for a collection.
+/// With fewer entries than this, entering compiled code never asks for a collection.
 const FIRST_THRESHOLD: u32 = 1 << 16;
 
 /// The native half of the list; the other half is in the heap data.
 #[derive(Debug)]
 pub(super) struct List {
-    /// Atomic because emitted code writes it behind a shared address.
+    /// Atomic because emitted code writes it through a shared address.
     chunk: Vec<AtomicU32>,
     threshold: u32,
 }
 
 impl List {
-    /// The empty list, for which nothing is allocated. The heap data is zero.
+    /// An empty list without memory. The heap data must be zero.
     pub(super) fn new() -> List {
         List { chunk: Vec::new(), threshold: FIRST_THRESHOLD }
     }
@@ -69,7 +68,7 @@ impl List {
         self.chunk[place as usize].load(Relaxed)
     }
 
-    /// Puts `entry` at `place`, below the length.
+    /// Writes `entry` at `place`, below the length.
     #[cfg(test)]
     pub(super) fn set(&mut self, place: u32, entry: u32) {
         self.chunk[place as usize].store(entry, Relaxed);
@@ -80,23 +79,23 @@ impl List {
         self.chunk[..self.len(memory) as usize].iter().map(|entry| entry.load(Relaxed))
     }
 
-    /// Replaces the entries by those in `entries`, which is left empty.
+    /// Replaces the entries by those in `entries` and empties `entries`.
     pub(super) fn replace(&mut self, memory: &mut HeapMemory, entries: &mut Vec<u32>) {
         memory.set_data_u32(LIST_LEN, 0);
         entries.drain(..).for_each(|entry| self.push(memory, entry));
     }
 
-    /// Sets the threshold after a collection: twice what stayed.
+    /// Sets the threshold after a collection to twice the entries that stayed.
     pub(super) fn set_threshold(&mut self, memory: &HeapMemory) {
         self.threshold = self.len(memory).saturating_mul(2).max(FIRST_THRESHOLD);
     }
 
-    /// Whether `count` more would pass the threshold.
+    /// Whether `count` more entries would pass the threshold.
     pub(super) fn is_crowded(&self, memory: &HeapMemory, count: u32) -> bool {
         self.len(memory).saturating_add(count) > self.threshold
     }
 
-    /// Empties the list, whose heap data was zeroed; keeps the chunk.
+    /// Empties the list, but keeps the chunk. The heap data must have been zeroed.
     pub(super) fn reset(&mut self, memory: &mut HeapMemory) {
         self.threshold = FIRST_THRESHOLD;
         if !self.chunk.is_empty() {

@@ -1,27 +1,26 @@
 //! `drc`: deferred reference counting.
 //!
-//! L. Peter Deutsch and Daniel G. Bobrow, "An Efficient, Incremental, Automatic
-//! Garbage Collector", 1976. Counts change only when a reference is stored in a mature
-//! object, a table, a global or a host handle; what compiled code holds in registers
-//! and frames costs nothing to copy and drop. A zero count does not mean death then: the
-//! object enters a list (`list.rs`, the "zero count table"), and a collection, which
-//! knows the stack's precise roots from stack maps, frees those on the list that no frame
-//! refers to, with all that hangs on them. So there is no read barrier.
+//! L. Peter Deutsch and Daniel G. Bobrow, "An Efficient, Incremental, Automatic Garbage Collector",
+//! 1976. Counts change only when a reference is stored in a mature object, a table, a global or a
+//! host handle. References in registers and frames of compiled code are not counted, so copying and
+//! dropping them costs nothing. Therefore a zero count does not mean that an object is dead: the
+//! object enters a list (`list.rs`, the "zero count table"). A collection gets the stack's precise
+//! roots from stack maps, and frees the objects on the list to which no frame refers, with
+//! everything that only they keep alive. So there is no read barrier.
 //!
-//! New objects are *young*: what is stored in them is not counted, and a store into them
-//! has no barrier beyond a look at the header. The first count on one from elsewhere
-//! enters it in the same list. A collection lets those mature that are counted or on
-//! the stack, counts what is in them, and lets what they refer to mature too; young
-//! objects that are not reached so were never counted anywhere and die without being
-//! looked at. (Shahriyar, Blackburn and Frampton, "Down for the Count? Getting
-//! Reference Counting Back in the Ring", 2012: new objects are implicitly dead, and
-//! counts begin when a collection finds them alive.)
+//! New objects are *young*: references stored in them are not counted, and the barrier of a store
+//! into them only tests the header. The first count of a young object enters it in the same list.
+//! In a collection young objects that have a count or are on the stack mature: the references in
+//! them are counted, and their referents mature too. Other young objects were never counted, and
+//! die without being visited. (Shahriyar, Blackburn and Frampton, "Down for the Count? Getting
+//! Reference Counting Back in the Ring", 2012: new objects are implicitly dead, and counts begin
+//! when a collection finds them alive.)
 //!
-//! Cycles are found by a backup trace over the same heap when mature objects have doubled
-//! since the last one, before the heap is out of memory, and when the host asks for
-//! a collection (`collect.rs`). Nothing moves. Memory comes from the gaps between
-//! objects, by bump allocation that emitted code does inline (`space`); its metadata
-//! is native and cannot be damaged from inside the heap (`object_map.rs`).
+//! A backup trace over the same heap finds cycles. It runs when mature objects have doubled since
+//! the last trace, before the heap is out of memory, and when the host asks for a collection
+//! (`collect.rs`). Nothing moves. Emitted code allocates inline by bumping through the gaps between
+//! objects (`space`). The allocator's metadata is in native memory and cannot be damaged from
+//! inside the heap (`object_map.rs`).
 
 mod collect;
 mod counts;
@@ -47,20 +46,20 @@ use space::Space;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-/// Bytes that may be allocated between two collections: what a collection costs, but
-/// for deep stacks, does not depend on them, and what they take in caches does.
+/// Bytes that may be allocated between two collections. Except for deep stacks the cost of a
+/// collection does not depend on this number, but the use of caches does.
 const BUDGET: u64 = 4 << 20;
-/// Bytes of that for each root of the last collection, so that a deep stack is not
-/// walked all the time.
+/// The least budget for each root of the last collection, in bytes. So a deep stack is not walked
+/// too often.
 const BUDGET_OF_ROOT: u64 = 256;
-/// The most that deep stacks make of it.
+/// The largest budget that a deep stack gives.
 const MAX_BUDGET: u64 = 64 << 20;
-/// Bytes of mature objects by which the heap should grow before cycles are looked for.
+/// Bytes by which mature objects should grow before the collector looks for cycles.
 const FIRST_TRACE: u64 = 1 << 20;
-/// The same for externrefs.
+/// The same, as a number of externrefs.
 const FIRST_TRACE_VALUES: u32 = 1 << 14;
 
-/// Makes heaps under deferred reference counting.
+/// The runtime half of `drc`: makes its heaps.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DrcCollector;
 
@@ -70,8 +69,8 @@ impl GcRuntime for DrcCollector {
     }
 
     fn summary(&self) -> &'static str {
-        "much that lives long, or must not move: counts references, frees a little at a time; \
-         barriers in reference stores"
+        "programs with much data that lives long or must not move: counts references, frees a \
+         little at a time; barriers in reference stores"
     }
 
     fn moves_objects(&self) -> bool {
@@ -87,7 +86,7 @@ impl GcRuntime for DrcCollector {
     }
 }
 
-/// The object that was last stored into from the host.
+/// The object into which the host last stored.
 #[derive(Clone, Debug, Default)]
 struct Target {
     range: Range<u32>,
@@ -103,17 +102,17 @@ struct DrcHeap {
     target: Target,
     /// Whether the next collection looks for cycles.
     trace: Trace,
-    /// Number of host values from which on it should; for bytes the plan says.
+    /// Number of host values at which it should. For bytes the plan has the limit.
     trace_at_values: u32,
-    /// Bytes allocated since the last collection from which on another should come,
-    /// and by how much that rises if none does.
+    /// Bytes allocated since the last collection at which another should come, and by how much this
+    /// rises if none comes.
     ask_at: u64,
     budget: u64,
-    /// Whether the last allocation that failed did so only to ask for a collection.
+    /// Whether the last failed allocation failed only to ask for a collection.
     asked: bool,
-    /// Bytes that the last allocation that failed asked for.
+    /// Bytes that the last failed allocation asked for.
     need: u32,
-    /// Whether the heap would not grow, for the policy or the system.
+    /// Whether the policy or the system refused growth.
     cannot_grow: bool,
     /// Number of externrefs.
     values: u32,
@@ -144,12 +143,12 @@ impl DrcHeap {
         heap
     }
 
-    /// Lets the allocator have what is mapped behind what it knows.
+    /// Gives newly mapped memory to the allocator.
     fn take_new_memory(&mut self) {
         self.space.extend(u32::try_from(self.core.memory.len()).expect("heaps end below 4 GiB"));
     }
 
-    /// What objects are like, and what counting needs.
+    /// The shapes of objects, and the parts that counting needs.
     fn parts(&mut self) -> (&Shapes, Counts<'_>) {
         let counts = Counts {
             memory: &mut self.core.memory,
@@ -172,13 +171,14 @@ impl DrcHeap {
         self.space.allocated() < self.ask_at || self.core.no_gc_scopes > 0
     }
 
-    /// Makes an object of new memory, with one reference that the caller holds. `None`
-    /// cannot be, since the memory is mapped.
+    /// Makes an object in new memory, with one reference that the caller holds. Never returns
+    /// `None`, because the memory is mapped.
     #[inline]
     fn begin_object(&mut self, index: u32, header: VMGcHeader) -> Option<VMGcRef> {
         let mut word = COUNT_ONE | LISTED;
         if header.kind() == Some(VMGcKind::ExternRef) {
-            // Its death must be noticed. There is nothing in it to count.
+            // The heap must notice the object's death, so it is mature at once. It has no
+            // references to count.
             self.space.sync(&self.core.memory);
             self.space.bear_mature(index);
             word = COUNT_ONE | MATURE;
@@ -190,8 +190,8 @@ impl DrcHeap {
         VMGcRef::from_heap_index(index)
     }
 
-    /// Whether the object that the heap index `at` lies in is mature; `None` if it lies
-    /// in none.
+    /// Whether the object that contains heap index `at` is mature; `None` if there is no such
+    /// object.
     #[inline]
     fn is_in_mature(&mut self, at: u64) -> Option<bool> {
         let at = u32::try_from(at).ok()?;
@@ -210,7 +210,7 @@ impl DrcHeap {
         self.cannot_grow || self.core.memory.len() == self.core.memory.maximum()
     }
 
-    /// Whether there is not much left that is free, in a heap that cannot grow.
+    /// Whether little is free in a heap that cannot grow.
     fn is_cramped(&self) -> bool {
         let usable = self.core.memory.usable();
         let free = usable.saturating_sub(self.space.mature_bytes());
@@ -218,10 +218,10 @@ impl DrcHeap {
         free < enough || !self.space.has_room(self.need)
     }
 
-    /// What remains to be done when a collection is over.
+    /// Ends a collection: makes a plan and resets counters.
     fn finish(&mut self, roots: u64, traced: Option<Traced>) {
         let mature = self.space.mature_bytes();
-        // Counts may tell that a spike is over, too.
+        // A collection without a trace can also show that a spike is over.
         if traced.is_some() || mature < self.core.live / 2 {
             let Traced { grown, took } = traced.unwrap_or_default();
             self.make_plan(mature, grown, took);
@@ -237,7 +237,7 @@ impl DrcHeap {
         (self.ask_at, self.asked, self.need) = (self.budget, false, 0);
     }
 
-    /// Overwrites what is free in `range`.
+    /// Overwrites the free memory in `range`.
     fn poison_free(&mut self, range: Range<u32>) {
         let mut at = range.start;
         while let Some(free) = self.space.map().free_run(at..range.end) {
@@ -300,7 +300,7 @@ impl GcHeap for DrcHeap {
         Ok(())
     }
 
-    /// Nothing is handed over but the count: the stack's references are not counted.
+    /// Removes the count of the reference, because references on the stack are not counted.
     fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
         let raw = gc_ref.as_raw_u32();
         self.counts().down(raw);
@@ -349,7 +349,7 @@ impl GcHeap for DrcHeap {
             if !std::mem::replace(&mut self.asked, true) {
                 return Err(needs_room);
             }
-            // No collection came about: it is not asked for again at once.
+            // No collection happened. Do not ask again at once.
             self.ask_at = self.space.allocated() + self.budget;
         }
         self.asked = false;
@@ -376,7 +376,7 @@ impl GcHeap for DrcHeap {
 
     fn announce_gc(&mut self, cause: GcCause) -> RootsWanted {
         let grown = self.space.mature_bytes() >= self.core.plan.goal || self.core.review_is_due();
-        // A policy may give up without a try.
+        // A policy may give up without asking for growth.
         self.cannot_grow |= cause == GcCause::Exhausted;
         self.trace = match cause {
             GcCause::NoRoom if grown => Trace::Yes,
@@ -397,8 +397,7 @@ impl GcHeap for DrcHeap {
         Box::new(DrcCollection::new(self, roots, host_data))
     }
 
-    /// A collection costs time for what survives it, and frees what was allocated since
-    /// the last one.
+    /// A collection takes time for its survivors, and frees objects allocated since the last one.
     fn collection_pays(&self) -> bool {
         self.asked || self.space.allocated() > self.core.memory.usable() / 2
     }

@@ -1,12 +1,10 @@
-//! Where the blocks of a heap begin, which of them are objects, which of these are
-//! mature and which are marked: four bits for each eight bytes of the heap, in
-//! native memory.
+//! A map of the blocks of a heap: where they begin, which of them are objects, and which objects
+//! are mature or marked. It has four bits for each eight bytes of the heap, in native memory.
 //!
-//! The map tiles the heap: a block reaches from its start bit to the next one.
-//! It is the only authority on what is an object and how large it is, so that
-//! nothing a guest writes into the heap can make the allocator hand memory out
-//! twice. (Bitmaps beside the heap are as old as mark-sweep; see Jones, Hosking
-//! and Moss, "The Garbage Collection Handbook", 2012, section 2.4.)
+//! Blocks tile the heap: a block reaches from its start bit to the next one. Only the map decides
+//! what is an object and how large it is. So nothing that a guest writes into the heap can make the
+//! allocator hand memory out twice. (Bitmaps beside the heap are as old as mark-sweep; see Jones,
+//! Hosking and Moss, "The Garbage Collection Handbook", 2012, section 2.4.)
 
 use std::ops::Range;
 
@@ -19,13 +17,13 @@ pub(super) const GROUP_SHIFT: u32 = 9;
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(32))]
 pub(super) struct Group {
-    /// Blocks begin here.
+    /// Starts of blocks.
     pub(super) starts: u64,
-    /// Those that are objects.
+    /// Starts of blocks that are objects.
     pub(super) live: u64,
     /// Objects that survived a collection.
     pub(super) mature: u64,
-    /// Objects that the collection under way found on the stack, or reached.
+    /// Objects that the collection under way found on the stack or reached.
     pub(super) marks: u64,
 }
 
@@ -55,8 +53,8 @@ impl ObjectMap {
         self.end
     }
 
-    /// Moves the end up to `end`, a multiple of [`GRANULE`]; what is new belongs
-    /// to the last block until another start is set.
+    /// Moves the end up to `end`, a multiple of [`GRANULE`]. The new memory belongs to the last
+    /// block until another start is set.
     pub(super) fn extend(&mut self, end: u32) {
         debug_assert!(end >= self.end && end.is_multiple_of(GRANULE));
         self.groups.resize((end as usize).div_ceil(1 << GROUP_SHIFT), Group::default());
@@ -74,7 +72,7 @@ impl ObjectMap {
         ((index >> GROUP_SHIFT) as usize, 1 << (index / GRANULE % 64))
     }
 
-    /// The groups that have bits of `range`.
+    /// The groups with bits for `range`.
     #[inline]
     pub(super) fn groups_of(range: &Range<u32>) -> Range<usize> {
         let end = range.end.div_ceil(1 << GROUP_SHIFT) as usize;
@@ -86,13 +84,13 @@ impl ObjectMap {
         self.groups.len()
     }
 
-    /// The bits of group number `group`, which there is.
+    /// The bits of group number `group`, which must exist.
     #[inline]
     pub(super) fn group(&self, group: usize) -> &Group {
         &self.groups[group]
     }
 
-    /// The same, to change them.
+    /// The bits of group number `group`, mutable.
     #[inline]
     pub(super) fn group_mut(&mut self, group: usize) -> &mut Group {
         &mut self.groups[group]
@@ -146,7 +144,7 @@ impl ObjectMap {
         group.live |= bit;
     }
 
-    /// Makes the object at `index` mature; whether it was not before.
+    /// Makes the object at `index` mature. Returns whether it was not mature before.
     #[inline]
     pub(super) fn set_mature(&mut self, index: u32) -> bool {
         let (group, bit) = ObjectMap::place(index);
@@ -157,7 +155,7 @@ impl ObjectMap {
         was_young
     }
 
-    /// Marks the object at `index`; whether it was not before.
+    /// Marks the object at `index`. Returns whether it was not marked before.
     #[inline]
     pub(super) fn set_marked(&mut self, index: u32) -> bool {
         let (group, bit) = ObjectMap::place(index);
@@ -168,7 +166,7 @@ impl ObjectMap {
         was_unmarked
     }
 
-    /// Takes the mark off the object at `index`.
+    /// Unmarks the object at `index`.
     #[inline]
     pub(super) fn clear_mark(&mut self, index: u32) {
         let (group, bit) = ObjectMap::place(index);
@@ -185,7 +183,7 @@ impl ObjectMap {
         group.marks &= !bit;
     }
 
-    /// Lets no block begin in `range`: it belongs to the block before it.
+    /// Removes all block starts in `range`, so that it belongs to the block before it.
     pub(super) fn clear_starts(&mut self, range: Range<u32>) {
         for group in ObjectMap::groups_of(&range) {
             let mask = mask(group, &range);
@@ -194,7 +192,7 @@ impl ObjectMap {
         }
     }
 
-    /// The first block in `range` that begins there, if `pick` of its group says so.
+    /// The first granule in `range` whose bit is set in `pick` of its group.
     #[inline]
     fn first(&self, range: &Range<u32>, pick: impl Fn(&Group) -> u64) -> Option<u32> {
         for group in ObjectMap::groups_of(range) {
@@ -224,7 +222,7 @@ impl ObjectMap {
         None
     }
 
-    /// The first free blocks in a row that begin in `range`, cut off at its end.
+    /// The first run of adjacent free blocks that begin in `range`, cut off at its end.
     #[inline]
     pub(super) fn free_run(&self, range: Range<u32>) -> Option<Range<u32>> {
         let start = self.first(&range, |group| group.starts & !group.live)?;
@@ -232,7 +230,7 @@ impl ObjectMap {
         Some(start..end.unwrap_or(range.end))
     }
 
-    /// The starts in `range` of the blocks that `pick` picks of their groups, ascending.
+    /// The granules in `range` whose bit is set in `pick` of their group, ascending.
     pub(super) fn blocks(
         &self,
         range: Range<u32>,
@@ -253,7 +251,7 @@ impl ObjectMap {
         self.blocks(0..self.end, |group| group.live)
     }
 
-    /// Which group has `index`'s bits, and the bits below them.
+    /// The group that has the bits of `index`, and a mask of the bits below.
     pub(super) fn bits_below(index: u32) -> (usize, u64) {
         let (group, bit) = ObjectMap::place(index);
         (group, bit - 1)

@@ -1,5 +1,5 @@
-//! What only the inside shows: the list's laziness, maturing, increments, slow paths as
-//! emitted code takes them, damage.
+//! Tests of the internals: when the list is allocated, maturing, increments, slow paths of emitted
+//! code, damage.
 
 mod cycles;
 mod verifier;
@@ -44,7 +44,7 @@ fn store_with(options: &HeapOptions) -> GcStore {
 
 fn heap() -> DrcHeap {
     let mut heap = DrcHeap::new(HeapMemory::new(&options()).unwrap(), true);
-    // Increments as short as can be.
+    // The shortest possible increments.
     heap.core.slice = Duration::ZERO;
     layouts().iter().for_each(|(ty, layout)| heap.core.layouts.ensure(*ty, layout));
     heap
@@ -58,7 +58,7 @@ fn word(heap: &dyn GcHeap, gc_ref: &VMGcRef) -> u32 {
     heap.header(gc_ref).unwrap().collector_bits()
 }
 
-/// Without roots, and without a look for cycles.
+/// Collects without roots and without looking for cycles.
 fn collect_counts(heap: &mut DrcHeap) {
     assert_eq!(heap.announce_gc(GcCause::NoRoom), RootsWanted::Stack);
     let mut host_data = ExternRefHostDataTable::default();
@@ -67,7 +67,7 @@ fn collect_counts(heap: &mut DrcHeap) {
     heap.verify().unwrap();
 }
 
-/// A mutator whose stack is a few slots.
+/// A mutator whose stack has a few slots.
 struct Stack(Vec<u64>);
 
 impl TraceRoots for Stack {
@@ -116,7 +116,7 @@ fn only_what_is_counted_or_on_the_stack_survives_a_collection() {
         assert!(store.gc(&mut stack).unwrap());
         store.heap().verify().unwrap();
         assert_eq!(store.stats().live_objects, 2);
-        // The one that no count keeps.
+        // The object without a count.
         assert_eq!(store.heap().core().memory.data_u32(LIST_LEN), 1);
     }
     assert_eq!(word(store.heap(), &held), COUNT_ONE | MATURE);
@@ -142,7 +142,7 @@ fn what_a_young_object_refers_to_is_counted_when_it_matures() {
     assert_eq!(word(&heap, &child), (2 * COUNT_ONE) | MATURE);
     assert_eq!(word(&heap, &parent), COUNT_ONE | MATURE);
 
-    // From now on stores count, and what nothing refers to waits for a collection.
+    // From now on stores are counted, and unreferenced objects wait for a collection.
     let at = u64::from(parent.as_raw_u32() + CAR);
     heap.write_field_ref(&mut host_data, at, None).unwrap();
     assert_eq!(word(&heap, &child), COUNT_ONE | MATURE);
@@ -204,7 +204,7 @@ fn large_young_objects_die_beside_one_that_matures_and_dies_at_once() {
 fn slow_paths_do_what_emitted_code_began() {
     let mut heap = heap();
     let mut host_data = ExternRefHostDataTable::default();
-    // Emitted code counted young objects up, and found the list full.
+    // Emitted code incremented the counts of young objects, and found the list full.
     let young: Vec<VMGcRef> = (0..3000)
         .map(|_| {
             let object = pair(&mut heap);
@@ -231,7 +231,7 @@ fn slow_paths_do_what_emitted_code_began() {
     assert_eq!(heap.core.memory.data_u32(LIST_LEN), 3000);
     heap.verify().unwrap();
 
-    // Neither knows other operations, null or i31s.
+    // Other operations, null and i31s do nothing.
     heap.collector_slow_path(&mut host_data, 77, Some(young[0].unchecked_copy()), 0);
     heap.collector_slow_path(&mut host_data, OP_LIST, None, 0);
     heap.verify().unwrap();
@@ -287,7 +287,7 @@ fn increments_are_bounded_and_a_large_array_is_gone_through_in_pieces() {
     }
     heap.verify().unwrap();
     let mut roots = GcRootsList::default();
-    // It matures, it is marked, it dies.
+    // The array matures, is marked, and dies.
     let mut array = Some(array);
     for (cause, live) in [(GcCause::NoRoom, length + 1), (GcCause::Asked, length + 1)]
         .into_iter()
@@ -299,7 +299,7 @@ fn increments_are_bounded_and_a_large_array_is_gone_through_in_pieces() {
         }
         heap.announce_gc(cause);
         if let Some(array) = &mut array {
-            // Not counted, but the host's all the same.
+            // The reference is not counted, but the host has one.
             assert_ne!(word(&heap, array) & !(LISTED | MATURE), 0);
         }
         let mut slot = array.as_ref().map_or(0, VMGcRef::as_raw_u32);
@@ -333,7 +333,7 @@ fn an_abandoned_collection_leaves_the_heap_in_order() {
             .map(|i| {
                 let object = pair(&mut heap);
                 let at = u64::from(object.as_raw_u32() + CAR);
-                // A third is on cycles.
+                // A third of the objects are on cycles.
                 let to = (i % 3 == 0).then_some(&object);
                 heap.write_field_ref(&mut host_data, at, to).unwrap();
                 let raw = heap.expose_gc_ref_to_wasm(object);
@@ -425,7 +425,8 @@ fn damage_is_an_error_of_the_next_allocation_until_reset() {
         let mut roots = GcRootsList::default();
         let collected = heap.gc(roots.iter(), &mut host_data).collect();
         if i == 4 {
-            // The flag keeps it out of the list: it leaks until cycles are looked for.
+            // The flag keeps the object out of the list. It leaks until the collector looks for
+            // cycles.
             assert_eq!((collected, heap.stats().live_objects), (Ok(()), 1));
             continue;
         }

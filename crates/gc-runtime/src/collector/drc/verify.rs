@@ -1,4 +1,4 @@
-//! Checks of every invariant the deferred-reference-counting heap keeps.
+//! Checks of all invariants of the deferred-reference-counting heap.
 
 use super::DrcHeap;
 use super::counts::count;
@@ -25,7 +25,7 @@ impl Ranks {
         Ranks { groups: groups.collect() }
     }
 
-    /// The number of the object at `index`, which is one.
+    /// The number of the object at `index`. An object must begin there.
     fn of(&self, index: u32) -> usize {
         let (group, lower) = ObjectMap::bits_below(index);
         let (live, below) = self.groups[group];
@@ -38,10 +38,10 @@ fn corrupt(at: u32, what: &'static str) -> Result<(), HeapError> {
 }
 
 impl DrcHeap {
-    /// Checks that blocks tile the heap and are free or objects as the allocator
-    /// says; that headers, sizes and references are those of objects; that the list and
-    /// the flags agree; that no count is less than the references from mature objects
-    /// and, if they are given, from roots outside the stack.
+    /// Checks that blocks tile the heap and agree with the allocator; that headers, sizes and
+    /// references are valid; that the list and the flags agree; and that no count is smaller than
+    /// the number of references from mature objects and, if `roots` is given, from roots outside
+    /// the stack.
     pub(super) fn verify_all(&self, roots: Option<GcRootsIter<'_>>) -> Result<(), HeapError> {
         self.core.check_damage()?;
         let map = &self.space.synced_map(&self.core.memory);
@@ -73,7 +73,7 @@ impl DrcHeap {
             values += u32::from(header.kind() == Some(VMGcKind::ExternRef));
             let next = map.first_start(object + 8..map.end()).unwrap_or(map.end());
             let size = self.core.size_at(object)?;
-            // An object across blocks is followed by the starts of no others.
+            // No other block starts inside an object that crosses blocks.
             if next - object != size {
                 corrupt(object, "an object is not of its block's size")?;
             }

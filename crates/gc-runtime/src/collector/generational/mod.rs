@@ -58,7 +58,7 @@ impl GcRuntime for GenerationalCollector {
     }
 
     fn summary(&self) -> &'static str {
-        "most programs: a nursery in front of a heap that is marked in slices, so short pauses; \
+        "most programs: a nursery and an old generation that is marked in slices, with short pauses; \
          barriers in reference stores"
     }
 

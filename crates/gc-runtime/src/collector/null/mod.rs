@@ -1,11 +1,10 @@
 //! `null`: bump allocation that never collects.
 //!
-//! The next object goes behind the last one, and nothing is ever freed: the
-//! fastest allocation there is, for programs that end before the heap is full,
-//! and the baseline other collectors are measured against. (Its namesake is the
-//! JVM's Epsilon, JEP 318.) Emitted code allocates inline between the data words
-//! `NEXT` and `LIMIT`; the host does the same here. Memory is handed out once and
-//! therefore zero. Barriers do nothing, and header bits are zero.
+//! Each object is placed directly after the previous one, and nothing is ever freed. This is the
+//! fastest possible allocation. It suits programs that end before the heap is full, and is the
+//! baseline for the other collectors. (The JVM's Epsilon, JEP 318, is similar.) Emitted code
+//! allocates inline between the data words `NEXT` and `LIMIT`; the host does the same here. Memory
+//! is handed out once and is therefore zero. Barriers do nothing, and header bits are zero.
 
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress, GcRootsIter, GcRuntime,
@@ -25,8 +24,7 @@ impl GcRuntime for NullCollector {
     }
 
     fn summary(&self) -> &'static str {
-        "programs that end before the heap is full; a baseline for the others: no barriers, no \
-         collections"
+        "programs that end before the heap is full, and as a baseline: no barriers, no collections"
     }
 
     fn moves_objects(&self) -> bool {
@@ -46,11 +44,11 @@ impl GcRuntime for NullCollector {
 
 struct NullHeap {
     core: HeapCore,
-    /// How far objects were counted: emitted code, which makes most, counts none.
+    /// How far objects were counted. Emitted code does not count the objects that it makes.
     counted: Mutex<Counted>,
 }
 
-/// Objects in front of the one at `at`, which is counted anew each time: its size may
+/// The objects before the one at `at`. That one is counted again each time, because its size may
 /// not have been written yet.
 #[derive(Clone, Copy)]
 struct Counted {
@@ -83,7 +81,7 @@ impl NullHeap {
     fn walk(&self, mut at: u32, mut visit: impl FnMut(u32)) -> Result<(), HeapError> {
         let end = self.next();
         while at < end {
-            // At least a header, and `at + size` is inside what is mapped.
+            // `size` is at least a header's, and `at + size` is mapped.
             let size = self.core.size_at(at)?;
             visit(at);
             at += size;

@@ -1,8 +1,8 @@
 //! Calls.
 //!
-//! A function this module defines is called directly, with the caller's vmctx. An
-//! imported one is called through its code address and vmctx in the caller's vmctx;
-//! a function reference through those in the reference.
+//! A call to a function of the same module is direct and passes the caller's vmctx. A call to an
+//! imported function uses the code address and the vmctx in the caller's vmctx. A call of a
+//! function reference uses those in the reference.
 
 use crate::compile::env::{self, func_type};
 use crate::compile::translate::Translator;
@@ -15,12 +15,12 @@ use gc_compiler::{FuncRefTest, regions};
 use gc_types::Trap;
 use wasmtime_types::{WasmFuncType, WasmHeapType, WasmRefType};
 
-/// What a call does with its results.
+/// The use of a call's results.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// They are operands.
+    /// The results are operands.
     Call,
-    /// They are the caller's: its frame is gone before the callee runs.
+    /// The results are those of the caller, whose frame is gone before the callee runs.
     Tail,
 }
 
@@ -69,7 +69,7 @@ impl Translator<'_, '_> {
             return self.call_func_ref(&expected, func_ref, null, kind);
         }
 
-        // The first access to the reference: at null it faults.
+        // This is the first access to the reference, so it faults at null.
         let flags = self.func_ref_flags(Some(Trap::IndirectCallToNull));
         let offset = self.env.cx.layout.offsets.func_ref_type().cast_signed();
         let actual = self.builder.ins().load(types::I32, flags, func_ref, offset);
@@ -86,20 +86,20 @@ impl Translator<'_, '_> {
         self.call_func_ref(&expected, func_ref, None, kind)
     }
 
-    /// Whether every function in a table of `element`s is of type `expected`.
+    /// Whether every function in a table with elements of type `element` is of type `expected`.
     fn always_matches(&self, element: &WasmRefType, expected: &RegisteredType) -> bool {
         match element.heap_type {
             WasmHeapType::ConcreteFunc(edge) => {
                 self.env.cx.registry.is_subtype(type_index(edge), expected.index)
             }
-            // Only null is in it.
+            // The table has only null.
             WasmHeapType::NoFunc => true,
             _ => false,
         }
     }
 
-    /// Calls `func_ref`, which is of type `ty`; if it is null, traps with `null`, and
-    /// if that is `None` it is not.
+    /// Calls `func_ref`, which is of type `ty`. Traps with `null` if it is null. If `null` is
+    /// `None`, the reference is known not to be null.
     fn call_func_ref(
         &mut self,
         ty: &RegisteredType,
@@ -117,8 +117,8 @@ impl Translator<'_, '_> {
         self.call_code(ty, code, vmctx, kind)
     }
 
-    /// Flags for an access to a function reference; `null` is what an access at
-    /// null traps with, if it may be that.
+    /// Flags for an access to a function reference. `null` is the trap for a null reference; `None`
+    /// if it cannot be null.
     fn func_ref_flags(&mut self, null: Option<Trap>) -> MemFlagsData {
         self.flags(regions::TYPES).with_trap_code(null.map(gc_compiler::trap_code))
     }
@@ -147,7 +147,7 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// Pops the arguments of a call: the vmctx, then these.
+    /// Pops the operands of a call. Returns the vmctx followed by them.
     fn call_args(&mut self, vmctx: ir::Value, ty: &WasmFuncType) -> Vec<ir::Value> {
         let operands = self.stack.pop_n(ty.params().len());
         std::iter::once(vmctx).chain(operands).collect()

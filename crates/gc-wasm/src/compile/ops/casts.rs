@@ -1,4 +1,4 @@
-//! Reference tests and casts, with what static types know taken away.
+//! Reference tests and casts, without the parts that static types make unnecessary.
 
 use crate::compile::translate::Translator;
 use crate::types::matching::type_index;
@@ -9,18 +9,18 @@ use gc_types::{Trap, TypeIndex};
 use wasmparser::{AbstractHeapType, HeapType, RefType, ValType, WasmModuleResources as _};
 use wasmtime_types::{TypeConvert, WasmHeapType};
 
-/// A test, by how the hierarchy it belongs to represents references.
+/// A test, by the representation of references in its hierarchy.
 enum Test {
     /// References into the heap.
     Gc(RefTest),
     /// Function references.
     Func(FuncRefTest),
-    /// Function references of which only null passes.
+    /// Function references, of which only null passes.
     OnlyNullFunc,
 }
 
 impl Translator<'_, '_> {
-    /// A test of the uppermost operand for `heap_type`.
+    /// Makes a test of the uppermost operand for `heap_type`.
     fn test(&mut self, nullable: bool, heap_type: HeapType) -> Result<Test> {
         let target =
             self.env.cx.info.types.convert_heap_type(heap_type).map_err(|e| anyhow!("{e}"))?;
@@ -37,7 +37,7 @@ impl Translator<'_, '_> {
             return Ok(Test::Func(FuncRefTest { nullable, known_non_null, target }));
         }
         let target = match target {
-            // Only null is left to look for.
+            // Only a null test remains.
             _ if matches => TestTarget::Any,
             WasmHeapType::Any => TestTarget::Any,
             WasmHeapType::Eq => TestTarget::Eq,
@@ -65,7 +65,7 @@ impl Translator<'_, '_> {
         Ok(Test::Gc(RefTest::new(nullable, target).knowing(known_non_null, known_not_i31)))
     }
 
-    /// The function type `index` as tests need it.
+    /// The function type `index` in the form that tests need.
     pub(super) fn func_ref_type(&mut self, index: TypeIndex) -> FuncRefType {
         let ty = self.env.registered(index);
         FuncRefType {
@@ -75,8 +75,7 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// Whether the uppermost operand's type says that, unless it is null, it is a
-    /// `heap_type`.
+    /// Whether the uppermost operand is, by its static type, null or a `heap_type`.
     fn top_matches(&self, mut heap_type: HeapType) -> Result<bool> {
         let Some(ValType::Ref(operand)) = self.top else { return Ok(false) };
         let resources = self.validator.resources();
@@ -88,8 +87,8 @@ impl Translator<'_, '_> {
         })
     }
 
-    /// Whether the uppermost operand's type says it is not an `i31`. Not asked of
-    /// function references.
+    /// Whether the uppermost operand cannot be an `i31` by its static type. Not for function
+    /// references.
     fn top_is_no_i31(&self) -> bool {
         let Some(ValType::Ref(operand)) = self.top else { return false };
         match operand.heap_type() {
@@ -133,8 +132,8 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// Ends the block with a branch to `yes` if `reference`, the uppermost operand,
-    /// is a `to`, otherwise to `no`.
+    /// Ends the block with a branch to `yes` if `reference`, the uppermost operand, is of type
+    /// `to`, otherwise to `no`.
     pub(super) fn branch_on_test(
         &mut self,
         reference: ir::Value,

@@ -28,7 +28,7 @@ impl Translator<'_, '_> {
         })
     }
 
-    /// Enters a construct of `params` parameters whose label takes `arity` operands.
+    /// Enters a construct with `params` parameters, whose label takes `arity` operands.
     fn push_frame(
         &mut self,
         kind: FrameKind,
@@ -119,7 +119,7 @@ impl Translator<'_, '_> {
         let frame = self.stack.frames.pop().expect("validated: an end belongs to a frame");
         match frame.kind {
             FrameKind::Loop => self.leave_loop(frame.label)?,
-            // Its operands stand on the stack as its results.
+            // Its operands are its results, already on the stack.
             _ if !frame.branched => {}
             _ => {
                 self.stack.values.truncate(frame.height);
@@ -144,8 +144,7 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// The block of label `depth`, to which a branch is about to be emitted, and its
-    /// number of parameters.
+    /// The block of label `depth` and its number of parameters. The caller emits a branch to it.
     fn label(&mut self, depth: u32) -> Result<(ir::Block, usize)> {
         let frame = self.stack.frame(depth);
         frame.branched = true;
@@ -190,10 +189,9 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// Branches to the label that the index names. One that takes operands, or has
-    /// several entries, is reached through a block of its own: table entries with the
-    /// operands, and with what locals there are, would make code of their number times
-    /// that.
+    /// Branches to the label selected by the index. A label that takes operands or has several
+    /// entries is reached through a separate block. Otherwise each table entry would have code for
+    /// the operands and the locals.
     pub(super) fn br_table(&mut self, targets: &BrTable<'_>) -> Result<()> {
         let index = self.stack.pop();
         let depths = targets.targets().collect::<Result<Vec<u32>, _>>()?;
@@ -225,7 +223,7 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// Whether the uppermost operand's type says it is not null.
+    /// Whether the uppermost operand cannot be null by its static type.
     pub(super) fn top_is_non_null(&self) -> bool {
         matches!(self.top, Some(ValType::Ref(ty)) if !ty.is_nullable())
     }
@@ -257,8 +255,8 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// Branches to label `depth` if whether the uppermost operand is a `to` is
-    /// `on_match`. It stays on the stack either way.
+    /// Tests whether the uppermost operand is of type `to`. Branches to label `depth` if the result
+    /// equals `on_match`. The operand stays on the stack in both cases.
     pub(super) fn br_on_cast(&mut self, depth: u32, to: RefType, on_match: bool) -> Result<()> {
         let reference = self.stack.peek_n(1)[0];
         let taken = self.builder.create_block();

@@ -17,7 +17,7 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// `select`; `ty` is what an untyped one has not: its operands are numbers.
+    /// `select`. `ty` is `None` for an untyped `select`, whose operands are numbers.
     pub(super) fn select(&mut self, ty: Option<&WasmValType>) {
         let (yes, no, condition) = self.stack.pop3();
         let value = self.builder.ins().select(condition, yes, no);
@@ -27,7 +27,7 @@ impl Translator<'_, '_> {
         self.stack.push(value);
     }
 
-    /// Where global `index` is: an address, an offset in bytes, its alias region.
+    /// The place of global `index`: an address, an offset in bytes, its alias region.
     fn global_place(&mut self, index: u32) -> (ir::Value, u32, Region) {
         let vmctx = self.env.vmctx;
         let (address, offset) = match self.env.cx.layout.global(index) {

@@ -1,9 +1,9 @@
 //! Linear memory.
 //!
-//! Memories are guarded: 4 GiB for what an address can name and 2 GiB behind them
-//! are reserved and unmapped where the memory does not reach, so that an access
-//! with a constant offset below the guard's size is not checked but faults. Larger
-//! offsets are compared with the length.
+//! Memories are guarded. Each reserves the 4 GiB that an address can reach and 2 GiB after them;
+//! the part beyond the memory is unmapped. So an access with a constant offset smaller than the
+//! guard needs no check: outside the memory it faults. For larger offsets the address is compared
+//! with the length.
 
 use crate::compile::env;
 use crate::compile::translate::Translator;
@@ -14,12 +14,12 @@ use cranelift_codegen::ir::{self, Endianness, InstBuilder, MemFlagsData, Opcode,
 use gc_types::{HostCall, Trap};
 use wasmparser::{MemArg, Operator};
 
-/// Constant offsets below this need no check: the guard has room for it and the
+/// Constant offsets below this need no check, because the guard has room for the offset and the
 /// widest access.
 const UNCHECKED_OFFSETS: u64 = (2 << 30) - 16;
 
 impl Translator<'_, '_> {
-    /// Emits `op` if it is one on memories; tells whether it is.
+    /// Emits `op` if it is an operator on memories. Returns whether it is.
     pub(super) fn memory(&mut self, op: &Operator<'_>) -> bool {
         use Operator::*;
         use types::{F32, F64, I32, I64};
@@ -91,13 +91,13 @@ impl Translator<'_, '_> {
         self.builder.ins().iconst(types::I32, i64::from(index))
     }
 
-    /// Pops three operands and calls the host with `first` and them.
+    /// Pops three operands and calls the host with `first` and the operands.
     pub(super) fn bulk(&mut self, call: HostCall, first: &[ir::Value]) {
         let operands = self.stack.pop_n(3);
         self.emitter().call_host(call, &[first, &operands].concat());
     }
 
-    /// Where the definition of memory `index` is: an address and an offset.
+    /// The place of the definition of memory `index`: an address and an offset.
     fn memory_place(&mut self, index: u32) -> (ir::Value, u32) {
         let vmctx = self.env.vmctx;
         match self.env.cx.layout.memory(index) {
@@ -135,7 +135,7 @@ impl Translator<'_, '_> {
             let address = self.builder.ins().iadd(base, index);
             return (flags, address, memarg.offset as i32);
         }
-        // Offsets of 32-bit memories have 32 bits, so that none of this wraps.
+        // Offsets of 32-bit memories have 32 bits, so the sums do not wrap.
         let offset = self.builder.ins().iconst(types::I64, memarg.offset.cast_signed());
         let start = self.builder.ins().iadd(index, offset);
         let end = self.builder.ins().iadd_imm_u(start, size.cast_signed());

@@ -1,7 +1,7 @@
-//! What each operator stands for, by family.
+//! The translation of each operator, by family.
 //!
-//! Every function here is called for a validated operator in reachable code.
-//! Operands come from and results go to the translator's stack.
+//! Every function here is called for a validated operator in reachable code. It pops its operands
+//! from the translator's stack and pushes its results.
 
 mod arrays;
 mod call;
@@ -95,7 +95,7 @@ pub(super) fn operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<
         RefI31 => t.ref_i31(),
         I31GetS => t.i31_get(Extend::Signed),
         I31GetU => t.i31_get(Extend::Unsigned),
-        // Both hierarchies have one representation: nothing to do.
+        // Both hierarchies have the same representation, so there is nothing to do.
         AnyConvertExtern | ExternConvertAny => {}
         RefTestNonNull { hty } => t.ref_test(false, *hty)?,
         RefTestNullable { hty } => t.ref_test(true, *hty)?,
@@ -147,10 +147,10 @@ pub(super) fn operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<
     Ok(())
 }
 
-/// Follows the nesting of an operator that cannot be reached.
+/// Tracks the nesting of an unreachable operator.
 ///
 /// # Errors
-/// None; the signature is [`operator`]'s.
+/// Never. The signature is that of [`operator`].
 pub(super) fn unreachable_operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<()> {
     match op {
         Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {

@@ -1,8 +1,8 @@
 //! Constants, arithmetic, comparisons, conversions.
 //!
-//! Cranelift's integer division and float-to-integer conversions trap by
-//! themselves, with codes of its own that the driver knows; its float minimum,
-//! maximum and rounding are WebAssembly's, and shift counts wrap.
+//! Cranelift's integer division and float-to-integer conversions trap by themselves, with
+//! Cranelift's trap codes, which the driver knows. Its float minimum, maximum and rounding behave
+//! as in WebAssembly, and its shift counts wrap.
 
 use crate::compile::translate::Translator;
 use anyhow::{Result, bail};
@@ -16,7 +16,7 @@ impl Translator<'_, '_> {
     /// Emits an operator on numbers.
     ///
     /// # Errors
-    /// If it is none: then nothing here supports it.
+    /// If it is not an operator on numbers. Then it is unsupported.
     pub(super) fn numeric(&mut self, op: &Operator<'_>) -> Result<()> {
         use Operator::*;
         /// `method(a)`, `method(a, b)`, or `method(type, a)`.

@@ -1,5 +1,5 @@
-//! References that need no object: null, functions, `i31`. Also function
-//! references on their way into objects and back.
+//! References without an object: null, functions, `i31`. Also the conversion of function references
+//! for storage in objects.
 
 use crate::compile::env;
 use crate::compile::translate::Translator;
@@ -77,7 +77,7 @@ impl Translator<'_, '_> {
         self.stack.push(value);
     }
 
-    /// `value` as it is stored in a field or element of type `ty`.
+    /// Converts `value` for storage in a field or element of type `ty`.
     pub(super) fn value_to_stored(&mut self, ty: &WasmStorageType, value: ir::Value) -> ir::Value {
         match func_ref_storage(ty) {
             Some(_) => self.emitter().func_ref_to_id(value),
@@ -85,9 +85,9 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// `stored`, which was read from a field or element of type `ty`, as a value.
+    /// Converts `stored`, which was read from a field or element of type `ty`, to a value.
     ///
-    /// The heap is not trusted: what comes back is of that type, or it traps.
+    /// The heap is untrusted. The emitted code traps if the value is not of that type.
     pub(super) fn stored_to_value(&mut self, ty: &WasmStorageType, stored: ir::Value) -> ir::Value {
         let Some(ty) = func_ref_storage(ty) else { return stored };
         let expected = match ty.heap_type {

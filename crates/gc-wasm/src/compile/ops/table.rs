@@ -1,4 +1,4 @@
-//! Tables: 32-bit references into the heap, read and written through the
+//! Tables. Elements are 32-bit references into the heap, which are read and written through the
 //! collector, or addresses of function references.
 
 use crate::compile::env;
@@ -16,7 +16,7 @@ impl Translator<'_, '_> {
         self.env.cx.info.tables[index as usize].ref_type.is_vmgcref_type()
     }
 
-    /// Where the definition of table `index` is: an address and an offset.
+    /// The place of the definition of table `index`: an address and an offset.
     fn table_place(&mut self, index: u32) -> (ir::Value, u32) {
         let vmctx = self.env.vmctx;
         match self.env.cx.layout.table(index) {
@@ -36,8 +36,8 @@ impl Translator<'_, '_> {
         self.load(types::I64, env::TABLE_DEFINITION, place, offset)
     }
 
-    /// The address of element `index` (`I32`) of `size` bytes; traps with `outside`
-    /// if there is none.
+    /// The address of element `index` (`I32`) of `size` bytes. Traps with `outside` if there is no
+    /// such element.
     pub(super) fn table_element(
         &mut self,
         table: u32,

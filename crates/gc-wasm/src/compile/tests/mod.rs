@@ -1,6 +1,5 @@
-//! Translation of whole modules, under every collector: the CLIF verifies and
-//! compiles, and has the shapes that matter. What the code does when it runs is
-//! tested where it can be run.
+//! Tests the translation of whole modules under every collector: the CLIF verifies and compiles,
+//! and has the expected shapes. Other tests run the code.
 
 mod operators;
 mod shapes;

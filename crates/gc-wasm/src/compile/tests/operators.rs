@@ -1,4 +1,4 @@
-//! Every operator, on every type it takes.
+//! Tests every operator on every type that it takes.
 
 use super::Fixture;
 use gc_jit::OptLevel;

@@ -1,4 +1,4 @@
-//! The shapes of the CLIF that matter, and the limits of what is accepted.
+//! Tests important shapes of the CLIF, and the limits of what is accepted.
 
 use super::{COLLECTORS, Fixture};
 use crate::types::registry::TypeRegistry;
@@ -32,7 +32,7 @@ fn exactly_the_heap_references_live_over_a_call_are_in_its_map() {
     let map_sizes = |wat: &str| -> Vec<usize> {
         let wasm = wat::parse_str(wat).unwrap();
         let registry = TypeRegistry::new().unwrap();
-        // A collector without barriers: they have calls, and so maps, of their own.
+        // A collector without barriers, because barriers have their own calls and stack maps.
         let image = fixture.compile(&registry, &NullCompiler, &wasm).unwrap();
         image.stack_maps().iter().map(|(_, map)| map.slots.len()).collect()
     };
@@ -47,7 +47,7 @@ fn exactly_the_heap_references_live_over_a_call_are_in_its_map() {
     let tail = "(call $i (local.get 0)) (local.get 1)";
     // Two of the parameters are used later.
     assert_eq!(map_sizes(&body(&format!("(call $f) {tail}"))), [2, 1]);
-    // A function reference and a number are none.
+    // A function reference and a number are not roots.
     assert_eq!(
         map_sizes(&body(&format!(
             "(call $f) (drop (ref.is_null (local.get 2))) (drop (i64.eqz (local.get 3))) {tail}"
@@ -83,7 +83,7 @@ fn exactly_the_heap_references_live_over_a_call_are_in_its_map() {
         )),
         [1]
     );
-    // One that is loaded.
+    // A loaded reference.
     assert_eq!(
         map_sizes(
             r#"(module (import "a" "f" (func $f)) (table 1 anyref)
@@ -136,7 +136,7 @@ fn a_null_function_reference_faults_by_itself_unless_its_type_says_it_is_not_nul
         assert_eq!(count(clif, "trapz"), 0, "{clif}");
         assert_eq!(count(clif, "load.i64 user11"), faults, "{clif}");
     }
-    // What the heap says is not believed.
+    // Values from the heap are checked.
     assert_eq!(count(&clif[&2], "trapz"), 2, "{}", clif[&2]);
     let mut checks = clif[&2].lines().filter(|line| line.contains("trapz"));
     assert!(checks.all(|line| line.contains("user17")), "{}", clif[&2]);
@@ -153,8 +153,8 @@ fn what_types_say_is_not_tested() {
            (func (param anyref) (result i32) (ref.test (ref $b) (local.get 0)))
            (func (param (ref func)) (result (ref func)) (ref.as_non_null (local.get 0))))",
     );
-    // Headers are loaded only where the outcome depends on them, and only a value
-    // that may be an i31 is rotated to see its tag.
+    // Headers are loaded only where the outcome depends on them. Only a value that may be an i31 is
+    // rotated to test its tag.
     for (index, headers, tags) in [(0, 0, 0), (1, 0, 0), (2, 1, 0), (3, 1, 1), (4, 0, 0)] {
         let clif = &clif[&index];
         assert_eq!(count(clif, "user15"), headers, "{clif}");

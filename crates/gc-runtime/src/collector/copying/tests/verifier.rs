@@ -1,10 +1,9 @@
-//! The verifier names the object that is wrong, and the way to it, whichever invariant is
-//! broken.
+//! For every broken invariant, the verifier names the wrong object and the path to it.
 
 use super::*;
 
-/// A pair on the stack, in whose `car` is an array, in whose element 1 is a pair; and an
-/// externref behind them.
+/// A pair on the stack. Its `car` refers to an array, whose element 1 refers to a pair. There is
+/// also an externref.
 struct Objects {
     top: u32,
     array: u32,

@@ -1,4 +1,4 @@
-//! Where objects go: the run, for small ones, the overflow run, and the first gap that is
+//! Placing objects: in the run if they are small, in the overflow run, or in the first gap that is
 //! large enough.
 
 use super::{BLOCK, MEDIUM, OVERFLOW_MAX, OVERFLOW_RUN, SCARCE, SHORT, Space, bytes};
@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl Space {
-    /// The first free memory from `from` on, at least `want` bytes in one block that
-    /// has `least` free, not in the blocks of the runs.
+    /// The first free range from `from` on with at least `want` bytes, in a block with at least
+    /// `least` free bytes. Skips the blocks of the runs.
     pub(super) fn find_run(&self, from: u32, want: u32, least: u32) -> Option<Range<u32>> {
         let end = self.map.end();
         let in_use = [&self.run, &self.overflow]
@@ -31,8 +31,8 @@ impl Space {
         None
     }
 
-    /// Hands out `size` bytes of zeroes, a multiple of [`GRANULE`] and not zero, for a
-    /// young object; `None` if no free memory is large enough that it looks at.
+    /// Allocates `size` zeroed bytes for a young object. `size` is a non-zero multiple of
+    /// [`GRANULE`]. `None` if none of the examined free ranges is large enough.
     #[inline]
     pub(in crate::collector::drc) fn alloc(
         &mut self,
@@ -43,7 +43,7 @@ impl Space {
         self.bump(memory, size).or_else(|| self.alloc_slow(memory, size))
     }
 
-    /// What fits the run.
+    /// Allocates in the run, if the object fits.
     #[inline]
     pub(in crate::collector::drc) fn bump(
         &mut self,
@@ -94,8 +94,8 @@ impl Space {
         self.alloc_large(memory, size)
     }
 
-    /// As [`alloc`](Space::alloc), but looks everywhere, and lets `alloc` not pass over
-    /// anything any more until the next collection.
+    /// Like [`alloc`](Space::alloc), but examines all free memory. Until the next collection
+    /// `alloc` does the same.
     #[cold]
     pub(in crate::collector::drc) fn alloc_anywhere(
         &mut self,
@@ -115,7 +115,7 @@ impl Space {
         self.alloc_exactly(memory, size)
     }
 
-    /// An object with exactly the memory it needs.
+    /// Allocates exactly the memory that the object needs.
     fn alloc_exactly(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
         let free = self
             .find_run(self.exact_cursor, size, size)
@@ -127,8 +127,8 @@ impl Space {
         Some(index)
     }
 
-    /// Puts a young object of `size` bytes into the map, at the beginning of what
-    /// was free up to `end`.
+    /// Enters a young object of `size` bytes into the map, at the start of a range that was free up
+    /// to `end`.
     fn begin_object(&mut self, index: u32, size: u32, end: u32) {
         self.map.set_live(index);
         if index + size < end {
@@ -184,7 +184,8 @@ impl Space {
         self.retire_overflow();
     }
 
-    /// An object that crosses the end of a block: the first free memory in a row.
+    /// Allocates an object that crosses the end of a block, in the first adjacent free memory that
+    /// is large enough.
     #[cold]
     fn alloc_large(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
         self.retire_all(memory);
@@ -203,10 +204,10 @@ impl Space {
         Some(index)
     }
 
-    /// The first free memory of `size` bytes, more than a block's, in the blocks from
-    /// number `from` on. Of most blocks it is enough to know how much is free.
+    /// The first free range of `size` bytes, more than a block's, in the blocks from number `from`
+    /// on. For most blocks the number of free bytes is enough to decide.
     pub(super) fn find_large(&self, from: usize, size: u32) -> Option<u32> {
-        // Where the free memory begins that reaches the end of the last block.
+        // The start of the free range that reaches the end of the last examined block.
         let mut begin: Option<u32> = None;
         for block in from..self.free.len() {
             let (range, free) = (self.block(block), self.free[block]);
@@ -232,8 +233,7 @@ impl Space {
         None
     }
 
-    /// Where the free memory begins that reaches the end of a block that is not wholly
-    /// free, if there is such.
+    /// The start of the free range at the end of a partly used block, if there is one.
     fn free_end(&self, block: Range<u32>) -> Option<u32> {
         let last = self.map.blocks(block.clone(), |group| group.live).last();
         let begin = match last {
@@ -263,7 +263,7 @@ mod tests {
         for round in 0..40 {
             let mut memory = HeapMemory::new(&options).unwrap();
             let mut space = Space::new(NULL_PAGE_SIZE);
-            // The last block is not whole.
+            // The last block is incomplete.
             space.extend(memory.len() as u32 - 12 * 1024);
             let most = [200, 6000, 40_000, 90_000][round % 4];
             let mut objects = Vec::new();
@@ -274,7 +274,7 @@ mod tests {
             objects.iter().for_each(|&object| space.make_mature(object));
             while space.reclaim_young().is_some() {}
             space.begin_anew();
-            // In a row, so that gaps of all lengths come about.
+            // Frees adjacent objects, so that there are gaps of all lengths.
             let mut from = 0;
             while from < objects.len() {
                 let longest = 1 << random(12);

@@ -1,4 +1,4 @@
-//! Checks that the allocator's books agree with each other and with the map.
+//! Checks that the allocator's tables agree with each other and with the map.
 
 use super::{GRANULE, Space, Tally, bytes};
 use crate::HeapMemory;
@@ -7,9 +7,9 @@ use gc_types::collector::drc::NEXT;
 use std::ops::Range;
 
 impl Space {
-    /// Checks that the blocks of `map`, which nothing is missing in, tile the heap, and
-    /// that everything else here agrees with it; otherwise where that is not so, and
-    /// what is wrong. Only a bug of this file can make it fail.
+    /// Checks that the blocks of the complete `map` tile the heap, and that all other tables agree
+    /// with it. An error has the place and a description. Only a bug in the allocator can make this
+    /// fail.
     pub(in super::super) fn check(
         &self,
         map: &ObjectMap,

@@ -1,16 +1,16 @@
-//! Memory that goes back to the system: that of blocks in which nothing is left.
+//! Giving the memory of empty blocks back to the system.
 
 use super::{BLOCK, Space};
 use crate::HeapMemory;
 
 impl Space {
-    /// Bytes of free blocks whose memory the system has back.
+    /// Bytes of free blocks whose memory was given back to the system.
     pub(in crate::collector::drc) fn given_back(&self) -> u64 {
         u64::from(self.given_back_count) * u64::from(BLOCK)
     }
 
-    /// Gives the memory of blocks that are wholly free back to the system, but for the
-    /// first `spare` bytes of them. Not while a collection is under way.
+    /// Gives the memory of wholly free blocks back to the system, except the first `spare` bytes.
+    /// Must not be called during a collection.
     pub(in crate::collector::drc) fn give_blocks_back(
         &mut self,
         memory: &mut HeapMemory,

@@ -1,5 +1,4 @@
-//! What becomes of objects: they mature, or die young, or die mature, and their memory is
-//! free again.
+//! The life of objects: they mature, or die young, or die mature, and their memory is free again.
 
 use super::{Space, Tally, bytes};
 use crate::HeapMemory;
@@ -7,7 +6,7 @@ use crate::collector::drc::object_map::ObjectMap;
 use std::ops::Range;
 
 impl Space {
-    /// Makes the new object at `index`, which is in the map, mature before a
+    /// Makes the new object at `index`, which is in the map, mature without waiting for a
     /// collection.
     pub(in crate::collector::drc) fn bear_mature(&mut self, index: u32) {
         if self.count_mature(index).is_some() {
@@ -15,8 +14,8 @@ impl Space {
         }
     }
 
-    /// Makes the young object at `index` mature; its size, if it is in a range of young ones
-    /// that will be given back, and was young.
+    /// Makes the young object at `index` mature. Returns its size if it was young and is in a range
+    /// of young objects that will be given back.
     #[inline]
     fn count_mature(&mut self, index: u32) -> Option<u32> {
         let (size, large) = self.extent(index);
@@ -28,8 +27,8 @@ impl Space {
         (!large).then_some(size)
     }
 
-    /// Begins a collection: what is left of the runs is free, and everything
-    /// allocated is in the map.
+    /// Begins a collection: the rest of the runs becomes free, and all allocated objects are
+    /// entered in the map.
     pub(in crate::collector::drc) fn begin_collection(&mut self, memory: &mut HeapMemory) {
         self.retire_all(memory);
         while let Some(index) = self.born_mature.pop() {
@@ -37,15 +36,14 @@ impl Space {
         }
     }
 
-    /// Takes the young object at `index` off the range that will be given back.
+    /// Removes the young object at `index` from the range that will be given back.
     #[inline]
     fn keep(&mut self, index: u32, size: u32) {
         let block = self.block_of(index);
         self.free[block] = self.free[block].wrapping_sub(size);
     }
 
-    /// Makes the young object at `index`, which is in the map, mature. For a
-    /// collection.
+    /// Makes the young object at `index`, which is in the map, mature during a collection.
     #[inline]
     pub(in crate::collector::drc) fn make_mature(&mut self, index: u32) {
         if let Some(size) = self.count_mature(index) {
@@ -53,8 +51,8 @@ impl Space {
         }
     }
 
-    /// Takes the mature object at `index` back; where it was. `None`, and nothing
-    /// happens, if none begins there.
+    /// Frees the mature object at `index`. Returns its range, or `None` and does nothing if none
+    /// begins there.
     #[inline]
     pub(in crate::collector::drc) fn free_mature(&mut self, index: u32) -> Option<Range<u32>> {
         if !self.map.is_mature(index) {
@@ -73,8 +71,8 @@ impl Space {
         Some(index..index + size)
     }
 
-    /// Frees the objects of one range of young ones that did not mature; the range, and
-    /// its size in bytes. `None` if there are no more.
+    /// Frees the objects in one range of young objects that did not mature. Returns the range, or
+    /// `None` if there are no more.
     pub(in crate::collector::drc) fn reclaim_young(&mut self) -> Option<Range<u32>> {
         if let Some(range) = self.young.pop() {
             for group in ObjectMap::groups_of(&range) {
@@ -89,7 +87,7 @@ impl Space {
             if self.map.is_mature(index) {
                 continue;
             }
-            // It may have matured, and died since.
+            // It may have matured and died since.
             let Some(size) = self.large.remove(&index) else { continue };
             self.map.set_free(index);
             self.give_back(index..index + size);
@@ -98,8 +96,8 @@ impl Space {
         None
     }
 
-    /// Begins to allocate from the start again, after a collection: all that is
-    /// young is forgotten.
+    /// Begins to allocate from the start again after a collection, and forgets the list of young
+    /// objects.
     pub(in crate::collector::drc) fn begin_anew(&mut self) {
         debug_assert!(self.run.is_empty() && self.overflow.is_empty());
         (self.cursor, self.overflow_cursor) = (self.start, self.start);

@@ -1,22 +1,21 @@
 //! The allocator: bump allocation in the gaps between objects.
 //!
-//! The heap is divided into blocks of [`BLOCK`] bytes. Small objects are allocated by
-//! bumping an index through one *run* after another: free memory between two objects
-//! of one block, found in the [`ObjectMap`]. Emitted code does that itself as long
-//! as the run lasts, and leaves a note of one byte for each object (`notes`), which
-//! become bits of the map before anyone looks there. Between collections runs are
-//! found in ascending order, and blocks with hardly anything free are passed over. An
-//! object that would waste a run goes to an *overflow* run of its own, and one larger
-//! than a block to several blocks in a row. (Blocks, bumping through their holes
-//! and overflow allocation are Immix's: Blackburn and McKinley, "Immix: A Mark-Region
-//! Garbage Collector with Space Efficiency, Fast Collection, and Mutator Performance",
-//! 2008; here holes end at objects and not at lines.)
+//! The heap is divided into blocks of [`BLOCK`] bytes. Small objects are allocated by bumping an
+//! index through one *run* after another. A run is free memory between two objects of one block,
+//! found in the [`ObjectMap`]. Emitted code allocates in the run itself, and leaves a note of one
+//! byte for each object (`notes`). The notes become bits of the map before anyone reads those bits.
+//! Between collections runs are found in ascending order, and blocks with hardly any free memory
+//! are skipped. An object that would waste a run goes to a separate *overflow* run, and an object
+//! larger than a block to several adjacent blocks. (Blocks, bumping through their holes and
+//! overflow allocation are Immix's: Blackburn and McKinley, "Immix: A Mark-Region Garbage Collector
+//! with Space Efficiency, Fast Collection, and Mutator Performance", 2008. Here holes end at
+//! objects and not at lines.)
 //!
-//! Nothing is done for young objects that die: a collection clears their bits, a group
-//! of 512 bytes at a time, and their memory is part of a gap again.
+//! Young objects that die are not visited. A collection clears their bits, a group of 512 bytes at
+//! a time, and their memory is part of a gap again.
 //!
-//! All bookkeeping is in native memory. An index to free is untrusted, a size is never
-//! asked for: the map knows both.
+//! All bookkeeping is in native memory. The index of an object to free is untrusted and checked in
+//! the map. Sizes come from the map.
 
 mod alloc;
 mod check;
@@ -37,11 +36,11 @@ pub(super) const BLOCK: u32 = 32 << 10;
 const MEDIUM: u32 = 256;
 /// Objects larger than this get exactly the memory they need.
 const OVERFLOW_MAX: u32 = BLOCK / 8;
-/// The shortest run that is used for overflow, if there is such a one.
+/// The shortest run that is used for overflow, if there is one of this length.
 const OVERFLOW_RUN: u32 = 4 << 10;
-/// The shortest run that emitted code is given, if there is such a one.
+/// The shortest run that emitted code gets, if there is one of this length.
 const SHORT: u32 = 32;
-/// Blocks with less free than this are passed over, while there are others.
+/// Blocks with fewer free bytes than this are skipped while there are others.
 const SCARCE: u32 = 1 << 10;
 /// Notes of one block, eight to a word.
 const NOTES: usize = (BLOCK >> STARTS_SHIFT) as usize / 8;
@@ -77,53 +76,52 @@ pub(super) struct Space {
     map: ObjectMap,
     /// Where the first block begins.
     start: u32,
-    /// Bytes of each block that are free and in no run. What young objects take is
-    /// not free; while a collection settles what becomes of them, these numbers
-    /// are wrong (and wrap).
+    /// Bytes of each block that are free and in no run. The memory of young objects is not free.
+    /// During a collection these numbers are wrong (and may wrap).
     free: Vec<u32>,
     /// For each block whether its memory was given back since it was last used.
     given_back: Vec<bool>,
     given_back_count: u32,
-    /// The run in which emitted code allocates, and the host, from the heap data's
-    /// `NEXT` on; empty if there is none.
+    /// The run in which emitted code and the host allocate, from the heap data's `NEXT` on. Empty
+    /// if there is none.
     run: Range<u32>,
-    /// Objects of the run below this are in the map.
+    /// Objects of the run below this index are in the map.
     synced: u32,
-    /// A byte for each eight of the run's block: 1 if an object was allocated there
-    /// and is not in the map yet.
+    /// A byte for each eight bytes of the run's block: 1 if an object was allocated there and is
+    /// not in the map yet.
     notes: Box<[AtomicU64]>,
-    /// Where the next run is looked for.
+    /// Where the search for the next run begins.
     cursor: u32,
-    /// Whether no gap is passed over that is large enough.
+    /// Whether the search skips no gap that is large enough.
     thorough: bool,
-    /// What is left of the overflow run, and where the next is looked for.
+    /// The rest of the overflow run, and where the search for the next one begins.
     overflow: Range<u32>,
     overflow_cursor: u32,
-    /// Where memory for objects that get exactly what they need is looked for first, and
-    /// the block for those that cross the end of one: what is before has none, unless for
-    /// smaller ones.
+    /// Where the search for exactly placed objects begins, and the block where the search for
+    /// objects that cross the end of a block begins. Memory before has room only for smaller
+    /// objects.
     exact_cursor: u32,
     large_cursor: usize,
     /// Sizes of the objects that cross the end of a block.
     large: BTreeMap<u32, u32>,
-    /// Where all young objects are that are in the map: ranges that lie in one block
-    /// each, and large objects.
+    /// The places of all young objects in the map: ranges that each lie in one block, and large
+    /// objects.
     young: Vec<Range<u32>>,
     young_large: Vec<u32>,
-    /// Objects that were mature from the beginning, since the last collection.
+    /// Objects allocated since the last collection that were mature from the beginning.
     born_mature: Vec<u32>,
-    /// Everything from here on was never handed out and is zero.
+    /// All memory from here on was never handed out and is zero.
     fresh: u32,
     young_tally: Tally,
     mature_tally: Tally,
-    /// Everything that was ever allocated and is in the map.
+    /// All objects that were ever allocated and entered in the map.
     allocations: Tally,
-    /// Bytes allocated since the last collection, those in the map.
+    /// Bytes of objects in the map that were allocated since the last collection.
     allocated: u64,
 }
 
 impl Space {
-    /// An allocator of nothing, whose first block will begin at `start`.
+    /// An allocator without memory, whose first block will begin at `start`.
     pub(super) fn new(start: u32) -> Space {
         let mut map = ObjectMap::default();
         map.extend(start);
@@ -154,7 +152,7 @@ impl Space {
         }
     }
 
-    /// Forgets everything, as if new; keeps the memory of its tables.
+    /// Forgets everything, but keeps the memory of the tables.
     pub(super) fn clear(&mut self) {
         self.map.clear();
         self.map.extend(self.start);
@@ -196,7 +194,7 @@ impl Space {
         ((index - self.start) / BLOCK) as usize
     }
 
-    /// Where the block ends that `index` is in, or the heap if that is before.
+    /// The end of the block that contains `index`, or the heap's end if that is before.
     #[inline]
     fn block_end(&self, index: u32) -> u32 {
         let end = (index - self.start) / BLOCK * BLOCK + BLOCK;
@@ -208,7 +206,7 @@ impl Space {
         start..self.block_end(start)
     }
 
-    /// The parts of `range` that lie in one block each.
+    /// The parts of `range`, each in one block.
     fn parts(&self, range: Range<u32>) -> impl Iterator<Item = Range<u32>> + use<> {
         let (start, mut at) = (self.start, range.start);
         std::iter::from_fn(move || {
@@ -219,7 +217,7 @@ impl Space {
         })
     }
 
-    /// Makes `range`, in which there is no object and no run, free.
+    /// Makes `range` free. There must be no object and no run in it.
     fn give_back(&mut self, range: Range<u32>) {
         for part in self.parts(range) {
             self.map.set_start(part.start);
@@ -228,7 +226,7 @@ impl Space {
         }
     }
 
-    /// Takes `range`, which is free, and makes one block of the map of it, of zeroes.
+    /// Takes the free `range`, makes it one block of the map, and zeroes it.
     fn take(&mut self, memory: &mut HeapMemory, range: Range<u32>) {
         self.map.clear_starts(range.start + GRANULE..range.end);
         for part in self.parts(range.clone()) {
@@ -245,7 +243,7 @@ impl Space {
         self.fresh = self.fresh.max(range.end);
     }
 
-    // ---- questions --------------------------------------------------------
+    // ---- queries --------------------------------------------------------
 
     /// Whether an object begins at `index`, which may be any number.
     #[inline]
@@ -253,8 +251,8 @@ impl Space {
         self.map.is_live(index) || self.is_noted(index)
     }
 
-    /// Bytes of the object at `index`, which is in the map, and whether it is one of
-    /// those that cross the end of a block.
+    /// Bytes of the object at `index`, which is in the map, and whether it crosses the end of a
+    /// block.
     #[inline]
     fn extent(&self, index: u32) -> (u32, bool) {
         let block_end = self.block_end(index);
@@ -273,7 +271,7 @@ impl Space {
         self.extent(index).0
     }
 
-    /// The object that `at` lies in, as it is in the map.
+    /// The range of the object that contains `at`, according to the map.
     pub(super) fn object_around(&self, at: u32) -> Option<Range<u32>> {
         if at < self.start || at >= self.map.end() {
             return None;
@@ -290,8 +288,7 @@ impl Space {
         range.contains(&at).then_some(range)
     }
 
-    /// The map, in which objects may be missing that were allocated since it was
-    /// [synced](Space::sync).
+    /// The map. Objects that were allocated since it was [synced](Space::sync) may be missing.
     pub(super) fn map(&self) -> &ObjectMap {
         &self.map
     }
@@ -301,13 +298,13 @@ impl Space {
         &mut self.map
     }
 
-    /// Bytes in objects, in a constant number of steps.
+    /// Bytes in objects. Takes constant time.
     pub(super) fn used_bytes(&self, memory: &HeapMemory) -> u64 {
         let unsynced = memory.data_u32(NEXT).min(self.run.end).saturating_sub(self.synced);
         self.young_tally.bytes + self.mature_tally.bytes + u64::from(unsynced)
     }
 
-    /// Whether an object of `size` bytes would find room, outside of the runs.
+    /// Whether there is room for an object of `size` bytes outside the runs.
     pub(super) fn has_room(&self, size: u32) -> bool {
         match size {
             0 => true,
@@ -321,8 +318,7 @@ impl Space {
         self.mature_tally.bytes
     }
 
-    /// Bytes allocated since the last collection, without those of a run that is not
-    /// used up.
+    /// Bytes allocated since the last collection, without those in the current run.
     pub(super) fn allocated(&self) -> u64 {
         self.allocated
     }

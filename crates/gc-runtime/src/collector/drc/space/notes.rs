@@ -1,8 +1,8 @@
-//! The notes that are left of new objects, one byte for each, and how they become bits of
-//! the map.
+//! The notes for new objects, one byte for each object, and their conversion to bits of the map.
 //!
-//! Emitted code cannot set a bit as cheaply as a byte. There are notes for one block, that
-//! of the run; when the run is left, or somebody asks, eight at a time become bits.
+//! Emitted code cannot set a bit as cheaply as a byte. There are notes for one block, the block of
+//! the run. When the run is left, or when somebody reads the map, the notes become bits, eight at a
+//! time.
 
 use super::{BLOCK, GRANULE, Space, Tally};
 use crate::HeapMemory;
@@ -11,15 +11,15 @@ use gc_types::collector::drc::NEXT;
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Whether `byte` is 1, for each of eight, as eight bits.
+/// Gathers the lowest bit of each of eight bytes.
 #[inline]
 fn gather(notes: u64) -> u64 {
     (notes & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 impl Space {
-    /// Which word has the note of `index`, and which bit of it is set if there is
-    /// one, as the word stands in little-endian order; if `index` is in the run.
+    /// The word that has the note of `index`, and the bit of that word (in little-endian order)
+    /// that is the note. `None` if `index` is not in the run.
     #[inline]
     pub(super) fn note(&self, index: u32) -> Option<(usize, u32)> {
         if !self.run.contains(&index) || !index.is_multiple_of(GRANULE) {
@@ -29,7 +29,7 @@ impl Space {
         Some((place as usize / 8, place % 8 * 8))
     }
 
-    /// Enters everything allocated in the run into the map.
+    /// Enters all objects allocated in the run into the map.
     #[inline]
     pub(in super::super) fn sync(&mut self, memory: &HeapMemory) {
         let next = memory.data_u32(NEXT);
@@ -59,7 +59,7 @@ impl Space {
         self.synced = next;
     }
 
-    /// The words of notes that may have one of an object that is not in the map.
+    /// The words of notes that may belong to objects that are not in the map yet.
     #[inline]
     fn noted_words(&self, next: u32) -> Range<usize> {
         let word = |index: u32| ((index - self.start) % BLOCK / GRANULE) as usize / 8;
@@ -83,7 +83,7 @@ impl Space {
             .is_some_and(|(word, bit)| u64::from_le(self.notes[word].load(Relaxed)) >> bit & 1 != 0)
     }
 
-    /// A copy of the map in which nothing is missing.
+    /// A complete copy of the map.
     pub(in super::super) fn synced_map(&self, memory: &HeapMemory) -> ObjectMap {
         let mut map = self.map.clone();
         let next = memory.data_u32(NEXT);
@@ -102,7 +102,7 @@ impl Space {
         map
     }
 
-    /// Everything that was ever allocated, that is live, and that is mature.
+    /// The numbers of all objects ever allocated, of live objects, and of mature objects.
     pub(in super::super) fn tallies(&self, memory: &HeapMemory) -> [Tally; 3] {
         let mut missing = Tally::default();
         let next = memory.data_u32(NEXT);

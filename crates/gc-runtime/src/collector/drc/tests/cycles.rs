@@ -1,9 +1,10 @@
-//! Cycles die: when the host asks, when mature objects have doubled, and before the heap is
-//! out of memory.
+//! Cycles die when the host asks, when mature objects have doubled, and before the heap is out of
+//! memory.
 
 use super::*;
 
-/// Two pairs that refer to each other, and one that hangs on them; the first.
+/// Makes two pairs that refer to each other, and a third that one of them refers to. Returns the
+/// first.
 fn ring(store: &mut GcStore) -> VMGcRef {
     let [a, b, tail] = std::array::from_fn(|_| store.alloc_struct(&mut NoRoots, PAIR).unwrap());
     store.write_field_ref(&a, CAR, Some(&b)).unwrap();
@@ -18,10 +19,10 @@ fn ring(store: &mut GcStore) -> VMGcRef {
 fn a_cycle_dies_when_the_host_collects() {
     let mut store = store();
     let [held, named, dropped] = std::array::from_fn(|_| ring(&mut store));
-    // What the ring refers to and something else too stays.
+    // An object stays if the ring and something else refer to it.
     let shared = store.alloc_struct(&mut NoRoots, PAIR).unwrap();
     store.write_field_ref(&dropped, CDR, Some(&shared)).unwrap();
-    // One is named as a root, one is not: its count says that somebody has it.
+    // One ring is named as a root. The other is not, but its count shows that somebody has it.
     let mut slot = named.as_raw_u32();
     let mut roots = Slots([&raw mut slot]);
     for _ in 0..3 {
@@ -77,7 +78,7 @@ fn growth_makes_a_collection_look_for_cycles() {
 #[test]
 fn a_full_heap_looks_for_cycles_before_it_is_out_of_memory() {
     let mut store = store_with(&HeapOptions { maximum: 1 << 20, ..options() });
-    // Fewer bytes than growth is judged by.
+    // Fewer bytes than the threshold of growth.
     for _ in 0..100_000 {
         let ring = ring(&mut store);
         store.drop_gc_ref(ring);
@@ -89,7 +90,7 @@ fn a_full_heap_looks_for_cycles_before_it_is_out_of_memory() {
     assert!(matches!(error, HeapError::OutOfMemory { .. }), "{error}");
 }
 
-/// All that is young survives, so that it is not known before how little room there will be.
+/// All young objects survive, so the heap cannot know before how little room there will be.
 #[test]
 fn cycles_are_looked_for_even_if_what_is_young_lives() {
     let options = HeapOptions { initial: 16 << 20, maximum: 16 << 20, ..options() };
@@ -111,7 +112,7 @@ fn cycles_are_looked_for_even_if_what_is_young_lives() {
     }
 }
 
-/// One that was due by what was allocated, and then there was no room.
+/// A collection came because enough was allocated, and then there was no room.
 #[test]
 fn cycles_are_looked_for_after_a_collection_that_did_not() {
     let options = HeapOptions { initial: 16 << 20, maximum: 16 << 20, ..options() };
@@ -119,7 +120,7 @@ fn cycles_are_looked_for_after_a_collection_that_did_not() {
         let mut store = store_with(&options);
         let mut held: Vec<VMGcRef> = (0..125_000).map(|_| ring(&mut store)).collect();
         store.gc(&mut NoRoots).unwrap();
-        // Not growth.
+        // This is not growth.
         held.drain(62_500..).for_each(|ring| store.drop_gc_ref(ring));
         for _ in 0..young {
             let ring = ring(&mut store);

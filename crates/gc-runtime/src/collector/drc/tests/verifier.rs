@@ -1,10 +1,9 @@
-//! The verifier names the object that is wrong, and the way to it, whichever invariant is
-//! broken.
+//! For every broken invariant, the verifier names the wrong object and the path to it.
 
 use super::*;
 
-/// A mature pair on the stack, in whose `car` is an array, in whose element 1 is a pair;
-/// a global that refers to this too.
+/// A mature pair on the stack. Its `car` refers to an array, whose element 1 refers to a pair. A
+/// global refers to that pair too.
 struct Objects {
     top: u32,
     array: u32,
@@ -62,7 +61,7 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
     }
     let cases: [Case; 9] = [
         (
-            // Of two references, one is the global's.
+            // One of the two references is the global's.
             "an object has more references than are counted",
             |heap, o| bits(heap, o.leaf, |bits| bits - COUNT_ONE),
             |o| o.leaf,
