@@ -3,7 +3,7 @@
 
 use crate::address::{Access, Trust};
 use crate::object::{self, Extend};
-use crate::{GcCompiler, GcEmitter, RefPlace, regions, trap_code};
+use crate::{GcEmitter, RefPlace, regions, trap_code};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use gc_types::{ArrayLayout, HostCall, StorageType, Trap};
@@ -19,122 +19,157 @@ pub enum ArrayInit<'a> {
     Elements(&'a [ir::Value]),
 }
 
-pub(crate) fn array_new<C: GcCompiler + ?Sized>(
-    compiler: &C,
-    e: &mut GcEmitter<'_, '_>,
-    header_word: ir::Value,
-    layout: &ArrayLayout,
-    init: ArrayInit<'_>,
-) -> ir::Value {
-    match init {
-        ArrayInit::Default(length) => compiler.alloc_array(e, header_word, layout, length),
-        ArrayInit::Fill(value, length) => {
-            let array = compiler.alloc_array(e, header_word, layout, length);
-            if !e.is_zero(value) {
-                let zero = e.builder.ins().iconst(types::I32, 0);
-                let not_empty = e.builder.ins().icmp_imm_u(IntCC::NotEqual, length, 0);
-                for_each_index(e, not_empty, zero, length, |e, index| {
-                    init_element(compiler, e, array, layout, index, value);
-                });
-            }
-            array
-        }
-        ArrayInit::Elements(values) => {
-            let length = u32::try_from(values.len()).unwrap_or(u32::MAX);
-            let length = e.builder.ins().iconst(types::I32, i64::from(length));
-            let array = compiler.alloc_array(e, header_word, layout, length);
-            for (index, &value) in values.iter().enumerate() {
-                if !e.is_zero(value) {
-                    let index = e.builder.ins().iconst(types::I32, index as i64);
-                    init_element(compiler, e, array, layout, index, value);
+impl GcEmitter<'_, '_> {
+    /// A new array. A length that no heap allows ends in the host's error.
+    pub fn array_new(
+        &mut self,
+        header_word: ir::Value,
+        layout: &ArrayLayout,
+        init: ArrayInit<'_>,
+    ) -> ir::Value {
+        let gc = self.gc;
+        match init {
+            ArrayInit::Default(length) => gc.alloc_array(self, header_word, layout, length),
+            ArrayInit::Fill(value, length) => {
+                let array = gc.alloc_array(self, header_word, layout, length);
+                if !self.is_zero(value) {
+                    let zero = self.builder.ins().iconst(types::I32, 0);
+                    let not_empty = self.builder.ins().icmp_imm_u(IntCC::NotEqual, length, 0);
+                    for_each_index(self, not_empty, zero, length, |e, index| {
+                        e.init_element(array, layout, index, value);
+                    });
                 }
+                array
             }
-            array
+            ArrayInit::Elements(values) => {
+                let length = u32::try_from(values.len()).unwrap_or(u32::MAX);
+                let length = self.builder.ins().iconst(types::I32, i64::from(length));
+                let array = gc.alloc_array(self, header_word, layout, length);
+                for (index, &value) in values.iter().enumerate() {
+                    if !self.is_zero(value) {
+                        let index = self.builder.ins().iconst(types::I32, index as i64);
+                        self.init_element(array, layout, index, value);
+                    }
+                }
+                array
+            }
         }
     }
-}
 
-fn init_element<C: GcCompiler + ?Sized>(
-    compiler: &C,
-    e: &mut GcEmitter<'_, '_>,
-    array: ir::Value,
-    layout: &ArrayLayout,
-    index: ir::Value,
-    value: ir::Value,
-) {
-    if layout.element.is_ref() {
-        compiler.init_ref(e, place(array, layout, index), value);
-    } else {
-        let access = element_access(e, array, layout, index, Trust::Fresh);
-        object::store(e, access, layout.element, value);
-    }
-}
-
-pub(crate) fn array_len(e: &mut GcEmitter<'_, '_>, array: ir::Value) -> ir::Value {
-    let Access { address, offset, flags } = e.object_access(
-        array,
-        ArrayLayout::LENGTH_OFFSET,
-        4,
-        regions::ARRAY_LENGTH,
-        Trust::MayBeNull,
-    );
-    e.builder.ins().load(types::I32, flags, address, offset)
-}
-
-pub(crate) fn array_get<C: GcCompiler + ?Sized>(
-    compiler: &C,
-    e: &mut GcEmitter<'_, '_>,
-    array: ir::Value,
-    layout: &ArrayLayout,
-    index: ir::Value,
-    extend: Option<Extend>,
-) -> ir::Value {
-    check_index(e, array, index);
-    if layout.element.is_ref() {
-        return compiler.read_ref(e, place(array, layout, index));
-    }
-    let access = element_access(e, array, layout, index, Trust::NotNull);
-    object::load(e, access, layout.element, extend)
-}
-
-pub(crate) fn array_set<C: GcCompiler + ?Sized>(
-    compiler: &C,
-    e: &mut GcEmitter<'_, '_>,
-    array: ir::Value,
-    layout: &ArrayLayout,
-    index: ir::Value,
-    value: ir::Value,
-) {
-    check_index(e, array, index);
-    if layout.element.is_ref() {
-        return compiler.write_ref(e, place(array, layout, index), value);
-    }
-    let access = element_access(e, array, layout, index, Trust::NotNull);
-    object::store(e, access, layout.element, value);
-}
-
-pub(crate) fn array_fill(
-    e: &mut GcEmitter<'_, '_>,
-    array: ir::Value,
-    layout: &ArrayLayout,
-    index: ir::Value,
-    value: ir::Value,
-    length: ir::Value,
-) {
-    if layout.element == StorageType::V128 {
-        return fill_with_vectors(e, array, layout, index, value, length);
-    }
-    e.builder.ins().trapz(array, trap_code(Trap::NullReference));
-    let bits = match object::value_type(layout.element) {
-        types::I32 => e.builder.ins().uextend(types::I64, value),
-        types::F32 => {
-            let bits = e.builder.ins().bitcast(types::I32, MemFlagsData::new(), value);
-            e.builder.ins().uextend(types::I64, bits)
+    fn init_element(
+        &mut self,
+        array: ir::Value,
+        layout: &ArrayLayout,
+        index: ir::Value,
+        value: ir::Value,
+    ) {
+        if layout.element.is_ref() {
+            self.init_ref(place(array, layout, index), value);
+        } else {
+            let access = element_access(self, array, layout, index, Trust::Fresh);
+            object::store(self, access, layout.element, value);
         }
-        types::F64 => e.builder.ins().bitcast(types::I64, MemFlagsData::new(), value),
-        _ => value,
-    };
-    e.call_host(HostCall::ARRAY_FILL, &[array, index, bits, length]);
+    }
+
+    /// An array's length in elements (`I32`); traps if `array` is null.
+    pub fn array_len(&mut self, array: ir::Value) -> ir::Value {
+        let Access { address, offset, flags } = self.object_access(
+            array,
+            ArrayLayout::LENGTH_OFFSET,
+            4,
+            regions::ARRAY_LENGTH,
+            Trust::MayBeNull,
+        );
+        self.builder.ins().load(types::I32, flags, address, offset)
+    }
+
+    /// Reads the element at `index` (`I32`, unsigned); traps if `array` is null or
+    /// the index is not below its length. `extend` says how a packed element is widened
+    /// (`None`: with zeros).
+    pub fn array_get(
+        &mut self,
+        array: ir::Value,
+        layout: &ArrayLayout,
+        index: ir::Value,
+        extend: Option<Extend>,
+    ) -> ir::Value {
+        self.check_index(array, index);
+        if layout.element.is_ref() {
+            return self.read_ref(place(array, layout, index));
+        }
+        let access = element_access(self, array, layout, index, Trust::NotNull);
+        object::load(self, access, layout.element, extend)
+    }
+
+    /// Overwrites the element at `index` (`I32`, unsigned); traps if `array` is null
+    /// or the index is not below its length.
+    pub fn array_set(
+        &mut self,
+        array: ir::Value,
+        layout: &ArrayLayout,
+        index: ir::Value,
+        value: ir::Value,
+    ) {
+        self.check_index(array, index);
+        if layout.element.is_ref() {
+            return self.write_ref(place(array, layout, index), value);
+        }
+        let access = element_access(self, array, layout, index, Trust::NotNull);
+        object::store(self, access, layout.element, value);
+    }
+
+    /// Stores `value` into `length` elements from `index` on (`I32`, unsigned); traps
+    /// if `array` is null or they are not all inside it.
+    pub fn array_fill(
+        &mut self,
+        array: ir::Value,
+        layout: &ArrayLayout,
+        index: ir::Value,
+        value: ir::Value,
+        length: ir::Value,
+    ) {
+        if layout.element == StorageType::V128 {
+            return fill_with_vectors(self, array, layout, index, value, length);
+        }
+        self.builder.ins().trapz(array, trap_code(Trap::NullReference));
+        let bits = match object::value_type(layout.element) {
+            types::I32 => self.builder.ins().uextend(types::I64, value),
+            types::F32 => {
+                let bits = self.builder.ins().bitcast(types::I32, MemFlagsData::new(), value);
+                self.builder.ins().uextend(types::I64, bits)
+            }
+            types::F64 => self.builder.ins().bitcast(types::I64, MemFlagsData::new(), value),
+            _ => value,
+        };
+        self.call_host(HostCall::ARRAY_FILL, &[array, index, bits, length]);
+    }
+
+    /// Copies `length` elements, as if through a buffer when the two overlap; traps
+    /// if either array is null or they are not all inside both. Indices and length
+    /// are `I32`, unsigned; both arrays have one element type.
+    pub fn array_copy(
+        &mut self,
+        destination: ir::Value,
+        destination_index: ir::Value,
+        source: ir::Value,
+        source_index: ir::Value,
+        length: ir::Value,
+    ) {
+        self.builder.ins().trapz(destination, trap_code(Trap::NullReference));
+        self.builder.ins().trapz(source, trap_code(Trap::NullReference));
+        self.call_host(
+            HostCall::ARRAY_COPY,
+            &[destination, destination_index, source, source_index, length],
+        );
+    }
+
+    /// Traps unless `index` is below the array's length. The order of the operands lets the load
+    /// of the length fuse with the comparison.
+    fn check_index(&mut self, array: ir::Value, index: ir::Value) {
+        let length = self.array_len(array);
+        let outside = self.builder.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, index, length);
+        self.builder.ins().trapnz(outside, trap_code(Trap::ArrayOutOfBounds));
+    }
 }
 
 /// Fills without the host, because a vector does not fit the host call's 64 bits.
@@ -146,7 +181,7 @@ fn fill_with_vectors(
     value: ir::Value,
     length: ir::Value,
 ) {
-    let total = array_len(e, array);
+    let total = e.array_len(array);
     let total = e.builder.ins().uextend(types::I64, total);
     let start = e.builder.ins().uextend(types::I64, index);
     let count = e.builder.ins().uextend(types::I64, length);
@@ -159,30 +194,6 @@ fn fill_with_vectors(
         let access = element_access(e, array, layout, index, Trust::NotNull);
         object::store(e, access, layout.element, value);
     });
-}
-
-pub(crate) fn array_copy(
-    e: &mut GcEmitter<'_, '_>,
-    destination: ir::Value,
-    destination_index: ir::Value,
-    source: ir::Value,
-    source_index: ir::Value,
-    length: ir::Value,
-) {
-    e.builder.ins().trapz(destination, trap_code(Trap::NullReference));
-    e.builder.ins().trapz(source, trap_code(Trap::NullReference));
-    e.call_host(
-        HostCall::ARRAY_COPY,
-        &[destination, destination_index, source, source_index, length],
-    );
-}
-
-/// Traps unless `index` is below the array's length. The order of the operands lets the load of the
-/// length fuse with the comparison.
-fn check_index(e: &mut GcEmitter<'_, '_>, array: ir::Value, index: ir::Value) {
-    let length = array_len(e, array);
-    let outside = e.builder.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, index, length);
-    e.builder.ins().trapnz(outside, trap_code(Trap::ArrayOutOfBounds));
 }
 
 fn place(array: ir::Value, layout: &ArrayLayout, index: ir::Value) -> RefPlace {

@@ -1,11 +1,9 @@
 //! [`GcCompiler`]: what a collector emits.
 
-use crate::array::{self, ArrayInit};
 use crate::collector::bump;
-use crate::object::{self, Extend};
 use crate::{GcEmitter, Trust, regions::Region};
 use cranelift_codegen::ir;
-use gc_types::{ArrayLayout, Fingerprint, StructLayout};
+use gc_types::{ArrayLayout, Fingerprint};
 
 /// A slot that holds a reference, outside an object or inside one.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +41,10 @@ pub enum RefPlace {
 
 /// Emits one collector's code. Object safe; one value is used for many functions
 /// at once.
+///
+/// It has only what a collector decides. The operations that an embedder emits, such as
+/// [`struct_new`](GcEmitter::struct_new) and [`array_get`](GcEmitter::array_get), are methods of
+/// [`GcEmitter`], which are the same for every collector and call this trait.
 ///
 /// # Values
 /// References are `I64`, upper half zero. Function references *in storage* are
@@ -131,133 +133,5 @@ pub trait GcCompiler: Send + Sync {
     /// safepoint. As provided it has no barrier.
     fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
         e.store_ref(place, value, Trust::Fresh);
-    }
-
-    // ---- provided, from the above: not for collectors to change ----
-
-    /// A new struct with these fields, in declaration order.
-    ///
-    /// # Panics
-    /// If there are not as many values as fields.
-    fn struct_new(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        header_word: ir::Value,
-        layout: &StructLayout,
-        fields: &[ir::Value],
-    ) -> ir::Value {
-        object::struct_new(self, e, header_word, layout, fields)
-    }
-
-    /// A new struct whose fields are all zero and null.
-    fn struct_new_default(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        header_word: ir::Value,
-        layout: &StructLayout,
-    ) -> ir::Value {
-        object::struct_new_default(self, e, header_word, layout)
-    }
-
-    /// Reads a field; traps if `object` is null. `extend` says how a packed field is
-    /// widened (`None`: with zeros).
-    ///
-    /// # Panics
-    /// If there is no such field.
-    fn struct_get(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        object: ir::Value,
-        layout: &StructLayout,
-        field: usize,
-        extend: Option<Extend>,
-    ) -> ir::Value {
-        object::struct_get(self, e, object, layout, field, extend)
-    }
-
-    /// Overwrites a field; traps if `object` is null.
-    ///
-    /// # Panics
-    /// If there is no such field.
-    fn struct_set(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        object: ir::Value,
-        layout: &StructLayout,
-        field: usize,
-        value: ir::Value,
-    ) {
-        object::struct_set(self, e, object, layout, field, value);
-    }
-
-    /// A new array.
-    fn array_new(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        header_word: ir::Value,
-        layout: &ArrayLayout,
-        init: ArrayInit<'_>,
-    ) -> ir::Value {
-        array::array_new(self, e, header_word, layout, init)
-    }
-
-    /// An array's length in elements (`I32`); traps if `array` is null.
-    fn array_len(&self, e: &mut GcEmitter<'_, '_>, array: ir::Value) -> ir::Value {
-        array::array_len(e, array)
-    }
-
-    /// Reads the element at `index` (`I32`, unsigned); traps if `array` is null or
-    /// the index is not below its length.
-    fn array_get(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        array: ir::Value,
-        layout: &ArrayLayout,
-        index: ir::Value,
-        extend: Option<Extend>,
-    ) -> ir::Value {
-        array::array_get(self, e, array, layout, index, extend)
-    }
-
-    /// Overwrites the element at `index` (`I32`, unsigned); traps if `array` is null
-    /// or the index is not below its length.
-    fn array_set(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        array: ir::Value,
-        layout: &ArrayLayout,
-        index: ir::Value,
-        value: ir::Value,
-    ) {
-        array::array_set(self, e, array, layout, index, value);
-    }
-
-    /// Stores `value` into `length` elements from `index` on (`I32`, unsigned); traps
-    /// if `array` is null or they are not all inside it.
-    fn array_fill(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        array: ir::Value,
-        layout: &ArrayLayout,
-        index: ir::Value,
-        value: ir::Value,
-        length: ir::Value,
-    ) {
-        array::array_fill(e, array, layout, index, value, length);
-    }
-
-    /// Copies `length` elements, as if through a buffer when the two overlap; traps
-    /// if either array is null or they are not all inside both. Indices and length
-    /// are `I32`, unsigned; both arrays have one element type.
-    fn array_copy(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        destination: ir::Value,
-        destination_index: ir::Value,
-        source: ir::Value,
-        source_index: ir::Value,
-        length: ir::Value,
-    ) {
-        array::array_copy(e, destination, destination_index, source, source_index, length);
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::regions::{self, Region};
 use crate::safepoints::References;
+use crate::{GcCompiler, RefPlace};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, TrapCode, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
@@ -74,7 +75,12 @@ pub const fn trap_code(trap: Trap) -> TrapCode {
     TrapCode::unwrap_user(trap.code())
 }
 
-/// A function builder with its environment: what every emitting function takes.
+/// A function builder with its environment and its collector. It emits all code that touches
+/// the heap.
+///
+/// An embedder calls its methods. Those that allocate, and those that read or write a reference,
+/// call the collector's [`GcCompiler`], which emits with the same emitter. All other code is the
+/// same under every collector.
 ///
 /// Emitting methods may create blocks: they end with the builder in an unfilled,
 /// sealed block, and everything before it dominates that block.
@@ -92,12 +98,35 @@ pub struct GcEmitter<'a, 'b> {
     pub builder: &'a mut FunctionBuilder<'b>,
     /// Who the function belongs to.
     pub env: &'a mut dyn GcFuncEnv,
+    /// The collector whose heap the code works on.
+    pub(crate) gc: &'a dyn GcCompiler,
 }
 
 impl<'a, 'b> GcEmitter<'a, 'b> {
-    /// An emitter that appends to `builder`'s current block.
-    pub fn new(builder: &'a mut FunctionBuilder<'b>, env: &'a mut dyn GcFuncEnv) -> Self {
-        GcEmitter { builder, env }
+    /// An emitter of `gc`'s code that appends to `builder`'s current block.
+    pub fn new(
+        builder: &'a mut FunctionBuilder<'b>,
+        env: &'a mut dyn GcFuncEnv,
+        gc: &'a dyn GcCompiler,
+    ) -> Self {
+        GcEmitter { builder, env, gc }
+    }
+
+    /// Reads a reference, with the collector's read barrier.
+    pub fn read_ref(&mut self, place: RefPlace) -> ir::Value {
+        self.gc.read_ref(self, place)
+    }
+
+    /// Overwrites a reference, with the collector's write barrier.
+    pub fn write_ref(&mut self, place: RefPlace, value: ir::Value) {
+        self.gc.write_ref(self, place, value);
+    }
+
+    /// Stores the first reference into a place whose old bytes are not a reference, with the
+    /// collector's barrier for it. If the place is in an object, the object must have been
+    /// allocated since the last safepoint.
+    pub fn init_ref(&mut self, place: RefPlace, value: ir::Value) {
+        self.gc.init_ref(self, place, value);
     }
 
     /// Calls the host, with `args` behind the vmctx. The result, if any, is then

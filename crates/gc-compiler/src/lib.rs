@@ -1,10 +1,10 @@
 //! CLIF for allocation, barriers, casts and safepoints: the half of a collector
 //! that is emitted code. No heap, no Wasm.
 //!
-//! An embedder builds a function with a `FunctionBuilder` and describes it in a [`GcFuncEnv`]. It
-//! passes both, as a [`GcEmitter`], to the [`GcCompiler`] of the chosen collector. Operations that
-//! do not depend on the collector (casts, reference tests, `i31`, function references) are methods
-//! of [`GcEmitter`].
+//! An embedder builds a function with a `FunctionBuilder` and describes it in a [`GcFuncEnv`]. Both,
+//! with the [`GcCompiler`] of the chosen collector, make a [`GcEmitter`]. Its methods emit structs
+//! and arrays, casts, reference tests, `i31` and function references. The emitter leaves what a
+//! collector decides (allocation, barriers) to the [`GcCompiler`].
 //!
 //! Three rules hold for every emitted instruction. A reference is an `I64` whose upper half is
 //! zero, and 32 bits in memory. Every memory access has an alias region ([`regions`]), and every

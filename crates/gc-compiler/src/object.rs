@@ -1,7 +1,7 @@
 //! Structs: allocation with initialisation, and access to fields.
 
 use crate::address::{Access, Trust};
-use crate::{GcCompiler, GcEmitter, RefPlace, regions};
+use crate::{GcEmitter, RefPlace, regions};
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::{FieldLayout, StorageType, StructLayout};
 
@@ -14,93 +14,96 @@ pub enum Extend {
     Unsigned,
 }
 
-pub(crate) fn struct_new<C: GcCompiler + ?Sized>(
-    compiler: &C,
-    e: &mut GcEmitter<'_, '_>,
-    header_word: ir::Value,
-    layout: &StructLayout,
-    values: &[ir::Value],
-) -> ir::Value {
-    assert_eq!(values.len(), layout.fields.len(), "one value for each field");
-    let object = compiler.alloc_struct(e, header_word, layout.size);
-    for (field, &value) in layout.fields.iter().zip(values) {
-        if !(compiler.zeroes_structs() && e.is_zero(value)) {
-            init_field(compiler, e, object, field, value);
+impl GcEmitter<'_, '_> {
+    /// A new struct with these fields, in declaration order.
+    ///
+    /// # Panics
+    /// If there are not as many values as fields.
+    pub fn struct_new(
+        &mut self,
+        header_word: ir::Value,
+        layout: &StructLayout,
+        fields: &[ir::Value],
+    ) -> ir::Value {
+        assert_eq!(fields.len(), layout.fields.len(), "one value for each field");
+        let gc = self.gc;
+        let object = gc.alloc_struct(self, header_word, layout.size);
+        for (field, &value) in layout.fields.iter().zip(fields) {
+            if !(gc.zeroes_structs() && self.is_zero(value)) {
+                self.init_field(object, field, value);
+            }
+        }
+        object
+    }
+
+    /// A new struct whose fields are all zero and null.
+    pub fn struct_new_default(
+        &mut self,
+        header_word: ir::Value,
+        layout: &StructLayout,
+    ) -> ir::Value {
+        let gc = self.gc;
+        let object = gc.alloc_struct(self, header_word, layout.size);
+        if !gc.zeroes_structs() {
+            for field in &layout.fields {
+                let zero = zero(self, field.ty);
+                self.init_field(object, field, zero);
+            }
+        }
+        object
+    }
+
+    fn init_field(&mut self, object: ir::Value, field: &FieldLayout, value: ir::Value) {
+        if field.ty.is_ref() {
+            self.init_ref(RefPlace::Field { object, offset: field.offset }, value);
+        } else {
+            let access = self.field_access(object, field, Trust::Fresh);
+            store(self, access, field.ty, value);
         }
     }
-    object
-}
 
-pub(crate) fn struct_new_default<C: GcCompiler + ?Sized>(
-    compiler: &C,
-    e: &mut GcEmitter<'_, '_>,
-    header_word: ir::Value,
-    layout: &StructLayout,
-) -> ir::Value {
-    let object = compiler.alloc_struct(e, header_word, layout.size);
-    if !compiler.zeroes_structs() {
-        for field in &layout.fields {
-            let zero = zero(e, field.ty);
-            init_field(compiler, e, object, field, zero);
+    /// Reads a field; traps if `object` is null. `extend` says how a packed field is
+    /// widened (`None`: with zeros).
+    ///
+    /// # Panics
+    /// If there is no such field.
+    pub fn struct_get(
+        &mut self,
+        object: ir::Value,
+        layout: &StructLayout,
+        field: usize,
+        extend: Option<Extend>,
+    ) -> ir::Value {
+        let field = &layout.fields[field];
+        if field.ty.is_ref() {
+            return self.read_ref(RefPlace::Field { object, offset: field.offset });
         }
+        let access = self.field_access(object, field, Trust::MayBeNull);
+        load(self, access, field.ty, extend)
     }
-    object
-}
 
-fn init_field<C: GcCompiler + ?Sized>(
-    compiler: &C,
-    e: &mut GcEmitter<'_, '_>,
-    object: ir::Value,
-    field: &FieldLayout,
-    value: ir::Value,
-) {
-    if field.ty.is_ref() {
-        compiler.init_ref(e, RefPlace::Field { object, offset: field.offset }, value);
-    } else {
-        let access = field_access(e, object, field, Trust::Fresh);
-        store(e, access, field.ty, value);
+    /// Overwrites a field; traps if `object` is null.
+    ///
+    /// # Panics
+    /// If there is no such field.
+    pub fn struct_set(
+        &mut self,
+        object: ir::Value,
+        layout: &StructLayout,
+        field: usize,
+        value: ir::Value,
+    ) {
+        let field = &layout.fields[field];
+        if field.ty.is_ref() {
+            return self.write_ref(RefPlace::Field { object, offset: field.offset }, value);
+        }
+        let access = self.field_access(object, field, Trust::MayBeNull);
+        store(self, access, field.ty, value);
     }
-}
 
-pub(crate) fn struct_get<C: GcCompiler + ?Sized>(
-    compiler: &C,
-    e: &mut GcEmitter<'_, '_>,
-    object: ir::Value,
-    layout: &StructLayout,
-    field: usize,
-    extend: Option<Extend>,
-) -> ir::Value {
-    let field = &layout.fields[field];
-    if field.ty.is_ref() {
-        return compiler.read_ref(e, RefPlace::Field { object, offset: field.offset });
+    fn field_access(&mut self, object: ir::Value, field: &FieldLayout, trust: Trust) -> Access {
+        self.object_access(object, field.offset, field.ty.size(), regions::STRUCT_FIELD, trust)
     }
-    let access = field_access(e, object, field, Trust::MayBeNull);
-    load(e, access, field.ty, extend)
-}
-
-pub(crate) fn struct_set<C: GcCompiler + ?Sized>(
-    compiler: &C,
-    e: &mut GcEmitter<'_, '_>,
-    object: ir::Value,
-    layout: &StructLayout,
-    field: usize,
-    value: ir::Value,
-) {
-    let field = &layout.fields[field];
-    if field.ty.is_ref() {
-        return compiler.write_ref(e, RefPlace::Field { object, offset: field.offset }, value);
-    }
-    let access = field_access(e, object, field, Trust::MayBeNull);
-    store(e, access, field.ty, value);
-}
-
-fn field_access(
-    e: &mut GcEmitter<'_, '_>,
-    object: ir::Value,
-    field: &FieldLayout,
-    trust: Trust,
-) -> Access {
-    e.object_access(object, field.offset, field.ty.size(), regions::STRUCT_FIELD, trust)
 }
 
 /// The CLIF type of a value of storage type `ty`.

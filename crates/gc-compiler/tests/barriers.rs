@@ -50,8 +50,8 @@ fn drc_machine(old: u32, new: u32, slot: u32) -> (Machine, RawArgs) {
 }
 
 fn write(options: &CompilerOptions, place: fn(Args) -> RefPlace) -> Code {
-    Code::new(&DrcCompiler, options, &|c, e, a| {
-        c.write_ref(e, place(a), a.b);
+    Code::new(&DrcCompiler, options, &|e, a| {
+        e.write_ref(place(a), a.b);
         None
     })
 }
@@ -154,7 +154,7 @@ fn drc_write_into_a_young_object_only_stores() {
 fn drc_read_only_loads() {
     for options in modes() {
         for (name, place) in places() {
-            let code = Code::new(&DrcCompiler, &options, &|c, e, a| Some(c.read_ref(e, place(a))));
+            let code = Code::new(&DrcCompiler, &options, &|e, a| Some(e.read_ref(place(a))));
             for slot in [OLD, 0, i31(7) as u32, i31(-7) as u32] {
                 let (mut machine, mut args) = drc_machine(MATURE, 0, slot);
                 assert_eq!(machine.run(&code, &mut args), u64::from(slot), "{name}");
@@ -169,8 +169,8 @@ fn drc_read_only_loads() {
 fn drc_initialisation_of_objects_does_not_count() {
     for options in modes() {
         let layout = StructLayout::new([StorageType::Ref, StorageType::Ref]).unwrap();
-        let code = Code::new(&DrcCompiler, &options, &|c, e, a| {
-            Some(c.struct_new(e, a.word, &layout, &[a.b, a.b]))
+        let code = Code::new(&DrcCompiler, &options, &|e, a| {
+            Some(e.struct_new(a.word, &layout, &[a.b, a.b]))
         });
         for value in [u64::from(NEW), 0, i31(1)] {
             let (mut machine, mut args) = drc_machine(0, ONE | MATURE, 0);
@@ -184,8 +184,8 @@ fn drc_initialisation_of_objects_does_not_count() {
             assert_eq!(machine.calls(), [(HostCall::ALLOC_STRUCT, vec![u64::from(WORD)])]);
         }
         let layout = ArrayLayout::new(StorageType::Ref);
-        let fill = Code::new(&DrcCompiler, &options, &|c, e, a| {
-            Some(c.array_new(e, a.word, &layout, ArrayInit::Fill(a.b, a.x)))
+        let fill = Code::new(&DrcCompiler, &options, &|e, a| {
+            Some(e.array_new(a.word, &layout, ArrayInit::Fill(a.b, a.x)))
         });
         let (mut machine, mut args) = drc_machine(0, 0, 0);
         (args.b, args.x, args.word) = (NEW.into(), 4, WORD);
@@ -199,8 +199,8 @@ fn drc_initialisation_of_objects_does_not_count() {
         assert_eq!(machine.calls(), [(HostCall::ALLOC_ARRAY, vec![u64::from(WORD), 4])]);
         // References in native memory are counted from the start.
         let (_, native) = places()[2];
-        let code = Code::new(&DrcCompiler, &options, &|c, e, a| {
-            c.init_ref(e, native(a), a.b);
+        let code = Code::new(&DrcCompiler, &options, &|e, a| {
+            e.init_ref(native(a), a.b);
             None
         });
         let (mut machine, mut args) = drc_machine(MATURE, ONE | MATURE, OLD);
@@ -216,9 +216,9 @@ fn drc_allocation_is_noted() {
     for options in modes() {
         let pair = StructLayout::new([StorageType::Ref, StorageType::Ref]).unwrap();
         let array = ArrayLayout::new(StorageType::Ref);
-        let code = Code::new(&DrcCompiler, &options, &|c, e, a| {
-            c.struct_new_default(e, a.word, &pair);
-            Some(c.array_new(e, a.word, &array, ArrayInit::Default(a.x)))
+        let code = Code::new(&DrcCompiler, &options, &|e, a| {
+            e.struct_new_default(a.word, &pair);
+            Some(e.array_new(a.word, &array, ArrayInit::Default(a.x)))
         });
         let (mut machine, mut args) = drc_machine(0, 0, 0);
         let notes: [AtomicU8; 16] = Default::default();

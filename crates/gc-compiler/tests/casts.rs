@@ -112,8 +112,8 @@ fn tests_casts_and_branches_agree_with_the_hierarchy() {
             RefTest::new(nullable, target).knowing(non_null, not_i31)
         };
         let test_code =
-            Code::new(&NullCompiler, &guarded(), &|_, e, a| Some(e.ref_test(a.a, &test(a))));
-        let branch_code = Code::new(&NullCompiler, &guarded(), &|_, e, a| {
+            Code::new(&NullCompiler, &guarded(), &|e, a| Some(e.ref_test(a.a, &test(a))));
+        let branch_code = Code::new(&NullCompiler, &guarded(), &|e, a| {
             let blocks = [(); 3].map(|()| e.builder.create_block());
             let outcome = e.builder.append_block_param(blocks[2], types::I64);
             e.ref_test_branch(a.a, &test(a), blocks[0], blocks[1]);
@@ -127,7 +127,7 @@ fn tests_casts_and_branches_agree_with_the_hierarchy() {
             e.builder.switch_to_block(blocks[2]);
             Some(outcome)
         });
-        let cast_code = Code::new(&NullCompiler, &guarded(), &|_, e, a| {
+        let cast_code = Code::new(&NullCompiler, &guarded(), &|e, a| {
             e.ref_cast(a.a, &test(a));
             Some(a.a)
         });
@@ -195,7 +195,7 @@ fn test_target_of(target: Option<&TestTarget>, nothing: bool) -> Option<TestTarg
 
 #[test]
 fn types_deeper_than_a_row_ask_the_host() {
-    let code = Code::new(&NullCompiler, &guarded(), &|_, e, a| {
+    let code = Code::new(&NullCompiler, &guarded(), &|e, a| {
         let target = TestTarget::Concrete {
             type_index: a.ty,
             header_word: a.word,
@@ -232,7 +232,7 @@ fn function_references_survive_the_heap_and_nothing_else_does() {
     machine.func_ref(3, address);
     machine.func_ref(Machine::FUNC_REFS, address);
 
-    let to_id = Code::new(&NullCompiler, &guarded(), &|_, e, a| Some(e.func_ref_to_id(a.l)));
+    let to_id = Code::new(&NullCompiler, &guarded(), &|e, a| Some(e.func_ref_to_id(a.l)));
     for (l, id) in [(address, 3), (0, 0)] {
         let mut args = RawArgs { l, ..Default::default() };
         assert_eq!(machine.run(&to_id, &mut args), id);
@@ -247,7 +247,7 @@ fn function_references_survive_the_heap_and_nothing_else_does() {
         (9, 0, false, false),
         (13, 3, false, false),
     ] {
-        let from_id = Code::new(&NullCompiler, &guarded(), &|_, e, a| {
+        let from_id = Code::new(&NullCompiler, &guarded(), &|e, a| {
             let expected = FuncRefType { type_index: a.ty, depth, is_final };
             Some(e.func_ref_from_id(a.x, Some(&expected)))
         });
@@ -270,10 +270,9 @@ fn function_references_survive_the_heap_and_nothing_else_does() {
                 known_non_null: false,
                 target: Some(FuncRefType { type_index: a.ty, depth, is_final }),
             };
-            let tested = Code::new(&NullCompiler, &guarded(), &|_, e, a| {
-                Some(e.func_ref_test(a.l, &test(a)))
-            });
-            let cast = Code::new(&NullCompiler, &guarded(), &|_, e, a| {
+            let tested =
+                Code::new(&NullCompiler, &guarded(), &|e, a| Some(e.func_ref_test(a.l, &test(a))));
+            let cast = Code::new(&NullCompiler, &guarded(), &|e, a| {
                 e.func_ref_cast(a.l, &test(a), Trap::CastFailure);
                 None
             });
@@ -285,7 +284,7 @@ fn function_references_survive_the_heap_and_nothing_else_does() {
             }
         }
     }
-    let any = Code::new(&NullCompiler, &guarded(), &|_, e, a| Some(e.func_ref_from_id(a.x, None)));
+    let any = Code::new(&NullCompiler, &guarded(), &|e, a| Some(e.func_ref_from_id(a.x, None)));
     let mut args = RawArgs { x: 3, ..Default::default() };
     assert_eq!(machine.run(&any, &mut args), address);
     assert_eq!(machine.calls(), []);

@@ -18,7 +18,7 @@ fn law(
     options: &CompilerOptions,
     op: impl Fn(&mut GcEmitter<'_, '_>, Args) -> ir::Value,
 ) -> Option<&'static str> {
-    let func = build(&host_isa(), &NullCompiler, options, &|_, e, a| Some(op(e, a)));
+    let func = build(&host_isa(), &NullCompiler, options, &|e, a| Some(op(e, a)));
     check_function(&func, options).err().map(|error| error.law)
 }
 
@@ -116,7 +116,7 @@ fn heap_addresses_have_the_sandboxs_form() {
 fn stack_map_entries_are_words_of_their_slots() {
     let broken = |entries: &[(ir::Type, u32)]| {
         let options = guarded();
-        let mut func = build(&host_isa(), &NullCompiler, &options, &|_, e, a| {
+        let mut func = build(&host_isa(), &NullCompiler, &options, &|e, a| {
             e.call_host(gc_types::HostCall::ALLOC_STRUCT, &[a.word]);
             Some(e.host_result_i64())
         });

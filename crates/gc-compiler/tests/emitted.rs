@@ -59,8 +59,7 @@ fn concrete(args: Args, depth: u32, is_final: bool) -> TestTarget {
     TestTarget::Concrete { type_index: args.ty, header_word: args.word, depth, is_final }
 }
 
-type NamedOp =
-    (String, Box<dyn Fn(&dyn GcCompiler, &mut GcEmitter<'_, '_>, Args) -> Option<ir::Value>>);
+type NamedOp = (String, Box<dyn Fn(&mut GcEmitter<'_, '_>, Args) -> Option<ir::Value>>);
 
 type NamedPlace = (&'static str, fn(Args) -> RefPlace);
 
@@ -72,62 +71,62 @@ fn operations() -> Vec<NamedOp> {
         };
     }
 
-    op!("struct.new", |c, e, a| {
+    op!("struct.new", |e, a| {
         let layout = big_struct();
         let values: Vec<_> = layout.fields.iter().map(|f| value(e, a, f.ty)).collect();
-        Some(c.struct_new(e, a.word, &layout, &values))
+        Some(e.struct_new(a.word, &layout, &values))
     });
-    op!("struct.new_default", |c, e, a| Some(c.struct_new_default(e, a.word, &big_struct())));
+    op!("struct.new_default", |e, a| Some(e.struct_new_default(a.word, &big_struct())));
     for (field, ty) in STORAGE.into_iter().enumerate() {
         for extend in [None, Some(Extend::Signed), Some(Extend::Unsigned)] {
-            op!(format!("struct.get {ty:?} {extend:?}"), move |c, e, a| {
-                Some(c.struct_get(e, a.a, &big_struct(), field, extend))
+            op!(format!("struct.get {ty:?} {extend:?}"), move |e, a| {
+                Some(e.struct_get(a.a, &big_struct(), field, extend))
             });
-            op!(format!("array.get {ty:?} {extend:?}"), move |c, e, a| {
-                Some(c.array_get(e, a.a, &ArrayLayout::new(ty), a.x, extend))
+            op!(format!("array.get {ty:?} {extend:?}"), move |e, a| {
+                Some(e.array_get(a.a, &ArrayLayout::new(ty), a.x, extend))
             });
         }
-        op!(format!("struct.set {ty:?}"), move |c, e, a| {
+        op!(format!("struct.set {ty:?}"), move |e, a| {
             let value = value(e, a, ty);
-            c.struct_set(e, a.a, &big_struct(), field, value);
+            e.struct_set(a.a, &big_struct(), field, value);
             None
         });
-        op!(format!("array.set {ty:?}"), move |c, e, a| {
+        op!(format!("array.set {ty:?}"), move |e, a| {
             let value = value(e, a, ty);
-            c.array_set(e, a.a, &ArrayLayout::new(ty), a.y, value);
+            e.array_set(a.a, &ArrayLayout::new(ty), a.y, value);
             None
         });
-        op!(format!("array.set {ty:?} at a constant"), move |c, e, a| {
+        op!(format!("array.set {ty:?} at a constant"), move |e, a| {
             let value = value(e, a, ty);
             let index = e.builder.ins().iconst(types::I32, 7);
-            c.array_set(e, a.a, &ArrayLayout::new(ty), index, value);
+            e.array_set(a.a, &ArrayLayout::new(ty), index, value);
             None
         });
-        op!(format!("array.get {ty:?} at a large constant"), move |c, e, a| {
+        op!(format!("array.get {ty:?} at a large constant"), move |e, a| {
             let index = e.builder.ins().iconst(types::I32, 0xffff_fff0);
-            Some(c.array_get(e, a.a, &ArrayLayout::new(ty), index, None))
+            Some(e.array_get(a.a, &ArrayLayout::new(ty), index, None))
         });
-        op!(format!("array.new_default {ty:?}"), move |c, e, a| {
-            Some(c.array_new(e, a.word, &ArrayLayout::new(ty), ArrayInit::Default(a.x)))
+        op!(format!("array.new_default {ty:?}"), move |e, a| {
+            Some(e.array_new(a.word, &ArrayLayout::new(ty), ArrayInit::Default(a.x)))
         });
-        op!(format!("array.new {ty:?}"), move |c, e, a| {
+        op!(format!("array.new {ty:?}"), move |e, a| {
             let value = value(e, a, ty);
-            Some(c.array_new(e, a.word, &ArrayLayout::new(ty), ArrayInit::Fill(value, a.y)))
+            Some(e.array_new(a.word, &ArrayLayout::new(ty), ArrayInit::Fill(value, a.y)))
         });
-        op!(format!("array.new_fixed {ty:?}"), move |c, e, a| {
+        op!(format!("array.new_fixed {ty:?}"), move |e, a| {
             let value = value(e, a, ty);
             let values = [value; 3];
-            Some(c.array_new(e, a.word, &ArrayLayout::new(ty), ArrayInit::Elements(&values)))
+            Some(e.array_new(a.word, &ArrayLayout::new(ty), ArrayInit::Elements(&values)))
         });
-        op!(format!("array.fill {ty:?}"), move |c, e, a| {
+        op!(format!("array.fill {ty:?}"), move |e, a| {
             let value = value(e, a, ty);
-            c.array_fill(e, a.a, &ArrayLayout::new(ty), a.x, value, a.y);
+            e.array_fill(a.a, &ArrayLayout::new(ty), a.x, value, a.y);
             None
         });
     }
-    op!("array.len", |c, e, a| Some(c.array_len(e, a.a)));
-    op!("array.copy", |c, e, a| {
-        c.array_copy(e, a.a, a.x, a.b, a.y, a.z);
+    op!("array.len", |e, a| Some(e.array_len(a.a)));
+    op!("array.copy", |e, a| {
+        e.array_copy(a.a, a.x, a.b, a.y, a.z);
         None
     });
 
@@ -142,28 +141,28 @@ fn operations() -> Vec<NamedOp> {
         }),
     ];
     for (name, place) in places {
-        op!(format!("read_ref {name}"), move |c, e, a| Some(c.read_ref(e, place(a))));
-        op!(format!("write_ref {name}"), move |c, e, a| {
-            c.write_ref(e, place(a), a.b);
+        op!(format!("read_ref {name}"), move |e, a| Some(e.read_ref(place(a))));
+        op!(format!("write_ref {name}"), move |e, a| {
+            e.write_ref(place(a), a.b);
             None
         });
-        op!(format!("write_ref null {name}"), move |c, e, a| {
+        op!(format!("write_ref null {name}"), move |e, a| {
             let null = e.ref_null();
-            c.write_ref(e, place(a), null);
+            e.write_ref(place(a), null);
             None
         });
-        op!(format!("init_ref {name}"), move |c, e, a| {
-            c.init_ref(e, place(a), a.b);
+        op!(format!("init_ref {name}"), move |e, a| {
+            e.init_ref(place(a), a.b);
             None
         });
     }
 
-    op!("ref.i31", |_, e, a| Some(e.ref_i31(a.x)));
-    op!("i31.get_s", |_, e, a| Some(e.i31_get_s(a.a)));
-    op!("i31.get_u", |_, e, a| Some(e.i31_get_u(a.a)));
-    op!("ref.is_null", |_, e, a| Some(e.ref_is_null(a.a)));
-    op!("ref.eq", |_, e, a| Some(e.ref_eq(a.a, a.b)));
-    op!("ref.as_non_null", |_, e, a| {
+    op!("ref.i31", |e, a| Some(e.ref_i31(a.x)));
+    op!("i31.get_s", |e, a| Some(e.i31_get_s(a.a)));
+    op!("i31.get_u", |e, a| Some(e.i31_get_u(a.a)));
+    op!("ref.is_null", |e, a| Some(e.ref_is_null(a.a)));
+    op!("ref.eq", |e, a| Some(e.ref_eq(a.a, a.b)));
+    op!("ref.as_non_null", |e, a| {
         e.trap_if_null(a.a);
         None
     });
@@ -185,14 +184,12 @@ fn operations() -> Vec<NamedOp> {
             let test = move |a| {
                 RefTest::new(known & 1 != 0, target(a)).knowing(known & 2 != 0, known & 4 != 0)
             };
-            op!(format!("ref.test {i} {known}"), move |_, e, a| {
-                Some(e.ref_test(a.a, &test(a)))
-            });
-            op!(format!("ref.cast {i} {known}"), move |_, e, a| {
+            op!(format!("ref.test {i} {known}"), move |e, a| { Some(e.ref_test(a.a, &test(a))) });
+            op!(format!("ref.cast {i} {known}"), move |e, a| {
                 e.ref_cast(a.a, &test(a));
                 Some(a.a)
             });
-            op!(format!("br_on_cast {i} {known}"), move |_, e, a| {
+            op!(format!("br_on_cast {i} {known}"), move |e, a| {
                 let (yes, no) = (e.builder.create_block(), e.builder.create_block());
                 e.ref_test_branch(a.a, &test(a), yes, no);
                 e.builder.seal_block(yes);
@@ -211,25 +208,25 @@ fn operations() -> Vec<NamedOp> {
                 known_non_null: known & 2 != 0,
                 target: Some(FuncRefType { type_index: a.ty, depth, is_final }),
             };
-            op!(format!("func ref.test {name} {known}"), move |_, e, a| {
+            op!(format!("func ref.test {name} {known}"), move |e, a| {
                 Some(e.func_ref_test(a.l, &test(a)))
             });
-            op!(format!("func ref.cast {name} {known}"), move |_, e, a| {
+            op!(format!("func ref.cast {name} {known}"), move |e, a| {
                 e.func_ref_cast(a.l, &test(a), Trap::CastFailure);
                 None
             });
         }
-        op!(format!("func_ref_from_id {name}"), move |_, e, a| {
+        op!(format!("func_ref_from_id {name}"), move |e, a| {
             let expected = FuncRefType { type_index: a.ty, depth, is_final };
             Some(e.func_ref_from_id(a.x, Some(&expected)))
         });
     }
-    op!("func ref.test any", |_, e, a| {
+    op!("func ref.test any", |e, a| {
         let test = FuncRefTest { nullable: false, known_non_null: false, target: None };
         Some(e.func_ref_test(a.l, &test))
     });
-    op!("func_ref_from_id any", |_, e, a| Some(e.func_ref_from_id(a.x, None)));
-    op!("func_ref_to_id", |_, e, a| Some(e.func_ref_to_id(a.l)));
+    op!("func_ref_from_id any", |e, a| Some(e.func_ref_from_id(a.x, None)));
+    op!("func_ref_to_id", |e, a| Some(e.func_ref_to_id(a.l)));
     ops
 }
 
@@ -301,8 +298,8 @@ fn only_bulk_operations_call_the_host_from_hot_blocks() {
 #[test]
 fn every_call_has_a_map_of_what_is_live() {
     let isa = host_isa();
-    let func = build(&isa, &NullCompiler, &guarded(), &|c, e, a| {
-        Some(c.struct_new(e, a.word, &StructLayout::new([StorageType::Ref]).unwrap(), &[a.b]))
+    let func = build(&isa, &NullCompiler, &guarded(), &|e, a| {
+        Some(e.struct_new(a.word, &StructLayout::new([StorageType::Ref]).unwrap(), &[a.b]))
     });
     let mut context = Context::for_function(func);
     let compiled = context.compile(&*isa, &mut Default::default()).unwrap();
@@ -314,8 +311,8 @@ fn every_call_has_a_map_of_what_is_live() {
 #[test]
 fn null_allocation_is_one_compare_and_two_stores() {
     let isa = host_isa();
-    let func = build(&isa, &NullCompiler, &guarded(), &|c, e, a| {
-        Some(c.struct_new_default(e, a.word, &StructLayout::new([StorageType::Ref]).unwrap()))
+    let func = build(&isa, &NullCompiler, &guarded(), &|e, a| {
+        Some(e.struct_new_default(a.word, &StructLayout::new([StorageType::Ref]).unwrap()))
     });
     let hot = |wanted: fn(ir::Opcode) -> bool| {
         instructions(&func)
@@ -338,15 +335,15 @@ fn null_allocation_is_one_compare_and_two_stores() {
 fn initialising_with_zero_stores_nothing() {
     let isa = host_isa();
     for compiler in COLLECTORS {
-        let func = build(&isa, compiler, &guarded(), &|c, e, a| {
+        let func = build(&isa, compiler, &guarded(), &|e, a| {
             let layout =
                 StructLayout::new([StorageType::Ref, StorageType::I32, StorageType::F64]).unwrap();
             let null = e.ref_null();
             let zero = e.builder.ins().iconst(types::I32, 0);
             let float = e.builder.ins().f64const(0.0);
-            c.struct_new(e, a.word, &layout, &[null, zero, float]);
+            e.struct_new(a.word, &layout, &[null, zero, float]);
             let fill = ArrayInit::Fill(zero, a.x);
-            Some(c.array_new(e, a.word, &ArrayLayout::new(StorageType::I32), fill))
+            Some(e.array_new(a.word, &ArrayLayout::new(StorageType::I32), fill))
         });
         for (_, inst) in instructions(&func) {
             let region = func.dfg.insts[inst].alias_region(&func.dfg);
@@ -359,10 +356,10 @@ fn initialising_with_zero_stores_nothing() {
 
 #[test]
 fn negative_zero_is_not_zero() {
-    let func = build(&host_isa(), &NullCompiler, &guarded(), &|c, e, a| {
+    let func = build(&host_isa(), &NullCompiler, &guarded(), &|e, a| {
         let float = e.builder.ins().f64const(-0.0);
         let layout = StructLayout::new([StorageType::F64]).unwrap();
-        Some(c.struct_new(e, a.word, &layout, &[float]))
+        Some(e.struct_new(a.word, &layout, &[float]))
     });
     assert!(func.dfg.alias_regions.contains(regions::STRUCT_FIELD));
 }
@@ -388,9 +385,7 @@ fn fields_are_checked_as_far_as_pages_do_not_do_it() {
     let layout = huge_struct();
     let last = layout.fields.len() - 1;
     let get = |options: &_, field: usize| {
-        build(&isa, &NullCompiler, options, &|c, e, a| {
-            Some(c.struct_get(e, a.a, &layout, field, None))
-        })
+        build(&isa, &NullCompiler, options, &|e, a| Some(e.struct_get(a.a, &layout, field, None)))
     };
     let guarded = guarded();
     let checked = gc_compiler::CompilerOptions { guarded: false, ..guarded.clone() };
@@ -414,8 +409,8 @@ fn fields_are_checked_as_far_as_pages_do_not_do_it() {
 #[test]
 fn guarded_elements_are_addressed_in_32_bits() {
     let isa = host_isa();
-    let func = build(&isa, &NullCompiler, &guarded(), &|c, e, a| {
-        Some(c.array_get(e, a.a, &ArrayLayout::new(StorageType::I64), a.x, None))
+    let func = build(&isa, &NullCompiler, &guarded(), &|e, a| {
+        Some(e.array_get(a.a, &ArrayLayout::new(StorageType::I64), a.x, None))
     });
     let (explicit, implicit) = traps(&func, Trap::CorruptHeap);
     assert_eq!((explicit, implicit), (0, 1), "the element's load may meet a corrupt length");
@@ -428,8 +423,8 @@ fn guarded_elements_are_addressed_in_32_bits() {
 #[test]
 fn drc_barriers_branch_once_on_null_and_i31() {
     let isa = host_isa();
-    let func = build(&isa, &DrcCompiler, &guarded(), &|c, e, a| {
-        c.write_ref(e, RefPlace::Field { object: a.a, offset: 8 }, a.b);
+    let func = build(&isa, &DrcCompiler, &guarded(), &|e, a| {
+        e.write_ref(RefPlace::Field { object: a.a, offset: 8 }, a.b);
         None
     });
     let is_cold = |block| func.layout.is_cold(block);
@@ -445,14 +440,14 @@ fn drc_barriers_branch_once_on_null_and_i31() {
 /// The count of an object that is stored over itself must not reach zero in between.
 #[test]
 fn drc_counts_up_then_stores_then_counts_down() {
-    let func = build(&host_isa(), &DrcCompiler, &guarded(), &|c, e, a| {
+    let func = build(&host_isa(), &DrcCompiler, &guarded(), &|e, a| {
         let place = RefPlace::Native {
             address: a.l,
             offset: 8,
             region: regions::STRUCT_FIELD,
             always_named: false,
         };
-        c.write_ref(e, place, a.b);
+        e.write_ref(place, a.b);
         None
     });
     let stores: Vec<_> = instructions(&func)

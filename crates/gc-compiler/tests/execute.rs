@@ -29,8 +29,8 @@ fn null_machine(room: u32) -> Machine {
 fn null_allocates_between_next_and_limit() {
     let layout = StructLayout::new([StorageType::I8, StorageType::Ref, StorageType::I64]).unwrap();
     for options in modes() {
-        let code = Code::new(&NullCompiler, &options, &|c, e, a| {
-            Some(c.struct_new(e, a.word, &layout, &[a.x, a.b, a.l]))
+        let code = Code::new(&NullCompiler, &options, &|e, a| {
+            Some(e.struct_new(a.word, &layout, &[a.x, a.b, a.l]))
         });
         let mut machine = null_machine(layout.size + 8);
         machine.host_returns(4711 * 8);
@@ -68,9 +68,8 @@ fn null_allocates_between_next_and_limit() {
 fn zeal_counts_inline_allocations_down() {
     for options in all_options().filter(|options| options.zeal) {
         let layout = StructLayout::new([]).unwrap();
-        let code = Code::new(&NullCompiler, &options, &|c, e, a| {
-            Some(c.struct_new_default(e, a.word, &layout))
-        });
+        let code =
+            Code::new(&NullCompiler, &options, &|e, a| Some(e.struct_new_default(a.word, &layout)));
         let mut machine = null_machine(4096);
         machine.set_data_u32(HeapDataOffsets::ZEAL_COUNTDOWN, 3);
         machine.host_returns(u64::from(HEAP + 2048));
@@ -88,8 +87,8 @@ fn null_arrays_are_sized_without_wrapping() {
     for options in modes() {
         for element in [StorageType::I8, StorageType::I64, StorageType::V128] {
             let layout = ArrayLayout::new(element);
-            let code = Code::new(&NullCompiler, &options, &|c, e, a| {
-                Some(c.array_new(e, a.word, &layout, ArrayInit::Default(a.x)))
+            let code = Code::new(&NullCompiler, &options, &|e, a| {
+                Some(e.array_new(a.word, &layout, ArrayInit::Default(a.x)))
             });
             for length in [0, 1, 3, 4, 5, 100] {
                 let mut machine = null_machine(1 << 16);
@@ -116,8 +115,8 @@ fn null_arrays_are_sized_without_wrapping() {
 fn arrays_are_initialised() {
     for options in modes() {
         let layout = ArrayLayout::new(StorageType::I16);
-        let fill = Code::new(&NullCompiler, &options, &|c, e, a| {
-            Some(c.array_new(e, a.word, &layout, ArrayInit::Fill(a.x, a.y)))
+        let fill = Code::new(&NullCompiler, &options, &|e, a| {
+            Some(e.array_new(a.word, &layout, ArrayInit::Fill(a.x, a.y)))
         });
         for length in [0, 1, 2, 9] {
             let mut machine = null_machine(4096);
@@ -131,10 +130,10 @@ fn arrays_are_initialised() {
         }
 
         let layout = ArrayLayout::new(StorageType::Ref);
-        let fixed = Code::new(&NullCompiler, &options, &|c, e, a| {
+        let fixed = Code::new(&NullCompiler, &options, &|e, a| {
             let null = e.ref_null();
             let elements = [a.a, null, a.b];
-            Some(c.array_new(e, a.word, &layout, ArrayInit::Elements(&elements)))
+            Some(e.array_new(a.word, &layout, ArrayInit::Elements(&elements)))
         });
         let mut machine = null_machine(4096);
         let mut args = RawArgs { a: 0x10008, b: 0x10010, ..Default::default() };
@@ -155,7 +154,7 @@ fn fields_and_elements_read_back_what_was_written() {
             let ty = field_layout.ty;
             let array = ArrayLayout::new(ty);
             for extend in [Extend::Signed, Extend::Unsigned] {
-                let code = Code::new(&NullCompiler, &options, &|c, e, a| {
+                let code = Code::new(&NullCompiler, &options, &|e, a| {
                     let value = match ty {
                         I64 => a.l,
                         Ref => a.b,
@@ -169,14 +168,14 @@ fn fields_and_elements_read_back_what_was_written() {
                         }
                         _ => a.x,
                     };
-                    c.struct_set(e, a.a, &layout, field, value);
-                    let read = c.struct_get(e, a.a, &layout, field, Some(extend));
+                    e.struct_set(a.a, &layout, field, value);
+                    let read = e.struct_get(a.a, &layout, field, Some(extend));
                     // Also through the array, at an index and at a constant.
-                    c.array_set(e, a.b, &array, a.y, read);
-                    let read = c.array_get(e, a.b, &array, a.y, Some(extend));
+                    e.array_set(a.b, &array, a.y, read);
+                    let read = e.array_get(a.b, &array, a.y, Some(extend));
                     let two = e.builder.ins().iconst(types::I32, 2);
-                    c.array_set(e, a.b, &array, two, read);
-                    Some(c.array_get(e, a.b, &array, two, Some(extend)))
+                    e.array_set(a.b, &array, two, read);
+                    Some(e.array_get(a.b, &array, two, Some(extend)))
                 });
                 let mut machine = Machine::new();
                 let elements = HEAP + 1024;
@@ -221,13 +220,13 @@ fn fields_and_elements_read_back_what_was_written() {
 fn bulk_operations_pass_bits_and_check_for_null() {
     for options in modes() {
         let layout = ArrayLayout::new(StorageType::F32);
-        let fill = Code::new(&DrcCompiler, &options, &|c, e, a| {
+        let fill = Code::new(&DrcCompiler, &options, &|e, a| {
             let value = e.builder.ins().f32const(-2.0);
-            c.array_fill(e, a.a, &layout, a.x, value, a.y);
+            e.array_fill(a.a, &layout, a.x, value, a.y);
             None
         });
-        let copy = Code::new(&DrcCompiler, &options, &|c, e, a| {
-            c.array_copy(e, a.a, a.x, a.b, a.y, a.z);
+        let copy = Code::new(&DrcCompiler, &options, &|e, a| {
+            e.array_copy(a.a, a.x, a.b, a.y, a.z);
             None
         });
         let mut machine = Machine::new();
@@ -256,10 +255,10 @@ fn bulk_operations_pass_bits_and_check_for_null() {
 fn vectors_are_filled_inside_the_array_only() {
     let layout = ArrayLayout::new(StorageType::V128);
     for options in modes() {
-        let fill = Code::new(&NullCompiler, &options, &|c, e, a| {
+        let fill = Code::new(&NullCompiler, &options, &|e, a| {
             let lane = e.builder.ins().ireduce(types::I8, a.z);
             let value = e.builder.ins().splat(types::I8X16, lane);
-            c.array_fill(e, a.a, &layout, a.x, value, a.y);
+            e.array_fill(a.a, &layout, a.x, value, a.y);
             None
         });
         let mut machine = Machine::new();
@@ -281,16 +280,15 @@ fn vectors_are_filled_inside_the_array_only() {
 fn what_must_trap_traps() {
     let layout = ArrayLayout::new(StorageType::I32);
     for options in modes() {
-        let get = Code::new(&NullCompiler, &options, &|c, e, a| {
-            Some(c.array_get(e, a.a, &layout, a.x, None))
-        });
+        let get =
+            Code::new(&NullCompiler, &options, &|e, a| Some(e.array_get(a.a, &layout, a.x, None)));
         let mut machine = Machine::new();
         machine.set_u32(HEAP + ArrayLayout::LENGTH_OFFSET, 2);
         for (x, signal) in [(1, None), (2, Some(libc::SIGILL)), (u32::MAX, Some(libc::SIGILL))] {
             let mut args = RawArgs { a: HEAP.into(), x, ..Default::default() };
             assert_eq!(machine.signal(&get, &mut args), signal, "index {x}");
         }
-        let unwrap = Code::new(&NullCompiler, &options, &|_, e, a| Some(e.i31_get_s(a.a)));
+        let unwrap = Code::new(&NullCompiler, &options, &|e, a| Some(e.i31_get_s(a.a)));
         assert_eq!(machine.signal(&unwrap, &mut RawArgs::default()), Some(libc::SIGILL));
     }
 
@@ -300,8 +298,8 @@ fn what_must_trap_traps() {
     let mut machine = Machine::new();
     machine.set_data_u64(HeapDataOffsets::BOUND, u64::from(HEAP) + 12);
     for (field, signal) in [(0, None), (1, Some(libc::SIGILL))] {
-        let get = Code::new(&NullCompiler, &checked, &|c, e, a| {
-            Some(c.struct_get(e, a.a, &fields, field, None))
+        let get = Code::new(&NullCompiler, &checked, &|e, a| {
+            Some(e.struct_get(a.a, &fields, field, None))
         });
         let mut args = RawArgs { a: HEAP.into(), ..Default::default() };
         assert_eq!(machine.signal(&get, &mut args), signal, "field {field}");
@@ -309,9 +307,8 @@ fn what_must_trap_traps() {
         assert_eq!(machine.signal(&get, &mut far), Some(libc::SIGILL));
         assert_eq!(machine.signal(&get, &mut RawArgs::default()), Some(libc::SIGILL));
     }
-    let get = Code::new(&NullCompiler, &checked, &|c, e, a| {
-        Some(c.array_get(e, a.a, &layout, a.x, None))
-    });
+    let get =
+        Code::new(&NullCompiler, &checked, &|e, a| Some(e.array_get(a.a, &layout, a.x, None)));
     machine.set_data_u64(HeapDataOffsets::BOUND, u64::from(HEAP) + 20);
     machine.set_u32(HEAP + ArrayLayout::LENGTH_OFFSET, u32::MAX);
     for (x, signal) in [(1, None), (2, Some(libc::SIGILL)), (0xc000_0000, Some(libc::SIGILL))] {
@@ -323,7 +320,7 @@ fn what_must_trap_traps() {
 #[test]
 fn i31_keeps_31_bits() {
     for signed in [true, false] {
-        let code = Code::new(&NullCompiler, &guarded(), &|_, e, a| {
+        let code = Code::new(&NullCompiler, &guarded(), &|e, a| {
             let reference = e.ref_i31(a.x);
             Some(if signed { e.i31_get_s(reference) } else { e.i31_get_u(reference) })
         });
@@ -335,7 +332,7 @@ fn i31_keeps_31_bits() {
             assert_eq!(Machine::new().run(&code, &mut args), u64::from(expected));
         }
     }
-    let wrap = Code::new(&NullCompiler, &guarded(), &|_, e, a| Some(e.ref_i31(a.x)));
+    let wrap = Code::new(&NullCompiler, &guarded(), &|e, a| Some(e.ref_i31(a.x)));
     let mut args = RawArgs { x: u32::MAX, ..Default::default() };
     assert_eq!(Machine::new().run(&wrap, &mut args), i31(-1));
 }

@@ -72,8 +72,8 @@ impl Fixture {
 }
 
 fn write(options: &CompilerOptions, place: fn(Args) -> RefPlace) -> Code {
-    Code::new(&GenerationalCompiler, options, &|c, e, a| {
-        c.write_ref(e, place(a), a.b);
+    Code::new(&GenerationalCompiler, options, &|e, a| {
+        e.write_ref(place(a), a.b);
         None
     })
 }
@@ -153,8 +153,8 @@ fn the_card_of_a_native_slot_is_marked_unless_it_is_always_named() {
         |a| RefPlace::Native { address: a.l, offset: 32, region: REGION, always_named: true };
     for options in modes() {
         for (place, marks) in [(of_table, true), (of_global, false)] {
-            let init = Code::new(&GenerationalCompiler, &options, &|c, e, a| {
-                c.init_ref(e, place(a), a.b);
+            let init = Code::new(&GenerationalCompiler, &options, &|e, a| {
+                e.init_ref(place(a), a.b);
                 None
             });
             for code in [write(&options, place), init] {
@@ -179,12 +179,12 @@ fn the_card_of_a_native_slot_is_marked_unless_it_is_always_named() {
 fn new_objects_pass_no_barrier() {
     for options in modes() {
         let layout = StructLayout::new([StorageType::Ref, StorageType::Ref]).unwrap();
-        let code = Code::new(&GenerationalCompiler, &options, &|c, e, a| {
-            Some(c.struct_new(e, a.word, &layout, &[a.b, a.b]))
+        let code = Code::new(&GenerationalCompiler, &options, &|e, a| {
+            Some(e.struct_new(a.word, &layout, &[a.b, a.b]))
         });
         let elements = ArrayLayout::new(StorageType::Ref);
-        let fill = Code::new(&GenerationalCompiler, &options, &|c, e, a| {
-            Some(c.array_new(e, a.word, &elements, ArrayInit::Fill(a.b, a.x)))
+        let fill = Code::new(&GenerationalCompiler, &options, &|e, a| {
+            Some(e.array_new(a.word, &elements, ArrayInit::Fill(a.b, a.x)))
         });
         for born_old in [false, true] {
             let mut f = Fixture::new();
@@ -219,9 +219,9 @@ fn new_objects_pass_no_barrier() {
 #[test]
 fn null_is_stored_without_a_look_at_cards() {
     for options in modes() {
-        let code = Code::new(&GenerationalCompiler, &options, &|c, e, a| {
+        let code = Code::new(&GenerationalCompiler, &options, &|e, a| {
             let null = e.ref_null();
-            c.write_ref(e, RefPlace::Field { object: a.a, offset: 32 }, null);
+            e.write_ref(RefPlace::Field { object: a.a, offset: 32 }, null);
             None
         });
         let mut f = Fixture::new();

@@ -96,7 +96,7 @@ impl Config {
         &self,
         compiler: &JitCompiler,
         signature: &Signature,
-        body: impl FnOnce(&dyn GcCompiler, &mut GcEmitter<'_, '_>, &[Value]),
+        body: impl FnOnce(&mut GcEmitter<'_, '_>, &[Value]),
     ) -> CompiledFunction {
         let mut func =
             ir::Function::with_name_signature(UserFuncName::default(), signature.clone());
@@ -119,8 +119,8 @@ impl Config {
             vmctx: params[0],
             references: References::default(),
         };
-        let mut emitter = GcEmitter::new(&mut builder, &mut env);
-        body(self.collector, &mut emitter, &params);
+        let mut emitter = GcEmitter::new(&mut builder, &mut env, self.collector);
+        body(&mut emitter, &params);
         builder.seal_all_blocks();
         builder.finalize(compiler.isa().frontend_config());
         place_safepoints(&mut func, &env.references, &|func, callee| {
@@ -147,13 +147,13 @@ fn header(e: &mut GcEmitter<'_, '_>, kind: VMGcKind, ty: TypeIndex) -> Value {
     e.builder.ins().iconst(types::I32, i64::from(ty.header_word(kind)))
 }
 
-fn new_node(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, next: Value, value: Value) -> Value {
+fn new_node(e: &mut GcEmitter<'_, '_>, next: Value, value: Value) -> Value {
     let header = header(e, VMGcKind::StructRef, NODE);
-    c.struct_new(e, header, &node(), &[next, value])
+    e.struct_new(header, &node(), &[next, value])
 }
 
 /// `f0(n)`: a list of n nodes, each made between two that are garbage at once.
-fn build_list(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, params: &[Value]) {
+fn build_list(e: &mut GcEmitter<'_, '_>, params: &[Value]) {
     let (test, again, done) =
         (e.builder.create_block(), e.builder.create_block(), e.builder.create_block());
     let list = e.builder.declare_var(types::I64);
@@ -170,9 +170,9 @@ fn build_list(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, params: &[Value]) {
     e.builder.switch_to_block(again);
     e.builder.seal_block(again);
     let tail = e.builder.use_var(list);
-    new_node(c, e, tail, n);
-    let new = new_node(c, e, tail, n);
-    new_node(c, e, new, n);
+    new_node(e, tail, n);
+    let new = new_node(e, tail, n);
+    new_node(e, new, n);
     e.builder.def_var(list, new);
     let less = e.builder.ins().iadd_imm_s(n, -1);
     e.builder.def_var(count, less);
@@ -186,7 +186,7 @@ fn build_list(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, params: &[Value]) {
 }
 
 /// `f1(list)`: the sum of its values.
-fn sum_list(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, params: &[Value]) {
+fn sum_list(e: &mut GcEmitter<'_, '_>, params: &[Value]) {
     let (test, again, done) =
         (e.builder.create_block(), e.builder.create_block(), e.builder.create_block());
     let list = e.builder.declare_var(types::I64);
@@ -203,8 +203,8 @@ fn sum_list(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, params: &[Value]) {
 
     e.builder.switch_to_block(again);
     e.builder.seal_block(again);
-    let value = c.struct_get(e, node_ref, &node(), 1, None);
-    let next = c.struct_get(e, node_ref, &node(), 0, None);
+    let value = e.struct_get(node_ref, &node(), 1, None);
+    let next = e.struct_get(node_ref, &node(), 0, None);
     let old = e.builder.use_var(sum);
     let new = e.builder.ins().iadd(old, value);
     e.builder.def_var(sum, new);
@@ -219,7 +219,7 @@ fn sum_list(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, params: &[Value]) {
 }
 
 /// `f2(n)`: a list, then many lists that are dropped, then the first one's sum.
-fn keep_one(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, params: &[Value], sig: &Signature) {
+fn keep_one(e: &mut GcEmitter<'_, '_>, params: &[Value], sig: &Signature) {
     let build = import_function(e.builder.func, 0, sig.clone());
     let sum = import_function(e.builder.func, 1, sig.clone());
     let call = e.builder.ins().call(build, &[params[0], params[1]]);
@@ -227,7 +227,7 @@ fn keep_one(c: &dyn GcCompiler, e: &mut GcEmitter<'_, '_>, params: &[Value], sig
     e.declare_ref(kept);
     // One that only the heap holds on to.
     let zero = e.builder.ins().iconst(types::I64, 0);
-    let kept = new_node(c, e, kept, zero);
+    let kept = new_node(e, kept, zero);
     for _ in 0..20 {
         let call = e.builder.ins().call(build, &[params[0], params[1]]);
         let dropped = e.builder.inst_results(call)[0];
@@ -248,7 +248,7 @@ fn lists_survive_the_collections_that_garbage_forces() {
             let functions = vec![
                 config.compile(&compiler, &sig, build_list),
                 config.compile(&compiler, &sig, sum_list),
-                config.compile(&compiler, &sig, |c, e, params| keep_one(c, e, params, &sig)),
+                config.compile(&compiler, &sig, |e, params| keep_one(e, params, &sig)),
             ];
             assert!(functions[0].stack_maps().count() >= 3);
             let code = publish(&compiler, functions, &[]);
@@ -315,17 +315,17 @@ fn arrays_that_are_too_large_or_too_short_are_traps() {
     for config in configs(1 << 20, 4 << 20) {
         // A new array of the first argument's length, filled from the second for the third,
         // copied onto itself from one further.
-        let function = config.compile(&compiler, &sig, |c, e, params| {
+        let function = config.compile(&compiler, &sig, |e, params| {
             let header = header(e, VMGcKind::ArrayRef, REFS);
-            let array = c.array_new(e, header, &layout, gc_compiler::ArrayInit::Default(params[1]));
+            let array = e.array_new(header, &layout, gc_compiler::ArrayInit::Default(params[1]));
             let null = e.ref_null();
             let zero = e.builder.ins().iconst(types::I64, 0);
-            let object = new_node(c, e, null, zero);
-            c.array_fill(e, array, &layout, params[2], object, params[3]);
+            let object = new_node(e, null, zero);
+            e.array_fill(array, &layout, params[2], object, params[3]);
             let one = e.builder.ins().iconst(types::I32, 1);
             let from = e.builder.ins().iadd(params[2], one);
-            c.array_copy(e, array, params[2], array, from, params[3]);
-            let last = c.array_get(e, array, &layout, params[2], None);
+            e.array_copy(array, params[2], array, from, params[3]);
+            let last = e.array_get(array, &layout, params[2], None);
             let same = e.builder.ins().icmp(IntCC::Equal, last, object);
             let same = e.builder.ins().uextend(types::I64, same);
             e.builder.ins().return_(&[same]);
@@ -354,7 +354,7 @@ fn host_calls_do_not_trust_what_emitted_code_passes() {
     let sig = signature(&[types::I32], &[]);
     for config in configs(1 << 20, 4 << 20) {
         let call = |host: HostCall, args: &'static [i64]| {
-            config.compile(&compiler, &sig, move |_, e, params| {
+            config.compile(&compiler, &sig, move |e, params| {
                 let signature = host.gc_signature().unwrap();
                 let mut values = vec![params[1]];
                 if signature.params[0] != gc_types::HostCallType::I32 {
@@ -410,8 +410,8 @@ fn a_null_field_access_and_a_damaged_reference_are_told_apart() {
     let compiler = compiler();
     let sig = signature(&[types::I64], &[types::I64]);
     for config in configs(1 << 20, 4 << 20) {
-        let function = config.compile(&compiler, &sig, |c, e, params| {
-            let value = c.struct_get(e, params[1], &node(), 1, None);
+        let function = config.compile(&compiler, &sig, |e, params| {
+            let value = e.struct_get(params[1], &node(), 1, None);
             e.builder.ins().return_(&[value]);
         });
         let traps: Vec<_> = function.traps().iter().map(|(_, trap)| *trap).collect();

@@ -1,4 +1,4 @@
-//! From forms to CLIF, in one pass. Whatever touches the heap goes through a `GcCompiler`:
+//! From forms to CLIF, in one pass. Whatever touches the heap goes through a `GcEmitter`:
 //! nothing here knows which collector it is.
 //!
 //! | value | reference |
@@ -101,8 +101,7 @@ impl<'b, 't> Body<'_, 'b, 't> {
                     self.e.ref_cast(test, &RefTest::new(false, TestTarget::Struct));
                 }
                 for (field, name) in names.into_iter().flatten().enumerate() {
-                    let (gc, layout) = (self.program.gc, pair_layout());
-                    let value = gc.struct_get(&mut self.e, test, &layout, field, None);
+                    let value = self.e.struct_get(test, &pair_layout(), field, None);
                     self.locals.push((name, value));
                 }
                 self.finish(no.form()?, no.line(), merge)?;
@@ -178,7 +177,7 @@ impl<'b, 't> Body<'_, 'b, 't> {
 
     fn pair(&mut self, head: Value, tail: Value) -> Value {
         let word = self.ins().iconst(types::I32, i64::from(PAIR.header_word(VMGcKind::StructRef)));
-        self.program.gc.struct_new(&mut self.e, word, &pair_layout(), &[head, tail])
+        self.e.struct_new(word, &pair_layout(), &[head, tail])
     }
 
     fn variable(&mut self, name: &'t str, line: u32) -> Result<Value> {
@@ -196,7 +195,7 @@ impl<'b, 't> Body<'_, 'b, 't> {
 
     fn closure_element(&mut self, index: usize) -> Value {
         let index = self.ins().iconst(types::I32, index as i64);
-        self.program.gc.array_get(&mut self.e, self.closure, &CLOSURE_LAYOUT, index, None)
+        self.e.array_get(self.closure, &CLOSURE_LAYOUT, index, None)
     }
 
     /// A closure of the function's first parameter, which returns one of the second, and so
@@ -224,7 +223,7 @@ impl<'b, 't> Body<'_, 'b, 't> {
         let word = i64::from(CLOSURE.header_word(VMGcKind::ArrayRef));
         let word = self.ins().iconst(types::I32, word);
         let elements = ArrayInit::Elements(&elements);
-        Ok(self.program.gc.array_new(&mut self.e, word, &CLOSURE_LAYOUT, elements))
+        Ok(self.e.array_new(word, &CLOSURE_LAYOUT, elements))
     }
 
     /// Calls the first of `parts` with the next, what it returns with the one after that,

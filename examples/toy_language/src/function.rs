@@ -74,7 +74,7 @@ impl<'t> Program<'t> {
         let [vmctx, closure, argument] = *builder.block_params(entry) else { unreachable!() };
         let options = self.options.clone();
         let mut env = Env { options, vmctx, references: References::default() };
-        let mut e = GcEmitter::new(&mut builder, &mut env);
+        let mut e = GcEmitter::new(&mut builder, &mut env, self.gc);
         let values = [closure, argument].map(|value| e.declare_ref(value));
         let locals = names.into_iter().zip(values).collect();
         let mut body = Body { e, program: self, closure, locals, captured: Vec::new(), depth };

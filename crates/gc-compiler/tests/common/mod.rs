@@ -118,8 +118,7 @@ pub(crate) struct RawArgs {
 }
 
 /// An operation. Its return value is the function's result.
-pub(crate) type Op<'a> =
-    &'a dyn Fn(&dyn GcCompiler, &mut GcEmitter<'_, '_>, Args) -> Option<ir::Value>;
+pub(crate) type Op<'a> = &'a dyn Fn(&mut GcEmitter<'_, '_>, Args) -> Option<ir::Value>;
 
 /// Builds `extern "C" fn(vmctx, *mut RawArgs) -> u64` around `op`.
 pub(crate) fn build(
@@ -161,7 +160,7 @@ pub(crate) fn build(
     };
     env.references.mark(args.a);
     env.references.mark(args.b);
-    let result = op(compiler, &mut GcEmitter::new(&mut builder, &mut env), args);
+    let result = op(&mut GcEmitter::new(&mut builder, &mut env, compiler), args);
 
     builder.ins().store(flags, args.a, raw, std::mem::offset_of!(RawArgs, a) as i32);
     builder.ins().store(flags, args.b, raw, std::mem::offset_of!(RawArgs, b) as i32);

@@ -15,9 +15,9 @@ use anyhow::{Result, anyhow, bail};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use gc_compiler::GcEmitter;
 use gc_compiler::regions::{self, Region};
 use gc_compiler::safepoints::place_safepoints;
-use gc_compiler::{GcCompiler, GcEmitter};
 use gc_types::Trap;
 use wasmparser::{FuncValidator, FuncValidatorAllocations, ValType, ValidatorResources};
 use wasmtime_types::{TypeConvert, WasmValType};
@@ -343,15 +343,16 @@ impl<'a, 'b> Translator<'a, 'b> {
         })
     }
 
-    /// The collector, for emitting an access to the heap.
-    pub(super) fn gc(&mut self) -> &'a dyn GcCompiler {
+    /// The emitter for accesses to the heap.
+    pub(super) fn heap(&mut self) -> GcEmitter<'_, 'b> {
         self.env.uses_heap = true;
-        self.env.cx.gc
+        self.emitter()
     }
 
-    /// The emitter for collectors.
+    /// The emitter for everything else.
     pub(super) fn emitter(&mut self) -> GcEmitter<'_, 'b> {
-        GcEmitter::new(&mut self.builder, &mut self.env)
+        let gc = self.env.cx.gc;
+        GcEmitter::new(&mut self.builder, &mut self.env, gc)
     }
 
     /// Converts a type of an operator.

@@ -14,9 +14,8 @@ impl Translator<'_, '_> {
         let (value, length) = self.stack.pop2();
         let value = self.value_to_stored(element, value);
         let word = self.header_word(&registered);
-        let gc = self.gc();
         let init = ArrayInit::Fill(value, length);
-        let array = gc.array_new(&mut self.emitter(), word, layout, init);
+        let array = self.heap().array_new(word, layout, init);
         self.stack.push(array);
         Ok(())
     }
@@ -26,9 +25,8 @@ impl Translator<'_, '_> {
         let (_, layout) = array_type(&registered)?;
         let length = self.stack.pop();
         let word = self.header_word(&registered);
-        let gc = self.gc();
         let init = ArrayInit::Default(length);
-        let array = gc.array_new(&mut self.emitter(), word, layout, init);
+        let array = self.heap().array_new(word, layout, init);
         self.stack.push(array);
         Ok(())
     }
@@ -41,9 +39,8 @@ impl Translator<'_, '_> {
             *value = self.value_to_stored(element, *value);
         }
         let word = self.header_word(&registered);
-        let gc = self.gc();
         let init = ArrayInit::Elements(&values);
-        let array = gc.array_new(&mut self.emitter(), word, layout, init);
+        let array = self.heap().array_new(word, layout, init);
         self.stack.push(array);
         Ok(())
     }
@@ -71,8 +68,7 @@ impl Translator<'_, '_> {
         let registered = self.env.module_type(type_index);
         let (element, layout) = array_type(&registered)?;
         let (array, index) = self.stack.pop2();
-        let gc = self.gc();
-        let stored = gc.array_get(&mut self.emitter(), array, layout, index, extend);
+        let stored = self.heap().array_get(array, layout, index, extend);
         let value = self.stored_to_value(element, stored);
         self.stack.push(value);
         Ok(())
@@ -83,15 +79,13 @@ impl Translator<'_, '_> {
         let (element, layout) = array_type(&registered)?;
         let (array, index, value) = self.stack.pop3();
         let value = self.value_to_stored(element, value);
-        let gc = self.gc();
-        gc.array_set(&mut self.emitter(), array, layout, index, value);
+        self.heap().array_set(array, layout, index, value);
         Ok(())
     }
 
     pub(super) fn array_len(&mut self) {
         let array = self.stack.pop();
-        let gc = self.gc();
-        let length = gc.array_len(&mut self.emitter(), array);
+        let length = self.heap().array_len(array);
         self.stack.push(length);
     }
 
@@ -101,16 +95,14 @@ impl Translator<'_, '_> {
         let length = self.stack.pop();
         let (array, index, value) = self.stack.pop3();
         let value = self.value_to_stored(element, value);
-        let gc = self.gc();
-        gc.array_fill(&mut self.emitter(), array, layout, index, value, length);
+        self.heap().array_fill(array, layout, index, value, length);
         Ok(())
     }
 
     pub(super) fn array_copy(&mut self) {
         let (source, source_index, length) = self.stack.pop3();
         let (destination, index) = self.stack.pop2();
-        let gc = self.gc();
-        gc.array_copy(&mut self.emitter(), destination, index, source, source_index, length);
+        self.heap().array_copy(destination, index, source, source_index, length);
     }
 
     pub(super) fn array_init_data(&mut self, data: u32) {

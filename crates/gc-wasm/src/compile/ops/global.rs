@@ -52,8 +52,7 @@ impl Translator<'_, '_> {
                 region,
                 always_named: true,
             };
-            let gc = self.gc();
-            gc.read_ref(&mut self.emitter(), place)
+            self.heap().read_ref(place)
         } else {
             self.load(clif_type(&ty)?, region, address, offset)
         };
@@ -68,8 +67,7 @@ impl Translator<'_, '_> {
         let offset = offset.cast_signed();
         if ty.is_vmgcref_type() {
             let place = RefPlace::Native { address, offset, region, always_named: true };
-            let gc = self.gc();
-            gc.write_ref(&mut self.emitter(), place, value);
+            self.heap().write_ref(place, value);
         } else {
             let flags = self.flags(region);
             self.builder.ins().store(flags, value, address, offset);

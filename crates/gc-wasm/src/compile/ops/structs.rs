@@ -21,8 +21,7 @@ impl Translator<'_, '_> {
             *value = self.value_to_stored(&field.element_type, *value);
         }
         let word = self.header_word(&registered);
-        let gc = self.gc();
-        let object = gc.struct_new(&mut self.emitter(), word, layout, &values);
+        let object = self.heap().struct_new(word, layout, &values);
         self.stack.push(object);
         Ok(())
     }
@@ -31,8 +30,7 @@ impl Translator<'_, '_> {
         let registered = self.env.module_type(type_index);
         let (_, layout) = struct_type(&registered)?;
         let word = self.header_word(&registered);
-        let gc = self.gc();
-        let object = gc.struct_new_default(&mut self.emitter(), word, layout);
+        let object = self.heap().struct_new_default(word, layout);
         self.stack.push(object);
         Ok(())
     }
@@ -47,8 +45,7 @@ impl Translator<'_, '_> {
         let (ty, layout) = struct_type(&registered)?;
         let field = field as usize;
         let object = self.stack.pop();
-        let gc = self.gc();
-        let stored = gc.struct_get(&mut self.emitter(), object, layout, field, extend);
+        let stored = self.heap().struct_get(object, layout, field, extend);
         let value = self.stored_to_value(&ty.fields[field].element_type, stored);
         self.stack.push(value);
         Ok(())
@@ -60,8 +57,7 @@ impl Translator<'_, '_> {
         let field = field as usize;
         let (object, value) = self.stack.pop2();
         let value = self.value_to_stored(&ty.fields[field].element_type, value);
-        let gc = self.gc();
-        gc.struct_set(&mut self.emitter(), object, layout, field, value);
+        self.heap().struct_set(object, layout, field, value);
         Ok(())
     }
 }
