@@ -33,7 +33,7 @@ fn a_line_of_json_for_each() {
         let is_default = collector.name() == Collector::default().name();
         assert_eq!(line["default"], is_default);
         assert_eq!(line["max_heap_bytes"], collector.max_heap_size());
-        assert_eq!(line["fingerprint"], collector.fingerprint().to_string());
+        assert_eq!(line["fingerprint"], collector.abi().fingerprint().to_string());
         assert_eq!(line["summary"], collector.summary());
     }
 }

@@ -50,7 +50,7 @@ impl GcEmitter<'_, '_> {
         trust: Trust,
     ) -> Access {
         let end = u64::from(offset) + u64::from(size);
-        let guarded = self.env.options().guarded;
+        let guarded = self.env.abi().guarded();
         if trust == Trust::MayBeNull && (!guarded || end > u64::from(NULL_PAGE_SIZE)) {
             self.builder.ins().trapz(object, trap_code(Trap::NullReference));
         }
@@ -102,7 +102,7 @@ impl GcEmitter<'_, '_> {
         }
         let base = self.heap_base();
         let flags = self.heap_flags(size, region, trust);
-        let address = if self.env.options().guarded || trust == Trust::Fresh {
+        let address = if self.env.abi().guarded() || trust == Trust::Fresh {
             let array = self.builder.ins().ireduce(types::I32, array);
             let scaled = self.builder.ins().ishl_imm_u(index, shift);
             let element = self.builder.ins().iadd(array, scaled);

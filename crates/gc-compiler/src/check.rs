@@ -14,13 +14,13 @@
 //!    their end, unless they cannot trap (an object just allocated).
 //! 4. The entries of a stack map are words inside their slots that do not overlap.
 
-use crate::{CompilerOptions, regions, trap_code};
+use crate::{regions, trap_code};
 use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     self, BlockArg, InstructionData, MemFlagsData, Opcode, ValueDef, types,
 };
-use gc_types::{HEAP_GUARD_SIZE, Trap};
+use gc_types::{Abi, HEAP_GUARD_SIZE, Trap};
 use std::collections::HashSet;
 use std::fmt;
 
@@ -41,12 +41,12 @@ impl fmt::Display for CheckError {
 
 impl std::error::Error for CheckError {}
 
-/// Checks `func`, which was built with `options`.
+/// Checks `func`, which was built for `abi`.
 ///
 /// # Errors
 /// The first instruction that breaks a law.
-pub fn check_function(func: &ir::Function, options: &CompilerOptions) -> Result<(), CheckError> {
-    let checker = Checker { func, options, cfg: ControlFlowGraph::with_function(func) };
+pub fn check_function(func: &ir::Function, abi: &Abi) -> Result<(), CheckError> {
+    let checker = Checker { func, abi, cfg: ControlFlowGraph::with_function(func) };
     for block in func.layout.blocks() {
         for inst in func.layout.block_insts(block) {
             checker.inst(inst).map_err(|law| CheckError {
@@ -60,7 +60,7 @@ pub fn check_function(func: &ir::Function, options: &CompilerOptions) -> Result<
 
 struct Checker<'a> {
     func: &'a ir::Function,
-    options: &'a CompilerOptions,
+    abi: &'a Abi,
     cfg: ControlFlowGraph,
 }
 
@@ -122,7 +122,7 @@ impl Checker<'_> {
             return Err("a heap address that is not relative to the heap's base");
         }
         let end = offset.saturating_add(u64::from(size));
-        let unchecked = self.options.guarded && end <= HEAP_GUARD_SIZE;
+        let unchecked = self.abi.guarded() && end <= HEAP_GUARD_SIZE;
         if !self.is_narrow(index, !unchecked && !fresh, &mut HashSet::new()) {
             return Err("a heap index that may be wider than 32 bits");
         }
@@ -133,7 +133,7 @@ impl Checker<'_> {
     }
 
     fn is_heap_base(&self, value: ir::Value) -> bool {
-        let expected = i32::try_from(self.options.offsets.vmctx_heap_base());
+        let expected = i32::try_from(self.abi.offsets().vmctx_heap_base());
         match self.definition(value) {
             Some((inst, InstructionData::Load { opcode: Opcode::Load, offset, .. })) => {
                 let flags = self.func.dfg.insts[inst].memflags_data(&self.func.dfg);

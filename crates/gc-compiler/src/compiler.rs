@@ -3,7 +3,7 @@
 use crate::collector::bump;
 use crate::{GcEmitter, Trust, regions::Region};
 use cranelift_codegen::ir;
-use gc_types::{ArrayLayout, Fingerprint};
+use gc_types::{ArrayLayout, CollectorAbi};
 
 /// A slot that holds a reference, outside an object or inside one.
 #[derive(Clone, Copy, Debug)]
@@ -73,10 +73,10 @@ pub trait GcCompiler: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// What its emitted code and its heaps must agree on. Both halves give the same. To be
-    /// given if the collector has constants of its own that both know: of its name and
-    /// its version.
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(self.name(), &[])
+    /// given if the collector has options or constants of its own that both know: as
+    /// provided it is the name alone.
+    fn abi(&self) -> CollectorAbi {
+        CollectorAbi::new(self.name())
     }
 
     // ---- provided: what a collector without barriers needs ----

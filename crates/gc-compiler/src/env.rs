@@ -9,25 +9,7 @@ use crate::{GcCompiler, RefPlace};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, TrapCode, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
-use gc_types::{HostCall, HostCallType, HostSignature, Trap, VMOffsets};
-
-/// Settings that change what is emitted. Part of a module's fingerprint.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CompilerOptions {
-    /// Native structure offsets of the target, which must have 64-bit pointers:
-    /// addresses are computed in `I64`.
-    pub offsets: VMOffsets,
-    /// Guarded: no bounds checks (4 GiB and [`gc_types::HEAP_GUARD_SIZE`] are
-    /// reserved); otherwise every heap access is compared with the bound in the
-    /// heap data.
-    pub guarded: bool,
-    /// Inline allocation counts [`gc_types::HeapDataOffsets::ZEAL_COUNTDOWN`]
-    /// down and takes its slow path at one.
-    pub zeal: bool,
-    /// Bytes of the nursery at the heap's start, for collectors that have one:
-    /// [`nursery_size`](gc_types::collector::generational::nursery_size).
-    pub nursery: u32,
-}
+use gc_types::{Abi, HostCall, HostCallType, HostSignature, Trap, VMOffsets};
 
 /// The function being built, as its embedder knows it.
 ///
@@ -40,8 +22,8 @@ pub struct CompilerOptions {
 ///    region with `FunctionBuilder::make_stack_map_alias_region`, numbered from
 ///    [`regions::STACK_MAP_SPILL`] on: without one every spill is a fence.
 pub trait GcFuncEnv {
-    /// Settings.
-    fn options(&self) -> &CompilerOptions;
+    /// What the code depends on.
+    fn abi(&self) -> &Abi;
     /// The vmctx parameter of the function being built (`I64`).
     fn vmctx(&mut self, func: &mut ir::Function) -> ir::Value;
     /// The function to call for a host call: a trampoline with
@@ -202,7 +184,7 @@ impl<'a, 'b> GcEmitter<'a, 'b> {
 
     /// Native structure offsets of the target.
     pub fn offsets(&self) -> VMOffsets {
-        self.env.options().offsets
+        self.env.abi().offsets()
     }
 
     /// Flags for an access to a native structure the host keeps valid.

@@ -6,9 +6,9 @@ mod common;
 use common::machine::{Call, Code, Machine};
 use common::*;
 use gc_compiler::collector::drc::DrcCompiler;
-use gc_compiler::{ArrayInit, CompilerOptions, RefPlace, regions};
+use gc_compiler::{ArrayInit, RefPlace, regions};
 use gc_types::collector::drc;
-use gc_types::{ArrayLayout, HostCall, NULL_PAGE_SIZE, StorageType, StructLayout};
+use gc_types::{Abi, ArrayLayout, HostCall, NULL_PAGE_SIZE, StorageType, StructLayout};
 use std::sync::atomic::{AtomicU8, AtomicU32};
 
 const HEAP: u32 = NULL_PAGE_SIZE;
@@ -49,7 +49,7 @@ fn drc_machine(old: u32, new: u32, slot: u32) -> (Machine, RawArgs) {
     (machine, RawArgs { a: HOLDER.into(), x: 1, l: native, ..Default::default() })
 }
 
-fn write(options: &CompilerOptions, place: fn(Args) -> RefPlace) -> Code {
+fn write(options: &Abi, place: fn(Args) -> RefPlace) -> Code {
     Code::new(&DrcCompiler, options, &|e, a| {
         e.write_ref(place(a), a.b);
         None

@@ -6,16 +6,16 @@ use common::*;
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use gc_compiler::check::check_function;
 use gc_compiler::collector::null::NullCompiler;
-use gc_compiler::{CompilerOptions, GcEmitter, regions, trap_code};
-use gc_types::{HEAP_GUARD_SIZE, Trap};
+use gc_compiler::{GcEmitter, regions, trap_code};
+use gc_types::{Abi, HEAP_GUARD_SIZE, HeapBounds, Trap};
 
-fn checked() -> CompilerOptions {
-    CompilerOptions { guarded: false, ..guarded() }
+fn checked() -> Abi {
+    guarded().with_bounds(HeapBounds::Checked)
 }
 
 /// The law that a function around `op` breaks.
 fn law(
-    options: &CompilerOptions,
+    options: &Abi,
     op: impl Fn(&mut GcEmitter<'_, '_>, Args) -> ir::Value,
 ) -> Option<&'static str> {
     let func = build(&host_isa(), &NullCompiler, options, &|e, a| Some(op(e, a)));

@@ -388,7 +388,7 @@ fn fields_are_checked_as_far_as_pages_do_not_do_it() {
         build(&isa, &NullCompiler, options, &|e, a| Some(e.struct_get(a.a, &layout, field, None)))
     };
     let guarded = guarded();
-    let checked = gc_compiler::CompilerOptions { guarded: false, ..guarded.clone() };
+    let checked = guarded.clone().with_bounds(gc_types::HeapBounds::Checked);
 
     let near = get(&guarded, 0);
     assert_eq!(traps(&near, Trap::NullReference), (0, 1));

@@ -8,10 +8,11 @@ use common::machine::{Code, Machine};
 use common::*;
 use cranelift_codegen::ir::{InstBuilder, types};
 use gc_compiler::collector::{drc::DrcCompiler, null::NullCompiler};
-use gc_compiler::{ArrayInit, CompilerOptions, Extend};
+use gc_compiler::{ArrayInit, Extend};
 use gc_types::collector::null;
 use gc_types::{
-    ArrayLayout, HeapDataOffsets, HostCall, I31, NULL_PAGE_SIZE, StorageType, StructLayout,
+    ArrayLayout, HeapBounds, HeapDataOffsets, HostCall, I31, NULL_PAGE_SIZE, StorageType,
+    StructLayout,
 };
 
 const HEAP: u32 = NULL_PAGE_SIZE;
@@ -66,7 +67,7 @@ fn null_allocates_between_next_and_limit() {
 
 #[test]
 fn zeal_counts_inline_allocations_down() {
-    for options in all_options().filter(|options| options.zeal) {
+    for options in all_options().filter(|options| options.zeal()) {
         let layout = StructLayout::new([]).unwrap();
         let code =
             Code::new(&NullCompiler, &options, &|e, a| Some(e.struct_new_default(a.word, &layout)));
@@ -293,7 +294,7 @@ fn what_must_trap_traps() {
     }
 
     // Explicit bounds: an object that begins inside the heap and ends outside.
-    let checked = CompilerOptions { guarded: false, ..guarded() };
+    let checked = guarded().with_bounds(HeapBounds::Checked);
     let fields = StructLayout::new([StorageType::I32, StorageType::I32]).unwrap();
     let mut machine = Machine::new();
     machine.set_data_u64(HeapDataOffsets::BOUND, u64::from(HEAP) + 12);

@@ -6,12 +6,12 @@ mod common;
 use common::machine::{Code, Machine};
 use common::*;
 use gc_compiler::collector::generational::GenerationalCompiler;
-use gc_compiler::{ArrayInit, CompilerOptions, RefPlace, regions};
+use gc_compiler::{ArrayInit, RefPlace, regions};
 use gc_types::collector::generational::{
     CARD_SHIFT, CARDS, LIMIT, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NEXT, NURSERY_START,
     SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN,
 };
-use gc_types::{ArrayLayout, HostCall, StorageType, StructLayout};
+use gc_types::{Abi, ArrayLayout, HostCall, StorageType, StructLayout};
 
 const NURSERY: u32 = 128 << 10;
 const YOUNG: u32 = NURSERY_START + 64;
@@ -29,8 +29,11 @@ const PLACES: [NamedPlace; 2] = [
     ("element", |a| RefPlace::Element { object: a.a, index: a.x, offset: 12 }),
 ];
 
-fn modes() -> impl Iterator<Item = CompilerOptions> {
-    common::modes().map(|options| CompilerOptions { nursery: NURSERY, ..options })
+fn modes() -> impl Iterator<Item = Abi> {
+    common::modes().map(|options| {
+        let collector = options.collector().clone().with("nursery", NURSERY.into());
+        options.with_collector(collector)
+    })
 }
 
 /// A machine with the collector's tables.
@@ -71,7 +74,7 @@ impl Fixture {
     }
 }
 
-fn write(options: &CompilerOptions, place: fn(Args) -> RefPlace) -> Code {
+fn write(options: &Abi, place: fn(Args) -> RefPlace) -> Code {
     Code::new(&GenerationalCompiler, options, &|e, a| {
         e.write_ref(place(a), a.b);
         None
@@ -237,7 +240,7 @@ fn null_is_stored_without_a_look_at_cards() {
 
 #[test]
 fn a_wrong_object_traps_before_its_card_is_looked_for() {
-    for options in modes().filter(|options| !options.guarded) {
+    for options in modes().filter(|options| !options.guarded()) {
         for (name, place) in PLACES {
             let code = write(&options, place);
             let mut f = Fixture::new();

@@ -12,7 +12,7 @@ use gc_compiler::{GcCompiler, GcEmitter, RefPlace, Trust};
 use gc_runtime::GcRuntime;
 use gc_runtime::collector::{CopyingCollector, DrcCollector};
 use gc_runtime::collector::{GenerationalCollector, NullCollector};
-use gc_types::{ArrayLayout, Fingerprint};
+use gc_types::{ArrayLayout, CollectorAbi};
 use gc_wasm::Collector;
 use libtest_mimic::{Failed, Trial};
 use std::process::{Command, ExitCode};
@@ -62,8 +62,8 @@ impl GcCompiler for Faulty {
         self.inner.name()
     }
 
-    fn fingerprint(&self) -> Fingerprint {
-        self.inner.fingerprint()
+    fn abi(&self) -> CollectorAbi {
+        self.inner.abi()
     }
 
     fn zeroes_structs(&self) -> bool {

@@ -12,7 +12,8 @@ use std::cell::Cell;
 pub struct Activation {
     /// The store's activation below this one.
     pub previous: *mut Activation,
-    /// The entry trampoline's frame pointer, written by itself.
+    /// The entry trampoline's frame pointer, written by itself. Zero before, and for good
+    /// where the host calls the host.
     pub entry_fp: usize,
     /// Where traps and host errors resume.
     pub handler_pc: usize,

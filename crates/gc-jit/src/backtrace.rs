@@ -7,7 +7,8 @@
 #![allow(unsafe_code)]
 
 use crate::walk::RawFrames;
-use crate::{FunctionId, JitStore, lookup_code};
+use crate::{JitStore, lookup_code};
+use gc_types::FunctionId;
 use std::fmt;
 
 /// One compiled function on the stack.

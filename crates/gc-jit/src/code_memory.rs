@@ -2,8 +2,9 @@
 //! executable; it is never both.
 #![allow(unsafe_code)]
 
-use crate::{CodeImage, FunctionId, registry};
+use crate::registry;
 use anyhow::{Context as _, Result};
+use gc_types::{CodeImage, FunctionId};
 use std::sync::Arc;
 
 /// Published code. Unregistered and unmapped when the last `Arc` of it goes: whoever
@@ -11,6 +12,8 @@ use std::sync::Arc;
 pub struct CodeMemory {
     image: CodeImage,
     mapping: region::Allocation,
+    /// Bytes of code.
+    size: usize,
 }
 
 // SAFETY: the mapping belongs to this value alone, is not bound to a thread, and is only
@@ -44,16 +47,12 @@ impl CodeMemory {
     /// # Errors
     /// If the system does not give the memory.
     pub fn publish(image: CodeImage) -> Result<Arc<CodeMemory>> {
-        let size = image.code.len();
+        let size = image.code().len();
         let mut mapping = region::alloc(size, region::Protection::READ_WRITE)
             .with_context(|| format!("cannot map {size} bytes for code"))?;
         // SAFETY: the mapping is ours alone, writable, and at least `size` bytes.
         unsafe {
-            std::ptr::copy_nonoverlapping(
-                image.code.as_ptr(),
-                mapping.as_mut_ptr::<u8>(),
-                image.code.len(),
-            );
+            std::ptr::copy_nonoverlapping(image.code().as_ptr(), mapping.as_mut_ptr::<u8>(), size);
         }
         // SAFETY: the pages are our own mapping, and no reference to them exists.
         unsafe {
@@ -61,7 +60,7 @@ impl CodeMemory {
         }
         .context("cannot make code executable")?;
         crate::arch::flush_instruction_cache(mapping.as_ptr(), size);
-        let memory = Arc::new(CodeMemory { image, mapping });
+        let memory = Arc::new(CodeMemory { image, mapping, size });
         registry::register(&memory);
         Ok(memory)
     }
@@ -85,7 +84,7 @@ impl CodeMemory {
     /// The offset in bytes of `pc` from the code's start, if it is inside.
     pub fn offset_of(&self, pc: usize) -> Option<u32> {
         let offset = pc.checked_sub(self.base().addr())?;
-        (offset < self.image.code.len()).then_some(offset as u32)
+        (offset < self.size).then_some(offset as u32)
     }
 
     /// What is at the address `pc` (of an instruction; for a return address, ask for
@@ -95,7 +94,7 @@ impl CodeMemory {
         let function = self.image.function_at(offset)?;
         Some(FrameInfo {
             function: function.id,
-            name: function.name.clone(),
+            name: function.name.to_owned(),
             code_offset: offset - function.offset,
             srcloc: self.image.srcloc_at(offset),
         })

@@ -203,6 +203,11 @@ impl JitStore {
         }
     }
 
+    /// The code that is kept.
+    pub fn code(&self) -> &[Arc<CodeMemory>] {
+        &self.code
+    }
+
     /// What compiled code sees of this store.
     pub fn context(&self) -> &VMStoreContext {
         &self.context
@@ -227,7 +232,7 @@ impl JitStore {
 
     /// The vmctx of the compiled function that called the host, if that was a compiled
     /// function (rather than the host itself, through a trampoline) and keeps its vmctx
-    /// in a slot with [`VMCTX_SLOT_KEY`](crate::VMCTX_SLOT_KEY).
+    /// in a slot that the image names.
     pub fn caller_vmctx(&self) -> Option<*mut u8> {
         let frame = self.stack_walk().next()?.ok()?;
         // SAFETY: an activation on the store's list is on the stack.

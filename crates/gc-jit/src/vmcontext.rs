@@ -1,8 +1,8 @@
 //! The native structures that compiled code reads, as Rust sees them. Their
 //! offsets are [`VMOffsets`]'s, pinned by the assertions at the end.
 
-use crate::{Activation, ValRaw};
-use gc_types::VMOffsets;
+use crate::Activation;
+use gc_types::{VMOffsets, ValRaw};
 
 /// What all vmctxs of one store share. Compiled code reads and writes it; it is
 /// the first field of its [`JitStore`](crate::JitStore), so that a vmctx leads there.
@@ -71,7 +71,7 @@ pub struct VMContextPrefix {
     pub store_context: *mut VMStoreContext,
 }
 
-/// A host function as an [`ExitTrampoline`](crate::ExitTrampoline) calls it: gets
+/// A host function as an exit trampoline calls it: gets
 /// its [`VMHostFuncContext`] and the array that holds its arguments and takes its
 /// results. Returns [`HostCall::FAILED`](gc_types::HostCall::FAILED) if it failed
 /// (use [`host_call_guard`](crate::host_call_guard)), anything else if not.

@@ -66,7 +66,14 @@ impl RawFrames {
 
     /// Goes on with `activation`, left through the trampoline whose frame pointer is
     /// `exit_fp`.
-    unsafe fn enter(&mut self, activation: *const Activation, exit_fp: usize) {
+    unsafe fn enter(&mut self, mut activation: *const Activation, mut exit_fp: usize) {
+        // SAFETY: activations that are on the store's list live.
+        while let Some(empty) = unsafe { activation.as_ref() }
+            && empty.entry_fp == 0
+        {
+            // In it no compiled code was entered: the host called the host.
+            (activation, exit_fp) = (empty.previous, empty.saved_last_exit_fp);
+        }
         self.activation = activation;
         self.next = None;
         if !activation.is_null() && exit_fp > self.above && exit_fp.is_multiple_of(WORD) {
@@ -137,8 +144,7 @@ impl Frame<'_> {
         self.code.lookup(self.pc - 1)
     }
 
-    /// The vmctx of the function, if it keeps one in a slot with
-    /// [`VMCTX_SLOT_KEY`](crate::VMCTX_SLOT_KEY).
+    /// The vmctx of the function, if it keeps one in a slot that the image names.
     pub fn vmctx(&self) -> Option<*mut u8> {
         let offset = self.code.offset_of(self.pc - 1)?;
         let slot = self.code.image().function_at(offset)?.vmctx_slot?;
@@ -152,7 +158,7 @@ impl Frame<'_> {
     pub fn roots(&self) -> Vec<(*mut u64, u64)> {
         let mut roots = Vec::new();
         let Some(number) = map_number(&self.code, self.pc) else { return roots };
-        each_slot(self.code.image().stack_maps.at(number), self.fp, |slot| {
+        each_slot(self.code.image().stack_maps().at(number), self.fp, |slot| {
             // SAFETY: a slot of a frame that is on the stack.
             roots.push((slot, unsafe { slot.read() }));
         });
@@ -163,15 +169,15 @@ impl Frame<'_> {
 /// The stack map of the return address `pc`, by its number; a call without one has no live
 /// references in its frame.
 fn map_number(code: &CodeMemory, pc: usize) -> Option<usize> {
-    code.image().stack_maps.find(code.offset_of(pc)?)
+    code.image().stack_maps().find(code.offset_of(pc)?)
 }
 
 /// Calls `visit` with each slot of the frame at `fp` that holds a reference.
 #[inline]
 fn each_slot(map: StackMap<'_>, fp: usize, mut visit: impl FnMut(*mut u64)) {
     let sp = fp - map.frame_size as usize;
-    for slot in map.slots {
-        visit(std::ptr::with_exposed_provenance_mut(sp + *slot as usize));
+    for slot in map.slots() {
+        visit(std::ptr::with_exposed_provenance_mut(sp + slot as usize));
     }
 }
 
@@ -205,7 +211,7 @@ impl FoundMaps {
         if place.0 != pc {
             *place = (pc, map_number(code, pc).map_or(0, |number| number as u32 + 1));
         }
-        Some(code.image().stack_maps.at(place.1.checked_sub(1)? as usize))
+        Some(code.image().stack_maps().at(place.1.checked_sub(1)? as usize))
     }
 }
 

@@ -5,11 +5,11 @@ mod common;
 
 use common::*;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
+use gc_compiler::{ImageLinker, import_function, import_host_call};
 use gc_jit::{
-    CallError, CodeImageBuilder, EntryTrampoline, JitStore, ValRaw, host_call_guard,
-    host_call_guard_infallible, import_function, import_host_call, lookup_code,
+    CallError, EntryTrampoline, JitStore, host_call_guard, host_call_guard_infallible, lookup_code,
 };
-use gc_types::{HostCall, HostCallType, HostSignature, Trap};
+use gc_types::{HostCall, HostCallType, HostSignature, Trap, ValRaw};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[test]
@@ -21,7 +21,7 @@ fn values_of_every_type_go_in_and_come_out() {
         let results: Vec<_> = params[1..].iter().rev().copied().collect();
         b.ins().return_(&results);
     });
-    let code = publish(&compiler, vec![reverse], &[]);
+    let code = publish(vec![reverse], &[]);
     let bytes = std::array::from_fn(|i| 0xf0 | i as u8);
     let args = [
         ValRaw::from_i32(-7),
@@ -30,7 +30,7 @@ fn values_of_every_type_go_in_and_come_out() {
         ValRaw::from_f64_bits((-0.0f64).to_bits()),
         ValRaw::from_v128(bytes),
     ];
-    let results = fixture(&[]).call(&compiler, &code, 0, &signature, &args).unwrap();
+    let results = fixture(&[]).call(&code, 0, &signature, &args).unwrap();
     assert_eq!(results[0].v128(), bytes);
     assert_eq!(results[1].f64_bits(), (-0.0f64).to_bits());
     assert_eq!(f32::from_bits(results[2].f32_bits()), 2.5);
@@ -59,9 +59,9 @@ fn twenty_parameters_and_twenty_results() {
         let results = b.inst_results(call).to_vec();
         b.ins().return_(&rotate(&results));
     });
-    let code = publish(&compiler, vec![inner, outer], &[]);
+    let code = publish(vec![inner, outer], &[]);
     let args: Vec<_> = (0..20).map(|i| ValRaw::from_i32(i + 1)).collect();
-    let results = fixture(&[]).call(&compiler, &code, 1, &signature, &args).unwrap();
+    let results = fixture(&[]).call(&code, 1, &signature, &args).unwrap();
     let expected: Vec<_> = (0..20).map(|i| (i + 8) % 20 + 1).collect();
     assert_eq!(i32s(&results), expected);
 }
@@ -71,13 +71,12 @@ fn too_few_slots_is_an_error() {
     let compiler = compiler();
     let signature = signature(&[types::I32, types::I32], &[]);
     let code = publish(
-        &compiler,
         vec![compile(&compiler, signature.clone(), |b, _| {
             b.ins().return_(&[]);
         })],
         &[],
     );
-    let trampoline = compiler.entry_trampoline(&signature).unwrap();
+    let trampoline = entry_trampoline(&signature);
     let mut fixture = fixture(&[]);
     let vmctx = fixture.vmctx();
     let address = code.function_address(0).unwrap();
@@ -101,10 +100,10 @@ fn linking_names_what_is_missing() {
             b.ins().return_(&[]);
         })
     };
-    let mut image = CodeImageBuilder::new();
+    let mut image = ImageLinker::new();
     image.define(0, "caller".into(), caller()).unwrap();
     assert!(image.define(0, "again".into(), caller()).is_err());
-    let error = image.finish(&compiler, &|_| None).unwrap_err();
+    let error = image.link(&compiler).unwrap_err();
     assert!(error.to_string().contains("caller"), "{error}");
 
     let call = HostCall::embedder(3);
@@ -114,9 +113,9 @@ fn linking_names_what_is_missing() {
         b.ins().call(callee, params);
         b.ins().return_(&[]);
     });
-    let mut image = CodeImageBuilder::new();
+    let mut image = ImageLinker::new();
     image.define(0, "caller".into(), caller).unwrap();
-    assert!(image.finish(&compiler, &|_| None).is_err());
+    assert!(image.link(&compiler).is_err());
 }
 
 const MIX: HostSignature = HostSignature {
@@ -182,10 +181,9 @@ fn a_host_call_takes_integers_widened_and_clobbers_nothing() {
         }
         b.ins().return_(&[result, sum]);
     });
-    let code = publish(&compiler, vec![caller], &[MIX]);
+    let code = publish(vec![caller], &[MIX]);
     let args: Vec<_> = (1..9).map(ValRaw::from_i32).collect();
-    let results =
-        fixture(&[mix as *const u8]).call(&compiler, &code, 0, &signature, &args).unwrap();
+    let results = fixture(&[mix as *const u8]).call(&code, 0, &signature, &args).unwrap();
     assert_eq!(results[0].u64(), 0x8765_4321);
     assert_eq!(results[1].u64(), 87654321);
 }
@@ -207,7 +205,7 @@ fn a_host_function_is_called_like_a_compiled_one() {
     let host_signature = signature(&[types::I32, types::I64], &[types::I64, types::I32]);
     let caller_signature =
         signature(&[types::I64, types::I64, types::I32, types::I64], &[types::I64, types::I32]);
-    let exit = compiler.exit_trampoline(&host_signature).unwrap();
+    let exit = exit_trampoline(&host_signature);
     let caller = compile(&compiler, caller_signature.clone(), |b, params| {
         let &[_, code, host, x, y] = params else { unreachable!() };
         let host_signature = b.import_signature(host_signature.clone());
@@ -215,26 +213,25 @@ fn a_host_function_is_called_like_a_compiled_one() {
         let results = b.inst_results(call).to_vec();
         b.ins().return_(&results);
     });
-    let code = publish(&compiler, vec![caller], &[]);
+    let code = publish(vec![caller], &[]);
     let mut fixture = fixture(&[]);
     let mut host = host_context(&mut fixture.store, swap);
     let args = [
-        ValRaw::from_pointer(exit.address().cast_mut()),
+        ValRaw::from_pointer(exit.0.cast_mut()),
         ValRaw::from_pointer(&raw mut *host),
         ValRaw::from_i32(-3),
         ValRaw::from_i64(1 << 40),
     ];
-    let results = fixture.call(&compiler, &code, 0, &caller_signature, &args).unwrap();
+    let results = fixture.call(&code, 0, &caller_signature, &args).unwrap();
     assert_eq!((results[0].i64(), results[1].i32()), (1 << 40, -3));
 
     // The host may call it too, with no compiled function in between.
-    let trampoline = compiler.entry_trampoline(&host_signature).unwrap();
+    let trampoline = entry_trampoline(&host_signature);
     let mut values = [ValRaw::from_i32(5), ValRaw::from_i64(6)];
     let store = &raw mut *fixture.store;
     // SAFETY: the exit trampoline has the signature of the entry trampoline.
     unsafe {
-        JitStore::call(store, &trampoline, exit.address(), (&raw mut *host).cast(), &mut values)
-            .unwrap();
+        JitStore::call(store, &trampoline, exit.0, (&raw mut *host).cast(), &mut values).unwrap();
     }
     assert_eq!((values[0].i64(), values[1].i32()), (6, 5));
 }
@@ -252,7 +249,7 @@ enum Ending {
 
 /// What a nested call needs, found through the embedder's data.
 struct Nest {
-    trampoline: std::sync::Arc<EntryTrampoline>,
+    trampoline: EntryTrampoline,
     code: *const u8,
     ending: Ending,
     /// What came out of each level, innermost first.
@@ -327,10 +324,10 @@ fn run_nested(
         let result = b.ins().iadd_imm_u(result, 1);
         b.ins().return_(&[result]);
     });
-    let code = publish(&compiler, vec![caller], &[NEST]);
+    let code = publish(vec![caller], &[NEST]);
     let mut fixture = fixture(&[nest as *const u8]);
     let mut nest = Nest {
-        trampoline: compiler.entry_trampoline(&signature).unwrap(),
+        trampoline: entry_trampoline(&signature),
         code: code.function_address(0).unwrap(),
         ending,
         seen: Vec::new(),
@@ -343,7 +340,7 @@ fn run_nested(
             ..gc_jit::EmbedderHooks::NONE
         });
     }
-    let result = fixture.call(&compiler, &code, 0, &signature, &[ValRaw::from_i32(depth)]);
+    let result = fixture.call(&code, 0, &signature, &[ValRaw::from_i32(depth)]);
     assert!(!fixture.store.is_active());
     assert_eq!(fixture.store.context().last_exit_fp, 0);
     (nest.seen, result.map(|values| values[0].i32()))
@@ -424,9 +421,8 @@ fn an_infallible_call_may_return_any_word() {
         let result = b.ins().load(types::I64, MemFlagsData::trusted(), context, offset);
         b.ins().return_(&[result]);
     });
-    let code = publish(&compiler, vec![caller], &[COUNT]);
-    let results =
-        fixture(&[count as *const u8]).call(&compiler, &code, 0, &signature, &[]).unwrap();
+    let code = publish(vec![caller], &[COUNT]);
+    let results = fixture(&[count as *const u8]).call(&code, 0, &signature, &[]).unwrap();
     assert_eq!(results[0].u64(), u64::MAX);
 }
 
@@ -439,7 +435,7 @@ fn dropped_code_is_unregistered() {
             b.ins().return_(&[]);
         })
     };
-    let image = link(&compiler, vec![ret(), ret()], &[]);
+    let image = link(vec![ret(), ret()], &[]);
     let first = gc_jit::CodeMemory::publish(image.clone()).unwrap();
     let second = gc_jit::CodeMemory::publish(image).unwrap();
     let (a, b) = (first.base().addr(), second.base().addr());
@@ -472,11 +468,11 @@ fn functions_compile_on_many_threads() {
             .collect();
         workers.into_iter().map(|w| w.join().unwrap()).collect()
     });
-    let code = publish(&compiler, functions, &[]);
+    let code = publish(functions, &[]);
     let mut fixture = fixture(&[]);
     for i in 0..16 {
         let args = [ValRaw::from_i64(100)];
-        let results = fixture.call(&compiler, &code, i, &signature, &args).unwrap();
+        let results = fixture.call(&code, i, &signature, &args).unwrap();
         assert_eq!(results[0].i64(), 100 + i64::from(i));
     }
 }

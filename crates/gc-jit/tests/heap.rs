@@ -13,16 +13,16 @@ use gc_compiler::collector::{
     null::NullCompiler,
 };
 use gc_compiler::safepoints::{References, place_safepoints};
-use gc_compiler::{CompilerOptions, GcCompiler, GcEmitter, GcFuncEnv};
-use gc_jit::imported_host_call;
-use gc_jit::{
-    CallError, CompiledFunction, JitCompiler, JitOptions, OptLevel, TrapError, ValRaw,
-    declare_vmctx_slot, import_function, import_host_call, set_stack_limit,
+use gc_compiler::{
+    CompileOptions, CompiledFunction, Compiler, GcCompiler, GcEmitter, GcFuncEnv, OptLevel,
+    declare_vmctx_slot, import_function, import_host_call, imported_host_call, set_stack_limit,
 };
+use gc_jit::{CallError, TrapError};
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{GcRuntime, HeapBounds, HeapError, HeapOptions};
 use gc_types::{
-    ArrayLayout, GcLayout, HostCall, StorageType, StructLayout, Trap, TypeIndex, VMGcKind,
+    Abi, ArrayLayout, GcLayout, HostCall, StorageType, StructLayout, Trap, TypeIndex, VMGcKind,
+    ValRaw,
 };
 use std::sync::Arc;
 
@@ -36,14 +36,14 @@ fn node() -> StructLayout {
 }
 
 struct Env {
-    options: CompilerOptions,
+    abi: Abi,
     vmctx: Value,
     references: References,
 }
 
 impl GcFuncEnv for Env {
-    fn options(&self) -> &CompilerOptions {
-        &self.options
+    fn abi(&self) -> &Abi {
+        &self.abi
     }
 
     fn vmctx(&mut self, _func: &mut ir::Function) -> Value {
@@ -92,9 +92,15 @@ fn configs(initial: u64, maximum: u64) -> Vec<Config> {
 }
 
 impl Config {
+    fn abi(&self) -> Abi {
+        let nursery = self.options.nursery_size();
+        let collector = self.collector.abi().with("nursery", nursery.into());
+        Abi::new(collector).with_bounds(self.options.bounds)
+    }
+
     fn compile(
         &self,
-        compiler: &JitCompiler,
+        compiler: &Compiler,
         signature: &Signature,
         body: impl FnOnce(&mut GcEmitter<'_, '_>, &[Value]),
     ) -> CompiledFunction {
@@ -109,16 +115,7 @@ impl Config {
         builder.switch_to_block(entry);
         builder.seal_block(entry);
         let params = builder.block_params(entry).to_vec();
-        let mut env = Env {
-            options: CompilerOptions {
-                offsets: OFFSETS,
-                guarded: self.options.bounds == HeapBounds::Guarded,
-                zeal: false,
-                nursery: self.options.nursery_size(),
-            },
-            vmctx: params[0],
-            references: References::default(),
-        };
+        let mut env = Env { abi: self.abi(), vmctx: params[0], references: References::default() };
         let mut emitter = GcEmitter::new(&mut builder, &mut env, self.collector);
         body(&mut emitter, &params);
         builder.seal_all_blocks();
@@ -241,8 +238,8 @@ fn keep_one(e: &mut GcEmitter<'_, '_>, params: &[Value], sig: &Signature) {
 #[test]
 fn lists_survive_the_collections_that_garbage_forces() {
     for opt_level in [OptLevel::Speed, OptLevel::None] {
-        let options = JitOptions { opt_level, verifier: true, ..JitOptions::default() };
-        let compiler = JitCompiler::new(&options).unwrap();
+        let options = CompileOptions { opt_level, verifier: true, ..CompileOptions::default() };
+        let compiler = Compiler::new(&abi(&[]), &options).unwrap();
         let sig = signature(&[types::I64], &[types::I64]);
         for config in configs(256 << 10, 4 << 20) {
             let functions = vec![
@@ -251,11 +248,11 @@ fn lists_survive_the_collections_that_garbage_forces() {
                 config.compile(&compiler, &sig, |e, params| keep_one(e, params, &sig)),
             ];
             assert!(functions[0].stack_maps().count() >= 3);
-            let code = publish(&compiler, functions, &[]);
+            let code = publish(functions, &[]);
             let mut fixture = config.fixture();
             for _ in 0..3 {
                 let args = [ValRaw::from_i64(10_000)];
-                let result = fixture.call(&compiler, &code, 2, &sig, &args).unwrap();
+                let result = fixture.call(&code, 2, &sig, &args).unwrap();
                 assert_eq!(result[0].i64(), 10_000 * 10_001 / 2);
             }
             let stats = fixture.store.gc().stats();
@@ -288,10 +285,10 @@ fn a_heap_that_is_full_is_a_trap_that_names_the_limit_and_can_be_survived() {
             config.compile(&compiler, &sig, build_list),
             config.compile(&compiler, &sig, sum_list),
         ];
-        let code = publish(&compiler, functions, &[]);
+        let code = publish(functions, &[]);
         let mut fixture = config.fixture();
         let args = [ValRaw::from_i64(1_000_000)];
-        let error = expect_trap(fixture.call(&compiler, &code, 0, &sig, &args));
+        let error = expect_trap(fixture.call(&code, 0, &sig, &args));
         assert_eq!(error.trap, Trap::OutOfMemory);
         assert!(matches!(error.detail, Some(HeapError::OutOfMemory { limit: 524_288, .. })));
         if cfg!(feature = "backtrace") {
@@ -301,7 +298,7 @@ fn a_heap_that_is_full_is_a_trap_that_names_the_limit_and_can_be_survived() {
             // Nothing holds on to the list any more.
             for _ in 0..3 {
                 let args = [ValRaw::from_i64(1000)];
-                fixture.call(&compiler, &code, 0, &sig, &args).unwrap();
+                fixture.call(&code, 0, &sig, &args).unwrap();
             }
         }
     }
@@ -330,11 +327,11 @@ fn arrays_that_are_too_large_or_too_short_are_traps() {
             let same = e.builder.ins().uextend(types::I64, same);
             e.builder.ins().return_(&[same]);
         });
-        let code = publish(&compiler, vec![function], &[]);
+        let code = publish(vec![function], &[]);
         let mut fixture = config.fixture();
         let mut run = |length: u32, from: u32, count: u32| {
             let args = [length, from, count].map(|n| ValRaw::from_u64(n.into()));
-            fixture.call(&compiler, &code, 0, &sig, &args)
+            fixture.call(&code, 0, &sig, &args)
         };
         assert_eq!(run(10, 2, 3).unwrap()[0].u64(), 1);
         let error = expect_trap(run(u32::MAX, 0, 0));
@@ -377,11 +374,11 @@ fn host_calls_do_not_trust_what_emitted_code_passes() {
             call(HostCall::ARRAY_FILL, &[0, 0, 1]),
             call(HostCall::ARRAY_COPY, &[0, 16, 0, 1]),
         ];
-        let code = publish(&compiler, functions, &[]);
+        let code = publish(functions, &[]);
         let mut fixture = config.fixture();
         let mut run = |function, word: u32| {
             let args = [ValRaw::from_u64(word.into())];
-            expect_trap(fixture.call(&compiler, &code, function, &sig, &args)).trap
+            expect_trap(fixture.call(&code, function, &sig, &args)).trap
         };
         let unknown = TypeIndex::new(1234).unwrap();
         for word in [
@@ -416,11 +413,11 @@ fn a_null_field_access_and_a_damaged_reference_are_told_apart() {
         });
         let traps: Vec<_> = function.traps().iter().map(|(_, trap)| *trap).collect();
         assert!(traps.contains(&Trap::NullReference), "{traps:?}");
-        let code = publish(&compiler, vec![function], &[]);
+        let code = publish(vec![function], &[]);
         let mut fixture = config.fixture();
         let mut run = |word: u32| {
             let args = [ValRaw::from_u64(word.into())];
-            expect_trap(fixture.call(&compiler, &code, 0, &sig, &args)).trap
+            expect_trap(fixture.call(&code, 0, &sig, &args)).trap
         };
         assert_eq!(run(0), Trap::NullReference);
         assert_eq!(run(0xffff_fff0), Trap::CorruptHeap);

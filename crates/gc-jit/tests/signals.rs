@@ -6,8 +6,9 @@ mod common;
 use common::*;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, TrapCode, types};
-use gc_jit::{ValRaw, host_call_guard, import_host_call};
-use gc_types::{HostCall, HostSignature, Trap};
+use gc_compiler::import_host_call;
+use gc_jit::host_call_guard;
+use gc_types::{HostCall, HostSignature, Trap, ValRaw};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -109,14 +110,13 @@ fn trap_once() {
     let compiler = compiler();
     let signature = signature(&[types::I32], &[types::I32]);
     let code = publish(
-        &compiler,
         vec![compile(&compiler, signature.clone(), |b, params| {
             let quotient = b.ins().sdiv(params[1], params[1]);
             b.ins().return_(&[quotient]);
         })],
         &[],
     );
-    let error = fixture(&[]).call(&compiler, &code, 0, &signature, &[ValRaw::ZERO]).unwrap_err();
+    let error = fixture(&[]).call(&code, 0, &signature, &[ValRaw::ZERO]).unwrap_err();
     assert_eq!(error.trap(), Some(Trap::IntegerDivisionByZero));
 }
 
@@ -162,8 +162,8 @@ fn in_host_call(body: fn()) {
         b.ins().call(host, &[params[0]]);
         b.ins().return_(&[]);
     });
-    let code = publish(&compiler, vec![caller], &[HOST]);
-    let _ = fixture(&[host as *const u8]).call(&compiler, &code, 0, &signature, &[]);
+    let code = publish(vec![caller], &[HOST]);
+    let _ = fixture(&[host as *const u8]).call(&code, 0, &signature, &[]);
 }
 
 fn unlisted() {
@@ -174,8 +174,8 @@ fn unlisted() {
         let value = b.ins().load(types::I32, MemFlagsData::trusted(), params[1], 0);
         b.ins().return_(&[value]);
     });
-    let code = publish(&compiler, vec![function], &[]);
-    let _ = fixture(&[]).call(&compiler, &code, 0, &signature, &[ValRaw::ZERO]);
+    let code = publish(vec![function], &[]);
+    let _ = fixture(&[]).call(&code, 0, &signature, &[ValRaw::ZERO]);
 }
 
 static RECEIVED: AtomicU32 = AtomicU32::new(0);
@@ -203,7 +203,7 @@ fn sent() {
         b.switch_to_block(done);
         b.ins().return_(&[stop]);
     });
-    let code = publish(&compiler, vec![spin], &[]);
+    let code = publish(vec![spin], &[]);
     // SAFETY: this thread lives until it has been joined below.
     let thread = unsafe { libc::pthread_self() };
     let sender = std::thread::spawn(move || {
@@ -218,7 +218,7 @@ fn sent() {
     });
     let mut fixture = fixture(&[]);
     let args = [ValRaw::from_pointer(STOP.as_ptr())];
-    let result = fixture.call(&compiler, &code, 0, &signature, &args).unwrap();
+    let result = fixture.call(&code, 0, &signature, &args).unwrap();
     assert_eq!(result[0].u64(), 9);
     sender.join().unwrap();
     assert_eq!(RECEIVED.load(Ordering::Relaxed), 500);

@@ -9,11 +9,9 @@ use cranelift_codegen::ir::{
     InstBuilder, MemFlagsData, Signature, SourceLoc, TrapCode, Type, Value, types,
 };
 use cranelift_frontend::FunctionBuilder;
-use gc_jit::{
-    CallError, CodeMemory, FunctionId, JitCompiler, TrapError, ValRaw, host_call_guard,
-    import_function, import_host_call,
-};
-use gc_types::{HostCall, HostSignature, NULL_PAGE_SIZE, Trap};
+use gc_compiler::{Compiler, import_function, import_host_call};
+use gc_jit::{CallError, CodeMemory, TrapError, host_call_guard};
+use gc_types::{FunctionId, HostCall, HostSignature, NULL_PAGE_SIZE, Trap, ValRaw};
 use std::sync::Arc;
 
 fn trap_code(trap: Trap) -> TrapCode {
@@ -36,9 +34,9 @@ fn trap_of(
 ) -> TrapError {
     let compiler = compiler();
     let signature = signature(params, returns);
-    let code = publish(&compiler, vec![compile(&compiler, signature.clone(), body)], &[]);
+    let code = publish(vec![compile(&compiler, signature.clone(), body)], &[]);
     let mut fixture = fixture(&[]);
-    let error = expect_trap(fixture.call(&compiler, &code, 0, &signature, args));
+    let error = expect_trap(fixture.call(&code, 0, &signature, args));
     assert!(!fixture.store.is_active());
     error
 }
@@ -123,7 +121,7 @@ fn an_embedders_memory_fault_keeps_its_own_code() {
 }
 
 /// `f0(n)`: calls itself for ever, with a frame of `bytes`.
-fn recursive(compiler: &JitCompiler, bytes: u32) -> (Signature, Arc<CodeMemory>) {
+fn recursive(compiler: &Compiler, bytes: u32) -> (Signature, Arc<CodeMemory>) {
     let signature = signature(&[types::I64], &[types::I64]);
     let recursive = compile(compiler, signature.clone(), |b, params| {
         let slot = b.create_sized_stack_slot(cranelift_codegen::ir::StackSlotData::new(
@@ -141,7 +139,7 @@ fn recursive(compiler: &JitCompiler, bytes: u32) -> (Signature, Arc<CodeMemory>)
         let sum = b.ins().iadd(result, kept);
         b.ins().return_(&[sum]);
     });
-    let code = publish(compiler, vec![recursive], &[]);
+    let code = publish(vec![recursive], &[]);
     (signature, code)
 }
 
@@ -153,7 +151,7 @@ fn unbounded_recursion_overflows_cleanly_again_and_again() {
         let mut fixture = fixture(&[]);
         for _ in 0..20 {
             let args = [ValRaw::from_i64(0)];
-            let error = expect_trap(fixture.call(&compiler, &code, 0, &signature, &args));
+            let error = expect_trap(fixture.call(&code, 0, &signature, &args));
             assert_eq!(error.trap, Trap::StackOverflow);
             if cfg!(feature = "backtrace") && bytes == 8 {
                 let trace = &error.backtrace;
@@ -178,8 +176,7 @@ fn a_limit_larger_than_the_threads_stack_is_cut_down() {
         let mut store = gc_jit::JitStore::new(gc, &[], 1 << 40).unwrap();
         let vmctx = Box::new(Vmctx { prefix: store.vmctx_prefix(), words: [0; 16] });
         let mut fixture = Fixture { store, vmctx };
-        let error =
-            expect_trap(fixture.call(&compiler, &code, 0, &signature, &[ValRaw::from_i64(0)]));
+        let error = expect_trap(fixture.call(&code, 0, &signature, &[ValRaw::from_i64(0)]));
         assert_eq!(error.trap, Trap::StackOverflow);
     };
     for size in [256 << 10, 1 << 20] {
@@ -202,7 +199,6 @@ fn ten_thousand_traps_leave_mask_and_store_as_they_were() {
     let sig = signature(&[types::I64], &[types::I32]);
     let division = signature(&[types::I32, types::I32], &[types::I32]);
     let code = publish(
-        &compiler,
         vec![
             compile(&compiler, sig.clone(), load_from_heap),
             compile(&compiler, division.clone(), divide),
@@ -210,8 +206,8 @@ fn ten_thousand_traps_leave_mask_and_store_as_they_were() {
         &[],
     );
     let mut fixture = fixture(&[]);
-    let load = compiler.entry_trampoline(&sig).unwrap();
-    let div = compiler.entry_trampoline(&division).unwrap();
+    let load = entry_trampoline(&sig);
+    let div = entry_trampoline(&division);
     let before = mask();
     let vmctx = fixture.vmctx();
     let store = &raw mut *fixture.store;
@@ -229,7 +225,7 @@ fn ten_thousand_traps_leave_mask_and_store_as_they_were() {
     }
     assert_eq!(mask(), before);
     let args = [ValRaw::from_i32(12), ValRaw::from_i32(4)];
-    let quotient = fixture.call(&compiler, &code, 1, &division, &args).unwrap();
+    let quotient = fixture.call(&code, 1, &division, &args).unwrap();
     assert_eq!(quotient[0].i32(), 3);
 }
 
@@ -243,14 +239,11 @@ fn threads_trap_at_once() {
                 let signature = signature(&[types::I64], &[types::I32]);
                 for i in 0..200u64 {
                     // Published and dropped while others trap.
-                    let code = publish(
-                        &compiler,
-                        vec![compile(&compiler, signature.clone(), load_from_heap)],
-                        &[],
-                    );
+                    let code =
+                        publish(vec![compile(&compiler, signature.clone(), load_from_heap)], &[]);
                     let mut fixture = fixture(&[]);
                     let args = [ValRaw::from_u64((t + i) % 2 * 0x8000_0000)];
-                    let error = expect_trap(fixture.call(&compiler, &code, 0, &signature, &args));
+                    let error = expect_trap(fixture.call(&code, 0, &signature, &args));
                     let expected = [Trap::NullReference, Trap::CorruptHeap][((t + i) % 2) as usize];
                     assert_eq!(error.trap, expected);
                 }
@@ -264,7 +257,7 @@ const AGAIN: HostSignature =
 
 /// What the inner call of [`again`] needs.
 struct Inner {
-    trampoline: Arc<gc_jit::EntryTrampoline>,
+    trampoline: gc_jit::EntryTrampoline,
     code: *const u8,
     rethrow: bool,
 }
@@ -303,10 +296,10 @@ fn nested_trap(rethrow: bool) -> Result<Vec<ValRaw>, CallError> {
         let answer = b.ins().iconst(types::I32, 42);
         b.ins().return_(&[answer]);
     });
-    let code = publish(&compiler, vec![inner, outer], &[AGAIN]);
+    let code = publish(vec![inner, outer], &[AGAIN]);
     let mut fixture = fixture(&[again as *const u8]);
     let mut inner = Inner {
-        trampoline: compiler.entry_trampoline(&division).unwrap(),
+        trampoline: entry_trampoline(&division),
         code: code.function_address(0).unwrap(),
         rethrow,
     };
@@ -317,7 +310,7 @@ fn nested_trap(rethrow: bool) -> Result<Vec<ValRaw>, CallError> {
             ..gc_jit::EmbedderHooks::NONE
         });
     }
-    fixture.call(&compiler, &code, 1, &outer_signature, &[])
+    fixture.call(&code, 1, &outer_signature, &[])
 }
 
 #[test]
@@ -363,9 +356,9 @@ fn a_trap_reaches_the_entry_through_many_frames() {
         b.switch_to_block(bottom);
         b.ins().trap(trap_code(Trap::Unreachable));
     });
-    let code = publish(&compiler, vec![function], &[]);
+    let code = publish(vec![function], &[]);
     let args = [ValRaw::from_i32(100)];
-    let error = expect_trap(fixture(&[]).call(&compiler, &code, 0, &signature, &args));
+    let error = expect_trap(fixture(&[]).call(&code, 0, &signature, &args));
     assert_eq!(error.trap, Trap::Unreachable);
     if cfg!(feature = "backtrace") {
         let trace = error.backtrace;

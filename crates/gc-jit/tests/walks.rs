@@ -6,13 +6,10 @@ mod common;
 use common::*;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Signature, Value, types};
 use cranelift_frontend::FunctionBuilder;
-use gc_jit::{
-    CodeMemory, EmbedderHooks, EntryTrampoline, JitCompiler, JitStore, ValRaw, host_call_guard,
-    import_function, import_host_call,
-};
+use gc_compiler::{CompiledFunction, Compiler, import_function, import_host_call};
+use gc_jit::{CodeMemory, EmbedderHooks, EntryTrampoline, JitStore, host_call_guard};
 use gc_runtime::{GcRootsList, TraceRoots};
-use gc_types::{HostCall, HostCallType, HostSignature, VMGcRef};
-use std::sync::Arc;
+use gc_types::{HostCall, HostCallType, HostSignature, VMGcRef, ValRaw};
 
 const OBSERVE: HostSignature =
     HostSignature { name: "observe", params: &[HostCallType::Ref], result: None, fallible: true };
@@ -20,7 +17,7 @@ const OBSERVE: HostSignature =
 /// What [`observe`] needs and finds.
 struct Observer {
     /// Calls function 0 once more from the host, with this reference.
-    nested: Option<(Arc<EntryTrampoline>, *const u8, u64)>,
+    nested: Option<(EntryTrampoline, *const u8, u64)>,
     /// The words of the stack roots.
     words: Vec<u32>,
     /// Function index and vmctx of each frame.
@@ -96,7 +93,7 @@ fn declared(b: &mut FunctionBuilder<'_>, value: Value) -> Value {
 
 /// `f0(r)`: keeps `r` and `r + 2` over a call of `f1(r + 4)`, returns their sum and what
 /// it returned. `f1(r)`: keeps `r` over a host call; returns it.
-fn functions(compiler: &JitCompiler) -> (Signature, Vec<gc_jit::CompiledFunction>) {
+fn functions(compiler: &Compiler) -> (Signature, Vec<CompiledFunction>) {
     let signature = signature(&[types::I64], &[types::I64]);
     let outer = compile(compiler, signature.clone(), |b, params| {
         let callee = import_function(b.func, 1, signature.clone());
@@ -137,14 +134,14 @@ fn observed(observer: &mut Observer) -> Fixture {
 fn roots_are_found_through_nested_activations_and_updated() {
     let compiler = compiler();
     let (signature, functions) = functions(&compiler);
-    let code = publish(&compiler, functions, &[OBSERVE]);
-    let trampoline = compiler.entry_trampoline(&signature).unwrap();
+    let code = publish(functions, &[OBSERVE]);
+    let trampoline = entry_trampoline(&signature);
     let mut observer = Observer::new();
     observer.nested = Some((trampoline, code.function_address(0).unwrap(), 1000));
     observer.moved_by = 100_000;
     let mut fixture = observed(&mut observer);
     let vmctx = fixture.vmctx();
-    let result = fixture.call(&compiler, &code, 0, &signature, &[ValRaw::from_u64(200)]).unwrap();
+    let result = fixture.call(&code, 0, &signature, &[ValRaw::from_u64(200)]).unwrap();
 
     let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["f1", "f0", "f1", "f0"]);
@@ -189,12 +186,12 @@ impl Unregistered {
 fn a_frame_of_unknown_code_means_that_roots_are_missing() {
     let compiler = compiler();
     let (signature, functions) = functions(&compiler);
-    let known = publish(&compiler, functions, &[OBSERVE]);
+    let known = publish(functions, &[OBSERVE]);
     // Position-independent as it is, the whole image runs anywhere.
     let copy = Unregistered::copy_of(&known);
     let mut observer = Observer::new();
     let mut fixture = observed(&mut observer);
-    let trampoline = compiler.entry_trampoline(&signature).unwrap();
+    let trampoline = entry_trampoline(&signature);
     let address: *const u8 =
         copy.0.as_ptr::<u8>().wrapping_add(known.image().function_offset(0).unwrap() as usize);
     let vmctx = fixture.vmctx();
@@ -260,7 +257,7 @@ fn ten_thousand_frames_with_a_root_each() {
         let zero = b.ins().iconst(types::I64, 0);
         b.ins().return_(&[zero]);
     });
-    let code = publish(&compiler, vec![function], &[DEEP]);
+    let code = publish(vec![function], &[DEEP]);
     let run = move || {
         let mut words: Vec<u32> = Vec::new();
         let gc = gc_runtime::GcStore::new(
@@ -279,7 +276,7 @@ fn ten_thousand_frames_with_a_root_each() {
         let vmctx = Box::new(Vmctx { prefix: store.vmctx_prefix(), words: [0; 16] });
         let mut fixture = Fixture { store, vmctx };
         let args = [ValRaw::from_u64(20_000)];
-        let result = fixture.call(&compiler, &code, 0, &signature, &args).unwrap();
+        let result = fixture.call(&code, 0, &signature, &args).unwrap();
         assert_eq!(result[0].u64(), (1..=10_000u64).map(|n| 2 * n).sum::<u64>());
         assert_eq!(words, (1..=10_000).map(|n| 2 * n).collect::<Vec<u32>>());
     };
@@ -293,7 +290,7 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
         HostSignature { name: "switch", params: &[], result: None, fallible: true };
     struct Other {
         store: *mut JitStore,
-        trampoline: Arc<EntryTrampoline>,
+        trampoline: EntryTrampoline,
         code: *const u8,
         vmctx: *mut u8,
         trap: Option<gc_types::Trap>,
@@ -346,15 +343,15 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
         b.ins().return_(&[result]);
     });
     functions[0] = fault;
-    let code_a = publish(&compiler, vec![outer], &[SWITCH]);
-    let code_b = publish(&compiler, functions, &[OBSERVE]);
+    let code_a = publish(vec![outer], &[SWITCH]);
+    let code_b = publish(functions, &[OBSERVE]);
 
     let mut observer = Observer::new();
     let mut b = observed(&mut observer);
     let mut a = fixture(&[switch as *const u8]);
     let mut other = Other {
         store: &raw mut *b.store,
-        trampoline: compiler.entry_trampoline(&sig).unwrap(),
+        trampoline: entry_trampoline(&sig),
         code: code_b.function_address(0).unwrap(),
         vmctx: b.vmctx(),
         trap: None,
@@ -364,7 +361,7 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
         a.store
             .set_embedder(EmbedderHooks { data: (&raw mut other).cast(), ..EmbedderHooks::NONE });
     }
-    let result = a.call(&compiler, &code_a, 0, &sig, &[ValRaw::from_u64(7)]).unwrap();
+    let result = a.call(&code_a, 0, &sig, &[ValRaw::from_u64(7)]).unwrap();
     assert_eq!(result[0].u64(), 7);
     assert_eq!(other.trap, Some(gc_types::Trap::Unreachable));
     let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
@@ -395,7 +392,7 @@ fn tail_calls_and_exits_by_reference_keep_the_chain() {
     // Thirteen parameters: some of them on the stack.
     let wide = signature(&[types::I64; 12], &[types::I64]);
     let host = signature(&[], &[]);
-    let exit = compiler.exit_trampoline(&host).unwrap();
+    let exit = exit_trampoline(&host);
 
     // f0(code, context, r): keeps r over f1(code, context, r + 2)
     let keeper = compile(&compiler, sig.clone(), |b, params| {
@@ -422,16 +419,16 @@ fn tail_calls_and_exits_by_reference_keep_the_chain() {
         b.ins().call_indirect(host, params[1], &[params[2]]);
         b.ins().return_(&[last]);
     });
-    let code = publish(&compiler, vec![keeper, jumper, wide_function], &[]);
+    let code = publish(vec![keeper, jumper, wide_function], &[]);
     let mut observer = Observer::new();
     let mut fixture = observed(&mut observer);
     let mut context = host_context(&mut fixture.store, observe_by_reference);
     let args = [
-        ValRaw::from_pointer(exit.address().cast_mut()),
+        ValRaw::from_pointer(exit.0.cast_mut()),
         ValRaw::from_pointer(&raw mut *context),
         ValRaw::from_u64(1000),
     ];
-    let result = fixture.call(&compiler, &code, 0, &sig, &args).unwrap();
+    let result = fixture.call(&code, 0, &sig, &args).unwrap();
     assert_eq!(result[0].u64(), 2002);
     let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["f2", "f0"], "the frame of f1 is gone");
@@ -442,12 +439,12 @@ fn tail_calls_and_exits_by_reference_keep_the_chain() {
     observer.caller = None;
     let mut fixture = observed(&mut observer);
     let mut context = host_context(&mut fixture.store, observe_by_reference);
-    let trampoline = compiler.entry_trampoline(&host).unwrap();
+    let trampoline = entry_trampoline(&host);
     // SAFETY: the exit trampoline was made for this signature.
     unsafe {
         let context = (&raw mut *context).cast();
         let store = &raw mut *fixture.store;
-        JitStore::call(store, &trampoline, exit.address(), context, &mut []).unwrap();
+        JitStore::call(store, &trampoline, exit.0, context, &mut []).unwrap();
     }
     assert_eq!((observer.frames.len(), observer.caller), (2, None));
 }

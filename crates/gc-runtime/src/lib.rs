@@ -45,12 +45,13 @@ pub use collection::{GarbageCollection, GcProgress};
 pub use error::HeapError;
 pub use extern_ref::{ExternRefHostDataId, ExternRefHostDataTable, HostValue, VMExternRef};
 pub use func_ref::FuncRefTable;
+pub use gc_types::HeapBounds;
 pub use heap::{GcCause, GcHeap};
 pub use host_panic::HostPanic;
 pub use layouts::LayoutTable;
 pub use memory::{HeapMapping, HeapMemory};
 pub use object::HeapCore;
-pub use options::{HeapBounds, HeapOptions};
+pub use options::HeapOptions;
 pub use pauses::{Pause, PauseKind, PauseLog};
 pub use policy::{
     AdaptivePolicy, Decision, FixedPolicy, GrowthPolicy, HeapPlan, HeapUsage, PolicyFactory,

@@ -1,7 +1,7 @@
 //! How a heap is reserved, bounded and exercised: [`HeapOptions`].
 
 use crate::{GcRuntime, PolicyFactory};
-use gc_types::NULL_PAGE_SIZE;
+use gc_types::{HeapBounds, NULL_PAGE_SIZE};
 use std::time::Duration;
 
 /// How a heap is reserved and bounded. Sizes are in bytes and count from the
@@ -74,18 +74,6 @@ impl Default for HeapOptions {
             zeal: 0,
         }
     }
-}
-
-/// How emitted code stays inside the heap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum HeapBounds {
-    /// 4 GiB and a guard are reserved: 32-bit indices cannot leave them, and no
-    /// checks are emitted.
-    #[default]
-    Guarded,
-    /// Only `maximum` bytes are reserved; every access is compared against the
-    /// mapped bound.
-    Checked,
 }
 
 const _: () = assert!(HeapOptions::MAX_SIZE.is_multiple_of(NULL_PAGE_SIZE as u64));

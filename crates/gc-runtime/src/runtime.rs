@@ -1,7 +1,7 @@
 //! [`GcRuntime`]: the half of a collector that makes heaps.
 
 use crate::{GcHeap, HeapError, HeapMemory, HeapOptions};
-use gc_types::Fingerprint;
+use gc_types::CollectorAbi;
 
 /// What a collector's collections free, sooner or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +23,10 @@ pub trait GcRuntime: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// What its emitted code and its heaps must agree on. Both halves give the same. To be
-    /// given if the collector has constants of its own that both know: of its name and
-    /// its version.
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(self.name(), &[])
+    /// given if the collector has options or constants of its own that both know: as
+    /// provided it is the name alone.
+    fn abi(&self) -> CollectorAbi {
+        CollectorAbi::new(self.name())
     }
 
     /// What it is good for, for those who choose one: some words that say for which programs

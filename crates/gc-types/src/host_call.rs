@@ -13,6 +13,8 @@
 //! never returns to the code that made it. Fallible results are 32-bit values, so
 //! that the sentinel is not one of them.
 
+use std::fmt;
+
 /// The type of a host call's parameter or result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HostCallType {
@@ -38,6 +40,18 @@ pub struct HostSignature {
     /// Whether it may fail, and so may end the activation. If so the result, if
     /// any, is `I32` or `Ref`.
     pub fallible: bool,
+}
+
+/// `name(param, …) -> result`, with `!` behind the name if it may fail.
+impl fmt::Display for HostSignature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}(", self.name, if self.fallible { "!" } else { "" })?;
+        for (i, param) in self.params.iter().enumerate() {
+            write!(f, "{}{param:?}", if i == 0 { "" } else { ", " })?;
+        }
+        f.write_str(")")?;
+        self.result.iter().try_for_each(|result| write!(f, " -> {result:?}"))
+    }
 }
 
 /// A host function that compiled code may call.

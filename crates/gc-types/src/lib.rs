@@ -6,36 +6,53 @@
 //! every object begins with ([`VMGcHeader`]), where an object's fields and
 //! references are ([`GcLayout`]), where a frame's references are
 //! ([`StackMapTable`]), where emitted code finds its context ([`VMOffsets`]),
-//! which host functions it may call ([`HostCall`]), why it may stop ([`Trap`]),
-//! each collector's shared constants ([`collector`]), and a number to tell whether
-//! they are of one mind ([`Fingerprint`]).
+//! which host functions it may call ([`HostCall`]), how values cross between host and
+//! code ([`ValRaw`], [`CallSignature`]), why it may stop ([`Trap`]), and each
+//! collector's shared constants ([`collector`]). An [`Abi`] says all of it in one value,
+//! and a [`CodeImage`] is what was compiled for one: all that is needed to run it.
 //!
 //! This crate has no heap, no Cranelift and no `unsafe`.
 #![forbid(unsafe_code)]
 
+mod abi;
+mod bounds;
+mod call_signature;
 mod data;
-mod fingerprint;
 mod header;
 mod host_call;
+mod image;
 mod layout;
+mod machine;
 mod reference;
 mod stack_map;
+mod status;
+mod table;
 mod trap;
+mod val_raw;
 mod vmctx;
 
 pub mod collector;
 
+pub use abi::{Abi, AbiDifference, CollectorAbi, Fingerprint};
+pub use bounds::HeapBounds;
+pub use call_signature::{CallSignature, ValueType};
 pub use data::HeapDataOffsets;
-pub use fingerprint::Fingerprint;
 pub use header::{TypeIndex, VMGcHeader, VMGcKind};
 pub use host_call::{HostCall, HostCallType, HostSignature};
+pub use image::{
+    CodeImage, CodeImageBuilder, EntryPoint, FunctionId, FunctionInfo, HandlerSite, ImageBytes,
+    ImageError, ImageFunction, Section,
+};
 pub use layout::{
     ArrayLayout, ExnLayout, FieldLayout, GcLayout, LayoutError, MAX_OBJECT_SIZE, OBJECT_ALIGN,
     StorageType, StructLayout,
 };
+pub use machine::Machine;
 pub use reference::{I31, VMGcRef};
-pub use stack_map::{StackMap, StackMapTable, StackMapTableBuilder};
+pub use stack_map::{StackMap, StackMapTable, StackMapTableBuilder, StackMaps};
+pub use status::EntryStatus;
 pub use trap::Trap;
+pub use val_raw::ValRaw;
 pub use vmctx::VMOffsets;
 
 /// Bytes at the start of every heap that are never mapped, so that a null dereference faults by

@@ -5,6 +5,7 @@
 //! has a frame size and a run in one shared pool of slot offsets; equal runs are stored once. A
 //! slot is eight bytes and holds a zero-extended reference.
 
+use crate::table::{Row, Words, push, rows};
 use std::collections::HashMap;
 
 /// One frame's references at one return address.
@@ -12,40 +13,46 @@ use std::collections::HashMap;
 pub struct StackMap<'a> {
     /// Bytes from the frame's stack pointer up to its frame pointer: `SP = FP - frame_size`.
     pub frame_size: u32,
+    slots: &'a [Row<1>],
+}
+
+impl<'a> StackMap<'a> {
     /// Offsets in bytes, from the frame's stack pointer, of the eight-byte slots
     /// that hold a reference or null.
-    pub slots: &'a [u32],
+    #[inline]
+    pub fn slots(&self) -> impl ExactSizeIterator<Item = u32> + use<'a> {
+        self.slots.iter().map(|slot| slot.word(0))
+    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
-    frame_size: u32,
-    first: u32,
-    count: u32,
-}
-
-/// The stack maps of one piece of code, by return-address offset.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StackMapTable {
+/// The stack maps of one piece of code, by return-address offset. It reads bytes that
+/// belong to a [`CodeImage`](crate::CodeImage) or to [`StackMaps`].
+#[derive(Clone, Copy, Debug)]
+pub struct StackMapTable<'a> {
     /// Return-address offsets in bytes from the code's start, strictly ascending.
-    offsets: Box<[u32]>,
-    /// One for each offset.
-    entries: Box<[Entry]>,
-    /// Slot offsets, shared by entries.
-    slots: Box<[u32]>,
+    offsets: &'a [Row<1>],
+    /// Frame size, first slot, number of slots: one row for each offset.
+    frames: &'a [Row<3>],
+    /// Slot offsets that frames share.
+    slots: &'a [Row<1>],
 }
 
-impl StackMapTable {
-    /// The map at the return address `code_offset` bytes into the code, if it is a safepoint with
-    /// references in its frame.
-    pub fn lookup(&self, code_offset: u32) -> Option<StackMap<'_>> {
+impl<'a> StackMapTable<'a> {
+    #[inline]
+    pub(crate) fn new(offsets: &'a [Row<1>], frames: &'a [Row<3>], slots: &'a [Row<1>]) -> Self {
+        StackMapTable { offsets, frames, slots }
+    }
+
+    /// The map at the return address `code_offset` bytes into the code, if that
+    /// is a safepoint with references in its frame.
+    pub fn lookup(&self, code_offset: u32) -> Option<StackMap<'a>> {
         self.find(code_offset).map(|i| self.at(i))
     }
 
     /// The number of the map that [`lookup`](StackMapTable::lookup) returns, for
     /// [`at`](StackMapTable::at).
     pub fn find(&self, code_offset: u32) -> Option<usize> {
-        self.offsets.binary_search(&code_offset).ok()
+        self.offsets.binary_search_by_key(&code_offset, |row| row.word(0)).ok()
     }
 
     /// Map number `i`, less than [`len`](StackMapTable::len).
@@ -53,18 +60,15 @@ impl StackMapTable {
     /// # Panics
     /// If there is no such map.
     #[inline]
-    pub fn at(&self, i: usize) -> StackMap<'_> {
-        let entry = self.entries[i];
-        let first = entry.first as usize;
-        StackMap {
-            frame_size: entry.frame_size,
-            slots: &self.slots[first..first + entry.count as usize],
-        }
+    pub fn at(&self, i: usize) -> StackMap<'a> {
+        let [frame_size, first, count] = self.frames[i].words();
+        StackMap { frame_size, slots: &self.slots[first as usize..][..count as usize] }
     }
 
     /// All maps with their return-address offsets, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, StackMap<'_>)> {
-        self.offsets.iter().enumerate().map(|(i, &offset)| (offset, self.at(i)))
+    pub fn iter(&self) -> impl Iterator<Item = (u32, StackMap<'a>)> + use<'a> {
+        let table = *self;
+        table.offsets.iter().enumerate().map(move |(i, offset)| (offset.word(0), table.at(i)))
     }
 
     /// Number of return addresses that have a map.
@@ -75,6 +79,21 @@ impl StackMapTable {
     /// Whether no return address has a map.
     pub fn is_empty(&self) -> bool {
         self.offsets.is_empty()
+    }
+}
+
+/// The bytes of a [`StackMapTable`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StackMaps {
+    pub(crate) offsets: Vec<u8>,
+    pub(crate) frames: Vec<u8>,
+    pub(crate) slots: Vec<u8>,
+}
+
+impl StackMaps {
+    /// The table that the bytes are.
+    pub fn table(&self) -> StackMapTable<'_> {
+        StackMapTable::new(rows(&self.offsets), rows(&self.frames), rows(&self.slots))
     }
 }
 
@@ -98,14 +117,14 @@ impl StackMapTableBuilder {
     /// # Panics
     /// If two maps were added for one return address, or a slot lies outside its frame. Both are
     /// bugs in the compiler of the code, with which a collection would read the wrong words.
-    pub fn finish(mut self) -> StackMapTable {
+    pub fn finish(mut self) -> StackMaps {
         self.maps.sort_by_key(|(offset, ..)| *offset);
-        let mut pool: Vec<u32> = Vec::new();
+        let mut maps = StackMaps::default();
         let mut runs: HashMap<Vec<u32>, u32> = HashMap::new();
-        let mut offsets = Vec::with_capacity(self.maps.len());
-        let mut entries = Vec::with_capacity(self.maps.len());
+        let mut last = None;
         for (offset, frame_size, slots) in self.maps {
-            assert!(offsets.last() != Some(&offset), "two stack maps at code offset {offset:#x}");
+            assert!(last != Some(offset), "two stack maps at code offset {offset:#x}");
+            last = Some(offset);
             for slot in &slots {
                 assert!(
                     slot.checked_add(8).is_some_and(|end| end <= frame_size),
@@ -114,14 +133,14 @@ impl StackMapTableBuilder {
             }
             let count = slots.len() as u32;
             let first = *runs.entry(slots).or_insert_with_key(|slots| {
-                let first = pool.len() as u32;
-                pool.extend_from_slice(slots);
+                let first = maps.slots.len() as u32 / 4;
+                slots.iter().for_each(|slot| push(&mut maps.slots, [*slot]));
                 first
             });
-            offsets.push(offset);
-            entries.push(Entry { frame_size, first, count });
+            push(&mut maps.offsets, [offset]);
+            push(&mut maps.frames, [frame_size, first, count]);
         }
-        StackMapTable { offsets: offsets.into(), entries: entries.into(), slots: pool.into() }
+        maps
     }
 }
 
@@ -136,12 +155,17 @@ mod tests {
         builder.add(10, 32, [16]);
         builder.add(70, 64, [0, 8]);
         builder.add(90, 16, []);
-        let table = builder.finish();
+        let maps = builder.finish();
+        let table = maps.table();
+        let lookup = |offset| {
+            let map = table.lookup(offset)?;
+            Some((map.frame_size, map.slots().collect::<Vec<_>>()))
+        };
         assert_eq!(table.len(), 4);
-        assert_eq!(table.lookup(10), Some(StackMap { frame_size: 32, slots: &[16] }));
-        assert_eq!(table.lookup(40), Some(StackMap { frame_size: 64, slots: &[0, 8] }));
-        assert_eq!(table.lookup(40), table.lookup(70));
-        assert_eq!(table.lookup(90), Some(StackMap { frame_size: 16, slots: &[] }));
+        assert_eq!(lookup(10), Some((32, vec![16])));
+        assert_eq!(lookup(40), Some((64, vec![0, 8])));
+        assert_eq!(lookup(40), lookup(70));
+        assert_eq!(lookup(90), Some((16, vec![])));
         for miss in [0, 9, 11, 39, 41, 69, 91, u32::MAX] {
             assert_eq!(table.lookup(miss), None);
         }

@@ -21,6 +21,20 @@ macro_rules! pointer_fields {
             $($(#[$doc])* pub const fn $name(&self) -> u32 {
                 $slot * self.pointer_size as u32
             })*
+
+            /// Every offset, with its name.
+            pub(crate) fn entries(&self) -> impl Iterator<Item = (&'static str, u32)> {
+                let sizes = [
+                    ("pointer_size", u32::from(self.pointer_size)),
+                    ("vmctx_prefix_size", self.vmctx_prefix_size()),
+                    ("func_ref_type", self.func_ref_type()),
+                    ("func_ref_id", self.func_ref_id()),
+                    ("func_ref_size", self.func_ref_size()),
+                    ("display_types", VMOffsets::DISPLAY_TYPES),
+                    ("display_row", VMOffsets::DISPLAY_ROW),
+                ];
+                [$((stringify!($name), self.$name()),)*].into_iter().chain(sizes)
+            }
         }
     };
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use gc_compiler::GcCompiler;
 use gc_runtime::{GcRuntime, Reclaims};
-use gc_types::Fingerprint;
+use gc_types::CollectorAbi;
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ impl Collector {
     /// Pairs two halves.
     ///
     /// # Errors
-    /// If they are not of the same name and fingerprint: code that one emits would
+    /// If they do not agree on everything ([`CollectorAbi`]): code that one emits would
     /// damage the objects of the other.
     pub fn new(runtime: Arc<dyn GcRuntime>, compiler: Arc<dyn GcCompiler>) -> Result<Collector> {
         if runtime.name() != compiler.name() {
@@ -30,11 +30,10 @@ impl Collector {
                 compiler.name()
             );
         }
-        let (heaps, code) = (runtime.fingerprint(), compiler.fingerprint());
-        if heaps != code {
+        if let Err(difference) = runtime.abi().check(&compiler.abi()) {
             bail!(
-                "the halves of collector `{}` do not fit: its heaps have fingerprint {heaps}, \
-                 its code {code}",
+                "the halves of collector `{}` do not fit: {difference} (here: its heaps, there: \
+                 its code)",
                 runtime.name()
             );
         }
@@ -114,8 +113,8 @@ impl Collector {
     }
 
     /// What its emitted code and its heaps agree on.
-    pub fn fingerprint(&self) -> Fingerprint {
-        self.runtime.fingerprint()
+    pub fn abi(&self) -> CollectorAbi {
+        self.runtime.abi()
     }
 
     /// The half that makes heaps.

@@ -3,7 +3,7 @@
 use crate::Collector;
 use crate::store::limits;
 use anyhow::{Result, bail};
-use gc_jit::JitOptions;
+use gc_compiler::CompileOptions;
 use gc_runtime::{HeapBounds, HeapOptions, PolicyFactory};
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Config {
             max_wasm_stack: 1 << 20,
             optimize: true,
             verify: cfg!(debug_assertions),
-            huge_function: JitOptions::HUGE_FUNCTION,
+            huge_function: CompileOptions::HUGE_FUNCTION,
             memory_maximum: 4 << 30,
             table_elements_maximum: 1 << 26,
         }

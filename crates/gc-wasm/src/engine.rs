@@ -1,18 +1,14 @@
 //! [`Engine`]: one configuration, one set of canonical types, one code generator,
 //! shared by any number of modules and stores on any number of threads.
 
-use crate::compile::signature::clif_signature;
 use crate::types::registry::TypeRegistry;
-use crate::{Collector, Config};
+use crate::{Collector, Config, host_calls, vmctx};
 use anyhow::{Context, Result};
-use gc_compiler::CompilerOptions;
-use gc_jit::{EntryTrampoline, ExitTrampoline, JitCompiler, JitOptions, OptLevel};
-use gc_runtime::HeapBounds;
-use gc_types::{TypeIndex, VMOffsets};
-use std::collections::HashMap;
+use gc_compiler::{CompileOptions, Compiler, OptLevel};
+use gc_types::Abi;
+use gc_types::collector::generational;
 use std::fmt;
-use std::hash::Hash;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 /// Compiles modules and makes stores, all with one collector. Cheap to clone.
 #[derive(Clone)]
@@ -21,25 +17,7 @@ pub struct Engine(Arc<EngineInner>);
 struct EngineInner {
     config: Config,
     types: TypeRegistry,
-    jit: JitCompiler,
-    compiler_options: CompilerOptions,
-    entry_trampolines: Cache<EntryTrampoline>,
-    exit_trampolines: Cache<ExitTrampoline>,
-}
-
-/// Trampolines by function type, made when first needed.
-type Cache<T> = RwLock<HashMap<TypeIndex, Arc<T>>>;
-
-fn cached<K: Eq + Hash + Copy, T>(
-    cache: &RwLock<HashMap<K, Arc<T>>>,
-    key: K,
-    make: impl FnOnce() -> Result<Arc<T>>,
-) -> Result<Arc<T>> {
-    if let Some(found) = cache.read().unwrap().get(&key) {
-        return Ok(found.clone());
-    }
-    let made = make()?;
-    Ok(cache.write().unwrap().entry(key).or_insert(made).clone())
+    compiler: Compiler,
 }
 
 impl Engine {
@@ -49,25 +27,14 @@ impl Engine {
     /// If the settings are not possible, or this machine is not supported.
     pub fn new(config: &Config) -> Result<Engine> {
         config.check().context("engine configuration")?;
-        let jit = JitCompiler::new(&JitOptions {
+        let options = CompileOptions {
             opt_level: if config.optimize { OptLevel::Speed } else { OptLevel::None },
             verifier: config.verify,
             huge_function: config.huge_function,
-        })?;
-        let compiler_options = CompilerOptions {
-            offsets: VMOffsets::HOST,
-            guarded: config.gc_heap_bounds == HeapBounds::Guarded,
-            zeal: config.gc_zeal != 0,
-            nursery: config.heap_options().nursery_size(),
         };
-        Ok(Engine(Arc::new(EngineInner {
-            config: config.clone(),
-            types: TypeRegistry::new()?,
-            jit,
-            compiler_options,
-            entry_trampolines: Cache::default(),
-            exit_trampolines: Cache::default(),
-        })))
+        let compiler = Compiler::new(&abi(config), &options)?;
+        let types = TypeRegistry::new()?;
+        Ok(Engine(Arc::new(EngineInner { config: config.clone(), types, compiler })))
     }
 
     /// The settings it was made with.
@@ -89,29 +56,25 @@ impl Engine {
         &self.0.types
     }
 
-    pub(crate) fn jit(&self) -> &JitCompiler {
-        &self.0.jit
+    pub(crate) fn compiler(&self) -> &Compiler {
+        &self.0.compiler
     }
 
-    pub(crate) fn compiler_options(&self) -> &CompilerOptions {
-        &self.0.compiler_options
+    /// What its code depends on.
+    pub fn abi(&self) -> &Abi {
+        self.0.compiler.abi()
     }
+}
 
-    /// The way into compiled functions of type `ty`.
-    pub(crate) fn entry_trampoline(&self, ty: TypeIndex) -> Result<Arc<EntryTrampoline>> {
-        cached(&self.0.entry_trampolines, ty, || {
-            let ty = self.types().get(ty);
-            self.0.jit.entry_trampoline(&clif_signature(ty.sub_type.unwrap_func())?)
-        })
-    }
-
-    /// The way out to host functions of type `ty`.
-    pub(crate) fn exit_trampoline(&self, ty: TypeIndex) -> Result<Arc<ExitTrampoline>> {
-        cached(&self.0.exit_trampolines, ty, || {
-            let ty = self.types().get(ty);
-            self.0.jit.exit_trampoline(&clif_signature(ty.sub_type.unwrap_func())?)
-        })
-    }
+/// What code compiled with `config` depends on.
+fn abi(config: &Config) -> Abi {
+    let nursery = config.heap_options().nursery_size();
+    let collector = config.collector.abi().with(generational::NURSERY, nursery.into());
+    Abi::new(collector)
+        .with_bounds(config.gc_heap_bounds)
+        .with_zeal(config.gc_zeal != 0)
+        .with_host_calls(host_calls::WASM.iter().copied())
+        .with_embedder("vmctx", vmctx::VERSION)
 }
 
 impl fmt::Debug for Engine {

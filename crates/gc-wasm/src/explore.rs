@@ -44,7 +44,7 @@ pub fn explore(
     #[cfg(feature = "wat")]
     let bytes = &*Module::text_to_binary(bytes)?;
     let (info, bodies) = parse(engine.types(), bytes)?;
-    let layout = VMContextLayout::new(engine.compiler_options().offsets, &info);
+    let layout = VMContextLayout::new(engine.abi().offsets(), &info);
     let cx = CompileContext::new(engine, &info, &layout);
     let wanted = |body: &Body<'_>| match filter {
         None => true,

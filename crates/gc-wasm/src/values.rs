@@ -6,7 +6,7 @@ use crate::types::matching::type_index;
 use crate::types::{HeapType, RefType, ValType};
 use crate::{AsContext, Func, Rooted};
 use anyhow::{Result, bail};
-use gc_jit::ValRaw;
+use gc_types::ValRaw;
 use gc_types::{VMGcKind, VMGcRef};
 use wasmtime_types::{
     EngineOrModuleTypeIndex, VMSharedTypeIndex, WasmHeapTopType, WasmHeapType, WasmRefType,

@@ -7,6 +7,9 @@
 use crate::module::info::ModuleInfo;
 use gc_types::VMOffsets;
 
+/// To be changed with the layout of the vmctx or of a definition in it.
+pub(crate) const VERSION: u32 = 1;
+
 /// The data for calling an imported function.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]

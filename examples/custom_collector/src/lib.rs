@@ -19,7 +19,7 @@ mod heap;
 // ANCHOR: halves
 use gc_compiler::GcCompiler;
 use gc_runtime::{GcHeap, GcRuntime, HeapError, HeapMemory};
-use gc_types::Fingerprint;
+use gc_types::CollectorAbi;
 use gc_wasm::Collector;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub const NAME: &str = "mark-sweep";
 
 /// To be changed with whatever the two halves must agree on.
-const VERSION: &str = "1";
+const VERSION: u64 = 1;
 
 /// The half that makes heaps.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,8 +38,8 @@ impl GcRuntime for MarkSweepRuntime {
         NAME
     }
 
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(NAME, &[VERSION])
+    fn abi(&self) -> CollectorAbi {
+        CollectorAbi::new(NAME).with("version", VERSION)
     }
 
     fn summary(&self) -> &'static str {
@@ -66,8 +66,8 @@ impl GcCompiler for MarkSweepCompiler {
         NAME
     }
 
-    fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(NAME, &[VERSION])
+    fn abi(&self) -> CollectorAbi {
+        CollectorAbi::new(NAME).with("version", VERSION)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::syntax::{Form, Function, MAX_DEPTH, Tree};
 use anyhow::{Context, Result, bail, ensure};
 use cranelift_codegen::ir::{self, InstBuilder, Value, types};
 use cranelift_frontend::{FuncInstBuilder, Switch};
-use gc_compiler::{ArrayInit, GcEmitter, RefTest, TestTarget, trap_code};
+use gc_compiler::{ArrayInit, GcEmitter, RefTest, TestTarget, import_function, trap_code};
 use gc_types::{ArrayLayout, I31, StorageType, StructLayout, Trap, TypeIndex, VMGcKind, VMGcRef};
 
 pub(crate) const PAIR: TypeIndex = TypeIndex::new(1).unwrap();
@@ -231,7 +231,7 @@ impl<'b, 't> Body<'_, 'b, 't> {
     fn call(&mut self, parts: &'t [Tree<'t>], line: u32, is_tail: bool) -> Result<Value> {
         let parts = self.values(parts)?;
         self.at_line(line);
-        let apply = gc_jit::import_function(self.e.builder.func, 0, signature());
+        let apply = import_function(self.e.builder.func, 0, signature());
         let mut result = parts[0];
         for (i, argument) in parts.iter().enumerate().skip(1) {
             self.e.ref_cast(result, &RefTest::new(false, TestTarget::Array));
@@ -261,7 +261,7 @@ impl<'b, 't> Body<'_, 'b, 't> {
         switch.emit(self.e.builder, number, unknown);
         for (number, block) in blocks {
             self.e.builder.switch_to_block(block);
-            let code = gc_jit::import_function(self.e.builder.func, number as u32, signature());
+            let code = import_function(self.e.builder.func, number as u32, signature());
             let args = [self.e.vmctx(), self.closure, self.locals[1].1];
             self.ins().return_call(code, &args);
         }

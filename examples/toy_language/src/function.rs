@@ -8,8 +8,10 @@ use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use gc_compiler::check::check_function;
 use gc_compiler::safepoints::{References, place_safepoints};
-use gc_compiler::{CompilerOptions, GcCompiler, GcEmitter, GcFuncEnv};
-use gc_types::HostCall;
+use gc_compiler::{
+    GcCompiler, GcEmitter, GcFuncEnv, import_host_call, imported_host_call, set_stack_limit,
+};
+use gc_types::{Abi, HostCall};
 
 /// The signature of every compiled function: `(vmctx, closure, argument) -> value`.
 pub(crate) fn signature() -> ir::Signature {
@@ -22,14 +24,14 @@ pub(crate) fn signature() -> ir::Signature {
 
 /// What gc-compiler asks about the function being built.
 struct Env {
-    options: CompilerOptions,
+    abi: Abi,
     vmctx: Value,
     references: References,
 }
 
 impl GcFuncEnv for Env {
-    fn options(&self) -> &CompilerOptions {
-        &self.options
+    fn abi(&self) -> &Abi {
+        &self.abi
     }
 
     fn vmctx(&mut self, _: &mut ir::Function) -> Value {
@@ -38,7 +40,7 @@ impl GcFuncEnv for Env {
 
     fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef {
         let signature = call.gc_signature().expect("we have no host calls of our own");
-        gc_jit::import_host_call(func, call, signature)
+        import_host_call(func, call, signature)
     }
 
     fn references(&mut self) -> &mut References {
@@ -49,7 +51,7 @@ impl GcFuncEnv for Env {
 /// The functions compiled so far, each with its name and at its number.
 pub(crate) struct Program<'t> {
     pub(crate) gc: &'t dyn GcCompiler,
-    pub(crate) options: CompilerOptions,
+    pub(crate) abi: Abi,
     pub(crate) config: TargetFrontendConfig,
     pub(crate) functions: Vec<(String, ir::Function)>,
 }
@@ -65,15 +67,15 @@ impl<'t> Program<'t> {
         emit: impl FnOnce(&mut Body<'_, '_, 't>) -> Result<()>,
     ) -> Result<Vec<(&'t str, u32)>> {
         let mut func = ir::Function::with_name_signature(Default::default(), signature());
-        gc_jit::set_stack_limit(&mut func, &self.options.offsets)?;
+        set_stack_limit(&mut func, &self.abi.offsets())?;
         let mut context = FunctionBuilderContext::new();
         let mut builder = FunctionBuilder::new(&mut func, &mut context);
         let entry = builder.create_block();
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
         let [vmctx, closure, argument] = *builder.block_params(entry) else { unreachable!() };
-        let options = self.options.clone();
-        let mut env = Env { options, vmctx, references: References::default() };
+        let abi = self.abi.clone();
+        let mut env = Env { abi, vmctx, references: References::default() };
         let mut e = GcEmitter::new(&mut builder, &mut env, self.gc);
         let values = [closure, argument].map(|value| e.declare_ref(value));
         let locals = names.into_iter().zip(values).collect();
@@ -83,10 +85,10 @@ impl<'t> Program<'t> {
         builder.seal_all_blocks();
         builder.finalize(self.config);
         place_safepoints(&mut func, &env.references, &|func, callee| {
-            gc_jit::imported_host_call(func, callee).is_none_or(HostCall::may_collect)
+            imported_host_call(func, callee).is_none_or(HostCall::may_collect)
         })?;
         if cfg!(debug_assertions) {
-            check_function(&func, &self.options)?;
+            check_function(&func, &self.abi)?;
         }
         self.functions.push((title, func));
         Ok(captured)

@@ -11,11 +11,12 @@ use gc_compiler::collector::{
     copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
     null::NullCompiler,
 };
-use gc_compiler::{CompilerOptions, GcCompiler};
-use gc_jit::{CallError, CodeImageBuilder, CodeMemory, JitCompiler, JitOptions, JitStore, ValRaw};
+use gc_compiler::{CompileOptions, Compiler, GcCompiler, ImageLinker, call_signature};
+use gc_jit::{CallError, CodeMemory, JitStore};
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
-use gc_runtime::{GcRuntime, GcStats, GcStore, HeapBounds, HeapError, HeapOptions};
-use gc_types::{GcLayout, StorageType, Trap, VMGcRef, VMOffsets};
+use gc_runtime::{GcRuntime, GcStats, GcStore, HeapError, HeapOptions};
+use gc_types::collector::generational::NURSERY;
+use gc_types::{Abi, GcLayout, StorageType, Trap, VMGcRef, ValRaw};
 use std::sync::Arc;
 
 /// The collectors there are.
@@ -39,26 +40,24 @@ const MAX_STACK: usize = 4 << 20;
 /// Compiles and runs a program and shows its value.
 pub(crate) fn run(source: &str, name: &str, heap: &HeapOptions) -> Result<(String, GcStats)> {
     let (runtime, gc) = collector(name)?;
-    let jit = JitCompiler::new(&JitOptions::default())?;
-    let options = CompilerOptions {
-        offsets: VMOffsets::HOST,
-        guarded: heap.bounds == HeapBounds::Guarded,
-        zeal: heap.zeal != 0,
-        nursery: heap.nursery_size(),
-    };
-    let config = jit.isa().frontend_config();
-    let mut program = Program { gc, options, config, functions: Vec::new() };
+    let abi = Abi::new(gc.abi().with(NURSERY, heap.nursery_size().into()))
+        .with_bounds(heap.bounds)
+        .with_zeal(heap.zeal != 0);
+    let compiler = Compiler::new(&abi, &CompileOptions::default())?;
+    let config = compiler.isa().frontend_config();
+    let mut program = Program { gc, abi, config, functions: Vec::new() };
     let source = source.replace('(', " ( ").replace(')', " ) ");
     let trees = read(&source)?;
     compile(&trees, &mut program)?;
     let main = program.functions.len() as u32 - 1;
-    let mut image = CodeImageBuilder::new();
+    let mut image = ImageLinker::new();
     for (number, (title, func)) in (0..).zip(program.functions) {
-        image.define(number, title, jit.compile(&mut Context::for_function(func))?)?;
+        image.define(number, title, compiler.compile(&mut Context::for_function(func))?)?;
     }
-    let code = CodeMemory::publish(image.finish(&jit, &|_| None)?)?;
+    image.export(main)?;
+    let code = CodeMemory::publish(image.link(&compiler)?)?;
     let main = code.function_address(main).context("no function")?;
-    let trampoline = jit.entry_trampoline(&signature())?;
+    let trampoline = code.entry_trampoline(&call_signature(&signature())?).context("no way in")?;
 
     let mut gc = GcStore::new(runtime, heap)?;
     gc.ensure_layout(PAIR, &Arc::new(GcLayout::Struct(pair_layout())));

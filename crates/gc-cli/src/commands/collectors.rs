@@ -48,7 +48,7 @@ pub fn execute(args: &CollectorsArgs, registry: &Registry) -> Result<()> {
                 frees: frees(one),
                 moves_objects: one.moves_objects(),
                 max_heap_bytes: one.max_heap_size(),
-                fingerprint: one.fingerprint().to_string(),
+                fingerprint: one.abi().fingerprint().to_string(),
                 summary: one.summary(),
             };
             writeln!(out, "{}", serde_json::to_string(&json)?)?;

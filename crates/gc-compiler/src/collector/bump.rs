@@ -78,7 +78,7 @@ fn alloc(
     let mut fits = e.builder.ins().icmp(IntCC::UnsignedLessThanOrEqual, end, limit);
 
     const COUNTDOWN: i32 = HeapDataOffsets::ZEAL_COUNTDOWN.cast_signed();
-    let countdown = e.env.options().zeal.then(|| {
+    let countdown = e.env.abi().zeal().then(|| {
         let countdown = e.builder.ins().load(types::I32, cursor_flags, data, COUNTDOWN);
         let left = e.builder.ins().icmp_imm_u(IntCC::UnsignedGreaterThan, countdown, 1);
         fits = e.builder.ins().band(fits, left);

@@ -18,7 +18,7 @@ use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::collector::generational::{
-    CARD_SHIFT, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NAME, NURSERY_START,
+    CARD_SHIFT, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NAME, NURSERY, NURSERY_START,
     SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN,
 };
 
@@ -112,7 +112,8 @@ fn mark_card(
     let cold = e.create_cold_block();
     let done = e.builder.create_block();
     let word = e.builder.ins().ireduce(types::I32, value);
-    let young = is_between(e, word, NURSERY_START, e.env.options().nursery);
+    let nursery = e.env.abi().option(NURSERY) as u32;
+    let young = is_between(e, word, NURSERY_START, nursery);
     e.builder.ins().brif(young, look, &[], done, &[]);
 
     e.continue_in(look);

@@ -6,8 +6,8 @@ use super::{RawArgs, build, host_isa};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, UserFuncName, types};
 use cranelift_codegen::{Context, FinalizedRelocTarget, binemit::Reloc};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use gc_compiler::{CompilerOptions, GcCompiler, host_call_signature};
-use gc_types::{HeapDataOffsets, HostCall, NULL_PAGE_SIZE, TypeIndex, VMGcKind, VMOffsets};
+use gc_compiler::{GcCompiler, host_call_signature};
+use gc_types::{Abi, HeapDataOffsets, HostCall, NULL_PAGE_SIZE, TypeIndex, VMGcKind, VMOffsets};
 
 const O: VMOffsets = VMOffsets::HOST;
 const HEAP_SIZE: usize = 1 << 20;
@@ -174,11 +174,7 @@ pub(crate) struct Code {
 }
 
 impl Code {
-    pub(crate) fn new(
-        compiler: &dyn GcCompiler,
-        options: &CompilerOptions,
-        op: super::Op<'_>,
-    ) -> Code {
+    pub(crate) fn new(compiler: &dyn GcCompiler, options: &Abi, op: super::Op<'_>) -> Code {
         let isa = host_isa();
         let mut image = Vec::new();
         let mut calls = Vec::new();

@@ -14,25 +14,23 @@ use gc_compiler::collector::{
     null::NullCompiler,
 };
 use gc_compiler::safepoints::{References, place_safepoints};
-use gc_compiler::{
-    CompilerOptions, GcCompiler, GcEmitter, GcFuncEnv, host_call_signature, regions,
-};
-use gc_types::{HostCall, I31, VMGcRef, VMOffsets};
+use gc_compiler::{GcCompiler, GcEmitter, GcFuncEnv, host_call_signature, regions};
+use gc_types::{Abi, CollectorAbi, HeapBounds, HostCall, I31, VMGcRef};
 
 /// The collectors under test.
 pub(crate) const COLLECTORS: [&dyn GcCompiler; 4] =
     [&NullCompiler, &DrcCompiler, &CopyingCompiler, &GenerationalCompiler];
 
 /// Every combination of options.
-pub(crate) fn all_options() -> impl Iterator<Item = CompilerOptions> {
-    [(true, false), (true, true), (false, false), (false, true)]
-        .into_iter()
-        .map(|(guarded, zeal)| CompilerOptions { guarded, zeal, ..self::guarded() })
+pub(crate) fn all_options() -> impl Iterator<Item = Abi> {
+    let bounds = [HeapBounds::Guarded, HeapBounds::Checked].into_iter();
+    bounds
+        .flat_map(|bounds| [false, true].map(|zeal| guarded().with_bounds(bounds).with_zeal(zeal)))
 }
 
 /// Guarded, without zeal.
-pub(crate) fn guarded() -> CompilerOptions {
-    CompilerOptions { offsets: VMOffsets::HOST, guarded: true, zeal: false, nursery: 1 << 20 }
+pub(crate) fn guarded() -> Abi {
+    Abi::new(CollectorAbi::new("any").with("nursery", 1 << 20))
 }
 
 /// The host machine with optimisation.
@@ -45,14 +43,14 @@ pub(crate) fn host_isa() -> OwnedTargetIsa {
 }
 
 struct TestEnv {
-    options: CompilerOptions,
+    options: Abi,
     vmctx: ir::Value,
     references: References,
     calls: Vec<(HostCall, ir::FuncRef)>,
 }
 
 impl GcFuncEnv for TestEnv {
-    fn options(&self) -> &CompilerOptions {
+    fn abi(&self) -> &Abi {
         &self.options
     }
 
@@ -124,7 +122,7 @@ pub(crate) type Op<'a> = &'a dyn Fn(&mut GcEmitter<'_, '_>, Args) -> Option<ir::
 pub(crate) fn build(
     isa: &OwnedTargetIsa,
     compiler: &dyn GcCompiler,
-    options: &CompilerOptions,
+    options: &Abi,
     op: Op<'_>,
 ) -> ir::Function {
     let mut signature = ir::Signature::new(CallConv::SystemV);
@@ -199,6 +197,6 @@ pub(crate) fn i31(value: i32) -> u64 {
 }
 
 /// Both modes of heap bounds, without zeal.
-pub(crate) fn modes() -> impl Iterator<Item = CompilerOptions> {
-    all_options().filter(|options| !options.zeal)
+pub(crate) fn modes() -> impl Iterator<Item = Abi> {
+    all_options().filter(|options| !options.zeal())
 }

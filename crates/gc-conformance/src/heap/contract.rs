@@ -9,7 +9,7 @@ use gc_types::{I31, NULL_PAGE_SIZE};
 use std::task;
 
 promises! {
-    a_collector_says_what_it_is: "name, fingerprint, summary, max_heap_size, frees_memory";
+    a_collector_says_what_it_is: "name, abi, summary, max_heap_size, frees_memory";
     an_object_tells_its_kind_and_references: "is_kind, for_each_ref, for_each_object";
     used_bytes_are_those_of_the_objects: "used_bytes, stats";
     a_collection_of_all_tells_the_policy: "make_plan, usage";
@@ -26,7 +26,7 @@ fn a_collector_says_what_it_is(subject: &Subject<'_>) -> Result<()> {
     let name = runtime.name();
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     ensure!(!name.is_empty() && name.chars().all(plain), "`{name}` is no name for an option");
-    ensure!(runtime.fingerprint() == runtime.fingerprint(), "the fingerprint changes");
+    ensure!(runtime.abi() == runtime.abi(), "what it says of its ABI changes");
     let summary = runtime.summary();
     ensure!(!summary.is_empty() && !summary.ends_with('.'), "it is good for: `{summary}`");
     let most = runtime.max_heap_size();

@@ -1,40 +1,8 @@
-//! x86-64 on Linux: relocations, the stub that resumes at a handler, and the
+//! x86-64 on Linux: the stub that resumes at a handler, and the
 //! registers of an interrupted thread.
 #![allow(unsafe_code)]
 
-use anyhow::{Result, bail, ensure};
-use cranelift_codegen::binemit::Reloc;
-use cranelift_codegen::isa::TargetIsa;
 use std::arch::{asm, naked_asm};
-
-/// Fills the space between functions: `int3`.
-pub(crate) const PADDING: u8 = 0xcc;
-
-/// Refuses an `isa` whose code this file cannot run.
-pub(crate) fn check_supported(isa: &dyn TargetIsa) -> Result<()> {
-    ensure!(
-        isa.name() == "x64" && isa.pointer_bits() == 64,
-        "code for {} cannot run on x86-64",
-        isa.triple()
-    );
-    Ok(())
-}
-
-/// Makes the instruction or word at `offset` of `code` refer to `target` (an offset
-/// into the same code, addend included).
-pub(crate) fn apply_reloc(code: &mut [u8], offset: u32, kind: Reloc, target: i64) -> Result<()> {
-    match kind {
-        Reloc::X86PCRel4 | Reloc::X86CallPCRel4 => {
-            let Ok(distance) = i32::try_from(target - i64::from(offset)) else {
-                bail!("a target is out of a direct call's reach");
-            };
-            let at = offset as usize;
-            code[at..at + 4].copy_from_slice(&distance.to_le_bytes());
-            Ok(())
-        }
-        other => bail!("relocation {other:?} is not position-independent"),
-    }
-}
 
 /// Makes freshly written code visible to instruction fetch: nothing to do here, where
 /// caches are coherent and the code was never executed at this address before
@@ -105,20 +73,5 @@ impl<'a> Interrupted<'a> {
         registers[libc::REG_RBP as usize] = fp as i64;
         registers[libc::REG_RAX as usize] = payload as i64;
         registers[libc::REG_RIP as usize] = handler_pc as i64;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_is_linked_relative_to_its_own_field() {
-        let mut code = vec![0; 16];
-        // A call at 3: opcode, then the field at 4; Cranelift's addend is -4.
-        apply_reloc(&mut code, 4, Reloc::X86CallPCRel4, 12 - 4).unwrap();
-        assert_eq!(i32::from_le_bytes(code[4..8].try_into().unwrap()), 12 - 8);
-        assert!(apply_reloc(&mut code, 4, Reloc::X86CallPCRel4, 1 << 33).is_err());
-        assert!(apply_reloc(&mut code, 0, Reloc::Abs8, 0).is_err());
     }
 }

@@ -8,14 +8,17 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use gc_compiler::{
+    CompileOptions, CompiledFunction, Compiler, ImageLinker, call_signature, declare_vmctx_slot,
+    set_stack_limit,
+};
 use gc_jit::{
-    CallError, CodeImage, CodeImageBuilder, CodeMemory, CompiledFunction, HostFunction,
-    JitCompiler, JitOptions, JitStore, VMContextPrefix, VMHostFuncContext, ValRaw,
-    declare_vmctx_slot, set_stack_limit,
+    CallError, CodeMemory, EntryTrampoline, HostFunction, JitStore, VMContextPrefix,
+    VMHostFuncContext,
 };
 use gc_runtime::collector::NullCollector;
 use gc_runtime::{GcRuntime, GcStore, HeapOptions};
-use gc_types::{HostCall, HostSignature, VMOffsets};
+use gc_types::{Abi, CodeImage, CollectorAbi, HostCall, HostSignature, VMOffsets, ValRaw};
 use std::sync::Arc;
 
 pub const OFFSETS: VMOffsets = VMOffsets::HOST;
@@ -30,13 +33,24 @@ pub fn signature(params: &[Type], returns: &[Type]) -> Signature {
     signature
 }
 
-pub fn compiler() -> JitCompiler {
-    JitCompiler::new(&JitOptions { verifier: true, ..JitOptions::default() }).unwrap()
+/// What code depends on whose host calls of its own are `calls`.
+pub fn abi(calls: &[HostSignature]) -> Abi {
+    let calls = (0..).zip(calls).map(|(n, signature)| (HostCall::embedder(n), *signature));
+    Abi::new(CollectorAbi::new("any")).with_host_calls(calls)
+}
+
+pub fn compiler() -> Compiler {
+    compiler_for(&abi(&[]))
+}
+
+pub fn compiler_for(abi: &Abi) -> Compiler {
+    let options = CompileOptions { verifier: true, ..CompileOptions::default() };
+    Compiler::new(abi, &options).unwrap()
 }
 
 /// Compiles a function with a stack limit and a vmctx slot; `body` gets its parameters.
 pub fn compile(
-    compiler: &JitCompiler,
+    compiler: &Compiler,
     signature: Signature,
     body: impl FnOnce(&mut FunctionBuilder<'_>, &[Value]),
 ) -> CompiledFunction {
@@ -57,27 +71,37 @@ pub fn compile(
     compiler.compile(&mut Context::for_function(func)).unwrap()
 }
 
-/// Links functions `0..`, named `f0`, `f1`, ...
-pub fn link(
-    compiler: &JitCompiler,
-    functions: Vec<CompiledFunction>,
-    calls: &[HostSignature],
-) -> CodeImage {
-    let mut image = CodeImageBuilder::new();
-    for (i, function) in functions.into_iter().enumerate() {
-        image.define(i as u32, format!("f{i}"), function).unwrap();
+/// Links functions `0..`, named `f0`, `f1`, ..., all of which the host may call.
+pub fn link(functions: Vec<CompiledFunction>, calls: &[HostSignature]) -> CodeImage {
+    let mut image = ImageLinker::new();
+    for (i, function) in (0..).zip(functions) {
+        image.define(i, format!("f{i}"), function).unwrap();
+        image.export(i).unwrap();
     }
-    let lookup =
-        |call: HostCall| calls.get((call.index() - HostCall::FIRST_EMBEDDER) as usize).copied();
-    image.finish(compiler, &lookup).unwrap()
+    image.link(&compiler_for(&abi(calls))).unwrap()
 }
 
-pub fn publish(
-    compiler: &JitCompiler,
-    functions: Vec<CompiledFunction>,
-    calls: &[HostSignature],
-) -> Arc<CodeMemory> {
-    CodeMemory::publish(link(compiler, functions, calls)).unwrap()
+pub fn publish(functions: Vec<CompiledFunction>, calls: &[HostSignature]) -> Arc<CodeMemory> {
+    CodeMemory::publish(link(functions, calls)).unwrap()
+}
+
+/// The trampolines of one signature, in an image of their own.
+pub fn trampolines(signature: &Signature) -> Arc<CodeMemory> {
+    let signature = call_signature(signature).unwrap();
+    let mut image = ImageLinker::new();
+    image.entry(signature.clone());
+    image.exit(signature);
+    CodeMemory::publish(image.link(&compiler()).unwrap()).unwrap()
+}
+
+pub fn entry_trampoline(signature: &Signature) -> EntryTrampoline {
+    trampolines(signature).entry_trampoline(&call_signature(signature).unwrap()).unwrap()
+}
+
+/// The exit trampoline of one signature: where it is, and what keeps it.
+pub fn exit_trampoline(signature: &Signature) -> (*const u8, Arc<CodeMemory>) {
+    let code = trampolines(signature);
+    (code.exit_trampoline(&call_signature(signature).unwrap()).unwrap(), code)
 }
 
 /// A store and a vmctx of it, with room behind the prefix.
@@ -115,13 +139,12 @@ impl Fixture {
     /// Calls function `index` of `code`.
     pub fn call(
         &mut self,
-        compiler: &JitCompiler,
         code: &Arc<CodeMemory>,
         index: u32,
         signature: &Signature,
         args: &[ValRaw],
     ) -> Result<Vec<ValRaw>, CallError> {
-        let trampoline = compiler.entry_trampoline(signature).unwrap();
+        let trampoline = code.entry_trampoline(&call_signature(signature).unwrap()).unwrap();
         let mut values = args.to_vec();
         values.resize(trampoline.slots(), ValRaw::ZERO);
         let vmctx = self.vmctx();

@@ -57,6 +57,8 @@ const _: () = assert!(SLOT_CARDS + 8 <= HeapDataOffsets::SIZE);
 const _: () = assert!(LOG_CAPACITY.is_power_of_two() && SLOT_CARDS_LEN.is_power_of_two());
 const _: () = assert!(NULL_PAGE_SIZE.is_multiple_of(CARD_SIZE));
 
+/// The option that says how large the nursery is, in bytes.
+pub const NURSERY: &str = "nursery";
 /// Where the nursery begins.
 pub const NURSERY_START: u32 = NULL_PAGE_SIZE;
 /// The size of a nursery, in bytes, is a multiple of this.

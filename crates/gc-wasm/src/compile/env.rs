@@ -10,8 +10,8 @@ use anyhow::{Result, bail};
 use cranelift_codegen::ir;
 use gc_compiler::regions::{self, Region};
 use gc_compiler::safepoints::References;
-use gc_compiler::{CompilerOptions, GcFuncEnv};
-use gc_types::{ArrayLayout, GcLayout, HostCall, StructLayout, TypeIndex};
+use gc_compiler::{GcFuncEnv, import_function, import_host_call};
+use gc_types::{Abi, ArrayLayout, GcLayout, HostCall, StructLayout, TypeIndex};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -117,7 +117,7 @@ impl<'a> FuncEnv<'a> {
             return Ok(*callee);
         }
         let ty = self.registered(self.cx.info.funcs[index as usize].ty);
-        let callee = gc_jit::import_function(func, index, clif_signature(func_type(&ty)?)?);
+        let callee = import_function(func, index, clif_signature(func_type(&ty)?)?);
         self.functions.insert(index, callee);
         Ok(callee)
     }
@@ -142,8 +142,8 @@ impl GcFuncEnv for FuncEnv<'_> {
         &mut self.references
     }
 
-    fn options(&self) -> &CompilerOptions {
-        self.cx.options
+    fn abi(&self) -> &Abi {
+        self.cx.abi()
     }
 
     fn vmctx(&mut self, _func: &mut ir::Function) -> ir::Value {
@@ -154,7 +154,7 @@ impl GcFuncEnv for FuncEnv<'_> {
         *self
             .host_calls
             .entry(call)
-            .or_insert_with(|| gc_jit::import_host_call(func, call, host_calls::signature(call)))
+            .or_insert_with(|| import_host_call(func, call, host_calls::signature(call)))
     }
 }
 

@@ -12,16 +12,14 @@ mod translate;
 mod tests;
 
 use crate::Engine;
-use crate::host_calls;
 use crate::module::info::ModuleInfo;
 use crate::module::parse::Body;
 use crate::types::registry::TypeRegistry;
 use crate::vmctx::VMContextLayout;
 use anyhow::{Context as _, Result};
 use cranelift_codegen::{Context, ir};
-use gc_compiler::{CompilerOptions, GcCompiler};
-use gc_jit::{CodeImage, CodeImageBuilder, CompiledFunction, JitCompiler};
-use gc_types::HostCall;
+use gc_compiler::{CompiledFunction, Compiler, GcCompiler, ImageLinker};
+use gc_types::{Abi, CodeImage};
 use rayon::prelude::*;
 use translate::Allocations;
 
@@ -31,8 +29,7 @@ pub(crate) struct CompileContext<'a> {
     pub(crate) layout: &'a VMContextLayout,
     pub(crate) registry: &'a TypeRegistry,
     pub(crate) gc: &'a dyn GcCompiler,
-    pub(crate) options: &'a CompilerOptions,
-    pub(crate) jit: &'a JitCompiler,
+    pub(crate) compiler: &'a Compiler,
     /// Whether to check the functions built against the collector half's laws.
     pub(crate) check: bool,
 }
@@ -49,10 +46,14 @@ impl<'a> CompileContext<'a> {
             layout,
             registry: engine.types(),
             gc: engine.collector().compiler(),
-            options: engine.compiler_options(),
-            jit: engine.jit(),
+            compiler: engine.compiler(),
             check: engine.config().verify,
         }
+    }
+
+    /// What the code depends on.
+    pub(crate) fn abi(&self) -> &'a Abi {
+        self.compiler.abi()
     }
 }
 
@@ -64,13 +65,19 @@ impl<'a> CompileContext<'a> {
 pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> Result<CodeImage> {
     let compiled: Vec<(u32, Result<CompiledFunction>)> = bodies
         .into_par_iter()
-        .map_init(Compiler::default, |compiler, body| (body.index, compiler.function(cx, body)))
+        .map_init(FunctionCompiler::default, |compiler, body| {
+            (body.index, compiler.function(cx, body))
+        })
         .collect();
-    let mut image = CodeImageBuilder::new();
+    let mut image = ImageLinker::new();
     for (index, function) in compiled {
         image.define(index, cx.info.func_name(index), function?)?;
+        // The host can only get at what references can be made to.
+        if cx.info.funcs[index as usize].func_ref.is_some() {
+            image.export(index)?;
+        }
     }
-    image.finish(cx.jit, &host_call_signature)
+    image.link(cx.compiler)
 }
 
 /// The CLIF of one function, before any optimisation.
@@ -87,14 +94,14 @@ pub(crate) fn translate_function(cx: &CompileContext<'_>, body: Body<'_>) -> Res
 
 /// The compiler of one thread.
 #[derive(Default)]
-struct Compiler {
+struct FunctionCompiler {
     context: Option<Context>,
     allocations: Allocations,
     /// Whether to keep the machine code as text, too.
     disassemble: bool,
 }
 
-impl Compiler {
+impl FunctionCompiler {
     fn function(&mut self, cx: &CompileContext<'_>, body: Body<'_>) -> Result<CompiledFunction> {
         let index = body.index;
         let context = self.context.get_or_insert_with(Context::new);
@@ -102,12 +109,13 @@ impl Compiler {
         context.set_disasm(self.disassemble);
         let compiled =
             match translate::translate(cx, body, &mut context.func, &mut self.allocations) {
-                Ok(()) => check(cx, &context.func).and_then(|()| cx.jit.compile(context)),
+                Ok(()) => check(cx, &context.func).and_then(|()| cx.compiler.compile(context)),
                 Err(error) => Err(error),
             };
         if compiled.is_err() {
             // What a failed translation leaves behind is not fit for another.
-            *self = Compiler { disassemble: self.disassemble, ..Compiler::default() };
+            let disassemble = self.disassemble;
+            *self = FunctionCompiler { disassemble, ..FunctionCompiler::default() };
         }
         compiled.with_context(|| describe(cx, index))
     }
@@ -116,7 +124,7 @@ impl Compiler {
 /// Fails if a function was built against the laws of emitted code: a bug of ours.
 fn check(cx: &CompileContext<'_>, func: &ir::Function) -> Result<()> {
     if cx.check {
-        gc_compiler::check::check_function(func, cx.options)?;
+        gc_compiler::check::check_function(func, cx.abi())?;
     }
     Ok(())
 }
@@ -129,7 +137,7 @@ pub(crate) fn disassemble(
     cx: &CompileContext<'_>,
     body: Body<'_>,
 ) -> Result<(CompiledFunction, String)> {
-    let mut compiler = Compiler { disassemble: true, ..Compiler::default() };
+    let mut compiler = FunctionCompiler { disassemble: true, ..FunctionCompiler::default() };
     let compiled = compiler.function(cx, body)?;
     let text = compiled.disassembly().unwrap_or_default().to_string();
     Ok((compiled, text))
@@ -137,8 +145,4 @@ pub(crate) fn disassemble(
 
 fn describe(cx: &CompileContext<'_>, index: u32) -> String {
     format!("function {index} `{}`", cx.info.func_name(index))
-}
-
-fn host_call_signature(call: HostCall) -> Option<gc_types::HostSignature> {
-    host_calls::WASM.iter().find(|(known, _)| *known == call).map(|(_, signature)| *signature)
 }

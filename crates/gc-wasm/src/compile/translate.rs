@@ -93,9 +93,9 @@ pub(super) fn translate(
 ) -> Result<()> {
     let ty = cx.registry.get(cx.info.funcs[body.index as usize].ty);
     let ty = func_type(&ty)?;
-    func.name = ir::UserFuncName::user(gc_jit::FUNCTION_NAMESPACE, body.index);
+    func.name = ir::UserFuncName::user(gc_compiler::FUNCTION_NAMESPACE, body.index);
     func.signature = clif_signature(ty)?;
-    gc_jit::set_stack_limit(func, &cx.options.offsets)?;
+    gc_compiler::set_stack_limit(func, &cx.abi().offsets())?;
 
     let mut builder = FunctionBuilder::new(func, &mut allocations.builder);
     let entry = builder.create_block();
@@ -122,9 +122,9 @@ pub(super) fn translate(
 
     let Translator { builder, env, stack, validator, .. } = translator;
     prologue(builder.func, entry, &env);
-    builder.finalize(cx.jit.isa().frontend_config());
+    builder.finalize(cx.compiler.isa().frontend_config());
     place_safepoints(func, &env.references, &|func, callee| {
-        gc_jit::imported_host_call(func, callee).is_none_or(host_calls::may_collect)
+        gc_compiler::imported_host_call(func, callee).is_none_or(host_calls::may_collect)
     })?;
     allocations.stack = stack;
     allocations.validator = validator.into_allocations();
@@ -136,7 +136,7 @@ pub(super) fn translate(
 /// The bases of heap and memory are loaded there again. These loads reach into loops without calls
 /// and make the loads there redundant. Unused loads are removed.
 fn prologue(func: &mut ir::Function, entry: ir::Block, env: &FuncEnv<'_>) {
-    let slot = env.leaves_instance.then(|| gc_jit::declare_vmctx_slot(func));
+    let slot = env.leaves_instance.then(|| gc_compiler::declare_vmctx_slot(func));
     let region = |func: &mut ir::Function, region| {
         MemFlagsData::trusted().with_alias_region(Some(env::intern(func, region)))
     };

@@ -4,8 +4,10 @@ use crate::store::{StoreContext, StoreContextMut, StoreOpaque};
 use crate::types::FuncType;
 use crate::{AsContext, AsContextMut, Engine, Extern, Func, Val};
 use anyhow::{Result, bail};
-use gc_jit::{ExitTrampoline, VMFuncRef, VMHostFuncContext, ValRaw, host_call_guard};
+use gc_jit::{VMFuncRef, VMHostFuncContext, host_call_guard};
+use gc_types::ValRaw;
 use std::fmt;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// What a host function is given of the store that calls it.
@@ -128,19 +130,19 @@ impl<T: 'static> HostFunc<T> {
         if !self.ty.engine().same(store.engine()) {
             bail!("a host function of another engine");
         }
-        let exit = store.engine().exit_trampoline(self.ty.index())?;
+        let registered = store.engine().types().get(self.ty.index());
+        registered.signature()?;
         let ty = self.ty.as_wasm();
         let context = HostContext::<T> {
             vm: VMHostFuncContext { prefix: store.vmctx_prefix(), function: call_host::<T> },
             func_ref: VMFuncRef {
-                code: exit.address(),
+                code: std::ptr::null(),
                 vmctx: std::ptr::null_mut(),
                 ty: self.ty.index().as_u32(),
                 id: 0,
             },
             slots: ty.params().len().max(ty.results().len()),
             closure: self.closure.clone(),
-            exit,
         };
         let pointer = Box::into_raw(Box::new(context));
         // SAFETY: the context was just made, and is the store's from here on: its
@@ -150,7 +152,9 @@ impl<T: 'static> HostFunc<T> {
             (*pointer).func_ref.vmctx = pointer.cast();
             let vm = &raw mut (*pointer).func_ref;
             store.register_func_refs([vm]);
-            vm
+            let vm = NonNull::from(&mut *vm);
+            store.add_host_function(vm, &registered)?;
+            vm.as_ptr()
         };
         Ok(Func::from_vm(store, vm).expect("the reference is not null"))
     }
@@ -164,8 +168,6 @@ struct HostContext<T: 'static> {
     /// Number of slots arguments and results share.
     slots: usize,
     closure: Arc<HostClosure<T>>,
-    /// Kept: the code that calls this.
-    exit: Arc<ExitTrampoline>,
 }
 
 /// What exit trampolines call: finds the closure and the store, runs the closure in

@@ -6,7 +6,7 @@ use super::{Caller, HostFunc, WasmParams, WasmResults};
 use crate::types::{FuncType, ValType};
 use crate::{AsContextMut, Engine};
 use anyhow::Result;
-use gc_jit::ValRaw;
+use gc_types::ValRaw;
 use std::sync::Arc;
 
 /// The return types of closures that are host functions: [`WasmResults`] or a `Result` of them.

@@ -1,10 +1,12 @@
 //! Functions: of instances and of the host, called by either.
 
+mod callee;
 mod host;
 mod into_func;
 mod typed;
 mod wasm_ty;
 
+pub(crate) use callee::Callees;
 pub use host::Caller;
 pub(crate) use host::HostFunc;
 pub use into_func::{IntoFunc, WasmRet};
@@ -15,11 +17,10 @@ use crate::store::{StoreId, StoreOpaque};
 use crate::types::FuncType;
 use crate::{AsContext, AsContextMut, Val};
 use anyhow::{Result, bail};
-use gc_jit::{VMFuncRef, ValRaw};
-use gc_types::TypeIndex;
+use gc_jit::VMFuncRef;
+use gc_types::{TypeIndex, ValRaw};
 use std::num::NonZeroU32;
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 /// A function in a store. Copies are the same function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,8 +127,9 @@ impl Func {
         let ty = registered.sub_type.unwrap_func();
         Params::typecheck_params(store.engine(), ty.params())?;
         Results::typecheck_results(store.engine(), ty.results())?;
-        let trampoline = store.engine().entry_trampoline(index)?;
-        Ok(TypedFunc::new(*self, registered, trampoline))
+        // SAFETY: a function of this store.
+        let callee = unsafe { store.callee(self.as_vm(store)?)? };
+        Ok(TypedFunc::new(*self, registered, callee))
     }
 
     /// The function behind a reference of this store's; `None` for null.
@@ -176,40 +178,5 @@ impl StoreOpaque {
             Some(count) if self.gc_store().need_gc_before_entering_wasm(count) => self.gc(),
             _ => Ok(()),
         }
-    }
-
-    /// Calls a function.
-    ///
-    /// # Safety
-    /// `vm` must be a function of this store; `values` must hold arguments of its
-    /// type, references exposed, and have room for its results.
-    pub(crate) unsafe fn invoke(
-        &mut self,
-        vm: NonNull<VMFuncRef>,
-        values: &mut [ValRaw],
-    ) -> Result<()> {
-        // SAFETY: the caller vouches for `vm`.
-        let index = unsafe { vm.as_ref().ty };
-        let index = TypeIndex::new(index).expect("function references have registered types");
-        let trampoline = self.entry_trampoline(index)?;
-        // SAFETY: as above; the trampoline is the one for the function's type.
-        unsafe { self.invoke_through(&trampoline, vm, values) }
-    }
-
-    /// As [`StoreOpaque::invoke`], with the trampoline at hand.
-    ///
-    /// # Safety
-    /// As there; `trampoline` must be the one for the function's type.
-    pub(crate) unsafe fn invoke_through(
-        &mut self,
-        trampoline: &Arc<gc_jit::EntryTrampoline>,
-        vm: NonNull<VMFuncRef>,
-        values: &mut [ValRaw],
-    ) -> Result<()> {
-        // SAFETY: the caller vouches for `vm`.
-        let VMFuncRef { code, vmctx, .. } = unsafe { *vm.as_ref() };
-        // SAFETY: the caller vouches for all of it.
-        let result = unsafe { gc_jit::JitStore::call(self.jit(), trampoline, code, vmctx, values) };
-        result.map_err(|error| error.into_anyhow())
     }
 }

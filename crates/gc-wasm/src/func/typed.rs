@@ -1,11 +1,12 @@
 //! Functions whose type was checked once.
 
+use super::callee::Callee;
 use super::wasm_ty::StoreArg;
 use super::{Func, WasmParams, WasmResults};
 use crate::AsContextMut;
 use crate::types::registry::RegisteredType;
 use anyhow::Result;
-use gc_jit::{EntryTrampoline, ValRaw};
+use gc_types::ValRaw;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 pub struct TypedFunc<Params, Results> {
     func: Func,
     ty: Arc<RegisteredType>,
-    trampoline: Arc<EntryTrampoline>,
+    callee: Callee,
     _marker: PhantomData<fn(Params) -> Results>,
 }
 
@@ -24,19 +25,15 @@ impl<Params, Results> Clone for TypedFunc<Params, Results> {
         TypedFunc {
             func: self.func,
             ty: self.ty.clone(),
-            trampoline: self.trampoline.clone(),
+            callee: self.callee.clone(),
             _marker: PhantomData,
         }
     }
 }
 
 impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
-    pub(crate) fn new(
-        func: Func,
-        ty: Arc<RegisteredType>,
-        trampoline: Arc<EntryTrampoline>,
-    ) -> Self {
-        TypedFunc { func, ty, trampoline, _marker: PhantomData }
+    pub(crate) fn new(func: Func, ty: Arc<RegisteredType>, callee: Callee) -> Self {
+        TypedFunc { func, ty, callee, _marker: PhantomData }
     }
 
     /// The function itself.
@@ -74,8 +71,8 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
         }
         params.to_slots(&mut store, slots)?;
         // SAFETY: `vm` is of this store (its handle was checked), the slots hold
-        // arguments of its type, and the trampoline was made for it.
-        unsafe { store.0.invoke_through(&self.trampoline, vm, slots)? };
+        // arguments of its type, and the callee was found for it.
+        unsafe { store.0.invoke_as(&self.callee, vm, slots)? };
         Results::from_slots(&mut store, slots)
     }
 }

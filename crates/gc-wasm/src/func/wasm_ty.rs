@@ -5,7 +5,7 @@ use crate::store::StoreOpaque;
 use crate::types::{HeapType, RefType, ValType};
 use crate::{Engine, Func, Rooted, Val};
 use anyhow::{Result, bail};
-use gc_jit::ValRaw;
+use gc_types::ValRaw;
 use gc_types::{Trap, VMGcRef};
 use wasmtime_types::{WasmHeapType, WasmRefType, WasmValType};
 

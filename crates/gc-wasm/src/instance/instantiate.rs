@@ -10,7 +10,7 @@ use super::table::{Element, TableData};
 use crate::module::info::{ElementItems, ElementMode};
 use crate::store::{GlobalData, StoreOpaque, limits};
 use crate::vmctx::{Place, VMFunctionImport, VMGlobal, VMMemoryDefinition, VMTableDefinition};
-use crate::{Collector, Extern, Module, Val};
+use crate::{Engine, Extern, Module, Val};
 use anyhow::{Context, Result, bail, ensure};
 use gc_jit::{VMContextPrefix, VMFuncRef};
 use gc_types::{Trap, VMGcRef};
@@ -23,8 +23,7 @@ pub(crate) fn instantiate(
     module: &Module,
     imports: &[Extern],
 ) -> Result<usize> {
-    check_collector(store.engine().collector(), module.engine().collector())?;
-    ensure!(module.engine().same(store.engine()), "a module of one engine, a store of another");
+    check_engine(store.engine(), module)?;
     let wanted = module.info().imports.len();
     if imports.len() != wanted {
         bail!("expected {wanted} imports, got {}", imports.len());
@@ -41,16 +40,14 @@ pub(crate) fn instantiate(
     Ok(index)
 }
 
-/// Code that was compiled for one collector and a heap of another never meet.
-fn check_collector(heap: &Collector, code: &Collector) -> Result<()> {
-    let (ours, theirs) = (heap.fingerprint(), code.fingerprint());
-    ensure!(
-        ours == theirs,
-        "the module was compiled for heaps of collector `{}` (fingerprint {theirs}), the store's \
-         heap is one of collector `{}` (fingerprint {ours})",
-        code.name(),
-        heap.name()
-    );
+/// A module is instantiated in stores of its engine alone. What differs is named: code that
+/// was compiled for one collector and a heap of another never meet.
+fn check_engine(store: &Engine, module: &Module) -> Result<()> {
+    if !module.engine().same(store) {
+        let difference = store.abi().check(module.code().image().abi());
+        difference.context("the module's code does not fit the store")?;
+        bail!("a module of one engine, a store of another");
+    }
     Ok(())
 }
 
@@ -63,7 +60,7 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         let ty = store.engine().types().get(*ty);
         store.ensure_layout(&ty);
     }
-    store.keep_code(module.code());
+    store.add_code(module.code());
     let number = store.instances.len();
     let vmctx = VMContext::new(layout.size());
     // SAFETY: all offsets are the layout's, checked by `at` to be inside the vmctx;

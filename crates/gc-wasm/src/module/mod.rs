@@ -8,7 +8,8 @@ use crate::compile::{CompileContext, compile_module};
 use crate::types::{ExportType, ExternType, ImportType};
 use crate::vmctx::VMContextLayout;
 use anyhow::{Context, Result};
-use gc_jit::{CodeImage, CodeMemory};
+use gc_jit::CodeMemory;
+use gc_types::CodeImage;
 use info::ModuleInfo;
 use std::fmt;
 use std::path::Path;
@@ -132,7 +133,7 @@ impl Module {
 /// Parses, validates and compiles.
 fn compile(engine: &Engine, bytes: &[u8]) -> Result<(ModuleInfo, VMContextLayout, CodeImage)> {
     let (info, bodies) = parse::parse(engine.types(), bytes)?;
-    let layout = VMContextLayout::new(engine.compiler_options().offsets, &info);
+    let layout = VMContextLayout::new(engine.abi().offsets(), &info);
     let context = CompileContext::new(engine, &info, &layout);
     let image = compile_module(&context, bodies)?;
     Ok((info, layout, image))

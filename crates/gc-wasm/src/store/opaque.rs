@@ -5,17 +5,18 @@ use super::globals::Globals;
 use super::roots::RootTable;
 use crate::Engine;
 use crate::externals::Extern;
+use crate::func::Callees;
 use crate::instance::data::{InstanceData, SegmentElements};
 use crate::instance::host_calls;
 use crate::instance::linear::MemoryData;
 use crate::instance::table::{TableData, TableElements};
 use crate::types::registry::RegisteredType;
 use anyhow::Result;
-use gc_jit::{EmbedderHooks, EntryTrampoline, JitStore, StoreRoots, VMContextPrefix, VMFuncRef};
+use gc_jit::{EmbedderHooks, JitStore, StoreRoots, VMContextPrefix, VMFuncRef};
 use gc_runtime::{GcRootsList, GcStore, IncompleteWalk, RootKind, RootsWanted};
 use gc_types::{TypeIndex, VMGcRef, VMOffsets};
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,8 +49,8 @@ pub(crate) struct StoreOpaque {
     pub(crate) elements_left: u64,
     /// What compiled code points to and nobody else owns.
     kept: Vec<Box<dyn Any>>,
-    /// Entry trampolines by type, so that a call need not lock the engine's.
-    trampolines: HashMap<TypeIndex, Arc<EntryTrampoline>>,
+    /// How its functions are called.
+    pub(crate) callees: Callees,
     /// Types whose layout the heap knows.
     layouts: HashSet<TypeIndex>,
 }
@@ -78,7 +79,7 @@ impl StoreOpaque {
             globals: Globals::default(),
             elements_left: config.table_elements_maximum,
             kept: Vec::new(),
-            trampolines: HashMap::new(),
+            callees: Callees::default(),
             layouts: HashSet::new(),
         })
     }
@@ -165,6 +166,12 @@ impl StoreOpaque {
         unsafe { self.jit.as_mut() }.keep_alive(code.clone());
     }
 
+    /// The code of the modules that the store has instances of.
+    pub(crate) fn code(&self) -> &[Arc<gc_jit::CodeMemory>] {
+        // SAFETY: as above.
+        unsafe { self.jit.as_ref() }.code()
+    }
+
     /// Gives function references their ids.
     ///
     /// # Safety
@@ -181,16 +188,6 @@ impl StoreOpaque {
             unsafe { (*func_ref).id = id };
         }
         jit.refresh_func_refs();
-    }
-
-    /// The way into functions of type `ty`.
-    pub(crate) fn entry_trampoline(&mut self, ty: TypeIndex) -> Result<Arc<EntryTrampoline>> {
-        if let Some(found) = self.trampolines.get(&ty) {
-            return Ok(found.clone());
-        }
-        let made = self.engine.entry_trampoline(ty)?;
-        self.trampolines.insert(ty, made.clone());
-        Ok(made)
     }
 
     /// The number of the instance that a vmctx of this store's belongs to.

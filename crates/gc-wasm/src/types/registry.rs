@@ -6,8 +6,10 @@
 //! relative and all others are engine-wide indices. Types live as long as the engine.
 
 use super::display::DisplayTable;
-use anyhow::{Result, bail};
-use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcKind};
+use anyhow::{Context as _, Result, bail};
+use gc_types::{
+    ArrayLayout, CallSignature, GcLayout, StorageType, StructLayout, TypeIndex, VMGcKind, ValueType,
+};
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 use wasmtime_types::prelude::TryClone;
@@ -27,12 +29,22 @@ pub(crate) struct RegisteredType {
     pub(crate) layout: Option<Arc<GcLayout>>,
     /// Its ancestors, the root first and the type itself last.
     pub(crate) chain: Box<[u32]>,
+    /// How its functions are called, if it is a function type that can be compiled.
+    signature: Option<CallSignature>,
 }
 
 impl RegisteredType {
     /// Number of proper ancestors.
     pub(crate) fn depth(&self) -> u32 {
         self.chain.len() as u32 - 1
+    }
+
+    /// How its functions are called.
+    ///
+    /// # Errors
+    /// If it is no function type, or has a parameter or result that is not supported.
+    pub(crate) fn signature(&self) -> Result<&CallSignature> {
+        self.signature.as_ref().context("unsupported: v128")
     }
 
     /// Word 0 of the header of its objects.
@@ -146,11 +158,13 @@ impl TypeRegistry {
             };
             chain.push(index);
             let layout = layout_of(&sub_type)?.map(Arc::new);
+            let signature = signature_of(&sub_type);
             new.push(Arc::new(RegisteredType {
                 index: TypeIndex::new(index).expect("display capacity is below the limit"),
                 sub_type,
                 layout,
                 chain: chain.into(),
+                signature,
             }));
         }
         for ty in &new {
@@ -182,6 +196,23 @@ pub(crate) fn storage_of_val(ty: &WasmValType) -> StorageType {
         WasmValType::Ref(ty) if ty.is_vmgcref_type() => StorageType::Ref,
         WasmValType::Ref(_) => StorageType::FuncRef,
     }
+}
+
+/// How functions of this type are called; `None` if it is no function type or vectors are
+/// among its values, which are not supported.
+fn signature_of(ty: &WasmSubType) -> Option<CallSignature> {
+    let WasmCompositeInnerType::Func(ty) = &ty.composite_type.inner else { return None };
+    let types = |types: &[WasmValType]| {
+        let types = types.iter().map(|ty| match ty {
+            WasmValType::I32 => Some(ValueType::I32),
+            WasmValType::I64 | WasmValType::Ref(_) => Some(ValueType::I64),
+            WasmValType::F32 => Some(ValueType::F32),
+            WasmValType::F64 => Some(ValueType::F64),
+            WasmValType::V128 => None,
+        });
+        types.collect::<Option<Vec<_>>>()
+    };
+    Some(CallSignature::new(types(ty.params())?, types(ty.results())?))
 }
 
 fn layout_of(ty: &WasmSubType) -> Result<Option<GcLayout>> {

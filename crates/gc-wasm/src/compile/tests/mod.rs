@@ -14,31 +14,31 @@ use gc_compiler::collector::{
     copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
     null::NullCompiler,
 };
-use gc_compiler::{CompilerOptions, GcCompiler};
-use gc_jit::{CodeImage, JitCompiler, JitOptions, OptLevel};
-use gc_types::VMOffsets;
+use gc_compiler::{CompileOptions, Compiler, GcCompiler, OptLevel};
+use gc_types::{Abi, CodeImage, CollectorAbi, HeapBounds};
 use std::collections::BTreeMap;
 
 const COLLECTORS: [&dyn GcCompiler; 4] =
     [&NullCompiler, &DrcCompiler, &CopyingCompiler, &GenerationalCompiler];
 
+/// A compiler for any collector.
+fn compiler(bounds: HeapBounds, zeal: bool, options: &CompileOptions) -> Compiler {
+    let abi = Abi::new(CollectorAbi::new("any").with("nursery", 1 << 20))
+        .with_bounds(bounds)
+        .with_zeal(zeal)
+        .with_host_calls(crate::host_calls::WASM.iter().copied());
+    Compiler::new(&abi, options).unwrap()
+}
+
 struct Fixture {
-    jit: JitCompiler,
-    options: CompilerOptions,
+    options: CompileOptions,
+    compiler: Compiler,
 }
 
 impl Fixture {
     fn new(opt_level: OptLevel) -> Fixture {
-        let options = JitOptions { opt_level, verifier: true, ..JitOptions::default() };
-        Fixture {
-            jit: JitCompiler::new(&options).unwrap(),
-            options: CompilerOptions {
-                offsets: VMOffsets::HOST,
-                guarded: true,
-                zeal: false,
-                nursery: 1 << 20,
-            },
-        }
+        let options = CompileOptions { opt_level, verifier: true, ..CompileOptions::default() };
+        Fixture { compiler: compiler(HeapBounds::Guarded, false, &options), options }
     }
 
     fn with<T>(
@@ -49,14 +49,13 @@ impl Fixture {
         then: impl FnOnce(&CompileContext<'_>, Vec<crate::module::parse::Body<'_>>) -> Result<T>,
     ) -> Result<T> {
         let (info, bodies) = parse(registry, wasm)?;
-        let layout = VMContextLayout::new(self.options.offsets, &info);
+        let layout = VMContextLayout::new(self.compiler.abi().offsets(), &info);
         let cx = CompileContext {
             info: &info,
             layout: &layout,
             registry,
             gc,
-            options: &self.options,
-            jit: &self.jit,
+            compiler: &self.compiler,
             check: true,
         };
         then(&cx, bodies)
@@ -81,7 +80,7 @@ impl Fixture {
                 .map(|body| {
                     let index = body.index;
                     let func = translate_function(cx, body)?;
-                    cranelift_codegen::verify_function(&func, self.jit.isa())
+                    cranelift_codegen::verify_function(&func, self.compiler.isa())
                         .with_context(|| func.display().to_string())?;
                     Ok((index, func.display().to_string()))
                 })
@@ -94,13 +93,13 @@ impl Fixture {
     /// with every option.
     fn accepts(&mut self, wat: &str) {
         let wasm = wat::parse_str(wat).unwrap_or_else(|e| panic!("{e}\n{wat}"));
-        for gc in COLLECTORS {
-            for (guarded, zeal) in [(true, false), (false, false), (true, true)] {
-                self.options.guarded = guarded;
-                self.options.zeal = zeal;
+        let (guarded, checked) = (HeapBounds::Guarded, HeapBounds::Checked);
+        for (bounds, zeal) in [(guarded, false), (checked, false), (guarded, true)] {
+            self.compiler = compiler(bounds, zeal, &self.options);
+            for gc in COLLECTORS {
                 let registry = TypeRegistry::new().unwrap();
                 if let Err(error) = self.compile(&registry, gc, &wasm) {
-                    panic!("{}, guarded {guarded}, zeal {zeal}: {error:#}\n{wat}", gc.name());
+                    panic!("{}, {bounds}, zeal {zeal}: {error:#}\n{wat}", gc.name());
                 }
             }
         }

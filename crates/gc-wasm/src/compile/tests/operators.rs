@@ -1,7 +1,7 @@
 //! Tests every operator on every type that it takes.
 
 use super::Fixture;
-use gc_jit::OptLevel;
+use gc_compiler::OptLevel;
 
 /// One function `f` for each operator of a family, applied to parameters.
 fn apply(operators: &[&str], params: &str, result: &str) -> String {

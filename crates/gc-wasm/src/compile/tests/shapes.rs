@@ -2,8 +2,8 @@
 
 use super::{COLLECTORS, Fixture};
 use crate::types::registry::TypeRegistry;
+use gc_compiler::OptLevel;
 use gc_compiler::collector::null::NullCompiler;
-use gc_jit::OptLevel;
 
 /// Number of lines of `clif` that contain `part`.
 fn count(clif: &str, part: &str) -> usize {
@@ -34,7 +34,7 @@ fn exactly_the_heap_references_live_over_a_call_are_in_its_map() {
         let registry = TypeRegistry::new().unwrap();
         // A collector without barriers, because barriers have their own calls and stack maps.
         let image = fixture.compile(&registry, &NullCompiler, &wasm).unwrap();
-        image.stack_maps().iter().map(|(_, map)| map.slots.len()).collect()
+        image.stack_maps().iter().map(|(_, map)| map.slots().len()).collect()
     };
     let body = |body: &str| {
         format!(

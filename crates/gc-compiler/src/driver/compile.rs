@@ -1,16 +1,16 @@
-//! [`JitCompiler`]: Cranelift, configured the way the rest of this crate needs it,
-//! and [`CompiledFunction`]: what is kept of its output.
+//! [`Compiler`]: Cranelift, configured the way compiled code needs it here, and
+//! [`CompiledFunction`]: what is kept of its output.
 
-use crate::{arch, names};
+use super::{machine, names, signature};
 use anyhow::{Context as _, Result, anyhow, bail};
 use cranelift_codegen::binemit::Reloc as RelocKind;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{self, ExternalName, TrapCode};
+use cranelift_codegen::ir::{self, ExternalName, Opcode, TrapCode};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, FinalizedMachExceptionHandler, FinalizedRelocTarget};
-use gc_types::{HostCall, HostCallType, Trap};
-use std::collections::HashMap;
+use gc_types::{Abi, CallSignature, HandlerSite, HostCall, Trap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 /// How hard Cranelift tries.
@@ -25,7 +25,7 @@ pub enum OptLevel {
 
 /// How functions are compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct JitOptions {
+pub struct CompileOptions {
     /// How hard Cranelift tries.
     pub opt_level: OptLevel,
     /// Whether Cranelift's verifier checks each function. By default in builds with
@@ -34,22 +34,22 @@ pub struct JitOptions {
     /// Functions of this many CLIF instructions or more (parameters of blocks, and twice
     /// the arguments for them, are counted too) are compiled in time that is
     /// proportional to their size: not optimised, and with a register allocator of a
-    /// single pass. By default [`JitOptions::HUGE_FUNCTION`].
+    /// single pass. By default [`CompileOptions::HUGE_FUNCTION`].
     pub huge_function: usize,
 }
 
-impl Default for JitOptions {
-    fn default() -> JitOptions {
-        JitOptions {
+impl Default for CompileOptions {
+    fn default() -> CompileOptions {
+        CompileOptions {
             opt_level: OptLevel::Speed,
             verifier: cfg!(debug_assertions),
-            huge_function: JitOptions::HUGE_FUNCTION,
+            huge_function: CompileOptions::HUGE_FUNCTION,
         }
     }
 }
 
-impl JitOptions {
-    /// The default of [`huge_function`](JitOptions::huge_function), in CLIF instructions.
+impl CompileOptions {
+    /// The default of [`huge_function`](CompileOptions::huge_function), in CLIF instructions.
     ///
     /// The optimiser and above all the backtracking register allocator take time that
     /// grows faster than the function, in the worst case as its square: 5000 casts of one
@@ -84,27 +84,20 @@ pub(crate) struct Reloc {
     pub(crate) addend: i64,
 }
 
-/// Where a call resumes if its callee unwinds to it.
-#[derive(Clone, Debug)]
-pub(crate) struct HandlerSite {
-    /// The call's return address, in bytes from the function's start.
-    pub(crate) ret_addr: u32,
-    /// Bytes from the call's stack pointer up to the frame pointer.
-    pub(crate) frame_offset: u32,
-    /// `(tag, code offset)` in the order they are tried; no tag catches all.
-    pub(crate) handlers: Vec<(Option<u32>, u32)>,
-}
-
 /// A compiled function: position-independent code, not yet linked, and its tables.
 #[derive(Clone, Debug)]
 pub struct CompiledFunction {
+    pub(crate) signature: ir::Signature,
     pub(crate) code: Vec<u8>,
     pub(crate) alignment: u32,
     pub(crate) relocs: Vec<Reloc>,
+    /// The signatures with which it calls what may be a function of the host's.
+    pub(crate) calls_by_reference: BTreeSet<CallSignature>,
     /// `(code offset, trap)`, ascending, offsets distinct.
     pub(crate) traps: Vec<(u32, Trap)>,
     /// `(return address, frame size, slots)`.
     pub(crate) stack_maps: Vec<(u32, u32, Vec<u32>)>,
+    /// Offsets count from the function's start.
     pub(crate) handlers: Vec<HandlerSite>,
     /// `(first, end, source location)` in code offsets, ascending.
     pub(crate) srclocs: Vec<(u32, u32, u32)>,
@@ -141,40 +134,48 @@ impl CompiledFunction {
     }
 }
 
-/// What a host-call trampoline depends on.
-type HostTrampolineKey = (HostCall, &'static [HostCallType], Option<HostCallType>, bool);
+/// What is compiled once for all images: trampolines. Each image has its own copy.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Trampoline {
+    HostCall(HostCall),
+    Entry(CallSignature),
+    Exit(CallSignature),
+}
 
-/// Compiles functions for this machine. Cheap to share, usable from many threads.
-pub struct JitCompiler {
+/// Compiles functions for one [`Abi`]. Cheap to share, usable from many threads.
+pub struct Compiler {
+    abi: Abi,
     isa: OwnedTargetIsa,
     /// For functions that are huge.
     huge_isa: OwnedTargetIsa,
     huge_function: usize,
-    /// Host-call trampolines compiled so far: each image has its own copy.
-    pub(crate) host_trampolines: Mutex<HashMap<HostTrampolineKey, Arc<CompiledFunction>>>,
+    trampolines: Mutex<HashMap<Trampoline, Arc<CompiledFunction>>>,
 }
 
-impl std::fmt::Debug for JitCompiler {
+impl std::fmt::Debug for Compiler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JitCompiler").field("isa", &self.isa.name()).finish_non_exhaustive()
+        f.debug_struct("Compiler").field("isa", &self.isa.name()).finish_non_exhaustive()
     }
 }
 
-impl JitCompiler {
-    /// A compiler for the machine this runs on.
+impl Compiler {
+    /// A compiler of code for `abi`.
     ///
     /// # Errors
     /// If Cranelift or this crate does not support the machine.
-    pub fn new(options: &JitOptions) -> Result<JitCompiler> {
-        let isa = target(options, options.opt_level, "backtracking")?;
-        let huge_isa = target(options, OptLevel::None, "single_pass")?;
-        arch::check_supported(&*isa)?;
-        Ok(JitCompiler {
-            isa,
-            huge_isa,
+    pub fn new(abi: &Abi, options: &CompileOptions) -> Result<Compiler> {
+        Ok(Compiler {
+            abi: abi.clone(),
+            isa: target(abi, options, options.opt_level, "backtracking")?,
+            huge_isa: target(abi, options, OptLevel::None, "single_pass")?,
             huge_function: options.huge_function,
-            host_trampolines: Mutex::default(),
+            trampolines: Mutex::default(),
         })
+    }
+
+    /// What the code it compiles depends on.
+    pub fn abi(&self) -> &Abi {
+        &self.abi
     }
 
     /// The machine and settings it compiles for.
@@ -190,7 +191,10 @@ impl JitCompiler {
     /// trap code that is no [`Trap`], or needs a library function.
     pub fn compile(&self, context: &mut Context) -> Result<CompiledFunction> {
         let huge = weight(&context.func) >= self.huge_function;
-        self.compile_for(if huge { &*self.huge_isa } else { &*self.isa }, context)
+        let calls_by_reference = calls_by_reference(&context.func);
+        let isa = if huge { &*self.huge_isa } else { &*self.isa };
+        let function = self.compile_for(isa, context)?;
+        Ok(CompiledFunction { calls_by_reference, ..function })
     }
 
     fn compile_for(&self, isa: &dyn TargetIsa, context: &mut Context) -> Result<CompiledFunction> {
@@ -280,6 +284,8 @@ impl JitCompiler {
         });
 
         Ok(CompiledFunction {
+            signature: context.func.signature.clone(),
+            calls_by_reference: BTreeSet::new(),
             code: compiled.code_buffer().to_vec(),
             alignment: compiled.buffer.alignment.max(16),
             relocs,
@@ -292,9 +298,20 @@ impl JitCompiler {
         })
     }
 
-    /// Compiles a trampoline, whose function no user wrote.
-    pub(crate) fn compile_function(&self, func: ir::Function) -> Result<CompiledFunction> {
-        self.compile_for(&*self.isa, &mut Context::for_function(func))
+    /// Compiles a trampoline, whose function `build` builds, unless it was before.
+    pub(super) fn trampoline(
+        &self,
+        key: Trampoline,
+        build: impl FnOnce() -> ir::Function,
+    ) -> Result<Arc<CompiledFunction>> {
+        let cache = || self.trampolines.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(function) = cache().get(&key) {
+            return Ok(function.clone());
+        }
+        let compiled = self.compile_for(&*self.isa, &mut Context::for_function(build()))?;
+        let function = Arc::new(compiled);
+        cache().insert(key, function.clone());
+        Ok(function)
     }
 }
 
@@ -315,8 +332,33 @@ fn weight(func: &ir::Function) -> usize {
         .sum()
 }
 
-/// This machine, with the settings this crate needs.
-fn target(options: &JitOptions, opt_level: OptLevel, regalloc: &str) -> Result<OwnedTargetIsa> {
+/// The signatures with which `func` calls by an address that it has from elsewhere, as long
+/// as a function of the host's may have them.
+fn calls_by_reference(func: &ir::Function) -> BTreeSet<CallSignature> {
+    let dfg = &func.dfg;
+    let mut found = BTreeSet::new();
+    let mut seen = HashSet::new();
+    for inst in func.layout.blocks().flat_map(|block| func.layout.block_insts(block)) {
+        let by_reference =
+            [Opcode::CallIndirect, Opcode::ReturnCallIndirect, Opcode::TryCallIndirect];
+        if by_reference.contains(&dfg.insts[inst].opcode())
+            && let Some(callee) = dfg.call_signature(inst)
+            && seen.insert(callee)
+            && let Ok(callee) = signature::call_signature(&dfg.signatures[callee])
+        {
+            found.insert(callee);
+        }
+    }
+    found
+}
+
+/// The machine of `abi`, with the settings this crate needs.
+fn target(
+    abi: &Abi,
+    options: &CompileOptions,
+    opt_level: OptLevel,
+    regalloc: &str,
+) -> Result<OwnedTargetIsa> {
     let mut flags = settings::builder();
     for (name, value) in [
         (
@@ -342,10 +384,9 @@ fn target(options: &JitOptions, opt_level: OptLevel, regalloc: &str) -> Result<O
     ] {
         flags.set(name, value).with_context(|| format!("Cranelift setting {name}={value}"))?;
     }
-    cranelift_native::builder()
-        .map_err(|why| anyhow!("cannot compile for this machine: {why}"))?
+    machine::backend(abi.machine())?
         .finish(settings::Flags::new(flags))
-        .context("cannot configure Cranelift for this machine")
+        .with_context(|| format!("cannot configure Cranelift for {}", abi.machine()))
 }
 
 /// The trap that a Cranelift trap code stands for.

@@ -1,9 +1,9 @@
 //! The three ways between host and compiled code. All are emitted by Cranelift, so
 //! that calling conventions are its concern alone:
 //!
-//! - [`EntryTrampoline`]: the host calls compiled code. Its `try_call`'s handler is
+//! - entry trampolines: the host calls compiled code. The handler of their `try_call` is
 //!   where traps and host errors land.
-//! - [`ExitTrampoline`]: compiled code calls a host function as if it were one of its
+//! - exit trampolines: compiled code calls a host function as if it were one of its
 //!   own, by function reference.
 //! - host-call trampolines: compiled code calls one of the host's services out of a
 //!   cold block, which clobbers nothing.
@@ -15,26 +15,21 @@ mod entry;
 mod exit;
 mod host_call;
 
-pub use entry::EntryTrampoline;
-pub use exit::ExitTrampoline;
-pub(crate) use host_call::host_call;
+pub(super) use entry::entry;
+pub(super) use exit::exit;
+pub(super) use host_call::host_call;
 
-use crate::{CodeImageBuilder, CodeMemory, JitCompiler, ValRaw};
-use anyhow::{Result, ensure};
+use super::compile::{CompiledFunction, Compiler, Trampoline};
+use super::signature::clif_signature;
+use anyhow::Result;
 use cranelift_codegen::ir::{
     self, AbiParam, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Type,
     UserFuncName, Value, types,
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use gc_types::{HostCall, Trap, VMOffsets};
+use gc_types::{CallSignature, EntryStatus, HostCall, Trap, VMOffsets, ValRaw};
 use std::sync::Arc;
-
-/// What the entry's handler returns for a failure of the host's, whose reason the store
-/// has. A trap's own code is its status; both differ from [`STATUS_OK`].
-pub(crate) const STATUS_HOST: u64 = 1 << 8;
-/// What the entry trampoline returns if the callee returned.
-pub(crate) const STATUS_OK: u64 = 0;
 
 const O: VMOffsets = VMOffsets::HOST;
 
@@ -45,9 +40,9 @@ fn trusted() -> MemFlagsData {
 
 /// Builds a function of `signature` whose body `build` emits.
 fn build(
+    compiler: &Compiler,
     signature: Signature,
     build: impl FnOnce(&mut FunctionBuilder<'_>, &[Value]),
-    compiler: &JitCompiler,
 ) -> ir::Function {
     let mut func = ir::Function::with_name_signature(UserFuncName::default(), signature);
     let mut context = FunctionBuilderContext::new();
@@ -60,30 +55,6 @@ fn build(
     builder.seal_all_blocks();
     builder.finalize(compiler.isa().frontend_config());
     func
-}
-
-/// Links one function alone and publishes it.
-fn publish(compiler: &JitCompiler, func: ir::Function, name: &str) -> Result<Arc<CodeMemory>> {
-    let mut image = CodeImageBuilder::new();
-    image.define(0, name.to_owned(), compiler.compile_function(func)?)?;
-    CodeMemory::publish(image.finish(compiler, &|_| None)?)
-}
-
-/// Parameters and results behind the vmctx, as values in slots.
-fn slots_of(signature: &Signature) -> Result<usize> {
-    ensure!(
-        signature.params.first().is_some_and(|vmctx| vmctx.value_type == types::I64),
-        "a callable's first parameter is its vmctx"
-    );
-    let values = signature.params[1..].iter().chain(&signature.returns);
-    for value in values {
-        ensure!(
-            value.value_type.bytes() <= ValRaw::SIZE,
-            "a value of type {} does not fit a slot",
-            value.value_type
-        );
-    }
-    Ok((signature.params.len() - 1).max(signature.returns.len()))
 }
 
 fn slot_offset(i: usize) -> i32 {
@@ -153,7 +124,7 @@ fn unwind_if_failed(builder: &mut FunctionBuilder<'_>, store_context: Value, res
     let sp = builder.ins().isub(fp, frame_offset);
     let host_calls = field(builder, store_context, O.store_host_calls());
     let stub = field(builder, host_calls, HostCall::UNWIND.index() * u32::from(O.pointer_size()));
-    let payload = builder.ins().iconst(types::I64, STATUS_HOST as i64);
+    let payload = builder.ins().iconst(types::I64, EntryStatus::HOST as i64);
     let mut signature = Signature::new(CallConv::SystemV);
     signature.params.extend([AbiParam::new(types::I64); 4]);
     let signature = builder.import_signature(signature);

@@ -1,0 +1,181 @@
+//! [`ImageLinker`]: compiled functions, and the trampolines they need, become one
+//! position-independent image.
+
+use super::compile::{CompiledFunction, Compiler, RelocTarget};
+use super::{machine, trampoline};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use gc_types::{
+    CallSignature, CodeImage, CodeImageBuilder, FunctionId, HandlerSite, HostCall, ImageFunction,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Links compiled functions into a [`CodeImage`].
+///
+/// An image brings along every trampoline its code needs: one for each host call that
+/// occurs, an exit trampoline for each signature with which its functions call by
+/// reference (the callee may be the host's), and an entry trampoline for the signature of
+/// each function that the host may call. Nothing is compiled when it runs.
+#[derive(Debug, Default)]
+pub struct ImageLinker {
+    functions: BTreeMap<FunctionId, (String, Arc<CompiledFunction>)>,
+    entries: BTreeSet<CallSignature>,
+    exits: BTreeSet<CallSignature>,
+}
+
+impl ImageLinker {
+    /// An empty image.
+    pub fn new() -> ImageLinker {
+        ImageLinker::default()
+    }
+
+    /// Adds the function that calls name by `index`. The order does not matter.
+    ///
+    /// # Errors
+    /// If there is one of that index.
+    pub fn define(&mut self, index: u32, name: String, function: CompiledFunction) -> Result<()> {
+        let id = FunctionId::Function(index);
+        if let Some((first, _)) = self.functions.get(&id) {
+            bail!("function {index} is defined twice: as {first} and as {name}");
+        }
+        self.exits.extend(function.calls_by_reference.iter().cloned());
+        self.functions.insert(id, (name, Arc::new(function)));
+        Ok(())
+    }
+
+    /// Lets the host call function `index`, which is defined.
+    ///
+    /// # Errors
+    /// If it is not defined, or is not one that can be called so: see
+    /// [`call_signature`](crate::call_signature).
+    pub fn export(&mut self, index: u32) -> Result<()> {
+        let Some((name, function)) = self.functions.get(&FunctionId::Function(index)) else {
+            bail!("function {index} is exported, but not defined");
+        };
+        let signature = crate::call_signature(&function.signature)
+            .with_context(|| format!("the host cannot call {name}"))?;
+        self.entries.insert(signature);
+        Ok(())
+    }
+
+    /// Adds the way in to functions of `signature`, whether one is exported or not.
+    pub fn entry(&mut self, signature: CallSignature) {
+        self.entries.insert(signature);
+    }
+
+    /// Adds the way out to host functions of `signature`, whether one is called or not.
+    pub fn exit(&mut self, signature: CallSignature) {
+        self.exits.insert(signature);
+    }
+
+    /// Adds the trampolines and links, for the [`Abi`](gc_types::Abi) that `compiler`
+    /// compiles for.
+    ///
+    /// # Errors
+    /// If a call names a function that is not defined or a host call that the
+    /// [`Abi`](gc_types::Abi) does not have, or the code is too large for direct calls.
+    pub fn link(mut self, compiler: &Compiler) -> Result<CodeImage> {
+        self.add_host_calls(compiler)?;
+        let signatures: BTreeSet<_> = self.entries.union(&self.exits).cloned().collect();
+        for (number, signature) in (0..).zip(&signatures) {
+            if self.entries.contains(signature) {
+                let function = trampoline::entry(compiler, signature)?;
+                let name = format!("entry {signature}");
+                self.functions.insert(FunctionId::Entry(number), (name, function));
+            }
+            if self.exits.contains(signature) {
+                let function = trampoline::exit(compiler, signature)?;
+                let name = format!("exit {signature}");
+                self.functions.insert(FunctionId::Exit(number), (name, function));
+            }
+        }
+
+        let mut image = CodeImageBuilder::new(signatures);
+        let mut code = Vec::new();
+        let mut starts = BTreeMap::new();
+        for (id, (name, function)) in &self.functions {
+            let start = code.len().next_multiple_of(function.alignment as usize);
+            ensure!(
+                start + function.code.len() <= i32::MAX as usize,
+                "the code passes 2 GiB at function {name}"
+            );
+            code.resize(start, machine::PADDING);
+            code.extend_from_slice(&function.code);
+            let start = start as u32;
+            starts.insert(*id, start);
+            image.function(ImageFunction {
+                id: *id,
+                name: name.clone(),
+                offset: start,
+                size: function.size(),
+                vmctx_slot: function.vmctx_slot,
+            });
+            for (at, trap) in &function.traps {
+                image.trap(start + at, *trap);
+            }
+            for (first, end, location) in &function.srclocs {
+                image.location(start + first, start + end, *location);
+            }
+            for site in &function.handlers {
+                image.handler(HandlerSite {
+                    ret_addr: start + site.ret_addr,
+                    frame_offset: site.frame_offset,
+                    handlers: site.handlers.iter().map(|(tag, at)| (*tag, start + at)).collect(),
+                });
+            }
+            for (ret_addr, frame_size, slots) in &function.stack_maps {
+                image.stack_map(start + ret_addr, *frame_size, slots.iter().copied());
+            }
+        }
+        // The return address of a call at the very end is then inside the image too.
+        code.resize((code.len() + 1).next_multiple_of(16), machine::PADDING);
+
+        for (id, (name, function)) in &self.functions {
+            let start = starts[id];
+            for reloc in &function.relocs {
+                let target = match reloc.target {
+                    RelocTarget::Itself(offset) => Some(start + offset),
+                    RelocTarget::Function(index) => {
+                        starts.get(&FunctionId::Function(index)).copied()
+                    }
+                    RelocTarget::HostCall(index) => {
+                        starts.get(&FunctionId::HostCall(HostCall::from_index(index))).copied()
+                    }
+                };
+                let target = target.ok_or_else(|| {
+                    anyhow!("{name} calls {:?}, which is not defined", reloc.target)
+                })?;
+                machine::apply_reloc(
+                    &mut code,
+                    start + reloc.offset,
+                    reloc.kind,
+                    i64::from(target) + reloc.addend,
+                )
+                .with_context(|| format!("cannot link {name}"))?;
+            }
+        }
+        Ok(image.finish(&code, compiler.abi())?)
+    }
+
+    fn add_host_calls(&mut self, compiler: &Compiler) -> Result<()> {
+        let calls: BTreeSet<HostCall> = self
+            .functions
+            .values()
+            .flat_map(|(_, function)| &function.relocs)
+            .filter_map(|reloc| match reloc.target {
+                RelocTarget::HostCall(index) => Some(HostCall::from_index(index)),
+                _ => None,
+            })
+            .collect();
+        for call in calls {
+            let signature = compiler
+                .abi()
+                .host_call(call)
+                .ok_or_else(|| anyhow!("host call {} has no signature", call.index()))?;
+            let function = trampoline::host_call(compiler, call, signature)?;
+            let name = format!("host call {}", signature.name);
+            self.functions.insert(FunctionId::HostCall(call), (name, function));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! What differs from processor to processor: which Cranelift backend it is, and how
+//! relocations are applied.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use cranelift_codegen::binemit::Reloc;
+use cranelift_codegen::isa;
+use cranelift_codegen::settings::Configurable;
+use gc_types::Machine;
+
+/// Fills the space between functions: `int3`.
+pub(super) const PADDING: u8 = 0xcc;
+
+/// Cranelift's backend for `machine`, with its extensions enabled.
+///
+/// # Errors
+/// If Cranelift or this file does not support the machine.
+pub(super) fn backend(machine: &Machine) -> Result<isa::Builder> {
+    let triple = match (machine.arch(), machine.system()) {
+        ("x86_64", "linux") => "x86_64-unknown-linux-gnu",
+        (arch, system) => bail!("cannot compile for {arch}-{system}"),
+    };
+    let mut backend =
+        isa::lookup_by_name(triple).map_err(|why| anyhow!("cannot compile for {triple}: {why}"))?;
+    for feature in machine.features() {
+        backend
+            .enable(&format!("has_{feature}"))
+            .with_context(|| format!("cannot compile for {triple} with {feature}"))?;
+    }
+    Ok(backend)
+}
+
+/// Makes the instruction or word at `offset` of `code` refer to `target` (an offset
+/// into the same code, addend included).
+pub(super) fn apply_reloc(code: &mut [u8], offset: u32, kind: Reloc, target: i64) -> Result<()> {
+    match kind {
+        Reloc::X86PCRel4 | Reloc::X86CallPCRel4 => {
+            let Ok(distance) = i32::try_from(target - i64::from(offset)) else {
+                bail!("a target is out of a direct call's reach");
+            };
+            let at = offset as usize;
+            code[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+            Ok(())
+        }
+        other => bail!("relocation {other:?} is not position-independent"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_linked_relative_to_its_own_field() {
+        let mut code = vec![0; 16];
+        // A call at 3: opcode, then the field at 4; Cranelift's addend is -4.
+        apply_reloc(&mut code, 4, Reloc::X86CallPCRel4, 12 - 4).unwrap();
+        assert_eq!(i32::from_le_bytes(code[4..8].try_into().unwrap()), 12 - 8);
+        assert!(apply_reloc(&mut code, 4, Reloc::X86CallPCRel4, 1 << 33).is_err());
+        assert!(apply_reloc(&mut code, 0, Reloc::Abs8, 0).is_err());
+    }
+
+    #[test]
+    fn every_extension_of_this_machine_has_a_setting() {
+        backend(&Machine::host()).unwrap();
+        let error = backend(&Machine::new("m68k", "amiga")).err().unwrap();
+        assert_eq!(error.to_string(), "cannot compile for m68k-amiga");
+    }
+}

@@ -1,0 +1,65 @@
+//! From CLIF signatures to [`CallSignature`]s and back.
+
+use anyhow::{Result, bail, ensure};
+use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, types};
+use cranelift_codegen::isa::CallConv;
+use gc_types::{CallSignature, ValueType};
+
+/// What a function of this CLIF signature takes behind its vmctx and returns.
+///
+/// # Errors
+/// If it is not one that trampolines call: its convention is not [`CallConv::Tail`], its
+/// first parameter is not a vmctx, or a value does not fit a
+/// [`ValRaw`](gc_types::ValRaw).
+pub fn call_signature(signature: &ir::Signature) -> Result<CallSignature> {
+    // After a trap the entry trampoline's caller goes on with the callee-saved registers
+    // it had: those of a callee that saves any are lost.
+    ensure!(
+        signature.call_conv == CallConv::Tail,
+        "a function that the host or another calls by reference has the calling convention \
+         `tail`, not `{}`",
+        signature.call_conv
+    );
+    ensure!(
+        signature.params.first().is_some_and(|vmctx| vmctx.value_type == types::I64),
+        "a callable's first parameter is its vmctx"
+    );
+    let types = |values: &[AbiParam]| -> Result<Vec<ValueType>> {
+        values.iter().map(|value| value_type(value.value_type)).collect()
+    };
+    Ok(CallSignature::new(types(&signature.params[1..])?, types(&signature.returns)?))
+}
+
+/// The CLIF signature of functions of `signature`.
+pub(super) fn clif_signature(signature: &CallSignature) -> ir::Signature {
+    let mut clif = ir::Signature::new(CallConv::Tail);
+    clif.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
+    clif.params.extend(signature.params().iter().map(|ty| AbiParam::new(clif_type(*ty))));
+    clif.returns.extend(signature.results().iter().map(|ty| AbiParam::new(clif_type(*ty))));
+    clif
+}
+
+fn value_type(ty: ir::Type) -> Result<ValueType> {
+    Ok(match ty {
+        types::I8 => ValueType::I8,
+        types::I16 => ValueType::I16,
+        types::I32 => ValueType::I32,
+        types::I64 => ValueType::I64,
+        types::F32 => ValueType::F32,
+        types::F64 => ValueType::F64,
+        vector if vector.is_vector() && vector.bits() == 128 => ValueType::V128,
+        other => bail!("a value of type {other} does not fit a slot"),
+    })
+}
+
+fn clif_type(ty: ValueType) -> ir::Type {
+    match ty {
+        ValueType::I8 => types::I8,
+        ValueType::I16 => types::I16,
+        ValueType::I32 => types::I32,
+        ValueType::I64 => types::I64,
+        ValueType::F32 => types::F32,
+        ValueType::F64 => types::F64,
+        ValueType::V128 => types::I8X16,
+    }
+}

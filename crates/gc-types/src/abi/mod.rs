@@ -1,0 +1,343 @@
+//! [`Abi`]: all that compiled code depends on, in one value.
+//!
+//! Emitted code and the heap it runs over are two programs that must agree to the byte:
+//! on the collector and its options, on how the heap is bounded, on offsets, on the host
+//! calls there are. An [`Abi`] says all of it. The code is emitted from one, an image
+//! carries its text, and before the image runs the text is compared with the
+//! [`Abi`] of what it is to run on, entry by entry: where they differ the image is
+//! refused, and [`AbiDifference`] names what differs.
+
+mod collector;
+mod difference;
+
+pub use collector::CollectorAbi;
+pub use difference::AbiDifference;
+
+use crate::{
+    HEAP_GUARD_SIZE, HeapBounds, HeapDataOffsets, HostCall, HostSignature, Machine, NULL_PAGE_SIZE,
+    VMGcHeader, VMGcKind, VMOffsets,
+};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// All that compiled code depends on.
+///
+/// ```
+/// use gc_types::{Abi, CollectorAbi, HeapBounds};
+///
+/// let abi = Abi::new(CollectorAbi::new("generational").with("nursery", 1 << 20));
+/// assert!(abi.guarded());
+/// assert_eq!(abi.option("nursery"), 1 << 20);
+///
+/// let checked = abi.clone().with_bounds(HeapBounds::Checked);
+/// let difference = abi.check(&checked.to_string()).unwrap_err();
+/// assert_eq!(difference.to_string(), "heap.bounds is `guarded` here, but `checked` there");
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Abi {
+    collector: CollectorAbi,
+    bounds: HeapBounds,
+    zeal: bool,
+    offsets: VMOffsets,
+    machine: Machine,
+    host_calls: BTreeMap<HostCall, HostSignature>,
+    embedder: BTreeMap<Cow<'static, str>, String>,
+}
+
+impl Abi {
+    /// What code of this collector depends on, on the machine this runs on: a guarded heap,
+    /// no zeal, the heap's own host calls, and nothing of an embedder's.
+    pub fn new(collector: CollectorAbi) -> Abi {
+        Abi {
+            collector,
+            bounds: HeapBounds::Guarded,
+            zeal: false,
+            offsets: VMOffsets::HOST,
+            machine: Machine::host(),
+            host_calls: HostCall::GC.iter().copied().collect(),
+            embedder: BTreeMap::new(),
+        }
+    }
+
+    /// The same with another collector.
+    pub fn with_collector(self, collector: CollectorAbi) -> Abi {
+        Abi { collector, ..self }
+    }
+
+    /// The same with heaps that are bounded so.
+    pub fn with_bounds(self, bounds: HeapBounds) -> Abi {
+        Abi { bounds, ..self }
+    }
+
+    /// The same with zeal or without: whether inline allocation counts
+    /// [`HeapDataOffsets::ZEAL_COUNTDOWN`] down and takes its slow path at one.
+    pub fn with_zeal(self, zeal: bool) -> Abi {
+        Abi { zeal, ..self }
+    }
+
+    /// The same for another machine, whose pointers have 64 bits.
+    pub fn with_machine(self, machine: Machine) -> Abi {
+        Abi { machine, ..self }
+    }
+
+    /// The same with host calls of the embedder's.
+    ///
+    /// # Panics
+    /// If one has the number of a call of the heap's.
+    pub fn with_host_calls(
+        mut self,
+        calls: impl IntoIterator<Item = (HostCall, HostSignature)>,
+    ) -> Abi {
+        for (call, signature) in calls {
+            let number = call.index();
+            assert!(
+                number >= HostCall::FIRST_EMBEDDER,
+                "an embedder's host call `{}` has the number {number}, which is the heap's",
+                signature.name
+            );
+            self.host_calls.insert(call, signature);
+        }
+        self
+    }
+
+    /// The same with one thing more that the embedder's code depends on, such as the
+    /// layout of its vmctx.
+    pub fn with_embedder(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl fmt::Display,
+    ) -> Abi {
+        self.embedder.insert(name.into(), value.to_string());
+        self
+    }
+
+    /// The collector and its options.
+    pub fn collector(&self) -> &CollectorAbi {
+        &self.collector
+    }
+
+    /// The value of the collector's option `name`.
+    ///
+    /// # Panics
+    /// If it has none of that name: then this is not an [`Abi`] of the collector that asks.
+    pub fn option(&self, name: &str) -> u64 {
+        self.collector.option(name).unwrap_or_else(|| {
+            panic!("collector `{}` was given no option `{name}`", self.collector.name())
+        })
+    }
+
+    /// How emitted code stays inside the heap.
+    pub fn bounds(&self) -> HeapBounds {
+        self.bounds
+    }
+
+    /// Whether no bounds checks are emitted ([`HeapBounds::Guarded`]).
+    pub fn guarded(&self) -> bool {
+        self.bounds == HeapBounds::Guarded
+    }
+
+    /// Whether inline allocation looks at [`HeapDataOffsets::ZEAL_COUNTDOWN`].
+    pub fn zeal(&self) -> bool {
+        self.zeal
+    }
+
+    /// Offsets into native structures.
+    pub fn offsets(&self) -> VMOffsets {
+        self.offsets
+    }
+
+    /// What the code is compiled for.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// The signature of a host call, the heap's or the embedder's; `None` if there is no
+    /// such call.
+    pub fn host_call(&self, call: HostCall) -> Option<&HostSignature> {
+        self.host_calls.get(&call)
+    }
+
+    /// The host calls there are, by number.
+    pub fn host_calls(&self) -> impl Iterator<Item = (HostCall, &HostSignature)> {
+        self.host_calls.iter().map(|(call, signature)| (*call, signature))
+    }
+
+    /// Everything it says, as names and values in text, ascending by name. Two are alike
+    /// exactly if these are.
+    pub fn entries(&self) -> BTreeMap<String, String> {
+        let mut entries = BTreeMap::new();
+        let mut add = |name: String, value: &dyn fmt::Display| {
+            // One entry is one line, whatever an embedder calls it.
+            let line = |text: String| text.replace(['\n', '\r'], " ");
+            entries.insert(line(name).replace(": ", ":"), line(value.to_string()));
+        };
+        add("version".into(), &env!("CARGO_PKG_VERSION"));
+        add("collector".into(), &self.collector.name());
+        for (name, value) in self.collector.options() {
+            add(format!("collector.{name}"), &value);
+        }
+        add("heap.bounds".into(), &self.bounds);
+        add("heap.guard".into(), &HEAP_GUARD_SIZE);
+        add("heap.null_page".into(), &NULL_PAGE_SIZE);
+        add("heap.zeal".into(), &self.zeal);
+        add("heap.data".into(), &heap_data());
+        add("object.header".into(), &header());
+        add("object.kinds".into(), &kinds());
+        add("machine".into(), &format_args!("{}-{}", self.machine.arch(), self.machine.system()));
+        let features: Vec<&str> = self.machine.features().collect();
+        add(difference::FEATURES.into(), &features.join(" "));
+        for (name, offset) in self.offsets.entries() {
+            add(format!("vm.{name}"), &offset);
+        }
+        for (call, signature) in &self.host_calls {
+            add(format!("host_call.{:03}", call.index()), signature);
+        }
+        for (name, value) in &self.embedder {
+            add(format!("embedder.{name}"), &value);
+        }
+        entries
+    }
+
+    /// A hash of all entries: to tell at a glance whether two are alike. It finds mistakes
+    /// and keeps nobody from forging one.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.to_string())
+    }
+
+    /// Whether code with the text `code` (an [`Abi`]'s [`Display`](fmt::Display)) runs where
+    /// this is so. It does if all entries are equal; but a machine may have more
+    /// extensions than the code uses.
+    ///
+    /// # Errors
+    /// What differs: the version or the collector if they do, else the first entry by name.
+    pub fn check(&self, code: &str) -> Result<(), AbiDifference> {
+        difference::check(&self.entries(), code)
+    }
+}
+
+/// One line for each entry, `name: value`, ascending by name.
+impl fmt::Display for Abi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.entries().iter().try_for_each(|(name, value)| writeln!(f, "{name}: {value}"))
+    }
+}
+
+fn heap_data() -> String {
+    use HeapDataOffsets as At;
+    let (bound, zeal) = (At::BOUND, At::ZEAL_COUNTDOWN);
+    format!("bound={bound} zeal={zeal} collector={} size={}", At::COLLECTOR, At::SIZE)
+}
+
+fn header() -> String {
+    let (word, collector) = (VMGcHeader::WORD_OFFSET, VMGcHeader::COLLECTOR_OFFSET);
+    format!("word={word} collector={collector} size={}", VMGcHeader::SIZE)
+}
+
+fn kinds() -> String {
+    let kinds = VMGcKind::ALL.map(|kind| format!("{kind:?}={}", kind.bits()));
+    format!("{} << {}", kinds.join(" "), VMGcKind::SHIFT)
+}
+
+/// The hash of an [`Abi`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(u128);
+
+impl Fingerprint {
+    /// FNV-1a of 128 bits.
+    fn of(text: &str) -> Fingerprint {
+        const PRIME: u128 = (1 << 88) + (1 << 8) + 0x3b;
+        const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+        let hash = text.bytes().fold(BASIS, |hash, b| (hash ^ u128::from(b)).wrapping_mul(PRIME));
+        Fingerprint(hash)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HostCallType;
+
+    fn abi() -> Abi {
+        Abi::new(CollectorAbi::new("a").with("x", 1))
+            .with_machine(Machine::new("x86_64", "linux").with_features(["avx"]))
+    }
+
+    /// Every way in which two may differ, with the name of what does.
+    fn others() -> Vec<(&'static str, Abi)> {
+        let call = |result| {
+            let params = &[HostCallType::I32];
+            let signature = HostSignature { name: "f", params, result, fallible: false };
+            abi().with_host_calls([(HostCall::embedder(0), signature)])
+        };
+        vec![
+            ("collector", abi().with_collector(CollectorAbi::new("b").with("x", 1))),
+            ("collector.x", abi().with_collector(CollectorAbi::new("a").with("x", 2))),
+            ("collector.x", abi().with_collector(CollectorAbi::new("a"))),
+            ("collector.y", abi().with_collector(abi().collector.with("y", 1))),
+            ("heap.bounds", abi().with_bounds(HeapBounds::Checked)),
+            ("heap.zeal", abi().with_zeal(true)),
+            ("machine", abi().with_machine(Machine::new("aarch64", "linux"))),
+            (
+                "machine.features",
+                abi().with_machine(Machine::new("x86_64", "linux").with_features(["avx", "sse9"])),
+            ),
+            ("host_call.016", call(None)),
+            ("host_call.016", call(Some(HostCallType::I32))),
+            ("embedder.vmctx", abi().with_embedder("vmctx", 2)),
+        ]
+    }
+
+    #[test]
+    fn whatever_differs_is_named() {
+        abi().check(&abi().to_string()).unwrap();
+        for (name, other) in others() {
+            let difference = abi().check(&other.to_string()).unwrap_err();
+            assert_eq!(difference.name, name, "{difference}");
+            assert_ne!(abi().fingerprint(), other.fingerprint());
+        }
+    }
+
+    #[test]
+    fn each_difference_has_a_fingerprint_of_its_own() {
+        let all = others();
+        for (i, (name, one)) in all.iter().enumerate() {
+            let earlier = &all[..i];
+            assert!(
+                earlier.iter().all(|(_, other)| other.fingerprint() != one.fingerprint()),
+                "{name}"
+            );
+        }
+        assert_eq!(abi().fingerprint(), abi().fingerprint());
+    }
+
+    #[test]
+    fn a_machine_may_have_more_than_the_code_uses() {
+        let plain = abi().with_machine(Machine::new("x86_64", "linux"));
+        abi().check(&plain.to_string()).unwrap();
+        let difference = plain.check(&abi().to_string()).unwrap_err();
+        assert_eq!(
+            difference.to_string(),
+            "machine.features has no `avx` here, which the code uses"
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "which is the heap's")]
+    fn an_embedder_has_numbers_of_its_own() {
+        let signature = HostSignature { name: "mine", params: &[], result: None, fallible: false };
+        let _ = abi().with_host_calls([(HostCall::ARRAY_COPY, signature)]);
+    }
+}

@@ -1,0 +1,24 @@
+//! [`HeapBounds`]: how emitted code stays inside a heap.
+
+use std::fmt;
+
+/// How emitted code stays inside the heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum HeapBounds {
+    /// 4 GiB and a guard of [`HEAP_GUARD_SIZE`](crate::HEAP_GUARD_SIZE) are reserved:
+    /// 32-bit indices cannot leave them, and no checks are emitted.
+    #[default]
+    Guarded,
+    /// Only as much as the heap may grow to is reserved; every access is compared
+    /// against the mapped bound.
+    Checked,
+}
+
+impl fmt::Display for HeapBounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HeapBounds::Guarded => "guarded",
+            HeapBounds::Checked => "checked",
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! Checks an image's tables, so that what reads them need not: sizes, order, and that
+//! whatever names a place names one that exists.
+
+use super::{CodeImage, FunctionId, ImageError, Section};
+use crate::table::{Row, Words};
+use crate::{Trap, ValueType};
+
+/// Fails unless `condition` holds.
+fn ensure(condition: bool, why: impl Fn() -> String) -> Result<(), ImageError> {
+    if condition { Ok(()) } else { Err(ImageError { why: why() }) }
+}
+
+/// The size in bytes of a section's rows.
+fn row_size(section: Section) -> usize {
+    match section {
+        Section::Functions => 28,
+        Section::Signatures => 20,
+        Section::HandlerSites => 16,
+        Section::StackMapFrames | Section::Locations => 12,
+        Section::Handlers => 8,
+        Section::TrapOffsets | Section::StackMaps | Section::StackMapSlots => 4,
+        Section::Text
+        | Section::Names
+        | Section::SignatureTypes
+        | Section::TrapCodes
+        | Section::Abi => 1,
+    }
+}
+
+/// Whether `length` things from `start` on are among `all`.
+fn inside(start: u32, length: u32, all: usize) -> bool {
+    start.checked_add(length).is_some_and(|end| end as usize <= all)
+}
+
+fn ascending<T: PartialOrd>(mut items: impl Iterator<Item = T>) -> bool {
+    let Some(mut last) = items.next() else { return true };
+    items.all(|item| {
+        let ascends = last < item;
+        last = item;
+        ascends
+    })
+}
+
+/// Checks all of `image`.
+pub(super) fn check(image: &CodeImage) -> Result<(), ImageError> {
+    for section in Section::ALL {
+        let range = &image.sections[section as usize];
+        ensure(image.bytes().get(range.clone()).is_some(), || format!("no section {section:?}"))?;
+        ensure(range.len().is_multiple_of(row_size(section)), || {
+            format!("the size of section {section:?}")
+        })?;
+    }
+    ensure(image.code().len() <= i32::MAX as usize, || "the code passes 2 GiB".into())?;
+    ensure(std::str::from_utf8(image.section(Section::Abi)).is_ok(), || "the ABI's text".into())?;
+    functions(image)?;
+    signatures(image)?;
+    let code = image.code().len() as u32;
+    traps(image, code)?;
+    stack_maps(image, code)?;
+    handlers(image, code)?;
+    let locations = image.table::<3>(Section::Locations);
+    ensure(ascending(locations.iter().map(|row| row.word(0))), || "source locations".into())?;
+    ensure(locations.iter().all(|row| row.word(0) < row.word(1) && row.word(1) <= code), || {
+        "a source location outside the code".into()
+    })
+}
+
+fn functions(image: &CodeImage) -> Result<(), ImageError> {
+    let functions = image.table::<7>(Section::Functions);
+    let names = image.section(Section::Names);
+    let mut end = 0;
+    for (i, row) in functions.iter().enumerate() {
+        let [kind, index, offset, size, _, start, length] = row.words();
+        ensure(FunctionId::from_words([kind, index]).is_some(), || {
+            format!("kind of function {i}")
+        })?;
+        ensure(offset >= end && inside(offset, size, image.code().len()), || {
+            format!("function {i} is outside the code or on another")
+        })?;
+        end = offset + size;
+        let name = inside(start, length, names.len())
+            .then(|| &names[start as usize..(start + length) as usize]);
+        ensure(name.is_some_and(|name| std::str::from_utf8(name).is_ok()), || {
+            format!("the name of function {i}")
+        })?;
+    }
+    let ids = functions.iter().map(|row| [row.word(0), row.word(1)]);
+    ensure(ascending(ids), || "functions are not sorted".into())
+}
+
+fn signatures(image: &CodeImage) -> Result<(), ImageError> {
+    let functions = image.table::<7>(Section::Functions);
+    let types = image.section(Section::SignatureTypes);
+    ensure(types.iter().all(|code| ValueType::from_code(*code).is_some()), || {
+        "an unknown type in a signature".into()
+    })?;
+    let signatures = image.table::<5>(Section::Signatures);
+    for (i, row) in (0..).zip(signatures) {
+        let [start, params, results, entry, exit] = row.words();
+        let count = params.checked_add(results);
+        ensure(count.is_some_and(|count| inside(start, count, types.len())), || {
+            format!("signature {i}")
+        })?;
+        let is = |number: u32, id: FunctionId| {
+            let Some(at) = number.checked_sub(1) else { return true };
+            let row = functions.get(at as usize);
+            row.is_some_and(|row| [row.word(0), row.word(1)] == id.to_words())
+        };
+        ensure(is(entry, FunctionId::Entry(i)) && is(exit, FunctionId::Exit(i)), || {
+            format!("the trampolines of signature {i}")
+        })?;
+    }
+    ensure(ascending(signatures.iter().map(|row| image.signature_codes(row))), || {
+        "signatures are not sorted".into()
+    })
+}
+
+fn traps(image: &CodeImage, code: u32) -> Result<(), ImageError> {
+    let offsets = image.table::<1>(Section::TrapOffsets);
+    let codes = image.section(Section::TrapCodes);
+    ensure(offsets.len() == codes.len(), || "as many traps as places that trap".into())?;
+    let offsets = || offsets.iter().map(|row| row.word(0));
+    ensure(ascending(offsets()) && offsets().all(|at| at < code), || "places that trap".into())?;
+    ensure(codes.iter().all(|code| Trap::from_code(*code).is_some()), || "an unknown trap".into())
+}
+
+fn stack_maps(image: &CodeImage, code: u32) -> Result<(), ImageError> {
+    let offsets = image.table::<1>(Section::StackMaps);
+    let frames = image.table::<3>(Section::StackMapFrames);
+    let slots = image.table::<1>(Section::StackMapSlots);
+    ensure(offsets.len() == frames.len(), || "as many stack maps as frames".into())?;
+    let offsets = || offsets.iter().map(|row| row.word(0));
+    ensure(ascending(offsets()) && offsets().all(|at| at <= code), || {
+        "return addresses of stack maps".into()
+    })?;
+    let frame = |row: &Row<3>| {
+        let [size, first, count] = row.words();
+        inside(first, count, slots.len())
+            && slots[first as usize..(first + count) as usize].iter().all(|slot| {
+                let slot = slot.word(0);
+                slot.is_multiple_of(8) && slot.checked_add(8).is_some_and(|end| end <= size)
+            })
+    };
+    ensure(frames.iter().all(frame), || "a slot outside its frame".into())
+}
+
+fn handlers(image: &CodeImage, code: u32) -> Result<(), ImageError> {
+    let sites = image.table::<4>(Section::HandlerSites);
+    let handlers = image.table::<2>(Section::Handlers);
+    let offsets = || sites.iter().map(|row| row.word(0));
+    ensure(ascending(offsets()) && offsets().all(|at| at <= code), || {
+        "calls with handlers".into()
+    })?;
+    ensure(sites.iter().all(|row| inside(row.word(2), row.word(3), handlers.len())), || {
+        "the handlers of a call".into()
+    })?;
+    ensure(handlers.iter().all(|row| row.word(1) < code), || "a handler outside the code".into())
+}

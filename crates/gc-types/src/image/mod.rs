@@ -1,0 +1,379 @@
+//! [`CodeImage`]: what compiling hands to running, as plain data.
+//!
+//! An image is linked machine code and its tables: functions and their names, traps,
+//! stack maps, handlers, source locations, trampolines by signature, the text of the
+//! [`Abi`](crate::Abi) it was compiled for. Nothing in it is an absolute address, so it can
+//! be published anywhere, more than once, and on another day.
+//!
+//! There is one form, in memory and on disk: a section of bytes for the code and one for
+//! each table, all little-endian, read in place. A table is an array that is searched by
+//! bisection. [`CodeImageBuilder`] makes one; [`CodeImage::new`] takes bytes from elsewhere
+//! and checks every table before anything is read from it, so that what reads them later
+//! can trust them.
+
+mod build;
+mod check;
+
+pub use build::{CodeImageBuilder, HandlerSite, ImageFunction};
+
+use crate::table::{Row, Words, rows};
+use crate::{CallSignature, HostCall, StackMapTable, Trap, ValueType};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes that an image reads: of a file that is mapped, for instance. They must never
+/// change.
+pub type ImageBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// A part of an image's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(usize)]
+pub enum Section {
+    /// The code.
+    Text,
+    /// Rows of `(kind, index, offset, size, vmctx slot, name's start, name's length)`,
+    /// ascending by kind and index, and by offset.
+    Functions,
+    /// The functions' names, UTF-8.
+    Names,
+    /// Rows of `(start, parameters, results, entry, exit)`, ascending by signature:
+    /// where the signature's types begin in the next section and how many there are,
+    /// and one more than the numbers of its trampolines among the functions; zero if
+    /// there is none.
+    Signatures,
+    /// Codes of [`ValueType`]s.
+    SignatureTypes,
+    /// Code offsets that trap, ascending.
+    TrapOffsets,
+    /// The [`Trap`] of each, a byte.
+    TrapCodes,
+    /// Return addresses that have a stack map, ascending.
+    StackMaps,
+    /// For each, `(frame size, first slot, number of slots)`.
+    StackMapFrames,
+    /// Slots: offsets in bytes from a frame's stack pointer.
+    StackMapSlots,
+    /// Rows of `(return address, frame offset, first handler, number of handlers)`,
+    /// ascending.
+    HandlerSites,
+    /// Rows of `(tag, code offset)`; the tag [`CATCH_ALL`] stands for any.
+    Handlers,
+    /// Rows of `(first, end, source location)`, ascending.
+    Locations,
+    /// The text of the [`Abi`](crate::Abi).
+    Abi,
+}
+
+/// The tag of a handler that catches all.
+const CATCH_ALL: u32 = u32::MAX;
+
+impl Section {
+    /// How many sections an image has.
+    pub const COUNT: usize = Section::ALL.len();
+
+    /// Every section, in order.
+    pub const ALL: [Section; 14] = [
+        Section::Text,
+        Section::Functions,
+        Section::Names,
+        Section::Signatures,
+        Section::SignatureTypes,
+        Section::TrapOffsets,
+        Section::TrapCodes,
+        Section::StackMaps,
+        Section::StackMapFrames,
+        Section::StackMapSlots,
+        Section::HandlerSites,
+        Section::Handlers,
+        Section::Locations,
+        Section::Abi,
+    ];
+}
+
+/// Which function of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FunctionId {
+    /// One the embedder defined.
+    Function(u32),
+    /// The trampoline of a host call.
+    HostCall(HostCall),
+    /// The way in for the host to functions of the image's signature of this number.
+    Entry(u32),
+    /// The way out to host functions of the image's signature of this number.
+    Exit(u32),
+}
+
+impl FunctionId {
+    fn to_words(self) -> [u32; 2] {
+        match self {
+            FunctionId::Function(index) => [0, index],
+            FunctionId::HostCall(call) => [1, call.index()],
+            FunctionId::Entry(index) => [2, index],
+            FunctionId::Exit(index) => [3, index],
+        }
+    }
+
+    fn from_words([kind, index]: [u32; 2]) -> Option<FunctionId> {
+        Some(match kind {
+            0 => FunctionId::Function(index),
+            1 => FunctionId::HostCall(HostCall::from_index(index)),
+            2 => FunctionId::Entry(index),
+            3 => FunctionId::Exit(index),
+            _ => return None,
+        })
+    }
+}
+
+/// A function of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunctionInfo<'a> {
+    /// Which.
+    pub id: FunctionId,
+    /// Its name, for backtraces and disassembly.
+    pub name: &'a str,
+    /// Bytes from the image's start.
+    pub offset: u32,
+    /// Its code's size in bytes.
+    pub size: u32,
+    /// Bytes from its vmctx slot up to the frame pointer, if it has that slot.
+    pub vmctx_slot: Option<u32>,
+}
+
+/// A way in for the host: an entry trampoline's code and where its handler is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryPoint {
+    /// Where its code begins, in bytes from the image's start.
+    pub offset: u32,
+    /// How many [`ValRaw`](crate::ValRaw)s a call needs.
+    pub slots: u32,
+    /// Where its handler begins, in bytes from the image's start.
+    pub handler: u32,
+    /// Bytes from the handler's stack pointer up to the trampoline's frame pointer.
+    pub frame_offset: u32,
+}
+
+/// Bytes that are no image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageError {
+    /// What is wrong with them.
+    pub why: String,
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "damaged code image: {}", self.why)
+    }
+}
+
+impl std::error::Error for ImageError {}
+
+#[derive(Clone)]
+enum Backing {
+    Owned(Arc<[u8]>),
+    Shared(ImageBytes),
+}
+
+/// Linked code and its tables. Cheap to clone.
+#[derive(Clone)]
+pub struct CodeImage {
+    backing: Backing,
+    sections: [Range<usize>; Section::COUNT],
+}
+
+impl fmt::Debug for CodeImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CodeImage")
+            .field("code", &self.code().len())
+            .field("functions", &self.functions().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl CodeImage {
+    /// The image whose sections are at these ranges of `bytes`, which are read in place.
+    ///
+    /// # Errors
+    /// If a section is outside the bytes, or a table is not as [`Section`] says: not
+    /// sorted, or naming something that is outside of what it names.
+    pub fn new(
+        bytes: ImageBytes,
+        sections: [Range<usize>; Section::COUNT],
+    ) -> Result<CodeImage, ImageError> {
+        CodeImage::checked(Backing::Shared(bytes), sections)
+    }
+
+    fn checked(
+        backing: Backing,
+        sections: [Range<usize>; Section::COUNT],
+    ) -> Result<CodeImage, ImageError> {
+        let image = CodeImage { backing, sections };
+        check::check(&image)?;
+        Ok(image)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.backing {
+            Backing::Owned(bytes) => bytes,
+            Backing::Shared(bytes) => (**bytes).as_ref(),
+        }
+    }
+
+    /// The bytes of a section.
+    #[inline]
+    pub fn section(&self, section: Section) -> &[u8] {
+        &self.bytes()[self.sections[section as usize].clone()]
+    }
+
+    /// The bytes that it is a view of, if they came from elsewhere.
+    pub fn shared_bytes(&self) -> Option<&ImageBytes> {
+        match &self.backing {
+            Backing::Owned(_) => None,
+            Backing::Shared(bytes) => Some(bytes),
+        }
+    }
+
+    #[inline]
+    fn table<const N: usize>(&self, section: Section) -> &[Row<N>] {
+        rows(self.section(section))
+    }
+
+    /// The code.
+    pub fn code(&self) -> &[u8] {
+        self.section(Section::Text)
+    }
+
+    /// The text of the [`Abi`](crate::Abi) it was compiled for.
+    pub fn abi(&self) -> &str {
+        std::str::from_utf8(self.section(Section::Abi)).unwrap_or_default()
+    }
+
+    /// The functions, ascending by offset.
+    pub fn functions(&self) -> impl ExactSizeIterator<Item = FunctionInfo<'_>> {
+        self.table(Section::Functions).iter().map(|row| self.function_of(row))
+    }
+
+    fn function_of(&self, row: &Row<7>) -> FunctionInfo<'_> {
+        let [kind, index, offset, size, slot, start, length] = row.words();
+        let name = self.section(Section::Names).get(start as usize..(start + length) as usize);
+        FunctionInfo {
+            id: FunctionId::from_words([kind, index]).unwrap_or(FunctionId::Function(index)),
+            name: name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default(),
+            offset,
+            size,
+            vmctx_slot: (slot != 0).then_some(slot),
+        }
+    }
+
+    /// Where the embedder's function `index` begins, in bytes from the image's start.
+    pub fn function_offset(&self, index: u32) -> Option<u32> {
+        self.offset_of(FunctionId::Function(index))
+    }
+
+    fn offset_of(&self, id: FunctionId) -> Option<u32> {
+        let functions = self.table::<7>(Section::Functions);
+        let key = |row: &Row<7>| [row.word(0), row.word(1)];
+        let at = functions.binary_search_by_key(&id.to_words(), key).ok()?;
+        Some(functions[at].word(2))
+    }
+
+    /// All stack maps, by return-address offset.
+    #[inline]
+    pub fn stack_maps(&self) -> StackMapTable<'_> {
+        StackMapTable::new(
+            rows(self.section(Section::StackMaps)),
+            rows(self.section(Section::StackMapFrames)),
+            rows(self.section(Section::StackMapSlots)),
+        )
+    }
+
+    /// The function that the byte at `offset` belongs to.
+    pub fn function_at(&self, offset: u32) -> Option<FunctionInfo<'_>> {
+        let functions = self.table::<7>(Section::Functions);
+        let at = functions.partition_point(|row| row.word(2) <= offset).checked_sub(1)?;
+        let function = self.function_of(&functions[at]);
+        (offset < function.offset + function.size).then_some(function)
+    }
+
+    /// The trap that the instruction at `offset` raises.
+    pub fn trap_at(&self, offset: u32) -> Option<Trap> {
+        let offsets = self.table::<1>(Section::TrapOffsets);
+        let at = offsets.binary_search_by_key(&offset, |row| row.word(0)).ok()?;
+        Trap::from_code(self.section(Section::TrapCodes)[at])
+    }
+
+    /// The source location of the instruction at `offset`.
+    pub fn srcloc_at(&self, offset: u32) -> Option<u32> {
+        let locations = self.table::<3>(Section::Locations);
+        let at = locations.partition_point(|row| row.word(0) <= offset).checked_sub(1)?;
+        let [_, end, location] = locations[at].words();
+        (offset < end).then_some(location)
+    }
+
+    /// Where calls resume that unwind to their caller, ascending by return address.
+    pub fn handlers(&self) -> impl ExactSizeIterator<Item = HandlerSite> {
+        self.table(Section::HandlerSites).iter().map(|row| self.handler_site(row))
+    }
+
+    fn handler_site(&self, row: &Row<4>) -> HandlerSite {
+        let [ret_addr, frame_offset, first, count] = row.words();
+        let handlers = &self.table::<2>(Section::Handlers)[first as usize..][..count as usize];
+        let handler = |row: &Row<2>| {
+            let [tag, at] = row.words();
+            ((tag != CATCH_ALL).then_some(tag), at)
+        };
+        HandlerSite { ret_addr, frame_offset, handlers: handlers.iter().map(handler).collect() }
+    }
+
+    /// The signatures it has trampolines of, ascending.
+    pub fn signatures(&self) -> impl ExactSizeIterator<Item = CallSignature> {
+        self.table(Section::Signatures).iter().map(|row| {
+            let (params, results) = self.signature_codes(row);
+            let types =
+                |codes: &[u8]| codes.iter().copied().filter_map(ValueType::from_code).collect();
+            let types: [Vec<ValueType>; 2] = [types(params), types(results)];
+            let [params, results] = types;
+            CallSignature::new(params, results)
+        })
+    }
+
+    fn signature_codes(&self, row: &Row<5>) -> (&[u8], &[u8]) {
+        let [start, params, results, ..] = row.words().map(|word| word as usize);
+        let types = &self.section(Section::SignatureTypes)[start..][..params + results];
+        types.split_at(params)
+    }
+
+    fn find_signature(&self, signature: &CallSignature) -> Option<&Row<5>> {
+        let table = self.table::<5>(Section::Signatures);
+        let codes = |types: &'_ [ValueType]| types.iter().map(|ty| ty.code()).collect::<Vec<u8>>();
+        let wanted = (codes(signature.params()), codes(signature.results()));
+        let wanted = (&*wanted.0, &*wanted.1);
+        let at = table.binary_search_by(|row| self.signature_codes(row).cmp(&wanted)).ok()?;
+        Some(&table[at])
+    }
+
+    /// The way in for the host to functions of this signature, if the image has one.
+    pub fn entry(&self, signature: &CallSignature) -> Option<EntryPoint> {
+        let row = self.find_signature(signature)?;
+        let number = row.word(3).checked_sub(1)?;
+        let function = self.table::<7>(Section::Functions)[number as usize];
+        let (offset, size) = (function.word(2), function.word(3));
+        let sites = self.table::<4>(Section::HandlerSites);
+        let site = sites.get(sites.partition_point(|row| row.word(0) <= offset))?;
+        let site = self.handler_site(site);
+        let (_, handler) = *site.handlers.first()?;
+        (site.ret_addr <= offset + size && handler < offset + size).then_some(EntryPoint {
+            offset,
+            slots: signature.slots() as u32,
+            handler,
+            frame_offset: site.frame_offset,
+        })
+    }
+
+    /// Where the code begins through which compiled code calls host functions of this
+    /// signature, in bytes from the image's start; if the image has such code.
+    pub fn exit(&self, signature: &CallSignature) -> Option<u32> {
+        let number = self.find_signature(signature)?.word(4).checked_sub(1)?;
+        Some(self.table::<7>(Section::Functions)[number as usize].word(2))
+    }
+}

@@ -1,0 +1,36 @@
+//! Tables read in place: rows of little-endian 32-bit words.
+
+/// A row of `N` words, as its bytes stand in a table.
+pub(crate) type Row<const N: usize> = [[u8; 4]; N];
+
+/// The words of a row.
+pub(crate) trait Words<const N: usize> {
+    /// Word `i`.
+    fn word(&self, i: usize) -> u32;
+
+    /// All words.
+    fn words(&self) -> [u32; N];
+}
+
+impl<const N: usize> Words<N> for Row<N> {
+    #[inline]
+    fn word(&self, i: usize) -> u32 {
+        u32::from_le_bytes(self[i])
+    }
+
+    #[inline]
+    fn words(&self) -> [u32; N] {
+        self.map(u32::from_le_bytes)
+    }
+}
+
+/// The rows that `bytes` are; a rest that is no row is left out.
+#[inline]
+pub(crate) fn rows<const N: usize>(bytes: &[u8]) -> &[Row<N>] {
+    bytes.as_chunks::<4>().0.as_chunks::<N>().0
+}
+
+/// Appends a row.
+pub(crate) fn push<const N: usize>(table: &mut Vec<u8>, row: [u32; N]) {
+    table.extend(row.into_iter().flat_map(u32::to_le_bytes));
+}
