@@ -75,6 +75,89 @@ pub const fn trap_code(trap: Trap) -> TrapCode {
 /// null page, and outside it report [`Trap::CorruptHeap`] instead. Accesses that
 /// cannot be at null carry [`Trap::CorruptHeap`]. Accesses to an object allocated
 /// since the last safepoint carry none: they cannot fault.
+///
+/// # Example
+/// A function that takes two references and returns a new pair of them:
+///
+/// ```
+/// use cranelift_codegen::Context;
+/// use cranelift_codegen::ir::{self, AbiParam, InstBuilder, types};
+/// use cranelift_codegen::isa::CallConv;
+/// use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+/// use gc_compiler::collector::copying::CopyingCompiler;
+/// use gc_compiler::safepoints::{References, place_safepoints};
+/// use gc_compiler::{CompileOptions, Compiler, GcCompiler, GcEmitter, GcFuncEnv};
+/// use gc_compiler::{import_host_call, imported_host_call, set_stack_limit};
+/// use gc_types::{Abi, HostCall, StorageType, StructLayout, TypeIndex, VMGcKind};
+///
+/// struct Env {
+///     abi: Abi,
+///     vmctx: ir::Value,
+///     references: References,
+/// }
+///
+/// impl GcFuncEnv for Env {
+///     fn abi(&self) -> &Abi {
+///         &self.abi
+///     }
+///
+///     fn vmctx(&mut self, _: &mut ir::Function) -> ir::Value {
+///         self.vmctx
+///     }
+///
+///     fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef {
+///         let signature = call.gc_signature().expect("all calls here are the heap's own");
+///         import_host_call(func, call, signature)
+///     }
+///
+///     fn references(&mut self) -> &mut References {
+///         &mut self.references
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let gc = CopyingCompiler;
+/// let abi = Abi::new(gc.abi());
+/// let compiler = Compiler::new(&abi, &CompileOptions::default())?;
+///
+/// let mut signature = ir::Signature::new(CallConv::Tail);
+/// signature.params.push(AbiParam::special(types::I64, ir::ArgumentPurpose::VMContext));
+/// signature.params.extend([AbiParam::new(types::I64); 2]);
+/// signature.returns.push(AbiParam::new(types::I64));
+/// let mut func = ir::Function::with_name_signature(Default::default(), signature);
+/// set_stack_limit(&mut func, &abi.offsets())?;
+///
+/// let mut context = FunctionBuilderContext::new();
+/// let mut builder = FunctionBuilder::new(&mut func, &mut context);
+/// let entry = builder.create_block();
+/// builder.append_block_params_for_function_params(entry);
+/// builder.switch_to_block(entry);
+/// let [vmctx, head, tail] = *builder.block_params(entry) else { unreachable!() };
+/// let mut env = Env { abi, vmctx, references: References::default() };
+///
+/// let mut e = GcEmitter::new(&mut builder, &mut env, &gc);
+/// e.declare_ref(head);
+/// e.declare_ref(tail);
+/// let pair_type = TypeIndex::new(0).expect("it is small");
+/// let word = i64::from(pair_type.header_word(VMGcKind::StructRef));
+/// let word = e.builder.ins().iconst(types::I32, word);
+/// let layout = StructLayout::new([StorageType::Ref; 2]).expect("it is small");
+/// let pair = e.struct_new(word, &layout, &[head, tail]);
+/// e.builder.ins().return_(&[pair]);
+///
+/// builder.seal_all_blocks();
+/// builder.finalize(compiler.isa().frontend_config());
+/// place_safepoints(&mut func, &env.references, &|func, callee| {
+///     imported_host_call(func, callee).is_none_or(HostCall::may_collect)
+/// })?;
+/// let compiled = compiler.compile(&mut Context::for_function(func))?;
+///
+/// // Allocation may collect in one place, where both references are live.
+/// let maps: Vec<usize> = compiled.stack_maps().map(|(_, _, slots)| slots.len()).collect();
+/// assert_eq!(maps, [2]);
+/// # Ok(())
+/// # }
+/// ```
 pub struct GcEmitter<'a, 'b> {
     /// Where instructions go.
     pub builder: &'a mut FunctionBuilder<'b>,

@@ -1,0 +1,227 @@
+//! Mark, update, move.
+//!
+//! Marking goes from the roots to all that can be reached, in increments, and writes to
+//! tables beside the heap only. A collection that is dropped while it marks has done nothing. What
+//! moves objects is one increment: a collection cannot be dropped between its first step and
+//! its last.
+
+use crate::bitmap::Bitmap;
+use crate::heap::{Count, MarkCompactHeap, corrupt};
+use gc_runtime::{
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRootsIter, HeapError,
+};
+use gc_types::VMGcRef;
+use std::time::Instant;
+
+/// Objects that one increment looks at.
+const INCREMENT: usize = 10_000;
+
+/// A collection under way.
+pub(crate) struct MarkCompact<'a> {
+    heap: &'a mut MarkCompactHeap,
+    roots: GcRootsIter<'a>,
+    host_data: &'a mut ExternRefHostDataTable,
+    phase: Phase,
+    began: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Roots,
+    Marking,
+    Compacting,
+    Complete,
+}
+
+impl<'a> MarkCompact<'a> {
+    pub(crate) fn new(
+        heap: &'a mut MarkCompactHeap,
+        roots: GcRootsIter<'a>,
+        host_data: &'a mut ExternRefHostDataTable,
+    ) -> MarkCompact<'a> {
+        MarkCompact { heap, roots, host_data, phase: Phase::Roots, began: Instant::now() }
+    }
+
+    // ANCHOR: phases
+    /// Does a piece of work and returns what is to be done next.
+    fn work(&mut self) -> Result<Phase, HeapError> {
+        let heap = &mut *self.heap;
+        match self.phase {
+            Phase::Roots => {
+                heap.core.check_damage()?;
+                heap.note_new()?;
+                // A collection that was dropped may have left something.
+                heap.forwarding.clear();
+                heap.to_do.clear();
+                for root in self.roots.by_ref() {
+                    if let Some(to) = root.get() {
+                        heap.mark(&to)?;
+                    }
+                }
+                Ok(Phase::Marking)
+            }
+            Phase::Marking => {
+                let mut found = Vec::new();
+                for _ in 0..INCREMENT {
+                    let Some(object) = heap.to_do.pop() else { return Ok(Phase::Compacting) };
+                    heap.references(object, &mut found)?;
+                    for (_, to) in found.drain(..) {
+                        heap.mark(&to)?;
+                    }
+                }
+                Ok(Phase::Marking)
+            }
+            Phase::Compacting => {
+                self.compact()?;
+                Ok(Phase::Complete)
+            }
+            Phase::Complete => Ok(Phase::Complete),
+        }
+    }
+    // ANCHOR_END: phases
+
+    // ANCHOR: compact
+    /// Moves what is marked to the heap's front, and updates all that refers to it.
+    fn compact(&mut self) -> Result<(), HeapError> {
+        let heap = &mut *self.heap;
+        heap.forwarding.compute();
+        // The roots, for the second time.
+        self.roots.restart();
+        for mut root in self.roots.by_ref() {
+            if let Some(to) = root.get()
+                && let Some(new) = heap.forward(&to)?
+            {
+                root.set(new);
+            }
+        }
+        heap.forward_fields()?;
+        heap.move_externrefs(self.host_data);
+        let new_bytes = heap.new_bytes;
+        heap.slide()?;
+        let live = heap.live.bytes;
+        heap.make_plan(live, new_bytes, self.began.elapsed());
+        heap.core.stats.collections += 1;
+        Ok(())
+    }
+    // ANCHOR_END: compact
+}
+
+impl MarkCompactHeap {
+    // ANCHOR: mark
+    /// Marks the object that `to` refers to, and notes that it is to be looked at.
+    fn mark(&mut self, to: &VMGcRef) -> Result<(), HeapError> {
+        // An `i31` refers to nothing.
+        let Some(index) = to.as_heap_index() else { return Ok(()) };
+        if self.forwarding.is_marked(index.get()) && self.starts.contains(index.get()) {
+            return Ok(());
+        }
+        let object = self.object(index.get());
+        self.forwarding.mark(object.ok_or(corrupt(index.get(), "a reference to no object"))?);
+        self.to_do.push(index.get());
+        Ok(())
+    }
+
+    /// Adds the references in the object at `index`, with their places, to `found`. What
+    /// the object says of its size must be what it was when it was allocated.
+    fn references(&self, index: u32, found: &mut Vec<(u64, VMGcRef)>) -> Result<(), HeapError> {
+        let size = self.object(index).map_or(0, |object| object.end - object.start);
+        if self.core.size_at(index)? != size {
+            return Err(corrupt(index, "an object is not as large as it was"));
+        }
+        self.core.trace_at(index, |at, to| found.push((at, to)))
+    }
+    // ANCHOR_END: mark
+
+    // ANCHOR: forward
+    /// Where the object that `to` refers to goes; `None` for an `i31`.
+    fn forward(&self, to: &VMGcRef) -> Result<Option<VMGcRef>, HeapError> {
+        let Some(index) = to.as_heap_index() else { return Ok(None) };
+        let is_object = self.starts.contains(index.get());
+        let new = is_object.then(|| self.forwarding.get(index.get())).flatten();
+        let new = new.and_then(VMGcRef::from_heap_index);
+        new.map(Some).ok_or(corrupt(index.get(), "a reference to what was not marked"))
+    }
+
+    /// Updates the references in all objects that live.
+    fn forward_fields(&mut self) -> Result<(), HeapError> {
+        let mut found = Vec::new();
+        let mut from = 0;
+        while let Some(object) = self.starts.next(from, true) {
+            from = object + 8;
+            if self.forwarding.is_marked(object) {
+                self.references(object, &mut found)?;
+                for (at, to) in found.drain(..) {
+                    if let Some(new) = self.forward(&to)? {
+                        self.core.write_ref_at(at, Some(&new))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+    // ANCHOR_END: forward
+
+    // ANCHOR: externrefs
+    /// Drops the host values of externrefs that do not live; the others' boxes will be
+    /// where they go.
+    fn move_externrefs(&mut self, host_data: &mut ExternRefHostDataTable) {
+        let MarkCompactHeap { core, forwarding, externrefs, .. } = self;
+        externrefs.retain_mut(|at| match forwarding.get(*at) {
+            Some(new) => {
+                *at = new;
+                true
+            }
+            None => {
+                // The id is untrusted: the table knows whether there is such a value.
+                if let Some(id) = core.externref_id_at(*at) {
+                    host_data.dealloc(id);
+                }
+                false
+            }
+        });
+    }
+    // ANCHOR_END: externrefs
+
+    // ANCHOR: slide
+    /// Moves what lives. Runs of objects with no garbage between them move at once, each
+    /// to where no object is any more.
+    fn slide(&mut self) -> Result<(), HeapError> {
+        let (mut starts, mut live) = (Bitmap::default(), Count::default());
+        starts.extend(self.end());
+        let (mut from, end) = (0, self.end());
+        let mut new_end = gc_types::NULL_PAGE_SIZE;
+        while let Some(run) = self.forwarding.next_run(from..end) {
+            let (to, size) = (new_end, run.end - run.start);
+            for object in self.starts.in_range(run.clone()) {
+                starts.insert(to + (object - run.start));
+                live.objects += 1;
+            }
+            if to != run.start {
+                let moved = self.core.memory.copy_within(to.into(), run.start.into(), size.into());
+                moved.ok_or(corrupt(run.start, "an object outside the heap"))?;
+            }
+            live.bytes += u64::from(size);
+            (from, new_end) = (run.end, to + size);
+        }
+        starts.extend(self.mapped_end());
+        (self.starts, self.live) = (starts, live);
+        self.forwarding.clear();
+        self.set_end(new_end);
+        Ok(())
+    }
+    // ANCHOR_END: slide
+}
+
+impl<'a> GarbageCollection<'a> for MarkCompact<'a> {
+    fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
+        match self.work() {
+            Ok(phase) => self.phase = phase,
+            Err(damage) => {
+                self.phase = Phase::Complete;
+                return Err(self.heap.core.damage.get_or_insert(damage).clone());
+            }
+        }
+        let complete = self.phase == Phase::Complete;
+        Ok(if complete { GcProgress::Complete } else { GcProgress::Continue })
+    }
+}

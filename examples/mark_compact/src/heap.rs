@@ -1,0 +1,322 @@
+//! Where objects are, and allocation.
+//!
+//! Objects lie one behind the other from the heap's first index up, without gaps. A new one
+//! is put behind the last, which emitted code does inline between the heap data's `NEXT`
+//! and `LIMIT`. Emitted code does not tell what it allocates: the objects that are new are
+//! found by walking over them once. Then a bitmap in native memory knows where each begins.
+//! An object ends where the next one begins, so that its size has not to be believed either.
+
+use crate::bitmap::Bitmap;
+use crate::collection::MarkCompact;
+use crate::forwarding::Forwarding;
+use gc_runtime::{
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcRootsIter, GcStats, HeapCore, HeapError,
+    HeapMemory,
+};
+use gc_types::collector::bump::{LIMIT, NEXT};
+use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
+use std::ops::Range;
+
+/// Bytes that are made zero at once, for objects to be allocated in.
+const PIECE: u32 = 32 << 10;
+
+/// Bytes that are allocated, at least, between two collections, if the heap may grow.
+const LITTLE: u64 = 256 << 10;
+
+/// What free memory is filled with under zeal: neither a kind nor a likely index.
+const POISON: u8 = 0xa5;
+
+// ANCHOR: heap
+pub(crate) struct MarkCompactHeap {
+    pub(crate) core: HeapCore,
+    /// Where objects begin that are below `walked`.
+    pub(crate) starts: Bitmap,
+    /// The end of the objects in `starts`; what is from here to `NEXT` is new.
+    pub(crate) walked: u32,
+    /// What lives and where it goes; empty between collections.
+    pub(crate) forwarding: Forwarding,
+    /// Objects that were marked and not looked at; empty between collections.
+    pub(crate) to_do: Vec<u32>,
+    /// Indices of all externrefs' boxes, in address order.
+    pub(crate) externrefs: Vec<u32>,
+    /// What is in `starts`.
+    pub(crate) live: Count,
+    /// Bytes that were walked over since the last collection.
+    pub(crate) new_bytes: u64,
+    /// The end of the memory that was ever allocated in: above it, all is zero.
+    dirty_end: u32,
+    poison: bool,
+}
+// ANCHOR_END: heap
+
+/// Objects and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Count {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Count {
+    pub(crate) fn add(&mut self, size: u32) {
+        self.objects += 1;
+        self.bytes += u64::from(size);
+    }
+}
+
+pub(crate) fn corrupt(at: u32, what: &'static str) -> HeapError {
+    HeapError::Corrupt { at, what }
+}
+
+impl MarkCompactHeap {
+    pub(crate) fn new(memory: HeapMemory, poison: bool) -> MarkCompactHeap {
+        let mut heap = MarkCompactHeap {
+            core: HeapCore::new(memory),
+            starts: Bitmap::default(),
+            walked: NULL_PAGE_SIZE,
+            forwarding: Forwarding::default(),
+            to_do: Vec::new(),
+            externrefs: Vec::new(),
+            live: Count::default(),
+            new_bytes: 0,
+            dirty_end: NULL_PAGE_SIZE,
+            poison,
+        };
+        heap.set_up();
+        heap
+    }
+
+    fn set_up(&mut self) {
+        self.core.plan.goal = LITTLE;
+        self.set_bounds(NULL_PAGE_SIZE..NULL_PAGE_SIZE);
+        self.fit_tables();
+    }
+
+    /// Makes room in the tables for all that is mapped.
+    fn fit_tables(&mut self) {
+        let end = self.mapped_end();
+        self.starts.extend(end);
+        self.forwarding.extend(end);
+    }
+
+    pub(crate) fn mapped_end(&self) -> u32 {
+        u32::try_from(self.core.memory.len()).expect("heaps end below 4 GiB")
+    }
+
+    /// Says where objects may be allocated; all of it must be zero.
+    fn set_bounds(&mut self, room: Range<u32>) {
+        self.core.memory.set_data_u32(NEXT, room.start);
+        self.core.memory.set_data_u32(LIMIT, room.end);
+        self.dirty_end = self.dirty_end.max(room.end);
+    }
+
+    /// The end of the last object.
+    pub(crate) fn end(&self) -> u32 {
+        self.core.memory.data_u32(NEXT)
+    }
+
+    // ANCHOR: alloc
+    /// Makes room for `size` bytes behind the last object, or says that there is none.
+    #[cold]
+    fn make_room(&mut self, size: u32) -> Result<bool, HeapError> {
+        let (next, limit) = (self.end(), self.core.memory.data_u32(LIMIT));
+        let mapped = self.mapped_end();
+        let Some(end) = next.checked_add(size).filter(|&end| end <= mapped) else {
+            return Ok(false);
+        };
+        let end = end.max(limit.saturating_add(PIECE)).min(mapped);
+        // What was never allocated in is zero already.
+        let dirty = self.dirty_end.min(end).saturating_sub(limit);
+        let zeroed = self.core.memory.fill(limit.into(), dirty.into(), 0);
+        zeroed.ok_or(corrupt(limit, "free memory outside the heap"))?;
+        self.set_bounds(next..end);
+        Ok(true)
+    }
+    // ANCHOR_END: alloc
+
+    // ANCHOR: walk
+    /// Calls `visit` with the index and the size of each object that is not in `starts`.
+    fn walk_new(&self, visit: &mut dyn FnMut(u32, u32)) -> Result<(), HeapError> {
+        let (mut at, end) = (self.walked, self.end());
+        while at < end {
+            let size = self.core.size_at(at)?;
+            if size > end - at {
+                return Err(corrupt(at, "an object passes the end of all objects"));
+            }
+            visit(at, size);
+            at += size;
+        }
+        Ok(())
+    }
+
+    /// Enters the new objects in `starts`.
+    pub(crate) fn note_new(&mut self) -> Result<(), HeapError> {
+        let mut new = Vec::new();
+        self.walk_new(&mut |at, size| new.push((at, size)))?;
+        for (at, size) in new {
+            self.starts.insert(at);
+            self.live.add(size);
+            self.new_bytes += u64::from(size);
+            self.core.stats.allocations += 1;
+            self.core.stats.allocated_bytes += u64::from(size);
+        }
+        self.walked = self.end();
+        Ok(())
+    }
+
+    /// The bytes of the object at `index`, by where the next one begins.
+    pub(crate) fn object(&self, index: u32) -> Option<Range<u32>> {
+        let next = self.starts.next(index.checked_add(8)?, true);
+        self.starts.contains(index).then(|| index..next.unwrap_or(self.walked))
+    }
+    // ANCHOR_END: walk
+
+    /// After the objects have moved: they end at `end`, and what is behind is free.
+    pub(crate) fn set_end(&mut self, end: u32) {
+        let freed = self.end() - end;
+        if self.poison {
+            // All of it is mapped.
+            let _mapped = self.core.memory.fill(end.into(), freed.into(), POISON);
+        }
+        self.set_bounds(end..end);
+        (self.walked, self.new_bytes) = (end, 0);
+    }
+
+    /// Where each object begins, in order.
+    fn objects(&self) -> Result<Vec<u32>, HeapError> {
+        let mut objects: Vec<u32> = self.starts.in_range(NULL_PAGE_SIZE..self.walked).collect();
+        self.walk_new(&mut |at, _| objects.push(at))?;
+        Ok(objects)
+    }
+
+    /// The object that was just made at `index`.
+    fn made(&mut self, header: VMGcHeader, index: u32) -> Option<VMGcRef> {
+        if header.kind() == Some(VMGcKind::ExternRef) {
+            self.externrefs.push(index);
+        }
+        VMGcRef::from_heap_index(index)
+    }
+}
+
+impl GcHeap for MarkCompactHeap {
+    fn core(&self) -> &HeapCore {
+        &self.core
+    }
+
+    fn core_mut(&mut self) -> &mut HeapCore {
+        &mut self.core
+    }
+
+    fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
+        let index = self.core.bump(header, size)?;
+        self.made(header, index)
+    }
+
+    fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
+        self.core.check_damage()?;
+        if let Some(object) = self.alloc_fast(header, size) {
+            return Ok(object);
+        }
+        match self.make_room(size) {
+            Ok(true) => self.alloc_fast(header, size).ok_or(corrupt(0, "no room was made")),
+            Ok(false) => Err(HeapError::NeedsRoom { bytes: size.into() }),
+            Err(damage) => Err(self.core.damage.get_or_insert(damage).clone()),
+        }
+    }
+
+    fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        let grown = self.core.grow(bytes)?;
+        self.fit_tables();
+        Ok(grown)
+    }
+
+    fn gc<'a>(
+        &'a mut self,
+        roots: GcRootsIter<'a>,
+        host_data: &'a mut ExternRefHostDataTable,
+    ) -> Box<dyn GarbageCollection<'a> + 'a> {
+        self.core.assert_may_collect();
+        Box::new(MarkCompact::new(self, roots, host_data))
+    }
+
+    fn collection_pays(&self) -> bool {
+        self.used_bytes() >= self.core.plan.goal
+    }
+
+    fn least_room(&self) -> u64 {
+        LITTLE
+    }
+
+    fn used_bytes(&self) -> u64 {
+        u64::from(self.end() - NULL_PAGE_SIZE)
+    }
+
+    fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
+        self.core.check_damage()?;
+        self.objects()?.into_iter().filter_map(VMGcRef::from_heap_index).for_each(visit);
+        Ok(())
+    }
+
+    // ANCHOR: verify
+    fn verify(&self) -> Result<(), HeapError> {
+        self.core.check_damage()?;
+        let objects = self.objects()?;
+        let (mut end, mut externrefs) = (NULL_PAGE_SIZE, Vec::new());
+        for &object in &objects {
+            let header = self.core.header_at(object)?;
+            if object != end || header.collector_bits() != 0 {
+                return Err(corrupt(object, "no object can be here, or not with this header"));
+            }
+            end = object + self.core.size_at(object)?;
+            if header.kind() == Some(VMGcKind::ExternRef) {
+                externrefs.push(object);
+            }
+            let mut dangling = false;
+            self.core.trace_at(object, |_, to| {
+                let to = to.as_heap_index();
+                dangling |= to.is_some_and(|to| objects.binary_search(&to.get()).is_err());
+            })?;
+            if dangling {
+                return Err(corrupt(object, "a reference to no object"));
+            }
+        }
+        if end != self.end() {
+            return Err(corrupt(end, "the objects do not end where they are said to"));
+        }
+        if externrefs != self.externrefs {
+            return Err(corrupt(0, "not all externrefs are known"));
+        }
+        if (end..self.core.memory.data_u32(LIMIT))
+            .step_by(8)
+            .any(|at| self.core.memory.read_u64(at.into()) != Some(0))
+        {
+            return Err(corrupt(end, "room for objects that is not zero"));
+        }
+        Ok(())
+    }
+    // ANCHOR_END: verify
+
+    fn stats(&self) -> GcStats {
+        let mut new = Count::default();
+        if let Err(damage) = self.walk_new(&mut |_, size| new.add(size)) {
+            log::warn!("allocations counted only up to the damage: {damage}");
+        }
+        let mut stats = self.core.stats.clone();
+        stats.allocations += new.objects;
+        stats.allocated_bytes += new.bytes;
+        stats.live_objects = self.live.objects + new.objects;
+        stats.live_bytes = self.live.bytes + new.bytes;
+        stats
+    }
+
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+        self.core.reset();
+        self.starts.clear();
+        self.forwarding.clear();
+        self.to_do.clear();
+        self.externrefs.clear();
+        (self.walked, self.dirty_end) = (NULL_PAGE_SIZE, NULL_PAGE_SIZE);
+        (self.live, self.new_bytes) = (Count::default(), 0);
+        self.set_up();
+        host_data.clear();
+    }
+}
