@@ -7,9 +7,10 @@
 #![allow(unsafe_code)]
 
 use crate::walk::RawFrames;
-use crate::{JitStore, lookup_code};
+use crate::{VMStoreContext, lookup_code};
 use gc_types::FunctionId;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One compiled function on the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +72,9 @@ impl fmt::Display for Backtrace {
 /// handler fills it and must not allocate.
 #[derive(Debug)]
 pub(crate) struct TracedPcs {
-    pcs: Vec<usize>,
-    omitted: usize,
+    pcs: Box<[AtomicUsize]>,
+    /// How many frames there were; the first of them are in `pcs`.
+    frames: AtomicUsize,
 }
 
 impl TracedPcs {
@@ -81,32 +83,34 @@ impl TracedPcs {
 
     pub(crate) fn new() -> TracedPcs {
         let capacity = if cfg!(feature = "backtrace") { TracedPcs::CAPACITY } else { 0 };
-        TracedPcs { pcs: Vec::with_capacity(capacity), omitted: 0 }
+        TracedPcs {
+            pcs: std::iter::repeat_with(AtomicUsize::default).take(capacity).collect(),
+            frames: AtomicUsize::new(0),
+        }
     }
 
     /// Notes `frames`. The addresses noted are of instructions: of the calls, not of
     /// what comes after; `exact` says that the first frame's already is.
-    pub(crate) fn note(&mut self, mut frames: RawFrames, exact: bool) {
-        self.pcs.clear();
-        self.omitted = 0;
+    pub(crate) fn note(&self, mut frames: RawFrames, exact: bool) {
         if !cfg!(feature = "backtrace") {
             return;
         }
-        let mut back = usize::from(!exact);
+        let (mut count, mut back) = (0, usize::from(!exact));
         while let Some(Ok(frame)) = frames.next() {
-            if self.pcs.len() < self.pcs.capacity() {
-                self.pcs.push(frame.pc - back);
-            } else {
-                self.omitted += 1;
+            if let Some(pc) = self.pcs.get(count) {
+                pc.store(frame.pc - back, Ordering::Relaxed);
             }
+            count += 1;
             back = 1;
         }
+        self.frames.store(count, Ordering::Relaxed);
     }
 
     /// Looks the names up.
     pub(crate) fn symbolize(&self) -> Backtrace {
-        let frame = |pc: &usize| {
-            let info = lookup_code(*pc)?.lookup(*pc)?;
+        let frame = |pc: &AtomicUsize| {
+            let pc = pc.load(Ordering::Relaxed);
+            let info = lookup_code(pc)?.lookup(pc)?;
             Some(BacktraceFrame {
                 name: info.name,
                 function: info.function,
@@ -114,18 +118,22 @@ impl TracedPcs {
                 srcloc: info.srcloc,
             })
         };
-        Backtrace { frames: self.pcs.iter().filter_map(frame).collect(), omitted: self.omitted }
+        let frames = self.frames.load(Ordering::Relaxed);
+        let kept = &self.pcs[..frames.min(self.pcs.len())];
+        Backtrace { frames: kept.iter().filter_map(frame).collect(), omitted: frames - kept.len() }
     }
 }
 
 impl Backtrace {
-    /// The compiled functions on the stack of `store`, from where compiled code last
-    /// called the host. Empty if the feature is off.
-    pub fn capture(store: &JitStore) -> Backtrace {
-        let mut pcs = TracedPcs::new();
-        // SAFETY: whoever holds a reference to an active store is a host function above
-        // its frames, which are at rest.
-        pcs.note(unsafe { RawFrames::from_exit(store.context()) }, false);
+    /// The compiled functions on the stacks of a store, from where compiled code last
+    /// called the host.
+    ///
+    /// # Safety
+    /// As for [`RawFrames::from_exit`].
+    pub(crate) unsafe fn capture(context: &VMStoreContext) -> Backtrace {
+        let pcs = TracedPcs::new();
+        // SAFETY: passed on.
+        pcs.note(unsafe { RawFrames::from_exit(context) }, false);
         pcs.symbolize()
     }
 }

@@ -6,20 +6,20 @@
 //! handed over to compiled code (`expose_gc_ref_to_wasm`) as it is returned.
 #![allow(unsafe_code)]
 
-use crate::{arch, host_call_guard, host_call_guard_infallible};
+use crate::{JitStore, arch, host_call_guard, host_call_guard_infallible};
 use anyhow::Result;
 use gc_types::{HostCall, Trap, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 
 /// The host-call table's first entries, by index; the embedder's follow.
-pub(crate) fn table() -> [*const u8; HostCall::FIRST_EMBEDDER as usize] {
+pub(crate) fn table<S: JitStore>() -> [*const u8; HostCall::FIRST_EMBEDDER as usize] {
     let mut table = [missing as *const u8; HostCall::FIRST_EMBEDDER as usize];
     for (call, function) in [
-        (HostCall::ALLOC_STRUCT, alloc_struct as *const u8),
-        (HostCall::ALLOC_ARRAY, alloc_array as *const u8),
-        (HostCall::COLLECTOR, collector as *const u8),
-        (HostCall::IS_SUBTYPE, is_subtype as *const u8),
-        (HostCall::ARRAY_COPY, array_copy as *const u8),
-        (HostCall::ARRAY_FILL, array_fill as *const u8),
+        (HostCall::ALLOC_STRUCT, alloc_struct::<S> as *const u8),
+        (HostCall::ALLOC_ARRAY, alloc_array::<S> as *const u8),
+        (HostCall::COLLECTOR, collector::<S> as *const u8),
+        (HostCall::IS_SUBTYPE, is_subtype::<S> as *const u8),
+        (HostCall::ARRAY_COPY, array_copy::<S> as *const u8),
+        (HostCall::ARRAY_FILL, array_fill::<S> as *const u8),
         (HostCall::UNWIND, arch::unwind_stub as *const u8),
     ] {
         table[call.index() as usize] = function;
@@ -41,10 +41,10 @@ fn reference(word: u64) -> Option<VMGcRef> {
     VMGcRef::from_raw_u32(word as u32)
 }
 
-extern "C" fn alloc_struct(vmctx: *mut u8, word: u64) -> u64 {
+extern "C" fn alloc_struct<S: JitStore>(vmctx: *mut u8, word: u64) -> u64 {
     // SAFETY: emitted code passes its vmctx.
     unsafe {
-        host_call_guard(vmctx, |store| {
+        host_call_guard(vmctx, |store: &mut S| {
             let (VMGcKind::StructRef | VMGcKind::ExnRef, ty) = header(word)? else {
                 return Err(Trap::CorruptHeap.into());
             };
@@ -55,10 +55,10 @@ extern "C" fn alloc_struct(vmctx: *mut u8, word: u64) -> u64 {
     }
 }
 
-extern "C" fn alloc_array(vmctx: *mut u8, word: u64, length: u64) -> u64 {
+extern "C" fn alloc_array<S: JitStore>(vmctx: *mut u8, word: u64, length: u64) -> u64 {
     // SAFETY: as above.
     unsafe {
-        host_call_guard(vmctx, |store| {
+        host_call_guard(vmctx, |store: &mut S| {
             let (VMGcKind::ArrayRef, ty) = header(word)? else {
                 return Err(Trap::CorruptHeap.into());
             };
@@ -69,25 +69,30 @@ extern "C" fn alloc_array(vmctx: *mut u8, word: u64, length: u64) -> u64 {
     }
 }
 
-extern "C" fn collector(vmctx: *mut u8, operation: u64, word: u64, operand: u64) -> u64 {
+extern "C" fn collector<S: JitStore>(
+    vmctx: *mut u8,
+    operation: u64,
+    word: u64,
+    operand: u64,
+) -> u64 {
     // SAFETY: as above.
     unsafe {
-        host_call_guard_infallible(vmctx, |store| {
-            store.gc_mut().collector_slow_path(operation as u32, reference(word), operand)
+        host_call_guard_infallible(vmctx, |store: &mut S| {
+            store.jit_mut().gc_mut().collector_slow_path(operation as u32, reference(word), operand)
         })
     }
 }
 
-extern "C" fn is_subtype(vmctx: *mut u8, actual: u64, expected: u64) -> u64 {
+extern "C" fn is_subtype<S: JitStore>(vmctx: *mut u8, actual: u64, expected: u64) -> u64 {
     // SAFETY: as above.
     unsafe {
-        host_call_guard_infallible(vmctx, |store| {
+        host_call_guard_infallible(vmctx, |store: &mut S| {
             store.is_subtype(actual as u32, expected as u32).into()
         })
     }
 }
 
-extern "C" fn array_copy(
+extern "C" fn array_copy<S: JitStore>(
     vmctx: *mut u8,
     dst: u64,
     dst_index: u64,
@@ -97,22 +102,33 @@ extern "C" fn array_copy(
 ) -> u64 {
     // SAFETY: as above.
     unsafe {
-        host_call_guard(vmctx, |store| {
+        host_call_guard(vmctx, |store: &mut S| {
             let dst = reference(dst).ok_or(Trap::NullReference)?;
             let src = reference(src).ok_or(Trap::NullReference)?;
             let (dst_index, src_index) = (dst_index as u32, src_index as u32);
-            store.gc_mut().array_copy(&dst, dst_index, &src, src_index, length as u32)?;
+            store.jit_mut().gc_mut().array_copy(&dst, dst_index, &src, src_index, length as u32)?;
             Ok(0)
         })
     }
 }
 
-extern "C" fn array_fill(vmctx: *mut u8, array: u64, index: u64, bits: u64, length: u64) -> u64 {
+extern "C" fn array_fill<S: JitStore>(
+    vmctx: *mut u8,
+    array: u64,
+    index: u64,
+    bits: u64,
+    length: u64,
+) -> u64 {
     // SAFETY: as above.
     unsafe {
-        host_call_guard(vmctx, |store| {
+        host_call_guard(vmctx, |store: &mut S| {
             let array = reference(array).ok_or(Trap::NullReference)?;
-            store.gc_mut().array_fill(&array, index as u32, bits.into(), length as u32)?;
+            store.jit_mut().gc_mut().array_fill(
+                &array,
+                index as u32,
+                bits.into(),
+                length as u32,
+            )?;
             Ok(0)
         })
     }

@@ -4,10 +4,12 @@
 //! Neither a Rust error nor a Rust panic can travel through compiled frames. A host
 //! function's shim runs inside [`host_call_guard`], which keeps either in the store and
 //! returns the sentinel that makes the trampoline resume at the entry, where
-//! [`JitStore::call`](crate::JitStore::call) picks it up.
+//! [`call`](crate::call) picks it up.
+//!
+//! This is also the one place where a vmctx becomes a reference to a store.
 #![allow(unsafe_code)]
 
-use crate::{Backtrace, CallError, JitStore, TrapError};
+use crate::{CallError, JitStore, TrapError, VMContextPrefix};
 use gc_runtime::HeapError;
 use gc_types::{HostCall, Trap};
 use std::any::Any;
@@ -19,8 +21,25 @@ pub(crate) enum Pending {
     Panic(Box<dyn Any + Send>),
 }
 
-/// Runs the body of a host function. Its result, or
-/// [`HostCall::FAILED`] if it failed or panicked, is what the host function returns.
+/// The store that compiled code of `vmctx` was called with.
+///
+/// # Safety
+/// `vmctx` is what compiled code passed to the host function that this is called in: it
+/// begins with a [`VMContextPrefix`] of a store of type `S` that is inside
+/// [`call`](crate::call) on this thread, and no other reference to that store is used while
+/// the result is.
+unsafe fn store_of<'a, S: JitStore>(vmctx: *mut u8) -> &'a mut S {
+    // SAFETY: as the caller promises; an active store has an activation, which holds the
+    // pointer that its call keeps the store by.
+    unsafe {
+        let context = &*(*vmctx.cast::<VMContextPrefix>()).store_context;
+        &mut *(*context.stack.activation.get()).store.cast::<S>()
+    }
+}
+
+/// Runs the body of a host function, which gets the store that its caller runs over. Its
+/// result, or [`HostCall::FAILED`] if it failed or panicked, is what the host function
+/// returns.
 ///
 /// An error that is a [`Trap`], a [`TrapError`] or a [`HeapError`] (with no context put
 /// around it) ends the call as a trap, anything else as [`CallError::Host`]. A panic is
@@ -28,26 +47,20 @@ pub(crate) enum Pending {
 ///
 /// # Safety
 /// `vmctx` is what compiled code passed to the host function this is called in: it
-/// begins with a [`VMContextPrefix`](crate::VMContextPrefix) of a store that is inside
-/// [`JitStore::call`] on this thread, and no other reference to that store is in use.
-pub unsafe fn host_call_guard(
+/// begins with a [`VMContextPrefix`] of a store of type `S` that is inside
+/// [`call`](crate::call) on this thread, and no other reference to that store is in use.
+pub unsafe fn host_call_guard<S: JitStore>(
     vmctx: *mut u8,
-    body: impl FnOnce(&mut JitStore) -> anyhow::Result<u64>,
+    body: impl FnOnce(&mut S) -> anyhow::Result<u64>,
 ) -> u64 {
     // SAFETY: as the caller promises.
-    let store = unsafe { JitStore::from_vmctx(vmctx) };
-    let pending = {
-        // SAFETY: as the caller promises; this reference ends with the body.
-        let body = AssertUnwindSafe(|| body(unsafe { &mut *store }));
-        match catch_unwind(body) {
-            Ok(Ok(value)) => return value,
-            // SAFETY: as above, and the body's reference is gone.
-            Ok(Err(error)) => Pending::Error(classify(unsafe { &*store }, error)),
-            Err(payload) => Pending::Panic(payload),
-        }
+    let store = unsafe { store_of::<S>(vmctx) };
+    let pending = match catch_unwind(AssertUnwindSafe(|| body(store))) {
+        Ok(Ok(value)) => return value,
+        Ok(Err(error)) => Pending::Error(classify(store, error)),
+        Err(payload) => Pending::Panic(payload),
     };
-    // SAFETY: as above.
-    unsafe { (*store).pending = Some(pending) };
+    store.jit_mut().set_pending(pending);
     HostCall::FAILED
 }
 
@@ -57,15 +70,13 @@ pub unsafe fn host_call_guard(
 ///
 /// # Safety
 /// As for [`host_call_guard`].
-pub unsafe fn host_call_guard_infallible(
+pub unsafe fn host_call_guard_infallible<S: JitStore>(
     vmctx: *mut u8,
-    body: impl FnOnce(&mut JitStore) -> u64,
+    body: impl FnOnce(&mut S) -> u64,
 ) -> u64 {
     // SAFETY: as the caller promises.
-    let store = unsafe { JitStore::from_vmctx(vmctx) };
-    // SAFETY: as above.
-    let body = AssertUnwindSafe(|| body(unsafe { &mut *store }));
-    catch_unwind(body).unwrap_or_else(|_| std::process::abort())
+    let store = unsafe { store_of::<S>(vmctx) };
+    catch_unwind(AssertUnwindSafe(|| body(store))).unwrap_or_else(|_| std::process::abort())
 }
 
 /// What a heap's refusal is to compiled code.
@@ -83,9 +94,9 @@ pub(crate) fn trap_of(error: &HeapError) -> Trap {
 }
 
 /// What `error` is to the caller of the activation it ends.
-fn classify(store: &JitStore, error: anyhow::Error) -> CallError {
+fn classify<S: JitStore>(store: &S, error: anyhow::Error) -> CallError {
     let trap = |trap, detail| {
-        CallError::Trap(TrapError { trap, detail, backtrace: Backtrace::capture(store) })
+        CallError::Trap(TrapError { trap, detail, backtrace: store.jit().backtrace() })
     };
     // Only the outermost error counts: with context around it, it says more than a trap
     // could.

@@ -7,16 +7,17 @@
 //!    position-independent code with its tables (traps, stack maps, source locations) and
 //!    its trampolines.
 //! 2. [`CodeMemory::publish`] maps an image executable and registers its addresses.
-//! 3. A [`JitStore`] joins a [`GcStore`](gc_runtime::GcStore) with the
-//!    [`VMStoreContext`] that compiled code reads, and [`JitStore::call`] runs code
-//!    through an [`EntryTrampoline`]. Compiled code calls the host through host
-//!    calls and exit trampolines; both record where compiled code was left.
+//! 3. The embedder's store implements [`JitStore`] and has a [`JitState`] as a field, which
+//!    joins a [`GcStore`](gc_runtime::GcStore) with the [`VMStoreContext`] that compiled
+//!    code reads. [`call`] runs code over it through an [`EntryTrampoline`]. Compiled code
+//!    calls the host through host calls and exit trampolines, which record where it was
+//!    left; the host function gets the store back ([`host_call_guard`]).
 //! 4. From there a [`StackWalk`] finds every frame and its references. A trap or a
 //!    failing host function resumes at the entry trampoline's handler, and `call`
 //!    returns a [`CallError`].
 //!
 //! Nothing here is global but the registry of published code, the signal handler
-//! that reads it, and one thread-local word: the thread's innermost activation.
+//! that reads it, and one thread-local word: whose compiled code runs on the thread.
 #![deny(unsafe_code)]
 
 mod activation;
@@ -30,18 +31,20 @@ mod gc_calls;
 mod guard;
 mod registry;
 mod signals;
+mod stack;
 mod stack_bounds;
-mod store;
+mod state;
 mod vmcontext;
 mod walk;
 
 pub use activation::Activation;
 pub use backtrace::{Backtrace, BacktraceFrame};
+pub use call::{call, call_host};
 pub use code_memory::{CodeMemory, FrameInfo};
 pub use entry::EntryTrampoline;
 pub use error::{CallError, TrapError};
 pub use guard::{host_call_guard, host_call_guard_infallible};
 pub use registry::lookup_code;
-pub use store::{EmbedderHooks, JitStore, StoreRoots};
+pub use state::{JitState, JitStore, StackRoots};
 pub use vmcontext::{HostFunction, VMContextPrefix, VMFuncRef, VMHostFuncContext, VMStoreContext};
 pub use walk::{Frame, StackWalk};

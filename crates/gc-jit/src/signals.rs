@@ -15,7 +15,7 @@
 
 use crate::arch::Interrupted;
 use crate::walk::RawFrames;
-use crate::{activation, registry};
+use crate::{registry, stack};
 use anyhow::{Result, anyhow};
 use gc_types::Trap;
 use std::mem::MaybeUninit;
@@ -81,35 +81,41 @@ unsafe fn deliver(
     info: &libc::siginfo_t,
     mut interrupted: Interrupted<'_>,
 ) -> bool {
-    let activation = activation::current();
     // A positive code: the kernel raised it. Otherwise someone sent it.
-    if activation.is_null() || info.si_code <= 0 {
+    if info.si_code <= 0 {
         return false;
     }
+    // SAFETY: whoever set it keeps the context alive until it sets another.
+    let Some(context) = (unsafe { stack::running().as_ref() }) else { return false };
     let pc = interrupted.pc();
     let trap = registry::with_code(pc, |code| code.image().trap_at(code.offset_of(pc)?));
     let Some(Some(trap)) = trap else { return false };
-    // SAFETY: this thread is in compiled code that it entered through `JitStore::call`:
-    // the activation is in that call's frame and no reference to the store is in use.
-    unsafe {
-        let store = &mut *(*activation).store;
-        let trap = match signal {
-            libc::SIGSEGV | libc::SIGBUS => {
-                // SAFETY: these signals come with an address.
-                let address = info.si_addr().addr();
-                match store.classify_fault(trap, address) {
-                    Some(trap) => trap,
-                    None => return false,
-                }
+    let trap = match signal {
+        libc::SIGSEGV | libc::SIGBUS => {
+            // SAFETY: these signals come with an address.
+            let address = unsafe { info.si_addr() }.addr();
+            match context.classify_fault(trap, address) {
+                Some(trap) => trap,
+                None => return false,
             }
-            _ => trap,
-        };
-        let (fp, sp) = (interrupted.fp(), interrupted.sp());
-        store.traced.note(RawFrames::from_fault(activation, pc, fp, sp), true);
-        let (entry_fp, offset) = ((*activation).entry_fp, (*activation).frame_offset);
-        let status = u64::from(Trap::code(trap));
-        interrupted.resume_at(entry_fp - offset, entry_fp, (*activation).handler_pc, status);
-    }
+        }
+        _ => trap,
+    };
+    // SAFETY: activations live in the frames of the calls that made them.
+    let Some(activation) = (unsafe { context.stack.activation.get().as_ref() }) else {
+        return false;
+    };
+    // SAFETY: this thread is in compiled code, in its innermost activation.
+    let frames = unsafe { RawFrames::from_fault(context, pc, interrupted.fp(), interrupted.sp()) };
+    context.traced.note(frames, true);
+    let entry_fp = activation.entry_fp;
+    let status = u64::from(Trap::code(trap));
+    interrupted.resume_at(
+        entry_fp - activation.frame_offset,
+        entry_fp,
+        activation.handler_pc,
+        status,
+    );
     true
 }
 

@@ -2,45 +2,127 @@
 //! offsets are [`VMOffsets`]'s, pinned by the assertions at the end.
 
 use crate::Activation;
-use gc_types::{VMOffsets, ValRaw};
+use crate::backtrace::TracedPcs;
+use crate::stack::{SuspendedStack, VMStack};
+use gc_runtime::HeapMapping;
+use gc_types::{NULL_PAGE_SIZE, Trap, VMOffsets, ValRaw};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-/// What all vmctxs of one store share. Compiled code reads and writes it; it is
-/// the first field of its [`JitStore`](crate::JitStore), so that a vmctx leads there.
+/// A word that compiled code reads or writes while the host holds only shared references
+/// to it. One thread at a time uses it.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Word(AtomicUsize);
+
+impl Word {
+    #[inline(always)]
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, value: usize) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+/// As [`Word`], an address.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Pointer<T>(AtomicPtr<T>);
+
+impl<T> Pointer<T> {
+    pub(crate) const fn new(pointer: *mut T) -> Pointer<T> {
+        Pointer(AtomicPtr::new(pointer))
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> *mut T {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, pointer: *mut T) {
+        self.0.store(pointer, Ordering::Relaxed);
+    }
+}
+
+impl<T> Default for Pointer<T> {
+    fn default() -> Pointer<T> {
+        Pointer::new(std::ptr::null_mut())
+    }
+}
+
+/// What all vmctxs of one store share. Compiled code reads and writes the fields that have
+/// offsets in [`VMOffsets`]; the rest is for the signal handler.
+///
+/// Its [`JitState`](crate::JitState) owns it and it never moves. Everything in it can be
+/// changed through a shared reference, because compiled code holds its address all the time.
 #[derive(Debug)]
 #[repr(C)]
 pub struct VMStoreContext {
-    /// The lowest stack pointer compiled code may have.
-    pub stack_limit: usize,
-    /// Frame pointer of the trampoline through which the innermost activation last
-    /// called the host; zero before it did.
-    pub last_exit_fp: usize,
-    /// The innermost activation.
-    pub activation: *mut Activation,
+    /// The stack that compiled code runs on.
+    pub(crate) stack: VMStack,
     /// Host functions by [`HostCall`](gc_types::HostCall) index.
-    pub host_calls: *const *const u8,
+    host_calls: Pointer<*const u8>,
     /// Where host-call trampolines leave their result.
-    pub host_result: u64,
-    reserved: usize,
+    host_result: AtomicU64,
+    reserved: Word,
     /// The type display table.
-    pub type_displays: *const u32,
+    pub(crate) type_displays: Pointer<u32>,
     /// Function references by id.
-    pub func_refs: *const *mut VMFuncRef,
+    pub(crate) func_refs: Pointer<*mut VMFuncRef>,
     /// Number of ids in that table.
-    pub func_refs_len: usize,
+    pub(crate) func_refs_len: Word,
+    /// Which native stack compiled code is on.
+    pub(crate) native_stack: Word,
+    /// The stack that was suspended last; null if there is none.
+    pub(crate) suspended: Pointer<SuspendedStack>,
+    /// The heap's addresses.
+    heap: Arc<HeapMapping>,
+    /// Where a signal handler notes the stack.
+    pub(crate) traced: TracedPcs,
 }
 
 impl VMStoreContext {
-    pub(crate) const fn new() -> VMStoreContext {
+    /// The context of a store over `heap`. `host_calls` must live as long.
+    pub(crate) fn new(heap: Arc<HeapMapping>, host_calls: *const *const u8) -> VMStoreContext {
         VMStoreContext {
-            stack_limit: 0,
-            last_exit_fp: 0,
-            activation: std::ptr::null_mut(),
-            host_calls: std::ptr::null(),
-            host_result: 0,
-            reserved: 0,
-            type_displays: std::ptr::null(),
-            func_refs: std::ptr::null(),
-            func_refs_len: 0,
+            stack: VMStack::default(),
+            host_calls: Pointer::new(host_calls.cast_mut()),
+            host_result: AtomicU64::new(0),
+            reserved: Word::default(),
+            type_displays: Pointer::default(),
+            func_refs: Pointer::default(),
+            func_refs_len: Word::default(),
+            native_stack: Word::default(),
+            suspended: Pointer::default(),
+            heap,
+            traced: TracedPcs::new(),
+        }
+    }
+
+    /// The heap's addresses.
+    pub(crate) fn heap(&self) -> &HeapMapping {
+        &self.heap
+    }
+
+    /// What a fault at `address` means, given that the instruction may fault for `trap`.
+    /// `None` if no instruction of ours can fault there. For the signal handler.
+    pub(crate) fn classify_fault(&self, trap: Trap, address: usize) -> Option<Trap> {
+        if !matches!(trap, Trap::NullReference | Trap::CorruptHeap) {
+            return Some(trap);
+        }
+        // A null function reference is an address, not an index into the heap.
+        let func_ref_size = VMOffsets::HOST.func_ref_size() as usize;
+        if trap == Trap::NullReference && address < func_ref_size {
+            return Some(Trap::NullReference);
+        }
+        match address.checked_sub(self.heap.base().addr())? {
+            offset if offset < NULL_PAGE_SIZE as usize => Some(Trap::NullReference),
+            offset if offset < self.heap.reserved() => Some(Trap::CorruptHeap),
+            _ => None,
         }
     }
 }
@@ -68,7 +150,7 @@ pub struct VMContextPrefix {
     /// The collector's [heap data](gc_types::HeapDataOffsets).
     pub heap_data: *mut u8,
     /// The store context.
-    pub store_context: *mut VMStoreContext,
+    pub store_context: *const VMStoreContext,
 }
 
 /// A host function as an exit trampoline calls it: gets
@@ -97,9 +179,9 @@ const _: () = {
         };
     }
     pin! {
-        VMStoreContext.stack_limit = store_stack_limit;
-        VMStoreContext.last_exit_fp = store_last_exit_fp;
-        VMStoreContext.activation = store_activation;
+        VMStack.limit = store_stack_limit;
+        VMStack.last_exit_fp = store_last_exit_fp;
+        VMStack.activation = store_activation;
         VMStoreContext.host_calls = store_host_calls;
         VMStoreContext.host_result = store_host_result;
         VMStoreContext.type_displays = store_type_displays;
@@ -118,6 +200,7 @@ const _: () = {
         Activation.handler_pc = activation_handler_pc;
         Activation.frame_offset = activation_frame_offset;
     }
+    assert!(offset_of!(VMStoreContext, stack) == 0);
     assert!(size_of::<VMFuncRef>() == O.func_ref_size() as usize);
     assert!(size_of::<VMContextPrefix>() == O.vmctx_prefix_size() as usize);
 };

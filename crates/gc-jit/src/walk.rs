@@ -1,14 +1,16 @@
 //! Stack walks: the frames of compiled code on a store's stack, found by frame
 //! pointer, and the references in them.
 //!
-//! Each activation's part of the stack lies between two trampolines that recorded
+//! Each activation's part of a stack lies between two trampolines that recorded
 //! their frame pointers: the one compiled code was left through and the one it was
 //! entered through. A walk goes from the first to the second, then on to the
-//! activation below. What it finds in between must be compiled code and must move
+//! activation below, and when a stack has no more of them, on to the stacks of the store
+//! that are suspended. What it finds in between must be compiled code and must move
 //! towards the entry; anything else means that frames cannot be trusted and roots
 //! may be missing ([`IncompleteWalk`]).
 #![allow(unsafe_code)]
 
+use crate::stack::SuspendedStack;
 use crate::{Activation, CodeMemory, FrameInfo, VMStoreContext, lookup_code};
 use gc_runtime::{GcRootsList, IncompleteWalk};
 use gc_types::StackMap;
@@ -33,35 +35,54 @@ pub(crate) struct RawFrames {
     activation: *const Activation,
     /// The next frame; `None` if its activation has not been left through a trampoline.
     next: Option<RawFrame>,
-    /// Frame pointers must rise above this.
+    /// Frame pointers of this stack must rise above this.
     above: usize,
+    /// The stack that comes when this one ends; null at the last.
+    next_stack: *const SuspendedStack,
 }
 
 impl RawFrames {
     /// From where compiled code last called the host.
     ///
     /// # Safety
-    /// `context` is a store's whose activations' frames are on the stack, and nothing
-    /// runs in them while the walk is used.
-    pub(crate) unsafe fn from_exit(context: *const VMStoreContext) -> RawFrames {
-        let mut frames = RawFrames { activation: std::ptr::null(), next: None, above: 0 };
+    /// The frames of the context's activations are on their stacks, and nothing runs in
+    /// them while the walk is used.
+    pub(crate) unsafe fn from_exit(context: &VMStoreContext) -> RawFrames {
+        let mut frames = RawFrames {
+            activation: std::ptr::null(),
+            next: None,
+            above: 0,
+            next_stack: context.suspended.get(),
+        };
+        let stack = &context.stack;
         // SAFETY: as the caller promises.
-        unsafe { frames.enter((*context).activation, (*context).last_exit_fp) };
+        unsafe { frames.enter(stack.activation.get(), stack.last_exit_fp.get()) };
         frames
     }
 
-    /// From a fault in compiled code of `activation`, the innermost one.
+    /// From a fault in compiled code of the innermost activation.
     ///
     /// # Safety
     /// As for [`from_exit`](RawFrames::from_exit); the registers are those of the fault,
     /// past its function's prologue up to the frame pointer's setup.
     pub(crate) unsafe fn from_fault(
-        activation: *const Activation,
+        context: &VMStoreContext,
         pc: usize,
         fp: usize,
         sp: usize,
     ) -> RawFrames {
-        RawFrames { activation, next: Some(RawFrame { pc, fp }), above: sp.saturating_sub(1) }
+        RawFrames {
+            activation: context.stack.activation.get(),
+            next: Some(RawFrame { pc, fp }),
+            above: sp.saturating_sub(1),
+            next_stack: context.suspended.get(),
+        }
+    }
+
+    /// Ends the walk.
+    fn stop(&mut self) {
+        self.activation = std::ptr::null();
+        self.next_stack = std::ptr::null();
     }
 
     /// Goes on with `activation`, left through the trampoline whose frame pointer is
@@ -88,13 +109,20 @@ impl RawFrames {
     pub(crate) fn next(&mut self) -> Option<Result<RawFrame, &'static str>> {
         loop {
             if self.activation.is_null() {
-                return None;
+                // SAFETY: a suspended stack's words stand in the frame of the call that
+                // waits for another stack to end.
+                let stack = unsafe { self.next_stack.as_ref()? };
+                self.next_stack = stack.next;
+                self.above = 0;
+                // SAFETY: what was recorded when the stack was suspended.
+                unsafe { self.enter(stack.activation, stack.last_exit_fp) };
+                continue;
             }
             // SAFETY: activations live in the frames of the calls that made them, which
-            // are on the stack while this one is on the store's list.
+            // are on the stack while this one is in its chain.
             let activation = unsafe { &*self.activation };
             let Some(frame) = self.next else {
-                self.activation = std::ptr::null();
+                self.stop();
                 return Some(Err("compiled code was not left through a trampoline"));
             };
             if frame.fp == activation.entry_fp {
@@ -106,7 +134,7 @@ impl RawFrames {
                 || frame.fp > activation.entry_fp
                 || !frame.fp.is_multiple_of(WORD)
             {
-                self.activation = std::ptr::null();
+                self.stop();
                 return Some(Err("a frame pointer does not lead towards the entry frame"));
             }
             self.above = frame.fp;
@@ -216,7 +244,7 @@ impl FoundMaps {
 }
 
 /// Iterates over the frames of compiled code, innermost first, through all nested
-/// activations of one store. After an error it ends.
+/// activations on all stacks of one store. After an error it ends.
 #[derive(Clone, Debug)]
 pub struct StackWalk<'a> {
     frames: RawFrames,
@@ -228,10 +256,15 @@ pub struct StackWalk<'a> {
 impl StackWalk<'_> {
     /// # Safety
     /// As for [`RawFrames::from_exit`], for as long as the walk lives.
-    pub(crate) unsafe fn new(context: *const VMStoreContext) -> Self {
+    pub(crate) unsafe fn new(context: &VMStoreContext) -> Self {
         // SAFETY: passed on.
         let frames = unsafe { RawFrames::from_exit(context) };
         StackWalk { frames, code: None, _stack: PhantomData }
+    }
+
+    /// The activation that the last frame is in.
+    pub(crate) fn activation(&self) -> *const Activation {
+        self.frames.activation
     }
 
     /// The next frame without its code, which is then in `self.code`.
@@ -243,7 +276,7 @@ impl StackWalk<'_> {
         if self.code.as_ref().is_none_or(|code| code.offset_of(frame.pc).is_none()) {
             self.code = lookup_code(frame.pc);
             if self.code.is_none() {
-                self.frames.activation = std::ptr::null();
+                self.frames.stop();
                 let why = format!("the return address {:#x} is in no published code", frame.pc);
                 return Some(Err(IncompleteWalk { why }));
             }
@@ -270,7 +303,7 @@ impl<'a> Iterator for StackWalk<'a> {
 /// # Safety
 /// As for [`RawFrames::from_exit`], until `roots` is cleared.
 pub(crate) unsafe fn trace_stack(
-    context: *const VMStoreContext,
+    context: &VMStoreContext,
     roots: &mut GcRootsList,
 ) -> Result<(), IncompleteWalk> {
     // SAFETY: passed on.

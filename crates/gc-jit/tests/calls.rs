@@ -7,7 +7,7 @@ use common::*;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
 use gc_compiler::{ImageLinker, import_function, import_host_call};
 use gc_jit::{
-    CallError, EntryTrampoline, JitStore, host_call_guard, host_call_guard_infallible, lookup_code,
+    CallError, EntryTrampoline, host_call_guard, host_call_guard_infallible, lookup_code,
 };
 use gc_types::{HostCall, HostCallType, HostSignature, Trap, ValRaw};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -82,9 +82,8 @@ fn too_few_slots_is_an_error() {
     let address = code.function_address(0).unwrap();
     let mut values = [ValRaw::ZERO];
     // SAFETY: as in `Fixture::call`; the missing slot is what is tested.
-    let error = unsafe {
-        JitStore::call(&raw mut *fixture.store, &trampoline, address, vmctx, &mut values)
-    };
+    let error =
+        unsafe { gc_jit::call(&mut fixture.store, &trampoline, address, vmctx, &mut values) };
     assert!(matches!(error, Err(CallError::Host(_))));
     assert!(code.function_address(1).is_none());
 }
@@ -136,7 +135,7 @@ const MIX: HostSignature = HostSignature {
 extern "C" fn mix(vmctx: *mut u8, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, g: u64) -> u64 {
     // SAFETY: called by compiled code.
     unsafe {
-        host_call_guard(vmctx, |_| {
+        host_call_guard(vmctx, |_: &mut TestStore| {
             assert_eq!((a, b, c, d), (0xffff_fffe, u64::MAX, 9, 4));
             assert_eq!((e, f, g), (5, 6, 0x8000_0000));
             Ok(0x8765_4321)
@@ -192,7 +191,7 @@ fn a_host_call_takes_integers_widened_and_clobbers_nothing() {
 extern "C" fn swap(context: *mut u8, values: *mut ValRaw) -> u64 {
     // SAFETY: called by an exit trampoline with two slots.
     unsafe {
-        host_call_guard(context, |_| {
+        host_call_guard(context, |_: &mut TestStore| {
             values.swap(values.add(1));
             Ok(0)
         })
@@ -215,7 +214,7 @@ fn a_host_function_is_called_like_a_compiled_one() {
     });
     let code = publish(vec![caller], &[]);
     let mut fixture = fixture(&[]);
-    let mut host = host_context(&mut fixture.store, swap);
+    let mut host = host_context(&fixture.store, swap);
     let args = [
         ValRaw::from_pointer(exit.0.cast_mut()),
         ValRaw::from_pointer(&raw mut *host),
@@ -228,11 +227,9 @@ fn a_host_function_is_called_like_a_compiled_one() {
     // The host may call it too, with no compiled function in between.
     let trampoline = entry_trampoline(&host_signature);
     let mut values = [ValRaw::from_i32(5), ValRaw::from_i64(6)];
-    let store = &raw mut *fixture.store;
+    let (store, host) = (&mut fixture.store, (&raw mut *host).cast());
     // SAFETY: the exit trampoline has the signature of the entry trampoline.
-    unsafe {
-        JitStore::call(store, &trampoline, exit.0, (&raw mut *host).cast(), &mut values).unwrap();
-    }
+    unsafe { gc_jit::call(store, &trampoline, exit.0, host, &mut values).unwrap() };
     assert_eq!((values[0].i64(), values[1].i32()), (6, 5));
 }
 
@@ -267,12 +264,11 @@ const NEST: HostSignature = HostSignature {
 
 /// Calls function 0 again with one less, or ends.
 extern "C" fn nest(vmctx: *mut u8, depth: u64) -> u64 {
-    // SAFETY: called by compiled code; the embedder's data is a `Nest` that outlives it.
+    // SAFETY: called by compiled code of a store with a `Nest`.
     unsafe {
-        host_call_guard(vmctx, |store| {
-            let nest = store.embedder().cast::<Nest>();
+        host_call_guard(vmctx, |store: &mut TestStore<Nest>| {
             if depth == 0 {
-                return match (*nest).ending {
+                return match store.data.ending {
                     Ending::Fine => Ok(100),
                     Ending::Error => Err(anyhow::anyhow!("no more")),
                     Ending::Panic => panic!("host panic"),
@@ -283,14 +279,14 @@ extern "C" fn nest(vmctx: *mut u8, depth: u64) -> u64 {
                 };
             }
             let mut values = [ValRaw::from_i32(depth as i32 - 1)];
-            let trampoline = (*nest).trampoline.clone();
-            let result = JitStore::call(store, &trampoline, (*nest).code, vmctx, &mut values);
+            let (trampoline, code) = (store.data.trampoline.clone(), store.data.code);
+            let result = gc_jit::call(store, &trampoline, code, vmctx, &mut values);
             let seen = match &result {
                 Ok(()) => format!("{}", values[0].i32()),
                 Err(error) => error.to_string().lines().next().unwrap().to_owned(),
             };
-            (*nest).seen.push(seen);
-            if (*nest).catch_at == Some(depth as u32) {
+            store.data.seen.push(seen);
+            if store.data.catch_at == Some(depth as u32) {
                 return Ok(1000);
             }
             result?;
@@ -325,25 +321,18 @@ fn run_nested(
         b.ins().return_(&[result]);
     });
     let code = publish(vec![caller], &[NEST]);
-    let mut fixture = fixture(&[nest as *const u8]);
-    let mut nest = Nest {
+    let data = Nest {
         trampoline: entry_trampoline(&signature),
         code: code.function_address(0).unwrap(),
         ending,
         seen: Vec::new(),
         catch_at,
     };
-    // SAFETY: `nest` lives until after the last call.
-    unsafe {
-        fixture.store.set_embedder(gc_jit::EmbedderHooks {
-            data: (&raw mut nest).cast(),
-            ..gc_jit::EmbedderHooks::NONE
-        });
-    }
+    let mut fixture = fixture_of(data, &[nest as *const u8]);
     let result = fixture.call(&code, 0, &signature, &[ValRaw::from_i32(depth)]);
-    assert!(!fixture.store.is_active());
-    assert_eq!(fixture.store.context().last_exit_fp, 0);
-    (nest.seen, result.map(|values| values[0].i32()))
+    assert!(!fixture.store.jit.is_active());
+    assert_eq!(fixture.store.jit.stack_walk().count(), 0);
+    (fixture.store.data.seen, result.map(|values| values[0].i32()))
 }
 
 #[test]
@@ -401,7 +390,7 @@ const COUNT: HostSignature =
 
 extern "C" fn count(vmctx: *mut u8) -> u64 {
     // SAFETY: called by compiled code. The sentinel means nothing where nothing can fail.
-    unsafe { host_call_guard_infallible(vmctx, |_| u64::MAX) }
+    unsafe { host_call_guard_infallible(vmctx, |_: &mut TestStore| u64::MAX) }
 }
 
 #[test]

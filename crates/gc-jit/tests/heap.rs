@@ -134,7 +134,7 @@ impl Config {
             (WORDS, GcLayout::Array(ArrayLayout::new(StorageType::I64))),
             (REFS, GcLayout::Array(ArrayLayout::new(StorageType::Ref))),
         ] {
-            fixture.store.gc_mut().ensure_layout(ty, &Arc::new(layout));
+            fixture.store.jit.gc_mut().ensure_layout(ty, &Arc::new(layout));
         }
         fixture
     }
@@ -255,14 +255,14 @@ fn lists_survive_the_collections_that_garbage_forces() {
                 let result = fixture.call(&code, 2, &sig, &args).unwrap();
                 assert_eq!(result[0].i64(), 10_000 * 10_001 / 2);
             }
-            let stats = fixture.store.gc().stats();
+            let stats = fixture.store.jit.gc().stats();
             assert!(stats.allocations >= 3 * 21 * 30_000, "{stats:?}");
             if config.runtime.name() == "null" {
                 assert_eq!(stats.collections, 0);
             } else {
                 assert!(stats.collections > 10, "{stats:?}");
                 assert!(stats.peak_heap_bytes <= 4 << 20, "{stats:?}");
-                fixture.store.gc().heap().verify().unwrap();
+                fixture.store.jit.gc().heap().verify().unwrap();
             }
         }
     }

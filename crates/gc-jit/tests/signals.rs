@@ -147,7 +147,7 @@ fn in_host_call(body: fn()) {
     extern "C" fn host(vmctx: *mut u8) -> u64 {
         // SAFETY: called by compiled code.
         unsafe {
-            host_call_guard(vmctx, |_| {
+            host_call_guard(vmctx, |_: &mut TestStore| {
                 IN_HOST.get().unwrap()();
                 Ok(0)
             })

@@ -37,7 +37,7 @@ fn trap_of(
     let code = publish(vec![compile(&compiler, signature.clone(), body)], &[]);
     let mut fixture = fixture(&[]);
     let error = expect_trap(fixture.call(&code, 0, &signature, args));
-    assert!(!fixture.store.is_active());
+    assert!(!fixture.store.jit.is_active());
     error
 }
 
@@ -173,9 +173,7 @@ fn a_limit_larger_than_the_threads_stack_is_cut_down() {
             &gc_runtime::HeapOptions::default(),
         )
         .unwrap();
-        let mut store = gc_jit::JitStore::new(gc, &[], 1 << 40).unwrap();
-        let vmctx = Box::new(Vmctx { prefix: store.vmctx_prefix(), words: [0; 16] });
-        let mut fixture = Fixture { store, vmctx };
+        let mut fixture = Fixture::new(gc, (), &[], 1 << 40);
         let error = expect_trap(fixture.call(&code, 0, &signature, &[ValRaw::from_i64(0)]));
         assert_eq!(error.trap, Trap::StackOverflow);
     };
@@ -210,7 +208,6 @@ fn ten_thousand_traps_leave_mask_and_store_as_they_were() {
     let div = entry_trampoline(&division);
     let before = mask();
     let vmctx = fixture.vmctx();
-    let store = &raw mut *fixture.store;
     for i in 0..10_000 {
         let (trampoline, index, trap) = match i % 2 {
             0 => (&load, 0, Trap::NullReference),
@@ -218,9 +215,9 @@ fn ten_thousand_traps_leave_mask_and_store_as_they_were() {
         };
         let mut values = [ValRaw::ZERO; 2];
         let address = code.function_address(index).unwrap();
+        let store = &mut fixture.store;
         // SAFETY: as in `Fixture::call`.
-        let result =
-            unsafe { gc_jit::JitStore::call(store, trampoline, address, vmctx, &mut values) };
+        let result = unsafe { gc_jit::call(store, trampoline, address, vmctx, &mut values) };
         assert_eq!(expect_trap(result).trap, trap);
     }
     assert_eq!(mask(), before);
@@ -264,15 +261,14 @@ struct Inner {
 
 /// Calls the code that traps, from inside an activation.
 extern "C" fn again(vmctx: *mut u8) -> u64 {
-    // SAFETY: called by compiled code; the embedder's data is an `Inner`.
+    // SAFETY: called by compiled code of a store with an `Inner`.
     unsafe {
-        host_call_guard(vmctx, |store| {
-            let inner = &*store.embedder().cast::<Inner>();
+        host_call_guard(vmctx, |store: &mut TestStore<Inner>| {
+            let (trampoline, code) = (store.data.trampoline.clone(), store.data.code);
             let mut values = [ValRaw::ZERO; 2];
-            let result =
-                gc_jit::JitStore::call(store, &inner.trampoline, inner.code, vmctx, &mut values);
+            let result = gc_jit::call(store, &trampoline, code, vmctx, &mut values);
             assert_eq!(result.as_ref().unwrap_err().trap(), Some(Trap::IntegerDivisionByZero));
-            if inner.rethrow {
+            if store.data.rethrow {
                 result?;
             }
             Ok(0)
@@ -297,19 +293,12 @@ fn nested_trap(rethrow: bool) -> Result<Vec<ValRaw>, CallError> {
         b.ins().return_(&[answer]);
     });
     let code = publish(vec![inner, outer], &[AGAIN]);
-    let mut fixture = fixture(&[again as *const u8]);
-    let mut inner = Inner {
+    let inner = Inner {
         trampoline: entry_trampoline(&division),
         code: code.function_address(0).unwrap(),
         rethrow,
     };
-    // SAFETY: `inner` outlives the call.
-    unsafe {
-        fixture.store.set_embedder(gc_jit::EmbedderHooks {
-            data: (&raw mut inner).cast(),
-            ..gc_jit::EmbedderHooks::NONE
-        });
-    }
+    let mut fixture = fixture_of(inner, &[again as *const u8]);
     fixture.call(&code, 1, &outer_signature, &[])
 }
 

@@ -6,8 +6,8 @@ mod common;
 use common::*;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Signature, Value, types};
 use cranelift_frontend::FunctionBuilder;
-use gc_compiler::{CompiledFunction, Compiler, import_function, import_host_call};
-use gc_jit::{CodeMemory, EmbedderHooks, EntryTrampoline, JitStore, host_call_guard};
+use gc_compiler::{Compiler, import_function, import_host_call};
+use gc_jit::{CodeMemory, EntryTrampoline, Frame, JitStore, host_call_guard};
 use gc_runtime::{GcRootsList, TraceRoots};
 use gc_types::{HostCall, HostCallType, HostSignature, VMGcRef, ValRaw};
 
@@ -16,13 +16,15 @@ const OBSERVE: HostSignature =
 
 /// What [`observe`] needs and finds.
 struct Observer {
-    /// Calls function 0 once more from the host, with this reference.
-    nested: Option<(EntryTrampoline, *const u8, u64)>,
+    /// Calls function 0 at this address once more from the host, with this reference.
+    nested: Option<(EntryTrampoline, usize, u64)>,
+    /// Whether that call is made on a thread of its own.
+    on_a_thread: bool,
     /// The words of the stack roots.
     words: Vec<u32>,
-    /// Function index and vmctx of each frame.
-    frames: Vec<(String, Option<*mut u8>)>,
-    caller: Option<*mut u8>,
+    /// Function index and address of the vmctx of each frame.
+    frames: Vec<(String, Option<usize>)>,
+    caller: Option<usize>,
     /// The outer activation's frames, as seen after the inner one; `None` if the walk fails.
     outer: Option<Vec<String>>,
     error: Option<String>,
@@ -34,6 +36,7 @@ impl Observer {
     fn new() -> Observer {
         Observer {
             nested: None,
+            on_a_thread: false,
             words: Vec::new(),
             frames: Vec::new(),
             caller: None,
@@ -44,32 +47,46 @@ impl Observer {
     }
 }
 
+fn name_and_vmctx(frame: &Frame<'_>) -> (String, Option<usize>) {
+    (frame.info().unwrap().name, frame.vmctx().map(|vmctx| vmctx.addr()))
+}
+
 /// Goes one activation deeper, or looks at the whole stack.
 extern "C" fn observe(vmctx: *mut u8, argument: u64) -> u64 {
-    // SAFETY: called by compiled code; the embedder's data is an `Observer`.
+    // SAFETY: called by compiled code of a store with an `Observer`.
     unsafe {
-        host_call_guard(vmctx, |store| {
-            let observer = store.embedder().cast::<Observer>();
-            if let Some((trampoline, code, word)) = (*observer).nested.take() {
+        host_call_guard(vmctx, |store: &mut TestStore<Observer>| {
+            let on_a_thread = store.data.on_a_thread;
+            if let Some((trampoline, code, word)) = store.data.nested.take() {
                 let mut values = [ValRaw::from_u64(word)];
-                JitStore::call(store, &trampoline, code, vmctx, &mut values)?;
+                let vmctx = vmctx.expose_provenance();
+                let mut call = || {
+                    let code = std::ptr::with_exposed_provenance(code);
+                    let vmctx = std::ptr::with_exposed_provenance_mut(vmctx);
+                    gc_jit::call(store, &trampoline, code, vmctx, &mut values)
+                };
+                if on_a_thread {
+                    std::thread::scope(|scope| scope.spawn(call).join().unwrap())?;
+                } else {
+                    call()?;
+                }
                 // The inner activation's frames are gone, the outer's are not.
                 let outer: Option<Vec<_>> =
-                    store.stack_walk().map(|f| Some(f.ok()?.info()?.name)).collect();
-                assert_eq!(outer, (*observer).outer);
+                    store.jit.stack_walk().map(|f| Some(f.ok()?.info()?.name)).collect();
+                assert_eq!(outer, store.data.outer);
                 return Ok(0);
             }
             assert_eq!(argument & 1, 0);
-            let observer = &mut *observer;
-            observer.caller = store.caller_vmctx();
-            for frame in store.stack_walk() {
+            let TestStore { jit, data: observer } = store;
+            observer.caller = jit.caller_vmctx().map(|vmctx| vmctx.addr());
+            for frame in jit.stack_walk() {
                 match frame {
-                    Ok(frame) => observer.frames.push((frame.info().unwrap().name, frame.vmctx())),
+                    Ok(frame) => observer.frames.push(name_and_vmctx(&frame)),
                     Err(error) => observer.error = Some(error.why),
                 }
             }
             let mut list = GcRootsList::default();
-            let (_, mut roots) = store.gc_and_roots();
+            let (_, mut roots) = jit.gc_and_stack();
             match roots.trace_roots(&mut list) {
                 Ok(()) => {
                     for mut root in list.iter() {
@@ -93,7 +110,7 @@ fn declared(b: &mut FunctionBuilder<'_>, value: Value) -> Value {
 
 /// `f0(r)`: keeps `r` and `r + 2` over a call of `f1(r + 4)`, returns their sum and what
 /// it returned. `f1(r)`: keeps `r` over a host call; returns it.
-fn functions(compiler: &Compiler) -> (Signature, Vec<CompiledFunction>) {
+fn functions(compiler: &Compiler) -> (Signature, Vec<gc_compiler::CompiledFunction>) {
     let signature = signature(&[types::I64], &[types::I64]);
     let outer = compile(compiler, signature.clone(), |b, params| {
         let callee = import_function(b.func, 1, signature.clone());
@@ -118,35 +135,43 @@ fn functions(compiler: &Compiler) -> (Signature, Vec<CompiledFunction>) {
     (signature, vec![outer, inner])
 }
 
-fn observed(observer: &mut Observer) -> Fixture {
-    let mut fixture = fixture(&[observe as *const u8]);
-    // SAFETY: the observer outlives the fixture's calls.
-    unsafe {
-        fixture.store.set_embedder(EmbedderHooks {
-            data: (&raw mut *observer).cast(),
-            ..EmbedderHooks::NONE
-        });
-    }
-    fixture
+fn observed(observer: Observer) -> Fixture<Observer> {
+    fixture_of(observer, &[observe as *const u8])
 }
 
 #[test]
 fn roots_are_found_through_nested_activations_and_updated() {
+    nested_roots(false);
+}
+
+/// The host may hand its store to another thread: the frames of both stacks are the store's,
+/// wherever the two are.
+#[test]
+fn roots_are_found_on_the_stacks_of_two_threads_and_updated() {
+    nested_roots(true);
+    // Whichever of the stacks was the higher one, now it is the other.
+    std::thread::spawn(|| nested_roots(true)).join().unwrap();
+}
+
+fn nested_roots(on_a_thread: bool) {
     let compiler = compiler();
     let (signature, functions) = functions(&compiler);
     let code = publish(functions, &[OBSERVE]);
     let trampoline = entry_trampoline(&signature);
     let mut observer = Observer::new();
-    observer.nested = Some((trampoline, code.function_address(0).unwrap(), 1000));
+    observer.nested =
+        Some((trampoline, code.function_address(0).unwrap().expose_provenance(), 1000));
     observer.moved_by = 100_000;
-    let mut fixture = observed(&mut observer);
+    observer.on_a_thread = on_a_thread;
+    let mut fixture = observed(observer);
     let vmctx = fixture.vmctx();
     let result = fixture.call(&code, 0, &signature, &[ValRaw::from_u64(200)]).unwrap();
 
+    let observer = &fixture.store.data;
     let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["f1", "f0", "f1", "f0"]);
-    assert!(observer.frames.iter().all(|(_, found)| *found == Some(vmctx)));
-    assert_eq!(observer.caller, Some(vmctx));
+    assert!(observer.frames.iter().all(|(_, found)| *found == Some(vmctx.addr())));
+    assert_eq!(observer.caller, Some(vmctx.addr()));
     let mut words = observer.words.clone();
     words.sort_unstable();
     assert_eq!(words, [200, 202, 204, 1000, 1002, 1004]);
@@ -158,8 +183,8 @@ fn roots_are_found_through_nested_activations_and_updated() {
 #[test]
 fn a_store_that_runs_nothing_has_no_frames() {
     let mut fixture = fixture(&[]);
-    assert_eq!(fixture.store.stack_walk().count(), 0);
-    assert_eq!(fixture.store.caller_vmctx(), None);
+    assert_eq!(fixture.store.jit.stack_walk().count(), 0);
+    assert_eq!(fixture.store.jit.caller_vmctx(), None);
     let mut list = GcRootsList::default();
     fixture.store.gc_and_roots().1.trace_roots(&mut list).unwrap();
     assert!(list.is_empty());
@@ -189,8 +214,7 @@ fn a_frame_of_unknown_code_means_that_roots_are_missing() {
     let known = publish(functions, &[OBSERVE]);
     // Position-independent as it is, the whole image runs anywhere.
     let copy = Unregistered::copy_of(&known);
-    let mut observer = Observer::new();
-    let mut fixture = observed(&mut observer);
+    let mut fixture = observed(Observer::new());
     let trampoline = entry_trampoline(&signature);
     let address: *const u8 =
         copy.0.as_ptr::<u8>().wrapping_add(known.image().function_offset(0).unwrap() as usize);
@@ -198,22 +222,25 @@ fn a_frame_of_unknown_code_means_that_roots_are_missing() {
     let mut values = [ValRaw::from_u64(64)];
     // SAFETY: the copy is the same code.
     unsafe {
-        JitStore::call(&raw mut *fixture.store, &trampoline, address, vmctx, &mut values).unwrap();
+        gc_jit::call(&mut fixture.store, &trampoline, address, vmctx, &mut values).unwrap();
     }
+    let observer = fixture.store.data;
     assert!(observer.frames.is_empty() && observer.words.is_empty());
     assert!(observer.error.unwrap().contains("no published code"));
     assert_eq!(values[0].u64(), 64 + 66 + 68);
 
     // The same one activation farther out: the inner frames are found, but not all.
     let mut observer = Observer::new();
-    observer.nested = Some((trampoline.clone(), known.function_address(0).unwrap(), 500));
+    observer.nested =
+        Some((trampoline.clone(), known.function_address(0).unwrap().expose_provenance(), 500));
     observer.outer = None;
-    let mut fixture = observed(&mut observer);
+    let mut fixture = observed(observer);
     let vmctx = fixture.vmctx();
     // SAFETY: as above.
     unsafe {
-        JitStore::call(&raw mut *fixture.store, &trampoline, address, vmctx, &mut values).unwrap();
+        gc_jit::call(&mut fixture.store, &trampoline, address, vmctx, &mut values).unwrap();
     }
+    let observer = &fixture.store.data;
     let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["f1", "f0"]);
     assert!(observer.error.is_some() && observer.words.is_empty());
@@ -223,13 +250,12 @@ const DEEP: HostSignature =
     HostSignature { name: "deep", params: &[], result: None, fallible: true };
 
 extern "C" fn deep(vmctx: *mut u8) -> u64 {
-    // SAFETY: called by compiled code; the embedder's data is a `Vec<u32>`.
+    // SAFETY: called by compiled code of a store with a `Vec<u32>`.
     unsafe {
-        host_call_guard(vmctx, |store| {
-            let words = &mut *store.embedder().cast::<Vec<u32>>();
+        host_call_guard(vmctx, |store: &mut TestStore<Vec<u32>>| {
             let mut list = GcRootsList::default();
             store.gc_and_roots().1.trace_roots(&mut list)?;
-            words.extend(list.iter().map(|root| root.get().unwrap().as_raw_u32()));
+            store.data.extend(list.iter().map(|root| root.get().unwrap().as_raw_u32()));
             Ok(0)
         })
     }
@@ -259,26 +285,17 @@ fn ten_thousand_frames_with_a_root_each() {
     });
     let code = publish(vec![function], &[DEEP]);
     let run = move || {
-        let mut words: Vec<u32> = Vec::new();
         let gc = gc_runtime::GcStore::new(
             &gc_runtime::collector::NullCollector,
             &gc_runtime::HeapOptions::default(),
         )
         .unwrap();
-        let mut store = JitStore::new(gc, &[deep as *const u8], 16 << 20).unwrap();
-        // SAFETY: the words outlive the call.
-        unsafe {
-            store.set_embedder(EmbedderHooks {
-                data: (&raw mut words).cast(),
-                ..EmbedderHooks::NONE
-            });
-        }
-        let vmctx = Box::new(Vmctx { prefix: store.vmctx_prefix(), words: [0; 16] });
-        let mut fixture = Fixture { store, vmctx };
+        let words: Vec<u32> = Vec::new();
+        let mut fixture = Fixture::new(gc, words, &[deep as *const u8], 16 << 20);
         let args = [ValRaw::from_u64(20_000)];
         let result = fixture.call(&code, 0, &signature, &args).unwrap();
         assert_eq!(result[0].u64(), (1..=10_000u64).map(|n| 2 * n).sum::<u64>());
-        assert_eq!(words, (1..=10_000).map(|n| 2 * n).collect::<Vec<u32>>());
+        assert_eq!(fixture.store.data, (1..=10_000).map(|n| 2 * n).collect::<Vec<u32>>());
     };
     std::thread::Builder::new().stack_size(32 << 20).spawn(run).unwrap().join().unwrap();
 }
@@ -289,36 +306,26 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
     const SWITCH: HostSignature =
         HostSignature { name: "switch", params: &[], result: None, fallible: true };
     struct Other {
-        store: *mut JitStore,
+        fixture: Fixture<Observer>,
         trampoline: EntryTrampoline,
         code: *const u8,
-        vmctx: *mut u8,
         trap: Option<gc_types::Trap>,
     }
     extern "C" fn switch(vmctx: *mut u8) -> u64 {
-        // SAFETY: called by compiled code; the data is an `Other`.
+        // SAFETY: called by compiled code of a store with an `Other`.
         unsafe {
-            host_call_guard(vmctx, |store| {
-                let other = &mut *store.embedder().cast::<Other>();
-                assert_eq!(store.stack_walk().count(), 1);
+            host_call_guard(vmctx, |store: &mut TestStore<Other>| {
+                assert_eq!(store.jit.stack_walk().count(), 1);
+                let Other { fixture, trampoline, code, trap } = &mut store.data;
+                let vmctx = fixture.vmctx();
                 let mut values = [ValRaw::from_u64(64)];
-                JitStore::call(
-                    other.store,
-                    &other.trampoline,
-                    other.code,
-                    other.vmctx,
-                    &mut values,
-                )?;
+                gc_jit::call(&mut fixture.store, trampoline, *code, vmctx, &mut values)?;
                 // A fault in the other store, then back here.
-                (*other.vmctx.cast::<Vmctx>()).words[0] = 1;
-                let result = JitStore::call(
-                    other.store,
-                    &other.trampoline,
-                    other.code,
-                    other.vmctx,
-                    &mut values,
-                );
-                other.trap = result.unwrap_err().trap();
+                fixture.vmctx.words[0] = 1;
+                let vmctx = fixture.vmctx();
+                let result =
+                    gc_jit::call(&mut fixture.store, trampoline, *code, vmctx, &mut values);
+                *trap = result.unwrap_err().trap();
                 Ok(0)
             })
         }
@@ -346,39 +353,32 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
     let code_a = publish(vec![outer], &[SWITCH]);
     let code_b = publish(functions, &[OBSERVE]);
 
-    let mut observer = Observer::new();
-    let mut b = observed(&mut observer);
-    let mut a = fixture(&[switch as *const u8]);
-    let mut other = Other {
-        store: &raw mut *b.store,
+    let other = Other {
+        fixture: observed(Observer::new()),
         trampoline: entry_trampoline(&sig),
         code: code_b.function_address(0).unwrap(),
-        vmctx: b.vmctx(),
         trap: None,
     };
-    // SAFETY: `other` outlives the call.
-    unsafe {
-        a.store
-            .set_embedder(EmbedderHooks { data: (&raw mut other).cast(), ..EmbedderHooks::NONE });
-    }
+    let mut a = fixture_of(other, &[switch as *const u8]);
     let result = a.call(&code_a, 0, &sig, &[ValRaw::from_u64(7)]).unwrap();
     assert_eq!(result[0].u64(), 7);
-    assert_eq!(other.trap, Some(gc_types::Trap::Unreachable));
+    assert_eq!(a.store.data.trap, Some(gc_types::Trap::Unreachable));
+    let observer = &a.store.data.fixture.store.data;
     let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["f1", "f0"]);
 }
 
 /// As [`observe`], called like a compiled function.
 extern "C" fn observe_by_reference(context: *mut u8, _values: *mut ValRaw) -> u64 {
-    // SAFETY: called by an exit trampoline; the embedder's data is an `Observer`.
+    // SAFETY: called by an exit trampoline, for a store with an `Observer`.
     unsafe {
-        host_call_guard(context, |store| {
-            let observer = &mut *store.embedder().cast::<Observer>();
-            observer.caller = store.caller_vmctx();
-            for frame in store.stack_walk() {
+        host_call_guard(context, |store: &mut TestStore<Observer>| {
+            let TestStore { jit, data: observer } = store;
+            observer.caller = jit.caller_vmctx().map(|vmctx| vmctx.addr());
+            for frame in jit.stack_walk() {
                 let frame = frame?;
                 observer.words.extend(frame.roots().iter().map(|(_, word)| *word as u32));
-                observer.frames.push((frame.info().unwrap().name, frame.vmctx()));
+                observer.frames.push(name_and_vmctx(&frame));
             }
             Ok(0)
         })
@@ -420,9 +420,8 @@ fn tail_calls_and_exits_by_reference_keep_the_chain() {
         b.ins().return_(&[last]);
     });
     let code = publish(vec![keeper, jumper, wide_function], &[]);
-    let mut observer = Observer::new();
-    let mut fixture = observed(&mut observer);
-    let mut context = host_context(&mut fixture.store, observe_by_reference);
+    let mut fixture = observed(Observer::new());
+    let mut context = host_context(&fixture.store, observe_by_reference);
     let args = [
         ValRaw::from_pointer(exit.0.cast_mut()),
         ValRaw::from_pointer(&raw mut *context),
@@ -430,21 +429,22 @@ fn tail_calls_and_exits_by_reference_keep_the_chain() {
     ];
     let result = fixture.call(&code, 0, &sig, &args).unwrap();
     assert_eq!(result[0].u64(), 2002);
+    let vmctx = fixture.vmctx();
+    let observer = &fixture.store.data;
     let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["f2", "f0"], "the frame of f1 is gone");
     assert_eq!(observer.words, [1002, 1000]);
-    assert_eq!(observer.caller, Some(fixture.vmctx()));
+    assert_eq!(observer.caller, Some(vmctx.addr()));
 
     // Called by the host itself there is no compiled caller.
-    observer.caller = None;
-    let mut fixture = observed(&mut observer);
-    let mut context = host_context(&mut fixture.store, observe_by_reference);
+    let mut fixture = observed(Observer::new());
+    let mut context = host_context(&fixture.store, observe_by_reference);
     let trampoline = entry_trampoline(&host);
     // SAFETY: the exit trampoline was made for this signature.
     unsafe {
         let context = (&raw mut *context).cast();
-        let store = &raw mut *fixture.store;
-        JitStore::call(store, &trampoline, exit.0, context, &mut []).unwrap();
+        gc_jit::call(&mut fixture.store, &trampoline, exit.0, context, &mut []).unwrap();
     }
-    assert_eq!((observer.frames.len(), observer.caller), (2, None));
+    let observer = fixture.store.data;
+    assert_eq!((observer.frames.len(), observer.caller), (0, None));
 }

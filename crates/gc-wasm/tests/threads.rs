@@ -256,6 +256,54 @@ fn a_store_goes_from_thread_to_thread() -> Result<()> {
     })
 }
 
+/// A host function lends its store to another thread, which runs compiled code, collects,
+/// traps and fills that thread's stack, all while the first one's frames wait.
+#[test]
+fn a_store_lent_to_another_thread_in_a_call() -> Result<()> {
+    each_collector(|setting| {
+        let engine = Engine::new(setting.config().gc_zeal(50))?;
+        let mut linker: Linker<Vec<bool>> = Linker::new(&engine);
+        linker.func_wrap(
+            "",
+            "note",
+            |mut caller: Caller<'_, Vec<bool>>, n: i32, x: Option<Rooted<ExternRef>>| {
+                let deeper = n > 64;
+                let run = caller.get_export("run").and_then(|f| f.into_func());
+                let run = run.context("run")?;
+                let run = run.typed::<(i32, Option<Rooted<ExternRef>>), i32>(&caller)?;
+                let trap = caller.get_export("trap").and_then(|f| f.into_func());
+                let trap = trap.context("trap")?.typed::<i32, ()>(&caller)?;
+                let overflow = caller.get_export("overflow").and_then(|f| f.into_func());
+                let overflow = overflow.context("overflow")?.typed::<(), ()>(&caller)?;
+                let caller = &mut caller;
+                let elsewhere = move || -> Result<()> {
+                    if deeper {
+                        assert_eq!(run.call(&mut *caller, (70, x))?, 70 * 71 / 2);
+                    }
+                    assert_eq!(common::trap(trap.call(&mut *caller, 9)), Trap::NullReference);
+                    let overflow = overflow.call(&mut *caller, ());
+                    assert_eq!(common::trap(overflow), Trap::StackOverflow);
+                    caller.gc()?;
+                    caller.data_mut().push(deeper);
+                    Ok(())
+                };
+                std::thread::scope(|scope| scope.spawn(elsewhere).join().expect("no panic"))
+            },
+        )?;
+        let mut store = Store::new(&engine, Vec::new())?;
+        let instance = linker.instantiate(&mut store, &Module::new(&engine, WAT)?)?;
+        let run =
+            instance.get_typed_func::<(i32, Option<Rooted<ExternRef>>), i32>(&mut store, "run")?;
+        let x = ExternRef::new(&mut store, 1_u64)?;
+        assert_eq!(run.call(&mut store, (150, Some(x)))?, 150 * 151 / 2);
+        // 128 runs 70 on a thread, whose 64 goes to a third; then 64 of the first.
+        assert_eq!(store.data()[..], [false, true, false]);
+        let overflow = instance.get_typed_func::<(), ()>(&mut store, "overflow")?;
+        assert_eq!(common::trap(overflow.call(&mut store, ())), Trap::StackOverflow);
+        Ok(())
+    })
+}
+
 /// Owned handles are dropped on another thread than that of their store.
 #[test]
 fn handles_dropped_on_another_thread() -> Result<()> {

@@ -12,7 +12,7 @@ use gc_compiler::collector::{
     null::NullCompiler,
 };
 use gc_compiler::{CompileOptions, Compiler, GcCompiler, ImageLinker, call_signature};
-use gc_jit::{CallError, CodeMemory, JitStore};
+use gc_jit::{CallError, CodeMemory, JitState, JitStore};
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{GcRuntime, GcStats, GcStore, HeapError, HeapOptions};
 use gc_types::collector::generational::NURSERY;
@@ -36,6 +36,21 @@ fn collector(name: &str) -> Result<(&'static dyn GcRuntime, &'static dyn GcCompi
 /// Bytes of stack that compiled code may use: enough for lists of tens of thousands of
 /// elements built without tail calls.
 const MAX_STACK: usize = 4 << 20;
+
+/// A store of the toy language: it has a heap, and no roots but those on the stack.
+struct Store {
+    jit: JitState<Store>,
+}
+
+impl JitStore for Store {
+    fn jit(&self) -> &JitState<Store> {
+        &self.jit
+    }
+
+    fn jit_mut(&mut self) -> &mut JitState<Store> {
+        &mut self.jit
+    }
+}
 
 /// Compiles and runs a program and shows its value.
 pub(crate) fn run(source: &str, name: &str, heap: &HeapOptions) -> Result<(String, GcStats)> {
@@ -62,20 +77,20 @@ pub(crate) fn run(source: &str, name: &str, heap: &HeapOptions) -> Result<(Strin
     let mut gc = GcStore::new(runtime, heap)?;
     gc.ensure_layout(PAIR, &Arc::new(GcLayout::Struct(pair_layout())));
     gc.ensure_layout(CLOSURE, &Arc::new(GcLayout::Array(CLOSURE_LAYOUT)));
-    let mut store = JitStore::new(gc, &[], MAX_STACK)?;
-    let mut vmctx = store.vmctx_prefix();
+    let mut store = Store { jit: JitState::new(gc, &[], MAX_STACK)? };
+    let mut vmctx = store.jit.vmctx_prefix();
     // The program's own closure and argument are null, and not used.
     let mut values = [ValRaw::ZERO; 2];
-    // SAFETY: `main` has the trampoline's signature and a stack limit; code, store and
-    // vmctx outlive the call, and nobody else uses them meanwhile.
+    // SAFETY: `main` has the trampoline's signature and a stack limit; code and vmctx
+    // outlive the call.
     let result = unsafe {
         let vmctx = (&raw mut vmctx).cast();
-        JitStore::call(&raw mut *store, &trampoline, main, vmctx, &mut values)
+        gc_jit::call(&mut store, &trampoline, main, vmctx, &mut values)
     };
     result.map_err(explain)?;
     let mut shown = String::new();
-    show(store.gc(), values[0].u32(), 0, &mut shown)?;
-    Ok((shown, store.gc().stats()))
+    show(store.jit.gc(), values[0].u32(), 0, &mut shown)?;
+    Ok((shown, store.jit.gc().stats()))
 }
 
 /// The error as a user of the language wants to read it.

@@ -13,7 +13,7 @@ use gc_compiler::{
     set_stack_limit,
 };
 use gc_jit::{
-    CallError, CodeMemory, EntryTrampoline, HostFunction, JitStore, VMContextPrefix,
+    CallError, CodeMemory, EntryTrampoline, HostFunction, JitState, JitStore, VMContextPrefix,
     VMHostFuncContext,
 };
 use gc_runtime::collector::NullCollector;
@@ -104,9 +104,25 @@ pub fn exit_trampoline(signature: &Signature) -> (*const u8, Arc<CodeMemory>) {
     (code.exit_trampoline(&call_signature(signature).unwrap()).unwrap(), code)
 }
 
+/// A store with data for host functions to work on.
+pub struct TestStore<D = ()> {
+    pub jit: JitState<TestStore<D>>,
+    pub data: D,
+}
+
+impl<D> JitStore for TestStore<D> {
+    fn jit(&self) -> &JitState<TestStore<D>> {
+        &self.jit
+    }
+
+    fn jit_mut(&mut self) -> &mut JitState<TestStore<D>> {
+        &mut self.jit
+    }
+}
+
 /// A store and a vmctx of it, with room behind the prefix.
-pub struct Fixture {
-    pub store: Box<JitStore>,
+pub struct Fixture<D = ()> {
+    pub store: TestStore<D>,
     pub vmctx: Box<Vmctx>,
 }
 
@@ -117,7 +133,13 @@ pub struct Vmctx {
 }
 
 pub fn fixture(host_calls: &[*const u8]) -> Fixture {
-    fixture_with(&NullCollector, &HeapOptions::default(), host_calls)
+    fixture_of((), host_calls)
+}
+
+/// A fixture whose host functions get `data`.
+pub fn fixture_of<D>(data: D, host_calls: &[*const u8]) -> Fixture<D> {
+    let gc = GcStore::new(&NullCollector, &HeapOptions::default()).unwrap();
+    Fixture::new(gc, data, host_calls, MAX_STACK)
 }
 
 pub fn fixture_with(
@@ -125,13 +147,16 @@ pub fn fixture_with(
     options: &HeapOptions,
     host_calls: &[*const u8],
 ) -> Fixture {
-    let gc = GcStore::new(runtime, options).unwrap();
-    let mut store = JitStore::new(gc, host_calls, MAX_STACK).unwrap();
-    let vmctx = Box::new(Vmctx { prefix: store.vmctx_prefix(), words: [0; 16] });
-    Fixture { store, vmctx }
+    Fixture::new(GcStore::new(runtime, options).unwrap(), (), host_calls, MAX_STACK)
 }
 
-impl Fixture {
+impl<D> Fixture<D> {
+    pub fn new(gc: GcStore, data: D, host_calls: &[*const u8], max_stack: usize) -> Fixture<D> {
+        let jit = JitState::new(gc, host_calls, max_stack).unwrap();
+        let vmctx = Box::new(Vmctx { prefix: jit.vmctx_prefix(), words: [0; 16] });
+        Fixture { store: TestStore { jit, data }, vmctx }
+    }
+
     pub fn vmctx(&mut self) -> *mut u8 {
         (&raw mut *self.vmctx).cast()
     }
@@ -150,7 +175,7 @@ impl Fixture {
         let vmctx = self.vmctx();
         let address = code.function_address(index).unwrap();
         // SAFETY: compiled from `signature` with a stack limit, kept alive by `code`.
-        unsafe { JitStore::call(&raw mut *self.store, &trampoline, address, vmctx, &mut values)? };
+        unsafe { gc_jit::call(&mut self.store, &trampoline, address, vmctx, &mut values)? };
         values.truncate(signature.returns.len());
         Ok(values)
     }
@@ -163,9 +188,9 @@ pub struct HostContext {
     pub data: [u64; 8],
 }
 
-pub fn host_context(store: &mut JitStore, function: HostFunction) -> Box<HostContext> {
+pub fn host_context<D>(store: &TestStore<D>, function: HostFunction) -> Box<HostContext> {
     Box::new(HostContext {
-        context: VMHostFuncContext { prefix: store.vmctx_prefix(), function },
+        context: VMHostFuncContext { prefix: store.jit.vmctx_prefix(), function },
         data: [0; 8],
     })
 }

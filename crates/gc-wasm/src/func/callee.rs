@@ -9,7 +9,7 @@
 use crate::store::StoreOpaque;
 use crate::types::registry::RegisteredType;
 use anyhow::{Context, Result};
-use gc_jit::{CodeMemory, EntryTrampoline, JitStore, VMFuncRef, VMHostFuncContext};
+use gc_jit::{CodeMemory, EntryTrampoline, VMFuncRef, VMHostFuncContext};
 use gc_types::{CallSignature, TypeIndex, ValRaw};
 use std::collections::{BTreeMap, HashMap};
 use std::ptr::NonNull;
@@ -125,12 +125,10 @@ impl StoreOpaque {
         let result = unsafe {
             let VMFuncRef { code, vmctx, .. } = *vm.as_ref();
             match callee {
-                Callee::Compiled(trampoline) => {
-                    JitStore::call(self.jit(), trampoline, code, vmctx, values)
-                }
+                Callee::Compiled(trampoline) => gc_jit::call(self, trampoline, code, vmctx, values),
                 Callee::Host => {
                     let function = (*vmctx.cast::<VMHostFuncContext>()).function;
-                    JitStore::call_host(self.jit(), function, vmctx, values)
+                    gc_jit::call_host(self, function, vmctx, values)
                 }
             }
         };

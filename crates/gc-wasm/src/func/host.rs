@@ -173,17 +173,15 @@ struct HostContext<T: 'static> {
 /// What exit trampolines call: finds the closure and the store, runs the closure in
 /// a scope of its own.
 extern "C" fn call_host<T: 'static>(context: *mut u8, slots: *mut ValRaw) -> u64 {
-    let body = |jit: &mut gc_jit::JitStore| {
+    let body = |store: &mut StoreOpaque| {
         // SAFETY: the trampoline passes the vmctx of the function it was called
         // for, a `HostContext<T>`, and as many slots as the function's type needs.
         let (context, slots) = unsafe {
             let context = &*context.cast::<HostContext<T>>();
             (context, std::slice::from_raw_parts_mut(slots, context.slots))
         };
-        let opaque = jit.embedder().cast::<StoreOpaque>();
-        // SAFETY: a host function is only instantiated in stores whose data is a
-        // `T`, and the borrow that entered compiled code is not used meanwhile.
-        let mut store = unsafe { StoreContextMut::<T>::from_address(opaque) };
+        // A host function is only instantiated in stores whose data is a `T`.
+        let mut store = StoreContextMut::<T>::new(store);
         let scope = store.opaque_mut().roots.enter_scope();
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             (context.closure)(Caller { store: store.as_context_mut() }, slots)

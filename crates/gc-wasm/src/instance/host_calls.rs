@@ -7,7 +7,7 @@ use super::instantiate::{drop_elements, table_init};
 use super::table::{Element, range};
 use crate::store::StoreOpaque;
 use anyhow::{Context, Result};
-use gc_jit::{JitStore, VMFuncRef, host_call_guard, host_call_guard_infallible};
+use gc_jit::{VMFuncRef, host_call_guard, host_call_guard_infallible};
 use gc_types::{ArrayLayout, GcLayout, StorageType, Trap, TypeIndex, VMGcRef};
 
 /// The host functions in order of their numbers.
@@ -34,29 +34,22 @@ pub(crate) fn table() -> [*const u8; 16] {
 
 const _: () = assert!(crate::host_calls::WASM.len() == 16);
 
-/// The store and the instance that a host call is made by.
-fn caller<'a>(jit: &mut JitStore, vmctx: *mut u8) -> (&'a mut StoreOpaque, usize) {
-    // SAFETY: compiled code passes its instance's vmctx, and the borrow of the store
-    // that entered compiled code is not used until it returns.
-    unsafe { (&mut *jit.embedder().cast::<StoreOpaque>(), StoreOpaque::instance_of(vmctx)) }
+/// The instance whose code passed `vmctx`.
+fn instance_of(vmctx: *mut u8) -> usize {
+    // SAFETY: compiled code passes its instance's vmctx.
+    unsafe { StoreOpaque::instance_of(vmctx) }
 }
 
 /// A host call that may fail.
 fn fallible(vmctx: *mut u8, body: impl FnOnce(&mut StoreOpaque, usize) -> Result<u64>) -> u64 {
-    let body = |jit: &mut JitStore| {
-        let (store, instance) = caller(jit, vmctx);
-        body(store, instance)
-    };
+    let body = |store: &mut StoreOpaque| body(store, instance_of(vmctx));
     // SAFETY: compiled code passes its own vmctx.
     unsafe { host_call_guard(vmctx, body) }
 }
 
 /// A host call that cannot fail.
 fn infallible(vmctx: *mut u8, body: impl FnOnce(&mut StoreOpaque, usize) -> u64) -> u64 {
-    let body = |jit: &mut JitStore| {
-        let (store, instance) = caller(jit, vmctx);
-        body(store, instance)
-    };
+    let body = |store: &mut StoreOpaque| body(store, instance_of(vmctx));
     // SAFETY: compiled code passes its own vmctx.
     unsafe { host_call_guard_infallible(vmctx, body) }
 }
@@ -175,9 +168,7 @@ extern "C" fn table_copy(vmctx: *mut u8, to: u64, from: u64, at: u64, start: u64
             let (table, gc) = store.table_and_gc(to);
             table.copy_within(gc, at, start, len)?;
         } else {
-            let jit = store.jit();
-            // SAFETY: the heap is not among the tables, and the store is borrowed.
-            let gc = unsafe { (*jit).gc_mut() };
+            let gc = store.jit.gc_mut();
             let [to, from] = store.tables.get_disjoint_mut([to, from]).context("tables")?;
             to.copy_from(gc, at, from, start, len)?;
         }
@@ -243,12 +234,9 @@ extern "C" fn array_new_data(vmctx: *mut u8, word: u64, segment: u64, from: u64,
         // Checked first: a segment is smaller than any heap.
         data_range(store.instances[instance].data(segment as u32), from, len, size)?;
         let array = store.with_gc(|gc, roots| gc.alloc_array(roots, ty, len as u32))?;
-        let jit = store.jit();
         let data = store.instances[instance].data(segment as u32);
         let bytes = data_range(data, from, len, size)?;
-        // SAFETY: the heap is not among the instances, and the store is borrowed.
-        let gc = unsafe { (*jit).gc_mut() };
-        let written = gc.array_write_bytes(&array, 0, bytes);
+        let written = store.jit.gc_mut().array_write_bytes(&array, 0, bytes);
         expose_new(store, array, written.map_err(Into::into))
     })
 }
@@ -276,11 +264,9 @@ extern "C" fn array_init_data(
     fallible(vmctx, |store, instance| {
         let array = not_null(array)?;
         let (_, element) = store.gc_store().array_element(&array, index as u32, len as u32)?;
-        let jit = store.jit();
         let data = store.instances[instance].data(segment as u32);
         let bytes = data_range(data, from, len, element.size())?;
-        // SAFETY: the heap is not among the instances, and the store is borrowed.
-        unsafe { (*jit).gc_mut() }.array_write_bytes(&array, index as u32, bytes)?;
+        store.jit.gc_mut().array_write_bytes(&array, index as u32, bytes)?;
         Ok(0)
     })
 }
@@ -296,11 +282,9 @@ fn write_elements(
     len: u32,
 ) -> Result<()> {
     let (offset, element) = store.gc_store().array_element(array, index, len)?;
-    let jit = store.jit();
     let segment = &store.instances[instance].elements[segment as usize];
     let source = range(from, len, segment.len())?;
-    // SAFETY: the heap is not among the instances, and the store is borrowed.
-    let gc = unsafe { (*jit).gc_mut() };
+    let gc = store.jit.gc_mut();
     match (segment, element) {
         (SegmentElements::Gc(words), StorageType::Ref) => {
             for (i, word) in words[source].iter().enumerate() {

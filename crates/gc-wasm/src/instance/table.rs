@@ -304,9 +304,6 @@ impl StoreOpaque {
 
     /// A table beside the heap, to change both.
     pub(crate) fn table_and_gc(&mut self, index: usize) -> (&mut TableData, &mut GcStore) {
-        let jit = self.jit();
-        // SAFETY: the driver's part is not inside `self`, which is borrowed as long
-        // as the result is.
-        (&mut self.tables[index], unsafe { (*jit).gc_mut() })
+        (&mut self.tables[index], self.jit.gc_mut())
     }
 }

@@ -4,6 +4,7 @@ mod globals;
 pub(crate) mod limits;
 mod opaque;
 pub(crate) mod roots;
+mod trace;
 
 pub(crate) use globals::GlobalData;
 pub(crate) use opaque::{StoreId, StoreOpaque};
@@ -12,6 +13,7 @@ use crate::Engine;
 use anyhow::Result;
 use gc_runtime::{GcStats, HostPanic, PauseLog};
 use std::fmt;
+use std::marker::PhantomData;
 
 /// Instances, their heap, and a `T` of the host's. Everything made in a store lives
 /// until the store is dropped, except objects of its heap.
@@ -19,24 +21,17 @@ use std::fmt;
 /// Dropping it drops the host values of its externrefs; if one of them panics, that
 /// goes on when everything in the store is dropped.
 pub struct Store<T: 'static> {
-    inner: Box<StoreInner<T>>,
-    /// Last, so that a host value's panic waits until all of `inner` is dropped.
+    opaque: Box<StoreOpaque>,
+    /// Behind it, so that a host value's panic waits until all of the store is dropped.
     _host_panic: HostPanic,
-}
-
-/// What a store holds. Host calls get from the part without `T` to the whole: it
-/// is the first field.
-#[repr(C)]
-pub(crate) struct StoreInner<T: 'static> {
-    opaque: StoreOpaque,
-    data: T,
+    _data: PhantomData<T>,
 }
 
 /// A shared borrow of a store.
-pub struct StoreContext<'a, T: 'static>(&'a StoreInner<T>);
+pub struct StoreContext<'a, T: 'static>(&'a StoreOpaque, PhantomData<&'a T>);
 
 /// A unique borrow of a store.
-pub struct StoreContextMut<'a, T: 'static>(&'a mut StoreInner<T>);
+pub struct StoreContextMut<'a, T: 'static>(&'a mut StoreOpaque, PhantomData<&'a mut T>);
 
 /// Anything through which a store can be read: a store, a borrow of one, the
 /// [`Caller`](crate::Caller) of a host function.
@@ -61,31 +56,29 @@ impl<T: 'static> Store<T> {
     /// # Errors
     /// If the system refuses the memory.
     pub fn new(engine: &Engine, data: T) -> Result<Store<T>> {
-        let opaque = StoreOpaque::new(engine)?;
-        let mut inner = Box::new(StoreInner { opaque, data });
-        inner.opaque.set_address();
-        let host_panic = inner.opaque.gc_store().host_panic();
-        Ok(Store { inner, _host_panic: host_panic })
+        let opaque = Box::new(StoreOpaque::new(engine, Box::new(data))?);
+        let host_panic = opaque.gc_store().host_panic();
+        Ok(Store { opaque, _host_panic: host_panic, _data: PhantomData })
     }
 
     /// The engine it belongs to.
     pub fn engine(&self) -> &Engine {
-        self.inner.opaque.engine()
+        self.opaque.engine()
     }
 
     /// The host's data.
     pub fn data(&self) -> &T {
-        &self.inner.data
+        self.opaque.data()
     }
 
     /// The host's data, to change it.
     pub fn data_mut(&mut self) -> &mut T {
-        &mut self.inner.data
+        self.opaque.data_mut()
     }
 
     /// Ends the store, gives the host's data back.
     pub fn into_data(self) -> T {
-        self.inner.data
+        self.opaque.into_data()
     }
 
     /// Collects garbage now.
@@ -93,17 +86,17 @@ impl<T: 'static> Store<T> {
     /// # Errors
     /// If the heap is corrupt.
     pub fn gc(&mut self) -> Result<()> {
-        self.inner.opaque.gc()
+        self.opaque.gc()
     }
 
     /// What the store's heap has done so far.
     pub fn gc_stats(&self) -> GcStats {
-        self.inner.opaque.gc_store().stats()
+        self.opaque.gc_store().stats()
     }
 
     /// When the store's heap stopped the mutator, and for what.
     pub fn gc_pauses(&self) -> &PauseLog {
-        self.inner.opaque.gc_store().pauses()
+        self.opaque.gc_store().pauses()
     }
 
     /// Overwrites bytes of the GC heap, for tests of the sandbox: whatever is
@@ -112,52 +105,52 @@ impl<T: 'static> Store<T> {
     /// [`gc_heap_len`](Store::gc_heap_len); returns whether all of it was.
     #[doc(hidden)]
     pub fn overwrite_gc_heap(&mut self, at: u64, bytes: &[u8]) -> bool {
-        let heap = self.inner.opaque.gc_store_mut().heap_mut();
+        let heap = self.opaque.gc_store_mut().heap_mut();
         heap.core_mut().memory.write_bytes(at, bytes).is_some()
     }
 
     /// Where the mapped part of the GC heap ends, in bytes from its base.
     #[doc(hidden)]
     pub fn gc_heap_len(&self) -> u64 {
-        self.inner.opaque.gc_store().heap().core().memory.len()
+        self.opaque.gc_store().heap().core().memory.len()
     }
 }
 
 impl<'a, T: 'static> StoreContext<'a, T> {
     /// The engine the store belongs to.
     pub fn engine(&self) -> &'a Engine {
-        self.0.opaque.engine()
+        self.0.engine()
     }
 
     /// The host's data.
     pub fn data(&self) -> &'a T {
-        &self.0.data
+        self.0.data()
     }
 
     /// What the store's heap has done so far.
     pub fn gc_stats(&self) -> GcStats {
-        self.0.opaque.gc_store().stats()
+        self.0.gc_store().stats()
     }
 
     pub(crate) fn opaque(self) -> &'a StoreOpaque {
-        &self.0.opaque
+        self.0
     }
 }
 
 impl<'a, T: 'static> StoreContextMut<'a, T> {
     /// The engine the store belongs to.
     pub fn engine(&self) -> &Engine {
-        self.0.opaque.engine()
+        self.0.engine()
     }
 
     /// The host's data.
     pub fn data(&self) -> &T {
-        &self.0.data
+        self.0.data()
     }
 
     /// The host's data, to change it.
     pub fn data_mut(&mut self) -> &mut T {
-        &mut self.0.data
+        self.0.data_mut()
     }
 
     /// Collects garbage now.
@@ -165,27 +158,20 @@ impl<'a, T: 'static> StoreContextMut<'a, T> {
     /// # Errors
     /// If the heap is corrupt.
     pub fn gc(&mut self) -> Result<()> {
-        self.0.opaque.gc()
+        self.0.gc()
     }
 
     pub(crate) fn into_opaque(self) -> &'a mut StoreOpaque {
-        &mut self.0.opaque
+        self.0
     }
 
     pub(crate) fn opaque_mut(&mut self) -> &mut StoreOpaque {
-        &mut self.0.opaque
+        self.0
     }
 
-    /// The store whose compiled code called the host.
-    ///
-    /// # Safety
-    /// `opaque` must be the address that [`StoreOpaque::set_address`] recorded of a
-    /// store whose data is a `T`, and no other borrow of it may be used while this
-    /// one is.
-    pub(crate) unsafe fn from_address(opaque: *mut StoreOpaque) -> StoreContextMut<'a, T> {
-        // SAFETY: the caller vouches for the type; the first field of a
-        // `repr(C)` struct has the struct's address.
-        StoreContextMut(unsafe { &mut *opaque.cast::<StoreInner<T>>() })
+    /// A store whose data is a `T`.
+    pub(crate) fn new(opaque: &'a mut StoreOpaque) -> StoreContextMut<'a, T> {
+        StoreContextMut(opaque, PhantomData)
     }
 }
 
@@ -193,13 +179,13 @@ impl<T: 'static> AsContext for Store<T> {
     type Data = T;
 
     fn as_context(&self) -> StoreContext<'_, T> {
-        StoreContext(&self.inner)
+        StoreContext(&self.opaque, PhantomData)
     }
 }
 
 impl<T: 'static> AsContextMut for Store<T> {
     fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
-        StoreContextMut(&mut self.inner)
+        StoreContextMut::new(&mut self.opaque)
     }
 }
 
@@ -207,7 +193,7 @@ impl<T: 'static> AsContext for StoreContext<'_, T> {
     type Data = T;
 
     fn as_context(&self) -> StoreContext<'_, T> {
-        StoreContext(self.0)
+        StoreContext(self.0, PhantomData)
     }
 }
 
@@ -215,13 +201,13 @@ impl<T: 'static> AsContext for StoreContextMut<'_, T> {
     type Data = T;
 
     fn as_context(&self) -> StoreContext<'_, T> {
-        StoreContext(self.0)
+        StoreContext(self.0, PhantomData)
     }
 }
 
 impl<T: 'static> AsContextMut for StoreContextMut<'_, T> {
     fn as_context_mut(&mut self) -> StoreContextMut<'_, T> {
-        StoreContextMut(self.0)
+        StoreContextMut::new(self.0)
     }
 }
 
@@ -249,6 +235,6 @@ impl<C: AsContextMut> AsContextMut for &'_ mut C {
 
 impl<T: 'static + fmt::Debug> fmt::Debug for Store<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("data", &self.inner.data).finish_non_exhaustive()
+        f.debug_struct("Store").field("data", self.data()).finish_non_exhaustive()
     }
 }

@@ -3,21 +3,21 @@
 
 use super::globals::Globals;
 use super::roots::RootTable;
+use super::trace::StoreRoots;
 use crate::Engine;
 use crate::externals::Extern;
 use crate::func::Callees;
-use crate::instance::data::{InstanceData, SegmentElements};
+use crate::instance::data::InstanceData;
 use crate::instance::host_calls;
 use crate::instance::linear::MemoryData;
-use crate::instance::table::{TableData, TableElements};
+use crate::instance::table::TableData;
 use crate::types::registry::RegisteredType;
 use anyhow::Result;
-use gc_jit::{EmbedderHooks, JitStore, StoreRoots, VMContextPrefix, VMFuncRef};
-use gc_runtime::{GcRootsList, GcStore, IncompleteWalk, RootKind, RootsWanted};
-use gc_types::{TypeIndex, VMGcRef, VMOffsets};
+use gc_jit::{JitState, JitStore, VMContextPrefix, VMFuncRef};
+use gc_runtime::{GcStore, TraceRoots};
+use gc_types::{TypeIndex, VMOffsets};
 use std::any::Any;
 use std::collections::HashSet;
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,12 +34,12 @@ impl StoreId {
     }
 }
 
-/// A store without the host's data.
+/// A store whose host's data is of some type.
 pub(crate) struct StoreOpaque {
     id: StoreId,
+    /// The driver's part. It has the heap; dropped first, since host values may die with it.
+    pub(crate) jit: JitState<StoreOpaque>,
     engine: Engine,
-    /// Owned; a raw pointer because compiled code and host calls reach it too.
-    jit: NonNull<JitStore>,
     pub(crate) roots: RootTable,
     pub(crate) instances: Vec<InstanceData>,
     pub(crate) tables: Vec<TableData>,
@@ -53,25 +53,51 @@ pub(crate) struct StoreOpaque {
     pub(crate) callees: Callees,
     /// Types whose layout the heap knows.
     layouts: HashSet<TypeIndex>,
+    /// The host's data.
+    data: Box<dyn Any>,
 }
 
 // SAFETY: the raw pointers are to memory this store owns and only it uses; what is
-// kept as `dyn Any` is only dropped, and consists of `Send` closures and vmctxs.
+// kept as `dyn Any` is only dropped, and consists of `Send` closures and vmctxs. The host's
+// data is only reached through a `Store` or a borrow of one, which say its type.
 unsafe impl Send for StoreOpaque {}
 // SAFETY: through a shared reference nothing is written.
 unsafe impl Sync for StoreOpaque {}
 
+impl JitStore for StoreOpaque {
+    fn jit(&self) -> &JitState<StoreOpaque> {
+        &self.jit
+    }
+
+    fn jit_mut(&mut self) -> &mut JitState<StoreOpaque> {
+        &mut self.jit
+    }
+
+    fn gc_and_roots(&mut self) -> (&mut GcStore, impl TraceRoots) {
+        let StoreOpaque { jit, roots, globals, tables, instances, .. } = self;
+        let (gc, stack) = jit.gc_and_stack();
+        (gc, StoreRoots { stack, handles: roots, globals, tables, instances })
+    }
+
+    fn is_subtype(&self, actual: u32, expected: u32) -> bool {
+        match (TypeIndex::new(actual), TypeIndex::new(expected)) {
+            (Some(actual), Some(expected)) => self.engine.types().is_subtype(actual, expected),
+            _ => false,
+        }
+    }
+}
+
 impl StoreOpaque {
-    pub(crate) fn new(engine: &Engine) -> Result<StoreOpaque> {
+    pub(crate) fn new(engine: &Engine, data: Box<dyn Any>) -> Result<StoreOpaque> {
         let config = engine.config();
         let gc = GcStore::new(engine.collector().runtime(), &config.heap_options())?;
-        let mut jit = JitStore::new(gc, &host_calls::table(), config.max_wasm_stack)?;
+        let mut jit = JitState::new(gc, &host_calls::table(), config.max_wasm_stack)?;
         // SAFETY: the engine, which owns the table, outlives the store.
         unsafe { jit.set_type_displays(engine.types().displays().as_ptr()) };
         Ok(StoreOpaque {
             id: StoreId::next(),
+            jit,
             engine: engine.clone(),
-            jit: NonNull::from(Box::leak(jit)),
             roots: RootTable::default(),
             instances: Vec::new(),
             tables: Vec::new(),
@@ -81,15 +107,23 @@ impl StoreOpaque {
             kept: Vec::new(),
             callees: Callees::default(),
             layouts: HashSet::new(),
+            data,
         })
     }
 
-    /// Tells the driver where this store is. It must not move afterwards.
-    pub(crate) fn set_address(&mut self) {
-        let data = (&raw mut *self).cast();
-        let hooks = EmbedderHooks { data, trace_roots, drop_dead_handles, is_subtype };
-        // SAFETY: the store is in a box and owns the driver's, so it outlives it.
-        unsafe { self.jit.as_mut().set_embedder(hooks) };
+    /// The host's data, which is a `T`.
+    pub(crate) fn data<T: 'static>(&self) -> &T {
+        self.data.downcast_ref().expect("the type that the store was made with")
+    }
+
+    /// The host's data, to change it.
+    pub(crate) fn data_mut<T: 'static>(&mut self) -> &mut T {
+        self.data.downcast_mut().expect("the type that the store was made with")
+    }
+
+    /// Ends the store, gives the host's data back.
+    pub(crate) fn into_data<T: 'static>(self) -> T {
+        *self.data.downcast().expect("the type that the store was made with")
     }
 
     pub(crate) fn id(&self) -> StoreId {
@@ -100,29 +134,20 @@ impl StoreOpaque {
         &self.engine
     }
 
-    /// The driver's part, for calls into compiled code.
-    pub(crate) fn jit(&mut self) -> *mut JitStore {
-        self.jit.as_ptr()
-    }
-
     pub(crate) fn gc_store(&self) -> &GcStore {
-        // SAFETY: the driver's part is owned by `self`, borrowed as `self` is.
-        unsafe { self.jit.as_ref() }.gc()
+        self.jit.gc()
     }
 
     pub(crate) fn gc_store_mut(&mut self) -> &mut GcStore {
-        // SAFETY: as above.
-        unsafe { self.jit.as_mut() }.gc_mut()
+        self.jit.gc_mut()
     }
 
     /// Does what may collect: `f` gets the heap and all roots.
     pub(crate) fn with_gc<R>(
         &mut self,
-        f: impl FnOnce(&mut GcStore, &mut StoreRoots<'_>) -> R,
+        f: impl FnOnce(&mut GcStore, &mut dyn TraceRoots) -> R,
     ) -> R {
-        // SAFETY: as above; the hook that names this store's roots does not touch
-        // the driver's part.
-        let (gc, mut roots) = unsafe { self.jit.as_mut() }.gc_and_roots();
+        let (gc, mut roots) = self.gc_and_roots();
         f(gc, &mut roots)
     }
 
@@ -150,9 +175,8 @@ impl StoreOpaque {
     }
 
     /// What a vmctx of this store begins with.
-    pub(crate) fn vmctx_prefix(&mut self) -> VMContextPrefix {
-        // SAFETY: as above.
-        unsafe { self.jit.as_mut() }.vmctx_prefix()
+    pub(crate) fn vmctx_prefix(&self) -> VMContextPrefix {
+        self.jit.vmctx_prefix()
     }
 
     /// Keeps `context` until the store is dropped.
@@ -162,14 +186,12 @@ impl StoreOpaque {
 
     /// Keeps a module's code until the store is dropped.
     pub(crate) fn keep_code(&mut self, code: &Arc<gc_jit::CodeMemory>) {
-        // SAFETY: as above.
-        unsafe { self.jit.as_mut() }.keep_alive(code.clone());
+        self.jit.keep_alive(code.clone());
     }
 
     /// The code of the modules that the store has instances of.
     pub(crate) fn code(&self) -> &[Arc<gc_jit::CodeMemory>] {
-        // SAFETY: as above.
-        unsafe { self.jit.as_ref() }.code()
+        self.jit.code()
     }
 
     /// Gives function references their ids.
@@ -180,14 +202,12 @@ impl StoreOpaque {
         &mut self,
         func_refs: impl IntoIterator<Item = *mut VMFuncRef>,
     ) {
-        // SAFETY: as above.
-        let jit = unsafe { self.jit.as_mut() };
         for func_ref in func_refs {
-            let id = jit.gc_mut().func_refs_mut().intern(func_ref.expose_provenance());
+            let id = self.jit.gc_mut().func_refs_mut().intern(func_ref.expose_provenance());
             // SAFETY: the caller vouches for the pointer.
             unsafe { (*func_ref).id = id };
         }
-        jit.refresh_func_refs();
+        self.jit.refresh_func_refs();
     }
 
     /// The number of the instance that a vmctx of this store's belongs to.
@@ -203,9 +223,9 @@ impl StoreOpaque {
     /// The number of the instance whose code last called the host, if it was one's.
     /// Walks the stack: asked only when somebody wants to know.
     pub(crate) fn caller_instance(&self) -> Option<usize> {
-        // SAFETY: the driver's part is owned by `self`; only the code of instances
-        // keeps its vmctx in its frame.
-        unsafe { self.jit.as_ref().caller_vmctx().map(|vmctx| StoreOpaque::instance_of(vmctx)) }
+        let vmctx = self.jit.caller_vmctx()?;
+        // SAFETY: only the code of instances keeps its vmctx in its frame.
+        Some(unsafe { StoreOpaque::instance_of(vmctx) })
     }
 
     /// An export of an instance.
@@ -213,76 +233,5 @@ impl StoreOpaque {
         let info = self.instances[instance].module.info();
         let (_, index) = info.exports[*info.exports_by_name.get(name)?];
         Some(self.instances[instance].entity(self, index))
-    }
-}
-
-impl Drop for StoreOpaque {
-    fn drop(&mut self) {
-        // SAFETY: made by `Box::leak`, and nobody runs code of a store that is
-        // being dropped.
-        drop(unsafe { Box::from_raw(self.jit.as_ptr()) });
-    }
-}
-
-/// The hook that names the roots outside the stack.
-///
-/// # Safety
-/// `data` must be what [`StoreOpaque::set_address`] set.
-unsafe fn trace_roots(data: *mut (), roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
-    // SAFETY: the caller vouches for it; whoever collects has the store to itself,
-    // and uses no other part of it meanwhile.
-    let store = unsafe { &mut *data.cast::<StoreOpaque>() };
-    match roots.wanted() {
-        RootsWanted::Stack => return Ok(()),
-        RootsWanted::Remembered => store.roots.trace_recent(roots),
-        RootsWanted::All => store.roots.trace(roots),
-    }
-    store.globals.trace(roots);
-    let in_tables = store.tables.iter_mut().filter_map(|table| match &mut table.elements {
-        TableElements::Gc(elements) => Some(&mut elements[..]),
-        TableElements::Func(_) => None,
-    });
-    if roots.wanted() == RootsWanted::Remembered {
-        for elements in in_tables {
-            // SAFETY: elements are references, and no table changes before the collection
-            // that uses the list is over.
-            unsafe { roots.add_remembered(elements.as_mut_ptr(), elements.len()) };
-        }
-        return Ok(());
-    }
-    let segments = store.instances.iter_mut().flat_map(|instance| &mut instance.elements);
-    let in_segments = segments.filter_map(|segment| match segment {
-        SegmentElements::Gc(elements) => Some(&mut elements[..]),
-        SegmentElements::Func(_) => None,
-    });
-    // A table may be ten million nulls, which a list of roots should not hold.
-    for word in in_tables.chain(in_segments).flatten().filter(|word| **word != 0) {
-        // SAFETY: elements are references, and neither table nor segment
-        // changes before the collection that uses the list is over.
-        unsafe { roots.add_non_stack_root(word, RootKind::Table) };
-    }
-    Ok(())
-}
-
-/// The hook that gives up the owned handles that were dropped.
-///
-/// # Safety
-/// `data` must be what [`StoreOpaque::set_address`] set.
-unsafe fn drop_dead_handles(data: *mut (), drop: &mut dyn FnMut(VMGcRef)) {
-    // SAFETY: as in `trace_roots`.
-    let store = unsafe { &mut *data.cast::<StoreOpaque>() };
-    store.roots.take_dead().into_iter().for_each(drop);
-}
-
-/// The hook that tells subtypes.
-///
-/// # Safety
-/// `data` must be what [`StoreOpaque::set_address`] set.
-unsafe fn is_subtype(data: *mut (), actual: u32, expected: u32) -> bool {
-    // SAFETY: the caller vouches for it; the engine is not changed.
-    let store = unsafe { &*data.cast::<StoreOpaque>() };
-    match (TypeIndex::new(actual), TypeIndex::new(expected)) {
-        (Some(actual), Some(expected)) => store.engine.types().is_subtype(actual, expected),
-        _ => false,
     }
 }

@@ -1,0 +1,257 @@
+//! [`JitStore`]: what a store is to the driver, and [`JitState`]: the part of a store that
+//! is the driver's own.
+//!
+//! An embedder's store is one value, of the embedder's type `S`. The driver's state is a
+//! field of it, and `S` implements [`JitStore`] to give access to that field, to the heap
+//! beside all roots, and to what host calls need. Nothing points from one part of the store
+//! to another: [`call`](crate::call) takes the whole store, and a host function gets the
+//! whole store back.
+#![allow(unsafe_code)]
+
+use crate::guard::Pending;
+use crate::{
+    Backtrace, CodeMemory, StackWalk, VMContextPrefix, VMFuncRef, VMStoreContext, gc_calls,
+    signals, walk,
+};
+use anyhow::Result;
+use gc_runtime::{GcRootsList, GcStore, IncompleteWalk, TraceRoots};
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A store that compiled code can run over.
+///
+/// # Examples
+///
+/// A store that has nothing but a heap and a counter that host functions change:
+///
+/// ```
+/// use gc_jit::{JitState, JitStore};
+/// use gc_runtime::{GcStore, HeapOptions, collector::NullCollector};
+///
+/// struct Store {
+///     jit: JitState<Store>,
+///     calls: u32,
+/// }
+///
+/// impl JitStore for Store {
+///     fn jit(&self) -> &JitState<Store> {
+///         &self.jit
+///     }
+///
+///     fn jit_mut(&mut self) -> &mut JitState<Store> {
+///         &mut self.jit
+///     }
+/// }
+///
+/// let gc = GcStore::new(&NullCollector, &HeapOptions::default())?;
+/// let store = Store { jit: JitState::new(gc, &[], 1 << 20)?, calls: 0 };
+/// assert!(!store.jit().is_active());
+/// assert_eq!(store.calls, 0);
+/// # anyhow::Ok(())
+/// ```
+pub trait JitStore: Sized {
+    /// The driver's state.
+    fn jit(&self) -> &JitState<Self>;
+
+    /// The driver's state, to change it.
+    fn jit_mut(&mut self) -> &mut JitState<Self>;
+
+    /// The heap and all roots of this store, as allocation and collection want them: the
+    /// references in compiled frames ([`JitState::gc_and_stack`]) and whatever the embedder
+    /// has beside them (tables, globals, handles). The default has the first alone.
+    fn gc_and_roots(&mut self) -> (&mut GcStore, impl TraceRoots) {
+        self.jit_mut().gc_and_stack()
+    }
+
+    /// Whether type `actual` is type `expected` or a subtype of it
+    /// ([`HostCall::IS_SUBTYPE`](gc_types::HostCall::IS_SUBTYPE)); both are untrusted. By
+    /// default no type is a subtype of another.
+    fn is_subtype(&self, actual: u32, expected: u32) -> bool {
+        actual == expected
+    }
+}
+
+/// The driver's part of a store of type `S`: the heap, the context that compiled code
+/// reads, the code that is kept alive.
+pub struct JitState<S> {
+    context: Arc<VMStoreContext>,
+    gc: GcStore,
+    /// Why the innermost activation is being unwound.
+    pending: Mutex<Option<Pending>>,
+    /// What the context's host calls point to, as addresses.
+    _host_calls: Box<[usize]>,
+    /// Code that must live as long as the store.
+    code: Vec<Arc<CodeMemory>>,
+    max_stack: usize,
+    /// The host calls are made for an `S`.
+    _store: PhantomData<fn(&mut S)>,
+}
+
+impl<S> std::fmt::Debug for JitState<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JitState").field("context", &self.context).finish_non_exhaustive()
+    }
+}
+
+impl<S: JitStore> JitState<S> {
+    /// The state of a store over `gc`'s heap. `host_calls` are the embedder's host functions:
+    /// entry `n` is [`HostCall::embedder(n)`](gc_types::HostCall::embedder)'s, `extern "C"`
+    /// as [`HostCall`](gc_types::HostCall)'s contract says. Compiled code may use up to
+    /// `max_stack` bytes of stack from the outermost call on (less if the thread's stack
+    /// is smaller).
+    ///
+    /// # Errors
+    /// If the signal handler cannot be installed.
+    pub fn new(gc: GcStore, host_calls: &[*const u8], max_stack: usize) -> Result<JitState<S>> {
+        signals::install()?;
+        let host_calls: Box<[usize]> = gc_calls::table::<S>()
+            .iter()
+            .chain(host_calls)
+            .map(|function| function.expose_provenance())
+            .collect();
+        let heap = gc.heap().core().memory.mapping();
+        let mut state = JitState {
+            context: Arc::new(VMStoreContext::new(heap, host_calls.as_ptr().cast())),
+            gc,
+            pending: Mutex::new(None),
+            _host_calls: host_calls,
+            code: Vec::new(),
+            max_stack,
+            _store: PhantomData,
+        };
+        state.refresh_func_refs();
+        Ok(state)
+    }
+
+    /// What the vmctxs of this store begin with.
+    pub fn vmctx_prefix(&self) -> VMContextPrefix {
+        VMContextPrefix {
+            heap_base: self.context.heap().base(),
+            heap_data: self.context.heap().data().cast_mut(),
+            store_context: Arc::as_ptr(&self.context),
+        }
+    }
+
+    /// The heap with its side tables.
+    pub fn gc(&self) -> &GcStore {
+        &self.gc
+    }
+
+    /// The heap with its side tables, to change them. Call
+    /// [`refresh_func_refs`](JitState::refresh_func_refs) after a function reference was
+    /// interned.
+    pub fn gc_mut(&mut self) -> &mut GcStore {
+        &mut self.gc
+    }
+
+    /// The heap beside the references in compiled frames.
+    pub fn gc_and_stack(&mut self) -> (&mut GcStore, StackRoots<'_>) {
+        (&mut self.gc, StackRoots { context: &self.context })
+    }
+
+    /// Points compiled code to the type display table.
+    ///
+    /// # Safety
+    /// `table` is readable for
+    /// [`DISPLAY_TABLE_SIZE`](gc_types::VMOffsets::DISPLAY_TABLE_SIZE) bytes for as long as
+    /// compiled code runs, and its rows are those of the types the store's objects have.
+    pub unsafe fn set_type_displays(&mut self, table: *const u32) {
+        self.context.type_displays.set(table.cast_mut());
+    }
+
+    /// Tells compiled code where the function-reference table is now. To be called after
+    /// each [`FuncRefTable::intern`](gc_runtime::FuncRefTable::intern).
+    pub fn refresh_func_refs(&mut self) {
+        let table = self.gc.func_refs();
+        // The table keeps addresses, which it knows no more about.
+        self.context.func_refs.set(table.base().cast::<*mut VMFuncRef>().cast_mut());
+        self.context.func_refs_len.set(table.len());
+    }
+
+    /// Keeps `code` alive as long as the store.
+    pub fn keep_alive(&mut self, code: Arc<CodeMemory>) {
+        if !self.code.iter().any(|kept| Arc::ptr_eq(kept, &code)) {
+            self.code.push(code);
+        }
+    }
+
+    /// The code that is kept.
+    pub fn code(&self) -> &[Arc<CodeMemory>] {
+        &self.code
+    }
+
+    /// What compiled code sees of this store.
+    pub(crate) fn context(&self) -> &VMStoreContext {
+        &self.context
+    }
+
+    /// Bytes of stack that compiled code may use.
+    pub(crate) fn max_stack(&self) -> usize {
+        self.max_stack
+    }
+
+    /// Notes why the innermost activation is being unwound.
+    pub(crate) fn set_pending(&mut self, why: Pending) {
+        *self.pending.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// Takes what was noted.
+    pub(crate) fn take_pending(&mut self) -> Option<Pending> {
+        self.pending.get_mut().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether compiled code of this store is on a stack.
+    pub fn is_active(&self) -> bool {
+        !self.context.stack.activation.get().is_null()
+    }
+
+    /// The frames of compiled code on the store's stacks, innermost first.
+    pub fn stack_walk(&self) -> StackWalk<'_> {
+        // SAFETY: whoever holds a reference to an active store is a host function that its
+        // compiled code called, whose frames wait for it.
+        unsafe { StackWalk::new(&self.context) }
+    }
+
+    /// The compiled functions on the store's stacks, from where compiled code last called
+    /// the host. Empty if the feature `backtrace` is off.
+    pub fn backtrace(&self) -> Backtrace {
+        // SAFETY: as for `stack_walk`.
+        unsafe { Backtrace::capture(&self.context) }
+    }
+
+    /// The vmctx of the compiled function that called the host, if that was a compiled
+    /// function (rather than the host itself, through a trampoline) and keeps its vmctx
+    /// in a slot that the image names.
+    pub fn caller_vmctx(&self) -> Option<*mut u8> {
+        let mut walk = self.stack_walk();
+        let frame = walk.next()?.ok()?;
+        let innermost = self.context.stack.activation.get().cast_const();
+        (walk.activation() == innermost).then(|| frame.vmctx())?
+    }
+}
+
+impl<S> Drop for JitState<S> {
+    fn drop(&mut self) {
+        // Only a host function that replaces the store it was given can come here. Its
+        // compiled callers would go on in memory that is gone.
+        if !self.context.stack.activation.get().is_null() {
+            log::error!("a store was dropped while its compiled code ran");
+            std::process::abort();
+        }
+    }
+}
+
+/// The references in a store's compiled frames. Borrowed beside the heap by
+/// [`gc_and_stack`](JitState::gc_and_stack).
+#[derive(Debug)]
+pub struct StackRoots<'a> {
+    context: &'a VMStoreContext,
+}
+
+impl TraceRoots for StackRoots<'_> {
+    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+        // SAFETY: borrowed from a store that a host function holds exclusively: its frames
+        // are at rest for as long as `self` lives.
+        unsafe { walk::trace_stack(self.context, roots) }
+    }
+}
