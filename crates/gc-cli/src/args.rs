@@ -5,11 +5,11 @@ use clap::error::{ContextKind, ContextValue};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The minus sign of typography, which no option begins with.
+/// The typographic minus sign, with which no option begins.
 const MINUS: char = '\u{2212}';
 
-/// Replaces the minus signs of what looks like negative values, so that they are not
-/// taken for options, up to `--`, behind which there are none. [`unshield`] takes it back.
+/// Replaces the minus signs of arguments that look like negative values, so that they are not
+/// parsed as options. Stops at `--`, after which there are no options. [`unshield`] undoes it.
 pub fn shield_negatives(
     args: impl IntoIterator<Item = OsString>,
 ) -> impl Iterator<Item = OsString> {
@@ -20,7 +20,7 @@ pub fn shield_negatives(
     })
 }
 
-/// Takes back what [`shield_negatives`] did to an argument.
+/// Undoes [`shield_negatives`] for an argument.
 pub fn unshield(arg: &str) -> String {
     match arg.strip_prefix(MINUS) {
         Some(number) => format!("-{number}"),
@@ -28,7 +28,7 @@ pub fn unshield(arg: &str) -> String {
     }
 }
 
-/// Takes it back in an error's text, which quotes arguments as they were shielded.
+/// Undoes [`shield_negatives`] in an error's text, which quotes shielded arguments.
 pub fn unshield_error(error: &mut clap::Error) {
     for kind in [ContextKind::InvalidValue, ContextKind::InvalidArg] {
         if let Some(ContextValue::String(arg)) = error.get(kind) {
@@ -51,7 +51,7 @@ pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
-/// `-5`, `-.5`, `-inf` or `-nan:0x1`, but with a minus sign that begins no option.
+/// Shields `-5`, `-.5`, `-inf` or `-nan:0x1` with a minus sign with which no option begins.
 fn shield_negative(arg: OsString) -> OsString {
     let number = arg.to_str().and_then(|text| text.strip_prefix('-')).filter(|rest| {
         rest.starts_with(|c: char| c.is_ascii_digit() || c == '.')

@@ -1,8 +1,8 @@
-//! Calls as they are written on the command line, and finding what they call.
+//! Parses the calls of the command line, and makes them.
 //!
-//! `--invoke 'NAME(ARG, …)'` is a whole call; `--invoke NAME` one whose arguments
-//! follow the file's name, or that has none. A NAME with characters that mean
-//! something here is written as a string of the text format: `'"odd (name)"(1)'`.
+//! `--invoke 'NAME(ARG, …)'` is a whole call. `--invoke NAME` is a call without arguments, or whose
+//! arguments follow the file's name. A NAME with special characters is written as a string of the
+//! text format: `'"odd (name)"(1)'`.
 
 use crate::failure::misuse;
 use anyhow::{Context, Result, anyhow};
@@ -12,7 +12,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 use wast::parser::{self, ParseBuffer};
 
-/// A call: what, with which arguments, as they were written.
+/// A call: the name of an export, and its arguments as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// The export's name.
@@ -27,11 +27,10 @@ impl fmt::Display for Call {
     }
 }
 
-/// The calls that `invoke` and the arguments behind the file's name ask for.
+/// The calls given by `invoke` and the arguments after the file's name.
 ///
 /// # Errors
-/// Misuse: if a call is not written right, or it is not clear which one the
-/// arguments belong to.
+/// Misuse: if the syntax of a call is wrong, or it is not clear to which call the arguments belong.
 pub fn parse_calls(invoke: &[String], args: &[String]) -> Result<Vec<Call>> {
     let mut calls = invoke.iter().map(|text| parse(text)).collect::<Result<Vec<_>>>()?;
     if args.is_empty() {
@@ -41,7 +40,7 @@ pub fn parse_calls(invoke: &[String], args: &[String]) -> Result<Vec<Call>> {
         [(call, false)] => call.args = args.to_vec(),
         [] => {
             return Err(misuse(format!(
-                "`{}` is an argument of nothing: say with `--invoke NAME` what to call",
+                "`{}` is an argument without a call: name a function with `--invoke NAME`",
                 args[0]
             )));
         }
@@ -60,7 +59,7 @@ pub fn parse_calls(invoke: &[String], args: &[String]) -> Result<Vec<Call>> {
     Ok(calls.into_iter().map(|(call, _)| call).collect())
 }
 
-/// Parses one call, and says whether it had parentheses.
+/// Parses one call. Returns whether it had parentheses.
 fn parse(text: &str) -> Result<(Call, bool)> {
     let text = text.trim();
     let (name, rest) = if text.starts_with('"') {
@@ -88,7 +87,7 @@ fn parse(text: &str) -> Result<(Call, bool)> {
     Ok((Call { name, args }, true))
 }
 
-/// A name written as a string of the text format, and what is behind it.
+/// Parses a name that is a string of the text format. Returns the name and the text after it.
 fn quoted_name(text: &str) -> Result<(String, &str)> {
     let mut escaped = false;
     let end = text.char_indices().skip(1).find_map(|(at, c)| {
@@ -101,15 +100,15 @@ fn quoted_name(text: &str) -> Result<(String, &str)> {
         let name = parser::parse::<String>(&buffer).ok()?;
         Some((name, text[end..].trim_start()))
     });
-    name.ok_or_else(|| misuse(format!("`{text}` begins with a string that is not one")))
+    name.ok_or_else(|| misuse(format!("`{text}` begins with an invalid string")))
 }
 
-/// What came of a call.
+/// The outcome of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Its results, as they are printed.
+    /// The results as printed text.
     pub results: Vec<String>,
-    /// How long it took, without the reading of arguments and the printing of results.
+    /// The time that the call took, without parsing arguments and printing results.
     pub took: Duration,
 }
 
@@ -119,11 +118,10 @@ impl Call {
         Call { name: "_start".to_owned(), args: Vec::new() }
     }
 
-    /// Makes the call, of a function of type `ty` that `instance` exports. References live
-    /// as long as that.
+    /// Calls the function of type `ty` that `instance` exports. References are unrooted afterwards.
     ///
     /// # Errors
-    /// Misuse if the arguments are not of their types; else if the call fails.
+    /// Misuse: if an argument does not have its parameter's type. Also if the call fails.
     pub fn perform(
         &self,
         store: &mut Store<()>,
@@ -152,8 +150,8 @@ impl Call {
     /// The type of the function it calls. Checks the number of arguments.
     ///
     /// # Errors
-    /// Misuse: if the module does not export such a function, or it takes another
-    /// number of arguments.
+    /// Misuse: if the module does not export such a function, or the function takes another number
+    /// of arguments.
     pub fn check(&self, module: &Module) -> Result<FuncType> {
         let name = &self.name;
         let ty = match module.get_export(name) {
@@ -165,7 +163,7 @@ impl Call {
                 let hint = match near {
                     Some(near) => Some(format!("; did you mean `{near}`?")),
                     None if *self == Call::start() => {
-                        Some(": say with `--invoke` what to call".to_owned())
+                        Some(": name a function with `--invoke`".to_owned())
                     }
                     None => None,
                 };
@@ -188,7 +186,7 @@ impl Call {
     }
 }
 
-/// The one of `names` that is most like `name`, if it is much like it.
+/// The one of `names` that is most similar to `name`, if it is similar enough.
 pub fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names
         .map(|other| (strsim::normalized_damerau_levenshtein(name, other), other))
@@ -197,10 +195,10 @@ pub fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a 
         .map(|(_, other)| other)
 }
 
-/// Exports that are listed at most.
+/// The maximum number of exports that are listed.
 const LISTED: usize = 30;
 
-/// What the module exports, one per line, functions with their types; at most `most`.
+/// The module's exports, one per line, with the types of functions. Lists at most `most`.
 pub fn list_exports(module: &Module, most: usize) -> String {
     let exports = module.exports();
     if exports.len() == 0 {
@@ -210,7 +208,7 @@ pub fn list_exports(module: &Module, most: usize) -> String {
     list_up_to(most, "it exports", exports)
 }
 
-/// `what:` and the items, one per line; not more than are read in an error.
+/// `what:` and the items, one per line. Lists at most [`LISTED`].
 pub fn list<S: AsRef<str>>(what: &str, items: impl ExactSizeIterator<Item = S>) -> String {
     list_up_to(LISTED, what, items)
 }

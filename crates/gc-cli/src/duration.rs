@@ -1,4 +1,4 @@
-//! Times as people read them: to three digits, in the unit that fits.
+//! Times for people: three digits, in a fitting unit.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ const UNITS: [(&str, f64); 4] = [("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3), ("s"
 /// A time: `312µs`, `1.75ms`, `12.5s`.
 pub fn show(time: Duration) -> String {
     let seconds = time.as_secs_f64();
-    // What is rounded to 1000 of a unit is one of the next.
+    // A time that would be rounded to 1000 of a unit is shown in the next unit.
     let unit = UNITS.iter().find(|(_, length)| seconds / length < 999.5);
     let (name, length) = unit.unwrap_or(&UNITS[3]);
     let number = seconds / length;

@@ -1,4 +1,4 @@
-//! How the command fails: what is printed on stderr, and the exit status.
+//! Failures of the command: the text on stderr and the exit status.
 
 use anyhow::Error;
 use gc_conformance::message::trap_message;
@@ -7,17 +7,17 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// A failure whose exit status is not that of a failing program.
+/// A failure that [`report`] handles in a special way.
 #[derive(Debug)]
 pub enum Failure {
-    /// The command was not used right: exit status 2.
+    /// The command was used wrongly: exit status 2.
     Misuse(String),
-    /// Everything there is to say was said already: exit status 1.
+    /// Everything was printed already: exit status 1.
     Reported,
 }
 
 impl Failure {
-    /// The exit status of misuse; of every other failure it is 1.
+    /// The exit status of misuse. The exit status of every other failure is 1.
     pub const MISUSE: u8 = 2;
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// An error of the command's user.
+/// An error made by the user of the command.
 pub fn misuse(message: impl Into<String>) -> Error {
     Failure::Misuse(message.into()).into()
 }
@@ -41,13 +41,13 @@ pub fn misuse(message: impl Into<String>) -> Error {
 pub fn report(error: &Error) -> ExitCode {
     let status = status(error);
     if status != 0 && !matches!(error.downcast_ref(), Some(Failure::Reported)) {
-        // Nobody is left to tell if stderr is closed.
+        // If stderr is closed there is nobody to tell.
         let _ = writeln!(io::stderr(), "error: {}", describe(error));
     }
     ExitCode::from(status)
 }
 
-/// The exit status for an error: that a reader of stdout went away is none.
+/// The exit status for an error. A closed stdout is not an error.
 fn status(error: &Error) -> u8 {
     let closed = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
@@ -60,8 +60,8 @@ fn status(error: &Error) -> u8 {
     }
 }
 
-/// An error with its causes, one per line; a trap with the stack it happened on and,
-/// where an option of the command would have helped, a hint.
+/// An error with its causes, one per line. For a trap also its backtrace and, if an option of the
+/// command could help, a hint.
 pub fn describe(error: &Error) -> String {
     let mut text = String::new();
     for (i, cause) in error.chain().enumerate() {
@@ -83,21 +83,19 @@ fn describe_trap(error: &TrapError) -> String {
         text.push_str(&describe_backtrace(&error.backtrace));
     }
     let hint = match error.trap {
-        Trap::OutOfMemory => {
-            "the heap's limit is set with --heap-max, up to what the collector can use"
-        }
-        Trap::StackOverflow => "the stack's limit is set with --max-stack",
+        Trap::OutOfMemory => "--heap-max sets the heap's limit, up to the collector's maximum",
+        Trap::StackOverflow => "--max-stack sets the stack's limit",
         _ => return text,
     };
     text.push_str(&format!("\nhint: {hint}"));
     text
 }
 
-/// Frames of a backtrace that are printed.
+/// The maximum number of frames of a backtrace that are printed.
 const FRAMES: usize = 20;
 
-/// The functions on the stack, one per line, each with the offset in the module's bytes
-/// of the instruction it was at.
+/// The functions on the stack, one per line. Each has the offset of its current instruction in the
+/// module's bytes.
 fn describe_backtrace(backtrace: &Backtrace) -> String {
     let mut text = String::new();
     for (i, frame) in backtrace.frames().iter().take(FRAMES).enumerate() {

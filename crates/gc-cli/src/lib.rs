@@ -1,4 +1,4 @@
-//! The `reclaim` command: run, test and look into WebAssembly GC programs.
+//! The `reclaim` command: runs, tests and inspects WebAssembly GC programs.
 //!
 //! One file per subcommand in [`commands`]; what they share is beside it. Everything
 //! is a library so that a copy of the command with other collectors ([`main_with`]) is a
@@ -34,17 +34,17 @@ Examples:
   reclaim run lib.wat --stats --collector null --invoke fib 20
                                                  see what the heap did
   reclaim bench lib.wat --invoke fib 20          time it under each collector
-  reclaim collectors                             what each of them is good for
+  reclaim collectors                             what each is good for
   reclaim explore lib.wat --func fib --emit asm  machine code of one function
   reclaim wast script.wast                       run a specification script
 
-Exit status: 0 if all went well; 1 if the program trapped or something failed, in `bench` \
-under one collector or more; 2 if the command was not used right: unknown options, no such \
-export, arguments that do not fit it.
+Exit status: 0 for success; 1 if the program trapped or something failed (in `bench` under at \
+least one collector); 2 if the command was used wrongly: unknown options, no such export, \
+arguments that do not fit.
 
 Set RECLAIM_LOG (for instance to `debug`) to see log messages on stderr.";
 
-const ABOUT: &str = "Run, test and look into WebAssembly GC programs";
+const ABOUT: &str = "Run, test and inspect WebAssembly GC programs";
 
 /// The command line.
 #[derive(Parser, Debug)]
@@ -57,15 +57,15 @@ const ABOUT: &str = "Run, test and look into WebAssembly GC programs";
     max_term_width = 100
 )]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// The command line's grammar: a subcommand, or the arguments of `run`. Options
-/// `--collector` take the names of those in `registry`.
+/// The command line's grammar: a subcommand, or the arguments of `run`. `--collector` options take
+/// the names of the collectors in `registry`.
 pub fn grammar(registry: &Registry) -> clap::Command {
-    // The arguments of `run` bring their own texts along.
+    // The arguments of `run` set their own texts.
     let grammar = RunArgs::augment_args(Cli::command())
         .about(ABOUT)
         .long_about(format!(
@@ -92,8 +92,8 @@ fn parse(
     }
 }
 
-/// Without a subcommand the first argument is a file: what is none, and does not look like
-/// one, may be a subcommand that is none.
+/// Without a subcommand the first argument is a file. An argument that is not a file, and does not
+/// look like one, may be a misspelled subcommand.
 fn check_is_file(path: &Path, registry: &Registry) -> clap::error::Result<()> {
     let Some(name) = path.to_str().filter(|name| !name.contains(['.', '/'])) else { return Ok(()) };
     if path.exists() {
@@ -110,14 +110,13 @@ fn check_is_file(path: &Path, registry: &Registry) -> clap::error::Result<()> {
     Err(grammar.error(ErrorKind::InvalidSubcommand, message))
 }
 
-/// The whole command, with the collectors of this project: parses `args` (the program's
-/// name first), does what they say, prints errors, and returns the exit status.
+/// The whole command with the built-in collectors: parses `args` (the program's name first),
+/// executes the command, prints errors, and returns the exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     main_with(args, Collector::all())
 }
 
-/// The same with these collectors to choose from: a copy of the command that has one more
-/// is
+/// The whole command with these collectors. A copy of the command with one more collector:
 ///
 /// ```no_run
 /// # fn mine() -> gc_wasm::Collector { gc_wasm::Collector::null() }
@@ -128,11 +127,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// }
 /// ```
 ///
-/// The default is the one that a [`Config`](gc_wasm::Config) begins with, if it is there,
-/// or else the first. That there is none, or two of one name, is an error of the command.
+/// The default collector is that of [`Config`](gc_wasm::Config) if it is in the list, otherwise the
+/// first one. An empty list, or two collectors with one name, is an error of the command.
 pub fn main_with(args: impl IntoIterator<Item = OsString>, collectors: Vec<Collector>) -> ExitCode {
     let log = env_logger::Env::new().filter("RECLAIM_LOG");
-    // A logger that is there already stays.
+    // A logger that is installed already stays.
     let _ = env_logger::Builder::from_env(log).try_init();
     let registry = match Registry::new(collectors) {
         Ok(registry) => registry,
@@ -142,7 +141,7 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, collectors: Vec<Colle
         Ok(command) => command,
         Err(mut error) => {
             args::unshield_error(&mut error);
-            // Help, too, comes this way; that nobody reads it any more is no error.
+            // Help also arrives here. A closed output is not an error.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { Failure::MISUSE } else { 0 });
         }

@@ -1,4 +1,4 @@
-//! The options all subcommands share: the collector, its heap, and the stack.
+//! The options that all subcommands share: the collector, its heap, and the stack.
 
 use crate::failure::misuse;
 use crate::registry::Registry;
@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use gc_wasm::{AdaptivePolicy, Collector, Config, Engine, FixedPolicy, Store};
 use std::time::Duration;
 
-/// What 32 bits can address, in bytes.
+/// Bytes that 32 bits can address.
 const HEAP_LIMIT: u64 = 1 << 32;
 
 /// The collector, its heap, and the stack.
@@ -16,7 +16,7 @@ const HEAP_LIMIT: u64 = 1 << 32;
 #[command(next_help_heading = "Collector, heap and stack")]
 pub struct EngineOptions {
     /// The collector.
-    // Which there are and which is the default is the registry's to say.
+    // The registry adds the possible values and the default.
     #[arg(long, value_name = "NAME")]
     pub collector: String,
     /// Its heap, and the stack.
@@ -24,39 +24,39 @@ pub struct EngineOptions {
     pub heap: HeapOptions,
 }
 
-/// The heap, whichever the collector, and the stack.
+/// The heap, for any collector, and the stack.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Collector, heap and stack")]
 pub struct HeapOptions {
-    /// The most the GC heap may grow to, at most 4GiB, or less if the collector can use
-    /// less; the first 64KiB of it hold nothing. Allocating past it, after a collection, is
-    /// a trap.
+    /// The maximum size of the GC heap: at most 4GiB, or the collector's maximum. It includes 64KiB
+    /// at the start that hold no objects. An allocation for which there is no room, even after a
+    /// collection, traps.
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap_size)]
     pub heap_max: u64,
-    /// What the GC heap begins with [default: 1MiB].
+    /// The initial size of the GC heap [default: 1MiB].
     #[arg(long, value_name = "SIZE", value_parser = heap_size)]
     pub heap_initial: Option<u64>,
-    /// The most the nursery may have, for collectors that have one; never more than a 32nd
-    /// of --heap-max. How much is used follows from what survives [default: 16MiB].
+    /// The maximum size of the nursery, for collectors that have one; never more than a 32nd of
+    /// --heap-max. The part in use adapts to the survival rate [default: 16MiB].
     #[arg(long, value_name = "SIZE", value_parser = heap_size)]
     pub heap_nursery: Option<u64>,
     /// How much memory to spend for less time in collections.
     #[arg(long, value_enum, value_name = "POLICY", default_value_t = HeapPolicy::Balanced)]
     pub heap_policy: HeapPolicy,
-    /// The part of the heap that should be alive when all of it is collected; less is where
-    /// collections would take too much of the time [default: 50, or what --heap-policy says].
+    /// The live share of the heap when the whole heap is collected. It may be lower if collections
+    /// would take too much time [default: 50, or that of --heap-policy].
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=99))]
     pub heap_utilisation: Option<u8>,
     /// How compiled code stays inside the GC heap.
     #[arg(long, value_enum, value_name = "HOW", default_value_t = HeapBounds::Guarded)]
     pub heap_bounds: HeapBounds,
-    /// Stack for compiled code; recursion past it is a trap.
+    /// The stack for compiled code. Deeper recursion traps.
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = size::parse)]
     pub max_stack: u64,
     /// How long each slice of an incremental collection may stop the program.
     #[arg(long, value_name = "TIME", default_value = "500us", value_parser = time)]
     pub gc_slice: Duration,
-    /// Collect at every Nth allocation and verify the heap around it (0: no). Needs a
+    /// Collect at every Nth allocation and verify the heap before and after (0: never). Needs a
     /// build with the feature `gc_zeal`.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub gc_zeal: u32,
@@ -65,20 +65,20 @@ pub struct HeapOptions {
 /// How compiled code stays inside the GC heap.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeapBounds {
-    /// Reserve 4 GiB of address space, so that no reference can leave it.
+    /// Reserve 4 GiB of address space, so that no reference can point outside.
     Guarded,
     /// Compare every access with the heap's size.
     Checked,
 }
 
-/// How much memory a heap is worth.
+/// The trade between memory and time.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeapPolicy {
-    /// Twice what lives, more where collections would take a twentieth of the time.
+    /// Twice what lives, or more if collections would take more than a twentieth of the time.
     Balanced,
     /// Three times what lives, up to eight times where that saves time.
     Throughput,
-    /// Half as much again as lives, grown in small steps.
+    /// One and a half to two times what lives, in small steps.
     Memory,
     /// All of --heap-max from the start: it neither grows nor shrinks.
     Fixed,
@@ -92,7 +92,7 @@ fn time(text: &str) -> Result<Duration, String> {
 /// Parses the size of a heap.
 fn heap_size(text: &str) -> Result<u64, String> {
     match size::parse(text)? {
-        size if size > HEAP_LIMIT => Err("references have 32 bits: at most 4GiB".to_owned()),
+        size if size > HEAP_LIMIT => Err("the maximum is 4GiB".to_owned()),
         size => Ok(size),
     }
 }
@@ -152,8 +152,8 @@ impl HeapOptions {
             && (self.heap_initial.is_some() || self.heap_utilisation.is_some())
         {
             return Err(misuse(
-                "under --heap-policy fixed the heap is all of --heap-max from the start: there is no \
-                 --heap-initial and no --heap-utilisation"
+                "with --heap-policy fixed the heap has the size of --heap-max from the start: \
+                 --heap-initial and --heap-utilisation are not allowed"
                     .to_owned(),
             ));
         }
@@ -169,7 +169,7 @@ impl HeapOptions {
         let engine =
             Engine::new(&self.config(collector)).map_err(|error| misuse(format!("{error:#}")))?;
         if self.gc_zeal != 0 {
-            // Whether heaps can do it is found out by making one.
+            // Only making a store shows whether heaps support it.
             Store::new(&engine, ()).map_err(|error| {
                 misuse(format!("{error:#}: build the command with `--features gc_zeal`"))
             })?;

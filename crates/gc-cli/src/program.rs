@@ -1,4 +1,4 @@
-//! A module in a file, as the command takes it: read, compiled, and instantiated.
+//! Reads, compiles and instantiates a module in a file.
 
 use anyhow::{Context, Result, bail};
 use gc_wasm::{Engine, Instance, Linker, Module, Store};
@@ -16,16 +16,16 @@ impl Program {
     /// Reads the file, binary or text.
     ///
     /// # Errors
-    /// If it cannot be read, or is text that is malformed.
+    /// If it cannot be read, or is malformed text.
     pub fn read(path: &Path) -> Result<Program> {
         let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         Program::parse(path, &bytes)
     }
 
-    /// The program in `bytes`, binary or text, which is called `path` in errors.
+    /// The program in `bytes`, binary or text. Errors name it `path`.
     ///
     /// # Errors
-    /// If it is text that is malformed.
+    /// If it is malformed text.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Program> {
         let bytes = wat::parse_bytes(bytes).map_err(|mut error| {
             error.set_path(path);
@@ -34,7 +34,7 @@ impl Program {
         Ok(Program { path: path.to_owned(), bytes: bytes.into_owned() })
     }
 
-    /// The module in the binary format, which may be malformed.
+    /// The module in the binary format. It may be invalid.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -55,16 +55,16 @@ impl Program {
         Module::validate(engine, &self.bytes).with_context(|| self.compiling())
     }
 
-    /// What is being done, for errors.
+    /// The context for errors: what is being done.
     pub fn compiling(&self) -> String {
         format!("compiling {}", self.path.display())
     }
 }
 
-/// Imports that are listed at most.
+/// The maximum number of imports that are listed.
 const LISTED: usize = 10;
 
-/// Nothing can be imported: the host has no functions to offer yet.
+/// Checks that the module imports nothing, because the command provides nothing to import.
 ///
 /// # Errors
 /// If the module imports something.
@@ -87,7 +87,7 @@ pub fn check_imports(module: &Module) -> Result<()> {
 /// An instance of a module that passed [`check_imports`].
 ///
 /// # Errors
-/// If it has too much for the store's limits, or its start function fails.
+/// If it exceeds the store's limits, or its start function fails.
 pub fn instantiate(store: &mut Store<()>, module: &Module) -> Result<Instance> {
     Linker::new(module.engine()).instantiate(store, module).context("instantiating the module")
 }

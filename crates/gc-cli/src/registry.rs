@@ -1,8 +1,8 @@
-//! The collectors that a copy of the command can choose from.
+//! The collectors from which a copy of the command can choose.
 //!
-//! The command knows no collector by itself: it is handed a list, ours or one with
-//! anybody's own in it, and carries it along. Help texts, completions and errors are made
-//! from what the collectors in it say of themselves.
+//! The command itself knows no collector. It gets a list, with the built-in collectors or others,
+//! and passes it on. Help texts, completions and errors are made from the descriptions of the
+//! collectors in the list.
 
 use crate::failure::misuse;
 use anyhow::{Result, bail};
@@ -13,10 +13,10 @@ use gc_wasm::Collector;
 /// The name of the option that chooses collectors.
 const OPTION: &str = "collector";
 
-/// What stands for every collector where several can be chosen.
+/// The name for all collectors, where several can be chosen.
 const ALL: &str = "all";
 
-/// Collectors with names of their own, one of which is the default.
+/// Collectors with different names. One of them is the default.
 #[derive(Clone, Debug)]
 pub struct Registry {
     collectors: Vec<Collector>,
@@ -24,18 +24,18 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// These collectors. The default is the one that a `Config` begins with, or else the
-    /// first.
+    /// A registry of these collectors. The default is that of `Config` if it is in the list,
+    /// otherwise the first one.
     ///
     /// # Errors
-    /// If there is none, two have one name, or one is called `all`.
+    /// If the list is empty, two collectors have the same name, or one is named `all`.
     pub fn new(collectors: Vec<Collector>) -> Result<Registry> {
         if collectors.is_empty() {
             bail!("there is no collector to choose");
         }
         for (i, collector) in collectors.iter().enumerate() {
             if collector.name() == ALL {
-                bail!("`{ALL}` is the name of every collector, and cannot be that of one");
+                bail!("`{ALL}` means all collectors, so no collector can have this name");
             }
             if collectors[..i].iter().any(|other| other.name() == collector.name()) {
                 bail!("two collectors have the name `{}`", collector.name());
@@ -46,17 +46,17 @@ impl Registry {
         Ok(Registry { collectors, default: default.unwrap_or(0) })
     }
 
-    /// The collectors, in the order they were given in.
+    /// The collectors, in the order in which they were given.
     pub fn all(&self) -> &[Collector] {
         &self.collectors
     }
 
-    /// The one that is taken unless another is asked for.
+    /// The collector that is used unless another one is chosen.
     pub fn default_collector(&self) -> &Collector {
         &self.collectors[self.default]
     }
 
-    /// The one with this name.
+    /// The collector with this name.
     ///
     /// # Errors
     /// Misuse: if there is none.
@@ -67,10 +67,10 @@ impl Registry {
         })
     }
 
-    /// Those with these names, `all` standing for every one; each once.
+    /// The collectors with these names, each once. `all` means all collectors.
     ///
     /// # Errors
-    /// Misuse: if there is no collector of one of the names.
+    /// Misuse: if there is no collector with one of the names.
     pub fn by_names(&self, names: &[String]) -> Result<Vec<&Collector>> {
         let mut chosen: Vec<&Collector> = Vec::new();
         for name in names {
@@ -87,8 +87,8 @@ impl Registry {
         Ok(chosen)
     }
 
-    /// `command` with options `--collector` that take one of these, in it and its
-    /// subcommands.
+    /// Returns `command`, in which `--collector` options, also those of subcommands, take the names
+    /// of these collectors.
     pub(crate) fn teach(&self, command: Command) -> Command {
         let has_option = command.get_arguments().any(|arg| arg.get_id() == OPTION);
         let command = match has_option {
@@ -101,13 +101,14 @@ impl Registry {
         })
     }
 
-    /// An option that takes several takes `all`, too, and that is its default.
+    /// Adds the possible values to an option. An option that takes several names also takes `all`,
+    /// which is its default.
     fn option(&self, option: Arg) -> Arg {
         let several = matches!(option.get_action(), ArgAction::Append);
         let values = self.collectors.iter();
         let values =
             values.map(|one| PossibleValue::new(one.name()).help(format!("for {}", one.summary())));
-        let all = several.then(|| PossibleValue::new(ALL).help("every one of these"));
+        let all = several.then(|| PossibleValue::new(ALL).help("all of them"));
         option
             .required(false)
             .value_parser(PossibleValuesParser::new(values.chain(all)))

@@ -1,10 +1,10 @@
-//! Sizes in bytes as people write them: `64KiB`, `512MiB`, `2GiB`, or plain bytes.
+//! Sizes in bytes as text: `64KiB`, `512MiB`, `2GiB`, or plain bytes.
 
 /// Units, largest first.
 const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
-/// Parses a number and a unit: `B`, `KiB`, `MiB`, `GiB`, or their first letter alone
-/// (`512m`); in any case, and bytes if there is none. The units are powers of 1024.
+/// Parses a number and a unit: `B`, `KiB`, `MiB`, `GiB`, or only the first letter (`512m`), in
+/// upper or lower case. A number without a unit is in bytes. The units are powers of 1024.
 ///
 /// # Errors
 /// A message that says what was expected.
@@ -23,13 +23,13 @@ pub fn parse(text: &str) -> Result<u64, String> {
     let size = number.parse::<u64>().ok().zip(factor);
     match size.map(|(number, factor)| number.checked_mul(factor)) {
         Some(Some(size)) => Ok(size),
-        Some(None) => Err("more bytes than there are".to_owned()),
+        Some(None) => Err("the size does not fit in 64 bits".to_owned()),
         None => Err("expected a size such as 65536, 64KiB, 512MiB or 2GiB".to_owned()),
     }
 }
 
-/// A size as people read it: in the largest unit of which there is at least one, to
-/// one decimal if that is not zero.
+/// A size for people: in the largest unit that gives at least one, with one decimal if it is not
+/// zero.
 pub fn show(bytes: u64) -> String {
     match UNITS.iter().find(|(_, factor)| bytes >= *factor) {
         Some((name, factor)) => {

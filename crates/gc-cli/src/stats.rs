@@ -1,4 +1,4 @@
-//! What a heap did, for people (a table) and for programs (one line of JSON).
+//! Statistics of a heap, for people (a table) and for programs (one line of JSON).
 
 use crate::{duration, size};
 use clap::ValueEnum;
@@ -26,10 +26,10 @@ struct Json<'a> {
     collections: u64,
     total_pause_ns: u64,
     longest_pause_ns: u64,
-    /// The length that 99 of 100 pauses did not pass.
+    /// The 99th percentile of the pauses.
     p99_pause_ns: u64,
     pauses: BTreeMap<&'static str, u64>,
-    /// Of each length between two powers of two in which there were pauses.
+    /// A bucket for each range between two powers of two in which there were pauses.
     pause_histogram: Vec<Bucket>,
     live_objects: u64,
     live_bytes: u64,
@@ -43,7 +43,7 @@ struct Bucket {
     pauses: u64,
 }
 
-/// The statistics of a heap of `collector` as text, without a line's end.
+/// The statistics of a heap of `collector` as text, without a final newline.
 pub fn show(collector: &str, stats: &GcStats, pauses: &PauseLog, format: StatsFormat) -> String {
     match format {
         StatsFormat::Table => table(collector, stats, pauses),
@@ -51,7 +51,7 @@ pub fn show(collector: &str, stats: &GcStats, pauses: &PauseLog, format: StatsFo
     }
 }
 
-/// How many pauses there were of each kind of which there were some.
+/// The number of pauses of each kind, for kinds with pauses.
 fn kinds(pauses: &PauseLog) -> impl Iterator<Item = (&'static str, u64)> {
     let counts = PauseKind::ALL.map(|kind| (kind.name(), pauses.count_of(kind)));
     counts.into_iter().filter(|(_, count)| *count > 0)
@@ -106,10 +106,10 @@ fn table(collector: &str, stats: &GcStats, pauses: &PauseLog) -> String {
     text
 }
 
-/// Marks of the longest bar.
+/// Number of marks in the longest bar.
 const BAR: u64 = 40;
 
-/// A bar for each length of pauses.
+/// A histogram with a bar for each bucket of pauses.
 fn histogram(pauses: &PauseLog) -> String {
     let buckets = pauses.histogram();
     let Some(most) = buckets.iter().map(|(_, count)| *count).max() else { return String::new() };

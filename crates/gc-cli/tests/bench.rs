@@ -7,7 +7,7 @@ use serde_json::Value;
 
 const COLLECTORS: [&str; 4] = ["null", "drc", "copying", "generational"];
 
-/// A module whose `churn` allocates 16 bytes a turn.
+/// A module whose `churn` allocates 16 bytes in each iteration.
 fn module(name: &str) -> String {
     file(
         name,
@@ -47,12 +47,12 @@ fn json_has_a_line_for_each_collector() {
         assert!(secs("best") <= secs("first") && secs("median") < 60.0, "{entry}");
         assert!(entry["compile_secs"].as_f64().unwrap() > 0.0, "{entry}");
         let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{value}: {entry}"));
-        // Of all runs.
+        // The sum over all runs.
         assert!(number(&entry["allocated_bytes"]) >= 4 * 1_600_000, "{entry}");
         assert!((1 << 16..1 << 26).contains(&number(&entry["peak_heap_bytes"])), "{entry}");
         let pause = |key: &str| number(&entry["pause_ns"][key]);
         assert!(pause("p99") <= pause("longest") && pause("longest") <= pause("total"));
-        // What a nursery uses at first, 4 MiB, fills.
+        // The initial part of the nursery, 4 MiB, fills.
         let collects = entry["collector"] != "null";
         assert_eq!(number(&entry["collections"]) > 0, collects, "{entry}");
     }
@@ -161,8 +161,8 @@ fn misuse() {
         (&["--invoke", "churn", "1", "2"], "`churn` takes 1 argument, but 2 are given"),
         (&["--invoke", "churn", "one"], "argument 1 of `churn`: expected a value of type i32"),
         (&["--invoke", "churn(1)", "2"], "`2` is one argument too many"),
-        (&["7"], "`7` is an argument of nothing"),
-        (&[], "the module exports no function `_start`: say with `--invoke` what to call"),
+        (&["7"], "`7` is an argument without a call"),
+        (&[], "the module exports no function `_start`: name a function with `--invoke`"),
         (&["--invoke", "nothing", "--invoke", "nothing"], "cannot be used multiple times"),
         (&["--invoke", "nothing", "--runs", "0"], "0 is not in 1.."),
         (&["--invoke", "nothing", "--runs", "many"], "invalid value 'many' for '--runs <N>'"),

@@ -1,11 +1,11 @@
-//! The command as its user meets it: what it prints, where, and the exit status.
+//! Tests of the command: what it prints, where, and the exit status.
 
 mod common;
 
 use common::{file, reclaim};
 use std::process::{Command, Stdio};
 
-/// A module with some of everything, in a file of the test's own.
+/// A module with many kinds of functions, in a file of the test.
 fn library(name: &str) -> String {
     file(
         name,
@@ -58,7 +58,7 @@ fn exports_are_called() {
         run(&["--invoke", "push(1)"]).prints("");
         run(&["--invoke", "\"odd (name)\"()"]).prints("7\n");
     }
-    // Options may be anywhere, and a file alone is run too.
+    // Options may be anywhere. A file without a subcommand is run too.
     reclaim(&[lib, "--invoke", "add", "2", "3", "--heap-max", "1MiB"]).prints("5\n");
     reclaim(&["--heap-bounds", "checked", lib, "--invoke", "add(2, 3)"]).prints("5\n");
     reclaim(&["run", "--invoke", "add", lib, "2", "3"]).prints("5\n");
@@ -134,7 +134,7 @@ fn calls_that_do_not_fit() {
     reclaim(&[lib, "--invoke", "same", "7"]).fails(2, &["argument 1 of `same`", "externref:N"]);
     reclaim(&[lib, "--invoke", "add(1, 2"]).fails(2, &["`add(1, 2` is not a call"]);
     reclaim(&[lib, "--invoke", "add(1, 2)", "3"]).fails(2, &["`3` is one argument too many"]);
-    reclaim(&[lib, "3"]).fails(2, &["`3` is an argument of nothing", "--invoke NAME"]);
+    reclaim(&[lib, "3"]).fails(2, &["`3` is an argument without a call", "--invoke NAME"]);
     // Nothing runs if a later call does not fit.
     reclaim(&[lib, "--invoke", "trap()", "--invoke", "nothing()"]).fails(2, &["`nothing`"]);
 }
@@ -151,7 +151,7 @@ fn misuse_of_options() {
         (&["run", lib, "--heap-max", "lots"], "512MiB"),
         (&["run", lib, "--no-such-option"], "--no-such-option"),
         (&["run", lib, "--stats=xml"], "possible values: table, json"),
-        (&["run", lib, "--heap-max", "8GiB"], "'--heap-max <SIZE>': references have 32 bits"),
+        (&["run", lib, "--heap-max", "8GiB"], "'--heap-max <SIZE>': the maximum is 4GiB"),
         (&["run", lib, "--heap-max", "-1"], "invalid value '-1' for '--heap-max <SIZE>'"),
         (&["collectors", "-1"], "unexpected argument '-1' found"),
         (&["run", lib, "--heap-max", "1MiB", "--heap-initial", "2MiB"], "more than --heap-max"),
@@ -231,7 +231,7 @@ fn traps_say_why_and_where() {
         run(&["--invoke", "fill", "--heap-max", "1MiB"])
             .fails(1, &["GC heap out of memory", "1048576", "hint: ", "--heap-max"]);
     }
-    // What was called before is printed.
+    // The results of earlier calls are printed.
     let partly = reclaim(&[lib, "--invoke", "add(1, 2)", "--invoke", "trap()"]);
     assert_eq!((partly.status, &*partly.stdout), (1, "3\n"));
 }
@@ -274,7 +274,7 @@ fn stats_say_what_the_heap_did() {
             "longest pause",
             "peak heap",
         ]);
-        // A program that fails has statistics too.
+        // Statistics of a failing program are printed too.
         let fails = run(&["--stats=json", "--heap-max", "1MiB", "--invoke", "fill"]);
         assert_eq!(fails.status, 1);
         assert!(fails.stderr.starts_with("{\"collector\""), "{}", fails.stderr);
@@ -368,7 +368,7 @@ fn completions_are_printed() {
         for part in ["reclaim", "explore", "bench", "collectors", "runs"] {
             assert!(ran.stdout.contains(part), "{shell}: {part}");
         }
-        // Not every shell's completions have values.
+        // Not all shells' completions include values.
         let values = ["bash", "zsh", "fish"].contains(&shell);
         assert_eq!(ran.stdout.contains("generational"), values, "{shell}");
     }

@@ -1,4 +1,4 @@
-//! A copy of the command with a collector that is not of this project.
+//! A copy of the command with a collector from outside.
 
 use gc_cli::registry::Registry;
 use gc_compiler::GcCompiler;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 const NAME: &str = "foreign";
 
-/// The heaps of `null` under a name of its own.
+/// The heaps of `null` under another name.
 struct Heaps;
 
 impl GcRuntime for Heaps {
@@ -28,7 +28,7 @@ impl GcRuntime for Heaps {
     }
 }
 
-/// The code of `null`, which is what is provided.
+/// The code of `null`, which consists of the provided methods.
 struct Code;
 
 impl GcCompiler for Code {
@@ -67,7 +67,7 @@ fn it_is_run_like_ours() {
         let args = [&["explore", module], name].concat();
         assert_eq!(reclaim(&args), ExitCode::SUCCESS, "{args:?}");
     }
-    // Not one of those that this copy has.
+    // A collector that this copy does not have.
     let drc = ["run", module, "--invoke", "get", "7", "--collector", "drc"];
     assert_eq!(reclaim(&drc), ExitCode::from(2));
 }

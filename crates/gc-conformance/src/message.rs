@@ -3,7 +3,7 @@
 use anyhow::Error;
 use gc_wasm::TrapError;
 
-/// An error and its causes on one line; of a trap, not where it happened.
+/// An error and its causes on one line. For a trap without its backtrace.
 pub fn one_line(error: &Error) -> String {
     let mut causes: Vec<String> = Vec::new();
     for cause in error.chain() {
@@ -15,7 +15,7 @@ pub fn one_line(error: &Error) -> String {
     causes.join(": ").replace('\n', " ")
 }
 
-/// Why a program trapped, without where.
+/// The message of a trap without its backtrace.
 pub fn trap_message(error: &TrapError) -> String {
     let trap = error.trap.to_string();
     match error.detail.as_ref().map(ToString::to_string) {

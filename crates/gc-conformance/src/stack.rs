@@ -1,19 +1,19 @@
-//! A thread with as much stack as compiled code is allowed: the main thread's is the
-//! system's choice, other threads' are 2 MiB.
+//! Runs work on a thread with enough stack for compiled code. The system chooses the stack of the
+//! main thread, and other threads have 2 MiB.
 
 use anyhow::{Context, Result, anyhow};
 
-/// Stack on top of what compiled code may use, in bytes: for the host functions it
-/// calls, collections included, and for the compiler.
+/// Bytes of stack in addition to that of compiled code: for the host functions that it calls,
+/// including collections, and for the compiler.
 const HOST_STACK: usize = 4 << 20;
 
 /// Runs `work` on a thread that has `bytes` of stack for compiled code.
 ///
 /// # Errors
-/// If the system does not give that much, and whatever `work` fails with.
+/// If the system refuses so much stack, or if `work` fails.
 ///
 /// # Panics
-/// If `work` does.
+/// If `work` panics.
 pub fn with_stack<R: Send>(bytes: usize, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
     let size = bytes
         .checked_add(HOST_STACK)

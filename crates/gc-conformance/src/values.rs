@@ -1,16 +1,16 @@
-//! Values as text: what is printed can be typed back.
+//! Values as text. Most printed values can be used as arguments.
 //!
-//! | value | written |
+//! | value | text |
 //! |---|---|
-//! | integers | decimal; hexadecimal can be typed too, and unsigned numbers |
-//! | floats | the shortest decimal that reads back as the same; `inf`, `nan`, `nan:0x…` |
+//! | integers | decimal; arguments may be hexadecimal or unsigned |
+//! | floats | the shortest decimal that gives the same value when read; `inf`, `nan`, `nan:0x…` |
 //! | null of any kind | `null` |
 //! | unboxed integers | `i31:5` |
 //! | a host value in an externref | `externref:7`, a number of 32 bits |
-//! | structs, arrays, functions | `(struct 1 2)`, `(array 1 2)`, `(func …)`; not to be typed |
+//! | structs, arrays, functions | `(struct 1 2)`, `(array 1 2)`, `(func …)`; not as arguments |
 //!
-//! An `externref:7` can be given for an internal reference, and an `i31:5` for an
-//! external one: they are converted, as they are when they are printed.
+//! An `externref:7` can be an argument for an internal reference, and an `i31:5` for an external
+//! one. Both are converted, also when they are printed.
 
 use anyhow::{Result, bail};
 use gc_wasm::{AnyRef, AsContextMut, ExternRef, I31, Rooted, Val, ValType};
@@ -26,10 +26,10 @@ fn parse_number<T: for<'a> Parse<'a>>(text: &str) -> Option<T> {
     parser::parse(&buffer).ok()
 }
 
-/// The value of type `ty` that `text` says.
+/// Parses `text` as a value of type `ty`.
 ///
 /// # Errors
-/// If it says none, or the heap is full. The message says what was expected.
+/// If it is not such a value, or the heap is full. The message says what was expected.
 pub fn parse(mut store: impl AsContextMut, text: &str, ty: &ValType) -> Result<Val> {
     let text = text.replace(MINUS, "-");
     let number = match ty {
@@ -53,7 +53,7 @@ fn parse_ref(store: &mut impl AsContextMut, text: &str, ty: &ValType) -> Result<
     } else if let Some(number) = text.strip_prefix("i31:") {
         let number = parse_number::<i32>(number);
         match number.and_then(|n| I31::new_i32(n).or_else(|| I31::new_u32(n as u32))) {
-            None => bail!("expected an integer of 31 bits behind `i31:`, got `{text}`"),
+            None => bail!("expected an integer of 31 bits after `i31:`, got `{text}`"),
             Some(number) => {
                 let internal = AnyRef::from_i31(&mut *store, number);
                 Some(match external {
@@ -64,7 +64,7 @@ fn parse_ref(store: &mut impl AsContextMut, text: &str, ty: &ValType) -> Result<
         }
     } else if let Some(number) = text.strip_prefix("externref:") {
         match parse_number::<u32>(number) {
-            None => bail!("expected an integer of 32 bits behind `externref:`, got `{text}`"),
+            None => bail!("expected an integer of 32 bits after `externref:`, got `{text}`"),
             Some(number) => {
                 let host = ExternRef::new(&mut *store, number)?;
                 Some(match external {
@@ -80,8 +80,8 @@ fn parse_ref(store: &mut impl AsContextMut, text: &str, ty: &ValType) -> Result<
         Some(value) if value.ty(&mut *store)?.matches(ty) => Ok(value),
         Some(_) => bail!("expected a value of type {ty}, which `{text}` is not"),
         None => bail!(
-            "expected a value of type {ty}, got `{text}`: of references, `null`, `i31:N` and \
-             `externref:N` can be typed"
+            "expected a value of type {ty}, got `{text}`: a reference must be `null`, `i31:N` or \
+             `externref:N`"
         ),
     }
 }
@@ -89,7 +89,7 @@ fn parse_ref(store: &mut impl AsContextMut, text: &str, ty: &ValType) -> Result<
 /// The text of a value.
 ///
 /// # Errors
-/// If it is of another store, or the heap is corrupt.
+/// If it belongs to another store, or the heap is corrupt.
 pub fn print(store: impl AsContextMut, value: &Val) -> Result<String> {
     let mut printer = Printer { store, text: String::new(), budget: Printer::<()>::BUDGET };
     printer.value(value, 0)?;
@@ -104,9 +104,9 @@ struct Printer<S> {
 }
 
 impl<S> Printer<S> {
-    /// Fields and elements printed of a value.
+    /// The maximum number of fields and elements that are printed for a value.
     const BUDGET: usize = 64;
-    /// How deep objects are shown in one another: they may be deep, and cyclic.
+    /// The maximum depth of nested objects. Objects may be deep or cyclic.
     const DEPTH: usize = 4;
 }
 
@@ -159,7 +159,7 @@ impl<S: AsContextMut> Printer<S> {
         Ok(())
     }
 
-    /// The `count` parts of an object, and the end of its parentheses.
+    /// Prints the `count` parts of an object, and the closing parenthesis.
     fn items(
         &mut self,
         count: usize,

@@ -1,4 +1,4 @@
-//! `reclaim collectors`: which there are, and what each says of itself.
+//! `reclaim collectors`: lists the collectors with their descriptions.
 
 use crate::registry::Registry;
 use crate::size;
@@ -16,7 +16,7 @@ Examples:
   reclaim collectors
   reclaim collectors --json | jq -r 'select(.moves_objects | not).collector'")]
 pub struct CollectorsArgs {
-    /// Print one object of JSON per collector and line instead of a table.
+    /// Print one line of JSON per collector instead of a table.
     #[arg(long)]
     pub json: bool,
 }

@@ -1,4 +1,4 @@
-//! `reclaim completions`: a script that teaches a shell the command's options.
+//! `reclaim completions`: prints a completion script for a shell.
 
 use crate::registry::Registry;
 use anyhow::Result;

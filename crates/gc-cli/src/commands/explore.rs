@@ -1,4 +1,4 @@
-//! `reclaim explore`: what is emitted for a module's functions.
+//! `reclaim explore`: shows the code that is emitted for a module's functions.
 
 use crate::args;
 use crate::call;
@@ -17,14 +17,14 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   reclaim explore lib.wat                                CLIF of all functions
-  reclaim explore lib.wat --func push --collector null   of one, under `null`
+  reclaim explore lib.wat --func push --collector null   CLIF of one, under `null`
   reclaim explore lib.wat --func push --emit asm         its machine code
   reclaim explore lib.wat --func push --emit stack-maps  references at calls")]
 pub struct ExploreArgs {
     /// The module: binary (.wasm) or text (.wat).
     #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
-    /// Only this function: its name, the name it is exported by, or its index.
+    /// Only this function: its name, its export name, or its index.
     #[arg(long, value_name = "NAME", value_parser = args::text())]
     pub func: Option<String>,
     /// What to show.
@@ -35,14 +35,14 @@ pub struct ExploreArgs {
     pub engine: EngineOptions,
 }
 
-/// What `reclaim explore` shows.
+/// The views of `reclaim explore`.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emit {
     /// Cranelift's intermediate representation, before optimisation.
     Clif,
     /// The machine code.
     Asm,
-    /// Where references are on the stack at each call.
+    /// The places of references on the stack at each call.
     StackMaps,
 }
 
@@ -81,7 +81,7 @@ pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     Ok(())
 }
 
-/// The error if all but the filter was right.
+/// The error for a filter that matches no function.
 fn no_such_function(func: &str, all: &[Listing]) -> Error {
     let near = call::near(func, all.iter().map(|listing| &*listing.name));
     let hint = match near {

@@ -18,18 +18,18 @@ pub enum Command {
     Run(run::RunArgs),
     /// Time one call under several collectors, side by side.
     Bench(bench::BenchArgs),
-    /// List the collectors, and what each is good for.
+    /// List the collectors and what each is good for.
     Collectors(collectors::CollectorsArgs),
-    /// Run specification scripts: count what passes, name what fails.
+    /// Run specification scripts: count passed directives, list failures.
     Wast(wast::WastArgs),
-    /// Show what is emitted for a module's functions.
+    /// Show the code that is emitted for a module's functions.
     Explore(explore::ExploreArgs),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
 }
 
 impl Command {
-    /// Does it, with the collectors in `registry`.
+    /// Executes the subcommand with the collectors in `registry`.
     ///
     /// # Errors
     /// If anything fails; [`failure::report`](crate::failure::report) shows it.

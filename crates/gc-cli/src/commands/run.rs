@@ -14,15 +14,15 @@ use gc_wasm::{ExternType, FuncType, Instance, Module, Store};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// How values are written.
+/// Help text for the syntax of values.
 pub(crate) const VALUES: &str = "\
-Values: arguments are read by the type of the parameter, results are printed one per line \
-in the same form.
+Values: each argument is read as its parameter's type. Results are printed one per line in \
+the same form.
   i32, i64      -5, 0xff, 4294967295
   f32, f64      1.5, 1e-45, 0x1.8p1, inf, nan, -nan:0x1
-  references    null; i31:5; externref:7, a number of the host's
+  references    null; i31:5; externref:7, a host value with a number
 Structs, arrays and functions are printed, as in (struct 1 (array 2 3)), but cannot be \
-typed.";
+arguments.";
 
 /// Arguments of `reclaim run`.
 #[derive(Args, Debug)]
@@ -31,14 +31,15 @@ pub struct RunArgs {
     /// The module: binary (.wasm) or text (.wat).
     #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
-    /// Call an export: `NAME`, its arguments behind the file's name, or `NAME(ARG, …)`,
-    /// as often as wanted, in order, in one instance. Without it `_start` is called.
+    /// Call an export: `NAME` with its arguments after the file's name, or `NAME(ARG, …)`. May be
+    /// repeated; the calls are made in order in one instance. Without this option `_start` is
+    /// called.
     #[arg(long, value_name = "NAME or 'NAME(ARG, …)'", value_parser = args::text())]
     pub invoke: Vec<String>,
-    /// Arguments of the call if there is one `--invoke NAME`.
+    /// Arguments of the call, if there is one `--invoke NAME`.
     #[arg(value_name = "ARGS", value_parser = args::text())]
     pub args: Vec<String>,
-    /// Say on stderr what the heap did, after the run.
+    /// Print on stderr what the heap did, after the run.
     #[arg(
         long,
         value_enum,
@@ -56,8 +57,8 @@ pub struct RunArgs {
 /// Runs the module.
 ///
 /// # Errors
-/// Misuse if the calls do not fit the module; else if the module cannot be read,
-/// compiled or instantiated, or a call fails.
+/// Misuse: if the calls do not fit the module. Also if the module cannot be read, compiled or
+/// instantiated, or a call fails.
 pub fn execute(args: RunArgs, registry: &Registry) -> Result<()> {
     let calls = call::parse_calls(&args.invoke, &args.args)?;
     let engine = args.engine.engine(registry)?;
@@ -99,7 +100,7 @@ fn run(store: &mut Store<()>, module: &Module, calls: &[(FuncType, Call)]) -> Re
         _ => {
             writeln!(
                 io::stderr(),
-                "the module has no function `_start` to run: say with `--invoke` what to call; {}",
+                "the module has no function `_start`: name a function with `--invoke`; {}",
                 call::list_exports(module, usize::MAX)
             )?;
             Ok(())

@@ -14,9 +14,9 @@ use std::path::PathBuf;
 /// Arguments of `reclaim wast`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-For each script, the number of directives that passed, failed, and were skipped since they \
-need a feature that is not supported; then each failure, and why how many were skipped. \
-Exit status 1 if one failed.
+Prints for each script the number of directives that passed, failed, and were skipped because \
+they need an unsupported feature; then each failure, and the number of skipped directives for \
+each reason. The exit status is 1 if a directive failed.
 
 Example:
   reclaim wast --collector null test/core/gc/*.wast")]

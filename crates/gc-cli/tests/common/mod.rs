@@ -1,11 +1,11 @@
-//! Running the command as its user does.
+//! Runs the command as a user does.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What came of a run of the command.
+/// The result of a run of the command.
 pub struct Ran {
     pub status: i32,
     pub stdout: String,
@@ -27,14 +27,15 @@ pub fn reclaim(args: &[&str]) -> Ran {
 }
 
 impl Ran {
-    /// It went well and printed this.
+    /// Checks that the command succeeded and printed this.
     #[track_caller]
     pub fn prints(&self, stdout: &str) -> &Ran {
         assert_eq!((self.status, &*self.stdout), (0, stdout), "stderr: {}", self.stderr);
         self
     }
 
-    /// It failed with this status, printed nothing, and its error has all of these.
+    /// Checks that the command failed with this status and printed nothing, and that its error
+    /// contains all of these.
     #[track_caller]
     pub fn fails(&self, status: i32, parts: &[&str]) -> &Ran {
         assert_eq!((self.status, &*self.stdout), (status, ""), "stderr: {}", self.stderr);
@@ -51,7 +52,7 @@ impl Ran {
     }
 }
 
-/// A file with this text, for this test.
+/// Makes a file with this text for this test.
 pub fn file(name: &str, text: impl AsRef<[u8]>) -> String {
     let path: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, text).unwrap();

@@ -7,7 +7,7 @@ use wast::WastArg;
 use wast::core::{AbstractHeapType, HeapType, NanPattern, WastArgCore, WastRetCore};
 use wast::token::{F32, F64};
 
-/// The value of an argument; `Err` with why if it is of an unsupported type.
+/// The value of an argument, or an error if its type is unsupported.
 pub(crate) fn argument(mut store: impl AsContextMut, arg: &WastArg<'_>) -> Result<Val> {
     let WastArg::Core(arg) = arg else { bail!("an argument of a component's function") };
     Ok(match arg {
@@ -39,7 +39,7 @@ enum Hierarchy {
     Other,
 }
 
-/// The hierarchy that a heap type is in, if it says by itself.
+/// The hierarchy of a heap type, if the type alone determines it.
 fn hierarchy(ty: &HeapType<'_>) -> Option<Hierarchy> {
     use AbstractHeapType::{
         Any, Array, Eq, Extern, Func, I31, NoExtern, NoFunc, None as NoAny, Struct,
@@ -56,7 +56,7 @@ fn hierarchy(ty: &HeapType<'_>) -> Option<Hierarchy> {
     }
 }
 
-/// Whether a value is what is expected.
+/// Whether a value is the expected one.
 ///
 /// # Errors
 /// If the heap is corrupt.
@@ -79,7 +79,7 @@ pub(crate) fn matches(
             };
             match ty.as_ref().and_then(hierarchy) {
                 Some(expected) => expected == found,
-                // `(ref.null)` or a type of the module's.
+                // `(ref.null)` or a type of the module.
                 None => ty.is_none() || found != Hierarchy::Extern,
             }
         }
@@ -109,7 +109,7 @@ pub(crate) fn matches(
     })
 }
 
-/// The number that a host value made by a script is.
+/// The number of a host value that a script made.
 fn host_number(store: &mut impl AsContextMut, external: &Rooted<ExternRef>) -> Result<Option<u32>> {
     Ok(external.data(&*store)?.and_then(|data| data.downcast_ref::<u32>().copied()))
 }
@@ -130,7 +130,7 @@ fn f64_matches(expected: &NanPattern<F64>, actual: u64) -> bool {
     }
 }
 
-/// What is expected, as scripts write it.
+/// The expected value in the syntax of scripts.
 pub(crate) fn show_expected(expected: &WastRetCore<'_>) -> String {
     fn float<T>(ty: &str, pattern: &NanPattern<T>, show: impl Fn(&T) -> String) -> String {
         let value = match pattern {
@@ -165,7 +165,7 @@ pub(crate) fn show_expected(expected: &WastRetCore<'_>) -> String {
     }
 }
 
-/// A value as scripts write it.
+/// A value in the syntax of scripts.
 pub(crate) fn show_actual(mut store: impl AsContextMut, actual: &Val) -> Result<String> {
     let text = print(&mut store, actual)?;
     Ok(match actual {

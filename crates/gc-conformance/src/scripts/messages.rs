@@ -1,17 +1,17 @@
-//! Messages of traps and link errors, compared with those that scripts expect.
+//! Compares messages of traps and link errors with those that scripts expect.
 //!
-//! Scripts expect the reference interpreter's words. Ours must contain them, with
-//! the exceptions listed here, where our message knows less than the interpreter's.
+//! Scripts expect the messages of the reference interpreter. The engine's messages must contain
+//! them. The exceptions listed here are messages that say less than the interpreter's.
 
 use crate::message::trap_message;
 use anyhow::Error;
 use gc_wasm::{Trap, TrapError};
 
-/// Messages that a trap may be expected by, beside those that its own contains.
+/// Other messages that a script may expect for a trap.
 fn aliases(trap: Trap) -> &'static [&'static str] {
     match trap {
-        // One trap for null, whatever it is a null of: the fault that reports it
-        // does not know.
+        // There is one trap for all nulls, because the fault does not tell the type of the
+        // reference.
         Trap::NullReference => &[
             "null structure reference",
             "null array reference",
@@ -24,7 +24,7 @@ fn aliases(trap: Trap) -> &'static [&'static str] {
     }
 }
 
-/// The trap that an error is, if it is one, and its message.
+/// The trap in an error and its message, if there is one.
 pub(crate) fn as_trap(error: &Error) -> Option<(Trap, String)> {
     error.chain().find_map(|cause| match cause.downcast_ref::<TrapError>() {
         Some(error) => Some((error.trap, trap_message(error))),
@@ -32,12 +32,12 @@ pub(crate) fn as_trap(error: &Error) -> Option<(Trap, String)> {
     })
 }
 
-/// Whether a trap with this message is the one that is expected.
+/// Whether a trap with this message is the expected one.
 pub(crate) fn trap_matches(trap: Trap, message: &str, expected: &str) -> bool {
     message.contains(expected) || aliases(trap).iter().any(|alias| expected.starts_with(alias))
 }
 
-/// Whether an error of linking is the one that is expected.
+/// Whether a link error is the expected one.
 pub(crate) fn link_error_matches(error: &Error, expected: &str) -> bool {
     error.chain().any(|cause| cause.to_string().contains(expected))
 }

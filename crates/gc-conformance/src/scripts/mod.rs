@@ -1,9 +1,9 @@
-//! Specification scripts (`*.wast`): modules, calls, and what must come of them. The
-//! language is that of the reference interpreter
+//! Specification scripts (`*.wast`): modules, calls, and their expected results. The language is
+//! that of the reference interpreter
 //! (<https://github.com/WebAssembly/spec/tree/main/interpreter#scripts>).
 //!
-//! A directive passes, fails, or is skipped: skipped if it needs a proposal that is
-//! not supported, which is found out and said (`proposals.rs`), never assumed.
+//! A directive passes, fails, or is skipped. It is skipped if it needs an unsupported proposal. The
+//! runner determines and names that proposal (`proposals.rs`), and never assumes one.
 
 mod expect;
 mod messages;
@@ -21,28 +21,28 @@ use wast::Wast;
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
 
-/// What came of a script.
+/// The report of a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Directives that did what they should.
+    /// Number of directives that passed.
     pub passed: usize,
-    /// Those that did not.
+    /// Directives that failed.
     pub failures: Vec<ScriptFailure>,
-    /// Why directives were skipped, and how many for each reason.
+    /// The number of skipped directives for each reason.
     pub skipped: BTreeMap<String, usize>,
 }
 
-/// A directive that did not do what it should.
+/// A directive that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptFailure {
-    /// The script's name, the line and the column, counted from one.
+    /// The script's name, the line and the column. Both count from one.
     pub at: String,
-    /// What should have happened and what did.
+    /// The expected and the actual result.
     pub message: String,
 }
 
 impl Report {
-    /// The report of a script that did not get as far as its first directive.
+    /// The report of a script that failed before its first directive.
     pub fn failed(error: &anyhow::Error) -> Report {
         let failure = ScriptFailure { at: String::new(), message: format!("{error:#}") };
         Report { failures: vec![failure], ..Report::default() }
@@ -58,7 +58,7 @@ impl Report {
         text
     }
 
-    /// Adds what came of another script.
+    /// Adds the report of another script.
     pub fn add(&mut self, other: Report) {
         self.passed += other.passed;
         self.failures.extend(other.failures);
@@ -77,12 +77,12 @@ impl fmt::Display for ScriptFailure {
     }
 }
 
-/// Runs the script `text` in a new store of `engine`; `name` is what failures call
-/// it. The thread must have the stack that the engine's configuration promises.
+/// Runs the script `text` in a new store of `engine`. Failures contain `name`. The thread must have
+/// the stack that the engine's configuration promises.
 ///
 /// # Errors
-/// If the script cannot be parsed, or no store can be made. What its directives do
-/// wrong is in the report.
+/// If the script cannot be parsed, or no store can be made. Failures of directives are in the
+/// report.
 pub fn run_script(engine: &Engine, name: &str, text: &str) -> Result<Report> {
     let located = |mut error: wast::Error| {
         error.set_path(Path::new(name));
@@ -90,7 +90,7 @@ pub fn run_script(engine: &Engine, name: &str, text: &str) -> Result<Report> {
         error
     };
     let mut lexer = Lexer::new(text);
-    // The suite has names full of it.
+    // The suite has many such names.
     lexer.allow_confusing_unicode(true);
     let buffer = ParseBuffer::new_with_lexer(lexer).map_err(located)?;
     let script: Wast<'_> = parser::parse(&buffer).map_err(located)?;

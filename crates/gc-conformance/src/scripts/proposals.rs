@@ -1,11 +1,11 @@
-//! Which proposals a module needs that are not supported here.
+//! Finds the unsupported proposals that a module needs.
 //!
-//! A module that does not compile is validated again with all proposals, and with all
-//! but one: those it cannot do without are named.
+//! A module that does not compile is validated again with all proposals, and with all but one for
+//! each proposal. It needs the proposals without which it is invalid.
 
 use wasmparser::{Validator, WasmFeatures};
 
-/// Proposals that are not supported, by the names of their repositories.
+/// Unsupported proposals, by the names of their repositories.
 const UNSUPPORTED: [(&str, WasmFeatures); 12] = [
     ("exception-handling", WasmFeatures::EXCEPTIONS),
     ("exception-handling (legacy)", WasmFeatures::LEGACY_EXCEPTIONS),
@@ -21,8 +21,8 @@ const UNSUPPORTED: [(&str, WasmFeatures); 12] = [
     ("wide-arithmetic", WasmFeatures::WIDE_ARITHMETIC),
 ];
 
-/// The names of the proposals that `module` needs and that are not supported; none
-/// if there are none, or it is not a valid module at all.
+/// The names of the unsupported proposals that `module` needs. Empty if there are none, or if the
+/// module is invalid even with all proposals.
 pub(crate) fn needed_by(module: &[u8]) -> Vec<&'static str> {
     let valid = |features| Validator::new_with_features(features).validate_all(module).is_ok();
     if !valid(WasmFeatures::all()) {

@@ -1,4 +1,4 @@
-//! Directives, one after the other, in one store.
+//! Runs directives, one after the other, in one store.
 
 use super::{expect, messages, proposals, spectest};
 use crate::message::one_line;
@@ -9,9 +9,9 @@ use std::fmt;
 use wast::token::Id;
 use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
 
-/// What came of a directive that did not fail.
+/// The outcome of a directive that did not fail.
 pub(crate) enum Outcome {
-    /// It did what it should.
+    /// It passed.
     Passed,
     /// It was not run, for this reason.
     Skipped(String),
@@ -33,13 +33,13 @@ fn skip(reason: impl Into<String>) -> Error {
     Skip(reason.into()).into()
 }
 
-/// An instance or module of a script, or why it is not there.
+/// An instance or module of a script, or the reason why there is none.
 #[derive(Clone)]
 enum Made<T> {
     Here(T),
-    /// It was skipped: so is all that needs it.
+    /// It was skipped. Directives that need it are skipped too.
     Skipped(Skip),
-    /// It failed: so does all that needs it.
+    /// It failed. Directives that need it fail too.
     Failed,
 }
 
@@ -63,7 +63,7 @@ impl<T: Clone> Made<T> {
     }
 }
 
-/// What can be imported under a registered name.
+/// The exports under a registered name.
 enum Registered {
     Host(HashMap<String, Extern>),
     Instance(Made<Instance>),
@@ -75,15 +75,16 @@ pub(crate) struct Runner {
     script: Script,
 }
 
-/// A store while a directive runs in it: the references it makes are unrooted after.
+/// The store while a directive runs in it. References that the directive makes are unrooted
+/// afterwards.
 type Scope<'a> = RootScope<&'a mut Store<()>>;
 
 struct Script {
     engine: Engine,
-    /// The instance that was made last.
+    /// The most recent instance.
     current: Option<Made<Instance>>,
     instances: HashMap<String, Made<Instance>>,
-    /// Modules by name; under no name the last.
+    /// Modules by name. `None` is the most recent one.
     definitions: HashMap<Option<String>, Made<Module>>,
     registered: HashMap<String, Registered>,
 }
@@ -102,7 +103,7 @@ impl Runner {
         Ok(Runner { store, script })
     }
 
-    /// Runs a directive. An error says what should have happened and what did.
+    /// Runs a directive. An error has the expected and the actual result.
     pub(crate) fn directive(&mut self, directive: WastDirective<'_>) -> Result<Outcome> {
         let mut scope = RootScope::new(&mut self.store);
         match self.script.directive(&mut scope, directive) {
@@ -180,7 +181,7 @@ impl Script {
         }
     }
 
-    /// Compiles a module. It is skipped if it needs what is not supported.
+    /// Compiles a module. Skips it if it needs an unsupported proposal.
     fn compile(&self, bytes: &[u8]) -> Result<Module> {
         Module::from_binary(&self.engine, bytes).map_err(|error| {
             match proposals::needed_by(bytes).join(", ") {
@@ -223,7 +224,7 @@ impl Script {
         Instance::new(store, module, &imports)
     }
 
-    /// Makes what came of an instantiation the current instance, and the one of this name.
+    /// Makes the result of an instantiation the current instance, and the instance with this name.
     fn name_instance(&mut self, name: Option<String>, instance: Result<Instance>) -> Result<()> {
         let made = Made::of(&instance);
         if let Some(name) = name {
@@ -233,7 +234,7 @@ impl Script {
         instance.map(|_| ())
     }
 
-    /// The instance of this name, or the current one.
+    /// The instance with this name, or the current one.
     fn instance(&self, name: Option<Id<'_>>) -> Result<Instance> {
         let made = match name {
             Some(name) => self.instances.get(name.name()),
@@ -294,7 +295,7 @@ impl Script {
         Ok(())
     }
 
-    /// The text of the message is not compared: every parser has its own.
+    /// The message is not compared, because every parser has other messages.
     fn assert_rejected(&self, mut module: QuoteWat<'_>, message: &str) -> Result<()> {
         let Ok(bytes) = module.encode() else { return Ok(()) };
         match Module::from_binary(&self.engine, &bytes) {
@@ -324,7 +325,7 @@ impl Script {
     }
 }
 
-/// Fails unless `result` is the trap that is expected; returns which it is.
+/// Fails unless `result` is the expected trap. Returns the trap.
 fn assert_trap(store: &mut Scope<'_>, result: Result<Vec<Val>>, expected: &str) -> Result<Trap> {
     let error = match result {
         Ok(values) => bail!("expected the trap `{expected}`, got {}", show(store, &values)?),

@@ -1,5 +1,5 @@
-//! The module `spectest`, which scripts may import from: functions that print (here:
-//! to the log), globals, a table and a memory.
+//! The module `spectest`, from which scripts may import: functions that print (here to the log),
+//! globals, a table and a memory.
 
 use anyhow::Result;
 use gc_wasm::{
@@ -8,7 +8,7 @@ use gc_wasm::{
 };
 use std::collections::HashMap;
 
-/// Makes what `spectest` exports.
+/// Makes the exports of `spectest`.
 ///
 /// # Errors
 /// If the system refuses its memory.

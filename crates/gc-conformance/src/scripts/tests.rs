@@ -1,4 +1,4 @@
-//! The runner must be able to fail: each test has directives that are wrong.
+//! Tests that the runner can fail: each test has wrong directives.
 
 use super::{Report, run_script};
 use gc_wasm::{Config, Engine};

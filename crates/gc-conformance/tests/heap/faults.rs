@@ -1,5 +1,5 @@
-//! The test kit can fail: each fault a collector may have is found, by the suite and,
-//! where random operations can meet it, by those.
+//! Tests that the test kit finds faults. The suite finds each fault of a collector, and so do
+//! random operations where they can.
 
 use crate::faulty::{Fault, Faulty};
 use crate::semispace::Semispace;
@@ -41,7 +41,7 @@ fn without_a_fault_nothing_is_found() {
 #[test]
 fn every_fault_is_found_by_the_suite() {
     use Fault::*;
-    // With a check that must find it.
+    // Each fault, with a check that must find it.
     let faults = [
         (DirtyBody, "new_objects_are_typed_and_zero"),
         (WrongType, "new_objects_are_typed_and_zero"),
@@ -131,7 +131,7 @@ fn random_operations_find_most_faults() {
 fn a_collector_that_frees_less_than_it_says_is_found() {
     let leaks = drc(Fault::LeaksCycles);
     let leaks_cycles = Subject::new(&leaks, Reclaims::Everything);
-    // Beside other collectors it is seen only if a host value hangs on a cycle.
+    // Other collectors show this fault only if a host value is held by a cycle.
     let mut found = found_by(&leaks_cycles);
     found.retain(|check| *check != "random_operations_come_to_the_same_as_elsewhere");
     assert_eq!(
@@ -158,7 +158,7 @@ fn a_collector_that_moves_what_it_says_stays_is_found() {
     assert_eq!(found_by(&subject), ["objects_stay_if_the_collector_says_so"]);
 }
 
-/// A bound that is not the heap's would let compiled code out of it.
+/// A wrong bound would let compiled code access memory outside the heap.
 #[test]
 fn damage_outside_the_heap_is_found() {
     for fault in [Fault::StaleBound, Fault::PanicsOnDamage] {
@@ -181,7 +181,7 @@ fn an_object_behind_the_heaps_end_is_found_by_the_verifier() {
     assert!(error.contains("an object reaches past the end of the heap"), "{error}");
 }
 
-/// Beside a collector that is right, and told with few operations.
+/// A faulty collector beside a correct one is found, and reported with few operations.
 #[test]
 fn faulty_collectors_disagree_with_others() {
     use Fault::*;
@@ -207,7 +207,7 @@ fn faulty_collectors_disagree_with_others() {
     }
 }
 
-/// One that keeps host values agrees about everything else.
+/// A collector that keeps host values agrees about everything else.
 #[test]
 fn host_values_that_are_kept_are_a_disagreement() {
     let faulty = drc(Fault::KeepsHostValues);

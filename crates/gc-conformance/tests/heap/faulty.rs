@@ -1,4 +1,4 @@
-//! A collector that is right but for one fault, around any other.
+//! A collector with one fault, as a wrapper around any other collector.
 
 use gc_runtime::{
     ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress,
@@ -8,7 +8,7 @@ use gc_runtime::{
 use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
 
-/// What it does wrong.
+/// The fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Nothing.
@@ -29,13 +29,13 @@ pub(crate) enum Fault {
     NoSlotBarrier,
     /// Clones are not counted.
     NoCloneBarrier,
-    /// What is dropped is kept.
+    /// Dropped references are kept.
     NoDropBarrier,
-    /// What is exposed is dropped too.
+    /// Exposed references are also dropped.
     DropsExposed,
-    /// The stack's roots are not looked at.
+    /// The stack's roots are not visited.
     ForgetsRoots,
-    /// Roots are looked at, but what is behind them is given up.
+    /// Roots are visited, but their host values are dropped.
     DropsHostValues,
     /// Host values are kept.
     KeepsHostValues,
@@ -61,25 +61,25 @@ pub(crate) enum Fault {
     IgnoresDamage,
     /// After a collection, entering compiled code needs another.
     AlwaysNeedsGc,
-    /// Externrefs are of the value after the one asked for.
+    /// Externrefs get the value after the requested one.
     WrongHostValue,
-    /// Host values are dropped in barriers, and their panics come out of these.
+    /// Host values are dropped in barriers, and their panics unwind out of the barriers.
     UnwindsBarriers,
-    /// A root that is null is so no more.
+    /// A null root is overwritten.
     WritesNullRoots,
     /// Objects are visited in any order.
     WrongOrder,
-    /// There is an object behind the end of the heap.
+    /// There is an object beyond the end of the heap.
     ObjectBehindEnd,
-    /// No cycles are looked for.
+    /// Cycles are not freed.
     LeaksCycles,
-    /// Collections go on and on.
+    /// Collections never end.
     NeverEnds,
-    /// Operations that no code of the collector asks for do something.
+    /// Unknown slow-path operations do something.
     AnySlowPath,
-    /// It says that collections free nothing.
+    /// The collector declares that collections free nothing.
     SaysNothingDies,
-    /// It says that it does not move objects.
+    /// The collector declares that it does not move objects.
     SaysObjectsStay,
 }
 
@@ -117,7 +117,7 @@ impl FaultyHeap {
         self.fault == fault
     }
 
-    /// Whether this is the `n`th time that it could go wrong.
+    /// Whether this is the `n`th occasion for the fault.
     fn has_every(&mut self, n: u32, fault: Fault) -> bool {
         self.count += u32::from(self.fault == fault);
         self.fault == fault && self.count.is_multiple_of(n)
@@ -345,7 +345,7 @@ impl GcHeap for FaultyHeap {
     }
 
     fn verify(&self) -> Result<(), HeapError> {
-        // What it does wrong must show without its own help.
+        // The fault must show without the collector's help.
         if self.has(Fault::None) { self.inner.verify() } else { self.core().check_damage() }
     }
 

@@ -1,5 +1,5 @@
-//! A collector that is not this project's and moves objects passes all there is:
-//! mutator, shadow and suite are ready for such collectors.
+//! A collector from outside that moves objects passes everything: mutator, shadow and suite support
+//! such collectors.
 
 use crate::semispace::Semispace;
 use gc_conformance::heap;

@@ -1,4 +1,4 @@
-//! This project's own collectors, put to the whole suite on every kind of heap.
+//! Runs the whole suite for the built-in collectors on every kind of heap.
 
 use gc_conformance::heap;
 use gc_testkit::Subject;

@@ -1,10 +1,10 @@
-//! A copying collector, as a crate outside this project would write one: two spaces
-//! in one heap (C. J. Cheney, "A Nonrecursive List Compacting Algorithm", 1970).
+//! A copying collector as a crate outside this project would write it: two spaces in one heap (C.
+//! J. Cheney, "A Nonrecursive List Compacting Algorithm", 1970).
 //!
-//! Objects are in `start .. next`. A collection copies the live ones to the heap's
-//! beginning if they fit there, else into its upper half. A copied object's collector word, zero
-//! otherwise, is the index of its copy. Everything read from the heap is untrusted:
-//! what cannot be is damage, which ends the collection.
+//! Objects are in `start .. next`. A collection copies the live ones to the heap's beginning if
+//! they fit there, otherwise into its upper half. The collector's word of a copied object is the
+//! index of its copy; in other objects it is zero. Everything read from the heap is untrusted. An
+//! invalid value is damage and ends the collection.
 
 use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRootsIter, GcRuntime, GcStats,
@@ -44,7 +44,7 @@ impl SemispaceHeap {
         u32::try_from(self.core.memory.len()).expect("heaps end below 4 GiB")
     }
 
-    /// Where allocation must stop for the next collection to have room.
+    /// The index where allocation must stop, so that the next collection has room.
     fn limit(&self) -> u32 {
         let half = (self.end() - NULL_PAGE_SIZE) / 2 / OBJECT_ALIGN * OBJECT_ALIGN;
         let (below, above) = (self.start - NULL_PAGE_SIZE, (self.end() - self.start) / 2);
@@ -88,7 +88,7 @@ impl GcHeap for SemispaceHeap {
     }
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
-        // Twice, for the other space.
+        // Twice the bytes, because there are two spaces.
         self.core.grow(bytes.saturating_mul(2))
     }
 
@@ -145,7 +145,7 @@ struct Copying<'a> {
     complete: bool,
 }
 
-/// The space that is copied to: `start .. next`, no further than `end`.
+/// The space for copies: `start .. next`, at most up to `end`.
 struct To {
     start: u32,
     next: u32,
@@ -209,7 +209,7 @@ impl Copying<'_> {
     }
 }
 
-/// Where the object that `old` refers to was copied to; `None` for an `i31`.
+/// The place of the copy of the object to which `old` refers; `None` for an `i31`.
 fn copy(
     heap: &mut SemispaceHeap,
     to: &mut To,

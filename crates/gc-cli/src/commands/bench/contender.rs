@@ -1,4 +1,4 @@
-//! A collector in the race: its one instance, and what its runs took.
+//! A collector in the comparison: its instance and the times of its runs.
 
 use crate::call::Call;
 use crate::failure::Failure;
@@ -7,25 +7,26 @@ use anyhow::{Error, Result, anyhow};
 use gc_wasm::{Engine, FuncType, GcStats, Instance, Module, PauseLog, Store};
 use std::time::{Duration, Instant};
 
-/// What came of a collector.
+/// The results of a collector.
 pub(super) struct Entry {
     /// The collector's name.
     pub(super) collector: &'static str,
     /// The results of its first run.
     pub(super) results: Option<Vec<String>>,
-    /// What each run took that went well, in order.
+    /// The times of the runs that succeeded, in order.
     pub(super) times: Vec<Duration>,
-    /// What compiling took.
+    /// The time to compile.
     pub(super) compile: Option<Duration>,
     /// What the heap did in all runs.
     pub(super) stats: GcStats,
     /// The pauses of all runs.
     pub(super) pauses: PauseLog,
-    /// Why there were no more runs, if there were not.
+    /// The error that ended the runs, if there was one.
     pub(super) error: Option<Error>,
 }
 
-/// What a contender runs in. Gone when it fails, so that its heap is not in the way.
+/// The store and the instance of a contender. They are dropped when it fails, so that its heap does
+/// not affect the others.
 struct Lane {
     store: Store<()>,
     instance: Instance,
@@ -39,8 +40,7 @@ pub(super) struct Contender<'a> {
 }
 
 impl<'a> Contender<'a> {
-    /// Compiles the program and makes its instance. That it cannot be compiled or
-    /// instantiated is a failure of the contender alone.
+    /// Compiles the program and makes its instance. If that fails, only this contender fails.
     ///
     /// # Errors
     /// If the program imports something. Misuse: if the call does not fit the program.
@@ -84,10 +84,10 @@ impl<'a> Contender<'a> {
         self.entry.collector
     }
 
-    /// Makes the next run and returns its results; `None` if it failed, now or before.
+    /// Makes the next run and returns its results. `None` if it failed, now or before.
     ///
     /// # Errors
-    /// Misuse: if the arguments are not of their types.
+    /// Misuse: if an argument does not have its parameter's type.
     pub(super) fn run(&mut self) -> Result<Option<Vec<String>>> {
         let Some(lane) = &mut self.lane else { return Ok(None) };
         match self.call.perform(&mut lane.store, &lane.instance, &lane.ty) {
@@ -104,7 +104,8 @@ impl<'a> Contender<'a> {
         }
     }
 
-    /// The last run had other results than those that `other` had in the same turn.
+    /// Records the error that the last run had other results than the run of `other` in the same
+    /// round.
     pub(super) fn differs(&mut self, results: &[String], other: &str, expected: &[String]) {
         let [results, expected] = [results, expected].map(|all| all.join(", "));
         let error = anyhow!("the result is {results}, but {expected} under `{other}`");
@@ -116,7 +117,7 @@ impl<'a> Contender<'a> {
         self.leave();
     }
 
-    /// Notes what the heap did, and frees it.
+    /// Records the heap's statistics, and frees the heap.
     fn leave(&mut self) {
         if let Some(lane) = self.lane.take() {
             self.entry.stats = lane.store.gc_stats();
@@ -124,7 +125,7 @@ impl<'a> Contender<'a> {
         }
     }
 
-    /// What came of it.
+    /// Ends the contender and returns its results.
     pub(super) fn finish(mut self) -> Entry {
         self.leave();
         self.entry

@@ -1,8 +1,8 @@
 //! `reclaim bench`: one call, timed under several collectors side by side.
 //!
-//! Each collector has one instance in one store. They take turns, a run each, so that
-//! a slow minute of the machine is one for all. A collector that fails is out of the
-//! race and the others go on; results that differ are a failure too.
+//! Each collector has one instance in one store. The collectors take turns, one run each, so that a
+//! slow minute of the machine affects all of them. A collector that fails makes no more runs, and
+//! the others continue. Different results are a failure too.
 
 mod contender;
 mod report;
@@ -23,14 +23,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 const ABOUT: &str = "\
-Each collector makes all its runs in one instance; they take turns, a run each. No run is \
-left out: the first one, in which the heap grows and caches are cold, counts as the others \
-do, and --json has it as `first` as well. Collections, pauses and bytes are those of all \
-runs together. Compiling, reading arguments and printing results are not timed.
+Each collector makes all its runs in one instance. The collectors take turns, one run each. \
+All runs count, also the first one, in which the heap grows and caches are cold; --json also \
+prints it as `first`. Collections, pauses and bytes are sums over all runs. Compiling, parsing \
+arguments and printing results are not timed.
 
-A collector that fails has its error said, and the others go on; one that frees nothing \
-keeps the garbage of all its runs. Results other than those of the first collector that did \
-not fail are an error. Either way the exit status is 1.
+If a collector fails, its error is printed and the others continue. A collector that frees \
+nothing keeps the garbage of all its runs. Results that differ from those of the first \
+collector that did not fail are an error. In both cases the exit status is 1.
 
 Examples:
   reclaim bench app.wat --invoke run 10
@@ -44,22 +44,22 @@ pub struct BenchArgs {
     /// The module: binary (.wasm) or text (.wat).
     #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
-    /// The export to call: `NAME`, its arguments behind the file's name, or `NAME(ARG, …)`.
-    /// Without it `_start` is called.
+    /// The export to call: `NAME` with its arguments after the file's name, or `NAME(ARG, …)`.
+    /// Without this option `_start` is called.
     #[arg(long, value_name = "NAME or 'NAME(ARG, …)'", value_parser = args::text())]
     pub invoke: Option<String>,
-    /// Arguments of the call if it is written `--invoke NAME`.
+    /// Arguments of the call, if it has the form `--invoke NAME`.
     #[arg(value_name = "ARGS", value_parser = args::text())]
     pub args: Vec<String>,
     /// Runs under each collector.
     #[arg(long, value_name = "N", default_value = "5", value_parser = value_parser!(u32).range(1..))]
     pub runs: u32,
-    /// Print one object of JSON per collector and line instead of a table: times in seconds,
-    /// pauses in nanoseconds, sizes in bytes.
+    /// Print one line of JSON per collector instead of a table: times in seconds, pauses in
+    /// nanoseconds, sizes in bytes.
     #[arg(long)]
     pub json: bool,
     /// The collectors, separated by commas, or `all`.
-    // Which there are is the registry's to say.
+    // The registry adds the possible values.
     #[arg(
         long,
         value_name = "NAMES",
@@ -67,16 +67,16 @@ pub struct BenchArgs {
         help_heading = "Collector, heap and stack"
     )]
     pub collector: Vec<String>,
-    /// The heaps, and the stack.
+    /// The heaps and the stack.
     #[command(flatten)]
     pub heap: HeapOptions,
 }
 
-/// Times the call and prints what it took.
+/// Times the call and prints the times.
 ///
 /// # Errors
-/// Misuse if the call does not fit the module; else if the module cannot be read or is not
-/// valid. [`Failure::Reported`] if a collector failed.
+/// Misuse: if the call does not fit the module. Also if the module cannot be read or is invalid.
+/// [`Failure::Reported`] if a collector failed.
 pub fn execute(args: &BenchArgs, registry: &Registry) -> Result<()> {
     let calls = call::parse_calls(args.invoke.as_slice(), &args.args)?;
     let call = calls.into_iter().next().unwrap_or_else(Call::start);
@@ -106,7 +106,7 @@ pub fn execute(args: &BenchArgs, registry: &Registry) -> Result<()> {
     })
 }
 
-/// A bar on stderr if that is a terminal, and else nothing.
+/// A progress bar on stderr if stderr is a terminal, otherwise nothing.
 fn progress_bar(collectors: usize, runs: u32) -> Result<ProgressBar> {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {msg}")?;
     Ok(ProgressBar::new(collectors as u64 * u64::from(runs))
@@ -114,13 +114,13 @@ fn progress_bar(collectors: usize, runs: u32) -> Result<ProgressBar> {
         .with_finish(ProgressFinish::AndClear))
 }
 
-/// Lets the contenders take turns until each has made its runs or failed.
+/// Runs the contenders in turns until each has made its runs or failed.
 ///
 /// # Errors
-/// Misuse: if the arguments are not of their types.
+/// Misuse: if an argument does not have its parameter's type.
 fn race(contenders: &mut [Contender], runs: u32, progress: &ProgressBar) -> Result<()> {
     for _ in 0..runs {
-        // Who was the first to finish this turn, and with what.
+        // The first contender that finished in this round, and its results.
         let mut first: Option<(&'static str, Vec<String>)> = None;
         for contender in &mut *contenders {
             progress.set_message(contender.name());
@@ -137,7 +137,7 @@ fn race(contenders: &mut [Contender], runs: u32, progress: &ProgressBar) -> Resu
     Ok(())
 }
 
-/// Prints the errors on stderr, once what several collectors have to say.
+/// Prints the errors on stderr. An error that several collectors share is printed once.
 ///
 /// # Errors
 /// [`Failure::Reported`] if there is one.
@@ -152,7 +152,7 @@ fn say_errors(entries: &[Entry]) -> Result<()> {
         }
     }
     for (text, names) in &errors {
-        // Nobody is left to tell if stderr is closed.
+        // If stderr is closed there is nobody to tell.
         let _ = writeln!(io::stderr(), "error: under {}: {text}", names.join(", "));
     }
     if errors.is_empty() { Ok(()) } else { Err(Failure::Reported.into()) }
@@ -165,7 +165,7 @@ mod tests {
     use gc_wasm::{Collector, Config, Engine};
     use std::path::Path;
 
-    /// What comes of programs of these bodies, one for each collector.
+    /// Runs programs with these bodies, one for each collector.
     fn raced(bodies: &[&str], runs: u32) -> Vec<Entry> {
         let call = Call { name: "f".to_owned(), args: Vec::new() };
         let contenders = bodies.iter().zip(Collector::all()).map(|(body, collector)| {
@@ -195,7 +195,7 @@ mod tests {
         let entries = raced(&["(global.get $runs)"; 4], 3);
         assert_eq!(errors(&entries), [None, None, None, None]);
         assert_eq!(runs(&entries), [3; 4]);
-        // What is told is the first.
+        // The reported results are those of the first run.
         assert!(entries.iter().all(|entry| entry.results == Some(vec!["1".to_owned()])));
     }
 

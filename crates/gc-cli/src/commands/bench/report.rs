@@ -1,4 +1,4 @@
-//! What a race is reported as: a table, or lines of JSON.
+//! The report of a comparison: a table, or lines of JSON.
 
 use super::contender::Entry;
 use crate::call::Call;
@@ -8,7 +8,7 @@ use gc_conformance::message::one_line;
 use serde::Serialize;
 use std::time::Duration;
 
-/// A line of JSON. What is not known, for want of a run, is null.
+/// A line of JSON. Values that are unknown, because there was no run, are null.
 #[derive(Serialize)]
 struct Json<'a> {
     collector: &'a str,
@@ -118,7 +118,7 @@ pub(super) fn table(call: &Call, runs: u32, entries: &[Entry]) -> String {
     text
 }
 
-/// By how much the medians of those that did not fail pass the shortest.
+/// The medians of the collectors that did not fail, as multiples of the shortest.
 fn comparison(entries: &[Entry]) -> Option<String> {
     let good = entries.iter().filter(|entry| entry.error.is_none());
     let mut medians: Vec<_> =
@@ -140,7 +140,7 @@ fn best(times: &[Duration]) -> Option<Duration> {
     times.iter().min().copied()
 }
 
-/// The one in the middle, or the mean of the two there.
+/// The middle value, or the mean of the two middle values.
 fn median(times: &[Duration]) -> Option<Duration> {
     let mut times = times.to_vec();
     times.sort();
