@@ -1,4 +1,4 @@
-//! Errors as text: what a script is told, and what the command prints.
+//! Errors as text, for scripts and for the command.
 
 use anyhow::Error;
 use gc_wasm::TrapError;

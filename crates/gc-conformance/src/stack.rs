@@ -24,7 +24,7 @@ pub fn with_stack<R: Send>(bytes: usize, work: impl FnOnce() -> Result<R> + Send
             .name("wasm".to_owned())
             .stack_size(size)
             .spawn_scoped(scope, work)
-            .with_context(|| format!("the system gives no stack of {size} bytes"))?;
+            .with_context(|| format!("the system refuses a stack of {size} bytes"))?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

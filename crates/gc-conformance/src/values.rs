@@ -18,7 +18,7 @@ use std::fmt::Write;
 use wast::parser::{self, Parse, ParseBuffer};
 use wast::token::{F32, F64};
 
-/// The minus sign of typography, which is read as `-`.
+/// The typographic minus sign, which is read as `-`.
 const MINUS: char = '\u{2212}';
 
 fn parse_number<T: for<'a> Parse<'a>>(text: &str) -> Option<T> {

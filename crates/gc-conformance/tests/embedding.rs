@@ -1,4 +1,4 @@
-//! What a host sees of its references under every collector of ours.
+//! Runs the embedding trials for every built-in collector.
 
 use gc_wasm::Collector;
 use std::process::ExitCode;

@@ -1,8 +1,7 @@
-//! The suite can fail: what is wrong in the half of a collector that emits code is found
-//! through compiled code.
+//! Tests that the suite finds faults in the emitting half of a collector, through compiled code.
 //!
-//! A suite is run by a process of its own, this one again with the fault's number in the
-//! environment, since what it must come to is that process's failure.
+//! Each suite runs in a separate process, because that process must fail. The process is this
+//! binary again, with the fault's number in the environment.
 
 use anyhow::{Context, Result, ensure};
 use cranelift_codegen::ir::{self, InstBuilder, types};
@@ -18,10 +17,10 @@ use libtest_mimic::{Failed, Trial};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
-/// Where a process is told which of [`CASES`] it is to be.
+/// The environment variable with the number of the process's case in [`CASES`].
 const CASE: &str = "RECLAIM_TEST_FAULT";
 
-/// A fault, the collector that has it, and the trials that find it, by a part of their names.
+/// A fault, the collector with the fault, and a part of the names of the trials that find it.
 const CASES: [(Fault, &str, &str); 11] = [
     (Fault::None, "copying", "tests/lru::"),
     (Fault::NoWriteBarrier, "generational", "tests/lru::"),
@@ -36,7 +35,7 @@ const CASES: [(Fault, &str, &str); 11] = [
     (Fault::UndeclaredReads, "copying", "random::"),
 ];
 
-/// What is wrong in emitted code.
+/// A fault in emitted code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// Nothing.
@@ -45,9 +44,9 @@ enum Fault {
     NoWriteBarrier,
     /// References are not stored into arrays.
     LostElements,
-    /// References that are loaded are in no stack map.
+    /// Loaded references are in no stack map.
     UndeclaredReads,
-    /// Nobody makes the fields of a new struct zero.
+    /// The fields of a new struct are not zeroed.
     DirtyStructs,
 }
 
@@ -110,7 +109,7 @@ impl GcCompiler for Faulty {
     }
 }
 
-/// The collector of that name, with a fault.
+/// The collector with this name, with a fault.
 fn faulty(name: &str, fault: Fault) -> Result<Collector> {
     let (runtime, inner): (Arc<dyn GcRuntime>, Arc<dyn GcCompiler>) = match name {
         "null" => (Arc::new(NullCollector), Arc::new(NullCompiler)),
@@ -121,7 +120,7 @@ fn faulty(name: &str, fault: Fault) -> Result<Collector> {
     Collector::new(runtime, Arc::new(Faulty { inner, fault }))
 }
 
-/// Runs the suite in a process that has the fault of case `case`.
+/// Runs the suite in a process with the fault of case `case`.
 fn run(case: usize) -> Result<()> {
     let (fault, collector, trials) = CASES[case];
     let output = Command::new(std::env::current_exe()?)

@@ -1,4 +1,4 @@
-//! Programs with known answers under every collector of ours.
+//! Runs programs with known answers under every built-in collector.
 
 use gc_wasm::Collector;
 use std::process::ExitCode;

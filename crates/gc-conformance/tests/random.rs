@@ -1,4 +1,4 @@
-//! Random programs under every collector of ours.
+//! Runs random programs under every built-in collector.
 
 use gc_wasm::Collector;
 use std::process::ExitCode;

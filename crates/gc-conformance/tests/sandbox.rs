@@ -1,4 +1,4 @@
-//! Damaged heaps below compiled code under every collector of ours.
+//! Runs compiled code on damaged heaps under every built-in collector.
 
 use gc_wasm::Collector;
 use std::process::ExitCode;

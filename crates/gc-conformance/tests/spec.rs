@@ -1,4 +1,4 @@
-//! The specification's scripts under every collector of ours.
+//! Runs the specification's scripts under every built-in collector.
 
 use gc_wasm::Collector;
 use std::process::ExitCode;

@@ -21,7 +21,7 @@ promises! {
 
 const HANDLE: Place = Place::Handle(0);
 
-/// Of every type, in memory that earlier rounds left anything in.
+/// Allocates objects of every type, in memory that earlier rounds left dirty.
 fn new_objects_are_typed_and_zero(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     let types: Vec<(TypeIndex, Arc<GcLayout>)> =
@@ -41,7 +41,7 @@ fn new_objects_are_typed_and_zero(subject: &Subject<'_>) -> Result<()> {
                 let size = layout.size(length).context("a small object")?;
                 let actual = heap.object_size(&object)?;
                 ensure!(actual == size, "{ty:?} has {actual} bytes instead of {size}");
-                // Behind the header and what the store itself writes there.
+                // The body after the header and the words that the store itself writes.
                 let (start, word) = match **layout {
                     GcLayout::Struct(_) => (8, None),
                     GcLayout::Array(_) => (12, Some(length)),
@@ -70,7 +70,7 @@ fn new_objects_are_typed_and_zero(subject: &Subject<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Fills everything in an object that is no reference.
+/// Fills every field of an object that is not a reference.
 fn dirty_scalars(mutator: &mut Mutator, object: &VMGcRef) -> Result<()> {
     let Some((layout, length)) = mutator.shape(object)? else { return Ok(()) };
     let store = mutator.store_mut();
@@ -266,7 +266,7 @@ fn out_of_memory_is_survived(subject: &Subject<'_>) -> Result<()> {
         expect_node(&mutator, HANDLE, 7)?;
         mutator.verify()?;
         arrays += held;
-        // A quarter of the heap: some collectors need the rest to copy to.
+        // A quarter of the heap, because some collectors need the rest for copies.
         let frees = subject.reclaims != Reclaims::Nothing;
         ensure!(held >= 32 || !(round == 0 || frees), "round {round}: {held} arrays fit");
         while let Some(array) = mutator.slots_mut().pop() {

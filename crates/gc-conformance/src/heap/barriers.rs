@@ -1,4 +1,4 @@
-//! Promises of the barriers: what a reference keeps alive, and from when to when.
+//! Promises of the barriers: what a reference keeps alive, and how long.
 
 use super::*;
 use gc_types::{I31, NULL_PAGE_SIZE};
@@ -47,7 +47,7 @@ fn a_slot_keeps_its_object(subject: &Subject<'_>) -> Result<()> {
         mutator.clear(A);
         expect_live(&mut mutator, subject, 2, 2)?;
         expect_node(&mutator, slot, 1)?;
-        // Itself, another, nothing.
+        // The slot is overwritten with itself, with another reference, and with null.
         mutator.copy(slot, slot);
         expect_live(&mut mutator, subject, 2, 2)?;
         expect_node(&mutator, slot, 1)?;
@@ -103,7 +103,7 @@ fn a_field_keeps_its_object(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     node(&mut mutator, 1, A)?;
     for value in 2..50 {
-        // Each new node's left is the last one, its right itself: no, the first.
+        // `left` of each new node is the previous node.
         node(&mut mutator, value, B)?;
         link(&mut mutator, B, LEFT, A)?;
         link(&mut mutator, B, RIGHT, A)?;
@@ -119,7 +119,7 @@ fn a_field_keeps_its_object(subject: &Subject<'_>) -> Result<()> {
         follow(&mut mutator, STACK, field, STACK)?;
     }
     ensure!(mutator.get(STACK).is_none(), "the first node has a successor");
-    // Both ways are cut at once.
+    // Both paths are cut at the same time.
     link(&mut mutator, A, LEFT, STACK)?;
     expect_live(&mut mutator, subject, 49, 49)?;
     link(&mut mutator, A, RIGHT, STACK)?;
@@ -133,7 +133,7 @@ fn the_stack_keeps_its_objects(subject: &Subject<'_>) -> Result<()> {
     for i in 0..16 {
         node(&mut mutator, i.into(), Place::Stack(i))?;
     }
-    // Copied by compiled code, without a barrier.
+    // A copy by compiled code, without a barrier.
     mutator.copy(Place::Stack(3), Place::Stack(4));
     expect_live(&mut mutator, subject, 15, 16)?;
     mutator.clear(Place::Stack(3));
@@ -141,7 +141,7 @@ fn the_stack_keeps_its_objects(subject: &Subject<'_>) -> Result<()> {
     for i in [0, 1, 2, 4, 5, 15] {
         expect_node(&mutator, Place::Stack(i), if i == 4 { 3 } else { i.into() })?;
     }
-    // From the stack to everywhere else.
+    // Copies from the stack to all other kinds of places.
     mutator.copy(Place::Stack(4), Place::Global(0));
     mutator.copy(Place::Stack(5), Place::Handle(0));
     for i in 0..16 {
@@ -244,7 +244,7 @@ fn copied_references_keep_their_objects(subject: &Subject<'_>) -> Result<()> {
     mutator.clear(Place::Global(0));
     expect_live(&mut mutator, subject, 9, 10)?;
     expect_elements(&mut mutator, [0, 1, 2, 3, 4, 5, 6, 7])?;
-    // Filled with one of them, then with null.
+    // The array is filled with one of the nodes, then with null.
     follow(&mut mutator, A, 12, STACK)?;
     let (array, word) = (at(&mutator, A)?, mutator.slots().word(STACK));
     mutator.store_mut().array_fill(&array, 0, word.into(), 8)?;
@@ -308,7 +308,7 @@ fn i31s_pass_every_barrier(subject: &Subject<'_>) -> Result<()> {
 
 fn a_collection_lets_compiled_code_be_entered(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = sized_mutator(subject, 8 * MIB, 64 * MIB)?;
-    // Inside a scope, so that only this decides when to collect.
+    // Inside a scope, so that only this test decides when to collect.
     for _ in 0..3 {
         mutator.enter_no_gc_scope();
         for i in 0..50_000 {

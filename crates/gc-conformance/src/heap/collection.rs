@@ -1,5 +1,5 @@
-//! Promises of collections: when they may be, that they end, what they free, and that
-//! depth and width of the graph do not matter.
+//! Promises of collections: when they may happen, that they end, what they free, and that depth and
+//! width of the graph do not matter.
 
 use super::*;
 use gc_runtime::GcProgress;
@@ -120,7 +120,7 @@ fn collecting_again_changes_nothing(subject: &Subject<'_>) -> Result<()> {
     Ok(())
 }
 
-/// After however many increments.
+/// A collection may be abandoned after any number of increments.
 fn a_collection_can_be_abandoned(subject: &Subject<'_>) -> Result<()> {
     for increments in 0..12 {
         let mut mutator = sized_mutator(subject, MIB, 16 * MIB)?;
@@ -149,7 +149,7 @@ fn a_collection_can_be_abandoned(subject: &Subject<'_>) -> Result<()> {
                 follow(&mut mutator, A, LEFT, A)?;
             }
         }
-        // What was allocated since is as safe.
+        // Objects allocated since then are also safe.
         node(&mut mutator, 5, A)?;
         mutator.collect()?;
         mutator.verify()?;
@@ -160,8 +160,8 @@ fn a_collection_can_be_abandoned(subject: &Subject<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Slots of all kinds that name one object name one object after it moved; nulls and
-/// `i31`s stay what they are.
+/// Slots of all kinds that refer to one object refer to one object after it moved. Nulls and `i31`s
+/// do not change.
 fn roots_follow_their_objects(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     let i31 = VMGcRef::from_i31(gc_types::I31::wrapping_u32(0x1234));
@@ -174,7 +174,8 @@ fn roots_follow_their_objects(subject: &Subject<'_>) -> Result<()> {
         mutator.copy(A, places[2]);
         link(&mut mutator, B, RIGHT, A)?;
         mutator.put(Place::Stack(15), i31.unchecked_copy());
-        // Garbage before and behind, so that a compacting collector has cause to move.
+        // Garbage before and after the object, so that a compacting collector has a reason to move
+        // it.
         for _ in 0..10 {
             node(&mut mutator, 0, Place::Handle(9))?;
         }
@@ -210,7 +211,7 @@ fn objects_stay_if_the_collector_says_so(subject: &Subject<'_>) -> Result<()> {
         garbage(&mut mutator)?;
         node(&mut mutator, value, place)?;
     }
-    // Behind a reference, too.
+    // The same for an object behind a reference.
     link(&mut mutator, A, RIGHT, STACK)?;
     let indices = |mutator: &Mutator| places.map(|place| mutator.slots().word(place));
     let before = indices(&mutator);
@@ -240,7 +241,7 @@ fn missing_roots_skip_the_collection(subject: &Subject<'_>) -> Result<()> {
     expect_live(&mut mutator, subject, 2, 10_001)
 }
 
-/// Runs `call` on a stack that no recursion over a million nodes fits.
+/// Runs `call` on a stack that is too small for a recursion over a million nodes.
 pub(super) fn on_a_small_stack(call: impl FnOnce() -> Result<()> + Send) -> Result<()> {
     std::thread::scope(|scope| {
         let small = std::thread::Builder::new().stack_size(256 << 10);
@@ -251,7 +252,7 @@ pub(super) fn on_a_small_stack(call: impl FnOnce() -> Result<()> + Send) -> Resu
     })
 }
 
-/// Builds a list, whose head carries the highest number.
+/// Builds a list whose head has the highest number.
 fn list(mutator: &mut Mutator, length: u64, to: Place) -> Result<()> {
     mutator.enter_no_gc_scope();
     for i in 0..length {
@@ -267,7 +268,7 @@ fn list(mutator: &mut Mutator, length: u64, to: Place) -> Result<()> {
 }
 
 fn a_list_of_a_million_nodes_lives_and_dies(subject: &Subject<'_>) -> Result<()> {
-    // With zeal each collection verifies the heap: a shorter list will do there.
+    // With zeal each collection verifies the heap, so a shorter list suffices.
     let length = scaled(if subject.zeal == 0 { 1_000_000 } else { 50_000 });
     // Dropped by a barrier, and by a collection.
     for head in [Place::Global(0), STACK] {
@@ -277,7 +278,7 @@ fn a_list_of_a_million_nodes_lives_and_dies(subject: &Subject<'_>) -> Result<()>
         mutator.copy(head, Place::Stack(1));
         for value in (0..length).rev() {
             expect_node(&mutator, Place::Stack(1), value)?;
-            // As compiled code does: no barrier of the host's is needed to look.
+            // As in compiled code, reading needs no barrier of the host.
             let node = at(&mutator, Place::Stack(1))?;
             let next = mutator.store().read_field(&node, RIGHT, StorageType::Ref)?;
             mutator.slots_mut().set_word(Place::Stack(1), next as u32);
@@ -319,7 +320,7 @@ fn a_wide_array_lives_and_dies(subject: &Subject<'_>) -> Result<()> {
 
 fn a_cycle_dies_or_leaks_as_declared(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
-    // Of two, with a tail; of one.
+    // A cycle of two nodes with a tail, and a cycle of one.
     node(&mut mutator, 1, A)?;
     node(&mut mutator, 2, B)?;
     node(&mut mutator, 3, STACK)?;
@@ -335,7 +336,7 @@ fn a_cycle_dies_or_leaks_as_declared(subject: &Subject<'_>) -> Result<()> {
     mutator.clear(STACK);
     let live = if subject.reclaims == Reclaims::Everything { 0 } else { 4 };
     expect_live(&mut mutator, subject, live, 4)?;
-    // Whatever became of it is not in the way of others.
+    // A cycle that leaks does not affect other objects.
     node(&mut mutator, 5, A)?;
     expect_live(&mut mutator, subject, live + 1, 5)?;
     expect_node(&mutator, A, 5)

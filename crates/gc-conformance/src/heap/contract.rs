@@ -1,5 +1,5 @@
-//! Promises of what a collector says of itself and of its objects, of announcements, and of
-//! the entrance for emitted code.
+//! Promises about a collector's declarations, about its objects, about announcements, and about
+//! entering compiled code.
 
 use super::*;
 use gc_runtime::{GcCause, PauseKind};
@@ -64,7 +64,7 @@ fn an_object_tells_its_kind_and_references(subject: &Subject<'_>) -> Result<()> 
                 fields.filter(|field| field.ty.is_ref()).map(|field| field.offset).collect()
             }
         };
-        // All but one, which stays null.
+        // All fields but one, which stays null.
         offsets.sort_unstable();
         offsets.pop();
         for &offset in &offsets {
@@ -122,7 +122,7 @@ fn used_bytes_are_those_of_the_objects(subject: &Subject<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What it found alive: without that the heap never has a goal.
+/// The policy must get the live bytes, because otherwise the heap never has a goal.
 fn a_collection_of_all_tells_the_policy(subject: &Subject<'_>) -> Result<()> {
     if subject.reclaims == Reclaims::Nothing {
         return Ok(());
@@ -144,14 +144,14 @@ fn a_collection_of_all_tells_the_policy(subject: &Subject<'_>) -> Result<()> {
     Ok(())
 }
 
-/// In each round a list grows by a node, and another takes the place of one on the stack.
+/// In each round a list grows by a node, and a new node replaces the one on the stack.
 fn any_cause_keeps_what_lives(subject: &Subject<'_>) -> Result<()> {
     use GcCause::*;
     for cause in [Asked, NoRoom, Exhausted, HostValues, Zeal] {
         let mut raw = Raw::new(subject, 2 * MIB, 4 * MIB)?;
         let length = 40_u64;
         for round in 0..length {
-            // The one of the last round is garbage.
+            // The node of the last round is garbage.
             raw.node(B)?;
             let on_stack = raw.slots.get(B).context("a node")?;
             let at = u64::from(on_stack.as_raw_u32() + VALUE);

@@ -26,8 +26,8 @@ fn expect_token(mutator: &Mutator, place: Place, number: u32) -> Result<()> {
     Ok(())
 }
 
-/// Checks how often the host value `number` was dropped, once its externref is
-/// garbage and a collection is over.
+/// Checks how often the host value `number` was dropped, after its externref became garbage and a
+/// collection completed.
 fn expect_dead(mutator: &Mutator, subject: &Subject<'_>, number: u32) -> Result<()> {
     let expected = u32::from(subject.reclaims != Reclaims::Nothing);
     let times = mutator.ledger().times_dropped(number);
@@ -80,7 +80,7 @@ fn a_host_value_lives_as_long_as_its_externref(subject: &Subject<'_>) -> Result<
     ledger.check_all_once()
 }
 
-/// In fields, in elements, shared, and deep.
+/// Host values in fields, in elements, shared, and deep in a structure.
 fn host_values_die_with_what_holds_them(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     let shared = mutator.alloc_externref(STACK)?;
@@ -128,7 +128,7 @@ fn every_host_value_is_dropped_once(subject: &Subject<'_>) -> Result<()> {
             node(&mut mutator, i, B)?;
             link(&mut mutator, B, LEFT, A)?;
             match i % 5 {
-                // On a cycle that may leak.
+                // A cycle that may leak.
                 0 => link(&mut mutator, B, RIGHT, B)?,
                 1 => mutator.copy(B, Place::Stack((i % 16) as u8)),
                 2 => mutator.copy(A, Place::Table((i % 16) as u8)),
@@ -148,7 +148,7 @@ fn every_host_value_is_dropped_once(subject: &Subject<'_>) -> Result<()> {
     ledger.check_all_once()
 }
 
-/// Not `panic!`: its message would be printed.
+/// Uses `resume_unwind`, because the message of `panic!` would be printed.
 struct Bomb;
 
 impl Drop for Bomb {
@@ -174,8 +174,8 @@ fn put_bomb(mutator: &mut Mutator) -> Result<()> {
     }
 }
 
-/// It is the embedder's code: the heap must be in order when its panic goes on, which
-/// is when the collection is over, or everything is dropped.
+/// The drop is the embedder's code. Its panic resumes when the collection is over or everything is
+/// dropped, and the heap must be consistent then.
 fn a_host_value_may_panic_when_dropped(subject: &Subject<'_>) -> Result<()> {
     let reclaims = subject.reclaims != Reclaims::Nothing;
     let mut mutator = mutator(subject)?;
@@ -205,7 +205,7 @@ fn a_host_value_may_panic_when_dropped(subject: &Subject<'_>) -> Result<()> {
     ledger.check_all_once()
 }
 
-/// Compiled code may be above a barrier on the stack, which no panic can pass.
+/// Compiled code may be on the stack above a barrier, and a panic cannot unwind through it.
 fn no_panic_of_a_host_value_comes_out_of_a_barrier(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     node(&mut mutator, 0, B)?;
@@ -230,7 +230,7 @@ fn no_panic_of_a_host_value_comes_out_of_a_barrier(subject: &Subject<'_>) -> Res
             _ => mutator.copy(STACK, place),
         }
         mutator.clear(STACK);
-        // Nothing but `place`, or the field, refers to it now.
+        // Now only `place`, or the field, refers to it.
         ensure!(mutator.collect()?, "a collection was skipped");
         let barrier = catch_unwind(AssertUnwindSafe(|| step(&mut mutator)));
         barrier.map_err(|_| anyhow!("a panic came out of a barrier at {place:?}"))??;
@@ -240,7 +240,7 @@ fn no_panic_of_a_host_value_comes_out_of_a_barrier(subject: &Subject<'_>) -> Res
         ensure!(panics == usize::from(expected), "{panics} panics of one host value");
         mutator.verify()?;
     }
-    // Those that are left may panic with the store.
+    // The other values may panic when the store is dropped.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(mutator)));
     Ok(())
 }

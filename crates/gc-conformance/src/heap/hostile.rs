@@ -19,7 +19,7 @@ fn random_operations_agree_with_the_shadow(subject: &Subject<'_>) -> Result<()> 
     Ok(())
 }
 
-/// Beside this project's own collectors, on heaps of the same kind.
+/// Compares the collector with the built-in ones, on heaps of the same kind.
 fn random_operations_come_to_the_same_as_elsewhere(subject: &Subject<'_>) -> Result<()> {
     let others = Subject::ours().into_iter().map(|ours| ours.with(subject.bounds, subject.zeal));
     let subjects: Vec<_> = std::iter::once(*subject).chain(others).collect();

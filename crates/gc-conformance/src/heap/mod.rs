@@ -1,9 +1,9 @@
-//! The half of a collector that makes heaps: what `GcRuntime`, `GcHeap` and
-//! `GarbageCollection` promise, as named checks that any collector can be put to.
+//! Tests of the half of a collector that makes heaps: the promises of `GcRuntime`, `GcHeap` and
+//! `GarbageCollection`, as named checks for any collector.
 //!
-//! Most drive a store through a [`Mutator`]; those of one trait method's contract call
-//! the heap itself. The last ones run random operations beside the shadow heap, beside
-//! other collectors, and on a heap that is overwritten, from fixed seeds.
+//! Most checks use a store through a [`Mutator`]. Checks of a single trait method call the heap
+//! itself. The last checks run random operations from fixed seeds, and compare them with the shadow
+//! heap and with other collectors, also on a heap that is overwritten.
 //!
 //! ```
 //! use gc_conformance::heap;
@@ -43,18 +43,18 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// One promise, and how to see whether it is kept.
+/// One promise, and its check.
 #[derive(Clone, Copy, Debug)]
 pub struct Check {
     /// The promise in a few words.
     pub name: &'static str,
-    /// Which methods make it.
+    /// The methods that make the promise.
     pub methods: &'static str,
     run: fn(&Subject<'_>) -> Result<()>,
 }
 
 impl Check {
-    /// Puts `subject` to it.
+    /// Runs the check on `subject`.
     ///
     /// # Errors
     /// If the promise is broken, also by a panic.
@@ -81,15 +81,15 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
     all.into_iter().flatten()
 }
 
-/// The check of that name.
+/// The check with this name.
 pub fn find(name: &str) -> Option<&'static Check> {
     checks().find(|check| check.name == name)
 }
 
-/// Puts `subject` to every check.
+/// Runs every check on `subject`.
 ///
 /// # Errors
-/// All promises that are broken, and how.
+/// If promises are broken. The error names all of them, and how they are broken.
 pub fn run(subject: &Subject<'_>) -> Result<()> {
     let faults: Vec<String> = checks()
         .filter_map(|check| check.run(subject).err())
@@ -102,13 +102,12 @@ thread_local! {
     static PANIC_EXPECTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a check of this thread looks for a promised panic just now: a panic hook need
-/// not tell anybody.
+/// Whether a check on this thread expects a panic now. Then a panic hook need not print it.
 pub fn is_panic_expected() -> bool {
     PANIC_EXPECTED.get()
 }
 
-/// Makes a table of checks out of functions, each with the methods it is about.
+/// Makes a table of checks from functions, each with the methods that it tests.
 macro_rules! promises {
     ($($name:ident: $methods:literal;)*) => {
         pub(super) const CHECKS: &[$crate::heap::Check] = &[$(
@@ -118,7 +117,7 @@ macro_rules! promises {
 }
 use promises;
 
-// ---- what the checks share -------------------------------------------------
+// ---- shared by the checks -------------------------------------------------
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -151,7 +150,7 @@ fn at(mutator: &Mutator, place: Place) -> Result<VMGcRef> {
     mutator.get(place).with_context(|| format!("{place:?} is null"))
 }
 
-/// Links the object at `from` to what is at `to`.
+/// Links the object at `from` to the object at `to`.
 fn link(mutator: &mut Mutator, from: Place, offset: u32, to: Place) -> Result<()> {
     let object = at(mutator, from)?;
     let source = mutator.get(to);
@@ -181,8 +180,8 @@ fn expect_node(mutator: &Mutator, place: Place, value: u64) -> Result<()> {
     Ok(())
 }
 
-/// Collects, verifies, and checks how many objects are left, given how many there are
-/// if garbage dies, and how many were ever allocated.
+/// Collects, verifies, and checks the number of remaining objects: `live` if garbage dies, `ever`
+/// (all allocated objects) if nothing dies.
 fn expect_live(mutator: &mut Mutator, subject: &Subject<'_>, live: u64, ever: u64) -> Result<()> {
     ensure!(mutator.collect()?, "a collection was skipped");
     mutator.verify()?;
@@ -243,7 +242,7 @@ impl Raw {
     }
 }
 
-/// The type and kind of a header that the heap has for a reference.
+/// The type and kind in the header of the object to which a reference refers.
 fn type_and_kind(heap: &dyn GcHeap, object: &VMGcRef) -> Result<(TypeIndex, Option<VMGcKind>)> {
     let header = heap.header(object)?;
     Ok((header.ty(), header.kind()))

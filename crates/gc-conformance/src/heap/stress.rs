@@ -1,5 +1,5 @@
-//! Promises about size: what a few objects do, many do, and in bounded stack, memory and
-//! time. Under zeal each is smaller.
+//! Promises about size: many objects behave as a few do, with bounded stack, memory and time. Under
+//! zeal the numbers are smaller.
 
 use super::*;
 use gc_testkit::{Reclaims, random, scaled};
@@ -21,7 +21,7 @@ const B: Place = Place::Handle(1);
 const STACK: Place = Place::Stack(0);
 const ELEMENTS: ArrayLayout = ArrayLayout::new(StorageType::Ref);
 
-/// How many of what there are `full` of without zeal.
+/// The number for this subject, if the number without zeal is `full`.
 fn amount(subject: &Subject<'_>, full: u64) -> u64 {
     scaled(if subject.zeal == 0 { full } else { full / 50 })
 }
@@ -39,13 +39,13 @@ fn numbers(seed: u64, count: u64, below: u64) -> impl Iterator<Item = u64> {
     })
 }
 
-/// 20 MB live, in nodes and larger objects, of which some are replaced, and ten times as
-/// many nodes that are not.
+/// 20 MB live in nodes and larger objects, some of which are replaced. Ten times as many nodes are
+/// garbage.
 fn much_garbage_beside_a_large_live_set_is_freed(subject: &Subject<'_>) -> Result<()> {
     if subject.reclaims == Reclaims::Nothing {
         return Ok(());
     }
-    // With zeal each of the allocations collects what lives.
+    // With zeal each allocation runs a collection.
     let nodes = if subject.zeal == 0 { scaled(300_000) } else { scaled(500) };
     let large = nodes / 300 + 1;
     let mut mutator = sized_mutator(subject, MIB, 64 * MIB)?;
@@ -80,7 +80,7 @@ fn much_garbage_beside_a_large_live_set_is_freed(subject: &Subject<'_>) -> Resul
     expect_live(&mut mutator, subject, 0, live)
 }
 
-/// Of three nodes each, in a heap that holds half of them.
+/// Rings of three nodes each, in a heap that holds half of them.
 fn rings_by_the_hundred_thousand_are_freed(subject: &Subject<'_>) -> Result<()> {
     if subject.reclaims != Reclaims::Everything {
         return Ok(());
@@ -113,7 +113,7 @@ fn a_large_array_is_mutated_at_random(subject: &Subject<'_>) -> Result<()> {
     let mut values = vec![None; length as usize];
     for (i, element) in (0..).zip(numbers(2, writes, length)) {
         node(&mut mutator, i, STACK)?;
-        // Now and then an element is emptied.
+        // Some elements are emptied.
         if i % 16 == 0 {
             mutator.clear(STACK);
         }
@@ -139,7 +139,7 @@ fn a_deep_chain_of_arrays_lives_and_dies(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = sized_mutator(subject, MIB, 32 * MIB)?;
     mutator.enter_no_gc_scope();
     for i in 0..length {
-        // The next one is first, last, or between.
+        // The next array is the first, the last, or another element.
         mutator.alloc_array(REFS, 5, B)?;
         link(&mut mutator, B, offset(i % 5), A)?;
         mutator.copy(B, A);
@@ -160,7 +160,8 @@ fn a_deep_chain_of_arrays_lives_and_dies(subject: &Subject<'_>) -> Result<()> {
     })
 }
 
-/// Half of them garbage from the first, the others in an array, and at last none.
+/// Half of the externrefs are garbage from the start, the others are in an array. At the end all
+/// are garbage.
 fn externrefs_by_the_ten_thousand_are_dropped_once(subject: &Subject<'_>) -> Result<()> {
     let count = amount(subject, 10_000);
     let mut mutator = sized_mutator(subject, 64 * KIB, 16 * MIB)?;
@@ -192,8 +193,8 @@ fn externrefs_by_the_ten_thousand_are_dropped_once(subject: &Subject<'_>) -> Res
     ledger.check_all_once()
 }
 
-/// Arrays of up to 300 KB, of which a few are alive at a time; what they refer to hangs on
-/// them alone, and they on each other.
+/// Arrays of up to 300 KB, of which a few are alive at a time. Only they keep their referents and
+/// each other alive.
 fn large_objects_come_and_go(subject: &Subject<'_>) -> Result<()> {
     if subject.reclaims == Reclaims::Nothing {
         return Ok(());
@@ -205,7 +206,7 @@ fn large_objects_come_and_go(subject: &Subject<'_>) -> Result<()> {
         node(&mut mutator, round, B)?;
         mutator.alloc_array(REFS, length as u32, STACK)?;
         link(&mut mutator, STACK, offset(length - 1), B)?;
-        // Every second one keeps the one before it, and only that.
+        // Every second array keeps only the previous one alive.
         if round % 2 == 1 {
             link(&mut mutator, STACK, offset(0), Place::Table(((round - 1) % 8) as u8))?;
             mutator.clear(Place::Table(((round - 1) % 8) as u8));
@@ -230,7 +231,7 @@ fn large_objects_come_and_go(subject: &Subject<'_>) -> Result<()> {
     expect_live(&mut mutator, subject, 0, 0)
 }
 
-/// Beside others that nobody ever held.
+/// Other large objects are never referred to.
 fn large_objects_die_with_an_old_one_that_held_them(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = sized_mutator(subject, MIB, 16 * MIB)?;
     let mut ever = 0;
@@ -250,7 +251,7 @@ fn large_objects_die_with_an_old_one_that_held_them(subject: &Subject<'_>) -> Re
     Ok(())
 }
 
-/// Handles are few in most programs; a host may hold as many as it likes.
+/// Most programs have few handles, but a host may hold any number.
 fn many_handles_keep_their_objects(subject: &Subject<'_>) -> Result<()> {
     let count = amount(subject, 20_000);
     let mut mutator = sized_mutator(subject, 64 * KIB, 16 * MIB)?;

@@ -1,4 +1,4 @@
-//! Each check, on each kind of heap, as usual and with zeal, as a trial of a test binary.
+//! Each check, on each kind of heap, with and without zeal, as a trial of a test binary.
 
 use super::checks;
 use crate::suite::{failed, trial_name};

@@ -1,6 +1,6 @@
-//! What an embedder relies on, through compiled code: handles name their objects however
-//! often these move, host values die once and none leaks, a full heap is an error that
-//! program and host survive, and the shape of the graph and the size of an object do not
+//! The guarantees for an embedder, tested through compiled code. Handles refer to their objects
+//! however often the objects move. Host values die once and do not leak. A full heap is an error
+//! after which program and host continue. The shape of the graph and the size of an object do not
 //! matter.
 
 use super::Setting;
@@ -14,7 +14,7 @@ use libtest_mimic::Trial;
 
 const MIB: u64 = 1 << 20;
 
-/// Objects of every shape, made and looked at by compiled code.
+/// Objects of every shape, which compiled code makes and reads.
 const MODULE: &str = r#"(module
     (rec
         (type $node (struct (field $n (mut i32)) (field $next (mut (ref null $node)))))
@@ -105,7 +105,7 @@ const MODULE: &str = r#"(module
             (array.get_u $bytes (local.get $kept)
                 (i32.sub (local.get $length) (i32.const 1))))))"#;
 
-/// Each trial for each of `collectors`, in both bounds modes, as usual and with zeal.
+/// Each trial for each of `collectors`, in both bounds modes, with and without zeal.
 pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
     type Test = fn(&Setting) -> Result<()>;
     let tests: [(&str, Test); 6] = [
@@ -120,18 +120,18 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
     all.flat_map(|setting| tests.map(|(name, test)| setting.clone().trial(name, test))).collect()
 }
 
-/// An instance of [`MODULE`] in a store of its own.
+/// An instance of [`MODULE`] in its own store.
 struct Work {
     store: Store<()>,
     instance: Instance,
 }
 
 impl Work {
-    /// With at most `maximum` bytes of heap.
+    /// Makes an instance with at most `maximum` bytes of heap.
     fn new(setting: &Setting, maximum: u64) -> Result<Work> {
         let mut config = setting.config(maximum);
         config.gc_heap_initial(128 << 10);
-        // At each allocation, going through all that lives would take long.
+        // A collection at each allocation would take too long.
         config.gc_zeal(if setting.zeal { 997 } else { 0 });
         let engine = Engine::new(&config)?;
         let mut store = Store::new(&engine, ())?;
@@ -143,7 +143,7 @@ impl Work {
         self.instance.get_typed_func(&mut self.store, name)
     }
 
-    /// Calls an export that takes and returns plain numbers.
+    /// Calls an export that takes and returns numbers.
     fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, params: P) -> Result<R> {
         self.func::<P, R>(name)?.call(&mut self.store, params).with_context(|| name.to_owned())
     }
@@ -255,7 +255,7 @@ fn rings(setting: &Setting) -> Result<()> {
 
 fn deep_and_wide(setting: &Setting) -> Result<()> {
     let mut work = Work::new(setting, 256 * MIB)?;
-    // With zeal, all that lives is gone through again and again.
+    // With zeal, all live objects are visited again and again.
     let (length, depth) = if setting.zeal { (3000, 9) } else { (1_000_000, 17) };
     work.call::<i32, ()>("push", length)?;
     work.store.gc()?;

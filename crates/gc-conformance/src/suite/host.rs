@@ -1,12 +1,12 @@
-//! Host values for programs that need some: numbers behind externrefs.
+//! Host values for programs: numbers behind externrefs.
 
 use anyhow::Result;
 use gc_wasm::{Caller, ExternRef, Linker, Rooted};
 
-/// The name programs import it by.
+/// The module name under which programs import the functions.
 pub(super) const MODULE: &str = "host";
 
-/// The functions there are.
+/// The names of the functions.
 pub(super) const FUNCTIONS: [&str; 2] = ["value", "number"];
 
 /// Defines [`FUNCTIONS`].

@@ -1,4 +1,4 @@
-//! All areas of the suite, and the settings in which compiled code is run.
+//! All areas of the suite, and the settings for compiled code.
 
 pub mod embedding;
 pub mod programs;
@@ -14,7 +14,7 @@ use gc_wasm::{Collector, HeapBounds};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::process::ExitCode;
 
-/// Runs the whole suite for each of `collectors`, as the process's arguments say.
+/// Runs the whole suite for each of `collectors`, according to the process's arguments.
 pub fn main(collectors: &[Collector]) -> ExitCode {
     run(trials(collectors))
 }
@@ -35,8 +35,8 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
     areas.into_iter().flat_map(named).collect()
 }
 
-/// Runs `trials` as the process's arguments say, and prints how they ended. Panics that a
-/// trial is looking for are not told.
+/// Runs `trials` according to the process's arguments, and prints the results. Expected panics are
+/// not printed.
 pub fn run(trials: Vec<Trial>) -> ExitCode {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -52,7 +52,7 @@ pub fn run(trials: Vec<Trial>) -> ExitCode {
 struct Setting {
     collector: Collector,
     bounds: HeapBounds,
-    /// Collect at every allocation, verifying the heap before and after.
+    /// Collect at every allocation, and verify the heap before and after.
     zeal: bool,
 }
 
@@ -70,8 +70,8 @@ impl Setting {
         all
     }
 
-    /// The engine's configuration, with `maximum` bytes of heap at most. The nursery, if
-    /// there is one, is small enough to be filled.
+    /// The engine's configuration, with at most `maximum` bytes of heap. The nursery, if there is
+    /// one, is small enough to be filled.
     fn config(&self, maximum: u64) -> gc_wasm::Config {
         let mut config = gc_wasm::Config::new();
         config
@@ -94,7 +94,7 @@ impl Setting {
     }
 }
 
-/// `what::collector`, and behind it what is not as usual.
+/// `what::collector`, followed by the unusual settings.
 pub(crate) fn trial_name(
     what: &str,
     collector: &Collector,
@@ -110,7 +110,7 @@ pub(crate) fn failed(error: anyhow::Error) -> Failed {
     format!("{error:?}").into()
 }
 
-/// A trial that does not run, and why.
+/// A trial that is ignored for this reason.
 fn ignored(name: String, reason: String) -> Trial {
     Trial::ignorable_test(name, move || Ok(Completion::ignored_with(reason)))
 }

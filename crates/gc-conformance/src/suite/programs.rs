@@ -1,11 +1,11 @@
-//! Real programs under each collector, as usual, with checked heap bounds, and with
-//! `gc_zeal`: those of `tests/programs` and, at reduced size, of `tests/stress`, which come
-//! with this crate, and those of shipped toolchains in a folder beside the project, where it
-//! is there. Each program × collector × mode is one test.
+//! Real programs under each collector, in the normal mode, with checked heap bounds, and with
+//! `gc_zeal`. The programs are those of `tests/programs` and, at reduced size, of `tests/stress`,
+//! which come with this crate, and those of toolchains in a folder beside the project, if it
+//! exists. Each program × collector × mode is one test.
 //!
-//! With zeal, a collection at every allocation makes time quadratic: a program's
-//! first case, its smallest, runs with one at every allocation, the second with one
-//! at every `SPARSE`th.
+//! With zeal, a collection at every allocation takes quadratic time. So only a program's first and
+//! smallest case runs with a collection at every allocation. The second case runs with one at every
+//! `SPARSE`th.
 
 use super::wasi::{self, Exit, Wasi};
 use super::{failed, host, ignored};
@@ -20,11 +20,11 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Allocations between collections in a program's second case; a prime, so that it
-/// does not keep step with the program's loops.
+/// Number of allocations between collections in a program's second case. It is a prime, so that
+/// collections do not always fall on the same place of a program's loop.
 const SPARSE: u32 = 997;
 
-/// Features that programs may use, as their `.json` files name them.
+/// The supported features, by their names in the `.json` files.
 const SUPPORTED: &[&str] = &[
     "mutable-global",
     "saturating-float-to-int",
@@ -44,7 +44,7 @@ const STACK: usize = 8 << 20;
 struct Case {
     args: Vec<String>,
     result: String,
-    /// What it prints.
+    /// The expected output.
     stdout: String,
 }
 
@@ -53,14 +53,14 @@ struct Program {
     name: String,
     module: PathBuf,
     entry: String,
-    /// Whether a case's arguments are those of a command line.
+    /// Whether a case's arguments are command-line arguments.
     wasi_args: bool,
     cases: Vec<Case>,
-    /// Why it cannot run.
+    /// The reason why it cannot run, if there is one.
     unsupported: Option<String>,
 }
 
-/// How a program is run.
+/// The mode of a run.
 #[derive(Clone, Copy)]
 enum Mode {
     Guarded,
@@ -76,7 +76,7 @@ impl Mode {
 /// Each program for each of `collectors`, in each mode.
 ///
 /// # Panics
-/// If the programs cannot be read: that is no collector's fault.
+/// If the programs cannot be read.
 pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut programs = read_all(&here.join("programs"), "tests").expect("the crate's programs");
@@ -86,7 +86,7 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
     if toolchains.is_dir() {
         programs.extend(read_all(&toolchains, "toolchains").expect("programs of toolchains"));
     } else {
-        let reason = "their folder is not there";
+        let reason = "their folder does not exist";
         eprintln!("\n!!! NOT TESTED: the programs of shipped toolchains: {reason}\n");
         trials.push(ignored("toolchains".to_owned(), reason.to_owned()));
     }
@@ -110,7 +110,7 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
 
 fn run_all(program: &Program, collector: &Collector, mode: Mode) -> Result<()> {
     let mut config = Config::new();
-    // A collector that frees nothing needs it for the largest cases.
+    // A collector that frees nothing needs this for the largest cases.
     config.collector(collector.clone()).gc_heap_maximum(4 << 30).max_wasm_stack(STACK);
     match mode {
         Mode::Guarded => {
@@ -156,7 +156,7 @@ fn run(program: &Program, config: &Config, case: &Case) -> Result<GcStats> {
     Ok(store.gc_stats())
 }
 
-/// The results as they are printed, or `exit N`.
+/// The results as printed text, or `exit N`.
 fn call_entry(
     program: &Program,
     case: &Case,
@@ -178,7 +178,7 @@ fn call_entry(
         return error.downcast::<Exit>().map(|exit| exit.to_string());
     }
     if program.wasi_args {
-        // Returning is exiting.
+        // Returning counts as an exit.
         return Ok(Exit(0).to_string());
     }
     let printed = results.iter().map(|result| values::print(&mut scope, result));
@@ -219,7 +219,7 @@ fn read(path: &Path, prefix: &str) -> Result<Program> {
 
 fn read_case(json: &Value) -> Result<Case> {
     let args = json["args"].as_array().context("a case without `args`")?;
-    // Beside the project's programs the result stands by itself.
+    // In the project's own files the result has its own key.
     let result = json["result"].as_str().or_else(|| json["expected"]["result"].as_str());
     let stdout = json["expected"].get("stdout").map(|stdout| stdout.as_str());
     Ok(Case {
@@ -229,7 +229,7 @@ fn read_case(json: &Value) -> Result<Case> {
     })
 }
 
-/// Why a program cannot run, if it cannot.
+/// The reason why a program cannot run, if there is one.
 fn unsupported(json: &Value) -> Option<String> {
     let texts = |key: &str| json[key].as_array().into_iter().flatten().filter_map(Value::as_str);
     let features: Vec<&str> =

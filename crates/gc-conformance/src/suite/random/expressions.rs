@@ -5,7 +5,7 @@ use Type::*;
 use std::fmt::Write;
 
 impl Generator {
-    /// Emits a constant, or what links to an object that is there.
+    /// Emits a constant, or an expression that refers to an existing object.
     pub(super) fn constant(&mut self, t: Type) {
         match t {
             I32 => {
@@ -42,7 +42,7 @@ impl Generator {
         }
     }
 
-    /// Emits a local if there is one, else a constant.
+    /// Emits a local if there is one, otherwise a constant.
     pub(super) fn leaf(&mut self, t: Type) {
         let c: Vec<usize> = (0..self.locals.len())
             .filter(|l| {
@@ -89,7 +89,7 @@ impl Generator {
         s
     }
 
-    /// Emits an expression of the type `t`, nested `d` deep at most.
+    /// Emits an expression of type `t`, nested at most `d` deep.
     pub(super) fn expr(&mut self, t: Type, d: i32) {
         self.budget -= 1;
         if d <= 0 || self.budget < 0 || self.labels.len() > 25 {
@@ -187,7 +187,7 @@ impl Generator {
         self.operator(t, d)
     }
 
-    /// Emits the operands, nested less than `d` deep, and an operator on them.
+    /// Emits operands, nested less than `d` deep, and an operator on them.
     fn apply(&mut self, operands: &[Type], operator: &str, d: i32) {
         for &t in operands {
             self.expr(t, d - 1);
@@ -195,8 +195,8 @@ impl Generator {
         self.emit(operator)
     }
 
-    /// Emits a block that begins as `begin` says, leaves a value of the type `t`, and has what
-    /// `body` emits in it.
+    /// Emits a block that begins with `begin`, contains the code that `body` emits, and leaves a
+    /// value of type `t`.
     fn scope(&mut self, begin: &str, t: Type, body: impl FnOnce(&mut Generator)) {
         self.emit(begin);
         self.labels.push(vec![t]);
@@ -207,7 +207,7 @@ impl Generator {
         self.emit("end")
     }
 
-    /// Emits an operator that leaves a value of the type `t`, and its operands.
+    /// Emits an operator that leaves a value of type `t`, with its operands.
     fn operator(&mut self, t: Type, d: i32) {
         match t {
             I32 => match self.random.below(10) {

@@ -1,7 +1,7 @@
-//! Random modules in WebAssembly's text format: structs, arrays, casts, tables, globals,
-//! element segments, `i31`s and externrefs, control flow of all kinds with references across
-//! it, calls of the host that collect. Every program is valid and ends: by its fuel, if by
-//! nothing else. All it can see goes into one hash, but for what collectors may differ in.
+//! Random modules in WebAssembly's text format: structs, arrays, casts, tables, globals, element
+//! segments, `i31`s and externrefs, all kinds of control flow with references across it, and host
+//! calls that collect. Every program is valid and ends, at the latest when its fuel is used.
+//! Everything that it can observe goes into one hash, except values in which collectors may differ.
 
 use Type::*;
 
@@ -21,7 +21,7 @@ impl Random {
         (self.next() % n as u64) as usize
     }
 
-    /// True in so many of a hundred cases.
+    /// True in `percent` of a hundred cases.
     pub(super) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
@@ -61,7 +61,7 @@ impl Type {
     }
 }
 
-/// A function's type, but for its first parameter, the depth of calls that is left.
+/// A function's type, without its first parameter, which is the remaining depth of calls.
 pub(super) struct Func {
     pub(super) params: Vec<Type>,
     pub(super) results: Vec<Type>,
@@ -72,26 +72,26 @@ fn sig(f: &Func) -> String {
     format!("(param i32{}) (result{})", list(&f.params), list(&f.results))
 }
 
-/// What is known while a module is generated.
+/// The state during the generation of a module.
 pub(super) struct Generator {
     pub(super) random: Random,
     pub(super) text: String,
     pub(super) funcs: Vec<Func>,
-    /// The function that is generated.
+    /// The function that is being generated.
     pub(super) current: usize,
     /// Its locals, and which of them were set.
     pub(super) locals: Vec<Type>,
     pub(super) set: Vec<bool>,
-    /// What branches to the enclosing blocks take, outermost first.
+    /// The operand types of branches to the enclosing blocks, outermost first.
     pub(super) labels: Vec<Vec<Type>>,
-    /// How much more is generated.
+    /// The remaining amount of code to generate.
     pub(super) budget: i32,
     /// Whether a table has many elements.
     pub(super) big: bool,
 }
 
-/// The module of this seed. It imports `h.gc`, `h.id` and `h.ext`, and exports the function
-/// `run` and the globals `h`, the hash, and `fuel`.
+/// The module for this seed. It imports `h.gc`, `h.id` and `h.ext`. It exports the function `run`
+/// and the globals `h` (the hash) and `fuel`.
 pub(super) fn module(seed: u64) -> String {
     let generator = Generator {
         random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
@@ -114,7 +114,7 @@ impl Generator {
         self.text.push('\n');
     }
 
-    /// Any type.
+    /// A random type.
     pub(super) fn ty(&mut self) -> Type {
         ALL[self.random.below(9)]
     }
@@ -202,7 +202,7 @@ impl Generator {
         self.text
     }
 
-    /// Emits the function of this number.
+    /// Emits function number `i`.
     pub(super) fn func(&mut self, i: usize) {
         self.current = i;
         let s = sig(&self.funcs[i]);
@@ -225,7 +225,7 @@ impl Generator {
             self.constant(*t);
         }
         self.emit("(return)))");
-        // What is stored into these is stored into objects that are not new.
+        // Later stores into these objects are stores into old objects.
         for l in 0..self.locals.len() {
             if !self.set[l] && self.random.chance(70) {
                 self.constant(Struct);

@@ -1,9 +1,9 @@
-//! Random programs: what one comes to, and the hash of all that it saw, must be the same
-//! under every collector, on every kind of heap, with and without zeal.
+//! Random programs. The result of a program and the hash of its observations must be the same under
+//! every collector, on every kind of heap, with and without zeal.
 //!
-//! A fixed set of seeds, scaled by `TESTKIT_SCALE`; others for as long as one likes with
-//! `TESTKIT_SEEDS` (how many) and `TESTKIT_FIRST_SEED`. What is right is what `null` comes
-//! to, which neither moves nor frees anything.
+//! The tests use a fixed set of seeds, scaled by `TESTKIT_SCALE`. `TESTKIT_SEEDS` (the number of
+//! seeds) and `TESTKIT_FIRST_SEED` select other seeds. The expected result is that of `null`, which
+//! neither moves nor frees anything.
 
 mod expressions;
 mod generate;
@@ -17,15 +17,15 @@ use gc_wasm::{
 };
 use libtest_mimic::Trial;
 
-/// Seeds without `TESTKIT_SEEDS`.
+/// Number of seeds without `TESTKIT_SEEDS`.
 const SEEDS: u64 = 12;
 
-/// What a program came to.
+/// The outcome of a program.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
-    /// Why it ended.
+    /// The reason why it ended.
     end: String,
-    /// The hash of what it saw.
+    /// The hash of its observations.
     hash: i64,
     fuel: i32,
 }
@@ -57,7 +57,7 @@ fn agrees(setting: &Setting) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program, and collects in the end.
+/// Runs a program, and collects at the end.
 fn run(engine: &Engine, wat: &str) -> Result<Outcome> {
     let module = Module::new(engine, wat)?;
     let mut linker: Linker<()> = Linker::new(engine);

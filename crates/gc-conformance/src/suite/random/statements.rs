@@ -1,11 +1,12 @@
-//! Random statements: they leave nothing, but in locals, globals, tables and objects.
+//! Random statements. They leave no value on the stack, but change locals, globals, tables and
+//! objects.
 
 use super::generate::{Generator, Type};
 use Type::*;
 use std::fmt::Write;
 
 impl Generator {
-    /// Emits some statements; false: what follows them cannot be reached.
+    /// Emits some statements. Returns false if the code after them is unreachable.
     pub(super) fn stmts(&mut self) -> bool {
         let n = self.random.below(4);
         for _ in 0..n {
@@ -16,7 +17,7 @@ impl Generator {
         true
     }
 
-    /// Emits a statement; false: what would follow cannot be reached and was not emitted.
+    /// Emits a statement. Returns false if the code after it is unreachable and was not emitted.
     pub(super) fn stmt(&mut self) -> bool {
         self.budget -= 1;
         if self.budget < 0 {
@@ -227,7 +228,7 @@ impl Generator {
         true
     }
 
-    /// Emits code that cannot be reached: locals are set and read, blocks are opened.
+    /// Emits unreachable code that sets and reads locals and opens blocks.
     pub(super) fn dead(&mut self) {
         // unreachable code: locals are set and read, blocks are opened
         let l = 1 + self.random.below(self.locals.len() - 1);
@@ -263,7 +264,7 @@ impl Generator {
         self.emit("unreachable");
     }
 
-    /// Emits what mixes the value on top of the stack into the hash.
+    /// Emits code that mixes the value on top of the stack into the hash.
     pub(super) fn observe(&mut self, t: Type) {
         match t {
             I32 => self.emit("call $mix"),

@@ -1,9 +1,9 @@
-//! Damage: what is written over the heap, at random but the same for the same seed.
+//! Damage that is written over the heap. It is random, but the same for the same seed.
 
 use gc_testkit::Ledger;
 use gc_wasm::Store;
 
-/// Marsaglia's xorshift: the same numbers for the same seed, everywhere.
+/// Marsaglia's xorshift. It gives the same numbers for the same seed on every machine.
 pub(super) struct Rng(u64);
 
 impl Rng {
@@ -27,11 +27,11 @@ impl Rng {
     }
 }
 
-/// Overwrites some of the heap: single bits up to whole ranges, nonsense up to words
-/// that could almost be right.
+/// Overwrites a part of the heap, from single bits to whole ranges, with random bytes or with
+/// plausible words.
 pub(super) fn overwrite(store: &mut Store<Ledger>, rng: &mut Rng) {
     let (start, end) = (64 << 10, store.gc_heap_len());
-    // Mostly where objects are.
+    // Mostly at places with objects.
     let place = |rng: &mut Rng, align: u64| {
         let end = if rng.below(4) == 0 { end } else { end.min(start + (100 << 10)) };
         (start + rng.below(end - start)) & !(align - 1)
@@ -76,7 +76,7 @@ pub(super) fn overwrite(store: &mut Store<Ledger>, rng: &mut Rng) {
                 store.overwrite_gc_heap(at, &word.to_le_bytes());
             }
             4 | 5 => {
-                // A reference to somewhere among the objects.
+                // A reference to a random place among the objects.
                 let at = place(rng, 4);
                 let word = place(rng, 8) as u32 + rng.pick(&[0, 0, 0, 0, 4, 1, 2]);
                 store.overwrite_gc_heap(at, &word.to_le_bytes());

@@ -1,4 +1,4 @@
-//! The host's part: it looks at whatever it is given, in every way it can.
+//! The host's part: it reads every value that it gets, in every possible way.
 
 use anyhow::{Context, Result};
 use gc_testkit::{Ledger, Token};
@@ -7,7 +7,7 @@ use gc_wasm::{
     Rooted, StoreContextMut, StructRef, Val,
 };
 
-/// What the host may do with any reference that it is given: everything.
+/// Does everything that the host may do with a reference.
 pub(super) fn inspect<T: 'static>(
     mut store: StoreContextMut<'_, T>,
     any: Rooted<AnyRef>,
@@ -42,7 +42,7 @@ pub(super) fn inspect<T: 'static>(
         let ty = array.ty(&store)?;
         let len = array.len(&store)?;
         for i in [0, 1, len / 2, len.wrapping_sub(1), len] {
-            // Out of bounds is no reason to stop.
+            // An access out of bounds does not end the loop.
             if let Ok(value) = array.get_element(&mut store, i) {
                 array.set_element(&mut store, i, value)?;
                 ArrayRef::new(&mut store, &ty, &value, len.min(50))?;
@@ -61,7 +61,7 @@ pub(super) fn look<T: 'static>(
     external: Rooted<ExternRef>,
 ) -> Result<()> {
     if let Some(data) = external.data(store)? {
-        // Of another externref maybe, but one of ours and alive.
+        // It may be the value of another externref, but it is one of this trial and alive.
         let value = data.downcast_ref::<Token>().expect("a value of the trial's");
         assert!(value.number() < 1_000_000);
     }

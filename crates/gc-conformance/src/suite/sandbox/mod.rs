@@ -1,8 +1,7 @@
-//! The sandbox: the bytes of a heap are overwritten at random between operations of
-//! compiled code, host access and collections, thousands of times, and everything
-//! ends in a value (a wrong one maybe), a trap or an error. What lies outside the
-//! heap is as it was: linear memory, functions, another store's heap, the host's
-//! values.
+//! The sandbox: the bytes of a heap are overwritten at random between operations of compiled code,
+//! host accesses and collections, thousands of times. Each operation must end with a value
+//! (possibly a wrong one), a trap or an error. Everything outside the heap must stay unchanged:
+//! linear memory, functions, another store's heap, host values.
 
 mod damage;
 mod host;
@@ -20,7 +19,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use victim::Victim;
 
-/// Both trials for each of `collectors`, in both bounds modes, as usual and with zeal.
+/// Both trials for each of `collectors`, in both bounds modes, with and without zeal.
 pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for setting in Setting::all(collectors) {
@@ -30,7 +29,7 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
     trials
 }
 
-/// How the steps ended.
+/// The outcomes of the steps.
 #[derive(Default, Debug)]
 struct Outcomes {
     fine: u32,
@@ -42,7 +41,7 @@ fn attack(setting: &Setting, seeds: std::ops::Range<u64>, steps: u32) -> Result<
     let engine = Engine::new(setting.config(512 << 10).gc_heap_initial(256 << 10))?;
     let module = Module::new(&engine, module())?;
     let mut outcomes = Outcomes::default();
-    // A second store of the same engine and module, which nobody touches.
+    // A second store of the same engine and module, which is not damaged.
     let bystander_values = Ledger::default();
     let mut bystander = Victim::new(&engine, &module, &bystander_values)?;
     let walk = |victim: &mut Victim| -> Result<Option<i32>> {
@@ -82,29 +81,29 @@ fn attack(setting: &Setting, seeds: std::ops::Range<u64>, steps: u32) -> Result<
     Ok(outcomes)
 }
 
-/// A damaged heap refuses to allocate or collect sooner or later, so that there are many
-/// stores rather than long lives.
+/// A damaged heap refuses to allocate or collect sooner or later. So the trial uses many stores for
+/// a short time each.
 fn damaged(setting: &Setting) -> Result<()> {
     let seeds = if setting.zeal { 0..10 } else { 0..100 };
     let outcomes = attack(setting, seeds, 60)?;
     if !setting.zeal {
-        // It is an attack: much goes wrong. It is not all over at the first blow:
-        // much goes on.
+        // Many steps must fail, which shows that the damage has effects. Many must succeed, which
+        // shows that the heap is still used after the first damage.
         let traps: u32 = outcomes.traps.values().sum();
         ensure!(outcomes.fine > 1000 && traps > 1000, "{outcomes:?}");
     }
     Ok(())
 }
 
-/// The same operations on a heap nobody damages: each of them works for some numbers,
-/// so that the attack is not on code that never runs.
+/// Runs the same operations on an undamaged heap. Each of them must work for some numbers, so that
+/// the other trial tests code that really runs.
 fn sound(setting: &Setting) -> Result<()> {
     let engine = Engine::new(setting.config(8 << 20).gc_heap_initial(256 << 10))?;
     let module = Module::new(&engine, module())?;
     let values = Ledger::default();
     let mut victim = Victim::new(&engine, &module, &values)?;
     for op in 0..victim.ops.len() {
-        // Afresh, since some leave little of what others need.
+        // A new victim each time, because some operations remove what others need.
         victim = Victim::new(&engine, &module, &values)?;
         let (name, func) = victim.ops[op].clone();
         let mut worked = 0;

@@ -1,12 +1,12 @@
-//! The module under attack: operations of every kind on objects of every kind, each
-//! bounded by a counter of its own, since lengths and links are nonsense.
+//! The module under attack: operations of every kind on objects of every kind. Each loop has its
+//! own counter, because lengths and links may be wrong.
 
 use std::fmt::Write;
 
 /// Fields of `$big`, which is larger than the null page.
 pub(super) const BIG: usize = 8300;
 
-/// Descendants of `$base`: more than the display row of a type has room for.
+/// Number of descendants of `$base`: more than a display row has room for.
 pub(super) const DEPTH: usize = 11;
 
 pub(super) fn module() -> String {
@@ -392,8 +392,8 @@ fn op(wat: &mut String, name: &str, body: &str) {
     .unwrap();
 }
 
-/// Adds two operations: the copy of a part of an array to another place in it, and filling so
-/// much of it as `count` says with a value.
+/// Adds two operations: one copies a part of an array to another place in it, the other fills
+/// `count` elements with a value.
 fn copy_and_fill(wat: &mut String, array: &str, ty: &str, value: &str, count: &str) {
     let copy = format!(
         "

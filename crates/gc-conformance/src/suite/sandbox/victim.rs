@@ -1,4 +1,4 @@
-//! A store whose heap is attacked, and what of it lies outside the heap.
+//! A store whose heap is attacked, and its state outside the heap.
 
 use super::damage::Rng;
 use super::host::{inspect, linker, look};
@@ -9,7 +9,7 @@ use gc_wasm::{
     OwnedRooted, RootScope, Rooted, Store, StructRef, Table, Val,
 };
 
-/// A store under attack, and what of it lies outside its heap.
+/// A store under attack, and its state outside the heap.
 pub(super) struct Victim {
     pub(super) store: Store<Ledger>,
     pub(super) instance: Instance,
@@ -46,7 +46,7 @@ impl Victim {
         Ok(Victim { store, instance, ops, memory, objs, externs, globals, handles: Vec::new() })
     }
 
-    /// One operation, of compiled code or of the host.
+    /// Does one operation, of compiled code or of the host.
     pub(super) fn step(&mut self, rng: &mut Rng, name: &mut String) -> Result<()> {
         let number = |rng: &mut Rng| match rng.below(6) {
             0 => rng.next() as i32,
@@ -142,7 +142,7 @@ impl Victim {
         }
     }
 
-    /// Whatever was done to the heap: all that lies outside is as it was.
+    /// Checks that everything outside the heap is unchanged.
     pub(super) fn check_canaries(&mut self) -> Result<()> {
         let data = self.memory.data(&self.store)?;
         for (i, byte) in data.iter().enumerate() {
