@@ -103,7 +103,7 @@ fn a_field_keeps_its_object(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     node(&mut mutator, 1, A)?;
     for value in 2..50 {
-        // `left` of each new node is the previous node.
+        // Both fields of each new node refer to the previous node.
         node(&mut mutator, value, B)?;
         link(&mut mutator, B, LEFT, A)?;
         link(&mut mutator, B, RIGHT, A)?;
