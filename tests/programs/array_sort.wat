@@ -2,10 +2,10 @@
 ;;
 ;;   run(n) -> a checksum over n boxed numbers, sorted in three ways
 ;;
-;; Elements are i31s and boxes of 64-bit integers, told apart at each comparison, which
-;; is a call through a function reference. Merge sort copies between two arrays, heap
-;; sort and quicksort exchange in place: stores of references to old objects into an old
-;; array, nearly nothing allocated. Each round replaces a part of the boxes by new ones.
+;; Elements are i31s and boxes of 64-bit integers. Each comparison distinguishes them and is a call
+;; through a function reference. Merge sort copies between two arrays; heap sort and quicksort
+;; exchange in place. So the program stores references to old objects into an old array and
+;; allocates very little. Each round replaces a part of the boxes by new ones.
 
 (module $array_sort
   (rec
@@ -26,7 +26,7 @@
     (global.set $seed (local.get $x))
     (local.get $x))
 
-  ;; A fourth of the numbers are small, and need no box.
+  ;; A quarter of the numbers are small and need no box.
   (func $number (result eqref)
     (local $r i32)
     (local.set $r (call $random))
@@ -217,7 +217,7 @@
 
   ;; ---- the benchmark ------------------------------------------------------
 
-  ;; New numbers in every fourth place.
+  ;; Puts new numbers in every fourth place.
   (func $refresh (param $array (ref $array))
     (local $i i32)
     (block $done
@@ -227,7 +227,7 @@
         (local.set $i (i32.add (local.get $i) (i32.const 4)))
         (br $more))))
 
-  ;; A hash of the numbers, and a trap if one is before the one in front of it.
+  ;; A hash of the numbers. Traps if they are not in order.
   (func $check (param $array (ref $array)) (param $before (ref $compare)) (result i32)
     (local $i i32)
     (local $h i32)

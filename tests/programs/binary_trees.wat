@@ -1,11 +1,10 @@
-;; binary_trees: the allocation benchmark of the Computer Language Benchmarks Game
-;; (after Boehm and Ellis' GCBench): many short-lived perfect trees beside one that
-;; lives throughout.
+;; binary_trees: the allocation benchmark of the Computer Language Benchmarks Game (after Boehm and
+;; Ellis' GCBench): many short-lived perfect trees, and one that lives throughout.
 ;;
 ;;   run(depth) -> a checksum over the sizes of all trees built
 ;;
-;; Nodes are as small as objects get, and die in whole trees; the long-lived tree is
-;; checked again at the end, when everything around it has been freed many times.
+;; Nodes are very small and die in whole trees. The long-lived tree is checked again at the end,
+;; when everything around it has been freed many times.
 
 (module $binary_trees
   (rec
@@ -33,7 +32,7 @@
     (local $nodes i32)
     (local $sum i32)
     (if (i32.gt_u (local.get $max) (i32.const 24)) (then (unreachable)))
-    ;; One that is larger than all others, and dies at once.
+    ;; A tree that is larger than all others and dies at once.
     (local.set $sum
       (call $count (call $build (i32.add (local.get $max) (i32.const 1)))))
     (local.set $long_lived (call $build (local.get $max)))

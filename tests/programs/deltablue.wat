@@ -3,10 +3,10 @@
 ;;
 ;;   run(n) -> a checksum over n rounds of a chain and a projection of 100 constraints
 ;;
-;; Constraints are a hierarchy of four classes whose methods are called through vtables;
-;; a method casts what it is given to its class. Variables have growing lists of
-;; constraints, which refer back to them: each round is one web of cycles, rewritten at
-;; every step, that dies as a whole.
+;; Constraints are a hierarchy of four classes whose methods are called through vtables. A method
+;; casts its receiver to its class. Variables have growing lists of constraints, which refer back to
+;; the variables. So each round is a graph with many cycles that is rewritten at every step and dies
+;; as a whole.
 
 (module $deltablue
   (rec
@@ -18,11 +18,11 @@
       (field $walk_strength (mut i32))
       (field $stay (mut i32))))
     (type $constraint (sub (struct (field $class (ref $class)) (field $strength i32))))
-    ;; One variable, which it determines: a stay or an edit.
+    ;; A constraint that determines its only variable: a stay or an edit.
     (type $unary (sub final $constraint (struct
       (field $class (ref $class)) (field $strength i32)
       (field $out (ref $variable)) (field $satisfied (mut i32)))))
-    ;; Two variables, of which it determines one: equality.
+    ;; A constraint that determines one of two variables: equality.
     (type $binary (sub $constraint (struct
       (field $class (ref $class)) (field $strength i32)
       (field $v1 (ref $variable)) (field $v2 (ref $variable))
@@ -442,7 +442,7 @@
       (then (call $incremental_remove (local.get $c)))
       (else (call $remove_from_graph (local.get $c)))))
 
-  ;; Tries to satisfy a constraint; answers the one it took the place of.
+  ;; Tries to satisfy a constraint. Returns the one that it replaced.
   (func $satisfy (param $c (ref $constraint)) (param $mark i32)
     (result (ref null $constraint))
     (local $class (ref $class))
@@ -490,7 +490,7 @@
     (call $mark_unsatisfied (local.get $c))
     (call $remove_from_graph (local.get $c))
     (local.set $unsatisfied (call $remove_propagate_from (local.get $out)))
-    ;; The strongest first.
+    ;; The strongest constraint comes first.
     (loop $weaker
       (local.set $i (i32.const 0))
       (block $done
@@ -523,7 +523,7 @@
         (local.set $i (i32.add (local.get $i) (i32.const 1)))
         (br $more))))
 
-  ;; Recomputes what depends on a new constraint; 0 if that leads back to it.
+  ;; Recomputes everything that depends on a new constraint. Returns 0 if that leads back to it.
   (func $add_propagate (param $c (ref $constraint)) (param $mark i32) (result i32)
     (local $todo (ref $list))
     (local $d (ref $constraint))
@@ -541,8 +541,8 @@
       (br_if $more (struct.get $list $len (local.get $todo))))
     (i32.const 1))
 
-  ;; Recomputes what depended on a variable's constraint that is gone; answers the
-  ;; constraints that were unsatisfied on the way.
+  ;; Recomputes everything that depended on a removed constraint of a variable. Returns the
+  ;; unsatisfied constraints found on the way.
   (func $remove_propagate_from (param $out (ref $variable)) (result (ref $list))
     (local $unsatisfied (ref $list))
     (local $todo (ref $list))
@@ -578,7 +578,7 @@
       (br_if $more (struct.get $list $len (local.get $todo))))
     (local.get $unsatisfied))
 
-  ;; The constraints to execute, in order, when a variable that is edited changes.
+  ;; The constraints to execute, in order, when an edited variable changes.
   (func $extract_plan (param $edit (ref $constraint)) (result (ref $list))
     (local $plan (ref $list))
     (local $todo (ref $list))
@@ -632,7 +632,7 @@
 
   ;; ---- the tests ----------------------------------------------------------
 
-  ;; A chain of equalities; what is set at one end arrives at the other.
+  ;; A chain of equalities: a value set at one end arrives at the other.
   (func $chain_test (param $n i32) (result i32)
     (local $first (ref null $variable))
     (local $last (ref null $variable))
@@ -739,5 +739,5 @@
               (call $projection_test (i32.const 100)))))
         (local.set $n (i32.sub (local.get $n) (i32.const 1)))
         (br $more)))
-    ;; The marks tell how often the planner began.
+    ;; The marks show how often the planner began.
     (i32.xor (local.get $sum) (global.get $current_mark))))

@@ -2,20 +2,20 @@
 ;;
 ;;   run(n) -> a checksum over n host values handed from place to place
 ;;
-;; As a program of a browser's kind does it with nodes of a document: wrappers around
-;; externrefs are made, queued, moved through a table, made internal and external again
-;; (`any.convert_extern`, `extern.convert_any`), and dropped; now and then the host makes a new
-;; value, and reads one. `host.value(i)` makes a value that `host.number` reads.
+;; Like a browser program with nodes of a document, it makes wrappers around externrefs, queues
+;; them, moves them through a table, converts them to internal and external references
+;; (`any.convert_extern`, `extern.convert_any`), and drops them. At times the host makes a new value
+;; or reads one. `host.value(i)` makes a value that `host.number` reads.
 ;;
-;; A wrapper that has left the queue still refers to its successor, so that one that is
-;; old and dead keeps all that follow: to minor collections, everything survives.
+;; A wrapper that has left the queue still refers to its successor. So one old dead wrapper keeps
+;; all following ones alive in minor collections.
 
 (module $externref_churn
   (import "host" "value" (func $value (param i32) (result externref)))
   (import "host" "number" (func $number (param externref) (result i32)))
 
   (rec
-    ;; What the program knows of a value: its wrapper, in a queue.
+    ;; The wrapper of a value, in a queue.
     (type $wrapper (struct
       (field $value externref) (field $id i32) (field $any anyref)
       (field $next (mut (ref null $wrapper)))))
@@ -71,7 +71,7 @@
         (br_if $done (i32.ge_u (local.get $i) (local.get $n)))
         (local.set $r (call $random))
         (local.set $at (i32.and (local.get $r) (i32.const 63)))
-        ;; One in eight is new; the others come out of the table.
+        ;; One value in eight is new; the others come from the table.
         (local.set $value (table.get $table (local.get $at)))
         (if (i32.or (ref.is_null (local.get $value))
               (i32.eqz (i32.and (local.get $r) (i32.const 0x700))))
@@ -80,14 +80,14 @@
         (array.set $history (local.get $history)
           (i32.and (i32.shr_u (local.get $r) (i32.const 12)) (i32.const 255))
           (local.get $value))
-        ;; Two hundred wait in the queue, then the first is through.
+        ;; When two hundred wait in the queue, the first one leaves it.
         (if (i32.ge_u (local.get $i) (i32.const 200))
           (then
             (local.set $wrapper (call $pop))
             (if (i32.ne (struct.get $wrapper $id (local.get $wrapper))
                         (i32.sub (local.get $i) (i32.const 200)))
               (then (unreachable)))
-            ;; It went in as an external reference and comes out as an internal one.
+            ;; The value was stored as an external reference and is now an internal one.
             (local.set $value
               (extern.convert_any (struct.get $wrapper $any (local.get $wrapper))))
             (table.set $table

@@ -3,10 +3,10 @@
 ;;
 ;;   run(depth) -> a checksum over all trees, the longest-lived of which has this depth
 ;;
-;; A tree that stretches the heap dies first. Then trees of many depths are made and
-;; dropped, as much of each depth as of all others, half of them from the top down (so
-;; that older nodes refer to younger ones) and half from the bottom up, while a large
-;; tree and a large array of numbers live from beginning to end.
+;; A tree that stretches the heap dies first. Then trees of many depths are made and dropped, with
+;; the same amount of allocation for each depth. Half of them are built from the top down (so that
+;; older nodes refer to younger ones) and half from the bottom up. A large tree and a large array of
+;; numbers live from beginning to end.
 
 (module $gcbench
   (type $node (struct
@@ -16,7 +16,7 @@
 
   (func $leaf (result (ref $node)) (struct.new_default $node))
 
-  ;; From the top down: children are assigned to a node that is there.
+  ;; From the top down: children are assigned to an existing node.
   (func $populate (param $depth i32) (param $node (ref $node))
     (if (i32.le_s (local.get $depth) (i32.const 0)) (then (return)))
     (local.set $depth (i32.sub (local.get $depth) (i32.const 1)))
@@ -33,7 +33,7 @@
     (call $populate (local.get $depth) (local.get $node))
     (local.get $node))
 
-  ;; From the bottom up: children are there before their parent.
+  ;; From the bottom up: children exist before their parent.
   (func $bottom_up (param $depth i32) (result (ref $node))
     (if (i32.le_s (local.get $depth) (i32.const 0)) (then (return (call $leaf))))
     (local.set $depth (i32.sub (local.get $depth) (i32.const 1)))
@@ -47,7 +47,7 @@
   (func $size (param $depth i32) (result i32)
     (i32.sub (i32.shl (i32.const 2) (local.get $depth)) (i32.const 1)))
 
-  ;; What a tree has of nodes, and of depths noted in them.
+  ;; A sum over the nodes of a tree and the depths stored in them.
   (func $weigh (param $node (ref null $node)) (result i32)
     (if (ref.is_null (local.get $node)) (then (return (i32.const 0))))
     (i32.add
@@ -56,13 +56,13 @@
         (call $weigh (struct.get $node $left (local.get $node)))
         (call $weigh (struct.get $node $right (local.get $node))))))
 
-  ;; Trees of one depth, each way; the last of each is weighed.
+  ;; Trees of one depth, built in both ways. The last of each is summed up.
   (func $construct (param $depth i32) (param $stretch i32) (result i32)
     (local $times i32)
     (local $i i32)
     (local $tree (ref null $node))
     (local $sum i32)
-    ;; As many as it takes to allocate twice what the stretching tree took.
+    ;; As many trees as needed to allocate twice as much as the stretching tree.
     (local.set $times
       (i32.div_u (i32.shl (call $size (local.get $stretch)) (i32.const 1))
         (call $size (local.get $depth))))
@@ -90,7 +90,7 @@
     (local.set $stretch (i32.add (local.get $long) (i32.const 2)))
     (local.set $sum (call $weigh (call $bottom_up (local.get $stretch))))
     (local.set $tree (call $top_down (local.get $long)))
-    ;; Eight numbers for each leaf: half a million beside a tree of depth 16.
+    ;; Eight numbers for each leaf: half a million for a tree of depth 16.
     (local.set $len (i32.shl (i32.const 8) (local.get $long)))
     (local.set $numbers (array.new_default $numbers (local.get $len)))
     (local.set $i (i32.const 1))
@@ -108,7 +108,7 @@
             (call $construct (local.get $depth) (local.get $stretch))))
         (local.set $depth (i32.add (local.get $depth) (i32.const 2)))
         (br $deeper)))
-    ;; What lived all the time is as it was.
+    ;; The long-lived objects are unchanged.
     (if (i32.ne (call $weigh (local.get $tree)) (call $size (local.get $long)))
       (then (unreachable)))
     (local.set $i (i32.const 1))

@@ -3,11 +3,10 @@
 ;;
 ;;   run(n) -> a checksum over n insertions, updates, look-ups and removals
 ;;
-;; Keys are strings in i8 arrays, made afresh for every operation, so that a key is
-;; found by its bytes and never by its identity. How keys are hashed and compared
-;; is a pair of function references in the map. Values are integers: an i31 if they
-;; fit, else a box. The program keeps count of what must be in the map, and traps if
-;; the map disagrees.
+;; Keys are strings in i8 arrays. They are made again for every operation, so a key is found by its
+;; bytes and never by its identity. The map has two function references that hash and compare keys.
+;; Values are integers: an i31 if they fit, otherwise a box. The program tracks what must be in the
+;; map, and traps if the map disagrees.
 
 (module $hash_map
   (type $string (array (mut i8)))
@@ -27,7 +26,7 @@
       (field $hash (ref $hash))
       (field $equal (ref $equal)))))
 
-  ;; How to make a map of strings: constant expressions may allocate.
+  ;; The functions for a map of strings. Constant expressions may allocate.
   (global $empty (ref $string) (array.new_fixed $string 0))
   (global $key_prefix (ref $string)
     (array.new_fixed $string 4

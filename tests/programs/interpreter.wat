@@ -1,5 +1,5 @@
-;; interpreter: a small functional language, from its text to the answer: a parser
-;; that builds a syntax tree, and an evaluator that walks it.
+;; interpreter: a small functional language, with a parser that builds a syntax tree and an
+;; evaluator that walks it.
 ;;
 ;;   run(n) -> the value of the program below, in which N is n
 ;;
@@ -11,10 +11,10 @@
 ;;              | (: head tail) (^ list) (~ list)       a pair, its head, its tail
 ;;              | (f a b ...)                           application, one argument a time
 ;;
-;; Each kind of node is a subtype of $expression, and `eval` finds out which with a
-;; ladder of `br_on_cast`. Values are `eqref`: integers are i31, the empty list is null.
-;; A name that occurs in its own value ties a knot: the environment holds the closure
-;; that holds the environment. Calls in tail position do not deepen the stack.
+;; Each kind of node is a subtype of $expression, and `eval` determines the kind with a ladder of
+;; `br_on_cast`. Values are `eqref`: integers are i31, the empty list is null. A name that occurs in
+;; its own value makes a cycle: the environment refers to the closure, and the closure to the
+;; environment. Calls in tail position do not deepen the stack.
 
 (module $interpreter
   (type $bytes (array (mut i8)))
@@ -39,7 +39,7 @@
     (type $apply (sub final $expression (struct
       (field $function (ref $expression)) (field $argument (ref $expression)))))
 
-    ;; Values that are not integers, and where names have them.
+    ;; Values that are not integers, and environments.
     (type $pair (struct (field $head eqref) (field $tail eqref)))
     (type $closure (struct (field $code (ref $lambda)) (field $scope (ref null $scope))))
     (type $scope (struct
@@ -64,7 +64,7 @@
     "    (join (map fib (range 0 N))"
     "          (sort (map (\5c i (- (* (* i 7919) i) (* i 104729))) (range 0 (* N 5)))))))))))))))")
 
-  ;; The text, how far it has been read, and the names met so far.
+  ;; The text, the position of the reader, and the names found so far.
   (global $text (mut (ref $bytes)) (array.new_fixed $bytes 0))
   (global $at (mut i32) (i32.const 0))
   (global $symbols (mut (ref null $symbol)) (ref.null none))
@@ -93,7 +93,7 @@
       (i32.sub (i32.or (local.get $c) (i32.const 32)) (i32.const 97))
       (i32.const 26)))
 
-  ;; The one symbol with the name that stands in the text.
+  ;; The unique symbol for the name at the reader's position.
   (func $parse_symbol (result (ref $symbol))
     (local $from i32)
     (local $len i32)
@@ -163,7 +163,7 @@
     (call $expect (i32.const 41)) ;; )
     (local.get $e))
 
-  ;; What stands between parentheses.
+  ;; Parses the contents of parentheses.
   (func $parse_form (result (ref $expression))
     (local $c i32)
     (local $e (ref $expression))
@@ -236,7 +236,7 @@
     (local $operation (ref $operation))
     (local $closure (ref $closure))
     (local $inner (ref $scope))
-    ;; Tail positions come round again with another expression and scope.
+    ;; Tail positions repeat the loop with another expression and scope.
     (loop $tail (result eqref)
       (block $is_number (result (ref $number))
         (block $is_variable (result (ref $variable))

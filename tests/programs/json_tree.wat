@@ -1,5 +1,5 @@
-;; json_tree: builds a JSON-like tree, prints it into a byte array, parses the text
-;; back, compares both trees, and hashes what it read.
+;; json_tree: builds a JSON-like tree, prints it into a byte array, parses the text, compares both
+;; trees, and hashes the parsed one.
 ;;
 ;;   run(depth) -> hash of the parsed tree, mixed with the length of the text
 ;;
@@ -12,13 +12,13 @@
 ;;   list      a $list, a growable array
 ;;   object    an $object, a linked list of $members in order of insertion
 ;;
-;; Which of them a value is, is asked with `br_on_cast`.
+;; `br_on_cast` determines the kind of a value.
 
 (module $json_tree
   (type $bytes (array (mut i8)))
   (type $values (array (mut eqref)))
 
-  ;; One group, so that no two of these are the same type by accident of structure.
+  ;; One group, so that types with equal structure are different types.
   (rec
     (type $long (struct (field $n i64)))
     (type $bool (struct (field $on i32)))
@@ -174,7 +174,7 @@
         (br $more))))
 
   (func $put_integer (param $w (ref $writer)) (param $n i64)
-    ;; Works on negative numbers throughout: i64::MIN has no positive twin.
+    ;; Works on negative numbers, because i64::MIN has no positive counterpart.
     (if (i64.lt_s (local.get $n) (i64.const 0))
       (then (call $put (local.get $w) (i32.const 45))) ;; -
       (else (local.set $n (i64.sub (i64.const 0) (local.get $n)))))
@@ -458,7 +458,7 @@
           (struct.get $writer $text (local.get $text))
           (struct.get $writer $len (local.get $text))
           (i32.const 0))))
-    ;; What was read must hash like what was built, and print alike byte by byte.
+    ;; The parsed tree must have the hash of the original, and print the same bytes.
     (if (i32.ne (call $hash (i32.const 0x811c9dc5) (local.get $built))
                 (call $hash (i32.const 0x811c9dc5) (local.get $parsed)))
       (then (call $fail)))

@@ -1,13 +1,12 @@
-;; lru: a cache that forgets what was used longest ago: a doubly linked list in
-;; order of use, and a hash map from keys to its nodes.
+;; lru: a cache that evicts the least recently used entry. It has a doubly linked list in order of
+;; use, and a hash map from keys to the list's nodes.
 ;;
 ;;   run(n) -> a checksum over n requests to a cache of 100 nodes
 ;;
-;; The list is a ring around a sentinel: neighbours refer to each other, so every
-;; node is part of a cycle while it is in the cache. A node that is evicted is
-;; unlinked and refers to nothing any more, so that a collector that counts
-;; references frees it too; the ring that is left at the end is a cycle nobody
-;; refers to, which only a tracing collector (or a cycle collector) frees.
+;; The list is a ring around a sentinel. Neighbours refer to each other, so every node in the cache
+;; is part of a cycle. An evicted node is unlinked and refers to nothing, so a reference-counting
+;; collector can free it. The ring that remains at the end is an unreferenced cycle, which only a
+;; tracing collector (or a cycle collector) frees.
 ;;
 ;; The map is open addressing with linear probing over an array of nodes, with
 ;; removal by shifting back (Knuth, The Art of Computer Programming 3, 6.4, R).
@@ -28,7 +27,7 @@
       (field $slots (ref $slots))
       (field $hits (mut i32))
       (field $evictions (mut i32))))
-    ;; What is cached: made from its key, at some cost.
+    ;; A cached value, which is made from its key at some cost.
     (type $page (struct (field $number i64) (field $words (ref $words))))
     (type $words (array (mut i16))))
 
@@ -64,7 +63,7 @@
     (struct.set $node $newer (local.get $node) (ref.null $node))
     (struct.set $node $older (local.get $node) (ref.null $node)))
 
-  ;; Makes an unlinked node the newest: the one the sentinel calls older.
+  ;; Makes an unlinked node the newest one, which is the sentinel's `older`.
   (func $link_newest (param $cache (ref $cache)) (param $node (ref $node))
     (local $sentinel (ref $node))
     (local.set $sentinel (struct.get $cache $sentinel (local.get $cache)))
@@ -102,7 +101,7 @@
     (local.get $i)
     (local.get $node))
 
-  ;; Empties slot `hole` and moves up what could no longer be found behind it.
+  ;; Empties slot `hole` and moves up the later nodes that could no longer be found.
   (func $remove_slot (param $slots (ref $slots)) (param $hole i32)
     (local $i i32)
     (local $mask i32)
@@ -138,7 +137,7 @@
       (i32.const 0)
       (i32.const 0)))
 
-  ;; What is cached for a key: a $page, or for every fourth key just an i31.
+  ;; The cached value for a key: a $page, or an i31 for every fourth key.
   (func $compute (param $key i64) (result anyref)
     (local $words (ref $words))
     (local $i i32)
@@ -203,7 +202,7 @@
       (i32.add (struct.get $cache $len (local.get $cache)) (i32.const 1)))
     (struct.get $node $value (local.get $new)))
 
-  ;; A number for what was cached, and a trap if it is not what belongs to the key.
+  ;; A number for the cached value. Traps if the value does not belong to the key.
   (func $weigh (param $key i64) (param $value anyref) (result i32)
     (local $page (ref $page))
     (block $small (result (ref i31))
@@ -216,7 +215,7 @@
         (array.get_u $words (struct.get $page $words (local.get $page)) (i32.const 11)))))
     (i31.get_u))
 
-  ;; The keys from newest to oldest, which must be as many as the cache says.
+  ;; A checksum of the keys from newest to oldest. Their number must be that of the cache.
   (func $hash_ring (param $cache (ref $cache)) (result i32)
     (local $node (ref $node))
     (local $h i32)

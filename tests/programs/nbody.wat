@@ -1,11 +1,10 @@
-;; nbody: the planets' orbits of the Computer Language Benchmarks Game, with vectors
-;; that are never changed but replaced.
+;; nbody: the planets' orbits of the Computer Language Benchmarks Game, with immutable vectors.
 ;;
 ;;   run(n) -> the energy after n steps of 0.01, in millionths of a thousandth
 ;;
-;; Each operation on vectors makes a new one, as a functional language does it or one
-;; that boxes numbers: many small objects without references that die at once, beside
-;; five old ones into which a young one is stored at each step.
+;; Each operation on vectors makes a new vector, as in a functional language or in one that boxes
+;; numbers. So there are many small objects without references that die at once, and five old
+;; objects into which a young one is stored at each step.
 
 (module $nbody
   (rec
@@ -40,7 +39,7 @@
         (f64.mul (struct.get $vector $y (local.get $a)) (struct.get $vector $y (local.get $b))))
       (f64.mul (struct.get $vector $z (local.get $a)) (struct.get $vector $z (local.get $b)))))
 
-  ;; A body as the tables give it: days are made years, sun's masses made 4 pi squared.
+  ;; A body with values from tables. Converts days to years and solar masses to 4 pi squared.
   (func $body (param $x f64) (param $y f64) (param $z f64)
     (param $vx f64) (param $vy f64) (param $vz f64) (param $mass f64) (result (ref $body))
     (struct.new $body
@@ -75,7 +74,7 @@
         (f64.const 1.62824170038242295e-03) (f64.const -9.51592254519715870e-05)
         (f64.const 5.15138902046611451e-05))))
 
-  ;; The sun moves so that all together rest.
+  ;; Sets the sun's velocity so that the total momentum is zero.
   (func $offset_momentum (param $bodies (ref $bodies))
     (local $sum (ref $vector))
     (local $body (ref $body))

@@ -2,10 +2,10 @@
 ;;
 ;;   run(n) -> number of solutions (run(8) = 92)
 ;;
-;; A closure is a struct whose first field is its code; subtypes append what it
-;; captures. Its code gets the closure itself and casts it to the type it knows it
-;; has. A board is a persistent list of columns, newest row first, shared by all
-;; boards that extend it. Everything is a search in continuation-passing style:
+;; A closure is a struct whose first field is its code; subtypes append the captured values. The
+;; code gets the closure and casts it to its own type. A board is a persistent list of columns,
+;; newest row first, shared by all boards that extend it. The program is a search in
+;; continuation-passing style:
 ;;
 ;;   place(board, row, k)     = if row = n then k(board)
 ;;                              else each_safe(n, board, board' -> place(board', row + 1, k))
@@ -112,7 +112,7 @@
           (call $visit (local.get $f)
             (struct.new $board (local.get $column) (local.get $board)))))
       (local.set $column (i32.add (local.get $column) (i32.const 1)))
-      ;; One column too many, for the predicate to refuse.
+      ;; One column too many, which the predicate must reject.
       (br_if $more (i32.le_u (local.get $column) (local.get $n)))))
 
   ;; board -> place the captured row's queen, then the rest, then call k

@@ -3,16 +3,16 @@
 ;;
 ;;   run(n) -> a checksum over the versions of a map with up to n keys
 ;;
-;; A change copies the nodes on the way from the root, up to seven arrays of up to 33
-;; references; the rest is shared with the version before. Every sixteenth version is kept for
-;; a while. So arrays of references of all sizes are made all the time, filled once with
-;; mostly old references (`array.copy`), and never written again.
+;; A change copies the nodes on the path from the root, up to seven arrays of up to 33 references.
+;; The other nodes are shared with the previous version. Every sixteenth version is kept for a
+;; while. So the program constantly makes arrays of references of all sizes, fills each once with
+;; mostly old references (`array.copy`), and never writes it again.
 
 (module $persistent_map
   (rec
     (type $entry (struct (field $key i32) (field $value (ref $value))))
     (type $value (struct (field $number i64)))
-    ;; The bitmap says which of 32 children there are; they are entries or nodes.
+    ;; The bitmap says which of 32 children exist. Children are entries or nodes.
     (type $node (struct (field $bitmap i32) (field $children (ref $children))))
     (type $children (array (mut eqref)))
     (type $map (struct (field $size i32) (field $root (ref $node))))
@@ -32,7 +32,7 @@
     (global.set $seed (local.get $x))
     (local.get $x))
 
-  ;; The last step of MurmurHash3 (Appleby): no two keys have the same hash.
+  ;; The last step of MurmurHash3 (Appleby). Different keys have different hashes.
   (func $hash (param $key i32) (result i32)
     (local.set $key
       (i32.mul (i32.xor (local.get $key) (i32.shr_u (local.get $key) (i32.const 16)))
@@ -47,7 +47,7 @@
     (i32.shl (i32.const 1)
       (i32.and (i32.shr_u (local.get $hash) (local.get $shift)) (i32.const 31))))
 
-  ;; Where the child of a bit is.
+  ;; The index of the child for a bit.
   (func $index (param $bitmap i32) (param $bit i32) (result i32)
     (i32.popcnt
       (i32.and (local.get $bitmap) (i32.sub (local.get $bit) (i32.const 1)))))
@@ -194,7 +194,7 @@
       (i32.add (struct.get $map $size (local.get $map)) (global.get $changed))
       (local.get $root)))
 
-  ;; The node without the key; itself if it had none.
+  ;; The node without the key, or the same node if it did not have the key.
   (func $remove_at (param $node (ref $node)) (param $shift i32) (param $key i32)
     (result (ref $node))
     (local $bit i32)
@@ -216,7 +216,7 @@
         (call $remove_at (local.get $child) (i32.add (local.get $shift) (i32.const 5))
           (local.get $key)))
       (if (ref.eq (local.get $child) (local.get $new)) (then (return (local.get $node))))
-      ;; A node of nothing goes, a node of one entry is replaced by the entry.
+      ;; An empty node is removed; a node of one entry is replaced by the entry.
       (if (i32.eqz (struct.get $node $bitmap (local.get $new)))
         (then (return (call $with_less (local.get $node) (local.get $bit)))))
       (if (i32.eq (array.len (struct.get $node $children (local.get $new))) (i32.const 1))
@@ -249,8 +249,8 @@
 
   (global $count (mut i32) (i32.const 0))
 
-  ;; A sum over the entries, whatever their order; a trap if one is not where its hash
-  ;; says.
+  ;; A sum over the entries that does not depend on their order. Traps if an entry is not in the
+  ;; place of its hash.
   (func $weigh (param $node (ref $node)) (param $shift i32) (param $prefix i32) (result i32)
     (local $i i32)
     (local $rest i32)
@@ -334,7 +334,7 @@
             (local.set $sum
               (i32.add (i32.rotl (local.get $sum) (i32.const 3))
                 (i32.wrap_i64 (struct.get $value $number (local.get $value)))))))
-        ;; Three insertions to each removal, of another key.
+        ;; Three insertions for each removal of another key.
         (if (i32.eq (i32.and (local.get $i) (i32.const 3)) (i32.const 3))
           (then
             (local.set $map
@@ -352,7 +352,7 @@
         (local.set $i (i32.add (local.get $i) (i32.const 1)))
         (br $more)))
     (local.set $sum (i32.xor (local.get $sum) (call $check (local.get $map))))
-    ;; The versions that were kept are as they were.
+    ;; The kept versions are unchanged.
     (local.set $i (i32.const 0))
     (loop $more
       (if (i32.eqz

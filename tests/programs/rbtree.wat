@@ -4,11 +4,10 @@
 ;;
 ;;   run(n) -> a checksum over the versions of a map with up to n keys
 ;;
-;; Colours are types: $red and $black are siblings below $tree, alike in structure
-;; and told apart by `ref.test` and `br_on_cast`. The empty tree is null. No node is
-;; ever changed, so an old version of the map stays as it was and shares most of its
-;; nodes with the new one; the program keeps some old versions and checks them at the
-;; end, with all invariants of a red-black tree.
+;; Colours are types: $red and $black are subtypes of $tree with equal structure, which `ref.test`
+;; and `br_on_cast` distinguish. The empty tree is null. Nodes never change, so an old version of
+;; the map stays valid and shares most of its nodes with the new one. The program keeps some old
+;; versions and checks them at the end, with all invariants of a red-black tree.
 
 (module $rbtree
   (rec
@@ -180,7 +179,7 @@
     (call $R
       (local.get $l) (local.get $node) (call $delete_in (local.get $r) (local.get $key))))
 
-  ;; As $balance, where `l` is one too low.
+  ;; Like $balance, for a tree in which `l` is one too low.
   (func $balance_left (param $l (ref null $tree)) (param $at (ref $tree)) (param $r (ref null $tree))
     (result (ref $tree))
     (local $sibling (ref $tree))
@@ -199,7 +198,7 @@
         (call $right (local.get $inner)) (local.get $sibling)
         (call $redden (call $right (local.get $sibling))))))
 
-  ;; As $balance, where `r` is one too low.
+  ;; Like $balance, for a tree in which `r` is one too low.
   (func $balance_right (param $l (ref null $tree)) (param $at (ref $tree)) (param $r (ref null $tree))
     (result (ref $tree))
     (local $sibling (ref $tree))
@@ -218,7 +217,7 @@
       (local.get $inner)
       (call $B (call $right (local.get $inner)) (local.get $at) (local.get $r))))
 
-  ;; One tree of two, all keys of `a` before those of `b`.
+  ;; Joins two trees. All keys of `a` are before those of `b`.
   (func $append (param $a (ref null $tree)) (param $b (ref null $tree)) (result (ref null $tree))
     (local $l (ref $tree))
     (local $r (ref $tree))
@@ -367,7 +366,7 @@
             (then (unreachable)))))
       (br_if $more (i32.lt_u (local.get $i) (local.get $n))))
     (if (i32.eqz (ref.is_null (local.get $t))) (then (unreachable)))
-    ;; What was kept of the past is as it was.
+    ;; The kept versions are unchanged.
     (local.set $i (i32.const 0))
     (loop $more
       (local.set $t (array.get $versions (local.get $versions) (local.get $i)))

@@ -68,7 +68,7 @@
     (struct.new $packet (local.get $link) (local.get $id) (local.get $kind)
       (i32.const 0) (array.new_default $bytes (i32.const 4))))
 
-  ;; Puts a packet at a queue's end; the queue's head.
+  ;; Puts a packet at a queue's end. Returns the queue's head.
   (func $append (param $packet (ref $packet)) (param $queue (ref null $packet))
     (result (ref $packet))
     (local $last (ref $packet))
@@ -145,7 +145,7 @@
     (call $set_state (call $current (local.get $s)) (i32.const 0) (i32.const 2))
     (call $current (local.get $s)))
 
-  ;; Lets a held task go on; whichever of it and the current one comes first.
+  ;; Releases a held task. Returns the task of higher priority: it or the current one.
   (func $release (param $s (ref $scheduler)) (param $id i32) (result (ref null $tcb))
     (local $t (ref $tcb))
     (block $none
@@ -160,7 +160,7 @@
                     (struct.get $tcb $priority (call $current (local.get $s)))))))
     (ref.null none))
 
-  ;; Sends a packet to the task it names; whichever of both comes first.
+  ;; Sends a packet to its task. Returns the task of higher priority: that one or the current one.
   (func $queue (param $s (ref $scheduler)) (param $packet (ref $packet)) (result (ref null $tcb))
     (local $t (ref $tcb))
     (block $none
@@ -189,7 +189,7 @@
 
   ;; ---- the tasks ----------------------------------------------------------
 
-  ;; Lets devices go on, in an order that a shift register decides.
+  ;; Releases devices, in an order that a shift register decides.
   (func $idle_run (type $run)
     (param $self (ref $task)) (param $packet (ref null $packet)) (result (ref null $tcb))
     (local $idle (ref $idle))

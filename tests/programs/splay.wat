@@ -3,10 +3,10 @@
 ;;
 ;;   run(n) -> a checksum over a tree of n nodes after 5 n replacements
 ;;
-;; Each node has a payload of its own: a tree of depth 5 whose leaves have an array of
-;; ten numbers and a string. A step inserts a node under a new random key and removes
-;; the one before it in order. So what dies has lived for a while, and every look-up
-;; rotates: old nodes are written to all the time, mostly with old nodes.
+;; Each node has its own payload: a tree of depth 5 whose leaves have an array of ten numbers and a
+;; string. A step inserts a node with a new random key and removes the node before it in order. So
+;; objects die after they have lived for a while. Every look-up rotates, so references to old nodes
+;; are constantly stored into old nodes.
 
 (module $splay
   (rec
@@ -89,8 +89,8 @@
   (func $key (param $node (ref null $node)) (result f64)
     (struct.get $node $key (local.get $node)))
 
-  ;; Top-down splaying: the root becomes the node of the key, or the last one on the
-  ;; way to where it would be.
+  ;; Top-down splaying: the node of the key becomes the root, or the last node on the path to its
+  ;; place.
   (func $splay (param $key f64)
     (local $dummy (ref $node))
     (local $l (ref null $node))
@@ -137,7 +137,7 @@
     (struct.set $node $right (local.get $current) (call $left (local.get $dummy)))
     (global.set $root (local.get $current)))
 
-  ;; Whether there is a node of this key, which becomes the root.
+  ;; Whether there is a node with this key. It becomes the root.
   (func $find (param $key f64) (result i32)
     (if (ref.is_null (global.get $root)) (then (return (i32.const 0))))
     (call $splay (local.get $key))
@@ -191,7 +191,7 @@
 
   ;; ---- the benchmark ------------------------------------------------------
 
-  ;; Inserts a node with a new key, which it answers.
+  ;; Inserts a node with a new key. Returns the key.
   (func $insert_new (result f64)
     (local $tag i32)
     (local $key f64)

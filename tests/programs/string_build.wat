@@ -1,13 +1,12 @@
-;; string_build: text put together from many small pieces: as a rope, and in a buffer
-;; that doubles.
+;; string_build: builds a text from many small pieces, as a rope and in a buffer that doubles.
 ;;
 ;;   run(n) -> a checksum over a text of n lines, built in three ways that must agree
 ;;
-;; A rope is a balanced tree of pieces (Boehm, Atkinson and Plass, "Ropes: an
-;; Alternative to Strings", 1995): small leaves of 8-bit characters, concatenation by
-;; allocation alone, rebalanced into a forest of Fibonacci lengths. Flattening it copies
-;; all leaves to one array of 16-bit characters. The buffer is copied with `array.copy` each
-;; time it is full: arrays of all sizes, without a reference in them, that die at once.
+;; A rope is a balanced tree of pieces (Boehm, Atkinson and Plass, "Ropes: an Alternative to
+;; Strings", 1995). Leaves are small arrays of 8-bit characters. Concatenation only allocates a
+;; node, and rebalancing uses a forest of Fibonacci lengths. Flattening a rope copies all leaves to
+;; one array of 16-bit characters. The buffer is copied with `array.copy` each time it is full. So
+;; arrays of all sizes without references die at once.
 
 (module $string_build
   (rec
@@ -38,7 +37,7 @@
 
   ;; ---- pieces -------------------------------------------------------------
 
-  ;; One to sixteen characters out of the words.
+  ;; One to sixteen characters from the words.
   (func $piece (result (ref $bytes))
     (local $r i32)
     (local.set $r (call $random))
@@ -70,7 +69,7 @@
   (func $leaf (param $bytes (ref $bytes)) (result (ref $rope))
     (struct.new $leaf (array.len (local.get $bytes)) (i32.const 0) (local.get $bytes)))
 
-  ;; Two ropes in a row; short leaves become one.
+  ;; Concatenates two ropes. Joins short leaves into one.
   (func $append (param $a (ref $rope)) (param $b (ref $rope)) (result (ref $rope))
     (local $x (ref $bytes))
     (local $y (ref $bytes))
@@ -104,7 +103,7 @@
       (i32.add (local.get $depth) (i32.const 1))
       (local.get $a) (local.get $b)))
 
-  ;; Whether a rope is as long as its depth needs: F(depth + 2), where F(1) = F(2) = 1.
+  ;; Whether a rope is long enough for its depth: at least F(depth + 2), where F(1) = F(2) = 1.
   (func $balanced (param $rope (ref $rope)) (result i32)
     (local $low i32)
     (local $high i32)
@@ -136,7 +135,7 @@
     (local.set $sum (call $leaf (array.new_default $bytes (i32.const 0))))
     (local.set $low (i32.const 1))
     (local.set $high (i32.const 2))
-    ;; All that are shorter are behind it: they go together first.
+    ;; All shorter ropes come before it in the text, so they are joined first.
     (loop $shorter
       (local.set $slot (array.get $forest (local.get $forest) (local.get $i)))
       (if (i32.eqz (ref.is_null (local.get $slot)))
@@ -151,7 +150,7 @@
           (local.set $high (local.get $tmp))
           (br $shorter))))
     (local.set $sum (call $append (local.get $sum) (local.get $piece)))
-    ;; Then up until it fits into an empty slot.
+    ;; Then moves up until it fits into an empty slot.
     (loop $longer
       (local.set $slot (array.get $forest (local.get $forest) (local.get $i)))
       (if (i32.eqz (ref.is_null (local.get $slot)))
@@ -167,7 +166,7 @@
           (br $longer))))
     (array.set $forest (local.get $forest) (local.get $i) (local.get $sum)))
 
-  ;; Adds what of a rope is balanced, as large pieces as there are.
+  ;; Adds the balanced parts of a rope, in pieces that are as large as possible.
   (func $add (param $forest (ref $forest)) (param $rope (ref $rope))
     (local $concat (ref $concat))
     (loop $more
@@ -196,7 +195,7 @@
       (br_if $more (i32.lt_u (local.get $i) (array.len (local.get $forest)))))
     (local.get $sum))
 
-  ;; Copies a rope's characters to `chars` from `at` on; answers where it ended.
+  ;; Copies a rope's characters to `chars` from `at` on. Returns the end.
   (func $flatten (param $rope (ref $rope)) (param $chars (ref $chars)) (param $at i32)
     (result i32)
     (local $concat (ref $concat))
@@ -292,10 +291,10 @@
         (call $push (local.get $buffer) (local.get $bytes))
         (local.set $line (call $append (local.get $line) (call $leaf (local.get $bytes))))
         (local.set $rope (call $append (local.get $rope) (local.get $line)))
-        ;; Another whose lines are in the opposite order.
+        ;; Another rope with the lines in the opposite order.
         (local.set $front (call $append (local.get $line) (local.get $front)))
         (local.set $i (i32.add (local.get $i) (i32.const 1)))
-        ;; Appending to one end again and again makes a list of it.
+        ;; Repeated appending to one end makes the rope a list.
         (if (i32.gt_u (struct.get $rope $depth (local.get $rope)) (i32.const 64))
           (then (local.set $rope (call $balance (local.get $rope)))))
         (if (i32.gt_u (struct.get $rope $depth (local.get $front)) (i32.const 64))

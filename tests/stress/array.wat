@@ -1,10 +1,10 @@
-;; array: one array of references, as large as asked for, mutated at random.
+;; array: one array of references of the requested size, mutated at random.
 ;;
 ;;   run(n) -> a checksum over an array of n references after 2 n stores
 ;;
-;; The array is one old object that no collector likes to look at as a whole: half of
-;; the stores put a new box in it, the others copy a reference from another place in
-;; it, so that boxes are shared, and some die.
+;; The array is one old object that is expensive to scan as a whole. Half of the stores put a new
+;; box in it. The others copy a reference from another place in it, so that boxes are shared and
+;; some die.
 
 (module $array
   (type $box (struct (field $value i32)))

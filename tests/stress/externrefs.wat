@@ -3,8 +3,8 @@
 ;;   run(n) -> a checksum over n externrefs, half in a table and half in an array,
 ;;             after five times as many were made and dropped
 ;;
-;; `host.value(i)` makes a host value that `host.number` reads again: a value that was
-;; dropped too early, or given to another reference, shows.
+;; `host.value(i)` makes a host value that `host.number` reads. So the checksum shows a value that
+;; was dropped too early or confused with another one.
 
 (module $externrefs
   (import "host" "value" (func $value (param i32) (result externref)))

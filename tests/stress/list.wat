@@ -1,16 +1,16 @@
-;; list: a singly linked list as long as asked for, every cell of it alive at once.
+;; list: a singly linked list of the requested length, with all cells alive at the same time.
 ;;
 ;;   run(n) -> a checksum over a list of n cells, built, reversed in place, halved
 ;;
-;; The deepest graph there is: a collector that marks by recursion overflows its
-;; stack, one that copies breadth first has a queue of length one, one that counts
-;; frees n cells one after the other when the list's head is dropped. Reversal stores
-;; into every old cell; what halving drops dies between cells that live.
+;; This is the deepest possible graph. A collector that marks by recursion overflows its stack. One
+;; that copies breadth-first has a queue of length one. One that counts references frees n cells one
+;; after the other when the list's head is dropped. Reversal stores into every old cell. Halving
+;; drops cells between live cells.
 
 (module $list
   (type $cell (struct (field $head i32) (field $tail (mut (ref null $cell)))))
 
-  ;; n, n - 1, ... 1: with a cell of garbage beside each.
+  ;; The list n, n - 1, ... 1, with a cell of garbage for each cell.
   (func $build (param $n i32) (result (ref null $cell))
     (local $list (ref null $cell))
     (local $garbage (ref null $cell))
@@ -70,7 +70,7 @@
     (local.set $h (call $hash (local.get $list)))
     (local.set $list (call $reverse (local.get $list)))
     (local.set $h (i32.xor (i32.rotl (local.get $h) (i32.const 5)) (call $hash (local.get $list))))
-    ;; Another that dies while the first one lives.
+    ;; Another list that dies while the first one lives.
     (local.set $h
       (i32.xor (i32.rotl (local.get $h) (i32.const 5)) (call $hash (call $build (local.get $n)))))
     (call $halve (local.get $list))

@@ -1,11 +1,11 @@
-;; live_set: much that lives, and ten times as much that dies beside it.
+;; live_set: much live data, and ten times as much garbage.
 ;;
 ;;   run(n) -> a checksum over n trees of 511 nodes of 24 bytes each
 ;;
-;; 17,000 trees are 200 MB. Garbage is made in small trees; after every 32 of them a
-;; subtree of one of the trees, chosen at random, is replaced, so that old objects
-;; refer to young ones and old ones die here and there. Live bytes stay the same from
-;; the first to the last garbage: what a pause takes is what the collector makes of it.
+;; 17,000 trees are 200 MB. Garbage is made in small trees. After every 32 of them a subtree of a
+;; random live tree is replaced, so that old objects refer to young ones and some old objects die.
+;; The number of live bytes stays the same during the garbage phase, so the lengths of pauses depend
+;; only on the collector.
 
 (module $live_set
   (type $node (struct
@@ -26,7 +26,7 @@
     (global.set $seed (local.get $x))
     (local.get $x))
 
-  ;; A perfect tree; its nodes are numbered in the order they are made in, leaves first.
+  ;; A perfect tree. Its nodes are numbered in the order in which they are made, leaves first.
   (func $tree (param $depth i32) (result (ref $node))
     (local $left (ref null $node))
     (local $right (ref null $node))
@@ -37,8 +37,8 @@
     (global.set $made (i64.add (global.get $made) (i64.const 1)))
     (struct.new $node (local.get $left) (local.get $right) (global.get $made)))
 
-  ;; Replaces the subtree of `depth` that the bits of `path` lead to from a root that is
-  ;; `above` higher.
+  ;; Replaces a subtree of depth `depth`. The bits of `path` lead to it from a root that is `above`
+  ;; levels higher.
   (func $replace (param $node (ref $node)) (param $above i32) (param $depth i32)
     (param $path i32)
     (block $here

@@ -2,15 +2,15 @@
 ;;
 ;;   run(n) -> a checksum over n rings of three nodes, of which the last live
 ;;
-;; Each ring replaces one that a window of 4,096 has at a random place, so that it
-;; lives through some collections and then dies as a cycle that nobody refers to: a
-;; collector that only counts never frees one.
+;; Each ring replaces one at a random place of a window of 4,096. So a ring lives through some
+;; collections and then dies as an unreferenced cycle. A collector that only counts references never
+;; frees it.
 
 (module $rings
   (rec
     (type $node (struct
       (field $next (mut (ref null $node))) (field $number i32) (field $ring (ref $name))))
-    ;; What all of a ring refer to: a ring that was mixed up with another shows.
+    ;; The object to which all nodes of a ring refer. It shows whether rings were mixed up.
     (type $name (struct (field $id i32))))
   (type $window (array (mut (ref null $node))))
 
@@ -38,7 +38,7 @@
         (local.get $name)))
     (local.get $first))
 
-  ;; The ring's id, and a trap if it is not a ring of three.
+  ;; The ring's id. Traps if it is not a ring of three.
   (func $check (param $first (ref $node)) (result i32)
     (local $node (ref $node))
     (local $i i32)
