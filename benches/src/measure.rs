@@ -16,27 +16,27 @@ pub fn criterion() -> Criterion {
         .configure_from_args()
 }
 
-/// A loop in WebAssembly: `export(arg)`, which does something `elements` times.
+/// A loop in WebAssembly: `export(arg)`, which does the measured operation `elements` times.
 #[derive(Clone, Copy, Debug)]
 pub struct Loop {
     /// The module, in the text format.
     pub wat: &'static str,
-    /// An export of it from `i32` to `i32`.
+    /// The name of an export from `i32` to `i32`.
     pub export: &'static str,
     /// Its argument.
     pub arg: i32,
-    /// What it must answer.
+    /// The expected answer.
     pub answer: i32,
-    /// How often it does what is timed.
+    /// Number of measured operations.
     pub elements: u64,
-    /// After how many calls a new store is made, outside of the time.
+    /// Number of calls in one store. Making the next store is not timed.
     pub calls_per_store: u64,
 }
 
 /// Times a loop under every collector.
 ///
 /// # Panics
-/// If it fails or answers anything else under one of them: such figures mean nothing.
+/// If it fails or gives another answer under one of them.
 pub fn compare_loops(c: &mut Criterion, group: &str, it: Loop) {
     let time = |contestant: &dyn Contestant, times: u64| -> Result<Duration> {
         let module = contestant.compile(it.wat)?;

@@ -1,8 +1,7 @@
 //! The `reclaim` command: runs, tests and inspects WebAssembly GC programs.
 //!
-//! One file per subcommand in [`commands`]; what they share is beside it. Everything
-//! is a library so that a copy of the command with other collectors ([`main_with`]) is a
-//! few lines.
+//! Each subcommand has a file in [`commands`]; shared code is beside it. Everything is a library,
+//! so that a copy of the command with other collectors ([`main_with`]) takes a few lines.
 
 pub mod args;
 pub mod call;

@@ -13,7 +13,7 @@
 //!   outside the heap.
 //! * [`fuzz`]: the entry points of the fuzz targets.
 //!
-//! A collector is described by a [`Subject`]; bytes say what is done to it:
+//! A [`Subject`] describes a collector, and bytes encode the operations:
 //!
 //! ```
 //! use arbitrary::Unstructured;
@@ -25,8 +25,8 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! The suite that puts a collector to each promise of the traits, and to all of this, is
-//! the crate `gc-conformance`.
+//! The crate `gc-conformance` has the suite that checks each promise of the traits and runs all of
+//! this.
 //!
 //! A fault of a collector never causes a panic here. It is reported as an error that says where it
 //! was found. The amount of work scales with [`scaled`].

@@ -70,8 +70,8 @@ impl Drop for HeapMapping {
 #[derive(Debug)]
 pub struct HeapMemory {
     mapping: Arc<HeapMapping>,
-    /// Bytes from the base up to the end of what is mapped; a multiple of the
-    /// page size, never below `NULL_PAGE`.
+    /// Bytes from the base up to the end of the mapped memory. A multiple of the page size, never
+    /// below `NULL_PAGE`.
     len: u64,
     /// The maximum of `len`.
     maximum: u64,
@@ -83,7 +83,7 @@ impl HeapMemory {
     /// Reserves address space as `options` specify and maps its initial part.
     ///
     /// # Errors
-    /// If the options cannot be met or the system refuses.
+    /// If the options cannot be satisfied or the system refuses.
     pub fn new(options: &HeapOptions) -> Result<HeapMemory, HeapError> {
         let page = system::page_size();
         if options.maximum > 4 << 30 {
@@ -133,8 +133,8 @@ impl HeapMemory {
         self.mapping.data()
     }
 
-    /// Bytes from the base to the end of what is mapped. The mapped part begins
-    /// at [`NULL_PAGE_SIZE`].
+    /// Bytes from the base to the end of the mapped memory. The mapped part begins at
+    /// [`NULL_PAGE_SIZE`].
     #[allow(clippy::len_without_is_empty, reason = "an address range, not a collection")]
     pub fn len(&self) -> u64 {
         self.len

@@ -161,7 +161,7 @@ impl GcFuncEnv for FuncEnv<'_> {
 /// `ty` as a function type.
 ///
 /// # Errors
-/// If it is none, which validation rules out.
+/// If it is not. Validation excludes that.
 pub(super) fn func_type(ty: &RegisteredType) -> Result<&WasmFuncType> {
     match &ty.sub_type.composite_type.inner {
         WasmCompositeInnerType::Func(func) => Ok(func),
@@ -172,7 +172,7 @@ pub(super) fn func_type(ty: &RegisteredType) -> Result<&WasmFuncType> {
 /// `ty` as a struct type, with its layout.
 ///
 /// # Errors
-/// If it is none, which validation rules out.
+/// If it is not. Validation excludes that.
 pub(super) fn struct_type(ty: &RegisteredType) -> Result<(&WasmStructType, &StructLayout)> {
     match (&ty.sub_type.composite_type.inner, ty.layout.as_deref()) {
         (WasmCompositeInnerType::Struct(ty), Some(GcLayout::Struct(layout))) => Ok((ty, layout)),
@@ -183,7 +183,7 @@ pub(super) fn struct_type(ty: &RegisteredType) -> Result<(&WasmStructType, &Stru
 /// `ty` as an array type, with its layout.
 ///
 /// # Errors
-/// If it is none, which validation rules out.
+/// If it is not. Validation excludes that.
 pub(super) fn array_type(ty: &RegisteredType) -> Result<(&WasmStorageType, &ArrayLayout)> {
     match (&ty.sub_type.composite_type.inner, ty.layout.as_deref()) {
         (WasmCompositeInnerType::Array(WasmArrayType(field)), Some(GcLayout::Array(layout))) => {

@@ -60,8 +60,8 @@ impl<'a> CompileContext<'a> {
 /// Validates, translates and compiles all bodies and links them.
 ///
 /// # Errors
-/// If a body is invalid, uses what is not supported, or passes a limit of the
-/// compiler's: the first such function, by index, is named.
+/// If a body is invalid, uses an unsupported feature, or passes a limit of the compiler's: the
+/// first such function, by index, is named.
 pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> Result<CodeImage> {
     let compiled: Vec<(u32, Result<CompiledFunction>)> = bodies
         .into_par_iter()
@@ -83,7 +83,7 @@ pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> 
 /// The CLIF of one function, before any optimisation.
 ///
 /// # Errors
-/// If the body is invalid or uses what is not supported.
+/// If the body is invalid or uses an unsupported feature.
 pub(crate) fn translate_function(cx: &CompileContext<'_>, body: Body<'_>) -> Result<ir::Function> {
     let mut func = ir::Function::new();
     let index = body.index;
