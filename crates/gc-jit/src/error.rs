@@ -1,24 +1,24 @@
-//! How a call into compiled code fails.
+//! The errors of a call into compiled code.
 
 use crate::Backtrace;
 use gc_runtime::HeapError;
 use gc_types::Trap;
 use std::fmt;
 
-/// Compiled code, or a host function on its behalf, trapped.
+/// Compiled code trapped, or a host function that it called did.
 #[derive(Clone, Debug)]
 pub struct TrapError {
     /// Why.
     pub trap: Trap,
-    /// What exactly, where more is known than the trap says.
+    /// A more exact reason, if one is known.
     pub detail: Option<HeapError>,
-    /// Where compiled code was, innermost frame first.
+    /// The compiled functions on the stack, innermost frame first.
     pub backtrace: Backtrace,
 }
 
 impl fmt::Display for TrapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Many details begin with what the trap says.
+        // Many details begin with the trap's own text.
         let trap = self.trap.to_string();
         match self.detail.as_ref().map(|detail| detail.to_string()) {
             None => f.write_str(&trap)?,
@@ -34,12 +34,12 @@ impl fmt::Display for TrapError {
 
 impl std::error::Error for TrapError {}
 
-/// Why a call into compiled code did not return.
+/// The reason why a call into compiled code failed.
 #[derive(Debug)]
 pub enum CallError {
-    /// It trapped.
+    /// The code trapped.
     Trap(TrapError),
-    /// A host function it called failed with this.
+    /// A host function that it called failed with this error.
     Host(anyhow::Error),
 }
 
@@ -52,7 +52,8 @@ impl CallError {
         }
     }
 
-    /// As an error that `downcast_ref::<TrapError>()` or the host's own type finds.
+    /// Converts it into an error that can be downcast to [`TrapError`] or to the host's own error
+    /// type.
     pub fn into_anyhow(self) -> anyhow::Error {
         match self {
             CallError::Trap(error) => error.into(),

@@ -1,6 +1,5 @@
-//! The registry of published code: which [`CodeMemory`] an address belongs to. One
-//! for the process, because a signal handler has nothing but an address to start
-//! from.
+//! The registry of published code finds the [`CodeMemory`] of an address. The process has one,
+//! because a signal handler knows only an address.
 #![allow(unsafe_code)]
 
 use crate::CodeMemory;
@@ -8,19 +7,19 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock, RwLockReadGuard, Weak};
 
-/// By the address behind the last byte.
+/// The key is the address after the last byte.
 static REGISTRY: RwLock<BTreeMap<usize, Entry>> = RwLock::new(BTreeMap::new());
 
 thread_local! {
-    /// Whether this thread holds the lock: a fault meanwhile is not compiled code's,
-    /// and the handler must not wait for itself.
+    /// Whether this thread holds the lock. A fault at that time is not compiled code's, and the
+    /// handler must not wait for its own thread.
     static HOLDS_LOCK: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Entry {
     start: usize,
-    /// Weak, so that registration does not keep code alive. The last strong
-    /// reference's drop removes the entry before the memory goes.
+    /// Weak, so that the registration does not keep the code alive. When the last strong reference
+    /// is dropped, it removes the entry before the memory is unmapped.
     memory: Weak<CodeMemory>,
 }
 
@@ -66,22 +65,22 @@ fn find<'a>(
     (entry.start <= pc).then_some(entry)
 }
 
-/// The published code that the address `pc` is in.
+/// The published code that contains the address `pc`.
 pub fn lookup_code(pc: usize) -> Option<Arc<CodeMemory>> {
     let _holding = Holding::new();
     let registry = REGISTRY.read().unwrap_or_else(|poisoned| poisoned.into_inner());
     find(&registry, pc)?.memory.upgrade()
 }
 
-/// Calls `look` with the code that `pc` is in. For the signal handler: allocates and
-/// frees nothing, and gives up if this thread is inside the registry itself.
+/// Calls `look` with the code that contains `pc`. It is for the signal handler: it allocates and
+/// frees nothing, and returns `None` if this thread holds the registry's lock.
 pub(crate) fn with_code<R>(pc: usize, look: impl FnOnce(&CodeMemory) -> R) -> Option<R> {
     if HOLDS_LOCK.get() {
         return None;
     }
     let registry = REGISTRY.read().unwrap_or_else(|poisoned| poisoned.into_inner());
     let entry = find(&registry, pc)?;
-    // SAFETY: while the read lock is held the entry's memory cannot finish its drop,
-    // whose first act is to take the write lock.
+    // SAFETY: while the read lock is held, the entry's memory cannot be dropped, because its `drop`
+    // first takes the write lock.
     Some(look(unsafe { &*entry.memory.as_ptr() }))
 }

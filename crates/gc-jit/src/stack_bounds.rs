@@ -1,20 +1,19 @@
-//! How far down this thread's stack may be used.
+//! The part of a thread's stack that compiled code may use.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
 
-/// Stack that is kept for the host below compiled code's limit: host functions,
-/// collectors and signal handlers run there. A thread whose stack is small keeps a
-/// quarter of it.
+/// Bytes of stack below compiled code's limit that are reserved for the host. Host functions,
+/// collectors and signal handlers run there. A thread with a small stack reserves a quarter of it.
 const HOST_HEADROOM: usize = 256 << 10;
 
 thread_local! {
-    /// The answer, once asked for; zero before. Asking the system is slow.
+    /// The bound, when it has been computed; zero before. Asking the system is slow.
     static LOWEST: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The lowest address compiled code's stack pointer may have on this thread, whatever
-/// its own limit says. One (no bound) if the system does not tell.
+/// The lowest address that compiled code's stack pointer may have on this thread, independently of
+/// the store's limit. It is one (no bound) if the system does not tell the stack's size.
 pub(crate) fn lowest_for_compiled_code() -> usize {
     match LOWEST.get() {
         0 => {
@@ -28,8 +27,8 @@ pub(crate) fn lowest_for_compiled_code() -> usize {
 
 fn ask() -> Option<usize> {
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: asks about the calling thread; the attributes are initialised if and only
-    // if the call succeeds, and are destroyed once.
+    // SAFETY: the calls ask about the calling thread. The attributes are initialised if and only if
+    // the first call succeeds, and they are destroyed once.
     unsafe {
         if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
             return None;

@@ -5,7 +5,7 @@ use crate::{HeapError, PauseKind};
 #[cfg(feature = "async")]
 use std::{future::Future, pin::Pin, task};
 
-/// What an increment of a collection came to.
+/// The result of an increment of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GcProgress {
     /// There is more to do.
@@ -17,23 +17,23 @@ pub enum GcProgress {
 /// A collection under way. The mutator is stopped until it is complete; between
 /// increments the host may do other things.
 ///
-/// Dropping a collection that is not complete leaves its heap in order: whether
-/// by finishing the work or by abandoning it is the collector's choice.
+/// Dropping a collection that is not complete leaves its heap consistent. The collector chooses
+/// whether it finishes or abandons the work.
 pub trait GarbageCollection<'a>: Send + Sync {
-    /// Does a bounded piece of work. Once it said
-    /// [`Complete`](GcProgress::Complete), further calls do nothing and say so again.
+    /// Does a bounded piece of work. After it returned [`Complete`](GcProgress::Complete), further
+    /// calls do nothing and return the same.
     ///
     /// # Errors
-    /// If the heap is found to be corrupt: the collection is then over, and the
-    /// heap must only be reset or dropped.
+    /// If the heap is found to be corrupt. The collection is then over, and the heap must only be
+    /// reset or dropped.
     fn collect_increment(&mut self) -> Result<GcProgress, HeapError>;
 
-    /// What the mutator was stopped for. Asked when the collection is over.
+    /// The kind of the pause. Called when the collection is over.
     fn kind(&self) -> PauseKind {
         PauseKind::Full
     }
 
-    /// Does all the work that is left.
+    /// Does all remaining work.
     ///
     /// # Errors
     /// As [`collect_increment`](GarbageCollection::collect_increment).
@@ -42,8 +42,8 @@ pub trait GarbageCollection<'a>: Send + Sync {
         Ok(())
     }
 
-    /// Does all the work that is left, yielding to the executor between
-    /// increments. Dropping the future stops between increments.
+    /// Does all remaining work, and yields to the executor between increments. Dropping the future
+    /// stops between increments.
     ///
     /// # Errors
     /// As [`collect_increment`](GarbageCollection::collect_increment).
@@ -53,11 +53,11 @@ pub trait GarbageCollection<'a>: Send + Sync {
     }
 }
 
-/// What [`GarbageCollection::collect_async`] returns.
+/// The future that [`GarbageCollection::collect_async`] returns.
 #[cfg(feature = "async")]
 pub type CollectFuture<'a> = Pin<Box<dyn Future<Output = Result<(), HeapError>> + Send + 'a>>;
 
-/// Runs one increment for each time it is polled, and asks to be polled again.
+/// Runs one increment each time it is polled, and asks to be polled again.
 #[cfg(feature = "async")]
 struct CollectAsync<'b, C: ?Sized> {
     collection: &'b mut C,

@@ -80,7 +80,7 @@ impl std::error::Error for LayoutError {}
 /// One field of a struct or exception.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FieldLayout {
-    /// Bytes from the object's start.
+    /// The offset in bytes from the object's start.
     pub offset: u32,
     /// The field's storage type.
     pub ty: StorageType,

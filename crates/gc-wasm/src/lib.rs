@@ -1,9 +1,9 @@
 //! A WebAssembly engine over pluggable collectors.
 //!
-//! An [`Engine`] is made with a [`Collector`] and other settings ([`Config`]). It
-//! compiles [`Module`]s, whose code has the collector's allocation and barriers
-//! inlined. A [`Store`] has a heap of that collector's; an [`Instance`] is a module
-//! in a store, its imports resolved by hand or by a [`Linker`].
+//! An [`Engine`] is made with a [`Collector`] and other settings ([`Config`]). It compiles
+//! [`Module`]s, whose code has the collector's allocation and barriers inlined. A [`Store`] has a
+//! heap of that collector. An [`Instance`] is a module in a store. Its imports are given directly
+//! or by a [`Linker`].
 //!
 //! ```
 //! use gc_wasm::{Collector, Config, Engine, Instance, Module, Store};

@@ -1,13 +1,13 @@
-//! A small functional language, compiled to machine code straight from Cranelift, with a
-//! garbage collector that a flag chooses: what it takes to use `gc-compiler` and `gc-jit`
-//! without any WebAssembly.
+//! A small functional language, compiled to machine code directly with Cranelift, with a garbage
+//! collector that a flag chooses. It shows how to use `gc-compiler` and `gc-jit` without
+//! WebAssembly.
 //!
 //! ```text
 //! cargo run -p toy_language                              # the demo, under each collector
 //! cargo run -p toy_language -- --collector drc FILE      # a program
 //! ```
 //!
-//! A program is definitions and an expression, whose value it shows:
+//! A program consists of definitions and an expression, whose value is printed:
 //!
 //! ```text
 //! (def (map f xs)
@@ -21,7 +21,7 @@
 //! `+ - * / % = <`. A function's body is again definitions and an expression. A function
 //! that gets too few arguments returns one of the rest. Tail calls use no stack.
 //!
-//! To be read in this order: `syntax.rs` (text to forms), `compiler.rs` (forms to CLIF),
+//! Read the files in this order: `syntax.rs` (text to forms), `compiler.rs` (forms to CLIF),
 //! `function.rs` (what each function needs), `runtime.rs` (linking, the heap, running).
 
 mod compiler;

@@ -1,5 +1,5 @@
-//! From text to forms: parentheses become trees, and each tree is asked, when its turn
-//! comes, which form of the language it is.
+//! Parses text to forms. Parentheses become trees, and each tree is converted to a form of the
+//! language when it is compiled.
 
 use anyhow::{Context, Result, bail, ensure};
 use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC};
@@ -13,15 +13,15 @@ pub(crate) enum Tree<'s> {
 }
 use Tree::{List, Word};
 
-/// An expression, taken apart once.
+/// An expression and its parts.
 pub(crate) enum Form<'t> {
     Int(i32),
     Name(&'t str),
     List(&'t [Tree<'t>]),
     Cons(&'t Tree<'t>, &'t Tree<'t>),
     Operator(Operator, &'t Tree<'t>, &'t Tree<'t>),
-    /// A test and what it comes to if it holds and if not. With names, the test is whether
-    /// a list is empty, and if not they are its head's and its tail's.
+    /// A test and its two alternatives. With names, the test is whether a list is empty; otherwise
+    /// the names are bound to its head and its tail.
     If(&'t Tree<'t>, Option<[&'t str; 2]>, &'t Tree<'t>, &'t Tree<'t>),
     Function(Function<'t>),
     /// A function and its arguments.
@@ -36,7 +36,7 @@ pub(crate) struct Function<'t> {
     pub(crate) line: u32,
 }
 
-/// What makes of two `I32`s one more or, if it compares them, an `I8`.
+/// Emits an operator on two `I32`s. The result is an `I32`, or an `I8` for a comparison.
 pub(crate) type Operator = fn(FuncInstBuilder<'_, '_>, Value, Value) -> Value;
 
 pub(crate) const OPERATORS: [(&str, Operator); 7] = [
@@ -49,10 +49,10 @@ pub(crate) const OPERATORS: [(&str, Operator); 7] = [
     ("<", |ins, a, b| ins.icmp(IntCC::SignedLessThan, a, b)),
 ];
 
-/// Nesting that the compiler can recurse into.
+/// The maximum nesting for the compiler's recursion.
 pub(crate) const MAX_DEPTH: usize = 100;
 
-/// The trees of `source`, whose parentheses stand between spaces.
+/// Parses `source` to trees.
 pub(crate) fn read(source: &str) -> Result<Vec<Tree<'_>>> {
     let tokens = (1..).zip(source.lines()).flat_map(|(line, text)| {
         let code = text.split(';').next().unwrap_or("");
@@ -86,7 +86,7 @@ impl<'t> Tree<'t> {
         *line
     }
 
-    /// Which expression it is.
+    /// The form of the expression.
     pub(crate) fn form(&'t self) -> Result<Form<'t>> {
         let (parts, line) = match self {
             Word(word, line) => return atom(word, *line),
@@ -120,7 +120,7 @@ impl<'t> Tree<'t> {
         })
     }
 
-    /// The name it defines and the value.
+    /// The defined name and the value.
     pub(crate) fn definition(&'t self) -> Result<(&'t str, Form<'t>)> {
         let line = self.line();
         if let List(parts, _) = self

@@ -1,5 +1,5 @@
-//! Programs and what they come to, under each collector, with plenty of room and with zeal:
-//! a collection, and the heap verified before and after, at every few allocations.
+//! Programs and their results under each collector, with a large heap and with zeal: every few
+//! allocations a collection runs, with the heap verified before and after.
 
 use crate::runtime::{COLLECTORS, run};
 use crate::{DEMO, DEMO_RESULT};

@@ -1,4 +1,4 @@
-//! Every collector's heap through the public interface, in both bounds modes.
+//! Tests of every collector's heap through the public interface, in both bounds modes.
 
 mod common;
 mod growth;

@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 use gc_types::{TypeIndex, VMGcRef};
 use wasmtime_types::{ConstExpr, ConstOp, WasmHeapTopType};
 
-/// Computes `expr` for instance number `instance`, whose imports and the globals
-/// before the one being computed are in place. References are rooted in the
-/// current scope. May collect.
+/// Computes `expr` for instance number `instance`. The instance's imports and all globals that
+/// `expr` may use must be initialized. References are rooted in the current scope. This may
+/// collect.
 pub(crate) fn eval(store: &mut StoreOpaque, instance: usize, expr: &ConstExpr) -> Result<Val> {
     let mut stack: Vec<Val> = Vec::with_capacity(2);
     for op in expr.ops() {

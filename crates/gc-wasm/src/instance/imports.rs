@@ -1,5 +1,5 @@
-//! Whether what is given for an import is what the module wants (core
-//! specification, "External Typing" and "Import Matching").
+//! Checks that the definitions that are given for imports have the types that the module expects
+//! (core specification, "External Typing" and "Import Matching").
 
 use crate::store::StoreOpaque;
 use crate::types::ExternType;
@@ -7,7 +7,7 @@ use crate::{Extern, Module};
 use anyhow::{Result, bail};
 use wasmtime_types::{EntityIndex, Limits, WasmValType};
 
-/// Fails unless `given` is what import number `n` of `module` wants.
+/// Fails unless `given` has the type that import number `n` of `module` expects.
 pub(crate) fn check(store: &StoreOpaque, module: &Module, n: usize, given: &Extern) -> Result<()> {
     let (info, types) = (module.info(), store.engine().types());
     let import = &info.imports[n];
@@ -50,7 +50,7 @@ pub(crate) fn check(store: &StoreOpaque, module: &Module, n: usize, given: &Exte
     Ok(())
 }
 
-/// Whether something of `size` and with the `given` maximum is within `wanted`.
+/// Whether a memory or table of `size` with the limits `given` is within the limits `wanted`.
 fn limits_fit(size: u64, given: &Limits, wanted: &Limits) -> bool {
     size >= wanted.min
         && match (given.max, wanted.max) {

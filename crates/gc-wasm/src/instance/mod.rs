@@ -27,8 +27,8 @@ impl Instance {
     /// [`Linker`](crate::Linker).
     ///
     /// # Errors
-    /// If the number or a type of the imports is wrong, something is of another
-    /// store or engine, an active segment does not fit, or the start function fails.
+    /// If the number or a type of the imports is wrong, if an import belongs to another store or
+    /// engine, if an active segment does not fit, or if the start function fails.
     pub fn new(
         mut store: impl AsContextMut,
         module: &Module,
@@ -45,8 +45,7 @@ impl Instance {
         Ok(self.index)
     }
 
-    /// The export of this name; `None` if there is none, or the instance is of
-    /// another store.
+    /// The export with this name. `None` if there is none or the instance belongs to another store.
     pub fn get_export(&self, mut store: impl AsContextMut, name: &str) -> Option<Extern> {
         let store = store.as_context_mut().into_opaque();
         let index = self.index(store).ok()?;
@@ -73,10 +72,10 @@ impl Instance {
         self.get_export(store, name)?.into_memory()
     }
 
-    /// The exported function of this name, its type checked once.
+    /// The exported function of this name, as a typed function.
     ///
     /// # Errors
-    /// If there is none, or its type does not fit.
+    /// If there is no such function or its type does not fit.
     pub fn get_typed_func<Params: WasmParams, Results: WasmResults>(
         &self,
         mut store: impl AsContextMut,
@@ -99,7 +98,7 @@ impl Instance {
         Ok(exports.iter().map(|(name, at)| (name.clone(), instance.entity(store, *at))).collect())
     }
 
-    /// The module it is an instance of.
+    /// The instance's module.
     ///
     /// # Errors
     /// If the instance is of another store.

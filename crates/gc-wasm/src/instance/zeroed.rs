@@ -1,20 +1,18 @@
-//! [`ZeroedVec`]: elements that are all zero bytes until they are written, and take no
-//! memory before that.
+//! [`ZeroedVec`]: a vector whose elements are zero and use no memory until they are written.
 //!
-//! Few of them are an ordinary vector. More than [`SMALL`] bytes are a reservation of
-//! address space for as many as there may ever be: the system maps it as zeros, page by
-//! page, where it is written, and growing it neither writes nor moves anything. A guest
-//! can ask for hundreds of megabytes of null elements in a few bytes, so they must cost
-//! nothing.
+//! Up to [`SMALL`] bytes, it is an ordinary vector. A larger one reserves address space for the
+//! maximal number of elements. The system maps zeroed pages when they are written. Growth writes
+//! and moves nothing. With a few bytes of code, a guest can ask for hundreds of megabytes of null
+//! elements, so they must cost nothing.
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use std::ops::{Deref, DerefMut};
 use std::ptr::{NonNull, null_mut};
 
-/// Bytes up to which elements are an ordinary vector.
+/// Up to this number of bytes, the elements are in an ordinary vector.
 const SMALL: usize = 64 << 10;
 
-/// What may be all zero bytes.
+/// Types for which zero bytes are a valid value.
 ///
 /// # Safety
 /// All zero bytes must be a value of the type.
@@ -26,7 +24,7 @@ unsafe impl Zeroable for u32 {}
 // SAFETY: it is the null pointer.
 unsafe impl<T> Zeroable for *mut T {}
 
-/// Elements that begin as zeros, and only become more.
+/// A vector of elements that are initially zero. It can grow, but not shrink.
 pub(crate) struct ZeroedVec<T: Zeroable>(Repr<T>);
 
 enum Repr<T: Zeroable> {
@@ -40,18 +38,18 @@ impl<T: Zeroable> ZeroedVec<T> {
         ZeroedVec(Repr::Small(Vec::new()))
     }
 
-    /// Makes it `len` elements long, the new ones zero. There may never be more than
-    /// `maximum`, which must be the same at each call. `None` if there is no memory, and
-    /// nothing has changed then.
+    /// Makes it `len` elements long. The new elements are zero. It can never have more than
+    /// `maximum` elements, which must be the same in each call. Returns `None`, and changes
+    /// nothing, if there is not enough memory.
     ///
     /// # Panics
-    /// If it would be shorter, or longer than `maximum`.
+    /// If it would become shorter, or longer than `maximum`.
     pub(crate) fn grow(&mut self, len: usize, maximum: usize) -> Option<()> {
         assert!(self.len() <= len && len <= maximum, "elements only become more");
         match &mut self.0 {
             Repr::Small(elements) if len <= SMALL / size_of::<T>() => {
                 elements.try_reserve(len - elements.len()).ok()?;
-                // SAFETY: the trait says so.
+                // SAFETY: the trait promises this.
                 elements.resize(len, unsafe { std::mem::zeroed() });
             }
             Repr::Small(elements) => {
@@ -86,11 +84,11 @@ impl<T: Zeroable> DerefMut for ZeroedVec<T> {
     }
 }
 
-/// Address space for elements, of which the first can be accessed.
+/// Address space for elements. The first of them can be accessed.
 struct Reservation<T: Zeroable> {
     base: NonNull<T>,
     len: usize,
-    /// Bytes that can be accessed, and bytes of the whole.
+    /// The number of bytes that can be accessed, and of all reserved bytes.
     accessible: usize,
     reserved: usize,
 }
@@ -101,17 +99,17 @@ impl<T: Zeroable> Reservation<T> {
         let bytes = maximum.checked_mul(size_of::<T>())?;
         let reserved = bytes.checked_next_multiple_of(rustix::param::page_size())?;
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-        // SAFETY: a fresh anonymous mapping touches nobody's memory.
+        // SAFETY: a new anonymous mapping does not affect other memory.
         let base = unsafe { mmap_anonymous(null_mut(), reserved, ProtFlags::empty(), flags) };
         let base = NonNull::new(base.ok()?.cast())?;
         Some(Reservation { base, len: 0, accessible: 0, reserved })
     }
 
-    /// Makes it `len` elements long, of at most its maximum.
+    /// Makes it `len` elements long, at most its maximum.
     fn grow(&mut self, len: usize) -> Option<()> {
         let bytes = len * size_of::<T>();
         if bytes > self.accessible {
-            // At least double, so that growing by little rarely asks the system.
+            // The size at least doubles, so that small growth rarely calls the system.
             let accessible = bytes.max(2 * self.accessible);
             let accessible =
                 accessible.next_multiple_of(rustix::param::page_size()).min(self.reserved);
@@ -126,20 +124,20 @@ impl<T: Zeroable> Reservation<T> {
     }
 
     fn as_slice(&self) -> &[T] {
-        // SAFETY: that many elements are accessible, begin as zeros, which they may be,
-        // and are borrowed as `self` is.
+        // SAFETY: this number of elements is accessible. They are initially zero, which is a valid
+        // value. They are borrowed like `self`.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 
     fn as_mut_slice(&mut self) -> &mut [T] {
-        // SAFETY: as above, uniquely.
+        // SAFETY: as above, mutably.
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.len) }
     }
 }
 
 impl<T: Zeroable> Drop for Reservation<T> {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this reservation's own, which nobody borrows any more.
+        // SAFETY: only this reservation owns the mapping, and nothing borrows it any more.
         if let Err(error) = unsafe { munmap(self.base.as_ptr().cast(), self.reserved) } {
             log::error!("unmapping a table: {error}");
         }
@@ -150,8 +148,8 @@ impl<T: Zeroable> Drop for Reservation<T> {
 mod tests {
     use super::*;
 
-    /// Elements keep what was written, and new ones are zero, wherever it grows across
-    /// the sizes at which something else is done.
+    /// Elements keep their values, and new elements are zero, also when the vector grows across the
+    /// sizes where its representation changes.
     #[test]
     fn growth_keeps_elements_and_adds_zeros() {
         let small = SMALL / size_of::<u32>();
@@ -191,7 +189,8 @@ mod tests {
 
     #[test]
     fn what_the_system_refuses_changes_nothing() {
-        // The first is more bytes than there are numbers for, the second than addresses.
+        // The first needs more bytes than a `usize` can count, the second more than there are
+        // addresses.
         for maximum in [usize::MAX, usize::MAX / 4 - 5000] {
             let mut elements = ZeroedVec::<u32>::new();
             elements.grow(1, maximum).unwrap();

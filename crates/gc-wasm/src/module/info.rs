@@ -55,7 +55,7 @@ pub(crate) enum ElementItems {
 }
 
 impl ElementItems {
-    /// Number of elements.
+    /// The number of elements.
     pub(crate) fn len(&self) -> usize {
         match self {
             ElementItems::Functions(items) => items.len(),

@@ -1,17 +1,16 @@
 //! Evacuation: blocks with many holes are emptied and become whole again.
 //!
-//! Immix moves objects while it marks, which a mutator that runs beside cannot be
-//! shown. Here, before marking begins, the blocks with the most holes are chosen, no
-//! more than can be copied in a short pause. Marking notes every slot that refers into
-//! one of them, and so do, while it is under way, minor collections for what they move
-//! and the barriers for what is stored (remembered sets for a few regions at a time, as
-//! in Detlefs, Flood, Heller and Printezis, "Garbage-First Garbage Collection", 2004).
-//! When everything is marked, the next minor collection is given all roots and moves
-//! what lives in the chosen blocks, updates the slots that were noted, and frees them.
-//! When too many slots are noted, or some may have been missed, nothing is moved.
+//! Immix moves objects while it marks, which is not possible while the mutator runs between slices.
+//! Here the blocks with the most holes are chosen before marking begins, no more than can be copied
+//! in a short pause. Marking records every slot that refers into one of them. While it is under
+//! way, minor collections do the same for the objects that they move, and the barriers for stores
+//! (remembered sets for a few regions at a time, as in Detlefs, Flood, Heller and Printezis,
+//! "Garbage-First Garbage Collection", 2004). When everything is marked, the next minor collection
+//! gets all roots. It moves the live objects of the chosen blocks, updates the recorded slots, and
+//! frees the blocks. If too many slots were recorded, or some may be missing, nothing is moved.
 //!
-//! A moved object's old header holds its new index, which is believed only if an
-//! object begins there.
+//! The old header of a moved object holds its new index. The index is used only if an object begins
+//! there.
 
 use super::GenerationalHeap;
 use super::major::Phase;
@@ -30,18 +29,18 @@ const MIN_BLOCKS: usize = 4;
 
 const COLLECTOR_WORD: u64 = VMGcHeader::COLLECTOR_OFFSET as u64;
 
-/// What is to be evacuated.
+/// The state of an evacuation.
 #[derive(Debug, Default)]
 pub(super) struct Evacuator {
     /// The blocks that were chosen.
     blocks: Vec<usize>,
-    /// For each block of the heap whether it was.
+    /// For each block of the heap, whether it was chosen.
     chosen: Vec<bool>,
-    /// Slots in the heap that refer, or referred, into them.
+    /// Slots in the heap that refer, or referred, into the chosen blocks.
     slots: Vec<u32>,
-    /// Where objects were moved to, until their references are updated.
+    /// The new places of moved objects whose references are not updated yet.
     moved: Vec<u32>,
-    /// How many of the blocks, and then of the slots, are done.
+    /// Number of blocks, and then of slots, that are done.
     done: usize,
 }
 
@@ -52,12 +51,12 @@ impl Evacuator {
         !self.blocks.is_empty()
     }
 
-    /// The slots that were noted, for the verifier.
+    /// The recorded slots, for the verifier.
     pub(super) fn slots(&self) -> &[u32] {
         &self.slots
     }
 
-    /// Forgets everything, keeps the memory.
+    /// Forgets everything, but keeps the memory.
     pub(super) fn clear(&mut self) {
         self.blocks.clear();
         self.chosen.clear();
@@ -81,7 +80,7 @@ impl GenerationalHeap {
             .filter(|&(free, _)| free >= least)
             .collect();
         candidates.sort_unstable_by(|a, b| b.cmp(a));
-        // Whole blocks are what they are moved to for certain.
+        // Only whole free blocks are certain to have room for them.
         let room = self.old.blocks.free_blocks().saturating_mul(BLOCK_SIZE / 2);
         let (mut bytes, most) = (0, room.min(MAX_BYTES));
         for (free, block) in candidates {
@@ -103,14 +102,14 @@ impl GenerationalHeap {
         self.old.keep_recyclable(|block| !chosen[block]);
     }
 
-    /// Whether `word` is that of a reference into a block that was chosen.
+    /// Whether the reference `word` refers into a chosen block.
     #[inline]
     pub(super) fn is_chosen(&self, word: u32) -> bool {
         let block = word.wrapping_sub(self.old.blocks.start()) / BLOCK_SIZE;
         word & I31::TAG == 0 && self.evacuator.chosen.get(block as usize) == Some(&true)
     }
 
-    /// Notes that the slot at `at` has come to hold `word`.
+    /// Notes that the slot at `at` now holds `word`.
     #[inline(always)]
     pub(super) fn note_slot(&mut self, at: u64, word: u32) {
         if self.evacuator.is_active() && self.is_chosen(word) {
@@ -120,8 +119,8 @@ impl GenerationalHeap {
 
     #[cold]
     fn note_chosen(&mut self, at: u64) {
-        // By the time of the evacuation what is young now is elsewhere, and was looked
-        // at when it went there; but what is retained stays.
+        // Young objects will have moved before the evacuation, and are scanned when they move. But
+        // retained objects stay.
         if at < u64::from(self.nursery.end) && !self.nursery.retains() {
             return;
         }
@@ -131,7 +130,7 @@ impl GenerationalHeap {
         }
     }
 
-    /// Gives evacuation up: the chosen blocks are swept like all others.
+    /// Abandons the evacuation. The chosen blocks are swept like all others.
     #[cold]
     pub(super) fn cancel_evacuation(&mut self) {
         self.evacuator.clear();
@@ -141,8 +140,8 @@ impl GenerationalHeap {
         }
     }
 
-    /// Moves what lives in the chosen blocks, as far as `budget` goes; whether there is no
-    /// more.
+    /// Moves live objects of the chosen blocks, as far as `budget` allows. Returns whether there
+    /// are no more.
     pub(super) fn evacuate_some(&mut self, budget: &mut u32) -> bool {
         while *budget > 0 && self.core.damage.is_none() {
             let Some(&block) = self.evacuator.blocks.get(self.evacuator.done) else {
@@ -155,7 +154,7 @@ impl GenerationalHeap {
             self.evacuator.done += 1;
             for index in objects {
                 if self.old.map.is_marked(index) && self.evacuate(index).is_none() {
-                    // No room for this one: what is in the block stays.
+                    // There is no room for this object, so the rest of the block stays.
                     break;
                 }
             }
@@ -177,7 +176,7 @@ impl GenerationalHeap {
         Some(())
     }
 
-    /// Where the object that `word` refers to was moved to, if it was.
+    /// The new place of the object to which `word` refers, if it was moved.
     #[inline]
     pub(super) fn evacuated(&self, word: u32) -> Option<u32> {
         if !self.is_chosen(word) || !self.old.map.is_start(word) {
@@ -195,19 +194,19 @@ impl GenerationalHeap {
         if let Some(new) = self.evacuated(word) {
             let _mapped = self.core.memory.write_u32(at, new);
         } else if self.is_young(word) {
-            // In an object that was moved, off the card that is dirty for it.
+            // The slot is in a moved object, and not on the card that was marked for it.
             self.tables.dirty(at as u32);
         }
     }
 
-    /// Updates the slots that were noted and those of what was moved, as far as `budget`
-    /// goes; whether there are no more.
+    /// Updates the recorded slots and those of moved objects, as far as `budget` allows. Returns
+    /// whether there are no more.
     pub(super) fn update_some(&mut self, budget: &mut u32) -> bool {
         while *budget > 0 {
             *budget -= 1;
             if let Some(&slot) = self.evacuator.slots.get(self.evacuator.done) {
                 self.evacuator.done += 1;
-                // One that was itself moved is updated where it is now.
+                // A slot in a moved object is updated in its new place.
                 self.update_slot(u64::from(slot));
             } else if let Some(index) = self.evacuator.moved.pop() {
                 if let Some(object) = self.known_object(index) {
@@ -220,7 +219,8 @@ impl GenerationalHeap {
         false
     }
 
-    /// Frees what was moved. All references are updated, those of the roots too.
+    /// Frees the old places of moved objects. All references are updated by now, including the
+    /// roots.
     pub(super) fn end_evacuation(&mut self) {
         for n in 0..self.old.externrefs.len() {
             if let Some(new) = self.evacuated(self.old.externrefs[n]) {
@@ -239,7 +239,7 @@ impl GenerationalHeap {
                     self.old.map.clear_start(index);
                 }
             }
-            // What found no room elsewhere keeps its lines; the sweep frees the others.
+            // Objects without room elsewhere keep their lines. The sweep frees the other lines.
             self.old.blocks.sweep_lines(block, 0);
             let live: Vec<u32> = self.old.map.starts(start, start + BLOCK_SIZE).collect();
             for index in live {

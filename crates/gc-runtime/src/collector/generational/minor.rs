@@ -1,16 +1,13 @@
-//! Minor collections: whatever is reachable in the nursery moves into the old
-//! generation.
+//! Minor collections: all reachable objects of the nursery move to the old generation.
 //!
-//! Roots are the stack, the slots outside the heap that the barriers remembered, and
-//! the references on dirty cards. An object that is found is copied once, at once to
-//! the old generation, and leaves its new index behind in its header; copies are
-//! scanned from an explicit list (C. J. Cheney, "A Nonrecursive List Compacting
-//! Algorithm", 1970, scans in place, which holes do not allow). Nothing is known of
-//! the dead, and nothing done for them, but for the host values of externrefs.
+//! Roots are the stack, the slots outside the heap that the barriers remembered, and the references
+//! on dirty cards. An object that is found is copied once, directly to the old generation, and its
+//! old header gets the new index. Copies are scanned from an explicit list (C. J. Cheney, "A
+//! Nonrecursive List Compacting Algorithm", 1970, scans in place, which holes do not allow). Dead
+//! objects are not visited, except for the host values of externrefs.
 //!
-//! Headers in the nursery are what a guest made of them: an index is believed only if
-//! an object of the old generation begins there, and more bytes than the nursery has
-//! are never copied.
+//! A guest may have changed headers in the nursery. So an index is used only if an object of the
+//! old generation begins there, and no more bytes are copied than the nursery has.
 
 use super::GenerationalHeap;
 use super::trace::{FOUND, Trace};
@@ -19,13 +16,13 @@ use crate::space::shapes::{Object, Refs};
 use gc_types::VMGcHeader;
 use gc_types::collector::generational::{CARD_SIZE, FORWARDED, NURSERY_START, is_young};
 
-/// What freed memory is filled with under zeal: neither a kind nor a likely index.
+/// The byte that fills freed memory under zeal. It gives neither a valid kind nor a likely index.
 pub(super) const POISON: u8 = 0xa5;
 
-/// Bytes by which the heap grows, at least, when survivors find no room.
+/// Bytes by which the heap grows at least when survivors find no room.
 const MORE: u64 = 256 << 10;
 
-/// Elements of an array between the one that is looked at and the one that is fetched.
+/// The prefetch distance, in elements of an array.
 const AHEAD: u64 = 8;
 
 const HEADER_WORD: u64 = VMGcHeader::WORD_OFFSET as u64;
@@ -34,26 +31,26 @@ const COLLECTOR_WORD: u64 = VMGcHeader::COLLECTOR_OFFSET as u64;
 /// The state of a minor collection.
 #[derive(Debug, Default)]
 pub(super) struct Scavenger {
-    /// Objects that were moved or retained and not scanned yet; in a trace also those that
+    /// Objects that were moved or retained and are not scanned yet. In a trace also objects that
     /// were [`FOUND`].
     pub(super) grey: Vec<u32>,
     /// Objects that were retained.
     retained: Vec<u32>,
     retained_bytes: u64,
-    /// Roots that were looked at.
+    /// Number of roots visited.
     pub(super) roots: u32,
     /// Bytes moved or retained.
     pub(super) bytes: u64,
-    /// Where the cards begin that were not looked at yet.
+    /// The first index whose card was not visited yet.
     next_card: u32,
-    /// Whether references to old objects are of interest: to a trace, or to evacuation.
+    /// Whether a trace or evacuation needs references to old objects.
     pub(super) looks_at_old: bool,
     /// The trace that this minor collection is part of.
     pub(super) trace: Trace,
 }
 
 impl GenerationalHeap {
-    /// Whether `word` is that of a reference into the nursery.
+    /// Whether the reference `word` refers into the nursery.
     #[inline(always)]
     pub(super) fn is_young(&self, word: u32) -> bool {
         is_young(word, self.nursery.end - NURSERY_START)
@@ -70,8 +67,8 @@ impl GenerationalHeap {
         self.scavenger.next_card = self.old.blocks.start();
     }
 
-    /// Where the object that `word`, into the nursery, refers to is now; moves it if it
-    /// was not moved yet. `None` after damage.
+    /// The current place of the object to which `word` refers, in the nursery. Moves the object if
+    /// it was not moved yet. `None` after damage.
     pub(super) fn scavenge(&mut self, word: u32) -> Option<u32> {
         let memory = &self.core.memory;
         let used = memory.data_u32(gc_types::collector::generational::NEXT);
@@ -121,8 +118,8 @@ impl GenerationalHeap {
         Some(new)
     }
 
-    /// Takes memory from the old generation when there is too little of it: more survives
-    /// than was expected.
+    /// Takes memory from the old generation when it has too little, because more survives than
+    /// expected.
     #[cold]
     #[inline(never)]
     fn alloc_in_more(&mut self, size: u32) -> Option<u32> {
@@ -131,7 +128,7 @@ impl GenerationalHeap {
         self.old.alloc(size)
     }
 
-    /// Updates the reference at `at`, if it is to a young object.
+    /// Updates the reference at `at` if it refers to a young object.
     #[inline(always)]
     fn scavenge_slot(&mut self, at: u64) {
         let Some(word) = self.core.memory.read_u32(at) else { return };
@@ -143,7 +140,7 @@ impl GenerationalHeap {
         }
         let Some(new) = self.scavenge(word) else { return };
         if new == word {
-            // Retained: whoever refers to it must be looked at again.
+            // The object was retained, so its referrers must be scanned again.
             if at >= u64::from(self.nursery.end) {
                 self.tables.dirty(at as u32);
             }
@@ -161,8 +158,7 @@ impl GenerationalHeap {
         }
     }
 
-    /// Calls `visit` with the index of each of those references of an object that stand
-    /// from `low` up to `high`.
+    /// Calls `visit` with the index of each reference of an object between `low` and `high`.
     #[inline(always)]
     pub(super) fn for_each_slot(
         &mut self,
@@ -204,7 +200,7 @@ impl GenerationalHeap {
         }
     }
 
-    /// Updates those references of an object that stand from `low` up to `high`.
+    /// Updates the references of an object between `low` and `high`.
     #[inline]
     fn scan(&mut self, index: u32, object: Object, low: u64, high: u64) {
         if let Refs::Elements(offset) = object.refs {
@@ -216,8 +212,8 @@ impl GenerationalHeap {
         }
     }
 
-    /// Updates the references from `at` up to `end`. What they refer to is all over the
-    /// nursery, and is fetched ahead.
+    /// Updates the references from `at` up to `end`. Their referents are all over the nursery and
+    /// are prefetched.
     fn scan_elements(&mut self, mut at: u64, end: u64) {
         while at < end {
             let ahead = at + 4 * AHEAD;
@@ -247,7 +243,7 @@ impl GenerationalHeap {
         }
     }
 
-    /// Scans objects that were moved or found, as far as `budget` goes; whether there are
+    /// Scans objects that were moved or found, as far as `budget` allows. Returns whether there are
     /// no more.
     pub(super) fn scan_grey(&mut self, budget: &mut u32) -> bool {
         while let Some(entry) = self.scavenger.grey.pop() {
@@ -266,8 +262,8 @@ impl GenerationalHeap {
         true
     }
 
-    /// Looks at dirty cards, as far as `budget` goes; whether there are no more. They
-    /// are clean then, or objects were retained.
+    /// Scans dirty cards, as far as `budget` allows. Returns whether there are no more. The cards
+    /// are clean afterwards, unless objects were retained.
     pub(super) fn scan_cards(&mut self, budget: &mut u32) -> bool {
         let end = self.old.blocks.end();
         while *budget > 0 {
@@ -284,8 +280,8 @@ impl GenerationalHeap {
         false
     }
 
-    /// Updates the references on a card: of structs that begin on it all, otherwise
-    /// those that stand on it.
+    /// Updates the references on a card: all references of structs that begin on it, and the array
+    /// elements that lie on it.
     fn scan_card(&mut self, card: u32) {
         let (low, high) = (u64::from(card), u64::from(card) + u64::from(CARD_SIZE));
         let before = match self.old.blocks.owner(card) {
@@ -309,7 +305,7 @@ impl GenerationalHeap {
         }
     }
 
-    /// Ends a minor collection: every reachable object was moved or retained.
+    /// Ends a minor collection, after every reachable object was moved or retained.
     pub(super) fn end_minor(&mut self) {
         for index in std::mem::take(&mut self.nursery.externrefs) {
             let forward = self.core.memory.read_u32(u64::from(index) + COLLECTOR_WORD);

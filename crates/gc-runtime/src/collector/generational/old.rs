@@ -1,16 +1,16 @@
-//! The old generation: small objects bumped through holes in blocks, large ones in
-//! runs of pages, a map of where they begin.
+//! The old generation: small objects in the holes of blocks, large ones in runs of pages, and a map
+//! of where objects begin.
 //!
-//! As in Immix, objects larger than a line that do not fit the current hole have a
-//! block of their own to go to, so that they do not make allocation skip small holes.
-//! Between collections of the old generation memory is only taken: every line with an
-//! object is marked, so that a free line is one nobody has.
+//! As in Immix, objects larger than a line that do not fit the current hole go to a separate block,
+//! so that allocation does not skip small holes because of them. Between collections of the old
+//! generation memory is only taken. Every line with an object is marked, so an unmarked line is
+//! free.
 
 use super::nursery::Count;
 use crate::space::blocks::{BLOCK_SIZE, Blocks, Hole, LINE_SIZE, MAX_SMALL, Owner, PAGE_SIZE};
 use crate::space::object_map::ObjectMap;
 
-/// Blocks with fewer free lines than this are left alone.
+/// Blocks with fewer free lines than this are not reused.
 const MIN_FREE_LINES: u32 = 2;
 
 /// A hole in a block, and the block.
@@ -38,19 +38,19 @@ impl Cursor {
 pub(super) struct Old {
     pub(super) blocks: Blocks,
     pub(super) map: ObjectMap,
-    /// Where small objects go, and where those go that do not fit there and are
+    /// The place of the next small object, and the place for objects that do not fit there and are
     /// larger than a line.
     small: Cursor,
     medium: Cursor,
     /// Blocks with holes, the next one last.
     recyclable: Vec<usize>,
-    /// Bytes of the holes in these.
+    /// Bytes of the holes in the recyclable blocks.
     recyclable_bytes: u64,
-    /// None of these has a hole for an object of as many bytes.
+    /// None of the recyclable blocks has a hole for an object of this many bytes.
     no_hole: u32,
-    /// What the lines of objects are marked with now; never zero.
+    /// The current mark of the lines of objects; never zero.
     line: u8,
-    /// Whether new objects are marked: while others are being marked.
+    /// Whether new objects are marked, because marking is under way.
     black: bool,
     /// Large objects.
     pub(super) large: Vec<u32>,
@@ -58,12 +58,12 @@ pub(super) struct Old {
     pub(super) externrefs: Vec<u32>,
     /// Objects that have not been found to be garbage.
     pub(super) total: Count,
-    /// Those of them that are marked.
+    /// The part of `total` that is marked.
     marked: Count,
 }
 
 impl Old {
-    /// An old generation from `start` on, of no bytes yet.
+    /// Makes an empty old generation that begins at `start`.
     pub(super) fn new(start: u32) -> Old {
         Old {
             blocks: Blocks::new(start),
@@ -82,13 +82,13 @@ impl Old {
         }
     }
 
-    /// Lets it have everything up to `end`.
+    /// Adds all memory up to `end`.
     pub(super) fn extend(&mut self, end: u64) {
         self.blocks.extend(end);
         self.map.extend(end);
     }
 
-    /// Forgets all objects, keeps the memory.
+    /// Forgets all objects, but keeps the memory.
     pub(super) fn clear(&mut self) {
         self.blocks.clear();
         self.map.clear();
@@ -101,15 +101,15 @@ impl Old {
         (self.total, self.marked) = Default::default();
     }
 
-    /// Bytes that objects can be expected to fit in.
+    /// Free bytes that objects can be expected to use.
     pub(super) fn free_bytes(&self) -> u64 {
         let cursor = self.small.hole.limit - self.small.hole.next;
         let blocks = u64::from(self.blocks.free_blocks()) * u64::from(BLOCK_SIZE);
         blocks + self.recyclable_bytes + u64::from(cursor)
     }
 
-    /// Takes memory for an object of `size` bytes, a multiple of 8, which begins there
-    /// from now on. What is there is not zero.
+    /// Takes memory for an object of `size` bytes, a multiple of 8, and records that it begins
+    /// there. The memory is not zeroed.
     #[inline]
     pub(super) fn alloc(&mut self, size: u32) -> Option<u32> {
         if size > MAX_SMALL {
@@ -177,7 +177,7 @@ impl Old {
             self.small = cursor;
             return Some(());
         }
-        // What is left where larger ones go.
+        // The rest of the place for larger objects.
         if self.medium.hole.limit - self.medium.hole.next >= size {
             self.small = std::mem::take(&mut self.medium);
             return Some(());
@@ -226,14 +226,14 @@ impl Old {
         self.blocks.free_lines(block) * LINE_SIZE
     }
 
-    /// Whether an object of `size` bytes at `index`, where one begins, stays inside
-    /// what belongs to it.
+    /// Whether an object of `size` bytes at `index`, where an object begins, stays inside its
+    /// memory.
     #[inline]
     pub(super) fn fits(&self, index: u32, size: u32) -> bool {
         match self.blocks.owner(index) {
             Owner::Block(start) => size <= MAX_SMALL && size <= BLOCK_SIZE - (index - start),
             Owner::Large(start) => {
-                // The last byte's page tells, without a walk over the run.
+                // The last byte's page decides, without a walk over the run.
                 let last = index.checked_add(size - 1);
                 start == index
                     && last.is_some_and(|last| self.blocks.owner(last) == Owner::Large(start))
@@ -260,13 +260,13 @@ impl Old {
         self.marked.add(size);
     }
 
-    /// Number of objects that are marked and were scanned.
+    /// Number of objects that were marked and scanned.
     #[cfg(test)]
     pub(super) fn marked_objects(&self) -> u64 {
         self.marked.objects
     }
 
-    /// Forgets all marks: nothing is known to be garbage.
+    /// Forgets all marks. Nothing is known to be garbage.
     pub(super) fn abandon_marking(&mut self) {
         self.blocks.set_all_lines(self.line);
         self.map.clear_marks();
@@ -278,15 +278,14 @@ impl Old {
         &self.recyclable
     }
 
-    /// Keeps those of them that `keep` says.
+    /// Keeps the recyclable blocks for which `keep` returns true.
     pub(super) fn keep_recyclable(&mut self, keep: impl Fn(usize) -> bool) {
         self.recyclable.retain(|&block| keep(block));
         let free = self.recyclable.iter().map(|&block| u64::from(self.free_in(block)));
         self.recyclable_bytes = free.sum();
     }
 
-    /// Notes that the last object that was allocated is the copy of another, which was
-    /// counted.
+    /// Notes that the last allocated object is a copy of an object that was counted.
     pub(super) fn uncount_copy(&mut self, size: u32) {
         self.total.remove(size);
         self.marked.remove(size);
@@ -297,20 +296,19 @@ impl Old {
         self.blocks.mark_lines(index, size, self.line);
     }
 
-    /// Bytes of the objects that were marked, those that were born marked included.
+    /// Bytes of the marked objects, including those that were marked when allocated.
     pub(super) fn marked_bytes(&self) -> u64 {
         self.marked.bytes
     }
 
-    /// Ends marking. All blocks are to be swept before a hole is used again, except
-    /// the ones where objects go now.
+    /// Ends marking. All blocks must be swept before a hole is used again, except the current ones.
     pub(super) fn begin_sweeping(&mut self) {
         self.recyclable.clear();
         (self.recyclable_bytes, self.no_hole) = (0, u32::MAX);
         self.total = self.marked;
     }
 
-    /// Frees what is not marked in one block of small objects; does nothing to others.
+    /// Frees the unmarked objects of one block of small objects. Does nothing for other blocks.
     pub(super) fn sweep_block(&mut self, block: usize) {
         if !self.blocks.is_small(block) {
             return;
@@ -335,8 +333,8 @@ impl Old {
         self.recyclable_bytes
     }
 
-    /// Frees the large objects that are not marked, from the `next`th on and as far as
-    /// `budget` goes; where to go on, if there are more. None may be added meanwhile.
+    /// Frees the unmarked large objects, from number `next` on and as far as `budget` allows.
+    /// Returns where to continue, if there are more. None may be added in between.
     pub(super) fn sweep_large(&mut self, mut next: usize, budget: &mut u32) -> Option<usize> {
         while let Some(&start) = self.large.get(next) {
             if *budget == 0 {
@@ -400,8 +398,7 @@ impl Old {
         Ok(())
     }
 
-    /// Checks that an object of `size` bytes at `index` is all there and marked as it
-    /// must be.
+    /// Checks that an object of `size` bytes at `index` fits its memory and has the right marks.
     ///
     /// # Errors
     /// What is wrong.

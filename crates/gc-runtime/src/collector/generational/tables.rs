@@ -1,16 +1,15 @@
 //! The native tables that emitted code writes: cards, remembered slots, and the log
 //! of overwritten references. Their addresses and lengths are in the heap data.
 //!
-//! Cards: a store of a reference to a young object into an old one makes the card of
-//! the object's start dirty, in an array that of the slot (Sobalvarro, "A
-//! Lifetime-Based Garbage Collector for LISP Systems on General-Purpose Computers",
-//! 1988; Wilson and Moher, "A 'Card-Marking' Scheme for Controlling Intergenerational
-//! References", 1989). Slots outside the heap have cards too, found by address. The log keeps
-//! what the snapshot that marking works on would otherwise lose (Yuasa, "Real-Time
-//! Garbage Collection on General-Purpose Machines", 1990).
+//! Cards: a store of a reference to a young object into an old one marks the card of the object's
+//! start, or of the slot in an array (Sobalvarro, "A Lifetime-Based Garbage Collector for LISP
+//! Systems on General-Purpose Computers", 1988; Wilson and Moher, "A 'Card-Marking' Scheme for
+//! Controlling Intergenerational References", 1989). Slots outside the heap have cards too,
+//! selected by address. The log keeps the references that the snapshot for marking would otherwise
+//! lose (Yuasa, "Real-Time Garbage Collection on General-Purpose Machines", 1990).
 //!
-//! Emitted code never calls the host for a full log: it wraps around, and counts on.
-//! Then entries are lost, which is known, and marking begins anew.
+//! Emitted code never calls the host for a full log. The log wraps around and the count continues.
+//! So the loss of entries is known, and marking begins again.
 
 use crate::{HeapMemory, RememberedSlots};
 use gc_types::collector::generational::{
@@ -18,26 +17,26 @@ use gc_types::collector::generational::{
     SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN,
 };
 
-/// The tables. Each is made with its final size and never moves; the system maps its
-/// pages when they are first written.
+/// The tables. Each has its final size from the start and never moves. The system maps its pages
+/// when they are first written.
 #[derive(Debug)]
 pub(super) struct Tables {
     cards: Vec<u8>,
     slots: RememberedSlots,
-    /// Made when it is first needed.
+    /// Made at the first use.
     log: Vec<u64>,
-    /// Number of its entries that were read.
+    /// Number of log entries that were read.
     read: u64,
-    /// Slots that are not in the table may refer to young objects.
+    /// Whether slots that are not in the table may refer to young objects.
     all_slots: bool,
 }
 
 impl Tables {
     /// Tables for a heap of up to `maximum` bytes, whose nursery ends at `nursery_end`.
     pub(super) fn new(maximum: u64, nursery_end: u32) -> Tables {
-        // One more, for an element behind the last index that 32 bits can add up to.
+        // One more, for an element after the last index that a 32-bit sum can give.
         let mut cards = vec![0; (maximum >> CARD_SHIFT) as usize + 1];
-        // What the nursery's cards are, so that no store into it has work to do.
+        // Cards of the nursery are always dirty, so that stores into it have no work to do.
         let (first, last) = (NURSERY_START >> CARD_SHIFT, nursery_end.div_ceil(CARD_SIZE));
         if let Some(cards) = cards.get_mut(first as usize..last as usize) {
             cards.fill(DIRTY);
@@ -71,7 +70,7 @@ impl Tables {
         self.cards.get_mut(range).unwrap_or_default()
     }
 
-    /// Makes the card of `index` dirty.
+    /// Marks the card of `index` as dirty.
     #[inline]
     pub(super) fn dirty(&mut self, index: u32) {
         if let Some(card) = self.cards.get_mut((index >> CARD_SHIFT) as usize) {
@@ -79,12 +78,12 @@ impl Tables {
         }
     }
 
-    /// Makes all cards from that of `start` up to `end` dirty.
+    /// Marks all cards from that of `start` up to `end` as dirty.
     pub(super) fn dirty_all(&mut self, start: u32, end: u32) {
         self.cards_mut(start, end).fill(DIRTY);
     }
 
-    /// Makes all cards from that of `start` up to `end` clean.
+    /// Marks all cards from that of `start` up to `end` as clean.
     pub(super) fn clean_all(&mut self, start: u32, end: u32) {
         self.cards_mut(start, end).fill(0);
     }
@@ -94,8 +93,8 @@ impl Tables {
         self.cards.get((index >> CARD_SHIFT) as usize).is_some_and(|&card| card != 0)
     }
 
-    /// Where the first dirty card's bytes begin, of those from `start` on (a multiple
-    /// of the card size) and up to `end`; the card is clean then.
+    /// The start of the bytes of the first dirty card from `start` (a multiple of the card size) up
+    /// to `end`. Marks the card as clean.
     #[inline]
     pub(super) fn take_dirty(&mut self, start: u32, end: u32) -> Option<u32> {
         let first = (start >> CARD_SHIFT) as usize;
@@ -129,7 +128,7 @@ impl Tables {
         &self.slots
     }
 
-    /// Forgets all slots: none refers to a young object.
+    /// Forgets all slots, because none refers to a young object.
     pub(super) fn forget_slots(&mut self) {
         self.slots.clear();
         self.all_slots = false;
@@ -137,7 +136,7 @@ impl Tables {
 
     // ---- log ------------------------------------------------------------------
 
-    /// Lets emitted code log what it overwrites, or not.
+    /// Sets whether emitted code logs the references that it overwrites.
     pub(super) fn set_logging(&mut self, memory: &mut HeapMemory, logging: bool) {
         if logging && self.log.is_empty() {
             self.log = vec![0; LOG_CAPACITY as usize];
@@ -148,19 +147,19 @@ impl Tables {
         memory.set_data_u32(MARKING, logging.into());
     }
 
-    /// Number of entries of the log that were not read yet; `None` if some were lost.
+    /// Number of log entries that were not read yet. `None` if some were lost.
     pub(super) fn logged(&self, memory: &HeapMemory) -> Option<u32> {
         let unread = memory.data_u64(LOG_LEN).checked_sub(self.read)?;
         (unread <= LOG_CAPACITY).then_some(unread.min(self.log.len() as u64) as u32)
     }
 
-    /// The `n`th entry of those: the word that was overwritten, and where.
+    /// The `n`th unread entry: the overwritten word and its slot.
     pub(super) fn log(&self, n: u32) -> (u32, u32) {
         let entry = self.log[(self.read.wrapping_add(n.into()) % LOG_CAPACITY) as usize];
         (entry as u32, (entry >> 32) as u32)
     }
 
-    /// Reads the next entry of the log, of which there is one.
+    /// Reads the next entry of the log. There must be one.
     pub(super) fn next_logged(&mut self) -> (u32, u32) {
         let entry = self.log(0);
         self.read += 1;
@@ -205,7 +204,7 @@ mod tests {
             from = card + CARD_SIZE;
         }
         assert_eq!(found, [start, start + 512, 300_000 & !511, end - 512]);
-        // Behind the last one nothing happens.
+        // After the last card nothing happens.
         tables.dirty(u32::MAX);
         assert!(!tables.is_dirty(u32::MAX));
         assert_eq!(tables.take_dirty(end, end), None);
@@ -237,7 +236,7 @@ mod tests {
         assert_eq!(tables.logged(&memory), Some(LOG_CAPACITY as u32));
         memory.set_data_u64(LOG_LEN, LOG_CAPACITY + 1);
         assert_eq!(tables.logged(&memory), None);
-        // One was read: it may be overwritten.
+        // One entry was read, so it may be overwritten.
         tables.set_log(0, 5, 7);
         assert_eq!(tables.next_logged(), (5, 7));
         assert_eq!(tables.logged(&memory), Some(LOG_CAPACITY as u32));

@@ -1,79 +1,79 @@
-//! Traces: collections of the whole heap that promote nothing but what lives.
+//! Traces: collections of the whole heap that promote only live objects.
 //!
-//! To a minor collection old objects are alive. Once a dead one is old, what it refers to
-//! is promoted, and then what that refers to: the cells of a queue that keep their successors
-//! when they leave it are promoted one and all (*nepotism*: David Ungar and Frank Jackson,
-//! "Tenuring Policies for Generation-Based Storage Reclamation", 1988). A major collection
-//! finds them dead, but the nursery is emptied before it begins, and so the last one hands on
-//! to the next.
+//! A minor collection treats old objects as alive. So the referents of a dead old object are
+//! promoted, and then their referents. In a queue whose cells keep a reference to their successor
+//! after they leave, every cell is promoted (*nepotism*: David Ungar and Frank Jackson, "Tenuring
+//! Policies for Generation-Based Storage Reclamation", 1988). A major collection finds them dead.
+//! But the nursery is emptied before it begins, so the last dead cell keeps the next ones alive.
 //!
-//! A trace comes in place of a minor collection. It follows references from all roots, and
-//! dirty cards are none: young objects that it finds are moved as in a minor collection, old
-//! ones are marked, both are scanned by the scavenger. Old objects that it did not find are
-//! swept. It costs what lives, which is nearly nothing where all that dies is promoted,
-//! and much more than a minor collection in most programs. [`Chooser`] tells which.
+//! A trace replaces a minor collection. It follows references from all roots, and does not use
+//! dirty cards as roots. It moves the young objects that it finds, as a minor collection does, and
+//! marks the old ones. The scavenger scans both. Old objects that were not found are swept. A trace
+//! takes time for everything that lives. That is very little if dead objects are promoted, and much
+//! more than a minor collection in most programs. [`Chooser`] chooses between them.
 //!
-//! A trace that finds more old objects than was bargained for becomes a minor collection:
-//! roots were looked at, what was moved is moved, and cards, which a trace cleans only
-//! at its end, tell the rest. So its pause is no longer than that of two minor collections, but
-//! for a look at all roots and, if it goes through, a sweep.
+//! A trace that finds more old objects than its limit becomes a minor collection. This is possible
+//! because the roots were visited, the moved objects stay moved, and the cards, which a trace
+//! cleans only at its end, give the rest. So its pause is at most that of two minor collections,
+//! plus a scan of all roots and, if it completes, a sweep.
 
 use super::GenerationalHeap;
 use super::major::Phase;
 use crate::space::object_map::Mark;
 use gc_types::I31;
 
-/// In the scavenger's list: an old object that was found, not one that was moved.
+/// A flag in the scavenger's list: an old object that was found, not one that was moved.
 pub(super) const FOUND: u32 = 1;
 
-/// Minor collections that promote most of the nursery before a trace is tried, and the traces'
-/// cost, in such collections, before one of those is tried again.
+/// Number of minor collections that promote most of the nursery before a trace is tried. Also the
+/// cost of traces, in such collections, before a minor collection is tried again.
 const PATIENCE: u64 = 4;
-/// Trials that fail are this many powers of two apart, at most.
+/// The maximum exponent of two for the distance between failing trials.
 const MAX_FAILED: u32 = 20;
-/// Bytes of a nursery that is too small to tell anything from.
+/// A nursery with fewer used bytes than this is too small for conclusions.
 const LEAST_USED: u64 = 64 << 10;
-/// Bytes that looking at a root is taken for.
+/// The cost of visiting a root, in bytes.
 const BYTES_OF_ROOT: u64 = 4;
 
-/// Chooses between minor collections and traces, by what they cost: bytes of objects that are
-/// moved or marked.
+/// Chooses between minor collections and traces by their cost, which is the bytes of objects that
+/// are moved or marked.
 ///
-/// The kind that was not chosen is tried when the other has cost several times what it
-/// is expected to: whatever the program does, trials take a small part of the time, and a
-/// kind that fails is tried half as often each time.
+/// The other kind is tried when the chosen one has cost several times what the other is expected to
+/// cost. So trials take a small part of the time, whatever the program does. After each failure a
+/// kind is tried half as often.
 #[derive(Debug, Default)]
 pub(super) struct Chooser {
     /// Whether traces are chosen.
     traces: bool,
-    /// Bytes of old objects that were found alive when the old generation was marked last, if
-    /// it was.
+    /// Bytes of old objects that the last marking of the old generation found alive, if there was
+    /// one.
     live: Option<u64>,
-    /// What the last minor collection moved, and of how many bytes.
+    /// The bytes that the last minor collection moved, and the bytes of the nursery that were used.
     minor: (u64, u64),
-    /// What minor collections that promoted most have cost since the last trace; or, if
-    /// traces are chosen, what these have beyond moving what survives.
+    /// The cost since the last trace of minor collections that promoted most of the nursery. If
+    /// traces are chosen, the cost of traces in addition to moving survivors.
     spent: u64,
-    /// Trials in a row that failed.
+    /// Number of consecutive failed trials.
     failed: u32,
 }
 
 impl Chooser {
-    /// What a minor collection of `used` bytes is expected to move.
+    /// The bytes that a minor collection of `used` bytes is expected to move.
     fn minor_cost(&self, used: u64) -> u64 {
         let (moved, of) = self.minor;
         (moved as f64 / of.max(1) as f64 * used as f64) as u64
     }
 
-    /// Bytes of old objects that a trace in place of a minor collection of `used` bytes may
-    /// find.
+    /// The maximum bytes of old objects that a trace may find, if it replaces a minor collection of
+    /// `used` bytes.
     fn bargain(&self, used: u64) -> u64 {
         self.minor_cost(used) / 2
     }
 
-    /// Whether to trace in place of a minor collection of `used` bytes.
+    /// Whether a trace should replace a minor collection of `used` bytes.
     fn wants_trace(&self, used: u64) -> bool {
-        // In place of a collection of next to nothing no trace pays, which says nothing of others.
+        // A trace never pays instead of a very small collection. That says nothing about larger
+        // ones.
         if used < self.minor.1 / 4 {
             return false;
         }
@@ -86,12 +86,12 @@ impl Chooser {
         }
     }
 
-    /// Marking has found `live` bytes of the objects alive that were old when it began.
+    /// Records that marking found `live` bytes alive, of the objects that were old when it began.
     pub(super) fn learn_live(&mut self, live: u64) {
         self.live = Some(live);
     }
 
-    /// A minor collection has moved `moved` of `used` bytes.
+    /// Records that a minor collection moved `moved` of `used` bytes.
     fn after_minor(&mut self, used: u64, moved: u64) {
         if used < LEAST_USED {
             return;
@@ -102,7 +102,7 @@ impl Chooser {
         self.traces &= most;
     }
 
-    /// A trace has moved `moved` of `used` bytes and looked at `found` bytes besides.
+    /// Records that a trace moved `moved` of `used` bytes and visited `found` more bytes.
     fn after_trace(&mut self, used: u64, moved: u64, found: u64) {
         if moved + found > self.minor_cost(used) / 4 * 3 {
             self.failed();
@@ -113,14 +113,14 @@ impl Chooser {
         self.failed = self.failed.saturating_sub(1);
     }
 
-    /// A trace has not paid.
+    /// Records that a trace did not pay.
     fn failed(&mut self) {
         self.traces = false;
         self.spent = 0;
         self.failed = (self.failed + 1).min(MAX_FAILED);
     }
 
-    /// Lets it believe that minor collections move `moved` of `used` bytes.
+    /// Sets the expectation that minor collections move `moved` of `used` bytes.
     #[cfg(test)]
     pub(super) fn expect(&mut self, moved: u64, used: u64) {
         self.minor = (moved, used);
@@ -136,35 +136,35 @@ impl Chooser {
 /// A trace under way.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
-    /// Whether one is.
+    /// Whether a trace is under way.
     pub(super) is_active: bool,
-    /// Bytes of old objects that were found, and that may be.
+    /// Bytes of old objects that were found, and the maximum.
     found: u64,
     most: u64,
-    /// Whether there were more.
+    /// Whether more than the maximum were found.
     is_over: bool,
 }
 
 impl Trace {
-    /// Whether it should become a minor collection.
+    /// Whether the trace should become a minor collection.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
 }
 
 impl GenerationalHeap {
-    /// Whether nothing stands against a trace: a major collection that was not swept yet,
-    /// or objects that wait in the nursery.
+    /// Whether a trace is possible: no major collection is marking or evacuating, and no objects
+    /// are retained in the nursery.
     pub(super) fn may_trace(&self) -> bool {
         !matches!(self.phase, Phase::Marking | Phase::Evacuating) && !self.nursery.retains()
     }
 
-    /// Whether a trace should come in place of a minor collection.
+    /// Whether a trace should replace a minor collection.
     pub(super) fn trace_pays(&self) -> bool {
         self.may_trace() && self.chooser.wants_trace(self.nursery_used().into())
     }
 
-    /// Begins a trace, of a heap that is swept. Under zeal it is sometimes given up.
+    /// Begins a trace of a swept heap. Under zeal it is sometimes abandoned.
     pub(super) fn begin_trace(&mut self) {
         let most = match self.zeal {
             0 => self.chooser.bargain(self.nursery_used().into()),
@@ -177,7 +177,7 @@ impl GenerationalHeap {
         self.scavenger.trace = Trace { is_active: true, most, ..Trace::default() };
     }
 
-    /// Follows `word`, which is not that of a reference to a young object.
+    /// Follows the reference `word`, which does not refer to a young object.
     #[inline]
     pub(super) fn trace(&mut self, word: u32) {
         if word & I31::TAG != 0 || word < self.nursery.end {
@@ -190,7 +190,8 @@ impl GenerationalHeap {
         }
     }
 
-    /// Counts an old object that was found, before it is scanned; whether it may be.
+    /// Counts an old object that was found, before it is scanned. Returns whether it may be
+    /// scanned.
     pub(super) fn found(&mut self, index: u32, size: u32) -> bool {
         if !self.old.fits(index, size) {
             self.core.note_damage(index, "an old object that cannot be");
@@ -205,7 +206,7 @@ impl GenerationalHeap {
         !trace.is_over
     }
 
-    /// Makes a trace that found too much a minor collection, whose roots were looked at.
+    /// Makes a trace that found too much a minor collection whose roots were visited.
     pub(super) fn give_trace_up(&mut self) {
         self.scavenger.trace.is_active = false;
         self.scavenger.looks_at_old = false;
@@ -214,8 +215,7 @@ impl GenerationalHeap {
         self.chooser.failed();
     }
 
-    /// Ends a trace, behind the minor collection that it was too: what was not found
-    /// is garbage.
+    /// Ends a trace after its minor collection. Objects that were not found are garbage.
     pub(super) fn end_trace(&mut self, used: u32) {
         self.scavenger.trace.is_active = false;
         let roots = u64::from(self.scavenger.roots) * BYTES_OF_ROOT;
@@ -223,14 +223,14 @@ impl GenerationalHeap {
         if self.nursery.retains() {
             self.chooser.failed();
         } else {
-            // Whatever referred to a young object was updated, or is dead.
+            // Every object that referred to a young one was updated or is dead.
             self.tables.clean_all(self.old.blocks.start(), self.old.blocks.end());
             self.chooser.after_trace(used.into(), self.survived, found);
         }
         self.end_marking();
     }
 
-    /// Learns from a minor collection.
+    /// Records the result of a minor collection.
     pub(super) fn learn_from_minor(&mut self, used: u32) {
         if !self.scavenger.trace.is_active {
             self.chooser.after_minor(used.into(), self.survived);
@@ -244,7 +244,7 @@ mod tests {
 
     const USED: u64 = 1 << 20;
 
-    /// Where little lives.
+    /// A chooser for a heap in which little lives.
     fn chooser() -> Chooser {
         Chooser { live: Some(0), ..Chooser::default() }
     }
@@ -269,9 +269,9 @@ mod tests {
             minors
         };
         assert_eq!([between(), between(), between(), between()], [4, 8, 16, 32]);
-        // A nursery most of which is dead is best collected alone.
+        // A nursery in which most objects are dead is best collected alone.
         assert_eq!(minors(&mut Chooser { failed: 0, ..chooser }, USED / 2), None);
-        // And nothing is tried before it is known what lives.
+        // Nothing is tried before the live bytes are known.
         assert_eq!(minors(&mut Chooser::default(), USED), None);
     }
 
@@ -284,7 +284,8 @@ mod tests {
         chooser.learn_live(0);
         chooser.after_trace(USED, 1000, 1000);
         assert!(chooser.traces());
-        // Until a minor collection is tried: now and then, and more often if it cost more.
+        // Traces continue until a minor collection is tried, which happens more often if they cost
+        // more.
         let mut traces = |found| {
             let mut count = 0;
             while chooser.wants_trace(USED) {
@@ -296,7 +297,7 @@ mod tests {
         };
         assert_eq!([traces(USED / 4), traces(USED / 64)], [16, 256]);
         assert!(chooser.wants_trace(USED));
-        // One that finds too much to live ends that, and so does a cheap minor collection.
+        // A trace that finds too much alive ends this, and so does a cheap minor collection.
         chooser.after_trace(USED, USED / 2, USED / 2);
         assert!(!chooser.wants_trace(USED));
         assert_eq!(minors(&mut chooser, USED), Some(8));

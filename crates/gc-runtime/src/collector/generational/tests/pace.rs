@@ -1,11 +1,11 @@
-//! How much is done at a time, and how much memory is used and given back.
+//! Tests of the amount of work in a slice, and of the memory that is used and given back.
 
 use super::super::major::STEP;
 use super::*;
 use crate::AdaptivePolicy;
 
-/// Slices that have no time do one step of work each, of a bounded number of objects,
-/// slots, log entries and blocks; whatever there is to do.
+/// A slice without time does one step of work: a bounded number of objects, slots, log entries and
+/// blocks.
 #[test]
 fn a_slice_without_time_does_one_step_of_work() {
     let mut f = Fixture::new(64 << 20);
@@ -109,15 +109,15 @@ fn the_nursery_follows_what_survives() {
         f.collect(Plan::Minor);
         f.heap.nursery_size() / MIB
     };
-    // All survives: two are full in vain.
+    // Everything survives, so two collections free nothing.
     assert_eq!([fill(&mut f, true), fill(&mut f, true), fill(&mut f, true)], [2, 1, 1]);
-    // What is not used any more was given back.
+    // The unused part was given back.
     assert_eq!(f.heap.nursery.touched, f.heap.nursery.limit);
     let mapped = f.heap.nursery.end - f.heap.nursery.limit;
     assert!(f.heap.unbacked() >= mapped.into());
-    // Nothing does: it need not grow.
+    // Nothing survives, so the nursery need not grow.
     assert_eq!([fill(&mut f, false), fill(&mut f, false)], [1, 1]);
-    // A third does.
+    // A third survives.
     let some = |f: &mut Fixture| {
         let mut n = 0;
         f.stack[0] = 0;
