@@ -15,10 +15,10 @@ pub enum Extend {
 }
 
 impl GcEmitter<'_, '_> {
-    /// A new struct with these fields, in declaration order.
+    /// A new struct with these field values, in declaration order.
     ///
     /// # Panics
-    /// If there are not as many values as fields.
+    /// If the numbers of values and fields differ.
     pub fn struct_new(
         &mut self,
         header_word: ir::Value,
@@ -62,8 +62,8 @@ impl GcEmitter<'_, '_> {
         }
     }
 
-    /// Reads a field; traps if `object` is null. `extend` says how a packed field is
-    /// widened (`None`: with zeros).
+    /// Reads a field. Traps if `object` is null. `extend` says how a packed field is extended
+    /// (`None`: with zeros).
     ///
     /// # Panics
     /// If there is no such field.
@@ -82,7 +82,7 @@ impl GcEmitter<'_, '_> {
         load(self, access, field.ty, extend)
     }
 
-    /// Overwrites a field; traps if `object` is null.
+    /// Overwrites a field. Traps if `object` is null.
     ///
     /// # Panics
     /// If there is no such field.

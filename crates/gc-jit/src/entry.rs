@@ -1,17 +1,17 @@
-//! [`EntryTrampoline`]: the host's way into compiled functions of one signature.
+//! [`EntryTrampoline`]: by it the host calls compiled functions of one signature.
 #![allow(unsafe_code)]
 
 use crate::{Activation, CodeMemory};
 use gc_types::{CallSignature, EntryPoint, ValRaw};
 use std::sync::Arc;
 
-/// An entry trampoline's machine-level type: `(activation, callee's code, callee's
-/// vmctx, values)`; the arguments are taken from `values` and the results left there.
+/// The machine-level type of an entry trampoline: `(activation, callee's code, callee's vmctx,
+/// values)`. The trampoline takes the arguments from `values` and leaves the results there.
 pub(crate) type EntryFn =
     unsafe extern "C" fn(*mut Activation, *const u8, *mut u8, *mut ValRaw) -> u64;
 
-/// Host code's way into compiled functions of one signature: code that an image brought
-/// along. It does for functions of other images, too. Cheap to clone.
+/// Code of an image by which the host calls compiled functions of one signature, also functions of
+/// other images. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct EntryTrampoline {
     memory: Arc<CodeMemory>,
@@ -19,7 +19,7 @@ pub struct EntryTrampoline {
 }
 
 impl CodeMemory {
-    /// The way into functions of `signature`, if the image has one.
+    /// The entry trampoline for functions of `signature`, if the image has one.
     pub fn entry_trampoline(
         self: &Arc<CodeMemory>,
         signature: &CallSignature,
@@ -28,21 +28,21 @@ impl CodeMemory {
         Some(EntryTrampoline { memory: self.clone(), point })
     }
 
-    /// What host functions of `signature` have as their
-    /// [code](crate::VMFuncRef::code), if the image has a way out to them.
+    /// The exit trampoline for host functions of `signature`, if the image has one. It is the
+    /// [code](crate::VMFuncRef::code) in a reference to a host function.
     pub fn exit_trampoline(&self, signature: &CallSignature) -> Option<*const u8> {
         Some(self.base().wrapping_add(self.image().exit(signature)? as usize))
     }
 }
 
 impl EntryTrampoline {
-    /// How many [`ValRaw`]s a call needs: as many as there are parameters (behind the
-    /// vmctx) or results, whichever is more.
+    /// The number of [`ValRaw`]s that a call needs: the number of parameters (without the vmctx) or
+    /// the number of results, whichever is larger.
     pub fn slots(&self) -> usize {
         self.point.slots as usize
     }
 
-    /// The published code it is part of.
+    /// The published code that contains the trampoline.
     pub fn memory(&self) -> &Arc<CodeMemory> {
         &self.memory
     }
@@ -60,8 +60,8 @@ impl EntryTrampoline {
     /// The trampoline as a function.
     pub(crate) fn function(&self) -> EntryFn {
         let code = self.memory.base().wrapping_add(self.point.offset as usize);
-        // SAFETY: the image says that an entry trampoline begins there, which is compiled
-        // with exactly this signature and convention.
+        // SAFETY: the image says that an entry trampoline begins there. It is compiled with exactly
+        // this signature and calling convention.
         unsafe { std::mem::transmute::<*const u8, EntryFn>(code) }
     }
 }

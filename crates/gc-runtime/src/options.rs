@@ -1,4 +1,4 @@
-//! How a heap is reserved, bounded and exercised: [`HeapOptions`].
+//! [`HeapOptions`]: the options of a heap.
 
 use crate::{GcRuntime, PolicyFactory};
 use gc_types::{HeapBounds, NULL_PAGE_SIZE};
@@ -8,36 +8,35 @@ use std::time::Duration;
 /// heap's base: the first [`NULL_PAGE_SIZE`] of them are never mapped.
 #[derive(Clone, Debug)]
 pub struct HeapOptions {
-    /// Bytes mapped from the start; at most `maximum` are.
+    /// Bytes mapped at the start, at most `maximum`.
     pub initial: u64,
-    /// Bytes the heap may never grow past, at most 4 GiB. What is above
-    /// [`HeapOptions::MAX_SIZE`] is never used.
+    /// The maximum size in bytes, at most 4 GiB. Memory above [`HeapOptions::MAX_SIZE`] is never
+    /// used.
     pub maximum: u64,
-    /// How emitted code may address it.
+    /// How emitted code may address the heap.
     pub bounds: HeapBounds,
-    /// The most bytes that the nursery may have, for collectors that have one. Large ones
-    /// are collected less often and promote less, small ones have shorter pauses and stay in
-    /// a cache; how much is used the collector finds out. It is never more than a 32nd of
-    /// what the heap may become ([`nursery_size`](HeapOptions::nursery_size)).
+    /// The maximum size of the nursery in bytes, for collectors that have one. A large nursery is
+    /// collected less often and promotes less. A small one has shorter pauses and stays in a cache.
+    /// The collector adapts the part in use. The nursery is never more than a 32nd of the heap's
+    /// maximum ([`nursery_size`](HeapOptions::nursery_size)).
     pub nursery: u64,
     /// How the heap uses memory: when it is collected, by how much it grows.
     pub policy: PolicyFactory,
-    /// The time that a slice of a collection may take that the program runs beside, and an
-    /// increment of one that other tasks of the host run beside. It is looked at every few
-    /// hundred objects, and so a little more may be taken.
+    /// The time that a slice of incremental marking, or an increment of an asynchronous collection,
+    /// may take. The collector reads the clock every few hundred objects, so a slice may take a
+    /// little longer.
     pub slice: Duration,
-    /// Collect at every Nth allocation; 0: never only for that. Needs the feature
-    /// `gc_zeal`.
+    /// Collects at every Nth allocation; 0 turns this off. Needs the feature `gc_zeal`.
     pub zeal: u32,
 }
 
 impl HeapOptions {
-    /// The most a heap can use, in bytes from its base: 4 GiB less 64 KiB, so
-    /// that the index behind its last byte still fits 32 bits.
+    /// The maximum size of a heap, in bytes from its base: 4 GiB minus 64 KiB, so that the index
+    /// after its last byte still fits in 32 bits.
     pub const MAX_SIZE: u64 = (4 << 30) - (64 << 10);
 
-    /// What [`HeapOptions::default`] maps from the start: small enough to stay in
-    /// a second-level cache between collections.
+    /// The initial size in [`HeapOptions::default`]: small enough to stay in a second-level cache
+    /// between collections.
     pub const DEFAULT_INITIAL: u64 = 1 << 20;
 
     /// The nursery of [`HeapOptions::default`]: half of a usual last-level cache.
@@ -46,7 +45,7 @@ impl HeapOptions {
     /// The slice of [`HeapOptions::default`].
     pub const DEFAULT_SLICE: Duration = Duration::from_micros(500);
 
-    /// The same for heaps of `runtime`'s, which may not be able to become so large.
+    /// These options for heaps of `runtime`, whose maximum may be smaller.
     #[must_use]
     pub fn cut_to(mut self, runtime: &dyn GcRuntime) -> HeapOptions {
         self.maximum = self.maximum.min(runtime.max_heap_size());
@@ -62,7 +61,7 @@ impl HeapOptions {
 }
 
 impl Default for HeapOptions {
-    /// 1 MiB that may grow as far as indices reach, guarded, no zeal.
+    /// 1 MiB that may grow to [`HeapOptions::MAX_SIZE`], guarded, without zeal.
     fn default() -> Self {
         HeapOptions {
             initial: HeapOptions::DEFAULT_INITIAL,

@@ -3,21 +3,20 @@
 use crate::{GcHeap, HeapError, HeapMemory, HeapOptions};
 use gc_types::CollectorAbi;
 
-/// What a collector's collections free, sooner or later.
+/// The garbage that a collector's collections free, sooner or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reclaims {
-    /// Nothing, ever.
+    /// Nothing.
     Nothing,
-    /// Every object that cannot be reached, except those on cycles of such objects
-    /// and what hangs on these: reference counting.
+    /// All unreachable objects except those on cycles and those that only cycles refer to
+    /// (reference counting).
     Acyclic,
-    /// Every object that cannot be reached: tracing.
+    /// All unreachable objects (tracing).
     Everything,
 }
 
-/// Makes heaps of one collector. Its other half is gc-compiler's `GcCompiler` of
-/// the same [`name`](GcRuntime::name); code emitted by one works only on heaps of
-/// the other.
+/// Makes heaps of one collector. The other half of the collector is gc-compiler's `GcCompiler` with
+/// the same [`name`](GcRuntime::name). Code that it emits works only on heaps of this half.
 pub trait GcRuntime: Send + Sync {
     /// The collector's name, as in `--collector NAME`: lower case, stable.
     fn name(&self) -> &'static str;
@@ -29,35 +28,33 @@ pub trait GcRuntime: Send + Sync {
         CollectorAbi::new(self.name())
     }
 
-    /// What it is good for, for those who choose one: some words that say for which programs
-    /// to take it and what it costs, to stand behind "good for".
+    /// A short description for users who choose a collector: the programs that it suits and its
+    /// costs. It is printed after "good for".
     fn summary(&self) -> &'static str {
         "(no description)"
     }
 
-    /// Whether an object may be elsewhere after a collection. It may, unless the collector
-    /// says otherwise.
+    /// Whether a collection may move objects. True by default.
     fn moves_objects(&self) -> bool {
         true
     }
 
-    /// What its collections free. All garbage, unless the collector says less.
+    /// The garbage that its collections free. All garbage by default.
     fn reclaims(&self) -> Reclaims {
         Reclaims::Everything
     }
 
-    /// The most bytes a heap of this collector can use; a larger maximum is cut down
-    /// to it. All that indices can name, unless the collector says less.
+    /// The maximum size in bytes of a heap of this collector. A larger maximum is reduced to it. By
+    /// default everything that indices can reach.
     fn max_heap_size(&self) -> u64 {
         HeapOptions::MAX_SIZE
     }
 
-    /// Makes a heap in `memory`, in which nothing is allocated yet and which may
-    /// have been used by an earlier heap and reset. `zeal`: collect at every Nth
-    /// allocation (0: never only for that; see the `gc_zeal` feature). The store
-    /// counts and collects; a heap with zeal also poisons what it frees.
+    /// Makes a heap in the empty `memory`, which an earlier heap may have used and reset. With
+    /// `zeal` the store collects at every Nth allocation (0 turns this off; see the feature
+    /// `gc_zeal`). The store counts and collects. A heap with zeal also poisons freed memory.
     ///
     /// # Errors
-    /// If the collector cannot set itself up in that memory.
+    /// If the collector cannot use that memory.
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError>;
 }

@@ -88,7 +88,7 @@ impl CallSignature {
         }
     }
 
-    /// The parameters behind the vmctx.
+    /// The parameters after the vmctx.
     pub fn params(&self) -> &[ValueType] {
         &self.params
     }

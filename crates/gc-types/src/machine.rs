@@ -1,11 +1,11 @@
-//! [`Machine`]: what code is compiled for and runs on.
+//! [`Machine`]: the machine that code is compiled for and runs on.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// A processor's family, its system, and the extensions of the instruction set that
-/// compiled code may use.
+/// A processor family, an operating system, and the instruction-set extensions that compiled code
+/// may use.
 ///
 /// ```
 /// use gc_types::Machine;
@@ -22,7 +22,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The machine this runs on, with every extension it has that compiled code can use.
+    /// The current machine, with all of its extensions that compiled code can use.
     pub fn host() -> Machine {
         let machine = Machine {
             arch: std::env::consts::ARCH.into(),
@@ -32,20 +32,19 @@ impl Machine {
         machine.with_features(host_features().iter().copied())
     }
 
-    /// A machine of this processor family and system, named as in [`std::env::consts`],
-    /// without extensions.
+    /// A machine of this processor family and system without extensions. The names are those of
+    /// [`std::env::consts`].
     pub fn new(arch: impl Into<Cow<'static, str>>, system: impl Into<Cow<'static, str>>) -> Self {
         Machine { arch: arch.into(), system: system.into(), features: BTreeSet::new() }
     }
 
-    /// The same machine with exactly these extensions. They are named as Cranelift's
-    /// settings are, without `has_`.
+    /// Replaces the extensions. Their names are those of Cranelift's settings, without `has_`.
     pub fn with_features(mut self, features: impl IntoIterator<Item = &'static str>) -> Machine {
         self.features = features.into_iter().map(Cow::Borrowed).collect();
         self
     }
 
-    /// The processor's family.
+    /// The processor family.
     pub fn arch(&self) -> &str {
         &self.arch
     }
@@ -81,7 +80,7 @@ fn host_features() -> Vec<&'static str> {
             [$(($name, std::is_x86_feature_detected!($detected)),)*]
         };
     }
-    // What Cranelift's x64 backend has a setting for.
+    // The extensions for which Cranelift's x64 backend has a setting.
     let all = detect! {
         "cmpxchg16b" = "cmpxchg16b",
         "sse3" = "sse3",

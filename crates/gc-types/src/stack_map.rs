@@ -11,27 +11,28 @@ use std::collections::HashMap;
 /// One frame's references at one return address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackMap<'a> {
-    /// Bytes from the frame's stack pointer up to its frame pointer: `SP = FP - frame_size`.
+    /// The distance in bytes from the frame's stack pointer up to its frame pointer: `SP = FP -
+    /// frame_size`.
     pub frame_size: u32,
     slots: &'a [Row<1>],
 }
 
 impl<'a> StackMap<'a> {
-    /// Offsets in bytes, from the frame's stack pointer, of the eight-byte slots
-    /// that hold a reference or null.
+    /// The eight-byte slots that hold a reference or null, as offsets in bytes from the frame's
+    /// stack pointer.
     #[inline]
     pub fn slots(&self) -> impl ExactSizeIterator<Item = u32> + use<'a> {
         self.slots.iter().map(|slot| slot.word(0))
     }
 }
 
-/// The stack maps of one piece of code, by return-address offset. It reads bytes that
-/// belong to a [`CodeImage`](crate::CodeImage) or to [`StackMaps`].
+/// The stack maps of some code, by return-address offset. The table reads the bytes of a
+/// [`CodeImage`](crate::CodeImage) or of [`StackMaps`].
 #[derive(Clone, Copy, Debug)]
 pub struct StackMapTable<'a> {
     /// Return-address offsets in bytes from the code's start, strictly ascending.
     offsets: &'a [Row<1>],
-    /// Frame size, first slot, number of slots: one row for each offset.
+    /// One row for each offset: frame size, first slot, number of slots.
     frames: &'a [Row<3>],
     /// Slot offsets that frames share.
     slots: &'a [Row<1>],
@@ -43,8 +44,8 @@ impl<'a> StackMapTable<'a> {
         StackMapTable { offsets, frames, slots }
     }
 
-    /// The map at the return address `code_offset` bytes into the code, if that
-    /// is a safepoint with references in its frame.
+    /// The map of the return address `code_offset` (in bytes from the code's start), if it has one.
+    /// A return address without references in its frame has no map.
     pub fn lookup(&self, code_offset: u32) -> Option<StackMap<'a>> {
         self.find(code_offset).map(|i| self.at(i))
     }
@@ -55,7 +56,7 @@ impl<'a> StackMapTable<'a> {
         self.offsets.binary_search_by_key(&code_offset, |row| row.word(0)).ok()
     }
 
-    /// Map number `i`, less than [`len`](StackMapTable::len).
+    /// The map with number `i`, which must be less than [`len`](StackMapTable::len).
     ///
     /// # Panics
     /// If there is no such map.
@@ -71,7 +72,7 @@ impl<'a> StackMapTable<'a> {
         table.offsets.iter().enumerate().map(move |(i, offset)| (offset.word(0), table.at(i)))
     }
 
-    /// Number of return addresses that have a map.
+    /// The number of return addresses that have a map.
     pub fn len(&self) -> usize {
         self.offsets.len()
     }
@@ -91,20 +92,20 @@ pub struct StackMaps {
 }
 
 impl StackMaps {
-    /// The table that the bytes are.
+    /// The table of these bytes.
     pub fn table(&self) -> StackMapTable<'_> {
         StackMapTable::new(rows(&self.offsets), rows(&self.frames), rows(&self.slots))
     }
 }
 
-/// Collects maps in any order and makes the table.
+/// Collects maps in any order and makes a table of them.
 #[derive(Debug, Default)]
 pub struct StackMapTableBuilder {
     maps: Vec<(u32, u32, Vec<u32>)>,
 }
 
 impl StackMapTableBuilder {
-    /// Adds the map at the return address `code_offset` bytes into the code.
+    /// Adds the map of the return address `code_offset`, in bytes from the code's start.
     pub fn add(&mut self, code_offset: u32, frame_size: u32, slots: impl IntoIterator<Item = u32>) {
         let mut slots: Vec<u32> = slots.into_iter().collect();
         slots.sort_unstable();
@@ -112,7 +113,7 @@ impl StackMapTableBuilder {
         self.maps.push((code_offset, frame_size, slots));
     }
 
-    /// The finished table.
+    /// Makes the table.
     ///
     /// # Panics
     /// If two maps were added for one return address, or a slot lies outside its frame. Both are
@@ -170,7 +171,7 @@ mod tests {
             assert_eq!(table.lookup(miss), None);
         }
         assert_eq!(table.find(70).map(|i| table.at(i)), table.lookup(70));
-        assert_eq!(table.slots.len(), 3, "equal runs are kept once");
+        assert_eq!(table.slots.len(), 3, "equal runs are stored once");
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! [`EntryStatus`]: how a call from the host into compiled code ended.
+//! [`EntryStatus`]: the status with which a call into compiled code ended.
 
-/// What an entry trampoline returns. Anything else is the code of the
-/// [`Trap`](crate::Trap) the call ended with.
+/// The results of an entry trampoline. Any other result is the code of the [`Trap`](crate::Trap)
+/// with which the call ended.
 #[derive(Clone, Copy, Debug)]
 pub struct EntryStatus;
 
 impl EntryStatus {
     /// The callee returned.
     pub const OK: u64 = 0;
-    /// A host function failed; the store knows why.
+    /// A host function failed. The store has the error.
     pub const HOST: u64 = 1 << 8;
 }

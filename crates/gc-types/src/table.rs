@@ -1,6 +1,6 @@
-//! Tables read in place: rows of little-endian 32-bit words.
+//! Tables that are read in place: rows of little-endian 32-bit words.
 
-/// A row of `N` words, as its bytes stand in a table.
+/// A row of `N` words, as bytes of a table.
 pub(crate) type Row<const N: usize> = [[u8; 4]; N];
 
 /// The words of a row.
@@ -24,7 +24,7 @@ impl<const N: usize> Words<N> for Row<N> {
     }
 }
 
-/// The rows that `bytes` are; a rest that is no row is left out.
+/// The rows in `bytes`. An incomplete row at the end is ignored.
 #[inline]
 pub(crate) fn rows<const N: usize>(bytes: &[u8]) -> &[Row<N>] {
     bytes.as_chunks::<4>().0.as_chunks::<N>().0

@@ -1,11 +1,11 @@
-//! [`ValRaw`]: the slot in which a value crosses between host and compiled code.
+//! [`ValRaw`]: a slot that passes a value between the host and compiled code.
 
-/// Sixteen bytes that hold a value of any type compiled code knows, without
-/// saying which. Trampolines load from and store to arrays of them: slot `i` is
-/// argument `i` on the way in and result `i` on the way out.
+/// Sixteen bytes that hold a value of any type of compiled code. The slot does not record the type.
+/// Trampolines load from and store to arrays of slots: slot `i` is argument `i` before the call and
+/// result `i` after it.
 ///
-/// A value narrower than the slot stands in its low bytes (little-endian); what is
-/// above is not defined. A reference is an `i64` whose upper half is zero.
+/// A value that is narrower than the slot is in the low bytes (little-endian). The bytes above it
+/// are undefined. A reference is an `i64` whose upper half is zero.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(16))]
 pub struct ValRaw([u8; 16]);
@@ -16,7 +16,7 @@ impl ValRaw {
     /// All bytes zero: zero, 0.0 or null.
     pub const ZERO: ValRaw = ValRaw([0; 16]);
 
-    /// Bytes of a slot.
+    /// The size of a slot in bytes.
     pub const SIZE: u32 = 16;
 
     /// A 32-bit integer.
@@ -29,17 +29,17 @@ impl ValRaw {
         ValRaw::from_u64(value as u64)
     }
 
-    /// A 64-bit integer, unsigned. Also: a reference's word, zero-extended.
+    /// An unsigned 64-bit integer, or a reference's word, zero-extended.
     pub const fn from_u64(value: u64) -> ValRaw {
         ValRaw::from_v128((value as u128).to_le_bytes())
     }
 
-    /// A 32-bit float by its bits.
+    /// The bits of a 32-bit float.
     pub const fn from_f32_bits(bits: u32) -> ValRaw {
         ValRaw::from_u64(bits as u64)
     }
 
-    /// A 64-bit float by its bits.
+    /// The bits of a 64-bit float.
     pub const fn from_f64_bits(bits: u64) -> ValRaw {
         ValRaw::from_u64(bits)
     }
@@ -59,7 +59,7 @@ impl ValRaw {
         self.u64() as i32
     }
 
-    /// The low 32 bits, unsigned. Also: a reference's word.
+    /// The low 32 bits, unsigned. They are also a reference's word.
     pub const fn u32(self) -> u32 {
         self.u64() as u32
     }

@@ -9,7 +9,7 @@
 //! Offsets depend only on the size of a pointer, so code can be compiled for another machine than
 //! the compiler's.
 
-/// Offsets in bytes for one pointer size, computed once.
+/// The offsets in bytes for one pointer size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VMOffsets {
     pointer_size: u8,
@@ -22,7 +22,7 @@ macro_rules! pointer_fields {
                 $slot * self.pointer_size as u32
             })*
 
-            /// Every offset, with its name.
+            /// All offsets with their names.
             pub(crate) fn entries(&self) -> impl Iterator<Item = (&'static str, u32)> {
                 let sizes = [
                     ("pointer_size", u32::from(self.pointer_size)),
@@ -40,18 +40,17 @@ macro_rules! pointer_fields {
 }
 
 pointer_fields! {
-    /// vmctx: the heap's base address (pointer). Constant while the store lives.
+    /// vmctx: the heap's base address (pointer). Constant as long as the store lives.
     vmctx_heap_base = 0;
     /// vmctx: the collector's [heap data](crate::HeapDataOffsets) (pointer). Constant.
     vmctx_heap_data = 1;
     /// vmctx: the store context (pointer). Constant.
     vmctx_store_context = 2;
 
-    /// Store context: the lowest stack pointer compiled code may have (address).
+    /// Store context: the lowest stack pointer that compiled code may have (address).
     store_stack_limit = 0;
-    /// Store context: the frame pointer of the trampoline through which compiled
-    /// code last called the host (address); its saved return address is in the
-    /// compiled caller.
+    /// Store context: the frame pointer of the trampoline by which compiled code last called the
+    /// host (address). Its saved return address is in the compiled caller.
     store_last_exit_fp = 1;
     /// Store context: the innermost activation (pointer).
     store_activation = 2;
@@ -59,7 +58,7 @@ pointer_fields! {
     store_host_calls = 3;
     /// Store context: the 64-bit result of trampolines that must not use result registers.
     store_host_result = 4;
-    /// Store context: the type display table (pointer), see [`VMOffsets::DISPLAY_ROW`].
+    /// Store context: the type display table (pointer); see [`VMOffsets::DISPLAY_ROW`].
     store_type_displays = 6;
     /// Store context: table of pointers to function references by id (pointer).
     store_func_refs = 7;
@@ -94,7 +93,7 @@ impl VMOffsets {
     /// Tests Can Be Performed In Constant Time", 1991.
     pub const DISPLAY_ROW: u32 = 8;
 
-    /// Bytes of a whole display table, all of which must be readable.
+    /// The size of a display table in bytes. All of it must be readable.
     pub const DISPLAY_TABLE_SIZE: u32 = VMOffsets::DISPLAY_TYPES * VMOffsets::DISPLAY_ROW * 4;
 
     /// Offsets for pointers of `pointer_size` bytes.
@@ -109,12 +108,13 @@ impl VMOffsets {
     /// Offsets for the machine for which this crate was compiled.
     pub const HOST: VMOffsets = VMOffsets::new(size_of::<usize>() as u8);
 
-    /// Bytes of a pointer.
+    /// The size of a pointer in bytes.
     pub const fn pointer_size(&self) -> u8 {
         self.pointer_size
     }
 
-    /// vmctx: bytes of the prefix; the embedder's own part begins here, 16-byte aligned.
+    /// vmctx: the size of the prefix in bytes. The embedder's own part begins here, aligned to 16
+    /// bytes.
     pub const fn vmctx_prefix_size(&self) -> u32 {
         (3 * self.pointer_size as u32).next_multiple_of(16)
     }
@@ -124,12 +124,12 @@ impl VMOffsets {
         2 * self.pointer_size as u32
     }
 
-    /// Function reference: its id in the store's table (u32), never zero.
+    /// Function reference: its id in the store's table (u32). Never zero.
     pub const fn func_ref_id(&self) -> u32 {
         2 * self.pointer_size as u32 + 4
     }
 
-    /// Bytes of a function reference.
+    /// The size of a function reference in bytes.
     pub const fn func_ref_size(&self) -> u32 {
         2 * self.pointer_size as u32 + 8
     }

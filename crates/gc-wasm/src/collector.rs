@@ -1,4 +1,4 @@
-//! A collector: the pairing of its two halves, under one name.
+//! A collector: a pair of two halves with the same name.
 
 use anyhow::{Result, bail};
 use gc_compiler::GcCompiler;
@@ -7,9 +7,8 @@ use gc_types::CollectorAbi;
 use std::fmt;
 use std::sync::Arc;
 
-/// A collector an engine can be made with: the half that makes heaps and the half
-/// that emits code. Anybody's halves will do; those of this project are
-/// [`Collector::all`].
+/// A collector for an engine: the half that makes heaps and the half that emits code. The halves
+/// can come from any crate. [`Collector::all`] returns the collectors of this project.
 #[derive(Clone)]
 pub struct Collector {
     runtime: Arc<dyn GcRuntime>,
@@ -20,12 +19,12 @@ impl Collector {
     /// Pairs two halves.
     ///
     /// # Errors
-    /// If they do not agree on everything ([`CollectorAbi`]): code that one emits would
-    /// damage the objects of the other.
+    /// If their [`CollectorAbi`]s differ: the code of one half would damage the objects of the
+    /// other.
     pub fn new(runtime: Arc<dyn GcRuntime>, compiler: Arc<dyn GcCompiler>) -> Result<Collector> {
         if runtime.name() != compiler.name() {
             bail!(
-                "the heaps of collector `{}` do not understand the code of collector `{}`",
+                "the heaps of collector `{}` do not work with the code of collector `{}`",
                 runtime.name(),
                 compiler.name()
             );
@@ -40,7 +39,7 @@ impl Collector {
         Ok(Collector { runtime, compiler })
     }
 
-    /// `null`: never collects. The least overhead, for programs that end soon.
+    /// `null`: never collects. It has the least overhead and is for programs that end soon.
     pub fn null() -> Collector {
         Collector {
             runtime: Arc::new(gc_runtime::collector::null::NullCollector),
@@ -48,9 +47,9 @@ impl Collector {
         }
     }
 
-    /// `drc`: deferred reference counting. Does not move objects, reclaims acyclic
-    /// garbage at each collection, and cycles when the heap has grown. Its heaps use at
-    /// most 3 GiB, so that counts cannot overflow.
+    /// `drc`: deferred reference counting. It does not move objects. It reclaims acyclic garbage in
+    /// each collection, and cycles when the heap has grown. Its heaps use at most 3 GiB, so that
+    /// counts cannot overflow.
     pub fn drc() -> Collector {
         Collector {
             runtime: Arc::new(gc_runtime::collector::drc::DrcCollector),
@@ -58,9 +57,8 @@ impl Collector {
         }
     }
 
-    /// `copying`: a semispace collector. Allocates inline, has no barriers, and what
-    /// died costs it nothing; needs room to copy to, and its pauses grow with what
-    /// lives.
+    /// `copying`: a semispace collector. It allocates inline and has no barriers, and dead objects
+    /// cost nothing. It needs space to copy to, and its pauses grow with the live objects.
     pub fn copying() -> Collector {
         Collector {
             runtime: Arc::new(gc_runtime::collector::copying::CopyingCollector),
@@ -68,8 +66,8 @@ impl Collector {
         }
     }
 
-    /// `generational`: a nursery in front of a mark-region heap. Moves objects; the
-    /// fastest for most programs, with short pauses.
+    /// `generational`: a nursery in front of a mark-region heap. It moves objects. It is the
+    /// fastest for most programs and has short pauses.
     pub fn generational() -> Collector {
         Collector {
             runtime: Arc::new(gc_runtime::collector::generational::GenerationalCollector),
@@ -87,32 +85,33 @@ impl Collector {
         Collector::all().into_iter().find(|collector| collector.name() == name)
     }
 
-    /// Its name, as in `--collector NAME`.
+    /// The collector's name, as in `--collector NAME`.
     pub fn name(&self) -> &'static str {
         self.runtime.name()
     }
 
-    /// What it is good for, in a sentence: see [`GcRuntime::summary`].
+    /// A one-sentence description; see [`GcRuntime::summary`].
     pub fn summary(&self) -> &'static str {
         self.runtime.summary()
     }
 
-    /// Whether objects may be elsewhere after a collection.
+    /// Whether a collection may move objects.
     pub fn moves_objects(&self) -> bool {
         self.runtime.moves_objects()
     }
 
-    /// What its collections free.
+    /// The garbage that its collections reclaim.
     pub fn reclaims(&self) -> Reclaims {
         self.runtime.reclaims()
     }
 
-    /// The most bytes a heap of it can use; a larger maximum is cut down to it.
+    /// The maximal size in bytes of its heaps. A larger maximum in the settings is reduced to this
+    /// size.
     pub fn max_heap_size(&self) -> u64 {
         self.runtime.max_heap_size()
     }
 
-    /// What its emitted code and its heaps agree on.
+    /// The facts on which its emitted code and its heaps agree.
     pub fn abi(&self) -> CollectorAbi {
         self.runtime.abi()
     }
@@ -128,7 +127,7 @@ impl Collector {
     }
 }
 
-/// `generational`: what a [`Config`](crate::Config) begins with.
+/// `generational`, the default of a [`Config`](crate::Config).
 impl Default for Collector {
     fn default() -> Collector {
         Collector::generational()

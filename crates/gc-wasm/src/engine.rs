@@ -1,5 +1,4 @@
-//! [`Engine`]: one configuration, one set of canonical types, one code generator,
-//! shared by any number of modules and stores on any number of threads.
+//! [`Engine`]: a configuration, a set of canonical types and a code generator. Any number of modules and stores on any number of threads share it.
 
 use crate::types::registry::TypeRegistry;
 use crate::{Collector, Config, host_calls, vmctx};
@@ -10,7 +9,7 @@ use gc_types::collector::generational;
 use std::fmt;
 use std::sync::Arc;
 
-/// Compiles modules and makes stores, all with one collector. Cheap to clone.
+/// Compiles modules and makes stores, all with the same collector. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine(Arc<EngineInner>);
 
@@ -21,10 +20,10 @@ struct EngineInner {
 }
 
 impl Engine {
-    /// An engine with these settings.
+    /// Creates an engine with these settings.
     ///
     /// # Errors
-    /// If the settings are not possible, or this machine is not supported.
+    /// If the settings are invalid or this machine is not supported.
     pub fn new(config: &Config) -> Result<Engine> {
         config.check().context("engine configuration")?;
         let options = CompileOptions {
@@ -37,7 +36,7 @@ impl Engine {
         Ok(Engine(Arc::new(EngineInner { config: config.clone(), types, compiler })))
     }
 
-    /// The settings it was made with.
+    /// The engine's settings.
     pub fn config(&self) -> &Config {
         &self.0.config
     }
@@ -47,7 +46,7 @@ impl Engine {
         &self.0.config.collector
     }
 
-    /// Whether both are the same engine.
+    /// Whether `other` is the same engine.
     pub fn same(&self, other: &Engine) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -60,13 +59,13 @@ impl Engine {
         &self.0.compiler
     }
 
-    /// What its code depends on.
+    /// The ABI of its code.
     pub fn abi(&self) -> &Abi {
         self.0.compiler.abi()
     }
 }
 
-/// What code compiled with `config` depends on.
+/// The ABI of code that is compiled with `config`.
 fn abi(config: &Config) -> Abi {
     let nursery = config.heap_options().nursery_size();
     let collector = config.collector.abi().with(generational::NURSERY, nursery.into());

@@ -28,7 +28,7 @@ pub(crate) struct VMFunctionImport {
 pub(crate) struct VMTableDefinition {
     /// Address of element 0: 32-bit references, or addresses of function references.
     pub(crate) base: *mut u8,
-    /// Number of elements.
+    /// The number of elements.
     pub(crate) len: usize,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct VMTableDefinition {
 pub(crate) struct VMMemoryDefinition {
     /// Address of byte 0. It never changes, because growth maps more of the same reservation.
     pub(crate) base: *mut u8,
-    /// Number of bytes.
+    /// The number of bytes.
     pub(crate) len: usize,
 }
 

@@ -32,7 +32,7 @@ impl GcRuntime for Later {
 fn halves_that_do_not_agree_are_no_collector() {
     assert_eq!(
         message(Collector::new(Arc::new(NullCollector), Arc::new(DrcCompiler))),
-        "the heaps of collector `null` do not understand the code of collector `drc`"
+        "the heaps of collector `null` do not work with the code of collector `drc`"
     );
     assert_eq!(
         message(Collector::new(Arc::new(Later), Arc::new(NullCompiler))),

@@ -6,13 +6,13 @@
 //! | integer | an `i31`: the reference itself, no object |
 //! | `()` | null |
 //! | `(cons x xs)` | a struct `{ head, tail }` |
-//! | function | an array: the function's number as an `i31`, then what it captures |
+//! | function | an array: the function's number as an `i31`, then the captured values |
 //!
-//! What a function captures is copied into its closure (Appel, "Compiling with
-//! Continuations", 1992, chapter 10), which it is called with, and finds itself in: closures
-//! form no cycles, which reference counting could not free. No address of code is ever in
-//! the heap: a closure is called through function 0, `apply`, which jumps to the one whose
-//! number it finds (Reynolds, "Definitional Interpreters", 1972).
+//! The captured values are copied into the closure (Appel, "Compiling with Continuations", 1992,
+//! chapter 10). A function gets its closure as a parameter and uses it to refer to itself. So
+//! closures form no cycles, which reference counting could not free. The heap never contains code
+//! addresses: function 0, `apply`, calls a closure by jumping to the function whose number it finds
+//! (Reynolds, "Definitional Interpreters", 1972).
 
 use crate::function::{Program, signature};
 use crate::syntax::{Form, Function, MAX_DEPTH, Tree};
@@ -30,7 +30,7 @@ pub(crate) fn pair_layout() -> StructLayout {
     StructLayout::new([StorageType::Ref; 2]).expect("two fields fit")
 }
 
-/// Compiles a program: definitions and an expression. It is the last of the functions.
+/// Compiles a program: definitions and an expression. The program is the last of the functions.
 pub(crate) fn compile<'t>(trees: &'t [Tree<'t>], program: &mut Program<'t>) -> Result<()> {
     program.add("the program".into(), ["", ""], 0, |main| main.body(trees, 1))?;
     let count = program.functions.len();
@@ -49,7 +49,7 @@ pub(crate) struct Body<'a, 'b, 't> {
     pub(crate) closure: Value,
     /// The names in scope, the innermost last.
     pub(crate) locals: Vec<(&'t str, Value)>,
-    /// What it uses of the functions around it, each with the line of its first use.
+    /// The names that it uses from the functions around it, each with the line of its first use.
     pub(crate) captured: Vec<(&'t str, u32)>,
     /// Number of functions around it.
     pub(crate) depth: usize,
@@ -64,7 +64,7 @@ impl<'b, 't> Body<'_, 'b, 't> {
         self.e.builder.set_srcloc(ir::SourceLoc::new(line));
     }
 
-    /// Emits definitions, then the expression that is what the function returns.
+    /// Emits definitions, then the expression whose value the function returns.
     fn body(&mut self, trees: &'t [Tree<'t>], line: u32) -> Result<()> {
         let (last, definitions) =
             trees.split_last().with_context(|| format!("line {line}: an expression is missing"))?;
@@ -76,8 +76,8 @@ impl<'b, 't> Body<'_, 'b, 't> {
         self.finish(last.form()?, last.line(), None)
     }
 
-    /// Emits `form` and ends the block: with a jump to `merge` or, where there is none, by
-    /// returning the value. Calls are then tail calls, which take no stack.
+    /// Emits `form` and ends the block with a jump to `merge`. If there is none, returns the value;
+    /// calls are then tail calls, which use no stack.
     fn finish(&mut self, form: Form<'t>, line: u32, merge: Option<ir::Block>) -> Result<()> {
         match form {
             Form::Call(parts) if merge.is_none() => {
@@ -126,7 +126,7 @@ impl<'b, 't> Body<'_, 'b, 't> {
         trees.iter().map(|tree| self.value(tree)).collect()
     }
 
-    /// Emits `form` and gives its value.
+    /// Emits `form` and returns its value.
     fn form(&mut self, form: Form<'t>, line: u32) -> Result<Value> {
         Ok(match form {
             Form::Int(value) => self.int(value),
@@ -169,7 +169,7 @@ impl<'b, 't> Body<'_, 'b, 't> {
         self.ins().iconst(types::I64, i64::from(reference.as_raw_u32()))
     }
 
-    /// The integer (`I32`) that `value` is; traps if it is none.
+    /// The integer (`I32`) in `value`. Traps if `value` is not an integer.
     fn unboxed(&mut self, value: Value) -> Value {
         self.e.ref_cast(value, &RefTest::new(false, TestTarget::I31));
         self.e.i31_get_s(value)
@@ -198,8 +198,8 @@ impl<'b, 't> Body<'_, 'b, 't> {
         self.e.array_get(self.closure, &CLOSURE_LAYOUT, index, None)
     }
 
-    /// A closure of the function's first parameter, which returns one of the second, and so
-    /// on. In there, `itself` is its name.
+    /// A closure for the function's first parameter, which returns a closure for the second, and so
+    /// on. Inside, the function's name is `itself`.
     fn function(&mut self, function: Function<'t>, itself: &'t str) -> Result<Value> {
         let Function { name, params, body, line } = function;
         let Some((Tree::Word(param, _), params)) = params.split_first() else {
@@ -226,8 +226,8 @@ impl<'b, 't> Body<'_, 'b, 't> {
         Ok(self.e.array_new(word, &CLOSURE_LAYOUT, elements))
     }
 
-    /// Calls the first of `parts` with the next, what it returns with the one after that,
-    /// and so on. A tail call ends the block.
+    /// Calls the first of `parts` with the second, the result with the third, and so on. A tail
+    /// call ends the block.
     fn call(&mut self, parts: &'t [Tree<'t>], line: u32, is_tail: bool) -> Result<Value> {
         let parts = self.values(parts)?;
         self.at_line(line);
@@ -247,8 +247,7 @@ impl<'b, 't> Body<'_, 'b, 't> {
         Ok(result)
     }
 
-    /// Emits `apply`: a tail call of the one of `count` functions whose number is in the
-    /// closure.
+    /// Emits `apply`: a tail call of that one of `count` functions whose number is in the closure.
     fn apply(&mut self, count: usize) {
         let number = self.closure_element(0);
         let number = self.e.i31_get_u(number);

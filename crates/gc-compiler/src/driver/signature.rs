@@ -1,19 +1,18 @@
-//! From CLIF signatures to [`CallSignature`]s and back.
+//! The conversion between CLIF signatures and [`CallSignature`]s.
 
 use anyhow::{Result, bail, ensure};
 use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, types};
 use cranelift_codegen::isa::CallConv;
 use gc_types::{CallSignature, ValueType};
 
-/// What a function of this CLIF signature takes behind its vmctx and returns.
+/// The parameters after the vmctx, and the results, of a function with this CLIF signature.
 ///
 /// # Errors
-/// If it is not one that trampolines call: its convention is not [`CallConv::Tail`], its
-/// first parameter is not a vmctx, or a value does not fit a
-/// [`ValRaw`](gc_types::ValRaw).
+/// If trampolines cannot call such a function: its calling convention is not [`CallConv::Tail`],
+/// its first parameter is not a vmctx, or a value does not fit in a [`ValRaw`](gc_types::ValRaw).
 pub fn call_signature(signature: &ir::Signature) -> Result<CallSignature> {
-    // After a trap the entry trampoline's caller goes on with the callee-saved registers
-    // it had: those of a callee that saves any are lost.
+    // After a trap, the entry trampoline's caller continues with the callee-saved registers that it
+    // had before the call. A callee that has saved such registers does not restore them.
     ensure!(
         signature.call_conv == CallConv::Tail,
         "a function that the host or another calls by reference has the calling convention \
@@ -22,7 +21,7 @@ pub fn call_signature(signature: &ir::Signature) -> Result<CallSignature> {
     );
     ensure!(
         signature.params.first().is_some_and(|vmctx| vmctx.value_type == types::I64),
-        "a callable's first parameter is its vmctx"
+        "the first parameter must be the vmctx"
     );
     let types = |values: &[AbiParam]| -> Result<Vec<ValueType>> {
         values.iter().map(|value| value_type(value.value_type)).collect()
@@ -48,7 +47,7 @@ fn value_type(ty: ir::Type) -> Result<ValueType> {
         types::F32 => ValueType::F32,
         types::F64 => ValueType::F64,
         vector if vector.is_vector() && vector.bits() == 128 => ValueType::V128,
-        other => bail!("a value of type {other} does not fit a slot"),
+        other => bail!("a value of type {other} does not fit in a slot"),
     })
 }
 

@@ -1,22 +1,19 @@
-//! x86-64 on Linux: the stub that resumes at a handler, and the
-//! registers of an interrupted thread.
+//! x86-64 Linux: the stub that resumes at a handler, and the registers of an interrupted thread.
 #![allow(unsafe_code)]
 
 use std::arch::{asm, naked_asm};
 
-/// Makes freshly written code visible to instruction fetch: nothing to do here, where
-/// caches are coherent and the code was never executed at this address before
-/// `mprotect`.
+/// Makes newly written code visible to instruction fetch. On x86-64 there is nothing to do: the
+/// caches are coherent, and no code was executed at this address before `mprotect`.
 pub(crate) fn flush_instruction_cache(_start: *const u8, _size: usize) {}
 
-/// Resumes at an activation's handler: sets the stack and frame pointers, passes
-/// `payload` in the first exception register and jumps. Trampolines call it when the
-/// host function they called has failed and returned, so that the frames it drops are
-/// all compiled code's. The handler expects no other register: the exceptional edge of
-/// a `try_call` clobbers them all.
+/// Resumes at an activation's handler: sets the stack and frame pointers, passes `payload` in the
+/// first exception register and jumps. A trampoline calls it when the host function that it called
+/// has failed and returned. So all frames that it drops belong to compiled code. The handler
+/// expects no other register, because the exceptional edge of a `try_call` clobbers all registers.
 ///
 /// # Safety
-/// To be called by emitted trampolines alone, with an active activation's values.
+/// Only emitted trampolines may call this, with the values of an active activation.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn unwind_stub(
     sp: usize,
@@ -43,7 +40,7 @@ impl<'a> Interrupted<'a> {
     /// # Safety
     /// `context` is the third argument of a `SA_SIGINFO` handler that is running.
     pub(crate) unsafe fn new(context: *mut libc::c_void) -> Interrupted<'a> {
-        // SAFETY: the kernel passes a ucontext_t, which is the handler's to change.
+        // SAFETY: the kernel passes a `ucontext_t`, which the handler may change.
         Interrupted(unsafe { &mut *context.cast::<libc::ucontext_t>() })
     }
 
@@ -51,7 +48,7 @@ impl<'a> Interrupted<'a> {
         self.0.uc_mcontext.gregs[register as usize] as usize
     }
 
-    /// Where it was.
+    /// Its program counter.
     pub(crate) fn pc(&self) -> usize {
         self.register(libc::REG_RIP)
     }
@@ -66,7 +63,7 @@ impl<'a> Interrupted<'a> {
         self.register(libc::REG_RSP)
     }
 
-    /// Makes it go on, when the signal handler returns, as [`unwind_stub`] would.
+    /// Makes the thread continue as after [`unwind_stub`] when the signal handler returns.
     pub(crate) fn resume_at(&mut self, sp: usize, fp: usize, handler_pc: usize, payload: u64) {
         let registers = &mut self.0.uc_mcontext.gregs;
         registers[libc::REG_RSP as usize] = sp as i64;

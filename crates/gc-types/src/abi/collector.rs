@@ -1,12 +1,12 @@
-//! [`CollectorAbi`]: what the two halves of one collector must agree on.
+//! [`CollectorAbi`]: the facts on which the two halves of a collector must agree.
 
 use super::{AbiDifference, Fingerprint};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// A collector's name, and the numbers that its emitted code and its heaps must both know:
-/// options like the size of a nursery, and a version of its own if its constants change.
-/// Both halves of a collector say one, and are paired only if these are equal.
+/// A collector's name, and the numbers that its emitted code and its heaps must both know: options
+/// like the size of a nursery, and a version if the collector's constants change. Both halves of a
+/// collector have a `CollectorAbi` and work together only if the two are equal.
 ///
 /// ```
 /// use gc_types::CollectorAbi;
@@ -23,12 +23,12 @@ pub struct CollectorAbi {
 }
 
 impl CollectorAbi {
-    /// A collector without options.
+    /// Creates the ABI of a collector without options.
     pub fn new(name: impl Into<Cow<'static, str>>) -> CollectorAbi {
         CollectorAbi { name: name.into(), options: BTreeMap::new() }
     }
 
-    /// The same with an option, which replaces one of that name.
+    /// Adds an option. It replaces an option of the same name.
     pub fn with(mut self, option: impl Into<Cow<'static, str>>, value: u64) -> CollectorAbi {
         self.options.insert(option.into(), value);
         self
@@ -39,24 +39,24 @@ impl CollectorAbi {
         &self.name
     }
 
-    /// The value of an option, if it has one of that name.
+    /// The value of the option `name`, if there is one.
     pub fn option(&self, name: &str) -> Option<u64> {
         self.options.get(name).copied()
     }
 
-    /// The options, ascending by name.
+    /// The options, sorted by name.
     pub fn options(&self) -> impl Iterator<Item = (&str, u64)> {
         self.options.iter().map(|(name, value)| (&**name, *value))
     }
 
-    /// A hash of it and of this crate's version, to tell at a glance whether two are alike.
+    /// A hash of the ABI and of this crate's version, to compare two ABIs quickly.
     pub fn fingerprint(&self) -> Fingerprint {
         let options = self.options().map(|(name, value)| format!("{name}: {value}\n"));
         let version = env!("CARGO_PKG_VERSION");
         Fingerprint::of(&format!("{version}\n{}\n{}", self.name, options.collect::<String>()))
     }
 
-    /// Whether code that says `code` fits heaps that say this.
+    /// Checks that code with the ABI `code` fits heaps with this ABI.
     ///
     /// # Errors
     /// What differs.

@@ -1,19 +1,19 @@
-//! How two ABIs are compared, and what is said of the first thing in which they differ.
+//! The comparison of two ABIs, and the report of their first difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// The entry that need not be equal: code may use fewer extensions than there are.
+/// The entry that need not be equal: code may use fewer extensions than the machine has.
 pub(super) const FEATURES: &str = "machine.features";
 
-/// Something that two ABIs do not agree on.
+/// An entry in which two ABIs differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AbiDifference {
     /// The name of the entry.
     pub name: String,
-    /// What it is where code was to run.
+    /// Its value where the code was to run.
     pub here: Option<String>,
-    /// What it is where the code was compiled.
+    /// Its value where the code was compiled.
     pub there: Option<String>,
 }
 
@@ -44,7 +44,7 @@ fn missing_features<'a>(here: &str, there: &'a str) -> impl Iterator<Item = &'a 
 pub(super) fn check(here: &BTreeMap<String, String>, there: &str) -> Result<(), AbiDifference> {
     let there: BTreeMap<&str, &str> =
         there.lines().map(|line| line.split_once(": ").unwrap_or((line, ""))).collect();
-    // What explains the rest, first.
+    // These come first, because they explain the other differences.
     let names = ["version", "machine", "collector"].into_iter();
     let names = names.chain(here.keys().map(String::as_str)).chain(there.keys().copied());
     for name in names {

@@ -1,11 +1,10 @@
-//! [`Abi`]: all that compiled code depends on, in one value.
+//! [`Abi`]: everything that compiled code depends on, in one value.
 //!
-//! Emitted code and the heap it runs over are two programs that must agree to the byte:
-//! on the collector and its options, on how the heap is bounded, on offsets, on the host
-//! calls there are. An [`Abi`] says all of it. The code is emitted from one, an image
-//! carries its text, and before the image runs the text is compared with the
-//! [`Abi`] of what it is to run on, entry by entry: where they differ the image is
-//! refused, and [`AbiDifference`] names what differs.
+//! Emitted code and its heap are two programs that must agree exactly: on the collector and its
+//! options, the heap's bounds, the offsets and the host calls. An [`Abi`] contains all of this.
+//! Code is emitted for an `Abi`, and an image contains the `Abi`'s text. Before the image runs,
+//! this text is compared, entry by entry, with the `Abi` of the runtime. If they differ, the image
+//! is refused, and an [`AbiDifference`] names the entry that differs.
 
 mod collector;
 mod difference;
@@ -21,7 +20,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// All that compiled code depends on.
+/// Everything that compiled code depends on.
 ///
 /// ```
 /// use gc_types::{Abi, CollectorAbi, HeapBounds};
@@ -46,8 +45,8 @@ pub struct Abi {
 }
 
 impl Abi {
-    /// What code of this collector depends on, on the machine this runs on: a guarded heap,
-    /// no zeal, the heap's own host calls, and nothing of an embedder's.
+    /// Creates the ABI of code for this collector on the current machine: a guarded heap, no zeal,
+    /// only the heap's host calls, and no entries of an embedder.
     pub fn new(collector: CollectorAbi) -> Abi {
         Abi {
             collector,
@@ -60,31 +59,31 @@ impl Abi {
         }
     }
 
-    /// The same with another collector.
+    /// Replaces the collector.
     pub fn with_collector(self, collector: CollectorAbi) -> Abi {
         Abi { collector, ..self }
     }
 
-    /// The same with heaps that are bounded so.
+    /// Replaces the heap's bounds.
     pub fn with_bounds(self, bounds: HeapBounds) -> Abi {
         Abi { bounds, ..self }
     }
 
-    /// The same with zeal or without: whether inline allocation counts
-    /// [`HeapDataOffsets::ZEAL_COUNTDOWN`] down and takes its slow path at one.
+    /// Enables or disables zeal. With zeal, inline allocation decrements
+    /// [`HeapDataOffsets::ZEAL_COUNTDOWN`] and takes its slow path when the count is one.
     pub fn with_zeal(self, zeal: bool) -> Abi {
         Abi { zeal, ..self }
     }
 
-    /// The same for another machine, whose pointers have 64 bits.
+    /// Replaces the machine. Its pointers must have 64 bits.
     pub fn with_machine(self, machine: Machine) -> Abi {
         Abi { machine, ..self }
     }
 
-    /// The same with host calls of the embedder's.
+    /// Adds host calls of the embedder.
     ///
     /// # Panics
-    /// If one has the number of a call of the heap's.
+    /// If one has the number of a heap's host call.
     pub fn with_host_calls(
         mut self,
         calls: impl IntoIterator<Item = (HostCall, HostSignature)>,
@@ -93,7 +92,7 @@ impl Abi {
             let number = call.index();
             assert!(
                 number >= HostCall::FIRST_EMBEDDER,
-                "an embedder's host call `{}` has the number {number}, which is the heap's",
+                "the embedder's host call `{}` has the number {number}, which belongs to the heap",
                 signature.name
             );
             self.host_calls.insert(call, signature);
@@ -101,8 +100,8 @@ impl Abi {
         self
     }
 
-    /// The same with one thing more that the embedder's code depends on, such as the
-    /// layout of its vmctx.
+    /// Adds an entry for something else that the embedder's code depends on, such as the layout of
+    /// its vmctx.
     pub fn with_embedder(
         mut self,
         name: impl Into<Cow<'static, str>>,
@@ -120,10 +119,10 @@ impl Abi {
     /// The value of the collector's option `name`.
     ///
     /// # Panics
-    /// If it has none of that name: then this is not an [`Abi`] of the collector that asks.
+    /// If there is no such option. Then this [`Abi`] belongs to another collector.
     pub fn option(&self, name: &str) -> u64 {
         self.collector.option(name).unwrap_or_else(|| {
-            panic!("collector `{}` was given no option `{name}`", self.collector.name())
+            panic!("collector `{}` has no option `{name}`", self.collector.name())
         })
     }
 
@@ -137,7 +136,7 @@ impl Abi {
         self.bounds == HeapBounds::Guarded
     }
 
-    /// Whether inline allocation looks at [`HeapDataOffsets::ZEAL_COUNTDOWN`].
+    /// Whether inline allocation checks [`HeapDataOffsets::ZEAL_COUNTDOWN`].
     pub fn zeal(&self) -> bool {
         self.zeal
     }
@@ -147,28 +146,27 @@ impl Abi {
         self.offsets
     }
 
-    /// What the code is compiled for.
+    /// The machine that the code is compiled for.
     pub fn machine(&self) -> &Machine {
         &self.machine
     }
 
-    /// The signature of a host call, the heap's or the embedder's; `None` if there is no
-    /// such call.
+    /// The signature of a host call of the heap or the embedder. `None` if there is no such call.
     pub fn host_call(&self, call: HostCall) -> Option<&HostSignature> {
         self.host_calls.get(&call)
     }
 
-    /// The host calls there are, by number.
+    /// All host calls, by number.
     pub fn host_calls(&self) -> impl Iterator<Item = (HostCall, &HostSignature)> {
         self.host_calls.iter().map(|(call, signature)| (*call, signature))
     }
 
-    /// Everything it says, as names and values in text, ascending by name. Two are alike
-    /// exactly if these are.
+    /// All entries as names and values in text, sorted by name. Two ABIs are equal exactly if their
+    /// entries are equal.
     pub fn entries(&self) -> BTreeMap<String, String> {
         let mut entries = BTreeMap::new();
         let mut add = |name: String, value: &dyn fmt::Display| {
-            // One entry is one line, whatever an embedder calls it.
+            // One entry is one line, even if the embedder's name has line breaks.
             let line = |text: String| text.replace(['\n', '\r'], " ");
             entries.insert(line(name).replace(": ", ":"), line(value.to_string()));
         };
@@ -199,24 +197,25 @@ impl Abi {
         entries
     }
 
-    /// A hash of all entries: to tell at a glance whether two are alike. It finds mistakes
-    /// and keeps nobody from forging one.
+    /// A hash of all entries, to compare two ABIs quickly. It finds mistakes, but does not protect
+    /// against forgery.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.to_string())
     }
 
-    /// Whether code with the text `code` (an [`Abi`]'s [`Display`](fmt::Display)) runs where
-    /// this is so. It does if all entries are equal; but a machine may have more
-    /// extensions than the code uses.
+    /// Checks that code whose [`Abi`] has the text `code` (its [`Display`](fmt::Display)) can run
+    /// with this ABI. All entries must be equal, except that the machine may have more extensions
+    /// than the code uses.
     ///
     /// # Errors
-    /// What differs: the version or the collector if they do, else the first entry by name.
+    /// The difference: the version, the machine or the collector if one of them differs, and
+    /// otherwise the first entry by name.
     pub fn check(&self, code: &str) -> Result<(), AbiDifference> {
         difference::check(&self.entries(), code)
     }
 }
 
-/// One line for each entry, `name: value`, ascending by name.
+/// One line `name: value` for each entry, sorted by name.
 impl fmt::Display for Abi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.entries().iter().try_for_each(|(name, value)| writeln!(f, "{name}: {value}"))
@@ -275,7 +274,7 @@ mod tests {
             .with_machine(Machine::new("x86_64", "linux").with_features(["avx"]))
     }
 
-    /// Every way in which two may differ, with the name of what does.
+    /// ABIs that differ from the default in one entry, with the name of the entry.
     fn others() -> Vec<(&'static str, Abi)> {
         let call = |result| {
             let params = &[HostCallType::I32];
@@ -335,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "which is the heap's")]
+    #[should_panic(expected = "which belongs to the heap")]
     fn an_embedder_has_numbers_of_its_own() {
         let signature = HostSignature { name: "mine", params: &[], result: None, fallible: false };
         let _ = abi().with_host_calls([(HostCall::ARRAY_COPY, signature)]);

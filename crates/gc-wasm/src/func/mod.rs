@@ -1,4 +1,4 @@
-//! Functions: of instances and of the host, called by either.
+//! Functions of instances and of the host. Both can call both.
 
 mod callee;
 mod host;
@@ -31,8 +31,8 @@ pub struct Func {
 }
 
 impl Func {
-    /// A function of the host's of type `ty`. It is called with as many results as
-    /// the type has, all zero or null, and must set each to a value of its type.
+    /// Creates a host function of type `ty`. When it is called, its results are zero or null, and
+    /// it must set each of them to a value of its type.
     ///
     /// # Errors
     /// If `ty` belongs to another engine.
@@ -48,8 +48,8 @@ impl Func {
         HostFunc::new(ty, func).instantiate(store.opaque_mut())
     }
 
-    /// A function of the host's, its type that of the closure, which may take a
-    /// [`Caller`] first.
+    /// Creates a host function with the type of a closure. The closure may have a [`Caller`] as its
+    /// first parameter.
     ///
     /// # Errors
     /// If the engine has too many types.
@@ -65,19 +65,19 @@ impl Func {
     /// The function's type.
     ///
     /// # Errors
-    /// If it belongs to another store.
+    /// If the function belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> Result<FuncType> {
         let store = store.as_context().opaque();
         let ty = store.engine().types().get(self.type_index(store)?);
         Ok(FuncType::from_registered(store.engine(), ty))
     }
 
-    /// Calls it. References among the results are rooted in the current scope.
+    /// Calls the function. References among the results are rooted in the current scope.
     ///
     /// # Errors
-    /// If the number or a type of the arguments or results is wrong, a value is of
-    /// another store, the function traps (then the error is a
-    /// [`TrapError`](crate::TrapError)), or a host function that it calls fails.
+    /// If the number or a type of the arguments or results is wrong, if a value belongs to another
+    /// store, if the function traps (then the error is a [`TrapError`](crate::TrapError)), or if a
+    /// host function that it calls fails.
     pub fn call(
         &self,
         mut store: impl AsContextMut,
@@ -104,8 +104,8 @@ impl Func {
         for (slot, value) in values.iter_mut().zip(params) {
             *slot = value.to_raw(store)?;
         }
-        // SAFETY: `vm` is a function of this store, and `values` holds arguments of
-        // its type and has room for its results.
+        // SAFETY: `vm` is a function of this store. `values` holds arguments of its types and has
+        // room for its results.
         unsafe { store.invoke(vm, &mut values)? };
         for ((slot, raw), ty) in results.iter_mut().zip(values).zip(ty.results()) {
             *slot = Val::from_raw(store, raw, ty);
@@ -113,7 +113,7 @@ impl Func {
         Ok(())
     }
 
-    /// The same function with its type checked once, for fast calls.
+    /// The same function as a typed function. The type is checked once, so that calls are fast.
     ///
     /// # Errors
     /// If its type does not fit `Params` and `Results`.
@@ -127,16 +127,16 @@ impl Func {
         let ty = registered.sub_type.unwrap_func();
         Params::typecheck_params(store.engine(), ty.params())?;
         Results::typecheck_results(store.engine(), ty.results())?;
-        // SAFETY: a function of this store.
+        // SAFETY: it is a function of this store.
         let callee = unsafe { store.callee(self.as_vm(store)?)? };
         Ok(TypedFunc::new(*self, registered, callee))
     }
 
-    /// The function behind a reference of this store's; `None` for null.
+    /// The function of a reference of this store. `None` for null.
     pub(crate) fn from_vm(store: &StoreOpaque, vm: *mut VMFuncRef) -> Option<Func> {
         let vm = NonNull::new(vm)?;
-        // SAFETY: function references given by compiled code or stored in tables
-        // and globals of this store are its own, and live as long as it does.
+        // SAFETY: function references that come from compiled code, or from tables and globals of
+        // this store, belong to the store and live as long as the store.
         let id = unsafe { vm.as_ref().id };
         Some(Func { store: store.id(), id })
     }
@@ -147,7 +147,7 @@ impl Func {
         Some(Func { store: store.id(), id })
     }
 
-    /// Its id in the store's table.
+    /// The function's id in the store's table.
     pub(crate) fn id(&self, store: &StoreOpaque) -> Result<NonZeroU32> {
         self.as_vm(store)?;
         Ok(NonZeroU32::new(self.id).expect("ids begin with one"))
@@ -164,14 +164,14 @@ impl Func {
     }
 
     pub(crate) fn type_index(&self, store: &StoreOpaque) -> Result<TypeIndex> {
-        // SAFETY: the store's function references live as long as it does.
+        // SAFETY: the store's function references live as long as the store.
         let index = unsafe { self.as_vm(store)?.as_ref().ty };
         Ok(TypeIndex::new(index).expect("function references have registered types"))
     }
 }
 
 impl StoreOpaque {
-    /// Collects if the collector wants to before `count` references are exposed.
+    /// Collects if the collector wants to do so before `count` references are exposed.
     pub(crate) fn gc_before_exposing(&mut self, count: usize) -> Result<()> {
         let count = NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX));
         match count {

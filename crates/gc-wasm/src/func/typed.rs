@@ -1,4 +1,4 @@
-//! Functions whose type was checked once.
+//! Functions whose type has been checked.
 
 use super::callee::Callee;
 use super::wasm_ty::StoreArg;
@@ -11,8 +11,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// A [`Func`] whose type is known to be that of `Params` and `Results`: calls do
-/// not check it again.
+/// A [`Func`] whose type matches `Params` and `Results`. Calls do not check it again.
 pub struct TypedFunc<Params, Results> {
     func: Func,
     ty: Arc<RegisteredType>,
@@ -41,13 +40,13 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
         self.func
     }
 
-    /// Calls it. References among the results are rooted in the current scope.
+    /// Calls the function. References among the results are rooted in the current scope.
     ///
     /// # Errors
     /// If the function or an argument belongs to another store, an argument is not of the
     /// parameter's concrete type, the function traps, or a host function that it calls fails.
     pub fn call(&self, mut store: impl AsContextMut, params: Params) -> Result<Results> {
-        // Four slots suffice for most functions, and are cheaper to clear than sixteen.
+        // Four slots are enough for most functions and are cheaper to clear than sixteen.
         if <Params as WasmParams>::COUNT <= 4 && <Results as WasmParams>::COUNT <= 4 {
             self.call_in(&mut store, params, &mut [ValRaw::ZERO; 4])
         } else {
@@ -70,8 +69,8 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
             store.0.gc_before_exposing(exposed)?;
         }
         params.to_slots(&mut store, slots)?;
-        // SAFETY: `vm` is of this store (its handle was checked), the slots hold
-        // arguments of its type, and the callee was found for it.
+        // SAFETY: `vm` belongs to this store, because its handle was checked. The slots hold
+        // arguments of its types, and `callee` belongs to it.
         unsafe { store.0.invoke_as(&self.callee, vm, slots)? };
         Results::from_slots(&mut store, slots)
     }

@@ -1,17 +1,16 @@
 //! Entry trampolines: the host calls compiled code.
 //!
-//! An entry trampoline is an `extern "C"` function `(activation, callee's code, callee's
-//! vmctx, values)`: it takes the arguments from `values` and leaves the results there. It
-//! records its frame pointer in the activation and calls with a `try_call`, whose handler
-//! is where a signal handler, or a trampoline whose host function failed, resumes: no
-//! setjmp, and the host's callee-saved registers are restored by the trampoline's own
-//! epilogue. It returns an [`EntryStatus`].
+//! An entry trampoline is an `extern "C"` function `(activation, callee's code, callee's vmctx,
+//! values)`. It takes the arguments from `values` and leaves the results there. It records its
+//! frame pointer in the activation and makes the call with a `try_call`. After a trap, or when a
+//! host function has failed, execution resumes at the handler of the `try_call`. So no setjmp is
+//! needed, and the trampoline's own epilogue restores the host's callee-saved registers. It returns
+//! an [`EntryStatus`].
 
 use super::*;
 use cranelift_codegen::ir::{BlockArg, ExceptionTableData, ExceptionTableItem};
 
-/// The trampoline through which the host can call functions of `signature`, compiled now
-/// or before.
+/// The trampoline by which the host calls functions of `signature`. It is compiled if it is new.
 pub(in crate::driver) fn entry(
     compiler: &Compiler,
     signature: &CallSignature,

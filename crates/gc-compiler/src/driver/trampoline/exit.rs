@@ -1,14 +1,14 @@
-//! Exit trampolines: compiled code calls a host function by function reference, as it
-//! calls its own functions.
+//! Exit trampolines: compiled code calls a host function by a function reference, in the same way
+//! as a compiled function.
 //!
-//! The callee's vmctx names the host function to call behind the prefix that all vmctxs
-//! have. The arguments go into an array of [`ValRaw`] in the trampoline's frame, out of
-//! which the results come.
+//! The callee's vmctx names the host function, after the prefix that all vmctxs have. The
+//! trampoline stores the arguments in an array of [`ValRaw`] in its frame and loads the results
+//! from the same array.
 
 use super::*;
 
-/// The trampoline for host functions of `signature`, compiled now or before. Its address
-/// is what their function references have as `code`.
+/// The trampoline for host functions of `signature`. It is compiled if it is new. Its address is
+/// the `code` in references to such functions.
 pub(in crate::driver) fn exit(
     compiler: &Compiler,
     signature: &CallSignature,

@@ -1,13 +1,12 @@
-//! Host-call trampolines: compiled code calls one of the host's services. The caller
-//! sees no register clobbered (`CallConv::PreserveAll`), so that a call in a cold block
-//! costs the hot path nothing; such a convention has no result registers, and the
-//! result is left in the store context.
+//! Host-call trampolines: compiled code calls a service of the host. The call clobbers no register
+//! (`CallConv::PreserveAll`), so that a call in a cold block costs nothing in the hot path. This
+//! convention has no result registers, so the trampoline leaves the result in the store context.
 
 use super::*;
 use crate::host_call_signature;
 use gc_types::HostSignature;
 
-/// The trampoline of `call`, compiled now or before.
+/// The trampoline of `call`. It is compiled if it is new.
 pub(in crate::driver) fn host_call(
     compiler: &Compiler,
     call: HostCall,

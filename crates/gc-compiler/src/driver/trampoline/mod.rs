@@ -1,15 +1,15 @@
-//! The three ways between host and compiled code. All are emitted by Cranelift, so
-//! that calling conventions are its concern alone:
+//! The three kinds of calls between host and compiled code. Cranelift emits all trampolines, so
+//! that only Cranelift deals with calling conventions:
 //!
-//! - entry trampolines: the host calls compiled code. The handler of their `try_call` is
-//!   where traps and host errors land.
-//! - exit trampolines: compiled code calls a host function as if it were one of its
-//!   own, by function reference.
-//! - host-call trampolines: compiled code calls one of the host's services out of a
-//!   cold block, which clobbers nothing.
+//! - entry trampolines: the host calls compiled code. After traps and host errors, execution
+//!   resumes at the handler of their `try_call`.
+//! - exit trampolines: compiled code calls a host function by a function reference, like a compiled
+//!   function.
+//! - host-call trampolines: compiled code calls a service of the host from a cold block. The call
+//!   clobbers no register.
 //!
-//! The last two record their frame pointer in the store context before they call the
-//! host, and unwind to the entry if it reports failure.
+//! The last two record their frame pointer in the store context before they call the host. If the
+//! host reports a failure, they unwind to the entry.
 
 mod entry;
 mod exit;
@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 const O: VMOffsets = VMOffsets::HOST;
 
-/// Memory that is mapped, aligned, and no one else's in the function.
+/// Flags for memory that is mapped and aligned.
 fn trusted() -> MemFlagsData {
     MemFlagsData::trusted()
 }
@@ -70,20 +70,20 @@ fn load_values(builder: &mut FunctionBuilder<'_>, array: Value, params: &[AbiPar
 
 fn store_values(builder: &mut FunctionBuilder<'_>, array: Value, values: &[Value]) {
     for (i, value) in values.iter().enumerate() {
-        // Every slot is wholly initialised; the upper half matters to a host that
-        // compares slots, and to narrow integers read as wider ones.
+        // Every slot is completely initialized. The upper half matters if the host compares slots
+        // or reads a narrow integer as a wider one.
         let ty = builder.func.dfg.value_type(*value);
         let value = widen(builder, *value, ty);
         builder.ins().store(trusted(), value, array, slot_offset(i));
     }
 }
 
-/// Integers narrower than 64 bits, zero-extended; everything else as it is.
+/// Zero-extends integers that are narrower than 64 bits. Other values are unchanged.
 fn widen(builder: &mut FunctionBuilder<'_>, value: Value, ty: Type) -> Value {
     if ty.is_int() && ty.bits() < 64 { builder.ins().uextend(types::I64, value) } else { value }
 }
 
-/// An array of slots in the frame.
+/// The address of a new array of slots in the frame.
 fn slot_array(builder: &mut FunctionBuilder<'_>, slots: usize) -> Value {
     let slot = builder.create_sized_stack_slot(StackSlotData::new(
         StackSlotKind::ExplicitSlot,
@@ -93,8 +93,8 @@ fn slot_array(builder: &mut FunctionBuilder<'_>, slots: usize) -> Value {
     builder.ins().stack_addr(types::I64, slot, 0)
 }
 
-/// Records in the store context that compiled code is being left through this frame;
-/// returns the store context.
+/// Records in the store context that compiled code is left by this frame. Returns the store
+/// context.
 fn record_exit(builder: &mut FunctionBuilder<'_>, vmctx: Value) -> Value {
     let store_context =
         builder.ins().load(types::I64, trusted(), vmctx, O.vmctx_store_context() as i32);
@@ -103,8 +103,8 @@ fn record_exit(builder: &mut FunctionBuilder<'_>, vmctx: Value) -> Value {
     store_context
 }
 
-/// Continues in a new block unless `result` is [`HostCall::FAILED`]; if it is, resumes
-/// at the innermost activation's handler.
+/// If `result` is [`HostCall::FAILED`], resumes at the innermost activation's handler. Otherwise
+/// continues in a new block.
 fn unwind_if_failed(builder: &mut FunctionBuilder<'_>, store_context: Value, result: Value) {
     let failed = builder.create_block();
     let succeeded = builder.create_block();
