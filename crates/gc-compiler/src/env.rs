@@ -1,7 +1,6 @@
-//! What emitting code for a heap needs to know of the function being built:
-//! [`GcFuncEnv`], which the embedder implements, and [`GcEmitter`], which is what
-//! collectors are handed, with the words of the native structures that all
-//! emitted code reads.
+//! [`GcFuncEnv`], which the embedder implements and which describes the function being built, and
+//! [`GcEmitter`], which emits the code. The emitter also reads the words of the native structures
+//! that all emitted code uses.
 
 use crate::regions::{self, Region};
 use crate::safepoints::References;
@@ -11,35 +10,33 @@ use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
 use gc_types::{Abi, HostCall, HostCallType, HostSignature, Trap, VMOffsets};
 
-/// The function being built, as its embedder knows it.
+/// The embedder's description of the function being built.
 ///
 /// The duties of an implementation:
-/// 1. [`vmctx`](GcFuncEnv::vmctx) dominates every block that code is emitted into
-///    and is not declared to need a stack map.
-/// 2. [`host_call`](GcFuncEnv::host_call) names a trampoline whose signature is
-///    [`host_call_signature`]'s, with the meaning [`HostCall`] documents.
-/// 3. Before `FunctionBuilder::finalize` the embedder gives spill slots an alias
-///    region with `FunctionBuilder::make_stack_map_alias_region`, numbered from
-///    [`regions::STACK_MAP_SPILL`] on: without one every spill is a fence.
+/// 1. [`vmctx`](GcFuncEnv::vmctx) dominates every block in which code is emitted, and is not
+///    declared to need a stack map.
+/// 2. [`host_call`](GcFuncEnv::host_call) returns a trampoline with the signature of
+///    [`host_call_signature`] and the meaning that [`HostCall`] documents.
+/// 3. Before `FunctionBuilder::finalize`, the embedder gives spill slots an alias region with
+///    `FunctionBuilder::make_stack_map_alias_region`, numbered from [`regions::STACK_MAP_SPILL`].
+///    Without an alias region, every spill is a fence.
 pub trait GcFuncEnv {
-    /// What the code depends on.
+    /// The ABI of the code.
     fn abi(&self) -> &Abi;
     /// The vmctx parameter of the function being built (`I64`).
     fn vmctx(&mut self, func: &mut ir::Function) -> ir::Value;
-    /// The function to call for a host call: a trampoline with
-    /// `CallConv::PreserveAll`, signature `(vmctx, params...)` without results; a
-    /// result is left in the store context's
-    /// [`store_host_result`](VMOffsets::store_host_result) word.
+    /// The trampoline of a host call. Its calling convention is `CallConv::PreserveAll` and its
+    /// signature is `(vmctx, params...)` without results. It leaves the result in the store
+    /// context's [`store_host_result`](VMOffsets::store_host_result) word.
     fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef;
-    /// The references of the function, for
-    /// [`place_safepoints`](crate::safepoints::place_safepoints), which the embedder
-    /// runs when it has finished the function.
+    /// The references of the function. The embedder passes them to
+    /// [`place_safepoints`](crate::safepoints::place_safepoints) when it has finished the function.
     fn references(&mut self) -> &mut References;
 }
 
-/// The CLIF signature of the trampoline through which compiled code makes a host
-/// call: [`CallConv::PreserveAll`], the vmctx, then each parameter in its own type
-/// (`I32` as `I32`; references and pointers as `I64`), no result.
+/// The CLIF signature of a host call's trampoline. The calling convention is
+/// [`CallConv::PreserveAll`]. The parameters are the vmctx and then each parameter in its own type
+/// (`I32` as `I32`, references and pointers as `I64`). There is no result.
 pub fn host_call_signature(signature: &HostSignature) -> ir::Signature {
     let mut clif = ir::Signature::new(CallConv::PreserveAll);
     clif.params.push(ir::AbiParam::new(types::I64));
@@ -64,17 +61,16 @@ pub const fn trap_code(trap: Trap) -> TrapCode {
 /// call the collector's [`GcCompiler`], which emits with the same emitter. All other code is the
 /// same under every collector.
 ///
-/// Emitting methods may create blocks: they end with the builder in an unfilled,
-/// sealed block, and everything before it dominates that block.
+/// Emitting methods may create blocks. They leave the builder in an unfilled, sealed block. All
+/// code that was emitted before dominates that block.
 ///
 /// # Trap codes
-/// The first access to an object that may be null carries
-/// [`Trap::NullReference`]; that is so for every object an embedder passes in,
-/// since even a reference that its type says is not null may have come from a
-/// damaged heap. Who reports the fault must compare its address with the heap's
-/// null page, and outside it report [`Trap::CorruptHeap`] instead. Accesses that
-/// cannot be at null carry [`Trap::CorruptHeap`]. Accesses to an object allocated
-/// since the last safepoint carry none: they cannot fault.
+/// The first access to an object that may be null has the trap code [`Trap::NullReference`]. This
+/// is so for every object that an embedder passes in: even if its type is not nullable, the
+/// reference may come from a damaged heap. The signal handler must compare the fault's address with
+/// the heap's null page and report [`Trap::CorruptHeap`] if it is outside. Accesses that cannot be
+/// at null have [`Trap::CorruptHeap`]. Accesses to an object that was allocated since the last
+/// safepoint cannot fault and have no trap code.
 ///
 /// # Example
 /// A function that takes two references and returns a new pair of them:
@@ -159,16 +155,16 @@ pub const fn trap_code(trap: Trap) -> TrapCode {
 /// # }
 /// ```
 pub struct GcEmitter<'a, 'b> {
-    /// Where instructions go.
+    /// The builder that instructions are appended to.
     pub builder: &'a mut FunctionBuilder<'b>,
-    /// Who the function belongs to.
+    /// The embedder's description of the function.
     pub env: &'a mut dyn GcFuncEnv,
-    /// The collector whose heap the code works on.
+    /// The collector of the heap that the code uses.
     pub(crate) gc: &'a dyn GcCompiler,
 }
 
 impl<'a, 'b> GcEmitter<'a, 'b> {
-    /// An emitter of `gc`'s code that appends to `builder`'s current block.
+    /// Creates an emitter for the collector `gc` that appends to `builder`'s current block.
     pub fn new(
         builder: &'a mut FunctionBuilder<'b>,
         env: &'a mut dyn GcFuncEnv,
@@ -194,11 +190,11 @@ impl<'a, 'b> GcEmitter<'a, 'b> {
         self.gc.init_ref(self, place, value);
     }
 
-    /// Calls the host, with `args` behind the vmctx. The result, if any, is then
-    /// read with one of the `host_result` methods, before any other call.
+    /// Calls the host with the vmctx and then `args`. If there is a result, read it with one of the
+    /// `host_result` methods before any other call.
     ///
-    /// The call is a safepoint to the frontend. Outside a cold block it costs
-    /// what its trampoline costs, and is a fence for all regions anywhere.
+    /// The frontend treats the call as a safepoint. Emit it in a cold block if possible, so that
+    /// its cost is not in the hot path. Everywhere it is a fence for all alias regions.
     pub fn call_host(&mut self, call: HostCall, args: &[ir::Value]) {
         let vmctx = self.vmctx();
         let callee = self.env.host_call(self.builder.func, call);
@@ -206,34 +202,34 @@ impl<'a, 'b> GcEmitter<'a, 'b> {
         self.builder.ins().call(callee, &args);
     }
 
-    /// The reference the last host call returned, declared to need a stack map.
+    /// The reference that the last host call returned, declared to need a stack map.
     pub fn host_result_ref(&mut self) -> ir::Value {
         let result = self.host_result_i64();
         self.declare_ref(result);
         result
     }
 
-    /// The 32-bit integer the last host call returned.
+    /// The 32-bit integer that the last host call returned.
     pub fn host_result_i32(&mut self) -> ir::Value {
         let result = self.host_result_i64();
         self.builder.ins().ireduce(types::I32, result)
     }
 
-    /// The 64-bit integer the last host call returned.
+    /// The 64-bit integer that the last host call returned.
     pub fn host_result_i64(&mut self) -> ir::Value {
         let context = self.store_context();
         let offset = self.offsets().store_host_result();
         self.load_native(types::I64, regions::HOST_RESULT, context, offset)
     }
 
-    /// Declares that `value` is a reference, which needs a stack map where it is live
-    /// across a collection, and returns it.
+    /// Declares that `value` is a reference and needs a stack map where it is live across a
+    /// collection. Returns `value`.
     pub fn declare_ref(&mut self, value: ir::Value) -> ir::Value {
         self.env.references().mark(value);
         value
     }
 
-    /// The null reference. Not declared to need a stack map: it is no root.
+    /// The null reference. It is not a root, so it is not declared to need a stack map.
     pub fn ref_null(&mut self) -> ir::Value {
         self.builder.ins().iconst(types::I64, 0)
     }
@@ -257,26 +253,26 @@ impl<'a, 'b> GcEmitter<'a, 'b> {
         self.load_native(types::I64, regions::VMCTX, vmctx, offset)
     }
 
-    /// The heap's base address: a plain load, since as a pure one it would be
-    /// kept in a callee-saved register over every call.
+    /// The heap's base address. This is a plain load: Cranelift would keep the result of a pure
+    /// load in a callee-saved register across every call.
     pub fn heap_base(&mut self) -> ir::Value {
         let offset = self.offsets().vmctx_heap_base();
         let vmctx = self.vmctx();
         self.load_native(types::I64, regions::VMCTX, vmctx, offset)
     }
 
-    /// Native structure offsets of the target.
+    /// The offsets in native structures of the target.
     pub fn offsets(&self) -> VMOffsets {
         self.env.abi().offsets()
     }
 
-    /// Flags for an access to a native structure the host keeps valid.
+    /// Flags for an access to a native structure that the host keeps valid.
     pub fn native_flags(&mut self, region: Region) -> MemFlagsData {
         let region = regions::intern(self.builder.func, region);
         MemFlagsData::trusted().with_alias_region(Some(region))
     }
 
-    /// Loads a `ty` from a native structure the host keeps valid.
+    /// Loads a `ty` from a native structure that the host keeps valid.
     pub fn load_native(
         &mut self,
         ty: ir::Type,
@@ -295,7 +291,7 @@ impl<'a, 'b> GcEmitter<'a, 'b> {
         block
     }
 
-    /// Seals `block` and continues in it: all its predecessors have been emitted.
+    /// Seals `block` and continues in it. All its predecessors must have been emitted.
     pub fn continue_in(&mut self, block: ir::Block) {
         self.builder.seal_block(block);
         self.builder.switch_to_block(block);
