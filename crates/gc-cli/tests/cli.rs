@@ -157,7 +157,10 @@ fn misuse_of_options() {
         (&["run", lib, "--heap-max", "1MiB", "--heap-initial", "2MiB"], "more than --heap-max"),
         (&["run", lib, "--heap-policy", "greedy"], "balanced, throughput, memory, fixed"),
         (&["run", lib, "--heap-utilisation", "100"], "100 is not in 1..=99"),
-        (&["run", lib, "--heap-policy", "fixed", "--heap-initial", "2MiB"], "no --heap-initial"),
+        (
+            &["run", lib, "--heap-policy", "fixed", "--heap-initial", "2MiB"],
+            "--heap-initial and --heap-utilisation are not allowed",
+        ),
         (&["run", lib, "--gc-slice", "5"], "such as 500us"),
         (&["frob", lib], "`frob` is neither a command nor a file; the commands are run, "),
         (&["exlore", lib], "did you mean `explore`?"),

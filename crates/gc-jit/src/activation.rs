@@ -1,25 +1,23 @@
-//! [`Activation`]: one stay of a store in compiled code, from an entry trampoline
-//! until it returns. They nest: compiled code calls the host, which calls compiled
-//! code again.
+//! [`Activation`]: one call of a store into compiled code, from the entry trampoline until it returns. Activations nest: compiled code calls the host, and the host calls compiled code again.
 
-/// One stay in compiled code. It lives on the host's stack, in the frame of the
+/// One call into compiled code. It lives on the host's stack, in the frame of the
 /// [`call`](crate::call) that made it.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Activation {
     /// The activation below this one, on the same stack.
     pub previous: *mut Activation,
-    /// The entry trampoline's frame pointer, written by itself. Zero before, and for good
-    /// where the host calls the host.
+    /// The entry trampoline's frame pointer. The trampoline writes it; before that it is zero. It
+    /// stays zero when the host calls a host function.
     pub entry_fp: usize,
-    /// Where traps and host errors resume.
+    /// The address where execution resumes after a trap or a host error.
     pub handler_pc: usize,
     /// Bytes from the handler's stack pointer up to `entry_fp`.
     pub frame_offset: usize,
-    /// What the stack's `last_exit_fp` was when this one began: where the activation
-    /// below was left.
+    /// The stack's `last_exit_fp` when this activation began: the place where the activation below
+    /// was left.
     pub saved_last_exit_fp: usize,
-    /// The store it was called with, of the type that the store's host calls expect. Host
+    /// The store of the call. Its type is the one that the store's host calls expect. Host
     /// functions get their reference to the store from here.
     pub store: *mut (),
 }

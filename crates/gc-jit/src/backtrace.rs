@@ -1,9 +1,8 @@
-//! Backtraces: the compiled functions on the stack when something went wrong.
+//! Backtraces: the compiled functions that were on the stack when an error happened.
 //!
-//! Capturing only records program counters (a signal handler does it, into a
-//! buffer made beforehand); names are looked up when the call has returned, while
-//! its code is still there. With the cargo feature `backtrace` off nothing is
-//! captured and every backtrace is empty.
+//! Capturing only records program counters, because a signal handler does it, into a buffer that
+//! was allocated before. The names are looked up when the call has returned, while the code still
+//! exists. Without the cargo feature `backtrace` nothing is captured and every backtrace is empty.
 #![allow(unsafe_code)]
 
 use crate::walk::RawFrames;
@@ -19,9 +18,9 @@ pub struct BacktraceFrame {
     pub name: String,
     /// Which function of its image it is.
     pub function: FunctionId,
-    /// Bytes from the function's start to where it was.
+    /// Distance in bytes from the function's start to the instruction.
     pub code_offset: u32,
-    /// The source location its code carries there (Cranelift's `SourceLoc` bits).
+    /// The source location of the instruction, if it has one (the bits of Cranelift's `SourceLoc`).
     pub srcloc: Option<u32>,
 }
 
@@ -38,12 +37,12 @@ impl Backtrace {
         &self.frames
     }
 
-    /// How many more frames there were, farther out.
+    /// The number of outer frames that were not recorded.
     pub fn omitted(&self) -> usize {
         self.omitted
     }
 
-    /// Whether there is no frame.
+    /// Whether there are no frames.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
@@ -68,17 +67,17 @@ impl fmt::Display for Backtrace {
     }
 }
 
-/// Program counters noted while the stack still stood. Made beforehand, since a signal
-/// handler fills it and must not allocate.
+/// Program counters that were recorded while the frames were still on the stack. It is allocated in
+/// advance, because a signal handler fills it and must not allocate.
 #[derive(Debug)]
 pub(crate) struct TracedPcs {
     pcs: Box<[AtomicUsize]>,
-    /// How many frames there were; the first of them are in `pcs`.
+    /// The number of frames. The innermost of them are in `pcs`.
     frames: AtomicUsize,
 }
 
 impl TracedPcs {
-    /// Frames that are kept; of deeper stacks only the number of the rest is.
+    /// The number of frames that are recorded. Further frames are only counted.
     const CAPACITY: usize = 64;
 
     pub(crate) fn new() -> TracedPcs {
@@ -89,8 +88,8 @@ impl TracedPcs {
         }
     }
 
-    /// Notes `frames`. The addresses noted are of instructions: of the calls, not of
-    /// what comes after; `exact` says that the first frame's already is.
+    /// Records `frames`. The recorded addresses are those of the call instructions, not the return
+    /// addresses. `exact` says that the first frame's address is already that of an instruction.
     pub(crate) fn note(&self, mut frames: RawFrames, exact: bool) {
         if !cfg!(feature = "backtrace") {
             return;
@@ -106,7 +105,7 @@ impl TracedPcs {
         self.frames.store(count, Ordering::Relaxed);
     }
 
-    /// Looks the names up.
+    /// Looks up the names.
     pub(crate) fn symbolize(&self) -> Backtrace {
         let frame = |pc: &AtomicUsize| {
             let pc = pc.load(Ordering::Relaxed);
@@ -125,8 +124,8 @@ impl TracedPcs {
 }
 
 impl Backtrace {
-    /// The compiled functions on the stacks of a store, from where compiled code last
-    /// called the host.
+    /// The compiled functions on a store's stacks, beginning where compiled code last called the
+    /// host.
     ///
     /// # Safety
     /// As for [`RawFrames::from_exit`].

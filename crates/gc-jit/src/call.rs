@@ -1,4 +1,4 @@
-//! [`call`]: into compiled code and back, however it ends.
+//! [`call`]: a call into compiled code, and all the ways in which it can end.
 #![allow(unsafe_code)]
 
 use crate::guard::Pending;
@@ -9,26 +9,26 @@ use crate::{
 use anyhow::anyhow;
 use gc_types::{EntryStatus, HostCall, Trap, ValRaw};
 
-/// Calls compiled code: `code` with `vmctx`, its arguments taken from `values`, its
-/// results left there. `values` has at least [`EntryTrampoline::slots`] slots.
+/// Calls the compiled function `code` with `vmctx`. Takes the arguments from `values` and leaves
+/// the results there. `values` must have at least [`EntryTrampoline::slots`] slots.
 ///
-/// The store is lent to the call: host functions that the code calls get it back as `&mut S`.
+/// The call borrows the store. Host functions that the code calls get it as `&mut S`.
 ///
-/// A Rust panic in a host function is resumed here, when the compiled frames are gone.
-/// So is one of a host value that was dropped meanwhile
-/// ([`GcStore::resume_host_panic`](gc_runtime::GcStore::resume_host_panic)), however
-/// the call ends; but if a host function panicked, it waits.
+/// A Rust panic in a host function is resumed here, when the compiled frames are gone. The panic of
+/// a host value's destructor that ran during the call is resumed here too
+/// ([`GcStore::resume_host_panic`](gc_runtime::GcStore::resume_host_panic)), whether the call
+/// returns or fails. If a host function panicked as well, the destructor's panic waits.
 ///
 /// # Errors
-/// If the code traps or a host function it calls fails. Its frames are then gone; the
-/// store and its heap can still be used.
+/// If the code traps or a host function that it calls fails. The code's frames are then gone, and
+/// the store and its heap can still be used.
 ///
 /// # Safety
-/// - `code` is a published function of the signature the trampoline was made for,
-///   compiled with a stack limit, and kept alive during the call with all it can reach;
-///   `vmctx` is the one it expects, of this store.
-/// - The arguments are values of the parameters' types; references among them belong
-///   to this store and were exposed to compiled code.
+/// - `code` is a published function. It has the signature that the trampoline was made for, and it
+///   was compiled with a stack limit. It and all code that it can reach stay alive during the call.
+///   `vmctx` belongs to this store and is the one that the function expects.
+/// - The arguments have the parameters' types. References among them belong to this store and were
+///   exposed to compiled code.
 pub unsafe fn call<S: JitStore>(
     store: &mut S,
     trampoline: &EntryTrampoline,
@@ -46,7 +46,7 @@ pub unsafe fn call<S: JitStore>(
     let handler = (trampoline.handler_pc(), trampoline.frame_offset());
     let enter = |context: &VMStoreContext, activation| {
         let outer = stack::set_running(context);
-        // SAFETY: as the caller promises; the activation is on the stack.
+        // SAFETY: as the caller promises. The activation is on the stack.
         let status = unsafe { trampoline.function()(activation, code, vmctx, values.as_mut_ptr()) };
         stack::set_running(outer);
         status
@@ -54,33 +54,34 @@ pub unsafe fn call<S: JitStore>(
     activate(store, handler, enter)
 }
 
-/// Calls a host function as compiled code would, but without any: `function` with its
-/// `context`, its arguments taken from `values`, its results left there. It fails and
-/// panics as in [`call`].
+/// Calls a host function directly, as compiled code would call it: `function` with its `context`.
+/// Takes the arguments from `values` and leaves the results there. Errors and panics are reported
+/// as by [`call`].
 ///
 /// # Errors
-/// If the host function fails, or too little of the stack is left.
+/// If the host function fails or too little stack is left.
 ///
 /// # Safety
-/// `context` is what `function` expects, of this store, and `values` holds as many slots as
-/// its arguments and results need, the arguments as it expects them.
+/// `context` belongs to this store and is the one that `function` expects. `values` has enough
+/// slots for the arguments and the results, and the arguments have the types that `function`
+/// expects.
 pub unsafe fn call_host<S: JitStore>(
     store: &mut S,
     function: HostFunction,
     context: *mut u8,
     values: &mut [ValRaw],
 ) -> Result<(), CallError> {
-    // No compiled code runs in the activation but what the host function calls, which has
-    // activations of its own: nothing resumes in this one.
+    // No compiled code runs in this activation. Compiled code that the host function calls has an
+    // activation of its own. So nothing resumes in this one.
     activate(store, (0, 0), |_, _| match function(context, values.as_mut_ptr()) {
         HostCall::FAILED => EntryStatus::HOST,
         _ => EntryStatus::OK,
     })
 }
 
-/// Does `run` in an activation of the store's, by which host functions find it. Traps and
-/// host errors resume at `handler`: an address, and the bytes from its stack pointer up to
-/// the frame pointer of the entry trampoline.
+/// Runs `run` in a new activation of the store. Host functions find the store by the activation.
+/// Traps and host errors resume at `handler`: an address, and the number of bytes from the
+/// handler's stack pointer up to the entry trampoline's frame pointer.
 #[inline(always)]
 fn activate<S: JitStore>(
     store: &mut S,
@@ -100,7 +101,7 @@ fn activate<S: JitStore>(
     activate_here(store, handler, run)
 }
 
-/// [`activate`] on the stack that runs.
+/// [`activate`] on the running stack.
 #[inline(always)]
 fn activate_here<S: JitStore>(
     store: &mut S,
@@ -110,7 +111,8 @@ fn activate_here<S: JitStore>(
     let context: *const VMStoreContext = store.jit().context();
     // SAFETY: the store has the context, and is not dropped while its code runs.
     let context = unsafe { &*context };
-    // Compiled code checks its own frames; between them are the host's.
+    // Compiled code checks the stack limit for its own frames. The host's frames lie between them
+    // and are checked here.
     if arch::stack_pointer() < context.stack.limit.get() {
         return Err(CallError::Trap(TrapError {
             trap: Trap::StackOverflow,
@@ -118,7 +120,7 @@ fn activate_here<S: JitStore>(
             backtrace: store.jit().backtrace(),
         }));
     }
-    // From here on the store is used through this pointer alone, by host functions too.
+    // From here on the store is used only through this pointer, by host functions too.
     let store: *mut S = store;
     let mut activation = Activation {
         previous: context.stack.activation.get(),
@@ -135,13 +137,13 @@ fn activate_here<S: JitStore>(
     let status = run(context, current);
     context.stack.activation.set(previous);
     context.stack.last_exit_fp.set(last_exit_fp);
-    // SAFETY: the references that host functions got of the store are gone.
+    // SAFETY: the references to the store that host functions got are gone.
     let store = unsafe { &mut *store };
     let result = match status {
         EntryStatus::OK => Ok(()),
         _ => Err(failure(store, status)),
     };
-    // Not before everything is as it was before the call.
+    // This comes last, when the state is again what it was before the call.
     store.jit_mut().gc_mut().resume_host_panic();
     result
 }
@@ -153,7 +155,7 @@ fn failure<S: JitStore>(store: &mut S, status: u64) -> CallError {
         return match store.jit_mut().take_pending() {
             Some(Pending::Error(error)) => error,
             Some(Pending::Panic(payload)) => std::panic::resume_unwind(payload),
-            None => CallError::Host(anyhow!("a host function failed without saying why")),
+            None => CallError::Host(anyhow!("a host function failed without an error")),
         };
     }
     match u8::try_from(status).ok().and_then(Trap::from_code) {

@@ -1,16 +1,16 @@
 //! The heap's host calls ([`HostCall::GC`]) over a [`GcStore`](gc_runtime::GcStore).
 //!
-//! Their arguments come from emitted code and, in the end, from the heap: they are as
-//! untrusted as its bytes. Allocation collects and grows as the store's policy says,
-//! with this store's frames and its embedder's roots as roots; the new reference is
-//! handed over to compiled code (`expose_gc_ref_to_wasm`) as it is returned.
+//! Their arguments come from emitted code and may come from the heap, so they are as untrusted as
+//! the heap's bytes. An allocation collects and grows the heap as the store's policy says. The
+//! roots are the references in the store's frames and the embedder's roots. The new reference is
+//! exposed to compiled code (`expose_gc_ref_to_wasm`) when it is returned.
 #![allow(unsafe_code)]
 
 use crate::{JitStore, arch, host_call_guard, host_call_guard_infallible};
 use anyhow::Result;
 use gc_types::{HostCall, Trap, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 
-/// The host-call table's first entries, by index; the embedder's follow.
+/// The first entries of the host-call table, by index. The embedder's entries follow.
 pub(crate) fn table<S: JitStore>() -> [*const u8; HostCall::FIRST_EMBEDDER as usize] {
     let mut table = [missing as *const u8; HostCall::FIRST_EMBEDDER as usize];
     for (call, function) in [
@@ -27,7 +27,7 @@ pub(crate) fn table<S: JitStore>() -> [*const u8; HostCall::FIRST_EMBEDDER as us
     table
 }
 
-/// In the table's unused entries, which no signature names: never called.
+/// The function in the table's unused entries. No signature names them, so it is never called.
 extern "C" fn missing() -> u64 {
     std::process::abort()
 }

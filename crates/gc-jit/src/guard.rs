@@ -1,12 +1,12 @@
-//! Host code called by compiled code: what it may throw, kept until the activation
-//! has been unwound.
+//! Guards for host functions that compiled code calls. They keep an error or a panic until the
+//! activation has been unwound.
 //!
-//! Neither a Rust error nor a Rust panic can travel through compiled frames. A host
-//! function's shim runs inside [`host_call_guard`], which keeps either in the store and
-//! returns the sentinel that makes the trampoline resume at the entry, where
-//! [`call`](crate::call) picks it up.
+//! A Rust error or panic cannot travel through compiled frames. So a host function's body runs
+//! inside [`host_call_guard`], which keeps the error or panic in the store and returns a sentinel.
+//! The sentinel makes the trampoline resume at the entry, where [`call`](crate::call) takes the
+//! error or panic out of the store.
 //!
-//! This is also the one place where a vmctx becomes a reference to a store.
+//! This is also the only place where a vmctx becomes a reference to a store.
 #![allow(unsafe_code)]
 
 use crate::{CallError, JitStore, TrapError, VMContextPrefix};
@@ -15,40 +15,38 @@ use gc_types::{HostCall, Trap};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Why an activation is being unwound.
+/// The reason why an activation is being unwound.
 pub(crate) enum Pending {
     Error(CallError),
     Panic(Box<dyn Any + Send>),
 }
 
-/// The store that compiled code of `vmctx` was called with.
+/// The store with which the compiled code of `vmctx` was called.
 ///
 /// # Safety
-/// `vmctx` is what compiled code passed to the host function that this is called in: it
-/// begins with a [`VMContextPrefix`] of a store of type `S` that is inside
-/// [`call`](crate::call) on this thread, and no other reference to that store is used while
-/// the result is.
+/// `vmctx` is the pointer that compiled code passed to the running host function. It begins with a
+/// [`VMContextPrefix`] of a store of type `S` that is inside [`call`](crate::call) on this thread.
+/// No other reference to that store is used while the result is in use.
 unsafe fn store_of<'a, S: JitStore>(vmctx: *mut u8) -> &'a mut S {
-    // SAFETY: as the caller promises; an active store has an activation, which holds the
-    // pointer that its call keeps the store by.
+    // SAFETY: as the caller promises. An active store has an activation, which holds the store's
+    // pointer from its call.
     unsafe {
         let context = &*(*vmctx.cast::<VMContextPrefix>()).store_context;
         &mut *(*context.stack.activation.get()).store.cast::<S>()
     }
 }
 
-/// Runs the body of a host function, which gets the store that its caller runs over. Its
-/// result, or [`HostCall::FAILED`] if it failed or panicked, is what the host function
-/// returns.
+/// Runs the body of a host function with the caller's store. Returns the value that the host
+/// function must return: the body's result, or [`HostCall::FAILED`] if the body failed or panicked.
 ///
-/// An error that is a [`Trap`], a [`TrapError`] or a [`HeapError`] (with no context put
-/// around it) ends the call as a trap, anything else as [`CallError::Host`]. A panic is
-/// resumed in the host function's host, past the compiled frames.
+/// If the error is a [`Trap`], a [`TrapError`] or a [`HeapError`] without context around it, the
+/// call ends as a trap. Any other error ends it as [`CallError::Host`]. A panic is resumed by
+/// [`call`](crate::call) when the compiled frames are gone.
 ///
 /// # Safety
-/// `vmctx` is what compiled code passed to the host function this is called in: it
-/// begins with a [`VMContextPrefix`] of a store of type `S` that is inside
-/// [`call`](crate::call) on this thread, and no other reference to that store is in use.
+/// `vmctx` is the pointer that compiled code passed to the running host function. It begins with a
+/// [`VMContextPrefix`] of a store of type `S` that is inside [`call`](crate::call) on this thread.
+/// No other reference to that store is in use.
 pub unsafe fn host_call_guard<S: JitStore>(
     vmctx: *mut u8,
     body: impl FnOnce(&mut S) -> anyhow::Result<u64>,
@@ -64,8 +62,8 @@ pub unsafe fn host_call_guard<S: JitStore>(
     HostCall::FAILED
 }
 
-/// Runs the body of a host function that cannot fail: a panic in it aborts the process.
-/// (Those of host values that are dropped do not come out of the heap here: see
+/// Runs the body of a host function that cannot fail. A panic in it aborts the process. (Panics of
+/// host values' destructors do not reach it; see
 /// [`GcStore::resume_host_panic`](gc_runtime::GcStore::resume_host_panic).)
 ///
 /// # Safety
@@ -79,7 +77,7 @@ pub unsafe fn host_call_guard_infallible<S: JitStore>(
     catch_unwind(AssertUnwindSafe(|| body(store))).unwrap_or_else(|_| std::process::abort())
 }
 
-/// What a heap's refusal is to compiled code.
+/// The trap with which compiled code ends if the heap fails with `error`.
 pub(crate) fn trap_of(error: &HeapError) -> Trap {
     match error {
         HeapError::TooLarge { .. } => Trap::AllocationTooLarge,
@@ -88,18 +86,17 @@ pub(crate) fn trap_of(error: &HeapError) -> Trap {
         | HeapError::OutOfMemory { .. }
         | HeapError::Refused { .. }
         | HeapError::System { .. } => Trap::OutOfMemory,
-        // Types, kinds and references come from the heap, in the end.
+        // The other errors are about types, kinds or references that were read from the heap.
         _ => Trap::CorruptHeap,
     }
 }
 
-/// What `error` is to the caller of the activation it ends.
+/// The error that the caller of the unwound activation gets for `error`.
 fn classify<S: JitStore>(store: &S, error: anyhow::Error) -> CallError {
     let trap = |trap, detail| {
         CallError::Trap(TrapError { trap, detail, backtrace: store.jit().backtrace() })
     };
-    // Only the outermost error counts: with context around it, it says more than a trap
-    // could.
+    // Only the outermost error is examined: context around a trap says more than the trap alone.
     let outermost = error.chain().next();
     if outermost.is_some_and(|e| e.is::<CallError>()) {
         return error.downcast().unwrap_or_else(CallError::Host);

@@ -1,15 +1,15 @@
 //! Faults of compiled code become traps.
 //!
-//! Compiled code checks little itself: a null dereference, a division by zero, an
-//! explicit trap (`ud2`) all raise a signal. The handler asks four questions: does this
-//! thread run compiled code, did the kernel raise the signal because of an instruction,
-//! is that instruction in published code and listed as one that may trap, and, for a heap
-//! access, is the address in the heap. If so it notes the stack for a backtrace, sets the
-//! registers to the innermost activation's handler, and returns: `sigreturn` restores the
-//! signal mask and floating-point state as they were in compiled code.
+//! Compiled code makes few checks itself. A null dereference, a division by zero and an explicit
+//! trap (`ud2`) raise a signal. The handler asks four questions. Does this thread run compiled
+//! code? Did the kernel raise the signal because of an instruction? Is that instruction in
+//! published code and listed as one that may trap? For a heap access, is the address in the heap?
+//! If the answers are yes, the handler records the stack for a backtrace, sets the registers to the
+//! innermost activation's handler, and returns. `sigreturn` restores the signal mask and the
+//! floating-point state of the compiled code.
 //!
-//! Anything else is not ours. The handler that was installed before gets it (Rust's own,
-//! which reports stack overflows of the host, or the embedder's); if there was none, the
+//! Any other signal does not belong to compiled code. The previous handler gets it: Rust's own,
+//! which reports stack overflows of the host, or the embedder's. If there was no handler, the
 //! default action is reinstalled and the instruction faults again.
 #![allow(unsafe_code)]
 
@@ -23,20 +23,20 @@ use std::sync::OnceLock;
 
 const SIGNALS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
 
-/// What was installed before, by index in [`SIGNALS`].
+/// The actions that were installed before, by index in [`SIGNALS`].
 static PREVIOUS: [OnceLock<libc::sigaction>; SIGNALS.len()] =
     [const { OnceLock::new() }; SIGNALS.len()];
 
-/// Installs the handler, once for the process.
+/// Installs the handler, once per process.
 ///
 /// # Errors
-/// If the system refuses.
+/// If the operating system refuses.
 pub(crate) fn install() -> Result<()> {
     static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
     let installed = INSTALLED.get_or_init(|| {
         for (i, signal) in SIGNALS.into_iter().enumerate() {
-            // SAFETY: plain queries and changes of signal dispositions with valid
-            // arguments. The previous action is known before the handler can run.
+            // SAFETY: this queries and changes signal dispositions with valid arguments. The
+            // previous action is stored before the handler can run.
             unsafe {
                 let mut previous = MaybeUninit::uninit();
                 if libc::sigaction(signal, std::ptr::null(), previous.as_mut_ptr()) != 0 {
@@ -45,8 +45,8 @@ pub(crate) fn install() -> Result<()> {
                 PREVIOUS[i].get_or_init(|| previous.assume_init());
                 let mut action: libc::sigaction = std::mem::zeroed();
                 action.sa_sigaction = handle as *const () as usize;
-                // On the alternate stack, where there is one: a host's stack overflow
-                // comes through here too.
+                // The handler runs on the alternate stack, if there is one: a stack overflow of the
+                // host also calls this handler.
                 action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
                 libc::sigemptyset(&mut action.sa_mask);
                 if libc::sigaction(signal, &action, std::ptr::null_mut()) != 0 {
@@ -64,7 +64,7 @@ unsafe extern "C" fn handle(
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
-    // SAFETY: the kernel's arguments; `errno` is this thread's and put back.
+    // SAFETY: the arguments are the kernel's. `errno` belongs to this thread and is restored.
     unsafe {
         let errno = *libc::__errno_location();
         let ours = deliver(signal, &*info, Interrupted::new(context));
@@ -75,17 +75,17 @@ unsafe extern "C" fn handle(
     }
 }
 
-/// Turns the fault into a trap; `false` if it is not compiled code's.
+/// Turns the fault into a trap. Returns `false` if it is not compiled code's.
 unsafe fn deliver(
     signal: libc::c_int,
     info: &libc::siginfo_t,
     mut interrupted: Interrupted<'_>,
 ) -> bool {
-    // A positive code: the kernel raised it. Otherwise someone sent it.
+    // If the code is positive, the kernel raised the signal. Otherwise a process sent it.
     if info.si_code <= 0 {
         return false;
     }
-    // SAFETY: whoever set it keeps the context alive until it sets another.
+    // SAFETY: the call that set it keeps the context alive until it sets another.
     let Some(context) = (unsafe { stack::running().as_ref() }) else { return false };
     let pc = interrupted.pc();
     let trap = registry::with_code(pc, |code| code.image().trap_at(code.offset_of(pc)?));
@@ -119,17 +119,17 @@ unsafe fn deliver(
     true
 }
 
-/// Hands the signal to whoever had it before.
+/// Passes the signal to the previous handler.
 unsafe fn forward(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let previous = SIGNALS.iter().position(|s| *s == signal).and_then(|i| PREVIOUS[i].get());
-    // SAFETY: the previous action is called as it asked to be, or reinstalled, in which
-    // case the instruction runs again under it.
+    // SAFETY: the previous action is called with the arguments that it asked for, or it is
+    // reinstalled and the instruction runs again.
     unsafe {
         let Some(previous) = previous else {
             libc::signal(signal, libc::SIG_DFL);
             return;
         };
-        // A fault happens again when the instruction runs again; what was sent does not.
+        // A fault happens again when the instruction runs again. A signal that was sent does not.
         let sent = (*info).si_code <= 0;
         if previous.sa_sigaction == libc::SIG_IGN && sent {
             return;

@@ -1,69 +1,68 @@
-//! Stacks: what compiled code of one store has on one native stack.
+//! Stacks: the state of one store's compiled code on one native stack.
 //!
-//! A chain of [`Activation`]s belongs to a stack, not to a thread and not to a store. The
-//! stack that runs is the [`VMStack`] in its store's context, where compiled code finds it.
-//! If a host function hands its store to another thread, which calls compiled code, a second
-//! stack begins there: the first one is suspended until that call has returned, which means
-//! that its words stand in a [`SuspendedStack`] meanwhile.
+//! A chain of [`Activation`]s belongs to a stack, not to a thread or a store. The running stack is
+//! the [`VMStack`] in the store's context, where compiled code finds it. If a host function passes
+//! its store to another thread and that thread calls compiled code, a second stack begins there.
+//! The first stack is suspended until that call has returned: a [`SuspendedStack`] keeps its words.
 //!
-//! Nothing is assumed of where two stacks are: frame pointers rise within one alone. The
-//! one thread-local word says which store's stack runs on a thread, for the signal handler,
-//! which is given nothing but the faulting registers.
+//! The code assumes nothing about the addresses of two stacks: frame pointers rise only within one
+//! stack. One thread-local word says which store's stack runs on a thread. It is for the signal
+//! handler, which gets only the registers of the fault.
 
 use crate::vmcontext::{Pointer, Word};
 use crate::{Activation, VMStoreContext, arch, stack_bounds};
 use std::cell::Cell;
 use std::ptr::null;
 
-/// What compiled code of one store has on one native stack, while it runs there.
+/// The state of one store's compiled code on one native stack, while it runs there.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct VMStack {
-    /// The lowest stack pointer compiled code may have.
+    /// The lowest stack pointer that compiled code may have.
     pub(crate) limit: Word,
-    /// Frame pointer of the trampoline through which the innermost activation last
-    /// called the host; zero before it did.
+    /// The frame pointer of the trampoline by which the innermost activation last called the host.
+    /// Zero before the first such call.
     pub(crate) last_exit_fp: Word,
-    /// The innermost activation; null if no compiled code is on the stack.
+    /// The innermost activation. Null if no compiled code is on the stack.
     pub(crate) activation: Pointer<Activation>,
 }
 
-/// A stack of a store that waits until another one of the store has ended.
+/// A stack of a store that waits until another stack of the store has ended.
 #[derive(Debug)]
 pub(crate) struct SuspendedStack {
     limit: usize,
     pub(crate) last_exit_fp: usize,
     pub(crate) activation: *mut Activation,
     native: usize,
-    /// The stack that was suspended before this one; null if there is none.
+    /// The stack that was suspended before this one. Null if there is none.
     pub(crate) next: *const SuspendedStack,
 }
 
 thread_local! {
-    /// The context of the store whose compiled code runs on this thread, the innermost if
-    /// several do. Const-initialised and without a destructor, so that a signal handler may
-    /// read it.
+    /// The context of the store whose compiled code runs on this thread. If several stores' code
+    /// does, the innermost. It is const-initialised and has no destructor, so that a signal handler
+    /// may read it.
     static RUNNING: Cell<*const VMStoreContext> = const { Cell::new(null()) };
 }
 
-/// The context of the store whose compiled code runs on this thread; null if none does.
+/// The context of the store whose compiled code runs on this thread. Null if none does.
 pub(crate) fn running() -> *const VMStoreContext {
     RUNNING.get()
 }
 
-/// Says whose compiled code runs on this thread; returns what was said before.
+/// Sets the context of the store whose compiled code runs on this thread. Returns the previous one.
 pub(crate) fn set_running(context: *const VMStoreContext) -> *const VMStoreContext {
     RUNNING.replace(context)
 }
 
-/// A number that no other native stack has while this one exists.
+/// A number that identifies the native stack while it exists.
 fn native_stack() -> usize {
     RUNNING.with(|word| std::ptr::from_ref(word).addr())
 }
 
 impl VMStoreContext {
-    /// Makes ready for a call from here. Returns `false` if the store's compiled code is on
-    /// another native stack: then that must be suspended first.
+    /// Prepares a call on the current native stack. Returns `false` if the store's compiled code is
+    /// on another native stack, which must be suspended first.
     #[inline(always)]
     pub(crate) fn enter_stack(&self, max_stack: usize) -> bool {
         let here = native_stack();
@@ -76,11 +75,10 @@ impl VMStoreContext {
         self.native_stack.get() == here
     }
 
-    /// Does `action` while the stack that runs is suspended, so that calls in it begin a new
-    /// one.
+    /// Runs `action` while the running stack is suspended. Calls in `action` begin a new stack.
     #[cold]
     pub(crate) fn with_stack_suspended<R>(&self, action: impl FnOnce() -> R) -> R {
-        /// Resumes it, also if `action` panics.
+        /// Resumes the stack, also if `action` panics.
         struct Resume<'a>(&'a VMStoreContext, &'a SuspendedStack);
         impl Drop for Resume<'_> {
             fn drop(&mut self) {

@@ -1,11 +1,10 @@
-//! [`JitStore`]: what a store is to the driver, and [`JitState`]: the part of a store that
-//! is the driver's own.
+//! [`JitStore`], which an embedder's store implements, and [`JitState`], the driver's part of a
+//! store.
 //!
-//! An embedder's store is one value, of the embedder's type `S`. The driver's state is a
-//! field of it, and `S` implements [`JitStore`] to give access to that field, to the heap
-//! beside all roots, and to what host calls need. Nothing points from one part of the store
-//! to another: [`call`](crate::call) takes the whole store, and a host function gets the
-//! whole store back.
+//! An embedder's store is one value of the embedder's type `S`. The driver's state is a field of
+//! it. `S` implements [`JitStore`], which gives access to that field, to the heap together with all
+//! roots, and to the data that host calls need. No part of the store points to another part:
+//! [`call`](crate::call) takes the whole store, and a host function gets the whole store.
 #![allow(unsafe_code)]
 
 use crate::guard::Pending;
@@ -22,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 ///
 /// # Examples
 ///
-/// A store that has nothing but a heap and a counter that host functions change:
+/// A store that has only a heap and a counter that host functions change:
 ///
 /// ```
 /// use gc_jit::{JitState, JitStore};
@@ -53,37 +52,37 @@ pub trait JitStore: Sized {
     /// The driver's state.
     fn jit(&self) -> &JitState<Self>;
 
-    /// The driver's state, to change it.
+    /// The driver's state, mutable.
     fn jit_mut(&mut self) -> &mut JitState<Self>;
 
-    /// The heap and all roots of this store, as allocation and collection want them: the
-    /// references in compiled frames ([`JitState::gc_and_stack`]) and whatever the embedder
-    /// has beside them (tables, globals, handles). The default has the first alone.
+    /// The heap and all roots of this store. Allocation and collection need them. The roots are the
+    /// references in compiled frames ([`JitState::gc_and_stack`]) and the embedder's own (tables,
+    /// globals, handles). The default returns only the references in compiled frames.
     fn gc_and_roots(&mut self) -> (&mut GcStore, impl TraceRoots) {
         self.jit_mut().gc_and_stack()
     }
 
     /// Whether type `actual` is type `expected` or a subtype of it
-    /// ([`HostCall::IS_SUBTYPE`](gc_types::HostCall::IS_SUBTYPE)); both are untrusted. By
-    /// default no type is a subtype of another.
+    /// ([`HostCall::IS_SUBTYPE`](gc_types::HostCall::IS_SUBTYPE)). Both are untrusted. By default
+    /// no type is a subtype of another.
     fn is_subtype(&self, actual: u32, expected: u32) -> bool {
         actual == expected
     }
 }
 
-/// The driver's part of a store of type `S`: the heap, the context that compiled code
-/// reads, the code that is kept alive.
+/// The driver's part of a store of type `S`: the heap, the context that compiled code reads, and
+/// the code that the store keeps alive.
 pub struct JitState<S> {
     context: Arc<VMStoreContext>,
     gc: GcStore,
-    /// Why the innermost activation is being unwound.
+    /// The reason why the innermost activation is being unwound.
     pending: Mutex<Option<Pending>>,
-    /// What the context's host calls point to, as addresses.
+    /// The table of host functions that the context points to, as addresses.
     _host_calls: Box<[usize]>,
     /// Code that must live as long as the store.
     code: Vec<Arc<CodeMemory>>,
     max_stack: usize,
-    /// The host calls are made for an `S`.
+    /// The host calls expect an `S`.
     _store: PhantomData<fn(&mut S)>,
 }
 
@@ -94,11 +93,11 @@ impl<S> std::fmt::Debug for JitState<S> {
 }
 
 impl<S: JitStore> JitState<S> {
-    /// The state of a store over `gc`'s heap. `host_calls` are the embedder's host functions:
-    /// entry `n` is [`HostCall::embedder(n)`](gc_types::HostCall::embedder)'s, `extern "C"`
-    /// as [`HostCall`](gc_types::HostCall)'s contract says. Compiled code may use up to
-    /// `max_stack` bytes of stack from the outermost call on (less if the thread's stack
-    /// is smaller).
+    /// Creates the state of a store with `gc`'s heap. `host_calls` are the embedder's host
+    /// functions: entry `n` belongs to [`HostCall::embedder(n)`](gc_types::HostCall::embedder) and
+    /// is `extern "C"`, as [`HostCall`](gc_types::HostCall) requires. Compiled code may use
+    /// `max_stack` bytes of stack from the outermost call on, or less if the thread's stack is
+    /// smaller.
     ///
     /// # Errors
     /// If the signal handler cannot be installed.
@@ -123,7 +122,7 @@ impl<S: JitStore> JitState<S> {
         Ok(state)
     }
 
-    /// What the vmctxs of this store begin with.
+    /// The prefix of this store's vmctxs.
     pub fn vmctx_prefix(&self) -> VMContextPrefix {
         VMContextPrefix {
             heap_base: self.context.heap().base(),
@@ -137,33 +136,32 @@ impl<S: JitStore> JitState<S> {
         &self.gc
     }
 
-    /// The heap with its side tables, to change them. Call
-    /// [`refresh_func_refs`](JitState::refresh_func_refs) after a function reference was
-    /// interned.
+    /// The heap with its side tables, mutable. Call
+    /// [`refresh_func_refs`](JitState::refresh_func_refs) after you have interned a function
+    /// reference.
     pub fn gc_mut(&mut self) -> &mut GcStore {
         &mut self.gc
     }
 
-    /// The heap beside the references in compiled frames.
+    /// The heap and the references in compiled frames, borrowed together.
     pub fn gc_and_stack(&mut self) -> (&mut GcStore, StackRoots<'_>) {
         (&mut self.gc, StackRoots { context: &self.context })
     }
 
-    /// Points compiled code to the type display table.
+    /// Tells compiled code where the type display table is.
     ///
     /// # Safety
-    /// `table` is readable for
-    /// [`DISPLAY_TABLE_SIZE`](gc_types::VMOffsets::DISPLAY_TABLE_SIZE) bytes for as long as
-    /// compiled code runs, and its rows are those of the types the store's objects have.
+    /// `table` is readable for [`DISPLAY_TABLE_SIZE`](gc_types::VMOffsets::DISPLAY_TABLE_SIZE)
+    /// bytes as long as compiled code runs. Its rows belong to the types of the store's objects.
     pub unsafe fn set_type_displays(&mut self, table: *const u32) {
         self.context.type_displays.set(table.cast_mut());
     }
 
-    /// Tells compiled code where the function-reference table is now. To be called after
-    /// each [`FuncRefTable::intern`](gc_runtime::FuncRefTable::intern).
+    /// Tells compiled code where the function-reference table is. Call this after each
+    /// [`FuncRefTable::intern`](gc_runtime::FuncRefTable::intern).
     pub fn refresh_func_refs(&mut self) {
         let table = self.gc.func_refs();
-        // The table keeps addresses, which it knows no more about.
+        // The table holds addresses of [`VMFuncRef`]s.
         self.context.func_refs.set(table.base().cast::<*mut VMFuncRef>().cast_mut());
         self.context.func_refs_len.set(table.len());
     }
@@ -175,27 +173,27 @@ impl<S: JitStore> JitState<S> {
         }
     }
 
-    /// The code that is kept.
+    /// The code that the store keeps alive.
     pub fn code(&self) -> &[Arc<CodeMemory>] {
         &self.code
     }
 
-    /// What compiled code sees of this store.
+    /// The part of this store that compiled code reads.
     pub(crate) fn context(&self) -> &VMStoreContext {
         &self.context
     }
 
-    /// Bytes of stack that compiled code may use.
+    /// The number of bytes of stack that compiled code may use.
     pub(crate) fn max_stack(&self) -> usize {
         self.max_stack
     }
 
-    /// Notes why the innermost activation is being unwound.
+    /// Records why the innermost activation is being unwound.
     pub(crate) fn set_pending(&mut self, why: Pending) {
         *self.pending.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 
-    /// Takes what was noted.
+    /// Takes the recorded reason.
     pub(crate) fn take_pending(&mut self) -> Option<Pending> {
         self.pending.get_mut().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -207,21 +205,21 @@ impl<S: JitStore> JitState<S> {
 
     /// The frames of compiled code on the store's stacks, innermost first.
     pub fn stack_walk(&self) -> StackWalk<'_> {
-        // SAFETY: whoever holds a reference to an active store is a host function that its
-        // compiled code called, whose frames wait for it.
+        // SAFETY: only a host function that its compiled code called holds a reference to an active
+        // store. The compiled frames wait for that function.
         unsafe { StackWalk::new(&self.context) }
     }
 
-    /// The compiled functions on the store's stacks, from where compiled code last called
-    /// the host. Empty if the feature `backtrace` is off.
+    /// The compiled functions on the store's stacks, beginning where compiled code last called the
+    /// host. Empty without the feature `backtrace`.
     pub fn backtrace(&self) -> Backtrace {
         // SAFETY: as for `stack_walk`.
         unsafe { Backtrace::capture(&self.context) }
     }
 
-    /// The vmctx of the compiled function that called the host, if that was a compiled
-    /// function (rather than the host itself, through a trampoline) and keeps its vmctx
-    /// in a slot that the image names.
+    /// The vmctx of the compiled function that called the host. `None` if the host itself made the
+    /// call through a trampoline, or if the image names no slot in which the function keeps its
+    /// vmctx.
     pub fn caller_vmctx(&self) -> Option<*mut u8> {
         let mut walk = self.stack_walk();
         let frame = walk.next()?.ok()?;
@@ -232,8 +230,8 @@ impl<S: JitStore> JitState<S> {
 
 impl<S> Drop for JitState<S> {
     fn drop(&mut self) {
-        // Only a host function that replaces the store it was given can come here. Its
-        // compiled callers would go on in memory that is gone.
+        // This can only happen if a host function replaces the store that it was given. Its
+        // compiled callers would then use freed memory.
         if !self.context.stack.activation.get().is_null() {
             log::error!("a store was dropped while its compiled code ran");
             std::process::abort();
@@ -241,8 +239,8 @@ impl<S> Drop for JitState<S> {
     }
 }
 
-/// The references in a store's compiled frames. Borrowed beside the heap by
-/// [`gc_and_stack`](JitState::gc_and_stack).
+/// The references in a store's compiled frames. [`gc_and_stack`](JitState::gc_and_stack) borrows
+/// them together with the heap.
 #[derive(Debug)]
 pub struct StackRoots<'a> {
     context: &'a VMStoreContext,
@@ -250,8 +248,8 @@ pub struct StackRoots<'a> {
 
 impl TraceRoots for StackRoots<'_> {
     fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
-        // SAFETY: borrowed from a store that a host function holds exclusively: its frames
-        // are at rest for as long as `self` lives.
+        // SAFETY: this is borrowed from a store that a host function holds exclusively. So no frame
+        // runs as long as `self` lives.
         unsafe { walk::trace_stack(self.context, roots) }
     }
 }

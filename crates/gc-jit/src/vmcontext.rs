@@ -1,5 +1,5 @@
-//! The native structures that compiled code reads, as Rust sees them. Their
-//! offsets are [`VMOffsets`]'s, pinned by the assertions at the end.
+//! The native structures that compiled code reads, as Rust types. The assertions at the end check
+//! that their offsets are those of [`VMOffsets`].
 
 use crate::Activation;
 use crate::backtrace::TracedPcs;
@@ -9,8 +9,8 @@ use gc_types::{NULL_PAGE_SIZE, Trap, VMOffsets, ValRaw};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-/// A word that compiled code reads or writes while the host holds only shared references
-/// to it. One thread at a time uses it.
+/// A word that compiled code reads or writes while the host has only shared references to it. Only
+/// one thread uses it at a time.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Word(AtomicUsize);
@@ -27,7 +27,7 @@ impl Word {
     }
 }
 
-/// As [`Word`], an address.
+/// Like [`Word`], but an address.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct Pointer<T>(AtomicPtr<T>);
@@ -54,11 +54,11 @@ impl<T> Default for Pointer<T> {
     }
 }
 
-/// What all vmctxs of one store share. Compiled code reads and writes the fields that have
-/// offsets in [`VMOffsets`]; the rest is for the signal handler.
+/// The data that all vmctxs of one store share. Compiled code reads and writes the fields that have
+/// offsets in [`VMOffsets`]. The signal handler uses the rest.
 ///
-/// Its [`JitState`](crate::JitState) owns it and it never moves. Everything in it can be
-/// changed through a shared reference, because compiled code holds its address all the time.
+/// The [`JitState`](crate::JitState) owns it, and it never moves. All fields can be changed through
+/// a shared reference, because compiled code always holds its address.
 #[derive(Debug)]
 #[repr(C)]
 pub struct VMStoreContext {
@@ -66,27 +66,27 @@ pub struct VMStoreContext {
     pub(crate) stack: VMStack,
     /// Host functions by [`HostCall`](gc_types::HostCall) index.
     host_calls: Pointer<*const u8>,
-    /// Where host-call trampolines leave their result.
+    /// The place where host-call trampolines store their result.
     host_result: AtomicU64,
     reserved: Word,
     /// The type display table.
     pub(crate) type_displays: Pointer<u32>,
     /// Function references by id.
     pub(crate) func_refs: Pointer<*mut VMFuncRef>,
-    /// Number of ids in that table.
+    /// The number of ids in that table.
     pub(crate) func_refs_len: Word,
-    /// Which native stack compiled code is on.
+    /// The native stack on which compiled code runs.
     pub(crate) native_stack: Word,
-    /// The stack that was suspended last; null if there is none.
+    /// The stack that was suspended last. Null if there is none.
     pub(crate) suspended: Pointer<SuspendedStack>,
     /// The heap's addresses.
     heap: Arc<HeapMapping>,
-    /// Where a signal handler notes the stack.
+    /// The place where a signal handler records the stack.
     pub(crate) traced: TracedPcs,
 }
 
 impl VMStoreContext {
-    /// The context of a store over `heap`. `host_calls` must live as long.
+    /// Creates the context of a store with `heap`. `host_calls` must live as long as the context.
     pub(crate) fn new(heap: Arc<HeapMapping>, host_calls: *const *const u8) -> VMStoreContext {
         VMStoreContext {
             stack: VMStack::default(),
@@ -108,8 +108,8 @@ impl VMStoreContext {
         &self.heap
     }
 
-    /// What a fault at `address` means, given that the instruction may fault for `trap`.
-    /// `None` if no instruction of ours can fault there. For the signal handler.
+    /// The trap for a fault at `address` of an instruction that may fault with `trap`. `None` if
+    /// compiled code cannot fault there. It is for the signal handler.
     pub(crate) fn classify_fault(&self, trap: Trap, address: usize) -> Option<Trap> {
         if !matches!(trap, Trap::NullReference | Trap::CorruptHeap) {
             return Some(trap);
@@ -127,7 +127,7 @@ impl VMStoreContext {
     }
 }
 
-/// A callable: code, the vmctx to call it with, and its type.
+/// A function: its code, the vmctx to pass, and its type.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct VMFuncRef {
@@ -137,7 +137,7 @@ pub struct VMFuncRef {
     pub vmctx: *mut u8,
     /// Its type's index in the engine.
     pub ty: u32,
-    /// Its id in the store's table, never zero.
+    /// The function's id in the store's table. Never zero.
     pub id: u32,
 }
 
@@ -153,20 +153,20 @@ pub struct VMContextPrefix {
     pub store_context: *const VMStoreContext,
 }
 
-/// A host function as an exit trampoline calls it: gets
-/// its [`VMHostFuncContext`] and the array that holds its arguments and takes its
-/// results. Returns [`HostCall::FAILED`](gc_types::HostCall::FAILED) if it failed
-/// (use [`host_call_guard`](crate::host_call_guard)), anything else if not.
+/// A host function as an exit trampoline calls it. It gets its [`VMHostFuncContext`] and an array,
+/// which holds the arguments and receives the results. It returns
+/// [`HostCall::FAILED`](gc_types::HostCall::FAILED) if it failed (use
+/// [`host_call_guard`](crate::host_call_guard)), and any other value if not.
 pub type HostFunction = extern "C" fn(context: *mut u8, values: *mut ValRaw) -> u64;
 
-/// The vmctx of a host function that compiled code calls like its own. An embedder
-/// puts its own data behind it.
+/// The vmctx of a host function that compiled code calls like a compiled function. The embedder's
+/// own data follows it.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(16))]
 pub struct VMHostFuncContext {
     /// What every vmctx begins with.
     pub prefix: VMContextPrefix,
-    /// What the exit trampoline calls.
+    /// The function that the exit trampoline calls.
     pub function: HostFunction,
 }
 

@@ -1,5 +1,5 @@
-//! Signals that are not compiled code's must end as if this crate were not there. Each
-//! scenario runs in a process of its own: this test binary, started again.
+//! Signals that do not come from compiled code must have the same effect as without this crate.
+//! Each scenario runs in its own process, which is this test binary started again.
 
 mod common;
 
@@ -23,7 +23,8 @@ fn run(scenario: &str) -> Output {
         .unwrap()
 }
 
-/// In a child process: the scenario it was started for. Otherwise nothing.
+/// In a child process, runs the scenario for which the process was started. Otherwise it does
+/// nothing.
 #[test]
 fn scenario() {
     match std::env::var(SCENARIO).as_deref() {
@@ -49,7 +50,7 @@ fn scenario() {
             unsafe { libc::kill(libc::getpid(), libc::SIGFPE) };
             std::thread::sleep(std::time::Duration::from_secs(10));
         }
-        Ok(other) => panic!("no scenario {other}"),
+        Ok(other) => panic!("unknown scenario {other}"),
         Err(_) => {}
     }
 }
@@ -105,7 +106,7 @@ extern "C" fn exit_42(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_v
     unsafe { libc::_exit(42) }
 }
 
-/// Shows that traps work, and installs the handler.
+/// Causes one trap, which installs the handler.
 fn trap_once() {
     let compiler = compiler();
     let signature = signature(&[types::I32], &[types::I32]);
@@ -121,7 +122,7 @@ fn trap_once() {
 }
 
 fn null_now() {
-    // SAFETY: none; the fault is what is tested, in a child process.
+    // SAFETY: this is not safe. The test needs the fault, in a child process.
     unsafe {
         let zero = std::hint::black_box(0usize);
         std::hint::black_box((zero as *const u32).read_volatile());
@@ -184,8 +185,8 @@ extern "C" fn receive(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_v
     RECEIVED.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A thread spins in compiled code, almost only in a load that may trap, while another
-/// sends it the signal such a trap raises.
+/// A thread loops in compiled code, nearly always in a load that may trap. Another thread sends it
+/// the signal that such a trap raises.
 fn sent() {
     install(libc::SIGSEGV, receive, libc::SA_SIGINFO);
     static STOP: AtomicU64 = AtomicU64::new(0);
@@ -208,7 +209,7 @@ fn sent() {
     let thread = unsafe { libc::pthread_self() };
     let sender = std::thread::spawn(move || {
         for i in 1..=500 {
-            // SAFETY: the target waits for STOP, set below.
+            // SAFETY: the target runs until STOP is set below.
             unsafe { libc::pthread_kill(thread, libc::SIGSEGV) };
             while RECEIVED.load(Ordering::Relaxed) < i {
                 std::thread::yield_now();
@@ -224,7 +225,7 @@ fn sent() {
     assert_eq!(RECEIVED.load(Ordering::Relaxed), 500);
 }
 
-/// An ignored signal that is sent stays ignored, and a fault is a trap afterwards.
+/// A signal that is ignored and sent stays ignored, and a later fault is a trap.
 fn ignored() {
     // SAFETY: dispositions of this child alone.
     unsafe { libc::signal(libc::SIGFPE, libc::SIG_IGN) };

@@ -1,5 +1,4 @@
-//! Traps: every way compiled code stops by itself, many times, on many threads, and what
-//! is left behind.
+//! Tests of traps: all kinds, many times, on many threads, and the state that they leave.
 
 mod common;
 
@@ -25,7 +24,7 @@ fn expect_trap<T: std::fmt::Debug>(result: Result<T, CallError>) -> TrapError {
     }
 }
 
-/// Compiles one function, calls it, returns how it trapped.
+/// Compiles one function, calls it and returns its trap.
 fn trap_of(
     params: &[Type],
     returns: &[Type],
@@ -79,7 +78,7 @@ fn explicit_traps_carry_their_code() {
     }
 }
 
-/// Loads what is `args[0]` bytes from the heap's base, as an access to an object would.
+/// Loads from `args[0]` bytes after the heap's base, as an access to an object does.
 fn load_from_heap(b: &mut FunctionBuilder<'_>, params: &[Value]) {
     let base = b.ins().load(
         types::I64,
@@ -120,7 +119,7 @@ fn an_embedders_memory_fault_keeps_its_own_code() {
     assert_eq!(error.trap, Trap::MemoryOutOfBounds);
 }
 
-/// `f0(n)`: calls itself for ever, with a frame of `bytes`.
+/// `f0(n)` calls itself without end, with a frame of `bytes` bytes.
 fn recursive(compiler: &Compiler, bytes: u32) -> (Signature, Arc<CodeMemory>) {
     let signature = signature(&[types::I64], &[types::I64]);
     let recursive = compile(compiler, signature.clone(), |b, params| {
@@ -186,7 +185,7 @@ fn a_limit_larger_than_the_threads_stack_is_cut_down() {
 fn ten_thousand_traps_leave_mask_and_store_as_they_were() {
     let mask = || {
         let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-        // SAFETY: only asks for the mask.
+        // SAFETY: this only reads the mask.
         unsafe {
             libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr());
             let set = set.assume_init();
@@ -235,7 +234,7 @@ fn threads_trap_at_once() {
             scope.spawn(move || {
                 let signature = signature(&[types::I64], &[types::I32]);
                 for i in 0..200u64 {
-                    // Published and dropped while others trap.
+                    // Code is published and dropped while other threads trap.
                     let code =
                         publish(vec![compile(&compiler, signature.clone(), load_from_heap)], &[]);
                     let mut fixture = fixture(&[]);
@@ -252,14 +251,14 @@ fn threads_trap_at_once() {
 const AGAIN: HostSignature =
     HostSignature { name: "again", params: &[], result: None, fallible: true };
 
-/// What the inner call of [`again`] needs.
+/// The data for the inner call of [`again`].
 struct Inner {
     trampoline: gc_jit::EntryTrampoline,
     code: *const u8,
     rethrow: bool,
 }
 
-/// Calls the code that traps, from inside an activation.
+/// Calls the trapping code from inside an activation.
 extern "C" fn again(vmctx: *mut u8) -> u64 {
     // SAFETY: called by compiled code of a store with an `Inner`.
     unsafe {

@@ -1,17 +1,15 @@
-//! The host functions compiled code may call.
+//! The host functions that compiled code may call.
 //!
-//! A [`HostCall`] is a small number: an index into the table of function pointers
-//! that the store context holds, and the name of the trampoline that emitted code
-//! calls. The first ones belong to the heap and stand here; an embedder numbers
-//! its own from [`HostCall::FIRST_EMBEDDER`] on.
+//! A [`HostCall`] is a small number: the index in the store context's table of function pointers,
+//! and the name of the trampoline that emitted code calls. The first numbers belong to the heap and
+//! are defined here. An embedder's host calls begin at [`HostCall::FIRST_EMBEDDER`].
 //!
-//! The machine-level contract: the host function is `extern "C"`, takes the
-//! caller's vmctx and then the parameters of its [`HostSignature`], each as a
-//! 64-bit integer (floats by their bits, 32-bit values zero-extended), and returns
-//! 64 bits. If it is fallible and fails, it has recorded why and returns
-//! [`HostCall::FAILED`]; the trampoline then unwinds to the entry, and the call
-//! never returns to the code that made it. Fallible results are 32-bit values, so
-//! that the sentinel is not one of them.
+//! The machine-level contract: the host function is `extern "C"`. It takes the caller's vmctx and
+//! then the parameters of its [`HostSignature`], each as a 64-bit integer (floats by their bits,
+//! 32-bit values zero-extended), and returns 64 bits. If a fallible function fails, it records the
+//! error and returns [`HostCall::FAILED`]. The trampoline then unwinds to the entry, and the call
+//! never returns to its caller. The results of fallible functions are 32-bit values, so they cannot
+//! be equal to the sentinel.
 
 use std::fmt;
 
@@ -22,27 +20,26 @@ pub enum HostCallType {
     I32,
     /// A 64-bit integer.
     I64,
-    /// A reference into the heap, zero-extended to 64 bits; zero is null.
+    /// A reference into the heap, zero-extended to 64 bits. Zero is null.
     Ref,
     /// A native pointer.
     Pointer,
 }
 
-/// What a host call takes and returns.
+/// The parameters and the result of a host call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HostSignature {
     /// A name for disassembly, CLIF and errors.
     pub name: &'static str,
-    /// The parameters behind the vmctx.
+    /// The parameters after the vmctx.
     pub params: &'static [HostCallType],
     /// The result, if any.
     pub result: Option<HostCallType>,
-    /// Whether it may fail, and so may end the activation. If so the result, if
-    /// any, is `I32` or `Ref`.
+    /// Whether it may fail and end the activation. If so, the result, if any, is `I32` or `Ref`.
     pub fallible: bool,
 }
 
-/// `name(param, …) -> result`, with `!` behind the name if it may fail.
+/// `name(param, …) -> result`, with `!` after the name if the call may fail.
 impl fmt::Display for HostSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}(", self.name, if self.fallible { "!" } else { "" })?;
@@ -59,33 +56,33 @@ impl fmt::Display for HostSignature {
 pub struct HostCall(u32);
 
 impl HostCall {
-    /// Allocates a struct or exception: `(header word) -> ref`, body zero. May
-    /// collect. The layout is the one registered for the word's type.
+    /// Allocates a struct or exception: `(header word) -> ref`. The body is zero. The call may
+    /// collect. The layout is the one registered for the header word's type.
     pub const ALLOC_STRUCT: HostCall = HostCall(0);
-    /// Allocates an array: `(header word, length in elements) -> ref`, elements
-    /// zero. May collect.
+    /// Allocates an array: `(header word, length in elements) -> ref`. The elements are zero. The
+    /// call may collect.
     pub const ALLOC_ARRAY: HostCall = HostCall(1);
-    /// A collector's own slow path: `(operation, reference, operand) -> i64`.
-    /// Never collects; the operations stand in the collector's constants.
+    /// A collector's own slow path: `(operation, reference, operand) -> i64`. The collector's
+    /// constants define the operations. The call never collects.
     pub const COLLECTOR: HostCall = HostCall(2);
-    /// `(actual type index, expected type index) -> i32`: whether the first is
-    /// the second or a subtype of it. For types deeper than a display row.
+    /// `(actual type index, expected type index) -> i32`: whether the first type is the second or a
+    /// subtype of it. It is for types that are deeper than a display row.
     pub const IS_SUBTYPE: HostCall = HostCall(3);
-    /// `(dst array, dst index, src array, src index, length in elements)`: copies
-    /// elements, with barriers; overlapping allowed.
+    /// `(dst array, dst index, src array, src index, length in elements)`: copies elements, with
+    /// barriers. The ranges may overlap.
     pub const ARRAY_COPY: HostCall = HostCall(4);
-    /// `(array, index, value bits, length in elements)`: stores one value into
-    /// each element, with barriers.
+    /// `(array, index, value bits, length in elements)`: stores one value in each element, with
+    /// barriers.
     pub const ARRAY_FILL: HostCall = HostCall(5);
 
-    /// Not a host call: the entry of the table that holds the driver's stub which
-    /// resumes at an activation's handler. Only trampolines read it.
+    /// Not a host call. This entry of the table holds the driver's stub, which resumes at an
+    /// activation's handler. Only trampolines read it.
     pub const UNWIND: HostCall = HostCall(15);
 
-    /// The number of an embedder's first own host call.
+    /// The number of an embedder's first host call.
     pub const FIRST_EMBEDDER: u32 = 16;
 
-    /// What a fallible host function returns when it failed.
+    /// The value that a fallible host function returns when it fails.
     pub const FAILED: u64 = u64::MAX;
 
     /// The heap's host calls with their signatures.
@@ -149,7 +146,7 @@ impl HostCall {
         ]
     };
 
-    /// An embedder's `n`th own host call.
+    /// The embedder's host call with number `n`, counted from zero.
     pub const fn embedder(n: u32) -> HostCall {
         HostCall(HostCall::FIRST_EMBEDDER + n)
     }
@@ -159,18 +156,18 @@ impl HostCall {
         HostCall(index)
     }
 
-    /// Its index in the store context's table of function pointers.
+    /// The index in the store context's table of function pointers.
     pub const fn index(self) -> u32 {
         self.0
     }
 
-    /// Whether the call may lead to a collection: the heap's allocations; an
-    /// embedder's own are taken to, it may know better.
+    /// Whether the call may cause a collection. The heap's allocations may. An embedder's host
+    /// calls are assumed to, although the embedder may know better.
     pub const fn may_collect(self) -> bool {
         self.0 <= HostCall::ALLOC_ARRAY.0 || self.0 >= HostCall::FIRST_EMBEDDER
     }
 
-    /// The signature of one of the heap's own calls; `None` for an embedder's.
+    /// The signature of a host call of the heap. `None` for an embedder's.
     pub fn gc_signature(self) -> Option<&'static HostSignature> {
         HostCall::GC.iter().find(|(call, _)| *call == self).map(|(_, signature)| signature)
     }

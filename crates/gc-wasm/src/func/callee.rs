@@ -1,10 +1,9 @@
-//! How the host calls a function: compiled code through an entry trampoline of the image
-//! that it is part of, a host function directly.
+//! How the host calls functions. It calls compiled functions by an entry trampoline of their image,
+//! and host functions directly.
 //!
-//! Compiled code calls a host function through an exit trampoline, which the image of the
-//! code that calls brings along. So the code of a host function is found when an instance
-//! comes whose image has the trampoline of its signature; until then nobody can call it
-//! but the host.
+//! Compiled code calls a host function by an exit trampoline, which is part of the caller's image.
+//! So a host function gets its code when the store gets an instance whose image has the trampoline
+//! of its signature. Until then only the host can call it.
 
 use crate::store::StoreOpaque;
 use crate::types::registry::RegisteredType;
@@ -15,33 +14,32 @@ use std::collections::{BTreeMap, HashMap};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// What the host does to call a function.
+/// How the host calls a function.
 #[derive(Clone)]
 pub(crate) enum Callee {
-    /// Enter compiled code.
+    /// By entering compiled code.
     Compiled(EntryTrampoline),
-    /// Call the host function that its vmctx names.
+    /// By calling the host function that its vmctx names.
     Host,
 }
 
-/// What a store knows of its functions.
+/// The store's data about its functions.
 #[derive(Default)]
 pub(crate) struct Callees {
-    /// By the function's id: all host functions, and what was called before.
+    /// All host functions and all functions that were called before, by id.
     known: HashMap<u32, Callee>,
     /// Host functions that no compiled code in the store can call yet.
     waiting: BTreeMap<CallSignature, Vec<NonNull<VMFuncRef>>>,
 }
 
 impl Callees {
-    /// Gives the host functions that wait for an exit trampoline those that `code` has.
+    /// Gives the waiting host functions the exit trampolines of `code`.
     pub(crate) fn found_code(&mut self, code: &CodeMemory) {
         self.waiting.retain(|signature, func_refs| {
             let Some(exit) = code.exit_trampoline(signature) else { return true };
             for func_ref in func_refs {
-                // SAFETY: host functions live as long as their store, and compiled code,
-                // which reads this, does not run meanwhile or cannot have the reference's
-                // code yet.
+                // SAFETY: host functions live as long as their store. Compiled code that could read
+                // this does not run at the moment, or cannot have the reference yet.
                 unsafe { (*func_ref.as_ptr()).code = exit };
             }
             false
@@ -50,11 +48,11 @@ impl Callees {
 }
 
 impl StoreOpaque {
-    /// Makes the host function `func_ref` one that can be called: by the host, and by
-    /// compiled code once there is some that can.
+    /// Makes the host function `func_ref` callable by the host, and by compiled code as soon as an
+    /// image has its trampoline.
     ///
     /// # Safety
-    /// It must be registered, live as long as the store, and its vmctx must begin with a
+    /// It must be registered and live as long as the store. Its vmctx must begin with a
     /// [`VMHostFuncContext`].
     pub(crate) unsafe fn add_host_function(
         &mut self,
@@ -85,18 +83,19 @@ impl StoreOpaque {
         }
         let ty = TypeIndex::new(ty).expect("function references have registered types");
         let ty = self.engine().types().get(ty);
-        // SAFETY: what is not the host's is an instance's, and has the instance's vmctx.
+        // SAFETY: a function that is not the host's belongs to an instance and has the instance's
+        // vmctx.
         let instance = &self.instances[unsafe { StoreOpaque::instance_of(vmctx) }];
         let trampoline = instance.module.code().entry_trampoline(ty.signature()?);
-        let trampoline = trampoline.context("a function that the host cannot call")?;
+        let trampoline = trampoline.context("the host cannot call this function")?;
         Ok(Callee::Compiled(trampoline))
     }
 
     /// Calls a function.
     ///
     /// # Safety
-    /// `vm` must be a function of this store; `values` must hold arguments of its
-    /// type, references exposed, and have room for its results.
+    /// `vm` must be a function of this store. `values` must hold arguments of its types, with
+    /// exposed references, and have room for its results.
     pub(crate) unsafe fn invoke(
         &mut self,
         vm: NonNull<VMFuncRef>,
@@ -111,17 +110,17 @@ impl StoreOpaque {
         unsafe { self.invoke_as(&callee, vm, values) }
     }
 
-    /// As [`StoreOpaque::invoke`], with the callee at hand.
+    /// Like [`StoreOpaque::invoke`], with a known callee.
     ///
     /// # Safety
-    /// As there; `callee` must be the function's.
+    /// As for [`StoreOpaque::invoke`]. `callee` must belong to the function.
     pub(crate) unsafe fn invoke_as(
         &mut self,
         callee: &Callee,
         vm: NonNull<VMFuncRef>,
         values: &mut [ValRaw],
     ) -> Result<()> {
-        // SAFETY: the caller vouches for all of it.
+        // SAFETY: as the caller promises.
         let result = unsafe {
             let VMFuncRef { code, vmctx, .. } = *vm.as_ref();
             match callee {
@@ -135,8 +134,8 @@ impl StoreOpaque {
         result.map_err(|error| error.into_anyhow())
     }
 
-    /// Keeps a module's code until the store is dropped; host functions that it can call
-    /// have code from here on.
+    /// Keeps a module's code until the store is dropped. The host functions that it can call get
+    /// their code.
     pub(crate) fn add_code(&mut self, code: &Arc<CodeMemory>) {
         self.keep_code(code);
         self.callees.found_code(code);

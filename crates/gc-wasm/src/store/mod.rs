@@ -1,4 +1,4 @@
-//! Stores: what instances, their heap and the host's data live in.
+//! Stores: they contain instances, their heap and the host's data.
 
 mod globals;
 pub(crate) mod limits;
@@ -15,25 +15,25 @@ use gc_runtime::{GcStats, HostPanic, PauseLog};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Instances, their heap, and a `T` of the host's. Everything made in a store lives
+/// Instances, their heap, and the host's data of type `T`. Everything that is made in a store lives
 /// until the store is dropped, except objects of its heap.
 ///
-/// Dropping it drops the host values of its externrefs; if one of them panics, that
-/// goes on when everything in the store is dropped.
+/// Dropping a store drops the host values of its externrefs. If the destructor of one panics, the
+/// panic continues when the whole store has been dropped.
 pub struct Store<T: 'static> {
     opaque: Box<StoreOpaque>,
-    /// Behind it, so that a host value's panic waits until all of the store is dropped.
+    /// After `opaque`, so that a host value's panic waits until the whole store has been dropped.
     _host_panic: HostPanic,
     _data: PhantomData<T>,
 }
 
-/// A shared borrow of a store.
+/// A shared reference to a store.
 pub struct StoreContext<'a, T: 'static>(&'a StoreOpaque, PhantomData<&'a T>);
 
-/// A unique borrow of a store.
+/// A mutable reference to a store.
 pub struct StoreContextMut<'a, T: 'static>(&'a mut StoreOpaque, PhantomData<&'a mut T>);
 
-/// Anything through which a store can be read: a store, a borrow of one, the
+/// Types that give shared access to a store: a store, a reference to one, and the
 /// [`Caller`](crate::Caller) of a host function.
 pub trait AsContext {
     /// The host's data in the store.
@@ -43,25 +43,25 @@ pub trait AsContext {
     fn as_context(&self) -> StoreContext<'_, Self::Data>;
 }
 
-/// Anything through which a store can be changed.
+/// Types that give mutable access to a store.
 pub trait AsContextMut: AsContext {
     /// The store.
     fn as_context_mut(&mut self) -> StoreContextMut<'_, Self::Data>;
 }
 
 impl<T: 'static> Store<T> {
-    /// A new store with the host's `data`. Reserves address space for its heap and
-    /// maps the heap's initial size.
+    /// Creates a store with the host's `data`. Reserves address space for the heap and maps the
+    /// heap's initial size.
     ///
     /// # Errors
-    /// If the system refuses the memory.
+    /// If the operating system refuses the memory.
     pub fn new(engine: &Engine, data: T) -> Result<Store<T>> {
         let opaque = Box::new(StoreOpaque::new(engine, Box::new(data))?);
         let host_panic = opaque.gc_store().host_panic();
         Ok(Store { opaque, _host_panic: host_panic, _data: PhantomData })
     }
 
-    /// The engine it belongs to.
+    /// The store's engine.
     pub fn engine(&self) -> &Engine {
         self.opaque.engine()
     }
@@ -76,7 +76,7 @@ impl<T: 'static> Store<T> {
         self.opaque.data_mut()
     }
 
-    /// Ends the store, gives the host's data back.
+    /// Drops the store and returns the host's data.
     pub fn into_data(self) -> T {
         self.opaque.into_data()
     }
@@ -94,22 +94,21 @@ impl<T: 'static> Store<T> {
         self.opaque.gc_store().stats()
     }
 
-    /// When the store's heap stopped the mutator, and for what.
+    /// The pauses of the store's heap, with their causes.
     pub fn gc_pauses(&self) -> &PauseLog {
         self.opaque.gc_store().pauses()
     }
 
-    /// Overwrites bytes of the GC heap, for tests of the sandbox: whatever is
-    /// written, nothing outside the heap may come to harm. `at` counts from the
-    /// heap's base, and mapped is what is neither in its null page nor behind
-    /// [`gc_heap_len`](Store::gc_heap_len); returns whether all of it was.
+    /// Overwrites bytes of the GC heap, for tests of the sandbox: no bytes may cause harm outside
+    /// the heap. `at` is relative to the heap's base. Returns whether all bytes are mapped, which
+    /// means after the null page and before [`gc_heap_len`](Store::gc_heap_len).
     #[doc(hidden)]
     pub fn overwrite_gc_heap(&mut self, at: u64, bytes: &[u8]) -> bool {
         let heap = self.opaque.gc_store_mut().heap_mut();
         heap.core_mut().memory.write_bytes(at, bytes).is_some()
     }
 
-    /// Where the mapped part of the GC heap ends, in bytes from its base.
+    /// The end of the mapped part of the GC heap, in bytes from its base.
     #[doc(hidden)]
     pub fn gc_heap_len(&self) -> u64 {
         self.opaque.gc_store().heap().core().memory.len()
@@ -169,7 +168,7 @@ impl<'a, T: 'static> StoreContextMut<'a, T> {
         self.0
     }
 
-    /// A store whose data is a `T`.
+    /// A context for a store whose data is a `T`.
     pub(crate) fn new(opaque: &'a mut StoreOpaque) -> StoreContextMut<'a, T> {
         StoreContextMut(opaque, PhantomData)
     }

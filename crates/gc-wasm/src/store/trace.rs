@@ -1,4 +1,4 @@
-//! All roots of a store, borrowed beside its heap.
+//! All roots of a store, borrowed together with its heap.
 
 use super::globals::Globals;
 use super::roots::RootTable;
@@ -8,7 +8,7 @@ use gc_jit::StackRoots;
 use gc_runtime::{GcRootsList, IncompleteWalk, RootKind, RootsWanted, TraceRoots};
 use gc_types::VMGcRef;
 
-/// The parts of a store in which its roots are.
+/// The parts of a store that contain its roots.
 pub(crate) struct StoreRoots<'a> {
     pub(crate) stack: StackRoots<'a>,
     pub(crate) handles: &'a mut RootTable,
@@ -32,8 +32,8 @@ impl TraceRoots for StoreRoots<'_> {
         });
         if roots.wanted() == RootsWanted::Remembered {
             for elements in in_tables {
-                // SAFETY: elements are references, and no table changes before the
-                // collection that uses the list is over.
+                // SAFETY: elements are references, and no table changes before the collection that
+                // uses the list has ended.
                 unsafe { roots.add_remembered(elements.as_mut_ptr(), elements.len()) };
             }
             return Ok(());
@@ -43,10 +43,10 @@ impl TraceRoots for StoreRoots<'_> {
             SegmentElements::Gc(elements) => Some(&mut elements[..]),
             SegmentElements::Func(_) => None,
         });
-        // A table may be ten million nulls, which a list of roots should not hold.
+        // A table may have ten million nulls, which should not be in a list of roots.
         for word in in_tables.chain(in_segments).flatten().filter(|word| **word != 0) {
-            // SAFETY: elements are references, and neither table nor segment
-            // changes before the collection that uses the list is over.
+            // SAFETY: elements are references, and no table or segment changes before the
+            // collection that uses the list has ended.
             unsafe { roots.add_non_stack_root(word, RootKind::Table) };
         }
         Ok(())
