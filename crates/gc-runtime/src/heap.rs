@@ -23,7 +23,6 @@ use crate::{
 };
 use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 /// Why a collection is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +41,45 @@ pub enum GcCause {
     Zeal,
 }
 
+/// Why an allocation is tried [once more](GcHeap::alloc_last_resort).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LastResort {
+    /// A collection should have made room and could not begin: not all roots were found.
+    NoCollection,
+    /// Everything that is garbage was freed, and the heap cannot grow.
+    NoMemory,
+}
+
+/// How full a heap is, and what its collector would do about it ([`GcHeap::occupancy`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Bytes of the objects in the heap, some of which may be garbage.
+    pub used: u64,
+    /// Bytes of mapped memory whose pages the system has back.
+    pub given_back: u64,
+    /// Bytes that should be allocated, at least, between two collections of the whole
+    /// heap, so that what each costs even if nothing lives is worth its while.
+    pub least_room: u64,
+    /// Bytes the heap would have to grow by to come to the goal of the policy's plan, if
+    /// that can be told.
+    pub wanted: Option<u64>,
+    /// Whether, now that an allocation found no room, a collection is likely to free more
+    /// than it costs. If not, the heap grows first.
+    pub collection_pays: bool,
+}
+
+impl Default for Occupancy {
+    /// An empty heap that is collected whenever an allocation finds no room.
+    fn default() -> Occupancy {
+        Occupancy { used: 0, given_back: 0, least_room: 0, wanted: None, collection_pays: true }
+    }
+}
+
 /// A heap under one collector.
+///
+/// What no collector changes stands in [`HeapCore`], and some of it on `dyn GcHeap` for
+/// those who have that.
 pub trait GcHeap: Send + Sync {
     /// What all heaps have.
     fn core(&self) -> &HeapCore;
@@ -94,7 +131,7 @@ pub trait GcHeap: Send + Sync {
     ///
     /// # Errors
     /// If a range is not wholly inside the heap; a part may have been copied.
-    fn copy_refs(
+    fn copy_ref_range(
         &mut self,
         host_data: &mut ExternRefHostDataTable,
         to: u64,
@@ -110,6 +147,24 @@ pub trait GcHeap: Send + Sync {
         } else {
             (0..u64::from(count)).rev().try_for_each(&mut copy_one)
         }
+    }
+
+    /// Overwrites `count` references within the heap, from byte index `at` on, with new
+    /// references to `source`'s object, with all barriers. As provided it
+    /// [writes](GcHeap::write_field_ref) one after the other; a collector without
+    /// barriers writes them [all at once](HeapCore::fill_refs_at).
+    ///
+    /// # Errors
+    /// If the range is not wholly inside the heap; a part may have been written.
+    fn fill_ref_range(
+        &mut self,
+        host_data: &mut ExternRefHostDataTable,
+        at: u64,
+        source: Option<&VMGcRef>,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        (0..u64::from(count))
+            .try_for_each(|i| self.write_field_ref(host_data, at.saturating_add(i * 4), source))
     }
 
     /// Hands a reference the host kept over to compiled code. Never collects.
@@ -155,28 +210,29 @@ pub trait GcHeap: Send + Sync {
         self.alloc_raw(header, size).ok()
     }
 
-    /// Allocates an externref's box for the host value `id` names, or will name: the
-    /// value itself may come later. The caller holds the one reference.
+    /// Allocates when all else has failed, for the reason that `why` gives: where a heap
+    /// would rather not, such as in memory that it keeps for its next collection. As
+    /// provided there is no such place, and it is [`alloc_raw`](GcHeap::alloc_raw).
     ///
     /// # Errors
     /// As [`alloc_raw`](GcHeap::alloc_raw).
-    fn alloc_externref(&mut self, id: ExternRefHostDataId) -> Result<VMGcRef, HeapError> {
-        let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
-        let size = GcLayout::EXTERNREF_SIZE;
-        let externref = match self.alloc_fast(header, size) {
-            Some(externref) => externref,
-            None => self.alloc_raw(header, size)?,
-        };
-        self.core_mut().set_externref_id(&externref, id)?;
-        Ok(externref)
+    fn alloc_last_resort(
+        &mut self,
+        header: VMGcHeader,
+        size: u32,
+        why: LastResort,
+    ) -> Result<VMGcRef, HeapError> {
+        let _ = why;
+        self.alloc_raw(header, size)
     }
 
-    /// The id in an externref's box: untrusted, it may name nothing.
-    ///
-    /// # Errors
-    /// If the object is no externref, or there is no id in it.
-    fn externref_host_data(&self, externref: &VMGcRef) -> Result<ExternRefHostDataId, HeapError> {
-        self.core().externref_id(externref)
+    /// Hands out at most `bytes` at a time for emitted code to allocate in, from now on;
+    /// `None`: as many as the heap thinks best. So at least one allocation in as many bytes
+    /// comes to the host, which is what a profiler that samples allocations needs. Returns
+    /// whether the heap does so. As provided it does not.
+    fn limit_inline_allocation(&mut self, bytes: Option<NonZeroU32>) -> bool {
+        let _ = bytes;
+        false
     }
 
     /// Makes room for about `bytes` more by mapping more of the reservation
@@ -222,33 +278,11 @@ pub trait GcHeap: Send + Sync {
         host_data: &'a mut ExternRefHostDataTable,
     ) -> Box<dyn GarbageCollection<'a> + 'a>;
 
-    /// Whether collections ever free anything. If not, none is begun for want of
-    /// room.
-    fn frees_memory(&self) -> bool {
-        true
-    }
-
-    /// Whether, now that an allocation found no room, a collection is likely to
-    /// free more than it costs. If not, the heap grows first.
-    fn collection_pays(&self) -> bool {
-        self.frees_memory()
-    }
-
-    /// Bytes that should be allocated, at least, between two collections of the whole
-    /// heap, so that what each costs even if nothing lives is worth its while.
-    fn least_room(&self) -> u64 {
-        0
-    }
-
-    /// Bytes the heap would have to grow by to come to the goal of the policy's plan, if
-    /// that can be told.
-    fn wanted(&self) -> Option<u64> {
-        None
-    }
-
-    /// Bytes of mapped memory whose pages the system has back.
-    fn given_back(&self) -> u64 {
-        0
+    /// How full the heap is, and what its collector thinks of that. Asked for around each
+    /// pause and when an allocation finds no room: a heap whose [`stats`](GcHeap::stats)
+    /// take a walk tells the bytes in use without one.
+    fn occupancy(&self) -> Occupancy {
+        Occupancy { used: self.stats().live_bytes, ..Occupancy::default() }
     }
 
     /// Calls `visit` with the index of each object in the heap, in address order.
@@ -284,37 +318,58 @@ pub trait GcHeap: Send + Sync {
     /// Counters up to date with what emitted code did inline.
     fn stats(&self) -> GcStats;
 
-    /// Bytes of the objects in the heap, some of which may be garbage. Asked for before and
-    /// after each pause, and so to be told without a walk.
-    fn used_bytes(&self) -> u64 {
-        self.stats().live_bytes
-    }
-
     /// Forgets every object and drops every host value, keeps the mappings and
     /// the layouts: the heap is as new.
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable);
+}
 
-    // ---- provided ---------------------------------------------------------
+/// What no collector changes.
+impl dyn GcHeap + '_ {
+    /// Allocates an externref's box for the host value `id` names, or will name: the
+    /// value itself may come later. The caller holds the one reference.
+    ///
+    /// # Errors
+    /// As [`alloc_raw`](GcHeap::alloc_raw).
+    pub fn alloc_externref(&mut self, id: ExternRefHostDataId) -> Result<VMGcRef, HeapError> {
+        let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
+        let size = GcLayout::EXTERNREF_SIZE;
+        let externref = match self.alloc_fast(header, size) {
+            Some(externref) => externref,
+            None => self.alloc_raw(header, size)?,
+        };
+        self.core_mut().set_externref_id(&externref, id)?;
+        Ok(externref)
+    }
+
+    /// The id in an externref's box: untrusted, it may name nothing.
+    ///
+    /// # Errors
+    /// If the object is no externref, or there is no id in it.
+    pub fn externref_host_data(
+        &self,
+        externref: &VMGcRef,
+    ) -> Result<ExternRefHostDataId, HeapError> {
+        self.core().externref_id(externref)
+    }
 
     /// The object's header.
     ///
     /// # Errors
     /// If the reference is not to an object.
-    fn header(&self, gc_ref: &VMGcRef) -> Result<VMGcHeader, HeapError> {
+    pub fn header(&self, gc_ref: &VMGcRef) -> Result<VMGcHeader, HeapError> {
         self.core().header(gc_ref)
     }
 
     /// Whether the reference is to an object whose kind is `kind` or a kind of it.
-    fn is_kind(&self, gc_ref: &VMGcRef, kind: VMGcKind) -> bool {
-        let actual = self.header(gc_ref).ok().and_then(|header| header.kind());
-        actual.is_some_and(|actual| actual.matches(kind))
+    pub fn is_kind(&self, gc_ref: &VMGcRef, kind: VMGcKind) -> bool {
+        self.core().is_kind(gc_ref, kind)
     }
 
     /// Bytes of the object, header included.
     ///
     /// # Errors
     /// If the reference is not to an object, or its header cannot be.
-    fn object_size(&self, gc_ref: &VMGcRef) -> Result<u32, HeapError> {
+    pub fn object_size(&self, gc_ref: &VMGcRef) -> Result<u32, HeapError> {
         self.core().object_size(gc_ref)
     }
 
@@ -324,7 +379,7 @@ pub trait GcHeap: Send + Sync {
     ///
     /// # Errors
     /// If the reference is not to an object, or its header cannot be.
-    fn for_each_ref(
+    pub fn for_each_ref(
         &self,
         gc_ref: &VMGcRef,
         visit: &mut dyn FnMut(u32, VMGcRef),
@@ -335,59 +390,37 @@ pub trait GcHeap: Send + Sync {
     }
 
     /// What the growth policy decides by; what only a plan needs is zero.
-    fn usage(&self) -> HeapUsage {
-        let core = self.core();
-        HeapUsage {
-            live: core.live,
-            used: self.used_bytes(),
-            mapped: core.memory.usable().saturating_sub(self.given_back()),
-            limit: core.memory.maximum() - u64::from(gc_types::NULL_PAGE_SIZE),
-            least: self.least_room(),
-            wanted: self.wanted(),
-            asked: core.asked,
-            ..HeapUsage::default()
-        }
-    }
-
-    /// Asks the policy for a plan, [`HeapCore::plan`]. To be called by every collection of
-    /// the whole heap once it knows that `live` bytes live; `grown` and `gc_time` are what
-    /// [`HeapUsage`] says.
-    fn make_plan(&mut self, live: u64, grown: u64, gc_time: Duration) {
-        let mutator_time = self.core().mutator_time();
-        let usage = HeapUsage { live, used: live, grown, gc_time, mutator_time, ..self.usage() };
-        let core = self.core_mut();
-        let plan = core.policy.plan(&usage);
-        core.set_plan(plan, live);
+    pub fn usage(&self) -> HeapUsage {
+        self.core().usage(&self.occupancy())
     }
 
     /// Enters a scope in which no collection may begin. Scopes nest.
-    fn enter_no_gc_scope(&mut self) {
-        self.core_mut().no_gc_scopes += 1;
+    pub fn enter_no_gc_scope(&mut self) {
+        self.core_mut().enter_no_gc_scope();
     }
 
     /// Leaves the innermost no-GC scope.
     ///
     /// # Panics
     /// Outside any.
-    fn exit_no_gc_scope(&mut self) {
-        let scopes = &mut self.core_mut().no_gc_scopes;
-        *scopes = scopes.checked_sub(1).expect("left a no-GC scope that was not entered");
+    pub fn exit_no_gc_scope(&mut self) {
+        self.core_mut().exit_no_gc_scope();
     }
 
     /// Address of the heap's first byte, for a vmctx. Constant.
-    fn vmctx_gc_heap_base(&self) -> *mut u8 {
+    pub fn vmctx_gc_heap_base(&self) -> *mut u8 {
         self.core().memory.base()
     }
 
     /// Bytes from the base to the end of what is mapped. Changes when the heap
     /// grows; emitted code reads it from the heap data.
-    fn vmctx_gc_heap_bound(&self) -> u64 {
+    pub fn vmctx_gc_heap_bound(&self) -> u64 {
         self.core().memory.len()
     }
 
     /// Address of the heap's [data words](gc_types::HeapDataOffsets), for a
     /// vmctx. Constant.
-    fn vmctx_gc_heap_data(&self) -> *const u8 {
+    pub fn vmctx_gc_heap_data(&self) -> *const u8 {
         self.core().memory.data()
     }
 }

@@ -46,7 +46,7 @@ pub use error::HeapError;
 pub use extern_ref::{ExternRefHostDataId, ExternRefHostDataTable, HostValue, VMExternRef};
 pub use func_ref::FuncRefTable;
 pub use gc_types::HeapBounds;
-pub use heap::{GcCause, GcHeap};
+pub use heap::{GcCause, GcHeap, LastResort, Occupancy};
 pub use host_panic::HostPanic;
 pub use layouts::LayoutTable;
 pub use memory::{HeapMapping, HeapMemory};

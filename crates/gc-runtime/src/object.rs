@@ -4,7 +4,7 @@
 
 use crate::{
     AdaptivePolicy, ExternRefHostDataId, GcStats, GrowthPolicy, HeapError, HeapMemory, HeapOptions,
-    HeapPlan, LayoutTable, PauseLog,
+    HeapPlan, HeapUsage, LayoutTable, Occupancy, PauseLog,
 };
 use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{ArrayLayout, GcLayout, StorageType, VMGcHeader, VMGcKind, VMGcRef};
@@ -144,11 +144,31 @@ impl HeapCore {
         self.admitted = self.admitted.saturating_sub(bytes);
     }
 
-    /// Stores a plan, made when `live` bytes live.
-    pub(crate) fn set_plan(&mut self, plan: HeapPlan, live: u64) {
-        (self.plan, self.live) = (plan, live);
+    /// What the growth policy decides by, of a heap so full; what only a plan needs is zero.
+    pub fn usage(&self, occupancy: &Occupancy) -> HeapUsage {
+        let Occupancy { used, given_back, least_room: least, wanted, .. } = *occupancy;
+        HeapUsage {
+            live: self.live,
+            used,
+            mapped: self.memory.usable().saturating_sub(given_back),
+            limit: self.memory.maximum() - u64::from(gc_types::NULL_PAGE_SIZE),
+            least,
+            wanted,
+            asked: self.asked,
+            ..HeapUsage::default()
+        }
+    }
+
+    /// Asks the policy for a [plan](HeapCore::plan). Every collection of the whole heap
+    /// calls it once it knows that `live` bytes live; `grown` and `gc_time` are what
+    /// [`HeapUsage`] says.
+    pub fn make_plan(&mut self, occupancy: &Occupancy, live: u64, grown: u64, gc_time: Duration) {
+        let mutator_time = self.mutator_time();
+        let usage = self.usage(occupancy);
+        let usage = HeapUsage { live, used: live, grown, gc_time, mutator_time, ..usage };
+        (self.plan, self.live) = (self.policy.plan(&usage), live);
         self.planned = (Instant::now(), self.pauses.stopped());
-        log::debug!("{live} bytes live in the GC heap: {plan:?}");
+        log::debug!("{live} bytes live in the GC heap: {:?}", self.plan);
     }
 
     /// How long the mutator has run since the plan was made.
@@ -209,7 +229,27 @@ impl HeapCore {
         assert!(self.no_gc_scopes == 0, "a garbage collection inside a no-GC scope");
     }
 
+    /// Enters a scope in which no collection may begin. Scopes nest.
+    pub fn enter_no_gc_scope(&mut self) {
+        self.no_gc_scopes += 1;
+    }
+
+    /// Leaves the innermost no-GC scope.
+    ///
+    /// # Panics
+    /// Outside any.
+    pub fn exit_no_gc_scope(&mut self) {
+        let left = self.no_gc_scopes.checked_sub(1);
+        self.no_gc_scopes = left.expect("left a no-GC scope that was not entered");
+    }
+
     // ---- objects ----------------------------------------------------------
+
+    /// Whether the reference is to an object whose kind is `kind` or a kind of it.
+    pub fn is_kind(&self, gc_ref: &VMGcRef, kind: VMGcKind) -> bool {
+        let actual = self.header(gc_ref).ok().and_then(|header| header.kind());
+        actual.is_some_and(|actual| actual.matches(kind))
+    }
 
     /// The object's index in bytes.
     ///
@@ -454,6 +494,49 @@ impl HeapCore {
     pub fn copy_refs_at(&mut self, to: u64, from: u64, count: u32) -> Result<(), HeapError> {
         let bytes = u64::from(count) * 4;
         self.memory.copy_within(to, from, bytes).ok_or_else(|| unmapped(to as u32))
+    }
+
+    /// Writes copies of `source`, or nulls, into `count` slots from heap index `at` on.
+    ///
+    /// # Errors
+    /// If not all are mapped; a part may have been written.
+    pub fn fill_refs_at(
+        &mut self,
+        at: u64,
+        source: Option<&VMGcRef>,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        let word = source.map_or(0, VMGcRef::as_raw_u32);
+        self.fill_scalars_at(at, StorageType::I32, word.into(), count)
+    }
+
+    /// Writes the low bits of `bits` as a `ty` into `count` places from heap index `at`
+    /// on, without a barrier.
+    ///
+    /// # Errors
+    /// If not all are mapped; a part may have been written.
+    pub fn fill_scalars_at(
+        &mut self,
+        at: u64,
+        ty: StorageType,
+        bits: u128,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        let size = u64::from(ty.size());
+        let bytes = u64::from(count) * size;
+        if count == 0 {
+            return Ok(());
+        }
+        // The first, then copies of what is there, twice as much each time.
+        self.write_scalar(at, ty, bits)?;
+        let mut done = size;
+        while done < bytes {
+            let more = done.min(bytes - done);
+            let copied = at.checked_add(done).and_then(|to| self.memory.copy_within(to, at, more));
+            copied.ok_or_else(|| unmapped(at as u32))?;
+            done += more;
+        }
+        Ok(())
     }
 
     // ---- allocation -----------------------------------------------------------

@@ -235,7 +235,10 @@ fn poke(mutator: &mut Mutator, u: &mut Unstructured<'_>) -> arbitrary::Result<()
             let (to, from) = (u64::from(word), u64::from(offset));
             let count = if u.arbitrary()? { u.int_in_range(0..=99)? } else { u.arbitrary()? };
             let heap = store.heap_mut();
-            let _: Result<_, _> = heap.copy_refs(&mut host_data, to, from, count);
+            let _: Result<_, _> = heap.copy_ref_range(&mut host_data, to, from, count);
+            let source = u.arbitrary::<bool>()?.then(|| object.unchecked_copy());
+            let _: Result<_, _> =
+                heap.fill_ref_range(&mut host_data, to, source.as_ref(), count.min(1 << 16));
             let _: Result<_, _> = heap.write_field_ref(&mut host_data, u.arbitrary()?, None);
         }
         4 => {

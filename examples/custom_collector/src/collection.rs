@@ -78,7 +78,8 @@ impl<'a> MarkSweep<'a> {
                 let new_bytes = self.heap.new_bytes;
                 self.heap.sweep()?;
                 let live = self.heap.live.bytes;
-                self.heap.make_plan(live, new_bytes, self.began.elapsed());
+                let (occupancy, took) = (self.heap.occupancy(), self.began.elapsed());
+                self.heap.core.make_plan(&occupancy, live, new_bytes, took);
                 self.heap.core.stats.collections += 1;
                 Ok(Phase::Complete)
             }

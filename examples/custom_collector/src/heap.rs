@@ -9,7 +9,7 @@ use crate::bitmap::Bitmap;
 use crate::collection::MarkSweep;
 use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcRootsIter, GcStats, HeapCore, HeapError,
-    HeapMemory,
+    HeapMemory, Occupancy,
 };
 use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
@@ -320,14 +320,13 @@ impl GcHeap for MarkSweepHeap {
     }
 
     // ANCHOR: policy
-    /// Follows the policy's last plan. If the heap cannot become so large, the store collects
-    /// anyway.
-    fn collection_pays(&self) -> bool {
-        self.used_bytes() >= self.core.plan.goal
-    }
-
-    fn least_room(&self) -> u64 {
-        LITTLE
+    /// A collection pays when the heap has come to the goal that the policy set when it
+    /// was told what lives. If the heap cannot become so large, the store collects all the
+    /// same.
+    fn occupancy(&self) -> Occupancy {
+        let used = self.live.bytes + self.piece_bytes();
+        let collection_pays = used >= self.core.plan.goal;
+        Occupancy { used, collection_pays, least_room: LITTLE, ..Occupancy::default() }
     }
     // ANCHOR_END: policy
 
@@ -384,10 +383,6 @@ impl GcHeap for MarkSweepHeap {
         stats.live_objects = self.live.objects + new.objects;
         stats.live_bytes = self.live.bytes + new.bytes;
         stats
-    }
-
-    fn used_bytes(&self) -> u64 {
-        self.live.bytes + self.piece_bytes()
     }
 
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {

@@ -12,9 +12,9 @@ promises! {
     the_stack_keeps_its_objects: "expose_gc_ref_to_wasm, gc";
     an_object_may_be_exposed_again: "expose_gc_ref_to_wasm";
     field_writes_outside_the_heap_are_errors: "write_field_ref";
-    references_are_copied_in_either_direction: "copy_refs";
-    copied_references_keep_their_objects: "copy_refs";
-    copies_outside_the_heap_are_errors: "copy_refs";
+    references_are_copied_in_either_direction: "copy_ref_range";
+    copied_references_keep_their_objects: "copy_ref_range";
+    copies_outside_the_heap_are_errors: "copy_ref_range";
     i31s_pass_every_barrier: "clone_gc_ref, drop_gc_ref, write_gc_ref, expose_gc_ref_to_wasm";
     a_collection_lets_compiled_code_be_entered: "need_gc_before_entering_wasm";
 }
@@ -272,10 +272,10 @@ fn copies_outside_the_heap_are_errors(subject: &Subject<'_>) -> Result<()> {
         (inside, inside + 4, u32::MAX),
     ];
     for (to, from, count) in calls {
-        let result = raw.heap.copy_refs(&mut raw.host_data, to, from, count);
+        let result = raw.heap.copy_ref_range(&mut raw.host_data, to, from, count);
         ensure!(result.is_err(), "a copy of {count} from {from:#x} to {to:#x} is no error");
     }
-    let nothing = raw.heap.copy_refs(&mut raw.host_data, inside, inside + 40, 0);
+    let nothing = raw.heap.copy_ref_range(&mut raw.host_data, inside, inside + 40, 0);
     ensure!(nothing.is_ok(), "a copy of nothing: {nothing:?}");
     Ok(())
 }

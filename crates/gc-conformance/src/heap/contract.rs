@@ -9,10 +9,10 @@ use gc_types::{I31, NULL_PAGE_SIZE};
 use std::task;
 
 promises! {
-    a_collector_says_what_it_is: "name, abi, summary, max_heap_size, frees_memory";
+    a_collector_says_what_it_is: "name, abi, summary, max_heap_size, reclaims";
     an_object_tells_its_kind_and_references: "is_kind, for_each_ref, for_each_object";
-    used_bytes_are_those_of_the_objects: "used_bytes, stats";
-    a_collection_of_all_tells_the_policy: "make_plan, usage";
+    used_bytes_are_those_of_the_objects: "occupancy, stats";
+    a_collection_of_all_tells_the_policy: "HeapCore::make_plan, occupancy";
     any_cause_keeps_what_lives: "announce_gc, gc, kind";
     a_collection_can_yield: "collect_async";
     an_unknown_slow_path_does_nothing: "collector_slow_path";
@@ -32,9 +32,8 @@ fn a_collector_says_what_it_is(subject: &Subject<'_>) -> Result<()> {
     let most = runtime.max_heap_size();
     let possible = u64::from(NULL_PAGE_SIZE) + 1..=4 << 30;
     ensure!(possible.contains(&most), "heaps of at most {most} bytes");
-    let raw = Raw::new(subject, 64 * KIB, 64 * KIB)?;
     let frees = subject.reclaims != Reclaims::Nothing;
-    ensure!(!frees || raw.heap.frees_memory(), "it says that it frees nothing");
+    ensure!(!frees || runtime.reclaims() != Reclaims::Nothing, "it says that it frees nothing");
     Ok(())
 }
 
@@ -111,7 +110,7 @@ fn used_bytes_are_those_of_the_objects(subject: &Subject<'_>) -> Result<()> {
                 Err(error) => sizes = Err(error),
             })?;
             sizes?;
-            let (used, stats) = (heap.used_bytes(), heap.stats());
+            let (used, stats) = (heap.occupancy().used, heap.stats());
             ensure!(
                 (stats.live_objects, stats.live_bytes) == (objects, bytes),
                 "round {round}: {objects} objects of {bytes} bytes, but {stats:?}"

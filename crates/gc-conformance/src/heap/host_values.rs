@@ -37,6 +37,7 @@ fn expect_dead(mutator: &Mutator, subject: &Subject<'_>, number: u32) -> Result<
 
 fn an_externref_keeps_its_id(subject: &Subject<'_>) -> Result<()> {
     let mut raw = Raw::new(subject, 64 * KIB, 64 * KIB)?;
+    let mut boxes = Vec::new();
     for i in 0..100 {
         let id = raw.host_data.alloc(Box::new(i)).map_err(|_| anyhow!("the table is full"))?;
         let externref = raw.heap.alloc_externref(id)?;
@@ -47,8 +48,13 @@ fn an_externref_keeps_its_id(subject: &Subject<'_>) -> Result<()> {
         ensure!(size == gc_types::GcLayout::EXTERNREF_SIZE, "a box of {size} bytes");
         let actual = raw.heap.externref_host_data(&externref)?;
         ensure!(actual == id, "{actual:?} instead of {id:?}");
+        boxes.push((externref.unchecked_copy(), id));
         let typed = gc_runtime::VMExternRef::new(&*raw.heap, externref);
         ensure!(typed.is_ok(), "it is taken for something else");
+    }
+    for (externref, id) in boxes {
+        let actual = raw.heap.externref_host_data(&externref)?;
+        ensure!(actual == id, "{actual:?} instead of {id:?} after more were made");
     }
     raw.node(A)?;
     let node = raw.slots.get(A).context("it is there")?;

@@ -1,8 +1,8 @@
 //! A collector with one fault, as a wrapper around any other collector.
 
 use gc_runtime::{
-    ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress,
-    GcRootsIter, GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, RememberedSlots,
+    ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress, GcRootsIter,
+    GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, Reclaims, RememberedSlots,
     RootsWanted,
 };
 use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
@@ -61,7 +61,7 @@ pub(crate) enum Fault {
     IgnoresDamage,
     /// After a collection, entering compiled code needs another.
     AlwaysNeedsGc,
-    /// Externrefs get the value after the requested one.
+    /// Every other externref has the box of the one before.
     WrongHostValue,
     /// Host values are dropped in barriers, and their panics unwind out of the barriers.
     UnwindsBarriers,
@@ -93,6 +93,13 @@ impl GcRuntime for Faulty<'_> {
         "faulty"
     }
 
+    fn reclaims(&self) -> Reclaims {
+        match self.fault {
+            Fault::SaysNothingDies => Reclaims::Nothing,
+            _ => self.inner.reclaims(),
+        }
+    }
+
     fn moves_objects(&self) -> bool {
         self.fault != Fault::SaysObjectsStay && self.inner.moves_objects()
     }
@@ -100,7 +107,8 @@ impl GcRuntime for Faulty<'_> {
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
         let inner = self.inner.new_gc_heap(memory, zeal)?;
         let (no_roots, no_values) = Default::default();
-        Ok(Box::new(FaultyHeap { inner, fault: self.fault, count: 0, no_roots, no_values }))
+        let (fault, last_box) = (self.fault, None);
+        Ok(Box::new(FaultyHeap { inner, fault, count: 0, last_box, no_roots, no_values }))
     }
 }
 
@@ -108,6 +116,7 @@ struct FaultyHeap {
     inner: Box<dyn GcHeap>,
     fault: Fault,
     count: u32,
+    last_box: Option<VMGcRef>,
     no_roots: GcRootsList,
     no_values: ExternRefHostDataTable,
 }
@@ -199,7 +208,7 @@ impl GcHeap for FaultyHeap {
         self.inner.write_field_ref(host_data, at, source)
     }
 
-    fn copy_refs(
+    fn copy_ref_range(
         &mut self,
         host_data: &mut ExternRefHostDataTable,
         to: u64,
@@ -207,10 +216,10 @@ impl GcHeap for FaultyHeap {
         count: u32,
     ) -> Result<(), HeapError> {
         if !self.has(Fault::CopyUpwards) {
-            return self.inner.copy_refs(host_data, to, from, count);
+            return self.inner.copy_ref_range(host_data, to, from, count);
         }
         (0..u64::from(count))
-            .try_for_each(|i| self.inner.copy_refs(host_data, to + i * 4, from + i * 4, 1))
+            .try_for_each(|i| self.inner.copy_ref_range(host_data, to + i * 4, from + i * 4, 1))
     }
 
     fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
@@ -247,16 +256,16 @@ impl GcHeap for FaultyHeap {
         if self.has(Fault::IgnoresDamage) {
             self.core_mut().damage = None;
         }
+        if self.has(Fault::WrongHostValue) && header.kind() == Some(VMGcKind::ExternRef) {
+            if let Some(last) = self.last_box.take() {
+                return Ok(last);
+            }
+            let new = self.inner.alloc_raw(header, size)?;
+            self.last_box = Some(new.unchecked_copy());
+            return Ok(new);
+        }
         let object = self.inner.alloc_raw(header, size)?;
         Ok(self.spoil(object, header, size))
-    }
-
-    fn alloc_externref(&mut self, id: ExternRefHostDataId) -> Result<VMGcRef, HeapError> {
-        let next = ExternRefHostDataId::from_raw(id.as_raw() + 1).unwrap_or(id);
-        let id = if self.has(Fault::WrongHostValue) { next } else { id };
-        let externref = self.inner.alloc_externref(id)?;
-        let header = self.inner.header(&externref)?;
-        Ok(self.spoil(externref, header, GcLayout::EXTERNREF_SIZE))
     }
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
@@ -267,10 +276,6 @@ impl GcHeap for FaultyHeap {
             memory.set_data_u64(gc_types::HeapDataOffsets::BOUND, before);
         }
         Ok(if self.has(Fault::WrongGrowth) { grown + 4096 } else { grown })
-    }
-
-    fn frees_memory(&self) -> bool {
-        !self.has(Fault::SaysNothingDies) && self.inner.frees_memory()
     }
 
     fn announce_gc(&mut self, cause: GcCause) -> RootsWanted {
@@ -320,13 +325,6 @@ impl GcHeap for FaultyHeap {
             _ => {}
         }
         self.inner.gc(roots, host_data)
-    }
-
-    fn object_size(&self, gc_ref: &VMGcRef) -> Result<u32, HeapError> {
-        if self.has(Fault::ObjectBehindEnd) {
-            return Ok(self.inner.object_size(gc_ref).unwrap_or(8));
-        }
-        self.inner.object_size(gc_ref)
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {

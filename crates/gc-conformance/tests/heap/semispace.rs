@@ -202,7 +202,9 @@ impl Copying<'_> {
             let _mapped = heap.core.memory.fill(heap.start.into(), used.into(), 0xa5);
         }
         (heap.start, heap.next, heap.objects) = (to.start, to.next, to.objects);
-        heap.make_plan(u64::from(to.next - to.start), used.into(), began.elapsed());
+        let occupancy = heap.occupancy();
+        let live = u64::from(to.next - to.start);
+        heap.core.make_plan(&occupancy, live, used.into(), began.elapsed());
         heap.core.stats.collections += 1;
         self.complete = true;
         Ok(())

@@ -11,8 +11,8 @@ mod verify;
 
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GcCause, GcHeap, GcRootsList,
-    GcRuntime, GcStats, HeapError, HeapMemory, HeapOptions, HostPanic, HostValue, Pause, PauseKind,
-    PauseLog, PolicyFactory, RootsWanted, TraceRoots,
+    GcRuntime, GcStats, HeapError, HeapMemory, HeapOptions, HostPanic, HostValue, Occupancy, Pause,
+    PauseKind, PauseLog, PolicyFactory, Reclaims, RootsWanted, TraceRoots,
 };
 use gc_types::{
     ExnLayout, GcLayout, HeapDataOffsets, StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
@@ -29,9 +29,11 @@ const HOST_DATA_THRESHOLD: u32 = 1 << 14;
 
 /// What a heap is asked to allocate.
 #[derive(Clone, Copy)]
-enum Request {
-    Object(VMGcHeader),
-    ExternRef(ExternRefHostDataId),
+struct Request {
+    header: VMGcHeader,
+    size: u32,
+    /// Of an externref's box.
+    id: Option<ExternRefHostDataId>,
 }
 
 /// The mutator was stopped for a collection.
@@ -46,6 +48,8 @@ struct Stop {
 pub struct GcStore {
     heap: Box<dyn GcHeap>,
     policy: PolicyFactory,
+    /// What collections free.
+    reclaims: Reclaims,
     host_data: ExternRefHostDataTable,
     func_refs: FuncRefTable,
     roots: GcRootsList,
@@ -84,6 +88,7 @@ impl GcStore {
         let mut store = GcStore {
             heap,
             policy: options.policy,
+            reclaims: runtime.reclaims(),
             host_data: ExternRefHostDataTable::default(),
             func_refs: FuncRefTable::default(),
             roots: GcRootsList::default(),
@@ -100,7 +105,8 @@ impl GcStore {
 
     /// Prepares a heap that is new, or as new.
     fn begin(&mut self) {
-        self.heap.make_plan(0, 0, Duration::ZERO);
+        let occupancy = self.heap.occupancy();
+        self.heap.core_mut().make_plan(&occupancy, 0, 0, Duration::ZERO);
         self.rearm_zeal();
     }
 
@@ -244,7 +250,9 @@ impl GcStore {
         if self.zeal != 0 {
             self.zeal_tick(tracer)?;
         }
-        self.alloc_slow(tracer, Request::ExternRef(id), GcLayout::EXTERNREF_SIZE)
+        let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
+        let size = GcLayout::EXTERNREF_SIZE;
+        self.alloc_slow(tracer, Request { header, size, id: Some(id) })
     }
 
     /// The host value behind an externref.
@@ -274,7 +282,7 @@ impl GcStore {
         }
         match self.heap.alloc_fast(header, size) {
             Some(object) => Ok(object),
-            None => self.alloc_slow(tracer, Request::Object(header), size),
+            None => self.alloc_slow(tracer, Request { header, size, id: None }),
         }
     }
 
@@ -382,9 +390,8 @@ impl GcStore {
         cause: GcCause,
     ) -> Result<Option<Stop>, HeapError> {
         self.heap.core().assert_may_collect();
-        let bytes_before = self.heap.used_bytes();
         let mut start = Instant::now();
-        let given_back = self.heap.given_back();
+        let Occupancy { used: bytes_before, given_back, .. } = self.heap.occupancy();
         let core = self.heap.core_mut();
         core.count_peak(given_back);
         core.asked = cause == GcCause::Asked;
@@ -436,7 +443,7 @@ impl GcStore {
         collection: Duration,
         tracer: Option<&mut dyn TraceRoots>,
     ) -> Result<(), HeapError> {
-        let bytes_after = self.heap.used_bytes();
+        let bytes_after = self.heap.occupancy().used;
         let pauses = &mut self.heap.core_mut().pauses;
         let pause = Pause {
             start: pauses.since_made(stop.start),

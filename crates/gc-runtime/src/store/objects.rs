@@ -113,7 +113,7 @@ impl GcStore {
         let (from, src_type) = self.array_element(src, src_index, length)?;
         let (to, from) = (self.field(dst, to)?, self.field(src, from)?);
         if dst_type.is_ref() && src_type.is_ref() {
-            self.heap.copy_refs(&mut self.host_data, to, from, length)
+            self.heap.copy_ref_range(&mut self.host_data, to, from, length)
         } else if dst_type.is_ref() || src_type.is_ref() || dst_type.size() != src_type.size() {
             Err(HeapError::WrongElement { at: dst.as_raw_u32() })
         } else {
@@ -138,29 +138,12 @@ impl GcStore {
     ) -> Result<(), HeapError> {
         let (offset, ty) = self.array_element(array, index, length)?;
         let at = self.field(array, offset)?;
-        let size = u64::from(ty.size());
-        let bytes = u64::from(length) * size;
         if ty.is_ref() {
             let source = VMGcRef::from_raw_u32(bits as u32);
-            return (0..u64::from(length)).try_for_each(|i| {
-                self.heap.write_field_ref(&mut self.host_data, at + i * size, source.as_ref())
-            });
+            self.heap.fill_ref_range(&mut self.host_data, at, source.as_ref(), length)
+        } else {
+            self.heap.core_mut().fill_scalars_at(at, ty, bits, length)
         }
-        let core = self.heap.core_mut();
-        if length == 0 {
-            return Ok(());
-        }
-        // The first element, then copies of what is there, twice as much each time.
-        core.write_scalar(at, ty, bits)?;
-        let mut done = size;
-        while done < bytes {
-            let more = done.min(bytes - done);
-            core.memory
-                .copy_within(at + done, at, more)
-                .ok_or_else(|| crate::object::unmapped(at as u32))?;
-            done += more;
-        }
-        Ok(())
     }
 
     /// Copies raw little-endian bytes into the elements from `index` on, which

@@ -8,7 +8,7 @@
 
 use super::{GcStore, Request};
 use crate::object::by_halves;
-use crate::{Decision, GcCause, HeapError, HeapUsage, PauseKind, TraceRoots};
+use crate::{Decision, GcCause, HeapError, HeapUsage, LastResort, PauseKind, Reclaims, TraceRoots};
 use gc_types::VMGcRef;
 
 impl GcStore {
@@ -18,26 +18,28 @@ impl GcStore {
         &mut self,
         tracer: &mut dyn TraceRoots,
         request: Request,
-        size: u32,
     ) -> Result<VMGcRef, HeapError> {
-        if let Some(done) = self.try_alloc(request, size) {
+        if let Some(done) = self.try_alloc(request, None) {
             return done;
         }
         let memory = &self.heap.core().memory;
-        let (bytes, mut limit) = (u64::from(size), memory.maximum());
+        let (bytes, mut limit) = (u64::from(request.size), memory.maximum());
         if bytes > limit - u64::from(gc_types::NULL_PAGE_SIZE) {
             return Err(HeapError::OutOfMemory { bytes, limit });
         }
         // Since the heap grew last: whether a collection was tried, and what was collected.
         let (mut tried, mut collected) = (false, None);
         loop {
+            let mut skipped = None;
             let may_collect = !tried && self.may_collect();
-            let collection_pays = may_collect && self.heap.collection_pays();
-            let usage = HeapUsage { collection_pays, ..self.heap.usage() };
+            let occupancy = self.heap.occupancy();
+            let collection_pays = may_collect && occupancy.collection_pays;
+            let usage = HeapUsage { collection_pays, ..self.heap.core().usage(&occupancy) };
             match self.heap.core_mut().policy.decide(&usage, bytes) {
                 Decision::Collect if may_collect => {
                     tried = true;
                     collected = self.collect(tracer, GcCause::NoRoom)?;
+                    skipped = collected.is_none().then_some(LastResort::NoCollection);
                 }
                 Decision::Grow(step) => {
                     match by_halves(step, bytes, |step| self.heap.grow(step)) {
@@ -63,18 +65,15 @@ impl GcStore {
                     break;
                 }
             }
-            if let Some(done) = self.try_alloc(request, size) {
+            if let Some(done) = self.try_alloc(request, skipped) {
                 return done;
             }
         }
-        if collected.is_some_and(PauseKind::is_complete) || !self.may_collect() {
-            // There is nothing more to free, but there may be worse places to look at.
-            self.heap.announce_gc(GcCause::Exhausted);
-        } else {
+        if !collected.is_some_and(PauseKind::is_complete) && self.may_collect() {
             self.collect(tracer, GcCause::Exhausted)?;
         }
         let out_of_memory = Err(HeapError::OutOfMemory { bytes, limit });
-        self.try_alloc(request, size).unwrap_or(out_of_memory)
+        self.try_alloc(request, Some(LastResort::NoMemory)).unwrap_or(out_of_memory)
     }
 
     /// The bytes of a heap that may not grow, counted from its base as its maximum is.
@@ -86,19 +85,29 @@ impl GcStore {
         }
     }
 
-    fn try_alloc(&mut self, request: Request, size: u32) -> Option<Result<VMGcRef, HeapError>> {
-        let result = match request {
-            Request::Object(header) => self.heap.alloc_raw(header, size),
-            Request::ExternRef(id) => self.heap.alloc_externref(id),
+    fn try_alloc(
+        &mut self,
+        request: Request,
+        last_resort: Option<LastResort>,
+    ) -> Option<Result<VMGcRef, HeapError>> {
+        let Request { header, size, id } = request;
+        let result = match (last_resort, id) {
+            (None, None) => self.heap.alloc_raw(header, size),
+            (None, Some(id)) => self.heap.alloc_externref(id),
+            (Some(why), _) => self.heap.alloc_last_resort(header, size, why),
         };
-        match result {
-            Err(HeapError::NeedsRoom { .. }) => None,
-            result => Some(result),
+        match (result, id) {
+            (Err(HeapError::NeedsRoom { .. }), _) => None,
+            (Ok(externref), Some(id)) if last_resort.is_some() => {
+                let written = self.heap.core_mut().set_externref_id(&externref, id);
+                Some(written.map(|()| externref))
+            }
+            (result, _) => Some(result),
         }
     }
 
     /// Whether a collection for want of room may happen now.
     pub(super) fn may_collect(&self) -> bool {
-        self.heap.frees_memory() && self.heap.core().no_gc_scopes == 0
+        self.reclaims != Reclaims::Nothing && self.heap.core().no_gc_scopes == 0
     }
 }

@@ -37,7 +37,7 @@ impl GcStore {
     /// Verifies the heap with the roots that are in the list, which are all.
     fn verify_roots(&mut self) -> Result<(), HeapError> {
         verify::verify(&*self.heap, &self.host_data, &mut self.roots)?;
-        self.unverified = (self.heap.used_bytes() / BYTES_PER_SKIP) as u32;
+        self.unverified = (self.heap.occupancy().used / BYTES_PER_SKIP) as u32;
         Ok(())
     }
 

@@ -15,7 +15,7 @@ mod path;
 
 use crate::space::object_map::{Mark, ObjectMap};
 use crate::{ExternRefHostDataTable, GcHeap, GcRootsList, HeapError};
-use gc_types::{VMGcKind, VMGcRef};
+use gc_types::{VMGcHeader, VMGcKind, VMGcRef};
 
 /// A reference to what it must not refer to.
 #[derive(Clone, Copy, Debug)]
@@ -126,13 +126,13 @@ fn list(heap: &dyn GcHeap) -> Result<ObjectMap, HeapError> {
             result = Err(corrupt(at, "an object overlaps the one before it"));
             return;
         }
-        result = heap.object_size(&object).and_then(|size| {
+        if u64::from(at) + u64::from(VMGcHeader::SIZE) > memory.len() {
+            result = Err(corrupt(at, "an object reaches past the end of the heap"));
+            return;
+        }
+        result = heap.object_size(&object).map(|size| {
             end = u64::from(at) + u64::from(size);
-            if end > memory.len() {
-                return Err(corrupt(at, "an object reaches past the end of the heap"));
-            }
             map.set_start(at, false);
-            Ok(())
         });
     })?;
     result.map(|()| map)

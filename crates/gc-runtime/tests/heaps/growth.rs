@@ -163,7 +163,7 @@ fn a_policy_is_told_the_truth() {
         }
         // Of 1000 arrays half live on.
         stack.0.truncate(500);
-        let used = store.heap().used_bytes();
+        let used = store.heap().occupancy().used;
         assert!(store.gc(&mut stack).unwrap());
         let asked = asked.lock().unwrap();
         let last = asked.plans.last().unwrap();
@@ -213,7 +213,7 @@ fn a_fixed_heap_never_grows_and_is_used_up() {
         stack.0.clear();
         store.gc(&mut stack).unwrap();
         assert_eq!(store.heap().core().memory.usable(), usable);
-        assert_eq!(store.heap().given_back(), 0, "{name}");
+        assert_eq!(store.heap().occupancy().given_back, 0, "{name}");
         fill(&mut store, &mut stack, 1000, 500).unwrap();
     }
 }

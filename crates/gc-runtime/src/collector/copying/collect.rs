@@ -221,7 +221,8 @@ impl<'a> CopyingCollection<'a> {
         let survived = heap.survivors.small_bytes;
         let (old, new, chunks) = (self.old, self.new, heap.chunks.needed_for_copies());
         let live = heap.survivors.bytes;
-        heap.make_plan(live, self.grown, self.began.elapsed());
+        let occupancy = heap.occupancy();
+        heap.core.make_plan(&occupancy, live, self.grown, self.began.elapsed());
         let plan = heap.core.plan;
         let room = plan.goal.saturating_sub(live);
         heap.budget.adapt(&heap.chunks, Survival { old, new, survived, chunks }, room);

@@ -25,7 +25,7 @@ mod verify;
 
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcRootsIter, GcRuntime, GcStats, HeapCore,
-    HeapError, HeapMemory,
+    HeapError, HeapMemory, Occupancy,
 };
 use budget::Budget;
 use chunks::{Chunks, State};
@@ -116,7 +116,12 @@ impl CopyingHeap {
         self.core.memory.set_data_u32(LIMIT, limit);
     }
 
-    /// The end of the objects in the chunk, which may be the one that is being filled.
+    /// Bytes of chunks whose pages the system has back.
+    fn given_back(&self) -> u64 {
+        u64::from(self.chunks.given_back()) * u64::from(CHUNK_SIZE)
+    }
+
+    /// Where the objects of the chunk end, the one that is being filled included.
     fn end_of(&self, chunk: usize) -> u32 {
         match self.current {
             Some(current) if current == chunk => self.next(chunk),
@@ -256,7 +261,7 @@ impl GcHeap for CopyingHeap {
 
     // ---- barriers: the provided ones -------------------------------------------
 
-    fn copy_refs(
+    fn copy_ref_range(
         &mut self,
         _host_data: &mut ExternRefHostDataTable,
         to: u64,
@@ -264,6 +269,16 @@ impl GcHeap for CopyingHeap {
         count: u32,
     ) -> Result<(), HeapError> {
         self.core.copy_refs_at(to, from, count)
+    }
+
+    fn fill_ref_range(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        at: u64,
+        source: Option<&VMGcRef>,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        self.core.fill_refs_at(at, source, count)
     }
 
     // ---- allocation -----------------------------------------------------
@@ -311,22 +326,18 @@ impl GcHeap for CopyingHeap {
         Box::new(CopyingCollection::new(self, roots, host_data))
     }
 
-    /// A collection takes time for everything that survives, and frees only objects allocated since
-    /// the last one. So it pays when enough was allocated.
-    fn collection_pays(&self) -> bool {
-        self.budget.is_spent()
-    }
-
-    fn least_room(&self) -> u64 {
-        budget::LEAST
-    }
-
-    fn wanted(&self) -> Option<u64> {
-        Some(u64::from(self.budget.wanted(&self.chunks)) * u64::from(CHUNK_SIZE))
-    }
-
-    fn given_back(&self) -> u64 {
-        u64::from(self.chunks.given_back()) * u64::from(CHUNK_SIZE)
+    /// A collection costs time for all that survives, and frees only what was
+    /// allocated since the last one.
+    fn occupancy(&self) -> Occupancy {
+        let new = self.epoch.bytes(self.current.map(|current| self.next(current)));
+        let wanted = u64::from(self.budget.wanted(&self.chunks)) * u64::from(CHUNK_SIZE);
+        Occupancy {
+            used: self.survivors.bytes + new,
+            given_back: self.given_back(),
+            least_room: budget::LEAST,
+            wanted: Some(wanted),
+            collection_pays: self.budget.is_spent(),
+        }
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
@@ -350,10 +361,6 @@ impl GcHeap for CopyingHeap {
         stats.live_objects = self.survivors.objects + new.objects;
         stats.live_bytes = self.survivors.bytes + new.bytes;
         stats
-    }
-
-    fn used_bytes(&self) -> u64 {
-        self.survivors.bytes + self.epoch.bytes(self.current.map(|current| self.next(current)))
     }
 
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {

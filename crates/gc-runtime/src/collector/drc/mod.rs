@@ -35,7 +35,7 @@ use crate::object::unmapped;
 use crate::space::shapes::Shapes;
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRootsIter, GcRuntime, GcStats,
-    HeapCore, HeapError, HeapMemory, RootsWanted,
+    HeapCore, HeapError, HeapMemory, LastResort, Occupancy, RootsWanted,
 };
 use collect::{DrcCollection, Trace, Traced};
 use counts::{Counts, Work};
@@ -224,7 +224,8 @@ impl DrcHeap {
         // A collection without a trace can also show that a spike is over.
         if traced.is_some() || mature < self.core.live / 2 {
             let Traced { grown, took } = traced.unwrap_or_default();
-            self.make_plan(mature, grown, took);
+            let occupancy = self.occupancy();
+            self.core.make_plan(&occupancy, mature, grown, took);
             let spare = self.core.plan.spare;
             self.space.give_blocks_back(&mut self.core.memory, spare);
         }
@@ -365,6 +366,18 @@ impl GcHeap for DrcHeap {
         self.begin_object(index, header).ok_or_else(|| unmapped(index))
     }
 
+    /// Between objects, wherever there is room, once the heap cannot grow.
+    fn alloc_last_resort(
+        &mut self,
+        header: VMGcHeader,
+        size: u32,
+        why: LastResort,
+    ) -> Result<VMGcRef, HeapError> {
+        // A policy may give up without a try to grow.
+        self.cannot_grow |= why == LastResort::NoMemory;
+        self.alloc_raw(header, size)
+    }
+
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
         let grown = self.core.grow(bytes);
         self.cannot_grow = grown.is_err();
@@ -397,17 +410,16 @@ impl GcHeap for DrcHeap {
         Box::new(DrcCollection::new(self, roots, host_data))
     }
 
-    /// A collection takes time for its survivors, and frees objects allocated since the last one.
-    fn collection_pays(&self) -> bool {
-        self.asked || self.space.allocated() > self.core.memory.usable() / 2
-    }
-
-    fn least_room(&self) -> u64 {
-        FIRST_TRACE
-    }
-
-    fn given_back(&self) -> u64 {
-        self.space.given_back()
+    /// A collection costs time for what survives it, and frees what was allocated since
+    /// the last one.
+    fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            used: self.space.used_bytes(&self.core.memory),
+            given_back: self.space.given_back(),
+            least_room: FIRST_TRACE,
+            wanted: None,
+            collection_pays: self.asked || self.space.allocated() > self.core.memory.usable() / 2,
+        }
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
@@ -425,15 +437,11 @@ impl GcHeap for DrcHeap {
     }
 
     fn stats(&self) -> GcStats {
-        let mut stats = self.core.stats_without(self.given_back());
+        let mut stats = self.core.stats_without(self.space.given_back());
         let [allocated, live, _] = self.space.tallies(&self.core.memory);
         (stats.allocations, stats.allocated_bytes) = (allocated.objects, allocated.bytes);
         (stats.live_objects, stats.live_bytes) = (live.objects, live.bytes);
         stats
-    }
-
-    fn used_bytes(&self) -> u64 {
-        self.space.used_bytes(&self.core.memory)
     }
 
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {

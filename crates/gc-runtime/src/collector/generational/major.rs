@@ -20,7 +20,7 @@ use super::GenerationalHeap;
 use crate::space::blocks::GiveBack;
 use crate::space::object_map::Mark;
 use crate::space::shapes::{Object, Refs};
-use crate::{GcHeap, Pause, PauseKind};
+use crate::{Pause, PauseKind};
 use gc_types::{I31, VMGcHeader};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -35,7 +35,8 @@ use crate::space::blocks::BLOCK_SIZE;
 use crate::space::shapes::Shapes;
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRootsIter,
-    GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, RememberedSlots, RootsWanted,
+    GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, LastResort, Occupancy, RememberedSlots,
+    RootsWanted,
 };
 use collect::{GenerationalCollection, Plan};
 use evacuate::Evacuator;
@@ -45,6 +46,7 @@ use major::{Marker, Phase};
 use minor::Scavenger;
 use nursery::{Count, Nursery};
 use old::Old;
+use std::num::NonZeroU32;
 use tables::Tables;
 use trace::Chooser;
 
@@ -80,9 +82,6 @@ struct GenerationalHeap {
     phase: Phase,
     /// What the next collection is to collect.
     plan: Plan,
-    /// A collection was announced for want of room and has not come about: objects
-    /// may be born old.
-    born_old: bool,
     /// Memory was refused when the heap was to grow last.
     cramped: bool,
     /// The heap has grown since the last collection.
@@ -118,7 +117,6 @@ impl GenerationalHeap {
             chooser: Chooser::default(),
             phase: Phase::Idle,
             plan: Plan::Full,
-            born_old: false,
             cramped: false,
             grown: false,
             large_wanted: false,
@@ -202,7 +200,7 @@ impl GcHeap for GenerationalHeap {
         Ok(())
     }
 
-    fn copy_refs(
+    fn copy_ref_range(
         &mut self,
         _host_data: &mut ExternRefHostDataTable,
         to: u64,
@@ -226,6 +224,30 @@ impl GcHeap for GenerationalHeap {
         Ok(())
     }
 
+    fn fill_ref_range(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        at: u64,
+        source: Option<&VMGcRef>,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        let slots = || (0..u64::from(count)).map(|n| at.saturating_add(n * 4));
+        if self.phase == Phase::Marking {
+            for at in slots() {
+                let Some(old) = self.core.memory.read_u32(at) else { break };
+                self.mark(old);
+            }
+        }
+        self.core.fill_refs_at(at, source, count)?;
+        if let Some(source) = source
+            && at >= u64::from(self.nursery.end)
+        {
+            let word = source.as_raw_u32();
+            slots().for_each(|at| self.remember_field(at, word));
+        }
+        Ok(())
+    }
+
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
         let index = self.bump(header, size)?;
         if header.kind() == Some(VMGcKind::ExternRef) {
@@ -242,19 +264,39 @@ impl GcHeap for GenerationalHeap {
         self.major_slice();
         self.core.check_damage()?;
         let large = size > self.nursery.max_object();
-        if !large && self.refill(size) {
-            self.born_old = false;
-            if let Some(object) = self.alloc_fast(header, size) {
-                return Ok(object);
-            }
+        if !large
+            && self.refill(size)
+            && let Some(object) = self.alloc_fast(header, size)
+        {
+            return Ok(object);
         }
-        if (large || self.born_old || self.core.no_gc_scopes > 0)
+        if (large || self.core.no_gc_scopes > 0)
             && let Some(object) = self.alloc_old(header, size)
         {
             return Ok(object);
         }
         self.large_wanted = large;
         Err(HeapError::NeedsRoom { bytes: size.into() })
+    }
+
+    /// Objects are born old where no collection empties the nursery.
+    fn alloc_last_resort(
+        &mut self,
+        header: VMGcHeader,
+        size: u32,
+        why: LastResort,
+    ) -> Result<VMGcRef, HeapError> {
+        match (self.alloc_raw(header, size), why) {
+            (Err(HeapError::NeedsRoom { bytes }), LastResort::NoCollection) => {
+                self.alloc_old(header, size).ok_or(HeapError::NeedsRoom { bytes })
+            }
+            (result, _) => result,
+        }
+    }
+
+    fn limit_inline_allocation(&mut self, bytes: Option<NonZeroU32>) -> bool {
+        self.limit_chunks(bytes);
+        true
     }
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
@@ -278,7 +320,6 @@ impl GcHeap for GenerationalHeap {
         let under_way = !matches!(self.phase, Phase::Idle | Phase::GivingBack(_));
         self.plan = match cause {
             GcCause::NoRoom => {
-                self.born_old = true;
                 let stuck = self.nursery.retains() && !self.grown
                     || !self.has_room_for_minor()
                     || self.large_wanted && self.major_is_due();
@@ -344,30 +385,19 @@ impl GcHeap for GenerationalHeap {
         host_data: &'a mut ExternRefHostDataTable,
     ) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
-        (self.born_old, self.grown) = (false, false);
+        self.grown = false;
         let plan = std::mem::take(&mut self.plan);
         Box::new(GenerationalCollection::new(self, roots, host_data, plan))
     }
 
-    fn collection_pays(&self) -> bool {
-        if self.major_is_due() {
-            return true;
+    fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            used: self.used_bytes(),
+            given_back: self.unbacked(),
+            least_room: self.least_old(),
+            wanted: None,
+            collection_pays: self.collection_pays(),
         }
-        if self.large_wanted {
-            return matches!(self.phase, Phase::Idle | Phase::GivingBack(_))
-                && self.marking_is_due();
-        }
-        self.nursery.is_mapped(self.core.memory.len())
-            && self.has_room_for_minor()
-            && (self.grown || !self.nursery.retains())
-    }
-
-    fn least_room(&self) -> u64 {
-        self.least_old()
-    }
-
-    fn given_back(&self) -> u64 {
-        self.unbacked()
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
@@ -399,10 +429,6 @@ impl GcHeap for GenerationalHeap {
         stats
     }
 
-    fn used_bytes(&self) -> u64 {
-        self.old.total.bytes + u64::from(self.nursery_used())
-    }
-
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
         let end = self.old.blocks.end();
         self.core.reset();
@@ -414,7 +440,7 @@ impl GcHeap for GenerationalHeap {
         self.chooser = Chooser::default();
         self.phase = Phase::Idle;
         self.plan = Plan::Full;
-        (self.born_old, self.grown, self.large_wanted) = (false, false, false);
+        (self.grown, self.large_wanted) = (false, false);
         self.dead_values.clear();
         self.survived = 0;
         self.allocated = Count::default();

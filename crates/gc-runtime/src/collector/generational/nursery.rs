@@ -11,6 +11,7 @@ use super::policy::first_size;
 use crate::HeapError;
 use gc_types::VMGcHeader;
 use gc_types::collector::generational::{LIMIT, NEXT, NURSERY_START};
+use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes zeroed at a time.
@@ -45,6 +46,8 @@ pub(super) struct Nursery {
     pub(super) end: u32,
     /// What is not used now is behind this.
     pub(super) limit: u32,
+    /// The most bytes that are handed out at a time.
+    chunk: u32,
     /// What is behind this was never used, or given back, and is zero.
     pub(super) touched: u32,
     /// Boxes of externrefs.
@@ -79,6 +82,7 @@ impl Nursery {
         Nursery {
             end: NURSERY_START + size,
             limit: NURSERY_START + first_size(size),
+            chunk: CHUNK,
             touched: NURSERY_START,
             externrefs: Vec::new(),
             retained: Vec::new(),
@@ -165,7 +169,7 @@ impl GenerationalHeap {
         if limit < next || needed > u64::from(end) {
             return false;
         }
-        let new = end.min((needed as u32).max(limit.saturating_add(CHUNK)));
+        let new = end.min((needed as u32).max(limit.saturating_add(self.nursery.chunk)));
         let dirty = new.min(self.nursery.touched).saturating_sub(limit);
         if memory.fill(u64::from(limit), u64::from(dirty), 0).is_none() {
             return false;
@@ -174,6 +178,14 @@ impl GenerationalHeap {
         self.nursery.touched = self.nursery.touched.max(new);
         memory.set_data_u32(LIMIT, new);
         true
+    }
+
+    /// Hands out at most `bytes` at a time, also of what was handed out already.
+    pub(super) fn limit_chunks(&mut self, bytes: Option<NonZeroU32>) {
+        self.nursery.chunk = bytes.map_or(CHUNK, |bytes| bytes.get().min(CHUNK));
+        let (next, limit) = (self.next(), self.core.memory.data_u32(LIMIT));
+        // What is behind is zero, and made so again when it is handed out.
+        self.set_bounds(next, limit.min(next.saturating_add(self.nursery.chunk)));
     }
 
     /// Bumps the next index; as emitted code does.

@@ -99,6 +99,26 @@ impl GenerationalHeap {
         self.old.blocks.given_back() + mapped.saturating_sub(u64::from(used))
     }
 
+    /// Bytes of the objects in the heap.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.old.total.bytes + u64::from(self.nursery_used())
+    }
+
+    /// Whether a collection is likely to free more than it costs, now that an allocation
+    /// found no room.
+    pub(super) fn collection_pays(&self) -> bool {
+        if self.major_is_due() {
+            return true;
+        }
+        if self.large_wanted {
+            return matches!(self.phase, Phase::Idle | Phase::GivingBack(_))
+                && self.marking_is_due();
+        }
+        self.nursery.is_mapped(self.core.memory.len())
+            && self.has_room_for_minor()
+            && (self.grown || !self.nursery.retains())
+    }
+
     /// Bytes that a minor collection now is likely to need in the old generation.
     pub(super) fn expected(&self) -> u64 {
         if self.nursery.retains() {
@@ -239,7 +259,8 @@ impl GenerationalHeap {
     /// Makes a plan when everything is swept, and goes on with giving memory back.
     pub(super) fn end_major(&mut self) {
         let took = std::mem::take(&mut self.marker.took);
-        self.make_plan(self.old.total.bytes, self.marker.grown, took);
+        let occupancy = self.occupancy();
+        self.core.make_plan(&occupancy, self.old.total.bytes, self.marker.grown, took);
         let spare = self.core.plan.spare.saturating_sub(self.old.recyclable_bytes());
         self.phase = Phase::GivingBack(GiveBack::new(spare));
     }

@@ -8,7 +8,7 @@
 
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress, GcRootsIter, GcRuntime,
-    GcStats, HeapCore, HeapError, HeapMemory, Reclaims, RootsWanted,
+    GcStats, HeapCore, HeapError, HeapMemory, Occupancy, Reclaims, RootsWanted,
 };
 use gc_types::collector::null::{LIMIT, NAME, NEXT};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcRef};
@@ -77,6 +77,10 @@ impl NullHeap {
         self.core.memory.data_u32(NEXT)
     }
 
+    fn used_bytes(&self) -> u64 {
+        u64::from(self.next().saturating_sub(NULL_PAGE_SIZE))
+    }
+
     /// Calls `visit` with the index of each object from the one at `at` on.
     fn walk(&self, mut at: u32, mut visit: impl FnMut(u32)) -> Result<(), HeapError> {
         let end = self.next();
@@ -120,7 +124,7 @@ impl GcHeap for NullHeap {
         &mut self.core
     }
 
-    fn copy_refs(
+    fn copy_ref_range(
         &mut self,
         _host_data: &mut ExternRefHostDataTable,
         to: u64,
@@ -128,6 +132,16 @@ impl GcHeap for NullHeap {
         count: u32,
     ) -> Result<(), HeapError> {
         self.core.copy_refs_at(to, from, count)
+    }
+
+    fn fill_ref_range(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        at: u64,
+        source: Option<&VMGcRef>,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        self.core.fill_refs_at(at, source, count)
     }
 
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
@@ -158,8 +172,8 @@ impl GcHeap for NullHeap {
         Box::new(NullCollection { heap: self, complete: false })
     }
 
-    fn frees_memory(&self) -> bool {
-        false
+    fn occupancy(&self) -> Occupancy {
+        Occupancy { used: self.used_bytes(), collection_pays: false, ..Occupancy::default() }
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
@@ -195,10 +209,6 @@ impl GcHeap for NullHeap {
         (stats.allocations, stats.live_objects) = (objects, objects);
         (stats.allocated_bytes, stats.live_bytes) = (bytes, bytes);
         stats
-    }
-
-    fn used_bytes(&self) -> u64 {
-        u64::from(self.next().saturating_sub(NULL_PAGE_SIZE))
     }
 
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {

@@ -259,7 +259,7 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     f.heap.verify().unwrap();
     f.list(1000);
     let externref = f.host_data.alloc(Box::new(())).unwrap();
-    let externref = f.heap.alloc_externref(externref).unwrap();
+    let externref = (&mut f.heap as &mut dyn GcHeap).alloc_externref(externref).unwrap();
     f.stack[1] = u64::from(externref.as_raw_u32());
     let young = f.top();
     f.collect(Plan::Minor);
@@ -295,6 +295,37 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     assert!(!f.heap.nursery.retains() && !f.heap.is_young(f.top()));
     assert_eq!((f.list_length(), f.heap.nursery_used()), (500, 0));
     f.pair(0, 0);
+}
+
+/// A profiler sees one allocation in as many bytes as it says.
+#[test]
+fn emitted_code_is_handed_out_no_more_than_is_allowed() {
+    let mut f = Fixture::new(4 << 20);
+    let left = |f: &Fixture| f.heap.core.memory.data_u32(LIMIT) - f.heap.next();
+    f.pair(0, 0);
+    assert!(left(&f) > 256);
+    for bytes in [256, 64] {
+        assert!(f.heap.limit_inline_allocation(NonZeroU32::new(bytes)));
+        assert!(left(&f) <= bytes, "what was handed out already");
+        let mut handed_out = 0;
+        for _ in 0..100 {
+            let before = left(&f);
+            f.pair(0, 0);
+            handed_out += u32::from(left(&f) > before);
+            assert!(left(&f) <= bytes);
+        }
+        assert_eq!(handed_out, 100 * 16 / bytes);
+        // Larger objects are allocated all the same.
+        f.refs(100);
+        f.heap.verify().unwrap();
+    }
+    f.heap.limit_inline_allocation(None);
+    while left(&f) > 0 {
+        f.pair(0, 0);
+    }
+    f.pair(0, 0);
+    assert!(left(&f) > 256);
+    f.collect(Plan::Minor);
 }
 
 /// Begins a major collection and runs `mutate` beside it, slice by slice.
@@ -477,7 +508,7 @@ fn a_young_externref_gives_its_value_up_at_once() {
     let value = Arc::new(());
     for i in 0..10 {
         let id = f.host_data.alloc(Box::new(Arc::clone(&value))).unwrap();
-        let externref = f.heap.alloc_externref(id).unwrap();
+        let externref = (&mut f.heap as &mut dyn GcHeap).alloc_externref(id).unwrap();
         f.stack[i % 5] = u64::from(externref.as_raw_u32());
     }
     f.collect(Plan::Minor);

@@ -42,7 +42,7 @@ impl Fixture {
     /// A new externref in a slot of the stack.
     fn externref(&mut self, slot: usize) {
         let id = self.host_data.alloc(Box::new(())).unwrap();
-        let externref = self.heap.alloc_externref(id).unwrap();
+        let externref = (&mut self.heap as &mut dyn GcHeap).alloc_externref(id).unwrap();
         self.stack[slot] = u64::from(externref.as_raw_u32());
     }
 
