@@ -3,7 +3,7 @@
 use crate::collector::bump;
 use crate::{GcEmitter, Trust, regions::Region};
 use cranelift_codegen::ir;
-use gc_types::{ArrayLayout, CollectorAbi};
+use gc_types::{ArrayLayout, CollectorAbi, RootKind};
 
 /// A slot that holds a reference, outside an object or inside one.
 #[derive(Clone, Copy, Debug)]
@@ -32,10 +32,8 @@ pub enum RefPlace {
         offset: i32,
         /// The memory's alias region.
         region: Region,
-        /// Whether the embedder names the slot as a root in every collection, also in
-        /// those that need only what was written since the last one: as it will where
-        /// slots are few (globals, not tables), since a barrier then has nothing to note.
-        always_named: bool,
+        /// The kind of root that the slot is registered as with the heap.
+        kind: RootKind,
     },
 }
 

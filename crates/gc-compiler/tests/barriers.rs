@@ -8,7 +8,7 @@ use common::*;
 use gc_compiler::collector::drc::DrcCompiler;
 use gc_compiler::{ArrayInit, RefPlace, regions};
 use gc_types::collector::drc;
-use gc_types::{Abi, ArrayLayout, HostCall, NULL_PAGE_SIZE, StorageType, StructLayout};
+use gc_types::{Abi, ArrayLayout, HostCall, NULL_PAGE_SIZE, RootKind, StorageType, StructLayout};
 use std::sync::atomic::{AtomicU8, AtomicU32};
 
 const HEAP: u32 = NULL_PAGE_SIZE;
@@ -32,7 +32,7 @@ fn places() -> [NamedPlace; 3] {
             address: a.l,
             offset: 12,
             region: regions::EMBEDDER + 1,
-            always_named: false,
+            kind: RootKind::Table,
         }),
     ]
 }

@@ -12,7 +12,7 @@ use gc_compiler::{
     ArrayInit, Extend, FuncRefTest, FuncRefType, GcCompiler, GcEmitter, RefPlace, RefTest,
     TestTarget, regions, trap_code,
 };
-use gc_types::{ArrayLayout, StorageType, StructLayout, Trap};
+use gc_types::{ArrayLayout, RootKind, StorageType, StructLayout, Trap};
 
 const STORAGE: [StorageType; 9] = [
     StorageType::I8,
@@ -137,7 +137,7 @@ fn operations() -> Vec<NamedOp> {
             address: a.l,
             offset: 8,
             region: regions::EMBEDDER + 1,
-            always_named: false,
+            kind: RootKind::Table,
         }),
     ];
     for (name, place) in places {
@@ -445,7 +445,7 @@ fn drc_counts_up_then_stores_then_counts_down() {
             address: a.l,
             offset: 8,
             region: regions::STRUCT_FIELD,
-            always_named: false,
+            kind: RootKind::Table,
         };
         e.write_ref(place, a.b);
         None

@@ -11,7 +11,7 @@ use gc_types::collector::generational::{
     CARD_SHIFT, CARDS, LIMIT, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NEXT, NURSERY_START,
     SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN,
 };
-use gc_types::{Abi, ArrayLayout, HostCall, StorageType, StructLayout};
+use gc_types::{Abi, ArrayLayout, HostCall, RootKind, StorageType, StructLayout};
 
 const NURSERY: u32 = 128 << 10;
 const YOUNG: u32 = NURSERY_START + 64;
@@ -147,13 +147,13 @@ fn what_is_overwritten_is_logged_while_marking() {
 }
 
 #[test]
-fn the_card_of_a_native_slot_is_marked_unless_it_is_always_named() {
+fn the_card_of_a_native_slot_is_marked_if_it_is_of_a_table() {
     type Place = fn(Args) -> RefPlace;
     const REGION: regions::Region = regions::EMBEDDER + 1;
     let of_table: Place =
-        |a| RefPlace::Native { address: a.l, offset: 32, region: REGION, always_named: false };
+        |a| RefPlace::Native { address: a.l, offset: 32, region: REGION, kind: RootKind::Table };
     let of_global: Place =
-        |a| RefPlace::Native { address: a.l, offset: 32, region: REGION, always_named: true };
+        |a| RefPlace::Native { address: a.l, offset: 32, region: REGION, kind: RootKind::Global };
     for options in modes() {
         for (place, marks) in [(of_table, true), (of_global, false)] {
             let init = Code::new(&GenerationalCompiler, &options, &|e, a| {

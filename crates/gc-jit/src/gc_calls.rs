@@ -48,7 +48,7 @@ extern "C" fn alloc_struct<S: JitStore>(vmctx: *mut u8, word: u64) -> u64 {
             let (VMGcKind::StructRef | VMGcKind::ExnRef, ty) = header(word)? else {
                 return Err(Trap::CorruptHeap.into());
             };
-            let (gc, mut roots) = store.gc_and_roots();
+            let (gc, mut roots) = store.jit_mut().gc_and_stack();
             let object = gc.alloc_struct(&mut roots, ty)?;
             Ok(u64::from(gc.expose_gc_ref_to_wasm(object)))
         })
@@ -62,7 +62,7 @@ extern "C" fn alloc_array<S: JitStore>(vmctx: *mut u8, word: u64, length: u64) -
             let (VMGcKind::ArrayRef, ty) = header(word)? else {
                 return Err(Trap::CorruptHeap.into());
             };
-            let (gc, mut roots) = store.gc_and_roots();
+            let (gc, mut roots) = store.jit_mut().gc_and_stack();
             let array = gc.alloc_array(&mut roots, ty, length as u32)?;
             Ok(u64::from(gc.expose_gc_ref_to_wasm(array)))
         })

@@ -13,7 +13,7 @@ use crate::{
     signals, walk,
 };
 use anyhow::Result;
-use gc_runtime::{GcRootsList, GcStore, IncompleteWalk, TraceRoots};
+use gc_runtime::{FrameSlot, GcRootsList, GcStore, IncompleteWalk, TraceRoots};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -54,13 +54,6 @@ pub trait JitStore: Sized {
 
     /// The driver's state, mutable.
     fn jit_mut(&mut self) -> &mut JitState<Self>;
-
-    /// The heap and all roots of this store. Allocation and collection need them. The roots are the
-    /// references in compiled frames ([`JitState::gc_and_stack`]) and the embedder's own (tables,
-    /// globals, handles). The default returns only the references in compiled frames.
-    fn gc_and_roots(&mut self) -> (&mut GcStore, impl TraceRoots) {
-        self.jit_mut().gc_and_stack()
-    }
 
     /// Whether type `actual` is type `expected` or a subtype of it
     /// ([`HostCall::IS_SUBTYPE`](gc_types::HostCall::IS_SUBTYPE)). Both are untrusted. By default
@@ -247,9 +240,14 @@ pub struct StackRoots<'a> {
 }
 
 impl TraceRoots for StackRoots<'_> {
-    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+    fn trace_stack(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
         // SAFETY: this is borrowed from a store that a host function holds exclusively. So no frame
         // runs as long as `self` lives.
         unsafe { walk::trace_stack(self.context, roots) }
+    }
+
+    fn frame_of(&self, slot: usize) -> Option<FrameSlot> {
+        // SAFETY: as above.
+        unsafe { walk::frame_of(self.context, slot) }
     }
 }

@@ -12,7 +12,7 @@
 
 use crate::stack::SuspendedStack;
 use crate::{Activation, CodeMemory, FrameInfo, VMStoreContext, lookup_code};
-use gc_runtime::{GcRootsList, IncompleteWalk};
+use gc_runtime::{FrameSlot, GcRootsList, IncompleteWalk};
 use gc_types::StackMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -320,4 +320,19 @@ pub(crate) unsafe fn trace_stack(
         });
     }
     Ok(())
+}
+
+/// The frame that the slot at address `slot` is in.
+///
+/// # Safety
+/// As for [`RawFrames::from_exit`].
+pub(crate) unsafe fn frame_of(context: &VMStoreContext, slot: usize) -> Option<FrameSlot> {
+    // SAFETY: passed on.
+    let frames = unsafe { StackWalk::new(context) };
+    frames.map_while(Result::ok).find_map(|frame| {
+        let map = frame.code.image().stack_maps().at(map_number(&frame.code, frame.pc)?);
+        let sp = frame.fp - map.frame_size as usize;
+        let offset = slot.checked_sub(sp).filter(|_| slot < frame.fp)?;
+        Some(FrameSlot { function: frame.info()?.name, offset: offset as u32 })
+    })
 }

@@ -7,7 +7,7 @@ use common::*;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Signature, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use gc_compiler::{Compiler, import_function, import_host_call};
-use gc_jit::{CodeMemory, EntryTrampoline, Frame, JitStore, host_call_guard};
+use gc_jit::{CodeMemory, EntryTrampoline, Frame, host_call_guard};
 use gc_runtime::{GcRootsList, TraceRoots};
 use gc_types::{HostCall, HostCallType, HostSignature, VMGcRef, ValRaw};
 
@@ -22,6 +22,8 @@ struct Observer {
     on_a_thread: bool,
     /// The words of the stack roots.
     words: Vec<u32>,
+    /// The functions in whose frames these are.
+    owners: Vec<String>,
     /// Function index and address of the vmctx of each frame.
     frames: Vec<(String, Option<usize>)>,
     caller: Option<usize>,
@@ -38,6 +40,7 @@ impl Observer {
             nested: None,
             on_a_thread: false,
             words: Vec::new(),
+            owners: Vec::new(),
             frames: Vec::new(),
             caller: None,
             outer: Some(vec!["f1".to_owned(), "f0".to_owned()]),
@@ -87,10 +90,12 @@ extern "C" fn observe(vmctx: *mut u8, argument: u64) -> u64 {
             }
             let mut list = GcRootsList::default();
             let (_, mut roots) = jit.gc_and_stack();
-            match roots.trace_roots(&mut list) {
+            match roots.trace_stack(&mut list) {
                 Ok(()) => {
-                    for mut root in list.iter() {
+                    for mut root in list.stack() {
                         assert!(root.is_on_stack());
+                        let frame = roots.frame_of(root.address()).unwrap();
+                        observer.owners.push(frame.function);
                         let word = root.get().map_or(0, |r| r.as_raw_u32());
                         observer.words.push(word);
                         root.set(VMGcRef::from_raw_u32(word + observer.moved_by).unwrap());
@@ -177,6 +182,7 @@ fn nested_roots(on_a_thread: bool) {
     assert_eq!(words, [200, 202, 204, 1000, 1002, 1004]);
     // Every reference was moved while it was on the stack, and is used afterwards.
     assert_eq!(result[0].u64(), 200 + 202 + 204 + 3 * 100_000);
+    assert_eq!(observer.owners, ["f1", "f0", "f0", "f1", "f0", "f0"]);
     assert_eq!(observer.error, None);
 }
 
@@ -186,8 +192,8 @@ fn a_store_that_runs_nothing_has_no_frames() {
     assert_eq!(fixture.store.jit.stack_walk().count(), 0);
     assert_eq!(fixture.store.jit.caller_vmctx(), None);
     let mut list = GcRootsList::default();
-    fixture.store.gc_and_roots().1.trace_roots(&mut list).unwrap();
-    assert!(list.is_empty());
+    fixture.store.jit.gc_and_stack().1.trace_stack(&mut list).unwrap();
+    assert_eq!(list.stack_len(), 0);
 }
 
 /// A copy of function 0's code that no registry knows.
@@ -254,8 +260,8 @@ extern "C" fn deep(vmctx: *mut u8) -> u64 {
     unsafe {
         host_call_guard(vmctx, |store: &mut TestStore<Vec<u32>>| {
             let mut list = GcRootsList::default();
-            store.gc_and_roots().1.trace_roots(&mut list)?;
-            store.data.extend(list.iter().map(|root| root.get().unwrap().as_raw_u32()));
+            store.jit.gc_and_stack().1.trace_stack(&mut list)?;
+            store.data.extend(list.stack().map(|root| root.get().unwrap().as_raw_u32()));
             Ok(0)
         })
     }

@@ -18,28 +18,11 @@
 //!    it on the stack.
 
 use crate::{
-    ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcRootsIter, GcStats, HeapCore,
-    HeapError, HeapUsage, RememberedSlots, RootsWanted,
+    ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcRequest, GcRootsList,
+    GcStats, HeapCore, HeapError, HeapUsage,
 };
 use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
-
-/// Why a collection is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GcCause {
-    /// The host or the guest asked: everything that is garbage should be freed.
-    #[default]
-    Asked,
-    /// An allocation found no room: as little as makes some will do.
-    NoRoom,
-    /// An allocation found no room and the heap cannot grow: all there is to free.
-    Exhausted,
-    /// There are many host values: those without an externref should be dropped.
-    HostValues,
-    /// Zeal: whatever finds most bugs.
-    Zeal,
-}
 
 /// Why an allocation is tried [once more](GcHeap::alloc_last_resort).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +83,8 @@ pub trait GcHeap: Send + Sync {
     fn drop_gc_ref(&mut self, _host_data: &mut ExternRefHostDataTable, _gc_ref: VMGcRef) {}
 
     /// Overwrites `destination`, a slot outside the heap (a table element, a
-    /// global, a host handle), with a new reference to `source`'s object.
+    /// global, a host handle), with a new reference to `source`'s object. The slot itself,
+    /// not a copy of it: the heap may remember where it is.
     fn write_gc_ref(
         &mut self,
         _host_data: &mut ExternRefHostDataTable,
@@ -244,39 +228,12 @@ pub trait GcHeap: Send + Sync {
 
     // ---- collection -----------------------------------------------------
 
-    /// Says why the next collection is asked for, so that the heap can choose what to
-    /// collect, and returns which roots that needs. One that is not announced is
-    /// [`GcCause::Asked`] for and gets all roots. An announced collection may not come
-    /// about.
-    fn announce_gc(&mut self, _cause: GcCause) -> RootsWanted {
-        RootsWanted::All
-    }
-
-    /// The slots outside stack and heap that were written since the last collection, for
-    /// one that wants [`RootsWanted::Remembered`].
-    fn remembered_slots(&self) -> Option<&RememberedSlots> {
-        None
-    }
-
-    /// Notes that the slot at `address`, outside stack and heap, may have come to
-    /// refer to `contents`. [`write_gc_ref`](GcHeap::write_gc_ref) does so by itself
-    /// for its destination; this is for whoever writes the slot through a copy.
-    fn remember_slot(&mut self, _address: usize, _contents: &VMGcRef) {}
-
-    /// Notes that any slot outside stack and heap may refer to a young object, as when
-    /// slots moved to other addresses.
-    fn remember_all_slots(&mut self) {}
-
-    /// Begins a collection. `roots` are the roots of the mutator that the
-    /// announcement said are needed, or all; a moving collector updates them.
+    /// Begins a collection: decides by the request's cause what to collect, and takes the
+    /// roots that this needs.
     ///
     /// # Panics
     /// Inside a no-GC scope.
-    fn gc<'a>(
-        &'a mut self,
-        roots: GcRootsIter<'a>,
-        host_data: &'a mut ExternRefHostDataTable,
-    ) -> Box<dyn GarbageCollection<'a> + 'a>;
+    fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a>;
 
     /// How full the heap is, and what its collector thinks of that. Asked for around each
     /// pause and when an allocation finds no room: a heap whose [`stats`](GcHeap::stats)
@@ -299,20 +256,15 @@ pub trait GcHeap: Send + Sync {
     /// The first object that is wrong.
     fn verify(&self) -> Result<(), HeapError>;
 
-    /// As [`verify`](GcHeap::verify), and what the collector keeps of the mutator's
-    /// roots, which are all given: counts, say. That roots and what they lead to are
+    /// As [`verify`](GcHeap::verify), and what the collector keeps of the mutator's roots:
+    /// counts, or which slots it need not look at. That roots and what they lead to are
     /// objects is checked for all collectors ([`GcStore::verify`](crate::GcStore::verify)).
     ///
     /// # Errors
     /// As [`verify`](GcHeap::verify).
-    fn verify_with_roots(&self, _roots: GcRootsIter<'_>) -> Result<(), HeapError> {
+    fn verify_with_roots(&self, roots: &mut GcRootsList) -> Result<(), HeapError> {
+        let _ = roots;
         self.verify()
-    }
-
-    /// Whether a collection that wants [`RootsWanted::Remembered`] must be told of every
-    /// root that refers to this object. For verifiers.
-    fn needs_remembering(&self, _gc_ref: &VMGcRef) -> bool {
-        false
     }
 
     /// Counters up to date with what emitted code did inline.

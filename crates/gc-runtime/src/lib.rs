@@ -1,14 +1,15 @@
 //! Heaps and collectors: the half of a collector that is not emitted code.
 //!
 //! A [`GcRuntime`] makes [`GcHeap`]s. A heap allocates in its [`HeapMemory`], runs the barriers
-//! that the host needs and makes [`GarbageCollection`]s, which get the mutator's roots in a
-//! [`GcRootsList`]. A [`GcStore`] combines a heap with its side tables ([`ExternRefHostDataTable`],
-//! [`FuncRefTable`]), and collects and grows as a [`GrowthPolicy`] decides. The built-in collectors
-//! are in [`collector`]. A collector outside this crate implements the same two traits.
+//! that the host needs and makes [`GarbageCollection`]s. A [`GcRequest`] begins one: it says why,
+//! and has the mutator's roots in a [`GcRootsList`], where an embedder registers them. A [`GcStore`]
+//! combines a heap with its side tables ([`ExternRefHostDataTable`], [`FuncRefTable`]) and its
+//! roots, and collects and grows as a [`GrowthPolicy`] decides. The built-in collectors are in
+//! [`collector`]. A collector outside this crate implements the same two traits.
 //!
 //! # Laws
 //! * Collectors are safe code over checked bytes. Whatever a heap's memory holds, the worst result
-//!   is a wrong object or an error, never an access outside the heap. Only `memory/` and `roots.rs`
+//!   is a wrong object or an error, never an access outside the heap. Only `memory/` and `roots/`
 //!   contain `unsafe`.
 //! * This crate knows neither Cranelift nor WebAssembly.
 //!
@@ -30,6 +31,7 @@ mod object;
 mod options;
 mod pauses;
 mod policy;
+mod request;
 mod roots;
 mod runtime;
 mod space;
@@ -46,7 +48,7 @@ pub use error::HeapError;
 pub use extern_ref::{ExternRefHostDataId, ExternRefHostDataTable, HostValue, VMExternRef};
 pub use func_ref::FuncRefTable;
 pub use gc_types::HeapBounds;
-pub use heap::{GcCause, GcHeap, LastResort, Occupancy};
+pub use heap::{GcHeap, LastResort, Occupancy};
 pub use host_panic::HostPanic;
 pub use layouts::LayoutTable;
 pub use memory::{HeapMapping, HeapMemory};
@@ -56,9 +58,10 @@ pub use pauses::{Pause, PauseKind, PauseLog};
 pub use policy::{
     AdaptivePolicy, Decision, FixedPolicy, GrowthPolicy, HeapPlan, HeapUsage, PolicyFactory,
 };
+pub use request::{GcCause, GcRequest};
 pub use roots::{
-    GcRoot, GcRootsIter, GcRootsList, IncompleteWalk, NoRoots, RememberedSlots, RootKind,
-    RootsWanted, TraceRoots,
+    FrameSlot, GcRoot, GcRootsIter, GcRootsList, HandleError, HandleScope, IncompleteWalk, NoStack,
+    OwnedHandle, RememberedSlots, RootOwner, ScopedHandle, SegmentId, SlotsId, TraceRoots,
 };
 pub use runtime::{GcRuntime, Reclaims};
 pub use stats::GcStats;

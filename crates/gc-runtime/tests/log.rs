@@ -27,7 +27,7 @@ impl log::Log for Counter {
 struct Lost;
 
 impl TraceRoots for Lost {
-    fn trace_roots(&mut self, _: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+    fn trace_stack(&mut self, _: &mut GcRootsList) -> Result<(), IncompleteWalk> {
         Err(IncompleteWalk { why: "the test says so".into() })
     }
 }

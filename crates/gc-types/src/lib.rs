@@ -24,6 +24,7 @@ mod image;
 mod layout;
 mod machine;
 mod reference;
+mod root_kind;
 mod stack_map;
 mod status;
 mod table;
@@ -49,6 +50,7 @@ pub use layout::{
 };
 pub use machine::Machine;
 pub use reference::{I31, VMGcRef};
+pub use root_kind::RootKind;
 pub use stack_map::{StackMap, StackMapTable, StackMapTableBuilder, StackMaps};
 pub use status::EntryStatus;
 pub use trap::Trap;

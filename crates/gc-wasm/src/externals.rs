@@ -167,9 +167,9 @@ impl Global {
         ensure!(store.globals.len() < limits::GLOBALS, "a store cannot have more globals");
         let place = keep(store, VMGlobal { bytes: [0; 16] });
         // SAFETY: the store keeps `place` alive.
-        let index = unsafe { store.globals.push(GlobalData { place, ty }) };
+        let index = unsafe { store.add_global(GlobalData { place, ty }) };
         store.write_global(index, &value)?;
-        store.globals.initialized(index);
+        store.global_initialized(index);
         Ok(Global::from_index(store, index))
     }
 
@@ -273,7 +273,8 @@ impl Table {
         value_fits(store, &init, &ty)?;
         let definition = VMTableDefinition { base: std::ptr::null_mut(), len: 0 };
         let definition = keep(store, definition);
-        store.tables.push(TableData::new(ty, definition));
+        let table = TableData::new(store.tables.len(), ty, definition);
+        store.tables.push(table);
         let index = store.tables.len() - 1;
         let element = store.element_of(&init)?;
         if let Err(why) = store.grow_table(index, ty.limits.min, element) {

@@ -7,7 +7,8 @@
 use crate::bitmap::Bitmap;
 use crate::heap::{MarkSweepHeap, corrupt};
 use gc_runtime::{
-    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRootsIter, HeapError,
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRootsIter,
+    HeapError,
 };
 use gc_types::VMGcRef;
 use std::time::Instant;
@@ -34,11 +35,8 @@ enum Phase {
 }
 
 impl<'a> MarkSweep<'a> {
-    pub(crate) fn new(
-        heap: &'a mut MarkSweepHeap,
-        roots: GcRootsIter<'a>,
-        host_data: &'a mut ExternRefHostDataTable,
-    ) -> MarkSweep<'a> {
+    pub(crate) fn new(heap: &'a mut MarkSweepHeap, request: GcRequest<'a>) -> MarkSweep<'a> {
+        let (roots, host_data) = (request.roots.all(), request.host_data);
         MarkSweep { heap, roots, host_data, phase: Phase::Roots, began: Instant::now() }
     }
 

@@ -8,7 +8,7 @@
 use crate::bitmap::Bitmap;
 use crate::collection::MarkSweep;
 use gc_runtime::{
-    ExternRefHostDataTable, GarbageCollection, GcHeap, GcRootsIter, GcStats, HeapCore, HeapError,
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcRequest, GcStats, HeapCore, HeapError,
     HeapMemory, Occupancy,
 };
 use gc_types::collector::bump::{LIMIT, NEXT};
@@ -310,13 +310,9 @@ impl GcHeap for MarkSweepHeap {
     }
     // ANCHOR_END: alloc_raw
 
-    fn gc<'a>(
-        &'a mut self,
-        roots: GcRootsIter<'a>,
-        host_data: &'a mut ExternRefHostDataTable,
-    ) -> Box<dyn GarbageCollection<'a> + 'a> {
+    fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
-        Box::new(MarkSweep::new(self, roots, host_data))
+        Box::new(MarkSweep::new(self, request))
     }
 
     // ANCHOR: policy

@@ -8,7 +8,8 @@
 use crate::bitmap::Bitmap;
 use crate::heap::{Count, MarkCompactHeap, corrupt};
 use gc_runtime::{
-    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRootsIter, HeapError,
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRootsIter,
+    HeapError,
 };
 use gc_types::VMGcRef;
 use std::time::Instant;
@@ -34,11 +35,8 @@ enum Phase {
 }
 
 impl<'a> MarkCompact<'a> {
-    pub(crate) fn new(
-        heap: &'a mut MarkCompactHeap,
-        roots: GcRootsIter<'a>,
-        host_data: &'a mut ExternRefHostDataTable,
-    ) -> MarkCompact<'a> {
+    pub(crate) fn new(heap: &'a mut MarkCompactHeap, request: GcRequest<'a>) -> MarkCompact<'a> {
+        let (roots, host_data) = (request.roots.all(), request.host_data);
         MarkCompact { heap, roots, host_data, phase: Phase::Roots, began: Instant::now() }
     }
 
@@ -99,7 +97,8 @@ impl<'a> MarkCompact<'a> {
         let new_bytes = heap.new_bytes;
         heap.slide()?;
         let live = heap.live.bytes;
-        heap.make_plan(live, new_bytes, self.began.elapsed());
+        let occupancy = heap.occupancy();
+        heap.core.make_plan(&occupancy, live, new_bytes, self.began.elapsed());
         heap.core.stats.collections += 1;
         Ok(())
     }

@@ -10,8 +10,8 @@ use crate::bitmap::Bitmap;
 use crate::collection::MarkCompact;
 use crate::forwarding::Forwarding;
 use gc_runtime::{
-    ExternRefHostDataTable, GarbageCollection, GcHeap, GcRootsIter, GcStats, HeapCore, HeapError,
-    HeapMemory,
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcRequest, GcStats, HeapCore, HeapError,
+    HeapMemory, Occupancy,
 };
 use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
@@ -229,25 +229,15 @@ impl GcHeap for MarkCompactHeap {
         Ok(grown)
     }
 
-    fn gc<'a>(
-        &'a mut self,
-        roots: GcRootsIter<'a>,
-        host_data: &'a mut ExternRefHostDataTable,
-    ) -> Box<dyn GarbageCollection<'a> + 'a> {
+    fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
-        Box::new(MarkCompact::new(self, roots, host_data))
+        Box::new(MarkCompact::new(self, request))
     }
 
-    fn collection_pays(&self) -> bool {
-        self.used_bytes() >= self.core.plan.goal
-    }
-
-    fn least_room(&self) -> u64 {
-        LITTLE
-    }
-
-    fn used_bytes(&self) -> u64 {
-        u64::from(self.end() - NULL_PAGE_SIZE)
+    fn occupancy(&self) -> Occupancy {
+        let used = u64::from(self.end() - NULL_PAGE_SIZE);
+        let collection_pays = used >= self.core.plan.goal;
+        Occupancy { used, collection_pays, least_room: LITTLE, ..Occupancy::default() }
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {

@@ -19,7 +19,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::collector::generational::{
     CARD_SHIFT, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NAME, NURSERY, NURSERY_START,
-    SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN,
+    SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, has_slot_cards,
 };
 
 /// Emits code for the `generational` collector.
@@ -54,9 +54,9 @@ impl GcCompiler for GenerationalCompiler {
                 e.store_ref_at(access, value);
                 mark_card(e, value, slot);
             }
-            RefPlace::Native { address, offset, always_named, .. } => {
+            RefPlace::Native { address, offset, kind, .. } => {
                 e.store_ref_at(access, value);
-                if !always_named {
+                if has_slot_cards(kind) {
                     mark_slot_card(e, address, offset, value);
                 }
             }

@@ -101,7 +101,7 @@ fn objects_do_not_overlap(subject: &Subject<'_>) -> Result<()> {
         let index = object.as_raw_u32();
         places.push((index, mutator.store().heap().object_size(&object)?));
         let clone = mutator.store_mut().clone_gc_ref(&object);
-        mutator.slots_mut().push(clone);
+        mutator.hold(clone);
     }
     mutator.exit_no_gc_scope();
     places.sort_unstable();
@@ -269,9 +269,7 @@ fn out_of_memory_is_survived(subject: &Subject<'_>) -> Result<()> {
         // A quarter of the heap, because some collectors need the rest for copies.
         let frees = subject.reclaims != Reclaims::Nothing;
         ensure!(held >= 32 || !(round == 0 || frees), "round {round}: {held} arrays fit");
-        while let Some(array) = mutator.slots_mut().pop() {
-            mutator.store_mut().drop_gc_ref(array);
-        }
+        while mutator.let_go() {}
         expect_live(&mut mutator, subject, 1, arrays + 1)?;
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! Promises about a collector's declarations, about its objects, about announcements, and about
-//! entering compiled code.
+//! Promises about a collector's declarations, about its objects, about the causes of collections,
+//! and about entering compiled code.
 
 use super::*;
-use gc_runtime::{GcCause, PauseKind};
+use gc_runtime::PauseKind;
 use gc_testkit::Reclaims;
 use gc_testkit::schema::{MIXED, WIDE};
 use gc_types::{I31, NULL_PAGE_SIZE};
@@ -13,7 +13,7 @@ promises! {
     an_object_tells_its_kind_and_references: "is_kind, for_each_ref, for_each_object";
     used_bytes_are_those_of_the_objects: "occupancy, stats";
     a_collection_of_all_tells_the_policy: "HeapCore::make_plan, occupancy";
-    any_cause_keeps_what_lives: "announce_gc, gc, kind";
+    any_cause_keeps_what_lives: "gc, kind";
     a_collection_can_yield: "collect_async";
     an_unknown_slow_path_does_nothing: "collector_slow_path";
 }
@@ -173,9 +173,8 @@ fn any_cause_keeps_what_lives(subject: &Subject<'_>) -> Result<()> {
             }
             raw.slots.set_word(A, new.as_raw_u32());
             raw.slots.set_word(B, 0);
-            raw.heap.announce_gc(cause);
             let kind = {
-                let mut collection = raw.collection()?;
+                let mut collection = raw.collection_for(cause)?;
                 collection.collect()?;
                 collection.kind()
             };

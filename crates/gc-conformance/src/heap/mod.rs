@@ -32,8 +32,8 @@ pub use trials::trials;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gc_runtime::{
-    ExternRefHostDataTable, GarbageCollection, GcHeap, GcRootsList, HeapError, HeapMemory,
-    TraceRoots,
+    ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest, GcRootsList, HeapError,
+    HeapMemory, TraceRoots,
 };
 use gc_testkit::mutator::{Mutator, Place, Slots};
 use gc_testkit::schema::{NODE, REFS, Schema};
@@ -208,19 +208,21 @@ impl Raw {
     fn in_memory(subject: &Subject<'_>, memory: HeapMemory) -> Result<Raw> {
         let mut heap = subject.runtime.new_gc_heap(memory, subject.zeal)?;
         Schema::fixed().register(&mut *heap);
-        Ok(Raw {
-            heap,
-            host_data: ExternRefHostDataTable::default(),
-            roots: GcRootsList::default(),
-            slots: Slots::default(),
-        })
+        let (mut slots, mut roots) = (Slots::default(), GcRootsList::default());
+        slots.register(&mut roots);
+        Ok(Raw { heap, host_data: ExternRefHostDataTable::default(), roots, slots })
+    }
+
+    /// Begins a collection that somebody asks for.
+    fn collection(&mut self) -> Result<Box<dyn GarbageCollection<'_> + '_>> {
+        self.collection_for(GcCause::Asked)
     }
 
     /// Begins a collection.
-    fn collection(&mut self) -> Result<Box<dyn GarbageCollection<'_> + '_>> {
-        self.roots.clear();
-        self.slots.trace_roots(&mut self.roots)?;
-        Ok(self.heap.gc(self.roots.iter(), &mut self.host_data))
+    fn collection_for(&mut self, cause: GcCause) -> Result<Box<dyn GarbageCollection<'_> + '_>> {
+        self.roots.clear_stack();
+        self.slots.trace_stack(&mut self.roots)?;
+        Ok(self.heap.gc(GcRequest::new(cause, &mut self.roots, &mut self.host_data)))
     }
 
     /// Allocates a node for a handle.

@@ -259,21 +259,20 @@ fn many_handles_keep_their_objects(subject: &Subject<'_>) -> Result<()> {
         node(&mut mutator, i, STACK)?;
         let held = at(&mutator, STACK)?;
         let held = mutator.store_mut().clone_gc_ref(&held);
-        mutator.slots_mut().push(held);
+        mutator.hold(held);
         node(&mut mutator, u64::MAX, STACK)?;
     }
     mutator.clear(STACK);
     for round in 0..3u64 {
-        let handles = mutator.slots().pushed() as u64;
+        let handles = mutator.held() as u64;
         expect_live(&mut mutator, subject, handles, 2 * count)?;
         for i in 0..handles {
-            let node = mutator.slots().get_pushed(i as usize).context("a handle is empty")?;
+            let node = mutator.get_held(i as usize).context("a handle is empty")?;
             let value = mutator.store().read_field(&node, VALUE, StorageType::I64)?;
             ensure!(value == i.into(), "round {round}: handle {i} has node {value}");
         }
         for _ in 0..handles / 2 {
-            let held = mutator.slots_mut().pop().context("a handle is empty")?;
-            mutator.store_mut().drop_gc_ref(held);
+            ensure!(mutator.let_go(), "a handle is missing");
         }
     }
     mutator.clear_all();

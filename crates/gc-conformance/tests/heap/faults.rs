@@ -6,7 +6,7 @@ use crate::semispace::Semispace;
 use arbitrary::Unstructured;
 use gc_conformance::heap;
 use gc_runtime::collector::DrcCollector;
-use gc_runtime::{GcStore, HeapOptions, NoRoots};
+use gc_runtime::{GcStore, HeapOptions, NoStack};
 use gc_testkit::{Reclaims, Subject, agreement, corrupt, differential, random};
 
 fn drc(fault: Fault) -> Faulty<'static> {
@@ -177,7 +177,7 @@ fn damage_outside_the_heap_is_found() {
 fn an_object_behind_the_heaps_end_is_found_by_the_verifier() {
     let collector = drc(Fault::ObjectBehindEnd);
     let mut store = GcStore::new(&collector, &HeapOptions::default()).unwrap();
-    let error = store.verify(&mut NoRoots).unwrap_err().to_string();
+    let error = store.verify(&mut NoStack).unwrap_err().to_string();
     assert!(error.contains("an object reaches past the end of the heap"), "{error}");
 }
 

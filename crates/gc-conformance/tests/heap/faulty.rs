@@ -1,9 +1,8 @@
 //! A collector with one fault, as a wrapper around any other collector.
 
 use gc_runtime::{
-    ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress, GcRootsIter,
-    GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, Reclaims, RememberedSlots,
-    RootsWanted,
+    ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress, GcRequest, GcRootsList,
+    GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, Reclaims,
 };
 use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
@@ -278,45 +277,24 @@ impl GcHeap for FaultyHeap {
         Ok(if self.has(Fault::WrongGrowth) { grown + 4096 } else { grown })
     }
 
-    fn announce_gc(&mut self, cause: GcCause) -> RootsWanted {
-        let cycles = !self.has(Fault::LeaksCycles);
-        self.inner.announce_gc(if cycles { cause } else { GcCause::NoRoom })
-    }
-
-    fn remembered_slots(&self) -> Option<&RememberedSlots> {
-        self.inner.remembered_slots()
-    }
-
-    fn remember_slot(&mut self, address: usize, contents: &VMGcRef) {
-        self.inner.remember_slot(address, contents);
-    }
-
-    fn remember_all_slots(&mut self) {
-        self.inner.remember_all_slots();
-    }
-
-    fn gc<'a>(
-        &'a mut self,
-        mut roots: GcRootsIter<'a>,
-        host_data: &'a mut ExternRefHostDataTable,
-    ) -> Box<dyn GarbageCollection<'a> + 'a> {
+    fn gc<'a>(&'a mut self, mut request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         match self.fault {
             Fault::IgnoresScopes => self.inner.core_mut().no_gc_scopes = 0,
-            Fault::ForgetsRoots => roots = self.no_roots.iter(),
-            Fault::DropsHostValues => host_data.clear(),
-            Fault::KeepsHostValues => return self.inner.gc(roots, &mut self.no_values),
+            Fault::ForgetsRoots => request.roots = &mut self.no_roots,
+            Fault::DropsHostValues => request.host_data.clear(),
+            Fault::KeepsHostValues => request.host_data = &mut self.no_values,
+            Fault::LeaksCycles => request.cause = GcCause::NoRoom,
             Fault::NoCollection => {
                 self.core().assert_may_collect();
                 self.core_mut().stats.collections += 1;
                 return Box::new(Nothing);
             }
             Fault::NeverComplete => {
-                let inner = self.inner.gc(roots, host_data);
-                return Box::new(Again { inner, complete: false });
+                return Box::new(Again { inner: self.inner.gc(request), complete: false });
             }
             Fault::NeverEnds => return Box::new(Endless),
             Fault::WritesNullRoots => {
-                if let Some(mut root) = roots.next()
+                if let Some(mut root) = request.roots.stack().next()
                     && root.get().is_none()
                 {
                     root.set(VMGcRef::from_i31(gc_types::I31::wrapping_u32(1)));
@@ -324,7 +302,7 @@ impl GcHeap for FaultyHeap {
             }
             _ => {}
         }
-        self.inner.gc(roots, host_data)
+        self.inner.gc(request)
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {

@@ -7,8 +7,8 @@
 //! invalid value is damage and ends the collection.
 
 use gc_runtime::{
-    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRootsIter, GcRuntime, GcStats,
-    HeapCore, HeapError, HeapMemory,
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRootsIter,
+    GcRuntime, GcStats, HeapCore, HeapError, HeapMemory,
 };
 use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN, VMGcHeader, VMGcKind, VMGcRef};
 use std::time::Instant;
@@ -92,12 +92,9 @@ impl GcHeap for SemispaceHeap {
         self.core.grow(bytes.saturating_mul(2))
     }
 
-    fn gc<'a>(
-        &'a mut self,
-        roots: GcRootsIter<'a>,
-        host_data: &'a mut ExternRefHostDataTable,
-    ) -> Box<dyn GarbageCollection<'a> + 'a> {
+    fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
+        let (roots, host_data) = (request.roots.all(), request.host_data);
         Box::new(Copying { heap: self, roots, host_data, complete: false })
     }
 

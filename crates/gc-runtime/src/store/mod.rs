@@ -5,14 +5,16 @@
 //! allocation collects first whatever room there is, and the heap is verified before and
 //! after every collection (`verify.rs`).
 
+mod handles;
 mod objects;
 mod room;
 mod verify;
 
 use crate::{
-    ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GcCause, GcHeap, GcRootsList,
-    GcRuntime, GcStats, HeapError, HeapMemory, HeapOptions, HostPanic, HostValue, Occupancy, Pause,
-    PauseKind, PauseLog, PolicyFactory, Reclaims, RootsWanted, TraceRoots,
+    ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GarbageCollection, GcCause, GcHeap,
+    GcRequest, GcRootsList, GcRuntime, GcStats, HeapError, HeapMemory, HeapOptions, HostPanic,
+    HostValue, IncompleteWalk, Occupancy, Pause, PauseKind, PauseLog, PolicyFactory, Reclaims,
+    TraceRoots, roots,
 };
 use gc_types::{
     ExnLayout, GcLayout, HeapDataOffsets, StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
@@ -130,6 +132,16 @@ impl GcStore {
         &mut self.func_refs
     }
 
+    /// The roots outside the stack.
+    pub fn roots(&self) -> &GcRootsList {
+        &self.roots
+    }
+
+    /// The roots: where an embedder registers slots outside the stack.
+    pub fn roots_mut(&mut self) -> &mut GcRootsList {
+        &mut self.roots
+    }
+
     /// The host values behind externrefs.
     pub fn host_data(&self) -> &ExternRefHostDataTable {
         &self.host_data
@@ -140,7 +152,7 @@ impl GcStore {
         self.heap.core_mut().layouts.ensure(ty, layout);
     }
 
-    // ---- allocation: collects and grows as needed; `tracer` names the roots ----
+    // ---- allocation: collects and grows as needed; `tracer` finds the stack's roots ----
 
     /// Allocates a struct (or an exception: what
     /// [`HostCall::ALLOC_STRUCT`](gc_types::HostCall::ALLOC_STRUCT) asks for),
@@ -315,8 +327,8 @@ impl GcStore {
 
     // ---- collection -----------------------------------------------------
 
-    /// Collects, with the roots `tracer` names. Skipped (`Ok(false)`, and, the first
-    /// time, a warning in the log) if it cannot name them all.
+    /// Collects. Skipped (`Ok(false)`, and, the first time, a warning in the log) if
+    /// `tracer` cannot find all roots on the stack.
     ///
     /// # Errors
     /// If the heap is found to be corrupt: it must only be reset or dropped.
@@ -336,9 +348,9 @@ impl GcStore {
         tracer: &mut dyn TraceRoots,
         cause: GcCause,
     ) -> Result<Option<PauseKind>, HeapError> {
-        let Some(stop) = self.find_roots(tracer, cause)? else { return Ok(None) };
+        let Some(stop) = self.stop(tracer, cause)? else { return Ok(None) };
         let start = Instant::now();
-        let mut collection = self.heap.gc(self.roots.iter(), &mut self.host_data);
+        let mut collection = self.begin_gc(cause);
         let result = collection.collect();
         let kind = collection.kind();
         drop(collection);
@@ -346,9 +358,14 @@ impl GcStore {
         Ok(Some(kind))
     }
 
+    /// Begins a collection; the roots on the stack are in the list.
+    fn begin_gc(&mut self, cause: GcCause) -> Box<dyn GarbageCollection<'_> + '_> {
+        self.heap.gc(GcRequest::new(cause, &mut self.roots, &mut self.host_data))
+    }
+
     /// As [`gc`](GcStore::gc), yielding to the executor between increments. The
-    /// roots are searched for at once, before the future is first polled; it
-    /// borrows `tracer` because they must stay where they are.
+    /// stack is walked at once, before the future is first polled; it borrows `tracer`
+    /// because the stack must stay as it is.
     ///
     /// # Errors
     /// As [`gc`](GcStore::gc).
@@ -360,7 +377,7 @@ impl GcStore {
         &'a mut self,
         tracer: &'a mut dyn TraceRoots,
     ) -> impl Future<Output = Result<bool, HeapError>> + Send + use<'a> {
-        let stop = self.find_roots(tracer, GcCause::Asked);
+        let stop = self.stop(tracer, GcCause::Asked);
         async move {
             let result = match stop {
                 Ok(Some(stop)) => self.collect_async(stop).await,
@@ -375,7 +392,7 @@ impl GcStore {
     #[cfg(feature = "async")]
     async fn collect_async(&mut self, stop: Stop) -> Result<bool, HeapError> {
         let start = Instant::now();
-        let mut collection = self.heap.gc(self.roots.iter(), &mut self.host_data);
+        let mut collection = self.begin_gc(GcCause::Asked);
         let result = collection.collect_async().await;
         let kind = collection.kind();
         drop(collection);
@@ -383,8 +400,9 @@ impl GcStore {
         Ok(true)
     }
 
-    /// Stops the mutator and fills the list of roots; `None` if some could not be found.
-    fn find_roots(
+    /// Stops the mutator and finds the roots on its stack; `None` if some could not be
+    /// found.
+    fn stop(
         &mut self,
         tracer: &mut dyn TraceRoots,
         cause: GcCause,
@@ -395,44 +413,33 @@ impl GcStore {
         let core = self.heap.core_mut();
         core.count_peak(given_back);
         core.asked = cause == GcCause::Asked;
-        let (heap, host_data) = (&mut self.heap, &mut self.host_data);
-        tracer.drop_dead_handles(&mut |gc_ref| heap.drop_gc_ref(host_data, gc_ref));
-        self.roots.clear();
-        let wanted = self.heap.announce_gc(cause);
+        self.drop_dead_handles();
+        if let Err(incomplete) = self.trace_stack(tracer) {
+            // What stops one stops them all, and a program may ask for millions.
+            let again = std::mem::replace(&mut self.warned, true);
+            let level = if again { log::Level::Debug } else { log::Level::Warn };
+            log::log!(level, "collection skipped: {incomplete}");
+            return Ok(None);
+        }
+        let mut root_search = start.elapsed();
         let verified = self.verification_is_due();
-        let mut young = Vec::new();
         if verified {
-            young = self.verify_before(tracer, wanted)?;
+            self.verify_roots(Some(&*tracer))?;
             start = Instant::now();
-            self.roots.clear();
+            root_search = Duration::ZERO;
         }
         self.heap.core_mut().pauses.begin(start);
-        self.roots.set_wanted(wanted);
-        if wanted == RootsWanted::Remembered {
-            self.heap
-                .remembered_slots()
-                .into_iter()
-                .for_each(|slots| self.roots.set_remembered(slots));
+        Ok(Some(Stop { start, root_search, bytes_before, verified }))
+    }
+
+    /// Fills the list's part for the stack.
+    fn trace_stack(&mut self, tracer: &mut dyn TraceRoots) -> Result<(), IncompleteWalk> {
+        self.roots.clear_stack();
+        let walked = tracer.trace_stack(&mut self.roots);
+        if walked.is_err() {
+            self.roots.clear_stack();
         }
-        match tracer.trace_roots(&mut self.roots) {
-            Ok(()) => {
-                let root_search = start.elapsed();
-                if let Err(error) = self.check_remembered(&young) {
-                    self.heap.core_mut().pauses.cancel();
-                    return Err(error);
-                }
-                Ok(Some(Stop { start, root_search, bytes_before, verified }))
-            }
-            Err(incomplete) => {
-                // What stops one stops them all, and a program may ask for millions.
-                let again = std::mem::replace(&mut self.warned, true);
-                let level = if again { log::Level::Debug } else { log::Level::Warn };
-                log::log!(level, "collection skipped: {incomplete}");
-                self.roots.clear();
-                self.heap.core_mut().pauses.cancel();
-                Ok(None)
-            }
-        }
+        walked
     }
 
     fn finish_gc(
@@ -458,7 +465,7 @@ impl GcStore {
             Ok(()) if stop.verified => self.verify_after(tracer),
             result => result,
         };
-        self.roots.clear();
+        self.roots.clear_stack();
         verified?;
         self.host_data_threshold = HOST_DATA_THRESHOLD.max(self.host_data.len().saturating_mul(2));
         Ok(())
@@ -486,17 +493,7 @@ impl GcStore {
     /// As [`write_gc_ref`](GcStore::write_gc_ref), for a slot that is a word: a
     /// reference, or zero for null.
     pub fn write_slot(&mut self, slot: &mut u32, source: Option<&VMGcRef>) {
-        let mut destination = VMGcRef::from_raw_u32(*slot);
-        self.heap.write_gc_ref(&mut self.host_data, &mut destination, source);
-        if let Some(new) = &destination {
-            self.heap.remember_slot(std::ptr::from_mut(slot).addr(), new);
-        }
-        *slot = destination.map_or(0, |gc_ref| gc_ref.as_raw_u32());
-    }
-
-    /// Notes that slots outside stack and heap moved to other addresses.
-    pub fn remember_all_slots(&mut self) {
-        self.heap.remember_all_slots();
+        self.write_gc_ref(roots::as_slot(slot), source);
     }
 
     /// Hands a reference the host kept over to compiled code. Never collects.
@@ -537,12 +534,14 @@ impl GcStore {
     }
 
     /// Forgets every object and drops every host value, keeps the mappings, the
-    /// layouts and the ids of function references.
+    /// layouts and the ids of function references. Handles and segments refer to nothing
+    /// any more. Slots that are registered stay so, and must be null, or be removed, before
+    /// the next collection.
     ///
     /// # Panics
     /// If a host value [did](GcStore::resume_host_panic), when the heap is as new.
     pub fn reset(&mut self) {
-        self.roots.clear();
+        self.roots.reset();
         // First: what the heap asks from now on is for what comes.
         self.heap.core_mut().policy = self.policy.make();
         self.heap.reset(&mut self.host_data);

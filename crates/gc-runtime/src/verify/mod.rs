@@ -14,7 +14,7 @@
 mod path;
 
 use crate::space::object_map::{Mark, ObjectMap};
-use crate::{ExternRefHostDataTable, GcHeap, GcRootsList, HeapError};
+use crate::{ExternRefHostDataTable, GcHeap, GcRootsList, HeapError, TraceRoots};
 use gc_types::{VMGcHeader, VMGcKind, VMGcRef};
 
 /// A reference to what it must not refer to.
@@ -47,7 +47,8 @@ fn corrupt(at: u32, what: &'static str) -> HeapError {
     HeapError::Corrupt { at, what }
 }
 
-/// Checks the heap; `roots` are all of its mutator's.
+/// Checks the heap; `roots` are all of its mutator's, and `frames` can name frames on its
+/// stack.
 ///
 /// # Errors
 /// The first object that is wrong, and how the mutator gets there.
@@ -55,17 +56,21 @@ pub(crate) fn verify(
     heap: &dyn GcHeap,
     host_data: &ExternRefHostDataTable,
     roots: &mut GcRootsList,
+    frames: Option<&dyn TraceRoots>,
 ) -> Result<(), HeapError> {
-    check(heap, host_data, roots).map_err(|fault| match fault {
-        Fault::At(HeapError::Corrupt { at, what }) => {
-            HeapError::Verification { at, what, path: path::to_object(heap, roots, at) }
+    check(heap, host_data, roots).map_err(|fault| {
+        let roots = &mut path::Roots { list: roots, frames };
+        match fault {
+            Fault::At(HeapError::Corrupt { at, what }) => {
+                HeapError::Verification { at, what, path: path::to_object(heap, roots, at) }
+            }
+            Fault::At(error) => error,
+            Fault::Edge(edge, what) => HeapError::Verification {
+                at: edge.holder.unwrap_or(edge.target),
+                what,
+                path: path::to_edge(heap, roots, edge),
+            },
         }
-        Fault::At(error) => error,
-        Fault::Edge(edge, what) => HeapError::Verification {
-            at: edge.holder.unwrap_or(edge.target),
-            what,
-            path: path::to_edge(heap, roots, edge),
-        },
     })
 }
 
@@ -84,7 +89,7 @@ fn check(
         }
         Ok(())
     };
-    for (slot, root) in (0..).zip(roots.iter()) {
+    for (slot, root) in (0..).zip(roots.all()) {
         if let Some(target) = root.get().and_then(|gc_ref| gc_ref.as_heap_index()) {
             visit(&mut map, Edge { holder: None, slot, target: target.get() }, &mut to_do)?;
         }
@@ -107,7 +112,7 @@ fn check(
         })?;
         result?;
     }
-    Ok(heap.verify_with_roots(roots.iter())?)
+    Ok(heap.verify_with_roots(roots)?)
 }
 
 /// Where objects are, by what the collector says.

@@ -1,4 +1,4 @@
-//! How the mutator gets to an object, in words: "from global (root 3) → StructRef
+//! How the mutator gets to an object, in words: "from global 3 → StructRef
 //! type#7 at 0x10040, field 2 (+20) → …".
 //!
 //! The search is breadth-first and therefore finds a shortest way. The heap is known to
@@ -7,9 +7,15 @@
 
 use super::Edge;
 use crate::space::object_map::{Mark, ObjectMap};
-use crate::{GcHeap, GcRootsList, HeapCore};
+use crate::{GcHeap, GcRootsList, HeapCore, RootOwner, TraceRoots};
 use gc_types::GcLayout;
 use std::fmt::Write;
+
+/// All roots, and who can name the frames of those on the stack.
+pub(super) struct Roots<'a> {
+    pub(super) list: &'a mut GcRootsList,
+    pub(super) frames: Option<&'a dyn TraceRoots>,
+}
 
 /// Steps that are told at either end of a long way.
 const SHOWN: usize = 8;
@@ -26,7 +32,7 @@ struct Step {
 
 /// The way to the object at `at`, or to the one that `at` is inside of. Index 0, where no
 /// object is, means no object in particular.
-pub(super) fn to_object(heap: &dyn GcHeap, roots: &mut GcRootsList, at: u32) -> String {
+pub(super) fn to_object(heap: &dyn GcHeap, roots: &mut Roots<'_>, at: u32) -> String {
     if at == 0 {
         return "in the heap as a whole".to_owned();
     }
@@ -41,7 +47,7 @@ pub(super) fn to_object(heap: &dyn GcHeap, roots: &mut GcRootsList, at: u32) -> 
 }
 
 /// The way to a reference, and what it refers to.
-pub(super) fn to_edge(heap: &dyn GcHeap, roots: &mut GcRootsList, edge: Edge) -> String {
+pub(super) fn to_edge(heap: &dyn GcHeap, roots: &mut Roots<'_>, edge: Edge) -> String {
     let core = heap.core();
     let mut words = match edge.holder {
         None => root_name(roots, edge.slot),
@@ -59,7 +65,7 @@ pub(super) fn to_edge(heap: &dyn GcHeap, roots: &mut GcRootsList, edge: Edge) ->
     words
 }
 
-fn search(core: &HeapCore, roots: &mut GcRootsList, at: u32) -> Result<Vec<Step>, &'static str> {
+fn search(core: &HeapCore, roots: &mut Roots<'_>, at: u32) -> Result<Vec<Step>, &'static str> {
     let mut seen = ObjectMap::default();
     seen.extend(core.memory.len());
     // Every place may be an object's start, for all that can be trusted.
@@ -76,7 +82,7 @@ fn search(core: &HeapCore, roots: &mut GcRootsList, at: u32) -> Result<Vec<Step>
     };
     let mut budget = core.memory.len() / 4 + 1024;
     let mut steps: Vec<Step> = Vec::new();
-    for (slot, root) in (0..).zip(roots.iter()) {
+    for (slot, root) in (0..).zip(roots.list.all()) {
         if let Some(object) = root.get().and_then(|gc_ref| gc_ref.as_heap_index())
             && is_new(object.get())
         {
@@ -118,7 +124,7 @@ fn way(steps: &[Step], last: usize) -> Vec<Step> {
 }
 
 /// The way up to, not including, what the last step comes to.
-fn words(core: &HeapCore, roots: &mut GcRootsList, steps: &[Step]) -> String {
+fn words(core: &HeapCore, roots: &mut Roots<'_>, steps: &[Step]) -> String {
     let mut words = steps.first().map_or_else(String::new, |first| root_name(roots, first.slot));
     let hidden = SHOWN..steps.len().saturating_sub(SHOWN);
     for (number, pair) in steps.windows(2).enumerate() {
@@ -132,10 +138,18 @@ fn words(core: &HeapCore, roots: &mut GcRootsList, steps: &[Step]) -> String {
     words
 }
 
-fn root_name(roots: &mut GcRootsList, number: u32) -> String {
-    match roots.iter().nth(number as usize) {
-        Some(root) => format!("from {} (root {number})", root.kind()),
-        None => format!("from root {number}"),
+fn root_name(roots: &mut Roots<'_>, number: u32) -> String {
+    let Some(owner) = roots.list.all().nth(number as usize).map(|root| root.owner()) else {
+        return format!("from root {number}");
+    };
+    let frame = match (owner, roots.frames) {
+        (RootOwner::Frame { slot }, Some(frames)) => frames.frame_of(slot),
+        _ => None,
+    };
+    match (frame, owner) {
+        (Some(frame), _) => format!("from {frame}"),
+        (None, RootOwner::Frame { .. }) => format!("from {owner} (root {number})"),
+        (None, _) => format!("from {owner}"),
     }
 }
 

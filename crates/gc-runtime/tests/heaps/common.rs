@@ -2,7 +2,7 @@
 
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{
-    GcRootsList, GcRuntime, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoRoots, TraceRoots,
+    GcRootsList, GcRuntime, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoStack, TraceRoots,
 };
 use gc_types::{ArrayLayout, ExnLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcRef};
 use std::sync::Arc;
@@ -67,14 +67,14 @@ pub(crate) fn on_heaps_of(collectors: &[&dyn GcRuntime], test: impl Fn(&str, GcS
 }
 
 pub(crate) fn node(store: &mut GcStore) -> VMGcRef {
-    store.alloc_struct(&mut NoRoots, NODE).unwrap()
+    store.alloc_struct(&mut NoStack, NODE).unwrap()
 }
 
 /// A mutator whose stack is a few slots.
 pub(crate) struct Stack(pub(crate) Vec<u64>);
 
 impl TraceRoots for Stack {
-    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+    fn trace_stack(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
         let first = self.0.as_mut_ptr();
         for i in 0..self.0.len() {
             // SAFETY: in bounds, and the slots are borrowed for the collection.
@@ -84,32 +84,21 @@ impl TraceRoots for Stack {
     }
 }
 
-/// A mutator with nothing but a table of one element.
+/// A table of one element, registered with a store.
 #[cfg(feature = "gc_zeal")]
-pub(crate) struct Table(pub(crate) Box<u32>);
-
-#[cfg(feature = "gc_zeal")]
-impl TraceRoots for Table {
-    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
-        use gc_runtime::{RootKind, RootsWanted};
-        let slot = &raw mut *self.0;
-        // SAFETY: borrowed for the collection.
-        unsafe {
-            match roots.wanted() {
-                RootsWanted::Stack => {}
-                RootsWanted::Remembered => roots.add_remembered(slot, 1),
-                RootsWanted::All => roots.add_non_stack_root(slot, RootKind::Table),
-            }
-        }
-        Ok(())
-    }
+pub(crate) fn table(store: &mut GcStore) -> Vec<u32> {
+    let mut table = vec![0];
+    let first = std::ptr::NonNull::from(&mut table[0]);
+    // SAFETY: the tests keep the table as long as the store collects.
+    unsafe { store.roots_mut().add_slots(gc_types::RootKind::Table, 2, first, 1) };
+    table
 }
 
 /// A mutator that cannot find its roots.
 pub(crate) struct Lost;
 
 impl TraceRoots for Lost {
-    fn trace_roots(&mut self, _roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+    fn trace_stack(&mut self, _roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
         Err(IncompleteWalk { why: "the test says so".into() })
     }
 }

@@ -4,7 +4,7 @@ use crate::common::*;
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{
     AdaptivePolicy, Decision, FixedPolicy, GcRuntime, GcStore, GrowthPolicy, HeapBounds, HeapError,
-    HeapOptions, HeapPlan, HeapUsage, NoRoots, PolicyFactory,
+    HeapOptions, HeapPlan, HeapUsage, NoStack, PolicyFactory,
 };
 use gc_types::{NULL_PAGE_SIZE, StorageType, VMGcRef};
 use std::sync::{Arc, Mutex};
@@ -483,7 +483,7 @@ fn a_reset_store_has_a_policy_as_new() {
     assert_eq!((last.live, last.grown, last.gc_time), (0, 0, Duration::ZERO));
     assert_eq!(store.heap().core().live, 0);
     node(&mut store);
-    assert!(store.gc(&mut NoRoots).unwrap());
+    assert!(store.gc(&mut NoStack).unwrap());
 }
 
 #[test]

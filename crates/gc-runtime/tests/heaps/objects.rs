@@ -2,13 +2,13 @@
 //! allocation, fields, arrays, exceptions, externrefs, errors.
 
 use crate::common::*;
-use gc_runtime::{GcHeap, HeapError, NoRoots};
+use gc_runtime::{GcHeap, HeapError, NoStack};
 use gc_types::{I31, StorageType, TypeIndex, VMGcKind, VMGcRef};
 
 #[test]
 fn fields_are_zero_at_first_and_keep_what_is_written() {
     on_every_heap(|name, mut store| {
-        let object = store.alloc_struct(&mut NoRoots, MIXED).unwrap();
+        let object = store.alloc_struct(&mut NoStack, MIXED).unwrap();
         let layout = layouts().remove(1).1;
         for field in layout.fields().unwrap() {
             assert_eq!(store.read_field(&object, field.offset, field.ty), Ok(0), "{name}");
@@ -61,7 +61,7 @@ fn references_are_clones_the_caller_holds() {
         assert_eq!(store.read_field(&copy, VALUE, StorageType::I64), Ok(42));
         store.write_gc_ref(&mut slot, None);
         assert_eq!(slot, None);
-        store.gc(&mut NoRoots).unwrap();
+        store.gc(&mut NoStack).unwrap();
         store.heap().verify().unwrap();
         let expected = if name == "drc" { 1 } else { 2 };
         assert_eq!(store.stats().live_objects, expected, "{name}");
@@ -71,7 +71,7 @@ fn references_are_clones_the_caller_holds() {
 #[test]
 fn arrays_copy_fill_and_check_their_bounds() {
     on_every_heap(|_, mut store| {
-        let array = store.alloc_array(&mut NoRoots, LONGS, 100).unwrap();
+        let array = store.alloc_array(&mut NoStack, LONGS, 100).unwrap();
         assert_eq!(store.array_len(&array), Ok(100));
         store.array_fill(&array, 10, 7, 50).unwrap();
         store.array_write_bytes(&array, 0, &[1u64, 2, 3].map(u64::to_le_bytes).concat()).unwrap();
@@ -93,8 +93,8 @@ fn arrays_copy_fill_and_check_their_bounds() {
         assert!(outside(store.array_write_bytes(&array, 99, &[0; 16])));
         let wrong = |result| matches!(result, Err(HeapError::WrongElement { .. }));
         assert!(wrong(store.array_write_bytes(&array, 0, &[0; 7])));
-        let refs = store.alloc_array(&mut NoRoots, REFS, 2).unwrap();
-        let bytes = store.alloc_array(&mut NoRoots, BYTES, 0).unwrap();
+        let refs = store.alloc_array(&mut NoStack, REFS, 2).unwrap();
+        let bytes = store.alloc_array(&mut NoStack, BYTES, 0).unwrap();
         assert!(wrong(store.array_write_bytes(&refs, 0, &[0; 4])));
         assert!(wrong(store.array_copy(&array, 0, &refs, 0, 1)));
         assert!(wrong(store.array_copy(&bytes, 0, &array, 0, 0)));
@@ -106,7 +106,7 @@ fn arrays_copy_fill_and_check_their_bounds() {
 #[test]
 fn copying_and_filling_references_counts_them() {
     on_every_heap(|name, mut store| {
-        let array = store.alloc_array(&mut NoRoots, REFS, 8).unwrap();
+        let array = store.alloc_array(&mut NoStack, REFS, 8).unwrap();
         let nodes: Vec<VMGcRef> = (0..4).map(|_| node(&mut store)).collect();
         for (i, node) in nodes.iter().enumerate() {
             let (offset, _) = store.array_element(&array, i as u32, 1).unwrap();
@@ -130,14 +130,14 @@ fn copying_and_filling_references_counts_them() {
         store.heap().verify().unwrap();
         let first = expected[0];
         store.array_fill(&array, 0, u128::from(first), 8).unwrap();
-        store.gc(&mut NoRoots).unwrap();
+        store.gc(&mut NoStack).unwrap();
         store.heap().verify().unwrap();
         if name == "drc" {
             assert_eq!(store.stats().live_objects, 2);
         }
         store.array_fill(&array, 0, 0, 8).unwrap();
         store.drop_gc_ref(array);
-        store.gc(&mut NoRoots).unwrap();
+        store.gc(&mut NoStack).unwrap();
         store.heap().verify().unwrap();
         if name == "drc" {
             assert_eq!(store.stats().live_objects, 0);
@@ -148,11 +148,11 @@ fn copying_and_filling_references_counts_them() {
 #[test]
 fn exceptions_know_their_tag() {
     on_every_heap(|_, mut store| {
-        let exn = store.alloc_exn(&mut NoRoots, EXN, 3, 9).unwrap();
+        let exn = store.alloc_exn(&mut NoStack, EXN, 3, 9).unwrap();
         assert_eq!(store.read_field(&exn, 8, StorageType::I32), Ok(3));
         assert_eq!(store.read_field(&exn, 12, StorageType::I32), Ok(9));
         assert!(store.heap().is_kind(&exn, VMGcKind::ExnRef));
-        let same = store.alloc_struct(&mut NoRoots, EXN).unwrap();
+        let same = store.alloc_struct(&mut NoStack, EXN).unwrap();
         assert!(store.heap().is_kind(&same, VMGcKind::ExnRef));
         store.heap().verify().unwrap();
     });
@@ -161,7 +161,7 @@ fn exceptions_know_their_tag() {
 #[test]
 fn externrefs_hold_host_values() {
     on_every_heap(|_, mut store| {
-        let externref = store.alloc_externref(&mut NoRoots, Box::new("hello")).unwrap();
+        let externref = store.alloc_externref(&mut NoStack, Box::new("hello")).unwrap();
         let value = store.externref_host_data(&externref).unwrap();
         assert_eq!(value.downcast_ref::<&str>(), Some(&"hello"));
         let node = node(&mut store);
@@ -185,13 +185,13 @@ fn misuse_is_an_error() {
         assert!(store.write_field(&object, LEFT, StorageType::Ref, 8).is_err());
         let unknown = TypeIndex::new(77).unwrap();
         for ty in [unknown, TypeIndex::NONE, REFS] {
-            let result = store.alloc_struct(&mut NoRoots, ty);
+            let result = store.alloc_struct(&mut NoStack, ty);
             assert_eq!(result, Err(HeapError::UnknownType { ty }));
         }
-        assert!(store.alloc_array(&mut NoRoots, NODE, 1).is_err());
-        assert!(store.alloc_exn(&mut NoRoots, NODE, 0, 0).is_err());
+        assert!(store.alloc_array(&mut NoStack, NODE, 1).is_err());
+        assert!(store.alloc_exn(&mut NoStack, NODE, 0, 0).is_err());
         assert_eq!(
-            store.alloc_array(&mut NoRoots, LONGS, u32::MAX),
+            store.alloc_array(&mut NoStack, LONGS, u32::MAX),
             Err(HeapError::TooLarge { length: u64::from(u32::MAX) })
         );
         store.heap().verify().unwrap();
@@ -208,7 +208,7 @@ fn i31s_pass_every_barrier() {
         store.write_gc_ref(&mut slot, Some(&i31));
         store.write_gc_ref(&mut slot, None);
         store.drop_gc_ref(i31);
-        assert!(store.gc(&mut NoRoots).unwrap());
+        assert!(store.gc(&mut NoStack).unwrap());
         store.heap().verify().unwrap();
     });
 }
@@ -218,7 +218,7 @@ fn objects_are_visited_in_address_order() {
     on_every_heap(|_, mut store| {
         let mut made: Vec<u32> = (0..50)
             .map(|i| {
-                let array = store.alloc_array(&mut NoRoots, BYTES, i * 13).unwrap();
+                let array = store.alloc_array(&mut NoStack, BYTES, i * 13).unwrap();
                 array.as_raw_u32()
             })
             .collect();

@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use gc_runtime::collector::{DrcCollector, NullCollector};
-use gc_runtime::{HeapBounds, HeapError, HeapOptions, NoRoots, PauseKind};
+use gc_runtime::{HeapBounds, HeapError, HeapOptions, NoStack, PauseKind};
 use gc_types::{HeapDataOffsets, StorageType, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ fn out_of_memory_is_an_error_the_store_survives() {
     on_every_heap(|name, mut store| {
         let mut held = Vec::new();
         let error = loop {
-            match store.alloc_array(&mut NoRoots, LONGS, 1000) {
+            match store.alloc_array(&mut NoStack, LONGS, 1000) {
                 Ok(array) => held.push(array),
                 Err(error) => break error,
             }
@@ -26,13 +26,13 @@ fn out_of_memory_is_an_error_the_store_survives() {
         assert_eq!(store.stats().heap_bytes, limit - (64 << 10));
         // What is there is still there, and what is freed can be had again.
         store.array_fill(&held[5], 0, 1, 1000).unwrap();
-        let huge = store.alloc_array(&mut NoRoots, LONGS, 100_000_000);
+        let huge = store.alloc_array(&mut NoStack, LONGS, 100_000_000);
         assert!(matches!(huge, Err(HeapError::OutOfMemory { .. })), "{huge:?}");
         store.heap().verify().unwrap();
         if name == "drc" {
             held.drain(..100).for_each(|array| store.drop_gc_ref(array));
             for _ in 0..100 {
-                store.alloc_array(&mut NoRoots, LONGS, 1000).unwrap();
+                store.alloc_array(&mut NoStack, LONGS, 1000).unwrap();
             }
             store.heap().verify().unwrap();
         }
@@ -97,12 +97,12 @@ fn inside_a_no_gc_scope_allocation_grows_the_heap() {
     store.heap_mut().enter_no_gc_scope();
     store.heap_mut().exit_no_gc_scope();
     for _ in 0..50_000 {
-        let garbage = store.alloc_struct(&mut NoRoots, NODE).unwrap();
+        let garbage = store.alloc_struct(&mut NoStack, NODE).unwrap();
         store.expose_gc_ref_to_wasm(garbage);
     }
     assert_eq!((store.stats().collections, store.stats().live_objects), (0, 50_000));
     store.heap_mut().exit_no_gc_scope();
-    assert_eq!(store.gc(&mut NoRoots), Ok(true));
+    assert_eq!(store.gc(&mut NoStack), Ok(true));
     assert_eq!(store.stats().live_objects, 0);
 }
 
@@ -112,10 +112,10 @@ fn collecting_inside_a_no_gc_scope_panics() {
         store.heap_mut().enter_no_gc_scope();
         store.heap_mut().enter_no_gc_scope();
         store.heap_mut().exit_no_gc_scope();
-        let collect = std::panic::AssertUnwindSafe(|| store.gc(&mut NoRoots));
+        let collect = std::panic::AssertUnwindSafe(|| store.gc(&mut NoStack));
         assert!(std::panic::catch_unwind(collect).is_err(), "{name}");
         store.heap_mut().exit_no_gc_scope();
-        assert_eq!(store.gc(&mut NoRoots), Ok(true));
+        assert_eq!(store.gc(&mut NoStack), Ok(true));
     });
 }
 
@@ -131,7 +131,7 @@ fn entering_compiled_code_asks_for_a_collection_in_time() {
         entered += 1;
         assert!(entered < 1_000_000);
     }
-    store.gc(&mut NoRoots).unwrap();
+    store.gc(&mut NoStack).unwrap();
     assert!(!store.need_gc_before_entering_wasm(NonZeroU32::MIN));
 }
 
@@ -142,7 +142,7 @@ fn host_values_alone_cause_a_collection() {
         &HeapOptions { initial: 8 << 20, ..options(HeapBounds::Guarded) },
     );
     for _ in 0..100_000 {
-        let externref = store.alloc_externref(&mut NoRoots, Box::new([0u8; 16]));
+        let externref = store.alloc_externref(&mut NoStack, Box::new([0u8; 16]));
         let externref = externref.map_err(|(error, _)| error).unwrap();
         store.expose_gc_ref_to_wasm(externref);
         assert!(store.host_data().len() < 20_000);
@@ -155,7 +155,7 @@ fn every_host_value_is_dropped_once() {
         let value = Arc::new(());
         let mut held = Vec::new();
         for i in 0..100 {
-            let externref = store.alloc_externref(&mut NoRoots, Box::new(Arc::clone(&value)));
+            let externref = store.alloc_externref(&mut NoStack, Box::new(Arc::clone(&value)));
             let externref = externref.map_err(|(error, _)| error).unwrap();
             match i % 4 {
                 0 => held.push(externref),
@@ -171,10 +171,10 @@ fn every_host_value_is_dropped_once() {
         }
         let alive = || Arc::strong_count(&value) - 1;
         assert_eq!(alive(), 100);
-        store.gc(&mut NoRoots).unwrap();
+        store.gc(&mut NoStack).unwrap();
         assert_eq!(alive(), if name == "drc" { 50 } else { 100 });
         held.drain(..25).for_each(|gc_ref| store.drop_gc_ref(gc_ref));
-        store.gc(&mut NoRoots).unwrap();
+        store.gc(&mut NoStack).unwrap();
         assert_eq!(alive(), if name == "drc" { 25 } else { 100 });
         store.heap().verify().unwrap();
         drop(store);
@@ -188,11 +188,11 @@ fn damage_that_was_noted_is_reported_until_reset() {
         node(&mut store);
         store.heap_mut().core_mut().note_damage(0x1234, "a test's");
         let reported = |error| matches!(error, HeapError::Corrupt { at: 0x1234, .. });
-        assert!(store.alloc_struct(&mut NoRoots, NODE).is_err_and(reported), "{name}");
-        assert!(store.gc(&mut NoRoots).is_err_and(reported), "{name}");
+        assert!(store.alloc_struct(&mut NoStack, NODE).is_err_and(reported), "{name}");
+        assert!(store.gc(&mut NoStack).is_err_and(reported), "{name}");
         store.reset();
         node(&mut store);
-        assert_eq!(store.gc(&mut NoRoots), Ok(true));
+        assert_eq!(store.gc(&mut NoStack), Ok(true));
     });
 }
 
@@ -202,7 +202,7 @@ fn an_id_that_two_boxes_claim_is_dropped_once() {
     let value = Arc::new(());
     let made: Vec<VMGcRef> = (0..2)
         .map(|_| {
-            let externref = store.alloc_externref(&mut NoRoots, Box::new(Arc::clone(&value)));
+            let externref = store.alloc_externref(&mut NoStack, Box::new(Arc::clone(&value)));
             externref.map_err(|(error, _)| error).unwrap()
         })
         .collect();
@@ -210,7 +210,7 @@ fn an_id_that_two_boxes_claim_is_dropped_once() {
     let id = store.read_field(&made[0], at, StorageType::I32).unwrap();
     store.write_field(&made[1], at, StorageType::I32, id).unwrap();
     made.into_iter().for_each(|externref| store.drop_gc_ref(externref));
-    store.gc(&mut NoRoots).unwrap();
+    store.gc(&mut NoStack).unwrap();
     assert_eq!(Arc::strong_count(&value), 2);
     drop(store);
     assert_eq!(Arc::strong_count(&value), 1);
@@ -221,7 +221,7 @@ fn a_failed_externref_gives_its_value_back() {
     let small = HeapOptions { initial: 0, maximum: 0, ..options(HeapBounds::Checked) };
     for runtime in COLLECTORS {
         let mut store = store_with(runtime, &small);
-        let (error, value) = store.alloc_externref(&mut NoRoots, Box::new(7i32)).unwrap_err();
+        let (error, value) = store.alloc_externref(&mut NoStack, Box::new(7i32)).unwrap_err();
         assert!(matches!(error, HeapError::OutOfMemory { .. }));
         assert_eq!(value.downcast_ref(), Some(&7i32));
         assert!(store.host_data().is_empty());
@@ -237,7 +237,7 @@ fn reset_forgets_objects_and_values_and_keeps_the_mappings() {
                 let object = node(&mut store);
                 store.expose_gc_ref_to_wasm(object);
             }
-            let externref = store.alloc_externref(&mut NoRoots, Box::new(Arc::clone(&value)));
+            let externref = store.alloc_externref(&mut NoStack, Box::new(Arc::clone(&value)));
             externref.map_err(|(error, _)| error).unwrap();
             let (base, mapped) = (store.heap().vmctx_gc_heap_base(), store.stats().heap_bytes);
             store.reset();
@@ -358,7 +358,7 @@ mod zeal {
             let object = node(&mut store);
             let at = u64::from(object.as_raw_u32());
             store.heap_mut().core_mut().memory.write_u32(at, 0).unwrap();
-            let result = store.alloc_struct(&mut NoRoots, NODE);
+            let result = store.alloc_struct(&mut NoStack, NODE);
             assert!(matches!(result, Err(HeapError::Verification { .. })), "{}", runtime.name());
         }
     }
@@ -419,7 +419,7 @@ mod asynchronous {
                 let garbage = node(&mut store);
                 store.expose_gc_ref_to_wasm(garbage);
             }
-            let mut no_roots = NoRoots;
+            let mut no_roots = NoStack;
             let mut future = Box::pin(store.gc_async(&mut no_roots));
             let mut context = Context::from_waker(Waker::noop());
             for _ in 0..polls {
@@ -429,7 +429,7 @@ mod asynchronous {
             }
             drop(future);
             store.heap().verify().unwrap();
-            store.gc(&mut NoRoots).unwrap();
+            store.gc(&mut NoStack).unwrap();
             assert_eq!(store.stats().live_objects, 0);
         }
     }

@@ -4,7 +4,7 @@
 
 use crate::common::*;
 use arbtest::{arbitrary, arbtest};
-use gc_runtime::{GcRuntime, GcStore, HeapBounds, HeapOptions, NoRoots};
+use gc_runtime::{GcRuntime, GcStore, HeapBounds, HeapOptions, NoStack};
 use gc_types::{NULL_PAGE_SIZE, TypeIndex, VMGcRef};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -119,7 +119,7 @@ fn run(runtime: &dyn GcRuntime, u: &mut arbitrary::Unstructured<'_>) -> arbitrar
         let _: Result<(), _> = store.heap().verify();
         let _ = store.stats();
     }
-    let _: Result<bool, _> = store.gc(&mut NoRoots);
+    let _: Result<bool, _> = store.gc(&mut NoStack);
     drop(store);
     assert_eq!(dropped.load(Relaxed), made, "every host value is dropped once");
     Ok(())

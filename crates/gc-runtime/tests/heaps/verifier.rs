@@ -2,6 +2,8 @@
 //! heap's collector is.
 
 use crate::common::*;
+#[cfg(feature = "gc_zeal")]
+use gc_runtime::NoStack;
 use gc_runtime::{GcStore, HeapBounds, HeapError, HeapOptions};
 use gc_types::{VMGcHeader, VMGcRef};
 
@@ -203,18 +205,18 @@ fn a_slot_that_is_not_remembered_is_named() {
     let options = HeapOptions { zeal: 1, ..options(HeapBounds::Checked) };
     for remembered in [true, false] {
         let mut store = store_with(ALL_COLLECTORS[3], &options);
-        let mut table = Table(Box::new(0));
+        let mut table = table(&mut store);
         // The heap is small and the nursery empty: the first collections may be of all.
         for _ in 0..3 {
-            store.alloc_struct(&mut table, NODE).unwrap();
+            store.alloc_struct(&mut NoStack, NODE).unwrap();
         }
-        let node = store.alloc_struct(&mut table, NODE).unwrap();
+        let node = store.alloc_struct(&mut NoStack, NODE).unwrap();
         if remembered {
-            store.write_slot(&mut table.0, Some(&node));
+            store.write_slot(&mut table[0], Some(&node));
         } else {
-            *table.0 = node.as_raw_u32();
+            table[0] = node.as_raw_u32();
         }
-        let result = store.alloc_struct(&mut table, NODE);
+        let result = store.alloc_struct(&mut NoStack, NODE);
         if remembered {
             result.unwrap();
             continue;
@@ -227,7 +229,7 @@ fn a_slot_that_is_not_remembered_is_named() {
             (
                 node.as_raw_u32(),
                 "a slot refers to a young object and is not remembered",
-                format!("from table (root 0) → {:#x}", node.as_raw_u32()),
+                format!("from element 0 of table 2 → {:#x}", node.as_raw_u32()),
             )
         );
     }

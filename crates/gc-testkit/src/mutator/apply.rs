@@ -206,7 +206,7 @@ impl Mutator {
     /// Fills the heap with smaller and smaller byte arrays until it is out of memory, then drops
     /// them. Returns their number.
     fn exhaust(&mut self) -> Result<Option<u32>, HeapError> {
-        let kept = self.slots.pushed();
+        let kept = self.held();
         let maximum = self.store.heap().core().memory.maximum();
         let (mut length, mut count, mut bytes) = ((maximum / 8) as u32, 0, 0);
         let result = loop {
@@ -220,10 +220,8 @@ impl Mutator {
                 Err(error) => break Err(error),
             }
         };
-        while self.slots.pushed() > kept {
-            if let Some(array) = self.slots.pop() {
-                self.store.drop_gc_ref(array);
-            }
+        while self.held() > kept {
+            self.let_go();
         }
         result
     }

@@ -19,7 +19,7 @@ pub use slots::{Place, SLOTS, Slots};
 
 use crate::schema::{self, Schema};
 use crate::{Ledger, Token};
-use gc_runtime::{GcRuntime, GcStore, HeapError, HeapOptions};
+use gc_runtime::{GcRuntime, GcStore, HeapError, HeapOptions, OwnedHandle};
 use gc_types::{FieldLayout, GcLayout, TypeIndex, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
 use std::pin::pin;
@@ -35,6 +35,8 @@ const MAX_INCREMENTS: u32 = 1 << 20;
 pub struct Mutator {
     store: GcStore,
     slots: Slots,
+    /// Handles beyond those that have a place.
+    held: Vec<OwnedHandle>,
     schema: Arc<Schema>,
     ledger: Ledger,
     scopes: u32,
@@ -52,8 +54,9 @@ impl Mutator {
     ) -> Result<Mutator, HeapError> {
         let mut store = GcStore::new(runtime, options)?;
         schema.register(store.heap_mut());
-        let (slots, ledger) = (Slots::default(), Ledger::default());
-        Ok(Mutator { store, slots, schema, ledger, scopes: 0 })
+        let (mut slots, ledger) = (Slots::default(), Ledger::default());
+        slots.register(store.roots_mut());
+        Ok(Mutator { store, slots, held: Vec::new(), schema, ledger, scopes: 0 })
     }
 
     /// The store.
@@ -156,9 +159,35 @@ impl Mutator {
     /// Empties every slot.
     pub fn clear_all(&mut self) {
         Place::all().for_each(|place| self.clear(place));
-        while let Some(handle) = self.slots.pop() {
-            self.store.drop_gc_ref(handle);
-        }
+        while self.let_go() {}
+    }
+
+    // ---- handles without a place ------------------------------------------
+
+    /// Makes an owned handle of a reference the host holds.
+    ///
+    /// # Panics
+    /// If there are 2^25 of them.
+    pub fn hold(&mut self, owned: VMGcRef) {
+        self.held.push(self.store.root_owned(owned).expect("fewer handles than there may be"));
+    }
+
+    /// Number of these handles.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The reference of the `number`th of them; good until the next collection.
+    pub fn get_held(&self, number: usize) -> Option<VMGcRef> {
+        let gc_ref = self.store.rooted_owned(self.held.get(number)?).ok()?;
+        Some(gc_ref.unchecked_copy())
+    }
+
+    /// Drops the handle that was made last; whether there was one.
+    pub fn let_go(&mut self) -> bool {
+        let dropped = self.held.pop().is_some();
+        self.store.drop_dead_handles();
+        dropped
     }
 
     /// Overwrites a table's element or a global with a new reference to `source`'s
@@ -203,7 +232,7 @@ impl Mutator {
     /// As [`GcStore::alloc_array`].
     pub fn push_array(&mut self, ty: TypeIndex, length: u32) -> Result<(), HeapError> {
         let array = self.store.alloc_array(&mut self.slots, ty, length)?;
-        self.slots.push(array);
+        self.hold(array);
         Ok(())
     }
 
@@ -340,6 +369,7 @@ impl Mutator {
     pub fn reset(&mut self) {
         self.slots.forget();
         self.store.reset();
+        self.held.clear();
         self.scopes = 0;
     }
 }

@@ -6,8 +6,9 @@
 
 use anyhow::{Result, ensure};
 use arbitrary::{Arbitrary, Unstructured};
-use gc_runtime::{GcRootsList, IncompleteWalk, RootKind, RootsWanted, TraceRoots};
-use gc_types::VMGcRef;
+use gc_runtime::{FrameSlot, GcRootsList, IncompleteWalk, TraceRoots};
+use gc_types::{RootKind, VMGcRef};
+use std::ptr::NonNull;
 
 /// Slots of each kind.
 pub const SLOTS: usize = 16;
@@ -77,11 +78,9 @@ impl<'a> Arbitrary<'a> for Place {
 #[derive(Debug)]
 pub struct Slots {
     /// Stack slots, between two guard words.
-    stack: Box<[u64]>,
+    stack: Vec<u64>,
     /// The other slots, also between guard words.
-    others: Box<[u32]>,
-    /// Handles without a [`Place`].
-    more: Vec<u32>,
+    others: Vec<u32>,
     /// Whether the next walk fails.
     lost: bool,
 }
@@ -92,7 +91,7 @@ impl Default for Slots {
         (stack[0], stack[SLOTS + 1]) = (GUARD, GUARD);
         let mut others = [0; 3 * SLOTS + 2];
         (others[0], others[3 * SLOTS + 1]) = (GUARD as u32, GUARD as u32);
-        Slots { stack: stack.into(), others: others.into(), more: Vec::new(), lost: false }
+        Slots { stack: stack.into(), others: others.into(), lost: false }
     }
 }
 
@@ -126,30 +125,9 @@ impl Slots {
         VMGcRef::from_raw_u32(self.word(place))
     }
 
-    /// Adds a handle without a place.
-    pub fn push(&mut self, handle: VMGcRef) {
-        self.more.push(handle.as_raw_u32());
-    }
-
-    /// Removes the handle that was pushed last.
-    pub fn pop(&mut self) -> Option<VMGcRef> {
-        self.more.pop().and_then(VMGcRef::from_raw_u32)
-    }
-
-    /// Number of handles that were pushed.
-    pub fn pushed(&self) -> usize {
-        self.more.len()
-    }
-
-    /// The `number`th handle that was pushed, without a barrier.
-    pub fn get_pushed(&self, number: usize) -> Option<VMGcRef> {
-        self.more.get(number).copied().and_then(VMGcRef::from_raw_u32)
-    }
-
     /// Empties all slots, without any barrier.
     pub fn forget(&mut self) {
         Place::all().for_each(|place| self.set_word(place, 0));
-        self.more.clear();
     }
 
     /// Sets whether walks fail from now on.
@@ -174,37 +152,38 @@ impl Slots {
     }
 }
 
+impl Slots {
+    /// Registers the slots that are not on the stack, under numbers that are theirs among
+    /// those of their kind.
+    pub fn register(&mut self, roots: &mut GcRootsList) {
+        let first = NonNull::from(&mut self.others[1]);
+        for (i, kind) in [RootKind::Table, RootKind::Global, RootKind::Handle].iter().enumerate() {
+            // SAFETY: in bounds of a vector that keeps its length and place as long as
+            // `self`, which whoever collects keeps as long as the list.
+            unsafe { roots.add_slots(*kind, 0, first.add(i * SLOTS), SLOTS) };
+        }
+    }
+}
+
 impl TraceRoots for Slots {
-    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+    fn trace_stack(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
         if self.lost {
             return Err(IncompleteWalk { why: "the mock mutator's walk was told to fail".into() });
         }
         let stack = self.stack[1..=SLOTS].as_mut_ptr();
         for i in 0..SLOTS {
-            // SAFETY: the slot is in bounds of a box that `self` owns, so only the list can access
-            // it while `self` is borrowed.
+            // SAFETY: in bounds of a vector that `self` owns, so that the slot can be
+            // reached by the list alone while `self` is borrowed.
             unsafe { roots.add_stack_root(stack.add(i)) };
         }
-        if roots.wanted() == RootsWanted::Stack {
-            return Ok(());
-        }
-        let others = self.others[1..=3 * SLOTS].as_mut_ptr();
-        let all = roots.wanted() == RootsWanted::All;
-        if !all {
-            // SAFETY: as above.
-            unsafe { roots.add_remembered(others, SLOTS) };
-        }
-        for i in if all { 0 } else { SLOTS }..3 * SLOTS {
-            let kind = [RootKind::Table, RootKind::Global, RootKind::Handle][i / SLOTS];
-            // SAFETY: as above.
-            unsafe { roots.add_non_stack_root(others.add(i), kind) };
-        }
-        let more = self.more.as_mut_ptr();
-        for i in 0..self.more.len() {
-            // SAFETY: as above, but in a vector.
-            unsafe { roots.add_non_stack_root(more.add(i), RootKind::Handle) };
-        }
         Ok(())
+    }
+
+    fn frame_of(&self, slot: usize) -> Option<FrameSlot> {
+        let offset = slot.checked_sub(self.stack.as_ptr().addr())?;
+        let is_inside = offset < size_of_val(&self.stack[..]);
+        let function = "the mock mutator".to_owned();
+        is_inside.then_some(FrameSlot { function, offset: offset as u32 })
     }
 }
 
@@ -214,28 +193,40 @@ mod tests {
 
     #[test]
     fn every_place_is_a_root_of_its_own() {
-        let mut slots = Slots::default();
+        let (mut slots, mut roots) = (Slots::default(), GcRootsList::default());
+        slots.register(&mut roots);
         for (i, place) in Place::all().enumerate() {
             assert_eq!(place.number(), i);
             slots.set_word(place, 16 + 8 * i as u32);
         }
-        slots.push(VMGcRef::from_heap_index(8).unwrap());
-        let mut roots = GcRootsList::default();
-        slots.trace_roots(&mut roots).unwrap();
-        let seen: Vec<_> =
-            roots.iter().map(|r| (r.is_on_stack(), r.get().unwrap().as_raw_u32())).collect();
-        let expected: Vec<_> =
-            (0..4 * SLOTS).map(|i| (i < SLOTS, 16 + 8 * i as u32)).chain([(false, 8)]).collect();
-        assert_eq!(seen, expected);
-        for mut root in roots.iter() {
+        slots.trace_stack(&mut roots).unwrap();
+        let mut seen: Vec<_> = roots
+            .all()
+            .map(|root| (root.get().unwrap().as_raw_u32(), root.kind(), root.owner().to_string()))
+            .collect();
+        seen.sort_by_key(|root| root.0);
+        let expected = Place::all().map(|place| {
+            let word = 16 + 8 * place.number() as u32;
+            let (kind, owner) = match place {
+                Place::Stack(_) => (RootKind::Stack, "stack slot".to_owned()),
+                Place::Table(n) => (RootKind::Table, format!("element {n} of table 0")),
+                Place::Global(n) => (RootKind::Global, format!("global {n}")),
+                Place::Handle(n) => (RootKind::Handle, format!("handle {n}")),
+            };
+            (word, kind, owner)
+        });
+        assert_eq!(seen, expected.collect::<Vec<_>>());
+        let first = roots.stack().next().unwrap();
+        let frame = slots.frame_of(first.address()).unwrap();
+        assert_eq!(frame.to_string(), "stack slot +8 of the mock mutator");
+        assert_eq!(slots.frame_of((&raw const slots.others[1]).addr()), None);
+        for mut root in roots.all() {
             root.set(VMGcRef::from_heap_index(1 << 20).unwrap());
         }
-        roots.clear();
         assert!(Place::all().all(|place| slots.word(place) == 1 << 20));
-        assert_eq!(slots.pop(), VMGcRef::from_heap_index(1 << 20));
         slots.check().unwrap();
         slots.set_lost(true);
-        assert!(slots.trace_roots(&mut roots).is_err());
+        assert!(slots.trace_stack(&mut roots).is_err());
     }
 
     #[test]

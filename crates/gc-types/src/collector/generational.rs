@@ -11,7 +11,7 @@
 //! The collector's header word is zero, except in an object that the collection under way has
 //! moved: there it is the new index plus [`FORWARDED`].
 
-use crate::{HeapDataOffsets, NULL_PAGE_SIZE};
+use crate::{HeapDataOffsets, NULL_PAGE_SIZE, RootKind};
 
 pub use super::bump::{LIMIT, NEXT};
 
@@ -52,6 +52,12 @@ pub const SLOT_CARDS: u32 = HeapDataOffsets::COLLECTOR + 40;
 pub const SLOT_CARD_SHIFT: u32 = 10;
 /// Number of slot cards.
 pub const SLOT_CARDS_LEN: u32 = 1 << 12;
+
+/// Whether stores into slots of this kind mark slot cards. Every collection looks at the
+/// other slots, which are few, or they are written once, before they are registered.
+pub const fn has_slot_cards(kind: RootKind) -> bool {
+    matches!(kind, RootKind::Table)
+}
 
 const _: () = assert!(SLOT_CARDS + 8 <= HeapDataOffsets::SIZE);
 const _: () = assert!(LOG_CAPACITY.is_power_of_two() && SLOT_CARDS_LEN.is_power_of_two());

@@ -182,7 +182,7 @@ extern "C" fn call_host<T: 'static>(context: *mut u8, slots: *mut ValRaw) -> u64
         };
         // A host function is only instantiated in stores whose data is a `T`.
         let mut store = StoreContextMut::<T>::new(store);
-        let scope = store.opaque_mut().roots.enter_scope();
+        let scope = store.opaque_mut().gc_store().enter_handle_scope();
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             (context.closure)(Caller { store: store.as_context_mut() }, slots)
         }));

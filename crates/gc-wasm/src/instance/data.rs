@@ -4,6 +4,7 @@ use crate::externals::{Extern, Global, Memory, Table};
 use crate::store::StoreOpaque;
 use crate::{Func, Module};
 use gc_jit::VMFuncRef;
+use gc_runtime::SegmentId;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use wasmtime_types::EntityIndex;
@@ -49,8 +50,8 @@ impl Drop for VMContext {
 
 /// The elements of a segment, evaluated. Dropped segments have none.
 pub(crate) enum SegmentElements {
-    /// References into the heap, as words.
-    Gc(Box<[u32]>),
+    /// References into the heap, which are among the roots.
+    Gc { id: SegmentId, len: usize },
     /// Function references.
     Func(Box<[*mut VMFuncRef]>),
 }
@@ -59,7 +60,7 @@ impl SegmentElements {
     /// Number of elements.
     pub(crate) fn len(&self) -> usize {
         match self {
-            SegmentElements::Gc(elements) => elements.len(),
+            SegmentElements::Gc { len, .. } => *len,
             SegmentElements::Func(elements) => elements.len(),
         }
     }

@@ -286,9 +286,10 @@ fn write_elements(
     let source = range(from, len, segment.len())?;
     let gc = store.jit.gc_mut();
     match (segment, element) {
-        (SegmentElements::Gc(words), StorageType::Ref) => {
-            for (i, word) in words[source].iter().enumerate() {
-                let value = VMGcRef::from_raw_u32(*word);
+        (SegmentElements::Gc { id, .. }, StorageType::Ref) => {
+            for (i, element) in source.enumerate() {
+                let value = &gc.roots().segment(*id)[element];
+                let value = value.as_ref().map(VMGcRef::unchecked_copy);
                 gc.write_field_ref(array, offset + i as u32 * 4, value.as_ref())?;
             }
         }

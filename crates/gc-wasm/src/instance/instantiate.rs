@@ -32,7 +32,7 @@ pub(crate) fn instantiate(
         imports::check(store, module, n, given)?;
     }
     let index = allocate(store, module, imports)?;
-    let scope = store.roots.enter_scope();
+    let scope = store.gc_store().enter_handle_scope();
     let result = initialize(store, index);
     store.exit_scope(scope);
     result?;
@@ -94,13 +94,13 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         let Place::Inline(offset) = layout.table(i as u32) else { unreachable!("defined") };
         let definition = instance.vmctx.at::<VMTableDefinition>(offset);
         instance.tables.push(store.tables.len());
-        store.tables.push(TableData::new(*ty, definition));
+        store.tables.push(TableData::new(store.tables.len(), *ty, definition));
     }
     for (i, ty) in info.globals.iter().enumerate().skip(info.num_imported_globals as usize) {
         let Place::Inline(offset) = layout.global(i as u32) else { unreachable!("defined") };
         let place = instance.vmctx.at::<VMGlobal>(offset);
         // SAFETY: the store keeps its instances.
-        instance.globals.push(unsafe { store.globals.push(GlobalData { place, ty: *ty }) });
+        instance.globals.push(unsafe { store.add_global(GlobalData { place, ty: *ty }) });
     }
     let vmctx = instance.vmctx.as_ptr();
     let mut func_refs = Vec::with_capacity(info.num_func_refs as usize);
@@ -171,7 +171,7 @@ fn initialize(store: &mut StoreOpaque, number: usize) -> Result<()> {
         let value = eval(store, number, init).with_context(|| format!("global {i}"))?;
         let global = store.instances[number].globals[info.num_imported_globals as usize + i];
         store.write_global(global, &value)?;
-        store.globals.initialized(global);
+        store.global_initialized(global);
     }
     for (i, init) in info.table_inits.iter().enumerate() {
         let table = store.instances[number].tables[info.num_imported_tables as usize + i];
@@ -189,7 +189,7 @@ fn initialize(store: &mut StoreOpaque, number: usize) -> Result<()> {
         }
     }
     for (i, segment) in info.elements.iter().enumerate() {
-        let elements = elements(store, number, &segment.items)
+        let elements = elements(store, number, i as u32, &segment.items)
             .with_context(|| format!("element segment {i}"))?;
         store.instances[number].elements.push(elements);
     }
@@ -228,10 +228,11 @@ fn offset_of(
     Ok(offset as u32)
 }
 
-/// The elements of a segment; references are counted.
+/// The elements of segment `segment`; references are counted.
 fn elements(
     store: &mut StoreOpaque,
     number: usize,
+    segment: u32,
     items: &ElementItems,
 ) -> Result<SegmentElements> {
     let exprs = match items {
@@ -259,20 +260,14 @@ fn elements(
     if let Err(why) = store.take_elements(values.len() as u64) {
         bail!("it cannot have {} elements{why}", values.len());
     }
-    let mut words = Vec::with_capacity(values.len());
+    let mut refs = Vec::with_capacity(values.len());
     for value in &values {
-        let word = store.gc_word(value)?;
-        if let Some(gc_ref) = VMGcRef::from_raw_u32(word) {
-            let counted = store.gc_store_mut().clone_gc_ref(&gc_ref);
-            words.push(counted.as_raw_u32());
-        } else {
-            words.push(0);
-        }
+        let gc_ref = VMGcRef::from_raw_u32(store.gc_word(value)?);
+        refs.push(gc_ref.map(|gc_ref| store.gc_store_mut().clone_gc_ref(&gc_ref)));
     }
-    if words.iter().any(|&word| word != 0) {
-        store.gc_store_mut().remember_all_slots();
-    }
-    Ok(SegmentElements::Gc(words.into()))
+    let len = refs.len();
+    let id = store.gc_store_mut().roots_mut().add_segment(segment, refs);
+    Ok(SegmentElements::Gc { id, len })
 }
 
 /// `table.init`: copies elements of a segment into a table.
@@ -300,10 +295,11 @@ pub(crate) fn table_init(
 pub(crate) fn drop_elements(store: &mut StoreOpaque, number: usize, segment: u32) {
     let none = SegmentElements::Func(Box::default());
     let place = &mut store.instances[number].elements[segment as usize];
-    if let SegmentElements::Gc(words) = std::mem::replace(place, none) {
-        store.elements_left += words.len() as u64;
-        for gc_ref in words.iter().copied().filter_map(VMGcRef::from_raw_u32) {
-            store.gc_store_mut().drop_gc_ref(gc_ref);
+    if let SegmentElements::Gc { id, len } = std::mem::replace(place, none) {
+        store.elements_left += len as u64;
+        let gc = store.gc_store_mut();
+        for gc_ref in gc.roots_mut().remove_segment(id).into_iter().flatten() {
+            gc.drop_gc_ref(gc_ref);
         }
     }
 }

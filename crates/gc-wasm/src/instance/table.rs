@@ -7,8 +7,8 @@ use crate::vmctx::VMTableDefinition;
 use crate::{Func, Val};
 use anyhow::Result;
 use gc_jit::VMFuncRef;
-use gc_runtime::GcStore;
-use gc_types::{Trap, VMGcRef};
+use gc_runtime::{GcStore, SlotsId};
+use gc_types::{RootKind, Trap, VMGcRef};
 use std::fmt;
 use std::ptr::NonNull;
 use wasmtime_types::Table;
@@ -37,6 +37,10 @@ pub(crate) struct TableData {
     pub(crate) definition: NonNull<VMTableDefinition>,
     pub(crate) ty: Table,
     pub(crate) elements: TableElements,
+    /// Its number in the store.
+    number: u32,
+    /// Its elements as roots, once there are any.
+    roots: Option<SlotsId>,
 }
 
 /// Overwrites a counted slot outside the heap.
@@ -76,15 +80,20 @@ pub(crate) fn range(at: u32, len: u32, size: usize) -> Result<std::ops::Range<us
 }
 
 impl TableData {
-    /// A table with no elements yet. `definition` is filled in and must live as
+    /// A table with no elements yet, number `number` of its store. `definition` is filled in and must live as
     /// long as the table does.
-    pub(crate) fn new(ty: Table, definition: NonNull<VMTableDefinition>) -> TableData {
+    pub(crate) fn new(
+        number: usize,
+        ty: Table,
+        definition: NonNull<VMTableDefinition>,
+    ) -> TableData {
         let elements = if ty.ref_type.is_vmgcref_type() {
             TableElements::Gc(ZeroedVec::new())
         } else {
             TableElements::Func(ZeroedVec::new())
         };
-        let mut table = TableData { definition, ty, elements };
+        let number = u32::try_from(number).expect("fewer than 2^32 tables");
+        let mut table = TableData { definition, ty, elements, number, roots: None };
         table.set_definition();
         table
     }
@@ -114,10 +123,19 @@ impl TableData {
         let maximum = maximum as usize;
         match (&mut self.elements, init) {
             (TableElements::Gc(elements), Element::Gc(word)) => {
-                let place = elements.as_ptr();
                 elements.grow(new, maximum)?;
-                if old > 0 && elements.as_ptr() != place {
-                    gc.remember_all_slots();
+                let first = NonNull::new(elements.as_mut_ptr()).expect("elements have an address");
+                let roots = gc.roots_mut();
+                // SAFETY: elements are references, at this address until the table grows
+                // again or the store, with the heap and its roots, is dropped.
+                unsafe {
+                    match self.roots {
+                        Some(id) => roots.move_slots(id, first, new),
+                        None => {
+                            let kind = RootKind::Table;
+                            self.roots = Some(roots.add_slots(kind, self.number, first, new));
+                        }
+                    }
                 }
                 if word != 0 {
                     for slot in &mut elements[old..] {
@@ -179,9 +197,11 @@ impl TableData {
         let source_range = range(from, len, source.len())?;
         let target = range(at, len, self.len())?;
         match (&mut self.elements, source) {
-            (TableElements::Gc(elements), SegmentElements::Gc(source)) => {
-                for (slot, word) in elements[target].iter_mut().zip(&source[source_range]) {
-                    write_slot(gc, slot, *word);
+            (TableElements::Gc(elements), SegmentElements::Gc { id, .. }) => {
+                for (slot, element) in elements[target].iter_mut().zip(source_range) {
+                    let value = &gc.roots().segment(*id)[element];
+                    let value = value.as_ref().map(VMGcRef::unchecked_copy);
+                    gc.write_slot(slot, value.as_ref());
                 }
             }
             (TableElements::Func(elements), SegmentElements::Func(source)) => {

@@ -1,13 +1,12 @@
-//! The globals of a store, and which of them are roots of a collection.
+//! The globals of a store, which are registered as roots.
 //!
-//! No barrier notes what is stored into mutable globals, so every collection looks at all of
-//! these. Immutable ones, of which a program can have many (string constants, type
-//! descriptors), are written once: collections that need what was written since the last
-//! one look at each once.
+//! No barrier notes what is stored into mutable globals: a collection looks at all of them.
+//! Immutable ones, of which a program can have many (string constants, type descriptors),
+//! are registered when they have their values, which never change.
 
+use super::StoreOpaque;
 use crate::vmctx::VMGlobal;
-use gc_runtime::{GcRootsList, RootKind, RootsWanted};
-use std::ops::Index;
+use gc_types::RootKind;
 use std::ptr::NonNull;
 use wasmtime_types::Global;
 
@@ -17,66 +16,35 @@ pub(crate) struct GlobalData {
     pub(crate) ty: Global,
 }
 
-/// All globals of one store, by their numbers in it.
-#[derive(Default)]
-pub(crate) struct Globals {
-    all: Vec<GlobalData>,
-    /// Mutable ones that hold references.
-    variables: Vec<NonNull<VMGlobal>>,
-    /// Immutable ones that hold references and have their values.
-    constants: Vec<NonNull<VMGlobal>>,
-    /// How many of these were named to a collection that needed what was written since the
-    /// last one.
-    seen: usize,
-}
-
-impl Globals {
-    pub(crate) fn len(&self) -> usize {
-        self.all.len()
-    }
-
+impl StoreOpaque {
     /// Adds a global, which is zero, and returns its number.
     ///
     /// # Safety
     /// Its place must be valid as long as the store is.
-    pub(crate) unsafe fn push(&mut self, global: GlobalData) -> usize {
-        if global.ty.wasm_ty.is_vmgcref_type() && global.ty.mutability {
-            self.variables.push(global.place);
+    pub(crate) unsafe fn add_global(&mut self, global: GlobalData) -> usize {
+        let number = self.globals.len();
+        let is_variable = global.ty.mutability;
+        self.globals.push(global);
+        if is_variable {
+            self.register_global(number, RootKind::Global);
         }
-        self.all.push(global);
-        self.all.len() - 1
+        number
     }
 
-    /// Notes that global `index` has its initial value.
-    pub(crate) fn initialized(&mut self, index: usize) {
-        let GlobalData { place, ty } = &self.all[index];
-        if ty.wasm_ty.is_vmgcref_type() && !ty.mutability {
-            self.constants.push(*place);
+    /// Notes that global `number` has its initial value.
+    pub(crate) fn global_initialized(&mut self, number: usize) {
+        if !self.globals[number].ty.mutability {
+            self.register_global(number, RootKind::Constant);
         }
     }
 
-    /// Adds those to `roots` that are wanted.
-    pub(crate) fn trace(&mut self, roots: &mut GcRootsList) {
-        let constants = match roots.wanted() {
-            RootsWanted::Stack => return,
-            RootsWanted::Remembered => {
-                let first = std::mem::replace(&mut self.seen, self.constants.len());
-                &self.constants[first..]
-            }
-            RootsWanted::All => &self.constants[..],
-        };
-        for place in self.variables.iter().chain(constants) {
+    fn register_global(&mut self, number: usize, kind: RootKind) {
+        let GlobalData { place, ty } = self.globals[number];
+        if ty.wasm_ty.is_vmgcref_type() {
+            let roots = self.gc_store_mut().roots_mut();
             // SAFETY: a global of a reference type holds a reference or null in its
             // first word, and lives as long as the store.
-            unsafe { roots.add_non_stack_root(place.as_ptr().cast::<u32>(), RootKind::Global) };
+            unsafe { roots.add_slots(kind, number as u32, place.cast(), 1) };
         }
-    }
-}
-
-impl Index<usize> for Globals {
-    type Output = GlobalData;
-
-    fn index(&self, index: usize) -> &GlobalData {
-        &self.all[index]
     }
 }

@@ -4,6 +4,8 @@
 //! every field of the heap's objects, refer to one object, its count must not overflow.
 //! Frames of compiled code are not among them: what is on the stack is not counted.
 
+use gc_runtime::{OwnedHandle, ScopedHandle};
+
 /// Fewer references than this are outside the heap and the stack of a store.
 pub(crate) const NATIVE_REFS: u64 = gc_types::collector::drc::MAX_NATIVE_REFS;
 
@@ -11,13 +13,8 @@ pub(crate) const NATIVE_REFS: u64 = gc_types::collector::drc::MAX_NATIVE_REFS;
 /// [`Config::table_elements_maximum`](crate::Config::table_elements_maximum) may be.
 pub(crate) const ELEMENTS: u64 = 1 << 27;
 
-/// Scoped handles at a time.
-pub(crate) const SCOPED_HANDLES: usize = 1 << 26;
-
-/// Owned handles at a time.
-pub(crate) const OWNED_HANDLES: usize = 1 << 25;
-
 /// Globals.
 pub(crate) const GLOBALS: usize = 1 << 24;
 
-const _: () = assert!(NATIVE_REFS > ELEMENTS + (SCOPED_HANDLES + OWNED_HANDLES + GLOBALS) as u64);
+const _: () =
+    assert!(NATIVE_REFS > ELEMENTS + (ScopedHandle::MAX + OwnedHandle::MAX + GLOBALS) as u64);

@@ -4,7 +4,6 @@ mod globals;
 pub(crate) mod limits;
 mod opaque;
 pub(crate) mod roots;
-mod trace;
 
 pub(crate) use globals::GlobalData;
 pub(crate) use opaque::{StoreId, StoreOpaque};

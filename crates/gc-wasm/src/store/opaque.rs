@@ -1,9 +1,7 @@
 //! The part of a store that does not depend on the host's data: the heap, the
 //! instances and everything that belongs to them.
 
-use super::globals::Globals;
-use super::roots::RootTable;
-use super::trace::StoreRoots;
+use super::globals::GlobalData;
 use crate::Engine;
 use crate::externals::Extern;
 use crate::func::Callees;
@@ -40,11 +38,10 @@ pub(crate) struct StoreOpaque {
     /// The driver's part. It has the heap; dropped first, since host values may die with it.
     pub(crate) jit: JitState<StoreOpaque>,
     engine: Engine,
-    pub(crate) roots: RootTable,
     pub(crate) instances: Vec<InstanceData>,
     pub(crate) tables: Vec<TableData>,
     pub(crate) memories: Vec<MemoryData>,
-    pub(crate) globals: Globals,
+    pub(crate) globals: Vec<GlobalData>,
     /// Elements that tables and segments may still have.
     pub(crate) elements_left: u64,
     /// What compiled code points to and nobody else owns.
@@ -73,12 +70,6 @@ impl JitStore for StoreOpaque {
         &mut self.jit
     }
 
-    fn gc_and_roots(&mut self) -> (&mut GcStore, impl TraceRoots) {
-        let StoreOpaque { jit, roots, globals, tables, instances, .. } = self;
-        let (gc, stack) = jit.gc_and_stack();
-        (gc, StoreRoots { stack, handles: roots, globals, tables, instances })
-    }
-
     fn is_subtype(&self, actual: u32, expected: u32) -> bool {
         match (TypeIndex::new(actual), TypeIndex::new(expected)) {
             (Some(actual), Some(expected)) => self.engine.types().is_subtype(actual, expected),
@@ -98,11 +89,10 @@ impl StoreOpaque {
             id: StoreId::next(),
             jit,
             engine: engine.clone(),
-            roots: RootTable::default(),
             instances: Vec::new(),
             tables: Vec::new(),
             memories: Vec::new(),
-            globals: Globals::default(),
+            globals: Vec::new(),
             elements_left: config.table_elements_maximum,
             kept: Vec::new(),
             callees: Callees::default(),
@@ -142,12 +132,12 @@ impl StoreOpaque {
         self.jit.gc_mut()
     }
 
-    /// Does what may collect: `f` gets the heap and all roots.
+    /// Does what may collect: `f` gets the heap and the stack.
     pub(crate) fn with_gc<R>(
         &mut self,
         f: impl FnOnce(&mut GcStore, &mut dyn TraceRoots) -> R,
     ) -> R {
-        let (gc, mut roots) = self.gc_and_roots();
+        let (gc, mut roots) = self.jit.gc_and_stack();
         f(gc, &mut roots)
     }
 

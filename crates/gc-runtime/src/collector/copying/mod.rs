@@ -24,7 +24,7 @@ mod trace;
 mod verify;
 
 use crate::{
-    ExternRefHostDataTable, GarbageCollection, GcHeap, GcRootsIter, GcRuntime, GcStats, HeapCore,
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcRequest, GcRuntime, GcStats, HeapCore,
     HeapError, HeapMemory, Occupancy,
 };
 use budget::Budget;
@@ -317,13 +317,10 @@ impl GcHeap for CopyingHeap {
 
     // ---- collection -----------------------------------------------------
 
-    fn gc<'a>(
-        &'a mut self,
-        roots: GcRootsIter<'a>,
-        host_data: &'a mut ExternRefHostDataTable,
-    ) -> Box<dyn GarbageCollection<'a> + 'a> {
+    fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
-        Box::new(CopyingCollection::new(self, roots, host_data))
+        let GcRequest { roots, host_data, .. } = request;
+        Box::new(CopyingCollection::new(self, roots.all(), host_data))
     }
 
     /// A collection costs time for all that survives, and frees only what was

@@ -5,7 +5,8 @@ mod verifier;
 
 use super::*;
 use crate::{
-    GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoRoots, TraceRoots,
+    GcCause, GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoStack,
+    TraceRoots,
 };
 use gc_types::collector::copying::FORWARDED;
 use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
@@ -60,7 +61,7 @@ struct Stack(Vec<u64>);
 
 impl TraceRoots for Stack {
     #[allow(unsafe_code)]
-    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+    fn trace_stack(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
         let first = self.0.as_mut_ptr();
         for i in 0..self.0.len() {
             // SAFETY: in bounds; every test keeps its slots until the collection is over.
@@ -82,8 +83,9 @@ impl Stack {
 
 fn collect(heap: &mut CopyingHeap, stack: &mut Stack) -> Result<(), HeapError> {
     let mut roots = GcRootsList::default();
-    stack.trace_roots(&mut roots).unwrap();
-    heap.gc(roots.iter(), &mut ExternRefHostDataTable::default()).collect()
+    stack.trace_stack(&mut roots).unwrap();
+    let mut host_data = ExternRefHostDataTable::default();
+    heap.gc(GcRequest::new(GcCause::Asked, &mut roots, &mut host_data)).collect()
 }
 
 fn pair(heap: &mut CopyingHeap) -> VMGcRef {
@@ -256,7 +258,7 @@ fn what_finds_no_room_is_marked_in_place() {
     }
     store.gc(&mut stack).unwrap();
     check(&mut store, &stack, length.div_ceil(10));
-    store.gc(&mut NoRoots).unwrap();
+    store.gc(&mut NoStack).unwrap();
     assert_eq!(store.stats().live_objects, 0);
 }
 
@@ -344,9 +346,9 @@ fn an_increment_is_bounded_even_in_a_wide_array() {
     let mut stack = Stack::default();
     stack.push(&wide);
     let mut roots = GcRootsList::default();
-    stack.trace_roots(&mut roots).unwrap();
+    stack.trace_stack(&mut roots).unwrap();
     let mut host_data = ExternRefHostDataTable::default();
-    let mut collection = heap.gc(roots.iter(), &mut host_data);
+    let mut collection = heap.gc(GcRequest::new(GcCause::Asked, &mut roots, &mut host_data));
     let mut increments = 0;
     while collection.collect_increment().unwrap() == GcProgress::Continue {
         increments += 1;
@@ -369,9 +371,9 @@ fn a_collection_that_is_dropped_is_finished() {
             stack.0[0] = u64::from(pair);
         }
         let mut roots = GcRootsList::default();
-        stack.trace_roots(&mut roots).unwrap();
+        stack.trace_stack(&mut roots).unwrap();
         let mut host_data = ExternRefHostDataTable::default();
-        let mut collection = heap.gc(roots.iter(), &mut host_data);
+        let mut collection = heap.gc(GcRequest::new(GcCause::Asked, &mut roots, &mut host_data));
         for _ in 0..increments {
             collection.collect_increment().unwrap();
         }

@@ -37,7 +37,7 @@ pub(super) enum Trace {
     Yes,
     /// Looks for cycles if little memory is free without that.
     IfCramped,
-    /// Does not look for cycles, and does not get all roots.
+    /// Does not look for cycles, and gets the stack's roots only.
     No,
 }
 
@@ -91,8 +91,8 @@ impl<'a> DrcCollection<'a> {
         heap: &'a mut DrcHeap,
         roots: GcRootsIter<'a>,
         host_data: &'a mut ExternRefHostDataTable,
+        trace: Trace,
     ) -> Self {
-        let trace = std::mem::replace(&mut heap.trace, Trace::Yes);
         heap.space.begin_collection(&mut heap.core.memory);
         heap.shapes.update(&heap.core.layouts);
         let phase = Phase::Roots;
@@ -141,15 +141,12 @@ impl<'a> DrcCollection<'a> {
     }
 
     fn look_at_roots(&mut self, budget: &mut u32) -> bool {
-        let all = self.trace != Trace::No;
         let mut counts = self.heap.parts().1;
         while *budget > 0 {
             *budget -= 1;
             let Some(root) = self.roots.next() else { return true };
             let on_stack = root.is_on_stack();
-            if let Some(index) = root.get().and_then(|root| root.as_heap_index())
-                && (all || on_stack)
-            {
+            if let Some(index) = root.get().and_then(|root| root.as_heap_index()) {
                 counts.root(index.get(), on_stack);
                 self.rooted += 1;
             }

@@ -34,8 +34,8 @@ mod verify;
 use crate::object::unmapped;
 use crate::space::shapes::Shapes;
 use crate::{
-    ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRootsIter, GcRuntime, GcStats,
-    HeapCore, HeapError, HeapMemory, LastResort, Occupancy, RootsWanted,
+    ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest, GcRootsList, GcRuntime,
+    GcStats, HeapCore, HeapError, HeapMemory, LastResort, Occupancy,
 };
 use collect::{DrcCollection, Trace, Traced};
 use counts::{Counts, Work};
@@ -100,9 +100,8 @@ struct DrcHeap {
     list: List,
     work: Work,
     target: Target,
-    /// Whether the next collection looks for cycles.
-    trace: Trace,
-    /// Number of host values at which it should. For bytes the plan has the limit.
+    /// Number of host values at which a collection should look for cycles. For bytes the plan has
+    /// the limit.
     trace_at_values: u32,
     /// Bytes allocated since the last collection at which another should come, and by how much this
     /// rises if none comes.
@@ -129,7 +128,6 @@ impl DrcHeap {
             list: List::new(),
             work: Work::default(),
             target: Target::default(),
-            trace: Trace::Yes,
             trace_at_values: FIRST_TRACE_VALUES,
             ask_at: BUDGET,
             budget: BUDGET,
@@ -216,6 +214,18 @@ impl DrcHeap {
         let free = usable.saturating_sub(self.space.mature_bytes());
         let enough = (usable / 8).min(self.budget).max(u64::from(self.need) * 2);
         free < enough || !self.space.has_room(self.need)
+    }
+
+    /// Whether a collection for this cause looks for cycles.
+    fn trace_for(&self, cause: GcCause) -> Trace {
+        let grown = self.space.mature_bytes() >= self.core.plan.goal || self.core.review_is_due();
+        match cause {
+            GcCause::NoRoom if grown => Trace::Yes,
+            GcCause::NoRoom if self.is_at_limit() && self.is_cramped() => Trace::IfCramped,
+            GcCause::NoRoom => Trace::No,
+            GcCause::HostValues if !grown && self.values < self.trace_at_values => Trace::No,
+            _ => Trace::Yes,
+        }
     }
 
     /// Ends a collection: makes a plan and resets counters.
@@ -387,27 +397,14 @@ impl GcHeap for DrcHeap {
 
     // ---- collection -----------------------------------------------------
 
-    fn announce_gc(&mut self, cause: GcCause) -> RootsWanted {
-        let grown = self.space.mature_bytes() >= self.core.plan.goal || self.core.review_is_due();
-        // A policy may give up without asking for growth.
-        self.cannot_grow |= cause == GcCause::Exhausted;
-        self.trace = match cause {
-            GcCause::NoRoom if grown => Trace::Yes,
-            GcCause::NoRoom if self.is_at_limit() && self.is_cramped() => Trace::IfCramped,
-            GcCause::NoRoom => Trace::No,
-            GcCause::HostValues if !grown && self.values < self.trace_at_values => Trace::No,
-            _ => Trace::Yes,
-        };
-        if self.trace == Trace::No { RootsWanted::Stack } else { RootsWanted::All }
-    }
-
-    fn gc<'a>(
-        &'a mut self,
-        roots: GcRootsIter<'a>,
-        host_data: &'a mut ExternRefHostDataTable,
-    ) -> Box<dyn GarbageCollection<'a> + 'a> {
+    fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
-        Box::new(DrcCollection::new(self, roots, host_data))
+        let GcRequest { cause, roots, host_data, .. } = request;
+        // A policy may give up without a try.
+        self.cannot_grow |= cause == GcCause::Exhausted;
+        let trace = self.trace_for(cause);
+        let roots = if trace == Trace::No { roots.stack() } else { roots.all() };
+        Box::new(DrcCollection::new(self, roots, host_data, trace))
     }
 
     /// A collection costs time for what survives it, and frees what was allocated since
@@ -432,8 +429,8 @@ impl GcHeap for DrcHeap {
         self.verify_all(None)
     }
 
-    fn verify_with_roots(&self, roots: GcRootsIter<'_>) -> Result<(), HeapError> {
-        self.verify_all(Some(roots))
+    fn verify_with_roots(&self, roots: &mut GcRootsList) -> Result<(), HeapError> {
+        self.verify_all(Some(roots.all()))
     }
 
     fn stats(&self) -> GcStats {
@@ -451,7 +448,6 @@ impl GcHeap for DrcHeap {
         self.take_new_memory();
         self.work.clear();
         self.target = Target::default();
-        self.trace = Trace::Yes;
         (self.trace_at_values, self.values) = (FIRST_TRACE_VALUES, 0);
         (self.ask_at, self.budget, self.need) = (BUDGET, BUDGET, 0);
         (self.asked, self.cannot_grow) = (false, false);

@@ -6,10 +6,12 @@ mod verifier;
 
 use super::*;
 use crate::{
-    GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, HeapPlan, NoRoots, TraceRoots,
+    GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, HeapPlan, NoStack, SlotsId,
+    TraceRoots,
 };
 use gc_types::collector::drc::{LIST_CAPACITY, LIST_LEN};
-use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
+use gc_types::{ArrayLayout, GcLayout, RootKind, StorageType, StructLayout, TypeIndex};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,18 +62,25 @@ fn word(heap: &dyn GcHeap, gc_ref: &VMGcRef) -> u32 {
 
 /// Collects without roots and without looking for cycles.
 fn collect_counts(heap: &mut DrcHeap) {
-    assert_eq!(heap.announce_gc(GcCause::NoRoom), RootsWanted::Stack);
+    assert_eq!(heap.trace_for(GcCause::NoRoom), Trace::No);
     let mut host_data = ExternRefHostDataTable::default();
     let mut roots = GcRootsList::default();
-    heap.gc(roots.iter(), &mut host_data).collect().unwrap();
+    heap.gc(GcRequest::new(GcCause::NoRoom, &mut roots, &mut host_data)).collect().unwrap();
     heap.verify().unwrap();
 }
 
-/// A mutator whose stack has a few slots.
+fn asked<'a>(
+    roots: &'a mut GcRootsList,
+    host_data: &'a mut ExternRefHostDataTable,
+) -> GcRequest<'a> {
+    GcRequest::new(GcCause::Asked, roots, host_data)
+}
+
+/// A mutator whose stack is a few slots.
 struct Stack(Vec<u64>);
 
 impl TraceRoots for Stack {
-    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), crate::IncompleteWalk> {
+    fn trace_stack(&mut self, roots: &mut GcRootsList) -> Result<(), crate::IncompleteWalk> {
         add_stack(&mut self.0, roots);
         Ok(())
     }
@@ -89,9 +98,9 @@ fn add_stack(slots: &mut [u64], roots: &mut GcRootsList) {
 #[test]
 fn nothing_is_allocated_for_the_list_before_the_host_has_an_object() {
     let mut store = store();
-    store.gc(&mut NoRoots).unwrap();
+    store.gc(&mut NoStack).unwrap();
     assert_eq!(store.heap().core().memory.data_u32(LIST_CAPACITY), 0);
-    let object = store.alloc_struct(&mut NoRoots, PAIR).unwrap();
+    let object = store.alloc_struct(&mut NoStack, PAIR).unwrap();
     assert_ne!(store.heap().core().memory.data_u32(LIST_CAPACITY), 0);
     store.drop_gc_ref(object);
 }
@@ -99,13 +108,13 @@ fn nothing_is_allocated_for_the_list_before_the_host_has_an_object() {
 #[test]
 fn only_what_is_counted_or_on_the_stack_survives_a_collection() {
     let mut store = store();
-    let on_stack = store.alloc_struct(&mut NoRoots, PAIR).unwrap();
+    let on_stack = store.alloc_struct(&mut NoStack, PAIR).unwrap();
     let on_stack = store.expose_gc_ref_to_wasm(on_stack);
     for _ in 0..10 {
-        let garbage = store.alloc_struct(&mut NoRoots, PAIR).unwrap();
+        let garbage = store.alloc_struct(&mut NoStack, PAIR).unwrap();
         store.expose_gc_ref_to_wasm(garbage);
     }
-    let held = store.alloc_struct(&mut NoRoots, PAIR).unwrap();
+    let held = store.alloc_struct(&mut NoStack, PAIR).unwrap();
     let exposed = store.clone_gc_ref(&held);
     store.expose_gc_ref_to_wasm(exposed);
     assert_eq!(store.stats().live_objects, 12);
@@ -121,7 +130,7 @@ fn only_what_is_counted_or_on_the_stack_survives_a_collection() {
     }
     assert_eq!(word(store.heap(), &held), COUNT_ONE | MATURE);
     store.drop_gc_ref(held);
-    store.gc(&mut NoRoots).unwrap();
+    store.gc(&mut NoStack).unwrap();
     assert_eq!(store.stats().live_objects, 0);
     store.heap().verify().unwrap();
 }
@@ -241,9 +250,9 @@ fn slow_paths_do_what_emitted_code_began() {
 
 /// A list of `length` pairs, linked by their second fields.
 fn list(store: &mut GcStore, length: u32) -> VMGcRef {
-    let mut head = store.alloc_struct(&mut NoRoots, PAIR).unwrap();
+    let mut head = store.alloc_struct(&mut NoStack, PAIR).unwrap();
     for _ in 1..length {
-        let node = store.alloc_struct(&mut NoRoots, PAIR).unwrap();
+        let node = store.alloc_struct(&mut NoStack, PAIR).unwrap();
         store.write_field_ref(&node, CDR, Some(&head)).unwrap();
         store.drop_gc_ref(head);
         head = node;
@@ -259,9 +268,9 @@ fn a_list_of_a_million_nodes_dies_without_recursion() {
     std::thread::scope(|scope| {
         let small = std::thread::Builder::new().stack_size(128 << 10);
         let collect = || {
-            assert!(store.gc(&mut NoRoots).unwrap());
+            assert!(store.gc(&mut NoStack).unwrap());
             store.drop_gc_ref(head);
-            assert!(store.gc(&mut NoRoots).unwrap());
+            assert!(store.gc(&mut NoStack).unwrap());
         };
         small.spawn_scoped(scope, collect).unwrap().join().unwrap();
     });
@@ -286,7 +295,6 @@ fn increments_are_bounded_and_a_large_array_is_gone_through_in_pieces() {
         heap.drop_gc_ref(&mut host_data, element);
     }
     heap.verify().unwrap();
-    let mut roots = GcRootsList::default();
     // The array matures, is marked, and dies.
     let mut array = Some(array);
     for (cause, live) in [(GcCause::NoRoom, length + 1), (GcCause::Asked, length + 1)]
@@ -297,15 +305,14 @@ fn increments_are_bounded_and_a_large_array_is_gone_through_in_pieces() {
             heap.expose_gc_ref_to_wasm(array.take().unwrap());
             heap.core.plan = HeapPlan::default();
         }
-        heap.announce_gc(cause);
         if let Some(array) = &mut array {
             // The reference is not counted, but the host has one.
             assert_ne!(word(&heap, array) & !(LISTED | MATURE), 0);
         }
         let mut slot = array.as_ref().map_or(0, VMGcRef::as_raw_u32);
-        roots.clear();
+        let mut roots = GcRootsList::default();
         add_other(&mut slot, &mut roots);
-        let mut collection = heap.gc(roots.iter(), &mut host_data);
+        let mut collection = heap.gc(GcRequest::new(cause, &mut roots, &mut host_data));
         let mut increments = 1;
         while collection.collect_increment().unwrap() == GcProgress::Continue {
             increments += 1;
@@ -321,7 +328,7 @@ fn increments_are_bounded_and_a_large_array_is_gone_through_in_pieces() {
 #[allow(unsafe_code)]
 fn add_other(slot: &mut u32, roots: &mut GcRootsList) {
     // SAFETY: every test keeps its slot until the collection is over.
-    unsafe { roots.add_non_stack_root(slot, crate::RootKind::Global) };
+    unsafe { roots.add_slots(RootKind::Global, 3, NonNull::from(slot), 1) };
 }
 
 #[test]
@@ -342,17 +349,17 @@ fn an_abandoned_collection_leaves_the_heap_in_order() {
             .collect();
         let mut roots = GcRootsList::default();
         add_stack(&mut slots, &mut roots);
-        heap.gc(roots.iter(), &mut host_data).collect().unwrap();
-        roots.clear();
+        heap.gc(asked(&mut roots, &mut host_data)).collect().unwrap();
+        roots.clear_stack();
         add_stack(&mut slots[..3000], &mut roots);
-        let mut collection = heap.gc(roots.iter(), &mut host_data);
+        let mut collection = heap.gc(asked(&mut roots, &mut host_data));
         for _ in 0..increments {
             collection.collect_increment().unwrap();
         }
         drop(collection);
         heap.verify().unwrap();
         assert!(heap.stats().live_objects <= 2000);
-        heap.gc(roots.iter(), &mut host_data).collect().unwrap();
+        heap.gc(asked(&mut roots, &mut host_data)).collect().unwrap();
         heap.verify().unwrap();
         assert_eq!(heap.stats().live_objects, 1500);
     }
@@ -388,7 +395,7 @@ fn small_gaps_are_one_before_the_heap_grows() {
     let head = list(&mut store, 40_000);
     let heap_bytes = store.stats().heap_bytes;
     store.drop_gc_ref(head);
-    let array = store.alloc_array(&mut NoRoots, REFS, (heap_bytes / 4 - 100) as u32).unwrap();
+    let array = store.alloc_array(&mut NoStack, REFS, (heap_bytes / 4 - 100) as u32).unwrap();
     assert_eq!(store.stats().heap_bytes, heap_bytes);
     assert_eq!(store.read_field(&array, 12, StorageType::Ref).unwrap(), 0);
     store.heap().verify().unwrap();
@@ -423,7 +430,7 @@ fn damage_is_an_error_of_the_next_allocation_until_reset() {
         assert!(matches!(heap.verify(), Err(HeapError::Corrupt { .. })), "break {i}");
         heap.drop_gc_ref(&mut host_data, object.unchecked_copy());
         let mut roots = GcRootsList::default();
-        let collected = heap.gc(roots.iter(), &mut host_data).collect();
+        let collected = heap.gc(asked(&mut roots, &mut host_data)).collect();
         if i == 4 {
             // The flag keeps the object out of the list. It leaks until the collector looks for
             // cycles.
@@ -433,7 +440,7 @@ fn damage_is_an_error_of_the_next_allocation_until_reset() {
         assert!(collected.is_err(), "break {i}");
         let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
         assert!(matches!(heap.alloc_raw(header, 16), Err(HeapError::Corrupt { .. })), "break {i}");
-        assert!(heap.gc(roots.iter(), &mut host_data).collect().is_err());
+        assert!(heap.gc(asked(&mut roots, &mut host_data)).collect().is_err());
         heap.reset(&mut host_data);
         heap.verify().unwrap();
         pair(&mut heap);
@@ -459,9 +466,9 @@ fn a_collection_finds_what_is_wrong_with_roots_and_entries() {
         let mut slots = [u64::from(object)];
         let mut roots = GcRootsList::default();
         add_stack(&mut slots, &mut roots);
-        heap.gc(roots.iter(), &mut host_data).collect().unwrap();
+        heap.gc(asked(&mut roots, &mut host_data)).collect().unwrap();
         damage(&mut heap, object, &mut slots[0]);
-        let result = heap.gc(roots.iter(), &mut host_data).collect();
+        let result = heap.gc(asked(&mut roots, &mut host_data)).collect();
         assert!(matches!(result, Err(HeapError::Corrupt { .. })), "break {i}");
     }
 }
@@ -477,18 +484,18 @@ fn a_host_value_whose_drop_panics_leaves_the_heap_in_order() {
     let mut store = store();
     for i in 0..100 {
         let externref = if i == 50 {
-            store.alloc_externref(&mut NoRoots, Box::new(Bomb))
+            store.alloc_externref(&mut NoStack, Box::new(Bomb))
         } else {
-            store.alloc_externref(&mut NoRoots, Box::new(i))
+            store.alloc_externref(&mut NoStack, Box::new(i))
         };
         let externref = externref.map_err(|(error, _)| error).unwrap();
         store.expose_gc_ref_to_wasm(externref);
     }
-    let collect = std::panic::AssertUnwindSafe(|| store.gc(&mut NoRoots));
+    let collect = std::panic::AssertUnwindSafe(|| store.gc(&mut NoStack));
     assert!(std::panic::catch_unwind(collect).is_err());
     store.heap().verify().unwrap();
     assert_eq!((store.stats().live_objects, store.host_data().len()), (0, 0), "cut short");
-    assert!(store.gc(&mut NoRoots).unwrap());
+    assert!(store.gc(&mut NoStack).unwrap());
 }
 
 impl DrcHeap {

@@ -9,7 +9,8 @@
 use super::GenerationalHeap;
 use super::major::{Log, Phase};
 use crate::{
-    ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError, PauseKind,
+    ExternRefHostDataTable, GarbageCollection, GcCause, GcProgress, GcRootsIter, GcRootsList,
+    HeapError, PauseKind,
 };
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use std::time::Instant;
 const INCREMENT: u32 = 4096;
 
 /// What a collection is to collect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     /// The nursery.
     Minor,
@@ -28,7 +29,6 @@ pub(super) enum Plan {
     /// Everything at once, but a minor collection if too much of it is found to live.
     Trace,
     /// The nursery, then everything.
-    #[default]
     Full,
 }
 
@@ -63,6 +63,60 @@ pub(super) struct GenerationalCollection<'a> {
     /// Whether the major part is behind.
     marked: bool,
     step: Step,
+}
+
+impl GenerationalHeap {
+    /// What to collect for this cause.
+    pub(super) fn choose(&mut self, cause: GcCause) -> Plan {
+        let under_way = !matches!(self.phase, Phase::Idle | Phase::GivingBack(_));
+        match cause {
+            GcCause::NoRoom => {
+                let stuck = self.nursery.retains() && !self.grown
+                    || !self.has_room_for_minor()
+                    || self.large_wanted && self.major_is_due();
+                match (stuck, under_way) {
+                    (true, true) => Plan::Finish,
+                    (true, false) => Plan::Full,
+                    (false, _) if self.trace_pays() => Plan::Trace,
+                    (false, false) if self.marking_is_due() => Plan::Begin,
+                    (false, _) => Plan::Minor,
+                }
+            }
+            // A trace may be given up, and would have dropped none of these.
+            GcCause::HostValues if self.old.externrefs.len() > self.nursery.externrefs.len() => {
+                Plan::Full
+            }
+            GcCause::HostValues if self.trace_pays() => Plan::Trace,
+            GcCause::HostValues => Plan::Minor,
+            GcCause::Zeal => {
+                self.zeal_count = self.zeal_count.wrapping_add(1);
+                match self.zeal_count % 16 {
+                    2 => Plan::Begin,
+                    11 => Plan::Finish,
+                    0 => Plan::Full,
+                    1 | 9 | 12 | 13 if self.may_trace() => Plan::Trace,
+                    _ => Plan::Minor,
+                }
+            }
+            _ => Plan::Full,
+        }
+    }
+
+    /// Whether a collection needs all roots. To others no root that is not remembered is of
+    /// interest: it does not refer to a young object.
+    pub(super) fn needs_all_roots(&self, plan: Plan) -> bool {
+        matches!(plan, Plan::Full | Plan::Begin | Plan::Trace)
+            || self.phase == Phase::Evacuating
+            || self.tables.wants_all_slots()
+    }
+
+    /// The roots that a collection needs.
+    pub(super) fn roots_for<'a>(&self, plan: Plan, roots: &'a mut GcRootsList) -> GcRootsIter<'a> {
+        match self.needs_all_roots(plan) {
+            true => roots.all(),
+            false => roots.remembered(self.tables.slots()),
+        }
+    }
 }
 
 impl<'a> GenerationalCollection<'a> {
@@ -152,6 +206,10 @@ impl<'a> GenerationalCollection<'a> {
                 } else if done && heap.core.damage.is_none() {
                     let used = heap.nursery_used();
                     heap.end_minor();
+                    if !heap.nursery.retains() {
+                        // Nothing is young.
+                        self.roots.forget_new();
+                    }
                     if heap.scavenger.trace.is_active {
                         heap.end_trace(used);
                         self.step = Step::Sweep;

@@ -34,11 +34,10 @@ mod verify;
 use crate::space::blocks::BLOCK_SIZE;
 use crate::space::shapes::Shapes;
 use crate::{
-    ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRootsIter,
-    GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, LastResort, Occupancy, RememberedSlots,
-    RootsWanted,
+    ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest,
+    GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, LastResort, Occupancy,
 };
-use collect::{GenerationalCollection, Plan};
+use collect::GenerationalCollection;
 use evacuate::Evacuator;
 use gc_types::collector::generational::NAME;
 use gc_types::{GcLayout, VMGcHeader, VMGcKind, VMGcRef};
@@ -80,8 +79,6 @@ struct GenerationalHeap {
     evacuator: Evacuator,
     chooser: Chooser,
     phase: Phase,
-    /// What the next collection is to collect.
-    plan: Plan,
     /// Memory was refused when the heap was to grow last.
     cramped: bool,
     /// The heap has grown since the last collection.
@@ -116,7 +113,6 @@ impl GenerationalHeap {
             evacuator: Evacuator::default(),
             chooser: Chooser::default(),
             phase: Phase::Idle,
-            plan: Plan::Full,
             cramped: false,
             grown: false,
             large_wanted: false,
@@ -149,6 +145,13 @@ impl GenerationalHeap {
         VMGcRef::from_heap_index(index)
     }
 
+    /// What every store of a reference outside the heap has to do, for the slot at `address`.
+    fn remember_slot(&mut self, address: usize, word: u32) {
+        if self.is_young(word) {
+            self.tables.remember(address);
+        }
+    }
+
     /// What every store of a reference into the heap has to do, for the slot at `at`.
     #[inline]
     fn remember_field(&mut self, at: u64, word: u32) {
@@ -179,7 +182,7 @@ impl GcHeap for GenerationalHeap {
     ) {
         *destination = source.map(VMGcRef::unchecked_copy);
         if let Some(source) = source {
-            self.remember_slot(std::ptr::from_mut(destination).addr(), source);
+            self.remember_slot(std::ptr::from_mut(destination).addr(), source.as_raw_u32());
         }
     }
 
@@ -316,77 +319,15 @@ impl GcHeap for GenerationalHeap {
         Ok(grown)
     }
 
-    fn announce_gc(&mut self, cause: GcCause) -> RootsWanted {
-        let under_way = !matches!(self.phase, Phase::Idle | Phase::GivingBack(_));
-        self.plan = match cause {
-            GcCause::NoRoom => {
-                let stuck = self.nursery.retains() && !self.grown
-                    || !self.has_room_for_minor()
-                    || self.large_wanted && self.major_is_due();
-                match (stuck, under_way) {
-                    (true, true) => Plan::Finish,
-                    (true, false) => Plan::Full,
-                    (false, _) if self.trace_pays() => Plan::Trace,
-                    (false, false) if self.marking_is_due() => Plan::Begin,
-                    (false, _) => Plan::Minor,
-                }
-            }
-            // A trace may be given up, and would have dropped none of these.
-            GcCause::HostValues if self.old.externrefs.len() > self.nursery.externrefs.len() => {
-                Plan::Full
-            }
-            GcCause::HostValues if self.trace_pays() => Plan::Trace,
-            GcCause::HostValues => Plan::Minor,
-            GcCause::Zeal => {
-                self.zeal_count = self.zeal_count.wrapping_add(1);
-                match self.zeal_count % 16 {
-                    2 => Plan::Begin,
-                    11 => Plan::Finish,
-                    0 => Plan::Full,
-                    1 | 9 | 12 | 13 if self.may_trace() => Plan::Trace,
-                    _ => Plan::Minor,
-                }
-            }
-            _ => Plan::Full,
-        };
+    fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
+        self.core.assert_may_collect();
+        let GcRequest { cause, roots, host_data, .. } = request;
+        let plan = self.choose(cause);
         if cause != GcCause::NoRoom {
             self.reserve();
         }
-        let all_roots = matches!(self.plan, Plan::Full | Plan::Begin | Plan::Trace)
-            || self.phase == Phase::Evacuating;
-        if all_roots || self.tables.wants_all_slots() {
-            RootsWanted::All
-        } else {
-            RootsWanted::Remembered
-        }
-    }
-
-    fn remembered_slots(&self) -> Option<&RememberedSlots> {
-        Some(self.tables.slots())
-    }
-
-    fn needs_remembering(&self, gc_ref: &VMGcRef) -> bool {
-        self.is_young(gc_ref.as_raw_u32())
-    }
-
-    fn remember_slot(&mut self, address: usize, contents: &VMGcRef) {
-        if self.is_young(contents.as_raw_u32()) {
-            self.tables.remember(address);
-        }
-    }
-
-    fn remember_all_slots(&mut self) {
-        self.tables.remember_all();
-    }
-
-    fn gc<'a>(
-        &'a mut self,
-        roots: GcRootsIter<'a>,
-        host_data: &'a mut ExternRefHostDataTable,
-    ) -> Box<dyn GarbageCollection<'a> + 'a> {
-        self.core.assert_may_collect();
         self.grown = false;
-        let plan = std::mem::take(&mut self.plan);
+        let roots = self.roots_for(plan, roots);
         Box::new(GenerationalCollection::new(self, roots, host_data, plan))
     }
 
@@ -415,6 +356,11 @@ impl GcHeap for GenerationalHeap {
         self.verify_all()
     }
 
+    fn verify_with_roots(&self, roots: &mut GcRootsList) -> Result<(), HeapError> {
+        self.verify_all()?;
+        self.verify_remembered(roots)
+    }
+
     fn stats(&self) -> GcStats {
         let mut stats = self.core.stats_without(self.unbacked());
         let young = self.young();
@@ -439,7 +385,6 @@ impl GcHeap for GenerationalHeap {
         self.evacuator.clear();
         self.chooser = Chooser::default();
         self.phase = Phase::Idle;
-        self.plan = Plan::Full;
         (self.grown, self.large_wanted) = (false, false);
         self.dead_values.clear();
         self.survived = 0;

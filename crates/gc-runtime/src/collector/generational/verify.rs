@@ -3,11 +3,12 @@
 use super::GenerationalHeap;
 use super::major::Phase;
 use super::nursery::Count;
-use crate::HeapError;
 use crate::space::blocks::BLOCK_SIZE;
 use crate::space::object_map::ObjectMap;
+use crate::{GcRoot, GcRootsList, HeapError};
 use gc_types::collector::generational::LIMIT;
 use gc_types::{GcLayout, VMGcKind};
+use std::collections::HashSet;
 
 fn corrupt(at: u32, what: &'static str) -> Result<(), HeapError> {
     Err(HeapError::Corrupt { at, what })
@@ -83,6 +84,30 @@ impl GenerationalHeap {
             && let Some(at) = self.old.map.first_marked()
         {
             corrupt(at, "an object is marked and no marking is under way")?;
+        }
+        Ok(())
+    }
+
+    /// Checks that a minor collection would look at every root that refers to a young
+    /// object.
+    pub(super) fn verify_remembered(&self, roots: &mut GcRootsList) -> Result<(), HeapError> {
+        if self.tables.wants_all_slots() {
+            return Ok(());
+        }
+        let remembered = roots.remembered(self.tables.slots());
+        let remembered: HashSet<usize> = remembered.map(|root| root.address()).collect();
+        let young = |root: &GcRoot<'_>| {
+            let gc_ref = root.get().filter(|gc_ref| !gc_ref.is_i31())?;
+            Some(gc_ref.as_raw_u32()).filter(|&index| self.is_young(index))
+        };
+        for root in roots.all() {
+            if let Some(at) = young(&root)
+                && !remembered.contains(&root.address())
+            {
+                let path = format!("from {} → {at:#x}", root.owner());
+                let what = "a slot refers to a young object and is not remembered";
+                return Err(HeapError::Verification { at, what, path });
+            }
         }
         Ok(())
     }

@@ -7,8 +7,8 @@
 //! is handed out once and is therefore zero. Barriers do nothing, and header bits are zero.
 
 use crate::{
-    ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress, GcRootsIter, GcRuntime,
-    GcStats, HeapCore, HeapError, HeapMemory, Occupancy, Reclaims, RootsWanted,
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRuntime, GcStats,
+    HeapCore, HeapError, HeapMemory, Occupancy, Reclaims,
 };
 use gc_types::collector::null::{LIMIT, NAME, NEXT};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcRef};
@@ -159,15 +159,7 @@ impl GcHeap for NullHeap {
         Ok(grown)
     }
 
-    fn announce_gc(&mut self, _cause: GcCause) -> RootsWanted {
-        RootsWanted::Stack
-    }
-
-    fn gc<'a>(
-        &'a mut self,
-        _roots: GcRootsIter<'a>,
-        _host_data: &'a mut ExternRefHostDataTable,
-    ) -> Box<dyn GarbageCollection<'a> + 'a> {
+    fn gc<'a>(&'a mut self, _request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
         Box::new(NullCollection { heap: self, complete: false })
     }

@@ -8,7 +8,8 @@ use anyhow::Result;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_compiler::RefPlace;
 use gc_compiler::regions::Region;
-use wasmtime_types::WasmValType;
+use gc_types::RootKind;
+use wasmtime_types::{Global, WasmValType};
 
 impl Translator<'_, '_> {
     pub(super) fn local_get(&mut self, index: u32) -> Result<()> {
@@ -43,15 +44,12 @@ impl Translator<'_, '_> {
     }
 
     pub(super) fn global_get(&mut self, index: u32) -> Result<()> {
-        let ty = self.env.cx.info.globals[index as usize].wasm_ty;
+        let Global { wasm_ty: ty, mutability } = self.env.cx.info.globals[index as usize];
         let (address, offset, region) = self.global_place(index);
         let value = if ty.is_vmgcref_type() {
-            let place = RefPlace::Native {
-                address,
-                offset: offset.cast_signed(),
-                region,
-                always_named: true,
-            };
+            let offset = offset.cast_signed();
+            let kind = if mutability { RootKind::Global } else { RootKind::Constant };
+            let place = RefPlace::Native { address, offset, region, kind };
             self.heap().read_ref(place)
         } else {
             self.load(clif_type(&ty)?, region, address, offset)
@@ -66,7 +64,7 @@ impl Translator<'_, '_> {
         let (address, offset, region) = self.global_place(index);
         let offset = offset.cast_signed();
         if ty.is_vmgcref_type() {
-            let place = RefPlace::Native { address, offset, region, always_named: true };
+            let place = RefPlace::Native { address, offset, region, kind: RootKind::Global };
             self.heap().write_ref(place, value);
         } else {
             let flags = self.flags(region);

@@ -8,7 +8,7 @@ use crate::vmctx::Place;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_compiler::RefPlace;
-use gc_types::Trap;
+use gc_types::{RootKind, Trap};
 
 impl Translator<'_, '_> {
     /// Whether table `index` holds references into the heap, not functions.
@@ -83,7 +83,7 @@ impl Translator<'_, '_> {
     fn gc_element(&mut self, table: u32, index: ir::Value) -> RefPlace {
         let address = self.table_element(table, index, 4, Trap::TableOutOfBounds);
         env::intern(self.builder.func, env::TABLE_REFS);
-        RefPlace::Native { address, offset: 0, region: env::TABLE_REFS, always_named: false }
+        RefPlace::Native { address, offset: 0, region: env::TABLE_REFS, kind: RootKind::Table }
     }
 
     pub(super) fn table_size(&mut self, table: u32) {

@@ -25,8 +25,8 @@ fn objects(heap: &mut CopyingHeap) -> Objects {
 fn verify(heap: &CopyingHeap, objects: &Objects) -> Result<(), HeapError> {
     let mut roots = GcRootsList::default();
     let mut stack = Stack(vec![u64::from(objects.top)]);
-    stack.trace_roots(&mut roots).unwrap();
-    crate::verify::verify(heap, &ExternRefHostDataTable::default(), &mut roots)
+    stack.trace_stack(&mut roots).unwrap();
+    crate::verify::verify(heap, &ExternRefHostDataTable::default(), &mut roots, None)
 }
 
 #[test]

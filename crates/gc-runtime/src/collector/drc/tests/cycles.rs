@@ -6,7 +6,7 @@ use super::*;
 /// Makes two pairs that refer to each other, and a third that one of them refers to. Returns the
 /// first.
 fn ring(store: &mut GcStore) -> VMGcRef {
-    let [a, b, tail] = std::array::from_fn(|_| store.alloc_struct(&mut NoRoots, PAIR).unwrap());
+    let [a, b, tail] = std::array::from_fn(|_| store.alloc_struct(&mut NoStack, PAIR).unwrap());
     store.write_field_ref(&a, CAR, Some(&b)).unwrap();
     store.write_field_ref(&b, CAR, Some(&a)).unwrap();
     store.write_field_ref(&b, CDR, Some(&tail)).unwrap();
@@ -20,13 +20,13 @@ fn a_cycle_dies_when_the_host_collects() {
     let mut store = store();
     let [held, named, dropped] = std::array::from_fn(|_| ring(&mut store));
     // An object stays if the ring and something else refer to it.
-    let shared = store.alloc_struct(&mut NoRoots, PAIR).unwrap();
+    let shared = store.alloc_struct(&mut NoStack, PAIR).unwrap();
     store.write_field_ref(&dropped, CDR, Some(&shared)).unwrap();
     // One ring is named as a root. The other is not, but its count shows that somebody has it.
     let mut slot = named.as_raw_u32();
-    let mut roots = Slots([&raw mut slot]);
+    let slots = add_handle(&mut store, &mut slot);
     for _ in 0..3 {
-        assert!(store.gc(&mut roots).unwrap());
+        assert!(store.gc(&mut NoStack).unwrap());
         store.heap().verify().unwrap();
         assert_eq!(store.stats().live_objects, 10);
     }
@@ -35,29 +35,22 @@ fn a_cycle_dies_when_the_host_collects() {
     assert_eq!(words, [(2 * COUNT_ONE) | MATURE; 3]);
     store.drop_gc_ref(dropped);
     for _ in 0..3 {
-        assert!(store.gc(&mut roots).unwrap());
+        assert!(store.gc(&mut NoStack).unwrap());
         store.heap().verify().unwrap();
         assert_eq!(store.stats().live_objects, 7);
         assert_eq!(word(store.heap(), &shared), COUNT_ONE | MATURE);
     }
     store.drop_gc_ref(held);
     store.drop_gc_ref(named);
-    store.gc(&mut NoRoots).unwrap();
+    store.roots_mut().remove_slots(slots);
+    store.gc(&mut NoStack).unwrap();
     assert_eq!(store.stats().live_objects, 1);
 }
 
-/// Roots outside the stack.
-struct Slots<const N: usize>([*mut u32; N]);
-
-impl<const N: usize> TraceRoots for Slots<N> {
-    #[allow(unsafe_code)]
-    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), crate::IncompleteWalk> {
-        // SAFETY: every test keeps its slots until the collection is over.
-        self.0
-            .iter()
-            .for_each(|slot| unsafe { roots.add_non_stack_root(*slot, crate::RootKind::Handle) });
-        Ok(())
-    }
+#[allow(unsafe_code)]
+fn add_handle(store: &mut GcStore, slot: &mut u32) -> SlotsId {
+    // SAFETY: the test keeps its slot until it is removed.
+    unsafe { store.roots_mut().add_slots(RootKind::Handle, 0, NonNull::from(slot), 1) }
 }
 
 #[test]
@@ -70,7 +63,7 @@ fn growth_makes_a_collection_look_for_cycles() {
     let stats = store.stats();
     assert_eq!(stats.allocations, 3_000_000);
     assert!(stats.peak_heap_bytes <= 8 << 20, "{stats:?}");
-    store.gc(&mut NoRoots).unwrap();
+    store.gc(&mut NoStack).unwrap();
     assert_eq!(store.stats().live_objects, 0);
     store.heap().verify().unwrap();
 }
@@ -83,10 +76,10 @@ fn a_full_heap_looks_for_cycles_before_it_is_out_of_memory() {
         let ring = ring(&mut store);
         store.drop_gc_ref(ring);
     }
-    let array = store.alloc_array(&mut NoRoots, REFS, 200_000).unwrap();
+    let array = store.alloc_array(&mut NoStack, REFS, 200_000).unwrap();
     store.heap().verify().unwrap();
     store.drop_gc_ref(array);
-    let error = store.alloc_array(&mut NoRoots, REFS, 1 << 20).unwrap_err();
+    let error = store.alloc_array(&mut NoStack, REFS, 1 << 20).unwrap_err();
     assert!(matches!(error, HeapError::OutOfMemory { .. }), "{error}");
 }
 
@@ -107,7 +100,7 @@ fn cycles_are_looked_for_even_if_what_is_young_lives() {
         }
         store.heap().verify().unwrap();
         held.drain(..).for_each(|ring| store.drop_gc_ref(ring));
-        store.gc(&mut NoRoots).unwrap();
+        store.gc(&mut NoStack).unwrap();
         assert_eq!(store.stats().live_objects, 0);
     }
 }
@@ -119,14 +112,14 @@ fn cycles_are_looked_for_after_a_collection_that_did_not() {
     for young in (80_000..90_000).step_by(250) {
         let mut store = store_with(&options);
         let mut held: Vec<VMGcRef> = (0..125_000).map(|_| ring(&mut store)).collect();
-        store.gc(&mut NoRoots).unwrap();
+        store.gc(&mut NoStack).unwrap();
         // This is not growth.
         held.drain(62_500..).for_each(|ring| store.drop_gc_ref(ring));
         for _ in 0..young {
             let ring = ring(&mut store);
             store.drop_gc_ref(ring);
         }
-        let array = store.alloc_array(&mut NoRoots, REFS, 3 << 20).unwrap();
+        let array = store.alloc_array(&mut NoStack, REFS, 3 << 20).unwrap();
         store.drop_gc_ref(array);
     }
 }

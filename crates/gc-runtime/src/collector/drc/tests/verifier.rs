@@ -36,7 +36,7 @@ fn objects(heap: &mut DrcHeap) -> Objects {
     let mut stack = [u64::from(objects.top)];
     add_stack(&mut stack, &mut roots);
     add_other(&mut objects.global, &mut roots);
-    heap.gc(roots.iter(), &mut host_data).collect().unwrap();
+    heap.gc(asked(&mut roots, &mut host_data)).collect().unwrap();
     objects
 }
 
@@ -45,7 +45,7 @@ fn verify(heap: &DrcHeap, objects: &mut Objects) -> Result<(), HeapError> {
     let mut stack = [u64::from(objects.top)];
     add_stack(&mut stack, &mut roots);
     add_other(&mut objects.global, &mut roots);
-    crate::verify::verify(heap, &ExternRefHostDataTable::default(), &mut roots)
+    crate::verify::verify(heap, &ExternRefHostDataTable::default(), &mut roots, None)
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
         let to_array = format!("from stack slot (root 0) → StructRef type#0 at {:#x}", o.top);
         let expected = match at(&o) {
             0 => "in the heap as a whole".into(),
-            at if at == o.leaf => "from global (root 1) → ".into(),
+            at if at == o.leaf => "from global 3 → ".into(),
             at if at == o.array => {
                 format!("{to_array}, field 0 (+8) → ArrayRef type#1 at {:#x}", o.array)
             }

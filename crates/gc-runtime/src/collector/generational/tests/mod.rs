@@ -6,12 +6,14 @@ mod store;
 mod trace;
 mod verifier;
 
+use super::collect::Plan;
 use super::*;
 use crate::{GcProgress, GcRootsList, HeapBounds, HeapOptions, PauseKind};
 use gc_types::collector::generational::{
     FORWARDED, LIMIT, LOG_CAPACITY, LOG_LEN, MARKING, NEXT, NURSERY_START,
 };
-use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
+use gc_types::{ArrayLayout, GcLayout, RootKind, StorageType, StructLayout, TypeIndex};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +45,7 @@ struct Fixture {
     heap: GenerationalHeap,
     host_data: ExternRefHostDataTable,
     stack: Vec<u64>,
-    slot: Box<u32>,
+    slot: Vec<u32>,
     roots: GcRootsList,
 }
 
@@ -52,37 +54,40 @@ impl Fixture {
         Fixture::in_memory(HeapMemory::new(&options(maximum)).unwrap())
     }
 
+    #[allow(unsafe_code)]
     fn in_memory(memory: HeapMemory) -> Fixture {
         let mut heap = GenerationalHeap::new(memory, 0);
         add_layouts(&mut heap);
-        Fixture {
-            heap,
-            host_data: ExternRefHostDataTable::default(),
-            stack: vec![0; 8],
-            slot: Box::new(0),
-            roots: GcRootsList::default(),
-        }
+        let (mut slot, mut roots) = (vec![0], GcRootsList::default());
+        let first = NonNull::from(&mut slot[0]);
+        // SAFETY: the vector lives and keeps its place as long as the list, and nobody
+        // touches it during a collection.
+        unsafe { roots.add_slots(RootKind::Table, 2, first, 1) };
+        let host_data = ExternRefHostDataTable::default();
+        Fixture { heap, host_data, stack: vec![0; 8], slot, roots }
     }
 
     #[allow(unsafe_code)]
     fn begin(&mut self, plan: Plan) -> GenerationalCollection<'_> {
-        self.roots.clear();
+        self.roots.clear_stack();
         let first = self.stack.as_mut_ptr();
         for i in 0..self.stack.len() {
             // SAFETY: in bounds; the slots are not touched while the collection lives.
             unsafe { self.roots.add_stack_root(first.add(i)) };
         }
-        let tables = &self.heap.tables;
-        let address = (&raw const *self.slot).addr();
-        let remembered = tables.wants_all_slots() || tables.slots().contains(address);
-        let all = matches!(plan, Plan::Full | Plan::Begin | Plan::Trace)
-            || self.heap.phase == Phase::Evacuating;
-        if remembered || all {
-            // SAFETY: as above.
-            unsafe { self.roots.add_non_stack_root(&raw mut *self.slot, crate::RootKind::Table) };
-        }
-        let roots = self.roots.iter();
+        let roots = self.heap.roots_for(plan, &mut self.roots);
         GenerationalCollection::new(&mut self.heap, roots, &mut self.host_data, plan)
+    }
+
+    /// Whether a collection that is begun for want of room is given all roots.
+    fn needs_all_roots(&mut self) -> bool {
+        let plan = self.heap.choose(GcCause::NoRoom);
+        self.heap.needs_all_roots(plan)
+    }
+
+    /// The slot outside the stack.
+    fn slot(&self) -> u32 {
+        self.slot[0]
     }
 
     fn collect(&mut self, plan: Plan) {
@@ -220,23 +225,25 @@ fn young_objects_are_found_through_cards() {
 #[test]
 fn a_slot_outside_the_heap_is_a_root_when_it_was_remembered() {
     let mut f = Fixture::new(4 << 20);
-    let pair = f.pair(0, 0);
-    *f.slot = pair;
-    let address = (&raw const *f.slot).addr();
-    f.heap.remember_slot(address, &VMGcRef::from_raw_u32(pair).unwrap());
+    // From now on it is not new.
     f.collect(Plan::Minor);
-    assert!(!f.heap.is_young(*f.slot) && f.live() == 1);
+    let pair = f.pair(0, 0);
+    f.slot[0] = pair;
+    let address = (&raw const f.slot[0]).addr();
+    f.heap.remember_slot(address, pair);
+    f.collect(Plan::Minor);
+    assert!(!f.heap.is_young(f.slot()) && f.live() == 1);
     // It refers to no young object any more: nobody looks.
     assert!(!f.heap.tables.slots().contains(address));
-    f.heap.remember_slot(address, &VMGcRef::from_raw_u32(*f.slot).unwrap());
+    f.heap.remember_slot(address, f.slot());
     assert!(!f.heap.tables.slots().contains(address));
-    *f.slot = f.pair(0, 0);
-    f.heap.remember_all_slots();
-    assert_eq!(f.heap.announce_gc(GcCause::NoRoom), RootsWanted::All);
+    f.slot[0] = f.pair(0, 0);
+    f.heap.tables.remember_all();
+    assert!(f.needs_all_roots());
     f.collect(Plan::Minor);
-    assert!(!f.heap.is_young(*f.slot));
+    assert!(!f.heap.is_young(f.slot()));
     f.pair(0, 0);
-    assert_eq!(f.heap.announce_gc(GcCause::NoRoom), RootsWanted::Remembered);
+    assert!(!f.needs_all_roots());
 }
 
 #[test]
@@ -265,7 +272,7 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     f.collect(Plan::Minor);
     assert_eq!((f.top(), f.list_length()), (young, 1000));
     assert!(f.heap.nursery.retains());
-    assert_eq!(f.heap.announce_gc(GcCause::NoRoom), RootsWanted::All);
+    assert!(f.needs_all_roots());
     f.collect(Plan::Full);
     assert_eq!((f.top(), f.list_length(), f.host_data.len()), (young, 1000, 1));
     // An old object may refer to a retained one, over any number of collections.

@@ -1,7 +1,7 @@
 //! A store drives the heap: what it collects when, over many nurseries.
 
 use super::*;
-use crate::{GcStore, IncompleteWalk, NoRoots, TraceRoots};
+use crate::{GcStore, IncompleteWalk, NoStack, TraceRoots};
 
 /// Names a stack of so many slots.
 struct Slots<const N: usize>([u64; N]);
@@ -18,7 +18,7 @@ impl<const N: usize> Slots<N> {
 
 impl<const N: usize> TraceRoots for Slots<N> {
     #[allow(unsafe_code)]
-    fn trace_roots(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+    fn trace_stack(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
         for slot in &mut self.0 {
             // SAFETY: borrowed with `self`.
             unsafe { roots.add_stack_root(slot) };
@@ -64,7 +64,7 @@ fn a_store_collects_the_nursery_mostly_and_the_rest_in_time() {
     assert!(store.gc(&mut stack).unwrap());
     assert_eq!(store.stats().live_objects, 20_002);
     store.heap().verify().unwrap();
-    assert!(store.gc(&mut NoRoots).unwrap());
+    assert!(store.gc(&mut NoStack).unwrap());
     assert_eq!(store.stats().live_objects, 0);
 }
 

@@ -13,8 +13,7 @@ impl Fixture {
         if self.heap.next() + 64 <= self.heap.nursery.limit {
             return None;
         }
-        self.heap.announce_gc(GcCause::NoRoom);
-        let plan = self.heap.plan;
+        let plan = self.heap.choose(GcCause::NoRoom);
         self.collect(plan);
         self.heap.finish_sweeping();
         Some((plan, self.heap.survived))
@@ -75,8 +74,8 @@ fn a_dead_old_chain_hands_on_nothing() {
     assert_eq!(f.chain(), 10);
     // Also when there are many host values, and a nursery worth it.
     f.queue(8000);
-    assert_eq!(f.heap.announce_gc(GcCause::HostValues), RootsWanted::All);
-    assert_eq!(f.heap.plan, Plan::Trace);
+    let plan = f.heap.choose(GcCause::HostValues);
+    assert!(plan == Plan::Trace && f.heap.needs_all_roots(plan));
 }
 
 #[test]
@@ -88,8 +87,8 @@ fn a_collection_before_the_nursery_is_full_does_not_end_traces() {
     f.collect(Plan::Minor);
     (0..100).for_each(|_| _ = f.pair(0, 0));
     // As when a large object finds no room.
-    f.heap.announce_gc(GcCause::NoRoom);
-    f.collect(f.heap.plan);
+    let plan = f.heap.choose(GcCause::NoRoom);
+    f.collect(plan);
     assert!(f.heap.chooser.traces());
 }
 
@@ -177,8 +176,8 @@ fn host_values_whose_externrefs_died_old_are_dropped_although_traces_pay() {
     f.collect(Plan::Minor);
     (0..5000).for_each(|_| _ = f.pair(0, 0));
     assert!(f.heap.trace_pays());
-    f.heap.announce_gc(GcCause::HostValues);
-    f.collect(f.heap.plan);
+    let plan = f.heap.choose(GcCause::HostValues);
+    f.collect(plan);
     assert_eq!((f.host_data.len(), f.list_length()), (0, 3000));
 }
 

@@ -30,7 +30,7 @@ fn objects(f: &mut Fixture) -> Objects {
 fn found(f: &mut Fixture) -> (u32, &'static str, String) {
     // Names the roots.
     drop(f.begin(Plan::Full));
-    match crate::verify::verify(&f.heap, &f.host_data, &mut f.roots) {
+    match crate::verify::verify(&f.heap, &f.host_data, &mut f.roots, None) {
         Err(HeapError::Verification { at, what, path }) => (at, what, path),
         other => panic!("{other:?}"),
     }

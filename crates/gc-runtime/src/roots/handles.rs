@@ -1,0 +1,326 @@
+//! Handles by which a host holds references: [`ScopedHandle`], valid until their scope
+//! ends, and [`OwnedHandle`], valid until they are dropped.
+//!
+//! A handle is an index into its store's table, never the reference itself: a moving
+//! collector updates the table. Scopes nest like the host functions that open them. The
+//! idea of scoped handles is that of V8's `HandleScope` and the JNI's local references.
+//!
+//! The table holds references and knows no barriers; [`GcStore`](crate::GcStore), which has
+//! both, is where handles are made and given up.
+
+use gc_types::VMGcRef;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Tells tables apart, so that a handle of one is not used with another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct TableId(u64);
+
+impl TableId {
+    fn next() -> TableId {
+        // A counter is all that can tell a dropped table's handles from a new table's.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        TableId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A handle that is valid until the scope it was made in ends. Copies are the same handle.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ScopedHandle {
+    table: TableId,
+    index: u32,
+    /// Which scope's lifetime it belongs to: indices are reused after scopes end.
+    generation: u64,
+}
+
+impl ScopedHandle {
+    /// How many there may be in a store at a time.
+    pub const MAX: usize = 1 << 26;
+}
+
+impl fmt::Debug for ScopedHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ScopedHandle({})", self.index)
+    }
+}
+
+/// A handle that is valid until it and its clones are dropped. Clones are the same handle.
+#[derive(Clone)]
+pub struct OwnedHandle(Arc<Owned>);
+
+impl OwnedHandle {
+    /// How many there may be in a store at a time.
+    pub const MAX: usize = 1 << 25;
+}
+
+/// What the clones of one owned handle share: when the last is dropped, which may be
+/// anywhere, its place is noted for the store to find.
+struct Owned {
+    table: TableId,
+    index: u32,
+    dropped: Dropped,
+}
+
+impl fmt::Debug for OwnedHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OwnedHandle({})", self.0.index)
+    }
+}
+
+/// Places of owned handles that were dropped.
+type Dropped = Arc<Mutex<Vec<u32>>>;
+
+fn lock(dropped: &Dropped) -> MutexGuard<'_, Vec<u32>> {
+    dropped.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        lock(&self.dropped).push(self.index);
+    }
+}
+
+/// Where a scope of handles began ([`GcStore::enter_handle_scope`]).
+///
+/// [`GcStore::enter_handle_scope`]: crate::GcStore::enter_handle_scope
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a scope gives its handles up when it is exited"]
+pub struct HandleScope(usize);
+
+/// Why a handle cannot be used, or made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandleError {
+    /// It is of another store.
+    OtherStore,
+    /// The scope it was made in ended, or the store was reset.
+    ScopeEnded,
+    /// There are as many handles of its sort as there may be.
+    TooMany {
+        /// How many these are.
+        maximum: usize,
+    },
+}
+
+impl fmt::Display for HandleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HandleError::OtherStore => {
+                f.write_str("a rooted reference of one store was used with another")
+            }
+            HandleError::ScopeEnded => {
+                f.write_str("a rooted reference was used after its scope ended")
+            }
+            HandleError::TooMany { maximum } => write!(f, "more than {maximum} handles"),
+        }
+    }
+}
+
+impl std::error::Error for HandleError {}
+
+/// All handles of one store.
+#[derive(Debug)]
+pub(crate) struct HandleTable {
+    id: TableId,
+    scoped: Vec<Option<VMGcRef>>,
+    /// The generation of each of those.
+    generations: Vec<u64>,
+    /// Counts the scoped handles that were given up.
+    generation: u64,
+    /// `None` in places that are free.
+    owned: Vec<Option<VMGcRef>>,
+    free: Vec<u32>,
+    /// Places of owned handles that are new since [`forget_new`](HandleTable::forget_new).
+    new: Vec<u32>,
+    dropped: Dropped,
+}
+
+impl Default for HandleTable {
+    fn default() -> HandleTable {
+        HandleTable {
+            id: TableId::next(),
+            scoped: Vec::new(),
+            generations: Vec::new(),
+            generation: 0,
+            owned: Vec::new(),
+            free: Vec::new(),
+            new: Vec::new(),
+            dropped: Dropped::default(),
+        }
+    }
+}
+
+impl HandleTable {
+    pub(crate) fn enter_scope(&self) -> HandleScope {
+        HandleScope(self.scoped.len())
+    }
+
+    /// Adds a scoped handle that owns `gc_ref`, or gives it back.
+    pub(crate) fn push(&mut self, gc_ref: VMGcRef) -> Result<ScopedHandle, VMGcRef> {
+        let index = self.scoped.len();
+        if index >= ScopedHandle::MAX {
+            return Err(gc_ref);
+        }
+        self.scoped.push(Some(gc_ref));
+        self.generations.push(self.generation);
+        let (table, index, generation) = (self.id, index as u32, self.generation);
+        Ok(ScopedHandle { table, index, generation })
+    }
+
+    /// Takes out one reference of a handle made since `scope` began.
+    pub(crate) fn pop(&mut self, scope: HandleScope) -> Option<VMGcRef> {
+        while self.scoped.len() > scope.0 {
+            // 2^64 do not end before the universe does.
+            self.generation += 1;
+            self.generations.pop();
+            if let Some(gc_ref) = self.scoped.pop().flatten() {
+                return Some(gc_ref);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn get(&self, handle: &ScopedHandle) -> Result<&VMGcRef, HandleError> {
+        if handle.table != self.id {
+            return Err(HandleError::OtherStore);
+        }
+        let index = handle.index as usize;
+        match self.scoped.get(index) {
+            Some(Some(gc_ref)) if self.generations[index] == handle.generation => Ok(gc_ref),
+            _ => Err(HandleError::ScopeEnded),
+        }
+    }
+
+    /// Adds an owned handle that owns `gc_ref`, or gives it back.
+    pub(crate) fn add_owned(&mut self, gc_ref: VMGcRef) -> Result<OwnedHandle, VMGcRef> {
+        if self.owned.len() - self.free.len() >= OwnedHandle::MAX {
+            return Err(gc_ref);
+        }
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.owned[index as usize] = Some(gc_ref);
+                index
+            }
+            None => {
+                self.owned.push(Some(gc_ref));
+                self.owned.len() as u32 - 1
+            }
+        };
+        if self.new.len() > self.owned.len() * 2 {
+            self.new.sort_unstable();
+            self.new.dedup();
+        }
+        self.new.push(index);
+        let (table, dropped) = (self.id, self.dropped.clone());
+        Ok(OwnedHandle(Arc::new(Owned { table, index, dropped })))
+    }
+
+    pub(crate) fn get_owned(&self, handle: &OwnedHandle) -> Result<&VMGcRef, HandleError> {
+        if handle.0.table != self.id {
+            return Err(HandleError::OtherStore);
+        }
+        let place = self.owned.get(handle.0.index as usize).and_then(Option::as_ref);
+        place.ok_or(HandleError::ScopeEnded)
+    }
+
+    /// Takes out the references of owned handles that were all dropped.
+    pub(crate) fn take_dropped(&mut self) -> Vec<VMGcRef> {
+        let dropped = std::mem::take(&mut *lock(&self.dropped));
+        let take = |index: &u32| {
+            self.free.push(*index);
+            self.owned[*index as usize].take()
+        };
+        dropped.iter().filter_map(take).collect()
+    }
+
+    /// Forgets all references. Scoped handles are over; owned ones refer to nothing.
+    pub(crate) fn reset(&mut self) {
+        self.generation += 1;
+        self.scoped.clear();
+        self.generations.clear();
+        self.owned.fill_with(|| None);
+        self.new.clear();
+    }
+
+    // ---- as roots ---------------------------------------------------------
+
+    /// The references of scoped handles.
+    pub(super) fn scoped_mut(&mut self) -> &mut Vec<Option<VMGcRef>> {
+        &mut self.scoped
+    }
+
+    /// The places of owned handles, and which of them are new. One that is not new has not
+    /// changed.
+    pub(super) fn owned_mut(&mut self) -> (&mut Vec<Option<VMGcRef>>, &mut Vec<u32>) {
+        (&mut self.owned, &mut self.new)
+    }
+
+    /// No owned handle is new from now on.
+    pub(super) fn forget_new(&mut self) {
+        self.new.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gc_types::I31;
+
+    fn i31() -> VMGcRef {
+        VMGcRef::from_i31(I31::wrapping_i32(1))
+    }
+
+    #[test]
+    fn a_handle_stays_dead_however_many_scopes_end() {
+        let mut table = HandleTable::default();
+        let scope = table.enter_scope();
+        let first = table.push(i31()).unwrap();
+        assert_eq!(table.get(&first), Ok(&i31()));
+        table.pop(scope).unwrap();
+        // As many scopes as the old generations had numbers, but for the one above.
+        table.generation += (1 << 32) - 1;
+        assert_ne!(table.push(i31()).unwrap(), first);
+        assert_eq!(table.get(&first), Err(HandleError::ScopeEnded));
+    }
+
+    #[test]
+    fn a_handle_of_another_table_is_refused() {
+        let (mut a, mut b) = (HandleTable::default(), HandleTable::default());
+        let (scoped, owned) = (a.push(i31()).unwrap(), a.add_owned(i31()).unwrap());
+        b.push(i31()).unwrap();
+        let _other = b.add_owned(i31()).unwrap();
+        assert_eq!(b.get(&scoped), Err(HandleError::OtherStore));
+        assert_eq!(b.get_owned(&owned), Err(HandleError::OtherStore));
+        assert!(a.get(&scoped).is_ok() && a.get_owned(&owned).is_ok());
+    }
+
+    #[test]
+    fn places_of_dropped_handles_are_used_again() {
+        let mut table = HandleTable::default();
+        let handle = table.add_owned(i31()).unwrap();
+        let clone = handle.clone();
+        drop(handle);
+        assert!(table.take_dropped().is_empty(), "a clone lives");
+        drop(clone);
+        assert_eq!(table.take_dropped(), [i31()]);
+        for _ in 0..1000 {
+            drop(table.add_owned(i31()).unwrap());
+            table.take_dropped();
+        }
+        assert_eq!(table.owned.len(), 1);
+        assert!(table.new.len() < 10, "{}", table.new.len());
+    }
+
+    #[test]
+    fn a_reset_table_has_no_references() {
+        let mut table = HandleTable::default();
+        let (scoped, owned) = (table.push(i31()).unwrap(), table.add_owned(i31()).unwrap());
+        table.reset();
+        table.push(i31()).unwrap();
+        assert_eq!(table.get(&scoped), Err(HandleError::ScopeEnded));
+        assert_eq!(table.get_owned(&owned), Err(HandleError::ScopeEnded));
+        drop(owned);
+        assert!(table.take_dropped().is_empty());
+    }
+}
