@@ -98,7 +98,7 @@ impl fmt::Display for HeapError {
                 "GC heap out of memory: {bytes} bytes more do not fit its limit of {limit} bytes"
             ),
             HeapError::Refused { bytes } => {
-                write!(f, "the growth policy refuses the GC heap {bytes} bytes more")
+                write!(f, "the growth policy refuses {bytes} more bytes for the GC heap")
             }
             HeapError::TooLarge { length } => {
                 write!(f, "allocation size too large: an object of length {length}")
@@ -123,7 +123,7 @@ impl fmt::Display for HeapError {
             HeapError::Verification { at, what, path } => {
                 write!(f, "corrupt GC heap at {at:#x}: {what}; {path}")
             }
-            HeapError::Options { what } => write!(f, "heap options cannot be met: {what}"),
+            HeapError::Options { what } => write!(f, "heap options cannot be satisfied: {what}"),
             HeapError::System { what } => write!(f, "the system refused: {what}"),
         }
     }

@@ -1,21 +1,20 @@
-//! [`GcHeap`]: what every collector's heap can do.
+//! [`GcHeap`]: the interface of every collector's heap.
 //!
 //! # The duties of a `GcHeap`
-//! 1. Objects live in [`HeapCore::memory`] and nowhere else; everything read from
-//!    there is untrusted.
+//! 1. Objects live only in [`HeapCore::memory`]. Everything read from there is untrusted.
 //! 2. Between two calls of [`gc`](GcHeap::gc) no object moves or is freed, except
 //!    those whose last reference a barrier of this heap dropped.
 //! 3. A reference handed out (by an allocation or `clone_gc_ref`) stays valid
 //!    until `drop_gc_ref` or `expose_gc_ref_to_wasm` takes it back.
 //! 4. Allocations return objects whose header is complete and whose body is zero.
-//! 5. No method panics on a corrupt heap. One without a `Result` that finds damage
-//!    does no more than it can do safely and notes it
-//!    ([`HeapCore::note_damage`]); the next allocation or collection reports it.
-//! 6. `i31`s are references to nothing: every barrier lets them pass.
+//! 5. No method panics on a corrupt heap. A method without a `Result` that finds damage does only
+//!    what is safe and notes the damage ([`HeapCore::note_damage`]). The next allocation or
+//!    collection reports it.
+//! 6. `i31`s refer to no object. Every barrier accepts them.
 //! 7. A host value is dropped by [`ExternRefHostDataTable::dealloc`] or
-//!    [`clear`](ExternRefHostDataTable::clear) when its externref dies. If it panics,
-//!    the table keeps that; no method lets it go on, since compiled code may be above
-//!    it on the stack.
+//!    [`clear`](ExternRefHostDataTable::clear) when its externref dies. If the drop panics, the
+//!    table keeps the panic. No method resumes it, because compiled code may be above the method on
+//!    the stack.
 
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcRequest, GcRootsList,
@@ -24,36 +23,35 @@ use crate::{
 use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
 
-/// Why an allocation is tried [once more](GcHeap::alloc_last_resort).
+/// The reason why an allocation is tried [once more](GcHeap::alloc_last_resort).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LastResort {
-    /// A collection should have made room and could not begin: not all roots were found.
+    /// A collection could not begin, because not all roots were found.
     NoCollection,
-    /// Everything that is garbage was freed, and the heap cannot grow.
+    /// All garbage was freed, and the heap cannot grow.
     NoMemory,
 }
 
-/// How full a heap is, and what its collector would do about it ([`GcHeap::occupancy`]).
+/// How full a heap is, and whether a collection pays ([`GcHeap::occupancy`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupancy {
-    /// Bytes of the objects in the heap, some of which may be garbage.
+    /// The bytes of the heap's objects, some of which may be garbage.
     pub used: u64,
-    /// Bytes of mapped memory whose pages the system has back.
+    /// Bytes of mapped memory whose pages were given back to the system.
     pub given_back: u64,
-    /// Bytes that should be allocated, at least, between two collections of the whole
-    /// heap, so that what each costs even if nothing lives is worth its while.
+    /// Bytes that should be allocated at least between two collections of the whole heap. A
+    /// collection has a cost even if nothing lives.
     pub least_room: u64,
-    /// Bytes the heap would have to grow by to come to the goal of the policy's plan, if
-    /// that can be told.
+    /// Bytes by which the heap must grow to reach the goal of the policy's plan, if that is known.
     pub wanted: Option<u64>,
-    /// Whether, now that an allocation found no room, a collection is likely to free more
-    /// than it costs. If not, the heap grows first.
+    /// Whether a collection is likely to be worth its cost, after an allocation found no room. If
+    /// not, the heap grows first.
     pub collection_pays: bool,
 }
 
 impl Default for Occupancy {
-    /// An empty heap that is collected whenever an allocation finds no room.
+    /// The occupancy of an empty heap that is collected whenever an allocation finds no room.
     fn default() -> Occupancy {
         Occupancy { used: 0, given_back: 0, least_room: 0, wanted: None, collection_pays: true }
     }
@@ -61,30 +59,30 @@ impl Default for Occupancy {
 
 /// A heap under one collector.
 ///
-/// What no collector changes stands in [`HeapCore`], and some of it on `dyn GcHeap` for
-/// those who have that.
+/// The methods that are the same for all collectors are in [`HeapCore`], and some also on `dyn
+/// GcHeap`.
 pub trait GcHeap: Send + Sync {
-    /// What all heaps have.
+    /// The state that all heaps have.
     fn core(&self) -> &HeapCore;
-    /// What all heaps have, to change it.
+    /// The state that all heaps have, mutable.
     fn core_mut(&mut self) -> &mut HeapCore;
 
     // ---- barriers -------------------------------------------------------
     //
-    // As provided they copy references and do nothing else, which is all that a
-    // collector that finds what lives by tracing all of it needs.
+    // The provided methods only copy references. That suffices for a collector that traces all live
+    // objects.
 
-    /// A second reference to the same object, for the host to keep.
+    /// Makes a second reference to the same object for the host.
     fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
         gc_ref.unchecked_copy()
     }
 
-    /// Gives up a reference the host kept.
+    /// Releases a reference that the host held.
     fn drop_gc_ref(&mut self, _host_data: &mut ExternRefHostDataTable, _gc_ref: VMGcRef) {}
 
-    /// Overwrites `destination`, a slot outside the heap (a table element, a
-    /// global, a host handle), with a new reference to `source`'s object. The slot itself,
-    /// not a copy of it: the heap may remember where it is.
+    /// Overwrites `destination`, a slot outside the heap (a table element, a global, a host
+    /// handle), with a new reference to `source`'s object. Pass the slot itself and not a copy,
+    /// because the heap may record its address.
     fn write_gc_ref(
         &mut self,
         _host_data: &mut ExternRefHostDataTable,
@@ -108,13 +106,13 @@ pub trait GcHeap: Send + Sync {
         self.core_mut().write_ref_at(at, source)
     }
 
-    /// Copies `count` references within the heap, from byte index `from` on to
-    /// byte index `to` on, with all barriers. The ranges may overlap. As provided it
-    /// [writes](GcHeap::write_field_ref) one after the other; a collector without
-    /// barriers copies them [all at once](HeapCore::copy_refs_at).
+    /// Copies `count` references within the heap from byte index `from` to byte index `to`, with
+    /// all barriers. The ranges may overlap. The provided method [writes](GcHeap::write_field_ref)
+    /// one reference after the other. A collector without barriers can copy them [at
+    /// once](HeapCore::copy_refs_at).
     ///
     /// # Errors
-    /// If a range is not wholly inside the heap; a part may have been copied.
+    /// If a range is not completely inside the heap. A part may have been copied.
     fn copy_ref_range(
         &mut self,
         host_data: &mut ExternRefHostDataTable,
@@ -133,13 +131,13 @@ pub trait GcHeap: Send + Sync {
         }
     }
 
-    /// Overwrites `count` references within the heap, from byte index `at` on, with new
-    /// references to `source`'s object, with all barriers. As provided it
-    /// [writes](GcHeap::write_field_ref) one after the other; a collector without
-    /// barriers writes them [all at once](HeapCore::fill_refs_at).
+    /// Overwrites `count` references within the heap, from byte index `at` on, with new references
+    /// to `source`'s object, with all barriers. The provided method
+    /// [writes](GcHeap::write_field_ref) one after the other. A collector without barriers can
+    /// write them [all at once](HeapCore::fill_refs_at).
     ///
     /// # Errors
-    /// If the range is not wholly inside the heap; a part may have been written.
+    /// If the range is not completely inside the heap. A part may have been written.
     fn fill_ref_range(
         &mut self,
         host_data: &mut ExternRefHostDataTable,
@@ -151,20 +149,20 @@ pub trait GcHeap: Send + Sync {
             .try_for_each(|i| self.write_field_ref(host_data, at.saturating_add(i * 4), source))
     }
 
-    /// Hands a reference the host kept over to compiled code. Never collects.
-    /// Returns the word to pass.
+    /// Passes a reference that the host held to compiled code. Never collects. Returns the word to
+    /// pass.
     fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
         gc_ref.as_raw_u32()
     }
 
-    /// Whether a collection should come before `count` references are exposed.
+    /// Whether a collection should happen before `count` references are exposed.
     fn need_gc_before_entering_wasm(&self, _count: NonZeroU32) -> bool {
         false
     }
 
-    /// The collector's own slow path, called from its emitted code
-    /// ([`HostCall::COLLECTOR`](gc_types::HostCall::COLLECTOR)). Never collects. An
-    /// operation it does not have is none of its code's: it is logged and comes to 0.
+    /// The collector's slow path, which its emitted code calls
+    /// ([`HostCall::COLLECTOR`](gc_types::HostCall::COLLECTOR)). Never collects. An unknown
+    /// operation is logged and returns 0.
     fn collector_slow_path(
         &mut self,
         _host_data: &mut ExternRefHostDataTable,
@@ -178,25 +176,24 @@ pub trait GcHeap: Send + Sync {
 
     // ---- allocation -----------------------------------------------------
 
-    /// Allocates `size` bytes (a multiple of 8, header included) with `header`'s
-    /// kind and type; the body is zero. The caller holds the one reference.
+    /// Allocates `size` bytes (a multiple of 8, header included) with the kind and type of
+    /// `header`. The body is zero. The caller holds the only reference.
     ///
     /// # Errors
     /// [`HeapError::NeedsRoom`] if a collection or growth should come first;
     /// [`HeapError::Corrupt`] if damage was noted.
     fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError>;
 
-    /// What [`alloc_raw`](GcHeap::alloc_raw) does when there is nothing to decide:
-    /// no merging of free memory, no error. `None` says nothing but that
-    /// `alloc_raw` must be asked. The result fits a register, which an allocation
-    /// that fails with a reason does not; every allocation tries this first.
+    /// The fast path of [`alloc_raw`](GcHeap::alloc_raw), which every allocation tries first. It
+    /// makes no decisions, merges no free memory and gives no error. `None` only means that
+    /// `alloc_raw` must be called. The result fits a register, which that of `alloc_raw` does not.
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
         self.alloc_raw(header, size).ok()
     }
 
-    /// Allocates when all else has failed, for the reason that `why` gives: where a heap
-    /// would rather not, such as in memory that it keeps for its next collection. As
-    /// provided there is no such place, and it is [`alloc_raw`](GcHeap::alloc_raw).
+    /// Allocates when everything else has failed, for the reason `why`. A heap may use memory that
+    /// it normally avoids, such as the reserve for its next collection. The provided method calls
+    /// [`alloc_raw`](GcHeap::alloc_raw).
     ///
     /// # Errors
     /// As [`alloc_raw`](GcHeap::alloc_raw).
@@ -210,34 +207,34 @@ pub trait GcHeap: Send + Sync {
         self.alloc_raw(header, size)
     }
 
-    /// Hands out at most `bytes` at a time for emitted code to allocate in, from now on;
-    /// `None`: as many as the heap thinks best. So at least one allocation in as many bytes
-    /// comes to the host, which is what a profiler that samples allocations needs. Returns
-    /// whether the heap does so. As provided it does not.
+    /// Limits the memory that emitted code gets at a time to `bytes`. With `None` the heap chooses.
+    /// With a limit, at least one allocation in this number of bytes calls the host, which a
+    /// sampling profiler needs. Returns whether the heap supports this. The provided method does
+    /// not.
     fn limit_inline_allocation(&mut self, bytes: Option<NonZeroU32>) -> bool {
         let _ = bytes;
         false
     }
 
-    /// Makes room for about `bytes` more by mapping more of the reservation
-    /// ([`HeapCore::grow`]); returns how many bytes the heap grew by.
+    /// Makes room for about `bytes` more bytes by mapping more of the reservation
+    /// ([`HeapCore::grow`]). Returns by how many bytes the heap grew.
     ///
     /// # Errors
-    /// If the limit, the policy or the system does not allow that.
+    /// If the limit, the policy or the system does not allow it.
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError>;
 
     // ---- collection -----------------------------------------------------
 
-    /// Begins a collection: decides by the request's cause what to collect, and takes the
-    /// roots that this needs.
+    /// Begins a collection. The heap decides by the request's cause what to collect, and takes the
+    /// roots that it needs.
     ///
     /// # Panics
     /// Inside a no-GC scope.
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a>;
 
-    /// How full the heap is, and what its collector thinks of that. Asked for around each
-    /// pause and when an allocation finds no room: a heap whose [`stats`](GcHeap::stats)
-    /// take a walk tells the bytes in use without one.
+    /// How full the heap is, and whether a collection pays. The store calls this around each pause
+    /// and when an allocation finds no room. Implement it if [`stats`](GcHeap::stats) walks the
+    /// heap.
     fn occupancy(&self) -> Occupancy {
         Occupancy { used: self.stats().live_bytes, ..Occupancy::default() }
     }
@@ -249,16 +246,17 @@ pub trait GcHeap: Send + Sync {
     /// If the heap cannot be walked because it is corrupt.
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError>;
 
-    /// Checks every invariant the collector keeps (headers, counts, free lists).
-    /// Slow; for `gc_zeal` and tests.
+    /// Checks all invariants of the collector (headers, counts, free lists). This is slow and meant
+    /// for `gc_zeal` and tests.
     ///
     /// # Errors
-    /// The first object that is wrong.
+    /// If an object is wrong. The error names the first one.
     fn verify(&self) -> Result<(), HeapError>;
 
-    /// As [`verify`](GcHeap::verify), and what the collector keeps of the mutator's roots:
-    /// counts, or which slots it need not look at. That roots and what they lead to are
-    /// objects is checked for all collectors ([`GcStore::verify`](crate::GcStore::verify)).
+    /// Like [`verify`](GcHeap::verify), but also checks the facts that depend on the mutator's
+    /// roots, such as counts or the slots that the collector need not visit.
+    /// [`GcStore::verify`](crate::GcStore::verify) checks for all collectors that roots, and all
+    /// references that can be reached from them, refer to objects.
     ///
     /// # Errors
     /// As [`verify`](GcHeap::verify).
@@ -267,18 +265,18 @@ pub trait GcHeap: Send + Sync {
         self.verify()
     }
 
-    /// Counters up to date with what emitted code did inline.
+    /// The counters, including what emitted code did inline.
     fn stats(&self) -> GcStats;
 
-    /// Forgets every object and drops every host value, keeps the mappings and
-    /// the layouts: the heap is as new.
+    /// Forgets every object and drops every host value. Keeps the mappings and the layouts. The
+    /// heap is then like a new one.
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable);
 }
 
-/// What no collector changes.
+/// Methods that are the same for all collectors.
 impl dyn GcHeap + '_ {
-    /// Allocates an externref's box for the host value `id` names, or will name: the
-    /// value itself may come later. The caller holds the one reference.
+    /// Allocates an externref's box for the host value of `id`. The value may be added later. The
+    /// caller holds the only reference.
     ///
     /// # Errors
     /// As [`alloc_raw`](GcHeap::alloc_raw).
@@ -293,10 +291,10 @@ impl dyn GcHeap + '_ {
         Ok(externref)
     }
 
-    /// The id in an externref's box: untrusted, it may name nothing.
+    /// The id in an externref's box. It is untrusted: there may be no such value.
     ///
     /// # Errors
-    /// If the object is no externref, or there is no id in it.
+    /// If the object is not an externref, or it has no id.
     pub fn externref_host_data(
         &self,
         externref: &VMGcRef,
@@ -307,12 +305,12 @@ impl dyn GcHeap + '_ {
     /// The object's header.
     ///
     /// # Errors
-    /// If the reference is not to an object.
+    /// If the reference does not refer to an object.
     pub fn header(&self, gc_ref: &VMGcRef) -> Result<VMGcHeader, HeapError> {
         self.core().header(gc_ref)
     }
 
-    /// Whether the reference is to an object whose kind is `kind` or a kind of it.
+    /// Whether the reference refers to an object whose kind is `kind` or a subkind of it.
     pub fn is_kind(&self, gc_ref: &VMGcRef, kind: VMGcKind) -> bool {
         self.core().is_kind(gc_ref, kind)
     }
@@ -320,7 +318,7 @@ impl dyn GcHeap + '_ {
     /// Bytes of the object, header included.
     ///
     /// # Errors
-    /// If the reference is not to an object, or its header cannot be.
+    /// If the reference does not refer to an object, or if its header is invalid.
     pub fn object_size(&self, gc_ref: &VMGcRef) -> Result<u32, HeapError> {
         self.core().object_size(gc_ref)
     }
@@ -330,7 +328,7 @@ impl dyn GcHeap + '_ {
     /// snapshots and testers.
     ///
     /// # Errors
-    /// If the reference is not to an object, or its header cannot be.
+    /// If the reference does not refer to an object, or if its header is invalid.
     pub fn for_each_ref(
         &self,
         gc_ref: &VMGcRef,
@@ -341,7 +339,7 @@ impl dyn GcHeap + '_ {
         core.trace_at(index, |at, contents| visit((at - u64::from(index)) as u32, contents))
     }
 
-    /// What the growth policy decides by; what only a plan needs is zero.
+    /// The values for the growth policy's decision. Values that only a plan needs are zero.
     pub fn usage(&self) -> HeapUsage {
         self.core().usage(&self.occupancy())
     }
@@ -354,7 +352,7 @@ impl dyn GcHeap + '_ {
     /// Leaves the innermost no-GC scope.
     ///
     /// # Panics
-    /// Outside any.
+    /// If there is no no-GC scope.
     pub fn exit_no_gc_scope(&mut self) {
         self.core_mut().exit_no_gc_scope();
     }
@@ -364,8 +362,8 @@ impl dyn GcHeap + '_ {
         self.core().memory.base()
     }
 
-    /// Bytes from the base to the end of what is mapped. Changes when the heap
-    /// grows; emitted code reads it from the heap data.
+    /// Bytes from the base to the end of the mapped memory. This changes when the heap grows.
+    /// Emitted code reads it from the heap data.
     pub fn vmctx_gc_heap_bound(&self) -> u64 {
         self.core().memory.len()
     }

@@ -144,7 +144,8 @@ impl HeapCore {
         self.admitted = self.admitted.saturating_sub(bytes);
     }
 
-    /// What the growth policy decides by, of a heap so full; what only a plan needs is zero.
+    /// The input of the growth policy for a heap with this occupancy. The fields that only a plan
+    /// needs are zero.
     pub fn usage(&self, occupancy: &Occupancy) -> HeapUsage {
         let Occupancy { used, given_back, least_room: least, wanted, .. } = *occupancy;
         HeapUsage {
@@ -159,9 +160,8 @@ impl HeapCore {
         }
     }
 
-    /// Asks the policy for a [plan](HeapCore::plan). Every collection of the whole heap
-    /// calls it once it knows that `live` bytes live; `grown` and `gc_time` are what
-    /// [`HeapUsage`] says.
+    /// Asks the policy for a [plan](HeapCore::plan). Every collection of the whole heap calls it
+    /// when it knows the number of `live` bytes. [`HeapUsage`] describes `grown` and `gc_time`.
     pub fn make_plan(&mut self, occupancy: &Occupancy, live: u64, grown: u64, gc_time: Duration) {
         let mutator_time = self.mutator_time();
         let usage = self.usage(occupancy);
@@ -237,7 +237,7 @@ impl HeapCore {
     /// Leaves the innermost no-GC scope.
     ///
     /// # Panics
-    /// Outside any.
+    /// If there is no no-GC scope.
     pub fn exit_no_gc_scope(&mut self) {
         let left = self.no_gc_scopes.checked_sub(1);
         self.no_gc_scopes = left.expect("left a no-GC scope that was not entered");
@@ -245,7 +245,7 @@ impl HeapCore {
 
     // ---- objects ----------------------------------------------------------
 
-    /// Whether the reference is to an object whose kind is `kind` or a kind of it.
+    /// Whether the reference refers to an object whose kind is `kind` or a subkind of it.
     pub fn is_kind(&self, gc_ref: &VMGcRef, kind: VMGcKind) -> bool {
         let actual = self.header(gc_ref).ok().and_then(|header| header.kind());
         actual.is_some_and(|actual| actual.matches(kind))
@@ -326,12 +326,15 @@ impl HeapCore {
             None => GcLayout::EXTERNREF_SIZE,
             Some(GcLayout::Array(layout)) => layout
                 .size(self.length_at(index)?)
-                .ok_or(HeapError::Corrupt { at: index, what: "an array's length cannot be" })?,
+                .ok_or(HeapError::Corrupt { at: index, what: "an array's length is invalid" })?,
             Some(GcLayout::Struct(layout)) => layout.size,
             Some(GcLayout::Exn(layout)) => layout.size,
         };
         if u64::from(index) + u64::from(size) > self.memory.len() {
-            return Err(HeapError::Corrupt { at: index, what: "an object passes the heap's end" });
+            return Err(HeapError::Corrupt {
+                at: index,
+                what: "an object extends beyond the heap's end",
+            });
         }
         Ok(size)
     }
@@ -390,7 +393,7 @@ impl HeapCore {
         }
         match u32::try_from(layout.element_offset(index)) {
             Ok(offset) => Ok((offset, layout.element)),
-            Err(_) => Err(HeapError::Corrupt { at, what: "an array's length cannot be" }),
+            Err(_) => Err(HeapError::Corrupt { at, what: "an array's length is invalid" }),
         }
     }
 
@@ -496,10 +499,10 @@ impl HeapCore {
         self.memory.copy_within(to, from, bytes).ok_or_else(|| unmapped(to as u32))
     }
 
-    /// Writes copies of `source`, or nulls, into `count` slots from heap index `at` on.
+    /// Writes copies of `source`, or nulls, into the `count` slots that begin at heap index `at`.
     ///
     /// # Errors
-    /// If not all are mapped; a part may have been written.
+    /// If not all of them are mapped. Some may have been written.
     pub fn fill_refs_at(
         &mut self,
         at: u64,
@@ -510,11 +513,11 @@ impl HeapCore {
         self.fill_scalars_at(at, StorageType::I32, word.into(), count)
     }
 
-    /// Writes the low bits of `bits` as a `ty` into `count` places from heap index `at`
-    /// on, without a barrier.
+    /// Writes the low bits of `bits` as a `ty` into the `count` places that begin at heap index
+    /// `at`, without a barrier.
     ///
     /// # Errors
-    /// If not all are mapped; a part may have been written.
+    /// If not all of them are mapped. Some may have been written.
     pub fn fill_scalars_at(
         &mut self,
         at: u64,
@@ -527,7 +530,7 @@ impl HeapCore {
         if count == 0 {
             return Ok(());
         }
-        // The first, then copies of what is there, twice as much each time.
+        // Writes the first place, and then copies the written part, which doubles each time.
         self.write_scalar(at, ty, bits)?;
         let mut done = size;
         while done < bytes {
@@ -648,5 +651,5 @@ pub(crate) fn note_damage(damage: &mut Option<HeapError>, at: u32, what: &'stati
 /// The error for an access outside the mapped memory.
 #[cold]
 pub(crate) fn unmapped(at: u32) -> HeapError {
-    HeapError::Corrupt { at, what: "a reference to outside the heap" }
+    HeapError::Corrupt { at, what: "a reference outside the heap" }
 }

@@ -1,48 +1,47 @@
-//! [`GcRequest`]: what a collection is begun with.
+//! [`GcRequest`]: the input of a collection.
 
 use crate::{ExternRefHostDataTable, GcRootsList};
 use std::fmt;
 
-/// Why a collection is asked for.
+/// The cause of a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GcCause {
-    /// The host or the guest asked: everything that is garbage should be freed.
+    /// The host or the guest asked. All garbage should be freed.
     #[default]
     Asked,
-    /// An allocation found no room: as little as makes some will do.
+    /// An allocation found no room. It suffices to make some room.
     NoRoom,
-    /// An allocation found no room and the heap cannot grow: all there is to free.
+    /// An allocation found no room and the heap cannot grow. All garbage should be freed.
     Exhausted,
-    /// There are many host values: those without an externref should be dropped.
+    /// There are many host values. Those without an externref should be dropped.
     HostValues,
-    /// Zeal: whatever finds most bugs.
+    /// Zeal. The collector chooses the kind of collection that finds most bugs.
     Zeal,
 }
 
-/// What [`GcHeap::gc`](crate::GcHeap::gc) is given: why it is asked to collect, and what
-/// stands outside the heap.
+/// The input of [`GcHeap::gc`](crate::GcHeap::gc): the cause of the collection, and the data
+/// outside the heap.
 ///
-/// Whatever else a collection will have to look at becomes a field here, so that the trait
-/// stays as it is. Weak references are to be one: a table of them that the collection
-/// clears, and of the keys of ephemerons it marks from. Their place in a collection is
-/// fixed: when all that the roots lead to is found, ephemerons are followed until none adds
-/// anything; then weak references to what was not found are cleared; then the host values of
-/// dead externrefs are dropped. So nothing that a host value's drop can see refers to what
-/// died.
+/// Further inputs of collections will become fields here, so that the trait does not change. Weak
+/// references are planned: a table of weak references that the collection clears, and of
+/// ephemerons. Their place in a collection is fixed. When all objects that can be reached from the
+/// roots are found, ephemerons are followed until no more objects are found. Then weak references
+/// to other objects are cleared, and then the host values of dead externrefs are dropped. So the
+/// destructor of a host value never sees a reference to a dead object.
 #[non_exhaustive]
 pub struct GcRequest<'a> {
-    /// Why a collection is asked for.
+    /// The cause of a collection.
     pub cause: GcCause,
-    /// The roots of the mutator, those on the stack included. A collector takes those it
-    /// needs; one that moves objects updates them.
+    /// The roots of the mutator, including those on the stack. A collector takes the roots that it
+    /// needs. A collector that moves objects updates them.
     pub roots: &'a mut GcRootsList,
-    /// The host values behind externrefs.
+    /// The host values of externrefs.
     pub host_data: &'a mut ExternRefHostDataTable,
 }
 
 impl<'a> GcRequest<'a> {
-    /// A request for `cause`, of a mutator with these roots and host values.
+    /// Creates a request with this cause, these roots and these host values.
     pub fn new(
         cause: GcCause,
         roots: &'a mut GcRootsList,

@@ -1,4 +1,5 @@
-//! What a store says in the log. Alone in its binary: the logger is the process's.
+//! Tests of a store's log messages. They are alone in their binary, because the logger belongs to
+//! the process.
 
 use gc_runtime::collector::drc::DrcCollector;
 use gc_runtime::{GcRootsList, GcStore, HeapOptions, IncompleteWalk, TraceRoots};

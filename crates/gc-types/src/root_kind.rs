@@ -1,25 +1,24 @@
-//! [`RootKind`]: what a root's slot is part of, and so who writes it and when.
+//! [`RootKind`]: the kind of a root. It says who writes the root's slot, and when.
 
 use std::fmt;
 
-/// What a root's slot is part of. A slot is registered with the heap's half of a collector
-/// under its kind, and emitted code says the same kind to the other half's write barrier:
-/// both may rely on what stands here of who writes it.
+/// What a root's slot is part of. A slot is registered with the heap's half of a collector under
+/// its kind, and emitted code says the same kind to the other half's write barrier: both may rely
+/// on what this documentation says about the writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RootKind {
-    /// A frame of compiled code, which writes it without a barrier.
+    /// A frame of compiled code, which writes the slot without a barrier.
     Stack,
     /// A handle of the host's.
     Handle,
-    /// A global that is written again and again.
+    /// A mutable global.
     Global,
     /// A global that is written once, before it is registered.
     Constant,
     /// An element of a table. There may be millions of them.
     Table,
-    /// An element of a segment that tables are filled from: written once, before it is
-    /// registered.
+    /// An element of an element segment. It is written once, before it is registered.
     Segment,
 }
 

@@ -256,8 +256,8 @@ fn a_store_goes_from_thread_to_thread() -> Result<()> {
     })
 }
 
-/// A host function lends its store to another thread, which runs compiled code, collects,
-/// traps and fills that thread's stack, all while the first one's frames wait.
+/// A host function passes its store to another thread, which runs compiled code, collects, traps
+/// and fills its stack. The first thread's frames wait in the meantime.
 #[test]
 fn a_store_lent_to_another_thread_in_a_call() -> Result<()> {
     each_collector(|setting| {
@@ -296,7 +296,8 @@ fn a_store_lent_to_another_thread_in_a_call() -> Result<()> {
             instance.get_typed_func::<(i32, Option<Rooted<ExternRef>>), i32>(&mut store, "run")?;
         let x = ExternRef::new(&mut store, 1_u64)?;
         assert_eq!(run.call(&mut store, (150, Some(x)))?, 150 * 151 / 2);
-        // 128 runs 70 on a thread, whose 64 goes to a third; then 64 of the first.
+        // 128 runs 70 on a second thread, whose 64 runs on a third one. Then the first thread's own
+        // 64 runs.
         assert_eq!(store.data()[..], [false, true, false]);
         let overflow = instance.get_typed_func::<(), ()>(&mut store, "overflow")?;
         assert_eq!(common::trap(overflow.call(&mut store, ())), Trap::StackOverflow);

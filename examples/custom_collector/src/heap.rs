@@ -203,7 +203,7 @@ impl MarkSweepHeap {
     fn size_before(&self, index: u32, end: u32) -> Result<u32, HeapError> {
         let size = self.core.size_at(index)?;
         if size > end - index {
-            return Err(corrupt(index, "an object passes the next one's start"));
+            return Err(corrupt(index, "an object overlaps the next one"));
         }
         Ok(size)
     }
@@ -316,9 +316,8 @@ impl GcHeap for MarkSweepHeap {
     }
 
     // ANCHOR: policy
-    /// A collection pays when the heap has come to the goal that the policy set when it
-    /// was told what lives. If the heap cannot become so large, the store collects all the
-    /// same.
+    /// A collection pays when the heap has reached the goal that the policy has set after the last
+    /// collection. If the heap cannot become so large, the store collects anyway.
     fn occupancy(&self) -> Occupancy {
         let used = self.live.bytes + self.piece_bytes();
         let collection_pays = used >= self.core.plan.goal;
@@ -341,7 +340,7 @@ impl GcHeap for MarkSweepHeap {
         for &object in &objects {
             let header = self.core.header_at(object)?;
             if object < end || header.collector_bits() != 0 {
-                return Err(corrupt(object, "no object can be here, or not with this header"));
+                return Err(corrupt(object, "no object can be here, or its header is invalid"));
             }
             end = object + self.core.size_at(object)?;
             externrefs += usize::from(header.kind() == Some(VMGcKind::ExternRef));
@@ -371,7 +370,7 @@ impl GcHeap for MarkSweepHeap {
     fn stats(&self) -> GcStats {
         let mut new = Count::default();
         if let Err(damage) = self.walk_piece(&mut |_, size| new.add(size)) {
-            log::warn!("allocations counted only up to the damage: {damage}");
+            log::warn!("allocations are counted only up to the damage: {damage}");
         }
         let mut stats = self.core.stats.clone();
         stats.allocations += new.objects;

@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// As in `--collector mark-sweep`.
 pub const NAME: &str = "mark-sweep";
 
-/// To be changed with whatever the two halves must agree on.
+/// Change this when something changes on which the two halves must agree.
 const VERSION: u64 = 1;
 
 /// The half that makes heaps.
@@ -56,8 +56,8 @@ impl GcRuntime for MarkSweepRuntime {
     }
 }
 
-/// The half that emits code: what is provided, inline allocation between two indices and
-/// no barriers, is what this collector needs.
+/// The half that emits code. The provided methods, with inline allocation and no barriers, are
+/// enough.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MarkSweepCompiler;
 
@@ -74,7 +74,7 @@ impl GcCompiler for MarkSweepCompiler {
 /// The collector: both halves, for an engine's configuration.
 ///
 /// # Errors
-/// If the halves do not fit; they do.
+/// If the halves do not fit together, which cannot happen.
 pub fn mark_sweep() -> anyhow::Result<Collector> {
     Collector::new(Arc::new(MarkSweepRuntime), Arc::new(MarkSweepCompiler))
 }

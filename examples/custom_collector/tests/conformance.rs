@@ -1,4 +1,4 @@
-//! The proof: everything that this project's own collectors are put to.
+//! The tests that the collectors of this project must pass.
 
 // ANCHOR: proof
 gc_conformance::conformance!(custom_collector::mark_sweep().expect("its halves fit"));

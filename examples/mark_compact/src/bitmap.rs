@@ -3,7 +3,7 @@
 use gc_types::OBJECT_ALIGN;
 use std::ops::Range;
 
-/// Bytes of the heap that the bits of one word stand for.
+/// The bytes of the heap that one word of the bitmap covers.
 pub(crate) const WORD: u32 = OBJECT_ALIGN * 64;
 
 /// A set of heap indices that are multiples of [`OBJECT_ALIGN`].
@@ -11,7 +11,7 @@ pub(crate) const WORD: u32 = OBJECT_ALIGN * 64;
 pub(crate) struct Bitmap(Vec<u64>);
 
 impl Bitmap {
-    /// Makes room for indices below `end`. New ones are not in the set.
+    /// Makes room for indices below `end`. New indices are not in the set.
     pub(crate) fn extend(&mut self, end: u32) {
         self.0.resize(end.div_ceil(WORD) as usize, 0);
     }
@@ -20,12 +20,12 @@ impl Bitmap {
         self.0.fill(0);
     }
 
-    /// The words, each for [`WORD`] bytes; the lowest bit is for the lowest index.
+    /// The words, each for [`WORD`] bytes. The lowest bit is for the lowest index.
     pub(crate) fn words(&self) -> &[u64] {
         &self.0
     }
 
-    /// The word and the bit for `index`; `None` if it is not aligned or there is no room.
+    /// The word and the bit for `index`. `None` if it is not aligned or there is no room for it.
     pub(crate) fn place(&self, index: u32) -> Option<(usize, u64)> {
         let (word, bit) = ((index / WORD) as usize, index % WORD / OBJECT_ALIGN);
         (index.is_multiple_of(OBJECT_ALIGN) && word < self.0.len()).then_some((word, 1 << bit))
@@ -56,7 +56,8 @@ impl Bitmap {
         }
     }
 
-    /// The first index from `start` on that is in the set, if `wanted`, or that is not.
+    /// The first index from `start` on that is in the set if `wanted` is true, or that is not in
+    /// the set if `wanted` is false.
     pub(crate) fn next(&self, start: u32, wanted: bool) -> Option<u32> {
         let (mut word, bit) = self.place(start)?;
         let turned = |word: u64| if wanted { word } else { !word };

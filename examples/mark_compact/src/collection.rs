@@ -1,9 +1,8 @@
 //! Mark, update, move.
 //!
-//! Marking goes from the roots to all that can be reached, in increments, and writes to
-//! tables beside the heap only. A collection that is dropped while it marks has done nothing. What
-//! moves objects is one increment: a collection cannot be dropped between its first step and
-//! its last.
+//! Marking visits everything reachable from the roots, in increments, and writes only to tables
+//! outside the heap. A collection that is dropped while it marks has no effect. Compaction, which
+//! moves objects, is one increment, so a collection cannot be dropped in the middle of it.
 
 use crate::bitmap::Bitmap;
 use crate::heap::{Count, MarkCompactHeap, corrupt};
@@ -14,7 +13,7 @@ use gc_runtime::{
 use gc_types::VMGcRef;
 use std::time::Instant;
 
-/// Objects that one increment looks at.
+/// The number of objects that one increment visits.
 const INCREMENT: usize = 10_000;
 
 /// A collection under way.
@@ -41,14 +40,14 @@ impl<'a> MarkCompact<'a> {
     }
 
     // ANCHOR: phases
-    /// Does a piece of work and returns what is to be done next.
+    /// Does a piece of work and returns the next phase.
     fn work(&mut self) -> Result<Phase, HeapError> {
         let heap = &mut *self.heap;
         match self.phase {
             Phase::Roots => {
                 heap.core.check_damage()?;
                 heap.note_new()?;
-                // A collection that was dropped may have left something.
+                // A collection that was dropped may have left data.
                 heap.forwarding.clear();
                 heap.to_do.clear();
                 for root in self.roots.by_ref() {
@@ -79,11 +78,11 @@ impl<'a> MarkCompact<'a> {
     // ANCHOR_END: phases
 
     // ANCHOR: compact
-    /// Moves what is marked to the heap's front, and updates all that refers to it.
+    /// Moves the marked objects to the heap's front, and updates all references to them.
     fn compact(&mut self) -> Result<(), HeapError> {
         let heap = &mut *self.heap;
         heap.forwarding.compute();
-        // The roots, for the second time.
+        // The second pass over the roots.
         self.roots.restart();
         for mut root in self.roots.by_ref() {
             if let Some(to) = root.get()
@@ -107,7 +106,7 @@ impl<'a> MarkCompact<'a> {
 
 impl MarkCompactHeap {
     // ANCHOR: mark
-    /// Marks the object that `to` refers to, and notes that it is to be looked at.
+    /// Marks the object to which `to` refers, and enters it in the list of objects to scan.
     fn mark(&mut self, to: &VMGcRef) -> Result<(), HeapError> {
         // An `i31` refers to nothing.
         let Some(index) = to.as_heap_index() else { return Ok(()) };
@@ -120,28 +119,28 @@ impl MarkCompactHeap {
         Ok(())
     }
 
-    /// Adds the references in the object at `index`, with their places, to `found`. What
-    /// the object says of its size must be what it was when it was allocated.
+    /// Adds the references in the object at `index`, with their places, to `found`. The size in the
+    /// object must be the same as when it was allocated.
     fn references(&self, index: u32, found: &mut Vec<(u64, VMGcRef)>) -> Result<(), HeapError> {
         let size = self.object(index).map_or(0, |object| object.end - object.start);
         if self.core.size_at(index)? != size {
-            return Err(corrupt(index, "an object is not as large as it was"));
+            return Err(corrupt(index, "an object's size has changed"));
         }
         self.core.trace_at(index, |at, to| found.push((at, to)))
     }
     // ANCHOR_END: mark
 
     // ANCHOR: forward
-    /// Where the object that `to` refers to goes; `None` for an `i31`.
+    /// The new place of the object to which `to` refers. `None` for an `i31`.
     fn forward(&self, to: &VMGcRef) -> Result<Option<VMGcRef>, HeapError> {
         let Some(index) = to.as_heap_index() else { return Ok(None) };
         let is_object = self.starts.contains(index.get());
         let new = is_object.then(|| self.forwarding.get(index.get())).flatten();
         let new = new.and_then(VMGcRef::from_heap_index);
-        new.map(Some).ok_or(corrupt(index.get(), "a reference to what was not marked"))
+        new.map(Some).ok_or(corrupt(index.get(), "a reference to an object that was not marked"))
     }
 
-    /// Updates the references in all objects that live.
+    /// Updates the references in all live objects.
     fn forward_fields(&mut self) -> Result<(), HeapError> {
         let mut found = Vec::new();
         let mut from = 0;
@@ -161,8 +160,7 @@ impl MarkCompactHeap {
     // ANCHOR_END: forward
 
     // ANCHOR: externrefs
-    /// Drops the host values of externrefs that do not live; the others' boxes will be
-    /// where they go.
+    /// Drops the host values of dead externrefs, and updates the indices of the others.
     fn move_externrefs(&mut self, host_data: &mut ExternRefHostDataTable) {
         let MarkCompactHeap { core, forwarding, externrefs, .. } = self;
         externrefs.retain_mut(|at| match forwarding.get(*at) {
@@ -171,7 +169,7 @@ impl MarkCompactHeap {
                 true
             }
             None => {
-                // The id is untrusted: the table knows whether there is such a value.
+                // The id is untrusted. The table checks that it has a value with this id.
                 if let Some(id) = core.externref_id_at(*at) {
                     host_data.dealloc(id);
                 }
@@ -182,8 +180,8 @@ impl MarkCompactHeap {
     // ANCHOR_END: externrefs
 
     // ANCHOR: slide
-    /// Moves what lives. Runs of objects with no garbage between them move at once, each
-    /// to where no object is any more.
+    /// Moves the live objects. A run of objects without garbage between them moves at once, to a
+    /// place that has no live objects any more.
     fn slide(&mut self) -> Result<(), HeapError> {
         let (mut starts, mut live) = (Bitmap::default(), Count::default());
         starts.extend(self.end());

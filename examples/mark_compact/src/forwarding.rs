@@ -1,24 +1,24 @@
-//! Where each object goes.
+//! The new place of each object.
 
 use crate::bitmap::Bitmap;
 use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN};
 use std::ops::Range;
 
 // ANCHOR: forwarding
-/// Which bytes of the heap live, and where they go when these slide together.
+/// The live bytes of the heap, and their new places when the live objects slide together.
 ///
-/// An object's new index is the heap's first one plus the living bytes in front of the
-/// object. Those in the words before its own were summed up once; those in its own word are
-/// counted.
+/// An object's new index is the heap's first index plus the number of live bytes before the object.
+/// For each word of the bitmap, the sum up to the word is computed once. The bytes in the object's
+/// own word are counted.
 #[derive(Debug, Default)]
 pub(crate) struct Forwarding {
     live: Bitmap,
-    /// For each word of `live`, where the first living byte in it goes.
+    /// For each word of `live`, the new place of the first live byte in it.
     starts: Vec<u32>,
 }
 
 impl Forwarding {
-    /// Computes where everything goes that was marked.
+    /// Computes the new places of all marked objects.
     pub(crate) fn compute(&mut self) {
         self.starts.clear();
         let mut to = NULL_PAGE_SIZE;
@@ -29,7 +29,7 @@ impl Forwarding {
         }));
     }
 
-    /// Where the object at `index` goes; `None` if it does not live.
+    /// The new place of the object at `index`. `None` if it is dead.
     pub(crate) fn get(&self, index: u32) -> Option<u32> {
         let (word, bit) = self.live.place(index)?;
         let lives = self.live.words()[word];
@@ -45,7 +45,7 @@ impl Forwarding {
         self.live.extend(end);
     }
 
-    /// Forgets what was marked.
+    /// Removes all marks.
     pub(crate) fn clear(&mut self) {
         self.live.clear();
     }
@@ -59,7 +59,7 @@ impl Forwarding {
         self.live.contains(index)
     }
 
-    /// The first run of living bytes in `range`: it ends where a dead byte follows.
+    /// The first run of live bytes in `range`. It ends before the next dead byte.
     pub(crate) fn next_run(&self, range: Range<u32>) -> Option<Range<u32>> {
         let start = self.live.next(range.start, true).filter(|&start| start < range.end)?;
         let end = self.live.next(start, false).unwrap_or(range.end);

@@ -1,10 +1,10 @@
-//! Where objects are, and allocation.
+//! The places of objects, and allocation.
 //!
-//! Objects lie one behind the other from the heap's first index up, without gaps. A new one
-//! is put behind the last, which emitted code does inline between the heap data's `NEXT`
-//! and `LIMIT`. Emitted code does not tell what it allocates: the objects that are new are
-//! found by walking over them once. Then a bitmap in native memory knows where each begins.
-//! An object ends where the next one begins, so that its size has not to be believed either.
+//! Objects follow each other from the heap's first index, without gaps. A new object is placed
+//! after the last one. Emitted code does this inline between the heap data's `NEXT` and `LIMIT`. It
+//! does not report the objects that it allocates, so a walk over the new objects enters them in a
+//! bitmap in native memory. An object ends where the next one begins, so its size need not be
+//! trusted either.
 
 use crate::bitmap::Bitmap;
 use crate::collection::MarkCompact;
@@ -17,33 +17,33 @@ use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
 use std::ops::Range;
 
-/// Bytes that are made zero at once, for objects to be allocated in.
+/// Bytes that are zeroed at a time, for new objects.
 const PIECE: u32 = 32 << 10;
 
-/// Bytes that are allocated, at least, between two collections, if the heap may grow.
+/// The minimal number of bytes that are allocated between two collections, if the heap may grow.
 const LITTLE: u64 = 256 << 10;
 
-/// What free memory is filled with under zeal: neither a kind nor a likely index.
+/// The byte that fills free memory under zeal. It gives neither a valid kind nor a likely index.
 const POISON: u8 = 0xa5;
 
 // ANCHOR: heap
 pub(crate) struct MarkCompactHeap {
     pub(crate) core: HeapCore,
-    /// Where objects begin that are below `walked`.
+    /// The starts of the objects below `walked`.
     pub(crate) starts: Bitmap,
-    /// The end of the objects in `starts`; what is from here to `NEXT` is new.
+    /// The end of the objects in `starts`. The objects from here to `NEXT` are new.
     pub(crate) walked: u32,
-    /// What lives and where it goes; empty between collections.
+    /// The live objects and their new places. Empty between collections.
     pub(crate) forwarding: Forwarding,
-    /// Objects that were marked and not looked at; empty between collections.
+    /// Objects that were marked and not scanned yet. Empty between collections.
     pub(crate) to_do: Vec<u32>,
     /// Indices of all externrefs' boxes, in address order.
     pub(crate) externrefs: Vec<u32>,
-    /// What is in `starts`.
+    /// The objects in `starts`.
     pub(crate) live: Count,
-    /// Bytes that were walked over since the last collection.
+    /// Bytes of objects that were entered in `starts` since the last collection.
     pub(crate) new_bytes: u64,
-    /// The end of the memory that was ever allocated in: above it, all is zero.
+    /// The end of the memory that was ever used. All memory after it is zero.
     dirty_end: u32,
     poison: bool,
 }
@@ -91,7 +91,7 @@ impl MarkCompactHeap {
         self.fit_tables();
     }
 
-    /// Makes room in the tables for all that is mapped.
+    /// Makes room in the tables for all mapped memory.
     fn fit_tables(&mut self) {
         let end = self.mapped_end();
         self.starts.extend(end);
@@ -102,7 +102,7 @@ impl MarkCompactHeap {
         u32::try_from(self.core.memory.len()).expect("heaps end below 4 GiB")
     }
 
-    /// Says where objects may be allocated; all of it must be zero.
+    /// Sets the bounds of inline allocation. The memory between them must be zero.
     fn set_bounds(&mut self, room: Range<u32>) {
         self.core.memory.set_data_u32(NEXT, room.start);
         self.core.memory.set_data_u32(LIMIT, room.end);
@@ -115,7 +115,7 @@ impl MarkCompactHeap {
     }
 
     // ANCHOR: alloc
-    /// Makes room for `size` bytes behind the last object, or says that there is none.
+    /// Makes room for `size` bytes after the last object. Returns false if there is none.
     #[cold]
     fn make_room(&mut self, size: u32) -> Result<bool, HeapError> {
         let (next, limit) = (self.end(), self.core.memory.data_u32(LIMIT));
@@ -124,7 +124,7 @@ impl MarkCompactHeap {
             return Ok(false);
         };
         let end = end.max(limit.saturating_add(PIECE)).min(mapped);
-        // What was never allocated in is zero already.
+        // Memory that was never used is already zero.
         let dirty = self.dirty_end.min(end).saturating_sub(limit);
         let zeroed = self.core.memory.fill(limit.into(), dirty.into(), 0);
         zeroed.ok_or(corrupt(limit, "free memory outside the heap"))?;
@@ -140,7 +140,7 @@ impl MarkCompactHeap {
         while at < end {
             let size = self.core.size_at(at)?;
             if size > end - at {
-                return Err(corrupt(at, "an object passes the end of all objects"));
+                return Err(corrupt(at, "an object extends beyond the end of all objects"));
             }
             visit(at, size);
             at += size;
@@ -163,14 +163,14 @@ impl MarkCompactHeap {
         Ok(())
     }
 
-    /// The bytes of the object at `index`, by where the next one begins.
+    /// The bytes of the object at `index`. It ends where the next one begins.
     pub(crate) fn object(&self, index: u32) -> Option<Range<u32>> {
         let next = self.starts.next(index.checked_add(8)?, true);
         self.starts.contains(index).then(|| index..next.unwrap_or(self.walked))
     }
     // ANCHOR_END: walk
 
-    /// After the objects have moved: they end at `end`, and what is behind is free.
+    /// Sets the end of the objects after they have moved. The memory after `end` is free.
     pub(crate) fn set_end(&mut self, end: u32) {
         let freed = self.end() - end;
         if self.poison {
@@ -181,7 +181,7 @@ impl MarkCompactHeap {
         (self.walked, self.new_bytes) = (end, 0);
     }
 
-    /// Where each object begins, in order.
+    /// The starts of all objects, in order.
     fn objects(&self) -> Result<Vec<u32>, HeapError> {
         let mut objects: Vec<u32> = self.starts.in_range(NULL_PAGE_SIZE..self.walked).collect();
         self.walk_new(&mut |at, _| objects.push(at))?;
@@ -254,7 +254,7 @@ impl GcHeap for MarkCompactHeap {
         for &object in &objects {
             let header = self.core.header_at(object)?;
             if object != end || header.collector_bits() != 0 {
-                return Err(corrupt(object, "no object can be here, or not with this header"));
+                return Err(corrupt(object, "no object can be here, or its header is invalid"));
             }
             end = object + self.core.size_at(object)?;
             if header.kind() == Some(VMGcKind::ExternRef) {
@@ -270,7 +270,7 @@ impl GcHeap for MarkCompactHeap {
             }
         }
         if end != self.end() {
-            return Err(corrupt(end, "the objects do not end where they are said to"));
+            return Err(corrupt(end, "the objects have a wrong end"));
         }
         if externrefs != self.externrefs {
             return Err(corrupt(0, "not all externrefs are known"));
@@ -279,7 +279,7 @@ impl GcHeap for MarkCompactHeap {
             .step_by(8)
             .any(|at| self.core.memory.read_u64(at.into()) != Some(0))
         {
-            return Err(corrupt(end, "room for objects that is not zero"));
+            return Err(corrupt(end, "free memory that is not zero"));
         }
         Ok(())
     }
@@ -288,7 +288,7 @@ impl GcHeap for MarkCompactHeap {
     fn stats(&self) -> GcStats {
         let mut new = Count::default();
         if let Err(damage) = self.walk_new(&mut |_, size| new.add(size)) {
-            log::warn!("allocations counted only up to the damage: {damage}");
+            log::warn!("allocations are counted only up to the damage: {damage}");
         }
         let mut stats = self.core.stats.clone();
         stats.allocations += new.objects;

@@ -1,17 +1,16 @@
-//! `mark-compact`: a collector from outside that moves objects, written against the public
-//! interface only.
+//! `mark-compact`: a collector outside the project that moves objects. It uses only the public
+//! interface.
 //!
-//! A collection marks the objects that can be reached, and slides them to the front of the
-//! heap in the order in which they lie there. This is the Lisp-2 algorithm (Donald Knuth,
-//! "The Art of Computer Programming", volume 1, section 2.5, exercise 33): mark, compute
-//! the new places, update all references, move. The new places are not written into the
-//! objects. They are computed from a bitmap, as in the Compressor (Haim Kermany and Erez
-//! Petrank, "The Compressor: Concurrent, Incremental, and Parallel Compaction", 2006). So no
-//! byte of the heap has to be believed.
+//! A collection marks the reachable objects and slides them to the front of the heap without
+//! changing their order. This is the Lisp-2 algorithm (Donald Knuth, "The Art of Computer
+//! Programming", volume 1, section 2.5, exercise 33): mark, compute the new places, update all
+//! references, move. The new places are not written into the objects. They are computed from a
+//! bitmap, as in the Compressor (Haim Kermany and Erez Petrank, "The Compressor: Concurrent,
+//! Incremental, and Parallel Compaction", 2006). So no byte of the heap has to be trusted.
 //!
-//! * `heap.rs`: where objects are, and allocation: one index goes up through the heap.
+//! * `heap.rs`: the places of objects, and allocation by bumping one index.
 //! * `collection.rs`: mark, update, move.
-//! * `forwarding.rs`: where each object goes.
+//! * `forwarding.rs`: the new place of each object.
 //! * `bitmap.rs`: a bit for every eight bytes of the heap, in native memory.
 
 mod bitmap;
@@ -46,7 +45,8 @@ impl GcRuntime for MarkCompactRuntime {
     }
 }
 
-/// The half that emits code: allocation between two indices and no barriers, as provided.
+/// The half that emits code. The provided methods, with inline allocation and no barriers, are
+/// enough.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MarkCompactCompiler;
 
@@ -59,7 +59,7 @@ impl GcCompiler for MarkCompactCompiler {
 /// The collector: both halves, for an engine's configuration.
 ///
 /// # Errors
-/// If the halves do not fit; they do.
+/// If the halves do not fit together, which cannot happen.
 pub fn mark_compact() -> anyhow::Result<Collector> {
     Collector::new(Arc::new(MarkCompactRuntime), Arc::new(MarkCompactCompiler))
 }

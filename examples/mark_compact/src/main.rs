@@ -1,4 +1,4 @@
-//! The `reclaim` command with one collector more: `--collector mark-compact`.
+//! The `reclaim` command with one more collector: `--collector mark-compact`.
 
 use std::process::ExitCode;
 

@@ -1,3 +1,3 @@
-//! The proof: everything that this project's own collectors are put to.
+//! The tests that the collectors of this project must pass.
 
 gc_conformance::conformance!(mark_compact::mark_compact().expect("its halves fit"));

@@ -213,7 +213,7 @@ impl Raw {
         Ok(Raw { heap, host_data: ExternRefHostDataTable::default(), roots, slots })
     }
 
-    /// Begins a collection that somebody asks for.
+    /// Begins a collection that the host asks for.
     fn collection(&mut self) -> Result<Box<dyn GarbageCollection<'_> + '_>> {
         self.collection_for(GcCause::Asked)
     }

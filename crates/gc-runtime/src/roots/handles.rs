@@ -1,31 +1,31 @@
-//! Handles by which a host holds references: [`ScopedHandle`], valid until their scope
-//! ends, and [`OwnedHandle`], valid until they are dropped.
+//! Handles for references that the host holds. A [`ScopedHandle`] is valid until its scope ends,
+//! and an [`OwnedHandle`] is valid until it is dropped.
 //!
-//! A handle is an index into its store's table, never the reference itself: a moving
-//! collector updates the table. Scopes nest like the host functions that open them. The
-//! idea of scoped handles is that of V8's `HandleScope` and the JNI's local references.
+//! A handle is an index in its store's table and never the reference itself, because a moving
+//! collector updates the table. Scopes nest like the host functions that open them. V8's
+//! `HandleScope` and the JNI's local references use the same idea.
 //!
-//! The table holds references and knows no barriers; [`GcStore`](crate::GcStore), which has
-//! both, is where handles are made and given up.
+//! The table holds references and has no barriers. [`GcStore`](crate::GcStore) makes and drops
+//! handles, because it has the table and the barriers.
 
 use gc_types::VMGcRef;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Tells tables apart, so that a handle of one is not used with another.
+/// Identifies a table, so that a handle of one table is not used with another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct TableId(u64);
 
 impl TableId {
     fn next() -> TableId {
-        // A counter is all that can tell a dropped table's handles from a new table's.
+        // Only a counter can distinguish the handles of a dropped table from those of a new table.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         TableId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// A handle that is valid until the scope it was made in ends. Copies are the same handle.
+/// A handle that is valid until the scope in which it was made ends. Copies are the same handle.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ScopedHandle {
     table: TableId,
@@ -35,7 +35,7 @@ pub struct ScopedHandle {
 }
 
 impl ScopedHandle {
-    /// How many there may be in a store at a time.
+    /// The maximal number of these handles in a store at the same time.
     pub const MAX: usize = 1 << 26;
 }
 
@@ -45,17 +45,17 @@ impl fmt::Debug for ScopedHandle {
     }
 }
 
-/// A handle that is valid until it and its clones are dropped. Clones are the same handle.
+/// A handle that is valid until the handle and its clones are dropped. Clones are the same handle.
 #[derive(Clone)]
 pub struct OwnedHandle(Arc<Owned>);
 
 impl OwnedHandle {
-    /// How many there may be in a store at a time.
+    /// The maximal number of these handles in a store at the same time.
     pub const MAX: usize = 1 << 25;
 }
 
-/// What the clones of one owned handle share: when the last is dropped, which may be
-/// anywhere, its place is noted for the store to find.
+/// The data that the clones of an owned handle share. When the last clone is dropped, on any
+/// thread, its place is recorded for the store.
 struct Owned {
     table: TableId,
     index: u32,
@@ -68,7 +68,7 @@ impl fmt::Debug for OwnedHandle {
     }
 }
 
-/// Places of owned handles that were dropped.
+/// The places of owned handles that were dropped.
 type Dropped = Arc<Mutex<Vec<u32>>>;
 
 fn lock(dropped: &Dropped) -> MutexGuard<'_, Vec<u32>> {
@@ -81,24 +81,24 @@ impl Drop for Owned {
     }
 }
 
-/// Where a scope of handles began ([`GcStore::enter_handle_scope`]).
+/// The beginning of a scope of handles ([`GcStore::enter_handle_scope`]).
 ///
 /// [`GcStore::enter_handle_scope`]: crate::GcStore::enter_handle_scope
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a scope gives its handles up when it is exited"]
 pub struct HandleScope(usize);
 
-/// Why a handle cannot be used, or made.
+/// The reason why a handle cannot be used or made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandleError {
-    /// It is of another store.
+    /// The handle belongs to another store.
     OtherStore,
-    /// The scope it was made in ended, or the store was reset.
+    /// The handle's scope has ended, or the store was reset.
     ScopeEnded,
-    /// There are as many handles of its sort as there may be.
+    /// There are too many handles of this kind.
     TooMany {
-        /// How many these are.
+        /// The maximal number.
         maximum: usize,
     },
 }
@@ -124,14 +124,15 @@ impl std::error::Error for HandleError {}
 pub(crate) struct HandleTable {
     id: TableId,
     scoped: Vec<Option<VMGcRef>>,
-    /// The generation of each of those.
+    /// The generation of each scoped handle.
     generations: Vec<u64>,
-    /// Counts the scoped handles that were given up.
+    /// The number of scoped handles that were dropped so far.
     generation: u64,
-    /// `None` in places that are free.
+    /// `None` in free places.
     owned: Vec<Option<VMGcRef>>,
     free: Vec<u32>,
-    /// Places of owned handles that are new since [`forget_new`](HandleTable::forget_new).
+    /// The places of owned handles that were made since the last
+    /// [`forget_new`](HandleTable::forget_new).
     new: Vec<u32>,
     dropped: Dropped,
 }
@@ -156,7 +157,7 @@ impl HandleTable {
         HandleScope(self.scoped.len())
     }
 
-    /// Adds a scoped handle that owns `gc_ref`, or gives it back.
+    /// Adds a scoped handle, which owns `gc_ref`, or returns `gc_ref`.
     pub(crate) fn push(&mut self, gc_ref: VMGcRef) -> Result<ScopedHandle, VMGcRef> {
         let index = self.scoped.len();
         if index >= ScopedHandle::MAX {
@@ -168,7 +169,7 @@ impl HandleTable {
         Ok(ScopedHandle { table, index, generation })
     }
 
-    /// Takes out one reference of a handle made since `scope` began.
+    /// Removes the reference of one handle that was made since `scope` began.
     pub(crate) fn pop(&mut self, scope: HandleScope) -> Option<VMGcRef> {
         while self.scoped.len() > scope.0 {
             // 2^64 do not end before the universe does.
@@ -192,7 +193,7 @@ impl HandleTable {
         }
     }
 
-    /// Adds an owned handle that owns `gc_ref`, or gives it back.
+    /// Adds an owned handle, which owns `gc_ref`, or returns `gc_ref`.
     pub(crate) fn add_owned(&mut self, gc_ref: VMGcRef) -> Result<OwnedHandle, VMGcRef> {
         if self.owned.len() - self.free.len() >= OwnedHandle::MAX {
             return Err(gc_ref);
@@ -224,7 +225,7 @@ impl HandleTable {
         place.ok_or(HandleError::ScopeEnded)
     }
 
-    /// Takes out the references of owned handles that were all dropped.
+    /// Removes the references of owned handles that were dropped with all their clones.
     pub(crate) fn take_dropped(&mut self) -> Vec<VMGcRef> {
         let dropped = std::mem::take(&mut *lock(&self.dropped));
         let take = |index: &u32| {
@@ -234,7 +235,7 @@ impl HandleTable {
         dropped.iter().filter_map(take).collect()
     }
 
-    /// Forgets all references. Scoped handles are over; owned ones refer to nothing.
+    /// Forgets all references. Scoped handles become invalid, and owned handles refer to nothing.
     pub(crate) fn reset(&mut self) {
         self.generation += 1;
         self.scoped.clear();
@@ -250,13 +251,13 @@ impl HandleTable {
         &mut self.scoped
     }
 
-    /// The places of owned handles, and which of them are new. One that is not new has not
+    /// The places of owned handles, and the new places among them. The other places have not
     /// changed.
     pub(super) fn owned_mut(&mut self) -> (&mut Vec<Option<VMGcRef>>, &mut Vec<u32>) {
         (&mut self.owned, &mut self.new)
     }
 
-    /// No owned handle is new from now on.
+    /// Makes all owned handles count as not new.
     pub(super) fn forget_new(&mut self) {
         self.new.clear();
     }

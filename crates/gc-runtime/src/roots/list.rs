@@ -6,25 +6,25 @@ use super::{HandleTable, RememberedSlots};
 use gc_types::{RootKind, VMGcRef};
 use std::ptr::NonNull;
 
-/// Slots that were registered together ([`GcRootsList::add_slots`]).
+/// The identity of slots that were registered together ([`GcRootsList::add_slots`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SlotsId {
     kind: RootKind,
     place: u32,
 }
 
-/// An element segment in a list ([`GcRootsList::add_segment`]).
+/// The identity of an element segment in a list ([`GcRootsList::add_segment`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SegmentId(u32);
 
-/// All roots of a mutator: slots outside the stack that are registered by kind, the handles
-/// of the host, and the slots on the stack, which are added for each collection.
+/// All roots of a mutator: the slots outside the stack, which are registered by kind, the host's
+/// handles, and the slots on the stack, which are added for each collection.
 ///
-/// It holds addresses of slots, so that a moving collector can update them in place. A
-/// collector asks for the roots it needs: those on the [stack](GcRootsList::stack),
-/// [all](GcRootsList::all), or those that may have changed since it looked last
-/// ([`remembered`](GcRootsList::remembered)). Memory is kept between collections: one
-/// allocates nothing for its roots once the list has grown as long as it needs to be.
+/// It holds addresses of slots, so that a moving collector can update them in place. A collector
+/// asks for the roots that it needs: those on the [stack](GcRootsList::stack),
+/// [all](GcRootsList::all), or those that may have changed since it last visited them
+/// ([`remembered`](GcRootsList::remembered)). The list keeps its memory between collections, so a
+/// collection allocates nothing for its roots when the list is long enough.
 ///
 /// # Examples
 /// ```
@@ -42,7 +42,7 @@ pub struct SegmentId(u32);
 #[derive(Debug, Default)]
 pub struct GcRootsList {
     stack: Vec<*mut u64>,
-    /// The roots outside the stack that a collector asked for.
+    /// The roots outside the stack for which a collector has asked.
     asked: Vec<Words>,
     registered: Registered,
 }
@@ -53,28 +53,29 @@ struct Registered {
     globals: Slots,
     constants: Slots,
     tables: Slots,
-    /// Slots of segments that their owner keeps.
+    /// Slots of segments that the embedder keeps.
     segments: Slots,
-    /// Slots of handles that their owner keeps.
+    /// Slots of handles that the embedder keeps.
     handles: Slots,
     table: HandleTable,
     kept_segments: Vec<Segment>,
     free_segments: Vec<u32>,
-    /// Segments in the list that are new since [`forget_new`](Registered::forget_new).
+    /// The segments in the list that were added since the last
+    /// [`forget_new`](Registered::forget_new).
     new_segments: Vec<u32>,
 }
 
 /// Registered slots of one kind.
 #[derive(Debug, Default)]
 struct Slots {
-    /// Of no slots in free places.
+    /// Free places have no slots.
     all: Vec<Words>,
     free: Vec<u32>,
-    /// Places that are new, or have other slots, since [`Registered::forget_new`].
+    /// The places that are new or have moved since the last [`Registered::forget_new`].
     new: Vec<u32>,
 }
 
-/// References of an element segment.
+/// The references of an element segment.
 #[derive(Debug, Default)]
 struct Segment {
     number: u32,
@@ -87,10 +88,10 @@ impl Segment {
     }
 }
 
-// SAFETY: whoever adds or registers a slot promises that it may be accessed from
-// whatever thread holds the list.
+// SAFETY: the code that adds or registers a slot promises that any thread that holds the list may
+// access it.
 unsafe impl Send for GcRootsList {}
-// SAFETY: a shared list gives access to no slot that it does not own.
+// SAFETY: a shared list gives access only to slots that it owns.
 unsafe impl Sync for GcRootsList {}
 
 impl Slots {
@@ -111,7 +112,7 @@ impl Slots {
         place
     }
 
-    /// Adds those that are new to `asked`.
+    /// Adds the new slots to `asked`.
     fn ask_new(&self, asked: &mut Vec<Words>) {
         asked.extend(self.new.iter().map(|&place| self.all[place as usize]));
     }
@@ -172,13 +173,14 @@ impl Registered {
 
 /// Registration.
 impl GcRootsList {
-    /// Registers `len` slots outside stack and heap: four bytes each, a reference or zero
-    /// for null. `kind` says who writes them and when ([`RootKind`]), which a collector
-    /// relies on; what is in a table was stored with the write barrier, where it is now.
-    /// `number` is what the embedder calls them by, in messages.
+    /// Registers `len` slots outside the stack and the heap. Each slot has four bytes and holds a
+    /// reference, or zero for null. `kind` says who writes the slots and when ([`RootKind`]), and
+    /// collectors rely on it. The references in a table must have been stored with the write
+    /// barrier at their present address. Messages identify the slots by `number`, which the
+    /// embedder chooses.
     ///
     /// # Panics
-    /// If `kind` is [`RootKind::Stack`], or there are 2^32 slots or more.
+    /// If `kind` is [`RootKind::Stack`] or `len` is 2^32 or more.
     ///
     /// # Safety
     /// Until the slots are [moved](GcRootsList::move_slots) or
@@ -193,18 +195,18 @@ impl GcRootsList {
         len: usize,
     ) -> SlotsId {
         let len = u32::try_from(len).expect("fewer than 2^32 slots");
-        // Of the others either each slot is looked at, or a barrier notes which was written.
+        // For the other kinds, either every collection visits each slot, or a barrier records the
+        // written slots.
         let is_new = matches!(kind, RootKind::Constant | RootKind::Segment);
         let words = Words::new(first, len, kind, number);
         let place = self.registered.of(kind).add(words, is_new);
         SlotsId { kind, place }
     }
 
-    /// Says that the registered slots are elsewhere, or more or fewer, such as those of a
-    /// table that has grown.
+    /// Changes the address or number of registered slots, for example when a table has grown.
     ///
     /// # Panics
-    /// If there are 2^32 slots or more, or `id` is of another list.
+    /// If `len` is 2^32 or more, or if `id` belongs to another list.
     ///
     /// # Safety
     /// As [`add_slots`](GcRootsList::add_slots).
@@ -212,15 +214,15 @@ impl GcRootsList {
         let len = u32::try_from(len).expect("fewer than 2^32 slots");
         let slots = self.registered.of(id.kind);
         if slots.all[id.place as usize].moved(first, len) && !slots.new.contains(&id.place) {
-            // The barrier noted where the slots were.
+            // The barrier recorded the old addresses.
             slots.new.push(id.place);
         }
     }
 
-    /// Forgets slots that were registered.
+    /// Removes registered slots.
     ///
     /// # Panics
-    /// If `id` is of another list.
+    /// If `id` belongs to another list.
     pub fn remove_slots(&mut self, id: SlotsId) {
         let slots = self.registered.of(id.kind);
         let words = &mut slots.all[id.place as usize];
@@ -229,8 +231,8 @@ impl GcRootsList {
         slots.free.push(id.place);
     }
 
-    /// Takes over the references of an element segment, which are written never again.
-    /// `number` is what the embedder calls it by, in messages.
+    /// Takes ownership of the references of an element segment, which are never written again.
+    /// Messages identify the segment by `number`, which the embedder chooses.
     pub fn add_segment(&mut self, number: u32, words: Vec<Option<VMGcRef>>) -> SegmentId {
         let Registered { kept_segments, free_segments, new_segments, .. } = &mut self.registered;
         let segment = Segment { number, words };
@@ -251,15 +253,15 @@ impl GcRootsList {
     /// The references of a segment.
     ///
     /// # Panics
-    /// If `id` is of another list.
+    /// If `id` belongs to another list.
     pub fn segment(&self, id: SegmentId) -> &[Option<VMGcRef>] {
         &self.registered.kept_segments[id.0 as usize].words
     }
 
-    /// Gives the references of a segment back.
+    /// Removes a segment and returns its references.
     ///
     /// # Panics
-    /// If `id` is of another list.
+    /// If `id` belongs to another list.
     pub fn remove_segment(&mut self, id: SegmentId) -> Vec<Option<VMGcRef>> {
         self.registered.new_segments.retain(|&place| place != id.0);
         self.registered.free_segments.push(id.0);
@@ -274,8 +276,8 @@ impl GcRootsList {
         &mut self.registered.table
     }
 
-    /// Forgets every reference that is kept here: those of handles and segments. Slots that
-    /// are registered stay so.
+    /// Forgets every reference that is kept in the list, those of handles and segments. Registered
+    /// slots stay registered.
     pub(crate) fn reset(&mut self) {
         self.clear_stack();
         self.registered.table.reset();
@@ -286,8 +288,8 @@ impl GcRootsList {
 
     // ---- the stack ----------------------------------------------------------
 
-    /// Adds a slot of a stack frame, as stack maps describe it: eight bytes that
-    /// hold a zero-extended reference, or zero for null.
+    /// Adds a slot of a stack frame from a stack map: eight bytes that hold a zero-extended
+    /// reference, or zero for null.
     ///
     /// # Safety
     /// Until the [stack is cleared](GcRootsList::clear_stack), or the borrow of the
@@ -299,7 +301,7 @@ impl GcRootsList {
         self.stack.push(slot);
     }
 
-    /// Forgets the slots on the stack, keeps the memory they stood in.
+    /// Removes the slots on the stack and keeps the list's memory.
     pub fn clear_stack(&mut self) {
         self.stack.clear();
         self.asked.clear();
@@ -318,17 +320,17 @@ impl GcRootsList {
         self.ask(|_, _| ())
     }
 
-    /// All roots. Null slots outside the stack are passed over.
+    /// All roots. Null slots outside the stack are skipped.
     pub fn all(&mut self) -> GcRootsIter<'_> {
         self.ask(Registered::ask_all)
     }
 
-    /// The roots that may refer to an object which none did when [`forget_new`] was called
-    /// last: those on the stack; mutable globals and scoped handles, whose writes no barrier
-    /// notes; constants, segments and owned handles that are new since; and of tables the
-    /// slots in `remembered`, or all if the table has moved. A collector with
-    /// generations remembers what [`write_gc_ref`](crate::GcHeap::write_gc_ref) and its
-    /// emitted code store, and calls [`forget_new`] when nothing is young any more.
+    /// The roots that may have changed since [`forget_new`] was last called. These are the roots on
+    /// the stack; mutable globals and scoped handles, whose writes no barrier records; new
+    /// constants, segments and owned handles; and the tables' slots in `remembered`, or all slots
+    /// of a table that has moved. A generational collector remembers the slots that
+    /// [`write_gc_ref`](crate::GcHeap::write_gc_ref) and its emitted code write, and calls
+    /// [`forget_new`] when no object is young any more.
     ///
     /// [`forget_new`]: GcRootsIter::forget_new
     pub fn remembered(&mut self, remembered: &RememberedSlots) -> GcRootsIter<'_> {
@@ -353,11 +355,11 @@ impl GcRootsList {
     }
 }
 
-/// Iterates over roots: those on the stack first.
+/// An iterator over roots. The roots on the stack come first.
 #[derive(Debug)]
 pub struct GcRootsIter<'a> {
     stack: std::slice::Iter<'a, *mut u64>,
-    /// The slots that are gone through, and which of them comes next.
+    /// The current slots, and the next one among them.
     words: Option<&'a Words>,
     next: u32,
     rest: std::slice::Iter<'a, Words>,
@@ -367,23 +369,23 @@ pub struct GcRootsIter<'a> {
 }
 
 impl GcRootsIter<'_> {
-    /// Begins again with the first root, for collectors that look at them twice.
+    /// Begins again with the first root, for collectors that visit roots twice.
     pub fn restart(&mut self) {
         self.stack = self.all_stack.iter();
         (self.words, self.next) = (None, 0);
         self.rest = self.all_words.iter();
     }
 
-    /// Says that what is registered now need not be looked at again
-    /// ([`GcRootsList::remembered`]) until it is written.
+    /// Declares that the slots which are registered now need not be visited again
+    /// ([`GcRootsList::remembered`]) until they are written.
     pub fn forget_new(&mut self) {
         self.registered.forget_new();
     }
 }
 
-// SAFETY: made from an exclusively borrowed `GcRootsList`, which may itself be sent.
+// SAFETY: it is made from a mutably borrowed `GcRootsList`, which is `Send`.
 unsafe impl Send for GcRootsIter<'_> {}
-// SAFETY: a shared iterator gives access to no slot.
+// SAFETY: a shared iterator gives no access to slots.
 unsafe impl Sync for GcRootsIter<'_> {}
 
 impl<'a> Iterator for GcRootsIter<'a> {

@@ -1,12 +1,12 @@
-//! Roots: where the mutator's references are while it is stopped.
+//! Roots: the places of the mutator's references while it is stopped.
 //!
-//! * `list.rs`: all roots of a store. Slots outside the stack are registered by kind, those
-//!   on the stack are added for each collection; a collector asks for those it needs.
+//! * `list.rs`: all roots of a store. Slots outside the stack are registered by kind. Slots
+//!   on the stack are added for each collection. A collector asks for the roots that it needs.
 //! * `slot.rs`: one root. The only file beside heap memory that dereferences raw pointers.
 //! * `handles.rs`: the host's handles.
-//! * `stack.rs`: what finds the roots on the stack.
-//! * `remembered.rs`: what a write barrier notes of slots outside the heap.
-//! * `owner.rs`: what a root is part of.
+//! * `stack.rs`: the trait that finds the roots on the stack.
+//! * `remembered.rs`: the slots outside the heap that a write barrier has recorded.
+//! * `owner.rs`: the owner of a root.
 
 mod handles;
 mod list;

@@ -1,26 +1,26 @@
-//! [`RootOwner`]: what a root belongs to, for whoever tells a person about it.
+//! [`RootOwner`]: the owner of a root, for messages.
 
 use gc_types::RootKind;
 use std::fmt;
 
-/// What a root's slot is part of.
+/// The kind of place that contains a root's slot.
 ///
-/// Numbers of globals, tables and segments are those that the embedder registered them
-/// with. Shows as words: "element 5 of table 2".
+/// The numbers of globals, tables and segments are those with which the embedder registered them.
+/// It is displayed as text, for example "element 5 of table 2".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RootOwner {
     /// A frame of compiled code.
     Frame {
-        /// The slot's address. Whoever walks the stack can name the function it is in
+        /// The slot's address. The stack walker can name the function of the frame
         /// ([`TraceRoots::frame_of`](crate::TraceRoots::frame_of)).
         slot: usize,
     },
-    /// A handle of the host's, by its place in the handle table.
+    /// A handle of the host, by its place in the handle table.
     Handle {
-        /// The place among handles of its sort.
+        /// The place among the handles of its kind.
         index: u32,
-        /// Whether it lives until it is dropped, rather than until a scope ends.
+        /// Whether it is an owned handle. Otherwise it is a scoped handle.
         owned: bool,
     },
     /// A slot that the embedder registered as a handle.
@@ -55,7 +55,7 @@ pub enum RootOwner {
 }
 
 impl RootOwner {
-    /// What slot `element` of those registered together under `number` is part of.
+    /// The owner of slot `element` of the slots that were registered together with `number`.
     pub(super) fn registered(kind: RootKind, number: u32, element: u32) -> RootOwner {
         let nth = number.wrapping_add(element);
         match kind {
@@ -67,7 +67,7 @@ impl RootOwner {
         }
     }
 
-    /// The kind of root that it has.
+    /// The kind of its roots.
     pub fn kind(&self) -> RootKind {
         match self {
             RootOwner::Frame { .. } => RootKind::Stack,

@@ -1,17 +1,18 @@
-//! [`RememberedSlots`]: the slots outside stack and heap that a write barrier noted.
+//! [`RememberedSlots`]: the slots outside the stack and the heap that a write barrier has recorded.
 
-/// A set of slots outside stack and heap, which may hold more than was added to it: slots
-/// are told apart by some bits of their addresses. Emitted code can add to it by a store.
+/// A set of slots outside stack and heap. It distinguishes slots only by some bits of their
+/// addresses, so it may contain more slots than were added. Emitted code can add a slot with one
+/// store.
 #[derive(Debug, Default)]
 pub struct RememberedSlots {
-    /// The card of the slot at address `a` is `(a >> shift) % cards.len()`, zero if no
-    /// slot of it is in the set.
+    /// The card of the slot at address `a` is `(a >> shift) % cards.len()`. A card is zero if none
+    /// of its slots is in the set.
     cards: Vec<u8>,
     shift: u32,
 }
 
 impl RememberedSlots {
-    /// An empty set with `cards` cards, a power of two, each for `1 << shift` bytes.
+    /// Makes an empty set with `cards` cards (a power of two), each for `1 << shift` bytes.
     pub fn new(cards: u32, shift: u32) -> RememberedSlots {
         debug_assert!(cards.is_power_of_two() && shift >= 2);
         RememberedSlots { cards: vec![0; cards as usize], shift }
@@ -36,8 +37,7 @@ impl RememberedSlots {
         self.cards.get(self.card(address)).is_some_and(|&card| card != 0)
     }
 
-    /// How many slots from the one at this address on are in the set if it is, and are
-    /// not if it is not.
+    /// The number of slots, from the one at this address on, that share its card.
     pub(super) fn slots_from(&self, address: usize) -> usize {
         let bytes = (1 << self.shift) - (address & ((1 << self.shift) - 1));
         (bytes / size_of::<u32>()).max(1)
@@ -48,7 +48,7 @@ impl RememberedSlots {
         self.cards.fill(0);
     }
 
-    /// The cards, which emitted code may write; they never move.
+    /// The cards. Emitted code may write them, and they never move.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.cards.as_mut_ptr()
     }

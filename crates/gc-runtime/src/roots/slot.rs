@@ -1,8 +1,8 @@
 //! [`GcRoot`]: one slot that holds a reference, by its address.
 //!
-//! This is the one file besides heap memory that dereferences raw pointers. Those who know
-//! the slots' addresses (a stack walker, a table) vouch for them when they add or register
-//! them; everything behind that is safe.
+//! This is the only file, besides heap memory, that dereferences raw pointers. The code that knows
+//! the slots' addresses (a stack walker, a table) guarantees that they are valid when it adds or
+//! registers them. All other code is safe.
 #![allow(unsafe_code)]
 
 use super::{GcRootsList, RememberedSlots, RootOwner};
@@ -10,18 +10,19 @@ use gc_types::{RootKind, VMGcRef};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// Slots in a row outside stack and heap: four bytes each, a reference or zero.
+/// Consecutive slots outside the stack and the heap. Each has four bytes and holds a reference or
+/// zero.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words {
     first: *mut u32,
     len: u32,
-    /// What the first is part of, of its kind.
+    /// The owner of the first slot.
     owner: Group,
-    /// Which slot of that the first is.
+    /// The number of the first slot in its group.
     index: u32,
 }
 
-/// What slots were registered or kept together.
+/// A group of slots that were registered or are kept together.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Group {
     Slots(RootKind, u32),
@@ -29,13 +30,13 @@ pub(super) enum Group {
 }
 
 impl Words {
-    /// The slots that were registered at this address.
+    /// The slots that are registered at this address.
     pub(super) fn new(first: NonNull<u32>, len: u32, kind: RootKind, number: u32) -> Words {
         Words { first: first.as_ptr(), len, owner: Group::Slots(kind, number), index: 0 }
     }
 
-    /// Slots that somebody in this crate has, and leaves alone for as long as the
-    /// [`GcRootsList`] is borrowed that these are made for.
+    /// Slots that belong to code in this crate. That code does not access them while the
+    /// [`GcRootsList`] for which they are made is borrowed.
     pub(super) fn of(slots: &mut [Option<VMGcRef>], owner: Group) -> Words {
         // An `Option<VMGcRef>` is a word, and null is zero.
         const _: () = assert!(size_of::<Option<VMGcRef>>() == 4);
@@ -43,7 +44,7 @@ impl Words {
         Words { first: slots.as_mut_ptr().cast(), len, owner, index: 0 }
     }
 
-    /// Says where the slots are now; whether any there were are elsewhere.
+    /// Changes the address of the slots. Returns whether existing slots have moved.
     pub(super) fn moved(&mut self, first: NonNull<u32>, len: u32) -> bool {
         let moved = self.len > 0 && self.first != first.as_ptr();
         (self.first, self.len) = (first.as_ptr(), len);
@@ -55,14 +56,14 @@ impl Words {
         self.len
     }
 
-    /// `len` of the slots, from the one numbered `from` on, which are some of these.
+    /// The `len` slots that begin with number `from`.
     pub(super) fn part(&self, from: u32, len: u32) -> Words {
         debug_assert!(u64::from(from) + u64::from(len) <= u64::from(self.len));
         let first = self.first.wrapping_add(from as usize);
         Words { first, len, index: self.index + from, ..*self }
     }
 
-    /// Calls `visit` with those of the slots that are remembered, row by row.
+    /// Calls `visit` with the remembered slots, one row after the other.
     pub(super) fn remembered(&self, slots: &RememberedSlots, mut visit: impl FnMut(Words)) {
         let mut at = 0;
         while at < self.len {
@@ -76,12 +77,12 @@ impl Words {
         }
     }
 
-    /// The next slot from number `next` on that is not null; `next` is the number behind.
+    /// The first slot that is not null, from number `next` on. Sets `next` to the number after it.
     #[inline]
     pub(super) fn next(&self, next: &mut u32) -> Option<*mut u32> {
         while *next < self.len {
-            // SAFETY: in bounds. Whoever registered the slots promised that they can be read
-            // as long as the list is borrowed.
+            // SAFETY: the index is in bounds. The code that registered the slots promised that they
+            // can be read as long as the list is borrowed.
             let (slot, word) = unsafe {
                 let slot = self.first.add(*next as usize);
                 (slot, slot.read())
@@ -95,16 +96,16 @@ impl Words {
     }
 }
 
-/// Where one root stands.
+/// The place of one root.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Slot<'a> {
-    /// Eight bytes in a frame of compiled code: a zero-extended reference or zero.
+    /// Eight bytes in a frame of compiled code, with a zero-extended reference or zero.
     Stack(*mut u64),
-    /// Four bytes anywhere else outside the heap: a reference or zero.
+    /// Four bytes at another place outside the heap, with a reference or zero.
     Word(*mut u32, &'a Words),
 }
 
-/// One root: a slot that can be read and, by a moving collector, overwritten.
+/// One root: a slot that can be read. A moving collector can also overwrite it.
 #[derive(Debug)]
 pub struct GcRoot<'a> {
     slot: Slot<'a>,
@@ -112,19 +113,19 @@ pub struct GcRoot<'a> {
 }
 
 impl<'a> GcRoot<'a> {
-    /// The root in this slot, of a list that is borrowed for `'a`.
+    /// The root in this slot of a list that is borrowed for `'a`.
     #[inline]
     pub(super) fn new(slot: Slot<'a>) -> GcRoot<'a> {
         GcRoot { slot, _list: PhantomData }
     }
 
-    /// Whether it stands in a frame of compiled code.
+    /// Whether it is in a frame of compiled code.
     #[inline]
     pub fn is_on_stack(&self) -> bool {
         matches!(self.slot, Slot::Stack(_))
     }
 
-    /// What its slot is part of.
+    /// The owner of its slot.
     pub fn owner(&self) -> RootOwner {
         match self.slot {
             Slot::Stack(slot) => RootOwner::Frame { slot: slot.addr() },
@@ -139,7 +140,7 @@ impl<'a> GcRoot<'a> {
         }
     }
 
-    /// What kind of root it is.
+    /// The kind of the root.
     pub fn kind(&self) -> RootKind {
         match self.slot {
             Slot::Stack(_) => RootKind::Stack,
@@ -156,19 +157,19 @@ impl<'a> GcRoot<'a> {
         }
     }
 
-    /// The reference that stands there now, without a barrier; it may be an `i31`.
+    /// The current reference in the slot, read without a barrier. It may be an `i31`.
     #[inline]
     pub fn get(&self) -> Option<VMGcRef> {
         VMGcRef::from_raw_u32(match self.slot {
-            // SAFETY: whoever added the slot promised it is valid while the list
-            // is borrowed, and no Rust reference to it is made here.
+            // SAFETY: the code that added the slot promised that it is valid while the list is
+            // borrowed. No Rust reference to it is made here.
             Slot::Stack(slot) => unsafe { slot.read() as u32 },
             // SAFETY: as above.
             Slot::Word(slot, _) => unsafe { slot.read() },
         })
     }
 
-    /// Puts another reference there, without a barrier.
+    /// Overwrites the reference in the slot, without a barrier.
     #[inline]
     pub fn set(&mut self, new: VMGcRef) {
         match self.slot {
@@ -180,9 +181,9 @@ impl<'a> GcRoot<'a> {
     }
 }
 
-/// A word of the host's as the slot that it is.
+/// A word of the host as a slot.
 pub(crate) fn as_slot(word: &mut u32) -> &mut Option<VMGcRef> {
-    // SAFETY: an `Option<VMGcRef>` is four bytes aligned as a `u32` is: a transparent
+    // SAFETY: an `Option<VMGcRef>` has the size and alignment of a `u32`. It is a transparent
     // non-zero number, or zero. So each is valid as the other.
     unsafe { NonNull::from(word).cast::<Option<VMGcRef>>().as_mut() }
 }

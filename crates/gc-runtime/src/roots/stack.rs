@@ -1,13 +1,13 @@
-//! [`TraceRoots`]: what finds the roots on the stack.
+//! [`TraceRoots`]: the interface that finds the roots on the stack.
 
 use super::GcRootsList;
 use std::fmt;
 
-/// Some roots could not be found: a collection must not happen, since it would
-/// free what they refer to.
+/// Some roots could not be found. A collection must not happen, because it would free their
+/// referents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncompleteWalk {
-    /// What stopped the search, for the log.
+    /// What stopped the search; for the log.
     pub why: String,
 }
 
@@ -19,7 +19,7 @@ impl fmt::Display for IncompleteWalk {
 
 impl std::error::Error for IncompleteWalk {}
 
-/// The frame a stack slot is in. Shows as words.
+/// The frame of a stack slot. It is displayed as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameSlot {
     /// The name of the frame's function.
@@ -34,26 +34,25 @@ impl fmt::Display for FrameSlot {
     }
 }
 
-/// Finds the roots on a mutator's stack. All others are
-/// [registered](GcRootsList) with its store.
+/// Finds the roots on a mutator's stack. All other roots are [registered](GcRootsList) with its
+/// store.
 pub trait TraceRoots {
-    /// Adds every root on the stack to `roots`
-    /// ([`add_stack_root`](GcRootsList::add_stack_root)). The slots stay where they are for
-    /// as long as `self` is borrowed by the collection.
+    /// Adds every root on the stack to `roots` ([`add_stack_root`](GcRootsList::add_stack_root)).
+    /// The slots must not move as long as the collection borrows `self`.
     ///
     /// # Errors
-    /// If any root could not be found. What was added is then ignored.
+    /// If a root could not be found. The roots added so far are then ignored.
     fn trace_stack(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk>;
 
-    /// The frame that the slot at this address is in, if it can be told. Asked for only
-    /// when something is wrong, or by whoever shows a heap.
+    /// The frame of the slot at this address, if it is known. It is needed only for errors and for
+    /// displays of a heap.
     fn frame_of(&self, slot: usize) -> Option<FrameSlot> {
         let _ = slot;
         None
     }
 }
 
-/// A stack without references; for embedders (and tests) that run no compiled code.
+/// A stack without references, for embedders and tests that run no compiled code.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoStack;
 

@@ -1,15 +1,16 @@
-//! The host's handles: made, looked at and given up with the collector's barriers.
+//! The host's handles. They are made, read and dropped with the collector's barriers.
 
 use super::GcStore;
 use crate::{HandleError, HandleScope, OwnedHandle, ScopedHandle};
 use gc_types::VMGcRef;
 
 impl GcStore {
-    /// A handle that takes `gc_ref` over, a reference the host keeps, until its scope ends:
-    /// the innermost one that was [entered](GcStore::enter_handle_scope), or the store's life.
+    /// Makes a handle for `gc_ref`, a reference that the host owns. The handle takes ownership and
+    /// is valid until its scope ends. The scope is the innermost one that was
+    /// [entered](GcStore::enter_handle_scope), and otherwise the store's life.
     ///
     /// # Errors
-    /// If there are [`ScopedHandle::MAX`] already; then the reference is given up.
+    /// If there already are [`ScopedHandle::MAX`] handles. Then the reference is dropped.
     pub fn root(&mut self, gc_ref: VMGcRef) -> Result<ScopedHandle, HandleError> {
         self.roots.handles_mut().push(gc_ref).map_err(|gc_ref| {
             self.drop_gc_ref(gc_ref);
@@ -17,11 +18,11 @@ impl GcStore {
         })
     }
 
-    /// The reference behind a handle, not counted: good until the next collection, or to be
-    /// [cloned](GcStore::clone_gc_ref).
+    /// The reference of a handle. It is not counted and is valid until the next collection.
+    /// [Clone](GcStore::clone_gc_ref) it to keep it.
     ///
     /// # Errors
-    /// If the handle is of another store, or its scope ended.
+    /// If the handle belongs to another store or its scope has ended.
     pub fn rooted(&self, handle: &ScopedHandle) -> Result<&VMGcRef, HandleError> {
         self.roots.handles().get(handle)
     }
@@ -31,19 +32,19 @@ impl GcStore {
         self.roots.handles().enter_scope()
     }
 
-    /// Ends a scope: gives up the handles that were made since it began.
+    /// Ends a scope and drops the handles that were made since it began.
     pub fn exit_handle_scope(&mut self, scope: HandleScope) {
         while let Some(gc_ref) = self.roots.handles_mut().pop(scope) {
             self.drop_gc_ref(gc_ref);
         }
     }
 
-    /// A handle that takes `gc_ref` over, a reference the host keeps, until it and its clones
-    /// are dropped. That they were is noticed by the next collection, or by
-    /// [`drop_dead_handles`](GcStore::drop_dead_handles).
+    /// Makes a handle for `gc_ref`, a reference that the host owns. The handle takes ownership and
+    /// is valid until it and its clones are dropped. The next collection, or
+    /// [`drop_dead_handles`](GcStore::drop_dead_handles), then drops the reference.
     ///
     /// # Errors
-    /// If there are [`OwnedHandle::MAX`] already; then the reference is given up.
+    /// If there already are [`OwnedHandle::MAX`] handles. Then the reference is dropped.
     pub fn root_owned(&mut self, gc_ref: VMGcRef) -> Result<OwnedHandle, HandleError> {
         self.roots.handles_mut().add_owned(gc_ref).map_err(|gc_ref| {
             self.drop_gc_ref(gc_ref);
@@ -51,16 +52,15 @@ impl GcStore {
         })
     }
 
-    /// The reference behind an owned handle, as [`rooted`](GcStore::rooted) tells that behind
-    /// a scoped one.
+    /// The reference of an owned handle, like [`rooted`](GcStore::rooted) for a scoped handle.
     ///
     /// # Errors
-    /// If the handle is of another store, or the store was reset.
+    /// If the handle belongs to another store or the store was reset.
     pub fn rooted_owned(&self, handle: &OwnedHandle) -> Result<&VMGcRef, HandleError> {
         self.roots.handles().get_owned(handle)
     }
 
-    /// Gives up the references of owned handles that were dropped.
+    /// Drops the references of owned handles that were dropped.
     pub fn drop_dead_handles(&mut self) {
         for gc_ref in self.roots.handles_mut().take_dropped() {
             self.drop_gc_ref(gc_ref);

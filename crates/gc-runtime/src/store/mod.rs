@@ -1,9 +1,7 @@
-//! [`GcStore`]: one heap with its side tables, its collections and its barriers; what is done
-//! when an allocation finds no room is in `room.rs`.
+//! [`GcStore`]: one heap with its side tables, its collections and its barriers. `room.rs` handles allocations that find no room.
 //!
-//! A collection whose roots cannot all be found is skipped. With zeal, every Nth
-//! allocation collects first whatever room there is, and the heap is verified before and
-//! after every collection (`verify.rs`).
+//! A collection is skipped if not all roots can be found. With zeal, every Nth allocation collects
+//! first, and the heap is verified before and after every collection (`verify.rs`).
 
 mod handles;
 mod objects;
@@ -25,20 +23,20 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Host values there may be before allocating one asks for a collection. They may
-/// be large, and the heap's size says nothing of them.
+/// Number of host values at which allocating another one asks for a collection. Host values may be
+/// large, and the heap's size does not include them.
 const HOST_DATA_THRESHOLD: u32 = 1 << 14;
 
-/// What a heap is asked to allocate.
+/// A request for an allocation.
 #[derive(Clone, Copy)]
 struct Request {
     header: VMGcHeader,
     size: u32,
-    /// Of an externref's box.
+    /// The id of an externref's box.
     id: Option<ExternRefHostDataId>,
 }
 
-/// The mutator was stopped for a collection.
+/// A stop of the mutator for a collection.
 struct Stop {
     start: Instant,
     root_search: Duration,
@@ -46,20 +44,20 @@ struct Stop {
     verified: bool,
 }
 
-/// A heap and its side tables, and what drives its collector.
+/// A heap with its side tables and the driver of its collector.
 pub struct GcStore {
     heap: Box<dyn GcHeap>,
     policy: PolicyFactory,
-    /// What collections free.
+    /// The garbage that collections reclaim.
     reclaims: Reclaims,
     host_data: ExternRefHostDataTable,
     func_refs: FuncRefTable,
     roots: GcRootsList,
     zeal: u32,
-    /// Collections that will not be verified, with zeal.
+    /// Number of collections under zeal that will not be verified.
     unverified: u32,
     host_data_threshold: u32,
-    /// Whether a skipped collection was warned of.
+    /// Whether a warning about a skipped collection was logged.
     warned: bool,
 }
 
@@ -74,11 +72,10 @@ impl fmt::Debug for GcStore {
 }
 
 impl GcStore {
-    /// Reserves memory as `options` say and makes a heap of `runtime`'s in it.
+    /// Reserves memory as `options` specify and makes a heap of `runtime` in it.
     ///
     /// # Errors
-    /// If the options cannot be met (zeal needs the feature `gc_zeal`) or the
-    /// system refuses.
+    /// If the options cannot be satisfied (zeal needs the feature `gc_zeal`) or the system refuses.
     pub fn new(runtime: &dyn GcRuntime, options: &HeapOptions) -> Result<GcStore, HeapError> {
         if options.zeal != 0 && !cfg!(feature = "gc_zeal") {
             return Err(HeapError::Options {
@@ -105,7 +102,7 @@ impl GcStore {
         Ok(store)
     }
 
-    /// Prepares a heap that is new, or as new.
+    /// Prepares a heap that is new or was reset.
     fn begin(&mut self) {
         let occupancy = self.heap.occupancy();
         self.heap.core_mut().make_plan(&occupancy, 0, 0, Duration::ZERO);
@@ -117,17 +114,17 @@ impl GcStore {
         &*self.heap
     }
 
-    /// The heap, to change it.
+    /// The heap, mutable.
     pub fn heap_mut(&mut self) -> &mut dyn GcHeap {
         &mut *self.heap
     }
 
-    /// The function references compiled code may find in objects.
+    /// The function references that compiled code may find in objects.
     pub fn func_refs(&self) -> &FuncRefTable {
         &self.func_refs
     }
 
-    /// The function references, to add some.
+    /// The function references, mutable.
     pub fn func_refs_mut(&mut self) -> &mut FuncRefTable {
         &mut self.func_refs
     }
@@ -137,12 +134,12 @@ impl GcStore {
         &self.roots
     }
 
-    /// The roots: where an embedder registers slots outside the stack.
+    /// The roots, mutable. The embedder registers slots outside the stack here.
     pub fn roots_mut(&mut self) -> &mut GcRootsList {
         &mut self.roots
     }
 
-    /// The host values behind externrefs.
+    /// The host values of externrefs.
     pub fn host_data(&self) -> &ExternRefHostDataTable {
         &self.host_data
     }
@@ -154,14 +151,13 @@ impl GcStore {
 
     // ---- allocation: collects and grows as needed; `tracer` finds the stack's roots ----
 
-    /// Allocates a struct (or an exception: what
-    /// [`HostCall::ALLOC_STRUCT`](gc_types::HostCall::ALLOC_STRUCT) asks for),
-    /// every field zero. The caller holds the one reference, as with all
-    /// allocations here.
+    /// Allocates a struct or an exception (for
+    /// [`HostCall::ALLOC_STRUCT`](gc_types::HostCall::ALLOC_STRUCT)). Every field is zero. As in
+    /// all allocations here, the caller holds the only reference.
     ///
     /// # Errors
-    /// If there is no room and none can be made, the type is none of these, or
-    /// the heap is corrupt.
+    /// If there is no room and none can be made, the type is of another kind, or the heap is
+    /// corrupt.
     pub fn alloc_struct(
         &mut self,
         tracer: &mut dyn TraceRoots,
@@ -175,7 +171,7 @@ impl GcStore {
         self.alloc(tracer, VMGcHeader::new(kind, ty), size)
     }
 
-    /// Allocates an array of `length` elements, every one zero.
+    /// Allocates an array of `length` elements that are all zero.
     ///
     /// # Errors
     /// As [`alloc_struct`](GcStore::alloc_struct);
@@ -195,8 +191,7 @@ impl GcStore {
         Ok(array)
     }
 
-    /// Allocates an exception of the tag `tag_index` of `tag_instance`, its
-    /// payload zero.
+    /// Allocates an exception of the tag `tag_index` of `tag_instance`. The payload is zero.
     ///
     /// # Errors
     /// As [`alloc_struct`](GcStore::alloc_struct).
@@ -217,12 +212,12 @@ impl GcStore {
         Ok(exn)
     }
 
-    /// Allocates an externref's box around `value`, which is dropped when the box
-    /// dies, the store is reset or dropped.
+    /// Allocates an externref's box around `value`. The value is dropped when the box dies or the
+    /// store is reset or dropped.
     ///
     /// # Errors
-    /// As [`alloc_struct`](GcStore::alloc_struct), or if there are 2^32 host
-    /// values; gives the value back.
+    /// As [`alloc_struct`](GcStore::alloc_struct), or if there are 2^32 host values. The error
+    /// returns the value.
     pub fn alloc_externref(
         &mut self,
         tracer: &mut dyn TraceRoots,
@@ -270,7 +265,7 @@ impl GcStore {
     /// The host value behind an externref.
     ///
     /// # Errors
-    /// If the reference is to no externref with a host value.
+    /// If the reference does not refer to an externref with a host value.
     pub fn externref_host_data(
         &self,
         externref: &VMGcRef,
@@ -298,8 +293,8 @@ impl GcStore {
         }
     }
 
-    /// Counts one allocation; collects if it is the Nth. Emitted code that counts
-    /// itself comes here once the word is zero.
+    /// Counts one allocation and collects if it is the Nth. Emitted code counts too, and gets here
+    /// when the counter is zero.
     #[cold]
     fn zeal_tick(&mut self, tracer: &mut dyn TraceRoots) -> Result<(), HeapError> {
         let memory = &mut self.heap.core_mut().memory;
@@ -327,22 +322,22 @@ impl GcStore {
 
     // ---- collection -----------------------------------------------------
 
-    /// Collects. Skipped (`Ok(false)`, and, the first time, a warning in the log) if
-    /// `tracer` cannot find all roots on the stack.
+    /// Collects. If `tracer` cannot find all roots on the stack, it does nothing and returns
+    /// `Ok(false)`. The first time, it also logs a warning.
     ///
     /// # Errors
-    /// If the heap is found to be corrupt: it must only be reset or dropped.
+    /// If the heap is found to be corrupt. Then it must only be reset or dropped.
     ///
     /// # Panics
-    /// Inside a no-GC scope; if a host value [did](GcStore::resume_host_panic) that was
-    /// dropped, when the collection is over.
+    /// Inside a no-GC scope. Also if the drop of a host value panicked, when the collection is over
+    /// (see [`resume_host_panic`](GcStore::resume_host_panic)).
     pub fn gc(&mut self, tracer: &mut dyn TraceRoots) -> Result<bool, HeapError> {
         let result = self.collect(tracer, GcCause::Asked);
         self.resume_host_panic();
         Ok(result?.is_some())
     }
 
-    /// Collects; returns what it was, `None` if it was skipped.
+    /// Collects. Returns the kind of the collection, or `None` if it was skipped.
     fn collect(
         &mut self,
         tracer: &mut dyn TraceRoots,
@@ -358,14 +353,14 @@ impl GcStore {
         Ok(Some(kind))
     }
 
-    /// Begins a collection; the roots on the stack are in the list.
+    /// Begins a collection. The roots on the stack are in the list.
     fn begin_gc(&mut self, cause: GcCause) -> Box<dyn GarbageCollection<'_> + '_> {
         self.heap.gc(GcRequest::new(cause, &mut self.roots, &mut self.host_data))
     }
 
-    /// As [`gc`](GcStore::gc), yielding to the executor between increments. The
-    /// stack is walked at once, before the future is first polled; it borrows `tracer`
-    /// because the stack must stay as it is.
+    /// As [`gc`](GcStore::gc), yielding to the executor between increments. The stack is walked
+    /// immediately, before the future is first polled. The future borrows `tracer`, because the
+    /// stack must not change.
     ///
     /// # Errors
     /// As [`gc`](GcStore::gc).
@@ -400,8 +395,7 @@ impl GcStore {
         Ok(true)
     }
 
-    /// Stops the mutator and finds the roots on its stack; `None` if some could not be
-    /// found.
+    /// Stops the mutator and finds the roots on its stack. `None` if some could not be found.
     fn stop(
         &mut self,
         tracer: &mut dyn TraceRoots,
@@ -415,7 +409,7 @@ impl GcStore {
         core.asked = cause == GcCause::Asked;
         self.drop_dead_handles();
         if let Err(incomplete) = self.trace_stack(tracer) {
-            // What stops one stops them all, and a program may ask for millions.
+            // The reason that stops one collection stops all, and a program may ask for millions.
             let again = std::mem::replace(&mut self.warned, true);
             let level = if again { log::Level::Debug } else { log::Level::Warn };
             log::log!(level, "collection skipped: {incomplete}");
@@ -432,7 +426,7 @@ impl GcStore {
         Ok(Some(Stop { start, root_search, bytes_before, verified }))
     }
 
-    /// Fills the list's part for the stack.
+    /// Adds the roots on the stack to the list.
     fn trace_stack(&mut self, tracer: &mut dyn TraceRoots) -> Result<(), IncompleteWalk> {
         self.roots.clear_stack();
         let walked = tracer.trace_stack(&mut self.roots);
@@ -473,43 +467,42 @@ impl GcStore {
 
     // ---- barriers -------------------------------------------------------
 
-    /// A second reference to the same object, for the host to keep.
+    /// Makes a second reference to the same object for the host.
     pub fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
         self.heap.clone_gc_ref(gc_ref)
     }
 
-    /// Gives up a reference the host kept.
+    /// Releases a reference that the host held.
     pub fn drop_gc_ref(&mut self, gc_ref: VMGcRef) {
         self.heap.drop_gc_ref(&mut self.host_data, gc_ref);
     }
 
-    /// Overwrites `destination`, a slot outside the heap, with a new reference to
-    /// `source`'s object. The slot itself, not a copy of it: the heap may remember
-    /// where it is. Of a slot that is a plain word, [`write_slot`](GcStore::write_slot).
+    /// Overwrites `destination`, a slot outside the heap, with a new reference to the object of
+    /// `source`. Pass the slot itself, not a copy, because the heap may remember its address. For a
+    /// slot that is a plain word use [`write_slot`](GcStore::write_slot).
     pub fn write_gc_ref(&mut self, destination: &mut Option<VMGcRef>, source: Option<&VMGcRef>) {
         self.heap.write_gc_ref(&mut self.host_data, destination, source);
     }
 
-    /// As [`write_gc_ref`](GcStore::write_gc_ref), for a slot that is a word: a
-    /// reference, or zero for null.
+    /// Like [`write_gc_ref`](GcStore::write_gc_ref), for a slot that is a word: a reference, or
+    /// zero for null.
     pub fn write_slot(&mut self, slot: &mut u32, source: Option<&VMGcRef>) {
         self.write_gc_ref(roots::as_slot(slot), source);
     }
 
-    /// Hands a reference the host kept over to compiled code. Never collects.
-    /// Returns the word to pass.
+    /// Passes a reference that the host held to compiled code. Never collects. Returns the word to
+    /// pass.
     pub fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
         self.heap.expose_gc_ref_to_wasm(gc_ref)
     }
 
-    /// Whether a collection should come before `count` references are exposed.
+    /// Whether a collection should happen before `count` references are exposed.
     pub fn need_gc_before_entering_wasm(&self, count: NonZeroU32) -> bool {
         self.heap.need_gc_before_entering_wasm(count)
     }
 
-    /// What compiled code's calls of
-    /// [`HostCall::COLLECTOR`](gc_types::HostCall::COLLECTOR) come to. Never
-    /// collects.
+    /// Serves the calls of [`HostCall::COLLECTOR`](gc_types::HostCall::COLLECTOR) from compiled
+    /// code. Never collects.
     pub fn collector_slow_path(
         &mut self,
         operation: u32,
@@ -528,21 +521,21 @@ impl GcStore {
         stats
     }
 
-    /// When the mutator was stopped, and for what.
+    /// The pauses of the mutator.
     pub fn pauses(&self) -> &PauseLog {
         &self.heap.core().pauses
     }
 
-    /// Forgets every object and drops every host value, keeps the mappings, the
-    /// layouts and the ids of function references. Handles and segments refer to nothing
-    /// any more. Slots that are registered stay so, and must be null, or be removed, before
-    /// the next collection.
+    /// Forgets every object and drops every host value. Keeps the mappings, the layouts and the ids
+    /// of function references. Handles and segments refer to nothing any more. Slots that are
+    /// registered stay so, and must be null, or be removed, before the next collection.
     ///
     /// # Panics
-    /// If a host value [did](GcStore::resume_host_panic), when the heap is as new.
+    /// If the drop of a host value panicked, after the heap was reset (see
+    /// [`resume_host_panic`](GcStore::resume_host_panic)).
     pub fn reset(&mut self) {
         self.roots.reset();
-        // First: what the heap asks from now on is for what comes.
+        // This comes first, because the heap's further questions concern the time after the reset.
         self.heap.core_mut().policy = self.policy.make();
         self.heap.reset(&mut self.host_data);
         self.host_data.clear();
@@ -551,22 +544,22 @@ impl GcStore {
         self.resume_host_panic();
     }
 
-    /// Panics as a host value did when it was dropped, if one did since the last time:
-    /// as the first, if several did. While the thread is panicking already, it waits.
+    /// Resumes the first panic in the drop of a host value since the last call, if there was one.
+    /// While the thread is panicking already, the panic waits.
     ///
-    /// No panic of a host value comes out of an allocation or a barrier, whoever calls
-    /// it: compiled code may be above them on the stack, or a loop half done. Whoever
-    /// returns to the host calls this when everything is in order.
+    /// No panic of a host value unwinds out of an allocation or a barrier, because compiled code
+    /// may be above them on the stack, or a loop may be half done. Code that returns to the host
+    /// calls this method when everything is consistent.
     ///
     /// # Panics
-    /// If a host value did.
+    /// If the drop of a host value panicked.
     #[inline]
     pub fn resume_host_panic(&mut self) {
         self.host_data.resume_panic();
     }
 
-    /// What keeps the panics of host values. While a clone is kept, dropping the store
-    /// does not resume them; dropping the last one does.
+    /// The [`HostPanic`] that keeps panics of host values. While a clone of it exists, dropping the
+    /// store does not resume them. Dropping the last clone does.
     pub fn host_panic(&self) -> HostPanic {
         self.host_data.host_panic()
     }

@@ -6,11 +6,11 @@ use crate::HeapError;
 use gc_types::{StorageType, VMGcRef};
 
 impl GcStore {
-    /// The bits of the `ty` at `offset` bytes from the object's start,
-    /// zero-extended. A reference is read without a barrier.
+    /// The bits of the value of type `ty` at `offset` bytes from the object's start, zero-extended.
+    /// A reference is read without a barrier.
     ///
     /// # Errors
-    /// If it is no object or the field is outside the heap.
+    /// If it is not an object or the field is outside the heap.
     pub fn read_field(
         &self,
         object: &VMGcRef,
@@ -20,8 +20,7 @@ impl GcStore {
         self.heap.core().read_scalar(self.field(object, offset)?, ty)
     }
 
-    /// The reference at `offset` bytes from the object's start: a clone the
-    /// caller holds.
+    /// A clone of the reference at `offset` bytes from the object's start. The caller holds it.
     ///
     /// # Errors
     /// As [`read_field`](GcStore::read_field).
@@ -34,8 +33,8 @@ impl GcStore {
         Ok(VMGcRef::from_raw_u32(raw).map(|gc_ref| self.heap.clone_gc_ref(&gc_ref)))
     }
 
-    /// Writes the low bits of `bits` as a `ty` at `offset` bytes from the
-    /// object's start.
+    /// Writes the low bits of `bits` as a value of type `ty` at `offset` bytes from the object's
+    /// start.
     ///
     /// # Errors
     /// As [`read_field`](GcStore::read_field); [`HeapError::WrongElement`] for a
@@ -81,8 +80,8 @@ impl GcStore {
         self.heap.core().array_len(array)
     }
 
-    /// Where `count` elements from `index` on begin, in bytes from the array's
-    /// start, and what each is stored as.
+    /// The offset of `count` elements from `index` on, in bytes from the array's start, and their
+    /// storage type.
     ///
     /// # Errors
     /// If it is no array or does not have these elements.
@@ -95,12 +94,10 @@ impl GcStore {
         self.heap.core().array_element(array, index, count)
     }
 
-    /// Copies `length` elements; the two arrays may be the same, the ranges may
-    /// overlap.
+    /// Copies `length` elements. The two arrays may be the same, and the ranges may overlap.
     ///
     /// # Errors
-    /// If one is no array or does not have these elements, or they are not
-    /// stored alike.
+    /// If one is not an array or does not have these elements, or the storage types differ.
     pub fn array_copy(
         &mut self,
         dst: &VMGcRef,
@@ -123,9 +120,9 @@ impl GcStore {
         }
     }
 
-    /// Stores one value into `length` elements from `index` on. `bits` are the
-    /// element's, for a reference its 32-bit word; each element becomes a new
-    /// reference, the caller's own stays with the caller.
+    /// Stores one value into `length` elements from `index` on. `bits` are the bits of an element;
+    /// for a reference its 32-bit word. Each element becomes a new reference, and the caller keeps
+    /// its own.
     ///
     /// # Errors
     /// If it is no array or does not have these elements.
@@ -146,8 +143,8 @@ impl GcStore {
         }
     }
 
-    /// Copies raw little-endian bytes into the elements from `index` on, which
-    /// are not references.
+    /// Copies raw little-endian bytes into the elements from `index` on. The elements must not be
+    /// references.
     ///
     /// # Errors
     /// If it is no array or does not have these elements; if they are references,

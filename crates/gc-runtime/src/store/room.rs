@@ -1,10 +1,10 @@
-//! What is done when an allocation finds no room.
+//! Makes room when an allocation finds none.
 //!
-//! The heap's [`GrowthPolicy`](crate::GrowthPolicy) is asked whether to collect or to
-//! grow, and by how much, and asked again until there is room, it gives up, or growing is
-//! refused. (One growth need not be room enough: a heap may need it to collect in.) Then
-//! everything is collected if that was not done yet, or not in a heap as large; if that
-//! does not help either the heap is out of memory.
+//! The heap's [`GrowthPolicy`](crate::GrowthPolicy) decides whether to collect or to grow, and by
+//! how much. It is asked again until there is room, it gives up, or growth is refused. (One growth
+//! may not be enough, because a heap may need the memory for a collection.) Then everything is
+//! collected, unless that was done already in a heap of this size. If that does not help either,
+//! the heap is out of memory.
 
 use super::{GcStore, Request};
 use crate::object::by_halves;
@@ -27,7 +27,7 @@ impl GcStore {
         if bytes > limit - u64::from(gc_types::NULL_PAGE_SIZE) {
             return Err(HeapError::OutOfMemory { bytes, limit });
         }
-        // Since the heap grew last: whether a collection was tried, and what was collected.
+        // Since the last growth: whether a collection was tried, and the kind of the collection.
         let (mut tried, mut collected) = (false, None);
         loop {
             let mut skipped = None;
@@ -46,7 +46,7 @@ impl GcStore {
                         Ok(0) | Err(HeapError::OutOfMemory { .. }) => break,
                         Ok(grown) => log::debug!("GC heap grew by {grown} bytes"),
                         Err(error) => {
-                            // A policy refuses as a matter of course.
+                            // Refusals by a policy are normal.
                             let refused = matches!(error, HeapError::Refused { .. });
                             let level = if refused { log::Level::Debug } else { log::Level::Warn };
                             log::log!(level, "GC heap could not grow: {error}");
@@ -56,7 +56,7 @@ impl GcStore {
                     }
                     (tried, collected) = (false, None);
                 }
-                // It may still use what it began with.
+                // The heap may still use its initial memory.
                 _ if self.heap.core().unused() > 0 && self.heap.grow(bytes).is_ok() => {
                     (tried, collected) = (false, None);
                 }
@@ -76,7 +76,7 @@ impl GcStore {
         self.try_alloc(request, Some(LastResort::NoMemory)).unwrap_or(out_of_memory)
     }
 
-    /// The bytes of a heap that may not grow, counted from its base as its maximum is.
+    /// The size of a heap that may not grow, in bytes from its base.
     fn limit_now(&self) -> u64 {
         let memory = &self.heap.core().memory;
         match memory.len() == memory.maximum() {
@@ -106,7 +106,7 @@ impl GcStore {
         }
     }
 
-    /// Whether a collection for want of room may happen now.
+    /// Whether a collection for lack of room may happen now.
     pub(super) fn may_collect(&self) -> bool {
         self.reclaims != Reclaims::Nothing && self.heap.core().no_gc_scopes == 0
     }

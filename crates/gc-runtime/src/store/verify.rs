@@ -1,22 +1,20 @@
-//! When a store verifies its heap: when asked, and with zeal before and after a
-//! collection.
+//! Verification of a store's heap: on request, and with zeal before and after a collection.
 
 use super::GcStore;
 use crate::{HeapError, TraceRoots, verify};
 
-/// Bytes of a heap for which one collection with zeal is not verified: with a megabyte
-/// every 33rd is. A collection at every allocation makes programs slow enough.
+/// For each of these bytes in the heap one collection with zeal is not verified: with a megabyte
+/// every 33rd collection is. Verifying at every allocation would be too slow.
 const BYTES_PER_SKIP: u64 = 32 << 10;
 
 impl GcStore {
-    /// Checks the heap, whoever its collector is: that what the roots lead to are
-    /// objects, and every invariant of the collector. Slow: it looks at every object. If
-    /// `tracer` cannot find all roots on the stack, the collector's invariants alone are
+    /// Checks a heap of any collector: that all references that can be reached from the roots refer
+    /// to objects, and every invariant of the collector. This is slow, because it visits every
+    /// object. If `tracer` cannot find all roots on the stack, the collector's invariants alone are
     /// checked.
     ///
     /// # Errors
-    /// The first object that is wrong, with how the mutator gets there
-    /// ([`HeapError::Verification`]).
+    /// The first wrong object, with the path from a root ([`HeapError::Verification`]).
     pub fn verify(&mut self, tracer: &mut dyn TraceRoots) -> Result<(), HeapError> {
         let result = match self.trace_stack(tracer) {
             Ok(()) => self.verify_roots(Some(&*tracer)),
@@ -26,8 +24,7 @@ impl GcStore {
         result
     }
 
-    /// Verifies the heap; the roots on the stack are in the list. `tracer` names their
-    /// frames.
+    /// Verifies the heap. The roots on the stack are in the list. `tracer` names their frames.
     pub(super) fn verify_roots(
         &mut self,
         tracer: Option<&dyn TraceRoots>,
@@ -37,7 +34,7 @@ impl GcStore {
         Ok(())
     }
 
-    /// Whether the collection that begins is one to verify the heap around.
+    /// Whether the heap is to be verified before and after the collection that begins.
     pub(super) fn verification_is_due(&mut self) -> bool {
         if self.zeal == 0 {
             return false;
@@ -51,8 +48,8 @@ impl GcStore {
         }
     }
 
-    /// Verifies the heap after a collection, which updated the roots on the stack in their
-    /// places. One that yields has lent the tracer out.
+    /// Verifies the heap after a collection, which has updated the roots on the stack in place. An
+    /// asynchronous collection has borrowed the tracer.
     pub(super) fn verify_after(
         &mut self,
         tracer: Option<&mut dyn TraceRoots>,

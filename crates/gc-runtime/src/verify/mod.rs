@@ -1,15 +1,14 @@
-//! The heap verifier, the part that all collectors share: what the mutator's roots
-//! lead to are objects, wherever the references are read.
+//! The part of the heap verifier that all collectors share. It checks that the mutator's roots lead
+//! only to objects.
 //!
-//! A collector knows which invariants it keeps and checks them itself
-//! ([`GcHeap::verify_with_roots`]); whether it says so honestly is what is checked here.
-//! The objects it lists must not overlap; each root, and each field that can be reached
-//! from one, must refer to the start of one of them, or to none; each externref that can
-//! be reached must have its host value. The bytes are untrusted: the walk is iterative,
-//! marks in a bitmap beside the heap, and looks at each object once.
+//! A collector checks its own invariants ([`GcHeap::verify_with_roots`]). The checks here do not
+//! trust the collector. The objects that it lists must not overlap. Each root, and each reachable
+//! field, must refer to the start of a listed object, or to none. Each reachable externref must
+//! have its host value. The bytes are untrusted: the walk is iterative, marks in a bitmap beside
+//! the heap, and visits each object once.
 //!
-//! What is wrong is told with the shortest way there from a root (`path.rs`). It is
-//! looked for only then, so that a heap that is sound pays for no parents.
+//! An error has the shortest path from a root (`path.rs`). The path is searched for only after an
+//! error, so verifying a sound heap needs no memory for parents.
 
 mod path;
 
@@ -17,21 +16,21 @@ use crate::space::object_map::{Mark, ObjectMap};
 use crate::{ExternRefHostDataTable, GcHeap, GcRootsList, HeapError, TraceRoots};
 use gc_types::{VMGcHeader, VMGcKind, VMGcRef};
 
-/// A reference to what it must not refer to.
+/// A wrong reference.
 #[derive(Clone, Copy, Debug)]
 struct Edge {
-    /// The object it stands in; `None`: in a root.
+    /// The object that contains it; `None` for a root.
     holder: Option<u32>,
     /// The slot's offset in the object, or the root's number.
     slot: u32,
-    /// What it refers to.
+    /// Its target.
     target: u32,
 }
 
-/// What is wrong, before it is known how to get there.
+/// An error without its path.
 #[derive(Debug)]
 enum Fault {
-    /// An object, or what is not one.
+    /// An object, or something that is not an object.
     At(HeapError),
     /// A reference.
     Edge(Edge, &'static str),
@@ -47,11 +46,11 @@ fn corrupt(at: u32, what: &'static str) -> HeapError {
     HeapError::Corrupt { at, what }
 }
 
-/// Checks the heap; `roots` are all of its mutator's, and `frames` can name frames on its
+/// Checks the heap. `roots` are all roots of its mutator, and `frames` can name the frames on its
 /// stack.
 ///
 /// # Errors
-/// The first object that is wrong, and how the mutator gets there.
+/// The first wrong object, with the path from a root.
 pub(crate) fn verify(
     heap: &dyn GcHeap,
     host_data: &ExternRefHostDataTable,
@@ -85,7 +84,9 @@ fn check(
         match map.mark(edge.target) {
             Mark::New => to_do.push(edge.target),
             Mark::Old => {}
-            Mark::NoObject => return Err(Fault::Edge(edge, "a reference to what is no object")),
+            Mark::NoObject => {
+                return Err(Fault::Edge(edge, "a reference to something that is not an object"));
+            }
         }
         Ok(())
     };
@@ -115,7 +116,7 @@ fn check(
     Ok(heap.verify_with_roots(roots)?)
 }
 
-/// Where objects are, by what the collector says.
+/// A map of the objects that the collector lists.
 fn list(heap: &dyn GcHeap) -> Result<ObjectMap, HeapError> {
     let memory = &heap.core().memory;
     let mut map = ObjectMap::default();

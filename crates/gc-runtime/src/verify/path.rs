@@ -1,9 +1,9 @@
-//! How the mutator gets to an object, in words: "from global 3 → StructRef
-//! type#7 at 0x10040, field 2 (+20) → …".
+//! The path from a root to an object, as text: "from global 3 → StructRef type#7 at 0x10040, field
+//! 2 (+20) → …".
 //!
-//! The search is breadth-first and therefore finds a shortest way. The heap is known to
-//! be damaged by now: the walk goes through whatever can be traced, and gives up when it
-//! has looked at more references than a sound heap of that size has words.
+//! The search is breadth-first and therefore finds a shortest path. The heap is known to be
+//! damaged. So the walk visits everything that can be traced, and gives up after more references
+//! than a sound heap of that size has words.
 
 use super::Edge;
 use crate::space::object_map::{Mark, ObjectMap};
@@ -11,27 +11,27 @@ use crate::{GcHeap, GcRootsList, HeapCore, RootOwner, TraceRoots};
 use gc_types::GcLayout;
 use std::fmt::Write;
 
-/// All roots, and who can name the frames of those on the stack.
+/// All roots, and the tracer that can name the frames of those on the stack.
 pub(super) struct Roots<'a> {
     pub(super) list: &'a mut GcRootsList,
     pub(super) frames: Option<&'a dyn TraceRoots>,
 }
 
-/// Steps that are told at either end of a long way.
+/// Number of steps that are shown at each end of a long path.
 const SHOWN: usize = 8;
 
-/// An object on the way, and how it was reached.
+/// An object on the path, and how it was reached.
 #[derive(Clone, Copy)]
 struct Step {
     object: u32,
-    /// The step before it; `None`: a root.
+    /// The previous step; `None` for a root.
     from: Option<u32>,
     /// The slot's offset in the object before it, or the root's number.
     slot: u32,
 }
 
-/// The way to the object at `at`, or to the one that `at` is inside of. Index 0, where no
-/// object is, means no object in particular.
+/// The path to the object at `at`, or to the one that contains `at`. Index 0, where no object is,
+/// means the heap as a whole.
 pub(super) fn to_object(heap: &dyn GcHeap, roots: &mut Roots<'_>, at: u32) -> String {
     if at == 0 {
         return "in the heap as a whole".to_owned();
@@ -46,7 +46,7 @@ pub(super) fn to_object(heap: &dyn GcHeap, roots: &mut Roots<'_>, at: u32) -> St
     }
 }
 
-/// The way to a reference, and what it refers to.
+/// The path to a reference, and its target.
 pub(super) fn to_edge(heap: &dyn GcHeap, roots: &mut Roots<'_>, edge: Edge) -> String {
     let core = heap.core();
     let mut words = match edge.holder {
@@ -68,7 +68,7 @@ pub(super) fn to_edge(heap: &dyn GcHeap, roots: &mut Roots<'_>, edge: Edge) -> S
 fn search(core: &HeapCore, roots: &mut Roots<'_>, at: u32) -> Result<Vec<Step>, &'static str> {
     let mut seen = ObjectMap::default();
     seen.extend(core.memory.len());
-    // Every place may be an object's start, for all that can be trusted.
+    // Every place may be the start of an object, because nothing can be trusted.
     let mut is_new = |target: u32| {
         let inside = target.is_multiple_of(8) && u64::from(target) + 8 <= core.memory.len();
         inside && {
@@ -97,7 +97,7 @@ fn search(core: &HeapCore, roots: &mut Roots<'_>, at: u32) -> Result<Vec<Step>, 
         if budget == 0 {
             return Err("no way there from a root was found, among too many");
         }
-        // What cannot be traced leads nowhere.
+        // An object that cannot be traced has no referents.
         let _traced = core.trace_at(object, |at, contents| {
             budget = budget.saturating_sub(1);
             if let Some(target) = contents.as_heap_index()
@@ -110,7 +110,7 @@ fn search(core: &HeapCore, roots: &mut Roots<'_>, at: u32) -> Result<Vec<Step>, 
         });
         next += 1;
     }
-    Err("no root leads there")
+    Err("no path from a root")
 }
 
 /// The steps from a root to the one with this number.
@@ -123,7 +123,7 @@ fn way(steps: &[Step], last: usize) -> Vec<Step> {
     way
 }
 
-/// The way up to, not including, what the last step comes to.
+/// The text of the path up to the target of the last step, which is not included.
 fn words(core: &HeapCore, roots: &mut Roots<'_>, steps: &[Step]) -> String {
     let mut words = steps.first().map_or_else(String::new, |first| root_name(roots, first.slot));
     let hidden = SHOWN..steps.len().saturating_sub(SHOWN);

@@ -1,5 +1,5 @@
-//! Objects behave alike under every collector and in both bounds modes:
-//! allocation, fields, arrays, exceptions, externrefs, errors.
+//! Objects behave the same under every collector and in both bounds modes: allocation, fields,
+//! arrays, exceptions, externrefs, errors.
 
 use crate::common::*;
 use gc_runtime::{GcHeap, HeapError, NoStack};
@@ -44,7 +44,7 @@ fn references_are_clones_the_caller_holds() {
         store.drop_gc_ref(b);
         let b = store.read_field_ref(&a, LEFT).unwrap().unwrap();
         assert_eq!(store.read_field_ref(&a, RIGHT), Ok(None));
-        // Written over, the object lives on in `b`.
+        // After the overwrite the object still lives in `b`.
         let i31 = VMGcRef::from_i31(I31::wrapping_i32(-5));
         store.write_field_ref(&a, LEFT, Some(&i31)).unwrap();
         assert_eq!(store.read_field(&b, VALUE, StorageType::I64), Ok(42), "{name}");
@@ -118,7 +118,7 @@ fn copying_and_filling_references_counts_them() {
         };
         let expected: Vec<u32> = nodes.iter().map(VMGcRef::as_raw_u32).collect();
         nodes.into_iter().for_each(|node| store.drop_gc_ref(node));
-        // Up by two, overlapping, then down by one.
+        // Copies up by two with overlap, then down by one.
         store.array_copy(&array, 2, &array, 0, 4).unwrap();
         let now: Vec<u32> = (0..8).map(|i| element(&mut store, i)).collect();
         assert_eq!(now[2..6], expected[..]);

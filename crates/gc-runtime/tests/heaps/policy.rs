@@ -1,4 +1,4 @@
-//! When a store collects, grows and gives up; scopes, resets, statistics.
+//! Tests of when a store collects, grows and gives up; of scopes, resets, statistics.
 
 use crate::common::*;
 use gc_runtime::collector::{DrcCollector, NullCollector};
@@ -24,7 +24,7 @@ fn out_of_memory_is_an_error_the_store_survives() {
         );
         assert!(held.len() > 900, "{name}: {} arrays", held.len());
         assert_eq!(store.stats().heap_bytes, limit - (64 << 10));
-        // What is there is still there, and what is freed can be had again.
+        // Live objects are unchanged, and freed memory can be used again.
         store.array_fill(&held[5], 0, 1, 1000).unwrap();
         let huge = store.alloc_array(&mut NoStack, LONGS, 100_000_000);
         assert!(matches!(huge, Err(HeapError::OutOfMemory { .. })), "{huge:?}");
@@ -76,7 +76,7 @@ fn an_incomplete_walk_skips_the_collection() {
     let raw = store.expose_gc_ref_to_wasm(object);
     assert_eq!(store.gc(&mut Lost), Ok(false));
     assert_eq!((store.stats().collections, store.stats().live_objects), (0, 1));
-    // Allocation goes on by growing, up to the limit.
+    // Allocation continues by growing up to the limit.
     let result = loop {
         match store.alloc_struct(&mut Lost, NODE) {
             Ok(garbage) => store.expose_gc_ref_to_wasm(garbage),
@@ -85,7 +85,7 @@ fn an_incomplete_walk_skips_the_collection() {
     };
     assert!(matches!(result, HeapError::OutOfMemory { .. }));
     assert_eq!(store.stats().collections, 0);
-    // And a walk that succeeds frees it all but what it found.
+    // A successful walk frees everything that it did not find.
     assert_eq!(store.gc(&mut Stack(vec![u64::from(raw)])), Ok(true));
     assert_eq!(store.stats().live_objects, 1);
 }
@@ -121,7 +121,7 @@ fn collecting_inside_a_no_gc_scope_panics() {
 
 #[test]
 fn entering_compiled_code_asks_for_a_collection_in_time() {
-    // So large that room is not what runs out.
+    // Large enough that room does not run out.
     let large = HeapOptions { initial: 8 << 20, ..options(HeapBounds::Checked) };
     let mut store = store_with(&DrcCollector, &large);
     let mut entered = 0;
@@ -271,7 +271,7 @@ fn null_allocates_between_its_data_words_like_emitted_code() {
     use gc_types::collector::null::{LIMIT, NEXT};
     let mut store = store_with(&NullCollector, &options(HeapBounds::Checked));
     let first = node(&mut store);
-    // What emitted code does for a node.
+    // Allocates a node as emitted code does.
     let memory = &mut store.heap_mut().core_mut().memory;
     let next = memory.data_u32(NEXT);
     assert_eq!(next, first.as_raw_u32() + 24);
@@ -289,7 +289,7 @@ fn null_counts_each_object_once_however_often_it_is_asked() {
     assert_eq!((store.stats().allocations, store.stats().live_objects), (0, 0));
     let mut bytes = 0;
     for round in 1..=100 {
-        // An array is not as large as it will be before its length is written.
+        // Before its length is written an array has a smaller size.
         let header = VMGcHeader::new(VMGcKind::ArrayRef, BYTES);
         let array = store.heap_mut().alloc_raw(header, 120).unwrap();
         bytes += 120;
@@ -339,7 +339,7 @@ mod zeal {
                 assert_eq!(store.stats().collections, 10, "{}", runtime.name());
                 store.reset();
             }
-            // Emitted code that counted down to zero comes to the slow path.
+            // Emitted code that counted down to zero takes the slow path.
             let memory = &mut store.heap_mut().core_mut().memory;
             assert_eq!(memory.data_u32(HeapDataOffsets::ZEAL_COUNTDOWN), 3);
             memory.set_data_u32(HeapDataOffsets::ZEAL_COUNTDOWN, 0);
@@ -371,7 +371,7 @@ mod asynchronous {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
-    /// Polls until ready; how often it was not.
+    /// Polls until ready. Returns how often it was not ready.
     fn block_on<T>(future: impl Future<Output = T>) -> (T, u32) {
         let mut future = pin!(future);
         let mut context = Context::from_waker(Waker::noop());

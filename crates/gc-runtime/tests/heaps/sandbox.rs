@@ -1,6 +1,6 @@
-//! The sandbox, without compiled code: heap bytes are overwritten at random
-//! between operations, and everything ends in a wrong object or an error, never
-//! in a panic or a host value dropped twice.
+//! The sandbox without compiled code. Heap bytes are overwritten at random between operations.
+//! Every operation must end with a wrong object or an error, never with a panic or a host value
+//! that is dropped twice.
 
 use crate::common::*;
 use arbtest::{arbitrary, arbtest};
@@ -9,7 +9,7 @@ use gc_types::{NULL_PAGE_SIZE, TypeIndex, VMGcRef};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Fails the test when it is dropped twice, counts when it is dropped.
+/// Counts its drops. Fails the test when it is dropped twice.
 struct Once {
     alive: bool,
     dropped: Arc<AtomicU32>,
@@ -24,7 +24,7 @@ impl Drop for Once {
 
 fn scribble(store: &mut GcStore, u: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<()> {
     let memory = &mut store.heap_mut().core_mut().memory;
-    // Most objects are near the beginning.
+    // Most objects are near the heap's start.
     let reach = if u.ratio(9, 10)? { 2048 } else { memory.usable() - 4 };
     let at = u64::from(NULL_PAGE_SIZE) + u.arbitrary::<u64>()? % reach;
     let at = if u.arbitrary()? { at & !3 } else { at };

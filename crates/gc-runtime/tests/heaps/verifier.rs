@@ -1,5 +1,4 @@
-//! The heap verifier names what is wrong and how the mutator gets there, whoever the
-//! heap's collector is.
+//! For every collector, the heap verifier names the error and the path to it.
 
 use crate::common::*;
 #[cfg(feature = "gc_zeal")]
@@ -7,7 +6,7 @@ use gc_runtime::NoStack;
 use gc_runtime::{GcStore, HeapBounds, HeapError, HeapOptions};
 use gc_types::{VMGcHeader, VMGcRef};
 
-/// Where the objects of [`graph`] are.
+/// The places of the objects of [`graph`].
 #[derive(Clone, Copy)]
 struct Graph {
     top: u32,
@@ -26,8 +25,8 @@ fn link(store: &mut GcStore, from: u32, offset: u32, to: u32) {
     store.write_field_ref(&from, offset, Some(&to)).unwrap();
 }
 
-/// A node at the root, whose field 1 is an array, whose element 2 is a node, and whose
-/// element 0 is an externref.
+/// A node at the root. Its field 1 refers to an array, whose element 2 refers to a node and whose
+/// element 0 refers to an externref.
 fn graph(store: &mut GcStore) -> (Stack, Graph) {
     let mut stack = Stack(Vec::new());
     let top = store.alloc_struct(&mut stack, NODE).unwrap();
@@ -59,7 +58,7 @@ fn found(store: &mut GcStore, stack: &mut Stack) -> (u32, &'static str, String) 
 
 #[test]
 fn what_is_wrong_is_named_and_the_way_to_it() {
-    // What is done, where that is wrong, what is said of it, and how the path ends.
+    // The damage, the place of the error, the message, and the end of the path.
     type Case = (fn(&mut GcStore, &mut Stack, Graph), fn(Graph) -> u32, &'static str, PathEnd);
     type PathEnd = fn(Graph) -> String;
     let to_array = |g: Graph| {
@@ -85,19 +84,19 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
         (
             |store, _, g| write(store, g.array, 20, g.leaf + 8),
             |g| g.array,
-            "a reference to what is no object",
+            "a reference to something that is not an object",
             |g| format!(", element 2 (+20) → {:#x}", g.leaf + 8),
         ),
         (
             |store, _, g| write(store, g.array, 20, 8),
             |g| g.array,
-            "a reference to what is no object",
+            "a reference to something that is not an object",
             |_| ", element 2 (+20) → 0x8".into(),
         ),
         (
             |store, _, g| write(store, g.array, 20, 0xffff_fff8),
             |g| g.array,
-            "a reference to what is no object",
+            "a reference to something that is not an object",
             |_| ", element 2 (+20) → 0xfffffff8".into(),
         ),
         (
@@ -109,13 +108,13 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
         (
             |store, _, g| write(store, g.array, 8, u32::MAX),
             |g| g.array,
-            "an array's length cannot be",
+            "an array's length is invalid",
             |_| String::new(),
         ),
         (
             |_, stack, g| stack.0.push(u64::from(g.array + 16)),
             |g| g.array + 16,
-            "a reference to what is no object",
+            "a reference to something that is not an object",
             |_| String::new(),
         ),
     ];
@@ -143,7 +142,7 @@ fn garbage_is_verified_too() {
         stack.0.clear();
         write(&mut store, graph.leaf, 0, 0);
         let (at, _, path) = found(&mut store, &mut stack);
-        assert_eq!((at, &*path), (graph.leaf, "no root leads there"), "{collector}");
+        assert_eq!((at, &*path), (graph.leaf, "no path from a root"), "{collector}");
     });
 }
 
@@ -178,7 +177,7 @@ fn of_a_long_way_both_ends_are_told() {
     }
 }
 
-/// Ever so many references into what look like arrays of many references.
+/// Very many references into fake arrays of many references.
 #[test]
 fn a_way_is_looked_for_in_bounded_time() {
     let mut store = store_with(COLLECTORS[0], &options(HeapBounds::Checked));
@@ -198,7 +197,7 @@ fn a_way_is_looked_for_in_bounded_time() {
     assert!(path.contains("no "), "{path}");
 }
 
-/// A barrier that was left out, with what a minor collection would have lost.
+/// An omitted barrier, and the object that a minor collection would have lost.
 #[cfg(feature = "gc_zeal")]
 #[test]
 fn a_slot_that_is_not_remembered_is_named() {
@@ -206,7 +205,7 @@ fn a_slot_that_is_not_remembered_is_named() {
     for remembered in [true, false] {
         let mut store = store_with(ALL_COLLECTORS[3], &options);
         let mut table = table(&mut store);
-        // The heap is small and the nursery empty: the first collections may be of all.
+        // The heap is small and the nursery empty, so the first collections may be full.
         for _ in 0..3 {
             store.alloc_struct(&mut NoStack, NODE).unwrap();
         }

@@ -35,7 +35,7 @@ const MAX_INCREMENTS: u32 = 1 << 20;
 pub struct Mutator {
     store: GcStore,
     slots: Slots,
-    /// Handles beyond those that have a place.
+    /// Handles in addition to those that have a place.
     held: Vec<OwnedHandle>,
     schema: Arc<Schema>,
     ledger: Ledger,
@@ -164,7 +164,7 @@ impl Mutator {
 
     // ---- handles without a place ------------------------------------------
 
-    /// Makes an owned handle of a reference the host holds.
+    /// Makes an owned handle for a reference that the host holds.
     ///
     /// # Panics
     /// If there are 2^25 of them.
@@ -177,13 +177,13 @@ impl Mutator {
         self.held.len()
     }
 
-    /// The reference of the `number`th of them; good until the next collection.
+    /// The reference of handle `number`. It is valid until the next collection.
     pub fn get_held(&self, number: usize) -> Option<VMGcRef> {
         let gc_ref = self.store.rooted_owned(self.held.get(number)?).ok()?;
         Some(gc_ref.unchecked_copy())
     }
 
-    /// Drops the handle that was made last; whether there was one.
+    /// Drops the handle that was made last. Returns whether there was one.
     pub fn let_go(&mut self) -> bool {
         let dropped = self.held.pop().is_some();
         self.store.drop_dead_handles();

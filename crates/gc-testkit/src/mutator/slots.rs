@@ -153,13 +153,13 @@ impl Slots {
 }
 
 impl Slots {
-    /// Registers the slots that are not on the stack, under numbers that are theirs among
-    /// those of their kind.
+    /// Registers the slots that are not on the stack. Their numbers are their positions among the
+    /// slots of their kind.
     pub fn register(&mut self, roots: &mut GcRootsList) {
         let first = NonNull::from(&mut self.others[1]);
         for (i, kind) in [RootKind::Table, RootKind::Global, RootKind::Handle].iter().enumerate() {
-            // SAFETY: in bounds of a vector that keeps its length and place as long as
-            // `self`, which whoever collects keeps as long as the list.
+            // SAFETY: the slots are in bounds of a vector that does not move or change its length
+            // as long as `self` lives. `self` lives as long as the list.
             unsafe { roots.add_slots(*kind, 0, first.add(i * SLOTS), SLOTS) };
         }
     }
@@ -172,8 +172,8 @@ impl TraceRoots for Slots {
         }
         let stack = self.stack[1..=SLOTS].as_mut_ptr();
         for i in 0..SLOTS {
-            // SAFETY: in bounds of a vector that `self` owns, so that the slot can be
-            // reached by the list alone while `self` is borrowed.
+            // SAFETY: the slot is in bounds of a vector that `self` owns. So only the list can
+            // access the slot while `self` is borrowed.
             unsafe { roots.add_stack_root(stack.add(i)) };
         }
         Ok(())

@@ -53,8 +53,9 @@ pub const SLOT_CARD_SHIFT: u32 = 10;
 /// Number of slot cards.
 pub const SLOT_CARDS_LEN: u32 = 1 << 12;
 
-/// Whether stores into slots of this kind mark slot cards. Every collection looks at the
-/// other slots, which are few, or they are written once, before they are registered.
+/// Whether stores into slots of this kind mark slot cards. For the other kinds, either the slots
+/// are few and every collection visits them, or they are written only once, before they are
+/// registered.
 pub const fn has_slot_cards(kind: RootKind) -> bool {
     matches!(kind, RootKind::Table)
 }

@@ -1,16 +1,16 @@
-//! How many references into its heap a store may hold outside of it.
+//! The limits for references that a store holds outside its heap.
 //!
-//! A collector that counts references relies on the sum: however often all of them, and
-//! every field of the heap's objects, refer to one object, its count must not overflow.
-//! Frames of compiled code are not among them: what is on the stack is not counted.
+//! A reference-counting collector relies on the sum: if all of these references, and all fields of
+//! the heap's objects, refer to one object, its count must not overflow. References in frames of
+//! compiled code are not counted and so not included.
 
 use gc_runtime::{OwnedHandle, ScopedHandle};
 
-/// Fewer references than this are outside the heap and the stack of a store.
+/// A store has fewer references than this outside its heap and its stacks.
 pub(crate) const NATIVE_REFS: u64 = gc_types::collector::drc::MAX_NATIVE_REFS;
 
-/// Elements of tables, and of element segments that were not dropped: the most that
-/// [`Config::table_elements_maximum`](crate::Config::table_elements_maximum) may be.
+/// The maximum of [`Config::table_elements_maximum`](crate::Config::table_elements_maximum):
+/// elements of tables, and of element segments that were not dropped.
 pub(crate) const ELEMENTS: u64 = 1 << 27;
 
 /// Globals.

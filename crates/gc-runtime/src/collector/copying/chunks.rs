@@ -435,7 +435,7 @@ impl Chunks {
                 (Chunks::start(chunk), Chunks::limit(chunk), self.ends[chunk]);
             let is_free = self.free[chunk / 64] >> (chunk % 64) & 1 != 0;
             if is_free != (state == State::Free) {
-                return Err((start, "a chunk is free and is not"));
+                return Err((start, "a chunk is both free and in use"));
             }
             if is_free && chunk / 64 < self.first_free {
                 return Err((start, "a free chunk is not found"));
@@ -452,10 +452,10 @@ impl Chunks {
                     return Err((start, "a chunk's last object does not end in it"));
                 }
                 State::From | State::Stay => {
-                    return Err((start, "a chunk of a collection that is over"));
+                    return Err((start, "a chunk has the state of a finished collection"));
                 }
                 State::LargeTail if !in_large => {
-                    return Err((start, "the end of a large object without its begin"));
+                    return Err((start, "the end of a large object without its start"));
                 }
                 State::Large if end <= start => return Err((start, "a large object without size")),
                 State::Free | State::Live | State::Large | State::LargeTail => {}
@@ -463,7 +463,7 @@ impl Chunks {
             in_large = matches!(state, State::Large | State::LargeTail);
         }
         if (free, given_back) != (self.free_count, self.given_back) {
-            return Err((0, "free chunks are not counted right"));
+            return Err((0, "free chunks are miscounted"));
         }
         Ok(())
     }

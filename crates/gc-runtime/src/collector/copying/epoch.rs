@@ -174,7 +174,7 @@ impl Epoch {
 
 fn note_damage(walked: Result<(), HeapError>) {
     if let Err(damage) = walked {
-        log::warn!("allocations counted only up to the damage: {damage}");
+        log::warn!("allocations are counted only up to the damage: {damage}");
     }
 }
 

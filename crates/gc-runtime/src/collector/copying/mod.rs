@@ -116,12 +116,12 @@ impl CopyingHeap {
         self.core.memory.set_data_u32(LIMIT, limit);
     }
 
-    /// Bytes of chunks whose pages the system has back.
+    /// Bytes of the chunks whose pages were returned to the system.
     fn given_back(&self) -> u64 {
         u64::from(self.chunks.given_back()) * u64::from(CHUNK_SIZE)
     }
 
-    /// Where the objects of the chunk end, the one that is being filled included.
+    /// The end of the objects in the chunk, also if the chunk is being filled.
     fn end_of(&self, chunk: usize) -> u32 {
         match self.current {
             Some(current) if current == chunk => self.next(chunk),
@@ -247,8 +247,8 @@ impl CopyingHeap {
     }
 }
 
-const PASSES_END: &str = "an object passes the end of its chunk";
-const WRONG_SIZE: &str = "a large object is not of its size";
+const PASSES_END: &str = "an object extends beyond the end of its chunk";
+const WRONG_SIZE: &str = "a large object has a wrong size";
 
 impl GcHeap for CopyingHeap {
     fn core(&self) -> &HeapCore {
@@ -323,8 +323,8 @@ impl GcHeap for CopyingHeap {
         Box::new(CopyingCollection::new(self, roots.all(), host_data))
     }
 
-    /// A collection costs time for all that survives, and frees only what was
-    /// allocated since the last one.
+    /// A collection takes time for all survivors and frees only objects that were allocated since
+    /// the last one.
     fn occupancy(&self) -> Occupancy {
         let new = self.epoch.bytes(self.current.map(|current| self.next(current)));
         let wanted = u64::from(self.budget.wanted(&self.chunks)) * u64::from(CHUNK_SIZE);

@@ -112,7 +112,7 @@ fn shape<'l>(
         GcLayout::Array(layout) => {
             let at = u64::from(index) + u64::from(ArrayLayout::LENGTH_OFFSET);
             let length = memory.read_u32(at).unwrap_or(u32::MAX);
-            let size = layout.size(length).ok_or("an array's length cannot be")?;
+            let size = layout.size(length).ok_or("an array's length is invalid")?;
             let row = Refs::Row { first: layout.elements_offset(), count: length };
             let refs = if layout.element.is_ref() { row } else { Refs::At(&[]) };
             return Ok(Shape { size, refs });
@@ -170,7 +170,7 @@ impl<'h> Tracer<'h> {
                 && new.is_multiple_of(OBJECT_ALIGN)
                 && self.chunks.state(Chunks::of(new)) == Some(State::Live);
             if !moved {
-                self.damaged(raw, "an object was moved to no place objects are moved to");
+                self.damaged(raw, "an object was moved to an invalid place");
                 return raw;
             }
             return new;
@@ -240,7 +240,7 @@ impl<'h> Tracer<'h> {
         };
         let Some(Shape { size, .. }) = self.shape_before(raw, end) else { return raw };
         if collector != 0 {
-            self.damaged(raw, "an object that was not moved has a new place");
+            self.damaged(raw, "an object that was not moved has a forwarding word");
         } else if !self.chunks.is_marked(chunk, raw) {
             if self.chunks.mark(chunk, raw, size) {
                 self.work.marked.push(chunk as u32);

@@ -41,7 +41,7 @@ impl CopyingHeap {
         self.core.check_damage()?;
         self.chunks.check().or_else(|(at, what)| corrupt(at, what))?;
         if u64::from(self.chunks.len()) != self.core.memory.usable() / u64::from(CHUNK_SIZE) {
-            corrupt(NULL_PAGE_SIZE, "the pool does not have the chunks there are")?;
+            corrupt(NULL_PAGE_SIZE, "the pool does not have all mapped chunks")?;
         }
         self.verify_cursor()?;
 
@@ -51,7 +51,7 @@ impl CopyingHeap {
         self.walk_all(&mut |index, _| {
             let header = self.core.header_at(index)?;
             if header.collector_bits() != 0 {
-                corrupt(index, "collector bits in a header")?;
+                corrupt(index, "unexpected collector bits in a header")?;
             }
             boxes += usize::from(header.kind() == Some(VMGcKind::ExternRef));
             starts.set(index);
@@ -62,7 +62,11 @@ impl CopyingHeap {
             self.core.trace_at(index, |_, contents| {
                 dangling |= contents.as_heap_index().is_some_and(|to| !starts.is_set(to.get()));
             })?;
-            if dangling { corrupt(index, "an object refers to what is no object") } else { Ok(()) }
+            if dangling {
+                corrupt(index, "an object refers to something that is not an object")
+            } else {
+                Ok(())
+            }
         })?;
 
         let mut seen = std::collections::HashSet::new();
@@ -70,7 +74,7 @@ impl CopyingHeap {
             let is_box = starts.is_set(index)
                 && self.core.header_at(index)?.kind() == Some(VMGcKind::ExternRef);
             if !is_box || !seen.insert(index) {
-                corrupt(index, "the list of externrefs has what is none, or one twice")?;
+                corrupt(index, "the list of externrefs has a wrong or duplicate entry")?;
             }
         }
         // Dead boxes may remain where objects were moved away. They are in no list.
@@ -87,7 +91,7 @@ impl CopyingHeap {
             return if next < limit { corrupt(next, "free memory in no chunk") } else { Ok(()) };
         };
         if self.chunks.state(current) != Some(State::Live) || self.chunks.is_retained(current) {
-            corrupt(next, "the chunk that is being filled is not one to fill")?;
+            corrupt(next, "the chunk that is being filled has a wrong state")?;
         }
         let inside =
             Chunks::start(current) <= next && next <= limit && limit <= Chunks::limit(current);

@@ -37,7 +37,7 @@ pub(super) enum Trace {
     Yes,
     /// Looks for cycles if little memory is free without that.
     IfCramped,
-    /// Does not look for cycles, and gets the stack's roots only.
+    /// Does not look for cycles, and gets only the stack's roots.
     No,
 }
 

@@ -216,7 +216,7 @@ impl Counts<'_> {
     /// Processes an entry of the list: a young object that is referred to matures.
     pub(super) fn mature_if_counted(&mut self, index: u32) {
         if !self.space.map().is_live(index) {
-            return self.note(index, "a listed object is none");
+            return self.note(index, "a listed entry is not an object");
         }
         let word = self.word(index);
         if count(word) > 0 && !self.space.map().is_mature(index) {
@@ -228,7 +228,7 @@ impl Counts<'_> {
     /// list or dies. If only the stack refers to it, it stays in the list.
     pub(super) fn settle(&mut self, index: u32) {
         if !self.space.map().is_live(index) {
-            return self.note(index, "a listed object is none");
+            return self.note(index, "a listed entry is not an object");
         }
         if !self.space.map().is_mature(index) {
             // It dies with all other young objects.
@@ -357,11 +357,11 @@ impl Counts<'_> {
         let object = match shapes.object(self.memory, index, word) {
             Some(object) if object.size == self.space.size(index) => object,
             Some(_) => {
-                self.note(index, "an object is not of its block's size");
+                self.note(index, "an object's size is not that of its block");
                 return false;
             }
             None => {
-                self.note(index, "a header, or a length, that cannot be");
+                self.note(index, "an invalid header or length");
                 return false;
             }
         };

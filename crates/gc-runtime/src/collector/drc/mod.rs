@@ -100,8 +100,8 @@ struct DrcHeap {
     list: List,
     work: Work,
     target: Target,
-    /// Number of host values at which a collection should look for cycles. For bytes the plan has
-    /// the limit.
+    /// The number of host values at which a collection should look for cycles. The plan has the
+    /// limit for bytes.
     trace_at_values: u32,
     /// Bytes allocated since the last collection at which another should come, and by how much this
     /// rises if none comes.
@@ -376,14 +376,14 @@ impl GcHeap for DrcHeap {
         self.begin_object(index, header).ok_or_else(|| unmapped(index))
     }
 
-    /// Between objects, wherever there is room, once the heap cannot grow.
+    /// Allocates in any hole between objects if the heap cannot grow.
     fn alloc_last_resort(
         &mut self,
         header: VMGcHeader,
         size: u32,
         why: LastResort,
     ) -> Result<VMGcRef, HeapError> {
-        // A policy may give up without a try to grow.
+        // A policy may give up without an attempt to grow.
         self.cannot_grow |= why == LastResort::NoMemory;
         self.alloc_raw(header, size)
     }
@@ -400,15 +400,15 @@ impl GcHeap for DrcHeap {
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
         let GcRequest { cause, roots, host_data, .. } = request;
-        // A policy may give up without a try.
+        // A policy may give up without an attempt to grow.
         self.cannot_grow |= cause == GcCause::Exhausted;
         let trace = self.trace_for(cause);
         let roots = if trace == Trace::No { roots.stack() } else { roots.all() };
         Box::new(DrcCollection::new(self, roots, host_data, trace))
     }
 
-    /// A collection costs time for what survives it, and frees what was allocated since
-    /// the last one.
+    /// A collection takes time for all survivors and frees objects that were allocated since the
+    /// last one.
     fn occupancy(&self) -> Occupancy {
         Occupancy {
             used: self.space.used_bytes(&self.core.memory),

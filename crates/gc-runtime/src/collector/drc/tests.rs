@@ -76,7 +76,7 @@ fn asked<'a>(
     GcRequest::new(GcCause::Asked, roots, host_data)
 }
 
-/// A mutator whose stack is a few slots.
+/// A mutator whose stack has a few slots.
 struct Stack(Vec<u64>);
 
 impl TraceRoots for Stack {

@@ -58,7 +58,7 @@ impl DrcHeap {
         let mut is_listed = vec![false; objects];
         for entry in self.list.entries(&self.core.memory) {
             if !map.is_live(entry) {
-                corrupt(entry, "a listed object is none")?;
+                corrupt(entry, "a listed entry is not an object")?;
             }
             if std::mem::replace(&mut is_listed[ranks.of(entry)], true) {
                 corrupt(entry, "an object is listed twice")?;
@@ -75,13 +75,13 @@ impl DrcHeap {
             let size = self.core.size_at(object)?;
             // No other block starts inside an object that crosses blocks.
             if next - object != size {
-                corrupt(object, "an object is not of its block's size")?;
+                corrupt(object, "an object's size is not that of its block")?;
             }
             if (bits & LISTED != 0) != is_listed[rank] {
-                corrupt(object, "an object's flag says otherwise than the list")?;
+                corrupt(object, "an object's flag disagrees with the list")?;
             }
             if (bits & MATURE != 0) != map.is_mature(object) {
-                corrupt(object, "an object's flag says otherwise than the map")?;
+                corrupt(object, "an object's flag disagrees with the map")?;
             }
             let mut dangling = false;
             self.core.trace_at(object, |_, contents| match contents.as_heap_index() {
@@ -92,7 +92,7 @@ impl DrcHeap {
                 None => {}
             })?;
             if dangling {
-                corrupt(object, "an object refers to what is no object")?;
+                corrupt(object, "an object refers to something that is not an object")?;
             }
         }
         for root in roots.into_iter().flatten().filter(|root| !root.is_on_stack()) {
@@ -112,7 +112,7 @@ impl DrcHeap {
             }
             let unseen = if bits & MATURE != 0 { count(bits) == 0 } else { count(bits) > 0 };
             if unseen && !is_listed[rank] {
-                corrupt(object, "the list lacks an object")?;
+                corrupt(object, "an object is missing in the list")?;
             }
         }
         Ok(())

@@ -1,10 +1,10 @@
 //! One collection of the generational heap, in increments.
 //!
-//! Every collection empties the nursery. One that begins a major collection marks what
-//! the roots refer to then; one that is to finish it does that first. A full one marks
-//! the old generation from all roots and sweeps it, and if objects had to be retained
-//! in the nursery empties that once more; a trace does both at once. Dropped before it is complete, a collection
-//! finishes with the nursery and gives marking up.
+//! Every collection empties the nursery. A collection that begins a major collection then marks the
+//! referents of the roots. One that finishes a major collection does that first. A full collection
+//! marks the old generation from all roots and sweeps it. If objects were retained in the nursery,
+//! it then empties the nursery again. A trace does both at the same time. If a collection is
+//! dropped before it is complete, it finishes the nursery and abandons marking.
 
 use super::GenerationalHeap;
 use super::major::{Log, Phase};
@@ -14,19 +14,20 @@ use crate::{
 };
 use std::time::Instant;
 
-/// Roots, objects and cards between two looks at the clock: some tens of microseconds.
+/// Number of roots, objects and cards between two reads of the clock. They take some tens of
+/// microseconds.
 const INCREMENT: u32 = 4096;
 
-/// What a collection is to collect.
+/// The plan of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     /// The nursery.
     Minor,
     /// The nursery; then a major collection begins.
     Begin,
-    /// The nursery, behind what is left of the major collection that is under way.
+    /// The rest of the major collection that is under way, then the nursery.
     Finish,
-    /// Everything at once, but a minor collection if too much of it is found to live.
+    /// Everything at once. Becomes a minor collection if too much is found alive.
     Trace,
     /// The nursery, then everything.
     Full,
@@ -34,18 +35,18 @@ pub(super) enum Plan {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Finishing what an earlier collection began.
+    /// Finishes the work of an earlier collection.
     Prepare,
     /// Marking for [`Plan::Finish`].
     Finish,
-    /// Moving what the roots refer to out of the nursery, for the first time or,
-    /// behind a major collection, for the second.
+    /// Moves the referents of the roots out of the nursery, for the first time or, after a major
+    /// collection, for the second time.
     Roots,
     Cards,
     Grey,
     MarkRoots,
     Mark,
-    /// Moving what lives in the blocks that were chosen, then updating references to it.
+    /// Moves the live objects of the chosen blocks, then updates references to them.
     Evacuate,
     UpdateSlots,
     UpdateRoots,
@@ -58,15 +59,15 @@ pub(super) struct GenerationalCollection<'a> {
     roots: GcRootsIter<'a>,
     host_data: &'a mut ExternRefHostDataTable,
     plan: Plan,
-    /// Whether all roots are there and blocks wait to be evacuated.
+    /// Whether all roots are available and blocks wait for evacuation.
     evacuates: bool,
-    /// Whether the major part is behind.
+    /// Whether the major part is done.
     marked: bool,
     step: Step,
 }
 
 impl GenerationalHeap {
-    /// What to collect for this cause.
+    /// The plan for a collection with this cause.
     pub(super) fn choose(&mut self, cause: GcCause) -> Plan {
         let under_way = !matches!(self.phase, Phase::Idle | Phase::GivingBack(_));
         match cause {
@@ -82,7 +83,7 @@ impl GenerationalHeap {
                     (false, _) => Plan::Minor,
                 }
             }
-            // A trace may be given up, and would have dropped none of these.
+            // A trace may be abandoned, and would then drop none of these.
             GcCause::HostValues if self.old.externrefs.len() > self.nursery.externrefs.len() => {
                 Plan::Full
             }
@@ -102,8 +103,8 @@ impl GenerationalHeap {
         }
     }
 
-    /// Whether a collection needs all roots. To others no root that is not remembered is of
-    /// interest: it does not refer to a young object.
+    /// Whether a collection needs all roots. Other collections need only the remembered roots,
+    /// because the rest do not refer to young objects.
     pub(super) fn needs_all_roots(&self, plan: Plan) -> bool {
         matches!(plan, Plan::Full | Plan::Begin | Plan::Trace)
             || self.phase == Phase::Evacuating
@@ -139,7 +140,7 @@ impl<'a> GenerationalCollection<'a> {
                 if self.plan == Plan::Full {
                     heap.abandon_marking();
                 }
-                // What is needed is room.
+                // Room is needed.
                 if matches!(self.plan, Plan::Full | Plan::Finish) {
                     heap.cancel_evacuation();
                 }
@@ -166,7 +167,7 @@ impl<'a> GenerationalCollection<'a> {
                     self.step = Step::Prepare;
                 } else if log == Log::Done && heap.mark_some(budget) && heap.core.damage.is_none() {
                     heap.end_marking();
-                    // There may not be all roots, and what is needed is room.
+                    // Roots may be missing, and room is needed.
                     heap.cancel_evacuation();
                     self.step = Step::Prepare;
                 }
@@ -207,7 +208,7 @@ impl<'a> GenerationalCollection<'a> {
                     let used = heap.nursery_used();
                     heap.end_minor();
                     if !heap.nursery.retains() {
-                        // Nothing is young.
+                        // No object is young.
                         self.roots.forget_new();
                     }
                     if heap.scavenger.trace.is_active {
@@ -225,7 +226,7 @@ impl<'a> GenerationalCollection<'a> {
                         self.step = Step::MarkRoots;
                     } else if self.evacuates && heap.phase == Phase::Evacuating {
                         self.evacuates = false;
-                        // Young objects may refer to what would be moved.
+                        // Young objects may refer to objects that would be moved.
                         if heap.nursery.retains() || !heap.mark_all_logged() {
                             heap.cancel_evacuation();
                             self.complete();
@@ -314,7 +315,7 @@ impl<'a> GenerationalCollection<'a> {
     fn complete(&mut self) {
         self.step = Step::Complete;
         self.heap.core.stats.collections += 1;
-        // Faster than the old generation grows by what survives.
+        // Marks faster than survivors make the old generation grow.
         let keeping_up = (self.heap.survived / 16).min(1 << 22) as u32;
         self.heap.major_work(keeping_up);
     }
@@ -322,12 +323,12 @@ impl<'a> GenerationalCollection<'a> {
     /// Drops the host values of externrefs that were found dead.
     fn drop_values(&mut self) {
         for id in self.heap.dead_values.drain(..) {
-            // An id that names nothing was damaged by the guest.
+            // An id without a value was damaged by the guest.
             let _named = self.host_data.dealloc(id);
         }
     }
 
-    /// Puts the heap in order without finishing.
+    /// Makes the heap consistent without finishing the collection.
     fn abandon(&mut self) {
         while matches!(
             self.step,
@@ -344,7 +345,7 @@ impl<'a> GenerationalCollection<'a> {
         if matches!(self.step, Step::MarkRoots | Step::Mark) {
             self.heap.abandon_marking();
         }
-        // What is not swept yet, or finished, waits for the next collection.
+        // Unfinished marking or sweeping waits for the next collection.
         self.step = Step::Complete;
         self.drop_values();
     }
@@ -354,8 +355,8 @@ impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
     fn kind(&self) -> PauseKind {
         match self.plan {
             Plan::Full => PauseKind::Full,
-            // A trace finds all garbage too, but evacuates nothing: who finds no room
-            // behind it may behind a full collection.
+            // A trace finds all garbage too, but evacuates nothing. So there may be room only after
+            // a full collection.
             Plan::Begin | Plan::Finish | Plan::Trace => PauseKind::Major,
             Plan::Minor if self.evacuates => PauseKind::Major,
             Plan::Minor => PauseKind::Minor,

@@ -1,20 +1,17 @@
 //! Major collections: marking the old generation and sweeping it.
 //!
-//! Marking follows references from the roots with an explicit stack; an object is
-//! marked when it is found, and its lines when it is scanned. It may be cut anywhere,
-//! also in the middle of an array, and the mutator may run in between: then what it
-//! overwrites is logged and marked too, and new objects are marked from birth, so that
-//! everything is found that was reachable when marking began (snapshot at the
-//! beginning: Taiichi Yuasa, "Real-Time Garbage Collection on General-Purpose
-//! Machines", 1990). It begins with an empty nursery and never looks at young objects;
-//! only when some had to be retained it marks these too, and does not stop before it is
-//! done.
+//! Marking follows references from the roots with an explicit stack. An object is marked when it is
+//! found, and its lines when it is scanned. Marking may stop anywhere, also in the middle of an
+//! array, and the mutator may run in between. Then the overwritten references are logged and marked
+//! too, and new objects are marked when they are allocated. So marking finds everything that was
+//! reachable when it began (snapshot at the beginning: Taiichi Yuasa, "Real-Time Garbage Collection
+//! on General-Purpose Machines", 1990). It begins with an empty nursery and ignores young objects.
+//! Only if objects were retained it marks these too, and then it does not stop before it is done.
 //!
-//! Sweeping makes the mark bits the new start bits, and lines without a mark free.
+//! Sweeping makes the mark bits the new start bits, and frees lines without a mark.
 //!
-//! Both go on in slices whenever the nursery needs another chunk, and at the end of
-//! each minor collection, so fast that they are done before the old generation has
-//! grown by much.
+//! Both continue in slices whenever the nursery needs another chunk, and at the end of each minor
+//! collection. They are fast enough to finish before the old generation has grown much.
 
 use super::GenerationalHeap;
 use crate::space::blocks::GiveBack;
@@ -25,21 +22,21 @@ use gc_types::{I31, VMGcHeader};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Objects, and eighths of slots, that a slice looks at: some tens of microseconds. No
-/// more of the log's entries and large objects, and fewer blocks.
+/// Number of objects, and of eighths of slots, that a slice visits. They take some tens of
+/// microseconds. A slice processes at most as many log entries and large objects, and fewer blocks.
 const SLICE: u32 = 2048;
-/// How many of them between two looks at the clock.
+/// Number of these between two reads of the clock.
 pub(super) const STEP: u32 = 512;
-/// Slices that are shorter are not worth being counted as pauses.
+/// Shorter slices are not counted as pauses.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(1);
-/// The same under zeal, where a major collection is to last for some collections.
+/// The same under zeal, where a major collection should last for several collections.
 const ZEAL_SLICE: u32 = 16;
 /// Elements of an array that are scanned at a time.
 const ELEMENTS: u32 = 1 << 10;
-/// Objects that wait for their headers.
+/// Number of objects whose headers are being fetched.
 const FETCHED: usize = 8;
 
-/// What the old generation's collector is at.
+/// The phase of the old generation's collector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Nothing.
@@ -47,41 +44,41 @@ pub(super) enum Phase {
     Idle,
     /// Marking.
     Marking,
-    /// Waiting for a collection that is given all roots, to evacuate blocks.
+    /// Waiting for a collection with all roots, to evacuate blocks.
     Evacuating,
-    /// Sweeping large objects; those from this one on are not swept yet, nor the blocks.
+    /// Sweeping large objects. Those from this one on, and all blocks, are not swept yet.
     SweepingLarge(usize),
-    /// Sweeping; blocks from this one on are not swept yet.
+    /// Sweeping blocks. Those from this one on are not swept yet.
     Sweeping(usize),
     /// Giving free memory back to the system.
     GivingBack(GiveBack),
 }
 
-/// How far the log was read.
+/// The progress of reading the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Log {
     /// To its end.
     Done,
-    /// Not to its end: the budget was spent.
+    /// Not to its end, because the budget was used.
     More,
-    /// Some entries were lost: marking must be given up.
+    /// Some entries were lost. Marking must be abandoned.
     Lost,
 }
 
 /// The state of marking.
 #[derive(Debug, Default)]
 pub(super) struct Marker {
-    /// Objects to be scanned: the index, and in the upper half from which element on.
+    /// Objects to scan: the index, and in the upper half the first element to scan.
     stack: Vec<u64>,
-    /// Those of them that wait for their headers, the next one first.
+    /// The objects whose headers are being fetched, the next one first.
     fetched: VecDeque<u64>,
-    /// Whether young objects are marked: those that were retained.
+    /// Whether young objects, which were retained, are marked.
     young: bool,
-    /// Time that the major collection took so far.
+    /// Time spent in the major collection so far.
     pub(super) took: Duration,
     /// Bytes of old objects when marking began.
     began_at: u64,
-    /// Bytes by which the old generation had grown since the one before when it was marked.
+    /// Bytes by which the old generation had grown since the previous marking.
     pub(super) grown: u64,
 }
 
@@ -93,16 +90,16 @@ impl Marker {
 }
 
 impl GenerationalHeap {
-    /// Begins to mark. The roots are to be marked before the mutator runs again, if it
-    /// does before marking is over.
+    /// Begins to mark. The roots must be marked before the mutator runs again, unless marking ends
+    /// before.
     pub(super) fn begin_marking(&mut self) {
         debug_assert!(matches!(self.phase, Phase::Idle | Phase::GivingBack(_)));
         self.choose_blocks();
         self.mark_from_here();
     }
 
-    /// The same, for a collection that finishes marking before the mutator runs again
-    /// and moves nothing afterwards.
+    /// Begins to mark in a collection that finishes marking before the mutator runs again and moves
+    /// nothing afterwards.
     pub(super) fn begin_marking_all(&mut self) {
         debug_assert!(matches!(self.phase, Phase::Idle | Phase::GivingBack(_)));
         self.evacuator.clear();
@@ -123,7 +120,7 @@ impl GenerationalHeap {
         self.tables.set_logging(&mut self.core.memory, true);
     }
 
-    /// Gives marking up: nothing is known to be garbage.
+    /// Abandons marking. Nothing is known to be garbage.
     pub(super) fn abandon_marking(&mut self) {
         if self.phase == Phase::Marking {
             self.evacuator.clear();
@@ -134,7 +131,7 @@ impl GenerationalHeap {
         }
     }
 
-    /// Marks what `word`, a reference from anywhere, refers to.
+    /// Marks the referent of `word`, a reference from anywhere.
     #[inline(always)]
     pub(super) fn mark(&mut self, word: u32) {
         if word & I31::TAG != 0 || word < self.nursery.end && !(self.marker.young && word != 0) {
@@ -147,7 +144,7 @@ impl GenerationalHeap {
         }
     }
 
-    /// Scans marked objects, as far as `budget` goes; whether there are no more.
+    /// Scans marked objects, as far as `budget` allows. Returns whether there are no more.
     pub(super) fn mark_some(&mut self, budget: &mut u32) -> bool {
         while *budget > 0 && self.core.damage.is_none() {
             let Some(entry) = self.next_marked() else { return true };
@@ -169,8 +166,8 @@ impl GenerationalHeap {
         self.marker.stack.is_empty() && self.marker.fetched.is_empty()
     }
 
-    /// The next entry to be scanned. Some wait in a queue for their headers (Cher, Hosking
-    /// and Vitek, "Software Prefetching for Mark-Sweep Garbage Collection", 2004).
+    /// The next entry to scan. Some entries wait in a queue while their headers are fetched (Cher,
+    /// Hosking and Vitek, "Software Prefetching for Mark-Sweep Garbage Collection", 2004).
     #[inline]
     fn next_marked(&mut self) -> Option<u64> {
         while self.marker.fetched.len() < FETCHED
@@ -182,7 +179,7 @@ impl GenerationalHeap {
         self.marker.fetched.pop_front()
     }
 
-    /// Marks what an object refers to; returns how many slots it looked at.
+    /// Marks the referents of an object. Returns the number of visited slots.
     #[inline]
     fn mark_refs(&mut self, index: u32, object: Object, from: u32) -> u32 {
         let base = u64::from(index);
@@ -224,7 +221,8 @@ impl GenerationalHeap {
         }
     }
 
-    /// Marks what the mutator overwrote since the last time, as far as `budget` goes.
+    /// Marks the references that the mutator overwrote since the last call, as far as `budget`
+    /// allows.
     pub(super) fn mark_logged(&mut self, budget: &mut u32) -> Log {
         let Some(logged) = self.tables.logged(&self.core.memory) else { return Log::Lost };
         let part = logged.min(*budget);
@@ -239,8 +237,8 @@ impl GenerationalHeap {
         if part == logged { Log::Done } else { Log::More }
     }
 
-    /// Marks all that the mutator overwrote since the last time; whether everything it did
-    /// is known. If not, marking must be given up.
+    /// Marks all references that the mutator overwrote since the last call. Returns whether none
+    /// was lost. Otherwise marking must be abandoned.
     pub(super) fn mark_all_logged(&mut self) -> bool {
         self.mark_logged(&mut { u32::MAX }) == Log::Done
     }
@@ -250,7 +248,7 @@ impl GenerationalHeap {
         self.tables.set_logging(&mut self.core.memory, false);
     }
 
-    /// Ends marking: whatever is not marked is garbage.
+    /// Ends marking. Everything unmarked is garbage.
     pub(super) fn end_marking(&mut self) {
         let GenerationalHeap { core, old, nursery, dead_values, marker, .. } = self;
         let mut bury = |index: &u32| {
@@ -289,8 +287,8 @@ impl GenerationalHeap {
         }
     }
 
-    /// Does a slice of the major collection that is under way, if one is, as a pause of
-    /// its own.
+    /// Does a slice of the major collection that is under way, if there is one, as a separate
+    /// pause.
     pub(super) fn major_slice(&mut self) {
         if self.phase == Phase::Idle {
             return;
@@ -309,8 +307,8 @@ impl GenerationalHeap {
         }
     }
 
-    /// Goes on with the major collection that is under way, if one is, for a slice and
-    /// `more`, or until the time for a slice is over.
+    /// Continues the major collection that is under way, if there is one, for a slice and `more`,
+    /// or until the time for a slice is over.
     pub(super) fn major_work(&mut self, more: u32) {
         let mut left = match self.zeal {
             0 => SLICE.saturating_add(more),
@@ -331,7 +329,7 @@ impl GenerationalHeap {
         self.marker.took += start.elapsed();
     }
 
-    /// Goes on with the major collection that is under way, as far as `budget` goes.
+    /// Continues the major collection that is under way, as far as `budget` allows.
     fn major_step(&mut self, budget: &mut u32) {
         let logs = matches!(self.phase, Phase::Marking | Phase::Evacuating);
         let log = if logs { self.mark_logged(budget) } else { Log::Done };
@@ -350,7 +348,7 @@ impl GenerationalHeap {
         self.give_back_some(budget);
     }
 
-    /// Sweeps blocks, as far as `budget` goes; whether there are no more.
+    /// Sweeps blocks, as far as `budget` allows. Returns whether there are no more.
     pub(super) fn sweep_some(&mut self, budget: &mut u32) -> bool {
         let mut block = match self.phase {
             Phase::Sweeping(block) => block,
@@ -378,7 +376,7 @@ impl GenerationalHeap {
         true
     }
 
-    /// Sweeps the blocks that are left, before memory is taken from the old generation.
+    /// Sweeps the remaining blocks, before memory is taken from the old generation.
     pub(super) fn finish_sweeping(&mut self) {
         while !self.sweep_some(&mut { u32::MAX }) {}
     }

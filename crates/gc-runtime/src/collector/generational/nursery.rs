@@ -1,10 +1,9 @@
-//! The nursery: where objects are born, one behind the other.
+//! The nursery, where objects are allocated one after the other.
 //!
-//! It is handed out in chunks, which are zeroed just before: the zeroes are in the
-//! cache when objects are made of them, and a short program touches little memory.
-//! Every collection empties it. What then survives and finds no room in the old
-//! generation is *retained*: it stays where it is, and nothing is allocated in the
-//! nursery until a later collection finds room.
+//! It is handed out in chunks that are zeroed just before. So the zeroes are in the cache when
+//! objects are made there, and a short program touches little memory. Every collection empties the
+//! nursery. Survivors for which there is no room in the old generation are *retained*: they stay
+//! where they are, and nothing is allocated in the nursery until a later collection finds room.
 
 use super::GenerationalHeap;
 use super::policy::first_size;
@@ -32,7 +31,7 @@ impl Count {
         self.bytes += u64::from(size);
     }
 
-    /// Takes an object of `size` bytes back.
+    /// Removes an object of `size` bytes from the count.
     pub(super) fn remove(&mut self, size: u32) {
         self.objects -= 1;
         self.bytes -= u64::from(size);
@@ -42,24 +41,24 @@ impl Count {
 /// The nursery's native half; the other half is in the heap data.
 #[derive(Debug)]
 pub(super) struct Nursery {
-    /// Where it ends, whether it is mapped so far or not: no young object is behind.
+    /// Its end, mapped or not. No young object is at or after it.
     pub(super) end: u32,
-    /// What is not used now is behind this.
+    /// The end of the part in use.
     pub(super) limit: u32,
-    /// The most bytes that are handed out at a time.
+    /// The maximal number of bytes in a chunk.
     chunk: u32,
-    /// What is behind this was never used, or given back, and is zero.
+    /// Memory from here on was never used or was given back, and is zero.
     pub(super) touched: u32,
     /// Boxes of externrefs.
     pub(super) externrefs: Vec<u32>,
     /// Objects that were retained, ascending.
     pub(super) retained: Vec<u32>,
     pub(super) retained_bytes: u64,
-    /// What the host allocated here, which it counts.
+    /// The objects that the host allocated here.
     host: Count,
-    /// A chunk that was handed out whole, to tell the size of objects from.
+    /// A chunk that was handed out as a whole, for estimating the size of objects.
     sample: Option<(u32, u32)>,
-    /// The objects that were walked over to be counted, so that none is twice.
+    /// The objects that were walked over for counting, so that none is counted twice.
     walked: Mutex<Walked>,
 }
 
@@ -93,12 +92,12 @@ impl Nursery {
         }
     }
 
-    /// The largest object that is born here unless emitted code finds room by itself.
+    /// The largest object that the host allocates here. Emitted code may allocate larger ones.
     pub(super) fn max_object(&self) -> u32 {
         ((self.end - NURSERY_START) / 8).min(CHUNK)
     }
 
-    /// Whether it has all the memory that is to be used.
+    /// Whether the part in use is mapped.
     pub(super) fn is_mapped(&self, len: u64) -> bool {
         len >= u64::from(self.limit)
     }
@@ -126,7 +125,7 @@ impl GenerationalHeap {
         self.core.memory.set_data_u32(LIMIT, limit);
     }
 
-    /// Takes the rest of the current chunk out of emitted code's reach.
+    /// Prevents emitted code from allocating in the rest of the current chunk.
     pub(super) fn close_nursery(&mut self) {
         let next = self.next();
         self.set_bounds(next, next);
@@ -141,7 +140,7 @@ impl GenerationalHeap {
         self.nursery_counted = false;
     }
 
-    /// As a new heap's: its bytes are zero.
+    /// Resets the nursery to that of a new heap. Its bytes must be zero.
     pub(super) fn renew_nursery(&mut self) {
         self.nursery.touched = NURSERY_START;
         self.size_nursery(first_size(self.nursery.end - NURSERY_START));
@@ -150,12 +149,12 @@ impl GenerationalHeap {
         self.empty_nursery();
     }
 
-    /// Where what was handed out of it ends.
+    /// The end of the memory that was handed out.
     pub(super) fn handed_out(&self) -> u32 {
         self.next().max(self.core.memory.data_u32(LIMIT))
     }
 
-    /// Hands out another chunk, large enough for an object of `size` bytes; whether
+    /// Hands out another chunk that is large enough for an object of `size` bytes. Returns whether
     /// there is one.
     pub(super) fn refill(&mut self, size: u32) -> bool {
         if self.nursery.retains() {
@@ -180,15 +179,15 @@ impl GenerationalHeap {
         true
     }
 
-    /// Hands out at most `bytes` at a time, also of what was handed out already.
+    /// Limits chunks, also the current one, to `bytes`.
     pub(super) fn limit_chunks(&mut self, bytes: Option<NonZeroU32>) {
         self.nursery.chunk = bytes.map_or(CHUNK, |bytes| bytes.get().min(CHUNK));
         let (next, limit) = (self.next(), self.core.memory.data_u32(LIMIT));
-        // What is behind is zero, and made so again when it is handed out.
+        // The memory after the limit is zero. It is zeroed again when it becomes part of a chunk.
         self.set_bounds(next, limit.min(next.saturating_add(self.nursery.chunk)));
     }
 
-    /// Bumps the next index; as emitted code does.
+    /// Allocates by bumping the next index, as emitted code does.
     #[inline]
     pub(super) fn bump(&mut self, header: VMGcHeader, size: u32) -> Option<u32> {
         let next = self.core.bump(header, size)?;
@@ -196,8 +195,8 @@ impl GenerationalHeap {
         Some(next)
     }
 
-    /// Calls `visit` with the index and the size of each object in the nursery, in
-    /// address order; of those that were retained, if any were.
+    /// Calls `visit` with the index and the size of each object in the nursery, in address order.
+    /// If objects were retained, visits only those.
     pub(super) fn walk_nursery(
         &self,
         visit: impl FnMut(u32, u32) -> Result<(), HeapError>,
@@ -226,7 +225,7 @@ impl GenerationalHeap {
     ) -> Result<(), HeapError> {
         let mut at = start;
         while at < end {
-            // At least a header, and `at + size` is inside what is mapped.
+            // `size` is at least a header's, and `at + size` is mapped.
             let size = self.core.size_at(at)?;
             visit(at, size)?;
             at += size;
@@ -238,8 +237,7 @@ impl GenerationalHeap {
         }
     }
 
-    /// Counts the objects in the nursery, or those that were retained. What was walked
-    /// over once is not again.
+    /// Counts the objects in the nursery, or the retained ones. Does not walk over an object twice.
     pub(super) fn young(&self) -> Count {
         let mut walked = self.nursery.walked.lock().unwrap_or_else(PoisonError::into_inner);
         let mut young = if self.nursery.retains() { Walked::default() } else { *walked };
@@ -261,9 +259,9 @@ impl GenerationalHeap {
         young.count
     }
 
-    /// Counts what was allocated in the nursery, before a collection empties it. The
-    /// objects that emitted code allocated are not counted one by one: their number
-    /// is told from their bytes and the mean size in one chunk.
+    /// Counts the allocations in the nursery before a collection empties it. The objects of emitted
+    /// code are not counted one by one; their number is estimated from their bytes and the mean
+    /// size in one chunk.
     pub(super) fn count_nursery(&mut self) {
         if std::mem::replace(&mut self.nursery_counted, true) {
             return;
@@ -275,7 +273,7 @@ impl GenerationalHeap {
         if inline > 0 {
             let (start, end) = self.nursery.sample.unwrap_or((NURSERY_START, self.next()));
             let mut sample = Count::default();
-            // It ends at the first object behind the chunk, or at damage.
+            // The walk ends at the first object after the chunk, or at damage.
             let _end = self.walk(start, end.min(self.next()), |_, size| {
                 sample.add(size);
                 Ok(())

@@ -1,13 +1,12 @@
-//! When the generational heap collects what, how large its nursery is, what memory it maps
-//! and gives back.
+//! The policy of the generational heap: the choice of collections, the size of the nursery, and the
+//! memory that is mapped and given back.
 //!
-//! A full nursery is collected; whether more than that, the heap's growth policy says: the
+//! A full nursery is collected. The heap's growth policy decides whether more is collected: the
 //! goal of its plan is the size of the old generation at which marking begins.
 //!
-//! The bounds of the nursery that emitted code knows are its largest. How much of that
-//! is used follows from what survives. Where nearly everything does a minor
-//! collection is a pause for nothing, and shorter in a smaller nursery; where little
-//! does it is the less the more time objects have to die.
+//! Emitted code knows the bounds of the largest nursery. The part in use depends on the survival
+//! rate. If nearly everything survives, a minor collection is only a pause, and a smaller nursery
+//! makes it shorter. If little survives, a larger nursery gives objects more time to die.
 
 use super::GenerationalHeap;
 use super::major::Phase;
@@ -16,28 +15,28 @@ use crate::space::blocks::{BLOCK_SIZE, GiveBack};
 use crate::{GcHeap, HeapError};
 use gc_types::collector::generational::{MAX_NURSERY, NURSERY_ALIGN, NURSERY_START};
 
-/// The smallest nursery that survival makes, in bytes.
+/// The smallest nursery that the survival rate can give, in bytes.
 const MIN_NURSERY: u32 = 1 << 20;
-/// Bytes of nursery for each root: so a deep stack, which each collection looks at whole, is
-/// not looked at all the time.
+/// The least bytes of nursery for each root. Each collection scans the whole stack, and a deep
+/// stack must not be scanned too often.
 const BYTES_OF_ROOT: u32 = 256;
-/// The smallest nursery that is made do with when no more can be mapped.
+/// The smallest nursery in bytes when no more memory can be mapped.
 const MIN_MAPPED: u32 = 64 << 10;
-/// The part of the largest nursery that a new heap uses.
+/// A new heap uses the largest nursery divided by this.
 const FIRST_PART: u32 = 4;
-/// Blocks that a slice gives back between two looks at the clock.
+/// Number of blocks that a slice gives back between two reads of the clock.
 const GIVEN_BACK: u32 = 16;
 
-/// The bytes that a heap begins to use of a nursery of `size` bytes.
+/// The initial part in use of a nursery of `size` bytes.
 pub(super) fn first_size(size: u32) -> u32 {
     (size / FIRST_PART).max(MIN_NURSERY).min(size)
 }
 
-/// The size for a nursery of `size` bytes that may have `most`, after a collection
-/// that found `survived` of `used` bytes alive from `roots` roots.
+/// The new size of a nursery of `size` bytes that may have at most `most` bytes, after a collection
+/// with `roots` roots that found `survived` of `used` bytes alive.
 fn adapted_size(size: u32, most: u32, used: u32, survived: u64, roots: u32) -> u32 {
     let (full, used) = (used >= size / 2, u64::from(used));
-    // A nursery that was not full, when somebody asked, says little.
+    // A nursery that was not full when somebody asked shows little.
     let new = if full && survived > used / 4 * 3 {
         size / 2
     } else if full && survived < used / 2 && survived > used / 64 {
@@ -55,12 +54,12 @@ impl GenerationalHeap {
         self.nursery.limit - NURSERY_START
     }
 
-    /// Sizes the nursery, which is empty, by what survived and how many roots there were.
+    /// Sizes the empty nursery from the bytes that survived and the number of roots.
     pub(super) fn adapt_nursery(&mut self, used: u32, survived: u64, roots: u32) {
         let most = self.nursery.end - NURSERY_START;
         let mut size = adapted_size(self.nursery_size(), most, used, survived, roots);
         if self.core.asked {
-            // As little memory as may be.
+            // Use as little memory as possible.
             size = size.min(adapted_size(first_size(most), most, 0, 0, roots));
         }
         if self.cramped {
@@ -72,7 +71,7 @@ impl GenerationalHeap {
         self.give_unused_back();
     }
 
-    /// Gives back what was used of the nursery and is no longer.
+    /// Gives back the part of the nursery that is no longer used.
     fn give_unused_back(&mut self) {
         let limit = self.nursery.limit;
         let unused = self.nursery.touched.saturating_sub(limit);
@@ -82,7 +81,7 @@ impl GenerationalHeap {
         }
     }
 
-    /// Makes `size` bytes of the nursery usable, unless there is a policy against it.
+    /// Makes `size` bytes of the nursery usable, unless the policy refuses.
     pub(super) fn size_nursery(&mut self, size: u32) {
         let more = size.saturating_sub(self.nursery_size());
         if self.core.admit(more.into()).is_ok() {
@@ -92,20 +91,19 @@ impl GenerationalHeap {
         }
     }
 
-    /// Mapped bytes that the system has, or never gave.
+    /// Mapped bytes without memory: given back, or never touched.
     pub(super) fn unbacked(&self) -> u64 {
         let mapped = self.core.memory.len().min(u64::from(self.nursery.end));
         let used = self.nursery.limit.max(self.nursery.touched);
         self.old.blocks.given_back() + mapped.saturating_sub(u64::from(used))
     }
 
-    /// Bytes of the objects in the heap.
+    /// The bytes of the heap's objects.
     pub(super) fn used_bytes(&self) -> u64 {
         self.old.total.bytes + u64::from(self.nursery_used())
     }
 
-    /// Whether a collection is likely to free more than it costs, now that an allocation
-    /// found no room.
+    /// Whether a collection is likely to be worth its cost when an allocation finds no room.
     pub(super) fn collection_pays(&self) -> bool {
         if self.major_is_due() {
             return true;
@@ -128,14 +126,13 @@ impl GenerationalHeap {
         (self.survived * 3 / 2).max(used / 16).min(used)
     }
 
-    /// Whether the old generation has room for what a minor collection is likely to
-    /// move there.
+    /// Whether the old generation has room for the expected survivors of a minor collection.
     pub(super) fn has_room_for_minor(&self) -> bool {
         self.old.free_bytes() >= self.expected()
     }
 
-    /// Maps `bytes` more for the old generation, or if that is refused half of it, and so on
-    /// down to `least`. What there is of the nursery in between is mapped too.
+    /// Maps `bytes` more bytes for the old generation. If that is refused, tries half of it, down
+    /// to `least`. The unmapped part of the nursery before them is mapped too.
     pub(super) fn map_old(&mut self, bytes: u64, least: u64) -> Result<u64, HeapError> {
         let mut unmapped = u64::from(self.nursery.limit).saturating_sub(self.core.memory.len());
         if self.core.admit(unmapped).is_err() {
@@ -146,7 +143,7 @@ impl GenerationalHeap {
             let gap = u64::from(self.nursery.end).saturating_sub(self.core.memory.len());
             self.core.grow_behind(gap, step, unmapped)
         });
-        // It is in the gap.
+        // It is part of the gap.
         self.core.use_admitted(unmapped);
         let grown = match grown {
             Err(HeapError::Refused { .. }) => {
@@ -159,9 +156,8 @@ impl GenerationalHeap {
         grown
     }
 
-    /// Sees to it, before a nursery is filled that is all there is of a new heap, that there is
-    /// going to be half as much for what survives: if no more may be mapped then a third of
-    /// what is.
+    /// Ensures that a new heap that is only a nursery will have memory for survivors: half of the
+    /// nursery's size, or a third of the mapped memory if no more may be mapped.
     pub(super) fn leave_room_for_old(&mut self, size: u32) {
         let mapped = self.core.memory.usable();
         let needed = u64::from(self.handed_out()) + u64::from(size);
@@ -174,9 +170,9 @@ impl GenerationalHeap {
         }
     }
 
-    /// Makes a part of the nursery part of the old generation, if that is all there is of the
-    /// heap or most of it: a third, or `least` bytes if that is more; returns how many. `None` if
-    /// so much is not free, or next to no nursery would be left.
+    /// Moves a part of the nursery to the old generation, if the nursery is all or most of the
+    /// heap: a third, or `least` bytes if that is more. Returns the number of bytes. `None` if not
+    /// enough is free, or too little nursery would remain.
     fn share_mapped(&mut self, least: u64) -> Option<u64> {
         let (len, end) = (self.core.memory.len(), u64::from(self.nursery.end));
         let top = if len > end { self.nursery.limit.into() } else { len };
@@ -189,15 +185,15 @@ impl GenerationalHeap {
             return None;
         }
         let gap = end.saturating_sub(len);
-        // What is mapped more is not used more.
+        // This maps more memory, but the heap does not use more.
         let grown = self.core.memory.grow(gap + part).ok()?;
         self.nursery.limit = self.nursery.limit.min(limit);
         self.give_unused_back();
         Some(grown.saturating_sub(gap))
     }
 
-    /// Maps up to `bytes` more for the nursery, if there will be half as much for what
-    /// survives in it. If not it is to be no larger than it is.
+    /// Maps up to `bytes` more bytes for the nursery, if half as much will be available for its
+    /// survivors. Otherwise the nursery keeps its size.
     pub(super) fn map_nursery(&mut self, bytes: u64) -> Result<u64, HeapError> {
         let len = self.core.memory.len();
         let mapped = len.saturating_sub(NURSERY_START.into());
@@ -211,7 +207,7 @@ impl GenerationalHeap {
         grown
     }
 
-    /// Takes note of what is mapped.
+    /// Updates the tables for the mapped memory.
     pub(super) fn take_mapped(&mut self) {
         let len = self.core.memory.len();
         self.old.extend(len);
@@ -219,44 +215,45 @@ impl GenerationalHeap {
         self.core.set_aside = nursery.saturating_sub(u64::from(self.nursery.limit));
     }
 
-    /// Maps memory for what a collection is likely to move into the old generation, if
-    /// the heap may grow: a collection that somebody asks for must not fill the nursery
-    /// of a heap that is not as large as a nursery yet.
+    /// Maps memory for the expected survivors of a collection, if the heap may grow. Otherwise a
+    /// requested collection could retain objects in the nursery of a heap that is still smaller
+    /// than a nursery.
     pub(super) fn reserve(&mut self) {
         if self.has_room_for_minor() && self.old.blocks.end() > self.nursery.end {
             return;
         }
         let needed = u64::from(self.nursery_used()) / 4 + u64::from(BLOCK_SIZE);
-        // Without it objects are retained.
+        // Without this memory objects are retained.
         let _mapped = self.map_old(needed, BLOCK_SIZE.into());
     }
 
-    /// Bytes of old objects that should be added, at least, before the old generation is
-    /// marked: a nursery full.
+    /// Bytes of old objects that should be added at least before the old generation is marked: the
+    /// size of the nursery.
     pub(super) fn least_old(&self) -> u64 {
         u64::from(self.nursery_size())
     }
 
-    /// Bytes of old objects at which a major collection begins: as many as the plan says;
-    /// sooner if the heap cannot become so large, since the program goes on meanwhile.
+    /// Bytes of old objects at which a major collection begins: as many as the plan says, or fewer
+    /// if the heap cannot become so large, because the program continues during the collection.
     pub(super) fn major_threshold(&self) -> u64 {
         let most = self.core.memory.maximum() - u64::from(self.nursery.end);
         let live = self.core.live;
         self.core.plan.goal.min(live + most.saturating_sub(live) / 2)
     }
 
-    /// Whether the old generation has become so large that marking it should begin, or was
-    /// not looked at for long.
+    /// Whether marking of the old generation should begin, because it is large enough or the last
+    /// marking was long ago.
     pub(super) fn marking_is_due(&self) -> bool {
         self.old.total.bytes >= self.major_threshold() || self.core.review_is_due()
     }
 
-    /// Whether it has become so large that the mutator should wait until it is smaller.
+    /// Whether the old generation is so large that the mutator should wait for the major
+    /// collection.
     pub(super) fn major_is_due(&self) -> bool {
         self.old.total.bytes >= self.major_threshold().saturating_add(self.major_threshold() / 2)
     }
 
-    /// Makes a plan when everything is swept, and goes on with giving memory back.
+    /// Makes a plan when everything is swept, and continues with giving memory back.
     pub(super) fn end_major(&mut self) {
         let took = std::mem::take(&mut self.marker.took);
         let occupancy = self.occupancy();
@@ -265,7 +262,7 @@ impl GenerationalHeap {
         self.phase = Phase::GivingBack(GiveBack::new(spare));
     }
 
-    /// Gives free blocks back, as far as `budget` goes.
+    /// Gives free blocks back, as far as `budget` allows.
     pub(super) fn give_back_some(&mut self, budget: &mut u32) {
         while let Phase::GivingBack(mut from) = self.phase
             && *budget > 0

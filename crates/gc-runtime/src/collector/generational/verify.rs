@@ -1,4 +1,4 @@
-//! Checks of every invariant the generational heap keeps.
+//! Checks of all invariants of the generational heap.
 
 use super::GenerationalHeap;
 use super::major::Phase;
@@ -15,11 +15,11 @@ fn corrupt(at: u32, what: &'static str) -> Result<(), HeapError> {
 }
 
 impl GenerationalHeap {
-    /// Checks that old objects have memory of their own, in lines and pages that are
-    /// marked as in use; that headers and references are those of objects, none of
-    /// which was moved; that every reference from an old object to a young one is on a
-    /// dirty card; that what emitted code allocates in is zero; that the lists of
-    /// externrefs are complete and nothing is marked unless marking is under way.
+    /// Checks that old objects do not overlap and lie in lines and pages that are marked as used;
+    /// that headers and references are valid and no forwarding word remains; that every reference
+    /// from an old object to a young one is on a dirty card; that memory for inline allocation is
+    /// zero; that the lists of externrefs are complete; and that nothing is marked unless marking
+    /// is under way.
     pub(super) fn verify_all(&self) -> Result<(), HeapError> {
         self.core.check_damage()?;
         self.old.check().or_else(|(at, what)| corrupt(at, what))?;
@@ -43,7 +43,7 @@ impl GenerationalHeap {
         self.walk_nursery(|at, _| self.verify_object(at, &young, |_| true))?;
         self.verify_free_nursery()?;
 
-        // While garbage is known and not swept, what lives is marked, or was swept.
+        // While known garbage is not swept, live objects are marked or were swept.
         let settled = matches!(self.phase, Phase::Idle | Phase::Marking);
         let noted = self.noted_slots();
         let mut total = Count::default();
@@ -57,7 +57,7 @@ impl GenerationalHeap {
             if self.core.header_at(at)?.kind() == Some(VMGcKind::ExternRef) {
                 externrefs.push(at);
             }
-            // An object whose elements are scanned card by card has no other card.
+            // An array is scanned card by card, so only the card of the element counts.
             let is_array = matches!(self.core.layout_at(at)?, Some(GcLayout::Array(_)));
             let is_dirty =
                 |slot| self.tables.is_dirty(slot) || !is_array && self.tables.is_dirty(at);
@@ -88,8 +88,7 @@ impl GenerationalHeap {
         Ok(())
     }
 
-    /// Checks that a minor collection would look at every root that refers to a young
-    /// object.
+    /// Checks that a minor collection would visit every root that refers to a young object.
     pub(super) fn verify_remembered(&self, roots: &mut GcRootsList) -> Result<(), HeapError> {
         if self.tables.wants_all_slots() {
             return Ok(());
@@ -112,8 +111,8 @@ impl GenerationalHeap {
         Ok(())
     }
 
-    /// Whether the old object at `at` is known to be garbage and not swept yet. It may refer
-    /// to what is no object any more.
+    /// Whether the old object at `at` is known to be garbage and not swept yet. It may refer to
+    /// objects that no longer exist.
     fn is_dead(&self, at: u32) -> bool {
         let is_large = || self.old.large.contains(&at);
         let block = |at: u32| ((at - self.old.blocks.start()) / BLOCK_SIZE) as usize;
@@ -126,7 +125,7 @@ impl GenerationalHeap {
         unswept && !self.old.map.is_marked(at)
     }
 
-    /// The slots that evacuation knows of, ascending.
+    /// The slots that evacuation has recorded, ascending.
     fn noted_slots(&self) -> Vec<u32> {
         let logged = self.tables.logged(&self.core.memory).unwrap_or_default();
         let logged = (0..logged).map(|n| self.tables.log(n).1);
@@ -135,8 +134,8 @@ impl GenerationalHeap {
         noted
     }
 
-    /// Checks that evacuation would find every reference in the object at `at` to what
-    /// it is to move.
+    /// Checks that evacuation would find every reference in the object at `at` to an object that it
+    /// will move.
     fn verify_noted(
         &self,
         at: u32,
@@ -157,8 +156,8 @@ impl GenerationalHeap {
         missing.map_or(Ok(()), |slot| corrupt(slot, what))
     }
 
-    /// Checks an object's header and its references; `is_known` says whether a
-    /// reference to a young object in the slot at an index would be found.
+    /// Checks an object's header and its references. `is_known` returns whether a collection would
+    /// find a reference to a young object in the slot at an index.
     fn verify_object(
         &self,
         at: u32,
@@ -168,9 +167,9 @@ impl GenerationalHeap {
         if self.core.header_at(at)?.collector_bits() != 0 {
             corrupt(at, "an object was moved and no collection is under way")?;
         }
-        // Garbage that was not swept yet may refer to garbage that was.
+        // Unswept garbage may refer to swept garbage.
         let swept = matches!(self.phase, Phase::Idle | Phase::Marking);
-        // What was marked, or is new, refers to nothing that marking missed.
+        // Marked and new objects refer to no object that marking missed.
         let marked = self.phase == Phase::Evacuating;
         let mut result = Ok(());
         self.core.trace_at(at, |slot, contents| {
@@ -191,7 +190,7 @@ impl GenerationalHeap {
         result.or_else(|what| corrupt(at, what))
     }
 
-    /// Checks that what emitted code may allocate in is zero.
+    /// Checks that the memory in which emitted code may allocate is zero.
     fn verify_free_nursery(&self) -> Result<(), HeapError> {
         let (next, limit) = (self.next(), self.core.memory.data_u32(LIMIT));
         if limit > self.nursery.end || u64::from(limit) > self.core.memory.len() && limit > next {

@@ -93,7 +93,10 @@ impl NullHeap {
         if at == end {
             Ok(())
         } else {
-            Err(HeapError::Corrupt { at, what: "the last object passes the next one's index" })
+            Err(HeapError::Corrupt {
+                at,
+                what: "the last object extends beyond the next free index",
+            })
         }
     }
 }
@@ -108,7 +111,7 @@ impl NullHeap {
             objects += 1;
         });
         if let Err(damage) = walked {
-            log::warn!("allocations counted only up to the damage: {damage}");
+            log::warn!("allocations are counted only up to the damage: {damage}");
         }
         *counted = last;
         objects
@@ -180,7 +183,10 @@ impl GcHeap for NullHeap {
         self.walk(NULL_PAGE_SIZE, |at| starts.push(at))?;
         for &object in &starts {
             if self.core.header_at(object)?.collector_bits() != 0 {
-                return Err(HeapError::Corrupt { at: object, what: "collector bits in a header" });
+                return Err(HeapError::Corrupt {
+                    at: object,
+                    what: "unexpected collector bits in a header",
+                });
             }
             let mut dangling = false;
             self.core.trace_at(object, |_, contents| {

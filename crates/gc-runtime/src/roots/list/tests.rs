@@ -1,4 +1,4 @@
-//! What a collector is given when it asks for which roots.
+//! Tests of the roots that a collector gets.
 
 use super::*;
 use crate::RootOwner;
@@ -9,7 +9,7 @@ fn one(index: u32) -> VMGcRef {
 
 fn add(list: &mut GcRootsList, kind: RootKind, number: u32, slots: &mut [u32]) -> SlotsId {
     let first = NonNull::new(slots.as_mut_ptr()).unwrap();
-    // SAFETY: every test keeps its slots as long as the list looks at them.
+    // SAFETY: every test keeps its slots as long as the list uses them.
     unsafe { list.add_slots(kind, number, first, slots.len()) }
 }
 
@@ -49,14 +49,14 @@ fn roots_are_read_and_overwritten_in_place() {
     let (mut stack, mut other) = ([64u64, 0, 3], [128u32, 0, 136]);
     let mut list = GcRootsList::default();
     for slot in &mut stack {
-        // SAFETY: the slots live, and are not touched, until the stack is cleared.
+        // SAFETY: the slots live and are not accessed until the stack is cleared.
         unsafe { list.add_stack_root(slot) };
     }
     add(&mut list, RootKind::Global, 5, &mut other);
     let seen: Vec<_> =
         list.all().map(|r| (r.is_on_stack(), r.get().map(|r| r.as_raw_u32()))).collect();
     let on_stack = [Some(64), None, Some(3)].map(|word| (true, word));
-    // Null slots outside the stack are not given.
+    // Null slots outside the stack are skipped.
     assert_eq!(seen, [&on_stack[..], &[(false, Some(128)), (false, Some(136))]].concat());
     assert_eq!(words(list.stack()), [64, 0, 3]);
     let last = list.all().last().unwrap();
@@ -84,7 +84,7 @@ fn what_is_written_once_is_remembered_while_it_is_new() {
     list.handles_mut().push(one(32)).unwrap();
     let _owned = list.handles_mut().add_owned(one(40)).unwrap();
     assert_eq!(words(list.remembered(&none())), [8, 8, 16, 16, 32, 40, 24]);
-    // Asking is not looking.
+    // Asking for roots does not count as a visit.
     let mut roots = list.remembered(&none());
     roots.forget_new();
     assert_eq!(words(roots), [8, 8, 16, 16, 32, 40, 24]);

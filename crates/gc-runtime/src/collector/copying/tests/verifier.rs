@@ -34,19 +34,23 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
     type Case = (&'static str, fn(&mut CopyingHeap, &Objects), fn(&Objects) -> u32);
     let cases: [Case; 9] = [
         (
-            "collector bits in a header",
+            "unexpected collector bits in a header",
             |heap, o| write(heap, o.leaf, 4, o.top | FORWARDED),
             |o| o.leaf,
         ),
-        ("collector bits in a header", |heap, o| write(heap, o.array, 4, 2), |o| o.array),
+        (
+            "unexpected collector bits in a header",
+            |heap, o| write(heap, o.array, 4, 2),
+            |o| o.array,
+        ),
         ("a header names no kind", |heap, o| write(heap, o.leaf, 0, 0), |o| o.leaf),
         (
-            "a reference to what is no object",
+            "a reference to something that is not an object",
             |heap, o| write(heap, o.array, 16, o.leaf + 8),
             |o| o.array,
         ),
         (
-            "a reference to what is no object",
+            "a reference to something that is not an object",
             |heap, o| write(heap, o.leaf, CDR, o.leaf + 4),
             |o| o.leaf,
         ),
@@ -57,7 +61,7 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
         ),
         ("an externref is not in the list", |heap, _| heap.externrefs.clear(), |_| NULL_PAGE_SIZE),
         (
-            "the list of externrefs has what is none, or one twice",
+            "the list of externrefs has a wrong or duplicate entry",
             |heap, o| heap.externrefs.push(o.leaf),
             |o| o.leaf,
         ),
@@ -85,7 +89,7 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
             at if at == o.leaf => format!("{to_array}, element 1 (+16) → "),
             at if at == o.array => to_array,
             at if at == NULL_PAGE_SIZE => String::new(),
-            _ => "no root leads there".into(),
+            _ => "no path from a root".into(),
         };
         assert!(path.starts_with(&expected), "case {n}: {path}\ninstead of {expected}");
     }

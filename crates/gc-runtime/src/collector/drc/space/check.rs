@@ -75,7 +75,7 @@ impl Space {
             }
         }
         if large != self.large.len() {
-            return Err((0, "a large object is none"));
+            return Err((0, "a large entry is not an object"));
         }
         if live != self.tallies(memory)[1] {
             return Err((0, "live objects are miscounted"));

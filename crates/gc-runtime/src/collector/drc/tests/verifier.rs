@@ -72,7 +72,7 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
             |o| o.array,
         ),
         (
-            "the list lacks an object",
+            "an object is missing in the list",
             |heap, o| {
                 bits(heap, o.top, |bits| bits & !LISTED);
                 heap.core.memory.set_data_u32(LIST_LEN, 0);
@@ -80,22 +80,26 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
             |o| o.top,
         ),
         (
-            "an object's flag says otherwise than the list",
+            "an object's flag disagrees with the list",
             |heap, o| bits(heap, o.leaf, |bits| bits | LISTED),
             |o| o.leaf,
         ),
         (
-            "an object's flag says otherwise than the map",
+            "an object's flag disagrees with the map",
             |heap, o| bits(heap, o.leaf, |bits| bits & !MATURE),
             |o| o.leaf,
         ),
         (
-            "a reference to what is no object",
+            "a reference to something that is not an object",
             |heap, o| write(heap, o.array, 12 + 4, o.leaf + 8),
             |o| o.array,
         ),
         ("a header names no kind", |heap, o| write(heap, o.leaf, 0, 0), |o| o.leaf),
-        ("an object is not of its block's size", |heap, o| write(heap, o.array, 8, 1), |o| o.array),
+        (
+            "an object's size is not that of its block",
+            |heap, o| write(heap, o.array, 8, 1),
+            |o| o.array,
+        ),
         ("externrefs are miscounted", |heap, _| heap.values += 1, |_| 0),
     ];
     for (n, (what, damage, at)) in cases.into_iter().enumerate() {

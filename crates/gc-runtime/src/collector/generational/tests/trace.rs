@@ -1,4 +1,5 @@
-//! Traces: that a dead old chain hands on nothing, that they are given up where all lives.
+//! Tests of traces: a dead old chain keeps nothing alive, and a trace is abandoned if everything
+//! lives.
 
 use super::*;
 
@@ -7,8 +8,8 @@ const FIRST: usize = 0;
 const LAST: usize = 1;
 
 impl Fixture {
-    /// Collects what the heap chooses when the nursery is full; returns the plan, and the
-    /// bytes that were promoted.
+    /// Runs the collection that the heap chooses when the nursery is full. Returns the plan and the
+    /// promoted bytes.
     fn make_room_as_chosen(&mut self) -> Option<(Plan, u64)> {
         if self.heap.next() + 64 <= self.heap.nursery.limit {
             return None;
@@ -19,8 +20,8 @@ impl Fixture {
         Some((plan, self.heap.survived))
     }
 
-    /// A queue of ten pairs, through which `count` go. Those that have left it still refer to
-    /// their successors. Returns what collections promoted.
+    /// Moves `count` pairs through a queue of ten. Pairs that have left it still refer to their
+    /// successors. Returns the plans and the promoted bytes of the collections.
     fn queue(&mut self, count: u32) -> Vec<(Plan, u64)> {
         let mut collections = Vec::new();
         for n in 0..count {
@@ -38,14 +39,14 @@ impl Fixture {
         collections
     }
 
-    /// A new externref in a slot of the stack.
+    /// Makes an externref in a slot of the stack.
     fn externref(&mut self, slot: usize) {
         let id = self.host_data.alloc(Box::new(())).unwrap();
         let externref = (&mut self.heap as &mut dyn GcHeap).alloc_externref(id).unwrap();
         self.stack[slot] = u64::from(externref.as_raw_u32());
     }
 
-    /// The number of references by second fields from the first pair on.
+    /// The length of the chain of second fields from the first pair on.
     fn chain(&self) -> u32 {
         let (mut at, mut length) = (self.stack[FIRST] as u32, 0);
         while at != 0 {
@@ -64,7 +65,7 @@ fn a_dead_old_chain_hands_on_nothing() {
     let collections = f.queue(200 * 16_384);
     assert!(collections.len() >= 200, "{}", collections.len());
     let nursery = u64::from(f.heap.nursery_size());
-    // Where minor collections only were made nearly all was promoted, each time.
+    // While there were only minor collections, each promoted nearly everything.
     assert!(collections[1..3].iter().all(|&(_, promoted)| promoted > nursery / 4 * 3));
     let promoted: u64 = collections[20..].iter().map(|&(_, promoted)| promoted).sum();
     let used = collections[20..].len() as u64 * nursery;
@@ -72,7 +73,7 @@ fn a_dead_old_chain_hands_on_nothing() {
     assert!(f.heap.chooser.traces());
     assert!(f.heap.old.total.bytes <= 2 * nursery);
     assert_eq!(f.chain(), 10);
-    // Also when there are many host values, and a nursery worth it.
+    // The same when there are many host values and the nursery is large enough.
     f.queue(8000);
     let plan = f.heap.choose(GcCause::HostValues);
     assert!(plan == Plan::Trace && f.heap.needs_all_roots(plan));
@@ -86,7 +87,7 @@ fn a_collection_before_the_nursery_is_full_does_not_end_traces() {
     f.list(100);
     f.collect(Plan::Minor);
     (0..100).for_each(|_| _ = f.pair(0, 0));
-    // As when a large object finds no room.
+    // The same when a large object finds no room.
     let plan = f.heap.choose(GcCause::NoRoom);
     f.collect(plan);
     assert!(f.heap.chooser.traces());
@@ -124,7 +125,8 @@ fn nothing_is_tried_where_much_is_known_to_live() {
     assert_eq!(f.list_length(), 500_000);
 }
 
-/// Through roots, old objects and young ones, whatever cards say; externrefs too.
+/// A trace follows roots, old objects and young ones, and ignores cards. It also handles
+/// externrefs.
 #[test]
 fn a_trace_keeps_what_is_reachable_and_nothing_else() {
     let mut f = Fixture::new(8 << 20);
@@ -145,7 +147,7 @@ fn a_trace_keeps_what_is_reachable_and_nothing_else() {
     f.write(f.top(), 12, between);
     let lost = f.pair(0, 0);
     f.write(dead, CAR, lost);
-    // Of two old externrefs, and of two young ones, one lives.
+    // One of two old externrefs lives, and one of two young ones.
     (4..6).for_each(|slot| f.externref(slot));
     f.stack[5] = 0;
     assert_eq!(f.host_data.len(), 4);
@@ -159,7 +161,7 @@ fn a_trace_keeps_what_is_reachable_and_nothing_else() {
     assert_eq!(f.begin(Plan::Trace).kind(), PauseKind::Major);
 }
 
-/// The store asks again only when there are twice as many.
+/// The store asks again only when there are twice as many host values.
 #[test]
 fn host_values_whose_externrefs_died_old_are_dropped_although_traces_pay() {
     let mut f = Fixture::new(64 << 20);
@@ -171,7 +173,7 @@ fn host_values_whose_externrefs_died_old_are_dropped_although_traces_pay() {
     }
     f.collect(Plan::Minor);
     f.stack.fill(0);
-    // More lives than a trace may find.
+    // More objects live than a trace may find.
     f.list(3000);
     f.collect(Plan::Minor);
     (0..5000).for_each(|_| _ = f.pair(0, 0));
@@ -186,7 +188,7 @@ fn a_trace_that_finds_too_much_becomes_a_minor_collection() {
     let mut f = Fixture::new(8 << 20);
     f.list(1000);
     f.collect(Plan::Minor);
-    // At the far end: only the card tells before everything is marked.
+    // At the far end of the list, only the card shows the reference before everything is marked.
     let mut end = f.top();
     while f.read(end, CDR) != 0 {
         end = f.read(end, CDR);
@@ -234,11 +236,11 @@ fn what_finds_no_room_in_a_trace_does_when_it_has_swept() {
         f.poke(array.as_raw_u32(), 8, 8000);
         kept.push(u64::from(array.as_raw_u32()));
     }
-    // What is left of their blocks.
+    // The rest of their blocks.
     f.stack.extend(&kept);
     f.collect(Plan::Full);
     while f.heap.alloc_old(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16).is_some() {}
-    // An old object refers to young ones, half of the others die.
+    // An old object refers to young ones. Half of the others die.
     let holder = kept[0] as u32;
     f.poke(holder, 0, REFS.header_word(VMGcKind::ArrayRef));
     f.poke(holder, 8, 2000);

@@ -1,10 +1,9 @@
-//! The verifier names the object that is wrong, and the way to it, whichever invariant is
-//! broken.
+//! For every broken invariant, the verifier names the wrong object and the path to it.
 
 use super::*;
 
-/// An old pair on the stack, in whose `car` is an old array, in whose element 1 is an old
-/// pair; and a young pair on the stack.
+/// An old pair on the stack, whose `car` refers to an old array, whose element 1 refers to an old
+/// pair. There is also a young pair on the stack.
 struct Objects {
     top: u32,
     array: u32,
@@ -26,7 +25,7 @@ fn objects(f: &mut Fixture) -> Objects {
     Objects { top, array, leaf, young }
 }
 
-/// What the verifier says: at which object, what, and the way there.
+/// The verifier's error: the object, the message, and the path.
 fn found(f: &mut Fixture) -> (u32, &'static str, String) {
     // Names the roots.
     drop(f.begin(Plan::Full));
@@ -55,11 +54,19 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
             |f, o| f.poke(o.leaf, CAR, o.young),
             |o| o.leaf,
         ),
-        ("a reference to what is no object", |f, o| f.poke(o.leaf, CAR, o.leaf + 8), |o| o.leaf),
-        ("a reference to what is no object", |f, o| f.poke(o.young, CDR, o.top - 8), |o| o.young),
         (
-            // The start bit is gone: for all that is known, nothing is there.
-            "a reference to what is no object",
+            "a reference to something that is not an object",
+            |f, o| f.poke(o.leaf, CAR, o.leaf + 8),
+            |o| o.leaf,
+        ),
+        (
+            "a reference to something that is not an object",
+            |f, o| f.poke(o.young, CDR, o.top - 8),
+            |o| o.young,
+        ),
+        (
+            // The start bit is cleared, so there is no object.
+            "a reference to something that is not an object",
             |f, o| f.heap.old.map.clear_start(o.leaf),
             |o| o.array,
         ),
@@ -105,7 +112,7 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
             at if at == o.young => {
                 format!("from stack slot (root 1) → StructRef type#0 at {at:#x}")
             }
-            at if at == o.young + 16 + 64 => "no root leads there".into(),
+            at if at == o.young + 16 + 64 => "no path from a root".into(),
             _ => format!("{to_array}, element 1 (+16) → "),
         };
         assert!(path.starts_with(&expected), "case {n}: {path}\ninstead of {expected}");
