@@ -4,7 +4,7 @@
 
 use crate::registry;
 use anyhow::{Context as _, Result};
-use gc_types::{CodeImage, FunctionId};
+use gc_types::{CodeImage, FunctionId, TypeIndex};
 use std::sync::Arc;
 
 /// Published code. Unregistered and unmapped when the last `Arc` of it goes: whoever
@@ -42,23 +42,34 @@ pub struct FrameInfo {
 }
 
 impl CodeMemory {
-    /// Maps `image` executable and registers its addresses.
+    /// Maps `image` executable and registers its addresses. `types` has the index of each of
+    /// the image's types, by its number there.
     ///
     /// # Errors
-    /// If the system does not give the memory.
-    pub fn publish(image: CodeImage) -> Result<Arc<CodeMemory>> {
+    /// If the system does not give the memory, or the code uses a type that `types` does
+    /// not have.
+    pub fn publish(image: CodeImage, types: &[TypeIndex]) -> Result<Arc<CodeMemory>> {
         let size = image.code().len();
-        let mut mapping = region::alloc(size, region::Protection::READ_WRITE)
-            .with_context(|| format!("cannot map {size} bytes for code"))?;
-        // SAFETY: the mapping is ours alone, writable, and at least `size` bytes.
+        let words = type_words(&image, types)?;
+        let total = size + words.len();
+        let mut mapping = region::alloc(total, region::Protection::READ_WRITE)
+            .with_context(|| format!("cannot map {total} bytes for code"))?;
+        let base = mapping.as_mut_ptr::<u8>();
+        // SAFETY: the mapping is ours alone, writable, and at least `total` bytes.
         unsafe {
-            std::ptr::copy_nonoverlapping(image.code().as_ptr(), mapping.as_mut_ptr::<u8>(), size);
+            std::ptr::copy_nonoverlapping(image.code().as_ptr(), base, size);
+            std::ptr::copy_nonoverlapping(words.as_ptr(), base.add(size), words.len());
         }
-        // SAFETY: the pages are our own mapping, and no reference to them exists.
+        // SAFETY: the pages are our own mapping, and no reference to them exists. If there
+        // are words, the code ends with a page.
         unsafe {
-            region::protect(mapping.as_ptr::<u8>(), mapping.len(), region::Protection::READ_EXECUTE)
+            region::protect(base, size, region::Protection::READ_EXECUTE)
+                .context("cannot make code executable")?;
+            if !words.is_empty() {
+                region::protect(base.add(size), words.len(), region::Protection::READ)
+                    .context("cannot protect the words of types")?;
+            }
         }
-        .context("cannot make code executable")?;
         crate::arch::flush_instruction_cache(mapping.as_ptr(), size);
         let memory = Arc::new(CodeMemory { image, mapping, size });
         registry::register(&memory);
@@ -105,4 +116,16 @@ impl Drop for CodeMemory {
     fn drop(&mut self) {
         registry::unregister(self);
     }
+}
+
+/// The table of words behind the code.
+fn type_words(image: &CodeImage, types: &[TypeIndex]) -> Result<Vec<u8>> {
+    let mut table = Vec::with_capacity(8 * image.type_words().len());
+    for word in image.type_words() {
+        let index = types.get(word.ty().as_u32() as usize).with_context(|| {
+            format!("the code uses type {}, of {}", word.ty().as_u32(), types.len())
+        })?;
+        table.extend_from_slice(&u64::from(word.value(*index)).to_le_bytes());
+    }
+    Ok(table)
 }

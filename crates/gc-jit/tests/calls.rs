@@ -5,11 +5,14 @@ mod common;
 
 use common::*;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
-use gc_compiler::{ImageLinker, import_function, import_host_call};
+use gc_compiler::{ImageLinker, import_function, import_host_call, import_type_word, type_word};
 use gc_jit::{
     CallError, EntryTrampoline, host_call_guard, host_call_guard_infallible, lookup_code,
 };
-use gc_types::{HostCall, HostCallType, HostSignature, Trap, ValRaw};
+use gc_types::{
+    HostCall, HostCallType, HostSignature, Trap, TypeIndex, TypeWord, VMGcKind, ValRaw,
+};
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[test]
@@ -425,8 +428,8 @@ fn dropped_code_is_unregistered() {
         })
     };
     let image = link(vec![ret(), ret()], &[]);
-    let first = gc_jit::CodeMemory::publish(image.clone()).unwrap();
-    let second = gc_jit::CodeMemory::publish(image).unwrap();
+    let first = gc_jit::CodeMemory::publish(image.clone(), &[]).unwrap();
+    let second = gc_jit::CodeMemory::publish(image, &[]).unwrap();
     let (a, b) = (first.base().addr(), second.base().addr());
     let at = first.function_address(1).unwrap().addr();
     let found = lookup_code(at).unwrap();
@@ -464,4 +467,30 @@ fn functions_compile_on_many_threads() {
         let results = fixture.call(&code, i, &signature, &args).unwrap();
         assert_eq!(results[0].i64(), 100 + i64::from(i));
     }
+}
+
+#[test]
+fn one_image_is_published_for_engines_with_other_type_indices() {
+    let [array, function] = [0, 1].map(|n| TypeIndex::new(n).unwrap());
+    let words = [TypeWord::header(array, VMGcKind::ArrayRef), TypeWord::index(function)];
+    let signature = signature(&[], &[types::I32, types::I32, types::I64]);
+    let function = compile(&compiler(), signature.clone(), |b, _| {
+        let words = words.map(|word| import_type_word(b.func, word));
+        let [header, index] = words.map(|word| type_word(b, word));
+        let wide = b.ins().uextend(types::I64, header);
+        b.ins().return_(&[header, index, wide]);
+    });
+    let image = link(vec![function], &[]);
+    assert_eq!(image.type_words().collect::<HashSet<_>>(), HashSet::from(words));
+    for indices in [[5, 9], [70_000, 0]] {
+        let indices = indices.map(|n| TypeIndex::new(n).unwrap());
+        let code = gc_jit::CodeMemory::publish(image.clone(), &indices).unwrap();
+        let results = fixture(&[]).call(&code, 0, &signature, &[]).unwrap();
+        let header = indices[0].header_word(VMGcKind::ArrayRef);
+        assert_eq!(results[0].u32(), header);
+        assert_eq!(results[1].u32(), indices[1].as_u32());
+        assert_eq!(results[2].u64(), u64::from(header));
+    }
+    let error = gc_jit::CodeMemory::publish(image, &[]).unwrap_err();
+    assert!(error.to_string().starts_with("the code uses type "), "{error}");
 }

@@ -42,7 +42,7 @@ pub use header::{TypeIndex, VMGcHeader, VMGcKind};
 pub use host_call::{HostCall, HostCallType, HostSignature};
 pub use image::{
     CodeImage, CodeImageBuilder, EntryPoint, FunctionId, FunctionInfo, HandlerSite, ImageBytes,
-    ImageError, ImageFunction, Section,
+    ImageError, ImageFunction, Section, TypeWord,
 };
 pub use layout::{
     ArrayLayout, ExnLayout, FieldLayout, GcLayout, LayoutError, MAX_OBJECT_SIZE, OBJECT_ALIGN,

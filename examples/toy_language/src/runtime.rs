@@ -70,7 +70,7 @@ pub(crate) fn run(source: &str, name: &str, heap: &HeapOptions) -> Result<(Strin
         image.define(number, title, compiler.compile(&mut Context::for_function(func))?)?;
     }
     image.export(main)?;
-    let code = CodeMemory::publish(image.link(&compiler)?)?;
+    let code = CodeMemory::publish(image.link(&compiler)?, &[])?;
     let main = code.function_address(main).context("no function")?;
     let trampoline = code.entry_trampoline(&call_signature(&signature())?).context("no way in")?;
 

@@ -99,7 +99,7 @@ fn alloc(
         e.builder.ins().store(cursor_flags, left, data, COUNTDOWN);
     }
     // One store for both words: the collector's is zero.
-    let header = e.builder.ins().uextend(types::I64, header_word);
+    let header = crate::driver::zero_extended(e.builder, header_word);
     let at = VMGcHeader::WORD_OFFSET;
     let Access { address, offset, flags } =
         e.object_access(next, at, VMGcHeader::SIZE, regions::HEADER, Trust::Fresh);

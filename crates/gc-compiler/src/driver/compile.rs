@@ -71,6 +71,8 @@ pub(crate) enum RelocTarget {
     Function(u32),
     /// A host call's trampoline.
     HostCall(u32),
+    /// The word of a type, by its code.
+    TypeWord(u32),
     /// An offset in bytes into the function itself.
     Itself(u32),
 }
@@ -216,6 +218,7 @@ impl Compiler {
                     match name.namespace {
                         names::FUNCTION_NAMESPACE => RelocTarget::Function(name.index),
                         names::HOST_CALL_NAMESPACE => RelocTarget::HostCall(name.index),
+                        names::TYPE_WORD_NAMESPACE => RelocTarget::TypeWord(name.index),
                         other => bail!("a call to {name}: namespace {other} has no meaning"),
                     }
                 }

@@ -6,6 +6,7 @@ use super::{machine, trampoline};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use gc_types::{
     CallSignature, CodeImage, CodeImageBuilder, FunctionId, HandlerSite, HostCall, ImageFunction,
+    TypeWord,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -127,14 +128,33 @@ impl ImageLinker {
                 image.stack_map(start + ret_addr, *frame_size, slots.iter().copied());
             }
         }
-        // The return address of a call at the very end is then inside the image too.
-        code.resize((code.len() + 1).next_multiple_of(16), machine::PADDING);
+        // It ends with a page. The return address of a call at the very end is then inside
+        // the image too.
+        let page = CodeImage::PAGE_SIZE as usize;
+        code.resize((code.len() + 1).next_multiple_of(page), machine::PADDING);
+
+        let words: BTreeSet<u32> = self
+            .functions
+            .values()
+            .flat_map(|(_, function)| &function.relocs)
+            .filter_map(|reloc| match reloc.target {
+                RelocTarget::TypeWord(code) => Some(code),
+                _ => None,
+            })
+            .collect();
+        let mut words_at = BTreeMap::new();
+        for (word, at) in words.into_iter().zip((code.len() as u32..).step_by(8)) {
+            let known = TypeWord::from_code(word).context("a type word without a meaning")?;
+            image.type_word(known);
+            words_at.insert(word, at);
+        }
 
         for (id, (name, function)) in &self.functions {
             let start = starts[id];
             for reloc in &function.relocs {
                 let target = match reloc.target {
                     RelocTarget::Itself(offset) => Some(start + offset),
+                    RelocTarget::TypeWord(code) => words_at.get(&code).copied(),
                     RelocTarget::Function(index) => {
                         starts.get(&FunctionId::Function(index)).copied()
                     }

@@ -33,7 +33,7 @@ pub(super) fn backend(machine: &Machine) -> Result<isa::Builder> {
 /// into the same code, addend included).
 pub(super) fn apply_reloc(code: &mut [u8], offset: u32, kind: Reloc, target: i64) -> Result<()> {
     match kind {
-        Reloc::X86PCRel4 | Reloc::X86CallPCRel4 => {
+        Reloc::X86PCRel4 | Reloc::X86CallPCRel4 | Reloc::X86GOTPCRel4 => {
             let Ok(distance) = i32::try_from(target - i64::from(offset)) else {
                 bail!("a target is out of a direct call's reach");
             };

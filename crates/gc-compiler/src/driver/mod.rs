@@ -20,8 +20,10 @@ mod trampoline;
 
 pub use compile::{CompileOptions, CompiledFunction, Compiler, OptLevel};
 pub use link::ImageLinker;
+pub(crate) use names::zero_extended;
 pub use names::{
-    FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, VMCTX_SLOT_KEY, declare_vmctx_slot, import_function,
-    import_host_call, imported_host_call, set_stack_limit,
+    FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, TYPE_WORD_NAMESPACE, VMCTX_SLOT_KEY,
+    declare_vmctx_slot, import_function, import_host_call, import_type_word, imported_host_call,
+    set_stack_limit, type_word,
 };
 pub use signature::call_signature;

@@ -4,10 +4,11 @@
 use crate::host_call_signature;
 use anyhow::{Context as _, Result, anyhow};
 use cranelift_codegen::ir::{
-    self, ArgumentPurpose, ExtFuncData, ExternalName, GlobalValueData, MemFlagsData, Signature,
-    StackSlotData, StackSlotKey, StackSlotKind, UserExternalName, types,
+    self, ArgumentPurpose, ExtFuncData, ExternalName, GlobalValueData, InstBuilder, MemFlagsData,
+    Signature, StackSlotData, StackSlotKey, StackSlotKind, UserExternalName, types,
 };
-use gc_types::{HostCall, HostSignature, VMOffsets};
+use cranelift_frontend::FunctionBuilder;
+use gc_types::{HostCall, HostSignature, TypeWord, VMOffsets};
 
 /// Namespace of an [`UserExternalName`] that names a function of the image by index.
 pub const FUNCTION_NAMESPACE: u32 = 0;
@@ -15,6 +16,10 @@ pub const FUNCTION_NAMESPACE: u32 = 0;
 /// Namespace of an [`UserExternalName`] that names a host call's trampoline by the
 /// [`HostCall`]'s index.
 pub const HOST_CALL_NAMESPACE: u32 = 1;
+
+/// Namespace of an [`UserExternalName`] that stands for the word of a type by the
+/// [`TypeWord`]'s code.
+pub const TYPE_WORD_NAMESPACE: u32 = 2;
 
 /// Key of the stack slot in which a function keeps its vmctx, for stack walks that ask
 /// whose frame it is: eight bytes, written at the function's entry, before anything can be
@@ -44,6 +49,42 @@ pub fn imported_host_call(func: &ir::Function, callee: ir::FuncRef) -> Option<Ho
     let ExternalName::User(name) = func.dfg.ext_funcs[callee].name else { return None };
     let name = &func.params.user_named_funcs()[name];
     (name.namespace == HOST_CALL_NAMESPACE).then(|| HostCall::from_index(name.index))
+}
+
+/// Declares a word of a type of the image, which `func` reads with
+/// [`type_word`]. Makes a new global value each time: keep it.
+pub fn import_type_word(func: &mut ir::Function, word: TypeWord) -> ir::GlobalValue {
+    let name = UserExternalName { namespace: TYPE_WORD_NAMESPACE, index: word.code() };
+    let name = ExternalName::user(func.declare_imported_user_function(name));
+    // Not colocated: its value stands in a table of words, which the linker puts behind
+    // the code.
+    func.create_global_value(GlobalValueData::Symbol {
+        name,
+        offset: 0.into(),
+        colocated: false,
+        tls: false,
+    })
+}
+
+/// Emits the value (`I32`) of a word that [`import_type_word`] declared.
+pub fn type_word(builder: &mut FunctionBuilder<'_>, word: ir::GlobalValue) -> ir::Value {
+    let word = builder.ins().symbol_value(types::I64, word);
+    builder.ins().ireduce(types::I32, word)
+}
+
+/// The word (`I32`) that `value` is, as 64 bits whose upper half is zero: the table has
+/// those, so that a word that comes from there need not be extended.
+pub(crate) fn zero_extended(builder: &mut FunctionBuilder<'_>, value: ir::Value) -> ir::Value {
+    let dfg = &builder.func.dfg;
+    let definition = |value| dfg.value_def(value).inst().map(|inst| dfg.insts[inst]);
+    if let Some(ir::InstructionData::Unary { opcode: ir::Opcode::Ireduce, arg }) = definition(value)
+        && let Some(ir::InstructionData::UnaryGlobalValue {
+            opcode: ir::Opcode::SymbolValue, ..
+        }) = definition(arg)
+    {
+        return arg;
+    }
+    builder.ins().uextend(types::I64, value)
 }
 
 fn import(

@@ -82,7 +82,7 @@ pub fn link(functions: Vec<CompiledFunction>, calls: &[HostSignature]) -> CodeIm
 }
 
 pub fn publish(functions: Vec<CompiledFunction>, calls: &[HostSignature]) -> Arc<CodeMemory> {
-    CodeMemory::publish(link(functions, calls)).unwrap()
+    CodeMemory::publish(link(functions, calls), &[]).unwrap()
 }
 
 /// The trampolines of one signature, in an image of their own.
@@ -91,7 +91,7 @@ pub fn trampolines(signature: &Signature) -> Arc<CodeMemory> {
     let mut image = ImageLinker::new();
     image.entry(signature.clone());
     image.exit(signature);
-    CodeMemory::publish(image.link(&compiler()).unwrap()).unwrap()
+    CodeMemory::publish(image.link(&compiler()).unwrap(), &[]).unwrap()
 }
 
 pub fn entry_trampoline(signature: &Signature) -> EntryTrampoline {

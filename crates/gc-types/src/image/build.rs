@@ -1,7 +1,7 @@
 //! [`CodeImageBuilder`]: puts an image together from plain data. Whoever compiles code
 //! links it and says here what is where; `gc-compiler` does.
 
-use super::{Backing, CATCH_ALL, CodeImage, FunctionId, ImageError, Section};
+use super::{Backing, CATCH_ALL, CodeImage, FunctionId, ImageError, Section, TypeWord};
 use crate::table::push;
 use crate::{Abi, CallSignature, StackMapTableBuilder, Trap};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +43,7 @@ pub struct CodeImageBuilder {
     stack_maps: StackMapTableBuilder,
     handlers: Vec<HandlerSite>,
     locations: Vec<(u32, u32, u32)>,
+    type_words: Vec<TypeWord>,
 }
 
 impl CodeImageBuilder {
@@ -86,7 +87,14 @@ impl CodeImageBuilder {
         self.locations.push((first, end, location));
     }
 
-    /// The image of `code`, linked, for `abi`.
+    /// Adds a word to the table behind the code. The first is where the code ends, the
+    /// next eight bytes further, and so on.
+    pub fn type_word(&mut self, word: TypeWord) {
+        self.type_words.push(word);
+    }
+
+    /// The image of `code`, linked, for `abi`. The code is filled up to a multiple of
+    /// [`CodeImage::PAGE_SIZE`].
     ///
     /// # Errors
     /// If what was added is not ascending, or outside of the code.
@@ -138,6 +146,8 @@ impl CodeImageBuilder {
         for (first, end, location) in &self.locations {
             push(&mut locations, [*first, *end, *location]);
         }
+        let mut type_words = at(Section::TypeWords);
+        self.type_words.iter().for_each(|word| push(&mut type_words, [word.code()]));
         for (section, bytes) in [
             (Section::Text, code.to_vec()),
             (Section::Functions, functions),
@@ -152,6 +162,7 @@ impl CodeImageBuilder {
             (Section::HandlerSites, sites),
             (Section::Handlers, handlers),
             (Section::Locations, locations),
+            (Section::TypeWords, type_words),
             (Section::Abi, abi.to_string().into_bytes()),
         ] {
             sections[section as usize] = bytes;

@@ -1,7 +1,7 @@
 //! Checks an image's tables, so that what reads them need not: sizes, order, and that
 //! whatever names a place names one that exists.
 
-use super::{CodeImage, FunctionId, ImageError, Section};
+use super::{CodeImage, FunctionId, ImageError, Section, TypeWord};
 use crate::table::{Row, Words};
 use crate::{Trap, ValueType};
 
@@ -18,7 +18,9 @@ fn row_size(section: Section) -> usize {
         Section::HandlerSites => 16,
         Section::StackMapFrames | Section::Locations => 12,
         Section::Handlers => 8,
-        Section::TrapOffsets | Section::StackMaps | Section::StackMapSlots => 4,
+        Section::TrapOffsets | Section::StackMaps | Section::StackMapSlots | Section::TypeWords => {
+            4
+        }
         Section::Text
         | Section::Names
         | Section::SignatureTypes
@@ -52,6 +54,12 @@ pub(super) fn check(image: &CodeImage) -> Result<(), ImageError> {
     }
     ensure(image.code().len() <= i32::MAX as usize, || "the code passes 2 GiB".into())?;
     ensure(std::str::from_utf8(image.section(Section::Abi)).is_ok(), || "the ABI's text".into())?;
+    let words = image.table::<1>(Section::TypeWords);
+    ensure(words.iter().all(|row| TypeWord::from_code(row.word(0)).is_some()), || {
+        "an unknown type word".into()
+    })?;
+    let page = CodeImage::PAGE_SIZE as usize;
+    ensure(image.code().len().is_multiple_of(page), || "code that ends within a page".into())?;
     functions(image)?;
     signatures(image)?;
     let code = image.code().len() as u32;

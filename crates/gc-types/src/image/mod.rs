@@ -13,8 +13,10 @@
 
 mod build;
 mod check;
+mod type_word;
 
 pub use build::{CodeImageBuilder, HandlerSite, ImageFunction};
+pub use type_word::TypeWord;
 
 use crate::table::{Row, Words, rows};
 use crate::{CallSignature, HostCall, StackMapTable, Trap, ValueType};
@@ -61,6 +63,9 @@ pub enum Section {
     Handlers,
     /// Rows of `(first, end, source location)`, ascending.
     Locations,
+    /// Codes of [`TypeWord`]s. Behind the code there is a table of eight bytes for each,
+    /// which code reads.
+    TypeWords,
     /// The text of the [`Abi`](crate::Abi).
     Abi,
 }
@@ -73,7 +78,7 @@ impl Section {
     pub const COUNT: usize = Section::ALL.len();
 
     /// Every section, in order.
-    pub const ALL: [Section; 14] = [
+    pub const ALL: [Section; 15] = [
         Section::Text,
         Section::Functions,
         Section::Names,
@@ -87,6 +92,7 @@ impl Section {
         Section::HandlerSites,
         Section::Handlers,
         Section::Locations,
+        Section::TypeWords,
         Section::Abi,
     ];
 }
@@ -246,6 +252,15 @@ impl CodeImage {
     /// The text of the [`Abi`](crate::Abi) it was compiled for.
     pub fn abi(&self) -> &str {
         std::str::from_utf8(self.section(Section::Abi)).unwrap_or_default()
+    }
+
+    /// Code ends with a page of this many bytes, so that its pages can be executable alone.
+    pub const PAGE_SIZE: u32 = 4096;
+
+    /// What code reads in the table of eight-byte words behind it.
+    pub fn type_words(&self) -> impl ExactSizeIterator<Item = TypeWord> {
+        let words = self.table::<1>(Section::TypeWords).iter();
+        words.map(|row| TypeWord::from_code(row.word(0)).expect("the image was checked"))
     }
 
     /// The functions, ascending by offset.

@@ -10,8 +10,8 @@ use anyhow::{Result, bail};
 use cranelift_codegen::ir;
 use gc_compiler::regions::{self, Region};
 use gc_compiler::safepoints::References;
-use gc_compiler::{GcFuncEnv, import_function, import_host_call};
-use gc_types::{Abi, ArrayLayout, GcLayout, HostCall, StructLayout, TypeIndex};
+use gc_compiler::{GcFuncEnv, import_function, import_host_call, import_type_word};
+use gc_types::{Abi, ArrayLayout, GcLayout, HostCall, StructLayout, TypeIndex, TypeWord};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -76,6 +76,7 @@ pub(super) struct FuncEnv<'a> {
     functions: HashMap<u32, ir::FuncRef>,
     signatures: HashMap<TypeIndex, ir::SigRef>,
     types: HashMap<TypeIndex, Arc<RegisteredType>>,
+    type_words: HashMap<TypeWord, ir::GlobalValue>,
     /// Whether it calls code that may belong to another instance.
     pub(super) leaves_instance: bool,
     /// Whether it may access the heap.
@@ -95,6 +96,7 @@ impl<'a> FuncEnv<'a> {
             functions: HashMap::new(),
             signatures: HashMap::new(),
             types: HashMap::new(),
+            type_words: HashMap::new(),
             leaves_instance: false,
             uses_heap: false,
             uses_memory: false,
@@ -120,6 +122,11 @@ impl<'a> FuncEnv<'a> {
         let callee = import_function(func, index, clif_signature(func_type(&ty)?)?);
         self.functions.insert(index, callee);
         Ok(callee)
+    }
+
+    /// The word of a type, as [`type_word`](gc_compiler::type_word) reads it.
+    pub(super) fn type_word(&mut self, func: &mut ir::Function, word: TypeWord) -> ir::GlobalValue {
+        *self.type_words.entry(word).or_insert_with(|| import_type_word(func, word))
     }
 
     /// The signature of functions of type `ty`.

@@ -67,7 +67,7 @@ impl Module {
     /// As [`Module::new`].
     pub fn from_binary(engine: &Engine, bytes: &[u8]) -> Result<Module> {
         let (info, layout, image) = compile(engine, bytes)?;
-        let code = CodeMemory::publish(image)?;
+        let code = CodeMemory::publish(image, info.types.all())?;
         Ok(Module(Arc::new(ModuleInner { engine: engine.clone(), info, layout, code })))
     }
 

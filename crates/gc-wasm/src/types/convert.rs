@@ -4,6 +4,7 @@
 use super::registry::TypeRegistry;
 use anyhow::{Result, anyhow, bail};
 use gc_types::TypeIndex;
+use std::collections::HashMap;
 use wasmparser::{CompositeInnerType, UnpackedIndex};
 use wasmtime_types::{
     EngineOrModuleTypeIndex, RecGroupRelativeTypeIndex, TypeConvert, VMSharedTypeIndex,
@@ -22,6 +23,8 @@ enum Kind {
 pub(crate) struct ModuleTypes {
     /// Engine-wide index of each module type.
     indices: Vec<TypeIndex>,
+    /// The first module type with each index.
+    numbers: HashMap<TypeIndex, TypeIndex>,
     kinds: Vec<Kind>,
     /// The start of the group that is being registered, if there is one.
     group_start: Option<u32>,
@@ -57,7 +60,10 @@ impl ModuleTypes {
         self.group_start = None;
         let first = registry.register(WasmRecGroup { types: types?.into() })?;
         for i in 0..self.kinds.len() as u32 - start {
-            self.indices.push(TypeIndex::new(first + i).expect("registered types fit"));
+            let index = TypeIndex::new(first + i).expect("registered types fit");
+            let number = TypeIndex::new(start + i).expect("there are as many registered types");
+            self.numbers.entry(index).or_insert(number);
+            self.indices.push(index);
         }
         Ok(())
     }
@@ -66,6 +72,12 @@ impl ModuleTypes {
     /// validated.
     pub(crate) fn get(&self, index: u32) -> TypeIndex {
         self.indices[index as usize]
+    }
+
+    /// The number in the module of a type of the engine that the module has: the number
+    /// that stands for it in compiled code.
+    pub(crate) fn number(&self, index: TypeIndex) -> TypeIndex {
+        self.numbers[&index]
     }
 
     /// Engine-wide indices of all of the module's types, in order.

@@ -47,14 +47,6 @@ impl RegisteredType {
         self.signature.as_ref().context("unsupported: v128")
     }
 
-    /// Word 0 of the header of its objects.
-    ///
-    /// # Panics
-    /// If it is a function type.
-    pub(crate) fn header_word(&self) -> u32 {
-        self.index.header_word(self.kind().expect("function types have no objects"))
-    }
-
     /// The kind of its objects, `None` for a function type.
     pub(crate) fn kind(&self) -> Option<VMGcKind> {
         self.layout.as_ref().map(|layout| layout.kind())

@@ -73,9 +73,8 @@ impl Translator<'_, '_> {
         let flags = self.func_ref_flags(Some(Trap::IndirectCallToNull));
         let offset = self.env.cx.layout.offsets.func_ref_type().cast_signed();
         let actual = self.builder.ins().load(types::I32, flags, func_ref, offset);
-        let expected_index = i64::from(expected.index.as_u32());
         if expected.sub_type.is_final {
-            let expected = self.builder.ins().iconst(types::I32, expected_index);
+            let expected = self.type_index(&expected);
             let other = self.builder.ins().icmp(IntCC::NotEqual, actual, expected);
             self.trap_if(other, Trap::BadSignature);
         } else {

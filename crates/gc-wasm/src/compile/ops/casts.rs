@@ -49,11 +49,9 @@ impl Translator<'_, '_> {
             WasmHeapType::None | WasmHeapType::NoExtern | WasmHeapType::NoExn => TestTarget::None,
             WasmHeapType::ConcreteStruct(edge) | WasmHeapType::ConcreteArray(edge) => {
                 let ty = self.env.registered(type_index(edge));
-                let index = i64::from(ty.index.as_u32());
-                let header_word = i64::from(ty.header_word());
                 TestTarget::Concrete {
-                    type_index: self.builder.ins().iconst(types::I32, index),
-                    header_word: self.builder.ins().iconst(types::I32, header_word),
+                    type_index: self.type_index(&ty),
+                    header_word: self.header_word(&ty),
                     depth: ty.depth(),
                     is_final: ty.sub_type.is_final,
                 }
@@ -69,7 +67,7 @@ impl Translator<'_, '_> {
     pub(super) fn func_ref_type(&mut self, index: TypeIndex) -> FuncRefType {
         let ty = self.env.registered(index);
         FuncRefType {
-            type_index: self.builder.ins().iconst(types::I32, i64::from(index.as_u32())),
+            type_index: self.type_index(&ty),
             depth: ty.depth(),
             is_final: ty.sub_type.is_final,
         }

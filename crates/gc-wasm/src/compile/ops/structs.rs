@@ -4,13 +4,26 @@ use crate::compile::env::struct_type;
 use crate::compile::translate::Translator;
 use crate::types::registry::RegisteredType;
 use anyhow::Result;
-use cranelift_codegen::ir::{self, InstBuilder, types};
+use cranelift_codegen::ir;
 use gc_compiler::Extend;
+use gc_types::TypeWord;
 
 impl Translator<'_, '_> {
     /// Word 0 of the header of objects of type `ty` (`I32`).
     pub(super) fn header_word(&mut self, ty: &RegisteredType) -> ir::Value {
-        self.builder.ins().iconst(types::I32, i64::from(ty.header_word()))
+        let number = self.env.cx.info.types.number(ty.index);
+        self.type_word(TypeWord::header(number, ty.kind().expect("a type with objects")))
+    }
+
+    /// The index of type `ty` (`I32`).
+    pub(super) fn type_index(&mut self, ty: &RegisteredType) -> ir::Value {
+        let number = self.env.cx.info.types.number(ty.index);
+        self.type_word(TypeWord::index(number))
+    }
+
+    fn type_word(&mut self, word: TypeWord) -> ir::Value {
+        let word = self.env.type_word(self.builder.func, word);
+        gc_compiler::type_word(&mut self.builder, word)
     }
 
     pub(super) fn struct_new(&mut self, type_index: u32) -> Result<()> {
