@@ -1,4 +1,5 @@
-//! Reads, compiles and instantiates a module in a file.
+//! Reads, compiles (unless it was compiled before) and instantiates a module in a file.
+#![allow(unsafe_code)]
 
 use anyhow::{Context, Result, bail};
 use gc_wasm::{Engine, Instance, Linker, Module, Store};
@@ -8,12 +9,12 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
-    /// The binary format.
+    /// The binary format, or a module that was compiled before.
     bytes: Vec<u8>,
 }
 
 impl Program {
-    /// Reads the file, binary or text.
+    /// Reads the file: binary, text, or saved.
     ///
     /// # Errors
     /// If it cannot be read, or is malformed text.
@@ -22,11 +23,14 @@ impl Program {
         Program::parse(path, &bytes)
     }
 
-    /// The program in `bytes`, binary or text. Errors name it `path`.
+    /// The program in `bytes`: binary, text or saved. Errors name it `path`.
     ///
     /// # Errors
     /// If it is malformed text.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Program> {
+        if Module::is_saved(bytes) {
+            return Ok(Program { path: path.to_owned(), bytes: bytes.to_vec() });
+        }
         let bytes = wat::parse_bytes(bytes).map_err(|mut error| {
             error.set_path(path);
             error
@@ -39,11 +43,17 @@ impl Program {
         &self.bytes
     }
 
-    /// Compiles it.
+    /// Compiles it, or loads it if it was compiled before.
     ///
     /// # Errors
-    /// If it is malformed, invalid, or uses an unsupported feature.
+    /// If it is malformed, invalid, or uses an unsupported feature; if it was compiled for
+    /// another engine.
     pub fn compile(&self, engine: &Engine) -> Result<Module> {
+        if Module::is_saved(&self.bytes) {
+            // SAFETY: who runs a file that was compiled before trusts it as they trust any
+            // other executable; the command says so. Accidents are found.
+            return unsafe { Module::deserialize_file(engine, &self.path) };
+        }
         Module::from_binary(engine, &self.bytes).with_context(|| self.compiling())
     }
 

@@ -198,11 +198,30 @@ fn names_may_look_like_numbers() {
 }
 
 #[test]
+fn modules_are_compiled_once_and_run_later() {
+    let lib = &library("modules_are_compiled_once_and_run_later.wat");
+    let out = &lib.replace(".wat", ".elf");
+    reclaim(&["compile", lib, "-o", out, "--collector", "copying"]).prints("");
+    let run = |args: &[&str]| reclaim(&[&["run", out], args].concat());
+    run(&["--collector", "copying", "--invoke", "push(1)", "--invoke", "list()"])
+        .prints("(struct 1 null)\n");
+    run(&["--collector", "drc", "--invoke", "list()"])
+        .fails(1, &["does not fit this engine: collector is `drc` here, but `copying` there"]);
+    let mut bytes = std::fs::read(out).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    let damaged = &file("modules_are_compiled_once_damaged.elf", bytes);
+    reclaim(&["run", damaged, "--collector", "copying"]).fails(1, &["damaged", "checksum"]);
+    reclaim(&["compile", lib]).fails(2, &["--output <OUT>"]);
+}
+
+#[test]
 fn help_has_examples() {
     for args in [
         &["--help"][..],
         &["run", "--help"],
         &["bench", "--help"],
+        &["compile", "--help"],
         &["wast", "--help"],
         &["explore", "-h"],
     ] {

@@ -1,8 +1,9 @@
 //! [`CodeMemory`]: an image mapped executable. The mapping is written, then made
-//! executable; it is never both.
+//! executable; it is never both. An image in a file is executed where the file is mapped.
 #![allow(unsafe_code)]
 
 use crate::registry;
+use crate::saved::FileMapping;
 use anyhow::{Context as _, Result};
 use gc_types::{CodeImage, FunctionId, TypeIndex};
 use std::sync::Arc;
@@ -11,13 +12,21 @@ use std::sync::Arc;
 /// may still run it, or have it on the stack, must hold one.
 pub struct CodeMemory {
     image: CodeImage,
-    mapping: region::Allocation,
+    _mapping: Mapping,
+    /// The address of the first byte of code.
+    base: *const u8,
     /// Bytes of code.
     size: usize,
 }
 
-// SAFETY: the mapping belongs to this value alone, is not bound to a thread, and is only
-// read and executed.
+/// What keeps the code where it is.
+enum Mapping {
+    Copied(#[expect(dead_code, reason = "kept")] region::Allocation),
+    File(#[expect(dead_code, reason = "kept")] Arc<FileMapping>),
+}
+
+// SAFETY: the mapping is kept by this value, is not bound to a thread, and is only read
+// and executed.
 unsafe impl Send for CodeMemory {}
 // SAFETY: as above.
 unsafe impl Sync for CodeMemory {}
@@ -55,25 +64,47 @@ impl CodeMemory {
         let mut mapping = region::alloc(total, region::Protection::READ_WRITE)
             .with_context(|| format!("cannot map {total} bytes for code"))?;
         let base = mapping.as_mut_ptr::<u8>();
-        // SAFETY: the mapping is ours alone, writable, and at least `total` bytes.
+        // SAFETY: the mapping is ours alone, writable, and at least `total` bytes; the code
+        // ends with a page.
         unsafe {
             std::ptr::copy_nonoverlapping(image.code().as_ptr(), base, size);
             std::ptr::copy_nonoverlapping(words.as_ptr(), base.add(size), words.len());
+            make_executable(base, size, words.len())?;
         }
-        // SAFETY: the pages are our own mapping, and no reference to them exists. If there
-        // are words, the code ends with a page.
+        Ok(CodeMemory::register(image, Mapping::Copied(mapping), base))
+    }
+
+    /// As [`publish`](CodeMemory::publish), of an image in a file that is mapped: its code is
+    /// executed there. The table of words behind the code is written, in a copy of its pages.
+    pub(crate) fn publish_file(
+        image: CodeImage,
+        file: Arc<FileMapping>,
+        types: &[TypeIndex],
+    ) -> Result<Arc<CodeMemory>> {
+        let words = type_words(&image, types)?;
+        let size = image.code().len();
+        let offset = image.code().as_ptr().addr() - file.base().addr();
+        let base = file.base().wrapping_add(offset);
+        // SAFETY: the code and the table behind it are part of the mapping, page by page,
+        // which was checked when the file was read; no reference to either exists.
         unsafe {
-            region::protect(base, size, region::Protection::READ_EXECUTE)
-                .context("cannot make code executable")?;
             if !words.is_empty() {
-                region::protect(base.add(size), words.len(), region::Protection::READ)
-                    .context("cannot protect the words of types")?;
+                let table = base.add(size);
+                region::protect(table, words.len(), region::Protection::READ_WRITE)
+                    .context("cannot write the words of types")?;
+                std::ptr::copy_nonoverlapping(words.as_ptr(), table, words.len());
             }
+            make_executable(base, size, words.len())?;
         }
-        crate::arch::flush_instruction_cache(mapping.as_ptr(), size);
-        let memory = Arc::new(CodeMemory { image, mapping, size });
+        Ok(CodeMemory::register(image, Mapping::File(file), base))
+    }
+
+    fn register(image: CodeImage, mapping: Mapping, base: *const u8) -> Arc<CodeMemory> {
+        let size = image.code().len();
+        crate::arch::flush_instruction_cache(base, size);
+        let memory = Arc::new(CodeMemory { image, _mapping: mapping, base, size });
         registry::register(&memory);
-        Ok(memory)
+        memory
     }
 
     /// What was published.
@@ -83,7 +114,7 @@ impl CodeMemory {
 
     /// The address of the code's first byte.
     pub fn base(&self) -> *const u8 {
-        self.mapping.as_ptr()
+        self.base
     }
 
     /// The address of the embedder's function `index`.
@@ -116,6 +147,23 @@ impl Drop for CodeMemory {
     fn drop(&mut self) {
         registry::unregister(self);
     }
+}
+
+/// Makes `size` bytes of code executable and `words` bytes behind them readable.
+///
+/// # Safety
+/// They are mapped, page by page, and nothing refers to them.
+unsafe fn make_executable(base: *const u8, size: usize, words: usize) -> Result<()> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        region::protect(base, size, region::Protection::READ_EXECUTE)
+            .context("cannot make code executable")?;
+        if words > 0 {
+            region::protect(base.add(size), words, region::Protection::READ)
+                .context("cannot protect the words of types")?;
+        }
+    }
+    Ok(())
 }
 
 /// The table of words behind the code.

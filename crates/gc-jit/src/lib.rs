@@ -7,6 +7,7 @@
 //!    position-independent code with its tables (traps, stack maps, source locations) and
 //!    its trampolines.
 //! 2. [`CodeMemory::publish`] maps an image executable and registers its addresses.
+//!    [`save`] writes an image to bytes, and a [`SavedImage`] is one that was read.
 //! 3. The embedder's store implements [`JitStore`] and has a [`JitState`] as a field, which
 //!    joins a [`GcStore`](gc_runtime::GcStore) with the [`VMStoreContext`] that compiled
 //!    code reads. [`call`] runs code over it through an [`EntryTrampoline`]. Compiled code
@@ -30,6 +31,7 @@ mod error;
 mod gc_calls;
 mod guard;
 mod registry;
+mod saved;
 mod signals;
 mod stack;
 mod stack_bounds;
@@ -45,6 +47,7 @@ pub use entry::EntryTrampoline;
 pub use error::{CallError, TrapError};
 pub use guard::{host_call_guard, host_call_guard_infallible};
 pub use registry::lookup_code;
+pub use saved::{SavedImage, is_saved, save};
 pub use state::{JitState, JitStore, StackRoots};
 pub use vmcontext::{HostFunction, VMContextPrefix, VMFuncRef, VMHostFuncContext, VMStoreContext};
 pub use walk::{Frame, StackWalk};

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod collectors;
+pub mod compile;
 pub mod completions;
 pub mod explore;
 pub mod run;
@@ -16,6 +17,8 @@ use clap::Subcommand;
 pub enum Command {
     /// Run a module: call its exports, or `_start`.
     Run(run::RunArgs),
+    /// Compile a module to a file that `run` takes.
+    Compile(compile::CompileArgs),
     /// Time one call under several collectors, side by side.
     Bench(bench::BenchArgs),
     /// List the collectors and what each is good for.
@@ -36,6 +39,7 @@ impl Command {
     pub fn execute(self, registry: &Registry) -> Result<()> {
         match self {
             Command::Run(args) => run::execute(args, registry),
+            Command::Compile(args) => compile::execute(&args, registry),
             Command::Bench(args) => bench::execute(&args, registry),
             Command::Collectors(args) => collectors::execute(&args, registry),
             Command::Wast(args) => wast::execute(&args, registry),

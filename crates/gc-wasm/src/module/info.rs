@@ -1,5 +1,6 @@
 //! The declarations of a module, without the bodies of its functions.
 
+use super::declarations::Bytes;
 use crate::types::convert::ModuleTypes;
 use gc_types::TypeIndex;
 use std::collections::HashMap;
@@ -70,12 +71,14 @@ pub(crate) struct DataSegment {
     /// The memory and the place to which it is copied at instantiation; `None` if passive.
     pub(crate) active: Option<(u32, ConstExpr)>,
     /// Its bytes.
-    pub(crate) bytes: Box<[u8]>,
+    pub(crate) bytes: Bytes,
 }
 
 /// The declarations of a module. Imports come first in all index spaces.
 #[derive(Debug, Default)]
 pub(crate) struct ModuleInfo {
+    /// What all of this was read from: the module without its code section.
+    pub(crate) declarations: Bytes,
     /// The module's name, if its name section has one.
     pub(crate) name: Option<String>,
     pub(crate) types: ModuleTypes,

@@ -1,7 +1,9 @@
 //! Modules: parsed, validated, compiled.
 
+mod declarations;
 pub(crate) mod info;
 pub(crate) mod parse;
+mod saved;
 
 use crate::Engine;
 use crate::compile::{CompileContext, compile_module};
@@ -66,9 +68,15 @@ impl Module {
     /// # Errors
     /// As [`Module::new`].
     pub fn from_binary(engine: &Engine, bytes: &[u8]) -> Result<Module> {
-        let (info, layout, image) = compile(engine, bytes)?;
+        let (info, image) = compile(engine, bytes)?;
         let code = CodeMemory::publish(image, info.types.all())?;
-        Ok(Module(Arc::new(ModuleInner { engine: engine.clone(), info, layout, code })))
+        Ok(Module::of(engine, info, code))
+    }
+
+    /// The module that declares `info` and whose code is published.
+    fn of(engine: &Engine, info: ModuleInfo, code: Arc<CodeMemory>) -> Module {
+        let layout = VMContextLayout::new(engine.abi().offsets(), &info);
+        Module(Arc::new(ModuleInner { engine: engine.clone(), info, layout, code }))
     }
 
     /// Checks that `bytes` are a valid module, without compiling it.
@@ -131,12 +139,12 @@ impl Module {
 }
 
 /// Parses, validates and compiles.
-fn compile(engine: &Engine, bytes: &[u8]) -> Result<(ModuleInfo, VMContextLayout, CodeImage)> {
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<(ModuleInfo, CodeImage)> {
     let (info, bodies) = parse::parse(engine.types(), bytes)?;
     let layout = VMContextLayout::new(engine.abi().offsets(), &info);
     let context = CompileContext::new(engine, &info, &layout);
     let image = compile_module(&context, bodies)?;
-    Ok((info, layout, image))
+    Ok((info, image))
 }
 
 impl fmt::Debug for Module {

@@ -1,11 +1,13 @@
 //! Parses bytes to a [`ModuleInfo`], in one pass that validates each section. Function bodies are
 //! kept with their validators, and are validated when they are compiled, in parallel.
 
+use super::declarations::{self, Bytes};
 use super::info::{
     DataSegment, ElementItems, ElementMode, ElementSegment, FuncInfo, Import, ModuleInfo,
 };
 use crate::types::registry::TypeRegistry;
 use anyhow::{Context, Result, anyhow, bail};
+use std::ops::Range;
 use wasmparser::{
     ElementItems as ParsedItems, ElementKind, ExternalKind, FuncToValidate, FunctionBody, Name,
     NameSectionReader, Parser, Payload, TableInit, TypeRef, ValidPayload, Validator,
@@ -52,30 +54,71 @@ pub(crate) fn parse<'a>(
     if bytes.get(4..8) == Some(b"\x0d\0\x01\0") {
         bail!("unknown binary version 13: a component, not a module, which is unsupported");
     }
-    let mut validator = Validator::new_with_features(features());
-    let mut parser = Parser::new(0);
-    parser.set_features(features());
-    let mut module = Parsing { info: ModuleInfo::default(), bodies: Vec::new() };
-    for payload in parser.parse_all(bytes) {
-        let payload = payload?;
-        match validator.payload(&payload)? {
-            ValidPayload::Func(validator, body) => {
-                let index = module.info.num_imported_funcs + module.bodies.len() as u32;
-                module.bodies.push(Body { index, validator, body });
-            }
-            _ => module.section(registry, payload)?,
-        }
-    }
-    module.info.name_by_exports();
+    let code = declarations::code_section(bytes);
+    let declarations = declarations::without(bytes, &code);
+    let info = ModuleInfo { declarations, ..ModuleInfo::default() };
+    let mut module = Parsing { info, bodies: Vec::new(), bytes, code };
+    module.all(registry, true)?;
     Ok((module.info, module.bodies))
 }
 
+/// Parses and validates a module that was parsed and compiled before, and has no function
+/// bodies any more.
+///
+/// # Errors
+/// If it is malformed or invalid: then it is not such a module.
+pub(crate) fn parse_declarations(
+    registry: &TypeRegistry,
+    declarations: Bytes,
+) -> Result<ModuleInfo> {
+    let bytes = declarations.clone();
+    let info = ModuleInfo { declarations, ..ModuleInfo::default() };
+    let code = bytes.len()..bytes.len();
+    let mut module = Parsing { info, bodies: Vec::new(), bytes: &bytes, code };
+    module.all(registry, false)?;
+    Ok(module.info)
+}
+
 struct Parsing<'a> {
+    /// The module, and where its code section is.
+    bytes: &'a [u8],
+    code: Range<usize>,
     info: ModuleInfo,
     bodies: Vec<Body<'a>>,
 }
 
 impl<'a> Parsing<'a> {
+    /// Parses all sections; without `bodies` it does not miss the code section.
+    fn all(&mut self, registry: &TypeRegistry, bodies: bool) -> Result<()> {
+        let mut validator = Validator::new_with_features(features());
+        let mut parser = Parser::new(0);
+        parser.set_features(features());
+        for payload in parser.parse_all(self.bytes) {
+            let payload = payload?;
+            if let (Payload::End(_), false) = (&payload, bodies) {
+                break;
+            }
+            match validator.payload(&payload)? {
+                ValidPayload::Func(validator, body) => {
+                    let index = self.info.num_imported_funcs + self.bodies.len() as u32;
+                    self.bodies.push(Body { index, validator, body });
+                }
+                _ => self.section(registry, payload)?,
+            }
+        }
+        self.info.name_by_exports();
+        Ok(())
+    }
+
+    /// The bytes of a data segment, which are in the module's, as part of its declarations.
+    fn declared(&self, data: &[u8]) -> Bytes {
+        let mut start = data.as_ptr().addr() - self.bytes.as_ptr().addr();
+        if start >= self.code.end {
+            start -= self.code.len();
+        }
+        self.info.declarations.slice(start..start + data.len())
+    }
+
     fn section(&mut self, registry: &TypeRegistry, payload: Payload<'a>) -> Result<()> {
         let info = &mut self.info;
         match payload {
@@ -149,10 +192,11 @@ impl<'a> Parsing<'a> {
                     let active = match data.kind {
                         wasmparser::DataKind::Passive => None,
                         wasmparser::DataKind::Active { memory_index, offset_expr } => {
-                            Some((memory_index, const_expr(info, offset_expr)?))
+                            Some((memory_index, const_expr(&mut self.info, offset_expr)?))
                         }
                     };
-                    info.data.push(DataSegment { active, bytes: data.data.into() });
+                    let bytes = self.declared(data.data);
+                    self.info.data.push(DataSegment { active, bytes });
                 }
             }
             Payload::CustomSection(section) => {

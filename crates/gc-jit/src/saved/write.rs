@@ -1,0 +1,55 @@
+//! Writes images to bytes.
+
+use super::{EMBEDDER, MAGIC, TRAILER, WORDS, name};
+use anyhow::{Context as _, Result, bail};
+use gc_types::{CodeImage, Section};
+use object::write::{Object, Symbol, SymbolSection};
+use object::{
+    Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
+};
+
+/// The bytes of a file with `image` and with `embedder`, bytes of whoever compiled it.
+/// The same image makes the same bytes.
+///
+/// # Errors
+/// If there is no ELF for its machine here.
+pub fn save(image: &CodeImage, embedder: &[u8]) -> Result<Vec<u8>> {
+    let machine = image.abi().lines().find_map(|line| line.strip_prefix("machine: "));
+    let architecture = match machine.and_then(|machine| machine.split('-').next()) {
+        Some("x86_64") => Architecture::X86_64,
+        other => bail!("cannot save code for {}", other.unwrap_or("an unknown machine")),
+    };
+    let mut object = Object::new(BinaryFormat::Elf, architecture, Endianness::Little);
+    let mut add = |name: &str, kind, data: &[u8], align| {
+        let id = object.add_section(Vec::new(), name.into(), kind);
+        object.set_section_data(id, data.to_vec(), align);
+        id
+    };
+    let page = u64::from(CodeImage::PAGE_SIZE);
+    let text = add(name(Section::Text), SectionKind::Text, image.code(), page);
+    // Right behind the code, which ends with a page. It is filled when it is published.
+    let words = vec![0; 8 * image.type_words().len()];
+    add(WORDS, SectionKind::Data, &words, page);
+    for section in Section::ALL.into_iter().filter(|section| *section != Section::Text) {
+        add(name(section), SectionKind::ReadOnlyData, image.section(section), 4);
+    }
+    add(EMBEDDER, SectionKind::ReadOnlyData, embedder, 4);
+    for function in image.functions() {
+        object.add_symbol(Symbol {
+            name: function.name.into(),
+            value: function.offset.into(),
+            size: function.size.into(),
+            kind: SymbolKind::Text,
+            scope: SymbolScope::Compilation,
+            weak: false,
+            section: SymbolSection::Section(text),
+            flags: SymbolFlags::None,
+        });
+    }
+    let mut bytes = object.write().context("cannot write an ELF file")?;
+    let length = bytes.len() + TRAILER;
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&(length as u64).to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    Ok(bytes)
+}

@@ -1,0 +1,156 @@
+//! Images that are saved and read again: what is refused, and what is said.
+
+mod common;
+
+use common::*;
+use cranelift_codegen::ir::{InstBuilder, types};
+use gc_compiler::call_signature;
+use gc_jit::{SavedImage, save};
+use gc_types::{CodeImage, HeapBounds, Machine, Section, ValRaw};
+
+/// `f0(a, b) = a + b`.
+fn image() -> CodeImage {
+    let signature = signature(&[types::I32, types::I32], &[types::I32]);
+    let function = compile(&compiler(), signature, |b, params| {
+        let sum = b.ins().iadd(params[1], params[2]);
+        b.ins().return_(&[sum]);
+    });
+    link(vec![function], &[])
+}
+
+fn error(bytes: &[u8], abi: &gc_types::Abi) -> String {
+    format!("{:#}", SavedImage::from_bytes(bytes, abi).unwrap_err())
+}
+
+/// `bytes` with `from`, which is there once, replaced by `to`, and a checksum that fits.
+fn forged(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = bytes.to_vec();
+    let at: Vec<usize> = (0..bytes.len() - from.len())
+        .filter(|at| bytes[*at..].starts_with(from.as_bytes()))
+        .collect();
+    assert_eq!(at.len(), 1, "{from}");
+    bytes[at[0]..at[0] + to.len()].copy_from_slice(to.as_bytes());
+    let end = bytes.len() - 4;
+    let checksum = crc32fast::hash(&bytes[..end]);
+    bytes[end..].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn a_saved_image_does_what_it_did() {
+    let image = image();
+    let bytes = save(&image, b"mine").unwrap();
+    assert_eq!(save(&image, b"mine").unwrap(), bytes, "the same image makes the same bytes");
+    assert!(gc_jit::is_saved(&bytes));
+    let saved = SavedImage::from_bytes(&bytes, &abi(&[])).unwrap();
+    for section in Section::ALL {
+        assert_eq!(saved.image().section(section), image.section(section), "{section:?}");
+    }
+    let (embedder, range) = saved.embedder();
+    assert_eq!(&(*embedder).as_ref()[range], b"mine");
+    let signature = signature(&[types::I32, types::I32], &[types::I32]);
+    let path = std::env::temp_dir().join(format!("gc-jit-saved-{}", std::process::id()));
+    std::fs::write(&path, &bytes).unwrap();
+    // SAFETY: nobody else knows the file.
+    let mapped = unsafe { SavedImage::open(&path, &abi(&[])) };
+    std::fs::remove_file(&path).unwrap();
+    for saved in [saved, mapped.unwrap()] {
+        let code = saved.publish(&[]).unwrap();
+        assert!(code.entry_trampoline(&call_signature(&signature).unwrap()).is_some());
+        let args = [ValRaw::from_i32(40), ValRaw::from_i32(2)];
+        let results = fixture(&[]).call(&code, 0, &signature, &args).unwrap();
+        assert_eq!(i32s(&results), [42]);
+    }
+}
+
+#[test]
+fn code_for_something_else_is_refused_and_the_difference_named() {
+    let abi = abi(&[]);
+    let bytes = save(&image(), b"").unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let fit = "the saved code does not fit this engine: ";
+    let other = forged(&bytes, &format!("version: {version}\n"), "version: 9.9.9\n");
+    assert_eq!(error(&other, &abi), format!("{fit}version is `{version}` here, but `9.9.9` there"));
+    let other = forged(&bytes, "collector: any\n", "collector: ant\n");
+    assert_eq!(error(&other, &abi), format!("{fit}collector is `any` here, but `ant` there"));
+    let checked = abi.clone().with_bounds(HeapBounds::Checked);
+    assert_eq!(
+        error(&bytes, &checked),
+        format!("{fit}heap.bounds is `checked` here, but `guarded` there")
+    );
+    let arm = abi.clone().with_machine(Machine::new("aarch64", "linux"));
+    assert_eq!(
+        error(&bytes, &arm),
+        format!("{fit}machine is `aarch64-linux` here, but `x86_64-linux` there")
+    );
+    let old = abi.clone().with_machine(Machine::new("x86_64", "linux"));
+    if Machine::host().features().next().is_some() {
+        let error = error(&bytes, &old);
+        assert!(error.starts_with(&format!("{fit}machine.features has no `")), "{error}");
+    }
+    let grown = abi.with_collector(gc_types::CollectorAbi::new("any").with("nursery", 7));
+    assert_eq!(
+        error(&bytes, &grown),
+        format!("{fit}collector.nursery is `7` here, and nothing there")
+    );
+}
+
+#[test]
+fn what_is_no_saved_image_is_refused() {
+    let abi = abi(&[]);
+    let bytes = save(&image(), b"").unwrap();
+    assert_eq!(error(b"", &abi), "not a saved image: too short");
+    assert_eq!(error(&[0; 100], &abi), "not a saved image, or not all of one: no trailer");
+    let other = forged(&bytes, "reclaim image 01", "reclaim image 02");
+    assert_eq!(error(&other, &abi), "a saved image of format `02`, where this reads `01`");
+    let mut longer = bytes[..64].to_vec();
+    longer.extend_from_slice(&bytes);
+    let message =
+        format!("a damaged saved image: it has {} bytes and says {}", longer.len(), bytes.len());
+    assert_eq!(error(&longer, &abi), message);
+    for cut in [1, 28, 29, bytes.len() / 2] {
+        assert!(SavedImage::from_bytes(&bytes[..bytes.len() - cut], &abi).is_err());
+    }
+}
+
+#[test]
+fn tables_that_lie_are_refused_although_the_checksum_fits() {
+    let image = image();
+    let bytes = save(&image, b"").unwrap();
+    let mut refused = 0;
+    for section in Section::ALL.into_iter().filter(|section| *section != Section::Text) {
+        let table = image.section(section);
+        if table.len() < 8 {
+            continue;
+        }
+        let at = bytes.windows(table.len()).position(|bytes| bytes == table).unwrap();
+        for i in 0..table.len() {
+            let mut bytes = bytes.clone();
+            bytes[at + i] ^= 0x80;
+            let end = bytes.len() - 4;
+            let checksum = crc32fast::hash(&bytes[..end]);
+            bytes[end..].copy_from_slice(&checksum.to_le_bytes());
+            // Whatever is accepted can be asked everything.
+            match SavedImage::from_bytes(&bytes, &abi(&[])) {
+                Err(_) => refused += 1,
+                Ok(saved) => ask(saved.image()),
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
+
+/// Asks everything of an image. Nothing of it panics.
+fn ask(image: &CodeImage) {
+    for offset in 0..image.code().len() as u32 + 1 {
+        let _ = (image.function_at(offset), image.trap_at(offset), image.srcloc_at(offset));
+        let _ = image.stack_maps().lookup(offset).map(|map| map.slots().count());
+    }
+    image.functions().for_each(drop);
+    image.handlers().for_each(drop);
+    image.type_words().for_each(drop);
+    for signature in image.signatures() {
+        let _ = (image.entry(&signature), image.exit(&signature));
+    }
+}
