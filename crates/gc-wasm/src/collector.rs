@@ -1,8 +1,10 @@
 //! A collector: a pair of two halves with the same name.
 
+#[cfg(feature = "compiler")]
 use anyhow::{Result, bail};
-use gc_compiler::GcCompiler;
-use gc_runtime::{GcRuntime, Reclaims};
+#[cfg(feature = "compiler")]
+use gc_compiler::{GcCompiler, collector as code};
+use gc_runtime::{GcRuntime, Reclaims, collector as heap};
 use gc_types::CollectorAbi;
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +14,19 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Collector {
     runtime: Arc<dyn GcRuntime>,
+    #[cfg(feature = "compiler")]
     compiler: Arc<dyn GcCompiler>,
+}
+
+/// A collector of this project: a half that makes heaps and one that emits code.
+macro_rules! ours {
+    ($runtime:expr, $compiler:expr) => {
+        Collector {
+            runtime: Arc::new($runtime),
+            #[cfg(feature = "compiler")]
+            compiler: Arc::new($compiler),
+        }
+    };
 }
 
 impl Collector {
@@ -21,6 +35,7 @@ impl Collector {
     /// # Errors
     /// If their [`CollectorAbi`]s differ: the code of one half would damage the objects of the
     /// other.
+    #[cfg(feature = "compiler")]
     pub fn new(runtime: Arc<dyn GcRuntime>, compiler: Arc<dyn GcCompiler>) -> Result<Collector> {
         if runtime.name() != compiler.name() {
             bail!(
@@ -41,38 +56,26 @@ impl Collector {
 
     /// `null`: never collects. It has the least overhead and is for programs that end soon.
     pub fn null() -> Collector {
-        Collector {
-            runtime: Arc::new(gc_runtime::collector::null::NullCollector),
-            compiler: Arc::new(gc_compiler::collector::null::NullCompiler),
-        }
+        ours!(heap::null::NullCollector, code::null::NullCompiler)
     }
 
     /// `drc`: deferred reference counting. It does not move objects. It reclaims acyclic garbage in
     /// each collection, and cycles when the heap has grown. Its heaps use at most 3 GiB, so that
     /// counts cannot overflow.
     pub fn drc() -> Collector {
-        Collector {
-            runtime: Arc::new(gc_runtime::collector::drc::DrcCollector),
-            compiler: Arc::new(gc_compiler::collector::drc::DrcCompiler),
-        }
+        ours!(heap::drc::DrcCollector, code::drc::DrcCompiler)
     }
 
     /// `copying`: a semispace collector. It allocates inline and has no barriers, and dead objects
     /// cost nothing. It needs space to copy to, and its pauses grow with the live objects.
     pub fn copying() -> Collector {
-        Collector {
-            runtime: Arc::new(gc_runtime::collector::copying::CopyingCollector),
-            compiler: Arc::new(gc_compiler::collector::copying::CopyingCompiler),
-        }
+        ours!(heap::copying::CopyingCollector, code::copying::CopyingCompiler)
     }
 
     /// `generational`: a nursery in front of a mark-region heap. It moves objects. It is the
     /// fastest for most programs and has short pauses.
     pub fn generational() -> Collector {
-        Collector {
-            runtime: Arc::new(gc_runtime::collector::generational::GenerationalCollector),
-            compiler: Arc::new(gc_compiler::collector::generational::GenerationalCompiler),
-        }
+        ours!(heap::generational::GenerationalCollector, code::generational::GenerationalCompiler)
     }
 
     /// The collectors of this project.
@@ -122,6 +125,7 @@ impl Collector {
     }
 
     /// The half that emits code.
+    #[cfg(feature = "compiler")]
     pub fn compiler(&self) -> &dyn GcCompiler {
         &*self.compiler
     }

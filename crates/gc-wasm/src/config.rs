@@ -3,9 +3,14 @@
 use crate::Collector;
 use crate::store::limits;
 use anyhow::{Result, bail};
-use gc_compiler::CompileOptions;
 use gc_runtime::{HeapBounds, HeapOptions, PolicyFactory};
 use std::time::Duration;
+
+/// The default of [`Config::huge_function`].
+const HUGE_FUNCTION: usize = 100_000;
+
+#[cfg(feature = "compiler")]
+const _: () = assert!(HUGE_FUNCTION == gc_compiler::CompileOptions::HUGE_FUNCTION);
 
 /// The settings of an [`Engine`](crate::Engine).
 #[derive(Clone, Debug)]
@@ -48,7 +53,7 @@ impl Config {
             max_wasm_stack: 1 << 20,
             optimize: true,
             verify: cfg!(debug_assertions),
-            huge_function: CompileOptions::HUGE_FUNCTION,
+            huge_function: HUGE_FUNCTION,
             memory_maximum: 4 << 30,
             table_elements_maximum: 1 << 26,
         }

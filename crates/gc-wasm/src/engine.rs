@@ -3,6 +3,7 @@
 use crate::types::registry::TypeRegistry;
 use crate::{Collector, Config, host_calls, vmctx};
 use anyhow::{Context, Result};
+#[cfg(feature = "compiler")]
 use gc_compiler::{CompileOptions, Compiler, OptLevel};
 use gc_types::Abi;
 use gc_types::collector::generational;
@@ -16,6 +17,8 @@ pub struct Engine(Arc<EngineInner>);
 struct EngineInner {
     config: Config,
     types: TypeRegistry,
+    abi: Abi,
+    #[cfg(feature = "compiler")]
     compiler: Compiler,
 }
 
@@ -26,14 +29,14 @@ impl Engine {
     /// If the settings are invalid or this machine is not supported.
     pub fn new(config: &Config) -> Result<Engine> {
         config.check().context("engine configuration")?;
-        let options = CompileOptions {
-            opt_level: if config.optimize { OptLevel::Speed } else { OptLevel::None },
-            verifier: config.verify,
-            huge_function: config.huge_function,
-        };
-        let compiler = Compiler::new(&abi(config), &options)?;
-        let types = TypeRegistry::new()?;
-        Ok(Engine(Arc::new(EngineInner { config: config.clone(), types, compiler })))
+        let abi = abi(config);
+        Ok(Engine(Arc::new(EngineInner {
+            config: config.clone(),
+            types: TypeRegistry::new()?,
+            #[cfg(feature = "compiler")]
+            compiler: compiler(config, &abi)?,
+            abi,
+        })))
     }
 
     /// The engine's settings.
@@ -55,17 +58,29 @@ impl Engine {
         &self.0.types
     }
 
+    #[cfg(feature = "compiler")]
     pub(crate) fn compiler(&self) -> &Compiler {
         &self.0.compiler
     }
 
     /// The ABI of its code.
     pub fn abi(&self) -> &Abi {
-        self.0.compiler.abi()
+        &self.0.abi
     }
 }
 
-/// The ABI of code that is compiled with `config`.
+/// The compiler that `config` asks for.
+#[cfg(feature = "compiler")]
+fn compiler(config: &Config, abi: &Abi) -> Result<Compiler> {
+    let options = CompileOptions {
+        opt_level: if config.optimize { OptLevel::Speed } else { OptLevel::None },
+        verifier: config.verify,
+        huge_function: config.huge_function,
+    };
+    Compiler::new(abi, &options)
+}
+
+/// What code compiled with `config` depends on.
 fn abi(config: &Config) -> Abi {
     let nursery = config.heap_options().nursery_size();
     let collector = config.collector.abi().with(generational::NURSERY, nursery.into());

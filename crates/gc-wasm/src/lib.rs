@@ -28,10 +28,15 @@
 //! # }
 //! ```
 
+// Much of what describes a module is only asked by the compiler.
+#![cfg_attr(not(feature = "compiler"), allow(dead_code))]
+
 mod collector;
+#[cfg(feature = "compiler")]
 pub(crate) mod compile;
 mod config;
 mod engine;
+#[cfg(feature = "compiler")]
 pub mod explore;
 mod externals;
 mod func;

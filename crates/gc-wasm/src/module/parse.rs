@@ -1,13 +1,12 @@
 //! Parses bytes to a [`ModuleInfo`], in one pass that validates each section. Function bodies are
 //! kept with their validators, and are validated when they are compiled, in parallel.
 
-use super::declarations::{self, Bytes};
+use super::declarations::{Bytes, Declarations};
 use super::info::{
     DataSegment, ElementItems, ElementMode, ElementSegment, FuncInfo, Import, ModuleInfo,
 };
 use crate::types::registry::TypeRegistry;
 use anyhow::{Context, Result, anyhow, bail};
-use std::ops::Range;
 use wasmparser::{
     ElementItems as ParsedItems, ElementKind, ExternalKind, FuncToValidate, FunctionBody, Name,
     NameSectionReader, Parser, Payload, TableInit, TypeRef, ValidPayload, Validator,
@@ -54,16 +53,11 @@ pub(crate) fn parse<'a>(
     if bytes.get(4..8) == Some(b"\x0d\0\x01\0") {
         bail!("unknown binary version 13: a component, not a module, which is unsupported");
     }
-    let code = declarations::code_section(bytes);
-    let declarations = declarations::without(bytes, &code);
-    let info = ModuleInfo { declarations, ..ModuleInfo::default() };
-    let mut module = Parsing { info, bodies: Vec::new(), bytes, code };
-    module.all(registry, true)?;
-    Ok((module.info, module.bodies))
+    parse_with(registry, bytes, Declarations::of(bytes))
 }
 
-/// Parses and validates a module that was parsed and compiled before, and has no function
-/// bodies any more.
+/// Parses and validates a module that was parsed and compiled before, and whose function
+/// bodies are empty.
 ///
 /// # Errors
 /// If it is malformed or invalid: then it is not such a module.
@@ -72,32 +66,37 @@ pub(crate) fn parse_declarations(
     declarations: Bytes,
 ) -> Result<ModuleInfo> {
     let bytes = declarations.clone();
-    let info = ModuleInfo { declarations, ..ModuleInfo::default() };
-    let code = bytes.len()..bytes.len();
-    let mut module = Parsing { info, bodies: Vec::new(), bytes: &bytes, code };
-    module.all(registry, false)?;
-    Ok(module.info)
+    let (info, _) = parse_with(registry, &bytes, Declarations::unchanged(declarations))?;
+    Ok(info)
+}
+
+fn parse_with<'a>(
+    registry: &TypeRegistry,
+    bytes: &'a [u8],
+    declarations: Declarations,
+) -> Result<(ModuleInfo, Vec<Body<'a>>)> {
+    let info = ModuleInfo { declarations: declarations.bytes.clone(), ..ModuleInfo::default() };
+    let mut module = Parsing { info, bodies: Vec::new(), bytes, declarations };
+    module.all(registry)?;
+    Ok((module.info, module.bodies))
 }
 
 struct Parsing<'a> {
-    /// The module, and where its code section is.
+    /// The module.
     bytes: &'a [u8],
-    code: Range<usize>,
+    declarations: Declarations,
     info: ModuleInfo,
     bodies: Vec<Body<'a>>,
 }
 
 impl<'a> Parsing<'a> {
-    /// Parses all sections; without `bodies` it does not miss the code section.
-    fn all(&mut self, registry: &TypeRegistry, bodies: bool) -> Result<()> {
+    /// Parses all sections.
+    fn all(&mut self, registry: &TypeRegistry) -> Result<()> {
         let mut validator = Validator::new_with_features(features());
         let mut parser = Parser::new(0);
         parser.set_features(features());
         for payload in parser.parse_all(self.bytes) {
             let payload = payload?;
-            if let (Payload::End(_), false) = (&payload, bodies) {
-                break;
-            }
             match validator.payload(&payload)? {
                 ValidPayload::Func(validator, body) => {
                     let index = self.info.num_imported_funcs + self.bodies.len() as u32;
@@ -112,11 +111,8 @@ impl<'a> Parsing<'a> {
 
     /// The bytes of a data segment, which are in the module's, as part of its declarations.
     fn declared(&self, data: &[u8]) -> Bytes {
-        let mut start = data.as_ptr().addr() - self.bytes.as_ptr().addr();
-        if start >= self.code.end {
-            start -= self.code.len();
-        }
-        self.info.declarations.slice(start..start + data.len())
+        let start = data.as_ptr().addr() - self.bytes.as_ptr().addr();
+        self.declarations.part(start..start + data.len())
     }
 
     fn section(&mut self, registry: &TypeRegistry, payload: Payload<'a>) -> Result<()> {

@@ -1,0 +1,65 @@
+//! Modules that are compiled here.
+
+use super::info::ModuleInfo;
+use super::{Module, parse};
+use crate::Engine;
+use crate::compile::{CompileContext, compile_module};
+use crate::vmctx::VMContextLayout;
+use anyhow::{Context, Result};
+use gc_jit::CodeMemory;
+use gc_types::CodeImage;
+use std::path::Path;
+
+impl Module {
+    /// Compiles a module from the binary format or, with the feature `wat` (on by
+    /// default), from text.
+    ///
+    /// # Errors
+    /// If it is malformed, invalid or uses an unsupported feature.
+    pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module> {
+        #[cfg(feature = "wat")]
+        let bytes = Module::text_to_binary(bytes.as_ref())?;
+        Module::from_binary(engine, bytes.as_ref())
+    }
+
+    /// Converts a module, which may be text, to the binary format.
+    #[cfg(feature = "wat")]
+    pub(crate) fn text_to_binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>> {
+        wat::parse_bytes(bytes).context("parsing the text format")
+    }
+
+    /// Compiles the module in a file, binary or text.
+    ///
+    /// # Errors
+    /// As [`Module::new`], and if the file cannot be read.
+    pub fn from_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Module> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        #[cfg(feature = "wat")]
+        let bytes = wat::parse_bytes(&bytes).map_err(|mut error| {
+            error.set_path(path);
+            error
+        })?;
+        Module::from_binary(engine, bytes.as_ref())
+            .with_context(|| format!("compiling {}", path.display()))
+    }
+
+    /// Compiles a module from the binary format.
+    ///
+    /// # Errors
+    /// As [`Module::new`].
+    pub fn from_binary(engine: &Engine, bytes: &[u8]) -> Result<Module> {
+        let (info, image) = compile(engine, bytes)?;
+        let code = CodeMemory::publish(image, info.types.all())?;
+        Ok(Module::of(engine, info, code))
+    }
+}
+
+/// Parses, validates and compiles.
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<(ModuleInfo, CodeImage)> {
+    let (info, bodies) = parse::parse(engine.types(), bytes)?;
+    let layout = VMContextLayout::new(engine.abi().offsets(), &info);
+    let context = CompileContext::new(engine, &info, &layout);
+    let image = compile_module(&context, bodies)?;
+    Ok((info, image))
+}
