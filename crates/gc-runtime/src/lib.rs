@@ -34,7 +34,7 @@ mod policy;
 mod request;
 mod roots;
 mod runtime;
-mod space;
+pub mod space;
 mod stats;
 mod store;
 mod verify;
@@ -52,7 +52,7 @@ pub use heap::{GcHeap, LastResort, Occupancy};
 pub use host_panic::HostPanic;
 pub use layouts::LayoutTable;
 pub use memory::{HeapMapping, HeapMemory};
-pub use object::HeapCore;
+pub use object::{HeapCore, by_halves};
 pub use options::HeapOptions;
 pub use pauses::{Pause, PauseKind, PauseLog};
 pub use policy::{

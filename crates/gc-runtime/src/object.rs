@@ -33,9 +33,9 @@ pub struct HeapCore {
     /// Bytes of objects that the last collection of the whole heap found alive.
     pub live: u64,
     /// Whether somebody asked for the current or the last collection.
-    pub(crate) asked: bool,
+    pub asked: bool,
     /// Bytes of mapped memory that are not used. The policy does not count them.
-    pub(crate) set_aside: u64,
+    pub set_aside: u64,
     /// Bytes that the policy has admitted and that are not mapped yet.
     admitted: u64,
     /// Bytes that were mapped at the start. No policy is asked about them.
@@ -99,12 +99,10 @@ impl HeapCore {
     /// Like [`grow`](HeapCore::grow), but first maps `gap` bytes that will not be used, and that
     /// the policy does not count. Afterwards `ahead` more bytes are admitted, for which later
     /// growth need not ask.
-    pub(crate) fn grow_behind(
-        &mut self,
-        gap: u64,
-        bytes: u64,
-        ahead: u64,
-    ) -> Result<u64, HeapError> {
+    ///
+    /// # Errors
+    /// As [`grow`](HeapCore::grow).
+    pub fn grow_behind(&mut self, gap: u64, bytes: u64, ahead: u64) -> Result<u64, HeapError> {
         let more = self.memory.growth(gap.saturating_add(bytes)).saturating_sub(gap);
         self.admit((more + ahead).saturating_sub(self.admitted))?;
         let grown = self.memory.grow(gap.saturating_add(bytes))?;
@@ -115,7 +113,10 @@ impl HeapCore {
 
     /// Asks the policy whether `more` bytes may be used. The policy is asked only about bytes
     /// beyond those that the heap began with.
-    pub(crate) fn admit(&mut self, more: u64) -> Result<(), HeapError> {
+    ///
+    /// # Errors
+    /// [`HeapError::Refused`] by the policy.
+    pub fn admit(&mut self, more: u64) -> Result<(), HeapError> {
         let asked = more.saturating_sub(self.unused());
         if asked > 0 && !self.policy.admit(self.in_use().max(self.initial), asked) {
             return Err(HeapError::Refused { bytes: asked });
@@ -130,17 +131,17 @@ impl HeapCore {
     }
 
     /// Bytes by which the heap uses less than it began with.
-    pub(crate) fn unused(&self) -> u64 {
+    pub fn unused(&self) -> u64 {
         self.initial.saturating_sub(self.in_use())
     }
 
     /// Bytes that were admitted and are not used yet.
-    pub(crate) fn admitted(&self) -> u64 {
+    pub fn admitted(&self) -> u64 {
         self.admitted
     }
 
     /// Notes that `bytes` of the memory that was set aside and admitted are now used.
-    pub(crate) fn use_admitted(&mut self, bytes: u64) {
+    pub fn use_admitted(&mut self, bytes: u64) {
         self.admitted = self.admitted.saturating_sub(bytes);
     }
 
@@ -622,7 +623,10 @@ impl<'a> Named<'a> {
 }
 
 /// Calls `grow` with `bytes`. While it fails, tries half of that, down to `least`.
-pub(crate) fn by_halves(
+///
+/// # Errors
+/// What `grow` fails with for `least` bytes, or if more memory would not help.
+pub fn by_halves(
     bytes: u64,
     least: u64,
     mut grow: impl FnMut(u64) -> Result<u64, HeapError>,

@@ -51,7 +51,7 @@ impl HeapMemory {
 
     /// Prefetches the bytes at index `at`, which may be any number.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, at: u64) {
+    pub fn prefetch(&self, at: u64) {
         if let Some(pointer) = self.pointer(at, 8) {
             prefetch(pointer);
         }

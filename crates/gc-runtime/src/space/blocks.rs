@@ -12,13 +12,13 @@
 use crate::HeapMemory;
 
 /// Bytes of a block.
-pub(crate) const BLOCK_SIZE: u32 = 32 << 10;
+pub const BLOCK_SIZE: u32 = 32 << 10;
 /// Bytes of a line.
-pub(crate) const LINE_SIZE: u32 = 128;
+pub const LINE_SIZE: u32 = 128;
 /// Bytes of a page, the unit of allocation for large objects.
-pub(crate) const PAGE_SIZE: u32 = 4 << 10;
+pub const PAGE_SIZE: u32 = 4 << 10;
 /// The largest object that goes into a block, in bytes.
-pub(crate) const MAX_SMALL: u32 = 8 << 10;
+pub const MAX_SMALL: u32 = 8 << 10;
 
 const LINES: usize = (BLOCK_SIZE / LINE_SIZE) as usize;
 const PAGES: usize = (BLOCK_SIZE / PAGE_SIZE) as usize;
@@ -32,7 +32,7 @@ const _: () = assert!(gc_types::NULL_PAGE_SIZE > SMALL && MAX_SMALL <= BLOCK_SIZ
 
 /// The owner of the memory at an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
+pub enum Owner {
     /// Nobody, or outside this space.
     Nobody,
     /// The block of small objects that begins there.
@@ -43,24 +43,24 @@ pub(crate) enum Owner {
 
 /// A run of free bytes that objects are bumped through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Hole {
+pub struct Hole {
     /// Where the next object goes.
-    pub(crate) next: u32,
+    pub next: u32,
     /// The end that no object may pass.
-    pub(crate) limit: u32,
+    pub limit: u32,
 }
 
 /// The blocks that are still to be given back: free blocks from `block` on, except the first
 /// `keep`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GiveBack {
+pub struct GiveBack {
     block: usize,
     keep: u32,
 }
 
 impl GiveBack {
     /// Gives back all free blocks but the first `spare` bytes.
-    pub(crate) fn new(spare: u64) -> GiveBack {
+    pub fn new(spare: u64) -> GiveBack {
         let keep = spare.div_ceil(u64::from(BLOCK_SIZE));
         GiveBack { block: 0, keep: u32::try_from(keep).unwrap_or(u32::MAX) }
     }
@@ -68,7 +68,7 @@ impl GiveBack {
 
 /// The tables. Indices are in bytes from the heap's base.
 #[derive(Debug)]
-pub(crate) struct Blocks {
+pub struct Blocks {
     /// Where the first block begins.
     start: u32,
     /// The owner of each page that is mapped.
@@ -90,7 +90,7 @@ pub(crate) struct Blocks {
 
 impl Blocks {
     /// No blocks yet; the first will begin at `start`, a multiple of [`PAGE_SIZE`].
-    pub(crate) fn new(start: u32) -> Blocks {
+    pub fn new(start: u32) -> Blocks {
         Blocks {
             start,
             pages: Vec::new(),
@@ -106,7 +106,7 @@ impl Blocks {
     }
 
     /// Adds all memory up to `end` to the space.
-    pub(crate) fn extend(&mut self, end: u64) {
+    pub fn extend(&mut self, end: u64) {
         let pages = (end.saturating_sub(u64::from(self.start)) / u64::from(PAGE_SIZE)) as usize;
         let blocks = pages.div_ceil(PAGES);
         if blocks > self.used.len() {
@@ -122,40 +122,40 @@ impl Blocks {
     }
 
     /// Makes everything free.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         let end = self.end();
         *self = Blocks::new(self.start);
         self.extend(u64::from(end));
     }
 
     /// Where the first block begins.
-    pub(crate) fn start(&self) -> u32 {
+    pub fn start(&self) -> u32 {
         self.start
     }
 
     /// The end of the last page.
-    pub(crate) fn end(&self) -> u32 {
+    pub fn end(&self) -> u32 {
         self.start + self.pages.len() as u32 * PAGE_SIZE
     }
 
     /// Number of blocks that are wholly free.
-    pub(crate) fn free_blocks(&self) -> u32 {
+    pub fn free_blocks(&self) -> u32 {
         self.free_blocks
     }
 
     /// Number of free pages, including those of free blocks.
     #[cfg(test)]
-    pub(crate) fn free_pages(&self) -> u32 {
+    pub fn free_pages(&self) -> u32 {
         self.free_pages
     }
 
     /// Number of blocks. The last one may be incomplete.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.used.len()
     }
 
     /// Where block `block` begins.
-    pub(crate) fn block_start(&self, block: usize) -> u32 {
+    pub fn block_start(&self, block: usize) -> u32 {
         self.start + block as u32 * BLOCK_SIZE
     }
 
@@ -184,7 +184,7 @@ impl Blocks {
 
     /// The owner of the memory at `index`, which may be any number.
     #[inline]
-    pub(crate) fn owner(&self, index: u32) -> Owner {
+    pub fn owner(&self, index: u32) -> Owner {
         let page = index.wrapping_sub(self.start) / PAGE_SIZE;
         match self.pages.get(page as usize) {
             None | Some(&FREE) => Owner::Nobody,
@@ -194,7 +194,7 @@ impl Blocks {
     }
 
     /// Bytes of the run of pages that the large object at `start` has.
-    pub(crate) fn run_size(&self, start: u32) -> u32 {
+    pub fn run_size(&self, start: u32) -> u32 {
         let first = (start.wrapping_sub(self.start) / PAGE_SIZE) as usize;
         let pages = self.pages.get(first..).unwrap_or_default();
         pages.iter().take_while(|&&owner| owner == start).count() as u32 * PAGE_SIZE
@@ -203,12 +203,12 @@ impl Blocks {
     // ---- small objects ----------------------------------------------------
 
     /// Whether this block is one of small objects.
-    pub(crate) fn is_small(&self, block: usize) -> bool {
+    pub fn is_small(&self, block: usize) -> bool {
         self.pages.get(block * PAGES) == Some(&SMALL)
     }
 
     /// Makes a free block one of small objects.
-    pub(crate) fn take_block(&mut self) -> Option<usize> {
+    pub fn take_block(&mut self) -> Option<usize> {
         if self.free_blocks == 0 {
             return None;
         }
@@ -221,7 +221,7 @@ impl Blocks {
     }
 
     /// Makes a block of small objects free.
-    pub(crate) fn release_block(&mut self, block: usize) {
+    pub fn release_block(&mut self, block: usize) {
         (block * PAGES..(block + 1) * PAGES).for_each(|page| self.set_owner(page, FREE));
         self.next_block = self.next_block.min(block);
         self.next_page = self.next_page.min(block * PAGES);
@@ -232,13 +232,13 @@ impl Blocks {
     }
 
     /// Number of free lines of a block.
-    pub(crate) fn free_lines(&self, block: usize) -> u32 {
+    pub fn free_lines(&self, block: usize) -> u32 {
         self.lines_of(block).iter().map(|&mark| u32::from(mark == 0)).sum()
     }
 
     /// Marks the lines of a small object.
     #[inline]
-    pub(crate) fn mark_lines(&mut self, index: u32, size: u32, value: u8) {
+    pub fn mark_lines(&mut self, index: u32, size: u32, value: u8) {
         let first = (index - self.start) / LINE_SIZE;
         let last = (index - self.start + size - 1) / LINE_SIZE;
         for line in first..=last {
@@ -247,7 +247,7 @@ impl Blocks {
     }
 
     /// Whether all lines of a small object are marked with `value`.
-    pub(crate) fn lines_are(&self, index: u32, size: u32, value: u8) -> bool {
+    pub fn lines_are(&self, index: u32, size: u32, value: u8) -> bool {
         let first = (index - self.start) / LINE_SIZE;
         let last = (index - self.start + size - 1) / LINE_SIZE;
         self.lines[first as usize..=last as usize].iter().all(|&line| line == value)
@@ -255,7 +255,7 @@ impl Blocks {
 
     /// Frees the lines of a block that are not marked with `value`. Returns the number of free
     /// lines.
-    pub(crate) fn sweep_lines(&mut self, block: usize, value: u8) -> u32 {
+    pub fn sweep_lines(&mut self, block: usize, value: u8) -> u32 {
         let mut free = 0;
         for line in &mut self.lines[block * LINES..(block + 1) * LINES] {
             let keep = *line == value;
@@ -266,13 +266,13 @@ impl Blocks {
     }
 
     /// Changes every non-zero line mark to `value`.
-    pub(crate) fn set_all_lines(&mut self, value: u8) {
+    pub fn set_all_lines(&mut self, value: u8) {
         self.lines.iter_mut().filter(|line| **line != 0).for_each(|line| *line = value);
     }
 
     /// The next hole of at least `size` bytes in block number `block`, from `from` on. `from` is
     /// the start of a line of that block, or its end.
-    pub(crate) fn hole(&self, block: usize, from: u32, size: u32) -> Option<Hole> {
+    pub fn hole(&self, block: usize, from: u32, size: u32) -> Option<Hole> {
         let start = self.block_start(block);
         let lines = self.lines_of(block);
         let needed = size.div_ceil(LINE_SIZE) as usize;
@@ -292,7 +292,7 @@ impl Blocks {
     // ---- large objects ----------------------------------------------------
 
     /// Takes pages for an object of `size` bytes. Returns the object's start.
-    pub(crate) fn take_run(&mut self, size: u32) -> Option<u32> {
+    pub fn take_run(&mut self, size: u32) -> Option<u32> {
         let needed = size.div_ceil(PAGE_SIZE) as usize;
         if needed > self.free_pages as usize {
             return None;
@@ -326,7 +326,7 @@ impl Blocks {
     }
 
     /// Frees the pages of the large object at `start`. Returns their bytes.
-    pub(crate) fn release_run(&mut self, start: u32) -> u32 {
+    pub fn release_run(&mut self, start: u32) -> u32 {
         let size = self.run_size(start);
         let first = ((start - self.start) / PAGE_SIZE) as usize;
         (first..first + (size / PAGE_SIZE) as usize).for_each(|page| self.set_owner(page, FREE));
@@ -338,18 +338,13 @@ impl Blocks {
     // ---- giving back --------------------------------------------------------
 
     /// Bytes of free blocks whose memory was given back to the system.
-    pub(crate) fn given_back(&self) -> u64 {
+    pub fn given_back(&self) -> u64 {
         u64::from(self.given_back_count) * u64::from(BLOCK_SIZE)
     }
 
     /// Gives the memory of at most `most` free blocks back to the system, beginning at `from`.
     /// Returns whether none are left.
-    pub(crate) fn give_back(
-        &mut self,
-        memory: &mut HeapMemory,
-        from: &mut GiveBack,
-        most: u32,
-    ) -> bool {
+    pub fn give_back(&mut self, memory: &mut HeapMemory, from: &mut GiveBack, most: u32) -> bool {
         let mut left = most;
         while left > 0 {
             let Some(&used) = self.used.get(from.block) else { return true };
@@ -383,7 +378,7 @@ impl Blocks {
     ///
     /// # Errors
     /// Returns the place and a description of the first error.
-    pub(crate) fn check(&self) -> Result<(), (u32, &'static str)> {
+    pub fn check(&self) -> Result<(), (u32, &'static str)> {
         let mut free = (0, 0);
         for block in 0..self.len() {
             let at = self.block_start(block);

@@ -11,7 +11,7 @@ const GRANULE_SHIFT: u32 = 3;
 /// log2 of the bytes of heap that one pair of words covers.
 const WORD_SHIFT: u32 = GRANULE_SHIFT + 6;
 /// Bytes of heap that one pair of words covers.
-pub(crate) const WORD_BYTES: u32 = 1 << WORD_SHIFT;
+pub const WORD_BYTES: u32 = 1 << WORD_SHIFT;
 
 /// Start and mark bits of [`WORD_BYTES`] of heap.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,7 +22,7 @@ struct Pair {
 
 /// What [`ObjectMap::mark`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub enum Mark {
     /// The object was not marked yet; it is now.
     New,
     /// The object was marked before.
@@ -33,13 +33,13 @@ pub(crate) enum Mark {
 
 /// The map. Indices are in bytes from the heap's base.
 #[derive(Debug, Default)]
-pub(crate) struct ObjectMap {
+pub struct ObjectMap {
     pairs: Vec<Pair>,
 }
 
 impl ObjectMap {
     /// Extends the map to cover the heap up to `end`.
-    pub(crate) fn extend(&mut self, end: u64) {
+    pub fn extend(&mut self, end: u64) {
         let pairs = end.div_ceil(u64::from(WORD_BYTES)) as usize;
         if pairs > self.pairs.len() {
             self.pairs.resize(pairs, Pair::default());
@@ -47,7 +47,7 @@ impl ObjectMap {
     }
 
     /// Forgets all objects.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.pairs.fill(Pair::default());
     }
 
@@ -58,14 +58,14 @@ impl ObjectMap {
 
     /// Whether an object begins at `index`, which may be any number.
     #[inline]
-    pub(crate) fn is_start(&self, index: u32) -> bool {
+    pub fn is_start(&self, index: u32) -> bool {
         let (word, bit) = ObjectMap::place(index);
         index & 7 == 0 && self.pairs.get(word).is_some_and(|pair| pair.starts & bit != 0)
     }
 
     /// Whether the object that begins at `index` is marked.
     #[inline]
-    pub(crate) fn is_marked(&self, index: u32) -> bool {
+    pub fn is_marked(&self, index: u32) -> bool {
         let (word, bit) = ObjectMap::place(index);
         self.pairs.get(word).is_some_and(|pair| pair.marks & bit != 0)
     }
@@ -73,7 +73,7 @@ impl ObjectMap {
     /// Records that an object begins at `index`, a multiple of 8 that the map covers. `marked` is
     /// its mark.
     #[inline]
-    pub(crate) fn set_start(&mut self, index: u32, marked: bool) {
+    pub fn set_start(&mut self, index: u32, marked: bool) {
         let (word, bit) = ObjectMap::place(index);
         let pair = &mut self.pairs[word];
         pair.starts |= bit;
@@ -83,7 +83,7 @@ impl ObjectMap {
     }
 
     /// Removes the object that begins at `index`.
-    pub(crate) fn clear_start(&mut self, index: u32) {
+    pub fn clear_start(&mut self, index: u32) {
         let (word, bit) = ObjectMap::place(index);
         let pair = &mut self.pairs[word];
         pair.starts &= !bit;
@@ -92,7 +92,7 @@ impl ObjectMap {
 
     /// Marks the object that begins at `index`, which may be any number.
     #[inline]
-    pub(crate) fn mark(&mut self, index: u32) -> Mark {
+    pub fn mark(&mut self, index: u32) -> Mark {
         let (word, bit) = ObjectMap::place(index);
         match self.pairs.get_mut(word) {
             Some(pair) if index & 7 == 0 && pair.starts & bit != 0 => {
@@ -105,7 +105,7 @@ impl ObjectMap {
     }
 
     /// Unmarks the object that begins at `index`.
-    pub(crate) fn unmark(&mut self, index: u32) {
+    pub fn unmark(&mut self, index: u32) {
         let (word, bit) = ObjectMap::place(index);
         if let Some(pair) = self.pairs.get_mut(word) {
             pair.marks &= !bit;
@@ -113,12 +113,12 @@ impl ObjectMap {
     }
 
     /// Unmarks every object.
-    pub(crate) fn clear_marks(&mut self) {
+    pub fn clear_marks(&mut self) {
         self.pairs.iter_mut().for_each(|pair| pair.marks = 0);
     }
 
     /// The first object that is marked.
-    pub(crate) fn first_marked(&self) -> Option<u32> {
+    pub fn first_marked(&self) -> Option<u32> {
         let word = self.pairs.iter().position(|pair| pair.marks != 0)?;
         let bit = self.pairs[word].marks.trailing_zeros();
         Some(((word as u32) << WORD_SHIFT) + (bit << GRANULE_SHIFT))
@@ -126,7 +126,7 @@ impl ObjectMap {
 
     /// Removes every unmarked object from `start` up to `end` (multiples of [`WORD_BYTES`]) and
     /// unmarks the others. Returns the number of the others.
-    pub(crate) fn sweep(&mut self, start: u32, end: u32) -> u32 {
+    pub fn sweep(&mut self, start: u32, end: u32) -> u32 {
         let mut live = 0;
         for pair in &mut self.pairs[(start >> WORD_SHIFT) as usize..(end >> WORD_SHIFT) as usize] {
             live += pair.marks.count_ones();
@@ -136,7 +136,7 @@ impl ObjectMap {
     }
 
     /// The starts of the objects from `start` up to `end`, ascending.
-    pub(crate) fn starts(&self, start: u32, end: u32) -> Starts<'_> {
+    pub fn starts(&self, start: u32, end: u32) -> Starts<'_> {
         let (word, bit) = ObjectMap::place(start.saturating_add(7));
         let bits = self.pairs.get(word).map_or(0, |pair| pair.starts & !(bit - 1));
         Starts { map: self, word, bits, end }
@@ -145,12 +145,12 @@ impl ObjectMap {
     /// The start bits of the [`WORD_BYTES`] from `index` on: one bit for each eight bytes. `index`
     /// is a multiple of [`WORD_BYTES`].
     #[inline]
-    pub(crate) fn starts_on(&self, index: u32) -> u64 {
+    pub fn starts_on(&self, index: u32) -> u64 {
         self.pairs.get((index >> WORD_SHIFT) as usize).map_or(0, |pair| pair.starts)
     }
 
     /// The last object that begins before `index` and not before `floor`.
-    pub(crate) fn start_before(&self, index: u32, floor: u32) -> Option<u32> {
+    pub fn start_before(&self, index: u32, floor: u32) -> Option<u32> {
         let (mut word, bit) = ObjectMap::place(index);
         let last = (floor >> WORD_SHIFT) as usize;
         let mut bits = self.pairs.get(word)?.starts & (bit - 1);
@@ -168,7 +168,7 @@ impl ObjectMap {
 
 /// Iterates over the starts of objects.
 #[derive(Clone, Debug)]
-pub(crate) struct Starts<'a> {
+pub struct Starts<'a> {
     map: &'a ObjectMap,
     word: usize,
     bits: u64,

@@ -9,11 +9,11 @@ use crate::{HeapMemory, LayoutTable};
 use gc_types::{ArrayLayout, GcLayout, StructLayout, TypeIndex, VMGcHeader, VMGcKind};
 
 /// Word 0 of the header of every externref's box.
-pub(crate) const EXTERNREF: u32 = TypeIndex::NONE.header_word(VMGcKind::ExternRef);
+pub const EXTERNREF: u32 = TypeIndex::NONE.header_word(VMGcKind::ExternRef);
 
 /// Where the references of an object are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refs {
+pub enum Refs {
     /// It has none.
     None,
     /// Bit `i`: four bytes at offset `8 + 4 * i`.
@@ -41,18 +41,18 @@ const NONE: Shape = Shape { word: 0, size: 0, shift: NO_ARRAY, refs: Refs::None 
 
 /// An object according to its header and its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Object {
+pub struct Object {
     /// Bytes, header included, a multiple of 8.
-    pub(crate) size: u32,
+    pub size: u32,
     /// Where its references are.
-    pub(crate) refs: Refs,
+    pub refs: Refs,
     /// Number of elements; zero if the object is not an array.
-    pub(crate) length: u32,
+    pub length: u32,
 }
 
 /// The shapes of all types.
 #[derive(Debug, Default)]
-pub(crate) struct Shapes {
+pub struct Shapes {
     by_type: Vec<Shape>,
     lists: Vec<Box<[u32]>>,
     known: u64,
@@ -60,7 +60,7 @@ pub(crate) struct Shapes {
 
 impl Shapes {
     /// Makes the shapes of layouts that were registered since the last update.
-    pub(crate) fn update(&mut self, layouts: &LayoutTable) {
+    pub fn update(&mut self, layouts: &LayoutTable) {
         if layouts.version() == self.known {
             return;
         }
@@ -114,7 +114,7 @@ impl Shapes {
     }
 
     /// The offsets of a [`Refs::List`].
-    pub(crate) fn list(&self, list: u32) -> &[u32] {
+    pub fn list(&self, list: u32) -> &[u32] {
         self.lists.get(list as usize).map_or(&[], |list| list)
     }
 
@@ -122,7 +122,7 @@ impl Shapes {
     /// `None` if the header or an array's length is invalid. This does not check that the object is
     /// inside the heap.
     #[inline(always)]
-    pub(crate) fn object(&self, memory: &HeapMemory, index: u32, word: u32) -> Option<Object> {
+    pub fn object(&self, memory: &HeapMemory, index: u32, word: u32) -> Option<Object> {
         let shape = match self.by_type.get((word & TypeIndex::MAX) as usize) {
             Some(shape) if shape.word == word => shape,
             _ if word == EXTERNREF => {

@@ -20,7 +20,7 @@
 
 use super::DrcHeap;
 use super::counts::Counts;
-use super::object_map::{GRANULE, GROUP_SHIFT, ObjectMap};
+use super::live_map::{GRANULE, GROUP_SHIFT, LiveMap};
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError, PauseKind,
 };
@@ -368,7 +368,7 @@ impl Drop for DrcCollection<'_> {
     }
 }
 
-impl ObjectMap {
+impl LiveMap {
     /// The unmarked objects of group number `group`.
     fn unmarked(&self, group: usize) -> impl Iterator<Item = u32> + use<> {
         let bits = self.group(group);

@@ -20,12 +20,12 @@
 //! the last trace, before the heap is out of memory, and when the host asks for a collection
 //! (`collect.rs`). Nothing moves. Emitted code allocates inline by bumping through the gaps between
 //! objects (`space`). The allocator's metadata is in native memory and cannot be damaged from
-//! inside the heap (`object_map.rs`).
+//! inside the heap (`live_map.rs`).
 
 mod collect;
 mod counts;
 mod list;
-mod object_map;
+mod live_map;
 mod space;
 #[cfg(test)]
 mod tests;

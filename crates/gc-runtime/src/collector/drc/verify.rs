@@ -2,7 +2,7 @@
 
 use super::DrcHeap;
 use super::counts::count;
-use super::object_map::ObjectMap;
+use super::live_map::LiveMap;
 use crate::{GcRootsIter, HeapError};
 use gc_types::VMGcKind;
 use gc_types::collector::drc::{LISTED, MATURE};
@@ -14,7 +14,7 @@ struct Ranks {
 }
 
 impl Ranks {
-    fn new(map: &ObjectMap) -> Ranks {
+    fn new(map: &LiveMap) -> Ranks {
         let mut below = 0;
         let groups = (0..map.len()).map(|group| {
             let live = map.group(group).live;
@@ -27,7 +27,7 @@ impl Ranks {
 
     /// The number of the object at `index`. An object must begin there.
     fn of(&self, index: u32) -> usize {
-        let (group, lower) = ObjectMap::bits_below(index);
+        let (group, lower) = LiveMap::bits_below(index);
         let (live, below) = self.groups[group];
         (below + (live & lower).count_ones()) as usize
     }

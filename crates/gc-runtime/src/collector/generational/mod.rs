@@ -322,13 +322,13 @@ impl GcHeap for GenerationalHeap {
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
         let GcRequest { cause, roots, host_data, .. } = request;
-        let plan = self.choose(cause);
+        let kind = self.choose(cause);
         if cause != GcCause::NoRoom {
             self.reserve();
         }
         self.grown = false;
-        let roots = self.roots_for(plan, roots);
-        Box::new(GenerationalCollection::new(self, roots, host_data, plan))
+        let roots = self.roots_for(kind, roots);
+        Box::new(GenerationalCollection::new(self, roots, host_data, kind))
     }
 
     fn occupancy(&self) -> Occupancy {

@@ -3,7 +3,7 @@
 
 use super::{BLOCK, MEDIUM, OVERFLOW_MAX, OVERFLOW_RUN, SCARCE, SHORT, Space, bytes};
 use crate::HeapMemory;
-use crate::collector::drc::object_map::GRANULE;
+use crate::collector::drc::live_map::GRANULE;
 use gc_types::collector::drc::{LIMIT, NEXT, STARTS, STARTS_SHIFT};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;

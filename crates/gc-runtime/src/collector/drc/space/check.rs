@@ -2,7 +2,7 @@
 
 use super::{GRANULE, Space, Tally, bytes};
 use crate::HeapMemory;
-use crate::collector::drc::object_map::ObjectMap;
+use crate::collector::drc::live_map::LiveMap;
 use gc_types::collector::drc::NEXT;
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ impl Space {
     /// fail.
     pub(in super::super) fn check(
         &self,
-        map: &ObjectMap,
+        map: &LiveMap,
         memory: &HeapMemory,
     ) -> Result<(), (u32, &'static str)> {
         if map.end() < self.start || self.free.len() != self.blocks() {

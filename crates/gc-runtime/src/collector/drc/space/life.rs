@@ -2,7 +2,7 @@
 
 use super::{Space, Tally, bytes};
 use crate::HeapMemory;
-use crate::collector::drc::object_map::ObjectMap;
+use crate::collector::drc::live_map::LiveMap;
 use std::ops::Range;
 
 impl Space {
@@ -75,7 +75,7 @@ impl Space {
     /// `None` if there are no more.
     pub(in crate::collector::drc) fn reclaim_young(&mut self) -> Option<Range<u32>> {
         if let Some(range) = self.young.pop() {
-            for group in ObjectMap::groups_of(&range) {
+            for group in LiveMap::groups_of(&range) {
                 let group = self.map.group_mut(group);
                 group.live &= group.mature;
             }

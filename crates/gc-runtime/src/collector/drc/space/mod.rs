@@ -2,7 +2,7 @@
 //!
 //! The heap is divided into blocks of [`BLOCK`] bytes. Small objects are allocated by bumping an
 //! index through one *run* after another. A run is free memory between two objects of one block,
-//! found in the [`ObjectMap`]. Emitted code allocates in the run itself, and leaves a note of one
+//! found in the [`LiveMap`]. Emitted code allocates in the run itself, and leaves a note of one
 //! byte for each object (`notes`). The notes become bits of the map before anyone reads those bits.
 //! Between collections runs are found in ascending order, and blocks with hardly any free memory
 //! are skipped. An object that would waste a run goes to a separate *overflow* run, and an object
@@ -23,7 +23,7 @@ mod give_back;
 mod life;
 mod notes;
 
-use super::object_map::{GRANULE, GROUP_SHIFT, ObjectMap};
+use super::live_map::{GRANULE, GROUP_SHIFT, LiveMap};
 use crate::HeapMemory;
 use gc_types::collector::drc::{NEXT, STARTS_SHIFT};
 use std::collections::BTreeMap;
@@ -73,7 +73,7 @@ impl Tally {
 /// The allocator of one heap.
 #[derive(Debug)]
 pub(super) struct Space {
-    map: ObjectMap,
+    map: LiveMap,
     /// Where the first block begins.
     start: u32,
     /// Bytes of each block that are free and in no run. The memory of young objects is not free.
@@ -123,7 +123,7 @@ pub(super) struct Space {
 impl Space {
     /// An allocator without memory, whose first block will begin at `start`.
     pub(super) fn new(start: u32) -> Space {
-        let mut map = ObjectMap::default();
+        let mut map = LiveMap::default();
         map.extend(start);
         Space {
             map,
@@ -289,12 +289,12 @@ impl Space {
     }
 
     /// The map. Objects that were allocated since it was [synced](Space::sync) may be missing.
-    pub(super) fn map(&self) -> &ObjectMap {
+    pub(super) fn map(&self) -> &LiveMap {
         &self.map
     }
 
     /// The map, to set marks.
-    pub(super) fn map_mut(&mut self) -> &mut ObjectMap {
+    pub(super) fn map_mut(&mut self) -> &mut LiveMap {
         &mut self.map
     }
 

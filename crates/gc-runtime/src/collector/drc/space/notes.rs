@@ -6,7 +6,7 @@
 
 use super::{BLOCK, GRANULE, Space, Tally};
 use crate::HeapMemory;
-use crate::collector::drc::object_map::ObjectMap;
+use crate::collector::drc::live_map::LiveMap;
 use gc_types::collector::drc::NEXT;
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
@@ -84,7 +84,7 @@ impl Space {
     }
 
     /// A complete copy of the map.
-    pub(in super::super) fn synced_map(&self, memory: &HeapMemory) -> ObjectMap {
+    pub(in super::super) fn synced_map(&self, memory: &HeapMemory) -> LiveMap {
         let mut map = self.map.clone();
         let next = memory.data_u32(NEXT);
         if !self.run.is_empty() && next > self.synced && next <= self.run.end {

@@ -6,7 +6,7 @@ mod store;
 mod trace;
 mod verifier;
 
-use super::collect::Plan;
+use super::collect::Kind;
 use super::*;
 use crate::{GcProgress, GcRootsList, HeapBounds, HeapOptions, PauseKind};
 use gc_types::collector::generational::{
@@ -68,21 +68,21 @@ impl Fixture {
     }
 
     #[allow(unsafe_code)]
-    fn begin(&mut self, plan: Plan) -> GenerationalCollection<'_> {
+    fn begin(&mut self, kind: Kind) -> GenerationalCollection<'_> {
         self.roots.clear_stack();
         let first = self.stack.as_mut_ptr();
         for i in 0..self.stack.len() {
             // SAFETY: in bounds; the slots are not touched while the collection lives.
             unsafe { self.roots.add_stack_root(first.add(i)) };
         }
-        let roots = self.heap.roots_for(plan, &mut self.roots);
-        GenerationalCollection::new(&mut self.heap, roots, &mut self.host_data, plan)
+        let roots = self.heap.roots_for(kind, &mut self.roots);
+        GenerationalCollection::new(&mut self.heap, roots, &mut self.host_data, kind)
     }
 
     /// Whether a collection that is begun for want of room is given all roots.
     fn needs_all_roots(&mut self) -> bool {
-        let plan = self.heap.choose(GcCause::NoRoom);
-        self.heap.needs_all_roots(plan)
+        let kind = self.heap.choose(GcCause::NoRoom);
+        self.heap.needs_all_roots(kind)
     }
 
     /// The slot outside the stack.
@@ -90,8 +90,8 @@ impl Fixture {
         self.slot[0]
     }
 
-    fn collect(&mut self, plan: Plan) {
-        self.begin(plan).collect().unwrap();
+    fn collect(&mut self, kind: Kind) {
+        self.begin(kind).collect().unwrap();
         self.heap.verify().unwrap();
     }
 
@@ -117,7 +117,7 @@ impl Fixture {
     /// Collects the nursery if there is no room in it for some pairs.
     fn make_room(&mut self) {
         if self.heap.next() + 64 > self.heap.nursery.limit {
-            self.collect(Plan::Minor);
+            self.collect(Kind::Minor);
         }
     }
 
@@ -172,7 +172,7 @@ fn a_minor_collection_moves_what_is_reachable_and_empties_the_nursery() {
     f.pair(a, c);
     f.write(a, CAR, c);
     (f.stack[0], f.stack[3]) = (u64::from(c), u64::from(c));
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
     assert_eq!((f.live(), f.heap.nursery_used()), (3, 0));
     let c = f.top();
     assert!(!f.heap.is_young(c) && f.stack[3] == u64::from(c));
@@ -180,9 +180,9 @@ fn a_minor_collection_moves_what_is_reachable_and_empties_the_nursery() {
     assert_eq!(f.read(a, CAR), c);
     // Old garbage stays until a full collection.
     f.stack.fill(0);
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
     assert_eq!(f.live(), 3);
-    f.collect(Plan::Full);
+    f.collect(Kind::Full);
     assert_eq!((f.live(), f.heap.stats().collections), (0, 3));
 }
 
@@ -194,7 +194,7 @@ fn young_objects_are_found_through_cards() {
     arrays.iter().enumerate().for_each(|(i, &array)| f.stack[i] = u64::from(array));
     let pair = f.pair(0, 0);
     f.stack[3] = u64::from(pair);
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
     let old: Vec<u32> = f.stack[..4].iter().map(|&word| word as u32).collect();
     assert!(old.iter().all(|&object| !f.heap.is_young(object)));
     let slots = [
@@ -211,14 +211,14 @@ fn young_objects_are_found_through_cards() {
             f.write(object, offset, young);
         }
         f.heap.verify().unwrap();
-        f.collect(Plan::Minor);
+        f.collect(Kind::Minor);
         for &(object, offset) in &slots {
             let moved = f.read(object, offset);
             assert!(f.heap.old.map.is_start(moved), "round {round}: {offset}");
         }
     }
     // Each round's pairs replaced the last one's.
-    f.collect(Plan::Full);
+    f.collect(Kind::Full);
     assert_eq!(f.live(), 4 + 6);
 }
 
@@ -226,12 +226,12 @@ fn young_objects_are_found_through_cards() {
 fn a_slot_outside_the_heap_is_a_root_when_it_was_remembered() {
     let mut f = Fixture::new(4 << 20);
     // From now on it is not new.
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
     let pair = f.pair(0, 0);
     f.slot[0] = pair;
     let address = (&raw const f.slot[0]).addr();
     f.heap.remember_slot(address, pair);
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
     assert!(!f.heap.is_young(f.slot()) && f.live() == 1);
     // It refers to no young object any more: nobody looks.
     assert!(!f.heap.tables.slots().contains(address));
@@ -240,7 +240,7 @@ fn a_slot_outside_the_heap_is_a_root_when_it_was_remembered() {
     f.slot[0] = f.pair(0, 0);
     f.heap.tables.remember_all();
     assert!(f.needs_all_roots());
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
     assert!(!f.heap.is_young(f.slot()));
     f.pair(0, 0);
     assert!(!f.needs_all_roots());
@@ -258,7 +258,7 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     let (arrays, names) = (kept.len(), f.stack.len());
     f.stack.extend(&kept);
     // Makes what is left of their blocks known.
-    f.collect(Plan::Full);
+    f.collect(Kind::Full);
     while let Some(pair) = f.heap.alloc_old(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16) {
         kept.push(u64::from(pair.as_raw_u32()));
     }
@@ -269,11 +269,11 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     let externref = (&mut f.heap as &mut dyn GcHeap).alloc_externref(externref).unwrap();
     f.stack[1] = u64::from(externref.as_raw_u32());
     let young = f.top();
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
     assert_eq!((f.top(), f.list_length()), (young, 1000));
     assert!(f.heap.nursery.retains());
     assert!(f.needs_all_roots());
-    f.collect(Plan::Full);
+    f.collect(Kind::Full);
     assert_eq!((f.top(), f.list_length(), f.host_data.len()), (young, 1000, 1));
     // An old object may refer to a retained one, over any number of collections.
     let holder = f.stack[names] as u32;
@@ -281,8 +281,8 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     f.poke(holder, 8, 2000);
     f.write(holder, 12, f.top());
     f.stack[0] = 0;
-    f.collect(Plan::Full);
-    f.collect(Plan::Minor);
+    f.collect(Kind::Full);
+    f.collect(Kind::Minor);
     f.stack[0] = u64::from(f.read(holder, 12));
     assert_eq!((f.top(), f.list_length()), (young, 1000));
     // Nothing is allocated beside them.
@@ -295,10 +295,10 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     f.poke(holder, 0, BYTES.header_word(VMGcKind::ArrayRef));
     f.poke(holder, 8, 8000);
     f.stack[1] = 0;
-    f.collect(Plan::Full);
+    f.collect(Kind::Full);
     assert_eq!((f.list_length(), f.heap.nursery.retained.len(), f.host_data.len()), (500, 500, 0));
     f.stack.truncate(names + arrays / 2);
-    f.collect(Plan::Full);
+    f.collect(Kind::Full);
     assert!(!f.heap.nursery.retains() && !f.heap.is_young(f.top()));
     assert_eq!((f.list_length(), f.heap.nursery_used()), (500, 0));
     f.pair(0, 0);
@@ -332,12 +332,12 @@ fn emitted_code_is_handed_out_no_more_than_is_allowed() {
     }
     f.pair(0, 0);
     assert!(left(&f) > 256);
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
 }
 
 /// Begins a major collection and runs `mutate` beside it, slice by slice.
 fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) -> u32 {
-    f.collect(Plan::Begin);
+    f.collect(Kind::Begin);
     let mut slices = 0;
     while f.heap.phase == Phase::Marking {
         mutate(f, slices);
@@ -358,11 +358,11 @@ fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) ->
 fn marking_keeps_what_was_reachable_when_it_began() {
     let mut f = Fixture::new(8 << 20);
     f.list(20_000);
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
     let garbage = f.top();
     f.stack[0] = 0;
     f.list(20_000);
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
     assert_eq!(f.live(), 40_000);
     let mut last = 0;
     let slices = beside_marking(&mut f, |f, slice| {
@@ -377,16 +377,16 @@ fn marking_keeps_what_was_reachable_when_it_began() {
             (f.stack[0], last) = (u64::from(tail), tail);
         }
         if slice % 50 == 49 {
-            f.collect(Plan::Minor);
+            f.collect(Kind::Minor);
         }
     });
     assert!(slices > 100, "{slices}");
     assert!(!f.heap.old.map.is_start(garbage), "garbage from before survives");
     assert!(f.heap.old.map.is_start(last));
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
     let length = f.list_length();
     assert!(length < 19_990 && f.live() >= 20_000, "{length} {}", f.live());
-    f.collect(Plan::Full);
+    f.collect(Kind::Full);
     assert_eq!(f.live(), u64::from(f.list_length()) + 1);
 }
 
@@ -394,7 +394,7 @@ fn marking_keeps_what_was_reachable_when_it_began() {
 fn emitted_stores_beside_marking_are_logged() {
     let mut f = Fixture::new(8 << 20);
     f.list(5000);
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
     let mut cut = 0;
     beside_marking(&mut f, |f, slice| {
         assert_eq!(f.heap.core.memory.data_u32(MARKING), 1);
@@ -419,17 +419,17 @@ fn marking_is_given_up_when_the_log_was_too_short() {
     f.list(5000);
     // For short slices.
     f.heap.zeal = 1;
-    f.collect(Plan::Begin);
+    f.collect(Kind::Begin);
     assert_eq!(f.heap.phase, Phase::Marking);
     f.stack[0] = 0;
     f.heap.core.memory.set_data_u64(LOG_LEN, LOG_CAPACITY + 1);
     f.heap.major_slice();
     assert_eq!((f.heap.phase, f.live()), (Phase::Idle, 5000));
     f.heap.verify().unwrap();
-    f.collect(Plan::Begin);
+    f.collect(Kind::Begin);
     f.heap.core.memory.set_data_u64(LOG_LEN, u64::MAX);
-    f.collect(Plan::Finish);
-    f.collect(Plan::Full);
+    f.collect(Kind::Finish);
+    f.collect(Kind::Full);
     assert_eq!(f.live(), 0);
 }
 
@@ -437,7 +437,7 @@ fn marking_is_given_up_when_the_log_was_too_short() {
 fn allocation_drives_a_major_collection_to_its_end() {
     let mut f = Fixture::new(16 << 20);
     f.list(200_000);
-    f.collect(Plan::Begin);
+    f.collect(Kind::Begin);
     f.stack[0] = 0;
     let mut chunks = 0;
     while f.heap.phase != Phase::Idle {
@@ -445,7 +445,7 @@ fn allocation_drives_a_major_collection_to_its_end() {
         for _ in 0..2048 {
             let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
             if f.heap.alloc_raw(header, 16).is_err() {
-                f.collect(Plan::Minor);
+                f.collect(Kind::Minor);
             }
         }
         assert!(chunks < 1000, "no slices are done");
@@ -455,22 +455,22 @@ fn allocation_drives_a_major_collection_to_its_end() {
     assert!(slices > 10, "{slices} pauses of {chunks} slices");
     // Reachable when it began, so not before the next one.
     assert_eq!(f.heap.old.total.objects, 200_000);
-    f.collect(Plan::Begin);
-    f.collect(Plan::Finish);
+    f.collect(Kind::Begin);
+    f.collect(Kind::Finish);
     assert_eq!(f.live(), 0);
 }
 
 #[test]
 fn a_collection_can_be_abandoned_anywhere() {
-    for plan in [Plan::Minor, Plan::Begin, Plan::Full] {
+    for kind in [Kind::Minor, Kind::Begin, Kind::Full] {
         for increments in (0..40).chain([100, 1000]) {
             let mut f = Fixture::new(8 << 20);
             f.list(10_000);
-            f.collect(Plan::Minor);
+            f.collect(Kind::Minor);
             f.stack[0] = u64::from(f.read(f.top(), CDR));
             f.list(10_000);
             f.heap.core.slice = Duration::ZERO;
-            let mut collection = f.begin(plan);
+            let mut collection = f.begin(kind);
             for _ in 0..increments {
                 if collection.collect_increment().unwrap() == GcProgress::Complete {
                     assert_eq!(collection.collect_increment().unwrap(), GcProgress::Complete);
@@ -480,8 +480,8 @@ fn a_collection_can_be_abandoned_anywhere() {
             drop(collection);
             f.heap.verify().unwrap();
             assert_eq!(f.list_length(), 19_999);
-            f.collect(Plan::Minor);
-            f.collect(Plan::Full);
+            f.collect(Kind::Minor);
+            f.collect(Kind::Full);
             assert_eq!((f.list_length(), f.live()), (19_999, 19_999));
         }
     }
@@ -498,12 +498,12 @@ fn memory_of_the_dead_is_used_again() {
             f.stack[0] = u64::from(pair);
             f.pair(0, 0);
             if f.heap.next() > f.heap.nursery.limit - 64 {
-                f.collect(Plan::Minor);
+                f.collect(Kind::Minor);
             }
         }
         let array = f.refs(30_000 + round * 100);
         f.stack[1] = u64::from(array);
-        f.collect(Plan::Full);
+        f.collect(Kind::Full);
         assert_eq!((f.list_length(), f.live()), (15_000, 15_001));
     }
     assert_eq!(f.heap.old.large.len(), 1);
@@ -518,13 +518,13 @@ fn a_young_externref_gives_its_value_up_at_once() {
         let externref = (&mut f.heap as &mut dyn GcHeap).alloc_externref(id).unwrap();
         f.stack[i % 5] = u64::from(externref.as_raw_u32());
     }
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
     assert_eq!(Arc::strong_count(&value), 6);
     f.stack.fill(0);
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
     assert_eq!(Arc::strong_count(&value), 6);
-    f.collect(Plan::Begin);
-    f.collect(Plan::Finish);
+    f.collect(Kind::Begin);
+    f.collect(Kind::Finish);
     assert_eq!((Arc::strong_count(&value), f.host_data.len()), (1, 0));
 }
 
@@ -542,7 +542,7 @@ fn what_emitted_code_allocated_is_counted_by_its_bytes() {
     for _ in 0..2 {
         let stats = f.heap.stats();
         assert_eq!((stats.allocations, stats.allocated_bytes), (1001, 1001 * 16));
-        f.collect(Plan::Minor);
+        f.collect(Kind::Minor);
     }
     f.pair(0, 0);
     assert_eq!(f.heap.stats().allocations, 1002);
@@ -570,22 +570,22 @@ fn damage_ends_a_collection() {
         let mut f = Fixture::new(4 << 20);
         let pair = f.pair(0, 0);
         f.stack[0] = u64::from(pair);
-        f.collect(Plan::Minor);
+        f.collect(Kind::Minor);
         let old = f.top();
         let young = f.pair(0, 0);
         f.stack[1] = u64::from(young);
         damage(&mut f, young, old);
         assert!(matches!(f.heap.verify(), Err(HeapError::Corrupt { .. })), "break {i}");
-        let result = f.begin(Plan::Full).collect();
+        let result = f.begin(Kind::Full).collect();
         assert!(matches!(result, Err(HeapError::Corrupt { .. })), "break {i}");
         let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
         assert!(matches!(f.heap.alloc_raw(header, 16), Err(HeapError::Corrupt { .. })));
-        assert!(f.begin(Plan::Minor).collect().is_err());
+        assert!(f.begin(Kind::Minor).collect().is_err());
         f.stack.fill(0);
         f.heap.reset(&mut f.host_data);
         f.heap.verify().unwrap();
         f.pair(0, 0);
-        f.collect(Plan::Full);
+        f.collect(Kind::Full);
         assert_eq!(f.live(), 0);
     }
 }
@@ -605,7 +605,7 @@ fn more_than_the_nursery_is_never_copied() {
         f.stack[n] = u64::from(outer) + 16 + n as u64 * 8;
     }
     f.pair(0, 0);
-    let result = f.begin(Plan::Minor).collect();
+    let result = f.begin(Kind::Minor).collect();
     assert!(matches!(result, Err(HeapError::Corrupt { .. })), "{result:?}");
     assert!(f.heap.old.total.bytes < 512 << 10);
 }

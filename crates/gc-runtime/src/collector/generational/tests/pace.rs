@@ -17,15 +17,15 @@ fn a_slice_without_time_does_one_step_of_work() {
     // A thousand large objects, half of which die.
     for n in 0..1000 {
         if f.heap.next() + 9000 > f.heap.nursery.limit {
-            f.collect(Plan::Minor);
+            f.collect(Kind::Minor);
         }
         let large = f.refs(2100);
         f.write(wide, 12 + n * 4, large);
     }
-    f.collect(Plan::Minor);
+    f.collect(Kind::Minor);
     (0..500).for_each(|n| f.write(wide, 12 + n * 8, 0));
     assert_eq!(f.heap.old.large.len(), 1001);
-    f.collect(Plan::Begin);
+    f.collect(Kind::Begin);
     // Emitted code logs more than is read in one step.
     for n in 0..10 * STEP {
         f.heap.tables.set_log(n as usize, 0, 0);
@@ -71,14 +71,14 @@ fn a_slice_without_time_does_one_step_of_work() {
 fn free_blocks_are_given_back_in_slices() {
     let mut f = Fixture::new(64 << 20);
     f.list(1_000_000);
-    f.collect(Plan::Full);
+    f.collect(Kind::Full);
     let before = f.heap.unbacked();
     f.stack[0] = 0;
     f.heap.core.slice = Duration::ZERO;
     let mut policy = AdaptivePolicy::memory();
     policy.cushion = 0;
     f.heap.core.policy = Box::new(policy);
-    f.collect(Plan::Begin);
+    f.collect(Kind::Begin);
     let mut most = 0;
     while f.heap.phase != Phase::Idle {
         let before = f.heap.unbacked();
@@ -90,7 +90,7 @@ fn free_blocks_are_given_back_in_slices() {
     assert!(given_back > 12 << 20, "{given_back}");
     assert_eq!(f.heap.stats().heap_bytes, f.heap.core.memory.usable() - f.heap.unbacked());
     f.list(1_000_000);
-    f.collect(Plan::Full);
+    f.collect(Kind::Full);
     assert_eq!(f.list_length(), 1_000_000);
 }
 
@@ -106,7 +106,7 @@ fn the_nursery_follows_what_survives() {
             let pair = f.pair(0, f.top());
             f.stack[0] = if survives { u64::from(pair) } else { 0 };
         }
-        f.collect(Plan::Minor);
+        f.collect(Kind::Minor);
         f.heap.nursery_size() / MIB
     };
     // Everything survives, so two collections free nothing.
@@ -130,7 +130,7 @@ fn the_nursery_follows_what_survives() {
                 f.write(pair, CDR, 0);
             }
         }
-        f.collect(Plan::Minor);
+        f.collect(Kind::Minor);
         f.heap.nursery_size() / MIB
     };
     let sizes: Vec<u32> = (0..6).map(|_| some(&mut f)).collect();

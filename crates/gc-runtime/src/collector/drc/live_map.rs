@@ -29,7 +29,7 @@ pub(super) struct Group {
 
 /// The map. Indices are in bytes from the heap's base.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ObjectMap {
+pub(super) struct LiveMap {
     groups: Vec<Group>,
     /// Where the last block ends.
     end: u32,
@@ -47,7 +47,7 @@ fn mask(group: usize, range: &Range<u32>) -> u64 {
     (u64::MAX >> (64 - (last - first))) << first
 }
 
-impl ObjectMap {
+impl LiveMap {
     /// The end of the last block.
     pub(super) fn end(&self) -> u32 {
         self.end
@@ -98,7 +98,7 @@ impl ObjectMap {
 
     #[inline]
     fn get(&self, index: u32) -> Option<(&Group, u64)> {
-        let (group, bit) = ObjectMap::place(index);
+        let (group, bit) = LiveMap::place(index);
         if !index.is_multiple_of(GRANULE) {
             return None;
         }
@@ -131,14 +131,14 @@ impl ObjectMap {
     /// Starts a block at `index`, below the end.
     #[inline]
     pub(super) fn set_start(&mut self, index: u32) {
-        let (group, bit) = ObjectMap::place(index);
+        let (group, bit) = LiveMap::place(index);
         self.groups[group].starts |= bit;
     }
 
     /// Makes the block at `index` an object.
     #[inline]
     pub(super) fn set_live(&mut self, index: u32) {
-        let (group, bit) = ObjectMap::place(index);
+        let (group, bit) = LiveMap::place(index);
         let group = &mut self.groups[group];
         group.starts |= bit;
         group.live |= bit;
@@ -147,7 +147,7 @@ impl ObjectMap {
     /// Makes the object at `index` mature. Returns whether it was not mature before.
     #[inline]
     pub(super) fn set_mature(&mut self, index: u32) -> bool {
-        let (group, bit) = ObjectMap::place(index);
+        let (group, bit) = LiveMap::place(index);
         let group = &mut self.groups[group];
         debug_assert!(group.live & bit != 0);
         let was_young = group.mature & bit == 0;
@@ -158,7 +158,7 @@ impl ObjectMap {
     /// Marks the object at `index`. Returns whether it was not marked before.
     #[inline]
     pub(super) fn set_marked(&mut self, index: u32) -> bool {
-        let (group, bit) = ObjectMap::place(index);
+        let (group, bit) = LiveMap::place(index);
         let group = &mut self.groups[group];
         debug_assert!(group.live & bit != 0);
         let was_unmarked = group.marks & bit == 0;
@@ -169,14 +169,14 @@ impl ObjectMap {
     /// Unmarks the object at `index`.
     #[inline]
     pub(super) fn clear_mark(&mut self, index: u32) {
-        let (group, bit) = ObjectMap::place(index);
+        let (group, bit) = LiveMap::place(index);
         self.groups[group].marks &= !bit;
     }
 
     /// Makes the object at `index` a free block.
     #[inline]
     pub(super) fn set_free(&mut self, index: u32) {
-        let (group, bit) = ObjectMap::place(index);
+        let (group, bit) = LiveMap::place(index);
         let group = &mut self.groups[group];
         group.live &= !bit;
         group.mature &= !bit;
@@ -185,7 +185,7 @@ impl ObjectMap {
 
     /// Removes all block starts in `range`, so that it belongs to the block before it.
     pub(super) fn clear_starts(&mut self, range: Range<u32>) {
-        for group in ObjectMap::groups_of(&range) {
+        for group in LiveMap::groups_of(&range) {
             let mask = mask(group, &range);
             debug_assert!(self.groups[group].live & mask == 0);
             self.groups[group].starts &= !mask;
@@ -195,7 +195,7 @@ impl ObjectMap {
     /// The first granule in `range` whose bit is set in `pick` of its group.
     #[inline]
     fn first(&self, range: &Range<u32>, pick: impl Fn(&Group) -> u64) -> Option<u32> {
-        for group in ObjectMap::groups_of(range) {
+        for group in LiveMap::groups_of(range) {
             let bits = pick(&self.groups[group]) & mask(group, range);
             if bits != 0 {
                 return Some(((group as u32) << GROUP_SHIFT) + bits.trailing_zeros() * GRANULE);
@@ -212,7 +212,7 @@ impl ObjectMap {
 
     /// Where the last block in `range` begins.
     pub(super) fn last_start(&self, range: Range<u32>) -> Option<u32> {
-        for group in ObjectMap::groups_of(&range).rev() {
+        for group in LiveMap::groups_of(&range).rev() {
             let bits = self.groups[group].starts & mask(group, &range);
             if bits != 0 {
                 let bit = 63 - bits.leading_zeros();
@@ -236,7 +236,7 @@ impl ObjectMap {
         range: Range<u32>,
         pick: impl Fn(&Group) -> u64,
     ) -> impl Iterator<Item = u32> {
-        ObjectMap::groups_of(&range).flat_map(move |group| {
+        LiveMap::groups_of(&range).flat_map(move |group| {
             let mut bits = pick(&self.groups[group]) & mask(group, &range);
             std::iter::from_fn(move || {
                 let bit = (bits != 0).then(|| bits.trailing_zeros())?;
@@ -253,7 +253,7 @@ impl ObjectMap {
 
     /// The group that has the bits of `index`, and a mask of the bits below.
     pub(super) fn bits_below(index: u32) -> (usize, u64) {
-        let (group, bit) = ObjectMap::place(index);
+        let (group, bit) = LiveMap::place(index);
         (group, bit - 1)
     }
 }
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn blocks_tile_the_heap() {
-        let mut map = ObjectMap::default();
+        let mut map = LiveMap::default();
         map.extend(8192);
         let starts = [64, 72, 504, 512, 1024, 4096, 8184];
         starts.iter().for_each(|&at| map.set_start(at));
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn objects_mature_are_marked_and_freed() {
-        let mut map = ObjectMap::default();
+        let mut map = LiveMap::default();
         map.extend(1024);
         map.set_live(64);
         assert!(map.set_mature(64) && !map.set_mature(64) && map.is_mature(64));
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn any_number_may_be_asked_for() {
-        let mut map = ObjectMap::default();
+        let mut map = LiveMap::default();
         map.extend(1024);
         map.set_live(64);
         for index in [0, 1, 63, 65, 68, 72, 1024, 4096, u32::MAX, u32::MAX - 7] {

@@ -1,0 +1,347 @@
+//! The kinds of collections. Each is a type whose variants are its stages, in order.
+//!
+//! `work` does a piece of work. `moves` tells whether objects are being moved: then a dropped
+//! collection must go on. `marks` tells whether it marks while the mutator is stopped: then a dropped
+//! collection abandons marking.
+
+use super::super::GenerationalHeap;
+use super::super::major::{Log, Phase};
+use super::stages::{Evacuate, Increment, Scavenge};
+
+/// A collection under way, by its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Machine {
+    Minor(Minor),
+    Begin(Begin),
+    Finish(Finish),
+    Trace(Trace),
+    Full(Full),
+    Complete,
+}
+
+impl Machine {
+    /// Does a piece of work.
+    pub(super) fn work(&mut self, on: &mut Increment<'_, '_>) {
+        let done = match self {
+            Machine::Minor(minor) => minor.work(on),
+            Machine::Begin(begin) => begin.work(on),
+            Machine::Finish(finish) => finish.work(on),
+            Machine::Trace(trace) => match trace.work(on) {
+                Traced::More => false,
+                Traced::Done => true,
+                Traced::GivenUp(minor) => {
+                    *self = Machine::Minor(minor);
+                    false
+                }
+            },
+            Machine::Full(full) => full.work(on),
+            Machine::Complete => return,
+        };
+        if done {
+            *self = Machine::Complete;
+        }
+    }
+
+    /// Whether objects are being moved.
+    pub(super) fn moves(&self) -> bool {
+        match self {
+            Machine::Minor(minor) | Machine::Begin(Begin::Minor(minor)) => minor.moves(),
+            Machine::Finish(Finish::Minor(minor)) => minor.moves(),
+            Machine::Trace(trace) => matches!(trace, Trace::Find(_) | Trace::Again(_)),
+            Machine::Full(full) => {
+                matches!(full, Full::Scavenge(_) | Full::Evacuate(_) | Full::Again(_))
+            }
+            Machine::Begin(Begin::MarkRoots) | Machine::Finish(Finish::Mark) => false,
+            Machine::Complete => false,
+        }
+    }
+
+    /// Whether it marks, and the mutator may not run before it has.
+    pub(super) fn marks(&self) -> bool {
+        matches!(
+            self,
+            Machine::Begin(Begin::MarkRoots) | Machine::Full(Full::MarkRoots | Full::Mark)
+        )
+    }
+
+    /// Whether its present work counts as that of a minor collection.
+    pub(super) fn is_minor(&self) -> bool {
+        match self {
+            Machine::Minor(minor) | Machine::Begin(Begin::Minor(minor)) => minor.is_scavenging(),
+            Machine::Finish(Finish::Minor(minor)) => minor.is_scavenging(),
+            Machine::Full(full) => matches!(full, Full::Scavenge(_) | Full::Again(_)),
+            _ => false,
+        }
+    }
+}
+
+/// Empties the nursery. If blocks wait for it, it evacuates them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Minor {
+    /// Sweeps what an earlier collection left.
+    Prepare,
+    Scavenge(Scavenge),
+    Evacuate(Evacuate),
+    Sweep,
+}
+
+impl Minor {
+    fn work(&mut self, on: &mut Increment<'_, '_>) -> bool {
+        match self {
+            Minor::Prepare => {
+                if on.heap.sweep_some(on.budget) {
+                    *self = Minor::Scavenge(Scavenge::begin(on.heap));
+                }
+            }
+            Minor::Scavenge(scavenge) => {
+                if scavenge.work(on) {
+                    if on.heap.phase != Phase::Evacuating {
+                        return true;
+                    }
+                    // Young objects may refer to objects that would be moved.
+                    if on.heap.nursery.retains() || !on.heap.mark_all_logged() {
+                        on.heap.cancel_evacuation();
+                        return true;
+                    }
+                    *self = Minor::Evacuate(Evacuate::Objects);
+                }
+            }
+            Minor::Evacuate(evacuate) => {
+                if evacuate.work(on) {
+                    *self = Minor::Sweep;
+                }
+            }
+            Minor::Sweep => return on.sweep(),
+        }
+        false
+    }
+
+    fn moves(&self) -> bool {
+        matches!(self, Minor::Scavenge(_) | Minor::Evacuate(_))
+    }
+
+    fn is_scavenging(&self) -> bool {
+        matches!(self, Minor::Scavenge(_))
+    }
+}
+
+/// A minor collection at whose end a major one begins, unless objects were retained: it
+/// marks what the roots refer to, and the rest is marked beside the mutator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    Minor(Minor),
+    MarkRoots,
+}
+
+impl Begin {
+    fn work(&mut self, on: &mut Increment<'_, '_>) -> bool {
+        match self {
+            Begin::Minor(minor) => {
+                if minor.work(on) {
+                    if on.heap.nursery.retains() {
+                        return true;
+                    }
+                    on.roots.restart();
+                    on.heap.begin_marking();
+                    *self = Begin::MarkRoots;
+                }
+            }
+            Begin::MarkRoots => {
+                if on.mark_roots() {
+                    on.heap.interleave_marking();
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
+
+/// Finishes the major collection that is under way, then empties the nursery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finish {
+    Mark,
+    Minor(Minor),
+}
+
+impl Finish {
+    fn work(&mut self, on: &mut Increment<'_, '_>) -> bool {
+        match self {
+            Finish::Mark => {
+                // Room is needed, and roots may be missing.
+                on.heap.cancel_evacuation();
+                if on.heap.phase == Phase::Marking {
+                    match on.heap.mark_logged(on.budget) {
+                        Log::Lost => on.heap.abandon_marking(),
+                        Log::Done if on.heap.mark_some(on.budget) => {
+                            if on.heap.core.damage.is_none() {
+                                on.heap.end_marking();
+                                on.heap.cancel_evacuation();
+                            }
+                        }
+                        Log::Done | Log::More => {}
+                    }
+                }
+                if on.heap.phase != Phase::Marking {
+                    *self = Finish::Minor(Minor::Prepare);
+                }
+                false
+            }
+            Finish::Minor(minor) => minor.work(on),
+        }
+    }
+}
+
+/// Collects everything at once: moves young objects that it finds, and marks old ones. Becomes a
+/// minor collection if it finds too much alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trace {
+    /// Sweeps what an earlier collection left.
+    Prepare,
+    Find(Find),
+    Sweep,
+    /// Empties the nursery of what was retained.
+    Again(Scavenge),
+}
+
+/// How a trace finds objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Find {
+    Roots,
+    /// What is found, and moved, is scanned.
+    Grey,
+}
+
+/// What a piece of work of a [`Trace`] came to.
+enum Traced {
+    More,
+    Done,
+    GivenUp(Minor),
+}
+
+impl Trace {
+    fn work(&mut self, on: &mut Increment<'_, '_>) -> Traced {
+        match self {
+            Trace::Prepare => {
+                if on.heap.sweep_some(on.budget) {
+                    if !on.heap.may_trace() {
+                        return Traced::GivenUp(Minor::Scavenge(Scavenge::begin(on.heap)));
+                    }
+                    on.heap.begin_trace();
+                    *self = Trace::Find(Find::Roots);
+                }
+            }
+            Trace::Find(Find::Roots) => {
+                if on.scavenge_roots() {
+                    *self = Trace::Find(Find::Grey);
+                }
+            }
+            Trace::Find(Find::Grey) => {
+                let done = on.heap.scan_grey(on.budget);
+                if on.heap.scavenger.trace.is_over() {
+                    on.heap.give_trace_up();
+                    return Traced::GivenUp(Minor::Scavenge(Scavenge::Cards));
+                }
+                if done && on.heap.core.damage.is_none() {
+                    let used = on.heap.nursery_used();
+                    on.end_minor();
+                    on.heap.end_trace(used);
+                    *self = Trace::Sweep;
+                }
+            }
+            Trace::Sweep => {
+                if on.sweep() {
+                    if !on.heap.nursery.retains() {
+                        return Traced::Done;
+                    }
+                    on.roots.restart();
+                    *self = Trace::Again(Scavenge::begin(on.heap));
+                }
+            }
+            Trace::Again(scavenge) => {
+                if scavenge.work(on) {
+                    return Traced::Done;
+                }
+            }
+        }
+        Traced::More
+    }
+}
+
+/// Empties the nursery, then marks the old generation from all roots, evacuates and sweeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// Gives up what is under way, or sweeps what is left of it.
+    Prepare,
+    Scavenge(Scavenge),
+    MarkRoots,
+    Mark,
+    Evacuate(Evacuate),
+    Sweep,
+    /// Empties the nursery of what was retained.
+    Again(Scavenge),
+}
+
+impl Full {
+    fn work(&mut self, on: &mut Increment<'_, '_>) -> bool {
+        match self {
+            Full::Prepare => {
+                on.heap.abandon_marking();
+                // Room is needed.
+                on.heap.cancel_evacuation();
+                if on.heap.sweep_some(on.budget) {
+                    *self = Full::Scavenge(Scavenge::begin(on.heap));
+                }
+            }
+            Full::Scavenge(scavenge) => {
+                if scavenge.work(on) {
+                    on.roots.restart();
+                    on.heap.begin_marking();
+                    *self = Full::MarkRoots;
+                }
+            }
+            Full::MarkRoots => {
+                if on.mark_roots() {
+                    *self = Full::Mark;
+                }
+            }
+            Full::Mark => {
+                if on.heap.mark_some(on.budget) && on.heap.core.damage.is_none() {
+                    on.heap.end_marking();
+                    *self = match on.heap.phase {
+                        Phase::Evacuating => Full::Evacuate(Evacuate::Objects),
+                        _ => Full::Sweep,
+                    };
+                }
+            }
+            Full::Evacuate(evacuate) => {
+                if evacuate.work(on) {
+                    *self = Full::Sweep;
+                }
+            }
+            Full::Sweep => {
+                if on.sweep() {
+                    if !on.heap.nursery.retains() {
+                        return true;
+                    }
+                    on.roots.restart();
+                    *self = Full::Again(Scavenge::begin(on.heap));
+                }
+            }
+            Full::Again(scavenge) => return scavenge.work(on),
+        }
+        false
+    }
+}
+
+impl GenerationalHeap {
+    /// Whether free memory is being given back.
+    pub(super) fn is_giving_back(&self) -> bool {
+        matches!(self.phase, Phase::GivingBack(_))
+    }
+
+    /// Whether a major collection may begin.
+    pub(super) fn may_begin_major(&self) -> bool {
+        !matches!(self.phase, Phase::Marking | Phase::Evacuating)
+    }
+}

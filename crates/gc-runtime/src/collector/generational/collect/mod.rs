@@ -1,0 +1,210 @@
+//! One collection of the generational heap, in increments.
+//!
+//! Every collection empties the nursery. A collection that begins a major collection then marks the
+//! referents of the roots. One that finishes a major collection does that first. A full collection
+//! marks the old generation from all roots and sweeps it. If objects were retained in the nursery,
+//! it then empties the nursery again. A trace does both at the same time. Each kind is a type of its
+//! own (`kinds.rs`). The stages that several kinds share are in `stages.rs`. If a collection is
+//! dropped before it is complete, it finishes the nursery and abandons marking.
+
+mod kinds;
+mod stages;
+
+use super::GenerationalHeap;
+use super::major::Phase;
+use crate::{
+    ExternRefHostDataTable, GarbageCollection, GcCause, GcProgress, GcRootsIter, GcRootsList,
+    HeapError, PauseKind,
+};
+use kinds::{Begin, Finish, Full, Machine, Minor, Trace};
+use stages::Increment;
+use std::time::Instant;
+
+/// Number of roots, objects and cards between two reads of the clock. They take some tens of
+/// microseconds.
+const INCREMENT: u32 = 4096;
+
+/// What a collection collects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The nursery.
+    Minor,
+    /// The nursery; then a major collection begins.
+    Begin,
+    /// The rest of the major collection that is under way, then the nursery.
+    Finish,
+    /// Everything at once. Becomes a minor collection if too much is found alive.
+    Trace,
+    /// The nursery, then everything.
+    Full,
+}
+
+pub(super) struct GenerationalCollection<'a> {
+    heap: &'a mut GenerationalHeap,
+    roots: GcRootsIter<'a>,
+    host_data: &'a mut ExternRefHostDataTable,
+    machine: Machine,
+    kind: PauseKind,
+}
+
+impl GenerationalHeap {
+    /// The kind of collection for this cause.
+    pub(super) fn choose(&mut self, cause: GcCause) -> Kind {
+        let under_way = !matches!(self.phase, Phase::Idle | Phase::GivingBack(_));
+        match cause {
+            GcCause::NoRoom => {
+                let stuck = self.nursery.retains() && !self.grown
+                    || !self.has_room_for_minor()
+                    || self.large_wanted && self.major_is_due();
+                match (stuck, under_way) {
+                    (true, true) => Kind::Finish,
+                    (true, false) => Kind::Full,
+                    (false, _) if self.trace_pays() => Kind::Trace,
+                    (false, false) if self.marking_is_due() => Kind::Begin,
+                    (false, _) => Kind::Minor,
+                }
+            }
+            // A trace may be abandoned, and would then drop none of these.
+            GcCause::HostValues if self.old.externrefs.len() > self.nursery.externrefs.len() => {
+                Kind::Full
+            }
+            GcCause::HostValues if self.trace_pays() => Kind::Trace,
+            GcCause::HostValues => Kind::Minor,
+            GcCause::Zeal => {
+                self.zeal_count = self.zeal_count.wrapping_add(1);
+                match self.zeal_count % 16 {
+                    2 => Kind::Begin,
+                    11 => Kind::Finish,
+                    0 => Kind::Full,
+                    1 | 9 | 12 | 13 if self.may_trace() => Kind::Trace,
+                    _ => Kind::Minor,
+                }
+            }
+            _ => Kind::Full,
+        }
+    }
+
+    /// Whether a collection needs all roots. Other collections need only the remembered roots,
+    /// because the rest do not refer to young objects.
+    pub(super) fn needs_all_roots(&self, kind: Kind) -> bool {
+        matches!(kind, Kind::Full | Kind::Begin | Kind::Trace)
+            || self.phase == Phase::Evacuating
+            || self.tables.wants_all_slots()
+    }
+
+    /// The roots that a collection needs.
+    pub(super) fn roots_for<'a>(&self, kind: Kind, roots: &'a mut GcRootsList) -> GcRootsIter<'a> {
+        match self.needs_all_roots(kind) {
+            true => roots.all(),
+            false => roots.remembered(self.tables.slots()),
+        }
+    }
+}
+
+impl<'a> GenerationalCollection<'a> {
+    pub(super) fn new(
+        heap: &'a mut GenerationalHeap,
+        roots: GcRootsIter<'a>,
+        host_data: &'a mut ExternRefHostDataTable,
+        kind: Kind,
+    ) -> Self {
+        let machine = match kind {
+            Kind::Begin if heap.may_begin_major() => Machine::Begin(Begin::Minor(Minor::Prepare)),
+            Kind::Minor | Kind::Begin => Machine::Minor(Minor::Prepare),
+            Kind::Finish => Machine::Finish(Finish::Mark),
+            Kind::Trace => Machine::Trace(Trace::Prepare),
+            Kind::Full => Machine::Full(Full::Prepare),
+        };
+        let kind = match kind {
+            Kind::Full => PauseKind::Full,
+            // A trace finds all garbage too, but evacuates nothing. So there may be room only after
+            // a full collection.
+            Kind::Begin | Kind::Finish | Kind::Trace => PauseKind::Major,
+            Kind::Minor if heap.phase == Phase::Evacuating => PauseKind::Major,
+            Kind::Minor => PauseKind::Minor,
+        };
+        GenerationalCollection { heap, roots, host_data, machine, kind }
+    }
+
+    /// Does a piece of work.
+    fn work(&mut self, mut budget: u32) {
+        let (heap, roots, budget) = (&mut *self.heap, &mut self.roots, &mut budget);
+        let traced = matches!(self.machine, Machine::Trace(_));
+        self.machine.work(&mut Increment { heap, roots, budget });
+        if traced && matches!(self.machine, Machine::Minor(_)) {
+            self.kind = PauseKind::Minor;
+        }
+        if self.machine == Machine::Complete {
+            self.complete();
+        }
+    }
+
+    fn complete(&mut self) {
+        self.heap.core.stats.collections += 1;
+        // Marks faster than survivors make the old generation grow.
+        let keeping_up = (self.heap.survived / 16).min(1 << 22) as u32;
+        self.heap.major_work(keeping_up);
+    }
+
+    /// Drops the host values of externrefs that were found dead.
+    fn drop_values(&mut self) {
+        for id in self.heap.dead_values.drain(..) {
+            // An id without a value was damaged by the guest.
+            let _named = self.host_data.dealloc(id);
+        }
+    }
+
+    /// Makes the heap consistent without finishing the collection.
+    fn abandon(&mut self) {
+        while self.machine.moves() && self.heap.core.damage.is_none() {
+            self.work(u32::MAX);
+        }
+        if self.machine.marks() {
+            self.heap.abandon_marking();
+        }
+        // Unfinished marking or sweeping waits for the next collection.
+        self.machine = Machine::Complete;
+        self.drop_values();
+    }
+}
+
+impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
+    fn kind(&self) -> PauseKind {
+        self.kind
+    }
+
+    fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
+        if self.machine == Machine::Complete {
+            return Ok(GcProgress::Complete);
+        }
+        self.heap.core.check_damage()?;
+        let start = Instant::now();
+        let mut now = start;
+        while self.machine != Machine::Complete && self.heap.core.damage.is_none() {
+            let is_minor = self.machine.is_minor();
+            self.work(INCREMENT);
+            let before = std::mem::replace(&mut now, Instant::now());
+            if !is_minor {
+                self.heap.marker.took += now - before;
+            }
+            if now - start >= self.heap.core.slice {
+                break;
+            }
+        }
+        self.drop_values();
+        if let Err(damage) = self.heap.core.check_damage() {
+            self.machine = Machine::Complete;
+            return Err(damage);
+        }
+        Ok(match self.machine {
+            Machine::Complete => GcProgress::Complete,
+            _ => GcProgress::Continue,
+        })
+    }
+}
+
+impl Drop for GenerationalCollection<'_> {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}

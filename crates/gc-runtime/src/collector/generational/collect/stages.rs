@@ -1,0 +1,157 @@
+//! What collections of several kinds are made of: emptying the nursery, marking from the
+//! roots, evacuating blocks.
+//!
+//! Each does a bounded piece of work at a time and says whether it is done.
+
+use super::super::GenerationalHeap;
+use crate::GcRootsIter;
+use gc_types::VMGcRef;
+
+/// What an increment works on, and how much it may still do.
+pub(super) struct Increment<'c, 'a> {
+    pub(super) heap: &'c mut GenerationalHeap,
+    pub(super) roots: &'c mut GcRootsIter<'a>,
+    pub(super) budget: &'c mut u32,
+}
+
+/// Empties the nursery: moves what can be reached in it into the old generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scavenge {
+    /// Follows the roots.
+    Roots,
+    /// Looks at what old objects refer to.
+    Cards,
+    /// Scans what was moved.
+    Grey,
+}
+
+impl Scavenge {
+    /// Begins. The roots must be at their first.
+    pub(super) fn begin(heap: &mut GenerationalHeap) -> Scavenge {
+        heap.begin_minor();
+        Scavenge::Roots
+    }
+
+    /// Whether the nursery was emptied, or what survives is retained.
+    pub(super) fn work(&mut self, on: &mut Increment<'_, '_>) -> bool {
+        match self {
+            Scavenge::Roots => {
+                if on.scavenge_roots() {
+                    *self = Scavenge::Cards;
+                }
+            }
+            Scavenge::Cards => {
+                if on.heap.scan_cards(on.budget) {
+                    *self = Scavenge::Grey;
+                }
+            }
+            Scavenge::Grey => {
+                if on.heap.scan_grey(on.budget) && on.heap.core.damage.is_none() {
+                    on.end_minor();
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
+
+/// Moves the live objects of the chosen blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evacuate {
+    /// Moves objects.
+    Objects,
+    /// Updates the slots in objects that refer to what was moved.
+    Slots,
+    /// Updates the roots.
+    Roots,
+}
+
+impl Evacuate {
+    /// Whether everything is updated.
+    pub(super) fn work(&mut self, on: &mut Increment<'_, '_>) -> bool {
+        match self {
+            Evacuate::Objects => {
+                if on.heap.evacuate_some(on.budget) {
+                    *self = Evacuate::Slots;
+                }
+            }
+            Evacuate::Slots => {
+                if on.heap.update_some(on.budget) {
+                    on.roots.restart();
+                    *self = Evacuate::Roots;
+                }
+            }
+            Evacuate::Roots => return on.update_roots(),
+        }
+        false
+    }
+}
+
+impl Increment<'_, '_> {
+    /// Moves what the roots refer to out of the nursery; whether there are no more.
+    pub(super) fn scavenge_roots(&mut self) -> bool {
+        let heap = &mut *self.heap;
+        while *self.budget > 0 && heap.core.damage.is_none() {
+            *self.budget -= 1;
+            let Some(mut root) = self.roots.next() else { return true };
+            heap.scavenger.roots = heap.scavenger.roots.saturating_add(1);
+            let Some(word) = root.get().map(|word| word.as_raw_u32()) else { continue };
+            if heap.is_young(word) {
+                if let Some(new) = heap.scavenge(word)
+                    && let Some(new) = VMGcRef::from_heap_index(new)
+                {
+                    root.set(new);
+                }
+            } else if heap.scavenger.trace.is_active {
+                heap.trace(word);
+            }
+        }
+        false
+    }
+
+    /// Ends a minor collection.
+    pub(super) fn end_minor(&mut self) {
+        self.heap.end_minor();
+        if !self.heap.nursery.retains() {
+            // No object is young.
+            self.roots.forget_new();
+        }
+    }
+
+    /// Marks what the roots refer to; whether there are no more.
+    pub(super) fn mark_roots(&mut self) -> bool {
+        while *self.budget > 0 && self.heap.core.damage.is_none() {
+            *self.budget -= 1;
+            let Some(root) = self.roots.next() else { return true };
+            root.get().iter().for_each(|word| self.heap.mark(word.as_raw_u32()));
+        }
+        false
+    }
+
+    /// Updates roots that refer to what was evacuated; whether there are no more.
+    fn update_roots(&mut self) -> bool {
+        while *self.budget > 0 {
+            *self.budget -= 1;
+            let Some(mut root) = self.roots.next() else {
+                self.heap.end_evacuation();
+                return true;
+            };
+            if let Some(new) = root.get().and_then(|old| self.heap.evacuated(old.as_raw_u32()))
+                && let Some(new) = VMGcRef::from_heap_index(new)
+            {
+                root.set(new);
+            }
+        }
+        false
+    }
+
+    /// Sweeps what was marked, and gives free memory back; whether that is done.
+    pub(super) fn sweep(&mut self) -> bool {
+        if !self.heap.sweep_some(self.budget) {
+            return false;
+        }
+        self.heap.give_back_some(self.budget);
+        !self.heap.is_giving_back()
+    }
+}
