@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
-    /// The binary format, or a module that was compiled before.
+    /// The module in the binary format, or a compiled module.
     bytes: Vec<u8>,
 }
 
 impl Program {
-    /// Reads the file: binary, text, or saved.
+    /// Reads the file: a binary, text or compiled module.
     ///
     /// # Errors
     /// If it cannot be read, or is malformed text.
@@ -43,15 +43,15 @@ impl Program {
         &self.bytes
     }
 
-    /// Compiles it, or loads it if it was compiled before.
+    /// Compiles the module, or loads it if it is already compiled.
     ///
     /// # Errors
-    /// If it is malformed, invalid, or uses an unsupported feature; if it was compiled for
-    /// another engine.
+    /// If it is malformed, invalid, uses an unsupported feature, or was compiled for another
+    /// engine.
     pub fn compile(&self, engine: &Engine) -> Result<Module> {
         if Module::is_saved(&self.bytes) {
-            // SAFETY: who runs a file that was compiled before trusts it as they trust any
-            // other executable; the command says so. Accidents are found.
+            // SAFETY: the user must trust a compiled file like any other executable, as the
+            // command's help says. Accidental damage is found.
             return unsafe { Module::deserialize_file(engine, &self.path) };
         }
         Module::from_binary(engine, &self.bytes).with_context(|| self.compiling())

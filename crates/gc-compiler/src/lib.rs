@@ -1,6 +1,7 @@
-//! Everything Cranelift: CLIF for allocation, barriers, casts and safepoints, which is the
-//! half of a collector that is emitted code, and the driver that compiles functions and
-//! links them into a [`CodeImage`](gc_types::CodeImage). No heap, no Wasm.
+//! Everything that uses Cranelift. One part emits CLIF for allocation, barriers, casts and
+//! safepoints: this is the emitted half of a collector. The driver compiles functions and links
+//! them into a [`CodeImage`](gc_types::CodeImage). This crate has no heap and does not depend on
+//! Wasm.
 //!
 //! An embedder builds a function with a `FunctionBuilder` and describes it in a [`GcFuncEnv`]. Both,
 //! with the [`GcCompiler`] of the chosen collector, make a [`GcEmitter`]. Its methods emit structs
@@ -12,8 +13,8 @@
 //! heap access whose address derives from heap bytes has a trap code (see [`GcEmitter`]). A call to
 //! the host is in a cold block and goes to a trampoline that clobbers no register.
 //!
-//! A finished function goes to [`Compiler::compile`], and the result to an [`ImageLinker`]. All of
-//! it is compiled for one [`Abi`](gc_types::Abi).
+//! [`Compiler::compile`] compiles a finished function, and an [`ImageLinker`] links the results.
+//! All functions of an image are compiled for the same [`Abi`](gc_types::Abi).
 
 mod address;
 mod array;

@@ -1,5 +1,4 @@
-//! [`CodeMemory`]: an image mapped executable. The mapping is written, then made
-//! executable; it is never both. An image in a file is executed where the file is mapped.
+//! [`CodeMemory`]: an image in executable memory. The mapping is first writable, then executable, and never both. An image in a file is executed where the file is mapped.
 #![allow(unsafe_code)]
 
 use crate::registry;
@@ -8,8 +7,8 @@ use anyhow::{Context as _, Result};
 use gc_types::{CodeImage, FunctionId, TypeIndex};
 use std::sync::Arc;
 
-/// Published code. Unregistered and unmapped when the last `Arc` of it goes: whoever
-/// may still run it, or have it on the stack, must hold one.
+/// Published code. It is unregistered and unmapped when its last `Arc` is dropped. Everyone who may
+/// still run the code, or has a frame of it on the stack, must hold an `Arc`.
 pub struct CodeMemory {
     image: CodeImage,
     _mapping: Mapping,
@@ -19,14 +18,14 @@ pub struct CodeMemory {
     size: usize,
 }
 
-/// What keeps the code where it is.
+/// The owner of the code's memory.
 enum Mapping {
     Copied(#[expect(dead_code, reason = "kept")] region::Allocation),
     File(#[expect(dead_code, reason = "kept")] Arc<FileMapping>),
 }
 
-// SAFETY: the mapping is kept by this value, is not bound to a thread, and is only read
-// and executed.
+// SAFETY: this value keeps the mapping, which is not bound to a thread and is only read and
+// executed.
 unsafe impl Send for CodeMemory {}
 // SAFETY: as above.
 unsafe impl Sync for CodeMemory {}
@@ -37,26 +36,25 @@ impl std::fmt::Debug for CodeMemory {
     }
 }
 
-/// What is known of one address in published code.
+/// The function and source location of one address in published code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameInfo {
-    /// The function it is in.
+    /// The function that contains the address.
     pub function: FunctionId,
     /// That function's name.
     pub name: String,
-    /// Bytes from the function's start.
+    /// Distance in bytes from the function's start.
     pub code_offset: u32,
-    /// The source location, if the code carries one there.
+    /// The source location of the instruction, if it has one.
     pub srcloc: Option<u32>,
 }
 
 impl CodeMemory {
-    /// Maps `image` executable and registers its addresses. `types` has the index of each of
-    /// the image's types, by its number there.
+    /// Maps `image` into executable memory and registers its addresses. `types` has the index of
+    /// each of the image's types, by its number there.
     ///
     /// # Errors
-    /// If the system does not give the memory, or the code uses a type that `types` does
-    /// not have.
+    /// If the system refuses the memory, or if the code uses a type that is not in `types`.
     pub fn publish(image: CodeImage, types: &[TypeIndex]) -> Result<Arc<CodeMemory>> {
         let size = image.code().len();
         let words = type_words(&image, types)?;
@@ -64,8 +62,8 @@ impl CodeMemory {
         let mut mapping = region::alloc(total, region::Protection::READ_WRITE)
             .with_context(|| format!("cannot map {total} bytes for code"))?;
         let base = mapping.as_mut_ptr::<u8>();
-        // SAFETY: the mapping is ours alone, writable, and at least `total` bytes; the code
-        // ends with a page.
+        // SAFETY: only we use the mapping, which is writable and has at least `total` bytes. The
+        // code ends with a page.
         unsafe {
             std::ptr::copy_nonoverlapping(image.code().as_ptr(), base, size);
             std::ptr::copy_nonoverlapping(words.as_ptr(), base.add(size), words.len());
@@ -74,8 +72,9 @@ impl CodeMemory {
         Ok(CodeMemory::register(image, Mapping::Copied(mapping), base))
     }
 
-    /// As [`publish`](CodeMemory::publish), of an image in a file that is mapped: its code is
-    /// executed there. The table of words behind the code is written, in a copy of its pages.
+    /// Like [`publish`](CodeMemory::publish), but for an image in a mapped file, whose code is
+    /// executed in place. The table of words after the code is written, in a private copy of its
+    /// pages.
     pub(crate) fn publish_file(
         image: CodeImage,
         file: Arc<FileMapping>,
@@ -85,8 +84,8 @@ impl CodeMemory {
         let size = image.code().len();
         let offset = image.code().as_ptr().addr() - file.base().addr();
         let base = file.base().wrapping_add(offset);
-        // SAFETY: the code and the table behind it are part of the mapping, page by page,
-        // which was checked when the file was read; no reference to either exists.
+        // SAFETY: the code and the table after it are whole pages of the mapping, which was checked
+        // when the file was read. There are no references to them.
         unsafe {
             if !words.is_empty() {
                 let table = base.add(size);
@@ -107,7 +106,7 @@ impl CodeMemory {
         memory
     }
 
-    /// What was published.
+    /// The image that was published.
     pub fn image(&self) -> &CodeImage {
         &self.image
     }
@@ -117,20 +116,20 @@ impl CodeMemory {
         self.base
     }
 
-    /// The address of the embedder's function `index`.
+    /// The address of the embedder's function with number `index`.
     pub fn function_address(&self, index: u32) -> Option<*const u8> {
         let offset = self.image.function_offset(index)?;
         Some(self.base().wrapping_add(offset as usize))
     }
 
-    /// The offset in bytes of `pc` from the code's start, if it is inside.
+    /// The distance in bytes of `pc` from the code's start, if `pc` is inside the code.
     pub fn offset_of(&self, pc: usize) -> Option<u32> {
         let offset = pc.checked_sub(self.base().addr())?;
         (offset < self.size).then_some(offset as u32)
     }
 
-    /// What is at the address `pc` (of an instruction; for a return address, ask for
-    /// one less).
+    /// The function and source location at `pc`, the address of an instruction. For a return
+    /// address, pass the address minus one.
     pub fn lookup(&self, pc: usize) -> Option<FrameInfo> {
         let offset = self.offset_of(pc)?;
         let function = self.image.function_at(offset)?;
@@ -149,10 +148,10 @@ impl Drop for CodeMemory {
     }
 }
 
-/// Makes `size` bytes of code executable and `words` bytes behind them readable.
+/// Makes `size` bytes of code executable and the `words` bytes after them readable.
 ///
 /// # Safety
-/// They are mapped, page by page, and nothing refers to them.
+/// They are mapped whole pages, and there are no references to them.
 unsafe fn make_executable(base: *const u8, size: usize, words: usize) -> Result<()> {
     // SAFETY: as the caller promises.
     unsafe {
@@ -166,7 +165,7 @@ unsafe fn make_executable(base: *const u8, size: usize, words: usize) -> Result<
     Ok(())
 }
 
-/// The table of words behind the code.
+/// The table of words after the code.
 fn type_words(image: &CodeImage, types: &[TypeIndex]) -> Result<Vec<u8>> {
     let mut table = Vec::with_capacity(8 * image.type_words().len());
     for word in image.type_words() {

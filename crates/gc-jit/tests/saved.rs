@@ -1,4 +1,4 @@
-//! Images that are saved and read again: what is refused, and what is said.
+//! Tests of images that are saved and read again, and of the errors.
 
 mod common;
 
@@ -22,7 +22,7 @@ fn error(bytes: &[u8], abi: &gc_types::Abi) -> String {
     format!("{:#}", SavedImage::from_bytes(bytes, abi).unwrap_err())
 }
 
-/// `bytes` with `from`, which is there once, replaced by `to`, and a checksum that fits.
+/// `bytes` with `from`, which occurs once, replaced by `to`, and with a correct checksum.
 fn forged(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut bytes = bytes.to_vec();
@@ -52,7 +52,7 @@ fn a_saved_image_does_what_it_did() {
     let signature = signature(&[types::I32, types::I32], &[types::I32]);
     let path = std::env::temp_dir().join(format!("gc-jit-saved-{}", std::process::id()));
     std::fs::write(&path, &bytes).unwrap();
-    // SAFETY: nobody else knows the file.
+    // SAFETY: only this test uses the file.
     let mapped = unsafe { SavedImage::open(&path, &abi(&[])) };
     std::fs::remove_file(&path).unwrap();
     for saved in [saved, mapped.unwrap()] {
@@ -131,7 +131,7 @@ fn tables_that_lie_are_refused_although_the_checksum_fits() {
             let end = bytes.len() - 4;
             let checksum = crc32fast::hash(&bytes[..end]);
             bytes[end..].copy_from_slice(&checksum.to_le_bytes());
-            // Whatever is accepted can be asked everything.
+            // All queries of an accepted image work.
             match SavedImage::from_bytes(&bytes, &abi(&[])) {
                 Err(_) => refused += 1,
                 Ok(saved) => ask(saved.image()),
@@ -141,7 +141,7 @@ fn tables_that_lie_are_refused_although_the_checksum_fits() {
     assert!(refused > 100, "{refused}");
 }
 
-/// Asks everything of an image. Nothing of it panics.
+/// Makes all queries of an image. None of them may panic.
 fn ask(image: &CodeImage) {
     for offset in 0..image.code().len() as u32 + 1 {
         let _ = (image.function_at(offset), image.trap_at(offset), image.srcloc_at(offset));

@@ -1,4 +1,4 @@
-//! Modules that are saved and loaded: they do what they did, and damage is found.
+//! Tests of modules that are saved and loaded: they behave as before, and damage is found.
 
 mod common;
 
@@ -9,7 +9,7 @@ use gc_wasm::{
     Mutability, StorageType, Store, StructType, ValType,
 };
 
-/// A module with something of everything that is saved.
+/// A module with all kinds of data that are saved.
 const EVERYTHING: &str = r#"(module $everything
     (type $pair (struct (field $a i32) (field (mut (ref null $pair)))))
     (type $sub (sub (struct (field i64))))
@@ -84,7 +84,7 @@ fn run(module: &Module) -> Result<()> {
 
 /// Saves the module of `wat` in one engine and loads it into another.
 fn reload(engine: &Engine, bytes: &[u8]) -> Result<Module> {
-    // SAFETY: the tests' own bytes, or such with accidents.
+    // SAFETY: these are the tests' own bytes, some with accidental damage.
     unsafe { Module::deserialize(engine, bytes) }
 }
 
@@ -94,7 +94,7 @@ fn a_saved_module_does_what_it_did() -> Result<()> {
         let module = Module::new(&Engine::new(&config(collector.clone()))?, EVERYTHING)?;
         run(&module)?;
         let bytes = module.serialize()?;
-        // Another engine, in which other types come first.
+        // Another engine, in which other types were registered first.
         let engine = Engine::new(&config(collector.clone()))?;
         for ty in [ValType::I32, ValType::I64, ValType::F64] {
             let field = FieldType::new(Mutability::Var, StorageType::ValType(ty));
@@ -114,7 +114,7 @@ fn a_saved_module_does_what_it_did() -> Result<()> {
         let name = format!("gc-wasm-saved-{}-{}", collector.name(), std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, &bytes)?;
-        // SAFETY: nobody else knows the file.
+        // SAFETY: only this test uses the file.
         let modules = unsafe {
             [Module::deserialize_file(&engine, &path)?, Module::deserialize_file(&engine, &path)?]
         };
@@ -138,7 +138,7 @@ fn a_host_function_is_called_by_code_that_comes_later() -> Result<()> {
     .serialize()?;
     let mut store = Store::new(&engine, 10)?;
     let add = Func::wrap(&mut store, |caller: Caller<'_, i32>, a: i32| a + caller.data())?;
-    // Before there is any code, the host calls it.
+    // The host calls it before there is any code.
     let typed = add.typed::<i32, i32>(&store)?;
     assert_eq!(typed.call(&mut store, 1)?, 11);
     let module = reload(&engine, &saved)?;

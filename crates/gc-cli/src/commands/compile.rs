@@ -1,4 +1,4 @@
-//! `reclaim compile`: compiles a module once, for runs to come.
+//! `reclaim compile`: compiles a module once, for later runs.
 
 use crate::args;
 use crate::options::EngineOptions;
@@ -22,7 +22,7 @@ pub struct CompileArgs {
     /// The module: binary (.wasm) or text (.wat).
     #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
-    /// Where to write the compiled module.
+    /// The file for the compiled module.
     #[arg(short, long, value_name = "OUT", value_parser = args::path())]
     pub output: PathBuf,
     /// Collector and heap.
@@ -30,7 +30,7 @@ pub struct CompileArgs {
     pub engine: EngineOptions,
 }
 
-/// Compiles the module and writes what came out.
+/// Compiles the module and writes the result.
 ///
 /// # Errors
 /// If the module cannot be read or compiled, or the file cannot be written.

@@ -17,7 +17,7 @@ use clap::Subcommand;
 pub enum Command {
     /// Run a module: call its exports, or `_start`.
     Run(run::RunArgs),
-    /// Compile a module to a file that `run` takes.
+    /// Compile a module to a file that `run` accepts.
     Compile(compile::CompileArgs),
     /// Time one call under several collectors, side by side.
     Bench(bench::BenchArgs),

@@ -28,8 +28,8 @@ arguments.";
 #[derive(Args, Debug)]
 #[command(after_help = VALUES)]
 pub struct RunArgs {
-    /// The module: binary (.wasm), text (.wat), or what `reclaim compile` wrote, which must
-    /// be a file that you trust.
+    /// The module: binary (.wasm), text (.wat), or a file that `reclaim compile` wrote. You must
+    /// trust a compiled file.
     #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
     /// Call an export: `NAME` with its arguments after the file's name, or `NAME(ARG, …)`. May be

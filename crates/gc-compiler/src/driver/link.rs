@@ -1,4 +1,4 @@
-//! [`ImageLinker`]: compiled functions, and the trampolines they need, become one
+//! [`ImageLinker`] links compiled functions and the trampolines that they need into one
 //! position-independent image.
 
 use super::compile::{CompiledFunction, Compiler, RelocTarget};
@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 /// Links compiled functions into a [`CodeImage`].
 ///
-/// An image brings along every trampoline its code needs: one for each host call that
-/// occurs, an exit trampoline for each signature with which its functions call by
-/// reference (the callee may be the host's), and an entry trampoline for the signature of
-/// each function that the host may call. Nothing is compiled when it runs.
+/// An image contains every trampoline that its code needs: one for each host call, an exit
+/// trampoline for each signature of an indirect call (because the callee may be a host function),
+/// and an entry trampoline for the signature of each function that the host may call. Nothing is
+/// compiled at run time.
 #[derive(Debug, Default)]
 pub struct ImageLinker {
     functions: BTreeMap<FunctionId, (String, Arc<CompiledFunction>)>,
@@ -25,15 +25,15 @@ pub struct ImageLinker {
 }
 
 impl ImageLinker {
-    /// An empty image.
+    /// Creates a linker without functions.
     pub fn new() -> ImageLinker {
         ImageLinker::default()
     }
 
-    /// Adds the function that calls name by `index`. The order does not matter.
+    /// Adds the function with number `index`. The order does not matter.
     ///
     /// # Errors
-    /// If there is one of that index.
+    /// If there already is a function with this number.
     pub fn define(&mut self, index: u32, name: String, function: CompiledFunction) -> Result<()> {
         let id = FunctionId::Function(index);
         if let Some((first, _)) = self.functions.get(&id) {
@@ -44,10 +44,10 @@ impl ImageLinker {
         Ok(())
     }
 
-    /// Lets the host call function `index`, which is defined.
+    /// Allows the host to call function `index`, which must be defined.
     ///
     /// # Errors
-    /// If it is not defined, or is not one that can be called so: see
+    /// If it is not defined, or if the host cannot call a function of its signature; see
     /// [`call_signature`](crate::call_signature).
     pub fn export(&mut self, index: u32) -> Result<()> {
         let Some((name, function)) = self.functions.get(&FunctionId::Function(index)) else {
@@ -59,22 +59,22 @@ impl ImageLinker {
         Ok(())
     }
 
-    /// Adds the way in to functions of `signature`, whether one is exported or not.
+    /// Adds the entry trampoline for `signature`, even if no function with this signature is
+    /// exported.
     pub fn entry(&mut self, signature: CallSignature) {
         self.entries.insert(signature);
     }
 
-    /// Adds the way out to host functions of `signature`, whether one is called or not.
+    /// Adds the exit trampoline for `signature`, even if the image makes no such call.
     pub fn exit(&mut self, signature: CallSignature) {
         self.exits.insert(signature);
     }
 
-    /// Adds the trampolines and links, for the [`Abi`](gc_types::Abi) that `compiler`
-    /// compiles for.
+    /// Adds the trampolines and links everything, for the [`Abi`](gc_types::Abi) of `compiler`.
     ///
     /// # Errors
-    /// If a call names a function that is not defined or a host call that the
-    /// [`Abi`](gc_types::Abi) does not have, or the code is too large for direct calls.
+    /// If a called function is not defined, if the [`Abi`](gc_types::Abi) does not have a host
+    /// call, or if the code is too large for direct calls.
     pub fn link(mut self, compiler: &Compiler) -> Result<CodeImage> {
         self.add_host_calls(compiler)?;
         let signatures: BTreeSet<_> = self.entries.union(&self.exits).cloned().collect();
@@ -98,7 +98,7 @@ impl ImageLinker {
             let start = code.len().next_multiple_of(function.alignment as usize);
             ensure!(
                 start + function.code.len() <= i32::MAX as usize,
-                "the code passes 2 GiB at function {name}"
+                "the code exceeds 2 GiB at function {name}"
             );
             code.resize(start, machine::PADDING);
             code.extend_from_slice(&function.code);
@@ -128,8 +128,7 @@ impl ImageLinker {
                 image.stack_map(start + ret_addr, *frame_size, slots.iter().copied());
             }
         }
-        // It ends with a page. The return address of a call at the very end is then inside
-        // the image too.
+        // It ends with a page. So the return address of a call at the end is inside the image too.
         let page = CodeImage::PAGE_SIZE as usize;
         code.resize((code.len() + 1).next_multiple_of(page), machine::PADDING);
 

@@ -1,5 +1,5 @@
-//! What differs from processor to processor: which Cranelift backend it is, and how
-//! relocations are applied.
+//! The code that depends on the processor: the choice of the Cranelift backend, and the
+//! relocations.
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use cranelift_codegen::binemit::Reloc;
@@ -7,7 +7,7 @@ use cranelift_codegen::isa;
 use cranelift_codegen::settings::Configurable;
 use gc_types::Machine;
 
-/// Fills the space between functions: `int3`.
+/// The byte that fills the space between functions: `int3`.
 pub(super) const PADDING: u8 = 0xcc;
 
 /// Cranelift's backend for `machine`, with its extensions enabled.
@@ -29,13 +29,13 @@ pub(super) fn backend(machine: &Machine) -> Result<isa::Builder> {
     Ok(backend)
 }
 
-/// Makes the instruction or word at `offset` of `code` refer to `target` (an offset
-/// into the same code, addend included).
+/// Makes the instruction or word at `offset` in `code` refer to `target`, an offset in the same
+/// code that includes the addend.
 pub(super) fn apply_reloc(code: &mut [u8], offset: u32, kind: Reloc, target: i64) -> Result<()> {
     match kind {
         Reloc::X86PCRel4 | Reloc::X86CallPCRel4 | Reloc::X86GOTPCRel4 => {
             let Ok(distance) = i32::try_from(target - i64::from(offset)) else {
-                bail!("a target is out of a direct call's reach");
+                bail!("a target is too far away for a direct call");
             };
             let at = offset as usize;
             code[at..at + 4].copy_from_slice(&distance.to_le_bytes());

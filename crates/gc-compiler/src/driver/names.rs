@@ -1,5 +1,5 @@
-//! What an embedder declares in the functions it builds: callees by name, the
-//! stack limit, the slot that tells whose frame it is.
+//! Declarations in the functions that an embedder builds: callees by name, the stack limit, and the
+//! slot that holds the vmctx.
 
 use crate::host_call_signature;
 use anyhow::{Context as _, Result, anyhow};
@@ -10,31 +10,31 @@ use cranelift_codegen::ir::{
 use cranelift_frontend::FunctionBuilder;
 use gc_types::{HostCall, HostSignature, TypeWord, VMOffsets};
 
-/// Namespace of an [`UserExternalName`] that names a function of the image by index.
+/// The namespace of a [`UserExternalName`] that names a function of the image by index.
 pub const FUNCTION_NAMESPACE: u32 = 0;
 
-/// Namespace of an [`UserExternalName`] that names a host call's trampoline by the
+/// The namespace of a [`UserExternalName`] that names a host call's trampoline by the
 /// [`HostCall`]'s index.
 pub const HOST_CALL_NAMESPACE: u32 = 1;
 
-/// Namespace of an [`UserExternalName`] that stands for the word of a type by the
-/// [`TypeWord`]'s code.
+/// The namespace of a [`UserExternalName`] that names the word of a type by the [`TypeWord`]'s
+/// code.
 pub const TYPE_WORD_NAMESPACE: u32 = 2;
 
-/// Key of the stack slot in which a function keeps its vmctx, for stack walks that ask
-/// whose frame it is: eight bytes, written at the function's entry, before anything can be
-/// called.
+/// The key of the stack slot in which a function keeps its vmctx, so that stack walks can find it.
+/// The slot has eight bytes and is written at the function's entry, before the function calls
+/// anything.
 pub const VMCTX_SLOT_KEY: u64 = 0x766d_6374_7821_0001;
 
-/// Declares function `index` of the image as a callee of `func`. Makes a new
-/// reference each time: keep it.
+/// Declares function `index` of the image as a callee of `func`. Each call makes a new reference,
+/// so keep it.
 pub fn import_function(func: &mut ir::Function, index: u32, signature: Signature) -> ir::FuncRef {
     import(func, FUNCTION_NAMESPACE, index, signature)
 }
 
-/// Declares the trampoline of a host call as a callee of `func`; call it with
-/// `(vmctx, parameters…)`, and find the result in the store context's
-/// `store_host_result` word. Makes a new reference each time: keep it.
+/// Declares the trampoline of a host call as a callee of `func`. Call it with `(vmctx,
+/// parameters…)`. The result is then in the store context's `store_host_result` word. Each call
+/// makes a new reference, so keep it.
 pub fn import_host_call(
     func: &mut ir::Function,
     call: HostCall,
@@ -43,20 +43,19 @@ pub fn import_host_call(
     import(func, HOST_CALL_NAMESPACE, call.index(), host_call_signature(signature))
 }
 
-/// The host call that a callee of `func` is, if it was declared by
-/// [`import_host_call`].
+/// The host call of a callee of `func`, if [`import_host_call`] declared the callee.
 pub fn imported_host_call(func: &ir::Function, callee: ir::FuncRef) -> Option<HostCall> {
     let ExternalName::User(name) = func.dfg.ext_funcs[callee].name else { return None };
     let name = &func.params.user_named_funcs()[name];
     (name.namespace == HOST_CALL_NAMESPACE).then(|| HostCall::from_index(name.index))
 }
 
-/// Declares a word of a type of the image, which `func` reads with
-/// [`type_word`]. Makes a new global value each time: keep it.
+/// Declares a word of a type of the image, which `func` reads with [`type_word`]. Each call makes a
+/// new global value, so keep it.
 pub fn import_type_word(func: &mut ir::Function, word: TypeWord) -> ir::GlobalValue {
     let name = UserExternalName { namespace: TYPE_WORD_NAMESPACE, index: word.code() };
     let name = ExternalName::user(func.declare_imported_user_function(name));
-    // Not colocated: its value stands in a table of words, which the linker puts behind
+    // It is not colocated, because its value is in a table of words that the linker places after
     // the code.
     func.create_global_value(GlobalValueData::Symbol {
         name,
@@ -72,8 +71,8 @@ pub fn type_word(builder: &mut FunctionBuilder<'_>, word: ir::GlobalValue) -> ir
     builder.ins().ireduce(types::I32, word)
 }
 
-/// The word (`I32`) that `value` is, as 64 bits whose upper half is zero: the table has
-/// those, so that a word that comes from there need not be extended.
+/// Extends the word `value` (`I32`) to 64 bits whose upper half is zero. A word in the table has 64
+/// bits, so a word from there need not be extended.
 pub(crate) fn zero_extended(builder: &mut FunctionBuilder<'_>, value: ir::Value) -> ir::Value {
     let dfg = &builder.func.dfg;
     let definition = |value| dfg.value_def(value).inst().map(|inst| dfg.insts[inst]);
@@ -98,18 +97,18 @@ fn import(
     func.import_function(ExtFuncData {
         name: ExternalName::user(name),
         signature,
-        // Everything is linked into one image, within the reach of a direct call.
+        // Everything is linked into one image, so direct calls reach it.
         colocated: true,
         patchable: false,
     })
 }
 
-/// Makes `func` check the stack limit of its store when it is entered, and trap with
-/// [`Trap::StackOverflow`](gc_types::Trap::StackOverflow) if its frame would pass it.
-/// Every function compiled code or a host can call should have this.
+/// Makes `func` check the store's stack limit at its entry and trap with
+/// [`Trap::StackOverflow`](gc_types::Trap::StackOverflow) if its frame would exceed the limit.
+/// Every function that compiled code or the host can call should have this check.
 ///
 /// # Errors
-/// If the signature has no parameter of purpose `VMContext`.
+/// If the signature has no parameter with the purpose `VMContext`.
 pub fn set_stack_limit(func: &mut ir::Function, offsets: &VMOffsets) -> Result<()> {
     func.signature
         .special_param_index(ArgumentPurpose::VMContext)
@@ -136,8 +135,8 @@ pub fn set_stack_limit(func: &mut ir::Function, offsets: &VMOffsets) -> Result<(
     Ok(())
 }
 
-/// Declares the stack slot of [`VMCTX_SLOT_KEY`]; the caller stores the vmctx into
-/// it at the function's entry.
+/// Declares the stack slot with [`VMCTX_SLOT_KEY`]. The caller must emit code that stores the vmctx
+/// in it at the function's entry.
 pub fn declare_vmctx_slot(func: &mut ir::Function) -> ir::StackSlot {
     func.create_sized_stack_slot(StackSlotData::new_with_key(
         StackSlotKind::ExplicitSlot,

@@ -1,20 +1,20 @@
-//! [`FileMapping`]: a file mapped for this process alone.
+//! [`FileMapping`]: a private mapping of a file.
 #![allow(unsafe_code)]
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::fs::File;
 
-/// A whole file, mapped private and readable. Some of its pages are made executable, and a
-/// few are written before anything reads them, when its code is published.
+/// A private, readable mapping of a whole file. When its code is published, some pages become
+/// executable, and a few are written before anything reads them.
 #[derive(Debug)]
 pub(crate) struct FileMapping {
     base: *mut u8,
     len: usize,
 }
 
-// SAFETY: the mapping belongs to this value alone and is not bound to a thread. It is
-// written only by whoever publishes it, before it is shared.
+// SAFETY: only this value owns the mapping, which is not bound to a thread. It is written only
+// during publication, before it is shared.
 unsafe impl Send for FileMapping {}
 // SAFETY: as above.
 unsafe impl Sync for FileMapping {}
@@ -23,7 +23,7 @@ impl FileMapping {
     /// Maps `file`.
     ///
     /// # Safety
-    /// The file must stay as it is while the mapping exists.
+    /// The file must not change while the mapping exists.
     pub(super) unsafe fn new(file: &File) -> Result<FileMapping> {
         let len = usize::try_from(file.metadata()?.len())?;
         ensure!(len > 0, "an empty file");
@@ -41,14 +41,14 @@ impl FileMapping {
 
 impl AsRef<[u8]> for FileMapping {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: the mapping is readable and as long as this; the file does not change.
+        // SAFETY: the mapping is readable and has this length, and the file does not change.
         unsafe { std::slice::from_raw_parts(self.base, self.len) }
     }
 }
 
 impl Drop for FileMapping {
     fn drop(&mut self) {
-        // SAFETY: this value's own mapping, which nothing refers to any more.
+        // SAFETY: only this value owns the mapping, and nothing refers to it any more.
         let unmapped = unsafe { munmap(self.base.cast(), self.len) };
         debug_assert!(unmapped.is_ok());
     }

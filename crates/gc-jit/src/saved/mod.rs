@@ -1,11 +1,12 @@
-//! Images in files: an ELF object that `objdump -d` and `gdb` read, with the code in
-//! `.text`, its functions as symbols, a section for each table, and one of the embedder's.
-//! Behind the ELF object stands a trailer: what the file is, its length, and a checksum of
-//! every byte before that, the padding in the object included.
+//! Images in files. A file contains an ELF object, which `objdump -d` and `gdb` can read. The code
+//! is in `.text`, its functions are symbols, and each table has a section. One section belongs to
+//! the embedder. A trailer follows the ELF object: the format's name, the file's length, and a
+//! checksum of all previous bytes, including the padding in the object.
 //!
-//! Nothing in a file is used before it was checked: first the trailer, then the
-//! [`Abi`] the code was compiled for, entry by entry, then every table. The checksum
-//! guards against accidents. Whoever writes such a file on purpose writes machine code.
+//! Everything in a file is checked before it is used: first the trailer, then the [`Abi`] for which
+//! the code was compiled, entry by entry, then every table. The checksum protects against
+//! accidents. It does not protect against an attacker, who could write any machine code into the
+//! file.
 #![allow(unsafe_code)]
 
 mod mapping;
@@ -23,16 +24,16 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What the trailer begins with. The last two digits are the version of the format.
+/// The beginning of the trailer. The last two digits are the version of the format.
 const MAGIC: &[u8; 16] = b"reclaim image 01";
 
-/// Bytes of the trailer: the magic, the length of the file (u64), the checksum (u32).
+/// The size of the trailer in bytes: the magic, the length of the file (u64), the checksum (u32).
 const TRAILER: usize = 16 + 8 + 4;
 
-/// The section of the embedder's.
+/// The embedder's section.
 const EMBEDDER: &str = ".reclaim.embedder";
 
-/// The section that becomes the table of type words behind the code.
+/// The section that becomes the table of type words after the code.
 const WORDS: &str = ".reclaim.words";
 
 /// The name of a section.
@@ -61,8 +62,7 @@ pub fn is_saved(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x7fELF")
 }
 
-/// An image that was saved, and what its embedder saved with it: checked, and fit to run
-/// here.
+/// A saved image with the embedder's data. It is checked and can run here.
 #[derive(Debug)]
 pub struct SavedImage {
     image: CodeImage,
@@ -72,30 +72,30 @@ pub struct SavedImage {
 }
 
 impl SavedImage {
-    /// The image in `bytes`, which [`save`] made, for code that `abi` describes. The bytes
-    /// are copied.
+    /// Reads the image in `bytes`, which [`save`] made. `abi` is the expected ABI of its code. The
+    /// bytes are copied.
     ///
     /// # Errors
-    /// If the bytes are no saved image, of another version of the format, or damaged, or
-    /// the code depends on something that is not so here: the error names it.
+    /// If the bytes are not a saved image, have another version of the format, or are damaged, or
+    /// if the code's ABI is different. The error names the difference.
     pub fn from_bytes(bytes: &[u8], abi: &Abi) -> Result<SavedImage> {
         let contents = Contents::read(bytes, abi)?;
         SavedImage::new(Arc::new(bytes.to_vec()), contents, None)
     }
 
-    /// As [`from_bytes`](SavedImage::from_bytes), of a file. It is mapped: nothing of it is
+    /// Like [`from_bytes`](SavedImage::from_bytes), but for a file. The file is mapped and not
     /// copied, and processes that run it share its memory.
     ///
     /// # Errors
-    /// As there, and if the file cannot be mapped.
+    /// As for [`from_bytes`](SavedImage::from_bytes), and if the file cannot be mapped.
     ///
     /// # Safety
-    /// The file must not be changed or made shorter for as long as the image or code
-    /// published from it exists.
+    /// The file must not be changed or shortened as long as the image, or code that was published
+    /// from it, exists.
     pub unsafe fn open(path: &Path, abi: &Abi) -> Result<SavedImage> {
         let named = || format!("loading {}", path.display());
         let file = std::fs::File::open(path).with_context(named)?;
-        // SAFETY: the caller keeps the file as it is.
+        // SAFETY: the caller promises that the file does not change.
         let file = Arc::new(unsafe { FileMapping::new(&file) }.with_context(named)?);
         let bytes: &FileMapping = &file;
         let contents = Contents::read(bytes.as_ref(), abi).with_context(named)?;
@@ -116,17 +116,17 @@ impl SavedImage {
         &self.image
     }
 
-    /// What the embedder saved: some of these bytes.
+    /// The embedder's data: a range of these bytes.
     ///
     /// # Panics
-    /// Never: a saved image has its bytes from elsewhere.
+    /// Never, because a saved image was made from bytes.
     pub fn embedder(&self) -> (ImageBytes, Range<usize>) {
         let bytes = self.image.shared_bytes().expect("the bytes of a saved image are shared");
         (bytes.clone(), self.embedder.clone())
     }
 
-    /// Makes it executable and registers its addresses: see [`CodeMemory::publish`]. If it
-    /// was a file its pages are executed where they are mapped.
+    /// Makes the image executable and registers its addresses; see [`CodeMemory::publish`]. The
+    /// pages of a mapped file are executed in place.
     ///
     /// # Errors
     /// As there.

@@ -1,4 +1,4 @@
-//! Reads the bytes of saved images: what of a file is checked before its tables are.
+//! Reads the bytes of saved images: the checks of a file that come before those of its tables.
 
 use super::{EMBEDDER, MAGIC, TRAILER, WORDS, name};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -7,7 +7,7 @@ use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object as _, ObjectSection as _};
 use std::ops::Range;
 
-/// Where in a file the sections are.
+/// The places of the sections in a file.
 pub(super) struct Contents {
     pub(super) sections: [Range<usize>; Section::COUNT],
     pub(super) embedder: Range<usize>,

@@ -8,11 +8,10 @@ use object::{
     Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
 };
 
-/// The bytes of a file with `image` and with `embedder`, bytes of whoever compiled it.
-/// The same image makes the same bytes.
+/// The bytes of a file with `image` and the embedder's data. The same image gives the same bytes.
 ///
 /// # Errors
-/// If there is no ELF for its machine here.
+/// If there is no ELF format for the image's machine.
 pub fn save(image: &CodeImage, embedder: &[u8]) -> Result<Vec<u8>> {
     let machine = image.abi().lines().find_map(|line| line.strip_prefix("machine: "));
     let architecture = match machine.and_then(|machine| machine.split('-').next()) {
@@ -27,7 +26,7 @@ pub fn save(image: &CodeImage, embedder: &[u8]) -> Result<Vec<u8>> {
     };
     let page = u64::from(CodeImage::PAGE_SIZE);
     let text = add(name(Section::Text), SectionKind::Text, image.code(), page);
-    // Right behind the code, which ends with a page. It is filled when it is published.
+    // It follows the code, which ends with a page. It is filled at publication.
     let words = vec![0; 8 * image.type_words().len()];
     add(WORDS, SectionKind::Data, &words, page);
     for section in Section::ALL.into_iter().filter(|section| *section != Section::Text) {

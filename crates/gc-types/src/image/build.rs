@@ -1,40 +1,39 @@
-//! [`CodeImageBuilder`]: puts an image together from plain data. Whoever compiles code
-//! links it and says here what is where; `gc-compiler` does.
+//! [`CodeImageBuilder`] makes an image from plain data. A compiler, such as `gc-compiler`, links
+//! the code and tells the builder where everything is.
 
 use super::{Backing, CATCH_ALL, CodeImage, FunctionId, ImageError, Section, TypeWord};
 use crate::table::push;
 use crate::{Abi, CallSignature, StackMapTableBuilder, Trap};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A function whose code stands in an image that is being built. All offsets are in bytes
-/// from the image's start.
+/// A function of an image that is being built. All offsets are in bytes from the image's start.
 #[derive(Clone, Debug)]
 pub struct ImageFunction {
-    /// Which.
+    /// The function's identity.
     pub id: FunctionId,
     /// Its name, for backtraces and disassembly.
     pub name: String,
-    /// Where its code begins.
+    /// The offset of its code.
     pub offset: u32,
     /// Its code's size in bytes.
     pub size: u32,
-    /// Bytes from its vmctx slot up to the frame pointer, if it has that slot.
+    /// The distance in bytes from its vmctx slot up to the frame pointer, if it has such a slot.
     pub vmctx_slot: Option<u32>,
 }
 
-/// Where a call resumes if its callee unwinds to it.
+/// The handlers of a call: where execution resumes if the callee unwinds to the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandlerSite {
-    /// The call's return address, in bytes from the start of the code.
+    /// The call's return address, in bytes from the code's start.
     pub ret_addr: u32,
     /// Bytes from the call's stack pointer up to the frame pointer.
     pub frame_offset: u32,
-    /// `(tag, code offset)` in the order they are tried; no tag catches all.
+    /// `(tag, code offset)` in the order in which they are tried. No tag catches everything.
     pub handlers: Vec<(Option<u32>, u32)>,
 }
 
-/// Collects what an image consists of. Functions are added ascending by id and by offset,
-/// and what belongs to their code likewise.
+/// Collects the parts of an image. Functions must be added in ascending order of id and of offset,
+/// and the parts of their code in ascending order too.
 #[derive(Debug, Default)]
 pub struct CodeImageBuilder {
     functions: Vec<ImageFunction>,
@@ -47,8 +46,8 @@ pub struct CodeImageBuilder {
 }
 
 impl CodeImageBuilder {
-    /// An image whose trampolines are of these signatures. A trampoline's
-    /// [`FunctionId`] has its signature's place among them.
+    /// Begins an image with trampolines for these signatures. The number in a trampoline's
+    /// [`FunctionId`] is its signature's position among them.
     pub fn new(signatures: BTreeSet<CallSignature>) -> CodeImageBuilder {
         CodeImageBuilder {
             signatures: signatures.into_iter().collect(),
@@ -61,13 +60,13 @@ impl CodeImageBuilder {
         self.functions.push(function);
     }
 
-    /// The instruction at `offset` raises `trap`.
+    /// Records that the instruction at `offset` raises `trap`.
     pub fn trap(&mut self, offset: u32, trap: Trap) {
         self.traps.push((offset, trap));
     }
 
-    /// The frame that makes the call that returns to `ret_addr` has references in `slots`,
-    /// offsets in bytes from its stack pointer.
+    /// Records that during the call with return address `ret_addr` the caller's frame has
+    /// references in `slots`. These are offsets in bytes from the frame's stack pointer.
     pub fn stack_map(
         &mut self,
         ret_addr: u32,
@@ -77,30 +76,31 @@ impl CodeImageBuilder {
         self.stack_maps.add(ret_addr, frame_size, slots);
     }
 
-    /// A call that may be unwound to.
+    /// Adds a call with handlers.
     pub fn handler(&mut self, site: HandlerSite) {
         self.handlers.push(site);
     }
 
-    /// The instructions from `first` up to `end` come from a place of the program.
+    /// Records that the instructions from `first` up to `end` come from the source location
+    /// `location`.
     pub fn location(&mut self, first: u32, end: u32, location: u32) {
         self.locations.push((first, end, location));
     }
 
-    /// Adds a word to the table behind the code. The first is where the code ends, the
-    /// next eight bytes further, and so on.
+    /// Adds a word to the table after the code. The first word is where the code ends, and each
+    /// further word is eight bytes later.
     pub fn type_word(&mut self, word: TypeWord) {
         self.type_words.push(word);
     }
 
-    /// The image of `code`, linked, for `abi`. The code is filled up to a multiple of
+    /// Makes the image of the linked `code` for `abi`. The code is filled up to a multiple of
     /// [`CodeImage::PAGE_SIZE`].
     ///
     /// # Errors
-    /// If what was added is not ascending, or outside of the code.
+    /// If something was added out of order or lies outside the code.
     ///
     /// # Panics
-    /// If a stack map is wrong: see [`StackMapTableBuilder::finish`].
+    /// If a stack map is wrong; see [`StackMapTableBuilder::finish`].
     pub fn finish(self, code: &[u8], abi: &Abi) -> Result<CodeImage, ImageError> {
         let mut sections: [Vec<u8>; Section::COUNT] = Default::default();
         let mut at = |section: Section| std::mem::take(&mut sections[section as usize]);

@@ -1,5 +1,5 @@
-//! Checks an image's tables, so that what reads them need not: sizes, order, and that
-//! whatever names a place names one that exists.
+//! Checks an image's tables, so that their readers need not: sizes, order, and that every offset
+//! and number is in range.
 
 use super::{CodeImage, FunctionId, ImageError, Section, TypeWord};
 use crate::table::{Row, Words};
@@ -29,7 +29,7 @@ fn row_size(section: Section) -> usize {
     }
 }
 
-/// Whether `length` things from `start` on are among `all`.
+/// Whether the range of `length` items from `start` lies within `all` items.
 fn inside(start: u32, length: u32, all: usize) -> bool {
     start.checked_add(length).is_some_and(|end| end as usize <= all)
 }
@@ -47,13 +47,17 @@ fn ascending<T: PartialOrd>(mut items: impl Iterator<Item = T>) -> bool {
 pub(super) fn check(image: &CodeImage) -> Result<(), ImageError> {
     for section in Section::ALL {
         let range = &image.sections[section as usize];
-        ensure(image.bytes().get(range.clone()).is_some(), || format!("no section {section:?}"))?;
+        ensure(image.bytes().get(range.clone()).is_some(), || {
+            format!("section {section:?} is outside the bytes")
+        })?;
         ensure(range.len().is_multiple_of(row_size(section)), || {
-            format!("the size of section {section:?}")
+            format!("section {section:?} has an invalid size")
         })?;
     }
-    ensure(image.code().len() <= i32::MAX as usize, || "the code passes 2 GiB".into())?;
-    ensure(std::str::from_utf8(image.section(Section::Abi)).is_ok(), || "the ABI's text".into())?;
+    ensure(image.code().len() <= i32::MAX as usize, || "the code is larger than 2 GiB".into())?;
+    ensure(std::str::from_utf8(image.section(Section::Abi)).is_ok(), || {
+        "the ABI's text is not UTF-8".into()
+    })?;
     let words = image.table::<1>(Section::TypeWords);
     ensure(words.iter().all(|row| TypeWord::from_code(row.word(0)).is_some()), || {
         "an unknown type word".into()
@@ -67,9 +71,11 @@ pub(super) fn check(image: &CodeImage) -> Result<(), ImageError> {
     stack_maps(image, code)?;
     handlers(image, code)?;
     let locations = image.table::<3>(Section::Locations);
-    ensure(ascending(locations.iter().map(|row| row.word(0))), || "source locations".into())?;
+    ensure(ascending(locations.iter().map(|row| row.word(0))), || {
+        "source locations are not sorted".into()
+    })?;
     ensure(locations.iter().all(|row| row.word(0) < row.word(1) && row.word(1) <= code), || {
-        "a source location outside the code".into()
+        "a source location is outside the code".into()
     })
 }
 
@@ -80,16 +86,16 @@ fn functions(image: &CodeImage) -> Result<(), ImageError> {
     for (i, row) in functions.iter().enumerate() {
         let [kind, index, offset, size, _, start, length] = row.words();
         ensure(FunctionId::from_words([kind, index]).is_some(), || {
-            format!("kind of function {i}")
+            format!("function {i} has an unknown kind")
         })?;
         ensure(offset >= end && inside(offset, size, image.code().len()), || {
-            format!("function {i} is outside the code or on another")
+            format!("function {i} is outside the code or overlaps another")
         })?;
         end = offset + size;
         let name = inside(start, length, names.len())
             .then(|| &names[start as usize..(start + length) as usize]);
         ensure(name.is_some_and(|name| std::str::from_utf8(name).is_ok()), || {
-            format!("the name of function {i}")
+            format!("the name of function {i} is invalid")
         })?;
     }
     let ids = functions.iter().map(|row| [row.word(0), row.word(1)]);
@@ -100,14 +106,14 @@ fn signatures(image: &CodeImage) -> Result<(), ImageError> {
     let functions = image.table::<7>(Section::Functions);
     let types = image.section(Section::SignatureTypes);
     ensure(types.iter().all(|code| ValueType::from_code(*code).is_some()), || {
-        "an unknown type in a signature".into()
+        "a signature has an unknown type".into()
     })?;
     let signatures = image.table::<5>(Section::Signatures);
     for (i, row) in (0..).zip(signatures) {
         let [start, params, results, entry, exit] = row.words();
         let count = params.checked_add(results);
         ensure(count.is_some_and(|count| inside(start, count, types.len())), || {
-            format!("signature {i}")
+            format!("the types of signature {i} are out of range")
         })?;
         let is = |number: u32, id: FunctionId| {
             let Some(at) = number.checked_sub(1) else { return true };
@@ -115,7 +121,7 @@ fn signatures(image: &CodeImage) -> Result<(), ImageError> {
             row.is_some_and(|row| [row.word(0), row.word(1)] == id.to_words())
         };
         ensure(is(entry, FunctionId::Entry(i)) && is(exit, FunctionId::Exit(i)), || {
-            format!("the trampolines of signature {i}")
+            format!("the trampolines of signature {i} are invalid")
         })?;
     }
     ensure(ascending(signatures.iter().map(|row| image.signature_codes(row))), || {
@@ -126,20 +132,24 @@ fn signatures(image: &CodeImage) -> Result<(), ImageError> {
 fn traps(image: &CodeImage, code: u32) -> Result<(), ImageError> {
     let offsets = image.table::<1>(Section::TrapOffsets);
     let codes = image.section(Section::TrapCodes);
-    ensure(offsets.len() == codes.len(), || "as many traps as places that trap".into())?;
+    ensure(offsets.len() == codes.len(), || "the numbers of traps and trap offsets differ".into())?;
     let offsets = || offsets.iter().map(|row| row.word(0));
-    ensure(ascending(offsets()) && offsets().all(|at| at < code), || "places that trap".into())?;
-    ensure(codes.iter().all(|code| Trap::from_code(*code).is_some()), || "an unknown trap".into())
+    ensure(ascending(offsets()) && offsets().all(|at| at < code), || {
+        "trap offsets are not sorted or outside the code".into()
+    })?;
+    ensure(codes.iter().all(|code| Trap::from_code(*code).is_some()), || {
+        "a trap code is unknown".into()
+    })
 }
 
 fn stack_maps(image: &CodeImage, code: u32) -> Result<(), ImageError> {
     let offsets = image.table::<1>(Section::StackMaps);
     let frames = image.table::<3>(Section::StackMapFrames);
     let slots = image.table::<1>(Section::StackMapSlots);
-    ensure(offsets.len() == frames.len(), || "as many stack maps as frames".into())?;
+    ensure(offsets.len() == frames.len(), || "the numbers of stack maps and frames differ".into())?;
     let offsets = || offsets.iter().map(|row| row.word(0));
     ensure(ascending(offsets()) && offsets().all(|at| at <= code), || {
-        "return addresses of stack maps".into()
+        "stack maps are not sorted or outside the code".into()
     })?;
     let frame = |row: &Row<3>| {
         let [size, first, count] = row.words();
@@ -149,7 +159,7 @@ fn stack_maps(image: &CodeImage, code: u32) -> Result<(), ImageError> {
                 slot.is_multiple_of(8) && slot.checked_add(8).is_some_and(|end| end <= size)
             })
     };
-    ensure(frames.iter().all(frame), || "a slot outside its frame".into())
+    ensure(frames.iter().all(frame), || "a stack map has an invalid slot".into())
 }
 
 fn handlers(image: &CodeImage, code: u32) -> Result<(), ImageError> {
@@ -157,10 +167,10 @@ fn handlers(image: &CodeImage, code: u32) -> Result<(), ImageError> {
     let handlers = image.table::<2>(Section::Handlers);
     let offsets = || sites.iter().map(|row| row.word(0));
     ensure(ascending(offsets()) && offsets().all(|at| at <= code), || {
-        "calls with handlers".into()
+        "calls with handlers are not sorted or outside the code".into()
     })?;
     ensure(sites.iter().all(|row| inside(row.word(2), row.word(3), handlers.len())), || {
-        "the handlers of a call".into()
+        "the handlers of a call are out of range".into()
     })?;
-    ensure(handlers.iter().all(|row| row.word(1) < code), || "a handler outside the code".into())
+    ensure(handlers.iter().all(|row| row.word(1) < code), || "a handler is outside the code".into())
 }

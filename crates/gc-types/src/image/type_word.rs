@@ -1,10 +1,10 @@
-//! [`TypeWord`]: how an image says a type without an engine's index.
+//! [`TypeWord`]: a reference of an image to a type, without the engine's index.
 
 use crate::{TypeIndex, VMGcKind};
 
-/// A number that code needs of a type: the type's index, or word 0 of the header of its
-/// objects. Indices are an engine's. So code reads such a word from a table behind it, and
-/// the table is filled when the code is published. Types are numbered by the image.
+/// A number for a type that code needs: the type's index, or word 0 of the header of its objects.
+/// Each engine has other indices. So code reads such a word from a table after the code, and the
+/// table is filled when the code is published. The image has its own numbers for types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TypeWord {
     ty: TypeIndex,
@@ -35,7 +35,7 @@ impl TypeWord {
         }
     }
 
-    /// A number from which [`from_code`](TypeWord::from_code) makes it again.
+    /// A number from which [`from_code`](TypeWord::from_code) makes the word again.
     pub const fn code(self) -> u32 {
         let kind = match self.kind {
             None => 0,

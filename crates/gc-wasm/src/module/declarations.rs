@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// Bytes that are shared: part of a module, or of a file that is mapped.
+/// Shared bytes: a part of a module or of a mapped file.
 #[derive(Clone)]
 pub(crate) struct Bytes {
     source: ImageBytes,
@@ -19,16 +19,16 @@ impl Bytes {
     /// The bytes of `source` in `range`.
     ///
     /// # Panics
-    /// If they are not all there.
+    /// If the range is out of bounds.
     pub(crate) fn new(source: ImageBytes, range: Range<usize>) -> Bytes {
         assert!((*source).as_ref().get(range.clone()).is_some(), "bytes that are not there");
         Bytes { source, range }
     }
 
-    /// A part of them.
+    /// A part of these bytes.
     ///
     /// # Panics
-    /// If it is not all there.
+    /// If the range is out of bounds.
     pub(crate) fn slice(&self, range: Range<usize>) -> Bytes {
         assert!(range.end <= self.range.len(), "bytes that are not there");
         let start = self.range.start;
@@ -95,8 +95,8 @@ impl Declarations {
 
 const CODE: u8 = 10;
 
-/// Where the code section of a binary module is, with its id and size; empty, at the end,
-/// if there is none or the module is malformed before it.
+/// The range of a binary module's code section, with its id and size. If there is none, or if the
+/// module is malformed before it, the range is empty and at the end.
 fn code_section(module: &[u8]) -> Range<usize> {
     let mut at = 8;
     while let Some(id) = module.get(at) {
@@ -136,7 +136,7 @@ fn to_leb128(mut value: u32) -> Vec<u8> {
     bytes
 }
 
-/// An unsigned number of at most 32 bits, and how many bytes it takes.
+/// An unsigned number of at most 32 bits, and its length in bytes.
 fn leb128(bytes: &[u8]) -> Option<(u32, usize)> {
     let mut value = 0u32;
     for (i, byte) in bytes.iter().take(5).enumerate() {

@@ -77,7 +77,7 @@ pub(crate) struct DataSegment {
 /// The declarations of a module. Imports come first in all index spaces.
 #[derive(Debug, Default)]
 pub(crate) struct ModuleInfo {
-    /// What all of this was read from: the module without its code section.
+    /// The module without its code section, from which all of this was read.
     pub(crate) declarations: Bytes,
     /// The module's name, if its name section has one.
     pub(crate) name: Option<String>,

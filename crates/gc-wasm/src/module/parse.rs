@@ -60,7 +60,7 @@ pub(crate) fn parse<'a>(
 /// bodies are empty.
 ///
 /// # Errors
-/// If it is malformed or invalid: then it is not such a module.
+/// If it is malformed or invalid.
 pub(crate) fn parse_declarations(
     registry: &TypeRegistry,
     declarations: Bytes,
@@ -109,7 +109,7 @@ impl<'a> Parsing<'a> {
         Ok(())
     }
 
-    /// The bytes of a data segment, which are in the module's, as part of its declarations.
+    /// The bytes of a data segment as a part of the module's declarations.
     fn declared(&self, data: &[u8]) -> Bytes {
         let start = data.as_ptr().addr() - self.bytes.as_ptr().addr();
         self.declarations.part(start..start + data.len())

@@ -1,5 +1,5 @@
-//! Modules that were compiled before: saved with [`Module::serialize`], here or in another
-//! process, and loaded without a compiler.
+//! Compiled modules that are saved with [`Module::serialize`] and loaded in the same or another
+//! process, without a compiler.
 #![allow(unsafe_code)]
 
 use super::declarations::Bytes;
@@ -10,11 +10,10 @@ use gc_jit::SavedImage;
 use std::path::Path;
 
 impl Module {
-    /// The module as bytes, from which [`deserialize`](Module::deserialize) makes it again:
-    /// an ELF file with its machine code, which `objdump -d` shows. It can be loaded by any
-    /// engine whose collector, options and version are the same ([`Engine::abi`]), on a
-    /// machine that has the processor extensions this one has. The same module makes the
-    /// same bytes.
+    /// The module as bytes, from which [`deserialize`](Module::deserialize) makes it again. They
+    /// are an ELF file with the machine code, which `objdump -d` can show. An engine can load it if
+    /// its collector, options and version are the same ([`Engine::abi`]) and its machine has the
+    /// processor extensions of this one. The same module gives the same bytes.
     ///
     /// ```
     /// use gc_wasm::{Config, Engine, Instance, Module, Store};
@@ -35,43 +34,44 @@ impl Module {
     /// ```
     ///
     /// # Errors
-    /// If there is no format for this machine.
+    /// If there is no file format for this machine.
     pub fn serialize(&self) -> Result<Vec<u8>> {
         gc_jit::save(self.code().image(), &self.info().declarations)
     }
 
-    /// The module that [`serialize`](Module::serialize) made these bytes of. They are copied.
+    /// Makes a module from bytes that [`serialize`](Module::serialize) returned. The bytes are
+    /// copied.
     ///
     /// # Errors
-    /// If they are no saved module, are damaged, or are of another version, collector,
-    /// options or machine: the error says what differs.
+    /// If they are not a saved module, are damaged, or belong to another version, collector,
+    /// options or machine. The error names the difference.
     ///
     /// # Safety
-    /// They must be bytes that [`serialize`](Module::serialize) returned. A checksum finds
-    /// what an accident did to them. But they are machine code: somebody who can choose them
-    /// can do in this process what they like.
+    /// The bytes must be those that [`serialize`](Module::serialize) returned. A checksum finds
+    /// accidental damage. But the bytes are machine code: someone who chooses them can do anything
+    /// in this process.
     pub unsafe fn deserialize(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module> {
         let saved = SavedImage::from_bytes(bytes.as_ref(), engine.abi());
         Module::from_saved(engine, saved.context("loading a saved module")?)
     }
 
-    /// The module that is saved in a file. The file is mapped and its code executed there, so
-    /// that nothing of it is copied, and processes that run it share its memory.
+    /// Loads the module that is saved in a file. The file is mapped and its code is executed in
+    /// place. Nothing is copied, and processes that run the code share its memory.
     ///
     /// # Errors
-    /// As [`deserialize`](Module::deserialize), and if the file cannot be mapped.
+    /// As for [`deserialize`](Module::deserialize), and if the file cannot be mapped.
     ///
     /// # Safety
-    /// As [`deserialize`](Module::deserialize), and the file must not change while the module
+    /// As for [`deserialize`](Module::deserialize). Also, the file must not change while the module
     /// or an instance of it exists.
     pub unsafe fn deserialize_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Module> {
-        // SAFETY: the caller keeps the file as it is.
+        // SAFETY: the caller promises that the file does not change.
         let saved = unsafe { SavedImage::open(path.as_ref(), engine.abi())? };
         Module::from_saved(engine, saved)
             .with_context(|| format!("loading {}", path.as_ref().display()))
     }
 
-    /// Whether `bytes` begin as a saved module does: as an ELF file.
+    /// Whether `bytes` begin like a saved module, which is an ELF file.
     pub fn is_saved(bytes: &[u8]) -> bool {
         gc_jit::is_saved(bytes)
     }

@@ -1,9 +1,9 @@
-//! Handles by which the host holds references: [`Rooted`], which live until their
-//! scope ends, and [`OwnedRooted`], which live until they are dropped.
+//! Handles for references that the host holds. A [`Rooted`] lives until its scope ends, and an
+//! [`OwnedRooted`] lives until it is dropped.
 //!
-//! They are the store's handles ([`ScopedHandle`], [`OwnedHandle`]) with the type of what
-//! they refer to. Scopes nest like the host functions that open them; what was rooted
-//! inside one is unrooted, with the collector's barrier, when it ends.
+//! They are the store's handles ([`ScopedHandle`], [`OwnedHandle`]) with the type of the object.
+//! Scopes nest like the host functions that open them. When a scope ends, its handles are unrooted,
+//! with the collector's barrier.
 
 use super::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreOpaque};
 use crate::refs::GcRef;
@@ -13,9 +13,9 @@ use gc_types::VMGcRef;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// A handle to an object of a store, valid until the scope it was made in ends: the
-/// call of the host function it was made by, the innermost [`RootScope`], or else
-/// the store's life. Copies are the same handle.
+/// A handle to an object of a store. It is valid until its scope ends. The scope is the innermost
+/// [`RootScope`] or call of a host function, and otherwise the store's life. Copies are the same
+/// handle.
 pub struct Rooted<T> {
     handle: ScopedHandle,
     _marker: PhantomData<fn() -> T>,
@@ -29,7 +29,7 @@ impl<T> Clone for Rooted<T> {
 
 impl<T> Copy for Rooted<T> {}
 
-/// A handle to an object of a store, valid until it and its clones are dropped.
+/// A handle to an object of a store. It is valid until the handle and its clones are dropped.
 pub struct OwnedRooted<T> {
     handle: OwnedHandle,
     _marker: PhantomData<fn() -> T>,
@@ -42,33 +42,33 @@ impl<T> Clone for OwnedRooted<T> {
 }
 
 impl StoreOpaque {
-    /// A scoped handle that owns `gc_ref`.
+    /// Makes a scoped handle, which owns `gc_ref`.
     pub(crate) fn root<T: GcRef>(&mut self, gc_ref: VMGcRef) -> Rooted<T> {
         match self.gc_store_mut().root(gc_ref) {
             Ok(handle) => Rooted { handle, _marker: PhantomData },
             Err(_) => {
-                panic!("too many handles in a scope: a `RootScope` that ends gives them up")
+                panic!("too many scoped handles; end a `RootScope` to release them")
             }
         }
     }
 
-    /// Unroots what was rooted since `scope` began.
+    /// Unroots the handles that were made since `scope` began.
     pub(crate) fn exit_scope(&mut self, scope: HandleScope) {
         self.gc_store_mut().exit_handle_scope(scope);
     }
 }
 
 impl<T: GcRef> Rooted<T> {
-    /// The reference, not counted: to be looked at, or cloned with the barrier.
+    /// The reference, which is not counted. It may be examined, or cloned with the barrier.
     pub(crate) fn get(&self, store: &StoreOpaque) -> Result<VMGcRef> {
         Ok(store.gc_store().rooted(&self.handle)?.unchecked_copy())
     }
 
-    /// A handle to the same object that lives until it is dropped.
+    /// An owned handle to the same object.
     ///
     /// # Errors
-    /// If this handle is of another store or its scope ended, or there are 2^25 owned
-    /// ones.
+    /// If this handle belongs to another store, if its scope has ended, or if there are 2^25 owned
+    /// handles.
     pub fn to_owned_rooted(&self, mut store: impl AsContextMut) -> Result<OwnedRooted<T>> {
         let store = store.as_context_mut().into_opaque();
         self.get(store)?;
@@ -81,18 +81,16 @@ impl<T: GcRef> Rooted<T> {
         Ok(OwnedRooted { handle, _marker: PhantomData })
     }
 
-    /// Whether both handles are to the same object (`ref.eq`). Equal `i31`s are
-    /// the same.
+    /// Whether both handles refer to the same object (`ref.eq`). Equal `i31`s are the same.
     ///
     /// # Errors
-    /// If a handle is of another store or its scope ended.
+    /// If a handle belongs to another store or its scope has ended.
     pub fn ref_eq(store: impl AsContext, a: &Rooted<T>, b: &Rooted<T>) -> Result<bool> {
         let store = store.as_context().opaque();
         Ok(a.get(store)? == b.get(store)?)
     }
 
-    /// The same handle, seen as a reference of a supertype or, checked by the
-    /// caller, of a subtype.
+    /// The same handle with a supertype, or with a subtype that the caller has checked.
     pub(crate) fn cast<U: GcRef>(self) -> Rooted<U> {
         Rooted { handle: self.handle, _marker: PhantomData }
     }
@@ -102,7 +100,7 @@ impl<T: GcRef> OwnedRooted<T> {
     /// A scoped handle to the same object.
     ///
     /// # Errors
-    /// If this handle is of another store.
+    /// If this handle belongs to another store.
     pub fn to_rooted(&self, mut store: impl AsContextMut) -> Result<Rooted<T>> {
         let store = store.as_context_mut().into_opaque();
         let gc_ref = store.gc_store().rooted_owned(&self.handle)?.unchecked_copy();
@@ -111,8 +109,8 @@ impl<T: GcRef> OwnedRooted<T> {
     }
 }
 
-/// A scope for [`Rooted`] handles: dropping it unroots what was rooted through it.
-/// The store is used through the scope while it lives.
+/// A scope for [`Rooted`] handles. When it is dropped, the handles that were made in it are
+/// unrooted. While the scope lives, the store is used through it.
 pub struct RootScope<C: AsContextMut> {
     store: C,
     scope: HandleScope,

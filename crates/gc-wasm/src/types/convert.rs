@@ -74,8 +74,7 @@ impl ModuleTypes {
         self.indices[index as usize]
     }
 
-    /// The number in the module of a type of the engine that the module has: the number
-    /// that stands for it in compiled code.
+    /// The module's number of a type of the engine. Compiled code uses this number for the type.
     pub(crate) fn number(&self, index: TypeIndex) -> TypeIndex {
         self.numbers[&index]
     }

@@ -39,7 +39,7 @@ impl RegisteredType {
         self.chain.len() as u32 - 1
     }
 
-    /// How its functions are called.
+    /// How the host calls the store's functions.
     ///
     /// # Errors
     /// If it is no function type, or has a parameter or result that is not supported.
