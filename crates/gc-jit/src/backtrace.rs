@@ -5,11 +5,11 @@
 //! exists. Without the cargo feature `backtrace` nothing is captured and every backtrace is empty.
 #![allow(unsafe_code)]
 
+use crate::traced::TracedPcs;
 use crate::walk::RawFrames;
 use crate::{VMStoreContext, lookup_code};
 use gc_types::FunctionId;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One compiled function on the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,48 +67,10 @@ impl fmt::Display for Backtrace {
     }
 }
 
-/// Program counters that were recorded while the frames were still on the stack. It is allocated in
-/// advance, because a signal handler fills it and must not allocate.
-#[derive(Debug)]
-pub(crate) struct TracedPcs {
-    pcs: Box<[AtomicUsize]>,
-    /// The number of frames. The innermost of them are in `pcs`.
-    frames: AtomicUsize,
-}
-
-impl TracedPcs {
-    /// The number of frames that are recorded. Further frames are only counted.
-    const CAPACITY: usize = 64;
-
-    pub(crate) fn new() -> TracedPcs {
-        let capacity = if cfg!(feature = "backtrace") { TracedPcs::CAPACITY } else { 0 };
-        TracedPcs {
-            pcs: std::iter::repeat_with(AtomicUsize::default).take(capacity).collect(),
-            frames: AtomicUsize::new(0),
-        }
-    }
-
-    /// Records `frames`. The recorded addresses are those of the call instructions, not the return
-    /// addresses. `exact` says that the first frame's address is already that of an instruction.
-    pub(crate) fn note(&self, mut frames: RawFrames, exact: bool) {
-        if !cfg!(feature = "backtrace") {
-            return;
-        }
-        let (mut count, mut back) = (0, usize::from(!exact));
-        while let Some(Ok(frame)) = frames.next() {
-            if let Some(pc) = self.pcs.get(count) {
-                pc.store(frame.pc - back, Ordering::Relaxed);
-            }
-            count += 1;
-            back = 1;
-        }
-        self.frames.store(count, Ordering::Relaxed);
-    }
-
-    /// Looks up the names.
-    pub(crate) fn symbolize(&self) -> Backtrace {
-        let frame = |pc: &AtomicUsize| {
-            let pc = pc.load(Ordering::Relaxed);
+impl Backtrace {
+    /// Looks up the names of what was noted.
+    pub(crate) fn symbolize(traced: &TracedPcs) -> Backtrace {
+        let frame = |pc: usize| {
             let info = lookup_code(pc)?.lookup(pc)?;
             Some(BacktraceFrame {
                 name: info.name,
@@ -117,22 +79,19 @@ impl TracedPcs {
                 srcloc: info.srcloc,
             })
         };
-        let frames = self.frames.load(Ordering::Relaxed);
-        let kept = &self.pcs[..frames.min(self.pcs.len())];
-        Backtrace { frames: kept.iter().filter_map(frame).collect(), omitted: frames - kept.len() }
+        let (pcs, omitted) = traced.kept();
+        Backtrace { frames: pcs.filter_map(frame).collect(), omitted }
     }
-}
 
-impl Backtrace {
-    /// The compiled functions on a store's stacks, beginning where compiled code last called the
-    /// host.
+    /// The compiled functions on the stacks of a store, from where compiled code last
+    /// called the host.
     ///
     /// # Safety
     /// As for [`RawFrames::from_exit`].
     pub(crate) unsafe fn capture(context: &VMStoreContext) -> Backtrace {
-        let pcs = TracedPcs::new();
+        let traced = TracedPcs::new();
         // SAFETY: passed on.
-        pcs.note(unsafe { RawFrames::from_exit(context) }, false);
-        pcs.symbolize()
+        traced.note(unsafe { RawFrames::from_exit(context) }.pcs(), false);
+        Backtrace::symbolize(&traced)
     }
 }

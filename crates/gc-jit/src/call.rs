@@ -3,8 +3,8 @@
 
 use crate::guard::Pending;
 use crate::{
-    Activation, CallError, EntryTrampoline, HostFunction, JitStore, TrapError, VMStoreContext,
-    arch, stack,
+    Activation, Backtrace, CallError, EntryTrampoline, HostFunction, JitStore, TrapError,
+    VMStoreContext, arch, stack,
 };
 use anyhow::anyhow;
 use gc_types::{EntryStatus, HostCall, Trap, ValRaw};
@@ -160,7 +160,7 @@ fn failure<S: JitStore>(store: &mut S, status: u64) -> CallError {
     }
     match u8::try_from(status).ok().and_then(Trap::from_code) {
         Some(trap) => {
-            let backtrace = store.jit().context().traced.symbolize();
+            let backtrace = Backtrace::symbolize(&store.jit().context().traced);
             CallError::Trap(TrapError { trap, detail: None, backtrace })
         }
         None => CallError::Host(anyhow!("compiled code ended with unknown status {status}")),

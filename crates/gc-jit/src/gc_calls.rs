@@ -1,29 +1,31 @@
-//! The heap's host calls ([`HostCall::GC`]) over a [`GcStore`](gc_runtime::GcStore).
+//! The heap's host calls ([`HostCall::GC`]) over the [`GcStore`](gc_runtime::GcStore) of any
+//! store.
 //!
 //! Their arguments come from emitted code and may come from the heap, so they are as untrusted as
-//! the heap's bytes. An allocation collects and grows the heap as the store's policy says. The
-//! roots are the references in the store's frames and the embedder's roots. The new reference is
-//! exposed to compiled code (`expose_gc_ref_to_wasm`) when it is returned.
-#![allow(unsafe_code)]
+//! the heap's bytes. An allocation collects and grows the heap as the store's policy says, with all
+//! roots of the store. The new reference is exposed to compiled code (`expose_gc_ref_to_wasm`) when
+//! it is returned.
 
-use crate::{JitStore, arch, host_call_guard, host_call_guard_infallible};
+use crate::{JitStore, arch};
 use anyhow::Result;
-use gc_types::{HostCall, Trap, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
+use gc_types::host_calls::{ExposedRef, Ref};
+use gc_types::{HostCall, Trap, TypeIndex, VMGcHeader, VMGcKind};
+
+gc_types::gc_host_calls! {
+    [crate::host_calls] @trait [
+        /// The heap's host calls.
+        pub(crate) trait GcHostCalls
+    ]
+}
 
 /// The first entries of the host-call table, by index. The embedder's entries follow.
-pub(crate) fn table<S: JitStore>() -> [*const u8; HostCall::FIRST_EMBEDDER as usize] {
-    let mut table = [missing as *const u8; HostCall::FIRST_EMBEDDER as usize];
-    for (call, function) in [
-        (HostCall::ALLOC_STRUCT, alloc_struct::<S> as *const u8),
-        (HostCall::ALLOC_ARRAY, alloc_array::<S> as *const u8),
-        (HostCall::COLLECTOR, collector::<S> as *const u8),
-        (HostCall::IS_SUBTYPE, is_subtype::<S> as *const u8),
-        (HostCall::ARRAY_COPY, array_copy::<S> as *const u8),
-        (HostCall::ARRAY_FILL, array_fill::<S> as *const u8),
-        (HostCall::UNWIND, arch::unwind_stub as *const u8),
-    ] {
-        table[call.index() as usize] = function;
+pub(crate) fn table<S: JitStore>() -> Vec<usize> {
+    let missing = (missing as *const u8).expose_provenance();
+    let mut table = vec![missing; HostCall::FIRST_EMBEDDER as usize];
+    for (entry, shim) in table.iter_mut().zip(<S as GcHostCalls>::host_calls()) {
+        *entry = shim.address();
     }
+    table[HostCall::UNWIND.index() as usize] = (arch::unwind_stub as *const u8).expose_provenance();
     table
 }
 
@@ -32,104 +34,61 @@ extern "C" fn missing() -> u64 {
     std::process::abort()
 }
 
-fn header(word: u64) -> Result<(VMGcKind, TypeIndex)> {
-    let header = VMGcHeader::from_words(word as u32, 0);
+fn header(word: u32) -> Result<(VMGcKind, TypeIndex)> {
+    let header = VMGcHeader::from_words(word, 0);
     Ok((header.kind().ok_or(Trap::CorruptHeap)?, header.ty()))
 }
 
-fn reference(word: u64) -> Option<VMGcRef> {
-    VMGcRef::from_raw_u32(word as u32)
-}
-
-extern "C" fn alloc_struct<S: JitStore>(vmctx: *mut u8, word: u64) -> u64 {
-    // SAFETY: emitted code passes its vmctx.
-    unsafe {
-        host_call_guard(vmctx, |store: &mut S| {
-            let (VMGcKind::StructRef | VMGcKind::ExnRef, ty) = header(word)? else {
-                return Err(Trap::CorruptHeap.into());
-            };
-            let (gc, mut roots) = store.jit_mut().gc_and_stack();
-            let object = gc.alloc_struct(&mut roots, ty)?;
-            Ok(u64::from(gc.expose_gc_ref_to_wasm(object)))
-        })
+impl<S: JitStore> GcHostCalls for S {
+    fn alloc_struct(&mut self, _caller: usize, header_word: u32) -> Result<ExposedRef> {
+        let (VMGcKind::StructRef | VMGcKind::ExnRef, ty) = header(header_word)? else {
+            return Err(Trap::CorruptHeap.into());
+        };
+        let (gc, mut roots) = self.jit_mut().gc_and_stack();
+        let object = gc.alloc_struct(&mut roots, ty)?;
+        Ok(ExposedRef(gc.expose_gc_ref_to_wasm(object)))
     }
-}
 
-extern "C" fn alloc_array<S: JitStore>(vmctx: *mut u8, word: u64, length: u64) -> u64 {
-    // SAFETY: as above.
-    unsafe {
-        host_call_guard(vmctx, |store: &mut S| {
-            let (VMGcKind::ArrayRef, ty) = header(word)? else {
-                return Err(Trap::CorruptHeap.into());
-            };
-            let (gc, mut roots) = store.jit_mut().gc_and_stack();
-            let array = gc.alloc_array(&mut roots, ty, length as u32)?;
-            Ok(u64::from(gc.expose_gc_ref_to_wasm(array)))
-        })
+    fn alloc_array(&mut self, _caller: usize, header_word: u32, length: u32) -> Result<ExposedRef> {
+        let (VMGcKind::ArrayRef, ty) = header(header_word)? else {
+            return Err(Trap::CorruptHeap.into());
+        };
+        let (gc, mut roots) = self.jit_mut().gc_and_stack();
+        let array = gc.alloc_array(&mut roots, ty, length)?;
+        Ok(ExposedRef(gc.expose_gc_ref_to_wasm(array)))
     }
-}
 
-extern "C" fn collector<S: JitStore>(
-    vmctx: *mut u8,
-    operation: u64,
-    word: u64,
-    operand: u64,
-) -> u64 {
-    // SAFETY: as above.
-    unsafe {
-        host_call_guard_infallible(vmctx, |store: &mut S| {
-            store.jit_mut().gc_mut().collector_slow_path(operation as u32, reference(word), operand)
-        })
+    fn collector(&mut self, _caller: usize, operation: u32, reference: Ref, operand: u64) -> u64 {
+        self.jit_mut().gc_mut().collector_slow_path(operation, reference, operand)
     }
-}
 
-extern "C" fn is_subtype<S: JitStore>(vmctx: *mut u8, actual: u64, expected: u64) -> u64 {
-    // SAFETY: as above.
-    unsafe {
-        host_call_guard_infallible(vmctx, |store: &mut S| {
-            store.is_subtype(actual as u32, expected as u32).into()
-        })
+    fn is_subtype(&mut self, _caller: usize, actual: u32, expected: u32) -> u32 {
+        JitStore::is_subtype(self, actual, expected).into()
     }
-}
 
-extern "C" fn array_copy<S: JitStore>(
-    vmctx: *mut u8,
-    dst: u64,
-    dst_index: u64,
-    src: u64,
-    src_index: u64,
-    length: u64,
-) -> u64 {
-    // SAFETY: as above.
-    unsafe {
-        host_call_guard(vmctx, |store: &mut S| {
-            let dst = reference(dst).ok_or(Trap::NullReference)?;
-            let src = reference(src).ok_or(Trap::NullReference)?;
-            let (dst_index, src_index) = (dst_index as u32, src_index as u32);
-            store.jit_mut().gc_mut().array_copy(&dst, dst_index, &src, src_index, length as u32)?;
-            Ok(0)
-        })
+    fn array_copy(
+        &mut self,
+        _caller: usize,
+        dst: Ref,
+        dst_index: u32,
+        src: Ref,
+        src_index: u32,
+        length: u32,
+    ) -> Result<()> {
+        let dst = dst.ok_or(Trap::NullReference)?;
+        let src = src.ok_or(Trap::NullReference)?;
+        Ok(self.jit_mut().gc_mut().array_copy(&dst, dst_index, &src, src_index, length)?)
     }
-}
 
-extern "C" fn array_fill<S: JitStore>(
-    vmctx: *mut u8,
-    array: u64,
-    index: u64,
-    bits: u64,
-    length: u64,
-) -> u64 {
-    // SAFETY: as above.
-    unsafe {
-        host_call_guard(vmctx, |store: &mut S| {
-            let array = reference(array).ok_or(Trap::NullReference)?;
-            store.jit_mut().gc_mut().array_fill(
-                &array,
-                index as u32,
-                bits.into(),
-                length as u32,
-            )?;
-            Ok(0)
-        })
+    fn array_fill(
+        &mut self,
+        _caller: usize,
+        array: Ref,
+        index: u32,
+        bits: u64,
+        length: u32,
+    ) -> Result<()> {
+        let array = array.ok_or(Trap::NullReference)?;
+        Ok(self.jit_mut().gc_mut().array_fill(&array, index, bits.into(), length)?)
     }
 }

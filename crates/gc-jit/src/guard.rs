@@ -11,6 +11,7 @@
 
 use crate::{CallError, JitStore, TrapError, VMContextPrefix};
 use gc_runtime::HeapError;
+use gc_types::host_calls::HostCallResult;
 use gc_types::{HostCall, Trap};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -62,19 +63,30 @@ pub unsafe fn host_call_guard<S: JitStore>(
     HostCall::FAILED
 }
 
-/// Runs the body of a host function that cannot fail. A panic in it aborts the process. (Panics of
-/// host values' destructors do not reach it; see
+/// Runs the body of a host call, as [`host_call_guard`] does if it may fail. A panic in one
+/// that cannot fail aborts the process. (Panics of host values' destructors do not reach it; see
 /// [`GcStore::resume_host_panic`](gc_runtime::GcStore::resume_host_panic).)
 ///
 /// # Safety
 /// As for [`host_call_guard`].
-pub unsafe fn host_call_guard_infallible<S: JitStore>(
-    vmctx: *mut u8,
-    body: impl FnOnce(&mut S) -> u64,
-) -> u64 {
+#[inline(always)]
+pub(crate) unsafe fn run_host_call<S, R>(vmctx: *mut u8, body: impl FnOnce(&mut S) -> R) -> u64
+where
+    S: JitStore,
+    R: HostCallResult<Error: Into<anyhow::Error>>,
+{
+    if R::FALLIBLE {
+        // SAFETY: passed on.
+        return unsafe {
+            host_call_guard::<S>(vmctx, |store| body(store).into_word().map_err(Into::into))
+        };
+    }
     // SAFETY: as the caller promises.
     let store = unsafe { store_of::<S>(vmctx) };
-    catch_unwind(AssertUnwindSafe(|| body(store))).unwrap_or_else(|_| std::process::abort())
+    match catch_unwind(AssertUnwindSafe(|| body(store).into_word())) {
+        Ok(Ok(word)) => word,
+        _ => std::process::abort(),
+    }
 }
 
 /// The trap with which compiled code ends if the heap fails with `error`.

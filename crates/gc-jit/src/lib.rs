@@ -30,14 +30,19 @@ mod entry;
 mod error;
 mod gc_calls;
 mod guard;
+mod host_calls;
 mod registry;
 mod saved;
 mod signals;
 mod stack;
 mod stack_bounds;
 mod state;
+mod traced;
 mod vmcontext;
 mod walk;
+
+#[doc(hidden)]
+pub use gc_types;
 
 pub use activation::Activation;
 pub use backtrace::{Backtrace, BacktraceFrame};
@@ -45,7 +50,10 @@ pub use call::{call, call_host};
 pub use code_memory::{CodeMemory, FrameInfo};
 pub use entry::EntryTrampoline;
 pub use error::{CallError, TrapError};
-pub use guard::{host_call_guard, host_call_guard_infallible};
+pub use guard::host_call_guard;
+#[doc(hidden)]
+pub use host_calls::HostCallBody;
+pub use host_calls::HostCallShim;
 pub use registry::lookup_code;
 pub use saved::{SavedImage, is_saved, save};
 pub use state::{JitState, JitStore, StackRoots};

@@ -107,7 +107,7 @@ unsafe fn deliver(
     };
     // SAFETY: this thread is in compiled code, in its innermost activation.
     let frames = unsafe { RawFrames::from_fault(context, pc, interrupted.fp(), interrupted.sp()) };
-    context.traced.note(frames, true);
+    context.traced.note(frames.pcs(), true);
     let entry_fp = activation.entry_fp;
     let status = u64::from(Trap::code(trap));
     interrupted.resume_at(

@@ -1,42 +1,19 @@
 //! Stacks: the state of one store's compiled code on one native stack.
 //!
-//! A chain of [`Activation`]s belongs to a stack, not to a thread or a store. The running stack is
-//! the [`VMStack`] in the store's context, where compiled code finds it. If a host function passes
-//! its store to another thread and that thread calls compiled code, a second stack begins there.
-//! The first stack is suspended until that call has returned: a [`SuspendedStack`] keeps its words.
+//! A chain of [`Activation`](crate::Activation)s belongs to a stack, not to a thread or a store.
+//! The running stack is the `VMStack` in the store's context, where compiled code finds it. If a
+//! host function passes its store to another thread and that thread calls compiled code, a second
+//! stack begins there. The first stack is suspended until that call has returned: a
+//! [`SuspendedStack`] keeps its words.
 //!
 //! The code assumes nothing about the addresses of two stacks: frame pointers rise only within one
 //! stack. One thread-local word says which store's stack runs on a thread. It is for the signal
 //! handler, which gets only the registers of the fault.
 
-use crate::vmcontext::{Pointer, Word};
-use crate::{Activation, VMStoreContext, arch, stack_bounds};
+use crate::vmcontext::SuspendedStack;
+use crate::{VMStoreContext, arch, stack_bounds};
 use std::cell::Cell;
 use std::ptr::null;
-
-/// The state of one store's compiled code on one native stack, while it runs there.
-#[derive(Debug, Default)]
-#[repr(C)]
-pub(crate) struct VMStack {
-    /// The lowest stack pointer that compiled code may have.
-    pub(crate) limit: Word,
-    /// The frame pointer of the trampoline by which the innermost activation last called the host.
-    /// Zero before the first such call.
-    pub(crate) last_exit_fp: Word,
-    /// The innermost activation. Null if no compiled code is on the stack.
-    pub(crate) activation: Pointer<Activation>,
-}
-
-/// A stack of a store that waits until another stack of the store has ended.
-#[derive(Debug)]
-pub(crate) struct SuspendedStack {
-    limit: usize,
-    pub(crate) last_exit_fp: usize,
-    pub(crate) activation: *mut Activation,
-    native: usize,
-    /// The stack that was suspended before this one. Null if there is none.
-    pub(crate) next: *const SuspendedStack,
-}
 
 thread_local! {
     /// The context of the store whose compiled code runs on this thread. If several stores' code

@@ -9,8 +9,8 @@
 
 use crate::guard::Pending;
 use crate::{
-    Backtrace, CodeMemory, StackWalk, VMContextPrefix, VMFuncRef, VMStoreContext, gc_calls,
-    signals, walk,
+    Backtrace, CodeMemory, HostCallShim, StackWalk, VMContextPrefix, VMFuncRef, VMStoreContext,
+    gc_calls, signals, walk,
 };
 use anyhow::Result;
 use gc_runtime::{FrameSlot, GcRootsList, GcStore, IncompleteWalk, TraceRoots};
@@ -86,21 +86,22 @@ impl<S> std::fmt::Debug for JitState<S> {
 }
 
 impl<S: JitStore> JitState<S> {
-    /// Creates the state of a store with `gc`'s heap. `host_calls` are the embedder's host
-    /// functions: entry `n` belongs to [`HostCall::embedder(n)`](gc_types::HostCall::embedder) and
-    /// is `extern "C"`, as [`HostCall`](gc_types::HostCall) requires. Compiled code may use
-    /// `max_stack` bytes of stack from the outermost call on, or less if the thread's stack is
-    /// smaller.
+    /// Creates the state of a store with `gc`'s heap. `host_calls` are the embedder's, as
+    /// [`host_calls!`](crate::host_calls!) makes them: entry `n` belongs to
+    /// [`HostCall::embedder(n)`](gc_types::HostCall::embedder). Compiled code may use `max_stack`
+    /// bytes of stack from the outermost call on, or less if the thread's stack is smaller.
     ///
     /// # Errors
     /// If the signal handler cannot be installed.
-    pub fn new(gc: GcStore, host_calls: &[*const u8], max_stack: usize) -> Result<JitState<S>> {
+    pub fn new(
+        gc: GcStore,
+        host_calls: &[HostCallShim<S>],
+        max_stack: usize,
+    ) -> Result<JitState<S>> {
         signals::install()?;
-        let host_calls: Box<[usize]> = gc_calls::table::<S>()
-            .iter()
-            .chain(host_calls)
-            .map(|function| function.expose_provenance())
-            .collect();
+        let mut table = gc_calls::table::<S>();
+        table.extend(host_calls.iter().map(HostCallShim::address));
+        let host_calls = table.into_boxed_slice();
         let heap = gc.heap().core().memory.mapping();
         let mut state = JitState {
             context: Arc::new(VMStoreContext::new(heap, host_calls.as_ptr().cast())),
@@ -115,12 +116,14 @@ impl<S: JitStore> JitState<S> {
         Ok(state)
     }
 
-    /// The prefix of this store's vmctxs.
-    pub fn vmctx_prefix(&self) -> VMContextPrefix {
+    /// The prefix of a vmctx of this store. `number` is the embedder's number for the vmctx; host
+    /// calls and [`caller`](JitState::caller) give it back.
+    pub fn vmctx_prefix(&self, number: usize) -> VMContextPrefix {
         VMContextPrefix {
             heap_base: self.context.heap().base(),
             heap_data: self.context.heap().data().cast_mut(),
             store_context: Arc::as_ptr(&self.context),
+            number,
         }
     }
 
@@ -210,14 +213,18 @@ impl<S: JitStore> JitState<S> {
         unsafe { Backtrace::capture(&self.context) }
     }
 
-    /// The vmctx of the compiled function that called the host. `None` if the host itself made the
-    /// call through a trampoline, or if the image names no slot in which the function keeps its
-    /// vmctx.
-    pub fn caller_vmctx(&self) -> Option<*mut u8> {
+    /// The number of the vmctx of the compiled function that called the host. `None` if the host
+    /// itself made the call, or if the image names no slot in which the function keeps its vmctx.
+    pub fn caller(&self) -> Option<usize> {
         let mut walk = self.stack_walk();
         let frame = walk.next()?.ok()?;
         let innermost = self.context.stack.activation.get().cast_const();
-        (walk.activation() == innermost).then(|| frame.vmctx())?
+        if walk.activation() != innermost {
+            return None;
+        }
+        let vmctx = frame.vmctx()?.cast::<VMContextPrefix>();
+        // SAFETY: a function that runs was passed a vmctx, which is what it keeps there.
+        Some(unsafe { (*vmctx).number })
     }
 }
 

@@ -2,8 +2,7 @@
 //! that their offsets are those of [`VMOffsets`].
 
 use crate::Activation;
-use crate::backtrace::TracedPcs;
-use crate::stack::{SuspendedStack, VMStack};
+use crate::traced::TracedPcs;
 use gc_runtime::HeapMapping;
 use gc_types::{NULL_PAGE_SIZE, Trap, VMOffsets, ValRaw};
 use std::sync::Arc;
@@ -52,6 +51,30 @@ impl<T> Default for Pointer<T> {
     fn default() -> Pointer<T> {
         Pointer::new(std::ptr::null_mut())
     }
+}
+
+/// The state of one store's compiled code on one native stack, while it runs there.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct VMStack {
+    /// The lowest stack pointer that compiled code may have.
+    pub(crate) limit: Word,
+    /// The frame pointer of the trampoline by which the innermost activation last called the host.
+    /// Zero before the first such call.
+    pub(crate) last_exit_fp: Word,
+    /// The innermost activation. Null if no compiled code is on the stack.
+    pub(crate) activation: Pointer<Activation>,
+}
+
+/// A stack of a store that waits until another stack of the store has ended.
+#[derive(Debug)]
+pub(crate) struct SuspendedStack {
+    pub(crate) limit: usize,
+    pub(crate) last_exit_fp: usize,
+    pub(crate) activation: *mut Activation,
+    pub(crate) native: usize,
+    /// The stack that was suspended before this one. Null if there is none.
+    pub(crate) next: *const SuspendedStack,
 }
 
 /// The data that all vmctxs of one store share. Compiled code reads and writes the fields that have
@@ -151,6 +174,8 @@ pub struct VMContextPrefix {
     pub heap_data: *mut u8,
     /// The store context.
     pub store_context: *const VMStoreContext,
+    /// The embedder's number for this vmctx.
+    pub number: usize,
 }
 
 /// A host function as an exit trampoline calls it. It gets its [`VMHostFuncContext`] and an array,
@@ -194,6 +219,7 @@ const _: () = {
         VMContextPrefix.heap_base = vmctx_heap_base;
         VMContextPrefix.heap_data = vmctx_heap_data;
         VMContextPrefix.store_context = vmctx_store_context;
+        VMContextPrefix.number = vmctx_number;
         VMHostFuncContext.function = vmctx_prefix_size;
         Activation.previous = activation_previous;
         Activation.entry_fp = activation_entry_fp;

@@ -10,7 +10,7 @@
 //! may be missing ([`IncompleteWalk`]).
 #![allow(unsafe_code)]
 
-use crate::stack::SuspendedStack;
+use crate::vmcontext::SuspendedStack;
 use crate::{Activation, CodeMemory, FrameInfo, VMStoreContext, lookup_code};
 use gc_runtime::{FrameSlot, GcRootsList, IncompleteWalk};
 use gc_types::StackMap;
@@ -77,6 +77,11 @@ impl RawFrames {
             above: sp.saturating_sub(1),
             next_stack: context.suspended.get(),
         }
+    }
+
+    /// The addresses of the frames, up to the first that cannot be trusted.
+    pub(crate) fn pcs(mut self) -> impl Iterator<Item = usize> {
+        std::iter::from_fn(move || Some(self.next()?.ok()?.pc))
     }
 
     /// Ends the walk.

@@ -3,15 +3,13 @@
 
 mod common;
 
+use anyhow::Result;
 use common::*;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
 use gc_compiler::{ImageLinker, import_function, import_host_call, import_type_word, type_word};
-use gc_jit::{
-    CallError, EntryTrampoline, host_call_guard, host_call_guard_infallible, lookup_code,
-};
-use gc_types::{
-    HostCall, HostCallType, HostSignature, Trap, TypeIndex, TypeWord, VMGcKind, ValRaw,
-};
+use gc_jit::{CallError, EntryTrampoline, host_call_guard, lookup_code};
+use gc_types::host_calls::Ref;
+use gc_types::{HostCall, HostSignature, Trap, TypeIndex, TypeWord, VMGcKind, ValRaw};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -33,7 +31,7 @@ fn values_of_every_type_go_in_and_come_out() {
         ValRaw::from_f64_bits((-0.0f64).to_bits()),
         ValRaw::from_v128(bytes),
     ];
-    let results = fixture(&[]).call(&code, 0, &signature, &args).unwrap();
+    let results = fixture().call(&code, 0, &signature, &args).unwrap();
     assert_eq!(results[0].v128(), bytes);
     assert_eq!(results[1].f64_bits(), (-0.0f64).to_bits());
     assert_eq!(f32::from_bits(results[2].f32_bits()), 2.5);
@@ -64,7 +62,7 @@ fn twenty_parameters_and_twenty_results() {
     });
     let code = publish(vec![inner, outer], &[]);
     let args: Vec<_> = (0..20).map(|i| ValRaw::from_i32(i + 1)).collect();
-    let results = fixture(&[]).call(&code, 1, &signature, &args).unwrap();
+    let results = fixture().call(&code, 1, &signature, &args).unwrap();
     let expected: Vec<_> = (0..20).map(|i| (i + 8) % 20 + 1).collect();
     assert_eq!(i32s(&results), expected);
 }
@@ -80,7 +78,7 @@ fn too_few_slots_is_an_error() {
         &[],
     );
     let trampoline = entry_trampoline(&signature);
-    let mut fixture = fixture(&[]);
+    let mut fixture = fixture();
     let vmctx = fixture.vmctx();
     let address = code.function_address(0).unwrap();
     let mut values = [ValRaw::ZERO];
@@ -109,7 +107,13 @@ fn linking_names_what_is_missing() {
     assert!(error.to_string().contains("caller"), "{error}");
 
     let call = HostCall::embedder(3);
-    let unknown = HostSignature { name: "unknown", params: &[], result: None, fallible: false };
+    let unknown = HostSignature {
+        name: "unknown",
+        params: &[],
+        result: None,
+        fallible: false,
+        may_collect: false,
+    };
     let caller = compile(&compiler, signature, |b, params| {
         let callee = import_host_call(b.func, call, &unknown);
         b.ins().call(callee, params);
@@ -120,30 +124,43 @@ fn linking_names_what_is_missing() {
     assert!(image.link(&compiler).is_err());
 }
 
-const MIX: HostSignature = HostSignature {
-    name: "mix",
-    params: &[
-        HostCallType::I32,
-        HostCallType::I64,
-        HostCallType::Ref,
-        HostCallType::I32,
-        HostCallType::I64,
-        HostCallType::I64,
-        HostCallType::I32,
-    ],
-    result: Some(HostCallType::I32),
-    fallible: true,
-};
+gc_jit::host_calls! {
+    /// Calls of a store without data.
+    trait Calls;
+    /// Their signatures.
+    const CALLS from HostCall::FIRST_EMBEDDER, named "";
 
-extern "C" fn mix(vmctx: *mut u8, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, g: u64) -> u64 {
-    // SAFETY: called by compiled code.
-    unsafe {
-        host_call_guard(vmctx, |_: &mut TestStore| {
-            assert_eq!((a, b, c, d), (0xffff_fffe, u64::MAX, 9, 4));
-            assert_eq!((e, f, g), (5, 6, 0x8000_0000));
-            Ok(0x8765_4321)
-        })
+    /// Looks at parameters of all types.
+    MIX: fn mix(a: u32, b: u64, c: Ref, d: u32, e: u64, f: *mut u8, g: u32) -> Result<u32>;
+    /// Returns what a call that may fail would have failed by.
+    COUNT: fn count() -> u64;
+}
+
+impl Calls for TestStore {
+    fn mix(
+        &mut self,
+        caller: usize,
+        a: u32,
+        b: u64,
+        c: Ref,
+        d: u32,
+        e: u64,
+        f: *mut u8,
+        g: u32,
+    ) -> Result<u32> {
+        assert_eq!((caller, a, b, d), (VMCTX, 0xffff_fffe, u64::MAX, 4));
+        assert_eq!(c.map(|c| c.as_raw_u32()), Some(9));
+        assert_eq!((e, f.addr(), g), (5, 6, 0x8000_0000));
+        Ok(0x8765_4321)
     }
+
+    fn count(&mut self, _caller: usize) -> u64 {
+        HostCall::FAILED
+    }
+}
+
+fn with_calls() -> Fixture {
+    fixture_of((), &<TestStore as Calls>::host_calls())
 }
 
 #[test]
@@ -151,7 +168,7 @@ fn a_host_call_takes_integers_widened_and_clobbers_nothing() {
     let compiler = compiler();
     let signature = signature(&[types::I32; 8], &[types::I64, types::I64]);
     let caller = compile(&compiler, signature.clone(), |b, params| {
-        let mix = import_host_call(b.func, HostCall::embedder(0), &MIX);
+        let mix = import_host_call(b.func, MIX, &CALLS[0].1);
         let args = [
             b.ins().iconst(types::I32, -2),
             b.ins().iconst(types::I64, -1),
@@ -183,9 +200,9 @@ fn a_host_call_takes_integers_widened_and_clobbers_nothing() {
         }
         b.ins().return_(&[result, sum]);
     });
-    let code = publish(vec![caller], &[MIX]);
+    let code = publish(vec![caller], CALLS);
     let args: Vec<_> = (1..9).map(ValRaw::from_i32).collect();
-    let results = fixture(&[mix as *const u8]).call(&code, 0, &signature, &args).unwrap();
+    let results = with_calls().call(&code, 0, &signature, &args).unwrap();
     assert_eq!(results[0].u64(), 0x8765_4321);
     assert_eq!(results[1].u64(), 87654321);
 }
@@ -216,7 +233,7 @@ fn a_host_function_is_called_like_a_compiled_one() {
         b.ins().return_(&results);
     });
     let code = publish(vec![caller], &[]);
-    let mut fixture = fixture(&[]);
+    let mut fixture = fixture();
     let mut host = host_context(&fixture.store, swap);
     let args = [
         ValRaw::from_pointer(exit.0.cast_mut()),
@@ -251,6 +268,7 @@ enum Ending {
 struct Nest {
     trampoline: EntryTrampoline,
     code: *const u8,
+    vmctx: *mut u8,
     ending: Ending,
     /// What came out of each level, innermost first.
     seen: Vec<String>,
@@ -258,43 +276,44 @@ struct Nest {
     catch_at: Option<u32>,
 }
 
-const NEST: HostSignature = HostSignature {
-    name: "nest",
-    params: &[HostCallType::I32],
-    result: Some(HostCallType::I32),
-    fallible: true,
-};
+gc_jit::host_calls! {
+    /// The call of a store with a [`Nest`].
+    trait NestCalls;
+    /// Its signature.
+    const NEST_CALLS from HostCall::FIRST_EMBEDDER, named "";
 
-/// Calls function 0 again with one less, or ends.
-extern "C" fn nest(vmctx: *mut u8, depth: u64) -> u64 {
-    // SAFETY: called by compiled code of a store with a `Nest`.
-    unsafe {
-        host_call_guard(vmctx, |store: &mut TestStore<Nest>| {
-            if depth == 0 {
-                return match store.data.ending {
-                    Ending::Fine => Ok(100),
-                    Ending::Error => Err(anyhow::anyhow!("no more")),
-                    Ending::Panic => panic!("host panic"),
-                    Ending::Trap => Err(Trap::CastFailure.into()),
-                    Ending::TrapInContext => {
-                        Err(anyhow::Error::from(Trap::CastFailure).context("while casting"))
-                    }
-                };
-            }
-            let mut values = [ValRaw::from_i32(depth as i32 - 1)];
-            let (trampoline, code) = (store.data.trampoline.clone(), store.data.code);
-            let result = gc_jit::call(store, &trampoline, code, vmctx, &mut values);
-            let seen = match &result {
-                Ok(()) => format!("{}", values[0].i32()),
-                Err(error) => error.to_string().lines().next().unwrap().to_owned(),
+    /// Calls function 0 again with one less, or ends.
+    NEST: fn nest(depth: u32) -> Result<u32>;
+}
+
+impl NestCalls for TestStore<Nest> {
+    fn nest(&mut self, _caller: usize, depth: u32) -> Result<u32> {
+        if depth == 0 {
+            return match self.data.ending {
+                Ending::Fine => Ok(100),
+                Ending::Error => Err(anyhow::anyhow!("no more")),
+                Ending::Panic => panic!("host panic"),
+                Ending::Trap => Err(Trap::CastFailure.into()),
+                Ending::TrapInContext => {
+                    Err(anyhow::Error::from(Trap::CastFailure).context("while casting"))
+                }
             };
-            store.data.seen.push(seen);
-            if store.data.catch_at == Some(depth as u32) {
-                return Ok(1000);
-            }
-            result?;
-            Ok(values[0].u64())
-        })
+        }
+        let mut values = [ValRaw::from_i32(depth as i32 - 1)];
+        let (trampoline, code) = (self.data.trampoline.clone(), self.data.code);
+        let vmctx = self.data.vmctx;
+        // SAFETY: the function is the caller, called as it was.
+        let result = unsafe { gc_jit::call(self, &trampoline, code, vmctx, &mut values) };
+        let seen = match &result {
+            Ok(()) => format!("{}", values[0].i32()),
+            Err(error) => error.to_string().lines().next().unwrap().to_owned(),
+        };
+        self.data.seen.push(seen);
+        if self.data.catch_at == Some(depth) {
+            return Ok(1000);
+        }
+        result?;
+        Ok(values[0].u32())
     }
 }
 
@@ -306,7 +325,7 @@ fn run_nested(
     let compiler = compiler();
     let signature = signature(&[types::I32], &[types::I32]);
     let caller = compile(&compiler, signature.clone(), |b, params| {
-        let nest = import_host_call(b.func, HostCall::embedder(0), &NEST);
+        let nest = import_host_call(b.func, NEST, &NEST_CALLS[0].1);
         b.ins().call(nest, &[params[0], params[1]]);
         let context = b.ins().load(
             types::I64,
@@ -323,15 +342,17 @@ fn run_nested(
         let result = b.ins().iadd_imm_u(result, 1);
         b.ins().return_(&[result]);
     });
-    let code = publish(vec![caller], &[NEST]);
+    let code = publish(vec![caller], NEST_CALLS);
     let data = Nest {
         trampoline: entry_trampoline(&signature),
         code: code.function_address(0).unwrap(),
+        vmctx: std::ptr::null_mut(),
         ending,
         seen: Vec::new(),
         catch_at,
     };
-    let mut fixture = fixture_of(data, &[nest as *const u8]);
+    let mut fixture = fixture_of(data, &TestStore::<Nest>::host_calls());
+    fixture.store.data.vmctx = fixture.vmctx();
     let result = fixture.call(&code, 0, &signature, &[ValRaw::from_i32(depth)]);
     assert!(!fixture.store.jit.is_active());
     assert_eq!(fixture.store.jit.stack_walk().count(), 0);
@@ -388,20 +409,12 @@ fn recursion_between_host_and_compiled_code_ends_in_a_stack_overflow() {
     assert!(seen.len() > 50, "{}", seen.len());
 }
 
-const COUNT: HostSignature =
-    HostSignature { name: "count", params: &[], result: Some(HostCallType::I64), fallible: false };
-
-extern "C" fn count(vmctx: *mut u8) -> u64 {
-    // SAFETY: called by compiled code. The sentinel means nothing where nothing can fail.
-    unsafe { host_call_guard_infallible(vmctx, |_: &mut TestStore| u64::MAX) }
-}
-
 #[test]
 fn an_infallible_call_may_return_any_word() {
     let compiler = compiler();
     let signature = signature(&[], &[types::I64]);
     let caller = compile(&compiler, signature.clone(), |b, params| {
-        let count = import_host_call(b.func, HostCall::embedder(0), &COUNT);
+        let count = import_host_call(b.func, COUNT, &CALLS[1].1);
         b.ins().call(count, &[params[0]]);
         let context = b.ins().load(
             types::I64,
@@ -413,8 +426,8 @@ fn an_infallible_call_may_return_any_word() {
         let result = b.ins().load(types::I64, MemFlagsData::trusted(), context, offset);
         b.ins().return_(&[result]);
     });
-    let code = publish(vec![caller], &[COUNT]);
-    let results = fixture(&[count as *const u8]).call(&code, 0, &signature, &[]).unwrap();
+    let code = publish(vec![caller], CALLS);
+    let results = with_calls().call(&code, 0, &signature, &[]).unwrap();
     assert_eq!(results[0].u64(), u64::MAX);
 }
 
@@ -461,7 +474,7 @@ fn functions_compile_on_many_threads() {
         workers.into_iter().map(|w| w.join().unwrap()).collect()
     });
     let code = publish(functions, &[]);
-    let mut fixture = fixture(&[]);
+    let mut fixture = fixture();
     for i in 0..16 {
         let args = [ValRaw::from_i64(100)];
         let results = fixture.call(&code, i, &signature, &args).unwrap();
@@ -485,7 +498,7 @@ fn one_image_is_published_for_engines_with_other_type_indices() {
     for indices in [[5, 9], [70_000, 0]] {
         let indices = indices.map(|n| TypeIndex::new(n).unwrap());
         let code = gc_jit::CodeMemory::publish(image.clone(), &indices).unwrap();
-        let results = fixture(&[]).call(&code, 0, &signature, &[]).unwrap();
+        let results = fixture().call(&code, 0, &signature, &[]).unwrap();
         let header = indices[0].header_word(VMGcKind::ArrayRef);
         assert_eq!(results[0].u32(), header);
         assert_eq!(results[1].u32(), indices[1].as_u32());

@@ -128,7 +128,7 @@ impl Config {
     }
 
     fn fixture(&self) -> Fixture {
-        let mut fixture = fixture_with(self.runtime, &self.options, &[]);
+        let mut fixture = fixture_with(self.runtime, &self.options);
         for (ty, layout) in [
             (NODE, GcLayout::Struct(node())),
             (WORDS, GcLayout::Array(ArrayLayout::new(StorageType::I64))),

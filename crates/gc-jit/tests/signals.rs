@@ -7,8 +7,7 @@ use common::*;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, TrapCode, types};
 use gc_compiler::import_host_call;
-use gc_jit::host_call_guard;
-use gc_types::{HostCall, HostSignature, Trap, ValRaw};
+use gc_types::{HostCall, Trap, ValRaw};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -117,7 +116,7 @@ fn trap_once() {
         })],
         &[],
     );
-    let error = fixture(&[]).call(&code, 0, &signature, &[ValRaw::ZERO]).unwrap_err();
+    let error = fixture().call(&code, 0, &signature, &[ValRaw::ZERO]).unwrap_err();
     assert_eq!(error.trap(), Some(Trap::IntegerDivisionByZero));
 }
 
@@ -143,15 +142,18 @@ static IN_HOST: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
 
 /// Runs `body` in a host function that compiled code calls.
 fn in_host_call(body: fn()) {
-    const HOST: HostSignature =
-        HostSignature { name: "host", params: &[], result: None, fallible: true };
-    extern "C" fn host(vmctx: *mut u8) -> u64 {
-        // SAFETY: called by compiled code.
-        unsafe {
-            host_call_guard(vmctx, |_: &mut TestStore| {
-                IN_HOST.get().unwrap()();
-                Ok(0)
-            })
+    gc_jit::host_calls! {
+        /// One call.
+        trait Calls;
+        /// Its signature.
+        const CALLS from HostCall::FIRST_EMBEDDER, named "";
+
+        /// Runs the body.
+        HOST: fn host();
+    }
+    impl Calls for TestStore {
+        fn host(&mut self, _caller: usize) {
+            IN_HOST.get().unwrap()();
         }
     }
     trap_once();
@@ -159,12 +161,12 @@ fn in_host_call(body: fn()) {
     let compiler = compiler();
     let signature = signature(&[], &[]);
     let caller = compile(&compiler, signature.clone(), |b, params| {
-        let host = import_host_call(b.func, HostCall::embedder(0), &HOST);
+        let host = import_host_call(b.func, HOST, &CALLS[0].1);
         b.ins().call(host, &[params[0]]);
         b.ins().return_(&[]);
     });
-    let code = publish(vec![caller], &[HOST]);
-    let _ = fixture(&[host as *const u8]).call(&code, 0, &signature, &[]);
+    let code = publish(vec![caller], CALLS);
+    let _ = fixture_of((), &TestStore::host_calls()).call(&code, 0, &signature, &[]);
 }
 
 fn unlisted() {
@@ -176,7 +178,7 @@ fn unlisted() {
         b.ins().return_(&[value]);
     });
     let code = publish(vec![function], &[]);
-    let _ = fixture(&[]).call(&code, 0, &signature, &[ValRaw::ZERO]);
+    let _ = fixture().call(&code, 0, &signature, &[ValRaw::ZERO]);
 }
 
 static RECEIVED: AtomicU32 = AtomicU32::new(0);
@@ -217,7 +219,7 @@ fn sent() {
         }
         STOP.store(9, Ordering::SeqCst);
     });
-    let mut fixture = fixture(&[]);
+    let mut fixture = fixture();
     let args = [ValRaw::from_pointer(STOP.as_ptr())];
     let result = fixture.call(&code, 0, &signature, &args).unwrap();
     assert_eq!(result[0].u64(), 9);

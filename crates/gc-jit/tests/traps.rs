@@ -2,6 +2,7 @@
 
 mod common;
 
+use anyhow::Result;
 use common::*;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -9,8 +10,8 @@ use cranelift_codegen::ir::{
 };
 use cranelift_frontend::FunctionBuilder;
 use gc_compiler::{Compiler, import_function, import_host_call};
-use gc_jit::{CallError, CodeMemory, TrapError, host_call_guard};
-use gc_types::{FunctionId, HostCall, HostSignature, NULL_PAGE_SIZE, Trap, ValRaw};
+use gc_jit::{CallError, CodeMemory, TrapError};
+use gc_types::{FunctionId, HostCall, NULL_PAGE_SIZE, Trap, ValRaw};
 use std::sync::Arc;
 
 fn trap_code(trap: Trap) -> TrapCode {
@@ -34,7 +35,7 @@ fn trap_of(
     let compiler = compiler();
     let signature = signature(params, returns);
     let code = publish(vec![compile(&compiler, signature.clone(), body)], &[]);
-    let mut fixture = fixture(&[]);
+    let mut fixture = fixture();
     let error = expect_trap(fixture.call(&code, 0, &signature, args));
     assert!(!fixture.store.jit.is_active());
     error
@@ -147,7 +148,7 @@ fn unbounded_recursion_overflows_cleanly_again_and_again() {
     let compiler = compiler();
     for bytes in [8, 5_000, 100_000, 10 << 20] {
         let (signature, code) = recursive(&compiler, bytes);
-        let mut fixture = fixture(&[]);
+        let mut fixture = fixture();
         for _ in 0..20 {
             let args = [ValRaw::from_i64(0)];
             let error = expect_trap(fixture.call(&code, 0, &signature, &args));
@@ -202,7 +203,7 @@ fn ten_thousand_traps_leave_mask_and_store_as_they_were() {
         ],
         &[],
     );
-    let mut fixture = fixture(&[]);
+    let mut fixture = fixture();
     let load = entry_trampoline(&sig);
     let div = entry_trampoline(&division);
     let before = mask();
@@ -237,7 +238,7 @@ fn threads_trap_at_once() {
                     // Code is published and dropped while other threads trap.
                     let code =
                         publish(vec![compile(&compiler, signature.clone(), load_from_heap)], &[]);
-                    let mut fixture = fixture(&[]);
+                    let mut fixture = fixture();
                     let args = [ValRaw::from_u64((t + i) % 2 * 0x8000_0000)];
                     let error = expect_trap(fixture.call(&code, 0, &signature, &args));
                     let expected = [Trap::NullReference, Trap::CorruptHeap][((t + i) % 2) as usize];
@@ -248,30 +249,36 @@ fn threads_trap_at_once() {
     });
 }
 
-const AGAIN: HostSignature =
-    HostSignature { name: "again", params: &[], result: None, fallible: true };
+gc_jit::host_calls! {
+    /// The call of a store with an [`Inner`].
+    trait Calls;
+    /// Its signature.
+    const CALLS from HostCall::FIRST_EMBEDDER, named "";
+
+    /// Calls the code that traps, from inside an activation.
+    AGAIN: fn again() -> Result<()>;
+}
 
 /// The data for the inner call of [`again`].
 struct Inner {
     trampoline: gc_jit::EntryTrampoline,
     code: *const u8,
+    vmctx: *mut u8,
     rethrow: bool,
 }
 
-/// Calls the trapping code from inside an activation.
-extern "C" fn again(vmctx: *mut u8) -> u64 {
-    // SAFETY: called by compiled code of a store with an `Inner`.
-    unsafe {
-        host_call_guard(vmctx, |store: &mut TestStore<Inner>| {
-            let (trampoline, code) = (store.data.trampoline.clone(), store.data.code);
-            let mut values = [ValRaw::ZERO; 2];
-            let result = gc_jit::call(store, &trampoline, code, vmctx, &mut values);
-            assert_eq!(result.as_ref().unwrap_err().trap(), Some(Trap::IntegerDivisionByZero));
-            if store.data.rethrow {
-                result?;
-            }
-            Ok(0)
-        })
+impl Calls for TestStore<Inner> {
+    fn again(&mut self, _caller: usize) -> Result<()> {
+        let (trampoline, code) = (self.data.trampoline.clone(), self.data.code);
+        let vmctx = self.data.vmctx;
+        let mut values = [ValRaw::ZERO; 2];
+        // SAFETY: the code has the trampoline's signature and the fixture's vmctx.
+        let result = unsafe { gc_jit::call(self, &trampoline, code, vmctx, &mut values) };
+        assert_eq!(result.as_ref().unwrap_err().trap(), Some(Trap::IntegerDivisionByZero));
+        if self.data.rethrow {
+            result?;
+        }
+        Ok(())
     }
 }
 
@@ -284,20 +291,22 @@ fn nested_trap(rethrow: bool) -> Result<Vec<ValRaw>, CallError> {
         divide(b, params);
     });
     let outer = compile(&compiler, outer_signature.clone(), |b, params| {
-        let again = import_host_call(b.func, HostCall::embedder(0), &AGAIN);
+        let again = import_host_call(b.func, AGAIN, &CALLS[0].1);
         b.set_srcloc(SourceLoc::new(0x77));
         b.ins().call(again, &[params[0]]);
         b.set_srcloc(SourceLoc::new(0x78));
         let answer = b.ins().iconst(types::I32, 42);
         b.ins().return_(&[answer]);
     });
-    let code = publish(vec![inner, outer], &[AGAIN]);
+    let code = publish(vec![inner, outer], CALLS);
     let inner = Inner {
         trampoline: entry_trampoline(&division),
         code: code.function_address(0).unwrap(),
+        vmctx: std::ptr::null_mut(),
         rethrow,
     };
-    let mut fixture = fixture_of(inner, &[again as *const u8]);
+    let mut fixture = fixture_of(inner, &TestStore::<Inner>::host_calls());
+    fixture.store.data.vmctx = fixture.vmctx();
     fixture.call(&code, 1, &outer_signature, &[])
 }
 
@@ -346,7 +355,7 @@ fn a_trap_reaches_the_entry_through_many_frames() {
     });
     let code = publish(vec![function], &[]);
     let args = [ValRaw::from_i32(100)];
-    let error = expect_trap(fixture(&[]).call(&code, 0, &signature, &args));
+    let error = expect_trap(fixture().call(&code, 0, &signature, &args));
     assert_eq!(error.trap, Trap::Unreachable);
     if cfg!(feature = "backtrace") {
         let trace = error.backtrace;

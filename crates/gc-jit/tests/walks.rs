@@ -3,21 +3,32 @@
 
 mod common;
 
+use anyhow::Result;
 use common::*;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Signature, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use gc_compiler::{Compiler, import_function, import_host_call};
 use gc_jit::{CodeMemory, EntryTrampoline, Frame, host_call_guard};
 use gc_runtime::{GcRootsList, TraceRoots};
-use gc_types::{HostCall, HostCallType, HostSignature, VMGcRef, ValRaw};
+use gc_types::host_calls::Ref;
+use gc_types::{HostCall, VMGcRef, ValRaw};
 
-const OBSERVE: HostSignature =
-    HostSignature { name: "observe", params: &[HostCallType::Ref], result: None, fallible: true };
+gc_jit::host_calls! {
+    /// The call of a store with an [`Observer`].
+    trait Calls;
+    /// Its signature.
+    const CALLS from HostCall::FIRST_EMBEDDER, named "";
+
+    /// Goes one activation deeper, or looks at the whole stack.
+    OBSERVE: [collects] fn observe(argument: Ref) -> Result<()>;
+}
 
 /// What [`observe`] needs and finds.
 struct Observer {
     /// Calls function 0 at this address once more from the host, with this reference.
     nested: Option<(EntryTrampoline, usize, u64)>,
+    /// The vmctx that it passes.
+    vmctx: usize,
     /// Whether that call is made on a thread of its own.
     on_a_thread: bool,
     /// The words of the stack roots.
@@ -38,6 +49,7 @@ impl Observer {
     fn new() -> Observer {
         Observer {
             nested: None,
+            vmctx: 0,
             on_a_thread: false,
             words: Vec::new(),
             owners: Vec::new(),
@@ -54,57 +66,55 @@ fn name_and_vmctx(frame: &Frame<'_>) -> (String, Option<usize>) {
     (frame.info().unwrap().name, frame.vmctx().map(|vmctx| vmctx.addr()))
 }
 
-/// Goes one activation deeper, or looks at the whole stack.
-extern "C" fn observe(vmctx: *mut u8, argument: u64) -> u64 {
-    // SAFETY: called by compiled code of a store with an `Observer`.
-    unsafe {
-        host_call_guard(vmctx, |store: &mut TestStore<Observer>| {
-            let on_a_thread = store.data.on_a_thread;
-            if let Some((trampoline, code, word)) = store.data.nested.take() {
-                let mut values = [ValRaw::from_u64(word)];
-                let vmctx = vmctx.expose_provenance();
-                let mut call = || {
-                    let code = std::ptr::with_exposed_provenance(code);
-                    let vmctx = std::ptr::with_exposed_provenance_mut(vmctx);
-                    gc_jit::call(store, &trampoline, code, vmctx, &mut values)
-                };
-                if on_a_thread {
-                    std::thread::scope(|scope| scope.spawn(call).join().unwrap())?;
-                } else {
-                    call()?;
-                }
-                // The inner activation's frames are gone, the outer's are not.
-                let outer: Option<Vec<_>> =
-                    store.jit.stack_walk().map(|f| Some(f.ok()?.info()?.name)).collect();
-                assert_eq!(outer, store.data.outer);
-                return Ok(0);
+impl Calls for TestStore<Observer> {
+    fn observe(&mut self, caller: usize, argument: Ref) -> Result<()> {
+        let on_a_thread = self.data.on_a_thread;
+        if let Some((trampoline, code, word)) = self.data.nested.take() {
+            let mut values = [ValRaw::from_u64(word)];
+            let vmctx = self.data.vmctx;
+            let mut call = || {
+                let code = std::ptr::with_exposed_provenance(code);
+                let vmctx = std::ptr::with_exposed_provenance_mut(vmctx);
+                // SAFETY: the code has the trampoline's signature and the fixture's vmctx.
+                unsafe { gc_jit::call(self, &trampoline, code, vmctx, &mut values) }
+            };
+            if on_a_thread {
+                std::thread::scope(|scope| scope.spawn(call).join().unwrap())?;
+            } else {
+                call()?;
             }
-            assert_eq!(argument & 1, 0);
-            let TestStore { jit, data: observer } = store;
-            observer.caller = jit.caller_vmctx().map(|vmctx| vmctx.addr());
-            for frame in jit.stack_walk() {
-                match frame {
-                    Ok(frame) => observer.frames.push(name_and_vmctx(&frame)),
-                    Err(error) => observer.error = Some(error.why),
+            // The inner activation's frames are gone, the outer's are not.
+            let outer: Option<Vec<_>> =
+                self.jit.stack_walk().map(|f| Some(f.ok()?.info()?.name)).collect();
+            assert_eq!(outer, self.data.outer);
+            return Ok(());
+        }
+        assert!(argument.is_some_and(|argument| !argument.is_i31()));
+        assert_eq!(caller, VMCTX);
+        let TestStore { jit, data: observer } = self;
+        observer.caller = jit.caller();
+        for frame in jit.stack_walk() {
+            match frame {
+                Ok(frame) => observer.frames.push(name_and_vmctx(&frame)),
+                Err(error) => observer.error = Some(error.why),
+            }
+        }
+        let mut list = GcRootsList::default();
+        let (_, mut roots) = jit.gc_and_stack();
+        match roots.trace_stack(&mut list) {
+            Ok(()) => {
+                for mut root in list.stack() {
+                    assert!(root.is_on_stack());
+                    let frame = roots.frame_of(root.address()).unwrap();
+                    observer.owners.push(frame.function);
+                    let word = root.get().map_or(0, |r| r.as_raw_u32());
+                    observer.words.push(word);
+                    root.set(VMGcRef::from_raw_u32(word + observer.moved_by).unwrap());
                 }
             }
-            let mut list = GcRootsList::default();
-            let (_, mut roots) = jit.gc_and_stack();
-            match roots.trace_stack(&mut list) {
-                Ok(()) => {
-                    for mut root in list.stack() {
-                        assert!(root.is_on_stack());
-                        let frame = roots.frame_of(root.address()).unwrap();
-                        observer.owners.push(frame.function);
-                        let word = root.get().map_or(0, |r| r.as_raw_u32());
-                        observer.words.push(word);
-                        root.set(VMGcRef::from_raw_u32(word + observer.moved_by).unwrap());
-                    }
-                }
-                Err(error) => assert_eq!(observer.error.as_ref(), Some(&error.why)),
-            }
-            Ok(0)
-        })
+            Err(error) => assert_eq!(observer.error.as_ref(), Some(&error.why)),
+        }
+        Ok(())
     }
 }
 
@@ -132,7 +142,7 @@ fn functions(compiler: &Compiler) -> (Signature, Vec<gc_compiler::CompiledFuncti
         b.ins().return_(&[sum]);
     });
     let inner = compile(compiler, signature.clone(), |b, params| {
-        let observe = import_host_call(b.func, HostCall::embedder(0), &OBSERVE);
+        let observe = import_host_call(b.func, OBSERVE, &CALLS[0].1);
         let r = declared(b, params[1]);
         b.ins().call(observe, &[params[0], r]);
         b.ins().return_(&[r]);
@@ -141,7 +151,9 @@ fn functions(compiler: &Compiler) -> (Signature, Vec<gc_compiler::CompiledFuncti
 }
 
 fn observed(observer: Observer) -> Fixture<Observer> {
-    fixture_of(observer, &[observe as *const u8])
+    let mut fixture = fixture_of(observer, &TestStore::<Observer>::host_calls());
+    fixture.store.data.vmctx = fixture.vmctx().expose_provenance();
+    fixture
 }
 
 #[test]
@@ -161,7 +173,7 @@ fn roots_are_found_on_the_stacks_of_two_threads_and_updated() {
 fn nested_roots(on_a_thread: bool) {
     let compiler = compiler();
     let (signature, functions) = functions(&compiler);
-    let code = publish(functions, &[OBSERVE]);
+    let code = publish(functions, CALLS);
     let trampoline = entry_trampoline(&signature);
     let mut observer = Observer::new();
     observer.nested =
@@ -176,7 +188,7 @@ fn nested_roots(on_a_thread: bool) {
     let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["f1", "f0", "f1", "f0"]);
     assert!(observer.frames.iter().all(|(_, found)| *found == Some(vmctx.addr())));
-    assert_eq!(observer.caller, Some(vmctx.addr()));
+    assert_eq!(observer.caller, Some(VMCTX));
     let mut words = observer.words.clone();
     words.sort_unstable();
     assert_eq!(words, [200, 202, 204, 1000, 1002, 1004]);
@@ -188,9 +200,9 @@ fn nested_roots(on_a_thread: bool) {
 
 #[test]
 fn a_store_that_runs_nothing_has_no_frames() {
-    let mut fixture = fixture(&[]);
+    let mut fixture = fixture();
     assert_eq!(fixture.store.jit.stack_walk().count(), 0);
-    assert_eq!(fixture.store.jit.caller_vmctx(), None);
+    assert_eq!(fixture.store.jit.caller(), None);
     let mut list = GcRootsList::default();
     fixture.store.jit.gc_and_stack().1.trace_stack(&mut list).unwrap();
     assert_eq!(list.stack_len(), 0);
@@ -217,7 +229,7 @@ impl Unregistered {
 fn a_frame_of_unknown_code_means_that_roots_are_missing() {
     let compiler = compiler();
     let (signature, functions) = functions(&compiler);
-    let known = publish(functions, &[OBSERVE]);
+    let known = publish(functions, CALLS);
     // Position-independent as it is, the whole image runs anywhere.
     let copy = Unregistered::copy_of(&known);
     let mut fixture = observed(Observer::new());
@@ -252,18 +264,22 @@ fn a_frame_of_unknown_code_means_that_roots_are_missing() {
     assert!(observer.error.is_some() && observer.words.is_empty());
 }
 
-const DEEP: HostSignature =
-    HostSignature { name: "deep", params: &[], result: None, fallible: true };
+gc_jit::host_calls! {
+    /// The call of a store with a vector.
+    trait DeepCalls;
+    /// Its signature.
+    const DEEP_CALLS from HostCall::FIRST_EMBEDDER, named "";
 
-extern "C" fn deep(vmctx: *mut u8) -> u64 {
-    // SAFETY: called by compiled code of a store with a `Vec<u32>`.
-    unsafe {
-        host_call_guard(vmctx, |store: &mut TestStore<Vec<u32>>| {
-            let mut list = GcRootsList::default();
-            store.jit.gc_and_stack().1.trace_stack(&mut list)?;
-            store.data.extend(list.stack().map(|root| root.get().unwrap().as_raw_u32()));
-            Ok(0)
-        })
+    /// Adds the words of all roots to the vector.
+    DEEP: [collects] fn deep() -> Result<()>;
+}
+
+impl DeepCalls for TestStore<Vec<u32>> {
+    fn deep(&mut self, _caller: usize) -> Result<()> {
+        let mut list = GcRootsList::default();
+        self.jit.gc_and_stack().1.trace_stack(&mut list)?;
+        self.data.extend(list.stack().map(|root| root.get().unwrap().as_raw_u32()));
+        Ok(())
     }
 }
 
@@ -274,7 +290,7 @@ fn ten_thousand_frames_with_a_root_each() {
     // f0(n): n == 0 ? deep() : keep n over f0(n - 2), return the sum
     let function = compile(&compiler, signature.clone(), |b, params| {
         let callee = import_function(b.func, 0, signature.clone());
-        let deep = import_host_call(b.func, HostCall::embedder(0), &DEEP);
+        let deep = import_host_call(b.func, DEEP, &DEEP_CALLS[0].1);
         let (deeper, bottom) = (b.create_block(), b.create_block());
         b.ins().brif(params[1], deeper, &[], bottom, &[]);
         b.switch_to_block(deeper);
@@ -289,7 +305,7 @@ fn ten_thousand_frames_with_a_root_each() {
         let zero = b.ins().iconst(types::I64, 0);
         b.ins().return_(&[zero]);
     });
-    let code = publish(vec![function], &[DEEP]);
+    let code = publish(vec![function], DEEP_CALLS);
     let run = move || {
         let gc = gc_runtime::GcStore::new(
             &gc_runtime::collector::NullCollector,
@@ -297,7 +313,7 @@ fn ten_thousand_frames_with_a_root_each() {
         )
         .unwrap();
         let words: Vec<u32> = Vec::new();
-        let mut fixture = Fixture::new(gc, words, &[deep as *const u8], 16 << 20);
+        let mut fixture = Fixture::new(gc, words, &TestStore::<Vec<u32>>::host_calls(), 16 << 20);
         let args = [ValRaw::from_u64(20_000)];
         let result = fixture.call(&code, 0, &signature, &args).unwrap();
         assert_eq!(result[0].u64(), (1..=10_000u64).map(|n| 2 * n).sum::<u64>());
@@ -309,37 +325,47 @@ fn ten_thousand_frames_with_a_root_each() {
 #[test]
 fn two_stores_on_one_thread_do_not_see_each_others_frames() {
     // f0 of store A calls the host, which runs store B's code; B's walk shows B alone.
-    const SWITCH: HostSignature =
-        HostSignature { name: "switch", params: &[], result: None, fallible: true };
+    gc_jit::host_calls! {
+        /// The call of a store that has another one.
+        trait SwitchCalls;
+        /// Its signature.
+        const SWITCH_CALLS from HostCall::FIRST_EMBEDDER, named "";
+
+        /// Runs the other store's code.
+        SWITCH: [collects] fn switch() -> Result<()>;
+    }
     struct Other {
         fixture: Fixture<Observer>,
         trampoline: EntryTrampoline,
         code: *const u8,
         trap: Option<gc_types::Trap>,
     }
-    extern "C" fn switch(vmctx: *mut u8) -> u64 {
-        // SAFETY: called by compiled code of a store with an `Other`.
-        unsafe {
-            host_call_guard(vmctx, |store: &mut TestStore<Other>| {
-                assert_eq!(store.jit.stack_walk().count(), 1);
-                let Other { fixture, trampoline, code, trap } = &mut store.data;
+    impl SwitchCalls for TestStore<Other> {
+        fn switch(&mut self, _caller: usize) -> Result<()> {
+            assert_eq!(self.jit.stack_walk().count(), 1);
+            let Other { fixture, trampoline, code, trap } = &mut self.data;
+            let mut call = || {
                 let vmctx = fixture.vmctx();
                 let mut values = [ValRaw::from_u64(64)];
-                gc_jit::call(&mut fixture.store, trampoline, *code, vmctx, &mut values)?;
-                // A fault in the other store, then back here.
-                fixture.vmctx.words[0] = 1;
-                let vmctx = fixture.vmctx();
-                let result =
-                    gc_jit::call(&mut fixture.store, trampoline, *code, vmctx, &mut values);
-                *trap = result.unwrap_err().trap();
-                Ok(0)
-            })
+                // SAFETY: the code has the trampoline's signature and this vmctx.
+                unsafe { gc_jit::call(&mut fixture.store, trampoline, *code, vmctx, &mut values) }
+            };
+            call()?;
+            // A fault in the other store, then back here.
+            fixture.vmctx.words[0] = 1;
+            let vmctx = fixture.vmctx();
+            let mut values = [ValRaw::from_u64(64)];
+            // SAFETY: as above.
+            let result =
+                unsafe { gc_jit::call(&mut fixture.store, trampoline, *code, vmctx, &mut values) };
+            *trap = result.unwrap_err().trap();
+            Ok(())
         }
     }
     let compiler = compiler();
     let sig = signature(&[types::I64], &[types::I64]);
     let outer = compile(&compiler, sig.clone(), |b, params| {
-        let switch = import_host_call(b.func, HostCall::embedder(0), &SWITCH);
+        let switch = import_host_call(b.func, SWITCH, &SWITCH_CALLS[0].1);
         b.ins().call(switch, &[params[0]]);
         b.ins().return_(&[params[1]]);
     });
@@ -356,8 +382,8 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
         b.ins().return_(&[result]);
     });
     functions[0] = fault;
-    let code_a = publish(vec![outer], &[SWITCH]);
-    let code_b = publish(functions, &[OBSERVE]);
+    let code_a = publish(vec![outer], SWITCH_CALLS);
+    let code_b = publish(functions, CALLS);
 
     let other = Other {
         fixture: observed(Observer::new()),
@@ -365,7 +391,7 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
         code: code_b.function_address(0).unwrap(),
         trap: None,
     };
-    let mut a = fixture_of(other, &[switch as *const u8]);
+    let mut a = fixture_of(other, &TestStore::<Other>::host_calls());
     let result = a.call(&code_a, 0, &sig, &[ValRaw::from_u64(7)]).unwrap();
     assert_eq!(result[0].u64(), 7);
     assert_eq!(a.store.data.trap, Some(gc_types::Trap::Unreachable));
@@ -380,7 +406,7 @@ extern "C" fn observe_by_reference(context: *mut u8, _values: *mut ValRaw) -> u6
     unsafe {
         host_call_guard(context, |store: &mut TestStore<Observer>| {
             let TestStore { jit, data: observer } = store;
-            observer.caller = jit.caller_vmctx().map(|vmctx| vmctx.addr());
+            observer.caller = jit.caller();
             for frame in jit.stack_walk() {
                 let frame = frame?;
                 observer.words.extend(frame.roots().iter().map(|(_, word)| *word as u32));
@@ -435,12 +461,11 @@ fn tail_calls_and_exits_by_reference_keep_the_chain() {
     ];
     let result = fixture.call(&code, 0, &sig, &args).unwrap();
     assert_eq!(result[0].u64(), 2002);
-    let vmctx = fixture.vmctx();
     let observer = &fixture.store.data;
     let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["f2", "f0"], "the frame of f1 is gone");
     assert_eq!(observer.words, [1002, 1000]);
-    assert_eq!(observer.caller, Some(vmctx.addr()));
+    assert_eq!(observer.caller, Some(VMCTX));
 
     // Called by the host itself there is no compiled caller.
     let mut fixture = observed(Observer::new());

@@ -37,12 +37,28 @@ pub struct HostSignature {
     pub result: Option<HostCallType>,
     /// Whether it may fail and end the activation. If so, the result, if any, is `I32` or `Ref`.
     pub fallible: bool,
+    /// Whether the call may collect.
+    pub may_collect: bool,
 }
 
-/// `name(param, …) -> result`, with `!` after the name if the call may fail.
+impl HostSignature {
+    /// The signature itself.
+    ///
+    /// # Panics
+    /// If the call may fail and returns 64 bits: then [`HostCall::FAILED`] would be a result.
+    pub const fn checked(self) -> HostSignature {
+        let wide = matches!(self.result, Some(HostCallType::I64 | HostCallType::Pointer));
+        assert!(!(self.fallible && wide), "a host call that may fail returns 32 bits at most");
+        self
+    }
+}
+
+/// `name(param, …) -> result`, with `!` after the name if the call may fail, and `*` if it may
+/// collect.
 impl fmt::Display for HostSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}(", self.name, if self.fallible { "!" } else { "" })?;
+        let fallible = if self.fallible { "!" } else { "" };
+        write!(f, "{}{fallible}{}(", self.name, if self.may_collect { "*" } else { "" })?;
         for (i, param) in self.params.iter().enumerate() {
             write!(f, "{}{param:?}", if i == 0 { "" } else { ", " })?;
         }
@@ -55,25 +71,10 @@ impl fmt::Display for HostSignature {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostCall(u32);
 
+gc_host_calls! { [declare_host_calls] @numbers GcCall; }
+
 impl HostCall {
-    /// Allocates a struct or exception: `(header word) -> ref`. The body is zero. The call may
-    /// collect. The layout is the one registered for the header word's type.
-    pub const ALLOC_STRUCT: HostCall = HostCall(0);
-    /// Allocates an array: `(header word, length in elements) -> ref`. The elements are zero. The
-    /// call may collect.
-    pub const ALLOC_ARRAY: HostCall = HostCall(1);
-    /// A collector's own slow path: `(operation, reference, operand) -> i64`. The collector's
-    /// constants define the operations. The call never collects.
-    pub const COLLECTOR: HostCall = HostCall(2);
-    /// `(actual type index, expected type index) -> i32`: whether the first type is the second or a
-    /// subtype of it. It is for types that are deeper than a display row.
-    pub const IS_SUBTYPE: HostCall = HostCall(3);
-    /// `(dst array, dst index, src array, src index, length in elements)`: copies elements, with
-    /// barriers. The ranges may overlap.
-    pub const ARRAY_COPY: HostCall = HostCall(4);
-    /// `(array, index, value bits, length in elements)`: stores one value in each element, with
-    /// barriers.
-    pub const ARRAY_FILL: HostCall = HostCall(5);
+    gc_host_calls! { [declare_host_calls] @constants GcCall, pub, 0; }
 
     /// Not a host call. This entry of the table holds the driver's stub, which resumes at an
     /// activation's handler. Only trampolines read it.
@@ -86,65 +87,7 @@ impl HostCall {
     pub const FAILED: u64 = u64::MAX;
 
     /// The heap's host calls with their signatures.
-    pub const GC: &'static [(HostCall, HostSignature)] = {
-        use HostCallType::*;
-        &[
-            (
-                HostCall::ALLOC_STRUCT,
-                HostSignature {
-                    name: "gc_alloc_struct",
-                    params: &[I32],
-                    result: Some(Ref),
-                    fallible: true,
-                },
-            ),
-            (
-                HostCall::ALLOC_ARRAY,
-                HostSignature {
-                    name: "gc_alloc_array",
-                    params: &[I32, I32],
-                    result: Some(Ref),
-                    fallible: true,
-                },
-            ),
-            (
-                HostCall::COLLECTOR,
-                HostSignature {
-                    name: "gc_collector",
-                    params: &[I32, Ref, I64],
-                    result: Some(I64),
-                    fallible: false,
-                },
-            ),
-            (
-                HostCall::IS_SUBTYPE,
-                HostSignature {
-                    name: "gc_is_subtype",
-                    params: &[I32, I32],
-                    result: Some(I32),
-                    fallible: false,
-                },
-            ),
-            (
-                HostCall::ARRAY_COPY,
-                HostSignature {
-                    name: "gc_array_copy",
-                    params: &[Ref, I32, Ref, I32, I32],
-                    result: None,
-                    fallible: true,
-                },
-            ),
-            (
-                HostCall::ARRAY_FILL,
-                HostSignature {
-                    name: "gc_array_fill",
-                    params: &[Ref, I32, I64, I32],
-                    result: None,
-                    fallible: true,
-                },
-            ),
-        ]
-    };
+    pub const GC: &'static [(HostCall, HostSignature)] = GcCall;
 
     /// The embedder's host call with number `n`, counted from zero.
     pub const fn embedder(n: u32) -> HostCall {
@@ -161,16 +104,24 @@ impl HostCall {
         self.0
     }
 
-    /// Whether the call may cause a collection. The heap's allocations may. An embedder's host
-    /// calls are assumed to, although the embedder may know better.
-    pub const fn may_collect(self) -> bool {
-        self.0 <= HostCall::ALLOC_ARRAY.0 || self.0 >= HostCall::FIRST_EMBEDDER
+    /// Whether the call may cause a collection. The declarations of the heap's calls say so. An
+    /// embedder's host calls are assumed to, although the embedder may know better.
+    pub fn may_collect(self) -> bool {
+        self.gc_signature().is_none_or(|signature| signature.may_collect)
     }
 
     /// The signature of a host call of the heap. `None` for an embedder's.
     pub fn gc_signature(self) -> Option<&'static HostSignature> {
         HostCall::GC.iter().find(|(call, _)| *call == self).map(|(_, signature)| signature)
     }
+}
+
+gc_host_calls! {
+    [declare_host_calls] @table [
+        /// The heap's host calls with their signatures.
+        #[allow(non_upper_case_globals)]
+        const GcCall from 0, named "gc_"
+    ];
 }
 
 const _: () = assert!(HostCall::GC.len() <= HostCall::UNWIND.index() as usize);
@@ -181,15 +132,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_dense_and_fallible_results_leave_room_for_the_sentinel() {
+    fn the_heaps_calls_are_numbered_in_order() {
         for (i, (call, signature)) in HostCall::GC.iter().enumerate() {
             assert_eq!(call.index() as usize, i);
-            if signature.fallible {
-                assert!(!matches!(
-                    signature.result,
-                    Some(HostCallType::I64 | HostCallType::Pointer)
-                ));
-            }
+            assert_eq!(call.gc_signature(), Some(signature));
         }
+        let collecting = [HostCall::ALLOC_STRUCT, HostCall::ALLOC_ARRAY];
+        for (call, _) in HostCall::GC {
+            assert_eq!(call.may_collect(), collecting.contains(call));
+        }
+        assert!(HostCall::embedder(0).may_collect());
     }
 }

@@ -19,6 +19,8 @@ mod bounds;
 mod call_signature;
 mod data;
 mod header;
+#[macro_use]
+pub mod host_calls;
 mod host_call;
 mod image;
 mod layout;

@@ -46,6 +46,8 @@ pointer_fields! {
     vmctx_heap_data = 1;
     /// vmctx: the store context (pointer). Constant.
     vmctx_store_context = 2;
+    /// vmctx: what the embedder knows it by (pointer-sized integer). Constant.
+    vmctx_number = 3;
 
     /// Store context: the lowest stack pointer that compiled code may have (address).
     store_stack_limit = 0;
@@ -116,7 +118,7 @@ impl VMOffsets {
     /// vmctx: the size of the prefix in bytes. The embedder's own part begins here, aligned to 16
     /// bytes.
     pub const fn vmctx_prefix_size(&self) -> u32 {
-        (3 * self.pointer_size as u32).next_multiple_of(16)
+        (4 * self.pointer_size as u32).next_multiple_of(16)
     }
 
     /// Function reference: its type's index in the engine (u32).

@@ -1,7 +1,8 @@
 //! [`Engine`]: a configuration, a set of canonical types and a code generator. Any number of modules and stores on any number of threads share it.
 
 use crate::types::registry::TypeRegistry;
-use crate::{Collector, Config, host_calls, vmctx};
+use crate::vm::layout;
+use crate::{Collector, Config, host_calls};
 use anyhow::{Context, Result};
 #[cfg(feature = "compiler")]
 use gc_compiler::{CompileOptions, Compiler, OptLevel};
@@ -88,7 +89,7 @@ fn abi(config: &Config) -> Abi {
         .with_bounds(config.gc_heap_bounds)
         .with_zeal(config.gc_zeal != 0)
         .with_host_calls(host_calls::WASM.iter().copied())
-        .with_embedder("vmctx", vmctx::VERSION)
+        .with_embedder("vmctx", layout::VERSION)
 }
 
 impl fmt::Debug for Engine {

@@ -3,7 +3,7 @@
 
 use crate::compile::{CompileContext, disassemble, translate_function};
 use crate::module::parse::{Body, parse};
-use crate::vmctx::VMContextLayout;
+use crate::vm::layout::VMContextLayout;
 use crate::{Engine, Module};
 use anyhow::{Result, bail};
 use std::fmt::Write;

@@ -1,17 +1,18 @@
 //! Globals, tables and memories of a store. [`Extern`] is anything that can be imported or
 //! exported.
 
-use crate::instance::linear::MemoryData;
-use crate::instance::table::{TableData, write_slot};
-use crate::store::{GlobalData, StoreId, StoreOpaque, limits};
+use crate::store::{StoreId, StoreOpaque, limits};
 use crate::types::{ExternType, GlobalType, MemoryType, TableType, ValType};
-use crate::vmctx::{VMGlobal, VMMemoryDefinition, VMTableDefinition};
+use crate::vm::globals::GlobalData;
+use crate::vm::instance::InstanceData;
+use crate::vm::layout::{DEFINITION_SIZE, GLOBAL_SIZE};
+use crate::vm::memory::MemoryData;
+use crate::vm::table::{Element, TableData};
+use crate::vm::words::VMWords;
 use crate::{AsContext, AsContextMut, Func, Val};
 use anyhow::{Result, anyhow, bail, ensure};
-use gc_jit::VMFuncRef;
 use gc_types::VMGcRef;
-use std::ptr::NonNull;
-use wasmtime_types::{IndexType, Limits, WasmValType};
+use wasmtime_types::{EntityIndex, IndexType, Limits, WasmValType};
 
 /// Anything that can be imported or exported.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +102,40 @@ impl Extern {
         }
     }
 
+    /// The export of an instance of this name, if there is one.
+    pub(crate) fn exported(store: &StoreOpaque, instance: usize, name: &str) -> Option<Extern> {
+        let instance = &store.instances[instance];
+        let info = instance.module.info();
+        let (_, index) = info.exports[*info.exports_by_name.get(name)?];
+        Some(Extern::of_entity(store, instance, index))
+    }
+
+    /// A handle to the entity `index` of an instance's module, which must be exported.
+    pub(crate) fn of_entity(
+        store: &StoreOpaque,
+        instance: &InstanceData,
+        index: EntityIndex,
+    ) -> Extern {
+        match index {
+            EntityIndex::Function(index) => {
+                Extern::Func(Func::from_vm(store, instance.func_ref(index.as_u32())))
+            }
+            EntityIndex::Table(index) => {
+                let table = instance.tables[index.as_u32() as usize];
+                Extern::Table(Table::from_index(store, table))
+            }
+            EntityIndex::Memory(index) => {
+                let memory = instance.memories[index.as_u32() as usize];
+                Extern::Memory(Memory::from_index(store, memory))
+            }
+            EntityIndex::Global(index) => {
+                let global = instance.globals[index.as_u32() as usize];
+                Extern::Global(Global::from_index(store, global))
+            }
+            EntityIndex::Tag(_) => unreachable!("tags do not pass validation"),
+        }
+    }
+
     /// Its type. The minimum of a table or memory is its current size.
     ///
     /// # Errors
@@ -139,14 +174,6 @@ impl From<Memory> for Extern {
     }
 }
 
-/// Allocates memory for a definition that is in no instance's vmctx. The store frees it.
-fn keep<T: 'static>(store: &mut StoreOpaque, definition: T) -> NonNull<T> {
-    let pointer = NonNull::from(Box::leak(Box::new(definition)));
-    // SAFETY: the box was just leaked. The store frees it when the store is dropped.
-    store.keep(unsafe { Box::from_raw(pointer.as_ptr()) });
-    pointer
-}
-
 /// Fails unless `ty` belongs to the store's engine or to no engine.
 fn of_engine(store: &StoreOpaque, ty: &ValType) -> Result<()> {
     ensure!(ty.comes_from(store.engine()), "the type {ty} belongs to another engine");
@@ -165,11 +192,10 @@ impl Global {
         let ty = ty.to_wasm();
         value.check(store, &ty.wasm_ty, || "the global's value".to_string())?;
         ensure!(store.globals.len() < limits::GLOBALS, "a store cannot have more globals");
-        let place = keep(store, VMGlobal { bytes: [0; 16] });
-        // SAFETY: the store keeps `place` alive.
-        let index = unsafe { store.add_global(GlobalData { place, ty }) };
+        let place = VMWords::new(GLOBAL_SIZE);
+        let index = store.globals.push(store.jit.gc_mut(), GlobalData { place, ty });
         store.write_global(index, &value)?;
-        store.global_initialized(index);
+        store.globals.initialized(store.jit.gc_mut(), index);
         Ok(Global::from_index(store, index))
     }
 
@@ -210,53 +236,69 @@ impl StoreOpaque {
     /// The value of global `index`; a reference is rooted.
     pub(crate) fn read_global(&mut self, index: usize) -> Val {
         let GlobalData { place, ty } = &self.globals[index];
-        let (place, ty) = (*place, ty.wasm_ty);
-        // SAFETY: a global's place lives as long as the store, and every bit pattern is valid for
-        // these types.
-        unsafe {
-            match ty {
-                WasmValType::I32 => Val::I32(place.cast::<i32>().read()),
-                WasmValType::I64 => Val::I64(place.cast::<i64>().read()),
-                WasmValType::F32 => Val::F32(place.cast::<u32>().read()),
-                WasmValType::F64 => Val::F64(place.cast::<u64>().read()),
-                WasmValType::V128 => unreachable!("vectors do not pass validation"),
-                WasmValType::Ref(ty) if ty.is_vmgcref_type() => {
-                    let gc_ref = VMGcRef::from_raw_u32(place.cast::<u32>().read());
-                    let gc_ref = gc_ref.map(|gc_ref| self.gc_store_mut().clone_gc_ref(&gc_ref));
-                    Val::from_gc_ref(self, gc_ref, &ty)
-                }
-                WasmValType::Ref(_) => {
-                    Val::FuncRef(Func::from_vm(self, place.cast::<*mut VMFuncRef>().read()))
-                }
+        let ty = ty.wasm_ty;
+        match ty {
+            WasmValType::I32 => Val::I32(place.get_u32(0) as i32),
+            WasmValType::I64 => Val::I64(place.get(0) as i64),
+            WasmValType::F32 => Val::F32(place.get_u32(0)),
+            WasmValType::F64 => Val::F64(place.get(0)),
+            WasmValType::V128 => unreachable!("vectors do not pass validation"),
+            WasmValType::Ref(ty) if ty.is_vmgcref_type() => {
+                let gc_ref = VMGcRef::from_raw_u32(place.get_u32(0));
+                let gc_ref = gc_ref.map(|gc_ref| self.gc_store_mut().clone_gc_ref(&gc_ref));
+                Val::from_gc_ref(self, gc_ref, &ty)
+            }
+            WasmValType::Ref(_) => {
+                let func = self.globals.func_ref(index);
+                Val::FuncRef(func.map(|func| Func::from_vm(self, func)))
             }
         }
     }
 
     /// Overwrites global `index` with a value of its type.
     pub(crate) fn write_global(&mut self, index: usize, value: &Val) -> Result<()> {
-        let place = self.globals[index].place;
-        // SAFETY: a global's place lives as long as the store and has room for each of these types.
-        unsafe {
-            match value {
-                Val::I32(value) => place.cast::<i32>().write(*value),
-                Val::I64(value) => place.cast::<i64>().write(*value),
-                Val::F32(bits) => place.cast::<u32>().write(*bits),
-                Val::F64(bits) => place.cast::<u64>().write(*bits),
-                Val::FuncRef(func) => {
-                    let func = match func {
-                        Some(func) => func.as_vm(self)?.as_ptr(),
-                        None => std::ptr::null_mut(),
-                    };
-                    place.cast::<*mut VMFuncRef>().write(func);
-                }
-                Val::ExternRef(_) | Val::AnyRef(_) => {
-                    let word = self.gc_word(value)?;
-                    let slot = place.cast::<u32>().as_mut();
-                    write_slot(self.gc_store_mut(), slot, word);
-                }
+        let place = &self.globals[index].place;
+        match value {
+            Val::I32(value) => place.set_u32s(0, *value as u32, 0),
+            Val::I64(value) => place.set(0, *value as u64),
+            Val::F32(bits) => place.set_u32s(0, *bits, 0),
+            Val::F64(bits) => place.set(0, *bits),
+            Val::FuncRef(None) => place.set(0, 0),
+            Val::FuncRef(Some(func)) => place.set_pointer(0, func.as_vm(self)?.address()),
+            Val::ExternRef(_) | Val::AnyRef(_) => {
+                let word = self.gc_word(value)?;
+                self.globals.write_ref(index, self.jit.gc_mut(), word);
             }
         }
         Ok(())
+    }
+
+    /// A value of the host's as a table's element, not counted.
+    pub(crate) fn element_of(&self, value: &Val) -> Result<Element> {
+        Ok(match value {
+            Val::FuncRef(func) => Element::Func(match func {
+                Some(func) => Some(func.as_vm(self)?),
+                None => None,
+            }),
+            _ => Element::Gc(self.gc_word(value)?),
+        })
+    }
+
+    /// The word of a GC reference, not counted; zero for null.
+    pub(crate) fn gc_word(&self, value: &Val) -> Result<u32> {
+        Ok(value.gc_ref(self)?.map_or(0, |gc_ref| gc_ref.as_raw_u32()))
+    }
+
+    /// A table's element as a value of the host's.
+    pub(crate) fn value_of(&mut self, element: Element, ty: &wasmtime_types::Table) -> Val {
+        match element {
+            Element::Func(func) => Val::FuncRef(func.map(|func| Func::from_vm(self, func))),
+            Element::Gc(word) => {
+                let gc_ref = VMGcRef::from_raw_u32(word);
+                let gc_ref = gc_ref.map(|gc_ref| self.gc_store_mut().clone_gc_ref(&gc_ref));
+                Val::from_gc_ref(self, gc_ref, &ty.ref_type)
+            }
+        }
     }
 }
 
@@ -271,8 +313,7 @@ impl Table {
         of_engine(store, &ValType::Ref(ty.element().clone()))?;
         let ty = ty.to_wasm();
         value_fits(store, &init, &ty)?;
-        let definition = VMTableDefinition { base: std::ptr::null_mut(), len: 0 };
-        let definition = keep(store, definition);
+        let definition = VMWords::new(DEFINITION_SIZE);
         let table = TableData::new(store.tables.len(), ty, definition);
         store.tables.push(table);
         let index = store.tables.len() - 1;
@@ -367,8 +408,7 @@ impl Memory {
             shared: false,
             page_size_log2: 16,
         };
-        let definition = VMMemoryDefinition { base: std::ptr::null_mut(), len: 0 };
-        let definition = keep(store, definition);
+        let definition = VMWords::new(DEFINITION_SIZE);
         let limit = store.engine().config().memory_maximum;
         store.memories.push(MemoryData::new(ty, definition, limit)?);
         Ok(Memory::from_index(store, store.memories.len() - 1))

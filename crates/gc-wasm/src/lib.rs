@@ -48,7 +48,7 @@ mod refs;
 mod store;
 mod types;
 mod values;
-mod vmctx;
+mod vm;
 
 pub use collector::Collector;
 pub use config::Config;

@@ -234,7 +234,7 @@ impl Val {
             Val::F32(bits) => ValRaw::from_f32_bits(bits),
             Val::F64(bits) => ValRaw::from_f64_bits(bits),
             Val::FuncRef(None) => ValRaw::ZERO,
-            Val::FuncRef(Some(func)) => ValRaw::from_pointer(func.as_vm(store)?.as_ptr()),
+            Val::FuncRef(Some(func)) => ValRaw::from_pointer(func.as_vm(store)?.address()),
             Val::ExternRef(_) | Val::AnyRef(_) => match self.gc_ref(store)? {
                 None => ValRaw::ZERO,
                 Some(gc_ref) => ValRaw::from_u64(store.expose(&gc_ref).into()),
@@ -256,7 +256,7 @@ impl Val {
                 let gc_ref = gc_ref.map(|gc_ref| store.gc_store_mut().clone_gc_ref(&gc_ref));
                 Val::from_gc_ref(store, gc_ref, ty)
             }
-            WasmValType::Ref(_) => Val::FuncRef(Func::from_vm(store, raw.pointer())),
+            WasmValType::Ref(_) => Val::FuncRef(Func::from_raw(store, raw)),
         }
     }
 

@@ -78,7 +78,7 @@ pub(crate) fn run(source: &str, name: &str, heap: &HeapOptions) -> Result<(Strin
     gc.ensure_layout(PAIR, &Arc::new(GcLayout::Struct(pair_layout())));
     gc.ensure_layout(CLOSURE, &Arc::new(GcLayout::Array(CLOSURE_LAYOUT)));
     let mut store = Store { jit: JitState::new(gc, &[], MAX_STACK)? };
-    let mut vmctx = store.jit.vmctx_prefix();
+    let mut vmctx = store.jit.vmctx_prefix(0);
     // The program's own closure and argument are null, and not used.
     let mut values = [ValRaw::ZERO; 2];
     // SAFETY: `main` has the trampoline's signature and a stack limit; code and vmctx

@@ -13,8 +13,8 @@ use gc_compiler::{
     set_stack_limit,
 };
 use gc_jit::{
-    CallError, CodeMemory, EntryTrampoline, HostFunction, JitState, JitStore, VMContextPrefix,
-    VMHostFuncContext,
+    CallError, CodeMemory, EntryTrampoline, HostCallShim, HostFunction, JitState, JitStore,
+    VMContextPrefix, VMHostFuncContext,
 };
 use gc_runtime::collector::NullCollector;
 use gc_runtime::{GcRuntime, GcStore, HeapOptions};
@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 pub const OFFSETS: VMOffsets = VMOffsets::HOST;
 pub const MAX_STACK: usize = 512 << 10;
+/// The number of the fixture's vmctx.
+pub const VMCTX: usize = 7;
 
 /// A `CallConv::Tail` signature with a vmctx in front.
 pub fn signature(params: &[Type], returns: &[Type]) -> Signature {
@@ -34,9 +36,8 @@ pub fn signature(params: &[Type], returns: &[Type]) -> Signature {
 }
 
 /// What code depends on whose host calls of its own are `calls`.
-pub fn abi(calls: &[HostSignature]) -> Abi {
-    let calls = (0..).zip(calls).map(|(n, signature)| (HostCall::embedder(n), *signature));
-    Abi::new(CollectorAbi::new("any")).with_host_calls(calls)
+pub fn abi(calls: &[(HostCall, HostSignature)]) -> Abi {
+    Abi::new(CollectorAbi::new("any")).with_host_calls(calls.iter().copied())
 }
 
 pub fn compiler() -> Compiler {
@@ -72,7 +73,7 @@ pub fn compile(
 }
 
 /// Links functions `0..`, named `f0`, `f1`, ..., all of which the host may call.
-pub fn link(functions: Vec<CompiledFunction>, calls: &[HostSignature]) -> CodeImage {
+pub fn link(functions: Vec<CompiledFunction>, calls: &[(HostCall, HostSignature)]) -> CodeImage {
     let mut image = ImageLinker::new();
     for (i, function) in (0..).zip(functions) {
         image.define(i, format!("f{i}"), function).unwrap();
@@ -81,7 +82,10 @@ pub fn link(functions: Vec<CompiledFunction>, calls: &[HostSignature]) -> CodeIm
     image.link(&compiler_for(&abi(calls))).unwrap()
 }
 
-pub fn publish(functions: Vec<CompiledFunction>, calls: &[HostSignature]) -> Arc<CodeMemory> {
+pub fn publish(
+    functions: Vec<CompiledFunction>,
+    calls: &[(HostCall, HostSignature)],
+) -> Arc<CodeMemory> {
     CodeMemory::publish(link(functions, calls), &[]).unwrap()
 }
 
@@ -132,28 +136,29 @@ pub struct Vmctx {
     pub words: [u64; 16],
 }
 
-pub fn fixture(host_calls: &[*const u8]) -> Fixture {
-    fixture_of((), host_calls)
+pub fn fixture() -> Fixture {
+    fixture_of((), &[])
 }
 
 /// A fixture whose host functions get `data`.
-pub fn fixture_of<D>(data: D, host_calls: &[*const u8]) -> Fixture<D> {
+pub fn fixture_of<D>(data: D, host_calls: &[HostCallShim<TestStore<D>>]) -> Fixture<D> {
     let gc = GcStore::new(&NullCollector, &HeapOptions::default()).unwrap();
     Fixture::new(gc, data, host_calls, MAX_STACK)
 }
 
-pub fn fixture_with(
-    runtime: &dyn GcRuntime,
-    options: &HeapOptions,
-    host_calls: &[*const u8],
-) -> Fixture {
-    Fixture::new(GcStore::new(runtime, options).unwrap(), (), host_calls, MAX_STACK)
+pub fn fixture_with(runtime: &dyn GcRuntime, options: &HeapOptions) -> Fixture {
+    Fixture::new(GcStore::new(runtime, options).unwrap(), (), &[], MAX_STACK)
 }
 
 impl<D> Fixture<D> {
-    pub fn new(gc: GcStore, data: D, host_calls: &[*const u8], max_stack: usize) -> Fixture<D> {
+    pub fn new(
+        gc: GcStore,
+        data: D,
+        host_calls: &[HostCallShim<TestStore<D>>],
+        max_stack: usize,
+    ) -> Fixture<D> {
         let jit = JitState::new(gc, host_calls, max_stack).unwrap();
-        let vmctx = Box::new(Vmctx { prefix: jit.vmctx_prefix(), words: [0; 16] });
+        let vmctx = Box::new(Vmctx { prefix: jit.vmctx_prefix(VMCTX), words: [0; 16] });
         Fixture { store: TestStore { jit, data }, vmctx }
     }
 
@@ -190,7 +195,7 @@ pub struct HostContext {
 
 pub fn host_context<D>(store: &TestStore<D>, function: HostFunction) -> Box<HostContext> {
     Box::new(HostContext {
-        context: VMHostFuncContext { prefix: store.jit.vmctx_prefix(), function },
+        context: VMHostFuncContext { prefix: store.jit.vmctx_prefix(0), function },
         data: [0; 8],
     })
 }

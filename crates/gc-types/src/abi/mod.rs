@@ -278,7 +278,8 @@ mod tests {
     fn others() -> Vec<(&'static str, Abi)> {
         let call = |result| {
             let params = &[HostCallType::I32];
-            let signature = HostSignature { name: "f", params, result, fallible: false };
+            let signature =
+                HostSignature { name: "f", params, result, fallible: false, may_collect: false };
             abi().with_host_calls([(HostCall::embedder(0), signature)])
         };
         vec![
@@ -336,7 +337,13 @@ mod tests {
     #[test]
     #[should_panic(expected = "which belongs to the heap")]
     fn an_embedder_has_numbers_of_its_own() {
-        let signature = HostSignature { name: "mine", params: &[], result: None, fallible: false };
+        let signature = HostSignature {
+            name: "mine",
+            params: &[],
+            result: None,
+            fallible: false,
+            may_collect: false,
+        };
         let _ = abi().with_host_calls([(HostCall::ARRAY_COPY, signature)]);
     }
 }

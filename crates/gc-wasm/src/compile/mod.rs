@@ -15,7 +15,7 @@ use crate::Engine;
 use crate::module::info::ModuleInfo;
 use crate::module::parse::Body;
 use crate::types::registry::TypeRegistry;
-use crate::vmctx::VMContextLayout;
+use crate::vm::layout::VMContextLayout;
 use anyhow::{Context as _, Result};
 use cranelift_codegen::{Context, ir};
 use gc_compiler::{CompiledFunction, Compiler, GcCompiler, ImageLinker};

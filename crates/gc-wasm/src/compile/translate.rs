@@ -10,7 +10,7 @@ use super::stack::{Frame, FrameKind, Stack};
 use super::{CompileContext, ops};
 use crate::host_calls;
 use crate::module::parse::Body;
-use crate::vmctx::Place;
+use crate::vm::layout::Place;
 use anyhow::{Result, anyhow, bail};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};

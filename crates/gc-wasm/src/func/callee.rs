@@ -5,104 +5,62 @@
 //! So a host function gets its code when the store gets an instance whose image has the trampoline
 //! of its signature. Until then only the host can call it.
 
-use crate::store::StoreOpaque;
+use crate::store::{Callee, StoreOpaque};
 use crate::types::registry::RegisteredType;
-use anyhow::{Context, Result};
-use gc_jit::{CodeMemory, EntryTrampoline, VMFuncRef, VMHostFuncContext};
-use gc_types::{CallSignature, TypeIndex, ValRaw};
-use std::collections::{BTreeMap, HashMap};
-use std::ptr::NonNull;
+use crate::vm::func_ref::FuncRef;
+use anyhow::{Context, Result, ensure};
+use gc_jit::{CodeMemory, VMFuncRef, VMHostFuncContext};
+use gc_types::ValRaw;
 use std::sync::Arc;
 
-/// How the host calls a function.
-#[derive(Clone)]
-pub(crate) enum Callee {
-    /// By entering compiled code.
-    Compiled(EntryTrampoline),
-    /// By calling the host function that its vmctx names.
-    Host,
-}
-
-/// The store's data about its functions.
-#[derive(Default)]
-pub(crate) struct Callees {
-    /// All host functions and all functions that were called before, by id.
-    known: HashMap<u32, Callee>,
-    /// Host functions that no compiled code in the store can call yet.
-    waiting: BTreeMap<CallSignature, Vec<NonNull<VMFuncRef>>>,
-}
-
-impl Callees {
-    /// Gives the waiting host functions the exit trampolines of `code`.
-    pub(crate) fn found_code(&mut self, code: &CodeMemory) {
-        self.waiting.retain(|signature, func_refs| {
-            let Some(exit) = code.exit_trampoline(signature) else { return true };
-            for func_ref in func_refs {
-                // SAFETY: host functions live as long as their store. Compiled code that could read
-                // this does not run at the moment, or cannot have the reference yet.
-                unsafe { (*func_ref.as_ptr()).code = exit };
-            }
-            false
-        });
-    }
-}
-
 impl StoreOpaque {
-    /// Makes the host function `func_ref` callable by the host, and by compiled code as soon as an
-    /// image has its trampoline.
-    ///
-    /// # Safety
-    /// It must be registered and live as long as the store. Its vmctx must begin with a
-    /// [`VMHostFuncContext`].
-    pub(crate) unsafe fn add_host_function(
+    /// Makes the host function `func_ref` one that can be called: by the host, and by
+    /// compiled code once there is some that can. It must be registered, and its vmctx must
+    /// begin with a [`VMHostFuncContext`].
+    pub(crate) fn add_host_function(
         &mut self,
-        func_ref: NonNull<VMFuncRef>,
+        func_ref: FuncRef,
         ty: &RegisteredType,
     ) -> Result<()> {
         let signature = ty.signature()?;
-        let found = self.code().iter().find_map(|code| code.exit_trampoline(signature));
-        // SAFETY: the caller vouches for it.
-        let func_ref_mut = unsafe { &mut *func_ref.as_ptr() };
-        match found {
-            Some(exit) => func_ref_mut.code = exit,
+        match self.code().iter().find_map(|code| code.exit_trampoline(signature)) {
+            Some(exit) => func_ref.set_code(exit),
             None => self.callees.waiting.entry(signature.clone()).or_default().push(func_ref),
         }
-        self.callees.known.insert(func_ref_mut.id, Callee::Host);
+        self.callees.known.insert(func_ref.id(), Callee::Host);
         Ok(())
     }
 
-    /// How the host calls the function `vm`.
-    ///
-    /// # Safety
-    /// It must be a function of this store.
-    pub(crate) unsafe fn callee(&self, vm: NonNull<VMFuncRef>) -> Result<Callee> {
-        // SAFETY: the caller vouches for it.
-        let VMFuncRef { vmctx, ty, id, .. } = unsafe { *vm.as_ref() };
+    /// How the host calls the function `vm` of this store.
+    pub(crate) fn callee(&self, vm: FuncRef) -> Result<Callee> {
+        let VMFuncRef { vmctx, id, .. } = vm.get();
         if let Some(known) = self.callees.known.get(&id) {
             return Ok(known.clone());
         }
-        let ty = TypeIndex::new(ty).expect("function references have registered types");
-        let ty = self.engine().types().get(ty);
-        // SAFETY: a function that is not the host's belongs to an instance and has the instance's
-        // vmctx.
+        let ty = self.engine().types().get(vm.ty());
+        // SAFETY: what is not the host's is an instance's, and has the instance's vmctx.
         let instance = &self.instances[unsafe { StoreOpaque::instance_of(vmctx) }];
         let trampoline = instance.module.code().entry_trampoline(ty.signature()?);
         let trampoline = trampoline.context("the host cannot call this function")?;
         Ok(Callee::Compiled(trampoline))
     }
 
+    /// Calls a start function, which has neither parameters nor results.
+    pub(crate) fn invoke_start(&mut self, vm: FuncRef) -> Result<()> {
+        let ty = self.engine().types().get(vm.ty());
+        let ty = ty.sub_type.unwrap_func();
+        ensure!(ty.params().is_empty() && ty.results().is_empty(), "a start function with values");
+        // SAFETY: there are no values.
+        unsafe { self.invoke(vm, &mut []) }
+    }
+
     /// Calls a function.
     ///
     /// # Safety
-    /// `vm` must be a function of this store. `values` must hold arguments of its types, with
-    /// exposed references, and have room for its results.
-    pub(crate) unsafe fn invoke(
-        &mut self,
-        vm: NonNull<VMFuncRef>,
-        values: &mut [ValRaw],
-    ) -> Result<()> {
-        // SAFETY: the caller vouches for it.
-        let (id, callee) = unsafe { (vm.as_ref().id, self.callee(vm)?) };
+    /// `vm` must be a function of this store; `values` must hold arguments of its
+    /// type, references exposed, and have room for its results.
+    pub(crate) unsafe fn invoke(&mut self, vm: FuncRef, values: &mut [ValRaw]) -> Result<()> {
+        let (id, callee) = (vm.id(), self.callee(vm)?);
         if let Callee::Compiled(_) = &callee {
             self.callees.known.entry(id).or_insert_with(|| callee.clone());
         }
@@ -117,12 +75,12 @@ impl StoreOpaque {
     pub(crate) unsafe fn invoke_as(
         &mut self,
         callee: &Callee,
-        vm: NonNull<VMFuncRef>,
+        vm: FuncRef,
         values: &mut [ValRaw],
     ) -> Result<()> {
         // SAFETY: as the caller promises.
         let result = unsafe {
-            let VMFuncRef { code, vmctx, .. } = *vm.as_ref();
+            let VMFuncRef { code, vmctx, .. } = vm.get();
             match callee {
                 Callee::Compiled(trampoline) => gc_jit::call(self, trampoline, code, vmctx, values),
                 Callee::Host => {

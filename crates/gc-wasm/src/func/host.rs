@@ -2,12 +2,12 @@
 
 use crate::store::{StoreContext, StoreContextMut, StoreOpaque};
 use crate::types::FuncType;
+use crate::vm::func_ref::FuncRef;
 use crate::{AsContext, AsContextMut, Engine, Extern, Func, Val};
 use anyhow::{Result, bail};
 use gc_jit::{VMFuncRef, VMHostFuncContext, host_call_guard};
 use gc_types::ValRaw;
 use std::fmt;
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// What a host function is given of the store that calls it.
@@ -35,8 +35,8 @@ impl<T: 'static> Caller<'_, T> {
     /// has no such export, or the host was called by the host.
     pub fn get_export(&mut self, name: &str) -> Option<Extern> {
         let store = self.store.opaque_mut();
-        let instance = store.caller_instance()?;
-        store.instance_export(instance, name)
+        let instance = store.jit.caller()?;
+        Extern::exported(store, instance, name)
     }
 
     /// The same caller, borrowed for less long.
@@ -134,7 +134,7 @@ impl<T: 'static> HostFunc<T> {
         registered.signature()?;
         let ty = self.ty.as_wasm();
         let context = HostContext::<T> {
-            vm: VMHostFuncContext { prefix: store.vmctx_prefix(), function: call_host::<T> },
+            vm: VMHostFuncContext { prefix: store.jit.vmctx_prefix(0), function: call_host::<T> },
             func_ref: VMFuncRef {
                 code: std::ptr::null(),
                 vmctx: std::ptr::null_mut(),
@@ -151,12 +151,11 @@ impl<T: 'static> HostFunc<T> {
             store.keep(Box::from_raw(pointer));
             (*pointer).func_ref.vmctx = pointer.cast();
             let vm = &raw mut (*pointer).func_ref;
-            store.register_func_refs([vm]);
-            let vm = NonNull::from(&mut *vm);
-            store.add_host_function(vm, &registered)?;
-            vm.as_ptr()
+            FuncRef::from_address(vm).expect("the reference is not null")
         };
-        Ok(Func::from_vm(store, vm).expect("the reference is not null"))
+        store.register_func_ref(vm);
+        store.add_host_function(vm, &registered)?;
+        Ok(Func::from_vm(store, vm))
     }
 }
 

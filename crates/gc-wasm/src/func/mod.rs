@@ -6,7 +6,6 @@ mod into_func;
 mod typed;
 mod wasm_ty;
 
-pub(crate) use callee::Callees;
 pub use host::Caller;
 pub(crate) use host::HostFunc;
 pub use into_func::{IntoFunc, WasmRet};
@@ -15,12 +14,11 @@ pub use wasm_ty::{WasmParams, WasmResults, WasmTy};
 
 use crate::store::{StoreId, StoreOpaque};
 use crate::types::FuncType;
+use crate::vm::func_ref::FuncRef;
 use crate::{AsContext, AsContextMut, Val};
 use anyhow::{Result, bail};
-use gc_jit::VMFuncRef;
 use gc_types::{TypeIndex, ValRaw};
 use std::num::NonZeroU32;
-use std::ptr::NonNull;
 
 /// A function in a store. Copies are the same function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,18 +125,20 @@ impl Func {
         let ty = registered.sub_type.unwrap_func();
         Params::typecheck_params(store.engine(), ty.params())?;
         Results::typecheck_results(store.engine(), ty.results())?;
-        // SAFETY: it is a function of this store.
-        let callee = unsafe { store.callee(self.as_vm(store)?)? };
+        let callee = store.callee(self.as_vm(store)?)?;
         Ok(TypedFunc::new(*self, registered, callee))
     }
 
-    /// The function of a reference of this store. `None` for null.
-    pub(crate) fn from_vm(store: &StoreOpaque, vm: *mut VMFuncRef) -> Option<Func> {
-        let vm = NonNull::new(vm)?;
-        // SAFETY: function references that come from compiled code, or from tables and globals of
-        // this store, belong to the store and live as long as the store.
-        let id = unsafe { vm.as_ref().id };
-        Some(Func { store: store.id(), id })
+    /// The function behind a reference of this store's.
+    pub(crate) fn from_vm(store: &StoreOpaque, vm: FuncRef) -> Func {
+        Func { store: store.id(), id: vm.id() }
+    }
+
+    /// The function that compiled code of this store gave as `raw`; `None` for null.
+    pub(crate) fn from_raw(store: &StoreOpaque, raw: ValRaw) -> Option<Func> {
+        // SAFETY: function references that compiled code gives are of its own store.
+        let vm = unsafe { FuncRef::from_address(raw.pointer()) };
+        vm.map(|vm| Func::from_vm(store, vm))
     }
 
     /// The function with this id, if there is one.
@@ -154,19 +154,19 @@ impl Func {
     }
 
     /// Its function reference.
-    pub(crate) fn as_vm(&self, store: &StoreOpaque) -> Result<NonNull<VMFuncRef>> {
+    pub(crate) fn as_vm(&self, store: &StoreOpaque) -> Result<FuncRef> {
         if self.store != store.id() {
             bail!("a function of one store was used with another");
         }
         let address = store.gc_store().func_refs().get(self.id);
-        let pointer = address.map(std::ptr::with_exposed_provenance_mut::<VMFuncRef>);
-        Ok(pointer.and_then(NonNull::new).expect("functions live as long as their store"))
+        let address = std::ptr::with_exposed_provenance_mut(address.unwrap_or_default());
+        // SAFETY: the table has the addresses of the store's function references.
+        let vm = unsafe { FuncRef::from_address(address) };
+        Ok(vm.expect("functions live as long as their store"))
     }
 
     pub(crate) fn type_index(&self, store: &StoreOpaque) -> Result<TypeIndex> {
-        // SAFETY: the store's function references live as long as the store.
-        let index = unsafe { self.as_vm(store)?.as_ref().ty };
-        Ok(TypeIndex::new(index).expect("function references have registered types"))
+        Ok(self.as_vm(store)?.ty())
     }
 }
 

@@ -1,9 +1,9 @@
 //! Functions whose type has been checked.
 
-use super::callee::Callee;
 use super::wasm_ty::StoreArg;
 use super::{Func, WasmParams, WasmResults};
 use crate::AsContextMut;
+use crate::store::Callee;
 use crate::types::registry::RegisteredType;
 use anyhow::Result;
 use gc_types::ValRaw;

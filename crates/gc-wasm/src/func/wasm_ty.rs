@@ -187,7 +187,7 @@ impl WasmTy for Func {
     }
 
     fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self> {
-        not_null(Func::from_vm(store.0, raw.pointer()))
+        not_null(Func::from_raw(store.0, raw))
     }
 
     fn check_ref(
@@ -211,7 +211,7 @@ impl WasmTy for Option<Func> {
     }
 
     fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self> {
-        Ok(Func::from_vm(store.0, raw.pointer()))
+        Ok(Func::from_raw(store.0, raw))
     }
 
     fn check_ref(

@@ -50,7 +50,7 @@ fn step(
         },
         ConstOp::RefFunc(index) => {
             let func = store.instances[instance].func_ref(index.as_u32());
-            Val::FuncRef(Func::from_vm(store, func))
+            Val::FuncRef(Some(Func::from_vm(store, func)))
         }
         ConstOp::RefI31 => {
             let value = pop_i32(stack)?;

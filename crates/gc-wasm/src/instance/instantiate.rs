@@ -3,18 +3,19 @@
 //! start function is called.
 
 use super::const_eval::eval;
-use super::data::{InstanceData, SegmentElements, VMContext};
 use super::imports;
-use super::linear::MemoryData;
-use super::table::{Element, TableData};
 use crate::module::info::{ElementItems, ElementMode};
-use crate::store::{GlobalData, StoreOpaque, limits};
-use crate::vmctx::{Place, VMFunctionImport, VMGlobal, VMMemoryDefinition, VMTableDefinition};
+use crate::store::{StoreOpaque, limits};
+use crate::vm::func_ref::FuncRef;
+use crate::vm::globals::GlobalData;
+use crate::vm::instance::{InstanceData, SegmentElements};
+use crate::vm::layout::Place;
+use crate::vm::memory::MemoryData;
+use crate::vm::table::{Element, TableData};
+use crate::vm::words::VMWords;
 use crate::{Engine, Extern, Module, Val};
 use anyhow::{Context, Result, bail, ensure};
-use gc_jit::{VMContextPrefix, VMFuncRef};
 use gc_types::{Trap, VMGcRef};
-use std::ptr::NonNull;
 use wasmtime_types::EntityIndex;
 
 /// Instantiates `module`; returns the instance's number in the store.
@@ -62,13 +63,12 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     }
     store.add_code(module.code());
     let number = store.instances.len();
-    let vmctx = VMContext::new(layout.size());
-    // SAFETY: all offsets are the layout's, checked by `at` to be inside the vmctx;
-    // what is written there is of the types that compiled code reads.
-    unsafe {
-        vmctx.at::<VMContextPrefix>(0).write(store.vmctx_prefix());
-        vmctx.at::<usize>(layout.instance()).write(number);
-    }
+    let vmctx = VMWords::new(layout.size() as usize);
+    let prefix = store.jit.vmctx_prefix(number);
+    vmctx.set_pointer(layout.offsets.vmctx_heap_base(), prefix.heap_base);
+    vmctx.set_pointer(layout.offsets.vmctx_heap_data(), prefix.heap_data);
+    vmctx.set_pointer(layout.offsets.vmctx_store_context(), prefix.store_context);
+    vmctx.set(layout.offsets.vmctx_number(), prefix.number as u64);
     let mut instance = InstanceData {
         module: module.clone(),
         vmctx,
@@ -83,7 +83,7 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     }
     for (i, ty) in info.memories.iter().enumerate().skip(info.num_imported_memories as usize) {
         let Place::Inline(offset) = layout.memory(i as u32) else { unreachable!("defined") };
-        let definition = instance.vmctx.at::<VMMemoryDefinition>(offset);
+        let definition = instance.vmctx.at(offset);
         let limit = store.engine().config().memory_maximum;
         let memory = MemoryData::new(*ty, definition, limit)
             .with_context(|| format!("allocating memory {i}"))?;
@@ -92,29 +92,24 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     }
     for (i, ty) in info.tables.iter().enumerate().skip(info.num_imported_tables as usize) {
         let Place::Inline(offset) = layout.table(i as u32) else { unreachable!("defined") };
-        let definition = instance.vmctx.at::<VMTableDefinition>(offset);
+        let definition = instance.vmctx.at(offset);
         instance.tables.push(store.tables.len());
         store.tables.push(TableData::new(store.tables.len(), *ty, definition));
     }
     for (i, ty) in info.globals.iter().enumerate().skip(info.num_imported_globals as usize) {
         let Place::Inline(offset) = layout.global(i as u32) else { unreachable!("defined") };
-        let place = instance.vmctx.at::<VMGlobal>(offset);
-        // SAFETY: the store keeps its instances.
-        instance.globals.push(unsafe { store.add_global(GlobalData { place, ty: *ty }) });
+        let place = instance.vmctx.at(offset);
+        let global = GlobalData { place, ty: *ty };
+        instance.globals.push(store.globals.push(store.jit.gc_mut(), global));
     }
-    let vmctx = instance.vmctx.as_ptr();
-    let mut func_refs = Vec::with_capacity(info.num_func_refs as usize);
+    let vmctx = instance.vmctx.address();
     for (i, func) in info.funcs.iter().enumerate() {
         let Some(n) = func.func_ref else { continue };
         let code = module.code().function_address(i as u32);
         let code = code.with_context(|| format!("function {i} has no code"))?;
-        let place = instance.vmctx.at::<VMFuncRef>(layout.func_ref(n));
-        // SAFETY: as above.
-        unsafe { place.write(VMFuncRef { code, vmctx, ty: func.ty.as_u32(), id: 0 }) };
-        func_refs.push(place.as_ptr());
+        let offset = layout.func_ref(n);
+        store.register_func_ref(FuncRef::fill(&instance.vmctx, offset, code, vmctx, func.ty));
     }
-    // SAFETY: an instance's vmctx lives as long as its store.
-    unsafe { store.register_func_refs(func_refs) };
     store.instances.push(instance);
     Ok(number)
 }
@@ -128,34 +123,31 @@ fn import_one(
 ) -> Result<()> {
     let layout = instance.module.layout();
     /// Writes the address of an imported definition.
-    fn put<T>(instance: &InstanceData, place: Place, definition: NonNull<T>) {
+    fn put(instance: &InstanceData, place: Place, definition: &VMWords) {
         let Place::Indirect(offset) = place else { unreachable!("imported") };
-        // SAFETY: compiled code reads an address there; `at` checks the offset.
-        unsafe { instance.vmctx.at::<NonNull<T>>(offset).write(definition) };
+        instance.vmctx.set_pointer(offset, definition.address());
     }
     match (index, given) {
         (EntityIndex::Function(index), Extern::Func(func)) => {
-            let func_ref = func.as_vm(store)?;
-            // SAFETY: a function of this store.
-            let VMFuncRef { code, vmctx, .. } = unsafe { func_ref.read() };
-            let place = instance.vmctx.at(layout.func_import(index.as_u32()));
-            let import = VMFunctionImport { code, vmctx, func_ref: func_ref.as_ptr() };
-            // SAFETY: compiled code reads an import there; `at` checks the offset.
-            unsafe { place.write(import) };
+            let (func_ref, index) = (func.as_vm(store)?, index.as_u32());
+            let callee = func_ref.get();
+            instance.vmctx.set_pointer(layout.func_import_code(index), callee.code);
+            instance.vmctx.set_pointer(layout.func_import_vmctx(index), callee.vmctx);
+            instance.vmctx.set_pointer(layout.func_import_ref(index), func_ref.address());
         }
         (EntityIndex::Table(index), Extern::Table(table)) => {
             let table = table.index(store)?;
-            put(instance, layout.table(index.as_u32()), store.tables[table].definition);
+            put(instance, layout.table(index.as_u32()), &store.tables[table].definition);
             instance.tables.push(table);
         }
         (EntityIndex::Memory(index), Extern::Memory(memory)) => {
             let memory = memory.index(store)?;
-            put(instance, layout.memory(index.as_u32()), store.memories[memory].definition);
+            put(instance, layout.memory(index.as_u32()), &store.memories[memory].definition);
             instance.memories.push(memory);
         }
         (EntityIndex::Global(index), Extern::Global(global)) => {
             let global = global.index(store)?;
-            put(instance, layout.global(index.as_u32()), store.globals[global].place);
+            put(instance, layout.global(index.as_u32()), &store.globals[global].place);
             instance.globals.push(global);
         }
         _ => unreachable!("imports were checked"),
@@ -171,7 +163,7 @@ fn initialize(store: &mut StoreOpaque, number: usize) -> Result<()> {
         let value = eval(store, number, init).with_context(|| format!("global {i}"))?;
         let global = store.instances[number].globals[info.num_imported_globals as usize + i];
         store.write_global(global, &value)?;
-        store.global_initialized(global);
+        store.globals.initialized(store.jit.gc_mut(), global);
     }
     for (i, init) in info.table_inits.iter().enumerate() {
         let table = store.instances[number].tables[info.num_imported_tables as usize + i];
@@ -182,7 +174,7 @@ fn initialize(store: &mut StoreOpaque, number: usize) -> Result<()> {
                 store.element_of(&value)?
             }
             None if ty.ref_type.is_vmgcref_type() => Element::Gc(0),
-            None => Element::Func(std::ptr::null_mut()),
+            None => Element::Func(None),
         };
         if let Err(why) = store.grow_table(table, ty.limits.min, element) {
             bail!("table {i} cannot have {} elements{why}", ty.limits.min);
@@ -238,7 +230,7 @@ fn elements(
     let exprs = match items {
         ElementItems::Functions(items) => {
             let instance = &store.instances[number];
-            let items = items.iter().map(|index| instance.func_ref(index.as_u32()));
+            let items = items.iter().map(|index| Some(instance.func_ref(index.as_u32())));
             return Ok(SegmentElements::Func(items.collect()));
         }
         ElementItems::Expressions(exprs) => exprs,
@@ -307,7 +299,6 @@ pub(crate) fn drop_elements(store: &mut StoreOpaque, number: usize, segment: u32
 fn start(store: &mut StoreOpaque, number: usize) -> Result<()> {
     let instance = &store.instances[number];
     let Some(index) = instance.module.info().start else { return Ok(()) };
-    let func = NonNull::new(instance.func_ref(index.as_u32())).context("the start function")?;
-    // SAFETY: a function of this store without parameters and results.
-    unsafe { store.invoke(func, &mut []) }.context("the start function failed")
+    let func = instance.func_ref(index.as_u32());
+    store.invoke_start(func).context("the start function failed")
 }

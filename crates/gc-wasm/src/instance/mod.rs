@@ -1,13 +1,9 @@
 //! Instances: modules with their imports resolved, in a store.
 
 mod const_eval;
-pub(crate) mod data;
-pub(crate) mod host_calls;
+mod host_calls;
 mod imports;
 mod instantiate;
-pub(crate) mod linear;
-pub(crate) mod table;
-mod zeroed;
 
 use crate::func::{TypedFunc, WasmParams, WasmResults};
 use crate::store::{StoreId, StoreOpaque};
@@ -49,7 +45,7 @@ impl Instance {
     pub fn get_export(&self, mut store: impl AsContextMut, name: &str) -> Option<Extern> {
         let store = store.as_context_mut().into_opaque();
         let index = self.index(store).ok()?;
-        store.instance_export(index, name)
+        Extern::exported(store, index, name)
     }
 
     /// The exported function of this name, if there is one.
@@ -95,7 +91,10 @@ impl Instance {
         let store = store.as_context().opaque();
         let instance = &store.instances[self.index(store)?];
         let exports = &instance.module.info().exports;
-        Ok(exports.iter().map(|(name, at)| (name.clone(), instance.entity(store, *at))).collect())
+        Ok(exports
+            .iter()
+            .map(|(name, at)| (name.clone(), Extern::of_entity(store, instance, *at)))
+            .collect())
     }
 
     /// The instance's module.

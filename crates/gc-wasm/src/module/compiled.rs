@@ -4,7 +4,7 @@ use super::info::ModuleInfo;
 use super::{Module, parse};
 use crate::Engine;
 use crate::compile::{CompileContext, compile_module};
-use crate::vmctx::VMContextLayout;
+use crate::vm::layout::VMContextLayout;
 use anyhow::{Context, Result};
 use gc_jit::CodeMemory;
 use gc_types::CodeImage;

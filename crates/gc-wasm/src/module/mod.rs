@@ -9,7 +9,7 @@ mod saved;
 
 use crate::Engine;
 use crate::types::{ExportType, ExternType, ImportType};
-use crate::vmctx::VMContextLayout;
+use crate::vm::layout::VMContextLayout;
 use anyhow::Result;
 use gc_jit::CodeMemory;
 use info::ModuleInfo;

@@ -1,11 +1,11 @@
 //! Stores: they contain instances, their heap and the host's data.
 
-mod globals;
+mod callees;
 pub(crate) mod limits;
 mod opaque;
 pub(crate) mod roots;
 
-pub(crate) use globals::GlobalData;
+pub(crate) use callees::Callee;
 pub(crate) use opaque::{StoreId, StoreOpaque};
 
 use crate::Engine;

@@ -1,19 +1,19 @@
 //! The part of a store that does not depend on the host's data: the heap, the
 //! instances and everything that belongs to them.
 
-use super::globals::GlobalData;
+use super::callees::Callees;
 use crate::Engine;
-use crate::externals::Extern;
-use crate::func::Callees;
-use crate::instance::data::InstanceData;
-use crate::instance::host_calls;
-use crate::instance::linear::MemoryData;
-use crate::instance::table::TableData;
+use crate::host_calls::WasmHostCalls;
 use crate::types::registry::RegisteredType;
+use crate::vm::func_ref::FuncRef;
+use crate::vm::globals::Globals;
+use crate::vm::instance::InstanceData;
+use crate::vm::memory::MemoryData;
+use crate::vm::table::{CannotGrow, Element, TableData};
 use anyhow::Result;
-use gc_jit::{JitState, JitStore, VMContextPrefix, VMFuncRef};
+use gc_jit::{JitState, JitStore, VMContextPrefix};
 use gc_runtime::{GcStore, TraceRoots};
-use gc_types::{TypeIndex, VMOffsets};
+use gc_types::TypeIndex;
 use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub(crate) struct StoreOpaque {
     pub(crate) instances: Vec<InstanceData>,
     pub(crate) tables: Vec<TableData>,
     pub(crate) memories: Vec<MemoryData>,
-    pub(crate) globals: Vec<GlobalData>,
+    pub(crate) globals: Globals,
     /// Elements that tables and segments may still have.
     pub(crate) elements_left: u64,
     /// What compiled code points to and nobody else owns.
@@ -82,7 +82,7 @@ impl StoreOpaque {
     pub(crate) fn new(engine: &Engine, data: Box<dyn Any>) -> Result<StoreOpaque> {
         let config = engine.config();
         let gc = GcStore::new(engine.collector().runtime(), &config.heap_options())?;
-        let mut jit = JitState::new(gc, &host_calls::table(), config.max_wasm_stack)?;
+        let mut jit = JitState::new(gc, &StoreOpaque::host_calls(), config.max_wasm_stack)?;
         // SAFETY: the engine, which owns the table, outlives the store.
         unsafe { jit.set_type_displays(engine.types().displays().as_ptr()) };
         Ok(StoreOpaque {
@@ -92,7 +92,7 @@ impl StoreOpaque {
             instances: Vec::new(),
             tables: Vec::new(),
             memories: Vec::new(),
-            globals: Vec::new(),
+            globals: Globals::default(),
             elements_left: config.table_elements_maximum,
             kept: Vec::new(),
             callees: Callees::default(),
@@ -164,11 +164,6 @@ impl StoreOpaque {
         }
     }
 
-    /// What a vmctx of this store begins with.
-    pub(crate) fn vmctx_prefix(&self) -> VMContextPrefix {
-        self.jit.vmctx_prefix()
-    }
-
     /// Keeps `context` until the store is dropped.
     pub(crate) fn keep(&mut self, context: Box<dyn Any>) {
         self.kept.push(context);
@@ -184,44 +179,51 @@ impl StoreOpaque {
         self.jit.code()
     }
 
-    /// Gives function references their ids.
-    ///
-    /// # Safety
-    /// Each must be valid for as long as the store lives.
-    pub(crate) unsafe fn register_func_refs(
-        &mut self,
-        func_refs: impl IntoIterator<Item = *mut VMFuncRef>,
-    ) {
-        for func_ref in func_refs {
-            let id = self.jit.gc_mut().func_refs_mut().intern(func_ref.expose_provenance());
-            // SAFETY: the caller vouches for the pointer.
-            unsafe { (*func_ref).id = id };
-        }
+    /// Gives a function reference its id.
+    pub(crate) fn register_func_ref(&mut self, func_ref: FuncRef) {
+        let address = func_ref.address().expose_provenance();
+        func_ref.set_id(self.jit.gc_mut().func_refs_mut().intern(address));
         self.jit.refresh_func_refs();
     }
 
-    /// The number of the instance that a vmctx of this store's belongs to.
+    /// Takes `count` elements of those that tables and segments may have in all.
+    pub(crate) fn take_elements(&mut self, count: u64) -> Result<(), CannotGrow> {
+        match self.elements_left.checked_sub(count) {
+            Some(left) => self.elements_left = left,
+            None => {
+                let maximum = self.engine().config().table_elements_maximum;
+                return Err(CannotGrow::Store { maximum, left: self.elements_left });
+            }
+        }
+        Ok(())
+    }
+
+    /// Grows a table by `delta` elements, all `init`; the former size.
+    pub(crate) fn grow_table(
+        &mut self,
+        index: usize,
+        delta: u64,
+        init: Element,
+    ) -> Result<u32, CannotGrow> {
+        self.take_elements(delta)?;
+        let (table, gc) = self.table_and_gc(index);
+        table.grow(gc, delta, init).ok_or_else(|| {
+            self.elements_left += delta;
+            CannotGrow::Table
+        })
+    }
+
+    /// A table beside the heap, to change both.
+    pub(crate) fn table_and_gc(&mut self, index: usize) -> (&mut TableData, &mut GcStore) {
+        (&mut self.tables[index], self.jit.gc_mut())
+    }
+
+    /// The number of the instance that a vmctx belongs to.
     ///
     /// # Safety
-    /// `vmctx` must be an instance's.
+    /// `vmctx` must be an instance's, of this store.
     pub(crate) unsafe fn instance_of(vmctx: *mut u8) -> usize {
-        let offset = VMOffsets::HOST.vmctx_prefix_size() as usize;
-        // SAFETY: every instance's vmctx has its number behind the prefix.
-        unsafe { vmctx.add(offset).cast::<usize>().read() }
-    }
-
-    /// The number of the instance whose code last called the host, if it was one's.
-    /// Walks the stack: asked only when somebody wants to know.
-    pub(crate) fn caller_instance(&self) -> Option<usize> {
-        let vmctx = self.jit.caller_vmctx()?;
-        // SAFETY: only the code of instances keeps its vmctx in its frame.
-        Some(unsafe { StoreOpaque::instance_of(vmctx) })
-    }
-
-    /// An export of an instance.
-    pub(crate) fn instance_export(&mut self, instance: usize, name: &str) -> Option<Extern> {
-        let info = self.instances[instance].module.info();
-        let (_, index) = info.exports[*info.exports_by_name.get(name)?];
-        Some(self.instances[instance].entity(self, index))
+        // SAFETY: every vmctx begins so.
+        unsafe { (*vmctx.cast::<VMContextPrefix>()).number }
     }
 }

@@ -4,6 +4,7 @@
 //! imported function uses the code address and the vmctx in the caller's vmctx. A call of a
 //! function reference uses those in the reference.
 
+use super::Kind;
 use crate::compile::env::{self, func_type};
 use crate::compile::translate::Translator;
 use crate::types::matching::type_index;
@@ -14,15 +15,6 @@ use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use gc_compiler::{FuncRefTest, regions};
 use gc_types::Trap;
 use wasmtime_types::{WasmFuncType, WasmHeapType, WasmRefType};
-
-/// The use of a call's results.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The results are operands.
-    Call,
-    /// The results are those of the caller, whose frame is gone before the callee runs.
-    Tail,
-}
 
 impl Translator<'_, '_> {
     pub(super) fn call(&mut self, index: u32, kind: Kind) -> Result<()> {

@@ -3,7 +3,7 @@
 use crate::compile::env;
 use crate::compile::signature::clif_type;
 use crate::compile::translate::Translator;
-use crate::vmctx::Place;
+use crate::vm::layout::Place;
 use anyhow::Result;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_compiler::RefPlace;

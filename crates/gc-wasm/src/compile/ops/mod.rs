@@ -16,9 +16,17 @@ mod table;
 
 use super::translate::Translator;
 use anyhow::Result;
-use call::Kind;
 use gc_compiler::Extend;
 use wasmparser::Operator;
+
+/// The use of a call's results.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The results are operands.
+    Call,
+    /// The results are those of the caller, whose frame is gone before the callee runs.
+    Tail,
+}
 
 /// Emits a reachable operator.
 ///

@@ -4,7 +4,7 @@
 use crate::compile::env;
 use crate::compile::translate::Translator;
 use crate::host_calls;
-use crate::vmctx::Place;
+use crate::vm::layout::Place;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_compiler::RefPlace;

@@ -8,7 +8,7 @@ mod spec;
 use super::{CompileContext, compile_module, translate_function};
 use crate::module::parse::parse;
 use crate::types::registry::TypeRegistry;
-use crate::vmctx::VMContextLayout;
+use crate::vm::layout::VMContextLayout;
 use anyhow::{Context as _, Result};
 use gc_compiler::collector::{
     copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,

@@ -8,54 +8,25 @@ use crate::module::info::ModuleInfo;
 use gc_types::VMOffsets;
 
 /// To be changed with the layout of the vmctx or of a definition in it.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
-/// The data for calling an imported function.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub(crate) struct VMFunctionImport {
-    /// The code's address.
-    pub(crate) code: *const u8,
-    /// The vmctx to pass.
-    pub(crate) vmctx: *mut u8,
-    /// The function's reference.
-    pub(crate) func_ref: *mut gc_jit::VMFuncRef,
-}
+/// Bytes of the definition of a table or memory: the address of its first element or byte, and
+/// the number of them. Both are pointer-sized. The address of a memory never changes, because
+/// growth maps more of the same reservation.
+pub(crate) const DEFINITION_SIZE: usize = 2 * size_of::<usize>();
 
-/// The definition of a table that compiled code reads.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub(crate) struct VMTableDefinition {
-    /// Address of element 0: 32-bit references, or addresses of function references.
-    pub(crate) base: *mut u8,
-    /// The number of elements.
-    pub(crate) len: usize,
-}
+/// In the definition of a table or memory on this machine: offset of the length.
+pub(crate) const DEFINITION_LEN: u32 = size_of::<usize>() as u32;
 
-/// The definition of a linear memory that compiled code reads.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub(crate) struct VMMemoryDefinition {
-    /// Address of byte 0. It never changes, because growth maps more of the same reservation.
-    pub(crate) base: *mut u8,
-    /// The number of bytes.
-    pub(crate) len: usize,
-}
-
-/// A global's storage. The value is in the first bytes. A reference is a 32-bit word, and a
-/// function reference is an address.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(16))]
-pub(crate) struct VMGlobal {
-    pub(crate) bytes: [u8; 16],
-}
+/// Bytes of a global, and its alignment. The value is in the first bytes. A reference is a
+/// 32-bit word, and a function reference is an address.
+pub(crate) const GLOBAL_SIZE: usize = 16;
 
 /// Offsets in bytes into the vmctx of one module's instances.
 #[derive(Clone, Debug)]
 pub(crate) struct VMContextLayout {
     /// The driver's offsets.
     pub(crate) offsets: VMOffsets,
-    instance: u32,
     func_imports: u32,
     table_imports: u32,
     memory_imports: u32,
@@ -91,7 +62,6 @@ impl VMContextLayout {
             start
         };
         let defined = |all: usize, imported: u32| all as u32 - imported;
-        let instance = take(1, pointer, pointer);
         let func_imports = take(info.num_imported_funcs, 3 * pointer, pointer);
         let table_imports = take(info.num_imported_tables, pointer, pointer);
         let memory_imports = take(info.num_imported_memories, pointer, pointer);
@@ -105,7 +75,6 @@ impl VMContextLayout {
         let size = take(0, 0, 16);
         VMContextLayout {
             offsets,
-            instance,
             func_imports,
             table_imports,
             memory_imports,
@@ -130,12 +99,7 @@ impl VMContextLayout {
         self.size
     }
 
-    /// Offset of the instance's number in its store (pointer-sized integer).
-    pub(crate) fn instance(&self) -> u32 {
-        self.instance
-    }
-
-    /// Offset of the [`VMFunctionImport`] of imported function `index`.
+    /// Offset of the data of imported function `index`: its code, its vmctx, its reference.
     pub(crate) fn func_import(&self, index: u32) -> u32 {
         self.func_imports + index * 3 * self.pointer()
     }
@@ -155,7 +119,7 @@ impl VMContextLayout {
         self.func_import(index) + 2 * self.pointer()
     }
 
-    /// The place of the [`VMTableDefinition`] of table `index` (imports included).
+    /// The place of the definition of table `index` (imports included).
     pub(crate) fn table(&self, index: u32) -> Place {
         match index.checked_sub(self.num_imported_tables) {
             Some(defined) => Place::Inline(self.tables + defined * 2 * self.pointer()),
@@ -163,7 +127,7 @@ impl VMContextLayout {
         }
     }
 
-    /// The place of the [`VMMemoryDefinition`] of memory `index` (imports included).
+    /// The place of the definition of memory `index` (imports included).
     pub(crate) fn memory(&self, index: u32) -> Place {
         match index.checked_sub(self.num_imported_memories) {
             Some(defined) => Place::Inline(self.memories + defined * 2 * self.pointer()),
@@ -171,7 +135,7 @@ impl VMContextLayout {
         }
     }
 
-    /// The place of the [`VMGlobal`] of global `index` (imports included).
+    /// The place of global `index` (imports included).
     pub(crate) fn global(&self, index: u32) -> Place {
         match index.checked_sub(self.num_imported_globals) {
             Some(defined) => Place::Inline(self.globals + defined * 16),
@@ -194,13 +158,3 @@ impl VMContextLayout {
         self.pointer()
     }
 }
-
-const _: () = {
-    assert!(std::mem::offset_of!(VMTableDefinition, base) == 0);
-    assert!(std::mem::offset_of!(VMTableDefinition, len) == size_of::<usize>());
-    assert!(std::mem::offset_of!(VMMemoryDefinition, base) == 0);
-    assert!(std::mem::offset_of!(VMMemoryDefinition, len) == size_of::<usize>());
-    assert!(size_of::<VMGlobal>() == 16);
-    assert!(std::mem::offset_of!(VMFunctionImport, vmctx) == size_of::<usize>());
-    assert!(std::mem::offset_of!(VMFunctionImport, func_ref) == 2 * size_of::<usize>());
-};

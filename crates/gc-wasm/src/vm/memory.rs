@@ -5,8 +5,9 @@
 //! `offset` below [`OFFSET_GUARD`]. So 4 GiB and the guard are reserved. They stay unmapped until
 //! the memory grows, so that accesses out of bounds fault.
 
+use super::layout::DEFINITION_LEN;
+use super::words::VMWords;
 use crate::types::externs::PAGE_SIZE;
-use crate::vmctx::VMMemoryDefinition;
 use anyhow::{Result, anyhow, bail};
 use gc_types::Trap;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
@@ -21,7 +22,7 @@ const RESERVED: usize = ((4 << 30) + OFFSET_GUARD) as usize;
 /// A memory of a store.
 pub(crate) struct MemoryData {
     /// The part that compiled code reads.
-    pub(crate) definition: NonNull<VMMemoryDefinition>,
+    pub(crate) definition: VMWords,
     pub(crate) ty: Memory,
     base: NonNull<u8>,
     /// The maximal number of pages.
@@ -29,13 +30,9 @@ pub(crate) struct MemoryData {
 }
 
 impl MemoryData {
-    /// Reserves a memory and maps its minimal size. Initializes `definition`, which must live as
-    /// long as the memory. The memory may never have more than `limit` bytes.
-    pub(crate) fn new(
-        ty: Memory,
-        definition: NonNull<VMMemoryDefinition>,
-        limit: u64,
-    ) -> Result<MemoryData> {
+    /// Reserves a memory and maps its minimal size. Initializes `definition`. The memory may never
+    /// have more than `limit` bytes.
+    pub(crate) fn new(ty: Memory, definition: VMWords, limit: u64) -> Result<MemoryData> {
         let minimum = ty.limits.min;
         let maximum = ty.limits.max.unwrap_or(65536).min(65536).min(limit / PAGE_SIZE);
         if minimum > maximum {
@@ -55,16 +52,13 @@ impl MemoryData {
     }
 
     fn set_definition(&mut self, len: usize) {
-        // SAFETY: the definition lives as long as the memory.
-        unsafe {
-            self.definition.write(VMMemoryDefinition { base: self.base.as_ptr(), len });
-        }
+        self.definition.set_pointer(0, self.base.as_ptr());
+        self.definition.set(DEFINITION_LEN, len as u64);
     }
 
     /// The number of bytes.
     pub(crate) fn len(&self) -> usize {
-        // SAFETY: as above.
-        unsafe { self.definition.as_ref() }.len
+        self.definition.get(DEFINITION_LEN) as usize
     }
 
     /// The number of pages.

@@ -21,10 +21,7 @@ pub(crate) unsafe trait Zeroable: Copy {}
 // SAFETY: it is the number 0.
 unsafe impl Zeroable for u32 {}
 
-// SAFETY: it is the null pointer.
-unsafe impl<T> Zeroable for *mut T {}
-
-/// A vector of elements that are initially zero. It can grow, but not shrink.
+/// Elements that begin as zeros, and only become more.
 pub(crate) struct ZeroedVec<T: Zeroable>(Repr<T>);
 
 enum Repr<T: Zeroable> {
@@ -147,6 +144,7 @@ impl<T: Zeroable> Drop for Reservation<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vm::func_ref::FuncRef;
 
     /// Elements keep their values, and new elements are zero, also when the vector grows across the
     /// sizes where its representation changes.
@@ -176,7 +174,7 @@ mod tests {
 
     #[test]
     fn large_elements_do_not_move() {
-        let mut elements = ZeroedVec::<*mut u8>::new();
+        let mut elements = ZeroedVec::<Option<FuncRef>>::new();
         let maximum = 10_000_000;
         elements.grow(SMALL, maximum).unwrap();
         let place = elements.as_ptr();
@@ -184,7 +182,7 @@ mod tests {
             elements.grow(len, maximum).unwrap();
             assert_eq!(elements.as_ptr(), place);
         }
-        assert!(elements.iter().all(|element| element.is_null()));
+        assert!(elements.iter().all(|element| element.is_none()));
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! Tables: elements outside the heap, written through the collector's barrier.
 
-use crate::instance::data::SegmentElements;
-use crate::instance::zeroed::ZeroedVec;
-use crate::store::StoreOpaque;
-use crate::vmctx::VMTableDefinition;
-use crate::{Func, Val};
-use anyhow::Result;
-use gc_jit::VMFuncRef;
+use super::func_ref::FuncRef;
+use super::instance::SegmentElements;
+use super::layout::DEFINITION_LEN;
+use super::words::VMWords;
+use super::zeroed::ZeroedVec;
 use gc_runtime::{GcStore, SlotsId};
 use gc_types::{RootKind, Trap, VMGcRef};
 use std::fmt;
@@ -21,20 +19,20 @@ pub(crate) enum TableElements {
     /// References into the heap, as words; each is counted.
     Gc(ZeroedVec<u32>),
     /// Function references.
-    Func(ZeroedVec<*mut VMFuncRef>),
+    Func(ZeroedVec<Option<FuncRef>>),
 }
 
 /// One element, on its way: a reference word that is not counted, or a function.
 #[derive(Clone, Copy)]
 pub(crate) enum Element {
     Gc(u32),
-    Func(*mut VMFuncRef),
+    Func(Option<FuncRef>),
 }
 
 /// A table of a store.
 pub(crate) struct TableData {
     /// What compiled code sees.
-    pub(crate) definition: NonNull<VMTableDefinition>,
+    pub(crate) definition: VMWords,
     pub(crate) ty: Table,
     pub(crate) elements: TableElements,
     /// Its number in the store.
@@ -80,13 +78,8 @@ pub(crate) fn range(at: u32, len: u32, size: usize) -> Result<std::ops::Range<us
 }
 
 impl TableData {
-    /// A table with no elements yet, number `number` of its store. `definition` is filled in and must live as
-    /// long as the table does.
-    pub(crate) fn new(
-        number: usize,
-        ty: Table,
-        definition: NonNull<VMTableDefinition>,
-    ) -> TableData {
+    /// A table with no elements yet, number `number` of its store. `definition` is filled in.
+    pub(crate) fn new(number: usize, ty: Table, definition: VMWords) -> TableData {
         let elements = if ty.ref_type.is_vmgcref_type() {
             TableElements::Gc(ZeroedVec::new())
         } else {
@@ -100,11 +93,11 @@ impl TableData {
 
     fn set_definition(&mut self) {
         let (base, len) = match &mut self.elements {
-            TableElements::Gc(elements) => (elements.as_mut_ptr().cast(), elements.len()),
+            TableElements::Gc(elements) => (elements.as_mut_ptr().cast::<u8>(), elements.len()),
             TableElements::Func(elements) => (elements.as_mut_ptr().cast(), elements.len()),
         };
-        // SAFETY: the definition lives as long as the table.
-        unsafe { self.definition.write(VMTableDefinition { base, len }) };
+        self.definition.set_pointer(0, base);
+        self.definition.set(DEFINITION_LEN, len as u64);
     }
 
     /// Number of elements.
@@ -116,7 +109,7 @@ impl TableData {
     }
 
     /// Grows by `delta` elements, all `init`; the former size, `None` if it cannot.
-    fn grow(&mut self, gc: &mut GcStore, delta: u64, init: Element) -> Option<u32> {
+    pub(crate) fn grow(&mut self, gc: &mut GcStore, delta: u64, init: Element) -> Option<u32> {
         let old = self.len();
         let maximum = self.ty.limits.max.unwrap_or(MAX_ELEMENTS).min(MAX_ELEMENTS);
         let new = (old as u64).checked_add(delta).filter(|new| *new <= maximum)? as usize;
@@ -145,7 +138,7 @@ impl TableData {
             }
             (TableElements::Func(elements), Element::Func(func)) => {
                 elements.grow(new, maximum)?;
-                if !func.is_null() {
+                if func.is_some() {
                     elements[old..].fill(func);
                 }
             }
@@ -263,67 +256,5 @@ impl TableData {
             _ => unreachable!("validation compares the tables' types"),
         }
         Ok(())
-    }
-}
-
-impl StoreOpaque {
-    /// A value of the host's as a table's element, not counted.
-    pub(crate) fn element_of(&self, value: &Val) -> Result<Element> {
-        Ok(match value {
-            Val::FuncRef(func) => Element::Func(match func {
-                Some(func) => func.as_vm(self)?.as_ptr(),
-                None => std::ptr::null_mut(),
-            }),
-            _ => Element::Gc(self.gc_word(value)?),
-        })
-    }
-
-    /// The word of a GC reference, not counted; zero for null.
-    pub(crate) fn gc_word(&self, value: &Val) -> Result<u32> {
-        Ok(value.gc_ref(self)?.map_or(0, |gc_ref| gc_ref.as_raw_u32()))
-    }
-
-    /// A table's element as a value of the host's.
-    pub(crate) fn value_of(&mut self, element: Element, ty: &Table) -> Val {
-        match element {
-            Element::Func(func) => Val::FuncRef(Func::from_vm(self, func)),
-            Element::Gc(word) => {
-                let gc_ref = VMGcRef::from_raw_u32(word);
-                let gc_ref = gc_ref.map(|gc_ref| self.gc_store_mut().clone_gc_ref(&gc_ref));
-                Val::from_gc_ref(self, gc_ref, &ty.ref_type)
-            }
-        }
-    }
-
-    /// Takes `count` elements of those that tables and segments may have in all.
-    pub(crate) fn take_elements(&mut self, count: u64) -> Result<(), CannotGrow> {
-        match self.elements_left.checked_sub(count) {
-            Some(left) => self.elements_left = left,
-            None => {
-                let maximum = self.engine().config().table_elements_maximum;
-                return Err(CannotGrow::Store { maximum, left: self.elements_left });
-            }
-        }
-        Ok(())
-    }
-
-    /// Grows a table by `delta` elements, all `init`; the former size.
-    pub(crate) fn grow_table(
-        &mut self,
-        index: usize,
-        delta: u64,
-        init: Element,
-    ) -> Result<u32, CannotGrow> {
-        self.take_elements(delta)?;
-        let (table, gc) = self.table_and_gc(index);
-        table.grow(gc, delta, init).ok_or_else(|| {
-            self.elements_left += delta;
-            CannotGrow::Table
-        })
-    }
-
-    /// A table beside the heap, to change both.
-    pub(crate) fn table_and_gc(&mut self, index: usize) -> (&mut TableData, &mut GcStore) {
-        (&mut self.tables[index], self.jit.gc_mut())
     }
 }

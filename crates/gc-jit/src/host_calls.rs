@@ -1,0 +1,283 @@
+//! Host calls as the half that runs them sees them: a trait with a typed method for each, and
+//! the functions compiled code calls, which take its words apart and find the store.
+//!
+//! [`host_calls!`](crate::host_calls!) makes all of it from one declaration. What a method
+//! is given is as untrusted as the heap that compiled code read it from.
+#![allow(unsafe_code)]
+
+use crate::guard::run_host_call;
+use crate::{JitStore, VMContextPrefix};
+use gc_types::host_calls::HostCallResult;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// A host call's body over stores of type `S`: what [`host_calls!`](crate::host_calls!) makes
+/// for each call.
+#[doc(hidden)]
+pub trait HostCallBody<S> {
+    /// Number of parameters.
+    const PARAMS: usize;
+    /// What it returns.
+    type Result: HostCallResult<Error: Into<anyhow::Error>>;
+
+    /// Runs it for the vmctx with the number `caller`, with as many words as it has
+    /// parameters.
+    fn run(store: &mut S, caller: usize, words: &[u64]) -> Self::Result;
+}
+
+/// A function that compiled code over a store of type `S` may call.
+pub struct HostCallShim<S> {
+    function: *const u8,
+    _store: PhantomData<fn(&mut S)>,
+}
+
+impl<S> fmt::Debug for HostCallShim<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostCallShim({:?})", self.function)
+    }
+}
+
+impl<S> HostCallShim<S> {
+    /// Its address.
+    pub(crate) fn address(&self) -> usize {
+        self.function.expose_provenance()
+    }
+}
+
+impl<S: JitStore> HostCallShim<S> {
+    /// The function of one call.
+    #[doc(hidden)]
+    pub fn new<B: HostCallBody<S>>() -> HostCallShim<S> {
+        let function = const {
+            assert!(B::PARAMS <= 7, "a host call has seven parameters at most");
+            match B::PARAMS {
+                0 => shim_0::<S, B> as *const u8,
+                1 => shim_1::<S, B> as *const u8,
+                2 => shim_2::<S, B> as *const u8,
+                3 => shim_3::<S, B> as *const u8,
+                4 => shim_4::<S, B> as *const u8,
+                5 => shim_5::<S, B> as *const u8,
+                6 => shim_6::<S, B> as *const u8,
+                _ => shim_7::<S, B> as *const u8,
+            }
+        };
+        HostCallShim { function, _store: PhantomData }
+    }
+}
+
+macro_rules! shims {
+    ($($name:ident($($word:ident)*))*) => {$(
+        extern "C" fn $name<S: JitStore, B: HostCallBody<S>>(
+            vmctx: *mut u8,
+            $($word: u64),*
+        ) -> u64 {
+            // SAFETY: only stores of type `S` have it among their host calls, and compiled
+            // code passes its own vmctx.
+            unsafe {
+                let caller = (*vmctx.cast::<VMContextPrefix>()).number;
+                run_host_call::<S, B::Result>(vmctx, |store| B::run(store, caller, &[$($word),*]))
+            }
+        }
+    )*};
+}
+
+shims! {
+    shim_0()
+    shim_1(a)
+    shim_2(a b)
+    shim_3(a b c)
+    shim_4(a b c d)
+    shim_5(a b c d e)
+    shim_6(a b c d e f)
+    shim_7(a b c d e f g)
+}
+
+/// Declares host calls for both halves: numbers and signatures as
+/// [`declare_host_calls!`](gc_types::declare_host_calls) does, and a trait with a method for
+/// each, which a store implements.
+///
+/// A method has the declared parameters behind the store and the number of the vmctx that the
+/// call was made with. The trait's function `host_calls` is what
+/// [`JitState::new`](crate::JitState::new) wants.
+///
+/// # Examples
+///
+/// ```
+/// use anyhow::Result;
+/// use gc_jit::{JitState, JitStore};
+/// use gc_runtime::{GcStore, HeapOptions, collector::NullCollector};
+/// use gc_types::{HostCall, host_calls::Ref};
+///
+/// gc_jit::host_calls! {
+///     /// What the host does for the language.
+///     pub trait Runtime;
+///     /// The same, with numbers and signatures.
+///     pub const CALLS from HostCall::FIRST_EMBEDDER, named "toy_";
+///
+///     /// Adds to the counter; returns it, or fails above a hundred.
+///     COUNT: fn count(by: u32) -> Result<u32>;
+///     /// Whether a value is null.
+///     IS_NULL: fn is_null(value: Ref) -> u32;
+/// }
+///
+/// struct Store {
+///     jit: JitState<Store>,
+///     counter: u32,
+/// }
+///
+/// impl Runtime for Store {
+///     fn count(&mut self, _caller: usize, by: u32) -> Result<u32> {
+///         self.counter += by;
+///         anyhow::ensure!(self.counter <= 100, "too many");
+///         Ok(self.counter)
+///     }
+///
+///     fn is_null(&mut self, _caller: usize, value: Ref) -> u32 {
+///         value.is_none().into()
+///     }
+/// }
+///
+/// impl JitStore for Store {
+///     fn jit(&self) -> &JitState<Store> {
+///         &self.jit
+///     }
+///
+///     fn jit_mut(&mut self) -> &mut JitState<Store> {
+///         &mut self.jit
+///     }
+/// }
+///
+/// let gc = GcStore::new(&NullCollector, &HeapOptions::default())?;
+/// let store = Store { jit: JitState::new(gc, &Store::host_calls(), 1 << 20)?, counter: 0 };
+/// assert_eq!(COUNT, HostCall::embedder(0));
+/// assert_eq!(CALLS[1].1.name, "toy_is_null");
+/// # anyhow::Ok(())
+/// ```
+///
+/// A method that takes something else than what was declared does not compile:
+///
+/// ```compile_fail,E0050
+/// # use gc_types::HostCall;
+/// gc_jit::host_calls! {
+///     /// One call.
+///     pub trait Runtime;
+///     /// Its signature.
+///     pub const CALLS from HostCall::FIRST_EMBEDDER, named "";
+///
+///     /// Adds two numbers.
+///     ADD: fn add(a: u32, b: u32) -> u32;
+/// }
+///
+/// struct Store;
+///
+/// impl Runtime for Store {
+///     fn add(&mut self, _caller: usize, a: u32) -> u32 {
+///         a
+///     }
+/// }
+/// ```
+///
+/// ```compile_fail,E0053
+/// # use gc_types::HostCall;
+/// # gc_jit::host_calls! {
+/// #     /// One call.
+/// #     pub trait Runtime;
+/// #     /// Its signature.
+/// #     pub const CALLS from HostCall::FIRST_EMBEDDER, named "";
+/// #
+/// #     /// Adds two numbers.
+/// #     ADD: fn add(a: u32, b: u32) -> u32;
+/// # }
+/// #
+/// # struct Store;
+/// #
+/// impl Runtime for Store {
+///     fn add(&mut self, _caller: usize, a: u32, b: u64) -> u32 {
+///         a + b as u32
+///     }
+/// }
+/// ```
+///
+/// Nor does a call that may fail and returns 64 bits, one of which says that it failed:
+///
+/// ```compile_fail,E0080
+/// # use anyhow::Result;
+/// # use gc_types::HostCall;
+/// gc_jit::host_calls! {
+///     /// One call.
+///     pub trait Runtime;
+///     /// Its signature.
+///     pub const CALLS from HostCall::FIRST_EMBEDDER, named "";
+///
+///     /// What time it is.
+///     NOW: fn now() -> Result<u64>;
+/// }
+/// ```
+#[macro_export]
+macro_rules! host_calls {
+    (
+        $(#[$trait_doc:meta])*
+        $trait_vis:vis trait $Trait:ident;
+        $(#[$table_doc:meta])*
+        $vis:vis const $TABLE:ident from $first:expr, named $prefix:literal;
+        $($calls:tt)*
+    ) => {
+        $crate::gc_types::declare_host_calls! {
+            $(#[$table_doc])*
+            $vis const $TABLE from $first, named $prefix;
+            $($calls)*
+        }
+        $crate::host_calls! { @trait [$(#[$trait_doc])* $trait_vis trait $Trait] $($calls)* }
+    };
+    (
+        @trait [$(#[$trait_doc:meta])* $vis:vis trait $Trait:ident]
+        $(
+            $(#[$doc:meta])*
+            $NAME:ident: $([$effect:ident])? fn $method:ident(
+                $($param:ident: $ty:ty),* $(,)?
+            ) $(-> $result:ty)?;
+        )*
+    ) => {
+        $(#[$trait_doc])*
+        $vis trait $Trait: Sized {
+            $(
+                $(#[$doc])*
+                fn $method(&mut self, caller: usize, $($param: $ty),*) $(-> $result)?;
+            )*
+
+            /// The functions that compiled code calls, in the order of their numbers.
+            fn host_calls() -> Vec<$crate::HostCallShim<Self>>
+            where
+                Self: $crate::JitStore,
+            {
+                $(
+                    #[allow(non_camel_case_types)]
+                    struct $method;
+
+                    impl<S: $Trait> $crate::HostCallBody<S> for $method {
+                        const PARAMS: usize = {
+                            let params: &[&str] = &[$(stringify!($param)),*];
+                            params.len()
+                        };
+                        type Result = $crate::host_calls!(@result $($result)?);
+
+                        #[inline(always)]
+                        fn run(store: &mut S, caller: usize, words: &[u64]) -> Self::Result {
+                            let &[$($param),*] = words else {
+                                unreachable!("as many words as parameters")
+                            };
+                            <S as $Trait>::$method(
+                                store,
+                                caller,
+                                $($crate::gc_types::host_calls::HostCallParam::from_word($param)),*
+                            )
+                        }
+                    }
+                )*
+                vec![$($crate::HostCallShim::new::<$method>()),*]
+            }
+        }
+    };
+    (@result) => { () };
+    (@result $result:ty) => { $result };
+}

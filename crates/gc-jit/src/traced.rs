@@ -1,0 +1,49 @@
+//! [`TracedPcs`]: where a signal handler notes the compiled functions on the stack.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Program counters noted while the stack still stood. Made beforehand, since a signal
+/// handler fills it and must not allocate.
+#[derive(Debug)]
+pub(crate) struct TracedPcs {
+    pcs: Box<[AtomicUsize]>,
+    /// How many frames there were; the first of them are in `pcs`.
+    frames: AtomicUsize,
+}
+
+impl TracedPcs {
+    /// Frames that are kept; of deeper stacks only the number of the rest is.
+    const CAPACITY: usize = 64;
+
+    pub(crate) fn new() -> TracedPcs {
+        let capacity = if cfg!(feature = "backtrace") { TracedPcs::CAPACITY } else { 0 };
+        TracedPcs {
+            pcs: std::iter::repeat_with(AtomicUsize::default).take(capacity).collect(),
+            frames: AtomicUsize::new(0),
+        }
+    }
+
+    /// Notes the frames at `pcs`, innermost first. The addresses noted are of instructions:
+    /// of the calls, not of what comes after; `exact` says that the first already is.
+    pub(crate) fn note(&self, pcs: impl Iterator<Item = usize>, exact: bool) {
+        if !cfg!(feature = "backtrace") {
+            return;
+        }
+        let (mut count, mut back) = (0, usize::from(!exact));
+        for pc in pcs {
+            if let Some(place) = self.pcs.get(count) {
+                place.store(pc - back, Ordering::Relaxed);
+            }
+            count += 1;
+            back = 1;
+        }
+        self.frames.store(count, Ordering::Relaxed);
+    }
+
+    /// The addresses that were kept, and how many more frames there were.
+    pub(crate) fn kept(&self) -> (impl Iterator<Item = usize>, usize) {
+        let frames = self.frames.load(Ordering::Relaxed);
+        let kept = &self.pcs[..frames.min(self.pcs.len())];
+        (kept.iter().map(|pc| pc.load(Ordering::Relaxed)), frames - kept.len())
+    }
+}
