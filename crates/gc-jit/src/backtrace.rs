@@ -83,8 +83,8 @@ impl Backtrace {
         Backtrace { frames: pcs.filter_map(frame).collect(), omitted }
     }
 
-    /// The compiled functions on the stacks of a store, from where compiled code last
-    /// called the host.
+    /// The compiled functions on a store's stacks, beginning where compiled code last called the
+    /// host.
     ///
     /// # Safety
     /// As for [`RawFrames::from_exit`].

@@ -1,24 +1,22 @@
-//! Runs images of compiled code: code memory, calls, stack walks, traps. It knows no
-//! compiler, no Wasm and no collector.
+//! Runs images of compiled code: code memory, calls, stack walks and traps. It does not depend on a
+//! compiler, on Wasm or on a collector.
 //!
-//! The parts, in the order an embedder meets them:
+//! The parts, in the order in which an embedder uses them:
 //!
-//! 1. A [`CodeImage`](gc_types::CodeImage) is compiled elsewhere, by `gc-compiler`:
-//!    position-independent code with its tables (traps, stack maps, source locations) and
-//!    its trampolines.
-//! 2. [`CodeMemory::publish`] maps an image executable and registers its addresses.
-//!    [`save`] writes an image to bytes, and a [`SavedImage`] is one that was read.
-//! 3. The embedder's store implements [`JitStore`] and has a [`JitState`] as a field, which
-//!    joins a [`GcStore`](gc_runtime::GcStore) with the [`VMStoreContext`] that compiled
-//!    code reads. [`call`] runs code over it through an [`EntryTrampoline`]. Compiled code
-//!    calls the host through host calls and exit trampolines, which record where it was
-//!    left; the host function gets the store back ([`host_call_guard`]).
-//! 4. From there a [`StackWalk`] finds every frame and its references. A trap or a
-//!    failing host function resumes at the entry trampoline's handler, and `call`
-//!    returns a [`CallError`].
+//! 1. `gc-compiler` makes a [`CodeImage`](gc_types::CodeImage): position-independent code with its
+//!    tables (traps, stack maps, source locations) and its trampolines.
+//! 2. [`CodeMemory::publish`] maps an image into executable memory and registers its addresses.
+//!    [`save`] writes an image to bytes, and a [`SavedImage`] is read from them.
+//! 3. The embedder's store implements [`JitStore`] and has a [`JitState`] as a field. The state
+//!    holds a [`GcStore`](gc_runtime::GcStore) and the [`VMStoreContext`] that compiled code reads.
+//!    [`call`] runs code with the store, through an [`EntryTrampoline`]. Compiled code calls the
+//!    host through host calls and exit trampolines, which record where compiled code was left. The
+//!    host function gets the store ([`host_call_guard`]).
+//! 4. From that place a [`StackWalk`] finds every frame and its references. A trap or a failing
+//!    host function resumes at the entry trampoline's handler, and `call` returns a [`CallError`].
 //!
-//! Nothing here is global but the registry of published code, the signal handler
-//! that reads it, and one thread-local word: whose compiled code runs on the thread.
+//! The only global state is the registry of published code, the signal handler that reads it, and
+//! one thread-local word that says which store's compiled code runs on the thread.
 #![deny(unsafe_code)]
 
 mod activation;

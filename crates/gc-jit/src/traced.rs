@@ -2,17 +2,17 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Program counters noted while the stack still stood. Made beforehand, since a signal
-/// handler fills it and must not allocate.
+/// Program counters that were recorded while the frames were still on the stack. It is allocated in
+/// advance, because a signal handler fills it and must not allocate.
 #[derive(Debug)]
 pub(crate) struct TracedPcs {
     pcs: Box<[AtomicUsize]>,
-    /// How many frames there were; the first of them are in `pcs`.
+    /// The number of frames. The innermost of them are in `pcs`.
     frames: AtomicUsize,
 }
 
 impl TracedPcs {
-    /// Frames that are kept; of deeper stacks only the number of the rest is.
+    /// The number of frames that are recorded. Further frames are only counted.
     const CAPACITY: usize = 64;
 
     pub(crate) fn new() -> TracedPcs {

@@ -1,13 +1,12 @@
-//! Stack walks: the frames of compiled code on a store's stack, found by frame
-//! pointer, and the references in them.
+//! Stack walks find the frames of compiled code on a store's stacks by frame pointer, and the
+//! references in them.
 //!
-//! Each activation's part of a stack lies between two trampolines that recorded
-//! their frame pointers: the one compiled code was left through and the one it was
-//! entered through. A walk goes from the first to the second, then on to the
-//! activation below, and when a stack has no more of them, on to the stacks of the store
-//! that are suspended. What it finds in between must be compiled code and must move
-//! towards the entry; anything else means that frames cannot be trusted and roots
-//! may be missing ([`IncompleteWalk`]).
+//! Each activation's part of a stack lies between two trampolines that recorded their frame
+//! pointers: the exit trampoline, by which compiled code was left, and the entry trampoline. A walk
+//! goes from the exit to the entry, then to the activation below. When a stack has no more
+//! activations, the walk goes to the store's suspended stacks. Every frame between the trampolines
+//! must belong to compiled code, and frame pointers must rise towards the entry. Otherwise the
+//! frames cannot be trusted and roots may be missing ([`IncompleteWalk`]).
 #![allow(unsafe_code)]
 
 use crate::vmcontext::SuspendedStack;
@@ -19,34 +18,34 @@ use std::sync::Arc;
 
 const WORD: usize = size_of::<usize>();
 
-/// One frame, before it is known whose code it runs.
+/// One frame, before its code is looked up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawFrame {
-    /// Where it is: the faulting instruction, or the return address of its call.
+    /// The address of the faulting instruction, or the return address of the frame's call.
     pub(crate) pc: usize,
     /// Its frame pointer.
     pub(crate) fp: usize,
 }
 
-/// Follows frame pointers. Allocates nothing, reads only the stack.
+/// Follows frame pointers. It allocates nothing and reads only the stack.
 #[derive(Clone, Debug)]
 pub(crate) struct RawFrames {
     /// The activation being walked; null at the end.
     activation: *const Activation,
-    /// The next frame; `None` if its activation has not been left through a trampoline.
+    /// The next frame. `None` if compiled code of the activation was not left by a trampoline.
     next: Option<RawFrame>,
-    /// Frame pointers of this stack must rise above this.
+    /// The next frame pointer on this stack must be above this address.
     above: usize,
-    /// The stack that comes when this one ends; null at the last.
+    /// The stack that follows this one. Null for the last.
     next_stack: *const SuspendedStack,
 }
 
 impl RawFrames {
-    /// From where compiled code last called the host.
+    /// A walk that begins where compiled code last called the host.
     ///
     /// # Safety
-    /// The frames of the context's activations are on their stacks, and nothing runs in
-    /// them while the walk is used.
+    /// The frames of the context's activations are on their stacks, and none of them runs while the
+    /// walk is used.
     pub(crate) unsafe fn from_exit(context: &VMStoreContext) -> RawFrames {
         let mut frames = RawFrames {
             activation: std::ptr::null(),
@@ -60,11 +59,11 @@ impl RawFrames {
         frames
     }
 
-    /// From a fault in compiled code of the innermost activation.
+    /// A walk that begins at a fault in compiled code of the innermost activation.
     ///
     /// # Safety
-    /// As for [`from_exit`](RawFrames::from_exit); the registers are those of the fault,
-    /// past its function's prologue up to the frame pointer's setup.
+    /// As for [`from_exit`](RawFrames::from_exit). The registers are those of the fault, and the
+    /// faulting function has already set up its frame pointer.
     pub(crate) unsafe fn from_fault(
         context: &VMStoreContext,
         pc: usize,
@@ -90,48 +89,48 @@ impl RawFrames {
         self.next_stack = std::ptr::null();
     }
 
-    /// Goes on with `activation`, left through the trampoline whose frame pointer is
+    /// Continues with `activation`, which was left by the trampoline with the frame pointer
     /// `exit_fp`.
     unsafe fn enter(&mut self, mut activation: *const Activation, mut exit_fp: usize) {
-        // SAFETY: activations that are on the store's list live.
+        // SAFETY: the activations on the store's list are alive.
         while let Some(empty) = unsafe { activation.as_ref() }
             && empty.entry_fp == 0
         {
-            // In it no compiled code was entered: the host called the host.
+            // No compiled code was entered in it: the host called a host function.
             (activation, exit_fp) = (empty.previous, empty.saved_last_exit_fp);
         }
         self.activation = activation;
         self.next = None;
         if !activation.is_null() && exit_fp > self.above && exit_fp.is_multiple_of(WORD) {
             self.above = exit_fp;
-            // SAFETY: a trampoline stored its frame pointer there, and its frame lies
-            // between that and the entry's, on the stack.
+            // SAFETY: a trampoline stored its frame pointer there. Its frame is on the stack, below
+            // the entry trampoline's.
             self.next = Some(unsafe { RawFrame::caller(exit_fp) });
         }
     }
 
-    /// The next frame, from inner to outer; `None` behind the outermost.
+    /// The next frame, from inner to outer. `None` after the outermost frame.
     pub(crate) fn next(&mut self) -> Option<Result<RawFrame, &'static str>> {
         loop {
             if self.activation.is_null() {
-                // SAFETY: a suspended stack's words stand in the frame of the call that
-                // waits for another stack to end.
+                // SAFETY: a suspended stack's words are in the frame of the call that waits for
+                // another stack to end.
                 let stack = unsafe { self.next_stack.as_ref()? };
                 self.next_stack = stack.next;
                 self.above = 0;
-                // SAFETY: what was recorded when the stack was suspended.
+                // SAFETY: these values were recorded when the stack was suspended.
                 unsafe { self.enter(stack.activation, stack.last_exit_fp) };
                 continue;
             }
-            // SAFETY: activations live in the frames of the calls that made them, which
-            // are on the stack while this one is in its chain.
+            // SAFETY: activations live in the frames of the calls that made them. These frames are
+            // on the stack as long as the activation is in the chain.
             let activation = unsafe { &*self.activation };
             let Some(frame) = self.next else {
                 self.stop();
                 return Some(Err("compiled code was not left through a trampoline"));
             };
             if frame.fp == activation.entry_fp {
-                // SAFETY: what was recorded when this activation began.
+                // SAFETY: these values were recorded when this activation began.
                 unsafe { self.enter(activation.previous, activation.saved_last_exit_fp) };
                 continue;
             }
@@ -143,7 +142,7 @@ impl RawFrames {
                 return Some(Err("a frame pointer does not lead towards the entry frame"));
             }
             self.above = frame.fp;
-            // SAFETY: the address lies between frames of this stack that exist.
+            // SAFETY: the address lies between existing frames of this stack.
             self.next = Some(unsafe { RawFrame::caller(frame.fp) });
             return Some(Ok(frame));
         }
@@ -151,39 +150,39 @@ impl RawFrames {
 }
 
 impl RawFrame {
-    /// The frame that called the one whose frame pointer is `fp`.
+    /// The caller of the frame with the frame pointer `fp`.
     unsafe fn caller(fp: usize) -> RawFrame {
         let fp: *const usize = std::ptr::with_exposed_provenance(fp);
-        // SAFETY: as the caller promises: two words of the stack.
+        // SAFETY: the caller promises two readable words of the stack.
         unsafe { RawFrame { fp: fp.read(), pc: fp.add(1).read() } }
     }
 }
 
-/// A frame of compiled code that has called, or is on its way to, the host.
+/// A frame of compiled code that has called other compiled code or the host.
 #[derive(Clone, Debug)]
 pub struct Frame<'a> {
-    /// The return address of the call it makes.
+    /// The return address of the frame's call.
     pub pc: usize,
     /// Its frame pointer.
     pub fp: usize,
-    /// Whose code it runs.
+    /// The code that it runs.
     pub code: Arc<CodeMemory>,
     _stack: PhantomData<&'a ()>,
 }
 
 impl Frame<'_> {
-    /// The function and source location of the call.
+    /// The function and the source location of the call.
     pub fn info(&self) -> Option<FrameInfo> {
         self.code.lookup(self.pc - 1)
     }
 
-    /// The vmctx of the function, if it keeps one in a slot that the image names.
+    /// The vmctx of the function, if the image names a slot in which the function keeps it.
     pub fn vmctx(&self) -> Option<*mut u8> {
         let offset = self.code.offset_of(self.pc - 1)?;
         let slot = self.code.image().function_at(offset)?.vmctx_slot?;
         let slot: *const *mut u8 = std::ptr::with_exposed_provenance(self.fp - slot as usize);
-        // SAFETY: the slot is part of the frame, which is on the stack for as long as the
-        // walk is borrowed; the function wrote it before it called anything.
+        // SAFETY: the slot is part of the frame, which is on the stack as long as the walk is
+        // borrowed. The function wrote the slot before it called anything.
         Some(unsafe { slot.read() })
     }
 
@@ -192,14 +191,14 @@ impl Frame<'_> {
         let mut roots = Vec::new();
         let Some(number) = map_number(&self.code, self.pc) else { return roots };
         each_slot(self.code.image().stack_maps().at(number), self.fp, |slot| {
-            // SAFETY: a slot of a frame that is on the stack.
+            // SAFETY: the slot is in a frame that is on the stack.
             roots.push((slot, unsafe { slot.read() }));
         });
         roots
     }
 }
 
-/// The stack map of the return address `pc`, by its number; a call without one has no live
+/// The number of the stack map of the return address `pc`. A call without a stack map has no live
 /// references in its frame.
 fn map_number(code: &CodeMemory, pc: usize) -> Option<usize> {
     code.image().stack_maps().find(code.offset_of(pc)?)
@@ -214,14 +213,14 @@ fn each_slot(map: StackMap<'_>, fp: usize, mut visit: impl FnMut(*mut u64)) {
     }
 }
 
-/// Return addresses whose maps are remembered.
+/// The number of return addresses whose maps are cached.
 const FOUND: usize = 64;
 
-/// The stack maps found last: a deep stack is mostly made of the same calls.
+/// A cache of stack maps: a deep stack consists mostly of the same calls.
 struct FoundMaps {
-    /// Where the code begins that these are of.
+    /// The address of the `CodeMemory` that the maps belong to.
     code: usize,
-    /// Return addresses, and one more than the numbers of their maps; zero for none.
+    /// Return addresses, and the numbers of their maps plus one. Zero means no map.
     maps: [(usize, u32); FOUND],
 }
 
@@ -239,7 +238,8 @@ impl FoundMaps {
         if self.code != address {
             *self = FoundMaps { code: address, ..FoundMaps::default() };
         }
-        // Calls are some bytes long: their ends differ in more than the last bits.
+        // Call instructions have several bytes, so return addresses differ in more than the lowest
+        // bits.
         let place = &mut self.maps[(pc ^ pc >> 6) % FOUND];
         if place.0 != pc {
             *place = (pc, map_number(code, pc).map_or(0, |number| number as u32 + 1));
@@ -248,31 +248,31 @@ impl FoundMaps {
     }
 }
 
-/// Iterates over the frames of compiled code, innermost first, through all nested
-/// activations on all stacks of one store. After an error it ends.
+/// An iterator over the frames of compiled code, innermost first, in all nested activations on all
+/// stacks of one store. It ends after an error.
 #[derive(Clone, Debug)]
 pub struct StackWalk<'a> {
     frames: RawFrames,
-    /// The last frame's code: neighbours are mostly of the same.
+    /// The last frame's code. Neighbouring frames mostly have the same.
     code: Option<Arc<CodeMemory>>,
     _stack: PhantomData<&'a ()>,
 }
 
 impl StackWalk<'_> {
     /// # Safety
-    /// As for [`RawFrames::from_exit`], for as long as the walk lives.
+    /// As for [`RawFrames::from_exit`], as long as the walk lives.
     pub(crate) unsafe fn new(context: &VMStoreContext) -> Self {
         // SAFETY: passed on.
         let frames = unsafe { RawFrames::from_exit(context) };
         StackWalk { frames, code: None, _stack: PhantomData }
     }
 
-    /// The activation that the last frame is in.
+    /// The activation of the last frame.
     pub(crate) fn activation(&self) -> *const Activation {
         self.frames.activation
     }
 
-    /// The next frame without its code, which is then in `self.code`.
+    /// The next frame. Its code is then in `self.code`.
     fn advance(&mut self) -> Option<Result<RawFrame, IncompleteWalk>> {
         let frame = match self.frames.next()? {
             Ok(frame) => frame,
@@ -282,7 +282,7 @@ impl StackWalk<'_> {
             self.code = lookup_code(frame.pc);
             if self.code.is_none() {
                 self.frames.stop();
-                let why = format!("the return address {:#x} is in no published code", frame.pc);
+                let why = format!("the return address {:#x} is not in published code", frame.pc);
                 return Some(Err(IncompleteWalk { why }));
             }
         }
@@ -319,15 +319,15 @@ pub(crate) unsafe fn trace_stack(
         let code = walk.code.as_ref().expect("advance found it");
         let Some(map) = found.find(code, pc) else { continue };
         each_slot(map, fp, |slot| {
-            // SAFETY: an aligned slot of a frame that is on the stack and at rest, in
-            // which compiled code has stored a reference before the call it is in.
+            // SAFETY: the slot is aligned and in a frame that is on the stack and does not run.
+            // Compiled code stored a reference in it before the call.
             unsafe { roots.add_stack_root(slot) };
         });
     }
     Ok(())
 }
 
-/// The frame that the slot at address `slot` is in.
+/// The frame of the slot at address `slot`.
 ///
 /// # Safety
 /// As for [`RawFrames::from_exit`].

@@ -1,5 +1,5 @@
-//! Calls between host and compiled code: values of all types, many of them, errors and
-//! panics through nested activations.
+//! Tests of calls between the host and compiled code: values of all types, many values, and errors
+//! and panics through nested activations.
 
 mod common;
 
@@ -45,7 +45,7 @@ fn twenty_parameters_and_twenty_results() {
     let tys: Vec<_> =
         (0..20).map(|i| [types::I32, types::F64, types::I64, types::I8X16][i % 4]).collect();
     let signature = signature(&tys, &tys);
-    // Calls a function that rotates the values by four, and rotates them once more.
+    // Calls a function that rotates the values by four, and rotates the results once more.
     let rotate = |params: &[cranelift_codegen::ir::Value]| {
         let mut values = params.to_vec();
         values.rotate_left(4);
@@ -82,7 +82,7 @@ fn too_few_slots_is_an_error() {
     let vmctx = fixture.vmctx();
     let address = code.function_address(0).unwrap();
     let mut values = [ValRaw::ZERO];
-    // SAFETY: as in `Fixture::call`; the missing slot is what is tested.
+    // SAFETY: as in `Fixture::call`. The test checks that a missing slot is refused.
     let error =
         unsafe { gc_jit::call(&mut fixture.store, &trampoline, address, vmctx, &mut values) };
     assert!(matches!(error, Err(CallError::Host(_))));
@@ -207,7 +207,8 @@ fn a_host_call_takes_integers_widened_and_clobbers_nothing() {
     assert_eq!(results[1].u64(), 87654321);
 }
 
-/// Host function `(i32 a, i64 b) -> (i64, i32)` by exit trampoline: swaps.
+/// The host function `(i32 a, i64 b) -> (i64, i32)`, called by an exit trampoline. It swaps its
+/// arguments.
 extern "C" fn swap(context: *mut u8, values: *mut ValRaw) -> u64 {
     // SAFETY: called by an exit trampoline with two slots.
     unsafe {
@@ -244,7 +245,7 @@ fn a_host_function_is_called_like_a_compiled_one() {
     let results = fixture.call(&code, 0, &caller_signature, &args).unwrap();
     assert_eq!((results[0].i64(), results[1].i32()), (1 << 40, -3));
 
-    // The host may call it too, with no compiled function in between.
+    // The host may call it too, without a compiled function in between.
     let trampoline = entry_trampoline(&host_signature);
     let mut values = [ValRaw::from_i32(5), ValRaw::from_i64(6)];
     let (store, host) = (&mut fixture.store, (&raw mut *host).cast());
@@ -253,7 +254,7 @@ fn a_host_function_is_called_like_a_compiled_one() {
     assert_eq!((values[0].i64(), values[1].i32()), (6, 5));
 }
 
-/// What the nested host call does at depth zero.
+/// The action of the nested host call at depth zero.
 #[derive(Clone, Copy)]
 #[repr(u64)]
 enum Ending {
@@ -264,13 +265,13 @@ enum Ending {
     TrapInContext,
 }
 
-/// What a nested call needs, found through the embedder's data.
+/// The data that a nested call needs. It is part of the embedder's data.
 struct Nest {
     trampoline: EntryTrampoline,
     code: *const u8,
     vmctx: *mut u8,
     ending: Ending,
-    /// What came out of each level, innermost first.
+    /// The result or error of each level, innermost first.
     seen: Vec<String>,
     /// A level at which the host handles the failure.
     catch_at: Option<u32>,
@@ -282,7 +283,7 @@ gc_jit::host_calls! {
     /// Its signature.
     const NEST_CALLS from HostCall::FIRST_EMBEDDER, named "";
 
-    /// Calls function 0 again with one less, or ends.
+    /// Calls function 0 again with `depth` minus one, or ends.
     NEST: fn nest(depth: u32) -> Result<u32>;
 }
 

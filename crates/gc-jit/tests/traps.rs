@@ -255,7 +255,7 @@ gc_jit::host_calls! {
     /// Its signature.
     const CALLS from HostCall::FIRST_EMBEDDER, named "";
 
-    /// Calls the code that traps, from inside an activation.
+    /// Calls the trapping code from inside an activation.
     AGAIN: fn again() -> Result<()>;
 }
 

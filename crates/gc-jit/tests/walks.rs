@@ -1,5 +1,5 @@
-//! Stack walks: frames and references found through nested activations, updated in
-//! place, and refused where they cannot be trusted.
+//! Tests of stack walks: they find and update frames and references in nested activations, and
+//! refuse frames that cannot be trusted.
 
 mod common;
 
@@ -19,26 +19,26 @@ gc_jit::host_calls! {
     /// Its signature.
     const CALLS from HostCall::FIRST_EMBEDDER, named "";
 
-    /// Goes one activation deeper, or looks at the whole stack.
+    /// Goes one activation deeper, or examines the whole stack.
     OBSERVE: [collects] fn observe(argument: Ref) -> Result<()>;
 }
 
-/// What [`observe`] needs and finds.
+/// The data that [`observe`] uses, and its findings.
 struct Observer {
-    /// Calls function 0 at this address once more from the host, with this reference.
+    /// If present, the host calls function 0 at this address once more, with this reference.
     nested: Option<(EntryTrampoline, usize, u64)>,
     /// The vmctx that it passes.
     vmctx: usize,
-    /// Whether that call is made on a thread of its own.
+    /// Whether another thread makes that call.
     on_a_thread: bool,
     /// The words of the stack roots.
     words: Vec<u32>,
     /// The functions in whose frames these are.
     owners: Vec<String>,
-    /// Function index and address of the vmctx of each frame.
+    /// Each frame's function and the address of its vmctx.
     frames: Vec<(String, Option<usize>)>,
     caller: Option<usize>,
-    /// The outer activation's frames, as seen after the inner one; `None` if the walk fails.
+    /// The outer activation's frames after the inner one has ended. `None` if the walk fails.
     outer: Option<Vec<String>>,
     error: Option<String>,
     /// Added to every root that is found.
@@ -83,7 +83,7 @@ impl Calls for TestStore<Observer> {
             } else {
                 call()?;
             }
-            // The inner activation's frames are gone, the outer's are not.
+            // The inner activation's frames are gone. The outer activation's frames are not.
             let outer: Option<Vec<_>> =
                 self.jit.stack_walk().map(|f| Some(f.ok()?.info()?.name)).collect();
             assert_eq!(outer, self.data.outer);
@@ -123,8 +123,8 @@ fn declared(b: &mut FunctionBuilder<'_>, value: Value) -> Value {
     value
 }
 
-/// `f0(r)`: keeps `r` and `r + 2` over a call of `f1(r + 4)`, returns their sum and what
-/// it returned. `f1(r)`: keeps `r` over a host call; returns it.
+/// `f0(r)` keeps `r` and `r + 2` during a call of `f1(r + 4)` and returns the sum of the two and of
+/// the result. `f1(r)` keeps `r` during a host call and returns it.
 fn functions(compiler: &Compiler) -> (Signature, Vec<gc_compiler::CompiledFunction>) {
     let signature = signature(&[types::I64], &[types::I64]);
     let outer = compile(compiler, signature.clone(), |b, params| {
@@ -161,12 +161,12 @@ fn roots_are_found_through_nested_activations_and_updated() {
     nested_roots(false);
 }
 
-/// The host may hand its store to another thread: the frames of both stacks are the store's,
-/// wherever the two are.
+/// The host may pass its store to another thread. Then the walk finds the frames of both stacks,
+/// whichever has the higher address.
 #[test]
 fn roots_are_found_on_the_stacks_of_two_threads_and_updated() {
     nested_roots(true);
-    // Whichever of the stacks was the higher one, now it is the other.
+    // Now the other stack has the higher address.
     std::thread::spawn(|| nested_roots(true)).join().unwrap();
 }
 
@@ -192,7 +192,7 @@ fn nested_roots(on_a_thread: bool) {
     let mut words = observer.words.clone();
     words.sort_unstable();
     assert_eq!(words, [200, 202, 204, 1000, 1002, 1004]);
-    // Every reference was moved while it was on the stack, and is used afterwards.
+    // Every reference was moved while it was on the stack and is used afterwards.
     assert_eq!(result[0].u64(), 200 + 202 + 204 + 3 * 100_000);
     assert_eq!(observer.owners, ["f1", "f0", "f0", "f1", "f0", "f0"]);
     assert_eq!(observer.error, None);
@@ -208,14 +208,14 @@ fn a_store_that_runs_nothing_has_no_frames() {
     assert_eq!(list.stack_len(), 0);
 }
 
-/// A copy of function 0's code that no registry knows.
+/// A copy of the code that is not in the registry.
 struct Unregistered(region::Allocation);
 
 impl Unregistered {
     fn copy_of(code: &CodeMemory) -> Unregistered {
         let image = code.image();
         let mut copy = region::alloc(image.code().len(), region::Protection::READ_WRITE).unwrap();
-        // SAFETY: a fresh mapping of that size, made executable before it is run.
+        // SAFETY: the mapping is new and has that size. It is made executable before it runs.
         unsafe {
             copy.as_mut_ptr::<u8>().copy_from(image.code().as_ptr(), image.code().len());
             region::protect(copy.as_ptr::<u8>(), copy.len(), region::Protection::READ_EXECUTE)
@@ -230,7 +230,7 @@ fn a_frame_of_unknown_code_means_that_roots_are_missing() {
     let compiler = compiler();
     let (signature, functions) = functions(&compiler);
     let known = publish(functions, CALLS);
-    // Position-independent as it is, the whole image runs anywhere.
+    // The image is position-independent and runs at any address.
     let copy = Unregistered::copy_of(&known);
     let mut fixture = observed(Observer::new());
     let trampoline = entry_trampoline(&signature);
@@ -244,10 +244,11 @@ fn a_frame_of_unknown_code_means_that_roots_are_missing() {
     }
     let observer = fixture.store.data;
     assert!(observer.frames.is_empty() && observer.words.is_empty());
-    assert!(observer.error.unwrap().contains("no published code"));
+    assert!(observer.error.unwrap().contains("not in published code"));
     assert_eq!(values[0].u64(), 64 + 66 + 68);
 
-    // The same one activation farther out: the inner frames are found, but not all.
+    // The same, with the copy one activation further out: the walk finds the inner frames, but not
+    // all.
     let mut observer = Observer::new();
     observer.nested =
         Some((trampoline.clone(), known.function_address(0).unwrap().expose_provenance(), 500));
@@ -324,7 +325,7 @@ fn ten_thousand_frames_with_a_root_each() {
 
 #[test]
 fn two_stores_on_one_thread_do_not_see_each_others_frames() {
-    // f0 of store A calls the host, which runs store B's code; B's walk shows B alone.
+    // `f0` of store A calls the host, which runs store B's code. B's walk finds only B's frames.
     gc_jit::host_calls! {
         /// The call of a store that has another one.
         trait SwitchCalls;
@@ -351,7 +352,7 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
                 unsafe { gc_jit::call(&mut fixture.store, trampoline, *code, vmctx, &mut values) }
             };
             call()?;
-            // A fault in the other store, then back here.
+            // A fault in the other store. Then execution continues here.
             fixture.vmctx.words[0] = 1;
             let vmctx = fixture.vmctx();
             let mut values = [ValRaw::from_u64(64)];
@@ -400,7 +401,7 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
     assert_eq!(names, ["f1", "f0"]);
 }
 
-/// As [`observe`], called like a compiled function.
+/// Like [`observe`], but called like a compiled function.
 extern "C" fn observe_by_reference(context: *mut u8, _values: *mut ValRaw) -> u64 {
     // SAFETY: called by an exit trampoline, for a store with an `Observer`.
     unsafe {
@@ -467,7 +468,7 @@ fn tail_calls_and_exits_by_reference_keep_the_chain() {
     assert_eq!(observer.words, [1002, 1000]);
     assert_eq!(observer.caller, Some(VMCTX));
 
-    // Called by the host itself there is no compiled caller.
+    // If the host itself calls it, there is no compiled caller.
     let mut fixture = observed(Observer::new());
     let mut context = host_context(&fixture.store, observe_by_reference);
     let trampoline = entry_trampoline(&host);

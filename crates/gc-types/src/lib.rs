@@ -1,15 +1,14 @@
-//! The words both halves of a collector speak.
+//! The definitions that both halves of a collector share.
 //!
-//! A collector is two programs that must agree to the byte: emitted code that
-//! allocates and runs barriers, and a heap that collects. Everything they agree
-//! on stands here, written once: what a reference is ([`VMGcRef`], [`I31`]), what
-//! every object begins with ([`VMGcHeader`]), where an object's fields and
-//! references are ([`GcLayout`]), where a frame's references are
-//! ([`StackMapTable`]), where emitted code finds its context ([`VMOffsets`]),
-//! which host functions it may call ([`HostCall`]), how values cross between host and
-//! code ([`ValRaw`], [`CallSignature`]), why it may stop ([`Trap`]), and each
-//! collector's shared constants ([`collector`]). An [`Abi`] says all of it in one value,
-//! and a [`CodeImage`] is what was compiled for one: all that is needed to run it.
+//! A collector consists of two programs that must agree exactly: emitted code that allocates and
+//! runs barriers, and a heap that collects. This crate defines, once, everything on which they
+//! agree: references ([`VMGcRef`], [`I31`]), object headers ([`VMGcHeader`]), the places of an
+//! object's fields and references ([`GcLayout`]), the places of a frame's references
+//! ([`StackMapTable`]), the context of emitted code ([`VMOffsets`]), the host functions that it may
+//! call ([`HostCall`]), the values that are passed between host and code ([`ValRaw`],
+//! [`CallSignature`]), the reasons for a trap ([`Trap`]), and each collector's shared constants
+//! ([`collector`]). An [`Abi`] contains all of this in one value. A [`CodeImage`] is code that was
+//! compiled for an `Abi`, with everything that is needed to run it.
 //!
 //! This crate has no heap, no Cranelift and no `unsafe`.
 #![forbid(unsafe_code)]

@@ -273,7 +273,7 @@ impl StoreOpaque {
         Ok(())
     }
 
-    /// A value of the host's as a table's element, not counted.
+    /// The host's value as a table's element, which is not counted.
     pub(crate) fn element_of(&self, value: &Val) -> Result<Element> {
         Ok(match value {
             Val::FuncRef(func) => Element::Func(match func {
@@ -284,12 +284,12 @@ impl StoreOpaque {
         })
     }
 
-    /// The word of a GC reference, not counted; zero for null.
+    /// The word of a GC reference, which is not counted. Zero for null.
     pub(crate) fn gc_word(&self, value: &Val) -> Result<u32> {
         Ok(value.gc_ref(self)?.map_or(0, |gc_ref| gc_ref.as_raw_u32()))
     }
 
-    /// A table's element as a value of the host's.
+    /// A table's element as a value for the host.
     pub(crate) fn value_of(&mut self, element: Element, ty: &wasmtime_types::Table) -> Val {
         match element {
             Element::Func(func) => Val::FuncRef(func.map(|func| Func::from_vm(self, func))),
@@ -336,7 +336,7 @@ impl Table {
         Ok(TableType::from_wasm(store.engine(), &ty))
     }
 
-    /// Number of elements.
+    /// The number of elements.
     ///
     /// # Errors
     /// If it belongs to another store.
@@ -399,7 +399,7 @@ impl Memory {
     /// Makes a linear memory whose bytes are all zero.
     ///
     /// # Errors
-    /// If the system refuses the memory.
+    /// If the operating system refuses the memory.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Memory> {
         let store = store.as_context_mut().into_opaque();
         let ty = wasmtime_types::Memory {

@@ -53,7 +53,7 @@ fn code_for_one_collector_never_meets_a_heap_of_another() -> Result<()> {
             let mut store = Store::new(&engine, ())?;
             let error = message(Instance::new(&mut store, &module, &[]));
             if heap.name() == code.name() {
-                assert_eq!(error, "a module of one engine, a store of another");
+                assert_eq!(error, "the module and the store belong to different engines");
                 continue;
             }
             let (heap, code) = (heap.name(), code.name());

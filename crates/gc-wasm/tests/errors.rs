@@ -293,7 +293,7 @@ fn globals_and_tables_given_the_wrong_value() -> Result<()> {
     assert_eq!(message(memory.grow(&mut store, 2)), "a memory of 1 pages cannot grow by 2");
     assert_eq!(
         message(Memory::new(&mut store, MemoryType::new(3, Some(2)))),
-        "a memory of 3 pages passes the limit of 2 pages"
+        "a memory of 3 pages exceeds the limit of 2 pages"
     );
     Ok(())
 }

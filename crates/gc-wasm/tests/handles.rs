@@ -334,7 +334,7 @@ fn things_of_one_engine_used_with_another() -> Result<()> {
         let module = Module::new(&one, "(module)")?;
         assert_eq!(
             message(Instance::new(&mut store, &module, &[])),
-            "a module of one engine, a store of another"
+            "the module and the store belong to different engines"
         );
         let ty = FuncType::new(&one, [], [])?;
         assert_eq!(
@@ -348,7 +348,10 @@ fn things_of_one_engine_used_with_another() -> Result<()> {
         );
         let mut linker = Linker::<()>::new(&one);
         linker.func_wrap("", "", || 1_i32)?;
-        assert_eq!(message(linker.get(&mut store, "", "")), "a host function of another engine");
+        assert_eq!(
+            message(linker.get(&mut store, "", "")),
+            "the host function belongs to another engine"
+        );
         let ty = StructType::new(&one, [var(ValType::I32)])?;
         assert_eq!(
             message(StructRef::new(&mut store, &ty, &[Val::I32(0)])),

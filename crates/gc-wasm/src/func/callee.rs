@@ -14,9 +14,9 @@ use gc_types::ValRaw;
 use std::sync::Arc;
 
 impl StoreOpaque {
-    /// Makes the host function `func_ref` one that can be called: by the host, and by
-    /// compiled code once there is some that can. It must be registered, and its vmctx must
-    /// begin with a [`VMHostFuncContext`].
+    /// Makes the host function `func_ref` callable by the host, and by compiled code as soon as an
+    /// image has its trampoline. It must be registered, and its vmctx must begin with a
+    /// [`VMHostFuncContext`].
     pub(crate) fn add_host_function(
         &mut self,
         func_ref: FuncRef,
@@ -38,7 +38,8 @@ impl StoreOpaque {
             return Ok(known.clone());
         }
         let ty = self.engine().types().get(vm.ty());
-        // SAFETY: what is not the host's is an instance's, and has the instance's vmctx.
+        // SAFETY: a function that is not the host's belongs to an instance and has the instance's
+        // vmctx.
         let instance = &self.instances[unsafe { StoreOpaque::instance_of(vmctx) }];
         let trampoline = instance.module.code().entry_trampoline(ty.signature()?);
         let trampoline = trampoline.context("the host cannot call this function")?;
@@ -57,8 +58,8 @@ impl StoreOpaque {
     /// Calls a function.
     ///
     /// # Safety
-    /// `vm` must be a function of this store; `values` must hold arguments of its
-    /// type, references exposed, and have room for its results.
+    /// `vm` must be a function of this store. `values` must hold arguments of its types, with
+    /// exposed references, and have room for its results.
     pub(crate) unsafe fn invoke(&mut self, vm: FuncRef, values: &mut [ValRaw]) -> Result<()> {
         let (id, callee) = (vm.id(), self.callee(vm)?);
         if let Callee::Compiled(_) = &callee {

@@ -10,7 +10,7 @@ use gc_types::ValRaw;
 use std::fmt;
 use std::sync::Arc;
 
-/// What a host function is given of the store that calls it.
+/// The store that calls a host function, as the host function gets it.
 pub struct Caller<'a, T: 'static> {
     store: StoreContextMut<'a, T>,
 }
@@ -21,7 +21,7 @@ impl<T: 'static> Caller<'_, T> {
         self.store.data()
     }
 
-    /// The host's data, to change it.
+    /// The host's data, mutable.
     pub fn data_mut(&mut self) -> &mut T {
         self.store.data_mut()
     }
@@ -31,15 +31,15 @@ impl<T: 'static> Caller<'_, T> {
         self.store.engine()
     }
 
-    /// An export of the instance whose code called the host function. `None` if it
-    /// has no such export, or the host was called by the host.
+    /// An export of the instance whose code called the host function. `None` if the instance has no
+    /// such export, or if the host called the function.
     pub fn get_export(&mut self, name: &str) -> Option<Extern> {
         let store = self.store.opaque_mut();
         let instance = store.jit.caller()?;
         Extern::exported(store, instance, name)
     }
 
-    /// The same caller, borrowed for less long.
+    /// The same caller, borrowed for a shorter time.
     pub(crate) fn reborrow(&mut self) -> Caller<'_, T> {
         Caller { store: self.store.as_context_mut() }
     }
@@ -73,7 +73,7 @@ impl<T: 'static> fmt::Debug for Caller<'_, T> {
     }
 }
 
-/// A host function's body: takes its arguments from the slots, leaves its results there.
+/// A host function's body. It takes its arguments from the slots and leaves its results there.
 pub(crate) type HostClosure<T> =
     dyn Fn(Caller<'_, T>, &mut [ValRaw]) -> Result<()> + Send + Sync + 'static;
 
@@ -84,7 +84,7 @@ pub(crate) struct HostFunc<T: 'static> {
 }
 
 impl<T: 'static> HostFunc<T> {
-    /// A host function over [`Val`]s.
+    /// A host function that uses [`Val`]s.
     pub(crate) fn new(
         ty: FuncType,
         func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
@@ -120,15 +120,16 @@ impl<T: 'static> HostFunc<T> {
         HostFunc { ty, closure: Arc::new(closure) }
     }
 
-    /// A host function over raw slots. `closure` must take and leave values of `ty`.
+    /// A host function that uses raw slots. `closure` must take the arguments and leave the results
+    /// of `ty`.
     pub(crate) fn from_raw(ty: FuncType, closure: Arc<HostClosure<T>>) -> HostFunc<T> {
         HostFunc { ty, closure }
     }
 
-    /// The function in `store`, whose data must be a `T`.
+    /// Makes the function in `store`, whose data must be a `T`.
     pub(crate) fn instantiate(&self, store: &mut StoreOpaque) -> Result<Func> {
         if !self.ty.engine().same(store.engine()) {
-            bail!("a host function of another engine");
+            bail!("the host function belongs to another engine");
         }
         let registered = store.engine().types().get(self.ty.index());
         registered.signature()?;
@@ -145,8 +146,8 @@ impl<T: 'static> HostFunc<T> {
             closure: self.closure.clone(),
         };
         let pointer = Box::into_raw(Box::new(context));
-        // SAFETY: the context was just made, and is the store's from here on: its
-        // address is stable and it is freed with the store.
+        // SAFETY: the context was just made and now belongs to the store. Its address is stable,
+        // and it is freed with the store.
         let vm = unsafe {
             store.keep(Box::from_raw(pointer));
             (*pointer).func_ref.vmctx = pointer.cast();
@@ -159,22 +160,22 @@ impl<T: 'static> HostFunc<T> {
     }
 }
 
-/// The vmctx of a host function: what the trampoline needs, then what we need.
+/// The vmctx of a host function: the trampoline's data, and then ours.
 #[repr(C)]
 struct HostContext<T: 'static> {
     vm: VMHostFuncContext,
     func_ref: VMFuncRef,
-    /// Number of slots arguments and results share.
+    /// The number of slots that arguments and results share.
     slots: usize,
     closure: Arc<HostClosure<T>>,
 }
 
-/// What exit trampolines call: finds the closure and the store, runs the closure in
-/// a scope of its own.
+/// The function that exit trampolines call. It finds the closure and the store and runs the closure
+/// in its own root scope.
 extern "C" fn call_host<T: 'static>(context: *mut u8, slots: *mut ValRaw) -> u64 {
     let body = |store: &mut StoreOpaque| {
-        // SAFETY: the trampoline passes the vmctx of the function it was called
-        // for, a `HostContext<T>`, and as many slots as the function's type needs.
+        // SAFETY: the trampoline passes the vmctx of the called function, which is a
+        // `HostContext<T>`, and as many slots as the function's type needs.
         let (context, slots) = unsafe {
             let context = &*context.cast::<HostContext<T>>();
             (context, std::slice::from_raw_parts_mut(slots, context.slots))

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use gc_types::host_calls::{ExposedRef, Ref};
 use gc_types::{ArrayLayout, GcLayout, StorageType, Trap, TypeIndex, VMGcRef};
 
-/// What growing returns: the former size or -1, as 32 bits.
+/// The result of growing: the old size or -1, as 32 bits.
 fn size_or_minus_one(size: Option<u32>) -> u32 {
     size.unwrap_or(u32::MAX)
 }
@@ -21,7 +21,7 @@ fn header_type(word: u32) -> TypeIndex {
     TypeIndex::new(word & TypeIndex::MAX).expect("masked")
 }
 
-/// The bytes of `len` elements of `size` bytes each from `from` on in a data segment.
+/// The bytes of `len` elements of `size` bytes each in a data segment, beginning at `from`.
 fn data_range(data: &[u8], from: u32, len: u32, size: u32) -> Result<&[u8], Trap> {
     let start = u64::from(from);
     let end = start + u64::from(len) * u64::from(size);
@@ -72,7 +72,7 @@ impl StoreOpaque {
         }
     }
 
-    /// Hands a new array to compiled code, or gives it up if filling it failed.
+    /// Exposes a new array to compiled code, or drops the reference if filling it failed.
     fn expose_new(&mut self, array: VMGcRef, filled: Result<()>) -> Result<ExposedRef> {
         let gc = self.gc_store_mut();
         match filled {
@@ -113,7 +113,7 @@ impl StoreOpaque {
                     gc.write_field(array, at, StorageType::FuncRef, u128::from(id))?;
                 }
             }
-            // A dropped or empty segment has no elements of any kind.
+            // A dropped or empty segment has no elements.
             _ => debug_assert_eq!(len, 0),
         }
         Ok(())

@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail, ensure};
 use gc_types::{Trap, VMGcRef};
 use wasmtime_types::EntityIndex;
 
-/// Instantiates `module`; returns the instance's number in the store.
+/// Instantiates `module`. Returns the instance's number in the store.
 pub(crate) fn instantiate(
     store: &mut StoreOpaque,
     module: &Module,
@@ -41,18 +41,18 @@ pub(crate) fn instantiate(
     Ok(index)
 }
 
-/// A module is instantiated in stores of its engine alone. What differs is named: code that
-/// was compiled for one collector and a heap of another never meet.
+/// Checks that the module and the store belong to the same engine, and otherwise names the
+/// difference. So code that was compiled for one collector never runs with the heap of another.
 fn check_engine(store: &Engine, module: &Module) -> Result<()> {
     if !module.engine().same(store) {
         let difference = store.abi().check(module.code().image().abi());
         difference.context("the module's code does not fit the store")?;
-        bail!("a module of one engine, a store of another");
+        bail!("the module and the store belong to different engines");
     }
     Ok(())
 }
 
-/// Makes the instance with everything in it zero, null or empty.
+/// Makes the instance. All its parts are zero, null or empty.
 fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Result<usize> {
     let (info, layout) = (module.info(), module.layout());
     let globals = store.globals.len() + info.global_inits.len();
@@ -114,7 +114,7 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     Ok(number)
 }
 
-/// Puts one import where compiled code finds it.
+/// Writes one import to the place where compiled code reads it.
 fn import_one(
     store: &StoreOpaque,
     instance: &mut InstanceData,
@@ -155,7 +155,7 @@ fn import_one(
     Ok(())
 }
 
-/// Computes what constant expressions say, and copies the active segments.
+/// Evaluates the constant expressions and copies the active segments.
 fn initialize(store: &mut StoreOpaque, number: usize) -> Result<()> {
     let module = store.instances[number].module.clone();
     let info = module.info();
@@ -220,7 +220,7 @@ fn offset_of(
     Ok(offset as u32)
 }
 
-/// The elements of segment `segment`; references are counted.
+/// The elements of segment `segment`. References are counted.
 fn elements(
     store: &mut StoreOpaque,
     number: usize,
@@ -235,8 +235,8 @@ fn elements(
         }
         ElementItems::Expressions(exprs) => exprs,
     };
-    // All are computed, and rooted, before the first is put into the segment, which
-    // is a root only from when it is whole.
+    // All elements are computed and rooted before the first one is stored in the segment: the
+    // segment becomes a root only when it is complete.
     let mut values = Vec::with_capacity(exprs.len());
     for expr in exprs {
         let value = eval(store, number, expr)?;
@@ -273,7 +273,7 @@ pub(crate) fn table_init(
     len: u32,
 ) -> Result<(), Trap> {
     let table = store.instances[number].tables[table as usize];
-    // Taken out, because the heap is borrowed from the same store.
+    // The elements are taken out of the store, because the heap is borrowed from the same store.
     let none = SegmentElements::Func(Box::default());
     let place = &mut store.instances[number].elements[segment as usize];
     let elements = std::mem::replace(place, none);
@@ -283,7 +283,7 @@ pub(crate) fn table_init(
     result
 }
 
-/// `elem.drop`: gives up a segment's references.
+/// `elem.drop`: drops a segment's references.
 pub(crate) fn drop_elements(store: &mut StoreOpaque, number: usize, segment: u32) {
     let none = SegmentElements::Func(Box::default());
     let place = &mut store.instances[number].elements[segment as usize];

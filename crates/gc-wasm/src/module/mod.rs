@@ -29,7 +29,7 @@ struct ModuleInner {
 }
 
 impl Module {
-    /// The module that declares `info` and whose code is published.
+    /// The module with the declarations `info` and the published code.
     fn of(engine: &Engine, info: ModuleInfo, code: Arc<CodeMemory>) -> Module {
         let layout = VMContextLayout::new(engine.abi().offsets(), &info);
         Module(Arc::new(ModuleInner { engine: engine.clone(), info, layout, code }))

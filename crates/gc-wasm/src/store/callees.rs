@@ -5,26 +5,26 @@ use gc_jit::{CodeMemory, EntryTrampoline};
 use gc_types::CallSignature;
 use std::collections::{BTreeMap, HashMap};
 
-/// What the host does to call a function.
+/// How the host calls a function.
 #[derive(Clone)]
 pub(crate) enum Callee {
-    /// Enter compiled code.
+    /// By entering compiled code.
     Compiled(EntryTrampoline),
-    /// Call the host function that its vmctx names.
+    /// By calling the host function that its vmctx names.
     Host,
 }
 
-/// What a store knows of its functions.
+/// The store's data about its functions.
 #[derive(Default)]
 pub(crate) struct Callees {
-    /// By the function's id: all host functions, and what was called before.
+    /// All host functions and all functions that were called before, by id.
     pub(crate) known: HashMap<u32, Callee>,
     /// Host functions that no compiled code in the store can call yet.
     pub(crate) waiting: BTreeMap<CallSignature, Vec<FuncRef>>,
 }
 
 impl Callees {
-    /// Gives the host functions that wait for an exit trampoline those that `code` has.
+    /// Gives the waiting host functions the exit trampolines of `code`.
     pub(crate) fn found_code(&mut self, code: &CodeMemory) {
         self.waiting.retain(|signature, func_refs| {
             let Some(exit) = code.exit_trampoline(signature) else { return true };

@@ -19,7 +19,7 @@ pub(crate) struct GlobalData {
     pub(crate) ty: Global,
 }
 
-/// All globals of one store, by their numbers in it.
+/// All globals of one store, by number.
 #[derive(Default)]
 pub(crate) struct Globals {
     all: Vec<GlobalData>,
@@ -40,7 +40,7 @@ impl Globals {
         number
     }
 
-    /// Notes that global `number` has its initial value.
+    /// Records that global `number` has its initial value.
     pub(crate) fn initialized(&mut self, gc: &mut GcStore, number: usize) {
         if !self.all[number].ty.mutability {
             self.register(gc, number, RootKind::Constant);

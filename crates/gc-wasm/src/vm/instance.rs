@@ -1,20 +1,20 @@
-//! What a store keeps of an instance.
+//! The store's data for an instance.
 
 use super::func_ref::FuncRef;
 use super::words::VMWords;
 use crate::Module;
 use gc_runtime::SegmentId;
 
-/// The elements of a segment, evaluated. Dropped segments have none.
+/// The evaluated elements of a segment. A dropped segment has none.
 pub(crate) enum SegmentElements {
-    /// References into the heap, which are among the roots.
+    /// References into the heap. They are roots.
     Gc { id: SegmentId, len: usize },
     /// Function references.
     Func(Box<[Option<FuncRef>]>),
 }
 
 impl SegmentElements {
-    /// Number of elements.
+    /// The number of elements.
     pub(crate) fn len(&self) -> usize {
         match self {
             SegmentElements::Gc { len, .. } => *len,
@@ -27,21 +27,21 @@ impl SegmentElements {
 pub(crate) struct InstanceData {
     pub(crate) module: Module,
     pub(crate) vmctx: VMWords,
-    /// Where each of the module's tables is in the store.
+    /// The number in the store of each of the module's tables.
     pub(crate) tables: Vec<usize>,
-    /// Where each of the module's memories is in the store.
+    /// The number in the store of each of the module's memories.
     pub(crate) memories: Vec<usize>,
-    /// Where each of the module's globals is in the store.
+    /// The number in the store of each of the module's globals.
     pub(crate) globals: Vec<usize>,
     /// The elements of the module's segments.
     pub(crate) elements: Vec<SegmentElements>,
-    /// Which of the module's data segments were dropped.
+    /// For each of the module's data segments, whether it was dropped.
     pub(crate) dropped_data: Vec<bool>,
 }
 
 impl InstanceData {
-    /// The reference to the module's function `index`, which must be imported or
-    /// one that references can be made to.
+    /// The reference to the module's function `index`, which must be imported or be one for which
+    /// references can be made.
     pub(crate) fn func_ref(&self, index: u32) -> FuncRef {
         let (info, layout) = (self.module.info(), self.module.layout());
         let address = if info.defined_func(index).is_none() {
@@ -55,7 +55,7 @@ impl InstanceData {
         unsafe { FuncRef::from_address(address) }.expect("a function that was filled in")
     }
 
-    /// The bytes of data segment `index`; none once it was dropped.
+    /// The bytes of data segment `index`. A dropped segment has none.
     pub(crate) fn data(&self, index: u32) -> &[u8] {
         if self.dropped_data[index as usize] {
             return &[];

@@ -1,4 +1,4 @@
-//! Tables: elements outside the heap, written through the collector's barrier.
+//! Tables: their elements are outside the heap and are written with the collector's barrier.
 
 use super::func_ref::FuncRef;
 use super::instance::SegmentElements;
@@ -11,18 +11,18 @@ use std::fmt;
 use std::ptr::NonNull;
 use wasmtime_types::Table;
 
-/// Elements a table may never have more of.
+/// The maximal number of elements of a table.
 pub(crate) const MAX_ELEMENTS: u64 = 10_000_000;
 
-/// A table's elements. Null is all zero bytes, and so costs nothing until overwritten.
+/// A table's elements. Null consists of zero bytes, so it uses no memory until it is overwritten.
 pub(crate) enum TableElements {
-    /// References into the heap, as words; each is counted.
+    /// References into the heap, as words. Each is counted.
     Gc(ZeroedVec<u32>),
     /// Function references.
     Func(ZeroedVec<Option<FuncRef>>),
 }
 
-/// One element, on its way: a reference word that is not counted, or a function.
+/// One element that is passed around: a reference word, which is not counted, or a function.
 #[derive(Clone, Copy)]
 pub(crate) enum Element {
     Gc(u32),
@@ -31,25 +31,26 @@ pub(crate) enum Element {
 
 /// A table of a store.
 pub(crate) struct TableData {
-    /// What compiled code sees.
+    /// The part that compiled code reads.
     pub(crate) definition: VMWords,
     pub(crate) ty: Table,
     pub(crate) elements: TableElements,
     /// Its number in the store.
     number: u32,
-    /// Its elements as roots, once there are any.
+    /// Its elements as roots, if it has any.
     roots: Option<SlotsId>,
 }
 
-/// Overwrites a counted slot outside the heap.
+/// Overwrites a counted slot that is outside the heap.
 pub(crate) fn write_slot(gc: &mut GcStore, slot: &mut u32, word: u32) {
     gc.write_slot(slot, VMGcRef::from_raw_u32(word).as_ref());
 }
 
-/// Why a table does not grow. Shows what to say behind "cannot have so many elements".
+/// The reason why a table does not grow. Its text continues the message "cannot have so many
+/// elements".
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum CannotGrow {
-    /// The table's own limit, or the system has no memory.
+    /// The table's own limit, or a lack of memory.
     Table,
     /// Too few elements are left for all tables of the store.
     Store { maximum: u64, left: u64 },
@@ -68,7 +69,7 @@ impl fmt::Display for CannotGrow {
     }
 }
 
-/// The range of `len` elements from `at` on, if it is inside `size` elements.
+/// The range of `len` elements from `at`, if it lies within `size` elements.
 pub(crate) fn range(at: u32, len: u32, size: usize) -> Result<std::ops::Range<usize>, Trap> {
     let end = u64::from(at) + u64::from(len);
     if end > size as u64 {
@@ -100,7 +101,7 @@ impl TableData {
         self.definition.set(DEFINITION_LEN, len as u64);
     }
 
-    /// Number of elements.
+    /// The number of elements.
     pub(crate) fn len(&self) -> usize {
         match &self.elements {
             TableElements::Gc(elements) => elements.len(),
@@ -108,7 +109,8 @@ impl TableData {
         }
     }
 
-    /// Grows by `delta` elements, all `init`; the former size, `None` if it cannot.
+    /// Grows by `delta` elements with the value `init`. Returns the old size, or `None` if the
+    /// table cannot grow.
     pub(crate) fn grow(&mut self, gc: &mut GcStore, delta: u64, init: Element) -> Option<u32> {
         let old = self.len();
         let maximum = self.ty.limits.max.unwrap_or(MAX_ELEMENTS).min(MAX_ELEMENTS);
@@ -119,8 +121,8 @@ impl TableData {
                 elements.grow(new, maximum)?;
                 let first = NonNull::new(elements.as_mut_ptr()).expect("elements have an address");
                 let roots = gc.roots_mut();
-                // SAFETY: elements are references, at this address until the table grows
-                // again or the store, with the heap and its roots, is dropped.
+                // SAFETY: the elements are references. They stay at this address until the table
+                // grows again, or until the store, with the heap and its roots, is dropped.
                 unsafe {
                     match self.roots {
                         Some(id) => roots.move_slots(id, first, new),
@@ -148,7 +150,7 @@ impl TableData {
         u32::try_from(old).ok()
     }
 
-    /// Element `index`, not counted; `None` if there is none.
+    /// Element `index`, which is not counted. `None` if there is no such element.
     pub(crate) fn get(&self, index: u32) -> Option<Element> {
         let index = index as usize;
         match &self.elements {
@@ -157,7 +159,7 @@ impl TableData {
         }
     }
 
-    /// Overwrites `len` elements from `at` on.
+    /// Overwrites the `len` elements that begin at `at`.
     pub(crate) fn fill(
         &mut self,
         gc: &mut GcStore,
@@ -200,13 +202,13 @@ impl TableData {
             (TableElements::Func(elements), SegmentElements::Func(source)) => {
                 elements[target].copy_from_slice(&source[source_range]);
             }
-            // A dropped segment has no elements of any kind.
+            // A dropped segment has no elements.
             _ => debug_assert_eq!(len, 0),
         }
         Ok(())
     }
 
-    /// Copies `len` elements from `from` to `at`; the ranges may overlap.
+    /// Copies `len` elements from `from` to `at`. The ranges may overlap.
     pub(crate) fn copy_within(
         &mut self,
         gc: &mut GcStore,
@@ -233,7 +235,7 @@ impl TableData {
         Ok(())
     }
 
-    /// Copies elements of another table here.
+    /// Copies elements of another table.
     pub(crate) fn copy_from(
         &mut self,
         gc: &mut GcStore,

@@ -21,7 +21,7 @@ pub(crate) unsafe trait Zeroable: Copy {}
 // SAFETY: it is the number 0.
 unsafe impl Zeroable for u32 {}
 
-/// Elements that begin as zeros, and only become more.
+/// A vector of elements that are initially zero. It can grow, but not shrink.
 pub(crate) struct ZeroedVec<T: Zeroable>(Repr<T>);
 
 enum Repr<T: Zeroable> {
