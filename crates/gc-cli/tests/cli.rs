@@ -378,6 +378,8 @@ fn functions_are_explored() {
         let asm = explore(&["--func", "push", "--emit", "asm"]);
         assert!(asm.contains("ret"), "{asm}");
         assert!(!explore(&["--func", "fill", "--emit", "stack-maps"]).is_empty());
+        let checked = explore(&["--func", "push", "--check"]);
+        assert_eq!(checked, format!("{clif}checked: roots, barriers, sandbox\n"));
         reclaim(&["explore", lib, "--func", "psh"]).fails(2, &["no function `psh`", "`push`?"]);
     }
 }

@@ -78,7 +78,7 @@ impl GcEmitter<'_, '_> {
     }
 
     /// An access to the element of `size` bytes at `index` (`I32`) of `array`, whose
-    /// element 0 is `offset` bytes in.
+    /// element 0 is `offset` bytes in. `region` is that of its elements.
     ///
     /// # Panics
     /// If the offset is not far smaller than the guard.
@@ -88,10 +88,10 @@ impl GcEmitter<'_, '_> {
         index: ir::Value,
         offset: u32,
         size: u32,
+        region: Region,
         trust: Trust,
     ) -> Access {
         assert!(u64::from(offset) + u64::from(size) <= HEAP_GUARD_SIZE && size.is_power_of_two());
-        let region = regions::ARRAY_ELEMENT;
         let shift = i64::from(size.trailing_zeros());
         if let Some(index) = self.constant(index) {
             // The address has the form of a field's if the guard is large enough.
@@ -145,11 +145,11 @@ impl GcEmitter<'_, '_> {
     pub fn place_access(&mut self, place: RefPlace, trust: Trust) -> Access {
         match place {
             RefPlace::Field { object, offset } => {
-                self.object_access(object, offset, 4, regions::STRUCT_FIELD, trust)
+                self.object_access(object, offset, 4, regions::STRUCT_REF_FIELD, trust)
             }
             RefPlace::Element { object, index, offset } => {
                 let trust = if trust == Trust::MayBeNull { Trust::NotNull } else { trust };
-                self.element_access(object, index, offset, 4, trust)
+                self.element_access(object, index, offset, 4, regions::ARRAY_REF_ELEMENT, trust)
             }
             RefPlace::Native { address, offset, region, .. } => {
                 Access { address, offset, flags: self.native_flags(region) }

@@ -208,7 +208,7 @@ fn element_access(
     trust: Trust,
 ) -> Access {
     let (offset, size) = (layout.elements_offset(), layout.element.size());
-    e.element_access(array, index, offset, size, trust)
+    e.element_access(array, index, offset, size, regions::ARRAY_ELEMENT, trust)
 }
 
 /// Emits a loop over the `I32` indices from `start` (inclusive) to `end` (exclusive), which is

@@ -1,5 +1,6 @@
 //! [`GcCompiler`]: what a collector emits.
 
+use crate::check::BarrierLaw;
 use crate::collector::bump;
 use crate::{GcEmitter, Trust, regions::Region};
 use cranelift_codegen::ir;
@@ -78,6 +79,13 @@ pub trait GcCompiler: Send + Sync {
     }
 
     // ---- provided: what a collector without barriers needs ----
+
+    /// What must go with every store of a reference, for the
+    /// [checkers](crate::check) to find where it does not. To be given if
+    /// [`write_ref`](GcCompiler::write_ref) is. As provided there is nothing.
+    fn barrier_laws(&self) -> &'static [BarrierLaw] {
+        &[]
+    }
 
     /// Whether the body of a newly allocated struct is zero, as that of all is that the
     /// provided [`alloc_struct`](GcCompiler::alloc_struct) allocates. If so initialising

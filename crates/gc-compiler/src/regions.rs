@@ -5,6 +5,16 @@
 //! and the same memory is never accessed under two regions, because that would be a miscompilation.
 //! The numbers are global, because the inliner merges regions by number.
 //!
+//! A reference and a number have different regions, also within one kind of object, so
+//! that the region tells the [checkers](crate::check) what a load gives. A field is always
+//! of one kind, so this splits memory that never overlaps, as long as objects are of the
+//! types they claim. In a damaged heap they may not be: a struct whose header was
+//! overwritten is accessed through the fields of another type, and the same bytes under
+//! both regions. Cranelift may then forward an older value to a load. That is one wrong
+//! object or one wrong number in a heap that had both already. It cannot leave the heap:
+//! what is forwarded between accesses of one region has that region's width, so a
+//! reference stays 32 bits wide, and each address has the sandbox's form for any 32 bits.
+//!
 //! Words that only the host writes have other regions than words that emitted code writes, even in
 //! one structure. Otherwise an inline store to a bump index would make the following code reload
 //! the heap's base.
@@ -27,11 +37,11 @@ pub const HEAP_DATA: Region = 3;
 pub const HEAP_CURSOR: Region = 4;
 /// Both words of objects' headers.
 pub const HEADER: Region = 5;
-/// Fields of structs and exceptions.
+/// Fields of structs and exceptions that are no references.
 pub const STRUCT_FIELD: Region = 6;
 /// Arrays' lengths.
 pub const ARRAY_LENGTH: Region = 7;
-/// Arrays' elements.
+/// Arrays' elements that are no references.
 pub const ARRAY_ELEMENT: Region = 8;
 /// Native memory of the collector beside the heap: notes, and lists of objects.
 pub const SIDE_TABLE: Region = 9;
@@ -41,9 +51,25 @@ pub const TYPES: Region = 10;
 /// A collector's card table.
 pub const CARDS: Region = 11;
 
+/// Fields of structs and exceptions that are references: always accessed in 32 bits.
+pub const STRUCT_REF_FIELD: Region = 12;
+/// Arrays' elements that are references: always accessed in 32 bits.
+pub const ARRAY_REF_ELEMENT: Region = 13;
+
+/// Whether this region is memory of the heap.
+pub const fn is_heap(region: Region) -> bool {
+    matches!(
+        region,
+        HEADER | STRUCT_FIELD | ARRAY_LENGTH | ARRAY_ELEMENT | STRUCT_REF_FIELD | ARRAY_REF_ELEMENT
+    )
+}
+
 /// The first number that the embedder may use (for globals, tables, memories, its part of the
 /// vmctx).
 pub const EMBEDDER: Region = 64;
+
+/// No memory: a function that declares this region has its safepoints, so that a compiler can tell.
+pub const SAFEPOINTS: Region = STACK_MAP_SPILL - 1;
 
 /// The first number for stack slots to which references are spilled. The user adds a number that
 /// distinguishes the slots.
@@ -70,6 +96,9 @@ fn describe(region: Region) -> Cow<'static, str> {
         SIDE_TABLE => "side table",
         TYPES => "types",
         CARDS => "cards",
+        STRUCT_REF_FIELD => "struct reference",
+        ARRAY_REF_ELEMENT => "array reference",
+        SAFEPOINTS => "safepoints were placed",
         STACK_MAP_SPILL.. => return Cow::Owned(format!("spill {}", region - STACK_MAP_SPILL)),
         _ => return Cow::Owned(format!("embedder {region}")),
     })

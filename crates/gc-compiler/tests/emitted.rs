@@ -7,6 +7,7 @@ mod common;
 use common::*;
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::{self, InstBuilder, types};
+use gc_compiler::check::Checker;
 use gc_compiler::collector::{drc::DrcCompiler, null::NullCompiler};
 use gc_compiler::{
     ArrayInit, Extend, FuncRefTest, FuncRefType, GcCompiler, GcEmitter, RefPlace, RefTest,
@@ -136,7 +137,7 @@ fn operations() -> Vec<NamedOp> {
         ("native", |a| RefPlace::Native {
             address: a.l,
             offset: 8,
-            region: regions::EMBEDDER + 1,
+            region: SLOTS,
             kind: RootKind::Table,
         }),
     ];
@@ -152,7 +153,18 @@ fn operations() -> Vec<NamedOp> {
             None
         });
         op!(format!("init_ref {name}"), move |e, a| {
-            e.init_ref(place(a), a.b);
+            let object = match name {
+                "field" => {
+                    let layout = StructLayout::new([StorageType::Ref; 2]).unwrap();
+                    e.struct_new_default(a.word, &layout)
+                }
+                "element" => {
+                    let layout = ArrayLayout::new(StorageType::Ref);
+                    e.array_new(a.word, &layout, ArrayInit::Default(a.z))
+                }
+                _ => a.a,
+            };
+            e.init_ref(place(Args { a: object, ..a }), a.b);
             None
         });
     }
@@ -261,7 +273,12 @@ fn every_operation_verifies_lowers_and_keeps_the_rules() {
                 let func = build(&isa, compiler, &options, &*op);
                 cranelift_codegen::verify_function(&func, &*isa)
                     .unwrap_or_else(|error| panic!("{name}: {error}\n{func}"));
-                gc_compiler::check::check_function(&func, &options)
+                // That nothing was in a place before, no code tells.
+                let checkers = match name.starts_with("init_ref native") {
+                    true => &[Checker::Roots, Checker::Sandbox][..],
+                    false => &Checker::ALL,
+                };
+                check(&func, compiler, &options, checkers)
                     .unwrap_or_else(|error| panic!("{name}: {error}\n{func}"));
                 let mut context = Context::for_function(func);
                 context
@@ -350,6 +367,7 @@ fn initialising_with_zero_stores_nothing() {
             let region = region.map(|r| func.dfg.alias_regions[r].user_id);
             assert_ne!(region, Some(regions::STRUCT_FIELD));
             assert_ne!(region, Some(regions::ARRAY_ELEMENT));
+            assert_ne!(region, Some(regions::STRUCT_REF_FIELD));
         }
     }
 }
@@ -441,12 +459,8 @@ fn drc_barriers_branch_once_on_null_and_i31() {
 #[test]
 fn drc_counts_up_then_stores_then_counts_down() {
     let func = build(&host_isa(), &DrcCompiler, &guarded(), &|e, a| {
-        let place = RefPlace::Native {
-            address: a.l,
-            offset: 8,
-            region: regions::STRUCT_FIELD,
-            kind: RootKind::Table,
-        };
+        let place =
+            RefPlace::Native { address: a.l, offset: 8, region: SLOTS, kind: RootKind::Table };
         e.write_ref(place, a.b);
         None
     });
@@ -455,9 +469,9 @@ fn drc_counts_up_then_stores_then_counts_down() {
         .filter(|(_, inst)| func.dfg.insts[*inst].opcode().can_store())
         .filter_map(|(_, inst)| func.dfg.insts[inst].alias_region(&func.dfg))
         .map(|region| func.dfg.alias_regions[region].user_id)
-        .filter(|region| *region < regions::EMBEDDER)
+        .filter(|region| *region <= SLOTS)
         .collect();
-    assert_eq!(stores, [regions::HEADER, regions::STRUCT_FIELD, regions::HEADER]);
+    assert_eq!(stores, [regions::HEADER, SLOTS, regions::HEADER]);
 }
 
 #[test]

@@ -11,6 +11,8 @@
 //!   results and leave the same [`graph`].
 //! * [`corrupt`]: runs operations while the heap's bytes are overwritten, and searches for damage
 //!   outside the heap.
+//! * `clif` (with the feature of that name): random functions as CLIF, for what emits it and
+//!   what checks it.
 //! * [`fuzz`]: the entry points of the fuzz targets.
 //!
 //! A [`Subject`] describes a collector, and bytes encode the operations:
@@ -33,6 +35,8 @@
 #![deny(unsafe_code)]
 
 pub mod agreement;
+#[cfg(feature = "clif")]
+pub mod clif;
 pub mod corrupt;
 pub mod differential;
 pub mod fuzz;

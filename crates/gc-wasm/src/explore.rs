@@ -1,7 +1,8 @@
 //! Shows the code of a compiled module: CLIF, machine code, stack maps. Used by `reclaim explore`
 //! and by golden tests.
 
-use crate::compile::{CompileContext, disassemble, translate_function};
+use crate::compile::{CompileContext, check_body, disassemble, translate_function};
+use crate::module::info::ModuleInfo;
 use crate::module::parse::{Body, parse};
 use crate::vm::layout::VMContextLayout;
 use crate::{Engine, Module};
@@ -46,23 +47,11 @@ pub fn explore(
     let (info, bodies) = parse(engine.types(), bytes)?;
     let layout = VMContextLayout::new(engine.abi().offsets(), &info);
     let cx = CompileContext::new(engine, &info, &layout);
-    let wanted = |body: &Body<'_>| match filter {
-        None => true,
-        Some(filter) => {
-            info.func_name(body.index) == filter
-                || filter.parse() == Ok(body.index)
-                || info.exports_by_name.get(filter).is_some_and(|at| {
-                    let entity = info.exports[*at].1;
-                    let index = wasmtime_types::FuncIndex::from_u32(body.index);
-                    entity == wasmtime_types::EntityIndex::Function(index)
-                })
-        }
-    };
     let mut listings = Vec::new();
-    for body in bodies.into_iter().filter(wanted) {
+    for body in bodies.into_iter().filter(|body| is_wanted(&info, body, filter)) {
         let index = body.index;
         let text = match what {
-            Emit::Clif => translate_function(&cx, body)?.display().to_string(),
+            Emit::Clif => translate_function(&cx, body)?.0.display().to_string(),
             Emit::Asm => {
                 let (_, disassembly) = disassemble(&cx, body)?;
                 disassembly
@@ -78,6 +67,51 @@ pub fn explore(
         bail!("the module defines no function `{filter}`");
     }
     Ok(listings)
+}
+
+/// What the checkers found in one function.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// Its index in the module, imports included.
+    pub index: u32,
+    /// Its name, as in [`Listing`].
+    pub name: String,
+    /// The law of emitted code that it breaks, with the instruction that breaks it. If there
+    /// is one, that is a bug of the compiler's.
+    pub broken: Option<String>,
+}
+
+/// Runs the [checkers](gc_compiler::check) over the functions that [`explore`] shows, also
+/// where [`Config::verify`](crate::Config::verify) is off.
+///
+/// # Errors
+/// As [`explore`].
+pub fn check(engine: &Engine, bytes: &[u8], filter: Option<&str>) -> Result<Vec<Checked>> {
+    #[cfg(feature = "wat")]
+    let bytes = &*Module::text_to_binary(bytes)?;
+    let (info, bodies) = parse(engine.types(), bytes)?;
+    let layout = VMContextLayout::new(engine.abi().offsets(), &info);
+    let cx = CompileContext { check: true, ..CompileContext::new(engine, &info, &layout) };
+    let mut checked = Vec::new();
+    for body in bodies.into_iter().filter(|body| is_wanted(&info, body, filter)) {
+        let index = body.index;
+        let broken = check_body(&cx, body)?.map(|error| error.to_string());
+        checked.push(Checked { index, name: info.func_name(index), broken });
+    }
+    Ok(checked)
+}
+
+/// Whether `filter` names the function, as for [`explore`].
+fn is_wanted(info: &ModuleInfo, body: &Body<'_>, filter: Option<&str>) -> bool {
+    filter.is_none_or(|filter| {
+        info.func_name(body.index) == filter
+            || filter.parse() == Ok(body.index)
+            || info.exports_by_name.get(filter).is_some_and(|at| {
+                let entity = info.exports[*at].1;
+                let index = wasmtime_types::FuncIndex::from_u32(body.index);
+                entity == wasmtime_types::EntityIndex::Function(index)
+            })
+    })
 }
 
 fn stack_maps<'a>(maps: impl Iterator<Item = (u32, u32, &'a [u32])>) -> Result<String> {

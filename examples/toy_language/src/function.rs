@@ -6,7 +6,7 @@ use anyhow::Result;
 use cranelift_codegen::ir::{self, AbiParam, Value, types};
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use gc_compiler::check::check_function;
+use gc_compiler::check::{CheckContext, FunctionTypes, SignatureTypes, ValueType, check_function};
 use gc_compiler::safepoints::{References, place_safepoints};
 use gc_compiler::{
     GcCompiler, GcEmitter, GcFuncEnv, import_host_call, imported_host_call, set_stack_limit,
@@ -20,6 +20,22 @@ pub(crate) fn signature() -> ir::Signature {
     signature.params.extend([AbiParam::new(types::I64); 2]);
     signature.returns.push(AbiParam::new(types::I64));
     signature
+}
+
+/// What our types say of a function: all are of one signature, and its values are references.
+fn types(func: &ir::Function) -> FunctionTypes {
+    let own = SignatureTypes::with_vmctx([ValueType::Ref; 2], [ValueType::Ref]);
+    let mut types = FunctionTypes::new(own.clone());
+    for (callee, data) in &func.dfg.ext_funcs {
+        match imported_host_call(func, callee) {
+            Some(call) => {
+                let signature = call.gc_signature().expect("we have no host calls of our own");
+                types.declare_host_call(func, callee, call, signature, call.may_collect());
+            }
+            None => types.declare_signature(data.signature, own.clone()),
+        }
+    }
+    types
 }
 
 /// What gc-compiler asks about the function being built.
@@ -88,7 +104,8 @@ impl<'t> Program<'t> {
             imported_host_call(func, callee).is_none_or(HostCall::may_collect)
         })?;
         if cfg!(debug_assertions) {
-            check_function(&func, &self.abi)?;
+            let (abi, compiler) = (&self.abi, self.gc);
+            check_function(&func, &CheckContext { abi, compiler, types: &types(&func) })?;
         }
         self.functions.push((title, func));
         Ok(captured)

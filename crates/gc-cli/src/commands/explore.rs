@@ -6,9 +6,9 @@ use crate::failure::misuse;
 use crate::options::EngineOptions;
 use crate::program::Program;
 use crate::registry::Registry;
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, bail};
 use clap::{Args, ValueEnum};
-use gc_wasm::explore::{self, Listing, explore};
+use gc_wasm::explore::{self, Listing, check, explore};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -19,7 +19,8 @@ Examples:
   reclaim explore lib.wat                                CLIF of all functions
   reclaim explore lib.wat --func push --collector null   CLIF of one, under `null`
   reclaim explore lib.wat --func push --emit asm         its machine code
-  reclaim explore lib.wat --func push --emit stack-maps  references at calls")]
+  reclaim explore lib.wat --func push --emit stack-maps  references at calls
+  reclaim explore lib.wat --check                        whether all keep the laws of emitted code")]
 pub struct ExploreArgs {
     /// The module: binary (.wasm) or text (.wat).
     #[arg(value_name = "FILE", value_parser = args::path())]
@@ -30,6 +31,10 @@ pub struct ExploreArgs {
     /// What to show.
     #[arg(long, value_enum, default_value_t = Emit::Clif, value_name = "WHAT")]
     pub emit: Emit,
+    /// Check each function: that references are in stack maps where they must be, that
+    /// stores of references have their barrier, and that no access leaves the heap.
+    #[arg(long)]
+    pub check: bool,
     /// Collector and heap.
     #[command(flatten)]
     pub engine: EngineOptions,
@@ -49,7 +54,8 @@ pub enum Emit {
 /// Prints the listings.
 ///
 /// # Errors
-/// If the module cannot be read or compiled, or has no such function.
+/// If the module cannot be read or compiled, or has no such function; or if `--check` finds a
+/// function that breaks a law, behind the listings.
 pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     let engine = args.engine.engine(registry)?;
     let program = Program::read(&args.file)?;
@@ -70,6 +76,10 @@ pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     if listings.is_empty() {
         writeln!(std::io::stderr(), "the module defines no functions")?;
     }
+    let checked = match args.check {
+        true => check(&engine, bytes, args.func.as_deref())?,
+        false => Vec::new(),
+    };
     let mut out = std::io::stdout().lock();
     for (i, listing) in listings.iter().enumerate() {
         if i > 0 {
@@ -77,6 +87,15 @@ pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
         }
         writeln!(out, "; {} ({})", listing.name, args.engine.collector)?;
         writeln!(out, "{}", listing.text.trim_end())?;
+        if let Some(checked) = checked.iter().find(|checked| checked.index == listing.index) {
+            match &checked.broken {
+                None => writeln!(out, "checked: roots, barriers, sandbox")?,
+                Some(law) => writeln!(out, "broken: {law}")?,
+            }
+        }
+    }
+    if let Some(broken) = checked.iter().find(|checked| checked.broken.is_some()) {
+        bail!("`{}` breaks a law of emitted code: this is a bug of the compiler", broken.name);
     }
     Ok(())
 }

@@ -10,9 +10,10 @@
 //! there is no room for an object or for an entry of the list.
 
 use super::bump;
+use crate::check::{BarrierLaw, Linear, Matcher, Step, When};
 use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{self, InstBuilder, types};
+use cranelift_codegen::ir::{self, InstBuilder, Opcode, types};
 use gc_types::collector::drc::{
     COUNT_ONE, COUNT_SHIFT, LIST_BASE, LIST_CAPACITY, LIST_LEN, LISTED, MATURE, NAME, OP_LIST,
     STARTS, STARTS_SHIFT,
@@ -45,6 +46,10 @@ impl GcCompiler for DrcCompiler {
         length: ir::Value,
     ) -> ir::Value {
         bump::alloc_array_noted(e, header_word, layout, length, note_start)
+    }
+
+    fn barrier_laws(&self) -> &'static [BarrierLaw] {
+        LAWS
     }
 
     fn write_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
@@ -198,4 +203,131 @@ fn enter_list(
     let operand = e.builder.ins().iconst(types::I64, 0);
     e.call_host(HostCall::COLLECTOR, &[operation, value, operand]);
     e.builder.ins().jump(done, &[]);
+}
+
+const LAWS: &[BarrierLaw] = &[
+    BarrierLaw {
+        law: "a reference is stored that is not counted",
+        applies: |m| !m.stores_constant(),
+        kept: &[(When::Before, |m, step| is_to_young(m, step) || is_counted_up(m, step))],
+    },
+    BarrierLaw {
+        law: "a young object is counted that is not listed",
+        applies: |m| !m.stores_constant(),
+        kept: &[(When::Before, |m, step| {
+            is_to_young(m, step) || is_listed(m, step, |m, value| m.is_same(value, m.store().value))
+        })],
+    },
+    BarrierLaw {
+        law: "a reference is overwritten that is not counted down",
+        applies: |_| true,
+        kept: &[(When::Before, is_to_young), (When::After, is_counted_down)],
+    },
+    BarrierLaw {
+        law: "an object without references is not listed",
+        applies: |_| true,
+        kept: &[
+            (When::Before, is_to_young),
+            (When::After, |m, step| is_listed(m, step, |m, value| m.is_overwritten(value))),
+        ],
+    },
+];
+
+/// The object that is stored to is young: it holds nothing that is counted.
+fn is_to_young(m: &Matcher<'_>, step: Step) -> bool {
+    let Step::Branch { condition, taken: false } = step else { return false };
+    let Some([word, mask]) = m.binary(Opcode::Band, condition) else { return false };
+    m.is_in_heap()
+        && m.constant(mask) == Some(i64::from(MATURE))
+        && m.loaded_from(word, regions::HEADER)
+            .is_some_and(|place| m.is_word_of_object(&place, VMGcHeader::COLLECTOR_OFFSET))
+}
+
+/// The reference whose being in the heap `condition` is.
+fn tested_ref(m: &Matcher<'_>, condition: ir::Value) -> Option<ir::Value> {
+    let (IntCC::SignedGreaterThan, [rotated, zero]) = m.comparison(condition)? else { return None };
+    let [word, one] = m.binary(Opcode::Rotr, rotated)?;
+    if m.constant(zero) != Some(0) || m.constant(one) != Some(1) {
+        return None;
+    }
+    match m.linear(word) {
+        Linear { terms, constant: 0 } => match terms[..] {
+            [(reference, 1)] => Some(reference),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The reference whose count `word` is, changed by `change`.
+fn counted(m: &Matcher<'_>, word: ir::Value, change: i64) -> Option<ir::Value> {
+    let [count, one] = m.binary(Opcode::Iadd, word)?;
+    if m.constant(one)? as u32 != change as u32 {
+        return None;
+    }
+    let Linear { terms, constant } = m.loaded_from(count, regions::HEADER)?;
+    match terms[..] {
+        [(reference, 1)] if constant == VMGcHeader::COLLECTOR_OFFSET => Some(reference),
+        _ => None,
+    }
+}
+
+/// The reference whose count is stored, changed by `change`.
+fn stored_count(m: &Matcher<'_>, inst: ir::Inst, change: i64) -> Option<ir::Value> {
+    let (place, word) = m.stored_to(inst, regions::HEADER)?;
+    let reference = counted(m, word, change)?;
+    m.is_word_of(&place, reference, VMGcHeader::COLLECTOR_OFFSET).then_some(reference)
+}
+
+/// The stored reference is counted, or is no object.
+fn is_counted_up(m: &Matcher<'_>, step: Step) -> bool {
+    let reference = match step {
+        Step::Branch { condition, taken: false } => tested_ref(m, condition),
+        Step::Branch { .. } => None,
+        Step::Inst(inst) => stored_count(m, inst, i64::from(COUNT_ONE)),
+    };
+    reference.is_some_and(|reference| m.is_same(reference, m.store().value))
+}
+
+/// The overwritten reference is counted down, or is no object.
+fn is_counted_down(m: &Matcher<'_>, step: Step) -> bool {
+    let reference = match step {
+        Step::Branch { condition, taken: false } => tested_ref(m, condition),
+        Step::Branch { .. } => None,
+        Step::Inst(inst) => stored_count(m, inst, -i64::from(COUNT_ONE)),
+    };
+    reference.is_some_and(|reference| m.is_overwritten(reference))
+}
+
+/// The reference that was counted is on the list or need not be, or is no object.
+fn is_listed(m: &Matcher<'_>, step: Step, is_it: fn(&Matcher<'_>, ir::Value) -> bool) -> bool {
+    let reference = match step {
+        Step::Branch { condition, taken: true } => {
+            // Mature, or listed before: it was counted up.
+            let Some([word, mask]) = m.binary(Opcode::Band, condition) else { return false };
+            match m.constant(mask) == Some(i64::from(MATURE | LISTED)) {
+                true => counted(m, word, i64::from(COUNT_ONE)),
+                false => None,
+            }
+        }
+        Step::Branch { condition, taken: false } => tested_ref(m, condition).or_else(|| {
+            // Not the last reference: it was counted down.
+            let (IntCC::Equal, [word, last]) = m.comparison(condition)? else { return None };
+            match m.constant(last) == Some(i64::from(MATURE)) {
+                true => counted(m, word, -i64::from(COUNT_ONE)),
+                false => None,
+            }
+        }),
+        Step::Inst(inst) => match m.host_call(inst) {
+            Some((HostCall::COLLECTOR, &[operation, reference, _]))
+                if m.constant(operation) == Some(i64::from(OP_LIST)) =>
+            {
+                Some(reference)
+            }
+            _ => m
+                .stored_to_native(inst, regions::SIDE_TABLE)
+                .and_then(|([list, _], stored)| m.is_heap_data(list, LIST_BASE).then_some(stored)),
+        },
+    };
+    reference.is_some_and(|reference| is_it(m, reference))
 }

@@ -14,9 +14,10 @@
 //! reload values from memory. The log wraps around instead, and its length shows this to the
 //! collector.
 
+use crate::check::{BarrierLaw, Matcher, Step, StorePlace, When};
 use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{self, InstBuilder, types};
+use cranelift_codegen::ir::{self, InstBuilder, Opcode, types};
 use gc_types::collector::generational::{
     CARD_SHIFT, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NAME, NURSERY, NURSERY_START,
     SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, has_slot_cards,
@@ -29,6 +30,10 @@ pub struct GenerationalCompiler;
 impl GcCompiler for GenerationalCompiler {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn barrier_laws(&self) -> &'static [BarrierLaw] {
+        LAWS
     }
 
     fn write_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
@@ -168,4 +173,87 @@ fn append(e: &mut GcEmitter<'_, '_>, length: u32, table: u32, capacity: u64) -> 
 fn is_between(e: &mut GcEmitter<'_, '_>, word: ir::Value, start: u32, count: u32) -> ir::Value {
     let from_start = e.builder.ins().iadd_imm_s(word, -i64::from(start));
     e.builder.ins().icmp_imm_u(IntCC::UnsignedLessThan, from_start, i64::from(count))
+}
+
+const LAWS: &[BarrierLaw] = &[
+    BarrierLaw {
+        law: "a young reference is stored in an object whose card may be clean",
+        applies: |m| m.is_in_heap() && !m.stores_constant(),
+        kept: &[(When::After, card_is_dirty), (When::Before, card_is_dirty)],
+    },
+    BarrierLaw {
+        law: "a reference is overwritten that is not logged while old objects are marked",
+        applies: |m| m.is_in_heap(),
+        kept: &[(When::Before, is_logged)],
+    },
+    BarrierLaw {
+        law: "a slot outside the heap is written whose card may be clean",
+        applies: |m| {
+            matches!(m.store().place, StorePlace::Native { kind } if has_slot_cards(kind))
+                && !m.stores_constant()
+        },
+        kept: &[(When::After, slot_card_is_dirty), (When::Before, slot_card_is_dirty)],
+    },
+];
+
+/// The stored value is not young, or the card of its place is dirty.
+fn card_is_dirty(m: &Matcher<'_>, step: Step) -> bool {
+    let card = |[cards, card]: [ir::Value; 2]| {
+        let Some([at, shift]) = m.binary(Opcode::Ushr, card) else { return false };
+        let at = m.linear(at);
+        let covers = match m.store().place {
+            // A struct has the card that it begins on.
+            StorePlace::Field => m.is_word_of_object(&at, 0),
+            _ => at == m.store().address,
+        };
+        covers && m.constant(shift) == Some(i64::from(CARD_SHIFT)) && m.is_heap_data(cards, CARDS)
+    };
+    match step {
+        Step::Branch { condition, taken: true } => {
+            m.loaded_from_native(condition, regions::CARDS).is_some_and(card)
+        }
+        Step::Branch { condition, taken: false } => {
+            let Some((IntCC::UnsignedLessThan, [from_start, count])) = m.comparison(condition)
+            else {
+                return false;
+            };
+            let value = m.linear(m.store().value).plus(NURSERY_START.wrapping_neg());
+            m.linear(from_start) == value
+                && m.constant(count) == Some(m.abi().option(NURSERY).cast_signed())
+        }
+        Step::Inst(inst) => m
+            .stored_to_native(inst, regions::CARDS)
+            .is_some_and(|(at, value)| m.constant(value) == Some(i64::from(DIRTY)) && card(at)),
+    }
+}
+
+/// Nothing is being marked, or the overwritten reference and its place are in the log.
+fn is_logged(m: &Matcher<'_>, step: Step) -> bool {
+    match step {
+        Step::Branch { condition, taken } => !taken && m.is_current_heap_data(condition, MARKING),
+        Step::Inst(inst) => {
+            let entry = m.stored_to_native(inst, regions::SIDE_TABLE);
+            let Some(([table, _], entry)) = entry else { return false };
+            let Some([place, old]) = m.binary(Opcode::Bor, entry) else { return false };
+            let Some([place, shift]) = m.binary(Opcode::Ishl, place) else { return false };
+            m.is_heap_data(table, LOG)
+                && m.constant(shift) == Some(32)
+                && m.linear(place) == m.store().address
+                && m.is_overwritten(old)
+        }
+    }
+}
+
+/// The card of the native slot is dirty.
+fn slot_card_is_dirty(m: &Matcher<'_>, step: Step) -> bool {
+    let Step::Inst(inst) = step else { return false };
+    let stored = m.stored_to_native(inst, regions::CARDS);
+    let Some(([cards, card], value)) = stored else { return false };
+    let Some([card, mask]) = m.binary(Opcode::Band, card) else { return false };
+    let Some([slot, shift]) = m.binary(Opcode::Ushr, card) else { return false };
+    m.is_heap_data(cards, SLOT_CARDS)
+        && m.constant(value) == Some(i64::from(DIRTY))
+        && m.constant(mask) == Some(i64::from(SLOT_CARDS_LEN - 1))
+        && m.constant(shift) == Some(i64::from(SLOT_CARD_SHIFT))
+        && m.linear(slot) == m.store().address
 }

@@ -1,7 +1,7 @@
 //! [`Compiler`]: Cranelift, configured the way compiled code needs it here, and
 //! [`CompiledFunction`]: what is kept of its output.
 
-use super::{machine, names, signature};
+use super::{machine, names, refuse, signature};
 use anyhow::{Context as _, Result, anyhow, bail};
 use cranelift_codegen::binemit::Reloc as RelocKind;
 use cranelift_codegen::control::ControlPlane;
@@ -190,8 +190,11 @@ impl Compiler {
     ///
     /// # Errors
     /// If the function does not verify, or passes a limit of Cranelift's, or carries a
-    /// trap code that is no [`Trap`], or needs a library function.
+    /// trap code that is no [`Trap`], or needs a library function. If it or what it calls is of
+    /// another calling convention than compiled code is; or if it calls what may collect, and
+    /// [`place_safepoints`](crate::safepoints::place_safepoints) was not called for it.
     pub fn compile(&self, context: &mut Context) -> Result<CompiledFunction> {
+        refuse::refuse(&context.func)?;
         let huge = weight(&context.func) >= self.huge_function;
         let calls_by_reference = calls_by_reference(&context.func);
         let isa = if huge { &*self.huge_isa } else { &*self.isa };

@@ -15,6 +15,7 @@ mod compile;
 mod link;
 mod machine;
 mod names;
+mod refuse;
 mod signature;
 mod trampoline;
 

@@ -9,12 +9,76 @@
 //! example after the cold path of an inline allocation), the reference is reloaded before the join,
 //! so that the other path has no cost.
 //!
+//! This needs neither a heap nor a collector of this project, only CLIF. Who has a runtime of its
+//! own marks the references of a function, says which calls may collect, and gets stack maps:
+//! after compilation Cranelift returns them as
+//! `CompiledCode::buffer.user_stack_maps()`, by the return address of each call, with offsets from
+//! the stack pointer in the frame of the caller. A collector may change the slots that a map
+//! names: the code behind the call reads references from there.
+//!
+//! ```
+//! use cranelift_codegen::ir::{self, AbiParam, InstBuilder, types};
+//! use cranelift_codegen::isa::{self, CallConv};
+//! use cranelift_codegen::{Context, control::ControlPlane, settings};
+//! use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+//! use gc_compiler::safepoints::{References, place_safepoints};
+//!
+//! // fn(reference) -> reference, which calls function 1: that may collect.
+//! let mut func = ir::Function::new();
+//! func.signature = ir::Signature::new(CallConv::Tail);
+//! func.signature.params.push(AbiParam::new(types::I64));
+//! func.signature.returns.push(AbiParam::new(types::I64));
+//! let mut context = FunctionBuilderContext::new();
+//! let mut builder = FunctionBuilder::new(&mut func, &mut context);
+//! let name = builder.func.declare_imported_user_function(ir::UserExternalName::new(0, 1));
+//! let signature = builder.import_signature(ir::Signature::new(CallConv::Tail));
+//! let callee = builder.import_function(ir::ExtFuncData {
+//!     name: ir::ExternalName::user(name),
+//!     signature,
+//!     colocated: true,
+//!     patchable: false,
+//! });
+//! let entry = builder.create_block();
+//! builder.append_block_params_for_function_params(entry);
+//! builder.switch_to_block(entry);
+//! let reference = builder.block_params(entry)[0];
+//! builder.ins().call(callee, &[]);
+//! builder.ins().return_(&[reference]);
+//! builder.seal_all_blocks();
+//!
+//! let mut references = References::default();
+//! references.mark(reference);
+//! let flags = settings::Flags::new(settings::builder());
+//! let isa = isa::lookup_by_name("x86_64")?.finish(flags)?;
+//! builder.finalize(isa.frontend_config());
+//! place_safepoints(&mut func, &references, &|_, callee| callee.as_u32() == 0)?;
+//!
+//! let mut context = Context::for_function(func);
+//! let code = context.compile(&*isa, &mut ControlPlane::default()).map_err(|e| e.inner)?;
+//! let [(_return_address, _frame_size, map)] = code.buffer.user_stack_maps() else {
+//!     panic!("one call")
+//! };
+//! assert_eq!(map.entries().count(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Exceptions
+//!
+//! A `try_call` that may collect is a safepoint as any other call. It ends its block, so references
+//! are reloaded in its successors, the normal one and the handlers. A result that is a reference
+//! arrives as a parameter of the normal successor: mark that parameter. A value that is
+//! `ExceptionTableItem::Context` must not be a reference. Edges that pass references, or that lead
+//! to a block with other predecessors, get a block of their own (`edges`).
+//!
+//! # How
+//!
 //! There are three steps, each in a file: `liveness` finds the references that are live across each
 //! call, `plan` decides where to store and reload, `rewrite` does it and repairs SSA form. Where
 //! that would make a huge function several times larger (thousands of references live across
 //! thousands of joins), references are kept in their slots instead, as in the frontend: stored once
 //! at the definition, loaded at each use.
 
+mod edges;
 mod liveness;
 mod plan;
 mod rewrite;
@@ -101,9 +165,6 @@ type Ref = u32;
 ///
 /// # Errors
 /// If there are too many references live at too many calls.
-///
-/// # Panics
-/// If the function has a `try_call` that may collect: not supported yet.
 pub fn place_safepoints(
     func: &mut ir::Function,
     references: &References,
@@ -120,19 +181,22 @@ fn place(
     limits: &Limits,
 ) -> Result<(), TooManyReferences> {
     func.dfg.resolve_all_aliases();
+    if func.layout.blocks().any(|block| calls(func, block)) {
+        regions::intern(func, regions::SAFEPOINTS);
+    }
     let is_safepoint = |func: &ir::Function, inst: ir::Inst| match func.dfg.insts[inst] {
         InstructionData::Call { opcode: Opcode::Call, func_ref, .. } => may_collect(func, func_ref),
-        InstructionData::CallIndirect { opcode: Opcode::CallIndirect, .. } => true,
-        InstructionData::TryCall { .. } | InstructionData::TryCallIndirect { .. } => {
-            panic!("a try_call among safepoints")
-        }
+        InstructionData::TryCall { func_ref, .. } => may_collect(func, func_ref),
+        InstructionData::CallIndirect { opcode: Opcode::CallIndirect, .. }
+        | InstructionData::TryCallIndirect { .. } => true,
         _ => false,
     };
-    let cfg = ControlFlowGraph::with_function(func);
     let refs = number(func, references);
     if refs.is_empty() {
         return Ok(());
     }
+    edges::split(func, &refs, &is_safepoint);
+    let cfg = ControlFlowGraph::with_function(func);
     let live = liveness::Liveness::new(func, &cfg, &refs, &is_safepoint, limits.entries)?;
     if live.spilled.is_empty() {
         return Ok(());
@@ -140,6 +204,14 @@ fn place(
     let plan = plan::Plan::new(func, &cfg, &refs, &live, limits);
     rewrite::rewrite(func, &cfg, &refs, &live, &plan);
     Ok(())
+}
+
+/// Whether `block` has a call that comes back.
+fn calls(func: &ir::Function, block: ir::Block) -> bool {
+    func.layout.block_insts(block).any(|inst| {
+        let opcode = func.dfg.insts[inst].opcode();
+        opcode.is_call() && !opcode.is_return()
+    })
 }
 
 /// The references of a function, numbered in the order of their values.

@@ -9,13 +9,17 @@ use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, UserFuncName, types
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use gc_compiler::check::{
+    CheckContext, CheckError, Checker, FunctionTypes, Memory, SignatureTypes, ValueType,
+    check_function_with,
+};
 use gc_compiler::collector::{
     copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
     null::NullCompiler,
 };
 use gc_compiler::safepoints::{References, place_safepoints};
 use gc_compiler::{GcCompiler, GcEmitter, GcFuncEnv, host_call_signature, regions};
-use gc_types::{Abi, CollectorAbi, HeapBounds, HostCall, I31, VMGcRef};
+use gc_types::{Abi, CollectorAbi, HeapBounds, HostCall, I31, RootKind, VMGcRef};
 
 /// The collectors under test.
 pub(crate) const COLLECTORS: [&dyn GcCompiler; 4] =
@@ -115,6 +119,43 @@ pub(crate) struct RawArgs {
     pub(crate) l: u64,
 }
 
+/// The region of inputs that are neither references nor addresses.
+pub(crate) const DATA: regions::Region = regions::EMBEDDER;
+/// The region of slots outside the heap that operations access.
+pub(crate) const SLOTS: regions::Region = regions::EMBEDDER + 1;
+/// The region of inputs that are references.
+pub(crate) const REFS: regions::Region = regions::EMBEDDER + 2;
+/// The region of inputs that are addresses.
+pub(crate) const NATIVE: regions::Region = regions::EMBEDDER + 3;
+
+/// What the types say of a function that [`build`] built.
+pub(crate) fn function_types(func: &ir::Function) -> FunctionTypes {
+    let own = SignatureTypes::with_vmctx([ValueType::Pointer], [ValueType::Data]);
+    let mut types = FunctionTypes::new(own);
+    for (callee, data) in &func.dfg.ext_funcs {
+        let ir::ExternalName::User(name) = data.name else { continue };
+        let call = HostCall::from_index(func.params.user_named_funcs()[name].index);
+        let signature = call.gc_signature().unwrap();
+        types.declare_host_call(func, callee, call, signature, call.may_collect());
+    }
+    types.declare_region(SLOTS, Memory::Refs(RootKind::Table));
+    types.declare_region(REFS, Memory::Stack);
+    types.declare_region(NATIVE, Memory::Native);
+    types
+}
+
+/// Checks a function that [`build`] built with these checkers.
+pub(crate) fn check(
+    func: &ir::Function,
+    compiler: &dyn GcCompiler,
+    options: &Abi,
+    checkers: &[Checker],
+) -> Result<(), CheckError> {
+    let types = function_types(func);
+    let cx = CheckContext { abi: options, compiler, types: &types };
+    checkers.iter().try_for_each(|checker| check_function_with(func, &cx, *checker))
+}
+
 /// An operation. Its return value is the function's result.
 pub(crate) type Op<'a> = &'a dyn Fn(&mut GcEmitter<'_, '_>, Args) -> Option<ir::Value>;
 
@@ -137,18 +178,26 @@ pub(crate) fn build(
     builder.seal_block(entry);
     let (vmctx, raw) = (builder.block_params(entry)[0], builder.block_params(entry)[1]);
 
-    let region = regions::intern(builder.func, regions::EMBEDDER);
-    let flags = MemFlagsData::trusted().with_alias_region(Some(region));
-    let mut load = |ty, offset: usize| builder.ins().load(ty, flags, raw, offset as i32);
+    let mut flags = |region| {
+        let region = regions::intern(builder.func, region);
+        MemFlagsData::trusted().with_alias_region(Some(region))
+    };
+    let (flags, ref_flags, native_flags) = (flags(DATA), flags(REFS), flags(NATIVE));
+    let mut load_with =
+        |flags, ty, offset: usize| builder.ins().load(ty, flags, raw, offset as i32);
+    let a = load_with(ref_flags, types::I64, std::mem::offset_of!(RawArgs, a));
+    let b = load_with(ref_flags, types::I64, std::mem::offset_of!(RawArgs, b));
+    let l = load_with(native_flags, types::I64, std::mem::offset_of!(RawArgs, l));
+    let mut load = |ty, offset| load_with(flags, ty, offset);
     let args = Args {
-        a: load(types::I64, std::mem::offset_of!(RawArgs, a)),
-        b: load(types::I64, std::mem::offset_of!(RawArgs, b)),
+        a,
+        b,
         x: load(types::I32, std::mem::offset_of!(RawArgs, x)),
         y: load(types::I32, std::mem::offset_of!(RawArgs, y)),
         z: load(types::I32, std::mem::offset_of!(RawArgs, z)),
         word: load(types::I32, std::mem::offset_of!(RawArgs, word)),
         ty: load(types::I32, std::mem::offset_of!(RawArgs, ty)),
-        l: load(types::I64, std::mem::offset_of!(RawArgs, l)),
+        l,
     };
     let mut env = TestEnv {
         options: options.clone(),
@@ -160,8 +209,8 @@ pub(crate) fn build(
     env.references.mark(args.b);
     let result = op(&mut GcEmitter::new(&mut builder, &mut env, compiler), args);
 
-    builder.ins().store(flags, args.a, raw, std::mem::offset_of!(RawArgs, a) as i32);
-    builder.ins().store(flags, args.b, raw, std::mem::offset_of!(RawArgs, b) as i32);
+    builder.ins().store(ref_flags, args.a, raw, std::mem::offset_of!(RawArgs, a) as i32);
+    builder.ins().store(ref_flags, args.b, raw, std::mem::offset_of!(RawArgs, b) as i32);
     let result = match result {
         None => builder.ins().iconst(types::I64, 0),
         Some(value) => match builder.func.dfg.value_type(value) {

@@ -69,6 +69,8 @@ pub fn compile(
     body(&mut builder, &params);
     builder.seal_all_blocks();
     builder.finalize(compiler.isa().frontend_config());
+    gc_compiler::safepoints::place_safepoints(&mut func, &Default::default(), &|_, _| true)
+        .unwrap();
     compiler.compile(&mut Context::for_function(func)).unwrap()
 }
 

@@ -1,4 +1,5 @@
 //! The test kit on this project's collectors.
 
+mod clif;
 mod random;
 mod replay;

@@ -3,20 +3,23 @@
 //! memory.
 
 use super::CompileContext;
-use super::signature::clif_signature;
+use super::signature::{clif_signature, signature_types, value_type};
 use crate::host_calls;
+use crate::module::info::ModuleInfo;
 use crate::types::registry::RegisteredType;
 use anyhow::{Result, bail};
 use cranelift_codegen::ir;
+use gc_compiler::check::{FunctionTypes, Memory, ValueType};
 use gc_compiler::regions::{self, Region};
 use gc_compiler::safepoints::References;
 use gc_compiler::{GcFuncEnv, import_function, import_host_call, import_type_word};
-use gc_types::{Abi, ArrayLayout, GcLayout, HostCall, StructLayout, TypeIndex, TypeWord};
+use gc_types::{Abi, ArrayLayout, GcLayout, HostCall, RootKind, StructLayout, TypeIndex, TypeWord};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use wasmtime_types::{
     WasmArrayType, WasmCompositeInnerType, WasmFuncType, WasmStorageType, WasmStructType,
+    WasmValType,
 };
 
 /// The embedder's part of the vmctx that is written before any code runs: imports.
@@ -33,17 +36,63 @@ pub(super) const TABLE_REFS: Region = regions::EMBEDDER + 4;
 pub(super) const TABLE_FUNCS: Region = regions::EMBEDDER + 5;
 /// The stack slot that holds the vmctx.
 pub(super) const VMCTX_SLOT: Region = regions::EMBEDDER + 6;
-/// Imported globals. Two of them may be the same global.
-pub(super) const IMPORTED_GLOBALS: Region = regions::EMBEDDER + 7;
-/// Defined globals, one region each. An imported global cannot be one of them.
+/// Imported globals that are numbers, any two of which may be one.
+const IMPORTED_GLOBALS: Region = regions::EMBEDDER + 7;
+/// Imported globals that are references into the heap.
+const IMPORTED_REF_GLOBALS: Region = regions::EMBEDDER + 8;
+/// Imported globals that are function references.
+const IMPORTED_FUNC_GLOBALS: Region = regions::EMBEDDER + 9;
+/// Defined globals, one region each: what is imported cannot be one of them.
 const DEFINED_GLOBALS: Region = regions::EMBEDDER + 64;
-/// The number of such regions. Further globals share the last one, because a function can have at
-/// most 2^16 distinct combinations of memory flags.
+/// How many have a region of their own: a function can have no more than 2^16 distinct
+/// combinations of memory flags.
 const MAX_GLOBAL_REGIONS: u32 = 4096;
-const LAST_GLOBAL: Region = DEFINED_GLOBALS + MAX_GLOBAL_REGIONS;
-/// The region of the `n`th defined global.
-pub(super) fn defined_global(n: u32) -> Region {
-    DEFINED_GLOBALS + n.min(MAX_GLOBAL_REGIONS)
+/// The defined globals beyond, in three regions as the imported ones.
+const MORE_GLOBALS: Region = DEFINED_GLOBALS + MAX_GLOBAL_REGIONS;
+const MORE_REF_GLOBALS: Region = MORE_GLOBALS + 1;
+const MORE_FUNC_GLOBALS: Region = MORE_GLOBALS + 2;
+
+/// The region of global `index`.
+pub(super) fn global(info: &ModuleInfo, index: u32) -> Region {
+    let kind = match memory_of(&info.globals[index as usize].wasm_ty) {
+        Memory::Refs(_) => 1,
+        Memory::Native => 2,
+        _ => 0,
+    };
+    match info.defined_global(index) {
+        Some(n) if n < MAX_GLOBAL_REGIONS => DEFINED_GLOBALS + n,
+        Some(_) => MORE_GLOBALS + kind,
+        None => IMPORTED_GLOBALS + kind,
+    }
+}
+
+/// What a global of this type holds.
+fn memory_of(ty: &WasmValType) -> Memory {
+    match value_type(ty) {
+        ValueType::Ref => Memory::Refs(RootKind::Global),
+        ValueType::Pointer => Memory::Native,
+        ValueType::Data => Memory::Data,
+    }
+}
+
+/// What the memory of a region of WebAssembly's holds.
+fn memory(info: &ModuleInfo, region: Region) -> Memory {
+    match region {
+        IMPORTS
+        | TABLE_DEFINITION
+        | MEMORY_DEFINITION
+        | TABLE_FUNCS
+        | VMCTX_SLOT
+        | IMPORTED_FUNC_GLOBALS
+        | MORE_FUNC_GLOBALS => Memory::Native,
+        TABLE_REFS => Memory::Refs(RootKind::Table),
+        IMPORTED_REF_GLOBALS | MORE_REF_GLOBALS => Memory::Refs(RootKind::Global),
+        _ if (DEFINED_GLOBALS..MORE_GLOBALS).contains(&region) => {
+            let index = info.num_imported_globals + (region - DEFINED_GLOBALS);
+            info.globals.get(index as usize).map_or(Memory::Data, |ty| memory_of(&ty.wasm_ty))
+        }
+        _ => Memory::Data,
+    }
 }
 
 /// `region` in `func`. Declares it with a description if it is new.
@@ -57,7 +106,9 @@ pub(super) fn intern(func: &mut ir::Function, region: Region) -> ir::AliasRegion
         TABLE_FUNCS => "table functions".into(),
         VMCTX_SLOT => "vmctx slot".into(),
         IMPORTED_GLOBALS => "imported globals".into(),
-        DEFINED_GLOBALS..=LAST_GLOBAL => {
+        IMPORTED_REF_GLOBALS => "imported references".into(),
+        IMPORTED_FUNC_GLOBALS => "imported functions".into(),
+        DEFINED_GLOBALS..=MORE_FUNC_GLOBALS => {
             Cow::Owned(format!("defined global {}", region - DEFINED_GLOBALS))
         }
         _ => return regions::intern(func, region),
@@ -141,6 +192,31 @@ impl<'a> FuncEnv<'a> {
         let signature = func.import_signature(clif_signature(func_type(ty)?)?);
         self.signatures.insert(ty.index, signature);
         Ok(signature)
+    }
+
+    /// What the module's types say of the function, which is of type `own`.
+    pub(super) fn types(&self, func: &ir::Function, own: &WasmFuncType) -> Result<FunctionTypes> {
+        let mut types = FunctionTypes::new(signature_types(own));
+        for (index, callee) in &self.functions {
+            let ty = self.cx.registry.get(self.cx.info.funcs[*index as usize].ty);
+            let signature = func.dfg.ext_funcs[*callee].signature;
+            types.declare_signature(signature, signature_types(func_type(&ty)?));
+        }
+        for (index, signature) in &self.signatures {
+            let ty = self.cx.registry.get(*index);
+            types.declare_signature(*signature, signature_types(func_type(&ty)?));
+        }
+        for (call, callee) in &self.host_calls {
+            let may_collect = host_calls::may_collect(*call);
+            let signature = host_calls::signature(*call);
+            types.declare_host_call(func, *callee, *call, signature, may_collect);
+        }
+        for (_, region) in func.dfg.alias_regions.iter() {
+            if (regions::EMBEDDER..regions::STACK_MAP_SPILL).contains(&region.user_id) {
+                types.declare_region(region.user_id, memory(self.cx.info, region.user_id));
+            }
+        }
+        Ok(types)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::types::registry::TypeRegistry;
 use crate::vm::layout::VMContextLayout;
 use anyhow::{Context as _, Result};
 use cranelift_codegen::{Context, ir};
+use gc_compiler::check::{CheckContext, CheckError, FunctionTypes, check_function};
 use gc_compiler::{CompiledFunction, Compiler, GcCompiler, ImageLinker};
 use gc_types::{Abi, CodeImage};
 use rayon::prelude::*;
@@ -80,16 +81,31 @@ pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> 
     image.link(cx.compiler)
 }
 
-/// The CLIF of one function, before any optimisation.
+/// The CLIF of one function, before any optimisation, and what the types say of it if
+/// functions are to be checked.
 ///
 /// # Errors
 /// If the body is invalid or uses an unsupported feature.
-pub(crate) fn translate_function(cx: &CompileContext<'_>, body: Body<'_>) -> Result<ir::Function> {
+pub(crate) fn translate_function(
+    cx: &CompileContext<'_>,
+    body: Body<'_>,
+) -> Result<(ir::Function, Option<FunctionTypes>)> {
     let mut func = ir::Function::new();
     let index = body.index;
-    translate::translate(cx, body, &mut func, &mut Allocations::default())
+    let types = translate::translate(cx, body, &mut func, &mut Allocations::default())
         .with_context(|| describe(cx, index))?;
-    Ok(func)
+    Ok((func, types))
+}
+
+/// What the checkers find in one function: the law that it breaks, with the instruction.
+///
+/// # Errors
+/// As [`translate_function`].
+pub(crate) fn check_body(cx: &CompileContext<'_>, body: Body<'_>) -> Result<Option<CheckError>> {
+    let (func, types) = translate_function(cx, body)?;
+    let types = types.context("the function was not to be checked")?;
+    let cx = CheckContext { abi: cx.abi(), compiler: cx.gc, types: &types };
+    Ok(check_function(&func, &cx).err())
 }
 
 /// The compiler of one thread.
@@ -109,7 +125,9 @@ impl FunctionCompiler {
         context.set_disasm(self.disassemble);
         let compiled =
             match translate::translate(cx, body, &mut context.func, &mut self.allocations) {
-                Ok(()) => check(cx, &context.func).and_then(|()| cx.compiler.compile(context)),
+                Ok(types) => {
+                    check(cx, &context.func, types).and_then(|()| cx.compiler.compile(context))
+                }
                 Err(error) => Err(error),
             };
         if compiled.is_err() {
@@ -121,10 +139,12 @@ impl FunctionCompiler {
     }
 }
 
-/// Fails if a function was built against the laws of emitted code: a bug of ours.
-fn check(cx: &CompileContext<'_>, func: &ir::Function) -> Result<()> {
-    if cx.check {
-        gc_compiler::check::check_function(func, cx.abi())?;
+/// Fails if a function was built against the laws of emitted code: a bug of ours. `types`
+/// are given if it is to be checked.
+fn check(cx: &CompileContext<'_>, func: &ir::Function, types: Option<FunctionTypes>) -> Result<()> {
+    if let Some(types) = types {
+        let cx = CheckContext { abi: cx.abi(), compiler: cx.gc, types: &types };
+        check_function(func, &cx)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 use anyhow::{Result, bail};
 use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, types};
 use cranelift_codegen::isa::CallConv;
+use gc_compiler::check::{SignatureTypes, ValueType};
 use wasmtime_types::{WasmFuncType, WasmValType};
 
 /// The CLIF type of values of this type.
@@ -39,4 +40,19 @@ pub(crate) fn clif_signature(ty: &WasmFuncType) -> Result<ir::Signature> {
         signature.returns.push(AbiParam::new(clif_type(result)?));
     }
     Ok(signature)
+}
+
+/// What values of this type are to the checkers.
+pub(super) fn value_type(ty: &WasmValType) -> ValueType {
+    match ty {
+        WasmValType::Ref(_) if ty.is_vmgcref_type() => ValueType::Ref,
+        WasmValType::Ref(_) => ValueType::Pointer,
+        _ => ValueType::Data,
+    }
+}
+
+/// What the parameters and results of compiled functions of this type are.
+pub(super) fn signature_types(ty: &WasmFuncType) -> SignatureTypes {
+    let params = ty.params().iter().map(value_type);
+    SignatureTypes::with_vmctx(params, ty.results().iter().map(value_type))
 }

@@ -16,6 +16,7 @@ use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use gc_compiler::GcEmitter;
+use gc_compiler::check::FunctionTypes;
 use gc_compiler::regions::{self, Region};
 use gc_compiler::safepoints::place_safepoints;
 use gc_types::Trap;
@@ -81,7 +82,8 @@ pub(super) struct Translator<'a, 'b> {
     pub(super) top: Option<ValType>,
 }
 
-/// Validates `body` and emits its CLIF into `func`, which must be empty.
+/// Validates `body` and emits its CLIF into `func`, which must be empty. Returns what the
+/// types say of it, if functions are to be checked.
 ///
 /// # Errors
 /// If the body is malformed or invalid (with the offset in bytes), or uses an unsupported feature.
@@ -90,7 +92,7 @@ pub(super) fn translate(
     body: Body<'_>,
     func: &mut ir::Function,
     allocations: &mut Allocations,
-) -> Result<()> {
+) -> Result<Option<FunctionTypes>> {
     let ty = cx.registry.get(cx.info.funcs[body.index as usize].ty);
     let ty = func_type(&ty)?;
     func.name = ir::UserFuncName::user(gc_compiler::FUNCTION_NAMESPACE, body.index);
@@ -126,9 +128,10 @@ pub(super) fn translate(
     place_safepoints(func, &env.references, &|func, callee| {
         gc_compiler::imported_host_call(func, callee).is_none_or(host_calls::may_collect)
     })?;
+    let types = if cx.check { Some(env.types(func, ty)?) } else { None };
     allocations.stack = stack;
     allocations.validator = validator.into_allocations();
-    Ok(())
+    Ok(types)
 }
 
 /// Emits code into the entry block whose need is known only after the whole body.

@@ -39,9 +39,16 @@ pub(super) enum Event {
 const FUEL: usize = 60;
 
 /// Runs `func`. Branches follow `choices`. `moving` says whether collections move objects (for a
-/// function with stack maps) or do nothing.
-pub(super) fn run(func: &Function, choices: &[u8], moving: bool) -> Result<Vec<Event>, String> {
+/// function with stack maps) or do nothing. Only the first `blocks` blocks are noted when they are
+/// entered: what comes behind them splits edges.
+pub(super) fn run(
+    func: &Function,
+    choices: &[u8],
+    moving: bool,
+    blocks: usize,
+) -> Result<Vec<Event>, String> {
     let mut machine = Machine {
+        blocks,
         func,
         choices: choices.iter().copied().cycle(),
         moving,
@@ -59,6 +66,7 @@ struct Machine<'a, C> {
     func: &'a Function,
     choices: C,
     moving: bool,
+    blocks: usize,
     values: HashMap<Value, u64>,
     /// Slots' contents, and addresses within them as values.
     slots: HashMap<(StackSlot, u32), u64>,
@@ -75,8 +83,12 @@ impl<C: Iterator<Item = u8>> Machine<'_, C> {
             let object = self.object();
             self.values.insert(param, object);
         }
-        for _ in 0..FUEL {
-            self.events.push(Event::Enter(block));
+        let mut fuel = FUEL;
+        while fuel > 0 {
+            if (block.as_u32() as usize) < self.blocks {
+                self.events.push(Event::Enter(block));
+                fuel -= 1;
+            }
             match self.block(block)? {
                 Some(next) => block = next,
                 None => break,
@@ -146,12 +158,43 @@ impl<C: Iterator<Item = u8>> Machine<'_, C> {
     }
 
     fn jump(&mut self, call: ir::BlockCall) -> Result<Option<Block>, String> {
+        self.jump_with(call, None)
+    }
+
+    /// Returns from a call, or throws a new object to its first handler.
+    fn leave_try_call(
+        &mut self,
+        exception: ir::ExceptionTable,
+        result: Option<u64>,
+    ) -> Result<Option<Block>, String> {
+        let table = &self.func.dfg.exception_tables[exception];
+        if self.choices.next().unwrap_or(0) % 2 == 0 {
+            return self.jump_with(*table.normal_return(), result);
+        }
+        let thrown = self.object();
+        let handler = table.items().find_map(|item| match item {
+            ir::ExceptionTableItem::Default(call) | ir::ExceptionTableItem::Tag(_, call) => {
+                Some(call)
+            }
+            ir::ExceptionTableItem::Context(_) => None,
+        });
+        self.jump_with(handler.ok_or("no handler")?, Some(thrown))
+    }
+
+    /// Follows an edge; `of_call` is what a call returned or threw.
+    fn jump_with(
+        &mut self,
+        call: ir::BlockCall,
+        of_call: Option<u64>,
+    ) -> Result<Option<Block>, String> {
         let dfg = &self.func.dfg;
         let target = call.block(&dfg.value_lists);
         let mut values = Vec::new();
         for arg in call.args(&dfg.value_lists) {
-            let BlockArg::Value(arg) = arg else { return Err("an odd argument".into()) };
-            values.push(self.value(arg)?);
+            values.push(match arg {
+                BlockArg::Value(arg) => self.value(arg)?,
+                _ => of_call.ok_or("a call that gives nothing")?,
+            });
         }
         let params = dfg.block_params(target);
         if params.len() != values.len() {
@@ -190,6 +233,14 @@ impl<C: Iterator<Item = u8>> Machine<'_, C> {
                 InstructionData::Store { .. } => {
                     *self.slot(args[1])? = self.value(args[0])?;
                     None
+                }
+                InstructionData::TryCall { func_ref, exception, .. } => {
+                    let result = self.call(inst, func_ref)?;
+                    return self.leave_try_call(exception, result);
+                }
+                InstructionData::TryCallIndirect { exception, .. } => {
+                    self.collect(inst)?;
+                    return self.leave_try_call(exception, None);
                 }
                 InstructionData::Jump { destination, .. } => return self.jump(destination),
                 InstructionData::Brif { blocks, .. } => {

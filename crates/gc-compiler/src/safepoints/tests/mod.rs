@@ -31,10 +31,11 @@ fn random_functions_do_the_same_while_everything_moves() {
         let program: Program = u.arbitrary()?;
         let choices: [u8; 16] = u.arbitrary()?;
         let (original, references) = program.build();
-        let wanted = run(&original, &choices, false).expect("runs as it is");
+        let blocks = original.dfg.num_blocks();
+        let wanted = run(&original, &choices, false, blocks).expect("runs as it is");
         for at_any_cost in [true, false] {
             let func = placed(&original, &references, at_any_cost);
-            let got = run(&func, &choices, true);
+            let got = run(&func, &choices, true, blocks);
             assert_eq!(
                 got.as_ref(),
                 Ok(&wanted),
@@ -183,7 +184,7 @@ fn a_reference_found_through_a_select_or_a_parameter_is_in_the_map() {
         b.finish(param);
     });
     assert_eq!(maps(&func), [1], "{}", func.display());
-    run(&func, &[1], true).expect("the parameter was reloaded");
+    run(&func, &[1], true, usize::MAX).expect("the parameter was reloaded");
 }
 
 /// `n` references, live across `n` diamonds with a collection on one side.
@@ -230,4 +231,67 @@ fn stack_maps_have_a_limit() {
         error.to_string(),
         "function too large: 10000 references live at its calls and blocks, of at most 9999"
     );
+}
+
+/// A block that ends in a `try_call` that collects, its normal successor, and its handler.
+fn a_try_call(
+    body: impl FnOnce(&mut Build<'_>, ir::Value, [ir::Block; 2]),
+) -> (Function, [ir::Block; 2]) {
+    let mut blocks = None;
+    let func = with_safepoints(1, |b| {
+        let param = b.entry()[0];
+        let [normal, handler] = *blocks.insert(std::array::from_fn(|_| b.block()));
+        body(b, param, [normal, handler]);
+    });
+    (func, blocks.expect("were made"))
+}
+
+#[test]
+fn references_are_reloaded_in_each_successor_of_a_try_call() {
+    let (func, blocks) = a_try_call(|b, param, [normal, handler]| {
+        b.try_collect(param, (normal, &[]), (handler, &[]));
+        for block in [normal, handler] {
+            b.switch_to(block);
+            b.look(param);
+            b.finish(param);
+        }
+    });
+    for block in blocks {
+        assert_eq!(count_in(&func, block, Opcode::Load), 1, "{block}: {}", func.display());
+    }
+    assert_eq!((count(&func, Opcode::Store), maps(&func)), (1, vec![1]), "{}", func.display());
+    for choice in [0, 1] {
+        run(&func, &[choice], true, usize::MAX).expect("the parameter was reloaded");
+    }
+}
+
+#[test]
+fn edges_of_a_try_call_are_split_where_references_are_passed_or_paths_join() {
+    let (func, _) = a_try_call(|b, param, [normal, handler]| {
+        let merged = b.param(normal);
+        let caught = b.param(handler);
+        b.try_collect(param, (normal, &[param]), (handler, &[param]));
+        b.switch_to(handler);
+        b.look(caught);
+        b.jump_with(normal, caught);
+        b.switch_to(normal);
+        b.look(merged);
+        b.finish(param);
+    });
+    assert_eq!(func.layout.blocks().count(), 5, "{}", func.display());
+    for choice in [0, 1] {
+        run(&func, &[choice], true, usize::MAX).expect("each edge passes what was reloaded");
+    }
+}
+
+#[test]
+fn a_try_call_that_cannot_collect_is_left_alone() {
+    let (func, _) = a_try_call(|b, param, [normal, handler]| {
+        b.try_look(param, (normal, &[]), (handler, &[]));
+        for block in [normal, handler] {
+            b.switch_to(block);
+            b.finish(param);
+        }
+    });
+    assert_eq!((count(&func, Opcode::Store), maps(&func)), (0, vec![]), "{}", func.display());
 }

@@ -32,6 +32,21 @@ enum End {
     Branch(usize, usize),
     Table(Vec<usize>),
     Return(usize),
+    Try(Try),
+}
+
+/// A block's end that is a `try_call`.
+#[derive(Clone, Copy, Debug)]
+struct Try {
+    callee: u32,
+    /// What it looks at, if it does.
+    arg: usize,
+    /// Where its result goes, or what it throws.
+    result: usize,
+    normal: usize,
+    handler: usize,
+    /// Whether the result is taken, and what is thrown, in blocks of their own.
+    takes: (bool, bool),
 }
 
 impl<'a> Arbitrary<'a> for Program {
@@ -46,10 +61,18 @@ impl<'a> Arbitrary<'a> for Program {
             // The first block is the entry, to which nothing jumps.
             let mut target = || u.int_in_range(1..=blocks);
             let (a, b, c) = (target()?, target()?, target()?);
-            let end = match u.int_in_range(0..=7)? {
+            let end = match u.int_in_range(0..=9)? {
                 0 => End::Return(u.choose_index(VARIABLES)?),
                 1 | 2 => End::Jump(a),
                 3 => End::Table(vec![a, b, a, c]),
+                8 | 9 => End::Try(Try {
+                    callee: u.int_in_range(0..=callee::COUNT)?,
+                    arg: u.choose_index(VARIABLES)?,
+                    result: u.choose_index(VARIABLES)?,
+                    normal: a,
+                    handler: b,
+                    takes: u.arbitrary()?,
+                }),
                 _ => End::Branch(a, b),
             };
             program.push((ops, end));
@@ -97,6 +120,7 @@ impl Program {
                     End::Jump(to) => b.jump(at(to)),
                     End::Branch(yes, no) => b.branch(at(yes), at(no)),
                     End::Table(to) => b.table(&to.iter().map(at).collect::<Vec<_>>()),
+                    End::Try(end) => b.try_end(*end, &blocks),
                     End::Return(v) => {
                         let value = b.get(*v);
                         b.finish(value);
@@ -257,6 +281,101 @@ impl Build<'_> {
     pub(super) fn branch(&mut self, yes: Block, no: Block) {
         let which = self.call(callee::CHOOSE, &[]).expect("a result");
         self.builder.ins().brif(which, yes, &[], no, &[]);
+    }
+
+    /// Ends the block with a `try_call`: of `callee`, or an indirect one if there is none.
+    fn try_call(
+        &mut self,
+        callee: Option<u32>,
+        args: &[Value],
+        normal: (Block, &[ir::BlockArg]),
+        handler: (Block, &[ir::BlockArg]),
+    ) {
+        let func = &mut self.builder.func;
+        let signature = match callee {
+            Some(callee) => func.dfg.ext_funcs[ir::FuncRef::from_u32(callee)].signature,
+            None => func.import_signature(signature(0, None)),
+        };
+        let pool = &mut func.dfg.value_lists;
+        let [normal, handler] = [normal, handler]
+            .map(|(block, args)| ir::BlockCall::new(block, args.iter().copied(), pool));
+        let handlers = [ir::ExceptionTableItem::Default(handler)];
+        let table = ir::ExceptionTableData::new(signature, normal, handlers);
+        let table = self.builder.func.dfg.exception_tables.push(table);
+        match callee {
+            Some(callee) => {
+                self.builder.ins().try_call(ir::FuncRef::from_u32(callee), args, table);
+            }
+            None => {
+                let code = self.builder.ins().iconst(types::I64, 0);
+                self.builder.ins().try_call_indirect(code, args, table);
+            }
+        }
+    }
+
+    fn try_end(&mut self, end: Try, blocks: &[Block]) {
+        let arg = self.get(end.arg);
+        let (callee, args, gives) = match end.callee {
+            callee::COUNT => (None, vec![], false),
+            callee::NEW | callee::NEW_QUIETLY => (Some(end.callee), vec![], true),
+            callee::CHOOSE | callee::LOOK => (Some(callee::LOOK), vec![arg], false),
+            _ => (Some(callee::COLLECT), vec![arg], false),
+        };
+        let (normal, handler) = (blocks[end.normal], blocks[end.handler]);
+        let takes = (gives && end.takes.0, end.takes.1);
+        let returned = if takes.0 { Some(self.block_with_parameter()) } else { None };
+        let thrown = if takes.1 { Some(self.block_with_parameter()) } else { None };
+        let (result, exception) = (ir::BlockArg::TryCallRet(0), ir::BlockArg::TryCallExn(0));
+        self.try_call(
+            callee,
+            &args,
+            returned.map_or((normal, &[]), |(block, _)| (block, std::slice::from_ref(&result))),
+            thrown.map_or((handler, &[]), |(block, _)| (block, std::slice::from_ref(&exception))),
+        );
+        for (taken, target) in [(returned, normal), (thrown, handler)] {
+            let Some((block, value)) = taken else { continue };
+            self.references.mark(value);
+            self.switch_to(block);
+            self.builder.def_var(Variable::from_u32(end.result as u32), value);
+            self.jump(target);
+        }
+    }
+
+    /// Ends the block with a `try_call` that collects.
+    pub(super) fn try_collect(
+        &mut self,
+        reference: Value,
+        normal: (Block, &[Value]),
+        handler: (Block, &[Value]),
+    ) {
+        self.try_with(callee::COLLECT, reference, normal, handler);
+    }
+
+    /// Ends the block with a `try_call` that never collects.
+    pub(super) fn try_look(
+        &mut self,
+        reference: Value,
+        normal: (Block, &[Value]),
+        handler: (Block, &[Value]),
+    ) {
+        self.try_with(callee::LOOK, reference, normal, handler);
+    }
+
+    fn try_with(
+        &mut self,
+        callee: u32,
+        reference: Value,
+        normal: (Block, &[Value]),
+        handler: (Block, &[Value]),
+    ) {
+        let args = |args: &[Value]| args.iter().map(|arg| (*arg).into()).collect::<Vec<_>>();
+        let (to_normal, to_handler) = (args(normal.1), args(handler.1));
+        self.try_call(Some(callee), &[reference], (normal.0, &to_normal), (handler.0, &to_handler));
+    }
+
+    /// A parameter of `block`, which is not marked as a reference.
+    pub(super) fn param(&mut self, block: Block) -> Value {
+        self.builder.append_block_param(block, types::I64)
     }
 
     fn table(&mut self, to: &[Block]) {

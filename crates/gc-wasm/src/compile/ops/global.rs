@@ -35,10 +35,7 @@ impl Translator<'_, '_> {
             Place::Inline(offset) => (vmctx, offset),
             Place::Indirect(offset) => (self.load(types::I64, env::IMPORTS, vmctx, offset), 0),
         };
-        let region = match self.env.cx.info.defined_global(index) {
-            Some(n) => env::defined_global(n),
-            None => env::IMPORTED_GLOBALS,
-        };
+        let region = env::global(self.env.cx.info, index);
         env::intern(self.builder.func, region);
         (address, offset, region)
     }

@@ -79,7 +79,7 @@ impl Fixture {
                 .into_iter()
                 .map(|body| {
                     let index = body.index;
-                    let func = translate_function(cx, body)?;
+                    let (func, _) = translate_function(cx, body)?;
                     cranelift_codegen::verify_function(&func, self.compiler.isa())
                         .with_context(|| func.display().to_string())?;
                     Ok((index, func.display().to_string()))

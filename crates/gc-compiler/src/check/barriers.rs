@@ -1,0 +1,440 @@
+//! The barriers' law: a reference is stored where the collector looks for it, and the store
+//! goes with what the collector has said its write barrier is.
+//!
+//! A collector says it as a list of [`BarrierLaw`]s
+//! ([`GcCompiler::barrier_laws`](crate::GcCompiler::barrier_laws)): what must have happened
+//! on every path to the store, or must happen on every path from it, before anything can
+//! collect. Each is a few lines that recognise the barrier's effect in CLIF (a card that is
+//! marked, a count that is raised, a branch taken because the value is not young), in the
+//! collector's own file. What is a store of a reference, what place it goes to, and the
+//! walk over all paths are here. So a barrier is not believed because an emitter was called,
+//! but because its instructions are there.
+//!
+//! A store to an object that was allocated since the last call that may collect needs no
+//! barrier, if that can be [shown](super::fresh).
+
+use super::Broken;
+use super::fresh::{self, Fresh};
+use super::kinds::Kind;
+use super::types::Memory;
+use super::view::{HeapAddress, View, edges};
+use crate::regions::{self, Region};
+use cranelift_codegen::ir::{Block, Inst, InstructionData, Opcode, Value};
+use gc_types::{Abi, HostCall, NULL_PAGE_SIZE, RootKind};
+use std::collections::HashSet;
+
+/// Where a reference is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorePlace {
+    /// In a field of a struct or exception.
+    Field,
+    /// In an element of an array.
+    Element,
+    /// Outside the heap.
+    Native {
+        /// The kind of root that the slot is.
+        kind: RootKind,
+    },
+}
+
+/// A store of a reference, to an object that is not fresh or outside the heap.
+#[derive(Clone, Debug)]
+pub struct RefStore {
+    /// The store.
+    pub inst: Inst,
+    /// What it goes to.
+    pub place: StorePlace,
+    /// The value that is stored.
+    pub value: Value,
+    /// The index into the heap that is stored to, or the native address.
+    pub address: super::Linear,
+}
+
+/// What happens on a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// An instruction.
+    Inst(Inst),
+    /// A branch (`brif`) is taken, or not.
+    Branch {
+        /// What it depends on.
+        condition: Value,
+        /// Whether that is not zero.
+        taken: bool,
+    },
+}
+
+/// Which paths a law is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Every path to the store, from the last call that may collect on.
+    Before,
+    /// Every path from the store, up to the next call that may collect.
+    After,
+}
+
+/// Tells whether a step of a path is what a law wants.
+pub type Wanted = fn(&Matcher<'_>, Step) -> bool;
+
+/// What must go with a store of a reference.
+#[derive(Clone, Copy, Debug)]
+pub struct BarrierLaw {
+    /// What is wrong where it is missing.
+    pub law: &'static str,
+    /// Whether it is about this store.
+    pub applies: fn(&Matcher<'_>) -> bool,
+    /// Its ways to be kept: one of them must be, on all of its paths.
+    pub kept: &'static [(When, Wanted)],
+}
+
+/// One store of a reference, and what its function does around it.
+pub struct Matcher<'a> {
+    view: &'a View<'a>,
+    store: &'a RefStore,
+}
+
+impl Matcher<'_> {
+    /// The store.
+    pub fn store(&self) -> &RefStore {
+        self.store
+    }
+
+    /// What the function was built with.
+    pub fn abi(&self) -> &Abi {
+        self.view.cx.abi
+    }
+
+    /// Whether the place is in the heap.
+    pub fn is_in_heap(&self) -> bool {
+        !matches!(self.store.place, StorePlace::Native { .. })
+    }
+
+    /// Whether two references are equal, for all that their computation tells.
+    pub fn is_same(&self, a: Value, b: Value) -> bool {
+        self.view.linear(a) == self.view.linear(b)
+    }
+
+    /// The bits of an integer constant.
+    pub fn constant(&self, value: Value) -> Option<i64> {
+        self.view.iconst(value)
+    }
+
+    /// `value` as a sum, modulo 2³².
+    pub fn linear(&self, value: Value) -> super::Linear {
+        self.view.linear(value)
+    }
+
+    /// The operands of `value` if it is the result of this operation.
+    pub fn binary(&self, opcode: Opcode, value: Value) -> Option<[Value; 2]> {
+        self.view.binary(opcode, value)
+    }
+
+    /// The operands of `value`, and how they are compared, if it is a comparison.
+    pub fn comparison(
+        &self,
+        value: Value,
+    ) -> Option<(cranelift_codegen::ir::condcodes::IntCC, [Value; 2])> {
+        match self.view.definition(value)?.1 {
+            InstructionData::IntCompare { cond, args, .. } => Some((cond, args)),
+            _ => None,
+        }
+    }
+
+    /// Whether the stored value is a constant: null, or an `i31`.
+    pub fn stores_constant(&self) -> bool {
+        self.view.iconst(self.view.same(self.store.value)).is_some()
+    }
+
+    /// Whether `value` was loaded from this word of the heap data that never changes.
+    pub fn is_heap_data(&self, value: Value, offset: u32) -> bool {
+        fresh::is_heap_data_word(self.view, value, regions::HEAP_DATA, offset)
+    }
+
+    /// As [`is_heap_data`](Matcher::is_heap_data), for a word that the host changes while the
+    /// program runs: it must have been loaded since the last call that may collect.
+    pub fn is_current_heap_data(&self, value: Value, offset: u32) -> bool {
+        self.is_heap_data(value, offset) && self.is_current(value)
+    }
+
+    /// The host call that `inst` makes, and its arguments behind the vmctx.
+    pub fn host_call(&self, inst: Inst) -> Option<(HostCall, &[Value])> {
+        let callee = self.view.host_call(inst)?;
+        Some((callee.call, self.view.func.dfg.inst_args(inst).get(1..)?))
+    }
+
+    /// Whether `value` was computed since the last call that may collect before the store.
+    pub fn is_current(&self, value: Value) -> bool {
+        self.view.epochs.of(self.view.func, self.view.func.dfg.resolve_aliases(value))
+            == self.view.epochs.before(self.store.inst)
+    }
+
+    /// The place in the heap that `value` was loaded from, if from this region and since the
+    /// last call that may collect.
+    pub fn loaded_from(&self, value: Value, region: Region) -> Option<super::Linear> {
+        let (inst, _) = self.view.definition(value)?;
+        let access = self.view.access(inst)?;
+        (self.view.region(inst) == Some(region)
+            && access.stored.is_none()
+            && self.is_current(value))
+        .then(|| self.view.heap_address(&access).ok())
+        .flatten()
+        .map(|address| place(self.view, &address))
+    }
+
+    /// The place in the heap that `inst` stores to, and what, if to this region.
+    pub fn stored_to(&self, inst: Inst, region: Region) -> Option<(super::Linear, Value)> {
+        let access = self.view.access(inst)?;
+        let stored = access.stored?;
+        if self.view.region(inst) != Some(region) {
+            return None;
+        }
+        let address = self.view.heap_address(&access).ok()?;
+        Some((place(self.view, &address), stored))
+    }
+
+    /// The native address that `inst` stores to, and what, if to this region: the address
+    /// is the sum of two values.
+    pub fn stored_to_native(&self, inst: Inst, region: Region) -> Option<([Value; 2], Value)> {
+        let access = self.view.access(inst)?;
+        let stored = access.stored?;
+        if self.view.region(inst) != Some(region) || access.offset != 0 {
+            return None;
+        }
+        Some((self.view.binary(Opcode::Iadd, access.address)?, stored))
+    }
+
+    /// The native address that `value` was loaded from, as the sum of two values, if from
+    /// this region and since the last call that may collect.
+    pub fn loaded_from_native(&self, value: Value, region: Region) -> Option<[Value; 2]> {
+        let (inst, _) = self.view.definition(value)?;
+        let access = self.view.access(inst)?;
+        if self.view.region(inst) != Some(region) || access.offset != 0 || !self.is_current(value) {
+            return None;
+        }
+        self.view.binary(Opcode::Iadd, access.address)
+    }
+
+    /// Whether `place` is the word `offset` bytes into the object that the stored place is
+    /// in.
+    pub fn is_word_of_object(&self, place: &super::Linear, offset: u32) -> bool {
+        // An index is multiplied by an element's size. Null has no term.
+        let of_object = |(_, factor): &&(Value, u32)| *factor == 1;
+        let objects: Vec<_> = self.store.address.terms.iter().filter(of_object).collect();
+        place.constant == offset && place.terms.iter().collect::<Vec<_>>() == objects
+    }
+
+    /// Whether `place` is the word `offset` bytes into the object that `reference` is to.
+    pub fn is_word_of(&self, place: &super::Linear, reference: Value, offset: u32) -> bool {
+        *place == self.view.linear(reference).plus(offset)
+    }
+
+    /// Whether `value` is what the store overwrites: loaded from its place, and nothing can
+    /// have been stored there in between.
+    pub fn is_overwritten(&self, value: Value) -> bool {
+        let Some((load, _)) = self.view.definition(value) else { return false };
+        let region = self.view.region(self.store.inst);
+        let address = self.view.access(load).and_then(|access| {
+            let stored = access.stored.is_some() || self.view.region(load) != region;
+            if stored { None } else { address_of(self.view, load) }
+        });
+        if address.as_ref() != Some(&self.store.address) {
+            return false;
+        }
+        let overwrites = |inst: Inst| {
+            self.view.func.dfg.insts[inst].opcode().can_store()
+                && self.view.region(inst) == region
+                && inst != self.store.inst
+        };
+        let step = |step: Step| match step {
+            Step::Inst(inst) if inst == self.store.inst => Verdict::Kept,
+            Step::Inst(inst) if overwrites(inst) => Verdict::Broken,
+            _ => Verdict::Open,
+        };
+        // Paths that do not lead to the store do not matter.
+        every_path(self.view, load, When::After, true, &step)
+    }
+}
+
+/// The address that a store or load of a reference goes to.
+fn address_of(view: &View<'_>, inst: Inst) -> Option<super::Linear> {
+    let access = view.access(inst)?;
+    if view.region(inst).is_some_and(regions::is_heap) {
+        return Some(place(view, &view.heap_address(&access).ok()?));
+    }
+    Some(view.linear(access.address).plus(access.offset.cast_unsigned()))
+}
+
+/// The index into the heap that an address stands for.
+fn place(view: &View<'_>, address: &HeapAddress) -> super::Linear {
+    // Where an access is at all, this does not wrap but as the access itself does.
+    view.linear(address.index).plus(address.offset as u32)
+}
+
+pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
+    let laws = view.cx.compiler.barrier_laws();
+    let fresh = Fresh::new(view);
+    for &block in &view.rpo {
+        fresh.walk(view, block, |inst, now| {
+            let store = match ref_store(view, inst) {
+                Ok(Some(store)) => store,
+                Ok(None) => return Ok(()),
+                Err(law) => return Err(Broken { law, inst }),
+            };
+            let is_fresh = !matches!(store.place, StorePlace::Native { .. })
+                && store
+                    .address
+                    .terms
+                    .iter()
+                    .any(|(term, factor)| *factor == 1 && now.size_of(*term).is_some());
+            // A field of null, which is never written.
+            let is_null = !matches!(store.place, StorePlace::Native { .. })
+                && store.address.terms.is_empty()
+                && store.address.constant < NULL_PAGE_SIZE;
+            if is_fresh || is_null {
+                return Ok(());
+            }
+            let matcher = Matcher { view, store: &store };
+            for law in laws {
+                if (law.applies)(&matcher) && !is_kept(&matcher, law) {
+                    return Err(Broken { law: law.law, inst });
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// The store of a reference that `inst` is, if it is one.
+fn ref_store(view: &View<'_>, inst: Inst) -> Result<Option<RefStore>, &'static str> {
+    let Some(access) = view.access(inst) else { return Ok(None) };
+    let Some(value) = access.stored else { return Ok(None) };
+    if view.slot(inst).is_some() {
+        return Ok(None);
+    }
+    let Some(region) = view.region(inst) else { return Ok(None) };
+    let place = match region {
+        regions::STRUCT_REF_FIELD => StorePlace::Field,
+        regions::ARRAY_REF_ELEMENT => StorePlace::Element,
+        // The collector's own.
+        regions::SIDE_TABLE | regions::CARDS | regions::HEAP_CURSOR => return Ok(None),
+        region => match view.cx.types.memory(region) {
+            Memory::Refs(kind) => StorePlace::Native { kind },
+            Memory::Stack => return Ok(None),
+            _ if view.kind(value).has(Kind::REF) => {
+                return Err("a reference is stored where no collector looks for it");
+            }
+            _ => return Ok(None),
+        },
+    };
+    if !view.kind(value).fits_ref() {
+        return Err("what is no reference is stored where references are");
+    }
+    // An address that has not the sandbox's form is another checker's business.
+    let Some(address) = address_of(view, inst) else { return Ok(None) };
+    Ok(Some(RefStore { inst, place, value, address }))
+}
+
+fn is_kept(matcher: &Matcher<'_>, law: &BarrierLaw) -> bool {
+    law.kept.iter().any(|(when, wanted)| {
+        let step = |step| match wanted(matcher, step) {
+            true => Verdict::Kept,
+            false => Verdict::Open,
+        };
+        every_path(matcher.view, matcher.store.inst, *when, false, &step)
+    })
+}
+
+/// What a step makes of a path.
+enum Verdict {
+    /// What is wanted happened.
+    Kept,
+    /// It cannot happen any more.
+    Broken,
+    /// Look further.
+    Open,
+}
+
+/// Whether on every path to `inst`, or from it, `step` finds what it looks for before the
+/// path ends: at a call that may collect, or where the function begins or returns. If it has
+/// not been found there, the path is worth `at_end`. A path that ends in a trap ends the
+/// program; one that goes round for ever stores nothing more.
+fn every_path(
+    view: &View<'_>,
+    inst: Inst,
+    when: When,
+    at_end: bool,
+    step: &dyn Fn(Step) -> Verdict,
+) -> bool {
+    let Some(home) = view.func.layout.inst_block(inst) else { return false };
+    let mut seen: HashSet<Block> = HashSet::new();
+    let mut work: Vec<(Block, Option<Inst>)> = vec![(home, Some(inst))];
+    while let Some((block, from)) = work.pop() {
+        let next = |inst: Inst| match when {
+            When::Before => view.func.layout.prev_inst(inst),
+            When::After => view.func.layout.next_inst(inst),
+        };
+        let mut at = match (from, when) {
+            (Some(from), _) => next(from),
+            (None, When::Before) => view.func.layout.last_inst(block),
+            (None, When::After) => view.func.layout.first_inst(block),
+        };
+        let mut ended = false;
+        while let (Some(inst), false) = (at, ended) {
+            let opcode = view.func.dfg.insts[inst].opcode();
+            ended = view.is_safepoint(inst) || when == When::After && opcode.is_return();
+            if ended && !at_end {
+                return false;
+            }
+            match step(Step::Inst(inst)) {
+                Verdict::Kept => ended = true,
+                Verdict::Broken if !ended => return false,
+                _ => {}
+            }
+            at = next(inst);
+        }
+        if ended {
+            continue;
+        }
+        let mut branch = |condition: Option<(Value, bool)>, to: Block| {
+            if let Some((condition, taken)) = condition {
+                match step(Step::Branch { condition, taken }) {
+                    Verdict::Kept => return true,
+                    Verdict::Broken => return false,
+                    Verdict::Open => {}
+                }
+            }
+            if seen.insert(to) {
+                work.push((to, None));
+            }
+            true
+        };
+        match when {
+            When::After => {
+                let last = view.func.layout.last_inst(block);
+                for (target, condition) in last.into_iter().flat_map(|last| edges(view.func, last))
+                {
+                    if !branch(condition, target) {
+                        return false;
+                    }
+                }
+            }
+            When::Before => {
+                if Some(block) == view.func.layout.entry_block() && !at_end {
+                    return false;
+                }
+                for pred in view.cfg.pred_iter(block) {
+                    if !view.is_reachable(pred.block) {
+                        continue;
+                    }
+                    for (target, condition) in edges(view.func, pred.inst) {
+                        if target == block && !branch(condition, pred.block) {
+                            return false;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    true
+}

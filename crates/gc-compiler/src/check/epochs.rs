@@ -1,0 +1,126 @@
+//! Epochs: between which points of a function a collection may have been.
+//!
+//! Every call that may collect begins a new epoch, and so does every block where paths of
+//! different epochs join. A value that is used in another epoch than the one it was defined
+//! in was held over a collection on some path, and one that is used in its own was not.
+//!
+//! This is SSA form of one imaginary variable that each such call assigns, and exact for the
+//! reason SSA form is. Let `d` be a definition and `u` a use that it dominates. If the epochs
+//! differ, a joining block `b` or a call is between them on the dominator tree. Two paths
+//! that meet only in `b` come from two assignments. At most one of them passes `d`, as they
+//! meet only in `b`; since `d` dominates `b`, the other one begins behind `d`, and it begins
+//! at a call that may collect. The joining blocks are the iterated dominance frontier of the
+//! blocks with such calls (Sreedhar and Gao, "A Linear Time Algorithm for Placing φ-Nodes",
+//! 1995).
+
+use cranelift_codegen::dominator_tree::DominatorTree;
+use cranelift_codegen::entity::{EntitySet, SecondaryMap};
+use cranelift_codegen::flowgraph::ControlFlowGraph;
+use cranelift_codegen::ir::{Block, Function, Inst, Value, ValueDef};
+use std::collections::BinaryHeap;
+
+/// The epochs of a function.
+pub(super) struct Epochs {
+    /// At each block's beginning.
+    start: SecondaryMap<Block, u32>,
+    /// Before each instruction.
+    before: SecondaryMap<Inst, u32>,
+    /// Behind each instruction.
+    after: SecondaryMap<Inst, u32>,
+}
+
+impl Epochs {
+    pub(super) fn new(
+        func: &Function,
+        cfg: &ControlFlowGraph,
+        tree: &DominatorTree,
+        rpo: &[Block],
+        is_safepoint: &dyn Fn(Inst) -> bool,
+    ) -> Epochs {
+        let mut epochs = Epochs {
+            start: SecondaryMap::new(),
+            before: SecondaryMap::new(),
+            after: SecondaryMap::new(),
+        };
+        let collecting: Vec<Block> = rpo
+            .iter()
+            .copied()
+            .filter(|block| func.layout.block_insts(*block).any(is_safepoint))
+            .collect();
+        let joins = joins(cfg, tree, rpo, &collecting);
+        let mut last = 0;
+        let mut begin = || {
+            last += 1;
+            last
+        };
+        let mut end: SecondaryMap<Block, u32> = SecondaryMap::new();
+        for &block in rpo {
+            let mut epoch = match tree.idom(block) {
+                Some(above) if !joins.contains(block) => end[above],
+                _ => begin(),
+            };
+            epochs.start[block] = epoch;
+            for inst in func.layout.block_insts(block) {
+                epochs.before[inst] = epoch;
+                if is_safepoint(inst) {
+                    epoch = begin();
+                }
+                epochs.after[inst] = epoch;
+            }
+            end[block] = epoch;
+        }
+        epochs
+    }
+
+    /// The epoch before `inst`.
+    pub(super) fn before(&self, inst: Inst) -> u32 {
+        self.before[inst]
+    }
+
+    /// The epoch behind `inst`.
+    pub(super) fn after(&self, inst: Inst) -> u32 {
+        self.after[inst]
+    }
+
+    /// The epoch that `value` was defined in.
+    pub(super) fn of(&self, func: &Function, value: Value) -> u32 {
+        match func.dfg.value_def(value) {
+            ValueDef::Result(inst, _) => self.after[inst],
+            ValueDef::Param(block, _) => self.start[block],
+            ValueDef::Union(..) => 0,
+        }
+    }
+}
+
+/// The blocks in which paths from different ones of `collecting`, or from the entry, join.
+fn joins(
+    cfg: &ControlFlowGraph,
+    tree: &DominatorTree,
+    rpo: &[Block],
+    collecting: &[Block],
+) -> EntitySet<Block> {
+    let mut level: SecondaryMap<Block, u32> = SecondaryMap::new();
+    for &block in rpo {
+        level[block] = tree.idom(block).map_or(0, |above| level[above] + 1);
+    }
+    let mut joins = EntitySet::new();
+    let mut visited = EntitySet::new();
+    // The deepest first, so that each block is gone through once.
+    let mut roots: BinaryHeap<(u32, Block)> =
+        collecting.iter().map(|block| (level[*block], *block)).collect();
+    let mut work = Vec::new();
+    while let Some((root_level, root)) = roots.pop() {
+        if visited.insert(root) {
+            work.push(root);
+        }
+        while let Some(block) = work.pop() {
+            for successor in cfg.succ_iter(block) {
+                if level[successor] <= root_level && joins.insert(successor) {
+                    roots.push((level[successor], successor));
+                }
+            }
+            work.extend(tree.children(block).filter(|child| visited.insert(*child)));
+        }
+    }
+    joins
+}

@@ -1,0 +1,272 @@
+//! What each value may be: a reference, a pointer, an integer, or something computed from a
+//! reference. A forward dataflow from what is known of its sources: parameters, results,
+//! constants, and the memory that is loaded from.
+
+use super::types::{Memory, ValueType};
+use super::view::View;
+use crate::regions;
+use cranelift_codegen::entity::SecondaryMap;
+use cranelift_codegen::ir::{
+    self, Block, BlockArg, InstructionData, Opcode, StackSlot, Type, Value, types,
+};
+use std::collections::HashSet;
+use std::ops::BitOr;
+
+/// A set of what a value may be. Empty: nothing has been found out, or it is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kind(u8);
+
+impl Kind {
+    pub(super) const NONE: Kind = Kind(0);
+    /// A reference that has to be in a stack map: 32 bits wide.
+    pub(super) const REF: Kind = Kind(1);
+    /// A constant, or a value that is an `i31` at sight: 32 bits wide, fit to be a reference.
+    pub(super) const UNBOXED: Kind = Kind(2);
+    /// An integer of at most 32 bits.
+    pub(super) const INT: Kind = Kind(4);
+    /// Any 64 bits.
+    pub(super) const WIDE: Kind = Kind(8);
+    /// A native address.
+    pub(super) const POINTER: Kind = Kind(16);
+    /// Besides, it was computed from a reference, and is worth nothing when objects have
+    /// moved.
+    pub(super) const DERIVED: Kind = Kind(32);
+
+    pub(super) fn has(self, other: Kind) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether it is at most 32 bits wide.
+    pub(super) fn is_narrow(self) -> bool {
+        !self.has(Kind::WIDE | Kind::POINTER)
+    }
+
+    /// Whether it may stand where a reference is wanted.
+    pub(super) fn fits_ref(self) -> bool {
+        !self.has(Kind::WIDE | Kind::POINTER | Kind::INT | Kind::DERIVED)
+    }
+
+    /// Whether it may stand where a pointer is wanted.
+    pub(super) fn fits_pointer(self) -> bool {
+        !self.has(Kind::WIDE | Kind::INT | Kind::REF)
+    }
+
+    /// [`Kind::DERIVED`] if something computed from it is.
+    fn taint(self) -> Kind {
+        if self.has(Kind::REF | Kind::DERIVED) { Kind::DERIVED } else { Kind::NONE }
+    }
+}
+
+impl BitOr for Kind {
+    type Output = Kind;
+
+    fn bitor(self, other: Kind) -> Kind {
+        Kind(self.0 | other.0)
+    }
+}
+
+/// A kind as the types give it.
+pub(super) fn of_type(declared: ValueType, ty: Type) -> Kind {
+    match declared {
+        ValueType::Ref => Kind::REF,
+        ValueType::Pointer => Kind::POINTER,
+        ValueType::Data => integer(ty),
+    }
+}
+
+fn integer(ty: Type) -> Kind {
+    if ty.bits() <= 32 { Kind::INT } else { Kind::WIDE }
+}
+
+/// The kind of every value that is defined in a block that can be reached.
+pub(super) fn compute(view: &View<'_>) -> SecondaryMap<Value, Kind> {
+    let mut solver = Solver { view, kinds: SecondaryMap::new() };
+    let func = view.func;
+    if let Some(entry) = func.layout.entry_block() {
+        let own = &view.cx.types.own().params;
+        for (n, param) in func.dfg.block_params(entry).iter().enumerate() {
+            let ty = func.dfg.value_type(*param);
+            let declared = own.get(n).copied().unwrap_or(ValueType::Data);
+            solver.kinds[*param] = of_type(declared, ty);
+        }
+    }
+    // A block comes behind those that lead to it, but for loops' ends.
+    while solver.pass() {}
+    solver.kinds
+}
+
+struct Solver<'v, 'a> {
+    view: &'v View<'a>,
+    kinds: SecondaryMap<Value, Kind>,
+}
+
+impl Solver<'_, '_> {
+    /// Goes through all blocks; tells whether a loop's end had news for its beginning.
+    fn pass(&mut self) -> bool {
+        let func = self.view.func;
+        let mut again = false;
+        let mut done: cranelift_codegen::entity::EntitySet<Block> = Default::default();
+        for &block in &self.view.rpo {
+            done.insert(block);
+            let mut host_result = None;
+            for inst in func.layout.block_insts(block) {
+                if func.dfg.insts[inst].opcode().is_call() {
+                    host_result = self.view.host_call(inst);
+                }
+                for (n, &result) in func.dfg.inst_results(inst).iter().enumerate() {
+                    self.kinds[result] = self.result(inst, n, result, host_result);
+                }
+                for call in self.view.destinations(inst) {
+                    let target = call.block(&func.dfg.value_lists);
+                    let params = func.dfg.block_params(target);
+                    for (arg, &param) in call.args(&func.dfg.value_lists).zip(params) {
+                        let kind = self.block_arg(inst, arg, func.dfg.value_type(param));
+                        let joined = self.kinds[param] | kind;
+                        if joined != self.kinds[param] {
+                            self.kinds[param] = joined;
+                            again |= done.contains(target);
+                        }
+                    }
+                }
+            }
+        }
+        again
+    }
+
+    fn kind(&self, value: Value) -> Kind {
+        self.kinds[self.view.func.dfg.resolve_aliases(value)]
+    }
+
+    fn block_arg(&self, inst: ir::Inst, arg: BlockArg, ty: Type) -> Kind {
+        match arg {
+            BlockArg::Value(value) => self.kind(value),
+            BlockArg::TryCallRet(n) => self.call_result(inst, n as usize, ty),
+            BlockArg::TryCallExn(_) => Kind::WIDE,
+        }
+    }
+
+    fn call_result(&self, inst: ir::Inst, n: usize, ty: Type) -> Kind {
+        let declared = self.view.signature_types(inst).and_then(|types| types.results.get(n));
+        of_type(declared.copied().unwrap_or(ValueType::Data), ty)
+    }
+
+    fn result(
+        &self,
+        inst: ir::Inst,
+        n: usize,
+        result: Value,
+        host_result: Option<super::types::HostCallee>,
+    ) -> Kind {
+        let dfg = &self.view.func.dfg;
+        let ty = dfg.value_type(result);
+        if !ty.is_int() {
+            return Kind::WIDE;
+        }
+        let args = dfg.inst_args(inst);
+        let kind = |n: usize| self.kind(args[n]);
+        let constant = |n: usize| self.view.iconst(args[n]);
+        let taint = args.iter().fold(Kind::NONE, |taint, arg| taint | self.kind(*arg).taint());
+        match dfg.insts[inst] {
+            InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => match imm.bits() {
+                0 => Kind::NONE,
+                bits if ty.bits() <= 32 || u32::try_from(bits).is_ok() => Kind::UNBOXED,
+                _ => Kind::WIDE,
+            },
+            InstructionData::StackAddr { .. } => Kind::POINTER,
+            _ => match dfg.insts[inst].opcode() {
+                opcode if opcode.is_call() => self.call_result(inst, n, ty),
+                opcode if opcode.can_load() => self.loaded(inst, opcode, ty, host_result),
+                Opcode::Select | Opcode::SelectSpectreGuard => kind(1) | kind(2),
+                Opcode::Uextend => {
+                    let kind = kind(0);
+                    if kind.has(Kind::UNBOXED) && !kind.has(Kind::INT) {
+                        Kind::UNBOXED | kind.taint()
+                    } else {
+                        Kind::INT | kind.taint()
+                    }
+                }
+                // The tag of an i31 is what a test of it looks at, whatever it is of.
+                Opcode::Band if constant(1) == Some(1) || constant(0) == Some(1) => Kind::INT,
+                Opcode::Band => {
+                    let narrow = ty.bits() <= 32 || (0..2).any(|n| kind(n).is_narrow());
+                    taint | if narrow { Kind::INT } else { Kind::WIDE }
+                }
+                // An i31's payload.
+                Opcode::Bor if (0..2).any(|n| constant(n).is_some_and(|bits| bits & 1 != 0)) => {
+                    taint | if ty.bits() <= 32 { Kind::UNBOXED } else { Kind::WIDE }
+                }
+                Opcode::Sshr | Opcode::Ushr
+                    if constant(1) == Some(1) && self.view.is_word_of_ref(args[0], &self.kinds) =>
+                {
+                    Kind::INT
+                }
+                Opcode::Ushr if ty.bits() <= 32 || constant(1).is_some_and(|bits| bits >= 32) => {
+                    taint | Kind::INT
+                }
+                Opcode::Ushr if kind(0).is_narrow() => taint | Kind::INT,
+                Opcode::Iadd | Opcode::Isub if ty.bits() == 64 => {
+                    let pointer = (0..2).any(|n| kind(n).has(Kind::POINTER));
+                    taint | if pointer { Kind::POINTER } else { Kind::WIDE }
+                }
+                Opcode::Icmp | Opcode::Fcmp => Kind::INT,
+                Opcode::GetFramePointer
+                | Opcode::GetStackPointer
+                | Opcode::GetReturnAddress
+                | Opcode::FuncAddr
+                    if ty.bits() == 64 =>
+                {
+                    Kind::POINTER
+                }
+                _ => taint | integer(ty),
+            },
+        }
+    }
+
+    fn loaded(
+        &self,
+        inst: ir::Inst,
+        opcode: Opcode,
+        ty: Type,
+        host_result: Option<super::types::HostCallee>,
+    ) -> Kind {
+        let whole = opcode == Opcode::Load && ty == types::I64;
+        let word = opcode == Opcode::Uload32 && ty == types::I64;
+        let integer = match opcode {
+            Opcode::Uload8 | Opcode::Uload16 | Opcode::Uload32 => Kind::INT,
+            _ => integer(ty),
+        };
+        if whole && self.view.is_root_slot_access(inst) {
+            return Kind::REF;
+        }
+        let Some(region) = self.view.region(inst) else { return integer };
+        match region {
+            regions::STRUCT_REF_FIELD | regions::ARRAY_REF_ELEMENT if word => Kind::REF,
+            region if regions::is_heap(region) => integer,
+            // Where the next object will be: a reference as soon as it is there.
+            regions::HEAP_CURSOR if word => Kind::REF,
+            regions::HOST_RESULT => {
+                let result = host_result.and_then(|callee| callee.result);
+                result.map_or(integer, |result| of_type(result, ty))
+            }
+            _ => match self.view.cx.types.memory(region) {
+                Memory::Refs(_) | Memory::Stack if word => Kind::REF,
+                Memory::Stack if whole => Kind::REF,
+                Memory::Native if whole => Kind::POINTER,
+                _ => integer,
+            },
+        }
+    }
+}
+
+/// The slots, with offsets in bytes, that some stack map names.
+pub(super) fn root_slots(func: &ir::Function) -> HashSet<(StackSlot, u32)> {
+    let mut slots = HashSet::new();
+    for block in func.layout.blocks() {
+        for inst in func.layout.block_insts(block) {
+            for entry in func.dfg.user_stack_map_entries(inst).unwrap_or_default() {
+                slots.insert((entry.slot, entry.offset));
+            }
+        }
+    }
+    slots
+}

@@ -1,0 +1,298 @@
+//! The sandbox's law: compiled code accesses only the heap through references, and native
+//! memory only through native pointers.
+//!
+//! 1. Every load and store has an alias region.
+//! 2. No load from the heap is one that Cranelift may move freely. None is believed
+//!    aligned, and each has a trap code, unless it goes to a fresh object.
+//! 3. Every heap address has the sandbox's form: the heap's base plus a value that is known
+//!    to be 32 bits wide, at an offset inside the guard. Accesses further in, and all of them
+//!    when the heap is not guarded, stand behind a comparison of their end.
+//! 4. An access that cannot trap goes to an object allocated since the last call that may
+//!    collect, and inside it, as far as constants tell.
+//! 5. A reference in memory is accessed in 32 bits.
+//! 6. What is passed or returned as a reference is 32 bits wide, so that parameters and
+//!    results can be believed to be.
+//! 7. A native address is a native pointer plus something bounded. A pointer comes from a
+//!    parameter, a result, or memory that the host keeps; never from the heap. So does the
+//!    code that is called, and what is passed or returned as a pointer.
+
+use super::Broken;
+use super::fresh::{Fresh, Now, Size};
+use super::kinds::Kind;
+use super::types::{Memory, ValueType};
+use super::view::{HeapAddress, MemoryAccess, View, trap_condition};
+use crate::{regions, trap_code};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{self, Inst, InstructionData, Opcode, Value, types};
+use gc_types::{HEAP_GUARD_SIZE, Trap};
+
+type Law = Result<(), &'static str>;
+
+pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
+    let checker = Sandbox { view };
+    let fresh = Fresh::new(view);
+    for &block in &view.rpo {
+        fresh.walk(view, block, |inst, now| {
+            checker.inst(inst, now).map_err(|law| Broken { law, inst })
+        })?;
+    }
+    Ok(())
+}
+
+struct Sandbox<'v, 'a> {
+    view: &'v View<'a>,
+}
+
+impl Sandbox<'_, '_> {
+    fn inst(&self, inst: Inst, now: &Now<'_>) -> Law {
+        let data = &self.view.func.dfg.insts[inst];
+        let opcode = data.opcode();
+        if opcode.is_call() {
+            return self.call(inst);
+        }
+        if opcode == Opcode::Return {
+            let results = &self.view.cx.types.own().results;
+            return self.passed(self.view.func.dfg.inst_args(inst), results);
+        }
+        if data.memflags_data(&self.view.func.dfg).is_none()
+            || !(opcode.can_load() || opcode.can_store())
+        {
+            return Ok(());
+        }
+        let region = self.view.region(inst).ok_or("an access without an alias region")?;
+        let Some(access) = self.view.access(inst) else {
+            return match regions::is_heap(region) {
+                true => Err("a heap access that is neither a load nor a store"),
+                false => Ok(()),
+            };
+        };
+        if regions::is_heap(region) {
+            self.heap_access(inst, &access, region, now)
+        } else {
+            self.native_access(inst, &access, region)
+        }
+    }
+
+    fn heap_access(&self, inst: Inst, access: &MemoryAccess, region: u32, now: &Now<'_>) -> Law {
+        let flags = access.flags;
+        let is_load = access.stored.is_none();
+        if is_load && (flags.readonly() || flags.can_move()) {
+            return Err("a heap load that may move");
+        }
+        if is_load && flags.trap_code().is_none() {
+            return Err("a heap load that is believed not to trap");
+        }
+        if flags.aligned() && flags.trap_code().is_some() {
+            return Err("an untrusted heap access that is believed to be aligned");
+        }
+        if [regions::STRUCT_REF_FIELD, regions::ARRAY_REF_ELEMENT].contains(&region) {
+            self.is_word(inst)?;
+        }
+        let address = self.view.heap_address(access)?;
+        if flags.trap_code().is_none() {
+            return self.fresh_access(access, &address, now);
+        }
+        let end = address.offset.saturating_add(u64::from(access.size));
+        let unchecked = self.view.cx.abi.guarded() && end <= HEAP_GUARD_SIZE;
+        if !self.is_bounded(address.index, !unchecked) {
+            return Err("a heap index that may be wider than 32 bits");
+        }
+        if !(unchecked || self.is_compared(&address, end)) {
+            return Err("a heap access outside the guard without a comparison");
+        }
+        Ok(())
+    }
+
+    /// An access that cannot trap.
+    fn fresh_access(&self, access: &MemoryAccess, address: &HeapAddress, now: &Now<'_>) -> Law {
+        if !self.view.kind(address.index).is_narrow() {
+            return Err("a heap index that may be wider than 32 bits");
+        }
+        let end = address.offset.saturating_add(u64::from(access.size));
+        let (size, is_element) = match now.size_of(address.index) {
+            Some(size) => (size, false),
+            None => {
+                let sum = self.view.linear(address.index);
+                let fresh = sum.terms.iter().filter(|(_, factor)| *factor == 1);
+                let mut sizes = fresh.filter_map(|(term, _)| now.size_of(*term));
+                let size =
+                    sizes.next().ok_or("a heap store is believed to be to a fresh object")?;
+                (size, true)
+            }
+        };
+        match size {
+            Some(Size::Exactly(size)) if end > size => Err("a heap store beyond a fresh object"),
+            // The index of an element is a loop's, or was found to be below the length.
+            Some(Size::AtLeast(size)) if end > size && !is_element => {
+                Err("a heap store beyond a fresh object")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A reference in memory is loaded with zeros in its upper half, or half of it is stored.
+    fn is_word(&self, inst: Inst) -> Law {
+        let dfg = &self.view.func.dfg;
+        let fits = match dfg.insts[inst] {
+            InstructionData::Load { opcode, .. } => {
+                opcode == Opcode::Uload32 && dfg.value_type(dfg.inst_results(inst)[0]) == types::I64
+            }
+            InstructionData::Store { opcode: Opcode::Istore32, .. } => true,
+            InstructionData::Store { opcode: Opcode::Store, args, .. } => {
+                dfg.value_type(args[0]) == types::I32
+            }
+            _ => false,
+        };
+        if fits { Ok(()) } else { Err("a reference in memory that is not accessed in 32 bits") }
+    }
+
+    fn native_access(&self, inst: Inst, access: &MemoryAccess, region: u32) -> Law {
+        if self.view.slot(inst).is_some() {
+            return Ok(());
+        }
+        let memory = self.view.cx.types.memory(region);
+        if matches!(memory, Memory::Refs(_)) {
+            self.is_word(inst)?;
+        }
+        if let (Memory::Native, Some(value)) = (memory, access.stored)
+            && self.view.func.dfg.value_type(value) == types::I64
+            && !self.view.kind(value).fits_pointer()
+        {
+            return Err("an integer is stored where native pointers are");
+        }
+        self.is_native_address(access.address, 16)
+    }
+
+    /// Whether `address` is a native pointer plus something bounded.
+    fn is_native_address(&self, address: Value, depth: u32) -> Law {
+        const WRONG: Law = Err("a native address that is not a native pointer's");
+        let kind = self.view.kind(address);
+        // Null, which is not mapped.
+        if kind == Kind::NONE {
+            return Ok(());
+        }
+        if !kind.has(Kind::POINTER) || !kind.fits_pointer() || depth == 0 {
+            return WRONG;
+        }
+        if self.view.is_heap_base(address) {
+            return Err("memory of the heap is accessed as if it were native");
+        }
+        let Some(args) = self.view.binary(Opcode::Iadd, address) else { return Ok(()) };
+        let pointers = args.map(|arg| self.view.kind(arg).has(Kind::POINTER));
+        let (pointer, offset) = match pointers {
+            [true, false] => (args[0], args[1]),
+            [false, true] => (args[1], args[0]),
+            _ => return WRONG,
+        };
+        if !(self.is_bounded(offset, true) || self.view.iconst(offset).is_some()) {
+            return Err("a native address with an unbounded offset");
+        }
+        self.is_native_address(pointer, depth - 1)
+    }
+
+    /// Whether `value` is at most 32 bits wide, or, if `scaled`, a sum of such values,
+    /// shifted a little: what 64-bit arithmetic cannot overflow on.
+    fn is_bounded(&self, value: Value, scaled: bool) -> bool {
+        if self.view.kind(value).is_narrow() {
+            return true;
+        }
+        if !scaled {
+            return false;
+        }
+        match self.view.definition(value).map(|(_, data)| data) {
+            Some(InstructionData::Binary { opcode: Opcode::Iadd, args }) => {
+                args.iter().all(|&arg| self.is_bounded(arg, true))
+            }
+            Some(InstructionData::Binary { opcode: Opcode::Ushr, args }) => {
+                self.is_bounded(args[0], true)
+            }
+            Some(InstructionData::Binary { opcode: Opcode::Ishl, args }) => {
+                self.view.iconst(args[1]).is_some_and(|shift| (0..=6).contains(&shift))
+                    && self.is_bounded(args[0], false)
+            }
+            _ => false,
+        }
+    }
+
+    fn call(&self, inst: Inst) -> Law {
+        let dfg = &self.view.func.dfg;
+        let callee = match dfg.insts[inst] {
+            InstructionData::CallIndirect { .. } | InstructionData::TryCallIndirect { .. } => 1,
+            _ => 0,
+        };
+        let args = dfg.inst_args(inst);
+        if let [code, ..] = args[..callee]
+            && !self.view.kind(code).fits_pointer()
+        {
+            return Err("code is called whose address is not a native pointer");
+        }
+        let types = self.view.signature_types(inst);
+        let types = types.ok_or("a call of whose types nothing is known")?;
+        let own = self.view.signature(inst).map(|signature| &dfg.signatures[signature]);
+        if own.is_none_or(|own| own.params.len() != types.params.len()) {
+            return Err("a call whose types are not its signature's");
+        }
+        self.passed(&args[callee..], &types.params)
+    }
+
+    /// Values that leave the function are what their types say.
+    fn passed(&self, values: &[Value], types: &[ValueType]) -> Law {
+        for (&value, ty) in values.iter().zip(types) {
+            let kind = self.view.kind(value);
+            match ty {
+                ValueType::Ref if !kind.is_narrow() => {
+                    return Err("a reference that may be wider than 32 bits is passed on");
+                }
+                ValueType::Pointer if !kind.fits_pointer() => {
+                    return Err("an integer is passed on as a native pointer");
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether, before the address is computed, its block traps unless the index plus at
+    /// least `end` is inside a bound.
+    fn is_compared(&self, address: &HeapAddress, end: u64) -> bool {
+        let Some(inst) = self.view.func.dfg.value_def(address.sum).inst() else { return false };
+        let Some(block) = self.view.func.layout.inst_block(inst) else { return false };
+        let before = self.view.func.layout.block_insts(block).take_while(|other| *other != inst);
+        // The bound may change, and the index with it.
+        let mut compared = false;
+        for other in before {
+            if self.view.func.dfg.insts[other].opcode().is_call() {
+                compared = false;
+            } else if let Some((sum, constant)) = self.compared_sum(other) {
+                compared |= constant >= end && self.view.same(sum) == self.view.same(address.index);
+            }
+        }
+        compared
+    }
+
+    /// `(value, constant)` if `inst` traps unless their sum is inside a bound.
+    fn compared_sum(&self, inst: Inst) -> Option<(Value, u64)> {
+        let (condition, code, true) = trap_condition(self.view.func, inst)? else { return None };
+        let InstructionData::IntCompare { cond, args, .. } = self.view.definition(condition)?.1
+        else {
+            return None;
+        };
+        if code != trap_code(Trap::CorruptHeap)
+            || cond != IntCC::UnsignedGreaterThan
+            || !self.is_bound(args[1])
+        {
+            return None;
+        }
+        let [sum, constant] = self.view.binary(Opcode::Iadd, args[0])?;
+        let constant = self.view.iconst(constant)?;
+        Some((sum, u64::try_from(constant).ok()?))
+    }
+
+    /// Whether `value` is what no access may pass: the heap's bound, or the end of all that
+    /// a reference can name.
+    fn is_bound(&self, value: ir::Value) -> bool {
+        let bound = gc_types::HeapDataOffsets::BOUND;
+        super::fresh::is_heap_data_word(self.view, value, regions::HEAP_DATA, bound)
+            || self.view.cx.abi.guarded() && self.view.iconst(value) == Some(1 << 32)
+    }
+}

@@ -1,0 +1,488 @@
+//! A function as the checkers see it: which calls may collect, what each value may be, and
+//! the shapes that addresses have.
+
+use super::CheckContext;
+use super::epochs::Epochs;
+use super::kinds::{self, Kind};
+use super::types::{HostCallee, SignatureTypes};
+use crate::regions::{self, Region};
+use cranelift_codegen::dominator_tree::DominatorTree;
+use cranelift_codegen::entity::SecondaryMap;
+use cranelift_codegen::flowgraph::ControlFlowGraph;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{
+    self, Block, BlockCall, Function, Inst, InstructionData, MemFlagsData, Opcode, SigRef,
+    StackSlot, Type, Value, types,
+};
+use std::collections::{HashMap, HashSet};
+
+/// A function, with what all checkers need to know of it.
+pub(super) struct View<'a> {
+    pub(super) func: &'a Function,
+    pub(super) cx: &'a CheckContext<'a>,
+    pub(super) cfg: ControlFlowGraph,
+    /// The blocks that can be reached, each behind its dominators.
+    pub(super) rpo: Vec<Block>,
+    reachable: DominatorTree,
+    pub(super) epochs: Epochs,
+    pub(super) kinds: SecondaryMap<Value, Kind>,
+    /// The slots that stack maps name, with their offsets.
+    pub(super) root_slots: HashSet<(StackSlot, u32)>,
+    /// The slots that they are in.
+    pub(super) root_frames: HashSet<StackSlot>,
+    /// For each value one that is equal to it, the same for all that are found equal.
+    numbers: SecondaryMap<Value, Option<Value>>,
+}
+
+/// A load or store of explicit size.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MemoryAccess {
+    pub(super) address: Value,
+    pub(super) offset: i32,
+    /// Bytes.
+    pub(super) size: u32,
+    /// What is stored; `None` for a load.
+    pub(super) stored: Option<Value>,
+    pub(super) flags: MemFlagsData,
+}
+
+/// The address of an access to the heap: the heap's base plus `index` plus `offset`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeapAddress {
+    /// The sum of base and index.
+    pub(super) sum: Value,
+    pub(super) index: Value,
+    pub(super) offset: u64,
+}
+
+/// A sum of values, each multiplied by a constant, and a constant: computed modulo 2³²,
+/// as indices into the heap are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Linear {
+    /// The values, in ascending order, and what they are multiplied by.
+    pub terms: Vec<(Value, u32)>,
+    /// The constant.
+    pub constant: u32,
+}
+
+impl Linear {
+    fn add(&mut self, value: Value, factor: u32) {
+        match self.terms.iter_mut().find(|(term, _)| *term == value) {
+            Some((_, known)) => *known = known.wrapping_add(factor),
+            None => self.terms.push((value, factor)),
+        }
+    }
+
+    fn finish(mut self) -> Linear {
+        self.terms.retain(|(_, factor)| *factor != 0);
+        self.terms.sort_unstable();
+        self
+    }
+
+    /// The sum, with `offset` added.
+    #[must_use]
+    pub fn plus(mut self, offset: u32) -> Linear {
+        self.constant = self.constant.wrapping_add(offset);
+        self
+    }
+}
+
+/// What makes two instructions compute the same.
+#[derive(PartialEq, Eq, Hash)]
+enum Expression {
+    Pure(Opcode, Type, Option<IntCC>, i64, Vec<Value>),
+    /// A word of the vmctx's prefix, which never changes.
+    Prefix(Value, i32),
+    /// A slot of a stack map, in one epoch.
+    Slot(StackSlot, u32, u32),
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(func: &'a Function, cx: &'a CheckContext<'a>) -> View<'a> {
+        let cfg = ControlFlowGraph::with_function(func);
+        let tree = DominatorTree::with_function(func, &cfg);
+        let rpo: Vec<Block> = tree.cfg_rpo().copied().collect();
+        let is_safepoint = |inst| is_safepoint(func, cx, inst);
+        let epochs = Epochs::new(func, &cfg, &tree, &rpo, &is_safepoint);
+        let root_slots = kinds::root_slots(func);
+        let mut view = View {
+            func,
+            cx,
+            cfg,
+            rpo,
+            reachable: tree,
+            epochs,
+            kinds: SecondaryMap::new(),
+            root_frames: root_slots.iter().map(|(slot, _)| *slot).collect(),
+            root_slots,
+            numbers: SecondaryMap::new(),
+        };
+        view.kinds = kinds::compute(&view);
+        view.number();
+        view
+    }
+
+    pub(super) fn is_reachable(&self, block: Block) -> bool {
+        self.reachable.is_reachable(block)
+    }
+
+    /// Whether `inst` is a call that may lead to a collection and comes back.
+    pub(super) fn is_safepoint(&self, inst: Inst) -> bool {
+        is_safepoint(self.func, self.cx, inst)
+    }
+
+    /// The host call that `inst` makes.
+    pub(super) fn host_call(&self, inst: Inst) -> Option<HostCallee> {
+        host_call(self.func, self.cx, inst)
+    }
+
+    /// The signature a call goes by, of any kind of call.
+    pub(super) fn signature(&self, inst: Inst) -> Option<SigRef> {
+        let dfg = &self.func.dfg;
+        match dfg.insts[inst] {
+            InstructionData::Call { func_ref, .. } | InstructionData::TryCall { func_ref, .. } => {
+                Some(dfg.ext_funcs[func_ref].signature)
+            }
+            InstructionData::CallIndirect { sig_ref, .. } => Some(sig_ref),
+            InstructionData::TryCallIndirect { exception, .. } => {
+                Some(dfg.exception_tables[exception].signature())
+            }
+            _ => None,
+        }
+    }
+
+    /// What is known of a call's parameters and results.
+    pub(super) fn signature_types(&self, inst: Inst) -> Option<&'a SignatureTypes> {
+        self.cx.types.signature(self.signature(inst)?)
+    }
+
+    /// Where a terminator may go.
+    pub(super) fn destinations(&self, inst: Inst) -> &'a [BlockCall] {
+        let dfg = &self.func.dfg;
+        dfg.insts[inst].branch_destination(&dfg.jump_tables, &dfg.exception_tables)
+    }
+
+    /// What `value` may be.
+    pub(super) fn kind(&self, value: Value) -> Kind {
+        self.kinds[self.func.dfg.resolve_aliases(value)]
+    }
+
+    /// A value that is equal to `value`, the same for all that are found to be.
+    pub(super) fn same(&self, value: Value) -> Value {
+        let value = self.func.dfg.resolve_aliases(value);
+        self.numbers[value].unwrap_or(value)
+    }
+
+    /// The instruction that `value` is the result of.
+    pub(super) fn definition(&self, value: Value) -> Option<(Inst, InstructionData)> {
+        let dfg = &self.func.dfg;
+        let inst = dfg.value_def(dfg.resolve_aliases(value)).inst()?;
+        Some((inst, dfg.insts[inst]))
+    }
+
+    /// The bits of an integer constant.
+    pub(super) fn iconst(&self, value: Value) -> Option<i64> {
+        match self.definition(value)?.1 {
+            InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => Some(imm.bits()),
+            _ => None,
+        }
+    }
+
+    /// The value of a constant, or of arithmetic with constants, if it is not negative.
+    pub(super) fn evaluate(&self, value: Value) -> Option<u64> {
+        self.evaluate_to(value, 8)
+    }
+
+    fn evaluate_to(&self, value: Value, depth: u32) -> Option<u64> {
+        let depth = depth.checked_sub(1)?;
+        match self.definition(value)?.1 {
+            InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => {
+                u64::try_from(imm.bits()).ok()
+            }
+            InstructionData::Unary { opcode: Opcode::Uextend, arg } => self.evaluate_to(arg, depth),
+            InstructionData::Binary { opcode, args: [a, b] } => {
+                let a = self.evaluate_to(a, depth)?;
+                match opcode {
+                    Opcode::Iadd => a.checked_add(self.evaluate_to(b, depth)?),
+                    Opcode::Ishl => a.checked_shl(u32::try_from(self.evaluate_to(b, depth)?).ok()?),
+                    // The mask may be negative: it rounds.
+                    Opcode::Band => Some(a & self.iconst(b)?.cast_unsigned()),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// The operands of `value` if it is the result of this operation.
+    pub(super) fn binary(&self, wanted: Opcode, value: Value) -> Option<[Value; 2]> {
+        match self.definition(value)?.1 {
+            InstructionData::Binary { opcode, args } if opcode == wanted => {
+                Some(args.map(|arg| self.func.dfg.resolve_aliases(arg)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The operand of `value` if it is the result of this operation.
+    pub(super) fn unary(&self, wanted: Opcode, value: Value) -> Option<Value> {
+        match self.definition(value)?.1 {
+            InstructionData::Unary { opcode, arg } if opcode == wanted => {
+                Some(self.func.dfg.resolve_aliases(arg))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether `value` is the low half of a reference.
+    pub(super) fn is_word_of_ref(&self, value: Value, kinds: &SecondaryMap<Value, Kind>) -> bool {
+        self.unary(Opcode::Ireduce, value).is_some_and(|of| kinds[of].has(Kind::REF))
+    }
+
+    /// The number of the alias region of an access.
+    pub(super) fn region(&self, inst: Inst) -> Option<Region> {
+        let flags = self.func.dfg.insts[inst].memflags_data(&self.func.dfg)?;
+        flags.alias_region().map(|region| self.func.dfg.alias_regions[region].user_id)
+    }
+
+    /// What `inst` accesses, if it is a load or store.
+    pub(super) fn access(&self, inst: Inst) -> Option<MemoryAccess> {
+        let dfg = &self.func.dfg;
+        let data = dfg.insts[inst];
+        let flags = data.memflags_data(dfg)?;
+        let (address, offset, stored, opcode, ty) = match data {
+            InstructionData::Load { arg, offset, opcode, .. } => {
+                (arg, offset, None, opcode, dfg.value_type(dfg.inst_results(inst)[0]))
+            }
+            InstructionData::Store { args, offset, opcode, .. } => {
+                (args[1], offset, Some(args[0]), opcode, dfg.value_type(args[0]))
+            }
+            _ => return None,
+        };
+        let size = match opcode {
+            Opcode::Uload8 | Opcode::Sload8 | Opcode::Istore8 => 1,
+            Opcode::Uload16 | Opcode::Sload16 | Opcode::Istore16 => 2,
+            Opcode::Uload32 | Opcode::Sload32 | Opcode::Istore32 => 4,
+            _ => ty.bytes(),
+        };
+        let address = dfg.resolve_aliases(address);
+        let stored = stored.map(|value| dfg.resolve_aliases(value));
+        Some(MemoryAccess { address, offset: offset.into(), size, stored, flags })
+    }
+
+    /// The slot, and the offset in it, that an access goes to.
+    pub(super) fn slot(&self, inst: Inst) -> Option<(StackSlot, u32)> {
+        let access = self.access(inst)?;
+        match self.definition(access.address)?.1 {
+            InstructionData::StackAddr { stack_slot, offset, .. } => {
+                let offset = i32::from(offset).checked_add(access.offset)?;
+                Some((stack_slot, u32::try_from(offset).ok()?))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether an access goes to a slot that some stack map names.
+    pub(super) fn is_root_slot_access(&self, inst: Inst) -> bool {
+        self.slot(inst).is_some_and(|slot| self.root_slots.contains(&slot))
+    }
+
+    /// Whether `value` is the heap's base address, out of the vmctx.
+    pub(super) fn is_heap_base(&self, value: Value) -> bool {
+        let expected = i32::try_from(self.cx.abi.offsets().vmctx_heap_base());
+        self.prefix_word(value).map(Ok) == Some(expected)
+    }
+
+    /// The offset of the word of the vmctx that `value` is.
+    pub(super) fn prefix_word(&self, value: Value) -> Option<i32> {
+        let (inst, data) = self.definition(value)?;
+        let InstructionData::Load { opcode: Opcode::Load, arg, offset, .. } = data else {
+            return None;
+        };
+        (self.region(inst) == Some(regions::VMCTX) && self.is_vmctx(arg)).then_some(offset.into())
+    }
+
+    /// Whether `value` is the function's vmctx: its first parameter.
+    fn is_vmctx(&self, value: Value) -> bool {
+        let entry = self.func.layout.entry_block();
+        let params = entry.map_or(&[][..], |entry| self.func.dfg.block_params(entry));
+        params.first() == Some(&self.func.dfg.resolve_aliases(value))
+    }
+
+    /// The form of a heap address.
+    ///
+    /// # Errors
+    /// The law that it breaks.
+    pub(super) fn heap_address(&self, access: &MemoryAccess) -> Result<HeapAddress, &'static str> {
+        let mut sum = access.address;
+        let mut offset = u64::try_from(access.offset).map_err(|_| "a negative offset")?;
+        // A constant too large for the access's own offset.
+        if let Some([inner, constant]) = self.binary(Opcode::Iadd, sum)
+            && let Some(constant) = self.iconst(constant).and_then(|bits| u64::try_from(bits).ok())
+            && self.binary(Opcode::Iadd, inner).is_some()
+        {
+            (sum, offset) = (inner, offset.saturating_add(constant));
+        }
+        let [base, index] =
+            self.binary(Opcode::Iadd, sum).ok_or("a heap address that is not a sum")?;
+        if !self.is_heap_base(base) {
+            return Err("a heap address that is not relative to the heap's base");
+        }
+        Ok(HeapAddress { sum, index, offset })
+    }
+
+    /// `value` as a sum.
+    pub(super) fn linear(&self, value: Value) -> Linear {
+        let mut sum = Linear { terms: Vec::new(), constant: 0 };
+        self.add_to(&mut sum, value, 1, 16);
+        sum.finish()
+    }
+
+    fn add_to(&self, sum: &mut Linear, value: Value, factor: u32, depth: u32) {
+        let value = self.same(value);
+        if let (Some((_, data)), true) = (self.definition(value), depth > 0) {
+            let depth = depth - 1;
+            match data {
+                InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => {
+                    let bits = imm.bits() as u32;
+                    sum.constant = sum.constant.wrapping_add(bits.wrapping_mul(factor));
+                    return;
+                }
+                InstructionData::Unary { opcode: Opcode::Uextend | Opcode::Ireduce, arg }
+                    if self.func.dfg.value_type(arg).bits() >= 32
+                        && self.func.dfg.value_type(value).bits() >= 32 =>
+                {
+                    return self.add_to(sum, arg, factor, depth);
+                }
+                InstructionData::Binary { opcode: Opcode::Iadd, args: [a, b] } => {
+                    self.add_to(sum, a, factor, depth);
+                    return self.add_to(sum, b, factor, depth);
+                }
+                InstructionData::Binary { opcode: Opcode::Ishl, args: [a, b] } => {
+                    if let Some(shift @ 0..=31) = self.iconst(b) {
+                        return self.add_to(sum, a, factor.wrapping_shl(shift as u32), depth);
+                    }
+                }
+                _ => {}
+            }
+        }
+        sum.add(value, factor);
+    }
+
+    /// Finds equal values (Alpern, Wegman and Zadeck, "Detecting Equality of Variables in
+    /// Programs", 1988, without its optimism).
+    fn number(&mut self) {
+        let mut known: HashMap<Expression, Value> = HashMap::new();
+        for block in self.rpo.clone() {
+            for (param, only) in self.only_arguments(block) {
+                self.numbers[param] = only;
+            }
+            for inst in self.func.layout.block_insts(block) {
+                let &[result] = self.func.dfg.inst_results(inst) else { continue };
+                if let Some(expression) = self.expression(inst, result) {
+                    let same = *known.entry(expression).or_insert(result);
+                    self.numbers[result] = Some(same);
+                }
+            }
+        }
+    }
+
+    /// The parameters of `block` for which every branch to it passes one value: the safepoint
+    /// pass makes such. Loops' ends are taken to pass others.
+    fn only_arguments(&self, block: Block) -> Vec<(Value, Option<Value>)> {
+        let pool = &self.func.dfg.value_lists;
+        let mut only: Option<Vec<Option<Value>>> = None;
+        for pred in self.cfg.pred_iter(block).filter(|pred| self.is_reachable(pred.block)) {
+            for call in self.destinations(pred.inst).iter().filter(|c| c.block(pool) == block) {
+                let args = call.args(pool).map(|arg| Some(self.same(arg.as_value()?)));
+                match &mut only {
+                    None => only = Some(args.collect()),
+                    Some(only) => {
+                        for (only, arg) in only.iter_mut().zip(args) {
+                            *only = only.filter(|only| Some(*only) == arg);
+                        }
+                    }
+                }
+            }
+        }
+        let params = self.func.dfg.block_params(block).iter().copied();
+        params.zip(only.unwrap_or_default()).filter(|(_, only)| only.is_some()).collect()
+    }
+
+    fn expression(&self, inst: Inst, result: Value) -> Option<Expression> {
+        let dfg = &self.func.dfg;
+        let ty = dfg.value_type(result);
+        let args = || dfg.inst_args(inst).iter().map(|arg| self.same(*arg)).collect();
+        Some(match dfg.insts[inst] {
+            InstructionData::UnaryImm { opcode, imm } => {
+                Expression::Pure(opcode, ty, None, imm.bits(), Vec::new())
+            }
+            InstructionData::IntCompare { opcode, cond, .. } => {
+                Expression::Pure(opcode, ty, Some(cond), 0, args())
+            }
+            InstructionData::Unary { opcode, .. }
+            | InstructionData::Binary { opcode, .. }
+            | InstructionData::Ternary { opcode, .. }
+                if !opcode.can_trap() && !opcode.other_side_effects() =>
+            {
+                Expression::Pure(opcode, ty, None, 0, args())
+            }
+            InstructionData::Load { opcode: Opcode::Load, arg, offset, .. } => {
+                if self.prefix_word(result).is_some() && ty == types::I64 {
+                    Expression::Prefix(self.same(arg), offset.into())
+                } else if self.is_root_slot_access(inst) {
+                    let (slot, offset) = self.slot(inst)?;
+                    Expression::Slot(slot, offset, self.epochs.before(inst))
+                } else {
+                    return None;
+                }
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn host_call(func: &Function, cx: &CheckContext<'_>, inst: Inst) -> Option<HostCallee> {
+    match func.dfg.insts[inst] {
+        InstructionData::Call { func_ref, .. } | InstructionData::TryCall { func_ref, .. } => {
+            cx.types.host_call(func_ref)
+        }
+        _ => None,
+    }
+}
+
+fn is_safepoint(func: &Function, cx: &CheckContext<'_>, inst: Inst) -> bool {
+    let opcode = func.dfg.insts[inst].opcode();
+    opcode.is_call()
+        && !opcode.is_return()
+        && host_call(func, cx, inst).is_none_or(|callee| callee.may_collect)
+}
+
+/// The blocks that a branch goes to, with what its condition then is, if that is known.
+pub(super) fn edges(
+    func: &Function,
+    inst: Inst,
+) -> impl Iterator<Item = (Block, Option<(Value, bool)>)> {
+    let dfg = &func.dfg;
+    let condition = match dfg.insts[inst] {
+        InstructionData::Brif { arg, .. } => Some(dfg.resolve_aliases(arg)),
+        _ => None,
+    };
+    dfg.insts[inst]
+        .branch_destination(&dfg.jump_tables, &dfg.exception_tables)
+        .iter()
+        .enumerate()
+        .map(move |(n, call)| {
+            (call.block(&dfg.value_lists), condition.map(|condition| (condition, n == 0)))
+        })
+}
+
+/// Whether `ir` traps unless `condition` holds, or the other way round.
+pub(super) fn trap_condition(func: &Function, inst: Inst) -> Option<(Value, ir::TrapCode, bool)> {
+    match func.dfg.insts[inst] {
+        InstructionData::CondTrap { opcode, arg, code } => {
+            Some((func.dfg.resolve_aliases(arg), code, opcode == Opcode::Trapnz))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,277 @@
+//! Errors in what goes with stores of references.
+
+use super::*;
+use cranelift_codegen::ir::Opcode;
+use cranelift_codegen::ir::condcodes::IntCC;
+use gc_types::collector::{drc, generational};
+
+const CARD: &str = "a young reference is stored in an object whose card may be clean";
+const LOG: &str = "a reference is overwritten that is not logged while old objects are marked";
+const SLOT_CARD: &str = "a slot outside the heap is written whose card may be clean";
+const COUNT: &str = "a reference is stored that is not counted";
+const LIST: &str = "a young object is counted that is not listed";
+const COUNT_DOWN: &str = "a reference is overwritten that is not counted down";
+const DEAD: &str = "an object without references is not listed";
+const NOWHERE: &str = "a reference is stored where no collector looks for it";
+const NO_REF: &str = "what is no reference is stored where references are";
+
+const ANY: &[&str] = &[CARD, LOG, SLOT_CARD, COUNT, LIST, COUNT_DOWN, DEAD];
+
+/// Whether `inst` stores a reference that is no constant.
+fn is_ref_store(func: &Function, inst: Inst) -> bool {
+    [regions::STRUCT_REF_FIELD, regions::ARRAY_REF_ELEMENT, SLOTS]
+        .iter()
+        .any(|region| is_store(func, inst, *region))
+        && func.dfg.value_type(func.dfg.inst_args(inst)[0]) == types::I64
+}
+
+/// Whether a store goes to an object that is not fresh, or outside the heap.
+fn has_barrier(func: &Function, inst: Inst) -> bool {
+    let flags = func.dfg.insts[inst].memflags_data(&func.dfg);
+    let may_trap = flags.is_some_and(|flags| flags.trap_code().is_some());
+    is_ref_store(func, inst) && (may_trap || region(func, inst) == Some(SLOTS))
+}
+
+/// Whether a store is alone in its block: where `drc` stores to a young object, which holds nothing
+/// that is counted.
+fn is_to_young(func: &Function, inst: Inst) -> bool {
+    let block = func.layout.inst_block(inst).unwrap();
+    let young = |inst| func.dfg.insts[inst].opcode().is_terminator() || is_ref_store(func, inst);
+    func.layout.block_insts(block).filter(|inst| !is_spill(func, *inst)).all(young)
+        && func.dfg.insts[func.layout.last_inst(block).unwrap()].opcode() == Opcode::Jump
+}
+
+/// The constant that is the second operand of an operation, changed.
+fn change_constant(f: &mut Function, i: Inst, opcode: Opcode, from: i64, to: i64) -> bool {
+    if f.dfg.insts[i].opcode() != opcode {
+        return false;
+    }
+    let Some(&operand) = f.dfg.inst_args(i).get(1) else { return false };
+    let Some(constant) = f.dfg.value_def(operand).inst() else { return false };
+    let InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } = f.dfg.insts[constant] else {
+        return false;
+    };
+    let ty = f.dfg.value_type(operand);
+    let mask = if ty == types::I32 { u64::from(u32::MAX) } else { u64::MAX };
+    if imm.bits().cast_unsigned() & mask != from.cast_unsigned() & mask {
+        return false;
+    }
+    let other = FuncCursor::new(f).at_inst(i).ins().iconst(ty, to);
+    f.dfg.inst_args_mut(i)[1] = other;
+    true
+}
+
+#[test]
+fn errors_in_barriers_are_found() {
+    let options = guarded();
+    let plant = |name, collectors: &[&str], laws: &[&str], change| {
+        (name, plant(name, Checker::Barriers, collectors, &options, laws, change))
+    };
+    const BOTH: &[&str] = &["drc", "generational"];
+    const GENERATIONAL: &[&str] = &["generational"];
+    const DRC: &[&str] = &["drc"];
+    let found = [
+        plant("a card is not marked", GENERATIONAL, &[CARD, SLOT_CARD], |f, i| {
+            is_store(f, i, regions::CARDS) && {
+                f.layout.remove_inst(i);
+                true
+            }
+        }),
+        plant("a card is marked clean", GENERATIONAL, &[CARD, SLOT_CARD], |f, i| {
+            is_store(f, i, regions::CARDS) && {
+                let other = i64::from(generational::DIRTY) + 1;
+                let clean = FuncCursor::new(f).at_inst(i).ins().iconst(types::I8, other);
+                f.dfg.inst_args_mut(i)[0] = clean;
+                true
+            }
+        }),
+        plant("the card beside it is marked", GENERATIONAL, &[CARD, SLOT_CARD], |f, i| {
+            is_store(f, i, regions::CARDS) && {
+                let InstructionData::Store { offset, .. } = &mut f.dfg.insts[i] else {
+                    return false;
+                };
+                *offset = 1.into();
+                true
+            }
+        }),
+        plant("cards are of another size", GENERATIONAL, &[CARD], |f, i| {
+            let shift = i64::from(generational::CARD_SHIFT);
+            change_constant(f, i, Opcode::Ushr, shift, shift + 1)
+        }),
+        plant("slots' cards are of another size", GENERATIONAL, &[SLOT_CARD], |f, i| {
+            let shift = i64::from(generational::SLOT_CARD_SHIFT);
+            change_constant(f, i, Opcode::Ushr, shift, shift + 1)
+        }),
+        plant("young is less than it is", GENERATIONAL, &[CARD], |f, i| {
+            change_constant(f, i, Opcode::Icmp, 1 << 20, 1 << 19)
+        }),
+        plant("young begins elsewhere", GENERATIONAL, &[CARD], |f, i| {
+            let start = -i64::from(generational::NURSERY_START);
+            change_constant(f, i, Opcode::Iadd, start, start + 8)
+        }),
+        plant("the young are not looked at", GENERATIONAL, &[CARD], |f, i| {
+            if let InstructionData::IntCompare { args, cond, .. } = &mut f.dfg.insts[i]
+                && *cond == IntCC::UnsignedLessThan
+            {
+                args.swap(0, 1);
+                return true;
+            }
+            false
+        }),
+        plant("nothing is logged", GENERATIONAL, &[LOG], |f, i| {
+            is_store(f, i, regions::SIDE_TABLE) && {
+                f.layout.remove_inst(i);
+                true
+            }
+        }),
+        plant("the log has another place", GENERATIONAL, &[LOG], |f, i| {
+            change_constant(f, i, Opcode::Ishl, 32, 31)
+        }),
+        plant("another flag than marking's", GENERATIONAL, &[LOG], |f, i| {
+            let marking = generational::MARKING.cast_signed();
+            match &mut f.dfg.insts[i] {
+                InstructionData::Load { offset, .. } if i32::from(*offset) == marking => {
+                    *offset = (marking + 4).into();
+                    region(f, i) == Some(regions::HEAP_DATA)
+                }
+                _ => false,
+            }
+        }),
+        plant("another overwritten reference", BOTH, &[LOG, COUNT_DOWN, DEAD], |f, i| {
+            // Loads in a block that goes on to store: those of the barrier.
+            let is_old = match region(f, i) {
+                Some(regions::STRUCT_REF_FIELD | regions::ARRAY_REF_ELEMENT) => {
+                    let result = f.dfg.inst_results(i).first().copied();
+                    let counted = |inst: &Inst| {
+                        let args = f.dfg.inst_args(*inst);
+                        f.dfg.insts[*inst].opcode() == Opcode::Bor && args.get(1) == result.as_ref()
+                    };
+                    f.dfg.insts[i].opcode().can_load() && insts(f).iter().any(counted)
+                }
+                _ => false,
+            };
+            if !is_old {
+                return false;
+            }
+            let InstructionData::Load { offset, .. } = &mut f.dfg.insts[i] else { return false };
+            *offset = (i32::from(*offset) + 8).into();
+            true
+        }),
+        plant("a count is not stored", DRC, &[COUNT, COUNT_DOWN], |f, i| {
+            is_store(f, i, regions::HEADER)
+                && f.dfg.value_type(f.dfg.inst_args(i)[0]) == types::I32
+                && !f.layout.is_cold(f.layout.inst_block(i).unwrap())
+                && {
+                    f.layout.remove_inst(i);
+                    true
+                }
+        }),
+        plant("two are counted for one", DRC, &[COUNT, LIST], |f, i| {
+            let one = i64::from(drc::COUNT_ONE);
+            change_constant(f, i, Opcode::Iadd, one, 2 * one)
+        }),
+        plant("two are counted down for one", DRC, &[COUNT_DOWN], |f, i| {
+            let one = -i64::from(drc::COUNT_ONE);
+            change_constant(f, i, Opcode::Iadd, one, 2 * one)
+        }),
+        plant("an object is not listed", DRC, &[LIST, DEAD], |f, i| {
+            is_store(f, i, regions::SIDE_TABLE)
+                && f.layout.is_cold(f.layout.inst_block(i).unwrap())
+                && {
+                    f.layout.remove_inst(i);
+                    true
+                }
+        }),
+        plant("the host is not told of a full list", DRC, &[LIST, DEAD], |f, i| {
+            let InstructionData::Call { func_ref, .. } = f.dfg.insts[i] else { return false };
+            host_call(f, func_ref) == gc_types::HostCall::COLLECTOR && {
+                f.layout.remove_inst(i);
+                true
+            }
+        }),
+        plant("mature is another bit", DRC, &[COUNT, COUNT_DOWN], |f, i| {
+            let mature = i64::from(drc::MATURE);
+            change_constant(f, i, Opcode::Band, mature, 2 * mature)
+        }),
+        plant("the null test is of another tag", DRC, ANY, |f, i| {
+            change_constant(f, i, Opcode::Rotr, 1, 2)
+        }),
+        plant("another reference is stored", BOTH, ANY, |f, i| {
+            // The card of a slot is marked whatever is stored there.
+            if !has_barrier(f, i) || is_to_young(f, i) || region(f, i) == Some(SLOTS) {
+                return false;
+            }
+            // Equal to what a load gives, which is none of those that the barrier is for.
+            let entry = insts(f).into_iter().find(|inst| region(f, *inst) == Some(REFS)).unwrap();
+            let (raw, flags) =
+                (f.dfg.inst_args(entry)[0], f.dfg.insts[entry].memflags_data(&f.dfg));
+            let other =
+                FuncCursor::new(f).at_inst(i).ins().load(types::I64, flags.unwrap(), raw, 0);
+            f.dfg.inst_args_mut(i)[0] = other;
+            true
+        }),
+        plant("another place is stored to", BOTH, ANY, |f, i| {
+            if !has_barrier(f, i) || f.layout.is_cold(f.layout.inst_block(i).unwrap()) {
+                return false;
+            }
+            if is_to_young(f, i) {
+                return false;
+            }
+            let InstructionData::Store { offset, .. } = &mut f.dfg.insts[i] else { return false };
+            *offset = (i32::from(*offset) + 4).into();
+            true
+        }),
+        plant("the barrier is cut off by a collection", BOTH, ANY, |f, i| {
+            if !has_barrier(f, i) {
+                return false;
+            }
+            let alloc = insts(f).into_iter().find(|inst| {
+                matches!(f.dfg.insts[*inst], InstructionData::Call { func_ref, .. }
+                    if host_call(f, func_ref) == gc_types::HostCall::ALLOC_STRUCT)
+            });
+            let alloc = alloc.unwrap();
+            let InstructionData::Call { func_ref, .. } = f.dfg.insts[alloc] else {
+                return false;
+            };
+            let args = f.dfg.inst_args(alloc).to_vec();
+            // Before it and behind it: a barrier is on either side, or on both.
+            FuncCursor::new(f).at_inst(i).ins().call(func_ref, &args);
+            let next = f.layout.next_inst(i).unwrap();
+            FuncCursor::new(f).at_inst(next).ins().call(func_ref, &args);
+            true
+        }),
+        plant("an old object is believed to be fresh", BOTH, ANY, |f, i| {
+            if !is_ref_store(f, i) || region(f, i) == Some(SLOTS) || has_barrier(f, i) {
+                return false;
+            }
+            let entry = insts(f).into_iter().find(|inst| region(f, *inst) == Some(REFS)).unwrap();
+            let (raw, flags) =
+                (f.dfg.inst_args(entry)[0], f.dfg.insts[entry].memflags_data(&f.dfg));
+            let address = f.dfg.value_def(f.dfg.inst_args(i)[1]).unwrap_inst();
+            let base = f.dfg.inst_args(address)[0];
+            let mut cursor = FuncCursor::new(f).at_inst(i);
+            let other = cursor.ins().load(types::I64, flags.unwrap(), raw, 0);
+            let address = cursor.ins().iadd(base, other);
+            f.dfg.inst_args_mut(i)[1] = address;
+            true
+        }),
+        plant("a reference is stored as a number", &[], &[NOWHERE], |f, i| {
+            if !is_ref_store(f, i) {
+                return false;
+            }
+            let data = regions::intern(f, regions::STRUCT_FIELD);
+            set_flags(f, i, |flags| flags.with_alias_region(Some(data)));
+            true
+        }),
+        plant("a number is stored as a reference", &[], &[NO_REF], |f, i| {
+            if !is_ref_store(f, i) {
+                return false;
+            }
+            let value = f.dfg.inst_args(i)[0];
+            let number = FuncCursor::new(f).at_inst(i).ins().imul(value, value);
+            f.dfg.inst_args_mut(i)[0] = number;
+            true
+        }),
+    ];
+    report(&found);
+}

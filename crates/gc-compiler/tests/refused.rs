@@ -1,0 +1,85 @@
+//! What the driver refuses in every build.
+
+use cranelift_codegen::Context;
+use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, InstBuilder, types};
+use cranelift_codegen::isa::CallConv;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use gc_compiler::safepoints::{References, place_safepoints};
+use gc_compiler::{CompileOptions, Compiler, import_function, import_host_call};
+use gc_types::{Abi, CollectorAbi, HostCall};
+
+fn signature(call_conv: CallConv) -> ir::Signature {
+    let mut signature = ir::Signature::new(call_conv);
+    signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
+    signature
+}
+
+/// Compiles a function that makes a call, and gives the error.
+fn error(
+    own: CallConv,
+    with_safepoints: bool,
+    call: impl Fn(&mut FunctionBuilder<'_>, ir::Value),
+) -> Option<String> {
+    let abi = Abi::new(CollectorAbi::new("null"));
+    let compiler = Compiler::new(&abi, &CompileOptions::default()).unwrap();
+    let mut func = ir::Function::with_name_signature(Default::default(), signature(own));
+    let mut context = FunctionBuilderContext::new();
+    let mut builder = FunctionBuilder::new(&mut func, &mut context);
+    let entry = builder.create_block();
+    builder.append_block_params_for_function_params(entry);
+    builder.switch_to_block(entry);
+    let vmctx = builder.block_params(entry)[0];
+    call(&mut builder, vmctx);
+    builder.ins().return_(&[]);
+    builder.seal_all_blocks();
+    builder.finalize(compiler.isa().frontend_config());
+    if with_safepoints {
+        place_safepoints(&mut func, &References::default(), &|_, _| true).unwrap();
+    }
+    let compiled = compiler.compile(&mut Context::for_function(func));
+    compiled.err().map(|error| format!("{error:#}"))
+}
+
+#[test]
+fn another_calling_convention_is_refused() {
+    let nothing = |_: &mut FunctionBuilder<'_>, _| ();
+    assert_eq!(error(CallConv::Tail, true, nothing), None);
+    let own = error(CallConv::SystemV, true, nothing).expect("refused");
+    assert!(own.contains("`system_v`") && own.contains("`tail`"), "{own}");
+
+    let call = |conv| {
+        error(CallConv::Tail, true, move |builder, vmctx| {
+            let callee = import_function(builder.func, 0, signature(conv));
+            builder.ins().call(callee, &[vmctx]);
+        })
+    };
+    assert_eq!(call(CallConv::Tail), None);
+    let callee = call(CallConv::SystemV).expect("refused");
+    assert!(callee.contains("call fn0") && callee.contains("`tail`"), "{callee}");
+
+    let indirect = error(CallConv::Tail, true, |builder, vmctx| {
+        let signature = builder.import_signature(signature(CallConv::SystemV));
+        builder.ins().call_indirect(signature, vmctx, &[vmctx]);
+    });
+    assert!(indirect.expect("refused").contains("call_indirect"));
+}
+
+#[test]
+fn calls_that_may_collect_need_safepoints() {
+    let call = |builder: &mut FunctionBuilder<'_>, vmctx| {
+        let callee = import_function(builder.func, 0, signature(CallConv::Tail));
+        builder.ins().call(callee, &[vmctx]);
+    };
+    assert_eq!(error(CallConv::Tail, true, call), None);
+    let left_out = error(CallConv::Tail, false, call).expect("refused");
+    assert!(left_out.contains("place_safepoints"), "{left_out}");
+
+    // A host call that never collects, and a tail call, need none.
+    let quiet = error(CallConv::Tail, false, |builder, vmctx| {
+        let call = HostCall::IS_SUBTYPE;
+        let callee = import_host_call(builder.func, call, call.gc_signature().unwrap());
+        let zero = builder.ins().iconst(types::I32, 0);
+        builder.ins().call(callee, &[vmctx, zero, zero]);
+    });
+    assert_eq!(quiet, None);
+}
