@@ -239,6 +239,7 @@ macro_rules! host_calls {
         )*
     ) => {
         $(#[$trait_doc])*
+        #[allow(clippy::too_many_arguments)]
         $vis trait $Trait: Sized {
             $(
                 $(#[$doc])*

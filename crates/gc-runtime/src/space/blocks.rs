@@ -154,6 +154,11 @@ impl Blocks {
         self.used.len()
     }
 
+    /// Whether there is no block.
+    pub fn is_empty(&self) -> bool {
+        self.used.is_empty()
+    }
+
     /// Where block `block` begins.
     pub fn block_start(&self, block: usize) -> u32 {
         self.start + block as u32 * BLOCK_SIZE

@@ -168,7 +168,7 @@ impl<C: Iterator<Item = u8>> Machine<'_, C> {
         result: Option<u64>,
     ) -> Result<Option<Block>, String> {
         let table = &self.func.dfg.exception_tables[exception];
-        if self.choices.next().unwrap_or(0) % 2 == 0 {
+        if self.choices.next().unwrap_or(0).is_multiple_of(2) {
             return self.jump_with(*table.normal_return(), result);
         }
         let thrown = self.object();
