@@ -59,7 +59,7 @@ pub enum Section {
     /// Rows of `(return address, frame offset, first handler, number of handlers)`,
     /// ascending.
     HandlerSites,
-    /// Rows of `(tag, code offset)`; the tag [`CATCH_ALL`] stands for any.
+    /// Rows of `(tag, code offset)`; the tag `u32::MAX` stands for any.
     Handlers,
     /// Rows of `(first, end, source location)`, ascending.
     Locations,
