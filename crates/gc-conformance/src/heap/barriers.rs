@@ -148,6 +148,10 @@ fn the_stack_keeps_its_objects(subject: &Subject<'_>) -> Result<()> {
         mutator.clear(Place::Stack(i));
     }
     expect_live(&mut mutator, subject, 2, 16)?;
+    for i in 0..16 {
+        let slot = mutator.get(Place::Stack(i));
+        ensure!(slot.is_none(), "stack slot {i} was null, and is {slot:?} after a collection");
+    }
     expect_node(&mutator, Place::Global(0), 3)?;
     expect_node(&mutator, Place::Handle(0), 5)?;
     mutator.clear_all();
