@@ -208,7 +208,7 @@ pub fn list_exports(module: &Module, most: usize) -> String {
     list_up_to(most, "it exports", exports)
 }
 
-/// `what:` and the items, one per line. Lists at most [`LISTED`].
+/// `what:` and the items, one per line. Lists at most 30 of them.
 pub fn list<S: AsRef<str>>(what: &str, items: impl ExactSizeIterator<Item = S>) -> String {
     list_up_to(LISTED, what, items)
 }
