@@ -103,13 +103,17 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         instance.globals.push(store.globals.push(store.jit.gc_mut(), global));
     }
     let vmctx = instance.vmctx.address();
+    let mut func_refs = Vec::new();
     for (i, func) in info.funcs.iter().enumerate() {
         let Some(n) = func.func_ref else { continue };
         let code = module.code().function_address(i as u32);
         let code = code.with_context(|| format!("function {i} has no code"))?;
         let offset = layout.func_ref(n);
-        store.register_func_ref(FuncRef::fill(&instance.vmctx, offset, code, vmctx, func.ty));
+        func_refs.push(FuncRef::fill(&instance.vmctx, offset, code, vmctx, func.ty));
     }
+    // The store keeps their addresses. Nothing can fail from here on, so that the
+    // instance, in which they are, is kept too.
+    func_refs.into_iter().for_each(|func_ref| store.register_func_ref(func_ref));
     store.instances.push(instance);
     Ok(number)
 }
