@@ -11,7 +11,6 @@ pub mod failure;
 pub mod options;
 pub mod program;
 pub mod registry;
-pub mod size;
 pub mod stats;
 
 use clap::error::ErrorKind;

@@ -2,9 +2,9 @@
 
 use crate::failure::misuse;
 use crate::registry::Registry;
-use crate::size;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use gc_engine::size;
 use gc_wasm::{AdaptivePolicy, Collector, Config, Engine, FixedPolicy, Store};
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ const HEAP_LIMIT: u64 = 1 << 32;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Collector, heap and stack")]
 pub struct EngineOptions {
-    /// The collector.
+    /// The collector, and its options behind it: `NAME:OPTION=VALUE`. `reclaim collectors`
+    /// lists both.
     // The registry adds the possible values and the default.
     #[arg(long, value_name = "NAME")]
     pub collector: String,
@@ -36,10 +37,6 @@ pub struct HeapOptions {
     /// The initial size of the GC heap [default: 1MiB].
     #[arg(long, value_name = "SIZE", value_parser = heap_size)]
     pub heap_initial: Option<u64>,
-    /// The maximum size of the nursery, for collectors that have one; never more than a 32nd of
-    /// --heap-max. The part in use adapts to the survival rate [default: 16MiB].
-    #[arg(long, value_name = "SIZE", value_parser = heap_size)]
-    pub heap_nursery: Option<u64>,
     /// How much memory to spend for less time in collections.
     #[arg(long, value_enum, value_name = "POLICY", default_value_t = HeapPolicy::Balanced)]
     pub heap_policy: HeapPolicy,
@@ -103,7 +100,7 @@ impl EngineOptions {
     /// # Errors
     /// Misuse: if they are not possible.
     pub fn engine(&self, registry: &Registry) -> Result<Engine> {
-        self.heap.engine(registry.by_name(&self.collector)?)
+        self.heap.engine(&registry.choose(&self.collector)?)
     }
 }
 
@@ -136,9 +133,6 @@ impl HeapOptions {
         };
         if let Some(initial) = self.heap_initial {
             config.gc_heap_initial(initial);
-        }
-        if let Some(nursery) = self.heap_nursery {
-            config.gc_nursery(nursery);
         }
         config
     }

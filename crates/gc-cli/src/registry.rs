@@ -6,7 +6,7 @@
 
 use crate::failure::misuse;
 use anyhow::{Result, bail};
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, Command};
 use gc_wasm::Collector;
 
@@ -56,30 +56,42 @@ impl Registry {
         &self.collectors[self.default]
     }
 
-    /// The collector with this name.
+    /// The collector that `text` chooses: `NAME` or `NAME:OPTION=VALUE:...`.
     ///
     /// # Errors
-    /// Misuse: if there is none.
-    pub fn by_name(&self, name: &str) -> Result<&Collector> {
-        self.collectors.iter().find(|collector| collector.name() == name).ok_or_else(|| {
+    /// Misuse: if there is none of this name, or it has no such option.
+    pub fn choose(&self, text: &str) -> Result<Collector> {
+        let (name, options) = match text.split_once(':') {
+            Some((name, options)) => (name, Some(options)),
+            None => (text, None),
+        };
+        let found = self.collectors.iter().find(|collector| collector.name() == name);
+        let collector = found.ok_or_else(|| {
             let names: Vec<_> = self.collectors.iter().map(Collector::name).collect();
             misuse(format!("no collector `{name}`: there are {}", names.join(", ")))
-        })
+        })?;
+        match options {
+            Some(options) => {
+                collector.with_options(options).map_err(|error| misuse(format!("{error:#}")))
+            }
+            None => Ok(collector.clone()),
+        }
     }
 
-    /// The collectors with these names, each once. `all` means all collectors.
+    /// The collectors that these texts [choose](Registry::choose), each once. `all` means all
+    /// collectors.
     ///
     /// # Errors
-    /// Misuse: if there is no collector with one of the names.
-    pub fn by_names(&self, names: &[String]) -> Result<Vec<&Collector>> {
-        let mut chosen: Vec<&Collector> = Vec::new();
-        for name in names {
-            let more = match name.as_str() {
-                ALL => self.collectors.iter().collect(),
-                name => vec![self.by_name(name)?],
+    /// Misuse: as [`choose`](Registry::choose).
+    pub fn choose_all(&self, texts: &[String]) -> Result<Vec<Collector>> {
+        let mut chosen: Vec<Collector> = Vec::new();
+        for text in texts {
+            let more = match text.as_str() {
+                ALL => self.collectors.clone(),
+                text => vec![self.choose(text)?],
             };
             for collector in more {
-                if !chosen.iter().any(|other| other.name() == collector.name()) {
+                if !chosen.iter().any(|other| other.to_string() == collector.to_string()) {
                     chosen.push(collector);
                 }
             }
@@ -111,14 +123,55 @@ impl Registry {
         let all = several.then(|| PossibleValue::new(ALL).help("all of them"));
         option
             .required(false)
-            .value_parser(PossibleValuesParser::new(values.chain(all)))
+            .value_parser(Chosen(PossibleValuesParser::new(values.chain(all))))
             .default_value(if several { ALL } else { self.default_collector().name() })
+    }
+}
+
+/// Takes one of some names, with options of a collector behind it.
+#[derive(Clone)]
+struct Chosen(PossibleValuesParser);
+
+impl TypedValueParser for Chosen {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<String, clap::Error> {
+        let text = value.to_string_lossy();
+        let (name, options) = text.split_at(text.find(':').unwrap_or(text.len()));
+        let name = self.0.parse_ref(command, arg, name.as_ref())?;
+        Ok(name + options)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        self.0.possible_values()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_follow_a_name() {
+        let registry = Registry::new(Collector::all()).unwrap();
+        let chosen = registry.choose("generational:nursery=4MiB").unwrap();
+        assert_eq!(chosen.options()[0].value, 4 << 20);
+        for (text, expected) in [
+            ("perfect", "no collector `perfect`: there are null, drc"),
+            ("drc:nursery=1", "no option `nursery`: it has none"),
+            ("generational:size=1", "no option `size`: it has `nursery`"),
+            ("generational:nursery=much", "expected a size such as"),
+            ("generational:nursery", "OPTION=VALUE"),
+        ] {
+            let error = registry.choose(text).unwrap_err();
+            assert!(format!("{error:#}").contains(expected), "{text}: {error:#}");
+        }
+    }
 
     #[test]
     fn the_default_is_the_usual_one_if_there() {
@@ -129,7 +182,7 @@ mod tests {
         collectors.retain(|collector| collector.name() != usual);
         let registry = Registry::new(collectors.clone()).unwrap();
         assert_eq!(registry.default_collector().name(), collectors[0].name());
-        assert!(registry.by_name(usual).is_err());
+        assert!(registry.choose(usual).is_err());
     }
 
     #[test]

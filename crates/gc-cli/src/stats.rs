@@ -1,8 +1,9 @@
 //! Statistics of a heap, for people (a table) and for programs (one line of JSON).
 
-use crate::{duration, size};
+use crate::duration;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
+use gc_engine::size;
 use gc_wasm::{GcStats, PauseKind, PauseLog};
 use serde::Serialize;
 use std::collections::BTreeMap;

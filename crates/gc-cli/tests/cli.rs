@@ -148,6 +148,18 @@ fn misuse_of_options() {
             &["run", lib, "--collector", "perfect"],
             "possible values: null, drc, copying, generational",
         ),
+        (
+            &["run", lib, "--collector", "perfect:nursery=1"],
+            "possible values: null, drc, copying, generational",
+        ),
+        (
+            &["run", lib, "--collector", "generational:size=1"],
+            "the collector `generational` has no option `size`: it has `nursery`",
+        ),
+        (&["run", lib, "--collector", "drc:nursery=1MiB"], "no option `nursery`: it has none"),
+        (&["run", lib, "--collector", "generational:nursery=lots"], "512MiB"),
+        (&["run", lib, "--collector", "generational:nursery"], "OPTION=VALUE"),
+        (&["run", lib, "--heap-nursery", "1MiB"], "unexpected argument '--heap-nursery' found"),
         (&["run", lib, "--heap-max", "lots"], "512MiB"),
         (&["run", lib, "--no-such-option"], "--no-such-option"),
         (&["run", lib, "--stats=xml"], "possible values: table, json"),

@@ -16,6 +16,10 @@ fn every_collector_is_listed_and_the_default_is_marked() {
         let is_default = collector.name() == Collector::default().name();
         assert_eq!(line[collector.name().len()..].starts_with(" *"), is_default, "{line}");
         assert!(line.contains(collector.summary()), "{line}");
+        for option in collector.options() {
+            let text = format!("\n  {}:{}=SIZE  {}", collector.name(), option.name, option.help);
+            assert!(ran.stdout.contains(&text), "{}", ran.stdout);
+        }
     }
 }
 
@@ -35,5 +39,8 @@ fn a_line_of_json_for_each() {
         assert_eq!(line["max_heap_bytes"], collector.max_heap_size());
         assert_eq!(line["fingerprint"], collector.abi().fingerprint().to_string());
         assert_eq!(line["summary"], collector.summary());
+        for option in collector.options() {
+            assert_eq!(line["options"][option.name], option.value);
+        }
     }
 }

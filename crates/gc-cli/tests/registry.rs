@@ -82,7 +82,7 @@ fn it_is_listed_like_ours() {
         assert!(help.contains("foreign: for tests alone"), "{help}");
         assert!(help.contains("[default: foreign]") && !help.contains("drc"), "{help}");
     }
-    let foreign = registry.by_name(NAME).unwrap();
+    let foreign = registry.choose(NAME).unwrap();
     assert_eq!((foreign.moves_objects(), foreign.reclaims()), (true, Reclaims::Everything));
 }
 

@@ -115,7 +115,7 @@ fn faulty(name: &str, fault: Fault) -> Result<Collector> {
         "null" => (Arc::new(NullCollector), Arc::new(NullCompiler)),
         "drc" => (Arc::new(DrcCollector), Arc::new(DrcCompiler)),
         "copying" => (Arc::new(CopyingCollector), Arc::new(CopyingCompiler)),
-        _ => (Arc::new(GenerationalCollector), Arc::new(GenerationalCompiler)),
+        _ => (Arc::new(GenerationalCollector::new()), Arc::new(GenerationalCompiler)),
     };
     Collector::new(runtime, Arc::new(Faulty { inner, fault }))
 }

@@ -81,7 +81,7 @@ fn configs(initial: u64, maximum: u64) -> Vec<Config> {
             options: options.clone(),
         });
         configs.push(Config {
-            runtime: &GenerationalCollector,
+            runtime: const { &GenerationalCollector::new() },
             collector: &GenerationalCompiler,
             options: options.clone(),
         });
@@ -93,9 +93,8 @@ fn configs(initial: u64, maximum: u64) -> Vec<Config> {
 
 impl Config {
     fn abi(&self) -> Abi {
-        let nursery = self.options.nursery_size();
-        let collector = self.collector.abi().with("nursery", nursery.into());
-        Abi::new(collector).with_bounds(self.options.bounds)
+        let options = self.options.clone().cut_to(self.runtime);
+        Abi::new(self.runtime.heap_abi(options.maximum)).with_bounds(self.options.bounds)
     }
 
     fn compile(

@@ -63,6 +63,6 @@ pub use roots::{
     FrameSlot, GcRoot, GcRootsIter, GcRootsList, HandleError, HandleScope, IncompleteWalk, NoStack,
     OwnedHandle, RememberedSlots, RootOwner, ScopedHandle, SegmentId, SlotsId, TraceRoots,
 };
-pub use runtime::{GcRuntime, Reclaims};
+pub use runtime::{CollectorOption, GcRuntime, Reclaims};
 pub use stats::GcStats;
 pub use store::GcStore;

@@ -1,6 +1,6 @@
 //! [`HeapOptions`]: the options of a heap.
 
-use crate::{GcRuntime, PolicyFactory};
+use crate::{GcRuntime, HeapMemory, PolicyFactory};
 use gc_types::{HeapBounds, NULL_PAGE_SIZE};
 use std::time::Duration;
 
@@ -15,11 +15,6 @@ pub struct HeapOptions {
     pub maximum: u64,
     /// How emitted code may address the heap.
     pub bounds: HeapBounds,
-    /// The maximum size of the nursery in bytes, for collectors that have one. A large nursery is
-    /// collected less often and promotes less. A small one has shorter pauses and stays in a cache.
-    /// The collector adapts the part in use. The nursery is never more than a 32nd of the heap's
-    /// maximum ([`nursery_size`](HeapOptions::nursery_size)).
-    pub nursery: u64,
     /// How the heap uses memory: when it is collected, by how much it grows.
     pub policy: PolicyFactory,
     /// The time that a slice of incremental marking, or an increment of an asynchronous collection,
@@ -39,24 +34,16 @@ impl HeapOptions {
     /// between collections.
     pub const DEFAULT_INITIAL: u64 = 1 << 20;
 
-    /// The nursery of [`HeapOptions::default`]: half of a usual last-level cache.
-    pub const DEFAULT_NURSERY: u64 = 16 << 20;
-
     /// The slice of [`HeapOptions::default`].
     pub const DEFAULT_SLICE: Duration = Duration::from_micros(500);
 
-    /// These options for heaps of `runtime`, whose maximum may be smaller.
+    /// These options for heaps of `runtime`, whose maximum may be smaller. The maximum becomes a
+    /// whole number of pages. [`GcRuntime::heap_abi`] must be given this maximum.
     #[must_use]
     pub fn cut_to(mut self, runtime: &dyn GcRuntime) -> HeapOptions {
-        self.maximum = self.maximum.min(runtime.max_heap_size());
+        self.maximum = HeapMemory::maximum_for(self.maximum.min(runtime.max_heap_size()));
         self.initial = self.initial.min(self.maximum);
         self
-    }
-
-    /// Bytes that a nursery has in heaps with these options, which are
-    /// [cut](HeapOptions::cut_to) to their collector. Emitted code must be told the same.
-    pub const fn nursery_size(&self) -> u32 {
-        gc_types::collector::generational::nursery_size(self.nursery, self.maximum)
     }
 }
 
@@ -67,7 +54,6 @@ impl Default for HeapOptions {
             initial: HeapOptions::DEFAULT_INITIAL,
             maximum: HeapOptions::MAX_SIZE,
             bounds: HeapBounds::Guarded,
-            nursery: HeapOptions::DEFAULT_NURSERY,
             policy: PolicyFactory::default(),
             slice: HeapOptions::DEFAULT_SLICE,
             zeal: 0,

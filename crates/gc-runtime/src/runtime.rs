@@ -2,6 +2,7 @@
 
 use crate::{GcHeap, HeapError, HeapMemory, HeapOptions};
 use gc_types::CollectorAbi;
+use std::sync::Arc;
 
 /// The garbage that a collector's collections free, sooner or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,17 @@ pub enum Reclaims {
     Everything,
 }
 
+/// An option of a collector: a number that its heaps have, and maybe its code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollectorOption {
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// Its value. Bytes, if it is a size.
+    pub value: u64,
+    /// What it does, in a sentence.
+    pub help: &'static str,
+}
+
 /// Makes heaps of one collector. The other half of the collector is gc-compiler's `GcCompiler` with
 /// the same [`name`](GcRuntime::name). Code that it emits works only on heaps of this half.
 pub trait GcRuntime: Send + Sync {
@@ -26,6 +38,30 @@ pub trait GcRuntime: Send + Sync {
     /// provided it is the name alone.
     fn abi(&self) -> CollectorAbi {
         CollectorAbi::new(self.name())
+    }
+
+    /// The ABI of code that runs over heaps of up to `maximum` bytes: [`abi`](GcRuntime::abi), and
+    /// the options that emitted code depends on, with their values in such a heap. The memory that
+    /// [`new_gc_heap`](GcRuntime::new_gc_heap) gets has the same [`maximum`](HeapMemory::maximum).
+    /// The provided method adds no options.
+    fn heap_abi(&self, _maximum: u64) -> CollectorAbi {
+        self.abi()
+    }
+
+    /// The collector's options with their values. The provided method returns none.
+    fn options(&self) -> Vec<CollectorOption> {
+        Vec::new()
+    }
+
+    /// The collector with another value of the option `name`. An implementation that has
+    /// [`options`](GcRuntime::options) must override this.
+    ///
+    /// # Errors
+    /// If it has no such option, or the value is not possible.
+    fn with_option(&self, name: &str, _value: u64) -> Result<Arc<dyn GcRuntime>, HeapError> {
+        Err(HeapError::Options {
+            what: format!("the collector `{}` has no option `{name}`", self.name()),
+        })
     }
 
     /// A short description for users who choose a collector: the programs that it suits and its

@@ -61,7 +61,7 @@ impl Subject<'static> {
             Subject::new(&NullCollector, Reclaims::Nothing),
             Subject::new(&DrcCollector, Reclaims::Everything),
             Subject::new(&CopyingCollector, Reclaims::Everything),
-            Subject::new(&GenerationalCollector, Reclaims::Everything),
+            Subject::new(const { &GenerationalCollector::new() }, Reclaims::Everything),
         ]
     }
 }

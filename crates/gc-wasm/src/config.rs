@@ -19,7 +19,6 @@ pub struct Config {
     pub(crate) gc_heap_initial: u64,
     pub(crate) gc_heap_maximum: u64,
     pub(crate) gc_heap_bounds: HeapBounds,
-    pub(crate) gc_nursery: u64,
     pub(crate) gc_policy: PolicyFactory,
     pub(crate) gc_slice: Duration,
     pub(crate) gc_zeal: u32,
@@ -46,7 +45,6 @@ impl Config {
             gc_heap_initial: 1 << 20,
             gc_heap_maximum: 2 << 30,
             gc_heap_bounds: HeapBounds::Guarded,
-            gc_nursery: HeapOptions::DEFAULT_NURSERY,
             gc_policy: PolicyFactory::default(),
             gc_slice: HeapOptions::DEFAULT_SLICE,
             gc_zeal: 0,
@@ -59,7 +57,7 @@ impl Config {
         }
     }
 
-    /// Sets the collector of the engine's stores.
+    /// Sets the collector of the engine's stores, with its [options](Collector::with_option).
     pub fn collector(&mut self, collector: Collector) -> &mut Config {
         self.collector = collector;
         self
@@ -84,14 +82,6 @@ impl Config {
     /// each store (the default), or by checking every access.
     pub fn gc_heap_bounds(&mut self, bounds: HeapBounds) -> &mut Config {
         self.gc_heap_bounds = bounds;
-        self
-    }
-
-    /// Sets the maximum size in bytes of the nursery of each store's GC heap, for collectors that
-    /// have one (default: 16 MiB). It is never more than a 32nd of the heap's maximum. A quarter is
-    /// used at first; the part in use then adapts to the survival rate.
-    pub fn gc_nursery(&mut self, bytes: u64) -> &mut Config {
-        self.gc_nursery = bytes;
         self
     }
 
@@ -168,13 +158,6 @@ impl Config {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        let least = u64::from(gc_types::NULL_PAGE_SIZE) * 2;
-        if self.gc_heap_maximum < least || self.gc_heap_maximum > 4 << 30 {
-            bail!("the GC heap's maximum must be between {} KiB and 4 GiB", least >> 10);
-        }
-        if self.max_wasm_stack < 16 << 10 {
-            bail!("the stack for compiled code must be at least 16 KiB");
-        }
         if self.table_elements_maximum > limits::ELEMENTS {
             bail!("the tables of a store may have at most {} elements", limits::ELEMENTS);
         }
@@ -182,33 +165,13 @@ impl Config {
     }
 
     pub(crate) fn heap_options(&self) -> HeapOptions {
-        let options = HeapOptions {
+        HeapOptions {
             initial: self.gc_heap_initial,
             maximum: self.gc_heap_maximum,
             bounds: self.gc_heap_bounds,
-            nursery: self.gc_nursery,
             policy: self.gc_policy.clone(),
             slice: self.gc_slice,
             zeal: self.gc_zeal,
-        };
-        options.cut_to(self.collector.runtime())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use gc_runtime::GcStore;
-
-    #[test]
-    fn emitted_code_and_heaps_agree_how_large_a_nursery_is() {
-        for collector in Collector::all() {
-            let mut config = Config::new();
-            config.collector(collector.clone()).gc_heap_maximum(4 << 30).gc_nursery(256 << 20);
-            let options = config.heap_options();
-            let store = GcStore::new(collector.runtime(), &options).unwrap();
-            let nursery = store.heap().core().memory.nursery();
-            assert_eq!(nursery, options.nursery_size(), "{}", collector.name());
         }
     }
 }

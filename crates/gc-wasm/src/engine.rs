@@ -6,8 +6,8 @@ use crate::{Collector, Config, host_calls};
 use anyhow::{Context, Result};
 #[cfg(feature = "compiler")]
 use gc_compiler::{CompileOptions, Compiler, OptLevel};
+use gc_runtime::GcStore;
 use gc_types::Abi;
-use gc_types::collector::generational;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,9 +18,7 @@ pub struct Engine(Arc<EngineInner>);
 struct EngineInner {
     config: Config,
     types: TypeRegistry,
-    abi: Abi,
-    #[cfg(feature = "compiler")]
-    compiler: Compiler,
+    engine: gc_engine::Engine,
 }
 
 impl Engine {
@@ -30,14 +28,23 @@ impl Engine {
     /// If the settings are invalid or this machine is not supported.
     pub fn new(config: &Config) -> Result<Engine> {
         config.check().context("engine configuration")?;
-        let abi = abi(config);
-        Ok(Engine(Arc::new(EngineInner {
-            config: config.clone(),
-            types: TypeRegistry::new()?,
-            #[cfg(feature = "compiler")]
-            compiler: compiler(config, &abi)?,
-            abi,
-        })))
+        let engine = gc_engine::Engine::builder(config.collector.clone())
+            .heap(config.heap_options())
+            .max_stack(config.max_wasm_stack);
+        #[cfg(feature = "compiler")]
+        let engine = engine.compile_options(CompileOptions {
+            opt_level: if config.optimize { OptLevel::Speed } else { OptLevel::None },
+            verifier: config.verify,
+            huge_function: config.huge_function,
+        });
+        let engine = engine
+            .build_with(|abi| {
+                abi.with_host_calls(host_calls::WASM.iter().copied())
+                    .with_embedder("vmctx", layout::VERSION)
+            })
+            .context("engine configuration")?;
+        let types = TypeRegistry::new()?;
+        Ok(Engine(Arc::new(EngineInner { config: config.clone(), types, engine })))
     }
 
     /// The engine's settings.
@@ -47,7 +54,7 @@ impl Engine {
 
     /// The collector of its stores.
     pub fn collector(&self) -> &Collector {
-        &self.0.config.collector
+        self.0.engine.collector()
     }
 
     /// Whether `other` is the same engine.
@@ -61,35 +68,18 @@ impl Engine {
 
     #[cfg(feature = "compiler")]
     pub(crate) fn compiler(&self) -> &Compiler {
-        &self.0.compiler
+        self.0.engine.compiler()
+    }
+
+    /// A new heap, for a store.
+    pub(crate) fn new_heap(&self) -> Result<GcStore> {
+        self.0.engine.new_heap()
     }
 
     /// The ABI of its code.
     pub fn abi(&self) -> &Abi {
-        &self.0.abi
+        self.0.engine.abi()
     }
-}
-
-/// The compiler that `config` asks for.
-#[cfg(feature = "compiler")]
-fn compiler(config: &Config, abi: &Abi) -> Result<Compiler> {
-    let options = CompileOptions {
-        opt_level: if config.optimize { OptLevel::Speed } else { OptLevel::None },
-        verifier: config.verify,
-        huge_function: config.huge_function,
-    };
-    Compiler::new(abi, &options)
-}
-
-/// What code compiled with `config` depends on.
-fn abi(config: &Config) -> Abi {
-    let nursery = config.heap_options().nursery_size();
-    let collector = config.collector.abi().with(generational::NURSERY, nursery.into());
-    Abi::new(collector)
-        .with_bounds(config.gc_heap_bounds)
-        .with_zeal(config.gc_zeal != 0)
-        .with_host_calls(host_calls::WASM.iter().copied())
-        .with_embedder("vmctx", layout::VERSION)
 }
 
 impl fmt::Debug for Engine {

@@ -31,7 +31,6 @@
 // Much of what describes a module is only asked by the compiler.
 #![cfg_attr(not(feature = "compiler"), allow(dead_code))]
 
-mod collector;
 #[cfg(feature = "compiler")]
 pub(crate) mod compile;
 mod config;
@@ -50,7 +49,6 @@ mod types;
 mod values;
 mod vm;
 
-pub use collector::Collector;
 pub use config::Config;
 pub use engine::Engine;
 pub use externals::{Extern, Global, Memory, Table};
@@ -67,6 +65,7 @@ pub use types::{
 };
 pub use values::Val;
 
+pub use gc_engine::{Collector, CollectorOption};
 pub use gc_jit::{Backtrace, BacktraceFrame, TrapError};
 pub use gc_runtime::{
     AdaptivePolicy, Decision, FixedPolicy, GcStats, GrowthPolicy, HeapBounds, HeapError, HeapPlan,

@@ -64,6 +64,6 @@ fn code_for_one_collector_never_meets_a_heap_of_another() -> Result<()> {
             assert_eq!(error, expected);
         }
     }
-    assert!(Collector::by_name("mark-sweep").is_none());
+    assert!(Collector::by_name("mark-sweep").is_err());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! From forms to CLIF, in one pass. Whatever touches the heap goes through a `GcEmitter`:
+//! From forms to CLIF, in one pass. Whatever touches the heap goes through `gc_engine`:
 //! nothing here knows which collector it is.
 //!
 //! | value | reference |
@@ -11,41 +11,39 @@
 //! The captured values are copied into the closure (Appel, "Compiling with Continuations", 1992,
 //! chapter 10). A function gets its closure as a parameter and uses it to refer to itself. So
 //! closures form no cycles, which reference counting could not free. The heap never contains code
-//! addresses: function 0, `apply`, calls a closure by jumping to the function whose number it finds
+//! addresses: a function `apply` calls a closure by jumping to the function whose number it finds
 //! (Reynolds, "Definitional Interpreters", 1972).
 
-use crate::function::{Program, signature};
+use crate::function::{Program, SIGNATURE, add};
 use crate::syntax::{Form, Function, MAX_DEPTH, Tree};
 use anyhow::{Context, Result, bail, ensure};
 use cranelift_codegen::ir::{self, InstBuilder, Value, types};
 use cranelift_frontend::{FuncInstBuilder, Switch};
-use gc_compiler::{ArrayInit, GcEmitter, RefTest, TestTarget, import_function, trap_code};
-use gc_types::{ArrayLayout, I31, StorageType, StructLayout, Trap, TypeIndex, VMGcKind, VMGcRef};
+use gc_compiler::{RefTest, TestTarget};
+use gc_engine::{Module, Trap};
+use gc_types::{I31, VMGcRef};
 
-pub(crate) const PAIR: TypeIndex = TypeIndex::new(1).unwrap();
-pub(crate) const CLOSURE: TypeIndex = TypeIndex::new(2).unwrap();
-pub(crate) const CLOSURE_LAYOUT: ArrayLayout = ArrayLayout::new(StorageType::Ref);
+/// The name of the function that is a program's value.
+pub(crate) const MAIN: &str = "the program";
 
-pub(crate) fn pair_layout() -> StructLayout {
-    StructLayout::new([StorageType::Ref; 2]).expect("two fields fit")
-}
-
-/// Compiles a program: definitions and an expression. The program is the last of the functions.
-pub(crate) fn compile<'t>(trees: &'t [Tree<'t>], program: &mut Program<'t>) -> Result<()> {
-    program.add("the program".into(), ["", ""], 0, |main| main.body(trees, 1))?;
-    let count = program.functions.len();
-    program.add("apply".into(), ["", ""], 0, |apply| {
-        apply.apply(count);
+/// Compiles a program: definitions and an expression.
+pub(crate) fn compile<'t>(trees: &'t [Tree<'t>], module: &mut Module) -> Result<Program> {
+    let mut program = Program::new(module)?;
+    let (params, results) = SIGNATURE;
+    let main = module.declare(MAIN, params, results)?;
+    add(module, &mut program, &main, ["", ""], 0, |main| main.body(trees, 1))?;
+    let apply = program.apply.clone();
+    add(module, &mut program, &apply, ["", ""], 0, |apply| {
+        apply.apply();
         Ok(())
     })?;
-    program.functions.rotate_right(1);
-    Ok(())
+    Ok(program)
 }
 
 /// A function being compiled.
-pub(crate) struct Body<'a, 'b, 't> {
-    pub(crate) e: GcEmitter<'a, 'b>,
-    pub(crate) program: &'a mut Program<'t>,
+pub(crate) struct Body<'a, 'm, 'b, 't> {
+    pub(crate) f: &'a mut gc_engine::Body<'m, 'b>,
+    pub(crate) program: &'a mut Program,
     pub(crate) closure: Value,
     /// The names in scope, the innermost last.
     pub(crate) locals: Vec<(&'t str, Value)>,
@@ -55,13 +53,13 @@ pub(crate) struct Body<'a, 'b, 't> {
     pub(crate) depth: usize,
 }
 
-impl<'b, 't> Body<'_, 'b, 't> {
+impl<'b, 't> Body<'_, '_, 'b, 't> {
     fn ins(&mut self) -> FuncInstBuilder<'_, 'b> {
-        self.e.builder.ins()
+        self.f.ins()
     }
 
     fn at_line(&mut self, line: u32) {
-        self.e.builder.set_srcloc(ir::SourceLoc::new(line));
+        self.f.at(line);
     }
 
     /// Emits definitions, then the expression whose value the function returns.
@@ -88,20 +86,20 @@ impl<'b, 't> Body<'_, 'b, 't> {
                 self.at_line(line);
                 let condition = match names {
                     None => self.unboxed(test),
-                    Some(_) => self.e.ref_is_null(test),
+                    Some(_) => self.f.is_null(test),
                 };
-                let [then, otherwise] = [(); 2].map(|()| self.e.builder.create_block());
+                let [then, otherwise] = [(); 2].map(|()| self.f.builder().create_block());
                 self.ins().brif(condition, then, &[], otherwise, &[]);
-                self.e.builder.switch_to_block(then);
+                self.f.builder().switch_to_block(then);
                 self.finish(yes.form()?, yes.line(), merge)?;
-                self.e.builder.switch_to_block(otherwise);
+                self.f.builder().switch_to_block(otherwise);
                 self.at_line(line);
                 let outside = self.locals.len();
                 if names.is_some() {
-                    self.e.ref_cast(test, &RefTest::new(false, TestTarget::Struct));
+                    self.f.gc().ref_cast(test, &RefTest::new(false, TestTarget::Struct));
                 }
                 for (field, name) in names.into_iter().flatten().enumerate() {
-                    let value = self.e.struct_get(test, &pair_layout(), field, None);
+                    let value = self.f.struct_get(&self.program.pair, test, field);
                     self.locals.push((name, value));
                 }
                 self.finish(no.form()?, no.line(), merge)?;
@@ -110,9 +108,11 @@ impl<'b, 't> Body<'_, 'b, 't> {
             form => {
                 let value = self.form(form, line)?;
                 match merge {
-                    Some(block) => self.ins().jump(block, &[value.into()]),
-                    None => self.ins().return_(&[value]),
-                };
+                    Some(block) => {
+                        self.ins().jump(block, &[value.into()]);
+                    }
+                    None => self.f.ret(&[value]),
+                }
             }
         }
         Ok(())
@@ -133,13 +133,13 @@ impl<'b, 't> Body<'_, 'b, 't> {
             Form::Name(name) => self.variable(name, line)?,
             Form::List(elements) => {
                 let elements = self.values(elements)?;
-                let nil = self.e.ref_null();
+                let nil = self.f.null();
                 elements.into_iter().rfold(nil, |tail, head| self.pair(head, tail))
             }
             Form::Cons(head, tail) => {
                 let (head, tail) = (self.value(head)?, self.value(tail)?);
                 self.at_line(line);
-                self.e.ref_cast(tail, &RefTest::new(true, TestTarget::Struct));
+                self.f.gc().ref_cast(tail, &RefTest::new(true, TestTarget::Struct));
                 self.pair(head, tail)
             }
             Form::Operator(operator, a, b) => {
@@ -147,18 +147,18 @@ impl<'b, 't> Body<'_, 'b, 't> {
                 self.at_line(line);
                 let (a, b) = (self.unboxed(a), self.unboxed(b));
                 let mut result = operator(self.ins(), a, b);
-                if self.e.builder.func.dfg.value_type(result) == types::I8 {
+                if self.f.builder().func.dfg.value_type(result) == types::I8 {
                     result = self.ins().uextend(types::I32, result);
                 }
-                self.e.ref_i31(result)
+                self.f.gc().ref_i31(result)
             }
             Form::Function(function) => self.function(function, function.name)?,
             Form::Call(parts) => self.call(parts, line, false)?,
             Form::If(..) => {
-                let merge = self.e.builder.create_block();
-                let result = self.e.builder.append_block_param(merge, types::I64);
+                let merge = self.f.builder().create_block();
+                let result = self.f.builder().append_block_param(merge, types::I64);
                 self.finish(form, line, Some(merge))?;
-                self.e.builder.switch_to_block(merge);
+                self.f.builder().switch_to_block(merge);
                 result
             }
         })
@@ -171,13 +171,12 @@ impl<'b, 't> Body<'_, 'b, 't> {
 
     /// The integer (`I32`) in `value`. Traps if `value` is not an integer.
     fn unboxed(&mut self, value: Value) -> Value {
-        self.e.ref_cast(value, &RefTest::new(false, TestTarget::I31));
-        self.e.i31_get_s(value)
+        self.f.gc().ref_cast(value, &RefTest::new(false, TestTarget::I31));
+        self.f.gc().i31_get_s(value)
     }
 
     fn pair(&mut self, head: Value, tail: Value) -> Value {
-        let word = self.ins().iconst(types::I32, i64::from(PAIR.header_word(VMGcKind::StructRef)));
-        self.e.struct_new(word, &pair_layout(), &[head, tail])
+        self.f.struct_new(&self.program.pair, &[head, tail])
     }
 
     fn variable(&mut self, name: &'t str, line: u32) -> Result<Value> {
@@ -194,8 +193,8 @@ impl<'b, 't> Body<'_, 'b, 't> {
     }
 
     fn closure_element(&mut self, index: usize) -> Value {
-        let index = self.ins().iconst(types::I32, index as i64);
-        self.e.array_get(self.closure, &CLOSURE_LAYOUT, index, None)
+        let index = self.f.i32(index as i32);
+        self.f.array_get(&self.program.closure, self.closure, index)
     }
 
     /// A closure for the function's first parameter, which returns a closure for the second, and so
@@ -207,23 +206,24 @@ impl<'b, 't> Body<'_, 'b, 't> {
         };
         ensure!(self.depth < MAX_DEPTH, "line {line}: nested too deeply");
         let title = format!("{name} (line {line})");
-        let emit = |inner: &mut Body<'_, '_, 't>| {
+        let emit = |inner: &mut Body<'_, '_, '_, 't>| {
             if params.is_empty() {
                 return inner.body(body, line);
             }
             let rest = inner.function(Function { params, ..function }, "")?;
-            inner.ins().return_(&[rest]);
+            inner.f.ret(&[rest]);
             Ok(())
         };
-        let captured = self.program.add(title, [itself, param], self.depth + 1, emit)?;
+        let (module, names) = (self.f.module(), [itself, param]);
+        let (params, results) = SIGNATURE;
+        let code = module.declare_local(&title, params, results)?;
+        let captured = add(module, self.program, &code, names, self.depth + 1, emit)?;
+        self.program.functions.push(code);
         let mut elements = vec![self.int(self.program.functions.len() as i32)];
         for (name, line) in captured {
             elements.push(self.variable(name, line)?);
         }
-        let word = i64::from(CLOSURE.header_word(VMGcKind::ArrayRef));
-        let word = self.ins().iconst(types::I32, word);
-        let elements = ArrayInit::Elements(&elements);
-        Ok(self.e.array_new(word, &CLOSURE_LAYOUT, elements))
+        Ok(self.f.array_of(&self.program.closure, &elements))
     }
 
     /// Calls the first of `parts` with the second, the result with the third, and so on. A tail
@@ -231,40 +231,36 @@ impl<'b, 't> Body<'_, 'b, 't> {
     fn call(&mut self, parts: &'t [Tree<'t>], line: u32, is_tail: bool) -> Result<Value> {
         let parts = self.values(parts)?;
         self.at_line(line);
-        let apply = import_function(self.e.builder.func, 0, signature());
         let mut result = parts[0];
         for (i, argument) in parts.iter().enumerate().skip(1) {
-            self.e.ref_cast(result, &RefTest::new(false, TestTarget::Array));
-            let args = [self.e.vmctx(), result, *argument];
+            self.f.gc().ref_cast(result, &RefTest::new(false, TestTarget::Array));
+            let args = [result, *argument];
             if is_tail && i == parts.len() - 1 {
-                self.ins().return_call(apply, &args);
+                self.f.tail_call(&self.program.apply, &args);
             } else {
-                let call = self.ins().call(apply, &args);
-                result = self.e.builder.inst_results(call)[0];
-                self.e.declare_ref(result);
+                result = self.f.call(&self.program.apply, &args)[0];
             }
         }
         Ok(result)
     }
 
-    /// Emits `apply`: a tail call of that one of `count` functions whose number is in the closure.
-    fn apply(&mut self, count: usize) {
+    /// Emits `apply`: a tail call of the function whose number is in the closure.
+    fn apply(&mut self) {
         let number = self.closure_element(0);
-        let number = self.e.i31_get_u(number);
+        let number = self.f.gc().i31_get_u(number);
         let mut switch = Switch::new();
-        let blocks: Vec<_> = (1..=count).map(|n| (n, self.e.builder.create_block())).collect();
-        for (number, block) in &blocks {
-            switch.set_entry(*number as u128, *block);
+        let functions = self.program.functions.clone();
+        let blocks: Vec<_> = functions.iter().map(|_| self.f.builder().create_block()).collect();
+        for (number, block) in (1..).zip(&blocks) {
+            switch.set_entry(number, *block);
         }
-        let unknown = self.e.builder.create_block();
-        switch.emit(self.e.builder, number, unknown);
-        for (number, block) in blocks {
-            self.e.builder.switch_to_block(block);
-            let code = import_function(self.e.builder.func, number as u32, signature());
-            let args = [self.e.vmctx(), self.closure, self.locals[1].1];
-            self.ins().return_call(code, &args);
+        let unknown = self.f.builder().create_block();
+        switch.emit(self.f.builder(), number, unknown);
+        for (block, code) in blocks.into_iter().zip(&functions) {
+            self.f.builder().switch_to_block(block);
+            self.f.tail_call(code, &[self.closure, self.locals[1].1]);
         }
-        self.e.builder.switch_to_block(unknown);
-        self.ins().trap(trap_code(Trap::BadFuncRef));
+        self.f.builder().switch_to_block(unknown);
+        self.f.trap(Trap::BadFuncRef);
     }
 }

@@ -1,6 +1,5 @@
 //! A small functional language, compiled to machine code directly with Cranelift, with a garbage
-//! collector that a flag chooses. It shows how to use `gc-compiler` and `gc-jit` without
-//! WebAssembly.
+//! collector that a flag chooses. It shows how to use `gc-engine` without WebAssembly.
 //!
 //! ```text
 //! cargo run -p toy_language                              # the demo, under each collector
@@ -22,7 +21,7 @@
 //! that gets too few arguments returns one of the rest. Tail calls use no stack.
 //!
 //! Read the files in this order: `syntax.rs` (text to forms), `compiler.rs` (forms to CLIF),
-//! `function.rs` (what each function needs), `runtime.rs` (linking, the heap, running).
+//! `function.rs` (types and functions), `runtime.rs` (the heap, running).
 
 mod compiler;
 mod function;
@@ -33,7 +32,7 @@ mod tests;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use gc_runtime::HeapOptions;
+use gc_engine::{Collector, Engine};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -42,9 +41,9 @@ use std::path::PathBuf;
 struct Arguments {
     /// The program's file; without one, a demo that checks its own result
     file: Option<PathBuf>,
-    /// Which collector
-    #[arg(long, value_name = "NAME", value_parser = runtime::COLLECTORS, default_values = runtime::COLLECTORS)]
-    collector: Vec<String>,
+    /// Which collector; without one, each in turn
+    #[arg(long, value_name = "NAME[:OPTION=VALUE]")]
+    collector: Vec<Collector>,
     /// The most bytes the heap may use
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     heap_max: u64,
@@ -61,9 +60,14 @@ fn main() -> Result<()> {
             .with_context(|| format!("cannot read {}", file.display()))?,
         None => DEMO.to_owned(),
     };
-    let heap = HeapOptions { maximum: arguments.heap_max, ..HeapOptions::default() };
-    for collector in &arguments.collector {
-        let (result, stats) = runtime::run(&source, collector, &heap)?;
+    let mut collectors = arguments.collector;
+    if collectors.is_empty() {
+        collectors = Collector::all();
+    }
+    for collector in collectors {
+        let engine = Engine::builder(collector.clone()).heap_maximum(arguments.heap_max);
+        let engine = engine.max_stack(runtime::MAX_STACK).build()?;
+        let (result, stats) = runtime::run(&source, &engine)?;
         writeln!(std::io::stdout(), "{result}")?;
         eprintln!("{collector}: {} objects, {} collections", stats.allocations, stats.collections);
         ensure!(

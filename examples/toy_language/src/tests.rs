@@ -1,14 +1,17 @@
 //! Programs and their results under each collector, with a large heap and with zeal: every few
 //! allocations a collection runs, with the heap verified before and after.
 
-use crate::runtime::{COLLECTORS, run};
+use crate::runtime::{MAX_STACK, run};
 use crate::{DEMO, DEMO_RESULT};
 use anyhow::Result;
-use gc_runtime::{GcStats, HeapOptions};
+use gc_engine::{Collector, Engine};
+use gc_runtime::GcStats;
+
+const COLLECTORS: [&str; 4] = ["null", "drc", "copying", "generational"];
 
 fn run_with(source: &str, collector: &str, mib: u64, zeal: u32) -> Result<(String, GcStats)> {
-    let heap = HeapOptions { maximum: mib << 20, zeal, ..HeapOptions::default() };
-    run(source, collector, &heap)
+    let engine = Engine::builder(Collector::by_name(collector)?).heap_maximum(mib << 20);
+    run(source, &engine.zeal(zeal).max_stack(MAX_STACK).build()?)
 }
 
 #[track_caller]

@@ -1,12 +1,13 @@
 //! `reclaim collectors`: lists the collectors with their descriptions.
 
 use crate::registry::Registry;
-use crate::size;
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
+use gc_engine::size;
 use gc_wasm::{Collector, Reclaims};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::Write;
 
 /// Arguments of `reclaim collectors`.
@@ -30,6 +31,7 @@ struct Json<'a> {
     moves_objects: bool,
     max_heap_bytes: u64,
     fingerprint: String,
+    options: BTreeMap<&'a str, u64>,
     summary: &'a str,
 }
 
@@ -49,6 +51,7 @@ pub fn execute(args: &CollectorsArgs, registry: &Registry) -> Result<()> {
                 moves_objects: one.moves_objects(),
                 max_heap_bytes: one.max_heap_size(),
                 fingerprint: one.abi().fingerprint().to_string(),
+                options: one.options().iter().map(|option| (option.name, option.value)).collect(),
                 summary: one.summary(),
             };
             writeln!(out, "{}", serde_json::to_string(&json)?)?;
@@ -72,6 +75,15 @@ pub fn execute(args: &CollectorsArgs, registry: &Registry) -> Result<()> {
         column.set_padding((0, 2));
     }
     writeln!(out, "{}\n\n* the default", table.trim_fmt())?;
+    let collectors = registry.all().iter();
+    let options = collectors.flat_map(|one| one.options().into_iter().map(move |it| (one, it)));
+    for (n, (one, option)) in options.enumerate() {
+        if n == 0 {
+            writeln!(out, "\nOptions, behind a collector's name:")?;
+        }
+        let (name, value) = (one.name(), size::show(option.value));
+        writeln!(out, "  {name}:{}=SIZE  {} [{value}]", option.name, option.help)?;
+    }
     Ok(())
 }
 

@@ -73,12 +73,13 @@ impl Setting {
     /// The engine's configuration, with at most `maximum` bytes of heap. The nursery, if there is
     /// one, is small enough to be filled.
     fn config(&self, maximum: u64) -> gc_wasm::Config {
+        let small = self.collector.with_option("nursery", "128KiB");
+        let collector = small.unwrap_or_else(|_| self.collector.clone());
         let mut config = gc_wasm::Config::new();
         config
-            .collector(self.collector.clone())
+            .collector(collector)
             .gc_heap_bounds(self.bounds)
             .gc_heap_maximum(maximum)
-            .gc_nursery(128 << 10)
             .gc_zeal(u32::from(self.zeal));
         config
     }

@@ -76,7 +76,6 @@ pub struct HeapMemory {
     /// The maximum of `len`.
     maximum: u64,
     bounds: HeapBounds,
-    nursery: u32,
 }
 
 impl HeapMemory {
@@ -96,8 +95,7 @@ impl HeapMemory {
                 what: format!("pages of {page} bytes are larger than the null page"),
             });
         }
-        let maximum =
-            options.maximum.next_multiple_of(page).clamp(NULL_PAGE, HeapOptions::MAX_SIZE);
+        let maximum = HeapMemory::maximum_for(options.maximum);
         let reserved = match options.bounds {
             HeapBounds::Guarded => (4 << 30) + HEAP_GUARD_SIZE,
             HeapBounds::Checked => maximum,
@@ -108,14 +106,22 @@ impl HeapMemory {
         let base = system::reserve(reserved)?;
         let mapping = Arc::new(HeapMapping { base, reserved, data: HeapData::default() });
         let bounds = options.bounds;
-        let nursery = options.nursery_size();
-        let mut memory = HeapMemory { mapping, len: NULL_PAGE, maximum, bounds, nursery };
+        let mut memory = HeapMemory { mapping, len: NULL_PAGE, maximum, bounds };
         memory.set_data_u64(HeapDataOffsets::BOUND, NULL_PAGE);
         let initial = options.initial.min(maximum).saturating_sub(NULL_PAGE);
         if initial > 0 {
             memory.grow(initial)?;
         }
         Ok(memory)
+    }
+
+    /// The [`maximum`](HeapMemory::maximum) of memory of which `bytes` are asked for: whole
+    /// pages, not more than indices reach.
+    pub(crate) fn maximum_for(bytes: u64) -> u64 {
+        bytes
+            .min(HeapOptions::MAX_SIZE)
+            .next_multiple_of(system::page_size())
+            .clamp(NULL_PAGE, HeapOptions::MAX_SIZE)
     }
 
     /// A handle that keeps the mapping alive. It does not keep the objects.
@@ -148,11 +154,6 @@ impl HeapMemory {
     /// Bytes that are mapped and usable.
     pub fn usable(&self) -> u64 {
         self.len - NULL_PAGE
-    }
-
-    /// Bytes from [`NULL_PAGE_SIZE`] on that are reserved for a nursery, mapped or not.
-    pub fn nursery(&self) -> u32 {
-        self.nursery
     }
 
     /// How emitted code may address this memory.

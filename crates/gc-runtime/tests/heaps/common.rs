@@ -22,7 +22,7 @@ pub(crate) const VALUE: u32 = 16;
 /// Those whose heaps keep what the host has a reference to, though it is no root.
 pub(crate) const COLLECTORS: [&dyn GcRuntime; 2] = [&NullCollector, &DrcCollector];
 pub(crate) const ALL_COLLECTORS: [&dyn GcRuntime; 4] =
-    [&NullCollector, &DrcCollector, &CopyingCollector, &GenerationalCollector];
+    [&NullCollector, &DrcCollector, &CopyingCollector, &GenerationalCollector::new()];
 
 pub(crate) fn layouts() -> Vec<(TypeIndex, Arc<GcLayout>)> {
     use StorageType::*;

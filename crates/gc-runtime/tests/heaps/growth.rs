@@ -10,9 +10,10 @@ use gc_types::{NULL_PAGE_SIZE, StorageType, VMGcRef};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const COLLECTING: [&dyn GcRuntime; 3] = [&DrcCollector, &CopyingCollector, &GenerationalCollector];
+const COLLECTING: [&dyn GcRuntime; 3] =
+    [&DrcCollector, &CopyingCollector, &GenerationalCollector::new()];
 const ALL: [&dyn GcRuntime; 4] =
-    [&NullCollector, &DrcCollector, &CopyingCollector, &GenerationalCollector];
+    [&NullCollector, &DrcCollector, &CopyingCollector, &GenerationalCollector::new()];
 
 const NULL_PAGE: u64 = NULL_PAGE_SIZE as u64;
 
@@ -94,6 +95,14 @@ fn churn(store: &mut GcStore, stack: &mut Stack, count: usize) {
     for _ in 0..count {
         let node = store.alloc_struct(stack, NODE).unwrap();
         store.expose_gc_ref_to_wasm(node);
+    }
+}
+
+/// A store with a nursery of this size, if the collector has one.
+fn with_nursery(runtime: &dyn GcRuntime, bytes: u64, options: &HeapOptions) -> GcStore {
+    match runtime.with_option("nursery", bytes) {
+        Ok(runtime) => store_with(&*runtime, options),
+        Err(_) => store_with(runtime, options),
     }
 }
 
@@ -179,8 +188,8 @@ fn a_heap_in_which_much_lives_is_some_times_as_large() {
     for runtime in COLLECTING {
         for (policy, most) in [(AdaptivePolicy::balanced(), 8), (AdaptivePolicy::memory(), 5)] {
             let name = format!("{}, {policy:?}", runtime.name());
-            let options = HeapOptions { nursery: 1 << 20, ..with(policy, 1 << 20, 512 << 20) };
-            let mut store = store_with(runtime, &options);
+            let options = with(policy, 1 << 20, 512 << 20);
+            let mut store = with_nursery(runtime, 1 << 20, &options);
             let mut stack = Stack(Vec::new());
             const LIVE: usize = 20_000;
             // What lives is all over what does not, and replaced bit by bit.
@@ -246,8 +255,8 @@ fn a_fixed_heap_may_be_much_smaller_than_it_might_become() {
 fn a_fixed_heap_is_collected_no_more_often_than_one_that_may_grow() {
     for runtime in COLLECTING {
         let collections = |policy: PolicyFactory| {
-            let options = HeapOptions { nursery: 8 << 20, ..with(policy, 256 << 20, 256 << 20) };
-            let mut store = store_with(runtime, &options);
+            let options = with(policy, 256 << 20, 256 << 20);
+            let mut store = with_nursery(runtime, 8 << 20, &options);
             let mut stack = Stack(Vec::new());
             // All survives for a while, then nothing does.
             fill(&mut store, &mut stack, 10, 300_000).unwrap();
@@ -426,12 +435,12 @@ fn memory_goes_back_after_a_spike() {
 
 #[test]
 fn a_heap_that_no_longer_grows_is_looked_at_when_a_review_is_due() {
-    for runtime in [&DrcCollector as &dyn GcRuntime, &GenerationalCollector] {
+    for runtime in [&DrcCollector as &dyn GcRuntime, &GenerationalCollector::new()] {
         let name = runtime.name();
         let spike = |review| {
             let policy = Recorder { review, ..Recorder::new() };
-            let options = HeapOptions { nursery: 256 << 10, ..with(policy, 1 << 20, 256 << 20) };
-            let mut store = store_with(runtime, &options);
+            let options = with(policy, 1 << 20, 256 << 20);
+            let mut store = with_nursery(runtime, 256 << 10, &options);
             let mut stack = Stack(Vec::new());
             fill(&mut store, &mut stack, 100, 40_000).unwrap();
             store.gc(&mut stack).unwrap();
@@ -453,8 +462,8 @@ fn a_policy_that_is_mean_with_memory_uses_less_than_a_generous_one() {
     for runtime in COLLECTING {
         let most = |policy: AdaptivePolicy| {
             // A small nursery, or it is most of the heap.
-            let options = HeapOptions { nursery: 1 << 20, ..with(policy, 1 << 20, 512 << 20) };
-            let mut store = store_with(runtime, &options);
+            let options = with(policy, 1 << 20, 512 << 20);
+            let mut store = with_nursery(runtime, 1 << 20, &options);
             let mut stack = Stack(Vec::new());
             // A queue: each array lives for a while.
             for n in 0..20_000 {

@@ -44,12 +44,13 @@ impl Setting {
     /// The engine configuration. The heap is small, because a heap with checked bounds reserves all
     /// of it. The nursery is small too, so that the allocations of a test fill it.
     pub fn config(&self) -> Config {
+        let small = self.collector.with_option("nursery", "128KiB");
+        let collector = small.unwrap_or_else(|_| self.collector.clone());
         let mut config = Config::new();
         config
-            .collector(self.collector.clone())
+            .collector(collector)
             .gc_heap_bounds(self.bounds)
             .gc_heap_maximum(64 << 20)
-            .gc_nursery(128 << 10)
             .gc_zeal(u32::from(self.zeal));
         config
     }

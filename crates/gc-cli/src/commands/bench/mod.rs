@@ -80,10 +80,10 @@ pub struct BenchArgs {
 pub fn execute(args: &BenchArgs, registry: &Registry) -> Result<()> {
     let calls = call::parse_calls(args.invoke.as_slice(), &args.args)?;
     let call = calls.into_iter().next().unwrap_or_else(Call::start);
-    let collectors = registry.by_names(&args.collector)?;
+    let collectors = registry.choose_all(&args.collector)?;
     with_stack(args.heap.stack_bytes(), || {
         let program = Program::read(&args.file)?;
-        let engines = collectors.into_iter().map(|collector| args.heap.engine(collector));
+        let engines = collectors.iter().map(|collector| args.heap.engine(collector));
         let engines = engines.collect::<Result<Vec<_>>>()?;
         if let Some(engine) = engines.first() {
             program.validate(engine)?;

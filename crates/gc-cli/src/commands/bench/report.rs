@@ -2,9 +2,10 @@
 
 use super::contender::Entry;
 use crate::call::Call;
-use crate::{duration, size};
+use crate::duration;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use gc_conformance::message::one_line;
+use gc_engine::size;
 use serde::Serialize;
 use std::time::Duration;
 

@@ -34,24 +34,67 @@ mod verify;
 use crate::space::blocks::BLOCK_SIZE;
 use crate::space::shapes::Shapes;
 use crate::{
-    ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest,
-    GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, LastResort, Occupancy,
+    CollectorOption, ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause,
+    GcHeap, GcRequest, GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory,
+    LastResort, Occupancy,
 };
 use collect::GenerationalCollection;
 use evacuate::Evacuator;
-use gc_types::collector::generational::NAME;
-use gc_types::{GcLayout, VMGcHeader, VMGcKind, VMGcRef};
+use gc_types::collector::generational::{NAME, NURSERY, nursery_size};
+use gc_types::{CollectorAbi, GcLayout, VMGcHeader, VMGcKind, VMGcRef};
 use major::{Marker, Phase};
 use minor::Scavenger;
 use nursery::{Count, Nursery};
 use old::Old;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use tables::Tables;
 use trace::Chooser;
 
 /// Makes generational heaps.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct GenerationalCollector;
+///
+/// ```
+/// use gc_runtime::GcRuntime;
+/// use gc_runtime::collector::GenerationalCollector;
+///
+/// let collector = GenerationalCollector::new().with_nursery(4 << 20);
+/// assert_eq!(collector.heap_abi(1 << 30).option("nursery"), Some(4 << 20));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct GenerationalCollector {
+    nursery: u64,
+}
+
+impl GenerationalCollector {
+    /// The most bytes that a nursery has unless another number is given: half of a usual
+    /// last-level cache.
+    pub const DEFAULT_NURSERY: u64 = 16 << 20;
+
+    /// A collector with the default options.
+    pub const fn new() -> GenerationalCollector {
+        GenerationalCollector { nursery: GenerationalCollector::DEFAULT_NURSERY }
+    }
+
+    /// The same with another maximum of the nursery, in bytes. Large nurseries are collected
+    /// less often and promote less. Small ones have shorter pauses and stay in a cache. The
+    /// collector finds out how much of the nursery it uses. A nursery is never more than a
+    /// 32nd of what the heap may become.
+    #[must_use]
+    pub const fn with_nursery(self, bytes: u64) -> GenerationalCollector {
+        GenerationalCollector { nursery: bytes }
+    }
+
+    /// Bytes of the nursery of a heap that may have `maximum` bytes.
+    fn nursery_size(&self, maximum: u64) -> u32 {
+        nursery_size(self.nursery, maximum)
+    }
+}
+
+impl Default for GenerationalCollector {
+    fn default() -> GenerationalCollector {
+        GenerationalCollector::new()
+    }
+}
 
 impl GcRuntime for GenerationalCollector {
     fn name(&self) -> &'static str {
@@ -64,7 +107,29 @@ impl GcRuntime for GenerationalCollector {
     }
 
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        Ok(Box::new(GenerationalHeap::new(memory, zeal)))
+        let nursery = self.nursery_size(memory.maximum());
+        Ok(Box::new(GenerationalHeap::new(memory, nursery, zeal)))
+    }
+
+    fn heap_abi(&self, maximum: u64) -> CollectorAbi {
+        self.abi().with(NURSERY, self.nursery_size(maximum).into())
+    }
+
+    fn options(&self) -> Vec<CollectorOption> {
+        vec![CollectorOption {
+            name: NURSERY,
+            value: self.nursery,
+            help: "the most bytes of the nursery, and never more than a 32nd of the heap's maximum",
+        }]
+    }
+
+    fn with_option(&self, name: &str, value: u64) -> Result<Arc<dyn GcRuntime>, HeapError> {
+        match name {
+            NURSERY => Ok(Arc::new(self.with_nursery(value))),
+            _ => Err(HeapError::Options {
+                what: format!("the collector `{NAME}` has no option `{name}`"),
+            }),
+        }
     }
 }
 
@@ -98,8 +163,8 @@ struct GenerationalHeap {
 }
 
 impl GenerationalHeap {
-    fn new(memory: HeapMemory, zeal: u32) -> GenerationalHeap {
-        let nursery = Nursery::new(memory.nursery());
+    fn new(memory: HeapMemory, nursery: u32, zeal: u32) -> GenerationalHeap {
+        let nursery = Nursery::new(nursery);
         let old = Old::new(nursery.end);
         let tables = Tables::new(memory.maximum(), nursery.end);
         let mut heap = GenerationalHeap {

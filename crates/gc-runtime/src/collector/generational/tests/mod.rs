@@ -24,9 +24,12 @@ const BYTES: TypeIndex = TypeIndex::new(2).unwrap();
 const CAR: u64 = 8;
 const CDR: u64 = 12;
 
+/// A nursery that tests fill.
+const COLLECTOR: GenerationalCollector = GenerationalCollector::new().with_nursery(256 << 10);
+
 fn options(maximum: u64) -> HeapOptions {
     let (initial, bounds) = (maximum, HeapBounds::Checked);
-    HeapOptions { initial, maximum, bounds, nursery: 256 << 10, ..HeapOptions::default() }
+    HeapOptions { initial, maximum, bounds, ..HeapOptions::default() }
 }
 
 fn add_layouts(heap: &mut dyn GcHeap) {
@@ -51,12 +54,13 @@ struct Fixture {
 
 impl Fixture {
     fn new(maximum: u64) -> Fixture {
-        Fixture::in_memory(HeapMemory::new(&options(maximum)).unwrap())
+        Fixture::in_memory(HeapMemory::new(&options(maximum)).unwrap(), &COLLECTOR)
     }
 
     #[allow(unsafe_code)]
-    fn in_memory(memory: HeapMemory) -> Fixture {
-        let mut heap = GenerationalHeap::new(memory, 0);
+    fn in_memory(memory: HeapMemory, collector: &GenerationalCollector) -> Fixture {
+        let nursery = collector.nursery_size(memory.maximum());
+        let mut heap = GenerationalHeap::new(memory, nursery, 0);
         add_layouts(&mut heap);
         let (mut slot, mut roots) = (vec![0], GcRootsList::default());
         let first = NonNull::from(&mut slot[0]);
@@ -161,6 +165,20 @@ impl Fixture {
             (at, length) = (self.read(at, CDR), length + 1);
         }
         length
+    }
+}
+
+#[test]
+fn emitted_code_is_told_how_large_the_nursery_is() {
+    for maximum in [0, 1 << 20, (1 << 20) + 1, (130 << 10) + 4095, 64 << 20, 1 << 32] {
+        for nursery in [0, 5000, 256 << 10, u64::MAX] {
+            let collector = GenerationalCollector::new().with_nursery(nursery);
+            let options = HeapOptions { initial: 0, ..options(maximum) }.cut_to(&collector);
+            let memory = HeapMemory::new(&options).unwrap();
+            let told = collector.heap_abi(options.maximum).option(NURSERY);
+            let nursery = Fixture::in_memory(memory, &collector).heap.nursery;
+            assert_eq!(told, Some(u64::from(nursery.end - NURSERY_START)), "{options:?}");
+        }
     }
 }
 

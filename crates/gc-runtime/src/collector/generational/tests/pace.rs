@@ -96,9 +96,9 @@ fn free_blocks_are_given_back_in_slices() {
 
 #[test]
 fn the_nursery_follows_what_survives() {
-    let options = HeapOptions { nursery: 16 << 20, ..options(1 << 30) };
+    let options = options(1 << 30);
     let memory = HeapMemory::new(&HeapOptions { initial: 64 << 20, ..options }).unwrap();
-    let mut f = Fixture::in_memory(memory);
+    let mut f = Fixture::in_memory(memory, &GenerationalCollector::new());
     const MIB: u32 = 1 << 20;
     assert_eq!(f.heap.nursery_size(), 4 * MIB);
     let fill = |f: &mut Fixture, survives: bool| {

@@ -36,7 +36,7 @@ fn cdr(store: &GcStore, object: &VMGcRef) -> Option<VMGcRef> {
 #[test]
 fn a_store_collects_the_nursery_mostly_and_the_rest_in_time() {
     let options = HeapOptions { initial: 1 << 20, ..options(64 << 20) };
-    let mut store = GcStore::new(&GenerationalCollector, &options).unwrap();
+    let mut store = GcStore::new(&COLLECTOR, &options).unwrap();
     add_layouts(store.heap_mut());
     // A queue of 20,000 pairs: each dies old.
     let mut stack = Slots([0]);
@@ -71,7 +71,7 @@ fn a_store_collects_the_nursery_mostly_and_the_rest_in_time() {
 /// Traces evacuate nothing, and between them nothing else does.
 #[test]
 fn a_large_object_finds_room_between_what_traces_left() {
-    let mut store = GcStore::new(&GenerationalCollector, &options(4 << 20)).unwrap();
+    let mut store = GcStore::new(&COLLECTOR, &options(4 << 20)).unwrap();
     add_layouts(store.heap_mut());
     let (kept, first, last) = (0, 1, 2);
     let mut stack = Slots([0; 3]);

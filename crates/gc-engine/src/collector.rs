@@ -1,0 +1,253 @@
+//! A collector: a pair of two halves with the same name, and its options.
+
+use crate::size;
+use anyhow::{Context as _, Result, bail, ensure};
+#[cfg(feature = "compiler")]
+use gc_compiler::{GcCompiler, collector as code};
+use gc_runtime::{CollectorOption, GcRuntime, HeapOptions, Reclaims, collector as heap};
+use gc_types::{Abi, CollectorAbi};
+use std::fmt;
+use std::sync::Arc;
+
+/// A collector for an engine: the half that makes heaps and the half that emits code, with the
+/// collector's options. The halves can come from any crate. [`Collector::all`] returns the
+/// collectors of this project.
+///
+/// ```
+/// use gc_engine::Collector;
+///
+/// let collector = Collector::by_name("generational")?.with_option("nursery", "64MiB")?;
+/// assert_eq!(collector.to_string(), "generational:nursery=67108864");
+/// // The same in one text, as a command line has it.
+/// let same: Collector = "generational:nursery=64MiB".parse()?;
+/// assert_eq!(same.to_string(), collector.to_string());
+///
+/// let error = Collector::by_name("mark-sweep").unwrap_err();
+/// assert!(error.to_string().contains("null, drc, copying, generational"));
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone)]
+pub struct Collector {
+    runtime: Arc<dyn GcRuntime>,
+    #[cfg(feature = "compiler")]
+    compiler: Arc<dyn GcCompiler>,
+}
+
+/// A collector of this project, made of these halves.
+macro_rules! ours {
+    ($runtime:expr, $compiler:expr) => {
+        Collector {
+            runtime: Arc::new($runtime),
+            #[cfg(feature = "compiler")]
+            compiler: Arc::new($compiler),
+        }
+    };
+}
+
+impl Collector {
+    /// Pairs two halves.
+    ///
+    /// # Errors
+    /// If their [`CollectorAbi`]s differ: the code of one half would damage the objects of the
+    /// other.
+    #[cfg(feature = "compiler")]
+    pub fn new(runtime: Arc<dyn GcRuntime>, compiler: Arc<dyn GcCompiler>) -> Result<Collector> {
+        if runtime.name() != compiler.name() {
+            bail!(
+                "the heaps of collector `{}` do not work with the code of collector `{}`",
+                runtime.name(),
+                compiler.name()
+            );
+        }
+        if let Err(difference) = runtime.abi().check(&compiler.abi()) {
+            bail!(
+                "the halves of collector `{}` do not fit: {difference} (here: its heaps, there: \
+                 its code)",
+                runtime.name()
+            );
+        }
+        Ok(Collector { runtime, compiler })
+    }
+
+    /// `null`: never collects. It has the least overhead and is for programs that end soon.
+    pub fn null() -> Collector {
+        ours!(heap::null::NullCollector, code::null::NullCompiler)
+    }
+
+    /// `drc`: deferred reference counting. It does not move objects. It reclaims acyclic garbage in
+    /// each collection, and cycles when the heap has grown. Its heaps use at most 3 GiB, so that
+    /// counts cannot overflow.
+    pub fn drc() -> Collector {
+        ours!(heap::drc::DrcCollector, code::drc::DrcCompiler)
+    }
+
+    /// `copying`: a semispace collector. It allocates inline and has no barriers, and dead objects
+    /// cost nothing. It needs space to copy to, and its pauses grow with the live objects.
+    pub fn copying() -> Collector {
+        ours!(heap::copying::CopyingCollector, code::copying::CopyingCompiler)
+    }
+
+    /// `generational`: a nursery in front of a mark-region heap. It moves objects. It is the
+    /// fastest for most programs and has short pauses.
+    pub fn generational() -> Collector {
+        ours!(
+            heap::generational::GenerationalCollector::default(),
+            code::generational::GenerationalCompiler
+        )
+    }
+
+    /// The collectors of this project.
+    pub fn all() -> Vec<Collector> {
+        vec![Collector::null(), Collector::drc(), Collector::copying(), Collector::generational()]
+    }
+
+    /// The collector of this project with this name.
+    ///
+    /// # Errors
+    /// If there is none. The error lists those there are.
+    pub fn by_name(name: &str) -> Result<Collector> {
+        let all = Collector::all();
+        let names: Vec<_> = all.iter().map(Collector::name).collect();
+        let unknown = format!("no collector `{name}`: there are {}", names.join(", "));
+        all.into_iter().find(|collector| collector.name() == name).context(unknown)
+    }
+
+    /// The same with options as a command line has them: `OPTION=VALUE`, several separated by
+    /// colons.
+    ///
+    /// # Errors
+    /// As [`with_option`](Collector::with_option), or if an option has no value.
+    pub fn with_options(&self, options: &str) -> Result<Collector> {
+        let mut collector = self.clone();
+        for option in options.split(':') {
+            let (name, value) = option
+                .split_once('=')
+                .with_context(|| format!("`{option}` is not of the form OPTION=VALUE"))?;
+            collector = collector.with_option(name.trim(), value.trim())?;
+        }
+        Ok(collector)
+    }
+
+    /// The same with another value of an option: a number, or a size with a unit, such as
+    /// `64MiB`.
+    ///
+    /// # Errors
+    /// If it has no such option, or the value is not possible. The error lists the options
+    /// there are.
+    pub fn with_option(&self, name: &str, value: &str) -> Result<Collector> {
+        let options = self.options();
+        let known = options.iter().any(|option| option.name == name);
+        ensure!(known, "{}", no_option(self.name(), name, &options));
+        let wrong = || format!("`{value}` is no value of the option `{name}` of `{}`", self.name());
+        let value = size::parse(value).map_err(anyhow::Error::msg).with_context(wrong)?;
+        let runtime = self.runtime.with_option(name, value).with_context(wrong)?;
+        Ok(Collector { runtime, ..self.clone() })
+    }
+
+    /// Its options with their values.
+    pub fn options(&self) -> Vec<CollectorOption> {
+        self.runtime.options()
+    }
+
+    /// The collector's name, as in `--collector NAME`.
+    pub fn name(&self) -> &'static str {
+        self.runtime.name()
+    }
+
+    /// A one-sentence description; see [`GcRuntime::summary`].
+    pub fn summary(&self) -> &'static str {
+        self.runtime.summary()
+    }
+
+    /// Whether a collection may move objects.
+    pub fn moves_objects(&self) -> bool {
+        self.runtime.moves_objects()
+    }
+
+    /// The garbage that its collections reclaim.
+    pub fn reclaims(&self) -> Reclaims {
+        self.runtime.reclaims()
+    }
+
+    /// The maximal size in bytes of its heaps. A larger maximum in the settings is reduced to this
+    /// size.
+    pub fn max_heap_size(&self) -> u64 {
+        self.runtime.max_heap_size()
+    }
+
+    /// The facts on which its emitted code and its heaps agree.
+    pub fn abi(&self) -> CollectorAbi {
+        self.runtime.abi()
+    }
+
+    /// `heap` as far as this collector can do it.
+    pub(crate) fn cut(&self, heap: &HeapOptions) -> HeapOptions {
+        heap.clone().cut_to(&*self.runtime)
+    }
+
+    /// What code depends on that runs over its heaps with these options.
+    pub(crate) fn abi_for(&self, heap: &HeapOptions) -> Abi {
+        let heap = self.cut(heap);
+        Abi::new(self.runtime.heap_abi(heap.maximum))
+            .with_bounds(heap.bounds)
+            .with_zeal(heap.zeal != 0)
+    }
+
+    /// The half that makes heaps.
+    pub fn runtime(&self) -> &dyn GcRuntime {
+        &*self.runtime
+    }
+
+    /// The half that emits code.
+    #[cfg(feature = "compiler")]
+    pub fn compiler(&self) -> &dyn GcCompiler {
+        &*self.compiler
+    }
+}
+
+/// Says which options there are in place of one that there is not.
+fn no_option(collector: &str, name: &str, options: &[CollectorOption]) -> String {
+    let names: Vec<_> = options.iter().map(|option| format!("`{}`", option.name)).collect();
+    match names.as_slice() {
+        [] => format!("the collector `{collector}` has no option `{name}`: it has none"),
+        names => {
+            format!(
+                "the collector `{collector}` has no option `{name}`: it has {}",
+                names.join(", ")
+            )
+        }
+    }
+}
+
+/// `generational`: what suits most programs.
+impl Default for Collector {
+    fn default() -> Collector {
+        Collector::generational()
+    }
+}
+
+/// `NAME` or `NAME:OPTION=VALUE:...`, of a collector of this project.
+impl std::str::FromStr for Collector {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Collector> {
+        match text.split_once(':') {
+            None => Collector::by_name(text),
+            Some((name, options)) => Collector::by_name(name)?.with_options(options),
+        }
+    }
+}
+
+/// As [`FromStr`](std::str::FromStr) reads it, with every option.
+impl fmt::Display for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        self.options().iter().try_for_each(|one| write!(f, ":{}={}", one.name, one.value))
+    }
+}
+
+impl fmt::Debug for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Collector({self})")
+    }
+}

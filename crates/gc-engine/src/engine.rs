@@ -1,0 +1,259 @@
+//! [`Engine`]: a collector and the options of its heaps, from which code and stores are made.
+
+use crate::Collector;
+use anyhow::{Result, ensure};
+#[cfg(feature = "compiler")]
+use gc_compiler::{CompileOptions, Compiler};
+use gc_runtime::{GcStore, HeapOptions, PolicyFactory};
+use gc_types::{Abi, HeapBounds, NULL_PAGE_SIZE};
+use std::fmt;
+use std::sync::Arc;
+
+#[cfg(feature = "compiler")]
+pub use gc_compiler::OptLevel;
+
+/// A collector, the options of its heaps, and what compiles for them. Cheap to clone; modules
+/// and stores of one engine fit each other.
+///
+/// ```
+/// use gc_engine::{Collector, Engine};
+///
+/// let engine = Engine::new(Collector::drc())?;
+/// assert_eq!(engine.collector().name(), "drc");
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    collector: Collector,
+    heap: HeapOptions,
+    max_stack: usize,
+    abi: Abi,
+    #[cfg(feature = "compiler")]
+    compiler: Compiler,
+    #[cfg(feature = "compiler")]
+    verify: bool,
+}
+
+impl Engine {
+    /// The least that a heap's maximum may be, in bytes.
+    pub const MIN_HEAP: u64 = NULL_PAGE_SIZE as u64 * 2;
+
+    /// The least stack that compiled code may be given, in bytes.
+    pub const MIN_STACK: usize = 16 << 10;
+
+    /// An engine with the default options: see [`EngineBuilder`].
+    ///
+    /// # Errors
+    /// If this machine is not supported.
+    pub fn new(collector: Collector) -> Result<Engine> {
+        Engine::builder(collector).build()
+    }
+
+    /// The options of an engine, to change them.
+    pub fn builder(collector: Collector) -> EngineBuilder {
+        EngineBuilder::new(collector)
+    }
+
+    /// The collector.
+    pub fn collector(&self) -> &Collector {
+        &self.0.collector
+    }
+
+    /// All that its code depends on. Code and heaps are made from it.
+    pub fn abi(&self) -> &Abi {
+        &self.0.abi
+    }
+
+    /// The options of its heaps.
+    pub fn heap_options(&self) -> &HeapOptions {
+        &self.0.heap
+    }
+
+    /// Bytes of native stack that compiled code may use.
+    pub fn max_stack(&self) -> usize {
+        self.0.max_stack
+    }
+
+    /// A new heap, for embedders that have a store of their own.
+    ///
+    /// # Errors
+    /// If the system gives no memory, or the options need a feature that is off.
+    pub fn new_heap(&self) -> Result<GcStore> {
+        Ok(GcStore::new(self.0.collector.runtime(), &self.0.heap)?)
+    }
+
+    /// Whether both are the same engine.
+    pub fn same(&self, other: &Engine) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// What compiles for its heaps.
+    #[cfg(feature = "compiler")]
+    pub fn compiler(&self) -> &Compiler {
+        &self.0.compiler
+    }
+
+    /// Whether functions are verified and checked before they are compiled.
+    #[cfg(feature = "compiler")]
+    pub fn verifies(&self) -> bool {
+        self.0.verify
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Engine({})", self.collector().name())
+    }
+}
+
+/// The options of an [`Engine`].
+///
+/// ```
+/// use gc_engine::{Collector, Engine};
+///
+/// let engine = Engine::builder(Collector::copying()).heap_maximum(64 << 20).build()?;
+/// assert_eq!(engine.heap_options().maximum, 64 << 20);
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct EngineBuilder {
+    collector: Collector,
+    heap: HeapOptions,
+    max_stack: usize,
+    #[cfg(feature = "compiler")]
+    compile: CompileOptions,
+}
+
+impl EngineBuilder {
+    fn new(collector: Collector) -> EngineBuilder {
+        EngineBuilder {
+            collector,
+            heap: HeapOptions { maximum: 2 << 30, ..HeapOptions::default() },
+            max_stack: 1 << 20,
+            #[cfg(feature = "compiler")]
+            compile: CompileOptions::default(),
+        }
+    }
+
+    /// Sets the most bytes that a heap may have (default: 2 GiB; at least
+    /// [`Engine::MIN_HEAP`], at most 4 GiB). The first 64 KiB hold no objects. Some
+    /// collectors can use less, and then that is the maximum.
+    #[must_use]
+    pub fn heap_maximum(mut self, bytes: u64) -> EngineBuilder {
+        self.heap.maximum = bytes;
+        self
+    }
+
+    /// Sets what a heap begins with, in bytes (default: 1 MiB).
+    #[must_use]
+    pub fn heap_initial(mut self, bytes: u64) -> EngineBuilder {
+        self.heap.initial = bytes;
+        self
+    }
+
+    /// Sets how compiled code is kept inside the heap (default: [`HeapBounds::Guarded`]).
+    #[must_use]
+    pub fn heap_bounds(mut self, bounds: HeapBounds) -> EngineBuilder {
+        self.heap.bounds = bounds;
+        self
+    }
+
+    /// Sets how heaps use memory: when they are collected, by how much they grow.
+    #[must_use]
+    pub fn growth_policy(mut self, policy: impl Into<PolicyFactory>) -> EngineBuilder {
+        self.heap.policy = policy.into();
+        self
+    }
+
+    /// Sets all options of heaps.
+    #[must_use]
+    pub fn heap(mut self, heap: HeapOptions) -> EngineBuilder {
+        self.heap = heap;
+        self
+    }
+
+    /// Collects at every `n`th allocation and verifies the heap before and after. 0, the
+    /// default, turns this off. Another number needs the feature `gc_zeal`.
+    #[must_use]
+    pub fn zeal(mut self, n: u32) -> EngineBuilder {
+        self.heap.zeal = n;
+        self
+    }
+
+    /// Sets the bytes of native stack that compiled code may use (default: 1 MiB, at least
+    /// [`Engine::MIN_STACK`]). Code that needs more traps.
+    #[must_use]
+    pub fn max_stack(mut self, bytes: usize) -> EngineBuilder {
+        self.max_stack = bytes;
+        self
+    }
+
+    /// Sets how hard Cranelift tries (default: [`OptLevel::Speed`]).
+    #[cfg(feature = "compiler")]
+    #[must_use]
+    pub fn opt_level(mut self, level: OptLevel) -> EngineBuilder {
+        self.compile.opt_level = level;
+        self
+    }
+
+    /// Sets whether each function is verified, and checked against the rules of emitted code
+    /// ([`gc_compiler::check`]), before it is compiled (default: in builds with debug
+    /// assertions).
+    #[cfg(feature = "compiler")]
+    #[must_use]
+    pub fn verify(mut self, yes: bool) -> EngineBuilder {
+        self.compile.verifier = yes;
+        self
+    }
+
+    /// Sets all options of the compiler.
+    #[cfg(feature = "compiler")]
+    #[must_use]
+    pub fn compile_options(mut self, options: CompileOptions) -> EngineBuilder {
+        self.compile = options;
+        self
+    }
+
+    /// The engine.
+    ///
+    /// # Errors
+    /// If an option is out of its range, or this machine is not supported.
+    pub fn build(self) -> Result<Engine> {
+        self.build_with(|abi| abi)
+    }
+
+    /// The engine of an embedder whose code depends on more than this crate knows: `extend`
+    /// adds to the [`Abi`], with [`Abi::with_host_calls`] and [`Abi::with_embedder`].
+    ///
+    /// # Errors
+    /// As [`build`](EngineBuilder::build).
+    pub fn build_with(self, extend: impl FnOnce(Abi) -> Abi) -> Result<Engine> {
+        let maximum = self.heap.maximum;
+        ensure!(
+            (Engine::MIN_HEAP..=4 << 30).contains(&maximum),
+            "the GC heap's maximum must be between {} KiB and 4 GiB",
+            Engine::MIN_HEAP >> 10
+        );
+        ensure!(
+            self.max_stack >= Engine::MIN_STACK,
+            "the stack for compiled code must be at least {} KiB",
+            Engine::MIN_STACK >> 10
+        );
+        let heap = self.collector.cut(&self.heap);
+        let abi = extend(self.collector.abi_for(&heap));
+        #[cfg(feature = "compiler")]
+        let compiler = Compiler::new(&abi, &self.compile)?;
+        Ok(Engine(Arc::new(Inner {
+            collector: self.collector,
+            heap,
+            max_stack: self.max_stack,
+            abi,
+            #[cfg(feature = "compiler")]
+            compiler,
+            #[cfg(feature = "compiler")]
+            verify: self.compile.verifier,
+        })))
+    }
+}

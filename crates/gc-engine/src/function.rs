@@ -1,0 +1,85 @@
+//! [`TypedFunction`]: a compiled function that the host calls.
+#![allow(unsafe_code)]
+
+use crate::{Code, Params, Results, Signature, Store};
+use anyhow::{Context as _, Result, ensure};
+use gc_jit::{CallError, CodeMemory, EntryTrampoline};
+use gc_types::ValRaw;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// The most values that a function takes or returns if the host calls it.
+pub(crate) const MAX_VALUES: usize = 8;
+
+/// A function of a [`Store`]'s code that takes `P` and returns `R`. Its types were checked
+/// when it was looked up, so a call does not check them again.
+pub struct TypedFunction<P, R> {
+    code: Code,
+    trampoline: EntryTrampoline,
+    address: *const u8,
+    types: PhantomData<fn(P) -> R>,
+}
+
+impl<P: Params, R: Results> TypedFunction<P, R> {
+    pub(crate) fn new(
+        code: &Code,
+        memory: &Arc<CodeMemory>,
+        name: &str,
+    ) -> Result<TypedFunction<P, R>> {
+        let (index, signature) = code.function(name).with_context(|| {
+            let names: Vec<_> = code.functions().map(|(name, _)| format!("`{name}`")).collect();
+            match names.as_slice() {
+                [] => format!("no function `{name}`: the code has no functions"),
+                names => format!("no function `{name}`: there are {}", names.join(", ")),
+            }
+        })?;
+        let asked = Signature::new(P::types(), R::types());
+        ensure!(*signature == asked, "the function `{name}` is of type {signature}, not {asked}");
+        let trampoline = memory
+            .entry_trampoline(&signature.call_signature())
+            .with_context(|| format!("the image has no way in to `{name}`"))?;
+        let address = memory
+            .function_address(index)
+            .with_context(|| format!("the image has no code of `{name}`"))?;
+        Ok(TypedFunction { code: code.clone(), trampoline, address, types: PhantomData })
+    }
+
+    /// Calls it.
+    ///
+    /// # Errors
+    /// If the function traps (the error is a [`gc_jit::TrapError`], which names the functions
+    /// that were running), if the store runs other code, or if a handle belongs to another
+    /// store.
+    pub fn call(&self, store: &mut Store, params: P) -> Result<R> {
+        ensure!(store.code().same(&self.code), "the function is not one of this store's code");
+        store.gc_mut().drop_dead_handles();
+        let mut slots = [ValRaw::ZERO; MAX_VALUES];
+        params.to_slots(store, &mut slots)?;
+        let vmctx = store.vmctx();
+        // SAFETY: the code is the store's, which keeps it. The image has the function, which
+        // its module compiled with a stack limit and for this vmctx, and the trampoline of its
+        // signature; the slots hold arguments of that signature. `to_slots` exposed the
+        // references.
+        unsafe { gc_jit::call(store, &self.trampoline, self.address, vmctx, &mut slots) }
+            .map_err(CallError::into_anyhow)?;
+        R::from_slots(store, &slots)
+    }
+}
+
+impl<P, R> Clone for TypedFunction<P, R> {
+    fn clone(&self) -> Self {
+        TypedFunction {
+            code: self.code.clone(),
+            trampoline: self.trampoline.clone(),
+            address: self.address,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<P, R> fmt::Debug for TypedFunction<P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypedFunction").field("code", &self.code).finish_non_exhaustive()
+    }
+}

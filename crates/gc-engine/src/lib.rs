@@ -1,0 +1,70 @@
+//! Both halves of garbage collection together: a [`Collector`] with its options, an
+//! [`Engine`], a [`Module`](crate::Module) of functions that are compiled to [`Code`], a
+//! [`Store`] with a heap, typed calls. A language that is compiled with Cranelift needs no
+//! more than this crate.
+//!
+//! What the two halves must agree on is made once, from one value: the engine. A module
+//! takes everything from it that compiled code depends on, and a store everything that its
+//! heap depends on. Code that was compiled for another engine is refused, with the
+//! difference named.
+//!
+//! ```
+//! # #[cfg(feature = "compiler")] {
+//! use gc_engine::{Collector, Engine, Module, Rooted, Store, Type};
+//!
+//! let engine = Engine::new(Collector::by_name("generational")?)?;
+//! let mut module = Module::new(&engine);
+//! let pair = module.struct_type([Type::I64, Type::Ref])?;
+//! module.function("cons", [Type::I64, Type::Ref], [Type::Ref], |f| {
+//!     let fields = [f.param(0), f.param(1)];
+//!     let cell = f.struct_new(&pair, &fields);
+//!     f.ret(&[cell]);
+//! })?;
+//! module.function("head", [Type::Ref], [Type::I64], |f| {
+//!     let list = f.param(0);
+//!     let head = f.struct_get(&pair, list, 0);
+//!     f.ret(&[head]);
+//! })?;
+//!
+//! let mut store = Store::new(&engine, &module.compile()?)?;
+//! let cons = store.function::<(i64, Option<Rooted>), Rooted>("cons")?;
+//! let list = cons.call(&mut store, (42, None))?;
+//! let head = store.function::<Rooted, i64>("head")?.call(&mut store, list)?;
+//! assert_eq!(head, 42);
+//! # }
+//! # anyhow::Ok(())
+//! ```
+//!
+//! The parts stay within reach: [`Body::builder`](crate::Body::builder) is Cranelift's
+//! `FunctionBuilder`, [`Body::gc`](crate::Body::gc) is the emitter of `gc-compiler`,
+//! [`Code::image`] is an image for `gc-jit`, [`Store::gc`] is the heap of `gc-runtime`.
+#![deny(unsafe_code)]
+
+mod code;
+mod collector;
+mod engine;
+mod function;
+#[cfg(feature = "compiler")]
+mod module;
+mod rooted;
+pub mod size;
+mod store;
+mod types;
+mod value;
+
+pub use code::Code;
+pub use collector::Collector;
+#[cfg(feature = "compiler")]
+pub use engine::OptLevel;
+pub use engine::{Engine, EngineBuilder};
+pub use function::TypedFunction;
+#[cfg(feature = "compiler")]
+pub use module::{ArrayType, Body, Callee, FunctionHandle, Module, Outcome, StructType, Variable};
+pub use rooted::Rooted;
+pub use store::Store;
+pub use types::{Signature, Type};
+pub use value::{Params, Results, Value};
+
+pub use gc_jit::{Backtrace, BacktraceFrame, TrapError};
+pub use gc_runtime::{AdaptivePolicy, CollectorOption, FixedPolicy, PolicyFactory};
+pub use gc_types::{HeapBounds, StorageType, Trap};

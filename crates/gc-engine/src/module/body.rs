@@ -1,0 +1,389 @@
+//! [`Body`]: a function that is being built.
+
+use super::{Callee, FunctionHandle, Module, clif_signature, clif_type};
+use crate::{Engine, Type};
+use anyhow::{Result, anyhow};
+use cranelift_codegen::ir::{self, InstBuilder, Value, ValueDef, types};
+use cranelift_frontend::{FuncInstBuilder, FunctionBuilder};
+use gc_compiler::safepoints::References;
+use gc_compiler::{GcEmitter, GcFuncEnv, import_function, import_host_call, trap_code};
+use gc_types::{Abi, HostCall, Trap};
+use std::collections::HashMap;
+
+/// What `gc-compiler` asks about the function.
+pub(super) struct Env {
+    engine: Engine,
+    vmctx: Value,
+    pub(super) references: References,
+    host_calls: HashMap<HostCall, ir::FuncRef>,
+}
+
+impl GcFuncEnv for Env {
+    fn abi(&self) -> &Abi {
+        self.engine.abi()
+    }
+
+    fn vmctx(&mut self, _: &mut ir::Function) -> Value {
+        self.vmctx
+    }
+
+    fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef {
+        let signature = self.engine.abi().host_call(call);
+        let signature = signature.expect("an emitter makes the calls that its Abi has");
+        *self.host_calls.entry(call).or_insert_with(|| import_host_call(func, call, signature))
+    }
+
+    fn references(&mut self) -> &mut References {
+        &mut self.references
+    }
+}
+
+/// What building a function comes to: nothing, or a `Result`.
+pub trait Outcome {
+    /// The error, if there is one.
+    ///
+    /// # Errors
+    /// What the closure returned.
+    fn into_result(self) -> Result<()>;
+}
+
+impl Outcome for () {
+    fn into_result(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Outcome for Result<()> {
+    fn into_result(self) -> Result<()> {
+        self
+    }
+}
+
+/// A variable of a function: it can be set more than once. It is zero, or null, until it is
+/// set.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    inner: cranelift_frontend::Variable,
+    ty: Type,
+}
+
+/// A function that is being built. Its methods append to the current block.
+///
+/// A method that is misused (a value of a wrong type, a function that is not declared) makes
+/// the definition of the function fail, with the first such error.
+///
+/// References are roots by themselves: the body knows them by [`Type::Ref`], and by what
+/// [`gc`](Body::gc) returns. If code that is emitted through [`builder`](Body::builder) makes a
+/// reference in another way, declare it: [`declare_ref`](Body::declare_ref).
+pub struct Body<'m, 'b> {
+    module: &'m mut Module,
+    engine: Engine,
+    function: FunctionHandle,
+    builder: FunctionBuilder<'b>,
+    env: Env,
+    params: Vec<Value>,
+    functions: HashMap<u32, ir::FuncRef>,
+    /// The first misuse.
+    error: Option<anyhow::Error>,
+}
+
+impl<'m, 'b> Body<'m, 'b> {
+    pub(super) fn new(
+        module: &'m mut Module,
+        function: &FunctionHandle,
+        mut builder: FunctionBuilder<'b>,
+    ) -> Body<'m, 'b> {
+        let entry = builder.create_block();
+        builder.append_block_params_for_function_params(entry);
+        builder.switch_to_block(entry);
+        builder.seal_block(entry);
+        let values = builder.block_params(entry);
+        let (vmctx, params) = (values[0], values[1..].to_vec());
+        let mut references = References::default();
+        for (value, ty) in params.iter().zip(function.signature().params()) {
+            if *ty == Type::Ref {
+                references.mark(*value);
+            }
+        }
+        let engine = module.engine.clone();
+        let env = Env { engine: engine.clone(), vmctx, references, host_calls: HashMap::new() };
+        let function = function.clone();
+        let functions = HashMap::new();
+        Body { module, engine, function, builder, env, params, functions, error: None }
+    }
+
+    /// Ends the last block. Returns it, too, if the function must not come to it.
+    pub(super) fn end(
+        mut self,
+        outcome: Result<()>,
+    ) -> Result<(FunctionBuilder<'b>, Env, Option<ir::Block>)> {
+        outcome?;
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let mut end = None;
+        if !self.is_ended() {
+            if self.function.signature().results().is_empty() {
+                self.builder.ins().return_(&[]);
+            } else {
+                end = self.builder.current_block();
+                self.builder.ins().trap(trap_code(Trap::Unreachable));
+            }
+        }
+        let func = &self.builder.func;
+        let open = func.layout.blocks().find(|block| {
+            let last = func.layout.last_inst(*block);
+            last.is_none_or(|last| !func.dfg.insts[last].opcode().is_terminator())
+        });
+        match open {
+            Some(block) => Err(anyhow!("its {block} does not end with a branch or a return")),
+            None => Ok((self.builder, self.env, end)),
+        }
+    }
+
+    /// Whether the current block is ended.
+    pub(super) fn is_ended(&self) -> bool {
+        let func = &self.builder.func;
+        let last = self.builder.current_block().and_then(|block| func.layout.last_inst(block));
+        last.is_some_and(|last| func.dfg.insts[last].opcode().is_terminator())
+    }
+
+    /// Notes a misuse.
+    pub(super) fn misused(&mut self, error: anyhow::Error) {
+        self.error.get_or_insert(error);
+    }
+
+    /// The module, to declare types and to define other functions meanwhile.
+    pub fn module(&mut self) -> &mut Module {
+        self.module
+    }
+
+    /// The function that is built.
+    pub fn function(&self) -> &FunctionHandle {
+        &self.function
+    }
+
+    /// Cranelift's builder of this function. What it builds must keep the function's signature
+    /// and end its blocks; sealing is optional.
+    pub fn builder(&mut self) -> &mut FunctionBuilder<'b> {
+        &mut self.builder
+    }
+
+    /// Inserts an instruction.
+    pub fn ins(&mut self) -> FuncInstBuilder<'_, 'b> {
+        self.builder.ins()
+    }
+
+    /// The emitter of all that touches the heap: casts, `i31`s, bulk operations, and what the
+    /// methods of this type do with checks.
+    pub fn gc(&mut self) -> GcEmitter<'_, 'b> {
+        GcEmitter::new(&mut self.builder, &mut self.env, self.engine.collector().compiler())
+    }
+
+    /// Declares that `value` is a reference, and returns it.
+    pub fn declare_ref(&mut self, value: Value) -> Value {
+        // Block parameters are derived from what flows into them, and the builder may yet
+        // replace those that stand for variables.
+        let value = self.builder.func.dfg.resolve_aliases(value);
+        if matches!(self.builder.func.dfg.value_def(value), ValueDef::Result(..)) {
+            self.env.references.mark(value);
+        }
+        value
+    }
+
+    /// Sets the source location of the instructions that follow: a number that traces show.
+    pub fn at(&mut self, location: u32) {
+        self.builder.set_srcloc(ir::SourceLoc::new(location));
+    }
+
+    // ---- values ----
+
+    /// The parameter with this number, from 0.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn param(&mut self, number: usize) -> Value {
+        self.params[number]
+    }
+
+    /// A constant.
+    pub fn i32(&mut self, value: i32) -> Value {
+        self.ins().iconst(types::I32, i64::from(value))
+    }
+
+    /// A constant.
+    pub fn i64(&mut self, value: i64) -> Value {
+        self.ins().iconst(types::I64, value)
+    }
+
+    /// The null reference.
+    pub fn null(&mut self) -> Value {
+        self.gc().ref_null()
+    }
+
+    /// Whether a reference is null (`I8`: 1 if so).
+    pub fn is_null(&mut self, reference: Value) -> Value {
+        self.expect("is_null", reference, Type::Ref);
+        self.gc().ref_is_null(reference)
+    }
+
+    /// The sum of two integers of one type.
+    pub fn add(&mut self, a: Value, b: Value) -> Value {
+        self.ins().iadd(a, b)
+    }
+
+    /// The difference of two integers of one type.
+    pub fn sub(&mut self, a: Value, b: Value) -> Value {
+        self.ins().isub(a, b)
+    }
+
+    /// A new variable.
+    pub fn variable(&mut self, ty: Type) -> Variable {
+        Variable { inner: self.builder.declare_var(clif_type(ty)), ty }
+    }
+
+    /// Sets a variable.
+    pub fn set(&mut self, variable: Variable, value: Value) {
+        if self.expect("set", value, variable.ty) {
+            self.builder.def_var(variable.inner, value);
+        }
+    }
+
+    /// What a variable was last set to.
+    pub fn get(&mut self, variable: Variable) -> Value {
+        self.builder.use_var(variable.inner)
+    }
+
+    /// Checks that `value`, which `what` is given, is of type `ty`. A reference is declared.
+    /// Returns whether it is.
+    pub(super) fn expect(&mut self, what: &str, value: Value, ty: Type) -> bool {
+        let found = self.builder.func.dfg.value_type(value);
+        if found != clif_type(ty) {
+            self.misused(anyhow!(
+                "`{what}` takes a value of type {ty}, but was given one of {found}"
+            ));
+            return false;
+        }
+        if ty == Type::Ref {
+            self.declare_ref(value);
+        }
+        true
+    }
+
+    /// A value of `ty` in place of one that cannot be made because something was misused.
+    pub(super) fn dummy(&mut self, ty: ir::Type) -> Value {
+        match ty {
+            types::F32 => self.ins().f32const(0.0),
+            types::F64 => self.ins().f64const(0.0),
+            types::I8X16 => {
+                let zero = self.ins().iconst(types::I8, 0);
+                self.ins().splat(types::I8X16, zero)
+            }
+            ty => self.ins().iconst(ty, 0),
+        }
+    }
+
+    // ---- calls ----
+
+    /// Calls a function by its name or handle and returns its results.
+    pub fn call(&mut self, callee: impl Callee, args: &[Value]) -> Vec<Value> {
+        let Some((callee, code, args)) = self.prepare_call(callee, args) else {
+            return self.dummy_results();
+        };
+        let call = self.ins().call(code, &args);
+        let results = self.builder.inst_results(call).to_vec();
+        for (value, ty) in results.iter().zip(callee.signature().results()) {
+            if *ty == Type::Ref {
+                self.declare_ref(*value);
+            }
+        }
+        results
+    }
+
+    /// Returns what a function returns, which is called in place of this one: it takes no
+    /// stack.
+    pub fn tail_call(&mut self, callee: impl Callee, args: &[Value]) {
+        let Some((callee, code, args)) = self.prepare_call(callee, args) else { return };
+        if callee.signature().results() != self.function.signature().results() {
+            let error = anyhow!(
+                "a tail call of `{}`, which returns something else: it is of type {}",
+                callee.name(),
+                callee.signature()
+            );
+            return self.misused(error);
+        }
+        self.ins().return_call(code, &args);
+        self.begin_unreachable();
+    }
+
+    /// The callee, its code, and its arguments with the context before them.
+    fn prepare_call(
+        &mut self,
+        callee: impl Callee,
+        args: &[Value],
+    ) -> Option<(FunctionHandle, ir::FuncRef, Vec<Value>)> {
+        let callee = match callee.find(self.module) {
+            Ok(callee) => callee,
+            Err(error) => {
+                self.misused(error);
+                return None;
+            }
+        };
+        let params = callee.signature().params();
+        if params.len() != args.len() {
+            let error = anyhow!(
+                "it calls `{}`, which takes {} values, with {}",
+                callee.name(),
+                params.len(),
+                args.len()
+            );
+            self.misused(error);
+            return None;
+        }
+        for (arg, ty) in args.iter().zip(params) {
+            if !self.expect(callee.name(), *arg, *ty) {
+                return None;
+            }
+        }
+        let func = &mut self.builder.func;
+        let code = *self.functions.entry(callee.index).or_insert_with(|| {
+            import_function(func, callee.index, clif_signature(callee.signature()))
+        });
+        let args = [self.env.vmctx].into_iter().chain(args.iter().copied()).collect();
+        Some((callee, code, args))
+    }
+
+    /// Values in place of the results of a call that cannot be made: more than a function has
+    /// that is not misused.
+    fn dummy_results(&mut self) -> Vec<Value> {
+        let dummy = self.dummy(types::I64);
+        vec![dummy; 8]
+    }
+
+    /// Returns from the function. What is emitted behind it is never reached.
+    pub fn ret(&mut self, values: &[Value]) {
+        let function = self.function.clone();
+        let results = function.signature().results();
+        if results.len() != values.len() {
+            let error = anyhow!("it returns {} values, not {}", values.len(), results.len());
+            return self.misused(error);
+        }
+        if values.iter().zip(results).all(|(value, ty)| self.expect("ret", *value, *ty)) {
+            self.ins().return_(values);
+            self.begin_unreachable();
+        }
+    }
+
+    /// Traps. What is emitted behind it is never reached.
+    pub fn trap(&mut self, trap: Trap) {
+        self.ins().trap(trap_code(trap));
+        self.begin_unreachable();
+    }
+
+    /// Goes on in a block that is never reached.
+    fn begin_unreachable(&mut self) {
+        let block = self.builder.create_block();
+        self.builder.seal_block(block);
+        self.builder.switch_to_block(block);
+    }
+}

@@ -1,0 +1,64 @@
+//! Loops and conditions. Values leave them in variables.
+
+use super::Body;
+use cranelift_codegen::ir::{Block, InstBuilder, Value};
+
+impl Body<'_, '_> {
+    /// Does `body` as long as `condition` gives an integer that is not zero.
+    pub fn while_loop(
+        &mut self,
+        condition: impl FnOnce(&mut Self) -> Value,
+        body: impl FnOnce(&mut Self),
+    ) {
+        let header = self.builder().create_block();
+        let inside = self.builder().create_block();
+        let after = self.builder().create_block();
+        self.jump(header);
+        self.builder().switch_to_block(header);
+        let condition = condition(self);
+        self.ins().brif(condition, inside, &[], after, &[]);
+        self.enter(inside);
+        body(self);
+        self.jump(header);
+        self.builder().seal_block(header);
+        self.enter(after);
+    }
+
+    /// Does `then` if `condition`, an integer, is not zero.
+    pub fn if_then(&mut self, condition: Value, then: impl FnOnce(&mut Self)) {
+        self.if_else(condition, then, |_| ());
+    }
+
+    /// Does `then` if `condition`, an integer, is not zero, else `otherwise`.
+    pub fn if_else(
+        &mut self,
+        condition: Value,
+        then: impl FnOnce(&mut Self),
+        otherwise: impl FnOnce(&mut Self),
+    ) {
+        let yes = self.builder().create_block();
+        let no = self.builder().create_block();
+        let after = self.builder().create_block();
+        self.ins().brif(condition, yes, &[], no, &[]);
+        self.enter(yes);
+        then(self);
+        self.jump(after);
+        self.enter(no);
+        otherwise(self);
+        self.jump(after);
+        self.enter(after);
+    }
+
+    /// Goes on in `block`, to which all jumps were emitted.
+    fn enter(&mut self, block: Block) {
+        self.builder().seal_block(block);
+        self.builder().switch_to_block(block);
+    }
+
+    /// Ends the current block, unless it is ended.
+    fn jump(&mut self, block: Block) {
+        if !self.is_ended() {
+            self.ins().jump(block, &[]);
+        }
+    }
+}

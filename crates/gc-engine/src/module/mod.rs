@@ -1,0 +1,412 @@
+//! [`Module`]: types and functions, by name, that are compiled to [`Code`].
+//!
+//! A function is built by a closure over a [`Body`]. The module does what every function
+//! needs: calling convention, context, stack check, safepoints, checks. So no function can
+//! lack one of them.
+
+mod body;
+mod callee;
+mod control;
+mod objects;
+
+pub use body::{Body, Outcome, Variable};
+pub use callee::{Callee, FunctionHandle};
+pub use objects::{ArrayType, StructType};
+
+use crate::{Code, Engine, Signature, Type};
+use anyhow::{Context as _, Result, bail, ensure};
+use body::Env;
+use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, types};
+use cranelift_codegen::isa::CallConv;
+use cranelift_codegen::{Context, ir::InstructionData};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use gc_compiler::check::{CheckContext, FunctionTypes, SignatureTypes, ValueType, check_function};
+use gc_compiler::safepoints::place_safepoints;
+use gc_compiler::{CompiledFunction, ImageLinker, imported_host_call, set_stack_limit};
+use gc_types::{
+    Abi, ArrayLayout, GcLayout, HostCall, StorageType, StructLayout, TypeIndex, VMGcKind,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+/// Types and functions of a program that are compiled together.
+///
+/// ```
+/// use gc_engine::{Collector, Engine, Module, Store, Type};
+///
+/// let engine = Engine::new(Collector::null())?;
+/// let mut module = Module::new(&engine);
+/// // Two functions that call each other: one is declared before it is defined.
+/// let odd = module.declare("odd", [Type::I64], [Type::I32])?;
+/// module.function("even", [Type::I64], [Type::I32], |f| {
+///     let (n, yes, one) = (f.param(0), f.i32(1), f.i64(1));
+///     f.if_then(n, |f| {
+///         let less = f.sub(n, one);
+///         let result = f.call(&odd, &[less]);
+///         f.ret(&result);
+///     });
+///     f.ret(&[yes]);
+/// })?;
+/// module.define(&odd, |f| {
+///     let (n, no, one) = (f.param(0), f.i32(0), f.i64(1));
+///     f.if_then(n, |f| {
+///         let less = f.sub(n, one);
+///         let result = f.call("even", &[less]);
+///         f.ret(&result);
+///     });
+///     f.ret(&[no]);
+/// })?;
+/// let mut store = Store::new(&engine, &module.compile()?)?;
+/// assert_eq!(store.function::<i64, i32>("even")?.call(&mut store, 10)?, 1);
+/// # anyhow::Ok(())
+/// ```
+pub struct Module {
+    engine: Engine,
+    layouts: Vec<(TypeIndex, Arc<GcLayout>)>,
+    functions: Vec<Function>,
+    names: HashMap<Arc<str>, u32>,
+    /// Cranelift's memory for functions, to be used again.
+    builders: Vec<FunctionBuilderContext>,
+    context: Context,
+}
+
+/// A function that was declared.
+struct Function {
+    handle: FunctionHandle,
+    /// Whether the host can call it.
+    exported: bool,
+    compiled: Option<CompiledFunction>,
+}
+
+impl Module {
+    /// An empty module, whose code will run in stores of `engine`, or of another whose heaps
+    /// are of the same kind.
+    pub fn new(engine: &Engine) -> Module {
+        Module {
+            engine: engine.clone(),
+            layouts: Vec::new(),
+            functions: Vec::new(),
+            names: HashMap::new(),
+            builders: Vec::new(),
+            context: Context::new(),
+        }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// A type of objects with these fields: [`Type`]s, or [`StorageType`]s if there are packed
+    /// ones.
+    ///
+    /// # Errors
+    /// If an object would be too large, or there are too many types.
+    pub fn struct_type(
+        &mut self,
+        fields: impl IntoIterator<Item: Into<StorageType>>,
+    ) -> Result<StructType> {
+        let layout = StructLayout::new(fields.into_iter().map(Into::into))?;
+        let (index, layout) = self.add_type(GcLayout::Struct(layout))?;
+        Ok(StructType { index, layout })
+    }
+
+    /// A type of arrays with these elements.
+    ///
+    /// # Errors
+    /// If there are too many types.
+    pub fn array_type(&mut self, element: impl Into<StorageType>) -> Result<ArrayType> {
+        let layout = ArrayLayout::new(element.into());
+        let (index, layout) = self.add_type(GcLayout::Array(layout))?;
+        Ok(ArrayType { index, layout })
+    }
+
+    fn add_type(&mut self, layout: GcLayout) -> Result<(TypeIndex, Arc<GcLayout>)> {
+        let number = u32::try_from(self.layouts.len() + 1).ok();
+        let index = number.and_then(TypeIndex::new).filter(|index| *index != TypeIndex::NONE);
+        let index = index.context("a module has too many types")?;
+        let layout = Arc::new(layout);
+        self.layouts.push((index, layout.clone()));
+        Ok((index, layout))
+    }
+
+    /// Declares a function that is to be [defined](Module::define), so that others can call it
+    /// before.
+    ///
+    /// # Errors
+    /// If there is a function of this name.
+    pub fn declare(
+        &mut self,
+        name: &str,
+        params: impl IntoIterator<Item = Type>,
+        results: impl IntoIterator<Item = Type>,
+    ) -> Result<FunctionHandle> {
+        if let Some(first) = self.names.get(name) {
+            let verb = match self.functions[*first as usize].compiled {
+                Some(_) => "defined",
+                None => "declared",
+            };
+            bail!("the function `{name}` is {verb} already");
+        }
+        let handle = self.add_function(name, Signature::new(params, results), true)?;
+        self.names.insert(handle.name.clone(), handle.index);
+        Ok(handle)
+    }
+
+    /// Declares a function that has a name only for people who read traces: neither the host
+    /// nor a function calls it by name, and others may have the same.
+    ///
+    /// # Errors
+    /// If there are too many functions.
+    pub fn declare_local(
+        &mut self,
+        name: &str,
+        params: impl IntoIterator<Item = Type>,
+        results: impl IntoIterator<Item = Type>,
+    ) -> Result<FunctionHandle> {
+        self.add_function(name, Signature::new(params, results), false)
+    }
+
+    fn add_function(
+        &mut self,
+        name: &str,
+        signature: Signature,
+        exported: bool,
+    ) -> Result<FunctionHandle> {
+        let index = u32::try_from(self.functions.len()).context("too many functions")?;
+        let handle = FunctionHandle { index, name: name.into(), signature: Arc::new(signature) };
+        self.functions.push(Function { handle: handle.clone(), exported, compiled: None });
+        Ok(handle)
+    }
+
+    /// Declares and [defines](Module::define) a function. It can call itself by its name.
+    ///
+    /// # Errors
+    /// If there is a function of this name, or as [`define`](Module::define).
+    pub fn function<O: Outcome>(
+        &mut self,
+        name: &str,
+        params: impl IntoIterator<Item = Type>,
+        results: impl IntoIterator<Item = Type>,
+        build: impl FnOnce(&mut Body<'_, '_>) -> O,
+    ) -> Result<FunctionHandle> {
+        let function = self.declare(name, params, results)?;
+        self.define(&function, build)?;
+        Ok(function)
+    }
+
+    /// Defines a function that was declared: `build` emits its code. It is compiled at once.
+    ///
+    /// # Errors
+    /// If it was defined before; if `build` fails, or misuses something (a value of a wrong
+    /// type, a function that is not declared); if the function can come to its end without
+    /// returning; if Cranelift refuses it.
+    pub fn define<O: Outcome>(
+        &mut self,
+        function: &FunctionHandle,
+        build: impl FnOnce(&mut Body<'_, '_>) -> O,
+    ) -> Result<()> {
+        let known = self.functions.get(function.index as usize);
+        let known = known.filter(|known| known.handle.same(function));
+        let known = known.with_context(|| {
+            format!("the function `{}` was declared in another module", function.name())
+        })?;
+        ensure!(known.compiled.is_none(), "the function `{}` is defined twice", function.name());
+        let mut builders = self.builders.pop().unwrap_or_default();
+        let mut func = new_function(function);
+        set_stack_limit(&mut func, &self.engine.abi().offsets())?;
+        let emitted = self.emit(function, &mut func, &mut builders, build);
+        let (env, end) = emitted.with_context(|| format!("function `{}`", function.name()))?;
+        // After an error Cranelift's memory is not fit for another function.
+        self.builders.push(builders);
+        let compiled = self.finish(function, func, &env, end);
+        let compiled = compiled.with_context(|| format!("function `{}`", function.name()))?;
+        self.functions[function.index as usize].compiled = Some(compiled);
+        Ok(())
+    }
+
+    /// Emits a function's code. Returns the block in which it ends without returning, if it
+    /// has such a block and results.
+    fn emit<O: Outcome>(
+        &mut self,
+        function: &FunctionHandle,
+        func: &mut ir::Function,
+        builders: &mut FunctionBuilderContext,
+        build: impl FnOnce(&mut Body<'_, '_>) -> O,
+    ) -> Result<(Env, Option<ir::Block>)> {
+        let frontend = self.engine.compiler().isa().frontend_config();
+        let mut body = Body::new(self, function, FunctionBuilder::new(func, builders));
+        let outcome = build(&mut body).into_result();
+        let (mut builder, env, end) = body.end(outcome)?;
+        builder.seal_all_blocks();
+        builder.finalize(frontend);
+        Ok((env, end))
+    }
+
+    /// Checks a function, places its safepoints, compiles it.
+    fn finish(
+        &mut self,
+        function: &FunctionHandle,
+        func: ir::Function,
+        env: &Env,
+        end: Option<ir::Block>,
+    ) -> Result<CompiledFunction> {
+        let expected = clif_signature(function.signature());
+        ensure!(
+            func.signature.call_conv == expected.call_conv,
+            "its calling convention was changed to `{}`: after a trap the host would go on with \
+             registers that the function had to restore; it must be `{}`",
+            func.signature.call_conv,
+            expected.call_conv
+        );
+        ensure!(func.signature == expected, "its signature was changed while it was built");
+        ensure!(func.stack_limit.is_some(), "its stack limit was removed while it was built");
+        let abi = self.engine.abi();
+        let compiler = self.engine.compiler();
+        self.context.clear();
+        self.context.func = func;
+        self.context.compute_cfg();
+        self.context.compute_domtree();
+        if let Some(end) = end {
+            ensure!(
+                !self.context.domtree.is_reachable(end),
+                "it can come to its end without returning {}",
+                function.signature()
+            );
+        }
+        self.context
+            .eliminate_unreachable_code(compiler.isa())
+            .map_err(|error| anyhow::anyhow!("{error}"))?;
+        let func = &mut self.context.func;
+        for block in func.layout.blocks() {
+            for inst in func.layout.block_insts(block) {
+                let data = &func.dfg.insts[inst];
+                if matches!(
+                    data,
+                    InstructionData::TryCall { .. } | InstructionData::TryCallIndirect { .. }
+                ) {
+                    bail!("it has a `try_call`, which modules do not support");
+                }
+            }
+        }
+        place_safepoints(func, &env.references, &|func, callee| {
+            imported_host_call(func, callee).is_none_or(HostCall::may_collect)
+        })?;
+        if self.engine.verifies() {
+            let compiler = self.engine.collector().compiler();
+            let types = types(&self.functions, function, func, abi);
+            check_function(func, &CheckContext { abi, compiler, types: &types })?;
+        }
+        compiler.compile(&mut self.context)
+    }
+
+    /// Links all functions.
+    ///
+    /// # Errors
+    /// If a function was declared and not defined, or the code is too large.
+    pub fn compile(self) -> Result<Code> {
+        let mut linker = ImageLinker::new();
+        let mut functions = BTreeMap::new();
+        for Function { handle, exported, compiled } in self.functions {
+            let name = handle.name();
+            let compiled = compiled
+                .with_context(|| format!("the function `{name}` is declared, but not defined"))?;
+            linker.define(handle.index, name.to_owned(), compiled)?;
+            if exported {
+                linker.export(handle.index)?;
+                functions.insert(name.to_owned(), (handle.index, handle.signature().clone()));
+            }
+        }
+        let image = linker.link(self.engine.compiler())?;
+        Ok(Code::new(image, self.layouts, functions))
+    }
+
+    /// The function of this name.
+    pub(crate) fn lookup(&self, name: &str) -> Option<&FunctionHandle> {
+        self.names.get(name).map(|index| &self.functions[*index as usize].handle)
+    }
+
+    /// Whether a handle is of a function of this module.
+    pub(crate) fn has_function(&self, function: &FunctionHandle) -> bool {
+        let known = self.functions.get(function.index as usize);
+        known.is_some_and(|known| known.handle.same(function))
+    }
+
+    /// Whether a type is one of this module's.
+    pub(crate) fn has_type(&self, index: TypeIndex, layout: &Arc<GcLayout>) -> bool {
+        let known = self.layouts.get((index.as_u32() as usize).wrapping_sub(1));
+        known.is_some_and(|(_, known)| Arc::ptr_eq(known, layout))
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.functions.iter().map(|function| function.handle.name());
+        f.debug_list().entries(names).finish()
+    }
+}
+
+/// The word that the headers of objects of this type begin with.
+fn header_word(index: TypeIndex, kind: VMGcKind) -> i64 {
+    i64::from(index.header_word(kind))
+}
+
+/// The type that Cranelift has for values of `ty`.
+pub(crate) fn clif_type(ty: Type) -> ir::Type {
+    match ty {
+        Type::I32 => types::I32,
+        Type::I64 | Type::Ref => types::I64,
+        Type::F32 => types::F32,
+        Type::F64 => types::F64,
+    }
+}
+
+/// The signature of a compiled function, which is called with its context first.
+pub(crate) fn clif_signature(signature: &Signature) -> ir::Signature {
+    let mut clif = ir::Signature::new(CallConv::Tail);
+    clif.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
+    clif.params.extend(signature.params().iter().map(|ty| AbiParam::new(clif_type(*ty))));
+    clif.returns.extend(signature.results().iter().map(|ty| AbiParam::new(clif_type(*ty))));
+    clif
+}
+
+/// What the types of `function` and its callees say, for the checkers.
+fn types(
+    functions: &[Function],
+    function: &FunctionHandle,
+    func: &ir::Function,
+    abi: &Abi,
+) -> FunctionTypes {
+    let types = |types: &[Type]| types.iter().map(|ty| check_type(*ty)).collect::<Vec<_>>();
+    let signature = |handle: &FunctionHandle| {
+        let signature = handle.signature();
+        SignatureTypes::with_vmctx(types(signature.params()), types(signature.results()))
+    };
+    let mut known = FunctionTypes::new(signature(function));
+    for (callee, data) in &func.dfg.ext_funcs {
+        if let Some(call) = imported_host_call(func, callee) {
+            if let Some(signature) = abi.host_call(call) {
+                known.declare_host_call(func, callee, call, signature, call.may_collect());
+            }
+        } else if let ir::ExternalName::User(name) = data.name {
+            let name = &func.params.user_named_funcs()[name];
+            if let Some(callee) = functions.get(name.index as usize) {
+                known.declare_signature(data.signature, signature(&callee.handle));
+            }
+        }
+    }
+    known
+}
+
+fn check_type(ty: Type) -> ValueType {
+    match ty {
+        Type::Ref => ValueType::Ref,
+        Type::I32 | Type::I64 | Type::F32 | Type::F64 => ValueType::Data,
+    }
+}
+
+fn new_function(function: &FunctionHandle) -> ir::Function {
+    let name = ir::UserFuncName::user(0, function.index);
+    ir::Function::with_name_signature(name, clif_signature(function.signature()))
+}

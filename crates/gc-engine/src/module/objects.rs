@@ -1,0 +1,243 @@
+//! Structs and arrays: their types, and what functions do with them.
+
+use super::{Body, header_word};
+use anyhow::{Result, anyhow, ensure};
+use cranelift_codegen::ir::{self, InstBuilder, Value, types};
+use gc_compiler::{ArrayInit, GcEmitter};
+use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcKind};
+use std::sync::Arc;
+
+/// A type of objects with fields. Heap and code have its layout from here.
+#[derive(Clone, Debug)]
+pub struct StructType {
+    pub(super) index: TypeIndex,
+    /// Its address tells types of different modules apart.
+    pub(super) layout: Arc<GcLayout>,
+}
+
+impl StructType {
+    /// Its index in the module.
+    pub fn index(&self) -> TypeIndex {
+        self.index
+    }
+
+    /// Its layout.
+    pub fn layout(&self) -> &StructLayout {
+        self.layout.as_struct().expect("made of one")
+    }
+}
+
+/// A type of arrays. Heap and code have its layout from here.
+#[derive(Clone, Debug)]
+pub struct ArrayType {
+    pub(super) index: TypeIndex,
+    /// As of a [`StructType`].
+    pub(super) layout: Arc<GcLayout>,
+}
+
+impl ArrayType {
+    /// Its index in the module.
+    pub fn index(&self) -> TypeIndex {
+        self.index
+    }
+
+    /// Its layout.
+    pub fn layout(&self) -> &ArrayLayout {
+        self.layout.as_array().expect("made of one")
+    }
+}
+
+/// The type of values that are read from such storage.
+fn loaded(ty: StorageType) -> ir::Type {
+    match ty {
+        StorageType::I8 | StorageType::I16 | StorageType::I32 | StorageType::FuncRef => types::I32,
+        StorageType::I64 | StorageType::Ref => types::I64,
+        StorageType::F32 => types::F32,
+        StorageType::F64 => types::F64,
+        StorageType::V128 => types::I8X16,
+    }
+}
+
+/// Misuse that was noted.
+struct Misused;
+
+impl Body<'_, '_> {
+    /// Notes `check`'s error.
+    fn checked<T>(&mut self, check: Result<T>) -> Result<T, Misused> {
+        check.map_err(|error| {
+            self.misused(error);
+            Misused
+        })
+    }
+
+    /// Checks that `value` can be stored as a `ty`.
+    fn storable(&mut self, what: &str, value: Value, ty: StorageType) -> Result<(), Misused> {
+        let found = self.builder().func.dfg.value_type(value);
+        let expected = loaded(ty);
+        self.checked(match found == expected {
+            true => Ok(()),
+            false => Err(anyhow!("{what} is of type {ty:?}, but the value is of {found}")),
+        })?;
+        if ty.is_ref() {
+            self.declare_ref(value);
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, what: &str, value: Value) -> Result<(), Misused> {
+        self.storable(what, value, StorageType::Ref)
+    }
+
+    fn index(&mut self, what: &str, value: Value) -> Result<(), Misused> {
+        self.storable(what, value, StorageType::I32)
+    }
+
+    fn known(&mut self, index: TypeIndex, layout: &Arc<GcLayout>) -> Result<(), Misused> {
+        let known = self.module().has_type(index, layout);
+        self.checked(match known {
+            true => Ok(()),
+            false => Err(anyhow!("a type of another module is used")),
+        })
+    }
+
+    fn field(&mut self, ty: &StructType, field: usize) -> Result<StorageType, Misused> {
+        self.known(ty.index, &ty.layout)?;
+        let fields = &ty.layout().fields;
+        let found = fields.get(field).map(|field| field.ty);
+        let count = fields.len();
+        self.checked(found.ok_or_else(|| anyhow!("there is no field {field}: there are {count}")))
+    }
+
+    /// Emits an operation that results in a `ty`, or something of the same type if it is
+    /// misused.
+    fn result(
+        &mut self,
+        ty: ir::Type,
+        checks: impl FnOnce(&mut Self) -> Result<(), Misused>,
+        emit: impl FnOnce(&mut GcEmitter<'_, '_>) -> Value,
+    ) -> Value {
+        match checks(self) {
+            Ok(()) => emit(&mut self.gc()),
+            Err(Misused) => self.dummy(ty),
+        }
+    }
+
+    /// A new object with these fields. May collect.
+    pub fn struct_new(&mut self, ty: &StructType, fields: &[Value]) -> Value {
+        let layout = ty.layout();
+        let checks = |f: &mut Self| {
+            f.known(ty.index, &ty.layout)?;
+            let (given, count) = (fields.len(), layout.fields.len());
+            f.checked((|| {
+                ensure!(given == count, "`struct_new` is given {given} fields, not {count}");
+                Ok(())
+            })())?;
+            for (n, (value, field)) in fields.iter().zip(&layout.fields).enumerate() {
+                f.storable(&format!("field {n}"), *value, field.ty)?;
+            }
+            Ok(())
+        };
+        self.result(types::I64, checks, |e| {
+            let word = header_word(ty.index, VMGcKind::StructRef);
+            let word = e.builder.ins().iconst(types::I32, word);
+            e.struct_new(word, layout, fields)
+        })
+    }
+
+    /// Reads a field. Traps if `object` is null. Packed fields are widened with zeros.
+    pub fn struct_get(&mut self, ty: &StructType, object: Value, field: usize) -> Value {
+        let storage = ty.layout().fields.get(field).map_or(types::I64, |field| loaded(field.ty));
+        let checks = |f: &mut Self| {
+            f.field(ty, field)?;
+            f.object("the object of `struct_get`", object)
+        };
+        self.result(storage, checks, |e| e.struct_get(object, ty.layout(), field, None))
+    }
+
+    /// Writes a field. Traps if `object` is null.
+    pub fn struct_set(&mut self, ty: &StructType, object: Value, field: usize, value: Value) {
+        let mut checks = || {
+            let storage = self.field(ty, field)?;
+            self.object("the object of `struct_set`", object)?;
+            self.storable(&format!("field {field}"), value, storage)
+        };
+        if checks().is_ok() {
+            self.gc().struct_set(object, ty.layout(), field, value);
+        }
+    }
+
+    /// A new array of `length` (`I32`) elements that are all `value`. May collect.
+    pub fn array_new(&mut self, ty: &ArrayType, value: Value, length: Value) -> Value {
+        let checks = |f: &mut Self| {
+            f.known(ty.index, &ty.layout)?;
+            f.storable("the element of `array_new`", value, ty.layout().element)?;
+            f.index("the length of `array_new`", length)
+        };
+        self.array(ty, checks, ArrayInit::Fill(value, length))
+    }
+
+    /// A new array of `length` (`I32`) elements that are zero or null. May collect.
+    pub fn array_new_default(&mut self, ty: &ArrayType, length: Value) -> Value {
+        let checks = |f: &mut Self| {
+            f.known(ty.index, &ty.layout)?;
+            f.index("the length of `array_new_default`", length)
+        };
+        self.array(ty, checks, ArrayInit::Default(length))
+    }
+
+    /// A new array of these elements. May collect.
+    pub fn array_of(&mut self, ty: &ArrayType, elements: &[Value]) -> Value {
+        let checks = |f: &mut Self| {
+            f.known(ty.index, &ty.layout)?;
+            for (n, value) in elements.iter().enumerate() {
+                f.storable(&format!("element {n}"), *value, ty.layout().element)?;
+            }
+            Ok(())
+        };
+        self.array(ty, checks, ArrayInit::Elements(elements))
+    }
+
+    fn array(
+        &mut self,
+        ty: &ArrayType,
+        checks: impl FnOnce(&mut Self) -> Result<(), Misused>,
+        init: ArrayInit<'_>,
+    ) -> Value {
+        self.result(types::I64, checks, |e| {
+            let word = header_word(ty.index, VMGcKind::ArrayRef);
+            let word = e.builder.ins().iconst(types::I32, word);
+            e.array_new(word, ty.layout(), init)
+        })
+    }
+
+    /// An array's length (`I32`). Traps if `array` is null.
+    pub fn array_len(&mut self, array: Value) -> Value {
+        let checks = |f: &mut Self| f.object("the array of `array_len`", array);
+        self.result(types::I32, checks, |e| e.array_len(array))
+    }
+
+    /// Reads the element at `index` (`I32`). Traps if `array` is null or has no such element.
+    /// Packed elements are widened with zeros.
+    pub fn array_get(&mut self, ty: &ArrayType, array: Value, index: Value) -> Value {
+        let checks = |f: &mut Self| {
+            f.known(ty.index, &ty.layout)?;
+            f.object("the array of `array_get`", array)?;
+            f.index("the index of `array_get`", index)
+        };
+        let element = loaded(ty.layout().element);
+        self.result(element, checks, |e| e.array_get(array, ty.layout(), index, None))
+    }
+
+    /// Writes the element at `index` (`I32`). Traps if `array` is null or has no such element.
+    pub fn array_set(&mut self, ty: &ArrayType, array: Value, index: Value, value: Value) {
+        let mut checks = || {
+            self.known(ty.index, &ty.layout)?;
+            self.object("the array of `array_set`", array)?;
+            self.index("the index of `array_set`", index)?;
+            self.storable("the value of `array_set`", value, ty.layout().element)
+        };
+        if checks().is_ok() {
+            self.gc().array_set(array, ty.layout(), index, value);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! [`Rooted`]: a reference that the host holds.
+
+use crate::Store;
+use anyhow::Result;
+use gc_runtime::OwnedHandle;
+use gc_types::{VMGcHeader, VMGcRef};
+
+/// A reference to an object or an `i31`, never null, that the host holds. What it refers to
+/// lives as long as it or a clone of it does. It stays good when a collection moves the
+/// object, because it is an index into a table of its store's.
+///
+/// A null reference is `None` of an `Option<Rooted>`.
+#[derive(Clone, Debug)]
+pub struct Rooted(OwnedHandle);
+
+impl Rooted {
+    /// A handle that takes over `gc_ref`, a reference that the host keeps.
+    pub(crate) fn new(store: &mut Store, gc_ref: VMGcRef) -> Result<Rooted> {
+        Ok(Rooted(store.gc_mut().root_owned(gc_ref)?))
+    }
+
+    /// The reference: good until the next collection.
+    ///
+    /// # Errors
+    /// If it belongs to another store.
+    pub fn gc_ref<'a>(&self, store: &'a Store) -> Result<&'a VMGcRef> {
+        Ok(store.gc().rooted_owned(&self.0)?)
+    }
+
+    /// The integer, if it is an `i31`.
+    ///
+    /// # Errors
+    /// If it belongs to another store.
+    pub fn i31(&self, store: &Store) -> Result<Option<i32>> {
+        Ok(self.gc_ref(store)?.as_i31().map(|i31| i31.get_i32()))
+    }
+
+    /// The object's header: its kind and type.
+    ///
+    /// # Errors
+    /// If it belongs to another store, or is an `i31`.
+    pub fn header(&self, store: &Store) -> Result<VMGcHeader> {
+        Ok(store.gc().heap().core().header(self.gc_ref(store)?)?)
+    }
+}

@@ -1,0 +1,104 @@
+//! [`Store`]: a heap, and code that runs over it.
+
+use crate::{Code, Engine, Params, Results, TypedFunction};
+use anyhow::{Context as _, Result};
+use gc_jit::{CodeMemory, JitState, JitStore, VMContextPrefix};
+use gc_runtime::{GcStats, GcStore};
+use std::fmt;
+use std::sync::Arc;
+
+/// A heap of an engine's collector, and the code that runs over it.
+pub struct Store {
+    jit: JitState<Store>,
+    engine: Engine,
+    code: Code,
+    memory: Arc<CodeMemory>,
+    /// What compiled functions get as their first parameter. Compiled code has its address.
+    vmctx: Box<VMContextPrefix>,
+}
+
+impl Store {
+    /// A store with an empty heap, in which `code` runs.
+    ///
+    /// # Errors
+    /// If `code` was compiled for another kind of heap than this engine's (the error says what
+    /// differs), the system gives no memory, or the options need a feature that is off.
+    pub fn new(engine: &Engine, code: &Code) -> Result<Store> {
+        engine.abi().check(code.image().abi()).context(
+            "the code was compiled for another engine (here: this engine, there: the code's)",
+        )?;
+        let mut gc = engine.new_heap()?;
+        for (ty, layout) in code.layouts() {
+            gc.ensure_layout(ty, layout);
+        }
+        let memory = code.publish()?;
+        let mut jit = JitState::new(gc, &[], engine.max_stack())?;
+        jit.keep_alive(memory.clone());
+        let vmctx = Box::new(jit.vmctx_prefix(0));
+        Ok(Store { jit, engine: engine.clone(), code: code.clone(), memory, vmctx })
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The code that runs in it.
+    pub fn code(&self) -> &Code {
+        &self.code
+    }
+
+    /// The function of this name, to be called with `P` and to return `R`.
+    ///
+    /// # Errors
+    /// If the code has no function of this name, or it takes or returns something else.
+    pub fn function<P: Params, R: Results>(&self, name: &str) -> Result<TypedFunction<P, R>> {
+        TypedFunction::new(&self.code, &self.memory, name)
+    }
+
+    /// Collects all garbage. Returns whether it did: a collection whose roots cannot all be
+    /// found is skipped.
+    ///
+    /// # Errors
+    /// If the heap is corrupt.
+    pub fn collect(&mut self) -> Result<bool> {
+        self.jit.gc_mut().drop_dead_handles();
+        let (gc, mut roots) = self.jit.gc_and_stack();
+        Ok(gc.gc(&mut roots)?)
+    }
+
+    /// What the heap did so far.
+    pub fn stats(&self) -> GcStats {
+        self.gc().stats()
+    }
+
+    /// The heap.
+    pub fn gc(&self) -> &GcStore {
+        self.jit.gc()
+    }
+
+    pub(crate) fn gc_mut(&mut self) -> &mut GcStore {
+        self.jit.gc_mut()
+    }
+
+    /// What compiled functions get as their first parameter.
+    pub(crate) fn vmctx(&mut self) -> *mut u8 {
+        (&raw mut *self.vmctx).cast()
+    }
+}
+
+impl JitStore for Store {
+    fn jit(&self) -> &JitState<Store> {
+        &self.jit
+    }
+
+    fn jit_mut(&mut self) -> &mut JitState<Store> {
+        &mut self.jit
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,105 @@
+//! [`Type`]: the types of values in compiled code, and [`Signature`]: those of a function.
+
+use gc_types::{CallSignature, StorageType, ValueType};
+use std::fmt;
+
+/// The type of a value in compiled code.
+///
+/// ```
+/// use gc_engine::{Signature, Type};
+///
+/// let signature = Signature::new([Type::Ref, Type::I32], [Type::Ref]);
+/// assert_eq!(signature.to_string(), "(ref, i32) -> (ref)");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// A 32-bit integer.
+    I32,
+    /// A 64-bit integer.
+    I64,
+    /// A 32-bit float.
+    F32,
+    /// A 64-bit float.
+    F64,
+    /// A reference to an object, an `i31`, or null. It is a root wherever it is live.
+    Ref,
+}
+
+impl Type {
+    /// The type as a machine passes it.
+    pub(crate) fn value_type(self) -> ValueType {
+        match self {
+            Type::I32 => ValueType::I32,
+            Type::I64 | Type::Ref => ValueType::I64,
+            Type::F32 => ValueType::F32,
+            Type::F64 => ValueType::F64,
+        }
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Type::I32 => "i32",
+            Type::I64 => "i64",
+            Type::F32 => "f32",
+            Type::F64 => "f64",
+            Type::Ref => "ref",
+        })
+    }
+}
+
+/// A field or element of this type. Packed fields are [`StorageType::I8`] and
+/// [`StorageType::I16`].
+impl From<Type> for StorageType {
+    fn from(ty: Type) -> StorageType {
+        match ty {
+            Type::I32 => StorageType::I32,
+            Type::I64 => StorageType::I64,
+            Type::F32 => StorageType::F32,
+            Type::F64 => StorageType::F64,
+            Type::Ref => StorageType::Ref,
+        }
+    }
+}
+
+/// What a function takes and returns.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Signature {
+    params: Box<[Type]>,
+    results: Box<[Type]>,
+}
+
+impl Signature {
+    /// The signature with these parameters and results.
+    pub fn new(
+        params: impl IntoIterator<Item = Type>,
+        results: impl IntoIterator<Item = Type>,
+    ) -> Signature {
+        Signature { params: params.into_iter().collect(), results: results.into_iter().collect() }
+    }
+
+    /// The parameters' types.
+    pub fn params(&self) -> &[Type] {
+        &self.params
+    }
+
+    /// The results' types.
+    pub fn results(&self) -> &[Type] {
+        &self.results
+    }
+
+    /// The signature as a machine passes the values.
+    pub(crate) fn call_signature(&self) -> CallSignature {
+        let types = |types: &[Type]| types.iter().map(|ty| ty.value_type()).collect::<Vec<_>>();
+        CallSignature::new(types(&self.params), types(&self.results))
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list =
+            |types: &[Type]| types.iter().map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ");
+        write!(f, "({}) -> ({})", list(&self.params), list(&self.results))
+    }
+}

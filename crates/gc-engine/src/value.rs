@@ -1,0 +1,191 @@
+//! Rust values as arguments and results of compiled functions.
+
+use crate::function::MAX_VALUES;
+use crate::{Rooted, Store, Type};
+use anyhow::{Result, bail};
+use gc_jit::JitStore;
+use gc_types::{VMGcRef, ValRaw};
+use std::num::NonZeroU32;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A Rust value that compiled code takes or returns: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`,
+/// [`Rooted`], `Option<Rooted>`.
+pub trait Value: sealed::Sealed + Sized {
+    /// Its type in compiled code.
+    const TYPE: Type;
+
+    #[doc(hidden)]
+    fn check(&self, _store: &Store) -> Result<()> {
+        Ok(())
+    }
+
+    #[doc(hidden)]
+    fn into_raw(self, store: &mut Store) -> Result<ValRaw>;
+
+    #[doc(hidden)]
+    fn from_raw(store: &mut Store, raw: ValRaw) -> Result<Self>;
+}
+
+macro_rules! numbers {
+    ($($ty:ident $type:ident |$value:ident| $into:expr, |$raw:ident| $from:expr;)*) => {$(
+        impl sealed::Sealed for $ty {}
+        impl Value for $ty {
+            const TYPE: Type = Type::$type;
+
+            fn into_raw(self, _store: &mut Store) -> Result<ValRaw> {
+                let $value = self;
+                Ok($into)
+            }
+
+            fn from_raw(_store: &mut Store, $raw: ValRaw) -> Result<$ty> {
+                Ok($from)
+            }
+        }
+    )*};
+}
+
+numbers! {
+    i32 I32 |v| ValRaw::from_i32(v), |raw| raw.i32();
+    u32 I32 |v| ValRaw::from_i32(v.cast_signed()), |raw| raw.u32();
+    i64 I64 |v| ValRaw::from_i64(v), |raw| raw.i64();
+    u64 I64 |v| ValRaw::from_u64(v), |raw| raw.u64();
+    f32 F32 |v| ValRaw::from_f32_bits(v.to_bits()), |raw| f32::from_bits(raw.f32_bits());
+    f64 F64 |v| ValRaw::from_f64_bits(v.to_bits()), |raw| f64::from_bits(raw.f64_bits());
+}
+
+impl sealed::Sealed for Rooted {}
+impl Value for Rooted {
+    const TYPE: Type = Type::Ref;
+
+    fn check(&self, store: &Store) -> Result<()> {
+        self.gc_ref(store).map(drop)
+    }
+
+    fn into_raw(self, store: &mut Store) -> Result<ValRaw> {
+        Some(self).into_raw(store)
+    }
+
+    fn from_raw(store: &mut Store, raw: ValRaw) -> Result<Rooted> {
+        match Option::<Rooted>::from_raw(store, raw)? {
+            Some(rooted) => Ok(rooted),
+            None => bail!("the function returned null: its result is an `Option<Rooted>`"),
+        }
+    }
+}
+
+impl sealed::Sealed for Option<Rooted> {}
+impl Value for Option<Rooted> {
+    const TYPE: Type = Type::Ref;
+
+    fn check(&self, store: &Store) -> Result<()> {
+        self.as_ref().map_or(Ok(()), |rooted| rooted.check(store))
+    }
+
+    fn into_raw(self, store: &mut Store) -> Result<ValRaw> {
+        let Some(rooted) = self else { return Ok(ValRaw::ZERO) };
+        let borrowed = rooted.gc_ref(store)?.unchecked_copy();
+        let gc = store.gc_mut();
+        let gc_ref = gc.clone_gc_ref(&borrowed);
+        Ok(ValRaw::from_u64(gc.expose_gc_ref_to_wasm(gc_ref).into()))
+    }
+
+    fn from_raw(store: &mut Store, raw: ValRaw) -> Result<Option<Rooted>> {
+        let Some(borrowed) = VMGcRef::from_raw_u32(raw.u32()) else { return Ok(None) };
+        let gc_ref = store.gc_mut().clone_gc_ref(&borrowed);
+        Rooted::new(store, gc_ref).map(Some)
+    }
+}
+
+/// What a call of a compiled function is given: a [`Value`], or a tuple of up to eight.
+pub trait Params: sealed::Sealed {
+    /// The types.
+    fn types() -> Vec<Type>;
+
+    #[doc(hidden)]
+    fn to_slots(self, store: &mut Store, slots: &mut [ValRaw; MAX_VALUES]) -> Result<()>;
+}
+
+/// What a call of a compiled function returns: a [`Value`], or a tuple of up to eight.
+pub trait Results: sealed::Sealed + Sized {
+    /// The types.
+    fn types() -> Vec<Type>;
+
+    #[doc(hidden)]
+    fn from_slots(store: &mut Store, slots: &[ValRaw; MAX_VALUES]) -> Result<Self>;
+}
+
+/// Collects if the collector wants to before `count` references are handed to compiled code.
+fn before_exposing(store: &mut Store, count: usize) -> Result<()> {
+    let count = u32::try_from(count).ok().and_then(NonZeroU32::new);
+    if count.is_some_and(|count| store.gc().need_gc_before_entering_wasm(count)) {
+        let (gc, mut roots) = store.jit_mut().gc_and_stack();
+        gc.gc(&mut roots)?;
+    }
+    Ok(())
+}
+
+impl<T: Value> Params for T {
+    fn types() -> Vec<Type> {
+        vec![T::TYPE]
+    }
+
+    fn to_slots(self, store: &mut Store, slots: &mut [ValRaw; MAX_VALUES]) -> Result<()> {
+        (self,).to_slots(store, slots)
+    }
+}
+
+impl<T: Value> Results for T {
+    fn types() -> Vec<Type> {
+        vec![T::TYPE]
+    }
+
+    fn from_slots(store: &mut Store, slots: &[ValRaw; MAX_VALUES]) -> Result<T> {
+        T::from_raw(store, slots[0])
+    }
+}
+
+macro_rules! tuples {
+    ($($name:ident $index:tt),*) => {
+        impl<$($name: Value),*> sealed::Sealed for ($($name,)*) {}
+
+        impl<$($name: Value),*> Params for ($($name,)*) {
+            fn types() -> Vec<Type> {
+                vec![$($name::TYPE),*]
+            }
+
+            fn to_slots(self, store: &mut Store, slots: &mut [ValRaw; MAX_VALUES]) -> Result<()> {
+                // All handles are looked at before the first reference is handed over.
+                $(self.$index.check(store)?;)*
+                let types: &[Type] = &[$($name::TYPE),*];
+                before_exposing(store, types.iter().filter(|ty| **ty == Type::Ref).count())?;
+                $(slots[$index] = self.$index.into_raw(store)?;)*
+                let _ = slots;
+                Ok(())
+            }
+        }
+
+        impl<$($name: Value),*> Results for ($($name,)*) {
+            fn types() -> Vec<Type> {
+                vec![$($name::TYPE),*]
+            }
+
+            fn from_slots(store: &mut Store, slots: &[ValRaw; MAX_VALUES]) -> Result<Self> {
+                let _ = (&store, slots);
+                Ok(($($name::from_raw(store, slots[$index])?,)*))
+            }
+        }
+    };
+}
+
+tuples!();
+tuples!(A 0);
+tuples!(A 0, B 1);
+tuples!(A 0, B 1, C 2);
+tuples!(A 0, B 1, C 2, D 3);
+tuples!(A 0, B 1, C 2, D 3, E 4);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
