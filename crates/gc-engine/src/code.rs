@@ -1,45 +1,46 @@
 //! [`Code`]: a compiled module, with all that a store must know of it.
 
 use crate::Signature;
-use anyhow::Result;
 use gc_jit::CodeMemory;
 use gc_types::{CodeImage, GcLayout, TypeIndex};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Compiled functions with the layouts of the types that they use. Cheap to clone; any number
 /// of stores run it.
 ///
-/// It is made by `Module::compile` and says itself what it was compiled for: a
-/// [`Store`](crate::Store) of another kind of heap refuses it.
+/// `Module::compile` makes it, and [`Code::deserialize`] reads one that was saved. It knows what it
+/// was compiled for: a [`Store`](crate::Store) with another kind of heap refuses it.
 #[derive(Clone)]
 pub struct Code(Arc<Inner>);
 
 struct Inner {
-    image: CodeImage,
+    memory: Arc<CodeMemory>,
     layouts: Vec<(TypeIndex, Arc<GcLayout>)>,
     functions: BTreeMap<String, (u32, Signature)>,
-    /// The code, executable, since the first store was made.
-    memory: Mutex<Option<Arc<CodeMemory>>>,
 }
 
 impl Code {
-    #[cfg(feature = "compiler")]
     pub(crate) fn new(
-        image: CodeImage,
+        memory: Arc<CodeMemory>,
         layouts: Vec<(TypeIndex, Arc<GcLayout>)>,
         functions: BTreeMap<String, (u32, Signature)>,
     ) -> Code {
-        Code(Arc::new(Inner { image, layouts, functions, memory: Mutex::default() }))
+        Code(Arc::new(Inner { memory, layouts, functions }))
     }
 
     /// The image: machine code with its tables.
     pub fn image(&self) -> &CodeImage {
-        &self.0.image
+        self.0.memory.image()
     }
 
-    /// The layouts of its types, as its functions were compiled for them.
+    /// The image, executable.
+    pub fn memory(&self) -> &Arc<CodeMemory> {
+        &self.0.memory
+    }
+
+    /// The layouts of its types. Its functions were compiled for them.
     pub fn layouts(&self) -> impl Iterator<Item = (TypeIndex, &Arc<GcLayout>)> {
         self.0.layouts.iter().map(|(ty, layout)| (*ty, layout))
     }
@@ -47,6 +48,11 @@ impl Code {
     /// The functions that the host can call, with their signatures, by name.
     pub fn functions(&self) -> impl Iterator<Item = (&str, &Signature)> {
         self.0.functions.iter().map(|(name, (_, signature))| (name.as_str(), signature))
+    }
+
+    /// The functions that the host can call: name, number, signature.
+    pub(crate) fn exports(&self) -> impl Iterator<Item = (&str, u32, &Signature)> {
+        self.0.functions.iter().map(|(name, (index, signature))| (name.as_str(), *index, signature))
     }
 
     /// The number and the signature of a function that the host can call.
@@ -57,16 +63,6 @@ impl Code {
     /// Whether both are the same code.
     pub(crate) fn same(&self, other: &Code) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// The code, executable.
-    pub(crate) fn publish(&self) -> Result<Arc<CodeMemory>> {
-        let mut memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.is_none() {
-            // A store has one code: its type indices are constants in it.
-            *memory = Some(CodeMemory::publish(self.0.image.clone(), &[])?);
-        }
-        Ok(memory.as_ref().expect("published above").clone())
     }
 }
 

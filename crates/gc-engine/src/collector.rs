@@ -1,7 +1,7 @@
 //! A collector: a pair of two halves with the same name, and its options.
 
 use crate::size;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 #[cfg(feature = "compiler")]
 use gc_compiler::{GcCompiler, collector as code};
 use gc_runtime::{CollectorOption, GcRuntime, HeapOptions, Reclaims, collector as heap};
@@ -52,20 +52,20 @@ impl Collector {
     /// other.
     #[cfg(feature = "compiler")]
     pub fn new(runtime: Arc<dyn GcRuntime>, compiler: Arc<dyn GcCompiler>) -> Result<Collector> {
-        if runtime.name() != compiler.name() {
-            bail!(
-                "the heaps of collector `{}` do not work with the code of collector `{}`",
-                runtime.name(),
-                compiler.name()
-            );
-        }
-        if let Err(difference) = runtime.abi().check(&compiler.abi()) {
-            bail!(
+        ensure!(
+            runtime.name() == compiler.name(),
+            "the heaps of collector `{}` do not work with the code of collector `{}`",
+            runtime.name(),
+            compiler.name()
+        );
+        let agreed = runtime.abi().check(&compiler.abi());
+        agreed.map_err(|difference| {
+            anyhow::anyhow!(
                 "the halves of collector `{}` do not fit: {difference} (here: its heaps, there: \
                  its code)",
                 runtime.name()
-            );
-        }
+            )
+        })?;
         Ok(Collector { runtime, compiler })
     }
 

@@ -3,11 +3,10 @@
 
 use crate::{Code, Params, Results, Signature, Store};
 use anyhow::{Context as _, Result, ensure};
-use gc_jit::{CallError, CodeMemory, EntryTrampoline};
+use gc_jit::{CallError, EntryTrampoline};
 use gc_types::ValRaw;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 /// The most values that a function takes or returns if the host calls it.
 pub(crate) const MAX_VALUES: usize = 8;
@@ -22,11 +21,7 @@ pub struct TypedFunction<P, R> {
 }
 
 impl<P: Params, R: Results> TypedFunction<P, R> {
-    pub(crate) fn new(
-        code: &Code,
-        memory: &Arc<CodeMemory>,
-        name: &str,
-    ) -> Result<TypedFunction<P, R>> {
+    pub(crate) fn new(code: &Code, name: &str) -> Result<TypedFunction<P, R>> {
         let (index, signature) = code.function(name).with_context(|| {
             let names: Vec<_> = code.functions().map(|(name, _)| format!("`{name}`")).collect();
             match names.as_slice() {
@@ -36,10 +31,12 @@ impl<P: Params, R: Results> TypedFunction<P, R> {
         })?;
         let asked = Signature::new(P::types(), R::types());
         ensure!(*signature == asked, "the function `{name}` is of type {signature}, not {asked}");
-        let trampoline = memory
+        let trampoline = code
+            .memory()
             .entry_trampoline(&signature.call_signature())
             .with_context(|| format!("the image has no way in to `{name}`"))?;
-        let address = memory
+        let address = code
+            .memory()
             .function_address(index)
             .with_context(|| format!("the image has no code of `{name}`"))?;
         Ok(TypedFunction { code: code.clone(), trampoline, address, types: PhantomData })

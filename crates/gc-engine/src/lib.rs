@@ -47,6 +47,7 @@ mod function;
 #[cfg(feature = "compiler")]
 mod module;
 mod rooted;
+mod saved;
 pub mod size;
 mod store;
 mod types;

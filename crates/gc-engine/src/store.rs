@@ -2,17 +2,15 @@
 
 use crate::{Code, Engine, Params, Results, TypedFunction};
 use anyhow::{Context as _, Result};
-use gc_jit::{CodeMemory, JitState, JitStore, VMContextPrefix};
+use gc_jit::{JitState, JitStore, VMContextPrefix};
 use gc_runtime::{GcStats, GcStore};
 use std::fmt;
-use std::sync::Arc;
 
 /// A heap of an engine's collector, and the code that runs over it.
 pub struct Store {
     jit: JitState<Store>,
     engine: Engine,
     code: Code,
-    memory: Arc<CodeMemory>,
     /// What compiled functions get as their first parameter. Compiled code has its address.
     vmctx: Box<VMContextPrefix>,
 }
@@ -31,11 +29,10 @@ impl Store {
         for (ty, layout) in code.layouts() {
             gc.ensure_layout(ty, layout);
         }
-        let memory = code.publish()?;
         let mut jit = JitState::new(gc, &[], engine.max_stack())?;
-        jit.keep_alive(memory.clone());
+        jit.keep_alive(code.memory().clone());
         let vmctx = Box::new(jit.vmctx_prefix(0));
-        Ok(Store { jit, engine: engine.clone(), code: code.clone(), memory, vmctx })
+        Ok(Store { jit, engine: engine.clone(), code: code.clone(), vmctx })
     }
 
     /// The engine.
@@ -53,7 +50,7 @@ impl Store {
     /// # Errors
     /// If the code has no function of this name, or it takes or returns something else.
     pub fn function<P: Params, R: Results>(&self, name: &str) -> Result<TypedFunction<P, R>> {
-        TypedFunction::new(&self.code, &self.memory, name)
+        TypedFunction::new(&self.code, name)
     }
 
     /// Collects all garbage. Returns whether it did: a collection whose roots cannot all be

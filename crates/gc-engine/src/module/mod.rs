@@ -23,6 +23,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use gc_compiler::check::{CheckContext, FunctionTypes, SignatureTypes, ValueType, check_function};
 use gc_compiler::safepoints::place_safepoints;
 use gc_compiler::{CompiledFunction, ImageLinker, imported_host_call, set_stack_limit};
+use gc_jit::CodeMemory;
 use gc_types::{
     Abi, ArrayLayout, GcLayout, HostCall, StorageType, StructLayout, TypeIndex, VMGcKind,
 };
@@ -301,10 +302,11 @@ impl Module {
         compiler.compile(&mut self.context)
     }
 
-    /// Links all functions.
+    /// Links all functions and makes their code executable.
     ///
     /// # Errors
-    /// If a function was declared and not defined, or the code is too large.
+    /// If a function was declared and not defined, the code is too large, or the system gives no
+    /// memory.
     pub fn compile(self) -> Result<Code> {
         let mut linker = ImageLinker::new();
         let mut functions = BTreeMap::new();
@@ -319,7 +321,9 @@ impl Module {
             }
         }
         let image = linker.link(self.engine.compiler())?;
-        Ok(Code::new(image, self.layouts, functions))
+        // A store has one code. So the type indices in it are those of the module.
+        let memory = CodeMemory::publish(image, &[])?;
+        Ok(Code::new(memory, self.layouts, functions))
     }
 
     /// The function of this name.
