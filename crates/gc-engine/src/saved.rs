@@ -1,7 +1,8 @@
 //! [`Code`] that is saved and loaded in the same or another process, without a compiler.
 //!
 //! The file is a saved image ([`gc_jit::save`]). Its embedder's section holds what a store needs to
-//! know besides the image, as JSON: the types, and the functions that the host can call.
+//! know besides the image, in the format of the crate `postcard`: the types, and the functions that
+//! the host can call.
 #![allow(unsafe_code)]
 
 use crate::{Code, Engine, Signature, Type};
@@ -32,7 +33,6 @@ const TYPES: [Type; 5] = [Type::I32, Type::I64, Type::F32, Type::F64, Type::Ref]
 
 /// The embedder's section.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Declarations<'a> {
     /// The types, in the order of their indices, from 1 on.
     #[serde(borrow)]
@@ -43,7 +43,6 @@ struct Declarations<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 enum SavedType<'a> {
     #[serde(borrow)]
     Struct(Vec<Cow<'a, str>>),
@@ -51,7 +50,6 @@ enum SavedType<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct SavedFunction<'a> {
     name: Cow<'a, str>,
     index: u32,
@@ -100,7 +98,7 @@ impl Code {
         });
         let declarations =
             Declarations { types: types.collect::<Result<_>>()?, functions: functions.collect() };
-        gc_jit::save(self.image(), &serde_json::to_vec(&declarations)?)
+        gc_jit::save(self.image(), &postcard::to_stdvec(&declarations)?)
     }
 
     /// Makes code from bytes that [`serialize`](Code::serialize) returned. The bytes are copied.
@@ -137,8 +135,9 @@ impl Code {
     fn from_saved(saved: SavedImage) -> Result<Code> {
         let (bytes, range) = saved.embedder();
         let bytes = &(*bytes).as_ref()[range];
-        let declared: Declarations<'_> =
-            serde_json::from_slice(bytes).context("the declarations of saved code")?;
+        let (declared, rest): (Declarations<'_>, _) =
+            postcard::take_from_bytes(bytes).context("the declarations of saved code")?;
+        ensure!(rest.is_empty(), "saved code has {} bytes too many", rest.len());
         let layouts = declared.types.iter().zip(1..).map(|(ty, index)| {
             let index = TypeIndex::new(index).context("there are too many types")?;
             Ok((index, Arc::new(load_layout(ty)?)))
