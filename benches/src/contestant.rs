@@ -39,6 +39,13 @@ pub trait Module {
     /// # Errors
     /// If an import is missing, or the start function traps.
     fn start(&self) -> Result<Box<dyn Running>>;
+
+    /// `times` times makes a store and an instance of the module, which has no imports, calls
+    /// `export` (from `i32` to `i32`) if there is one, and drops both.
+    ///
+    /// # Errors
+    /// If the module has imports, or the call fails.
+    fn instances(&self, export: Option<&str>, times: u64) -> Result<Duration>;
 }
 
 /// A call from the host.
@@ -178,6 +185,21 @@ macro_rules! contestant {
                 let mut store = new_store(self.module.engine())?;
                 let instance = self.linker.instantiate(&mut store, &self.module)?;
                 Ok(Box::new(Run { store, instance }))
+            }
+
+            fn instances(&self, export: Option<&str>, times: u64) -> anyhow::Result<Duration> {
+                let engine = self.module.engine();
+                let began = Instant::now();
+                for _ in 0..times {
+                    let mut store = new_store(engine)?;
+                    let instance = Instance::new(&mut store, &self.module, &[])?;
+                    if let Some(export) = export {
+                        let func = instance.get_typed_func::<i32, i32>(&mut store, export)?;
+                        black_box(func.call(&mut store, 7)?);
+                    }
+                    black_box(&instance);
+                }
+                Ok(began.elapsed())
             }
         }
 

@@ -198,6 +198,11 @@ impl Collector {
         &*self.runtime
     }
 
+    /// The half that makes heaps, to be shared.
+    pub(crate) fn shared_runtime(&self) -> Arc<dyn GcRuntime> {
+        self.runtime.clone()
+    }
+
     /// The half that emits code.
     #[cfg(feature = "compiler")]
     pub fn compiler(&self) -> &dyn GcCompiler {

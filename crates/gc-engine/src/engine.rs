@@ -1,10 +1,11 @@
 //! [`Engine`]: a collector and the options of its heaps, from which code and stores are made.
 
-use crate::Collector;
+use crate::{Collector, Store};
 use anyhow::{Result, ensure};
 #[cfg(feature = "compiler")]
 use gc_compiler::{CompileOptions, Compiler};
-use gc_runtime::{GcStore, HeapOptions, PolicyFactory};
+use gc_jit::HostCallTable;
+use gc_runtime::{GcStore, HeapFactory, HeapOptions, PolicyFactory};
 use gc_types::{Abi, HeapBounds, NULL_PAGE_SIZE};
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     collector: Collector,
-    heap: HeapOptions,
+    heaps: Arc<HeapFactory>,
+    host_calls: HostCallTable<Store>,
     max_stack: usize,
     abi: Abi,
     #[cfg(feature = "compiler")]
@@ -68,7 +70,7 @@ impl Engine {
 
     /// The options of its heaps.
     pub fn heap_options(&self) -> &HeapOptions {
-        &self.0.heap
+        self.0.heaps.options()
     }
 
     /// Bytes of native stack that compiled code may use.
@@ -76,12 +78,18 @@ impl Engine {
         self.0.max_stack
     }
 
-    /// A new heap, for embedders that have a store of their own.
+    /// The part of a store that has the heap, for embedders that have a store of their own. It is
+    /// [lazy](GcStore::lazy): the heap is made when it is needed.
     ///
     /// # Errors
-    /// If the system gives no memory, or the options need a feature that is off.
+    /// If the options need a feature that is off.
     pub fn new_heap(&self) -> Result<GcStore> {
-        Ok(GcStore::new(self.0.collector.runtime(), &self.0.heap)?)
+        Ok(GcStore::lazy(&self.0.heaps)?)
+    }
+
+    /// The host calls of code that runs in a [`Store`].
+    pub(crate) fn host_calls(&self) -> &HostCallTable<Store> {
+        &self.0.host_calls
     }
 
     /// Whether both are the same engine.
@@ -241,13 +249,14 @@ impl EngineBuilder {
             "the stack for compiled code must be at least {} KiB",
             Engine::MIN_STACK >> 10
         );
-        let heap = self.collector.cut(&self.heap);
-        let abi = extend(self.collector.abi_for(&heap));
+        let heaps = Arc::new(HeapFactory::new(self.collector.shared_runtime(), &self.heap)?);
+        let abi = extend(self.collector.abi_for(heaps.options()));
         #[cfg(feature = "compiler")]
         let compiler = Compiler::new(&abi, &self.compile)?;
         Ok(Engine(Arc::new(Inner {
             collector: self.collector,
-            heap,
+            heaps,
+            host_calls: HostCallTable::new(&[]),
             max_stack: self.max_stack,
             abi,
             #[cfg(feature = "compiler")]

@@ -29,9 +29,14 @@ impl Store {
         for (ty, layout) in code.layouts() {
             gc.ensure_layout(ty, layout);
         }
-        let mut jit = JitState::new(gc, &[], engine.max_stack())?;
+        let mut jit = JitState::new(gc, engine.host_calls(), engine.max_stack())?;
         jit.keep_alive(code.memory().clone());
-        let vmctx = Box::new(jit.vmctx_prefix(0));
+        // Every object has a type, which the code declares.
+        let has_objects = code.layouts().next().is_some();
+        let vmctx = Box::new(match has_objects {
+            true => jit.vmctx_prefix(0)?,
+            false => jit.vmctx_prefix_without_heap(0),
+        });
         Ok(Store { jit, engine: engine.clone(), code: code.clone(), vmctx })
     }
 

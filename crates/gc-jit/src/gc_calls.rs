@@ -6,10 +6,13 @@
 //! roots of the store. The new reference is exposed to compiled code (`expose_gc_ref_to_wasm`) when
 //! it is returned.
 
-use crate::{JitStore, arch};
-use anyhow::Result;
+use crate::{HostCallShim, JitStore, arch};
+use anyhow::{Result, ensure};
 use gc_types::host_calls::{ExposedRef, Ref};
 use gc_types::{HostCall, Trap, TypeIndex, VMGcHeader, VMGcKind};
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
 gc_types::gc_host_calls! {
     [crate::host_calls] @trait [
@@ -18,20 +21,64 @@ gc_types::gc_host_calls! {
     ]
 }
 
-/// The first entries of the host-call table, by index. The embedder's entries follow.
-pub(crate) fn table<S: JitStore>() -> Vec<usize> {
-    let missing = (missing as *const u8).expose_provenance();
-    let mut table = vec![missing; HostCall::FIRST_EMBEDDER as usize];
-    for (entry, shim) in table.iter_mut().zip(<S as GcHostCalls>::host_calls()) {
-        *entry = shim.address();
+/// The host functions of compiled code over stores of type `S`: the heap's, and the embedder's
+/// behind them. All stores of an engine can share one table. Clones are the same table.
+///
+/// # Examples
+/// See [`JitState`](crate::JitState) and [`host_calls!`](crate::host_calls!).
+pub struct HostCallTable<S> {
+    /// Addresses, by [`HostCall`] index.
+    addresses: Arc<[usize]>,
+    _store: PhantomData<fn(&mut S)>,
+}
+
+impl<S: JitStore> HostCallTable<S> {
+    /// The table of an embedder that has these host calls, as
+    /// [`host_calls!`](crate::host_calls!) makes them: entry `n` belongs to
+    /// [`HostCall::embedder(n)`](gc_types::HostCall::embedder).
+    pub fn new(embedder: &[HostCallShim<S>]) -> HostCallTable<S> {
+        let missing = (missing as *const u8).expose_provenance();
+        let mut table = vec![missing; HostCall::FIRST_EMBEDDER as usize];
+        for (entry, shim) in table.iter_mut().zip(<S as GcHostCalls>::host_calls()) {
+            *entry = shim.address();
+        }
+        let unwind = (arch::unwind_stub as *const u8).expose_provenance();
+        table[HostCall::UNWIND.index() as usize] = unwind;
+        table.extend(embedder.iter().map(HostCallShim::address));
+        HostCallTable { addresses: table.into(), _store: PhantomData }
     }
-    table[HostCall::UNWIND.index() as usize] = (arch::unwind_stub as *const u8).expose_provenance();
-    table
+
+    /// The address of the first entry, for compiled code.
+    pub(crate) fn as_ptr(&self) -> *const *const u8 {
+        self.addresses.as_ptr().cast()
+    }
+}
+
+impl<S> Clone for HostCallTable<S> {
+    fn clone(&self) -> Self {
+        HostCallTable { addresses: self.addresses.clone(), _store: PhantomData }
+    }
+}
+
+impl<S> fmt::Debug for HostCallTable<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostCallTable({})", self.addresses.len())
+    }
 }
 
 /// The function in the table's unused entries. No signature names them, so it is never called.
 extern "C" fn missing() -> u64 {
     std::process::abort()
+}
+
+/// Refuses an allocation by code of a store without a heap: the code's vmctx does not have the
+/// address of a heap that would be made now.
+fn check_heap<S: JitStore>(store: &S) -> Result<()> {
+    ensure!(
+        store.jit().gc().has_heap(),
+        "compiled code allocates, but it was given a vmctx without a heap"
+    );
+    Ok(())
 }
 
 fn header(word: u32) -> Result<(VMGcKind, TypeIndex)> {
@@ -44,6 +91,7 @@ impl<S: JitStore> GcHostCalls for S {
         let (VMGcKind::StructRef | VMGcKind::ExnRef, ty) = header(header_word)? else {
             return Err(Trap::CorruptHeap.into());
         };
+        check_heap(self)?;
         let (gc, mut roots) = self.jit_mut().gc_and_stack();
         let object = gc.alloc_struct(&mut roots, ty)?;
         Ok(ExposedRef(gc.expose_gc_ref_to_wasm(object)))
@@ -53,6 +101,7 @@ impl<S: JitStore> GcHostCalls for S {
         let (VMGcKind::ArrayRef, ty) = header(header_word)? else {
             return Err(Trap::CorruptHeap.into());
         };
+        check_heap(self)?;
         let (gc, mut roots) = self.jit_mut().gc_and_stack();
         let array = gc.alloc_array(&mut roots, ty, length)?;
         Ok(ExposedRef(gc.expose_gc_ref_to_wasm(array)))

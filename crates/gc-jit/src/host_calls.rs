@@ -98,13 +98,13 @@ shims! {
 ///
 /// A method has the declared parameters behind the store and the number of the vmctx that the
 /// call was made with. The trait's function `host_calls` is what
-/// [`JitState::new`](crate::JitState::new) wants.
+/// [`HostCallTable::new`](crate::HostCallTable::new) wants.
 ///
 /// # Examples
 ///
 /// ```
 /// use anyhow::Result;
-/// use gc_jit::{JitState, JitStore};
+/// use gc_jit::{HostCallTable, JitState, JitStore};
 /// use gc_runtime::{GcStore, HeapOptions, collector::NullCollector};
 /// use gc_types::{HostCall, host_calls::Ref};
 ///
@@ -148,7 +148,8 @@ shims! {
 /// }
 ///
 /// let gc = GcStore::new(&NullCollector, &HeapOptions::default())?;
-/// let store = Store { jit: JitState::new(gc, &Store::host_calls(), 1 << 20)?, counter: 0 };
+/// let host_calls = HostCallTable::new(&Store::host_calls());
+/// let store = Store { jit: JitState::new(gc, &host_calls, 1 << 20)?, counter: 0 };
 /// assert_eq!(COUNT, HostCall::embedder(0));
 /// assert_eq!(CALLS[1].1.name, "toy_is_null");
 /// # anyhow::Ok(())

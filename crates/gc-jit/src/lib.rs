@@ -48,6 +48,7 @@ pub use call::{call, call_host};
 pub use code_memory::{CodeMemory, FrameInfo};
 pub use entry::EntryTrampoline;
 pub use error::{CallError, TrapError};
+pub use gc_calls::HostCallTable;
 pub use guard::host_call_guard;
 #[doc(hidden)]
 pub use host_calls::HostCallBody;

@@ -9,12 +9,11 @@
 
 use crate::guard::Pending;
 use crate::{
-    Backtrace, CodeMemory, HostCallShim, StackWalk, VMContextPrefix, VMFuncRef, VMStoreContext,
-    gc_calls, signals, walk,
+    Backtrace, CodeMemory, HostCallTable, StackWalk, VMContextPrefix, VMFuncRef, VMStoreContext,
+    signals, walk,
 };
-use anyhow::Result;
-use gc_runtime::{FrameSlot, GcRootsList, GcStore, IncompleteWalk, TraceRoots};
-use std::marker::PhantomData;
+use anyhow::{Context as _, Result};
+use gc_runtime::{FrameSlot, GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A store that compiled code can run over.
@@ -24,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A store that has only a heap and a counter that host functions change:
 ///
 /// ```
-/// use gc_jit::{JitState, JitStore};
+/// use gc_jit::{HostCallTable, JitState, JitStore};
 /// use gc_runtime::{GcStore, HeapOptions, collector::NullCollector};
 ///
 /// struct Store {
@@ -43,7 +42,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// }
 ///
 /// let gc = GcStore::new(&NullCollector, &HeapOptions::default())?;
-/// let store = Store { jit: JitState::new(gc, &[], 1 << 20)?, calls: 0 };
+/// let jit = JitState::new(gc, &HostCallTable::new(&[]), 1 << 20)?;
+/// let store = Store { jit, calls: 0 };
 /// assert!(!store.jit().is_active());
 /// assert_eq!(store.calls, 0);
 /// # anyhow::Ok(())
@@ -70,13 +70,11 @@ pub struct JitState<S> {
     gc: GcStore,
     /// The reason why the innermost activation is being unwound.
     pending: Mutex<Option<Pending>>,
-    /// The table of host functions that the context points to, as addresses.
-    _host_calls: Box<[usize]>,
+    /// The table of host functions that the context points to.
+    _host_calls: HostCallTable<S>,
     /// Code that must live as long as the store.
     code: Vec<Arc<CodeMemory>>,
     max_stack: usize,
-    /// The host calls expect an `S`.
-    _store: PhantomData<fn(&mut S)>,
 }
 
 impl<S> std::fmt::Debug for JitState<S> {
@@ -86,42 +84,57 @@ impl<S> std::fmt::Debug for JitState<S> {
 }
 
 impl<S: JitStore> JitState<S> {
-    /// Creates the state of a store with `gc`'s heap. `host_calls` are the embedder's, as
-    /// [`host_calls!`](crate::host_calls!) makes them: entry `n` belongs to
-    /// [`HostCall::embedder(n)`](gc_types::HostCall::embedder). Compiled code may use `max_stack`
-    /// bytes of stack from the outermost call on, or less if the thread's stack is smaller.
+    /// Creates the state of a store with `gc`'s heap, which may be [lazy](GcStore::lazy). Compiled
+    /// code may use `max_stack` bytes of stack from the outermost call on, or less if the thread's
+    /// stack is smaller.
     ///
     /// # Errors
     /// If the signal handler cannot be installed.
     pub fn new(
         gc: GcStore,
-        host_calls: &[HostCallShim<S>],
+        host_calls: &HostCallTable<S>,
         max_stack: usize,
     ) -> Result<JitState<S>> {
         signals::install()?;
-        let mut table = gc_calls::table::<S>();
-        table.extend(host_calls.iter().map(HostCallShim::address));
-        let host_calls = table.into_boxed_slice();
         let heap = gc.heap().core().memory.mapping();
         let mut state = JitState {
-            context: Arc::new(VMStoreContext::new(heap, host_calls.as_ptr().cast())),
+            context: Arc::new(VMStoreContext::new(heap, host_calls.as_ptr())),
             gc,
             pending: Mutex::new(None),
-            _host_calls: host_calls,
+            _host_calls: host_calls.clone(),
             code: Vec::new(),
             max_stack,
-            _store: PhantomData,
         };
         state.refresh_func_refs();
         Ok(state)
     }
 
     /// The prefix of a vmctx of this store. `number` is the embedder's number for the vmctx; host
-    /// calls and [`caller`](JitState::caller) give it back.
-    pub fn vmctx_prefix(&self, number: usize) -> VMContextPrefix {
+    /// calls and [`caller`](JitState::caller) give it back. Makes the heap of a
+    /// [lazy](GcStore::lazy) store.
+    ///
+    /// # Errors
+    /// If the system gives no memory for the heap.
+    pub fn vmctx_prefix(&mut self, number: usize) -> Result<VMContextPrefix> {
+        self.gc.ensure_heap().context("making the GC heap")?;
+        let heap = self.context.made_heap(|| self.gc.heap().core().memory.mapping());
+        Ok(self.prefix(heap, number))
+    }
+
+    /// Like [`vmctx_prefix`](JitState::vmctx_prefix), for code that does not use the heap: no
+    /// object can be in a parameter, result, global or table of it, and it allocates none. Also for
+    /// the context of a host function. A store that is given only such prefixes never makes a heap.
+    ///
+    /// If the code uses the heap all the same, an allocation fails, and an access to an object
+    /// traps, because the heap of this prefix has no memory.
+    pub fn vmctx_prefix_without_heap(&self, number: usize) -> VMContextPrefix {
+        self.prefix(self.context.first_heap(), number)
+    }
+
+    fn prefix(&self, heap: &HeapMapping, number: usize) -> VMContextPrefix {
         VMContextPrefix {
-            heap_base: self.context.heap().base(),
-            heap_data: self.context.heap().data().cast_mut(),
+            heap_base: heap.base(),
+            heap_data: heap.data().cast_mut(),
             store_context: Arc::as_ptr(&self.context),
             number,
         }

@@ -6,19 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// advance, because a signal handler fills it and must not allocate.
 #[derive(Debug)]
 pub(crate) struct TracedPcs {
-    pcs: Box<[AtomicUsize]>,
+    pcs: [AtomicUsize; TracedPcs::CAPACITY],
     /// The number of frames. The innermost of them are in `pcs`.
     frames: AtomicUsize,
 }
 
 impl TracedPcs {
     /// The number of frames that are recorded. Further frames are only counted.
-    const CAPACITY: usize = 64;
+    const CAPACITY: usize = if cfg!(feature = "backtrace") { 64 } else { 0 };
 
     pub(crate) fn new() -> TracedPcs {
-        let capacity = if cfg!(feature = "backtrace") { TracedPcs::CAPACITY } else { 0 };
         TracedPcs {
-            pcs: std::iter::repeat_with(AtomicUsize::default).take(capacity).collect(),
+            pcs: [const { AtomicUsize::new(0) }; TracedPcs::CAPACITY],
             frames: AtomicUsize::new(0),
         }
     }

@@ -5,8 +5,8 @@ use crate::Activation;
 use crate::traced::TracedPcs;
 use gc_runtime::HeapMapping;
 use gc_types::{NULL_PAGE_SIZE, Trap, VMOffsets, ValRaw};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A word that compiled code reads or writes while the host has only shared references to it. Only
 /// one thread uses it at a time.
@@ -102,8 +102,11 @@ pub struct VMStoreContext {
     pub(crate) native_stack: Word,
     /// The stack that was suspended last. Null if there is none.
     pub(crate) suspended: Pointer<SuspendedStack>,
-    /// The heap's addresses.
-    heap: Arc<HeapMapping>,
+    /// The addresses of the heap with which the store began, which has no memory if the store began
+    /// without one.
+    first_heap: Arc<HeapMapping>,
+    /// The addresses of the heap that code gets that uses a heap, once there is such code.
+    made_heap: OnceLock<Arc<HeapMapping>>,
     /// The place where a signal handler records the stack.
     pub(crate) traced: TracedPcs,
 }
@@ -121,14 +124,34 @@ impl VMStoreContext {
             func_refs_len: Word::default(),
             native_stack: Word::default(),
             suspended: Pointer::default(),
-            heap,
+            first_heap: heap,
+            made_heap: OnceLock::new(),
             traced: TracedPcs::new(),
         }
     }
 
-    /// The heap's addresses.
-    pub(crate) fn heap(&self) -> &HeapMapping {
-        &self.heap
+    /// The addresses of the heap with which the store began.
+    pub(crate) fn first_heap(&self) -> &HeapMapping {
+        &self.first_heap
+    }
+
+    /// The addresses of the heap for code that uses one: the same from the first call on, which
+    /// takes it from `mapping`.
+    pub(crate) fn made_heap(&self, mapping: impl FnOnce() -> Arc<HeapMapping>) -> &HeapMapping {
+        self.made_heap.get_or_init(mapping)
+    }
+
+    /// The trap for a fault in the heap at `address`. It is for the signal handler: `OnceLock::get`
+    /// is one atomic load.
+    fn heap_fault(&self, address: usize) -> Option<Trap> {
+        let heaps = [Some(&self.first_heap), self.made_heap.get()];
+        heaps.into_iter().flatten().find_map(|heap| {
+            match address.checked_sub(heap.base().addr())? {
+                offset if offset < NULL_PAGE_SIZE as usize => Some(Trap::NullReference),
+                offset if offset < heap.reserved() => Some(Trap::CorruptHeap),
+                _ => None,
+            }
+        })
     }
 
     /// The trap for a fault at `address` of an instruction that may fault with `trap`. `None` if
@@ -142,11 +165,7 @@ impl VMStoreContext {
         if trap == Trap::NullReference && address < func_ref_size {
             return Some(Trap::NullReference);
         }
-        match address.checked_sub(self.heap.base().addr())? {
-            offset if offset < NULL_PAGE_SIZE as usize => Some(Trap::NullReference),
-            offset if offset < self.heap.reserved() => Some(Trap::CorruptHeap),
-            _ => None,
-        }
+        self.heap_fault(address)
     }
 }
 

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 #[derive(Debug)]
 pub struct FuncRefTable {
     pointers: Vec<usize>,
+    /// The ids of all pointers but null.
     ids: HashMap<usize, u32>,
 }
 
 impl Default for FuncRefTable {
     fn default() -> Self {
-        FuncRefTable { pointers: vec![0], ids: HashMap::from([(0, 0)]) }
+        FuncRefTable { pointers: vec![0], ids: HashMap::new() }
     }
 }
 
@@ -27,6 +28,9 @@ impl FuncRefTable {
     /// # Panics
     /// At 2^32 function references, more than fit in memory.
     pub fn intern(&mut self, pointer: usize) -> u32 {
+        if pointer == 0 {
+            return 0;
+        }
         *self.ids.entry(pointer).or_insert_with(|| {
             let id = u32::try_from(self.pointers.len()).expect("too many function references");
             self.pointers.push(pointer);

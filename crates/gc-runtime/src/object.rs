@@ -53,20 +53,27 @@ pub struct HeapCore {
 impl HeapCore {
     /// Makes the core of an empty heap in `memory`.
     pub fn new(memory: HeapMemory) -> HeapCore {
+        HeapCore::with_policy(memory, Box::new(AdaptivePolicy::balanced()))
+    }
+
+    /// Like [`new`](HeapCore::new), with this policy.
+    pub(crate) fn with_policy(memory: HeapMemory, policy: Box<dyn GrowthPolicy>) -> HeapCore {
+        let pauses = PauseLog::default();
+        let planned = (pauses.made(), Duration::ZERO);
         let mut core = HeapCore {
             initial: memory.usable(),
             memory,
             layouts: LayoutTable::default(),
             no_gc_scopes: 0,
             stats: GcStats::default(),
-            pauses: PauseLog::default(),
-            policy: Box::new(AdaptivePolicy::balanced()),
+            pauses,
+            policy,
             plan: HeapPlan::default(),
             live: 0,
             asked: false,
             set_aside: 0,
             admitted: 0,
-            planned: (Instant::now(), Duration::ZERO),
+            planned,
             slice: HeapOptions::DEFAULT_SLICE,
             damage: None,
         };
@@ -153,7 +160,7 @@ impl HeapCore {
             live: self.live,
             used,
             mapped: self.memory.usable().saturating_sub(given_back),
-            limit: self.memory.maximum() - u64::from(gc_types::NULL_PAGE_SIZE),
+            limit: self.memory.maximum().saturating_sub(gc_types::NULL_PAGE_SIZE.into()),
             least,
             wanted,
             asked: self.asked,

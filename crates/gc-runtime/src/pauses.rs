@@ -100,6 +100,11 @@ impl Default for PauseLog {
 }
 
 impl PauseLog {
+    /// When the heap was made.
+    pub(crate) fn made(&self) -> Instant {
+        self.made
+    }
+
     /// The time from the making of the heap to `at`. [`Pause::start`] is given in this form.
     pub fn since_made(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.made)

@@ -1,11 +1,14 @@
 //! [`Engine`]: a configuration, a set of canonical types and a code generator. Any number of modules and stores on any number of threads share it.
 
+use crate::host_calls::WasmHostCalls;
+use crate::store::StoreOpaque;
 use crate::types::registry::TypeRegistry;
 use crate::vm::layout;
 use crate::{Collector, Config, host_calls};
 use anyhow::{Context, Result};
 #[cfg(feature = "compiler")]
 use gc_compiler::{CompileOptions, Compiler, OptLevel};
+use gc_jit::HostCallTable;
 use gc_runtime::GcStore;
 use gc_types::Abi;
 use std::fmt;
@@ -19,6 +22,7 @@ struct EngineInner {
     config: Config,
     types: TypeRegistry,
     engine: gc_engine::Engine,
+    host_calls: HostCallTable<StoreOpaque>,
 }
 
 impl Engine {
@@ -44,7 +48,8 @@ impl Engine {
             })
             .context("engine configuration")?;
         let types = TypeRegistry::new()?;
-        Ok(Engine(Arc::new(EngineInner { config: config.clone(), types, engine })))
+        let host_calls = HostCallTable::new(&StoreOpaque::host_calls());
+        Ok(Engine(Arc::new(EngineInner { config: config.clone(), types, engine, host_calls })))
     }
 
     /// The engine's settings.
@@ -71,7 +76,12 @@ impl Engine {
         self.0.engine.compiler()
     }
 
-    /// A new heap, for a store.
+    /// The host calls of its stores' compiled code.
+    pub(crate) fn host_calls(&self) -> &HostCallTable<StoreOpaque> {
+        &self.0.host_calls
+    }
+
+    /// The part of a store that has the heap, which is made when it is needed.
     pub(crate) fn new_heap(&self) -> Result<GcStore> {
         self.0.engine.new_heap()
     }

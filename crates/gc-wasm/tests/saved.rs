@@ -214,3 +214,17 @@ fn thousands_of_places_of_a_large_module_count() -> Result<()> {
     reload(&engine, &bytes)?;
     Ok(())
 }
+
+/// A loaded module needs a heap if it did when it was compiled: its declarations say it.
+#[test]
+fn a_loaded_module_without_objects_needs_no_heap() -> Result<()> {
+    let plain = r#"(module (func (export "f") (param i32) (result i32) (local.get 0)))"#;
+    for (wat, has_heap) in [(plain, false), ("(module (type (struct)))", true)] {
+        let engine = Engine::new(&config(Collector::copying()))?;
+        let module = reload(&engine, &Module::new(&engine, wat)?.serialize()?)?;
+        let mut store = Store::new(&engine, ())?;
+        Instance::new(&mut store, &module, &[])?;
+        assert_eq!(store.gc_heap_len() != 0, has_heap, "{wat}");
+    }
+    Ok(())
+}

@@ -13,8 +13,8 @@ use gc_compiler::{
     set_stack_limit,
 };
 use gc_jit::{
-    CallError, CodeMemory, EntryTrampoline, HostCallShim, HostFunction, JitState, JitStore,
-    VMContextPrefix, VMHostFuncContext,
+    CallError, CodeMemory, EntryTrampoline, HostCallShim, HostCallTable, HostFunction, JitState,
+    JitStore, VMContextPrefix, VMHostFuncContext,
 };
 use gc_runtime::collector::NullCollector;
 use gc_runtime::{GcRuntime, GcStore, HeapOptions};
@@ -159,8 +159,9 @@ impl<D> Fixture<D> {
         host_calls: &[HostCallShim<TestStore<D>>],
         max_stack: usize,
     ) -> Fixture<D> {
-        let jit = JitState::new(gc, host_calls, max_stack).unwrap();
-        let vmctx = Box::new(Vmctx { prefix: jit.vmctx_prefix(VMCTX), words: [0; 16] });
+        let mut jit = JitState::new(gc, &HostCallTable::new(host_calls), max_stack).unwrap();
+        let prefix = jit.vmctx_prefix(VMCTX).unwrap();
+        let vmctx = Box::new(Vmctx { prefix, words: [0; 16] });
         Fixture { store: TestStore { jit, data }, vmctx }
     }
 
@@ -197,7 +198,7 @@ pub struct HostContext {
 
 pub fn host_context<D>(store: &TestStore<D>, function: HostFunction) -> Box<HostContext> {
     Box::new(HostContext {
-        context: VMHostFuncContext { prefix: store.jit.vmctx_prefix(0), function },
+        context: VMHostFuncContext { prefix: store.jit.vmctx_prefix_without_heap(0), function },
         data: [0; 8],
     })
 }

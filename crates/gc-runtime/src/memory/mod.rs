@@ -42,6 +42,17 @@ unsafe impl Send for HeapMapping {}
 unsafe impl Sync for HeapMapping {}
 
 impl HeapMapping {
+    /// As much address space as memory for a heap with these options has. Nothing of it is ever
+    /// mapped, and its data words are zero.
+    pub(crate) fn absent(options: &HeapOptions) -> Result<Arc<HeapMapping>, HeapError> {
+        HeapMapping::reserve(HeapMemory::size_to_reserve(options)?.0)
+    }
+
+    fn reserve(reserved: usize) -> Result<Arc<HeapMapping>, HeapError> {
+        let base = system::reserve(reserved)?;
+        Ok(Arc::new(HeapMapping { base, reserved, data: HeapData::default() }))
+    }
+
     /// Address of the heap's first byte, which is not mapped. Constant.
     pub fn base(&self) -> *mut u8 {
         self.base
@@ -70,8 +81,8 @@ impl Drop for HeapMapping {
 #[derive(Debug)]
 pub struct HeapMemory {
     mapping: Arc<HeapMapping>,
-    /// Bytes from the base up to the end of the mapped memory. A multiple of the page size, never
-    /// below `NULL_PAGE`.
+    /// Bytes from the base up to the end of the mapped memory. A multiple of the page size, not
+    /// below `NULL_PAGE`. Zero if there is no memory.
     len: u64,
     /// The maximum of `len`.
     maximum: u64,
@@ -84,6 +95,27 @@ impl HeapMemory {
     /// # Errors
     /// If the options cannot be satisfied or the system refuses.
     pub fn new(options: &HeapOptions) -> Result<HeapMemory, HeapError> {
+        let (reserved, maximum) = HeapMemory::size_to_reserve(options)?;
+        let mapping = HeapMapping::reserve(reserved)?;
+        let bounds = options.bounds;
+        let mut memory = HeapMemory { mapping, len: NULL_PAGE, maximum, bounds };
+        memory.set_data_u64(HeapDataOffsets::BOUND, NULL_PAGE);
+        let initial = options.initial.min(maximum).saturating_sub(NULL_PAGE);
+        if initial > 0 {
+            memory.grow(initial)?;
+        }
+        Ok(memory)
+    }
+
+    /// No memory, in place of memory that `options` specify. All accesses are refused, and so is
+    /// growth. It is never written, so many handles can share the mapping.
+    pub(crate) fn absent(mapping: Arc<HeapMapping>, options: &HeapOptions) -> HeapMemory {
+        HeapMemory { mapping, len: 0, maximum: 0, bounds: options.bounds }
+    }
+
+    /// The bytes of address space for memory with these options, and the
+    /// [`maximum`](HeapMemory::maximum) of the memory.
+    fn size_to_reserve(options: &HeapOptions) -> Result<(usize, u64), HeapError> {
         let page = system::page_size();
         if options.maximum > 4 << 30 {
             return Err(HeapError::Options {
@@ -103,16 +135,7 @@ impl HeapMemory {
         let reserved = usize::try_from(reserved).map_err(|_| HeapError::Options {
             what: format!("{reserved} bytes do not fit this machine's address space"),
         })?;
-        let base = system::reserve(reserved)?;
-        let mapping = Arc::new(HeapMapping { base, reserved, data: HeapData::default() });
-        let bounds = options.bounds;
-        let mut memory = HeapMemory { mapping, len: NULL_PAGE, maximum, bounds };
-        memory.set_data_u64(HeapDataOffsets::BOUND, NULL_PAGE);
-        let initial = options.initial.min(maximum).saturating_sub(NULL_PAGE);
-        if initial > 0 {
-            memory.grow(initial)?;
-        }
-        Ok(memory)
+        Ok((reserved, maximum))
     }
 
     /// The [`maximum`](HeapMemory::maximum) of memory of which `bytes` are asked for: whole
@@ -153,7 +176,7 @@ impl HeapMemory {
 
     /// Bytes that are mapped and usable.
     pub fn usable(&self) -> u64 {
-        self.len - NULL_PAGE
+        self.len.saturating_sub(NULL_PAGE)
     }
 
     /// How emitted code may address this memory.
@@ -188,6 +211,9 @@ impl HeapMemory {
     /// Makes every mapped byte and every data word zero again, except [`HeapDataOffsets::BOUND`].
     /// Mapped bytes stay mapped; their pages go back to the system.
     pub fn reset(&mut self) {
+        if self.len == 0 {
+            return;
+        }
         let usable = self.usable() as usize;
         if usable > 0 {
             // SAFETY: `NULL_PAGE .. len` is mapped for reading and writing and

@@ -134,7 +134,8 @@ pub(crate) struct HandleTable {
     /// The places of owned handles that were made since the last
     /// [`forget_new`](HandleTable::forget_new).
     new: Vec<u32>,
-    dropped: Dropped,
+    /// Made with the first owned handle.
+    dropped: Option<Dropped>,
 }
 
 impl Default for HandleTable {
@@ -147,7 +148,7 @@ impl Default for HandleTable {
             owned: Vec::new(),
             free: Vec::new(),
             new: Vec::new(),
-            dropped: Dropped::default(),
+            dropped: None,
         }
     }
 }
@@ -213,7 +214,8 @@ impl HandleTable {
             self.new.dedup();
         }
         self.new.push(index);
-        let (table, dropped) = (self.id, self.dropped.clone());
+        let dropped = self.dropped.get_or_insert_default().clone();
+        let table = self.id;
         Ok(OwnedHandle(Arc::new(Owned { table, index, dropped })))
     }
 
@@ -227,7 +229,8 @@ impl HandleTable {
 
     /// Removes the references of owned handles that were dropped with all their clones.
     pub(crate) fn take_dropped(&mut self) -> Vec<VMGcRef> {
-        let dropped = std::mem::take(&mut *lock(&self.dropped));
+        let Some(dropped) = &self.dropped else { return Vec::new() };
+        let dropped = std::mem::take(&mut *lock(dropped));
         let take = |index: &u32| {
             self.free.push(*index);
             self.owned[*index as usize].take()

@@ -4,15 +4,16 @@
 //! first, and the heap is verified before and after every collection (`verify.rs`).
 
 mod handles;
+mod late;
 mod objects;
 mod room;
 mod verify;
 
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GarbageCollection, GcCause, GcHeap,
-    GcRequest, GcRootsList, GcRuntime, GcStats, HeapError, HeapMemory, HeapOptions, HostPanic,
+    GcRequest, GcRootsList, GcRuntime, GcStats, HeapError, HeapFactory, HeapOptions, HostPanic,
     HostValue, IncompleteWalk, Occupancy, Pause, PauseKind, PauseLog, PolicyFactory, Reclaims,
-    TraceRoots, roots,
+    TraceRoots, factory, roots,
 };
 use gc_types::{
     ExnLayout, GcLayout, HeapDataOffsets, StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
@@ -45,8 +46,12 @@ struct Stop {
 }
 
 /// A heap with its side tables and the driver of its collector.
+///
+/// The heap of a [lazy](GcStore::lazy) store is made when it is needed.
 pub struct GcStore {
     heap: Box<dyn GcHeap>,
+    /// Makes the heap, if there is none yet.
+    without_heap: Option<Arc<HeapFactory>>,
     policy: PolicyFactory,
     /// The garbage that collections reclaim.
     reclaims: Reclaims,
@@ -77,16 +82,24 @@ impl GcStore {
     /// # Errors
     /// If the options cannot be satisfied (zeal needs the feature `gc_zeal`) or the system refuses.
     pub fn new(runtime: &dyn GcRuntime, options: &HeapOptions) -> Result<GcStore, HeapError> {
-        if options.zeal != 0 && !cfg!(feature = "gc_zeal") {
-            return Err(HeapError::Options {
-                what: "zeal needs the feature `gc_zeal` (of gc-runtime, and of the crates above that pass it on)".into(),
-            });
-        }
+        factory::check(options)?;
         let options = options.clone().cut_to(runtime);
-        let heap = runtime.new_gc_heap(HeapMemory::new(&options)?, options.zeal)?;
-        let mut store = GcStore {
+        let heap = factory::make(runtime, &options)?;
+        let mut store = GcStore::with(heap, None, runtime, &options);
+        store.begin();
+        Ok(store)
+    }
+
+    fn with(
+        heap: Box<dyn GcHeap>,
+        without_heap: Option<Arc<HeapFactory>>,
+        runtime: &dyn GcRuntime,
+        options: &HeapOptions,
+    ) -> GcStore {
+        GcStore {
             heap,
-            policy: options.policy,
+            without_heap,
+            policy: options.policy.clone(),
             reclaims: runtime.reclaims(),
             host_data: ExternRefHostDataTable::default(),
             func_refs: FuncRefTable::default(),
@@ -95,26 +108,26 @@ impl GcStore {
             unverified: 0,
             host_data_threshold: HOST_DATA_THRESHOLD,
             warned: false,
-        };
-        store.heap.core_mut().slice = options.slice;
-        store.heap.core_mut().policy = store.policy.make();
-        store.begin();
-        Ok(store)
+        }
     }
 
     /// Prepares a heap that is new or was reset.
     fn begin(&mut self) {
+        if !self.has_heap() {
+            return;
+        }
         let occupancy = self.heap.occupancy();
         self.heap.core_mut().make_plan(&occupancy, 0, 0, Duration::ZERO);
         self.rearm_zeal();
     }
 
-    /// The heap.
+    /// The heap. Until there is one, it has no memory and no objects.
     pub fn heap(&self) -> &dyn GcHeap {
         &*self.heap
     }
 
-    /// The heap, mutable.
+    /// The heap, mutable. Call [`ensure_heap`](GcStore::ensure_heap) first to allocate in it or to
+    /// change how it works.
     pub fn heap_mut(&mut self) -> &mut dyn GcHeap {
         &mut *self.heap
     }
@@ -297,6 +310,7 @@ impl GcStore {
     /// when the counter is zero.
     #[cold]
     fn zeal_tick(&mut self, tracer: &mut dyn TraceRoots) -> Result<(), HeapError> {
+        self.ensure_heap()?;
         let memory = &mut self.heap.core_mut().memory;
         let left = memory.data_u32(HeapDataOffsets::ZEAL_COUNTDOWN);
         if left > 1 {
@@ -323,7 +337,8 @@ impl GcStore {
     // ---- collection -----------------------------------------------------
 
     /// Collects. If `tracer` cannot find all roots on the stack, it does nothing and returns
-    /// `Ok(false)`. The first time, it also logs a warning.
+    /// `Ok(false)`. The first time, it also logs a warning. Without a heap there is no garbage, and
+    /// no collection is counted.
     ///
     /// # Errors
     /// If the heap is found to be corrupt. Then it must only be reset or dropped.
@@ -343,6 +358,9 @@ impl GcStore {
         tracer: &mut dyn TraceRoots,
         cause: GcCause,
     ) -> Result<Option<PauseKind>, HeapError> {
+        if self.collected_nothing() {
+            return Ok(Some(PauseKind::Full));
+        }
         let Some(stop) = self.stop(tracer, cause)? else { return Ok(None) };
         let start = Instant::now();
         let mut collection = self.begin_gc(cause);
@@ -372,11 +390,12 @@ impl GcStore {
         &'a mut self,
         tracer: &'a mut dyn TraceRoots,
     ) -> impl Future<Output = Result<bool, HeapError>> + Send + use<'a> {
-        let stop = self.stop(tracer, GcCause::Asked);
+        let nothing = self.collected_nothing();
+        let stop = if nothing { Ok(None) } else { self.stop(tracer, GcCause::Asked) };
         async move {
             let result = match stop {
                 Ok(Some(stop)) => self.collect_async(stop).await,
-                Ok(None) => Ok(false),
+                Ok(None) => Ok(nothing),
                 Err(error) => Err(error),
             };
             self.resume_host_panic();
@@ -536,7 +555,9 @@ impl GcStore {
     pub fn reset(&mut self) {
         self.roots.reset();
         // This comes first, because the heap's further questions concern the time after the reset.
-        self.heap.core_mut().policy = self.policy.make();
+        if self.has_heap() {
+            self.heap.core_mut().policy = self.policy.make();
+        }
         self.heap.reset(&mut self.host_data);
         self.host_data.clear();
         self.host_data_threshold = HOST_DATA_THRESHOLD;

@@ -19,6 +19,7 @@ impl GcStore {
         tracer: &mut dyn TraceRoots,
         request: Request,
     ) -> Result<VMGcRef, HeapError> {
+        self.ensure_heap()?;
         if let Some(done) = self.try_alloc(request, None) {
             return done;
         }

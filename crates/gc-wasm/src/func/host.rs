@@ -135,7 +135,10 @@ impl<T: 'static> HostFunc<T> {
         registered.signature()?;
         let ty = self.ty.as_wasm();
         let context = HostContext::<T> {
-            vm: VMHostFuncContext { prefix: store.jit.vmctx_prefix(0), function: call_host::<T> },
+            vm: VMHostFuncContext {
+                prefix: store.jit.vmctx_prefix_without_heap(0),
+                function: call_host::<T>,
+            },
             func_ref: VMFuncRef {
                 code: std::ptr::null(),
                 vmctx: std::ptr::null_mut(),

@@ -64,7 +64,10 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     store.add_code(module.code());
     let number = store.instances.len();
     let vmctx = VMWords::new(layout.size() as usize);
-    let prefix = store.jit.vmctx_prefix(number);
+    let prefix = match info.uses_heap() {
+        true => store.jit.vmctx_prefix(number)?,
+        false => store.jit.vmctx_prefix_without_heap(number),
+    };
     vmctx.set_pointer(layout.offsets.vmctx_heap_base(), prefix.heap_base);
     vmctx.set_pointer(layout.offsets.vmctx_heap_data(), prefix.heap_data);
     vmctx.set_pointer(layout.offsets.vmctx_store_context(), prefix.store_context);

@@ -109,6 +109,20 @@ pub(crate) struct ModuleInfo {
 }
 
 impl ModuleInfo {
+    /// Whether an object of the GC heap can be within reach of the module's code. If not, its
+    /// instances need no heap.
+    ///
+    /// Objects come from allocations, whose types the module declares, and through parameters and
+    /// results of functions (whose types it declares too), tables and globals. Element segments
+    /// have new objects and values of globals. A module that has none of these has at most `i31`s
+    /// and null. (Exceptions, which are not supported, would be objects that a module can catch
+    /// without declaring anything.)
+    pub(crate) fn uses_heap(&self) -> bool {
+        self.types.use_heap()
+            || self.tables.iter().any(|table| table.ref_type.is_vmgcref_type())
+            || self.globals.iter().any(|global| global.wasm_ty.is_vmgcref_type())
+    }
+
     /// The number of function `index` among the defined functions, if it is one.
     pub(crate) fn defined_func(&self, index: u32) -> Option<u32> {
         index.checked_sub(self.num_imported_funcs)

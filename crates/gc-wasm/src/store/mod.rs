@@ -49,11 +49,11 @@ pub trait AsContextMut: AsContext {
 }
 
 impl<T: 'static> Store<T> {
-    /// Creates a store with the host's `data`. Reserves address space for the heap and maps the
-    /// heap's initial size.
+    /// Creates a store with the host's `data`. The heap is made when the first module that uses one
+    /// is instantiated, or when the host makes the first object.
     ///
     /// # Errors
-    /// If the operating system refuses the memory.
+    /// If the settings need a feature that is off.
     pub fn new(engine: &Engine, data: T) -> Result<Store<T>> {
         let opaque = Box::new(StoreOpaque::new(engine, Box::new(data))?);
         let host_panic = opaque.gc_store().host_panic();

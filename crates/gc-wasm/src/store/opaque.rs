@@ -3,7 +3,6 @@
 
 use super::callees::Callees;
 use crate::Engine;
-use crate::host_calls::WasmHostCalls;
 use crate::types::registry::RegisteredType;
 use crate::vm::func_ref::FuncRef;
 use crate::vm::globals::Globals;
@@ -82,7 +81,7 @@ impl StoreOpaque {
     pub(crate) fn new(engine: &Engine, data: Box<dyn Any>) -> Result<StoreOpaque> {
         let config = engine.config();
         let gc = engine.new_heap()?;
-        let mut jit = JitState::new(gc, &StoreOpaque::host_calls(), config.max_wasm_stack)?;
+        let mut jit = JitState::new(gc, engine.host_calls(), config.max_wasm_stack)?;
         // SAFETY: the engine, which owns the table, outlives the store.
         unsafe { jit.set_type_displays(engine.types().displays().as_ptr()) };
         Ok(StoreOpaque {

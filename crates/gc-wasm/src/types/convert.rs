@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use wasmparser::{CompositeInnerType, UnpackedIndex};
 use wasmtime_types::{
     EngineOrModuleTypeIndex, RecGroupRelativeTypeIndex, TypeConvert, VMSharedTypeIndex,
-    WasmHeapType, WasmRecGroup,
+    WasmCompositeInnerType, WasmHeapType, WasmRecGroup, WasmSubType, WasmValType,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +26,9 @@ pub(crate) struct ModuleTypes {
     /// The first module type with each index.
     numbers: HashMap<TypeIndex, TypeIndex>,
     kinds: Vec<Kind>,
+    /// Whether one of them is of objects, or of functions that take or return references to
+    /// objects.
+    use_heap: bool,
     /// The start of the group that is being registered, if there is one.
     group_start: Option<u32>,
 }
@@ -58,7 +61,9 @@ impl ModuleTypes {
             .map(|ty| self.convert_sub_type(ty).map_err(|e| anyhow!("{e}")))
             .collect::<Result<Vec<_>>>();
         self.group_start = None;
-        let first = registry.register(WasmRecGroup { types: types?.into() })?;
+        let types = types?;
+        self.use_heap |= types.iter().any(uses_heap);
+        let first = registry.register(WasmRecGroup { types: types.into() })?;
         for i in 0..self.kinds.len() as u32 - start {
             let index = TypeIndex::new(first + i).expect("registered types fit");
             let number = TypeIndex::new(start + i).expect("there are as many registered types");
@@ -79,9 +84,25 @@ impl ModuleTypes {
         self.numbers[&index]
     }
 
+    /// Whether one of the types is of objects, or of functions that take or return references to
+    /// objects.
+    pub(crate) fn use_heap(&self) -> bool {
+        self.use_heap
+    }
+
     /// Engine-wide indices of all of the module's types, in order.
     pub(crate) fn all(&self) -> &[TypeIndex] {
         &self.indices
+    }
+}
+
+/// Whether a type is of objects, or of functions that take or return references to objects.
+fn uses_heap(ty: &WasmSubType) -> bool {
+    match &ty.composite_type.inner {
+        WasmCompositeInnerType::Func(ty) => {
+            ty.params().iter().chain(ty.results()).any(WasmValType::is_vmgcref_type)
+        }
+        _ => true,
     }
 }
 

@@ -1,0 +1,83 @@
+//! [`HeapFactory`]: makes the heaps of stores that begin without one.
+
+use crate::{GcHeap, GcRuntime, HeapError, HeapMapping, HeapMemory, HeapOptions};
+use std::fmt;
+use std::sync::Arc;
+
+/// A collector with the options of its heaps. An engine has one, and all its stores share it
+/// ([`GcStore::lazy`](crate::GcStore::lazy)).
+///
+/// It also has address space that is never mapped, as large as a heap. Code of a store that has no
+/// heap yet gets the address of this space as the heap's address. Such code has no reference to an
+/// object. If it had one, its accesses would fault there, and nothing else is in their reach.
+pub struct HeapFactory {
+    runtime: Arc<dyn GcRuntime>,
+    options: HeapOptions,
+    absent: Arc<HeapMapping>,
+}
+
+impl HeapFactory {
+    /// Makes a factory. The maximum of `options` becomes one that heaps of `runtime` can have
+    /// ([`HeapOptions::cut_to`]).
+    ///
+    /// # Errors
+    /// If no memory can satisfy the options, or the system refuses to reserve address space.
+    pub fn new(runtime: Arc<dyn GcRuntime>, options: &HeapOptions) -> Result<Self, HeapError> {
+        let options = options.clone().cut_to(&*runtime);
+        let absent = HeapMapping::absent(&options)?;
+        Ok(HeapFactory { runtime, options, absent })
+    }
+
+    /// The collector's half that makes heaps.
+    pub fn runtime(&self) -> &dyn GcRuntime {
+        &*self.runtime
+    }
+
+    /// The options of the heaps.
+    pub fn options(&self) -> &HeapOptions {
+        &self.options
+    }
+
+    /// The address space that is never mapped.
+    pub(crate) fn absent(&self) -> &Arc<HeapMapping> {
+        &self.absent
+    }
+
+    /// Makes a heap, with a policy of its own.
+    pub(crate) fn make(&self) -> Result<Box<dyn GcHeap>, HeapError> {
+        make(&*self.runtime, &self.options)
+    }
+}
+
+/// Checks the options that a collector's memory does not depend on.
+pub(crate) fn check(options: &HeapOptions) -> Result<(), HeapError> {
+    if options.zeal != 0 && !cfg!(feature = "gc_zeal") {
+        return Err(HeapError::Options {
+            what: "zeal needs the feature `gc_zeal` (of gc-runtime, and of the crates above that \
+                   pass it on)"
+                .into(),
+        });
+    }
+    Ok(())
+}
+
+/// Makes a heap of `runtime` in new memory.
+pub(crate) fn make(
+    runtime: &dyn GcRuntime,
+    options: &HeapOptions,
+) -> Result<Box<dyn GcHeap>, HeapError> {
+    let mut heap = runtime.new_gc_heap(HeapMemory::new(options)?, options.zeal)?;
+    let core = heap.core_mut();
+    core.slice = options.slice;
+    core.policy = options.policy.make();
+    Ok(heap)
+}
+
+impl fmt::Debug for HeapFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeapFactory")
+            .field("runtime", &self.runtime.name())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
