@@ -2,7 +2,7 @@
 //!
 //! In *guarded* mode an address is `base + zext(ref) + constant`, or for an element `base +
 //! zext(32-bit arithmetic) + constant`. The constant is smaller than the guard. So the address lies
-//! inside the reservation, whatever reference or index the heap's bytes gave. In *checked* mode the
+//! inside the reservation, whatever the reference or index from the heap is. In *checked* mode the
 //! reservation is as small as the heap, and the end of every access is compared with the bound. In
 //! both modes an access to null faults by itself as long as it lies inside the null page.
 //!

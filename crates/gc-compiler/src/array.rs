@@ -15,12 +15,12 @@ pub enum ArrayInit<'a> {
     Default(ir::Value),
     /// The value of all elements, and their number.
     Fill(ir::Value, ir::Value),
-    /// These.
+    /// These elements.
     Elements(&'a [ir::Value]),
 }
 
 impl GcEmitter<'_, '_> {
-    /// A new array. A length that no heap allows ends in the host's error.
+    /// A new array. If the length exceeds all limits, the host reports the error.
     pub fn array_new(
         &mut self,
         header_word: ir::Value,
@@ -71,7 +71,7 @@ impl GcEmitter<'_, '_> {
         }
     }
 
-    /// An array's length in elements (`I32`); traps if `array` is null.
+    /// An array's length in elements (`I32`). Traps if `array` is null.
     pub fn array_len(&mut self, array: ir::Value) -> ir::Value {
         let Access { address, offset, flags } = self.object_access(
             array,
@@ -83,9 +83,8 @@ impl GcEmitter<'_, '_> {
         self.builder.ins().load(types::I32, flags, address, offset)
     }
 
-    /// Reads the element at `index` (`I32`, unsigned); traps if `array` is null or
-    /// the index is not below its length. `extend` says how a packed element is widened
-    /// (`None`: with zeros).
+    /// Reads the element at `index` (`I32`, unsigned). Traps if `array` is null or the index is not
+    /// below its length. `extend` says how a packed element is extended (`None`: with zeros).
     pub fn array_get(
         &mut self,
         array: ir::Value,
@@ -101,8 +100,8 @@ impl GcEmitter<'_, '_> {
         object::load(self, access, layout.element, extend)
     }
 
-    /// Overwrites the element at `index` (`I32`, unsigned); traps if `array` is null
-    /// or the index is not below its length.
+    /// Overwrites the element at `index` (`I32`, unsigned). Traps if `array` is null or the index
+    /// is not below its length.
     pub fn array_set(
         &mut self,
         array: ir::Value,
@@ -118,8 +117,8 @@ impl GcEmitter<'_, '_> {
         object::store(self, access, layout.element, value);
     }
 
-    /// Stores `value` into `length` elements from `index` on (`I32`, unsigned); traps
-    /// if `array` is null or they are not all inside it.
+    /// Stores `value` in the `length` elements that begin at `index` (both `I32`, unsigned). Traps
+    /// if `array` is null or the range is out of bounds.
     pub fn array_fill(
         &mut self,
         array: ir::Value,
@@ -144,9 +143,9 @@ impl GcEmitter<'_, '_> {
         self.call_host(HostCall::ARRAY_FILL, &[array, index, bits, length]);
     }
 
-    /// Copies `length` elements, as if through a buffer when the two overlap; traps
-    /// if either array is null or they are not all inside both. Indices and length
-    /// are `I32`, unsigned; both arrays have one element type.
+    /// Copies `length` elements. The ranges may overlap. Traps if an array is null or a range is
+    /// out of bounds. Indices and length are `I32`, unsigned. Both arrays have the same element
+    /// type.
     pub fn array_copy(
         &mut self,
         destination: ir::Value,

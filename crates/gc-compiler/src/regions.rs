@@ -5,15 +5,15 @@
 //! and the same memory is never accessed under two regions, because that would be a miscompilation.
 //! The numbers are global, because the inliner merges regions by number.
 //!
-//! A reference and a number have different regions, also within one kind of object, so
-//! that the region tells the [checkers](crate::check) what a load gives. A field is always
-//! of one kind, so this splits memory that never overlaps, as long as objects are of the
-//! types they claim. In a damaged heap they may not be: a struct whose header was
-//! overwritten is accessed through the fields of another type, and the same bytes under
-//! both regions. Cranelift may then forward an older value to a load. That is one wrong
-//! object or one wrong number in a heap that had both already. It cannot leave the heap:
-//! what is forwarded between accesses of one region has that region's width, so a
-//! reference stays 32 bits wide, and each address has the sandbox's form for any 32 bits.
+//! A reference and a number have different regions, also within one kind of object, so that the
+//! [checkers](crate::check) know from the region what a load returns. A field is always of one
+//! kind, so these regions never overlap as long as every object has the type in its header. In a
+//! damaged heap this may be wrong: if a struct's header is overwritten, code may access the same
+//! bytes as fields of two types, with both regions. Cranelift may then forward an older value to a
+//! load. The result is a wrong object or a wrong number in a heap that is already damaged. No
+//! access can leave the heap: values that are forwarded between accesses of one region have that
+//! region's width, so a reference stays 32 bits wide, and each address has the sandbox's form for
+//! any 32 bits.
 //!
 //! Words that only the host writes have other regions than words that emitted code writes, even in
 //! one structure. Otherwise an inline store to a bump index would make the following code reload
@@ -37,11 +37,11 @@ pub const HEAP_DATA: Region = 3;
 pub const HEAP_CURSOR: Region = 4;
 /// Both words of objects' headers.
 pub const HEADER: Region = 5;
-/// Fields of structs and exceptions that are no references.
+/// Fields of structs and exceptions that are not references.
 pub const STRUCT_FIELD: Region = 6;
 /// Arrays' lengths.
 pub const ARRAY_LENGTH: Region = 7;
-/// Arrays' elements that are no references.
+/// Array elements that are not references.
 pub const ARRAY_ELEMENT: Region = 8;
 /// Native memory of the collector beside the heap: notes, and lists of objects.
 pub const SIDE_TABLE: Region = 9;
@@ -51,9 +51,9 @@ pub const TYPES: Region = 10;
 /// A collector's card table.
 pub const CARDS: Region = 11;
 
-/// Fields of structs and exceptions that are references: always accessed in 32 bits.
+/// Fields of structs and exceptions that are references. They are always accessed in 32 bits.
 pub const STRUCT_REF_FIELD: Region = 12;
-/// Arrays' elements that are references: always accessed in 32 bits.
+/// Array elements that are references. They are always accessed in 32 bits.
 pub const ARRAY_REF_ELEMENT: Region = 13;
 
 /// Whether this region is memory of the heap.

@@ -1,4 +1,4 @@
-//! The checker finds what it is there to find: for each law, code that breaks it.
+//! For each law, the checkers find code that breaks it.
 
 mod common;
 
@@ -52,9 +52,9 @@ fn heap_loads_stay_where_they_are_and_may_trap() {
     assert_eq!(load(|flags| flags), None);
     assert_eq!(load(|flags| flags.with_readonly()), Some("a heap load that may move"));
     assert_eq!(load(|flags| flags.with_can_move()), Some("a heap load that may move"));
-    let trusted = Some("a heap load that is believed not to trap");
+    let trusted = Some("a heap load without a trap code");
     assert_eq!(load(|flags| flags.with_notrap()), trusted);
-    let aligned = Some("an untrusted heap access that is believed to be aligned");
+    let aligned = Some("an untrusted heap access that is assumed to be aligned");
     assert_eq!(load(|flags| flags.with_aligned()), aligned);
 }
 
@@ -83,7 +83,7 @@ fn heap_addresses_have_the_sandboxs_form() {
     let constant = |e: &mut GcEmitter<'_, '_>, _: Args| e.builder.ins().iconst(types::I64, 1 << 32);
     assert_eq!(load(&guarded, constant, 8), wide);
 
-    // An integer out of the heap, used as if it were a reference, by way of a loop.
+    // An integer from the heap passes through a loop and is used as a reference.
     let laundered = |e: &mut GcEmitter<'_, '_>, a: Args| {
         let (flags, address) = (field(e), sum(e, a.a));
         let integer = e.builder.ins().load(types::I64, flags, address, 8);
@@ -137,8 +137,8 @@ fn stack_map_entries_are_words_of_their_slots() {
         }
         check(&func, &NullCompiler, &options, &[Checker::Roots]).err().map(|error| error.law)
     };
-    // As entries they are right; that nothing is in the slots is another law's.
-    let empty = Some("a stack map names a slot that need not hold a current reference");
+    // The entries are correct. Another law finds that the slots hold nothing.
+    let empty = Some("a stack map names a slot that may not hold a current reference");
     assert_eq!(broken(&[(types::I64, 0), (types::I64, 8)]), empty);
     assert_eq!(broken(&[(types::I64, 12)]), Some("a stack map entry outside its slot"));
     assert_eq!(broken(&[(types::I64, u32::MAX)]), Some("a stack map entry outside its slot"));

@@ -273,7 +273,7 @@ fn every_operation_verifies_lowers_and_keeps_the_rules() {
                 let func = build(&isa, compiler, &options, &*op);
                 cranelift_codegen::verify_function(&func, &*isa)
                     .unwrap_or_else(|error| panic!("{name}: {error}\n{func}"));
-                // That nothing was in a place before, no code tells.
+                // The code does not show that a place had no reference before.
                 let checkers = match name.starts_with("init_ref native") {
                     true => &[Checker::Roots, Checker::Sandbox][..],
                     false => &Checker::ALL,

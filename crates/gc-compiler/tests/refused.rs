@@ -1,4 +1,4 @@
-//! What the driver refuses in every build.
+//! Functions that the driver refuses in every build.
 
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, InstBuilder, types};
@@ -14,7 +14,7 @@ fn signature(call_conv: CallConv) -> ir::Signature {
     signature
 }
 
-/// Compiles a function that makes a call, and gives the error.
+/// Compiles a function that makes a call, and returns the error.
 fn error(
     own: CallConv,
     with_safepoints: bool,
@@ -74,7 +74,7 @@ fn calls_that_may_collect_need_safepoints() {
     let left_out = error(CallConv::Tail, false, call).expect("refused");
     assert!(left_out.contains("place_safepoints"), "{left_out}");
 
-    // A host call that never collects, and a tail call, need none.
+    // A host call that never collects needs none.
     let quiet = error(CallConv::Tail, false, |builder, vmctx| {
         let call = HostCall::IS_SUBTYPE;
         let callee = import_host_call(builder.func, call, call.gc_signature().unwrap());

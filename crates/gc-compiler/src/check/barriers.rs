@@ -1,17 +1,16 @@
-//! The barriers' law: a reference is stored where the collector looks for it, and the store
-//! goes with what the collector has said its write barrier is.
+//! The law of barriers: a reference is stored only where the collector looks for references, and
+//! every such store has the collector's write barrier.
 //!
-//! A collector says it as a list of [`BarrierLaw`]s
-//! ([`GcCompiler::barrier_laws`](crate::GcCompiler::barrier_laws)): what must have happened
-//! on every path to the store, or must happen on every path from it, before anything can
-//! collect. Each is a few lines that recognise the barrier's effect in CLIF (a card that is
-//! marked, a count that is raised, a branch taken because the value is not young), in the
-//! collector's own file. What is a store of a reference, what place it goes to, and the
-//! walk over all paths are here. So a barrier is not believed because an emitter was called,
-//! but because its instructions are there.
+//! A collector describes its barrier as a list of [`BarrierLaw`]s
+//! ([`GcCompiler::barrier_laws`](crate::GcCompiler::barrier_laws)): what must happen on every path
+//! to the store, or on every path from it, before anything can collect. Each law is a few lines in
+//! the collector's own file that recognize the barrier's effect in CLIF: a card is marked, a count
+//! is raised, or a branch is taken because the value is not young. This module finds the stores of
+//! references and their places, and walks over all paths. So the checker does not trust that an
+//! emitter was called. It looks for the barrier's instructions.
 //!
-//! A store to an object that was allocated since the last call that may collect needs no
-//! barrier, if that can be [shown](super::fresh).
+//! A store to an object that was allocated since the last call that may collect needs no barrier,
+//! if the checker can [show](super::fresh) that.
 
 use super::Broken;
 use super::fresh::{self, Fresh};
@@ -23,7 +22,7 @@ use cranelift_codegen::ir::{Block, Inst, InstructionData, Opcode, Value};
 use gc_types::{Abi, HostCall, NULL_PAGE_SIZE, RootKind};
 use std::collections::HashSet;
 
-/// Where a reference is stored.
+/// The place where a reference is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StorePlace {
     /// In a field of a struct or exception.
@@ -42,52 +41,52 @@ pub enum StorePlace {
 pub struct RefStore {
     /// The store.
     pub inst: Inst,
-    /// What it goes to.
+    /// The place that is written.
     pub place: StorePlace,
     /// The value that is stored.
     pub value: Value,
-    /// The index into the heap that is stored to, or the native address.
+    /// The heap index, or the native address, of the place.
     pub address: super::Linear,
 }
 
-/// What happens on a path.
+/// A step of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// An instruction.
     Inst(Inst),
-    /// A branch (`brif`) is taken, or not.
+    /// A branch (`brif`) that is taken or not.
     Branch {
-        /// What it depends on.
+        /// Its condition.
         condition: Value,
-        /// Whether that is not zero.
+        /// Whether the condition is not zero.
         taken: bool,
     },
 }
 
-/// Which paths a law is about.
+/// The paths that a law is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// Every path to the store, from the last call that may collect on.
+    /// All paths from the last call that may collect to the store.
     Before,
-    /// Every path from the store, up to the next call that may collect.
+    /// All paths from the store to the next call that may collect.
     After,
 }
 
-/// Tells whether a step of a path is what a law wants.
+/// Returns whether a step of a path satisfies a law.
 pub type Wanted = fn(&Matcher<'_>, Step) -> bool;
 
-/// What must go with a store of a reference.
+/// A rule that stores of references must obey.
 #[derive(Clone, Copy, Debug)]
 pub struct BarrierLaw {
-    /// What is wrong where it is missing.
+    /// The error if the rule is broken.
     pub law: &'static str,
-    /// Whether it is about this store.
+    /// Whether it applies to this store.
     pub applies: fn(&Matcher<'_>) -> bool,
-    /// Its ways to be kept: one of them must be, on all of its paths.
+    /// The ways to satisfy the law. One of them must be satisfied on all of its paths.
     pub kept: &'static [(When, Wanted)],
 }
 
-/// One store of a reference, and what its function does around it.
+/// A store of a reference, and queries about the function around it.
 pub struct Matcher<'a> {
     view: &'a View<'a>,
     store: &'a RefStore,
@@ -99,7 +98,7 @@ impl Matcher<'_> {
         self.store
     }
 
-    /// What the function was built with.
+    /// The settings with which the function was built.
     pub fn abi(&self) -> &Abi {
         self.view.cx.abi
     }
@@ -109,7 +108,7 @@ impl Matcher<'_> {
         !matches!(self.store.place, StorePlace::Native { .. })
     }
 
-    /// Whether two references are equal, for all that their computation tells.
+    /// Whether two references are equal because they are computed in the same way.
     pub fn is_same(&self, a: Value, b: Value) -> bool {
         self.view.linear(a) == self.view.linear(b)
     }
@@ -124,12 +123,12 @@ impl Matcher<'_> {
         self.view.linear(value)
     }
 
-    /// The operands of `value` if it is the result of this operation.
+    /// The operands of `value`, if it is the result of this operation.
     pub fn binary(&self, opcode: Opcode, value: Value) -> Option<[Value; 2]> {
         self.view.binary(opcode, value)
     }
 
-    /// The operands of `value`, and how they are compared, if it is a comparison.
+    /// The operands and the kind of the comparison, if `value` is one.
     pub fn comparison(
         &self,
         value: Value,
@@ -140,7 +139,7 @@ impl Matcher<'_> {
         }
     }
 
-    /// Whether the stored value is a constant: null, or an `i31`.
+    /// Whether the stored value is a constant (null or an `i31`).
     pub fn stores_constant(&self) -> bool {
         self.view.iconst(self.view.same(self.store.value)).is_some()
     }
@@ -150,26 +149,26 @@ impl Matcher<'_> {
         fresh::is_heap_data_word(self.view, value, regions::HEAP_DATA, offset)
     }
 
-    /// As [`is_heap_data`](Matcher::is_heap_data), for a word that the host changes while the
-    /// program runs: it must have been loaded since the last call that may collect.
+    /// Like [`is_heap_data`](Matcher::is_heap_data), but for a word that the host changes while the
+    /// program runs. The word must have been loaded since the last call that may collect.
     pub fn is_current_heap_data(&self, value: Value, offset: u32) -> bool {
         self.is_heap_data(value, offset) && self.is_current(value)
     }
 
-    /// The host call that `inst` makes, and its arguments behind the vmctx.
+    /// The host call that `inst` makes, and its arguments after the vmctx.
     pub fn host_call(&self, inst: Inst) -> Option<(HostCall, &[Value])> {
         let callee = self.view.host_call(inst)?;
         Some((callee.call, self.view.func.dfg.inst_args(inst).get(1..)?))
     }
 
-    /// Whether `value` was computed since the last call that may collect before the store.
+    /// Whether `value` was computed after the last call before the store that may collect.
     pub fn is_current(&self, value: Value) -> bool {
         self.view.epochs.of(self.view.func, self.view.func.dfg.resolve_aliases(value))
             == self.view.epochs.before(self.store.inst)
     }
 
-    /// The place in the heap that `value` was loaded from, if from this region and since the
-    /// last call that may collect.
+    /// The place in the heap from which `value` was loaded, if the place is in this region and the
+    /// load is after the last call that may collect.
     pub fn loaded_from(&self, value: Value, region: Region) -> Option<super::Linear> {
         let (inst, _) = self.view.definition(value)?;
         let access = self.view.access(inst)?;
@@ -181,7 +180,7 @@ impl Matcher<'_> {
         .map(|address| place(self.view, &address))
     }
 
-    /// The place in the heap that `inst` stores to, and what, if to this region.
+    /// The place and the value of the store `inst`, if the place is in the heap and in this region.
     pub fn stored_to(&self, inst: Inst, region: Region) -> Option<(super::Linear, Value)> {
         let access = self.view.access(inst)?;
         let stored = access.stored?;
@@ -192,8 +191,8 @@ impl Matcher<'_> {
         Some((place(self.view, &address), stored))
     }
 
-    /// The native address that `inst` stores to, and what, if to this region: the address
-    /// is the sum of two values.
+    /// The native address, as the sum of two values, and the stored value of the store `inst`, if
+    /// the address is in this region.
     pub fn stored_to_native(&self, inst: Inst, region: Region) -> Option<([Value; 2], Value)> {
         let access = self.view.access(inst)?;
         let stored = access.stored?;
@@ -203,8 +202,8 @@ impl Matcher<'_> {
         Some((self.view.binary(Opcode::Iadd, access.address)?, stored))
     }
 
-    /// The native address that `value` was loaded from, as the sum of two values, if from
-    /// this region and since the last call that may collect.
+    /// The native address, as the sum of two values, from which `value` was loaded, if the address
+    /// is in this region and the load is after the last call that may collect.
     pub fn loaded_from_native(&self, value: Value, region: Region) -> Option<[Value; 2]> {
         let (inst, _) = self.view.definition(value)?;
         let access = self.view.access(inst)?;
@@ -214,8 +213,7 @@ impl Matcher<'_> {
         self.view.binary(Opcode::Iadd, access.address)
     }
 
-    /// Whether `place` is the word `offset` bytes into the object that the stored place is
-    /// in.
+    /// Whether `place` is the word at `offset` in the object that the store writes to.
     pub fn is_word_of_object(&self, place: &super::Linear, offset: u32) -> bool {
         // An index is multiplied by an element's size. Null has no term.
         let of_object = |(_, factor): &&(Value, u32)| *factor == 1;
@@ -223,13 +221,13 @@ impl Matcher<'_> {
         place.constant == offset && place.terms.iter().collect::<Vec<_>>() == objects
     }
 
-    /// Whether `place` is the word `offset` bytes into the object that `reference` is to.
+    /// Whether `place` is the word at `offset` in the object of `reference`.
     pub fn is_word_of(&self, place: &super::Linear, reference: Value, offset: u32) -> bool {
         *place == self.view.linear(reference).plus(offset)
     }
 
-    /// Whether `value` is what the store overwrites: loaded from its place, and nothing can
-    /// have been stored there in between.
+    /// Whether `value` is the value that the store overwrites: it was loaded from the same place,
+    /// and nothing can have been stored there in between.
     pub fn is_overwritten(&self, value: Value) -> bool {
         let Some((load, _)) = self.view.definition(value) else { return false };
         let region = self.view.region(self.store.inst);
@@ -250,12 +248,12 @@ impl Matcher<'_> {
             Step::Inst(inst) if overwrites(inst) => Verdict::Broken,
             _ => Verdict::Open,
         };
-        // Paths that do not lead to the store do not matter.
+        // Paths that do not lead to the store are ignored.
         every_path(self.view, load, When::After, true, &step)
     }
 }
 
-/// The address that a store or load of a reference goes to.
+/// The address of a store or load of a reference.
 fn address_of(view: &View<'_>, inst: Inst) -> Option<super::Linear> {
     let access = view.access(inst)?;
     if view.region(inst).is_some_and(regions::is_heap) {
@@ -264,9 +262,9 @@ fn address_of(view: &View<'_>, inst: Inst) -> Option<super::Linear> {
     Some(view.linear(access.address).plus(access.offset.cast_unsigned()))
 }
 
-/// The index into the heap that an address stands for.
+/// The heap index of an address.
 fn place(view: &View<'_>, address: &HeapAddress) -> super::Linear {
-    // Where an access is at all, this does not wrap but as the access itself does.
+    // If there is an access, this wraps only where the access itself does.
     view.linear(address.index).plus(address.offset as u32)
 }
 
@@ -286,7 +284,7 @@ pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
                     .terms
                     .iter()
                     .any(|(term, factor)| *factor == 1 && now.size_of(*term).is_some());
-            // A field of null, which is never written.
+            // The store is to a field of null. It traps, so nothing is written.
             let is_null = !matches!(store.place, StorePlace::Native { .. })
                 && store.address.terms.is_empty()
                 && store.address.constant < NULL_PAGE_SIZE;
@@ -305,7 +303,7 @@ pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
     Ok(())
 }
 
-/// The store of a reference that `inst` is, if it is one.
+/// `inst` as a store of a reference, if it is one.
 fn ref_store(view: &View<'_>, inst: Inst) -> Result<Option<RefStore>, &'static str> {
     let Some(access) = view.access(inst) else { return Ok(None) };
     let Some(value) = access.stored else { return Ok(None) };
@@ -316,21 +314,23 @@ fn ref_store(view: &View<'_>, inst: Inst) -> Result<Option<RefStore>, &'static s
     let place = match region {
         regions::STRUCT_REF_FIELD => StorePlace::Field,
         regions::ARRAY_REF_ELEMENT => StorePlace::Element,
-        // The collector's own.
+        // The collector's own memory.
         regions::SIDE_TABLE | regions::CARDS | regions::HEAP_CURSOR => return Ok(None),
         region => match view.cx.types.memory(region) {
             Memory::Refs(kind) => StorePlace::Native { kind },
             Memory::Stack => return Ok(None),
             _ if view.kind(value).has(Kind::REF) => {
-                return Err("a reference is stored where no collector looks for it");
+                return Err(
+                    "a reference is stored where the collector does not look for references",
+                );
             }
             _ => return Ok(None),
         },
     };
     if !view.kind(value).fits_ref() {
-        return Err("what is no reference is stored where references are");
+        return Err("a value that is not a reference is stored where references are");
     }
-    // An address that has not the sandbox's form is another checker's business.
+    // Another checker reports an address that does not have the sandbox's form.
     let Some(address) = address_of(view, inst) else { return Ok(None) };
     Ok(Some(RefStore { inst, place, value, address }))
 }
@@ -345,20 +345,21 @@ fn is_kept(matcher: &Matcher<'_>, law: &BarrierLaw) -> bool {
     })
 }
 
-/// What a step makes of a path.
+/// The result of a step.
 enum Verdict {
-    /// What is wanted happened.
+    /// The path satisfies the law.
     Kept,
-    /// It cannot happen any more.
+    /// The path can no longer satisfy the law.
     Broken,
-    /// Look further.
+    /// The next steps decide.
     Open,
 }
 
-/// Whether on every path to `inst`, or from it, `step` finds what it looks for before the
-/// path ends: at a call that may collect, or where the function begins or returns. If it has
-/// not been found there, the path is worth `at_end`. A path that ends in a trap ends the
-/// program; one that goes round for ever stores nothing more.
+/// Whether `step` returns `Kept` on every path to `inst`, or from it, before the path ends. A path
+/// ends at a call that may collect, and where the function begins or returns. If `step` has not
+/// decided by then, the result of the path is `at_end`. A path that ends in a trap needs no check,
+/// since the program ends. A path in an endless loop needs none either, since nothing more is
+/// stored.
 fn every_path(
     view: &View<'_>,
     inst: Inst,

@@ -1,17 +1,17 @@
-//! Epochs: between which points of a function a collection may have been.
+//! Epochs: they tell between which points of a function a collection may happen.
 //!
-//! Every call that may collect begins a new epoch, and so does every block where paths of
-//! different epochs join. A value that is used in another epoch than the one it was defined
-//! in was held over a collection on some path, and one that is used in its own was not.
+//! Every call that may collect begins a new epoch. Every block where paths of different epochs join
+//! also begins a new epoch. If a value is used in another epoch than the one in which it was
+//! defined, it was kept across a collection on some path. If it is used in its own epoch, it was
+//! not.
 //!
-//! This is SSA form of one imaginary variable that each such call assigns, and exact for the
-//! reason SSA form is. Let `d` be a definition and `u` a use that it dominates. If the epochs
-//! differ, a joining block `b` or a call is between them on the dominator tree. Two paths
-//! that meet only in `b` come from two assignments. At most one of them passes `d`, as they
-//! meet only in `b`; since `d` dominates `b`, the other one begins behind `d`, and it begins
-//! at a call that may collect. The joining blocks are the iterated dominance frontier of the
-//! blocks with such calls (Sreedhar and Gao, "A Linear Time Algorithm for Placing φ-Nodes",
-//! 1995).
+//! This is the SSA form of an imaginary variable that each such call assigns. It is exact for the
+//! same reason as SSA form. Let `d` be a definition and `u` a use that it dominates. If their
+//! epochs differ, a joining block `b` or a call is between them on the dominator tree. In the case
+//! of a block, two paths from two assignments meet only in `b`. So at most one of them passes `d`.
+//! Since `d` dominates `b`, the other path begins after `d`, and it begins at a call that may
+//! collect. The joining blocks are the iterated dominance frontier of the blocks with such calls
+//! (Sreedhar and Gao, "A Linear Time Algorithm for Placing φ-Nodes", 1995).
 
 use cranelift_codegen::dominator_tree::DominatorTree;
 use cranelift_codegen::entity::{EntitySet, SecondaryMap};
@@ -21,11 +21,11 @@ use std::collections::BinaryHeap;
 
 /// The epochs of a function.
 pub(super) struct Epochs {
-    /// At each block's beginning.
+    /// The epoch at the beginning of each block.
     start: SecondaryMap<Block, u32>,
-    /// Before each instruction.
+    /// The epoch before each instruction.
     before: SecondaryMap<Inst, u32>,
-    /// Behind each instruction.
+    /// The epoch after each instruction.
     after: SecondaryMap<Inst, u32>,
 }
 
@@ -77,12 +77,12 @@ impl Epochs {
         self.before[inst]
     }
 
-    /// The epoch behind `inst`.
+    /// The epoch after `inst`.
     pub(super) fn after(&self, inst: Inst) -> u32 {
         self.after[inst]
     }
 
-    /// The epoch that `value` was defined in.
+    /// The epoch in which `value` was defined.
     pub(super) fn of(&self, func: &Function, value: Value) -> u32 {
         match func.dfg.value_def(value) {
             ValueDef::Result(inst, _) => self.after[inst],
@@ -92,7 +92,7 @@ impl Epochs {
     }
 }
 
-/// The blocks in which paths from different ones of `collecting`, or from the entry, join.
+/// The blocks in which paths from different blocks of `collecting`, or from the entry, join.
 fn joins(
     cfg: &ControlFlowGraph,
     tree: &DominatorTree,
@@ -105,7 +105,7 @@ fn joins(
     }
     let mut joins = EntitySet::new();
     let mut visited = EntitySet::new();
-    // The deepest first, so that each block is gone through once.
+    // The deepest blocks come first, so that each block is visited once.
     let mut roots: BinaryHeap<(u32, Block)> =
         collecting.iter().map(|block| (level[*block], *block)).collect();
     let mut work = Vec::new();

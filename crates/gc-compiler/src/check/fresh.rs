@@ -1,9 +1,10 @@
-//! Which objects were allocated since the last call that may collect: nothing else knows of
-//! them, and accesses to them cannot go wrong. A forward dataflow.
+//! Finds the objects that were allocated since the last call that may collect. Accesses to them
+//! cannot fault, and stores to them need no barrier. It is a forward dataflow analysis.
 //!
-//! A fresh object begins in one of two ways: as the result of one of the heap's allocating
-//! host calls; or inline, as the cursor of the heap data, where the cursor is then moved to
-//! its end, and a branch has found that end not to be above the limit.
+//! There are two kinds of fresh objects. The first is the result of an allocating host call of the
+//! heap. The second is allocated inline: the object is at the cursor of the heap data, the code
+//! then moves the cursor to the object's end, and a branch has checked that this end is not above
+//! the limit.
 
 use super::view::{MemoryAccess, View, edges};
 use crate::regions;
@@ -13,7 +14,7 @@ use cranelift_codegen::ir::{Block, BlockArg, Inst, InstructionData, Opcode, Stac
 use gc_types::HostCall;
 use gc_types::collector::bump::{LIMIT, NEXT};
 
-/// Where a fresh object's reference is.
+/// The place of a fresh object's reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Value(Value),
@@ -24,26 +25,27 @@ enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Object {
     place: Place,
-    /// The number of its bytes, if that is known here. The host knows it of what it
-    /// allocated.
+    /// The object's size, if the analysis knows it. It does not know the size of an object that the
+    /// host allocated.
     size: Option<Size>,
 }
 
-/// How large an object is.
+/// The size of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
     /// This many bytes.
     Exactly(u64),
-    /// As many as its length, which is no constant, asks for, and at least these.
+    /// The size depends on a length that is not a constant. It is at least this number of bytes.
     AtLeast(u64),
 }
 
-/// The fresh objects at a point: few, since a call that may collect ends them.
+/// The fresh objects at a point. There are few, because a call that may collect removes all of
+/// them.
 type State = Vec<Object>;
 
 /// The fresh objects of a function.
 pub(super) struct Fresh {
-    /// At each block's beginning; `None` for blocks that are not reached.
+    /// The fresh objects at the beginning of each block. `None` for unreachable blocks.
     start: SecondaryMap<Block, Option<State>>,
 }
 
@@ -68,7 +70,7 @@ impl Fresh {
         fresh
     }
 
-    /// Calls `look` at each instruction of `block` with what is fresh before it.
+    /// Calls `look` for each instruction of `block` with the objects that are fresh before it.
     pub(super) fn walk<E>(
         &self,
         view: &View<'_>,
@@ -83,8 +85,8 @@ impl Fresh {
         Ok(())
     }
 
-    /// Joins what is fresh behind `last` into the blocks it leads to; tells whether one
-    /// changed that was gone through before.
+    /// Joins the objects that are fresh after `last` into the successor blocks. Returns whether a
+    /// block changed that was visited before.
     fn leave(&mut self, view: &View<'_>, state: &State, last: Inst) -> bool {
         let dfg = &view.func.dfg;
         let mut changed = false;
@@ -93,7 +95,7 @@ impl Fresh {
             let mut arriving: State = state
                 .iter()
                 .filter(|object| match object.place {
-                    // Parameters are new where they are.
+                    // A block parameter is a new value in its block.
                     Place::Value(value) => !dfg.block_params(target).contains(&value),
                     Place::Slot(..) => true,
                 })
@@ -137,7 +139,7 @@ pub(super) struct Now<'a> {
 }
 
 impl Now<'_> {
-    /// The size of the fresh object that `value` refers to. `None` if it need not be one.
+    /// The size of the fresh object that `value` refers to. `None` if the object may not be fresh.
     pub(super) fn size_of(&self, value: Value) -> Option<Option<Size>> {
         find(self.view, self.state, value).map(|object| object.size)
     }
@@ -201,7 +203,7 @@ fn follows_allocation(view: &View<'_>, block: Block, inst: Inst) -> bool {
     allocated
 }
 
-/// The object, and its size, that is allocated by moving the cursor to `end`.
+/// The object that is allocated by moving the cursor to `end`, and its size.
 fn bumped(
     view: &View<'_>,
     block: Block,
@@ -215,14 +217,14 @@ fn bumped(
     if !is_heap_data_word(view, object, regions::HEAP_CURSOR, NEXT) {
         return None;
     }
-    // The only way here is a branch that found it to fit.
+    // The block's only predecessor must end with a branch that has found that the object fits.
     let mut from = view.cfg.pred_iter(block);
     let (before, None) = (from.next()?, from.next()) else { return None };
     let mut fits = edges(view.func, before.inst).filter(|(target, _)| *target == block);
     let (Some((_, Some((condition, true)))), None) = (fits.next(), fits.next()) else {
         return None;
     };
-    // Nothing else may have been allocated since the cursor was read.
+    // No other object may have been allocated since the cursor was read.
     let read = view.definition(object)?.0;
     let same_block = view.func.layout.inst_block(read) == Some(before.block);
     let moved =
@@ -250,8 +252,8 @@ fn is_in_limit(view: &View<'_>, condition: Value, end: Value) -> bool {
     }
 }
 
-/// The bytes that `size` says, which for an array is a sum of its length's and a constant,
-/// rounded up.
+/// The size that the value `size` stands for. For an array it is the size of its elements plus a
+/// constant, rounded up.
 fn size_of(view: &View<'_>, size: Value) -> Size {
     if let Some(size) = view.evaluate(size) {
         return Size::Exactly(size);

@@ -1,6 +1,6 @@
-//! What each value may be: a reference, a pointer, an integer, or something computed from a
-//! reference. A forward dataflow from what is known of its sources: parameters, results,
-//! constants, and the memory that is loaded from.
+//! Finds what each value may be: a reference, a pointer, an integer, or something that was computed
+//! from a reference. It is a forward dataflow analysis. It begins with the known kinds of
+//! parameters, results, constants and loads.
 
 use super::types::{Memory, ValueType};
 use super::view::View;
@@ -12,24 +12,24 @@ use cranelift_codegen::ir::{
 use std::collections::HashSet;
 use std::ops::BitOr;
 
-/// A set of what a value may be. Empty: nothing has been found out, or it is zero.
+/// A set of kinds that a value may have. If it is empty, nothing is known yet or the value is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Kind(u8);
 
 impl Kind {
     pub(super) const NONE: Kind = Kind(0);
-    /// A reference that has to be in a stack map: 32 bits wide.
+    /// A reference that must be in a stack map. It is 32 bits wide.
     pub(super) const REF: Kind = Kind(1);
-    /// A constant, or a value that is an `i31` at sight: 32 bits wide, fit to be a reference.
+    /// A constant, or a value that is known to be an `i31`. It is 32 bits wide and may be used as a
+    /// reference.
     pub(super) const UNBOXED: Kind = Kind(2);
     /// An integer of at most 32 bits.
     pub(super) const INT: Kind = Kind(4);
-    /// Any 64 bits.
+    /// Any 64-bit value.
     pub(super) const WIDE: Kind = Kind(8);
     /// A native address.
     pub(super) const POINTER: Kind = Kind(16);
-    /// Besides, it was computed from a reference, and is worth nothing when objects have
-    /// moved.
+    /// The value was also computed from a reference, and is invalid when objects have moved.
     pub(super) const DERIVED: Kind = Kind(32);
 
     pub(super) fn has(self, other: Kind) -> bool {
@@ -41,17 +41,17 @@ impl Kind {
         !self.has(Kind::WIDE | Kind::POINTER)
     }
 
-    /// Whether it may stand where a reference is wanted.
+    /// Whether it may be used as a reference.
     pub(super) fn fits_ref(self) -> bool {
         !self.has(Kind::WIDE | Kind::POINTER | Kind::INT | Kind::DERIVED)
     }
 
-    /// Whether it may stand where a pointer is wanted.
+    /// Whether it may be used as a pointer.
     pub(super) fn fits_pointer(self) -> bool {
         !self.has(Kind::WIDE | Kind::INT | Kind::REF)
     }
 
-    /// [`Kind::DERIVED`] if something computed from it is.
+    /// [`Kind::DERIVED`] if a value that is computed from it is derived.
     fn taint(self) -> Kind {
         if self.has(Kind::REF | Kind::DERIVED) { Kind::DERIVED } else { Kind::NONE }
     }
@@ -65,7 +65,7 @@ impl BitOr for Kind {
     }
 }
 
-/// A kind as the types give it.
+/// The kind of a value of this type.
 pub(super) fn of_type(declared: ValueType, ty: Type) -> Kind {
     match declared {
         ValueType::Ref => Kind::REF,
@@ -78,7 +78,7 @@ fn integer(ty: Type) -> Kind {
     if ty.bits() <= 32 { Kind::INT } else { Kind::WIDE }
 }
 
-/// The kind of every value that is defined in a block that can be reached.
+/// The kinds of all values that are defined in reachable blocks.
 pub(super) fn compute(view: &View<'_>) -> SecondaryMap<Value, Kind> {
     let mut solver = Solver { view, kinds: SecondaryMap::new() };
     let func = view.func;
@@ -90,7 +90,7 @@ pub(super) fn compute(view: &View<'_>) -> SecondaryMap<Value, Kind> {
             solver.kinds[*param] = of_type(declared, ty);
         }
     }
-    // A block comes behind those that lead to it, but for loops' ends.
+    // A block comes after its predecessors, except at the ends of loops.
     while solver.pass() {}
     solver.kinds
 }
@@ -101,7 +101,7 @@ struct Solver<'v, 'a> {
 }
 
 impl Solver<'_, '_> {
-    /// Goes through all blocks; tells whether a loop's end had news for its beginning.
+    /// Visits all blocks. Returns whether the end of a loop has changed its beginning.
     fn pass(&mut self) -> bool {
         let func = self.view.func;
         let mut again = false;
@@ -185,7 +185,7 @@ impl Solver<'_, '_> {
                         Kind::INT | kind.taint()
                     }
                 }
-                // The tag of an i31 is what a test of it looks at, whatever it is of.
+                // This is the test of the tag of an `i31`. It is allowed for every value.
                 Opcode::Band if constant(1) == Some(1) || constant(0) == Some(1) => Kind::INT,
                 Opcode::Band => {
                     let narrow = ty.bits() <= 32 || (0..2).any(|n| kind(n).is_narrow());
@@ -242,7 +242,7 @@ impl Solver<'_, '_> {
         match region {
             regions::STRUCT_REF_FIELD | regions::ARRAY_REF_ELEMENT if word => Kind::REF,
             region if regions::is_heap(region) => integer,
-            // Where the next object will be: a reference as soon as it is there.
+            // The place of the next object. It becomes a reference when the object is allocated.
             regions::HEAP_CURSOR if word => Kind::REF,
             regions::HOST_RESULT => {
                 let result = host_result.and_then(|callee| callee.result);
@@ -258,7 +258,7 @@ impl Solver<'_, '_> {
     }
 }
 
-/// The slots, with offsets in bytes, that some stack map names.
+/// The slots in stack maps, with offsets in bytes.
 pub(super) fn root_slots(func: &ir::Function) -> HashSet<(StackSlot, u32)> {
     let mut slots = HashSet::new();
     for block in func.layout.blocks() {

@@ -1,20 +1,21 @@
-//! Checkers: they re-derive from a finished function alone that it keeps the laws of
-//! emitted code, in the manner of regalloc2's checker. They trust neither the emitter nor
-//! the safepoint pass. What they are given is the CLIF, and what the program's types say
-//! ([`FunctionTypes`]): which parameters, results and memory are references.
+//! Checkers for the laws of emitted code. Like regalloc2's checker, they derive the facts again
+//! from the finished function and do not trust the emitter or the safepoint pass. Their inputs are
+//! the CLIF and the program's types ([`FunctionTypes`]), which say which parameters, results and
+//! memory are references.
 //!
 //! | file | law |
 //! |---|---|
-//! | `roots` | References survive a call that may collect in the slots of its stack map, and nothing stale is used after it. |
-//! | `barriers` | What is stored in the heap, a table or a global goes with the collector's [barrier](BarrierLaw). |
-//! | `sandbox` | Every heap address has the sandbox's form, and no native address comes out of the heap. |
+//! | `roots` | References survive a call that may collect only in the slots of its stack map, and no stale reference is used after it. |
+//! | `barriers` | Every store of a reference in the heap, a table or a global has the collector's [barrier](BarrierLaw). |
+//! | `sandbox` | Every heap address has the sandbox's form, and no native address is loaded from the heap. |
 //!
-//! For debug builds, tests and fuzzing. To be run when safepoints were placed and before
-//! Cranelift optimises. Each takes time that is nearly proportional to the function.
+//! The checkers are for debug builds, tests and fuzzing. Run them after safepoints are placed and
+//! before Cranelift optimizes the function. The time of each is nearly proportional to the
+//! function's size.
 //!
-//! What they share says what a value is: `kinds` (reference, pointer, integer), `epochs`
-//! (how far a point is from the last collection), `fresh` (objects allocated since then),
-//! `view` (shapes of addresses).
+//! They share four analyses: `kinds` (reference, pointer or integer), `epochs` (which collections
+//! are between two points), `fresh` (objects allocated since the last collection), and `view` (the
+//! forms of addresses).
 
 mod barriers;
 mod epochs;
@@ -34,19 +35,19 @@ pub use barriers::{BarrierLaw, Matcher, RefStore, Step, StorePlace, Wanted, When
 pub use types::{FunctionTypes, Memory, SignatureTypes, ValueType};
 pub use view::Linear;
 
-/// Which checker found something.
+/// A checker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Checker {
-    /// Stack maps, and values from before a collection.
+    /// Checks stack maps, and references that live across a collection.
     Roots,
-    /// Write barriers.
+    /// Checks write barriers.
     Barriers,
-    /// Addresses.
+    /// Checks addresses and memory accesses.
     Sandbox,
 }
 
 impl Checker {
-    /// All of them, in the order they are run in.
+    /// All checkers, in the order in which they run.
     pub const ALL: [Checker; 3] = [Checker::Roots, Checker::Barriers, Checker::Sandbox];
 }
 
@@ -63,9 +64,9 @@ impl fmt::Display for Checker {
 /// A law that a function breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckError {
-    /// Who found it.
+    /// The checker that found the error.
     pub checker: Checker,
-    /// What is wrong.
+    /// The law that is broken.
     pub law: &'static str,
     /// The instruction, as CLIF.
     pub instruction: String,
@@ -79,14 +80,14 @@ impl fmt::Display for CheckError {
 
 impl std::error::Error for CheckError {}
 
-/// What a function was built with.
+/// The settings with which a function was built.
 #[derive(Clone, Copy)]
 pub struct CheckContext<'a> {
-    /// What the code depends on.
+    /// The ABI of the code.
     pub abi: &'a Abi,
-    /// The collector, which tells [what its barrier is](GcCompiler::barrier_laws).
+    /// The collector, which defines the [rules of its barrier](GcCompiler::barrier_laws).
     pub compiler: &'a dyn GcCompiler,
-    /// What the types say of the function.
+    /// The types of the function.
     pub types: &'a FunctionTypes,
 }
 
@@ -100,7 +101,7 @@ impl fmt::Debug for CheckContext<'_> {
     }
 }
 
-/// Where a law is broken.
+/// A broken law, and the instruction that breaks it.
 struct Broken {
     law: &'static str,
     inst: ir::Inst,
@@ -109,7 +110,7 @@ struct Broken {
 /// Checks `func` with every checker.
 ///
 /// # Errors
-/// The first law that is broken, with the instruction that breaks it.
+/// Returns the first broken law and the instruction that breaks it.
 pub fn check_function(func: &ir::Function, cx: &CheckContext<'_>) -> Result<(), CheckError> {
     let view = view::View::new(func, cx);
     Checker::ALL.into_iter().try_for_each(|checker| run(&view, checker))

@@ -1,18 +1,17 @@
-//! The roots' law: references survive a call that may collect in the slots of its stack
-//! map, and nowhere else.
+//! The law of roots: references survive a call that may collect only in the slots of its stack map.
 //!
-//! 1. No reference, and nothing computed from one, is used in a later [epoch](super::epochs)
-//!    than it was defined in. So whatever is live across a call that may collect is reloaded
-//!    behind it. A reference that nobody marked, and a call that has no map, are found by
-//!    this.
-//! 2. A slot that a stack map names is good where a call's map names it, and where it is
-//!    reloaded: on each path there it was stored a reference, and the maps of all calls since
-//!    then that may collect name it.
-//! 3. Nothing but whole references, current ones, is stored in such a slot, and its address
-//!    is used for nothing else.
+//! 1. No reference, and no value that was computed from a reference, is used in a later
+//!    [epoch](super::epochs) than the one in which it was defined. So every reference that is live
+//!    across a call that may collect is reloaded after it. This finds references that the emitter
+//!    did not mark and calls without a stack map.
+//! 2. Where a stack map names a slot, and where code reloads it, the slot holds a current
+//!    reference: on each path a reference was stored in it before, and the maps of all later calls
+//!    that may collect name it.
+//! 3. Only whole, current references are stored in such a slot, and its address is not used for
+//!    anything else.
 //! 4. The entries of a stack map are words inside their slots that do not overlap.
-//! 5. What is passed, returned or stored as a reference is one, or null, or an `i31`: the
-//!    types say of no integer that it is a reference, or the other way round.
+//! 5. A value that is passed, returned or stored as a reference is a reference, null or an `i31`.
+//!    So the types never call an integer a reference, or a reference an integer.
 
 use super::Broken;
 use super::kinds::Kind;
@@ -37,7 +36,8 @@ struct Roots<'v, 'a> {
     view: &'v View<'a>,
 }
 
-/// A slot that must be good at the beginning of a block, for the use of it at an instruction.
+/// A slot that must hold a current reference at the beginning of a block, because an instruction
+/// uses it.
 type Wanted = (Block, Slot, Inst);
 
 impl Roots<'_, '_> {
@@ -77,8 +77,10 @@ impl Roots<'_, '_> {
                 return Ok(());
             }
             Err(match kind.has(Kind::DERIVED) {
-                false => "a reference is used behind a call that may have moved its object",
-                true => "what was computed from a reference is used behind a call that may collect",
+                false => "a reference is used after a call that may have moved its object",
+                true => {
+                    "a value that was computed from a reference is used after a call that may collect"
+                }
             })
         };
         let before = self.view.epochs.before(inst);
@@ -92,7 +94,7 @@ impl Roots<'_, '_> {
         Ok(())
     }
 
-    /// Accesses to slots of stack maps.
+    /// Checks the accesses to slots of stack maps.
     fn slot_access(&self, inst: Inst) -> Result<(), &'static str> {
         let dfg = &self.view.func.dfg;
         let address_in = |value: Value| match self.view.definition(value) {
@@ -133,13 +135,13 @@ impl Roots<'_, '_> {
         }
         match access.stored {
             Some(value) if !self.view.kind(value).fits_ref() => {
-                Err("what is no reference is stored in a slot of a stack map")
+                Err("a value that is not a reference is stored in a slot of a stack map")
             }
             _ => Ok(()),
         }
     }
 
-    /// What leaves the function as a reference is one.
+    /// Checks that values that leave the function as references are references.
     fn types(&self, inst: Inst) -> Result<(), &'static str> {
         let dfg = &self.view.func.dfg;
         let opcode = dfg.insts[inst].opcode();
@@ -148,7 +150,7 @@ impl Roots<'_, '_> {
             (args, &self.view.cx.types.own().results)
         } else if opcode.is_call() {
             let types = self.view.signature_types(inst);
-            let types = types.ok_or("a call of whose types nothing is known")?;
+            let types = types.ok_or("a call whose types are not declared")?;
             (&args[args.len().saturating_sub(types.params.len())..], &types.params)
         } else {
             return Ok(());
@@ -157,10 +159,10 @@ impl Roots<'_, '_> {
             let kind = self.view.kind(value);
             match ty {
                 ValueType::Ref if !kind.fits_ref() => {
-                    return Err("what is no reference is passed on as one");
+                    return Err("a value that is not a reference is passed as one");
                 }
                 ValueType::Pointer if kind.has(Kind::REF) => {
-                    return Err("a reference is passed on as what no stack map names");
+                    return Err("a reference is passed as a value that is not a reference");
                 }
                 _ => {}
             }
@@ -168,7 +170,7 @@ impl Roots<'_, '_> {
         Ok(())
     }
 
-    /// Law 2: goes back from each use of a slot to what made it good.
+    /// Law 2: goes back from each use of a slot to the stores that made it current.
     fn slots_are_good(&self) -> Result<(), Broken> {
         let mut good_at_end: HashSet<(Block, Slot)> = HashSet::new();
         let mut collects: HashSet<Block> = HashSet::new();
@@ -203,9 +205,8 @@ impl Roots<'_, '_> {
         Ok(())
     }
 
-    /// Adds to `good` the slots that are good at the end of `block` for what it did, and to
-    /// `wanted` those that it uses as they were at its beginning; tells whether some call in
-    /// it may collect.
+    /// Adds to `good` the slots that `block` makes current at its end, and to `wanted` the slots
+    /// that it uses as they were at its beginning. Returns whether a call in it may collect.
     fn slots_in(
         &self,
         block: Block,
@@ -249,8 +250,8 @@ impl Roots<'_, '_> {
 
     fn bad(&self, inst: Inst) -> Broken {
         let law = match self.view.is_safepoint(inst) {
-            true => "a stack map names a slot that need not hold a current reference",
-            false => "a reference is reloaded from a slot that need not hold a current one",
+            true => "a stack map names a slot that may not hold a current reference",
+            false => "a reference is reloaded from a slot that may not hold a current one",
         };
         Broken { law, inst }
     }

@@ -1,20 +1,20 @@
-//! The sandbox's law: compiled code accesses only the heap through references, and native
-//! memory only through native pointers.
+//! The law of the sandbox: through references, compiled code accesses only the heap, and it
+//! accesses native memory only through native pointers.
 //!
 //! 1. Every load and store has an alias region.
-//! 2. No load from the heap is one that Cranelift may move freely. None is believed
-//!    aligned, and each has a trap code, unless it goes to a fresh object.
-//! 3. Every heap address has the sandbox's form: the heap's base plus a value that is known
-//!    to be 32 bits wide, at an offset inside the guard. Accesses further in, and all of them
-//!    when the heap is not guarded, stand behind a comparison of their end.
-//! 4. An access that cannot trap goes to an object allocated since the last call that may
-//!    collect, and inside it, as far as constants tell.
+//! 2. No heap load is one that Cranelift may move freely. Unless an access is to a fresh object, it
+//!    is not assumed to be aligned and it has a trap code.
+//! 3. Every heap address has the sandbox's form: the heap's base plus a value that is known to be
+//!    32 bits wide, at an offset inside the guard. Accesses at larger offsets, and all accesses if
+//!    the heap is not guarded, come after a comparison of their end with the bound.
+//! 4. An access without a trap code is to an object that was allocated since the last call that may
+//!    collect. If constants give the place, it is inside the object.
 //! 5. A reference in memory is accessed in 32 bits.
-//! 6. What is passed or returned as a reference is 32 bits wide, so that parameters and
-//!    results can be believed to be.
-//! 7. A native address is a native pointer plus something bounded. A pointer comes from a
-//!    parameter, a result, or memory that the host keeps; never from the heap. So does the
-//!    code that is called, and what is passed or returned as a pointer.
+//! 6. A value that is passed or returned as a reference is 32 bits wide. So parameters and results
+//!    can be trusted to be.
+//! 7. A native address is a native pointer plus a bounded value. A pointer comes from a parameter,
+//!    a result, or memory that the host keeps, and never from the heap. The same is true of the
+//!    address of called code, and of values that are passed or returned as pointers.
 
 use super::Broken;
 use super::fresh::{Fresh, Now, Size};
@@ -80,10 +80,10 @@ impl Sandbox<'_, '_> {
             return Err("a heap load that may move");
         }
         if is_load && flags.trap_code().is_none() {
-            return Err("a heap load that is believed not to trap");
+            return Err("a heap load without a trap code");
         }
         if flags.aligned() && flags.trap_code().is_some() {
-            return Err("an untrusted heap access that is believed to be aligned");
+            return Err("an untrusted heap access that is assumed to be aligned");
         }
         if [regions::STRUCT_REF_FIELD, regions::ARRAY_REF_ELEMENT].contains(&region) {
             self.is_word(inst)?;
@@ -103,7 +103,7 @@ impl Sandbox<'_, '_> {
         Ok(())
     }
 
-    /// An access that cannot trap.
+    /// Checks an access that has no trap code.
     fn fresh_access(&self, access: &MemoryAccess, address: &HeapAddress, now: &Now<'_>) -> Law {
         if !self.view.kind(address.index).is_narrow() {
             return Err("a heap index that may be wider than 32 bits");
@@ -115,14 +115,15 @@ impl Sandbox<'_, '_> {
                 let sum = self.view.linear(address.index);
                 let fresh = sum.terms.iter().filter(|(_, factor)| *factor == 1);
                 let mut sizes = fresh.filter_map(|(term, _)| now.size_of(*term));
-                let size =
-                    sizes.next().ok_or("a heap store is believed to be to a fresh object")?;
+                let size = sizes
+                    .next()
+                    .ok_or("a heap store without a trap code to an object that is not fresh")?;
                 (size, true)
             }
         };
         match size {
             Some(Size::Exactly(size)) if end > size => Err("a heap store beyond a fresh object"),
-            // The index of an element is a loop's, or was found to be below the length.
+            // The index of an element is a loop's index, or was found to be below the length.
             Some(Size::AtLeast(size)) if end > size && !is_element => {
                 Err("a heap store beyond a fresh object")
             }
@@ -130,7 +131,8 @@ impl Sandbox<'_, '_> {
         }
     }
 
-    /// A reference in memory is loaded with zeros in its upper half, or half of it is stored.
+    /// Checks that a load of a reference zero-extends 32 bits, and that a store writes the low 32
+    /// bits.
     fn is_word(&self, inst: Inst) -> Law {
         let dfg = &self.view.func.dfg;
         let fits = match dfg.insts[inst] {
@@ -163,11 +165,11 @@ impl Sandbox<'_, '_> {
         self.is_native_address(access.address, 16)
     }
 
-    /// Whether `address` is a native pointer plus something bounded.
+    /// Whether `address` is a native pointer plus a bounded value.
     fn is_native_address(&self, address: Value, depth: u32) -> Law {
-        const WRONG: Law = Err("a native address that is not a native pointer's");
+        const WRONG: Law = Err("a native address that is not computed from a native pointer");
         let kind = self.view.kind(address);
-        // Null, which is not mapped.
+        // This is null, which is not mapped.
         if kind == Kind::NONE {
             return Ok(());
         }
@@ -190,8 +192,8 @@ impl Sandbox<'_, '_> {
         self.is_native_address(pointer, depth - 1)
     }
 
-    /// Whether `value` is at most 32 bits wide, or, if `scaled`, a sum of such values,
-    /// shifted a little: what 64-bit arithmetic cannot overflow on.
+    /// Whether `value` is at most 32 bits wide, or, if `scaled`, a sum of such values that are
+    /// shifted by a few bits. 64-bit arithmetic cannot overflow with such values.
     fn is_bounded(&self, value: Value, scaled: bool) -> bool {
         if self.view.kind(value).is_narrow() {
             return true;
@@ -224,10 +226,10 @@ impl Sandbox<'_, '_> {
         if let [code, ..] = args[..callee]
             && !self.view.kind(code).fits_pointer()
         {
-            return Err("code is called whose address is not a native pointer");
+            return Err("a call to an address that is not a native pointer");
         }
         let types = self.view.signature_types(inst);
-        let types = types.ok_or("a call of whose types nothing is known")?;
+        let types = types.ok_or("a call whose types are not declared")?;
         let own = self.view.signature(inst).map(|signature| &dfg.signatures[signature]);
         if own.is_none_or(|own| own.params.len() != types.params.len()) {
             return Err("a call whose types are not its signature's");
@@ -235,16 +237,16 @@ impl Sandbox<'_, '_> {
         self.passed(&args[callee..], &types.params)
     }
 
-    /// Values that leave the function are what their types say.
+    /// Checks that values that leave the function have their types.
     fn passed(&self, values: &[Value], types: &[ValueType]) -> Law {
         for (&value, ty) in values.iter().zip(types) {
             let kind = self.view.kind(value);
             match ty {
                 ValueType::Ref if !kind.is_narrow() => {
-                    return Err("a reference that may be wider than 32 bits is passed on");
+                    return Err("a reference that may be wider than 32 bits is passed");
                 }
                 ValueType::Pointer if !kind.fits_pointer() => {
-                    return Err("an integer is passed on as a native pointer");
+                    return Err("an integer is passed as a native pointer");
                 }
                 _ => {}
             }
@@ -252,13 +254,13 @@ impl Sandbox<'_, '_> {
         Ok(())
     }
 
-    /// Whether, before the address is computed, its block traps unless the index plus at
-    /// least `end` is inside a bound.
+    /// Whether the block traps, before it computes the address, unless the index plus at least
+    /// `end` is within a bound.
     fn is_compared(&self, address: &HeapAddress, end: u64) -> bool {
         let Some(inst) = self.view.func.dfg.value_def(address.sum).inst() else { return false };
         let Some(block) = self.view.func.layout.inst_block(inst) else { return false };
         let before = self.view.func.layout.block_insts(block).take_while(|other| *other != inst);
-        // The bound may change, and the index with it.
+        // The bound may change, and with it the index.
         let mut compared = false;
         for other in before {
             if self.view.func.dfg.insts[other].opcode().is_call() {
@@ -270,7 +272,7 @@ impl Sandbox<'_, '_> {
         compared
     }
 
-    /// `(value, constant)` if `inst` traps unless their sum is inside a bound.
+    /// `(value, constant)` if `inst` traps unless their sum is within a bound.
     fn compared_sum(&self, inst: Inst) -> Option<(Value, u64)> {
         let (condition, code, true) = trap_condition(self.view.func, inst)? else { return None };
         let InstructionData::IntCompare { cond, args, .. } = self.view.definition(condition)?.1
@@ -288,8 +290,8 @@ impl Sandbox<'_, '_> {
         Some((sum, u64::try_from(constant).ok()?))
     }
 
-    /// Whether `value` is what no access may pass: the heap's bound, or the end of all that
-    /// a reference can name.
+    /// Whether `value` is a bound that no access may exceed: the heap's bound, or the end of the
+    /// indices that a reference can have.
     fn is_bound(&self, value: ir::Value) -> bool {
         let bound = gc_types::HeapDataOffsets::BOUND;
         super::fresh::is_heap_data_word(self.view, value, regions::HEAP_DATA, bound)

@@ -1,39 +1,38 @@
-//! What the types of a program say of a function: [`FunctionTypes`].
+//! [`FunctionTypes`]: a function's types, for the checkers.
 //!
-//! In CLIF a reference and an integer are both an `I64`. Which is which is known to
-//! the embedder's type checker alone, so the checkers are told: of each signature which
-//! parameters and results are references, and of each alias region what its memory
-//! holds. They never see which values the emitter marked for the safepoint pass; that
-//! set is one of the things they check.
+//! In CLIF a reference and an integer are both an `I64`. Only the embedder's type checker can tell
+//! them apart. So the embedder tells the checkers which parameters and results of each signature
+//! are references, and what the memory of each alias region holds. The checkers never see which
+//! values the emitter marked for the safepoint pass, because they check that set.
 
 use crate::regions::{self, Region};
 use cranelift_codegen::ir;
 use gc_types::{HostCall, HostCallType, HostSignature, RootKind};
 use std::collections::HashMap;
 
-/// What a parameter or a result is.
+/// The type of a parameter or a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ValueType {
     /// A reference into the heap, an `i31`, or null: an `I64` whose upper half is zero.
     Ref,
     /// A native pointer: a vmctx, a function reference, the address of a table.
     Pointer,
-    /// Anything else: integers of any width, floats, vectors.
+    /// Any other value: an integer of any width, a float, a vector.
     Data,
 }
 
-/// The types of a signature's parameters and results, in the order of the CLIF
-/// signature: compiled functions and host calls have the vmctx first.
+/// The types of a signature's parameters and results, in the order of the CLIF signature. Compiled
+/// functions and host calls have the vmctx first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SignatureTypes {
-    /// One for each parameter.
+    /// The types of the parameters.
     pub params: Vec<ValueType>,
-    /// One for each result.
+    /// The types of the results.
     pub results: Vec<ValueType>,
 }
 
 impl SignatureTypes {
-    /// A signature with a vmctx as its first parameter, then these.
+    /// A signature with a vmctx as its first parameter, and then these parameters.
     pub fn with_vmctx(
         params: impl IntoIterator<Item = ValueType>,
         results: impl IntoIterator<Item = ValueType>,
@@ -44,14 +43,14 @@ impl SignatureTypes {
         }
     }
 
-    /// The trampoline of a host call: its result is not among the results, but in the
-    /// store context.
+    /// The signature of a host call's trampoline. Its result is in the store context, so it has no
+    /// results.
     pub fn of_host_call(signature: &HostSignature) -> SignatureTypes {
         SignatureTypes::with_vmctx(signature.params.iter().copied().map(value_type), [])
     }
 }
 
-/// What a parameter or result of a host call is.
+/// The type of a parameter or result of a host call.
 fn value_type(ty: HostCallType) -> ValueType {
     match ty {
         HostCallType::Ref => ValueType::Ref,
@@ -60,23 +59,23 @@ fn value_type(ty: HostCallType) -> ValueType {
     }
 }
 
-/// What the memory of an alias region holds.
+/// The contents of an alias region's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Memory {
-    /// Integers, floats and vectors: no references, and no pointers that are trusted.
+    /// Integers, floats and vectors, but no references and no trusted pointers.
     Data,
-    /// Native words that are kept valid, pointers among them. What is loaded as an `I64` is
-    /// believed to be an address.
+    /// Native words, which may be pointers and which the host keeps valid. The checkers assume that
+    /// a loaded `I64` is an address.
     Native,
     /// References in 32 bits, outside the heap: a table's elements, a global. They need the
     /// write barrier for slots of this kind.
     Refs(RootKind),
-    /// References, in 32 or 64 bits, that belong to an activation, such as a shadow stack.
-    /// They are named as roots at every collection and need no barrier.
+    /// References of 32 or 64 bits that belong to an activation, for example in a shadow stack.
+    /// They are roots in every collection and need no barrier.
     Stack,
 }
 
-/// A host call as its caller knows it.
+/// A host call, as declared by the caller.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HostCallee {
     pub(super) call: HostCall,
@@ -84,7 +83,7 @@ pub(super) struct HostCallee {
     pub(super) may_collect: bool,
 }
 
-/// What the types say of one function. An embedder makes one for each function it
+/// The types of one function, for the checkers. An embedder makes one for each function that it
 /// checks, from the types of its own language.
 ///
 /// ```
@@ -106,7 +105,7 @@ pub struct FunctionTypes {
 }
 
 impl FunctionTypes {
-    /// The types of a function of this signature. Its first parameter is the vmctx.
+    /// The types of a function with this signature. Its first parameter is the vmctx.
     pub fn new(own: SignatureTypes) -> FunctionTypes {
         FunctionTypes {
             own,
@@ -116,14 +115,14 @@ impl FunctionTypes {
         }
     }
 
-    /// Says what an imported signature takes and returns. A call through one of which
-    /// nothing was said is refused.
+    /// Declares the types of an imported signature. A call with a signature that was not declared
+    /// is refused.
     pub fn declare_signature(&mut self, signature: ir::SigRef, types: SignatureTypes) {
         self.signatures.insert(signature, types);
     }
 
-    /// Says that `callee` is the trampoline of a host call, and whether that may lead to a
-    /// collection. Calls of anything else may.
+    /// Declares that `callee` is the trampoline of a host call, and whether the call may collect.
+    /// All other calls may collect.
     pub fn declare_host_call(
         &mut self,
         func: &ir::Function,
@@ -138,8 +137,8 @@ impl FunctionTypes {
         self.declare_signature(func.dfg.ext_funcs[callee].signature, types);
     }
 
-    /// Says what the memory of one of the embedder's regions holds. One of which nothing was
-    /// said holds [`Memory::Data`].
+    /// Declares the contents of a region of the embedder. A region that was not declared holds
+    /// [`Memory::Data`].
     pub fn declare_region(&mut self, region: Region, memory: Memory) {
         self.regions.insert(region, memory);
     }
@@ -157,7 +156,7 @@ impl FunctionTypes {
         self.host_calls.get(&callee).copied()
     }
 
-    /// What `region` holds, which is not of the heap.
+    /// The contents of `region`, which is outside the heap.
     pub(super) fn memory(&self, region: Region) -> Memory {
         match region {
             regions::VMCTX | regions::STORE_CONTEXT | regions::HEAP_DATA | regions::TYPES => {

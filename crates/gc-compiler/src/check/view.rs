@@ -1,5 +1,5 @@
-//! A function as the checkers see it: which calls may collect, what each value may be, and
-//! the shapes that addresses have.
+//! The checkers' view of a function: which calls may collect, what each value may be, and the forms
+//! of addresses.
 
 use super::CheckContext;
 use super::epochs::Epochs;
@@ -16,32 +16,32 @@ use cranelift_codegen::ir::{
 };
 use std::collections::{HashMap, HashSet};
 
-/// A function, with what all checkers need to know of it.
+/// A function, with the facts that all checkers need.
 pub(super) struct View<'a> {
     pub(super) func: &'a Function,
     pub(super) cx: &'a CheckContext<'a>,
     pub(super) cfg: ControlFlowGraph,
-    /// The blocks that can be reached, each behind its dominators.
+    /// The reachable blocks, each after its dominators.
     pub(super) rpo: Vec<Block>,
     reachable: DominatorTree,
     pub(super) epochs: Epochs,
     pub(super) kinds: SecondaryMap<Value, Kind>,
-    /// The slots that stack maps name, with their offsets.
+    /// The slots in stack maps, with their offsets.
     pub(super) root_slots: HashSet<(StackSlot, u32)>,
-    /// The slots that they are in.
+    /// The stack slots that contain them.
     pub(super) root_frames: HashSet<StackSlot>,
-    /// For each value one that is equal to it, the same for all that are found equal.
+    /// For each value, the representative of the values that are known to be equal to it.
     numbers: SecondaryMap<Value, Option<Value>>,
 }
 
-/// A load or store of explicit size.
+/// A load or store with an explicit size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MemoryAccess {
     pub(super) address: Value,
     pub(super) offset: i32,
     /// Bytes.
     pub(super) size: u32,
-    /// What is stored; `None` for a load.
+    /// The stored value. `None` for a load.
     pub(super) stored: Option<Value>,
     pub(super) flags: MemFlagsData,
 }
@@ -55,11 +55,11 @@ pub(super) struct HeapAddress {
     pub(super) offset: u64,
 }
 
-/// A sum of values, each multiplied by a constant, and a constant: computed modulo 2³²,
-/// as indices into the heap are.
+/// A sum of values, each multiplied by a constant, plus a constant, modulo 2³². Heap indices are
+/// computed in this way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Linear {
-    /// The values, in ascending order, and what they are multiplied by.
+    /// The values, in ascending order, and their factors.
     pub terms: Vec<(Value, u32)>,
     /// The constant.
     pub constant: u32,
@@ -87,13 +87,13 @@ impl Linear {
     }
 }
 
-/// What makes two instructions compute the same.
+/// The key by which two instructions are known to compute the same value.
 #[derive(PartialEq, Eq, Hash)]
 enum Expression {
     Pure(Opcode, Type, Option<IntCC>, i64, Vec<Value>),
     /// A word of the vmctx's prefix, which never changes.
     Prefix(Value, i32),
-    /// A slot of a stack map, in one epoch.
+    /// A slot of a stack map in one epoch.
     Slot(StackSlot, u32, u32),
 }
 
@@ -126,7 +126,7 @@ impl<'a> View<'a> {
         self.reachable.is_reachable(block)
     }
 
-    /// Whether `inst` is a call that may lead to a collection and comes back.
+    /// Whether `inst` is a call that may collect and that returns.
     pub(super) fn is_safepoint(&self, inst: Inst) -> bool {
         is_safepoint(self.func, self.cx, inst)
     }
@@ -136,7 +136,7 @@ impl<'a> View<'a> {
         host_call(self.func, self.cx, inst)
     }
 
-    /// The signature a call goes by, of any kind of call.
+    /// The signature of a call of any kind.
     pub(super) fn signature(&self, inst: Inst) -> Option<SigRef> {
         let dfg = &self.func.dfg;
         match dfg.insts[inst] {
@@ -151,12 +151,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What is known of a call's parameters and results.
+    /// The types of a call's parameters and results, if they were declared.
     pub(super) fn signature_types(&self, inst: Inst) -> Option<&'a SignatureTypes> {
         self.cx.types.signature(self.signature(inst)?)
     }
 
-    /// Where a terminator may go.
+    /// The possible destinations of a terminator.
     pub(super) fn destinations(&self, inst: Inst) -> &'a [BlockCall] {
         let dfg = &self.func.dfg;
         dfg.insts[inst].branch_destination(&dfg.jump_tables, &dfg.exception_tables)
@@ -167,13 +167,13 @@ impl<'a> View<'a> {
         self.kinds[self.func.dfg.resolve_aliases(value)]
     }
 
-    /// A value that is equal to `value`, the same for all that are found to be.
+    /// The representative of the values that are known to be equal to `value`.
     pub(super) fn same(&self, value: Value) -> Value {
         let value = self.func.dfg.resolve_aliases(value);
         self.numbers[value].unwrap_or(value)
     }
 
-    /// The instruction that `value` is the result of.
+    /// The instruction whose result is `value`.
     pub(super) fn definition(&self, value: Value) -> Option<(Inst, InstructionData)> {
         let dfg = &self.func.dfg;
         let inst = dfg.value_def(dfg.resolve_aliases(value)).inst()?;
@@ -205,7 +205,7 @@ impl<'a> View<'a> {
                 match opcode {
                     Opcode::Iadd => a.checked_add(self.evaluate_to(b, depth)?),
                     Opcode::Ishl => a.checked_shl(u32::try_from(self.evaluate_to(b, depth)?).ok()?),
-                    // The mask may be negative: it rounds.
+                    // The mask may be negative, because it rounds.
                     Opcode::Band => Some(a & self.iconst(b)?.cast_unsigned()),
                     _ => None,
                 }
@@ -214,7 +214,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The operands of `value` if it is the result of this operation.
+    /// The operands of `value`, if it is the result of this operation.
     pub(super) fn binary(&self, wanted: Opcode, value: Value) -> Option<[Value; 2]> {
         match self.definition(value)?.1 {
             InstructionData::Binary { opcode, args } if opcode == wanted => {
@@ -224,7 +224,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The operand of `value` if it is the result of this operation.
+    /// The operand of `value`, if it is the result of this operation.
     pub(super) fn unary(&self, wanted: Opcode, value: Value) -> Option<Value> {
         match self.definition(value)?.1 {
             InstructionData::Unary { opcode, arg } if opcode == wanted => {
@@ -245,7 +245,7 @@ impl<'a> View<'a> {
         flags.alias_region().map(|region| self.func.dfg.alias_regions[region].user_id)
     }
 
-    /// What `inst` accesses, if it is a load or store.
+    /// The memory access of `inst`, if it is a load or store.
     pub(super) fn access(&self, inst: Inst) -> Option<MemoryAccess> {
         let dfg = &self.func.dfg;
         let data = dfg.insts[inst];
@@ -270,7 +270,7 @@ impl<'a> View<'a> {
         Some(MemoryAccess { address, offset: offset.into(), size, stored, flags })
     }
 
-    /// The slot, and the offset in it, that an access goes to.
+    /// The stack slot of an access, and the offset in it.
     pub(super) fn slot(&self, inst: Inst) -> Option<(StackSlot, u32)> {
         let access = self.access(inst)?;
         match self.definition(access.address)?.1 {
@@ -282,18 +282,18 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether an access goes to a slot that some stack map names.
+    /// Whether an access is to a slot in a stack map.
     pub(super) fn is_root_slot_access(&self, inst: Inst) -> bool {
         self.slot(inst).is_some_and(|slot| self.root_slots.contains(&slot))
     }
 
-    /// Whether `value` is the heap's base address, out of the vmctx.
+    /// Whether `value` is the heap's base address, loaded from the vmctx.
     pub(super) fn is_heap_base(&self, value: Value) -> bool {
         let expected = i32::try_from(self.cx.abi.offsets().vmctx_heap_base());
         self.prefix_word(value).map(Ok) == Some(expected)
     }
 
-    /// The offset of the word of the vmctx that `value` is.
+    /// The offset in the vmctx from which `value` was loaded.
     pub(super) fn prefix_word(&self, value: Value) -> Option<i32> {
         let (inst, data) = self.definition(value)?;
         let InstructionData::Load { opcode: Opcode::Load, arg, offset, .. } = data else {
@@ -302,7 +302,7 @@ impl<'a> View<'a> {
         (self.region(inst) == Some(regions::VMCTX) && self.is_vmctx(arg)).then_some(offset.into())
     }
 
-    /// Whether `value` is the function's vmctx: its first parameter.
+    /// Whether `value` is the function's vmctx, which is its first parameter.
     fn is_vmctx(&self, value: Value) -> bool {
         let entry = self.func.layout.entry_block();
         let params = entry.map_or(&[][..], |entry| self.func.dfg.block_params(entry));
@@ -312,11 +312,11 @@ impl<'a> View<'a> {
     /// The form of a heap address.
     ///
     /// # Errors
-    /// The law that it breaks.
+    /// The law that the address breaks.
     pub(super) fn heap_address(&self, access: &MemoryAccess) -> Result<HeapAddress, &'static str> {
         let mut sum = access.address;
         let mut offset = u64::try_from(access.offset).map_err(|_| "a negative offset")?;
-        // A constant too large for the access's own offset.
+        // A constant that is too large for the access's own offset.
         if let Some([inner, constant]) = self.binary(Opcode::Iadd, sum)
             && let Some(constant) = self.iconst(constant).and_then(|bits| u64::try_from(bits).ok())
             && self.binary(Opcode::Iadd, inner).is_some()
@@ -387,8 +387,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The parameters of `block` for which every branch to it passes one value: the safepoint
-    /// pass makes such. Loops' ends are taken to pass others.
+    /// The parameters of `block` for which every branch to it passes the same value. The safepoint
+    /// pass makes such parameters. The ends of loops are assumed to pass other values.
     fn only_arguments(&self, block: Block) -> Vec<(Value, Option<Value>)> {
         let pool = &self.func.dfg.value_lists;
         let mut only: Option<Vec<Option<Value>>> = None;
@@ -458,7 +458,7 @@ fn is_safepoint(func: &Function, cx: &CheckContext<'_>, inst: Inst) -> bool {
         && host_call(func, cx, inst).is_none_or(|callee| callee.may_collect)
 }
 
-/// The blocks that a branch goes to, with what its condition then is, if that is known.
+/// The destinations of a branch, each with the value of its condition if that is known.
 pub(super) fn edges(
     func: &Function,
     inst: Inst,
@@ -477,7 +477,8 @@ pub(super) fn edges(
         })
 }
 
-/// Whether `ir` traps unless `condition` holds, or the other way round.
+/// The condition and the trap code of `inst`, if it traps conditionally. The flag is true if it
+/// traps when the condition is not zero, and false if it traps when the condition is zero.
 pub(super) fn trap_condition(func: &Function, inst: Inst) -> Option<(Value, ir::TrapCode, bool)> {
     match func.dfg.insts[inst] {
         InstructionData::CondTrap { opcode, arg, code } => {

@@ -11,8 +11,8 @@ use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{ArrayLayout, HeapDataOffsets, HostCall, OBJECT_ALIGN, VMGcHeader};
 
-/// Emits a collector's note about an object that was just allocated inline. The object's header and
-/// length are written, and its body is zero. The note must not contain a safepoint.
+/// Emits code that records an object that was just allocated inline. The object's header and length
+/// are written, and its body is zero. The code must not contain a safepoint.
 pub type Note = fn(&mut GcEmitter<'_, '_>, object: ir::Value);
 
 /// Allocates a struct or exception of `size` bytes with `header_word` (`I32`).
@@ -98,7 +98,7 @@ fn alloc(
         let left = e.builder.ins().iadd_imm_s(countdown, -1);
         e.builder.ins().store(cursor_flags, left, data, COUNTDOWN);
     }
-    // One store for both words: the collector's is zero.
+    // One store writes both words of the header. The collector's word is zero.
     let header = crate::driver::zero_extended(e.builder, header_word);
     let at = VMGcHeader::WORD_OFFSET;
     let Access { address, offset, flags } =

@@ -1,13 +1,13 @@
-//! `drc`: deferred reference counting (Deutsch and Bobrow, "An Efficient,
-//! Incremental, Automatic Garbage Collector", 1976), its barriers emitted inline.
+//! `drc`: deferred reference counting (Deutsch and Bobrow, "An Efficient, Incremental, Automatic
+//! Garbage Collector", 1976). Its barriers are emitted inline.
 //!
-//! References on the stack are not counted, and a load has no barrier: an object whose count
-//! reaches zero is not freed but listed, and the next collection examines the stack. New objects
-//! are young until a collection finds them alive. They are allocated inline. Emitted code notes
-//! each with a byte, so that the collector knows where objects begin. References stored into a
-//! young object are not counted. A store into a mature object, a table or a global increments the
-//! count of the new referent and decrements that of the old one. Cold blocks call the host when
-//! there is no room for an object or for an entry of the list.
+//! References on the stack are not counted, and a load has no barrier. So an object whose count
+//! reaches zero may still be live. It is put on a list, and the next collection examines the stack.
+//! New objects are young until a collection finds them alive. They are allocated inline. For each,
+//! emitted code sets a byte in a table, so that the collector knows where objects begin. References
+//! stored into a young object are not counted. A store into a mature object, a table or a global
+//! increments the count of the new referent and decrements that of the old one. Cold blocks call
+//! the host when there is no room for an object or for an entry of the list.
 
 use super::bump;
 use crate::check::{BarrierLaw, Linear, Matcher, Step, When};
@@ -207,24 +207,24 @@ fn enter_list(
 
 const LAWS: &[BarrierLaw] = &[
     BarrierLaw {
-        law: "a reference is stored that is not counted",
+        law: "a stored reference is not counted",
         applies: |m| !m.stores_constant(),
         kept: &[(When::Before, |m, step| is_to_young(m, step) || is_counted_up(m, step))],
     },
     BarrierLaw {
-        law: "a young object is counted that is not listed",
+        law: "a young object is counted but not listed",
         applies: |m| !m.stores_constant(),
         kept: &[(When::Before, |m, step| {
             is_to_young(m, step) || is_listed(m, step, |m, value| m.is_same(value, m.store().value))
         })],
     },
     BarrierLaw {
-        law: "a reference is overwritten that is not counted down",
+        law: "an overwritten reference is not counted down",
         applies: |_| true,
         kept: &[(When::Before, is_to_young), (When::After, is_counted_down)],
     },
     BarrierLaw {
-        law: "an object without references is not listed",
+        law: "an object whose count reaches zero is not listed",
         applies: |_| true,
         kept: &[
             (When::Before, is_to_young),
@@ -233,7 +233,7 @@ const LAWS: &[BarrierLaw] = &[
     },
 ];
 
-/// The object that is stored to is young: it holds nothing that is counted.
+/// The object of the store is young, so its references are not counted.
 fn is_to_young(m: &Matcher<'_>, step: Step) -> bool {
     let Step::Branch { condition, taken: false } = step else { return false };
     let Some([word, mask]) = m.binary(Opcode::Band, condition) else { return false };
@@ -243,7 +243,8 @@ fn is_to_young(m: &Matcher<'_>, step: Step) -> bool {
             .is_some_and(|place| m.is_word_of_object(&place, VMGcHeader::COLLECTOR_OFFSET))
 }
 
-/// The reference whose being in the heap `condition` is.
+/// The reference that `condition` tests, if it is the test whether a reference refers into the
+/// heap.
 fn tested_ref(m: &Matcher<'_>, condition: ir::Value) -> Option<ir::Value> {
     let (IntCC::SignedGreaterThan, [rotated, zero]) = m.comparison(condition)? else { return None };
     let [word, one] = m.binary(Opcode::Rotr, rotated)?;
@@ -259,7 +260,7 @@ fn tested_ref(m: &Matcher<'_>, condition: ir::Value) -> Option<ir::Value> {
     }
 }
 
-/// The reference whose count `word` is, changed by `change`.
+/// The reference whose count, changed by `change`, is `word`.
 fn counted(m: &Matcher<'_>, word: ir::Value, change: i64) -> Option<ir::Value> {
     let [count, one] = m.binary(Opcode::Iadd, word)?;
     if m.constant(one)? as u32 != change as u32 {
@@ -272,14 +273,14 @@ fn counted(m: &Matcher<'_>, word: ir::Value, change: i64) -> Option<ir::Value> {
     }
 }
 
-/// The reference whose count is stored, changed by `change`.
+/// The reference whose count, changed by `change`, is stored.
 fn stored_count(m: &Matcher<'_>, inst: ir::Inst, change: i64) -> Option<ir::Value> {
     let (place, word) = m.stored_to(inst, regions::HEADER)?;
     let reference = counted(m, word, change)?;
     m.is_word_of(&place, reference, VMGcHeader::COLLECTOR_OFFSET).then_some(reference)
 }
 
-/// The stored reference is counted, or is no object.
+/// The stored reference is counted, or it does not refer to an object.
 fn is_counted_up(m: &Matcher<'_>, step: Step) -> bool {
     let reference = match step {
         Step::Branch { condition, taken: false } => tested_ref(m, condition),
@@ -289,7 +290,7 @@ fn is_counted_up(m: &Matcher<'_>, step: Step) -> bool {
     reference.is_some_and(|reference| m.is_same(reference, m.store().value))
 }
 
-/// The overwritten reference is counted down, or is no object.
+/// The count of the overwritten reference is decremented, or it does not refer to an object.
 fn is_counted_down(m: &Matcher<'_>, step: Step) -> bool {
     let reference = match step {
         Step::Branch { condition, taken: false } => tested_ref(m, condition),
@@ -299,11 +300,11 @@ fn is_counted_down(m: &Matcher<'_>, step: Step) -> bool {
     reference.is_some_and(|reference| m.is_overwritten(reference))
 }
 
-/// The reference that was counted is on the list or need not be, or is no object.
+/// The counted reference is on the list or need not be, or it does not refer to an object.
 fn is_listed(m: &Matcher<'_>, step: Step, is_it: fn(&Matcher<'_>, ir::Value) -> bool) -> bool {
     let reference = match step {
         Step::Branch { condition, taken: true } => {
-            // Mature, or listed before: it was counted up.
+            // The object is mature or was listed before, and its count was incremented.
             let Some([word, mask]) = m.binary(Opcode::Band, condition) else { return false };
             match m.constant(mask) == Some(i64::from(MATURE | LISTED)) {
                 true => counted(m, word, i64::from(COUNT_ONE)),
@@ -311,7 +312,7 @@ fn is_listed(m: &Matcher<'_>, step: Step, is_it: fn(&Matcher<'_>, ir::Value) -> 
             }
         }
         Step::Branch { condition, taken: false } => tested_ref(m, condition).or_else(|| {
-            // Not the last reference: it was counted down.
+            // It is not the last reference, and the count was decremented.
             let (IntCC::Equal, [word, last]) = m.comparison(condition)? else { return None };
             match m.constant(last) == Some(i64::from(MATURE)) {
                 true => counted(m, word, -i64::from(COUNT_ONE)),

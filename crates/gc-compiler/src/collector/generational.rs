@@ -1,18 +1,17 @@
-//! `generational`: inline bump allocation in a nursery (`bump.rs`), and a write barrier
-//! that tells the collector of references from old objects, and from slots outside the
-//! heap, to young ones.
+//! `generational`: inline bump allocation in a nursery (`bump.rs`), and a write barrier that tells
+//! the collector of references from old objects, and from slots outside the heap, to young objects.
 //!
 //! The barrier tests the stored value first. One subtraction and one comparison show whether it is
-//! young; for most stores it is not, and the barrier ends. If the value is young, the card of the
+//! young. For most stores it is not, and the barrier ends. If the value is young, the card of the
 //! object (in an array, of the element) is marked, unless it is marked already. The nursery's own
-//! cards are always marked, so the object itself needs no test. Before the store one load and a
-//! test show whether old objects are being marked; if so, the overwritten reference is appended to
+//! cards are always marked, so the object itself needs no test. Before the store, one load and a
+//! test show whether old objects are being marked. If so, the overwritten reference is appended to
 //! a log. Slots outside the heap have their own cards, selected by address. Every store marks them,
 //! except for slots that the embedder reports in every collection.
 //!
-//! The barrier never calls the host: a call, even in a cold block, would make the code after it
-//! reload values from memory. The log wraps around instead, and its length shows this to the
-//! collector.
+//! The barrier never calls the host. Even in a cold block, a call would make the code after it
+//! reload values from memory. If the log is full, it wraps around instead. Its length shows this to
+//! the collector.
 
 use crate::check::{BarrierLaw, Matcher, Step, StorePlace, When};
 use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
@@ -182,12 +181,12 @@ const LAWS: &[BarrierLaw] = &[
         kept: &[(When::After, card_is_dirty), (When::Before, card_is_dirty)],
     },
     BarrierLaw {
-        law: "a reference is overwritten that is not logged while old objects are marked",
+        law: "an overwritten reference is not logged while old objects are being marked",
         applies: |m| m.is_in_heap(),
         kept: &[(When::Before, is_logged)],
     },
     BarrierLaw {
-        law: "a slot outside the heap is written whose card may be clean",
+        law: "the card of a written slot outside the heap may be clean",
         applies: |m| {
             matches!(m.store().place, StorePlace::Native { kind } if has_slot_cards(kind))
                 && !m.stores_constant()
@@ -196,13 +195,13 @@ const LAWS: &[BarrierLaw] = &[
     },
 ];
 
-/// The stored value is not young, or the card of its place is dirty.
+/// The stored value does not refer to a young object, or the card of the place is dirty.
 fn card_is_dirty(m: &Matcher<'_>, step: Step) -> bool {
     let card = |[cards, card]: [ir::Value; 2]| {
         let Some([at, shift]) = m.binary(Opcode::Ushr, card) else { return false };
         let at = m.linear(at);
         let covers = match m.store().place {
-            // A struct has the card that it begins on.
+            // The card of a struct is the one on which it begins.
             StorePlace::Field => m.is_word_of_object(&at, 0),
             _ => at == m.store().address,
         };
@@ -227,7 +226,7 @@ fn card_is_dirty(m: &Matcher<'_>, step: Step) -> bool {
     }
 }
 
-/// Nothing is being marked, or the overwritten reference and its place are in the log.
+/// No marking is under way, or the overwritten reference and its place are in the log.
 fn is_logged(m: &Matcher<'_>, step: Step) -> bool {
     match step {
         Step::Branch { condition, taken } => !taken && m.is_current_heap_data(condition, MARKING),

@@ -1,5 +1,4 @@
-//! [`Compiler`]: Cranelift, configured the way compiled code needs it here, and
-//! [`CompiledFunction`]: what is kept of its output.
+//! [`Compiler`]: Cranelift with the settings that compiled code needs, and [`CompiledFunction`], its output.
 
 use super::{machine, names, refuse, signature};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -13,7 +12,7 @@ use gc_types::{Abi, CallSignature, HandlerSite, HostCall, Trap};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-/// How hard Cranelift tries.
+/// The optimization level of Cranelift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum OptLevel {
     /// Compile fast.
@@ -26,15 +25,15 @@ pub enum OptLevel {
 /// How functions are compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CompileOptions {
-    /// How hard Cranelift tries.
+    /// The optimization level of Cranelift.
     pub opt_level: OptLevel,
     /// Whether Cranelift's verifier checks each function. By default in builds with
     /// debug assertions.
     pub verifier: bool,
-    /// Functions of this many CLIF instructions or more (parameters of blocks, and twice
-    /// the arguments for them, are counted too) are compiled in time that is
-    /// proportional to their size: not optimised, and with a register allocator of a
-    /// single pass. By default [`CompileOptions::HUGE_FUNCTION`].
+    /// Functions with at least this number of CLIF instructions are compiled without optimization
+    /// and with a single-pass register allocator, in time that is proportional to their size. The
+    /// number includes the parameters of blocks and twice the arguments for them. By default
+    /// [`CompileOptions::HUGE_FUNCTION`].
     pub huge_function: usize,
 }
 
@@ -51,33 +50,33 @@ impl Default for CompileOptions {
 impl CompileOptions {
     /// The default of [`huge_function`](CompileOptions::huge_function), in CLIF instructions.
     ///
-    /// The optimiser and above all the backtracking register allocator take time that
-    /// grows faster than the function, in the worst case as its square: 5000 casts of one
-    /// reference (145 000 instructions, 30 KB of Wasm) took 1.1 s and 20 000 of them
-    /// 20 s, where `opt_level=none` with the single-pass allocator takes 0.2 s and 1.5 s.
-    /// Its code is two to three times as large and its frames several times, so that
-    /// only what is hardly ever written by hand should be compiled so: at this number the
-    /// slow way takes about five times as long as the fast one in the worst case known.
+    /// The time of the optimizer, and especially of the backtracking register allocator, grows
+    /// faster than the function, in the worst case quadratically. For 5000 casts of one reference
+    /// (145 000 instructions, 30 KB of Wasm) they took 1.1 s, and for 20 000 casts 20 s.
+    /// `opt_level=none` with the single-pass allocator takes 0.2 s and 1.5 s. But its code is two
+    /// to three times as large, and its frames are several times as large. So it should only
+    /// compile functions that nobody writes by hand. At this number the slow way takes about five
+    /// times as long as the fast one, in the worst known case.
     ///
-    /// The single-pass allocator lets no two values share a stack slot: where references
-    /// live long, two thirds of a byte of frame for each instruction.
+    /// With the single-pass allocator, two values never share a stack slot. If references live
+    /// long, a frame has two thirds of a byte for each instruction.
     pub const HUGE_FUNCTION: usize = 100_000;
 }
 
-/// Where a relocation points.
+/// The target of a relocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RelocTarget {
     /// A function of the same image.
     Function(u32),
     /// A host call's trampoline.
     HostCall(u32),
-    /// The word of a type, by its code.
+    /// The word of a type, by the word's code.
     TypeWord(u32),
     /// An offset in bytes into the function itself.
     Itself(u32),
 }
 
-/// A place in the code that holds another place's address.
+/// A place in the code that holds the address of another place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reloc {
     pub(crate) offset: u32,
@@ -93,17 +92,17 @@ pub struct CompiledFunction {
     pub(crate) code: Vec<u8>,
     pub(crate) alignment: u32,
     pub(crate) relocs: Vec<Reloc>,
-    /// The signatures with which it calls what may be a function of the host's.
+    /// The signatures of its calls that may call a host function.
     pub(crate) calls_by_reference: BTreeSet<CallSignature>,
-    /// `(code offset, trap)`, ascending, offsets distinct.
+    /// `(code offset, trap)`, ascending, with distinct offsets.
     pub(crate) traps: Vec<(u32, Trap)>,
     /// `(return address, frame size, slots)`.
     pub(crate) stack_maps: Vec<(u32, u32, Vec<u32>)>,
-    /// Offsets count from the function's start.
+    /// The offsets are relative to the function's start.
     pub(crate) handlers: Vec<HandlerSite>,
     /// `(first, end, source location)` in code offsets, ascending.
     pub(crate) srclocs: Vec<(u32, u32, u32)>,
-    /// Bytes from the vmctx slot up to the frame pointer.
+    /// The distance in bytes from the vmctx slot up to the frame pointer.
     pub(crate) vmctx_slot: Option<u32>,
     disassembly: Option<String>,
 }
@@ -119,24 +118,24 @@ impl CompiledFunction {
         &self.code
     }
 
-    /// Cranelift's disassembly, if the context's `want_disasm` was set.
+    /// Cranelift's disassembly, if the context asked for it with `want_disasm`.
     pub fn disassembly(&self) -> Option<&str> {
         self.disassembly.as_deref()
     }
 
-    /// Each trapping instruction's code offset in bytes with its trap, ascending.
+    /// The code offset in bytes of each trapping instruction, and its trap, ascending.
     pub fn traps(&self) -> &[(u32, Trap)] {
         &self.traps
     }
 
-    /// Each safepoint that holds references: `(return-address offset, frame size,
-    /// slot offsets)`, all in bytes, as in [`gc_types::StackMapTable`].
+    /// The safepoints with live references: `(return-address offset, frame size, slot offsets)`,
+    /// all in bytes, as in [`gc_types::StackMapTable`].
     pub fn stack_maps(&self) -> impl Iterator<Item = (u32, u32, &[u32])> {
         self.stack_maps.iter().map(|(ret, size, slots)| (*ret, *size, slots.as_slice()))
     }
 }
 
-/// What is compiled once for all images: trampolines. Each image has its own copy.
+/// A trampoline. It is compiled once, and each image has a copy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Trampoline {
     HostCall(HostCall),
@@ -144,11 +143,11 @@ pub(super) enum Trampoline {
     Exit(CallSignature),
 }
 
-/// Compiles functions for one [`Abi`]. Cheap to share, usable from many threads.
+/// Compiles functions for one [`Abi`]. Many threads can use it at the same time.
 pub struct Compiler {
     abi: Abi,
     isa: OwnedTargetIsa,
-    /// For functions that are huge.
+    /// For huge functions.
     huge_isa: OwnedTargetIsa,
     huge_function: usize,
     trampolines: Mutex<HashMap<Trampoline, Arc<CompiledFunction>>>,
@@ -161,7 +160,7 @@ impl std::fmt::Debug for Compiler {
 }
 
 impl Compiler {
-    /// A compiler of code for `abi`.
+    /// Creates a compiler for `abi`.
     ///
     /// # Errors
     /// If Cranelift or this crate does not support the machine.
@@ -175,23 +174,23 @@ impl Compiler {
         })
     }
 
-    /// What the code it compiles depends on.
+    /// The ABI of the code that it compiles.
     pub fn abi(&self) -> &Abi {
         &self.abi
     }
 
-    /// The machine and settings it compiles for.
+    /// The target machine and the settings.
     pub fn isa(&self) -> &dyn TargetIsa {
         &*self.isa
     }
 
-    /// Compiles the function in `context` (which is left as Cranelift leaves it; clear
-    /// it to compile another one).
+    /// Compiles the function in `context`. Clear the context before you compile another function
+    /// with it.
     ///
     /// # Errors
-    /// If the function does not verify, or passes a limit of Cranelift's, or carries a
-    /// trap code that is no [`Trap`], or needs a library function. If it or what it calls is of
-    /// another calling convention than compiled code is; or if it calls what may collect, and
+    /// If the function does not verify, exceeds a limit of Cranelift, has a trap code that is not a
+    /// [`Trap`], or needs a library function. If the function or one of its callees has a wrong
+    /// calling convention. If one of its calls may collect and
     /// [`place_safepoints`](crate::safepoints::place_safepoints) was not called for it.
     pub fn compile(&self, context: &mut Context) -> Result<CompiledFunction> {
         refuse::refuse(&context.func)?;
@@ -222,7 +221,7 @@ impl Compiler {
                         names::FUNCTION_NAMESPACE => RelocTarget::Function(name.index),
                         names::HOST_CALL_NAMESPACE => RelocTarget::HostCall(name.index),
                         names::TYPE_WORD_NAMESPACE => RelocTarget::TypeWord(name.index),
-                        other => bail!("a call to {name}: namespace {other} has no meaning"),
+                        other => bail!("a call to {name} has the unknown namespace {other}"),
                     }
                 }
                 FinalizedRelocTarget::ExternalName(other) => {
@@ -239,8 +238,8 @@ impl Compiler {
 
         let mut traps = Vec::with_capacity(buffer.traps().len());
         for trap in buffer.traps() {
-            let code = trap_of(trap.code)
-                .ok_or_else(|| anyhow!("trap code {} has no meaning", trap.code))?;
+            let code =
+                trap_of(trap.code).ok_or_else(|| anyhow!("unknown trap code {}", trap.code))?;
             traps.push((trap.offset, code));
         }
         traps.sort_by_key(|(offset, _)| *offset);
@@ -304,7 +303,7 @@ impl Compiler {
         })
     }
 
-    /// Compiles a trampoline, whose function `build` builds, unless it was before.
+    /// The compiled trampoline. If it is new, `build` builds its function and this compiles it.
     pub(super) fn trampoline(
         &self,
         key: Trampoline,
@@ -321,8 +320,8 @@ impl Compiler {
     }
 }
 
-/// What a function costs the register allocator: its instructions, and, since each is a
-/// move, the parameters of its blocks and twice what branches pass for them.
+/// The function's size as the register allocator sees it: the number of its instructions, plus the
+/// parameters of its blocks and twice the arguments for them, since each of these is a move.
 fn weight(func: &ir::Function) -> usize {
     let dfg = &func.dfg;
     let passed = |inst: ir::Inst| {
@@ -338,8 +337,7 @@ fn weight(func: &ir::Function) -> usize {
         .sum()
 }
 
-/// The signatures with which `func` calls by an address that it has from elsewhere, as long
-/// as a function of the host's may have them.
+/// The signatures of `func`'s indirect calls, if host functions can have them.
 fn calls_by_reference(func: &ir::Function) -> BTreeSet<CallSignature> {
     let dfg = &func.dfg;
     let mut found = BTreeSet::new();
@@ -358,7 +356,7 @@ fn calls_by_reference(func: &ir::Function) -> BTreeSet<CallSignature> {
     found
 }
 
-/// The machine of `abi`, with the settings this crate needs.
+/// The Cranelift target for the machine of `abi`, with the settings that this crate needs.
 fn target(
     abi: &Abi,
     options: &CompileOptions,
@@ -379,11 +377,11 @@ fn target(
         // Stack walks follow frame pointers.
         ("preserve_frame_pointers", "true"),
         ("unwind_info", "false"),
-        // Large frames are checked against the stack limit before they are
-        // entered; the probes are for functions without a limit.
+        // Large frames are compared with the stack limit at the function's entry. The probes are
+        // for functions without a stack limit.
         ("enable_probestack", "true"),
         ("probestack_strategy", "inline"),
-        // Functions with more results than registers.
+        // This allows more results than there are result registers.
         ("enable_multi_ret_implicit_sret", "true"),
         ("is_pic", "true"),
         ("use_colocated_libcalls", "true"),
@@ -395,7 +393,7 @@ fn target(
         .with_context(|| format!("cannot configure Cranelift for {}", abi.machine()))
 }
 
-/// The trap that a Cranelift trap code stands for.
+/// The trap for a Cranelift trap code.
 fn trap_of(code: TrapCode) -> Option<Trap> {
     Some(match code {
         TrapCode::STACK_OVERFLOW => Trap::StackOverflow,

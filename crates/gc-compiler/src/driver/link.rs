@@ -143,7 +143,7 @@ impl ImageLinker {
             .collect();
         let mut words_at = BTreeMap::new();
         for (word, at) in words.into_iter().zip((code.len() as u32..).step_by(8)) {
-            let known = TypeWord::from_code(word).context("a type word without a meaning")?;
+            let known = TypeWord::from_code(word).context("an unknown type word")?;
             image.type_word(known);
             words_at.insert(word, at);
         }

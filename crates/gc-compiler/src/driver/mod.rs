@@ -1,15 +1,14 @@
-//! From functions to an image: Cranelift, configured the way compiled code needs it here,
-//! and the linker that makes a [`CodeImage`](gc_types::CodeImage) of what it compiled.
+//! From functions to an image: Cranelift with the settings that compiled code needs, and the linker
+//! that makes a [`CodeImage`](gc_types::CodeImage) from compiled functions.
 //!
-//! The parts, in the order an embedder meets them:
+//! The parts, in the order in which an embedder uses them:
 //!
-//! 1. `names`: how the functions it builds declare what they call.
-//! 2. `compile`: [`Compiler`](crate::Compiler) compiles one function at a time, on as many
-//!    threads as wanted, to a [`CompiledFunction`](crate::CompiledFunction).
-//! 3. `link`: [`ImageLinker`](crate::ImageLinker) puts functions and the trampolines they
-//!    need together.
-//! 4. `trampoline`: the ways between host and compiled code, which every image brings
-//!    along.
+//! 1. `names`: how a function declares its callees.
+//! 2. `compile`: [`Compiler`](crate::Compiler) compiles functions to
+//!    [`CompiledFunction`](crate::CompiledFunction)s, on any number of threads.
+//! 3. `link`: [`ImageLinker`](crate::ImageLinker) links functions and the trampolines that they
+//!    need.
+//! 4. `trampoline`: the calls between host and compiled code. Every image contains its trampolines.
 
 mod compile;
 mod link;

@@ -1,6 +1,6 @@
-//! What the driver refuses in every build, since it costs next to nothing to see and goes wrong
-//! without a word otherwise: a calling convention that trampolines and traps do not work with,
-//! and a function for which nobody placed safepoints.
+//! The checks that the driver makes in every build. They are cheap, and they find mistakes that
+//! would otherwise be silent: a calling convention that does not work with trampolines and traps,
+//! and a function for which safepoints were not placed.
 
 use super::names;
 use crate::regions;
@@ -8,16 +8,16 @@ use anyhow::{Result, ensure};
 use cranelift_codegen::ir::{self, InstructionData};
 use cranelift_codegen::isa::CallConv;
 
-/// Refuses a function that an embedder built wrongly.
+/// Checks that an embedder built `func` correctly.
 ///
 /// # Errors
-/// What is wrong with it.
+/// If a calling convention is wrong, or if a call may collect and safepoints were not placed.
 pub(super) fn refuse(func: &ir::Function) -> Result<()> {
     let own = func.signature.call_conv;
     ensure!(
         own == CallConv::Tail,
-        "a function of the calling convention `{own}`: compiled code is `tail`, since a trap leaves \
-         it without restoring the registers that others promise to keep"
+        "the function has the calling convention `{own}`, but compiled code must be `tail`: a trap \
+         leaves a function without restoring the callee-saved registers"
     );
     let mut may_collect = false;
     for block in func.layout.blocks() {
@@ -39,7 +39,7 @@ pub(super) fn refuse(func: &ir::Function) -> Result<()> {
             let found = dfg.signatures[signature].call_conv;
             ensure!(
                 found == wanted,
-                "{}: a call by the calling convention `{found}`, where the callee is `{wanted}`",
+                "{}: the call has the calling convention `{found}`, but the callee has `{wanted}`",
                 dfg.display_inst(inst)
             );
             may_collect |= !dfg.insts[inst].opcode().is_return()
@@ -48,8 +48,8 @@ pub(super) fn refuse(func: &ir::Function) -> Result<()> {
     }
     ensure!(
         !may_collect || func.dfg.alias_regions.contains(regions::SAFEPOINTS),
-        "a function with calls that may collect, for which no safepoints were placed: call \
-         `gc_compiler::safepoints::place_safepoints` when it is built, also if it has no references"
+        "a call of the function may collect, but no safepoints were placed: call \
+         `gc_compiler::safepoints::place_safepoints`, even if the function has no references"
     );
     Ok(())
 }

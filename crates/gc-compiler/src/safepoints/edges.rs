@@ -1,14 +1,14 @@
 //! Edges of `try_call`s. A `try_call` that may collect ends its block, so references are reloaded
-//! at the beginning of its successors, the normal one and the handlers. That is possible if a
-//! successor has no other predecessor, and if the edge passes no reference, which would be the one
-//! from before the call. Every other edge gets a block of its own.
+//! at the beginning of its successors, which are the normal one and the handlers. This is possible
+//! if a successor has no other predecessor and the edge passes no reference, which would be stale.
+//! Every other edge gets its own block.
 
 use super::Refs;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, Block, BlockArg, BlockCall, Inst, InstBuilder, Value};
 use std::collections::HashMap;
 
-/// Splits edges so that behind each `try_call` that may collect references can be reloaded.
+/// Splits edges so that references can be reloaded after each `try_call` that may collect.
 pub(super) fn split(
     func: &mut ir::Function,
     refs: &Refs,
@@ -47,7 +47,7 @@ pub(super) fn split(
     }
 }
 
-/// Puts a block on the `n`th edge of a `try_call`.
+/// Inserts a block in the `n`th edge of a `try_call`.
 fn split_one(
     func: &mut ir::Function,
     (block, inst, n): (Block, Inst, usize),
@@ -59,7 +59,8 @@ fn split_one(
     if func.layout.is_cold(target) {
         func.layout.set_cold(between);
     }
-    // What the call itself passes becomes a parameter. Values are passed from the new block.
+    // Values that the call itself passes become parameters of the new block. The new block passes
+    // all other values.
     let mut from_call = Vec::new();
     let mut passed: Vec<BlockArg> = Vec::new();
     for (i, arg) in args.iter().enumerate() {

@@ -9,12 +9,12 @@
 //! example after the cold path of an inline allocation), the reference is reloaded before the join,
 //! so that the other path has no cost.
 //!
-//! This needs neither a heap nor a collector of this project, only CLIF. Who has a runtime of its
-//! own marks the references of a function, says which calls may collect, and gets stack maps:
-//! after compilation Cranelift returns them as
-//! `CompiledCode::buffer.user_stack_maps()`, by the return address of each call, with offsets from
-//! the stack pointer in the frame of the caller. A collector may change the slots that a map
-//! names: the code behind the call reads references from there.
+//! This needs only CLIF, and neither a heap nor a collector of this project. If you have your own
+//! runtime, mark the references of a function and say which calls may collect, and you get stack
+//! maps. After compilation Cranelift returns them as `CompiledCode::buffer.user_stack_maps()`, by
+//! the return address of each call, with offsets from the stack pointer in the frame of the caller.
+//! A collector may change the slots that a map names, because the code after the call reads the
+//! references from there.
 //!
 //! ```
 //! use cranelift_codegen::ir::{self, AbiParam, InstBuilder, types};
@@ -23,7 +23,7 @@
 //! use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 //! use gc_compiler::safepoints::{References, place_safepoints};
 //!
-//! // fn(reference) -> reference, which calls function 1: that may collect.
+//! // fn(reference) -> reference. It calls function 1, which may collect.
 //! let mut func = ir::Function::new();
 //! func.signature = ir::Signature::new(CallConv::Tail);
 //! func.signature.params.push(AbiParam::new(types::I64));
@@ -64,19 +64,19 @@
 //!
 //! # Exceptions
 //!
-//! A `try_call` that may collect is a safepoint as any other call. It ends its block, so references
-//! are reloaded in its successors, the normal one and the handlers. A result that is a reference
-//! arrives as a parameter of the normal successor: mark that parameter. A value that is
+//! A `try_call` that may collect is a safepoint like any other call. It ends its block, so
+//! references are reloaded in its successors, which are the normal one and the handlers. A result
+//! that is a reference is a parameter of the normal successor. Mark that parameter. The value of an
 //! `ExceptionTableItem::Context` must not be a reference. Edges that pass references, or that lead
-//! to a block with other predecessors, get a block of their own (`edges`).
+//! to a block with other predecessors, get their own block (`edges`).
 //!
 //! # How
 //!
-//! There are three steps, each in a file: `liveness` finds the references that are live across each
-//! call, `plan` decides where to store and reload, `rewrite` does it and repairs SSA form. Where
-//! that would make a huge function several times larger (thousands of references live across
-//! thousands of joins), references are kept in their slots instead, as in the frontend: stored once
-//! at the definition, loaded at each use.
+//! There are three steps, each in its own file. `liveness` finds the references that are live
+//! across each call. `plan` decides where to store and reload them. `rewrite` inserts the stores
+//! and reloads and repairs SSA form. This can make a huge function several times larger, if
+//! thousands of references are live across thousands of joins. In that case references are kept in
+//! their slots, as in the frontend: they are stored once at the definition and loaded at each use.
 
 mod edges;
 mod liveness;
@@ -105,7 +105,7 @@ impl References {
         self.0.insert(value);
     }
 
-    /// Forgets all of them.
+    /// Removes all marks.
     pub fn clear(&mut self) {
         self.0.clear();
     }
@@ -161,7 +161,7 @@ type Ref = u32;
 /// maps.
 ///
 /// `may_collect` returns whether a call through a function reference may lead to a collection.
-/// Indirect calls always may. Tail calls never count, because their frame is gone.
+/// Indirect calls always may. Tail calls are not safepoints, because their frame is gone.
 ///
 /// # Errors
 /// If there are too many references live at too many calls.
@@ -206,7 +206,7 @@ fn place(
     Ok(())
 }
 
-/// Whether `block` has a call that comes back.
+/// Whether `block` has a call that returns to it.
 fn calls(func: &ir::Function, block: ir::Block) -> bool {
     func.layout.block_insts(block).any(|inst| {
         let opcode = func.dfg.insts[inst].opcode();

@@ -1,5 +1,5 @@
-//! Carrying out a [`Plan`]: stores, reloads, stack maps, and block parameters for
-//! references that arrive in different values.
+//! Carries out a [`Plan`]: inserts stores, reloads, stack maps, and block parameters for references
+//! that arrive in different values.
 
 use super::liveness::Liveness;
 use super::plan::{Arrival, Plan};

@@ -128,7 +128,7 @@ pub(crate) const REFS: regions::Region = regions::EMBEDDER + 2;
 /// The region of inputs that are addresses.
 pub(crate) const NATIVE: regions::Region = regions::EMBEDDER + 3;
 
-/// What the types say of a function that [`build`] built.
+/// The types of a function that [`build`] built.
 pub(crate) fn function_types(func: &ir::Function) -> FunctionTypes {
     let own = SignatureTypes::with_vmctx([ValueType::Pointer], [ValueType::Data]);
     let mut types = FunctionTypes::new(own);

@@ -1,4 +1,4 @@
-//! Errors in what goes with stores of references.
+//! Errors in the barriers of stores.
 
 use super::*;
 use cranelift_codegen::ir::Opcode;
@@ -6,18 +6,18 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use gc_types::collector::{drc, generational};
 
 const CARD: &str = "a young reference is stored in an object whose card may be clean";
-const LOG: &str = "a reference is overwritten that is not logged while old objects are marked";
-const SLOT_CARD: &str = "a slot outside the heap is written whose card may be clean";
-const COUNT: &str = "a reference is stored that is not counted";
-const LIST: &str = "a young object is counted that is not listed";
-const COUNT_DOWN: &str = "a reference is overwritten that is not counted down";
-const DEAD: &str = "an object without references is not listed";
-const NOWHERE: &str = "a reference is stored where no collector looks for it";
-const NO_REF: &str = "what is no reference is stored where references are";
+const LOG: &str = "an overwritten reference is not logged while old objects are being marked";
+const SLOT_CARD: &str = "the card of a written slot outside the heap may be clean";
+const COUNT: &str = "a stored reference is not counted";
+const LIST: &str = "a young object is counted but not listed";
+const COUNT_DOWN: &str = "an overwritten reference is not counted down";
+const DEAD: &str = "an object whose count reaches zero is not listed";
+const NOWHERE: &str = "a reference is stored where the collector does not look for references";
+const NO_REF: &str = "a value that is not a reference is stored where references are";
 
 const ANY: &[&str] = &[CARD, LOG, SLOT_CARD, COUNT, LIST, COUNT_DOWN, DEAD];
 
-/// Whether `inst` stores a reference that is no constant.
+/// Whether `inst` stores a reference that is not a constant.
 fn is_ref_store(func: &Function, inst: Inst) -> bool {
     [regions::STRUCT_REF_FIELD, regions::ARRAY_REF_ELEMENT, SLOTS]
         .iter()
@@ -25,15 +25,15 @@ fn is_ref_store(func: &Function, inst: Inst) -> bool {
         && func.dfg.value_type(func.dfg.inst_args(inst)[0]) == types::I64
 }
 
-/// Whether a store goes to an object that is not fresh, or outside the heap.
+/// Whether a store is to an object that is not fresh, or outside the heap.
 fn has_barrier(func: &Function, inst: Inst) -> bool {
     let flags = func.dfg.insts[inst].memflags_data(&func.dfg);
     let may_trap = flags.is_some_and(|flags| flags.trap_code().is_some());
     is_ref_store(func, inst) && (may_trap || region(func, inst) == Some(SLOTS))
 }
 
-/// Whether a store is alone in its block: where `drc` stores to a young object, which holds nothing
-/// that is counted.
+/// Whether a store is alone in its block. There `drc` stores to a young object, whose references
+/// are not counted.
 fn is_to_young(func: &Function, inst: Inst) -> bool {
     let block = func.layout.inst_block(inst).unwrap();
     let young = |inst| func.dfg.insts[inst].opcode().is_terminator() || is_ref_store(func, inst);
@@ -41,7 +41,7 @@ fn is_to_young(func: &Function, inst: Inst) -> bool {
         && func.dfg.insts[func.layout.last_inst(block).unwrap()].opcode() == Opcode::Jump
 }
 
-/// The constant that is the second operand of an operation, changed.
+/// Changes the constant that is the second operand of an operation.
 fn change_constant(f: &mut Function, i: Inst, opcode: Opcode, from: i64, to: i64) -> bool {
     if f.dfg.insts[i].opcode() != opcode {
         return false;
@@ -138,7 +138,7 @@ fn errors_in_barriers_are_found() {
             }
         }),
         plant("another overwritten reference", BOTH, &[LOG, COUNT_DOWN, DEAD], |f, i| {
-            // Loads in a block that goes on to store: those of the barrier.
+            // The loads of the barrier, which are in a block that continues with the store.
             let is_old = match region(f, i) {
                 Some(regions::STRUCT_REF_FIELD | regions::ARRAY_REF_ELEMENT) => {
                     let result = f.dfg.inst_results(i).first().copied();
@@ -201,7 +201,7 @@ fn errors_in_barriers_are_found() {
             if !has_barrier(f, i) || is_to_young(f, i) || region(f, i) == Some(SLOTS) {
                 return false;
             }
-            // Equal to what a load gives, which is none of those that the barrier is for.
+            // Replaces the value by a load's result that the barrier is not for.
             let entry = insts(f).into_iter().find(|inst| region(f, *inst) == Some(REFS)).unwrap();
             let (raw, flags) =
                 (f.dfg.inst_args(entry)[0], f.dfg.insts[entry].memflags_data(&f.dfg));

@@ -1,9 +1,9 @@
-//! The checkers find errors: correct functions of every collector are changed in one place
-//! at a time, everywhere that a kind of change can be made, and the law that is reported is
-//! compared.
+//! Tests that the checkers find errors. Correct functions of every collector are changed in one
+//! place at a time, at every place where a kind of change is possible. The reported law is compared
+//! with the expected ones.
 //!
-//! Each kind of change must be found at every place it can be made at, but for the places
-//! where it changes nothing that matters; those a kind says for itself.
+//! Each change must be found at every place where it is possible, except where it has no bad
+//! effect. Each kind of change excludes such places itself.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -27,7 +27,7 @@ fn pair() -> StructLayout {
 
 const REFS_ARRAY: ArrayLayout = ArrayLayout::new(StorageType::Ref);
 
-/// Allocates, reads, writes and casts, with two references live all the way: in a loop.
+/// Allocates, reads, writes and casts in a loop, with two references that stay live.
 fn program(e: &mut GcEmitter<'_, '_>, a: Args) -> Option<ir::Value> {
     let (head, exit) = (e.builder.create_block(), e.builder.create_block());
     let list = e.builder.append_block_param(head, types::I64);
@@ -83,11 +83,13 @@ fn set_flags(func: &mut Function, inst: Inst, change: impl Fn(MemFlagsData) -> M
     }
 }
 
-/// A change that a planted error is: does it at `inst` if it can, and tells whether.
+/// A change that plants an error. Makes the change at `inst` if it is possible, and returns whether
+/// it was.
 type Change = fn(&mut Function, Inst) -> bool;
 
-/// Plants `change` wherever it can be made, in every collector's functions or those of the
-/// named ones. Each must be found by `checker`, with one of `laws`. Returns how many were.
+/// Plants `change` wherever it is possible, in the functions of every collector or of the named
+/// collectors. `checker` must find each one, with one of `laws`. Returns the number of planted
+/// errors.
 fn plant(
     name: &str,
     checker: Checker,
@@ -140,7 +142,7 @@ fn host_call(func: &Function, callee: ir::FuncRef) -> gc_types::HostCall {
     gc_types::HostCall::from_index(func.params.user_named_funcs()[name].index)
 }
 
-/// At least twenty errors were planted, and all found.
+/// Checks that at least twenty errors of each kind were planted and found.
 fn report(found: &[(&str, usize)]) {
     let total: usize = found.iter().map(|(_, found)| found).sum();
     assert!(total >= 20, "{total}: {found:?}");
@@ -159,7 +161,7 @@ fn dominates(func: &Function, a: Inst, b: Inst) -> bool {
     tree.dominates(a, b, &func.layout)
 }
 
-/// Replaces all uses of a value; tells whether there are any.
+/// Replaces all uses of a value. Returns whether there are any.
 fn replace(func: &mut Function, from: ir::Value, to: ir::Value) -> bool {
     let mut any = false;
     for inst in insts(func) {
@@ -171,8 +173,7 @@ fn replace(func: &mut Function, from: ir::Value, to: ir::Value) -> bool {
     any
 }
 
-/// Puts a copy of the call `inst` in its place, with no stack map: gives the copy and what the
-/// map was.
+/// Replaces the call `inst` by a copy without a stack map. Returns the copy and the old map.
 fn without_map(func: &mut Function, inst: Inst) -> Option<(Inst, Vec<ir::UserStackMapEntry>)> {
     let entries = func.dfg.user_stack_map_entries(inst)?.to_vec();
     let InstructionData::Call { func_ref, .. } = func.dfg.insts[inst] else { return None };

@@ -1,19 +1,19 @@
-//! Errors in where references are at calls that may collect.
+//! Errors in the places of references at calls that may collect.
 
 use super::*;
 use cranelift_codegen::ir::Opcode;
 
-const STALE: &str = "a reference is used behind a call that may have moved its object";
+const STALE: &str = "a reference is used after a call that may have moved its object";
 const STALE_ADDRESS: &str =
-    "what was computed from a reference is used behind a call that may collect";
-const BAD_MAP: &str = "a stack map names a slot that need not hold a current reference";
-const BAD_RELOAD: &str = "a reference is reloaded from a slot that need not hold a current one";
-const NO_REF: &str = "what is no reference is stored in a slot of a stack map";
+    "a value that was computed from a reference is used after a call that may collect";
+const BAD_MAP: &str = "a stack map names a slot that may not hold a current reference";
+const BAD_RELOAD: &str = "a reference is reloaded from a slot that may not hold a current one";
+const NO_REF: &str = "a value that is not a reference is stored in a slot of a stack map";
 const PART: &str = "a slot of a stack map is not accessed as a whole";
 const ESCAPES: &str = "the address of a slot of a stack map escapes";
-const NOT_PASSED: &str = "what is no reference is passed on as one";
+const NOT_PASSED: &str = "a value that is not a reference is passed as one";
 
-/// A slot that no map names any more holds no reference, for all that is known.
+/// A slot that no map names any more is not known to hold a reference.
 const LOST: &[&str] = &[BAD_MAP, BAD_RELOAD, NO_REF, NOT_PASSED];
 
 #[test]
@@ -122,7 +122,7 @@ fn errors_in_roots_are_found() {
     found.push((
         "a stale copy is stored",
         plant("stale store", &[STALE, NO_REF], |f, i| {
-            // The vmctx, or what the call before made stale.
+            // The vmctx, or a value that the previous call made stale.
             if !(is_spill(f, i) && f.dfg.insts[i].opcode().can_store()) {
                 return false;
             }
@@ -177,7 +177,7 @@ fn errors_in_roots_are_found() {
             true
         }),
     ));
-    // A value from before the call, in place of what is reloaded behind it.
+    // Uses a value from before the call instead of the reloaded one.
     found.push((
         "a stale copy is used",
         plant("stale use", &[STALE], |f, i| {
@@ -222,7 +222,8 @@ fn errors_in_roots_are_found() {
     found.push((
         "a loaded reference is not spilled",
         plant("unmarked", &[STALE], |f, i| {
-            // Loaded again from its field before, and kept: as if nobody had marked it.
+            // Loads the reference from its field before the call and keeps it, as if it had not
+            // been marked.
             if region(f, i) != Some(REFS) || !f.dfg.insts[i].opcode().can_load() {
                 return false;
             }

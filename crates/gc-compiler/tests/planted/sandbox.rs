@@ -7,19 +7,19 @@ use gc_types::HEAP_GUARD_SIZE;
 
 const NO_REGION: &str = "an access without an alias region";
 const MOVES: &str = "a heap load that may move";
-const NO_TRAP: &str = "a heap load that is believed not to trap";
-const ALIGNED: &str = "an untrusted heap access that is believed to be aligned";
+const NO_TRAP: &str = "a heap load without a trap code";
+const ALIGNED: &str = "an untrusted heap access that is assumed to be aligned";
 const NO_SUM: &str = "a heap address that is not a sum";
 const NOT_BASE: &str = "a heap address that is not relative to the heap's base";
 const WIDE: &str = "a heap index that may be wider than 32 bits";
 const OUTSIDE: &str = "a heap access outside the guard without a comparison";
-const NOT_FRESH: &str = "a heap store is believed to be to a fresh object";
+const NOT_FRESH: &str = "a heap store without a trap code to an object that is not fresh";
 const BEYOND: &str = "a heap store beyond a fresh object";
 const NOT_WORD: &str = "a reference in memory that is not accessed in 32 bits";
-const NOT_NATIVE: &str = "a native address that is not a native pointer's";
+const NOT_NATIVE: &str = "a native address that is not computed from a native pointer";
 const UNBOUNDED: &str = "a native address with an unbounded offset";
 const AS_NATIVE: &str = "memory of the heap is accessed as if it were native";
-const PASSED: &str = "a reference that may be wider than 32 bits is passed on";
+const PASSED: &str = "a reference that may be wider than 32 bits is passed";
 
 fn is_heap(f: &Function, i: Inst) -> bool {
     region(f, i).is_some_and(regions::is_heap)
@@ -37,7 +37,7 @@ fn is_access(f: &Function, i: Inst) -> bool {
     f.dfg.insts[i].memflags_data(&f.dfg).is_some()
 }
 
-/// A native access with an address of its own.
+/// A native access with its own address.
 fn is_native(f: &Function, i: Inst) -> bool {
     is_access(f, i) && !is_heap(f, i) && !is_spill(f, i)
 }
@@ -109,7 +109,7 @@ fn errors_in_addresses_are_found() {
             }
         }),
         plant("a store that believes its object fresh", &[NOT_FRESH], |f, i| {
-            // The header of a fresh object is counted in as that of any other.
+            // The header of a fresh object counts like that of any other object.
             is_heap(f, i)
                 && region(f, i) != Some(regions::HEADER)
                 && !is_load(f, i)
@@ -243,7 +243,7 @@ fn errors_in_comparisons_are_found() {
         matches!(f.dfg.insts[i], InstructionData::CondTrap { opcode: Opcode::Trapnz, code, .. }
             if code == gc_compiler::trap_code(gc_types::Trap::CorruptHeap))
     }
-    /// Changes all comparisons of a block, since one may do for another's access.
+    /// Changes all comparisons of a block, because one may also be enough for another access.
     fn change_checks(
         f: &mut Function,
         i: Inst,
@@ -263,7 +263,7 @@ fn errors_in_comparisons_are_found() {
     let found = [
         plant("no comparison", &[OUTSIDE], |f, i| {
             is_check(f, i) && {
-                // All of a block, since one may do for another's access.
+                // All comparisons of a block, because one may also be enough for another access.
                 let block = f.layout.inst_block(i).unwrap();
                 for inst in f.layout.block_insts(block).collect::<Vec<_>>() {
                     if is_check(f, inst) {

@@ -93,8 +93,8 @@ fn slot_array(builder: &mut FunctionBuilder<'_>, slots: usize) -> Value {
     builder.ins().stack_addr(types::I64, slot, 0)
 }
 
-/// Records in the store context that compiled code is left by this frame. Returns the store
-/// context.
+/// Records in the store context that this frame is the one through which compiled code is left.
+/// Returns the store context.
 fn record_exit(builder: &mut FunctionBuilder<'_>, vmctx: Value) -> Value {
     let store_context =
         builder.ins().load(types::I64, trusted(), vmctx, O.vmctx_store_context() as i32);

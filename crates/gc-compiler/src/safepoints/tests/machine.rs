@@ -39,8 +39,8 @@ pub(super) enum Event {
 const FUEL: usize = 60;
 
 /// Runs `func`. Branches follow `choices`. `moving` says whether collections move objects (for a
-/// function with stack maps) or do nothing. Only the first `blocks` blocks are noted when they are
-/// entered: what comes behind them splits edges.
+/// function with stack maps) or do nothing. Only the first `blocks` blocks are recorded when they
+/// are entered. The later blocks split edges.
 pub(super) fn run(
     func: &Function,
     choices: &[u8],
@@ -161,7 +161,7 @@ impl<C: Iterator<Item = u8>> Machine<'_, C> {
         self.jump_with(call, None)
     }
 
-    /// Returns from a call, or throws a new object to its first handler.
+    /// Returns from a call, or throws a new object to the call's first handler.
     fn leave_try_call(
         &mut self,
         exception: ir::ExceptionTable,
@@ -181,7 +181,7 @@ impl<C: Iterator<Item = u8>> Machine<'_, C> {
         self.jump_with(handler.ok_or("no handler")?, Some(thrown))
     }
 
-    /// Follows an edge; `of_call` is what a call returned or threw.
+    /// Follows an edge. `of_call` is the value that a call returned or threw.
     fn jump_with(
         &mut self,
         call: ir::BlockCall,

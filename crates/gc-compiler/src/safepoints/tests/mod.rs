@@ -233,7 +233,7 @@ fn stack_maps_have_a_limit() {
     );
 }
 
-/// A block that ends in a `try_call` that collects, its normal successor, and its handler.
+/// A block that ends with a collecting `try_call`, its normal successor, and its handler.
 fn a_try_call(
     body: impl FnOnce(&mut Build<'_>, ir::Value, [ir::Block; 2]),
 ) -> (Function, [ir::Block; 2]) {

@@ -35,17 +35,17 @@ enum End {
     Try(Try),
 }
 
-/// A block's end that is a `try_call`.
+/// A `try_call` at the end of a block.
 #[derive(Clone, Copy, Debug)]
 struct Try {
     callee: u32,
-    /// What it looks at, if it does.
+    /// The argument, if it has one.
     arg: usize,
-    /// Where its result goes, or what it throws.
+    /// The variable for its result or the thrown object.
     result: usize,
     normal: usize,
     handler: usize,
-    /// Whether the result is taken, and what is thrown, in blocks of their own.
+    /// Whether the result, and the thrown object, is taken in a separate block.
     takes: (bool, bool),
 }
 
@@ -58,7 +58,7 @@ impl<'a> Arbitrary<'a> for Program {
             for _ in 0..u.int_in_range(0..=5)? {
                 ops.push(Op::arbitrary(u)?);
             }
-            // The first block is the entry, to which nothing jumps.
+            // The first block is the entry. Nothing jumps to it.
             let mut target = || u.int_in_range(1..=blocks);
             let (a, b, c) = (target()?, target()?, target()?);
             let end = match u.int_in_range(0..=9)? {
@@ -283,7 +283,7 @@ impl Build<'_> {
         self.builder.ins().brif(which, yes, &[], no, &[]);
     }
 
-    /// Ends the block with a `try_call`: of `callee`, or an indirect one if there is none.
+    /// Ends the block with a `try_call` of `callee`, or with an indirect one if there is no callee.
     fn try_call(
         &mut self,
         callee: Option<u32>,
