@@ -59,7 +59,7 @@ impl Registry {
     /// The collector that `text` chooses: `NAME` or `NAME:OPTION=VALUE:...`.
     ///
     /// # Errors
-    /// Misuse: if there is none of this name, or it has no such option.
+    /// A misuse if there is no collector with this name, or if it has no such option.
     pub fn choose(&self, text: &str) -> Result<Collector> {
         let (name, options) = match text.split_once(':') {
             Some((name, options)) => (name, Some(options)),
@@ -68,7 +68,7 @@ impl Registry {
         let found = self.collectors.iter().find(|collector| collector.name() == name);
         let collector = found.ok_or_else(|| {
             let names: Vec<_> = self.collectors.iter().map(Collector::name).collect();
-            misuse(format!("no collector `{name}`: there are {}", names.join(", ")))
+            misuse(format!("no collector `{name}`; available: {}", names.join(", ")))
         })?;
         match options {
             Some(options) => {
@@ -82,7 +82,7 @@ impl Registry {
     /// collectors.
     ///
     /// # Errors
-    /// Misuse: as [`choose`](Registry::choose).
+    /// As for [`choose`](Registry::choose).
     pub fn choose_all(&self, texts: &[String]) -> Result<Vec<Collector>> {
         let mut chosen: Vec<Collector> = Vec::new();
         for text in texts {
@@ -128,7 +128,7 @@ impl Registry {
     }
 }
 
-/// Takes one of some names, with options of a collector behind it.
+/// Parses one of the names, optionally with options of the collector.
 #[derive(Clone)]
 struct Chosen(PossibleValuesParser);
 
@@ -162,9 +162,9 @@ mod tests {
         let chosen = registry.choose("generational:nursery=4MiB").unwrap();
         assert_eq!(chosen.options()[0].value, 4 << 20);
         for (text, expected) in [
-            ("perfect", "no collector `perfect`: there are null, drc"),
-            ("drc:nursery=1", "no option `nursery`: it has none"),
-            ("generational:size=1", "no option `size`: it has `nursery`"),
+            ("perfect", "no collector `perfect`; available: null, drc"),
+            ("drc:nursery=1", "no option `nursery`: it has no options"),
+            ("generational:size=1", "no option `size`; available: `nursery`"),
             ("generational:nursery=much", "expected a size such as"),
             ("generational:nursery", "OPTION=VALUE"),
         ] {

@@ -154,9 +154,12 @@ fn misuse_of_options() {
         ),
         (
             &["run", lib, "--collector", "generational:size=1"],
-            "the collector `generational` has no option `size`: it has `nursery`",
+            "the collector `generational` has no option `size`; available: `nursery`",
         ),
-        (&["run", lib, "--collector", "drc:nursery=1MiB"], "no option `nursery`: it has none"),
+        (
+            &["run", lib, "--collector", "drc:nursery=1MiB"],
+            "no option `nursery`: it has no options",
+        ),
         (&["run", lib, "--collector", "generational:nursery=lots"], "512MiB"),
         (&["run", lib, "--collector", "generational:nursery"], "OPTION=VALUE"),
         (&["run", lib, "--heap-nursery", "1MiB"], "unexpected argument '--heap-nursery' found"),

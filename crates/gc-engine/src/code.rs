@@ -1,4 +1,4 @@
-//! [`Code`]: a compiled module, with all that a store must know of it.
+//! [`Code`]: a compiled module, with everything that a store needs.
 
 use crate::Signature;
 use gc_jit::CodeMemory;
@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Compiled functions with the layouts of the types that they use. Cheap to clone; any number
-/// of stores run it.
+/// Compiled functions with the layouts of their types. Cheap to clone. Any number of stores can run
+/// it.
 ///
-/// `Module::compile` makes it, and [`Code::deserialize`] reads one that was saved. It knows what it
-/// was compiled for: a [`Store`](crate::Store) with another kind of heap refuses it.
+/// `Module::compile` makes it, and [`Code::deserialize`] reads saved code. It contains the ABI for
+/// which it was compiled. [`Store::new`](crate::Store::new) refuses it for an engine with another
+/// kind of heap.
 #[derive(Clone)]
 pub struct Code(Arc<Inner>);
 
@@ -35,12 +36,12 @@ impl Code {
         self.0.memory.image()
     }
 
-    /// The image, executable.
+    /// The image in executable memory.
     pub fn memory(&self) -> &Arc<CodeMemory> {
         &self.0.memory
     }
 
-    /// The layouts of its types. Its functions were compiled for them.
+    /// The layouts of its types, for which its functions were compiled.
     pub fn layouts(&self) -> impl Iterator<Item = (TypeIndex, &Arc<GcLayout>)> {
         self.0.layouts.iter().map(|(ty, layout)| (*ty, layout))
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 ///
 /// let collector = Collector::by_name("generational")?.with_option("nursery", "64MiB")?;
 /// assert_eq!(collector.to_string(), "generational:nursery=67108864");
-/// // The same in one text, as a command line has it.
+/// // The same as one text, as on a command line.
 /// let same: Collector = "generational:nursery=64MiB".parse()?;
 /// assert_eq!(same.to_string(), collector.to_string());
 ///
@@ -104,19 +104,18 @@ impl Collector {
     /// The collector of this project with this name.
     ///
     /// # Errors
-    /// If there is none. The error lists those there are.
+    /// If there is none. The error lists the available collectors.
     pub fn by_name(name: &str) -> Result<Collector> {
         let all = Collector::all();
         let names: Vec<_> = all.iter().map(Collector::name).collect();
-        let unknown = format!("no collector `{name}`: there are {}", names.join(", "));
+        let unknown = format!("no collector `{name}`; available: {}", names.join(", "));
         all.into_iter().find(|collector| collector.name() == name).context(unknown)
     }
 
-    /// The same with options as a command line has them: `OPTION=VALUE`, several separated by
-    /// colons.
+    /// Sets options that are written as on a command line: `OPTION=VALUE`, separated by colons.
     ///
     /// # Errors
-    /// As [`with_option`](Collector::with_option), or if an option has no value.
+    /// As for [`with_option`](Collector::with_option), or if an option has no value.
     pub fn with_options(&self, options: &str) -> Result<Collector> {
         let mut collector = self.clone();
         for option in options.split(':') {
@@ -128,17 +127,18 @@ impl Collector {
         Ok(collector)
     }
 
-    /// The same with another value of an option: a number, or a size with a unit, such as
-    /// `64MiB`.
+    /// Sets an option to a number, or to a size with a unit, such as `64MiB`.
     ///
     /// # Errors
-    /// If it has no such option, or the value is not possible. The error lists the options
-    /// there are.
+    /// If there is no such option, or if the value is invalid. The error lists the available
+    /// options.
     pub fn with_option(&self, name: &str, value: &str) -> Result<Collector> {
         let options = self.options();
         let known = options.iter().any(|option| option.name == name);
         ensure!(known, "{}", no_option(self.name(), name, &options));
-        let wrong = || format!("`{value}` is no value of the option `{name}` of `{}`", self.name());
+        let wrong = || {
+            format!("`{value}` is not a valid value for the option `{name}` of `{}`", self.name())
+        };
         let value = size::parse(value).map_err(anyhow::Error::msg).with_context(wrong)?;
         let runtime = self.runtime.with_option(name, value).with_context(wrong)?;
         Ok(Collector { runtime, ..self.clone() })
@@ -149,7 +149,7 @@ impl Collector {
         self.runtime.options()
     }
 
-    /// The collector's name, as in `--collector NAME`.
+    /// The collector's name.
     pub fn name(&self) -> &'static str {
         self.runtime.name()
     }
@@ -180,12 +180,12 @@ impl Collector {
         self.runtime.abi()
     }
 
-    /// `heap` as far as this collector can do it.
+    /// `heap`, reduced to the limits of this collector.
     pub(crate) fn cut(&self, heap: &HeapOptions) -> HeapOptions {
         heap.clone().cut_to(&*self.runtime)
     }
 
-    /// What code depends on that runs over its heaps with these options.
+    /// The ABI of code for its heaps with these options.
     pub(crate) fn abi_for(&self, heap: &HeapOptions) -> Abi {
         let heap = self.cut(heap);
         Abi::new(self.runtime.heap_abi(heap.maximum))
@@ -210,21 +210,21 @@ impl Collector {
     }
 }
 
-/// Says which options there are in place of one that there is not.
+/// The error for an unknown option, with the available ones.
 fn no_option(collector: &str, name: &str, options: &[CollectorOption]) -> String {
     let names: Vec<_> = options.iter().map(|option| format!("`{}`", option.name)).collect();
     match names.as_slice() {
-        [] => format!("the collector `{collector}` has no option `{name}`: it has none"),
+        [] => format!("the collector `{collector}` has no option `{name}`: it has no options"),
         names => {
             format!(
-                "the collector `{collector}` has no option `{name}`: it has {}",
+                "the collector `{collector}` has no option `{name}`; available: {}",
                 names.join(", ")
             )
         }
     }
 }
 
-/// `generational`: what suits most programs.
+/// `generational`, which is best for most programs.
 impl Default for Collector {
     fn default() -> Collector {
         Collector::generational()
@@ -243,7 +243,7 @@ impl std::str::FromStr for Collector {
     }
 }
 
-/// As [`FromStr`](std::str::FromStr) reads it, with every option.
+/// The text that [`FromStr`](std::str::FromStr) parses, with every option.
 impl fmt::Display for Collector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 #[cfg(feature = "compiler")]
 pub use gc_compiler::OptLevel;
 
-/// A collector, the options of its heaps, and what compiles for them. Cheap to clone; modules
-/// and stores of one engine fit each other.
+/// A collector, the options of its heaps, and the compiler for them. Cheap to clone. Modules and
+/// stores of one engine fit together.
 ///
 /// ```
 /// use gc_engine::{Collector, Engine};
@@ -39,13 +39,13 @@ struct Inner {
 }
 
 impl Engine {
-    /// The least that a heap's maximum may be, in bytes.
+    /// The minimum for the maximal size of a heap, in bytes.
     pub const MIN_HEAP: u64 = NULL_PAGE_SIZE as u64 * 2;
 
-    /// The least stack that compiled code may be given, in bytes.
+    /// The minimum for the stack of compiled code, in bytes.
     pub const MIN_STACK: usize = 16 << 10;
 
-    /// An engine with the default options: see [`EngineBuilder`].
+    /// Creates an engine with the default options; see [`EngineBuilder`].
     ///
     /// # Errors
     /// If this machine is not supported.
@@ -53,7 +53,7 @@ impl Engine {
         Engine::builder(collector).build()
     }
 
-    /// The options of an engine, to change them.
+    /// Creates a builder for an engine with other options.
     pub fn builder(collector: Collector) -> EngineBuilder {
         EngineBuilder::new(collector)
     }
@@ -63,7 +63,7 @@ impl Engine {
         &self.0.collector
     }
 
-    /// All that its code depends on. Code and heaps are made from it.
+    /// Everything on which its code depends. Code and heaps are made from it.
     pub fn abi(&self) -> &Abi {
         &self.0.abi
     }
@@ -78,11 +78,11 @@ impl Engine {
         self.0.max_stack
     }
 
-    /// The part of a store that has the heap, for embedders that have a store of their own. It is
-    /// [lazy](GcStore::lazy): the heap is made when it is needed.
+    /// Creates the part of a store that has the heap, for embedders that have their own store. The
+    /// heap is [made when it is needed](GcStore::lazy).
     ///
     /// # Errors
-    /// If the options need a feature that is off.
+    /// If the options need a disabled feature.
     pub fn new_heap(&self) -> Result<GcStore> {
         Ok(GcStore::lazy(&self.0.heaps)?)
     }
@@ -92,12 +92,12 @@ impl Engine {
         &self.0.host_calls
     }
 
-    /// Whether both are the same engine.
+    /// Whether `other` is the same engine.
     pub fn same(&self, other: &Engine) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// What compiles for its heaps.
+    /// The compiler for its heaps.
     #[cfg(feature = "compiler")]
     pub fn compiler(&self) -> &Compiler {
         &self.0.compiler
@@ -145,30 +145,31 @@ impl EngineBuilder {
         }
     }
 
-    /// Sets the most bytes that a heap may have (default: 2 GiB; at least
-    /// [`Engine::MIN_HEAP`], at most 4 GiB). The first 64 KiB hold no objects. Some
-    /// collectors can use less, and then that is the maximum.
+    /// Sets the maximal size of a heap in bytes (default: 2 GiB; at least [`Engine::MIN_HEAP`], at
+    /// most 4 GiB). The first 64 KiB hold no objects. If the collector's own limit is smaller, that
+    /// is the maximum.
     #[must_use]
     pub fn heap_maximum(mut self, bytes: u64) -> EngineBuilder {
         self.heap.maximum = bytes;
         self
     }
 
-    /// Sets what a heap begins with, in bytes (default: 1 MiB).
+    /// Sets the initial size of a heap in bytes (default: 1 MiB).
     #[must_use]
     pub fn heap_initial(mut self, bytes: u64) -> EngineBuilder {
         self.heap.initial = bytes;
         self
     }
 
-    /// Sets how compiled code is kept inside the heap (default: [`HeapBounds::Guarded`]).
+    /// Sets how the accesses of compiled code are kept inside the heap (default:
+    /// [`HeapBounds::Guarded`]).
     #[must_use]
     pub fn heap_bounds(mut self, bounds: HeapBounds) -> EngineBuilder {
         self.heap.bounds = bounds;
         self
     }
 
-    /// Sets how heaps use memory: when they are collected, by how much they grow.
+    /// Sets how heaps use memory: when they are collected, and by how much they grow.
     #[must_use]
     pub fn growth_policy(mut self, policy: impl Into<PolicyFactory>) -> EngineBuilder {
         self.heap.policy = policy.into();
@@ -182,8 +183,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Collects at every `n`th allocation and verifies the heap before and after. 0, the
-    /// default, turns this off. Another number needs the feature `gc_zeal`.
+    /// Collects at every `n`th allocation and verifies the heap before and after. 0, the default,
+    /// disables this. Other numbers need the feature `gc_zeal`.
     #[must_use]
     pub fn zeal(mut self, n: u32) -> EngineBuilder {
         self.heap.zeal = n;
@@ -198,7 +199,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets how hard Cranelift tries (default: [`OptLevel::Speed`]).
+    /// Sets the optimization level of Cranelift (default: [`OptLevel::Speed`]).
     #[cfg(feature = "compiler")]
     #[must_use]
     pub fn opt_level(mut self, level: OptLevel) -> EngineBuilder {
@@ -232,8 +233,8 @@ impl EngineBuilder {
         self.build_with(|abi| abi)
     }
 
-    /// The engine of an embedder whose code depends on more than this crate knows: `extend`
-    /// adds to the [`Abi`], with [`Abi::with_host_calls`] and [`Abi::with_embedder`].
+    /// Makes the engine of an embedder whose code depends on more facts. `extend` adds them to the
+    /// [`Abi`], with [`Abi::with_host_calls`] and [`Abi::with_embedder`].
     ///
     /// # Errors
     /// As [`build`](EngineBuilder::build).

@@ -8,11 +8,11 @@ use gc_types::ValRaw;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The most values that a function takes or returns if the host calls it.
+/// The maximal number of parameters or results of a function that the host calls.
 pub(crate) const MAX_VALUES: usize = 8;
 
-/// A function of a [`Store`]'s code that takes `P` and returns `R`. Its types were checked
-/// when it was looked up, so a call does not check them again.
+/// A function of a [`Store`]'s code with the parameters `P` and the results `R`. Its types were
+/// checked when it was looked up, so a call does not check them again.
 pub struct TypedFunction<P, R> {
     code: Code,
     trampoline: EntryTrampoline,
@@ -26,7 +26,7 @@ impl<P: Params, R: Results> TypedFunction<P, R> {
             let names: Vec<_> = code.functions().map(|(name, _)| format!("`{name}`")).collect();
             match names.as_slice() {
                 [] => format!("no function `{name}`: the code has no functions"),
-                names => format!("no function `{name}`: there are {}", names.join(", ")),
+                names => format!("no function `{name}`; available: {}", names.join(", ")),
             }
         })?;
         let asked = Signature::new(P::types(), R::types());
@@ -34,29 +34,29 @@ impl<P: Params, R: Results> TypedFunction<P, R> {
         let trampoline = code
             .memory()
             .entry_trampoline(&signature.call_signature())
-            .with_context(|| format!("the image has no way in to `{name}`"))?;
+            .with_context(|| format!("the image has no entry trampoline for `{name}`"))?;
         let address = code
             .memory()
             .function_address(index)
-            .with_context(|| format!("the image has no code of `{name}`"))?;
+            .with_context(|| format!("the image has no code for `{name}`"))?;
         Ok(TypedFunction { code: code.clone(), trampoline, address, types: PhantomData })
     }
 
-    /// Calls it.
+    /// Calls the function.
     ///
     /// # Errors
     /// If the function traps (the error is a [`gc_jit::TrapError`], which names the functions
     /// that were running), if the store runs other code, or if a handle belongs to another
     /// store.
     pub fn call(&self, store: &mut Store, params: P) -> Result<R> {
-        ensure!(store.code().same(&self.code), "the function is not one of this store's code");
+        ensure!(store.code().same(&self.code), "the function does not belong to this store's code");
         store.gc_mut().drop_dead_handles();
         let mut slots = [ValRaw::ZERO; MAX_VALUES];
         params.to_slots(store, &mut slots)?;
         let vmctx = store.vmctx();
-        // SAFETY: the code is the store's, which keeps it. The image has the function, which
-        // its module compiled with a stack limit and for this vmctx, and the trampoline of its
-        // signature; the slots hold arguments of that signature. `to_slots` exposed the
+        // SAFETY: the code belongs to the store, which keeps it alive. The image has the function,
+        // which its module compiled with a stack limit and for this vmctx, and the trampoline of
+        // its signature. The slots hold arguments of that signature. `to_slots` exposed the
         // references.
         unsafe { gc_jit::call(store, &self.trampoline, self.address, vmctx, &mut slots) }
             .map_err(CallError::into_anyhow)?;

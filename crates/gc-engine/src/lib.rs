@@ -1,12 +1,11 @@
-//! Both halves of garbage collection together: a [`Collector`] with its options, an
-//! [`Engine`], a [`Module`](crate::Module) of functions that are compiled to [`Code`], a
-//! [`Store`] with a heap, typed calls. A language that is compiled with Cranelift needs no
-//! more than this crate.
+//! Both halves of garbage collection in one crate: a [`Collector`] with its options, an [`Engine`],
+//! a [`Module`](crate::Module) of functions that are compiled to [`Code`], a [`Store`] with a heap,
+//! and typed calls. A language that is compiled with Cranelift needs only this crate.
 //!
-//! What the two halves must agree on is made once, from one value: the engine. A module
-//! takes everything from it that compiled code depends on, and a store everything that its
-//! heap depends on. Code that was compiled for another engine is refused, with the
-//! difference named.
+//! The two halves agree because both are made from one value, the engine. A module takes from it
+//! everything on which compiled code depends, and a store takes everything on which its heap
+//! depends. Code that was compiled for another engine is refused, with an error that names the
+//! difference.
 //!
 //! ```
 //! # #[cfg(feature = "compiler")] {
@@ -35,9 +34,9 @@
 //! # anyhow::Ok(())
 //! ```
 //!
-//! The parts stay within reach: [`Body::builder`](crate::Body::builder) is Cranelift's
+//! The parts are accessible: [`Body::builder`](crate::Body::builder) is Cranelift's
 //! `FunctionBuilder`, [`Body::gc`](crate::Body::gc) is the emitter of `gc-compiler`,
-//! [`Code::image`] is an image for `gc-jit`, [`Store::gc`] is the heap of `gc-runtime`.
+//! [`Code::image`] is an image for `gc-jit`, and [`Store::gc`] is the heap of `gc-runtime`.
 #![deny(unsafe_code)]
 
 mod code;

@@ -5,21 +5,21 @@ use anyhow::Result;
 use gc_runtime::OwnedHandle;
 use gc_types::{VMGcHeader, VMGcRef};
 
-/// A reference to an object or an `i31`, never null, that the host holds. What it refers to
-/// lives as long as it or a clone of it does. It stays good when a collection moves the
-/// object, because it is an index into a table of its store's.
+/// A reference to an object or an `i31` that the host holds. It is never null. The object lives as
+/// long as the handle or a clone of it. The handle stays valid when a collection moves the object,
+/// because it is an index in a table of the store.
 ///
-/// A null reference is `None` of an `Option<Rooted>`.
+/// In an `Option<Rooted>`, `None` is the null reference.
 #[derive(Clone, Debug)]
 pub struct Rooted(OwnedHandle);
 
 impl Rooted {
-    /// A handle that takes over `gc_ref`, a reference that the host keeps.
+    /// Makes a handle for `gc_ref`, which the host owns. The handle takes over the ownership.
     pub(crate) fn new(store: &mut Store, gc_ref: VMGcRef) -> Result<Rooted> {
         Ok(Rooted(store.gc_mut().root_owned(gc_ref)?))
     }
 
-    /// The reference: good until the next collection.
+    /// The reference, which is valid until the next collection.
     ///
     /// # Errors
     /// If it belongs to another store.
@@ -38,7 +38,7 @@ impl Rooted {
     /// The object's header: its kind and type.
     ///
     /// # Errors
-    /// If it belongs to another store, or is an `i31`.
+    /// If it belongs to another store or is an `i31`.
     pub fn header(&self, store: &Store) -> Result<VMGcHeader> {
         Ok(store.gc().heap().core().header(self.gc_ref(store)?)?)
     }

@@ -1,4 +1,4 @@
-//! [`Store`]: a heap, and code that runs over it.
+//! [`Store`]: a heap and the code that uses it.
 
 use crate::{Code, Engine, Params, Results, TypedFunction};
 use anyhow::{Context as _, Result};
@@ -6,21 +6,21 @@ use gc_jit::{JitState, JitStore, VMContextPrefix};
 use gc_runtime::{GcStats, GcStore};
 use std::fmt;
 
-/// A heap of an engine's collector, and the code that runs over it.
+/// A heap of an engine's collector, and the code that uses it.
 pub struct Store {
     jit: JitState<Store>,
     engine: Engine,
     code: Code,
-    /// What compiled functions get as their first parameter. Compiled code has its address.
+    /// The first argument of compiled functions. Compiled code has its address.
     vmctx: Box<VMContextPrefix>,
 }
 
 impl Store {
-    /// A store with an empty heap, in which `code` runs.
+    /// Creates a store with an empty heap, in which `code` runs.
     ///
     /// # Errors
-    /// If `code` was compiled for another kind of heap than this engine's (the error says what
-    /// differs), the system gives no memory, or the options need a feature that is off.
+    /// If `code` was compiled for another kind of heap than this engine's (the error names the
+    /// difference), if the system refuses the memory, or if the options need a disabled feature.
     pub fn new(engine: &Engine, code: &Code) -> Result<Store> {
         engine.abi().check(code.image().abi()).context(
             "the code was compiled for another engine (here: this engine, there: the code's)",
@@ -50,16 +50,17 @@ impl Store {
         &self.code
     }
 
-    /// The function of this name, to be called with `P` and to return `R`.
+    /// The function with this name, the parameters `P` and the results `R`.
     ///
     /// # Errors
-    /// If the code has no function of this name, or it takes or returns something else.
+    /// If the code has no function with this name, or if the function has other parameters or
+    /// results.
     pub fn function<P: Params, R: Results>(&self, name: &str) -> Result<TypedFunction<P, R>> {
         TypedFunction::new(&self.code, name)
     }
 
-    /// Collects all garbage. Returns whether it did: a collection whose roots cannot all be
-    /// found is skipped.
+    /// Collects all garbage. Returns false if the collection was skipped because not all roots were
+    /// found.
     ///
     /// # Errors
     /// If the heap is corrupt.
@@ -69,7 +70,7 @@ impl Store {
         Ok(gc.gc(&mut roots)?)
     }
 
-    /// What the heap did so far.
+    /// The heap's statistics.
     pub fn stats(&self) -> GcStats {
         self.gc().stats()
     }
@@ -83,7 +84,7 @@ impl Store {
         self.jit.gc_mut()
     }
 
-    /// What compiled functions get as their first parameter.
+    /// The first argument of compiled functions.
     pub(crate) fn vmctx(&mut self) -> *mut u8 {
         (&raw mut *self.vmctx).cast()
     }

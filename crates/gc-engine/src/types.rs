@@ -1,4 +1,4 @@
-//! [`Type`]: the types of values in compiled code, and [`Signature`]: those of a function.
+//! [`Type`]: the types of values in compiled code. [`Signature`]: the types of a function's parameters and results.
 
 use gc_types::{CallSignature, StorageType, ValueType};
 use std::fmt;
@@ -21,12 +21,12 @@ pub enum Type {
     F32,
     /// A 64-bit float.
     F64,
-    /// A reference to an object, an `i31`, or null. It is a root wherever it is live.
+    /// A reference to an object, an `i31`, or null. It is a root while it is live.
     Ref,
 }
 
 impl Type {
-    /// The type as a machine passes it.
+    /// The type at the machine level.
     pub(crate) fn value_type(self) -> ValueType {
         match self {
             Type::I32 => ValueType::I32,
@@ -63,7 +63,7 @@ impl From<Type> for StorageType {
     }
 }
 
-/// What a function takes and returns.
+/// The types of a function's parameters and results.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Signature {
     params: Box<[Type]>,
@@ -89,7 +89,7 @@ impl Signature {
         &self.results
     }
 
-    /// The signature as a machine passes the values.
+    /// The signature at the machine level.
     pub(crate) fn call_signature(&self) -> CallSignature {
         let types = |types: &[Type]| types.iter().map(|ty| ty.value_type()).collect::<Vec<_>>();
         CallSignature::new(types(&self.params), types(&self.results))

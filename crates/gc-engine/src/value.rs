@@ -99,7 +99,7 @@ impl Value for Option<Rooted> {
     }
 }
 
-/// What a call of a compiled function is given: a [`Value`], or a tuple of up to eight.
+/// The arguments of a compiled function: a [`Value`], or a tuple of up to eight.
 pub trait Params: sealed::Sealed {
     /// The types.
     fn types() -> Vec<Type>;
@@ -108,7 +108,7 @@ pub trait Params: sealed::Sealed {
     fn to_slots(self, store: &mut Store, slots: &mut [ValRaw; MAX_VALUES]) -> Result<()>;
 }
 
-/// What a call of a compiled function returns: a [`Value`], or a tuple of up to eight.
+/// The results of a compiled function: a [`Value`], or a tuple of up to eight.
 pub trait Results: sealed::Sealed + Sized {
     /// The types.
     fn types() -> Vec<Type>;
@@ -117,7 +117,7 @@ pub trait Results: sealed::Sealed + Sized {
     fn from_slots(store: &mut Store, slots: &[ValRaw; MAX_VALUES]) -> Result<Self>;
 }
 
-/// Collects if the collector wants to before `count` references are handed to compiled code.
+/// Collects if the collector wants to do so before `count` references are exposed to compiled code.
 fn before_exposing(store: &mut Store, count: usize) -> Result<()> {
     let count = u32::try_from(count).ok().and_then(NonZeroU32::new);
     if count.is_some_and(|count| store.gc().need_gc_before_entering_wasm(count)) {
@@ -157,7 +157,7 @@ macro_rules! tuples {
             }
 
             fn to_slots(self, store: &mut Store, slots: &mut [ValRaw; MAX_VALUES]) -> Result<()> {
-                // All handles are looked at before the first reference is handed over.
+                // All handles are checked before the first reference is exposed.
                 $(self.$index.check(store)?;)*
                 let types: &[Type] = &[$($name::TYPE),*];
                 before_exposing(store, types.iter().filter(|ty| **ty == Type::Ref).count())?;

@@ -1,4 +1,4 @@
-//! What works: programs under every collector, handles, calls.
+//! Tests of programs under every collector, of handles and of calls.
 
 mod common;
 
@@ -14,7 +14,7 @@ fn lists_live_through_collections_under_every_collector() {
         let sum = store.function::<Option<Rooted>, i64>("sum").unwrap();
         let kept = list.call(&mut store, 100).unwrap();
         for _ in 0..3 {
-            // What is not kept is garbage.
+            // An object without a handle is garbage.
             list.call(&mut store, 50).unwrap();
             store.collect().unwrap();
             let total = sum.call(&mut store, Some(kept.clone())).unwrap();
@@ -46,7 +46,7 @@ fn a_handle_that_is_dropped_keeps_nothing_alive() {
         assert!((1..5).contains(&kept.len()), "{name}: {}", kept.len());
         assert!(error.to_string().contains("GC heap out of memory"), "{name}: {error}");
         assert!(error.to_string().contains("list"), "{name}: {error}");
-        // The store is still good.
+        // The store can still be used.
         drop(kept);
         list.call(&mut store, 40_000).unwrap();
     }
@@ -115,7 +115,7 @@ fn arrays_and_packed_fields() {
             .unwrap();
         let mut store = Store::new(&engine, &module.compile().unwrap()).unwrap();
         let last = store.function::<i32, i32>("last").unwrap();
-        // Elements and fields are cut to their size: 1, the length 9, and 0xff.
+        // Elements and fields are truncated to their size: 1, the length 9, and 0xff.
         assert_eq!(last.call(&mut store, 9).unwrap(), 1 + 9 + 0xff, "{engine:?}");
         let error = last.call(&mut store, 0).unwrap_err().to_string();
         assert!(error.contains("out of bounds array access"), "{error}");

@@ -1,5 +1,5 @@
-//! Mistakes that a user can make are errors where they are made: what is left out or does not
-//! fit never becomes a wrong result.
+//! Each mistake that a user can make is reported as an error at its place. A step that is left out,
+//! or a mismatch, never leads to a wrong result.
 
 mod common;
 
@@ -22,7 +22,7 @@ fn fails(expected: &str, build: impl FnOnce(&mut Body<'_, '_>)) {
     let text = format!("{error:#}");
     assert!(text.contains(expected), "{text}");
     assert!(text.contains("function `f`"), "{text}");
-    // The module is still good.
+    // The module can still be used.
     module
         .function("g", [Type::I64], [Type::I64], |f| {
             let value = f.param(0);
@@ -50,7 +50,7 @@ fn another_calling_convention_is_refused() {
     });
 }
 
-/// A reference is a root without anybody's doing, also one that the builder passes on.
+/// A reference is a root without a declaration, even if Cranelift's builder passes it to a block.
 #[test]
 fn safepoints_are_placed_without_being_asked_for() {
     for engine in engines() {
@@ -60,7 +60,7 @@ fn safepoints_are_placed_without_being_asked_for() {
             .function("f", [Type::I64], [Type::I64], |f| {
                 let (value, null) = (f.param(0), f.null());
                 let first = f.struct_new(&cell, &[value, null]);
-                // Through a parameter of a block that only Cranelift's builder knows.
+                // It is passed through a block parameter that only Cranelift's builder knows.
                 let block = f.builder().create_block();
                 let passed = f.builder().append_block_param(block, types::I64);
                 f.ins().jump(block, &[first.into()]);
@@ -110,7 +110,7 @@ fn code_for_another_kind_of_heap_is_refused() {
         assert!(error.contains("compiled for another engine"), "{error}");
         assert!(error.contains(difference), "{error}");
     }
-    // What code does not depend on may differ.
+    // Options on which code does not depend may differ.
     let same = small(1 << 30).heap_initial(1 << 20).opt_level(OptLevel::None).build().unwrap();
     Store::new(&same, &code).unwrap();
 }
@@ -118,7 +118,7 @@ fn code_for_another_kind_of_heap_is_refused() {
 #[test]
 fn types_belong_to_their_module() {
     let mut other = Module::new(&engine());
-    // Of the same index as the lists' cells, with another layout.
+    // It has the same index as the lists' cells, and another layout.
     let foreign = other.struct_type([Type::Ref, Type::I64]).unwrap();
     fails("a type of another module", |f| {
         let list = f.param(0);
@@ -152,7 +152,7 @@ fn values_of_wrong_types_are_refused() {
         let one = f.i64(1);
         f.struct_new(&cell, &[one]);
     });
-    fails("there is no field 2: there are 2", &|f| {
+    fails("there is no field 2: the number of fields is 2", &|f| {
         let object = f.param(0);
         f.struct_get(&cell, object, 2);
     });
@@ -183,7 +183,7 @@ fn calls_that_do_not_fit_are_refused() {
         let one = f.i32(1);
         f.call("list", &[one]);
     });
-    fails("a tail call of `list`, which returns something else", |f| {
+    fails("it makes a tail call of `list`, which has other results", |f| {
         let one = f.i64(1);
         f.tail_call("list", &[one]);
     });
@@ -191,20 +191,21 @@ fn calls_that_do_not_fit_are_refused() {
 
 #[test]
 fn a_function_must_return() {
-    fails("it can come to its end without returning (ref) -> (i64)", |f| {
+    fails("it can reach its end without returning (ref) -> (i64)", |f| {
         let (list, zero) = (f.param(0), f.i64(0));
         f.if_then(list, |f| f.ret(&[zero]));
     });
     fails("does not end with a branch or a return", |f| {
         let zero = f.i64(0);
         f.ret(&[zero]);
-        // Cranelift lets nobody leave a block that is open, but for one that is not reached.
+        // Cranelift refuses a switch from a block that has not ended, unless the block is not
+        // reached.
         f.i64(1);
         let next = f.builder().create_block();
         f.builder().switch_to_block(next);
         f.ret(&[zero]);
     });
-    // All ways return, and so the end is not reached.
+    // All paths return, so the end is not reached.
     let (mut module, cell) = lists(&engine());
     module
         .function("f", [Type::Ref], [Type::I64], |f| {
@@ -225,10 +226,10 @@ fn a_function_must_return() {
 fn functions_are_defined_once() {
     let mut module = lists(&engine()).0;
     let error = module.function("list", [], [], |_| ()).unwrap_err().to_string();
-    assert_eq!(error, "the function `list` is defined already");
+    assert_eq!(error, "the function `list` is already defined");
     let later = module.declare("later", [], []).unwrap();
     let error = module.declare("later", [], []).unwrap_err().to_string();
-    assert_eq!(error, "the function `later` is declared already");
+    assert_eq!(error, "the function `later` is already declared");
     module.define(&later, |_| ()).unwrap();
     let error = module.define(&later, |_| ()).unwrap_err().to_string();
     assert_eq!(error, "the function `later` is defined twice");
@@ -250,7 +251,7 @@ fn a_function_is_looked_up_by_name_and_type() {
     let engine = engine();
     let store = Store::new(&engine, &lists(&engine).0.compile().unwrap()).unwrap();
     let error = store.function::<i64, Rooted>("lists").unwrap_err().to_string();
-    assert_eq!(error, "no function `lists`: there are `head`, `list`, `sum`");
+    assert_eq!(error, "no function `lists`; available: `head`, `list`, `sum`");
     let error = store.function::<(i64, i64), Rooted>("list").unwrap_err().to_string();
     assert_eq!(error, "the function `list` is of type (i64) -> (ref), not (i64, i64) -> (ref)");
     let error = store.function::<i64, i64>("list").unwrap_err().to_string();
@@ -265,7 +266,7 @@ fn a_function_of_other_code_is_refused() {
     let list = stores[0].function::<i64, Rooted>("list").unwrap();
     list.call(&mut stores[0], 1).unwrap();
     let error = list.call(&mut stores[1], 1).unwrap_err().to_string();
-    assert_eq!(error, "the function is not one of this store's code");
+    assert_eq!(error, "the function does not belong to this store's code");
 }
 
 #[test]
@@ -279,7 +280,7 @@ fn traps_say_what_and_where() {
         };
         let head = store.function::<Option<Rooted>, i64>("head").unwrap();
         trap(head.call(&mut store, None).unwrap_err(), Trap::NullReference, "head");
-        // The store is still good.
+        // The store can still be used.
         let list = store.function::<i64, Rooted>("list").unwrap();
         let made = list.call(&mut store, 3).unwrap();
         let sum = store.function::<Option<Rooted>, i64>("sum").unwrap();
@@ -313,7 +314,7 @@ fn options_out_of_range_are_errors() {
         let error = engine.build().unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
-    // A collector that can use less has less.
+    // The collector's own limit is smaller.
     let drc = Engine::builder(Collector::drc()).heap_maximum(4 << 30).build().unwrap();
     assert_eq!(drc.heap_options().maximum, Collector::drc().max_heap_size());
 }

@@ -1,5 +1,5 @@
-//! Builds the list of the numbers from 1 to N and sums it, both in compiled code, under the
-//! collector that the command line names.
+//! Builds the list of the numbers from 1 to N and sums it. Compiled code does both. The command
+//! line names the collector.
 //!
 //! ```text
 //! cargo run --release -p linked_list -- generational 1000

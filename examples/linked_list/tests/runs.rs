@@ -1,4 +1,4 @@
-//! The example under every collector, and what it says to wrong arguments.
+//! Tests of the example with every collector, and with wrong arguments.
 
 use std::process::{Command, Output};
 
@@ -47,10 +47,16 @@ fn a_list_is_summed_with_a_collection_at_every_allocation() {
 fn wrong_arguments_are_errors() {
     fails(&[], "usage: linked_list COLLECTOR N");
     fails(&["drc"], "usage: linked_list COLLECTOR N");
-    fails(&["perfect", "1"], "no collector `perfect`: there are null, drc, copying, generational");
+    fails(&["perfect", "1"], "no collector `perfect`; available: null, drc, copying, generational");
     fails(&["drc", "many"], "N is a number");
-    fails(&["drc:nursery=1", "1"], "the collector `drc` has no option `nursery`: it has none");
-    fails(&["generational:size=1", "1"], "has no option `size`: it has `nursery`");
-    fails(&["generational:nursery=big", "1"], "`big` is no value of the option `nursery`");
+    fails(
+        &["drc:nursery=1", "1"],
+        "the collector `drc` has no option `nursery`: it has no options",
+    );
+    fails(&["generational:size=1", "1"], "has no option `size`; available: `nursery`");
+    fails(
+        &["generational:nursery=big", "1"],
+        "`big` is not a valid value for the option `nursery`",
+    );
     fails(&["generational:nursery", "1"], "not of the form OPTION=VALUE");
 }

@@ -40,7 +40,7 @@ impl<'a> MarkCompact<'a> {
     }
 
     // ANCHOR: phases
-    /// Does a piece of work and returns the next phase.
+    /// Does one increment of work and returns the next phase.
     fn work(&mut self) -> Result<Phase, HeapError> {
         let heap = &mut *self.heap;
         match self.phase {

@@ -23,7 +23,7 @@ use gc_runtime::{GcHeap, GcRuntime, HeapError, HeapMemory};
 use gc_wasm::Collector;
 use std::sync::Arc;
 
-/// As in `--collector mark-compact`.
+/// The collector's name, as in `--collector mark-compact`.
 pub const NAME: &str = "mark-compact";
 
 /// The half that makes heaps.

@@ -1,5 +1,5 @@
-//! Runs a module that `reclaim compile` wrote. There is no compiler in this program: it is
-//! built without the feature `compiler` of gc-wasm, and so without Cranelift.
+//! Runs a module that `reclaim compile` wrote. This program has no compiler: it uses gc-wasm
+//! without the feature `compiler`, so it does not contain Cranelift.
 //!
 //! ```text
 //! reclaim compile tests/programs/json_tree.wat -o json_tree.elf
@@ -18,9 +18,9 @@ fn main() -> Result<()> {
         return Ok(());
     };
     let number: i32 = args.next().unwrap_or_default().parse().context("the argument")?;
-    // As `reclaim compile` has it unless it is told otherwise.
+    // The configuration must be the one of `reclaim compile`, here the default.
     let engine = Engine::new(&Config::new())?;
-    // SAFETY: whoever runs this trusts the file, and nobody changes it meanwhile.
+    // SAFETY: the user trusts the file, and no one changes it while the program runs.
     let module = unsafe { Module::deserialize_file(&engine, &file)? };
     let mut store = Store::new(&engine, ())?;
     let instance = Instance::new(&mut store, &module, &[])?;

@@ -1,5 +1,5 @@
-//! From forms to CLIF, in one pass. Whatever touches the heap goes through `gc_engine`:
-//! nothing here knows which collector it is.
+//! Compiles forms to CLIF in one pass. All heap accesses use `gc_engine`, so nothing here depends
+//! on the collector.
 //!
 //! | value | reference |
 //! |---|---|
@@ -23,7 +23,7 @@ use gc_compiler::{RefTest, TestTarget};
 use gc_engine::{Module, Trap};
 use gc_types::{I31, VMGcRef};
 
-/// The name of the function that is a program's value.
+/// The name of the function that computes a program's value.
 pub(crate) const MAIN: &str = "the program";
 
 /// Compiles a program: definitions and an expression.
@@ -202,7 +202,7 @@ impl<'b, 't> Body<'_, '_, 'b, 't> {
     fn function(&mut self, function: Function<'t>, itself: &'t str) -> Result<Value> {
         let Function { name, params, body, line } = function;
         let Some((Tree::Word(param, _), params)) = params.split_first() else {
-            bail!("line {line}: a function has parameters, which are names")
+            bail!("line {line}: a function needs parameters, and each must be a name")
         };
         ensure!(self.depth < MAX_DEPTH, "line {line}: nested too deeply");
         let title = format!("{name} (line {line})");

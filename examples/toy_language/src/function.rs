@@ -1,10 +1,10 @@
-//! What a program is compiled into: its types, and its functions so far.
+//! A program's types, and the functions that are compiled so far.
 
 use crate::compiler::Body;
 use anyhow::Result;
 use gc_engine::{ArrayType, FunctionHandle, Module, StructType, Type};
 
-/// What every function takes, its closure and an argument, and returns.
+/// The signature of every function. The parameters are its closure and an argument.
 pub(crate) const SIGNATURE: ([Type; 2], [Type; 1]) = ([Type::Ref; 2], [Type::Ref]);
 
 /// The types of a program's objects, and its functions.
@@ -29,8 +29,8 @@ impl Program {
     }
 }
 
-/// Defines a function that `emit` emits, its first two names those of its closure and its
-/// argument. Returns the names it captures, each with a line it is used in.
+/// Defines a function that `emit` emits. Its first two names are those of its closure and its
+/// argument. Returns the names that it captures, each with a line that uses it.
 pub(crate) fn add<'t>(
     module: &mut Module,
     program: &mut Program,

@@ -1,5 +1,5 @@
-//! A small functional language, compiled to machine code directly with Cranelift, with a garbage
-//! collector that a flag chooses. It shows how to use `gc-engine` without WebAssembly.
+//! A small functional language that is compiled to machine code with Cranelift. A flag chooses the
+//! garbage collector. The program shows how to use `gc-engine` without WebAssembly.
 //!
 //! ```text
 //! cargo run -p toy_language                              # the demo, under each collector
@@ -72,7 +72,7 @@ fn main() -> Result<()> {
         eprintln!("{collector}: {} objects, {} collections", stats.allocations, stats.collections);
         ensure!(
             arguments.file.is_some() || result == DEMO_RESULT,
-            "the demo should have come to\n{DEMO_RESULT}"
+            "the demo's result should be\n{DEMO_RESULT}"
         );
     }
     Ok(())

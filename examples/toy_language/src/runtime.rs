@@ -1,5 +1,5 @@
-//! Runs programs: compiles their functions, makes a heap under the collector that was asked
-//! for, calls the code and shows the value that comes back.
+//! Runs a program: compiles its functions, makes a heap, calls the code and shows the returned
+//! value.
 
 use crate::compiler::{MAIN, compile};
 use crate::function::Program;
@@ -9,8 +9,8 @@ use gc_engine::{Engine, Module, Rooted, Store, Trap, TrapError};
 use gc_runtime::{GcStats, GcStore, HeapError};
 use gc_types::{StorageType, VMGcRef};
 
-/// Bytes of stack that compiled code may use: enough for lists of tens of thousands of
-/// elements built without tail calls.
+/// Bytes of stack that compiled code may use. They are enough to build lists of tens of thousands
+/// of elements without tail calls.
 pub(crate) const MAX_STACK: usize = 4 << 20;
 
 /// Compiles and runs a program and shows its value.
@@ -18,12 +18,12 @@ pub(crate) fn run(source: &str, engine: &Engine) -> Result<(String, GcStats)> {
     let source = source.replace('(', " ( ").replace(')', " ) ");
     let trees = read(&source)?;
     let mut module = Module::new(engine);
-    // An error says the line; the functions around it say no more.
+    // The error names the line. The outer functions would add nothing.
     let program =
         compile(&trees, &mut module).map_err(|error| anyhow!("{}", error.root_cause()))?;
     let mut store = Store::new(engine, &module.compile()?)?;
     let main = store.function::<(Option<Rooted>, Option<Rooted>), Option<Rooted>>(MAIN)?;
-    // The program's own closure and argument are null, and not used.
+    // The program's closure and argument are null, and are not used.
     let value = main.call(&mut store, (None, None)).map_err(explain)?;
     let word = match &value {
         Some(value) => value.gc_ref(&store)?.as_raw_u32(),
@@ -34,14 +34,14 @@ pub(crate) fn run(source: &str, engine: &Engine) -> Result<(String, GcStats)> {
     Ok((shown, store.stats()))
 }
 
-/// The error as a user of the language wants to read it.
+/// The error as a text for a user of the language.
 fn explain(error: anyhow::Error) -> anyhow::Error {
     let error = match error.downcast::<TrapError>() {
         Ok(error) => error,
         Err(other) => return other,
     };
     let mut text = match error.trap {
-        Trap::CastFailure => "a value of another kind was needed".to_owned(),
+        Trap::CastFailure => "a value has the wrong kind".to_owned(),
         other => other.to_string(),
     };
     for frame in error.backtrace.frames() {
@@ -52,11 +52,12 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
     anyhow!(text)
 }
 
-/// Lists in lists that are shown, and bytes: a value may share what it consists of, and be
-/// exponentially longer as text.
+/// The maximum depth and the maximum number of bytes that are shown. A value may share its parts
+/// and be exponentially longer as text.
 const MAX_SHOWN: (u32, usize) = (50, 1 << 16);
 
-/// Appends a value to `out`. What it reads needs no root: nothing collects meanwhile.
+/// Appends a value to `out`. The values need no roots, because no collection can run during this
+/// function.
 fn show(
     program: &Program,
     gc: &GcStore,

@@ -113,9 +113,9 @@ impl<'t> Tree<'t> {
                 if operator(word).is_some()
                     || ["def", "fun", "if", "match", "cons"].contains(word) =>
             {
-                bail!("line {line}: this is not how `{word}` is used")
+                bail!("line {line}: wrong use of `{word}`")
             }
-            [_] => bail!("line {line}: a call has an argument"),
+            [_] => bail!("line {line}: a call needs an argument"),
             _ => Form::Call(parts),
         })
     }

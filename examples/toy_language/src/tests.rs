@@ -90,16 +90,16 @@ fn mistakes_are_errors_that_say_where() {
     fails("1)", "line 1: one `)` too many");
     fails("(def x 1)\n(f y)", "line 2: `f` is not bound");
     fails("99999999999", "`99999999999` has over 31 bits");
-    fails("(+ 1 2 3)", "this is not how `+` is used");
+    fails("(+ 1 2 3)", "wrong use of `+`");
     fails("1 2", "expected (def NAME VALUE)");
-    fails("(def (f)) 2", "a function has parameters, which are names");
-    fails("(fun ((x)) x)", "a function has parameters, which are names");
-    fails("(match () (x) 1)", "this is not how `match` is used");
+    fails("(def (f)) 2", "a function needs parameters, and each must be a name");
+    fails("(fun ((x)) x)", "a function needs parameters, and each must be a name");
+    fails("(match () (x) 1)", "wrong use of `match`");
     for endless in ["(", "(+ 1 ", "(fun (x) ", "(if 1 ", "(list "] {
         fails(&endless.repeat(100_000), "nested too deeply");
     }
     fails(&format!("(fun ({}) x)", "x ".repeat(100_000)), "nested too deeply");
-    let kind = "a value of another kind was needed\n  in ";
+    let kind = "a value has the wrong kind\n  in ";
     fails("(def (f x)\n(+ x ())) (+ (f 1) 1)", &format!("{kind}f (line 1), line 2\n  in the"));
     for wrong in ["(1 2)", "(cons 1 2)", "(if () 1 2)", "(match 5 1 (x y) 2)"] {
         fails(wrong, kind);

@@ -10,7 +10,7 @@ use gc_compiler::{GcEmitter, GcFuncEnv, import_function, import_host_call, trap_
 use gc_types::{Abi, HostCall, Trap};
 use std::collections::HashMap;
 
-/// What `gc-compiler` asks about the function.
+/// The function's environment for `gc-compiler`.
 pub(super) struct Env {
     engine: Engine,
     vmctx: Value,
@@ -38,7 +38,7 @@ impl GcFuncEnv for Env {
     }
 }
 
-/// What building a function comes to: nothing, or a `Result`.
+/// The result of a closure that builds a function: `()` or a `Result`.
 pub trait Outcome {
     /// The error, if there is one.
     ///
@@ -59,8 +59,7 @@ impl Outcome for Result<()> {
     }
 }
 
-/// A variable of a function: it can be set more than once. It is zero, or null, until it is
-/// set.
+/// A variable of a function. It can be set more than once. It is zero or null until it is set.
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
     inner: cranelift_frontend::Variable,
@@ -69,12 +68,13 @@ pub struct Variable {
 
 /// A function that is being built. Its methods append to the current block.
 ///
-/// A method that is misused (a value of a wrong type, a function that is not declared) makes
-/// the definition of the function fail, with the first such error.
+/// If a method is misused (a value of a wrong type, a function that is not declared), the
+/// definition of the function fails with the first such error.
 ///
-/// References are roots by themselves: the body knows them by [`Type::Ref`], and by what
-/// [`gc`](Body::gc) returns. If code that is emitted through [`builder`](Body::builder) makes a
-/// reference in another way, declare it: [`declare_ref`](Body::declare_ref).
+/// References automatically become roots. The body knows that values of [`Type::Ref`], and the
+/// references that [`gc`](Body::gc) emits, are references. If code that is emitted with
+/// [`builder`](Body::builder) makes a reference in another way, declare it with
+/// [`declare_ref`](Body::declare_ref).
 pub struct Body<'m, 'b> {
     module: &'m mut Module,
     engine: Engine,
@@ -112,7 +112,7 @@ impl<'m, 'b> Body<'m, 'b> {
         Body { module, engine, function, builder, env, params, functions, error: None }
     }
 
-    /// Ends the last block. Returns it, too, if the function must not come to it.
+    /// Ends the last block. Returns the block if the function must not reach it.
     pub(super) fn end(
         mut self,
         outcome: Result<()>,
@@ -141,30 +141,30 @@ impl<'m, 'b> Body<'m, 'b> {
         }
     }
 
-    /// Whether the current block is ended.
+    /// Whether the current block already ends with a terminator.
     pub(super) fn is_ended(&self) -> bool {
         let func = &self.builder.func;
         let last = self.builder.current_block().and_then(|block| func.layout.last_inst(block));
         last.is_some_and(|last| func.dfg.insts[last].opcode().is_terminator())
     }
 
-    /// Notes a misuse.
+    /// Records a misuse.
     pub(super) fn misused(&mut self, error: anyhow::Error) {
         self.error.get_or_insert(error);
     }
 
-    /// The module, to declare types and to define other functions meanwhile.
+    /// The module, to declare types and to define other functions.
     pub fn module(&mut self) -> &mut Module {
         self.module
     }
 
-    /// The function that is built.
+    /// The function that is being built.
     pub fn function(&self) -> &FunctionHandle {
         &self.function
     }
 
-    /// Cranelift's builder of this function. What it builds must keep the function's signature
-    /// and end its blocks; sealing is optional.
+    /// Cranelift's builder of this function. Code that you build with it must keep the function's
+    /// signature and end its blocks. Sealing is optional.
     pub fn builder(&mut self) -> &mut FunctionBuilder<'b> {
         &mut self.builder
     }
@@ -174,16 +174,16 @@ impl<'m, 'b> Body<'m, 'b> {
         self.builder.ins()
     }
 
-    /// The emitter of all that touches the heap: casts, `i31`s, bulk operations, and what the
-    /// methods of this type do with checks.
+    /// The emitter of all code that accesses the heap: casts, `i31`s, bulk operations, and the
+    /// operations that the methods of this type emit with checks.
     pub fn gc(&mut self) -> GcEmitter<'_, 'b> {
         GcEmitter::new(&mut self.builder, &mut self.env, self.engine.collector().compiler())
     }
 
     /// Declares that `value` is a reference, and returns it.
     pub fn declare_ref(&mut self, value: Value) -> Value {
-        // Block parameters are derived from what flows into them, and the builder may yet
-        // replace those that stand for variables.
+        // Block parameters are derived from the values that are passed to them. The builder may
+        // still replace parameters that stand for variables.
         let value = self.builder.func.dfg.resolve_aliases(value);
         if matches!(self.builder.func.dfg.value_def(value), ValueDef::Result(..)) {
             self.env.references.mark(value);
@@ -191,14 +191,14 @@ impl<'m, 'b> Body<'m, 'b> {
         value
     }
 
-    /// Sets the source location of the instructions that follow: a number that traces show.
+    /// Sets the source location, a number, of the following instructions. Traces show it.
     pub fn at(&mut self, location: u32) {
         self.builder.set_srcloc(ir::SourceLoc::new(location));
     }
 
     // ---- values ----
 
-    /// The parameter with this number, from 0.
+    /// The parameter with this number, counted from 0.
     ///
     /// # Panics
     /// If there is none.
@@ -249,13 +249,13 @@ impl<'m, 'b> Body<'m, 'b> {
         }
     }
 
-    /// What a variable was last set to.
+    /// The value to which a variable was last set.
     pub fn get(&mut self, variable: Variable) -> Value {
         self.builder.use_var(variable.inner)
     }
 
-    /// Checks that `value`, which `what` is given, is of type `ty`. A reference is declared.
-    /// Returns whether it is.
+    /// Checks that `value`, an argument of `what`, has type `ty`, and returns whether it does. If
+    /// `ty` is [`Type::Ref`], declares the value as a reference.
     pub(super) fn expect(&mut self, what: &str, value: Value, ty: Type) -> bool {
         let found = self.builder.func.dfg.value_type(value);
         if found != clif_type(ty) {
@@ -270,7 +270,7 @@ impl<'m, 'b> Body<'m, 'b> {
         true
     }
 
-    /// A value of `ty` in place of one that cannot be made because something was misused.
+    /// A value of `ty` that replaces a value that cannot be made because of a misuse.
     pub(super) fn dummy(&mut self, ty: ir::Type) -> Value {
         match ty {
             types::F32 => self.ins().f32const(0.0),
@@ -300,13 +300,13 @@ impl<'m, 'b> Body<'m, 'b> {
         results
     }
 
-    /// Returns what a function returns, which is called in place of this one: it takes no
-    /// stack.
+    /// Calls a function and returns its results from this function. The callee's frame replaces
+    /// this function's frame.
     pub fn tail_call(&mut self, callee: impl Callee, args: &[Value]) {
         let Some((callee, code, args)) = self.prepare_call(callee, args) else { return };
         if callee.signature().results() != self.function.signature().results() {
             let error = anyhow!(
-                "a tail call of `{}`, which returns something else: it is of type {}",
+                "it makes a tail call of `{}`, which has other results: its type is {}",
                 callee.name(),
                 callee.signature()
             );
@@ -353,14 +353,14 @@ impl<'m, 'b> Body<'m, 'b> {
         Some((callee, code, args))
     }
 
-    /// Values in place of the results of a call that cannot be made: more than a function has
-    /// that is not misused.
+    /// Values that replace the results of a call that cannot be made. There are more of them than
+    /// any correct use needs.
     fn dummy_results(&mut self) -> Vec<Value> {
         let dummy = self.dummy(types::I64);
         vec![dummy; 8]
     }
 
-    /// Returns from the function. What is emitted behind it is never reached.
+    /// Returns from the function. Code that is emitted after it is never reached.
     pub fn ret(&mut self, values: &[Value]) {
         let function = self.function.clone();
         let results = function.signature().results();
@@ -374,13 +374,13 @@ impl<'m, 'b> Body<'m, 'b> {
         }
     }
 
-    /// Traps. What is emitted behind it is never reached.
+    /// Traps. Code that is emitted after it is never reached.
     pub fn trap(&mut self, trap: Trap) {
         self.ins().trap(trap_code(trap));
         self.begin_unreachable();
     }
 
-    /// Goes on in a block that is never reached.
+    /// Continues in a block that is never reached.
     fn begin_unreachable(&mut self) {
         let block = self.builder.create_block();
         self.builder.seal_block(block);

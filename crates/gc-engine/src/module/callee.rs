@@ -1,15 +1,15 @@
-//! What a function calls: another one, by its handle or by its name.
+//! Callees: functions by handle or by name.
 
 use super::Module;
 use crate::Signature;
 use anyhow::{Context as _, Result, ensure};
 use std::sync::Arc;
 
-/// A function of a [`Module`] that was declared.
+/// A declared function of a [`Module`].
 #[derive(Clone, Debug)]
 pub struct FunctionHandle {
     pub(super) index: u32,
-    /// Its address tells functions of different modules apart.
+    /// Its address distinguishes functions of different modules.
     pub(super) name: Arc<str>,
     pub(super) signature: Arc<Signature>,
 }
@@ -20,7 +20,7 @@ impl FunctionHandle {
         &self.name
     }
 
-    /// What it takes and returns.
+    /// Its parameters and results.
     pub fn signature(&self) -> &Signature {
         &self.signature
     }
@@ -37,7 +37,7 @@ mod sealed {
     impl Sealed for &super::FunctionHandle {}
 }
 
-/// What a function can call: a function's name, or its handle.
+/// Types that name a callee: a function's name, or its handle.
 pub trait Callee: sealed::Sealed {
     #[doc(hidden)]
     fn find(self, module: &Module) -> Result<FunctionHandle>;

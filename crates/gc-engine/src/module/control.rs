@@ -1,10 +1,10 @@
-//! Loops and conditions. Values leave them in variables.
+//! Loops and conditions. Variables pass values out of them.
 
 use super::Body;
 use cranelift_codegen::ir::{Block, InstBuilder, Value};
 
 impl Body<'_, '_> {
-    /// Does `body` as long as `condition` gives an integer that is not zero.
+    /// Runs `body` as long as `condition` returns an integer that is not zero.
     pub fn while_loop(
         &mut self,
         condition: impl FnOnce(&mut Self) -> Value,
@@ -24,12 +24,12 @@ impl Body<'_, '_> {
         self.enter(after);
     }
 
-    /// Does `then` if `condition`, an integer, is not zero.
+    /// Runs `then` if `condition`, an integer, is not zero.
     pub fn if_then(&mut self, condition: Value, then: impl FnOnce(&mut Self)) {
         self.if_else(condition, then, |_| ());
     }
 
-    /// Does `then` if `condition`, an integer, is not zero, else `otherwise`.
+    /// Runs `then` if `condition`, an integer, is not zero, and `otherwise` if it is zero.
     pub fn if_else(
         &mut self,
         condition: Value,
@@ -49,13 +49,13 @@ impl Body<'_, '_> {
         self.enter(after);
     }
 
-    /// Goes on in `block`, to which all jumps were emitted.
+    /// Continues in `block`. All jumps to the block must have been emitted.
     fn enter(&mut self, block: Block) {
         self.builder().seal_block(block);
         self.builder().switch_to_block(block);
     }
 
-    /// Ends the current block, unless it is ended.
+    /// Jumps to `block`, unless the current block has already ended.
     fn jump(&mut self, block: Block) {
         if !self.is_ended() {
             self.ins().jump(block, &[]);

@@ -1,8 +1,8 @@
 //! [`Module`]: types and functions, by name, that are compiled to [`Code`].
 //!
-//! A function is built by a closure over a [`Body`]. The module does what every function
-//! needs: calling convention, context, stack check, safepoints, checks. So no function can
-//! lack one of them.
+//! A closure builds a function with a [`Body`]. The module adds the parts that every function
+//! needs: calling convention, context, stack check, safepoints and checks. So no function can lack
+//! one of them.
 
 mod body;
 mod callee;
@@ -31,14 +31,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-/// Types and functions of a program that are compiled together.
+/// The types and functions of a program, which are compiled together.
 ///
 /// ```
 /// use gc_engine::{Collector, Engine, Module, Store, Type};
 ///
 /// let engine = Engine::new(Collector::null())?;
 /// let mut module = Module::new(&engine);
-/// // Two functions that call each other: one is declared before it is defined.
+/// // Two functions call each other. One is declared before it is defined.
 /// let odd = module.declare("odd", [Type::I64], [Type::I32])?;
 /// module.function("even", [Type::I64], [Type::I32], |f| {
 ///     let (n, yes, one) = (f.param(0), f.i32(1), f.i64(1));
@@ -67,12 +67,12 @@ pub struct Module {
     layouts: Vec<(TypeIndex, Arc<GcLayout>)>,
     functions: Vec<Function>,
     names: HashMap<Arc<str>, u32>,
-    /// Cranelift's memory for functions, to be used again.
+    /// Cranelift's memory for functions, which is reused.
     builders: Vec<FunctionBuilderContext>,
     context: Context,
 }
 
-/// A function that was declared.
+/// A declared function.
 struct Function {
     handle: FunctionHandle,
     /// Whether the host can call it.
@@ -81,8 +81,8 @@ struct Function {
 }
 
 impl Module {
-    /// An empty module, whose code will run in stores of `engine`, or of another whose heaps
-    /// are of the same kind.
+    /// Creates an empty module. Its code can run in stores of `engine`, or of another engine with
+    /// the same kind of heaps.
     pub fn new(engine: &Engine) -> Module {
         Module {
             engine: engine.clone(),
@@ -99,11 +99,11 @@ impl Module {
         &self.engine
     }
 
-    /// A type of objects with these fields: [`Type`]s, or [`StorageType`]s if there are packed
-    /// ones.
+    /// Makes a type of objects with these fields. They are [`Type`]s, or [`StorageType`]s if some
+    /// are packed.
     ///
     /// # Errors
-    /// If an object would be too large, or there are too many types.
+    /// If an object would be too large, or if there are too many types.
     pub fn struct_type(
         &mut self,
         fields: impl IntoIterator<Item: Into<StorageType>>,
@@ -113,7 +113,7 @@ impl Module {
         Ok(StructType { index, layout })
     }
 
-    /// A type of arrays with these elements.
+    /// Makes a type of arrays with these elements.
     ///
     /// # Errors
     /// If there are too many types.
@@ -132,11 +132,11 @@ impl Module {
         Ok((index, layout))
     }
 
-    /// Declares a function that is to be [defined](Module::define), so that others can call it
-    /// before.
+    /// Declares a function, so that other functions can call it before it is
+    /// [defined](Module::define).
     ///
     /// # Errors
-    /// If there is a function of this name.
+    /// If there already is a function with this name.
     pub fn declare(
         &mut self,
         name: &str,
@@ -148,15 +148,15 @@ impl Module {
                 Some(_) => "defined",
                 None => "declared",
             };
-            bail!("the function `{name}` is {verb} already");
+            bail!("the function `{name}` is already {verb}");
         }
         let handle = self.add_function(name, Signature::new(params, results), true)?;
         self.names.insert(handle.name.clone(), handle.index);
         Ok(handle)
     }
 
-    /// Declares a function that has a name only for people who read traces: neither the host
-    /// nor a function calls it by name, and others may have the same.
+    /// Declares a function whose name is only used in traces. Neither the host nor other functions
+    /// can call it by name, and several functions may have the same name.
     ///
     /// # Errors
     /// If there are too many functions.
@@ -184,7 +184,7 @@ impl Module {
     /// Declares and [defines](Module::define) a function. It can call itself by its name.
     ///
     /// # Errors
-    /// If there is a function of this name, or as [`define`](Module::define).
+    /// If there already is a function with this name, or as for [`define`](Module::define).
     pub fn function<O: Outcome>(
         &mut self,
         name: &str,
@@ -197,12 +197,12 @@ impl Module {
         Ok(function)
     }
 
-    /// Defines a function that was declared: `build` emits its code. It is compiled at once.
+    /// Defines a declared function: `build` emits its code, which is then compiled.
     ///
     /// # Errors
-    /// If it was defined before; if `build` fails, or misuses something (a value of a wrong
-    /// type, a function that is not declared); if the function can come to its end without
-    /// returning; if Cranelift refuses it.
+    /// If it is already defined, if `build` fails or misuses something (a value of a wrong type, a
+    /// function that is not declared), if the function can reach its end without returning, or if
+    /// Cranelift refuses it.
     pub fn define<O: Outcome>(
         &mut self,
         function: &FunctionHandle,
@@ -219,7 +219,7 @@ impl Module {
         set_stack_limit(&mut func, &self.engine.abi().offsets())?;
         let emitted = self.emit(function, &mut func, &mut builders, build);
         let (env, end) = emitted.with_context(|| format!("function `{}`", function.name()))?;
-        // After an error Cranelift's memory is not fit for another function.
+        // After an error, Cranelift's memory cannot be used for another function.
         self.builders.push(builders);
         let compiled = self.finish(function, func, &env, end);
         let compiled = compiled.with_context(|| format!("function `{}`", function.name()))?;
@@ -227,8 +227,8 @@ impl Module {
         Ok(())
     }
 
-    /// Emits a function's code. Returns the block in which it ends without returning, if it
-    /// has such a block and results.
+    /// Emits a function's code. Returns the block that must not be reached, if the function has
+    /// results and its last block does not return.
     fn emit<O: Outcome>(
         &mut self,
         function: &FunctionHandle,
@@ -245,7 +245,7 @@ impl Module {
         Ok((env, end))
     }
 
-    /// Checks a function, places its safepoints, compiles it.
+    /// Checks a function, places its safepoints, and compiles it.
     fn finish(
         &mut self,
         function: &FunctionHandle,
@@ -256,8 +256,8 @@ impl Module {
         let expected = clif_signature(function.signature());
         ensure!(
             func.signature.call_conv == expected.call_conv,
-            "its calling convention was changed to `{}`: after a trap the host would go on with \
-             registers that the function had to restore; it must be `{}`",
+            "its calling convention was changed to `{}`: after a trap nothing would restore the \
+             host's registers; it must be `{}`",
             func.signature.call_conv,
             expected.call_conv
         );
@@ -272,7 +272,7 @@ impl Module {
         if let Some(end) = end {
             ensure!(
                 !self.context.domtree.is_reachable(end),
-                "it can come to its end without returning {}",
+                "it can reach its end without returning {}",
                 function.signature()
             );
         }
@@ -305,8 +305,8 @@ impl Module {
     /// Links all functions and makes their code executable.
     ///
     /// # Errors
-    /// If a function was declared and not defined, the code is too large, or the system gives no
-    /// memory.
+    /// If a function is declared but not defined, if the code is too large, or if the system refuses
+    /// the memory.
     pub fn compile(self) -> Result<Code> {
         let mut linker = ImageLinker::new();
         let mut functions = BTreeMap::new();
@@ -326,18 +326,18 @@ impl Module {
         Ok(Code::new(memory, self.layouts, functions))
     }
 
-    /// The function of this name.
+    /// The function with this name.
     pub(crate) fn lookup(&self, name: &str) -> Option<&FunctionHandle> {
         self.names.get(name).map(|index| &self.functions[*index as usize].handle)
     }
 
-    /// Whether a handle is of a function of this module.
+    /// Whether the handle belongs to a function of this module.
     pub(crate) fn has_function(&self, function: &FunctionHandle) -> bool {
         let known = self.functions.get(function.index as usize);
         known.is_some_and(|known| known.handle.same(function))
     }
 
-    /// Whether a type is one of this module's.
+    /// Whether a type belongs to this module.
     pub(crate) fn has_type(&self, index: TypeIndex, layout: &Arc<GcLayout>) -> bool {
         let known = self.layouts.get((index.as_u32() as usize).wrapping_sub(1));
         known.is_some_and(|(_, known)| Arc::ptr_eq(known, layout))
@@ -351,12 +351,12 @@ impl fmt::Debug for Module {
     }
 }
 
-/// The word that the headers of objects of this type begin with.
+/// The first word of the headers of objects of this type.
 fn header_word(index: TypeIndex, kind: VMGcKind) -> i64 {
     i64::from(index.header_word(kind))
 }
 
-/// The type that Cranelift has for values of `ty`.
+/// The CLIF type of values of `ty`.
 pub(crate) fn clif_type(ty: Type) -> ir::Type {
     match ty {
         Type::I32 => types::I32,
@@ -366,7 +366,7 @@ pub(crate) fn clif_type(ty: Type) -> ir::Type {
     }
 }
 
-/// The signature of a compiled function, which is called with its context first.
+/// The CLIF signature of a compiled function. The context is its first parameter.
 pub(crate) fn clif_signature(signature: &Signature) -> ir::Signature {
     let mut clif = ir::Signature::new(CallConv::Tail);
     clif.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
@@ -375,7 +375,7 @@ pub(crate) fn clif_signature(signature: &Signature) -> ir::Signature {
     clif
 }
 
-/// What the types of `function` and its callees say, for the checkers.
+/// The types of `function` and its callees, for the checkers.
 fn types(
     functions: &[Function],
     function: &FunctionHandle,

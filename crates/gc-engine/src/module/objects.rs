@@ -1,4 +1,4 @@
-//! Structs and arrays: their types, and what functions do with them.
+//! Structs and arrays: their types and operations.
 
 use super::{Body, header_word};
 use anyhow::{Result, anyhow, ensure};
@@ -7,11 +7,11 @@ use gc_compiler::{ArrayInit, GcEmitter};
 use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcKind};
 use std::sync::Arc;
 
-/// A type of objects with fields. Heap and code have its layout from here.
+/// A type of objects with fields. The heap and the code take the layout from here.
 #[derive(Clone, Debug)]
 pub struct StructType {
     pub(super) index: TypeIndex,
-    /// Its address tells types of different modules apart.
+    /// Its address distinguishes types of different modules.
     pub(super) layout: Arc<GcLayout>,
 }
 
@@ -27,11 +27,11 @@ impl StructType {
     }
 }
 
-/// A type of arrays. Heap and code have its layout from here.
+/// A type of arrays. The heap and the code take the layout from here.
 #[derive(Clone, Debug)]
 pub struct ArrayType {
     pub(super) index: TypeIndex,
-    /// As of a [`StructType`].
+    /// As for a [`StructType`].
     pub(super) layout: Arc<GcLayout>,
 }
 
@@ -47,7 +47,7 @@ impl ArrayType {
     }
 }
 
-/// The type of values that are read from such storage.
+/// The CLIF type of values that are read from this storage.
 fn loaded(ty: StorageType) -> ir::Type {
     match ty {
         StorageType::I8 | StorageType::I16 | StorageType::I32 | StorageType::FuncRef => types::I32,
@@ -58,11 +58,11 @@ fn loaded(ty: StorageType) -> ir::Type {
     }
 }
 
-/// Misuse that was noted.
+/// A recorded misuse.
 struct Misused;
 
 impl Body<'_, '_> {
-    /// Notes `check`'s error.
+    /// Records the error of `check`.
     fn checked<T>(&mut self, check: Result<T>) -> Result<T, Misused> {
         check.map_err(|error| {
             self.misused(error);
@@ -105,11 +105,15 @@ impl Body<'_, '_> {
         let fields = &ty.layout().fields;
         let found = fields.get(field).map(|field| field.ty);
         let count = fields.len();
-        self.checked(found.ok_or_else(|| anyhow!("there is no field {field}: there are {count}")))
+        self.checked(
+            found.ok_or_else(|| {
+                anyhow!("there is no field {field}: the number of fields is {count}")
+            }),
+        )
     }
 
-    /// Emits an operation that results in a `ty`, or something of the same type if it is
-    /// misused.
+    /// Emits an operation with a result of type `ty`. If it is misused, emits a dummy of the same
+    /// type.
     fn result(
         &mut self,
         ty: ir::Type,

@@ -1,4 +1,4 @@
-//! What these tests share.
+//! Engines and a module for these tests.
 
 use gc_engine::{Collector, Engine, HeapBounds, Module, StructType, Type};
 
