@@ -15,8 +15,8 @@ const HEAP_LIMIT: u64 = 1 << 32;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Collector, heap and stack")]
 pub struct EngineOptions {
-    /// The collector, and its options behind it: `NAME:OPTION=VALUE`. `reclaim collectors`
-    /// lists both.
+    /// The collector, and optionally its options: `NAME:OPTION=VALUE`. `reclaim collectors` lists
+    /// both.
     // The registry adds the possible values and the default.
     #[arg(long, value_name = "NAME")]
     pub collector: String,

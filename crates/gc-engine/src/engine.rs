@@ -192,7 +192,7 @@ impl EngineBuilder {
     }
 
     /// Sets the bytes of native stack that compiled code may use (default: 1 MiB, at least
-    /// [`Engine::MIN_STACK`]). Code that needs more traps.
+    /// [`Engine::MIN_STACK`]). Code traps if it needs more.
     #[must_use]
     pub fn max_stack(mut self, bytes: usize) -> EngineBuilder {
         self.max_stack = bytes;

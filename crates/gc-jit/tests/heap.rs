@@ -1,5 +1,5 @@
-//! Compiled code over a real heap: barriers and allocation that gc-compiler emits, host
-//! calls that this crate serves, collections with references in the frames.
+//! Tests of compiled code with a real heap: barriers and allocations that gc-compiler emits, host
+//! calls of this crate, and collections with references in the frames.
 
 mod common;
 
@@ -59,7 +59,7 @@ impl GcFuncEnv for Env {
     }
 }
 
-/// A collector, both halves, and how its heap is bounded.
+/// Both halves of a collector, and the bounds of its heap.
 struct Config {
     runtime: &'static dyn GcRuntime,
     collector: &'static dyn GcCompiler,
@@ -148,7 +148,7 @@ fn new_node(e: &mut GcEmitter<'_, '_>, next: Value, value: Value) -> Value {
     e.struct_new(header, &node(), &[next, value])
 }
 
-/// `f0(n)`: a list of n nodes, each made between two that are garbage at once.
+/// `f0(n)`: a list of n nodes. Each node is made between two that are garbage at once.
 fn build_list(e: &mut GcEmitter<'_, '_>, params: &[Value]) {
     let (test, again, done) =
         (e.builder.create_block(), e.builder.create_block(), e.builder.create_block());
@@ -181,7 +181,7 @@ fn build_list(e: &mut GcEmitter<'_, '_>, params: &[Value]) {
     e.builder.ins().return_(&[list]);
 }
 
-/// `f1(list)`: the sum of its values.
+/// `f1(list)`: the sum of the list's values.
 fn sum_list(e: &mut GcEmitter<'_, '_>, params: &[Value]) {
     let (test, again, done) =
         (e.builder.create_block(), e.builder.create_block(), e.builder.create_block());
@@ -214,14 +214,14 @@ fn sum_list(e: &mut GcEmitter<'_, '_>, params: &[Value]) {
     e.builder.ins().return_(&[sum]);
 }
 
-/// `f2(n)`: a list, then many lists that are dropped, then the first one's sum.
+/// `f2(n)`: makes a list, then many lists that it drops, and returns the first list's sum.
 fn keep_one(e: &mut GcEmitter<'_, '_>, params: &[Value], sig: &Signature) {
     let build = import_function(e.builder.func, 0, sig.clone());
     let sum = import_function(e.builder.func, 1, sig.clone());
     let call = e.builder.ins().call(build, &[params[0], params[1]]);
     let kept = e.builder.inst_results(call)[0];
     e.declare_ref(kept);
-    // One that only the heap holds on to.
+    // A node to which only the heap refers.
     let zero = e.builder.ins().iconst(types::I64, 0);
     let kept = new_node(e, kept, zero);
     for _ in 0..20 {
@@ -294,7 +294,7 @@ fn a_heap_that_is_full_is_a_trap_that_names_the_limit_and_can_be_survived() {
             assert_eq!(error.backtrace.frames()[0].name, "f0");
         }
         if config.runtime.name() != "null" {
-            // Nothing holds on to the list any more.
+            // Nothing refers to the list any more.
             for _ in 0..3 {
                 let args = [ValRaw::from_i64(1000)];
                 fixture.call(&code, 0, &sig, &args).unwrap();
@@ -309,8 +309,8 @@ fn arrays_that_are_too_large_or_too_short_are_traps() {
     let sig = signature(&[types::I32, types::I32, types::I32], &[types::I64]);
     let layout = ArrayLayout::new(StorageType::Ref);
     for config in configs(1 << 20, 4 << 20) {
-        // A new array of the first argument's length, filled from the second for the third,
-        // copied onto itself from one further.
+        // Makes an array of `length` references, fills `count` elements from index `from`, and then
+        // copies `count` elements from index `from + 1` to index `from`.
         let function = config.compile(&compiler, &sig, |e, params| {
             let header = header(e, VMGcKind::ArrayRef, REFS);
             let array = e.array_new(header, &layout, gc_compiler::ArrayInit::Default(params[1]));
@@ -336,7 +336,7 @@ fn arrays_that_are_too_large_or_too_short_are_traps() {
         let error = expect_trap(run(u32::MAX, 0, 0));
         assert_eq!(error.trap, Trap::AllocationTooLarge);
         assert!(error.detail.is_some() && error.to_string().contains("4294967295"), "{error}");
-        // The fill fits and the copy does not.
+        // The fill is in bounds and the copy is not.
         assert_eq!(expect_trap(run(10, 2, 8)).trap, Trap::ArrayOutOfBounds);
         let error = expect_trap(run(10, u32::MAX, 2));
         assert_eq!(error.trap, Trap::ArrayOutOfBounds);

@@ -6,7 +6,7 @@
 //!    those whose last reference a barrier of this heap dropped.
 //! 3. A reference handed out (by an allocation or `clone_gc_ref`) stays valid
 //!    until `drop_gc_ref` or `expose_gc_ref_to_wasm` takes it back.
-//! 4. Allocations return objects whose header is complete and whose body is zero.
+//! 4. Allocations return objects with a complete header and a zero body.
 //! 5. No method panics on a corrupt heap. A method without a `Result` that finds damage does only
 //!    what is safe and notes the damage ([`HeapCore::note_damage`]). The next allocation or
 //!    collection reports it.

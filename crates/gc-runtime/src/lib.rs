@@ -1,11 +1,11 @@
 //! Heaps and collectors: the half of a collector that is not emitted code.
 //!
 //! A [`GcRuntime`] makes [`GcHeap`]s. A heap allocates in its [`HeapMemory`], runs the barriers
-//! that the host needs and makes [`GarbageCollection`]s. A [`GcRequest`] begins one: it says why,
-//! and has the mutator's roots in a [`GcRootsList`], where an embedder registers them. A [`GcStore`]
-//! combines a heap with its side tables ([`ExternRefHostDataTable`], [`FuncRefTable`]) and its
-//! roots, and collects and grows as a [`GrowthPolicy`] decides. The built-in collectors are in
-//! [`collector`]. A collector outside this crate implements the same two traits.
+//! that the host needs and makes [`GarbageCollection`]s. A [`GcRequest`] begins a collection. It
+//! has the cause and the mutator's roots, which the embedder registers in a [`GcRootsList`]. A
+//! [`GcStore`] combines a heap with its side tables ([`ExternRefHostDataTable`], [`FuncRefTable`])
+//! and its roots, and collects and grows as a [`GrowthPolicy`] decides. The built-in collectors are
+//! in [`collector`]. A collector outside this crate implements the same two traits.
 //!
 //! # Laws
 //! * Collectors are safe code over checked bytes. Whatever a heap's memory holds, the worst result

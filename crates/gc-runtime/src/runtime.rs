@@ -16,14 +16,14 @@ pub enum Reclaims {
     Everything,
 }
 
-/// An option of a collector: a number that its heaps have, and maybe its code.
+/// An option of a collector: a number that its heaps, and possibly its code, depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CollectorOption {
     /// Its name, in lower case.
     pub name: &'static str,
-    /// Its value. Bytes, if it is a size.
+    /// Its value. A size is in bytes.
     pub value: u64,
-    /// What it does, in a sentence.
+    /// A one-sentence description.
     pub help: &'static str,
 }
 
@@ -33,9 +33,9 @@ pub trait GcRuntime: Send + Sync {
     /// The collector's name, as in `--collector NAME`: lower case, stable.
     fn name(&self) -> &'static str;
 
-    /// What its emitted code and its heaps must agree on. Both halves give the same. To be
-    /// given if the collector has options or constants of its own that both know: as
-    /// provided it is the name alone.
+    /// The facts on which the collector's emitted code and its heaps must agree. Both halves must
+    /// return the same. Implement it if the collector has options or constants of its own. The
+    /// provided method returns only the name.
     fn abi(&self) -> CollectorAbi {
         CollectorAbi::new(self.name())
     }
@@ -57,7 +57,7 @@ pub trait GcRuntime: Send + Sync {
     /// [`options`](GcRuntime::options) must override this.
     ///
     /// # Errors
-    /// If it has no such option, or the value is not possible.
+    /// If there is no such option, or if the value is invalid.
     fn with_option(&self, name: &str, _value: u64) -> Result<Arc<dyn GcRuntime>, HeapError> {
         Err(HeapError::Options {
             what: format!("the collector `{}` has no option `{name}`", self.name()),

@@ -11,8 +11,8 @@
 //!   results and leave the same [`graph`].
 //! * [`corrupt`]: runs operations while the heap's bytes are overwritten, and searches for damage
 //!   outside the heap.
-//! * `clif` (with the feature of that name): random functions as CLIF, for what emits it and
-//!   what checks it.
+//! * `clif` (with the feature `clif`): random functions as CLIF, to test the emitter and the
+//!   checkers.
 //! * [`fuzz`]: the entry points of the fuzz targets.
 //!
 //! A [`Subject`] describes a collector, and bytes encode the operations:

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-/// What a root's slot is part of. A slot is registered with the heap's half of a collector under
-/// its kind, and emitted code says the same kind to the other half's write barrier: both may rely
-/// on what this documentation says about the writes.
+/// The kind of place that contains a root's slot. An embedder registers a slot with the heap under
+/// its kind, and passes the same kind to the write barrier of emitted code. Both halves of a
+/// collector may rely on the writes that are documented here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RootKind {
     /// A frame of compiled code, which writes the slot without a barrier.
     Stack,
-    /// A handle of the host's.
+    /// A handle of the host.
     Handle,
     /// A mutable global.
     Global,

@@ -78,8 +78,8 @@ impl Config {
         self
     }
 
-    /// Sets how compiled code is kept inside the GC heap: by reserving 4 GiB of address space for
-    /// each store (the default), or by checking every access.
+    /// Sets how the accesses of compiled code are kept inside the GC heap: by reserving 4 GiB of
+    /// address space for each store (the default), or by checking every access.
     pub fn gc_heap_bounds(&mut self, bounds: HeapBounds) -> &mut Config {
         self.gc_heap_bounds = bounds;
         self
@@ -111,8 +111,8 @@ impl Config {
         self
     }
 
-    /// Sets the bytes of native stack that compiled code may use (default: 1 MiB). Code that needs
-    /// more traps. The thread must have that much stack, and some more for the host.
+    /// Sets the bytes of native stack that compiled code may use (default: 1 MiB). Code traps if it
+    /// needs more. The thread must have that much stack, and some more for the host.
     pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Config {
         self.max_wasm_stack = bytes;
         self
@@ -135,8 +135,8 @@ impl Config {
     /// (default: 100 000, which is some tens of kilobytes of WebAssembly). A huge function is
     /// compiled without optimisation and with a simpler register allocator, in time proportional to
     /// its size. Usually the code generator needs time quadratic in a function's size in the worst
-    /// case, and the author of a module can provoke that case. With 0 all functions count as huge;
-    /// with `usize::MAX`, for trusted modules, none does.
+    /// case, and the author of a module can provoke that case. With 0 all functions count as huge.
+    /// With `usize::MAX`, which is for trusted modules, none does.
     pub fn huge_function(&mut self, instructions: usize) -> &mut Config {
         self.huge_function = instructions;
         self
@@ -150,8 +150,8 @@ impl Config {
 
     /// Sets the maximum number of elements of all tables of a store together, including element
     /// segments of references into the heap (default: 2^26, at most 2^27). A single table may have
-    /// at most 10 million. Growing a table beyond the limit returns -1 to the program;
-    /// instantiating a module with larger tables is an error.
+    /// at most 10 million. Growing a table beyond the limit returns -1 to the program.
+    /// Instantiating a module with larger tables is an error.
     pub fn table_elements_maximum(&mut self, elements: u64) -> &mut Config {
         self.table_elements_maximum = elements;
         self

@@ -69,20 +69,20 @@ pub fn explore(
     Ok(listings)
 }
 
-/// What the checkers found in one function.
+/// The result of the checkers for one function.
 #[derive(Clone, Debug)]
 pub struct Checked {
     /// Its index in the module, imports included.
     pub index: u32,
     /// Its name, as in [`Listing`].
     pub name: String,
-    /// The law of emitted code that it breaks, with the instruction that breaks it. If there
-    /// is one, that is a bug of the compiler's.
+    /// The law of emitted code that it breaks, and the instruction that breaks it. `None` unless
+    /// the compiler has a bug.
     pub broken: Option<String>,
 }
 
-/// Runs the [checkers](gc_compiler::check) over the functions that [`explore`] shows, also
-/// where [`Config::verify`](crate::Config::verify) is off.
+/// Runs the [checkers](gc_compiler::check) over the functions that [`explore`] shows, even if
+/// [`Config::verify`](crate::Config::verify) is off.
 ///
 /// # Errors
 /// As [`explore`].

@@ -233,7 +233,7 @@ impl Global {
 }
 
 impl StoreOpaque {
-    /// The value of global `index`; a reference is rooted.
+    /// The value of global `index`. A reference is rooted in the current scope.
     pub(crate) fn read_global(&mut self, index: usize) -> Val {
         let GlobalData { place, ty } = &self.globals[index];
         let ty = ty.wasm_ty;
@@ -324,7 +324,7 @@ impl Table {
         Ok(Table::from_index(store, index))
     }
 
-    /// Its type; the least size is the present one.
+    /// Its type. The minimum is the current size.
     ///
     /// # Errors
     /// If it belongs to another store.
@@ -373,7 +373,7 @@ impl Table {
         })
     }
 
-    /// Grows the table by `delta` elements that are all `init`. Returns the former size.
+    /// Grows the table by `delta` elements that are all `init`. Returns the old size.
     ///
     /// # Errors
     /// If it cannot have that many elements, `init` is not of their type, or either belongs to
@@ -414,7 +414,7 @@ impl Memory {
         Ok(Memory::from_index(store, store.memories.len() - 1))
     }
 
-    /// Its type; the least size is the present one.
+    /// Its type. The minimum is the current size.
     ///
     /// # Errors
     /// If it belongs to another store.
@@ -457,7 +457,7 @@ impl Memory {
         Ok(store.memories[self.index(store)?].pages() as u32)
     }
 
-    /// Grows the memory by `delta` pages. Returns the former size.
+    /// Grows the memory by `delta` pages. Returns the old size.
     ///
     /// # Errors
     /// If it cannot have that many pages, or belongs to another store.

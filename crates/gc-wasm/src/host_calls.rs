@@ -1,5 +1,5 @@
-//! The host calls of compiled WebAssembly beyond the heap's own: their declarations. What
-//! they do stands in `instance/host_calls.rs`.
+//! The declarations of the host calls that compiled WebAssembly makes in addition to those of the
+//! heap. `instance/host_calls.rs` implements them.
 
 use crate::vm::func_ref::FuncArg;
 use anyhow::Result;
@@ -7,18 +7,19 @@ use gc_types::host_calls::{ExposedRef, Ref};
 use gc_types::{HostCall, HostSignature};
 
 gc_jit::host_calls! {
-    /// What compiled WebAssembly asks of its store. The caller's number is its instance's.
+    /// The operations of the store that compiled WebAssembly calls. The first argument of each is
+    /// the number of the calling instance.
     pub(crate) trait WasmHostCalls;
-    /// The same, with numbers and signatures.
+    /// The host calls with their numbers and signatures.
     pub(crate) const WASM from HostCall::FIRST_EMBEDDER, named "";
 
-    /// The former size in pages, or -1.
+    /// Grows a memory by `delta` pages. Returns the old size in pages, or -1.
     MEMORY_GROW: fn memory_grow(memory: u32, delta: u32) -> u32;
-    /// To an address in one memory, from one in another or the same, in bytes.
+    /// Copies `len` bytes from address `start` of memory `from` to address `at` of memory `to`.
     MEMORY_COPY: fn memory_copy(to: u32, at: u32, from: u32, start: u32, len: u32) -> Result<()>;
-    /// In bytes.
+    /// Sets `len` bytes of a memory to `byte`.
     MEMORY_FILL: fn memory_fill(memory: u32, at: u32, byte: u32, len: u32) -> Result<()>;
-    /// From a data segment.
+    /// Copies `len` bytes from offset `from` of a data segment to address `at` of a memory.
     MEMORY_INIT: fn memory_init(
         memory: u32,
         segment: u32,
@@ -26,24 +27,25 @@ gc_jit::host_calls! {
         from: u32,
         len: u32,
     ) -> Result<()>;
-    /// Gives a data segment up.
+    /// Drops a data segment.
     DATA_DROP: fn data_drop(segment: u32);
-    /// The former size in elements, or -1.
+    /// Grows a table by `delta` elements that are all `init`. Returns the old size in elements, or
+    /// -1.
     TABLE_GROW_REF: fn table_grow_ref(table: u32, init: Ref, delta: u32) -> u32;
-    /// As [`TABLE_GROW_REF`], for function references.
+    /// Like [`TABLE_GROW_REF`], but for function references.
     TABLE_GROW_FUNC: fn table_grow_func(table: u32, init: FuncArg, delta: u32) -> u32;
-    /// From an index on.
+    /// Sets the `len` elements of a table from index `at` on to `value`.
     TABLE_FILL_REF: fn table_fill_ref(table: u32, at: u32, value: Ref, len: u32) -> Result<()>;
-    /// As [`TABLE_FILL_REF`], for function references.
+    /// Like [`TABLE_FILL_REF`], but for function references.
     TABLE_FILL_FUNC: fn table_fill_func(
         table: u32,
         at: u32,
         value: FuncArg,
         len: u32,
     ) -> Result<()>;
-    /// Between tables, or within one.
+    /// Copies `len` elements from index `start` of table `from` to index `at` of table `to`.
     TABLE_COPY: fn table_copy(to: u32, from: u32, at: u32, start: u32, len: u32) -> Result<()>;
-    /// From an element segment.
+    /// Copies `len` elements from index `from` of an element segment to index `at` of a table.
     TABLE_INIT: fn table_init(
         table: u32,
         segment: u32,
@@ -51,23 +53,24 @@ gc_jit::host_calls! {
         from: u32,
         len: u32,
     ) -> Result<()>;
-    /// Gives an element segment up.
+    /// Drops an element segment.
     ELEM_DROP: fn elem_drop(segment: u32);
-    /// A new array from a data segment, `from` in bytes, `len` in elements.
+    /// Makes an array of `len` elements from the bytes of a data segment at offset `from`.
     ARRAY_NEW_DATA: [collects] fn array_new_data(
         header_word: u32,
         segment: u32,
         from: u32,
         len: u32,
     ) -> Result<ExposedRef>;
-    /// A new array from an element segment.
+    /// Makes an array from `len` elements of an element segment from index `from` on.
     ARRAY_NEW_ELEM: [collects] fn array_new_elem(
         header_word: u32,
         segment: u32,
         from: u32,
         len: u32,
     ) -> Result<ExposedRef>;
-    /// Elements of an array from a data segment, `from` in bytes, `len` in elements.
+    /// Overwrites `len` elements of an array from `index` on with the bytes of a data segment at
+    /// offset `from`.
     ARRAY_INIT_DATA: fn array_init_data(
         array: Ref,
         index: u32,
@@ -75,7 +78,8 @@ gc_jit::host_calls! {
         from: u32,
         len: u32,
     ) -> Result<()>;
-    /// Elements of an array from an element segment.
+    /// Overwrites `len` elements of an array from `index` on with those of an element segment from
+    /// index `from` on.
     ARRAY_INIT_ELEM: fn array_init_elem(
         array: Ref,
         index: u32,
@@ -85,12 +89,12 @@ gc_jit::host_calls! {
     ) -> Result<()>;
 }
 
-/// Whether a host call may lead to a collection.
+/// Whether a host call may collect.
 pub(crate) fn may_collect(call: HostCall) -> bool {
     signature(call).may_collect
 }
 
-/// The signature of any host call compiled WebAssembly makes.
+/// The signature of a host call that compiled WebAssembly makes.
 pub(crate) fn signature(call: HostCall) -> &'static HostSignature {
     match call.gc_signature() {
         Some(signature) => signature,

@@ -28,7 +28,7 @@
 //! # }
 //! ```
 
-// Much of what describes a module is only asked by the compiler.
+// Only the compiler uses much of a module's description.
 #![cfg_attr(not(feature = "compiler"), allow(dead_code))]
 
 #[cfg(feature = "compiler")]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Resolves the imports of modules by name. It may hold host functions, which can be used in any
+/// Resolves the imports of modules by name. It can contain host functions, which can be used in any
 /// store of its engine, and items of one store.
 pub struct Linker<T: 'static> {
     engine: Engine,

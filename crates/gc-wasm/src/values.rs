@@ -13,7 +13,7 @@ use wasmtime_types::{
     WasmValType,
 };
 
-/// A value. Floats are stored as bits, so that not-a-number payloads survive.
+/// A value. Floats are stored as bits, so that the payloads of NaNs are preserved.
 #[derive(Clone, Copy, Debug)]
 pub enum Val {
     /// A 32-bit integer.
@@ -304,8 +304,8 @@ impl StoreOpaque {
         gc.expose_gc_ref_to_wasm(gc_ref)
     }
 
-    /// The registered type of the object, which must be a struct or an array. For accesses through
-    /// handles whose type the host asserted.
+    /// The registered type of the object, which must be a struct or an array. It is for accesses
+    /// through handles whose type the host asserted.
     pub(crate) fn registered_type_of(
         &self,
         gc_ref: &VMGcRef,

@@ -31,8 +31,8 @@ pub struct ExploreArgs {
     /// What to show.
     #[arg(long, value_enum, default_value_t = Emit::Clif, value_name = "WHAT")]
     pub emit: Emit,
-    /// Check each function: that references are in stack maps where they must be, that
-    /// stores of references have their barrier, and that no access leaves the heap.
+    /// Check each function: references are in stack maps where they must be, stores of references
+    /// have their barrier, and no access leaves the heap.
     #[arg(long)]
     pub check: bool,
     /// Collector and heap.
@@ -54,8 +54,8 @@ pub enum Emit {
 /// Prints the listings.
 ///
 /// # Errors
-/// If the module cannot be read or compiled, or has no such function; or if `--check` finds a
-/// function that breaks a law, behind the listings.
+/// If the module cannot be read or compiled, or if it has no such function. Also, after the
+/// listings, if `--check` finds a function that breaks a law.
 pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     let engine = args.engine.engine(registry)?;
     let program = Program::read(&args.file)?;

@@ -1,4 +1,4 @@
-//! What the tests share: a store over an empty heap, and functions built by hand.
+//! Shared by the tests: a store with an empty heap, and functions that are built by hand.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 use cranelift_codegen::Context;
@@ -35,7 +35,7 @@ pub fn signature(params: &[Type], returns: &[Type]) -> Signature {
     signature
 }
 
-/// What code depends on whose host calls of its own are `calls`.
+/// The ABI of code whose embedder's host calls are `calls`.
 pub fn abi(calls: &[(HostCall, HostSignature)]) -> Abi {
     Abi::new(CollectorAbi::new("any")).with_host_calls(calls.iter().copied())
 }
@@ -74,7 +74,7 @@ pub fn compile(
     compiler.compile(&mut Context::for_function(func)).unwrap()
 }
 
-/// Links functions `0..`, named `f0`, `f1`, ..., all of which the host may call.
+/// Links functions `0..` with the names `f0`, `f1`, .... The host may call all of them.
 pub fn link(functions: Vec<CompiledFunction>, calls: &[(HostCall, HostSignature)]) -> CodeImage {
     let mut image = ImageLinker::new();
     for (i, function) in (0..).zip(functions) {
@@ -91,7 +91,7 @@ pub fn publish(
     CodeMemory::publish(link(functions, calls), &[]).unwrap()
 }
 
-/// The trampolines of one signature, in an image of their own.
+/// The trampolines of one signature, in their own image.
 pub fn trampolines(signature: &Signature) -> Arc<CodeMemory> {
     let signature = call_signature(signature).unwrap();
     let mut image = ImageLinker::new();
@@ -104,13 +104,13 @@ pub fn entry_trampoline(signature: &Signature) -> EntryTrampoline {
     trampolines(signature).entry_trampoline(&call_signature(signature).unwrap()).unwrap()
 }
 
-/// The exit trampoline of one signature: where it is, and what keeps it.
+/// The exit trampoline of one signature: its address, and the code that contains it.
 pub fn exit_trampoline(signature: &Signature) -> (*const u8, Arc<CodeMemory>) {
     let code = trampolines(signature);
     (code.exit_trampoline(&call_signature(signature).unwrap()).unwrap(), code)
 }
 
-/// A store with data for host functions to work on.
+/// A store with data for host functions.
 pub struct TestStore<D = ()> {
     pub jit: JitState<TestStore<D>>,
     pub data: D,
@@ -126,7 +126,7 @@ impl<D> JitStore for TestStore<D> {
     }
 }
 
-/// A store and a vmctx of it, with room behind the prefix.
+/// A store and a vmctx of it, with room after the prefix.
 pub struct Fixture<D = ()> {
     pub store: TestStore<D>,
     pub vmctx: Box<Vmctx>,
@@ -189,7 +189,7 @@ impl<D> Fixture<D> {
     }
 }
 
-/// A context for a host function of `store`'s, with room behind it.
+/// A context for a host function of `store`, with room after it.
 #[repr(C)]
 pub struct HostContext {
     pub context: VMHostFuncContext,

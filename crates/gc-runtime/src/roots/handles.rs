@@ -30,7 +30,7 @@ impl TableId {
 pub struct ScopedHandle {
     table: TableId,
     index: u32,
-    /// Which scope's lifetime it belongs to: indices are reused after scopes end.
+    /// The generation in which it was made. Indices are reused after a scope ends.
     generation: u64,
 }
 
@@ -173,7 +173,7 @@ impl HandleTable {
     /// Removes the reference of one handle that was made since `scope` began.
     pub(crate) fn pop(&mut self, scope: HandleScope) -> Option<VMGcRef> {
         while self.scoped.len() > scope.0 {
-            // 2^64 do not end before the universe does.
+            // 64 bits cannot overflow in practice.
             self.generation += 1;
             self.generations.pop();
             if let Some(gc_ref) = self.scoped.pop().flatten() {
@@ -282,7 +282,7 @@ mod tests {
         let first = table.push(i31()).unwrap();
         assert_eq!(table.get(&first), Ok(&i31()));
         table.pop(scope).unwrap();
-        // As many scopes as the old generations had numbers, but for the one above.
+        // With the root above, 2³² roots have been removed: a 32-bit generation would repeat.
         table.generation += (1 << 32) - 1;
         assert_ne!(table.push(i31()).unwrap(), first);
         assert_eq!(table.get(&first), Err(HandleError::ScopeEnded));

@@ -1,4 +1,4 @@
-//! What these tests share: the types they allocate and the heaps they run on.
+//! Shared parts of these tests: the types that they allocate and the heaps on which they run.
 
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{
@@ -19,7 +19,7 @@ pub(crate) const LEFT: u32 = 8;
 pub(crate) const RIGHT: u32 = 12;
 pub(crate) const VALUE: u32 = 16;
 
-/// Those whose heaps keep what the host has a reference to, though it is no root.
+/// The collectors whose heaps keep an object that the host refers to without a root.
 pub(crate) const COLLECTORS: [&dyn GcRuntime; 2] = [&NullCollector, &DrcCollector];
 pub(crate) const ALL_COLLECTORS: [&dyn GcRuntime; 4] =
     [&NullCollector, &DrcCollector, &CopyingCollector, &GenerationalCollector::new()];
@@ -70,7 +70,7 @@ pub(crate) fn node(store: &mut GcStore) -> VMGcRef {
     store.alloc_struct(&mut NoStack, NODE).unwrap()
 }
 
-/// A mutator whose stack is a few slots.
+/// A mutator whose stack has a few slots.
 pub(crate) struct Stack(pub(crate) Vec<u64>);
 
 impl TraceRoots for Stack {
@@ -84,7 +84,7 @@ impl TraceRoots for Stack {
     }
 }
 
-/// A table of one element, registered with a store.
+/// A table with one element, which is registered with a store.
 #[cfg(feature = "gc_zeal")]
 pub(crate) fn table(store: &mut GcStore) -> Vec<u32> {
     let mut table = vec![0];

@@ -1,4 +1,4 @@
-//! Growth policies: what they are asked, and that heaps do as they say.
+//! Tests of growth policies: what heaps ask, and that they follow the answers.
 
 use crate::common::*;
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
@@ -17,16 +17,16 @@ const ALL: [&dyn GcRuntime; 4] =
 
 const NULL_PAGE: u64 = NULL_PAGE_SIZE as u64;
 
-/// What a policy was asked.
+/// The questions that a policy got.
 #[derive(Default)]
 struct Asked {
     decisions: Vec<(HeapUsage, u64)>,
     plans: Vec<HeapUsage>,
-    /// Mapped bytes, bytes more, and whether that was admitted.
+    /// Mapped bytes, more bytes, and whether they were admitted.
     steps: Vec<(u64, u64, bool)>,
 }
 
-/// The default but for some answers, and keeps what it was asked.
+/// The default policy with some other answers. It records the questions.
 #[derive(Clone)]
 struct Recorder {
     adaptive: AdaptivePolicy,
@@ -75,8 +75,8 @@ fn with(policy: impl Into<PolicyFactory>, initial: u64, maximum: u64) -> HeapOpt
     HeapOptions { initial, maximum, policy: policy.into(), ..options(HeapBounds::Checked) }
 }
 
-/// Makes arrays of `length` numbers that are all held by the stack, until `count` or
-/// there is no room.
+/// Makes up to `count` arrays of `length` numbers, which the stack keeps alive, until there is no
+/// room.
 fn fill(
     store: &mut GcStore,
     stack: &mut Stack,
@@ -119,20 +119,20 @@ fn a_step_that_is_refused_is_tried_by_halves_down_to_what_is_needed() {
         let has = store.heap().usage().mapped + u64::from(gc_types::NULL_PAGE_SIZE);
         assert!(matches!(error, HeapError::OutOfMemory { limit, .. } if limit == has), "{error}");
         let asked = asked.lock().unwrap();
-        // What is left is less than one more array needs.
+        // The rest is less than one more array needs.
         let mut admitted = asked.steps.iter().filter(|step| step.2).map(|step| step.0 + step.1);
         let mapped = admitted.next_back().unwrap();
         assert!(mapped + 80_016 + (64 << 10) > 10 << 20, "{name}: {mapped}");
         let halved = asked.steps.windows(2).filter(|pair| {
             let [(_, first, admitted), (_, second, _)] = pair else { unreachable!() };
             let half = (first / 2).max(80_016);
-            // In whole pages, or chunks of 32 KiB.
+            // Growth is in whole pages, or in chunks of 32 KiB.
             !admitted && (half..half + (32 << 10)).contains(second)
         });
         assert!(halved.count() > 3, "{name}: {:?}", asked.steps);
         drop(asked);
         store.heap().verify().unwrap();
-        // Refused is not broken.
+        // After a refusal the heap is still usable.
         stack.0.truncate(stack.0.len() / 2);
         if name != "null" {
             fill(&mut store, &mut stack, 10_000, 5).unwrap();
@@ -163,14 +163,14 @@ fn a_policy_is_told_the_truth() {
                 assert!(usage.used <= usage.mapped && usage.mapped <= usage.limit, "{usage:?}");
                 assert!(usage.live <= usage.used, "{usage:?}");
             }
-            // It grew as far as was admitted, and by nothing else.
+            // It grew exactly as far as was admitted.
             let admitted = asked.steps.iter().filter(|step| step.2);
             for (mapped, more, _) in admitted {
                 assert!(mapped + more <= (32 << 20) - NULL_PAGE);
             }
             asked.plans.clear();
         }
-        // Of 1000 arrays half live on.
+        // Half of 1000 arrays stay alive.
         stack.0.truncate(500);
         let used = store.heap().occupancy().used;
         assert!(store.gc(&mut stack).unwrap());
@@ -192,7 +192,7 @@ fn a_heap_in_which_much_lives_is_some_times_as_large() {
             let mut store = with_nursery(runtime, 1 << 20, &options);
             let mut stack = Stack(Vec::new());
             const LIVE: usize = 20_000;
-            // What lives is all over what does not, and replaced bit by bit.
+            // Live objects are spread among garbage, and are replaced one by one.
             for n in 0..10 * LIVE {
                 fill(&mut store, &mut stack, 10, 1).unwrap();
                 churn(&mut store, &mut stack, 10);
@@ -235,7 +235,7 @@ fn a_fixed_heap_may_be_much_smaller_than_it_might_become() {
             let mut store = store_with(runtime, &with(FixedPolicy, initial, 64 << 20));
             let mut stack = Stack(Vec::new());
             for _ in 0..2 {
-                // A tenth lives, in arrays large and small.
+                // A tenth lives, in large and small arrays.
                 fill(&mut store, &mut stack, (initial / 32 / 8) as u32, 1).unwrap();
                 let count = initial as usize / 16 / 816;
                 fill(&mut store, &mut stack, 100, count).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -258,7 +258,7 @@ fn a_fixed_heap_is_collected_no_more_often_than_one_that_may_grow() {
             let options = with(policy, 256 << 20, 256 << 20);
             let mut store = with_nursery(runtime, 8 << 20, &options);
             let mut stack = Stack(Vec::new());
-            // All survives for a while, then nothing does.
+            // Everything survives for a while, then nothing does.
             fill(&mut store, &mut stack, 10, 300_000).unwrap();
             stack.0.clear();
             for _ in 0..60 {
@@ -279,7 +279,7 @@ fn a_heap_whose_policy_gives_up_before_its_limit_uses_its_last_gaps() {
     let mut stack = Stack(Vec::new());
     fill(&mut store, &mut stack, 250, 10_000).unwrap_err();
     let full = stack.0.len();
-    // Every other one goes: what is free then is as large as one of them, and no larger.
+    // Every other array dies. Each gap is then as large as one array.
     stack.0 = stack.0.iter().copied().step_by(2).collect();
     let left = full - stack.0.len();
     fill(&mut store, &mut stack, 250, left).unwrap();
@@ -314,7 +314,7 @@ fn a_policy_may_ask_for_all_memory_and_refuse_it() {
     }
 }
 
-/// Also where a growth maps what is missing of a nursery and the first old memory at once.
+/// The same if one growth maps the rest of a nursery and the first old memory.
 #[test]
 fn no_heap_has_more_than_a_policy_admits() {
     for runtime in COLLECTING {
@@ -331,7 +331,7 @@ fn no_heap_has_more_than_a_policy_admits() {
     }
 }
 
-/// A policy may refuse everything when there is next to nothing but a nursery.
+/// A policy may refuse everything when the heap is almost only a nursery.
 #[test]
 fn what_survives_has_room_though_no_more_is_admitted() {
     for runtime in COLLECTING {
@@ -340,7 +340,7 @@ fn what_survives_has_room_though_no_more_is_admitted() {
             let policy = Recorder { limit: initial - NULL_PAGE + more, ..Recorder::new() };
             let mut store = store_with(runtime, &with(policy, initial, 64 << 20));
             let mut stack = Stack(Vec::new());
-            // A quarter of what there is.
+            // A quarter of the memory.
             for _ in 0..250 {
                 let filled = fill(&mut store, &mut stack, 10, 10);
                 filled.unwrap_or_else(|e| panic!("{}, {more} more: {e}", runtime.name()));
@@ -351,7 +351,7 @@ fn what_survives_has_room_though_no_more_is_admitted() {
     }
 }
 
-/// A policy may ask for as much again as there is, and refuse it.
+/// A policy may ask to double the memory, and then refuse it.
 #[test]
 fn a_heap_that_may_not_grow_keeps_room_for_small_objects() {
     for runtime in COLLECTING {
@@ -377,7 +377,7 @@ fn a_heap_that_may_not_grow_keeps_room_for_small_objects() {
     }
 }
 
-/// Bytes of the heap that are in memory, as the system tells; `None` where it does not.
+/// Resident bytes of the heap according to the system. `None` if the system does not report them.
 fn resident(store: &GcStore) -> Option<u64> {
     let base = store.heap().vmctx_gc_heap_base().addr() as u64;
     let end = base + store.heap().core().memory.maximum();
@@ -419,7 +419,7 @@ fn memory_goes_back_after_a_spike() {
             Some((then, now)) => assert!(then > 32 << 20 && now < 16 << 20, "{name}: {then} {now}"),
             None => eprintln!("SKIPPED: this system does not say what is in memory"),
         }
-        // What was given back is there when it is needed again, and zero.
+        // Memory that was given back can be used again, and is zero.
         for _ in 0..2000 {
             fill(&mut store, &mut stack, 4000, 1).unwrap();
             let array = VMGcRef::from_raw_u32(*stack.0.last().unwrap() as u32).unwrap();
@@ -461,7 +461,7 @@ fn a_heap_that_no_longer_grows_is_looked_at_when_a_review_is_due() {
 fn a_policy_that_is_mean_with_memory_uses_less_than_a_generous_one() {
     for runtime in COLLECTING {
         let most = |policy: AdaptivePolicy| {
-            // A small nursery, or it is most of the heap.
+            // A small nursery, because otherwise it is most of the heap.
             let options = with(policy, 1 << 20, 512 << 20);
             let mut store = with_nursery(runtime, 1 << 20, &options);
             let mut stack = Stack(Vec::new());
@@ -507,7 +507,7 @@ fn a_reset_heap_asks_its_new_policy() {
         });
         let mut store = store_with(runtime, &with(factory, 1 << 20, 512 << 20));
         let mut stack = Stack(Vec::new());
-        // All survives: a nursery shrinks, and is larger again when it is as new.
+        // Everything survives, so the nursery shrinks. After a reset it has its first size again.
         fill(&mut store, &mut stack, 2000, 3000).unwrap();
         stack.0.clear();
         let first = Arc::clone(&made.lock().unwrap()[0]);
@@ -525,7 +525,7 @@ fn a_heap_may_have_little_of_what_it_could_become() {
         for limit in [2 << 20, 10 << 20] {
             let name = runtime.name();
             let policy = Recorder { limit, ..Recorder::new() };
-            // So that the largest nursery is larger than all there is.
+            // The largest nursery is larger than the whole heap.
             let options =
                 HeapOptions { bounds: HeapBounds::Guarded, ..with(policy, 1 << 20, 2 << 30) };
             let mut store = store_with(runtime, &options);

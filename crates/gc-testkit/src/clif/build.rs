@@ -1,4 +1,4 @@
-//! A random program as CLIF: what an embedder of `gc-compiler` does, in small.
+//! Builds a random program as CLIF, like a small embedder of `gc-compiler`.
 
 use super::program::{End, FUNCS, INTS, Op, Program, REFS, Var, WIDES};
 use anyhow::{Result, anyhow};
@@ -24,7 +24,7 @@ use std::collections::HashMap;
 const TABLE: Region = regions::EMBEDDER;
 /// The global that is a reference.
 const GLOBAL: Region = regions::EMBEDDER + 1;
-/// Where the table, the global and functions are.
+/// The addresses of the table, the global and functions.
 const NATIVE: Region = regions::EMBEDDER + 2;
 
 /// A host call that may collect, and one that does not.
@@ -49,7 +49,7 @@ const HOST_QUIET: (HostCall, HostSignature) = (
     },
 );
 
-/// Names of compiled functions, and of host calls.
+/// The namespaces of compiled functions and of host calls.
 const FUNCTION: u32 = 0;
 const HOST: u32 = 1;
 
@@ -61,37 +61,37 @@ fn layout() -> StructLayout {
     StructLayout::new([Ref, Ref, I64, FuncRef]).expect("a small struct")
 }
 
-/// What to build for: a heap with a guard behind it, or without. It has the options of every
-/// collector of ours.
+/// The ABI of the built code, for a heap with or without a guard. It has the options of all
+/// collectors of this project.
 pub fn abi(guarded: bool) -> Abi {
     let bounds = if guarded { HeapBounds::Guarded } else { HeapBounds::Checked };
     Abi::new(CollectorAbi::new("any").with(NURSERY, 1 << 20)).with_bounds(bounds)
 }
 
-/// A function that was built.
+/// A built function.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// As the emitter left it.
+    /// The function before safepoints were placed.
     pub before: ir::Function,
-    /// With safepoints.
+    /// The function with safepoints.
     pub func: ir::Function,
-    /// What its types say.
+    /// The function's types.
     pub types: FunctionTypes,
-    /// What the emitter marked.
+    /// The references that the emitter marked.
     pub references: References,
 }
 
 /// Runs the checkers over a function.
 ///
 /// # Errors
-/// The law that it breaks, with the function.
+/// The law that the function breaks, and the function.
 pub fn check(built: &Built, compiler: &dyn GcCompiler, abi: &Abi) -> Result<()> {
     let cx = CheckContext { abi, compiler, types: &built.types };
     gc_compiler::check::check_function(&built.func, &cx)
         .map_err(|error| anyhow!("{}: {error}\n{}", compiler.name(), built.func))
 }
 
-/// What the frontend asks about the machine.
+/// The frontend's settings for the machine.
 fn frontend_config() -> Result<TargetFrontendConfig> {
     let machine = cranelift_native::builder().map_err(|why| anyhow!("{why}"))?;
     Ok(machine.finish(settings::Flags::new(settings::builder()))?.frontend_config())
@@ -173,7 +173,7 @@ impl Program {
     /// Emits the program for a collector and places safepoints.
     ///
     /// # Errors
-    /// If the function is too large, which no program of ours is.
+    /// If the function is too large. No random program is.
     pub fn build(&self, compiler: &dyn GcCompiler, abi: &Abi) -> Result<Built> {
         let mut func = ir::Function::with_name_signature(Default::default(), own_signature());
         let mut context = FunctionBuilderContext::new();

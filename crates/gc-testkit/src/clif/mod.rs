@@ -1,15 +1,15 @@
-//! Random functions that use a heap, as CLIF: what proves the emitter, the safepoint pass and
-//! the checkers (feature `clif`).
+//! Random functions that use a heap, as CLIF. They test the emitter, the safepoint pass and the
+//! checkers (feature `clif`).
 //!
-//! A [`Program`] is made from bytes, so a seed or a fuzzer makes one and what fails can be
-//! shrunk. It has a few blocks with any control flow between them (loops, joins, switches,
-//! also irreducible), over variables that hold references, 32-bit and 64-bit integers and
-//! function references; and all that `gc-compiler` emits: allocation, reads and writes of
-//! fields, elements, tables and globals, casts and tests, `i31`s, bulk operations, host
-//! calls, and calls of other compiled functions that may collect.
+//! A [`Program`] is made from bytes, so a seed or a fuzzer can make one, and failing programs can
+//! be shrunk. It has a few blocks with any control flow between them: loops, joins, switches, and
+//! irreducible control flow. Its variables hold references, 32-bit and 64-bit integers and function
+//! references. It uses everything that `gc-compiler` emits: allocation, reads and writes of fields,
+//! elements, tables and globals, casts and tests, `i31`s, bulk operations, host calls, and calls of
+//! other compiled functions that may collect.
 //!
-//! [`Program::build`] emits it for any collector, as an embedder would, and places
-//! safepoints. [`check`] runs the checkers over what came of it.
+//! [`Program::build`] emits it for any collector, as an embedder does, and places safepoints.
+//! [`check`] runs the checkers over the result.
 //!
 //! ```
 //! use gc_compiler::collector::copying::CopyingCompiler;

@@ -1,8 +1,8 @@
-//! A random program, before it is CLIF.
+//! Random programs, before they are emitted as CLIF.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-/// How many variables there are of each kind.
+/// The number of variables of each kind.
 pub(super) const REFS: usize = 5;
 pub(super) const INTS: usize = 3;
 pub(super) const WIDES: usize = 2;
@@ -12,11 +12,11 @@ pub(super) const FUNCS: usize = 2;
 #[derive(Clone, Debug)]
 pub struct Program(pub(super) Vec<(Vec<Op>, End)>);
 
-/// A variable's number among those of its kind.
+/// A variable's number among the variables of its kind.
 pub(super) type Var = usize;
 
-/// One operation. Variables are named by what they hold: `r` a reference, `i` an `I32`, `w`
-/// an `I64`, `f` a function reference; what is written is named first.
+/// One operation. The names of variables show their kinds: `r` is a reference, `i` an `I32`, `w` an
+/// `I64`, and `f` a function reference. The variable that is written comes first.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Op {
     Null { r: Var },
@@ -65,7 +65,7 @@ pub(super) enum Op {
     HostQuiet { i: Var, r: Var },
 }
 
-/// How a block ends.
+/// The end of a block.
 #[derive(Clone, Debug)]
 pub(super) enum End {
     Jump(usize),
@@ -78,9 +78,9 @@ pub(super) enum End {
 }
 
 impl Program {
-    /// The program that these bytes are.
+    /// Makes a program from these bytes.
     pub fn from_bytes(bytes: &[u8]) -> Program {
-        // Where bytes end, zeros follow: only a choice of nothing fails.
+        // After the last byte, zeros follow. Only a choice from an empty set fails.
         Unstructured::new(bytes).arbitrary().unwrap_or_else(|_| Program::empty())
     }
 
@@ -162,7 +162,7 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
 }
 
 fn end(u: &mut Unstructured<'_>, blocks: usize) -> Result<End> {
-    // The first block is the entry, to which nothing jumps.
+    // The first block is the entry. Nothing jumps to it.
     let mut target = || u.int_in_range(1..=blocks);
     let (yes, no, other) = (target()?, target()?, target()?);
     let r = u.choose_index(REFS)?;

@@ -1,15 +1,14 @@
-//! [`CodeImage`]: what compiling hands to running, as plain data.
+//! [`CodeImage`]: the result of compilation, as plain data that can be run.
 //!
-//! An image is linked machine code and its tables: functions and their names, traps,
-//! stack maps, handlers, source locations, trampolines by signature, the text of the
-//! [`Abi`](crate::Abi) it was compiled for. Nothing in it is an absolute address, so it can
-//! be published anywhere, more than once, and on another day.
+//! An image consists of linked machine code and its tables: functions and their names, traps, stack
+//! maps, handlers, source locations, trampolines by signature, and the text of the
+//! [`Abi`](crate::Abi) for which it was compiled. It contains no absolute addresses. So it can be
+//! published at any address, more than once, and in a later process.
 //!
-//! There is one form, in memory and on disk: a section of bytes for the code and one for
-//! each table, all little-endian, read in place. A table is an array that is searched by
-//! bisection. [`CodeImageBuilder`] makes one; [`CodeImage::new`] takes bytes from elsewhere
-//! and checks every table before anything is read from it, so that what reads them later
-//! can trust them.
+//! The format is the same in memory and on disk: one section of bytes for the code and one for each
+//! table. All are little-endian and read in place. A table is an array that is searched by
+//! bisection. [`CodeImageBuilder`] makes an image. [`CodeImage::new`] takes bytes from elsewhere
+//! and checks every table first, so that later readers can trust them.
 
 mod build;
 mod check;
@@ -24,8 +23,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Bytes that an image reads: of a file that is mapped, for instance. They must never
-/// change.
+/// The bytes of an image, for example those of a mapped file. They must never change.
 pub type ImageBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// A part of an image's bytes.
@@ -39,22 +37,21 @@ pub enum Section {
     Functions,
     /// The functions' names, UTF-8.
     Names,
-    /// Rows of `(start, parameters, results, entry, exit)`, ascending by signature:
-    /// where the signature's types begin in the next section and how many there are,
-    /// and one more than the numbers of its trampolines among the functions; zero if
-    /// there is none.
+    /// Rows of `(start, parameters, results, entry, exit)`, ascending by signature: the position of
+    /// the signature's types in the next section, the numbers of types, and the numbers of its
+    /// trampolines among the functions plus one, where zero means no trampoline.
     Signatures,
-    /// Codes of [`ValueType`]s.
+    /// The codes of [`ValueType`]s.
     SignatureTypes,
-    /// Code offsets that trap, ascending.
+    /// The offsets of the instructions that trap, ascending.
     TrapOffsets,
-    /// The [`Trap`] of each, a byte.
+    /// The [`Trap`] of each, as a byte.
     TrapCodes,
-    /// Return addresses that have a stack map, ascending.
+    /// The return addresses that have a stack map, ascending.
     StackMaps,
     /// For each, `(frame size, first slot, number of slots)`.
     StackMapFrames,
-    /// Slots: offsets in bytes from a frame's stack pointer.
+    /// The slots: offsets in bytes from a frame's stack pointer.
     StackMapSlots,
     /// Rows of `(return address, frame offset, first handler, number of handlers)`,
     /// ascending.
@@ -63,21 +60,21 @@ pub enum Section {
     Handlers,
     /// Rows of `(first, end, source location)`, ascending.
     Locations,
-    /// Codes of [`TypeWord`]s. Behind the code there is a table of eight bytes for each,
-    /// which code reads.
+    /// The codes of [`TypeWord`]s. After the code there is a table with eight bytes for each, which
+    /// the code reads.
     TypeWords,
     /// The text of the [`Abi`](crate::Abi).
     Abi,
 }
 
-/// The tag of a handler that catches all.
+/// The tag of a handler that catches everything.
 const CATCH_ALL: u32 = u32::MAX;
 
 impl Section {
-    /// How many sections an image has.
+    /// The number of sections of an image.
     pub const COUNT: usize = Section::ALL.len();
 
-    /// Every section, in order.
+    /// All sections, in order.
     pub const ALL: [Section; 15] = [
         Section::Text,
         Section::Functions,
@@ -97,16 +94,18 @@ impl Section {
     ];
 }
 
-/// Which function of an image.
+/// The identity of a function of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FunctionId {
-    /// One the embedder defined.
+    /// A function of the embedder.
     Function(u32),
     /// The trampoline of a host call.
     HostCall(HostCall),
-    /// The way in for the host to functions of the image's signature of this number.
+    /// The entry trampoline of the image's signature with this number: the host calls compiled
+    /// functions by it.
     Entry(u32),
-    /// The way out to host functions of the image's signature of this number.
+    /// The exit trampoline of the image's signature with this number: compiled code calls host
+    /// functions by it.
     Exit(u32),
 }
 
@@ -134,35 +133,35 @@ impl FunctionId {
 /// A function of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FunctionInfo<'a> {
-    /// Which.
+    /// The function's identity.
     pub id: FunctionId,
     /// Its name, for backtraces and disassembly.
     pub name: &'a str,
-    /// Bytes from the image's start.
+    /// Distance in bytes from the image's start.
     pub offset: u32,
     /// Its code's size in bytes.
     pub size: u32,
-    /// Bytes from its vmctx slot up to the frame pointer, if it has that slot.
+    /// The distance in bytes from its vmctx slot up to the frame pointer, if it has such a slot.
     pub vmctx_slot: Option<u32>,
 }
 
-/// A way in for the host: an entry trampoline's code and where its handler is.
+/// An entry trampoline: its code and its handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryPoint {
-    /// Where its code begins, in bytes from the image's start.
+    /// The offset of its code, in bytes from the image's start.
     pub offset: u32,
-    /// How many [`ValRaw`](crate::ValRaw)s a call needs.
+    /// The number of [`ValRaw`](crate::ValRaw)s that a call needs.
     pub slots: u32,
-    /// Where its handler begins, in bytes from the image's start.
+    /// The offset of its handler, in bytes from the image's start.
     pub handler: u32,
     /// Bytes from the handler's stack pointer up to the trampoline's frame pointer.
     pub frame_offset: u32,
 }
 
-/// Bytes that are no image.
+/// The error for bytes that are not an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageError {
-    /// What is wrong with them.
+    /// The description of the error.
     pub why: String,
 }
 
@@ -197,11 +196,11 @@ impl fmt::Debug for CodeImage {
 }
 
 impl CodeImage {
-    /// The image whose sections are at these ranges of `bytes`, which are read in place.
+    /// Makes an image whose sections are at these ranges of `bytes`. The bytes are read in place.
     ///
     /// # Errors
-    /// If a section is outside the bytes, or a table is not as [`Section`] says: not
-    /// sorted, or naming something that is outside of what it names.
+    /// If a section lies outside the bytes, or if a table is not as [`Section`] says: it is not
+    /// sorted, or a number or an offset in it is out of range.
     pub fn new(
         bytes: ImageBytes,
         sections: [Range<usize>; Section::COUNT],
@@ -231,7 +230,7 @@ impl CodeImage {
         &self.bytes()[self.sections[section as usize].clone()]
     }
 
-    /// The bytes that it is a view of, if they came from elsewhere.
+    /// The bytes that were passed to [`new`](CodeImage::new), if the image was made so.
     pub fn shared_bytes(&self) -> Option<&ImageBytes> {
         match &self.backing {
             Backing::Owned(_) => None,
@@ -249,15 +248,16 @@ impl CodeImage {
         self.section(Section::Text)
     }
 
-    /// The text of the [`Abi`](crate::Abi) it was compiled for.
+    /// The text of the [`Abi`](crate::Abi) for which it was compiled.
     pub fn abi(&self) -> &str {
         std::str::from_utf8(self.section(Section::Abi)).unwrap_or_default()
     }
 
-    /// Code ends with a page of this many bytes, so that its pages can be executable alone.
+    /// The code's size is a multiple of this number of bytes, so that only its pages are
+    /// executable.
     pub const PAGE_SIZE: u32 = 4096;
 
-    /// What code reads in the table of eight-byte words behind it.
+    /// The words in the table after the code, which the code reads.
     pub fn type_words(&self) -> impl ExactSizeIterator<Item = TypeWord> {
         let words = self.table::<1>(Section::TypeWords).iter();
         words.map(|row| TypeWord::from_code(row.word(0)).expect("the image was checked"))
@@ -280,7 +280,7 @@ impl CodeImage {
         }
     }
 
-    /// Where the embedder's function `index` begins, in bytes from the image's start.
+    /// The offset of the embedder's function `index`, in bytes from the image's start.
     pub fn function_offset(&self, index: u32) -> Option<u32> {
         self.offset_of(FunctionId::Function(index))
     }
@@ -302,7 +302,7 @@ impl CodeImage {
         )
     }
 
-    /// The function that the byte at `offset` belongs to.
+    /// The function that contains the byte at `offset`.
     pub fn function_at(&self, offset: u32) -> Option<FunctionInfo<'_>> {
         let functions = self.table::<7>(Section::Functions);
         let at = functions.partition_point(|row| row.word(2) <= offset).checked_sub(1)?;
@@ -325,7 +325,7 @@ impl CodeImage {
         (offset < end).then_some(location)
     }
 
-    /// Where calls resume that unwind to their caller, ascending by return address.
+    /// The handlers of calls, in ascending order of return address.
     pub fn handlers(&self) -> impl ExactSizeIterator<Item = HandlerSite> {
         self.table(Section::HandlerSites).iter().map(|row| self.handler_site(row))
     }
@@ -340,7 +340,7 @@ impl CodeImage {
         HandlerSite { ret_addr, frame_offset, handlers: handlers.iter().map(handler).collect() }
     }
 
-    /// The signatures it has trampolines of, ascending.
+    /// The signatures for which it has trampolines, ascending.
     pub fn signatures(&self) -> impl ExactSizeIterator<Item = CallSignature> {
         self.table(Section::Signatures).iter().map(|row| {
             let (params, results) = self.signature_codes(row);
@@ -367,7 +367,7 @@ impl CodeImage {
         Some(&table[at])
     }
 
-    /// The way in for the host to functions of this signature, if the image has one.
+    /// The entry trampoline for functions of this signature, if the image has one.
     pub fn entry(&self, signature: &CallSignature) -> Option<EntryPoint> {
         let row = self.find_signature(signature)?;
         let number = row.word(3).checked_sub(1)?;
@@ -385,8 +385,8 @@ impl CodeImage {
         })
     }
 
-    /// Where the code begins through which compiled code calls host functions of this
-    /// signature, in bytes from the image's start; if the image has such code.
+    /// The offset of the exit trampoline for host functions of this signature, in bytes from the
+    /// image's start, if the image has one.
     pub fn exit(&self, signature: &CallSignature) -> Option<u32> {
         let number = self.find_signature(signature)?.word(4).checked_sub(1)?;
         Some(self.table::<7>(Section::Functions)[number as usize].word(2))

@@ -1,6 +1,5 @@
 //! The environment of a function that is being translated: its module, its vmctx, and its
-//! declarations so far (callees, signatures, types). Also the alias regions of WebAssembly's
-//! memory.
+//! declarations (callees, signatures, types). Also the alias regions of WebAssembly's memory.
 
 use super::CompileContext;
 use super::signature::{clif_signature, signature_types, value_type};
@@ -36,18 +35,18 @@ pub(super) const TABLE_REFS: Region = regions::EMBEDDER + 4;
 pub(super) const TABLE_FUNCS: Region = regions::EMBEDDER + 5;
 /// The stack slot that holds the vmctx.
 pub(super) const VMCTX_SLOT: Region = regions::EMBEDDER + 6;
-/// Imported globals that are numbers, any two of which may be one.
+/// Imported globals that are numbers. Two of them may be the same global.
 const IMPORTED_GLOBALS: Region = regions::EMBEDDER + 7;
 /// Imported globals that are references into the heap.
 const IMPORTED_REF_GLOBALS: Region = regions::EMBEDDER + 8;
 /// Imported globals that are function references.
 const IMPORTED_FUNC_GLOBALS: Region = regions::EMBEDDER + 9;
-/// Defined globals, one region each: what is imported cannot be one of them.
+/// Defined globals, one region each. An imported global cannot be one of them.
 const DEFINED_GLOBALS: Region = regions::EMBEDDER + 64;
-/// How many have a region of their own: a function can have no more than 2^16 distinct
+/// The number of defined globals with their own region. A function can have at most 2^16 distinct
 /// combinations of memory flags.
 const MAX_GLOBAL_REGIONS: u32 = 4096;
-/// The defined globals beyond, in three regions as the imported ones.
+/// The further defined globals. They have three regions, like imported globals.
 const MORE_GLOBALS: Region = DEFINED_GLOBALS + MAX_GLOBAL_REGIONS;
 const MORE_REF_GLOBALS: Region = MORE_GLOBALS + 1;
 const MORE_FUNC_GLOBALS: Region = MORE_GLOBALS + 2;
@@ -66,7 +65,7 @@ pub(super) fn global(info: &ModuleInfo, index: u32) -> Region {
     }
 }
 
-/// What a global of this type holds.
+/// The contents of a global of this type.
 fn memory_of(ty: &WasmValType) -> Memory {
     match value_type(ty) {
         ValueType::Ref => Memory::Refs(RootKind::Global),
@@ -75,7 +74,7 @@ fn memory_of(ty: &WasmValType) -> Memory {
     }
 }
 
-/// What the memory of a region of WebAssembly's holds.
+/// The contents of a region of WebAssembly's memory.
 fn memory(info: &ModuleInfo, region: Region) -> Memory {
     match region {
         IMPORTS
@@ -194,7 +193,7 @@ impl<'a> FuncEnv<'a> {
         Ok(signature)
     }
 
-    /// What the module's types say of the function, which is of type `own`.
+    /// The types of a function of the module, for the checkers. `own` is its type.
     pub(super) fn types(&self, func: &ir::Function, own: &WasmFuncType) -> Result<FunctionTypes> {
         let mut types = FunctionTypes::new(signature_types(own));
         for (index, callee) in &self.functions {

@@ -1,6 +1,6 @@
-//! From function bodies to machine code: each body is validated and translated to
-//! CLIF in one pass, compiled, and all are linked into one image. Bodies are
-//! independent of each other, so they are compiled in parallel.
+//! Compiles function bodies to machine code. Each body is validated and translated to CLIF in one
+//! pass, and then compiled. All functions are linked into one image. Bodies are independent of each
+//! other, so they are compiled in parallel.
 
 mod env;
 mod ops;
@@ -24,19 +24,19 @@ use gc_types::{Abi, CodeImage};
 use rayon::prelude::*;
 use translate::Allocations;
 
-/// What all functions of a module are compiled with.
+/// The settings with which all functions of a module are compiled.
 pub(crate) struct CompileContext<'a> {
     pub(crate) info: &'a ModuleInfo,
     pub(crate) layout: &'a VMContextLayout,
     pub(crate) registry: &'a TypeRegistry,
     pub(crate) gc: &'a dyn GcCompiler,
     pub(crate) compiler: &'a Compiler,
-    /// Whether to check the functions built against the collector half's laws.
+    /// Whether to check the built functions against the laws of emitted code.
     pub(crate) check: bool,
 }
 
 impl<'a> CompileContext<'a> {
-    /// What `engine` compiles the functions of a module with.
+    /// The settings with which `engine` compiles the functions of a module.
     pub(crate) fn new(
         engine: &'a Engine,
         info: &'a ModuleInfo,
@@ -52,7 +52,7 @@ impl<'a> CompileContext<'a> {
         }
     }
 
-    /// What the code depends on.
+    /// The ABI of the code.
     pub(crate) fn abi(&self) -> &'a Abi {
         self.compiler.abi()
     }
@@ -61,8 +61,8 @@ impl<'a> CompileContext<'a> {
 /// Validates, translates and compiles all bodies and links them.
 ///
 /// # Errors
-/// If a body is invalid, uses an unsupported feature, or passes a limit of the compiler's: the
-/// first such function, by index, is named.
+/// If a body is invalid, uses an unsupported feature, or exceeds a limit of the compiler. The error
+/// names the first such function by index.
 pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> Result<CodeImage> {
     let compiled: Vec<(u32, Result<CompiledFunction>)> = bodies
         .into_par_iter()
@@ -73,7 +73,7 @@ pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> 
     let mut image = ImageLinker::new();
     for (index, function) in compiled {
         image.define(index, cx.info.func_name(index), function?)?;
-        // The host can only get at what references can be made to.
+        // The host can only call functions for which references can be made.
         if cx.info.funcs[index as usize].func_ref.is_some() {
             image.export(index)?;
         }
@@ -81,8 +81,7 @@ pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> 
     image.link(cx.compiler)
 }
 
-/// The CLIF of one function, before any optimisation, and what the types say of it if
-/// functions are to be checked.
+/// The CLIF of one function before optimization, and its types if functions are to be checked.
 ///
 /// # Errors
 /// If the body is invalid or uses an unsupported feature.
@@ -97,7 +96,7 @@ pub(crate) fn translate_function(
     Ok((func, types))
 }
 
-/// What the checkers find in one function: the law that it breaks, with the instruction.
+/// The error that the checkers find in one function, if any: the broken law and the instruction.
 ///
 /// # Errors
 /// As [`translate_function`].
@@ -113,7 +112,7 @@ pub(crate) fn check_body(cx: &CompileContext<'_>, body: Body<'_>) -> Result<Opti
 struct FunctionCompiler {
     context: Option<Context>,
     allocations: Allocations,
-    /// Whether to keep the machine code as text, too.
+    /// Whether to keep the machine code as text too.
     disassemble: bool,
 }
 
@@ -131,7 +130,7 @@ impl FunctionCompiler {
                 Err(error) => Err(error),
             };
         if compiled.is_err() {
-            // What a failed translation leaves behind is not fit for another.
+            // The state after a failed translation cannot be used for another one.
             let disassemble = self.disassemble;
             *self = FunctionCompiler { disassemble, ..FunctionCompiler::default() };
         }
@@ -139,8 +138,8 @@ impl FunctionCompiler {
     }
 }
 
-/// Fails if a function was built against the laws of emitted code: a bug of ours. `types`
-/// are given if it is to be checked.
+/// Fails if a function breaks the laws of emitted code, which would be a bug of this project.
+/// `types` are given if it is to be checked.
 fn check(cx: &CompileContext<'_>, func: &ir::Function, types: Option<FunctionTypes>) -> Result<()> {
     if let Some(types) = types {
         let cx = CheckContext { abi: cx.abi(), compiler: cx.gc, types: &types };
@@ -149,7 +148,7 @@ fn check(cx: &CompileContext<'_>, func: &ir::Function, types: Option<FunctionTyp
     Ok(())
 }
 
-/// One function compiled, and its machine code as text.
+/// Compiles one function. Returns it, and its machine code as text.
 ///
 /// # Errors
 /// As [`compile_module`].

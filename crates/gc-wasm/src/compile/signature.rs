@@ -42,7 +42,7 @@ pub(crate) fn clif_signature(ty: &WasmFuncType) -> Result<ir::Signature> {
     Ok(signature)
 }
 
-/// What values of this type are to the checkers.
+/// The checkers' type of values of this type.
 pub(super) fn value_type(ty: &WasmValType) -> ValueType {
     match ty {
         WasmValType::Ref(_) if ty.is_vmgcref_type() => ValueType::Ref,
@@ -51,7 +51,7 @@ pub(super) fn value_type(ty: &WasmValType) -> ValueType {
     }
 }
 
-/// What the parameters and results of compiled functions of this type are.
+/// The checkers' types of the parameters and results of compiled functions of this type.
 pub(super) fn signature_types(ty: &WasmFuncType) -> SignatureTypes {
     let params = ty.params().iter().map(value_type);
     SignatureTypes::with_vmctx(params, ty.results().iter().map(value_type))

@@ -1,7 +1,7 @@
 //! The operand stack and the control stack of a function that is being translated. SSA values are
 //! the operands, and blocks are the labels.
 //!
-//! Unreachable code is validated but not translated. In it only the nesting of blocks is counted,
+//! Unreachable code is validated but not translated. There only the nesting of blocks is counted,
 //! and no frames are pushed. So every label that reachable code uses is a frame here.
 
 use cranelift_codegen::ir;
@@ -10,11 +10,11 @@ use wasmparser::BlockType;
 /// The kind of construct of a frame.
 #[derive(Debug)]
 pub(super) enum FrameKind {
-    /// The function's body: its label returns.
+    /// The function's body. A branch to its label returns.
     Function,
     /// A `block`, or an `if` past its `else`.
     Block,
-    /// A `loop`; its label is its head.
+    /// A `loop`. Its label is its head.
     Loop,
     /// An `if` before its `else`.
     If {

@@ -1,8 +1,8 @@
 //! Translates one function from operators to CLIF, and validates it at the same time.
 //!
 //! A single loop reads an operator, validates it, and emits its code at the builder's position.
-//! Nesting is tracked on the [`Stack`], not by recursion. Static types come from the validator. It
-//! has the exact type of every operand, where a label or a local may have only a supertype.
+//! Nesting is tracked on the [`Stack`], not by recursion. Static types come from the validator,
+//! because it has the exact type of every operand. Labels and locals may have only a supertype.
 
 use super::env::{self, FuncEnv, func_type};
 use super::signature::{clif_signature, clif_type};
@@ -36,7 +36,8 @@ pub(super) struct Allocations {
 /// The frontend finds a variable's value by walking back through the blocks, and leaves a note in
 /// each. There are many blocks, because an operator may emit several. With thousands of locals in a
 /// function of thousands of operators this would take quadratic time. So values are also recorded
-/// here, as long as their definition dominates the emitted code: until control joins at a label.
+/// here while their definition dominates the emitted code, which means until control joins at a
+/// label.
 pub(super) struct Local {
     variable: Variable,
     value: ir::Value,
@@ -82,8 +83,8 @@ pub(super) struct Translator<'a, 'b> {
     pub(super) top: Option<ValType>,
 }
 
-/// Validates `body` and emits its CLIF into `func`, which must be empty. Returns what the
-/// types say of it, if functions are to be checked.
+/// Validates `body` and emits its CLIF into `func`, which must be empty. Returns its types, if
+/// functions are to be checked.
 ///
 /// # Errors
 /// If the body is malformed or invalid (with the offset in bytes), or uses an unsupported feature.
@@ -252,7 +253,7 @@ impl<'a, 'b> Translator<'a, 'b> {
         Ok(self.locals[index as usize].value)
     }
 
-    /// Gives local `index` a value.
+    /// Sets local `index` to `value`.
     ///
     /// # Errors
     /// If there are too many locals in too many blocks.
@@ -294,8 +295,8 @@ impl<'a, 'b> Translator<'a, 'b> {
         Ok(())
     }
 
-    /// Checks the function's size, because a short operator may become any number of instructions
-    /// and values.
+    /// Checks the function's size, because a short operator may become many instructions and
+    /// values.
     fn check_size(&self) -> Result<()> {
         let dfg = &self.builder.func.dfg;
         let size = dfg.num_insts() + dfg.num_values() + dfg.value_lists.capacity() / 4;
@@ -318,8 +319,8 @@ impl<'a, 'b> Translator<'a, 'b> {
         self.loops.0 += 1;
     }
 
-    /// Leaves a loop and seals its head. For that the frontend looks up the values, at the loop's
-    /// end, of all locals read in it.
+    /// Leaves a loop and seals its head. To seal it, the frontend looks up the values that all
+    /// locals read in the loop have at the loop's end.
     pub(super) fn leave_loop(&mut self, head: ir::Block) -> Result<()> {
         let blocks = self.builder.func.dfg.num_blocks() as u64;
         self.check_notes(self.notes + self.read_in_loop.len() as u64 * blocks)?;
@@ -333,7 +334,7 @@ impl<'a, 'b> Translator<'a, 'b> {
         Ok(())
     }
 
-    /// Notes a join. Call this where the next code is not dominated by all earlier code.
+    /// Records a join. Call this where the next code is not dominated by all earlier code.
     pub(super) fn join(&mut self) {
         self.joins += 1;
     }

@@ -31,7 +31,7 @@ impl StoreOpaque {
         Ok(())
     }
 
-    /// How the host calls the function `vm` of this store.
+    /// The way in which the host calls the function `vm` of this store.
     pub(crate) fn callee(&self, vm: FuncRef) -> Result<Callee> {
         let VMFuncRef { vmctx, id, .. } = vm.get();
         if let Some(known) = self.callees.known.get(&id) {
@@ -50,7 +50,10 @@ impl StoreOpaque {
     pub(crate) fn invoke_start(&mut self, vm: FuncRef) -> Result<()> {
         let ty = self.engine().types().get(vm.ty());
         let ty = ty.sub_type.unwrap_func();
-        ensure!(ty.params().is_empty() && ty.results().is_empty(), "a start function with values");
+        ensure!(
+            ty.params().is_empty() && ty.results().is_empty(),
+            "a start function with parameters or results"
+        );
         // SAFETY: there are no values.
         unsafe { self.invoke(vm, &mut []) }
     }

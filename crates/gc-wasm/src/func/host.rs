@@ -1,4 +1,4 @@
-//! Functions of the host: closures that compiled code calls.
+//! Functions of the host, which are closures that compiled code calls.
 
 use crate::store::{StoreContext, StoreContextMut, StoreOpaque};
 use crate::types::FuncType;
@@ -10,7 +10,7 @@ use gc_types::ValRaw;
 use std::fmt;
 use std::sync::Arc;
 
-/// The store that calls a host function, as the host function gets it.
+/// The store that calls a host function. The host function gets it as an argument.
 pub struct Caller<'a, T: 'static> {
     store: StoreContextMut<'a, T>,
 }
@@ -73,7 +73,7 @@ impl<T: 'static> fmt::Debug for Caller<'_, T> {
     }
 }
 
-/// A host function's body. It takes its arguments from the slots and leaves its results there.
+/// A host function's body. It reads its arguments from the slots and writes its results there.
 pub(crate) type HostClosure<T> =
     dyn Fn(Caller<'_, T>, &mut [ValRaw]) -> Result<()> + Send + Sync + 'static;
 
@@ -120,8 +120,8 @@ impl<T: 'static> HostFunc<T> {
         HostFunc { ty, closure: Arc::new(closure) }
     }
 
-    /// A host function that uses raw slots. `closure` must take the arguments and leave the results
-    /// of `ty`.
+    /// A host function that uses raw slots. `closure` must read arguments and write results of the
+    /// types in `ty`.
     pub(crate) fn from_raw(ty: FuncType, closure: Arc<HostClosure<T>>) -> HostFunc<T> {
         HostFunc { ty, closure }
     }
@@ -163,7 +163,7 @@ impl<T: 'static> HostFunc<T> {
     }
 }
 
-/// The vmctx of a host function: the trampoline's data, and then ours.
+/// The vmctx of a host function: first the trampoline's data, then the data of this file.
 #[repr(C)]
 struct HostContext<T: 'static> {
     vm: VMHostFuncContext,
@@ -195,6 +195,6 @@ extern "C" fn call_host<T: 'static>(context: *mut u8, slots: *mut ValRaw) -> u64
             Err(panic) => std::panic::resume_unwind(panic),
         }
     };
-    // SAFETY: compiled code of the store that the context belongs to called this.
+    // SAFETY: the caller is compiled code of the store to which the context belongs.
     unsafe { host_call_guard(context, body) }
 }

@@ -1,4 +1,4 @@
-//! Functions of instances and of the host. Both can call both.
+//! Functions of instances and of the host. Each kind can call both kinds.
 
 mod callee;
 mod host;
@@ -114,7 +114,7 @@ impl Func {
     /// The same function as a typed function. The type is checked once, so that calls are fast.
     ///
     /// # Errors
-    /// If its type does not fit `Params` and `Results`.
+    /// If its type does not match `Params` and `Results`.
     pub fn typed<Params: WasmParams, Results: WasmResults>(
         &self,
         store: impl AsContext,
@@ -129,14 +129,14 @@ impl Func {
         Ok(TypedFunc::new(*self, registered, callee))
     }
 
-    /// The function behind a reference of this store's.
+    /// The function to which a reference of this store refers.
     pub(crate) fn from_vm(store: &StoreOpaque, vm: FuncRef) -> Func {
         Func { store: store.id(), id: vm.id() }
     }
 
-    /// The function that compiled code of this store gave as `raw`; `None` for null.
+    /// The function that compiled code of this store passed as `raw`. `None` for null.
     pub(crate) fn from_raw(store: &StoreOpaque, raw: ValRaw) -> Option<Func> {
-        // SAFETY: function references that compiled code gives are of its own store.
+        // SAFETY: function references that compiled code passes belong to its own store.
         let vm = unsafe { FuncRef::from_address(raw.pointer()) };
         vm.map(|vm| Func::from_vm(store, vm))
     }

@@ -1,5 +1,5 @@
-//! What the host calls of compiled WebAssembly do, beyond the heap's own: linear memories,
-//! tables, and arrays made from segments. They are declared in [`crate::host_calls`].
+//! The host calls that compiled WebAssembly makes in addition to those of the heap: linear
+//! memories, tables, and arrays made from segments. They are declared in [`crate::host_calls`].
 
 use super::instantiate::{drop_elements, table_init};
 use crate::host_calls::WasmHostCalls;
@@ -253,7 +253,7 @@ impl WasmHostCalls for StoreOpaque {
     ) -> Result<ExposedRef> {
         let ty = header_type(header_word);
         let size = self.array_layout(ty)?.element.size();
-        // Checked first: a segment is smaller than any heap.
+        // This is checked before the allocation, because a segment is smaller than any heap.
         data_range(self.instances[instance].data(segment), from, len, size)?;
         let array = self.with_gc(|gc, roots| gc.alloc_array(roots, ty, len))?;
         let bytes = data_range(self.instances[instance].data(segment), from, len, size)?;
@@ -270,7 +270,7 @@ impl WasmHostCalls for StoreOpaque {
         len: u32,
     ) -> Result<ExposedRef> {
         let ty = header_type(header_word);
-        // Checked first: a segment is smaller than any heap.
+        // This is checked before the allocation, because a segment is smaller than any heap.
         range(from, len, self.instances[instance].elements[segment as usize].len())?;
         let array = self.with_gc(|gc, roots| gc.alloc_array(roots, ty, len))?;
         let written = self.write_elements(instance, &array, 0, segment, from, len);

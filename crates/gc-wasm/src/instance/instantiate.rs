@@ -1,6 +1,6 @@
-//! Instantiation, in the specification's order: imports are checked, everything is
-//! allocated, constant expressions are computed, active segments are copied, the
-//! start function is called.
+//! Instantiation, in the order of the specification: it checks the imports, allocates the parts of
+//! the instance, computes constant expressions, copies active segments, and calls the start
+//! function.
 
 use super::const_eval::eval;
 use super::imports;
@@ -114,8 +114,8 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         let offset = layout.func_ref(n);
         func_refs.push(FuncRef::fill(&instance.vmctx, offset, code, vmctx, func.ty));
     }
-    // The store keeps their addresses. Nothing can fail from here on, so that the
-    // instance, in which they are, is kept too.
+    // The store keeps the addresses of the function references. Nothing can fail after this, so the
+    // instance that contains them is kept too.
     func_refs.into_iter().for_each(|func_ref| store.register_func_ref(func_ref));
     store.instances.push(instance);
     Ok(number)

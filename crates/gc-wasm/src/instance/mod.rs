@@ -18,9 +18,8 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Instantiates a module with these imports, in the order the module declares
-    /// them, and runs its start function. To import by name, see
-    /// [`Linker`](crate::Linker).
+    /// Instantiates a module with these imports, in the order in which the module declares them,
+    /// and runs its start function. To import by name, see [`Linker`](crate::Linker).
     ///
     /// # Errors
     /// If the number or a type of the imports is wrong, if an import belongs to another store or
@@ -83,10 +82,10 @@ impl Instance {
         func.typed(&store).with_context(|| format!("the exported function `{name}`"))
     }
 
-    /// The names and values of all exports, in the order the module declares them.
+    /// The names and values of all exports, in the order in which the module declares them.
     ///
     /// # Errors
-    /// If the instance is of another store.
+    /// If the instance belongs to another store.
     pub fn exports(&self, store: impl AsContext) -> Result<Vec<(String, Extern)>> {
         let store = store.as_context().opaque();
         let instance = &store.instances[self.index(store)?];
@@ -100,7 +99,7 @@ impl Instance {
     /// The instance's module.
     ///
     /// # Errors
-    /// If the instance is of another store.
+    /// If the instance belongs to another store.
     pub fn module<'a, T: 'static>(
         &self,
         store: &'a impl AsContext<Data = T>,

@@ -1,4 +1,4 @@
-//! Modules that are compiled here.
+//! Compilation of modules.
 
 use super::info::ModuleInfo;
 use super::{Module, parse};

@@ -1,7 +1,7 @@
-//! A module without its function bodies, in the binary format: what is saved beside
-//! compiled code. Read once more, it is validated as every module is and makes the same
-//! [`ModuleInfo`](super::info::ModuleInfo), whatever engine reads it. In place of each body
-//! there is an empty one, which nobody looks at.
+//! The declarations of a module: the module in the binary format, with empty function bodies. They
+//! are saved with the compiled code. When they are loaded, they are parsed and validated like every
+//! module, and give the same [`ModuleInfo`](super::info::ModuleInfo) in every engine. The empty
+//! bodies are not read.
 
 use gc_types::ImageBytes;
 use std::fmt;
@@ -21,7 +21,7 @@ impl Bytes {
     /// # Panics
     /// If the range is out of bounds.
     pub(crate) fn new(source: ImageBytes, range: Range<usize>) -> Bytes {
-        assert!((*source).as_ref().get(range.clone()).is_some(), "bytes that are not there");
+        assert!((*source).as_ref().get(range.clone()).is_some(), "the range is out of bounds");
         Bytes { source, range }
     }
 
@@ -30,7 +30,7 @@ impl Bytes {
     /// # Panics
     /// If the range is out of bounds.
     pub(crate) fn slice(&self, range: Range<usize>) -> Bytes {
-        assert!(range.end <= self.range.len(), "bytes that are not there");
+        assert!(range.end <= self.range.len(), "the range is out of bounds");
         let start = self.range.start;
         Bytes::new(self.source.clone(), start + range.start..start + range.end)
     }
@@ -56,19 +56,18 @@ impl fmt::Debug for Bytes {
     }
 }
 
-/// A module whose function bodies were taken out.
+/// A module without its function bodies.
 pub(super) struct Declarations {
-    /// The module, in which all bodies are empty.
+    /// The module with empty bodies.
     pub(super) bytes: Bytes,
-    /// Where the code section was.
+    /// The place of the original code section in the original module.
     code: Range<usize>,
-    /// Bytes of the one that there is instead.
+    /// The size in bytes of the code section with empty bodies.
     stub: usize,
 }
 
 impl Declarations {
-    /// The declarations of a binary module, which may be malformed: then what comes out is,
-    /// too.
+    /// The declarations of a binary module. If the module is malformed, they are malformed too.
     pub(super) fn of(module: &[u8]) -> Declarations {
         let code = code_section(module);
         let stub = empty_bodies(&module[code.clone()]);
@@ -77,13 +76,14 @@ impl Declarations {
         Declarations { bytes: Bytes::new(Arc::new(parts), all), code, stub: stub.len() }
     }
 
-    /// Those that `bytes` are already.
+    /// Declarations that were made before and saved.
     pub(super) fn unchanged(bytes: Bytes) -> Declarations {
         let code = bytes.len()..bytes.len();
         Declarations { bytes, code, stub: 0 }
     }
 
-    /// The part of the declarations that is `range` of the module, outside its code.
+    /// The part of the declarations that corresponds to `range` of the original module. The range
+    /// must be outside the code section.
     pub(super) fn part(&self, range: Range<usize>) -> Bytes {
         let moved = |at: usize| match at >= self.code.end {
             true => at - self.code.len() + self.stub,
@@ -110,13 +110,13 @@ fn code_section(module: &[u8]) -> Range<usize> {
     module.len()..module.len()
 }
 
-/// A code section with as many bodies as `section` has, all without locals and empty.
+/// A code section with as many bodies as `section`, all of them empty and without locals.
 fn empty_bodies(section: &[u8]) -> Vec<u8> {
     const BODY: [u8; 3] = [2, 0, 0x0b];
     let count = section.get(1..).and_then(|rest| {
         let (_, length) = leb128(rest)?;
         let (count, _) = leb128(&rest[length..])?;
-        // None is shorter.
+        // No body is shorter than an empty one, so a larger count is wrong.
         (count as usize <= section.len() / BODY.len()).then_some(count)
     });
     let Some(count) = count else { return section.to_vec() };
@@ -125,7 +125,7 @@ fn empty_bodies(section: &[u8]) -> Vec<u8> {
     [vec![CODE], to_leb128(content.len() as u32), content].concat()
 }
 
-/// An unsigned number, as [`leb128`] reads it.
+/// Encodes an unsigned number as LEB128.
 fn to_leb128(mut value: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     while value >= 0x80 {
@@ -136,7 +136,7 @@ fn to_leb128(mut value: u32) -> Vec<u8> {
     bytes
 }
 
-/// An unsigned number of at most 32 bits, and its length in bytes.
+/// Decodes an unsigned LEB128 number of at most 32 bits. Returns it and its length in bytes.
 fn leb128(bytes: &[u8]) -> Option<(u32, usize)> {
     let mut value = 0u32;
     for (i, byte) in bytes.iter().take(5).enumerate() {
@@ -160,7 +160,7 @@ mod tests {
         let declarations = Declarations::of(&module);
         let at = module.windows(10).position(|bytes| bytes == b"some bytes").unwrap();
         assert_eq!(&*declarations.part(at..at + 10), b"some bytes");
-        // Once more, nothing changes.
+        // The declarations of the declarations are the same.
         let again = Declarations::of(&declarations.bytes);
         assert_eq!(*again.bytes, *declarations.bytes);
         assert!(declarations.bytes.len() < module.len());

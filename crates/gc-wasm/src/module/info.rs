@@ -31,11 +31,11 @@ pub(crate) struct FuncInfo {
 /// The mode of an element segment.
 #[derive(Debug)]
 pub(crate) enum ElementMode {
-    /// Only by `table.init`.
+    /// Used only by `table.init`.
     Passive,
-    /// Never used; it only declares that functions are referenced.
+    /// Never used. It only declares that functions are referenced.
     Declared,
-    /// Copied at instantiation to this table, from this element on.
+    /// Copied to this table at instantiation, from this element on.
     Active(TableIndex, ConstExpr),
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct DataSegment {
 /// The declarations of a module. Imports come first in all index spaces.
 #[derive(Debug, Default)]
 pub(crate) struct ModuleInfo {
-    /// The module without its code section, from which all of this was read.
+    /// The module with empty function bodies, from which the other fields can be read again.
     pub(crate) declarations: Bytes,
     /// The module's name, if its name section has one.
     pub(crate) name: Option<String>,
@@ -91,13 +91,13 @@ pub(crate) struct ModuleInfo {
     /// Number of functions that can be referenced.
     pub(crate) num_func_refs: u32,
     pub(crate) tables: Vec<Table>,
-    /// Initial element of each defined table, null where `None`.
+    /// The initial element of each defined table. `None` means null.
     pub(crate) table_inits: Vec<Option<ConstExpr>>,
     pub(crate) memories: Vec<Memory>,
     pub(crate) globals: Vec<Global>,
     /// Initial value of each defined global.
     pub(crate) global_inits: Vec<ConstExpr>,
-    /// Exports in the order they are declared.
+    /// The exports in the order in which they are declared.
     pub(crate) exports: Vec<(String, EntityIndex)>,
     /// Maps an export's name to its position in `exports`.
     pub(crate) exports_by_name: HashMap<String, usize>,
@@ -141,8 +141,8 @@ impl ModuleInfo {
         }
     }
 
-    /// Names functions without a name in the name section after their first exports. Call this
-    /// once, after parsing.
+    /// Gives each function without a name in the name section the name of its first export. Call
+    /// this once, after parsing.
     pub(crate) fn name_by_exports(&mut self) {
         for (name, entity) in &self.exports {
             if let EntityIndex::Function(func) = entity {
@@ -151,8 +151,8 @@ impl ModuleInfo {
         }
     }
 
-    /// Marks function `index` as one that can be referenced. Imports need no mark, because an
-    /// import brings its reference.
+    /// Marks function `index` as one that can be referenced. Imported functions need no mark,
+    /// because they already have a reference.
     pub(crate) fn mark_func_ref(&mut self, index: u32) {
         if self.defined_func(index).is_none() {
             return;

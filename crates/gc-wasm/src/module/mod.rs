@@ -1,4 +1,4 @@
-//! Modules: parsed, validated, compiled.
+//! Modules: parsing, validation, compilation and saving.
 
 #[cfg(feature = "compiler")]
 mod compiled;
@@ -50,7 +50,7 @@ impl Module {
         Ok(())
     }
 
-    /// The engine that compiled the module.
+    /// The module's engine.
     pub fn engine(&self) -> &Engine {
         &self.0.engine
     }

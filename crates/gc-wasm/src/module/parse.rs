@@ -1,5 +1,5 @@
 //! Parses bytes to a [`ModuleInfo`], in one pass that validates each section. Function bodies are
-//! kept with their validators, and are validated when they are compiled, in parallel.
+//! kept with their validators. They are validated later, when they are compiled in parallel.
 
 use super::declarations::{Bytes, Declarations};
 use super::info::{
@@ -24,8 +24,8 @@ pub(crate) struct Body<'a> {
     pub(crate) body: FunctionBody<'a>,
 }
 
-/// The features modules may use: WebAssembly 2.0 without SIMD, extended constant
-/// expressions, typed function references and GC.
+/// The features that modules may use: WebAssembly 2.0 without SIMD, extended constant expressions,
+/// typed function references and GC.
 pub(crate) fn features() -> WasmFeatures {
     (WasmFeatures::WASM2 - WasmFeatures::SIMD)
         | WasmFeatures::EXTENDED_CONST
@@ -56,8 +56,7 @@ pub(crate) fn parse<'a>(
     parse_with(registry, bytes, Declarations::of(bytes))
 }
 
-/// Parses and validates a module that was parsed and compiled before, and whose function
-/// bodies are empty.
+/// Parses and validates the declarations of a saved module, whose function bodies are empty.
 ///
 /// # Errors
 /// If it is malformed or invalid.
@@ -109,7 +108,7 @@ impl<'a> Parsing<'a> {
         Ok(())
     }
 
-    /// The bytes of a data segment as a part of the module's declarations.
+    /// The bytes of a data segment, as a part of the module's declarations.
     fn declared(&self, data: &[u8]) -> Bytes {
         let start = data.as_ptr().addr() - self.bytes.as_ptr().addr();
         self.declarations.part(start..start + data.len())

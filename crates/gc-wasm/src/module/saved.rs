@@ -65,7 +65,7 @@ impl Module {
     /// As for [`deserialize`](Module::deserialize). Also, the file must not change while the module
     /// or an instance of it exists.
     pub unsafe fn deserialize_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Module> {
-        // SAFETY: the caller promises that the file does not change.
+        // SAFETY: the caller guarantees that the file does not change.
         let saved = unsafe { SavedImage::open(path.as_ref(), engine.abi())? };
         Module::from_saved(engine, saved)
             .with_context(|| format!("loading {}", path.as_ref().display()))

@@ -40,7 +40,7 @@ impl StructRef {
     }
 }
 
-/// Makes a struct of these fields, which must match its type, or of zeros and nulls.
+/// Makes a struct with these fields, which must match its type, or with zeros and nulls.
 pub(crate) fn make(
     store: &mut StoreOpaque,
     ty: &RegisteredType,
@@ -194,8 +194,8 @@ pub(crate) fn write_place(
     Ok(store.gc_store_mut().write_field(object, offset, storage, bits)?)
 }
 
-/// The bits of a value as they are stored in objects. For a reference this is its 32-bit word; its
-/// barrier does not run.
+/// The bits of a value as they are stored in objects. For a reference this is its 32-bit word, and
+/// no barrier runs.
 pub(crate) fn value_bits(store: &StoreOpaque, value: &Val) -> Result<u128> {
     Ok(match value {
         Val::I32(value) => u128::from(*value as u32),

@@ -1,4 +1,4 @@
-//! What a store knows of its functions: how the host calls them.
+//! The store's data about its functions: how the host calls them.
 
 use crate::vm::func_ref::FuncRef;
 use gc_jit::{CodeMemory, EntryTrampoline};

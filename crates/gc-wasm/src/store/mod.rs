@@ -1,4 +1,4 @@
-//! Stores: they contain instances, their heap and the host's data.
+//! Stores, which contain instances, their heap and the host's data.
 
 mod callees;
 pub(crate) mod limits;
@@ -21,7 +21,8 @@ use std::marker::PhantomData;
 /// panic continues when the whole store has been dropped.
 pub struct Store<T: 'static> {
     opaque: Box<StoreOpaque>,
-    /// After `opaque`, so that a host value's panic waits until the whole store has been dropped.
+    /// Declared after `opaque`, so that the panic of a host value continues after the whole store
+    /// has been dropped.
     _host_panic: HostPanic,
     _data: PhantomData<T>,
 }
@@ -70,7 +71,7 @@ impl<T: 'static> Store<T> {
         self.opaque.data()
     }
 
-    /// The host's data, to change it.
+    /// The host's data, mutable.
     pub fn data_mut(&mut self) -> &mut T {
         self.opaque.data_mut()
     }
@@ -88,7 +89,7 @@ impl<T: 'static> Store<T> {
         self.opaque.gc()
     }
 
-    /// What the store's heap has done so far.
+    /// Statistics of the store's heap.
     pub fn gc_stats(&self) -> GcStats {
         self.opaque.gc_store().stats()
     }
@@ -115,7 +116,7 @@ impl<T: 'static> Store<T> {
 }
 
 impl<'a, T: 'static> StoreContext<'a, T> {
-    /// The engine the store belongs to.
+    /// The store's engine.
     pub fn engine(&self) -> &'a Engine {
         self.0.engine()
     }
@@ -125,7 +126,7 @@ impl<'a, T: 'static> StoreContext<'a, T> {
         self.0.data()
     }
 
-    /// What the store's heap has done so far.
+    /// Statistics of the store's heap.
     pub fn gc_stats(&self) -> GcStats {
         self.0.gc_store().stats()
     }
@@ -136,7 +137,7 @@ impl<'a, T: 'static> StoreContext<'a, T> {
 }
 
 impl<'a, T: 'static> StoreContextMut<'a, T> {
-    /// The engine the store belongs to.
+    /// The store's engine.
     pub fn engine(&self) -> &Engine {
         self.0.engine()
     }
@@ -146,7 +147,7 @@ impl<'a, T: 'static> StoreContextMut<'a, T> {
         self.0.data()
     }
 
-    /// The host's data, to change it.
+    /// The host's data, mutable.
     pub fn data_mut(&mut self) -> &mut T {
         self.0.data_mut()
     }

@@ -1,5 +1,5 @@
-//! The part of a store that does not depend on the host's data: the heap, the
-//! instances and everything that belongs to them.
+//! The part of a store that does not depend on the type of the host's data: the heap, the instances
+//! and everything that belongs to them.
 
 use super::callees::Callees;
 use crate::Engine;
@@ -18,46 +18,47 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Tells stores apart, so that a handle of one is not used with another.
+/// Identifies a store, so that a handle of one store is not used with another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StoreId(u64);
 
 impl StoreId {
     fn next() -> StoreId {
-        // A counter is all that can tell a dropped store's handles from a new
-        // store's at the same address.
+        // Only a counter can distinguish the handles of a dropped store from those of a new store
+        // at the same address.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         StoreId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// A store whose host's data is of some type.
+/// A store without the type of the host's data.
 pub(crate) struct StoreOpaque {
     id: StoreId,
-    /// The driver's part. It has the heap; dropped first, since host values may die with it.
+    /// The driver's part, with the heap. It is dropped first, because host values may be dropped
+    /// with it.
     pub(crate) jit: JitState<StoreOpaque>,
     engine: Engine,
     pub(crate) instances: Vec<InstanceData>,
     pub(crate) tables: Vec<TableData>,
     pub(crate) memories: Vec<MemoryData>,
     pub(crate) globals: Globals,
-    /// Elements that tables and segments may still have.
+    /// The number of elements that tables and segments may still get.
     pub(crate) elements_left: u64,
-    /// What compiled code points to and nobody else owns.
+    /// Data that compiled code points to and that has no other owner.
     kept: Vec<Box<dyn Any>>,
-    /// How its functions are called.
+    /// Data about the store's functions: how the host calls them.
     pub(crate) callees: Callees,
-    /// Types whose layout the heap knows.
+    /// The types whose layouts the heap knows.
     layouts: HashSet<TypeIndex>,
     /// The host's data.
     data: Box<dyn Any>,
 }
 
-// SAFETY: the raw pointers are to memory this store owns and only it uses; what is
-// kept as `dyn Any` is only dropped, and consists of `Send` closures and vmctxs. The host's
-// data is only reached through a `Store` or a borrow of one, which say its type.
+// SAFETY: the raw pointers point to memory that this store owns and that only it uses. The values
+// that are kept as `dyn Any` are only dropped; they are `Send` closures and vmctxs. The host's data
+// is only accessed through a `Store` or a reference to one, which know its type.
 unsafe impl Send for StoreOpaque {}
-// SAFETY: through a shared reference nothing is written.
+// SAFETY: nothing is written through a shared reference.
 unsafe impl Sync for StoreOpaque {}
 
 impl JitStore for StoreOpaque {
@@ -82,7 +83,7 @@ impl StoreOpaque {
         let config = engine.config();
         let gc = engine.new_heap()?;
         let mut jit = JitState::new(gc, engine.host_calls(), config.max_wasm_stack)?;
-        // SAFETY: the engine, which owns the table, outlives the store.
+        // SAFETY: the engine owns the table and outlives the store.
         unsafe { jit.set_type_displays(engine.types().displays().as_ptr()) };
         Ok(StoreOpaque {
             id: StoreId::next(),
@@ -105,12 +106,12 @@ impl StoreOpaque {
         self.data.downcast_ref().expect("the type that the store was made with")
     }
 
-    /// The host's data, to change it.
+    /// The host's data, mutable.
     pub(crate) fn data_mut<T: 'static>(&mut self) -> &mut T {
         self.data.downcast_mut().expect("the type that the store was made with")
     }
 
-    /// Ends the store, gives the host's data back.
+    /// Drops the store and returns the host's data.
     pub(crate) fn into_data<T: 'static>(self) -> T {
         *self.data.downcast().expect("the type that the store was made with")
     }
@@ -131,7 +132,7 @@ impl StoreOpaque {
         self.jit.gc_mut()
     }
 
-    /// Does what may collect: `f` gets the heap and the stack.
+    /// Calls `f`, which may collect, with the heap and the stack.
     pub(crate) fn with_gc<R>(
         &mut self,
         f: impl FnOnce(&mut GcStore, &mut dyn TraceRoots) -> R,
@@ -145,15 +146,16 @@ impl StoreOpaque {
         Ok(())
     }
 
-    /// Does what the host asked for and host values may die by. If one panicked that
-    /// did, that goes on when all is done: to be the last thing before the host.
+    /// Performs an action of the host that may drop host values. If the destructor of one panics,
+    /// the panic continues when the action is complete. So this must be the last step before the
+    /// return to the host.
     pub(crate) fn may_drop<R>(&mut self, action: impl FnOnce(&mut StoreOpaque) -> R) -> R {
         let result = action(self);
         self.gc_store_mut().resume_host_panic();
         result
     }
 
-    /// Makes the heap know the layout of a type, before its first object.
+    /// Registers the layout of a type with the heap, before the first object of the type.
     pub(crate) fn ensure_layout(&mut self, ty: &RegisteredType) {
         if let Some(layout) = &ty.layout
             && self.layouts.insert(ty.index)
@@ -173,7 +175,7 @@ impl StoreOpaque {
         self.jit.keep_alive(code.clone());
     }
 
-    /// The code of the modules that the store has instances of.
+    /// The code of the modules of the store's instances.
     pub(crate) fn code(&self) -> &[Arc<gc_jit::CodeMemory>] {
         self.jit.code()
     }
@@ -185,7 +187,8 @@ impl StoreOpaque {
         self.jit.refresh_func_refs();
     }
 
-    /// Takes `count` elements of those that tables and segments may have in all.
+    /// Subtracts `count` from the number of elements that the store's tables and segments may still
+    /// get.
     pub(crate) fn take_elements(&mut self, count: u64) -> Result<(), CannotGrow> {
         match self.elements_left.checked_sub(count) {
             Some(left) => self.elements_left = left,
@@ -197,7 +200,7 @@ impl StoreOpaque {
         Ok(())
     }
 
-    /// Grows a table by `delta` elements, all `init`; the former size.
+    /// Grows a table by `delta` elements with the value `init`. Returns the old size.
     pub(crate) fn grow_table(
         &mut self,
         index: usize,
@@ -212,17 +215,17 @@ impl StoreOpaque {
         })
     }
 
-    /// A table beside the heap, to change both.
+    /// A table and the heap, both mutable.
     pub(crate) fn table_and_gc(&mut self, index: usize) -> (&mut TableData, &mut GcStore) {
         (&mut self.tables[index], self.jit.gc_mut())
     }
 
-    /// The number of the instance that a vmctx belongs to.
+    /// The number of the instance to which a vmctx belongs.
     ///
     /// # Safety
-    /// `vmctx` must be an instance's, of this store.
+    /// `vmctx` must belong to an instance of this store.
     pub(crate) unsafe fn instance_of(vmctx: *mut u8) -> usize {
-        // SAFETY: every vmctx begins so.
+        // SAFETY: every vmctx begins with a `VMContextPrefix`.
         unsafe { (*vmctx.cast::<VMContextPrefix>()).number }
     }
 }

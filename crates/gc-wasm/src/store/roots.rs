@@ -2,7 +2,7 @@
 //! [`OwnedRooted`] lives until it is dropped.
 //!
 //! They are the store's handles ([`ScopedHandle`], [`OwnedHandle`]) with the type of the object.
-//! Scopes nest like the host functions that open them. When a scope ends, its handles are unrooted,
+//! Scopes nest like the host functions that open them. When a scope ends, its handles are dropped
 //! with the collector's barrier.
 
 use super::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreOpaque};
@@ -42,7 +42,7 @@ impl<T> Clone for OwnedRooted<T> {
 }
 
 impl StoreOpaque {
-    /// Makes a scoped handle, which owns `gc_ref`.
+    /// Makes a scoped handle for `gc_ref` and takes over its ownership.
     pub(crate) fn root<T: GcRef>(&mut self, gc_ref: VMGcRef) -> Rooted<T> {
         match self.gc_store_mut().root(gc_ref) {
             Ok(handle) => Rooted { handle, _marker: PhantomData },
@@ -52,14 +52,15 @@ impl StoreOpaque {
         }
     }
 
-    /// Unroots the handles that were made since `scope` began.
+    /// Drops the handles that were made since `scope` began.
     pub(crate) fn exit_scope(&mut self, scope: HandleScope) {
         self.gc_store_mut().exit_handle_scope(scope);
     }
 }
 
 impl<T: GcRef> Rooted<T> {
-    /// The reference, which is not counted. It may be examined, or cloned with the barrier.
+    /// The reference. It is a copy that is not counted: only examine it, or clone it with the
+    /// barrier.
     pub(crate) fn get(&self, store: &StoreOpaque) -> Result<VMGcRef> {
         Ok(store.gc_store().rooted(&self.handle)?.unchecked_copy())
     }
@@ -109,8 +110,8 @@ impl<T: GcRef> OwnedRooted<T> {
     }
 }
 
-/// A scope for [`Rooted`] handles. When it is dropped, the handles that were made in it are
-/// unrooted. While the scope lives, the store is used through it.
+/// A scope for [`Rooted`] handles. When it is dropped, the handles that were made in it become
+/// invalid. While the scope lives, the store is used through it.
 pub struct RootScope<C: AsContextMut> {
     store: C,
     scope: HandleScope,

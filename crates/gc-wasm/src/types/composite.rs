@@ -136,7 +136,7 @@ macro_rules! concrete_type {
                 self.ty.index
             }
 
-            /// The engine the type belongs to.
+            /// The engine to which the type belongs.
             pub fn engine(&self) -> &Engine {
                 &self.engine
             }

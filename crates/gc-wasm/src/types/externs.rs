@@ -35,13 +35,13 @@ pub struct MemoryType {
 /// The type of anything that can be imported or exported.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ExternType {
-    /// A function's.
+    /// The type of a function.
     Func(FuncType),
-    /// A global's.
+    /// The type of a global.
     Global(GlobalType),
-    /// A table's.
+    /// The type of a table.
     Table(TableType),
-    /// A memory's.
+    /// The type of a memory.
     Memory(MemoryType),
 }
 
@@ -99,12 +99,12 @@ impl TableType {
         &self.element
     }
 
-    /// The least number of elements.
+    /// The minimum number of elements.
     pub fn minimum(&self) -> u32 {
         self.minimum
     }
 
-    /// The greatest number of elements, if limited.
+    /// The maximum number of elements, if limited.
     pub fn maximum(&self) -> Option<u32> {
         self.maximum
     }
@@ -132,12 +132,12 @@ impl MemoryType {
         MemoryType { minimum, maximum }
     }
 
-    /// The least number of pages.
+    /// The minimum number of pages.
     pub fn minimum(&self) -> u32 {
         self.minimum
     }
 
-    /// The greatest number of pages, if limited.
+    /// The maximum number of pages, if limited.
     pub fn maximum(&self) -> Option<u32> {
         self.maximum
     }

@@ -1,22 +1,20 @@
 //! `generational`: a bump nursery in front of a mark-region old generation.
 //!
-//! Most objects die young (David Ungar, "Generation Scavenging: A Non-disruptive High
-//! Performance Storage Reclamation Algorithm", 1984). They are born in the nursery
-//! (`nursery.rs`), inline, one behind the other. When it is full a minor collection
-//! (`minor.rs`) moves what is reachable of it into the old generation, all at once,
-//! and the nursery is empty; so does a trace (`trace.rs`), which does not take what is old
-//! for alive. The old generation (`old.rs`) is Immix: blocks of lines
-//! for small objects, runs of pages for large ones (Stephen M. Blackburn and Kathryn
-//! S. McKinley, "Immix: A Mark-Region Garbage Collector with Space Efficiency, Fast
-//! Collection, and Mutator Performance", 2008). It is marked and swept (`major.rs`),
-//! and blocks with many holes emptied (`evacuate.rs`),
-//! when it has become as large as the heap's growth policy planned (`policy.rs`), when
-//! there is no other way to make room, and whenever somebody asks.
+//! Most objects die young (David Ungar, "Generation Scavenging: A Non-disruptive High Performance
+//! Storage Reclamation Algorithm", 1984). Emitted code allocates them inline in the nursery
+//! (`nursery.rs`), one after the other. When it is full, a minor collection (`minor.rs`) moves its
+//! reachable objects to the old generation, and the nursery is empty. A trace (`trace.rs`) does the
+//! same, but does not treat old objects as alive. The old generation (`old.rs`) is Immix: blocks of
+//! lines for small objects, runs of pages for large ones (Stephen M. Blackburn and Kathryn S.
+//! McKinley, "Immix: A Mark-Region Garbage Collector with Space Efficiency, Fast Collection, and
+//! Mutator Performance", 2008). It is marked and swept (`major.rs`), and blocks with many holes are
+//! emptied (`evacuate.rs`), when it has become as large as the heap's growth policy planned
+//! (`policy.rs`), when there is no other way to make room, and when somebody asks.
 //!
-//! What old objects and slots outside the heap know of young ones the barriers write
-//! into native tables (`tables.rs`). Nothing in them, nor any index or size a
-//! collection depends on, is in the heap; what is read from there is believed only as
-//! far as the map of old objects and the nursery's bounds bear it out.
+//! The barriers record references from old objects and from slots outside the heap to young objects
+//! in native tables (`tables.rs`). These tables, and all indices and sizes on which a collection
+//! depends, are outside the heap. Values read from the heap are checked with the map of old objects
+//! and the nursery's bounds.
 
 mod collect;
 mod evacuate;
@@ -51,7 +49,7 @@ use std::sync::Arc;
 use tables::Tables;
 use trace::Chooser;
 
-/// Makes generational heaps.
+/// The runtime half of `generational`: makes its heaps.
 ///
 /// ```
 /// use gc_runtime::GcRuntime;
@@ -66,8 +64,7 @@ pub struct GenerationalCollector {
 }
 
 impl GenerationalCollector {
-    /// The most bytes that a nursery has unless another number is given: half of a usual
-    /// last-level cache.
+    /// The default maximal size of the nursery in bytes: half of a usual last-level cache.
     pub const DEFAULT_NURSERY: u64 = 16 << 20;
 
     /// A collector with the default options.
@@ -75,16 +72,16 @@ impl GenerationalCollector {
         GenerationalCollector { nursery: GenerationalCollector::DEFAULT_NURSERY }
     }
 
-    /// The same with another maximum of the nursery, in bytes. Large nurseries are collected
-    /// less often and promote less. Small ones have shorter pauses and stay in a cache. The
-    /// collector finds out how much of the nursery it uses. A nursery is never more than a
-    /// 32nd of what the heap may become.
+    /// Sets the maximal size of the nursery in bytes. A large nursery is collected less often and
+    /// promotes less. A small one has shorter pauses and stays in a cache. The collector chooses
+    /// how much of the nursery it uses. A nursery is never larger than a 32nd of the heap's maximal
+    /// size.
     #[must_use]
     pub const fn with_nursery(self, bytes: u64) -> GenerationalCollector {
         GenerationalCollector { nursery: bytes }
     }
 
-    /// Bytes of the nursery of a heap that may have `maximum` bytes.
+    /// The size in bytes of the nursery of a heap with at most `maximum` bytes.
     fn nursery_size(&self, maximum: u64) -> u32 {
         nursery_size(self.nursery, maximum)
     }
@@ -144,17 +141,17 @@ struct GenerationalHeap {
     evacuator: Evacuator,
     chooser: Chooser,
     phase: Phase,
-    /// Memory was refused when the heap was to grow last.
+    /// Whether the last growth of the heap was refused.
     cramped: bool,
-    /// The heap has grown since the last collection.
+    /// Whether the heap has grown since the last collection.
     grown: bool,
-    /// The last allocation that found no room would not have in an empty nursery.
+    /// Whether the last allocation that found no room would find none in an empty nursery.
     large_wanted: bool,
     /// Host values of externrefs that were found dead and not dropped yet.
     dead_values: Vec<ExternRefHostDataId>,
     /// Bytes that survived the last minor collection.
     survived: u64,
-    /// Objects that were allocated, but for those in a nursery that was not counted.
+    /// Objects that were allocated, except those in a nursery that was not counted.
     allocated: Count,
     nursery_counted: bool,
     zeal: u32,
@@ -203,21 +200,21 @@ impl GenerationalHeap {
         if header.kind() == Some(VMGcKind::ExternRef) {
             self.old.externrefs.push(index);
         } else if self.core.layouts.get(header.ty()).is_some_and(GcLayout::has_refs) {
-            // What is stored into it before the next collection passes no barrier.
+            // Stores into it before the next collection run no barrier.
             self.tables.dirty_all(index, index + size);
         }
         self.allocated.add(size);
         VMGcRef::from_heap_index(index)
     }
 
-    /// What every store of a reference outside the heap has to do, for the slot at `address`.
+    /// The barrier for a store of a reference outside the heap, in the slot at `address`.
     fn remember_slot(&mut self, address: usize, word: u32) {
         if self.is_young(word) {
             self.tables.remember(address);
         }
     }
 
-    /// What every store of a reference into the heap has to do, for the slot at `at`.
+    /// The barrier for every store of a reference into the heap, into the slot at `at`.
     #[inline]
     fn remember_field(&mut self, at: u64, word: u32) {
         if at >= u64::from(self.nursery.end) {
@@ -347,7 +344,7 @@ impl GcHeap for GenerationalHeap {
         Err(HeapError::NeedsRoom { bytes: size.into() })
     }
 
-    /// Objects are born old where no collection empties the nursery.
+    /// If no collection can empty the nursery, objects are allocated in the old generation.
     fn alloc_last_resort(
         &mut self,
         header: VMGcHeader,
@@ -377,7 +374,7 @@ impl GcHeap for GenerationalHeap {
                 }
             }
         }
-        // For the collection that is to come next, if the nursery cannot grow.
+        // For the next collection, if the nursery cannot grow.
         let missing = self.expected().saturating_sub(self.old.free_bytes()) + u64::from(BLOCK_SIZE);
         let grown = self.map_old(bytes.max(missing), bytes.max(BLOCK_SIZE.into()))?;
         self.grown = true;

@@ -401,7 +401,7 @@ impl Old {
     /// Checks that an object of `size` bytes at `index` fits its memory and has the right marks.
     ///
     /// # Errors
-    /// What is wrong.
+    /// A description of the error.
     pub(super) fn check_object(&self, index: u32, size: u32) -> Result<(), &'static str> {
         if !self.fits(index, size) {
             return Err("an object does not fit the memory it has");

@@ -108,8 +108,8 @@ impl Translator<'_, '_> {
         self.call_code(ty, code, vmctx, kind)
     }
 
-    /// Flags for an access to a function reference. `null` is the trap for a null reference; `None`
-    /// if it cannot be null.
+    /// Flags for an access to a function reference. `null` is the trap for a null reference, or
+    /// `None` if the reference cannot be null.
     fn func_ref_flags(&mut self, null: Option<Trap>) -> MemFlagsData {
         self.flags(regions::TYPES).with_trap_code(null.map(gc_compiler::trap_code))
     }

@@ -9,13 +9,13 @@ use gc_types::{Trap, TypeIndex};
 use wasmparser::{AbstractHeapType, HeapType, RefType, ValType, WasmModuleResources as _};
 use wasmtime_types::{TypeConvert, WasmHeapType};
 
-/// A test, by the representation of references in its hierarchy.
+/// A test. The variants are the representations of references in its hierarchy.
 enum Test {
     /// References into the heap.
     Gc(RefTest),
     /// Function references.
     Func(FuncRefTest),
-    /// Function references, of which only null passes.
+    /// A test of function references that only null passes.
     OnlyNullFunc,
 }
 
@@ -85,8 +85,8 @@ impl Translator<'_, '_> {
         })
     }
 
-    /// Whether the uppermost operand cannot be an `i31` by its static type. Not for function
-    /// references.
+    /// Whether the uppermost operand cannot be an `i31` because of its static type. The operand
+    /// must not be a function reference.
     fn top_is_no_i31(&self) -> bool {
         let Some(ValType::Ref(operand)) = self.top else { return false };
         match operand.heap_type() {

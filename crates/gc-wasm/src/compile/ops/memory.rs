@@ -1,7 +1,7 @@
 //! Linear memory.
 //!
-//! Memories are guarded. Each reserves the 4 GiB that an address can reach and 2 GiB after them;
-//! the part beyond the memory is unmapped. So an access with a constant offset smaller than the
+//! Memories are guarded. Each reserves the 4 GiB that an address can reach and 2 GiB after them.
+//! The part after the memory is unmapped. So an access with a constant offset smaller than the
 //! guard needs no check: outside the memory it faults. For larger offsets the address is compared
 //! with the length.
 

@@ -24,7 +24,8 @@ use wasmparser::Operator;
 enum Kind {
     /// The results are operands.
     Call,
-    /// The results are those of the caller, whose frame is gone before the callee runs.
+    /// The results are the results of the caller. The caller's frame is removed before the callee
+    /// runs.
     Tail,
 }
 

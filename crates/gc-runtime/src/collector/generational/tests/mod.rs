@@ -1,5 +1,5 @@
-//! What only the inside shows: which collection finds what, marking that the mutator
-//! runs beside, retained objects, what the verifier and collections find wrong.
+//! Tests of the internals: what each kind of collection finds, incremental marking, retained
+//! objects, and damage that the verifier and collections find.
 
 mod pace;
 mod store;
@@ -64,8 +64,8 @@ impl Fixture {
         add_layouts(&mut heap);
         let (mut slot, mut roots) = (vec![0], GcRootsList::default());
         let first = NonNull::from(&mut slot[0]);
-        // SAFETY: the vector lives and keeps its place as long as the list, and nobody
-        // touches it during a collection.
+        // SAFETY: the vector lives as long as the list and does not move, and nothing accesses it
+        // during a collection.
         unsafe { roots.add_slots(RootKind::Table, 2, first, 1) };
         let host_data = ExternRefHostDataTable::default();
         Fixture { heap, host_data, stack: vec![0; 8], slot, roots }
@@ -83,7 +83,7 @@ impl Fixture {
         GenerationalCollection::new(&mut self.heap, roots, &mut self.host_data, kind)
     }
 
-    /// Whether a collection that is begun for want of room is given all roots.
+    /// Whether a collection that begins because of a lack of room gets all roots.
     fn needs_all_roots(&mut self) -> bool {
         let kind = self.heap.choose(GcCause::NoRoom);
         self.heap.needs_all_roots(kind)
@@ -136,7 +136,7 @@ impl Fixture {
         self.heap.core.memory.read_u32(u64::from(object) + offset).unwrap()
     }
 
-    /// Overwrites a word behind the barrier's back.
+    /// Overwrites a word without the barrier.
     fn poke(&mut self, object: u32, offset: u64, word: u32) {
         self.heap.core.memory.write_u32(u64::from(object) + offset, word).unwrap();
     }
@@ -149,7 +149,7 @@ impl Fixture {
         self.heap.stats().live_objects
     }
 
-    /// A list of `length` pairs, linked by their second fields, in the first slot of the
+    /// Makes a list of `length` pairs, linked by their second fields, in the first slot of the
     /// stack.
     fn list(&mut self, length: u32) {
         for _ in 0..length {
@@ -207,7 +207,7 @@ fn a_minor_collection_moves_what_is_reachable_and_empties_the_nursery() {
 #[test]
 fn young_objects_are_found_through_cards() {
     let mut f = Fixture::new(8 << 20);
-    // Large, in a block, and one whose elements begin on another card than itself.
+    // A large array, an array in a block, and one whose elements begin on another card.
     let arrays = [100_000, 1000, 1].map(|length| f.refs(length));
     arrays.iter().enumerate().for_each(|(i, &array)| f.stack[i] = u64::from(array));
     let pair = f.pair(0, 0);
@@ -235,7 +235,7 @@ fn young_objects_are_found_through_cards() {
             assert!(f.heap.old.map.is_start(moved), "round {round}: {offset}");
         }
     }
-    // Each round's pairs replaced the last one's.
+    // The pairs of each round replaced those of the previous round.
     f.collect(Kind::Full);
     assert_eq!(f.live(), 4 + 6);
 }
@@ -243,7 +243,7 @@ fn young_objects_are_found_through_cards() {
 #[test]
 fn a_slot_outside_the_heap_is_a_root_when_it_was_remembered() {
     let mut f = Fixture::new(4 << 20);
-    // From now on it is not new.
+    // After this it is not new.
     f.collect(Kind::Minor);
     let pair = f.pair(0, 0);
     f.slot[0] = pair;
@@ -251,7 +251,7 @@ fn a_slot_outside_the_heap_is_a_root_when_it_was_remembered() {
     f.heap.remember_slot(address, pair);
     f.collect(Kind::Minor);
     assert!(!f.heap.is_young(f.slot()) && f.live() == 1);
-    // It refers to no young object any more: nobody looks.
+    // The slot refers to no young object any more, so it is not remembered.
     assert!(!f.heap.tables.slots().contains(address));
     f.heap.remember_slot(address, f.slot());
     assert!(!f.heap.tables.slots().contains(address));
@@ -267,7 +267,7 @@ fn a_slot_outside_the_heap_is_a_root_when_it_was_remembered() {
 #[test]
 fn what_finds_no_room_is_retained_until_there_is_some() {
     let mut f = Fixture::new(1 << 20);
-    // Fill the old generation with objects that live.
+    // Fills the old generation with live objects.
     let mut kept = Vec::new();
     while let Some(array) = f.heap.alloc_old(VMGcHeader::new(VMGcKind::ArrayRef, BYTES), 8016) {
         f.poke(array.as_raw_u32(), 8, 8000);
@@ -275,7 +275,7 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     }
     let (arrays, names) = (kept.len(), f.stack.len());
     f.stack.extend(&kept);
-    // Makes what is left of their blocks known.
+    // Makes the rest of their blocks available.
     f.collect(Kind::Full);
     while let Some(pair) = f.heap.alloc_old(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16) {
         kept.push(u64::from(pair.as_raw_u32()));
@@ -303,10 +303,10 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     f.collect(Kind::Minor);
     f.stack[0] = u64::from(f.read(holder, 12));
     assert_eq!((f.top(), f.list_length()), (young, 1000));
-    // Nothing is allocated beside them.
+    // Nothing is allocated in the nursery beside them.
     let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
     assert!(matches!(f.heap.alloc_raw(header, 16), Err(HeapError::NeedsRoom { .. })));
-    // Half of what was retained dies, then there is room for the rest.
+    // Half of the retained objects die. Then there is room for the others.
     for _ in 0..500 {
         f.stack[0] = u64::from(f.read(f.top(), CDR));
     }
@@ -322,7 +322,7 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     f.pair(0, 0);
 }
 
-/// A profiler sees one allocation in as many bytes as it says.
+/// A profiler sees at least one allocation in the number of bytes that it sets.
 #[test]
 fn emitted_code_is_handed_out_no_more_than_is_allowed() {
     let mut f = Fixture::new(4 << 20);
@@ -340,7 +340,7 @@ fn emitted_code_is_handed_out_no_more_than_is_allowed() {
             assert!(left(&f) <= bytes);
         }
         assert_eq!(handed_out, 100 * 16 / bytes);
-        // Larger objects are allocated all the same.
+        // Larger objects can still be allocated.
         f.refs(100);
         f.heap.verify().unwrap();
     }
@@ -353,7 +353,7 @@ fn emitted_code_is_handed_out_no_more_than_is_allowed() {
     f.collect(Kind::Minor);
 }
 
-/// Begins a major collection and runs `mutate` beside it, slice by slice.
+/// Begins a major collection and runs `mutate` between its slices.
 fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) -> u32 {
     f.collect(Kind::Begin);
     let mut slices = 0;
@@ -384,8 +384,8 @@ fn marking_keeps_what_was_reachable_when_it_began() {
     assert_eq!(f.live(), 40_000);
     let mut last = 0;
     let slices = beside_marking(&mut f, |f, slice| {
-        // The tail is taken off the list, by a barrier that logs, and put to another
-        // place, which may have been scanned.
+        // A logging barrier removes the tail from the list. The tail is stored in another place,
+        // which may have been scanned.
         if slice % 7 == 3 {
             f.make_room();
             let tail = f.read(f.top(), CDR);
@@ -417,7 +417,7 @@ fn emitted_stores_beside_marking_are_logged() {
     beside_marking(&mut f, |f, slice| {
         assert_eq!(f.heap.core.memory.data_u32(MARKING), 1);
         if slice == 2 {
-            // What emitted code does, to a log in which some entries mean nothing.
+            // Does what emitted code does, with a log in which some entries are meaningless.
             (cut, f.stack[0]) = (f.read(f.top(), CDR), u64::from(f.top()));
             for word in [0, 1, NURSERY_START, u32::MAX, cut] {
                 let n = f.heap.core.memory.data_u64(LOG_LEN);
@@ -471,7 +471,7 @@ fn allocation_drives_a_major_collection_to_its_end() {
     assert!(chunks > 10, "{chunks}");
     let slices = f.heap.core.pauses.count_of(PauseKind::Slice);
     assert!(slices > 10, "{slices} pauses of {chunks} slices");
-    // Reachable when it began, so not before the next one.
+    // The objects were reachable when marking began, so only the next collection frees them.
     assert_eq!(f.heap.old.total.objects, 200_000);
     f.collect(Kind::Begin);
     f.collect(Kind::Finish);
@@ -509,7 +509,7 @@ fn a_collection_can_be_abandoned_anywhere() {
 fn memory_of_the_dead_is_used_again() {
     let mut f = Fixture::new(2 << 20);
     for round in 0..20 {
-        // Half of the pairs die, the other half with the next round.
+        // Half of the pairs die now, the other half in the next round.
         f.stack[0] = 0;
         for _ in 0..15_000 {
             let pair = f.pair(0, f.top());
@@ -569,7 +569,7 @@ fn what_emitted_code_allocated_is_counted_by_its_bytes() {
 #[test]
 fn damage_ends_a_collection() {
     type Break = fn(&mut Fixture, u32, u32);
-    // What is done to a young and an old object, both of which the stack refers to.
+    // Damage to a young and an old object. The stack refers to both.
     let breaks: [Break; 9] = [
         |f, young, _| f.poke(young, 0, 0),
         |f, young, _| f.poke(young, 0, u32::MAX),
@@ -611,7 +611,7 @@ fn damage_ends_a_collection() {
 #[test]
 fn more_than_the_nursery_is_never_copied() {
     let mut f = Fixture::new(4 << 20);
-    // Arrays inside an array: references into its middle, at headers of their own.
+    // Fake arrays inside an array: references into its middle, where there are fake headers.
     let outer = f.refs(2000);
     for n in 0..900u32 {
         let at = 12 + u64::from(n) * 8;

@@ -1,9 +1,9 @@
-//! A store drives the heap: what it collects when, over many nurseries.
+//! Tests of a heap in a store, over many nurseries: what is collected when.
 
 use super::*;
 use crate::{GcStore, IncompleteWalk, NoStack, TraceRoots};
 
-/// Names a stack of so many slots.
+/// A mutator with a stack of `N` slots.
 struct Slots<const N: usize>([u64; N]);
 
 impl<const N: usize> Slots<N> {
@@ -27,7 +27,7 @@ impl<const N: usize> TraceRoots for Slots<N> {
     }
 }
 
-/// What the second field of the pair `object` refers to.
+/// The referent of the second field of the pair `object`.
 fn cdr(store: &GcStore, object: &VMGcRef) -> Option<VMGcRef> {
     let word = store.read_field(object, CDR as u32, StorageType::Ref).unwrap();
     VMGcRef::from_raw_u32(word as u32)
@@ -68,7 +68,7 @@ fn a_store_collects_the_nursery_mostly_and_the_rest_in_time() {
     assert_eq!(store.stats().live_objects, 0);
 }
 
-/// Traces evacuate nothing, and between them nothing else does.
+/// Traces evacuate nothing, and no other collection between them does.
 #[test]
 fn a_large_object_finds_room_between_what_traces_left() {
     let mut store = GcStore::new(&COLLECTOR, &options(4 << 20)).unwrap();
@@ -77,7 +77,7 @@ fn a_large_object_finds_room_between_what_traces_left() {
     let mut stack = Slots([0; 3]);
     let array = store.alloc_array(&mut stack, REFS, 100).unwrap();
     stack.set(kept, &array);
-    // All of the heap is one list, of which a pair in each block is kept.
+    // The whole heap is one list. One pair in each block is kept.
     for _ in 0..220_000 {
         let pair = store.alloc_struct(&mut stack, PAIR).unwrap();
         store.write_field_ref(&pair, CDR as u32, stack.get(first).as_ref()).unwrap();
@@ -96,7 +96,7 @@ fn a_large_object_finds_room_between_what_traces_left() {
     stack.0[first] = 0;
     store.gc(&mut stack).unwrap();
     assert_eq!(store.stats().live_objects, 101);
-    // A queue, until there were some traces, and a minor collection after them.
+    // Runs a queue until there were some traces, and a minor collection after them.
     let (mut pauses, mut traces, mut after) = (0, 0, None);
     for n in 0.. {
         assert!(n < 10_000_000, "no traces");
