@@ -1,7 +1,7 @@
 //! Backtraces: the compiled functions that were on the stack when an error happened.
 //!
-//! Capturing only records program counters, because a signal handler does it, into a buffer that
-//! was allocated before. The names are looked up when the call has returned, while the code still
+//! Capturing only records program counters in a buffer that was allocated before, because a signal
+//! handler does it. The names are looked up when the call has returned, while the code still
 //! exists. Without the cargo feature `backtrace` nothing is captured and every backtrace is empty.
 #![allow(unsafe_code)]
 
@@ -16,7 +16,7 @@ use std::fmt;
 pub struct BacktraceFrame {
     /// The function's name.
     pub name: String,
-    /// Which function of its image it is.
+    /// The function's identity in its image.
     pub function: FunctionId,
     /// Distance in bytes from the function's start to the instruction.
     pub code_offset: u32,
@@ -68,7 +68,7 @@ impl fmt::Display for Backtrace {
 }
 
 impl Backtrace {
-    /// Looks up the names of what was noted.
+    /// Looks up the names of the recorded functions.
     pub(crate) fn symbolize(traced: &TracedPcs) -> Backtrace {
         let frame = |pc: usize| {
             let info = lookup_code(pc)?.lookup(pc)?;

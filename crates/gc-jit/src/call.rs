@@ -120,7 +120,7 @@ fn activate_here<S: JitStore>(
             backtrace: store.jit().backtrace(),
         }));
     }
-    // From here on the store is used only through this pointer, by host functions too.
+    // From here on the store is used only through this pointer, also by host functions.
     let store: *mut S = store;
     let mut activation = Activation {
         previous: context.stack.activation.get(),
@@ -148,7 +148,7 @@ fn activate_here<S: JitStore>(
     result
 }
 
-/// Why a call ended with `status`.
+/// The reason why a call ended with `status`.
 #[cold]
 fn failure<S: JitStore>(store: &mut S, status: u64) -> CallError {
     if status == EntryStatus::HOST {

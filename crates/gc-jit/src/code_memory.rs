@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use gc_types::{CodeImage, FunctionId, TypeIndex};
 use std::sync::Arc;
 
-/// Published code. It is unregistered and unmapped when its last `Arc` is dropped. Everyone who may
-/// still run the code, or has a frame of it on the stack, must hold an `Arc`.
+/// Published code. It is unregistered and unmapped when its last `Arc` is dropped. Any value that
+/// may still run the code, or has a frame of it on the stack, must hold an `Arc`.
 pub struct CodeMemory {
     image: CodeImage,
     _mapping: Mapping,

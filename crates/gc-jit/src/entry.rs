@@ -1,4 +1,4 @@
-//! [`EntryTrampoline`]: by it the host calls compiled functions of one signature.
+//! [`EntryTrampoline`]: the code by which the host calls compiled functions of one signature.
 #![allow(unsafe_code)]
 
 use crate::{Activation, CodeMemory};
@@ -10,8 +10,8 @@ use std::sync::Arc;
 pub(crate) type EntryFn =
     unsafe extern "C" fn(*mut Activation, *const u8, *mut u8, *mut ValRaw) -> u64;
 
-/// Code of an image by which the host calls compiled functions of one signature, also functions of
-/// other images. Cheap to clone.
+/// Code of an image by which the host calls compiled functions of one signature. The functions can
+/// belong to other images. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct EntryTrampoline {
     memory: Arc<CodeMemory>,
@@ -47,7 +47,7 @@ impl EntryTrampoline {
         &self.memory
     }
 
-    /// Address of the handler block.
+    /// The address of the handler block.
     pub(crate) fn handler_pc(&self) -> usize {
         self.memory.base().addr() + self.point.handler as usize
     }

@@ -5,10 +5,10 @@ use gc_runtime::HeapError;
 use gc_types::Trap;
 use std::fmt;
 
-/// Compiled code trapped, or a host function that it called did.
+/// The error of a trap in compiled code or in a host function that it called.
 #[derive(Clone, Debug)]
 pub struct TrapError {
-    /// Why.
+    /// The reason.
     pub trap: Trap,
     /// A more exact reason, if one is known.
     pub detail: Option<HeapError>,

@@ -63,7 +63,7 @@ pub unsafe fn host_call_guard<S: JitStore>(
     HostCall::FAILED
 }
 
-/// Runs the body of a host call, as [`host_call_guard`] does if it may fail. A panic in one
+/// Runs the body of a host call, as [`host_call_guard`] does if it may fail. A panic in a host call
 /// that cannot fail aborts the process. (Panics of host values' destructors do not reach it; see
 /// [`GcStore::resume_host_panic`](gc_runtime::GcStore::resume_host_panic).)
 ///

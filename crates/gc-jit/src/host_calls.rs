@@ -1,8 +1,8 @@
-//! Host calls as the half that runs them sees them: a trait with a typed method for each, and
-//! the functions compiled code calls, which take its words apart and find the store.
+//! The part of host calls that runs them: a trait with a typed method for each, and the functions
+//! that compiled code calls. These functions decode its words and find the store.
 //!
-//! [`host_calls!`](crate::host_calls!) makes all of it from one declaration. What a method
-//! is given is as untrusted as the heap that compiled code read it from.
+//! [`host_calls!`](crate::host_calls!) makes all of it from one declaration. The arguments of a
+//! method may come from the heap, so they are as untrusted as the heap.
 #![allow(unsafe_code)]
 
 use crate::guard::run_host_call;
@@ -11,21 +11,20 @@ use gc_types::host_calls::HostCallResult;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// A host call's body over stores of type `S`: what [`host_calls!`](crate::host_calls!) makes
-/// for each call.
+/// A host call's body for stores of type `S`. [`host_calls!`](crate::host_calls!) makes one for
+/// each call.
 #[doc(hidden)]
 pub trait HostCallBody<S> {
     /// Number of parameters.
     const PARAMS: usize;
-    /// What it returns.
+    /// The type of its result.
     type Result: HostCallResult<Error: Into<anyhow::Error>>;
 
-    /// Runs it for the vmctx with the number `caller`, with as many words as it has
-    /// parameters.
+    /// Runs it for the vmctx with the number `caller`. `words` has one word for each parameter.
     fn run(store: &mut S, caller: usize, words: &[u64]) -> Self::Result;
 }
 
-/// A function that compiled code over a store of type `S` may call.
+/// A function that compiled code of a store of type `S` may call.
 pub struct HostCallShim<S> {
     function: *const u8,
     _store: PhantomData<fn(&mut S)>,
@@ -45,7 +44,7 @@ impl<S> HostCallShim<S> {
 }
 
 impl<S: JitStore> HostCallShim<S> {
-    /// The function of one call.
+    /// The function for one call.
     #[doc(hidden)]
     pub fn new<B: HostCallBody<S>>() -> HostCallShim<S> {
         let function = const {
@@ -71,7 +70,7 @@ macro_rules! shims {
             vmctx: *mut u8,
             $($word: u64),*
         ) -> u64 {
-            // SAFETY: only stores of type `S` have it among their host calls, and compiled
+            // SAFETY: only the tables of host calls of stores of type `S` contain it, and compiled
             // code passes its own vmctx.
             unsafe {
                 let caller = (*vmctx.cast::<VMContextPrefix>()).number;
@@ -92,13 +91,13 @@ shims! {
     shim_7(a b c d e f g)
 }
 
-/// Declares host calls for both halves: numbers and signatures as
-/// [`declare_host_calls!`](gc_types::declare_host_calls) does, and a trait with a method for
-/// each, which a store implements.
+/// Declares host calls for both halves. Like [`declare_host_calls!`](gc_types::declare_host_calls)
+/// it makes numbers and signatures. It also makes a trait with a method for each call, which a
+/// store implements.
 ///
-/// A method has the declared parameters behind the store and the number of the vmctx that the
-/// call was made with. The trait's function `host_calls` is what
-/// [`HostCallTable::new`](crate::HostCallTable::new) wants.
+/// The parameters of a method are the store, the number of the calling vmctx, and then the declared
+/// parameters. The trait's function `host_calls` returns the functions that
+/// [`HostCallTable::new`](crate::HostCallTable::new) needs.
 ///
 /// # Examples
 ///
@@ -109,12 +108,12 @@ shims! {
 /// use gc_types::{HostCall, host_calls::Ref};
 ///
 /// gc_jit::host_calls! {
-///     /// What the host does for the language.
+///     /// The host calls of the language.
 ///     pub trait Runtime;
-///     /// The same, with numbers and signatures.
+///     /// The host calls with their numbers and signatures.
 ///     pub const CALLS from HostCall::FIRST_EMBEDDER, named "toy_";
 ///
-///     /// Adds to the counter; returns it, or fails above a hundred.
+///     /// Adds to the counter and returns it. Fails above a hundred.
 ///     COUNT: fn count(by: u32) -> Result<u32>;
 ///     /// Whether a value is null.
 ///     IS_NULL: fn is_null(value: Ref) -> u32;
@@ -155,7 +154,7 @@ shims! {
 /// # anyhow::Ok(())
 /// ```
 ///
-/// A method that takes something else than what was declared does not compile:
+/// A method whose parameters differ from the declaration does not compile:
 ///
 /// ```compile_fail,E0050
 /// # use gc_types::HostCall;
@@ -199,7 +198,8 @@ shims! {
 /// }
 /// ```
 ///
-/// Nor does a call that may fail and returns 64 bits, one of which says that it failed:
+/// A call that may fail and returns 64 bits does not compile either, because one 64-bit value means
+/// that the call failed:
 ///
 /// ```compile_fail,E0080
 /// # use anyhow::Result;
@@ -210,7 +210,7 @@ shims! {
 ///     /// Its signature.
 ///     pub const CALLS from HostCall::FIRST_EMBEDDER, named "";
 ///
-///     /// What time it is.
+///     /// The current time.
 ///     NOW: fn now() -> Result<u64>;
 /// }
 /// ```

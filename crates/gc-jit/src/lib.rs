@@ -16,7 +16,8 @@
 //!    host function resumes at the entry trampoline's handler, and `call` returns a [`CallError`].
 //!
 //! The only global state is the registry of published code, the signal handler that reads it, and
-//! one thread-local word that says which store's compiled code runs on the thread.
+//! three thread-local words: the context of the store whose compiled code runs on the thread, the
+//! bound of the thread's stack, and whether the thread holds the registry's lock.
 #![deny(unsafe_code)]
 
 mod activation;

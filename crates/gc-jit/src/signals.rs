@@ -85,14 +85,14 @@ unsafe fn deliver(
     if info.si_code <= 0 {
         return false;
     }
-    // SAFETY: the call that set it keeps the context alive until it sets another.
+    // SAFETY: the call that set the context keeps it alive until it sets another one.
     let Some(context) = (unsafe { stack::running().as_ref() }) else { return false };
     let pc = interrupted.pc();
     let trap = registry::with_code(pc, |code| code.image().trap_at(code.offset_of(pc)?));
     let Some(Some(trap)) = trap else { return false };
     let trap = match signal {
         libc::SIGSEGV | libc::SIGBUS => {
-            // SAFETY: these signals come with an address.
+            // SAFETY: these signals have an address.
             let address = unsafe { info.si_addr() }.addr();
             match context.classify_fault(trap, address) {
                 Some(trap) => trap,

@@ -16,9 +16,9 @@ use std::cell::Cell;
 use std::ptr::null;
 
 thread_local! {
-    /// The context of the store whose compiled code runs on this thread. If several stores' code
-    /// does, the innermost. It is const-initialised and has no destructor, so that a signal handler
-    /// may read it.
+    /// The context of the store whose compiled code runs on this thread. If code of several stores
+    /// does, it is the innermost. It is const-initialised and has no destructor, so that a signal
+    /// handler may read it.
     static RUNNING: Cell<*const VMStoreContext> = const { Cell::new(null()) };
 }
 

@@ -8,7 +8,8 @@ use std::cell::Cell;
 const HOST_HEADROOM: usize = 256 << 10;
 
 thread_local! {
-    /// The bound, when it has been computed; zero before. Asking the system is slow.
+    /// The bound, or zero before it has been computed. It is cached because asking the system is
+    /// slow.
     static LOWEST: Cell<usize> = const { Cell::new(0) };
 }
 

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result};
 use gc_runtime::{FrameSlot, GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A store that compiled code can run over.
+/// A store for compiled code.
 ///
 /// # Examples
 ///
@@ -70,7 +70,7 @@ pub struct JitState<S> {
     gc: GcStore,
     /// The reason why the innermost activation is being unwound.
     pending: Mutex<Option<Pending>>,
-    /// The table of host functions that the context points to.
+    /// The table of host functions to which the context points.
     _host_calls: HostCallTable<S>,
     /// Code that must live as long as the store.
     code: Vec<Arc<CodeMemory>>,
@@ -109,23 +109,24 @@ impl<S: JitStore> JitState<S> {
         Ok(state)
     }
 
-    /// The prefix of a vmctx of this store. `number` is the embedder's number for the vmctx; host
-    /// calls and [`caller`](JitState::caller) give it back. Makes the heap of a
-    /// [lazy](GcStore::lazy) store.
+    /// The prefix of a vmctx of this store. `number` is the embedder's number for the vmctx. Host
+    /// calls get it, and [`caller`](JitState::caller) returns it. If the store is
+    /// [lazy](GcStore::lazy), this makes its heap.
     ///
     /// # Errors
-    /// If the system gives no memory for the heap.
+    /// If the system refuses the memory for the heap.
     pub fn vmctx_prefix(&mut self, number: usize) -> Result<VMContextPrefix> {
         self.gc.ensure_heap().context("making the GC heap")?;
         let heap = self.context.made_heap(|| self.gc.heap().core().memory.mapping());
         Ok(self.prefix(heap, number))
     }
 
-    /// Like [`vmctx_prefix`](JitState::vmctx_prefix), for code that does not use the heap: no
-    /// object can be in a parameter, result, global or table of it, and it allocates none. Also for
-    /// the context of a host function. A store that is given only such prefixes never makes a heap.
+    /// Like [`vmctx_prefix`](JitState::vmctx_prefix), but for code that does not use the heap: it
+    /// allocates nothing, and none of its parameters, results, globals and tables can hold an
+    /// object. It is also for the context of a host function. A store with only such prefixes never
+    /// makes a heap.
     ///
-    /// If the code uses the heap all the same, an allocation fails, and an access to an object
+    /// If the code uses the heap nevertheless, an allocation fails, and an access to an object
     /// traps, because the heap of this prefix has no memory.
     pub fn vmctx_prefix_without_heap(&self, number: usize) -> VMContextPrefix {
         self.prefix(self.context.first_heap(), number)
@@ -236,15 +237,15 @@ impl<S: JitStore> JitState<S> {
             return None;
         }
         let vmctx = frame.vmctx()?.cast::<VMContextPrefix>();
-        // SAFETY: a function that runs was passed a vmctx, which is what it keeps there.
+        // SAFETY: a running function got a vmctx, and keeps it in this slot.
         Some(unsafe { (*vmctx).number })
     }
 }
 
 impl<S> Drop for JitState<S> {
     fn drop(&mut self) {
-        // This can only happen if a host function replaces the store that it was given. Its
-        // compiled callers would then use freed memory.
+        // This can only happen if a host function replaces the store that it got. Its compiled
+        // callers would then use freed memory.
         if !self.context.stack.activation.get().is_null() {
             log::error!("a store was dropped while its compiled code ran");
             std::process::abort();

@@ -1,4 +1,4 @@
-//! [`TracedPcs`]: where a signal handler notes the compiled functions on the stack.
+//! [`TracedPcs`]: the record in which a signal handler notes the compiled functions on the stack.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,8 +22,9 @@ impl TracedPcs {
         }
     }
 
-    /// Notes the frames at `pcs`, innermost first. The addresses noted are of instructions:
-    /// of the calls, not of what comes after; `exact` says that the first already is.
+    /// Records the frames at `pcs`, innermost first. It records the addresses of instructions, so
+    /// it converts return addresses to addresses in the calls. If `exact` is set, the first of
+    /// `pcs` already is the address of an instruction.
     pub(crate) fn note(&self, pcs: impl Iterator<Item = usize>, exact: bool) {
         if !cfg!(feature = "backtrace") {
             return;
@@ -39,7 +40,7 @@ impl TracedPcs {
         self.frames.store(count, Ordering::Relaxed);
     }
 
-    /// The addresses that were kept, and how many more frames there were.
+    /// The recorded addresses, and the number of further frames.
     pub(crate) fn kept(&self) -> (impl Iterator<Item = usize>, usize) {
         let frames = self.frames.load(Ordering::Relaxed);
         let kept = &self.pcs[..frames.min(self.pcs.len())];

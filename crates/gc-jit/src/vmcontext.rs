@@ -183,7 +183,7 @@ pub struct VMFuncRef {
     pub id: u32,
 }
 
-/// What every vmctx begins with.
+/// The words with which every vmctx begins.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(16))]
 pub struct VMContextPrefix {
@@ -208,7 +208,7 @@ pub type HostFunction = extern "C" fn(context: *mut u8, values: *mut ValRaw) -> 
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(16))]
 pub struct VMHostFuncContext {
-    /// What every vmctx begins with.
+    /// The words with which every vmctx begins.
     pub prefix: VMContextPrefix,
     /// The function that the exit trampoline calls.
     pub function: HostFunction,

@@ -30,7 +30,7 @@ pub(crate) struct RawFrame {
 /// Follows frame pointers. It allocates nothing and reads only the stack.
 #[derive(Clone, Debug)]
 pub(crate) struct RawFrames {
-    /// The activation being walked; null at the end.
+    /// The activation of the next frames. Null at the end.
     activation: *const Activation,
     /// The next frame. `None` if compiled code of the activation was not left by a trampoline.
     next: Option<RawFrame>,
@@ -96,7 +96,8 @@ impl RawFrames {
         while let Some(empty) = unsafe { activation.as_ref() }
             && empty.entry_fp == 0
         {
-            // No compiled code was entered in it: the host called a host function.
+            // No compiled code was entered in this activation, because the host called a host
+            // function.
             (activation, exit_fp) = (empty.previous, empty.saved_last_exit_fp);
         }
         self.activation = activation;
@@ -218,7 +219,7 @@ const FOUND: usize = 64;
 
 /// A cache of stack maps: a deep stack consists mostly of the same calls.
 struct FoundMaps {
-    /// The address of the `CodeMemory` that the maps belong to.
+    /// The address of the `CodeMemory` to which the maps belong.
     code: usize,
     /// Return addresses, and the numbers of their maps plus one. Zero means no map.
     maps: [(usize, u32); FOUND],
@@ -253,7 +254,7 @@ impl FoundMaps {
 #[derive(Clone, Debug)]
 pub struct StackWalk<'a> {
     frames: RawFrames,
-    /// The last frame's code. Neighbouring frames mostly have the same.
+    /// The last frame's code. Adjacent frames mostly have the same code.
     code: Option<Arc<CodeMemory>>,
     _stack: PhantomData<&'a ()>,
 }

@@ -5,12 +5,11 @@ use std::fmt;
 /// How emitted code stays inside the heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum HeapBounds {
-    /// 4 GiB and a guard of [`HEAP_GUARD_SIZE`](crate::HEAP_GUARD_SIZE) are reserved:
-    /// 32-bit indices cannot leave them, and no checks are emitted.
+    /// 4 GiB and a guard of [`HEAP_GUARD_SIZE`](crate::HEAP_GUARD_SIZE) are reserved. Accesses with
+    /// 32-bit indices cannot leave them, so no checks are emitted.
     #[default]
     Guarded,
-    /// Only as much as the heap may grow to is reserved; every access is compared
-    /// against the mapped bound.
+    /// Only the heap's maximal size is reserved. Every access is compared with the mapped bound.
     Checked,
 }
 

@@ -1,8 +1,8 @@
-//! What functions of compiled code take and return, as the machine sees it.
+//! The parameters and results of functions of compiled code, at the machine level.
 //!
-//! Two functions whose values are passed alike have one signature, whatever their types
-//! are in the language they were compiled from: all references are [`ValueType::I64`].
-//! So trampolines are shared by signature.
+//! If the values of two functions are passed in the same way, the functions have the same
+//! signature, even if their types in the source language differ. All references are
+//! [`ValueType::I64`]. So functions with the same signature share trampolines.
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ impl ValueType {
         })
     }
 
-    /// The number that stands for it in a [`CodeImage`](crate::CodeImage).
+    /// Its number in a [`CodeImage`](crate::CodeImage).
     pub const fn code(self) -> u8 {
         self as u8
     }
@@ -61,7 +61,7 @@ impl fmt::Display for ValueType {
     }
 }
 
-/// What a function takes behind its vmctx, and what it returns.
+/// The types of a function's parameters after its vmctx, and of its results.
 ///
 /// ```
 /// use gc_types::{CallSignature, ValueType};
@@ -77,7 +77,7 @@ pub struct CallSignature {
 }
 
 impl CallSignature {
-    /// A signature of these parameters and results.
+    /// A signature with these parameters and results.
     pub fn new(
         params: impl IntoIterator<Item = ValueType>,
         results: impl IntoIterator<Item = ValueType>,
@@ -98,8 +98,8 @@ impl CallSignature {
         &self.results
     }
 
-    /// How many [`ValRaw`](crate::ValRaw)s a call through a trampoline needs: as many as
-    /// there are parameters or results, whichever is more.
+    /// The number of [`ValRaw`](crate::ValRaw)s that a call through a trampoline needs. It is the
+    /// number of parameters or of results, whichever is larger.
     pub fn slots(&self) -> usize {
         self.params.len().max(self.results.len())
     }

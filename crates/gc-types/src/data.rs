@@ -17,7 +17,7 @@ impl HeapDataOffsets {
     /// decrements it, and takes the slow path if it is at most one. Only code compiled with zeal
     /// reads it.
     pub const ZEAL_COUNTDOWN: u32 = 8;
-    /// Where the collector's own words begin (8-byte aligned).
+    /// The offset at which the collector's own words begin. It is aligned to 8 bytes.
     pub const COLLECTOR: u32 = 16;
     /// Bytes of a heap's data.
     pub const SIZE: u32 = 128;

@@ -12,8 +12,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum VMGcKind {
-    /// A box around an id in the host's [external table](crate::HostCall):
-    /// the host value itself is never in the heap.
+    /// A box around an id in a table of the host. The host value itself is never in the heap.
     ExternRef = 0b00001,
     /// Any internal reference (never an object's own kind).
     AnyRef = 0b00010,
@@ -128,7 +127,7 @@ impl VMGcHeader {
         VMGcHeader { word, collector }
     }
 
-    /// The object's kind; `None` if the header is not one (a corrupt heap).
+    /// The object's kind. `None` if the header has no valid kind, because the heap is corrupt.
     pub const fn kind(&self) -> Option<VMGcKind> {
         VMGcKind::from_bits((self.word >> VMGcKind::SHIFT) as u8)
     }

@@ -1,30 +1,30 @@
-//! Host calls are declared in one place: name, typed signature, whether the call may
-//! collect. All that both halves need follows from the declaration.
+//! The declaration of host calls. A declaration has the call's name, its typed signature, and
+//! whether the call may collect. Everything that both halves need is made from it.
 //!
-//! [`declare_host_calls!`](crate::declare_host_calls) makes what the half that emits code
-//! needs: the number of each call and its [`HostSignature`](crate::HostSignature), which says
-//! what trampoline to make. The half that runs it (`gc-jit`'s `host_calls!`) makes a trait
-//! with a typed method for each call, and the functions that take the words of compiled code
-//! apart for it. The heap's own calls are [`gc_host_calls!`](crate::gc_host_calls).
+//! [`declare_host_calls!`](crate::declare_host_calls) makes the part that the compiler needs: the
+//! number of each call and its [`HostSignature`](crate::HostSignature), which determines the
+//! trampoline. `gc-jit`'s `host_calls!` makes the part for running: a trait with a typed method for
+//! each call, and the functions that decode the words of compiled code. The heap's own calls are in
+//! [`gc_host_calls!`](crate::gc_host_calls).
 
 use crate::{HostCallType, VMGcRef};
 
-/// What a host call can take: a value that travels as one 64-bit word.
+/// Types of parameters of host calls. A value is passed as one 64-bit word.
 pub trait HostCallParam {
     /// Its type in the signature.
     const TYPE: HostCallType;
 
-    /// The value in a word. What compiled code passes is as untrusted as the heap.
+    /// The value in a word. The words that compiled code passes are as untrusted as the heap.
     fn from_word(word: u64) -> Self;
 }
 
-/// What a host call can return: nothing, a value, or a `Result` of either.
+/// Types of results of host calls: nothing, a value, or a `Result` of either.
 pub trait HostCallResult {
-    /// The type in the signature; `None` for nothing.
+    /// The type in the signature. `None` for nothing.
     const TYPE: Option<HostCallType>;
     /// Whether the call may fail.
     const FALLIBLE: bool;
-    /// Why it fails.
+    /// The error of a call that fails.
     type Error;
 
     /// The word that compiled code gets.
@@ -34,12 +34,11 @@ pub trait HostCallResult {
     fn into_word(self) -> Result<u64, Self::Error>;
 }
 
-/// A reference as compiled code passes it; `None` for null. It is still compiled code's:
-/// who wants to keep it clones it with the barrier.
+/// A reference that compiled code passes, or `None` for null. Compiled code still owns it. To keep
+/// it, clone it with the barrier.
 pub type Ref = Option<VMGcRef>;
 
-/// A reference that is handed to compiled code, by its word: the result of
-/// `expose_gc_ref_to_wasm`.
+/// The word of a reference that is passed to compiled code: the result of `expose_gc_ref_to_wasm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExposedRef(pub u32);
 
@@ -117,10 +116,10 @@ impl<T: HostCallResult<Error = std::convert::Infallible>, E> HostCallResult for 
 /// Declares host calls: a constant for the number of each, and a table of all of them with
 /// their signatures.
 ///
-/// A call is written as a Rust function: [`u32`], [`u64`], [`Ref`] and native pointers are
-/// parameters; nothing, [`u32`], [`u64`] and [`ExposedRef`] are results; one that may fail
-/// returns a `Result` (of 32 bits at most). `[collects]` in front says that a collection may
-/// happen in it. Numbers are given in order, from the one that follows `from` on.
+/// A call is written like a Rust function. The types of parameters are [`u32`], [`u64`], [`Ref`]
+/// and native pointers. The types of results are nothing, [`u32`], [`u64`] and [`ExposedRef`]. A
+/// call that may fail returns a `Result` of at most 32 bits. A call that may collect has
+/// `[collects]` before it. The calls are numbered in order, beginning with the number after `from`.
 ///
 /// # Examples
 ///
@@ -128,12 +127,12 @@ impl<T: HostCallResult<Error = std::convert::Infallible>, E> HostCallResult for 
 /// use gc_types::{HostCall, HostCallType, HostSignature};
 ///
 /// gc_types::declare_host_calls! {
-///     /// What the runtime of a small language offers.
+///     /// The host calls of a small language.
 ///     pub const CALLS from HostCall::FIRST_EMBEDDER, named "toy_";
 ///
 ///     /// Prints a value.
 ///     PRINT: fn print(value: Ref);
-///     /// A new string of so many bytes.
+///     /// Makes a string of `bytes` bytes.
 ///     NEW_STRING: [collects] fn new_string(bytes: u32) -> Result<ExposedRef>;
 /// }
 ///
@@ -192,7 +191,7 @@ macro_rules! declare_host_calls {
         $vis const $TABLE: &[($crate::HostCall, $crate::HostSignature)] = {
             #[allow(unused_imports)]
             use $crate::host_calls::{ExposedRef, Ref};
-            /// What the calls return that may fail, for whatever reason.
+            /// The `Result` of calls that may fail.
             #[allow(dead_code)]
             type Result<T> = ::core::result::Result<T, ()>;
             &[$((
@@ -216,8 +215,8 @@ macro_rules! declare_host_calls {
     (@effect collects) => { true };
 }
 
-/// The heap's own host calls, passed on to another macro behind the tokens in front of them:
-/// `gc_host_calls! { [macro::path] tokens }` is `macro::path! { tokens calls }`.
+/// Passes the heap's own host calls to another macro, after the given tokens: `gc_host_calls! {
+/// [macro::path] tokens }` is `macro::path! { tokens calls }`.
 #[macro_export]
 macro_rules! gc_host_calls {
     ([$($then:tt)+] $($first:tt)*) => {
@@ -227,7 +226,7 @@ macro_rules! gc_host_calls {
             /// Allocates a struct or exception whose fields are zero. The layout is the one that is
             /// registered for the type in the header word.
             ALLOC_STRUCT: [collects] fn alloc_struct(header_word: u32) -> Result<ExposedRef>;
-            /// Allocates an array of so many elements, all zero.
+            /// Allocates an array of `length` elements, all zero.
             ALLOC_ARRAY: [collects] fn alloc_array(
                 header_word: u32,
                 length: u32,

@@ -99,7 +99,7 @@ type LaidOut = (Box<[FieldLayout]>, Box<[u32]>, u32);
 struct Holes([Option<u64>; 3]);
 
 impl Holes {
-    /// Notes that the bytes from `at` to `end` are unused. They lie in the same aligned eight
+    /// Records that the bytes from `at` to `end` are unused. They lie in the same aligned eight
     /// bytes.
     fn leave(&mut self, mut at: u64, end: u64) {
         while at < end {
@@ -193,8 +193,8 @@ impl ArrayLayout {
         (ArrayLayout::LENGTH_OFFSET + 4).next_multiple_of(self.element.align())
     }
 
-    /// Bytes of an array of `length` elements, header included, rounded up to
-    /// [`OBJECT_ALIGN`]; `None` above [`MAX_OBJECT_SIZE`].
+    /// Bytes of an array of `length` elements, header included, rounded up to [`OBJECT_ALIGN`].
+    /// `None` above [`MAX_OBJECT_SIZE`].
     pub const fn size(&self, length: u32) -> Option<u32> {
         let end = self.elements_offset() as u64 + length as u64 * self.element.size() as u64;
         let size = end.next_multiple_of(OBJECT_ALIGN as u64);
@@ -237,11 +237,11 @@ impl ExnLayout {
 /// The layout of any type whose objects live in a heap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum GcLayout {
-    /// A struct's.
+    /// The layout of a struct.
     Struct(StructLayout),
-    /// An array's.
+    /// The layout of an array.
     Array(ArrayLayout),
-    /// An exception's.
+    /// The layout of an exception.
     Exn(ExnLayout),
 }
 
@@ -338,7 +338,7 @@ mod tests {
                 let ends = taken.first().zip(taken.last());
                 assert!(ends.is_none_or(|(a, z)| a.0 >= 8 && z.1 <= layout.size), "{fields:?}");
                 assert!(layout.refs.is_sorted());
-                // The fields that a subtype adds move no others.
+                // The fields that a subtype adds do not move the others.
                 let sub = StructLayout::new(fields.iter().copied().chain([I8, Ref])).unwrap();
                 assert_eq!(*layout.fields, sub.fields[..fields.len()], "{fields:?}");
             }

@@ -18,12 +18,12 @@ impl I31 {
     /// The bit that distinguishes an `i31` from a heap index.
     pub const TAG: u32 = 1;
 
-    /// An `i31` of the low 31 bits of `value`; the top bit is lost.
+    /// An `i31` of the low 31 bits of `value`. The top bit is lost.
     pub const fn wrapping_u32(value: u32) -> I31 {
         I31(value & 0x7fff_ffff)
     }
 
-    /// An `i31` of the low 31 bits of `value`; the top bit is lost.
+    /// An `i31` of the low 31 bits of `value`. The top bit is lost.
     pub const fn wrapping_i32(value: i32) -> I31 {
         I31::wrapping_u32(value as u32)
     }

@@ -2,7 +2,7 @@
 //! collection, the slots of its frame that hold references.
 //!
 //! The table is compact. It has sorted 32-bit code offsets, which are searched by bisection. Each
-//! has a frame size and a run in one shared pool of slot offsets; equal runs are stored once. A
+//! has a frame size and a run in one shared pool of slot offsets. Equal runs are stored once. A
 //! slot is eight bytes and holds a zero-extended reference.
 
 use crate::table::{Row, Words, push, rows};
@@ -117,7 +117,7 @@ impl StackMapTableBuilder {
     ///
     /// # Panics
     /// If two maps were added for one return address, or a slot lies outside its frame. Both are
-    /// bugs in the compiler of the code, with which a collection would read the wrong words.
+    /// bugs in the compiler of the code. A collection would read the wrong words.
     pub fn finish(mut self) -> StackMaps {
         self.maps.sort_by_key(|(offset, ..)| *offset);
         let mut maps = StackMaps::default();

@@ -71,7 +71,7 @@ traps! {
 }
 
 impl Trap {
-    /// The trap's code in emitted code; never zero.
+    /// The trap's code in emitted code. It is never zero.
     pub const fn code(self) -> u8 {
         self as u8
     }

@@ -2,7 +2,7 @@
 //! compiled code reads.
 //!
 //! There are three structures. A *vmctx* is the first parameter of every compiled function. Its
-//! first words, the prefix, are the same for every embedder; the rest belongs to the embedder. The
+//! first words, the prefix, are the same for every embedder. The rest belongs to the embedder. The
 //! vmctxs of one store share one *store context*. A *function reference* is a callable: code, the
 //! vmctx to pass, and its type. Only the host writes native pointers in these structures.
 //!
@@ -46,7 +46,7 @@ pointer_fields! {
     vmctx_heap_data = 1;
     /// vmctx: the store context (pointer). Constant.
     vmctx_store_context = 2;
-    /// vmctx: what the embedder knows it by (pointer-sized integer). Constant.
+    /// vmctx: the number by which the embedder identifies it (pointer-sized integer). Constant.
     vmctx_number = 3;
 
     /// Store context: the lowest stack pointer that compiled code may have (address).

@@ -95,7 +95,7 @@ impl SavedImage {
     pub unsafe fn open(path: &Path, abi: &Abi) -> Result<SavedImage> {
         let named = || format!("loading {}", path.display());
         let file = std::fs::File::open(path).with_context(named)?;
-        // SAFETY: the caller promises that the file does not change.
+        // SAFETY: the caller guarantees that the file does not change.
         let file = Arc::new(unsafe { FileMapping::new(&file) }.with_context(named)?);
         let bytes: &FileMapping = &file;
         let contents = Contents::read(bytes.as_ref(), abi).with_context(named)?;
@@ -129,7 +129,7 @@ impl SavedImage {
     /// pages of a mapped file are executed in place.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`CodeMemory::publish`].
     pub fn publish(self, types: &[TypeIndex]) -> Result<Arc<CodeMemory>> {
         match self.file {
             Some(file) => CodeMemory::publish_file(self.image, file, types),

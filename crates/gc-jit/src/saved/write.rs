@@ -26,7 +26,7 @@ pub fn save(image: &CodeImage, embedder: &[u8]) -> Result<Vec<u8>> {
     };
     let page = u64::from(CodeImage::PAGE_SIZE);
     let text = add(name(Section::Text), SectionKind::Text, image.code(), page);
-    // It follows the code, which ends with a page. It is filled at publication.
+    // This section follows the code, which ends at a page boundary. It is filled at publication.
     let words = vec![0; 8 * image.type_words().len()];
     add(WORDS, SectionKind::Data, &words, page);
     for section in Section::ALL.into_iter().filter(|section| *section != Section::Text) {

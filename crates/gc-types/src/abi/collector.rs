@@ -59,7 +59,7 @@ impl CollectorAbi {
     /// Checks that code with the ABI `code` fits heaps with this ABI.
     ///
     /// # Errors
-    /// What differs.
+    /// The first entry that differs.
     pub fn check(&self, code: &CollectorAbi) -> Result<(), AbiDifference> {
         let difference = |name: String, here: Option<String>, there: Option<String>| {
             Err(AbiDifference { name, here, there })

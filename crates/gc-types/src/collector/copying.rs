@@ -1,8 +1,8 @@
 //! `copying`: a semispace collector (Cheney 1970) whose spaces are sets of chunks.
 //! Emitted code allocates inline between [`NEXT`] and [`LIMIT`].
 //!
-//! The collector's header word is zero, except in an object that the collection
-//! under way has moved: there it is the object's new index with [`FORWARDED`] set.
+//! The collector's header word is zero, except in an object that the current collection has moved.
+//! There it is the object's new index with [`FORWARDED`] set.
 
 pub use super::bump::{LIMIT, NEXT};
 

@@ -20,7 +20,7 @@ pub const LISTED: u32 = 1 << 1;
 /// The number of the count's lowest bit. The count's 30 bits suffice for all references in a heap
 /// of [`MAX_HEAP_SIZE`] bytes and in [`MAX_NATIVE_REFS`] slots outside it.
 pub const COUNT_SHIFT: u32 = 2;
-/// What one reference adds to the collector's header word.
+/// The number that one reference adds to the collector's header word.
 pub const COUNT_ONE: u32 = 1 << COUNT_SHIFT;
 
 /// The embedder must keep fewer references than this outside the heap and the stack (in tables,

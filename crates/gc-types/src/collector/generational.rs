@@ -1,15 +1,15 @@
 //! `generational`: a bump nursery in front of a mark-region old generation.
 //!
 //! The nursery is the first [`nursery_size`] bytes of the heap after the null page. One subtraction
-//! and one unsigned comparison with constants test whether a reference refers to a young object;
-//! they also exclude null and most `i31`s. Emitted code allocates between [`NEXT`] and [`LIMIT`].
+//! and one unsigned comparison with constants test whether a reference refers to a young object.
+//! They also exclude null and most `i31`s. Emitted code allocates between [`NEXT`] and [`LIMIT`].
 //! When it stores a reference to a young object into an old one, it marks a card: a byte of a
 //! native table that has one byte for each [`CARD_SIZE`] bytes of heap. In an array the card is
 //! that of the slot, otherwise that of the object's start. While old objects are being marked
 //! ([`MARKING`] is not zero), emitted code appends each overwritten reference to a native log.
 //!
-//! The collector's header word is zero, except in an object that the collection under way has
-//! moved: there it is the new index plus [`FORWARDED`].
+//! The collector's header word is zero, except in an object that the current collection has moved.
+//! There it is the new index plus [`FORWARDED`].
 
 use crate::{HeapDataOffsets, NULL_PAGE_SIZE, RootKind};
 
@@ -64,18 +64,18 @@ const _: () = assert!(SLOT_CARDS + 8 <= HeapDataOffsets::SIZE);
 const _: () = assert!(LOG_CAPACITY.is_power_of_two() && SLOT_CARDS_LEN.is_power_of_two());
 const _: () = assert!(NULL_PAGE_SIZE.is_multiple_of(CARD_SIZE));
 
-/// The option that says how large the nursery is, in bytes.
+/// The option for the nursery's size in bytes.
 pub const NURSERY: &str = "nursery";
-/// Where the nursery begins.
+/// The index at which the nursery begins.
 pub const NURSERY_START: u32 = NULL_PAGE_SIZE;
 /// The size of a nursery, in bytes, is a multiple of this.
 pub const NURSERY_ALIGN: u32 = 4 << 10;
 /// The maximum number of bytes of a nursery.
 pub const MAX_NURSERY: u32 = 256 << 20;
 
-/// Bytes of the nursery of a heap that may grow to `maximum` bytes, counted from its base, if
-/// `requested` bytes were asked for. The nursery is at most a 32nd of the heap after the null page,
-/// because a heap at its limit cannot use the whole nursery.
+/// The size in bytes of the nursery of a heap that may grow to `maximum` bytes (counted from its
+/// base), if the option is `requested` bytes. The nursery is at most a 32nd of the heap after the
+/// null page, because a heap at its limit cannot use the whole nursery.
 pub const fn nursery_size(requested: u64, maximum: u64) -> u32 {
     let usable = maximum.saturating_sub(NULL_PAGE_SIZE as u64);
     let mut size = usable / 32;

@@ -1,5 +1,5 @@
-//! `null`: bump allocation that never collects. Emitted code allocates inline
-//! between [`NEXT`] and [`LIMIT`]; header bits are all zero.
+//! `null`: bump allocation that never collects. Emitted code allocates inline between [`NEXT`] and
+//! [`LIMIT`]. The collector's header bits are all zero.
 
 pub use super::bump::{LIMIT, NEXT};
 

@@ -56,7 +56,7 @@ pub enum Section {
     /// Rows of `(return address, frame offset, first handler, number of handlers)`,
     /// ascending.
     HandlerSites,
-    /// Rows of `(tag, code offset)`; the tag `u32::MAX` stands for any.
+    /// Rows of `(tag, code offset)`. The tag `u32::MAX` means any tag.
     Handlers,
     /// Rows of `(first, end, source location)`, ascending.
     Locations,
