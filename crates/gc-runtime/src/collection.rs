@@ -14,8 +14,8 @@ pub enum GcProgress {
     Complete,
 }
 
-/// A collection under way. The mutator is stopped until it is complete; between
-/// increments the host may do other things.
+/// A collection under way. The mutator is stopped until it is complete. Between increments the host
+/// may do other things.
 ///
 /// Dropping a collection that is not complete leaves its heap consistent. The collector chooses
 /// whether it finishes or abandons the work.

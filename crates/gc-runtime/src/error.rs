@@ -9,12 +9,12 @@ use std::fmt;
 pub enum HeapError {
     /// There is no room for `bytes` more bytes. A collection or growth may make room.
     NeedsRoom {
-        /// Bytes that were asked for.
+        /// The requested bytes.
         bytes: u64,
     },
     /// The heap is at its limit and a collection did not free enough.
     OutOfMemory {
-        /// Bytes that were asked for.
+        /// The requested bytes.
         bytes: u64,
         /// The heap's limit in bytes: its maximum, or its current size if it may not grow.
         limit: u64,
@@ -31,16 +31,16 @@ pub enum HeapError {
     },
     /// An index or range outside an array.
     OutOfBounds {
-        /// First index asked for.
+        /// The first requested index.
         index: u64,
-        /// Number of elements asked for.
+        /// The number of requested elements.
         count: u64,
         /// The array's length in elements.
         length: u32,
     },
     /// An object of another kind or type than needed.
     WrongKind {
-        /// What was needed.
+        /// The kind that was needed.
         expected: VMGcKind,
         /// Index of the object in bytes.
         at: u32,
@@ -64,7 +64,7 @@ pub enum HeapError {
     Corrupt {
         /// Index of the damage in bytes.
         at: u32,
-        /// What is wrong with it.
+        /// A description of the damage.
         what: &'static str,
     },
     /// Damage that a verifier found ([`GcStore::verify`](crate::GcStore::verify)): like
@@ -72,19 +72,19 @@ pub enum HeapError {
     Verification {
         /// Index of the damage in bytes.
         at: u32,
-        /// What is wrong with it.
+        /// A description of the damage.
         what: &'static str,
         /// The references from a root to the damage, as text.
         path: String,
     },
     /// Heap options that cannot be satisfied.
     Options {
-        /// Which option, and why.
+        /// The option, and the reason.
         what: String,
     },
     /// The system refused to map or protect memory.
     System {
-        /// What was attempted, and the system's error.
+        /// The operation, and the system's error.
         what: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Host values behind externrefs. The heap holds only an id; the value itself is in an
+//! Host values behind externrefs. The heap holds only an id. The value itself is in an
 //! [`ExternRefHostDataTable`], out of a guest's reach. Ids read from a heap are untrusted. A lookup
 //! may find nothing or another value, and a value is removed at most once, however many dead
 //! objects have its id.
@@ -17,7 +17,7 @@ use std::num::NonZeroU32;
 pub struct ExternRefHostDataId(NonZeroU32);
 
 impl ExternRefHostDataId {
-    /// The id that the heap stores as `raw`; `None` for zero.
+    /// The id that the heap stores as `raw`. `None` for zero.
     pub const fn from_raw(raw: u32) -> Option<ExternRefHostDataId> {
         match NonZeroU32::new(raw) {
             Some(raw) => Some(ExternRefHostDataId(raw)),
@@ -35,7 +35,7 @@ impl ExternRefHostDataId {
     }
 }
 
-/// Any host value an externref can hold.
+/// Any host value that an externref can hold.
 pub type HostValue = Box<dyn Any + Send + Sync>;
 
 enum Slot {

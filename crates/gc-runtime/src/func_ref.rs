@@ -38,7 +38,7 @@ impl FuncRefTable {
         })
     }
 
-    /// The address with this id; 0 for id 0, and `None` for an unknown id.
+    /// The address with this id. It is 0 for id 0, and `None` for an unknown id.
     pub fn get(&self, id: u32) -> Option<usize> {
         self.pointers.get(id as usize).copied()
     }

@@ -7,9 +7,9 @@
 //! 3. A reference handed out (by an allocation or `clone_gc_ref`) stays valid
 //!    until `drop_gc_ref` or `expose_gc_ref_to_wasm` takes it back.
 //! 4. Allocations return objects with a complete header and a zero body.
-//! 5. No method panics on a corrupt heap. A method without a `Result` that finds damage does only
-//!    what is safe and notes the damage ([`HeapCore::note_damage`]). The next allocation or
-//!    collection reports it.
+//! 5. No method panics on a corrupt heap. If a method without a `Result` finds damage, it continues
+//!    only with safe actions and records the damage ([`HeapCore::note_damage`]). The next
+//!    allocation or collection reports it.
 //! 6. `i31`s refer to no object. Every barrier accepts them.
 //! 7. A host value is dropped by [`ExternRefHostDataTable::dealloc`] or
 //!    [`clear`](ExternRefHostDataTable::clear) when its externref dies. If the drop panics, the
@@ -33,7 +33,7 @@ pub enum LastResort {
     NoMemory,
 }
 
-/// How full a heap is, and whether a collection pays ([`GcHeap::occupancy`]).
+/// The use of a heap's memory, and whether a collection is worth its cost ([`GcHeap::occupancy`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupancy {
     /// The bytes of the heap's objects, some of which may be garbage.
@@ -232,9 +232,9 @@ pub trait GcHeap: Send + Sync {
     /// Inside a no-GC scope.
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a>;
 
-    /// How full the heap is, and whether a collection pays. The store calls this around each pause
-    /// and when an allocation finds no room. Implement it if [`stats`](GcHeap::stats) walks the
-    /// heap.
+    /// The use of the heap's memory, and whether a collection is worth its cost. The store calls
+    /// this before and after each pause and when an allocation finds no room. Implement it if
+    /// [`stats`](GcHeap::stats) walks the heap.
     fn occupancy(&self) -> Occupancy {
         Occupancy { used: self.stats().live_bytes, ..Occupancy::default() }
     }

@@ -1,6 +1,6 @@
-//! [`HeapCore`] is the state that every heap has, whatever its collector, with access to objects.
-//! All values read from the heap here (headers, type indices, lengths, references) are untrusted;
-//! inconsistent values are errors.
+//! [`HeapCore`] is the state that the heaps of all collectors have, with access to objects. All
+//! values read from the heap here (headers, type indices, lengths, references) are untrusted.
+//! Inconsistent values are errors.
 
 use crate::{
     AdaptivePolicy, ExternRefHostDataId, GcStats, GrowthPolicy, HeapError, HeapMemory, HeapOptions,
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub(crate) const NO_TYPE: &str = "a header names no type of its kind";
 pub(crate) const NO_KIND: &str = "a header names no kind";
 
-/// The state that every heap has, whatever its collector.
+/// The state that the heaps of all collectors have.
 #[derive(Debug)]
 pub struct HeapCore {
     /// The heap's bytes and its data words.
@@ -32,15 +32,16 @@ pub struct HeapCore {
     pub plan: HeapPlan,
     /// Bytes of objects that the last collection of the whole heap found alive.
     pub live: u64,
-    /// Whether somebody asked for the current or the last collection.
+    /// Whether the host or the guest requested the current or the last collection.
     pub asked: bool,
     /// Bytes of mapped memory that are not used. The policy does not count them.
     pub set_aside: u64,
     /// Bytes that the policy has admitted and that are not mapped yet.
     admitted: u64,
-    /// Bytes that were mapped at the start. No policy is asked about them.
+    /// Bytes that were mapped at the start. The policy is not asked about them.
     initial: u64,
-    /// When the plan was made, and how long the mutator had been stopped until then.
+    /// The time when the plan was made, and the total time for which the mutator had been stopped
+    /// until then.
     planned: (Instant, Duration),
     /// The time that an increment of a collection, or a slice of incremental marking, may take. A
     /// store sets it from its options.
@@ -147,7 +148,7 @@ impl HeapCore {
         self.admitted
     }
 
-    /// Notes that `bytes` of the memory that was set aside and admitted are now used.
+    /// Records that `bytes` of the memory that was set aside and admitted are now used.
     pub fn use_admitted(&mut self, bytes: u64) {
         self.admitted = self.admitted.saturating_sub(bytes);
     }
@@ -179,15 +180,15 @@ impl HeapCore {
         log::debug!("{live} bytes live in the GC heap: {:?}", self.plan);
     }
 
-    /// How long the mutator has run since the plan was made.
+    /// The time for which the mutator has run since the plan was made.
     pub(crate) fn mutator_time(&self) -> Duration {
         let (then, stopped_then) = self.planned;
         let stopped = self.pauses.stopped().saturating_sub(stopped_then);
         then.elapsed().saturating_sub(stopped)
     }
 
-    /// Whether a collection of the whole heap is due by the plan's `review` time, however full the
-    /// heap is.
+    /// Whether a collection of the whole heap is due because of the plan's `review` time, even if
+    /// the heap is not full.
     pub fn review_is_due(&self) -> bool {
         self.planned.0.elapsed() >= self.plan.review
     }
@@ -217,10 +218,10 @@ impl HeapCore {
         note_damage(&mut self.damage, at, what);
     }
 
-    /// The damage noted so far, as an error.
+    /// Returns the recorded damage as an error.
     ///
     /// # Errors
-    /// If damage was noted since the heap was made or reset.
+    /// If damage was recorded since the heap was made or reset.
     #[inline]
     pub fn check_damage(&self) -> Result<(), HeapError> {
         match &self.damage {
@@ -300,7 +301,7 @@ impl HeapCore {
     #[inline]
     #[must_use]
     pub fn set_header_at(&mut self, index: u32, header: VMGcHeader) -> Option<()> {
-        // Word 0 is at the lower address, whatever the byte order.
+        // Word 0 is at the lower address in every byte order.
         const _: () = assert!(VMGcHeader::WORD_OFFSET == 0 && VMGcHeader::COLLECTOR_OFFSET == 4);
         let (word, collector) = (u64::from(header.word()), u64::from(header.collector_bits()));
         let both = if cfg!(target_endian = "little") {
@@ -311,7 +312,7 @@ impl HeapCore {
         self.memory.write_u64(u64::from(index), both)
     }
 
-    /// The layout of the object at `index`; `None` for an externref's box.
+    /// The layout of the object at `index`. `None` for an externref's box.
     ///
     /// # Errors
     /// If its header names no kind or no known type of that kind.
@@ -603,7 +604,7 @@ impl HeapCore {
     }
 }
 
-/// What a header denotes.
+/// The meaning of a header.
 pub(crate) enum Named<'a> {
     /// An externref's box.
     ExternRef,
@@ -632,7 +633,7 @@ impl<'a> Named<'a> {
 /// Calls `grow` with `bytes`. While it fails, tries half of that, down to `least`.
 ///
 /// # Errors
-/// What `grow` fails with for `least` bytes, or if more memory would not help.
+/// The error of `grow` for `least` bytes, or an error that less memory would not avoid.
 pub fn by_halves(
     bytes: u64,
     least: u64,

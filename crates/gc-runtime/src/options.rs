@@ -4,8 +4,8 @@ use crate::{GcRuntime, HeapMemory, PolicyFactory};
 use gc_types::{HeapBounds, NULL_PAGE_SIZE};
 use std::time::Duration;
 
-/// How a heap is reserved and bounded. Sizes are in bytes and count from the
-/// heap's base: the first [`NULL_PAGE_SIZE`] of them are never mapped.
+/// The options of a heap's memory. Sizes are in bytes and count from the heap's base, so they
+/// include the first [`NULL_PAGE_SIZE`] bytes, which are never mapped.
 #[derive(Clone, Debug)]
 pub struct HeapOptions {
     /// Bytes mapped at the start, at most `maximum`.
@@ -13,9 +13,9 @@ pub struct HeapOptions {
     /// The maximum size in bytes, at most 4 GiB. Memory above [`HeapOptions::MAX_SIZE`] is never
     /// used.
     pub maximum: u64,
-    /// How emitted code may address the heap.
+    /// The way in which emitted code stays inside the heap.
     pub bounds: HeapBounds,
-    /// How the heap uses memory: when it is collected, by how much it grows.
+    /// The policy for the heap's memory: when it is collected, and by how much it grows.
     pub policy: PolicyFactory,
     /// The time that a slice of incremental marking, or an increment of an asynchronous collection,
     /// may take. The collector reads the clock every few hundred objects, so a slice may take a
@@ -38,7 +38,7 @@ impl HeapOptions {
     pub const DEFAULT_SLICE: Duration = Duration::from_micros(500);
 
     /// These options for heaps of `runtime`, whose maximum may be smaller. The maximum becomes a
-    /// whole number of pages. [`GcRuntime::heap_abi`] must be given this maximum.
+    /// whole number of pages. Pass this maximum to [`GcRuntime::heap_abi`].
     #[must_use]
     pub fn cut_to(mut self, runtime: &dyn GcRuntime) -> HeapOptions {
         self.maximum = HeapMemory::maximum_for(self.maximum.min(runtime.max_heap_size()));

@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What a pause was for.
+/// The purpose of a pause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PauseKind {
@@ -55,11 +55,11 @@ impl PauseKind {
 /// One pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// When it began, since the heap was made.
+    /// The time from the making of the heap to the beginning of the pause.
     pub start: Duration,
-    /// How long it took, root search included.
+    /// Its length, including the search for roots.
     pub length: Duration,
-    /// What it was for.
+    /// Its purpose.
     pub kind: PauseKind,
     /// Bytes of objects before the pause. This is an estimate if objects are not counted one by
     /// one.
@@ -81,7 +81,7 @@ pub struct PauseLog {
     counts: [u64; PauseKind::ALL.len()],
     total: Duration,
     longest: Duration,
-    /// When the pause that is under way began.
+    /// The time when the current pause began.
     under_way: Option<Instant>,
 }
 
@@ -100,32 +100,32 @@ impl Default for PauseLog {
 }
 
 impl PauseLog {
-    /// When the heap was made.
+    /// The time when the heap was made.
     pub(crate) fn made(&self) -> Instant {
         self.made
     }
 
-    /// The time from the making of the heap to `at`. [`Pause::start`] is given in this form.
+    /// The time from the making of the heap to `at`, as in [`Pause::start`].
     pub fn since_made(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.made)
     }
 
-    /// Notes that the mutator was stopped at `start`, until the pause is recorded.
+    /// Records that the mutator was stopped at `start`. The pause lasts until it is recorded.
     pub fn begin(&mut self, start: Instant) {
         self.under_way = Some(start);
     }
 
-    /// How long the mutator was stopped in all, including a pause that is under way.
+    /// The total time for which the mutator was stopped, including a current pause.
     pub fn stopped(&self) -> Duration {
         self.total + self.under_way.map_or(Duration::ZERO, |start| start.elapsed())
     }
 
-    /// Notes that the pause that was begun did not happen.
+    /// Records that the pause that was begun did not happen.
     pub fn cancel(&mut self) {
         self.under_way = None;
     }
 
-    /// Notes a pause.
+    /// Records a pause.
     pub fn record(&mut self, pause: Pause) {
         self.under_way = None;
         if self.recent.len() == RECENT {
@@ -160,7 +160,7 @@ impl PauseLog {
         self.total
     }
 
-    /// The longest pause; zero if there was none.
+    /// The longest pause. Zero if there was none.
     pub fn longest(&self) -> Duration {
         self.longest
     }
@@ -173,7 +173,7 @@ impl PauseLog {
     }
 
     /// A histogram whose buckets are bounded by powers of two nanoseconds. Each entry has a
-    /// bucket's upper bound and its number of pauses. Entries are in ascending order; empty buckets
+    /// bucket's upper bound and its number of pauses. Entries are in ascending order. Empty buckets
     /// are omitted.
     pub fn histogram(&self) -> Vec<(Duration, u64)> {
         let Some(all) = &self.lengths else { return Vec::new() };

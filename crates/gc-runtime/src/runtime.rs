@@ -40,8 +40,8 @@ pub trait GcRuntime: Send + Sync {
         CollectorAbi::new(self.name())
     }
 
-    /// The ABI of code that runs over heaps of up to `maximum` bytes: [`abi`](GcRuntime::abi), and
-    /// the options that emitted code depends on, with their values in such a heap. The memory that
+    /// The ABI of code for heaps of up to `maximum` bytes: [`abi`](GcRuntime::abi), and the options
+    /// on which emitted code depends, with their values in such a heap. The memory that
     /// [`new_gc_heap`](GcRuntime::new_gc_heap) gets has the same [`maximum`](HeapMemory::maximum).
     /// The provided method adds no options.
     fn heap_abi(&self, _maximum: u64) -> CollectorAbi {

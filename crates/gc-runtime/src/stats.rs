@@ -1,4 +1,4 @@
-//! [`GcStats`]: what a heap has done so far.
+//! [`GcStats`]: counters of a heap.
 
 /// Counters of one heap since it was made or reset. The times of its collections are in its
 /// [`PauseLog`](crate::PauseLog).
@@ -10,7 +10,7 @@ pub struct GcStats {
     pub allocated_bytes: u64,
     /// Collections completed.
     pub collections: u64,
-    /// Objects not freed yet; some of them may be garbage.
+    /// Objects that were not freed yet. Some of them may be garbage.
     pub live_objects: u64,
     /// Bytes of these objects.
     pub live_bytes: u64,

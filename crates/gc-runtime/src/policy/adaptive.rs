@@ -29,7 +29,7 @@ pub struct AdaptivePolicy {
     pub gc_share: f64,
     /// The share of the mapped memory by which the heap grows.
     pub step: f64,
-    /// Bytes of free memory to keep, independent of what lives.
+    /// Bytes of free memory to keep, independently of the live objects.
     pub cushion: u64,
     /// The share of [`HeapUsage::least`] that is allocated at least between two collections of the
     /// whole heap.
@@ -39,7 +39,7 @@ pub struct AdaptivePolicy {
 }
 
 impl AdaptivePolicy {
-    /// Lets the heap grow to twice what lives, and further if collections take more than a
+    /// Lets the heap grow to twice the live bytes, and further if collections take more than a
     /// twentieth of the time. This is the default.
     pub fn balanced() -> AdaptivePolicy {
         AdaptivePolicy {
@@ -53,7 +53,7 @@ impl AdaptivePolicy {
         }
     }
 
-    /// Lets the heap grow to three times what lives, and up to eight times where that saves
+    /// Lets the heap grow to three times the live bytes, and up to eight times if that saves
     /// collections.
     pub fn throughput() -> AdaptivePolicy {
         AdaptivePolicy {
@@ -67,8 +67,8 @@ impl AdaptivePolicy {
         }
     }
 
-    /// Lets the heap grow to one and a half times what lives, whatever collections cost, in small
-    /// steps.
+    /// Lets the heap grow in small steps to one and a half times the live bytes, even if
+    /// collections are expensive.
     pub fn memory() -> AdaptivePolicy {
         AdaptivePolicy {
             utilisation: 0.67,
@@ -95,8 +95,8 @@ impl AdaptivePolicy {
             |utilisation: f64| usage.live as f64 * (1.0 / utilisation.clamp(0.01, 1.0) - 1.0);
         let least = usage.least as f64 * self.patience;
         let (least, most) = (room(self.utilisation).max(least), room(self.least_utilisation));
-        // A collection costs the same whenever it comes; the program's time grows with
-        // what it allocates.
+        // A collection costs the same at any time. The program's time grows with the bytes that it
+        // allocates.
         let share = self.gc_share.clamp(0.001, 0.999);
         let gc = usage.gc_time.as_secs_f64();
         let per_byte = usage.mutator_time.as_secs_f64() / usage.grown.max(1) as f64;
@@ -193,7 +193,7 @@ mod tests {
             policy.plan(&usage).goal
         };
         assert_eq!(at(1, 1000), 200 * MIB);
-        // 10 ms in 100 would be a tenth: half as often.
+        // 10 ms in 100 would be a tenth, so collections happen half as often.
         let goal = at(10, 95);
         assert!(goal.abs_diff(300 * MIB) < MIB, "{goal}");
         assert_eq!(at(100, 10), 400 * MIB);
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(spare(1000 * MIB), 1008);
         assert_eq!([spare(0), spare(0), spare(0)], [504, 252, 126]);
         assert_eq!((0..10).map(|_| spare(0)).last(), Some(9));
-        // All at once if somebody asks.
+        // A requested collection gives everything back at once.
         policy.plan(&usage(1000 * MIB));
         let asked = HeapUsage { asked: true, ..usage(0) };
         assert_eq!(policy.plan(&asked).spare, 9 * MIB);
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(grows(AdaptivePolicy::balanced(), 8), Decision::Grow(32 * MIB));
         assert_eq!(grows(AdaptivePolicy::memory(), 8), Decision::Grow(8 * MIB));
         assert_eq!(grows(AdaptivePolicy::memory(), 9 * MIB), Decision::Grow(9 * MIB));
-        // No further than the collector can use, and not in tiny steps.
+        // The heap grows no further than the collector can use, and not in tiny steps.
         let wanting = |wanted| HeapUsage { wanted: Some(wanted), ..usage(0) };
         let grows = |wanted| AdaptivePolicy::balanced().decide(&wanting(wanted), 8);
         assert_eq!(

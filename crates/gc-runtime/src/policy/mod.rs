@@ -1,10 +1,10 @@
 //! Growth policy: it decides when the whole heap is collected, by how much the heap grows, and how
 //! much free memory it keeps.
 //!
-//! A collector knows what a collection costs and frees. Only whoever runs a program knows how much
-//! memory the program is worth. So a heap asks its [`GrowthPolicy`]: when an allocation found no
-//! room ([`decide`](GrowthPolicy::decide)), when a collection of the whole heap has found the live
-//! objects ([`plan`](GrowthPolicy::plan)), and before it maps memory
+//! A collector knows the cost of a collection and the memory that it frees. Only the user who runs
+//! a program knows how much memory the program may use. So a heap asks its [`GrowthPolicy`]: when
+//! an allocation found no room ([`decide`](GrowthPolicy::decide)), when a collection of the whole
+//! heap has found the live objects ([`plan`](GrowthPolicy::plan)), and before it maps memory
 //! ([`admit`](GrowthPolicy::admit)). The collector itself decides about its other collections, for
 //! example when a nursery is full.
 //!
@@ -18,47 +18,49 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How full a heap is, and how it got there. Sizes are in bytes.
+/// The input of a policy: the use of a heap's memory and its recent history. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeapUsage {
-    /// Objects that the last collection of the whole heap found alive; zero before the first one.
+    /// Objects that the last collection of the whole heap found alive. Zero before the first one.
     pub live: u64,
     /// Objects in the heap now, some of which may be garbage.
     pub used: u64,
     /// Memory that is mapped for objects and was not given back to the system.
     pub mapped: u64,
-    /// The most that may be mapped.
+    /// The maximal memory that may be mapped.
     pub limit: u64,
-    /// The least the collector wants to be allocated between two collections of the whole heap. A
-    /// collection has a cost even if nothing lives.
+    /// The minimal number of bytes that should be allocated between two collections of the whole
+    /// heap, according to the collector. A collection has a cost even if nothing lives.
     pub least: u64,
-    /// What the collector must map in addition to reach the plan's goal, if it can tell. More
-    /// mapped memory would stay unused until the next plan.
+    /// The memory that the collector must map in addition to reach the plan's goal, if it is known.
+    /// More mapped memory would stay unused until the next plan.
     pub wanted: Option<u64>,
     /// Whether the collector expects a collection now to be worth its cost. False if one was just
     /// tried.
     pub collection_pays: bool,
-    /// Whether somebody asked for the last collection.
+    /// Whether the host or the guest requested the last collection.
     pub asked: bool,
-    /// What was added between the last two collections of the whole heap to the objects that only
-    /// such a collection frees. This and the times are known in [`plan`](GrowthPolicy::plan).
+    /// The bytes of objects that were added between the last two collections of the whole heap and
+    /// that only such a collection frees. This and the times are known only in
+    /// [`plan`](GrowthPolicy::plan).
     pub grown: u64,
-    /// How long the program ran between those collections.
+    /// The time for which the program ran between those collections.
     pub mutator_time: Duration,
-    /// How long all parts of the last collection of the whole heap took together.
+    /// The time that all parts of the last collection of the whole heap took together.
     pub gc_time: Duration,
 }
 
-/// What to do when an allocation finds no room.
+/// The action when an allocation finds no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Collect. If there is still no room, the policy is asked again.
     Collect,
-    /// Map this many more bytes, but at least the bytes that are needed. If that is refused, the
-    /// heap tries half of it, and so on down to what is needed.
+    /// Map this many more bytes, but at least the bytes that are needed. If this is refused, the
+    /// heap tries half of it, and so on down to the needed bytes.
     Grow(u64),
-    /// Neither. Everything is collected, and if there is still no room the heap is out of memory.
+    /// Neither collect nor grow. Everything is collected, and if there is still no room the heap is
+    /// out of memory.
     GiveUp,
 }
 
@@ -68,8 +70,8 @@ pub struct HeapPlan {
     /// Bytes of objects at which the next such collection should happen. If the heap cannot become
     /// so large, the collector decides.
     pub goal: u64,
-    /// Time after which it should happen at the next opportunity, however full the heap is. This
-    /// finds garbage in a heap that no longer grows.
+    /// The time after which it should happen at the next opportunity, even if the goal is not
+    /// reached. This finds garbage in a heap that no longer grows.
     pub review: Duration,
     /// Bytes of free memory to keep. Other free memory goes back to the system.
     pub spare: u64,
@@ -82,7 +84,7 @@ impl Default for HeapPlan {
     }
 }
 
-/// How a heap uses memory. Each heap has its own value.
+/// Decides how a heap uses memory. Each heap has its own value.
 ///
 /// # The duties of a `GrowthPolicy`
 /// 1. No method panics or blocks, because all are called in the middle of an allocation or a
@@ -101,7 +103,7 @@ pub trait GrowthPolicy: Send + Sync + fmt::Debug {
     /// Returns whether the heap may use `more` bytes in addition to the `mapped` bytes that it uses
     /// or that were admitted. A limiter that several heaps share can refuse here. The heap does not
     /// ask about the memory that it began with. It may ask again about bytes that were admitted and
-    /// not used; the sum of `mapped` and `more` is what counts.
+    /// not used, so only the sum of `mapped` and `more` counts.
     fn admit(&mut self, mapped: u64, more: u64) -> bool {
         let _ = (mapped, more);
         true

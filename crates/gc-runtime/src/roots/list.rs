@@ -184,9 +184,9 @@ impl GcRootsList {
     ///
     /// # Safety
     /// Until the slots are [moved](GcRootsList::move_slots) or
-    /// [removed](GcRootsList::remove_slots), or the list is dropped, they must be valid for
-    /// reads and writes from any thread, aligned and initialized. While the list is
-    /// borrowed by a [`GcRootsIter`] or a [`GcRoot`], nobody else accesses them.
+    /// [removed](GcRootsList::remove_slots), or the list is dropped, they must be valid for reads
+    /// and writes from any thread, aligned and initialized. While a [`GcRootsIter`] or a [`GcRoot`]
+    /// borrows the list, no other code may access them.
     pub unsafe fn add_slots(
         &mut self,
         kind: RootKind,
@@ -293,9 +293,8 @@ impl GcRootsList {
     ///
     /// # Safety
     /// Until the [stack is cleared](GcRootsList::clear_stack), or the borrow of the
-    /// [`TraceRoots`](crate::TraceRoots) that added the slot ends, `slot` must be valid for
-    /// reads and writes from any thread, aligned, initialized, and accessed by nobody but
-    /// the list.
+    /// [`TraceRoots`](crate::TraceRoots) that added the slot ends, `slot` must be valid for reads
+    /// and writes from any thread, aligned and initialized, and only the list may access it.
     #[inline]
     pub unsafe fn add_stack_root(&mut self, slot: *mut u64) {
         self.stack.push(slot);
@@ -313,7 +312,7 @@ impl GcRootsList {
     }
 }
 
-/// What a collector asks for.
+/// The roots that a collector can ask for.
 impl GcRootsList {
     /// The roots on the stack.
     pub fn stack(&mut self) -> GcRootsIter<'_> {

@@ -2,7 +2,8 @@
 //!
 //! * `list.rs`: all roots of a store. Slots outside the stack are registered by kind. Slots
 //!   on the stack are added for each collection. A collector asks for the roots that it needs.
-//! * `slot.rs`: one root. The only file beside heap memory that dereferences raw pointers.
+//! * `slot.rs`: one root. This is the only file, besides those of heap memory, that dereferences
+//!   raw pointers.
 //! * `handles.rs`: the host's handles.
 //! * `stack.rs`: the trait that finds the roots on the stack.
 //! * `remembered.rs`: the slots outside the heap that a write barrier has recorded.

@@ -42,14 +42,14 @@ pub enum RootOwner {
     Table {
         /// Its number.
         number: u32,
-        /// Which of its elements.
+        /// The element's index.
         element: u32,
     },
     /// An element segment.
     Segment {
         /// Its number.
         number: u32,
-        /// Which of its elements.
+        /// The element's index.
         element: u32,
     },
 }

@@ -1,8 +1,8 @@
 //! [`GcRoot`]: one slot that holds a reference, by its address.
 //!
-//! This is the only file, besides heap memory, that dereferences raw pointers. The code that knows
-//! the slots' addresses (a stack walker, a table) guarantees that they are valid when it adds or
-//! registers them. All other code is safe.
+//! This is the only file, besides those of heap memory, that dereferences raw pointers. The code
+//! that knows the slots' addresses (a stack walker, a table) guarantees that they are valid when it
+//! adds or registers them. All other code is safe.
 #![allow(unsafe_code)]
 
 use super::{GcRootsList, RememberedSlots, RootOwner};

@@ -7,7 +7,7 @@ use std::fmt;
 /// referents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncompleteWalk {
-    /// What stopped the search; for the log.
+    /// The reason why the search stopped, for the log.
     pub why: String,
 }
 

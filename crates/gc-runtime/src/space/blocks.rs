@@ -3,9 +3,10 @@
 //!
 //! Stephen M. Blackburn and Kathryn S. McKinley, "Immix: A Mark-Region Garbage
 //! Collector with Space Efficiency, Fast Collection, and Mutator Performance", PLDI
-//! 2008. A block has 256 lines. A line as a whole is free or in use. New objects are bumped through
-//!       runs of free lines (holes), and through whole free blocks. A page belongs to a block of
-//!       small objects, to one large object, which never moves, or to nobody.
+//! 2008. A block has 256 lines. A line as a whole is free or in use. New objects are allocated by
+//!       bumping an index through runs of free lines (holes), and through whole free blocks. A page
+//!       belongs to a block of small objects, belongs to one large object, which never moves, or is
+//!       free.
 //!
 //! The tables of used lines and pages are here, never in the heap.
 
@@ -33,7 +34,7 @@ const _: () = assert!(gc_types::NULL_PAGE_SIZE > SMALL && MAX_SMALL <= BLOCK_SIZ
 /// The owner of the memory at an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// Nobody, or outside this space.
+    /// The memory is free, or it is outside this space.
     Nobody,
     /// The block of small objects that begins there.
     Block(u32),
@@ -41,10 +42,10 @@ pub enum Owner {
     Large(u32),
 }
 
-/// A run of free bytes that objects are bumped through.
+/// A run of free bytes in which objects are allocated by bumping an index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hole {
-    /// Where the next object goes.
+    /// The place of the next object.
     pub next: u32,
     /// The end that no object may pass.
     pub limit: u32,
@@ -69,27 +70,27 @@ impl GiveBack {
 /// The tables. Indices are in bytes from the heap's base.
 #[derive(Debug)]
 pub struct Blocks {
-    /// Where the first block begins.
+    /// The start of the first block.
     start: u32,
     /// The owner of each page that is mapped.
     pages: Vec<u32>,
     /// For each block, the number of pages that are not free. Pages that are not mapped count as
     /// not free.
     used: Vec<u8>,
-    /// For each line, the collector's mark; zero if the line is free.
+    /// For each line, the collector's mark. Zero if the line is free.
     lines: Vec<u8>,
     free_blocks: u32,
     free_pages: u32,
     /// For each block whether its memory was given back since it was last used.
     given_back: Vec<bool>,
     given_back_count: u32,
-    /// Where searches begin.
+    /// The places where searches begin.
     next_block: usize,
     next_page: usize,
 }
 
 impl Blocks {
-    /// No blocks yet; the first will begin at `start`, a multiple of [`PAGE_SIZE`].
+    /// A space without blocks. The first block will begin at `start`, a multiple of [`PAGE_SIZE`].
     pub fn new(start: u32) -> Blocks {
         Blocks {
             start,
@@ -128,7 +129,7 @@ impl Blocks {
         self.extend(u64::from(end));
     }
 
-    /// Where the first block begins.
+    /// The start of the first block.
     pub fn start(&self) -> u32 {
         self.start
     }
@@ -159,7 +160,7 @@ impl Blocks {
         self.used.is_empty()
     }
 
-    /// Where block `block` begins.
+    /// The start of block `block`.
     pub fn block_start(&self, block: usize) -> u32 {
         self.start + block as u32 * BLOCK_SIZE
     }

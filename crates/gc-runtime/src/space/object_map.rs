@@ -1,12 +1,12 @@
-//! A map of where objects begin and which of them were reached: two bits for each eight bytes of
-//! the heap, in native memory.
+//! A map of the starts of objects and of the objects that were reached: two bits for each eight
+//! bytes of the heap, in native memory.
 //!
 //! Only the start bits decide what is an object. A reference from a corrupt heap is followed only
 //! if an object begins where it points. (Bitmaps beside the heap are as old as mark-sweep; see
 //! Jones, Hosking and Moss, "The Garbage Collection Handbook", 2012, section 2.4.) Both bits of an
 //! object are in one cache line, because marking reads one before it sets the other.
 
-/// log2 of the bytes that one bit stands for.
+/// log2 of the number of bytes for each bit.
 const GRANULE_SHIFT: u32 = 3;
 /// log2 of the bytes of heap that one pair of words covers.
 const WORD_SHIFT: u32 = GRANULE_SHIFT + 6;
@@ -20,10 +20,10 @@ struct Pair {
     marks: u64,
 }
 
-/// What [`ObjectMap::mark`] found.
+/// The result of [`ObjectMap::mark`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// The object was not marked yet; it is now.
+    /// The object was not marked before. Now it is marked.
     New,
     /// The object was marked before.
     Old,

@@ -11,10 +11,10 @@ use gc_types::{ArrayLayout, GcLayout, StructLayout, TypeIndex, VMGcHeader, VMGcK
 /// Word 0 of the header of every externref's box.
 pub const EXTERNREF: u32 = TypeIndex::NONE.header_word(VMGcKind::ExternRef);
 
-/// Where the references of an object are.
+/// The places of an object's references.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refs {
-    /// It has none.
+    /// There are none.
     None,
     /// Bit `i`: four bytes at offset `8 + 4 * i`.
     Bits(u64),
@@ -27,11 +27,11 @@ pub enum Refs {
 /// The shape of the objects of one type.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
-    /// Word 0 of their headers; zero if there is no such type.
+    /// Word 0 of their headers. Zero if there is no such type.
     word: u32,
     /// Bytes of an object that is not an array. For an array, the offset of element 0.
     size: u32,
-    /// log2 of an element's size; [`NO_ARRAY`] for other types.
+    /// log2 of an element's size. [`NO_ARRAY`] for other types.
     shift: u8,
     refs: Refs,
 }
@@ -44,7 +44,7 @@ const NONE: Shape = Shape { word: 0, size: 0, shift: NO_ARRAY, refs: Refs::None 
 pub struct Object {
     /// Bytes, header included, a multiple of 8.
     pub size: u32,
-    /// Where its references are.
+    /// The places of its references.
     pub refs: Refs,
     /// Number of elements; zero if the object is not an array.
     pub length: u32,

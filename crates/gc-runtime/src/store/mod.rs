@@ -428,7 +428,8 @@ impl GcStore {
         core.asked = cause == GcCause::Asked;
         self.drop_dead_handles();
         if let Err(incomplete) = self.trace_stack(tracer) {
-            // The reason that stops one collection stops all, and a program may ask for millions.
+            // The reason that stops one collection stops all, and a program may request millions of
+            // them.
             let again = std::mem::replace(&mut self.warned, true);
             let level = if again { log::Level::Debug } else { log::Level::Warn };
             log::log!(level, "collection skipped: {incomplete}");

@@ -10,7 +10,7 @@ impl GcStore {
     /// A reference is read without a barrier.
     ///
     /// # Errors
-    /// If it is not an object or the field is outside the heap.
+    /// If it is not an object, or if the field is outside the heap.
     pub fn read_field(
         &self,
         object: &VMGcRef,
@@ -75,7 +75,7 @@ impl GcStore {
     /// Number of elements of an array.
     ///
     /// # Errors
-    /// If it is no array.
+    /// If it is not an array.
     pub fn array_len(&self, array: &VMGcRef) -> Result<u32, HeapError> {
         self.heap.core().array_len(array)
     }
@@ -84,7 +84,7 @@ impl GcStore {
     /// storage type.
     ///
     /// # Errors
-    /// If it is no array or does not have these elements.
+    /// If it is not an array or does not have these elements.
     pub fn array_element(
         &self,
         array: &VMGcRef,
@@ -120,12 +120,12 @@ impl GcStore {
         }
     }
 
-    /// Stores one value into `length` elements from `index` on. `bits` are the bits of an element;
-    /// for a reference its 32-bit word. Each element becomes a new reference, and the caller keeps
-    /// its own.
+    /// Stores one value into `length` elements from `index` on. `bits` are the bits of an element.
+    /// For a reference this is its 32-bit word. Each element becomes a new reference, and the
+    /// caller keeps its own.
     ///
     /// # Errors
-    /// If it is no array or does not have these elements.
+    /// If it is not an array or does not have these elements.
     pub fn array_fill(
         &mut self,
         array: &VMGcRef,
@@ -147,7 +147,7 @@ impl GcStore {
     /// references.
     ///
     /// # Errors
-    /// If it is no array or does not have these elements; if they are references,
+    /// If it is not an array or does not have these elements; if they are references,
     /// or `bytes` is not a whole number of them, [`HeapError::WrongElement`].
     pub fn array_write_bytes(
         &mut self,

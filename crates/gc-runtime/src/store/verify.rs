@@ -3,15 +3,15 @@
 use super::GcStore;
 use crate::{HeapError, TraceRoots, verify};
 
-/// For each of these bytes in the heap one collection with zeal is not verified: with a megabyte
-/// every 33rd collection is. Verifying at every allocation would be too slow.
+/// For each this many bytes in the heap, one collection under zeal is not verified. So with one
+/// megabyte, every 33rd collection is verified. Verifying at every allocation would be too slow.
 const BYTES_PER_SKIP: u64 = 32 << 10;
 
 impl GcStore {
-    /// Checks a heap of any collector: that all references that can be reached from the roots refer
-    /// to objects, and every invariant of the collector. This is slow, because it visits every
-    /// object. If `tracer` cannot find all roots on the stack, the collector's invariants alone are
-    /// checked.
+    /// Checks a heap of any collector: all references that can be reached from the roots must refer
+    /// to objects, and every invariant of the collector must hold. This is slow, because it visits
+    /// every object. If `tracer` cannot find all roots on the stack, only the collector's
+    /// invariants are checked.
     ///
     /// # Errors
     /// The first wrong object, with the path from a root ([`HeapError::Verification`]).

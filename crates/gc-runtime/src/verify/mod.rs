@@ -19,7 +19,7 @@ use gc_types::{VMGcHeader, VMGcKind, VMGcRef};
 /// A wrong reference.
 #[derive(Clone, Copy, Debug)]
 struct Edge {
-    /// The object that contains it; `None` for a root.
+    /// The object that contains it. `None` for a root.
     holder: Option<u32>,
     /// The slot's offset in the object, or the root's number.
     slot: u32,

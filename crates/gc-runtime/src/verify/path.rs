@@ -24,14 +24,14 @@ const SHOWN: usize = 8;
 #[derive(Clone, Copy)]
 struct Step {
     object: u32,
-    /// The previous step; `None` for a root.
+    /// The previous step. `None` for a root.
     from: Option<u32>,
     /// The slot's offset in the object before it, or the root's number.
     slot: u32,
 }
 
-/// The path to the object at `at`, or to the one that contains `at`. Index 0, where no object is,
-/// means the heap as a whole.
+/// The path to the object at `at`, or to the object that contains `at`. Index 0, where no object
+/// can be, means the heap as a whole.
 pub(super) fn to_object(heap: &dyn GcHeap, roots: &mut Roots<'_>, at: u32) -> String {
     if at == 0 {
         return "in the heap as a whole".to_owned();

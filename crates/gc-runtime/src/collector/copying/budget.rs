@@ -14,7 +14,7 @@
 use super::chunks::Chunks;
 use gc_types::collector::copying::CHUNK_SIZE;
 
-/// Chunks that should be allocated between two collections, at least: 1 MiB.
+/// The minimal number of chunks that should be allocated between two collections: 1 MiB.
 const MINIMUM: u32 = (1 << 20) / CHUNK_SIZE;
 /// The same in bytes.
 pub(super) const LEAST: u64 = MINIMUM as u64 * CHUNK_SIZE as u64;
@@ -51,14 +51,14 @@ pub(super) struct Budget {
     large: u32,
 }
 
-/// What a collection found.
+/// The result of a collection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Survival {
-    /// Bytes of small objects before it that had survived an earlier one.
+    /// Bytes of small objects before the collection that had survived an earlier collection.
     pub(super) old: u64,
-    /// Bytes of small objects allocated since that one.
+    /// Bytes of small objects that were allocated since the earlier collection.
     pub(super) new: u64,
-    /// Bytes of small objects after it.
+    /// Bytes of small objects after the collection.
     pub(super) survived: u64,
     /// Chunks that copies of these objects need.
     pub(super) chunks: u32,
@@ -80,15 +80,15 @@ impl Budget {
         }
     }
 
-    /// Chunks of small objects expected to survive the next collection, if there
-    /// will be `new` ones since the last.
+    /// The number of chunks of small objects that are expected to survive the next collection, if
+    /// `new` chunks will have been filled since the last one.
     fn expected(&self, new: u32) -> u32 {
         let share = (u64::from(new) * u64::from(self.rate)).div_ceil(u64::from(ONE)) as u32;
         let expected = self.survivors.saturating_add(share);
         expected.saturating_add(expected / MARGIN)
     }
 
-    /// Chunks of small objects expected to survive a collection now.
+    /// The number of chunks of small objects that are expected to survive a collection now.
     pub(super) fn expected_now(&self) -> u32 {
         self.expected(self.small)
     }
@@ -218,7 +218,7 @@ mod tests {
         let first = fill(&mut budget, &mut chunks);
         assert_eq!(first, 48, "three are the margin");
         budget.adapt(&chunks, survival(0, 48, 48, 48), 75 * u64::from(CHUNK_SIZE));
-        // Without growth no more are allowed, except a few to continue with.
+        // Without growth no more are allowed, except a few chunks.
         assert_eq!(fill(&mut budget, &mut chunks), 24);
         assert!(!budget.is_spent(), "growth comes first");
         chunks.extend(400 * u64::from(CHUNK_SIZE));

@@ -139,7 +139,7 @@ impl Chunks {
         Chunks::start(chunk) + CHUNK_SIZE
     }
 
-    /// The chunk's state; `None` if the pool has no such chunk.
+    /// The chunk's state. `None` if the pool has no such chunk.
     #[inline]
     pub(super) fn state(&self, chunk: usize) -> Option<State> {
         self.states.get(chunk).copied()
@@ -151,7 +151,7 @@ impl Chunks {
         self.ends[chunk]
     }
 
-    /// Notes where the chunk's last object ends.
+    /// Records the end of the chunk's last object.
     pub(super) fn set_end(&mut self, chunk: usize, end: u32) {
         debug_assert!(end >= Chunks::start(chunk) && end <= Chunks::limit(chunk));
         self.ends[chunk] = end;
@@ -330,7 +330,7 @@ impl Chunks {
         }
     }
 
-    /// Notes that a large object was reached. Returns whether it was not reached before.
+    /// Records that a large object was reached. Returns whether it was not reached before.
     pub(super) fn reach_large(&mut self, chunk: usize) -> bool {
         !std::mem::replace(&mut self.details[chunk].flag, true)
     }
@@ -477,7 +477,7 @@ pub(super) struct GiveBack {
 }
 
 impl GiveBack {
-    /// Begins to give memory back; `keep` free chunks stay as they are.
+    /// Begins to give memory back. `keep` free chunks stay as they are.
     pub(super) fn new(keep: u32) -> GiveBack {
         GiveBack { next: 0, keep }
     }
@@ -498,7 +498,7 @@ mod tests {
             ..HeapOptions::default()
         });
         let mut chunks = Chunks::default();
-        // In two steps; the first one is not a whole number of chunks.
+        // In two steps. The first step is not a whole number of chunks.
         chunks.extend(usable / 2 + 5);
         chunks.extend(usable);
         (chunks, memory.unwrap())

@@ -281,7 +281,7 @@ impl CopyingHeap {
         self.survivors.bytes += new.bytes;
     }
 
-    /// The current place of the object that was at `index` before the pass; `None` if it died.
+    /// The current place of the object that was at `index` before the pass. `None` if it died.
     fn survivor(&self, index: u32) -> Option<u32> {
         let chunk = Chunks::of(index);
         if self.chunks.is_in_pass(chunk) && self.chunks.is_marked(chunk, index) {

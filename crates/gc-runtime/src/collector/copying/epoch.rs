@@ -1,11 +1,11 @@
-//! What was allocated since the last collection.
+//! The objects that were allocated since the last collection.
 //!
-//! The number of bytes is exact; it follows from `NEXT`. Objects that the host allocated are
-//! counted directly. Objects that emitted code allocated are counted by walking over them, over
-//! each object once, however often the count is read. When a collection is about to forget them,
-//! the walk visits only every [`SAMPLE`]th segment, and the sample's mean size gives the rest
-//! (which is exact if all objects have one size). A walk over all would bring memory into the cache
-//! that nobody reads again.
+//! The number of bytes is exact, because it follows from `NEXT`. Objects that the host allocated
+//! are counted directly. Objects that emitted code allocated are counted by walking over them. Each
+//! object is visited only once, even if the count is read often. Before a collection the walk
+//! visits only every [`SAMPLE`]th segment, and the count is computed from the sample's mean size.
+//! It is exact if all objects have the same size. A walk over all objects would bring memory into
+//! the cache that is not read again.
 
 use crate::HeapError;
 use std::sync::{Mutex, PoisonError};
@@ -39,7 +39,7 @@ struct Walked {
     before: Count,
 }
 
-/// What was allocated since the last collection.
+/// The objects that were allocated since the last collection.
 #[derive(Debug, Default)]
 pub(super) struct Epoch {
     /// The segments: ranges of adjacent objects, with the indices of begin and end. Only the last
@@ -77,7 +77,7 @@ impl Epoch {
         (self.host, self.large) = (Count::default(), Count::default());
     }
 
-    /// Counts an object the host allocated in a segment.
+    /// Counts an object that the host allocated in a segment.
     #[inline]
     pub(super) fn count_host(&mut self, size: u32) {
         self.host.add(size.into());
@@ -118,7 +118,7 @@ impl Epoch {
         self.count_with(None, |inline| {
             let mut seen = Count::default();
             if inline > 0 {
-                // Beginning with the last one, which is still in a cache.
+                // It begins with the last one, which is still in a cache.
                 let mut bounds: Vec<_> = self.bounds(None).collect();
                 bounds.reverse();
                 for (start, end) in bounds.into_iter().step_by(SAMPLE) {

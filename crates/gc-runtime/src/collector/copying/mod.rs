@@ -67,11 +67,11 @@ struct CopyingHeap {
     core: HeapCore,
     chunks: Chunks,
     budget: Budget,
-    /// The chunk that `NEXT` is in. Without one, nothing fits below `LIMIT`.
+    /// The chunk that contains `NEXT`. Without a chunk, nothing fits below `LIMIT`.
     current: Option<usize>,
-    /// What was allocated since the last collection.
+    /// The objects that were allocated since the last collection.
     epoch: Epoch,
-    /// What survived the last collection.
+    /// The objects that survived the last collection.
     survivors: Survivors,
     /// Indices of all externrefs' boxes.
     externrefs: Vec<u32>,
@@ -79,7 +79,7 @@ struct CopyingHeap {
     poison: bool,
 }
 
-/// Objects a collection found alive.
+/// Objects that a collection found alive.
 #[derive(Clone, Copy, Debug, Default)]
 struct Survivors {
     objects: u64,

@@ -1,13 +1,14 @@
-//! Following references: each object found is copied, or marked in place.
+//! Follows references. Each object found is copied, or marked in place.
 //!
 //! Nothing recurses. Copies are scanned chunk by chunk in the order in which they were made, so
 //! to-space is its own queue (Cheney 1970). Objects that are marked in place wait in their chunk's
 //! mark bits. Large objects wait in a list, each at most once.
 //!
-//! Whatever the heap holds, only three things are written: copies, inside chunks taken for them;
-//! forwarding words, into headers in chunks that are being emptied; and references, over
-//! references, inside objects of a known type that do not pass the end of their chunk. So the
-//! headers of copies do not change after their size was taken, and to-space can always be walked.
+//! Even if the heap is corrupt, only three things are written: copies, inside chunks that were
+//! taken for them; forwarding words, in headers in chunks that are being emptied; and references,
+//! which overwrite references inside objects of a known type that do not pass the end of their
+//! chunk. So the headers of copies do not change after their size was taken, and to-space can
+//! always be walked.
 
 use super::chunks::{Chunks, State};
 use super::{PASSES_END, Survivors, WRONG_SIZE};
@@ -81,7 +82,7 @@ struct Shape<'l> {
     refs: Refs<'l>,
 }
 
-/// Where an object's references are.
+/// The places of an object's references.
 #[derive(Clone, Copy)]
 enum Refs<'l> {
     /// At these offsets.
@@ -334,7 +335,7 @@ impl<'h> Tracer<'h> {
         Some(size)
     }
 
-    /// The shape of an object that must not pass `end`. Notes damage if there is none.
+    /// The shape of an object that must not pass `end`. If there is none, records damage.
     #[inline]
     fn shape_before(&mut self, index: u32, end: u32) -> Option<Shape<'h>> {
         let word = self.memory.read_u32(index.into()).unwrap_or(0);
@@ -347,7 +348,7 @@ impl<'h> Tracer<'h> {
         None
     }
 
-    /// Goes on scanning a large object.
+    /// Continues to scan a large object.
     #[cold]
     fn scan_large(&mut self, mut cursor: Cursor, budget: &mut u32) {
         let index = cursor.index;

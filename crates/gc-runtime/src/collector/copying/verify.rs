@@ -10,7 +10,7 @@ fn corrupt(at: u32, what: &'static str) -> Result<(), HeapError> {
     Err(HeapError::Corrupt { at, what })
 }
 
-/// Where objects start: one bit for each eight bytes of the heap.
+/// The starts of objects: one bit for each eight bytes of the heap.
 struct Starts(Vec<u64>);
 
 impl Starts {

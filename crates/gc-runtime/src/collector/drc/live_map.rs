@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-/// Bytes that one bit stands for.
+/// The number of bytes for each bit.
 pub(super) const GRANULE: u32 = 8;
 /// log2 of the bytes of heap that one group covers.
 pub(super) const GROUP_SHIFT: u32 = 9;
@@ -31,7 +31,7 @@ pub(super) struct Group {
 #[derive(Clone, Debug, Default)]
 pub(super) struct LiveMap {
     groups: Vec<Group>,
-    /// Where the last block ends.
+    /// The end of the last block.
     end: u32,
 }
 
@@ -204,13 +204,13 @@ impl LiveMap {
         None
     }
 
-    /// Where the first block in `range` begins.
+    /// The start of the first block in `range`.
     #[inline]
     pub(super) fn first_start(&self, range: Range<u32>) -> Option<u32> {
         self.first(&range, |group| group.starts)
     }
 
-    /// Where the last block in `range` begins.
+    /// The start of the last block in `range`.
     pub(super) fn last_start(&self, range: Range<u32>) -> Option<u32> {
         for group in LiveMap::groups_of(&range).rev() {
             let bits = self.groups[group].starts & mask(group, &range);

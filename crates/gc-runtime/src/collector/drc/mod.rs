@@ -49,8 +49,8 @@ use std::ops::Range;
 /// Bytes that may be allocated between two collections. Except for deep stacks the cost of a
 /// collection does not depend on this number, but the use of caches does.
 const BUDGET: u64 = 4 << 20;
-/// The least budget for each root of the last collection, in bytes. So a deep stack is not walked
-/// too often.
+/// The minimal budget for each root of the last collection, in bytes. It prevents a deep stack from
+/// being walked too often.
 const BUDGET_OF_ROOT: u64 = 256;
 /// The largest budget that a deep stack gives.
 const MAX_BUDGET: u64 = 64 << 20;
@@ -103,8 +103,8 @@ struct DrcHeap {
     /// The number of host values at which a collection should look for cycles. The plan has the
     /// limit for bytes.
     trace_at_values: u32,
-    /// Bytes allocated since the last collection at which another should come, and by how much this
-    /// rises if none comes.
+    /// The number of bytes allocated since the last collection at which another collection should
+    /// happen, and the number by which this rises if none happens.
     ask_at: u64,
     budget: u64,
     /// Whether the last failed allocation failed only to ask for a collection.

@@ -24,7 +24,7 @@ use gc_types::{I31, VMGcHeader};
 const MAX_BYTES: u32 = 1 << 20;
 /// Slots that may have to be updated in one pause.
 const MAX_SLOTS: usize = 1 << 18;
-/// Fewer blocks are not worth a search for slots.
+/// The minimal number of blocks for which a search for slots is worth its cost.
 const MIN_BLOCKS: usize = 4;
 
 const COLLECTOR_WORD: u64 = VMGcHeader::COLLECTOR_OFFSET as u64;
@@ -109,7 +109,7 @@ impl GenerationalHeap {
         word & I31::TAG == 0 && self.evacuator.chosen.get(block as usize) == Some(&true)
     }
 
-    /// Notes that the slot at `at` now holds `word`.
+    /// Records that the slot at `at` now holds `word`.
     #[inline(always)]
     pub(super) fn note_slot(&mut self, at: u64, word: u32) {
         if self.evacuator.is_active() && self.is_chosen(word) {

@@ -9,7 +9,7 @@
 //! McKinley, "Immix: A Mark-Region Garbage Collector with Space Efficiency, Fast Collection, and
 //! Mutator Performance", 2008). It is marked and swept (`major.rs`), and blocks with many holes are
 //! emptied (`evacuate.rs`), when it has become as large as the heap's growth policy planned
-//! (`policy.rs`), when there is no other way to make room, and when somebody asks.
+//! (`policy.rs`), when there is no other way to make room, and when a collection is requested.
 //!
 //! The barriers record references from old objects and from slots outside the heap to young objects
 //! in native tables (`tables.rs`). These tables, and all indices and sizes on which a collection

@@ -1,9 +1,10 @@
 //! The nursery, where objects are allocated one after the other.
 //!
-//! It is handed out in chunks that are zeroed just before. So the zeroes are in the cache when
-//! objects are made there, and a short program touches little memory. Every collection empties the
-//! nursery. Survivors for which there is no room in the old generation are *retained*: they stay
-//! where they are, and nothing is allocated in the nursery until a later collection finds room.
+//! It is handed out in chunks. A chunk is zeroed just before it is handed out, so it is in the
+//! cache when objects are made there, and a short program touches little memory. Every collection
+//! empties the nursery. Survivors for which there is no room in the old generation are *retained*:
+//! they stay where they are, and nothing is allocated in the nursery until a later collection finds
+//! room.
 
 use super::GenerationalHeap;
 use super::policy::first_size;
@@ -38,7 +39,7 @@ impl Count {
     }
 }
 
-/// The nursery's native half; the other half is in the heap data.
+/// The nursery's native half. The other half is in the heap data.
 #[derive(Debug)]
 pub(super) struct Nursery {
     /// Its end, mapped or not. No young object is at or after it.
@@ -109,7 +110,7 @@ impl Nursery {
 }
 
 impl GenerationalHeap {
-    /// Where the next young object goes.
+    /// The place of the next young object.
     #[inline]
     pub(super) fn next(&self) -> u32 {
         self.core.memory.data_u32(NEXT)
@@ -260,7 +261,7 @@ impl GenerationalHeap {
     }
 
     /// Counts the allocations in the nursery before a collection empties it. The objects of emitted
-    /// code are not counted one by one; their number is estimated from their bytes and the mean
+    /// code are not counted one by one. Their number is estimated from their bytes and the mean
     /// size in one chunk.
     pub(super) fn count_nursery(&mut self) {
         if std::mem::replace(&mut self.nursery_counted, true) {

@@ -48,7 +48,7 @@ pub(super) struct Old {
     recyclable_bytes: u64,
     /// None of the recyclable blocks has a hole for an object of this many bytes.
     no_hole: u32,
-    /// The current mark of the lines of objects; never zero.
+    /// The current mark of the lines of objects. It is never zero.
     line: u8,
     /// Whether new objects are marked, because marking is under way.
     black: bool,
@@ -285,7 +285,7 @@ impl Old {
         self.recyclable_bytes = free.sum();
     }
 
-    /// Notes that the last allocated object is a copy of an object that was counted.
+    /// Records that the last allocated object is a copy of an object that was counted.
     pub(super) fn uncount_copy(&mut self, size: u32) {
         self.total.remove(size);
         self.marked.remove(size);
@@ -363,7 +363,7 @@ impl Old {
     /// Checks that the tables agree with each other.
     ///
     /// # Errors
-    /// Where something is wrong, and what.
+    /// The place and the description of an error.
     pub(super) fn check(&self) -> Result<(), (u32, &'static str)> {
         self.blocks.check()?;
         let mut large = self.large.clone();

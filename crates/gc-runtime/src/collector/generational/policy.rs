@@ -36,7 +36,7 @@ pub(super) fn first_size(size: u32) -> u32 {
 /// with `roots` roots that found `survived` of `used` bytes alive.
 fn adapted_size(size: u32, most: u32, used: u32, survived: u64, roots: u32) -> u32 {
     let (full, used) = (used >= size / 2, u64::from(used));
-    // A nursery that was not full when somebody asked shows little.
+    // The survival rate of a nursery that was not full shows little.
     let new = if full && survived > used / 4 * 3 {
         size / 2
     } else if full && survived < used / 2 && survived > used / 64 {

@@ -34,7 +34,7 @@ pub(super) struct Tables {
 impl Tables {
     /// Tables for a heap of up to `maximum` bytes, whose nursery ends at `nursery_end`.
     pub(super) fn new(maximum: u64, nursery_end: u32) -> Tables {
-        // One more, for an element after the last index that a 32-bit sum can give.
+        // There is one more, for an element after the last index that a 32-bit sum can give.
         let mut cards = vec![0; (maximum >> CARD_SHIFT) as usize + 1];
         // Cards of the nursery are always dirty, so that stores into it have no work to do.
         let (first, last) = (NURSERY_START >> CARD_SHIFT, nursery_end.div_ceil(CARD_SIZE));
@@ -55,7 +55,7 @@ impl Tables {
         }
     }
 
-    /// Empties all tables; the heap data was zeroed. Cards below `nursery_end` stay.
+    /// Empties all tables. The heap data was zeroed. Cards below `nursery_end` stay.
     pub(super) fn reset(&mut self, memory: &mut HeapMemory, nursery_end: u32, end: u32) {
         self.cards_mut(nursery_end, end).fill(0);
         self.forget_slots();
@@ -113,7 +113,7 @@ impl Tables {
         self.slots.insert(address);
     }
 
-    /// Notes that any slot may refer to a young object.
+    /// Records that any slot may refer to a young object.
     pub(super) fn remember_all(&mut self) {
         self.all_slots = true;
     }

@@ -50,8 +50,8 @@ pub(super) struct Chooser {
     live: Option<u64>,
     /// The bytes that the last minor collection moved, and the bytes of the nursery that were used.
     minor: (u64, u64),
-    /// The cost since the last trace of minor collections that promoted most of the nursery. If
-    /// traces are chosen, the cost of traces in addition to moving survivors.
+    /// The cost, since the last trace, of minor collections that promoted most of the nursery. If
+    /// traces are chosen, it is the cost of traces in addition to moving survivors.
     spent: u64,
     /// Number of consecutive failed trials.
     failed: u32,

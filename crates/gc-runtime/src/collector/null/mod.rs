@@ -3,7 +3,7 @@
 //! Each object is placed directly after the previous one, and nothing is ever freed. This is the
 //! fastest possible allocation. It suits programs that end before the heap is full, and is the
 //! baseline for the other collectors. (The JVM's Epsilon, JEP 318, is similar.) Emitted code
-//! allocates inline between the data words `NEXT` and `LIMIT`; the host does the same here. Memory
+//! allocates inline between the data words `NEXT` and `LIMIT`. The host does the same here. Memory
 //! is handed out once and is therefore zero. Barriers do nothing, and header bits are zero.
 
 use crate::{
@@ -44,12 +44,12 @@ impl GcRuntime for NullCollector {
 
 struct NullHeap {
     core: HeapCore,
-    /// How far objects were counted. Emitted code does not count the objects that it makes.
+    /// The objects that were counted so far. Emitted code does not count the objects that it makes.
     counted: Mutex<Counted>,
 }
 
-/// The objects before the one at `at`. That one is counted again each time, because its size may
-/// not have been written yet.
+/// The number of objects before the one at `at`. The object at `at` is counted again each time,
+/// because its size may not have been written yet.
 #[derive(Clone, Copy)]
 struct Counted {
     at: u32,

@@ -3,7 +3,7 @@
 //! The heap is divided into blocks of [`BLOCK`] bytes. Small objects are allocated by bumping an
 //! index through one *run* after another. A run is free memory between two objects of one block,
 //! found in the [`LiveMap`]. Emitted code allocates in the run itself, and leaves a note of one
-//! byte for each object (`notes`). The notes become bits of the map before anyone reads those bits.
+//! byte for each object (`notes`). The notes become bits of the map before those bits are read.
 //! Between collections runs are found in ascending order, and blocks with hardly any free memory
 //! are skipped. An object that would waste a run goes to a separate *overflow* run, and an object
 //! larger than a block to several adjacent blocks. (Blocks, bumping through their holes and
@@ -74,7 +74,7 @@ impl Tally {
 #[derive(Debug)]
 pub(super) struct Space {
     map: LiveMap,
-    /// Where the first block begins.
+    /// The start of the first block.
     start: u32,
     /// Bytes of each block that are free and in no run. The memory of young objects is not free.
     /// During a collection these numbers are wrong (and may wrap).
@@ -90,16 +90,16 @@ pub(super) struct Space {
     /// A byte for each eight bytes of the run's block: 1 if an object was allocated there and is
     /// not in the map yet.
     notes: Box<[AtomicU64]>,
-    /// Where the search for the next run begins.
+    /// The place where the search for the next run begins.
     cursor: u32,
     /// Whether the search skips no gap that is large enough.
     thorough: bool,
-    /// The rest of the overflow run, and where the search for the next one begins.
+    /// The rest of the overflow run, and the place where the search for the next one begins.
     overflow: Range<u32>,
     overflow_cursor: u32,
-    /// Where the search for exactly placed objects begins, and the block where the search for
-    /// objects that cross the end of a block begins. Memory before has room only for smaller
-    /// objects.
+    /// The place where the search for exactly placed objects begins, and the block where the search
+    /// for objects that cross the end of a block begins. Memory before these places has room only
+    /// for smaller objects.
     exact_cursor: u32,
     large_cursor: usize,
     /// Sizes of the objects that cross the end of a block.

@@ -1,8 +1,7 @@
 //! The notes for new objects, one byte for each object, and their conversion to bits of the map.
 //!
 //! Emitted code cannot set a bit as cheaply as a byte. There are notes for one block, the block of
-//! the run. When the run is left, or when somebody reads the map, the notes become bits, eight at a
-//! time.
+//! the run. When the run is left, or when the map is read, the notes become bits, eight at a time.
 
 use super::{BLOCK, GRANULE, Space, Tally};
 use crate::HeapMemory;

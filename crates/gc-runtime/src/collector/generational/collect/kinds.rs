@@ -1,8 +1,8 @@
 //! The kinds of collections. Each is a type whose variants are its stages, in order.
 //!
-//! `work` does a piece of work. `moves` tells whether objects are being moved: then a dropped
-//! collection must go on. `marks` tells whether it marks while the mutator is stopped: then a dropped
-//! collection abandons marking.
+//! `work` does a part of the work. `moves` returns whether objects are being moved. If a collection
+//! is dropped while they are, it must finish the move. `marks` returns whether the collection marks
+//! while the mutator is stopped. If it is dropped then, it abandons marking.
 
 use super::super::GenerationalHeap;
 use super::super::major::{Log, Phase};
@@ -20,7 +20,7 @@ pub(super) enum Machine {
 }
 
 impl Machine {
-    /// Does a piece of work.
+    /// Does a part of the work.
     pub(super) fn work(&mut self, on: &mut Increment<'_, '_>) {
         let done = match self {
             Machine::Minor(minor) => minor.work(on),
@@ -56,7 +56,7 @@ impl Machine {
         }
     }
 
-    /// Whether it marks, and the mutator may not run before it has.
+    /// Whether it marks, and the mutator must not run before marking ends.
     pub(super) fn marks(&self) -> bool {
         matches!(
             self,
@@ -64,7 +64,7 @@ impl Machine {
         )
     }
 
-    /// Whether its present work counts as that of a minor collection.
+    /// Whether its current work counts as the work of a minor collection.
     pub(super) fn is_minor(&self) -> bool {
         match self {
             Machine::Minor(minor) | Machine::Begin(Begin::Minor(minor)) => minor.is_scavenging(),
@@ -75,10 +75,10 @@ impl Machine {
     }
 }
 
-/// Empties the nursery. If blocks wait for it, it evacuates them.
+/// Empties the nursery. If blocks wait for evacuation, evacuates them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Minor {
-    /// Sweeps what an earlier collection left.
+    /// Finishes the sweep of an earlier collection.
     Prepare,
     Scavenge(Scavenge),
     Evacuate(Evacuate),
@@ -125,8 +125,9 @@ impl Minor {
     }
 }
 
-/// A minor collection at whose end a major one begins, unless objects were retained: it
-/// marks what the roots refer to, and the rest is marked beside the mutator.
+/// A minor collection at whose end a major collection begins, unless objects were retained. It
+/// marks the referents of the roots. The other objects are marked later, while the mutator runs
+/// between slices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begin {
     Minor(Minor),
@@ -196,23 +197,23 @@ impl Finish {
 /// minor collection if it finds too much alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trace {
-    /// Sweeps what an earlier collection left.
+    /// Finishes the sweep of an earlier collection.
     Prepare,
     Find(Find),
     Sweep,
-    /// Empties the nursery of what was retained.
+    /// Empties the nursery of retained objects.
     Again(Scavenge),
 }
 
-/// How a trace finds objects.
+/// The steps in which a trace finds objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Find {
     Roots,
-    /// What is found, and moved, is scanned.
+    /// Scans the objects that were found or moved.
     Grey,
 }
 
-/// What a piece of work of a [`Trace`] came to.
+/// The result of a part of the work of a [`Trace`].
 enum Traced {
     More,
     Done,
@@ -271,14 +272,14 @@ impl Trace {
 /// Empties the nursery, then marks the old generation from all roots, evacuates and sweeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
-    /// Gives up what is under way, or sweeps what is left of it.
+    /// Abandons a major collection that is under way, or finishes its sweep.
     Prepare,
     Scavenge(Scavenge),
     MarkRoots,
     Mark,
     Evacuate(Evacuate),
     Sweep,
-    /// Empties the nursery of what was retained.
+    /// Empties the nursery of retained objects.
     Again(Scavenge),
 }
 

@@ -3,8 +3,8 @@
 //! Every collection empties the nursery. A collection that begins a major collection then marks the
 //! referents of the roots. One that finishes a major collection does that first. A full collection
 //! marks the old generation from all roots and sweeps it. If objects were retained in the nursery,
-//! it then empties the nursery again. A trace does both at the same time. Each kind is a type of its
-//! own (`kinds.rs`). The stages that several kinds share are in `stages.rs`. If a collection is
+//! it then empties the nursery again. A trace does both at the same time. Each kind is a separate
+//! type (`kinds.rs`). The stages that several kinds share are in `stages.rs`. If a collection is
 //! dropped before it is complete, it finishes the nursery and abandons marking.
 
 mod kinds;
@@ -24,12 +24,12 @@ use std::time::Instant;
 /// microseconds.
 const INCREMENT: u32 = 4096;
 
-/// What a collection collects.
+/// The kind of a collection: the objects that it collects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The nursery.
     Minor,
-    /// The nursery; then a major collection begins.
+    /// The nursery. Then a major collection begins.
     Begin,
     /// The rest of the major collection that is under way, then the nursery.
     Finish,
@@ -64,7 +64,7 @@ impl GenerationalHeap {
                     (false, _) => Kind::Minor,
                 }
             }
-            // A trace may be abandoned, and would then drop none of these.
+            // A trace may be abandoned. Then it would drop none of these values.
             GcCause::HostValues if self.old.externrefs.len() > self.nursery.externrefs.len() => {
                 Kind::Full
             }
@@ -126,7 +126,7 @@ impl<'a> GenerationalCollection<'a> {
         GenerationalCollection { heap, roots, host_data, machine, kind }
     }
 
-    /// Does a piece of work.
+    /// Does a part of the work.
     fn work(&mut self, mut budget: u32) {
         let (heap, roots, budget) = (&mut *self.heap, &mut self.roots, &mut budget);
         let traced = matches!(self.machine, Machine::Trace(_));

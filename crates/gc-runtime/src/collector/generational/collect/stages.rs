@@ -1,38 +1,39 @@
-//! What collections of several kinds are made of: emptying the nursery, marking from the
+//! The stages that several kinds of collections share: emptying the nursery, marking from the
 //! roots, evacuating blocks.
 //!
-//! Each does a bounded piece of work at a time and says whether it is done.
+//! Each stage does a bounded part of its work at a time and returns whether it is done.
 
 use super::super::GenerationalHeap;
 use crate::GcRootsIter;
 use gc_types::VMGcRef;
 
-/// What an increment works on, and how much it may still do.
+/// The heap and the roots on which an increment works, and its remaining budget.
 pub(super) struct Increment<'c, 'a> {
     pub(super) heap: &'c mut GenerationalHeap,
     pub(super) roots: &'c mut GcRootsIter<'a>,
     pub(super) budget: &'c mut u32,
 }
 
-/// Empties the nursery: moves what can be reached in it into the old generation.
+/// Empties the nursery: moves its reachable objects to the old generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scavenge {
     /// Follows the roots.
     Roots,
-    /// Looks at what old objects refer to.
+    /// Scans the cards of old objects.
     Cards,
-    /// Scans what was moved.
+    /// Scans the moved objects.
     Grey,
 }
 
 impl Scavenge {
-    /// Begins. The roots must be at their first.
+    /// Begins the stage. The iterator over the roots must be at the first root.
     pub(super) fn begin(heap: &mut GenerationalHeap) -> Scavenge {
         heap.begin_minor();
         Scavenge::Roots
     }
 
-    /// Whether the nursery was emptied, or what survives is retained.
+    /// Does a part of the work. Returns whether the nursery is empty, or its survivors are
+    /// retained.
     pub(super) fn work(&mut self, on: &mut Increment<'_, '_>) -> bool {
         match self {
             Scavenge::Roots => {
@@ -61,14 +62,14 @@ impl Scavenge {
 pub(super) enum Evacuate {
     /// Moves objects.
     Objects,
-    /// Updates the slots in objects that refer to what was moved.
+    /// Updates the slots in objects that refer to moved objects.
     Slots,
     /// Updates the roots.
     Roots,
 }
 
 impl Evacuate {
-    /// Whether everything is updated.
+    /// Does a part of the work. Returns whether everything is updated.
     pub(super) fn work(&mut self, on: &mut Increment<'_, '_>) -> bool {
         match self {
             Evacuate::Objects => {
@@ -89,7 +90,7 @@ impl Evacuate {
 }
 
 impl Increment<'_, '_> {
-    /// Moves what the roots refer to out of the nursery; whether there are no more.
+    /// Moves the referents of roots out of the nursery. Returns whether there are no more roots.
     pub(super) fn scavenge_roots(&mut self) -> bool {
         let heap = &mut *self.heap;
         while *self.budget > 0 && heap.core.damage.is_none() {
@@ -119,7 +120,7 @@ impl Increment<'_, '_> {
         }
     }
 
-    /// Marks what the roots refer to; whether there are no more.
+    /// Marks the referents of roots. Returns whether there are no more roots.
     pub(super) fn mark_roots(&mut self) -> bool {
         while *self.budget > 0 && self.heap.core.damage.is_none() {
             *self.budget -= 1;
@@ -129,7 +130,7 @@ impl Increment<'_, '_> {
         false
     }
 
-    /// Updates roots that refer to what was evacuated; whether there are no more.
+    /// Updates roots that refer to evacuated objects. Returns whether there are no more roots.
     fn update_roots(&mut self) -> bool {
         while *self.budget > 0 {
             *self.budget -= 1;
@@ -146,7 +147,7 @@ impl Increment<'_, '_> {
         false
     }
 
-    /// Sweeps what was marked, and gives free memory back; whether that is done.
+    /// Sweeps the old generation and gives free memory back. Returns whether this is done.
     pub(super) fn sweep(&mut self) -> bool {
         if !self.heap.sweep_some(self.budget) {
             return false;
