@@ -41,7 +41,7 @@ pub fn misuse(message: impl Into<String>) -> Error {
 pub fn report(error: &Error) -> ExitCode {
     let status = status(error);
     if status != 0 && !matches!(error.downcast_ref(), Some(Failure::Reported)) {
-        // If stderr is closed there is nobody to tell.
+        // If stderr is closed, the error cannot be printed.
         let _ = writeln!(io::stderr(), "error: {}", describe(error));
     }
     ExitCode::from(status)

@@ -1,7 +1,7 @@
 //! The `reclaim` command: runs, tests and inspects WebAssembly GC programs.
 //!
-//! Each subcommand has a file in [`commands`]; shared code is beside it. Everything is a library,
-//! so that a copy of the command with other collectors ([`main_with`]) takes a few lines.
+//! Each subcommand has a file in [`commands`]. Shared code is beside that folder. Everything is a
+//! library, so that a copy of the command with other collectors ([`main_with`]) takes a few lines.
 
 pub mod args;
 pub mod call;

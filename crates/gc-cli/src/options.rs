@@ -37,7 +37,7 @@ pub struct HeapOptions {
     /// The initial size of the GC heap [default: 1MiB].
     #[arg(long, value_name = "SIZE", value_parser = heap_size)]
     pub heap_initial: Option<u64>,
-    /// How much memory to spend for less time in collections.
+    /// The amount of memory to spend for less time in collections.
     #[arg(long, value_enum, value_name = "POLICY", default_value_t = HeapPolicy::Balanced)]
     pub heap_policy: HeapPolicy,
     /// The live share of the heap when the whole heap is collected. It may be lower if collections
@@ -50,7 +50,7 @@ pub struct HeapOptions {
     /// The stack for compiled code. Deeper recursion traps.
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = size::parse)]
     pub max_stack: u64,
-    /// How long each slice of an incremental collection may stop the program.
+    /// The maximal time for which a slice of an incremental collection stops the program.
     #[arg(long, value_name = "TIME", default_value = "500us", value_parser = time)]
     pub gc_slice: Duration,
     /// Collect at every Nth allocation and verify the heap before and after (0: never). Needs a
@@ -71,11 +71,11 @@ pub enum HeapBounds {
 /// The trade between memory and time.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeapPolicy {
-    /// Twice what lives, or more if collections would take more than a twentieth of the time.
+    /// Twice the live bytes, or more if collections would take more than a twentieth of the time.
     Balanced,
-    /// Three times what lives, up to eight times where that saves time.
+    /// Three times the live bytes, up to eight times if that saves time.
     Throughput,
-    /// One and a half to two times what lives, in small steps.
+    /// One and a half to two times the live bytes, in small steps.
     Memory,
     /// All of --heap-max from the start: it neither grows nor shrinks.
     Fixed,

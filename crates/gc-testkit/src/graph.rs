@@ -1,6 +1,6 @@
 //! The graph that a mutator can reach, in a form that does not depend on the places of objects.
 //! Objects are numbered in the order of a breadth-first walk from the roots. Two heaps with the
-//! same contents have equal graphs and equal hashes, whatever their collectors moved.
+//! same contents have equal graphs and equal hashes, even if their collectors moved objects.
 
 use crate::mutator::{Mutator, Place};
 use crate::schema;

@@ -21,7 +21,7 @@ impl Ledger {
         self.drops().len() as u32
     }
 
-    /// How often the token `number` was dropped.
+    /// The number of times that the token `number` was dropped.
     pub fn times_dropped(&self, number: u32) -> u32 {
         self.drops().get(number as usize).copied().unwrap_or(0)
     }

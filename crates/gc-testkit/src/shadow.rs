@@ -209,7 +209,7 @@ impl Shadow {
                     let layout = self.schema.layout(BYTES).expect("every schema has it");
                     let shape = Shape::Typed { ty: BYTES, layout: Arc::clone(layout), tag: 0 };
                     for _ in 0..*count {
-                        // Nobody can read these arrays, so their length does not matter.
+                        // These arrays cannot be read, so their length does not matter.
                         self.create(shape.clone(), 0, None);
                     }
                 }

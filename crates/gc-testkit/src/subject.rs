@@ -1,4 +1,4 @@
-//! [`Subject`]: a collector under test, what it promises to free, and the kind of heap for the test.
+//! [`Subject`]: a collector under test, the garbage that it promises to free, and the kind of heap for the test.
 
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{GcRuntime, HeapBounds, HeapOptions, Reclaims};
@@ -10,9 +10,9 @@ use std::time::Duration;
 pub struct Subject<'a> {
     /// The collector.
     pub runtime: &'a dyn GcRuntime,
-    /// What it promises to free.
+    /// The garbage that it promises to free.
     pub reclaims: Reclaims,
-    /// How its heaps are addressed.
+    /// The way in which its heaps are addressed.
     pub bounds: HeapBounds,
     /// Collects at every Nth allocation; 0 turns this off. Needs gc-runtime's feature `gc_zeal`.
     pub zeal: u32,

@@ -23,8 +23,8 @@ fn two_references_passed_back_to_back() -> Result<()> {
         let (mut store, instance) = with_prelude(&engine, body)?;
         let both = instance.get_func(&mut store, "both").context("an export")?;
         let pair = pair_type(&engine, &both, &store)?;
-        // Often enough to fill the collector's set of roots, whatever its size. The second
-        // reference is exposed when the first one already is.
+        // Often enough to fill a collector's set of roots of any size. The second reference is
+        // exposed when the first one already is.
         let rounds = if setting.zeal { 60 } else { 20_000 };
         for i in 0..rounds {
             let mut scope = RootScope::new(&mut store);

@@ -112,7 +112,7 @@ fn every_host_value_is_dropped_exactly_once() -> Result<()> {
             assert_eq!(drops.count(), 0);
         }
 
-        // A value that the host holds, and a few that nobody holds.
+        // A value that the host holds, and a few without a holder.
         let kept = counted(&mut store, &drops)?;
         let owned: OwnedRooted<ExternRef> =
             counted(&mut store, &drops)?.to_owned_rooted(&mut store)?;
@@ -143,7 +143,7 @@ fn every_host_value_is_dropped_exactly_once() -> Result<()> {
     })
 }
 
-/// Values die when their last holder releases them, whoever that is.
+/// Values die when their last holder releases them. The holder may be the host or compiled code.
 #[test]
 fn overwriting_the_last_reference_drops_the_value() -> Result<()> {
     everywhere(|setting| {

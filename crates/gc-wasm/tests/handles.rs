@@ -393,7 +393,7 @@ fn things_of_one_engine_used_with_another() -> Result<()> {
 }
 
 /// Owned handles are dropped without their store. The next collection releases their references,
-/// whoever asks for it.
+/// even if compiled code causes it.
 #[test]
 fn a_full_heap_gives_up_what_dropped_owned_handles_held() -> Result<()> {
     each_collector(|setting| {

@@ -41,7 +41,7 @@ impl<'a> MarkSweep<'a> {
     }
 
     // ANCHOR: phases
-    /// Does a piece of work and returns the next phase.
+    /// Does one increment of work and returns the next phase.
     fn work(&mut self) -> Result<Phase, HeapError> {
         match self.phase {
             Phase::Roots => {

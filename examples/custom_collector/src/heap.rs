@@ -42,7 +42,7 @@ pub(crate) struct MarkSweepHeap {
     pub(crate) to_do: Vec<u32>,
     /// The current piece, beginning with the first object that is not in `starts`.
     piece: Range<u32>,
-    /// Free memory, in address order; the runs before `next_run` are used up.
+    /// Free memory, in address order. The runs before `next_run` are used up.
     free: Vec<Range<u32>>,
     next_run: usize,
     /// Indices of all externrefs' boxes.

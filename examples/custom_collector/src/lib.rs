@@ -1,16 +1,16 @@
-//! `mark-sweep`: a collector that is not this project's, by what anybody can use.
+//! `mark-sweep`: a collector outside the project. It uses only the public interface.
 //!
-//! The oldest tracing collector (John McCarthy, "Recursive Functions of Symbolic
-//! Expressions and Their Computation by Machine, Part I", 1960): a collection marks what
-//! can be reached and takes the rest for free memory. Objects never move, references are
-//! copied without a barrier, cycles are garbage like any other.
+//! This is the oldest tracing collector (John McCarthy, "Recursive Functions of Symbolic
+//! Expressions and Their Computation by Machine, Part I", 1960). A collection marks the reachable
+//! objects, and all other memory is free. Objects never move. References are copied without a
+//! barrier. Unreachable cycles are freed like all garbage.
 //!
-//! * `heap.rs`: where objects are, and allocation: by bumping an index through one free
-//!   run of memory after the other, inline in emitted code.
+//! * `heap.rs`: the places of objects, and allocation. Emitted code allocates inline by bumping an
+//!   index through one free run of memory after the other.
 //! * `collection.rs`: mark and sweep.
-//! * `bitmap.rs`: where objects begin and which are marked, a bit for every eight bytes,
-//!   beside the heap and not in it: whatever is written over the heap, the collector
-//!   knows what it allocated.
+//! * `bitmap.rs`: the starts of objects and their marks, with a bit for every eight bytes. The bits
+//!   are outside the heap. So the collector knows which objects it allocated, even if the heap is
+//!   overwritten.
 
 mod bitmap;
 mod collection;
@@ -23,7 +23,7 @@ use gc_types::CollectorAbi;
 use gc_wasm::Collector;
 use std::sync::Arc;
 
-/// As in `--collector mark-sweep`.
+/// The collector's name, as in `--collector mark-sweep`.
 pub const NAME: &str = "mark-sweep";
 
 /// Change this when something changes on which the two halves must agree.

@@ -79,7 +79,7 @@ pub fn execute(args: &CollectorsArgs, registry: &Registry) -> Result<()> {
     let options = collectors.flat_map(|one| one.options().into_iter().map(move |it| (one, it)));
     for (n, (one, option)) in options.enumerate() {
         if n == 0 {
-            writeln!(out, "\nOptions, behind a collector's name:")?;
+            writeln!(out, "\nOptions, which follow the collector's name:")?;
         }
         let (name, value) = (one.name(), size::show(option.value));
         writeln!(out, "  {name}:{}=SIZE  {} [{value}]", option.name, option.help)?;

@@ -33,7 +33,7 @@ pub struct RunArgs {
     #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
     /// Call an export: `NAME` with its arguments after the file's name, or `NAME(ARG, …)`. May be
-    /// repeated; the calls are made in order in one instance. Without this option `_start` is
+    /// repeated. The calls are made in order in one instance. Without this option `_start` is
     /// called.
     #[arg(long, value_name = "NAME or 'NAME(ARG, …)'", value_parser = args::text())]
     pub invoke: Vec<String>,

@@ -234,7 +234,7 @@ fn errors_in_barriers_are_found() {
                 return false;
             };
             let args = f.dfg.inst_args(alloc).to_vec();
-            // Before it and behind it: a barrier is on either side, or on both.
+            // A barrier is before the store, after it, or on both sides.
             FuncCursor::new(f).at_inst(i).ins().call(func_ref, &args);
             let next = f.layout.next_inst(i).unwrap();
             FuncCursor::new(f).at_inst(next).ins().call(func_ref, &args);

@@ -1,4 +1,4 @@
-//! Promises of the barriers: what a reference keeps alive, and how long.
+//! Promises of the barriers: which objects a reference keeps alive, and how long.
 
 use super::*;
 use gc_types::{I31, NULL_PAGE_SIZE};

@@ -144,7 +144,7 @@ fn a_collection_can_be_abandoned(subject: &Subject<'_>) -> Result<()> {
             while let Some(node) = mutator.get(A) {
                 let value = mutator.store().read_field(&node, VALUE, StorageType::I64)?;
                 let right = value % 16 == u128::from(i) && last.is_none_or(|last| value < last);
-                ensure!(right, "{value} stands in list {i} behind {last:?}");
+                ensure!(right, "{value} is in list {i} after {last:?}");
                 last = Some(value);
                 follow(&mut mutator, A, LEFT, A)?;
             }

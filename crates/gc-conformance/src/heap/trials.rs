@@ -1,4 +1,4 @@
-//! Each check, on each kind of heap, with and without zeal, as a trial of a test binary.
+//! Makes a trial of a test binary for each check, on each kind of heap, with and without zeal.
 
 use super::checks;
 use crate::suite::{failed, trial_name};

@@ -134,7 +134,7 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
     }
 }
 
-/// A heap of one word that is wrong is not told to be sound because another is.
+/// An unreachable object with an error is found, although no path leads to it.
 #[test]
 fn garbage_is_verified_too() {
     on_heaps_of(&ALL_COLLECTORS, |collector, mut store| {

@@ -8,7 +8,7 @@ use gc_runtime::HeapError;
 use gc_types::{I31, StorageType, VMGcRef};
 use std::num::NonZeroU32;
 
-/// How a collection ended.
+/// The outcome of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Collection {
     /// It completed.

@@ -1,6 +1,6 @@
 //! The slots of a mock mutator's references: stack slots of eight bytes, and table elements,
 //! globals and host handles of four. They are native words at fixed addresses, like those of
-//! compiled code, between guard words that nobody may write. Only this file uses addresses of
+//! compiled code, between guard words that must not be written. Only this file uses addresses of
 //! slots.
 #![allow(unsafe_code)]
 

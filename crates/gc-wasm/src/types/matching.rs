@@ -4,7 +4,7 @@ use super::registry::TypeRegistry;
 use gc_types::TypeIndex;
 use wasmtime_types::{EngineOrModuleTypeIndex, WasmHeapType, WasmRefType, WasmValType};
 
-/// The engine-wide index behind a canonical reference.
+/// The engine-wide index of a canonical reference.
 pub(crate) fn type_index(edge: EngineOrModuleTypeIndex) -> TypeIndex {
     TypeIndex::new(edge.unwrap_engine_type_index().bits()).expect("registered types fit")
 }

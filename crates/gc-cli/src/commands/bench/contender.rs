@@ -17,7 +17,7 @@ pub(super) struct Entry {
     pub(super) times: Vec<Duration>,
     /// The time to compile.
     pub(super) compile: Option<Duration>,
-    /// What the heap did in all runs.
+    /// The statistics of the heap, over all runs.
     pub(super) stats: GcStats,
     /// The pauses of all runs.
     pub(super) pauses: PauseLog,

@@ -152,7 +152,7 @@ fn say_errors(entries: &[Entry]) -> Result<()> {
         }
     }
     for (text, names) in &errors {
-        // If stderr is closed there is nobody to tell.
+        // If stderr is closed, the error cannot be printed.
         let _ = writeln!(io::stderr(), "error: under {}: {text}", names.join(", "));
     }
     if errors.is_empty() { Ok(()) } else { Err(Failure::Reported.into()) }

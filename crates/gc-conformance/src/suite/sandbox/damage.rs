@@ -82,7 +82,7 @@ pub(super) fn overwrite(store: &mut Store<Ledger>, rng: &mut Rng) {
                 store.overwrite_gc_heap(at, &word.to_le_bytes());
             }
             6 => {
-                // A header: a kind with a small type index, a plausible collector's word.
+                // A header: a kind with a small type index, and a plausible collector's word.
                 let at = place(rng, 8);
                 let kind = rng.pick(&[0_u32, 1, 2, 3, 4, 5, 6, 7, 31, 63]) << 26;
                 let word = kind | rng.below(40) as u32;

@@ -45,7 +45,7 @@ impl GcRuntime for CopyingCollector {
 
     fn summary(&self) -> &'static str {
         "programs whose objects die young: no barriers, and dead objects cost nothing; pauses grow \
-         with what lives"
+         with the live objects"
     }
 
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {

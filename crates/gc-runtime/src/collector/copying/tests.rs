@@ -274,12 +274,12 @@ fn more_than_half_of_the_heap_is_used_where_little_survives() {
         let chunk = Chunks::of(store.heap().core().memory.data_u32(NEXT));
         most = most.max(chunk);
     }
-    // No more than the budget wants, which is little here.
+    // The heap uses no more chunks than the budget needs, which are few here.
     assert!(most < 60, "{most} chunks");
     assert!(store.stats().collections > 10);
 
-    // When as much lives as was allocated between two collections, the budget wants more. If few of
-    // 90 chunks survive, their copies need fewer than 90.
+    // If as much survives as was allocated between two collections, the budget needs more. If few
+    // of 90 chunks survive, their copies need fewer than 90.
     let refs = store.alloc_array(&mut stack, REFS, 90 * 2000).unwrap();
     stack.push(&refs);
     for i in 0..90 * 2000 {

@@ -25,7 +25,7 @@ impl GenerationalHeap {
         self.old.check().or_else(|(at, what)| corrupt(at, what))?;
         let (start, end) = (self.old.blocks.start(), self.old.blocks.end());
         if start < end && u64::from(end) > self.core.memory.len() {
-            corrupt(end, "the old generation ends behind the heap")?;
+            corrupt(end, "the old generation ends after the heap")?;
         }
         let mut young = ObjectMap::default();
         young.extend(u64::from(self.nursery.end));

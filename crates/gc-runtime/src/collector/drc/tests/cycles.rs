@@ -22,7 +22,7 @@ fn a_cycle_dies_when_the_host_collects() {
     // An object stays if the ring and something else refer to it.
     let shared = store.alloc_struct(&mut NoStack, PAIR).unwrap();
     store.write_field_ref(&dropped, CDR, Some(&shared)).unwrap();
-    // One ring is named as a root. The other is not, but its count shows that somebody has it.
+    // One ring is a registered root. The other is not, but its count shows that it is referenced.
     let mut slot = named.as_raw_u32();
     let slots = add_handle(&mut store, &mut slot);
     for _ in 0..3 {
@@ -105,7 +105,7 @@ fn cycles_are_looked_for_even_if_what_is_young_lives() {
     }
 }
 
-/// A collection came because enough was allocated, and then there was no room.
+/// A collection happened because enough was allocated, and then there was no room.
 #[test]
 fn cycles_are_looked_for_after_a_collection_that_did_not() {
     let options = HeapOptions { initial: 16 << 20, maximum: 16 << 20, ..options() };
