@@ -86,7 +86,7 @@ pub fn folder(folder: &Path) -> Result<Vec<Program>> {
         let header = wat.lines().next().and_then(|line| line.strip_prefix(";; @bench "));
         let words: Vec<&str> = header.unwrap_or("").split_whitespace().collect();
         let [export, arg] = words[..] else {
-            bail!("{} does not open with `;; @bench EXPORT ARG`", path.display());
+            bail!("{} does not begin with `;; @bench EXPORT ARG`", path.display());
         };
         let (export, arg) = (export.to_owned(), arg.parse().context(arg.to_owned())?);
         programs.push(Program { name, wat, export, arg, answer: None, expected: Vec::new() });

@@ -78,7 +78,7 @@ fn parse_ref(store: &mut impl AsContextMut, text: &str, ty: &ValType) -> Result<
     };
     match value {
         Some(value) if value.ty(&mut *store)?.matches(ty) => Ok(value),
-        Some(_) => bail!("expected a value of type {ty}, which `{text}` is not"),
+        Some(_) => bail!("expected a value of type {ty}, got `{text}`"),
         None => bail!(
             "expected a value of type {ty}, got `{text}`: a reference must be `null`, `i31:N` or \
              `externref:N`"

@@ -266,7 +266,7 @@ macro_rules! host_calls {
                         #[inline(always)]
                         fn run(store: &mut S, caller: usize, words: &[u64]) -> Self::Result {
                             let &[$($param),*] = words else {
-                                unreachable!("as many words as parameters")
+                                unreachable!("there is one word for each parameter")
                             };
                             <S as $Trait>::$method(
                                 store,

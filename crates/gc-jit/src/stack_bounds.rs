@@ -49,7 +49,7 @@ mod tests {
         const SIZE: usize = 64 << 20;
         let check = || {
             let (sp, lowest) = (crate::arch::stack_pointer(), super::lowest_for_compiled_code());
-            let usable = sp.checked_sub(lowest).expect("the bound is above us");
+            let usable = sp.checked_sub(lowest).expect("the bound is above the stack pointer");
             assert!((SIZE - (1 << 20)..SIZE).contains(&usable), "{usable}");
         };
         std::thread::Builder::new().stack_size(SIZE).spawn(check).unwrap().join().unwrap();

@@ -101,7 +101,7 @@ fn what_is_no_saved_image_is_refused() {
     let abi = abi(&[]);
     let bytes = save(&image(), b"").unwrap();
     assert_eq!(error(b"", &abi), "not a saved image: too short");
-    assert_eq!(error(&[0; 100], &abi), "not a saved image, or not all of one: no trailer");
+    assert_eq!(error(&[0; 100], &abi), "not a complete saved image: the trailer is missing");
     let other = forged(&bytes, "reclaim image 01", "reclaim image 02");
     assert_eq!(error(&other, &abi), "a saved image of format `02`, where this reads `01`");
     let mut longer = bytes[..64].to_vec();

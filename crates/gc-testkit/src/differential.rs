@@ -255,7 +255,7 @@ impl Pairing<'_> {
             }
         };
         ensure!(header.kind() == Some(kind), "{:?} instead of {kind:?}", header.kind());
-        ensure!(heap.is_kind(gc_ref, kind), "it is no {kind:?}");
+        ensure!(heap.is_kind(gc_ref, kind), "it is not a {kind:?}");
         let actual = heap.object_size(gc_ref)?;
         ensure!(actual == size, "it has {actual} bytes instead of {size}");
         self.compare_body(gc_ref, object)

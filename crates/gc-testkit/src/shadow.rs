@@ -202,7 +202,7 @@ impl Shadow {
             }
             Op::Grow { .. } => match outcome {
                 Ok(Effect::Read(1..)) | Err(HeapError::OutOfMemory { .. }) => {}
-                _ => bail!("growth came to {outcome:?}"),
+                _ => bail!("the outcome of growth is {outcome:?}"),
             },
             Op::Exhaust => match outcome {
                 Ok(Effect::Exhausted(Some(count))) => {
@@ -213,7 +213,7 @@ impl Shadow {
                         self.create(shape.clone(), 0, None);
                     }
                 }
-                _ => bail!("filling the heap came to {outcome:?}"),
+                _ => bail!("the outcome of filling the heap is {outcome:?}"),
             },
             Op::EnterWasm { .. } | Op::Collect | Op::CollectIncrements { .. } | Op::CollectLost => {
                 return self.collect(op, outcome);
@@ -226,7 +226,7 @@ impl Shadow {
                     (Err(expected), Err(actual)) => Some(*expected) == *actual,
                     _ => false,
                 };
-                ensure!(agrees, "it came to {outcome:?} instead of {expected:?}");
+                ensure!(agrees, "the outcome is {outcome:?} instead of {expected:?}");
             }
         }
         Ok(())
@@ -394,7 +394,7 @@ impl Shadow {
 
     fn collect(&mut self, op: &Op, outcome: &Result<Effect, HeapError>) -> Result<()> {
         use Collection::*;
-        let Ok(effect) = outcome else { bail!("a collection came to {outcome:?}") };
+        let Ok(effect) = outcome else { bail!("the outcome of a collection is {outcome:?}") };
         let may = self.scopes == 0;
         match (op, effect) {
             (Op::EnterWasm { .. }, Effect::Nothing) => {}
@@ -406,7 +406,7 @@ impl Shadow {
                 Op::EnterWasm { .. } | Op::Collect | Op::CollectIncrements { .. },
                 Effect::Collected(Complete),
             ) if may => self.free_garbage(),
-            _ => bail!("a collection came to {effect:?}"),
+            _ => bail!("the effect of a collection is {effect:?}"),
         }
         Ok(())
     }
@@ -468,7 +468,7 @@ fn allocated(outcome: &Result<Effect, HeapError>) -> Result<Option<Effect>> {
     match outcome {
         Ok(effect) => Ok(Some(*effect)),
         Err(HeapError::OutOfMemory { .. }) => Ok(None),
-        Err(error) => bail!("an allocation came to: {error}"),
+        Err(error) => bail!("an allocation failed: {error}"),
     }
 }
 

@@ -148,7 +148,7 @@ fn large_and_wide_objects_fit(subject: &Subject<'_>) -> Result<()> {
         links += 1;
         to_array &= to == array;
     })?;
-    ensure!(links == 300 && to_array, "of 300 references {links} are left, some wrong");
+    ensure!(links == 300 && to_array, "{links} of 300 references are left, or some are wrong");
     let offset = |index| ArrayLayout::new(StorageType::I8).element_offset(index) as u32;
     for index in [0, 1, length / 2, length - 1] {
         let byte = mutator.store().read_field(&array, offset(index), StorageType::I8)?;
@@ -224,7 +224,7 @@ fn growth_is_reported_and_stops_at_the_limit(subject: &Subject<'_>) -> Result<()
         match heap.grow(100_000) {
             Ok(grown) => {
                 let bound = heap.vmctx_gc_heap_bound();
-                ensure!(grown > 0 && bound == before + grown, "it says it grew by {grown}");
+                ensure!(grown > 0 && bound == before + grown, "it reports growth by {grown}");
             }
             Err(HeapError::OutOfMemory { limit, .. }) => {
                 ensure!(limit == before, "the limit is {limit:#x}, it stops at {before:#x}");
@@ -234,7 +234,7 @@ fn growth_is_reported_and_stops_at_the_limit(subject: &Subject<'_>) -> Result<()
         }
         let memory = &heap.core().memory;
         let bound = memory.data_u64(HeapDataOffsets::BOUND);
-        ensure!(bound == memory.len(), "emitted code is told a bound of {bound:#x}");
+        ensure!(bound == memory.len(), "emitted code reads the bound {bound:#x}");
         let stats = heap.stats();
         let usable = memory.len() - u64::from(NULL_PAGE_SIZE);
         ensure!(stats.heap_bytes == usable, "{stats:?}");
@@ -281,7 +281,7 @@ fn what_no_heap_can_hold_is_refused(subject: &Subject<'_>) -> Result<()> {
     ensure!(matches!(result, Err(HeapError::TooLarge { .. })), "{result:?}");
     let result = mutator.alloc_array(LONGS, 1 << 20, HANDLE);
     ensure!(matches!(result, Err(HeapError::OutOfMemory { .. })), "{result:?}");
-    ensure!(mutator.store().stats().heap_bytes < MIB, "it grew for what can never fit");
+    ensure!(mutator.store().stats().heap_bytes < MIB, "it grew for an object that can never fit");
     for ty in [TypeIndex::NONE, BYTES, TypeIndex::new(0).context("zero")?] {
         let result = mutator.alloc_struct(ty, 0, HANDLE);
         ensure!(matches!(result, Err(HeapError::UnknownType { .. })), "{result:?}");

@@ -325,7 +325,7 @@ fn a_collection_lets_compiled_code_be_entered(subject: &Subject<'_>) -> Result<(
         mutator.clear(STACK);
         mutator.collect()?;
         let needed = mutator.store().need_gc_before_entering_wasm(NonZeroU32::MIN);
-        ensure!(!needed, "right after a collection another is asked for");
+        ensure!(!needed, "another collection is requested directly after a collection");
     }
     Ok(())
 }

@@ -38,7 +38,7 @@ fn no_collection_begins_in_a_no_gc_scope(subject: &Subject<'_>) -> Result<()> {
     let mut raw = Raw::new(subject, 64 * KIB, 64 * KIB)?;
     raw.node(A)?;
     let leave_outside = panics(|| raw.heap.exit_no_gc_scope());
-    ensure!(leave_outside, "a scope can be left that was not entered");
+    ensure!(leave_outside, "a scope that was not entered can be left");
     raw.heap.enter_no_gc_scope();
     raw.heap.enter_no_gc_scope();
     for _ in 0..2 {

@@ -25,8 +25,11 @@ fn a_collector_says_what_it_is(subject: &Subject<'_>) -> Result<()> {
     let runtime = subject.runtime;
     let name = runtime.name();
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    ensure!(!name.is_empty() && name.chars().all(plain), "`{name}` is no name for an option");
-    ensure!(runtime.abi() == runtime.abi(), "what it says of its ABI changes");
+    ensure!(
+        !name.is_empty() && name.chars().all(plain),
+        "`{name}` is not a valid name for an option"
+    );
+    ensure!(runtime.abi() == runtime.abi(), "its ABI changes");
     let summary = runtime.summary();
     ensure!(!summary.is_empty() && !summary.ends_with('.'), "it is good for: `{summary}`");
     let most = runtime.max_heap_size();
@@ -115,7 +118,7 @@ fn used_bytes_are_those_of_the_objects(subject: &Subject<'_>) -> Result<()> {
                 (stats.live_objects, stats.live_bytes) == (objects, bytes),
                 "round {round}: {objects} objects of {bytes} bytes, but {stats:?}"
             );
-            ensure!(used == bytes, "round {round}: {bytes} bytes are told as {used}");
+            ensure!(used == bytes, "round {round}: {bytes} bytes are reported as {used}");
         }
     }
     Ok(())
@@ -135,7 +138,7 @@ fn a_collection_of_all_tells_the_policy(subject: &Subject<'_>) -> Result<()> {
         ensure!(mutator.collect()?, "a collection was skipped");
         let heap = mutator.store().heap();
         let (told, live) = (heap.core().live, heap.stats().live_bytes);
-        ensure!(told == live, "{live} bytes live, the policy was told {told}");
+        ensure!(told == live, "{live} bytes live, but the policy got {told}");
         let usage = heap.usage();
         ensure!(usage.live == live && usage.used >= live, "{usage:?} of {live} bytes alive");
         ensure!(usage.mapped <= usage.limit, "{usage:?}");
@@ -204,7 +207,10 @@ fn any_cause_keeps_what_lives(subject: &Subject<'_>) -> Result<()> {
         let may_keep = !matches!(cause, Asked | Exhausted) && live >= expected;
         ensure!(live == expected || may_keep, "{cause:?}: {live} objects instead of {expected}");
     }
-    ensure!(PauseKind::default().is_complete(), "a collection that says nothing is of all");
+    ensure!(
+        PauseKind::default().is_complete(),
+        "the default kind of a collection is not a complete one"
+    );
     Ok(())
 }
 

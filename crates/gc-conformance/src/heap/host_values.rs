@@ -50,7 +50,7 @@ fn an_externref_keeps_its_id(subject: &Subject<'_>) -> Result<()> {
         ensure!(actual == id, "{actual:?} instead of {id:?}");
         boxes.push((externref.unchecked_copy(), id));
         let typed = gc_runtime::VMExternRef::new(&*raw.heap, externref);
-        ensure!(typed.is_ok(), "it is taken for something else");
+        ensure!(typed.is_ok(), "it has another kind");
     }
     for (externref, id) in boxes {
         let actual = raw.heap.externref_host_data(&externref)?;
@@ -112,7 +112,7 @@ fn host_values_die_with_what_holds_them(subject: &Subject<'_>) -> Result<()> {
     }
     mutator.clear(A);
     expect_live(&mut mutator, subject, 101, 201)?;
-    ensure!(mutator.ledger().alive() == 100, "host values died that an array holds");
+    ensure!(mutator.ledger().alive() == 100, "host values that an array holds died");
     expect_token(&mutator, B, shared)?;
     mutator.clear(Place::Global(0));
     expect_live(&mut mutator, subject, 1, 201)?;

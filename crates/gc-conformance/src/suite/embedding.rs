@@ -231,7 +231,7 @@ fn full(setting: &Setting) -> Result<()> {
     }
     let usual = lengths[0];
     let alike = lengths.iter().all(|length| (length - usual).abs() <= usual / 10);
-    ensure!(usual > 10_000 && alike, "of 16 bytes each there fit {lengths:?}");
+    ensure!(usual > 10_000 && alike, "the numbers of objects of 16 bytes that fit are {lengths:?}");
     let peak = work.store.gc_stats().peak_heap_bytes;
     ensure!(peak <= MIB, "a heap of 1 MiB was {peak} bytes large");
     Ok(())
@@ -245,7 +245,7 @@ fn rings(setting: &Setting) -> Result<()> {
         work.call::<i32, ()>("ring", size % 50 + 1)?;
     }
     let live = work.live_objects()? - before;
-    ensure!(work.call::<(), i32>("check", ())? == 0, "what is not on a ring is not whole");
+    ensure!(work.call::<(), i32>("check", ())? == 0, "an object outside the rings is damaged");
     match setting.collector.reclaims() {
         Reclaims::Everything => ensure!(live == 10, "{live} objects live instead of 10"),
         Reclaims::Acyclic | Reclaims::Nothing => ensure!(live >= 10, "only {live} objects live"),

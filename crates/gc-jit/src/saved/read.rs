@@ -26,7 +26,7 @@ impl Contents {
             let (start, size) = section.file_range().with_context(missing)?;
             let start = usize::try_from(start)?;
             let end = start.checked_add(usize::try_from(size)?).with_context(missing)?;
-            ensure!(end <= object.len(), "section {name} of a saved image is outside of it");
+            ensure!(end <= object.len(), "section {name} of a saved image is outside the image");
             Ok(start..end)
         };
         let mut sections: [Range<usize>; Section::COUNT] = [const { 0..0 }; Section::COUNT];
@@ -41,7 +41,7 @@ impl Contents {
             text.start.is_multiple_of(page)
                 && text.end.is_multiple_of(page)
                 && (count == 0 || words == (text.end..text.end + 8 * count)),
-            "the code of a saved image is not where it must be"
+            "the code of a saved image is at a wrong offset"
         );
         let compiled_for = std::str::from_utf8(&bytes[sections[Section::Abi as usize].clone()])
             .context("the ABI of a saved image")?;
@@ -63,7 +63,7 @@ fn without_trailer(bytes: &[u8]) -> Result<&[u8]> {
                 String::from_utf8_lossy(&magic[family..]),
                 String::from_utf8_lossy(&MAGIC[family..])
             ),
-            false => bail!("not a saved image, or not all of one: no trailer"),
+            false => bail!("not a complete saved image: the trailer is missing"),
         }
     }
     let (length, checksum) = rest.split_at(8);

@@ -85,7 +85,7 @@ impl Drop for Owned {
 ///
 /// [`GcStore::enter_handle_scope`]: crate::GcStore::enter_handle_scope
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a scope gives its handles up when it is exited"]
+#[must_use = "the scope's handles are dropped when it is exited"]
 pub struct HandleScope(usize);
 
 /// The reason why a handle cannot be used or made.

@@ -204,7 +204,7 @@ mod tests {
             shapes.object(&memory, at, word).unwrap().refs
         };
         assert_eq!(refs(1), Refs::Bits(0b1100));
-        let Refs::List(list) = refs(2) else { panic!("of many words") };
+        let Refs::List(list) = refs(2) else { panic!("not a list") };
         assert_eq!(shapes.list(list), [328, 336]);
         assert_eq!(refs(3), Refs::Bits(0b100));
         assert_eq!(refs(5), Refs::Elements(12));

@@ -257,7 +257,7 @@ impl GcStore {
             Err(value) => {
                 let at = externref.as_raw_u32();
                 self.drop_gc_ref(externref);
-                Err((HeapError::Corrupt { at, what: "an externref's id was given up" }, value))
+                Err((HeapError::Corrupt { at, what: "an externref's id was released" }, value))
             }
         }
     }

@@ -95,7 +95,7 @@ fn search(core: &HeapCore, roots: &mut Roots<'_>, at: u32) -> Result<Vec<Step>, 
             return Ok(way(&steps, next));
         }
         if budget == 0 {
-            return Err("no way there from a root was found, among too many");
+            return Err("no path from a root was found: there are too many references");
         }
         // An object that cannot be traced has no referents.
         let _traced = core.trace_at(object, |at, contents| {

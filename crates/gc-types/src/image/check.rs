@@ -63,7 +63,9 @@ pub(super) fn check(image: &CodeImage) -> Result<(), ImageError> {
         "an unknown type word".into()
     })?;
     let page = CodeImage::PAGE_SIZE as usize;
-    ensure(image.code().len().is_multiple_of(page), || "code that ends within a page".into())?;
+    ensure(image.code().len().is_multiple_of(page), || {
+        "the code does not end at a page boundary".into()
+    })?;
     functions(image)?;
     signatures(image)?;
     let code = image.code().len() as u32;

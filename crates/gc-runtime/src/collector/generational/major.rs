@@ -155,7 +155,7 @@ impl GenerationalHeap {
             let young = self.is_young(index);
             let object = object.filter(|object| young || self.old.fits(index, object.size));
             let Some(object) = object else {
-                self.core.note_damage(index, "an old object that cannot be");
+                self.core.note_damage(index, "an old object with an invalid header or size");
                 break;
             };
             if from == 0 && !young {

@@ -92,7 +92,7 @@ impl GenerationalHeap {
         let object = self.shapes.object(memory, word, header);
         let Some(Object { size, refs, .. }) = object.filter(|object| object.size <= used - word)
         else {
-            self.core.note_damage(word, "a young object that cannot be");
+            self.core.note_damage(word, "a young object with an invalid header or size");
             return None;
         };
         self.scavenger.bytes += u64::from(size);
@@ -237,7 +237,7 @@ impl GenerationalHeap {
                 Some(object)
             }
             _ => {
-                self.core.note_damage(index, "an old object that cannot be");
+                self.core.note_damage(index, "an old object with an invalid header or size");
                 None
             }
         }

@@ -404,7 +404,7 @@ impl Old {
     /// A description of the error.
     pub(super) fn check_object(&self, index: u32, size: u32) -> Result<(), &'static str> {
         if !self.fits(index, size) {
-            return Err("an object does not fit the memory it has");
+            return Err("an object does not fit in its memory");
         }
         let end = index + size;
         if self.map.starts(index + 8, end).next().is_some() {

@@ -194,7 +194,7 @@ impl GenerationalHeap {
     /// scanned.
     pub(super) fn found(&mut self, index: u32, size: u32) -> bool {
         if !self.old.fits(index, size) {
-            self.core.note_damage(index, "an old object that cannot be");
+            self.core.note_damage(index, "an old object with an invalid header or size");
             return false;
         }
         let trace = &mut self.scavenger.trace;

@@ -38,7 +38,10 @@ impl GenerationalHeap {
             Ok(())
         })?;
         if externrefs != self.nursery.externrefs {
-            corrupt(self.next(), "the list of young externrefs is not that of the nursery's")?;
+            corrupt(
+                self.next(),
+                "the list of young externrefs differs from the nursery's externrefs",
+            )?;
         }
         self.walk_nursery(|at, _| self.verify_object(at, &young, |_| true))?;
         self.verify_free_nursery()?;
@@ -71,7 +74,7 @@ impl GenerationalHeap {
         listed.sort_unstable();
         if !settled {
             let missing = listed.iter().find(|at| externrefs.binary_search(at).is_err());
-            let what = "what is listed as an externref is none";
+            let what = "an entry of the list of externrefs is not an externref";
             return missing.map_or(Ok(()), |&at| corrupt(at, what));
         }
         if listed != externrefs {
@@ -152,7 +155,7 @@ impl GenerationalHeap {
                 missing = Some(slot);
             }
         })?;
-        let what = "a reference to what is to be moved was not noted";
+        let what = "a reference to an object that will be moved was not recorded";
         missing.map_or(Ok(()), |slot| corrupt(slot, what))
     }
 
@@ -184,7 +187,7 @@ impl GenerationalHeap {
             } else if !self.old.map.is_start(index) && swept {
                 result = Err("a reference to no object");
             } else if !self.old.map.is_marked(index) && marked {
-                result = Err("a reference to what marking did not reach");
+                result = Err("a reference to an object that marking did not reach");
             }
         })?;
         result.or_else(|what| corrupt(at, what))
