@@ -1,6 +1,8 @@
-//! Tests of the internals: what each kind of collection finds, incremental marking, retained
-//! objects, and damage that the verifier and collections find.
+//! Tests of the internals: what each kind of collection finds, and retained objects. Marking beside
+//! the mutator and damage have files of their own.
 
+mod damage;
+mod marking;
 mod pace;
 mod store;
 mod trace;
@@ -353,131 +355,6 @@ fn emitted_code_is_handed_out_no_more_than_is_allowed() {
     f.collect(Kind::Minor);
 }
 
-/// Begins a major collection and runs `mutate` between its slices.
-fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) -> u32 {
-    f.collect(Kind::Begin);
-    let mut slices = 0;
-    while f.heap.phase == Phase::Marking {
-        mutate(f, slices);
-        f.heap.verify().unwrap();
-        f.heap.zeal = 1;
-        f.heap.major_slice();
-        f.heap.zeal = 0;
-        slices += 1;
-        assert!(slices < 1 << 20, "marking does not end");
-    }
-    f.heap.cancel_evacuation();
-    f.heap.finish_sweeping();
-    f.heap.verify().unwrap();
-    slices
-}
-
-#[test]
-fn marking_keeps_what_was_reachable_when_it_began() {
-    let mut f = Fixture::new(8 << 20);
-    f.list(20_000);
-    f.collect(Kind::Minor);
-    let garbage = f.top();
-    f.stack[0] = 0;
-    f.list(20_000);
-    f.collect(Kind::Minor);
-    assert_eq!(f.live(), 40_000);
-    let mut last = 0;
-    let slices = beside_marking(&mut f, |f, slice| {
-        // A logging barrier removes the tail from the list. The tail is stored in another place,
-        // which may have been scanned.
-        if slice % 7 == 3 {
-            f.make_room();
-            let tail = f.read(f.top(), CDR);
-            let holder = f.pair(0, tail);
-            f.stack[1] = u64::from(holder);
-            f.write(f.top(), CDR, 0);
-            (f.stack[0], last) = (u64::from(tail), tail);
-        }
-        if slice % 50 == 49 {
-            f.collect(Kind::Minor);
-        }
-    });
-    assert!(slices > 100, "{slices}");
-    assert!(!f.heap.old.map.is_start(garbage), "garbage from before survives");
-    assert!(f.heap.old.map.is_start(last));
-    f.collect(Kind::Minor);
-    let length = f.list_length();
-    assert!(length < 19_990 && f.live() >= 20_000, "{length} {}", f.live());
-    f.collect(Kind::Full);
-    assert_eq!(f.live(), u64::from(f.list_length()) + 1);
-}
-
-#[test]
-fn emitted_stores_beside_marking_are_logged() {
-    let mut f = Fixture::new(8 << 20);
-    f.list(5000);
-    f.collect(Kind::Minor);
-    let mut cut = 0;
-    beside_marking(&mut f, |f, slice| {
-        assert_eq!(f.heap.core.memory.data_u32(MARKING), 1);
-        if slice == 2 {
-            // Does what emitted code does, with a log in which some entries are meaningless.
-            (cut, f.stack[0]) = (f.read(f.top(), CDR), u64::from(f.top()));
-            for word in [0, 1, NURSERY_START, u32::MAX, cut] {
-                let n = f.heap.core.memory.data_u64(LOG_LEN);
-                f.heap.tables.set_log(n as usize, word, f.top() + CDR as u32);
-                f.heap.core.memory.set_data_u64(LOG_LEN, n + 1);
-            }
-            f.poke(f.top(), CDR, 0);
-        }
-    });
-    assert!(cut != 0 && f.heap.old.map.is_start(cut));
-    assert_eq!((f.live(), f.heap.core.memory.data_u32(MARKING)), (5000, 0));
-}
-
-#[test]
-fn marking_is_given_up_when_the_log_was_too_short() {
-    let mut f = Fixture::new(8 << 20);
-    f.list(5000);
-    // For short slices.
-    f.heap.zeal = 1;
-    f.collect(Kind::Begin);
-    assert_eq!(f.heap.phase, Phase::Marking);
-    f.stack[0] = 0;
-    f.heap.core.memory.set_data_u64(LOG_LEN, LOG_CAPACITY + 1);
-    f.heap.major_slice();
-    assert_eq!((f.heap.phase, f.live()), (Phase::Idle, 5000));
-    f.heap.verify().unwrap();
-    f.collect(Kind::Begin);
-    f.heap.core.memory.set_data_u64(LOG_LEN, u64::MAX);
-    f.collect(Kind::Finish);
-    f.collect(Kind::Full);
-    assert_eq!(f.live(), 0);
-}
-
-#[test]
-fn allocation_drives_a_major_collection_to_its_end() {
-    let mut f = Fixture::new(16 << 20);
-    f.list(200_000);
-    f.collect(Kind::Begin);
-    f.stack[0] = 0;
-    let mut chunks = 0;
-    while f.heap.phase != Phase::Idle {
-        chunks += 1;
-        for _ in 0..2048 {
-            let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
-            if f.heap.alloc_raw(header, 16).is_err() {
-                f.collect(Kind::Minor);
-            }
-        }
-        assert!(chunks < 1000, "no slices are done");
-    }
-    assert!(chunks > 10, "{chunks}");
-    let slices = f.heap.core.pauses.count_of(PauseKind::Slice);
-    assert!(slices > 10, "{slices} pauses of {chunks} slices");
-    // The objects were reachable when marking began, so only the next collection frees them.
-    assert_eq!(f.heap.old.total.objects, 200_000);
-    f.collect(Kind::Begin);
-    f.collect(Kind::Finish);
-    assert_eq!(f.live(), 0);
-}
-
 #[test]
 fn a_collection_can_be_abandoned_anywhere() {
     for kind in [Kind::Minor, Kind::Begin, Kind::Full] {
@@ -564,66 +441,4 @@ fn what_emitted_code_allocated_is_counted_by_its_bytes() {
     }
     f.pair(0, 0);
     assert_eq!(f.heap.stats().allocations, 1002);
-}
-
-#[test]
-fn damage_ends_a_collection() {
-    type Break = fn(&mut Fixture, u32, u32);
-    // Damage to a young and an old object. The stack refers to both.
-    let breaks: [Break; 9] = [
-        |f, young, _| f.poke(young, 0, 0),
-        |f, young, _| f.poke(young, 0, u32::MAX),
-        |f, young, old| f.poke(young, 4, (old + 8) | FORWARDED),
-        |f, young, _| f.poke(young, 4, 2),
-        |f, young, _| f.poke(young, CAR, young + 8),
-        |f, young, _| f.poke(young, CAR, f.heap.next()),
-        |f, young, _| {
-            f.poke(young, 0, BYTES.header_word(VMGcKind::ArrayRef));
-            f.poke(young, 8, 1 << 20);
-        },
-        |f, _, old| f.poke(old, 0, 7),
-        |f, _, old| f.poke(old, CAR, old + 8),
-    ];
-    for (i, damage) in breaks.iter().enumerate() {
-        let mut f = Fixture::new(4 << 20);
-        let pair = f.pair(0, 0);
-        f.stack[0] = u64::from(pair);
-        f.collect(Kind::Minor);
-        let old = f.top();
-        let young = f.pair(0, 0);
-        f.stack[1] = u64::from(young);
-        damage(&mut f, young, old);
-        assert!(matches!(f.heap.verify(), Err(HeapError::Corrupt { .. })), "break {i}");
-        let result = f.begin(Kind::Full).collect();
-        assert!(matches!(result, Err(HeapError::Corrupt { .. })), "break {i}");
-        let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
-        assert!(matches!(f.heap.alloc_raw(header, 16), Err(HeapError::Corrupt { .. })));
-        assert!(f.begin(Kind::Minor).collect().is_err());
-        f.stack.fill(0);
-        f.heap.reset(&mut f.host_data);
-        f.heap.verify().unwrap();
-        f.pair(0, 0);
-        f.collect(Kind::Full);
-        assert_eq!(f.live(), 0);
-    }
-}
-
-#[test]
-fn more_than_the_nursery_is_never_copied() {
-    let mut f = Fixture::new(4 << 20);
-    // Fake arrays inside an array: references into its middle, where there are fake headers.
-    let outer = f.refs(2000);
-    for n in 0..900u32 {
-        let at = 12 + u64::from(n) * 8;
-        f.poke(outer, at + 4, BYTES.header_word(VMGcKind::ArrayRef));
-        f.poke(outer, at + 8, 7000);
-    }
-    f.stack.resize(1000, 0);
-    for n in 0..900 {
-        f.stack[n] = u64::from(outer) + 16 + n as u64 * 8;
-    }
-    f.pair(0, 0);
-    let result = f.begin(Kind::Minor).collect();
-    assert!(matches!(result, Err(HeapError::Corrupt { .. })), "{result:?}");
-    assert!(f.heap.old.total.bytes < 512 << 10);
 }

@@ -1,0 +1,290 @@
+//! [`HeapCore`] is the state that the heaps of all collectors have, with access to objects
+//! (`header.rs`) and to their words (`words.rs`). All values read from the heap here (headers, type
+//! indices, lengths, references) are untrusted. Inconsistent values are errors.
+
+mod header;
+mod words;
+
+pub(crate) use header::{NO_KIND, NO_TYPE, Named};
+
+use crate::{
+    AdaptivePolicy, GcStats, GrowthPolicy, HeapError, HeapMemory, HeapOptions, HeapPlan, HeapUsage,
+    LayoutTable, Occupancy, PauseLog,
+};
+use std::time::{Duration, Instant};
+
+/// The state that the heaps of all collectors have.
+#[derive(Debug)]
+pub struct HeapCore {
+    /// The heap's bytes and its data words.
+    pub memory: HeapMemory,
+    /// The layouts of the types whose objects may be in the heap.
+    pub layouts: LayoutTable,
+    /// Nesting depth of no-GC scopes.
+    pub no_gc_scopes: u32,
+    /// Counters.
+    pub stats: GcStats,
+    /// The pauses of the mutator.
+    pub pauses: PauseLog,
+    /// The policy for the heap's use of memory. A store sets it from its options.
+    pub policy: Box<dyn GrowthPolicy>,
+    /// The last plan of the policy. Collectors follow it.
+    pub plan: HeapPlan,
+    /// Bytes of objects that the last collection of the whole heap found alive.
+    pub live: u64,
+    /// Whether the host or the guest requested the current or the last collection.
+    pub asked: bool,
+    /// Bytes of mapped memory that are not used. The policy does not count them.
+    pub set_aside: u64,
+    /// Bytes that the policy has admitted and that are not mapped yet.
+    admitted: u64,
+    /// Bytes that were mapped at the start. The policy is not asked about them.
+    initial: u64,
+    /// The time when the plan was made, and the total time for which the mutator had been stopped
+    /// until then.
+    planned: (Instant, Duration),
+    /// The time that an increment of a collection, or a slice of incremental marking, may take. A
+    /// store sets it from its options.
+    pub slice: Duration,
+    /// The first damage that a method without a `Result` found. The next allocation or collection
+    /// reports it.
+    pub damage: Option<HeapError>,
+}
+
+impl HeapCore {
+    /// Makes the core of an empty heap in `memory`.
+    pub fn new(memory: HeapMemory) -> HeapCore {
+        HeapCore::with_policy(memory, Box::new(AdaptivePolicy::balanced()))
+    }
+
+    /// Like [`new`](HeapCore::new), with this policy.
+    pub(crate) fn with_policy(memory: HeapMemory, policy: Box<dyn GrowthPolicy>) -> HeapCore {
+        let pauses = PauseLog::default();
+        let planned = (pauses.made(), Duration::ZERO);
+        let mut core = HeapCore {
+            initial: memory.usable(),
+            memory,
+            layouts: LayoutTable::default(),
+            no_gc_scopes: 0,
+            stats: GcStats::default(),
+            pauses,
+            policy,
+            plan: HeapPlan::default(),
+            live: 0,
+            asked: false,
+            set_aside: 0,
+            admitted: 0,
+            planned,
+            slice: HeapOptions::DEFAULT_SLICE,
+            damage: None,
+        };
+        core.count_heap_bytes();
+        core
+    }
+
+    /// Forgets every object and all counters. Keeps the mappings, the layouts and the policy.
+    pub fn reset(&mut self) {
+        self.memory.reset();
+        self.stats = GcStats::default();
+        self.pauses = PauseLog::default();
+        self.plan = HeapPlan::default();
+        self.live = 0;
+        self.admitted = 0;
+        self.planned = (Instant::now(), Duration::ZERO);
+        self.damage = None;
+        self.no_gc_scopes = 0;
+        self.count_heap_bytes();
+    }
+
+    /// Maps more memory ([`HeapMemory::grow`]), if the policy admits it, and counts it.
+    ///
+    /// # Errors
+    /// As [`HeapMemory::grow`]; [`HeapError::Refused`] by the policy.
+    pub fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        self.grow_behind(0, bytes, 0)
+    }
+
+    /// Like [`grow`](HeapCore::grow), but first maps `gap` bytes that will not be used, and that
+    /// the policy does not count. Afterwards `ahead` more bytes are admitted, for which later
+    /// growth need not ask.
+    ///
+    /// # Errors
+    /// As [`grow`](HeapCore::grow).
+    pub fn grow_behind(&mut self, gap: u64, bytes: u64, ahead: u64) -> Result<u64, HeapError> {
+        let more = self.memory.growth(gap.saturating_add(bytes)).saturating_sub(gap);
+        self.admit((more + ahead).saturating_sub(self.admitted))?;
+        let grown = self.memory.grow(gap.saturating_add(bytes))?;
+        self.admitted = self.admitted.saturating_sub(more);
+        self.count_heap_bytes();
+        Ok(grown)
+    }
+
+    /// Asks the policy whether `more` bytes may be used. The policy is asked only about bytes
+    /// beyond those that the heap began with.
+    ///
+    /// # Errors
+    /// [`HeapError::Refused`] by the policy.
+    pub fn admit(&mut self, more: u64) -> Result<(), HeapError> {
+        let asked = more.saturating_sub(self.unused());
+        if asked > 0 && !self.policy.admit(self.in_use().max(self.initial), asked) {
+            return Err(HeapError::Refused { bytes: asked });
+        }
+        self.admitted += more;
+        Ok(())
+    }
+
+    /// Bytes that are mapped and used, or admitted.
+    fn in_use(&self) -> u64 {
+        (self.memory.usable() + self.admitted).saturating_sub(self.set_aside)
+    }
+
+    /// Bytes by which the heap uses less than it began with.
+    pub fn unused(&self) -> u64 {
+        self.initial.saturating_sub(self.in_use())
+    }
+
+    /// Bytes that were admitted and are not used yet.
+    pub fn admitted(&self) -> u64 {
+        self.admitted
+    }
+
+    /// Records that `bytes` of the memory that was set aside and admitted are now used.
+    pub fn use_admitted(&mut self, bytes: u64) {
+        self.admitted = self.admitted.saturating_sub(bytes);
+    }
+
+    /// The input of the growth policy for a heap with this occupancy. The fields that only a plan
+    /// needs are zero.
+    pub fn usage(&self, occupancy: &Occupancy) -> HeapUsage {
+        let Occupancy { used, given_back, least_room: least, wanted, .. } = *occupancy;
+        HeapUsage {
+            live: self.live,
+            used,
+            mapped: self.memory.usable().saturating_sub(given_back),
+            limit: self.memory.maximum().saturating_sub(gc_types::NULL_PAGE_SIZE.into()),
+            least,
+            wanted,
+            asked: self.asked,
+            ..HeapUsage::default()
+        }
+    }
+
+    /// Asks the policy for a [plan](HeapCore::plan). Every collection of the whole heap calls it
+    /// when it knows the number of `live` bytes. [`HeapUsage`] describes `grown` and `gc_time`.
+    pub fn make_plan(&mut self, occupancy: &Occupancy, live: u64, grown: u64, gc_time: Duration) {
+        let mutator_time = self.mutator_time();
+        let usage = self.usage(occupancy);
+        let usage = HeapUsage { live, used: live, grown, gc_time, mutator_time, ..usage };
+        (self.plan, self.live) = (self.policy.plan(&usage), live);
+        self.planned = (Instant::now(), self.pauses.stopped());
+        log::debug!("{live} bytes live in the GC heap: {:?}", self.plan);
+    }
+
+    /// The time for which the mutator has run since the plan was made.
+    pub(crate) fn mutator_time(&self) -> Duration {
+        let (then, stopped_then) = self.planned;
+        let stopped = self.pauses.stopped().saturating_sub(stopped_then);
+        then.elapsed().saturating_sub(stopped)
+    }
+
+    /// Whether a collection of the whole heap is due because of the plan's `review` time, even if
+    /// the heap is not full.
+    pub fn review_is_due(&self) -> bool {
+        self.planned.0.elapsed() >= self.plan.review
+    }
+
+    fn count_heap_bytes(&mut self) {
+        self.stats.heap_bytes = self.memory.usable();
+    }
+
+    /// Updates the peak of the heap's memory. `given_back` bytes of the mapped memory were given
+    /// back to the system. Called before each collection, when the heap is largest.
+    pub(crate) fn count_peak(&mut self, given_back: u64) {
+        let bytes = self.memory.usable().saturating_sub(given_back);
+        self.stats.peak_heap_bytes = self.stats.peak_heap_bytes.max(bytes);
+    }
+
+    /// The counters of the heap. `given_back` bytes of its mapped memory were given back to the
+    /// system.
+    pub fn stats_without(&self, given_back: u64) -> GcStats {
+        let mut stats = self.stats.clone();
+        stats.heap_bytes = self.memory.usable().saturating_sub(given_back);
+        stats
+    }
+
+    /// Records damage found where no error can be returned.
+    #[cold]
+    pub fn note_damage(&mut self, at: u32, what: &'static str) {
+        note_damage(&mut self.damage, at, what);
+    }
+
+    /// Returns the recorded damage as an error.
+    ///
+    /// # Errors
+    /// If damage was recorded since the heap was made or reset.
+    #[inline]
+    pub fn check_damage(&self) -> Result<(), HeapError> {
+        match &self.damage {
+            None => Ok(()),
+            Some(damage) => Err(damage.clone()),
+        }
+    }
+
+    /// Checks that a collection is allowed. Every collector's `gc` begins with this call.
+    ///
+    /// # Panics
+    /// Inside a no-GC scope.
+    pub fn assert_may_collect(&self) {
+        assert!(self.no_gc_scopes == 0, "a garbage collection inside a no-GC scope");
+    }
+
+    /// Enters a scope in which no collection may begin. Scopes nest.
+    pub fn enter_no_gc_scope(&mut self) {
+        self.no_gc_scopes += 1;
+    }
+
+    /// Leaves the innermost no-GC scope.
+    ///
+    /// # Panics
+    /// If there is no no-GC scope.
+    pub fn exit_no_gc_scope(&mut self) {
+        let left = self.no_gc_scopes.checked_sub(1);
+        self.no_gc_scopes = left.expect("left a no-GC scope that was not entered");
+    }
+}
+
+/// Calls `grow` with `bytes`. While it fails, tries half of that, down to `least`.
+///
+/// # Errors
+/// The error of `grow` for `least` bytes, or an error that less memory would not avoid.
+pub fn by_halves(
+    bytes: u64,
+    least: u64,
+    mut grow: impl FnMut(u64) -> Result<u64, HeapError>,
+) -> Result<u64, HeapError> {
+    let mut step = bytes.max(least);
+    loop {
+        match grow(step) {
+            Err(HeapError::Refused { .. } | HeapError::System { .. }) if step > least => {
+                step = (step / 2).max(least);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Records and logs the first damage.
+#[cold]
+pub(crate) fn note_damage(damage: &mut Option<HeapError>, at: u32, what: &'static str) {
+    damage.get_or_insert_with(|| {
+        let error = HeapError::Corrupt { at, what };
+        log::warn!("{error}");
+        error
+    });
+}
+
+/// The error for an access outside the mapped memory.
+#[cold]
+pub(crate) fn unmapped(at: u32) -> HeapError {
+    HeapError::Corrupt { at, what: "a reference outside the heap" }
+}
