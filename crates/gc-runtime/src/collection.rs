@@ -19,6 +19,26 @@ pub enum GcProgress {
 ///
 /// Dropping a collection that is not complete leaves its heap consistent. The collector chooses
 /// whether it finishes or abandons the work.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::collector::GenerationalCollector;
+/// use gc_runtime::{ExternRefHostDataTable, GcCause, GcProgress, GcRequest, GcRootsList};
+/// use gc_runtime::{GcRuntime, HeapMemory, HeapOptions, PauseKind};
+///
+/// let memory = HeapMemory::new(&HeapOptions::default())?;
+/// let mut heap = GenerationalCollector::new().new_gc_heap(memory, 0)?;
+/// let mut roots = GcRootsList::default();
+/// let mut host_data = ExternRefHostDataTable::default();
+///
+/// let request = GcRequest::new(GcCause::NoRoom, &mut roots, &mut host_data);
+/// let mut collection = heap.gc(request);
+/// while collection.collect_increment()? == GcProgress::Continue {
+///     // The host may do other things here.
+/// }
+/// assert_eq!(collection.kind(), PauseKind::Minor);
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 pub trait GarbageCollection<'a>: Send + Sync {
     /// Does a bounded piece of work. After it returned [`Complete`](GcProgress::Complete), further
     /// calls do nothing and return the same.

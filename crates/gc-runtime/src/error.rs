@@ -4,6 +4,23 @@ use gc_types::{TypeIndex, VMGcKind};
 use std::fmt;
 
 /// An error of a heap.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{GcStore, HeapError, HeapOptions, NoStack, collector::CopyingCollector};
+/// use gc_types::{ArrayLayout, GcLayout, StorageType, TypeIndex};
+/// use std::sync::Arc;
+///
+/// let options = HeapOptions { maximum: 1 << 20, ..HeapOptions::default() };
+/// let mut store = GcStore::new(&CopyingCollector, &options)?;
+/// let longs = TypeIndex::new(0).unwrap();
+/// let layout = GcLayout::Array(ArrayLayout::new(StorageType::I64));
+/// store.ensure_layout(longs, &Arc::new(layout));
+///
+/// let error = store.alloc_array(&mut NoStack, longs, 1_000_000).unwrap_err();
+/// assert!(matches!(error, HeapError::OutOfMemory { limit, .. } if limit == 1 << 20), "{error}");
+/// # Ok::<(), HeapError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeapError {

@@ -47,6 +47,17 @@ enum Slot {
 }
 
 /// The host values of one store's externrefs, by id.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::ExternRefHostDataTable;
+///
+/// let mut table = ExternRefHostDataTable::default();
+/// let id = table.alloc(Box::new("a value")).unwrap();
+/// assert_eq!(table.get(id).unwrap().downcast_ref(), Some(&"a value"));
+/// assert!(table.dealloc(id));
+/// assert!(table.get(id).is_none());
+/// ```
 #[derive(Default)]
 pub struct ExternRefHostDataTable {
     slots: Vec<Slot>,
@@ -197,6 +208,19 @@ impl fmt::Debug for ExternRefHostDataTable {
 }
 
 /// A reference that referred to an externref's box when it was checked.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{GcStore, HeapOptions, NoStack, VMExternRef, collector::CopyingCollector};
+/// use gc_types::{I31, VMGcRef};
+///
+/// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
+/// let externref = store.alloc_externref(&mut NoStack, Box::new(7)).map_err(|(error, _)| error)?;
+/// assert!(VMExternRef::new(store.heap(), externref).is_ok());
+/// let integer = VMGcRef::from_i31(I31::wrapping_i32(7));
+/// assert!(VMExternRef::new(store.heap(), integer).is_err());
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Debug, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct VMExternRef(VMGcRef);

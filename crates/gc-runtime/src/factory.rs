@@ -10,6 +10,21 @@ use std::sync::Arc;
 /// It also has address space that is never mapped, as large as a heap. Code of a store that has no
 /// heap yet gets the address of this space as the heap's address. Such code has no reference to an
 /// object. If it had one, its accesses would fault there, and nothing else is in their reach.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{GcStore, HeapFactory, HeapOptions, collector::CopyingCollector};
+/// use std::sync::Arc;
+///
+/// let factory = HeapFactory::new(Arc::new(CopyingCollector), &HeapOptions::default())?;
+/// let factory = Arc::new(factory);
+/// assert_eq!(factory.runtime().name(), "copying");
+///
+/// // Neither store has a heap until it allocates.
+/// let [first, second] = [GcStore::lazy(&factory)?, GcStore::lazy(&factory)?];
+/// assert!(!first.has_heap() && !second.has_heap());
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 pub struct HeapFactory {
     runtime: Arc<dyn GcRuntime>,
     options: HeapOptions,

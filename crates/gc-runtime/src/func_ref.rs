@@ -5,6 +5,18 @@
 use std::collections::HashMap;
 
 /// A store's function references by id. Id 0 is null.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::FuncRefTable;
+///
+/// let mut table = FuncRefTable::default();
+/// let id = table.intern(0x1000);
+/// assert_eq!(table.intern(0x1000), id);
+/// assert_eq!(table.get(id), Some(0x1000));
+/// assert_eq!(table.get(0), Some(0), "null");
+/// assert_eq!(table.get(id + 1), None);
+/// ```
 #[derive(Debug)]
 pub struct FuncRefTable {
     pointers: Vec<usize>,

@@ -61,6 +61,28 @@ impl Default for Occupancy {
 ///
 /// The methods that are the same for all collectors are in [`HeapCore`], and some also on `dyn
 /// GcHeap`.
+///
+/// # Examples
+/// A store has a heap and calls these methods. A tester may call them directly:
+///
+/// ```
+/// use gc_runtime::collector::CopyingCollector;
+/// use gc_runtime::{GcRuntime, HeapMemory, HeapOptions};
+/// use gc_types::{ArrayLayout, GcLayout, StorageType, TypeIndex, VMGcHeader, VMGcKind};
+/// use std::sync::Arc;
+///
+/// let mut heap = CopyingCollector.new_gc_heap(HeapMemory::new(&HeapOptions::default())?, 0)?;
+/// let bytes = TypeIndex::new(3).unwrap();
+/// let layout = ArrayLayout::new(StorageType::I8);
+/// heap.core_mut().layouts.ensure(bytes, &Arc::new(GcLayout::Array(layout)));
+///
+/// let header = VMGcHeader::new(VMGcKind::ArrayRef, bytes);
+/// let array = heap.alloc_raw(header, layout.size(0).unwrap())?;
+/// assert_eq!(heap.header(&array)?, header);
+/// assert!(heap.is_kind(&array, VMGcKind::EqRef));
+/// assert_eq!(heap.object_size(&array)?, 16);
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 pub trait GcHeap: Send + Sync {
     /// The state that all heaps have.
     fn core(&self) -> &HeapCore;

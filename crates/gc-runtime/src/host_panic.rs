@@ -15,6 +15,27 @@ type Payload = Box<dyn Any + Send>;
 /// Keeps the first panic in the drop of a host value until it is resumed. Clones share the panic,
 /// and dropping the last clone resumes it. Keep a clone if the panic must wait until more than the
 /// heap is dropped.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{GcStore, HeapOptions, NoStack, collector::CopyingCollector};
+/// use std::panic::{AssertUnwindSafe, catch_unwind};
+///
+/// struct Bomb;
+///
+/// impl Drop for Bomb {
+///     fn drop(&mut self) {
+///         panic!("a host value's drop panicked");
+///     }
+/// }
+///
+/// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
+/// store.alloc_externref(&mut NoStack, Box::new(Bomb)).map_err(|(error, _)| error)?;
+/// let kept = store.host_panic();
+/// drop(store); // The value is dropped, and the panic waits.
+/// assert!(catch_unwind(AssertUnwindSafe(|| kept.resume())).is_err());
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct HostPanic {
     first: Arc<Mutex<Option<Payload>>>,

@@ -5,6 +5,20 @@ use gc_types::{GcLayout, TypeIndex};
 use std::sync::Arc;
 
 /// Layouts by [`TypeIndex`].
+///
+/// # Examples
+/// ```
+/// use gc_runtime::LayoutTable;
+/// use gc_types::{GcLayout, StorageType, StructLayout, TypeIndex};
+/// use std::sync::Arc;
+///
+/// let mut table = LayoutTable::default();
+/// let pair = TypeIndex::new(5).unwrap();
+/// let layout = Arc::new(GcLayout::Struct(StructLayout::new([StorageType::Ref; 2]).unwrap()));
+/// table.ensure(pair, &layout);
+/// assert_eq!(table.get(pair), Some(&*layout));
+/// assert_eq!(table.get(TypeIndex::new(4).unwrap()), None);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct LayoutTable {
     layouts: Vec<Option<Arc<GcLayout>>>,

@@ -6,6 +6,21 @@ use std::time::Duration;
 
 /// The options of a heap's memory. Sizes are in bytes and count from the heap's base, so they
 /// include the first [`NULL_PAGE_SIZE`] bytes, which are never mapped.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{FixedPolicy, GcStore, HeapOptions, collector::CopyingCollector};
+///
+/// let options = HeapOptions {
+///     initial: 4 << 20,
+///     maximum: 64 << 20,
+///     policy: FixedPolicy.into(),
+///     ..HeapOptions::default()
+/// };
+/// let store = GcStore::new(&CopyingCollector, &options)?;
+/// assert_eq!(store.heap().core().memory.len(), 4 << 20);
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct HeapOptions {
     /// Bytes mapped at the start, at most `maximum`.

@@ -72,6 +72,19 @@ pub struct Pause {
 const RECENT: usize = 1024;
 
 /// The pauses of one heap since it was made or reset.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{GcStore, HeapOptions, NoStack, PauseKind, collector::CopyingCollector};
+///
+/// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
+/// store.gc(&mut NoStack)?;
+/// let pauses = store.pauses();
+/// assert_eq!(pauses.count(), 1);
+/// assert_eq!(pauses.recent().last().unwrap().kind, PauseKind::Full);
+/// println!("half of the pauses are shorter than {:?}", pauses.quantile(0.5));
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct PauseLog {
     made: Instant,

@@ -29,6 +29,20 @@ pub enum GcCause {
 /// roots are found, ephemerons are followed until no more objects are found. Then weak references
 /// to other objects are cleared, and then the host values of dead externrefs are dropped. So the
 /// destructor of a host value never sees a reference to a dead object.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::collector::CopyingCollector;
+/// use gc_runtime::{ExternRefHostDataTable, GcCause, GcRequest, GcRootsList};
+/// use gc_runtime::{GcRuntime, HeapMemory, HeapOptions};
+///
+/// let mut heap = CopyingCollector.new_gc_heap(HeapMemory::new(&HeapOptions::default())?, 0)?;
+/// let mut roots = GcRootsList::default();
+/// let mut host_data = ExternRefHostDataTable::default();
+/// heap.gc(GcRequest::new(GcCause::Asked, &mut roots, &mut host_data)).collect()?;
+/// assert_eq!(heap.stats().collections, 1);
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[non_exhaustive]
 pub struct GcRequest<'a> {
     /// The cause of a collection.

@@ -17,6 +17,17 @@ pub enum Reclaims {
 }
 
 /// An option of a collector: a number that its heaps, and possibly its code, depend on.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{GcRuntime, collector::GenerationalCollector};
+///
+/// let collector = GenerationalCollector::new().with_option("nursery", 2 << 20)?;
+/// let options = collector.options();
+/// let nursery = options.iter().find(|option| option.name == "nursery").unwrap();
+/// assert_eq!(nursery.value, 2 << 20);
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CollectorOption {
     /// Its name, in lower case.
@@ -29,6 +40,34 @@ pub struct CollectorOption {
 
 /// Makes heaps of one collector. The other half of the collector is gc-compiler's `GcCompiler` with
 /// the same [`name`](GcRuntime::name). Code that it emits works only on heaps of this half.
+///
+/// # Examples
+/// A collector whose heaps are those of another one, but small:
+///
+/// ```
+/// use gc_runtime::collector::CopyingCollector;
+/// use gc_runtime::{GcHeap, GcRuntime, GcStore, HeapError, HeapMemory, HeapOptions};
+///
+/// struct Small;
+///
+/// impl GcRuntime for Small {
+///     fn name(&self) -> &'static str {
+///         CopyingCollector.name()
+///     }
+///
+///     fn max_heap_size(&self) -> u64 {
+///         16 << 20
+///     }
+///
+///     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+///         CopyingCollector.new_gc_heap(memory, zeal)
+///     }
+/// }
+///
+/// let store = GcStore::new(&Small, &HeapOptions::default())?;
+/// assert_eq!(store.heap().core().memory.maximum(), 16 << 20);
+/// # Ok::<(), HeapError>(())
+/// ```
 pub trait GcRuntime: Send + Sync {
     /// The collector's name, as in `--collector NAME`: lower case, stable.
     fn name(&self) -> &'static str;

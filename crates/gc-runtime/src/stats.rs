@@ -2,6 +2,19 @@
 
 /// Counters of one heap since it was made or reset. The times of its collections are in its
 /// [`PauseLog`](crate::PauseLog).
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{GcStore, HeapOptions, NoStack, collector::CopyingCollector};
+///
+/// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
+/// store.alloc_externref(&mut NoStack, Box::new(7)).map_err(|(error, _)| error)?;
+/// assert_eq!((store.stats().allocations, store.stats().live_objects), (1, 1));
+/// store.gc(&mut NoStack)?;
+/// let stats = store.stats();
+/// assert_eq!((stats.allocations, stats.live_objects, stats.collections), (1, 0, 1));
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GcStats {
     /// Objects allocated.

@@ -14,6 +14,34 @@ use crate::{
 use std::time::{Duration, Instant};
 
 /// The state that the heaps of all collectors have.
+///
+/// # Examples
+/// A heap that allocates by bumping an index, in the data words that emitted code uses too:
+///
+/// ```
+/// use gc_runtime::{HeapCore, HeapMemory, HeapOptions};
+/// use gc_types::collector::bump::{LIMIT, NEXT};
+/// use gc_types::{GcLayout, NULL_PAGE_SIZE, StorageType, StructLayout};
+/// use gc_types::{TypeIndex, VMGcHeader, VMGcKind};
+/// use std::sync::Arc;
+///
+/// let pair = TypeIndex::new(0).unwrap();
+/// let layout = StructLayout::new([StorageType::Ref; 2]).unwrap();
+/// let size = layout.size;
+/// let mut core = HeapCore::new(HeapMemory::new(&HeapOptions::default())?);
+/// core.layouts.ensure(pair, &Arc::new(GcLayout::Struct(layout)));
+///
+/// core.memory.set_data_u32(NEXT, NULL_PAGE_SIZE);
+/// core.memory.set_data_u32(LIMIT, core.memory.len() as u32);
+/// let header = VMGcHeader::new(VMGcKind::StructRef, pair);
+/// let index = core.bump(header, size).unwrap();
+/// assert_eq!(index, NULL_PAGE_SIZE);
+/// assert_eq!((core.header_at(index)?, core.size_at(index)?), (header, size));
+///
+/// // An index that is not in the heap is an error.
+/// assert!(core.header_at(8).is_err());
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Debug)]
 pub struct HeapCore {
     /// The heap's bytes and its data words.
@@ -257,6 +285,19 @@ impl HeapCore {
 ///
 /// # Errors
 /// The error of `grow` for `least` bytes, or an error that less memory would not avoid.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{HeapError, by_halves};
+///
+/// // The system gives no more than 300 bytes.
+/// let grow = |bytes| match bytes {
+///     0..=300 => Ok(bytes),
+///     _ => Err(HeapError::System { what: "no memory".into() }),
+/// };
+/// assert_eq!(by_halves(1000, 100, grow), Ok(250));
+/// assert!(by_halves(1000, 400, grow).is_err());
+/// ```
 pub fn by_halves(
     bytes: u64,
     least: u64,

@@ -18,6 +18,17 @@ const REVIEW_LEAST: Duration = Duration::from_secs(1);
 /// the program filled the heap before it. V8's heap controller and the throughput goals of
 /// HotSpot's parallel collector do the same. After a spike free memory is given back by halves,
 /// because a program may repeat what it did before.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{AdaptivePolicy, GcStore, HeapOptions, collector::CopyingCollector};
+///
+/// // A heap of which four fifths are live when it is collected.
+/// let policy = AdaptivePolicy::memory().with_utilisation(0.8);
+/// let options = HeapOptions { policy: policy.into(), ..HeapOptions::default() };
+/// let store = GcStore::new(&CopyingCollector, &options)?;
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdaptivePolicy {
     /// The share of objects that should live just before the whole heap is collected, if
@@ -140,6 +151,16 @@ impl GrowthPolicy for AdaptivePolicy {
 
 /// The heap keeps the memory that it was made with. It neither grows nor shrinks, and the whole
 /// heap is collected when it is full.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{FixedPolicy, GcStore, HeapError, HeapOptions, collector::CopyingCollector};
+///
+/// let options = HeapOptions { policy: FixedPolicy.into(), ..HeapOptions::default() };
+/// let mut store = GcStore::new(&CopyingCollector, &options)?;
+/// assert!(matches!(store.heap_mut().grow(1 << 20), Err(HeapError::Refused { .. })));
+/// # Ok::<(), HeapError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FixedPolicy;
 

@@ -92,6 +92,57 @@ impl Default for HeapPlan {
 /// 2. A heap that may not grow must still be able to collect. So a policy answers
 ///    [`Decision::Collect`] as long as [`HeapUsage::collection_pays`] is true, unless it wants the
 ///    program to run out of memory.
+///
+/// # Examples
+/// A policy that limits the memory of all its heaps together:
+///
+/// ```
+/// use gc_runtime::{AdaptivePolicy, Decision, GcStore, GrowthPolicy, HeapError, HeapOptions};
+/// use gc_runtime::{HeapPlan, HeapUsage, NoStack, PolicyFactory, collector::CopyingCollector};
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+///
+/// /// Bytes that are left, for all heaps.
+/// type Left = Arc<AtomicU64>;
+///
+/// #[derive(Debug)]
+/// struct Shared {
+///     inner: AdaptivePolicy,
+///     left: Left,
+///     /// Bytes that this heap has used in addition to those that it began with.
+///     used: u64,
+/// }
+///
+/// impl GrowthPolicy for Shared {
+///     fn decide(&mut self, usage: &HeapUsage, need: u64) -> Decision {
+///         self.inner.decide(usage, need)
+///     }
+///
+///     fn plan(&mut self, usage: &HeapUsage) -> HeapPlan {
+///         self.inner.plan(usage)
+///     }
+///
+///     fn admit(&mut self, mapped: u64, more: u64) -> bool {
+///         let total = mapped + more;
+///         let new = total.saturating_sub(self.used);
+///         let admitted = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(new));
+///         if admitted.is_ok() {
+///             self.used = self.used.max(total);
+///         }
+///         admitted.is_ok()
+///     }
+/// }
+///
+/// let left = Left::new(AtomicU64::new(0));
+/// let policy = PolicyFactory::new(move || {
+///     Box::new(Shared { inner: AdaptivePolicy::balanced(), left: left.clone(), used: 0 })
+/// });
+/// let options = HeapOptions { policy, ..HeapOptions::default() };
+/// let mut store = GcStore::new(&CopyingCollector, &options)?;
+/// let error = store.heap_mut().grow(1 << 20).unwrap_err();
+/// assert!(matches!(error, HeapError::Refused { .. }));
+/// # Ok::<(), HeapError>(())
+/// ```
 pub trait GrowthPolicy: Send + Sync + fmt::Debug {
     /// Decides what to do when an allocation of `need` bytes found no room.
     fn decide(&mut self, usage: &HeapUsage, need: u64) -> Decision;
@@ -111,6 +162,17 @@ pub trait GrowthPolicy: Send + Sync + fmt::Debug {
 }
 
 /// Makes a policy for each heap.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{AdaptivePolicy, PolicyFactory};
+///
+/// // A policy that can be cloned is a factory. Each heap gets a clone.
+/// let same = PolicyFactory::from(AdaptivePolicy::throughput());
+/// // A function can make other policies.
+/// let made = PolicyFactory::new(|| Box::new(AdaptivePolicy::memory()));
+/// assert_eq!(format!("{:?}", same.make()), format!("{:?}", AdaptivePolicy::throughput()));
+/// ```
 #[derive(Clone)]
 pub struct PolicyFactory(Arc<dyn Fn() -> Box<dyn GrowthPolicy> + Send + Sync>);
 

@@ -26,6 +26,20 @@ impl TableId {
 }
 
 /// A handle that is valid until the scope in which it was made ends. Copies are the same handle.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{GcStore, HandleError, HeapOptions, collector::CopyingCollector};
+/// use gc_types::{I31, VMGcRef};
+///
+/// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
+/// let scope = store.enter_handle_scope();
+/// let handle = store.root(VMGcRef::from_i31(I31::wrapping_i32(5))).unwrap();
+/// assert!(store.rooted(&handle).is_ok());
+/// store.exit_handle_scope(scope);
+/// assert_eq!(store.rooted(&handle), Err(HandleError::ScopeEnded));
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ScopedHandle {
     table: TableId,
@@ -46,6 +60,21 @@ impl fmt::Debug for ScopedHandle {
 }
 
 /// A handle that is valid until the handle and its clones are dropped. Clones are the same handle.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{GcStore, HeapOptions, NoStack, collector::CopyingCollector};
+///
+/// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
+/// let externref = store.alloc_externref(&mut NoStack, Box::new(7)).map_err(|(error, _)| error)?;
+/// let handle = store.root_owned(externref).unwrap();
+/// store.gc(&mut NoStack)?;
+/// assert_eq!(store.host_data().len(), 1);
+/// drop(handle);
+/// store.gc(&mut NoStack)?;
+/// assert_eq!(store.host_data().len(), 0);
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Clone)]
 pub struct OwnedHandle(Arc<Owned>);
 

@@ -355,6 +355,20 @@ impl GcRootsList {
 }
 
 /// An iterator over roots. The roots on the stack come first.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::GcRootsList;
+/// use gc_types::{I31, VMGcRef};
+///
+/// let mut roots = GcRootsList::default();
+/// let one = VMGcRef::from_i31(I31::wrapping_i32(1));
+/// roots.add_segment(0, vec![Some(one), None]);
+/// let mut all = roots.all();
+/// assert_eq!(all.by_ref().count(), 1);
+/// all.restart();
+/// assert_eq!(all.count(), 1);
+/// ```
 #[derive(Debug)]
 pub struct GcRootsIter<'a> {
     stack: std::slice::Iter<'a, *mut u64>,

@@ -7,6 +7,16 @@ use std::fmt;
 ///
 /// The numbers of globals, tables and segments are those with which the embedder registered them.
 /// It is displayed as text, for example "element 5 of table 2".
+///
+/// # Examples
+/// ```
+/// use gc_runtime::RootOwner;
+/// use gc_types::RootKind;
+///
+/// let owner = RootOwner::Table { number: 2, element: 5 };
+/// assert_eq!(owner.to_string(), "element 5 of table 2");
+/// assert_eq!(owner.kind(), RootKind::Table);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RootOwner {

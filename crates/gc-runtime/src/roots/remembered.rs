@@ -3,6 +3,17 @@
 /// A set of slots outside stack and heap. It distinguishes slots only by some bits of their
 /// addresses, so it may contain more slots than were added. Emitted code can add a slot with one
 /// store.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::RememberedSlots;
+///
+/// // 64 cards for 512 bytes each.
+/// let mut remembered = RememberedSlots::new(64, 9);
+/// remembered.insert(0x1000);
+/// assert!(remembered.contains(0x1000) && remembered.contains(0x11fc));
+/// assert!(!remembered.contains(0x1200));
+/// ```
 #[derive(Debug, Default)]
 pub struct RememberedSlots {
     /// The card of the slot at address `a` is `(a >> shift) % cards.len()`. A card is zero if none

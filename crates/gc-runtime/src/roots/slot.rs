@@ -106,6 +106,21 @@ pub(super) enum Slot<'a> {
 }
 
 /// One root: a slot that can be read. A moving collector can also overwrite it.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::GcRootsList;
+/// use gc_types::VMGcRef;
+///
+/// let mut roots = GcRootsList::default();
+/// let segment = roots.add_segment(0, vec![VMGcRef::from_heap_index(0x10000)]);
+/// for mut root in roots.all() {
+///     assert_eq!(root.get(), VMGcRef::from_heap_index(0x10000));
+///     // A moving collector writes the object's new place.
+///     root.set(VMGcRef::from_heap_index(0x20000).unwrap());
+/// }
+/// assert_eq!(roots.segment(segment), [VMGcRef::from_heap_index(0x20000)]);
+/// ```
 #[derive(Debug)]
 pub struct GcRoot<'a> {
     slot: Slot<'a>,

@@ -5,6 +5,25 @@ use std::fmt;
 
 /// Some roots could not be found. A collection must not happen, because it would free their
 /// referents.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::collector::CopyingCollector;
+/// use gc_runtime::{GcRootsList, GcStore, HeapOptions, IncompleteWalk, TraceRoots};
+///
+/// /// A stack that cannot be walked.
+/// struct Unknown;
+///
+/// impl TraceRoots for Unknown {
+///     fn trace_stack(&mut self, _: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+///         Err(IncompleteWalk { why: "a frame of unknown code".into() })
+///     }
+/// }
+///
+/// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
+/// assert!(!store.gc(&mut Unknown)?, "the collection is skipped");
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncompleteWalk {
     /// The reason why the search stopped, for the log.
@@ -36,6 +55,41 @@ impl fmt::Display for FrameSlot {
 
 /// Finds the roots on a mutator's stack. All other roots are [registered](GcRootsList) with its
 /// store.
+///
+/// # Examples
+/// A mutator with a shadow stack of its own:
+///
+/// ```
+/// use gc_runtime::collector::CopyingCollector;
+/// use gc_runtime::{GcRootsList, GcStore, HeapOptions, IncompleteWalk, TraceRoots};
+/// use gc_types::{GcLayout, StructLayout, TypeIndex};
+/// use std::sync::Arc;
+///
+/// /// References, zero-extended. Zero is null.
+/// struct Shadow(Vec<u64>);
+///
+/// impl TraceRoots for Shadow {
+///     fn trace_stack(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+///         for slot in &mut self.0 {
+///             // SAFETY: the collection borrows `self`, so nothing else accesses the slot.
+///             unsafe { roots.add_stack_root(slot) };
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
+/// let ty = TypeIndex::new(0).unwrap();
+/// let layout = GcLayout::Struct(StructLayout::new([]).unwrap());
+/// store.ensure_layout(ty, &Arc::new(layout));
+/// let mut stack = Shadow(Vec::new());
+/// let object = store.alloc_struct(&mut stack, ty)?;
+/// stack.0.push(object.as_raw_u32().into());
+/// assert!(store.gc(&mut stack)?);
+/// assert_eq!(store.stats().live_objects, 1);
+/// assert_ne!(stack.0, [object.as_raw_u32().into()], "the object has moved");
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 pub trait TraceRoots {
     /// Adds every root on the stack to `roots` ([`add_stack_root`](GcRootsList::add_stack_root)).
     /// The slots must not move as long as the collection borrows `self`.

@@ -32,6 +32,18 @@ pub enum Mark {
 }
 
 /// The map. Indices are in bytes from the heap's base.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::space::object_map::{Mark, ObjectMap};
+///
+/// let mut map = ObjectMap::default();
+/// map.extend(0x20000);
+/// map.set_start(0x10000, false);
+/// assert_eq!(map.mark(0x10000), Mark::New);
+/// assert_eq!(map.mark(0x10000), Mark::Old);
+/// assert_eq!(map.mark(0x10008), Mark::NoObject);
+/// ```
 #[derive(Debug, Default)]
 pub struct ObjectMap {
     pairs: Vec<Pair>,

@@ -1,8 +1,10 @@
-//! [`GcStore`]: one heap with its side tables, its collections and its barriers. `room.rs` handles allocations that find no room.
+//! [`GcStore`]: one heap with its side tables, its collections (`collect.rs`) and its barriers.
+//! `room.rs` handles allocations that find no room.
 //!
 //! A collection is skipped if not all roots can be found. With zeal, every Nth allocation collects
 //! first, and the heap is verified before and after every collection (`verify.rs`).
 
+mod collect;
 mod handles;
 mod late;
 mod objects;
@@ -10,10 +12,9 @@ mod room;
 mod verify;
 
 use crate::{
-    ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GarbageCollection, GcCause, GcHeap,
-    GcRequest, GcRootsList, GcRuntime, GcStats, HeapError, HeapFactory, HeapOptions, HostPanic,
-    HostValue, IncompleteWalk, Occupancy, Pause, PauseKind, PauseLog, PolicyFactory, Reclaims,
-    TraceRoots, factory, roots,
+    ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GcCause, GcHeap, GcRootsList,
+    GcRuntime, GcStats, HeapError, HeapFactory, HeapOptions, HostPanic, HostValue, PauseLog,
+    PolicyFactory, Reclaims, TraceRoots, factory, roots,
 };
 use gc_types::{
     ExnLayout, GcLayout, HeapDataOffsets, StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
@@ -22,7 +23,7 @@ use std::any::Any;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Number of host values at which allocating another one asks for a collection. Host values may be
 /// large, and the heap's size does not include them.
@@ -37,17 +38,34 @@ struct Request {
     id: Option<ExternRefHostDataId>,
 }
 
-/// A stop of the mutator for a collection.
-struct Stop {
-    start: Instant,
-    root_search: Duration,
-    bytes_before: u64,
-    verified: bool,
-}
-
 /// A heap with its side tables and the driver of its collector.
 ///
 /// The heap of a [lazy](GcStore::lazy) store is made when it is needed.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{GcStore, HeapOptions, NoStack, collector::CopyingCollector};
+/// use gc_types::{GcLayout, StorageType, StructLayout, TypeIndex, VMGcHeader};
+/// use std::sync::Arc;
+///
+/// let cell = TypeIndex::new(0).unwrap();
+/// let layout = GcLayout::Struct(StructLayout::new([StorageType::I64]).unwrap());
+/// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
+/// store.ensure_layout(cell, &Arc::new(layout));
+///
+/// // The only field is after the header.
+/// let object = store.alloc_struct(&mut NoStack, cell)?;
+/// store.write_field(&object, VMGcHeader::SIZE, StorageType::I64, 42)?;
+///
+/// // A handle keeps the object alive. The collection moves it.
+/// let handle = store.root(object).unwrap();
+/// store.alloc_struct(&mut NoStack, cell)?;
+/// store.gc(&mut NoStack)?;
+/// assert_eq!(store.stats().live_objects, 1);
+/// let object = store.rooted(&handle).unwrap();
+/// assert_eq!(store.read_field(object, VMGcHeader::SIZE, StorageType::I64)?, 42);
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 pub struct GcStore {
     heap: Box<dyn GcHeap>,
     /// Makes the heap, if there is none yet.
@@ -332,157 +350,6 @@ impl GcStore {
     /// Writes a scalar word of an object that was just allocated.
     fn write_word(&mut self, object: &VMGcRef, offset: u32, word: u32) -> Result<(), HeapError> {
         self.write_field(object, offset, StorageType::I32, u128::from(word))
-    }
-
-    // ---- collection -----------------------------------------------------
-
-    /// Collects. If `tracer` cannot find all roots on the stack, it does nothing and returns
-    /// `Ok(false)`. The first time, it also logs a warning. Without a heap there is no garbage, and
-    /// no collection is counted.
-    ///
-    /// # Errors
-    /// If the heap is found to be corrupt. Then it must only be reset or dropped.
-    ///
-    /// # Panics
-    /// Inside a no-GC scope. Also if the drop of a host value panicked, when the collection is over
-    /// (see [`resume_host_panic`](GcStore::resume_host_panic)).
-    pub fn gc(&mut self, tracer: &mut dyn TraceRoots) -> Result<bool, HeapError> {
-        let result = self.collect(tracer, GcCause::Asked);
-        self.resume_host_panic();
-        Ok(result?.is_some())
-    }
-
-    /// Collects. Returns the kind of the collection, or `None` if it was skipped.
-    fn collect(
-        &mut self,
-        tracer: &mut dyn TraceRoots,
-        cause: GcCause,
-    ) -> Result<Option<PauseKind>, HeapError> {
-        if self.collected_nothing() {
-            return Ok(Some(PauseKind::Full));
-        }
-        let Some(stop) = self.stop(tracer, cause)? else { return Ok(None) };
-        let start = Instant::now();
-        let mut collection = self.begin_gc(cause);
-        let result = collection.collect();
-        let kind = collection.kind();
-        drop(collection);
-        self.finish_gc(result, stop, kind, start.elapsed(), Some(tracer))?;
-        Ok(Some(kind))
-    }
-
-    /// Begins a collection. The roots on the stack are in the list.
-    fn begin_gc(&mut self, cause: GcCause) -> Box<dyn GarbageCollection<'_> + '_> {
-        self.heap.gc(GcRequest::new(cause, &mut self.roots, &mut self.host_data))
-    }
-
-    /// As [`gc`](GcStore::gc), yielding to the executor between increments. The stack is walked
-    /// immediately, before the future is first polled. The future borrows `tracer`, because the
-    /// stack must not change.
-    ///
-    /// # Errors
-    /// As [`gc`](GcStore::gc).
-    ///
-    /// # Panics
-    /// As [`gc`](GcStore::gc).
-    #[cfg(feature = "async")]
-    pub fn gc_async<'a>(
-        &'a mut self,
-        tracer: &'a mut dyn TraceRoots,
-    ) -> impl Future<Output = Result<bool, HeapError>> + Send + use<'a> {
-        let nothing = self.collected_nothing();
-        let stop = if nothing { Ok(None) } else { self.stop(tracer, GcCause::Asked) };
-        async move {
-            let result = match stop {
-                Ok(Some(stop)) => self.collect_async(stop).await,
-                Ok(None) => Ok(nothing),
-                Err(error) => Err(error),
-            };
-            self.resume_host_panic();
-            result
-        }
-    }
-
-    #[cfg(feature = "async")]
-    async fn collect_async(&mut self, stop: Stop) -> Result<bool, HeapError> {
-        let start = Instant::now();
-        let mut collection = self.begin_gc(GcCause::Asked);
-        let result = collection.collect_async().await;
-        let kind = collection.kind();
-        drop(collection);
-        self.finish_gc(result, stop, kind, start.elapsed(), None)?;
-        Ok(true)
-    }
-
-    /// Stops the mutator and finds the roots on its stack. `None` if some could not be found.
-    fn stop(
-        &mut self,
-        tracer: &mut dyn TraceRoots,
-        cause: GcCause,
-    ) -> Result<Option<Stop>, HeapError> {
-        self.heap.core().assert_may_collect();
-        let mut start = Instant::now();
-        let Occupancy { used: bytes_before, given_back, .. } = self.heap.occupancy();
-        let core = self.heap.core_mut();
-        core.count_peak(given_back);
-        core.asked = cause == GcCause::Asked;
-        self.drop_dead_handles();
-        if let Err(incomplete) = self.trace_stack(tracer) {
-            // The reason that stops one collection stops all, and a program may request millions of
-            // them.
-            let again = std::mem::replace(&mut self.warned, true);
-            let level = if again { log::Level::Debug } else { log::Level::Warn };
-            log::log!(level, "collection skipped: {incomplete}");
-            return Ok(None);
-        }
-        let mut root_search = start.elapsed();
-        let verified = self.verification_is_due();
-        if verified {
-            self.verify_roots(Some(&*tracer))?;
-            start = Instant::now();
-            root_search = Duration::ZERO;
-        }
-        self.heap.core_mut().pauses.begin(start);
-        Ok(Some(Stop { start, root_search, bytes_before, verified }))
-    }
-
-    /// Adds the roots on the stack to the list.
-    fn trace_stack(&mut self, tracer: &mut dyn TraceRoots) -> Result<(), IncompleteWalk> {
-        self.roots.clear_stack();
-        let walked = tracer.trace_stack(&mut self.roots);
-        if walked.is_err() {
-            self.roots.clear_stack();
-        }
-        walked
-    }
-
-    fn finish_gc(
-        &mut self,
-        result: Result<(), HeapError>,
-        stop: Stop,
-        kind: PauseKind,
-        collection: Duration,
-        tracer: Option<&mut dyn TraceRoots>,
-    ) -> Result<(), HeapError> {
-        let bytes_after = self.heap.occupancy().used;
-        let pauses = &mut self.heap.core_mut().pauses;
-        let pause = Pause {
-            start: pauses.since_made(stop.start),
-            length: stop.root_search + collection,
-            kind,
-            bytes_before: stop.bytes_before,
-            bytes_after,
-        };
-        pauses.record(pause);
-        log::debug!("collected: {pause:?}");
-        let verified = match result {
-            Ok(()) if stop.verified => self.verify_after(tracer),
-            result => result,
-        };
-        self.roots.clear_stack();
-        verified?;
-        self.host_data_threshold = HOST_DATA_THRESHOLD.max(self.host_data.len().saturating_mul(2));
-        Ok(())
     }
 
     // ---- barriers -------------------------------------------------------
