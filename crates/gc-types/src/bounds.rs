@@ -3,6 +3,15 @@
 use std::fmt;
 
 /// How emitted code stays inside the heap.
+///
+/// # Examples
+/// ```
+/// use gc_types::{Abi, CollectorAbi, HeapBounds};
+///
+/// let abi = Abi::new(CollectorAbi::new("copying"));
+/// assert!(abi.guarded());
+/// assert!(!abi.with_bounds(HeapBounds::Checked).guarded());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum HeapBounds {
     /// 4 GiB and a guard of [`HEAP_GUARD_SIZE`](crate::HEAP_GUARD_SIZE) are reserved. Accesses with

@@ -6,6 +6,16 @@
 //! on belong to the collector, and its file under [`crate::collector`] describes them.
 
 /// Offsets in bytes into a heap's data that are the same for every collector.
+///
+/// # Examples
+/// A collector's own words follow those that all collectors have:
+///
+/// ```
+/// use gc_types::HeapDataOffsets;
+/// use gc_types::collector::bump;
+///
+/// assert_eq!(bump::NEXT, HeapDataOffsets::COLLECTOR);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct HeapDataOffsets;
 

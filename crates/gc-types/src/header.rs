@@ -9,6 +9,15 @@ use std::fmt;
 
 /// The kind of an object. The bits are chosen so that `k` is a subkind of `sup` exactly if `k & sup
 /// == sup` ([`VMGcKind::matches`]).
+///
+/// # Examples
+/// ```
+/// use gc_types::VMGcKind;
+///
+/// assert!(VMGcKind::StructRef.matches(VMGcKind::EqRef));
+/// assert!(VMGcKind::EqRef.matches(VMGcKind::AnyRef));
+/// assert!(!VMGcKind::ExternRef.matches(VMGcKind::AnyRef));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum VMGcKind {
@@ -67,6 +76,14 @@ impl VMGcKind {
 /// An index into the type registry of the engine to which a heap belongs.
 ///
 /// An index that was read from a heap is untrusted: look it up, and never index with it.
+///
+/// # Examples
+/// ```
+/// use gc_types::TypeIndex;
+///
+/// assert_eq!(TypeIndex::new(7).unwrap().as_u32(), 7);
+/// assert!(TypeIndex::new(TypeIndex::MAX + 1).is_none());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TypeIndex(u32);
 
@@ -100,6 +117,19 @@ impl fmt::Debug for TypeIndex {
 }
 
 /// The first eight bytes of an object, as two 32-bit words.
+///
+/// # Examples
+/// ```
+/// use gc_types::{TypeIndex, VMGcHeader, VMGcKind};
+///
+/// let ty = TypeIndex::new(7).unwrap();
+/// let header = VMGcHeader::new(VMGcKind::StructRef, ty).with_collector_bits(1);
+/// assert_eq!((header.kind(), header.ty()), (Some(VMGcKind::StructRef), ty));
+/// assert_eq!(header.collector_bits(), 1);
+///
+/// // A header from a damaged heap has no kind, or a type that does not exist.
+/// assert_eq!(VMGcHeader::from_words(0, 0).kind(), None);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct VMGcHeader {

@@ -27,6 +27,15 @@ pub enum HostCallType {
 }
 
 /// The parameters and the result of a host call.
+///
+/// # Examples
+/// ```
+/// use gc_types::HostCall;
+///
+/// let signature = HostCall::ALLOC_ARRAY.gc_signature().unwrap();
+/// assert!(signature.fallible && signature.may_collect);
+/// assert_eq!(signature.to_string(), "gc_alloc_array!*(I32, I32) -> Ref");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HostSignature {
     /// A name for disassembly, CLIF and errors.
@@ -68,6 +77,18 @@ impl fmt::Display for HostSignature {
 }
 
 /// A host function that compiled code may call.
+///
+/// # Examples
+/// ```
+/// use gc_types::HostCall;
+///
+/// assert!(HostCall::ALLOC_STRUCT.may_collect());
+/// assert!(!HostCall::COLLECTOR.may_collect());
+///
+/// // The embedder's calls come after those of the heap.
+/// assert_eq!(HostCall::embedder(2).index(), HostCall::FIRST_EMBEDDER + 2);
+/// assert!(HostCall::embedder(2).gc_signature().is_none());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostCall(u32);
 

@@ -16,6 +16,15 @@ pub const OBJECT_ALIGN: u32 = 8;
 pub const MAX_OBJECT_SIZE: u32 = u32::MAX - crate::NULL_PAGE_SIZE - OBJECT_ALIGN + 1;
 
 /// The storage type of a field or element.
+///
+/// # Examples
+/// ```
+/// use gc_types::StorageType;
+///
+/// assert_eq!((StorageType::V128.size(), StorageType::V128.align()), (16, 8));
+/// assert!(StorageType::Ref.is_ref());
+/// assert!(!StorageType::FuncRef.is_ref(), "an id, which collectors do not trace");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StorageType {
     /// One byte.
@@ -151,6 +160,17 @@ fn lay_out(
 }
 
 /// The layout of a struct type.
+///
+/// # Examples
+/// ```
+/// use gc_types::{StorageType, StructLayout};
+///
+/// let layout = StructLayout::new([StorageType::I8, StorageType::I64, StorageType::Ref]).unwrap();
+/// let offsets: Vec<u32> = layout.fields.iter().map(|field| field.offset).collect();
+/// // The reference fills the hole after the byte.
+/// assert_eq!(offsets, [8, 16, 12]);
+/// assert_eq!((layout.size, &*layout.refs), (24, &[12][..]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StructLayout {
     /// Bytes of an instance, header included.
@@ -173,6 +193,17 @@ impl StructLayout {
 }
 
 /// The layout of an array type.
+///
+/// # Examples
+/// ```
+/// use gc_types::{ArrayLayout, StorageType};
+///
+/// let layout = ArrayLayout::new(StorageType::I16);
+/// assert_eq!(layout.element_offset(3), 12 + 3 * 2);
+/// // Header, length and three elements, rounded up to eight bytes.
+/// assert_eq!(layout.size(3), Some(24));
+/// assert_eq!(layout.size(u32::MAX), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ArrayLayout {
     /// The storage type of each element.
@@ -208,6 +239,15 @@ impl ArrayLayout {
 }
 
 /// The layout of an exception: the tag with which it was thrown, then its payload.
+///
+/// # Examples
+/// ```
+/// use gc_types::{ExnLayout, StorageType};
+///
+/// let layout = ExnLayout::new([StorageType::Ref]).unwrap();
+/// // The payload comes after the header and the tag.
+/// assert_eq!(layout.fields[0].offset, ExnLayout::TAG_INDEX_OFFSET + 4);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExnLayout {
     /// Bytes of an instance, header included.
@@ -235,6 +275,16 @@ impl ExnLayout {
 }
 
 /// The layout of any type whose objects live in a heap.
+///
+/// # Examples
+/// ```
+/// use gc_types::{ArrayLayout, GcLayout, StorageType, VMGcKind};
+///
+/// let layout = GcLayout::Array(ArrayLayout::new(StorageType::Ref));
+/// assert_eq!(layout.kind(), VMGcKind::ArrayRef);
+/// assert!(layout.has_refs());
+/// assert_eq!(layout.size(1), Some(16));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum GcLayout {
     /// The layout of a struct.

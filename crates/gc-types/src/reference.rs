@@ -11,6 +11,15 @@ use std::num::NonZeroU32;
 /// A 31-bit integer that is carried in a reference without an allocation
 /// (WebAssembly's `i31ref`; Gudeman, "Representing Type Information in
 /// Dynamically Typed Languages", 1993, calls it a tagged immediate).
+///
+/// # Examples
+/// ```
+/// use gc_types::I31;
+///
+/// assert_eq!(I31::new_i32(-5).unwrap().get_i32(), -5);
+/// assert_eq!(I31::new_i32(1 << 30), None, "it needs 32 bits");
+/// assert_eq!(I31::wrapping_i32(-1).get_u32(), 0x7fff_ffff);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct I31(u32);
 
@@ -59,6 +68,21 @@ impl fmt::Debug for I31 {
 ///
 /// The reference does not say to which heap it belongs. The word may come from a corrupt heap, so
 /// the only guarantee is that it is not zero.
+///
+/// # Examples
+/// ```
+/// use gc_types::{I31, VMGcRef};
+///
+/// let object = VMGcRef::from_heap_index(0x10000).unwrap();
+/// assert_eq!(object.as_heap_index().unwrap().get(), 0x10000);
+/// assert!(!object.is_i31());
+///
+/// let integer = VMGcRef::from_i31(I31::wrapping_i32(7));
+/// assert_eq!(integer.as_raw_u32(), 15);
+/// assert_eq!(integer.as_heap_index(), None);
+///
+/// assert_eq!(VMGcRef::from_raw_u32(0), None, "null");
+/// ```
 #[derive(PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct VMGcRef(NonZeroU32);

@@ -9,6 +9,22 @@ use crate::table::{Row, Words, push, rows};
 use std::collections::HashMap;
 
 /// One frame's references at one return address.
+///
+/// # Examples
+/// ```
+/// use gc_types::StackMapTableBuilder;
+///
+/// // A frame of 64 bytes has a reference eight bytes above its stack pointer.
+/// let mut builder = StackMapTableBuilder::default();
+/// builder.add(0x40, 64, [8]);
+/// let maps = builder.finish();
+///
+/// let map = maps.table().lookup(0x40).unwrap();
+/// let frame_pointer = 0x7000_u64;
+/// let stack_pointer = frame_pointer - u64::from(map.frame_size);
+/// let slots: Vec<u64> = map.slots().map(|slot| stack_pointer + u64::from(slot)).collect();
+/// assert_eq!(slots, [0x6fc8]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackMap<'a> {
     /// The distance in bytes from the frame's stack pointer up to its frame pointer: `SP = FP -
@@ -28,6 +44,20 @@ impl<'a> StackMap<'a> {
 
 /// The stack maps of some code, by return-address offset. The table reads the bytes of a
 /// [`CodeImage`](crate::CodeImage) or of [`StackMaps`].
+///
+/// # Examples
+/// ```
+/// use gc_types::StackMapTableBuilder;
+///
+/// let mut builder = StackMapTableBuilder::default();
+/// builder.add(0x40, 64, [8, 16]);
+/// let maps = builder.finish();
+///
+/// let map = maps.table().lookup(0x40).unwrap();
+/// assert_eq!(map.frame_size, 64);
+/// assert!(map.slots().eq([8, 16]));
+/// assert!(maps.table().lookup(0x41).is_none());
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct StackMapTable<'a> {
     /// Return-address offsets in bytes from the code's start, strictly ascending.
@@ -99,6 +129,17 @@ impl StackMaps {
 }
 
 /// Collects maps in any order and makes a table of them.
+///
+/// # Examples
+/// ```
+/// use gc_types::StackMapTableBuilder;
+///
+/// let mut builder = StackMapTableBuilder::default();
+/// builder.add(0x40, 64, [8]);
+/// builder.add(0x20, 32, [0, 8]);
+/// let maps = builder.finish();
+/// assert!(maps.table().iter().map(|(return_address, _)| return_address).eq([0x20, 0x40]));
+/// ```
 #[derive(Debug, Default)]
 pub struct StackMapTableBuilder {
     maps: Vec<(u32, u32, Vec<u32>)>,

@@ -7,6 +7,15 @@ use std::fmt;
 macro_rules! traps {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {
         /// The reason why compiled code stopped.
+        ///
+        /// # Examples
+        /// ```
+        /// use gc_types::Trap;
+        ///
+        /// let trap = Trap::NullReference;
+        /// assert_eq!(trap.to_string(), "null reference");
+        /// assert_eq!(Trap::from_code(trap.code()), Some(trap));
+        /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         #[non_exhaustive]

@@ -6,6 +6,15 @@
 ///
 /// A value that is narrower than the slot is in the low bytes (little-endian). The bytes above it
 /// are undefined. A reference is an `i64` whose upper half is zero.
+///
+/// # Examples
+/// ```
+/// use gc_types::ValRaw;
+///
+/// let slots = [ValRaw::from_i32(-5), ValRaw::from_f64_bits(1.5_f64.to_bits())];
+/// assert_eq!(slots[0].i32(), -5);
+/// assert_eq!(f64::from_bits(slots[1].f64_bits()), 1.5);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(16))]
 pub struct ValRaw([u8; 16]);

@@ -10,6 +10,17 @@
 //! the compiler's.
 
 /// The offsets in bytes for one pointer size.
+///
+/// # Examples
+/// ```
+/// use gc_types::VMOffsets;
+///
+/// let offsets = VMOffsets::new(8);
+/// assert_eq!(offsets.vmctx_heap_base(), 0);
+/// assert_eq!(offsets.vmctx_store_context(), 16);
+/// // The embedder's part of a vmctx begins here.
+/// assert_eq!(offsets.vmctx_prefix_size(), 32);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VMOffsets {
     pointer_size: u8,

@@ -7,6 +7,17 @@ use std::fmt;
 pub(super) const FEATURES: &str = "machine.features";
 
 /// An entry in which two ABIs differ.
+///
+/// # Examples
+/// ```
+/// use gc_types::{Abi, AbiDifference, CollectorAbi};
+///
+/// let abi = Abi::new(CollectorAbi::new("copying"));
+/// let code = abi.clone().with_collector(CollectorAbi::new("drc"));
+/// let AbiDifference { name, here, there } = abi.check(&code.to_string()).unwrap_err();
+/// assert_eq!(name, "collector");
+/// assert_eq!((here.as_deref(), there.as_deref()), (Some("copying"), Some("drc")));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AbiDifference {
     /// The name of the entry.

@@ -239,6 +239,15 @@ fn kinds() -> String {
 }
 
 /// The hash of an [`Abi`].
+///
+/// # Examples
+/// ```
+/// use gc_types::{Abi, CollectorAbi};
+///
+/// let abi = Abi::new(CollectorAbi::new("copying"));
+/// assert_eq!(abi.fingerprint(), abi.clone().fingerprint());
+/// assert_ne!(abi.fingerprint(), abi.with_zeal(true).fingerprint());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u128);
 

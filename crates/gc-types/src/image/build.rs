@@ -34,6 +34,35 @@ pub struct HandlerSite {
 
 /// Collects the parts of an image. Functions must be added in ascending order of id and of offset,
 /// and the parts of their code in ascending order too.
+///
+/// # Examples
+/// ```
+/// use gc_types::{Abi, CodeImage, CodeImageBuilder, CollectorAbi, FunctionId, ImageFunction};
+///
+/// let function = |index, offset| ImageFunction {
+///     id: FunctionId::Function(index),
+///     name: format!("function {index}"),
+///     offset,
+///     size: 4,
+///     vmctx_slot: None,
+/// };
+/// let abi = Abi::new(CollectorAbi::new("copying"));
+/// let code = [0xcc; CodeImage::PAGE_SIZE as usize];
+///
+/// let mut builder = CodeImageBuilder::default();
+/// builder.function(function(0, 0));
+/// builder.function(function(1, 16));
+/// builder.stack_map(18, 32, [8]);
+/// let image = builder.finish(&code, &abi)?;
+/// assert_eq!(image.function_offset(1), Some(16));
+/// assert_eq!(image.stack_maps().len(), 1);
+///
+/// // A function that does not lie in the code is refused.
+/// let mut builder = CodeImageBuilder::default();
+/// builder.function(function(0, 1 << 20));
+/// assert!(builder.finish(&code, &abi).is_err());
+/// # Ok::<(), gc_types::ImageError>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct CodeImageBuilder {
     functions: Vec<ImageFunction>,
@@ -93,11 +122,12 @@ impl CodeImageBuilder {
         self.type_words.push(word);
     }
 
-    /// Makes the image of the linked `code` for `abi`. The code is filled up to a multiple of
+    /// Makes the image of the linked `code` for `abi`. The code's length must be a multiple of
     /// [`CodeImage::PAGE_SIZE`].
     ///
     /// # Errors
-    /// If something was added out of order or lies outside the code.
+    /// If the code's length is another one, or if something was added out of order or lies outside
+    /// the code.
     ///
     /// # Panics
     /// If a stack map is wrong; see [`StackMapTableBuilder::finish`].

@@ -180,6 +180,31 @@ enum Backing {
 }
 
 /// Linked code and its tables. Cheap to clone.
+///
+/// # Examples
+/// A compiler makes images. Here the code of the only function is one instruction:
+///
+/// ```
+/// use gc_types::{Abi, CodeImage, CodeImageBuilder, CollectorAbi, FunctionId, ImageFunction, Trap};
+///
+/// let mut builder = CodeImageBuilder::default();
+/// builder.function(ImageFunction {
+///     id: FunctionId::Function(0),
+///     name: "fail".into(),
+///     offset: 0,
+///     size: 1,
+///     vmctx_slot: None,
+/// });
+/// builder.trap(0, Trap::Unreachable);
+/// let abi = Abi::new(CollectorAbi::new("copying"));
+/// let code = [0xcc; CodeImage::PAGE_SIZE as usize];
+/// let image: CodeImage = builder.finish(&code, &abi)?;
+///
+/// assert_eq!(image.function_at(0).unwrap().name, "fail");
+/// assert_eq!(image.trap_at(0), Some(Trap::Unreachable));
+/// assert!(abi.check(image.abi()).is_ok());
+/// # Ok::<(), gc_types::ImageError>(())
+/// ```
 #[derive(Clone)]
 pub struct CodeImage {
     backing: Backing,

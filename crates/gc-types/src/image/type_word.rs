@@ -5,6 +5,17 @@ use crate::{TypeIndex, VMGcKind};
 /// A number for a type that code needs: the type's index, or word 0 of the header of its objects.
 /// Each engine has other indices. So code reads such a word from a table after the code, and the
 /// table is filled when the code is published. The image has its own numbers for types.
+///
+/// # Examples
+/// ```
+/// use gc_types::{TypeIndex, TypeWord, VMGcKind};
+///
+/// // The image calls the type 0. In this engine it has the index 70.
+/// let [in_image, in_engine] = [0, 70].map(|n| TypeIndex::new(n).unwrap());
+/// assert_eq!(TypeWord::index(in_image).value(in_engine), 70);
+/// let header = TypeWord::header(in_image, VMGcKind::StructRef);
+/// assert_eq!(header.value(in_engine), in_engine.header_word(VMGcKind::StructRef));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TypeWord {
     ty: TypeIndex,
