@@ -13,6 +13,35 @@ use std::sync::Arc;
 /// `Module::compile` makes it, and [`Code::deserialize`] reads saved code. It contains the ABI for
 /// which it was compiled. [`Store::new`](crate::Store::new) refuses it for an engine with another
 /// kind of heap.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "compiler")] {
+/// use gc_engine::{Collector, Engine, Module, Store, Type};
+///
+/// let engine = Engine::new(Collector::copying())?;
+/// let mut module = Module::new(&engine);
+/// module.function("negate", [Type::I64], [Type::I64], |f| {
+///     let (zero, n) = (f.i64(0), f.param(0));
+///     let negative = f.sub(zero, n);
+///     f.ret(&[negative]);
+/// })?;
+/// let code = module.compile()?;
+///
+/// let (name, signature) = code.functions().next().unwrap();
+/// assert_eq!(format!("{name}{signature}"), "negate(i64) -> (i64)");
+/// for n in [1, 2] {
+///     let mut store = Store::new(&engine, &code)?;
+///     assert_eq!(store.function::<i64, i64>("negate")?.call(&mut store, n)?, -n);
+/// }
+///
+/// // Code and heap must fit together.
+/// let other = Engine::new(Collector::drc())?;
+/// let error = Store::new(&other, &code).unwrap_err();
+/// assert!(format!("{error:#}").ends_with("collector is `drc` here, but `copying` there"));
+/// # }
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone)]
 pub struct Code(Arc<Inner>);
 

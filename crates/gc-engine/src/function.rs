@@ -13,6 +13,30 @@ pub(crate) const MAX_VALUES: usize = 8;
 
 /// A function of a [`Store`]'s code with the parameters `P` and the results `R`. Its types were
 /// checked when it was looked up, so a call does not check them again.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "compiler")] {
+/// use gc_engine::{Collector, Engine, Module, Store, Trap, TrapError, Type};
+///
+/// let engine = Engine::new(Collector::copying())?;
+/// let mut module = Module::new(&engine);
+/// module.function("check", [Type::I32], [], |f| {
+///     let number = f.param(0);
+///     f.if_then(number, |f| f.trap(Trap::Unreachable));
+/// })?;
+/// let mut store = Store::new(&engine, &module.compile()?)?;
+///
+/// let check = store.function::<i32, ()>("check")?;
+/// check.call(&mut store, 0)?;
+/// let error = check.call(&mut store, 1).unwrap_err();
+/// assert_eq!(error.downcast_ref::<TrapError>().unwrap().trap, Trap::Unreachable);
+///
+/// let error = store.function::<i64, ()>("check").unwrap_err();
+/// assert_eq!(error.to_string(), "the function `check` is of type (i32) -> (), not (i64) -> ()");
+/// # }
+/// # anyhow::Ok(())
+/// ```
 pub struct TypedFunction<P, R> {
     code: Code,
     trampoline: EntryTrampoline,

@@ -10,6 +10,38 @@ use gc_types::{VMGcHeader, VMGcRef};
 /// because it is an index in a table of the store.
 ///
 /// In an `Option<Rooted>`, `None` is the null reference.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "compiler")] {
+/// use gc_engine::{Collector, Engine, Module, Rooted, Store, Type};
+///
+/// let engine = Engine::new(Collector::copying())?;
+/// let mut module = Module::new(&engine);
+/// let cell = module.struct_type([Type::I64])?;
+/// module.function("new", [Type::I64], [Type::Ref], |f| {
+///     let value = f.param(0);
+///     let cell = f.struct_new(&cell, &[value]);
+///     f.ret(&[cell]);
+/// })?;
+/// module.function("value", [Type::Ref], [Type::I64], |f| {
+///     let object = f.param(0);
+///     let value = f.struct_get(&cell, object, 0);
+///     f.ret(&[value]);
+/// })?;
+/// let mut store = Store::new(&engine, &module.compile()?)?;
+///
+/// let object = store.function::<i64, Rooted>("new")?.call(&mut store, 7)?;
+/// store.collect()?;
+/// let value = store.function::<Rooted, i64>("value")?;
+/// assert_eq!(value.call(&mut store, object.clone())?, 7);
+///
+/// drop(object);
+/// store.collect()?;
+/// assert_eq!(store.stats().live_objects, 0);
+/// # }
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Rooted(OwnedHandle);
 

@@ -8,6 +8,15 @@ const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 <
 ///
 /// # Errors
 /// A message that says what was expected.
+///
+/// # Examples
+/// ```
+/// use gc_engine::size;
+///
+/// assert_eq!(size::parse("64KiB"), Ok(65536));
+/// assert_eq!(size::parse("2g"), Ok(2 << 30));
+/// assert!(size::parse("many").is_err());
+/// ```
 pub fn parse(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -30,6 +39,13 @@ pub fn parse(text: &str) -> Result<u64, String> {
 
 /// A size for people: in the largest unit that gives at least one, with one decimal if it is not
 /// zero.
+///
+/// # Examples
+/// ```
+/// use gc_engine::size;
+///
+/// assert_eq!(size::show(1536), "1.5 KiB");
+/// ```
 pub fn show(bytes: u64) -> String {
     match UNITS.iter().find(|(_, factor)| bytes >= *factor) {
         Some((name, factor)) => {

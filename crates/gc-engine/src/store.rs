@@ -7,6 +7,28 @@ use gc_runtime::{GcStats, GcStore};
 use std::fmt;
 
 /// A heap of an engine's collector, and the code that uses it.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "compiler")] {
+/// use gc_engine::{Collector, Engine, Module, Store, Type};
+///
+/// let engine = Engine::new(Collector::generational())?;
+/// let mut module = Module::new(&engine);
+/// let cell = module.struct_type([Type::I64])?;
+/// module.function("garbage", [Type::I64], [], |f| {
+///     let value = f.param(0);
+///     f.struct_new(&cell, &[value]);
+/// })?;
+/// let mut store = Store::new(&engine, &module.compile()?)?;
+///
+/// store.function::<i64, ()>("garbage")?.call(&mut store, 1)?;
+/// assert_eq!(store.stats().allocations, 1);
+/// store.collect()?;
+/// assert_eq!(store.stats().live_objects, 0);
+/// # }
+/// # anyhow::Ok(())
+/// ```
 pub struct Store {
     jit: JitState<Store>,
     engine: Engine,

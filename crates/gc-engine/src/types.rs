@@ -64,6 +64,15 @@ impl From<Type> for StorageType {
 }
 
 /// The types of a function's parameters and results.
+///
+/// # Examples
+/// ```
+/// use gc_engine::{Signature, Type};
+///
+/// let signature = Signature::new([Type::I64, Type::Ref], [Type::Ref]);
+/// assert_eq!(signature.params(), [Type::I64, Type::Ref]);
+/// assert_eq!(signature.to_string(), "(i64, ref) -> (ref)");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Signature {
     params: Box<[Type]>,

@@ -13,6 +13,14 @@ mod sealed {
 
 /// A Rust value that compiled code takes or returns: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`,
 /// [`Rooted`], `Option<Rooted>`.
+///
+/// # Examples
+/// ```
+/// use gc_engine::{Rooted, Type, Value};
+///
+/// assert_eq!(u32::TYPE, Type::I32);
+/// assert_eq!(<Option<Rooted>>::TYPE, Type::Ref);
+/// ```
 pub trait Value: sealed::Sealed + Sized {
     /// Its type in compiled code.
     const TYPE: Type;
@@ -100,6 +108,14 @@ impl Value for Option<Rooted> {
 }
 
 /// The arguments of a compiled function: a [`Value`], or a tuple of up to eight.
+///
+/// # Examples
+/// ```
+/// use gc_engine::{Params, Rooted, Type};
+///
+/// assert_eq!(<(i64, Rooted)>::types(), [Type::I64, Type::Ref]);
+/// assert_eq!(<()>::types(), []);
+/// ```
 pub trait Params: sealed::Sealed {
     /// The types.
     fn types() -> Vec<Type>;

@@ -39,6 +39,21 @@ impl GcFuncEnv for Env {
 }
 
 /// The result of a closure that builds a function: `()` or a `Result`.
+///
+/// # Examples
+/// ```
+/// use gc_engine::{Collector, Engine, Module, Type};
+///
+/// let mut module = Module::new(&Engine::new(Collector::copying())?);
+/// let error = module.function("parse", [], [Type::I64], |f| {
+///     let number: i64 = "many".parse()?;
+///     let number = f.i64(number);
+///     f.ret(&[number]);
+///     anyhow::Ok(())
+/// });
+/// assert!(error.is_err());
+/// # anyhow::Ok(())
+/// ```
 pub trait Outcome {
     /// The error, if there is one.
     ///
@@ -60,6 +75,36 @@ impl Outcome for Result<()> {
 }
 
 /// A variable of a function. It can be set more than once. It is zero or null until it is set.
+///
+/// # Examples
+/// ```
+/// use gc_engine::{Collector, Engine, Module, Store, Type};
+///
+/// let engine = Engine::new(Collector::copying())?;
+/// let mut module = Module::new(&engine);
+/// module.function("factorial", [Type::I64], [Type::I64], |f| {
+///     use cranelift_codegen::ir::InstBuilder;
+///     let [n, product] = [Type::I64; 2].map(|ty| f.variable(ty));
+///     let (first, one) = (f.param(0), f.i64(1));
+///     f.set(n, first);
+///     f.set(product, one);
+///     f.while_loop(
+///         |f| f.get(n),
+///         |f| {
+///             let (factor, so_far) = (f.get(n), f.get(product));
+///             let larger = f.ins().imul(so_far, factor);
+///             f.set(product, larger);
+///             let less = f.sub(factor, one);
+///             f.set(n, less);
+///         },
+///     );
+///     let product = f.get(product);
+///     f.ret(&[product]);
+/// })?;
+/// let mut store = Store::new(&engine, &module.compile()?)?;
+/// assert_eq!(store.function::<i64, i64>("factorial")?.call(&mut store, 5)?, 120);
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
     inner: cranelift_frontend::Variable,
@@ -75,6 +120,30 @@ pub struct Variable {
 /// references that [`gc`](Body::gc) emits, are references. If code that is emitted with
 /// [`builder`](Body::builder) makes a reference in another way, declare it with
 /// [`declare_ref`](Body::declare_ref).
+///
+/// # Examples
+/// ```
+/// use cranelift_codegen::ir::{InstBuilder, condcodes::IntCC};
+/// use gc_engine::{Collector, Engine, Module, Store, Type};
+///
+/// let engine = Engine::new(Collector::copying())?;
+/// let mut module = Module::new(&engine);
+/// module.function("max", [Type::I64, Type::I64], [Type::I64], |f| {
+///     let (a, b) = (f.param(0), f.param(1));
+///     let less = f.ins().icmp(IntCC::SignedLessThan, a, b);
+///     f.if_then(less, |f| f.ret(&[b]));
+///     f.ret(&[a]);
+/// })?;
+/// // The emitter of `gc-compiler` has more operations, here on unboxed integers.
+/// module.function("box", [Type::I32], [Type::Ref], |f| {
+///     let number = f.param(0);
+///     let boxed = f.gc().ref_i31(number);
+///     f.ret(&[boxed]);
+/// })?;
+/// let mut store = Store::new(&engine, &module.compile()?)?;
+/// assert_eq!(store.function::<(i64, i64), i64>("max")?.call(&mut store, (3, 5))?, 5);
+/// # anyhow::Ok(())
+/// ```
 pub struct Body<'m, 'b> {
     module: &'m mut Module,
     engine: Engine,

@@ -6,6 +6,22 @@ use anyhow::{Context as _, Result, ensure};
 use std::sync::Arc;
 
 /// A declared function of a [`Module`].
+///
+/// # Examples
+/// ```
+/// use gc_engine::{Collector, Engine, Module, Type};
+///
+/// let mut module = Module::new(&Engine::new(Collector::copying())?);
+/// let one = module.declare("one", [], [Type::I64])?;
+/// module.function("two", [], [Type::I64], |f| {
+///     let one = f.call(&one, &[])[0];
+///     let two = f.add(one, one);
+///     f.ret(&[two]);
+/// })?;
+/// let error = module.compile().unwrap_err();
+/// assert_eq!(error.to_string(), "the function `one` is declared, but not defined");
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct FunctionHandle {
     pub(super) index: u32,
