@@ -29,6 +29,31 @@ pub enum Trust {
 }
 
 /// The target of a load or store.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/emit.rs.in"));
+/// # use gc_compiler::collector::copying::CopyingCompiler;
+/// use cranelift_codegen::ir::{InstBuilder, types};
+/// use gc_compiler::{Access, Trust, regions};
+/// use gc_types::{StorageType, StructLayout, Trap};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let layout = StructLayout::new([StorageType::F64])?;
+/// # let function = emit(&CopyingCompiler, &[types::I64], |e, params| {
+/// // `e` is a `GcEmitter`. A load of the only field of an object that may be null:
+/// let (object, field) = (params[0], layout.fields[0]);
+/// let Access { address, offset, flags } =
+///     e.object_access(object, field.offset, 8, regions::STRUCT_FIELD, Trust::MayBeNull);
+/// let value = e.builder.ins().load(types::F64, flags, address, offset);
+/// # let next = e.builder.ins().fadd(value, value);
+/// # e.builder.ins().store(flags, next, address, offset);
+/// # })?;
+/// // The load itself traps if the object is null.
+/// assert!(function.traps().iter().any(|(_, trap)| *trap == Trap::NullReference));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Access {
     /// A native address (`I64`). It must not be used after a safepoint.

@@ -9,6 +9,32 @@ use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use gc_types::{ArrayLayout, HostCall, StorageType, Trap};
 
 /// The initial elements of a new array. Lengths are `I32`, unsigned.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/emit.rs.in"));
+/// # use gc_compiler::collector::copying::CopyingCompiler;
+/// use cranelift_codegen::ir::{InstBuilder, types};
+/// use gc_compiler::ArrayInit;
+/// use gc_types::{ArrayLayout, StorageType, TypeIndex, VMGcKind};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let layout = ArrayLayout::new(StorageType::Ref);
+/// let word = TypeIndex::new(0).unwrap().header_word(VMGcKind::ArrayRef);
+/// # let function = emit(&CopyingCompiler, &[types::I64], |e, params| {
+/// // `e` is a `GcEmitter`.
+/// let reference = params[0];
+/// let word = e.builder.ins().iconst(types::I32, i64::from(word));
+/// let three = e.builder.ins().iconst(types::I32, 3);
+/// let nulls = e.array_new(word, &layout, ArrayInit::Default(three));
+/// let equal = e.array_new(word, &layout, ArrayInit::Fill(reference, three));
+/// let different = e.array_new(word, &layout, ArrayInit::Elements(&[nulls, equal]));
+/// # })?;
+/// // Each allocation may collect. At each of them a reference is live.
+/// assert_eq!(function.stack_maps().count(), 3);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum ArrayInit<'a> {
     /// This number of elements, all zero or null.

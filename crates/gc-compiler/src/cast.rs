@@ -48,6 +48,28 @@ pub enum TestTarget {
 }
 
 /// A test of a reference, and what is known about the reference before.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/emit.rs.in"));
+/// # use cranelift_codegen::ir::types;
+/// # use gc_compiler::collector::copying::CopyingCompiler;
+/// use gc_compiler::{RefTest, TestTarget};
+/// use gc_types::Trap;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let function = emit(&CopyingCompiler, &[types::I64], |e, params| {
+/// // `e` is a `GcEmitter`, and the parameter is a reference that may be null.
+/// let reference = params[0];
+/// let test = RefTest::new(false, TestTarget::Struct);
+/// let is_struct = e.ref_test(reference, &test);
+/// // A nullable test lets null pass.
+/// e.ref_cast(reference, &RefTest { nullable: true, ..test });
+/// # })?;
+/// assert!(function.traps().iter().any(|(_, trap)| *trap == Trap::CastFailure));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct RefTest {
     /// Whether null passes.

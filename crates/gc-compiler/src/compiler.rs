@@ -7,6 +7,27 @@ use cranelift_codegen::ir;
 use gc_types::{ArrayLayout, CollectorAbi, RootKind};
 
 /// A slot that holds a reference, inside an object or outside.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/emit.rs.in"));
+/// # use cranelift_codegen::ir::types;
+/// # use gc_compiler::collector::drc::DrcCompiler;
+/// use gc_compiler::RefPlace;
+/// use gc_types::{StorageType, StructLayout};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let layout = StructLayout::new([StorageType::Ref; 2])?;
+/// # emit(&DrcCompiler, &[types::I64], |e, params| {
+/// // `e` is a `GcEmitter`. The first field is copied to the second one.
+/// let object = params[0];
+/// let [from, to] = [0, 1].map(|i| RefPlace::Field { object, offset: layout.fields[i].offset });
+/// let reference = e.read_ref(from);
+/// e.write_ref(to, reference);
+/// # })?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum RefPlace {
     /// A field of a struct or exception.
@@ -67,6 +88,39 @@ pub enum RefPlace {
 /// whose heap allocates by bumping an index, or only in the host.
 /// [`NullCompiler`](crate::collector::null::NullCompiler) and
 /// [`CopyingCompiler`](crate::collector::copying::CopyingCompiler) are such implementations.
+///
+/// # Examples
+/// A collector whose heap wants to know each reference that is stored:
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/emit.rs.in"));
+/// # use gc_types::{StorageType, StructLayout};
+/// use cranelift_codegen::ir::{self, InstBuilder, types};
+/// use gc_compiler::{GcCompiler, GcEmitter, RefPlace, Trust};
+/// use gc_types::HostCall;
+///
+/// struct Telling;
+///
+/// impl GcCompiler for Telling {
+///     fn name(&self) -> &'static str {
+///         "telling"
+///     }
+///
+///     fn write_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
+///         let operation = e.builder.ins().iconst(types::I32, 0);
+///         let operand = e.builder.ins().iconst(types::I64, 0);
+///         e.call_host(HostCall::COLLECTOR, &[operation, value, operand]);
+///         e.store_ref(place, value, Trust::MayBeNull);
+///     }
+/// }
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let layout = StructLayout::new([StorageType::Ref])?;
+/// # emit(&Telling, &[types::I64, types::I64], |e, params| {
+/// #     e.struct_set(params[0], &layout, 0, params[1]);
+/// # })?;
+/// # Ok(())
+/// # }
+/// ```
 pub trait GcCompiler: Send + Sync {
     /// The collector's name. It is the same as that of its `GcRuntime`.
     fn name(&self) -> &'static str;

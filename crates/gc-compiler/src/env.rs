@@ -20,6 +20,43 @@ use gc_types::{Abi, HostCall, HostCallType, HostSignature, Trap, VMOffsets};
 /// 3. Before `FunctionBuilder::finalize`, the embedder gives spill slots an alias region with
 ///    `FunctionBuilder::make_stack_map_alias_region`, numbered from [`regions::STACK_MAP_SPILL`].
 ///    Without an alias region, every spill is a fence.
+///
+/// # Examples
+/// ```
+/// use cranelift_codegen::ir;
+/// use gc_compiler::safepoints::References;
+/// use gc_compiler::{GcFuncEnv, import_host_call};
+/// use gc_types::{Abi, HostCall};
+/// use std::collections::HashMap;
+///
+/// /// The function that is being built.
+/// struct Env<'a> {
+///     abi: &'a Abi,
+///     vmctx: ir::Value,
+///     references: References,
+///     /// The trampolines that the function has declared.
+///     host_calls: HashMap<HostCall, ir::FuncRef>,
+/// }
+///
+/// impl GcFuncEnv for Env<'_> {
+///     fn abi(&self) -> &Abi {
+///         self.abi
+///     }
+///
+///     fn vmctx(&mut self, _: &mut ir::Function) -> ir::Value {
+///         self.vmctx
+///     }
+///
+///     fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef {
+///         let signature = self.abi.host_call(call).expect("a call that the Abi has");
+///         *self.host_calls.entry(call).or_insert_with(|| import_host_call(func, call, signature))
+///     }
+///
+///     fn references(&mut self) -> &mut References {
+///         &mut self.references
+///     }
+/// }
+/// ```
 pub trait GcFuncEnv {
     /// The ABI of the code.
     fn abi(&self) -> &Abi;
@@ -37,6 +74,18 @@ pub trait GcFuncEnv {
 /// The CLIF signature of a host call's trampoline. The calling convention is
 /// [`CallConv::PreserveAll`]. The parameters are the vmctx and then each parameter in its own type
 /// (`I32` as `I32`, references and pointers as `I64`). There is no result.
+///
+/// # Examples
+/// ```
+/// use cranelift_codegen::ir::types;
+/// use gc_compiler::host_call_signature;
+/// use gc_types::HostCall;
+///
+/// let signature = host_call_signature(HostCall::ALLOC_ARRAY.gc_signature().unwrap());
+/// let params: Vec<_> = signature.params.iter().map(|param| param.value_type).collect();
+/// // The vmctx, the header's word and the length.
+/// assert_eq!(params, [types::I64, types::I32, types::I32]);
+/// ```
 pub fn host_call_signature(signature: &HostSignature) -> ir::Signature {
     let mut clif = ir::Signature::new(CallConv::PreserveAll);
     clif.params.push(ir::AbiParam::new(types::I64));
@@ -50,6 +99,24 @@ pub fn host_call_signature(signature: &HostSignature) -> ir::Signature {
 }
 
 /// The Cranelift trap code of a [`Trap`].
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/emit.rs.in"));
+/// # use gc_compiler::collector::copying::CopyingCompiler;
+/// use cranelift_codegen::ir::{InstBuilder, types};
+/// use gc_compiler::trap_code;
+/// use gc_types::Trap;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let function = emit(&CopyingCompiler, &[types::I32], |e, params| {
+/// // `e` is a `GcEmitter`.
+/// e.builder.ins().trapz(params[0], trap_code(Trap::IntegerDivisionByZero));
+/// # })?;
+/// assert_eq!(function.traps()[0].1, Trap::IntegerDivisionByZero);
+/// # Ok(())
+/// # }
+/// ```
 pub const fn trap_code(trap: Trap) -> TrapCode {
     TrapCode::unwrap_user(trap.code())
 }

@@ -24,6 +24,30 @@ pub struct FuncRefType {
 }
 
 /// A test of a function reference, and what is known about it before.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/emit.rs.in"));
+/// # use gc_compiler::collector::copying::CopyingCompiler;
+/// use cranelift_codegen::ir::{InstBuilder, types};
+/// use gc_compiler::{FuncRefTest, FuncRefType};
+/// use gc_types::Trap;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let function = emit(&CopyingCompiler, &[types::I32], |e, params| {
+/// // `e` is a `GcEmitter`. An id from the heap becomes a function reference, which may be null.
+/// let func_ref = e.func_ref_from_id(params[0], None);
+/// // It is cast to the function type with index 3, which has no subtypes.
+/// let type_index = e.builder.ins().iconst(types::I32, 3);
+/// let target = FuncRefType { type_index, depth: 0, is_final: true };
+/// let test = FuncRefTest { nullable: false, known_non_null: false, target: Some(target) };
+/// e.func_ref_cast(func_ref, &test, Trap::BadSignature);
+/// # })?;
+/// let traps: Vec<Trap> = function.traps().iter().map(|(_, trap)| *trap).collect();
+/// assert!(traps.contains(&Trap::BadFuncRef) && traps.contains(&Trap::BadSignature));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct FuncRefTest {
     /// Whether null passes.

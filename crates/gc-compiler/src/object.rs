@@ -6,6 +6,26 @@ use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::{FieldLayout, StorageType, StructLayout};
 
 /// The extension of a packed field or element (`I8`, `I16`) to an `I32`.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/emit.rs.in"));
+/// # use cranelift_codegen::ir::types;
+/// # use gc_compiler::collector::copying::CopyingCompiler;
+/// use gc_compiler::Extend;
+/// use gc_types::{StorageType, StructLayout};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let layout = StructLayout::new([StorageType::I8])?;
+/// # emit(&CopyingCompiler, &[types::I64], |e, params| {
+/// // `e` is a `GcEmitter`. Both values are `I32`s. For the byte 0xff they are -1 and 255.
+/// let object = params[0];
+/// let signed = e.struct_get(object, &layout, 0, Some(Extend::Signed));
+/// let unsigned = e.struct_get(object, &layout, 0, Some(Extend::Unsigned));
+/// # })?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Extend {
     /// With copies of its top bit.

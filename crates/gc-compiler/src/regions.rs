@@ -76,6 +76,23 @@ pub const SAFEPOINTS: Region = STACK_MAP_SPILL - 1;
 pub const STACK_MAP_SPILL: Region = 1 << 31;
 
 /// `region` in `func`. Declares it if it is new.
+///
+/// # Examples
+/// The regions of an embedder that has globals and tables:
+///
+/// ```
+/// use cranelift_codegen::ir::{Function, MemFlagsData};
+/// use gc_compiler::regions::{EMBEDDER, Region, intern};
+///
+/// const GLOBALS: Region = EMBEDDER;
+/// const TABLES: Region = EMBEDDER + 1;
+///
+/// let mut func = Function::new();
+/// let globals = intern(&mut func, GLOBALS);
+/// let flags = MemFlagsData::trusted().with_alias_region(Some(globals));
+/// assert_eq!(intern(&mut func, GLOBALS), globals);
+/// assert_ne!(intern(&mut func, TABLES), globals);
+/// ```
 pub fn intern(func: &mut ir::Function, region: Region) -> ir::AliasRegion {
     func.dfg
         .alias_regions

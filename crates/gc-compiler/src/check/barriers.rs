@@ -76,6 +76,52 @@ pub enum When {
 pub type Wanted = fn(&Matcher<'_>, Step) -> bool;
 
 /// A rule that stores of references must obey.
+///
+/// # Examples
+/// The law of a collector whose heap wants to know each reference that is stored, and its checker:
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/emit.rs.in"));
+/// # use cranelift_codegen::ir::types;
+/// # use gc_types::{StorageType, StructLayout};
+/// use gc_compiler::GcCompiler;
+/// use gc_compiler::check::{BarrierLaw, Step, When};
+/// use gc_types::HostCall;
+///
+/// struct Telling;
+///
+/// impl GcCompiler for Telling {
+///     fn name(&self) -> &'static str {
+///         "telling"
+///     }
+///
+///     fn barrier_laws(&self) -> &'static [BarrierLaw] {
+///         &[BarrierLaw {
+///             law: "the heap is not told of a reference that is stored",
+///             applies: |store| store.is_in_heap() && !store.stores_constant(),
+///             kept: &[(When::Before, |store, step| {
+///                 let Step::Inst(inst) = step else { return false };
+///                 matches!(store.host_call(inst), Some((HostCall::COLLECTOR, [_, told, _]))
+///                     if store.is_same(*told, store.store().value))
+///             })],
+///         }]
+///     }
+///
+///     // The barrier, `write_ref`, was forgotten.
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let layout = StructLayout::new([StorageType::Ref])?;
+/// # let params = [types::I64; 2];
+/// # let checked = emit(&Telling, &params, |e, params| {
+/// #     let [object, value] = *params else { unreachable!() };
+/// e.struct_set(object, &layout, 0, value);
+/// # });
+/// let error = checked.unwrap_err().to_string();
+/// assert!(error.starts_with("barriers: the heap is not told of a reference that is stored"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct BarrierLaw {
     /// The error if the rule is broken.

@@ -13,7 +13,52 @@
 //! before Cranelift optimizes the function. The time of each is nearly proportional to the
 //! function's size.
 //!
-//! They share four analyses: `kinds` (reference, pointer or integer), `epochs` (which collections
+//! # Examples
+//! A function keeps a reference across a call that may collect, and the reference was not marked:
+//!
+//! ```
+//! use cranelift_codegen::cursor::{Cursor, FuncCursor};
+//! use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, Signature, types};
+//! use cranelift_codegen::isa::CallConv;
+//! use gc_compiler::check::{CheckContext, Checker, FunctionTypes, SignatureTypes, ValueType};
+//! use gc_compiler::check::check_function;
+//! use gc_compiler::safepoints::{References, place_safepoints};
+//! use gc_compiler::{GcCompiler, collector::copying::CopyingCompiler, import_function};
+//! use gc_types::Abi;
+//!
+//! // fn(vmctx, reference) -> reference
+//! let mut signature = Signature::new(CallConv::Tail);
+//! signature.params.extend([AbiParam::new(types::I64); 2]);
+//! signature.returns.push(AbiParam::new(types::I64));
+//! let mut func = Function::with_name_signature(Default::default(), signature.clone());
+//! let callee = import_function(&mut func, 1, signature);
+//! let entry = func.dfg.make_block();
+//! let [vmctx, reference] = [0, 1].map(|_| func.dfg.append_block_param(entry, types::I64));
+//! let mut cursor = FuncCursor::new(&mut func);
+//! cursor.insert_block(entry);
+//! cursor.ins().call(callee, &[vmctx, reference]);
+//! cursor.ins().return_(&[reference]);
+//!
+//! let own = SignatureTypes::with_vmctx([ValueType::Ref], [ValueType::Ref]);
+//! let mut types = FunctionTypes::new(own.clone());
+//! types.declare_signature(func.dfg.ext_funcs[callee].signature, own);
+//! let compiler = CopyingCompiler;
+//! let abi = Abi::new(compiler.abi());
+//! let cx = CheckContext { abi: &abi, compiler: &compiler, types: &types };
+//!
+//! let mut references = References::default();
+//! let mut unmarked = func.clone();
+//! place_safepoints(&mut unmarked, &references, &|_, _| true)?;
+//! assert_eq!(check_function(&unmarked, &cx).unwrap_err().checker, Checker::Roots);
+//!
+//! references.mark(reference);
+//! place_safepoints(&mut func, &references, &|_, _| true)?;
+//! check_function(&func, &cx)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # How
+//! The checkers share four analyses: `kinds` (reference, pointer or integer), `epochs` (which collections
 //! are between two points), `fresh` (objects allocated since the last collection), and `view` (the
 //! forms of addresses).
 

@@ -23,6 +23,18 @@ pub enum OptLevel {
 }
 
 /// How functions are compiled.
+///
+/// # Examples
+/// ```
+/// use gc_compiler::{CompileOptions, Compiler, OptLevel};
+/// use gc_types::{Abi, CollectorAbi};
+///
+/// // Compiles fast, and checks the CLIF in every build.
+/// let options =
+///     CompileOptions { opt_level: OptLevel::None, verifier: true, ..CompileOptions::default() };
+/// let compiler = Compiler::new(&Abi::new(CollectorAbi::new("copying")), &options)?;
+/// # anyhow::Ok(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CompileOptions {
     /// The optimization level of Cranelift.
@@ -86,6 +98,30 @@ pub(crate) struct Reloc {
 }
 
 /// A compiled function: position-independent code, not yet linked, and its tables.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/emit.rs.in"));
+/// # use cranelift_codegen::ir::types;
+/// # use gc_types::{StorageType, StructLayout, Trap};
+/// # use gc_compiler::collector::copying::CopyingCompiler;
+/// use gc_compiler::CompiledFunction;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let layout = StructLayout::new([StorageType::I64])?;
+/// # let function: CompiledFunction = emit(&CopyingCompiler, &[types::I64, types::F64], |e, params| {
+/// #     let value = e.struct_get(params[0], &layout, 0, None);
+/// #     e.struct_set(params[0], &layout, 0, value);
+/// # })?;
+/// // A function that accesses a field of an object that may be null:
+/// for (offset, trap) in function.traps() {
+///     println!("the instruction at {offset:#x} may trap: {trap}");
+/// }
+/// assert!(function.traps().iter().any(|(_, trap)| *trap == Trap::NullReference));
+/// assert_eq!(function.stack_maps().count(), 0, "it cannot collect");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct CompiledFunction {
     pub(crate) signature: ir::Signature,
@@ -144,6 +180,37 @@ pub(super) enum Trampoline {
 }
 
 /// Compiles functions for one [`Abi`]. Many threads can use it at the same time.
+///
+/// # Examples
+/// ```
+/// use cranelift_codegen::Context;
+/// use cranelift_codegen::cursor::{Cursor, FuncCursor};
+/// use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Function, InstBuilder, Signature, types};
+/// use cranelift_codegen::isa::CallConv;
+/// use gc_compiler::{CompileOptions, Compiler, set_stack_limit};
+/// use gc_types::{Abi, CollectorAbi};
+///
+/// let abi = Abi::new(CollectorAbi::new("copying"));
+/// let compiler = Compiler::new(&abi, &CompileOptions::default())?;
+///
+/// let mut signature = Signature::new(CallConv::Tail);
+/// signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
+/// let mut func = Function::with_name_signature(Default::default(), signature);
+/// set_stack_limit(&mut func, &abi.offsets())?;
+/// let entry = func.dfg.make_block();
+/// func.dfg.append_block_param(entry, types::I64);
+/// let mut cursor = FuncCursor::new(&mut func);
+/// cursor.insert_block(entry);
+/// cursor.ins().return_(&[]);
+///
+/// let mut context = Context::for_function(func);
+/// assert!(compiler.compile(&mut context)?.size() > 0);
+///
+/// // A function with a calling convention that does not work with traps is refused.
+/// context.func.signature.call_conv = CallConv::SystemV;
+/// assert!(compiler.compile(&mut context).is_err());
+/// # anyhow::Ok(())
+/// ```
 pub struct Compiler {
     abi: Abi,
     isa: OwnedTargetIsa,

@@ -17,6 +17,49 @@ use std::sync::Arc;
 /// trampoline for each signature of an indirect call (because the callee may be a host function),
 /// and an entry trampoline for the signature of each function that the host may call. Nothing is
 /// compiled at run time.
+///
+/// # Examples
+/// Function 0 calls function 1, which is defined later:
+///
+/// ```
+/// # use cranelift_codegen::Context;
+/// # use cranelift_codegen::cursor::{Cursor, FuncCursor};
+/// # use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Function, InstBuilder, Signature, types};
+/// # use cranelift_codegen::isa::CallConv;
+/// # use gc_compiler::safepoints::{References, place_safepoints};
+/// use gc_compiler::{CompileOptions, Compiler, ImageLinker, import_function};
+/// use gc_types::{Abi, CallSignature, CollectorAbi};
+///
+/// # let mut signature = Signature::new(CallConv::Tail);
+/// # signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
+/// # let with_entry = || {
+/// #     let mut func = Function::with_name_signature(Default::default(), signature.clone());
+/// #     let entry = func.dfg.make_block();
+/// #     let vmctx = func.dfg.append_block_param(entry, types::I64);
+/// #     func.layout.append_block(entry);
+/// #     (func, entry, vmctx)
+/// # };
+/// let compiler = Compiler::new(&Abi::new(CollectorAbi::new("copying")), &CompileOptions::default())?;
+/// # let (mut caller, entry, vmctx) = with_entry();
+/// let callee = import_function(&mut caller, 1, signature.clone());
+/// # let mut cursor = FuncCursor::new(&mut caller).at_bottom(entry);
+/// # cursor.ins().call(callee, &[vmctx]);
+/// # cursor.ins().return_(&[]);
+/// # place_safepoints(&mut caller, &References::default(), &|_, _| true)?;
+/// # let (mut called, entry, _) = with_entry();
+/// # FuncCursor::new(&mut called).at_bottom(entry).ins().return_(&[]);
+///
+/// let mut linker = ImageLinker::new();
+/// linker.define(0, "main".into(), compiler.compile(&mut Context::for_function(caller))?)?;
+/// linker.define(1, "callee".into(), compiler.compile(&mut Context::for_function(called))?)?;
+/// linker.export(0)?;
+/// let image = linker.link(&compiler)?;
+///
+/// assert!(image.function_offset(0).is_some() && image.function_offset(1).is_some());
+/// // The trampoline by which the host calls a function without parameters and results.
+/// assert!(image.entry(&CallSignature::new([], [])).is_some());
+/// # anyhow::Ok(())
+/// ```
 #[derive(Debug, Default)]
 pub struct ImageLinker {
     functions: BTreeMap<FunctionId, (String, Arc<CompiledFunction>)>,

@@ -44,6 +44,18 @@ pub fn import_host_call(
 }
 
 /// The host call of a callee of `func`, if [`import_host_call`] declared the callee.
+///
+/// # Examples
+/// ```
+/// use cranelift_codegen::ir::Function;
+/// use gc_compiler::{import_host_call, imported_host_call};
+/// use gc_types::HostCall;
+///
+/// let mut func = Function::new();
+/// let call = HostCall::ALLOC_STRUCT;
+/// let callee = import_host_call(&mut func, call, call.gc_signature().unwrap());
+/// assert_eq!(imported_host_call(&func, callee), Some(call));
+/// ```
 pub fn imported_host_call(func: &ir::Function, callee: ir::FuncRef) -> Option<HostCall> {
     let ExternalName::User(name) = func.dfg.ext_funcs[callee].name else { return None };
     let name = &func.params.user_named_funcs()[name];
@@ -66,6 +78,29 @@ pub fn import_type_word(func: &mut ir::Function, word: TypeWord) -> ir::GlobalVa
 }
 
 /// Emits the value (`I32`) of a word that [`import_type_word`] declared.
+///
+/// # Examples
+/// A new object of a type whose index the code does not know:
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/emit.rs.in"));
+/// # use gc_compiler::collector::copying::CopyingCompiler;
+/// use gc_compiler::{import_type_word, type_word};
+/// use gc_types::{StructLayout, TypeIndex, TypeWord, VMGcKind};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let layout = StructLayout::new([])?;
+/// let ty = TypeIndex::new(0).unwrap(); // The number of the type in the image.
+/// # emit(&CopyingCompiler, &[], |e, _| {
+/// // `e` is a `GcEmitter`.
+/// let word = TypeWord::header(ty, VMGcKind::StructRef);
+/// let word = import_type_word(e.builder.func, word);
+/// let header_word = type_word(e.builder, word);
+/// let object = e.struct_new(header_word, &layout, &[]);
+/// # })?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn type_word(builder: &mut FunctionBuilder<'_>, word: ir::GlobalValue) -> ir::Value {
     let word = builder.ins().symbol_value(types::I64, word);
     builder.ins().ireduce(types::I32, word)

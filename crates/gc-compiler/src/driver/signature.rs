@@ -10,6 +10,22 @@ use gc_types::{CallSignature, ValueType};
 /// # Errors
 /// If trampolines cannot call such a function: its calling convention is not [`CallConv::Tail`],
 /// its first parameter is not a vmctx, or a value does not fit in a [`ValRaw`](gc_types::ValRaw).
+///
+/// # Examples
+/// ```
+/// use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Signature, types};
+/// use cranelift_codegen::isa::CallConv;
+/// use gc_compiler::call_signature;
+///
+/// let mut signature = Signature::new(CallConv::Tail);
+/// signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
+/// signature.params.push(AbiParam::new(types::I32));
+/// assert_eq!(call_signature(&signature)?.to_string(), "(i32) -> ()");
+///
+/// signature.call_conv = CallConv::SystemV;
+/// assert!(call_signature(&signature).is_err());
+/// # anyhow::Ok(())
+/// ```
 pub fn call_signature(signature: &ir::Signature) -> Result<CallSignature> {
     // After a trap, the entry trampoline's caller continues with the callee-saved registers that it
     // had before the call. A callee that has saved such registers does not restore them.

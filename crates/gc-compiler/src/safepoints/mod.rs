@@ -9,12 +9,23 @@
 //! example after the cold path of an inline allocation), the reference is reloaded before the join,
 //! so that the other path has no cost.
 //!
-//! This needs only CLIF, and neither a heap nor a collector of this project. If you have your own
-//! runtime, mark the references of a function and say which calls may collect, and you get stack
-//! maps. After compilation Cranelift returns them as `CompiledCode::buffer.user_stack_maps()`, by
-//! the return address of each call, with offsets from the stack pointer in the frame of the caller.
-//! A collector may change the slots that a map names, because the code after the call reads the
-//! references from there.
+//! # With a runtime of your own
+//!
+//! The pass needs only CLIF, and neither a heap nor a collector of this project:
+//!
+//! 1. Build a function, and [mark](References::mark) its references: `i64` values, of which all
+//!    bits are kept. So they may also be native pointers.
+//! 2. Call [`place_safepoints`] and say which calls may collect.
+//! 3. Compile the function. Cranelift returns the stack maps as
+//!    `CompiledCode::buffer.user_stack_maps()`. Each has the return address of a call (in bytes from
+//!    the function's start), the size of the caller's frame, and the offsets of the slots. A slot is
+//!    at `SP + offset`, where `SP` is the stack pointer of the caller during the call. If frame
+//!    pointers are preserved, `SP` is the frame pointer minus the frame's size.
+//!
+//! A return address without references in its frame has no map. A collector may change the slots
+//! that a map names, because the code after the call reads the references from there.
+//! [`StackMapTableBuilder`](gc_types::StackMapTableBuilder) makes a table of maps that is small and
+//! can be searched.
 //!
 //! ```
 //! use cranelift_codegen::ir::{self, AbiParam, InstBuilder, types};
@@ -70,6 +81,67 @@
 //! `ExceptionTableItem::Context` must not be a reference. Edges that pass references, or that lead
 //! to a block with other predecessors, get their own block (`edges`).
 //!
+//! A function that returns what function 1 returns, or its own parameter if function 1 throws:
+//!
+//! ```
+//! # use cranelift_codegen::ir::{self, AbiParam, InstBuilder, types};
+//! # use cranelift_codegen::isa::{self, CallConv};
+//! # use cranelift_codegen::{Context, control::ControlPlane, settings};
+//! # use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+//! # use gc_compiler::safepoints::{References, place_safepoints};
+//! use cranelift_codegen::ir::{BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem};
+//! # let mut func = ir::Function::new();
+//! # func.signature = ir::Signature::new(CallConv::Tail);
+//! # func.signature.params.push(AbiParam::new(types::I64));
+//! # func.signature.returns.push(AbiParam::new(types::I64));
+//! # let signature = func.signature.clone();
+//! # let mut context = FunctionBuilderContext::new();
+//! # let mut builder = FunctionBuilder::new(&mut func, &mut context);
+//! # let name = builder.func.declare_imported_user_function(ir::UserExternalName::new(0, 1));
+//! # let signature = builder.import_signature(signature);
+//! # let callee = builder.import_function(ir::ExtFuncData {
+//! #     name: ir::ExternalName::user(name),
+//! #     signature,
+//! #     colocated: true,
+//! #     patchable: false,
+//! # });
+//! # let entry = builder.create_block();
+//! # builder.append_block_params_for_function_params(entry);
+//! # builder.switch_to_block(entry);
+//! # let reference = builder.block_params(entry)[0];
+//!
+//! let [returned, thrown] = std::array::from_fn(|_| builder.create_block());
+//! let result = builder.append_block_param(returned, types::I64);
+//! let pool = &mut builder.func.dfg.value_lists;
+//! let normal = BlockCall::new(returned, [BlockArg::TryCallRet(0)], pool);
+//! let handler = ExceptionTableItem::Default(BlockCall::new(thrown, [], pool));
+//! let table = ExceptionTableData::new(signature, normal, [handler]);
+//! let table = builder.func.dfg.exception_tables.push(table);
+//! builder.ins().try_call(callee, &[reference], table);
+//! builder.switch_to_block(returned);
+//! builder.ins().return_(&[result]);
+//! builder.switch_to_block(thrown);
+//! builder.ins().return_(&[reference]);
+//!
+//! let mut references = References::default();
+//! references.mark(reference);
+//! references.mark(result);
+//! # builder.seal_all_blocks();
+//! # let flags = settings::Flags::new(settings::builder());
+//! # let isa = isa::lookup_by_name("x86_64")?.finish(flags)?;
+//! # builder.finalize(isa.frontend_config());
+//! place_safepoints(&mut func, &references, &|_, _| true)?;
+//!
+//! # let mut context = Context::for_function(func);
+//! # let code = context.compile(&*isa, &mut ControlPlane::default()).map_err(|e| e.inner)?;
+//! // The call has a map with the parameter, and a handler that reads the slot.
+//! let (return_address, _, map) = &code.buffer.user_stack_maps()[0];
+//! assert_eq!(map.entries().count(), 1);
+//! let site = code.buffer.call_sites().next().unwrap();
+//! assert_eq!((site.ret_addr, site.exception_handlers.len()), (*return_address, 1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # How
 //!
 //! There are three steps, each in its own file. `liveness` finds the references that are live
@@ -95,7 +167,8 @@ use std::fmt;
 /// across a collection.
 ///
 /// Only values that instructions and function parameters define must be marked.
-/// [`place_safepoints`] derives the block parameters and `select`s that are references.
+/// [`place_safepoints`] derives the block parameters and `select`s that are references. The
+/// [module](self) has examples.
 #[derive(Clone, Debug, Default)]
 pub struct References(HashSet<Value>);
 
