@@ -1,5 +1,5 @@
 //! Both halves of garbage collection in one crate: a [`Collector`] with its options, an [`Engine`],
-//! a [`Module`](crate::Module) of functions that are compiled to [`Code`], a [`Store`] with a heap,
+//! a [`Module`] of functions that are compiled to [`Code`], a [`Store`] with a heap,
 //! and typed calls. A language that is compiled with Cranelift needs only this crate.
 //!
 //! The two halves agree because both are made from one value, the engine. A module takes from it

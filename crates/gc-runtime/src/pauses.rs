@@ -53,6 +53,18 @@ impl PauseKind {
 }
 
 /// One pause.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{GcStore, HeapOptions, NoStack, collector::CopyingCollector};
+///
+/// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
+/// store.alloc_externref(&mut NoStack, Box::new(7)).map_err(|(error, _)| error)?;
+/// store.gc(&mut NoStack)?;
+/// let pause = *store.pauses().recent().last().unwrap();
+/// assert_eq!((pause.bytes_before, pause.bytes_after), (16, 0));
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
     /// The time from the making of the heap to the beginning of the pause.

@@ -28,6 +28,20 @@ pub const VMCTX_SLOT_KEY: u64 = 0x766d_6374_7821_0001;
 
 /// Declares function `index` of the image as a callee of `func`. Each call makes a new reference,
 /// so keep it.
+///
+/// # Examples
+/// ```
+/// use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Function, Signature, types};
+/// use cranelift_codegen::isa::CallConv;
+/// use gc_compiler::import_function;
+///
+/// let mut signature = Signature::new(CallConv::Tail);
+/// signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
+/// let mut func = Function::new();
+/// // A call passes the function's own vmctx: `ins().call(callee, &[vmctx])`.
+/// let callee = import_function(&mut func, 3, signature);
+/// assert_eq!(func.dfg.ext_funcs.len(), 1);
+/// ```
 pub fn import_function(func: &mut ir::Function, index: u32, signature: Signature) -> ir::FuncRef {
     import(func, FUNCTION_NAMESPACE, index, signature)
 }
@@ -144,6 +158,24 @@ fn import(
 ///
 /// # Errors
 /// If the signature has no parameter with the purpose `VMContext`.
+///
+/// # Examples
+/// ```
+/// use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Function, Signature, types};
+/// use cranelift_codegen::isa::CallConv;
+/// use gc_compiler::set_stack_limit;
+/// use gc_types::VMOffsets;
+///
+/// let mut func = Function::new();
+/// func.signature = Signature::new(CallConv::Tail);
+/// assert!(set_stack_limit(&mut func, &VMOffsets::HOST).is_err(), "it has no vmctx");
+///
+/// let vmctx = AbiParam::special(types::I64, ArgumentPurpose::VMContext);
+/// func.signature.params.push(vmctx);
+/// set_stack_limit(&mut func, &VMOffsets::HOST)?;
+/// assert!(func.stack_limit.is_some());
+/// # anyhow::Ok(())
+/// ```
 pub fn set_stack_limit(func: &mut ir::Function, offsets: &VMOffsets) -> Result<()> {
     func.signature
         .special_param_index(ArgumentPurpose::VMContext)
@@ -172,6 +204,22 @@ pub fn set_stack_limit(func: &mut ir::Function, offsets: &VMOffsets) -> Result<(
 
 /// Declares the stack slot with [`VMCTX_SLOT_KEY`]. The caller must emit code that stores the vmctx
 /// in it at the function's entry.
+///
+/// # Examples
+/// ```
+/// use cranelift_codegen::cursor::{Cursor, FuncCursor};
+/// use cranelift_codegen::ir::{Function, InstBuilder, MemFlagsData, types};
+/// use gc_compiler::declare_vmctx_slot;
+///
+/// let mut func = Function::new();
+/// let slot = declare_vmctx_slot(&mut func);
+/// let entry = func.dfg.make_block();
+/// let vmctx = func.dfg.append_block_param(entry, types::I64);
+/// let mut cursor = FuncCursor::new(&mut func);
+/// cursor.insert_block(entry);
+/// let address = cursor.ins().stack_addr(types::I64, slot, 0);
+/// cursor.ins().store(MemFlagsData::trusted(), vmctx, address, 0);
+/// ```
 pub fn declare_vmctx_slot(func: &mut ir::Function) -> ir::StackSlot {
     func.create_sized_stack_slot(StackSlotData::new_with_key(
         StackSlotKind::ExplicitSlot,

@@ -118,6 +118,19 @@ impl Drop for Owned {
 pub struct HandleScope(usize);
 
 /// The reason why a handle cannot be used or made.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{GcStore, HandleError, HeapOptions, collector::CopyingCollector};
+/// use gc_types::{I31, VMGcRef};
+///
+/// let options = HeapOptions::default();
+/// let mut store = GcStore::new(&CopyingCollector, &options)?;
+/// let other = GcStore::new(&CopyingCollector, &options)?;
+/// let handle = store.root(VMGcRef::from_i31(I31::wrapping_i32(5))).unwrap();
+/// assert_eq!(other.rooted(&handle), Err(HandleError::OtherStore));
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandleError {

@@ -39,6 +39,14 @@ impl fmt::Display for IncompleteWalk {
 impl std::error::Error for IncompleteWalk {}
 
 /// The frame of a stack slot. It is displayed as text.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::FrameSlot;
+///
+/// let slot = FrameSlot { function: "cons".into(), offset: 16 };
+/// assert_eq!(slot.to_string(), "stack slot +16 of cons");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameSlot {
     /// The name of the frame's function.

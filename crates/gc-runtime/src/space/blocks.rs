@@ -68,6 +68,28 @@ impl GiveBack {
 }
 
 /// The tables. Indices are in bytes from the heap's base.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::space::blocks::{BLOCK_SIZE, Blocks, Owner};
+///
+/// let mut blocks = Blocks::new(0x10000);
+/// blocks.extend(0x10000 + 8 * u64::from(BLOCK_SIZE));
+///
+/// // A small object is allocated in a hole of a block, and marked.
+/// let block = blocks.take_block().unwrap();
+/// let start = blocks.block_start(block);
+/// let object = blocks.hole(block, start, 16).unwrap().next;
+/// assert_eq!(blocks.owner(object), Owner::Block(start));
+/// blocks.mark_lines(object, 16, 1);
+/// assert_eq!(blocks.sweep_lines(block, 1), 255, "one of 256 lines is in use");
+///
+/// // A large object has pages of its own.
+/// let large = blocks.take_run(100_000).unwrap();
+/// assert_eq!(blocks.owner(large), Owner::Large(large));
+/// blocks.release_run(large);
+/// assert_eq!(blocks.owner(large), Owner::Nobody);
+/// ```
 #[derive(Debug)]
 pub struct Blocks {
     /// The start of the first block.

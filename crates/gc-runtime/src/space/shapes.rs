@@ -51,6 +51,29 @@ pub struct Object {
 }
 
 /// The shapes of all types.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::space::shapes::{Refs, Shapes};
+/// use gc_runtime::{HeapMemory, HeapOptions, LayoutTable};
+/// use gc_types::{GcLayout, NULL_PAGE_SIZE, StorageType, StructLayout, TypeIndex, VMGcKind};
+/// use std::sync::Arc;
+///
+/// let pair = TypeIndex::new(0).unwrap();
+/// let layout = GcLayout::Struct(StructLayout::new([StorageType::Ref; 2]).unwrap());
+/// let mut layouts = LayoutTable::default();
+/// layouts.ensure(pair, &Arc::new(layout));
+/// let mut shapes = Shapes::default();
+/// shapes.update(&layouts);
+///
+/// let memory = HeapMemory::new(&HeapOptions::default())?;
+/// let word = pair.header_word(VMGcKind::StructRef);
+/// let object = shapes.object(&memory, NULL_PAGE_SIZE, word).unwrap();
+/// assert_eq!((object.size, object.refs), (16, Refs::Bits(0b11)));
+/// // No type has this header.
+/// assert!(shapes.object(&memory, NULL_PAGE_SIZE, word + 1).is_none());
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Shapes {
     by_type: Vec<Shape>,
