@@ -62,15 +62,6 @@ pub fn compare_calls(c: &mut Criterion, group: &str, wat: &str, call: Call) {
     compare(c, group, 1, |contestant, times| contestant.compile(wat)?.start()?.call(call, times));
 }
 
-/// Times a store with an instance of a module, and one call of an export if it is given, under
-/// every collector.
-///
-/// # Panics
-/// If it fails.
-pub fn compare_instances(c: &mut Criterion, group: &str, wat: &str, export: Option<&str>) {
-    compare(c, group, 1, |contestant, times| contestant.compile(wat)?.instances(export, times));
-}
-
 fn compare(
     c: &mut Criterion,
     group: &str,

@@ -2,7 +2,8 @@
 
 use crate::contestant::{Contestant, Heap, Settings, contestant};
 use anyhow::Result;
-use gc_wasm::{Collector, Config};
+use gc_wasm::{Collector, Config, OnDemand};
+use std::sync::Arc;
 
 contestant!(gc_wasm, result: Result);
 
@@ -11,14 +12,31 @@ contestant!(gc_wasm, result: Result);
 /// # Errors
 /// If an engine cannot be made with the settings.
 pub fn all(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
+    entrants(settings, "reclaim", || Arc::new(OnDemand::default()))
+}
+
+/// Every collector of this project, with a source of memory that keeps nothing.
+///
+/// # Errors
+/// As [`all`].
+pub fn cold(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
+    entrants(settings, "cold", || Arc::new(OnDemand::keeping(0, 0)))
+}
+
+fn entrants(
+    settings: &Settings,
+    prefix: &str,
+    source: impl Fn() -> Arc<OnDemand>,
+) -> Result<Vec<Box<dyn Contestant>>> {
     let mut all: Vec<Box<dyn Contestant>> = Vec::new();
     for collector in Collector::all() {
-        let name = format!("reclaim {}", collector.name());
+        let name = format!("{prefix} {}", collector.name());
         let engine = Engine::new(
             Config::new()
                 .collector(collector)
                 .gc_heap_maximum(4 << 30)
-                .max_wasm_stack(settings.stack),
+                .max_wasm_stack(settings.stack)
+                .memory_source(source()),
         )?;
         all.push(Box::new(Entrant { name, engine }));
     }

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 #[cfg(feature = "compiler")]
 use gc_compiler::{CompileOptions, Compiler};
 use gc_jit::HostCallTable;
-use gc_runtime::{GcStore, HeapFactory, HeapOptions, PolicyFactory};
+use gc_runtime::{GcStore, HeapFactory, HeapOptions, MemorySource, PolicyFactory};
 use gc_types::{Abi, HeapBounds, NULL_PAGE_SIZE};
 use std::fmt;
 use std::sync::Arc;
@@ -173,6 +173,25 @@ impl EngineBuilder {
     #[must_use]
     pub fn growth_policy(mut self, policy: impl Into<PolicyFactory>) -> EngineBuilder {
         self.heap.policy = policy.into();
+        self
+    }
+
+    /// Sets the source from which stores get their memory (default: a new
+    /// [`OnDemand`](crate::OnDemand), which maps memory when it is asked for and keeps a few
+    /// reservations for the next stores). Engines can share a source.
+    ///
+    /// ```
+    /// use gc_engine::{Collector, Engine, OnDemand};
+    /// use std::sync::Arc;
+    ///
+    /// // Nothing is kept when a store is dropped.
+    /// let source = Arc::new(OnDemand::keeping(0, 0));
+    /// let engine = Engine::builder(Collector::copying()).memory_source(source).build()?;
+    /// # anyhow::Ok(())
+    /// ```
+    #[must_use]
+    pub fn memory_source(mut self, source: Arc<dyn MemorySource>) -> EngineBuilder {
+        self.heap.memory = source;
         self
     }
 

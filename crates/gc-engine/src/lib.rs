@@ -66,5 +66,8 @@ pub use types::{Signature, Type};
 pub use value::{Params, Results, Value};
 
 pub use gc_jit::{Backtrace, BacktraceFrame, TrapError};
-pub use gc_runtime::{AdaptivePolicy, CollectorOption, FixedPolicy, PolicyFactory};
+pub use gc_runtime::{
+    AdaptivePolicy, CollectorOption, FixedPolicy, Growth, HeapError, MemoryPurpose, MemoryRequest,
+    MemorySource, OnDemand, PolicyFactory, Reservation, UsedReservation,
+};
 pub use gc_types::{HeapBounds, StorageType, Trap};

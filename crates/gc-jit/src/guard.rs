@@ -97,6 +97,7 @@ pub(crate) fn trap_of(error: &HeapError) -> Trap {
         HeapError::NeedsRoom { .. }
         | HeapError::OutOfMemory { .. }
         | HeapError::Refused { .. }
+        | HeapError::NoMemory { .. }
         | HeapError::System { .. } => Trap::OutOfMemory,
         // The other errors are about types, kinds or references that were read from the heap.
         _ => Trap::CorruptHeap,

@@ -1,5 +1,6 @@
 //! The errors of a heap.
 
+use crate::MemoryPurpose;
 use gc_types::{TypeIndex, VMGcKind};
 use std::fmt;
 
@@ -99,9 +100,18 @@ pub enum HeapError {
         /// The option, and the reason.
         what: String,
     },
-    /// The system refused to map or protect memory.
+    /// The [source](crate::MemorySource) of the memory, or the system, refused memory.
+    NoMemory {
+        /// What the memory was for.
+        purpose: MemoryPurpose,
+        /// Bytes that were asked for.
+        bytes: u64,
+        /// The reason.
+        why: String,
+    },
+    /// The system does not have what a heap needs.
     System {
-        /// The operation, and the system's error.
+        /// What it lacks.
         what: String,
     },
 }
@@ -141,7 +151,10 @@ impl fmt::Display for HeapError {
                 write!(f, "corrupt GC heap at {at:#x}: {what}; {path}")
             }
             HeapError::Options { what } => write!(f, "heap options cannot be satisfied: {what}"),
-            HeapError::System { what } => write!(f, "the system refused: {what}"),
+            HeapError::NoMemory { purpose, bytes, why } => {
+                write!(f, "no memory for {purpose} ({bytes} bytes): {why}")
+            }
+            HeapError::System { what } => write!(f, "this system cannot have GC heaps: {what}"),
         }
     }
 }

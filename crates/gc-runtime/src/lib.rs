@@ -54,7 +54,10 @@ pub use gc_types::HeapBounds;
 pub use heap::{GcHeap, LastResort, Occupancy};
 pub use host_panic::HostPanic;
 pub use layouts::LayoutTable;
-pub use memory::{HeapMapping, HeapMemory};
+pub use memory::{
+    Admission, Growth, HeapMapping, HeapMemory, MappedMemory, MemoryPurpose, MemoryRequest,
+    MemorySource, OnDemand, Reservation, UsedReservation, ZeroIsNone, Zeroable, ZeroedVec,
+};
 pub use object::{HeapCore, by_halves};
 pub use options::HeapOptions;
 pub use pauses::{Pause, PauseKind, PauseLog};

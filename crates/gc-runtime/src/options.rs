@@ -1,7 +1,8 @@
 //! [`HeapOptions`]: the options of a heap.
 
-use crate::{GcRuntime, HeapMemory, PolicyFactory};
+use crate::{GcRuntime, HeapMemory, MemorySource, OnDemand, PolicyFactory};
 use gc_types::{HeapBounds, NULL_PAGE_SIZE};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The options of a heap's memory. Sizes are in bytes and count from the heap's base, so they
@@ -36,6 +37,8 @@ pub struct HeapOptions {
     /// may take. The collector reads the clock every few hundred objects, so a slice may take a
     /// little longer.
     pub slice: Duration,
+    /// The source of the memory. Heaps with clones of these options share it.
+    pub memory: Arc<dyn MemorySource>,
     /// Collects at every Nth allocation; 0 turns this off. Needs the feature `gc_zeal`.
     pub zeal: u32,
 }
@@ -63,7 +66,8 @@ impl HeapOptions {
 }
 
 impl Default for HeapOptions {
-    /// 1 MiB that may grow to [`HeapOptions::MAX_SIZE`], guarded, without zeal.
+    /// 1 MiB that may grow to [`HeapOptions::MAX_SIZE`], guarded, without zeal. The memory comes from
+    /// a new [`OnDemand`].
     fn default() -> Self {
         HeapOptions {
             initial: HeapOptions::DEFAULT_INITIAL,
@@ -71,6 +75,7 @@ impl Default for HeapOptions {
             bounds: HeapBounds::Guarded,
             policy: PolicyFactory::default(),
             slice: HeapOptions::DEFAULT_SLICE,
+            memory: Arc::new(OnDemand::default()),
             zeal: 0,
         }
     }

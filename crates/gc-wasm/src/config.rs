@@ -3,7 +3,8 @@
 use crate::Collector;
 use crate::store::limits;
 use anyhow::{Result, bail};
-use gc_runtime::{HeapBounds, HeapOptions, PolicyFactory};
+use gc_runtime::{HeapBounds, HeapOptions, MemorySource, OnDemand, PolicyFactory};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The default of [`Config::huge_function`].
@@ -22,6 +23,7 @@ pub struct Config {
     pub(crate) gc_policy: PolicyFactory,
     pub(crate) gc_slice: Duration,
     pub(crate) gc_zeal: u32,
+    pub(crate) memory_source: Arc<dyn MemorySource>,
     pub(crate) max_wasm_stack: usize,
     pub(crate) optimize: bool,
     pub(crate) verify: bool,
@@ -48,6 +50,7 @@ impl Config {
             gc_policy: PolicyFactory::default(),
             gc_slice: HeapOptions::DEFAULT_SLICE,
             gc_zeal: 0,
+            memory_source: Arc::new(OnDemand::default()),
             max_wasm_stack: 1 << 20,
             optimize: true,
             verify: cfg!(debug_assertions),
@@ -111,6 +114,24 @@ impl Config {
         self
     }
 
+    /// Sets the source from which stores get their memory: GC heaps and the tables of collectors,
+    /// linear memories, tables and instances (default: a new [`OnDemand`], which maps memory when it
+    /// is asked for and keeps a few reservations for the next stores). Engines made from clones of
+    /// these settings share the source.
+    ///
+    /// ```
+    /// use gc_wasm::{Config, Engine, OnDemand};
+    /// use std::sync::Arc;
+    ///
+    /// // Nothing is kept when a store is dropped.
+    /// let engine = Engine::new(Config::new().memory_source(Arc::new(OnDemand::keeping(0, 0))))?;
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn memory_source(&mut self, source: Arc<dyn MemorySource>) -> &mut Config {
+        self.memory_source = source;
+        self
+    }
+
     /// Sets the bytes of native stack that compiled code may use (default: 1 MiB). Code traps if it
     /// needs more. The thread must have that much stack, and some more for the host.
     pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Config {
@@ -171,6 +192,7 @@ impl Config {
             bounds: self.gc_heap_bounds,
             policy: self.gc_policy.clone(),
             slice: self.gc_slice,
+            memory: self.memory_source.clone(),
             zeal: self.gc_zeal,
         }
     }

@@ -314,7 +314,8 @@ impl Table {
         let ty = ty.to_wasm();
         value_fits(store, &init, &ty)?;
         let definition = VMWords::new(DEFINITION_SIZE);
-        let table = TableData::new(store.tables.len(), ty, definition);
+        let source = &store.engine().config().memory_source;
+        let table = TableData::new(source, store.tables.len(), ty, definition);
         store.tables.push(table);
         let index = store.tables.len() - 1;
         let element = store.element_of(&init)?;
@@ -409,8 +410,10 @@ impl Memory {
             page_size_log2: 16,
         };
         let definition = VMWords::new(DEFINITION_SIZE);
-        let limit = store.engine().config().memory_maximum;
-        store.memories.push(MemoryData::new(ty, definition, limit)?);
+        let config = store.engine().config();
+        let (source, limit) = (&config.memory_source, config.memory_maximum);
+        let memory = MemoryData::new(source, ty, definition, limit)?;
+        store.memories.push(memory);
         Ok(Memory::from_index(store, store.memories.len() - 1))
     }
 

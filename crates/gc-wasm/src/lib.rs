@@ -68,7 +68,8 @@ pub use values::Val;
 pub use gc_engine::{Collector, CollectorOption};
 pub use gc_jit::{Backtrace, BacktraceFrame, TrapError};
 pub use gc_runtime::{
-    AdaptivePolicy, Decision, FixedPolicy, GcStats, GrowthPolicy, HeapBounds, HeapError, HeapPlan,
-    HeapUsage, Pause, PauseKind, PauseLog, PolicyFactory, Reclaims,
+    AdaptivePolicy, Decision, FixedPolicy, GcStats, Growth, GrowthPolicy, HeapBounds, HeapError,
+    HeapPlan, HeapUsage, MemoryPurpose, MemoryRequest, MemorySource, OnDemand, Pause, PauseKind,
+    PauseLog, PolicyFactory, Reclaims, Reservation, UsedReservation,
 };
 pub use gc_types::Trap;

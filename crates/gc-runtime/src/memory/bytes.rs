@@ -26,7 +26,7 @@ impl HeapMemory {
     pub(super) fn pointer(&self, at: u64, size: u64) -> Option<*mut u8> {
         if at >= NULL_PAGE && at <= self.len && size <= self.len - at {
             // SAFETY: `at <= len`, which is inside the reservation.
-            Some(unsafe { self.mapping.base.add(at as usize) })
+            Some(unsafe { self.mapping.base().add(at as usize) })
         } else {
             None
         }

@@ -1,29 +1,37 @@
-//! Replaces `system.rs` under Miri, which has no pages. A heap is one allocation, which is suitable
-//! only for small heaps.
+//! Replaces `system.rs` under Miri, which has no pages. A reservation is one allocation, which is
+//! suitable only for small heaps.
 #![allow(unsafe_code)]
 
-use crate::HeapError;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ptr::NonNull;
 
-pub(super) fn page_size() -> u64 {
+pub(super) fn page_size() -> usize {
     4096
 }
 
 fn layout(bytes: usize) -> Layout {
-    Layout::from_size_align(bytes, 4096).expect("a heap's size")
+    Layout::from_size_align(bytes, 4096).expect("a reservation's size")
 }
 
-pub(super) fn reserve(bytes: usize) -> Result<*mut u8, HeapError> {
-    if bytes > 1 << 30 {
-        return Err(HeapError::System { what: "guarded heaps do not run under Miri".into() });
+pub(super) fn reserve(bytes: usize) -> Result<NonNull<u8>, &'static str> {
+    if bytes == 0 || bytes > 1 << 30 {
+        return Err("guarded heaps do not run under Miri");
     }
-    // SAFETY: heaps are never empty.
-    Ok(unsafe { alloc_zeroed(layout(bytes)) })
+    // SAFETY: the size is not zero.
+    NonNull::new(unsafe { alloc_zeroed(layout(bytes)) }).ok_or("out of memory")
 }
 
 /// # Safety
 /// There are no conditions: the whole allocation exists already.
-pub(super) unsafe fn commit(_at: *mut u8, _bytes: usize) -> Result<(), HeapError> {
+pub(super) unsafe fn commit(_at: *mut u8, _bytes: usize) -> Result<(), &'static str> {
+    Ok(())
+}
+
+/// # Safety
+/// The range is in one of our reservations, and nobody uses it any more.
+pub(super) unsafe fn decommit(at: *mut u8, bytes: usize) -> Result<(), &'static str> {
+    // SAFETY: the caller's.
+    unsafe { zero(at, bytes) };
     Ok(())
 }
 
@@ -35,8 +43,14 @@ pub(super) unsafe fn zero(at: *mut u8, bytes: usize) {
 }
 
 /// # Safety
+/// There are no conditions: nothing is known of pages.
+pub(super) unsafe fn resident(_at: *mut u8, _bytes: usize, _pages: &mut [u8]) -> bool {
+    false
+}
+
+/// # Safety
 /// The range is one of our whole reservations, and nobody uses it any more.
-pub(super) unsafe fn release(base: *mut u8, bytes: usize) {
+pub(super) unsafe fn release(base: NonNull<u8>, bytes: usize) {
     // SAFETY: the caller's.
-    unsafe { dealloc(base, layout(bytes)) };
+    unsafe { dealloc(base.as_ptr(), layout(bytes)) };
 }

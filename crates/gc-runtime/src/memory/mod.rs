@@ -1,17 +1,35 @@
-//! Heap memory: one reservation of address space, and the data words that emitted code shares with
-//! the collector. The first 64 KiB of the reservation are never mapped; the rest is mapped as far
-//! as the heap has grown.
+//! Memory: where it comes from, and the memory of heaps.
 //!
-//! The host reads and writes a heap only through [`HeapMemory`] (`bytes.rs`). The mapping itself is
+//! Everything that a store maps comes from a [`MemorySource`] (`source.rs`), usually from
+//! [`OnDemand`]. Address space that is not in use is a [`Reservation`] or a [`UsedReservation`],
+//! address space in use is [`MappedMemory`]. [`ZeroedVec`] is a table in such memory, and
+//! [`Admission`] counts what is too small for it.
+//!
+//! The memory of a heap is one reservation of address space, and the data words that emitted code
+//! shares with the collector. The first 64 KiB of the reservation are never mapped; the rest is
+//! mapped as far as the heap has grown. The host reads and writes a heap only through [`HeapMemory`] (`bytes.rs`). The mapping itself is
 //! shared ([`HeapMapping`]), so code that runs compiled code can keep the mapping alive after the
 //! heap is dropped.
 #![allow(unsafe_code)]
 
+mod admission;
 mod bytes;
+mod mapped;
+mod on_demand;
+mod reservation;
+mod source;
 #[cfg_attr(miri, path = "miri.rs")]
 mod system;
 #[cfg(test)]
 mod tests;
+mod zeroed;
+
+pub use admission::Admission;
+pub use mapped::MappedMemory;
+pub use on_demand::OnDemand;
+pub use reservation::{Reservation, UsedReservation};
+pub use source::{Growth, MemoryPurpose, MemoryRequest, MemorySource};
+pub use zeroed::{ZeroIsNone, Zeroable, ZeroedVec};
 
 use crate::{HeapBounds, HeapError, HeapOptions};
 use gc_types::{HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE};
@@ -26,54 +44,43 @@ const NULL_PAGE: u64 = NULL_PAGE_SIZE as u64;
 #[repr(C, align(64))]
 struct HeapData([AtomicU32; DATA_WORDS]);
 
-/// A heap's reservation and its data words, both at addresses that never change.
-/// Unmapped when the last handle is dropped.
+/// A heap's address space and its data words, both at addresses that never change. The address
+/// space goes back to its source when the last handle is dropped.
 #[derive(Debug)]
 pub struct HeapMapping {
-    base: *mut u8,
-    reserved: usize,
+    memory: MappedMemory,
     data: HeapData,
 }
-
-// SAFETY: `base` points to memory that belongs to this value alone and is not bound to a thread. A
-// shared `HeapMapping` gives access only to the data words, which are atomic.
-unsafe impl Send for HeapMapping {}
-// SAFETY: as above.
-unsafe impl Sync for HeapMapping {}
 
 impl HeapMapping {
     /// As much address space as memory for a heap with these options has. Nothing of it is ever
     /// mapped, and its data words are zero.
     pub(crate) fn absent(options: &HeapOptions) -> Result<Arc<HeapMapping>, HeapError> {
-        HeapMapping::reserve(HeapMemory::size_to_reserve(options)?.0)
+        let (size, _maximum) = HeapMemory::size_to_reserve(options)?;
+        let purpose = MemoryPurpose::NoHeap;
+        let request = MemoryRequest { purpose, size, unmapped: 0, initial: 0 };
+        HeapMapping::new(options, request)
     }
 
-    fn reserve(reserved: usize) -> Result<Arc<HeapMapping>, HeapError> {
-        let base = system::reserve(reserved)?;
-        Ok(Arc::new(HeapMapping { base, reserved, data: HeapData::default() }))
+    fn new(options: &HeapOptions, request: MemoryRequest) -> Result<Arc<HeapMapping>, HeapError> {
+        let memory = MappedMemory::new(&options.memory, request)?;
+        Ok(Arc::new(HeapMapping { memory, data: HeapData::default() }))
     }
 
     /// Address of the heap's first byte, which is not mapped. Constant.
+    #[inline]
     pub fn base(&self) -> *mut u8 {
-        self.base
+        self.memory.base()
     }
 
     /// Bytes of address space reserved from the base on, guard included.
     pub fn reserved(&self) -> usize {
-        self.reserved
+        self.memory.request().size
     }
 
     /// Address of the data words ([`HeapDataOffsets::SIZE`] bytes). Constant.
     pub fn data(&self) -> *const u8 {
         (&raw const self.data).cast()
-    }
-}
-
-impl Drop for HeapMapping {
-    fn drop(&mut self) {
-        // SAFETY: `system::reserve` made the reservation with this size, and this is the last
-        // handle to it.
-        unsafe { system::release(self.base, self.reserved) }
     }
 }
 
@@ -90,20 +97,23 @@ pub struct HeapMemory {
 }
 
 impl HeapMemory {
-    /// Reserves address space as `options` specify and maps its initial part.
+    /// Takes address space from the source of the options and maps its initial part.
     ///
     /// # Errors
     /// If the options cannot be satisfied or the system refuses.
     pub fn new(options: &HeapOptions) -> Result<HeapMemory, HeapError> {
-        let (reserved, maximum) = HeapMemory::size_to_reserve(options)?;
-        let mapping = HeapMapping::reserve(reserved)?;
+        let (size, maximum) = HeapMemory::size_to_reserve(options)?;
+        let len = HeapMemory::maximum_for(options.initial).min(maximum);
+        let request = MemoryRequest {
+            purpose: MemoryPurpose::GcHeap,
+            size,
+            unmapped: NULL_PAGE as usize,
+            initial: (len - NULL_PAGE) as usize,
+        };
+        let mapping = HeapMapping::new(options, request)?;
         let bounds = options.bounds;
-        let mut memory = HeapMemory { mapping, len: NULL_PAGE, maximum, bounds };
-        memory.set_data_u64(HeapDataOffsets::BOUND, NULL_PAGE);
-        let initial = options.initial.min(maximum).saturating_sub(NULL_PAGE);
-        if initial > 0 {
-            memory.grow(initial)?;
-        }
+        let mut memory = HeapMemory { mapping, len, maximum, bounds };
+        memory.set_data_u64(HeapDataOffsets::BOUND, len);
         Ok(memory)
     }
 
@@ -116,7 +126,7 @@ impl HeapMemory {
     /// The bytes of address space for memory with these options, and the
     /// [`maximum`](HeapMemory::maximum) of the memory.
     fn size_to_reserve(options: &HeapOptions) -> Result<(usize, u64), HeapError> {
-        let page = system::page_size();
+        let page = system::page_size() as u64;
         if options.maximum > 4 << 30 {
             return Err(HeapError::Options {
                 what: format!("a GC heap of {} bytes: 32-bit indices reach 4 GiB", options.maximum),
@@ -143,7 +153,7 @@ impl HeapMemory {
     pub(crate) fn maximum_for(bytes: u64) -> u64 {
         bytes
             .min(HeapOptions::MAX_SIZE)
-            .next_multiple_of(system::page_size())
+            .next_multiple_of(system::page_size() as u64)
             .clamp(NULL_PAGE, HeapOptions::MAX_SIZE)
     }
 
@@ -154,7 +164,12 @@ impl HeapMemory {
 
     /// Address of the heap's first byte, which is not mapped. Constant.
     pub fn base(&self) -> *mut u8 {
-        self.mapping.base
+        self.mapping.base()
+    }
+
+    /// Where the memory comes from. Tables of a collector come from there too ([`ZeroedVec`]).
+    pub fn source(&self) -> &Arc<dyn MemorySource> {
+        self.mapping.memory.source()
     }
 
     /// Address of the data words. Constant.
@@ -187,7 +202,7 @@ impl HeapMemory {
     /// The bytes that [`grow`](HeapMemory::grow) would map: whole pages up to the limit.
     pub fn growth(&self, bytes: u64) -> u64 {
         let room = self.maximum - self.len;
-        bytes.max(1).min(room).next_multiple_of(system::page_size()).min(room)
+        bytes.max(1).min(room).next_multiple_of(system::page_size() as u64).min(room)
     }
 
     /// Maps at least `bytes` more bytes after the mapped range, or as many as the limit allows.
@@ -200,9 +215,7 @@ impl HeapMemory {
         if grown == 0 {
             return Err(HeapError::OutOfMemory { bytes, limit: self.maximum });
         }
-        // SAFETY: `len + grown <= maximum <= reserved`, and both ends are
-        // multiples of the page size.
-        unsafe { system::commit(self.mapping.base.add(self.len as usize), grown as usize)? };
+        self.mapping.memory.grow((self.usable() + grown) as usize)?;
         self.len += grown;
         self.set_data_u64(HeapDataOffsets::BOUND, self.len);
         Ok(grown)
@@ -218,7 +231,7 @@ impl HeapMemory {
         if usable > 0 {
             // SAFETY: `NULL_PAGE .. len` is mapped for reading and writing and
             // belongs to this value.
-            unsafe { system::zero(self.mapping.base.add(NULL_PAGE as usize), usable) };
+            unsafe { system::zero(self.mapping.base().add(NULL_PAGE as usize), usable) };
         }
         for word in &self.mapping.data.0 {
             word.store(0, Relaxed);
@@ -231,7 +244,7 @@ impl HeapMemory {
     #[must_use]
     pub fn give_back(&mut self, at: u64, count: u64) -> Option<()> {
         let pointer = self.pointer(at, count)?;
-        let page = system::page_size();
+        let page = system::page_size() as u64;
         if at.is_multiple_of(page) && count.is_multiple_of(page) {
             if count > 0 {
                 // SAFETY: the range is mapped for reading and writing, belongs to

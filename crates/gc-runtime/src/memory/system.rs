@@ -1,18 +1,17 @@
 //! Reserves, commits, zeroes and releases pages of the operating system.
 #![allow(unsafe_code)]
 
-use crate::HeapError;
+use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+use std::ptr::NonNull;
 
-fn refused(attempt: &str, bytes: usize, error: rustix::io::Errno) -> HeapError {
-    HeapError::System { what: format!("{attempt} {bytes} bytes of GC heap: {error}") }
+/// Bytes of a page.
+pub(super) fn page_size() -> usize {
+    rustix::param::page_size()
 }
 
-pub(super) fn page_size() -> u64 {
-    rustix::param::page_size() as u64
-}
-
-pub(super) fn reserve(bytes: usize) -> Result<*mut u8, HeapError> {
+/// Reserves inaccessible address space.
+pub(super) fn reserve(bytes: usize) -> Result<NonNull<u8>, Errno> {
     // SAFETY: a private mapping at an address that the system picks touches no existing memory.
     let base = unsafe {
         rustix::mm::mmap_anonymous(
@@ -22,19 +21,34 @@ pub(super) fn reserve(bytes: usize) -> Result<*mut u8, HeapError> {
             MapFlags::PRIVATE | MapFlags::NORESERVE,
         )
     };
-    base.map(|base| base.cast()).map_err(|error| refused("reserving", bytes, error))
+    Ok(NonNull::new(base?.cast()).expect("a mapping is not at address zero"))
 }
 
+/// Makes bytes accessible. They are zero if they were never accessible, or were decommitted.
+///
 /// # Safety
-/// The range is page-aligned, inside one of our reservations, and not yet committed.
-pub(super) unsafe fn commit(at: *mut u8, bytes: usize) -> Result<(), HeapError> {
+/// The range is page-aligned and inside one of our reservations.
+pub(super) unsafe fn commit(at: *mut u8, bytes: usize) -> Result<(), Errno> {
     // SAFETY: the caller's.
     unsafe { rustix::mm::mprotect(at.cast(), bytes, MprotectFlags::READ | MprotectFlags::WRITE) }
-        .map_err(|error| refused("mapping", bytes, error))
 }
 
+/// Makes bytes inaccessible and gives their pages back.
+///
 /// # Safety
-/// The range is page-aligned and committed, and nobody holds references to it.
+/// The range is page-aligned and inside one of our reservations, and nobody uses it any more.
+pub(super) unsafe fn decommit(at: *mut u8, bytes: usize) -> Result<(), Errno> {
+    // SAFETY: the caller's. Only Linux promises zeroes after MADV_DONTNEED.
+    unsafe {
+        zero(at, bytes);
+        rustix::mm::mprotect(at.cast(), bytes, MprotectFlags::empty())
+    }
+}
+
+/// Makes accessible bytes zero and gives their pages back, if the system can.
+///
+/// # Safety
+/// The range is page-aligned and accessible, and nobody holds references to it.
 pub(super) unsafe fn zero(at: *mut u8, bytes: usize) {
     // Only Linux promises zeroes after MADV_DONTNEED.
     // SAFETY: the caller's.
@@ -46,11 +60,27 @@ pub(super) unsafe fn zero(at: *mut u8, bytes: usize) {
     }
 }
 
+/// Sets the lowest bit of the `n`th entry of `pages` if the `n`th page is in physical memory now.
+/// A page that is not may still have been written: the system may have swapped it out. Returns
+/// whether the system can tell.
+///
+/// # Safety
+/// The range is page-aligned and inside one of our reservations. `pages` has an entry for each of
+/// its pages.
+pub(super) unsafe fn resident(at: *mut u8, bytes: usize, pages: &mut [u8]) -> bool {
+    debug_assert!(pages.len() * page_size() >= bytes);
+    // SAFETY: the caller's.
+    cfg!(target_os = "linux")
+        && unsafe { libc::mincore(at.cast(), bytes, pages.as_mut_ptr().cast()) } == 0
+}
+
+/// Releases address space.
+///
 /// # Safety
 /// The range is one of our whole reservations, and nobody uses it any more.
-pub(super) unsafe fn release(base: *mut u8, bytes: usize) {
+pub(super) unsafe fn release(base: NonNull<u8>, bytes: usize) {
     // SAFETY: the caller's.
-    if let Err(error) = unsafe { rustix::mm::munmap(base.cast(), bytes) } {
-        log::error!("{}", refused("unmapping", bytes, error));
+    if let Err(error) = unsafe { rustix::mm::munmap(base.as_ptr().cast(), bytes) } {
+        log::error!("unmapping {bytes} bytes: {error}");
     }
 }

@@ -290,10 +290,10 @@ impl HeapCore {
 /// ```
 /// use gc_runtime::{HeapError, by_halves};
 ///
-/// // The system gives no more than 300 bytes.
+/// // The policy admits no more than 300 bytes.
 /// let grow = |bytes| match bytes {
 ///     0..=300 => Ok(bytes),
-///     _ => Err(HeapError::System { what: "no memory".into() }),
+///     _ => Err(HeapError::Refused { bytes }),
 /// };
 /// assert_eq!(by_halves(1000, 100, grow), Ok(250));
 /// assert!(by_halves(1000, 400, grow).is_err());
@@ -306,7 +306,7 @@ pub fn by_halves(
     let mut step = bytes.max(least);
     loop {
         match grow(step) {
-            Err(HeapError::Refused { .. } | HeapError::System { .. }) if step > least => {
+            Err(HeapError::Refused { .. } | HeapError::NoMemory { .. }) if step > least => {
                 step = (step / 2).max(least);
             }
             result => return result,

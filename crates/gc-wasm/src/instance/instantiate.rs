@@ -15,6 +15,7 @@ use crate::vm::table::{Element, TableData};
 use crate::vm::words::VMWords;
 use crate::{Engine, Extern, Module, Val};
 use anyhow::{Context, Result, bail, ensure};
+use gc_runtime::{Admission, MemoryPurpose};
 use gc_types::{Trap, VMGcRef};
 use wasmtime_types::EntityIndex;
 
@@ -63,7 +64,10 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     }
     store.add_code(module.code());
     let number = store.instances.len();
-    let vmctx = VMWords::new(layout.size() as usize);
+    let source = store.engine().config().memory_source.clone();
+    let size = layout.size() as usize;
+    let admission = Admission::new(&source, MemoryPurpose::Instance, size)?;
+    let vmctx = VMWords::new(size);
     let prefix = match info.uses_heap() {
         true => store.jit.vmctx_prefix(number)?,
         false => store.jit.vmctx_prefix_without_heap(number),
@@ -80,6 +84,7 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         globals: Vec::new(),
         elements: Vec::new(),
         dropped_data: vec![false; info.data.len()],
+        _admission: admission,
     };
     for (import, given) in info.imports.iter().zip(imports) {
         import_one(store, &mut instance, import.index, given)?;
@@ -88,7 +93,7 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         let Place::Inline(offset) = layout.memory(i as u32) else { unreachable!("defined") };
         let definition = instance.vmctx.at(offset);
         let limit = store.engine().config().memory_maximum;
-        let memory = MemoryData::new(*ty, definition, limit)
+        let memory = MemoryData::new(&source, *ty, definition, limit)
             .with_context(|| format!("allocating memory {i}"))?;
         instance.memories.push(store.memories.len());
         store.memories.push(memory);
@@ -97,7 +102,7 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         let Place::Inline(offset) = layout.table(i as u32) else { unreachable!("defined") };
         let definition = instance.vmctx.at(offset);
         instance.tables.push(store.tables.len());
-        store.tables.push(TableData::new(store.tables.len(), *ty, definition));
+        store.tables.push(TableData::new(&source, store.tables.len(), *ty, definition));
     }
     for (i, ty) in info.globals.iter().enumerate().skip(info.num_imported_globals as usize) {
         let Place::Inline(offset) = layout.global(i as u32) else { unreachable!("defined") };

@@ -209,10 +209,7 @@ impl StoreOpaque {
     ) -> Result<u32, CannotGrow> {
         self.take_elements(delta)?;
         let (table, gc) = self.table_and_gc(index);
-        table.grow(gc, delta, init).ok_or_else(|| {
-            self.elements_left += delta;
-            CannotGrow::Table
-        })
+        table.grow(gc, delta, init).inspect_err(|_why| self.elements_left += delta)
     }
 
     /// A table and the heap, both mutable.

@@ -1,8 +1,8 @@
 //! [`FuncRef`]: a function reference by its address, as compiled code has it.
 
 use super::words::VMWords;
-use super::zeroed::Zeroable;
 use gc_jit::VMFuncRef;
+use gc_runtime::ZeroIsNone;
 use gc_types::host_calls::HostCallParam;
 use gc_types::{HostCallType, TypeIndex, VMOffsets};
 use std::ptr::NonNull;
@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 pub(crate) struct FuncRef(NonNull<VMFuncRef>);
 
 // SAFETY: a null pointer is `None`, which is all zero bytes.
-unsafe impl Zeroable for Option<FuncRef> {}
+unsafe impl ZeroIsNone for FuncRef {}
 
 impl FuncRef {
     /// The reference at an address; `None` at zero.

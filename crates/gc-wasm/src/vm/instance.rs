@@ -3,7 +3,7 @@
 use super::func_ref::FuncRef;
 use super::words::VMWords;
 use crate::Module;
-use gc_runtime::SegmentId;
+use gc_runtime::{Admission, SegmentId};
 
 /// The evaluated elements of a segment. A dropped segment has none.
 pub(crate) enum SegmentElements {
@@ -37,6 +37,8 @@ pub(crate) struct InstanceData {
     pub(crate) elements: Vec<SegmentElements>,
     /// For each of the module's data segments, whether it was dropped.
     pub(crate) dropped_data: Vec<bool>,
+    /// Admits the memory of `vmctx`.
+    pub(crate) _admission: Admission,
 }
 
 impl InstanceData {

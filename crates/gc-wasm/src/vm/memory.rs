@@ -8,10 +8,10 @@
 use super::layout::DEFINITION_LEN;
 use super::words::VMWords;
 use crate::types::externs::PAGE_SIZE;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
+use gc_runtime::{MappedMemory, MemoryPurpose, MemoryRequest, MemorySource};
 use gc_types::Trap;
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
-use std::ptr::{NonNull, null_mut};
+use std::sync::Arc;
 use wasmtime_types::Memory;
 
 /// Offsets below this, minus the size of the largest access, are not checked.
@@ -24,35 +24,36 @@ pub(crate) struct MemoryData {
     /// The part that compiled code reads.
     pub(crate) definition: VMWords,
     pub(crate) ty: Memory,
-    base: NonNull<u8>,
+    memory: MappedMemory,
     /// The maximal number of pages.
     maximum: u64,
 }
 
 impl MemoryData {
-    /// Reserves a memory and maps its minimal size. Initializes `definition`. The memory may never
-    /// have more than `limit` bytes.
-    pub(crate) fn new(ty: Memory, definition: VMWords, limit: u64) -> Result<MemoryData> {
+    /// Takes a memory from `source` and maps its minimal size. Initializes `definition`. The memory
+    /// may never have more than `limit` bytes.
+    pub(crate) fn new(
+        source: &Arc<dyn MemorySource>,
+        ty: Memory,
+        definition: VMWords,
+        limit: u64,
+    ) -> Result<MemoryData> {
         let minimum = ty.limits.min;
         let maximum = ty.limits.max.unwrap_or(65536).min(65536).min(limit / PAGE_SIZE);
         if minimum > maximum {
             bail!("a memory of {minimum} pages exceeds the limit of {maximum} pages");
         }
-        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-        // SAFETY: a new anonymous mapping does not affect other memory.
-        let base = unsafe { mmap_anonymous(null_mut(), RESERVED, ProtFlags::empty(), flags) };
-        let base = base.map_err(|e| anyhow!(e).context("reserving a linear memory"))?;
-        let base = NonNull::new(base.cast::<u8>()).expect("a mapping is not at address zero");
-        let mut memory = MemoryData { definition, ty, base, maximum };
-        memory.set_definition(0);
-        if memory.grow(minimum).is_none() {
-            bail!("the system refused {minimum} pages for a linear memory");
-        }
+        let initial = (minimum * PAGE_SIZE) as usize;
+        let purpose = MemoryPurpose::LinearMemory;
+        let request = MemoryRequest { purpose, size: RESERVED, unmapped: 0, initial };
+        let memory = MappedMemory::new(source, request)?;
+        let mut memory = MemoryData { definition, ty, memory, maximum };
+        memory.set_definition(initial);
         Ok(memory)
     }
 
     fn set_definition(&mut self, len: usize) {
-        self.definition.set_pointer(0, self.base.as_ptr());
+        self.definition.set_pointer(0, self.memory.base());
         self.definition.set(DEFINITION_LEN, len as u64);
     }
 
@@ -72,9 +73,8 @@ impl MemoryData {
         let new = old.checked_add(delta).filter(|new| *new <= self.maximum)?;
         let (from, to) = (self.len(), (new * PAGE_SIZE) as usize);
         if to > from {
-            let access = MprotectFlags::READ | MprotectFlags::WRITE;
-            // SAFETY: the range is inside this memory's reservation.
-            unsafe { mprotect(self.base.add(from).as_ptr().cast(), to - from, access) }.ok()?;
+            let grown = self.memory.grow(to);
+            grown.inspect_err(|error| log::warn!("{error}")).ok()?;
             self.set_definition(to);
         }
         Some(old)
@@ -82,15 +82,13 @@ impl MemoryData {
 
     /// The bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: this number of bytes is mapped, and compiled code does not run while the store is
-        // borrowed.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len()) }
+        &self.memory.bytes()[..self.len()]
     }
 
     /// The bytes, mutable.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and the store is borrowed mutably.
-        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.len()) }
+        let len = self.len();
+        &mut self.memory.bytes_mut()[..len]
     }
 
     /// Copies `source[from..][..len]` to `at`.
@@ -124,13 +122,4 @@ fn range(at: u32, len: u32, size: usize) -> Result<std::ops::Range<usize>, Trap>
         return Err(Trap::MemoryOutOfBounds);
     }
     Ok(at as usize..end as usize)
-}
-
-impl Drop for MemoryData {
-    fn drop(&mut self) {
-        // SAFETY: only this memory owns the mapping, and nothing points into it any more.
-        if let Err(error) = unsafe { munmap(self.base.as_ptr().cast(), RESERVED) } {
-            log::error!("unmapping a linear memory: {error}");
-        }
-    }
 }

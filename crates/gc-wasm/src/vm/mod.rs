@@ -11,4 +11,3 @@ pub(crate) mod layout;
 pub(crate) mod memory;
 pub(crate) mod table;
 pub(crate) mod words;
-mod zeroed;

@@ -4,11 +4,11 @@ use super::func_ref::FuncRef;
 use super::instance::SegmentElements;
 use super::layout::DEFINITION_LEN;
 use super::words::VMWords;
-use super::zeroed::ZeroedVec;
-use gc_runtime::{GcStore, SlotsId};
+use gc_runtime::{GcStore, HeapError, MemoryPurpose, MemorySource, SlotsId, ZeroedVec};
 use gc_types::{RootKind, Trap, VMGcRef};
 use std::fmt;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use wasmtime_types::Table;
 
 /// The maximal number of elements of a table.
@@ -48,10 +48,12 @@ pub(crate) fn write_slot(gc: &mut GcStore, slot: &mut u32, word: u32) {
 
 /// The reason why a table does not grow. Its text continues the message "cannot have so many
 /// elements".
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum CannotGrow {
-    /// The table's own limit, or a lack of memory.
+    /// The table's own limit.
     Table,
+    /// There is no memory.
+    Memory(HeapError),
     /// Too few elements are left for all tables of the store.
     Store { maximum: u64, left: u64 },
 }
@@ -60,6 +62,7 @@ impl fmt::Display for CannotGrow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CannotGrow::Table => Ok(()),
+            CannotGrow::Memory(error) => write!(f, ": {error}"),
             CannotGrow::Store { maximum, left } => write!(
                 f,
                 ": those of a store may have {maximum} in all \
@@ -79,12 +82,18 @@ pub(crate) fn range(at: u32, len: u32, size: usize) -> Result<std::ops::Range<us
 }
 
 impl TableData {
-    /// A table with no elements yet, number `number` of its store. `definition` is filled in.
-    pub(crate) fn new(number: usize, ty: Table, definition: VMWords) -> TableData {
+    /// A table with no elements yet, number `number` of its store. The elements will come from
+    /// `source`. `definition` is filled in.
+    pub(crate) fn new(
+        source: &Arc<dyn MemorySource>,
+        number: usize,
+        ty: Table,
+        definition: VMWords,
+    ) -> TableData {
         let elements = if ty.ref_type.is_vmgcref_type() {
-            TableElements::Gc(ZeroedVec::new())
+            TableElements::Gc(ZeroedVec::new(source, MemoryPurpose::Table))
         } else {
-            TableElements::Func(ZeroedVec::new())
+            TableElements::Func(ZeroedVec::new(source, MemoryPurpose::Table))
         };
         let number = u32::try_from(number).expect("fewer than 2^32 tables");
         let mut table = TableData { definition, ty, elements, number, roots: None };
@@ -109,16 +118,20 @@ impl TableData {
         }
     }
 
-    /// Grows by `delta` elements with the value `init`. Returns the old size, or `None` if the
-    /// table cannot grow.
-    pub(crate) fn grow(&mut self, gc: &mut GcStore, delta: u64, init: Element) -> Option<u32> {
+    /// Grows by `delta` elements with the value `init`. Returns the old size.
+    pub(crate) fn grow(
+        &mut self,
+        gc: &mut GcStore,
+        delta: u64,
+        init: Element,
+    ) -> Result<u32, CannotGrow> {
         let old = self.len();
         let maximum = self.ty.limits.max.unwrap_or(MAX_ELEMENTS).min(MAX_ELEMENTS);
-        let new = (old as u64).checked_add(delta).filter(|new| *new <= maximum)? as usize;
-        let maximum = maximum as usize;
+        let new = (old as u64).checked_add(delta).filter(|new| *new <= maximum);
+        let (new, maximum) = (new.ok_or(CannotGrow::Table)? as usize, maximum as usize);
         match (&mut self.elements, init) {
             (TableElements::Gc(elements), Element::Gc(word)) => {
-                elements.grow(new, maximum)?;
+                elements.grow(new, maximum).map_err(CannotGrow::Memory)?;
                 let first = NonNull::new(elements.as_mut_ptr()).expect("elements have an address");
                 let roots = gc.roots_mut();
                 // SAFETY: the elements are references. They stay at this address until the table
@@ -139,7 +152,7 @@ impl TableData {
                 }
             }
             (TableElements::Func(elements), Element::Func(func)) => {
-                elements.grow(new, maximum)?;
+                elements.grow(new, maximum).map_err(CannotGrow::Memory)?;
                 if func.is_some() {
                     elements[old..].fill(func);
                 }
@@ -147,7 +160,7 @@ impl TableData {
             _ => unreachable!("an element of the table's own kind"),
         }
         self.set_definition();
-        u32::try_from(old).ok()
+        u32::try_from(old).map_err(|_| CannotGrow::Table)
     }
 
     /// Element `index`, which is not counted. `None` if there is no such element.

@@ -105,7 +105,7 @@ impl GcRuntime for GenerationalCollector {
 
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
         let nursery = self.nursery_size(memory.maximum());
-        Ok(Box::new(GenerationalHeap::new(memory, nursery, zeal)))
+        Ok(Box::new(GenerationalHeap::new(memory, nursery, zeal)?))
     }
 
     fn heap_abi(&self, maximum: u64) -> CollectorAbi {
@@ -160,10 +160,10 @@ struct GenerationalHeap {
 }
 
 impl GenerationalHeap {
-    fn new(memory: HeapMemory, nursery: u32, zeal: u32) -> GenerationalHeap {
+    fn new(memory: HeapMemory, nursery: u32, zeal: u32) -> Result<GenerationalHeap, HeapError> {
         let nursery = Nursery::new(nursery);
         let old = Old::new(nursery.end);
-        let tables = Tables::new(memory.maximum(), nursery.end);
+        let tables = Tables::new(&memory)?;
         let mut heap = GenerationalHeap {
             core: HeapCore::new(memory),
             shapes: Shapes::default(),
@@ -188,7 +188,7 @@ impl GenerationalHeap {
         heap.take_mapped();
         heap.tables.publish(&mut heap.core.memory);
         heap.renew_nursery();
-        heap
+        Ok(heap)
     }
 
     /// Allocates in the old generation.
@@ -367,7 +367,7 @@ impl GcHeap for GenerationalHeap {
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
         if !self.nursery.is_mapped(self.core.memory.len()) {
             match self.map_nursery(bytes) {
-                Err(HeapError::Refused { .. } | HeapError::System { .. }) => {}
+                Err(HeapError::Refused { .. } | HeapError::NoMemory { .. }) => {}
                 grown => {
                     self.grown = true;
                     return grown;

@@ -175,7 +175,11 @@ impl GenerationalHeap {
             return false;
         }
         self.nursery.sample.get_or_insert((next, new));
-        self.nursery.touched = self.nursery.touched.max(new);
+        if new > self.nursery.touched {
+            // Cards of young objects are always dirty, so that stores into them have no work to do.
+            self.tables.dirty_all(self.nursery.touched, new);
+            self.nursery.touched = new;
+        }
         memory.set_data_u32(LIMIT, new);
         true
     }

@@ -11,20 +11,22 @@
 //! Emitted code never calls the host for a full log. The log wraps around and the count continues.
 //! So the loss of entries is known, and marking begins again.
 
-use crate::{HeapMemory, RememberedSlots};
+use crate::{HeapError, HeapMemory, MemoryPurpose, RememberedSlots, ZeroedVec};
 use gc_types::collector::generational::{
-    CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NURSERY_START,
-    SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN,
+    CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, SLOT_CARD_SHIFT,
+    SLOT_CARDS, SLOT_CARDS_LEN,
 };
 
-/// The tables. Each has its final size from the start and never moves. The system maps its pages
-/// when they are first written.
+/// The tables. Each has its final size from the start and never moves. The large ones come from the
+/// heap's source. The system maps their pages when they are first written.
 #[derive(Debug)]
 pub(super) struct Tables {
-    cards: Vec<u8>,
+    cards: ZeroedVec<u8>,
     slots: RememberedSlots,
     /// Made at the first use.
-    log: Vec<u64>,
+    log: ZeroedVec<u64>,
+    /// Whether emitted code should log, but there is no memory for the log.
+    unlogged: bool,
     /// Number of log entries that were read.
     read: u64,
     /// Whether slots that are not in the table may refer to young objects.
@@ -32,17 +34,19 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Tables for a heap of up to `maximum` bytes, whose nursery ends at `nursery_end`.
-    pub(super) fn new(maximum: u64, nursery_end: u32) -> Tables {
+    /// Empty tables for a heap in `memory`.
+    ///
+    /// # Errors
+    /// If the memory's source refuses.
+    pub(super) fn new(memory: &HeapMemory) -> Result<Tables, HeapError> {
+        let (source, purpose) = (memory.source(), MemoryPurpose::CollectorTable);
         // There is one more, for an element after the last index that a 32-bit sum can give.
-        let mut cards = vec![0; (maximum >> CARD_SHIFT) as usize + 1];
-        // Cards of the nursery are always dirty, so that stores into it have no work to do.
-        let (first, last) = (NURSERY_START >> CARD_SHIFT, nursery_end.div_ceil(CARD_SIZE));
-        if let Some(cards) = cards.get_mut(first as usize..last as usize) {
-            cards.fill(DIRTY);
-        }
+        let count = (memory.maximum() >> CARD_SHIFT) as usize + 1;
+        let mut cards = ZeroedVec::new(source, purpose);
+        cards.grow(count, count)?;
         let slots = RememberedSlots::new(SLOT_CARDS_LEN, SLOT_CARD_SHIFT);
-        Tables { cards, slots, log: Vec::new(), read: 0, all_slots: false }
+        let log = ZeroedVec::new(source, purpose);
+        Ok(Tables { cards, slots, log, unlogged: false, read: 0, all_slots: false })
     }
 
     /// Writes the addresses to the heap data, which is otherwise zero.
@@ -60,6 +64,7 @@ impl Tables {
         self.cards_mut(nursery_end, end).fill(0);
         self.forget_slots();
         self.read = 0;
+        self.unlogged = false;
         self.publish(memory);
     }
 
@@ -136,12 +141,20 @@ impl Tables {
 
     // ---- log ------------------------------------------------------------------
 
-    /// Sets whether emitted code logs the references that it overwrites.
+    /// Sets whether emitted code logs the references that it overwrites. If there is no memory for
+    /// the log, entries count as lost from now on.
     pub(super) fn set_logging(&mut self, memory: &mut HeapMemory, logging: bool) {
+        self.unlogged = false;
         if logging && self.log.is_empty() {
-            self.log = vec![0; LOG_CAPACITY as usize];
-            self.publish(memory);
+            match self.log.grow(LOG_CAPACITY as usize, LOG_CAPACITY as usize) {
+                Ok(()) => self.publish(memory),
+                Err(error) => {
+                    log::warn!("marking cannot be interleaved with the program: {error}");
+                    self.unlogged = true;
+                }
+            }
         }
+        let logging = logging && !self.unlogged;
         self.read = 0;
         memory.set_data_u64(LOG_LEN, 0);
         memory.set_data_u32(MARKING, logging.into());
@@ -149,6 +162,9 @@ impl Tables {
 
     /// Number of log entries that were not read yet. `None` if some were lost.
     pub(super) fn logged(&self, memory: &HeapMemory) -> Option<u32> {
+        if self.unlogged {
+            return None;
+        }
         let unread = memory.data_u64(LOG_LEN).checked_sub(self.read)?;
         (unread <= LOG_CAPACITY).then_some(unread.min(self.log.len() as u64) as u32)
     }
@@ -190,9 +206,8 @@ mod tests {
 
     #[test]
     fn dirty_cards_are_found_and_cleaned() {
-        let mut tables = Tables::new(1 << 20, 96 << 10);
+        let mut tables = Tables::new(&memory()).unwrap();
         let (start, end) = (96 << 10, 1 << 20);
-        assert!(tables.is_dirty(64 << 10) && tables.is_dirty((96 << 10) - 1));
         assert_eq!(tables.take_dirty(start, end), None);
         let dirty = [start, start + 511, start + 512, 300_000, end - 1];
         dirty.iter().for_each(|&at| tables.dirty(at));
@@ -213,7 +228,7 @@ mod tests {
     #[test]
     fn slots_are_remembered_until_they_are_forgotten() {
         let mut memory = memory();
-        let mut tables = Tables::new(1 << 20, 96 << 10);
+        let mut tables = Tables::new(&memory).unwrap();
         tables.publish(&mut memory);
         assert_eq!(memory.data_u64(SLOT_CARDS), tables.slots.as_mut_ptr().addr() as u64);
         tables.remember(5000);
@@ -227,7 +242,7 @@ mod tests {
     #[test]
     fn a_log_that_wrapped_around_is_known_to_have() {
         let mut memory = memory();
-        let mut tables = Tables::new(1 << 20, 96 << 10);
+        let mut tables = Tables::new(&memory).unwrap();
         assert_eq!(tables.logged(&memory), Some(0));
         tables.set_logging(&mut memory, true);
         assert_eq!((memory.data_u32(MARKING), tables.logged(&memory)), (1, Some(0)));

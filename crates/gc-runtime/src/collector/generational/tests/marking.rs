@@ -2,6 +2,7 @@
 //! allocation drives it to its end.
 
 use super::*;
+use crate::{MemoryPurpose, MemoryRequest, MemorySource, Reservation, UsedReservation};
 
 /// Begins a major collection and runs `mutate` between its slices.
 fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) -> u32 {
@@ -99,6 +100,39 @@ fn marking_is_given_up_when_the_log_was_too_short() {
     f.collect(Kind::Finish);
     f.collect(Kind::Full);
     assert_eq!(f.live(), 0);
+}
+
+/// Refuses the pages of tables.
+#[derive(Debug)]
+struct NoTables;
+
+impl MemorySource for NoTables {
+    fn reserve(&self, request: &MemoryRequest) -> Result<Reservation, HeapError> {
+        match request.purpose {
+            MemoryPurpose::CollectorTable => Err(request.refused("the test refuses")),
+            _ => Reservation::new(request),
+        }
+    }
+
+    fn give_back(&self, _used: UsedReservation) {}
+}
+
+#[test]
+fn marking_is_not_interleaved_without_memory_for_the_log() {
+    let options = HeapOptions { memory: Arc::new(NoTables), ..options(8 << 20) };
+    let mut f = Fixture::in_memory(HeapMemory::new(&options).unwrap(), &COLLECTOR);
+    f.list(5000);
+    f.heap.zeal = 1;
+    f.collect(Kind::Begin);
+    assert_eq!((f.heap.phase, f.heap.core.memory.data_u32(MARKING)), (Phase::Idle, 0));
+    // Emitted code does not log this.
+    let rest = f.read(f.top(), CDR);
+    f.poke(f.top(), CDR, 0);
+    f.stack[0] = u64::from(rest);
+    f.heap.major_slice();
+    assert_eq!((f.heap.phase, f.live()), (Phase::Idle, 5000));
+    f.collect(Kind::Full);
+    assert_eq!((f.list_length(), f.live()), (4999, 4999));
 }
 
 #[test]

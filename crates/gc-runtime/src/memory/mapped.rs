@@ -1,0 +1,149 @@
+//! [`MappedMemory`]: address space in use.
+#![allow(unsafe_code)]
+
+use super::reservation::{Space, UsedReservation};
+use super::{Growth, MemoryRequest, MemorySource};
+use crate::HeapError;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Memory from a [`MemorySource`] at an address that never changes. The accessible bytes follow the
+/// unmapped ones of the request, are zero at first, and only become more. Dropping it gives it back
+/// to its source.
+#[derive(Debug)]
+pub struct MappedMemory {
+    base: NonNull<u8>,
+    accessible: AtomicUsize,
+    request: MemoryRequest,
+    /// Taken when this is dropped.
+    space: Mutex<Option<Space>>,
+    source: Arc<dyn MemorySource>,
+}
+
+// SAFETY: the memory belongs to this value alone and is not bound to a thread.
+unsafe impl Send for MappedMemory {}
+// SAFETY: a shared value gives access only to the bytes, as a shared slice of them would.
+unsafe impl Sync for MappedMemory {}
+
+impl MappedMemory {
+    /// Takes memory from `source` and makes its initial bytes accessible.
+    ///
+    /// # Errors
+    /// If the source or the system refuses, the source gives what does not fit the request, or the
+    /// request's unmapped and initial bytes are more than its size.
+    pub fn new(
+        source: &Arc<dyn MemorySource>,
+        request: MemoryRequest,
+    ) -> Result<MappedMemory, HeapError> {
+        let reservation = source.reserve(&request)?;
+        if !reservation.fits(&request) {
+            return Err(request.refused("the memory source gave what was not asked for"));
+        }
+        let mut space = reservation.0;
+        let initial = request.accessible();
+        space.check(initial)?;
+        if space.accessible > initial {
+            // SAFETY: nobody uses the memory yet.
+            unsafe { space.set_accessible(initial, request.purpose)? };
+        }
+        let memory = MappedMemory {
+            base: space.base,
+            accessible: AtomicUsize::new(space.accessible),
+            request,
+            space: Mutex::new(Some(space)),
+            source: source.clone(),
+        };
+        memory.grow(initial)?;
+        Ok(memory)
+    }
+
+    /// What was asked for.
+    pub fn request(&self) -> &MemoryRequest {
+        &self.request
+    }
+
+    /// Where it comes from.
+    pub fn source(&self) -> &Arc<dyn MemorySource> {
+        &self.source
+    }
+
+    /// Address of the first byte of the address space. Constant.
+    #[inline]
+    pub fn base(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    /// The number of accessible bytes.
+    #[inline]
+    pub fn accessible(&self) -> usize {
+        self.accessible.load(Relaxed)
+    }
+
+    /// Makes `to` bytes accessible, unless that many are. Rounded up to pages. New bytes are zero.
+    ///
+    /// # Errors
+    /// If the source or the system refuses, or fewer bytes are reserved. Then nothing
+    /// changes.
+    pub fn grow(&self, to: usize) -> Result<(), HeapError> {
+        if to <= self.accessible() {
+            return Ok(());
+        }
+        let to = MemoryRequest { initial: to, ..self.request }.accessible();
+        self.source.commit(Growth { memory: self, to })?;
+        if self.accessible() < to {
+            let growth = Growth { memory: self, to };
+            return Err(growth.refused("the memory source did not make it accessible"));
+        }
+        Ok(())
+    }
+
+    /// Makes `to` bytes accessible, a whole number of pages.
+    pub(super) fn commit(&self, to: usize) -> Result<(), HeapError> {
+        let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
+        let space = space.as_mut().expect("taken only when this is dropped");
+        space.check(to)?;
+        if to > space.accessible {
+            // SAFETY: no bytes become inaccessible.
+            unsafe { space.set_accessible(to, self.request.purpose)? };
+            self.accessible.store(to, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Address of the first accessible byte. Constant.
+    pub fn start(&self) -> *mut u8 {
+        self.base.as_ptr().wrapping_add(self.request.unmapped)
+    }
+
+    /// The accessible bytes.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: they are accessible as long as `self` lives, and initialised. Whoever gives their
+        // address to compiled code does not run it while they are borrowed.
+        unsafe { std::slice::from_raw_parts(self.start(), self.accessible()) }
+    }
+
+    /// The accessible bytes, mutable.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.start(), self.accessible()) }
+    }
+}
+
+#[cfg(test)]
+impl MappedMemory {
+    /// Takes the address space.
+    pub(super) fn take(mut self) -> UsedReservation {
+        let space = self.space.get_mut().unwrap().take().unwrap();
+        UsedReservation(space, self.request)
+    }
+}
+
+impl Drop for MappedMemory {
+    fn drop(&mut self) {
+        let space = self.space.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(space) = space {
+            self.source.give_back(UsedReservation(space, self.request));
+        }
+    }
+}

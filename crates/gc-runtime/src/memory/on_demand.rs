@@ -1,0 +1,97 @@
+//! [`OnDemand`]: the source that maps memory when it is asked for, and keeps a few reservations.
+
+use super::{MemoryPurpose, MemoryRequest, MemorySource, Reservation, UsedReservation};
+use crate::HeapError;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The usual [`MemorySource`]: takes address space from the system when it is asked for.
+///
+/// It keeps the last few reservations that it got back, so that a store that is made soon after
+/// another was dropped does not pay for mapping memory and for the first touch of its pages. What
+/// is kept is cleared when it is given back: a later store never sees the bytes of an earlier one,
+/// and they do not stay in memory. Pages that were used are overwritten with zeroes as long as they
+/// are few, and given back to the system otherwise. Whatever is kept is unmapped when the source is
+/// dropped.
+///
+/// ```
+/// use gc_runtime::{HeapOptions, OnDemand};
+/// use std::sync::Arc;
+///
+/// // A source that keeps nothing.
+/// let options = HeapOptions { memory: Arc::new(OnDemand::keeping(0, 0)), ..HeapOptions::default() };
+/// ```
+#[derive(Debug)]
+pub struct OnDemand {
+    most: usize,
+    resident: usize,
+    /// The oldest first.
+    kept: Mutex<VecDeque<Reservation>>,
+}
+
+impl OnDemand {
+    /// The number of reservations that the default source keeps.
+    pub const DEFAULT_KEPT: usize = 16;
+
+    /// The most bytes of physical memory that each of them has.
+    pub const DEFAULT_RESIDENT: usize = 128 << 10;
+
+    /// A source that keeps at most `reservations`, each with at most `resident` bytes of physical
+    /// memory. So it has at most the product of both. The address space of a reservation is that of
+    /// a heap or a memory, which may be some GiB.
+    pub fn keeping(reservations: usize, resident: usize) -> OnDemand {
+        OnDemand { most: reservations, resident, kept: Mutex::default() }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Reservation>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of reservations that it keeps now.
+    pub fn kept_now(&self) -> usize {
+        self.kept().len()
+    }
+}
+
+impl Default for OnDemand {
+    /// Keeps [`DEFAULT_KEPT`](OnDemand::DEFAULT_KEPT) reservations with at most
+    /// [`DEFAULT_RESIDENT`](OnDemand::DEFAULT_RESIDENT) bytes each.
+    fn default() -> OnDemand {
+        OnDemand::keeping(OnDemand::DEFAULT_KEPT, OnDemand::DEFAULT_RESIDENT)
+    }
+}
+
+impl MemorySource for OnDemand {
+    fn reserve(&self, request: &MemoryRequest) -> Result<Reservation, HeapError> {
+        let mut kept = self.kept();
+        // The last is the most likely to be in a cache.
+        match kept.iter().rposition(|reservation| reservation.fits(request)) {
+            Some(place) => Ok(kept.remove(place).expect("there is one")),
+            None => {
+                drop(kept);
+                Reservation::new(request).or_else(|error| {
+                    // What is kept may be what the system lacks.
+                    let kept = std::mem::take(&mut *self.kept());
+                    if kept.is_empty() {
+                        return Err(error);
+                    }
+                    drop(kept);
+                    Reservation::new(request)
+                })
+            }
+        }
+    }
+
+    fn give_back(&self, used: UsedReservation) {
+        if self.most == 0 || used.request().purpose == MemoryPurpose::NoHeap {
+            return;
+        }
+        let cleared = used.clear(self.resident);
+        let mut kept = self.kept();
+        let oldest = if kept.len() >= self.most { kept.pop_front() } else { None };
+        kept.push_back(cleared);
+        // The system is called without the lock.
+        drop(kept);
+        drop(oldest);
+    }
+}

@@ -1,0 +1,251 @@
+//! [`ZeroedVec`]: a vector whose elements are zero and use no memory until they are written.
+//!
+//! Up to [`SMALL`] bytes, it is an ordinary vector. A larger one reserves address space for the
+//! maximal number of elements. The system maps zeroed pages when they are written. Growth writes
+//! and moves nothing. With a few bytes of code, a guest can ask for hundreds of megabytes of null
+//! elements, so they must cost nothing.
+#![allow(unsafe_code)]
+
+use super::{Admission, MappedMemory, MemoryPurpose, MemoryRequest, MemorySource};
+use crate::HeapError;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+/// Up to this number of bytes, the elements are in an ordinary vector.
+const SMALL: usize = 64 << 10;
+
+/// More bytes than any machine of today can address.
+const MAX_SIZE: usize = 1 << 47;
+
+/// Types for which zero bytes are a valid value.
+///
+/// # Safety
+/// All zero bytes must be a value of the type. Its alignment is not more than that of a page.
+pub unsafe trait Zeroable: Copy {
+    /// The value whose bytes are all zero.
+    const ZERO: Self;
+}
+
+// SAFETY: it is the number 0.
+unsafe impl Zeroable for u8 {
+    const ZERO: u8 = 0;
+}
+
+// SAFETY: it is the number 0.
+unsafe impl Zeroable for u32 {
+    const ZERO: u32 = 0;
+}
+
+// SAFETY: it is the number 0.
+unsafe impl Zeroable for u64 {
+    const ZERO: u64 = 0;
+}
+
+/// Types such as addresses, for which `None` is all zero bytes.
+///
+/// # Safety
+/// All zero bytes must be the `None` of an option of the type.
+pub unsafe trait ZeroIsNone: Copy {}
+
+// SAFETY: the trait promises it.
+unsafe impl<T: ZeroIsNone> Zeroable for Option<T> {
+    const ZERO: Option<T> = None;
+}
+
+/// A vector of elements that are initially zero. It can grow, but not shrink. Large ones take their
+/// memory from a [`MemorySource`].
+///
+/// ```
+/// use gc_runtime::{MemoryPurpose, MemorySource, OnDemand, ZeroedVec};
+/// use std::sync::Arc;
+///
+/// let source: Arc<dyn MemorySource> = Arc::new(OnDemand::default());
+/// let mut words = ZeroedVec::<u32>::new(&source, MemoryPurpose::Table);
+/// words.grow(3, 1_000_000).unwrap();
+/// words[2] = 7;
+/// words.grow(1_000_000, 1_000_000).unwrap();
+/// assert_eq!((words[2], words[999_999]), (7, 0));
+/// ```
+pub struct ZeroedVec<T: Zeroable>(Elements<T>);
+
+enum Elements<T: Zeroable> {
+    Small(Vec<T>, Admission),
+    Large(Mapped<T>),
+}
+
+impl<T: Zeroable> ZeroedVec<T> {
+    /// No elements. They will come from `source`.
+    pub fn new(source: &Arc<dyn MemorySource>, purpose: MemoryPurpose) -> ZeroedVec<T> {
+        ZeroedVec(Elements::Small(Vec::new(), Admission::nothing(source, purpose)))
+    }
+
+    /// Makes it `len` elements long. The new elements are zero. It can never have more than
+    /// `maximum` elements, which must be the same in each call.
+    ///
+    /// # Errors
+    /// If the source or the system refuses. Then nothing changes.
+    ///
+    /// # Panics
+    /// If it would become shorter, or longer than `maximum`.
+    pub fn grow(&mut self, len: usize, maximum: usize) -> Result<(), HeapError> {
+        assert!(self.len() <= len && len <= maximum, "elements only become more");
+        match &mut self.0 {
+            Elements::Small(elements, admission) if len <= SMALL / size_of::<T>() => {
+                let bytes = len * size_of::<T>();
+                admission.grow(bytes)?;
+                elements.try_reserve(len - elements.len()).map_err(|error| {
+                    let (purpose, why) = (admission.purpose(), error.to_string());
+                    HeapError::NoMemory { purpose, bytes: bytes as u64, why }
+                })?;
+                elements.resize(len, T::ZERO);
+            }
+            Elements::Small(elements, admission) => {
+                let (source, purpose) = (admission.source(), admission.purpose());
+                let mut mapped = Mapped::new(source, purpose, len, maximum)?;
+                mapped.as_mut_slice()[..elements.len()].copy_from_slice(elements);
+                self.0 = Elements::Large(mapped);
+            }
+            Elements::Large(mapped) => mapped.grow(len)?,
+        }
+        Ok(())
+    }
+}
+
+impl<T: Zeroable> Deref for ZeroedVec<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match &self.0 {
+            Elements::Small(elements, _) => elements,
+            Elements::Large(mapped) => mapped.as_slice(),
+        }
+    }
+}
+
+impl<T: Zeroable> DerefMut for ZeroedVec<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        match &mut self.0 {
+            Elements::Small(elements, _) => elements,
+            Elements::Large(mapped) => mapped.as_mut_slice(),
+        }
+    }
+}
+
+impl<T: Zeroable> fmt::Debug for ZeroedVec<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ZeroedVec").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// Elements in mapped memory.
+struct Mapped<T: Zeroable> {
+    memory: MappedMemory,
+    len: usize,
+    _elements: PhantomData<T>,
+}
+
+impl<T: Zeroable> Mapped<T> {
+    /// `len` elements, and space for `maximum`.
+    fn new(
+        source: &Arc<dyn MemorySource>,
+        purpose: MemoryPurpose,
+        len: usize,
+        maximum: usize,
+    ) -> Result<Mapped<T>, HeapError> {
+        let size = maximum.checked_mul(size_of::<T>()).filter(|size| *size <= MAX_SIZE);
+        let size = size.ok_or(HeapError::TooLarge { length: maximum as u64 })?;
+        let request = MemoryRequest { purpose, size, unmapped: 0, initial: len * size_of::<T>() };
+        let memory = MappedMemory::new(source, request)?;
+        Ok(Mapped { memory, len, _elements: PhantomData })
+    }
+
+    /// Makes it `len` elements long, at most its maximum.
+    fn grow(&mut self, len: usize) -> Result<(), HeapError> {
+        let (bytes, accessible) = (len * size_of::<T>(), self.memory.accessible());
+        if bytes > accessible {
+            // The size at least doubles, so that small growth rarely calls the system.
+            let wanted = bytes.max(2 * accessible).min(self.memory.request().size);
+            self.memory.grow(wanted)?;
+        }
+        self.len = len;
+        Ok(())
+    }
+
+    fn as_slice(&self) -> &[T] {
+        debug_assert!(self.len * size_of::<T>() <= self.memory.accessible());
+        // SAFETY: this number of elements is accessible. They are initially zero, which is a valid
+        // value, and only elements are written. They are borrowed like `self`.
+        unsafe { std::slice::from_raw_parts(self.memory.start().cast(), self.len) }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [T] {
+        debug_assert!(self.len * size_of::<T>() <= self.memory.accessible());
+        // SAFETY: as above, mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.start().cast(), self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::OnDemand;
+
+    fn elements<T: Zeroable>() -> ZeroedVec<T> {
+        let source: Arc<dyn MemorySource> = Arc::new(OnDemand::default());
+        ZeroedVec::new(&source, MemoryPurpose::Table)
+    }
+
+    /// Elements keep their values, and new elements are zero, also when the vector grows across the
+    /// sizes where its representation changes.
+    #[test]
+    fn growth_keeps_elements_and_adds_zeros() {
+        let small = SMALL / size_of::<u32>();
+        for maximum in [small + 1, small + 5000, 10 * small] {
+            let mut elements = elements::<u32>();
+            let mut expected = Vec::new();
+            for len in [0, 1, 3, small - 1, small, small + 1, small + 2, small + 4999, 10 * small] {
+                if len > maximum {
+                    break;
+                }
+                elements.grow(len, maximum).unwrap();
+                expected.resize(len, 0);
+                assert!(elements[..] == expected[..], "{len} of {maximum}");
+                for index in [0, len / 2, len.saturating_sub(1)].into_iter().filter(|i| *i < len) {
+                    elements[index] = index as u32 + 7;
+                    expected[index] = index as u32 + 7;
+                }
+            }
+            elements.grow(maximum, maximum).unwrap();
+            expected.resize(maximum, 0);
+            assert!(elements[..] == expected[..], "all of {maximum}");
+        }
+    }
+
+    #[test]
+    fn large_elements_do_not_move() {
+        let mut elements = elements::<u64>();
+        let maximum = 10_000_000;
+        elements.grow(SMALL, maximum).unwrap();
+        let place = elements.as_ptr();
+        for len in [SMALL + 1, 2 * SMALL, maximum] {
+            elements.grow(len, maximum).unwrap();
+            assert_eq!(elements.as_ptr(), place);
+        }
+        assert!(elements.iter().all(|element| *element == 0));
+    }
+
+    #[test]
+    fn what_the_system_refuses_changes_nothing() {
+        // The first needs more bytes than a `usize` can count, the second more than there are
+        // addresses.
+        for maximum in [usize::MAX, usize::MAX / 4 - 5000] {
+            let mut elements = elements::<u32>();
+            elements.grow(1, maximum).unwrap();
+            elements[0] = 5;
+            assert!(elements.grow(SMALL, maximum).is_err());
+            assert_eq!(elements[..], [5]);
+        }
+    }
+}
