@@ -54,6 +54,9 @@ const BUDGET: u64 = 4 << 20;
 const BUDGET_OF_ROOT: u64 = 256;
 /// The largest budget that a deep stack gives.
 const MAX_BUDGET: u64 = 64 << 20;
+/// The end of the memory that the allocator of a new heap gets. It gets more when that is used, so
+/// the allocator's tables are small while the heap is.
+const FIRST_COVERED: u64 = NULL_PAGE_SIZE as u64 + (128 << 10);
 /// Bytes by which mature objects should grow before the collector looks for cycles.
 const FIRST_TRACE: u64 = 1 << 20;
 /// The same, as a number of externrefs.
@@ -137,13 +140,22 @@ impl DrcHeap {
             values: 0,
             poison,
         };
-        heap.take_new_memory();
+        heap.cover(FIRST_COVERED);
         heap
     }
 
-    /// Gives newly mapped memory to the allocator.
-    fn take_new_memory(&mut self) {
-        self.space.extend(u32::try_from(self.core.memory.len()).expect("heaps end below 4 GiB"));
+    /// Gives the mapped memory before `end` to the allocator.
+    fn cover(&mut self, end: u64) {
+        let end = end.min(self.core.memory.len());
+        self.space.extend(u32::try_from(end).expect("heaps end below 4 GiB"));
+    }
+
+    /// Gives mapped memory to the allocator that it does not have yet. Returns whether there was
+    /// some.
+    fn cover_more(&mut self) -> bool {
+        let end = u64::from(self.space.map().end());
+        self.cover(end * 2);
+        u64::from(self.space.map().end()) > end
     }
 
     /// The shapes of objects, and the parts that counting needs.
@@ -366,6 +378,9 @@ impl GcHeap for DrcHeap {
         self.asked = false;
         let memory = &mut self.core.memory;
         let mut index = self.space.alloc(memory, size);
+        while index.is_none() && self.cover_more() {
+            index = self.space.alloc(&mut self.core.memory, size);
+        }
         if index.is_none() && self.is_at_limit() {
             index = self.space.alloc_anywhere(&mut self.core.memory, size);
         }
@@ -391,7 +406,7 @@ impl GcHeap for DrcHeap {
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
         let grown = self.core.grow(bytes);
         self.cannot_grow = grown.is_err();
-        self.take_new_memory();
+        self.cover(u64::MAX);
         grown
     }
 
@@ -445,7 +460,7 @@ impl GcHeap for DrcHeap {
         self.core.reset();
         self.list.reset(&mut self.core.memory);
         self.space.clear();
-        self.take_new_memory();
+        self.cover(FIRST_COVERED);
         self.work.clear();
         self.target = Target::default();
         (self.trace_at_values, self.values) = (FIRST_TRACE_VALUES, 0);

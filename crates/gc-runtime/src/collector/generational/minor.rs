@@ -334,6 +334,7 @@ impl GenerationalHeap {
             self.tables.forget_slots();
         } else {
             retained.sort_unstable();
+            self.old.map.extend(self.core.memory.len());
             for &index in &retained {
                 let _mapped = self.core.memory.write_u32(u64::from(index) + COLLECTOR_WORD, 0);
                 self.old.map.set_start(index, false);

@@ -85,7 +85,10 @@ impl Old {
     /// Adds all memory up to `end`.
     pub(super) fn extend(&mut self, end: u64) {
         self.blocks.extend(end);
-        self.map.extend(end);
+        // Before that there are objects only if some are retained.
+        if end > u64::from(self.blocks.start()) {
+            self.map.extend(end);
+        }
     }
 
     /// Forgets all objects, but keeps the memory.
