@@ -11,6 +11,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Memory from a [`MemorySource`] at an address that never changes. The accessible bytes follow the
 /// unmapped ones of the request, are zero at first, and only become more. Dropping it gives it back
 /// to its source.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{MappedMemory, MemoryPurpose, MemoryRequest, MemorySource, OnDemand};
+/// use std::sync::Arc;
+///
+/// let source: Arc<dyn MemorySource> = Arc::new(OnDemand::default());
+/// let request = MemoryRequest {
+///     purpose: MemoryPurpose::LinearMemory,
+///     size: 1 << 32,
+///     unmapped: 0,
+///     initial: 64 << 10,
+/// };
+/// let mut memory = MappedMemory::new(&source, request)?;
+/// memory.bytes_mut()[7] = 1;
+/// memory.grow(128 << 10)?;
+/// assert_eq!((memory.bytes()[7], memory.bytes().len()), (1, 128 << 10));
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Debug)]
 pub struct MappedMemory {
     base: NonNull<u8>,

@@ -85,6 +85,25 @@ impl HeapMapping {
 }
 
 /// The bytes of one heap and its data words. Besides compiled code, only this handle writes them.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{HeapMemory, HeapOptions};
+/// use gc_types::NULL_PAGE_SIZE;
+///
+/// let mut memory = HeapMemory::new(&HeapOptions::default())?;
+/// let first = u64::from(NULL_PAGE_SIZE);
+/// memory.write_u32(first, 42).unwrap();
+/// assert_eq!(memory.read_u32(first), Some(42));
+///
+/// // Every access is checked.
+/// assert_eq!(memory.read_u32(0), None);
+/// assert_eq!(memory.read_u32(memory.len() - 2), None);
+/// let end = memory.len();
+/// memory.grow(1 << 20)?;
+/// assert_eq!(memory.read_u32(end - 2), Some(0));
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Debug)]
 pub struct HeapMemory {
     mapping: Arc<HeapMapping>,

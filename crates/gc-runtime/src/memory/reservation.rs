@@ -129,6 +129,18 @@ impl Drop for Space {
 
 /// Address space that can be used: each of its bytes is inaccessible or zero. It is unmapped when
 /// it is dropped.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::{MemoryPurpose, MemoryRequest, Reservation};
+///
+/// let request =
+///     MemoryRequest { purpose: MemoryPurpose::GcHeap, size: 1 << 32, unmapped: 64 << 10, initial: 0 };
+/// let reservation = Reservation::new(&request)?;
+/// assert!(reservation.fits(&request));
+/// assert!(!reservation.fits(&MemoryRequest { size: 1 << 33, ..request }));
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Debug)]
 pub struct Reservation(pub(super) Space);
 
