@@ -335,3 +335,20 @@ fn more_than_a_request_reserves_is_refused() {
     let error = MappedMemory::new(&source, request).unwrap_err();
     assert!(matches!(error, HeapError::OutOfMemory { .. }), "{error}");
 }
+
+#[test]
+fn what_is_kept_is_released_when_the_system_has_no_more() {
+    let source = Arc::new(OnDemand::keeping(2, PAGE));
+    let erased: Arc<dyn MemorySource> = source.clone();
+    let purpose = MemoryPurpose::LinearMemory;
+    let memory = |size: usize| {
+        MappedMemory::new(&erased, MemoryRequest { purpose, size, unmapped: 0, initial: PAGE })
+    };
+    drop(memory(PAGE).unwrap());
+    assert_eq!(source.kept_now(), 1);
+    let error = memory(1 << 62).unwrap_err().to_string();
+    assert!(error.starts_with("no memory for a linear memory (4611686018427387904"), "{error}");
+    assert_eq!(source.kept_now(), 0);
+    drop(memory(PAGE).unwrap());
+    assert_eq!(source.kept_now(), 1);
+}

@@ -8,6 +8,7 @@ use gc_wasm::{
     Config, Engine, Growth, HeapError, Instance, Memory, MemoryPurpose, MemoryRequest,
     MemorySource, MemoryType, Module, OnDemand, Reservation, Store, UsedReservation,
 };
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// Has everything that comes from a source. The table is too large for the ordinary allocator.
@@ -195,6 +196,47 @@ fn a_store_sees_nothing_of_an_earlier_one() -> Result<()> {
         }
         Ok(())
     })
+}
+
+// ANCHOR: limited
+/// The usual source, with a limit for the number of linear memories.
+#[derive(Debug)]
+struct Limited {
+    usual: OnDemand,
+    left: AtomicUsize,
+}
+
+impl MemorySource for Limited {
+    fn reserve(&self, request: &MemoryRequest) -> Result<Reservation, HeapError> {
+        if request.purpose == MemoryPurpose::LinearMemory {
+            let taken = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+            taken.map_err(|_left| request.refused("there are enough"))?;
+        }
+        self.usual.reserve(request)
+    }
+
+    fn give_back(&self, used: UsedReservation) {
+        if used.request().purpose == MemoryPurpose::LinearMemory {
+            self.left.fetch_add(1, Relaxed);
+        }
+        self.usual.give_back(used);
+    }
+}
+// ANCHOR_END: limited
+
+#[test]
+fn a_source_can_limit_memories() -> Result<()> {
+    let source = Limited { usual: OnDemand::default(), left: AtomicUsize::new(2) };
+    let engine = Engine::new(Config::new().memory_source(Arc::new(source)))?;
+    for _ in 0..3 {
+        let mut store = Store::new(&engine, ())?;
+        Memory::new(&mut store, MemoryType::new(1, None))?;
+        Memory::new(&mut store, MemoryType::new(1, None))?;
+        let error = Memory::new(&mut store, MemoryType::new(1, None)).unwrap_err().to_string();
+        let expected = "no memory for a linear memory (6442450944 bytes): there are enough";
+        assert_eq!(error, expected);
+    }
+    Ok(())
 }
 
 #[test]
