@@ -232,11 +232,16 @@ pub struct GcEmitter<'a, 'b> {
 
 impl<'a, 'b> GcEmitter<'a, 'b> {
     /// Creates an emitter for the collector `gc` that appends to `builder`'s current block.
+    ///
+    /// # Panics
+    /// If the [`Abi`] of `env` is that of another collector. The code would damage its heap.
     pub fn new(
         builder: &'a mut FunctionBuilder<'b>,
         env: &'a mut dyn GcFuncEnv,
         gc: &'a dyn GcCompiler,
     ) -> Self {
+        let heap = env.abi().collector().name();
+        assert!(heap == gc.name(), "code of collector `{}` for a heap of `{heap}`", gc.name());
         GcEmitter { builder, env, gc }
     }
 

@@ -4,8 +4,11 @@ use cranelift_codegen::Context;
 use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, InstBuilder, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use gc_compiler::collector::{copying::CopyingCompiler, null::NullCompiler};
 use gc_compiler::safepoints::{References, place_safepoints};
-use gc_compiler::{CompileOptions, Compiler, import_function, import_host_call};
+use gc_compiler::{
+    CompileOptions, Compiler, GcCompiler, GcEmitter, GcFuncEnv, import_function, import_host_call,
+};
 use gc_types::{Abi, CollectorAbi, HostCall};
 
 fn signature(call_conv: CallConv) -> ir::Signature {
@@ -82,4 +85,45 @@ fn calls_that_may_collect_need_safepoints() {
         builder.ins().call(callee, &[vmctx, zero, zero]);
     });
     assert_eq!(quiet, None);
+}
+
+/// A function of a heap of the null collector, which emits nothing.
+struct Env(Abi, References);
+
+impl GcFuncEnv for Env {
+    fn abi(&self) -> &Abi {
+        &self.0
+    }
+
+    fn vmctx(&mut self, _: &mut ir::Function) -> ir::Value {
+        unreachable!("nothing is emitted")
+    }
+
+    fn host_call(&mut self, _: &mut ir::Function, _: HostCall) -> ir::FuncRef {
+        unreachable!("nothing is emitted")
+    }
+
+    fn references(&mut self) -> &mut References {
+        &mut self.1
+    }
+}
+
+/// Makes an emitter of `gc` for a function of a heap of the null collector.
+fn emitter_of(gc: &dyn GcCompiler) {
+    let mut func = ir::Function::new();
+    let mut context = FunctionBuilderContext::new();
+    let mut builder = FunctionBuilder::new(&mut func, &mut context);
+    let mut env = Env(Abi::new(NullCompiler.abi()), References::default());
+    GcEmitter::new(&mut builder, &mut env, gc);
+}
+
+#[test]
+fn an_emitter_of_the_heaps_collector_is_made() {
+    emitter_of(&NullCompiler);
+}
+
+#[test]
+#[should_panic(expected = "code of collector `copying` for a heap of `null`")]
+fn an_emitter_of_another_collector_is_refused() {
+    emitter_of(&CopyingCompiler);
 }

@@ -180,17 +180,9 @@ impl Collector {
         self.runtime.abi()
     }
 
-    /// `heap`, reduced to the limits of this collector.
-    pub(crate) fn cut(&self, heap: &HeapOptions) -> HeapOptions {
-        heap.clone().cut_to(&*self.runtime)
-    }
-
     /// The ABI of code for its heaps with these options.
     pub(crate) fn abi_for(&self, heap: &HeapOptions) -> Abi {
-        let heap = self.cut(heap);
-        Abi::new(self.runtime.heap_abi(heap.maximum))
-            .with_bounds(heap.bounds)
-            .with_zeal(heap.zeal != 0)
+        heap.abi(&*self.runtime)
     }
 
     /// The half that makes heaps.

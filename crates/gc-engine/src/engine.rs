@@ -31,7 +31,7 @@ struct Inner {
     heaps: Arc<HeapFactory>,
     host_calls: HostCallTable<Store>,
     max_stack: usize,
-    abi: Abi,
+    abi: Arc<Abi>,
     #[cfg(feature = "compiler")]
     compiler: Compiler,
     #[cfg(feature = "compiler")]
@@ -64,7 +64,7 @@ impl Engine {
     }
 
     /// Everything on which its code depends. Code and heaps are made from it.
-    pub fn abi(&self) -> &Abi {
+    pub fn abi(&self) -> &Arc<Abi> {
         &self.0.abi
     }
 
@@ -270,7 +270,7 @@ impl EngineBuilder {
             Engine::MIN_STACK >> 10
         );
         let heaps = Arc::new(HeapFactory::new(self.collector.shared_runtime(), &self.heap)?);
-        let abi = extend(self.collector.abi_for(heaps.options()));
+        let abi = Arc::new(extend(self.collector.abi_for(heaps.options())));
         #[cfg(feature = "compiler")]
         let compiler = Compiler::new(&abi, &self.compile)?;
         Ok(Engine(Arc::new(Inner {

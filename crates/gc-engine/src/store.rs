@@ -1,7 +1,7 @@
 //! [`Store`]: a heap and the code that uses it.
 
 use crate::{Code, Engine, Params, Results, TypedFunction};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use gc_jit::{JitState, JitStore, VMContextPrefix};
 use gc_runtime::{GcStats, GcStore};
 use std::fmt;
@@ -44,15 +44,16 @@ impl Store {
     /// If `code` was compiled for another kind of heap than this engine's (the error names the
     /// difference), if the system refuses the memory, or if the options need a disabled feature.
     pub fn new(engine: &Engine, code: &Code) -> Result<Store> {
-        engine.abi().check(code.image().abi()).context(
-            "the code was compiled for another engine (here: this engine, there: the code's)",
+        let mut jit = JitState::new(
+            engine.new_heap()?,
+            engine.abi(),
+            engine.host_calls(),
+            engine.max_stack(),
         )?;
-        let mut gc = engine.new_heap()?;
+        jit.keep_alive(code.memory().clone())?;
         for (ty, layout) in code.layouts() {
-            gc.ensure_layout(ty, layout);
+            jit.gc_mut().ensure_layout(ty, layout)?;
         }
-        let mut jit = JitState::new(gc, engine.host_calls(), engine.max_stack())?;
-        jit.keep_alive(code.memory().clone());
         // Every object has a type, which the code declares.
         let has_objects = code.layouts().next().is_some();
         let vmctx = Box::new(match has_objects {

@@ -107,7 +107,7 @@ fn code_for_another_kind_of_heap_is_refused() {
         (small(1 << 30).zeal(1).build().unwrap(), "heap.zeal is `true` here, but `false` there"),
     ] {
         let error = format!("{:#}", Store::new(&other, &code).unwrap_err());
-        assert!(error.contains("compiled for another engine"), "{error}");
+        assert!(error.contains("compiled for another kind of store"), "{error}");
         assert!(error.contains(difference), "{error}");
     }
     // Options on which code does not depend may differ.

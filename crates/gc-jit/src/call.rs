@@ -20,7 +20,8 @@ use gc_types::{EntryStatus, HostCall, Trap, ValRaw};
 /// returns or fails. If a host function panicked as well, the destructor's panic waits.
 ///
 /// # Errors
-/// If the code traps or a host function that it calls fails. The code's frames are then gone, and
+/// If the trampoline is in code for another kind of store, if there are too few slots, if the code
+/// traps, or if a host function that it calls fails. The code's frames are then gone, and
 /// the store and its heap can still be used.
 ///
 /// # Safety
@@ -43,6 +44,7 @@ pub unsafe fn call<S: JitStore>(
             trampoline.slots()
         )));
     }
+    store.jit().check_code(trampoline.memory()).map_err(CallError::Host)?;
     let handler = (trampoline.handler_pc(), trampoline.frame_offset());
     let enter = |context: &VMStoreContext, activation| {
         let outer = stack::set_running(context);

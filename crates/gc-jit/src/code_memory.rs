@@ -4,13 +4,15 @@
 use crate::registry;
 use crate::saved::FileMapping;
 use anyhow::{Context as _, Result};
-use gc_types::{CodeImage, FunctionId, TypeIndex};
+use gc_types::{Abi, CodeImage, FunctionId, TypeIndex};
 use std::sync::Arc;
 
 /// Published code. It is unregistered and unmapped when its last `Arc` is dropped. Any value that
 /// may still run the code, or has a frame of it on the stack, must hold an `Arc`.
 pub struct CodeMemory {
     image: CodeImage,
+    /// The ABI of the stores that run it.
+    abi: Arc<Abi>,
     _mapping: Mapping,
     /// The address of the first byte of code.
     base: *const u8,
@@ -50,12 +52,29 @@ pub struct FrameInfo {
 }
 
 impl CodeMemory {
-    /// Maps `image` into executable memory and registers its addresses. `types` has the index of
-    /// each of the image's types, by its number there.
+    /// Maps `image` into executable memory and registers its addresses. Stores with the ABI `abi`
+    /// can run it. `types` has the index of each of the image's types, by its number there.
     ///
     /// # Errors
-    /// If the system refuses the memory, or if the code uses a type that is not in `types`.
-    pub fn publish(image: CodeImage, types: &[TypeIndex]) -> Result<Arc<CodeMemory>> {
+    /// If the code was compiled for another ABI (the error names the difference), if the system
+    /// refuses the memory, or if the code uses a type that is not in `types`.
+    pub fn publish(
+        image: CodeImage,
+        abi: &Arc<Abi>,
+        types: &[TypeIndex],
+    ) -> Result<Arc<CodeMemory>> {
+        abi.check(image.abi()).context(
+            "the code was compiled for another kind of store (here: the store, there: the code)",
+        )?;
+        CodeMemory::publish_checked(image, abi.clone(), types)
+    }
+
+    /// [`publish`](CodeMemory::publish) for an image whose ABI was compared.
+    pub(crate) fn publish_checked(
+        image: CodeImage,
+        abi: Arc<Abi>,
+        types: &[TypeIndex],
+    ) -> Result<Arc<CodeMemory>> {
         let size = image.code().len();
         let words = type_words(&image, types)?;
         let total = size + words.len();
@@ -69,14 +88,15 @@ impl CodeMemory {
             std::ptr::copy_nonoverlapping(words.as_ptr(), base.add(size), words.len());
             make_executable(base, size, words.len())?;
         }
-        Ok(CodeMemory::register(image, Mapping::Copied(mapping), base))
+        Ok(CodeMemory::register(image, abi, Mapping::Copied(mapping), base))
     }
 
-    /// Like [`publish`](CodeMemory::publish), but for an image in a mapped file, whose code is
-    /// executed in place. The table of words after the code is written, in a private copy of its
-    /// pages.
+    /// Like [`publish_checked`](CodeMemory::publish_checked), but for an image in a mapped file,
+    /// whose code is executed in place. The table of words after the code is written, in a private
+    /// copy of its pages.
     pub(crate) fn publish_file(
         image: CodeImage,
+        abi: Arc<Abi>,
         file: Arc<FileMapping>,
         types: &[TypeIndex],
     ) -> Result<Arc<CodeMemory>> {
@@ -95,13 +115,18 @@ impl CodeMemory {
             }
             make_executable(base, size, words.len())?;
         }
-        Ok(CodeMemory::register(image, Mapping::File(file), base))
+        Ok(CodeMemory::register(image, abi, Mapping::File(file), base))
     }
 
-    fn register(image: CodeImage, mapping: Mapping, base: *const u8) -> Arc<CodeMemory> {
+    fn register(
+        image: CodeImage,
+        abi: Arc<Abi>,
+        mapping: Mapping,
+        base: *const u8,
+    ) -> Arc<CodeMemory> {
         let size = image.code().len();
         crate::arch::flush_instruction_cache(base, size);
-        let memory = Arc::new(CodeMemory { image, _mapping: mapping, base, size });
+        let memory = Arc::new(CodeMemory { image, abi, _mapping: mapping, base, size });
         registry::register(&memory);
         memory
     }
@@ -109,6 +134,11 @@ impl CodeMemory {
     /// The image that was published.
     pub fn image(&self) -> &CodeImage {
         &self.image
+    }
+
+    /// The ABI of the stores that run it.
+    pub fn abi(&self) -> &Arc<Abi> {
+        &self.abi
     }
 
     /// The address of the code's first byte.

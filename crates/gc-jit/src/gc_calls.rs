@@ -48,6 +48,11 @@ impl<S: JitStore> HostCallTable<S> {
         HostCallTable { addresses: table.into(), _store: PhantomData }
     }
 
+    /// The number of host calls, the heap's included.
+    pub(crate) fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
     /// The address of the first entry, for compiled code.
     pub(crate) fn as_ptr(&self) -> *const *const u8 {
         self.addresses.as_ptr().cast()

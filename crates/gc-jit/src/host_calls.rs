@@ -106,6 +106,7 @@ shims! {
 /// use gc_jit::{HostCallTable, JitState, JitStore};
 /// use gc_runtime::{GcStore, HeapOptions, collector::NullCollector};
 /// use gc_types::{HostCall, host_calls::Ref};
+/// use std::sync::Arc;
 ///
 /// gc_jit::host_calls! {
 ///     /// The host calls of the language.
@@ -146,9 +147,12 @@ shims! {
 ///     }
 /// }
 ///
-/// let gc = GcStore::new(&NullCollector, &HeapOptions::default())?;
+/// let options = HeapOptions::default();
+/// let abi = options.abi(&NullCollector).with_host_calls(CALLS.iter().copied());
+/// let gc = GcStore::new(&NullCollector, &options)?;
 /// let host_calls = HostCallTable::new(&Store::host_calls());
-/// let store = Store { jit: JitState::new(gc, &host_calls, 1 << 20)?, counter: 0 };
+/// let jit = JitState::new(gc, &Arc::new(abi), &host_calls, 1 << 20)?;
+/// let store = Store { jit, counter: 0 };
 /// assert_eq!(COUNT, HostCall::embedder(0));
 /// assert_eq!(CALLS[1].1.name, "toy_is_null");
 /// # anyhow::Ok(())

@@ -12,8 +12,9 @@ use crate::{
     Backtrace, CodeMemory, HostCallTable, StackWalk, VMContextPrefix, VMFuncRef, VMStoreContext,
     signals, walk,
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use gc_runtime::{FrameSlot, GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
+use gc_types::{Abi, HostCall};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A store for compiled code.
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// ```
 /// use gc_jit::{HostCallTable, JitState, JitStore};
 /// use gc_runtime::{GcStore, HeapOptions, collector::NullCollector};
+/// use std::sync::Arc;
 ///
 /// struct Store {
 ///     jit: JitState<Store>,
@@ -41,8 +43,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 ///     }
 /// }
 ///
-/// let gc = GcStore::new(&NullCollector, &HeapOptions::default())?;
-/// let jit = JitState::new(gc, &HostCallTable::new(&[]), 1 << 20)?;
+/// let options = HeapOptions::default();
+/// let abi = Arc::new(options.abi(&NullCollector));
+/// let gc = GcStore::new(&NullCollector, &options)?;
+/// let jit = JitState::new(gc, &abi, &HostCallTable::new(&[]), 1 << 20)?;
 /// let store = Store { jit, calls: 0 };
 /// assert!(!store.jit().is_active());
 /// assert_eq!(store.calls, 0);
@@ -67,6 +71,8 @@ pub trait JitStore: Sized {
 /// the code that the store keeps alive.
 pub struct JitState<S> {
     context: Arc<VMStoreContext>,
+    /// The ABI of the code that it runs.
+    abi: Arc<Abi>,
     gc: GcStore,
     /// The reason why the innermost activation is being unwound.
     pending: Mutex<Option<Pending>>,
@@ -84,21 +90,39 @@ impl<S> std::fmt::Debug for JitState<S> {
 }
 
 impl<S: JitStore> JitState<S> {
-    /// Creates the state of a store with `gc`'s heap, which may be [lazy](GcStore::lazy). Compiled
-    /// code may use `max_stack` bytes of stack from the outermost call on, or less if the thread's
-    /// stack is smaller.
+    /// Creates the state of a store with `gc`'s heap, which may be [lazy](GcStore::lazy), for code
+    /// with the ABI `abi`. Compiled code may use `max_stack` bytes of stack from the outermost call
+    /// on, or less if the thread's stack is smaller.
     ///
     /// # Errors
-    /// If the signal handler cannot be installed.
+    /// If `abi` is that of another kind of heap (the error names the difference), if it has a host
+    /// call that `host_calls` does not have, or if the signal handler cannot be installed.
     pub fn new(
         gc: GcStore,
+        abi: &Arc<Abi>,
         host_calls: &HostCallTable<S>,
         max_stack: usize,
     ) -> Result<JitState<S>> {
+        gc.check_abi(abi).context(
+            "the heap and the code of a store do not fit (here: the heap, there: the code)",
+        )?;
+        let calls = host_calls.len();
+        if let Some((call, signature)) = abi.host_calls().last()
+            && call.index() as usize >= calls
+        {
+            bail!(
+                "the store has {} host calls of its own, but its code calls `{}`, which is number \
+                 {}",
+                calls - HostCall::embedder(0).index() as usize,
+                signature.name,
+                call.index() - HostCall::embedder(0).index()
+            );
+        }
         signals::install()?;
         let heap = gc.heap().core().memory.mapping();
         let mut state = JitState {
             context: Arc::new(VMStoreContext::new(heap, host_calls.as_ptr())),
+            abi: abi.clone(),
             gc,
             pending: Mutex::new(None),
             _host_calls: host_calls.clone(),
@@ -177,10 +201,28 @@ impl<S: JitStore> JitState<S> {
     }
 
     /// Keeps `code` alive as long as the store.
-    pub fn keep_alive(&mut self, code: Arc<CodeMemory>) {
+    ///
+    /// # Errors
+    /// If it was published for another kind of store. The error names the difference.
+    pub fn keep_alive(&mut self, code: Arc<CodeMemory>) -> Result<()> {
+        self.check_code(&code)?;
         if !self.code.iter().any(|kept| Arc::ptr_eq(kept, &code)) {
             self.code.push(code);
         }
+        Ok(())
+    }
+
+    /// Checks that `code` was published for this kind of store.
+    #[inline(always)]
+    pub(crate) fn check_code(&self, code: &CodeMemory) -> Result<()> {
+        if Arc::ptr_eq(&self.abi, code.abi()) { Ok(()) } else { self.compare(code) }
+    }
+
+    #[cold]
+    fn compare(&self, code: &CodeMemory) -> Result<()> {
+        self.abi.accepts(code.abi()).context(
+            "the code was compiled for another kind of store (here: the store, there: the code)",
+        )
     }
 
     /// The code that the store keeps alive.

@@ -12,6 +12,7 @@ use gc_types::host_calls::Ref;
 use gc_types::{HostCall, HostSignature, Trap, TypeIndex, TypeWord, VMGcKind, ValRaw};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 #[test]
 fn values_of_every_type_go_in_and_come_out() {
@@ -160,7 +161,7 @@ impl Calls for TestStore {
 }
 
 fn with_calls() -> Fixture {
-    fixture_of((), &<TestStore as Calls>::host_calls())
+    fixture_of((), &<TestStore as Calls>::host_calls(), CALLS)
 }
 
 #[test]
@@ -352,7 +353,7 @@ fn run_nested(
         seen: Vec::new(),
         catch_at,
     };
-    let mut fixture = fixture_of(data, &TestStore::<Nest>::host_calls());
+    let mut fixture = fixture_of(data, &TestStore::<Nest>::host_calls(), NEST_CALLS);
     fixture.store.data.vmctx = fixture.vmctx();
     let result = fixture.call(&code, 0, &signature, &[ValRaw::from_i32(depth)]);
     assert!(!fixture.store.jit.is_active());
@@ -442,8 +443,8 @@ fn dropped_code_is_unregistered() {
         })
     };
     let image = link(vec![ret(), ret()], &[]);
-    let first = gc_jit::CodeMemory::publish(image.clone(), &[]).unwrap();
-    let second = gc_jit::CodeMemory::publish(image, &[]).unwrap();
+    let first = gc_jit::CodeMemory::publish(image.clone(), &Arc::new(abi(&[])), &[]).unwrap();
+    let second = gc_jit::CodeMemory::publish(image, &Arc::new(abi(&[])), &[]).unwrap();
     let (a, b) = (first.base().addr(), second.base().addr());
     let at = first.function_address(1).unwrap().addr();
     let found = lookup_code(at).unwrap();
@@ -498,13 +499,14 @@ fn one_image_is_published_for_engines_with_other_type_indices() {
     assert_eq!(image.type_words().collect::<HashSet<_>>(), HashSet::from(words));
     for indices in [[5, 9], [70_000, 0]] {
         let indices = indices.map(|n| TypeIndex::new(n).unwrap());
-        let code = gc_jit::CodeMemory::publish(image.clone(), &indices).unwrap();
+        let code =
+            gc_jit::CodeMemory::publish(image.clone(), &Arc::new(abi(&[])), &indices).unwrap();
         let results = fixture().call(&code, 0, &signature, &[]).unwrap();
         let header = indices[0].header_word(VMGcKind::ArrayRef);
         assert_eq!(results[0].u32(), header);
         assert_eq!(results[1].u32(), indices[1].as_u32());
         assert_eq!(results[2].u64(), u64::from(header));
     }
-    let error = gc_jit::CodeMemory::publish(image, &[]).unwrap_err();
+    let error = gc_jit::CodeMemory::publish(image, &Arc::new(abi(&[])), &[]).unwrap_err();
     assert!(error.to_string().starts_with("the code uses type "), "{error}");
 }

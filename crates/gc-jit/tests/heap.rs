@@ -93,8 +93,7 @@ fn configs(initial: u64, maximum: u64) -> Vec<Config> {
 
 impl Config {
     fn abi(&self) -> Abi {
-        let options = self.options.clone().cut_to(self.runtime);
-        Abi::new(self.runtime.heap_abi(options.maximum)).with_bounds(self.options.bounds)
+        self.options.abi(self.runtime)
     }
 
     fn compile(
@@ -133,7 +132,7 @@ impl Config {
             (WORDS, GcLayout::Array(ArrayLayout::new(StorageType::I64))),
             (REFS, GcLayout::Array(ArrayLayout::new(StorageType::Ref))),
         ] {
-            fixture.store.jit.gc_mut().ensure_layout(ty, &Arc::new(layout));
+            fixture.store.jit.gc_mut().ensure_layout(ty, &Arc::new(layout)).unwrap();
         }
         fixture
     }
@@ -247,7 +246,7 @@ fn lists_survive_the_collections_that_garbage_forces() {
                 config.compile(&compiler, &sig, |e, params| keep_one(e, params, &sig)),
             ];
             assert!(functions[0].stack_maps().count() >= 3);
-            let code = publish(functions, &[]);
+            let code = publish_for(config.abi(), functions);
             let mut fixture = config.fixture();
             for _ in 0..3 {
                 let args = [ValRaw::from_i64(10_000)];
@@ -284,7 +283,7 @@ fn a_heap_that_is_full_is_a_trap_that_names_the_limit_and_can_be_survived() {
             config.compile(&compiler, &sig, build_list),
             config.compile(&compiler, &sig, sum_list),
         ];
-        let code = publish(functions, &[]);
+        let code = publish_for(config.abi(), functions);
         let mut fixture = config.fixture();
         let args = [ValRaw::from_i64(1_000_000)];
         let error = expect_trap(fixture.call(&code, 0, &sig, &args));
@@ -326,7 +325,7 @@ fn arrays_that_are_too_large_or_too_short_are_traps() {
             let same = e.builder.ins().uextend(types::I64, same);
             e.builder.ins().return_(&[same]);
         });
-        let code = publish(vec![function], &[]);
+        let code = publish_for(config.abi(), vec![function]);
         let mut fixture = config.fixture();
         let mut run = |length: u32, from: u32, count: u32| {
             let args = [length, from, count].map(|n| ValRaw::from_u64(n.into()));
@@ -373,7 +372,7 @@ fn host_calls_do_not_trust_what_emitted_code_passes() {
             call(HostCall::ARRAY_FILL, &[0, 0, 1]),
             call(HostCall::ARRAY_COPY, &[0, 16, 0, 1]),
         ];
-        let code = publish(functions, &[]);
+        let code = publish_for(config.abi(), functions);
         let mut fixture = config.fixture();
         let mut run = |function, word: u32| {
             let args = [ValRaw::from_u64(word.into())];
@@ -412,7 +411,7 @@ fn a_null_field_access_and_a_damaged_reference_are_told_apart() {
         });
         let traps: Vec<_> = function.traps().iter().map(|(_, trap)| *trap).collect();
         assert!(traps.contains(&Trap::NullReference), "{traps:?}");
-        let code = publish(vec![function], &[]);
+        let code = publish_for(config.abi(), vec![function]);
         let mut fixture = config.fixture();
         let mut run = |word: u32| {
             let args = [ValRaw::from_u64(word.into())];

@@ -9,16 +9,18 @@ use cranelift_codegen::ir::{InstBuilder, MemFlagsData, TrapCode, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use gc_compiler::import_host_call;
 use gc_jit::{CallError, HostCallTable, JitState, JitStore};
-use gc_runtime::collector::{CopyingCollector, NullCollector};
+use gc_runtime::collector::NullCollector;
 use gc_runtime::{GcRuntime, GcStore, HeapFactory, HeapOptions, NoStack};
 use gc_types::{HostCall, Trap, TypeIndex, VMGcHeader, VMGcKind, ValRaw};
 use std::sync::Arc;
 
 /// A fixture whose store has no heap, and so has its vmctx.
 fn without_heap(runtime: impl GcRuntime + 'static) -> Fixture {
-    let factory = HeapFactory::new(Arc::new(runtime), &HeapOptions::default()).unwrap();
+    let options = HeapOptions::default();
+    let abi = Arc::new(options.abi(&runtime));
+    let factory = HeapFactory::new(Arc::new(runtime), &options).unwrap();
     let gc = GcStore::lazy(&Arc::new(factory)).unwrap();
-    let jit = JitState::new(gc, &HostCallTable::new(&[]), MAX_STACK).unwrap();
+    let jit = JitState::new(gc, &abi, &HostCallTable::new(&[]), MAX_STACK).unwrap();
     let prefix = jit.vmctx_prefix_without_heap(VMCTX);
     let vmctx = Box::new(Vmctx { prefix, words: [0; 16] });
     Fixture { store: TestStore { jit, data: () }, vmctx }
@@ -55,7 +57,7 @@ fn traps_need_no_heap() {
         b.ins().return_(&[quotient]);
     });
     let code = publish(vec![divide], &[]);
-    let mut fixture = without_heap(CopyingCollector);
+    let mut fixture = without_heap(NullCollector);
     let result = fixture.call(&code, 0, &signature, &[ValRaw::from_i32(7)]);
     assert_eq!(i32s(&result.unwrap()), [14]);
     let result = fixture.call(&code, 0, &signature, &[ValRaw::from_i32(0)]);
@@ -69,7 +71,7 @@ fn traps_need_no_heap() {
 fn a_reference_without_a_heap_reaches_nothing() {
     let signature = signature(&[types::I64], &[types::I32]);
     let code = publish(vec![compile(&compiler(), signature.clone(), load_from_heap)], &[]);
-    let mut fixture = without_heap(CopyingCollector);
+    let mut fixture = without_heap(NullCollector);
     for heap in [false, true] {
         if heap {
             let prefix = fixture.store.jit_mut().vmctx_prefix(VMCTX).unwrap();
@@ -130,7 +132,7 @@ fn code_without_a_heap_cannot_allocate() {
         b.ins().return_(&[object]);
     });
     let code = publish(vec![allocate], &[]);
-    let mut fixture = without_heap(CopyingCollector);
+    let mut fixture = without_heap(NullCollector);
     let error = fixture.call(&code, 0, &signature, &[]).unwrap_err();
     assert!(error.to_string().contains("a vmctx without a heap"), "{error}");
     assert!(!has_heap(&fixture));

@@ -7,6 +7,7 @@ use cranelift_codegen::ir::{InstBuilder, types};
 use gc_compiler::call_signature;
 use gc_jit::{SavedImage, save};
 use gc_types::{CodeImage, HeapBounds, Machine, Section, ValRaw};
+use std::sync::Arc;
 
 /// `f0(a, b) = a + b`.
 fn image() -> CodeImage {
@@ -19,7 +20,7 @@ fn image() -> CodeImage {
 }
 
 fn error(bytes: &[u8], abi: &gc_types::Abi) -> String {
-    format!("{:#}", SavedImage::from_bytes(bytes, abi).unwrap_err())
+    format!("{:#}", SavedImage::from_bytes(bytes, &Arc::new(abi.clone())).unwrap_err())
 }
 
 /// `bytes` with `from`, which occurs once, replaced by `to`, and with a correct checksum.
@@ -43,7 +44,7 @@ fn a_saved_image_does_what_it_did() {
     let bytes = save(&image, b"mine").unwrap();
     assert_eq!(save(&image, b"mine").unwrap(), bytes, "the same image makes the same bytes");
     assert!(gc_jit::is_saved(&bytes));
-    let saved = SavedImage::from_bytes(&bytes, &abi(&[])).unwrap();
+    let saved = SavedImage::from_bytes(&bytes, &Arc::new(abi(&[]))).unwrap();
     for section in Section::ALL {
         assert_eq!(saved.image().section(section), image.section(section), "{section:?}");
     }
@@ -53,7 +54,7 @@ fn a_saved_image_does_what_it_did() {
     let path = std::env::temp_dir().join(format!("gc-jit-saved-{}", std::process::id()));
     std::fs::write(&path, &bytes).unwrap();
     // SAFETY: only this test uses the file.
-    let mapped = unsafe { SavedImage::open(&path, &abi(&[])) };
+    let mapped = unsafe { SavedImage::open(&path, &Arc::new(abi(&[]))) };
     std::fs::remove_file(&path).unwrap();
     for saved in [saved, mapped.unwrap()] {
         let code = saved.publish(&[]).unwrap();
@@ -72,8 +73,8 @@ fn code_for_something_else_is_refused_and_the_difference_named() {
     let fit = "the saved code does not fit this engine: ";
     let other = forged(&bytes, &format!("version: {version}\n"), "version: 9.9.9\n");
     assert_eq!(error(&other, &abi), format!("{fit}version is `{version}` here, but `9.9.9` there"));
-    let other = forged(&bytes, "collector: any\n", "collector: ant\n");
-    assert_eq!(error(&other, &abi), format!("{fit}collector is `any` here, but `ant` there"));
+    let other = forged(&bytes, "collector: null\n", "collector: lull\n");
+    assert_eq!(error(&other, &abi), format!("{fit}collector is `null` here, but `lull` there"));
     let checked = abi.clone().with_bounds(HeapBounds::Checked);
     assert_eq!(
         error(&bytes, &checked),
@@ -89,7 +90,7 @@ fn code_for_something_else_is_refused_and_the_difference_named() {
         let error = error(&bytes, &old);
         assert!(error.starts_with(&format!("{fit}machine.features has no `")), "{error}");
     }
-    let grown = abi.with_collector(gc_types::CollectorAbi::new("any").with("nursery", 7));
+    let grown = abi.with_collector(gc_types::CollectorAbi::new("null").with("nursery", 7));
     assert_eq!(
         error(&bytes, &grown),
         format!("{fit}collector.nursery is `7` here, and nothing there")
@@ -98,7 +99,7 @@ fn code_for_something_else_is_refused_and_the_difference_named() {
 
 #[test]
 fn what_is_no_saved_image_is_refused() {
-    let abi = abi(&[]);
+    let abi = Arc::new(abi(&[]));
     let bytes = save(&image(), b"").unwrap();
     assert_eq!(error(b"", &abi), "not a saved image: too short");
     assert_eq!(error(&[0; 100], &abi), "not a complete saved image: the trailer is missing");
@@ -132,7 +133,7 @@ fn tables_that_lie_are_refused_although_the_checksum_fits() {
             let checksum = crc32fast::hash(&bytes[..end]);
             bytes[end..].copy_from_slice(&checksum.to_le_bytes());
             // All queries of an accepted image work.
-            match SavedImage::from_bytes(&bytes, &abi(&[])) {
+            match SavedImage::from_bytes(&bytes, &Arc::new(abi(&[]))) {
                 Err(_) => refused += 1,
                 Ok(saved) => ask(saved.image()),
             }

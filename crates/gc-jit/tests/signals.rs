@@ -166,7 +166,7 @@ fn in_host_call(body: fn()) {
         b.ins().return_(&[]);
     });
     let code = publish(vec![caller], CALLS);
-    let _ = fixture_of((), &TestStore::host_calls()).call(&code, 0, &signature, &[]);
+    let _ = fixture_of((), &TestStore::host_calls(), CALLS).call(&code, 0, &signature, &[]);
 }
 
 fn unlisted() {

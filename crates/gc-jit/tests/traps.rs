@@ -173,7 +173,7 @@ fn a_limit_larger_than_the_threads_stack_is_cut_down() {
             &gc_runtime::HeapOptions::default(),
         )
         .unwrap();
-        let mut fixture = Fixture::new(gc, (), &[], 1 << 40);
+        let mut fixture = Fixture::new(gc, abi(&[]), (), &[], 1 << 40);
         let error = expect_trap(fixture.call(&code, 0, &signature, &[ValRaw::from_i64(0)]));
         assert_eq!(error.trap, Trap::StackOverflow);
     };
@@ -305,7 +305,7 @@ fn nested_trap(rethrow: bool) -> Result<Vec<ValRaw>, CallError> {
         vmctx: std::ptr::null_mut(),
         rethrow,
     };
-    let mut fixture = fixture_of(inner, &TestStore::<Inner>::host_calls());
+    let mut fixture = fixture_of(inner, &TestStore::<Inner>::host_calls(), CALLS);
     fixture.store.data.vmctx = fixture.vmctx();
     fixture.call(&code, 1, &outer_signature, &[])
 }

@@ -151,7 +151,7 @@ fn functions(compiler: &Compiler) -> (Signature, Vec<gc_compiler::CompiledFuncti
 }
 
 fn observed(observer: Observer) -> Fixture<Observer> {
-    let mut fixture = fixture_of(observer, &TestStore::<Observer>::host_calls());
+    let mut fixture = fixture_of(observer, &TestStore::<Observer>::host_calls(), CALLS);
     fixture.store.data.vmctx = fixture.vmctx().expose_provenance();
     fixture
 }
@@ -314,7 +314,13 @@ fn ten_thousand_frames_with_a_root_each() {
         )
         .unwrap();
         let words: Vec<u32> = Vec::new();
-        let mut fixture = Fixture::new(gc, words, &TestStore::<Vec<u32>>::host_calls(), 16 << 20);
+        let mut fixture = Fixture::new(
+            gc,
+            abi(DEEP_CALLS),
+            words,
+            &TestStore::<Vec<u32>>::host_calls(),
+            16 << 20,
+        );
         let args = [ValRaw::from_u64(20_000)];
         let result = fixture.call(&code, 0, &signature, &args).unwrap();
         assert_eq!(result[0].u64(), (1..=10_000u64).map(|n| 2 * n).sum::<u64>());
@@ -392,7 +398,7 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
         code: code_b.function_address(0).unwrap(),
         trap: None,
     };
-    let mut a = fixture_of(other, &TestStore::<Other>::host_calls());
+    let mut a = fixture_of(other, &TestStore::<Other>::host_calls(), SWITCH_CALLS);
     let result = a.call(&code_a, 0, &sig, &[ValRaw::from_u64(7)]).unwrap();
     assert_eq!(result[0].u64(), 7);
     assert_eq!(a.store.data.trap, Some(gc_types::Trap::Unreachable));

@@ -16,7 +16,7 @@ use std::fmt;
 /// let mut store = GcStore::new(&CopyingCollector, &options)?;
 /// let longs = TypeIndex::new(0).unwrap();
 /// let layout = GcLayout::Array(ArrayLayout::new(StorageType::I64));
-/// store.ensure_layout(longs, &Arc::new(layout));
+/// store.ensure_layout(longs, &Arc::new(layout))?;
 ///
 /// let error = store.alloc_array(&mut NoStack, longs, 1_000_000).unwrap_err();
 /// assert!(matches!(error, HeapError::OutOfMemory { limit, .. } if limit == 1 << 20), "{error}");
@@ -65,6 +65,11 @@ pub enum HeapError {
     },
     /// A type whose layout was never registered, or whose kind is not the one to allocate.
     UnknownType {
+        /// The type.
+        ty: TypeIndex,
+    },
+    /// A type for which another layout was registered before.
+    OtherLayout {
         /// The type.
         ty: TypeIndex,
     },
@@ -139,6 +144,9 @@ impl fmt::Display for HeapError {
             }
             HeapError::UnknownType { ty } => {
                 write!(f, "{ty:?} has no layout of the kind to be allocated in this GC heap")
+            }
+            HeapError::OtherLayout { ty } => {
+                write!(f, "{ty:?} has another layout in this GC heap")
             }
             HeapError::WrongElement { at } => {
                 write!(f, "the array at {at:#x} of the GC heap has elements of another kind")

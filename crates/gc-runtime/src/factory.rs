@@ -1,6 +1,7 @@
 //! [`HeapFactory`]: makes the heaps of stores that begin without one.
 
 use crate::{GcHeap, GcRuntime, HeapError, HeapMapping, HeapMemory, HeapOptions};
+use gc_types::CollectorAbi;
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use std::sync::Arc;
 pub struct HeapFactory {
     runtime: Arc<dyn GcRuntime>,
     options: HeapOptions,
+    collector: Arc<CollectorAbi>,
     absent: Arc<HeapMapping>,
 }
 
@@ -40,7 +42,8 @@ impl HeapFactory {
     pub fn new(runtime: Arc<dyn GcRuntime>, options: &HeapOptions) -> Result<Self, HeapError> {
         let options = options.clone().cut_to(&*runtime);
         let absent = HeapMapping::absent(&options)?;
-        Ok(HeapFactory { runtime, options, absent })
+        let collector = Arc::new(runtime.heap_abi(options.maximum));
+        Ok(HeapFactory { runtime, options, collector, absent })
     }
 
     /// The collector's half that makes heaps.
@@ -51,6 +54,11 @@ impl HeapFactory {
     /// The options of the heaps.
     pub fn options(&self) -> &HeapOptions {
         &self.options
+    }
+
+    /// What code over the heaps depends on, of the collector.
+    pub(crate) fn collector(&self) -> &Arc<CollectorAbi> {
+        &self.collector
     }
 
     /// The address space that is never mapped.

@@ -1,6 +1,7 @@
 //! The layouts that a heap knows, by type index. The table is dense because it is read at every
 //! allocation and every death. The indices may come from a corrupt heap.
 
+use crate::HeapError;
 use gc_types::{GcLayout, TypeIndex};
 use std::sync::Arc;
 
@@ -37,20 +38,27 @@ impl LayoutTable {
         self.layouts.get(ty.as_u32() as usize)?.as_ref()
     }
 
-    /// Registers the layout of `ty`, unless `ty` has one. [`TypeIndex::NONE`] never has one.
-    pub fn ensure(&mut self, ty: TypeIndex, layout: &Arc<GcLayout>) {
-        debug_assert!(self.get(ty).is_none_or(|known| *known == **layout), "{ty:?} changed");
+    /// Registers the layout of `ty`, unless it is registered. [`TypeIndex::NONE`] never has one.
+    ///
+    /// # Errors
+    /// If `ty` has another layout. Then code for one of the two would damage objects of the other.
+    pub fn ensure(&mut self, ty: TypeIndex, layout: &Arc<GcLayout>) -> Result<(), HeapError> {
         if ty == TypeIndex::NONE {
-            return;
+            return Ok(());
         }
         let index = ty.as_u32() as usize;
         if index >= self.layouts.len() {
             self.layouts.resize(index + 1, None);
         }
-        if self.layouts[index].is_none() {
-            self.layouts[index] = Some(Arc::clone(layout));
-            self.version += 1;
+        match &self.layouts[index] {
+            None => {
+                self.layouts[index] = Some(Arc::clone(layout));
+                self.version += 1;
+            }
+            Some(known) if Arc::ptr_eq(known, layout) || known == layout => {}
+            Some(_) => return Err(HeapError::OtherLayout { ty }),
         }
+        Ok(())
     }
 
     /// A number that changes whenever a layout is registered or all are forgotten.
@@ -75,19 +83,34 @@ impl LayoutTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gc_types::StructLayout;
+    use gc_types::{StorageType, StructLayout};
 
     #[test]
     fn unknown_types_have_no_layout() {
         let mut table = LayoutTable::default();
         let layout = Arc::new(GcLayout::Struct(StructLayout::new([]).unwrap()));
-        table.ensure(TypeIndex::new(3).unwrap(), &layout);
-        table.ensure(TypeIndex::NONE, &layout);
+        table.ensure(TypeIndex::new(3).unwrap(), &layout).unwrap();
+        table.ensure(TypeIndex::NONE, &layout).unwrap();
         for i in [0, 2, 4, TypeIndex::MAX] {
             assert!(table.get(TypeIndex::new(i).unwrap()).is_none());
         }
         assert_eq!(table.get(TypeIndex::new(3).unwrap()), Some(&*layout));
         assert_eq!(table.version(), 1);
         assert!(table.iter().eq([(TypeIndex::new(3).unwrap(), &*layout)]));
+    }
+
+    #[test]
+    fn a_type_keeps_its_layout() {
+        let layout = |fields: &[StorageType]| {
+            Arc::new(GcLayout::Struct(StructLayout::new(fields.iter().copied()).unwrap()))
+        };
+        let mut table = LayoutTable::default();
+        let ty = TypeIndex::new(3).unwrap();
+        let pair = layout(&[StorageType::Ref, StorageType::Ref]);
+        table.ensure(ty, &pair).unwrap();
+        table.ensure(ty, &layout(&[StorageType::Ref, StorageType::Ref])).unwrap();
+        let other = layout(&[StorageType::Ref, StorageType::I32]);
+        assert_eq!(table.ensure(ty, &other), Err(HeapError::OtherLayout { ty }));
+        assert_eq!(table.get(ty), Some(&*pair));
     }
 }

@@ -1,7 +1,7 @@
 //! [`HeapOptions`]: the options of a heap.
 
 use crate::{GcRuntime, HeapMemory, MemorySource, OnDemand, PolicyFactory};
-use gc_types::{HeapBounds, NULL_PAGE_SIZE};
+use gc_types::{Abi, HeapBounds, NULL_PAGE_SIZE};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,8 +55,27 @@ impl HeapOptions {
     /// The slice of [`HeapOptions::default`].
     pub const DEFAULT_SLICE: Duration = Duration::from_micros(500);
 
+    /// The ABI of code that runs over heaps of `runtime` with these options. It has only the heap's
+    /// host calls, and no entries of an embedder.
+    ///
+    /// ```
+    /// use gc_runtime::{GcStore, HeapOptions, collector::GenerationalCollector};
+    ///
+    /// let (collector, options) = (GenerationalCollector::new(), HeapOptions::default());
+    /// let abi = options.abi(&collector);
+    /// assert_eq!(abi.option("nursery"), 16 << 20);
+    /// assert!(GcStore::new(&collector, &options)?.check_abi(&abi).is_ok());
+    /// # Ok::<(), gc_runtime::HeapError>(())
+    /// ```
+    pub fn abi(&self, runtime: &dyn GcRuntime) -> Abi {
+        let options = self.clone().cut_to(runtime);
+        Abi::new(runtime.heap_abi(options.maximum))
+            .with_bounds(options.bounds)
+            .with_zeal(options.zeal != 0)
+    }
+
     /// These options for heaps of `runtime`, whose maximum may be smaller. The maximum becomes a
-    /// whole number of pages. Pass this maximum to [`GcRuntime::heap_abi`].
+    /// whole number of pages.
     #[must_use]
     pub fn cut_to(mut self, runtime: &dyn GcRuntime) -> HeapOptions {
         self.maximum = HeapMemory::maximum_for(self.maximum.min(runtime.max_heap_size()));

@@ -39,7 +39,7 @@ fn lazy(collector: &Arc<dyn GcRuntime>, options: &HeapOptions) -> GcStore {
     let factory = HeapFactory::new(collector.clone(), options).unwrap();
     let mut store = GcStore::lazy(&Arc::new(factory)).unwrap();
     let layout = GcLayout::Array(ArrayLayout::new(StorageType::I8));
-    store.ensure_layout(BYTES, &Arc::new(layout));
+    store.ensure_layout(BYTES, &Arc::new(layout)).unwrap();
     store
 }
 

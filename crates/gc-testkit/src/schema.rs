@@ -120,7 +120,9 @@ impl Schema {
     /// Registers all types with a heap.
     pub fn register(&self, heap: &mut dyn GcHeap) {
         let layouts = &mut heap.core_mut().layouts;
-        self.types().for_each(|(ty, layout)| layouts.ensure(ty, layout));
+        self.types().for_each(|(ty, layout)| {
+            layouts.ensure(ty, layout).expect("types have numbers of their own");
+        });
     }
 }
 

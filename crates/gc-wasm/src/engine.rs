@@ -87,7 +87,7 @@ impl Engine {
     }
 
     /// The ABI of its code.
-    pub fn abi(&self) -> &Abi {
+    pub fn abi(&self) -> &Arc<Abi> {
         self.0.engine.abi()
     }
 }

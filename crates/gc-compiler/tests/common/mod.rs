@@ -32,9 +32,17 @@ pub(crate) fn all_options() -> impl Iterator<Item = Abi> {
         .flat_map(|bounds| [false, true].map(|zeal| guarded().with_bounds(bounds).with_zeal(zeal)))
 }
 
-/// Guarded, without zeal.
+/// Guarded, without zeal, with the options of all collectors.
 pub(crate) fn guarded() -> Abi {
     Abi::new(CollectorAbi::new("any").with("nursery", 1 << 20))
+}
+
+/// These options for code of `compiler`'s collector.
+fn for_collector(options: &Abi, compiler: &dyn GcCompiler) -> Abi {
+    let own = CollectorAbi::new(compiler.name());
+    let all = options.collector().options();
+    let own = all.fold(own, |own, (name, value)| own.with(name.to_owned(), value));
+    options.clone().with_collector(own)
 }
 
 /// The host machine with optimisation.
@@ -200,7 +208,7 @@ pub(crate) fn build(
         l,
     };
     let mut env = TestEnv {
-        options: options.clone(),
+        options: for_collector(options, compiler),
         vmctx,
         references: References::default(),
         calls: Vec::new(),

@@ -322,7 +322,7 @@ impl Module {
         }
         let image = linker.link(self.engine.compiler())?;
         // A store has one code. So the type indices in it are those of the module.
-        let memory = CodeMemory::publish(image, &[])?;
+        let memory = CodeMemory::publish(image, self.engine.abi(), &[])?;
         Ok(Code::new(memory, self.layouts, functions))
     }
 

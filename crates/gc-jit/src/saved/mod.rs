@@ -66,6 +66,7 @@ pub fn is_saved(bytes: &[u8]) -> bool {
 #[derive(Debug)]
 pub struct SavedImage {
     image: CodeImage,
+    abi: Arc<Abi>,
     embedder: Range<usize>,
     /// The file, if it is mapped.
     file: Option<Arc<FileMapping>>,
@@ -78,9 +79,9 @@ impl SavedImage {
     /// # Errors
     /// If the bytes are not a saved image, have another version of the format, or are damaged, or
     /// if the code's ABI is different. The error names the difference.
-    pub fn from_bytes(bytes: &[u8], abi: &Abi) -> Result<SavedImage> {
+    pub fn from_bytes(bytes: &[u8], abi: &Arc<Abi>) -> Result<SavedImage> {
         let contents = Contents::read(bytes, abi)?;
-        SavedImage::new(Arc::new(bytes.to_vec()), contents, None)
+        SavedImage::new(Arc::new(bytes.to_vec()), abi, contents, None)
     }
 
     /// Like [`from_bytes`](SavedImage::from_bytes), but for a file. The file is mapped and not
@@ -92,23 +93,25 @@ impl SavedImage {
     /// # Safety
     /// The file must not be changed or shortened as long as the image, or code that was published
     /// from it, exists.
-    pub unsafe fn open(path: &Path, abi: &Abi) -> Result<SavedImage> {
+    pub unsafe fn open(path: &Path, abi: &Arc<Abi>) -> Result<SavedImage> {
         let named = || format!("loading {}", path.display());
         let file = std::fs::File::open(path).with_context(named)?;
         // SAFETY: the caller guarantees that the file does not change.
         let file = Arc::new(unsafe { FileMapping::new(&file) }.with_context(named)?);
         let bytes: &FileMapping = &file;
         let contents = Contents::read(bytes.as_ref(), abi).with_context(named)?;
-        SavedImage::new(file.clone(), contents, Some(file)).with_context(named)
+        SavedImage::new(file.clone(), abi, contents, Some(file)).with_context(named)
     }
 
     fn new(
         bytes: ImageBytes,
+        abi: &Arc<Abi>,
         contents: Contents,
         file: Option<Arc<FileMapping>>,
     ) -> Result<SavedImage> {
         let Contents { sections, embedder } = contents;
-        Ok(SavedImage { image: CodeImage::new(bytes, sections)?, embedder, file })
+        let image = CodeImage::new(bytes, sections)?;
+        Ok(SavedImage { image, abi: abi.clone(), embedder, file })
     }
 
     /// The image.
@@ -132,8 +135,8 @@ impl SavedImage {
     /// As for [`CodeMemory::publish`].
     pub fn publish(self, types: &[TypeIndex]) -> Result<Arc<CodeMemory>> {
         match self.file {
-            Some(file) => CodeMemory::publish_file(self.image, file, types),
-            None => CodeMemory::publish(self.image, types),
+            Some(file) => CodeMemory::publish_file(self.image, self.abi, file, types),
+            None => CodeMemory::publish_checked(self.image, self.abi, types),
         }
     }
 }

@@ -18,7 +18,7 @@ use gc_jit::{
 };
 use gc_runtime::collector::NullCollector;
 use gc_runtime::{GcRuntime, GcStore, HeapOptions};
-use gc_types::{Abi, CodeImage, CollectorAbi, HostCall, HostSignature, VMOffsets, ValRaw};
+use gc_types::{Abi, CodeImage, HostCall, HostSignature, VMOffsets, ValRaw};
 use std::sync::Arc;
 
 pub const OFFSETS: VMOffsets = VMOffsets::HOST;
@@ -37,7 +37,7 @@ pub fn signature(params: &[Type], returns: &[Type]) -> Signature {
 
 /// The ABI of code whose embedder's host calls are `calls`.
 pub fn abi(calls: &[(HostCall, HostSignature)]) -> Abi {
-    Abi::new(CollectorAbi::new("any")).with_host_calls(calls.iter().copied())
+    HeapOptions::default().abi(&NullCollector).with_host_calls(calls.iter().copied())
 }
 
 pub fn compiler() -> Compiler {
@@ -76,19 +76,28 @@ pub fn compile(
 
 /// Links functions `0..` with the names `f0`, `f1`, .... The host may call all of them.
 pub fn link(functions: Vec<CompiledFunction>, calls: &[(HostCall, HostSignature)]) -> CodeImage {
+    link_for(&abi(calls), functions)
+}
+
+fn link_for(abi: &Abi, functions: Vec<CompiledFunction>) -> CodeImage {
     let mut image = ImageLinker::new();
     for (i, function) in (0..).zip(functions) {
         image.define(i, format!("f{i}"), function).unwrap();
         image.export(i).unwrap();
     }
-    image.link(&compiler_for(&abi(calls))).unwrap()
+    image.link(&compiler_for(abi)).unwrap()
 }
 
 pub fn publish(
     functions: Vec<CompiledFunction>,
     calls: &[(HostCall, HostSignature)],
 ) -> Arc<CodeMemory> {
-    CodeMemory::publish(link(functions, calls), &[]).unwrap()
+    publish_for(abi(calls), functions)
+}
+
+/// [`publish`] for stores of any ABI.
+pub fn publish_for(abi: Abi, functions: Vec<CompiledFunction>) -> Arc<CodeMemory> {
+    CodeMemory::publish(link_for(&abi, functions), &Arc::new(abi), &[]).unwrap()
 }
 
 /// The trampolines of one signature, in their own image.
@@ -97,7 +106,7 @@ pub fn trampolines(signature: &Signature) -> Arc<CodeMemory> {
     let mut image = ImageLinker::new();
     image.entry(signature.clone());
     image.exit(signature);
-    CodeMemory::publish(image.link(&compiler()).unwrap(), &[]).unwrap()
+    CodeMemory::publish(image.link(&compiler()).unwrap(), &Arc::new(abi(&[])), &[]).unwrap()
 }
 
 pub fn entry_trampoline(signature: &Signature) -> EntryTrampoline {
@@ -139,27 +148,33 @@ pub struct Vmctx {
 }
 
 pub fn fixture() -> Fixture {
-    fixture_of((), &[])
+    fixture_of((), &[], &[])
 }
 
 /// A fixture whose host functions get `data`.
-pub fn fixture_of<D>(data: D, host_calls: &[HostCallShim<TestStore<D>>]) -> Fixture<D> {
+pub fn fixture_of<D>(
+    data: D,
+    host_calls: &[HostCallShim<TestStore<D>>],
+    calls: &[(HostCall, HostSignature)],
+) -> Fixture<D> {
     let gc = GcStore::new(&NullCollector, &HeapOptions::default()).unwrap();
-    Fixture::new(gc, data, host_calls, MAX_STACK)
+    Fixture::new(gc, abi(calls), data, host_calls, MAX_STACK)
 }
 
 pub fn fixture_with(runtime: &dyn GcRuntime, options: &HeapOptions) -> Fixture {
-    Fixture::new(GcStore::new(runtime, options).unwrap(), (), &[], MAX_STACK)
+    Fixture::new(GcStore::new(runtime, options).unwrap(), options.abi(runtime), (), &[], MAX_STACK)
 }
 
 impl<D> Fixture<D> {
     pub fn new(
         gc: GcStore,
+        abi: Abi,
         data: D,
         host_calls: &[HostCallShim<TestStore<D>>],
         max_stack: usize,
     ) -> Fixture<D> {
-        let mut jit = JitState::new(gc, &HostCallTable::new(host_calls), max_stack).unwrap();
+        let table = HostCallTable::new(host_calls);
+        let mut jit = JitState::new(gc, &Arc::new(abi), &table, max_stack).unwrap();
         let prefix = jit.vmctx_prefix(VMCTX).unwrap();
         let vmctx = Box::new(Vmctx { prefix, words: [0; 16] });
         Fixture { store: TestStore { jit, data }, vmctx }

@@ -89,7 +89,7 @@ impl fmt::Display for FrameSlot {
 /// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
 /// let ty = TypeIndex::new(0).unwrap();
 /// let layout = GcLayout::Struct(StructLayout::new([]).unwrap());
-/// store.ensure_layout(ty, &Arc::new(layout));
+/// store.ensure_layout(ty, &Arc::new(layout))?;
 /// let mut stack = Shadow(Vec::new());
 /// let object = store.alloc_struct(&mut stack, ty)?;
 /// stack.0.push(object.as_raw_u32().into());

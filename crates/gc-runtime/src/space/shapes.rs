@@ -207,7 +207,7 @@ mod tests {
             let ty = TypeIndex::new(i as u32 * 3).unwrap();
             let word = ty.header_word(layout.kind());
             assert_eq!(shapes.object(&memory, at, word), None);
-            table.ensure(ty, &Arc::new(layout.clone()));
+            table.ensure(ty, &Arc::new(layout.clone())).unwrap();
             shapes.update(&table);
             for length in [0, 1, 7, 1000] {
                 memory.write_u32(u64::from(at) + 8, length).unwrap();

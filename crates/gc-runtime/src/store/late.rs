@@ -34,7 +34,8 @@ impl GcStore {
         factory::check(factory.options())?;
         let heap = Box::new(NoHeap::new(factory));
         let without_heap = Some(factory.clone());
-        Ok(GcStore::with(heap, without_heap, factory.runtime(), factory.options()))
+        let (collector, reclaims) = (factory.collector().clone(), factory.runtime().reclaims());
+        Ok(GcStore::with(heap, without_heap, collector, reclaims, factory.options()))
     }
 
     /// Whether the heap has been made.

@@ -13,11 +13,12 @@ mod verify;
 
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GcCause, GcHeap, GcRootsList,
-    GcRuntime, GcStats, HeapError, HeapFactory, HeapOptions, HostPanic, HostValue, PauseLog,
-    PolicyFactory, Reclaims, TraceRoots, factory, roots,
+    GcRuntime, GcStats, HeapBounds, HeapError, HeapFactory, HeapOptions, HostPanic, HostValue,
+    PauseLog, PolicyFactory, Reclaims, TraceRoots, factory, roots,
 };
 use gc_types::{
-    ExnLayout, GcLayout, HeapDataOffsets, StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
+    Abi, AbiDifference, CollectorAbi, ExnLayout, GcLayout, HeapDataOffsets, StorageType, TypeIndex,
+    VMGcHeader, VMGcKind, VMGcRef,
 };
 use std::any::Any;
 use std::fmt;
@@ -51,7 +52,7 @@ struct Request {
 /// let cell = TypeIndex::new(0).unwrap();
 /// let layout = GcLayout::Struct(StructLayout::new([StorageType::I64]).unwrap());
 /// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
-/// store.ensure_layout(cell, &Arc::new(layout));
+/// store.ensure_layout(cell, &Arc::new(layout))?;
 ///
 /// // The only field is after the header.
 /// let object = store.alloc_struct(&mut NoStack, cell)?;
@@ -73,6 +74,8 @@ pub struct GcStore {
     policy: PolicyFactory,
     /// The garbage that collections reclaim.
     reclaims: Reclaims,
+    collector: Arc<CollectorAbi>,
+    bounds: HeapBounds,
     host_data: ExternRefHostDataTable,
     func_refs: FuncRefTable,
     roots: GcRootsList,
@@ -103,7 +106,8 @@ impl GcStore {
         factory::check(options)?;
         let options = options.clone().cut_to(runtime);
         let heap = factory::make(runtime, &options)?;
-        let mut store = GcStore::with(heap, None, runtime, &options);
+        let collector = Arc::new(runtime.heap_abi(options.maximum));
+        let mut store = GcStore::with(heap, None, collector, runtime.reclaims(), &options);
         store.begin();
         Ok(store)
     }
@@ -111,14 +115,17 @@ impl GcStore {
     fn with(
         heap: Box<dyn GcHeap>,
         without_heap: Option<Arc<HeapFactory>>,
-        runtime: &dyn GcRuntime,
+        collector: Arc<CollectorAbi>,
+        reclaims: Reclaims,
         options: &HeapOptions,
     ) -> GcStore {
         GcStore {
             heap,
             without_heap,
             policy: options.policy.clone(),
-            reclaims: runtime.reclaims(),
+            reclaims,
+            collector,
+            bounds: options.bounds,
             host_data: ExternRefHostDataTable::default(),
             func_refs: FuncRefTable::default(),
             roots: GcRootsList::default(),
@@ -137,6 +144,15 @@ impl GcStore {
         let occupancy = self.heap.occupancy();
         self.heap.core_mut().make_plan(&occupancy, 0, 0, Duration::ZERO);
         self.rearm_zeal();
+    }
+
+    /// Checks that code with the ABI `abi` is compiled for heaps like this one: that they have the
+    /// same collector, the same values of its options, the same bounds, and both zeal or none.
+    ///
+    /// # Errors
+    /// What differs. Here is the heap, there is the code.
+    pub fn check_abi(&self, abi: &Abi) -> Result<(), AbiDifference> {
+        abi.check_heap(&self.collector, self.bounds, self.zeal != 0)
     }
 
     /// The heap. Until there is one, it has no memory and no objects.
@@ -176,8 +192,15 @@ impl GcStore {
     }
 
     /// Registers the layout of a type before its first object.
-    pub fn ensure_layout(&mut self, ty: TypeIndex, layout: &Arc<GcLayout>) {
-        self.heap.core_mut().layouts.ensure(ty, layout);
+    ///
+    /// # Errors
+    /// If the type has another layout.
+    pub fn ensure_layout(
+        &mut self,
+        ty: TypeIndex,
+        layout: &Arc<GcLayout>,
+    ) -> Result<(), HeapError> {
+        self.heap.core_mut().layouts.ensure(ty, layout)
     }
 
     // ---- allocation: collects and grows as needed; `tracer` finds the stack's roots ----

@@ -41,7 +41,7 @@ pub(crate) fn layouts() -> Vec<(TypeIndex, Arc<GcLayout>)> {
 
 pub(crate) fn store_with(runtime: &dyn GcRuntime, options: &HeapOptions) -> GcStore {
     let mut store = GcStore::new(runtime, options).unwrap();
-    layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout));
+    layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout).unwrap());
     store
 }
 

@@ -36,7 +36,7 @@ fn on_lazy_stores(test: impl Fn(&str, GcStore)) {
 #[test]
 fn everything_but_an_allocation_works_without_a_heap() {
     on_lazy_stores(|name, mut store| {
-        layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout));
+        layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout).unwrap());
         let id = store.func_refs_mut().intern(0x1000);
         let one = store.root_owned(VMGcRef::from_i31(I31::wrapping_i32(1))).unwrap();
         let scope = store.enter_handle_scope();
@@ -71,7 +71,7 @@ fn everything_but_an_allocation_works_without_a_heap() {
 #[test]
 fn a_reset_makes_no_heap() {
     on_lazy_stores(|name, mut store| {
-        layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout));
+        layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout).unwrap());
         store.reset();
         assert!(!store.has_heap(), "{name}");
         store.ensure_heap().unwrap();
@@ -88,7 +88,7 @@ fn a_reset_makes_no_heap() {
 #[test]
 fn scopes_without_collection_outlast_the_making_of_the_heap() {
     on_lazy_stores(|name, mut store| {
-        layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout));
+        layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout).unwrap());
         store.heap_mut().enter_no_gc_scope();
         let object = node(&mut store);
         assert_eq!(store.heap().core().no_gc_scopes, 1, "{name}");
@@ -111,7 +111,7 @@ fn zeal_counts_from_the_first_allocation() {
     let options = HeapOptions { zeal: 3, ..options(gc_runtime::HeapBounds::Checked) };
     for runtime in collectors() {
         let collections = |mut store: GcStore| {
-            layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout));
+            layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout).unwrap());
             let counts = (0..12).map(|_| {
                 let object = node(&mut store);
                 store.drop_gc_ref(object);

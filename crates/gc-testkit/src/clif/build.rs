@@ -61,11 +61,11 @@ fn layout() -> StructLayout {
     StructLayout::new([Ref, Ref, I64, FuncRef]).expect("a small struct")
 }
 
-/// The ABI of the built code, for a heap with or without a guard. It has the options of all
-/// collectors of this project.
-pub fn abi(guarded: bool) -> Abi {
+/// The ABI of the built code, for a heap of `compiler`'s collector, with or without a guard. It has
+/// the options of all collectors of this project.
+pub fn abi(compiler: &dyn GcCompiler, guarded: bool) -> Abi {
     let bounds = if guarded { HeapBounds::Guarded } else { HeapBounds::Checked };
-    Abi::new(CollectorAbi::new("any").with(NURSERY, 1 << 20)).with_bounds(bounds)
+    Abi::new(CollectorAbi::new(compiler.name()).with(NURSERY, 1 << 20)).with_bounds(bounds)
 }
 
 /// A built function.

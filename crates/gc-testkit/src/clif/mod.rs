@@ -16,7 +16,8 @@
 //! use gc_testkit::clif::{Program, abi, check};
 //!
 //! let program = Program::from_bytes(&gc_testkit::random::bytes(7, 500));
-//! check(&program.build(&CopyingCompiler, &abi(true))?, &CopyingCompiler, &abi(true))?;
+//! let abi = abi(&CopyingCompiler, true);
+//! check(&program.build(&CopyingCompiler, &abi)?, &CopyingCompiler, &abi)?;
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 

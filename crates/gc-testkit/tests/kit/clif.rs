@@ -20,7 +20,7 @@ fn the_checkers_find_nothing_in_random_functions() {
     for seed in 0..scaled(10_000) {
         let program = Program::from_bytes(&random::bytes(seed, 600));
         for compiler in COLLECTORS {
-            let abi = abi(seed % 3 != 0);
+            let abi = abi(compiler, seed % 3 != 0);
             let built = program.build(compiler, &abi).expect("small");
             if let Err(error) = check(&built, compiler, &abi) {
                 panic!("seed {seed}: {error:#}");

@@ -213,6 +213,39 @@ impl Abi {
     pub fn check(&self, code: &str) -> Result<(), AbiDifference> {
         difference::check(&self.entries(), code)
     }
+
+    /// Checks that code with the ABI `code` can run in a store with this ABI. Unlike
+    /// [`check`](Abi::check), the code may know fewer host calls than the store has.
+    ///
+    /// # Errors
+    /// What differs. Here is the store, there is the code.
+    pub fn accepts(&self, code: &Abi) -> Result<(), AbiDifference> {
+        if self == code {
+            return Ok(());
+        }
+        let known = |call: &HostCall| code.host_calls.contains_key(call);
+        let mut here = self.clone();
+        here.host_calls.retain(|call, _| known(call));
+        here.check(&code.to_string())
+    }
+
+    /// Checks that a heap of this collector, with these bounds and with or without zeal, is one for
+    /// which code with this ABI is compiled.
+    ///
+    /// # Errors
+    /// What differs. Here is the heap, there is the code.
+    pub fn check_heap(
+        &self,
+        collector: &CollectorAbi,
+        bounds: HeapBounds,
+        zeal: bool,
+    ) -> Result<(), AbiDifference> {
+        collector.check(&self.collector)?;
+        if (bounds, zeal) == (self.bounds, self.zeal) {
+            return Ok(());
+        }
+        Abi { bounds, zeal, ..self.clone() }.check(&self.to_string())
+    }
 }
 
 /// One line `name: value` for each entry, sorted by name.

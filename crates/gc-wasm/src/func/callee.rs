@@ -98,8 +98,9 @@ impl StoreOpaque {
 
     /// Keeps a module's code until the store is dropped. The host functions that it can call get
     /// their code.
-    pub(crate) fn add_code(&mut self, code: &Arc<CodeMemory>) {
-        self.keep_code(code);
+    pub(crate) fn add_code(&mut self, code: &Arc<CodeMemory>) -> Result<()> {
+        self.jit.keep_alive(code.clone())?;
         self.callees.found_code(code);
+        Ok(())
     }
 }

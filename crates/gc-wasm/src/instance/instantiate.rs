@@ -60,9 +60,9 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     ensure!(globals <= limits::GLOBALS, "a store cannot have {globals} globals");
     for ty in info.types.all() {
         let ty = store.engine().types().get(*ty);
-        store.ensure_layout(&ty);
+        store.ensure_layout(&ty)?;
     }
-    store.add_code(module.code());
+    store.add_code(module.code())?;
     let number = store.instances.len();
     let source = store.engine().config().memory_source.clone();
     let size = layout.size() as usize;

@@ -59,7 +59,7 @@ fn check(store: &StoreOpaque, ty: &ArrayType, elements: &[Val]) -> Result<Arc<Re
 }
 
 fn alloc(store: &mut StoreOpaque, ty: &RegisteredType, length: u32) -> Result<Rooted<ArrayRef>> {
-    store.ensure_layout(ty);
+    store.ensure_layout(ty)?;
     let gc_ref = store
         .with_gc(|gc, roots| gc.alloc_array(roots, ty.index, length))
         .context("allocating an array")?;

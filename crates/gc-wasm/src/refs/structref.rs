@@ -46,7 +46,7 @@ pub(crate) fn make(
     ty: &RegisteredType,
     fields: Option<&[Val]>,
 ) -> Result<Rooted<StructRef>> {
-    store.ensure_layout(ty);
+    store.ensure_layout(ty)?;
     let gc_ref = store
         .with_gc(|gc, roots| gc.alloc_struct(roots, ty.index))
         .context("allocating a struct")?;

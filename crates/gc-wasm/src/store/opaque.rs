@@ -82,7 +82,7 @@ impl StoreOpaque {
     pub(crate) fn new(engine: &Engine, data: Box<dyn Any>) -> Result<StoreOpaque> {
         let config = engine.config();
         let gc = engine.new_heap()?;
-        let mut jit = JitState::new(gc, engine.host_calls(), config.max_wasm_stack)?;
+        let mut jit = JitState::new(gc, engine.abi(), engine.host_calls(), config.max_wasm_stack)?;
         // SAFETY: the engine owns the table and outlives the store.
         unsafe { jit.set_type_displays(engine.types().displays().as_ptr()) };
         Ok(StoreOpaque {
@@ -156,23 +156,19 @@ impl StoreOpaque {
     }
 
     /// Registers the layout of a type with the heap, before the first object of the type.
-    pub(crate) fn ensure_layout(&mut self, ty: &RegisteredType) {
+    pub(crate) fn ensure_layout(&mut self, ty: &RegisteredType) -> Result<()> {
         if let Some(layout) = &ty.layout
             && self.layouts.insert(ty.index)
         {
             let layout = layout.clone();
-            self.gc_store_mut().ensure_layout(ty.index, &layout);
+            self.gc_store_mut().ensure_layout(ty.index, &layout)?;
         }
+        Ok(())
     }
 
     /// Keeps `context` until the store is dropped.
     pub(crate) fn keep(&mut self, context: Box<dyn Any>) {
         self.kept.push(context);
-    }
-
-    /// Keeps a module's code until the store is dropped.
-    pub(crate) fn keep_code(&mut self, code: &Arc<gc_jit::CodeMemory>) {
-        self.jit.keep_alive(code.clone());
     }
 
     /// The code of the modules of the store's instances.

@@ -45,13 +45,13 @@ fn heap(chunks: u64, maximum: u64) -> CopyingHeap {
     let mut heap = CopyingHeap::new(memory, true);
     // The shortest possible increments.
     heap.core.slice = std::time::Duration::ZERO;
-    layouts().iter().for_each(|(ty, layout)| heap.core.layouts.ensure(*ty, layout));
+    layouts().iter().for_each(|(ty, layout)| heap.core.layouts.ensure(*ty, layout).unwrap());
     heap
 }
 
 fn store(chunks: u64, maximum: u64) -> GcStore {
     let mut store = GcStore::new(&CopyingCollector, &options(chunks, maximum)).unwrap();
-    layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout));
+    layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout).unwrap());
     store
 }
 

@@ -40,7 +40,7 @@ fn store() -> GcStore {
 
 fn store_with(options: &HeapOptions) -> GcStore {
     let mut store = GcStore::new(&DrcCollector, options).unwrap();
-    layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout));
+    layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout).unwrap());
     store
 }
 
@@ -48,7 +48,7 @@ fn heap() -> DrcHeap {
     let mut heap = DrcHeap::new(HeapMemory::new(&options()).unwrap(), true);
     // The shortest possible increments.
     heap.core.slice = Duration::ZERO;
-    layouts().iter().for_each(|(ty, layout)| heap.core.layouts.ensure(*ty, layout));
+    layouts().iter().for_each(|(ty, layout)| heap.core.layouts.ensure(*ty, layout).unwrap());
     heap
 }
 

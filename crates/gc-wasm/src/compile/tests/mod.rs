@@ -21,24 +21,24 @@ use std::collections::BTreeMap;
 const COLLECTORS: [&dyn GcCompiler; 4] =
     [&NullCompiler, &DrcCompiler, &CopyingCompiler, &GenerationalCompiler];
 
-/// A compiler for any collector.
-fn compiler(bounds: HeapBounds, zeal: bool, options: &CompileOptions) -> Compiler {
-    let abi = Abi::new(CollectorAbi::new("any").with("nursery", 1 << 20))
-        .with_bounds(bounds)
-        .with_zeal(zeal)
-        .with_host_calls(crate::host_calls::WASM.iter().copied());
-    Compiler::new(&abi, options).unwrap()
-}
-
 struct Fixture {
+    bounds: HeapBounds,
+    zeal: bool,
     options: CompileOptions,
-    compiler: Compiler,
 }
 
 impl Fixture {
     fn new(opt_level: OptLevel) -> Fixture {
         let options = CompileOptions { opt_level, verifier: true, ..CompileOptions::default() };
-        Fixture { compiler: compiler(HeapBounds::Guarded, false, &options), options }
+        Fixture { bounds: HeapBounds::Guarded, zeal: false, options }
+    }
+
+    fn compiler(&self, gc: &dyn GcCompiler) -> Compiler {
+        let abi = Abi::new(CollectorAbi::new(gc.name()).with("nursery", 1 << 20))
+            .with_bounds(self.bounds)
+            .with_zeal(self.zeal)
+            .with_host_calls(crate::host_calls::WASM.iter().copied());
+        Compiler::new(&abi, &self.options).unwrap()
     }
 
     fn with<T>(
@@ -49,13 +49,14 @@ impl Fixture {
         then: impl FnOnce(&CompileContext<'_>, Vec<crate::module::parse::Body<'_>>) -> Result<T>,
     ) -> Result<T> {
         let (info, bodies) = parse(registry, wasm)?;
-        let layout = VMContextLayout::new(self.compiler.abi().offsets(), &info);
+        let compiler = self.compiler(gc);
+        let layout = VMContextLayout::new(compiler.abi().offsets(), &info);
         let cx = CompileContext {
             info: &info,
             layout: &layout,
             registry,
             gc,
-            compiler: &self.compiler,
+            compiler: &compiler,
             check: true,
         };
         then(&cx, bodies)
@@ -80,7 +81,7 @@ impl Fixture {
                 .map(|body| {
                     let index = body.index;
                     let (func, _) = translate_function(cx, body)?;
-                    cranelift_codegen::verify_function(&func, self.compiler.isa())
+                    cranelift_codegen::verify_function(&func, cx.compiler.isa())
                         .with_context(|| func.display().to_string())?;
                     Ok((index, func.display().to_string()))
                 })
@@ -95,7 +96,7 @@ impl Fixture {
         let wasm = wat::parse_str(wat).unwrap_or_else(|e| panic!("{e}\n{wat}"));
         let (guarded, checked) = (HeapBounds::Guarded, HeapBounds::Checked);
         for (bounds, zeal) in [(guarded, false), (checked, false), (guarded, true)] {
-            self.compiler = compiler(bounds, zeal, &self.options);
+            (self.bounds, self.zeal) = (bounds, zeal);
             for gc in COLLECTORS {
                 let registry = TypeRegistry::new().unwrap();
                 if let Err(error) = self.compile(&registry, gc, &wasm) {

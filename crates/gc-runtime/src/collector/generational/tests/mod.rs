@@ -41,7 +41,7 @@ fn add_layouts(heap: &mut dyn GcHeap) {
         (REFS, GcLayout::Array(ArrayLayout::new(StorageType::Ref))),
         (BYTES, GcLayout::Array(ArrayLayout::new(StorageType::I8))),
     ] {
-        heap.core_mut().layouts.ensure(ty, &Arc::new(layout));
+        heap.core_mut().layouts.ensure(ty, &Arc::new(layout)).unwrap();
     }
 }
 

@@ -1,0 +1,130 @@
+//! A heap, its code and its host calls that do not fit are refused where they meet.
+
+mod common;
+
+use common::*;
+use cranelift_codegen::ir::{InstBuilder, types};
+use gc_jit::{CodeMemory, HostCallTable, JitState};
+use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
+use gc_runtime::{GcStore, HeapOptions};
+use gc_types::{Abi, HeapBounds, HostCall};
+use std::sync::Arc;
+
+gc_jit::host_calls! {
+    /// The host calls of these tests.
+    trait Calls;
+    /// The same, with numbers and signatures.
+    const CALLS from HostCall::FIRST_EMBEDDER, named "test_";
+
+    /// The first.
+    ONE: fn one() -> u32;
+    /// The second.
+    TWO: fn two() -> u32;
+}
+
+impl Calls for TestStore {
+    fn one(&mut self, _caller: usize) -> u32 {
+        1
+    }
+
+    fn two(&mut self, _caller: usize) -> u32 {
+        2
+    }
+}
+
+/// Code with one function, which returns 5.
+fn code(abi: Abi) -> Arc<CodeMemory> {
+    let five = compile(&compiler_for(&abi), signature(&[], &[types::I64]), |builder, _| {
+        let five = builder.ins().iconst(types::I64, 5);
+        builder.ins().return_(&[five]);
+    });
+    publish_for(abi, vec![five])
+}
+
+#[test]
+fn a_store_runs_no_code_of_another_kind() {
+    let options = HeapOptions { maximum: 8 << 20, ..HeapOptions::default() };
+    let mut fixture = fixture_with(&CopyingCollector, &options);
+    let sig = signature(&[], &[types::I64]);
+    let fits = code(options.abi(&CopyingCollector));
+    assert_eq!(fixture.call(&fits, 0, &sig, &[]).unwrap()[0].i64(), 5);
+    let checked = HeapOptions { bounds: HeapBounds::Checked, ..options.clone() };
+    let refused = "the code was compiled for another kind of store (here: the store, there: the \
+                   code): ";
+    for (abi, difference) in [
+        (options.abi(&DrcCollector), "collector is `copying` here, but `drc` there"),
+        (checked.abi(&CopyingCollector), "heap.bounds is `guarded` here, but `checked` there"),
+        (
+            options.abi(&CopyingCollector).with_host_calls(CALLS.iter().copied()),
+            "host_call.016 is nothing here, but `test_one",
+        ),
+    ] {
+        let other = code(abi);
+        let error = fixture.call(&other, 0, &sig, &[]).unwrap_err().into_anyhow();
+        let text = format!("{error:#}");
+        assert!(text.starts_with(&format!("{refused}{difference}")), "{text}");
+        let error = fixture.store.jit.keep_alive(other).unwrap_err();
+        assert_eq!(format!("{error:#}"), text);
+    }
+    assert_eq!(fixture.call(&fits, 0, &sig, &[]).unwrap()[0].i64(), 5);
+}
+
+#[test]
+fn a_heap_of_another_kind_is_refused() {
+    let options = HeapOptions { maximum: 64 << 20, ..HeapOptions::default() };
+    let abi = options.abi(&GenerationalCollector::new());
+    let error = |gc: GcStore| {
+        let jit = JitState::<TestStore>::new(
+            gc,
+            &Arc::new(abi.clone()),
+            &HostCallTable::new(&[]),
+            MAX_STACK,
+        );
+        format!("{:#}", jit.err().expect("a refusal"))
+    };
+    let refused = "the heap and the code of a store do not fit (here: the heap, there: the code): ";
+    let gc = GcStore::new(&NullCollector, &options).unwrap();
+    assert_eq!(error(gc), format!("{refused}collector is `null` here, but `generational` there"));
+    let gc = GcStore::new(&GenerationalCollector::new().with_nursery(1 << 20), &options).unwrap();
+    assert_eq!(
+        error(gc),
+        format!("{refused}collector.nursery is `1048576` here, but `2093056` there")
+    );
+    // A larger heap would have a larger nursery.
+    let larger = HeapOptions { maximum: 128 << 20, ..options.clone() };
+    let gc = GcStore::new(&GenerationalCollector::new(), &larger).unwrap();
+    assert_eq!(
+        error(gc),
+        format!("{refused}collector.nursery is `4190208` here, but `2093056` there")
+    );
+    let checked = HeapOptions { bounds: HeapBounds::Checked, ..options };
+    let gc = GcStore::new(&GenerationalCollector::new(), &checked).unwrap();
+    assert_eq!(error(gc), format!("{refused}heap.bounds is `checked` here, but `guarded` there"));
+}
+
+#[test]
+fn a_store_has_every_host_call_of_its_code() {
+    let store = |calls: &[_]| {
+        let gc = GcStore::new(&NullCollector, &HeapOptions::default()).unwrap();
+        JitState::<TestStore>::new(gc, &Arc::new(abi(CALLS)), &HostCallTable::new(calls), MAX_STACK)
+    };
+    let mut calls = TestStore::host_calls();
+    assert!(store(&calls).is_ok());
+    let _ = calls.split_off(1);
+    assert_eq!(
+        store(&calls).err().expect("a refusal").to_string(),
+        "the store has 1 host calls of its own, but its code calls `test_two`, which is number 1"
+    );
+}
+
+#[test]
+fn code_is_published_for_its_own_kind_of_store() {
+    let five = compile(&compiler(), signature(&[], &[types::I64]), |builder, params| {
+        builder.ins().return_(&params[..1]);
+    });
+    let image = link(vec![five], &[]);
+    let other = Arc::new(HeapOptions::default().abi(&DrcCollector));
+    let error = CodeMemory::publish(image, &other, &[]).unwrap_err();
+    let text = format!("{error:#}");
+    assert!(text.contains("collector is `drc` here, but `null` there"), "{text}");
+}
