@@ -25,6 +25,35 @@ pub struct BacktraceFrame {
 }
 
 /// The compiled functions that were on the stack, innermost first.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/store.rs.in"));
+/// # use cranelift_codegen::ir::{InstBuilder, SourceLoc};
+/// # use gc_jit::call;
+/// # use gc_types::{CallSignature, Trap};
+/// use gc_jit::TrapError;
+///
+/// # fn main() -> anyhow::Result<()> {
+/// # let signature = CallSignature::new([], []);
+/// # let prepared = prepare(&signature, |b, _| {
+/// #     b.set_srcloc(SourceLoc::new(7));
+/// #     b.ins().trap(gc_compiler::trap_code(Trap::Unreachable));
+/// # })?;
+/// # let Prepared { mut store, trampoline, function, mut vmctx } = prepared;
+/// # let vmctx = (&raw mut *vmctx).cast();
+/// # // SAFETY: the function has no parameters. The store has its code and the vmctx.
+/// # let result = unsafe { call(&mut store, &trampoline, function, vmctx, &mut []) };
+/// // The function `f` traps at the source location 7.
+/// let error = result.unwrap_err().into_anyhow();
+/// let TrapError { backtrace, .. } = error.downcast_ref().unwrap();
+/// # if cfg!(feature = "backtrace") {
+/// assert_eq!(backtrace.frames()[0].srcloc, Some(7));
+/// assert_eq!(backtrace.to_string(), "   0: f\n        at 0x7");
+/// # }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backtrace {
     pub(crate) frames: Vec<BacktraceFrame>,

@@ -30,6 +30,44 @@ use gc_types::{EntryStatus, HostCall, Trap, ValRaw};
 ///   `vmctx` belongs to this store and is the one that the function expects.
 /// - The arguments have the parameters' types. References among them belong to this store and were
 ///   exposed to compiled code.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/store.rs.in"));
+/// # use cranelift_codegen::ir::InstBuilder;
+/// use gc_jit::{CodeMemory, HostCallTable, JitState, JitStore, call};
+/// use gc_runtime::{GcStore, HeapOptions, collector::CopyingCollector};
+/// use gc_types::{CallSignature, ValRaw, ValueType};
+/// use std::sync::Arc;
+///
+/// # fn main() -> anyhow::Result<()> {
+/// let options = HeapOptions::default();
+/// let abi = Arc::new(options.abi(&CopyingCollector));
+/// let signature = CallSignature::new([ValueType::I64; 2], [ValueType::I64]);
+/// # let image = compile(&abi, &signature, |b, params| {
+/// #     let sum = b.ins().iadd(params[1], params[2]);
+/// #     b.ins().return_(&[sum]);
+/// # })?;
+/// // Function 0 of the image adds two numbers.
+/// let code = CodeMemory::publish(image, &abi, &[])?;
+///
+/// let gc = GcStore::new(&CopyingCollector, &options)?;
+/// let jit = JitState::new(gc, &abi, &HostCallTable::new(&[]), 1 << 20)?;
+/// let mut store = Store::new(jit); // It implements `JitStore`.
+/// store.jit_mut().keep_alive(code.clone())?;
+/// let mut vmctx = Box::new(store.jit_mut().vmctx_prefix(0)?);
+///
+/// let trampoline = code.entry_trampoline(&signature).unwrap();
+/// let function = code.function_address(0).unwrap();
+/// let mut values = [ValRaw::from_i64(20), ValRaw::from_i64(22)];
+/// let vmctx = (&raw mut *vmctx).cast();
+/// // SAFETY: the function has this signature and a stack limit, and the store keeps its code alive.
+/// // The vmctx belongs to the store.
+/// unsafe { call(&mut store, &trampoline, function, vmctx, &mut values)? };
+/// assert_eq!(values[0].i64(), 42);
+/// # Ok(())
+/// # }
+/// ```
 pub unsafe fn call<S: JitStore>(
     store: &mut S,
     trampoline: &EntryTrampoline,
@@ -67,6 +105,41 @@ pub unsafe fn call<S: JitStore>(
 /// `context` belongs to this store and is the one that `function` expects. `values` has enough
 /// slots for the arguments and the results, and the arguments have the types that `function`
 /// expects.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/store.rs.in"));
+/// use gc_jit::{JitStore, VMHostFuncContext, call_host, host_call_guard};
+/// use gc_types::ValRaw;
+///
+/// /// Halves an even number.
+/// extern "C" fn half(context: *mut u8, values: *mut ValRaw) -> u64 {
+///     // SAFETY: it is called with a context of a `Store` and one value.
+///     unsafe {
+///         host_call_guard::<Store>(context, |_store| {
+///             let number = (*values).i64();
+///             anyhow::ensure!(number % 2 == 0, "{number} is odd");
+///             *values = ValRaw::from_i64(number / 2);
+///             Ok(0)
+///         })
+///     }
+/// }
+///
+/// # fn main() -> anyhow::Result<()> {
+/// # let mut store = new_store()?;
+/// let prefix = store.jit_mut().vmctx_prefix_without_heap(0);
+/// let mut context = Box::new(VMHostFuncContext { prefix, function: half });
+/// let context = (&raw mut *context).cast();
+/// let mut values = [ValRaw::from_i64(42)];
+/// // SAFETY: the context belongs to the store, and the function takes and returns one value.
+/// unsafe { call_host(&mut store, half, context, &mut values)? };
+/// assert_eq!(values[0].i64(), 21);
+/// // SAFETY: as above.
+/// let error = unsafe { call_host(&mut store, half, context, &mut values) }.unwrap_err();
+/// assert_eq!(error.to_string(), "21 is odd");
+/// # Ok(())
+/// # }
+/// ```
 pub unsafe fn call_host<S: JitStore>(
     store: &mut S,
     function: HostFunction,

@@ -9,6 +9,31 @@ use std::sync::Arc;
 
 /// Published code. It is unregistered and unmapped when its last `Arc` is dropped. Any value that
 /// may still run the code, or has a frame of it on the stack, must hold an `Arc`.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/store.rs.in"));
+/// # use cranelift_codegen::ir::InstBuilder;
+/// use gc_jit::{CodeMemory, lookup_code};
+/// # use gc_types::CallSignature;
+///
+/// # fn main() -> anyhow::Result<()> {
+/// # let abi = abi();
+/// # let image = compile(&abi, &CallSignature::new([], []), |b, _| {
+/// #     b.ins().return_(&[]);
+/// # })?;
+/// // The image has one function, `f`.
+/// let code = CodeMemory::publish(image, &abi, &[])?;
+/// let address = code.function_address(0).unwrap();
+///
+/// // Each address of published code is known.
+/// let found = lookup_code(address.addr()).unwrap();
+/// assert_eq!(found.lookup(address.addr()).unwrap().name, "f");
+/// drop((code, found));
+/// assert!(lookup_code(address.addr()).is_none());
+/// # Ok(())
+/// # }
+/// ```
 pub struct CodeMemory {
     image: CodeImage,
     /// The ABI of the stores that run it.

@@ -12,6 +12,31 @@ pub(crate) type EntryFn =
 
 /// Code of an image by which the host calls compiled functions of one signature. The functions can
 /// belong to other images. Cheap to clone.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/store.rs.in"));
+/// # use cranelift_codegen::ir::InstBuilder;
+/// use gc_jit::{CodeMemory, EntryTrampoline};
+/// use gc_types::{CallSignature, ValueType};
+///
+/// # fn main() -> anyhow::Result<()> {
+/// # let abi = abi();
+/// let signature = CallSignature::new([ValueType::I32], [ValueType::I64, ValueType::I64]);
+/// # let image = compile(&abi, &signature, |b, _| {
+/// #     let zero = b.ins().iconst(cranelift_codegen::ir::types::I64, 0);
+/// #     b.ins().return_(&[zero, zero]);
+/// # })?;
+/// // The host may call a function of this signature in the image.
+/// let code = CodeMemory::publish(image, &abi, &[])?;
+/// let trampoline: EntryTrampoline = code.entry_trampoline(&signature).unwrap();
+/// assert_eq!(trampoline.slots(), 2);
+///
+/// let other = CallSignature::new([], []);
+/// assert!(code.entry_trampoline(&other).is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct EntryTrampoline {
     memory: Arc<CodeMemory>,

@@ -35,6 +35,36 @@ impl fmt::Display for TrapError {
 impl std::error::Error for TrapError {}
 
 /// The reason why a call into compiled code failed.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/store.rs.in"));
+/// # use cranelift_codegen::ir::InstBuilder;
+/// # use gc_jit::call;
+/// # use gc_types::{CallSignature, ValRaw, ValueType};
+/// use gc_jit::CallError;
+/// use gc_types::Trap;
+///
+/// # fn main() -> anyhow::Result<()> {
+/// # let signature = CallSignature::new([ValueType::I64; 2], [ValueType::I64]);
+/// # let prepared = prepare(&signature, |b, params| {
+/// #     let quotient = b.ins().udiv(params[1], params[2]);
+/// #     b.ins().return_(&[quotient]);
+/// # })?;
+/// # let Prepared { mut store, trampoline, function, mut vmctx } = prepared;
+/// # let vmctx = (&raw mut *vmctx).cast();
+/// let mut values = [ValRaw::from_i64(1), ValRaw::from_i64(0)];
+/// // SAFETY: the function, a division, takes two numbers. The store has its code and the vmctx.
+/// let error = unsafe { call(&mut store, &trampoline, function, vmctx, &mut values) }.unwrap_err();
+/// assert_eq!(error.trap(), Some(Trap::IntegerDivisionByZero));
+///
+/// let CallError::Trap(trap) = error else { unreachable!() };
+/// # if cfg!(feature = "backtrace") {
+/// assert_eq!(trap.backtrace.frames()[0].name, "f");
+/// # }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub enum CallError {
     /// The code trapped.

@@ -25,7 +25,78 @@ gc_types::gc_host_calls! {
 /// behind them. All stores of an engine can share one table. Clones are the same table.
 ///
 /// # Examples
-/// See [`JitState`](crate::JitState) and [`host_calls!`](crate::host_calls!).
+/// Compiled code passes a number to the host:
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/store.rs.in"));
+/// # use cranelift_codegen::ir::InstBuilder;
+/// # use gc_jit::{CodeMemory, JitState, call};
+/// # use gc_runtime::{GcStore, HeapOptions, collector::CopyingCollector};
+/// # use gc_types::{CallSignature, ValRaw, ValueType};
+/// # use std::sync::Arc;
+/// use gc_compiler::import_host_call;
+/// use gc_jit::{HostCallTable, JitStore};
+/// use gc_types::HostCall;
+///
+/// gc_jit::host_calls! {
+///     /// The host calls of the language.
+///     pub trait Runtime;
+///     /// The host calls with their numbers and signatures.
+///     pub const CALLS from HostCall::FIRST_EMBEDDER, named "toy_";
+///
+///     /// Adds to the sum.
+///     ADD: fn add(number: u64);
+/// }
+///
+/// struct MyStore {
+///     jit: JitState<MyStore>,
+///     sum: u64,
+/// }
+///
+/// impl Runtime for MyStore {
+///     fn add(&mut self, _caller: usize, number: u64) {
+///         self.sum += number;
+///     }
+/// }
+/// # impl JitStore for MyStore {
+/// #     fn jit(&self) -> &JitState<MyStore> {
+/// #         &self.jit
+/// #     }
+/// #
+/// #     fn jit_mut(&mut self) -> &mut JitState<MyStore> {
+/// #         &mut self.jit
+/// #     }
+/// # }
+///
+/// # fn main() -> anyhow::Result<()> {
+/// # let options = HeapOptions::default();
+/// let abi = options.abi(&CopyingCollector).with_host_calls(CALLS.iter().copied());
+/// # let abi = Arc::new(abi);
+/// # let signature = CallSignature::new([ValueType::I64], []);
+/// # let image = compile(&abi, &signature, |builder, params| {
+/// let callee = import_host_call(builder.func, ADD, abi.host_call(ADD).unwrap());
+/// builder.ins().call(callee, &[params[0], params[1]]); // The first one is the vmctx.
+/// #     builder.ins().return_(&[]);
+/// # })?;
+/// # let code = CodeMemory::publish(image, &abi, &[])?;
+///
+/// # let gc = GcStore::new(&CopyingCollector, &options)?;
+/// let host_calls = HostCallTable::new(&MyStore::host_calls());
+/// let jit = JitState::new(gc, &abi, &host_calls, 1 << 20)?;
+/// let mut store = MyStore { jit, sum: 0 };
+/// # store.jit_mut().keep_alive(code.clone())?;
+/// # let trampoline = code.entry_trampoline(&signature).unwrap();
+/// # let function = code.function_address(0).unwrap();
+/// # let mut vmctx = Box::new(store.jit_mut().vmctx_prefix(0)?);
+/// # let vmctx = (&raw mut *vmctx).cast();
+/// # let mut values = [ValRaw::from_i64(42)];
+/// # // SAFETY: the function takes a number. The store has its code and the vmctx.
+/// # unsafe { call(&mut store, &trampoline, function, vmctx, &mut values)? };
+/// // When the compiled function was called with 42:
+/// assert_eq!(store.sum, 42);
+/// # Ok(())
+/// # }
+/// ```
 pub struct HostCallTable<S> {
     /// Addresses, by [`HostCall`] index.
     addresses: Arc<[usize]>,

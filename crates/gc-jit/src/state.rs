@@ -69,6 +69,29 @@ pub trait JitStore: Sized {
 
 /// The driver's part of a store of type `S`: the heap, the context that compiled code reads, and
 /// the code that the store keeps alive.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/store.rs.in"));
+/// use gc_jit::{HostCallTable, JitState, JitStore};
+/// use gc_runtime::{GcStore, HeapOptions, NoStack, collector::CopyingCollector};
+/// use std::sync::Arc;
+///
+/// # fn main() -> anyhow::Result<()> {
+/// let options = HeapOptions::default();
+/// let abi = Arc::new(options.abi(&CopyingCollector));
+/// let gc = GcStore::new(&CopyingCollector, &options)?;
+/// let jit = JitState::new(gc, &abi, &HostCallTable::new(&[]), 1 << 20)?;
+/// let mut store = Store::new(jit); // It implements `JitStore`.
+///
+/// // The host allocates. It holds the only reference, so nothing keeps the object alive.
+/// let (gc, mut roots) = store.jit_mut().gc_and_stack();
+/// gc.alloc_externref(&mut roots, Box::new("a value")).map_err(|(error, _)| error)?;
+/// assert!(gc.gc(&mut roots)?);
+/// assert_eq!(gc.stats().live_objects, 0);
+/// # Ok(())
+/// # }
+/// ```
 pub struct JitState<S> {
     context: Arc<VMStoreContext>,
     /// The ABI of the code that it runs.

@@ -170,6 +170,31 @@ impl VMStoreContext {
 }
 
 /// A function: its code, the vmctx to pass, and its type.
+///
+/// # Examples
+/// Compiled code calls a function by its address:
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/store.rs.in"));
+/// # use cranelift_codegen::ir::InstBuilder;
+/// # use gc_types::CallSignature;
+/// use gc_jit::{JitStore, VMFuncRef};
+///
+/// # fn main() -> anyhow::Result<()> {
+/// # let prepared = prepare(&CallSignature::new([], []), |b, _| {
+/// #     b.ins().return_(&[]);
+/// # })?;
+/// # let Prepared { mut store, function, mut vmctx, .. } = prepared;
+/// # let vmctx = (&raw mut *vmctx).cast();
+/// let mut func_ref = Box::new(VMFuncRef { code: function, vmctx, ty: 3, id: 0 });
+/// // The heap has only its id.
+/// let address = (&raw mut *func_ref).expose_provenance();
+/// func_ref.id = store.jit_mut().gc_mut().func_refs_mut().intern(address);
+/// store.jit_mut().refresh_func_refs();
+/// assert_eq!(store.jit().gc().func_refs().get(func_ref.id), Some(address));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct VMFuncRef {
@@ -184,6 +209,49 @@ pub struct VMFuncRef {
 }
 
 /// The words with which every vmctx begins.
+///
+/// # Examples
+/// A vmctx with a word of the embedder, which compiled code reads:
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/store.rs.in"));
+/// # use gc_jit::{CodeMemory, JitStore, call};
+/// # use gc_types::{CallSignature, ValRaw, ValueType};
+/// use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
+/// use gc_jit::VMContextPrefix;
+/// use std::mem::offset_of;
+///
+/// #[repr(C)]
+/// struct Vmctx {
+///     prefix: VMContextPrefix,
+///     answer: u64,
+/// }
+///
+/// # fn main() -> anyhow::Result<()> {
+/// # let (abi, mut store) = (abi(), new_store()?);
+/// # let signature = CallSignature::new([], [ValueType::I64]);
+/// # let image = compile(&abi, &signature, |builder, params| {
+/// let offset = offset_of!(Vmctx, answer) as i32;
+/// assert_eq!(offset, abi.offsets().vmctx_prefix_size() as i32);
+/// let answer = builder.ins().load(types::I64, MemFlagsData::trusted(), params[0], offset);
+/// #     builder.ins().return_(&[answer]);
+/// # })?;
+/// # let code = CodeMemory::publish(image, &abi, &[])?;
+/// # store.jit_mut().keep_alive(code.clone())?;
+/// # let trampoline = code.entry_trampoline(&signature).unwrap();
+/// # let function = code.function_address(0).unwrap();
+///
+/// let prefix = store.jit_mut().vmctx_prefix(0)?;
+/// let mut vmctx = Box::new(Vmctx { prefix, answer: 42 });
+/// # let mut values = [ValRaw::ZERO];
+/// # let vmctx = (&raw mut *vmctx).cast();
+/// # // SAFETY: the function returns a number. The store has its code and the vmctx.
+/// # unsafe { call(&mut store, &trampoline, function, vmctx, &mut values)? };
+/// // When the compiled function was called with this vmctx:
+/// assert_eq!(values[0].i64(), 42);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(16))]
 pub struct VMContextPrefix {

@@ -251,6 +251,38 @@ impl FoundMaps {
 
 /// An iterator over the frames of compiled code, innermost first, in all nested activations on all
 /// stacks of one store. It ends after an error.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/store.rs.in"));
+/// # use cranelift_codegen::ir::InstBuilder;
+/// # use gc_compiler::import_host_call;
+/// # use gc_jit::{JitStore, call};
+/// # use gc_types::CallSignature;
+/// # fn main() -> anyhow::Result<()> {
+/// # let prepared = prepare(&CallSignature::new([], []), |b, params| {
+/// #     let callee = import_host_call(b.func, HOST, abi().host_call(HOST).unwrap());
+/// #     b.ins().call(callee, &[params[0]]);
+/// #     b.ins().return_(&[]);
+/// # })?;
+/// # let Prepared { mut store, trampoline, function, mut vmctx } = prepared;
+/// // In a host function that the compiled function `f` calls:
+/// # store.host = |store| {
+/// let mut names = Vec::new();
+/// for frame in store.jit().stack_walk() {
+///     let frame = frame.expect("all frames are known");
+///     names.extend(frame.info().map(|info| info.name));
+/// }
+/// assert_eq!(names, ["f"]);
+/// # };
+/// # let vmctx = (&raw mut *vmctx).cast();
+/// # // SAFETY: the function has no parameters. The store has its code and the vmctx.
+/// # unsafe { call(&mut store, &trampoline, function, vmctx, &mut [])? };
+/// // When no compiled code runs, there are no frames.
+/// assert_eq!(store.jit().stack_walk().count(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct StackWalk<'a> {
     frames: RawFrames,

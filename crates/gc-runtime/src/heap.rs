@@ -74,7 +74,7 @@ impl Default for Occupancy {
 /// let mut heap = CopyingCollector.new_gc_heap(HeapMemory::new(&HeapOptions::default())?, 0)?;
 /// let bytes = TypeIndex::new(3).unwrap();
 /// let layout = ArrayLayout::new(StorageType::I8);
-/// heap.core_mut().layouts.ensure(bytes, &Arc::new(GcLayout::Array(layout)));
+/// heap.core_mut().layouts.ensure(bytes, &Arc::new(GcLayout::Array(layout)))?;
 ///
 /// let header = VMGcHeader::new(VMGcKind::ArrayRef, bytes);
 /// let array = heap.alloc_raw(header, layout.size(0).unwrap())?;

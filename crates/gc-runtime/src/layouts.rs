@@ -16,9 +16,14 @@ use std::sync::Arc;
 /// let mut table = LayoutTable::default();
 /// let pair = TypeIndex::new(5).unwrap();
 /// let layout = Arc::new(GcLayout::Struct(StructLayout::new([StorageType::Ref; 2]).unwrap()));
-/// table.ensure(pair, &layout);
+/// table.ensure(pair, &layout)?;
 /// assert_eq!(table.get(pair), Some(&*layout));
 /// assert_eq!(table.get(TypeIndex::new(4).unwrap()), None);
+///
+/// // A type keeps its layout.
+/// let other = Arc::new(GcLayout::Struct(StructLayout::new([]).unwrap()));
+/// assert!(table.ensure(pair, &other).is_err());
+/// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct LayoutTable {

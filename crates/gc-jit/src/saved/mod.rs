@@ -63,6 +63,34 @@ pub fn is_saved(bytes: &[u8]) -> bool {
 }
 
 /// A saved image with the embedder's data. It is checked and can run here.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/store.rs.in"));
+/// # use cranelift_codegen::ir::InstBuilder;
+/// use gc_jit::{SavedImage, is_saved, save};
+/// # use gc_types::CallSignature;
+///
+/// # fn main() -> anyhow::Result<()> {
+/// # let abi = abi();
+/// # let image = compile(&abi, &CallSignature::new([], []), |b, _| {
+/// #     b.ins().return_(&[]);
+/// # })?;
+/// let mut bytes = save(&image, b"names of types")?;
+/// assert!(is_saved(&bytes));
+///
+/// let saved = SavedImage::from_bytes(&bytes, &abi)?;
+/// let (data, range) = saved.embedder();
+/// assert_eq!(&(*data).as_ref()[range], b"names of types");
+/// let code = saved.publish(&[])?;
+/// assert!(code.function_address(0).is_some());
+///
+/// // One changed bit is found.
+/// bytes[100] ^= 1;
+/// assert!(SavedImage::from_bytes(&bytes, &abi).is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct SavedImage {
     image: CodeImage,

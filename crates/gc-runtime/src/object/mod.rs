@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 /// let layout = StructLayout::new([StorageType::Ref; 2]).unwrap();
 /// let size = layout.size;
 /// let mut core = HeapCore::new(HeapMemory::new(&HeapOptions::default())?);
-/// core.layouts.ensure(pair, &Arc::new(GcLayout::Struct(layout)));
+/// core.layouts.ensure(pair, &Arc::new(GcLayout::Struct(layout)))?;
 ///
 /// core.memory.set_data_u32(NEXT, NULL_PAGE_SIZE);
 /// core.memory.set_data_u32(LIMIT, core.memory.len() as u32);

@@ -62,7 +62,7 @@ pub struct Object {
 /// let pair = TypeIndex::new(0).unwrap();
 /// let layout = GcLayout::Struct(StructLayout::new([StorageType::Ref; 2]).unwrap());
 /// let mut layouts = LayoutTable::default();
-/// layouts.ensure(pair, &Arc::new(layout));
+/// layouts.ensure(pair, &Arc::new(layout))?;
 /// let mut shapes = Shapes::default();
 /// shapes.update(&layouts);
 ///
