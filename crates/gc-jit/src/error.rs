@@ -6,6 +6,22 @@ use gc_types::Trap;
 use std::fmt;
 
 /// The error of a trap in compiled code or in a host function that it called.
+///
+/// # Examples
+/// ```
+/// use gc_jit::{Backtrace, TrapError};
+/// use gc_runtime::HeapError;
+/// use gc_types::Trap;
+///
+/// let error = TrapError {
+///     trap: Trap::OutOfMemory,
+///     detail: Some(HeapError::OutOfMemory { bytes: 16, limit: 1 << 20 }),
+///     backtrace: Backtrace::default(),
+/// };
+/// // The detail says more than the trap.
+/// let text = error.to_string();
+/// assert!(text.starts_with("GC heap out of memory: 16 bytes more"), "{text}");
+/// ```
 #[derive(Clone, Debug)]
 pub struct TrapError {
     /// The reason.

@@ -80,7 +80,7 @@ fn a_heap_of_another_kind_is_refused() {
             &HostCallTable::new(&[]),
             MAX_STACK,
         );
-        format!("{:#}", jit.err().expect("a refusal"))
+        format!("{:#}", jit.expect_err("a refusal"))
     };
     let refused = "the heap and the code of a store do not fit (here: the heap, there: the code): ";
     let gc = GcStore::new(&NullCollector, &options).unwrap();
@@ -112,7 +112,7 @@ fn a_store_has_every_host_call_of_its_code() {
     assert!(store(&calls).is_ok());
     let _ = calls.split_off(1);
     assert_eq!(
-        store(&calls).err().expect("a refusal").to_string(),
+        store(&calls).expect_err("a refusal").to_string(),
         "the store has 1 host calls of its own, but its code calls `test_two`, which is number 1"
     );
 }
