@@ -358,7 +358,7 @@ impl dyn GcHeap + '_ {
     ) -> Result<(), HeapError> {
         let core = self.core();
         let index = core.index(gc_ref)?;
-        core.trace_at(index, |at, contents| visit((at - u64::from(index)) as u32, contents))
+        core.for_each_ref_at(index, |at, contents| visit((at - u64::from(index)) as u32, contents))
     }
 
     /// The values for the growth policy's decision. Values that only a plan needs are zero.

@@ -62,7 +62,7 @@ impl<'a> MarkSweep<'a> {
                     let MarkSweepHeap { core, starts, marks, to_do, .. } = &mut *self.heap;
                     let Some(object) = to_do.pop() else { return Ok(Phase::Sweeping) };
                     let mut found = Ok(());
-                    core.trace_at(object, |_, to| {
+                    core.for_each_ref_at(object, |_, to| {
                         if found.is_ok() {
                             found = mark(starts, marks, to_do, &to);
                         }

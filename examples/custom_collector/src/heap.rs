@@ -345,7 +345,7 @@ impl GcHeap for MarkSweepHeap {
             end = object + self.core.size_at(object)?;
             externrefs += usize::from(header.kind() == Some(VMGcKind::ExternRef));
             let mut dangling = false;
-            self.core.trace_at(object, |_, target| {
+            self.core.for_each_ref_at(object, |_, target| {
                 dangling |= target.as_heap_index().is_some_and(|index| !starts(index.get()));
             })?;
             if dangling {

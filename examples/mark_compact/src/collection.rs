@@ -126,7 +126,7 @@ impl MarkCompactHeap {
         if self.core.size_at(index)? != size {
             return Err(corrupt(index, "an object's size has changed"));
         }
-        self.core.trace_at(index, |at, to| found.push((at, to)))
+        self.core.for_each_ref_at(index, |at, to| found.push((at, to)))
     }
     // ANCHOR_END: mark
 

@@ -261,7 +261,7 @@ impl GcHeap for MarkCompactHeap {
                 externrefs.push(object);
             }
             let mut dangling = false;
-            self.core.trace_at(object, |_, to| {
+            self.core.for_each_ref_at(object, |_, to| {
                 let to = to.as_heap_index();
                 dangling |= to.is_some_and(|to| objects.binary_search(&to.get()).is_err());
             })?;

@@ -111,7 +111,7 @@ impl GcHeap for SemispaceHeap {
                 return Err(corrupt(object, "an object has a copy and no collection is under way"));
             }
             let mut dangling = false;
-            self.core.trace_at(object, |_, to| {
+            self.core.for_each_ref_at(object, |_, to| {
                 let to = to.as_heap_index();
                 dangling |= to.is_some_and(|to| starts.binary_search(&to.get()).is_err());
             })?;
@@ -174,7 +174,7 @@ impl Copying<'_> {
         let mut scan = to.start;
         let mut fields = Vec::new();
         while scan < to.next {
-            heap.core.trace_at(scan, |at, contents| fields.push((at, contents)))?;
+            heap.core.for_each_ref_at(scan, |at, contents| fields.push((at, contents)))?;
             let size = heap.core.size_at(scan)?;
             for (at, old) in fields.drain(..) {
                 if let Some(new) = copy(heap, &mut to, &old)? {

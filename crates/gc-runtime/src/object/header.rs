@@ -203,7 +203,7 @@ impl HeapCore {
     ///
     /// # Errors
     /// As [`size_at`](HeapCore::size_at).
-    pub fn trace_at(
+    pub fn for_each_ref_at(
         &self,
         index: u32,
         mut visit: impl FnMut(u64, VMGcRef),

@@ -104,7 +104,7 @@ fn check(
             }
         }
         let mut result = Ok(());
-        core.trace_at(holder, |at, contents| {
+        core.for_each_ref_at(holder, |at, contents| {
             if let (Ok(()), Some(target)) = (&result, contents.as_heap_index()) {
                 let slot = (at - u64::from(holder)) as u32;
                 let edge = Edge { holder: Some(holder), slot, target: target.get() };

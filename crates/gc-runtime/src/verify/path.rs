@@ -98,7 +98,7 @@ fn search(core: &HeapCore, roots: &mut Roots<'_>, at: u32) -> Result<Vec<Step>, 
             return Err("no path from a root was found: there are too many references");
         }
         // An object that cannot be traced has no referents.
-        let _traced = core.trace_at(object, |at, contents| {
+        let _traced = core.for_each_ref_at(object, |at, contents| {
             budget = budget.saturating_sub(1);
             if let Some(target) = contents.as_heap_index()
                 && budget > 0

@@ -59,7 +59,7 @@ impl CopyingHeap {
         })?;
         self.walk_all(&mut |index, _| {
             let mut dangling = false;
-            self.core.trace_at(index, |_, contents| {
+            self.core.for_each_ref_at(index, |_, contents| {
                 dangling |= contents.as_heap_index().is_some_and(|to| !starts.is_set(to.get()));
             })?;
             if dangling {

@@ -84,7 +84,7 @@ impl DrcHeap {
                 corrupt(object, "an object's flag disagrees with the map")?;
             }
             let mut dangling = false;
-            self.core.trace_at(object, |_, contents| match contents.as_heap_index() {
+            self.core.for_each_ref_at(object, |_, contents| match contents.as_heap_index() {
                 Some(target) if map.is_live(target.get()) => {
                     references[ranks.of(target.get())] += u32::from(bits & MATURE != 0);
                 }

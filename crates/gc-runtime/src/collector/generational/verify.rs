@@ -146,7 +146,7 @@ impl GenerationalHeap {
         is_dirty: impl Fn(u32) -> bool,
     ) -> Result<(), HeapError> {
         let mut missing = None;
-        self.core.trace_at(at, |slot, contents| {
+        self.core.for_each_ref_at(at, |slot, contents| {
             let slot = slot as u32;
             if self.is_chosen(contents.as_raw_u32())
                 && !is_dirty(slot)
@@ -175,7 +175,7 @@ impl GenerationalHeap {
         // Marked and new objects refer to no object that marking missed.
         let marked = self.phase == Phase::Evacuating;
         let mut result = Ok(());
-        self.core.trace_at(at, |slot, contents| {
+        self.core.for_each_ref_at(at, |slot, contents| {
             let Some(index) = contents.as_heap_index() else { return };
             let index = index.get();
             if self.is_young(index) {

@@ -189,7 +189,7 @@ impl GcHeap for NullHeap {
                 });
             }
             let mut dangling = false;
-            self.core.trace_at(object, |_, contents| {
+            self.core.for_each_ref_at(object, |_, contents| {
                 let target = contents.as_heap_index();
                 dangling |= target.is_some_and(|index| starts.binary_search(&index.get()).is_err());
             })?;
