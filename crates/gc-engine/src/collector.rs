@@ -141,7 +141,9 @@ impl Collector {
         };
         let value = size::parse(value).map_err(anyhow::Error::msg).with_context(wrong)?;
         let runtime = self.runtime.with_option(name, value).with_context(wrong)?;
-        Ok(Collector { runtime, ..self.clone() })
+        let mut collector = self.clone();
+        collector.runtime = runtime;
+        Ok(collector)
     }
 
     /// Its options with their values.

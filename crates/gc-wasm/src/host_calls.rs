@@ -3,8 +3,8 @@
 
 use crate::vm::func_ref::FuncArg;
 use anyhow::Result;
+use gc_types::HostCall;
 use gc_types::host_calls::{ExposedRef, Ref};
-use gc_types::{HostCall, HostSignature};
 
 gc_jit::host_calls! {
     /// The operations of the store that compiled WebAssembly calls. The first argument of each is
@@ -90,12 +90,14 @@ gc_jit::host_calls! {
 }
 
 /// Whether a host call may collect.
+#[cfg(feature = "compiler")]
 pub(crate) fn may_collect(call: HostCall) -> bool {
     signature(call).may_collect
 }
 
 /// The signature of a host call that compiled WebAssembly makes.
-pub(crate) fn signature(call: HostCall) -> &'static HostSignature {
+#[cfg(feature = "compiler")]
+pub(crate) fn signature(call: HostCall) -> &'static gc_types::HostSignature {
     match call.gc_signature() {
         Some(signature) => signature,
         None => &WASM[(call.index() - HostCall::FIRST_EMBEDDER) as usize].1,

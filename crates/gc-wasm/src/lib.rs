@@ -28,9 +28,6 @@
 //! # }
 //! ```
 
-// Only the compiler uses much of a module's description.
-#![cfg_attr(not(feature = "compiler"), allow(dead_code))]
-
 #[cfg(feature = "compiler")]
 pub(crate) mod compile;
 mod config;

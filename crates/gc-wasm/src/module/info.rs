@@ -129,11 +129,13 @@ impl ModuleInfo {
     }
 
     /// The number of global `index` among the defined globals, if it is one.
+    #[cfg(feature = "compiler")]
     pub(crate) fn defined_global(&self, index: u32) -> Option<u32> {
         index.checked_sub(self.num_imported_globals)
     }
 
     /// A name for function `index`: its own name, or its number.
+    #[cfg(feature = "compiler")]
     pub(crate) fn func_name(&self, index: u32) -> String {
         match self.func_names.get(&index) {
             Some(name) => name.clone(),

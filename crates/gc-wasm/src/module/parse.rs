@@ -19,6 +19,7 @@ use wasmtime_types::{
 /// A function body that is still to be validated and translated.
 pub(crate) struct Body<'a> {
     /// Its function's index, imports included.
+    #[cfg_attr(not(feature = "compiler"), expect(dead_code))]
     pub(crate) index: u32,
     pub(crate) validator: FuncToValidate<ValidatorResources>,
     pub(crate) body: FunctionBody<'a>,

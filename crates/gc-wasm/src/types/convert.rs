@@ -80,6 +80,7 @@ impl ModuleTypes {
     }
 
     /// The module's number of a type of the engine. Compiled code uses this number for the type.
+    #[cfg(feature = "compiler")]
     pub(crate) fn number(&self, index: TypeIndex) -> TypeIndex {
         self.numbers[&index]
     }

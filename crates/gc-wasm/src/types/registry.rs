@@ -35,6 +35,7 @@ pub(crate) struct RegisteredType {
 
 impl RegisteredType {
     /// Number of proper ancestors.
+    #[cfg(feature = "compiler")]
     pub(crate) fn depth(&self) -> u32 {
         self.chain.len() as u32 - 1
     }

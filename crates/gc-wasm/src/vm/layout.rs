@@ -149,11 +149,13 @@ impl VMContextLayout {
     }
 
     /// In a table or memory definition: offset of the base address.
+    #[cfg(feature = "compiler")]
     pub(crate) fn definition_base(&self) -> u32 {
         0
     }
 
     /// In a table or memory definition: offset of the length (pointer-sized).
+    #[cfg(feature = "compiler")]
     pub(crate) fn definition_len(&self) -> u32 {
         self.pointer()
     }
