@@ -7,8 +7,9 @@
 //! and after this one; under AddressSanitizer, anything). No host value is dropped twice, and all
 //! are dropped in the end. A reset heap is like a new one.
 
-use crate::mutator::{Collection, Effect, Mutator, Place};
+use crate::mutator::{Collection, Effect, Mutator};
 use crate::ops::Op;
+use crate::place::Place;
 use crate::schema::{NODE, Schema};
 use crate::{Ledger, Subject};
 use anyhow::{Context, Result, bail, ensure};

@@ -6,8 +6,9 @@
 //! a collector may move objects. Two references must refer to the same object in the heap exactly
 //! if they do in the shadow.
 
-use crate::mutator::{Collection, Effect, Mutator, Place};
+use crate::mutator::{Collection, Effect, Mutator};
 use crate::ops::Op;
+use crate::place::Place;
 use crate::schema::{self, Schema};
 use crate::shadow::{ObjectId, Shadow, ShadowObject, ShadowRef, Shape, Value};
 use crate::{Ledger, Reclaims, Subject};

@@ -2,7 +2,8 @@
 //! Objects are numbered in the order of a breadth-first walk from the roots. Two heaps with the
 //! same contents have equal graphs and equal hashes, even if their collectors moved objects.
 
-use crate::mutator::{Mutator, Place};
+use crate::mutator::Mutator;
+use crate::place::Place;
 use crate::schema;
 use anyhow::{Context, Result};
 use gc_types::{ExnLayout, GcLayout, StorageType, TypeIndex, VMGcRef};

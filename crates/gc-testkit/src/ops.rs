@@ -6,7 +6,7 @@
 //! index means an index in the array ([`range`]). About one range in sixteen ends just beyond an
 //! array's end.
 
-use crate::mutator::Place;
+use crate::place::Place;
 use arbitrary::{Arbitrary, Unstructured};
 
 /// One operation.

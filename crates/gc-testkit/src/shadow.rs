@@ -3,8 +3,9 @@
 //! a collection must keep and which it must free.
 
 use crate::Reclaims;
-use crate::mutator::{self, Collection, Effect, Place};
+use crate::mutator::{self, Collection, Effect};
 use crate::ops::{self, Op};
+use crate::place::Place;
 use crate::schema::{self, BYTES, Schema};
 use anyhow::{Result, bail, ensure};
 use gc_runtime::HeapError;

@@ -35,7 +35,8 @@ use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest, GcRootsList, HeapError,
     HeapMemory, TraceRoots,
 };
-use gc_testkit::mutator::{Mutator, Place, Slots};
+use gc_testkit::mutator::{Mutator, Slots};
+use gc_testkit::place::Place;
 use gc_testkit::schema::{NODE, REFS, Schema};
 use gc_testkit::{Subject, panic_text};
 use gc_types::{StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};

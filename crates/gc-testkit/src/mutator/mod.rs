@@ -15,8 +15,9 @@ mod slots;
 
 pub(crate) use apply::truncate;
 pub use apply::{Collection, Effect};
-pub use slots::{Place, SLOTS, Slots};
+pub use slots::Slots;
 
+use crate::place::Place;
 use crate::schema::{self, Schema};
 use crate::{Ledger, Token};
 use gc_runtime::{GcRuntime, GcStore, HeapError, HeapOptions, OwnedHandle};

@@ -4,75 +4,14 @@
 //! slots.
 #![allow(unsafe_code)]
 
+use crate::place::{Place, SLOTS};
 use anyhow::{Result, ensure};
-use arbitrary::{Arbitrary, Unstructured};
 use gc_runtime::{FrameSlot, GcRootsList, IncompleteWalk, TraceRoots};
 use gc_types::{RootKind, VMGcRef};
 use std::ptr::NonNull;
 
-/// Slots of each kind.
-pub const SLOTS: usize = 16;
-
 /// The guard word before and after the slots.
 const GUARD: u64 = 0x5afe_c0de_5afe_c0de;
-
-/// A place where a mutator can keep a reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
-    /// A slot of a compiled function's frame.
-    Stack(u8),
-    /// An element of a table.
-    Table(u8),
-    /// A global.
-    Global(u8),
-    /// A handle of the host.
-    Handle(u8),
-}
-
-impl Place {
-    /// The place for `byte`; every byte has one. Three of four bytes give one of the first four
-    /// places of a kind, so that operations use each other's results.
-    pub const fn from_byte(byte: u8) -> Place {
-        let number = if byte & 0x30 == 0 { byte % SLOTS as u8 } else { byte % 4 };
-        match byte >> 6 {
-            0 => Place::Stack(number),
-            1 => Place::Table(number),
-            2 => Place::Global(number),
-            _ => Place::Handle(number),
-        }
-    }
-
-    /// Every place.
-    pub fn all() -> impl Iterator<Item = Place> + Clone {
-        let kinds = [Place::Stack, Place::Table, Place::Global, Place::Handle];
-        kinds.into_iter().flat_map(|kind| (0..SLOTS as u8).map(kind))
-    }
-
-    /// All places, beginning with this one and wrapping around.
-    pub fn onwards(self) -> impl Iterator<Item = Place> {
-        Place::all().cycle().skip(self.number()).take(4 * SLOTS)
-    }
-
-    /// Its number among all places.
-    pub fn number(self) -> usize {
-        match self {
-            Place::Stack(number) => usize::from(number) % SLOTS,
-            Place::Table(number) => SLOTS + usize::from(number) % SLOTS,
-            Place::Global(number) => 2 * SLOTS + usize::from(number) % SLOTS,
-            Place::Handle(number) => 3 * SLOTS + usize::from(number) % SLOTS,
-        }
-    }
-}
-
-impl<'a> Arbitrary<'a> for Place {
-    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Place> {
-        Ok(Place::from_byte(u.arbitrary()?))
-    }
-
-    fn size_hint(_depth: usize) -> (usize, Option<usize>) {
-        (1, Some(1))
-    }
-}
 
 /// All slots of one mutator.
 #[derive(Debug)]
