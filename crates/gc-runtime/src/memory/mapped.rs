@@ -1,10 +1,9 @@
 //! [`MappedMemory`]: address space in use.
 #![allow(unsafe_code)]
 
-use super::reservation::{Space, UsedReservation};
+use super::reservation::{Base, Space, UsedReservation};
 use super::{Growth, MemoryRequest, MemorySource};
 use crate::HeapError;
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,18 +31,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// ```
 #[derive(Debug)]
 pub struct MappedMemory {
-    base: NonNull<u8>,
+    base: Base,
     accessible: AtomicUsize,
     request: MemoryRequest,
     /// Taken when this is dropped.
     space: Mutex<Option<Space>>,
     source: Arc<dyn MemorySource>,
 }
-
-// SAFETY: the memory belongs to this value alone and is not bound to a thread.
-unsafe impl Send for MappedMemory {}
-// SAFETY: a shared value gives access only to the bytes, as a shared slice of them would.
-unsafe impl Sync for MappedMemory {}
 
 impl MappedMemory {
     /// Takes memory from `source` and makes its initial bytes accessible.
@@ -55,17 +49,13 @@ impl MappedMemory {
         source: &Arc<dyn MemorySource>,
         request: MemoryRequest,
     ) -> Result<MappedMemory, HeapError> {
-        let reservation = source.reserve(&request)?;
+        request.check()?;
+        let mut reservation = source.reserve(&request)?;
         if !reservation.fits(&request) {
             return Err(request.refused("the memory source gave what was not asked for"));
         }
-        let mut space = reservation.0;
-        let initial = request.accessible();
-        space.check(initial)?;
-        if space.accessible > initial {
-            // SAFETY: nobody uses the memory yet.
-            unsafe { space.set_accessible(initial, request.purpose)? };
-        }
+        let cut = reservation.cut_to(&request);
+        let space = reservation.0;
         let memory = MappedMemory {
             base: space.base,
             accessible: AtomicUsize::new(space.accessible),
@@ -73,7 +63,9 @@ impl MappedMemory {
             space: Mutex::new(Some(space)),
             source: source.clone(),
         };
-        memory.grow(initial)?;
+        // From here on an error gives the memory back.
+        cut?;
+        memory.grow(request.initial)?;
         Ok(memory)
     }
 
@@ -90,7 +82,7 @@ impl MappedMemory {
     /// Address of the first byte of the address space. Constant.
     #[inline]
     pub fn base(&self) -> *mut u8 {
-        self.base.as_ptr()
+        self.base.0.as_ptr()
     }
 
     /// The number of accessible bytes.
@@ -121,10 +113,8 @@ impl MappedMemory {
     pub(super) fn commit(&self, to: usize) -> Result<(), HeapError> {
         let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
         let space = space.as_mut().expect("taken only when this is dropped");
-        space.check(to)?;
         if to > space.accessible {
-            // SAFETY: no bytes become inaccessible.
-            unsafe { space.set_accessible(to, self.request.purpose)? };
+            space.grow(to, self.request.purpose)?;
             self.accessible.store(to, Relaxed);
         }
         Ok(())
@@ -132,7 +122,7 @@ impl MappedMemory {
 
     /// Address of the first accessible byte. Constant.
     pub fn start(&self) -> *mut u8 {
-        self.base.as_ptr().wrapping_add(self.request.unmapped)
+        self.base.0.as_ptr().wrapping_add(self.request.unmapped)
     }
 
     /// The accessible bytes.

@@ -24,25 +24,29 @@ const EXAMINED: usize = 64;
 /// The number of runs of adjacent pages that are kept. Each may need a call of the system.
 const RUNS: usize = 8;
 
+/// The address of a mapping.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Base(pub(super) NonNull<u8>);
+
+// SAFETY: it is only an address, and mappings are not bound to a thread.
+unsafe impl Send for Base {}
+// SAFETY: as above.
+unsafe impl Sync for Base {}
+
 /// The address space behind all types of this folder. Bytes `unmapped..unmapped + accessible` can
 /// be accessed.
 #[derive(Debug)]
 pub(super) struct Space {
-    pub(super) base: NonNull<u8>,
+    pub(super) base: Base,
     pub(super) size: usize,
     pub(super) unmapped: usize,
     pub(super) accessible: usize,
 }
 
-// SAFETY: the memory belongs to this value alone and is not bound to a thread.
-unsafe impl Send for Space {}
-// SAFETY: a shared value gives no access to the memory.
-unsafe impl Sync for Space {}
-
 impl Space {
     fn first(&self) -> *mut u8 {
         // Inside the reservation, or at its end.
-        self.base.as_ptr().wrapping_add(self.unmapped)
+        self.base.0.as_ptr().wrapping_add(self.unmapped)
     }
 
     /// Refuses more accessible bytes than are reserved for them.
@@ -55,28 +59,36 @@ impl Space {
         Ok(())
     }
 
-    /// Makes exactly `accessible` bytes accessible, a multiple of the page size. Bytes that become
-    /// accessible are zero.
-    ///
-    /// # Safety
-    /// Nobody uses bytes that become inaccessible.
-    pub(super) unsafe fn set_accessible(
+    /// Makes `accessible` bytes accessible, a multiple of the page size, unless that many are. The
+    /// new ones are zero.
+    pub(super) fn grow(
         &mut self,
         accessible: usize,
         purpose: MemoryPurpose,
     ) -> Result<(), HeapError> {
         self.check(accessible)?;
-        let at = self.first().wrapping_add(self.accessible.min(accessible));
-        let bytes = self.accessible.abs_diff(accessible);
-        if accessible > self.accessible {
+        let bytes = accessible.saturating_sub(self.accessible);
+        if bytes > 0 {
+            let at = self.first().wrapping_add(self.accessible);
             // SAFETY: the range is in the reservation, as was checked, and was not accessible.
             unsafe { system::commit(at, bytes) }.map_err(|error| refused(purpose, bytes, error))?;
-        } else if bytes > 0 {
-            // SAFETY: the range was accessible, and the caller promises that nobody uses it.
+            self.accessible = accessible;
+        }
+        Ok(())
+    }
+
+    /// Makes bytes inaccessible, unless no more than `accessible` are accessible, a multiple of the
+    /// page size. Only for a space that is not in use.
+    fn shrink(&mut self, accessible: usize, purpose: MemoryPurpose) -> Result<(), HeapError> {
+        let bytes = self.accessible.saturating_sub(accessible);
+        if bytes > 0 {
+            let at = self.first().wrapping_add(accessible);
+            // SAFETY: the range is accessible. Only the methods of `Reservation` and
+            // `UsedReservation` call this, so the space belongs to no store and nobody uses it.
             unsafe { system::decommit(at, bytes) }
                 .map_err(|error| refused(purpose, bytes, error))?;
+            self.accessible = accessible;
         }
-        self.accessible = accessible;
         Ok(())
     }
 
@@ -123,7 +135,7 @@ impl Space {
 impl Drop for Space {
     fn drop(&mut self) {
         // SAFETY: this is the whole reservation, and it belongs to this value alone.
-        unsafe { system::release(self.base, self.size) }
+        unsafe { system::release(self.base.0, self.size) }
     }
 }
 
@@ -150,15 +162,20 @@ impl Reservation {
     /// # Errors
     /// If the system refuses.
     pub fn new(request: &MemoryRequest) -> Result<Reservation, HeapError> {
-        let size = request.size.next_multiple_of(system::page_size());
+        let size = request.reserved();
         let base = system::reserve(size).map_err(|error| refused(request.purpose, size, error))?;
+        let base = Base(base);
         Ok(Reservation(Space { base, size, unmapped: request.unmapped, accessible: 0 }))
     }
 
     /// Whether it is what `request` asks for: of the same size, with as many unmapped bytes.
     pub fn fits(&self, request: &MemoryRequest) -> bool {
-        let size = request.size.next_multiple_of(system::page_size());
-        (self.0.size, self.0.unmapped) == (size, request.unmapped)
+        (self.0.size, self.0.unmapped) == (request.reserved(), request.unmapped)
+    }
+
+    /// Makes no more bytes accessible than the request's initial ones.
+    pub(super) fn cut_to(&mut self, request: &MemoryRequest) -> Result<(), HeapError> {
+        self.0.shrink(request.accessible(), request.purpose)
     }
 
     /// Bytes of address space.
@@ -199,9 +216,8 @@ impl UsedReservation {
     pub fn clear(self, keep: usize) -> Reservation {
         let UsedReservation(mut space, request) = self;
         let accessible = request.accessible().min(space.accessible);
-        // SAFETY: nobody uses a reservation that was given back. If the system refuses, the bytes
-        // stay accessible and are cleared with the others.
-        let _refused = unsafe { space.set_accessible(accessible, request.purpose) };
+        // If the system refuses, the bytes stay accessible and are cleared with the others.
+        let _refused = space.shrink(accessible, request.purpose);
         space.clear(keep);
         Reservation(space)
     }

@@ -63,8 +63,29 @@ impl MemoryRequest {
 
     /// `initial` in whole pages.
     pub fn accessible(&self) -> usize {
-        self.initial.next_multiple_of(system::page_size())
+        whole_pages(self.initial)
     }
+
+    /// `size` in whole pages.
+    pub(super) fn reserved(&self) -> usize {
+        whole_pages(self.size)
+    }
+
+    /// Refuses more initial bytes than have room.
+    pub(super) fn check(&self) -> Result<(), HeapError> {
+        let limit = self.reserved().saturating_sub(self.unmapped);
+        if self.accessible() > limit {
+            let (bytes, limit) = (self.initial as u64, limit as u64);
+            return Err(HeapError::OutOfMemory { bytes, limit });
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of the pages for `bytes` bytes. No system has as many as the largest number.
+fn whole_pages(bytes: usize) -> usize {
+    let page = system::page_size();
+    bytes.checked_next_multiple_of(page).unwrap_or(usize::MAX / page * page)
 }
 
 /// Bytes that are to become accessible.

@@ -28,20 +28,16 @@ pub unsafe trait Zeroable: Copy {
     const ZERO: Self;
 }
 
-// SAFETY: it is the number 0.
-unsafe impl Zeroable for u8 {
-    const ZERO: u8 = 0;
+macro_rules! numbers {
+    ($($ty:ident)*) => {
+        // SAFETY: it is the number 0.
+        $(unsafe impl Zeroable for $ty {
+            const ZERO: $ty = 0;
+        })*
+    };
 }
 
-// SAFETY: it is the number 0.
-unsafe impl Zeroable for u32 {
-    const ZERO: u32 = 0;
-}
-
-// SAFETY: it is the number 0.
-unsafe impl Zeroable for u64 {
-    const ZERO: u64 = 0;
-}
+numbers! { u8 u32 u64 }
 
 /// Types such as addresses, for which `None` is all zero bytes.
 ///
