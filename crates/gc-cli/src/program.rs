@@ -38,9 +38,14 @@ impl Program {
         Ok(Program { path: path.to_owned(), bytes: bytes.into_owned() })
     }
 
-    /// The module in the binary format. It may be invalid.
+    /// The module in the binary format, which may be invalid, or a compiled module.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Whether the file is a compiled module.
+    pub fn is_compiled(&self) -> bool {
+        Module::is_saved(&self.bytes)
     }
 
     /// Compiles the module, or loads it if it is already compiled.
@@ -49,7 +54,7 @@ impl Program {
     /// If it is malformed, invalid, uses an unsupported feature, or was compiled for another
     /// engine.
     pub fn compile(&self, engine: &Engine) -> Result<Module> {
-        if Module::is_saved(&self.bytes) {
+        if self.is_compiled() {
             // SAFETY: the user must trust a compiled file like any other executable, as the
             // command's help says. Accidental damage is found.
             return unsafe { Module::deserialize_file(engine, &self.path) };
@@ -57,11 +62,14 @@ impl Program {
         Module::from_binary(engine, &self.bytes).with_context(|| self.compiling())
     }
 
-    /// Checks that it could be compiled.
+    /// Checks that it could be compiled, or that it was compiled for this engine.
     ///
     /// # Errors
     /// As [`Program::compile`].
     pub fn validate(&self, engine: &Engine) -> Result<()> {
+        if self.is_compiled() {
+            return self.compile(engine).map(drop);
+        }
         Module::validate(engine, &self.bytes).with_context(|| self.compiling())
     }
 

@@ -228,6 +228,7 @@ fn modules_are_compiled_once_and_run_later() {
     let damaged = &file("modules_are_compiled_once_damaged.elf", bytes);
     reclaim(&["run", damaged, "--collector", "copying"]).fails(1, &["damaged", "checksum"]);
     reclaim(&["compile", lib]).fails(2, &["--output <OUT>"]);
+    reclaim(&["explore", out]).fails(2, &["is already compiled", "objdump"]);
 }
 
 #[test]

@@ -54,11 +54,18 @@ pub enum Emit {
 /// Prints the listings.
 ///
 /// # Errors
-/// If the module cannot be read or compiled, or if it has no such function. Also, after the
+/// If the module cannot be read or compiled, is compiled already, or if it has no such function. Also, after the
 /// listings, if `--check` finds a function that breaks a law.
 pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     let engine = args.engine.engine(registry)?;
     let program = Program::read(&args.file)?;
+    if program.is_compiled() {
+        return Err(misuse(format!(
+            "{} is already compiled: `explore` needs the module it was compiled from (`objdump -d` \
+             shows the code in a compiled module)",
+            args.file.display()
+        )));
+    }
     let bytes = program.bytes();
     let what = match args.emit {
         Emit::Clif => explore::Emit::Clif,
