@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  reclaim app.wasm                               run `_start`, or list exports
+  reclaim app.wasm                               run `_start`
   reclaim run lib.wat --invoke fib 20            call one export
   reclaim run lib.wat --invoke 'push(1)' --invoke 'push(2)' --invoke 'sum()'
                                                  several, in one instance

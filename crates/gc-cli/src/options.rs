@@ -165,7 +165,7 @@ impl HeapOptions {
         if self.gc_zeal != 0 {
             // Only making a store shows whether heaps support it.
             Store::new(&engine, ()).map_err(|error| {
-                misuse(format!("{error:#}: build the command with `--features gc_zeal`"))
+                misuse(format!("{error:#}; for this command, build it with `--features gc_zeal`"))
             })?;
         }
         Ok(engine)

@@ -77,21 +77,30 @@ fn what_is_printed_can_be_typed() {
 }
 
 #[test]
-fn without_a_call_start_runs_or_exports_are_listed() {
+fn without_a_call_start_runs() {
     let start = &file(
         "start.wat",
         r#"(module (func (export "_start") (result i32) (i32.const 3)) (func $s) (start $s))"#,
     );
     reclaim(&[start]).prints("3\n");
     let lib = &library("without_a_call.wat");
-    reclaim(&["run", lib]).prints("").says(&[
-        "no function `_start`",
-        "add: (func (param i32 i32) (result i32))",
-        "memory: (memory 1)",
-    ]);
+    reclaim(&["run", lib]).fails(
+        2,
+        &[
+            "no function `_start`: name a function with `--invoke`",
+            "add: (func (param i32 i32) (result i32))",
+            "memory: (memory 1)",
+        ],
+    );
     let start = &file("start_takes.wat", r#"(module (func (export "_start") (param i32)))"#);
     reclaim(&[start]).fails(2, &["`_start` takes arguments", "--invoke '_start(…)'"]);
-    reclaim(&[&file("empty.wat", "(module)")]).prints("").says(&["it exports nothing"]);
+    reclaim(&[&file("empty.wat", "(module)")]).fails(2, &["it exports nothing"]);
+    // A start function is enough, also in a compiled module.
+    let only = &file("start_only.wat", "(module (func $f) (start $f))");
+    reclaim(&[only]).prints("");
+    let compiled = &only.replace(".wat", ".elf");
+    reclaim(&["compile", only, "-o", compiled]).prints("");
+    reclaim(&[compiled]).prints("");
     reclaim(&[&file("start_traps.wat", "(module (func $f unreachable) (start $f))")])
         .fails(1, &["the start function", "unreachable", "wasm backtrace:\n   0: f at 0x"]);
 }
@@ -228,7 +237,26 @@ fn modules_are_compiled_once_and_run_later() {
     let damaged = &file("modules_are_compiled_once_damaged.elf", bytes);
     reclaim(&["run", damaged, "--collector", "copying"]).fails(1, &["damaged", "checksum"]);
     reclaim(&["compile", lib]).fails(2, &["--output <OUT>"]);
+    let again = &lib.replace(".wat", "_again.elf");
+    reclaim(&["compile", out, "-o", again]).fails(2, &["is already compiled"]);
+    assert!(!std::path::Path::new(again).exists());
     reclaim(&["explore", out]).fails(2, &["is already compiled", "objdump"]);
+}
+
+#[test]
+fn a_compiled_module_does_not_replace_its_source() {
+    let text = "(module)";
+    let source = &file("not_replaced.wat", text);
+    let (hard, soft) = (source.replace(".wat", "_hard.wat"), source.replace(".wat", "_soft.wat"));
+    for link in [&hard, &soft] {
+        let _ = std::fs::remove_file(link);
+    }
+    std::fs::hard_link(source, &hard).unwrap();
+    std::os::unix::fs::symlink(source, &soft).unwrap();
+    for output in [source, &hard, &soft, &source.replace("not_replaced", "./not_replaced")] {
+        reclaim(&["compile", source, "-o", output]).fails(2, &["would replace the module"]);
+        assert_eq!(std::fs::read_to_string(source).unwrap(), text);
+    }
 }
 
 #[test]

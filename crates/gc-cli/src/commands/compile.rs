@@ -1,12 +1,14 @@
 //! `reclaim compile`: compiles a module once, for later runs.
 
 use crate::args;
+use crate::failure::misuse;
 use crate::options::EngineOptions;
 use crate::program::Program;
 use crate::registry::Registry;
 use anyhow::{Context, Result};
 use clap::Args;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `reclaim compile`.
 #[derive(Args, Debug)]
@@ -16,8 +18,9 @@ Examples:
   reclaim run app.elf --invoke main       run it
   objdump -d app.elf                      its machine code
   readelf -p .reclaim.abi app.elf         what it was compiled for
-Run it with the options it was compiled with. Run only files that you trust: they are \
-machine code.")]
+Run it with the same --collector, --heap-max, --heap-bounds and --gc-zeal: the code depends on \
+them. (The size of a nursery is derived from --heap-max, unless it is set.) Run only files that \
+you trust: they are machine code.")]
 pub struct CompileArgs {
     /// The module: binary (.wasm) or text (.wat).
     #[arg(value_name = "FILE", value_parser = args::path())]
@@ -33,10 +36,28 @@ pub struct CompileArgs {
 /// Compiles the module and writes the result.
 ///
 /// # Errors
-/// If the module cannot be read or compiled, or the file cannot be written.
+/// Misuse: if the module is compiled already, or OUT is its file. Also if the module cannot be read
+/// or compiled, or the file cannot be written.
 pub fn execute(args: &CompileArgs, registry: &Registry) -> Result<()> {
     let engine = args.engine.engine(registry)?;
-    let bytes = Program::read(&args.file)?.compile(&engine)?.serialize()?;
+    let program = Program::read(&args.file)?;
+    if program.is_compiled() {
+        return Err(misuse(format!("{} is already compiled", args.file.display())));
+    }
+    if is_same_file(&args.file, &args.output) {
+        let (file, output) = (args.file.display(), args.output.display());
+        return Err(misuse(format!("{output} would replace the module {file}: name another OUT")));
+    }
+    let bytes = program.compile(&engine)?.serialize()?;
     std::fs::write(&args.output, bytes)
         .with_context(|| format!("writing {}", args.output.display()))
+}
+
+/// Whether both paths name one file, also by links. A device is not a file that can be lost.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    let id = |path: &Path| {
+        let metadata = std::fs::metadata(path).ok().filter(|metadata| metadata.is_file())?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    id(a).is_some_and(|a| id(b) == Some(a))
 }

@@ -29,12 +29,12 @@ arguments.";
 #[command(after_help = VALUES)]
 pub struct RunArgs {
     /// The module: binary (.wasm), text (.wat), or a file that `reclaim compile` wrote. You must
-    /// trust a compiled file.
+    /// trust a compiled file, and give the --collector and --heap-max with which it was compiled.
     #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
     /// Call an export: `NAME` with its arguments after the file's name, or `NAME(ARG, …)`. May be
     /// repeated. The calls are made in order in one instance. Without this option `_start` is
-    /// called.
+    /// called. A module without `_start` must have a start function.
     #[arg(long, value_name = "NAME or 'NAME(ARG, …)'", value_parser = args::text())]
     pub invoke: Vec<String>,
     /// Arguments of the call, if there is one `--invoke NAME`.
@@ -65,11 +65,14 @@ pub fn execute(args: RunArgs, registry: &Registry) -> Result<()> {
     let engine = args.engine.engine(registry)?;
     with_stack(args.engine.heap.stack_bytes(), || {
         let module = Program::read(&args.file)?.compile(&engine)?;
-        let calls = calls
-            .into_iter()
-            .map(|call| Ok((call.check(&module)?, call)))
-            .collect::<Result<Vec<_>>>()?;
         program::check_imports(&module)?;
+        let calls = match calls.is_empty() {
+            true => start(&module)?,
+            false => calls
+                .into_iter()
+                .map(|call| Ok((call.check(&module)?, call)))
+                .collect::<Result<Vec<_>>>()?,
+        };
         let mut store = Store::new(&engine, ())?;
         let result = run(&mut store, &module, &calls);
         if let Some(format) = args.stats {
@@ -85,28 +88,29 @@ pub fn execute(args: RunArgs, registry: &Registry) -> Result<()> {
     })
 }
 
-fn run(store: &mut Store<()>, module: &Module, calls: &[(FuncType, Call)]) -> Result<()> {
-    let instance = program::instantiate(store, module)?;
-    if !calls.is_empty() {
-        return calls.iter().try_for_each(|(ty, call)| invoke(store, &instance, ty, call));
-    }
+/// The calls if the command line names none: `_start`. There are none if the module has only a
+/// start function, which runs at instantiation.
+///
+/// # Errors
+/// Misuse: if there is nothing to run, or `_start` takes arguments.
+fn start(module: &Module) -> Result<Vec<(FuncType, Call)>> {
     match module.get_export("_start") {
-        Some(ExternType::Func(ty)) if ty.params().len() == 0 => {
-            invoke(store, &instance, &ty, &Call::start())
-        }
+        Some(ExternType::Func(ty)) if ty.params().len() == 0 => Ok(vec![(ty, Call::start())]),
         Some(ExternType::Func(ty)) => Err(misuse(format!(
             "`_start` takes arguments, and so is not called by itself: call it with \
              `--invoke '_start(…)'`; its type is {ty}"
         ))),
-        _ => {
-            writeln!(
-                io::stderr(),
-                "the module has no function `_start`: name a function with `--invoke`; {}",
-                call::list_exports(module, usize::MAX)
-            )?;
-            Ok(())
-        }
+        _ if module.has_start_function() => Ok(Vec::new()),
+        _ => Err(misuse(format!(
+            "the module has no function `_start`: name a function with `--invoke`; {}",
+            call::list_exports(module, usize::MAX)
+        ))),
     }
+}
+
+fn run(store: &mut Store<()>, module: &Module, calls: &[(FuncType, Call)]) -> Result<()> {
+    let instance = program::instantiate(store, module)?;
+    calls.iter().try_for_each(|(ty, call)| invoke(store, &instance, ty, call))
 }
 
 /// Makes one call and prints its results.

@@ -81,6 +81,12 @@ impl Module {
         Some(ExternType::of(&self.0.engine, &self.0.info, *index))
     }
 
+    /// Whether it has a start function, which runs at instantiation. This is not an export with
+    /// the name `_start`.
+    pub fn has_start_function(&self) -> bool {
+        self.0.info.start.is_some()
+    }
+
     pub(crate) fn info(&self) -> &ModuleInfo {
         &self.0.info
     }
