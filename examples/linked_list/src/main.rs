@@ -6,7 +6,7 @@
 //! cargo run --release -p linked_list -- generational:nursery=64KiB 1000000
 //! ```
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cranelift_codegen::ir::{InstBuilder, condcodes::IntCC};
 use gc_engine::{Collector, Engine, Module, Rooted, Store, Type};
 
@@ -14,7 +14,8 @@ fn main() -> Result<()> {
     let usage = "usage: linked_list COLLECTOR N";
     let mut args = std::env::args().skip(1);
     let collector: Collector = args.next().context(usage)?.parse()?;
-    let n: i64 = args.next().context(usage)?.parse().context("N is a number")?;
+    let n: i64 = args.next().context(usage)?.parse().context("N must be a number")?;
+    ensure!(args.next().is_none(), "{usage}");
     let zeal = std::env::var("ZEAL").map_or(Ok(0), |zeal| zeal.parse()).context("ZEAL")?;
     // ANCHOR: engine
     let engine = Engine::builder(collector).zeal(zeal).build()?;

@@ -48,7 +48,8 @@ fn wrong_arguments_are_errors() {
     fails(&[], "usage: linked_list COLLECTOR N");
     fails(&["drc"], "usage: linked_list COLLECTOR N");
     fails(&["perfect", "1"], "no collector `perfect`; available: null, drc, copying, generational");
-    fails(&["drc", "many"], "N is a number");
+    fails(&["drc", "many"], "N must be a number");
+    fails(&["drc", "1", "2"], "usage: linked_list COLLECTOR N");
     fails(
         &["drc:nursery=1", "1"],
         "the collector `drc` has no option `nursery`: it has no options",

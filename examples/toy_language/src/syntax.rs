@@ -49,6 +49,15 @@ pub(crate) const OPERATORS: [(&str, Operator); 7] = [
     ("<", |ins, a, b| ins.icmp(IntCC::SignedLessThan, a, b)),
 ];
 
+/// The special words, and what is expected where one is used wrongly.
+const FORMS: [(&str, &str); 5] = [
+    ("def", "an expression, because a definition has no value"),
+    ("fun", "(fun (PARAMETER...) BODY...)"),
+    ("if", "(if CONDITION YES NO)"),
+    ("match", "(match LIST EMPTY (HEAD TAIL) NOT_EMPTY)"),
+    ("cons", "(cons HEAD TAIL)"),
+];
+
 /// The maximum nesting for the compiler's recursion.
 pub(crate) const MAX_DEPTH: usize = 100;
 
@@ -109,11 +118,13 @@ impl<'t> Tree<'t> {
             [Word(word, _), a, b] if let Some((_, op)) = operator(word) => {
                 Form::Operator(*op, a, b)
             }
+            [Word(word, _), ..] if operator(word).is_some() => {
+                bail!("line {line}: wrong use of `{word}`: expected ({word} A B)")
+            }
             [Word(word, _), ..]
-                if operator(word).is_some()
-                    || ["def", "fun", "if", "match", "cons"].contains(word) =>
+                if let Some((_, form)) = FORMS.iter().find(|(name, _)| name == word) =>
             {
-                bail!("line {line}: wrong use of `{word}`")
+                bail!("line {line}: wrong use of `{word}`: expected {form}")
             }
             [_] => bail!("line {line}: a call needs an argument"),
             _ => Form::Call(parts),

@@ -90,7 +90,8 @@ fn mistakes_are_errors_that_say_where() {
     fails("1)", "line 1: one `)` too many");
     fails("(def x 1)\n(f y)", "line 2: `f` is not bound");
     fails("99999999999", "`99999999999` has over 31 bits");
-    fails("(+ 1 2 3)", "wrong use of `+`");
+    fails("(+ 1 2 3)", "wrong use of `+`: expected (+ A B)");
+    fails("(if 1 2)", "wrong use of `if`: expected (if CONDITION YES NO)");
     fails("1 2", "expected (def NAME VALUE)");
     fails("(def (f)) 2", "a function needs parameters, and each must be a name");
     fails("(fun ((x)) x)", "a function needs parameters, and each must be a name");

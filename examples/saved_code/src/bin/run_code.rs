@@ -14,7 +14,7 @@ fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let collector: Collector = args.next().context(usage)?.parse()?;
     let file = args.next().context(usage)?;
-    let n: i64 = args.next().context(usage)?.parse().context("N is a number")?;
+    let n: i64 = args.next().context(usage)?.parse().context("N must be a number")?;
     let engine = Engine::new(collector)?;
     // SAFETY: the user trusts the file, and nobody changes it while this program runs.
     let code = unsafe { Code::deserialize_file(&engine, &file)? };
