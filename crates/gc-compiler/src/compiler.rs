@@ -81,8 +81,8 @@ pub enum RefPlace {
 /// 3. An object that [`alloc_struct`](GcCompiler::alloc_struct) or
 ///    [`alloc_array`](GcCompiler::alloc_array) has returned can be accessed without a fault until
 ///    the next safepoint.
-/// 4. No heap load is both `readonly` and `can_move`. Cranelift may move such a load below a call,
-///    where it would read through a reference to a moved object.
+/// 4. No heap load is `readonly` or `can_move`. Cranelift may move a load with both flags below a
+///    call, where it would read through a reference to a moved object.
 ///
 /// The smallest implementation is a name. The provided methods are for a collector without barriers
 /// whose heap allocates by bumping an index, or only in the host.

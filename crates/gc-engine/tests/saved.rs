@@ -99,7 +99,8 @@ fn other_collectors_and_options_are_refused() {
     let bytes = saved.compile().unwrap().serialize().unwrap();
     let error =
         |builder: gc_engine::EngineBuilder| message(load(&builder.build().unwrap(), &bytes));
-    let fit = "loading saved code: the saved code does not fit this engine: ";
+    let fit = "loading saved code: the saved code does not fit this engine \
+               (here: this engine; there: the saved code): ";
     for (builder, difference) in [
         (engine("drc"), "collector is `drc` here, but `generational` there"),
         (

@@ -70,7 +70,8 @@ fn code_for_something_else_is_refused_and_the_difference_named() {
     let abi = abi(&[]);
     let bytes = save(&image(), b"").unwrap();
     let version = env!("CARGO_PKG_VERSION");
-    let fit = "the saved code does not fit this engine: ";
+    let fit =
+        "the saved code does not fit this engine (here: this engine; there: the saved code): ";
     let other = forged(&bytes, &format!("version: {version}\n"), "version: 9.9.9\n");
     assert_eq!(error(&other, &abi), format!("{fit}version is `{version}` here, but `9.9.9` there"));
     let other = forged(&bytes, "collector: null\n", "collector: lull\n");
@@ -102,7 +103,14 @@ fn what_is_no_saved_image_is_refused() {
     let abi = Arc::new(abi(&[]));
     let bytes = save(&image(), b"").unwrap();
     assert_eq!(error(b"", &abi), "not a saved image: too short");
-    assert_eq!(error(&[0; 100], &abi), "not a complete saved image: the trailer is missing");
+    assert_eq!(
+        error(&[0; 100], &abi),
+        "not a saved image, or not a whole one: the trailer is missing"
+    );
+    // SAFETY: a folder is not mapped.
+    let folder = unsafe { SavedImage::open(&std::env::temp_dir(), &abi) };
+    let refused = format!("{:#}", folder.unwrap_err());
+    assert!(refused.ends_with(": not a regular file"), "{refused}");
     let other = forged(&bytes, "reclaim image 01", "reclaim image 02");
     assert_eq!(error(&other, &abi), "a saved image of format `02`, where this reads `01`");
     let mut longer = bytes[..64].to_vec();

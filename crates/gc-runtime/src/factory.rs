@@ -76,8 +76,8 @@ impl HeapFactory {
 pub(crate) fn check(options: &HeapOptions) -> Result<(), HeapError> {
     if options.zeal != 0 && !cfg!(feature = "gc_zeal") {
         return Err(HeapError::Options {
-            what: "zeal needs the feature `gc_zeal` (of gc-runtime, and of the crates above that \
-                   pass it on)"
+            what: "zeal needs the feature `gc_zeal`: add `features = [\"gc_zeal\"]` to your \
+                   dependency on gc-engine, gc-wasm or gc-runtime"
                 .into(),
         });
     }

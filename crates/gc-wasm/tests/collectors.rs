@@ -58,8 +58,8 @@ fn code_for_one_collector_never_meets_a_heap_of_another() -> Result<()> {
             }
             let (heap, code) = (heap.name(), code.name());
             let expected = format!(
-                "the module's code does not fit the store: collector is `{heap}` here, but \
-                 `{code}` there"
+                "the module's code does not fit the store (here: the store; there: the code): \
+                 collector is `{heap}` here, but `{code}` there"
             );
             assert_eq!(error, expected);
         }

@@ -157,7 +157,8 @@ fn other_collectors_and_options_are_refused() -> Result<()> {
     let bytes = Module::new(&engine, EVERYTHING)?.serialize()?;
     let error =
         |config: &Config| -> Result<String> { Ok(message(reload(&Engine::new(config)?, &bytes))) };
-    let fit = "loading a saved module: the saved code does not fit this engine: ";
+    let fit = "loading a saved module: the saved code does not fit this engine \
+               (here: this engine; there: the saved code): ";
     assert_eq!(
         error(&config(Collector::drc()))?,
         format!("{fit}collector is `drc` here, but `copying` there")

@@ -25,7 +25,9 @@ impl FileMapping {
     /// # Safety
     /// The file must not change while the mapping exists.
     pub(super) unsafe fn new(file: &File) -> Result<FileMapping> {
-        let len = usize::try_from(file.metadata()?.len())?;
+        let metadata = file.metadata()?;
+        ensure!(metadata.is_file(), "not a regular file");
+        let len = usize::try_from(metadata.len())?;
         ensure!(len > 0, "an empty file");
         let null = std::ptr::null_mut();
         // SAFETY: a new mapping, at an address that the system chooses.

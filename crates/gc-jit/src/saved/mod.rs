@@ -116,7 +116,8 @@ impl SavedImage {
     /// copied, and processes that run it share its memory.
     ///
     /// # Errors
-    /// As for [`from_bytes`](SavedImage::from_bytes), and if the file cannot be mapped.
+    /// As for [`from_bytes`](SavedImage::from_bytes), and if the path is not that of a
+    /// regular file, or the file cannot be mapped.
     ///
     /// # Safety
     /// The file must not be changed or shortened as long as the image, or code that was published

@@ -45,7 +45,9 @@ impl Contents {
         );
         let compiled_for = std::str::from_utf8(&bytes[sections[Section::Abi as usize].clone()])
             .context("the ABI of a saved image")?;
-        abi.check(compiled_for).context("the saved code does not fit this engine")?;
+        abi.check(compiled_for).context(
+            "the saved code does not fit this engine (here: this engine; there: the saved code)",
+        )?;
         Ok(Contents { sections, embedder: find(EMBEDDER)? })
     }
 }
@@ -63,7 +65,7 @@ fn without_trailer(bytes: &[u8]) -> Result<&[u8]> {
                 String::from_utf8_lossy(&magic[family..]),
                 String::from_utf8_lossy(&MAGIC[family..])
             ),
-            false => bail!("not a complete saved image: the trailer is missing"),
+            false => bail!("not a saved image, or not a whole one: the trailer is missing"),
         }
     }
     let (length, checksum) = rest.split_at(8);

@@ -47,7 +47,9 @@ pub(crate) fn instantiate(
 fn check_engine(store: &Engine, module: &Module) -> Result<()> {
     if !module.engine().same(store) {
         let difference = store.abi().check(module.code().image().abi());
-        difference.context("the module's code does not fit the store")?;
+        difference.context(
+            "the module's code does not fit the store (here: the store; there: the code)",
+        )?;
         bail!("the module and the store belong to different engines");
     }
     Ok(())
