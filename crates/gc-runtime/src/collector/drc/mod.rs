@@ -54,8 +54,8 @@ const BUDGET: u64 = 4 << 20;
 const BUDGET_OF_ROOT: u64 = 256;
 /// The largest budget that a deep stack gives.
 const MAX_BUDGET: u64 = 64 << 20;
-/// The end of the memory that the allocator of a new heap gets. It gets more when that is used, so
-/// the allocator's tables are small while the heap is.
+/// The end of the memory that the allocator of a new heap gets. It gets the rest when that is used,
+/// so the allocator's tables are small as long as the heap has few objects.
 const FIRST_COVERED: u64 = NULL_PAGE_SIZE as u64 + (128 << 10);
 /// Bytes by which mature objects should grow before the collector looks for cycles.
 const FIRST_TRACE: u64 = 1 << 20;
@@ -150,12 +150,11 @@ impl DrcHeap {
         self.space.extend(u32::try_from(end).expect("heaps end below 4 GiB"));
     }
 
-    /// Gives mapped memory to the allocator that it does not have yet. Returns whether there was
-    /// some.
+    /// Gives all mapped memory to the allocator. Returns whether it did not have some of it.
     fn cover_more(&mut self) -> bool {
-        let end = u64::from(self.space.map().end());
-        self.cover(end * 2);
-        u64::from(self.space.map().end()) > end
+        let end = self.space.map().end();
+        self.cover(u64::MAX);
+        self.space.map().end() > end
     }
 
     /// The shapes of objects, and the parts that counting needs.
@@ -378,7 +377,7 @@ impl GcHeap for DrcHeap {
         self.asked = false;
         let memory = &mut self.core.memory;
         let mut index = self.space.alloc(memory, size);
-        while index.is_none() && self.cover_more() {
+        if index.is_none() && self.cover_more() {
             index = self.space.alloc(&mut self.core.memory, size);
         }
         if index.is_none() && self.is_at_limit() {
