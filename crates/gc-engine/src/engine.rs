@@ -1,7 +1,8 @@
 //! [`Engine`]: a collector and the options of its heaps, from which code and stores are made.
 
-use crate::{Collector, Store};
-use anyhow::{Result, ensure};
+use crate::Collector;
+use crate::store::Inner as StoreInner;
+use anyhow::{Context as _, Result, ensure};
 #[cfg(feature = "compiler")]
 use gc_compiler::{CompileOptions, Compiler};
 use gc_jit::HostCallTable;
@@ -29,7 +30,7 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     collector: Collector,
     heaps: Arc<HeapFactory>,
-    host_calls: HostCallTable<Store>,
+    host_calls: HostCallTable<StoreInner>,
     max_stack: usize,
     abi: Arc<Abi>,
     #[cfg(feature = "compiler")]
@@ -88,7 +89,7 @@ impl Engine {
     }
 
     /// The host calls of code that runs in a [`Store`].
-    pub(crate) fn host_calls(&self) -> &HostCallTable<Store> {
+    pub(crate) fn host_calls(&self) -> &HostCallTable<StoreInner> {
         &self.0.host_calls
     }
 
@@ -141,7 +142,7 @@ impl EngineBuilder {
             heap: HeapOptions { maximum: 2 << 30, ..HeapOptions::default() },
             max_stack: 1 << 20,
             #[cfg(feature = "compiler")]
-            compile: CompileOptions::default(),
+            compile: CompileOptions { verifier: true, ..CompileOptions::default() },
         }
     }
 
@@ -227,8 +228,9 @@ impl EngineBuilder {
     }
 
     /// Sets whether each function is verified, and checked against the rules of emitted code
-    /// ([`gc_compiler::check`]), before it is compiled (default: in builds with debug
-    /// assertions).
+    /// ([`gc_compiler::check`]), before it is compiled (default: yes). Without it, CLIF that is not
+    /// valid may panic in Cranelift, and code that breaks a rule may read memory outside the heap
+    /// or lose references. So switch it off only for code from a compiler that is well tested.
     #[cfg(feature = "compiler")]
     #[must_use]
     pub fn verify(mut self, yes: bool) -> EngineBuilder {
@@ -256,7 +258,7 @@ impl EngineBuilder {
     /// [`Abi`], with [`Abi::with_host_calls`] and [`Abi::with_embedder`].
     ///
     /// # Errors
-    /// As [`build`](EngineBuilder::build).
+    /// As [`build`](EngineBuilder::build). Also if `extend` returns the ABI of other heaps.
     pub fn build_with(self, extend: impl FnOnce(Abi) -> Abi) -> Result<Engine> {
         let maximum = self.heap.maximum;
         ensure!(
@@ -270,7 +272,12 @@ impl EngineBuilder {
             Engine::MIN_STACK >> 10
         );
         let heaps = Arc::new(HeapFactory::new(self.collector.shared_runtime(), &self.heap)?);
-        let abi = Arc::new(extend(self.collector.abi_for(heaps.options())));
+        let abi = self.collector.abi_for(heaps.options());
+        let (own, bounds, zeal) = (abi.collector().clone(), abi.bounds(), abi.zeal());
+        let abi = Arc::new(extend(abi));
+        abi.check_heap(&own, bounds, zeal).context(
+            "the embedder's ABI is not one of the engine's heaps (here: the heaps, there: the ABI)",
+        )?;
         #[cfg(feature = "compiler")]
         let compiler = Compiler::new(&abi, &self.compile)?;
         Ok(Engine(Arc::new(Inner {

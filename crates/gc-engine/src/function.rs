@@ -77,12 +77,12 @@ impl<P: Params, R: Results> TypedFunction<P, R> {
         store.gc_mut().drop_dead_handles();
         let mut slots = [ValRaw::ZERO; MAX_VALUES];
         params.to_slots(store, &mut slots)?;
-        let vmctx = store.vmctx();
+        let (entered, vmctx) = store.entry();
         // SAFETY: the code belongs to the store, which keeps it alive. The image has the function,
         // which its module compiled with a stack limit and for this vmctx, and the trampoline of
         // its signature. The slots hold arguments of that signature. `to_slots` exposed the
         // references.
-        unsafe { gc_jit::call(store, &self.trampoline, self.address, vmctx, &mut slots) }
+        unsafe { gc_jit::call(entered, &self.trampoline, self.address, vmctx, &mut slots) }
             .map_err(CallError::into_anyhow)?;
         R::from_slots(store, &slots)
     }

@@ -1,4 +1,5 @@
 //! [`Store`]: a heap and the code that uses it.
+#![allow(unsafe_code)]
 
 use crate::{Code, Engine, Params, Results, TypedFunction};
 use anyhow::Result;
@@ -30,12 +31,27 @@ use std::fmt;
 /// # anyhow::Ok(())
 /// ```
 pub struct Store {
-    jit: JitState<Store>,
     engine: Engine,
     code: Code,
-    /// The first argument of compiled functions. Compiled code has its address.
-    vmctx: Box<VMContextPrefix>,
+    inner: Inner,
 }
+
+/// The part of a store that compiled code uses. It is not public, because whoever could replace its
+/// heap could make compiled code use a heap that is gone.
+pub(crate) struct Inner {
+    jit: JitState<Inner>,
+    vmctx: Vmctx,
+}
+
+/// The first argument of compiled functions. Compiled code has its address. It points into the
+/// store's state, heap and code.
+struct Vmctx(Box<VMContextPrefix>);
+
+// SAFETY: what it points to belongs to the same store and moves to another thread with it. Only
+// compiled code uses the pointers, with exclusive access to the store.
+unsafe impl Send for Vmctx {}
+// SAFETY: shared access to a store uses none of the pointers.
+unsafe impl Sync for Vmctx {}
 
 impl Store {
     /// Creates a store with an empty heap, in which `code` runs.
@@ -56,11 +72,11 @@ impl Store {
         }
         // Every object has a type, which the code declares.
         let has_objects = code.layouts().next().is_some();
-        let vmctx = Box::new(match has_objects {
+        let vmctx = Vmctx(Box::new(match has_objects {
             true => jit.vmctx_prefix(0)?,
             false => jit.vmctx_prefix_without_heap(0),
-        });
-        Ok(Store { jit, engine: engine.clone(), code: code.clone(), vmctx })
+        }));
+        Ok(Store { engine: engine.clone(), code: code.clone(), inner: Inner { jit, vmctx } })
     }
 
     /// The engine.
@@ -88,9 +104,8 @@ impl Store {
     /// # Errors
     /// If the heap is corrupt.
     pub fn collect(&mut self) -> Result<bool> {
-        self.jit.gc_mut().drop_dead_handles();
-        let (gc, mut roots) = self.jit.gc_and_stack();
-        Ok(gc.gc(&mut roots)?)
+        self.inner.jit.gc_mut().drop_dead_handles();
+        self.gc_all()
     }
 
     /// The heap's statistics.
@@ -100,25 +115,32 @@ impl Store {
 
     /// The heap.
     pub fn gc(&self) -> &GcStore {
-        self.jit.gc()
+        self.inner.jit.gc()
     }
 
     pub(crate) fn gc_mut(&mut self) -> &mut GcStore {
-        self.jit.gc_mut()
+        self.inner.jit.gc_mut()
     }
 
-    /// The first argument of compiled functions.
-    pub(crate) fn vmctx(&mut self) -> *mut u8 {
-        (&raw mut *self.vmctx).cast()
+    /// Collects, with all roots of the store.
+    pub(crate) fn gc_all(&mut self) -> Result<bool> {
+        let (gc, mut roots) = self.inner.jit.gc_and_stack();
+        Ok(gc.gc(&mut roots)?)
+    }
+
+    /// The part that compiled code uses, and the context to call it with.
+    pub(crate) fn entry(&mut self) -> (&mut Inner, *mut u8) {
+        let vmctx = (&raw mut *self.inner.vmctx.0).cast();
+        (&mut self.inner, vmctx)
     }
 }
 
-impl JitStore for Store {
-    fn jit(&self) -> &JitState<Store> {
+impl JitStore for Inner {
+    fn jit(&self) -> &JitState<Inner> {
         &self.jit
     }
 
-    fn jit_mut(&mut self) -> &mut JitState<Store> {
+    fn jit_mut(&mut self) -> &mut JitState<Inner> {
         &mut self.jit
     }
 }

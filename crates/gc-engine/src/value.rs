@@ -3,7 +3,6 @@
 use crate::function::MAX_VALUES;
 use crate::{Rooted, Store, Type};
 use anyhow::{Result, bail};
-use gc_jit::JitStore;
 use gc_types::{VMGcRef, ValRaw};
 use std::num::NonZeroU32;
 
@@ -137,8 +136,7 @@ pub trait Results: sealed::Sealed + Sized {
 fn before_exposing(store: &mut Store, count: usize) -> Result<()> {
     let count = u32::try_from(count).ok().and_then(NonZeroU32::new);
     if count.is_some_and(|count| store.gc().need_gc_before_entering_wasm(count)) {
-        let (gc, mut roots) = store.jit_mut().gc_and_stack();
-        gc.gc(&mut roots)?;
+        store.gc_all()?;
     }
     Ok(())
 }

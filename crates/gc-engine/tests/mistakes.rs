@@ -50,6 +50,163 @@ fn another_calling_convention_is_refused() {
     });
 }
 
+/// `I64` and `Ref` have the same CLIF type.
+#[test]
+fn an_integer_is_not_a_reference() {
+    let integer = "a reference, but was given an integer";
+    let cell = |f: &mut Body<'_, '_>| f.module().struct_type([Type::I64, Type::Ref]).unwrap();
+    fails(integer, |f| {
+        let (cell, number) = (cell(f), f.i64(0x1_0008));
+        let value = f.struct_get(&cell, number, 0);
+        f.ret(&[value]);
+    });
+    fails(integer, |f| {
+        let (cell, object) = (cell(f), f.param(0));
+        let number = f.struct_get(&cell, object, 0);
+        f.struct_set(&cell, object, 1, number);
+    });
+    fails(integer, |f| {
+        let (number, variable) = (f.i64(16), f.variable(Type::Ref));
+        f.set(variable, number);
+    });
+    fails(integer, |f| {
+        let number = f.i64(16);
+        f.call("f", &[number]);
+    });
+    for engine in engines() {
+        let mut module = Module::new(&engine);
+        let cell = module.struct_type([Type::I64]).unwrap();
+        let error = module.function("peek", [Type::I64], [Type::I64], |f| {
+            let address = f.param(0);
+            let value = f.struct_get(&cell, address, 0);
+            f.ret(&[value]);
+        });
+        let text = format!("{:#}", error.unwrap_err());
+        assert!(text.contains(integer), "{text}");
+        let error = module.function("result", [Type::I64], [Type::Ref], |f| {
+            let number = f.param(0);
+            f.ret(&[number]);
+        });
+        assert!(format!("{:#}", error.unwrap_err()).contains(integer));
+    }
+}
+
+/// The checkers find what the body cannot see, in release builds too.
+#[test]
+fn an_integer_that_is_declared_as_a_reference_is_refused() {
+    fails("sandbox", |f| {
+        let cell = f.module().struct_type([Type::I64]).unwrap();
+        let object = f.param(0);
+        let number = f.struct_get(&cell, object, 0);
+        let reference = f.declare_ref(number);
+        let value = f.struct_get(&cell, reference, 0);
+        f.ret(&[value]);
+    });
+}
+
+#[test]
+fn what_belongs_to_another_function_is_refused() {
+    fails("it has no parameter 1: it has 1", |f| {
+        let value = f.param(1);
+        f.ret(&[value]);
+    });
+    let mut escaped = None;
+    fails("it can reach its end", |f| {
+        let values: Vec<_> = (0..9).map(|n| f.i64(n)).collect();
+        escaped = Some((f.variable(Type::I64), values[8]));
+    });
+    let (variable, value) = escaped.unwrap();
+    fails("a variable of another function", |f| {
+        let zero = f.i64(0);
+        f.set(variable, zero);
+    });
+    fails("a variable of another function", |f| {
+        let value = f.get(variable);
+        f.ret(&[value]);
+    });
+    fails("is not a value of this function", |f| f.ret(&[value]));
+    fails("is not a value of this function", |f| {
+        f.add(value, value);
+    });
+}
+
+#[test]
+fn operands_have_fitting_types() {
+    fails("`add` takes two integers of one type, not i64 and i32", |f| {
+        let (a, b) = (f.i64(1), f.i32(1));
+        let sum = f.add(a, b);
+        f.ret(&[sum]);
+    });
+    fails("`sub` takes two integers of one type, not f64 and f64", |f| {
+        let a = f.ins().f64const(1.0);
+        f.sub(a, a);
+    });
+    fails("a condition is an integer, not a value of f64", |f| {
+        let a = f.ins().f64const(1.0);
+        f.if_then(a, |_| ());
+    });
+    // The verifier's messages are not lost.
+    fails("iadd", |f| {
+        let (a, b) = (f.i64(1), f.i32(1));
+        let sum = f.ins().iadd(a, b);
+        f.ret(&[sum]);
+    });
+}
+
+#[test]
+fn a_body_keeps_its_module() {
+    let engine = engine();
+    let (mut a, mut b) = (Module::new(&engine), Module::new(&engine));
+    let own = a.declare("own", [Type::Ref], [Type::I64]).unwrap();
+    b.declare("other", [Type::I64], [Type::I64]).unwrap();
+    let error = a.define(&own, |f| {
+        let zero = f.i64(0);
+        f.ret(&[zero]);
+        std::mem::swap(f.module(), &mut b);
+    });
+    assert!(format!("{:#}", error.unwrap_err()).contains("was declared in another module"));
+
+    let mut module = Module::new(&engine);
+    let twice = module.declare("twice", [], []).unwrap();
+    let error = module.define(&twice, |f| f.module().define(&twice, |_| ()).unwrap());
+    assert!(format!("{:#}", error.unwrap_err()).contains("is defined twice"));
+}
+
+#[test]
+fn a_function_that_failed_can_be_defined_again() {
+    let engine = engine();
+    let mut module = Module::new(&engine);
+    module.function("f", [], [Type::I64], |_| ()).unwrap_err();
+    module
+        .function("f", [], [Type::I64], |f| {
+            let one = f.i64(1);
+            f.ret(&[one]);
+        })
+        .unwrap();
+    let mut store = Store::new(&engine, &module.compile().unwrap()).unwrap();
+    assert_eq!(store.function::<(), i64>("f").unwrap().call(&mut store, ()).unwrap(), 1);
+}
+
+#[test]
+fn an_embedder_keeps_the_collector() {
+    let drc = Engine::new(Collector::drc()).unwrap();
+    let error = Engine::builder(Collector::copying()).build_with(|_| (**drc.abi()).clone());
+    let text = format!("{:#}", error.err().expect("it was built"));
+    assert!(text.contains("collector is `copying` here, but `drc` there"), "{text}");
+}
+
+#[test]
+fn stores_move_between_threads() {
+    let engine = engine();
+    let module = lists(&engine).0;
+    let mut store = Store::new(&engine, &module.compile().unwrap()).unwrap();
+    let live = std::thread::spawn(move || {
+        store.collect().unwrap();
+        store.stats().live_objects
+    });
+    assert_eq!(live.join().unwrap(), 0);
+}
+
 /// A reference is a root without a declaration, even if Cranelift's builder passes it to a block.
 #[test]
 fn safepoints_are_placed_without_being_asked_for() {

@@ -6,6 +6,7 @@
 //! cargo run --release -p linked_list -- generational:nursery=64KiB 1000000
 //! ```
 
+// ANCHOR: head
 use anyhow::{Context, Result, ensure};
 use cranelift_codegen::ir::{InstBuilder, condcodes::IntCC};
 use gc_engine::{Collector, Engine, Module, Rooted, Store, Type};
@@ -17,6 +18,7 @@ fn main() -> Result<()> {
     let n: i64 = args.next().context(usage)?.parse().context("N must be a number")?;
     ensure!(args.next().is_none(), "{usage}");
     let zeal = std::env::var("ZEAL").map_or(Ok(0), |zeal| zeal.parse()).context("ZEAL")?;
+    // ANCHOR_END: head
     // ANCHOR: engine
     let engine = Engine::builder(collector).zeal(zeal).build()?;
     // ANCHOR_END: engine

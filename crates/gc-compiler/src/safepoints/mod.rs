@@ -178,6 +178,11 @@ impl References {
         self.0.insert(value);
     }
 
+    /// Whether `value` is marked.
+    pub fn contains(&self, value: Value) -> bool {
+        self.0.contains(&value)
+    }
+
     /// Removes all marks.
     pub fn clear(&mut self) {
         self.0.clear();

@@ -3,12 +3,13 @@
 use super::{Callee, FunctionHandle, Module, clif_signature, clif_type};
 use crate::{Engine, Type};
 use anyhow::{Result, anyhow};
-use cranelift_codegen::ir::{self, InstBuilder, Value, ValueDef, types};
+use cranelift_codegen::ir::{self, InstBuilder, InstructionData, Opcode, Value, ValueDef, types};
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder};
 use gc_compiler::safepoints::References;
 use gc_compiler::{GcEmitter, GcFuncEnv, import_function, import_host_call, trap_code};
 use gc_types::{Abi, HostCall, Trap};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The function's environment for `gc-compiler`.
 pub(super) struct Env {
@@ -109,12 +110,15 @@ impl Outcome for Result<()> {
 pub struct Variable {
     inner: cranelift_frontend::Variable,
     ty: Type,
+    /// The number of its body.
+    body: u64,
 }
 
 /// A function that is being built. Its methods append to the current block.
 ///
 /// If a method is misused (a value of a wrong type, a function that is not declared), the
-/// definition of the function fails with the first such error.
+/// definition of the function fails with the first such error. A [`Value`] belongs to one body. In
+/// another body it is an error at best, and another value at worst.
 ///
 /// References automatically become roots. The body knows that values of [`Type::Ref`], and the
 /// references that [`gc`](Body::gc) emits, are references. If code that is emitted with
@@ -150,11 +154,20 @@ pub struct Body<'m, 'b> {
     function: FunctionHandle,
     builder: FunctionBuilder<'b>,
     env: Env,
+    /// Its number among all bodies of the process.
+    number: u64,
     params: Vec<Value>,
     functions: HashMap<u32, ir::FuncRef>,
     /// The first misuse.
     error: Option<anyhow::Error>,
 }
+
+/// The end of the message about a value that is used as a reference.
+pub(super) const NOT_A_REFERENCE: &str =
+    "was given an integer (`declare_ref` declares a reference that other code makes)";
+
+/// The number of bodies that were begun.
+static BODIES: AtomicU64 = AtomicU64::new(0);
 
 impl<'m, 'b> Body<'m, 'b> {
     pub(super) fn new(
@@ -178,7 +191,8 @@ impl<'m, 'b> Body<'m, 'b> {
         let env = Env { engine: engine.clone(), vmctx, references, host_calls: HashMap::new() };
         let function = function.clone();
         let functions = HashMap::new();
-        Body { module, engine, function, builder, env, params, functions, error: None }
+        let number = BODIES.fetch_add(1, Ordering::Relaxed);
+        Body { module, engine, function, builder, env, number, params, functions, error: None }
     }
 
     /// Ends the last block. Returns the block if the function must not reach it.
@@ -233,12 +247,20 @@ impl<'m, 'b> Body<'m, 'b> {
     }
 
     /// Cranelift's builder of this function. Code that you build with it must keep the function's
-    /// signature and end its blocks. Sealing is optional.
+    /// signature and end its blocks. Sealing is optional. Use [`ret`](Body::ret) and
+    /// [`trap`](Body::trap) instead of Cranelift's instructions, so that code can follow.
+    ///
+    /// # Panics
+    /// Cranelift's builder panics if it is misused, for example by an instruction after the end of
+    /// a block.
     pub fn builder(&mut self) -> &mut FunctionBuilder<'b> {
         &mut self.builder
     }
 
-    /// Inserts an instruction.
+    /// Inserts an instruction. [`builder`](Body::builder) says what to consider.
+    ///
+    /// # Panics
+    /// If Cranelift's builder is misused.
     pub fn ins(&mut self) -> FuncInstBuilder<'_, 'b> {
         self.builder.ins()
     }
@@ -268,11 +290,15 @@ impl<'m, 'b> Body<'m, 'b> {
     // ---- values ----
 
     /// The parameter with this number, counted from 0.
-    ///
-    /// # Panics
-    /// If there is none.
     pub fn param(&mut self, number: usize) -> Value {
-        self.params[number]
+        match self.params.get(number) {
+            Some(value) => *value,
+            None => {
+                let count = self.params.len();
+                self.misused(anyhow!("it has no parameter {number}: it has {count}"));
+                self.dummy(types::I64)
+            }
+        }
     }
 
     /// A constant.
@@ -298,45 +324,115 @@ impl<'m, 'b> Body<'m, 'b> {
 
     /// The sum of two integers of one type.
     pub fn add(&mut self, a: Value, b: Value) -> Value {
-        self.ins().iadd(a, b)
+        match self.are_integers("add", a, b) {
+            true => self.ins().iadd(a, b),
+            false => self.dummy(types::I64),
+        }
     }
 
     /// The difference of two integers of one type.
     pub fn sub(&mut self, a: Value, b: Value) -> Value {
-        self.ins().isub(a, b)
+        match self.are_integers("sub", a, b) {
+            true => self.ins().isub(a, b),
+            false => self.dummy(types::I64),
+        }
+    }
+
+    /// Checks that two operands of `what` are integers of one type.
+    fn are_integers(&mut self, what: &str, a: Value, b: Value) -> bool {
+        let [Some(a), Some(b)] = [a, b].map(|value| self.type_of(what, value)) else {
+            return false;
+        };
+        if a != b || !a.is_int() {
+            self.misused(anyhow!("`{what}` takes two integers of one type, not {a} and {b}"));
+            return false;
+        }
+        true
+    }
+
+    /// Checks that a condition is an integer.
+    pub(super) fn is_condition(&mut self, value: Value) -> bool {
+        match self.type_of("a condition", value) {
+            Some(ty) if ty.is_int() => true,
+            Some(ty) => {
+                self.misused(anyhow!("a condition is an integer, not a value of {ty}"));
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// The type of a value that `what` uses, if it is one of this body.
+    pub(super) fn type_of(&mut self, what: &str, value: Value) -> Option<ir::Type> {
+        let dfg = &self.builder.func.dfg;
+        if dfg.value_is_valid(value) {
+            return Some(dfg.value_type(value));
+        }
+        self.misused(anyhow!("`{what}` uses {value}, which is not a value of this function"));
+        None
     }
 
     /// A new variable.
     pub fn variable(&mut self, ty: Type) -> Variable {
-        Variable { inner: self.builder.declare_var(clif_type(ty)), ty }
+        Variable { inner: self.builder.declare_var(clif_type(ty)), ty, body: self.number }
     }
 
     /// Sets a variable.
     pub fn set(&mut self, variable: Variable, value: Value) {
-        if self.expect("set", value, variable.ty) {
+        if self.has_variable(variable) && self.expect("set", value, variable.ty) {
             self.builder.def_var(variable.inner, value);
         }
     }
 
     /// The value to which a variable was last set.
     pub fn get(&mut self, variable: Variable) -> Value {
-        self.builder.use_var(variable.inner)
+        match self.has_variable(variable) {
+            true => self.builder.use_var(variable.inner),
+            false => self.dummy(clif_type(variable.ty)),
+        }
     }
 
-    /// Checks that `value`, an argument of `what`, has type `ty`, and returns whether it does. If
-    /// `ty` is [`Type::Ref`], declares the value as a reference.
+    fn has_variable(&mut self, variable: Variable) -> bool {
+        let is_own = variable.body == self.number;
+        if !is_own {
+            self.misused(anyhow!("it uses a variable of another function"));
+        }
+        is_own
+    }
+
+    /// Checks that `value`, an argument of `what`, has type `ty`, and returns whether it does.
     pub(super) fn expect(&mut self, what: &str, value: Value, ty: Type) -> bool {
-        let found = self.builder.func.dfg.value_type(value);
+        let Some(found) = self.type_of(what, value) else { return false };
         if found != clif_type(ty) {
             self.misused(anyhow!(
                 "`{what}` takes a value of type {ty}, but was given one of {found}"
             ));
             return false;
         }
-        if ty == Type::Ref {
-            self.declare_ref(value);
+        if ty == Type::Ref && !self.is_reference(value) {
+            self.misused(anyhow!("`{what}` takes a reference, but {NOT_A_REFERENCE}"));
+            return false;
         }
         true
+    }
+
+    /// Whether `value`, an `i64`, is a reference as far as the body knows.
+    pub(super) fn is_reference(&self, value: Value) -> bool {
+        let func = &self.builder.func;
+        let value = func.dfg.resolve_aliases(value);
+        self.env.references.contains(value)
+            || match func.dfg.value_def(value) {
+                ValueDef::Result(inst, _) => match func.dfg.insts[inst] {
+                    // Null, and what `ref_i31` emits.
+                    InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => imm.bits() == 0,
+                    InstructionData::Unary { opcode: Opcode::Uextend, .. } => true,
+                    // These are derived, as block parameters are.
+                    InstructionData::Ternary { opcode: Opcode::Select, .. } => true,
+                    _ => false,
+                },
+                ValueDef::Param(..) => value != self.env.vmctx && !self.params.contains(&value),
+                ValueDef::Union(..) => false,
+            }
     }
 
     /// A value of `ty` that replaces a value that cannot be made because of a misuse.

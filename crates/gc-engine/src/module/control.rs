@@ -1,7 +1,7 @@
 //! Loops and conditions. Variables pass values out of them.
 
 use super::Body;
-use cranelift_codegen::ir::{Block, InstBuilder, Value};
+use cranelift_codegen::ir::{Block, InstBuilder, Value, types};
 
 impl Body<'_, '_> {
     /// Runs `body` as long as `condition` returns an integer that is not zero.
@@ -16,7 +16,7 @@ impl Body<'_, '_> {
         self.jump(header);
         self.builder().switch_to_block(header);
         let condition = condition(self);
-        self.ins().brif(condition, inside, &[], after, &[]);
+        self.branch(condition, inside, after);
         self.enter(inside);
         body(self);
         self.jump(header);
@@ -39,7 +39,7 @@ impl Body<'_, '_> {
         let yes = self.builder().create_block();
         let no = self.builder().create_block();
         let after = self.builder().create_block();
-        self.ins().brif(condition, yes, &[], no, &[]);
+        self.branch(condition, yes, no);
         self.enter(yes);
         then(self);
         self.jump(after);
@@ -50,6 +50,15 @@ impl Body<'_, '_> {
     }
 
     /// Continues in `block`. All jumps to the block must have been emitted.
+    /// Branches on a condition.
+    fn branch(&mut self, condition: Value, yes: Block, no: Block) {
+        let condition = match self.is_condition(condition) {
+            true => condition,
+            false => self.dummy(types::I8),
+        };
+        self.ins().brif(condition, yes, &[], no, &[]);
+    }
+
     fn enter(&mut self, block: Block) {
         self.builder().seal_block(block);
         self.builder().switch_to_block(block);

@@ -14,7 +14,7 @@ pub use callee::{Callee, FunctionHandle};
 pub use objects::{ArrayType, StructType};
 
 use crate::{Code, Engine, Signature, Type};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use body::Env;
 use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, types};
 use cranelift_codegen::isa::CallConv;
@@ -77,6 +77,8 @@ struct Function {
     handle: FunctionHandle,
     /// Whether the host can call it.
     exported: bool,
+    /// Whether its definition failed in the call that declared it.
+    forgotten: bool,
     compiled: Option<CompiledFunction>,
 }
 
@@ -177,11 +179,13 @@ impl Module {
     ) -> Result<FunctionHandle> {
         let index = u32::try_from(self.functions.len()).context("too many functions")?;
         let handle = FunctionHandle { index, name: name.into(), signature: Arc::new(signature) };
-        self.functions.push(Function { handle: handle.clone(), exported, compiled: None });
+        let (declared, forgotten) = (handle.clone(), false);
+        self.functions.push(Function { handle: declared, exported, forgotten, compiled: None });
         Ok(handle)
     }
 
-    /// Declares and [defines](Module::define) a function. It can call itself by its name.
+    /// Declares and [defines](Module::define) a function. It can call itself by its name. If the
+    /// definition fails, the function is no longer declared.
     ///
     /// # Errors
     /// If there already is a function with this name, or as for [`define`](Module::define).
@@ -193,8 +197,12 @@ impl Module {
         build: impl FnOnce(&mut Body<'_, '_>) -> O,
     ) -> Result<FunctionHandle> {
         let function = self.declare(name, params, results)?;
-        self.define(&function, build)?;
-        Ok(function)
+        let defined = self.define(&function, build);
+        if defined.is_err() {
+            self.names.remove(name);
+            self.functions[function.index as usize].forgotten = true;
+        }
+        defined.map(|()| function)
     }
 
     /// Defines a declared function: `build` emits its code, which is then compiled.
@@ -208,22 +216,30 @@ impl Module {
         function: &FunctionHandle,
         build: impl FnOnce(&mut Body<'_, '_>) -> O,
     ) -> Result<()> {
+        self.check_undefined(function)?;
+        let mut builders = self.builders.pop().unwrap_or_default();
+        let mut func = new_function(function);
+        set_stack_limit(&mut func, &self.engine.abi().offsets())?;
+        let emitted = self.emit(function, &mut func, &mut builders, build);
+        let (env, end) = emitted.with_context(|| format!("function `{}`", function.name()))?;
+        // `build` has had access to the module.
+        self.check_undefined(function)?;
+        // After an error, Cranelift's memory cannot be used for another function.
+        self.builders.push(builders);
+        let compiled = self.finish(function, func, &env, end);
+        let compiled = compiled.with_context(|| format!("function `{}`", function.name()))?;
+        self.functions[function.index as usize].compiled = Some(compiled);
+        Ok(())
+    }
+
+    /// Checks that the function belongs to this module and is not defined.
+    fn check_undefined(&self, function: &FunctionHandle) -> Result<()> {
         let known = self.functions.get(function.index as usize);
         let known = known.filter(|known| known.handle.same(function));
         let known = known.with_context(|| {
             format!("the function `{}` was declared in another module", function.name())
         })?;
         ensure!(known.compiled.is_none(), "the function `{}` is defined twice", function.name());
-        let mut builders = self.builders.pop().unwrap_or_default();
-        let mut func = new_function(function);
-        set_stack_limit(&mut func, &self.engine.abi().offsets())?;
-        let emitted = self.emit(function, &mut func, &mut builders, build);
-        let (env, end) = emitted.with_context(|| format!("function `{}`", function.name()))?;
-        // After an error, Cranelift's memory cannot be used for another function.
-        self.builders.push(builders);
-        let compiled = self.finish(function, func, &env, end);
-        let compiled = compiled.with_context(|| format!("function `{}`", function.name()))?;
-        self.functions[function.index as usize].compiled = Some(compiled);
         Ok(())
     }
 
@@ -276,9 +292,12 @@ impl Module {
                 function.signature()
             );
         }
-        self.context
-            .eliminate_unreachable_code(compiler.isa())
-            .map_err(|error| anyhow::anyhow!("{error}"))?;
+        if self.engine.verifies() {
+            let verified = cranelift_codegen::verify_function(&self.context.func, compiler.isa());
+            verified.map_err(|errors| anyhow!("its CLIF is not valid:\n{errors}"))?;
+        }
+        let removed = self.context.eliminate_unreachable_code(compiler.isa());
+        removed.map_err(|error| anyhow!("{error}"))?;
         let func = &mut self.context.func;
         for block in func.layout.blocks() {
             for inst in func.layout.block_insts(block) {
@@ -309,21 +328,22 @@ impl Module {
     /// the memory.
     pub fn compile(self) -> Result<Code> {
         let mut linker = ImageLinker::new();
-        let mut functions = BTreeMap::new();
-        for Function { handle, exported, compiled } in self.functions {
+        let mut exports = BTreeMap::new();
+        let functions = self.functions.into_iter().filter(|function| !function.forgotten);
+        for Function { handle, exported, compiled, .. } in functions {
             let name = handle.name();
             let compiled = compiled
                 .with_context(|| format!("the function `{name}` is declared, but not defined"))?;
             linker.define(handle.index, name.to_owned(), compiled)?;
             if exported {
                 linker.export(handle.index)?;
-                functions.insert(name.to_owned(), (handle.index, handle.signature().clone()));
+                exports.insert(name.to_owned(), (handle.index, handle.signature().clone()));
             }
         }
         let image = linker.link(self.engine.compiler())?;
         // A store has one code. So the type indices in it are those of the module.
         let memory = CodeMemory::publish(image, self.engine.abi(), &[])?;
-        Ok(Code::new(memory, self.layouts, functions))
+        Ok(Code::new(memory, self.layouts, exports))
     }
 
     /// The function with this name.

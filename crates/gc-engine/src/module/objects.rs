@@ -1,5 +1,6 @@
 //! Structs and arrays: their types and operations.
 
+use super::body::NOT_A_REFERENCE;
 use super::{Body, header_word};
 use anyhow::{Result, anyhow, ensure};
 use cranelift_codegen::ir::{self, InstBuilder, Value, types};
@@ -121,16 +122,17 @@ impl Body<'_, '_> {
 
     /// Checks that `value` can be stored as a `ty`.
     fn storable(&mut self, what: &str, value: Value, ty: StorageType) -> Result<(), Misused> {
-        let found = self.builder().func.dfg.value_type(value);
+        let found = self.type_of(what, value).ok_or(Misused)?;
         let expected = loaded(ty);
         self.checked(match found == expected {
             true => Ok(()),
             false => Err(anyhow!("{what} is of type {ty:?}, but the value is of {found}")),
         })?;
-        if ty.is_ref() {
-            self.declare_ref(value);
-        }
-        Ok(())
+        let fits = !ty.is_ref() || self.is_reference(value);
+        self.checked(match fits {
+            true => Ok(()),
+            false => Err(anyhow!("{what} must be a reference, but {NOT_A_REFERENCE}")),
+        })
     }
 
     fn object(&mut self, what: &str, value: Value) -> Result<(), Misused> {
