@@ -9,6 +9,7 @@ use cranelift_codegen::isa::CallConv;
 use gc_engine::{
     Body, Collector, Engine, HeapBounds, Module, OptLevel, Rooted, Store, Trap, TrapError, Type,
 };
+use gc_types::{I31, VMGcRef};
 
 fn engine() -> Engine {
     Engine::new(Collector::default()).unwrap()
@@ -88,6 +89,21 @@ fn an_integer_is_not_a_reference() {
             f.ret(&[number]);
         });
         assert!(format!("{:#}", error.unwrap_err()).contains(integer));
+    }
+}
+
+#[test]
+fn null_and_small_integers_are_references() {
+    let engine = engine();
+    let mut module = Module::new(&engine);
+    let seven = VMGcRef::from_i31(I31::wrapping_i32(7)).as_raw_u32();
+    for (name, constant) in [("null", 0), ("seven", seven)] {
+        module
+            .function(name, [], [Type::Ref], |f| {
+                let value = f.i64(constant.into());
+                f.ret(&[value]);
+            })
+            .unwrap();
     }
 }
 

@@ -7,7 +7,7 @@ use cranelift_codegen::ir::{self, InstBuilder, InstructionData, Opcode, Value, V
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder};
 use gc_compiler::safepoints::References;
 use gc_compiler::{GcEmitter, GcFuncEnv, import_function, import_host_call, trap_code};
-use gc_types::{Abi, HostCall, Trap};
+use gc_types::{Abi, HostCall, Trap, VMGcRef};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -423,8 +423,13 @@ impl<'m, 'b> Body<'m, 'b> {
         self.env.references.contains(value)
             || match func.dfg.value_def(value) {
                 ValueDef::Result(inst, _) => match func.dfg.insts[inst] {
-                    // Null, and what `ref_i31` emits.
-                    InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => imm.bits() == 0,
+                    // Null and `i31`s, and what `ref_i31` emits.
+                    InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => {
+                        let word = u32::try_from(imm.bits()).ok();
+                        word.is_some_and(|word| {
+                            VMGcRef::from_raw_u32(word).is_none_or(|gc_ref| gc_ref.is_i31())
+                        })
+                    }
                     InstructionData::Unary { opcode: Opcode::Uextend, .. } => true,
                     // These are derived, as block parameters are.
                     InstructionData::Ternary { opcode: Opcode::Select, .. } => true,
