@@ -78,10 +78,12 @@ impl<T: Zeroable> ZeroedVec<T> {
     }
 
     /// Makes it `len` elements long. The new elements are zero. It can never have more than
-    /// `maximum` elements, which must be the same in each call.
+    /// `maximum` elements, which must be the same in each call: address space is reserved for the
+    /// `maximum` of the first call that makes it large.
     ///
     /// # Errors
-    /// If the source or the system refuses. Then nothing changes.
+    /// If the source or the system refuses, or no address space is reserved for `len` elements.
+    /// Then nothing changes.
     ///
     /// # Panics
     /// If it would become shorter, or longer than `maximum`.
@@ -157,12 +159,14 @@ impl<T: Zeroable> Mapped<T> {
         Ok(Mapped { memory, len, _elements: PhantomData })
     }
 
-    /// Makes it `len` elements long, at most its maximum.
+    /// Makes it `len` elements long, at most its first maximum.
     fn grow(&mut self, len: usize) -> Result<(), HeapError> {
-        let (bytes, accessible) = (len * size_of::<T>(), self.memory.accessible());
+        let (size, accessible) = (self.memory.request().size, self.memory.accessible());
+        let bytes = len.checked_mul(size_of::<T>()).filter(|bytes| *bytes <= size);
+        let bytes = bytes.ok_or(HeapError::TooLarge { length: len as u64 })?;
         if bytes > accessible {
             // The size at least doubles, so that small growth rarely calls the system.
-            let wanted = bytes.max(2 * accessible).min(self.memory.request().size);
+            let wanted = bytes.max(2 * accessible).min(size);
             self.memory.grow(wanted)?;
         }
         self.len = len;
@@ -230,6 +234,18 @@ mod tests {
             assert_eq!(elements.as_ptr(), place);
         }
         assert!(elements.iter().all(|element| *element == 0));
+    }
+
+    #[test]
+    fn a_later_maximum_reserves_nothing() {
+        let mut elements = elements::<u32>();
+        elements.grow(20_000, 20_000).unwrap();
+        // The last one is more bytes than a `usize` can count.
+        for more in [20_001, 1_000_000, usize::MAX / 4 + 2] {
+            let error = elements.grow(more, more).unwrap_err();
+            assert!(matches!(error, HeapError::TooLarge { .. }), "{error}");
+            assert_eq!(elements.len(), 20_000);
+        }
     }
 
     #[test]
