@@ -352,3 +352,42 @@ fn what_is_kept_is_released_when_the_system_has_no_more() {
     drop(memory(PAGE).unwrap());
     assert_eq!(source.kept_now(), 1);
 }
+
+/// The accessible bytes of what is kept are data of the process, whose limit may be reached when
+/// more bytes become accessible.
+#[cfg(all(target_os = "linux", not(miri)))]
+#[test]
+fn what_is_kept_is_released_when_no_more_bytes_can_be_accessible() {
+    const NAME: &str = "what_is_kept_is_released_when_no_more_bytes_can_be_accessible";
+    const LIMITED: &str = "GC_RUNTIME_TEST_WITH_LIMIT";
+    if std::env::var_os(LIMITED).is_none() {
+        // The limit is one of a process, so this test runs in one of its own: 300 MiB of data.
+        let script = "ulimit -d 307200 && exec \"$0\" --exact \"$1\"";
+        let test = std::env::current_exe().unwrap();
+        let mut child = std::process::Command::new("sh");
+        child.args(["-c", script]).arg(test).arg(NAME).env(LIMITED, "");
+        let output = child.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    for initial in [200 << 20, PAGE] {
+        let source = Arc::new(OnDemand::default());
+        let erased: Arc<dyn MemorySource> = source.clone();
+        let purpose = MemoryPurpose::LinearMemory;
+        let memory = |size: usize, initial| {
+            MappedMemory::new(&erased, MemoryRequest { purpose, size, unmapped: 0, initial })
+        };
+        let many: Vec<MappedMemory> = (0..3).map(|_| memory(1 << 32, 80 << 20).unwrap()).collect();
+        drop(many);
+        assert_eq!(source.kept_now(), 3);
+        // Either the initial bytes are too many, or those of growth.
+        let other = memory(1 << 33, initial).unwrap();
+        assert_eq!(source.kept_now(), if initial == PAGE { 3 } else { 0 });
+        other.grow(200 << 20).unwrap();
+        assert_eq!((source.kept_now(), other.accessible()), (0, 200 << 20));
+        // What is not reserved is no reason to release anything.
+        drop(memory(1 << 32, PAGE).unwrap());
+        assert!(other.grow((1 << 33) + 1).is_err());
+        assert_eq!(source.kept_now(), 1);
+    }
+}

@@ -1,6 +1,6 @@
 //! [`OnDemand`]: the source that maps memory when it is asked for, and keeps a few reservations.
 
-use super::{MemoryPurpose, MemoryRequest, MemorySource, Reservation, UsedReservation};
+use super::{Growth, MemoryPurpose, MemoryRequest, MemorySource, Reservation, UsedReservation};
 use crate::HeapError;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// is kept is cleared when it is given back: a later store never sees the bytes of an earlier one,
 /// and they do not stay in memory. Pages that were used are overwritten with zeroes as long as they
 /// are few, and given back to the system otherwise. Whatever is kept is unmapped when the source is
-/// dropped.
+/// dropped, and when the system refuses address space or memory.
 ///
 /// ```
 /// use gc_runtime::{HeapOptions, OnDemand};
@@ -47,6 +47,13 @@ impl OnDemand {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives what is kept back to the system. Returns whether there was anything.
+    fn release(&self) -> bool {
+        // The system is called without the lock.
+        let kept = std::mem::take(&mut *self.kept());
+        !kept.is_empty()
+    }
+
     /// The number of reservations that it keeps now.
     pub fn kept_now(&self) -> usize {
         self.kept().len()
@@ -69,16 +76,20 @@ impl MemorySource for OnDemand {
             Some(place) => Ok(kept.remove(place).expect("there is one")),
             None => {
                 drop(kept);
-                Reservation::new(request).or_else(|error| {
+                match Reservation::new(request) {
                     // What is kept may be what the system lacks.
-                    let kept = std::mem::take(&mut *self.kept());
-                    if kept.is_empty() {
-                        return Err(error);
-                    }
-                    drop(kept);
-                    Reservation::new(request)
-                })
+                    Err(_) if self.release() => Reservation::new(request),
+                    result => result,
+                }
             }
+        }
+    }
+
+    fn commit(&self, growth: Growth<'_>) -> Result<(), HeapError> {
+        match growth.commit() {
+            // The accessible bytes of what is kept count as used where the system limits them.
+            Err(HeapError::NoMemory { .. }) if self.release() => growth.commit(),
+            result => result,
         }
     }
 

@@ -89,7 +89,7 @@ fn whole_pages(bytes: usize) -> usize {
 }
 
 /// Bytes that are to become accessible.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Growth<'a> {
     pub(super) memory: &'a MappedMemory,
     pub(super) to: usize,
@@ -117,7 +117,7 @@ impl Growth<'_> {
         HeapError::NoMemory { purpose: self.purpose(), bytes, why }
     }
 
-    /// Makes them accessible.
+    /// Makes them accessible. After an error, a source can release memory and try again.
     ///
     /// # Errors
     /// If the system refuses.
