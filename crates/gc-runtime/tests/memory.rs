@@ -391,3 +391,20 @@ fn what_is_kept_is_released_when_no_more_bytes_can_be_accessible() {
         assert_eq!(source.kept_now(), 1);
     }
 }
+
+#[test]
+fn sizes_that_no_system_has_are_refused() {
+    let source: Arc<dyn MemorySource> = Arc::new(OnDemand::default());
+    let purpose = MemoryPurpose::LinearMemory;
+    let request = MemoryRequest { purpose, size: 4 * PAGE, unmapped: PAGE, initial: PAGE };
+    let memory = MappedMemory::new(&source, request).unwrap();
+    for most in [usize::MAX, usize::MAX - 4095, usize::MAX - 4096, usize::MAX / 2] {
+        let error = memory.grow(most).unwrap_err();
+        assert!(matches!(error, HeapError::OutOfMemory { .. }), "{error}");
+        assert_eq!(memory.accessible(), PAGE);
+        for (unmapped, initial) in [(0, 0), (0, most), (most, 0), (most, most)] {
+            let request = MemoryRequest { purpose, size: most, unmapped, initial };
+            assert!(MappedMemory::new(&source, request).is_err(), "{request:?}");
+        }
+    }
+}
