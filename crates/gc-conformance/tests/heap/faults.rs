@@ -60,7 +60,6 @@ fn every_fault_is_found_by_the_suite() {
         (NeverComplete, "a_collection_completes_once"),
         (IgnoresScopes, "no_collection_begins_in_a_no_gc_scope"),
         (WrongGrowth, "growth_is_reported_and_stops_at_the_limit"),
-        (StaleBound, "growth_is_reported_and_stops_at_the_limit"),
         (WrongCount, "a_field_keeps_its_object"),
         (NoReset, "a_reset_heap_is_as_new"),
         (ResetKeepsHostValues, "a_reset_heap_is_as_new"),
@@ -158,19 +157,16 @@ fn a_collector_that_moves_what_it_says_stays_is_found() {
     assert_eq!(found_by(&subject), ["objects_stay_if_the_collector_says_so"]);
 }
 
-/// A wrong bound would let compiled code access memory outside the heap.
 #[test]
-fn damage_outside_the_heap_is_found() {
-    for fault in [Fault::StaleBound, Fault::PanicsOnDamage] {
-        let collector = drc(fault);
-        let subject = Subject::new(&collector, Reclaims::Everything);
-        let found = (0..300).any(|seed| {
-            let bytes = random::bytes(seed, 4000);
-            let run = || corrupt::run(&subject, &mut Unstructured::new(&bytes)).is_err();
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(true)
-        });
-        assert!(found, "{fault:?} is not found");
-    }
+fn a_panic_because_of_damage_is_found() {
+    let collector = drc(Fault::PanicsOnDamage);
+    let subject = Subject::new(&collector, Reclaims::Everything);
+    let found = (0..300).any(|seed| {
+        let bytes = random::bytes(seed, 4000);
+        let run = || corrupt::run(&subject, &mut Unstructured::new(&bytes)).is_err();
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(true)
+    });
+    assert!(found);
 }
 
 #[test]

@@ -46,8 +46,6 @@ pub(crate) enum Fault {
     IgnoresScopes,
     /// Growth reports one page too many.
     WrongGrowth,
-    /// The bound that emitted code reads is not raised.
-    StaleBound,
     /// Objects are counted twice.
     WrongCount,
     /// Reset does nothing.
@@ -268,12 +266,7 @@ impl GcHeap for FaultyHeap {
     }
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
-        let before = self.core().memory.len();
         let grown = self.inner.grow(bytes)?;
-        if self.has(Fault::StaleBound) {
-            let memory = &mut self.core_mut().memory;
-            memory.set_data_u64(gc_types::HeapDataOffsets::BOUND, before);
-        }
         Ok(if self.has(Fault::WrongGrowth) { grown + 4096 } else { grown })
     }
 

@@ -132,7 +132,7 @@ impl HeapMemory {
         let mapping = HeapMapping::new(options, request)?;
         let bounds = options.bounds;
         let mut memory = HeapMemory { mapping, len, maximum, bounds };
-        memory.set_data_u64(HeapDataOffsets::BOUND, len);
+        memory.publish_bound();
         Ok(memory)
     }
 
@@ -236,7 +236,7 @@ impl HeapMemory {
         }
         self.mapping.memory.grow((self.usable() + grown) as usize)?;
         self.len += grown;
-        self.set_data_u64(HeapDataOffsets::BOUND, self.len);
+        self.publish_bound();
         Ok(grown)
     }
 
@@ -255,7 +255,7 @@ impl HeapMemory {
         for word in &self.mapping.data.0 {
             word.store(0, Relaxed);
         }
-        self.set_data_u64(HeapDataOffsets::BOUND, self.len);
+        self.publish_bound();
     }
 
     /// Gives the pages of `count` bytes from index `at` on back to the system. The bytes stay
@@ -288,12 +288,16 @@ impl HeapMemory {
         self.data_word(offset).load(Relaxed)
     }
 
-    /// Writes the data word at byte `offset`.
+    /// Writes the data word at byte `offset`, which emitted code reads.
     ///
     /// # Panics
-    /// As [`data_u32`](HeapMemory::data_u32).
+    /// * As [`data_u32`](HeapMemory::data_u32).
+    /// * If it is one of the words of [`HeapDataOffsets::BOUND`]. Emitted code relies on them, so
+    ///   only this type writes them.
     #[inline]
     pub fn set_data_u32(&mut self, offset: u32, value: u32) {
+        const BOUND: std::ops::Range<u32> = HeapDataOffsets::BOUND..HeapDataOffsets::BOUND + 8;
+        assert!(!BOUND.contains(&offset), "only the heap's memory writes its bound");
         self.data_word(offset).store(value, Relaxed);
     }
 
@@ -312,13 +316,18 @@ impl HeapMemory {
     /// Writes the two data words at byte `offset` as one number.
     ///
     /// # Panics
-    /// As [`data_u32`](HeapMemory::data_u32).
+    /// As [`set_data_u32`](HeapMemory::set_data_u32).
     pub fn set_data_u64(&mut self, offset: u32, value: u64) {
-        let halves = [value as u32, (value >> 32) as u32];
-        let [first, second] =
-            if cfg!(target_endian = "little") { halves } else { [halves[1], halves[0]] };
+        let [first, second] = halves(value);
         self.set_data_u32(offset, first);
         self.set_data_u32(offset + 4, second);
+    }
+
+    /// Writes the bound that emitted code compares addresses with.
+    fn publish_bound(&mut self) {
+        let [first, second] = halves(self.len);
+        self.data_word(HeapDataOffsets::BOUND).store(first, Relaxed);
+        self.data_word(HeapDataOffsets::BOUND + 4).store(second, Relaxed);
     }
 
     #[inline]
@@ -326,4 +335,10 @@ impl HeapMemory {
         assert!(offset.is_multiple_of(4), "heap data is in words");
         &self.mapping.data.0[offset as usize / 4]
     }
+}
+
+/// The two words of a number, in the order of their addresses.
+fn halves(value: u64) -> [u32; 2] {
+    let (low, high) = (value as u32, (value >> 32) as u32);
+    if cfg!(target_endian = "little") { [low, high] } else { [high, low] }
 }

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 fn options(bounds: HeapBounds) -> HeapOptions {
     HeapOptions { initial: 128 << 10, maximum: 1 << 20, bounds, ..HeapOptions::default() }
@@ -91,6 +92,24 @@ fn growth_stops_at_the_limit_and_updates_the_bound() {
         assert_eq!(memory.len(), 1 << 20);
         assert_eq!(memory.data_u64(HeapDataOffsets::BOUND), 1 << 20);
         assert!(matches!(memory.grow(1), Err(HeapError::OutOfMemory { .. })));
+    }
+}
+
+/// Emitted code would access memory outside the heap if the bound were larger.
+#[test]
+fn only_the_memory_writes_its_bound() {
+    let mut memory = HeapMemory::new(&options(HeapBounds::Checked)).unwrap();
+    let bound = memory.len();
+    for offset in [HeapDataOffsets::BOUND, HeapDataOffsets::BOUND + 4] {
+        let set_u32 = |memory: &mut HeapMemory| memory.set_data_u32(offset, u32::MAX);
+        let set_u64 = |memory: &mut HeapMemory| memory.set_data_u64(offset, u64::MAX);
+        for set in [&set_u32 as &dyn Fn(&mut HeapMemory), &set_u64] {
+            let attempt = catch_unwind(AssertUnwindSafe(|| set(&mut memory)));
+            let panic = attempt.unwrap_err();
+            let message = panic.downcast_ref::<&str>().expect("a message");
+            assert_eq!(*message, "only the heap's memory writes its bound");
+            assert_eq!(memory.data_u64(HeapDataOffsets::BOUND), bound);
+        }
     }
 }
 
