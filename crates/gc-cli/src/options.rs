@@ -5,7 +5,7 @@ use crate::registry::Registry;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gc_engine::size;
-use gc_wasm::{AdaptivePolicy, Collector, Config, Engine, FixedPolicy, Store};
+use gc_wasm::{AdaptivePolicy, Collector, Config, Engine, FixedPolicy};
 use std::time::Duration;
 
 /// Bytes that 32 bits can address.
@@ -160,15 +160,12 @@ impl HeapOptions {
                 size::show(self.heap_max)
             )));
         }
-        let engine =
-            Engine::new(&self.config(collector)).map_err(|error| misuse(format!("{error:#}")))?;
-        if self.gc_zeal != 0 {
-            // Only making a store shows whether heaps support it.
-            Store::new(&engine, ()).map_err(|error| {
-                misuse(format!("{error:#}; for this command, build it with `--features gc_zeal`"))
-            })?;
-        }
-        Ok(engine)
+        Engine::new(&self.config(collector)).map_err(|error| {
+            let without = self.gc_zeal != 0 && !cfg!(feature = "gc_zeal");
+            let hint =
+                if without { "; for this command, build it with `--features gc_zeal`" } else { "" };
+            misuse(format!("{error:#}{hint}"))
+        })
     }
 
     /// Bytes of stack for compiled code.

@@ -81,11 +81,8 @@ impl Engine {
 
     /// Creates the part of a store that has the heap, for embedders that have their own store. The
     /// heap is [made when it is needed](GcStore::lazy).
-    ///
-    /// # Errors
-    /// If the options need a disabled feature.
-    pub fn new_heap(&self) -> Result<GcStore> {
-        Ok(GcStore::lazy(&self.0.heaps)?)
+    pub fn new_heap(&self) -> GcStore {
+        GcStore::lazy(&self.0.heaps)
     }
 
     /// The host calls of code that runs in a [`Store`].
@@ -249,7 +246,8 @@ impl EngineBuilder {
     /// The engine.
     ///
     /// # Errors
-    /// If an option is out of its range, or this machine is not supported.
+    /// If an option is out of its range or needs a disabled feature, or this machine is not
+    /// supported.
     pub fn build(self) -> Result<Engine> {
         self.build_with(|abi| abi)
     }

@@ -58,10 +58,10 @@ impl Store {
     ///
     /// # Errors
     /// If `code` was compiled for another kind of heap than this engine's (the error names the
-    /// difference), if the system refuses the memory, or if the options need a disabled feature.
+    /// difference), or if the system refuses the memory.
     pub fn new(engine: &Engine, code: &Code) -> Result<Store> {
         let mut jit = JitState::new(
-            engine.new_heap()?,
+            engine.new_heap(),
             engine.abi(),
             engine.host_calls(),
             engine.max_stack(),

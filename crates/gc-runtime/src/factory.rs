@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// assert_eq!(factory.runtime().name(), "copying");
 ///
 /// // Neither store has a heap until it allocates.
-/// let [first, second] = [GcStore::lazy(&factory)?, GcStore::lazy(&factory)?];
+/// let [first, second] = [GcStore::lazy(&factory), GcStore::lazy(&factory)];
 /// assert!(!first.has_heap() && !second.has_heap());
 /// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
@@ -38,8 +38,10 @@ impl HeapFactory {
     /// ([`HeapOptions::cut_to`]).
     ///
     /// # Errors
-    /// If no memory can satisfy the options, or the system refuses to reserve address space.
+    /// If the options cannot be satisfied (no memory does, or zeal needs the feature `gc_zeal`), or
+    /// the system refuses to reserve address space.
     pub fn new(runtime: Arc<dyn GcRuntime>, options: &HeapOptions) -> Result<Self, HeapError> {
+        check(options)?;
         let options = options.clone().cut_to(&*runtime);
         let absent = HeapMapping::absent(&options)?;
         let collector = Arc::new(runtime.heap_abi(options.maximum));

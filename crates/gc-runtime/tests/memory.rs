@@ -37,7 +37,7 @@ fn options(source: Arc<dyn MemorySource>) -> HeapOptions {
 
 fn lazy(collector: &Arc<dyn GcRuntime>, options: &HeapOptions) -> GcStore {
     let factory = HeapFactory::new(collector.clone(), options).unwrap();
-    let mut store = GcStore::lazy(&Arc::new(factory)).unwrap();
+    let mut store = GcStore::lazy(&Arc::new(factory));
     let layout = GcLayout::Array(ArrayLayout::new(StorageType::I8));
     store.ensure_layout(BYTES, &Arc::new(layout)).unwrap();
     store

@@ -107,8 +107,8 @@ impl Config {
     }
 
     /// Collects at every `n`th allocation and verifies the heap before and after, to find bugs in
-    /// collectors and hosts. 0, the default, turns this off. With another value, making a store
-    /// fails unless the feature `gc_zeal` is on.
+    /// collectors and hosts. 0, the default, turns this off. With another value, making an
+    /// engine fails unless the feature `gc_zeal` is on.
     pub fn gc_zeal(&mut self, n: u32) -> &mut Config {
         self.gc_zeal = n;
         self

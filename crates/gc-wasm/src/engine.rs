@@ -82,7 +82,7 @@ impl Engine {
     }
 
     /// The part of a store that has the heap, which is made when it is needed.
-    pub(crate) fn new_heap(&self) -> Result<GcStore> {
+    pub(crate) fn new_heap(&self) -> GcStore {
         self.0.engine.new_heap()
     }
 

@@ -2,7 +2,7 @@
 
 use super::GcStore;
 use crate::no_heap::NoHeap;
-use crate::{HeapError, HeapFactory, factory};
+use crate::{HeapError, HeapFactory};
 use std::mem;
 use std::sync::Arc;
 
@@ -12,16 +12,13 @@ impl GcStore {
     /// counted nothing, and a collection does nothing. What is registered before (layouts, roots,
     /// function references, host handles) stays so.
     ///
-    /// # Errors
-    /// If the options cannot be satisfied: zeal needs the feature `gc_zeal`.
-    ///
     /// # Examples
     /// ```
     /// use gc_runtime::{GcStore, HeapFactory, HeapOptions, NoStack, collector::CopyingCollector};
     /// use std::sync::Arc;
     ///
     /// let factory = HeapFactory::new(Arc::new(CopyingCollector), &HeapOptions::default())?;
-    /// let mut store = GcStore::lazy(&Arc::new(factory))?;
+    /// let mut store = GcStore::lazy(&Arc::new(factory));
     /// assert!(!store.has_heap());
     /// assert!(store.gc(&mut NoStack)?);
     /// assert_eq!(store.stats().heap_bytes, 0);
@@ -30,12 +27,11 @@ impl GcStore {
     /// assert!(store.has_heap() && externref.is_ok());
     /// # Ok::<(), gc_runtime::HeapError>(())
     /// ```
-    pub fn lazy(factory: &Arc<HeapFactory>) -> Result<GcStore, HeapError> {
-        factory::check(factory.options())?;
+    pub fn lazy(factory: &Arc<HeapFactory>) -> GcStore {
         let heap = Box::new(NoHeap::new(factory));
         let without_heap = Some(factory.clone());
         let (collector, reclaims) = (factory.collector().clone(), factory.runtime().reclaims());
-        Ok(GcStore::with(heap, without_heap, collector, reclaims, factory.options()))
+        GcStore::with(heap, without_heap, collector, reclaims, factory.options())
     }
 
     /// Whether the heap has been made.

@@ -17,7 +17,7 @@ fn collectors() -> [Arc<dyn GcRuntime>; 4] {
 }
 
 fn lazy(runtime: Arc<dyn GcRuntime>, options: &HeapOptions) -> GcStore {
-    GcStore::lazy(&Arc::new(HeapFactory::new(runtime, options).unwrap())).unwrap()
+    GcStore::lazy(&Arc::new(HeapFactory::new(runtime, options).unwrap()))
 }
 
 /// Runs `test` on a store without a heap of each collector.

@@ -316,11 +316,13 @@ fn null_counts_each_object_once_however_often_it_is_asked() {
 fn zeal_without_its_feature_is_an_error() {
     let options = HeapOptions { zeal: 1, ..options(HeapBounds::Checked) };
     for runtime in COLLECTORS {
-        assert!(matches!(
-            gc_runtime::GcStore::new(runtime, &options),
-            Err(HeapError::Options { .. })
-        ));
+        let error = gc_runtime::GcStore::new(runtime, &options).unwrap_err();
+        assert!(matches!(error, HeapError::Options { .. }), "{error}");
+        assert!(error.to_string().contains("`features = [\"gc_zeal\"]`"), "{error}");
     }
+    // An engine is refused too, so that its stores need not be.
+    let factory = gc_runtime::HeapFactory::new(Arc::new(NullCollector), &options);
+    assert!(matches!(factory, Err(HeapError::Options { .. })));
 }
 
 #[cfg(feature = "gc_zeal")]
