@@ -137,7 +137,8 @@ impl HeapMemory {
     }
 
     /// No memory, in place of memory that `options` specify. All accesses are refused, and so is
-    /// growth. It is never written, so many handles can share the mapping.
+    /// growth. Its data words stay zero, because the setters refuse to write them, so many handles
+    /// can share the mapping.
     pub(crate) fn absent(mapping: Arc<HeapMapping>, options: &HeapOptions) -> HeapMemory {
         HeapMemory { mapping, len: 0, maximum: 0, bounds: options.bounds }
     }
@@ -294,10 +295,13 @@ impl HeapMemory {
     /// * As [`data_u32`](HeapMemory::data_u32).
     /// * If it is one of the words of [`HeapDataOffsets::BOUND`]. Emitted code relies on them, so
     ///   only this type writes them.
+    /// * If there is no memory, because the store's heap
+    ///   [is not made yet](crate::GcStore::has_heap). All such stores of an engine share the words.
     #[inline]
     pub fn set_data_u32(&mut self, offset: u32, value: u32) {
         const BOUND: std::ops::Range<u32> = HeapDataOffsets::BOUND..HeapDataOffsets::BOUND + 8;
         assert!(!BOUND.contains(&offset), "only the heap's memory writes its bound");
+        assert!(self.len > 0, "a heap that is not made yet has no data words to write");
         self.data_word(offset).store(value, Relaxed);
     }
 

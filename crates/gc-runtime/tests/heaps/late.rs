@@ -2,9 +2,11 @@
 
 use super::common::*;
 use gc_runtime::{
-    GcRuntime, GcStats, GcStore, HeapFactory, HeapOptions, NoStack, PauseKind, collector,
+    GcRuntime, GcStats, GcStore, HeapBounds, HeapFactory, HeapOptions, NoStack, PauseKind,
+    collector,
 };
-use gc_types::{I31, VMGcRef};
+use gc_types::{HeapDataOffsets, I31, VMGcRef};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 fn collectors() -> [Arc<dyn GcRuntime>; 4] {
@@ -66,6 +68,23 @@ fn everything_but_an_allocation_works_without_a_heap() {
         let collected = u64::from(name != "null");
         assert!(store.stats().collections >= collected, "{name}");
     });
+}
+
+/// The words are those of all stores of an engine that have no heap.
+#[test]
+fn data_words_are_not_written_without_a_heap() {
+    for runtime in collectors() {
+        let factory = Arc::new(HeapFactory::new(runtime, &options(HeapBounds::Checked)).unwrap());
+        let (mut one, other) = (GcStore::lazy(&factory), GcStore::lazy(&factory));
+        for offset in (0..HeapDataOffsets::SIZE).step_by(8) {
+            let memory = &mut one.heap_mut().core_mut().memory;
+            let attempt = AssertUnwindSafe(|| memory.set_data_u64(offset, u64::MAX));
+            assert!(catch_unwind(attempt).is_err());
+            assert_eq!(other.heap().core().memory.data_u64(offset), 0);
+        }
+        one.ensure_heap().unwrap();
+        one.heap_mut().core_mut().memory.set_data_u32(HeapDataOffsets::ZEAL_COUNTDOWN, 1);
+    }
 }
 
 #[test]
