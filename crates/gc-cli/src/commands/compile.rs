@@ -42,7 +42,10 @@ pub fn execute(args: &CompileArgs, registry: &Registry) -> Result<()> {
     let engine = args.engine.engine(registry)?;
     let program = Program::read(&args.file)?;
     if program.is_compiled() {
-        return Err(misuse(format!("{} is already compiled", args.file.display())));
+        return Err(misuse(format!(
+            "{} is already compiled: `compile` takes a module (.wasm or .wat), `run` takes this file",
+            args.file.display()
+        )));
     }
     if is_same_file(&args.file, &args.output) {
         let (file, output) = (args.file.display(), args.output.display());
