@@ -125,6 +125,7 @@ fn a_collection_in_such_a_scope_panics_without_a_heap() {
 }
 
 /// The first allocation counts as the first, whether or not there was a heap.
+#[cfg(feature = "gc_zeal")]
 #[test]
 fn zeal_counts_from_the_first_allocation() {
     let options = HeapOptions { zeal: 3, ..options(gc_runtime::HeapBounds::Checked) };
