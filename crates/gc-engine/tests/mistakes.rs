@@ -207,7 +207,7 @@ fn a_function_that_failed_can_be_defined_again() {
 fn an_embedder_keeps_the_collector() {
     let drc = Engine::new(Collector::drc()).unwrap();
     let error = Engine::builder(Collector::copying()).build_with(|_| (**drc.abi()).clone());
-    let text = format!("{:#}", error.err().expect("it was built"));
+    let text = format!("{:#}", error.expect_err("it was built"));
     assert!(text.contains("collector is `copying` here, but `drc` there"), "{text}");
 }
 
