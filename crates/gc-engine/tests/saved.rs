@@ -74,7 +74,7 @@ fn all_types_and_names_are_saved() {
     let fields = [StorageType::I8, StorageType::F64, StorageType::Ref, StorageType::I16];
     let packed = module.struct_type(fields).unwrap();
     let bytes = module.array_type(StorageType::I8).unwrap();
-    let name = "a \"name\"\nwith lines \u{1f980}";
+    let name = "a \"name\"\nwith lines, \0 and \u{1f980}";
     module
         .function(name, [Type::I32, Type::F64], [Type::F64, Type::Ref], |f| {
             let (small, float, length) = (f.param(0), f.param(1), f.i32(3));

@@ -151,6 +151,26 @@ fn a_host_function_is_called_by_code_that_comes_later() -> Result<()> {
     Ok(())
 }
 
+/// The name of a symbol in an ELF file cannot have a NUL, but that of a function can.
+#[test]
+fn a_function_keeps_a_name_with_nul() -> Result<()> {
+    let engine = Engine::new(&Config::new())?;
+    for function in [
+        r#"(func (export "a\00b") unreachable)"#,
+        r#"(func (@name "a\00b") (export "a\00b") unreachable)"#,
+        r#"(func (@name "a\00b") unreachable) (func (export "a\00b") (call 0))"#,
+    ] {
+        let bytes = Module::new(&engine, format!("(module {function})"))?.serialize()?;
+        let module = reload(&engine, &bytes)?;
+        let mut store = Store::new(&engine, ())?;
+        let instance = Instance::new(&mut store, &module, &[])?;
+        let trap = instance.get_typed_func::<(), ()>(&mut store, "a\0b")?;
+        let error = trap.call(&mut store, ()).unwrap_err().downcast::<gc_wasm::TrapError>()?;
+        assert_eq!(error.backtrace.frames()[0].name, "a\0b", "{function}");
+    }
+    Ok(())
+}
+
 #[test]
 fn other_collectors_and_options_are_refused() -> Result<()> {
     let engine = Engine::new(&config(Collector::copying()))?;

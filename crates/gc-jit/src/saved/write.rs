@@ -35,7 +35,8 @@ pub fn save(image: &CodeImage, embedder: &[u8]) -> Result<Vec<u8>> {
     add(EMBEDDER, SectionKind::ReadOnlyData, embedder, 4);
     for function in image.functions() {
         object.add_symbol(Symbol {
-            name: function.name.into(),
+            // A symbol's name ends at its first NUL. The section of names has the whole name.
+            name: function.name.replace('\0', "\u{fffd}").into(),
             value: function.offset.into(),
             size: function.size.into(),
             kind: SymbolKind::Text,
