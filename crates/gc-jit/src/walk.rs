@@ -160,18 +160,39 @@ impl RawFrame {
 }
 
 /// A frame of compiled code that has called other compiled code or the host.
+///
+/// Only a [`StackWalk`] makes frames, and nobody can change them. Their methods read the memory to
+/// which the frame pointer points.
+///
+/// ```compile_fail,E0616
+/// fn move_to(frame: &mut gc_jit::Frame<'_>, address: usize) {
+///     frame.fp = address;
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Frame<'a> {
-    /// The return address of the frame's call.
-    pub pc: usize,
-    /// Its frame pointer.
-    pub fp: usize,
-    /// The code that it runs.
-    pub code: Arc<CodeMemory>,
+    pc: usize,
+    fp: usize,
+    code: Arc<CodeMemory>,
     _stack: PhantomData<&'a ()>,
 }
 
 impl Frame<'_> {
+    /// The return address of the frame's call.
+    pub fn pc(&self) -> usize {
+        self.pc
+    }
+
+    /// Its frame pointer.
+    pub fn fp(&self) -> usize {
+        self.fp
+    }
+
+    /// The code that it runs.
+    pub fn code(&self) -> &Arc<CodeMemory> {
+        &self.code
+    }
+
     /// The function and the source location of the call.
     pub fn info(&self) -> Option<FrameInfo> {
         self.code.lookup(self.pc - 1)
