@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 gc_types::gc_host_calls! {
     [crate::host_calls] @trait [
-        /// The heap's host calls.
-        pub(crate) trait GcHostCalls
+        /// The heap's host calls. They are told the address of the heap that the calling code uses.
+        pub(crate) trait GcHostCalls, vmctx => *mut u8: vmctx.heap_base
     ]
 }
 
@@ -147,11 +147,12 @@ extern "C" fn missing() -> u64 {
     std::process::abort()
 }
 
-/// Refuses an allocation by code of a store without a heap: the code's vmctx does not have the
-/// address of a heap that would be made now.
-fn check_heap<S: JitStore>(store: &S) -> Result<()> {
+/// Refuses an allocation by code whose vmctx does not have the address of the store's heap: the
+/// store has no heap, or made it for other code.
+fn check_heap<S: JitStore>(store: &S, heap_base: *mut u8) -> Result<()> {
+    let gc = store.jit().gc();
     ensure!(
-        store.jit().gc().has_heap(),
+        gc.has_heap() && gc.heap().core().memory.base() == heap_base,
         "compiled code allocates, but it was given a vmctx without a heap"
     );
     Ok(())
@@ -163,37 +164,42 @@ fn header(word: u32) -> Result<(VMGcKind, TypeIndex)> {
 }
 
 impl<S: JitStore> GcHostCalls for S {
-    fn alloc_struct(&mut self, _caller: usize, header_word: u32) -> Result<ExposedRef> {
+    fn alloc_struct(&mut self, heap_base: *mut u8, header_word: u32) -> Result<ExposedRef> {
         let (VMGcKind::StructRef | VMGcKind::ExnRef, ty) = header(header_word)? else {
             return Err(Trap::CorruptHeap.into());
         };
-        check_heap(self)?;
+        check_heap(self, heap_base)?;
         let (gc, mut roots) = self.jit_mut().gc_and_stack();
         let object = gc.alloc_struct(&mut roots, ty)?;
         Ok(ExposedRef(gc.expose_gc_ref_to_wasm(object)))
     }
 
-    fn alloc_array(&mut self, _caller: usize, header_word: u32, length: u32) -> Result<ExposedRef> {
+    fn alloc_array(
+        &mut self,
+        heap_base: *mut u8,
+        header_word: u32,
+        length: u32,
+    ) -> Result<ExposedRef> {
         let (VMGcKind::ArrayRef, ty) = header(header_word)? else {
             return Err(Trap::CorruptHeap.into());
         };
-        check_heap(self)?;
+        check_heap(self, heap_base)?;
         let (gc, mut roots) = self.jit_mut().gc_and_stack();
         let array = gc.alloc_array(&mut roots, ty, length)?;
         Ok(ExposedRef(gc.expose_gc_ref_to_wasm(array)))
     }
 
-    fn collector(&mut self, _caller: usize, operation: u32, reference: Ref, operand: u64) -> u64 {
+    fn collector(&mut self, _: *mut u8, operation: u32, reference: Ref, operand: u64) -> u64 {
         self.jit_mut().gc_mut().collector_slow_path(operation, reference, operand)
     }
 
-    fn is_subtype(&mut self, _caller: usize, actual: u32, expected: u32) -> u32 {
+    fn is_subtype(&mut self, _: *mut u8, actual: u32, expected: u32) -> u32 {
         JitStore::is_subtype(self, actual, expected).into()
     }
 
     fn array_copy(
         &mut self,
-        _caller: usize,
+        _: *mut u8,
         dst: Ref,
         dst_index: u32,
         src: Ref,
@@ -207,7 +213,7 @@ impl<S: JitStore> GcHostCalls for S {
 
     fn array_fill(
         &mut self,
-        _caller: usize,
+        _: *mut u8,
         array: Ref,
         index: u32,
         bits: u64,

@@ -17,11 +17,16 @@ use std::marker::PhantomData;
 pub trait HostCallBody<S> {
     /// Number of parameters.
     const PARAMS: usize;
+    /// What it is told about the calling vmctx.
+    type Caller;
     /// The type of its result.
     type Result: HostCallResult<Error: Into<anyhow::Error>>;
 
-    /// Runs it for the vmctx with the number `caller`. `words` has one word for each parameter.
-    fn run(store: &mut S, caller: usize, words: &[u64]) -> Self::Result;
+    /// What it is told about `vmctx`.
+    fn caller(vmctx: &VMContextPrefix) -> Self::Caller;
+
+    /// Runs it. `words` has one word for each parameter.
+    fn run(store: &mut S, caller: Self::Caller, words: &[u64]) -> Self::Result;
 }
 
 /// A function that compiled code of a store of type `S` may call.
@@ -73,7 +78,7 @@ macro_rules! shims {
             // SAFETY: only the tables of host calls of stores of type `S` contain it, and compiled
             // code passes its own vmctx.
             unsafe {
-                let caller = (*vmctx.cast::<VMContextPrefix>()).number;
+                let caller = B::caller(&*vmctx.cast::<VMContextPrefix>());
                 run_host_call::<S, B::Result>(vmctx, |store| B::run(store, caller, &[$($word),*]))
             }
         }
@@ -232,10 +237,16 @@ macro_rules! host_calls {
             $vis const $TABLE from $first, named $prefix;
             $($calls)*
         }
-        $crate::host_calls! { @trait [$(#[$trait_doc])* $trait_vis trait $Trait] $($calls)* }
+        $crate::host_calls! {
+            @trait [$(#[$trait_doc])* $trait_vis trait $Trait, vmctx => usize: vmctx.number]
+            $($calls)*
+        }
     };
     (
-        @trait [$(#[$trait_doc:meta])* $vis:vis trait $Trait:ident]
+        @trait [
+            $(#[$trait_doc:meta])* $vis:vis trait $Trait:ident,
+            $vmctx:ident => $Caller:ty: $from_vmctx:expr
+        ]
         $(
             $(#[$doc:meta])*
             $NAME:ident: $([$effect:ident])? fn $method:ident(
@@ -248,7 +259,7 @@ macro_rules! host_calls {
         $vis trait $Trait: Sized {
             $(
                 $(#[$doc])*
-                fn $method(&mut self, caller: usize, $($param: $ty),*) $(-> $result)?;
+                fn $method(&mut self, caller: $Caller, $($param: $ty),*) $(-> $result)?;
             )*
 
             /// The functions that compiled code calls, in the order of their numbers.
@@ -265,10 +276,16 @@ macro_rules! host_calls {
                             let params: &[&str] = &[$(stringify!($param)),*];
                             params.len()
                         };
+                        type Caller = $Caller;
                         type Result = $crate::host_calls!(@result $($result)?);
 
                         #[inline(always)]
-                        fn run(store: &mut S, caller: usize, words: &[u64]) -> Self::Result {
+                        fn caller($vmctx: &$crate::VMContextPrefix) -> $Caller {
+                            $from_vmctx
+                        }
+
+                        #[inline(always)]
+                        fn run(store: &mut S, caller: $Caller, words: &[u64]) -> Self::Result {
                             let &[$($param),*] = words else {
                                 unreachable!("there is one word for each parameter")
                             };

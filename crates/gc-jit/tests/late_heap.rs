@@ -11,7 +11,9 @@ use gc_compiler::import_host_call;
 use gc_jit::{CallError, HostCallTable, JitState, JitStore};
 use gc_runtime::collector::NullCollector;
 use gc_runtime::{GcRuntime, GcStore, HeapFactory, HeapOptions, NoStack};
-use gc_types::{HostCall, Trap, TypeIndex, VMGcHeader, VMGcKind, ValRaw};
+use gc_types::{
+    GcLayout, HostCall, StorageType, StructLayout, Trap, TypeIndex, VMGcHeader, VMGcKind, ValRaw,
+};
 use std::sync::Arc;
 
 /// A fixture whose store has no heap, and so has its vmctx.
@@ -133,7 +135,18 @@ fn code_without_a_heap_cannot_allocate() {
     });
     let code = publish(vec![allocate], &[]);
     let mut fixture = without_heap(NullCollector);
-    let error = fixture.call(&code, 0, &signature, &[]).unwrap_err();
-    assert!(error.to_string().contains("a vmctx without a heap"), "{error}");
-    assert!(!has_heap(&fixture));
+    let layout = StructLayout::new([StorageType::I64]).unwrap();
+    let layout = Arc::new(GcLayout::Struct(layout));
+    let gc = fixture.store.jit_mut().gc_mut();
+    gc.ensure_layout(TypeIndex::new(0).unwrap(), &layout).unwrap();
+    for heap in [false, true] {
+        if heap {
+            fixture.store.jit_mut().gc_mut().ensure_heap().unwrap();
+        }
+        let error = fixture.call(&code, 0, &signature, &[]).unwrap_err();
+        assert!(error.to_string().contains("a vmctx without a heap"), "{error}");
+        assert_eq!(has_heap(&fixture), heap);
+    }
+    fixture.vmctx.prefix = fixture.store.jit_mut().vmctx_prefix(VMCTX).unwrap();
+    assert!(fixture.call(&code, 0, &signature, &[]).is_ok());
 }
