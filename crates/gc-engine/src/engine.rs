@@ -2,7 +2,7 @@
 
 use crate::Collector;
 use crate::store::Inner as StoreInner;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 #[cfg(feature = "compiler")]
 use gc_compiler::{CompileOptions, Compiler};
 use gc_jit::HostCallTable;
@@ -30,7 +30,8 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     collector: Collector,
     heaps: Arc<HeapFactory>,
-    host_calls: HostCallTable<StoreInner>,
+    /// An error if its code calls the host calls of an embedder, who then has a store of its own.
+    host_calls: Result<HostCallTable<StoreInner>>,
     max_stack: usize,
     abi: Arc<Abi>,
     #[cfg(feature = "compiler")]
@@ -86,8 +87,11 @@ impl Engine {
     }
 
     /// The host calls of code that runs in a [`Store`].
-    pub(crate) fn host_calls(&self) -> &HostCallTable<StoreInner> {
-        &self.0.host_calls
+    ///
+    /// # Errors
+    /// If the engine's code needs others.
+    pub(crate) fn host_calls(&self) -> Result<&HostCallTable<StoreInner>> {
+        self.0.host_calls.as_ref().map_err(|error| anyhow!("{error:#}"))
     }
 
     /// Whether `other` is the same engine.
@@ -281,7 +285,7 @@ impl EngineBuilder {
         Ok(Engine(Arc::new(Inner {
             collector: self.collector,
             heaps,
-            host_calls: HostCallTable::new(&[]),
+            host_calls: HostCallTable::new(&abi, &[]),
             max_stack: self.max_stack,
             abi,
             #[cfg(feature = "compiler")]

@@ -60,12 +60,7 @@ impl Store {
     /// If `code` was compiled for another kind of heap than this engine's (the error names the
     /// difference), or if the system refuses the memory.
     pub fn new(engine: &Engine, code: &Code) -> Result<Store> {
-        let mut jit = JitState::new(
-            engine.new_heap(),
-            engine.abi(),
-            engine.host_calls(),
-            engine.max_stack(),
-        )?;
+        let mut jit = JitState::new(engine.new_heap(), engine.host_calls()?, engine.max_stack())?;
         jit.keep_alive(code.memory().clone())?;
         for (ty, layout) in code.layouts() {
             jit.gc_mut().ensure_layout(ty, layout)?;

@@ -52,7 +52,7 @@ use gc_types::{EntryStatus, HostCall, Trap, ValRaw};
 /// let code = CodeMemory::publish(image, &abi, &[])?;
 ///
 /// let gc = GcStore::new(&CopyingCollector, &options)?;
-/// let jit = JitState::new(gc, &abi, &HostCallTable::new(&[]), 1 << 20)?;
+/// let jit = JitState::new(gc, &HostCallTable::new(&abi, &[])?, 1 << 20)?;
 /// let mut store = Store::new(jit); // It implements `JitStore`.
 /// store.jit_mut().keep_alive(code.clone())?;
 /// let mut vmctx = Box::new(store.jit_mut().vmctx_prefix(0)?);

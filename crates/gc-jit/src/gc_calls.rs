@@ -7,9 +7,9 @@
 //! it is returned.
 
 use crate::{HostCallShim, JitStore, arch};
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use gc_types::host_calls::{ExposedRef, Ref};
-use gc_types::{HostCall, Trap, TypeIndex, VMGcHeader, VMGcKind};
+use gc_types::{Abi, HostCall, Trap, TypeIndex, VMGcHeader, VMGcKind};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 gc_types::gc_host_calls! {
     [crate::host_calls] @trait [
         /// The heap's host calls. They are told the address of the heap that the calling code uses.
-        pub(crate) trait GcHostCalls, vmctx => *mut u8: vmctx.heap_base
+        pub(crate) trait GcHostCalls, named "gc_", vmctx => *mut u8: vmctx.heap_base
     ]
 }
 
@@ -81,8 +81,8 @@ gc_types::gc_host_calls! {
 /// # let code = CodeMemory::publish(image, &abi, &[])?;
 ///
 /// # let gc = GcStore::new(&CopyingCollector, &options)?;
-/// let host_calls = HostCallTable::new(&MyStore::host_calls());
-/// let jit = JitState::new(gc, &abi, &host_calls, 1 << 20)?;
+/// let host_calls = HostCallTable::new(&abi, &MyStore::host_calls())?;
+/// let jit = JitState::new(gc, &host_calls, 1 << 20)?;
 /// let mut store = MyStore { jit, sum: 0 };
 /// # store.jit_mut().keep_alive(code.clone())?;
 /// # let trampoline = code.entry_trampoline(&signature).unwrap();
@@ -98,30 +98,54 @@ gc_types::gc_host_calls! {
 /// # }
 /// ```
 pub struct HostCallTable<S> {
+    /// The ABI of the code that calls them.
+    abi: Arc<Abi>,
     /// Addresses, by [`HostCall`] index.
     addresses: Arc<[usize]>,
     _store: PhantomData<fn(&mut S)>,
 }
 
 impl<S: JitStore> HostCallTable<S> {
-    /// The table of an embedder that has these host calls, as
+    /// The table for code with the ABI `abi`, of an embedder that has these host calls, as
     /// [`host_calls!`](crate::host_calls!) makes them: entry `n` belongs to
-    /// [`HostCall::embedder(n)`](gc_types::HostCall::embedder).
-    pub fn new(embedder: &[HostCallShim<S>]) -> HostCallTable<S> {
+    /// [`HostCall::embedder(n)`](gc_types::HostCall::embedder). It may have more than `abi`.
+    ///
+    /// # Errors
+    /// If `abi` has a host call that is not among these, or that has another signature. The error
+    /// names both.
+    pub fn new(abi: &Arc<Abi>, embedder: &[HostCallShim<S>]) -> Result<HostCallTable<S>> {
+        let heap = <S as GcHostCalls>::host_calls();
+        for (call, code) in abi.host_calls() {
+            let index = call.index();
+            let shim = match index.checked_sub(HostCall::FIRST_EMBEDDER) {
+                Some(n) => embedder.get(n as usize),
+                None => heap.get(index as usize),
+            };
+            let Some(shim) = shim else {
+                bail!("the code calls `{code}`, host call {index}, which the store does not have");
+            };
+            let store = shim.signature();
+            ensure!(
+                store == code,
+                "host call {index} is `{store}` in the store, but `{code}` in the code"
+            );
+        }
         let missing = (missing as *const u8).expose_provenance();
         let mut table = vec![missing; HostCall::FIRST_EMBEDDER as usize];
-        for (entry, shim) in table.iter_mut().zip(<S as GcHostCalls>::host_calls()) {
+        for (entry, shim) in table.iter_mut().zip(&heap) {
             *entry = shim.address();
         }
         let unwind = (arch::unwind_stub as *const u8).expose_provenance();
         table[HostCall::UNWIND.index() as usize] = unwind;
         table.extend(embedder.iter().map(HostCallShim::address));
-        HostCallTable { addresses: table.into(), _store: PhantomData }
+        Ok(HostCallTable { abi: abi.clone(), addresses: table.into(), _store: PhantomData })
     }
+}
 
-    /// The number of host calls, the heap's included.
-    pub(crate) fn len(&self) -> usize {
-        self.addresses.len()
+impl<S> HostCallTable<S> {
+    /// The ABI of the code that calls them.
+    pub fn abi(&self) -> &Arc<Abi> {
+        &self.abi
     }
 
     /// The address of the first entry, for compiled code.
@@ -132,7 +156,8 @@ impl<S: JitStore> HostCallTable<S> {
 
 impl<S> Clone for HostCallTable<S> {
     fn clone(&self) -> Self {
-        HostCallTable { addresses: self.addresses.clone(), _store: PhantomData }
+        let HostCallTable { abi, addresses, _store } = self;
+        HostCallTable { abi: abi.clone(), addresses: addresses.clone(), _store: PhantomData }
     }
 }
 

@@ -7,6 +7,7 @@
 
 use crate::guard::run_host_call;
 use crate::{JitStore, VMContextPrefix};
+use gc_types::HostSignature;
 use gc_types::host_calls::HostCallResult;
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,8 +16,8 @@ use std::marker::PhantomData;
 /// each call.
 #[doc(hidden)]
 pub trait HostCallBody<S> {
-    /// Number of parameters.
-    const PARAMS: usize;
+    /// Its signature, with the types of the method.
+    const SIGNATURE: HostSignature;
     /// What it is told about the calling vmctx.
     type Caller;
     /// The type of its result.
@@ -29,15 +30,16 @@ pub trait HostCallBody<S> {
     fn run(store: &mut S, caller: Self::Caller, words: &[u64]) -> Self::Result;
 }
 
-/// A function that compiled code of a store of type `S` may call.
+/// A function that compiled code of a store of type `S` may call, with its signature.
 pub struct HostCallShim<S> {
     function: *const u8,
+    signature: HostSignature,
     _store: PhantomData<fn(&mut S)>,
 }
 
 impl<S> fmt::Debug for HostCallShim<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HostCallShim({:?})", self.function)
+        write!(f, "HostCallShim({})", self.signature)
     }
 }
 
@@ -46,6 +48,11 @@ impl<S> HostCallShim<S> {
     pub(crate) fn address(&self) -> usize {
         self.function.expose_provenance()
     }
+
+    /// The signature with which it was declared.
+    pub fn signature(&self) -> &HostSignature {
+        &self.signature
+    }
 }
 
 impl<S: JitStore> HostCallShim<S> {
@@ -53,8 +60,9 @@ impl<S: JitStore> HostCallShim<S> {
     #[doc(hidden)]
     pub fn new<B: HostCallBody<S>>() -> HostCallShim<S> {
         let function = const {
-            assert!(B::PARAMS <= 7, "a host call has seven parameters at most");
-            match B::PARAMS {
+            let params = B::SIGNATURE.params.len();
+            assert!(params <= 7, "a host call has seven parameters at most");
+            match params {
                 0 => shim_0::<S, B> as *const u8,
                 1 => shim_1::<S, B> as *const u8,
                 2 => shim_2::<S, B> as *const u8,
@@ -65,7 +73,7 @@ impl<S: JitStore> HostCallShim<S> {
                 _ => shim_7::<S, B> as *const u8,
             }
         };
-        HostCallShim { function, _store: PhantomData }
+        HostCallShim { function, signature: B::SIGNATURE, _store: PhantomData }
     }
 }
 
@@ -155,8 +163,8 @@ shims! {
 /// let options = HeapOptions::default();
 /// let abi = options.abi(&NullCollector).with_host_calls(CALLS.iter().copied());
 /// let gc = GcStore::new(&NullCollector, &options)?;
-/// let host_calls = HostCallTable::new(&Store::host_calls());
-/// let jit = JitState::new(gc, &Arc::new(abi), &host_calls, 1 << 20)?;
+/// let host_calls = HostCallTable::new(&Arc::new(abi), &Store::host_calls())?;
+/// let jit = JitState::new(gc, &host_calls, 1 << 20)?;
 /// let store = Store { jit, counter: 0 };
 /// assert_eq!(COUNT, HostCall::embedder(0));
 /// assert_eq!(CALLS[1].1.name, "toy_is_null");
@@ -238,14 +246,17 @@ macro_rules! host_calls {
             $($calls)*
         }
         $crate::host_calls! {
-            @trait [$(#[$trait_doc])* $trait_vis trait $Trait, vmctx => usize: vmctx.number]
+            @trait [
+                $(#[$trait_doc])* $trait_vis trait $Trait,
+                named $prefix, vmctx => usize: vmctx.number
+            ]
             $($calls)*
         }
     };
     (
         @trait [
             $(#[$trait_doc:meta])* $vis:vis trait $Trait:ident,
-            $vmctx:ident => $Caller:ty: $from_vmctx:expr
+            named $prefix:literal, $vmctx:ident => $Caller:ty: $from_vmctx:expr
         ]
         $(
             $(#[$doc:meta])*
@@ -272,10 +283,11 @@ macro_rules! host_calls {
                     struct $method;
 
                     impl<S: $Trait> $crate::HostCallBody<S> for $method {
-                        const PARAMS: usize = {
-                            let params: &[&str] = &[$(stringify!($param)),*];
-                            params.len()
-                        };
+                        const SIGNATURE: $crate::gc_types::HostSignature =
+                            $crate::gc_types::declare_host_calls! {
+                                @signature $prefix;
+                                $([$effect])? fn $method($($ty),*) $(-> $result)?
+                            };
                         type Caller = $Caller;
                         type Result = $crate::host_calls!(@result $($result)?);
 

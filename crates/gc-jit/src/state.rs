@@ -12,9 +12,8 @@ use crate::{
     Backtrace, CodeMemory, HostCallTable, StackWalk, VMContextPrefix, VMFuncRef, VMStoreContext,
     signals, walk,
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use gc_runtime::{FrameSlot, GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
-use gc_types::{Abi, HostCall};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A store for compiled code.
@@ -46,7 +45,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// let options = HeapOptions::default();
 /// let abi = Arc::new(options.abi(&NullCollector));
 /// let gc = GcStore::new(&NullCollector, &options)?;
-/// let jit = JitState::new(gc, &abi, &HostCallTable::new(&[]), 1 << 20)?;
+/// let jit = JitState::new(gc, &HostCallTable::new(&abi, &[])?, 1 << 20)?;
 /// let store = Store { jit, calls: 0 };
 /// assert!(!store.jit().is_active());
 /// assert_eq!(store.calls, 0);
@@ -81,7 +80,7 @@ pub trait JitStore: Sized {
 /// let options = HeapOptions::default();
 /// let abi = Arc::new(options.abi(&CopyingCollector));
 /// let gc = GcStore::new(&CopyingCollector, &options)?;
-/// let jit = JitState::new(gc, &abi, &HostCallTable::new(&[]), 1 << 20)?;
+/// let jit = JitState::new(gc, &HostCallTable::new(&abi, &[])?, 1 << 20)?;
 /// let mut store = Store::new(jit); // It implements `JitStore`.
 ///
 /// // The host allocates. It holds the only reference, so nothing keeps the object alive.
@@ -94,13 +93,11 @@ pub trait JitStore: Sized {
 /// ```
 pub struct JitState<S> {
     context: Arc<VMStoreContext>,
-    /// The ABI of the code that it runs.
-    abi: Arc<Abi>,
     gc: GcStore,
     /// The reason why the innermost activation is being unwound.
     pending: Mutex<Option<Pending>>,
-    /// The table of host functions to which the context points.
-    _host_calls: HostCallTable<S>,
+    /// The table of host functions to which the context points, with the ABI of the store's code.
+    host_calls: HostCallTable<S>,
     /// Code that must live as long as the store.
     code: Vec<Arc<CodeMemory>>,
     max_stack: usize,
@@ -114,41 +111,27 @@ impl<S> std::fmt::Debug for JitState<S> {
 
 impl<S: JitStore> JitState<S> {
     /// Creates the state of a store with `gc`'s heap, which may be [lazy](GcStore::lazy), for code
-    /// with the ABI `abi`. Compiled code may use `max_stack` bytes of stack from the outermost call
-    /// on, or less if the thread's stack is smaller.
+    /// with the ABI of `host_calls`. Compiled code may use `max_stack` bytes of stack from the
+    /// outermost call on, or less if the thread's stack is smaller.
     ///
     /// # Errors
-    /// If `abi` is that of another kind of heap (the error names the difference), if it has a host
-    /// call that `host_calls` does not have, or if the signal handler cannot be installed.
+    /// If that ABI is for another kind of heap (the error names the difference), or if the signal
+    /// handler cannot be installed.
     pub fn new(
         gc: GcStore,
-        abi: &Arc<Abi>,
         host_calls: &HostCallTable<S>,
         max_stack: usize,
     ) -> Result<JitState<S>> {
-        gc.check_abi(abi).context(
+        gc.check_abi(host_calls.abi()).context(
             "the heap and the code of a store do not fit (here: the heap, there: the code)",
         )?;
-        let calls = host_calls.len();
-        if let Some((call, signature)) = abi.host_calls().last()
-            && call.index() as usize >= calls
-        {
-            bail!(
-                "the store has {} host calls of its own, but its code calls `{}`, which is number \
-                 {}",
-                calls - HostCall::embedder(0).index() as usize,
-                signature.name,
-                call.index() - HostCall::embedder(0).index()
-            );
-        }
         signals::install()?;
         let heap = gc.heap().core().memory.mapping();
         let mut state = JitState {
             context: Arc::new(VMStoreContext::new(heap, host_calls.as_ptr())),
-            abi: abi.clone(),
             gc,
             pending: Mutex::new(None),
-            _host_calls: host_calls.clone(),
+            host_calls: host_calls.clone(),
             code: Vec::new(),
             max_stack,
         };
@@ -238,12 +221,12 @@ impl<S: JitStore> JitState<S> {
     /// Checks that `code` was published for this kind of store.
     #[inline(always)]
     pub(crate) fn check_code(&self, code: &CodeMemory) -> Result<()> {
-        if Arc::ptr_eq(&self.abi, code.abi()) { Ok(()) } else { self.compare(code) }
+        if Arc::ptr_eq(self.host_calls.abi(), code.abi()) { Ok(()) } else { self.compare(code) }
     }
 
     #[cold]
     fn compare(&self, code: &CodeMemory) -> Result<()> {
-        self.abi.accepts(code.abi()).context(
+        self.host_calls.abi().accepts(code.abi()).context(
             "the code was compiled for another kind of store (here: the store, there: the code)",
         )
     }

@@ -22,7 +22,7 @@ fn without_heap(runtime: impl GcRuntime + 'static) -> Fixture {
     let abi = Arc::new(options.abi(&runtime));
     let factory = HeapFactory::new(Arc::new(runtime), &options).unwrap();
     let gc = GcStore::lazy(&Arc::new(factory));
-    let jit = JitState::new(gc, &abi, &HostCallTable::new(&[]), MAX_STACK).unwrap();
+    let jit = JitState::new(gc, &HostCallTable::new(&abi, &[]).unwrap(), MAX_STACK).unwrap();
     let prefix = jit.vmctx_prefix_without_heap(VMCTX);
     let vmctx = Box::new(Vmctx { prefix, words: [0; 16] });
     Fixture { store: TestStore { jit, data: () }, vmctx }

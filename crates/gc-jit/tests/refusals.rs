@@ -7,7 +7,7 @@ use cranelift_codegen::ir::{InstBuilder, types};
 use gc_jit::{CodeMemory, HostCallTable, JitState};
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{GcStore, HeapOptions};
-use gc_types::{Abi, HeapBounds, HostCall};
+use gc_types::{Abi, HeapBounds, HostCall, HostCallType, HostSignature};
 use std::sync::Arc;
 
 gc_jit::host_calls! {
@@ -74,12 +74,8 @@ fn a_heap_of_another_kind_is_refused() {
     let options = HeapOptions { maximum: 64 << 20, ..HeapOptions::default() };
     let abi = options.abi(&GenerationalCollector::new());
     let error = |gc: GcStore| {
-        let jit = JitState::<TestStore>::new(
-            gc,
-            &Arc::new(abi.clone()),
-            &HostCallTable::new(&[]),
-            MAX_STACK,
-        );
+        let host_calls = HostCallTable::new(&Arc::new(abi.clone()), &[]).unwrap();
+        let jit = JitState::<TestStore>::new(gc, &host_calls, MAX_STACK);
         format!("{:#}", jit.expect_err("a refusal"))
     };
     let refused = "the heap and the code of a store do not fit (here: the heap, there: the code): ";
@@ -104,17 +100,39 @@ fn a_heap_of_another_kind_is_refused() {
 
 #[test]
 fn a_store_has_every_host_call_of_its_code() {
-    let store = |calls: &[_]| {
-        let gc = GcStore::new(&NullCollector, &HeapOptions::default()).unwrap();
-        JitState::<TestStore>::new(gc, &Arc::new(abi(CALLS)), &HostCallTable::new(calls), MAX_STACK)
-    };
+    let table = |calls: &[_]| HostCallTable::new(&Arc::new(abi(CALLS)), calls);
     let mut calls = TestStore::host_calls();
-    assert!(store(&calls).is_ok());
+    assert!(table(&calls).is_ok());
     let _ = calls.split_off(1);
     assert_eq!(
-        store(&calls).expect_err("a refusal").to_string(),
-        "the store has 1 host calls of its own, but its code calls `test_two`, which is number 1"
+        table(&calls).expect_err("a refusal").to_string(),
+        "the code calls `test_two() -> I32`, host call 17, which the store does not have"
     );
+}
+
+#[test]
+fn a_host_call_is_the_same_in_a_store_and_its_code() {
+    let error = |signature: HostSignature| {
+        let abi = Arc::new(abi(&[CALLS[0], (TWO, signature)]));
+        let table = HostCallTable::<TestStore>::new(&abi, &TestStore::host_calls());
+        table.expect_err("a refusal").to_string()
+    };
+    let two = CALLS[1].1;
+    for (signature, text) in [
+        (HostSignature { name: "other", ..two }, "other() -> I32"),
+        (HostSignature { params: &[HostCallType::I64; 2], ..two }, "test_two(I64, I64) -> I32"),
+        (HostSignature { result: None, ..two }, "test_two()"),
+        (HostSignature { result: Some(HostCallType::Ref), ..two }, "test_two() -> Ref"),
+        (HostSignature { fallible: true, ..two }, "test_two!() -> I32"),
+        (HostSignature { may_collect: true, ..two }, "test_two*() -> I32"),
+    ] {
+        let expected =
+            format!("host call 17 is `test_two() -> I32` in the store, but `{text}` in the code");
+        assert_eq!(error(signature), expected);
+    }
+    // A store may have calls that its code does not know.
+    let table = HostCallTable::<TestStore>::new(&Arc::new(abi(&[])), &TestStore::host_calls());
+    assert!(table.is_ok());
 }
 
 #[test]

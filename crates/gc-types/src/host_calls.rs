@@ -196,18 +196,26 @@ macro_rules! declare_host_calls {
             type Result<T> = ::core::result::Result<T, ()>;
             &[$((
                 $crate::HostCall::from_index($first + $TABLE::$NAME as u32),
-                $crate::HostSignature {
-                    name: concat!($prefix, stringify!($method)),
-                    params: &[$(<$ty as $crate::host_calls::HostCallParam>::TYPE),*],
-                    result: <$crate::declare_host_calls!(@result $($result)?)
-                        as $crate::host_calls::HostCallResult>::TYPE,
-                    fallible: <$crate::declare_host_calls!(@result $($result)?)
-                        as $crate::host_calls::HostCallResult>::FALLIBLE,
-                    may_collect: $crate::declare_host_calls!(@effect $($effect)?),
-                }
-                .checked(),
+                $crate::declare_host_calls! {
+                    @signature $prefix; $([$effect])? fn $method($($ty),*) $(-> $result)?
+                },
             )),*]
         };
+    };
+    (
+        @signature $prefix:literal;
+        $([$effect:ident])? fn $method:ident($($ty:ty),*) $(-> $result:ty)?
+    ) => {
+        $crate::HostSignature {
+            name: concat!($prefix, stringify!($method)),
+            params: &[$(<$ty as $crate::host_calls::HostCallParam>::TYPE),*],
+            result: <$crate::declare_host_calls!(@result $($result)?)
+                as $crate::host_calls::HostCallResult>::TYPE,
+            fallible: <$crate::declare_host_calls!(@result $($result)?)
+                as $crate::host_calls::HostCallResult>::FALLIBLE,
+            may_collect: $crate::declare_host_calls!(@effect $($effect)?),
+        }
+        .checked()
     };
     (@result) => { () };
     (@result $result:ty) => { $result };

@@ -48,7 +48,7 @@ impl Engine {
             })
             .context("engine configuration")?;
         let types = TypeRegistry::new()?;
-        let host_calls = HostCallTable::new(&StoreOpaque::host_calls());
+        let host_calls = HostCallTable::new(engine.abi(), &StoreOpaque::host_calls())?;
         Ok(Engine(Arc::new(EngineInner { config: config.clone(), types, engine, host_calls })))
     }
 

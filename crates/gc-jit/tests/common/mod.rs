@@ -173,8 +173,8 @@ impl<D> Fixture<D> {
         host_calls: &[HostCallShim<TestStore<D>>],
         max_stack: usize,
     ) -> Fixture<D> {
-        let table = HostCallTable::new(host_calls);
-        let mut jit = JitState::new(gc, &Arc::new(abi), &table, max_stack).unwrap();
+        let table = HostCallTable::new(&Arc::new(abi), host_calls).unwrap();
+        let mut jit = JitState::new(gc, &table, max_stack).unwrap();
         let prefix = jit.vmctx_prefix(VMCTX).unwrap();
         let vmctx = Box::new(Vmctx { prefix, words: [0; 16] });
         Fixture { store: TestStore { jit, data }, vmctx }

@@ -82,7 +82,7 @@ impl StoreOpaque {
     pub(crate) fn new(engine: &Engine, data: Box<dyn Any>) -> Result<StoreOpaque> {
         let config = engine.config();
         let gc = engine.new_heap();
-        let mut jit = JitState::new(gc, engine.abi(), engine.host_calls(), config.max_wasm_stack)?;
+        let mut jit = JitState::new(gc, engine.host_calls(), config.max_wasm_stack)?;
         // SAFETY: the engine owns the table and outlives the store.
         unsafe { jit.set_type_displays(engine.types().displays().as_ptr()) };
         Ok(StoreOpaque {
