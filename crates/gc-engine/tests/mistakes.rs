@@ -9,7 +9,7 @@ use cranelift_codegen::isa::CallConv;
 use gc_engine::{
     Body, Collector, Engine, HeapBounds, Module, OptLevel, Rooted, Store, Trap, TrapError, Type,
 };
-use gc_types::{I31, VMGcRef};
+use gc_types::{HostCall, HostSignature, I31, VMGcRef};
 
 fn engine() -> Engine {
     Engine::new(Collector::default()).unwrap()
@@ -286,6 +286,17 @@ fn code_for_another_kind_of_heap_is_refused() {
     // Options on which code does not depend may differ.
     let same = small(1 << 30).heap_initial(1 << 20).opt_level(OptLevel::None).build().unwrap();
     Store::new(&same, &code).unwrap();
+}
+
+#[test]
+fn code_with_host_calls_of_an_embedder_needs_its_store() {
+    let signature = HostCall::ALLOC_STRUCT.gc_signature().unwrap();
+    let call = (HostCall::embedder(0), HostSignature { name: "print", ..*signature });
+    let engine = Engine::builder(Collector::default());
+    let engine = engine.build_with(|abi| abi.with_host_calls([call])).unwrap();
+    let code = lists(&engine).0.compile().unwrap();
+    let error = Store::new(&engine, &code).err().expect("an error").to_string();
+    assert!(error.contains("print") && error.contains("the store does not have"), "{error}");
 }
 
 #[test]
