@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use cranelift_codegen::ir::{InstBuilder, types};
-use gc_compiler::call_signature;
+use gc_compiler::{ImageLinker, call_signature};
 use gc_jit::{SavedImage, save};
 use gc_types::{CodeImage, HeapBounds, Machine, Section, ValRaw};
 use std::sync::Arc;
@@ -148,6 +148,20 @@ fn tables_that_lie_are_refused_although_the_checksum_fits() {
         }
     }
     assert!(refused > 100, "{refused}");
+}
+
+#[test]
+fn code_with_type_indices_of_an_engine_is_not_saved() {
+    let five = compile(&compiler(), signature(&[], &[types::I64]), |builder, params| {
+        builder.ins().return_(&params[..1]);
+    });
+    let mut linker = ImageLinker::new();
+    linker.define(0, "f0".to_owned(), five).unwrap();
+    linker.not_portable();
+    let image = linker.link(&compiler()).unwrap();
+    assert!(!image.is_portable());
+    let error = save(&image, b"").unwrap_err().to_string();
+    assert!(error.contains("type indices of its engine"), "{error}");
 }
 
 /// Makes all queries of an image. None of them may panic.

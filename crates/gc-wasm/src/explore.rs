@@ -1,7 +1,7 @@
 //! Shows the code of a compiled module: CLIF, machine code, stack maps. Used by `reclaim explore`
 //! and by golden tests.
 
-use crate::compile::{CompileContext, check_body, disassemble, translate_function};
+use crate::compile::{CompileContext, TypeWords, check_body, disassemble, translate_function};
 use crate::module::info::ModuleInfo;
 use crate::module::parse::{Body, parse};
 use crate::vm::layout::VMContextLayout;
@@ -46,7 +46,7 @@ pub fn explore(
     let bytes = &*Module::text_to_binary(bytes)?;
     let (info, bodies) = parse(engine.types(), bytes)?;
     let layout = VMContextLayout::new(engine.abi().offsets(), &info);
-    let cx = CompileContext::new(engine, &info, &layout);
+    let cx = CompileContext::new(engine, &info, &layout, TypeWords::Constants);
     let mut listings = Vec::new();
     for body in bodies.into_iter().filter(|body| is_wanted(&info, body, filter)) {
         let index = body.index;
@@ -91,7 +91,10 @@ pub fn check(engine: &Engine, bytes: &[u8], filter: Option<&str>) -> Result<Vec<
     let bytes = &*Module::text_to_binary(bytes)?;
     let (info, bodies) = parse(engine.types(), bytes)?;
     let layout = VMContextLayout::new(engine.abi().offsets(), &info);
-    let cx = CompileContext { check: true, ..CompileContext::new(engine, &info, &layout) };
+    let cx = CompileContext {
+        check: true,
+        ..CompileContext::new(engine, &info, &layout, TypeWords::Constants)
+    };
     let mut checked = Vec::new();
     for body in bodies.into_iter().filter(|body| is_wanted(&info, body, filter)) {
         let index = body.index;

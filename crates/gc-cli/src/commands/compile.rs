@@ -51,7 +51,7 @@ pub fn execute(args: &CompileArgs, registry: &Registry) -> Result<()> {
         let (file, output) = (args.file.display(), args.output.display());
         return Err(misuse(format!("{output} would replace the module {file}: name another OUT")));
     }
-    let bytes = program.compile(&engine)?.serialize()?;
+    let bytes = engine.precompile_module(program.bytes()).with_context(|| program.compiling())?;
     std::fs::write(&args.output, bytes)
         .with_context(|| format!("writing {}", args.output.display()))
 }

@@ -65,6 +65,7 @@ pub struct ImageLinker {
     functions: BTreeMap<FunctionId, (String, Arc<CompiledFunction>)>,
     entries: BTreeSet<CallSignature>,
     exits: BTreeSet<CallSignature>,
+    not_portable: bool,
 }
 
 impl ImageLinker {
@@ -113,6 +114,12 @@ impl ImageLinker {
         self.exits.insert(signature);
     }
 
+    /// Says that functions contain type indices of an engine. The image can then not be saved, and
+    /// is to be published only in that engine.
+    pub fn not_portable(&mut self) {
+        self.not_portable = true;
+    }
+
     /// Adds the trampolines and links everything, for the [`Abi`](gc_types::Abi) of `compiler`.
     ///
     /// # Errors
@@ -135,6 +142,9 @@ impl ImageLinker {
         }
 
         let mut image = CodeImageBuilder::new(signatures);
+        if self.not_portable {
+            image.not_portable();
+        }
         let mut code = Vec::new();
         let mut starts = BTreeMap::new();
         for (id, (name, function)) in &self.functions {

@@ -1,7 +1,7 @@
 //! Writes images to bytes.
 
 use super::{EMBEDDER, MAGIC, TRAILER, WORDS, name};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use gc_types::{CodeImage, Section};
 use object::write::{Object, Symbol, SymbolSection};
 use object::{
@@ -11,8 +11,13 @@ use object::{
 /// The bytes of a file with `image` and the embedder's data. The same image gives the same bytes.
 ///
 /// # Errors
-/// If there is no ELF format for the image's machine.
+/// If there is no ELF format for the image's machine, or if the image contains type indices of an
+/// engine ([`CodeImage::is_portable`]).
 pub fn save(image: &CodeImage, embedder: &[u8]) -> Result<Vec<u8>> {
+    ensure!(
+        image.is_portable(),
+        "the code contains type indices of its engine, so it cannot be saved"
+    );
     let machine = image.abi().lines().find_map(|line| line.strip_prefix("machine: "));
     let architecture = match machine.and_then(|machine| machine.split('-').next()) {
         Some("x86_64") => Architecture::X86_64,

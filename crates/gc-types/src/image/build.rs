@@ -72,6 +72,7 @@ pub struct CodeImageBuilder {
     handlers: Vec<HandlerSite>,
     locations: Vec<(u32, u32, u32)>,
     type_words: Vec<TypeWord>,
+    not_portable: bool,
 }
 
 impl CodeImageBuilder {
@@ -114,6 +115,12 @@ impl CodeImageBuilder {
     /// `location`.
     pub fn location(&mut self, first: u32, end: u32, location: u32) {
         self.locations.push((first, end, location));
+    }
+
+    /// Says that the code contains type indices of an engine instead of type words, so it can be
+    /// used only there, and cannot be saved.
+    pub fn not_portable(&mut self) {
+        self.not_portable = true;
     }
 
     /// Adds a word to the table after the code. The first word is where the code ends, and each
@@ -203,6 +210,6 @@ impl CodeImageBuilder {
             bytes.extend_from_slice(&section);
             start..bytes.len()
         });
-        CodeImage::checked(Backing::Owned(bytes.into()), ranges)
+        CodeImage::checked(Backing::Owned(bytes.into()), ranges, !self.not_portable)
     }
 }

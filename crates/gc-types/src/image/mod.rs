@@ -209,6 +209,7 @@ enum Backing {
 pub struct CodeImage {
     backing: Backing,
     sections: [Range<usize>; Section::COUNT],
+    portable: bool,
 }
 
 impl fmt::Debug for CodeImage {
@@ -230,14 +231,22 @@ impl CodeImage {
         bytes: ImageBytes,
         sections: [Range<usize>; Section::COUNT],
     ) -> Result<CodeImage, ImageError> {
-        CodeImage::checked(Backing::Shared(bytes), sections)
+        CodeImage::checked(Backing::Shared(bytes), sections, true)
+    }
+
+    /// Whether the code can be loaded into any engine. It cannot if it contains type indices of the
+    /// engine that it was compiled for
+    /// ([`CodeImageBuilder::not_portable`](super::CodeImageBuilder::not_portable)).
+    pub fn is_portable(&self) -> bool {
+        self.portable
     }
 
     fn checked(
         backing: Backing,
         sections: [Range<usize>; Section::COUNT],
+        portable: bool,
     ) -> Result<CodeImage, ImageError> {
-        let image = CodeImage { backing, sections };
+        let image = CodeImage { backing, sections, portable };
         check::check(&image)?;
         Ok(image)
     }

@@ -31,8 +31,19 @@ pub(crate) struct CompileContext<'a> {
     pub(crate) registry: &'a TypeRegistry,
     pub(crate) gc: &'a dyn GcCompiler,
     pub(crate) compiler: &'a Compiler,
+    /// Where the code has the indices and header words of types from.
+    pub(crate) type_words: TypeWords,
     /// Whether to check the built functions against the laws of emitted code.
     pub(crate) check: bool,
+}
+
+/// Where compiled code has the indices and header words of types from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TypeWords {
+    /// They are constants of the engine in the code. Such code is the fastest, and cannot be saved.
+    Constants,
+    /// Code reads them from the table after it, which is filled when the code is published.
+    Table,
 }
 
 impl<'a> CompileContext<'a> {
@@ -41,6 +52,7 @@ impl<'a> CompileContext<'a> {
         engine: &'a Engine,
         info: &'a ModuleInfo,
         layout: &'a VMContextLayout,
+        type_words: TypeWords,
     ) -> CompileContext<'a> {
         CompileContext {
             info,
@@ -48,6 +60,7 @@ impl<'a> CompileContext<'a> {
             registry: engine.types(),
             gc: engine.collector().compiler(),
             compiler: engine.compiler(),
+            type_words,
             check: engine.config().verify,
         }
     }
@@ -71,6 +84,9 @@ pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> 
         })
         .collect();
     let mut image = ImageLinker::new();
+    if cx.type_words == TypeWords::Constants {
+        image.not_portable();
+    }
     for (index, function) in compiled {
         image.define(index, cx.info.func_name(index), function?)?;
         // The host can only call functions for which references can be made.

@@ -3,7 +3,7 @@
 use super::info::ModuleInfo;
 use super::{Module, parse};
 use crate::Engine;
-use crate::compile::{CompileContext, compile_module};
+use crate::compile::{CompileContext, TypeWords, compile_module};
 use crate::vm::layout::VMContextLayout;
 use anyhow::{Context, Result};
 use gc_jit::CodeMemory;
@@ -49,17 +49,48 @@ impl Module {
     /// # Errors
     /// As [`Module::new`].
     pub fn from_binary(engine: &Engine, bytes: &[u8]) -> Result<Module> {
-        let (info, image) = compile(engine, bytes)?;
+        let (info, image) = compile(engine, bytes, TypeWords::Constants)?;
         let code = CodeMemory::publish(image, engine.abi(), info.types.all())?;
-        Ok(Module::of(engine, info, code))
+        Ok(Module::of(engine, info, code, Some(bytes.into())))
     }
 }
 
 /// Parses, validates and compiles.
-fn compile(engine: &Engine, bytes: &[u8]) -> Result<(ModuleInfo, CodeImage)> {
+impl Engine {
+    /// Compiles a module to the bytes of [`Module::serialize`]. They are the same as those of the
+    /// module that [`Module::new`] compiles, but nothing is compiled twice.
+    ///
+    /// # Errors
+    /// As [`Module::new`], and if the machine has no file format.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{Config, Engine, Module};
+    ///
+    /// let engine = Engine::new(&Config::new())?;
+    /// let bytes = engine.precompile_module("(module (func (export \"f\")))")?;
+    /// assert!(Module::is_saved(&bytes));
+    /// // SAFETY: the bytes are those of a compiled module.
+    /// let module = unsafe { Module::deserialize(&engine, bytes)? };
+    /// assert!(module.get_export("f").is_some());
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn precompile_module(&self, bytes: impl AsRef<[u8]>) -> Result<Vec<u8>> {
+        #[cfg(feature = "wat")]
+        let bytes = Module::text_to_binary(bytes.as_ref())?;
+        let (info, image) = compile(self, bytes.as_ref(), TypeWords::Table)?;
+        gc_jit::save(&image, &info.declarations)
+    }
+}
+
+fn compile(
+    engine: &Engine,
+    bytes: &[u8],
+    type_words: TypeWords,
+) -> Result<(ModuleInfo, CodeImage)> {
     let (info, bodies) = parse::parse(engine.types(), bytes)?;
     let layout = VMContextLayout::new(engine.abi().offsets(), &info);
-    let context = CompileContext::new(engine, &info, &layout);
+    let context = CompileContext::new(engine, &info, &layout, type_words);
     let image = compile_module(&context, bodies)?;
     Ok((info, image))
 }

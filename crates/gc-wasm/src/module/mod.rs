@@ -26,13 +26,22 @@ struct ModuleInner {
     info: ModuleInfo,
     layout: VMContextLayout,
     code: Arc<CodeMemory>,
+    /// The module in WebAssembly's binary format, if its code cannot be saved.
+    #[cfg_attr(not(feature = "compiler"), expect(dead_code))]
+    binary: Option<Box<[u8]>>,
 }
 
 impl Module {
-    /// The module with the declarations `info` and the published code.
-    fn of(engine: &Engine, info: ModuleInfo, code: Arc<CodeMemory>) -> Module {
+    /// The module with the declarations `info` and the published code. If the code cannot be saved,
+    /// `binary` is what to compile instead.
+    fn of(
+        engine: &Engine,
+        info: ModuleInfo,
+        code: Arc<CodeMemory>,
+        binary: Option<Box<[u8]>>,
+    ) -> Module {
         let layout = VMContextLayout::new(engine.abi().offsets(), &info);
-        Module(Arc::new(ModuleInner { engine: engine.clone(), info, layout, code }))
+        Module(Arc::new(ModuleInner { engine: engine.clone(), info, layout, code, binary }))
     }
 
     /// Checks that `bytes` are a valid module, without compiling it.

@@ -15,6 +15,10 @@ impl Module {
     /// its collector, options and version are the same ([`Engine::abi`]) and its machine has the
     /// processor extensions of this one. The same module gives the same bytes.
     ///
+    /// The code of a module that was compiled in this process contains type indices of its engine,
+    /// because such code is the fastest. It cannot be saved, so this method compiles the module once
+    /// more. `Engine::precompile_module` compiles it only for saving.
+    ///
     /// ```
     /// use gc_wasm::{Config, Engine, Instance, Module, Store};
     ///
@@ -36,6 +40,10 @@ impl Module {
     /// # Errors
     /// If there is no file format for this machine.
     pub fn serialize(&self) -> Result<Vec<u8>> {
+        #[cfg(feature = "compiler")]
+        if let Some(binary) = &self.0.binary {
+            return self.engine().precompile_module(binary);
+        }
         gc_jit::save(self.code().image(), &self.info().declarations)
     }
 
@@ -81,6 +89,6 @@ impl Module {
         let info = parse::parse_declarations(engine.types(), Bytes::new(source, range))
             .context("the declarations of a saved module")?;
         let code = saved.publish(info.types.all())?;
-        Ok(Module::of(engine, info, code))
+        Ok(Module::of(engine, info, code, None))
     }
 }

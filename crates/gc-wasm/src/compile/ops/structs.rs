@@ -1,29 +1,42 @@
 //! Structs.
 
+use crate::compile::TypeWords;
 use crate::compile::env::struct_type;
 use crate::compile::translate::Translator;
 use crate::types::registry::RegisteredType;
 use anyhow::Result;
-use cranelift_codegen::ir;
+use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_compiler::Extend;
-use gc_types::TypeWord;
+use gc_types::{TypeIndex, TypeWord};
 
 impl Translator<'_, '_> {
     /// Word 0 of the header of objects of type `ty` (`I32`).
     pub(super) fn header_word(&mut self, ty: &RegisteredType) -> ir::Value {
-        let number = self.env.cx.info.types.number(ty.index);
-        self.type_word(TypeWord::header(number, ty.kind().expect("a type with objects")))
+        let kind = ty.kind().expect("a type with objects");
+        self.type_word(ty, |ty| TypeWord::header(ty, kind))
     }
 
     /// The index of type `ty` (`I32`).
     pub(super) fn type_index(&mut self, ty: &RegisteredType) -> ir::Value {
-        let number = self.env.cx.info.types.number(ty.index);
-        self.type_word(TypeWord::index(number))
+        self.type_word(ty, TypeWord::index)
     }
 
-    fn type_word(&mut self, word: TypeWord) -> ir::Value {
-        let word = self.env.type_word(self.builder.func, word);
-        gc_compiler::type_word(&mut self.builder, word)
+    fn type_word(
+        &mut self,
+        ty: &RegisteredType,
+        word: impl Fn(TypeIndex) -> TypeWord,
+    ) -> ir::Value {
+        match self.env.cx.type_words {
+            TypeWords::Constants => {
+                let value = word(ty.index).value(ty.index);
+                self.builder.ins().iconst(types::I32, i64::from(value))
+            }
+            TypeWords::Table => {
+                let word = word(self.env.cx.info.types.number(ty.index));
+                let word = self.env.type_word(self.builder.func, word);
+                gc_compiler::type_word(&mut self.builder, word)
+            }
+        }
     }
 
     pub(super) fn struct_new(&mut self, type_index: u32) -> Result<()> {

@@ -5,7 +5,7 @@ mod operators;
 mod shapes;
 mod spec;
 
-use super::{CompileContext, compile_module, translate_function};
+use super::{CompileContext, TypeWords, compile_module, translate_function};
 use crate::module::parse::parse;
 use crate::types::registry::TypeRegistry;
 use crate::vm::layout::VMContextLayout;
@@ -24,13 +24,14 @@ const COLLECTORS: [&dyn GcCompiler; 4] =
 struct Fixture {
     bounds: HeapBounds,
     zeal: bool,
+    type_words: TypeWords,
     options: CompileOptions,
 }
 
 impl Fixture {
     fn new(opt_level: OptLevel) -> Fixture {
         let options = CompileOptions { opt_level, verifier: true, ..CompileOptions::default() };
-        Fixture { bounds: HeapBounds::Guarded, zeal: false, options }
+        Fixture { bounds: HeapBounds::Guarded, zeal: false, type_words: TypeWords::Table, options }
     }
 
     fn compiler(&self, gc: &dyn GcCompiler) -> Compiler {
@@ -57,6 +58,7 @@ impl Fixture {
             registry,
             gc,
             compiler: &compiler,
+            type_words: self.type_words,
             check: true,
         };
         then(&cx, bodies)
@@ -97,10 +99,13 @@ impl Fixture {
         let (guarded, checked) = (HeapBounds::Guarded, HeapBounds::Checked);
         for (bounds, zeal) in [(guarded, false), (checked, false), (guarded, true)] {
             (self.bounds, self.zeal) = (bounds, zeal);
-            for gc in COLLECTORS {
-                let registry = TypeRegistry::new().unwrap();
-                if let Err(error) = self.compile(&registry, gc, &wasm) {
-                    panic!("{}, {bounds}, zeal {zeal}: {error:#}\n{wat}", gc.name());
+            for type_words in [TypeWords::Constants, TypeWords::Table] {
+                self.type_words = type_words;
+                for gc in COLLECTORS {
+                    let registry = TypeRegistry::new().unwrap();
+                    if let Err(error) = self.compile(&registry, gc, &wasm) {
+                        panic!("{}, {bounds}, zeal {zeal}: {error:#}\n{wat}", gc.name());
+                    }
                 }
             }
         }
