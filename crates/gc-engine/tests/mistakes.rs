@@ -295,7 +295,7 @@ fn code_with_host_calls_of_an_embedder_needs_its_store() {
     let engine = Engine::builder(Collector::default());
     let engine = engine.build_with(|abi| abi.with_host_calls([call])).unwrap();
     let code = lists(&engine).0.compile().unwrap();
-    let error = Store::new(&engine, &code).err().expect("an error").to_string();
+    let error = Store::new(&engine, &code).expect_err("an error").to_string();
     assert!(error.contains("print") && error.contains("the store does not have"), "{error}");
 }
 
