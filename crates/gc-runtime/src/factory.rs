@@ -1,6 +1,6 @@
 //! [`HeapFactory`]: makes the heaps of stores that begin without one.
 
-use crate::{GcHeap, GcRuntime, HeapError, HeapMapping, HeapMemory, HeapOptions};
+use crate::{GcHeap, GcRuntime, HeapError, HeapMapping, HeapMemory, HeapOptions, collector};
 use gc_types::CollectorAbi;
 use std::fmt;
 use std::sync::Arc;
@@ -92,6 +92,11 @@ pub(crate) fn make(
     options: &HeapOptions,
 ) -> Result<Box<dyn GcHeap>, HeapError> {
     let mut heap = runtime.new_gc_heap(HeapMemory::new(options)?, options.zeal)?;
+    let name = runtime.name();
+    if !heap.core().memory.mapping().keeps(collector::kept_words(name)) {
+        let what = format!("this heap is not one of the collector `{name}` whose name it has");
+        return Err(HeapError::Options { what });
+    }
     let core = heap.core_mut();
     core.slice = options.slice;
     core.policy = options.policy.make();

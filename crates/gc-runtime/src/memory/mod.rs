@@ -14,6 +14,7 @@
 
 mod admission;
 mod bytes;
+mod kept;
 mod mapped;
 mod on_demand;
 mod reservation;
@@ -25,6 +26,7 @@ mod tests;
 mod zeroed;
 
 pub use admission::Admission;
+pub(crate) use kept::{KeptWords, words as data_words};
 pub use mapped::MappedMemory;
 pub use on_demand::OnDemand;
 pub use reservation::{Reservation, UsedReservation};
@@ -32,11 +34,17 @@ pub use source::{Growth, MemoryPurpose, MemoryRequest, MemorySource};
 pub use zeroed::{ZeroIsNone, Zeroable, ZeroedVec};
 
 use crate::{HeapBounds, HeapError, HeapOptions};
+use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 const DATA_WORDS: usize = HeapDataOffsets::SIZE as usize / 4;
+/// The offsets of the words of the bound.
+const BOUND: Range<u32> = HeapDataOffsets::BOUND..HeapDataOffsets::BOUND + 8;
+const BOUND_WORDS: u32 = data_words(&[BOUND]);
+const _: () = assert!(DATA_WORDS <= u32::BITS as usize);
 const NULL_PAGE: u64 = NULL_PAGE_SIZE as u64;
 
 /// The data words, alone on their cache lines.
@@ -50,6 +58,8 @@ struct HeapData([AtomicU32; DATA_WORDS]);
 pub struct HeapMapping {
     memory: MappedMemory,
     data: HeapData,
+    /// A bit for each data word that a [`KeptWords`] keeps.
+    kept: AtomicU32,
 }
 
 impl HeapMapping {
@@ -64,7 +74,7 @@ impl HeapMapping {
 
     fn new(options: &HeapOptions, request: MemoryRequest) -> Result<Arc<HeapMapping>, HeapError> {
         let memory = MappedMemory::new(&options.memory, request)?;
-        Ok(Arc::new(HeapMapping { memory, data: HeapData::default() }))
+        Ok(Arc::new(HeapMapping { memory, data: HeapData::default(), kept: AtomicU32::new(0) }))
     }
 
     /// Address of the heap's first byte, which is not mapped. Constant.
@@ -81,6 +91,24 @@ impl HeapMapping {
     /// Address of the data words ([`HeapDataOffsets::SIZE`] bytes). Constant.
     pub fn data(&self) -> *const u8 {
         (&raw const self.data).cast()
+    }
+
+    /// The data word at byte `offset`.
+    #[inline]
+    fn data_word(&self, offset: u32) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4), "heap data is in words");
+        &self.data.0[offset as usize / 4]
+    }
+
+    /// Whether a collector keeps these words ([`data_words`]).
+    pub(crate) fn keeps(&self, words: u32) -> bool {
+        self.kept.load(Relaxed) & words == words
+    }
+
+    /// Whether the word at byte `offset` is written only by the heap's memory or its collector.
+    #[inline]
+    fn is_kept(&self, offset: u32) -> bool {
+        (self.kept.load(Relaxed) | BOUND_WORDS) & 1 << (offset / 4) != 0
     }
 }
 
@@ -241,8 +269,9 @@ impl HeapMemory {
         Ok(grown)
     }
 
-    /// Makes every mapped byte and every data word zero again, except [`HeapDataOffsets::BOUND`].
-    /// Mapped bytes stay mapped; their pages go back to the system.
+    /// Makes every mapped byte and every data word zero again, except the words that
+    /// this type or a collector keeps for itself ([`set_data_u32`](HeapMemory::set_data_u32)). Mapped bytes stay mapped; their
+    /// pages go back to the system.
     pub fn reset(&mut self) {
         if self.len == 0 {
             return;
@@ -253,10 +282,11 @@ impl HeapMemory {
             // belongs to this value.
             unsafe { system::zero(self.mapping.base().add(NULL_PAGE as usize), usable) };
         }
-        for word in &self.mapping.data.0 {
-            word.store(0, Relaxed);
+        for (n, word) in self.mapping.data.0.iter().enumerate() {
+            if !self.mapping.is_kept(n as u32 * 4) {
+                word.store(0, Relaxed);
+            }
         }
-        self.publish_bound();
     }
 
     /// Gives the pages of `count` bytes from index `at` on back to the system. The bytes stay
@@ -293,16 +323,45 @@ impl HeapMemory {
     ///
     /// # Panics
     /// * As [`data_u32`](HeapMemory::data_u32).
-    /// * If it is one of the words of [`HeapDataOffsets::BOUND`]. Emitted code relies on them, so
-    ///   only this type writes them.
+    /// * If it is one of the words of [`HeapDataOffsets::BOUND`], or a word with which a collector of
+    ///   this crate has emitted code address native memory. Emitted code relies on them, so only
+    ///   this type and that collector write them.
+    /// * If it is [`NEXT`] or [`LIMIT`], and emitted code would allocate outside the mapped memory:
+    ///   unless `LIMIT` is zero, it must not exceed [`len`](HeapMemory::len), and `NEXT` must not be
+    ///   in the null page.
     /// * If there is no memory, because the store's heap
     ///   [is not made yet](crate::GcStore::has_heap). All such stores of an engine share the words.
     #[inline]
     pub fn set_data_u32(&mut self, offset: u32, value: u32) {
-        const BOUND: std::ops::Range<u32> = HeapDataOffsets::BOUND..HeapDataOffsets::BOUND + 8;
-        assert!(!BOUND.contains(&offset), "only the heap's memory writes its bound");
+        let word = self.data_word(offset);
+        if self.len == 0 || self.mapping.is_kept(offset) {
+            self.refuse_to_write(offset);
+        }
+        match offset {
+            NEXT => self.check_free(value, self.data_u32(LIMIT)),
+            LIMIT => self.check_free(self.data_u32(NEXT), value),
+            _ => (),
+        }
+        word.store(value, Relaxed);
+    }
+
+    #[cold]
+    fn refuse_to_write(&self, offset: u32) -> ! {
         assert!(self.len > 0, "a heap that is not made yet has no data words to write");
-        self.data_word(offset).store(value, Relaxed);
+        assert!(!BOUND.contains(&offset), "only the heap's memory writes its bound");
+        panic!("only the heap's collector writes the data word at {offset}");
+    }
+
+    /// Refuses a range for allocation that is not mapped.
+    #[inline]
+    fn check_free(&self, next: u32, limit: u32) {
+        let mapped = next >= NULL_PAGE_SIZE && u64::from(limit) <= self.len;
+        assert!(
+            limit == 0 || mapped,
+            "emitted code would allocate from {next:#x} to {limit:#x}, where the heap is not \
+             mapped: it is from {NULL_PAGE_SIZE:#x} to {:#x}",
+            self.len
+        );
     }
 
     /// The two data words at byte `offset` as one number. The read is not atomic. It is consistent
@@ -336,8 +395,7 @@ impl HeapMemory {
 
     #[inline]
     fn data_word(&self, offset: u32) -> &AtomicU32 {
-        assert!(offset.is_multiple_of(4), "heap data is in words");
-        &self.mapping.data.0[offset as usize / 4]
+        self.mapping.data_word(offset)
     }
 }
 

@@ -71,8 +71,14 @@ impl MemoryRequest {
         whole_pages(self.size)
     }
 
-    /// Refuses more initial bytes than have room.
+    /// Refuses a start that is not in whole pages, and more initial bytes than have room.
     pub(super) fn check(&self) -> Result<(), HeapError> {
+        if !self.unmapped.is_multiple_of(system::page_size()) {
+            return Err(self.refused(format_args!(
+                "{} bytes at its start should stay unmapped, which are not whole pages",
+                self.unmapped
+            )));
+        }
         let limit = self.reserved().saturating_sub(self.unmapped);
         if self.accessible() > limit {
             let (bytes, limit) = (self.initial as u64, limit as u64);

@@ -17,8 +17,8 @@ use crate::{
     PauseLog, PolicyFactory, Reclaims, TraceRoots, factory, roots,
 };
 use gc_types::{
-    Abi, AbiDifference, CollectorAbi, ExnLayout, GcLayout, HeapDataOffsets, StorageType, TypeIndex,
-    VMGcHeader, VMGcKind, VMGcRef,
+    Abi, AbiDifference, CollectorAbi, ExnLayout, GcLayout, HeapDataOffsets, NULL_PAGE_SIZE,
+    StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
 };
 use std::any::Any;
 use std::fmt;
@@ -341,9 +341,28 @@ impl GcStore {
         if self.zeal != 0 {
             self.zeal_tick(tracer)?;
         }
-        match self.heap.alloc_fast(header, size) {
-            Some(object) => Ok(object),
-            None => self.alloc_slow(tracer, Request { header, size, id: None }),
+        let object = match self.heap.alloc_fast(header, size) {
+            Some(object) => object,
+            None => self.alloc_slow(tracer, Request { header, size, id: None })?,
+        };
+        self.check_new(&object, size)?;
+        Ok(object)
+    }
+
+    /// Checks the place of a new object. Emitted code initializes it without a check.
+    #[inline]
+    fn check_new(&self, object: &VMGcRef, size: u32) -> Result<(), HeapError> {
+        let mapped = object.as_heap_index().is_some_and(|at| {
+            at.get() >= NULL_PAGE_SIZE
+                && u64::from(at.get()) + u64::from(size) <= self.heap.core().memory.len()
+        });
+        if mapped {
+            Ok(())
+        } else {
+            Err(HeapError::Corrupt {
+                at: object.as_raw_u32(),
+                what: "a new object outside the heap",
+            })
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod common;
 mod growth;
+mod impostor;
 mod late;
 mod objects;
 mod policy;

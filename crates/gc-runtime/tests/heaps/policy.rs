@@ -5,6 +5,7 @@ use gc_runtime::collector::{DrcCollector, NullCollector};
 use gc_runtime::{HeapBounds, HeapError, HeapOptions, NoStack, PauseKind};
 use gc_types::{HeapDataOffsets, StorageType, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 #[test]
@@ -264,6 +265,34 @@ fn the_bound_in_the_heap_data_follows_growth() {
         assert_eq!(memory.data_u64(HeapDataOffsets::BOUND), heap.vmctx_gc_heap_bound());
         assert_eq!(heap.vmctx_gc_heap_data(), data);
     });
+}
+
+/// Emitted code writes native memory that is addressed with these words.
+#[test]
+fn only_a_collector_writes_the_words_that_address_its_tables() {
+    use gc_types::collector::{drc, generational};
+    let drc_words = [drc::NEXT, drc::LIMIT, drc::STARTS, drc::LIST_BASE, drc::LIST_CAPACITY];
+    let tables = [generational::LOG, generational::CARDS, generational::SLOT_CARDS];
+    let generational_words = [&[generational::MARKING][..], &tables].concat();
+    for (runtime, words) in
+        [(ALL_COLLECTORS[1], &drc_words[..]), (ALL_COLLECTORS[3], &generational_words[..])]
+    {
+        let mut store = store_with(runtime, &options(HeapBounds::Checked));
+        node(&mut store);
+        let memory = &mut store.heap_mut().core_mut().memory;
+        for &offset in words {
+            let before = memory.data_u32(offset);
+            let attempt = AssertUnwindSafe(|| memory.set_data_u32(offset, 0x5555_5555));
+            let panic = catch_unwind(attempt).unwrap_err();
+            let message = panic.downcast_ref::<String>().unwrap();
+            assert!(message.starts_with("only the heap's collector writes"), "{message}");
+            memory.reset();
+            assert_eq!(memory.data_u32(offset), before, "{} at {offset}", runtime.name());
+        }
+        store.reset();
+        node(&mut store);
+        store.heap().verify().unwrap();
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The two heap-data words of every collector that allocates by bumping an index. Emitted code
 //! allocates inline between them. Bytes from `NEXT` up to `LIMIT` are mapped, zero, and used for
-//! nothing else. While both words are zero, as in new heap data, nothing is allocated inline.
+//! nothing else. While both words are zero, as in new heap data, nothing is allocated inline. A heap's
+//! memory refuses bounds that are not mapped.
 
 use crate::HeapDataOffsets;
 

@@ -93,7 +93,7 @@ impl<'a> DrcCollection<'a> {
         host_data: &'a mut ExternRefHostDataTable,
         trace: Trace,
     ) -> Self {
-        heap.space.begin_collection(&mut heap.core.memory);
+        heap.space.begin_collection();
         heap.shapes.update(&heap.core.layouts);
         let phase = Phase::Roots;
         DrcCollection {

@@ -5,7 +5,8 @@
 //! chunk's address, length and capacity are in the heap data. The chunk is allocated when the first
 //! object enters it, and doubles when it is full.
 
-use crate::HeapMemory;
+use crate::memory::{KeptWords, data_words};
+use crate::{HeapError, HeapMemory};
 use gc_types::collector::drc::{LIST_BASE, LIST_CAPACITY, LIST_LEN};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -14,18 +15,28 @@ const FIRST_CAPACITY: usize = 1 << 10;
 /// With fewer entries than this, entering compiled code never asks for a collection.
 const FIRST_THRESHOLD: u32 = 1 << 16;
 
+/// The data words that only a list writes.
+pub(super) const KEPT: u32 =
+    data_words(&[LIST_BASE..LIST_BASE + 8, LIST_CAPACITY..LIST_CAPACITY + 4]);
+
 /// The native half of the list; the other half is in the heap data.
 #[derive(Debug)]
 pub(super) struct List {
     /// Atomic because emitted code writes it through a shared address.
     chunk: Vec<AtomicU32>,
+    /// The words of the chunk's address and its capacity.
+    kept: KeptWords,
     threshold: u32,
 }
 
 impl List {
-    /// An empty list without memory. The heap data must be zero.
-    pub(super) fn new() -> List {
-        List { chunk: Vec::new(), threshold: FIRST_THRESHOLD }
+    /// An empty list without memory, for a heap in `memory`.
+    ///
+    /// # Errors
+    /// If the memory is that of another heap.
+    pub(super) fn new(memory: &HeapMemory) -> Result<List, HeapError> {
+        let kept = KeptWords::new(memory, KEPT)?;
+        Ok(List { chunk: Vec::new(), kept, threshold: FIRST_THRESHOLD })
     }
 
     /// Number of entries.
@@ -43,23 +54,18 @@ impl List {
     pub(super) fn push(&mut self, memory: &mut HeapMemory, entry: u32) {
         let len = self.len(memory);
         if len == self.capacity() {
-            self.grow(memory);
+            self.grow();
         }
         self.chunk[len as usize].store(entry, Relaxed);
         memory.set_data_u32(LIST_LEN, len + 1);
     }
 
     #[cold]
-    fn grow(&mut self, memory: &mut HeapMemory) {
+    fn grow(&mut self) {
         let capacity = (self.chunk.len() * 2).max(FIRST_CAPACITY);
         self.chunk.resize_with(capacity, AtomicU32::default);
-        self.publish(memory);
-    }
-
-    /// Writes address and capacity to the heap data.
-    fn publish(&self, memory: &mut HeapMemory) {
-        memory.set_data_u64(LIST_BASE, self.chunk.as_ptr().expose_provenance() as u64);
-        memory.set_data_u32(LIST_CAPACITY, self.capacity());
+        self.kept.set_u64(LIST_BASE, self.chunk.as_ptr().expose_provenance() as u64);
+        self.kept.set_u32(LIST_CAPACITY, self.capacity());
     }
 
     /// The entry at `place`, below the length.
@@ -95,12 +101,9 @@ impl List {
         self.len(memory).saturating_add(count) > self.threshold
     }
 
-    /// Empties the list, but keeps the chunk. The heap data must have been zeroed.
-    pub(super) fn reset(&mut self, memory: &mut HeapMemory) {
+    /// Empties the list, but keeps the chunk. The length must have been zeroed.
+    pub(super) fn reset(&mut self) {
         self.threshold = FIRST_THRESHOLD;
-        if !self.chunk.is_empty() {
-            self.publish(memory);
-        }
     }
 }
 
@@ -114,7 +117,7 @@ mod tests {
         let bounds = HeapBounds::Checked;
         let options = HeapOptions { initial: 0, maximum: 0, bounds, ..HeapOptions::default() };
         let mut memory = HeapMemory::new(&options).unwrap();
-        let mut list = List::new();
+        let mut list = List::new(&memory).unwrap();
         assert_eq!((list.len(&memory), list.chunk.capacity()), (0, 0));
         for i in 0..3000 {
             list.push(&mut memory, i * 8);

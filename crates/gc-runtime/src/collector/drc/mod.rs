@@ -85,9 +85,12 @@ impl GcRuntime for DrcCollector {
     }
 
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        Ok(Box::new(DrcHeap::new(memory, zeal != 0)))
+        Ok(Box::new(DrcHeap::new(memory, zeal != 0)?))
     }
 }
+
+/// The data words that only a heap of this collector writes.
+pub(super) const KEPT: u32 = space::KEPT | list::KEPT;
 
 /// The object into which the host last stored.
 #[derive(Clone, Debug, Default)]
@@ -123,12 +126,12 @@ struct DrcHeap {
 }
 
 impl DrcHeap {
-    fn new(memory: HeapMemory, poison: bool) -> DrcHeap {
+    fn new(memory: HeapMemory, poison: bool) -> Result<DrcHeap, HeapError> {
         let mut heap = DrcHeap {
-            core: HeapCore::new(memory),
             shapes: Shapes::default(),
-            space: Space::new(NULL_PAGE_SIZE),
-            list: List::new(),
+            space: Space::new(&memory, NULL_PAGE_SIZE)?,
+            list: List::new(&memory)?,
+            core: HeapCore::new(memory),
             work: Work::default(),
             target: Target::default(),
             trace_at_values: FIRST_TRACE_VALUES,
@@ -141,7 +144,7 @@ impl DrcHeap {
             poison,
         };
         heap.cover(FIRST_COVERED);
-        heap
+        Ok(heap)
     }
 
     /// Gives the mapped memory before `end` to the allocator.
@@ -188,7 +191,7 @@ impl DrcHeap {
         if header.kind() == Some(VMGcKind::ExternRef) {
             // The heap must notice the object's death, so it is mature at once. It has no
             // references to count.
-            self.space.sync(&self.core.memory);
+            self.space.sync();
             self.space.bear_mature(index);
             word = COUNT_ONE | MATURE;
             self.values += 1;
@@ -205,7 +208,7 @@ impl DrcHeap {
     fn is_in_mature(&mut self, at: u64) -> Option<bool> {
         let at = u32::try_from(at).ok()?;
         if !self.target.range.contains(&at) {
-            self.space.sync(&self.core.memory);
+            self.space.sync();
             let range = self.space.object_around(at)?;
             let mature = self.space.map().is_mature(range.start);
             self.target = Target { range, mature };
@@ -355,8 +358,7 @@ impl GcHeap for DrcHeap {
         if self.core.damage.is_some() {
             return None;
         }
-        let memory = &mut self.core.memory;
-        let index = match self.space.bump(memory, size) {
+        let index = match self.space.bump(size) {
             Some(index) => index,
             None if self.may_allocate() => self.space.alloc(&mut self.core.memory, size)?,
             None => return None,
@@ -425,7 +427,7 @@ impl GcHeap for DrcHeap {
     /// last one.
     fn occupancy(&self) -> Occupancy {
         Occupancy {
-            used: self.space.used_bytes(&self.core.memory),
+            used: self.space.used_bytes(),
             given_back: self.space.given_back(),
             least_room: FIRST_TRACE,
             wanted: None,
@@ -434,7 +436,7 @@ impl GcHeap for DrcHeap {
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
-        let map = self.space.synced_map(&self.core.memory);
+        let map = self.space.synced_map();
         map.objects().filter_map(VMGcRef::from_heap_index).for_each(visit);
         Ok(())
     }
@@ -449,7 +451,7 @@ impl GcHeap for DrcHeap {
 
     fn stats(&self) -> GcStats {
         let mut stats = self.core.stats_without(self.space.given_back());
-        let [allocated, live, _] = self.space.tallies(&self.core.memory);
+        let [allocated, live, _] = self.space.tallies();
         (stats.allocations, stats.allocated_bytes) = (allocated.objects, allocated.bytes);
         (stats.live_objects, stats.live_bytes) = (live.objects, live.bytes);
         stats
@@ -457,7 +459,7 @@ impl GcHeap for DrcHeap {
 
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
         self.core.reset();
-        self.list.reset(&mut self.core.memory);
+        self.list.reset();
         self.space.clear();
         self.cover(FIRST_COVERED);
         self.work.clear();

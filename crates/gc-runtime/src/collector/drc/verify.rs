@@ -44,8 +44,8 @@ impl DrcHeap {
     /// the stack.
     pub(super) fn verify_all(&self, roots: Option<GcRootsIter<'_>>) -> Result<(), HeapError> {
         self.core.check_damage()?;
-        let map = &self.space.synced_map(&self.core.memory);
-        self.space.check(map, &self.core.memory).or_else(|(at, what)| corrupt(at, what))?;
+        let map = &self.space.synced_map();
+        self.space.check(map).or_else(|(at, what)| corrupt(at, what))?;
         if u64::from(map.end()) > self.core.memory.len() {
             corrupt(map.end(), "the allocator's end is after the heap's end")?;
         }

@@ -46,6 +46,7 @@ use nursery::{Count, Nursery};
 use old::Old;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+pub(super) use tables::KEPT;
 use tables::Tables;
 use trace::Chooser;
 
@@ -186,7 +187,6 @@ impl GenerationalHeap {
             zeal_count: 0,
         };
         heap.take_mapped();
-        heap.tables.publish(&mut heap.core.memory);
         heap.renew_nursery();
         Ok(heap)
     }
@@ -440,7 +440,7 @@ impl GcHeap for GenerationalHeap {
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
         let end = self.old.blocks.end();
         self.core.reset();
-        self.tables.reset(&mut self.core.memory, self.nursery.end, end);
+        self.tables.reset(self.nursery.end, end);
         self.old.clear();
         self.scavenger = Scavenger::default();
         self.marker = Marker::default();

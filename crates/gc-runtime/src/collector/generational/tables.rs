@@ -11,16 +11,22 @@
 //! Emitted code never calls the host for a full log. The log wraps around and the count continues.
 //! So the loss of entries is known, and marking begins again.
 
+use crate::memory::{KeptWords, data_words};
 use crate::{HeapError, HeapMemory, MemoryPurpose, RememberedSlots, ZeroedVec};
 use gc_types::collector::generational::{
     CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, SLOT_CARD_SHIFT,
     SLOT_CARDS, SLOT_CARDS_LEN,
 };
 
+/// The data words that only the tables write.
+pub(in crate::collector) const KEPT: u32 = data_words(&[MARKING..MARKING + 4, LOG..SLOT_CARDS + 8]);
+
 /// The tables. Each has its final size from the start and never moves. The large ones come from the
 /// heap's source. The system maps their pages when they are first written.
 #[derive(Debug)]
 pub(super) struct Tables {
+    /// The words of the tables' addresses, and of whether emitted code logs.
+    kept: KeptWords,
     cards: ZeroedVec<u8>,
     slots: RememberedSlots,
     /// Made at the first use.
@@ -31,6 +37,11 @@ pub(super) struct Tables {
     read: u64,
     /// Whether slots that are not in the table may refer to young objects.
     all_slots: bool,
+}
+
+/// The address of a table, for emitted code.
+fn address(table: *mut u8) -> u64 {
+    table.expose_provenance() as u64
 }
 
 impl Tables {
@@ -44,28 +55,21 @@ impl Tables {
         let count = (memory.maximum() >> CARD_SHIFT) as usize + 1;
         let mut cards = ZeroedVec::new(source, purpose);
         cards.grow(count, count)?;
-        let slots = RememberedSlots::new(SLOT_CARDS_LEN, SLOT_CARD_SHIFT);
+        let mut slots = RememberedSlots::new(SLOT_CARDS_LEN, SLOT_CARD_SHIFT);
         let log = ZeroedVec::new(source, purpose);
-        Ok(Tables { cards, slots, log, unlogged: false, read: 0, all_slots: false })
+        let mut kept = KeptWords::new(memory, KEPT)?;
+        kept.set_u64(CARDS, address(cards.as_mut_ptr()));
+        kept.set_u64(SLOT_CARDS, address(slots.as_mut_ptr()));
+        Ok(Tables { kept, cards, slots, log, unlogged: false, read: 0, all_slots: false })
     }
 
-    /// Writes the addresses to the heap data, which is otherwise zero.
-    pub(super) fn publish(&mut self, memory: &mut HeapMemory) {
-        let address = |pointer: *mut u8| pointer.expose_provenance() as u64;
-        memory.set_data_u64(CARDS, address(self.cards.as_mut_ptr()));
-        memory.set_data_u64(SLOT_CARDS, address(self.slots.as_mut_ptr()));
-        if !self.log.is_empty() {
-            memory.set_data_u64(LOG, address(self.log.as_mut_ptr().cast()));
-        }
-    }
-
-    /// Empties all tables. The heap data was zeroed. Cards below `nursery_end` stay.
-    pub(super) fn reset(&mut self, memory: &mut HeapMemory, nursery_end: u32, end: u32) {
+    /// Empties all tables. The length of the log was zeroed. Cards below `nursery_end` stay.
+    pub(super) fn reset(&mut self, nursery_end: u32, end: u32) {
         self.cards_mut(nursery_end, end).fill(0);
         self.forget_slots();
         self.read = 0;
         self.unlogged = false;
-        self.publish(memory);
+        self.kept.set_u32(MARKING, 0);
     }
 
     // ---- cards --------------------------------------------------------------
@@ -147,7 +151,7 @@ impl Tables {
         self.unlogged = false;
         if logging && self.log.is_empty() {
             match self.log.grow(LOG_CAPACITY as usize, LOG_CAPACITY as usize) {
-                Ok(()) => self.publish(memory),
+                Ok(()) => self.kept.set_u64(LOG, address(self.log.as_mut_ptr().cast())),
                 Err(error) => {
                     log::warn!("marking cannot be interleaved with the program: {error}");
                     self.unlogged = true;
@@ -157,7 +161,7 @@ impl Tables {
         let logging = logging && !self.unlogged;
         self.read = 0;
         memory.set_data_u64(LOG_LEN, 0);
-        memory.set_data_u32(MARKING, logging.into());
+        self.kept.set_u32(MARKING, logging.into());
     }
 
     /// Number of log entries that were not read yet. `None` if some were lost.
@@ -227,9 +231,8 @@ mod tests {
 
     #[test]
     fn slots_are_remembered_until_they_are_forgotten() {
-        let mut memory = memory();
+        let memory = memory();
         let mut tables = Tables::new(&memory).unwrap();
-        tables.publish(&mut memory);
         assert_eq!(memory.data_u64(SLOT_CARDS), tables.slots.as_mut_ptr().addr() as u64);
         tables.remember(5000);
         assert!(tables.slots().contains(5000) && !tables.slots().contains(500));

@@ -40,19 +40,15 @@ impl Space {
         size: u32,
     ) -> Option<u32> {
         debug_assert!(size > 0 && size.is_multiple_of(GRANULE));
-        self.bump(memory, size).or_else(|| self.alloc_slow(memory, size))
+        self.bump(size).or_else(|| self.alloc_slow(memory, size))
     }
 
     /// Allocates in the run, if the object fits.
     #[inline]
-    pub(in crate::collector::drc) fn bump(
-        &mut self,
-        memory: &mut HeapMemory,
-        size: u32,
-    ) -> Option<u32> {
-        let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
+    pub(in crate::collector::drc) fn bump(&mut self, size: u32) -> Option<u32> {
+        let (next, limit) = (self.kept.u32(NEXT), self.kept.u32(LIMIT));
         let end = next.checked_add(size).filter(|&end| end <= limit)?;
-        memory.set_data_u32(NEXT, end);
+        self.kept.set_u32(NEXT, end);
         let (word, shift) = self.note(next)?;
         let word = &self.notes[word];
         word.store(word.load(Relaxed) | (1u64 << shift).to_le(), Relaxed);
@@ -63,7 +59,7 @@ impl Space {
     #[inline(never)]
     fn alloc_slow(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
         if size <= MEDIUM {
-            self.retire_run(memory);
+            self.retire_run();
             let (want, least) = match self.thorough {
                 true => (size, size),
                 false => (size.max(SHORT), SCARCE),
@@ -71,7 +67,7 @@ impl Space {
             let run = self.find_run(self.cursor, want, least);
             self.cursor = run.as_ref().map_or(self.map.end(), |run| run.end);
             self.begin_run(memory, run?);
-            return self.bump(memory, size);
+            return self.bump(size);
         }
         if size <= OVERFLOW_MAX {
             if bytes(&self.overflow) < size {
@@ -102,7 +98,7 @@ impl Space {
         memory: &mut HeapMemory,
         size: u32,
     ) -> Option<u32> {
-        self.retire_all(memory);
+        self.retire_all();
         if size <= MEDIUM {
             if !std::mem::replace(&mut self.thorough, true) {
                 self.cursor = self.start;
@@ -151,20 +147,20 @@ impl Space {
 
     fn begin_run(&mut self, memory: &mut HeapMemory, run: Range<u32>) {
         self.take(memory, run.clone());
-        memory.set_data_u32(NEXT, run.start);
-        memory.set_data_u32(LIMIT, run.end);
+        self.kept.set_u32(NEXT, run.start);
+        self.kept.set_u32(LIMIT, run.end);
         let block_start = self.block(self.block_of(run.start)).start;
         let notes = self.notes.as_ptr().expose_provenance() as u64;
-        memory.set_data_u64(STARTS, notes.wrapping_sub(u64::from(block_start >> STARTS_SHIFT)));
+        self.kept.set_u64(STARTS, notes.wrapping_sub(u64::from(block_start >> STARTS_SHIFT)));
         self.synced = run.start;
         self.run = run;
     }
 
-    pub(super) fn retire_run(&mut self, memory: &mut HeapMemory) {
-        self.sync(memory);
+    pub(super) fn retire_run(&mut self) {
+        self.sync();
         let run = std::mem::replace(&mut self.run, self.start..self.start);
-        memory.set_data_u32(NEXT, 0);
-        memory.set_data_u32(LIMIT, 0);
+        self.kept.set_u32(NEXT, 0);
+        self.kept.set_u32(LIMIT, 0);
         if run.start < self.synced {
             self.young.push(run.start..self.synced);
         }
@@ -179,8 +175,8 @@ impl Space {
         self.give_back(left);
     }
 
-    pub(super) fn retire_all(&mut self, memory: &mut HeapMemory) {
-        self.retire_run(memory);
+    pub(super) fn retire_all(&mut self) {
+        self.retire_run();
         self.retire_overflow();
     }
 
@@ -188,7 +184,7 @@ impl Space {
     /// is large enough.
     #[cold]
     fn alloc_large(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
-        self.retire_all(memory);
+        self.retire_all();
         let index =
             self.find_large(self.large_cursor, size).or_else(|| self.find_large(0, size))?;
         self.large_cursor = self.block_of(index);
@@ -262,7 +258,7 @@ mod tests {
         };
         for round in 0..40 {
             let mut memory = HeapMemory::new(&options).unwrap();
-            let mut space = Space::new(NULL_PAGE_SIZE);
+            let mut space = Space::new(&memory, NULL_PAGE_SIZE).unwrap();
             // The last block is incomplete.
             space.extend(memory.len() as u32 - 12 * 1024);
             let most = [200, 6000, 40_000, 90_000][round % 4];
@@ -270,7 +266,7 @@ mod tests {
             while let Some(object) = space.alloc(&mut memory, (random(most) + 8) & !7) {
                 objects.push(object);
             }
-            space.begin_collection(&mut memory);
+            space.begin_collection();
             objects.iter().for_each(|&object| space.make_mature(object));
             while space.reclaim_young().is_some() {}
             space.begin_anew();
@@ -284,7 +280,7 @@ mod tests {
                 }
                 from += row + 1 + random(20) as usize;
             }
-            space.check(space.map(), &memory).unwrap();
+            space.check(space.map()).unwrap();
             let mut gaps = Vec::new();
             let mut end = space.start;
             for object in space.map().objects() {

@@ -1,7 +1,6 @@
 //! Checks that the allocator's tables agree with each other and with the map.
 
 use super::{GRANULE, Space, Tally, bytes};
-use crate::HeapMemory;
 use crate::collector::drc::live_map::LiveMap;
 use gc_types::collector::drc::NEXT;
 use std::ops::Range;
@@ -10,15 +9,11 @@ impl Space {
     /// Checks that the blocks of the complete `map` tile the heap, and that all other tables agree
     /// with it. An error has the place and a description. Only a bug in the allocator can make this
     /// fail.
-    pub(in super::super) fn check(
-        &self,
-        map: &LiveMap,
-        memory: &HeapMemory,
-    ) -> Result<(), (u32, &'static str)> {
+    pub(in super::super) fn check(&self, map: &LiveMap) -> Result<(), (u32, &'static str)> {
         if map.end() < self.start || self.free.len() != self.blocks() {
             return Err((map.end(), "blocks are missing"));
         }
-        let next = memory.data_u32(NEXT).max(self.run.start);
+        let next = self.kept.u32(NEXT).max(self.run.start);
         let mut young = self.young.clone();
         young.push(self.run.start..next.min(self.run.end));
         young.sort_by_key(|range| range.start);
@@ -77,7 +72,7 @@ impl Space {
         if large != self.large.len() {
             return Err((0, "a large entry is not an object"));
         }
-        if live != self.tallies(memory)[1] {
+        if live != self.tallies()[1] {
             return Err((0, "live objects are miscounted"));
         }
         Ok(())

@@ -1,7 +1,6 @@
 //! The life of objects: they mature, or die young, or die mature, and their memory is free again.
 
 use super::{Space, Tally, bytes};
-use crate::HeapMemory;
 use crate::collector::drc::live_map::LiveMap;
 use std::ops::Range;
 
@@ -29,8 +28,8 @@ impl Space {
 
     /// Begins a collection: the rest of the runs becomes free, and all allocated objects are
     /// entered in the map.
-    pub(in crate::collector::drc) fn begin_collection(&mut self, memory: &mut HeapMemory) {
-        self.retire_all(memory);
+    pub(in crate::collector::drc) fn begin_collection(&mut self) {
+        self.retire_all();
         while let Some(index) = self.born_mature.pop() {
             self.keep(index, self.size(index));
         }

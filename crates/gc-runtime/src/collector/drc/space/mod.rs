@@ -24,8 +24,9 @@ mod life;
 mod notes;
 
 use super::live_map::{GRANULE, GROUP_SHIFT, LiveMap};
-use crate::HeapMemory;
-use gc_types::collector::drc::{NEXT, STARTS_SHIFT};
+use crate::memory::{KeptWords, data_words};
+use crate::{HeapError, HeapMemory};
+use gc_types::collector::drc::{NEXT, STARTS, STARTS_SHIFT};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -70,9 +71,14 @@ impl Tally {
     }
 }
 
+/// The data words that only an allocator writes.
+pub(super) const KEPT: u32 = data_words(&[NEXT..STARTS + 8]);
+
 /// The allocator of one heap.
 #[derive(Debug)]
 pub(super) struct Space {
+    /// The words of the run, and of the address of the notes.
+    kept: KeptWords,
     map: LiveMap,
     /// The start of the first block.
     start: u32,
@@ -121,11 +127,15 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// An allocator without memory, whose first block will begin at `start`.
-    pub(super) fn new(start: u32) -> Space {
+    /// An allocator for a heap in `memory`, whose first block will begin at `start`.
+    ///
+    /// # Errors
+    /// If the memory is that of another heap.
+    pub(super) fn new(memory: &HeapMemory, start: u32) -> Result<Space, HeapError> {
         let mut map = LiveMap::default();
         map.extend(start);
-        Space {
+        Ok(Space {
+            kept: KeptWords::new(memory, KEPT)?,
             map,
             start,
             free: Vec::new(),
@@ -149,11 +159,12 @@ impl Space {
             mature_tally: Tally::default(),
             allocations: Tally::default(),
             allocated: 0,
-        }
+        })
     }
 
     /// Forgets everything, but keeps the memory of the tables.
     pub(super) fn clear(&mut self) {
+        self.kept.clear();
         self.map.clear();
         self.map.extend(self.start);
         self.free.clear();
@@ -299,8 +310,8 @@ impl Space {
     }
 
     /// Bytes in objects. Takes constant time.
-    pub(super) fn used_bytes(&self, memory: &HeapMemory) -> u64 {
-        let unsynced = memory.data_u32(NEXT).min(self.run.end).saturating_sub(self.synced);
+    pub(super) fn used_bytes(&self) -> u64 {
+        let unsynced = self.kept.u32(NEXT).min(self.run.end).saturating_sub(self.synced);
         self.young_tally.bytes + self.mature_tally.bytes + u64::from(unsynced)
     }
 

@@ -4,7 +4,6 @@
 //! the run. When the run is left, or when the map is read, the notes become bits, eight at a time.
 
 use super::{BLOCK, GRANULE, Space, Tally};
-use crate::HeapMemory;
 use crate::collector::drc::live_map::LiveMap;
 use gc_types::collector::drc::NEXT;
 use std::ops::Range;
@@ -30,8 +29,8 @@ impl Space {
 
     /// Enters all objects allocated in the run into the map.
     #[inline]
-    pub(in super::super) fn sync(&mut self, memory: &HeapMemory) {
-        let next = memory.data_u32(NEXT);
+    pub(in super::super) fn sync(&mut self) {
+        let next = self.kept.u32(NEXT);
         if self.run.is_empty() || next <= self.synced || next > self.run.end {
             return;
         }
@@ -83,9 +82,9 @@ impl Space {
     }
 
     /// A complete copy of the map.
-    pub(in super::super) fn synced_map(&self, memory: &HeapMemory) -> LiveMap {
+    pub(in super::super) fn synced_map(&self) -> LiveMap {
         let mut map = self.map.clone();
-        let next = memory.data_u32(NEXT);
+        let next = self.kept.u32(NEXT);
         if !self.run.is_empty() && next > self.synced && next <= self.run.end {
             for word in self.noted_words(next) {
                 let (group, bits) = self.noted(word);
@@ -102,9 +101,9 @@ impl Space {
     }
 
     /// The numbers of all objects ever allocated, of live objects, and of mature objects.
-    pub(in super::super) fn tallies(&self, memory: &HeapMemory) -> [Tally; 3] {
+    pub(in super::super) fn tallies(&self) -> [Tally; 3] {
         let mut missing = Tally::default();
-        let next = memory.data_u32(NEXT);
+        let next = self.kept.u32(NEXT);
         if !self.run.is_empty() && next > self.synced && next <= self.run.end {
             let count = |word| u64::from(self.noted(word).1.count_ones());
             missing.objects = self.noted_words(next).map(count).sum();

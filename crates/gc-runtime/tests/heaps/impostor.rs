@@ -1,0 +1,144 @@
+//! Heaps from outside that break their duties. Emitted code relies on these duties, so what breaks
+//! them is refused where it happens.
+
+use super::common::*;
+use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector};
+use gc_runtime::{
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcRequest, GcRuntime, GcStats, GcStore,
+    HeapBounds, HeapCore, HeapError, HeapMemory, HeapOptions, NoStack,
+};
+use gc_types::collector::{bump, drc, generational};
+use gc_types::{VMGcHeader, VMGcRef};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Makes heaps of another collector under a name.
+struct Named(&'static str, &'static dyn GcRuntime);
+
+impl GcRuntime for Named {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+
+    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+        self.1.new_gc_heap(memory, zeal)
+    }
+}
+
+/// Emitted code of `drc` writes at an address in the data words. The heaps of `copying` have none.
+#[test]
+fn a_heap_under_the_name_of_another_collector_is_refused() {
+    let options = options(HeapBounds::Checked);
+    for name in [drc::NAME, generational::NAME] {
+        let error = GcStore::new(&Named(name, &CopyingCollector), &options).unwrap_err();
+        assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
+    }
+    GcStore::new(&Named(drc::NAME, &DrcCollector), &options).unwrap();
+    GcStore::new(&Named("other", &DrcCollector), &options).unwrap();
+}
+
+#[test]
+fn the_memory_of_a_heap_serves_no_second_heap() {
+    for runtime in [&DrcCollector as &dyn GcRuntime, &GenerationalCollector::new()] {
+        let memory = || HeapMemory::new(&options(HeapBounds::Checked)).unwrap();
+        let mut first = runtime.new_gc_heap(memory(), 0).unwrap();
+        let stolen = std::mem::replace(&mut first.core_mut().memory, memory());
+        let mapping = stolen.mapping();
+        let error = runtime.new_gc_heap(stolen, 0).err().expect("it is used");
+        assert!(error.to_string().contains("another heap"), "{error}");
+
+        // When the heap is dropped, its words are zero and can be used again.
+        let stolen = std::mem::replace(&mut first.core_mut().memory, memory());
+        let own = runtime.new_gc_heap(stolen, 0);
+        own.expect("the second memory has no other heap");
+        drop(first);
+        drop(mapping);
+    }
+}
+
+#[test]
+fn a_heap_cannot_offer_memory_that_is_not_mapped() {
+    let mut memory = HeapMemory::new(&options(HeapBounds::Checked)).unwrap();
+    let start = gc_types::NULL_PAGE_SIZE;
+    let end = memory.len() as u32;
+    let mut refused = |offset, value| {
+        let attempt = AssertUnwindSafe(|| memory.set_data_u32(offset, value));
+        let panic = catch_unwind(attempt).expect_err("it is not mapped");
+        let message = panic.downcast_ref::<String>().unwrap();
+        assert!(message.starts_with("emitted code would allocate"), "{message}");
+    };
+    refused(bump::LIMIT, end); // NEXT is in the null page.
+    memory.set_data_u32(bump::NEXT, start);
+    memory.set_data_u32(bump::LIMIT, end);
+    let mut refused = |offset, value| {
+        catch_unwind(AssertUnwindSafe(|| memory.set_data_u32(offset, value))).unwrap_err();
+    };
+    refused(bump::LIMIT, end + 8);
+    refused(bump::NEXT, start - 8);
+    assert_eq!((memory.data_u32(bump::NEXT), memory.data_u32(bump::LIMIT)), (start, end));
+}
+
+/// A heap that returns references to memory that is not its own.
+struct Outside(Box<dyn GcHeap>, u32);
+
+impl GcHeap for Outside {
+    fn core(&self) -> &HeapCore {
+        self.0.core()
+    }
+
+    fn core_mut(&mut self) -> &mut HeapCore {
+        self.0.core_mut()
+    }
+
+    fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        self.0.grow(bytes)
+    }
+
+    fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
+        self.0.gc(request)
+    }
+
+    fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
+        self.0.for_each_object(visit)
+    }
+
+    fn verify(&self) -> Result<(), HeapError> {
+        self.0.verify()
+    }
+
+    fn stats(&self) -> GcStats {
+        self.0.stats()
+    }
+
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+        self.0.reset(host_data);
+    }
+
+    fn alloc_raw(&mut self, _header: VMGcHeader, _size: u32) -> Result<VMGcRef, HeapError> {
+        Ok(VMGcRef::from_raw_u32(self.1).expect("it is not null"))
+    }
+}
+
+struct MakesOutside(u32);
+
+impl GcRuntime for MakesOutside {
+    fn name(&self) -> &'static str {
+        "outside"
+    }
+
+    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+        Ok(Box::new(Outside(CopyingCollector.new_gc_heap(memory, zeal)?, self.0)))
+    }
+}
+
+/// Emitted code initializes a new object without a check.
+#[test]
+fn a_new_object_outside_the_heap_is_refused() {
+    let options = HeapOptions { initial: 1 << 20, ..options(HeapBounds::Checked) };
+    let end = HeapMemory::new(&options).unwrap().len() as u32;
+    for at in [1, 8, (64 << 10) - 8, end - 8, end, 0xffff_fff8] {
+        let mut store = GcStore::new(&MakesOutside(at), &options).unwrap();
+        layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout).unwrap());
+        let error = store.alloc_struct(&mut NoStack, NODE).unwrap_err();
+        assert!(error.to_string().contains("outside the heap"), "{at:#x}: {error}");
+    }
+}
