@@ -3,7 +3,7 @@
 
 use crate::registry;
 use crate::saved::FileMapping;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use gc_types::{Abi, CodeImage, FunctionId, TypeIndex};
 use std::sync::Arc;
 
@@ -81,8 +81,9 @@ impl CodeMemory {
     /// can run it. `types` has the index of each of the image's types, by its number there.
     ///
     /// # Errors
-    /// If the code was compiled for another ABI (the error names the difference), if the system
-    /// refuses the memory, or if the code uses a type that is not in `types`.
+    /// If the code was compiled for another ABI (the error names the difference) or contains type
+    /// indices of another engine, if the system refuses the memory, or if the code uses a type that
+    /// is not in `types`.
     pub fn publish(
         image: CodeImage,
         abi: &Arc<Abi>,
@@ -91,6 +92,7 @@ impl CodeMemory {
         abi.check(image.abi()).context(
             "the code was compiled for another kind of store (here: the store, there: the code)",
         )?;
+        ensure!(image.is_for(abi), "the code contains type indices of another engine");
         CodeMemory::publish_checked(image, abi.clone(), types)
     }
 

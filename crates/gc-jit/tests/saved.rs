@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use cranelift_codegen::ir::{InstBuilder, types};
 use gc_compiler::{ImageLinker, call_signature};
-use gc_jit::{SavedImage, save};
+use gc_jit::{CodeMemory, SavedImage, save};
 use gc_types::{CodeImage, HeapBounds, Machine, Section, ValRaw};
 use std::sync::Arc;
 
@@ -151,15 +151,20 @@ fn tables_that_lie_are_refused_although_the_checksum_fits() {
 }
 
 #[test]
-fn code_with_type_indices_of_an_engine_is_not_saved() {
+fn code_with_type_indices_of_an_engine_is_only_for_that_engine() {
     let five = compile(&compiler(), signature(&[], &[types::I64]), |builder, params| {
         builder.ins().return_(&params[..1]);
     });
     let mut linker = ImageLinker::new();
     linker.define(0, "f0".to_owned(), five).unwrap();
-    linker.not_portable();
+    let engine = Arc::new(compiler().abi().clone());
+    linker.made_for(&engine);
     let image = linker.link(&compiler()).unwrap();
     assert!(!image.is_portable());
+    CodeMemory::publish(image.clone(), &engine, &[]).unwrap();
+    let another = Arc::new(compiler().abi().clone());
+    let error = CodeMemory::publish(image.clone(), &another, &[]).unwrap_err().to_string();
+    assert!(error.contains("another engine"), "{error}");
     let error = save(&image, b"").unwrap_err().to_string();
     assert!(error.contains("type indices of its engine"), "{error}");
 }

@@ -5,8 +5,8 @@ use super::compile::{CompiledFunction, Compiler, RelocTarget};
 use super::{machine, trampoline};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use gc_types::{
-    CallSignature, CodeImage, CodeImageBuilder, FunctionId, HandlerSite, HostCall, ImageFunction,
-    TypeWord,
+    Abi, CallSignature, CodeImage, CodeImageBuilder, FunctionId, HandlerSite, HostCall,
+    ImageFunction, TypeWord,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -65,7 +65,7 @@ pub struct ImageLinker {
     functions: BTreeMap<FunctionId, (String, Arc<CompiledFunction>)>,
     entries: BTreeSet<CallSignature>,
     exits: BTreeSet<CallSignature>,
-    not_portable: bool,
+    made_for: Option<Arc<Abi>>,
 }
 
 impl ImageLinker {
@@ -114,10 +114,10 @@ impl ImageLinker {
         self.exits.insert(signature);
     }
 
-    /// Says that functions contain type indices of an engine. The image can then not be saved, and
-    /// is to be published only in that engine.
-    pub fn not_portable(&mut self) {
-        self.not_portable = true;
+    /// Says that functions contain type indices of the engine with this very ABI. The image can then
+    /// not be saved, and other engines refuse it.
+    pub fn made_for(&mut self, abi: &Arc<Abi>) {
+        self.made_for = Some(abi.clone());
     }
 
     /// Adds the trampolines and links everything, for the [`Abi`](gc_types::Abi) of `compiler`.
@@ -142,8 +142,8 @@ impl ImageLinker {
         }
 
         let mut image = CodeImageBuilder::new(signatures);
-        if self.not_portable {
-            image.not_portable();
+        if let Some(abi) = &self.made_for {
+            image.made_for(abi);
         }
         let mut code = Vec::new();
         let mut starts = BTreeMap::new();

@@ -5,6 +5,7 @@ use super::{Backing, CATCH_ALL, CodeImage, FunctionId, ImageError, Section, Type
 use crate::table::push;
 use crate::{Abi, CallSignature, StackMapTableBuilder, Trap};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A function of an image that is being built. All offsets are in bytes from the image's start.
 #[derive(Clone, Debug)]
@@ -72,7 +73,7 @@ pub struct CodeImageBuilder {
     handlers: Vec<HandlerSite>,
     locations: Vec<(u32, u32, u32)>,
     type_words: Vec<TypeWord>,
-    not_portable: bool,
+    made_for: Option<Arc<Abi>>,
 }
 
 impl CodeImageBuilder {
@@ -117,10 +118,10 @@ impl CodeImageBuilder {
         self.locations.push((first, end, location));
     }
 
-    /// Says that the code contains type indices of an engine instead of type words, so it can be
-    /// used only there, and cannot be saved.
-    pub fn not_portable(&mut self) {
-        self.not_portable = true;
+    /// Says that the code contains type indices of one engine instead of type words. Only the
+    /// engine with this very ABI can load it, and it cannot be saved.
+    pub fn made_for(&mut self, abi: &Arc<Abi>) {
+        self.made_for = Some(abi.clone());
     }
 
     /// Adds a word to the table after the code. The first word is where the code ends, and each
@@ -210,6 +211,6 @@ impl CodeImageBuilder {
             bytes.extend_from_slice(&section);
             start..bytes.len()
         });
-        CodeImage::checked(Backing::Owned(bytes.into()), ranges, !self.not_portable)
+        CodeImage::checked(Backing::Owned(bytes.into()), ranges, self.made_for)
     }
 }

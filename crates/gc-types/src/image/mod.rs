@@ -18,7 +18,7 @@ pub use build::{CodeImageBuilder, HandlerSite, ImageFunction};
 pub use type_word::TypeWord;
 
 use crate::table::{Row, Words, rows};
-use crate::{CallSignature, HostCall, StackMapTable, Trap, ValueType};
+use crate::{Abi, CallSignature, HostCall, StackMapTable, Trap, ValueType};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -209,7 +209,8 @@ enum Backing {
 pub struct CodeImage {
     backing: Backing,
     sections: [Range<usize>; Section::COUNT],
-    portable: bool,
+    /// The ABI of the engine whose type indices the code contains.
+    made_for: Option<Arc<Abi>>,
 }
 
 impl fmt::Debug for CodeImage {
@@ -231,22 +232,27 @@ impl CodeImage {
         bytes: ImageBytes,
         sections: [Range<usize>; Section::COUNT],
     ) -> Result<CodeImage, ImageError> {
-        CodeImage::checked(Backing::Shared(bytes), sections, true)
+        CodeImage::checked(Backing::Shared(bytes), sections, None)
     }
 
-    /// Whether the code can be loaded into any engine. It cannot if it contains type indices of the
-    /// engine that it was compiled for
-    /// ([`CodeImageBuilder::not_portable`](super::CodeImageBuilder::not_portable)).
+    /// Whether the code can be loaded into any engine with an equal ABI. It cannot if it contains
+    /// type indices of the engine that it was compiled for ([`CodeImageBuilder::made_for`]).
     pub fn is_portable(&self) -> bool {
-        self.portable
+        self.made_for.is_none()
+    }
+
+    /// Whether the code is [portable](CodeImage::is_portable), or contains type indices of the
+    /// engine with this very ABI.
+    pub fn is_for(&self, abi: &Arc<Abi>) -> bool {
+        self.made_for.as_ref().is_none_or(|own| Arc::ptr_eq(own, abi))
     }
 
     fn checked(
         backing: Backing,
         sections: [Range<usize>; Section::COUNT],
-        portable: bool,
+        made_for: Option<Arc<Abi>>,
     ) -> Result<CodeImage, ImageError> {
-        let image = CodeImage { backing, sections, portable };
+        let image = CodeImage { backing, sections, made_for };
         check::check(&image)?;
         Ok(image)
     }

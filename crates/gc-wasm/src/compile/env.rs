@@ -225,7 +225,7 @@ impl GcFuncEnv for FuncEnv<'_> {
     }
 
     fn abi(&self) -> &Abi {
-        self.cx.abi()
+        self.cx.abi
     }
 
     fn vmctx(&mut self, _func: &mut ir::Function) -> ir::Value {

@@ -22,6 +22,7 @@ use gc_compiler::check::{CheckContext, CheckError, FunctionTypes, check_function
 use gc_compiler::{CompiledFunction, Compiler, GcCompiler, ImageLinker};
 use gc_types::{Abi, CodeImage};
 use rayon::prelude::*;
+use std::sync::Arc;
 use translate::Allocations;
 
 /// The settings with which all functions of a module are compiled.
@@ -31,6 +32,8 @@ pub(crate) struct CompileContext<'a> {
     pub(crate) registry: &'a TypeRegistry,
     pub(crate) gc: &'a dyn GcCompiler,
     pub(crate) compiler: &'a Compiler,
+    /// The ABI of the code.
+    pub(crate) abi: &'a Arc<Abi>,
     /// Where the code has the indices and header words of types from.
     pub(crate) type_words: TypeWords,
     /// Whether to check the built functions against the laws of emitted code.
@@ -60,14 +63,10 @@ impl<'a> CompileContext<'a> {
             registry: engine.types(),
             gc: engine.collector().compiler(),
             compiler: engine.compiler(),
+            abi: engine.abi(),
             type_words,
             check: engine.config().verify,
         }
-    }
-
-    /// The ABI of the code.
-    pub(crate) fn abi(&self) -> &'a Abi {
-        self.compiler.abi()
     }
 }
 
@@ -85,7 +84,7 @@ pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> 
         .collect();
     let mut image = ImageLinker::new();
     if cx.type_words == TypeWords::Constants {
-        image.not_portable();
+        image.made_for(cx.abi);
     }
     for (index, function) in compiled {
         image.define(index, cx.info.func_name(index), function?)?;
@@ -119,7 +118,7 @@ pub(crate) fn translate_function(
 pub(crate) fn check_body(cx: &CompileContext<'_>, body: Body<'_>) -> Result<Option<CheckError>> {
     let (func, types) = translate_function(cx, body)?;
     let types = types.context("the function was not to be checked")?;
-    let cx = CheckContext { abi: cx.abi(), compiler: cx.gc, types: &types };
+    let cx = CheckContext { abi: cx.abi, compiler: cx.gc, types: &types };
     Ok(check_function(&func, &cx).err())
 }
 
@@ -158,7 +157,7 @@ impl FunctionCompiler {
 /// `types` are given if it is to be checked.
 fn check(cx: &CompileContext<'_>, func: &ir::Function, types: Option<FunctionTypes>) -> Result<()> {
     if let Some(types) = types {
-        let cx = CheckContext { abi: cx.abi(), compiler: cx.gc, types: &types };
+        let cx = CheckContext { abi: cx.abi, compiler: cx.gc, types: &types };
         check_function(func, &cx)?;
     }
     Ok(())

@@ -98,7 +98,7 @@ pub(super) fn translate(
     let ty = func_type(&ty)?;
     func.name = ir::UserFuncName::user(gc_compiler::FUNCTION_NAMESPACE, body.index);
     func.signature = clif_signature(ty)?;
-    gc_compiler::set_stack_limit(func, &cx.abi().offsets())?;
+    gc_compiler::set_stack_limit(func, &cx.abi.offsets())?;
 
     let mut builder = FunctionBuilder::new(func, &mut allocations.builder);
     let entry = builder.create_block();

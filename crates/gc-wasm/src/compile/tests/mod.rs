@@ -17,6 +17,7 @@ use gc_compiler::collector::{
 use gc_compiler::{CompileOptions, Compiler, GcCompiler, OptLevel};
 use gc_types::{Abi, CodeImage, CollectorAbi, HeapBounds};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const COLLECTORS: [&dyn GcCompiler; 4] =
     [&NullCompiler, &DrcCompiler, &CopyingCompiler, &GenerationalCompiler];
@@ -58,6 +59,7 @@ impl Fixture {
             registry,
             gc,
             compiler: &compiler,
+            abi: &Arc::new(compiler.abi().clone()),
             type_words: self.type_words,
             check: true,
         };
