@@ -72,16 +72,8 @@ impl Drop for KeptWords {
     }
 }
 
-/// A bit for each data word in these ranges of byte offsets.
-pub(crate) const fn words(ranges: &[Range<u32>]) -> u32 {
-    let (mut words, mut n) = (0, 0);
-    while n < ranges.len() {
-        let mut offset = ranges[n].start;
-        while offset < ranges[n].end {
-            words |= 1 << (offset / 4);
-            offset += 4;
-        }
-        n += 1;
-    }
-    words
+/// A bit for each data word in this range of byte offsets.
+pub(crate) const fn words(range: Range<u32>) -> u32 {
+    let (first, end) = (range.start / 4, range.end / 4);
+    ((1 << (end - first)) - 1) << first
 }

@@ -43,7 +43,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 const DATA_WORDS: usize = HeapDataOffsets::SIZE as usize / 4;
 /// The offsets of the words of the bound.
 const BOUND: Range<u32> = HeapDataOffsets::BOUND..HeapDataOffsets::BOUND + 8;
-const BOUND_WORDS: u32 = data_words(&[BOUND]);
+const BOUND_WORDS: u32 = data_words(BOUND);
 const _: () = assert!(DATA_WORDS <= u32::BITS as usize);
 const NULL_PAGE: u64 = NULL_PAGE_SIZE as u64;
 

@@ -17,7 +17,7 @@ const FIRST_THRESHOLD: u32 = 1 << 16;
 
 /// The data words that only a list writes.
 pub(super) const KEPT: u32 =
-    data_words(&[LIST_BASE..LIST_BASE + 8, LIST_CAPACITY..LIST_CAPACITY + 4]);
+    data_words(LIST_BASE..LIST_BASE + 8) | data_words(LIST_CAPACITY..LIST_CAPACITY + 4);
 
 /// The native half of the list; the other half is in the heap data.
 #[derive(Debug)]

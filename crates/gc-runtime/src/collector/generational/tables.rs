@@ -19,7 +19,8 @@ use gc_types::collector::generational::{
 };
 
 /// The data words that only the tables write.
-pub(in crate::collector) const KEPT: u32 = data_words(&[MARKING..MARKING + 4, LOG..SLOT_CARDS + 8]);
+pub(in crate::collector) const KEPT: u32 =
+    data_words(MARKING..MARKING + 4) | data_words(LOG..SLOT_CARDS + 8);
 
 /// The tables. Each has its final size from the start and never moves. The large ones come from the
 /// heap's source. The system maps their pages when they are first written.

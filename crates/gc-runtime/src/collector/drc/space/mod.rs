@@ -72,7 +72,7 @@ impl Tally {
 }
 
 /// The data words that only an allocator writes.
-pub(super) const KEPT: u32 = data_words(&[NEXT..STARTS + 8]);
+pub(super) const KEPT: u32 = data_words(NEXT..STARTS + 8);
 
 /// The allocator of one heap.
 #[derive(Debug)]
