@@ -2,12 +2,12 @@
 
 use super::{Callee, FunctionHandle, Module, clif_signature, clif_type};
 use crate::{Engine, Type};
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use cranelift_codegen::ir::{self, InstBuilder, InstructionData, Opcode, Value, ValueDef, types};
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder};
 use gc_compiler::safepoints::References;
 use gc_compiler::{GcEmitter, GcFuncEnv, import_function, import_host_call, trap_code};
-use gc_types::{Abi, HostCall, Trap, VMGcRef};
+use gc_types::{Abi, HostCall, I31, Trap, VMGcRef};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -236,9 +236,19 @@ impl<'m, 'b> Body<'m, 'b> {
         self.error.get_or_insert(error);
     }
 
-    /// The module, to declare types and to define other functions.
+    /// The module, to declare types and to define other functions. Nothing of another module that is
+    /// put in its place can be used.
     pub fn module(&mut self) -> &mut Module {
         self.module
+    }
+
+    /// The module, if it was not exchanged for another with [`module`](Body::module).
+    fn own_module(&self) -> Result<&Module> {
+        ensure!(
+            self.module.number == self.function.module,
+            "another module was put in the place of its own while it was built"
+        );
+        Ok(self.module)
     }
 
     /// The function that is being built.
@@ -249,6 +259,10 @@ impl<'m, 'b> Body<'m, 'b> {
     /// Cranelift's builder of this function. Code that you build with it must keep the function's
     /// signature and end its blocks. Sealing is optional. Use [`ret`](Body::ret) and
     /// [`trap`](Body::trap) instead of Cranelift's instructions, so that code can follow.
+    ///
+    /// CLIF that is written with this builder is part of the compiler. The
+    /// [checkers](crate::EngineBuilder::verify) find mistakes in it before it runs. They are no
+    /// defence against CLIF that is written to deceive them.
     ///
     /// # Panics
     /// Cranelift's builder panics if it is misused, for example by an instruction after the end of
@@ -430,7 +444,7 @@ impl<'m, 'b> Body<'m, 'b> {
                             VMGcRef::from_raw_u32(word).is_none_or(|gc_ref| gc_ref.is_i31())
                         })
                     }
-                    InstructionData::Unary { opcode: Opcode::Uextend, .. } => true,
+                    InstructionData::Unary { opcode: Opcode::Uextend, arg } => self.is_i31(arg),
                     // These are derived, as block parameters are.
                     InstructionData::Ternary { opcode: Opcode::Select, .. } => true,
                     _ => false,
@@ -438,6 +452,29 @@ impl<'m, 'b> Body<'m, 'b> {
                 ValueDef::Param(..) => value != self.env.vmctx && !self.params.contains(&value),
                 ValueDef::Union(..) => false,
             }
+    }
+
+    /// Whether `word` is what `ref_i31` extends: an integer that was shifted by one bit and tagged.
+    fn is_i31(&self, word: Value) -> bool {
+        let dfg = &self.builder.func.dfg;
+        let definition = |value| dfg.value_def(value).inst().map(|inst| dfg.insts[inst]);
+        let is_constant = |value, bits| match definition(value) {
+            Some(InstructionData::UnaryImm { opcode: Opcode::Iconst, imm }) => imm.bits() == bits,
+            _ => false,
+        };
+        let Some(InstructionData::Binary { opcode: Opcode::Bor, args: [shifted, tag] }) =
+            definition(word)
+        else {
+            return false;
+        };
+        let Some(InstructionData::Binary { opcode: Opcode::Ishl, args: [_, by] }) =
+            definition(shifted)
+        else {
+            return false;
+        };
+        dfg.value_type(word) == types::I32
+            && is_constant(tag, i64::from(I31::TAG))
+            && is_constant(by, 1)
     }
 
     /// A value of `ty` that replaces a value that cannot be made because of a misuse.
@@ -492,7 +529,7 @@ impl<'m, 'b> Body<'m, 'b> {
         callee: impl Callee,
         args: &[Value],
     ) -> Option<(FunctionHandle, ir::FuncRef, Vec<Value>)> {
-        let callee = match callee.find(self.module) {
+        let callee = match self.own_module().and_then(|module| callee.find(module)) {
             Ok(callee) => callee,
             Err(error) => {
                 self.misused(error);

@@ -2,7 +2,7 @@
 
 use super::Module;
 use crate::Signature;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use std::sync::Arc;
 
 /// A declared function of a [`Module`].
@@ -24,8 +24,9 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug)]
 pub struct FunctionHandle {
+    /// The number of its module.
+    pub(super) module: u64,
     pub(super) index: u32,
-    /// Its address distinguishes functions of different modules.
     pub(super) name: Arc<str>,
     pub(super) signature: Arc<Signature>,
 }
@@ -39,11 +40,6 @@ impl FunctionHandle {
     /// Its parameters and results.
     pub fn signature(&self) -> &Signature {
         &self.signature
-    }
-
-    /// Whether both are handles of the same function.
-    pub(super) fn same(&self, other: &FunctionHandle) -> bool {
-        Arc::ptr_eq(&self.signature, &other.signature)
     }
 }
 
@@ -70,11 +66,7 @@ impl Callee for &str {
 
 impl Callee for &FunctionHandle {
     fn find(self, module: &Module) -> Result<FunctionHandle> {
-        ensure!(
-            module.has_function(self),
-            "it calls `{}`, which was declared in another module",
-            self.name()
-        );
+        module.own(self)?;
         Ok(self.clone())
     }
 }

@@ -22,7 +22,10 @@ use cranelift_codegen::{Context, ir::InstructionData};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use gc_compiler::check::{CheckContext, FunctionTypes, SignatureTypes, ValueType, check_function};
 use gc_compiler::safepoints::place_safepoints;
-use gc_compiler::{CompiledFunction, ImageLinker, imported_host_call, set_stack_limit};
+use gc_compiler::{
+    CompiledFunction, FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, ImageLinker, host_call_signature,
+    imported_host_call, set_stack_limit,
+};
 use gc_jit::CodeMemory;
 use gc_types::{
     Abi, ArrayLayout, GcLayout, HostCall, StorageType, StructLayout, TypeIndex, VMGcKind,
@@ -30,6 +33,7 @@ use gc_types::{
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The types and functions of a program, which are compiled together.
 ///
@@ -63,6 +67,9 @@ use std::sync::Arc;
 /// # anyhow::Ok(())
 /// ```
 pub struct Module {
+    /// Its number among all modules of the process. Its functions and types have it too, because
+    /// code that builds a function can put another module in this one's place.
+    number: u64,
     engine: Engine,
     layouts: Vec<(TypeIndex, Arc<GcLayout>)>,
     functions: Vec<Function>,
@@ -71,6 +78,9 @@ pub struct Module {
     builders: Vec<FunctionBuilderContext>,
     context: Context,
 }
+
+/// The number of modules that were begun.
+static MODULES: AtomicU64 = AtomicU64::new(0);
 
 /// A declared function.
 struct Function {
@@ -87,6 +97,7 @@ impl Module {
     /// the same kind of heaps.
     pub fn new(engine: &Engine) -> Module {
         Module {
+            number: MODULES.fetch_add(1, Ordering::Relaxed),
             engine: engine.clone(),
             layouts: Vec::new(),
             functions: Vec::new(),
@@ -112,7 +123,7 @@ impl Module {
     ) -> Result<StructType> {
         let layout = StructLayout::new(fields.into_iter().map(Into::into))?;
         let (index, layout) = self.add_type(GcLayout::Struct(layout))?;
-        Ok(StructType { index, layout })
+        Ok(StructType { module: self.number, index, layout })
     }
 
     /// Makes a type of arrays with these elements.
@@ -122,7 +133,7 @@ impl Module {
     pub fn array_type(&mut self, element: impl Into<StorageType>) -> Result<ArrayType> {
         let layout = ArrayLayout::new(element.into());
         let (index, layout) = self.add_type(GcLayout::Array(layout))?;
-        Ok(ArrayType { index, layout })
+        Ok(ArrayType { module: self.number, index, layout })
     }
 
     fn add_type(&mut self, layout: GcLayout) -> Result<(TypeIndex, Arc<GcLayout>)> {
@@ -178,14 +189,15 @@ impl Module {
         exported: bool,
     ) -> Result<FunctionHandle> {
         let index = u32::try_from(self.functions.len()).context("too many functions")?;
-        let handle = FunctionHandle { index, name: name.into(), signature: Arc::new(signature) };
+        let (module, signature) = (self.number, Arc::new(signature));
+        let handle = FunctionHandle { module, index, name: name.into(), signature };
         let (declared, forgotten) = (handle.clone(), false);
         self.functions.push(Function { handle: declared, exported, forgotten, compiled: None });
         Ok(handle)
     }
 
     /// Declares and [defines](Module::define) a function. It can call itself by its name. If the
-    /// definition fails, the function is no longer declared.
+    /// definition fails, the function is no longer declared, and handles of it are refused.
     ///
     /// # Errors
     /// If there already is a function with this name, or as for [`define`](Module::define).
@@ -198,7 +210,8 @@ impl Module {
     ) -> Result<FunctionHandle> {
         let function = self.declare(name, params, results)?;
         let defined = self.define(&function, build);
-        if defined.is_err() {
+        // `build` has had access to the module, so this may be another one.
+        if defined.is_err() && function.module == self.number {
             self.names.remove(name);
             self.functions[function.index as usize].forgotten = true;
         }
@@ -208,9 +221,9 @@ impl Module {
     /// Defines a declared function: `build` emits its code, which is then compiled.
     ///
     /// # Errors
-    /// If it is already defined, if `build` fails or misuses something (a value of a wrong type, a
-    /// function that is not declared), if the function can reach its end without returning, or if
-    /// Cranelift refuses it.
+    /// If it is already defined or belongs to another module, if `build` fails or misuses something
+    /// (a value of a wrong type, a function that is not declared), if the function can reach its end
+    /// without returning, or if Cranelift refuses it.
     pub fn define<O: Outcome>(
         &mut self,
         function: &FunctionHandle,
@@ -219,7 +232,6 @@ impl Module {
         self.check_undefined(function)?;
         let mut builders = self.builders.pop().unwrap_or_default();
         let mut func = new_function(function);
-        set_stack_limit(&mut func, &self.engine.abi().offsets())?;
         let emitted = self.emit(function, &mut func, &mut builders, build);
         let (env, end) = emitted.with_context(|| format!("function `{}`", function.name()))?;
         // `build` has had access to the module.
@@ -234,13 +246,25 @@ impl Module {
 
     /// Checks that the function belongs to this module and is not defined.
     fn check_undefined(&self, function: &FunctionHandle) -> Result<()> {
-        let known = self.functions.get(function.index as usize);
-        let known = known.filter(|known| known.handle.same(function));
-        let known = known.with_context(|| {
-            format!("the function `{}` was declared in another module", function.name())
-        })?;
+        let known = self.own(function)?;
         ensure!(known.compiled.is_none(), "the function `{}` is defined twice", function.name());
         Ok(())
+    }
+
+    /// The function of this module that has this handle.
+    fn own(&self, function: &FunctionHandle) -> Result<&Function> {
+        let name = function.name();
+        ensure!(
+            function.module == self.number,
+            "the function `{name}` was declared in another module"
+        );
+        // Functions are never removed.
+        let own = &self.functions[function.index as usize];
+        ensure!(
+            !own.forgotten,
+            "the function `{name}` cannot be used, because its definition failed"
+        );
+        Ok(own)
     }
 
     /// Emits a function's code. Returns the block that must not be reached, if the function has
@@ -265,7 +289,7 @@ impl Module {
     fn finish(
         &mut self,
         function: &FunctionHandle,
-        func: ir::Function,
+        mut func: ir::Function,
         env: &Env,
         end: Option<ir::Block>,
     ) -> Result<CompiledFunction> {
@@ -278,8 +302,9 @@ impl Module {
             expected.call_conv
         );
         ensure!(func.signature == expected, "its signature was changed while it was built");
-        ensure!(func.stack_limit.is_some(), "its stack limit was removed while it was built");
         let abi = self.engine.abi();
+        // This is done after the function was built, so nothing in it can replace the limit.
+        set_stack_limit(&mut func, &abi.offsets())?;
         let compiler = self.engine.compiler();
         self.context.clear();
         self.context.func = func;
@@ -315,7 +340,7 @@ impl Module {
         })?;
         if self.engine.verifies() {
             let compiler = self.engine.collector().compiler();
-            let types = types(&self.functions, function, func, abi);
+            let types = types(&self.functions, function, func, abi)?;
             check_function(func, &CheckContext { abi, compiler, types: &types })?;
         }
         compiler.compile(&mut self.context)
@@ -350,18 +375,6 @@ impl Module {
     pub(crate) fn lookup(&self, name: &str) -> Option<&FunctionHandle> {
         self.names.get(name).map(|index| &self.functions[*index as usize].handle)
     }
-
-    /// Whether the handle belongs to a function of this module.
-    pub(crate) fn has_function(&self, function: &FunctionHandle) -> bool {
-        let known = self.functions.get(function.index as usize);
-        known.is_some_and(|known| known.handle.same(function))
-    }
-
-    /// Whether a type belongs to this module.
-    pub(crate) fn has_type(&self, index: TypeIndex, layout: &Arc<GcLayout>) -> bool {
-        let known = self.layouts.get((index.as_u32() as usize).wrapping_sub(1));
-        known.is_some_and(|(_, known)| Arc::ptr_eq(known, layout))
-    }
 }
 
 impl fmt::Debug for Module {
@@ -395,32 +408,61 @@ pub(crate) fn clif_signature(signature: &Signature) -> ir::Signature {
     clif
 }
 
-/// The types of `function` and its callees, for the checkers.
+/// The types of `function` and its callees, for the checkers. Fails if it imports something else
+/// than functions of the module and the engine's host calls, each with its own signature: Cranelift
+/// calls with the signature of the import, and the checkers know that of the callee.
 fn types(
     functions: &[Function],
     function: &FunctionHandle,
     func: &ir::Function,
     abi: &Abi,
-) -> FunctionTypes {
+) -> Result<FunctionTypes> {
     let types = |types: &[Type]| types.iter().map(|ty| check_type(*ty)).collect::<Vec<_>>();
     let signature = |handle: &FunctionHandle| {
         let signature = handle.signature();
         SignatureTypes::with_vmctx(types(signature.params()), types(signature.results()))
     };
     let mut known = FunctionTypes::new(signature(function));
+    let mut declared = HashMap::new();
     for (callee, data) in &func.dfg.ext_funcs {
-        if let Some(call) = imported_host_call(func, callee) {
-            if let Some(signature) = abi.host_call(call) {
+        let ir::ExternalName::User(name) = data.name else {
+            bail!("it imports {}, which is not a function of its module", data.name.display(None));
+        };
+        let ir::UserExternalName { namespace, index } = func.params.user_named_funcs()[name];
+        let (name, expected, types) = match namespace {
+            FUNCTION_NAMESPACE => {
+                let found = functions.get(index as usize).filter(|found| !found.forgotten);
+                let handle = &found
+                    .with_context(|| format!("it imports function {index}, which is not declared"))?
+                    .handle;
+                let types = signature(handle);
+                known.declare_signature(data.signature, types.clone());
+                (handle.name(), clif_signature(handle.signature()), types)
+            }
+            HOST_CALL_NAMESPACE => {
+                let call = HostCall::from_index(index);
+                let signature = abi.host_call(call).with_context(|| {
+                    format!("it imports host call {index}, which its engine does not have")
+                })?;
                 known.declare_host_call(func, callee, call, signature, call.may_collect());
+                let types = SignatureTypes::of_host_call(signature);
+                (signature.name, host_call_signature(signature), types)
             }
-        } else if let ir::ExternalName::User(name) = data.name {
-            let name = &func.params.user_named_funcs()[name];
-            if let Some(callee) = functions.get(name.index as usize) {
-                known.declare_signature(data.signature, signature(&callee.handle));
-            }
-        }
+            _ => bail!("it imports a function of the unknown namespace {namespace}"),
+        };
+        let imported = &func.dfg.signatures[data.signature];
+        ensure!(
+            *imported == expected,
+            "it imports `{name}` with the signature {imported}, but its signature is {expected}"
+        );
+        // The checkers know the types of a signature, and not those of each callee.
+        let first = declared.entry(data.signature).or_insert_with(|| types.clone());
+        ensure!(
+            *first == types,
+            "it imports `{name}` with the `SigRef` of a function of another type"
+        );
     }
-    known
+    Ok(known)
 }
 
 fn check_type(ty: Type) -> ValueType {

@@ -39,8 +39,9 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug)]
 pub struct StructType {
+    /// The number of its module.
+    pub(super) module: u64,
     pub(super) index: TypeIndex,
-    /// Its address distinguishes types of different modules.
     pub(super) layout: Arc<GcLayout>,
 }
 
@@ -80,8 +81,9 @@ impl StructType {
 /// ```
 #[derive(Clone, Debug)]
 pub struct ArrayType {
+    /// The number of its module.
+    pub(super) module: u64,
     pub(super) index: TypeIndex,
-    /// As for a [`StructType`].
     pub(super) layout: Arc<GcLayout>,
 }
 
@@ -143,8 +145,9 @@ impl Body<'_, '_> {
         self.storable(what, value, StorageType::I32)
     }
 
-    fn known(&mut self, index: TypeIndex, layout: &Arc<GcLayout>) -> Result<(), Misused> {
-        let known = self.module().has_type(index, layout);
+    /// Checks that a type belongs to the module with this number.
+    fn known(&mut self, module: u64) -> Result<(), Misused> {
+        let known = module == self.function().module;
         self.checked(match known {
             true => Ok(()),
             false => Err(anyhow!("a type of another module is used")),
@@ -152,7 +155,7 @@ impl Body<'_, '_> {
     }
 
     fn field(&mut self, ty: &StructType, field: usize) -> Result<StorageType, Misused> {
-        self.known(ty.index, &ty.layout)?;
+        self.known(ty.module)?;
         let fields = &ty.layout().fields;
         let found = fields.get(field).map(|field| field.ty);
         let count = fields.len();
@@ -181,7 +184,7 @@ impl Body<'_, '_> {
     pub fn struct_new(&mut self, ty: &StructType, fields: &[Value]) -> Value {
         let layout = ty.layout();
         let checks = |f: &mut Self| {
-            f.known(ty.index, &ty.layout)?;
+            f.known(ty.module)?;
             let (given, count) = (fields.len(), layout.fields.len());
             f.checked((|| {
                 ensure!(given == count, "`struct_new` is given {given} fields, not {count}");
@@ -224,7 +227,7 @@ impl Body<'_, '_> {
     /// A new array of `length` (`I32`) elements that are all `value`. May collect.
     pub fn array_new(&mut self, ty: &ArrayType, value: Value, length: Value) -> Value {
         let checks = |f: &mut Self| {
-            f.known(ty.index, &ty.layout)?;
+            f.known(ty.module)?;
             f.storable("the element of `array_new`", value, ty.layout().element)?;
             f.index("the length of `array_new`", length)
         };
@@ -234,7 +237,7 @@ impl Body<'_, '_> {
     /// A new array of `length` (`I32`) elements that are zero or null. May collect.
     pub fn array_new_default(&mut self, ty: &ArrayType, length: Value) -> Value {
         let checks = |f: &mut Self| {
-            f.known(ty.index, &ty.layout)?;
+            f.known(ty.module)?;
             f.index("the length of `array_new_default`", length)
         };
         self.array(ty, checks, ArrayInit::Default(length))
@@ -243,7 +246,7 @@ impl Body<'_, '_> {
     /// A new array of these elements. May collect.
     pub fn array_of(&mut self, ty: &ArrayType, elements: &[Value]) -> Value {
         let checks = |f: &mut Self| {
-            f.known(ty.index, &ty.layout)?;
+            f.known(ty.module)?;
             for (n, value) in elements.iter().enumerate() {
                 f.storable(&format!("element {n}"), *value, ty.layout().element)?;
             }
@@ -275,7 +278,7 @@ impl Body<'_, '_> {
     /// Packed elements are widened with zeros.
     pub fn array_get(&mut self, ty: &ArrayType, array: Value, index: Value) -> Value {
         let checks = |f: &mut Self| {
-            f.known(ty.index, &ty.layout)?;
+            f.known(ty.module)?;
             f.object("the array of `array_get`", array)?;
             f.index("the index of `array_get`", index)
         };
@@ -286,7 +289,7 @@ impl Body<'_, '_> {
     /// Writes the element at `index` (`I32`). Traps if `array` is null or has no such element.
     pub fn array_set(&mut self, ty: &ArrayType, array: Value, index: Value, value: Value) {
         let mut checks = || {
-            self.known(ty.index, &ty.layout)?;
+            self.known(ty.module)?;
             self.object("the array of `array_set`", array)?;
             self.index("the index of `array_set`", index)?;
             self.storable("the value of `array_set`", value, ty.layout().element)
