@@ -134,6 +134,8 @@ pub struct EngineBuilder {
     max_stack: usize,
     #[cfg(feature = "compiler")]
     compile: CompileOptions,
+    #[cfg(feature = "compiler")]
+    verify: bool,
 }
 
 impl EngineBuilder {
@@ -143,7 +145,9 @@ impl EngineBuilder {
             heap: HeapOptions { maximum: 2 << 30, ..HeapOptions::default() },
             max_stack: 1 << 20,
             #[cfg(feature = "compiler")]
-            compile: CompileOptions { verifier: true, ..CompileOptions::default() },
+            compile: CompileOptions::default(),
+            #[cfg(feature = "compiler")]
+            verify: true,
         }
     }
 
@@ -232,14 +236,20 @@ impl EngineBuilder {
     /// ([`gc_compiler::check`]), before it is compiled (default: yes). Without it, CLIF that is not
     /// valid may panic in Cranelift, and code that breaks a rule may read memory outside the heap
     /// or lose references. So switch it off only for code from a compiler that is well tested.
+    ///
+    /// The checkers find mistakes. They are no defence against CLIF that is written to deceive them:
+    /// code that uses [`Body::builder`](crate::Body::builder) is part of the compiler, and trusted.
     #[cfg(feature = "compiler")]
     #[must_use]
     pub fn verify(mut self, yes: bool) -> EngineBuilder {
-        self.compile.verifier = yes;
+        self.verify = yes;
         self
     }
 
-    /// Sets all options of the compiler.
+    /// Sets all options of the compiler (default: [`CompileOptions::default`]).
+    ///
+    /// [`CompileOptions::verifier`] only lets Cranelift verify functions again while it compiles
+    /// them. It is independent of [`verify`](EngineBuilder::verify).
     #[cfg(feature = "compiler")]
     #[must_use]
     pub fn compile_options(mut self, options: CompileOptions) -> EngineBuilder {
@@ -291,7 +301,7 @@ impl EngineBuilder {
             #[cfg(feature = "compiler")]
             compiler,
             #[cfg(feature = "compiler")]
-            verify: self.compile.verifier,
+            verify: self.verify,
         })))
     }
 }

@@ -44,11 +44,6 @@ fn another_calling_convention_is_refused() {
         let zero = f.i64(0);
         f.ret(&[zero]);
     });
-    fails("its stack limit was removed", |f| {
-        f.builder().func.stack_limit = None;
-        let zero = f.i64(0);
-        f.ret(&[zero]);
-    });
 }
 
 /// `I64` and `Ref` have the same CLIF type.
@@ -167,25 +162,6 @@ fn operands_have_fitting_types() {
         let sum = f.ins().iadd(a, b);
         f.ret(&[sum]);
     });
-}
-
-#[test]
-fn a_body_keeps_its_module() {
-    let engine = engine();
-    let (mut a, mut b) = (Module::new(&engine), Module::new(&engine));
-    let own = a.declare("own", [Type::Ref], [Type::I64]).unwrap();
-    b.declare("other", [Type::I64], [Type::I64]).unwrap();
-    let error = a.define(&own, |f| {
-        let zero = f.i64(0);
-        f.ret(&[zero]);
-        std::mem::swap(f.module(), &mut b);
-    });
-    assert!(format!("{:#}", error.unwrap_err()).contains("was declared in another module"));
-
-    let mut module = Module::new(&engine);
-    let twice = module.declare("twice", [], []).unwrap();
-    let error = module.define(&twice, |f| f.module().define(&twice, |_| ()).unwrap());
-    assert!(format!("{:#}", error.unwrap_err()).contains("is defined twice"));
 }
 
 #[test]
@@ -501,4 +477,14 @@ fn options_out_of_range_are_errors() {
     // The collector's own limit is smaller.
     let drc = Engine::builder(Collector::drc()).heap_maximum(4 << 30).build().unwrap();
     assert_eq!(drc.heap_options().maximum, Collector::drc().max_heap_size());
+}
+
+#[test]
+fn compile_options_do_not_switch_off_the_checks() {
+    let options = || gc_compiler::CompileOptions { verifier: false, ..Default::default() };
+    let builder = || Engine::builder(Collector::default());
+    assert!(builder().compile_options(options()).build().unwrap().verifies());
+    assert!(!builder().verify(false).compile_options(options()).build().unwrap().verifies());
+    let options = gc_compiler::CompileOptions { verifier: true, ..options() };
+    assert!(!builder().verify(false).compile_options(options).build().unwrap().verifies());
 }
