@@ -9,6 +9,7 @@ use gc_runtime::{
 };
 use gc_types::{ArrayLayout, GcLayout, NULL_PAGE_SIZE, StorageType, TypeIndex};
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -324,6 +325,54 @@ fn a_source_that_does_not_do_its_duty_is_refused() {
         let error = MappedMemory::new(&source, request).unwrap_err().to_string();
         assert!(error.starts_with("no memory for a table"), "{error}");
         assert!(error.contains(": the memory source "), "{error}");
+    }
+}
+
+/// Makes everything accessible that is asked for, then refuses what is not initial, or panics.
+#[derive(Debug, Default)]
+struct Late {
+    panics: bool,
+    given_back: Mutex<Vec<usize>>,
+}
+
+impl MemorySource for Late {
+    fn reserve(&self, request: &MemoryRequest) -> Result<Reservation, HeapError> {
+        Reservation::new(request)
+    }
+
+    fn commit(&self, growth: Growth<'_>) -> Result<(), HeapError> {
+        let initial = growth.from() == 0;
+        growth.commit()?;
+        assert!(initial || !self.panics, "the test panics");
+        if initial { Ok(()) } else { Err(growth.refused("the test refuses late")) }
+    }
+
+    fn give_back(&self, used: UsedReservation) {
+        self.given_back.lock().unwrap().push(used.accessible());
+    }
+}
+
+#[test]
+fn what_is_refused_after_it_was_made_accessible_is_inaccessible_again() {
+    for panics in [false, true] {
+        let source = Arc::new(Late { panics, ..Late::default() });
+        let erased: Arc<dyn MemorySource> = source.clone();
+        let purpose = MemoryPurpose::LinearMemory;
+        let request = MemoryRequest { purpose, size: 4 * PAGE, unmapped: 0, initial: PAGE };
+        let memory = MappedMemory::new(&erased, request).unwrap();
+        for _ in 0..2 {
+            let grown = catch_unwind(AssertUnwindSafe(|| memory.grow(2 * PAGE)));
+            match grown {
+                Ok(grown) => {
+                    let error = grown.unwrap_err().to_string();
+                    assert!(error.contains(&format!("({PAGE} bytes)")), "{error}");
+                }
+                Err(_) => assert!(panics),
+            }
+            assert_eq!(memory.bytes().len(), PAGE);
+        }
+        drop(memory);
+        assert_eq!(*source.given_back.lock().unwrap(), [PAGE]);
     }
 }
 

@@ -239,6 +239,57 @@ fn a_source_can_limit_memories() -> Result<()> {
     Ok(())
 }
 
+/// Refuses the growth of memories, when it has made the bytes accessible, as often as `left` says.
+#[derive(Debug)]
+struct Late {
+    usual: OnDemand,
+    left: AtomicUsize,
+}
+
+impl MemorySource for Late {
+    fn reserve(&self, request: &MemoryRequest) -> Result<Reservation, HeapError> {
+        self.usual.reserve(request)
+    }
+
+    fn commit(&self, growth: Growth<'_>) -> Result<(), HeapError> {
+        self.usual.commit(growth)?;
+        if growth.purpose() == MemoryPurpose::LinearMemory && growth.from() > 0 {
+            let taken = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+            return taken.map_or(Ok(()), |_left| Err(growth.refused("too late")));
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, used: UsedReservation) {
+        self.usual.give_back(used);
+    }
+}
+
+#[test]
+fn a_source_that_refuses_late_gives_no_access() -> Result<()> {
+    everywhere(|setting| {
+        let source = Arc::new(Late { usual: OnDemand::default(), left: AtomicUsize::new(1) });
+        let engine = Engine::new(setting.config().memory_source(source))?;
+        let module = Module::new(
+            &engine,
+            r#"(module
+                (memory 1)
+                (func (export "grow") (result i32) (memory.grow (i32.const 1)))
+                (func (export "store") (result i32)
+                    (i32.store (i32.const 70000) (i32.const 7)) (i32.const 0))
+                (func (export "load") (result i32) (i32.load (i32.const 70000))))"#,
+        )?;
+        let mut store = Store::new(&engine, ())?;
+        let instance = Instance::new(&mut store, &module, &[])?;
+        assert_eq!(call(&mut store, instance, "grow")?, -1);
+        let error = call(&mut store, instance, "store").unwrap_err().to_string();
+        assert!(error.starts_with("out of bounds memory access"), "{error}");
+        assert_eq!(call(&mut store, instance, "grow")?, 1);
+        assert_eq!(call(&mut store, instance, "load")?, 0);
+        Ok(())
+    })
+}
+
 #[test]
 fn engines_share_a_source() -> Result<()> {
     let source = Arc::new(OnDemand::keeping(4, 64 << 10));

@@ -32,6 +32,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub struct MappedMemory {
     base: Base,
+    /// The bytes that may be accessed. Those that the space has beyond them are of a growth that
+    /// the source has not yet granted.
     accessible: AtomicUsize,
     request: MemoryRequest,
     /// Taken when this is dropped.
@@ -101,23 +103,45 @@ impl MappedMemory {
             return Ok(());
         }
         let to = MemoryRequest { initial: to, ..self.request }.accessible();
-        self.source.commit(Growth { memory: self, to })?;
-        if self.accessible() < to {
-            let growth = Growth { memory: self, to };
+        let growth = Growth { memory: self, to };
+        let committing = Committing(self);
+        self.source.commit(growth)?;
+        if !self.grant(to) {
             return Err(growth.refused("the memory source did not make it accessible"));
         }
+        drop(committing);
         Ok(())
     }
 
-    /// Makes `to` bytes accessible, a whole number of pages.
+    /// Makes `to` bytes accessible, a whole number of pages. They must not be accessed before they
+    /// are [granted](MappedMemory::grant).
     pub(super) fn commit(&self, to: usize) -> Result<(), HeapError> {
+        self.take_back()?;
+        self.with_space(|space| match to > space.accessible {
+            true => space.grow(to, self.request.purpose),
+            false => Ok(()),
+        })
+    }
+
+    /// Lets `to` bytes be accessed. Returns whether the source has made them accessible.
+    fn grant(&self, to: usize) -> bool {
+        self.with_space(|space| {
+            let committed = to <= space.accessible;
+            if committed {
+                self.accessible.fetch_max(to, Relaxed);
+            }
+            committed
+        })
+    }
+
+    /// Makes the bytes inaccessible and zero again that were committed and not granted.
+    fn take_back(&self) -> Result<(), HeapError> {
+        self.with_space(|space| space.shrink(self.accessible(), self.request.purpose))
+    }
+
+    fn with_space<R>(&self, use_it: impl FnOnce(&mut Space) -> R) -> R {
         let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
-        let space = space.as_mut().expect("taken only when this is dropped");
-        if to > space.accessible {
-            space.grow(to, self.request.purpose)?;
-            self.accessible.store(to, Relaxed);
-        }
-        Ok(())
+        use_it(space.as_mut().expect("taken only when this is dropped"))
     }
 
     /// Address of the first accessible byte. Constant.
@@ -136,6 +160,19 @@ impl MappedMemory {
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.start(), self.accessible()) }
+    }
+}
+
+/// Memory whose source is asked for more. However the source ends, what it committed and did not
+/// grant is given back.
+struct Committing<'a>(&'a MappedMemory);
+
+impl Drop for Committing<'_> {
+    fn drop(&mut self) {
+        // If the system refuses, the bytes are zero, and the next growth begins with the same.
+        if let Err(error) = self.0.take_back() {
+            log::warn!("giving back memory whose growth was refused: {error}");
+        }
     }
 }
 

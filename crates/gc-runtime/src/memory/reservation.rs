@@ -77,14 +77,19 @@ impl Space {
         Ok(())
     }
 
-    /// Makes bytes inaccessible, unless no more than `accessible` are accessible, a multiple of the
-    /// page size. Only for a space that is not in use.
-    fn shrink(&mut self, accessible: usize, purpose: MemoryPurpose) -> Result<(), HeapError> {
+    /// Makes bytes inaccessible and zero, unless no more than `accessible` are accessible, a multiple
+    /// of the page size. Only for bytes that are not in use.
+    pub(super) fn shrink(
+        &mut self,
+        accessible: usize,
+        purpose: MemoryPurpose,
+    ) -> Result<(), HeapError> {
         let bytes = self.accessible.saturating_sub(accessible);
         if bytes > 0 {
             let at = self.first().wrapping_add(accessible);
-            // SAFETY: the range is accessible. Only the methods of `Reservation` and
-            // `UsedReservation` call this, so the space belongs to no store and nobody uses it.
+            // SAFETY: the range is accessible, and nobody uses it: in `Reservation` and
+            // `UsedReservation` the space belongs to no store, and `MappedMemory` passes the bytes
+            // to which it has given no access.
             unsafe { system::decommit(at, bytes) }
                 .map_err(|error| refused(purpose, bytes, error))?;
             self.accessible = accessible;
