@@ -1,12 +1,13 @@
 //! [`call`]: a call into compiled code, and all the ways in which it can end.
 #![allow(unsafe_code)]
 
-use crate::guard::Pending;
+use crate::guard::{Pending, classify};
 use crate::{
     Activation, Backtrace, CallError, EntryTrampoline, HostFunction, JitStore, TrapError,
     VMStoreContext, arch, stack,
 };
 use anyhow::anyhow;
+use gc_runtime::HeapError;
 use gc_types::{EntryStatus, HostCall, Trap, ValRaw};
 
 /// Calls the compiled function `code` with `vmctx`. Takes the arguments from `values` and leaves
@@ -22,7 +23,8 @@ use gc_types::{EntryStatus, HostCall, Trap, ValRaw};
 /// # Errors
 /// If the trampoline is in code for another kind of store, if there are too few slots, if the code
 /// traps, or if a host function that it calls fails. The code's frames are then gone, and
-/// the store and its heap can still be used.
+/// the store and its heap can still be used. Also if a panic has interrupted a collection of the
+/// heap ([`GcStore::check_usable`](gc_runtime::GcStore::check_usable)).
 ///
 /// # Safety
 /// - `code` is a published function. It has the signature that the trampoline was made for, and it
@@ -83,6 +85,9 @@ pub unsafe fn call<S: JitStore>(
         )));
     }
     store.jit().check_code(trampoline.memory()).map_err(CallError::Host)?;
+    if let Err(error) = store.jit().gc().check_usable() {
+        return Err(unusable(store, error));
+    }
     let handler = (trampoline.handler_pc(), trampoline.frame_offset());
     let enter = |context: &VMStoreContext, activation| {
         let outer = stack::set_running(context);
@@ -221,6 +226,12 @@ fn activate_here<S: JitStore>(
     // This comes last, when the state is again what it was before the call.
     store.jit_mut().gc_mut().resume_host_panic();
     result
+}
+
+/// The error of a call that needs a heap that is not usable.
+#[cold]
+fn unusable<S: JitStore>(store: &S, error: HeapError) -> CallError {
+    classify(store, error.into())
 }
 
 /// The reason why a call ended with `status`.

@@ -105,7 +105,7 @@ pub(crate) fn trap_of(error: &HeapError) -> Trap {
 }
 
 /// The error that the caller of the unwound activation gets for `error`.
-fn classify<S: JitStore>(store: &S, error: anyhow::Error) -> CallError {
+pub(crate) fn classify<S: JitStore>(store: &S, error: anyhow::Error) -> CallError {
     let trap = |trap, detail| {
         CallError::Trap(TrapError { trap, detail, backtrace: store.jit().backtrace() })
     };

@@ -6,9 +6,14 @@ use common::*;
 use cranelift_codegen::ir::{InstBuilder, types};
 use gc_jit::{CodeMemory, HostCallTable, JitState};
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
-use gc_runtime::{GcStore, HeapOptions};
-use gc_types::{Abi, HeapBounds, HostCall, HostCallType, HostSignature};
+use gc_runtime::{
+    AdaptivePolicy, Decision, GcStore, GrowthPolicy, HeapOptions, HeapPlan, HeapUsage, NoStack,
+    PolicyFactory,
+};
+use gc_types::{Abi, HeapBounds, HostCall, HostCallType, HostSignature, Trap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 gc_jit::host_calls! {
     /// The host calls of these tests.
@@ -145,4 +150,42 @@ fn code_is_published_for_its_own_kind_of_store() {
     let error = CodeMemory::publish(image, &other, &[]).unwrap_err();
     let text = format!("{error:#}");
     assert!(text.contains("collector is `drc` here, but `null` there"), "{text}");
+}
+
+/// Panics instead of making a plan.
+#[derive(Debug)]
+struct Panics(AdaptivePolicy, Arc<AtomicBool>);
+
+impl GrowthPolicy for Panics {
+    fn decide(&mut self, usage: &HeapUsage, need: u64) -> Decision {
+        self.0.decide(usage, need)
+    }
+
+    fn plan(&mut self, usage: &HeapUsage) -> HeapPlan {
+        assert!(!self.1.load(Relaxed), "the test panics");
+        self.0.plan(usage)
+    }
+}
+
+#[test]
+fn no_code_runs_over_a_heap_whose_collection_was_interrupted() {
+    let panics = Arc::new(AtomicBool::new(false));
+    let flag = panics.clone();
+    let policy = move || Box::new(Panics(AdaptivePolicy::balanced(), flag.clone())) as _;
+    let options = HeapOptions { policy: PolicyFactory::new(policy), ..HeapOptions::default() };
+    let mut fixture = fixture_with(&CopyingCollector, &options);
+    let code = code(options.abi(&CopyingCollector));
+    let sig = signature(&[], &[types::I64]);
+    assert_eq!(fixture.call(&code, 0, &sig, &[]).unwrap()[0].i64(), 5);
+
+    panics.store(true, Relaxed);
+    let gc = fixture.store.jit.gc_mut();
+    catch_unwind(AssertUnwindSafe(|| gc.gc(&mut NoStack))).unwrap_err();
+    panics.store(false, Relaxed);
+    let error = fixture.call(&code, 0, &sig, &[]).unwrap_err();
+    assert_eq!(error.trap(), Some(Trap::CorruptHeap));
+    assert_eq!(error.to_string(), "corrupt GC heap: a collection was interrupted");
+
+    fixture.store.jit.gc_mut().reset();
+    assert_eq!(fixture.call(&code, 0, &sig, &[]).unwrap()[0].i64(), 5);
 }

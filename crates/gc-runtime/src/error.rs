@@ -90,6 +90,9 @@ pub enum HeapError {
         /// A description of the damage.
         what: &'static str,
     },
+    /// A collection was unwound by a panic, so the heap is half collected
+    /// ([`GcStore::check_usable`](crate::GcStore::check_usable)).
+    Interrupted,
     /// Damage that a verifier found ([`GcStore::verify`](crate::GcStore::verify)): like
     /// [`Corrupt`](HeapError::Corrupt), with the path from a root.
     Verification {
@@ -155,6 +158,7 @@ impl fmt::Display for HeapError {
                 write!(f, "the reference {raw:#x} is an i31, not an object of the GC heap")
             }
             HeapError::Corrupt { at, what } => write!(f, "corrupt GC heap at {at:#x}: {what}"),
+            HeapError::Interrupted => f.write_str("corrupt GC heap: a collection was interrupted"),
             HeapError::Verification { at, what, path } => {
                 write!(f, "corrupt GC heap at {at:#x}: {what}; {path}")
             }

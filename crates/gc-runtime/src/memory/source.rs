@@ -138,7 +138,9 @@ impl Growth<'_> {
 /// 1. [`reserve`](MemorySource::reserve) returns a reservation that
 ///    [fits](Reservation::fits) the request, or an error. The store stays usable after an error,
 ///    and may ask again.
-/// 2. No method panics, because some are called in the middle of an allocation.
+/// 2. No method panics, because some are called in the middle of an allocation. If one does in the
+///    middle of a collection, the heap is refused until it is reset
+///    ([`GcStore::check_usable`](crate::GcStore::check_usable)).
 ///
 /// # Examples
 /// A source that keeps nothing, and refuses heaps above a number:
@@ -187,7 +189,8 @@ pub trait MemorySource: Send + Sync + fmt::Debug {
     fn reserve(&self, request: &MemoryRequest) -> Result<Reservation, HeapError>;
 
     /// Makes more bytes of a reservation accessible, by [`Growth::commit`]. Called for the initial
-    /// bytes too, unless they are accessible.
+    /// bytes too, unless they are accessible. If it fails, nothing changes: bytes that it has made
+    /// accessible are given back.
     ///
     /// # Errors
     /// If the source or the system refuses.

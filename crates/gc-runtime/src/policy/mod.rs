@@ -88,7 +88,8 @@ impl Default for HeapPlan {
 ///
 /// # The duties of a `GrowthPolicy`
 /// 1. No method panics or blocks, because all are called in the middle of an allocation or a
-///    collection.
+///    collection. If one panics in the middle of a collection, the heap is refused until it is
+///    reset ([`GcStore::check_usable`](crate::GcStore::check_usable)).
 /// 2. A heap that may not grow must still be able to collect. So a policy answers
 ///    [`Decision::Collect`] as long as [`HeapUsage::collection_pays`] is true, unless it wants the
 ///    program to run out of memory.

@@ -2,10 +2,7 @@
 //! collects.
 
 use super::{GcStore, HOST_DATA_THRESHOLD};
-use crate::{
-    GarbageCollection, GcCause, GcRequest, HeapError, IncompleteWalk, Occupancy, Pause, PauseKind,
-    TraceRoots,
-};
+use crate::{GcCause, HeapError, IncompleteWalk, Occupancy, Pause, PauseKind, TraceRoots};
 use std::time::{Duration, Instant};
 
 /// A stop of the mutator for a collection.
@@ -23,10 +20,12 @@ impl GcStore {
     ///
     /// # Errors
     /// If the heap is found to be corrupt. Then it must only be reset or dropped.
+    /// [`HeapError::Interrupted`] if an earlier collection was unwound.
     ///
     /// # Panics
-    /// Inside a no-GC scope. Also if the drop of a host value panicked, when the collection is over
-    /// (see [`resume_host_panic`](GcStore::resume_host_panic)).
+    /// Inside a no-GC scope. If the policy or the source of the memory panics: then the heap cannot
+    /// be used until it is [reset](GcStore::reset). Also if the drop of a host value panicked, when
+    /// the collection is over (see [`resume_host_panic`](GcStore::resume_host_panic)).
     pub fn gc(&mut self, tracer: &mut dyn TraceRoots) -> Result<bool, HeapError> {
         let result = self.collect(tracer, GcCause::Asked);
         self.resume_host_panic();
@@ -44,17 +43,9 @@ impl GcStore {
         }
         let Some(stop) = self.stop(tracer, cause)? else { return Ok(None) };
         let start = Instant::now();
-        let mut collection = self.begin_gc(cause);
-        let result = collection.collect();
-        let kind = collection.kind();
-        drop(collection);
+        let (result, kind) = self.begin_gc(cause).collect();
         self.finish_gc(result, stop, kind, start.elapsed(), Some(tracer))?;
         Ok(Some(kind))
-    }
-
-    /// Begins a collection. The roots on the stack are in the list.
-    fn begin_gc(&mut self, cause: GcCause) -> Box<dyn GarbageCollection<'_> + '_> {
-        self.heap.gc(GcRequest::new(cause, &mut self.roots, &mut self.host_data))
     }
 
     /// As [`gc`](GcStore::gc), yielding to the executor between increments. The stack is walked
@@ -87,10 +78,7 @@ impl GcStore {
     #[cfg(feature = "async")]
     async fn collect_async(&mut self, stop: Stop) -> Result<bool, HeapError> {
         let start = Instant::now();
-        let mut collection = self.begin_gc(GcCause::Asked);
-        let result = collection.collect_async().await;
-        let kind = collection.kind();
-        drop(collection);
+        let (result, kind) = self.begin_gc(GcCause::Asked).collect_async().await;
         self.finish_gc(result, stop, kind, start.elapsed(), None)?;
         Ok(true)
     }
@@ -102,6 +90,7 @@ impl GcStore {
         cause: GcCause,
     ) -> Result<Option<Stop>, HeapError> {
         self.heap.core().assert_may_collect();
+        self.check_usable()?;
         let mut start = Instant::now();
         let Occupancy { used: bytes_before, given_back, .. } = self.heap.occupancy();
         let core = self.heap.core_mut();

@@ -5,6 +5,7 @@
 //! first, and the heap is verified before and after every collection (`verify.rs`).
 
 mod collect;
+mod collecting;
 mod handles;
 mod late;
 mod objects;
@@ -39,6 +40,24 @@ struct Request {
     id: Option<ExternRefHostDataId>,
 }
 
+/// What precedes each use of a heap.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HeapState {
+    /// Nothing.
+    Usual,
+    /// An allocation is counted first.
+    Zeal,
+    /// Every use is refused: a collector works, or it was unwound.
+    Interrupted,
+}
+
+impl HeapState {
+    /// The state of a heap that is not damaged.
+    fn with(zeal: u32) -> HeapState {
+        if zeal == 0 { HeapState::Usual } else { HeapState::Zeal }
+    }
+}
+
 /// A heap with its side tables and the driver of its collector.
 ///
 /// The heap of a [lazy](GcStore::lazy) store is made when it is needed.
@@ -69,6 +88,7 @@ struct Request {
 /// ```
 pub struct GcStore {
     heap: Box<dyn GcHeap>,
+    state: HeapState,
     /// Makes the heap, if there is none yet.
     without_heap: Option<Arc<HeapFactory>>,
     policy: PolicyFactory,
@@ -121,6 +141,7 @@ impl GcStore {
     ) -> GcStore {
         GcStore {
             heap,
+            state: HeapState::with(options.zeal),
             without_heap,
             policy: options.policy.clone(),
             reclaims,
@@ -201,6 +222,20 @@ impl GcStore {
         layout: &Arc<GcLayout>,
     ) -> Result<(), HeapError> {
         self.heap.core_mut().layouts.ensure(ty, layout)
+    }
+
+    /// Checks that no collection was interrupted by a panic of the store's policy or of its source
+    /// of memory. The bytes and the tables of such a heap contradict each other. Until it is
+    /// [reset](GcStore::reset), it allocates and collects nothing, and no compiled code may run.
+    ///
+    /// # Errors
+    /// [`HeapError::Interrupted`] if one was.
+    #[inline]
+    pub fn check_usable(&self) -> Result<(), HeapError> {
+        match self.state {
+            HeapState::Interrupted => Err(HeapError::Interrupted),
+            _ => Ok(()),
+        }
     }
 
     // ---- allocation: collects and grows as needed; `tracer` finds the stack's roots ----
@@ -308,8 +343,8 @@ impl GcStore {
         tracer: &mut dyn TraceRoots,
         id: ExternRefHostDataId,
     ) -> Result<VMGcRef, HeapError> {
-        if self.zeal != 0 {
-            self.zeal_tick(tracer)?;
+        if self.state != HeapState::Usual {
+            self.before_alloc(tracer)?;
         }
         let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
         let size = GcLayout::EXTERNREF_SIZE;
@@ -338,8 +373,8 @@ impl GcStore {
         header: VMGcHeader,
         size: u32,
     ) -> Result<VMGcRef, HeapError> {
-        if self.zeal != 0 {
-            self.zeal_tick(tracer)?;
+        if self.state != HeapState::Usual {
+            self.before_alloc(tracer)?;
         }
         let object = match self.heap.alloc_fast(header, size) {
             Some(object) => object,
@@ -366,10 +401,11 @@ impl GcStore {
         }
     }
 
-    /// Counts one allocation and collects if it is the Nth. Emitted code counts too, and gets here
-    /// when the counter is zero.
+    /// With zeal, counts one allocation and collects if it is the Nth. Emitted code counts too, and
+    /// gets here when the counter is zero.
     #[cold]
-    fn zeal_tick(&mut self, tracer: &mut dyn TraceRoots) -> Result<(), HeapError> {
+    fn before_alloc(&mut self, tracer: &mut dyn TraceRoots) -> Result<(), HeapError> {
+        self.check_usable()?;
         self.ensure_heap()?;
         let memory = &mut self.heap.core_mut().memory;
         let left = memory.data_u32(HeapDataOffsets::ZEAL_COUNTDOWN);
@@ -463,6 +499,8 @@ impl GcStore {
     /// If the drop of a host value panicked, after the heap was reset (see
     /// [`resume_host_panic`](GcStore::resume_host_panic)).
     pub fn reset(&mut self) {
+        // So that a reset that is unwound is not taken for one.
+        self.state = HeapState::Interrupted;
         self.roots.reset();
         // This comes first, because the heap's further questions concern the time after the reset.
         if self.has_heap() {
@@ -472,6 +510,7 @@ impl GcStore {
         self.host_data.clear();
         self.host_data_threshold = HOST_DATA_THRESHOLD;
         self.begin();
+        self.state = HeapState::with(self.zeal);
         self.resume_host_panic();
     }
 

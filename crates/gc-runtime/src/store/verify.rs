@@ -14,8 +14,10 @@ impl GcStore {
     /// invariants are checked.
     ///
     /// # Errors
-    /// The first wrong object, with the path from a root ([`HeapError::Verification`]).
+    /// The first wrong object, with the path from a root ([`HeapError::Verification`]);
+    /// [`HeapError::Interrupted`] if a collection was unwound.
     pub fn verify(&mut self, tracer: &mut dyn TraceRoots) -> Result<(), HeapError> {
+        self.check_usable()?;
         let result = match self.trace_stack(tracer) {
             Ok(()) => self.verify_roots(Some(&*tracer)),
             Err(_) => self.heap.verify(),

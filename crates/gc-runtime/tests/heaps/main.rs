@@ -3,6 +3,7 @@
 mod common;
 mod growth;
 mod impostor;
+mod interrupted;
 mod late;
 mod objects;
 mod policy;
