@@ -21,7 +21,8 @@
 //! ```
 //!
 //! It takes the arguments of any test binary: a part of a name runs the trials whose name contains
-//! it, and `--list` lists all trials. `TESTKIT_SCALE` scales the work of the heap's checks.
+//! it, and `--list` lists all trials. `TESTKIT_SCALE`, a percentage, scales the work of the heap's
+//! checks and the number of random programs.
 //!
 //! # Features
 //!

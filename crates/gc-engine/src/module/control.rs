@@ -49,7 +49,6 @@ impl Body<'_, '_> {
         self.enter(after);
     }
 
-    /// Continues in `block`. All jumps to the block must have been emitted.
     /// Branches on a condition.
     fn branch(&mut self, condition: Value, yes: Block, no: Block) {
         let condition = match self.is_condition(condition) {
@@ -59,6 +58,7 @@ impl Body<'_, '_> {
         self.ins().brif(condition, yes, &[], no, &[]);
     }
 
+    /// Continues in `block`. All jumps to the block must have been emitted.
     fn enter(&mut self, block: Block) {
         self.builder().seal_block(block);
         self.builder().switch_to_block(block);
