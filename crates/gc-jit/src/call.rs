@@ -30,6 +30,9 @@ use gc_types::{EntryStatus, HostCall, Trap, ValRaw};
 /// - `code` is a published function. It has the signature that the trampoline was made for, and it
 ///   was compiled with a stack limit. It and all code that it can reach stay alive during the call.
 ///   `vmctx` belongs to this store and is the one that the function expects.
+/// - [`JitStore::jit`] and [`JitStore::jit_mut`] return the state of which the vmctx is. The
+///   [`GcStore`](gc_runtime::GcStore) of this state, and the memory of its heap, are those with which
+///   the state was made, or which a [lazy](gc_runtime::GcStore::lazy) store made since.
 /// - The arguments have the parameters' types. References among them belong to this store and were
 ///   exposed to compiled code.
 ///

@@ -52,10 +52,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// # anyhow::Ok(())
 /// ```
 pub trait JitStore: Sized {
-    /// The driver's state.
+    /// The driver's state. Always the same value, with the heap with which it was made:
+    /// [`call`](crate::call) relies on that.
     fn jit(&self) -> &JitState<Self>;
 
-    /// The driver's state, mutable.
+    /// The driver's state, mutable. The same value as that of [`jit`](JitStore::jit).
     fn jit_mut(&mut self) -> &mut JitState<Self>;
 
     /// Whether type `actual` is type `expected` or a subtype of it
@@ -115,8 +116,8 @@ impl<S: JitStore> JitState<S> {
     /// outermost call on, or less if the thread's stack is smaller.
     ///
     /// # Errors
-    /// If that ABI is for another kind of heap (the error names the difference), or if the signal
-    /// handler cannot be installed.
+    /// If that ABI is for another kind of heap (the error names the difference), if the heap's memory
+    /// [was replaced](GcStore::check_memory), or if the signal handler cannot be installed.
     pub fn new(
         gc: GcStore,
         host_calls: &HostCallTable<S>,
@@ -144,9 +145,11 @@ impl<S: JitStore> JitState<S> {
     /// [lazy](GcStore::lazy), this makes its heap.
     ///
     /// # Errors
-    /// If the system refuses the memory for the heap.
+    /// If the system refuses the memory for the heap, or if this memory
+    /// [was replaced](GcStore::check_memory).
     pub fn vmctx_prefix(&mut self, number: usize) -> Result<VMContextPrefix> {
         self.gc.ensure_heap().context("making the GC heap")?;
+        self.gc.check_memory().context("the heap is not in the memory that was made for it")?;
         let heap = self.context.made_heap(|| self.gc.heap().core().memory.mapping());
         Ok(self.prefix(heap, number))
     }
@@ -179,6 +182,10 @@ impl<S: JitStore> JitState<S> {
     /// The heap with its side tables, mutable. Call
     /// [`refresh_func_refs`](JitState::refresh_func_refs) after you have interned a function
     /// reference.
+    ///
+    /// Do not put another store or other [memory](gc_runtime::HeapCore::memory) in the place of
+    /// these: the vmctxs of this state have the addresses of the heap with which it was made.
+    /// [`call`](crate::call) must not be used after that.
     pub fn gc_mut(&mut self) -> &mut GcStore {
         &mut self.gc
     }

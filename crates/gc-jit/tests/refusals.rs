@@ -7,8 +7,8 @@ use cranelift_codegen::ir::{InstBuilder, types};
 use gc_jit::{CodeMemory, HostCallTable, JitState};
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{
-    AdaptivePolicy, Decision, GcStore, GrowthPolicy, HeapOptions, HeapPlan, HeapUsage, NoStack,
-    PolicyFactory,
+    AdaptivePolicy, Decision, GcRuntime, GcStore, GrowthPolicy, HeapFactory, HeapMemory,
+    HeapOptions, HeapPlan, HeapUsage, NoStack, PolicyFactory,
 };
 use gc_types::{Abi, HeapBounds, HostCall, HostCallType, HostSignature, Trap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -188,4 +188,35 @@ fn no_code_runs_over_a_heap_whose_collection_was_interrupted() {
 
     fixture.store.jit.gc_mut().reset();
     assert_eq!(fixture.call(&code, 0, &sig, &[]).unwrap()[0].i64(), 5);
+}
+
+/// Emitted code of some collectors uses data words as addresses. In other memory these words are
+/// zero, or belong to another heap.
+#[test]
+fn a_heap_whose_memory_was_replaced_is_refused() {
+    let runtimes: [Arc<dyn GcRuntime>; 3] = [
+        Arc::new(DrcCollector),
+        Arc::new(CopyingCollector),
+        Arc::new(GenerationalCollector::new()),
+    ];
+    let options = HeapOptions { maximum: 8 << 20, ..HeapOptions::default() };
+    let replace = |gc: &mut GcStore| {
+        gc.heap_mut().core_mut().memory = HeapMemory::new(&options).unwrap();
+    };
+    let refused = "heap.memory is `replaced` here";
+    for runtime in runtimes {
+        let abi = Arc::new(options.abi(&*runtime));
+        let table = HostCallTable::<TestStore>::new(&abi, &[]).unwrap();
+        let mut gc = GcStore::new(&*runtime, &options).unwrap();
+        replace(&mut gc);
+        let error = format!("{:#}", JitState::new(gc, &table, MAX_STACK).unwrap_err());
+        assert!(error.contains(refused), "{error}");
+
+        let factory = Arc::new(HeapFactory::new(runtime, &options).unwrap());
+        let mut jit = JitState::new(GcStore::lazy(&factory), &table, MAX_STACK).unwrap();
+        jit.gc_mut().ensure_heap().unwrap();
+        replace(jit.gc_mut());
+        let error = format!("{:#}", jit.vmctx_prefix(VMCTX).unwrap_err());
+        assert!(error.contains(refused), "{error}");
+    }
 }

@@ -70,7 +70,7 @@ impl HeapFactory {
 
     /// Makes a heap, with a policy of its own.
     pub(crate) fn make(&self) -> Result<Box<dyn GcHeap>, HeapError> {
-        make(&*self.runtime, &self.options)
+        make(&*self.runtime, &self.options, &self.collector)
     }
 }
 
@@ -86,14 +86,21 @@ pub(crate) fn check(options: &HeapOptions) -> Result<(), HeapError> {
     Ok(())
 }
 
-/// Makes a heap of `runtime` in new memory.
+/// Makes a heap of `runtime`, for code that depends on `collector`, in new memory.
 pub(crate) fn make(
     runtime: &dyn GcRuntime,
     options: &HeapOptions,
+    collector: &CollectorAbi,
 ) -> Result<Box<dyn GcHeap>, HeapError> {
-    let mut heap = runtime.new_gc_heap(HeapMemory::new(options)?, options.zeal)?;
-    let name = runtime.name();
-    if !heap.core().memory.mapping().keeps(collector::kept_words(name)) {
+    let memory = HeapMemory::new(options)?;
+    let mapping = memory.mapping();
+    let mut heap = runtime.new_gc_heap(memory, options.zeal)?;
+    let name = collector.name();
+    if !heap.core().memory.is_in(&mapping) {
+        let what = format!("this heap of `{name}` is not in the memory that was made for it");
+        return Err(HeapError::Options { what });
+    }
+    if !mapping.keeps(collector::kept_words(name)) {
         let what = format!("this heap is not one of the collector `{name}` whose name it has");
         return Err(HeapError::Options { what });
     }

@@ -210,6 +210,11 @@ impl HeapMemory {
         Arc::clone(&self.mapping)
     }
 
+    /// Whether this is the memory of `mapping`.
+    pub(crate) fn is_in(&self, mapping: &Arc<HeapMapping>) -> bool {
+        Arc::ptr_eq(&self.mapping, mapping)
+    }
+
     /// Address of the heap's first byte, which is not mapped. Constant.
     pub fn base(&self) -> *mut u8 {
         self.mapping.base()

@@ -14,8 +14,8 @@ mod verify;
 
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GcCause, GcHeap, GcRootsList,
-    GcRuntime, GcStats, HeapBounds, HeapError, HeapFactory, HeapOptions, HostPanic, HostValue,
-    PauseLog, PolicyFactory, Reclaims, TraceRoots, factory, roots,
+    GcRuntime, GcStats, HeapBounds, HeapError, HeapFactory, HeapMapping, HeapOptions, HostPanic,
+    HostValue, PauseLog, PolicyFactory, Reclaims, TraceRoots, factory, roots,
 };
 use gc_types::{
     Abi, AbiDifference, CollectorAbi, ExnLayout, GcLayout, HeapDataOffsets, NULL_PAGE_SIZE,
@@ -88,6 +88,8 @@ impl HeapState {
 /// ```
 pub struct GcStore {
     heap: Box<dyn GcHeap>,
+    /// The memory that was made for the heap.
+    mapping: Arc<HeapMapping>,
     state: HeapState,
     /// Makes the heap, if there is none yet.
     without_heap: Option<Arc<HeapFactory>>,
@@ -125,8 +127,8 @@ impl GcStore {
     pub fn new(runtime: &dyn GcRuntime, options: &HeapOptions) -> Result<GcStore, HeapError> {
         factory::check(options)?;
         let options = options.clone().cut_to(runtime);
-        let heap = factory::make(runtime, &options)?;
         let collector = Arc::new(runtime.heap_abi(options.maximum));
+        let heap = factory::make(runtime, &options, &collector)?;
         let mut store = GcStore::with(heap, None, collector, runtime.reclaims(), &options);
         store.begin();
         Ok(store)
@@ -140,6 +142,7 @@ impl GcStore {
         options: &HeapOptions,
     ) -> GcStore {
         GcStore {
+            mapping: heap.core().memory.mapping(),
             heap,
             state: HeapState::with(options.zeal),
             without_heap,
@@ -168,12 +171,28 @@ impl GcStore {
     }
 
     /// Checks that code with the ABI `abi` is compiled for heaps like this one: that they have the
-    /// same collector, the same values of its options, the same bounds, and both zeal or none.
+    /// same collector, the same values of its options, the same bounds, and both zeal or none. Also
+    /// does [`check_memory`](GcStore::check_memory).
     ///
     /// # Errors
     /// What differs. Here is the heap, there is the code.
     pub fn check_abi(&self, abi: &Abi) -> Result<(), AbiDifference> {
+        self.check_memory()?;
         abi.check_heap(&self.collector, self.bounds, self.zeal != 0)
+    }
+
+    /// Checks that the heap is still in the memory that was made for it. Emitted code may use data
+    /// words of this memory as addresses, which only the heap's collector writes. Somebody may have
+    /// replaced the memory through [`heap_mut`](GcStore::heap_mut).
+    ///
+    /// # Errors
+    /// If the heap is in other memory.
+    pub fn check_memory(&self) -> Result<(), AbiDifference> {
+        if self.heap.core().memory.is_in(&self.mapping) {
+            return Ok(());
+        }
+        let [here, there] = ["replaced", "the heap's own"].map(|text| Some(text.to_owned()));
+        Err(AbiDifference { name: "heap.memory".to_owned(), here, there })
     }
 
     /// The heap. Until there is one, it has no memory and no objects.

@@ -36,6 +36,25 @@ fn a_heap_under_the_name_of_another_collector_is_refused() {
     GcStore::new(&Named("other", &DrcCollector), &options).unwrap();
 }
 
+/// Makes heaps in memory of its own, without the guard that code relies on.
+struct OwnMemory;
+
+impl GcRuntime for OwnMemory {
+    fn name(&self) -> &'static str {
+        "own"
+    }
+
+    fn new_gc_heap(&self, _memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+        CopyingCollector.new_gc_heap(HeapMemory::new(&options(HeapBounds::Checked))?, zeal)
+    }
+}
+
+#[test]
+fn a_heap_in_other_memory_is_refused() {
+    let error = GcStore::new(&OwnMemory, &options(HeapBounds::Checked)).unwrap_err();
+    assert!(error.to_string().contains("the memory that was made for it"), "{error}");
+}
+
 #[test]
 fn the_memory_of_a_heap_serves_no_second_heap() {
     for runtime in [&DrcCollector as &dyn GcRuntime, &GenerationalCollector::new()] {
