@@ -168,6 +168,8 @@ pub(crate) struct HandleTable {
     scoped: Vec<Option<VMGcRef>>,
     /// The generation of each scoped handle.
     generations: Vec<u64>,
+    /// The maximal number of scoped handles.
+    most_scoped: usize,
     /// The number of scoped handles that were dropped so far.
     generation: u64,
     /// `None` in free places.
@@ -186,6 +188,7 @@ impl Default for HandleTable {
             id: TableId::next(),
             scoped: Vec::new(),
             generations: Vec::new(),
+            most_scoped: ScopedHandle::MAX,
             generation: 0,
             owned: Vec::new(),
             free: Vec::new(),
@@ -200,16 +203,24 @@ impl HandleTable {
         HandleScope(self.scoped.len())
     }
 
-    /// Adds a scoped handle, which owns `gc_ref`, or returns `gc_ref`.
-    pub(crate) fn push(&mut self, gc_ref: VMGcRef) -> Result<ScopedHandle, VMGcRef> {
+    /// Makes `maximum` the maximal number of scoped handles.
+    pub(crate) fn limit_scoped(&mut self, maximum: usize) {
+        self.most_scoped = maximum.min(ScopedHandle::MAX);
+    }
+
+    /// Refuses if there is no room for another scoped handle.
+    pub(crate) fn check_scoped(&self) -> Result<(), HandleError> {
+        let maximum = self.most_scoped;
+        if self.scoped.len() < maximum { Ok(()) } else { Err(HandleError::TooMany { maximum }) }
+    }
+
+    /// Adds a scoped handle, which owns `gc_ref`. There must be [room](HandleTable::check_scoped).
+    pub(crate) fn push(&mut self, gc_ref: VMGcRef) -> ScopedHandle {
         let index = self.scoped.len();
-        if index >= ScopedHandle::MAX {
-            return Err(gc_ref);
-        }
         self.scoped.push(Some(gc_ref));
         self.generations.push(self.generation);
         let (table, index, generation) = (self.id, index as u32, self.generation);
-        Ok(ScopedHandle { table, index, generation })
+        ScopedHandle { table, index, generation }
     }
 
     /// Removes the reference of one handle that was made since `scope` began.
@@ -321,20 +332,20 @@ mod tests {
     fn a_handle_stays_dead_however_many_scopes_end() {
         let mut table = HandleTable::default();
         let scope = table.enter_scope();
-        let first = table.push(i31()).unwrap();
+        let first = table.push(i31());
         assert_eq!(table.get(&first), Ok(&i31()));
         table.pop(scope).unwrap();
         // With the root above, 2³² roots have been removed: a 32-bit generation would repeat.
         table.generation += (1 << 32) - 1;
-        assert_ne!(table.push(i31()).unwrap(), first);
+        assert_ne!(table.push(i31()), first);
         assert_eq!(table.get(&first), Err(HandleError::ScopeEnded));
     }
 
     #[test]
     fn a_handle_of_another_table_is_refused() {
         let (mut a, mut b) = (HandleTable::default(), HandleTable::default());
-        let (scoped, owned) = (a.push(i31()).unwrap(), a.add_owned(i31()).unwrap());
-        b.push(i31()).unwrap();
+        let (scoped, owned) = (a.push(i31()), a.add_owned(i31()).unwrap());
+        b.push(i31());
         let _other = b.add_owned(i31()).unwrap();
         assert_eq!(b.get(&scoped), Err(HandleError::OtherStore));
         assert_eq!(b.get_owned(&owned), Err(HandleError::OtherStore));
@@ -361,9 +372,9 @@ mod tests {
     #[test]
     fn a_reset_table_has_no_references() {
         let mut table = HandleTable::default();
-        let (scoped, owned) = (table.push(i31()).unwrap(), table.add_owned(i31()).unwrap());
+        let (scoped, owned) = (table.push(i31()), table.add_owned(i31()).unwrap());
         table.reset();
-        table.push(i31()).unwrap();
+        table.push(i31());
         assert_eq!(table.get(&scoped), Err(HandleError::ScopeEnded));
         assert_eq!(table.get_owned(&owned), Err(HandleError::ScopeEnded));
         drop(owned);

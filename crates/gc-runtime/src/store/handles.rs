@@ -10,12 +10,30 @@ impl GcStore {
     /// [entered](GcStore::enter_handle_scope), and otherwise the store's life.
     ///
     /// # Errors
-    /// If there already are [`ScopedHandle::MAX`] handles. Then the reference is dropped.
+    /// If there already are [`ScopedHandle::MAX`] handles, or as many as the
+    /// [limit](GcStore::limit_scoped_handles). Then the reference is dropped.
     pub fn root(&mut self, gc_ref: VMGcRef) -> Result<ScopedHandle, HandleError> {
-        self.roots.handles_mut().push(gc_ref).map_err(|gc_ref| {
-            self.drop_gc_ref(gc_ref);
-            HandleError::TooMany { maximum: ScopedHandle::MAX }
-        })
+        match self.check_scoped_handles() {
+            Ok(()) => Ok(self.roots.handles_mut().push(gc_ref)),
+            Err(error) => {
+                self.drop_gc_ref(gc_ref);
+                Err(error)
+            }
+        }
+    }
+
+    /// Checks that there is room for another scoped handle.
+    ///
+    /// # Errors
+    /// As [`root`](GcStore::root).
+    pub fn check_scoped_handles(&self) -> Result<(), HandleError> {
+        self.roots.handles().check_scoped()
+    }
+
+    /// Lets the store have at most `maximum` scoped handles at the same time. Larger values than
+    /// [`ScopedHandle::MAX`] count as that. Handles that exist stay.
+    pub fn limit_scoped_handles(&mut self, maximum: usize) {
+        self.roots.handles_mut().limit_scoped(maximum);
     }
 
     /// The reference of a handle. It is not counted and is valid until the next collection.

@@ -12,9 +12,14 @@ use wasmtime_types::{ConstExpr, ConstOp, WasmHeapTopType};
 /// Computes `expr` for instance number `instance`. The instance's imports and all globals that
 /// `expr` may use must be initialized. References are rooted in the current scope. This may
 /// collect.
+///
+/// # Errors
+/// If the heap is full, or there are too many handles in the store.
 pub(crate) fn eval(store: &mut StoreOpaque, instance: usize, expr: &ConstExpr) -> Result<Val> {
     let mut stack: Vec<Val> = Vec::with_capacity(2);
     for op in expr.ops() {
+        // An operation makes at most one handle.
+        store.gc_store().check_scoped_handles()?;
         let value = step(store, instance, op, &mut stack)?;
         stack.push(value);
     }
@@ -114,4 +119,34 @@ fn binary_i64(stack: &mut Vec<Val>, f: impl FnOnce(i64, i64) -> i64) -> Result<V
     let mut pop = || stack.pop().and_then(|value| value.i64()).context("an operand that is an i64");
     let (b, a) = (pop()?, pop()?);
     Ok(Val::I64(f(a, b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{AsContextMut, Config, Engine, Instance, Module, Store};
+
+    /// A module chooses the number of handles, so too many must not panic.
+    #[test]
+    fn too_many_handles_are_an_error() {
+        let engine = Engine::new(&Config::new()).unwrap();
+        let mut store = Store::new(&engine, ()).unwrap();
+        store.as_context_mut().into_opaque().gc_store_mut().limit_scoped_handles(8);
+        let item = "(item (ref.i31 (i32.const 1)))";
+        let global = "(item (global.get $g))";
+        let field = "(ref.i31 (i32.const 1))";
+        let module = |fields: usize, items: &str| {
+            let (types, values) = ("(field i31ref)".repeat(fields), field.repeat(fields));
+            let text = format!(
+                "(module (type $s (struct {types}))
+                    (global $g (ref $s) (struct.new $s {values})) (elem anyref {items}))"
+            );
+            Module::new(&engine, text).unwrap()
+        };
+        for module in [module(0, &item.repeat(20)), module(0, &global.repeat(20)), module(20, "")] {
+            let error = Instance::new(&mut store, &module, &[]).unwrap_err();
+            assert!(format!("{error:#}").contains("more than 8 handles"), "{error:#}");
+        }
+        // The handles of the failed instantiations are gone.
+        Instance::new(&mut store, &module(5, item), &[]).unwrap();
+    }
 }
