@@ -3,6 +3,7 @@
 mod common;
 
 use common::*;
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use gc_compiler::check::Checker;
 use gc_compiler::collector::null::NullCompiler;
@@ -146,4 +147,98 @@ fn stack_map_entries_are_words_of_their_slots() {
     assert_eq!(overlap, Some("stack map entries that overlap"));
     let narrow = broken(&[(types::I32, 0)]);
     assert_eq!(narrow, Some("a stack map entry that is not as wide as a reference"));
+}
+
+/// Accesses of `EMBEDDER` regions, whose memory is data.
+fn data(e: &mut GcEmitter<'_, '_>) -> MemFlagsData {
+    let region = regions::intern(e.builder.func, regions::EMBEDDER + 9);
+    MemFlagsData::trusted().with_alias_region(Some(region))
+}
+
+fn stack_slot(e: &mut GcEmitter<'_, '_>, size: u32) -> ir::Value {
+    let data = ir::StackSlotData::new(ir::StackSlotKind::ExplicitSlot, size, 3);
+    let slot = e.builder.create_sized_stack_slot(data);
+    e.builder.ins().stack_addr(types::I64, slot, 0)
+}
+
+#[test]
+fn stack_slots_are_accessed_inside() {
+    let store = |offset| {
+        law(&guarded(), |e, a| {
+            let (address, flags) = (stack_slot(e, 16), data(e));
+            e.builder.ins().store(flags, a.l, address, offset);
+            a.l
+        })
+    };
+    assert_eq!(store(8), None);
+    let outside = Some("an access outside a stack slot");
+    assert_eq!((store(9), store(16), store(-8)), (outside, outside, outside));
+    let computed = law(&guarded(), |e, a| {
+        let (slot, flags) = (stack_slot(e, 16), data(e));
+        let index = e.builder.ins().uextend(types::I64, a.x);
+        let address = e.builder.ins().iadd(slot, index);
+        e.builder.ins().store(flags, a.l, address, 0);
+        a.l
+    });
+    assert_eq!(computed, outside);
+}
+
+/// What a slot holds is not a pointer because it is loaded as one.
+#[test]
+fn an_integer_does_not_become_a_pointer_in_a_stack_slot() {
+    let laundered = law(&guarded(), |e, a| {
+        let (slot, flags) = (stack_slot(e, 8), data(e));
+        e.builder.ins().store(flags, a.l, slot, 0);
+        let region = regions::intern(e.builder.func, regions::TYPES);
+        let native = MemFlagsData::trusted().with_alias_region(Some(region));
+        let pointer = e.builder.ins().load(types::I64, native, slot, 0);
+        e.builder.ins().load(types::I64, flags, pointer, 0)
+    });
+    assert_eq!(laundered, Some("a stack slot is accessed as other memory"));
+}
+
+#[test]
+fn atomic_accesses_are_refused() {
+    let atomic = law(&guarded(), |e, a| {
+        let flags = data(e);
+        e.builder.ins().atomic_load(types::I64, flags, a.l)
+    });
+    assert_eq!(atomic, Some("an access that is neither a load nor a store"));
+}
+
+#[test]
+fn the_results_of_host_calls_are_not_forged() {
+    let forged = law(&guarded(), |e, a| {
+        let region = regions::intern(e.builder.func, regions::HOST_RESULT);
+        let flags = MemFlagsData::trusted().with_alias_region(Some(region));
+        let slot = stack_slot(e, 8);
+        let data = data(e);
+        e.builder.ins().store(data, a.l, slot, 0);
+        e.builder.ins().store(flags, a.l, slot, 0);
+        a.l
+    });
+    assert_eq!(forged, Some("a store to the result of host calls"));
+}
+
+/// A sum of 32-bit values can be as wide as one likes. The time to find its width must not grow
+/// with the number of ways through it, nor the stack with its depth.
+#[test]
+fn sums_that_may_wrap_are_wide() {
+    let load = |times: u32| {
+        law(&guarded(), |e, a| {
+            let mut index = e.builder.ins().uextend(types::I64, a.x);
+            for _ in 0..times {
+                index = e.builder.ins().iadd(index, index);
+            }
+            let end = e.builder.ins().iadd_imm_s(index, 1 << 30);
+            let bound = e.builder.ins().iconst(types::I64, 1 << 32);
+            let outside = e.builder.ins().icmp(IntCC::UnsignedGreaterThan, end, bound);
+            e.builder.ins().trapnz(outside, trap_code(Trap::CorruptHeap));
+            let (flags, address) = (field(e), sum(e, index));
+            e.builder.ins().load(types::I64, flags, address, 3 << 20)
+        })
+    };
+    assert_eq!(load(4), None);
+    let wide = Some("a heap index that may be wider than 32 bits");
+    assert_eq!((load(32), load(100_000)), (wide, wide));
 }

@@ -127,3 +127,39 @@ fn an_emitter_of_the_heaps_collector_is_made() {
 fn an_emitter_of_another_collector_is_refused() {
     emitter_of(&CopyingCompiler);
 }
+
+#[test]
+fn an_instruction_that_would_end_the_process_is_refused() {
+    let error = error(CallConv::Tail, true, |builder, _| {
+        builder.ins().debugtrap();
+    });
+    assert!(error.expect("refused").contains("`debugtrap`"));
+}
+
+/// There is no table of functions from which the address could be loaded.
+#[test]
+fn the_address_of_a_function_is_refused() {
+    let abi = Abi::new(CollectorAbi::new("null"));
+    let compiler = Compiler::new(&abi, &CompileOptions::default()).unwrap();
+    let mut linker = gc_compiler::ImageLinker::new();
+    let own = signature(CallConv::Tail);
+    let mut func = ir::Function::with_name_signature(Default::default(), own.clone());
+    let mut context = FunctionBuilderContext::new();
+    let mut builder = FunctionBuilder::new(&mut func, &mut context);
+    let entry = builder.create_block();
+    builder.append_block_params_for_function_params(entry);
+    builder.switch_to_block(entry);
+    let vmctx = builder.block_params(entry)[0];
+    let callee = import_function(builder.func, 0, own.clone());
+    let address = builder.ins().func_addr(types::I64, callee);
+    let imported = builder.import_signature(own);
+    builder.ins().call_indirect(imported, address, &[vmctx]);
+    builder.ins().return_(&[]);
+    builder.seal_all_blocks();
+    builder.finalize(compiler.isa().frontend_config());
+    place_safepoints(&mut func, &References::default(), &|_, _| true).unwrap();
+    let compiled = compiler.compile(&mut Context::for_function(func)).unwrap();
+    linker.define(0, "self".to_owned(), compiled).unwrap();
+    let error = format!("{:#}", linker.link(&compiler).unwrap_err());
+    assert!(error.contains("self takes the address of"), "{error}");
+}

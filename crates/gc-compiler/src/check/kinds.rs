@@ -159,13 +159,18 @@ impl Solver<'_, '_> {
     ) -> Kind {
         let dfg = &self.view.func.dfg;
         let ty = dfg.value_type(result);
-        if !ty.is_int() {
-            return Kind::WIDE;
-        }
         let args = dfg.inst_args(inst);
         let kind = |n: usize| self.kind(args[n]);
         let constant = |n: usize| self.view.iconst(args[n]);
         let taint = args.iter().fold(Kind::NONE, |taint, arg| taint | self.kind(*arg).taint());
+        let opcode = dfg.insts[inst].opcode();
+        if !ty.is_int() {
+            return if opcode.is_call() || opcode.can_load() {
+                Kind::WIDE
+            } else {
+                Kind::WIDE | taint
+            };
+        }
         match dfg.insts[inst] {
             InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => match imm.bits() {
                 0 => Kind::NONE,
@@ -173,7 +178,7 @@ impl Solver<'_, '_> {
                 _ => Kind::WIDE,
             },
             InstructionData::StackAddr { .. } => Kind::POINTER,
-            _ => match dfg.insts[inst].opcode() {
+            _ => match opcode {
                 opcode if opcode.is_call() => self.call_result(inst, n, ty),
                 opcode if opcode.can_load() => self.loaded(inst, opcode, ty, host_result),
                 Opcode::Select | Opcode::SelectSpectreGuard => kind(1) | kind(2),
@@ -209,14 +214,6 @@ impl Solver<'_, '_> {
                     taint | if pointer { Kind::POINTER } else { Kind::WIDE }
                 }
                 Opcode::Icmp | Opcode::Fcmp => Kind::INT,
-                Opcode::GetFramePointer
-                | Opcode::GetStackPointer
-                | Opcode::GetReturnAddress
-                | Opcode::FuncAddr
-                    if ty.bits() == 64 =>
-                {
-                    Kind::POINTER
-                }
                 _ => taint | integer(ty),
             },
         }
@@ -243,8 +240,8 @@ impl Solver<'_, '_> {
             regions::STRUCT_REF_FIELD | regions::ARRAY_REF_ELEMENT if word => Kind::REF,
             region if regions::is_heap(region) => integer,
             // The place of the next object. It becomes a reference when the object is allocated.
-            regions::HEAP_CURSOR if word => Kind::REF,
-            regions::HOST_RESULT => {
+            regions::HEAP_CURSOR if word && self.view.is_next(inst) => Kind::REF,
+            regions::HOST_RESULT if self.view.is_host_result(inst) => {
                 let result = host_result.and_then(|callee| callee.result);
                 result.map_or(integer, |result| of_type(result, ty))
             }

@@ -115,6 +115,12 @@ impl Roots<'_, '_> {
         if access.stored.is_some_and(address_in) {
             return Err("the address of a slot of a stack map escapes");
         }
+        if let (Some(value), Some(slot)) = (access.stored, self.view.slot(inst))
+            && !self.view.root_slots.contains(&slot)
+            && self.view.kind(value).has(Kind::REF | Kind::DERIVED)
+        {
+            return Err("a reference is stored in a slot that is in no stack map");
+        }
         if !address_in(access.address) {
             return Ok(());
         }
@@ -151,6 +157,9 @@ impl Roots<'_, '_> {
         } else if opcode.is_call() {
             let types = self.view.signature_types(inst);
             let types = types.ok_or("a call whose types are not declared")?;
+            if opcode.is_return() && types.results != self.view.cx.types.own().results {
+                return Err("a tail call of a function that returns other results");
+            }
             (&args[args.len().saturating_sub(types.params.len())..], &types.params)
         } else {
             return Ok(());

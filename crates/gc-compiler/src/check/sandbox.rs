@@ -14,7 +14,9 @@
 //!    can be trusted to be.
 //! 7. A native address is a native pointer plus a bounded value. A pointer comes from a parameter,
 //!    a result, or memory that the host keeps, and never from the heap. The same is true of the
-//!    address of called code, and of values that are passed or returned as pointers.
+//!    address of called code, and of values that are passed or returned as pointers. The vmctx's
+//!    prefix and the place of host results are not written.
+//! 8. An access to a stack slot is inside it, and a slot holds either pointers or other values.
 
 use super::Broken;
 use super::fresh::{Fresh, Now, Size};
@@ -25,11 +27,15 @@ use crate::{regions, trap_code};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, Inst, InstructionData, Opcode, Value, types};
 use gc_types::{HEAP_GUARD_SIZE, Trap};
+use std::collections::HashSet;
 
 type Law = Result<(), &'static str>;
 
+/// Bits of an index of 32 bits that is multiplied by the size of an element, plus other such values.
+const MAX_WIDTH: u8 = 42;
+
 pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
-    let checker = Sandbox { view };
+    let checker = Sandbox { view, pointer_slots: pointer_slots(view) };
     let fresh = Fresh::new(view);
     for &block in &view.rpo {
         fresh.walk(view, block, |inst, now| {
@@ -39,8 +45,19 @@ pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
     Ok(())
 }
 
+/// The stack slots that hold native pointers.
+fn pointer_slots(view: &View<'_>) -> HashSet<ir::StackSlot> {
+    let insts = view.rpo.iter().flat_map(|block| view.func.layout.block_insts(*block));
+    let native = insts.filter(|inst| {
+        let memory = view.region(*inst).map(|region| view.cx.types.memory(region));
+        memory == Some(Memory::Native)
+    });
+    native.filter_map(|inst| Some(view.slot(inst)?.0)).collect()
+}
+
 struct Sandbox<'v, 'a> {
     view: &'v View<'a>,
+    pointer_slots: HashSet<ir::StackSlot>,
 }
 
 impl Sandbox<'_, '_> {
@@ -54,18 +71,12 @@ impl Sandbox<'_, '_> {
             let results = &self.view.cx.types.own().results;
             return self.passed(self.view.func.dfg.inst_args(inst), results);
         }
-        if data.memflags_data(&self.view.func.dfg).is_none()
-            || !(opcode.can_load() || opcode.can_store())
-        {
+        if !(opcode.can_load() || opcode.can_store()) {
             return Ok(());
         }
+        let access = self.view.access(inst);
+        let access = access.ok_or("an access that is neither a load nor a store")?;
         let region = self.view.region(inst).ok_or("an access without an alias region")?;
-        let Some(access) = self.view.access(inst) else {
-            return match regions::is_heap(region) {
-                true => Err("a heap access that is neither a load nor a store"),
-                false => Ok(()),
-            };
-        };
         if regions::is_heap(region) {
             self.heap_access(inst, &access, region, now)
         } else {
@@ -149,10 +160,32 @@ impl Sandbox<'_, '_> {
     }
 
     fn native_access(&self, inst: Inst, access: &MemoryAccess, region: u32) -> Law {
-        if self.view.slot(inst).is_some() {
-            return Ok(());
-        }
         let memory = self.view.cx.types.memory(region);
+        let slot = self.view.slot(inst);
+        if let Some((slot, offset)) = slot {
+            let size = self.view.func.sized_stack_slots[slot].size;
+            if offset.checked_add(access.size).is_none_or(|end| end > size) {
+                return Err("an access outside a stack slot");
+            }
+            let other = match memory {
+                Memory::Data => self.pointer_slots.contains(&slot),
+                Memory::Native => false,
+                Memory::Refs(_) | Memory::Stack => true,
+            };
+            if other {
+                return Err("a stack slot is accessed as other memory");
+            }
+        }
+        if access.stored.is_some() {
+            if region == regions::HOST_RESULT {
+                return Err("a store to the result of host calls");
+            }
+            let (base, offset) = self.view.constant_offset(access);
+            let prefix = i64::from(self.view.cx.abi.offsets().vmctx_prefix_size());
+            if self.view.is_vmctx(base) && offset < prefix {
+                return Err("a store to the prefix of the vmctx");
+            }
+        }
         if matches!(memory, Memory::Refs(_)) {
             self.is_word(inst)?;
         }
@@ -161,6 +194,9 @@ impl Sandbox<'_, '_> {
             && !self.view.kind(value).fits_pointer()
         {
             return Err("an integer is stored where native pointers are");
+        }
+        if slot.is_some() {
+            return Ok(());
         }
         self.is_native_address(access.address, 16)
     }
@@ -179,7 +215,14 @@ impl Sandbox<'_, '_> {
         if self.view.is_heap_base(address) {
             return Err("memory of the heap is accessed as if it were native");
         }
-        let Some(args) = self.view.binary(Opcode::Iadd, address) else { return Ok(()) };
+        let Some(args) = self.view.binary(Opcode::Iadd, address) else {
+            return match self.view.definition(address) {
+                Some((_, InstructionData::StackAddr { .. })) => {
+                    Err("an access outside a stack slot")
+                }
+                _ => Ok(()),
+            };
+        };
         let pointers = args.map(|arg| self.view.kind(arg).has(Kind::POINTER));
         let (pointer, offset) = match pointers {
             [true, false] => (args[0], args[1]),
@@ -192,28 +235,10 @@ impl Sandbox<'_, '_> {
         self.is_native_address(pointer, depth - 1)
     }
 
-    /// Whether `value` is at most 32 bits wide, or, if `scaled`, a sum of such values that are
-    /// shifted by a few bits. 64-bit arithmetic cannot overflow with such values.
+    /// Whether `value` is at most 32 bits wide, or, if `scaled`, at most [`MAX_WIDTH`] bits. 64-bit
+    /// arithmetic with such values and a constant cannot overflow.
     fn is_bounded(&self, value: Value, scaled: bool) -> bool {
-        if self.view.kind(value).is_narrow() {
-            return true;
-        }
-        if !scaled {
-            return false;
-        }
-        match self.view.definition(value).map(|(_, data)| data) {
-            Some(InstructionData::Binary { opcode: Opcode::Iadd, args }) => {
-                args.iter().all(|&arg| self.is_bounded(arg, true))
-            }
-            Some(InstructionData::Binary { opcode: Opcode::Ushr, args }) => {
-                self.is_bounded(args[0], true)
-            }
-            Some(InstructionData::Binary { opcode: Opcode::Ishl, args }) => {
-                self.view.iconst(args[1]).is_some_and(|shift| (0..=6).contains(&shift))
-                    && self.is_bounded(args[0], false)
-            }
-            _ => false,
-        }
+        self.view.kind(value).is_narrow() || scaled && self.view.width(value) <= MAX_WIDTH
     }
 
     fn call(&self, inst: Inst) -> Law {

@@ -14,6 +14,7 @@ use cranelift_codegen::ir::{
     self, Block, BlockCall, Function, Inst, InstructionData, MemFlagsData, Opcode, SigRef,
     StackSlot, Type, Value, types,
 };
+use gc_types::collector::bump;
 use std::collections::{HashMap, HashSet};
 
 /// A function, with the facts that all checkers need.
@@ -30,6 +31,8 @@ pub(super) struct View<'a> {
     pub(super) root_slots: HashSet<(StackSlot, u32)>,
     /// The stack slots that contain them.
     pub(super) root_frames: HashSet<StackSlot>,
+    /// The upper bounds of the widths of 64-bit sums, in bits. Zero if nothing is known.
+    widths: SecondaryMap<Value, u8>,
     /// For each value, the representative of the values that are known to be equal to it.
     numbers: SecondaryMap<Value, Option<Value>>,
 }
@@ -115,9 +118,11 @@ impl<'a> View<'a> {
             kinds: SecondaryMap::new(),
             root_frames: root_slots.iter().map(|(slot, _)| *slot).collect(),
             root_slots,
+            widths: SecondaryMap::new(),
             numbers: SecondaryMap::new(),
         };
         view.kinds = kinds::compute(&view);
+        view.measure();
         view.number();
         view
     }
@@ -165,6 +170,39 @@ impl<'a> View<'a> {
     /// What `value` may be.
     pub(super) fn kind(&self, value: Value) -> Kind {
         self.kinds[self.func.dfg.resolve_aliases(value)]
+    }
+
+    /// The upper bound of the bits of an integer.
+    pub(super) fn width(&self, value: Value) -> u8 {
+        if self.kind(value).is_narrow() {
+            return 32;
+        }
+        match self.widths[self.func.dfg.resolve_aliases(value)] {
+            0 => 64,
+            width => width,
+        }
+    }
+
+    /// Finds the widths of sums of narrow values that are shifted by constants.
+    fn measure(&mut self) {
+        for block in self.rpo.clone() {
+            for inst in self.func.layout.block_insts(block) {
+                let InstructionData::Binary { opcode, args } = self.func.dfg.insts[inst] else {
+                    continue;
+                };
+                let [a, b] = args.map(|arg| self.width(arg));
+                let width = match opcode {
+                    Opcode::Iadd => a.max(b) + 1,
+                    Opcode::Ushr => a,
+                    Opcode::Ishl => match self.iconst(args[1]) {
+                        Some(shift @ 0..=63) => a + shift as u8,
+                        _ => 64,
+                    },
+                    _ => 64,
+                };
+                self.widths[self.func.dfg.inst_results(inst)[0]] = width.min(64);
+            }
+        }
     }
 
     /// The representative of the values that are known to be equal to `value`.
@@ -282,6 +320,20 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The address of an access without the constants that are added to it, and their sum.
+    pub(super) fn constant_offset(&self, access: &MemoryAccess) -> (Value, i64) {
+        let (mut base, mut offset) = (access.address, i64::from(access.offset));
+        while let Some([a, b]) = self.binary(Opcode::Iadd, base) {
+            let (next, constant) = match (self.iconst(a), self.iconst(b)) {
+                (_, Some(constant)) => (a, constant),
+                (Some(constant), _) => (b, constant),
+                _ => break,
+            };
+            (base, offset) = (next, offset.wrapping_add(constant));
+        }
+        (base, offset)
+    }
+
     /// Whether an access is to a slot in a stack map.
     pub(super) fn is_root_slot_access(&self, inst: Inst) -> bool {
         self.slot(inst).is_some_and(|slot| self.root_slots.contains(&slot))
@@ -302,8 +354,27 @@ impl<'a> View<'a> {
         (self.region(inst) == Some(regions::VMCTX) && self.is_vmctx(arg)).then_some(offset.into())
     }
 
+    /// Whether a load is of the result of the last host call.
+    pub(super) fn is_host_result(&self, inst: Inst) -> bool {
+        let offsets = self.cx.abi.offsets();
+        self.is_prefix_load(inst, offsets.vmctx_store_context(), offsets.store_host_result())
+    }
+
+    /// Whether a load is of the place of the next object.
+    pub(super) fn is_next(&self, inst: Inst) -> bool {
+        self.is_prefix_load(inst, self.cx.abi.offsets().vmctx_heap_data(), bump::NEXT)
+    }
+
+    /// Whether a load is at `offset` in the memory to which the vmctx points at `pointer`.
+    fn is_prefix_load(&self, inst: Inst, pointer: u32, offset: u32) -> bool {
+        self.access(inst).is_some_and(|access| {
+            u32::try_from(access.offset) == Ok(offset)
+                && self.prefix_word(access.address).map(u32::try_from) == Some(Ok(pointer))
+        })
+    }
+
     /// Whether `value` is the function's vmctx, which is its first parameter.
-    fn is_vmctx(&self, value: Value) -> bool {
+    pub(super) fn is_vmctx(&self, value: Value) -> bool {
         let entry = self.func.layout.entry_block();
         let params = entry.map_or(&[][..], |entry| self.func.dfg.block_params(entry));
         params.first() == Some(&self.func.dfg.resolve_aliases(value))

@@ -214,6 +214,11 @@ impl ImageLinker {
                         starts.get(&FunctionId::HostCall(HostCall::from_index(index))).copied()
                     }
                 };
+                ensure!(
+                    machine::refers_to(reloc.kind, &reloc.target),
+                    "{name} takes the address of {:?}, which compiled code can only call",
+                    reloc.target
+                );
                 let target = target.ok_or_else(|| {
                     anyhow!("{name} calls {:?}, which is not defined", reloc.target)
                 })?;

@@ -1,6 +1,7 @@
 //! The code that depends on the processor: the choice of the Cranelift backend, and the
 //! relocations.
 
+use super::compile::RelocTarget;
 use anyhow::{Context as _, Result, anyhow, bail};
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::isa;
@@ -27,6 +28,12 @@ pub(super) fn backend(machine: &Machine) -> Result<isa::Builder> {
             .with_context(|| format!("cannot compile for {triple} with {feature}"))?;
     }
     Ok(backend)
+}
+
+/// Whether a relocation of this kind may refer to `target`. A load of an address from a table can
+/// only be of a type word: there is no table of functions.
+pub(super) fn refers_to(kind: Reloc, target: &RelocTarget) -> bool {
+    kind != Reloc::X86GOTPCRel4 || matches!(target, RelocTarget::TypeWord(_))
 }
 
 /// Makes the instruction or word at `offset` in `code` refer to `target`, an offset in the same

@@ -5,7 +5,7 @@
 use super::names;
 use crate::regions;
 use anyhow::{Result, ensure};
-use cranelift_codegen::ir::{self, InstructionData};
+use cranelift_codegen::ir::{self, InstructionData, Opcode};
 use cranelift_codegen::isa::CallConv;
 
 /// Checks that an embedder built `func` correctly.
@@ -23,6 +23,10 @@ pub(super) fn refuse(func: &ir::Function) -> Result<()> {
     for block in func.layout.blocks() {
         for inst in func.layout.block_insts(block) {
             let dfg = &func.dfg;
+            ensure!(
+                dfg.insts[inst].opcode() != Opcode::Debugtrap,
+                "`debugtrap` would end the process: use `trap` with a code"
+            );
             let (callee, signature) = match dfg.insts[inst] {
                 InstructionData::Call { func_ref, .. }
                 | InstructionData::TryCall { func_ref, .. } => {

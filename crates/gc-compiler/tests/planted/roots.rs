@@ -9,6 +9,7 @@ const STALE_ADDRESS: &str =
 const BAD_MAP: &str = "a stack map names a slot that may not hold a current reference";
 const BAD_RELOAD: &str = "a reference is reloaded from a slot that may not hold a current one";
 const NO_REF: &str = "a value that is not a reference is stored in a slot of a stack map";
+const NO_MAP: &str = "a reference is stored in a slot that is in no stack map";
 const PART: &str = "a slot of a stack map is not accessed as a whole";
 const ESCAPES: &str = "the address of a slot of a stack map escapes";
 const NOT_PASSED: &str = "a value that is not a reference is passed as one";
@@ -157,7 +158,7 @@ fn errors_in_roots_are_found() {
     ));
     found.push((
         "a store goes elsewhere",
-        plant("elsewhere", &[BAD_MAP, BAD_RELOAD, PART], |f, i| {
+        plant("elsewhere", &[BAD_MAP, BAD_RELOAD, PART, NO_MAP], |f, i| {
             if !(is_spill(f, i) && f.dfg.insts[i].opcode().can_store()) {
                 return false;
             }
