@@ -3,7 +3,7 @@
 
 use crate::address::{Access, Trust};
 use crate::object::{self, Extend};
-use crate::{GcEmitter, RefPlace, regions, trap_code};
+use crate::{GcEmitter, NewObject, RefPlace, regions, trap_code};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use gc_types::{ArrayLayout, HostCall, StorageType, Trap};
@@ -53,6 +53,7 @@ impl GcEmitter<'_, '_> {
         layout: &ArrayLayout,
         init: ArrayInit<'_>,
     ) -> ir::Value {
+        self.env.allocates(header_word, NewObject::Array(layout));
         let gc = self.gc;
         match init {
             ArrayInit::Default(length) => gc.alloc_array(self, header_word, layout, length),

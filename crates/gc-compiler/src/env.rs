@@ -8,7 +8,10 @@ use crate::{GcCompiler, RefPlace};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, TrapCode, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
-use gc_types::{Abi, HostCall, HostCallType, HostSignature, Trap, VMOffsets};
+use gc_types::{
+    Abi, ArrayLayout, GcLayout, HostCall, HostCallType, HostSignature, StructLayout, Trap,
+    VMOffsets,
+};
 
 /// The embedder's description of the function being built.
 ///
@@ -69,6 +72,30 @@ pub trait GcFuncEnv {
     /// The references of the function. The embedder passes them to
     /// [`place_safepoints`](crate::safepoints::place_safepoints) when it has finished the function.
     fn references(&mut self) -> &mut References;
+    /// Called before an object with the first word `header_word` and with `layout` is allocated.
+    /// The heap knows the layout of the word's type, which must be this one: the host may allocate
+    /// the object, and then the heap's layout gives its size. An embedder whose users choose both
+    /// compares them. The provided method does nothing.
+    fn allocates(&mut self, _header_word: ir::Value, _layout: NewObject<'_>) {}
+}
+
+/// The layout of an object that is allocated ([`GcFuncEnv::allocates`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewObject<'a> {
+    /// Of a struct.
+    Struct(&'a StructLayout),
+    /// Of an array.
+    Array(&'a ArrayLayout),
+}
+
+impl PartialEq<GcLayout> for NewObject<'_> {
+    fn eq(&self, other: &GcLayout) -> bool {
+        match (self, other) {
+            (NewObject::Struct(layout), GcLayout::Struct(other)) => *layout == other,
+            (NewObject::Array(layout), GcLayout::Array(other)) => *layout == other,
+            _ => false,
+        }
+    }
 }
 
 /// The CLIF signature of a host call's trampoline. The calling convention is

@@ -41,6 +41,6 @@ pub use driver::{
     import_function, import_host_call, import_type_word, imported_host_call, set_stack_limit,
     type_word,
 };
-pub use env::{GcEmitter, GcFuncEnv, host_call_signature, trap_code};
+pub use env::{GcEmitter, GcFuncEnv, NewObject, host_call_signature, trap_code};
 pub use func_ref::{FuncRefTest, FuncRefType};
 pub use object::Extend;

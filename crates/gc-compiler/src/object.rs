@@ -1,7 +1,7 @@
 //! Structs: allocation with initialisation, and access to fields.
 
 use crate::address::{Access, Trust};
-use crate::{GcEmitter, RefPlace, regions};
+use crate::{GcEmitter, NewObject, RefPlace, regions};
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::{FieldLayout, StorageType, StructLayout};
 
@@ -46,6 +46,7 @@ impl GcEmitter<'_, '_> {
         fields: &[ir::Value],
     ) -> ir::Value {
         assert_eq!(fields.len(), layout.fields.len(), "one value for each field");
+        self.env.allocates(header_word, NewObject::Struct(layout));
         let gc = self.gc;
         let object = gc.alloc_struct(self, header_word, layout.size);
         for (field, &value) in layout.fields.iter().zip(fields) {
@@ -62,6 +63,7 @@ impl GcEmitter<'_, '_> {
         header_word: ir::Value,
         layout: &StructLayout,
     ) -> ir::Value {
+        self.env.allocates(header_word, NewObject::Struct(layout));
         let gc = self.gc;
         let object = gc.alloc_struct(self, header_word, layout.size);
         if !gc.zeroes_structs() {

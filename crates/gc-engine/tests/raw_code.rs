@@ -1,9 +1,13 @@
 //! Mistakes in code that is written with Cranelift's builder.
 
-use cranelift_codegen::ir::{self, AbiParam, ExtFuncData, InstBuilder, UserExternalName, types};
-use gc_compiler::{FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, import_function, import_host_call};
+use cranelift_codegen::ir::{
+    self, AbiParam, ExtFuncData, InstBuilder, MemFlagsData, UserExternalName, types,
+};
+use gc_compiler::{
+    ArrayInit, FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, import_function, import_host_call,
+};
 use gc_engine::{Body, Collector, Engine, Module, Store, Trap, TrapError, Type};
-use gc_types::HostCall;
+use gc_types::{HostCall, VMGcKind};
 
 fn engine() -> Engine {
     Engine::new(Collector::default()).unwrap()
@@ -164,4 +168,75 @@ fn no_code_changes_the_stack_limit() {
         let error = store.function::<i64, i64>("f").unwrap().call(&mut store, 1).unwrap_err();
         assert_eq!(error.downcast::<TrapError>().unwrap().trap, Trap::StackOverflow);
     }
+}
+
+/// The host allocates by the type, and compiled code by the layout.
+#[test]
+fn an_object_has_the_layout_of_its_type() {
+    let engine = engine();
+    let mut module = Module::new(&engine);
+    let small = module.struct_type([Type::I64]).unwrap();
+    let big = module.struct_type(vec![Type::I64; 4000]).unwrap();
+    let longs = module.array_type(Type::I64).unwrap();
+    let word = i64::from(small.index().header_word(VMGcKind::StructRef));
+    let mut emit = |word: Option<i64>, fields: usize| {
+        module.function(&format!("{word:?} {fields}"), [Type::I64], [], |f| {
+            let n = f.param(0);
+            let word = match word {
+                Some(word) => f.ins().iconst(types::I32, word),
+                None => f.ins().ireduce(types::I32, n),
+            };
+            let layout = if fields == 1 { small.layout() } else { big.layout() };
+            f.gc().struct_new(word, layout, &vec![n; fields]);
+            f.ret(&[]);
+        })
+    };
+    emit(Some(word), 1).unwrap();
+    for (word, fields) in [(Some(word), 4000), (None, 1), (Some(word + 100), 1)] {
+        let error = format!("{:#}", emit(word, fields).unwrap_err());
+        assert!(error.contains("a layout that is not that of its type"), "{error}");
+    }
+    let error = module.function("array", [], [], |f| {
+        let (word, length) = (f.ins().iconst(types::I32, word), f.i32(10));
+        f.gc().array_new(word, longs.layout(), ArrayInit::Default(length));
+        f.ret(&[]);
+    });
+    assert!(format!("{:#}", error.unwrap_err()).contains("a layout that is not that of its type"));
+}
+
+/// A tail call returns what its callee returns.
+#[test]
+fn a_tail_call_has_the_results_of_its_function() {
+    let mut module = Module::new(&engine());
+    let id = module.declare("id", [Type::I64], [Type::I64]).unwrap();
+    module.define(&id, ret).unwrap();
+    let forge = module.function("forge", [Type::I64], [Type::Ref], |f| {
+        let signature = f.builder().func.signature.clone();
+        let callee = import_function(f.builder().func, 0, signature);
+        let vmctx = f.builder().block_params(ir::Block::from_u32(0))[0];
+        let value = f.param(0);
+        f.ins().return_call(callee, &[vmctx, value]);
+    });
+    let error = format!("{:#}", forge.unwrap_err());
+    assert!(error.contains("other results"), "{error}");
+}
+
+/// A float can hold a reference, but is in no stack map.
+#[test]
+fn a_reference_does_not_survive_a_call_as_a_float() {
+    let mut module = Module::new(&engine());
+    let boxed = module.struct_type([Type::I64]).unwrap();
+    let kept = module.function("f", [Type::I64], [Type::Ref], |f| {
+        let value = f.param(0);
+        let object = f.struct_new(&boxed, &[value]);
+        let float = f.ins().bitcast(types::F64, MemFlagsData::new(), object);
+        f.struct_new(&boxed, &[value]);
+        let integer = f.ins().bitcast(types::I64, MemFlagsData::new(), float);
+        let mask = f.i64(0xffff_ffff);
+        let integer = f.ins().band(integer, mask);
+        let integer = f.declare_ref(integer);
+        f.ins().return_(&[integer]);
+    });
+    let error = format!("{:#}", kept.unwrap_err());
+    assert!(error.contains("roots: "), "{error}");
 }

@@ -6,8 +6,8 @@ use anyhow::{Result, anyhow, ensure};
 use cranelift_codegen::ir::{self, InstBuilder, InstructionData, Opcode, Value, ValueDef, types};
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder};
 use gc_compiler::safepoints::References;
-use gc_compiler::{GcEmitter, GcFuncEnv, import_function, import_host_call, trap_code};
-use gc_types::{Abi, HostCall, I31, Trap, VMGcRef};
+use gc_compiler::{GcEmitter, GcFuncEnv, NewObject, import_function, import_host_call, trap_code};
+use gc_types::{Abi, GcLayout, HostCall, I31, Trap, VMGcRef};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,6 +17,8 @@ pub(super) struct Env {
     vmctx: Value,
     pub(super) references: References,
     host_calls: HashMap<HostCall, ir::FuncRef>,
+    /// The first words of allocated objects, and the layouts with which they are allocated.
+    pub(super) allocated: Vec<(Value, GcLayout)>,
 }
 
 impl GcFuncEnv for Env {
@@ -36,6 +38,16 @@ impl GcFuncEnv for Env {
 
     fn references(&mut self) -> &mut References {
         &mut self.references
+    }
+
+    fn allocates(&mut self, header_word: Value, layout: NewObject<'_>) {
+        let layout = match layout {
+            NewObject::Struct(layout) => GcLayout::Struct(layout.clone()),
+            NewObject::Array(layout) => GcLayout::Array(*layout),
+        };
+        if self.allocated.last().is_none_or(|last| *last != (header_word, layout.clone())) {
+            self.allocated.push((header_word, layout));
+        }
     }
 }
 
@@ -188,7 +200,13 @@ impl<'m, 'b> Body<'m, 'b> {
             }
         }
         let engine = module.engine.clone();
-        let env = Env { engine: engine.clone(), vmctx, references, host_calls: HashMap::new() };
+        let env = Env {
+            engine: engine.clone(),
+            vmctx,
+            references,
+            host_calls: HashMap::new(),
+            allocated: Vec::new(),
+        };
         let function = function.clone();
         let functions = HashMap::new();
         let number = BODIES.fetch_add(1, Ordering::Relaxed);

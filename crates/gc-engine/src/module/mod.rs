@@ -16,7 +16,7 @@ pub use objects::{ArrayType, StructType};
 use crate::{Code, Engine, Signature, Type};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use body::Env;
-use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, types};
+use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, Opcode, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_codegen::{Context, ir::InstructionData};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -285,6 +285,28 @@ impl Module {
         Ok((env, end))
     }
 
+    /// Checks that objects are allocated with the layouts of their types. [`Body::gc`] takes both.
+    fn check_layouts(&self, env: &Env) -> Result<()> {
+        let dfg = &self.context.func.dfg;
+        for (word, layout) in &env.allocated {
+            let inst = dfg.value_def(dfg.resolve_aliases(*word)).inst();
+            let constant = inst.and_then(|inst| match dfg.insts[inst] {
+                InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => Some(imm.bits()),
+                _ => None,
+            });
+            let has_word = |(index, known): &&(TypeIndex, Arc<GcLayout>)| {
+                constant == Some(header_word(*index, known.kind()))
+            };
+            let known = self.layouts.iter().find(has_word).map(|(_, known)| known);
+            ensure!(
+                known.is_some_and(|known| **known == *layout),
+                "an object is allocated with a layout that is not that of its type: the first word \
+                 of its header is {word}, and the layout is {layout:?}"
+            );
+        }
+        Ok(())
+    }
+
     /// Checks a function, places its safepoints, and compiles it.
     fn finish(
         &mut self,
@@ -321,6 +343,7 @@ impl Module {
             let verified = cranelift_codegen::verify_function(&self.context.func, compiler.isa());
             verified.map_err(|errors| anyhow!("its CLIF is not valid:\n{errors}"))?;
         }
+        self.check_layouts(env)?;
         let removed = self.context.eliminate_unreachable_code(compiler.isa());
         removed.map_err(|error| anyhow!("{error}"))?;
         let func = &mut self.context.func;
