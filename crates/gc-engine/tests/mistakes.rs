@@ -115,6 +115,24 @@ fn an_integer_that_is_declared_as_a_reference_is_refused() {
     });
 }
 
+/// The collector would not update it.
+#[test]
+fn a_reference_is_not_an_integer() {
+    fails("`set` takes a value of type i64, but was given a reference", |f| {
+        let (object, variable) = (f.param(0), f.variable(Type::I64));
+        f.set(variable, object);
+    });
+    fails("`ret` takes a value of type i64, but was given a reference", |f| {
+        let object = f.param(0);
+        f.ret(&[object]);
+    });
+    fails("field 0 is of type I64, but the value is a reference", |f| {
+        let cell = f.module().struct_type([Type::I64]).unwrap();
+        let object = f.param(0);
+        f.struct_set(&cell, object, 0, object);
+    });
+}
+
 #[test]
 fn what_belongs_to_another_function_is_refused() {
     fails("it has no parameter 1: it has 1", |f| {

@@ -445,14 +445,23 @@ impl<'m, 'b> Body<'m, 'b> {
             self.misused(anyhow!("`{what}` takes a reference, but {NOT_A_REFERENCE}"));
             return false;
         }
+        if ty != Type::Ref && self.is_declared(value) {
+            self.misused(anyhow!("`{what}` takes a value of type {ty}, but was given a reference"));
+            return false;
+        }
         true
+    }
+
+    /// Whether `value` was declared as a reference, by the emitter or by the user.
+    pub(super) fn is_declared(&self, value: Value) -> bool {
+        self.env.references.contains(self.builder.func.dfg.resolve_aliases(value))
     }
 
     /// Whether `value`, an `i64`, is a reference as far as the body knows.
     pub(super) fn is_reference(&self, value: Value) -> bool {
         let func = &self.builder.func;
         let value = func.dfg.resolve_aliases(value);
-        self.env.references.contains(value)
+        self.is_declared(value)
             || match func.dfg.value_def(value) {
                 ValueDef::Result(inst, _) => match func.dfg.insts[inst] {
                     // Null and `i31`s, and what `ref_i31` emits.

@@ -134,6 +134,10 @@ impl Body<'_, '_> {
         self.checked(match fits {
             true => Ok(()),
             false => Err(anyhow!("{what} must be a reference, but {NOT_A_REFERENCE}")),
+        })?;
+        self.checked(match !ty.is_ref() && self.is_declared(value) {
+            false => Ok(()),
+            true => Err(anyhow!("{what} is of type {ty:?}, but the value is a reference")),
         })
     }
 
