@@ -17,8 +17,9 @@ pub enum GcProgress {
 /// A collection under way. The mutator is stopped until it is complete. Between increments the host
 /// may do other things.
 ///
-/// Dropping a collection that is not complete leaves its heap consistent. The collector chooses
-/// whether it finishes or abandons the work.
+/// A collection that is not complete is [abandoned](GarbageCollection::abandon) before it is
+/// dropped. The drop itself only frees what the collection holds. A
+/// [`GcStore`](crate::GcStore) abandons its collections.
 ///
 /// # Examples
 /// ```
@@ -60,6 +61,19 @@ pub trait GarbageCollection<'a>: Send + Sync {
     fn collect(&mut self) -> Result<(), HeapError> {
         while self.collect_increment()? == GcProgress::Continue {}
         Ok(())
+    }
+
+    /// Leaves the heap consistent, although the collection may not be complete. The collection is
+    /// then over. The collector chooses whether it finishes the work or leaves it to the next
+    /// collection. By default it finishes the work. After a collection that is complete or that
+    /// failed, this does nothing.
+    ///
+    /// If a collection is neither complete nor abandoned when it is dropped, its heap must only be
+    /// reset or dropped. So [`GcStore`](crate::GcStore) does not call this if the collector was
+    /// unwound, and refuses to use the heap.
+    fn abandon(&mut self) {
+        // A heap that is corrupt is not made consistent.
+        let _corrupt = self.collect();
     }
 
     /// Does all remaining work, and yields to the executor between increments. Dropping the future
@@ -116,6 +130,14 @@ mod tests {
     fn collect_runs_every_increment() {
         let mut collection = Countdown(5);
         collection.collect().unwrap();
+        assert_eq!(collection.0, 0);
+    }
+
+    #[test]
+    fn a_collection_is_finished_when_it_is_abandoned() {
+        let mut collection = Countdown(5);
+        collection.collect_increment().unwrap();
+        collection.abandon();
         assert_eq!(collection.0, 0);
     }
 

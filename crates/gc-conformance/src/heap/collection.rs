@@ -9,9 +9,9 @@ use gc_testkit::{Reclaims, scaled};
 promises! {
     no_collection_begins_in_a_no_gc_scope: "gc, enter_no_gc_scope, exit_no_gc_scope";
     no_allocation_collects_in_a_no_gc_scope: "alloc_raw, enter_no_gc_scope";
-    a_collection_completes_once: "collect_increment, stats";
+    a_collection_completes_once: "collect_increment, abandon, stats";
     collecting_again_changes_nothing: "gc";
-    a_collection_can_be_abandoned: "GarbageCollection's drop";
+    a_collection_can_be_abandoned: "abandon";
     roots_follow_their_objects: "gc";
     objects_stay_if_the_collector_says_so: "gc, moves_objects";
     missing_roots_skip_the_collection: "gc";
@@ -94,6 +94,7 @@ fn a_collection_completes_once(subject: &Subject<'_>) -> Result<()> {
             ensure!(progress == GcProgress::Complete, "it was complete, now it is not");
         }
         collection.collect()?;
+        collection.abandon();
         drop(collection);
         let counted = raw.heap.stats().collections - before;
         ensure!(counted == 1, "one collection is counted as {counted}");

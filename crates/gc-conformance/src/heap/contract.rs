@@ -240,6 +240,7 @@ fn a_collection_can_yield(subject: &Subject<'_>) -> Result<()> {
             }
         };
         drop(future);
+        collection.abandon();
         drop(collection);
         raw.heap.verify().with_context(|| format!("after {polled} increments"))?;
         ensure!(complete || polls < u32::MAX, "a collection is never complete");

@@ -10,8 +10,7 @@ use std::mem;
 
 /// A collection under way.
 pub(super) struct Collecting<'a> {
-    /// Taken when this is dropped.
-    collection: Option<Box<dyn GarbageCollection<'a> + 'a>>,
+    collection: Box<dyn GarbageCollection<'a> + 'a>,
     state: &'a mut HeapState,
 }
 
@@ -28,40 +27,34 @@ impl GcStore {
     pub(super) fn begin_gc(&mut self, cause: GcCause) -> Collecting<'_> {
         let GcStore { heap, roots, host_data, state, .. } = self;
         let collection = marked(state, || heap.gc(GcRequest::new(cause, roots, host_data)));
-        Collecting { collection: Some(collection), state }
+        Collecting { collection, state }
     }
 }
 
-impl<'a> Collecting<'a> {
+impl Collecting<'_> {
     /// Does all remaining work. Returns the kind of the pause.
     pub(super) fn collect(mut self) -> (Result<(), HeapError>, PauseKind) {
-        let (collection, state) = self.parts();
+        let Collecting { collection, state } = &mut self;
         marked(state, || (collection.collect(), collection.kind()))
     }
 
     /// As [`collect`](Collecting::collect), yielding between increments.
     #[cfg(feature = "async")]
     pub(super) async fn collect_async(mut self) -> (Result<(), HeapError>, PauseKind) {
-        let (collection, state) = self.parts();
+        let Collecting { collection, state } = &mut self;
         let mut all = collection.collect_async();
         let result =
             std::future::poll_fn(|context| marked(state, || all.as_mut().poll(context))).await;
         drop(all);
         (result, collection.kind())
     }
-
-    fn parts(&mut self) -> (&mut (dyn GarbageCollection<'a> + 'a), &mut HeapState) {
-        (self.collection.as_deref_mut().expect("taken only when this is dropped"), self.state)
-    }
 }
 
 impl Drop for Collecting<'_> {
     fn drop(&mut self) {
-        let collection = self.collection.take();
-        match self.state {
-            // To drop it would be to go on with the work that panicked.
-            HeapState::Interrupted => mem::forget(collection),
-            _ => marked(self.state, || drop(collection)),
+        // To abandon an interrupted collection would be to go on with the work that panicked.
+        if *self.state != HeapState::Interrupted {
+            marked(self.state, || self.collection.abandon());
         }
     }
 }

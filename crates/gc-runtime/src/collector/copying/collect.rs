@@ -314,11 +314,9 @@ impl<'a> GarbageCollection<'a> for CopyingCollection<'a> {
             _ => GcProgress::Continue,
         })
     }
-}
 
-impl Drop for CopyingCollection<'_> {
-    /// Finishes the collection, because a heap that is half copied is not usable.
-    fn drop(&mut self) {
+    /// Finishes the collection once it has begun, because a heap that is half copied is not usable.
+    fn abandon(&mut self) {
         while !matches!(self.phase, Phase::Begin | Phase::Complete) {
             if self.collect_increment().is_err() {
                 return;

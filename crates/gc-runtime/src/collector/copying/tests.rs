@@ -360,7 +360,7 @@ fn an_increment_is_bounded_even_in_a_wide_array() {
 }
 
 #[test]
-fn a_collection_that_is_dropped_is_finished() {
+fn a_collection_that_is_abandoned_is_finished() {
     for increments in 0..40 {
         let mut heap = heap(64, 64);
         let mut stack = Stack(vec![0]);
@@ -377,6 +377,7 @@ fn a_collection_that_is_dropped_is_finished() {
         for _ in 0..increments {
             collection.collect_increment().unwrap();
         }
+        collection.abandon();
         drop(collection);
         heap.verify().unwrap();
         assert_eq!(heap.stats().live_objects, 20_000);

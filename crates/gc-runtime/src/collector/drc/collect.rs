@@ -307,7 +307,7 @@ impl<'a> DrcCollection<'a> {
     }
 
     /// Ends the collection without looking for cycles, if the search has not begun.
-    fn abandon(&mut self) {
+    fn cut_short(&mut self) {
         if self.phase < Phase::Mark {
             self.trace = Trace::No;
         } else if self.phase == Phase::Mark {
@@ -352,7 +352,7 @@ impl<'a> GarbageCollection<'a> for DrcCollection<'a> {
         }
         let result = self.heap.core.check_damage();
         if result.is_err() {
-            self.abandon();
+            self.cut_short();
         }
         result?;
         Ok(match self.phase {
@@ -360,11 +360,9 @@ impl<'a> GarbageCollection<'a> for DrcCollection<'a> {
             _ => GcProgress::Continue,
         })
     }
-}
 
-impl Drop for DrcCollection<'_> {
-    fn drop(&mut self) {
-        self.abandon();
+    fn abandon(&mut self) {
+        self.cut_short();
     }
 }
 

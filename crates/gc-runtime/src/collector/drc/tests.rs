@@ -356,6 +356,7 @@ fn an_abandoned_collection_leaves_the_heap_in_order() {
         for _ in 0..increments {
             collection.collect_increment().unwrap();
         }
+        collection.abandon();
         drop(collection);
         heap.verify().unwrap();
         assert!(heap.stats().live_objects <= 2000);

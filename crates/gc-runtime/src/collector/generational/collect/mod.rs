@@ -153,19 +153,6 @@ impl<'a> GenerationalCollection<'a> {
             let _named = self.host_data.dealloc(id);
         }
     }
-
-    /// Makes the heap consistent without finishing the collection.
-    fn abandon(&mut self) {
-        while self.machine.moves() && self.heap.core.damage.is_none() {
-            self.work(u32::MAX);
-        }
-        if self.machine.marks() {
-            self.heap.abandon_marking();
-        }
-        // Unfinished marking or sweeping waits for the next collection.
-        self.machine = Machine::Complete;
-        self.drop_values();
-    }
 }
 
 impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
@@ -201,10 +188,17 @@ impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
             _ => GcProgress::Continue,
         })
     }
-}
 
-impl Drop for GenerationalCollection<'_> {
-    fn drop(&mut self) {
-        self.abandon();
+    /// Makes the heap consistent without finishing the collection.
+    fn abandon(&mut self) {
+        while self.machine.moves() && self.heap.core.damage.is_none() {
+            self.work(u32::MAX);
+        }
+        if self.machine.marks() {
+            self.heap.abandon_marking();
+        }
+        // Unfinished marking or sweeping waits for the next collection.
+        self.machine = Machine::Complete;
+        self.drop_values();
     }
 }

@@ -372,6 +372,7 @@ fn a_collection_can_be_abandoned_anywhere() {
                     break;
                 }
             }
+            collection.abandon();
             drop(collection);
             f.heap.verify().unwrap();
             assert_eq!(f.list_length(), 19_999);

@@ -217,6 +217,7 @@ fn a_trace_can_be_abandoned_anywhere() {
         for _ in 0..steps {
             progress = collection.collect_increment().unwrap();
         }
+        collection.abandon();
         drop(collection);
         assert!(steps < 11 || progress == GcProgress::Complete);
         f.heap.verify().unwrap();
