@@ -5,7 +5,7 @@ use crate::faulty::{Fault, Faulty};
 use crate::semispace::Semispace;
 use arbitrary::Unstructured;
 use gc_conformance::heap;
-use gc_runtime::collector::DrcCollector;
+use gc_runtime::collector::{CopyingCollector, DrcCollector};
 use gc_runtime::{GcStore, HeapOptions, NoStack};
 use gc_testkit::{Reclaims, Subject, agreement, corrupt, differential, random};
 
@@ -95,6 +95,10 @@ fn faults_of_a_moving_collector_are_found() {
         let subject = Subject::new(&collector, Reclaims::Everything);
         assert!(found_at_random(&subject), "{fault:?} is not found");
     }
+    let collector = Faulty { inner: &CopyingCollector, fault: NeverAbandons };
+    let subject = Subject::new(&collector, Reclaims::Everything);
+    let check = heap::find("a_collection_can_be_abandoned").unwrap();
+    assert!(check.run(&subject).is_err(), "a half copied heap is not found");
 }
 
 #[test]

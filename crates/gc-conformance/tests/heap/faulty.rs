@@ -72,6 +72,8 @@ pub(crate) enum Fault {
     LeaksCycles,
     /// Collections never end.
     NeverEnds,
+    /// A collection that is dropped early leaves its work half done.
+    NeverAbandons,
     /// Unknown slow-path operations do something.
     AnySlowPath,
     /// The collector declares that collections free nothing.
@@ -286,6 +288,7 @@ impl GcHeap for FaultyHeap {
                 return Box::new(Again { inner: self.inner.gc(request), complete: false });
             }
             Fault::NeverEnds => return Box::new(Endless),
+            Fault::NeverAbandons => return Box::new(Kept(self.inner.gc(request))),
             Fault::WritesNullRoots => {
                 if let Some(mut root) = request.roots.stack().next()
                     && root.get().is_none()
@@ -351,6 +354,16 @@ impl GarbageCollection<'_> for Endless {
     fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
         Ok(GcProgress::Continue)
     }
+}
+
+struct Kept<'a>(Box<dyn GarbageCollection<'a> + 'a>);
+
+impl<'a> GarbageCollection<'a> for Kept<'a> {
+    fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
+        self.0.collect_increment()
+    }
+
+    fn abandon(&mut self) {}
 }
 
 struct Again<'a> {
