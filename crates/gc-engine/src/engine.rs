@@ -160,7 +160,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the initial size of a heap in bytes (default: 1 MiB).
+    /// Sets the initial size of a heap in bytes (default: 1 MiB). If it is more than the maximum, the
+    /// heap begins with its maximal size.
     #[must_use]
     pub fn heap_initial(mut self, bytes: u64) -> EngineBuilder {
         self.heap.initial = bytes;

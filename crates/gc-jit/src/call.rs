@@ -222,13 +222,14 @@ fn activate_here<S: JitStore>(
     context.stack.last_exit_fp.set(last_exit_fp);
     // SAFETY: the references to the store that host functions got are gone.
     let store = unsafe { &mut *store };
-    let result = match status {
-        EntryStatus::OK => Ok(()),
-        _ => Err(failure(store, status)),
-    };
-    // This comes last, when the state is again what it was before the call.
+    // The panic of a host value comes last, when the state is again what it was before the call.
+    if status != EntryStatus::OK {
+        let error = failure(store, status);
+        store.jit_mut().gc_mut().resume_host_panic();
+        return Err(error);
+    }
     store.jit_mut().gc_mut().resume_host_panic();
-    result
+    Ok(())
 }
 
 /// The error of a call that needs a heap that is not usable.

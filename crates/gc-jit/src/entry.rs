@@ -41,6 +41,7 @@ pub(crate) type EntryFn =
 pub struct EntryTrampoline {
     memory: Arc<CodeMemory>,
     point: EntryPoint,
+    function: EntryFn,
 }
 
 impl CodeMemory {
@@ -50,7 +51,11 @@ impl CodeMemory {
         signature: &CallSignature,
     ) -> Option<EntryTrampoline> {
         let point = self.image().entry(signature)?;
-        Some(EntryTrampoline { memory: self.clone(), point })
+        let code = self.base().wrapping_add(point.offset as usize);
+        // SAFETY: the image says that an entry trampoline begins there. It is compiled with exactly
+        // this signature and calling convention.
+        let function = unsafe { std::mem::transmute::<*const u8, EntryFn>(code) };
+        Some(EntryTrampoline { memory: self.clone(), point, function })
     }
 
     /// The exit trampoline for host functions of `signature`, if the image has one. It is the
@@ -82,11 +87,8 @@ impl EntryTrampoline {
         self.point.frame_offset as usize
     }
 
-    /// The trampoline as a function.
+    /// The trampoline as a function. Its code stays mapped as long as the trampoline exists.
     pub(crate) fn function(&self) -> EntryFn {
-        let code = self.memory.base().wrapping_add(self.point.offset as usize);
-        // SAFETY: the image says that an entry trampoline begins there. It is compiled with exactly
-        // this signature and calling convention.
-        unsafe { std::mem::transmute::<*const u8, EntryFn>(code) }
+        self.function
     }
 }

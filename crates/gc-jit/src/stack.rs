@@ -28,11 +28,13 @@ pub(crate) fn running() -> *const VMStoreContext {
 }
 
 /// Sets the context of the store whose compiled code runs on this thread. Returns the previous one.
+#[inline]
 pub(crate) fn set_running(context: *const VMStoreContext) -> *const VMStoreContext {
     RUNNING.replace(context)
 }
 
 /// A number that identifies the native stack while it exists.
+#[inline]
 fn native_stack() -> usize {
     RUNNING.with(|word| std::ptr::from_ref(word).addr())
 }

@@ -15,15 +15,19 @@ thread_local! {
 
 /// The lowest address that compiled code's stack pointer may have on this thread, independently of
 /// the store's limit. It is one (no bound) if the system does not tell the stack's size.
+#[inline]
 pub(crate) fn lowest_for_compiled_code() -> usize {
     match LOWEST.get() {
-        0 => {
-            let lowest = ask().unwrap_or(1);
-            LOWEST.set(lowest);
-            lowest
-        }
+        0 => first_lowest(),
         lowest => lowest,
     }
+}
+
+#[cold]
+fn first_lowest() -> usize {
+    let lowest = ask().unwrap_or(1);
+    LOWEST.set(lowest);
+    lowest
 }
 
 fn ask() -> Option<usize> {

@@ -215,6 +215,7 @@ impl HandleTable {
     }
 
     /// Adds a scoped handle, which owns `gc_ref`. There must be [room](HandleTable::check_scoped).
+    #[inline]
     pub(crate) fn push(&mut self, gc_ref: VMGcRef) -> ScopedHandle {
         let index = self.scoped.len();
         self.scoped.push(Some(gc_ref));
@@ -224,6 +225,7 @@ impl HandleTable {
     }
 
     /// Removes the reference of one handle that was made since `scope` began.
+    #[inline]
     pub(crate) fn pop(&mut self, scope: HandleScope) -> Option<VMGcRef> {
         while self.scoped.len() > scope.0 {
             // 64 bits cannot overflow in practice.
@@ -236,6 +238,7 @@ impl HandleTable {
         None
     }
 
+    #[inline]
     pub(crate) fn get(&self, handle: &ScopedHandle) -> Result<&VMGcRef, HandleError> {
         if handle.table != self.id {
             return Err(HandleError::OtherStore);

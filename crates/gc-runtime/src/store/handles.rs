@@ -12,6 +12,7 @@ impl GcStore {
     /// # Errors
     /// If there already are [`ScopedHandle::MAX`] handles, or as many as the
     /// [limit](GcStore::limit_scoped_handles). Then the reference is dropped.
+    #[inline]
     pub fn root(&mut self, gc_ref: VMGcRef) -> Result<ScopedHandle, HandleError> {
         match self.check_scoped_handles() {
             Ok(()) => Ok(self.roots.handles_mut().push(gc_ref)),
@@ -26,6 +27,7 @@ impl GcStore {
     ///
     /// # Errors
     /// As [`root`](GcStore::root).
+    #[inline]
     pub fn check_scoped_handles(&self) -> Result<(), HandleError> {
         self.roots.handles().check_scoped()
     }
@@ -41,17 +43,26 @@ impl GcStore {
     ///
     /// # Errors
     /// If the handle belongs to another store or its scope has ended.
+    #[inline]
     pub fn rooted(&self, handle: &ScopedHandle) -> Result<&VMGcRef, HandleError> {
         self.roots.handles().get(handle)
     }
 
     /// Begins a scope of handles. Scopes nest.
+    #[inline]
     pub fn enter_handle_scope(&self) -> HandleScope {
         self.roots.handles().enter_scope()
     }
 
     /// Ends a scope and drops the handles that were made since it began.
+    #[inline]
     pub fn exit_handle_scope(&mut self, scope: HandleScope) {
+        if self.enter_handle_scope() != scope {
+            self.drop_handles_since(scope);
+        }
+    }
+
+    fn drop_handles_since(&mut self, scope: HandleScope) {
         while let Some(gc_ref) = self.roots.handles_mut().pop(scope) {
             self.drop_gc_ref(gc_ref);
         }
