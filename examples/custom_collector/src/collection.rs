@@ -16,8 +16,7 @@ use std::time::Instant;
 /// Number of objects that one increment scans.
 const INCREMENT: usize = 10_000;
 
-/// A collection under way. Before it sweeps it changes only state that the next collection resets,
-/// so it may be dropped at any time.
+/// A collection under way. Before it sweeps it changes only state that the next collection resets.
 pub(crate) struct MarkSweep<'a> {
     heap: &'a mut MarkSweepHeap,
     roots: GcRootsIter<'a>,

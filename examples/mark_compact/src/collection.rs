@@ -1,8 +1,8 @@
 //! Mark, update, move.
 //!
 //! Marking visits everything reachable from the roots, in increments, and writes only to tables
-//! outside the heap. A collection that is dropped while it marks has no effect. Compaction, which
-//! moves objects, is one increment, so a collection cannot be dropped in the middle of it.
+//! outside the heap. A collection that is abandoned while it marks has no effect. Compaction, which
+//! moves objects, is one increment, so a collection cannot be abandoned in the middle of it.
 
 use crate::bitmap::Bitmap;
 use crate::heap::{Count, MarkCompactHeap, corrupt};
@@ -47,7 +47,7 @@ impl<'a> MarkCompact<'a> {
             Phase::Roots => {
                 heap.core.check_damage()?;
                 heap.note_new()?;
-                // A collection that was dropped may have left data.
+                // A collection that was abandoned may have left data.
                 heap.forwarding.clear();
                 heap.to_do.clear();
                 for root in self.roots.by_ref() {
@@ -221,4 +221,11 @@ impl<'a> GarbageCollection<'a> for MarkCompact<'a> {
         let complete = self.phase == Phase::Complete;
         Ok(if complete { GcProgress::Complete } else { GcProgress::Continue })
     }
+
+    // ANCHOR: abandon
+    /// Ends the collection between two increments. Nothing has moved, or everything has.
+    fn abandon(&mut self) {
+        self.phase = Phase::Complete;
+    }
+    // ANCHOR_END: abandon
 }
