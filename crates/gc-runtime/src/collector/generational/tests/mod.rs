@@ -373,7 +373,6 @@ fn a_collection_can_be_abandoned_anywhere() {
                 }
             }
             collection.abandon();
-            drop(collection);
             f.heap.verify().unwrap();
             assert_eq!(f.list_length(), 19_999);
             f.collect(Kind::Minor);
