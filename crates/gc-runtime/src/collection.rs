@@ -18,21 +18,21 @@ pub enum GcProgress {
 /// may do other things.
 ///
 /// A collection that is not complete is [abandoned](GarbageCollection::abandon) before it is
-/// dropped. The drop itself only frees what the collection holds. A
-/// [`GcStore`](crate::GcStore) abandons its collections.
+/// dropped. The drop itself does no work of the collection: it must not panic, and the collector may
+/// have been unwound. A [`GcStore`](crate::GcStore) abandons its collections.
 ///
 /// # Examples
 /// ```
 /// use gc_runtime::collector::GenerationalCollector;
 /// use gc_runtime::{ExternRefHostDataTable, GcCause, GcProgress, GcRequest, GcRootsList};
-/// use gc_runtime::{GcRuntime, HeapMemory, HeapOptions, PauseKind};
+/// use gc_runtime::{GcRuntime, HeapMemory, HeapOptions, PauseKind, WeakTable};
 ///
 /// let memory = HeapMemory::new(&HeapOptions::default())?;
 /// let mut heap = GenerationalCollector::new().new_gc_heap(memory, 0)?;
 /// let mut roots = GcRootsList::default();
-/// let mut host_data = ExternRefHostDataTable::default();
+/// let (mut host_data, mut weak) = (ExternRefHostDataTable::default(), WeakTable::default());
 ///
-/// let request = GcRequest::new(GcCause::NoRoom, &mut roots, &mut host_data);
+/// let request = GcRequest::new(GcCause::NoRoom, &mut roots, &mut host_data, &mut weak);
 /// let mut collection = heap.gc(request);
 /// while collection.collect_increment()? == GcProgress::Continue {
 ///     // The host may do other things here.
@@ -69,8 +69,10 @@ pub trait GarbageCollection<'a>: Send + Sync {
     /// failed, this does nothing.
     ///
     /// If a collection is neither complete nor abandoned when it is dropped, its heap must only be
-    /// reset or dropped. So [`GcStore`](crate::GcStore) does not call this if the collector was
-    /// unwound, and refuses to use the heap.
+    /// reset or dropped. A collector that cannot leave the heap consistent notes this with
+    /// [`HeapCore::check_over`](crate::HeapCore::check_over) when the collection is dropped, so that
+    /// the heap refuses to be used. [`GcStore`](crate::GcStore) does not call `abandon` if the
+    /// collector was unwound, and refuses to use the heap.
     fn abandon(&mut self) {
         // A heap that is corrupt is not made consistent.
         let _corrupt = self.collect();

@@ -167,6 +167,12 @@ impl ExternRefHostDataTable {
         }
     }
 
+    /// Records that a value was dropped elsewhere, and its panic is kept in
+    /// [`host_panic`](Self::host_panic).
+    pub(crate) fn note_panic(&mut self) {
+        self.panicked = true;
+    }
+
     /// Resumes the first panic of a dropped value since the last call, if there was one and the
     /// thread is not panicking already. Called where control returns to the host.
     ///

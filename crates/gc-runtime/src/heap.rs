@@ -15,6 +15,9 @@
 //!    [`clear`](ExternRefHostDataTable::clear) when its externref dies. If the drop panics, the
 //!    table keeps the panic. No method resumes it, because compiled code may be above the method on
 //!    the stack.
+//! 8. A collection looks at the weak references of the store ([`GcRequest::weak`]) when it has
+//!    found what lives, and before it frees anything or drops a host value.
+//!    [`WeakTracer`](crate::WeakTracer) has the details.
 
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcRequest, GcRootsList,
@@ -97,6 +100,14 @@ pub trait GcHeap: Send + Sync {
     /// Makes a second reference to the same object for the host.
     fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
         gc_ref.unchecked_copy()
+    }
+
+    /// Makes a reference for the host from one that is not a root: that of a weak handle, the value
+    /// in a weak map, or an object that waits for its finalizer. A collector that marks while the
+    /// mutator runs must find the object in the marking under way. The provided method
+    /// [clones](GcHeap::clone_gc_ref) the reference.
+    fn read_weak_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
+        self.clone_gc_ref(gc_ref)
     }
 
     /// Releases a reference that the host held.

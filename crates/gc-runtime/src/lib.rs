@@ -3,9 +3,9 @@
 //! A [`GcRuntime`] makes [`GcHeap`]s. A heap allocates in its [`HeapMemory`], runs the barriers
 //! that the host needs and makes [`GarbageCollection`]s. A [`GcRequest`] begins a collection. It
 //! has the cause and the mutator's roots, which the embedder registers in a [`GcRootsList`]. A
-//! [`GcStore`] combines a heap with its side tables ([`ExternRefHostDataTable`], [`FuncRefTable`])
-//! and its roots, and collects and grows as a [`GrowthPolicy`] decides. The built-in collectors are
-//! in [`collector`]. A collector outside this crate implements the same two traits.
+//! [`GcStore`] combines a heap with its side tables ([`ExternRefHostDataTable`], [`FuncRefTable`],
+//! [`WeakTable`]) and its roots, and collects and grows as a [`GrowthPolicy`] decides. The built-in
+//! collectors are in [`collector`]. A collector outside this crate implements the same two traits.
 //!
 //! # Laws
 //! * Collectors are safe code over checked bytes. Whatever a heap's memory holds, the worst result
@@ -40,6 +40,7 @@ pub mod space;
 mod stats;
 mod store;
 mod verify;
+mod weak;
 
 pub mod collector;
 
@@ -72,3 +73,4 @@ pub use roots::{
 pub use runtime::{CollectorOption, GcRuntime, Reclaims};
 pub use stats::GcStats;
 pub use store::GcStore;
+pub use weak::{WeakHandle, WeakMap, WeakScope, WeakStep, WeakTable, WeakTracer};

@@ -1,6 +1,6 @@
 //! [`GcRequest`]: the input of a collection.
 
-use crate::{ExternRefHostDataTable, GcRootsList};
+use crate::{ExternRefHostDataTable, GcRootsList, WeakTable};
 use std::fmt;
 
 /// The cause of a collection.
@@ -23,23 +23,18 @@ pub enum GcCause {
 /// The input of [`GcHeap::gc`](crate::GcHeap::gc): the cause of the collection, and the data
 /// outside the heap.
 ///
-/// Further inputs of collections will become fields here, so that the trait does not change. Weak
-/// references are planned: a table of weak references that the collection clears, and of
-/// ephemerons. Their place in a collection is fixed. When all objects that can be reached from the
-/// roots are found, ephemerons are followed until no more objects are found. Then weak references
-/// to other objects are cleared, and then the host values of dead externrefs are dropped. So the
-/// destructor of a host value never sees a reference to a dead object.
+/// Further inputs of collections will become fields here, so that the trait does not change.
 ///
 /// # Examples
 /// ```
 /// use gc_runtime::collector::CopyingCollector;
 /// use gc_runtime::{ExternRefHostDataTable, GcCause, GcRequest, GcRootsList};
-/// use gc_runtime::{GcRuntime, HeapMemory, HeapOptions};
+/// use gc_runtime::{GcRuntime, HeapMemory, HeapOptions, WeakTable};
 ///
 /// let mut heap = CopyingCollector.new_gc_heap(HeapMemory::new(&HeapOptions::default())?, 0)?;
 /// let mut roots = GcRootsList::default();
-/// let mut host_data = ExternRefHostDataTable::default();
-/// heap.gc(GcRequest::new(GcCause::Asked, &mut roots, &mut host_data)).collect()?;
+/// let (mut host_data, mut weak) = (ExternRefHostDataTable::default(), WeakTable::default());
+/// heap.gc(GcRequest::new(GcCause::Asked, &mut roots, &mut host_data, &mut weak)).collect()?;
 /// assert_eq!(heap.stats().collections, 1);
 /// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
@@ -52,16 +47,19 @@ pub struct GcRequest<'a> {
     pub roots: &'a mut GcRootsList,
     /// The host values of externrefs.
     pub host_data: &'a mut ExternRefHostDataTable,
+    /// The weak references of the host. [`WeakTracer`](crate::WeakTracer) has the collector's duty.
+    pub weak: &'a mut WeakTable,
 }
 
 impl<'a> GcRequest<'a> {
-    /// Creates a request with this cause, these roots and these host values.
+    /// Creates a request with this cause, these roots, these host values and these weak references.
     pub fn new(
         cause: GcCause,
         roots: &'a mut GcRootsList,
         host_data: &'a mut ExternRefHostDataTable,
+        weak: &'a mut WeakTable,
     ) -> GcRequest<'a> {
-        GcRequest { cause, roots, host_data }
+        GcRequest { cause, roots, host_data, weak }
     }
 }
 

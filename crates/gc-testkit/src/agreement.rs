@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 /// The maximum size of each heap in bytes: more than random operations allocate if nothing dies.
 const MAXIMUM: u64 = 256 << 20;
-/// The longest array. Operations with longer arrays, and operations that fill the heap, are
-/// skipped.
+/// The longest array. Operations with longer arrays, operations that fill the heap, and those on weak
+/// references are skipped.
 const MAX_LENGTH: u32 = 20_000;
 /// The maximum number of runs for shrinking a sequence of operations.
 const SHRINK_RUNS: u32 = 400;
@@ -53,6 +53,7 @@ fn choose(u: &mut Unstructured<'_>) -> arbitrary::Result<(Schema, Vec<Op>)> {
     while !u.is_empty() {
         match u.arbitrary() {
             Ok(Op::Exhaust | Op::AllocArray { length: MAX_LENGTH.., .. }) => {}
+            Ok(op) if op.is_weak() => {}
             Ok(op) => ops.push(op),
             Err(_) => break,
         }

@@ -42,6 +42,20 @@ pub enum Op {
     ArrayFill { array: Place, index: u16, length: u16, from: Place, bits: u128 },
     /// Overwrites elements that are not references with raw bytes.
     ArrayWriteBytes { array: Place, index: u16, length: u8, byte: u8 },
+    /// Makes a weak handle, which replaces the one in `slot`.
+    Downgrade { object: Place, slot: u8 },
+    /// Reads the weak handle in `slot`, if there is one.
+    Upgrade { slot: u8, to: Place },
+    /// Adds an entry to a weak map, or replaces its value.
+    MapInsert { map: u8, key: Place, value: Place },
+    /// Reads the value for a key in a weak map.
+    MapGet { map: u8, key: Place, to: Place },
+    /// Drops a weak map. Another one replaces it.
+    MapDrop { map: u8 },
+    /// Adds a finalizer.
+    Finalize { object: Place },
+    /// Takes the next object that waits for its finalizer.
+    TakeFinalizable { to: Place },
     /// Collects if the heap asks for it before `count + 1` references are exposed.
     EnterWasm { count: u8 },
     /// Collects at once.
@@ -66,9 +80,18 @@ pub enum Op {
 impl<'a> Arbitrary<'a> for Op {
     fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Op> {
         Ok(match u.arbitrary::<u8>()? {
-            0..=35 => {
+            0..=25 => {
                 Op::AllocStruct { ty: u.arbitrary()?, tag: u.arbitrary()?, to: u.arbitrary()? }
             }
+            26..=27 => Op::Downgrade { object: u.arbitrary()?, slot: u.arbitrary()? },
+            28..=29 => Op::Upgrade { slot: u.arbitrary()?, to: u.arbitrary()? },
+            30..=31 => {
+                Op::MapInsert { map: u.arbitrary()?, key: u.arbitrary()?, value: u.arbitrary()? }
+            }
+            32 => Op::MapGet { map: u.arbitrary()?, key: u.arbitrary()?, to: u.arbitrary()? },
+            33 => Op::MapDrop { map: u.arbitrary()? },
+            34 => Op::Finalize { object: u.arbitrary()? },
+            35 => Op::TakeFinalizable { to: u.arbitrary()? },
             36..=55 => {
                 Op::AllocArray { ty: u.arbitrary()?, length: length(u)?, to: u.arbitrary()? }
             }
@@ -129,6 +152,27 @@ impl<'a> Arbitrary<'a> for Op {
         })
     }
 }
+
+impl Op {
+    /// Whether the result may depend on when the collector collects, and so may what lives later.
+    pub fn is_weak(&self) -> bool {
+        matches!(
+            self,
+            Op::Downgrade { .. }
+                | Op::Upgrade { .. }
+                | Op::MapInsert { .. }
+                | Op::MapGet { .. }
+                | Op::MapDrop { .. }
+                | Op::Finalize { .. }
+                | Op::TakeFinalizable { .. }
+        )
+    }
+}
+
+/// The number of weak handles of a mutator.
+pub const WEAK_HANDLES: usize = 8;
+/// The number of weak maps of a mutator.
+pub const WEAK_MAPS: usize = 4;
 
 /// An array's length: mostly a few elements, sometimes many.
 fn length(u: &mut Unstructured<'_>) -> arbitrary::Result<u32> {
@@ -207,7 +251,7 @@ mod tests {
         while !u.is_empty() {
             kinds.insert(std::mem::discriminant(&u.arbitrary::<Op>().unwrap()));
         }
-        assert_eq!(kinds.len(), 23);
+        assert_eq!(kinds.len(), 30);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! touches. It follows the same operations and predicts the result of each. It knows which objects
 //! a collection must keep and which it must free.
 
+mod weak;
+
 use crate::Reclaims;
 use crate::mutator::{self, Collection, Effect};
 use crate::ops::{self, Op};
@@ -12,6 +14,7 @@ use gc_runtime::HeapError;
 use gc_types::{GcLayout, I31, StorageType, TypeIndex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use weak::ShadowWeak;
 
 /// The name of an object. It is never reused.
 pub type ObjectId = u32;
@@ -95,6 +98,7 @@ enum Refusal {
 /// The shadow heap.
 #[derive(Debug)]
 pub struct Shadow {
+    weak: ShadowWeak,
     schema: Arc<Schema>,
     reclaims: Reclaims,
     objects: BTreeMap<ObjectId, ShadowObject>,
@@ -110,6 +114,7 @@ impl Shadow {
     /// Makes an empty shadow for a heap that frees what `reclaims` says.
     pub fn new(schema: Arc<Schema>, reclaims: Reclaims) -> Shadow {
         Shadow {
+            weak: ShadowWeak::default(),
             schema,
             reclaims,
             objects: BTreeMap::new(),
@@ -147,16 +152,28 @@ impl Shadow {
         &self.dropped
     }
 
-    /// All objects that can be reached from the roots.
+    /// All objects that can be reached from the roots, and from values of weak maps whose keys can
+    /// be reached.
     pub fn reachable(&self) -> BTreeSet<ObjectId> {
+        self.reached_from(self.roots.iter().filter_map(target))
+    }
+
+    /// All objects that can be reached from `objects`, and from values of weak maps whose keys can
+    /// be reached.
+    fn reached_from(&self, objects: impl Iterator<Item = ObjectId>) -> BTreeSet<ObjectId> {
         let mut seen = BTreeSet::new();
-        let mut to_do: Vec<ObjectId> = self.roots.iter().filter_map(target).collect();
-        while let Some(id) = to_do.pop() {
-            if seen.insert(id) {
-                to_do.extend(self.targets(id));
+        let mut to_do: Vec<ObjectId> = objects.collect();
+        loop {
+            while let Some(id) = to_do.pop() {
+                if seen.insert(id) {
+                    to_do.extend(self.targets(id));
+                }
+            }
+            to_do.extend(self.weak.values(&seen).filter(|id| !seen.contains(id)));
+            if to_do.is_empty() {
+                return seen;
             }
         }
-        seen
     }
 
     /// The objects to which the fields of `id` refer, once for each reference.
@@ -218,6 +235,10 @@ impl Shadow {
             },
             Op::EnterWasm { .. } | Op::Collect | Op::CollectIncrements { .. } | Op::CollectLost => {
                 return self.collect(op, outcome);
+            }
+            _ if op.is_weak() => {
+                let Ok(effect) = outcome else { bail!("a weak reference: {outcome:?}") };
+                return self.follow_weak(op, *effect);
             }
             _ => {
                 let expected = self.predict(op);
@@ -343,6 +364,7 @@ impl Shadow {
             Op::Reset => {
                 self.objects.clear();
                 self.roots.fill(None);
+                self.weak.forget();
                 self.dropped.fill(true);
                 (self.allocations, self.scopes) = (0, 0);
             }
@@ -414,13 +436,18 @@ impl Shadow {
 
     /// Forgets the objects that a collection must free.
     fn free_garbage(&mut self) {
-        let reachable = self.reachable();
         let dead: Vec<ObjectId> = match self.reclaims {
             Reclaims::Nothing => Vec::new(),
             Reclaims::Everything => {
+                let reachable = self.keep_finalizable();
                 self.objects.keys().copied().filter(|id| !reachable.contains(id)).collect()
             }
-            Reclaims::Acyclic => self.acyclic_garbage(&reachable),
+            // Only a trace finds objects that have only weak references.
+            Reclaims::Acyclic => {
+                let roots = self.roots.iter().filter_map(target);
+                let reachable = self.reached_from(roots.chain(self.weak.all()));
+                self.acyclic_garbage(&reachable)
+            }
         };
         for id in dead {
             let object = self.objects.remove(&id);
@@ -428,6 +455,8 @@ impl Shadow {
                 self.dropped[host as usize] = true;
             }
         }
+        let objects = &self.objects;
+        self.weak.clear_dead(|id| objects.contains_key(&id));
     }
 
     /// The garbage that reference counting frees: objects without references, and then those that

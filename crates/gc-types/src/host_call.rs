@@ -7,8 +7,8 @@
 //! The machine-level contract: the host function is `extern "C"`. It takes the caller's vmctx and
 //! then the parameters of its [`HostSignature`], each as a 64-bit integer (floats by their bits,
 //! 32-bit values zero-extended), and returns 64 bits. If a fallible function fails, it records the
-//! error and returns [`HostCall::FAILED`]. The trampoline then unwinds to the entry, and the call
-//! never returns to its caller. The results of fallible functions are 32-bit values, so they cannot
+//! error and returns [`HostCall::FAILED`]. The trampoline then unwinds to a handler or to the entry,
+//! and the call never returns to its caller. The results of fallible functions are 32-bit values, so they cannot
 //! be equal to the sentinel.
 
 use std::fmt;
@@ -97,8 +97,9 @@ gc_host_calls! { [declare_host_calls] @numbers GcCall; }
 impl HostCall {
     gc_host_calls! { [declare_host_calls] @constants GcCall, pub, 0; }
 
-    /// Not a host call. This entry of the table holds the driver's stub, which resumes at an
-    /// activation's handler. Only trampolines read it.
+    /// Not a host call. This entry of the table holds the driver's function that continues after a
+    /// host function has failed. It takes the store context and never returns. Only trampolines
+    /// read it.
     pub const UNWIND: HostCall = HostCall(15);
 
     /// The number of an embedder's first host call.

@@ -7,7 +7,7 @@
 //! each call, and the functions that decode the words of compiled code. The heap's own calls are in
 //! [`gc_host_calls!`](crate::gc_host_calls).
 
-use crate::{HostCallType, VMGcRef};
+use crate::{HostCall, HostCallType, VMGcRef};
 
 /// Types of parameters of host calls. A value is passed as one 64-bit word.
 pub trait HostCallParam {
@@ -41,6 +41,21 @@ pub type Ref = Option<VMGcRef>;
 /// The word of a reference that is passed to compiled code: the result of `expose_gc_ref_to_wasm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExposedRef(pub u32);
+
+/// The result of a host call that throws: it never returns to its caller. The host has chosen where
+/// execution continues, or has recorded an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thrown;
+
+impl HostCallResult for Thrown {
+    const TYPE: Option<HostCallType> = None;
+    const FALLIBLE: bool = true;
+    type Error = std::convert::Infallible;
+
+    fn into_word(self) -> Result<u64, Self::Error> {
+        Ok(HostCall::FAILED)
+    }
+}
 
 macro_rules! integers {
     ($($rust:ident $ty:ident)*) => {$(
@@ -118,7 +133,7 @@ impl<T: HostCallResult<Error = std::convert::Infallible>, E> HostCallResult for 
 ///
 /// A call is written like a Rust function. The types of parameters are [`u32`], [`u64`], [`Ref`]
 /// and native pointers. The types of results are nothing, [`u32`], [`u64`] and [`ExposedRef`]. A
-/// call that may fail returns a `Result` of at most 32 bits. A call that may collect has
+/// call that may fail returns a `Result` of at most 32 bits. A call that throws returns [`Thrown`]. A call that may collect has
 /// `[collects]` before it. The calls are numbered in order, beginning with the number after `from`.
 ///
 /// # Examples
@@ -147,6 +162,7 @@ impl<T: HostCallResult<Error = std::convert::Infallible>, E> HostCallResult for 
 ///
 /// [`Ref`]: crate::host_calls::Ref
 /// [`ExposedRef`]: crate::host_calls::ExposedRef
+/// [`Thrown`]: crate::host_calls::Thrown
 #[macro_export]
 macro_rules! declare_host_calls {
     (
@@ -190,7 +206,7 @@ macro_rules! declare_host_calls {
         $(#[$table_doc])*
         $vis const $TABLE: &[($crate::HostCall, $crate::HostSignature)] = {
             #[allow(unused_imports)]
-            use $crate::host_calls::{ExposedRef, Ref};
+            use $crate::host_calls::{ExposedRef, Ref, Thrown};
             /// The `Result` of calls that may fail.
             #[allow(dead_code)]
             type Result<T> = ::core::result::Result<T, ()>;
@@ -261,6 +277,9 @@ macro_rules! gc_host_calls {
                 bits: u64,
                 length: u32,
             ) -> Result<()>;
+            /// Throws an exception. It never returns: execution resumes at the innermost handler
+            /// that catches the exception, or else the call into compiled code ends.
+            THROW: fn throw(exception: Ref) -> Thrown;
         }
     };
 }

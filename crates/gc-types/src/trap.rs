@@ -77,6 +77,8 @@ traps! {
     OutOfMemory = 16, "GC heap out of memory";
     /// A function reference read from the heap is not one of the expected type.
     BadFuncRef = 17, "corrupt function reference in the GC heap";
+    /// The host interrupted the code.
+    Interrupt = 18, "interrupt";
 }
 
 impl Trap {

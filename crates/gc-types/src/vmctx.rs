@@ -43,6 +43,7 @@ macro_rules! pointer_fields {
                     ("func_ref_size", self.func_ref_size()),
                     ("display_types", VMOffsets::DISPLAY_TYPES),
                     ("display_row", VMOffsets::DISPLAY_ROW),
+                    ("poll_page_size", VMOffsets::POLL_PAGE_SIZE),
                 ];
                 [$((stringify!($name), self.$name()),)*].into_iter().chain(sizes)
             }
@@ -71,6 +72,9 @@ pointer_fields! {
     store_host_calls = 3;
     /// Store context: the 64-bit result of trampolines that must not use result registers.
     store_host_result = 4;
+    /// Store context: the [poll page](VMOffsets::POLL_PAGE_SIZE) (pointer), which code reads in
+    /// each loop if [loops are polled](crate::Abi::polls). Constant.
+    store_poll_page = 5;
     /// Store context: the type display table (pointer); see [`VMOffsets::DISPLAY_ROW`].
     store_type_displays = 6;
     /// Store context: table of pointers to function references by id (pointer).
@@ -87,11 +91,6 @@ pointer_fields! {
     activation_previous = 0;
     /// Activation: the entry trampoline's frame pointer, which the trampoline writes (address).
     activation_entry_fp = 1;
-    /// Activation: the address where traps and host errors resume.
-    activation_handler_pc = 2;
-    /// Activation: bytes from the stack pointer at that address up to the entry's frame pointer
-    /// (pointer-sized integer).
-    activation_frame_offset = 3;
 }
 
 impl VMOffsets {
@@ -105,6 +104,11 @@ impl VMOffsets {
     /// [`HostCall::IS_SUBTYPE`](crate::HostCall::IS_SUBTYPE). Displays: Cohen, "Type-Extension Type
     /// Tests Can Be Performed In Constant Time", 1991.
     pub const DISPLAY_ROW: u32 = 8;
+
+    /// The size of the poll page in bytes, a multiple of the size of the system's pages. Each loop
+    /// of a function reads another byte of it. The host makes the page inaccessible to interrupt the
+    /// code. (HotSpot's polls of safepoints work in this way.)
+    pub const POLL_PAGE_SIZE: u32 = 1 << 16;
 
     /// The size of a display table in bytes. All of it must be readable.
     pub const DISPLAY_TABLE_SIZE: u32 = VMOffsets::DISPLAY_TYPES * VMOffsets::DISPLAY_ROW * 4;

@@ -2,25 +2,27 @@
 //!
 //! Marking visits everything reachable from the roots, in increments. It uses a list of objects to
 //! scan instead of recursion. It follows a reference in an object only if an object starts where it
-//! points. The host values of unmarked externrefs are dropped. Then the marks become the starts.
+//! points. Then the weak references are processed, which may mark more, and the host values of
+//! unmarked externrefs are dropped. Then the marks become the starts.
 
 use crate::bitmap::Bitmap;
 use crate::heap::{MarkSweepHeap, corrupt};
 use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRootsIter,
-    HeapError,
+    HeapCore, HeapError, WeakScope, WeakStep, WeakTable, WeakTracer,
 };
 use gc_types::VMGcRef;
 use std::time::Instant;
 
-/// Number of objects that one increment scans.
-const INCREMENT: usize = 10_000;
+/// Number of objects, or of weak references, that one increment visits.
+const INCREMENT: u32 = 10_000;
 
 /// A collection under way. Before it sweeps it changes only state that the next collection resets.
 pub(crate) struct MarkSweep<'a> {
     heap: &'a mut MarkSweepHeap,
     roots: GcRootsIter<'a>,
     host_data: &'a mut ExternRefHostDataTable,
+    weak: &'a mut WeakTable,
     phase: Phase,
     began: Instant,
 }
@@ -29,14 +31,16 @@ pub(crate) struct MarkSweep<'a> {
 enum Phase {
     Roots,
     Marking,
+    Weak,
     Sweeping,
     Complete,
 }
 
 impl<'a> MarkSweep<'a> {
     pub(crate) fn new(heap: &'a mut MarkSweepHeap, request: GcRequest<'a>) -> MarkSweep<'a> {
-        let (roots, host_data) = (request.roots.all(), request.host_data);
-        MarkSweep { heap, roots, host_data, phase: Phase::Roots, began: Instant::now() }
+        let GcRequest { roots, host_data, weak, .. } = request;
+        let roots = roots.all();
+        MarkSweep { heap, roots, host_data, weak, phase: Phase::Roots, began: Instant::now() }
     }
 
     // ANCHOR: phases
@@ -54,12 +58,13 @@ impl<'a> MarkSweep<'a> {
                         mark(starts, marks, to_do, &to)?;
                     }
                 }
+                self.weak.begin(WeakScope::All);
                 Ok(Phase::Marking)
             }
             Phase::Marking => {
                 for _ in 0..INCREMENT {
                     let MarkSweepHeap { core, starts, marks, to_do, .. } = &mut *self.heap;
-                    let Some(object) = to_do.pop() else { return Ok(Phase::Sweeping) };
+                    let Some(object) = to_do.pop() else { return Ok(Phase::Weak) };
                     let mut found = Ok(());
                     core.for_each_ref_at(object, |_, to| {
                         if found.is_ok() {
@@ -69,6 +74,15 @@ impl<'a> MarkSweep<'a> {
                     found?;
                 }
                 Ok(Phase::Marking)
+            }
+            Phase::Weak => {
+                let step = self.weak.step(&mut *self.heap, &mut { INCREMENT });
+                self.heap.core.check_damage()?;
+                Ok(match step {
+                    WeakStep::More => Phase::Weak,
+                    WeakStep::Trace => Phase::Marking,
+                    WeakStep::Done => Phase::Sweeping,
+                })
             }
             Phase::Sweeping => {
                 self.drop_host_values();
@@ -117,6 +131,27 @@ fn mark(
     Ok(())
 }
 // ANCHOR_END: mark
+
+// ANCHOR: weak
+/// The heap while it is marked, for weak references.
+impl WeakTracer for MarkSweepHeap {
+    fn core(&self) -> &HeapCore {
+        &self.core
+    }
+
+    fn survivor(&self, object: &VMGcRef) -> Option<VMGcRef> {
+        self.marks.contains(object.as_raw_u32()).then(|| object.unchecked_copy())
+    }
+
+    fn keep(&mut self, object: &VMGcRef) -> VMGcRef {
+        let MarkSweepHeap { core, starts, marks, to_do, .. } = self;
+        if let Err(damage) = mark(starts, marks, to_do, object) {
+            core.damage.get_or_insert(damage);
+        }
+        object.unchecked_copy()
+    }
+}
+// ANCHOR_END: weak
 
 impl<'a> GarbageCollection<'a> for MarkSweep<'a> {
     fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {

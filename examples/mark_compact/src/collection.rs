@@ -8,19 +8,20 @@ use crate::bitmap::Bitmap;
 use crate::heap::{Count, MarkCompactHeap, corrupt};
 use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRootsIter,
-    HeapError,
+    HeapCore, HeapError, WeakScope, WeakStep, WeakTable, WeakTracer,
 };
 use gc_types::VMGcRef;
 use std::time::Instant;
 
-/// The number of objects that one increment visits.
-const INCREMENT: usize = 10_000;
+/// The number of objects, or of weak references, that one increment visits.
+const INCREMENT: u32 = 10_000;
 
 /// A collection under way.
 pub(crate) struct MarkCompact<'a> {
     heap: &'a mut MarkCompactHeap,
     roots: GcRootsIter<'a>,
     host_data: &'a mut ExternRefHostDataTable,
+    weak: &'a mut WeakTable,
     phase: Phase,
     began: Instant,
 }
@@ -29,14 +30,16 @@ pub(crate) struct MarkCompact<'a> {
 enum Phase {
     Roots,
     Marking,
+    Weak,
     Compacting,
     Complete,
 }
 
 impl<'a> MarkCompact<'a> {
     pub(crate) fn new(heap: &'a mut MarkCompactHeap, request: GcRequest<'a>) -> MarkCompact<'a> {
-        let (roots, host_data) = (request.roots.all(), request.host_data);
-        MarkCompact { heap, roots, host_data, phase: Phase::Roots, began: Instant::now() }
+        let GcRequest { roots, host_data, weak, .. } = request;
+        let roots = roots.all();
+        MarkCompact { heap, roots, host_data, weak, phase: Phase::Roots, began: Instant::now() }
     }
 
     // ANCHOR: phases
@@ -55,18 +58,28 @@ impl<'a> MarkCompact<'a> {
                         heap.mark(&to)?;
                     }
                 }
+                self.weak.begin(WeakScope::All);
                 Ok(Phase::Marking)
             }
             Phase::Marking => {
                 let mut found = Vec::new();
                 for _ in 0..INCREMENT {
-                    let Some(object) = heap.to_do.pop() else { return Ok(Phase::Compacting) };
+                    let Some(object) = heap.to_do.pop() else { return Ok(Phase::Weak) };
                     heap.references(object, &mut found)?;
                     for (_, to) in found.drain(..) {
                         heap.mark(&to)?;
                     }
                 }
                 Ok(Phase::Marking)
+            }
+            Phase::Weak => {
+                let step = self.weak.step(heap, &mut { INCREMENT });
+                heap.core.check_damage()?;
+                Ok(match step {
+                    WeakStep::More => Phase::Weak,
+                    WeakStep::Trace => Phase::Marking,
+                    WeakStep::Done => Phase::Compacting,
+                })
             }
             Phase::Compacting => {
                 self.compact()?;
@@ -91,6 +104,7 @@ impl<'a> MarkCompact<'a> {
                 root.set(new);
             }
         }
+        self.weak.update(&mut |to| heap.forward(to).ok().flatten());
         heap.forward_fields()?;
         heap.move_externrefs(self.host_data);
         let new_bytes = heap.new_bytes;
@@ -103,6 +117,26 @@ impl<'a> MarkCompact<'a> {
     }
     // ANCHOR_END: compact
 }
+
+// ANCHOR: weak
+/// The heap while it is marked, for weak references. Objects move later.
+impl WeakTracer for MarkCompactHeap {
+    fn core(&self) -> &HeapCore {
+        &self.core
+    }
+
+    fn survivor(&self, object: &VMGcRef) -> Option<VMGcRef> {
+        self.forwarding.is_marked(object.as_raw_u32()).then(|| object.unchecked_copy())
+    }
+
+    fn keep(&mut self, object: &VMGcRef) -> VMGcRef {
+        if let Err(damage) = self.mark(object) {
+            self.core.damage.get_or_insert(damage);
+        }
+        object.unchecked_copy()
+    }
+}
+// ANCHOR_END: weak
 
 impl MarkCompactHeap {
     // ANCHOR: mark

@@ -62,6 +62,10 @@ pub struct HeapCore {
     pub live: u64,
     /// Whether the host or the guest requested the current or the last collection.
     pub asked: bool,
+    /// Whether the store has weak references. If so, only a collection that gets them
+    /// ([`GcRequest::weak`](crate::GcRequest::weak)) may decide that objects are dead. The store
+    /// sets this.
+    pub has_weak: bool,
     /// Bytes of mapped memory that are not used. The policy does not count them.
     pub set_aside: u64,
     /// Bytes that the policy has admitted and that are not mapped yet.
@@ -100,6 +104,7 @@ impl HeapCore {
             plan: HeapPlan::default(),
             live: 0,
             asked: false,
+            has_weak: false,
             set_aside: 0,
             admitted: 0,
             planned,
@@ -117,6 +122,7 @@ impl HeapCore {
         self.pauses = PauseLog::default();
         self.plan = HeapPlan::default();
         self.live = 0;
+        self.has_weak = false;
         self.admitted = 0;
         self.planned = (Instant::now(), Duration::ZERO);
         self.damage = None;
@@ -244,6 +250,16 @@ impl HeapCore {
     #[cold]
     pub fn note_damage(&mut self, at: u32, what: &'static str) {
         note_damage(&mut self.damage, at, what);
+    }
+
+    /// Records that a collection was interrupted, unless it is `over`: complete, failed or
+    /// abandoned. A collector that cannot leave the heap consistent calls this when its
+    /// [collection](crate::GarbageCollection) is dropped.
+    #[inline]
+    pub fn check_over(&mut self, over: bool) {
+        if !over {
+            self.damage.get_or_insert(HeapError::Interrupted);
+        }
     }
 
     /// Returns the recorded damage as an error.

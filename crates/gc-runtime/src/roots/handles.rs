@@ -8,22 +8,9 @@
 //! The table holds references and has no barriers. [`GcStore`](crate::GcStore) makes and drops
 //! handles, because it has the table and the barriers.
 
+use super::token::{TableId, Token, Tokens};
 use gc_types::VMGcRef;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Identifies a table, so that a handle of one table is not used with another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct TableId(u64);
-
-impl TableId {
-    fn next() -> TableId {
-        // Only a counter can distinguish the handles of a dropped table from those of a new table.
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        TableId(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
 
 /// A handle that is valid until the scope in which it was made ends. Copies are the same handle.
 ///
@@ -76,37 +63,16 @@ impl fmt::Debug for ScopedHandle {
 /// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
 #[derive(Clone)]
-pub struct OwnedHandle(Arc<Owned>);
+pub struct OwnedHandle(Token);
 
 impl OwnedHandle {
     /// The maximal number of these handles in a store at the same time.
     pub const MAX: usize = 1 << 25;
 }
 
-/// The data that the clones of an owned handle share. When the last clone is dropped, on any
-/// thread, its place is recorded for the store.
-struct Owned {
-    table: TableId,
-    index: u32,
-    dropped: Dropped,
-}
-
 impl fmt::Debug for OwnedHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OwnedHandle({})", self.0.index)
-    }
-}
-
-/// The places of owned handles that were dropped.
-type Dropped = Arc<Mutex<Vec<u32>>>;
-
-fn lock(dropped: &Dropped) -> MutexGuard<'_, Vec<u32>> {
-    dropped.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        lock(&self.dropped).push(self.index);
+        write!(f, "OwnedHandle({})", self.0.place())
     }
 }
 
@@ -178,8 +144,7 @@ pub(crate) struct HandleTable {
     /// The places of owned handles that were made since the last
     /// [`forget_new`](HandleTable::forget_new).
     new: Vec<u32>,
-    /// Made with the first owned handle.
-    dropped: Option<Dropped>,
+    tokens: Tokens,
 }
 
 impl Default for HandleTable {
@@ -193,7 +158,7 @@ impl Default for HandleTable {
             owned: Vec::new(),
             free: Vec::new(),
             new: Vec::new(),
-            dropped: None,
+            tokens: Tokens::default(),
         }
     }
 }
@@ -270,23 +235,18 @@ impl HandleTable {
             self.new.dedup();
         }
         self.new.push(index);
-        let dropped = self.dropped.get_or_insert_default().clone();
-        let table = self.id;
-        Ok(OwnedHandle(Arc::new(Owned { table, index, dropped })))
+        Ok(OwnedHandle(self.tokens.issue(self.id, index)))
     }
 
     pub(crate) fn get_owned(&self, handle: &OwnedHandle) -> Result<&VMGcRef, HandleError> {
-        if handle.0.table != self.id {
-            return Err(HandleError::OtherStore);
-        }
-        let place = self.owned.get(handle.0.index as usize).and_then(Option::as_ref);
+        let index = handle.0.place_in(self.id).ok_or(HandleError::OtherStore)?;
+        let place = self.owned.get(index as usize).and_then(Option::as_ref);
         place.ok_or(HandleError::ScopeEnded)
     }
 
     /// Removes the references of owned handles that were dropped with all their clones.
     pub(crate) fn take_dropped(&mut self) -> Vec<VMGcRef> {
-        let Some(dropped) = &self.dropped else { return Vec::new() };
-        let dropped = std::mem::take(&mut *lock(dropped));
+        let dropped = self.tokens.take_dropped();
         let take = |index: &u32| {
             self.free.push(*index);
             self.owned[*index as usize].take()

@@ -5,6 +5,8 @@
 //! * `slot.rs`: one root. This is the only file, besides those of heap memory, that dereferences
 //!   raw pointers.
 //! * `handles.rs`: the host's handles.
+//! * `token.rs`: what a handle shares with its clones, by which its table learns that it was
+//!   dropped.
 //! * `stack.rs`: the trait that finds the roots on the stack.
 //! * `remembered.rs`: the slots outside the heap that a write barrier has recorded.
 //! * `owner.rs`: the owner of a root.
@@ -15,6 +17,7 @@ mod owner;
 mod remembered;
 mod slot;
 mod stack;
+mod token;
 
 pub(crate) use handles::HandleTable;
 pub use handles::{HandleError, HandleScope, OwnedHandle, ScopedHandle};
@@ -24,3 +27,4 @@ pub use remembered::RememberedSlots;
 pub use slot::GcRoot;
 pub(crate) use slot::as_slot;
 pub use stack::{FrameSlot, IncompleteWalk, NoStack, TraceRoots};
+pub(crate) use token::{TableId, Token, Tokens};

@@ -25,8 +25,10 @@ fn marked<R>(state: &mut HeapState, work: impl FnOnce() -> R) -> R {
 impl GcStore {
     /// Begins a collection. The roots on the stack are in the list.
     pub(super) fn begin_gc(&mut self, cause: GcCause) -> Collecting<'_> {
-        let GcStore { heap, roots, host_data, state, .. } = self;
-        let collection = marked(state, || heap.gc(GcRequest::new(cause, roots, host_data)));
+        self.heap.core_mut().has_weak = !self.weak.is_empty();
+        self.weak.expect();
+        let GcStore { heap, roots, host_data, weak, state, .. } = self;
+        let collection = marked(state, || heap.gc(GcRequest::new(cause, roots, host_data, weak)));
         Collecting { collection, state }
     }
 }

@@ -89,9 +89,12 @@ impl GcStore {
         self.roots.handles().get_owned(handle)
     }
 
-    /// Drops the references of owned handles that are no longer in use.
+    /// Drops the references of owned handles and weak handles that are no longer in use.
     pub fn drop_dead_handles(&mut self) {
         for gc_ref in self.roots.handles_mut().take_dropped() {
+            self.drop_gc_ref(gc_ref);
+        }
+        for gc_ref in self.weak.take_dropped() {
             self.drop_gc_ref(gc_ref);
         }
     }

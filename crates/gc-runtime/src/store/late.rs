@@ -59,6 +59,7 @@ impl GcStore {
         core.pauses = mem::take(&mut before.pauses);
         core.no_gc_scopes = before.no_gc_scopes;
         core.damage = before.damage.take();
+        core.has_weak = before.has_weak;
         self.mapping = core.memory.mapping();
         self.heap = heap;
         self.without_heap = None;

@@ -11,11 +11,12 @@ mod late;
 mod objects;
 mod room;
 mod verify;
+mod weak;
 
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GcCause, GcHeap, GcRootsList,
     GcRuntime, GcStats, HeapBounds, HeapError, HeapFactory, HeapMapping, HeapOptions, HostPanic,
-    HostValue, PauseLog, PolicyFactory, Reclaims, TraceRoots, factory, roots,
+    HostValue, PauseLog, PolicyFactory, Reclaims, TraceRoots, WeakTable, factory, roots,
 };
 use gc_types::{
     Abi, AbiDifference, CollectorAbi, ExnLayout, GcLayout, HeapDataOffsets, NULL_PAGE_SIZE,
@@ -100,6 +101,7 @@ pub struct GcStore {
     bounds: HeapBounds,
     host_data: ExternRefHostDataTable,
     func_refs: FuncRefTable,
+    weak: WeakTable,
     roots: GcRootsList,
     zeal: u32,
     /// Number of collections under zeal that will not be verified.
@@ -141,6 +143,7 @@ impl GcStore {
         reclaims: Reclaims,
         options: &HeapOptions,
     ) -> GcStore {
+        let host_data = ExternRefHostDataTable::default();
         GcStore {
             mapping: heap.core().memory.mapping(),
             heap,
@@ -150,7 +153,8 @@ impl GcStore {
             reclaims,
             collector,
             bounds: options.bounds,
-            host_data: ExternRefHostDataTable::default(),
+            weak: WeakTable::new(host_data.host_panic()),
+            host_data,
             func_refs: FuncRefTable::default(),
             roots: GcRootsList::default(),
             zeal: options.zeal,
@@ -527,6 +531,7 @@ impl GcStore {
         }
         self.heap.reset(&mut self.host_data);
         self.host_data.clear();
+        self.reset_weak();
         self.host_data_threshold = HOST_DATA_THRESHOLD;
         self.begin();
         self.state = HeapState::with(self.zeal);

@@ -143,6 +143,36 @@ impl GcStore {
         }
     }
 
+    /// Copies the elements from `index` on as little-endian bytes, as many as fill `bytes`. The
+    /// elements must not be references.
+    ///
+    /// # Errors
+    /// If it is not an array or does not have these elements; if they are references,
+    /// or `bytes` is not a whole number of them, [`HeapError::WrongElement`].
+    pub fn array_read_bytes(
+        &self,
+        array: &VMGcRef,
+        index: u32,
+        bytes: &mut [u8],
+    ) -> Result<(), HeapError> {
+        let (_, ty) = self.array_element(array, 0, 0)?;
+        let size = ty.size() as usize;
+        if ty.is_ref() || !bytes.len().is_multiple_of(size) {
+            return Err(HeapError::WrongElement { at: array.as_raw_u32() });
+        }
+        let count = u32::try_from(bytes.len() / size)
+            .map_err(|_| HeapError::TooLarge { length: bytes.len() as u64 })?;
+        let (offset, _) = self.array_element(array, index, count)?;
+        let at = self.field(array, offset)?;
+        let core = self.heap.core();
+        let done = core.memory.read_bytes(at, bytes);
+        done.ok_or_else(|| crate::object::unmapped(at as u32))?;
+        if cfg!(target_endian = "big") {
+            bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+        }
+        Ok(())
+    }
+
     /// Copies raw little-endian bytes into the elements from `index` on. The elements must not be
     /// references.
     ///

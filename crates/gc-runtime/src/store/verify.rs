@@ -31,7 +31,7 @@ impl GcStore {
         &mut self,
         tracer: Option<&dyn TraceRoots>,
     ) -> Result<(), HeapError> {
-        verify::verify(&*self.heap, &self.host_data, &mut self.roots, tracer)?;
+        verify::verify(&*self.heap, &self.host_data, &self.weak, &mut self.roots, tracer)?;
         self.unverified = (self.heap.occupancy().used / BYTES_PER_SKIP) as u32;
         Ok(())
     }

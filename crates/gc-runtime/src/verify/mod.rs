@@ -4,7 +4,7 @@
 //! A collector checks its own invariants ([`GcHeap::verify_with_roots`]). The checks here do not
 //! trust the collector. The objects that it lists must not overlap. Each root, and each reachable
 //! field, must refer to the start of a listed object, or to none. Each reachable externref must
-//! have its host value. The bytes are untrusted: the walk is iterative, marks in a bitmap beside
+//! have its host value. Each weak reference must refer to a listed object. The bytes are untrusted: the walk is iterative, marks in a bitmap beside
 //! the heap, and visits each object once.
 //!
 //! An error has the shortest path from a root (`path.rs`). The path is searched for only after an
@@ -13,7 +13,7 @@
 mod path;
 
 use crate::space::object_map::{Mark, ObjectMap};
-use crate::{ExternRefHostDataTable, GcHeap, GcRootsList, HeapError, TraceRoots};
+use crate::{ExternRefHostDataTable, GcHeap, GcRootsList, HeapError, TraceRoots, WeakTable};
 use gc_types::{VMGcHeader, VMGcKind, VMGcRef};
 
 /// A wrong reference.
@@ -54,10 +54,11 @@ fn corrupt(at: u32, what: &'static str) -> HeapError {
 pub(crate) fn verify(
     heap: &dyn GcHeap,
     host_data: &ExternRefHostDataTable,
+    weak: &WeakTable,
     roots: &mut GcRootsList,
     frames: Option<&dyn TraceRoots>,
 ) -> Result<(), HeapError> {
-    check(heap, host_data, roots).map_err(|fault| {
+    check(heap, host_data, weak, roots).map_err(|fault| {
         let roots = &mut path::Roots { list: roots, frames };
         match fault {
             Fault::At(HeapError::Corrupt { at, what }) => {
@@ -76,9 +77,18 @@ pub(crate) fn verify(
 fn check(
     heap: &dyn GcHeap,
     host_data: &ExternRefHostDataTable,
+    weak: &WeakTable,
     roots: &mut GcRootsList,
 ) -> Result<(), Fault> {
     let mut map = list(heap)?;
+    let mut dangling = None;
+    weak.for_each(&mut |target| {
+        let target = target.as_heap_index().map(|target| target.get());
+        dangling = dangling.or(target.filter(|&target| !map.is_start(target)));
+    });
+    if let Some(at) = dangling {
+        return Err(corrupt(at, "a weak reference to something that is not an object").into());
+    }
     let mut to_do = Vec::new();
     let visit = |map: &mut ObjectMap, edge: Edge, to_do: &mut Vec<u32>| {
         match map.mark(edge.target) {

@@ -131,6 +131,23 @@ impl Mutator {
                     this.store.array_write_bytes(&array, index, &bytes).map(done)
                 })
             }
+            Op::Downgrade { object, slot } => {
+                self.on(object, |this, object| Ok(this.downgrade(&object, slot)))
+            }
+            Op::Upgrade { slot, to } => Ok(self.upgrade(slot, to)),
+            Op::MapInsert { map, key, value } => {
+                let value = ops::object(value, |place| self.get(place));
+                self.on(key, |this, key| {
+                    let value = value.as_ref().unwrap_or(&key);
+                    Ok(this.map_insert(map, &key, value))
+                })
+            }
+            Op::MapGet { map, key, to } => {
+                self.on(key, |this, key| Ok(this.map_get(map, &key, to)))
+            }
+            Op::MapDrop { map } => Ok(self.map_drop(map)),
+            Op::Finalize { object } => self.on(object, |this, object| Ok(this.finalize(&object))),
+            Op::TakeFinalizable { to } => Ok(self.take_finalizable(to)),
             Op::EnterWasm { count } => {
                 let count = NonZeroU32::MIN.saturating_add(count.into());
                 Ok(match self.enter_wasm(count)? {

@@ -12,6 +12,7 @@
 
 mod apply;
 mod slots;
+mod weak;
 
 pub(crate) use apply::truncate;
 pub use apply::{Collection, Effect};
@@ -26,6 +27,7 @@ use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use weak::Weak;
 
 /// A collection of the small heaps used here should need fewer increments. One that needs more
 /// counts as endless.
@@ -38,6 +40,7 @@ pub struct Mutator {
     slots: Slots,
     /// Handles in addition to those that have a place.
     held: Vec<OwnedHandle>,
+    weak: Weak,
     schema: Arc<Schema>,
     ledger: Ledger,
     scopes: u32,
@@ -57,7 +60,8 @@ impl Mutator {
         schema.register(store.heap_mut());
         let (mut slots, ledger) = (Slots::default(), Ledger::default());
         slots.register(store.roots_mut());
-        Ok(Mutator { store, slots, held: Vec::new(), schema, ledger, scopes: 0 })
+        let (held, weak) = Default::default();
+        Ok(Mutator { store, slots, held, weak, schema, ledger, scopes: 0 })
     }
 
     /// The store.
@@ -371,6 +375,7 @@ impl Mutator {
         self.slots.forget();
         self.store.reset();
         self.held.clear();
+        self.weak.forget();
         self.scopes = 0;
     }
 }

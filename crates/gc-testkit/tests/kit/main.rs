@@ -3,3 +3,4 @@
 mod clif;
 mod random;
 mod replay;
+mod weak;

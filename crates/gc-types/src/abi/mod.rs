@@ -38,6 +38,7 @@ pub struct Abi {
     collector: CollectorAbi,
     bounds: HeapBounds,
     zeal: bool,
+    polls: bool,
     offsets: VMOffsets,
     machine: Machine,
     host_calls: BTreeMap<HostCall, HostSignature>,
@@ -46,12 +47,13 @@ pub struct Abi {
 
 impl Abi {
     /// Creates the ABI of code for this collector on the current machine: a guarded heap, no zeal,
-    /// only the heap's host calls, and no entries of an embedder.
+    /// no polls, only the heap's host calls, and no entries of an embedder.
     pub fn new(collector: CollectorAbi) -> Abi {
         Abi {
             collector,
             bounds: HeapBounds::Guarded,
             zeal: false,
+            polls: false,
             offsets: VMOffsets::HOST,
             machine: Machine::host(),
             host_calls: HostCall::GC.iter().copied().collect(),
@@ -73,6 +75,12 @@ impl Abi {
     /// [`HeapDataOffsets::ZEAL_COUNTDOWN`] and takes its slow path when the count is one.
     pub fn with_zeal(self, zeal: bool) -> Abi {
         Abi { zeal, ..self }
+    }
+
+    /// Sets whether loops are polled, so that the host can interrupt the code in them. Without polls
+    /// code is only interrupted where it calls a function.
+    pub fn with_polls(self, polls: bool) -> Abi {
+        Abi { polls, ..self }
     }
 
     /// Replaces the machine. Its pointers must have 64 bits.
@@ -141,6 +149,11 @@ impl Abi {
         self.zeal
     }
 
+    /// Whether loops are polled.
+    pub fn polls(&self) -> bool {
+        self.polls
+    }
+
     /// Offsets into native structures.
     pub fn offsets(&self) -> VMOffsets {
         self.offsets
@@ -180,6 +193,7 @@ impl Abi {
         add("heap.null_page".into(), &NULL_PAGE_SIZE);
         add("heap.zeal".into(), &self.zeal);
         add("heap.data".into(), &heap_data());
+        add("loops.polled".into(), &self.polls);
         add("object.header".into(), &header());
         add("object.kinds".into(), &kinds());
         add("machine".into(), &format_args!("{}-{}", self.machine.arch(), self.machine.system()));
@@ -331,6 +345,7 @@ mod tests {
             ("collector.y", abi().with_collector(abi().collector.with("y", 1))),
             ("heap.bounds", abi().with_bounds(HeapBounds::Checked)),
             ("heap.zeal", abi().with_zeal(true)),
+            ("loops.polled", abi().with_polls(true)),
             ("machine", abi().with_machine(Machine::new("aarch64", "linux"))),
             (
                 "machine.features",

@@ -158,6 +158,29 @@ pub struct EntryPoint {
     pub frame_offset: u32,
 }
 
+/// The handlers of one call of an image. [`CodeImage::handlers_of`] finds them.
+#[derive(Clone, Copy, Debug)]
+pub struct CallHandlers<'a> {
+    frame_offset: u32,
+    rows: &'a [Row<2>],
+}
+
+impl<'a> CallHandlers<'a> {
+    /// Bytes from the handlers' stack pointer up to the frame pointer.
+    pub fn frame_offset(&self) -> u32 {
+        self.frame_offset
+    }
+
+    /// `(tag, code offset)` of each, in the order in which they are tried. No tag catches
+    /// everything.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Option<u32>, u32)> + 'a {
+        self.rows.iter().map(|row| {
+            let [tag, at] = row.words();
+            ((tag != CATCH_ALL).then_some(tag), at)
+        })
+    }
+}
+
 /// The error for bytes that are not an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageError {
@@ -344,10 +367,21 @@ impl CodeImage {
 
     /// The function that contains the byte at `offset`.
     pub fn function_at(&self, offset: u32) -> Option<FunctionInfo<'_>> {
+        Some(self.function_of(self.function_row(offset)?))
+    }
+
+    /// The distance in bytes from the vmctx slot up to the frame pointer, in the function that
+    /// contains the byte at `offset`, if this function has such a slot.
+    pub fn vmctx_slot_at(&self, offset: u32) -> Option<u32> {
+        let slot = self.function_row(offset)?.word(4);
+        (slot != 0).then_some(slot)
+    }
+
+    fn function_row(&self, offset: u32) -> Option<&Row<7>> {
         let functions = self.table::<7>(Section::Functions);
         let at = functions.partition_point(|row| row.word(2) <= offset).checked_sub(1)?;
-        let function = self.function_of(&functions[at]);
-        (offset < function.offset + function.size).then_some(function)
+        let row = &functions[at];
+        (offset < row.word(2) + row.word(3)).then_some(row)
     }
 
     /// The trap that the instruction at `offset` raises.
@@ -372,12 +406,20 @@ impl CodeImage {
 
     fn handler_site(&self, row: &Row<4>) -> HandlerSite {
         let [ret_addr, frame_offset, first, count] = row.words();
-        let handlers = &self.table::<2>(Section::Handlers)[first as usize..][..count as usize];
-        let handler = |row: &Row<2>| {
-            let [tag, at] = row.words();
-            ((tag != CATCH_ALL).then_some(tag), at)
-        };
-        HandlerSite { ret_addr, frame_offset, handlers: handlers.iter().map(handler).collect() }
+        let rows = &self.table::<2>(Section::Handlers)[first as usize..][..count as usize];
+        let handlers = CallHandlers { frame_offset, rows };
+        HandlerSite { ret_addr, frame_offset, handlers: handlers.iter().collect() }
+    }
+
+    /// The handlers of the call with the return address `ret_addr`, in bytes from the code's start.
+    /// `None` if it has none.
+    #[inline]
+    pub fn handlers_of(&self, ret_addr: u32) -> Option<CallHandlers<'_>> {
+        let sites = self.table::<4>(Section::HandlerSites);
+        let at = sites.binary_search_by_key(&ret_addr, |row| row.word(0)).ok()?;
+        let [_, frame_offset, first, count] = sites[at].words();
+        let rows = &self.table::<2>(Section::Handlers)[first as usize..][..count as usize];
+        Some(CallHandlers { frame_offset, rows })
     }
 
     /// The signatures for which it has trampolines, ascending.

@@ -168,7 +168,11 @@ impl Budget {
         let left = allowed.saturating_sub(used + u64::from(self.survivors));
         let is_tight = left * u64::from(ONE) < target / 8 * u64::from(ONE + self.rate);
         let usable = allowed.saturating_sub(used + u64::from(reserve(self.allowed)));
-        self.tight = if is_tight { (used + usable.div_ceil(2)) as u32 } else { 0 };
+        // If collections of a full heap free next to nothing, each would be followed by another one
+        // after half of the room. So the program gets all of it, and then there is no more.
+        let is_futile = self.tight > 0 && observed >= ONE - ONE / 32;
+        let room = if is_futile { usable } else { usable.div_ceil(2) };
+        self.tight = if is_tight { (used + room) as u32 } else { 0 };
     }
 }
 
@@ -228,6 +232,26 @@ mod tests {
         assert!(chunks.used() + budget.expected_now() <= 400, "{more}");
         assert!(chunks.used() + 1 + next > 400, "{more}");
         assert!(budget.is_spent());
+    }
+
+    #[test]
+    fn a_full_heap_in_which_all_survives_is_soon_out_of_memory() {
+        let mut chunks = pool(1000);
+        let mut budget = Budget::new(&chunks);
+        let (mut tight, mut live) = (0, 0);
+        loop {
+            let taken = fill(&mut budget, &mut chunks);
+            if taken == 0 && budget.raise(&chunks, u32::MAX) == 0 {
+                break;
+            }
+            let old = u64::from(live);
+            live += taken;
+            let room = LEAST.max(u64::from(live) * u64::from(CHUNK_SIZE));
+            budget.adapt(&chunks, survival(old, u64::from(taken), u64::from(live), live), room);
+            tight += u32::from(budget.tight > 0);
+        }
+        assert!((2..=3).contains(&tight), "{tight}");
+        assert!(live > 950, "{live}");
     }
 
     #[test]

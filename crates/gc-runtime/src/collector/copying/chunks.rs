@@ -335,14 +335,14 @@ impl Chunks {
         !std::mem::replace(&mut self.details[chunk].flag, true)
     }
 
+    /// Whether a large object was reached.
+    pub(super) fn is_reached(&self, chunk: usize) -> bool {
+        self.details[chunk].flag
+    }
+
     fn place(index: u32) -> (usize, u64) {
         let place = index % CHUNK_SIZE / OBJECT_ALIGN;
         (place as usize / 64, 1 << (place % 64))
-    }
-
-    /// Whether the pass under way moves or marks the objects of the chunk.
-    pub(super) fn is_in_pass(&self, chunk: usize) -> bool {
-        matches!(self.state(chunk), Some(State::From | State::Stay))
     }
 
     /// Whether the object at `index`, in a chunk of the pool, was marked in place.

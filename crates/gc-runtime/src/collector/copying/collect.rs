@@ -1,17 +1,18 @@
 //! One collection, in increments. It makes one pass or several passes over the reachable objects.
 //!
-//! A pass follows the roots, scans the objects found, drops the host values of dead externrefs, and
-//! frees the emptied chunks. If the free chunks suffice for the possible or the expected survivors,
-//! one pass moves all small objects. Otherwise, or when the expectation was too low, objects are
-//! marked in place. The marks show how much lives in each chunk, and further passes empty the
-//! chunks with little in them, as long as that frees enough.
+//! A pass follows the roots, scans the objects found, processes weak references, drops the host
+//! values of dead externrefs, and frees the emptied chunks. If the free chunks suffice for the
+//! possible or the expected survivors, one pass moves all small objects. Otherwise, or when the
+//! expectation was too low, objects are marked in place. The marks show how much lives in each
+//! chunk, and further passes empty the chunks with little in them, as long as that frees enough.
 
 use super::budget::Survival;
 use super::chunks::{Chunks, GiveBack, State};
 use super::trace::{Tracer, Work};
 use super::{CopyingHeap, POISON};
 use crate::{
-    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRootsIter, HeapError,
+    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRootsIter,
+    HeapCore, HeapError, WeakScope, WeakStep, WeakTable, WeakTracer,
 };
 use gc_types::VMGcHeader;
 use gc_types::VMGcRef;
@@ -32,8 +33,9 @@ enum Phase {
     Begin,
     /// Follows the roots.
     Roots,
-    /// Scans the objects found.
+    /// Scans the objects found. Then processes weak references, which may find more.
     Scan,
+    Weak,
     /// Finds the externrefs that died. `next` were examined and `kept` were kept.
     HostValues {
         next: usize,
@@ -52,6 +54,7 @@ pub(super) struct CopyingCollection<'a> {
     heap: &'a mut CopyingHeap,
     roots: GcRootsIter<'a>,
     host_data: &'a mut ExternRefHostDataTable,
+    weak: &'a mut WeakTable,
     phase: Phase,
     work: Work,
     /// Passes that emptied chunks so far.
@@ -65,15 +68,12 @@ pub(super) struct CopyingCollection<'a> {
 }
 
 impl<'a> CopyingCollection<'a> {
-    pub(super) fn new(
-        heap: &'a mut CopyingHeap,
-        roots: GcRootsIter<'a>,
-        host_data: &'a mut ExternRefHostDataTable,
-    ) -> Self {
+    pub(super) fn new(heap: &'a mut CopyingHeap, request: GcRequest<'a>) -> Self {
         CopyingCollection {
             heap,
-            roots,
-            host_data,
+            roots: request.roots.all(),
+            host_data: request.host_data,
+            weak: request.weak,
             phase: Phase::Begin,
             work: Work::default(),
             compactions: 0,
@@ -85,13 +85,7 @@ impl<'a> CopyingCollection<'a> {
     }
 
     fn tracer(&mut self) -> Tracer<'_> {
-        Tracer {
-            memory: &mut self.heap.core.memory,
-            layouts: &self.heap.core.layouts,
-            chunks: &mut self.heap.chunks,
-            damage: &mut self.heap.core.damage,
-            work: &mut self.work,
-        }
+        self.heap.tracer(&mut self.work)
     }
 
     fn begin(&mut self) {
@@ -239,6 +233,7 @@ impl<'a> CopyingCollection<'a> {
             }
             Phase::Roots => {
                 if self.follow_roots(INCREMENT) {
+                    self.weak.begin(WeakScope::All);
                     Phase::Scan
                 } else {
                     Phase::Roots
@@ -246,10 +241,14 @@ impl<'a> CopyingCollection<'a> {
             }
             Phase::Scan => {
                 let mut budget = INCREMENT;
-                if self.tracer().scan(&mut budget) {
-                    Phase::HostValues { next: 0, kept: 0 }
-                } else {
-                    Phase::Scan
+                if self.tracer().scan(&mut budget) { Phase::Weak } else { Phase::Scan }
+            }
+            Phase::Weak => {
+                let mut following = Following { heap: &mut *self.heap, work: &mut self.work };
+                match self.weak.step(&mut following, &mut { INCREMENT }) {
+                    WeakStep::More => Phase::Weak,
+                    WeakStep::Trace => Phase::Scan,
+                    WeakStep::Done => Phase::HostValues { next: 0, kept: 0 },
                 }
             }
             Phase::HostValues { next, kept } => self.drop_host_values(next, kept, INCREMENT),
@@ -267,7 +266,39 @@ impl<'a> CopyingCollection<'a> {
     }
 }
 
+/// The heap during a pass, for weak references.
+struct Following<'h> {
+    heap: &'h mut CopyingHeap,
+    work: &'h mut Work,
+}
+
+impl WeakTracer for Following<'_> {
+    fn core(&self) -> &HeapCore {
+        &self.heap.core
+    }
+
+    fn survivor(&self, object: &VMGcRef) -> Option<VMGcRef> {
+        self.heap.survivor(object.as_raw_u32()).and_then(VMGcRef::from_heap_index)
+    }
+
+    fn keep(&mut self, object: &VMGcRef) -> VMGcRef {
+        let new = self.heap.tracer(&mut *self.work).follow(object.as_raw_u32());
+        VMGcRef::from_raw_u32(new).unwrap_or_else(|| object.unchecked_copy())
+    }
+}
+
 impl CopyingHeap {
+    /// The parts that following references needs.
+    fn tracer<'h>(&'h mut self, work: &'h mut Work) -> Tracer<'h> {
+        Tracer {
+            memory: &mut self.core.memory,
+            layouts: &self.core.layouts,
+            chunks: &mut self.chunks,
+            damage: &mut self.core.damage,
+            work,
+        }
+    }
+
     /// Counts what was allocated since the last collection, before the epoch is cleared.
     fn settle_epoch(&mut self) {
         let walk = |at, end, visit: &mut dyn FnMut(u32, u32) -> _| self.walk(at, end, visit);
@@ -281,16 +312,22 @@ impl CopyingHeap {
         self.survivors.bytes += new.bytes;
     }
 
-    /// The current place of the object that was at `index` before the pass. `None` if it died.
+    /// The current place of the object that was at `index` before the pass. `None` if the pass has
+    /// not found it.
     fn survivor(&self, index: u32) -> Option<u32> {
         let chunk = Chunks::of(index);
-        if self.chunks.is_in_pass(chunk) && self.chunks.is_marked(chunk, index) {
-            return Some(index);
-        }
-        let at = u64::from(index) + u64::from(VMGcHeader::COLLECTOR_OFFSET);
-        let collector = self.core.memory.read_u32(at)?;
-        (self.chunks.state(chunk) == Some(State::From) && collector & FORWARDED != 0)
-            .then_some(collector & !FORWARDED)
+        let found = match self.chunks.state(chunk)? {
+            State::From | State::Stay if self.chunks.is_marked(chunk, index) => true,
+            State::From => {
+                let at = u64::from(index) + u64::from(VMGcHeader::COLLECTOR_OFFSET);
+                let collector = self.core.memory.read_u32(at)?;
+                return (collector & FORWARDED != 0).then_some(collector & !FORWARDED);
+            }
+            State::Large => self.chunks.is_reached(chunk),
+            State::Live => true,
+            State::Stay | State::LargeTail | State::Free => false,
+        };
+        found.then_some(index)
     }
 }
 
@@ -318,9 +355,15 @@ impl<'a> GarbageCollection<'a> for CopyingCollection<'a> {
     /// Finishes the collection once it has begun, because a heap that is half copied is not usable.
     fn abandon(&mut self) {
         while !matches!(self.phase, Phase::Begin | Phase::Complete) {
-            if self.collect_increment().is_err() {
-                return;
-            }
+            // A heap that is corrupt is not made consistent. The collection is then over.
+            let _corrupt = self.collect_increment();
         }
+        self.phase = Phase::Complete;
+    }
+}
+
+impl Drop for CopyingCollection<'_> {
+    fn drop(&mut self) {
+        self.heap.core.check_over(matches!(self.phase, Phase::Complete));
     }
 }

@@ -319,8 +319,7 @@ impl GcHeap for CopyingHeap {
 
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
-        let GcRequest { roots, host_data, .. } = request;
-        Box::new(CopyingCollection::new(self, roots.all(), host_data))
+        Box::new(CopyingCollection::new(self, request))
     }
 
     /// A collection takes time for all survivors and frees only objects that were allocated since

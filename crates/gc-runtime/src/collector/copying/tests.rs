@@ -6,7 +6,7 @@ mod verifier;
 use super::*;
 use crate::{
     GcCause, GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoStack,
-    TraceRoots,
+    TraceRoots, WeakTable,
 };
 use gc_types::collector::copying::FORWARDED;
 use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
@@ -85,7 +85,8 @@ fn collect(heap: &mut CopyingHeap, stack: &mut Stack) -> Result<(), HeapError> {
     let mut roots = GcRootsList::default();
     stack.trace_stack(&mut roots).unwrap();
     let mut host_data = ExternRefHostDataTable::default();
-    heap.gc(GcRequest::new(GcCause::Asked, &mut roots, &mut host_data)).collect()
+    let mut weak = WeakTable::default();
+    heap.gc(GcRequest::new(GcCause::Asked, &mut roots, &mut host_data, &mut weak)).collect()
 }
 
 fn pair(heap: &mut CopyingHeap) -> VMGcRef {
@@ -348,7 +349,9 @@ fn an_increment_is_bounded_even_in_a_wide_array() {
     let mut roots = GcRootsList::default();
     stack.trace_stack(&mut roots).unwrap();
     let mut host_data = ExternRefHostDataTable::default();
-    let mut collection = heap.gc(GcRequest::new(GcCause::Asked, &mut roots, &mut host_data));
+    let mut weak = WeakTable::default();
+    let request = GcRequest::new(GcCause::Asked, &mut roots, &mut host_data, &mut weak);
+    let mut collection = heap.gc(request);
     let mut increments = 0;
     while collection.collect_increment().unwrap() == GcProgress::Continue {
         increments += 1;
@@ -373,7 +376,9 @@ fn a_collection_that_is_abandoned_is_finished() {
         let mut roots = GcRootsList::default();
         stack.trace_stack(&mut roots).unwrap();
         let mut host_data = ExternRefHostDataTable::default();
-        let mut collection = heap.gc(GcRequest::new(GcCause::Asked, &mut roots, &mut host_data));
+        let mut weak = WeakTable::default();
+        let request = GcRequest::new(GcCause::Asked, &mut roots, &mut host_data, &mut weak);
+        let mut collection = heap.gc(request);
         for _ in 0..increments {
             collection.collect_increment().unwrap();
         }

@@ -11,19 +11,24 @@
 //! gets all roots, and continues with a backup trace over the same heap:
 //!
 //! 5. *Mark*: everything that can be reached from the roots is marked.
-//! 6. *Leave*: each unmarked object decrements the counts of its referents.
+//! 6. *Leave*: each unmarked object decrements the counts of its referents. Before, all weak
+//!    references are taken off the counts.
 //! 7. *Rescue*: an unmarked object that still has a count has a referrer that no root led to. It
 //!    and everything reachable from it are marked, and increment the counts of their referents
 //!    again. (As in Christopher, "Reference Count Garbage Collection", 1984, who needs no roots at
 //!    all.)
-//! 8. *Sweep*: unmarked objects are freed.
+//! 8. *Weak*: weak references are processed. What they keep is rescued. Then those that are left
+//!    are counted again.
+//! 9. *Sweep*: unmarked objects are freed.
 
 use super::DrcHeap;
 use super::counts::Counts;
 use super::live_map::{GRANULE, GROUP_SHIFT, LiveMap};
 use crate::{
-    ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapError, PauseKind,
+    ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapCore, HeapError,
+    PauseKind, WeakScope, WeakStep, WeakTable, WeakTracer,
 };
+use gc_types::VMGcRef;
 use std::time::{Duration, Instant};
 
 /// Number of roots, references and objects between two reads of the clock. They take some tens of
@@ -50,6 +55,7 @@ enum Phase {
     Mark,
     Leave,
     Rescue,
+    Weak,
     Sweep,
     Complete,
 }
@@ -61,10 +67,17 @@ enum Unmarked {
     IsRescued,
 }
 
+/// The tables of the store.
+pub(super) struct Tables<'a> {
+    pub(super) host_data: &'a mut ExternRefHostDataTable,
+    pub(super) weak: &'a mut WeakTable,
+}
+
 pub(super) struct DrcCollection<'a> {
     heap: &'a mut DrcHeap,
     roots: GcRootsIter<'a>,
     host_data: &'a mut ExternRefHostDataTable,
+    weak: &'a mut WeakTable,
     trace: Trace,
     /// Whether cycles were looked for.
     traced: bool,
@@ -90,16 +103,19 @@ impl<'a> DrcCollection<'a> {
     pub(super) fn new(
         heap: &'a mut DrcHeap,
         roots: GcRootsIter<'a>,
-        host_data: &'a mut ExternRefHostDataTable,
+        tables: Tables<'a>,
         trace: Trace,
     ) -> Self {
+        // If it does not look for cycles, or is abandoned before it has found some.
+        tables.weak.keep_all();
         heap.space.begin_collection();
         heap.shapes.update(&heap.core.layouts);
         let phase = Phase::Roots;
         DrcCollection {
             heap,
             roots,
-            host_data,
+            host_data: tables.host_data,
+            weak: tables.weak,
             trace,
             traced: false,
             phase,
@@ -121,6 +137,7 @@ impl<'a> DrcCollection<'a> {
                 Phase::Mark => self.mark(budget),
                 Phase::Leave => self.each_unmarked(budget, Unmarked::Leaves),
                 Phase::Rescue => self.each_unmarked(budget, Unmarked::IsRescued),
+                Phase::Weak => self.process_weak(budget),
                 Phase::Sweep => self.sweep(budget),
                 Phase::Complete => true,
             };
@@ -131,9 +148,13 @@ impl<'a> DrcCollection<'a> {
                     Phase::Mature => Phase::Settle,
                     Phase::Settle => Phase::Reclaim,
                     Phase::Reclaim => self.after_counting(),
-                    Phase::Mark => Phase::Leave,
+                    Phase::Mark => self.leave_weak(),
                     Phase::Leave => Phase::Rescue,
-                    Phase::Rescue => Phase::Sweep,
+                    Phase::Rescue => {
+                        self.weak.begin(WeakScope::All);
+                        Phase::Weak
+                    }
+                    Phase::Weak => self.count_weak(),
                     Phase::Sweep | Phase::Complete => self.after_sweep(),
                 };
             }
@@ -277,6 +298,48 @@ impl<'a> DrcCollection<'a> {
         false
     }
 
+    /// Takes all weak references off the counts.
+    fn leave_weak(&mut self) -> Phase {
+        let mut counts = self.heap.parts().1;
+        self.weak.for_each(&mut |gc_ref| counts.leave(gc_ref.as_raw_u32()));
+        Phase::Leave
+    }
+
+    /// Processes weak references. What they keep is rescued.
+    fn process_weak(&mut self, budget: &mut u32) -> bool {
+        while self.rescue_pending(budget) {
+            match self.weak.step(&mut Rescuing { heap: &mut *self.heap }, budget) {
+                WeakStep::Done => return true,
+                WeakStep::Trace => {}
+                WeakStep::More => return false,
+            }
+        }
+        false
+    }
+
+    /// Rescues what the pending objects refer to. Returns whether there is no more.
+    fn rescue_pending(&mut self, budget: &mut u32) -> bool {
+        let (shapes, mut counts) = self.heap.parts();
+        while *budget > 0 {
+            *budget -= 1;
+            if counts.work.cursor.is_some() {
+                counts.each_element(budget, Counts::rescue);
+            } else if let Some(index) = counts.work.pending.pop() {
+                counts.each_ref(shapes, None, index, Counts::rescue);
+            } else {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Counts the weak references that are left.
+    fn count_weak(&mut self) -> Phase {
+        let mut counts = self.heap.parts().1;
+        self.weak.for_each(&mut |gc_ref| counts.up(gc_ref.as_raw_u32()));
+        Phase::Sweep
+    }
+
     fn sweep(&mut self, budget: &mut u32) -> bool {
         let (shapes, mut counts) = self.heap.parts();
         while *budget > 0 {
@@ -327,6 +390,27 @@ impl<'a> DrcCollection<'a> {
     }
 }
 
+/// The heap after the rescue, for weak references.
+struct Rescuing<'h> {
+    heap: &'h mut DrcHeap,
+}
+
+impl WeakTracer for Rescuing<'_> {
+    fn core(&self) -> &HeapCore {
+        &self.heap.core
+    }
+
+    fn survivor(&self, object: &VMGcRef) -> Option<VMGcRef> {
+        let marked = self.heap.space.map().is_marked(object.as_raw_u32());
+        marked.then(|| object.unchecked_copy())
+    }
+
+    fn keep(&mut self, object: &VMGcRef) -> VMGcRef {
+        self.heap.counts().mark(object.as_raw_u32());
+        object.unchecked_copy()
+    }
+}
+
 impl<'a> GarbageCollection<'a> for DrcCollection<'a> {
     fn kind(&self) -> PauseKind {
         match self.traced {
@@ -363,6 +447,12 @@ impl<'a> GarbageCollection<'a> for DrcCollection<'a> {
 
     fn abandon(&mut self) {
         self.cut_short();
+    }
+}
+
+impl Drop for DrcCollection<'_> {
+    fn drop(&mut self) {
+        self.heap.core.check_over(self.phase == Phase::Complete);
     }
 }
 

@@ -16,6 +16,9 @@
 //! Reference Counting Back in the Ring", 2012: new objects are implicitly dead, and counts begin
 //! when a collection finds them alive.)
 //!
+//! Weak references are counted like handles of the host. Only a trace takes their counts away, so
+//! it alone finds that an object has only weak references.
+//!
 //! A backup trace over the same heap finds cycles. It runs when mature objects have doubled since
 //! the last trace, before the heap is out of memory, and when the host asks for a collection
 //! (`collect.rs`). Nothing moves. Emitted code allocates inline by bumping through the gaps between
@@ -37,7 +40,7 @@ use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest, GcRootsList, GcRuntime,
     GcStats, HeapCore, HeapError, HeapMemory, LastResort, Occupancy,
 };
-use collect::{DrcCollection, Trace, Traced};
+use collect::{DrcCollection, Tables, Trace, Traced};
 use counts::{Counts, Work};
 use gc_types::collector::drc::{COUNT_ONE, LISTED, MATURE, NAME, OP_LIST};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
@@ -415,12 +418,12 @@ impl GcHeap for DrcHeap {
 
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
-        let GcRequest { cause, roots, host_data, .. } = request;
+        let GcRequest { cause, roots, host_data, weak, .. } = request;
         // A policy may give up without an attempt to grow.
         self.cannot_grow |= cause == GcCause::Exhausted;
         let trace = self.trace_for(cause);
         let roots = if trace == Trace::No { roots.stack() } else { roots.all() };
-        Box::new(DrcCollection::new(self, roots, host_data, trace))
+        Box::new(DrcCollection::new(self, roots, Tables { host_data, weak }, trace))
     }
 
     /// A collection takes time for all survivors and frees objects that were allocated since the

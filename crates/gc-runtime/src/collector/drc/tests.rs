@@ -7,7 +7,7 @@ mod verifier;
 use super::*;
 use crate::{
     GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, HeapPlan, NoStack, SlotsId,
-    TraceRoots,
+    TraceRoots, WeakTable,
 };
 use gc_types::collector::drc::{LIST_CAPACITY, LIST_LEN};
 use gc_types::{ArrayLayout, GcLayout, RootKind, StorageType, StructLayout, TypeIndex};
@@ -65,15 +65,18 @@ fn collect_counts(heap: &mut DrcHeap) {
     assert_eq!(heap.trace_for(GcCause::NoRoom), Trace::No);
     let mut host_data = ExternRefHostDataTable::default();
     let mut roots = GcRootsList::default();
-    heap.gc(GcRequest::new(GcCause::NoRoom, &mut roots, &mut host_data)).collect().unwrap();
+    let mut weak = WeakTable::default();
+    let request = GcRequest::new(GcCause::NoRoom, &mut roots, &mut host_data, &mut weak);
+    heap.gc(request).collect().unwrap();
     heap.verify().unwrap();
 }
 
 fn asked<'a>(
     roots: &'a mut GcRootsList,
     host_data: &'a mut ExternRefHostDataTable,
+    weak: &'a mut WeakTable,
 ) -> GcRequest<'a> {
-    GcRequest::new(GcCause::Asked, roots, host_data)
+    GcRequest::new(GcCause::Asked, roots, host_data, weak)
 }
 
 /// A mutator whose stack has a few slots.
@@ -312,7 +315,9 @@ fn increments_are_bounded_and_a_large_array_is_gone_through_in_pieces() {
         let mut slot = array.as_ref().map_or(0, VMGcRef::as_raw_u32);
         let mut roots = GcRootsList::default();
         add_other(&mut slot, &mut roots);
-        let mut collection = heap.gc(GcRequest::new(cause, &mut roots, &mut host_data));
+        let mut weak = WeakTable::default();
+        let request = GcRequest::new(cause, &mut roots, &mut host_data, &mut weak);
+        let mut collection = heap.gc(request);
         let mut increments = 1;
         while collection.collect_increment().unwrap() == GcProgress::Continue {
             increments += 1;
@@ -349,10 +354,11 @@ fn an_abandoned_collection_leaves_the_heap_in_order() {
             .collect();
         let mut roots = GcRootsList::default();
         add_stack(&mut slots, &mut roots);
-        heap.gc(asked(&mut roots, &mut host_data)).collect().unwrap();
+        heap.gc(asked(&mut roots, &mut host_data, &mut WeakTable::default())).collect().unwrap();
         roots.clear_stack();
         add_stack(&mut slots[..3000], &mut roots);
-        let mut collection = heap.gc(asked(&mut roots, &mut host_data));
+        let mut weak = WeakTable::default();
+        let mut collection = heap.gc(asked(&mut roots, &mut host_data, &mut weak));
         for _ in 0..increments {
             collection.collect_increment().unwrap();
         }
@@ -360,7 +366,7 @@ fn an_abandoned_collection_leaves_the_heap_in_order() {
         drop(collection);
         heap.verify().unwrap();
         assert!(heap.stats().live_objects <= 2000);
-        heap.gc(asked(&mut roots, &mut host_data)).collect().unwrap();
+        heap.gc(asked(&mut roots, &mut host_data, &mut WeakTable::default())).collect().unwrap();
         heap.verify().unwrap();
         assert_eq!(heap.stats().live_objects, 1500);
     }
@@ -431,7 +437,8 @@ fn damage_is_an_error_of_the_next_allocation_until_reset() {
         assert!(matches!(heap.verify(), Err(HeapError::Corrupt { .. })), "break {i}");
         heap.drop_gc_ref(&mut host_data, object.unchecked_copy());
         let mut roots = GcRootsList::default();
-        let collected = heap.gc(asked(&mut roots, &mut host_data)).collect();
+        let collected =
+            heap.gc(asked(&mut roots, &mut host_data, &mut WeakTable::default())).collect();
         if i == 4 {
             // The flag keeps the object out of the list. It leaks until the collector looks for
             // cycles.
@@ -441,7 +448,11 @@ fn damage_is_an_error_of_the_next_allocation_until_reset() {
         assert!(collected.is_err(), "break {i}");
         let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
         assert!(matches!(heap.alloc_raw(header, 16), Err(HeapError::Corrupt { .. })), "break {i}");
-        assert!(heap.gc(asked(&mut roots, &mut host_data)).collect().is_err());
+        assert!(
+            heap.gc(asked(&mut roots, &mut host_data, &mut WeakTable::default()))
+                .collect()
+                .is_err()
+        );
         heap.reset(&mut host_data);
         heap.verify().unwrap();
         pair(&mut heap);
@@ -467,9 +478,10 @@ fn a_collection_finds_what_is_wrong_with_roots_and_entries() {
         let mut slots = [u64::from(object)];
         let mut roots = GcRootsList::default();
         add_stack(&mut slots, &mut roots);
-        heap.gc(asked(&mut roots, &mut host_data)).collect().unwrap();
+        heap.gc(asked(&mut roots, &mut host_data, &mut WeakTable::default())).collect().unwrap();
         damage(&mut heap, object, &mut slots[0]);
-        let result = heap.gc(asked(&mut roots, &mut host_data)).collect();
+        let result =
+            heap.gc(asked(&mut roots, &mut host_data, &mut WeakTable::default())).collect();
         assert!(matches!(result, Err(HeapError::Corrupt { .. })), "break {i}");
     }
 }

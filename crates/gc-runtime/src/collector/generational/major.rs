@@ -8,6 +8,9 @@
 //! on General-Purpose Machines", 1990). It begins with an empty nursery and ignores young objects.
 //! Only if objects were retained it marks these too, and then it does not stop before it is done.
 //!
+//! If the store has weak references, marking then waits for the next collection, which marks what
+//! they keep. Without a collection the references cannot be seen.
+//!
 //! Sweeping makes the mark bits the new start bits, and frees lines without a mark.
 //!
 //! Both continue in slices whenever the nursery needs another chunk, and at the end of each minor
@@ -73,7 +76,9 @@ pub(super) struct Marker {
     /// The objects whose headers are being fetched, the next one first.
     fetched: VecDeque<u64>,
     /// Whether young objects, which were retained, are marked.
-    young: bool,
+    pub(super) young: bool,
+    /// Whether everything was marked except what weak references keep. A collection marks that.
+    waits: bool,
     /// Time spent in the major collection so far.
     pub(super) took: Duration,
     /// Bytes of old objects when marking began.
@@ -109,6 +114,7 @@ impl GenerationalHeap {
     fn mark_from_here(&mut self) {
         self.marker.clear();
         self.marker.young = self.nursery.retains();
+        self.marker.waits = false;
         self.marker.took = Duration::ZERO;
         self.marker.began_at = self.old.total.bytes;
         self.old.begin_marking();
@@ -243,6 +249,11 @@ impl GenerationalHeap {
         self.mark_logged(&mut { u32::MAX }) == Log::Done
     }
 
+    /// Whether marking waits for a collection, which gets the weak references of the store.
+    pub(super) fn marking_waits(&self) -> bool {
+        self.phase == Phase::Marking && self.marker.waits
+    }
+
     /// Stops emitted code from logging.
     pub(super) fn end_logging(&mut self) {
         self.tables.set_logging(&mut self.core.memory, false);
@@ -339,7 +350,10 @@ impl GenerationalHeap {
                 self.abandon_marking();
             }
             (Phase::Marking, Log::Done) if self.mark_some(budget) && self.core.damage.is_none() => {
-                self.end_marking();
+                self.marker.waits = self.core.has_weak;
+                if !self.marker.waits {
+                    self.end_marking();
+                }
             }
             (Phase::Evacuating, Log::Lost) => self.cancel_evacuation(),
             _ => {}

@@ -28,6 +28,7 @@ mod tables;
 mod tests;
 mod trace;
 mod verify;
+mod weak;
 
 use crate::space::blocks::BLOCK_SIZE;
 use crate::space::shapes::Shapes;
@@ -36,7 +37,7 @@ use crate::{
     GcHeap, GcRequest, GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory,
     LastResort, Occupancy,
 };
-use collect::GenerationalCollection;
+use collect::{GenerationalCollection, StoreTables};
 use evacuate::Evacuator;
 use gc_types::collector::generational::{NAME, NURSERY, nursery_size};
 use gc_types::{CollectorAbi, GcLayout, VMGcHeader, VMGcKind, VMGcRef};
@@ -236,6 +237,15 @@ impl GcHeap for GenerationalHeap {
         &mut self.core
     }
 
+    /// While marking is under way, what was reachable when it began is alive, and what is allocated
+    /// since. The object of a weak reference may be neither.
+    fn read_weak_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
+        if self.phase == Phase::Marking {
+            self.mark(gc_ref.as_raw_u32());
+        }
+        gc_ref.unchecked_copy()
+    }
+
     fn write_gc_ref(
         &mut self,
         _host_data: &mut ExternRefHostDataTable,
@@ -383,14 +393,14 @@ impl GcHeap for GenerationalHeap {
 
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
-        let GcRequest { cause, roots, host_data, .. } = request;
+        let GcRequest { cause, roots, host_data, weak, .. } = request;
         let kind = self.choose(cause);
         if cause != GcCause::NoRoom {
             self.reserve();
         }
         self.grown = false;
         let roots = self.roots_for(kind, roots);
-        Box::new(GenerationalCollection::new(self, roots, host_data, kind))
+        Box::new(GenerationalCollection::new(self, StoreTables { roots, host_data, weak }, kind))
     }
 
     fn occupancy(&self) -> Occupancy {

@@ -26,7 +26,8 @@ fn verify(heap: &CopyingHeap, objects: &Objects) -> Result<(), HeapError> {
     let mut roots = GcRootsList::default();
     let mut stack = Stack(vec![u64::from(objects.top)]);
     stack.trace_stack(&mut roots).unwrap();
-    crate::verify::verify(heap, &ExternRefHostDataTable::default(), &mut roots, None)
+    let (host_data, weak) = Default::default();
+    crate::verify::verify(heap, &host_data, &weak, &mut roots, None)
 }
 
 #[test]

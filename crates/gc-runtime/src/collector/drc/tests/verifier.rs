@@ -36,7 +36,7 @@ fn objects(heap: &mut DrcHeap) -> Objects {
     let mut stack = [u64::from(objects.top)];
     add_stack(&mut stack, &mut roots);
     add_other(&mut objects.global, &mut roots);
-    heap.gc(asked(&mut roots, &mut host_data)).collect().unwrap();
+    heap.gc(asked(&mut roots, &mut host_data, &mut WeakTable::default())).collect().unwrap();
     objects
 }
 
@@ -45,7 +45,8 @@ fn verify(heap: &DrcHeap, objects: &mut Objects) -> Result<(), HeapError> {
     let mut stack = [u64::from(objects.top)];
     add_stack(&mut stack, &mut roots);
     add_other(&mut objects.global, &mut roots);
-    crate::verify::verify(heap, &ExternRefHostDataTable::default(), &mut roots, None)
+    let (host_data, weak) = Default::default();
+    crate::verify::verify(heap, &host_data, &weak, &mut roots, None)
 }
 
 #[test]

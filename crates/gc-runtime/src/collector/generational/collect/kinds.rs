@@ -7,6 +7,7 @@
 use super::super::GenerationalHeap;
 use super::super::major::{Log, Phase};
 use super::stages::{Evacuate, Increment, Scavenge};
+use crate::WeakScope;
 
 /// A collection under way, by its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,8 @@ impl Machine {
             Machine::Full(full) => {
                 matches!(full, Full::Scavenge(_) | Full::Evacuate(_) | Full::Again(_))
             }
-            Machine::Begin(Begin::MarkRoots) | Machine::Finish(Finish::Mark) => false,
+            Machine::Begin(Begin::MarkRoots) => false,
+            Machine::Finish(Finish::Mark | Finish::MarkWeak) => false,
             Machine::Complete => false,
         }
     }
@@ -81,6 +83,8 @@ pub(super) enum Minor {
     /// Finishes the sweep of an earlier collection.
     Prepare,
     Scavenge(Scavenge),
+    /// Marks what weak references keep. Everything else was marked between collections.
+    MarkWeak,
     Evacuate(Evacuate),
     Sweep,
 }
@@ -90,11 +94,16 @@ impl Minor {
         match self {
             Minor::Prepare => {
                 if on.heap.sweep_some(on.budget) {
-                    *self = Minor::Scavenge(Scavenge::begin(on.heap));
+                    *self = Minor::Scavenge(Scavenge::begin(on));
                 }
             }
             Minor::Scavenge(scavenge) => {
                 if scavenge.work(on) {
+                    if on.heap.marking_waits() && !on.heap.nursery.retains() {
+                        on.weak.begin(WeakScope::All);
+                        *self = Minor::MarkWeak;
+                        return false;
+                    }
                     if on.heap.phase != Phase::Evacuating {
                         return true;
                     }
@@ -106,6 +115,19 @@ impl Minor {
                     *self = Minor::Evacuate(Evacuate::Objects);
                 }
             }
+            Minor::MarkWeak => match on.heap.mark_logged(on.budget) {
+                Log::Lost => {
+                    on.heap.abandon_marking();
+                    return true;
+                }
+                Log::More => {}
+                Log::Done => {
+                    if on.mark_weak() && on.heap.core.damage.is_none() {
+                        on.heap.end_marking();
+                        return true;
+                    }
+                }
+            },
             Minor::Evacuate(evacuate) => {
                 if evacuate.work(on) {
                     *self = Minor::Sweep;
@@ -162,6 +184,8 @@ impl Begin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finish {
     Mark,
+    /// Marks what weak references keep.
+    MarkWeak,
     Minor(Minor),
 }
 
@@ -175,15 +199,22 @@ impl Finish {
                     match on.heap.mark_logged(on.budget) {
                         Log::Lost => on.heap.abandon_marking(),
                         Log::Done if on.heap.mark_some(on.budget) => {
-                            if on.heap.core.damage.is_none() {
-                                on.heap.end_marking();
-                                on.heap.cancel_evacuation();
-                            }
+                            on.weak.begin(WeakScope::All);
+                            *self = Finish::MarkWeak;
+                            return false;
                         }
                         Log::Done | Log::More => {}
                     }
                 }
                 if on.heap.phase != Phase::Marking {
+                    *self = Finish::Minor(Minor::Prepare);
+                }
+                false
+            }
+            Finish::MarkWeak => {
+                if on.mark_weak() && on.heap.core.damage.is_none() {
+                    on.heap.end_marking();
+                    on.heap.cancel_evacuation();
                     *self = Finish::Minor(Minor::Prepare);
                 }
                 false
@@ -209,7 +240,7 @@ pub(super) enum Trace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Find {
     Roots,
-    /// Scans the objects that were found or moved.
+    /// Scans the objects that were found or moved, and finds those that weak references keep.
     Grey,
 }
 
@@ -226,9 +257,10 @@ impl Trace {
             Trace::Prepare => {
                 if on.heap.sweep_some(on.budget) {
                     if !on.heap.may_trace() {
-                        return Traced::GivenUp(Minor::Scavenge(Scavenge::begin(on.heap)));
+                        return Traced::GivenUp(Minor::Scavenge(Scavenge::begin(on)));
                     }
                     on.heap.begin_trace();
+                    on.weak.begin(WeakScope::All);
                     *self = Trace::Find(Find::Roots);
                 }
             }
@@ -238,9 +270,10 @@ impl Trace {
                 }
             }
             Trace::Find(Find::Grey) => {
-                let done = on.heap.scan_grey(on.budget);
+                let done = on.scavenge_weak();
                 if on.heap.scavenger.trace.is_over() {
                     on.heap.give_trace_up();
+                    on.weak.begin(WeakScope::Young);
                     return Traced::GivenUp(Minor::Scavenge(Scavenge::Cards));
                 }
                 if done && on.heap.core.damage.is_none() {
@@ -256,7 +289,7 @@ impl Trace {
                         return Traced::Done;
                     }
                     on.roots.restart();
-                    *self = Trace::Again(Scavenge::begin(on.heap));
+                    *self = Trace::Again(Scavenge::begin(on));
                 }
             }
             Trace::Again(scavenge) => {
@@ -291,7 +324,7 @@ impl Full {
                 // Room is needed.
                 on.heap.cancel_evacuation();
                 if on.heap.sweep_some(on.budget) {
-                    *self = Full::Scavenge(Scavenge::begin(on.heap));
+                    *self = Full::Scavenge(Scavenge::begin(on));
                 }
             }
             Full::Scavenge(scavenge) => {
@@ -303,11 +336,12 @@ impl Full {
             }
             Full::MarkRoots => {
                 if on.mark_roots() {
+                    on.weak.begin(WeakScope::All);
                     *self = Full::Mark;
                 }
             }
             Full::Mark => {
-                if on.heap.mark_some(on.budget) && on.heap.core.damage.is_none() {
+                if on.mark_weak() && on.heap.core.damage.is_none() {
                     on.heap.end_marking();
                     *self = match on.heap.phase {
                         Phase::Evacuating => Full::Evacuate(Evacuate::Objects),
@@ -326,7 +360,7 @@ impl Full {
                         return true;
                     }
                     on.roots.restart();
-                    *self = Full::Again(Scavenge::begin(on.heap));
+                    *self = Full::Again(Scavenge::begin(on));
                 }
             }
             Full::Again(scavenge) => return scavenge.work(on),

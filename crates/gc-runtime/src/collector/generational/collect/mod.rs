@@ -14,7 +14,7 @@ use super::GenerationalHeap;
 use super::major::Phase;
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcProgress, GcRootsIter, GcRootsList,
-    HeapError, PauseKind,
+    HeapError, PauseKind, WeakTable,
 };
 use kinds::{Begin, Finish, Full, Machine, Minor, Trace};
 use stages::Increment;
@@ -39,10 +39,16 @@ pub(super) enum Kind {
     Full,
 }
 
+/// What a collection gets from the store.
+pub(super) struct StoreTables<'a> {
+    pub(super) roots: GcRootsIter<'a>,
+    pub(super) host_data: &'a mut ExternRefHostDataTable,
+    pub(super) weak: &'a mut WeakTable,
+}
+
 pub(super) struct GenerationalCollection<'a> {
     heap: &'a mut GenerationalHeap,
-    roots: GcRootsIter<'a>,
-    host_data: &'a mut ExternRefHostDataTable,
+    store: StoreTables<'a>,
     machine: Machine,
     kind: PauseKind,
 }
@@ -102,12 +108,7 @@ impl GenerationalHeap {
 }
 
 impl<'a> GenerationalCollection<'a> {
-    pub(super) fn new(
-        heap: &'a mut GenerationalHeap,
-        roots: GcRootsIter<'a>,
-        host_data: &'a mut ExternRefHostDataTable,
-        kind: Kind,
-    ) -> Self {
+    pub(super) fn new(heap: &'a mut GenerationalHeap, store: StoreTables<'a>, kind: Kind) -> Self {
         let machine = match kind {
             Kind::Begin if heap.may_begin_major() => Machine::Begin(Begin::Minor(Minor::Prepare)),
             Kind::Minor | Kind::Begin => Machine::Minor(Minor::Prepare),
@@ -123,14 +124,15 @@ impl<'a> GenerationalCollection<'a> {
             Kind::Minor if heap.phase == Phase::Evacuating => PauseKind::Major,
             Kind::Minor => PauseKind::Minor,
         };
-        GenerationalCollection { heap, roots, host_data, machine, kind }
+        GenerationalCollection { heap, store, machine, kind }
     }
 
     /// Does a part of the work.
     fn work(&mut self, mut budget: u32) {
-        let (heap, roots, budget) = (&mut *self.heap, &mut self.roots, &mut budget);
+        let (roots, weak) = (&mut self.store.roots, &mut *self.store.weak);
+        let (heap, budget) = (&mut *self.heap, &mut budget);
         let traced = matches!(self.machine, Machine::Trace(_));
-        self.machine.work(&mut Increment { heap, roots, budget });
+        self.machine.work(&mut Increment { heap, roots, weak, budget });
         if traced && matches!(self.machine, Machine::Minor(_)) {
             self.kind = PauseKind::Minor;
         }
@@ -150,7 +152,7 @@ impl<'a> GenerationalCollection<'a> {
     fn drop_values(&mut self) {
         for id in self.heap.dead_values.drain(..) {
             // An id without a value was damaged by the guest.
-            let _named = self.host_data.dealloc(id);
+            let _named = self.store.host_data.dealloc(id);
         }
     }
 }
@@ -200,5 +202,11 @@ impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
         // Unfinished marking or sweeping waits for the next collection.
         self.machine = Machine::Complete;
         self.drop_values();
+    }
+}
+
+impl Drop for GenerationalCollection<'_> {
+    fn drop(&mut self) {
+        self.heap.core.check_over(self.machine == Machine::Complete);
     }
 }

@@ -4,13 +4,16 @@
 //! Each stage does a bounded part of its work at a time and returns whether it is done.
 
 use super::super::GenerationalHeap;
-use crate::GcRootsIter;
+use super::super::weak::{Marking, Scavenging};
+use crate::{GcRootsIter, WeakScope, WeakStep, WeakTable};
 use gc_types::VMGcRef;
 
-/// The heap and the roots on which an increment works, and its remaining budget.
+/// The heap, the roots and the weak references on which an increment works, and its remaining
+/// budget.
 pub(super) struct Increment<'c, 'a> {
     pub(super) heap: &'c mut GenerationalHeap,
     pub(super) roots: &'c mut GcRootsIter<'a>,
+    pub(super) weak: &'c mut WeakTable,
     pub(super) budget: &'c mut u32,
 }
 
@@ -21,14 +24,15 @@ pub(super) enum Scavenge {
     Roots,
     /// Scans the cards of old objects.
     Cards,
-    /// Scans the moved objects.
+    /// Scans the moved objects, and moves those that weak references keep.
     Grey,
 }
 
 impl Scavenge {
     /// Begins the stage. The iterator over the roots must be at the first root.
-    pub(super) fn begin(heap: &mut GenerationalHeap) -> Scavenge {
-        heap.begin_minor();
+    pub(super) fn begin(on: &mut Increment<'_, '_>) -> Scavenge {
+        on.heap.begin_minor();
+        on.weak.begin(WeakScope::Young);
         Scavenge::Roots
     }
 
@@ -47,7 +51,7 @@ impl Scavenge {
                 }
             }
             Scavenge::Grey => {
-                if on.heap.scan_grey(on.budget) && on.heap.core.damage.is_none() {
+                if on.scavenge_weak() && on.heap.core.damage.is_none() {
                     on.end_minor();
                     return true;
                 }
@@ -111,6 +115,24 @@ impl Increment<'_, '_> {
         false
     }
 
+    /// Scans the objects that were found, and finds what weak references keep. Returns whether this
+    /// is done.
+    pub(super) fn scavenge_weak(&mut self) -> bool {
+        if !self.heap.scan_grey(self.budget) || self.heap.core.damage.is_some() {
+            return false;
+        }
+        self.weak.step(&mut Scavenging(self.heap), self.budget) == WeakStep::Done
+    }
+
+    /// Marks the objects that were found, and those that weak references keep. Returns whether this
+    /// is done.
+    pub(super) fn mark_weak(&mut self) -> bool {
+        if !self.heap.mark_some(self.budget) || self.heap.core.damage.is_some() {
+            return false;
+        }
+        self.weak.step(&mut Marking(self.heap), self.budget) == WeakStep::Done
+    }
+
     /// Ends a minor collection.
     pub(super) fn end_minor(&mut self) {
         self.heap.end_minor();
@@ -135,6 +157,9 @@ impl Increment<'_, '_> {
         while *self.budget > 0 {
             *self.budget -= 1;
             let Some(mut root) = self.roots.next() else {
+                let heap = &*self.heap;
+                let evacuated = |old: &VMGcRef| heap.evacuated(old.as_raw_u32());
+                self.weak.update(&mut |old| evacuated(old).and_then(VMGcRef::from_heap_index));
                 self.heap.end_evacuation();
                 return true;
             };

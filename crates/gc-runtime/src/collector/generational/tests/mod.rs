@@ -10,7 +10,7 @@ mod verifier;
 
 use super::collect::Kind;
 use super::*;
-use crate::{GcProgress, GcRootsList, HeapBounds, HeapOptions, PauseKind};
+use crate::{GcProgress, GcRootsList, HeapBounds, HeapOptions, PauseKind, WeakTable};
 use gc_types::collector::generational::{
     FORWARDED, LIMIT, LOG_CAPACITY, LOG_LEN, MARKING, NEXT, NURSERY_START,
 };
@@ -49,6 +49,7 @@ fn add_layouts(heap: &mut dyn GcHeap) {
 struct Fixture {
     heap: GenerationalHeap,
     host_data: ExternRefHostDataTable,
+    weak: WeakTable,
     stack: Vec<u64>,
     slot: Vec<u32>,
     roots: GcRootsList,
@@ -69,8 +70,8 @@ impl Fixture {
         // SAFETY: the vector lives as long as the list and does not move, and nothing accesses it
         // during a collection.
         unsafe { roots.add_slots(RootKind::Table, 2, first, 1) };
-        let host_data = ExternRefHostDataTable::default();
-        Fixture { heap, host_data, stack: vec![0; 8], slot, roots }
+        let (host_data, weak) = Default::default();
+        Fixture { heap, host_data, weak, stack: vec![0; 8], slot, roots }
     }
 
     #[allow(unsafe_code)]
@@ -82,7 +83,8 @@ impl Fixture {
             unsafe { self.roots.add_stack_root(first.add(i)) };
         }
         let roots = self.heap.roots_for(kind, &mut self.roots);
-        GenerationalCollection::new(&mut self.heap, roots, &mut self.host_data, kind)
+        let (host_data, weak) = (&mut self.host_data, &mut self.weak);
+        GenerationalCollection::new(&mut self.heap, StoreTables { roots, host_data, weak }, kind)
     }
 
     /// Whether a collection that begins because of a lack of room gets all roots.
@@ -373,6 +375,7 @@ fn a_collection_can_be_abandoned_anywhere() {
                 }
             }
             collection.abandon();
+            drop(collection);
             f.heap.verify().unwrap();
             assert_eq!(f.list_length(), 19_999);
             f.collect(Kind::Minor);

@@ -199,6 +199,7 @@ fn a_trace_that_finds_too_much_becomes_a_minor_collection() {
     let mut collection = f.begin(Kind::Trace);
     collection.collect().unwrap();
     assert_eq!(collection.kind(), PauseKind::Minor);
+    drop(collection);
     f.heap.verify().unwrap();
     assert_eq!((f.list_length(), f.live()), (1001, 1001));
     assert!(f.heap.old.map.first_marked().is_none());
@@ -217,6 +218,7 @@ fn a_trace_can_be_abandoned_anywhere() {
             progress = collection.collect_increment().unwrap();
         }
         collection.abandon();
+        drop(collection);
         assert!(steps < 11 || progress == GcProgress::Complete);
         f.heap.verify().unwrap();
         assert_eq!(f.chain(), 10, "{steps}");

@@ -29,7 +29,7 @@ fn objects(f: &mut Fixture) -> Objects {
 fn found(f: &mut Fixture) -> (u32, &'static str, String) {
     // Names the roots.
     f.begin(Kind::Full).abandon();
-    match crate::verify::verify(&f.heap, &f.host_data, &mut f.roots, None) {
+    match crate::verify::verify(&f.heap, &f.host_data, &f.weak, &mut f.roots, None) {
         Err(HeapError::Verification { at, what, path }) => (at, what, path),
         other => panic!("{other:?}"),
     }

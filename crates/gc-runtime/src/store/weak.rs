@@ -1,0 +1,194 @@
+//! The host's weak references: weak handles, weak maps and finalizers.
+
+use super::GcStore;
+use crate::{HandleError, HeapError, HostValue, WeakHandle, WeakMap, WeakTable};
+use gc_types::VMGcRef;
+
+/// The error for too many weak references of a kind.
+const TOO_MANY: HandleError = HandleError::TooMany { maximum: WeakTable::MAX };
+
+/// # Weak references
+/// An object is *dead* when a collection finds that neither the roots nor other live objects refer
+/// to it. Until then weak references give it back. Collections that do not look at the whole heap
+/// find fewer objects dead. A [collection that is asked for](GcStore::gc) looks at everything,
+/// unless the collector frees less.
+impl GcStore {
+    /// Makes a weak handle for the object of `gc_ref`. The handle does not keep the object alive.
+    /// The caller keeps `gc_ref`.
+    ///
+    /// # Errors
+    /// If there already are [`WeakTable::MAX`] weak handles.
+    pub fn downgrade(&mut self, gc_ref: &VMGcRef) -> Result<WeakHandle, HandleError> {
+        let gc_ref = self.heap.clone_gc_ref(gc_ref);
+        self.heap.core_mut().has_weak = true;
+        self.weak.add_handle(gc_ref).map_err(|gc_ref| {
+            self.drop_gc_ref(gc_ref);
+            TOO_MANY
+        })
+    }
+
+    /// A reference to the object of a weak handle, which the caller holds, or `None` if the object
+    /// is dead or the store was reset.
+    ///
+    /// # Errors
+    /// If the handle belongs to another store.
+    pub fn upgrade(&mut self, handle: &WeakHandle) -> Result<Option<VMGcRef>, HandleError> {
+        let gc_ref = self.weak.get(handle)?;
+        Ok(gc_ref.map(|gc_ref| self.heap.read_weak_ref(&gc_ref)))
+    }
+
+    /// Makes an empty weak map.
+    ///
+    /// # Errors
+    /// If there already are [`WeakTable::MAX`] weak maps.
+    pub fn weak_map(&mut self) -> Result<WeakMap, HandleError> {
+        self.weak.add_map().ok_or(TOO_MANY)
+    }
+
+    /// Makes `value` the value of `key` in a weak map. The map keeps `value` alive as long as `key`
+    /// is alive. An `i31` as a key never dies. The caller keeps both references.
+    ///
+    /// # Errors
+    /// If the map belongs to another store, or all weak maps together already have
+    /// [`WeakTable::MAX`] entries.
+    pub fn weak_map_insert(
+        &mut self,
+        map: &WeakMap,
+        key: &VMGcRef,
+        value: &VMGcRef,
+    ) -> Result<(), HandleError> {
+        let map = self.weak.map(map)?;
+        let entries = self.weak.entries_mut();
+        if !entries.has_room(map, key) {
+            return Err(TOO_MANY);
+        }
+        let (key, value) = (self.heap.clone_gc_ref(key), self.heap.clone_gc_ref(value));
+        self.heap.core_mut().has_weak = true;
+        let unused = entries.insert(map, key, value);
+        unused.into_iter().flatten().for_each(|gc_ref| self.drop_gc_ref(gc_ref));
+        Ok(())
+    }
+
+    /// A reference to the value of `key` in a weak map, which the caller holds. `None` if the map
+    /// has no such key.
+    ///
+    /// # Errors
+    /// If the map belongs to another store.
+    pub fn weak_map_get(
+        &mut self,
+        map: &WeakMap,
+        key: &VMGcRef,
+    ) -> Result<Option<VMGcRef>, HandleError> {
+        let map = self.weak.map(map)?;
+        let value = self.weak.entries_mut().get(map, key);
+        Ok(value.map(|value| self.heap.read_weak_ref(&value)))
+    }
+
+    /// Removes `key` from a weak map. Returns whether the map had it.
+    ///
+    /// # Errors
+    /// If the map belongs to another store.
+    pub fn weak_map_remove(&mut self, map: &WeakMap, key: &VMGcRef) -> Result<bool, HandleError> {
+        let map = self.weak.map(map)?;
+        let Some(removed) = self.weak.entries_mut().remove(map, key) else { return Ok(false) };
+        removed.into_iter().flatten().for_each(|gc_ref| self.drop_gc_ref(gc_ref));
+        Ok(true)
+    }
+
+    /// The number of entries in a weak map. Those whose keys have died since the last collection
+    /// are among them.
+    ///
+    /// # Errors
+    /// If the map belongs to another store.
+    pub fn weak_map_len(&self, map: &WeakMap) -> Result<u32, HandleError> {
+        let map = self.weak.map(map)?;
+        Ok(self.weak.entries().len_of(map))
+    }
+
+    /// Adds a finalizer to an object. When a collection finds the object dead, it keeps the object
+    /// alive once more, with everything to which it refers. Then
+    /// [`next_finalizable`](GcStore::next_finalizable) returns the object with `value`. The caller
+    /// keeps `object`. An object with several finalizers is returned once for each.
+    ///
+    /// # Errors
+    /// If there already are [`WeakTable::MAX`] finalizers. The error returns the value.
+    pub fn add_finalizer(
+        &mut self,
+        object: &VMGcRef,
+        value: HostValue,
+    ) -> Result<(), (HandleError, HostValue)> {
+        let object = self.heap.clone_gc_ref(object);
+        self.heap.core_mut().has_weak = true;
+        self.weak.add_finalizer(object, value).map_err(|(object, value)| {
+            self.drop_gc_ref(object);
+            (TOO_MANY, value)
+        })
+    }
+
+    /// The next object that a collection has found dead and kept for its finalizer, with the
+    /// finalizer's value. The caller holds the reference. Call this outside collections, for
+    /// example after [`gc`](GcStore::gc), or when control returns to the host.
+    ///
+    /// Objects that one collection finds dead come in the order in which their finalizers were
+    /// added, also if one refers to the other. Before them come those of earlier collections. Weak
+    /// handles of the object were cleared. Entries of weak maps for it are still there. The finalizer
+    /// is gone: if the object lives on and dies again, it is not returned again, unless it gets
+    /// another finalizer.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_runtime::{GcStore, HeapOptions, NoStack, collector::CopyingCollector};
+    ///
+    /// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
+    /// let object = store.alloc_externref(&mut NoStack, Box::new(7)).map_err(|(error, _)| error)?;
+    /// store.add_finalizer(&object, Box::new("its finalizer")).map_err(|(error, _)| error).unwrap();
+    /// store.drop_gc_ref(object);
+    /// assert!(store.next_finalizable().is_none());
+    ///
+    /// store.gc(&mut NoStack)?;
+    /// let (object, value) = store.next_finalizable().unwrap();
+    /// assert_eq!(store.externref_host_data(&object)?.downcast_ref(), Some(&7));
+    /// assert_eq!(value.downcast_ref(), Some(&"its finalizer"));
+    ///
+    /// // Nothing refers to it any more, and it dies.
+    /// store.drop_gc_ref(object);
+    /// store.gc(&mut NoStack)?;
+    /// assert!(store.next_finalizable().is_none() && store.host_data().is_empty());
+    /// # Ok::<(), gc_runtime::HeapError>(())
+    /// ```
+    pub fn next_finalizable(&mut self) -> Option<(VMGcRef, HostValue)> {
+        let (object, value) = self.weak.next_finalizable()?;
+        let gc_ref = self.heap.read_weak_ref(&object);
+        self.drop_gc_ref(object);
+        Some((gc_ref, value))
+    }
+
+    /// The number of objects for which [`next_finalizable`](GcStore::next_finalizable) would
+    /// return something.
+    pub fn finalizable(&self) -> usize {
+        self.weak.finalizable()
+    }
+
+    /// The weak references.
+    pub fn weak(&self) -> &WeakTable {
+        &self.weak
+    }
+
+    /// Forgets all weak references.
+    pub(super) fn reset_weak(&mut self) {
+        if self.weak.reset() {
+            self.host_data.note_panic();
+        }
+    }
+
+    /// Checks that the collection that has completed looked at the weak references. Otherwise they
+    /// may refer to nothing.
+    pub(super) fn check_weak(&mut self) -> Result<(), HeapError> {
+        if self.weak.was_processed() {
+            return Ok(());
+        }
+        let core = self.heap.core_mut();
+        core.note_damage(0, "the collector has not looked at weak references");
+        core.check_damage()
+    }
+}
