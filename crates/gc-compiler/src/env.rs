@@ -9,8 +9,8 @@ use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, TrapCode, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
 use gc_types::{
-    Abi, ArrayLayout, GcLayout, HostCall, HostCallType, HostSignature, StructLayout, Trap,
-    VMOffsets,
+    Abi, ArrayLayout, ExnLayout, GcLayout, HostCall, HostCallType, HostSignature, StructLayout,
+    Trap, VMOffsets,
 };
 
 /// The embedder's description of the function being built.
@@ -86,6 +86,8 @@ pub enum NewObject<'a> {
     Struct(&'a StructLayout),
     /// Of an array.
     Array(&'a ArrayLayout),
+    /// An exception.
+    Exn(&'a ExnLayout),
 }
 
 impl PartialEq<GcLayout> for NewObject<'_> {
@@ -93,6 +95,7 @@ impl PartialEq<GcLayout> for NewObject<'_> {
         match (self, other) {
             (NewObject::Struct(layout), GcLayout::Struct(other)) => *layout == other,
             (NewObject::Array(layout), GcLayout::Array(other)) => *layout == other,
+            (NewObject::Exn(layout), GcLayout::Exn(other)) => *layout == other,
             _ => false,
         }
     }

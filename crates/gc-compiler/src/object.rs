@@ -75,7 +75,7 @@ impl GcEmitter<'_, '_> {
         object
     }
 
-    fn init_field(&mut self, object: ir::Value, field: &FieldLayout, value: ir::Value) {
+    pub(crate) fn init_field(&mut self, object: ir::Value, field: &FieldLayout, value: ir::Value) {
         if field.ty.is_ref() {
             self.init_ref(RefPlace::Field { object, offset: field.offset }, value);
         } else {
@@ -123,7 +123,12 @@ impl GcEmitter<'_, '_> {
         store(self, access, field.ty, value);
     }
 
-    fn field_access(&mut self, object: ir::Value, field: &FieldLayout, trust: Trust) -> Access {
+    pub(crate) fn field_access(
+        &mut self,
+        object: ir::Value,
+        field: &FieldLayout,
+        trust: Trust,
+    ) -> Access {
         self.object_access(object, field.offset, field.ty.size(), regions::STRUCT_FIELD, trust)
     }
 }

@@ -56,6 +56,9 @@ pub const STRUCT_REF_FIELD: Region = 12;
 /// Array elements that are references. They are always accessed in 32 bits.
 pub const ARRAY_REF_ELEMENT: Region = 13;
 
+/// The [poll page](gc_types::VMOffsets::POLL_PAGE_SIZE).
+pub const POLL_PAGE: Region = 14;
+
 /// Whether this region is memory of the heap.
 pub const fn is_heap(region: Region) -> bool {
     matches!(
@@ -115,6 +118,7 @@ fn describe(region: Region) -> Cow<'static, str> {
         CARDS => "cards",
         STRUCT_REF_FIELD => "struct reference",
         ARRAY_REF_ELEMENT => "array reference",
+        POLL_PAGE => "poll page",
         SAFEPOINTS => "safepoints were placed",
         STACK_MAP_SPILL.. => return Cow::Owned(format!("spill {}", region - STACK_MAP_SPILL)),
         _ => return Cow::Owned(format!("embedder {region}")),

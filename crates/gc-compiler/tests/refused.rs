@@ -9,7 +9,7 @@ use gc_compiler::safepoints::{References, place_safepoints};
 use gc_compiler::{
     CompileOptions, Compiler, GcCompiler, GcEmitter, GcFuncEnv, import_function, import_host_call,
 };
-use gc_types::{Abi, CollectorAbi, HostCall};
+use gc_types::{Abi, CollectorAbi, HostCall, Machine};
 
 fn signature(call_conv: CallConv) -> ir::Signature {
     let mut signature = ir::Signature::new(call_conv);
@@ -162,4 +162,59 @@ fn the_address_of_a_function_is_refused() {
     linker.define(0, "self".to_owned(), compiled).unwrap();
     let error = format!("{:#}", linker.link(&compiler).unwrap_err());
     assert!(error.contains("self takes the address of"), "{error}");
+}
+
+/// Vector instructions that x86-64 machines have only with an extension. The error names it.
+#[test]
+fn instructions_that_the_machine_lacks() {
+    type Emit = fn(&mut FunctionBuilder<'_>, ir::Value) -> ir::Value;
+    let cases: [(&[&'static str], &str, Emit); 4] = [
+        (&[], "ssse3", |builder, a| builder.ins().swizzle(a, a)),
+        (&["ssse3"], "sse41", |builder, a| {
+            let a = cast(builder, types::F32X4, a);
+            builder.ins().floor(a)
+        }),
+        (&["sse41"], "fma", |builder, a| {
+            let a = cast(builder, types::F64X2, a);
+            builder.ins().fma(a, a, a)
+        }),
+        (&[], "", |builder, a| builder.ins().iadd(a, a)),
+    ];
+    for (features, missing, emit) in cases {
+        let machine = Machine::new("x86_64", "linux").with_features(features.iter().copied());
+        let abi = Abi::new(CollectorAbi::new("null")).with_machine(machine);
+        let compiler = Compiler::new(&abi, &CompileOptions::default()).unwrap();
+        let mut signature = signature(CallConv::Tail);
+        signature.params.push(AbiParam::new(types::I8X16));
+        signature.returns.push(AbiParam::new(types::I8X16));
+        let mut func = ir::Function::with_name_signature(Default::default(), signature);
+        let mut context = FunctionBuilderContext::new();
+        let mut builder = FunctionBuilder::new(&mut func, &mut context);
+        let entry = builder.create_block();
+        builder.append_block_params_for_function_params(entry);
+        builder.switch_to_block(entry);
+        let value = builder.block_params(entry)[1];
+        let value = emit(&mut builder, value);
+        let value = match builder.func.dfg.value_type(value) {
+            types::I8X16 => value,
+            _ => cast(&mut builder, types::I8X16, value),
+        };
+        builder.ins().return_(&[value]);
+        builder.seal_all_blocks();
+        builder.finalize(compiler.isa().frontend_config());
+        place_safepoints(&mut func, &References::default(), &|_, _| true).unwrap();
+        match compiler.compile(&mut Context::for_function(func)) {
+            Ok(_) => assert_eq!(missing, ""),
+            Err(error) => {
+                let message = format!("the code needs a processor with `{missing}`, which x86_64");
+                assert!(error.to_string().starts_with(&message), "{error}");
+            }
+        }
+    }
+}
+
+/// `value` as a vector of type `ty`.
+fn cast(builder: &mut FunctionBuilder<'_>, ty: ir::Type, value: ir::Value) -> ir::Value {
+    let flags = ir::MemFlagsData::new().with_endianness(ir::Endianness::Little);
+    builder.ins().bitcast(ty, flags, value)
 }

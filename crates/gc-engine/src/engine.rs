@@ -132,6 +132,7 @@ pub struct EngineBuilder {
     collector: Collector,
     heap: HeapOptions,
     max_stack: usize,
+    interruptible: bool,
     #[cfg(feature = "compiler")]
     compile: CompileOptions,
     #[cfg(feature = "compiler")]
@@ -144,6 +145,7 @@ impl EngineBuilder {
             collector,
             heap: HeapOptions { maximum: 2 << 30, ..HeapOptions::default() },
             max_stack: 1 << 20,
+            interruptible: false,
             #[cfg(feature = "compiler")]
             compile: CompileOptions::default(),
             #[cfg(feature = "compiler")]
@@ -225,6 +227,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets whether running code can be interrupted from another thread (default: no). Then each
+    /// loop polls, with one instruction. See [`InterruptHandle`](crate::InterruptHandle).
+    #[must_use]
+    pub fn interruptible(mut self, yes: bool) -> EngineBuilder {
+        self.interruptible = yes;
+        self
+    }
+
     /// Sets the optimization level of Cranelift (default: [`OptLevel::Speed`]).
     #[cfg(feature = "compiler")]
     #[must_use]
@@ -287,7 +297,7 @@ impl EngineBuilder {
         let heaps = Arc::new(HeapFactory::new(self.collector.shared_runtime(), &self.heap)?);
         let abi = self.collector.abi_for(heaps.options());
         let (own, bounds, zeal) = (abi.collector().clone(), abi.bounds(), abi.zeal());
-        let abi = Arc::new(extend(abi));
+        let abi = Arc::new(extend(abi.with_polls(self.interruptible)));
         abi.check_heap(&own, bounds, zeal).context(
             "the embedder's ABI is not one of the engine's heaps (here: the heaps, there: the ABI)",
         )?;

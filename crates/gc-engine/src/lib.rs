@@ -65,7 +65,7 @@ pub use store::Store;
 pub use types::{Signature, Type};
 pub use value::{Params, Results, Value};
 
-pub use gc_jit::{Backtrace, BacktraceFrame, TrapError};
+pub use gc_jit::{Backtrace, BacktraceFrame, InterruptHandle, TrapError};
 pub use gc_runtime::{
     AdaptivePolicy, CollectorOption, FixedPolicy, Growth, HeapError, MemoryPurpose, MemoryRequest,
     MemorySource, OnDemand, PolicyFactory, Reservation, UsedReservation,

@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use crate::{Code, Engine, Params, Results, TypedFunction};
-use anyhow::Result;
-use gc_jit::{JitState, JitStore, VMContextPrefix};
+use anyhow::{Context as _, Result};
+use gc_jit::{InterruptHandle, JitState, JitStore, VMContextPrefix};
 use gc_runtime::{GcStats, GcStore};
 use std::fmt;
 
@@ -91,6 +91,39 @@ impl Store {
     /// results.
     pub fn function<P: Params, R: Results>(&self, name: &str) -> Result<TypedFunction<P, R>> {
         TypedFunction::new(&self.code, name)
+    }
+
+    /// A handle that interrupts the store's code from another thread.
+    ///
+    /// # Errors
+    /// Unless the engine is [interruptible](crate::EngineBuilder::interruptible).
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_engine::{Collector, Engine, Module, Store, Trap, TrapError};
+    ///
+    /// let engine = Engine::builder(Collector::copying()).interruptible(true).build()?;
+    /// let mut module = Module::new(&engine);
+    /// module.function("hang", [], [], |f| f.while_loop(|f| f.i32(1), |_| ()))?;
+    /// let mut store = Store::new(&engine, &module.compile()?)?;
+    ///
+    /// let handle = store.interrupt_handle()?;
+    /// std::thread::spawn(move || handle.interrupt());
+    /// let error = store.function::<(), ()>("hang")?.call(&mut store, ()).unwrap_err();
+    /// assert_eq!(error.downcast::<TrapError>()?.trap, Trap::Interrupt);
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn interrupt_handle(&self) -> Result<InterruptHandle> {
+        let handle = self.inner.jit.interrupt_handle();
+        handle.context("the engine is not interruptible: see `EngineBuilder::interruptible`")
+    }
+
+    /// Takes an [interrupt](InterruptHandle::interrupt) back, so that functions can be called again.
+    ///
+    /// # Errors
+    /// If code of the store runs: it must end first.
+    pub fn clear_interrupt(&mut self) -> Result<()> {
+        self.inner.jit.clear_interrupt()
     }
 
     /// Collects all garbage. Returns false if the collection was skipped because not all roots were

@@ -198,7 +198,7 @@ fn activate_here<S: JitStore>(
     // and are checked here.
     if arch::stack_pointer() < context.stack.limit.get() {
         return Err(CallError::Trap(TrapError {
-            trap: Trap::StackOverflow,
+            trap: at_limit(context),
             detail: None,
             backtrace: store.jit().backtrace(),
         }));
@@ -232,6 +232,12 @@ fn activate_here<S: JitStore>(
     Ok(())
 }
 
+/// The trap of code that reached the stack's limit.
+#[cold]
+fn at_limit(context: &VMStoreContext) -> Trap {
+    if context.is_interrupted() { Trap::Interrupt } else { Trap::StackOverflow }
+}
+
 /// The error of a call that needs a heap that is not usable.
 #[cold]
 fn unusable<S: JitStore>(store: &S, error: HeapError) -> CallError {
@@ -250,6 +256,10 @@ fn failure<S: JitStore>(store: &mut S, status: u64) -> CallError {
     }
     match u8::try_from(status).ok().and_then(Trap::from_code) {
         Some(trap) => {
+            let trap = match trap {
+                Trap::StackOverflow => at_limit(store.jit().context()),
+                trap => trap,
+            };
             let backtrace = Backtrace::symbolize(&store.jit().context().traced);
             CallError::Trap(TrapError { trap, detail: None, backtrace })
         }

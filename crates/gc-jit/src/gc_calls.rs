@@ -6,9 +6,9 @@
 //! roots of the store. The new reference is exposed to compiled code (`expose_gc_ref_to_wasm`) when
 //! it is returned.
 
-use crate::{HostCallShim, JitStore, arch};
+use crate::{HostCallShim, JitStore, exceptions};
 use anyhow::{Result, bail, ensure};
-use gc_types::host_calls::{ExposedRef, Ref};
+use gc_types::host_calls::{ExposedRef, Ref, Thrown};
 use gc_types::{Abi, HostCall, Trap, TypeIndex, VMGcHeader, VMGcKind};
 use std::fmt;
 use std::marker::PhantomData;
@@ -135,7 +135,7 @@ impl<S: JitStore> HostCallTable<S> {
         for (entry, shim) in table.iter_mut().zip(&heap) {
             *entry = shim.address();
         }
-        let unwind = (arch::unwind_stub as *const u8).expose_provenance();
+        let unwind = (exceptions::unwind as *const u8).expose_provenance();
         table[HostCall::UNWIND.index() as usize] = unwind;
         table.extend(embedder.iter().map(HostCallShim::address));
         Ok(HostCallTable { abi: abi.clone(), addresses: table.into(), _store: PhantomData })
@@ -246,5 +246,9 @@ impl<S: JitStore> GcHostCalls for S {
     ) -> Result<()> {
         let array = array.ok_or(Trap::NullReference)?;
         Ok(self.jit_mut().gc_mut().array_fill(&array, index, bits.into(), length)?)
+    }
+
+    fn throw(&mut self, _: *mut u8, exception: Ref) -> Thrown {
+        exceptions::throw(self, exception)
     }
 }

@@ -9,7 +9,7 @@
 //! This is also the only place where a vmctx becomes a reference to a store.
 #![allow(unsafe_code)]
 
-use crate::{CallError, JitStore, TrapError, VMContextPrefix};
+use crate::{CallError, JitStore, ThrownException, TrapError, VMContextPrefix, exceptions};
 use gc_runtime::HeapError;
 use gc_types::host_calls::HostCallResult;
 use gc_types::{HostCall, Trap};
@@ -40,6 +40,10 @@ unsafe fn store_of<'a, S: JitStore>(vmctx: *mut u8) -> &'a mut S {
 /// Runs the body of a host function with the caller's store. Returns the value that the host
 /// function must return: the body's result, or [`HostCall::FAILED`] if the body failed or panicked.
 ///
+/// If the error is a [`ThrownException`], execution continues at the innermost handler of the
+/// calling code that catches the [pending exception](crate::JitState::set_pending_exception). If
+/// there is none, the call ends with this error.
+///
 /// If the error is a [`Trap`], a [`TrapError`] or a [`HeapError`] without context around it, the
 /// call ends as a trap. Any other error ends it as [`CallError::Host`]. A panic is resumed by
 /// [`call`](crate::call) when the compiled frames are gone.
@@ -56,6 +60,11 @@ pub unsafe fn host_call_guard<S: JitStore>(
     let store = unsafe { store_of::<S>(vmctx) };
     let pending = match catch_unwind(AssertUnwindSafe(|| body(store))) {
         Ok(Ok(value)) => return value,
+        Ok(Err(error)) if error.is::<ThrownException>() => match exceptions::is_caught(store) {
+            Ok(true) => return HostCall::FAILED,
+            Ok(false) => Pending::Error(CallError::Host(error)),
+            Err(error) => Pending::Error(classify(store, error)),
+        },
         Ok(Err(error)) => Pending::Error(classify(store, error)),
         Err(payload) => Pending::Panic(payload),
     };

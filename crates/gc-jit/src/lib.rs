@@ -14,6 +14,9 @@
 //!    host function gets the store ([`host_call_guard`]).
 //! 4. From that place a [`StackWalk`] finds every frame and its references. A trap or a failing
 //!    host function resumes at the entry trampoline's handler, and `call` returns a [`CallError`].
+//!    An exception resumes at the handler of a frame that catches it.
+//! 5. If [loops are polled](gc_types::Abi::polls), an [`InterruptHandle`] ends a call from another
+//!    thread.
 //!
 //! The only global state is the registry of published code, the signal handler that reads it, and
 //! three thread-local words: the context of the store whose compiled code runs on the thread, the
@@ -27,9 +30,11 @@ mod call;
 mod code_memory;
 mod entry;
 mod error;
+mod exceptions;
 mod gc_calls;
 mod guard;
 mod host_calls;
+mod interrupt;
 mod registry;
 mod saved;
 mod signals;
@@ -49,11 +54,13 @@ pub use call::{call, call_host};
 pub use code_memory::{CodeMemory, FrameInfo};
 pub use entry::EntryTrampoline;
 pub use error::{CallError, TrapError};
+pub use exceptions::ThrownException;
 pub use gc_calls::HostCallTable;
 pub use guard::host_call_guard;
 #[doc(hidden)]
 pub use host_calls::HostCallBody;
 pub use host_calls::HostCallShim;
+pub use interrupt::InterruptHandle;
 pub use registry::lookup_code;
 pub use saved::{SavedImage, is_saved, save};
 pub use state::{JitState, JitStore, StackRoots};

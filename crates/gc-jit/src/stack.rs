@@ -47,7 +47,7 @@ impl VMStoreContext {
         let here = native_stack();
         if self.stack.activation.get().is_null() {
             let limit = arch::stack_pointer().saturating_sub(max_stack);
-            self.stack.limit.set(limit.max(stack_bounds::lowest_for_compiled_code()));
+            self.set_stack_limit(limit.max(stack_bounds::lowest_for_compiled_code()));
             self.native_stack.set(here);
             return true;
         }
@@ -62,7 +62,7 @@ impl VMStoreContext {
         impl Drop for Resume<'_> {
             fn drop(&mut self) {
                 let Resume(context, suspended) = *self;
-                context.stack.limit.set(suspended.limit);
+                context.set_stack_limit(suspended.limit);
                 context.stack.last_exit_fp.set(suspended.last_exit_fp);
                 context.stack.activation.set(suspended.activation);
                 context.native_stack.set(suspended.native);

@@ -7,13 +7,18 @@
 //! [`call`](crate::call) takes the whole store, and a host function gets the whole store.
 #![allow(unsafe_code)]
 
+use crate::exceptions::Exception;
 use crate::guard::Pending;
+use crate::interrupt::Interrupt;
+use crate::traced::TracedPcs;
+use crate::walk::RawFrames;
 use crate::{
-    Backtrace, CodeMemory, HostCallTable, StackWalk, VMContextPrefix, VMFuncRef, VMStoreContext,
-    signals, walk,
+    Backtrace, CallError, CodeMemory, HostCallTable, InterruptHandle, StackWalk, VMContextPrefix,
+    VMFuncRef, VMStoreContext, signals, walk,
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use gc_runtime::{FrameSlot, GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
+use gc_types::VMGcRef;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A store for compiled code.
@@ -65,6 +70,14 @@ pub trait JitStore: Sized {
     fn is_subtype(&self, actual: u32, expected: u32) -> bool {
         actual == expected
     }
+
+    /// Whether a handler for `tag` catches `exception`. The handler is in code that runs with the
+    /// vmctx of the number `vmctx`. The exception's tag is in the heap and therefore untrusted. By
+    /// default only handlers without a tag catch anything.
+    fn catches(&self, vmctx: usize, tag: u32, exception: &VMGcRef) -> bool {
+        let (_, _, _) = (vmctx, tag, exception);
+        false
+    }
 }
 
 /// The driver's part of a store of type `S`: the heap, the context that compiled code reads, and
@@ -97,6 +110,11 @@ pub struct JitState<S> {
     gc: GcStore,
     /// The reason why the innermost activation is being unwound.
     pending: Mutex<Option<Pending>>,
+    /// The compiled functions that were on the stack when the last call failed otherwise than by a
+    /// trap.
+    failed: Option<Box<TracedPcs>>,
+    /// The exception that is being thrown through the host.
+    pub(crate) exception: Exception,
     /// The table of host functions to which the context points, with the ABI of the store's code.
     host_calls: HostCallTable<S>,
     /// Code that must live as long as the store.
@@ -117,7 +135,8 @@ impl<S: JitStore> JitState<S> {
     ///
     /// # Errors
     /// If that ABI is for another kind of heap (the error names the difference), if the heap's memory
-    /// [was replaced](GcStore::check_memory), or if the signal handler cannot be installed.
+    /// [was replaced](GcStore::check_memory), if the signal handler cannot be installed, or if the
+    /// system refuses the page that loops poll.
     pub fn new(
         gc: GcStore,
         host_calls: &HostCallTable<S>,
@@ -128,10 +147,16 @@ impl<S: JitStore> JitState<S> {
         )?;
         signals::install()?;
         let heap = gc.heap().core().memory.mapping();
+        let interrupt = match host_calls.abi().polls() {
+            true => Some(Arc::new(Interrupt::new()?)),
+            false => None,
+        };
         let mut state = JitState {
-            context: Arc::new(VMStoreContext::new(heap, host_calls.as_ptr())),
+            context: Arc::new(VMStoreContext::new(heap, host_calls.as_ptr(), interrupt)),
             gc,
             pending: Mutex::new(None),
+            failed: None,
+            exception: Exception::default(),
             host_calls: host_calls.clone(),
             code: Vec::new(),
             max_stack,
@@ -255,12 +280,54 @@ impl<S: JitStore> JitState<S> {
 
     /// Records why the innermost activation is being unwound.
     pub(crate) fn set_pending(&mut self, why: Pending) {
+        if let Pending::Error(CallError::Host(_)) = why {
+            self.trace_failure();
+        }
         *self.pending.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 
     /// Takes the recorded reason.
     pub(crate) fn take_pending(&mut self) -> Option<Pending> {
         self.pending.get_mut().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Records the compiled functions on the stack, unless an error is passed on by a host function
+    /// whose callee has failed: then they are recorded already, with those that are gone.
+    fn trace_failure(&mut self) {
+        let traced = TracedPcs::new();
+        // SAFETY: as for `stack_walk`.
+        traced.note(unsafe { RawFrames::from_exit(&self.context) }.pcs(), false);
+        if !self.failed.as_ref().is_some_and(|inner| inner.contains(&traced)) {
+            self.failed = Some(Box::new(traced));
+        }
+    }
+
+    /// Takes the compiled functions that were on the stack when a call last failed because of an
+    /// error of a host function, or because of an exception that nobody caught. `None` if there was
+    /// no such error since this was last called, or without the feature `backtrace`. A
+    /// [`TrapError`](crate::TrapError) has a backtrace itself.
+    pub fn take_backtrace(&mut self) -> Option<Backtrace> {
+        let backtrace = Backtrace::symbolize(&*self.failed.take()?);
+        (!backtrace.is_empty()).then_some(backtrace)
+    }
+
+    /// A handle that interrupts the store's code from another thread. `None` if
+    /// [loops are not polled](gc_types::Abi::polls).
+    pub fn interrupt_handle(&self) -> Option<InterruptHandle> {
+        InterruptHandle::new(&self.context)
+    }
+
+    /// Takes an [interrupt](InterruptHandle::interrupt) back, so that code can be called again.
+    ///
+    /// # Errors
+    /// If code of the store is on a stack: it must end first.
+    pub fn clear_interrupt(&mut self) -> Result<()> {
+        let is_suspended = !self.context.suspended.get().is_null();
+        ensure!(!self.is_active() && !is_suspended, "the interrupted code has not ended");
+        if let Some(interrupt) = &self.context.interrupt {
+            interrupt.clear();
+        }
+        Ok(())
     }
 
     /// Whether compiled code of this store is on a stack.

@@ -46,4 +46,37 @@ impl TracedPcs {
         let kept = &self.pcs[..frames.min(self.pcs.len())];
         (kept.iter().map(|pc| pc.load(Ordering::Relaxed)), frames - kept.len())
     }
+
+    /// Whether the outer frames of these are those of `outer`, as far as both are recorded. Then these
+    /// frames are the ones of `outer`, and of further functions that were called by them.
+    pub(crate) fn contains(&self, outer: &TracedPcs) -> bool {
+        let [count, outer_count] = [self, outer].map(|one| one.frames.load(Ordering::Relaxed));
+        let Some(further) = count.checked_sub(outer_count) else { return false };
+        let (kept, _) = self.kept();
+        let (outer, _) = outer.kept();
+        kept.skip(further).zip(outer).all(|(a, b)| a == b)
+    }
+}
+
+#[cfg(all(test, feature = "backtrace"))]
+mod tests {
+    use super::*;
+
+    fn traced(pcs: impl IntoIterator<Item = usize>) -> TracedPcs {
+        let traced = TracedPcs::new();
+        traced.note(pcs.into_iter(), false);
+        traced
+    }
+
+    #[test]
+    fn frames_contain_their_outer_ones() {
+        let all = traced([50, 40, 30]);
+        assert!(all.contains(&all));
+        assert!(all.contains(&traced([40, 30])) && all.contains(&traced([])));
+        assert!(!all.contains(&traced([40, 31])) && !all.contains(&traced([60, 50, 40, 30])));
+        // More frames than are recorded.
+        let deep = traced((1..201).rev());
+        assert!(deep.contains(&traced((1..151).rev())) && deep.contains(&traced((1..4).rev())));
+        assert!(!deep.contains(&traced((2..152).rev())));
+    }
 }

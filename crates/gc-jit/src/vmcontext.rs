@@ -2,9 +2,11 @@
 //! that their offsets are those of [`VMOffsets`].
 
 use crate::Activation;
+use crate::interrupt::Interrupt;
 use crate::traced::TracedPcs;
 use gc_runtime::HeapMapping;
 use gc_types::{NULL_PAGE_SIZE, Trap, VMOffsets, ValRaw};
+use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -49,7 +51,7 @@ impl<T> Pointer<T> {
 
 impl<T> Default for Pointer<T> {
     fn default() -> Pointer<T> {
-        Pointer::new(std::ptr::null_mut())
+        Pointer::new(null_mut())
     }
 }
 
@@ -77,6 +79,34 @@ pub(crate) struct SuspendedStack {
     pub(crate) next: *const SuspendedStack,
 }
 
+/// The place where execution continues when a host function has failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// The address of the handler. Never zero.
+    pub(crate) pc: usize,
+    pub(crate) fp: usize,
+    pub(crate) sp: usize,
+    /// The word that the handler gets.
+    pub(crate) payload: u64,
+}
+
+/// An optional [`Place`].
+#[derive(Debug, Default)]
+pub(crate) struct NextPlace([Word; 4]);
+
+impl NextPlace {
+    pub(crate) fn set(&self, Place { pc, fp, sp, payload }: Place) {
+        let words = [pc, fp, sp, payload as usize];
+        self.0.iter().zip(words).for_each(|(word, value)| word.set(value));
+    }
+
+    pub(crate) fn take(&self) -> Option<Place> {
+        let [pc, fp, sp, payload] = [0, 1, 2, 3].map(|n: usize| self.0[n].get());
+        self.0[0].set(0);
+        (pc != 0).then_some(Place { pc, fp, sp, payload: payload as u64 })
+    }
+}
+
 /// The data that all vmctxs of one store share. Compiled code reads and writes the fields that have
 /// offsets in [`VMOffsets`]. The signal handler uses the rest.
 ///
@@ -91,7 +121,8 @@ pub struct VMStoreContext {
     host_calls: Pointer<*const u8>,
     /// The place where host-call trampolines store their result.
     host_result: AtomicU64,
-    reserved: Word,
+    /// The page that loops read. Null if they do not.
+    poll_page: Pointer<u8>,
     /// The type display table.
     pub(crate) type_displays: Pointer<u32>,
     /// Function references by id.
@@ -102,6 +133,11 @@ pub struct VMStoreContext {
     pub(crate) native_stack: Word,
     /// The stack that was suspended last. Null if there is none.
     pub(crate) suspended: Pointer<SuspendedStack>,
+    /// The handler of the exception that the failing host function throws. If it is not set,
+    /// execution continues at the handler of the innermost activation.
+    pub(crate) next_place: NextPlace,
+    /// What interrupts the code. `None` if loops are not polled.
+    pub(crate) interrupt: Option<Arc<Interrupt>>,
     /// The addresses of the heap with which the store began, which has no memory if the store began
     /// without one.
     first_heap: Arc<HeapMapping>,
@@ -113,21 +149,42 @@ pub struct VMStoreContext {
 
 impl VMStoreContext {
     /// Creates the context of a store with `heap`. `host_calls` must live as long as the context.
-    pub(crate) fn new(heap: Arc<HeapMapping>, host_calls: *const *const u8) -> VMStoreContext {
+    pub(crate) fn new(
+        heap: Arc<HeapMapping>,
+        host_calls: *const *const u8,
+        interrupt: Option<Arc<Interrupt>>,
+    ) -> VMStoreContext {
         VMStoreContext {
             stack: VMStack::default(),
             host_calls: Pointer::new(host_calls.cast_mut()),
             host_result: AtomicU64::new(0),
-            reserved: Word::default(),
+            poll_page: Pointer::new(interrupt.as_ref().map_or(null_mut(), |it| it.page())),
             type_displays: Pointer::default(),
             func_refs: Pointer::default(),
             func_refs_len: Word::default(),
             native_stack: Word::default(),
             suspended: Pointer::default(),
+            next_place: NextPlace::default(),
+            interrupt,
             first_heap: heap,
             made_heap: OnceLock::new(),
             traced: TracedPcs::new(),
         }
+    }
+
+    /// Sets the lowest stack pointer that compiled code may have. If the code is interrupted, no
+    /// stack pointer is allowed.
+    #[inline(always)]
+    pub(crate) fn set_stack_limit(&self, limit: usize) {
+        self.stack.limit.set(limit);
+        if let Some(interrupt) = &self.interrupt {
+            interrupt.hold(&self.stack.limit);
+        }
+    }
+
+    /// Whether the code is interrupted.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupt.as_ref().is_some_and(|interrupt| interrupt.is_requested())
     }
 
     /// The addresses of the heap with which the store began.
@@ -157,8 +214,10 @@ impl VMStoreContext {
     /// The trap for a fault at `address` of an instruction that may fault with `trap`. `None` if
     /// compiled code cannot fault there. It is for the signal handler.
     pub(crate) fn classify_fault(&self, trap: Trap, address: usize) -> Option<Trap> {
-        if !matches!(trap, Trap::NullReference | Trap::CorruptHeap) {
-            return Some(trap);
+        match trap {
+            Trap::NullReference | Trap::CorruptHeap => {}
+            Trap::Interrupt => return self.interrupt.as_ref()?.is_poll(address).then_some(trap),
+            _ => return Some(trap),
         }
         // A null function reference is an address, not an index into the heap.
         let func_ref_size = VMOffsets::HOST.func_ref_size() as usize;
@@ -296,6 +355,7 @@ const _: () = {
         VMStack.activation = store_activation;
         VMStoreContext.host_calls = store_host_calls;
         VMStoreContext.host_result = store_host_result;
+        VMStoreContext.poll_page = store_poll_page;
         VMStoreContext.type_displays = store_type_displays;
         VMStoreContext.func_refs = store_func_refs;
         VMStoreContext.func_refs_len = store_func_refs_len;
@@ -310,8 +370,6 @@ const _: () = {
         VMHostFuncContext.function = vmctx_prefix_size;
         Activation.previous = activation_previous;
         Activation.entry_fp = activation_entry_fp;
-        Activation.handler_pc = activation_handler_pc;
-        Activation.frame_offset = activation_frame_offset;
     }
     assert!(offset_of!(VMStoreContext, stack) == 0);
     assert!(size_of::<VMFuncRef>() == O.func_ref_size() as usize);

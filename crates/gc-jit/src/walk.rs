@@ -200,12 +200,8 @@ impl Frame<'_> {
 
     /// The vmctx of the function, if the image names a slot in which the function keeps it.
     pub fn vmctx(&self) -> Option<*mut u8> {
-        let offset = self.code.offset_of(self.pc - 1)?;
-        let slot = self.code.image().function_at(offset)?.vmctx_slot?;
-        let slot: *const *mut u8 = std::ptr::with_exposed_provenance(self.fp - slot as usize);
-        // SAFETY: the slot is part of the frame, which is on the stack as long as the walk is
-        // borrowed. The function wrote the slot before it called anything.
-        Some(unsafe { slot.read() })
+        // SAFETY: the frame is on the stack as long as the walk is borrowed.
+        unsafe { vmctx_of(&self.code, RawFrame { pc: self.pc, fp: self.fp }) }
     }
 
     /// The references that are live in this frame, as `(slot, word)`.
@@ -218,6 +214,18 @@ impl Frame<'_> {
         });
         roots
     }
+}
+
+/// The vmctx of the function of a frame, if the image names a slot in which the function keeps it.
+///
+/// # Safety
+/// The frame is on the stack and runs `code`.
+pub(crate) unsafe fn vmctx_of(code: &CodeMemory, frame: RawFrame) -> Option<*mut u8> {
+    let offset = code.offset_of(frame.pc - 1)?;
+    let slot = code.image().vmctx_slot_at(offset)?;
+    let slot: *const *mut u8 = std::ptr::with_exposed_provenance(frame.fp - slot as usize);
+    // SAFETY: the slot is part of the frame. The function wrote it before it called anything.
+    Some(unsafe { slot.read() })
 }
 
 /// The number of the stack map of the return address `pc`. A call without a stack map has no live
@@ -326,8 +334,13 @@ impl StackWalk<'_> {
         self.frames.activation
     }
 
+    /// The code of the last frame.
+    pub(crate) fn code(&self) -> Option<&CodeMemory> {
+        self.code.as_deref()
+    }
+
     /// The next frame. Its code is then in `self.code`.
-    fn advance(&mut self) -> Option<Result<RawFrame, IncompleteWalk>> {
+    pub(crate) fn advance(&mut self) -> Option<Result<RawFrame, IncompleteWalk>> {
         let frame = match self.frames.next()? {
             Ok(frame) => frame,
             Err(why) => return Some(Err(IncompleteWalk { why: why.to_owned() })),

@@ -20,8 +20,8 @@ fn main() -> Result<()> {
     let number: Option<i32> =
         args.next().map(|number| number.parse()).transpose().context("NUMBER must be a number")?;
     ensure!(args.next().is_none(), "{usage}");
-    // The configuration must be the one of `reclaim compile`, here the default.
-    let engine = Engine::new(&Config::new())?;
+    // The configuration must be the one of `reclaim compile`, whose programs can be interrupted.
+    let engine = Engine::new(Config::new().interruptible(true))?;
     // SAFETY: the user trusts the file, and no one changes it while the program runs.
     let module = unsafe { Module::deserialize_file(&engine, &file)? };
     let mut store = Store::new(&engine, ())?;

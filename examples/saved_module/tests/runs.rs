@@ -31,7 +31,7 @@ fn the_number_is_optional() {
         (func (export "two") (result i32) (i32.const 2))
         (func (export "next") (param i32) (result i32)
             (i32.add (local.get 0) (i32.const 1))))"#;
-    let engine = Engine::new(&Config::new()).expect("an engine");
+    let engine = Engine::new(Config::new().interruptible(true)).expect("an engine");
     let saved = Module::new(&engine, wat).and_then(|module| module.serialize());
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("two.elf");
     std::fs::write(&file, saved.expect("a saved module")).expect("the file is written");

@@ -45,7 +45,7 @@ type State = Vec<Object>;
 
 /// The fresh objects of a function.
 pub(super) struct Fresh {
-    /// The fresh objects at the beginning of each block. `None` for unreachable blocks.
+    /// The fresh objects at the beginning of each block. `None` for blocks that are never entered.
     start: SecondaryMap<Block, Option<State>>,
 }
 
@@ -77,7 +77,8 @@ impl Fresh {
         block: Block,
         mut look: impl FnMut(Inst, &Now<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut state = self.start[block].clone().unwrap_or_default();
+        // A block that is never entered has no laws to keep.
+        let Some(mut state) = self.start[block].clone() else { return Ok(()) };
         for inst in view.func.layout.block_insts(block) {
             look(inst, &Now { view, state: &state })?;
             step(view, &mut state, block, inst);
@@ -90,7 +91,11 @@ impl Fresh {
     fn leave(&mut self, view: &View<'_>, state: &State, last: Inst) -> bool {
         let dfg = &view.func.dfg;
         let mut changed = false;
-        for call in view.destinations(last) {
+        let decided = decided(view, last);
+        for (at, call) in view.destinations(last).iter().enumerate() {
+            if decided.is_some_and(|taken| taken != (at == 0)) {
+                continue;
+            }
             let target = call.block(&dfg.value_lists);
             let mut arriving: State = state
                 .iter()
@@ -129,6 +134,18 @@ impl Fresh {
             }
         }
         changed
+    }
+}
+
+/// Whether a conditional branch is taken, if its condition compares constants. The loop that
+/// initializes the elements of an array is not entered if the array has none.
+fn decided(view: &View<'_>, branch: Inst) -> Option<bool> {
+    let InstructionData::Brif { arg, .. } = view.func.dfg.insts[branch] else { return None };
+    match view.definition(arg)?.1 {
+        InstructionData::IntCompare { cond: IntCC::NotEqual, args: [a, b], .. } => {
+            Some(view.evaluate(a)? != view.evaluate(b)?)
+        }
+        _ => None,
     }
 }
 

@@ -141,6 +141,8 @@ impl Solver<'_, '_> {
         match arg {
             BlockArg::Value(value) => self.kind(value),
             BlockArg::TryCallRet(n) => self.call_result(inst, n as usize, ty),
+            // A handler gets the exception in the first register, and nothing in the second one.
+            BlockArg::TryCallExn(0) => Kind::REF,
             BlockArg::TryCallExn(_) => Kind::WIDE,
         }
     }

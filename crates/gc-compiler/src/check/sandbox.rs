@@ -12,8 +12,9 @@
 //! 5. A reference in memory is accessed in 32 bits.
 //! 6. A value that is passed or returned as a reference is 32 bits wide. So parameters and results
 //!    can be trusted to be.
-//! 7. A native address is a native pointer plus a bounded value. A pointer comes from a parameter,
-//!    a result, or memory that the host keeps, and never from the heap. The same is true of the
+//! 7. A native address is a native pointer plus a bounded value: one that is narrow, or that was
+//!    compared with a length that the host keeps. A pointer comes from a parameter, a result, or
+//!    memory that the host keeps, and never from the heap. The same is true of the
 //!    address of called code, and of values that are passed or returned as pointers. The vmctx's
 //!    prefix and the place of host results are not written.
 //! 8. An access to a stack slot is inside it, and a slot holds either pointers or other values.
@@ -229,7 +230,8 @@ impl Sandbox<'_, '_> {
             [false, true] => (args[1], args[0]),
             _ => return WRONG,
         };
-        if !(self.is_bounded(offset, true) || self.view.iconst(offset).is_some()) {
+        let is_bounded = self.is_bounded(offset, true) || self.view.iconst(offset).is_some();
+        if !(is_bounded || self.is_within_length(address, offset)) {
             return Err("a native address with an unbounded offset");
         }
         self.is_native_address(pointer, depth - 1)
@@ -277,6 +279,60 @@ impl Sandbox<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the block traps, before it computes `address`, unless `offset` is within a length that
+    /// the host keeps. The offset may be an index that is multiplied by the size of an element, and
+    /// the length that of the elements. What is compared may be the offset plus a constant, if the
+    /// sum cannot overflow.
+    fn is_within_length(&self, address: Value, offset: Value) -> bool {
+        const LARGEST_ELEMENT: i64 = 4;
+        let Some((inst, _)) = self.view.definition(address) else { return false };
+        let Some(block) = self.view.func.layout.inst_block(inst) else { return false };
+        let scaled = self
+            .view
+            .binary(Opcode::Ishl, offset)
+            .filter(|[_, shift]| matches!(self.view.iconst(*shift), Some(0..=LARGEST_ELEMENT)));
+        let bounded = [Some(offset), scaled.map(|[index, _]| index)];
+        let bounded = bounded.map(|value| value.map(|value| self.view.same(value)));
+        let before = self.view.func.layout.block_insts(block).take_while(|other| *other != inst);
+        // The length may change in a call, but memory and tables do not shrink.
+        before.filter_map(|other| self.within_length(other)).any(|mut compared| {
+            loop {
+                if bounded.contains(&Some(self.view.same(compared))) {
+                    return true;
+                }
+                match self.view.definition(compared) {
+                    Some((_, InstructionData::IntAddTrap { args: [sum, constant], .. }))
+                        if self.view.iconst(constant).is_some() =>
+                    {
+                        compared = sum;
+                    }
+                    _ => return false,
+                }
+            }
+        })
+    }
+
+    /// The value that is within a length that the host keeps unless `inst` traps.
+    fn within_length(&self, inst: Inst) -> Option<Value> {
+        let (condition, _, true) = trap_condition(self.view.func, inst)? else { return None };
+        let InstructionData::IntCompare { cond, args: [value, length], .. } =
+            self.view.definition(condition)?.1
+        else {
+            return None;
+        };
+        let is_above =
+            matches!(cond, IntCC::UnsignedGreaterThan | IntCC::UnsignedGreaterThanOrEqual);
+        let is_length = match self.view.definition(length)? {
+            (_, InstructionData::UnaryImm { opcode: Opcode::Iconst, .. }) => true,
+            (load, InstructionData::Load { opcode: Opcode::Load, .. }) => {
+                let region = self.view.region(load)?;
+                self.view.cx.types.memory(region) == Memory::Native
+            }
+            _ => false,
+        };
+        (is_above && is_length).then_some(value)
     }
 
     /// Whether the block traps, before it computes the address, unless the index plus at least

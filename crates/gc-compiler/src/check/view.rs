@@ -233,7 +233,8 @@ impl<'a> View<'a> {
 
     fn evaluate_to(&self, value: Value, depth: u32) -> Option<u64> {
         let depth = depth.checked_sub(1)?;
-        match self.definition(value)?.1 {
+        let bits = self.func.dfg.value_type(value).bits();
+        let result = match self.definition(value)?.1 {
             InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => {
                 u64::try_from(imm.bits()).ok()
             }
@@ -242,14 +243,19 @@ impl<'a> View<'a> {
                 let a = self.evaluate_to(a, depth)?;
                 match opcode {
                     Opcode::Iadd => a.checked_add(self.evaluate_to(b, depth)?),
-                    Opcode::Ishl => a.checked_shl(u32::try_from(self.evaluate_to(b, depth)?).ok()?),
+                    Opcode::Ishl => {
+                        let by = u32::try_from(self.evaluate_to(b, depth)?).ok()?;
+                        a.checked_mul(1_u64.checked_shl(by)?)
+                    }
                     // The mask may be negative, because it rounds.
                     Opcode::Band => Some(a & self.iconst(b)?.cast_unsigned()),
                     _ => None,
                 }
             }
             _ => None,
-        }
+        };
+        // Results that wrapped are not known.
+        result.filter(|result| result.checked_shr(bits).is_none_or(|above| above == 0))
     }
 
     /// The operands of `value`, if it is the result of this operation.
@@ -301,6 +307,10 @@ impl<'a> View<'a> {
             Opcode::Uload8 | Opcode::Sload8 | Opcode::Istore8 => 1,
             Opcode::Uload16 | Opcode::Sload16 | Opcode::Istore16 => 2,
             Opcode::Uload32 | Opcode::Sload32 | Opcode::Istore32 => 4,
+            // They widen eight bytes to a vector.
+            Opcode::Uload8x8 | Opcode::Sload8x8 => 8,
+            Opcode::Uload16x4 | Opcode::Sload16x4 => 8,
+            Opcode::Uload32x2 | Opcode::Sload32x2 => 8,
             _ => ty.bytes(),
         };
         let address = dfg.resolve_aliases(address);

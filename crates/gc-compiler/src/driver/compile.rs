@@ -1,6 +1,6 @@
 //! [`Compiler`]: Cranelift with the settings that compiled code needs, and [`CompiledFunction`], its output.
 
-use super::{machine, names, refuse, signature};
+use super::{machine, names, polls, refuse, signature};
 use anyhow::{Context as _, Result, anyhow, bail};
 use cranelift_codegen::binemit::Reloc as RelocKind;
 use cranelift_codegen::control::ControlPlane;
@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{self, ExternalName, Opcode, TrapCode};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, FinalizedMachExceptionHandler, FinalizedRelocTarget};
-use gc_types::{Abi, CallSignature, HandlerSite, HostCall, Trap};
+use gc_types::{Abi, CallSignature, HandlerSite, HostCall, Trap, TypeWord};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
@@ -73,6 +73,17 @@ impl CompileOptions {
     /// With the single-pass allocator, two values never share a stack slot. If references live
     /// long, a frame has two thirds of a byte for each instruction.
     pub const HUGE_FUNCTION: usize = 100_000;
+}
+
+/// What an instruction of a [`CompiledFunction`] refers to, outside of the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Symbol {
+    /// A function of the same image, by its number.
+    Function(u32),
+    /// The trampoline of a host call.
+    HostCall(HostCall),
+    /// The word of a type.
+    TypeWord(TypeWord),
 }
 
 /// The target of a relocation.
@@ -140,7 +151,6 @@ pub struct CompiledFunction {
     pub(crate) srclocs: Vec<(u32, u32, u32)>,
     /// The distance in bytes from the vmctx slot up to the frame pointer.
     pub(crate) vmctx_slot: Option<u32>,
-    disassembly: Option<String>,
 }
 
 impl CompiledFunction {
@@ -154,14 +164,34 @@ impl CompiledFunction {
         &self.code
     }
 
-    /// Cranelift's disassembly, if the context asked for it with `want_disasm`.
-    pub fn disassembly(&self) -> Option<&str> {
-        self.disassembly.as_deref()
+    /// The fields in the code that the linker fills in: the offset in bytes of each, which is inside
+    /// an instruction, and what it refers to. In no order.
+    pub fn symbols(&self) -> impl Iterator<Item = (u32, Symbol)> {
+        self.relocs.iter().filter_map(|reloc| {
+            let symbol = match reloc.target {
+                RelocTarget::Function(index) => Symbol::Function(index),
+                RelocTarget::HostCall(index) => Symbol::HostCall(HostCall::from_index(index)),
+                RelocTarget::TypeWord(code) => Symbol::TypeWord(TypeWord::from_code(code)?),
+                RelocTarget::Itself(_) => return None,
+            };
+            Some((reloc.offset, symbol))
+        })
+    }
+
+    /// Where the code comes from: `(first, end, source location)`, ascending. The offsets are in
+    /// bytes. Code without a source location is left out.
+    pub fn locations(&self) -> &[(u32, u32, u32)] {
+        &self.srclocs
     }
 
     /// The code offset in bytes of each trapping instruction, and its trap, ascending.
     pub fn traps(&self) -> &[(u32, Trap)] {
         &self.traps
+    }
+
+    /// The calls with handlers, ascending. The offsets are relative to the function's start.
+    pub fn handlers(&self) -> &[HandlerSite] {
+        &self.handlers
     }
 
     /// The safepoints with live references: `(return-address offset, frame size, slot offsets)`,
@@ -251,16 +281,21 @@ impl Compiler {
         &*self.isa
     }
 
-    /// Compiles the function in `context`. Clear the context before you compile another function
+    /// Compiles the function in `context`. Inserts a poll in each loop if the [`Abi`]
+    /// [says so](Abi::polls). Clear the context before you compile another function
     /// with it.
     ///
     /// # Errors
     /// If the function does not verify, exceeds a limit of Cranelift, has a trap code that is not a
-    /// [`Trap`], or needs a library function. If the function or one of its callees has a wrong
+    /// [`Trap`], or needs a library function. An operation that the machine of the [`Abi`] has no
+    /// instruction for needs one; the error names the extension with the instruction. If the function or one of its callees has a wrong
     /// calling convention. If one of its calls may collect and
     /// [`place_safepoints`](crate::safepoints::place_safepoints) was not called for it.
     pub fn compile(&self, context: &mut Context) -> Result<CompiledFunction> {
         refuse::refuse(&context.func)?;
+        if self.abi.polls() {
+            polls::insert(&mut context.func, &self.abi.offsets())?;
+        }
         let huge = weight(&context.func) >= self.huge_function;
         let calls_by_reference = calls_by_reference(&context.func);
         let isa = if huge { &*self.huge_isa } else { &*self.isa };
@@ -290,6 +325,14 @@ impl Compiler {
                         names::TYPE_WORD_NAMESPACE => RelocTarget::TypeWord(name.index),
                         other => bail!("a call to {name} has the unknown namespace {other}"),
                     }
+                }
+                FinalizedRelocTarget::ExternalName(ExternalName::LibCall(call))
+                    if let Some(extension) = machine::extension_for(*call) =>
+                {
+                    bail!(
+                        "the code needs a processor with `{extension}`, which {} does not have",
+                        self.abi.machine()
+                    )
                 }
                 FinalizedRelocTarget::ExternalName(other) => {
                     bail!("the code needs {}, which is not available", other.display(None))
@@ -366,7 +409,6 @@ impl Compiler {
             handlers,
             srclocs,
             vmctx_slot,
-            disassembly: compiled.vcode,
         })
     }
 

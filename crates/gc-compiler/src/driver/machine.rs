@@ -4,6 +4,7 @@
 use super::compile::RelocTarget;
 use anyhow::{Context as _, Result, anyhow, bail};
 use cranelift_codegen::binemit::Reloc;
+use cranelift_codegen::ir::LibCall;
 use cranelift_codegen::isa;
 use cranelift_codegen::settings::Configurable;
 use gc_types::Machine;
@@ -28,6 +29,20 @@ pub(super) fn backend(machine: &Machine) -> Result<isa::Builder> {
             .with_context(|| format!("cannot compile for {triple} with {feature}"))?;
     }
     Ok(backend)
+}
+
+/// The extension with which `call` is an instruction of an x86-64 machine. There are no library
+/// functions, so code that would call one needs the extension.
+pub(super) fn extension_for(call: LibCall) -> Option<&'static str> {
+    use LibCall::*;
+    match call {
+        CeilF32 | CeilF64 | FloorF32 | FloorF64 | NearestF32 | NearestF64 | TruncF32 | TruncF64 => {
+            Some("sse41")
+        }
+        FmaF32 | FmaF64 => Some("fma"),
+        X86Pshufb => Some("ssse3"),
+        _ => None,
+    }
 }
 
 /// Whether a relocation of this kind may refer to `target`. A load of an address from a table can

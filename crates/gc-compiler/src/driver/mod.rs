@@ -14,11 +14,12 @@ mod compile;
 mod link;
 mod machine;
 mod names;
+mod polls;
 mod refuse;
 mod signature;
 mod trampoline;
 
-pub use compile::{CompileOptions, CompiledFunction, Compiler, OptLevel};
+pub use compile::{CompileOptions, CompiledFunction, Compiler, OptLevel, Symbol};
 pub use link::ImageLinker;
 pub(crate) use names::zero_extended;
 pub use names::{

@@ -137,6 +137,32 @@ fn errors_in_addresses_are_found() {
                 })
             }
         }),
+        plant("an index that was in a vector", &[WIDE], |f, i| {
+            is_heap(f, i) && {
+                let [base, index] = parts(f, i);
+                with_address(f, i, |c, _| {
+                    let vector = c.ins().splat(types::I64X2, index);
+                    let lane = c.ins().extractlane(vector, 1);
+                    c.ins().iadd(base, lane)
+                })
+            }
+        }),
+        plant("an address that was in a vector", &[NO_SUM], |f, i| {
+            is_heap(f, i)
+                && with_address(f, i, |c, address| {
+                    let vector = c.ins().scalar_to_vector(types::I64X2, address);
+                    c.ins().extractlane(vector, 0)
+                })
+        }),
+        plant("a vector beyond its fresh object", &[BEYOND], |f, i| {
+            let is_last = is_store(f, i, regions::STRUCT_FIELD) && !has_trap(f, i);
+            is_last && {
+                let bytes = f.dfg.constants.insert([0; 16].as_slice().into());
+                let vector = FuncCursor::new(f).at_inst(i).ins().vconst(types::I8X16, bytes);
+                f.dfg.inst_args_mut(i)[0] = vector;
+                true
+            }
+        }),
         plant("an index that is not cut to 32 bits", &[WIDE], |f, i| {
             is_heap(f, i) && has_trap(f, i) && {
                 let [base, index] = parts(f, i);

@@ -8,10 +8,12 @@ mod body;
 mod callee;
 mod control;
 mod objects;
+mod values;
 
-pub use body::{Body, Outcome, Variable};
+pub use body::{Body, Outcome};
 pub use callee::{Callee, FunctionHandle};
 pub use objects::{ArrayType, StructType};
+pub use values::Variable;
 
 use crate::{Code, Engine, Signature, Type};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};

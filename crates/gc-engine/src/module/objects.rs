@@ -1,6 +1,6 @@
 //! Structs and arrays: their types and operations.
 
-use super::body::NOT_A_REFERENCE;
+use super::values::NOT_A_REFERENCE;
 use super::{Body, header_word};
 use anyhow::{Result, anyhow, ensure};
 use cranelift_codegen::ir::{self, InstBuilder, Value, types};

@@ -1,4 +1,4 @@
-//! x86-64 Linux: the stub that resumes at a handler, and the registers of an interrupted thread.
+//! x86-64 Linux: how execution resumes at a handler, and the registers of an interrupted thread.
 #![allow(unsafe_code)]
 
 use std::arch::{asm, naked_asm};
@@ -7,20 +7,15 @@ use std::arch::{asm, naked_asm};
 /// caches are coherent, and no code was executed at this address before `mprotect`.
 pub(crate) fn flush_instruction_cache(_start: *const u8, _size: usize) {}
 
-/// Resumes at an activation's handler: sets the stack and frame pointers, passes `payload` in the
-/// first exception register and jumps. A trampoline calls it when the host function that it called
-/// has failed and returned. So all frames that it drops belong to compiled code. The handler
-/// expects no other register, because the exceptional edge of a `try_call` clobbers all registers.
+/// Resumes at a handler: sets the stack and frame pointers, passes `payload` in the first exception
+/// register and jumps. The handler expects no other register, because the exceptional edge of a
+/// `try_call` clobbers all registers.
 ///
 /// # Safety
-/// Only emitted trampolines may call this, with the values of an active activation.
+/// The handler belongs to a frame that is on the stack, with this stack pointer and this frame
+/// pointer. All frames that are dropped are compiled code's, or have nothing to drop.
 #[unsafe(naked)]
-pub(crate) unsafe extern "C" fn unwind_stub(
-    sp: usize,
-    fp: usize,
-    handler_pc: usize,
-    payload: u64,
-) -> ! {
+pub(crate) unsafe extern "C" fn resume(sp: usize, fp: usize, handler_pc: usize, payload: u64) -> ! {
     naked_asm!("mov rsp, rdi", "mov rbp, rsi", "mov rax, rcx", "jmp rdx")
 }
 
@@ -63,7 +58,7 @@ impl<'a> Interrupted<'a> {
         self.register(libc::REG_RSP)
     }
 
-    /// Makes the thread continue as after [`unwind_stub`] when the signal handler returns.
+    /// Makes the thread continue as after [`resume`] when the signal handler returns.
     pub(crate) fn resume_at(&mut self, sp: usize, fp: usize, handler_pc: usize, payload: u64) {
         let registers = &mut self.0.uc_mcontext.gregs;
         registers[libc::REG_RSP as usize] = sp as i64;

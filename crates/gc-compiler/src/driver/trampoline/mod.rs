@@ -9,7 +9,8 @@
 //!   clobbers no register.
 //!
 //! The last two record their frame pointer in the store context before they call the host. If the
-//! host reports a failure, they unwind to the entry.
+//! host reports a failure, they leave it to the driver where execution continues: at the handler of
+//! an exception, or at the entry.
 
 mod entry;
 mod exit;
@@ -103,8 +104,8 @@ fn record_exit(builder: &mut FunctionBuilder<'_>, vmctx: Value) -> Value {
     store_context
 }
 
-/// If `result` is [`HostCall::FAILED`], resumes at the innermost activation's handler. Otherwise
-/// continues in a new block.
+/// If `result` is [`HostCall::FAILED`], calls the driver's function that continues elsewhere.
+/// Otherwise continues in a new block.
 fn unwind_if_failed(builder: &mut FunctionBuilder<'_>, store_context: Value, result: Value) {
     let failed = builder.create_block();
     let succeeded = builder.create_block();
@@ -117,19 +118,13 @@ fn unwind_if_failed(builder: &mut FunctionBuilder<'_>, store_context: Value, res
     let field = |builder: &mut FunctionBuilder<'_>, base, offset: u32| {
         builder.ins().load(types::I64, trusted(), base, offset as i32)
     };
-    let activation = field(builder, store_context, O.store_activation());
-    let fp = field(builder, activation, O.activation_entry_fp());
-    let pc = field(builder, activation, O.activation_handler_pc());
-    let frame_offset = field(builder, activation, O.activation_frame_offset());
-    let sp = builder.ins().isub(fp, frame_offset);
     let host_calls = field(builder, store_context, O.store_host_calls());
-    let stub = field(builder, host_calls, HostCall::UNWIND.index() * u32::from(O.pointer_size()));
-    let payload = builder.ins().iconst(types::I64, EntryStatus::HOST as i64);
+    let unwind = field(builder, host_calls, HostCall::UNWIND.index() * u32::from(O.pointer_size()));
     let mut signature = Signature::new(CallConv::SystemV);
-    signature.params.extend([AbiParam::new(types::I64); 4]);
+    signature.params.push(AbiParam::new(types::I64));
     let signature = builder.import_signature(signature);
-    builder.ins().call_indirect(signature, stub, &[sp, fp, pc, payload]);
-    // The stub does not return.
+    builder.ins().call_indirect(signature, unwind, &[store_context]);
+    // It does not return.
     builder.ins().trap(ir::TrapCode::unwrap_user(Trap::Unreachable.code()));
 
     builder.switch_to_block(succeeded);

@@ -1,0 +1,212 @@
+//! Exceptions: objects that compiled code or the host throws, and that a handler in compiled code
+//! catches.
+//!
+//! Code that throws calls the host ([`HostCall::THROW`](gc_types::HostCall::THROW)). The host walks
+//! the frames of the innermost activation once, from the place where compiled code was left, and
+//! looks up each return address in the handlers of its image. Handlers with a tag are the
+//! embedder's to decide ([`JitStore::catches`]). If one catches the exception, execution resumes
+//! there, in the frame of the handler, and the exception is passed in the first exception register.
+//! Nothing is done at calls that do not throw.
+//!
+//! If no frame of the activation catches it, the exception becomes the *pending exception* of the
+//! store, which is a root, and the call into compiled code fails with [`ThrownException`]. A host
+//! function that returns this error throws the pending exception on into the activation below. So a
+//! host function can throw, catch (by taking the pending exception) and rethrow.
+#![allow(unsafe_code)]
+
+use crate::guard::{Pending, classify};
+use crate::vmcontext::{Place, VMStoreContext};
+use crate::walk::{RawFrame, vmctx_of};
+use crate::{CodeMemory, JitState, JitStore, StackWalk, VMContextPrefix, arch};
+use anyhow::{Result, anyhow, ensure};
+use gc_runtime::OwnedHandle;
+use gc_types::host_calls::{Ref, Thrown};
+use gc_types::{EntryStatus, Trap, VMGcKind, VMGcRef};
+use std::fmt;
+
+/// The error of a call in which an exception was thrown and not caught. The exception is the
+/// store's [pending exception](JitState::take_pending_exception).
+///
+/// A host function that returns this error throws the pending exception.
+///
+/// # Examples
+/// ```
+/// use gc_jit::ThrownException;
+///
+/// let error = anyhow::Error::from(ThrownException).context("while it did something");
+/// assert!(error.is::<ThrownException>());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThrownException;
+
+impl fmt::Display for ThrownException {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("uncaught exception")
+    }
+}
+
+impl std::error::Error for ThrownException {}
+
+/// The exception that is being thrown through the host.
+#[derive(Debug, Default)]
+pub(crate) struct Exception {
+    pending: Option<OwnedHandle>,
+}
+
+impl<S: JitStore> JitState<S> {
+    /// Makes `exception` the pending exception, which a host function then throws by returning
+    /// [`ThrownException`]. It replaces the one that was pending.
+    ///
+    /// # Errors
+    /// If there are too many handles.
+    pub fn set_pending_exception(&mut self, exception: VMGcRef) -> Result<()> {
+        self.exception.pending = None;
+        let gc = self.gc_mut();
+        gc.drop_dead_handles();
+        let handle = gc.root_owned(exception);
+        let handle = handle.map_err(|_| anyhow!("more than {} owned handles", OwnedHandle::MAX))?;
+        self.exception.pending = Some(handle);
+        Ok(())
+    }
+
+    /// Takes the pending exception, if there is one. The caller owns the reference.
+    pub fn take_pending_exception(&mut self) -> Option<VMGcRef> {
+        let handle = self.exception.pending.take()?;
+        let gc = self.gc_mut();
+        let exception = gc.rooted_owned(&handle).ok()?.unchecked_copy();
+        Some(gc.clone_gc_ref(&exception))
+    }
+
+    /// Whether there is a pending exception.
+    pub fn has_pending_exception(&self) -> bool {
+        self.exception.pending.is_some()
+    }
+
+    /// The pending exception, if there is one.
+    fn pending_exception(&self) -> Option<VMGcRef> {
+        let handle = self.exception.pending.as_ref()?;
+        Some(self.gc().rooted_owned(handle).ok()?.unchecked_copy())
+    }
+}
+
+/// Throws `exception`, which compiled code passed: it is then caught, or pending and the call into
+/// compiled code fails. Null is a trap.
+pub(crate) fn throw<S: JitStore>(store: &mut S, exception: Ref) -> Thrown {
+    if let Err(error) = try_throw(store, exception) {
+        let error = Pending::Error(classify(store, error));
+        store.jit_mut().set_pending(error);
+    }
+    Thrown
+}
+
+/// # Errors
+/// If the exception is not caught, or if something else went wrong.
+fn try_throw<S: JitStore>(store: &mut S, exception: Ref) -> Result<()> {
+    let exception = exception.ok_or(Trap::NullReference)?;
+    let is_exception = store.jit().gc().heap().is_kind(&exception, VMGcKind::ExnRef);
+    ensure!(is_exception, Trap::CorruptHeap);
+    if let Some(place) = find(store, &exception)? {
+        resume_at(store, place, &exception);
+        return Ok(());
+    }
+    let jit = store.jit_mut();
+    let owned = jit.gc_mut().clone_gc_ref(&exception);
+    jit.set_pending_exception(owned)?;
+    Err(ThrownException.into())
+}
+
+/// Whether a frame of the innermost activation catches the pending exception, which a failing host
+/// function throws. If so, execution continues there.
+///
+/// # Errors
+/// If a frame cannot be trusted.
+pub(crate) fn is_caught<S: JitStore>(store: &mut S) -> Result<bool> {
+    let Some(exception) = store.jit().pending_exception() else { return Ok(false) };
+    let Some(place) = find(store, &exception)? else { return Ok(false) };
+    resume_at(store, place, &exception);
+    store.jit_mut().exception.pending = None;
+    Ok(true)
+}
+
+/// Chooses `place` as the one where execution continues, with `exception`.
+fn resume_at<S: JitStore>(store: &mut S, place: Place, exception: &VMGcRef) {
+    let jit = store.jit_mut();
+    let gc = jit.gc_mut();
+    let exception = gc.clone_gc_ref(exception);
+    let payload = gc.expose_gc_ref_to_wasm(exception).into();
+    jit.context().next_place.set(Place { payload, ..place });
+}
+
+/// The innermost handler in the frames of the innermost activation that catches `exception`.
+fn find<S: JitStore>(store: &S, exception: &VMGcRef) -> Result<Option<Place>> {
+    let context = store.jit().context();
+    let innermost = context.stack.activation.get().cast_const();
+    // SAFETY: activations live in the frames of the calls that made them.
+    let Some(activation) = (unsafe { innermost.as_ref() }) else { return Ok(None) };
+    if activation.entry_fp == 0 {
+        // The host called a host function, so no compiled code waits in this activation.
+        return Ok(None);
+    }
+    // SAFETY: the store's compiled code waits for the host function that throws.
+    let mut walk = unsafe { StackWalk::new(context) };
+    while let Some(frame) = walk.advance() {
+        let frame = frame?;
+        if walk.activation() != innermost {
+            break;
+        }
+        let Some(code) = walk.code() else { break };
+        let place = handler_of(store, code, frame, exception);
+        if place.is_some() {
+            return Ok(place);
+        }
+    }
+    Ok(None)
+}
+
+/// The handler of `frame` that catches `exception`.
+fn handler_of<S: JitStore>(
+    store: &S,
+    code: &CodeMemory,
+    frame: RawFrame,
+    exception: &VMGcRef,
+) -> Option<Place> {
+    let handlers = code.image().handlers_of(code.offset_of(frame.pc)?)?;
+    let mut number = None;
+    let (_, at) = handlers.iter().find(|(tag, _)| {
+        let Some(tag) = tag else { return true };
+        // SAFETY: the frame is on the stack and runs this code. A running function got a vmctx,
+        // and keeps it in its slot.
+        let number = *number.get_or_insert_with(|| unsafe {
+            let vmctx = vmctx_of(code, frame)?.cast::<VMContextPrefix>();
+            Some((*vmctx).number)
+        });
+        number.is_some_and(|number| store.catches(number, *tag, exception))
+    })?;
+    Some(Place {
+        pc: code.base().addr() + at as usize,
+        fp: frame.fp,
+        sp: frame.fp - handlers.frame_offset() as usize,
+        payload: 0,
+    })
+}
+
+/// Continues after a host function has failed: at the handler of the exception that it throws, or
+/// else at the handler of the innermost activation. Trampolines call it when the host function has
+/// returned, so all frames that it drops belong to compiled code.
+///
+/// # Safety
+/// Only emitted trampolines may call this, with the context of the store of the running code.
+pub(crate) unsafe extern "C" fn unwind(context: *const VMStoreContext) -> ! {
+    // SAFETY: the trampoline passes the context of its store. There is an activation, because
+    // compiled code runs. The place is a handler of a frame of this activation.
+    unsafe {
+        let context = &*context;
+        let place = context.next_place.take().unwrap_or_else(|| {
+            let activation = &*context.stack.activation.get();
+            let fp = activation.entry_fp;
+            let sp = fp - activation.frame_offset;
+            Place { pc: activation.handler_pc, fp, sp, payload: EntryStatus::HOST }
+        });
+        arch::resume(place.sp, place.fp, place.pc, place.payload)
+    }
+}
