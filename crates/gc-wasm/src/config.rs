@@ -2,6 +2,7 @@
 
 use crate::Collector;
 use crate::store::limits;
+use crate::vm::memory::MemorySettings;
 use anyhow::{Result, bail};
 use gc_runtime::{HeapBounds, HeapOptions, MemorySource, OnDemand, PolicyFactory};
 use std::sync::Arc;
@@ -25,10 +26,11 @@ pub struct Config {
     pub(crate) gc_zeal: u32,
     pub(crate) memory_source: Arc<dyn MemorySource>,
     pub(crate) max_wasm_stack: usize,
+    pub(crate) interruptible: bool,
     pub(crate) optimize: bool,
     pub(crate) verify: bool,
     pub(crate) huge_function: usize,
-    pub(crate) memory_maximum: u64,
+    pub(crate) memory: MemorySettings,
     pub(crate) table_elements_maximum: u64,
 }
 
@@ -52,10 +54,17 @@ impl Config {
             gc_zeal: 0,
             memory_source: Arc::new(OnDemand::default()),
             max_wasm_stack: 1 << 20,
+            interruptible: false,
             optimize: true,
             verify: cfg!(debug_assertions),
             huge_function: HUGE_FUNCTION,
-            memory_maximum: 4 << 30,
+            memory: MemorySettings {
+                reservation: 4 << 30,
+                reservation_for_growth: 2 << 30,
+                guard: 2 << 30,
+                may_move: true,
+                maximum: 4 << 30,
+            },
             table_elements_maximum: 1 << 26,
         }
     }
@@ -139,6 +148,13 @@ impl Config {
         self
     }
 
+    /// Sets whether running code can be interrupted from another thread (default: no). Then each
+    /// loop polls, with one instruction. See [`InterruptHandle`](crate::InterruptHandle).
+    pub fn interruptible(&mut self, yes: bool) -> &mut Config {
+        self.interruptible = yes;
+        self
+    }
+
     /// Sets whether compiled code is optimised (default: yes).
     pub fn optimize(&mut self, yes: bool) -> &mut Config {
         self.optimize = yes;
@@ -163,9 +179,59 @@ impl Config {
         self
     }
 
-    /// Sets the maximum size of a linear memory in bytes (default: 4 GiB).
+    /// Sets the maximum size of each linear memory in bytes (default: 4 GiB). A memory that would be
+    /// larger is an error when it is made. When it grows, the program gets -1.
     pub fn memory_maximum(&mut self, bytes: u64) -> &mut Config {
-        self.memory_maximum = bytes;
+        self.memory.maximum = bytes;
+        self
+    }
+
+    /// Sets the bytes of address space that are reserved for each linear memory (default: 4 GiB).
+    /// In its reservation a memory grows without being moved. If it is at least 4 GiB, accesses of
+    /// 32-bit memories are not checked, because they cannot leave it and the [guard]. Otherwise
+    /// every access is compared with the memory's size, as those of 64-bit memories always are.
+    ///
+    /// A memory that begins larger than this gets a reservation of its size, and
+    /// [some more](Config::memory_reservation_for_growth). Sizes are rounded up to pages of 64 KiB.
+    ///
+    /// [guard]: Config::memory_guard_size
+    ///
+    /// ```
+    /// use gc_wasm::{Config, Engine, Memory, MemoryType, Store};
+    ///
+    /// // Small reservations, for many stores.
+    /// let engine = Engine::new(Config::new().memory_reservation(1 << 20).memory_guard_size(1 << 16))?;
+    /// let mut store = Store::new(&engine, ())?;
+    /// let memory = Memory::new(&mut store, MemoryType::new(16, None))?;
+    /// // It does not fit its reservation any more, and is moved.
+    /// assert_eq!(memory.grow(&mut store, 16)?, 16);
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn memory_reservation(&mut self, bytes: u64) -> &mut Config {
+        self.memory.reservation = bytes;
+        self
+    }
+
+    /// Sets the bytes of address space that a linear memory gets beyond its size if it is larger
+    /// than [its reservation](Config::memory_reservation), so that it is not moved each time that it
+    /// grows (default: 2 GiB). If memories are not moved, this has no effect.
+    pub fn memory_reservation_for_growth(&mut self, bytes: u64) -> &mut Config {
+        self.memory.reservation_for_growth = bytes;
+        self
+    }
+
+    /// Sets the bytes of address space after each linear memory's reservation that are never
+    /// accessible (default: 2 GiB). Accesses with a larger constant offset are always compared with
+    /// the memory's size. Rounded up to pages of 64 KiB.
+    pub fn memory_guard_size(&mut self, bytes: u64) -> &mut Config {
+        self.memory.guard = bytes;
+        self
+    }
+
+    /// Sets whether a linear memory is moved if it grows beyond its reservation (default: yes). If
+    /// not, such a growth fails.
+    pub fn memory_may_move(&mut self, yes: bool) -> &mut Config {
+        self.memory.may_move = yes;
         self
     }
 

@@ -32,9 +32,12 @@ impl Engine {
     /// If the settings are invalid or this machine is not supported.
     pub fn new(config: &Config) -> Result<Engine> {
         config.check().context("engine configuration")?;
+        let mut config = config.clone();
+        config.memory = config.memory.rounded();
         let engine = gc_engine::Engine::builder(config.collector.clone())
             .heap(config.heap_options())
-            .max_stack(config.max_wasm_stack);
+            .max_stack(config.max_wasm_stack)
+            .interruptible(config.interruptible);
         #[cfg(feature = "compiler")]
         let engine = engine.compile_options(CompileOptions {
             opt_level: if config.optimize { OptLevel::Speed } else { OptLevel::None },
@@ -45,11 +48,12 @@ impl Engine {
             .build_with(|abi| {
                 abi.with_host_calls(host_calls::WASM.iter().copied())
                     .with_embedder("vmctx", layout::VERSION)
+                    .with_embedder("memories", config.memory)
             })
             .context("engine configuration")?;
         let types = TypeRegistry::new()?;
         let host_calls = HostCallTable::new(engine.abi(), &StoreOpaque::host_calls())?;
-        Ok(Engine(Arc::new(EngineInner { config: config.clone(), types, engine, host_calls })))
+        Ok(Engine(Arc::new(EngineInner { config, types, engine, host_calls })))
     }
 
     /// The engine's settings.
@@ -65,6 +69,11 @@ impl Engine {
     /// Whether `other` is the same engine.
     pub fn same(&self, other: &Engine) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The largest size of a store's GC heap in bytes ([`Config::gc_heap_maximum`]).
+    pub fn gc_heap_maximum(&self) -> u64 {
+        self.0.config.gc_heap_maximum
     }
 
     pub(crate) fn types(&self) -> &TypeRegistry {

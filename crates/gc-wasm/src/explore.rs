@@ -1,34 +1,81 @@
-//! Shows the code of a compiled module: CLIF, machine code, stack maps. Used by `reclaim explore`
-//! and by golden tests.
+//! Shows the code of a compiled module: CLIF, and machine code with its tables. Used by `reclaim
+//! explore` and by golden tests.
 
-use crate::compile::{CompileContext, TypeWords, check_body, disassemble, translate_function};
+use crate::compile::{
+    CompileContext, TypeWords, check_body, compile_body, func_type, optimized, translate_function,
+};
 use crate::module::info::ModuleInfo;
 use crate::module::parse::{Body, parse};
+use crate::types::ValType;
+use crate::types::matching::type_index;
 use crate::vm::layout::VMContextLayout;
 use crate::{Engine, Module};
 use anyhow::{Result, bail};
-use std::fmt::Write;
+use cranelift_codegen::ir;
+use gc_compiler::{CompiledFunction, FUNCTION_NAMESPACE, Symbol, imported_host_call};
+use gc_types::{HostCall, Trap};
+use std::collections::{BTreeMap, HashMap};
+use wasmtime_types::{WasmHeapType, WasmValType};
 
-/// The view of a function.
+/// The view of a function's CLIF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emit {
     /// The code generator's input, before optimisation.
     Clif,
-    /// Machine code, disassembled.
-    Asm,
-    /// The places of references at each call: return address, frame size, slots.
-    StackMaps,
+    /// The code generator's input after optimisation, with the polls of loops.
+    Optimised,
 }
 
-/// The listing of one function.
+/// The CLIF of one function.
 #[derive(Clone, Debug)]
 pub struct Listing {
     /// Its index in the module, imports included.
     pub index: u32,
     /// Its name: from the name section, an export, or its index.
     pub name: String,
+    /// Its type, with the names of types and parameters that the name section has, and then its
+    /// other locals that have names: `(param $x (ref $node)) (result i32) (local 2 $next)`.
+    pub signature: String,
+    /// What it calls: `fn0` and so on, as in the text, with the name of the function or host call.
+    pub callees: Vec<(String, String)>,
     /// The requested view as text of several lines.
     pub text: String,
+}
+
+/// The machine code of one function, before it is linked. All offsets are in bytes from the start of
+/// the code.
+#[derive(Clone, Debug)]
+pub struct MachineCode {
+    /// Its index in the module, imports included.
+    pub index: u32,
+    /// Its name, as in [`Listing`].
+    pub name: String,
+    /// Its type and locals, as in [`Listing`].
+    pub signature: String,
+    /// The code. Tables of jumps and constants can follow instructions.
+    pub code: Vec<u8>,
+    /// The names of functions and host calls that instructions refer to, by the offset of the field
+    /// inside the instruction. The linker fills in the field.
+    pub symbols: BTreeMap<u32, String>,
+    /// The instructions that may trap, by offset.
+    pub traps: BTreeMap<u32, Trap>,
+    /// Where the code comes from: ranges `(first, end)` of the code, ascending, with the offset of
+    /// the operator in the module's bytes.
+    pub locations: Vec<(u32, u32, u32)>,
+    /// The references on the stack at calls, by return address.
+    pub stack_maps: BTreeMap<u32, StackMap>,
+    /// The exception handlers of calls, by return address: a tag of the module, or `all`, and where
+    /// the handler begins. The first one that fits is used.
+    pub handlers: BTreeMap<u32, Vec<(String, u32)>>,
+}
+
+/// The references on the stack at a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackMap {
+    /// The size of the frame in bytes.
+    pub frame_size: u32,
+    /// The slots that hold references: distances in bytes up from the stack pointer.
+    pub slots: Vec<u32>,
 }
 
 /// Shows the functions that a module defines (binary, or text with the feature `wat`). `filter`
@@ -42,31 +89,78 @@ pub fn explore(
     what: Emit,
     filter: Option<&str>,
 ) -> Result<Vec<Listing>> {
+    each(engine, bytes, filter, |module, body| {
+        let index = body.index;
+        let func = match what {
+            Emit::Clif => translate_function(&module.cx, body)?.0,
+            Emit::Optimised => optimized(&module.cx, body)?,
+        };
+        Ok(Listing {
+            index,
+            name: module.cx.info.func_name(index),
+            signature: module.signature(index)?,
+            callees: module.callees(&func),
+            text: func.display().to_string(),
+        })
+    })
+}
+
+/// Compiles the functions that [`explore`] shows.
+///
+/// # Errors
+/// As [`explore`]. Also if a function exceeds a limit of the compiler.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::explore::machine_code;
+/// use gc_wasm::{Config, Engine};
+///
+/// let wat = r#"(module (func $log (import "host" "log"))
+///     (func $f (call $log))
+///     (func $g (call $f)))"#;
+/// let code = machine_code(&Engine::new(&Config::new())?, wat.as_bytes(), Some("g"))?;
+/// assert_eq!(code[0].symbols.values().collect::<Vec<_>>(), ["f"]);
+/// # anyhow::Ok(())
+/// ```
+pub fn machine_code(
+    engine: &Engine,
+    bytes: &[u8],
+    filter: Option<&str>,
+) -> Result<Vec<MachineCode>> {
+    each(engine, bytes, filter, |module, body| {
+        let index = body.index;
+        let compiled = compile_body(&module.cx, body)?;
+        let stack_maps = compiled.stack_maps().map(|(return_address, frame_size, slots)| {
+            (return_address, StackMap { frame_size, slots: slots.to_vec() })
+        });
+        Ok(MachineCode {
+            index,
+            name: module.cx.info.func_name(index),
+            signature: module.signature(index)?,
+            code: compiled.code().to_vec(),
+            symbols: compiled.symbols().map(|(at, to)| (at, module.symbol(to))).collect(),
+            traps: compiled.traps().iter().copied().collect(),
+            locations: compiled.locations().to_vec(),
+            stack_maps: stack_maps.collect(),
+            handlers: module.handlers(&compiled),
+        })
+    })
+}
+
+/// The indices and names of the functions that [`explore`] shows. There may be none.
+///
+/// # Errors
+/// If the module is malformed, or invalid outside of functions.
+pub fn functions(
+    engine: &Engine,
+    bytes: &[u8],
+    filter: Option<&str>,
+) -> Result<Vec<(u32, String)>> {
     #[cfg(feature = "wat")]
     let bytes = &*Module::text_to_binary(bytes)?;
     let (info, bodies) = parse(engine.types(), bytes)?;
-    let layout = VMContextLayout::new(engine.abi().offsets(), &info);
-    let cx = CompileContext::new(engine, &info, &layout, TypeWords::Constants);
-    let mut listings = Vec::new();
-    for body in bodies.into_iter().filter(|body| is_wanted(&info, body, filter)) {
-        let index = body.index;
-        let text = match what {
-            Emit::Clif => translate_function(&cx, body)?.0.display().to_string(),
-            Emit::Asm => {
-                let (_, disassembly) = disassemble(&cx, body)?;
-                disassembly
-            }
-            Emit::StackMaps => {
-                let (compiled, _) = disassemble(&cx, body)?;
-                stack_maps(compiled.stack_maps())?
-            }
-        };
-        listings.push(Listing { index, name: info.func_name(index), text });
-    }
-    if let (true, Some(filter)) = (listings.is_empty(), filter) {
-        bail!("the module defines no function `{filter}`");
-    }
-    Ok(listings)
+    let wanted = bodies.iter().filter(|body| is_wanted(&info, body, filter));
+    Ok(wanted.map(|body| (body.index, info.func_name(body.index))).collect())
 }
 
 /// The result of the checkers for one function.
@@ -87,21 +181,134 @@ pub struct Checked {
 /// # Errors
 /// As [`explore`].
 pub fn check(engine: &Engine, bytes: &[u8], filter: Option<&str>) -> Result<Vec<Checked>> {
+    each(engine, bytes, filter, |module, body| {
+        let index = body.index;
+        let cx = CompileContext { check: true, ..module.cx };
+        let broken = check_body(&cx, body)?.map(|error| error.to_string());
+        Ok(Checked { index, name: cx.info.func_name(index), broken })
+    })
+}
+
+/// What is known of a module.
+struct Explored<'a> {
+    cx: CompileContext<'a>,
+    engine: &'a Engine,
+    locals: HashMap<u32, HashMap<u32, String>>,
+}
+
+/// Calls `show` for each body that `filter` selects.
+fn each<T>(
+    engine: &Engine,
+    bytes: &[u8],
+    filter: Option<&str>,
+
+    show: impl Fn(&Explored<'_>, Body<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
     #[cfg(feature = "wat")]
     let bytes = &*Module::text_to_binary(bytes)?;
     let (info, bodies) = parse(engine.types(), bytes)?;
     let layout = VMContextLayout::new(engine.abi().offsets(), &info);
-    let cx = CompileContext {
-        check: true,
-        ..CompileContext::new(engine, &info, &layout, TypeWords::Constants)
-    };
-    let mut checked = Vec::new();
-    for body in bodies.into_iter().filter(|body| is_wanted(&info, body, filter)) {
-        let index = body.index;
-        let broken = check_body(&cx, body)?.map(|error| error.to_string());
-        checked.push(Checked { index, name: info.func_name(index), broken });
+    let cx = CompileContext::new(engine, &info, &layout, TypeWords::Constants);
+    let module = Explored { cx, engine, locals: info.names.all_locals() };
+    let wanted = bodies.into_iter().filter(|body| is_wanted(&info, body, filter));
+    let shown = wanted.map(|body| show(&module, body)).collect::<Result<Vec<_>>>()?;
+    if let (true, Some(filter)) = (shown.is_empty(), filter) {
+        bail!("the module defines no function `{filter}`");
     }
-    Ok(checked)
+    Ok(shown)
+}
+
+impl Explored<'_> {
+    /// The text of [`Listing::signature`].
+    fn signature(&self, index: u32) -> Result<String> {
+        let (engine, info) = (self.engine, self.cx.info);
+        let ty = engine.types().get(info.funcs[index as usize].ty);
+        let ty = func_type(&ty)?;
+        let locals = self.locals.get(&index).into_iter().flatten();
+        let mut locals: BTreeMap<u32, &str> = locals.map(|(i, name)| (*i, &**name)).collect();
+        let mut parts = Vec::new();
+        for (i, param) in ty.params().iter().enumerate() {
+            let param = val_type(engine, info, param);
+            parts.push(match locals.remove(&(i as u32)) {
+                Some(name) => format!("(param ${name} {param})"),
+                None => format!("(param {param})"),
+            });
+        }
+        let results = ty.results().iter().map(|ty| val_type(engine, info, ty));
+        parts.extend(results.map(|result| format!("(result {result})")));
+        parts.extend(locals.into_iter().map(|(i, name)| format!("(local {i} ${name})")));
+        Ok(parts.join(" "))
+    }
+
+    /// The callees of a function and their names.
+    fn callees(&self, func: &ir::Function) -> Vec<(String, String)> {
+        let names = func.params.user_named_funcs();
+        let callees = func.dfg.ext_funcs.iter().filter_map(|(callee, data)| {
+            let symbol = match (imported_host_call(func, callee), &data.name) {
+                (Some(call), _) => Symbol::HostCall(call),
+                (None, ir::ExternalName::User(name))
+                    if names[*name].namespace == FUNCTION_NAMESPACE =>
+                {
+                    Symbol::Function(names[*name].index)
+                }
+                _ => return None,
+            };
+            Some((callee.to_string(), self.symbol(symbol)))
+        });
+        callees.collect()
+    }
+
+    /// The name of what code refers to.
+    fn symbol(&self, symbol: Symbol) -> String {
+        match symbol {
+            Symbol::Function(index) => self.cx.info.func_name(index),
+            Symbol::HostCall(call) => self.host_call(call),
+            Symbol::TypeWord(word) => format!("word of type {}", word.ty().as_u32()),
+        }
+    }
+
+    fn host_call(&self, call: HostCall) -> String {
+        match self.cx.abi.host_call(call) {
+            Some(signature) => signature.name.to_owned(),
+            None => format!("host call {}", call.index()),
+        }
+    }
+
+    /// The handlers of the calls, for [`MachineCode::handlers`].
+    fn handlers(&self, compiled: &CompiledFunction) -> BTreeMap<u32, Vec<(String, u32)>> {
+        let name = |tag: Option<u32>| match tag {
+            Some(tag) => match self.cx.info.names.tag(tag) {
+                Some(name) => format!("tag {tag} `{name}`"),
+                None => format!("tag {tag}"),
+            },
+            None => "all".to_owned(),
+        };
+        let sites = compiled.handlers().iter().map(|site| {
+            let handlers = site.handlers.iter().map(|(tag, at)| (name(*tag), *at));
+            (site.ret_addr, handlers.collect())
+        });
+        sites.collect()
+    }
+}
+
+/// A type in the text format. A type of the module has its name or its index there.
+fn val_type(engine: &Engine, info: &ModuleInfo, ty: &WasmValType) -> String {
+    let edge = match ty {
+        WasmValType::Ref(ty) => match ty.heap_type {
+            WasmHeapType::ConcreteFunc(edge)
+            | WasmHeapType::ConcreteStruct(edge)
+            | WasmHeapType::ConcreteArray(edge) => Some((ty.nullable, edge)),
+            _ => None,
+        },
+        _ => None,
+    };
+    let Some((nullable, edge)) = edge else { return ValType::from_wasm(engine, ty).to_string() };
+    let number = info.types.number(type_index(edge)).as_u32();
+    let name = match info.names.ty(number) {
+        Some(name) => format!("${name}"),
+        None => number.to_string(),
+    };
+    format!("(ref {}{name})", if nullable { "null " } else { "" })
 }
 
 /// Whether `filter` names the function, as for [`explore`].
@@ -115,20 +322,4 @@ fn is_wanted(info: &ModuleInfo, body: &Body<'_>, filter: Option<&str>) -> bool {
                 entity == wasmtime_types::EntityIndex::Function(index)
             })
     })
-}
-
-fn stack_maps<'a>(maps: impl Iterator<Item = (u32, u32, &'a [u32])>) -> Result<String> {
-    let mut text = String::new();
-    for (return_address, frame_size, slots) in maps {
-        let slots: Vec<String> = slots.iter().map(|slot| format!("[rsp+{slot:#x}]")).collect();
-        writeln!(
-            text,
-            "after {return_address:#06x}: frame of {frame_size} bytes, references at {}",
-            slots.join(" ")
-        )?;
-    }
-    if text.is_empty() {
-        text.push_str("no reference is live across any call\n");
-    }
-    Ok(text)
 }

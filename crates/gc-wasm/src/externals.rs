@@ -1,18 +1,17 @@
-//! Globals, tables and memories of a store. [`Extern`] is anything that can be imported or
+//! Globals and tables of a store. [`Extern`] is anything that can be imported or
 //! exported.
 
 use crate::store::{StoreId, StoreOpaque, limits};
-use crate::types::{ExternType, GlobalType, MemoryType, TableType, ValType};
+use crate::types::{ExternType, GlobalType, TableType, TagType, ValType};
 use crate::vm::globals::GlobalData;
 use crate::vm::instance::InstanceData;
 use crate::vm::layout::{DEFINITION_SIZE, GLOBAL_SIZE};
-use crate::vm::memory::MemoryData;
 use crate::vm::table::{Element, TableData};
 use crate::vm::words::VMWords;
-use crate::{AsContext, AsContextMut, Func, Val};
+use crate::{AsContext, AsContextMut, Func, Memory, Tag, V128, Val};
 use anyhow::{Result, anyhow, bail, ensure};
 use gc_types::VMGcRef;
-use wasmtime_types::{EntityIndex, IndexType, Limits, WasmValType};
+use wasmtime_types::{EntityIndex, WasmValType};
 
 /// Anything that can be imported or exported.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +24,8 @@ pub enum Extern {
     Table(Table),
     /// A linear memory.
     Memory(Memory),
+    /// A tag of exceptions.
+    Tag(Tag),
 }
 
 /// A global in a store. Copies are the same global.
@@ -37,13 +38,6 @@ pub struct Global {
 /// A table in a store. Copies are the same table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Table {
-    store: StoreId,
-    index: usize,
-}
-
-/// A linear memory in a store. Copies are the same memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Memory {
     store: StoreId,
     index: usize,
 }
@@ -67,7 +61,9 @@ macro_rules! handles {
     )*};
 }
 
-handles! { Global "global" Table "table" Memory "memory" }
+pub(crate) use handles;
+
+handles! { Global "global" Table "table" }
 
 impl Extern {
     /// The function, if this is one.
@@ -102,6 +98,14 @@ impl Extern {
         }
     }
 
+    /// The tag, if this is one.
+    pub fn into_tag(self) -> Option<Tag> {
+        match self {
+            Extern::Tag(tag) => Some(tag),
+            _ => None,
+        }
+    }
+
     /// The export of an instance of this name, if there is one.
     pub(crate) fn exported(store: &StoreOpaque, instance: usize, name: &str) -> Option<Extern> {
         let instance = &store.instances[instance];
@@ -132,7 +136,10 @@ impl Extern {
                 let global = instance.globals[index.as_u32() as usize];
                 Extern::Global(Global::from_index(store, global))
             }
-            EntityIndex::Tag(_) => unreachable!("tags do not pass validation"),
+            EntityIndex::Tag(index) => {
+                let tag = instance.tags[index.as_u32() as usize];
+                Extern::Tag(Tag::from_index(store, tag))
+            }
         }
     }
 
@@ -146,6 +153,10 @@ impl Extern {
             Extern::Global(global) => ExternType::Global(global.ty(store)?),
             Extern::Table(table) => ExternType::Table(table.ty(store)?),
             Extern::Memory(memory) => ExternType::Memory(memory.ty(store)?),
+            Extern::Tag(tag) => {
+                let store = store.as_context().opaque();
+                ExternType::Tag(TagType::from_index(store.engine(), tag.data(store)?.ty))
+            }
         })
     }
 }
@@ -171,6 +182,12 @@ impl From<Table> for Extern {
 impl From<Memory> for Extern {
     fn from(memory: Memory) -> Extern {
         Extern::Memory(memory)
+    }
+}
+
+impl From<Tag> for Extern {
+    fn from(tag: Tag) -> Extern {
+        Extern::Tag(tag)
     }
 }
 
@@ -242,7 +259,10 @@ impl StoreOpaque {
             WasmValType::I64 => Val::I64(place.get(0) as i64),
             WasmValType::F32 => Val::F32(place.get_u32(0)),
             WasmValType::F64 => Val::F64(place.get(0)),
-            WasmValType::V128 => unreachable!("vectors do not pass validation"),
+            WasmValType::V128 => {
+                let (low, high) = (place.get(0), place.get(8));
+                Val::V128(V128::from(u128::from(low) | u128::from(high) << 64))
+            }
             WasmValType::Ref(ty) if ty.is_vmgcref_type() => {
                 let gc_ref = VMGcRef::from_raw_u32(place.get_u32(0));
                 let gc_ref = gc_ref.map(|gc_ref| self.gc_store_mut().clone_gc_ref(&gc_ref));
@@ -263,9 +283,14 @@ impl StoreOpaque {
             Val::I64(value) => place.set(0, *value as u64),
             Val::F32(bits) => place.set_u32s(0, *bits, 0),
             Val::F64(bits) => place.set(0, *bits),
+            Val::V128(value) => {
+                let bits = value.as_u128();
+                place.set(0, bits as u64);
+                place.set(8, (bits >> 64) as u64);
+            }
             Val::FuncRef(None) => place.set(0, 0),
             Val::FuncRef(Some(func)) => place.set_pointer(0, func.as_vm(self)?.address()),
-            Val::ExternRef(_) | Val::AnyRef(_) => {
+            Val::ExternRef(_) | Val::AnyRef(_) | Val::ExnRef(_) => {
                 let word = self.gc_word(value)?;
                 self.globals.write_ref(index, self.jit.gc_mut(), word);
             }
@@ -341,16 +366,16 @@ impl Table {
     ///
     /// # Errors
     /// If it belongs to another store.
-    pub fn size(&self, store: impl AsContext) -> Result<u32> {
+    pub fn size(&self, store: impl AsContext) -> Result<u64> {
         let store = store.as_context().opaque();
-        Ok(store.tables[self.index(store)?].len() as u32)
+        Ok(store.tables[self.index(store)?].len() as u64)
     }
 
     /// Element `index`, or `None` if there is none. A reference is rooted in the current scope.
     ///
     /// # Errors
     /// If it belongs to another store.
-    pub fn get(&self, mut store: impl AsContextMut, index: u32) -> Result<Option<Val>> {
+    pub fn get(&self, mut store: impl AsContextMut, index: u64) -> Result<Option<Val>> {
         let store = store.as_context_mut().into_opaque();
         let table = &store.tables[self.index(store)?];
         let (element, ty) = (table.get(index), table.ty);
@@ -362,7 +387,7 @@ impl Table {
     /// # Errors
     /// If there is none, the value is not of the elements' type, or either belongs to another
     /// store.
-    pub fn set(&self, mut store: impl AsContextMut, index: u32, value: Val) -> Result<()> {
+    pub fn set(&self, mut store: impl AsContextMut, index: u64, value: Val) -> Result<()> {
         let store = store.as_context_mut().into_opaque();
         let table = self.index(store)?;
         let ty = store.tables[table].ty;
@@ -379,13 +404,13 @@ impl Table {
     /// # Errors
     /// If it cannot have that many elements, `init` is not of their type, or either belongs to
     /// another store.
-    pub fn grow(&self, mut store: impl AsContextMut, delta: u32, init: Val) -> Result<u32> {
+    pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Val) -> Result<u64> {
         let store = store.as_context_mut().into_opaque();
         let table = self.index(store)?;
         let ty = store.tables[table].ty;
         value_fits(store, &init, &ty)?;
         let element = store.element_of(&init)?;
-        store.grow_table(table, delta.into(), element).map_err(|why| {
+        store.grow_table(table, delta, element).map_err(|why| {
             let len = store.tables[table].len();
             anyhow!("a table of {len} elements cannot grow by {delta}{why}")
         })
@@ -394,83 +419,4 @@ impl Table {
 
 fn value_fits(store: &StoreOpaque, value: &Val, ty: &wasmtime_types::Table) -> Result<()> {
     value.check(store, &WasmValType::Ref(ty.ref_type), || "the table's element".to_string())
-}
-
-impl Memory {
-    /// Makes a linear memory whose bytes are all zero.
-    ///
-    /// # Errors
-    /// If the operating system refuses the memory.
-    pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Memory> {
-        let store = store.as_context_mut().into_opaque();
-        let ty = wasmtime_types::Memory {
-            idx_type: IndexType::I32,
-            limits: Limits { min: ty.minimum().into(), max: ty.maximum().map(u64::from) },
-            shared: false,
-            page_size_log2: 16,
-        };
-        let definition = VMWords::new(DEFINITION_SIZE);
-        let config = store.engine().config();
-        let (source, limit) = (&config.memory_source, config.memory_maximum);
-        let memory = MemoryData::new(source, ty, definition, limit)?;
-        store.memories.push(memory);
-        Ok(Memory::from_index(store, store.memories.len() - 1))
-    }
-
-    /// Its type. The minimum is the current size.
-    ///
-    /// # Errors
-    /// If it belongs to another store.
-    pub fn ty(&self, store: impl AsContext) -> Result<MemoryType> {
-        let store = store.as_context().opaque();
-        let memory = &store.memories[self.index(store)?];
-        let mut ty = memory.ty;
-        ty.limits.min = memory.pages();
-        Ok(MemoryType::from_wasm(&ty))
-    }
-
-    /// Its bytes.
-    ///
-    /// # Errors
-    /// If it belongs to another store.
-    pub fn data<'a, T: 'static>(&self, store: &'a impl AsContext<Data = T>) -> Result<&'a [u8]> {
-        let store = store.as_context().opaque();
-        Ok(store.memories[self.index(store)?].bytes())
-    }
-
-    /// Its bytes, mutable.
-    ///
-    /// # Errors
-    /// If it belongs to another store.
-    pub fn data_mut<'a, T: 'static>(
-        &self,
-        store: &'a mut impl AsContextMut<Data = T>,
-    ) -> Result<&'a mut [u8]> {
-        let store = store.as_context_mut().into_opaque();
-        let index = self.index(store)?;
-        Ok(store.memories[index].bytes_mut())
-    }
-
-    /// Its size in pages of 64 KiB.
-    ///
-    /// # Errors
-    /// If it belongs to another store.
-    pub fn size(&self, store: impl AsContext) -> Result<u32> {
-        let store = store.as_context().opaque();
-        Ok(store.memories[self.index(store)?].pages() as u32)
-    }
-
-    /// Grows the memory by `delta` pages. Returns the old size.
-    ///
-    /// # Errors
-    /// If it cannot have that many pages, or belongs to another store.
-    pub fn grow(&self, mut store: impl AsContextMut, delta: u32) -> Result<u32> {
-        let store = store.as_context_mut().into_opaque();
-        let index = self.index(store)?;
-        let memory = &mut store.memories[index];
-        match memory.grow(delta.into()) {
-            Some(old) => Ok(old as u32),
-            None => bail!("a memory of {} pages cannot grow by {delta}", memory.pages()),
-        }
-    }
 }

@@ -14,16 +14,16 @@ gc_jit::host_calls! {
     pub(crate) const WASM from HostCall::FIRST_EMBEDDER, named "";
 
     /// Grows a memory by `delta` pages. Returns the old size in pages, or -1.
-    MEMORY_GROW: fn memory_grow(memory: u32, delta: u32) -> u32;
+    MEMORY_GROW: fn memory_grow(memory: u32, delta: u64) -> u64;
     /// Copies `len` bytes from address `start` of memory `from` to address `at` of memory `to`.
-    MEMORY_COPY: fn memory_copy(to: u32, at: u32, from: u32, start: u32, len: u32) -> Result<()>;
+    MEMORY_COPY: fn memory_copy(to: u32, at: u64, from: u32, start: u64, len: u64) -> Result<()>;
     /// Sets `len` bytes of a memory to `byte`.
-    MEMORY_FILL: fn memory_fill(memory: u32, at: u32, byte: u32, len: u32) -> Result<()>;
+    MEMORY_FILL: fn memory_fill(memory: u32, at: u64, byte: u32, len: u64) -> Result<()>;
     /// Copies `len` bytes from offset `from` of a data segment to address `at` of a memory.
     MEMORY_INIT: fn memory_init(
         memory: u32,
         segment: u32,
-        at: u32,
+        at: u64,
         from: u32,
         len: u32,
     ) -> Result<()>;
@@ -31,25 +31,25 @@ gc_jit::host_calls! {
     DATA_DROP: fn data_drop(segment: u32);
     /// Grows a table by `delta` elements that are all `init`. Returns the old size in elements, or
     /// -1.
-    TABLE_GROW_REF: fn table_grow_ref(table: u32, init: Ref, delta: u32) -> u32;
+    TABLE_GROW_REF: fn table_grow_ref(table: u32, init: Ref, delta: u64) -> u64;
     /// Like [`TABLE_GROW_REF`], but for function references.
-    TABLE_GROW_FUNC: fn table_grow_func(table: u32, init: FuncArg, delta: u32) -> u32;
+    TABLE_GROW_FUNC: fn table_grow_func(table: u32, init: FuncArg, delta: u64) -> u64;
     /// Sets the `len` elements of a table from index `at` on to `value`.
-    TABLE_FILL_REF: fn table_fill_ref(table: u32, at: u32, value: Ref, len: u32) -> Result<()>;
+    TABLE_FILL_REF: fn table_fill_ref(table: u32, at: u64, value: Ref, len: u64) -> Result<()>;
     /// Like [`TABLE_FILL_REF`], but for function references.
     TABLE_FILL_FUNC: fn table_fill_func(
         table: u32,
-        at: u32,
+        at: u64,
         value: FuncArg,
-        len: u32,
+        len: u64,
     ) -> Result<()>;
     /// Copies `len` elements from index `start` of table `from` to index `at` of table `to`.
-    TABLE_COPY: fn table_copy(to: u32, from: u32, at: u32, start: u32, len: u32) -> Result<()>;
+    TABLE_COPY: fn table_copy(to: u32, from: u32, at: u64, start: u64, len: u64) -> Result<()>;
     /// Copies `len` elements from index `from` of an element segment to index `at` of a table.
     TABLE_INIT: fn table_init(
         table: u32,
         segment: u32,
-        at: u32,
+        at: u64,
         from: u32,
         len: u32,
     ) -> Result<()>;

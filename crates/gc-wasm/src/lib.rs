@@ -32,6 +32,7 @@
 pub(crate) mod compile;
 mod config;
 mod engine;
+mod exceptions;
 #[cfg(feature = "compiler")]
 pub mod explore;
 mod externals;
@@ -39,31 +40,38 @@ mod func;
 mod host_calls;
 mod instance;
 mod linker;
+mod memory;
 mod module;
 mod refs;
 mod store;
 mod types;
+mod v128;
 mod values;
 mod vm;
 
 pub use config::Config;
 pub use engine::Engine;
-pub use externals::{Extern, Global, Memory, Table};
+pub use exceptions::Tag;
+pub use externals::{Extern, Global, Table};
 pub use func::{Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
 pub use instance::Instance;
 pub use linker::Linker;
-pub use module::Module;
-pub use refs::{AnyRef, ArrayRef, EqRef, ExternRef, GcRef, I31, StructRef};
+pub use memory::Memory;
+pub use module::{Module, Names, TypeMismatch};
+pub use refs::{AnyRef, ArrayRef, EqRef, ExnRef, ExnRefPre, ExternRef, GcRef, I31, StructRef};
 pub use store::roots::{OwnedRooted, RootScope, Rooted};
+pub use store::weak::{WeakMap, WeakRooted};
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
 pub use types::{
-    ArrayType, ExportType, ExternType, FieldType, FuncType, GlobalType, HeapType, ImportType,
-    MemoryType, Mutability, RefType, StorageType, StructType, TableType, ValType,
+    ArrayType, ExnType, ExportType, ExternType, FieldType, FuncType, GlobalType, HeapType,
+    ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType, StructType,
+    TableType, TagType, ValType,
 };
+pub use v128::V128;
 pub use values::Val;
 
 pub use gc_engine::{Collector, CollectorOption};
-pub use gc_jit::{Backtrace, BacktraceFrame, TrapError};
+pub use gc_jit::{Backtrace, BacktraceFrame, InterruptHandle, ThrownException, TrapError};
 pub use gc_runtime::{
     AdaptivePolicy, Decision, FixedPolicy, GcStats, Growth, GrowthPolicy, HeapBounds, HeapError,
     HeapPlan, HeapUsage, MemoryPurpose, MemoryRequest, MemorySource, OnDemand, Pause, PauseKind,

@@ -2,7 +2,8 @@
 
 use crate::func::{Caller, HostFunc, IntoFunc};
 use crate::types::{ExternType, FuncType};
-use crate::{AsContextMut, Engine, Extern, Instance, Module, Val};
+use crate::{AsContextMut, Engine, Extern, Func, Global, Instance, Memory, Module};
+use crate::{Table, Tag, Val};
 use anyhow::{Context, Result, bail};
 use std::collections::HashMap;
 use std::fmt;
@@ -167,6 +168,32 @@ impl<T: 'static> Linker<T> {
         Instance::new(store, module, &imports)
     }
 
+    /// Defines every undefined import of `module` as an item of `store` that does nothing: a
+    /// function that returns zero or null, a global of zero or null, a table of nulls, a memory of
+    /// zeros, a new tag.
+    ///
+    /// # Errors
+    /// If a type has no such value, because it is a reference that cannot be null. Also if the
+    /// module belongs to another engine.
+    pub fn define_unknown_imports_as_default_values(
+        &mut self,
+        mut store: impl AsContextMut<Data = T>,
+        module: &Module,
+    ) -> Result<()> {
+        for import in module.imports() {
+            let (from, name) = (import.module(), import.name());
+            if self.definitions.contains_key(&(from.to_string(), name.to_string())) {
+                continue;
+            }
+            let item = default_value(&mut store, import.ty())?;
+            let item = item.with_context(|| {
+                format!("unknown import: `{from}` `{name}` of type {} has no default", import.ty())
+            })?;
+            self.define(from, name, item)?;
+        }
+        Ok(())
+    }
+
     /// Defines every undefined function import of `module` as a function that traps with a message
     /// that names the import.
     ///
@@ -186,6 +213,35 @@ impl<T: 'static> Linker<T> {
         }
         Ok(())
     }
+}
+
+/// The item of a type that is zero, null, or as small as the type allows.
+fn default_value<T: 'static>(
+    mut store: impl AsContextMut<Data = T>,
+    ty: &ExternType,
+) -> Result<Option<Extern>> {
+    Ok(match ty {
+        ExternType::Func(ty) => {
+            let results = ty.results().map(|ty| Val::default_for_ty(&ty));
+            let Some(values) = results.collect::<Option<Vec<_>>>() else { return Ok(None) };
+            let func = Func::new(store, ty.clone(), move |_, _, results| {
+                results.copy_from_slice(&values);
+                Ok(())
+            })?;
+            Some(func.into())
+        }
+        ExternType::Global(ty) => match Val::default_for_ty(ty.content()) {
+            Some(value) => Some(Global::new(store, ty.clone(), value)?.into()),
+            None => None,
+        },
+        ExternType::Table(ty) if ty.element().is_nullable() => {
+            let null = Val::null_ref(ty.element().heap_type());
+            Some(Table::new(&mut store, ty.clone(), null)?.into())
+        }
+        ExternType::Table(_) => None,
+        ExternType::Memory(ty) => Some(Memory::new(store, ty.clone())?.into()),
+        ExternType::Tag(ty) => Some(Tag::new(store, ty)?.into()),
+    })
 }
 
 impl<T: 'static> fmt::Debug for Linker<T> {

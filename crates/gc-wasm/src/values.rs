@@ -1,13 +1,12 @@
 //! [`Val`]: a WebAssembly value that the host holds, and its conversions from and to compiled code, tables, globals and objects.
 
-use crate::refs::{AnyRef, ExternRef};
+use crate::refs::{AnyRef, ExnRef, ExternRef};
 use crate::store::StoreOpaque;
-use crate::types::matching::type_index;
 use crate::types::{HeapType, RefType, ValType};
-use crate::{AsContext, Func, Rooted};
+use crate::{AsContext, Func, Rooted, V128};
 use anyhow::{Result, bail};
 use gc_types::ValRaw;
-use gc_types::{VMGcKind, VMGcRef};
+use gc_types::{TypeIndex, VMGcKind, VMGcRef};
 use wasmtime_types::{
     EngineOrModuleTypeIndex, VMSharedTypeIndex, WasmHeapTopType, WasmHeapType, WasmRefType,
     WasmValType,
@@ -24,12 +23,16 @@ pub enum Val {
     F32(u32),
     /// The bits of a 64-bit float.
     F64(u64),
+    /// A vector.
+    V128(V128),
     /// A function or null.
     FuncRef(Option<Func>),
     /// An external reference or null.
     ExternRef(Option<Rooted<ExternRef>>),
     /// An internal reference or null.
     AnyRef(Option<Rooted<AnyRef>>),
+    /// An exception, or null.
+    ExnRef(Option<Rooted<ExnRef>>),
 }
 
 impl Val {
@@ -38,18 +41,19 @@ impl Val {
         match ty.top() {
             HeapType::Extern => Val::ExternRef(None),
             HeapType::Func => Val::FuncRef(None),
+            HeapType::Exn => Val::ExnRef(None),
             _ => Val::AnyRef(None),
         }
     }
 
-    /// The zero or null of a type. `None` for references that cannot be null, and for vectors.
+    /// The zero or null of a type. `None` for references that cannot be null.
     pub fn default_for_ty(ty: &ValType) -> Option<Val> {
         Some(match ty {
             ValType::I32 => Val::I32(0),
             ValType::I64 => Val::I64(0),
             ValType::F32 => Val::F32(0),
             ValType::F64 => Val::F64(0),
-            ValType::V128 => return None,
+            ValType::V128 => Val::V128(V128::from(0)),
             ValType::Ref(ty) if ty.is_nullable() => Val::null_ref(ty.heap_type()),
             ValType::Ref(_) => return None,
         })
@@ -66,10 +70,15 @@ impl Val {
             Val::I64(_) => ValType::I64,
             Val::F32(_) => ValType::F32,
             Val::F64(_) => ValType::F64,
+            Val::V128(_) => ValType::V128,
             Val::FuncRef(None) => ValType::Ref(RefType::new(true, HeapType::NoFunc)),
             Val::ExternRef(None) => ValType::Ref(RefType::new(true, HeapType::NoExtern)),
             Val::AnyRef(None) => ValType::Ref(RefType::new(true, HeapType::None)),
-            Val::FuncRef(Some(_)) | Val::ExternRef(Some(_)) | Val::AnyRef(Some(_)) => {
+            Val::ExnRef(None) => ValType::Ref(RefType::new(true, HeapType::NoExn)),
+            Val::FuncRef(Some(_))
+            | Val::ExternRef(Some(_))
+            | Val::AnyRef(Some(_))
+            | Val::ExnRef(Some(_)) => {
                 let ty = self.heap_type(store)?;
                 ValType::Ref(RefType::new(false, HeapType::from_wasm(store.engine(), &ty)))
             }
@@ -108,6 +117,22 @@ impl Val {
         }
     }
 
+    /// The vector, if this is a `v128`.
+    pub fn v128(&self) -> Option<V128> {
+        match self {
+            Val::V128(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The vector.
+    ///
+    /// # Panics
+    /// If this is not a `v128`.
+    pub fn unwrap_v128(&self) -> V128 {
+        self.v128().expect("expected v128")
+    }
+
     /// The function or null, if this is a function reference.
     pub fn func_ref(&self) -> Option<Option<Func>> {
         match self {
@@ -132,6 +157,14 @@ impl Val {
         }
     }
 
+    /// The exception, if this is one or null.
+    pub fn exn_ref(&self) -> Option<Option<Rooted<ExnRef>>> {
+        match self {
+            Val::ExnRef(gc_ref) => Some(*gc_ref),
+            _ => None,
+        }
+    }
+
     /// The most precise heap type of a reference that is not null.
     fn heap_type(&self, store: &StoreOpaque) -> Result<WasmHeapType> {
         match self {
@@ -144,6 +177,9 @@ impl Val {
                 Ok(WasmHeapType::Extern)
             }
             Val::AnyRef(Some(gc_ref)) => store.heap_type_of(&gc_ref.get(store)?),
+            Val::ExnRef(Some(gc_ref)) => {
+                Ok(HeapType::ConcreteExn(gc_ref.exn_type(store)?).to_wasm())
+            }
             _ => unreachable!("only for references that are not null"),
         }
     }
@@ -157,6 +193,7 @@ impl Val {
                     | (Val::I64(_), WasmValType::I64)
                     | (Val::F32(_), WasmValType::F32)
                     | (Val::F64(_), WasmValType::F64)
+                    | (Val::V128(_), WasmValType::V128)
             ));
         };
         let same_hierarchy = matches!(
@@ -164,12 +201,15 @@ impl Val {
             (Val::FuncRef(_), WasmHeapTopType::Func)
                 | (Val::ExternRef(_), WasmHeapTopType::Extern)
                 | (Val::AnyRef(_), WasmHeapTopType::Any)
+                | (Val::ExnRef(_), WasmHeapTopType::Exn)
         );
         if !same_hierarchy {
             return Ok(false);
         }
         match self {
-            Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) => Ok(ty.nullable),
+            Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) | Val::ExnRef(None) => {
+                Ok(ty.nullable)
+            }
             _ => Ok(store.engine().types().heap_matches(&self.heap_type(store)?, &ty.heap_type)),
         }
     }
@@ -185,7 +225,7 @@ impl Val {
             let expected = ValType::from_wasm(store.engine(), ty);
             let (what, found) = (what(), self.kind_name());
             match self {
-                Val::AnyRef(Some(_)) | Val::FuncRef(Some(_)) => {
+                Val::AnyRef(Some(_)) | Val::FuncRef(Some(_)) | Val::ExnRef(Some(_)) => {
                     let ty = HeapType::from_wasm(store.engine(), &self.heap_type(store)?);
                     bail!("{what}: type mismatch: expected {expected}, found {found} to {ty}")
                 }
@@ -201,12 +241,15 @@ impl Val {
             Val::I64(_) => "an i64",
             Val::F32(_) => "an f32",
             Val::F64(_) => "an f64",
+            Val::V128(_) => "a v128",
             Val::FuncRef(None) => "a null function reference",
             Val::FuncRef(Some(_)) => "a function reference",
             Val::ExternRef(None) => "a null external reference",
             Val::ExternRef(Some(_)) => "an external reference",
             Val::AnyRef(None) => "a null internal reference",
             Val::AnyRef(Some(_)) => "an internal reference",
+            Val::ExnRef(None) => "a null exception reference",
+            Val::ExnRef(Some(_)) => "an exception reference",
         }
     }
 
@@ -216,6 +259,7 @@ impl Val {
         match self {
             Val::ExternRef(Some(gc_ref)) => gc_ref.get(store).map(Some),
             Val::AnyRef(Some(gc_ref)) => gc_ref.get(store).map(Some),
+            Val::ExnRef(Some(gc_ref)) => gc_ref.get(store).map(Some),
             _ => Ok(None),
         }
     }
@@ -233,9 +277,10 @@ impl Val {
             Val::I64(value) => ValRaw::from_i64(value),
             Val::F32(bits) => ValRaw::from_f32_bits(bits),
             Val::F64(bits) => ValRaw::from_f64_bits(bits),
+            Val::V128(value) => value.to_raw(),
             Val::FuncRef(None) => ValRaw::ZERO,
             Val::FuncRef(Some(func)) => ValRaw::from_pointer(func.as_vm(store)?.address()),
-            Val::ExternRef(_) | Val::AnyRef(_) => match self.gc_ref(store)? {
+            Val::ExternRef(_) | Val::AnyRef(_) | Val::ExnRef(_) => match self.gc_ref(store)? {
                 None => ValRaw::ZERO,
                 Some(gc_ref) => ValRaw::from_u64(store.expose(&gc_ref).into()),
             },
@@ -250,7 +295,7 @@ impl Val {
             WasmValType::I64 => Val::I64(raw.i64()),
             WasmValType::F32 => Val::F32(raw.f32_bits()),
             WasmValType::F64 => Val::F64(raw.f64_bits()),
-            WasmValType::V128 => unreachable!("vectors do not pass validation"),
+            WasmValType::V128 => Val::V128(V128::from_raw(raw)),
             WasmValType::Ref(ty) if ty.is_vmgcref_type() => {
                 let gc_ref = VMGcRef::from_raw_u32(raw.u32());
                 let gc_ref = gc_ref.map(|gc_ref| store.gc_store_mut().clone_gc_ref(&gc_ref));
@@ -268,6 +313,7 @@ impl Val {
     ) -> Val {
         match ty.heap_type.top() {
             WasmHeapTopType::Extern => Val::ExternRef(gc_ref.map(|gc_ref| store.root(gc_ref))),
+            WasmHeapTopType::Exn => Val::ExnRef(gc_ref.map(|gc_ref| store.root(gc_ref))),
             _ => Val::AnyRef(gc_ref.map(|gc_ref| store.root(gc_ref))),
         }
     }
@@ -310,12 +356,27 @@ impl StoreOpaque {
         &self,
         gc_ref: &VMGcRef,
     ) -> Result<std::sync::Arc<crate::types::registry::RegisteredType>> {
-        match self.heap_type_of(gc_ref)? {
-            WasmHeapType::ConcreteStruct(edge) | WasmHeapType::ConcreteArray(edge) => {
-                Ok(self.engine().types().get(type_index(edge)))
-            }
-            other => bail!("expected a struct or array, found {other}"),
+        if gc_ref.is_i31() {
+            bail!("expected a struct or array, found an unboxed integer");
         }
+        let header = self.gc_store().heap().header(gc_ref)?;
+        if !matches!(header.kind(), Some(VMGcKind::StructRef | VMGcKind::ArrayRef)) {
+            bail!("expected a struct or array, found an object with the header {header:?}");
+        }
+        match self.engine().types().try_get(header.ty()) {
+            Some(ty) if ty.kind() == header.kind() => Ok(ty),
+            _ => bail!("corrupt GC heap: an object of unknown type {:?}", header.ty()),
+        }
+    }
+
+    /// Whether the object is a struct or an array of this type, or of a subtype.
+    pub(crate) fn is_of(&self, gc_ref: &VMGcRef, kind: VMGcKind, ty: TypeIndex) -> Result<bool> {
+        let header = self.gc_store().heap().header(gc_ref)?;
+        if header.kind() == Some(kind) && header.ty() == ty {
+            return Ok(true);
+        }
+        let actual = self.registered_type_of(gc_ref)?;
+        Ok(actual.kind() == Some(kind) && self.engine().types().is_subtype(actual.index, ty))
     }
 }
 
@@ -343,6 +404,18 @@ impl From<f64> for Val {
     }
 }
 
+impl From<V128> for Val {
+    fn from(value: V128) -> Val {
+        Val::V128(value)
+    }
+}
+
+impl From<u128> for Val {
+    fn from(value: u128) -> Val {
+        Val::V128(value.into())
+    }
+}
+
 impl From<Func> for Val {
     fn from(value: Func) -> Val {
         Val::FuncRef(Some(value))
@@ -352,6 +425,12 @@ impl From<Func> for Val {
 impl From<Rooted<ExternRef>> for Val {
     fn from(value: Rooted<ExternRef>) -> Val {
         Val::ExternRef(Some(value))
+    }
+}
+
+impl From<Rooted<ExnRef>> for Val {
+    fn from(value: Rooted<ExnRef>) -> Val {
+        Val::ExnRef(Some(value))
     }
 }
 

@@ -6,7 +6,7 @@ mod common;
 
 use anyhow::Result;
 use common::message;
-use gc_wasm::explore::{Emit, explore};
+use gc_wasm::explore::{Emit, explore, machine_code};
 use gc_wasm::{Collector, Config, Engine, Instance, Module, Store, Val};
 use std::fmt::Write;
 
@@ -61,7 +61,12 @@ type Bomb = fn(usize) -> String;
 const BOMBS: [(&str, Bomb, usize); 3] =
     [("casts", casts, 4000), ("copies", copies, 800), ("locals", locals, 300)];
 
-/// The text of function `f`, in some form.
+/// The machine code of function `f`.
+fn machine_code_of(engine: &Engine, wat: &str) -> Result<Vec<u8>> {
+    Ok(machine_code(engine, wat.as_bytes(), Some("f"))?.remove(0).code)
+}
+
+/// The CLIF of function `f`, in some form.
 fn listing(engine: &Engine, wat: &str, what: Emit) -> Result<String> {
     Ok(explore(engine, wat.as_bytes(), what, Some("f"))?.remove(0).text)
 }
@@ -96,7 +101,7 @@ fn huge_functions_are_compiled_another_way() -> Result<()> {
     let (as_usual, by_default, as_huge) = (as_usual?, by_default?, as_huge?);
     // Each cast is 29 instructions.
     let (large, huge) = (casts(3000), casts(4000));
-    let code = |engine, wat| listing(engine, wat, Emit::Asm);
+    let code = machine_code_of;
     assert!(code(&by_default, &large)? == code(&as_usual, &large)?);
     assert!(code(&by_default, &large)? != code(&as_huge, &large)?);
     assert!(code(&by_default, &huge)? == code(&as_huge, &huge)?);
@@ -136,7 +141,7 @@ fn phis(locals: usize, branches: &str) -> String {
 fn arguments_of_branches_make_a_function_huge() -> Result<()> {
     let by_default = engine(&mut Config::new())?;
     let as_huge = engine(Config::new().huge_function(0))?;
-    let code = |engine, wat: &str| listing(engine, wat, Emit::Asm);
+    let code = machine_code_of;
     let branches = "(br_if $l (local.get 0))".repeat(240);
     let wat = phis(240, &branches);
     assert!(code(&by_default, &wat)? == code(&as_huge, &wat)?);
@@ -174,7 +179,7 @@ fn blocks_of_many_results() -> Result<()> {
     };
     // Labels that nothing branches to cost nothing.
     module("block (type $t) end ".repeat(20_000))?;
-    let start = "function 1 `f`: function too large: its branches and blocks have ";
+    let start = "function 1 `f`: function too large: its branches, blocks and handlers have ";
     for body in [
         "loop (type $t) end ",
         "i32.const 1 if (type $t) end ",

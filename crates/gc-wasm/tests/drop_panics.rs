@@ -155,7 +155,7 @@ impl Test {
         match place.split('.').next() {
             Some("table") => {
                 let table = instance.get_table(&mut scope, "table").context("an export")?;
-                table.set(&mut scope, index, value)
+                table.set(&mut scope, index.into(), value)
             }
             Some("global") => {
                 let global = instance.get_global(&mut scope, "global").context("an export")?;

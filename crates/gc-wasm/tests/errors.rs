@@ -65,25 +65,28 @@ fn modules_that_do_not_validate() {
         ),
         (
             "(module (type $a (struct)) (type $b (sub $a (struct))))",
-            "sub type cannot have a final super type (at offset 0xd)",
+            "type section: sub type cannot have a final super type (at offset 0xd)",
         ),
         (
             "(module (global i32 (i32.div_s (i32.const 1) (i32.const 1))))",
-            "constant expression required: non-constant operator: visit_i32_div_s (at offset 0x11)",
+            "global section: constant expression required: non-constant operator: visit_i32_div_s (at offset 0x11)",
         ),
         (
             r#"(module (func (export "a")) (func (export "a")))"#,
-            "duplicate export name `a` already defined (at offset 0x1a)",
+            "export section: duplicate export name `a` already defined (at offset 0x1a)",
         ),
         (
-            "(module (func (local v128)))",
-            "function 0 `func[0]`: SIMD support is not enabled (at offset 0x17)",
+            "(module (func atomic.fence))",
+            "function 0 `func[0]`: threads support is not enabled (at offset 0x17)",
         ),
-        ("(module (memory i64 1))", "memory64 must be enabled for 64-bit memories (at offset 0xb)"),
-        ("(module (tag))", "exceptions proposal not enabled (at offset 0x10)"),
         (
-            "(module (func $f return_call $f))",
-            "function 0 `f`: tail calls support is not enabled (at offset 0x17)",
+            "(module (memory 1 1 shared))",
+            "memory section: threads must be enabled for shared memories (at offset 0xb)",
+        ),
+        (
+            "(module (memory 1 (pagesize 1)))",
+            "memory section: the custom page sizes proposal must be enabled to customize a memory's page size \
+             (at offset 0xb)",
         ),
         (
             "(component)",
@@ -166,11 +169,21 @@ fn imports_that_are_missing_or_wrong() -> Result<()> {
     let module = Module::new(&engine, r#"(module (import "a" "b" (func)))"#)?;
     assert_eq!(message(Instance::new(&mut store, &module, &[])), "expected 1 imports, got 0");
 
-    // Types of the module are shown by their structure.
+    // Types of the module have their names, and others are shown by their structure.
     let module = Module::new(
         &engine,
         r#"(module (type $p (struct (field i32) (field (mut (ref null $p)))))
             (import "a" "b" (func (param (ref $p)))))"#,
+    )?;
+    assert_eq!(
+        message(Instance::new(&mut store, &module, &[func.into()])),
+        "incompatible import type for `a` `b`: expected (func (param (ref $p))), found (func \
+         (param i32) (result i32))"
+    );
+    let module = Module::new(
+        &engine,
+        r#"(module (type (struct (field i32) (field (mut (ref null 0)))))
+            (import "a" "b" (func (param (ref 0)))))"#,
     )?;
     assert_eq!(
         message(Instance::new(&mut store, &module, &[func.into()])),

@@ -27,11 +27,11 @@ fn modules() -> Result<Vec<PathBuf>> {
 }
 
 /// The CLIF of all functions of a module.
-fn emitted(collector: &Collector, module: &Path) -> Result<String> {
-    let engine = Engine::new(Config::new().collector(collector.clone()))?;
+fn emitted(config: &Config, module: &Path, emit: Emit) -> Result<String> {
+    let engine = Engine::new(config)?;
     let bytes = fs::read(module)?;
     let mut text = String::new();
-    for listing in explore(&engine, &bytes, Emit::Clif, None)? {
+    for listing in explore(&engine, &bytes, emit, None)? {
         writeln!(text, ";; {}", listing.name)?;
         writeln!(text, "{}", listing.text.trim_end())?;
         writeln!(text)?;
@@ -39,9 +39,29 @@ fn emitted(collector: &Collector, module: &Path) -> Result<String> {
     Ok(text)
 }
 
+/// Whether to write the files again.
+fn bless() -> bool {
+    std::env::var_os("BLESS").is_some_and(|value| value == "1")
+}
+
+#[test]
+fn each_loop_has_a_poll_of_its_own() -> Result<()> {
+    let module = folder().join("interruptible/loops.wat");
+    let golden = module.with_extension("clif");
+    let config = Config::new().collector(Collector::copying()).interruptible(true).clone();
+    let actual = emitted(&config, &module, Emit::Optimised)?;
+    if bless() {
+        fs::write(&golden, &actual)?;
+    }
+    assert_eq!(actual, fs::read_to_string(&golden)?);
+    let polls = actual.matches("= load.i8 user18 ").count();
+    assert_eq!(polls, 4, "{actual}");
+    Ok(())
+}
+
 #[test]
 fn emitted_code_is_as_expected() -> Result<()> {
-    let bless = std::env::var_os("BLESS").is_some_and(|value| value == "1");
+    let bless = bless();
     let mut differing = Vec::new();
     let modules = modules()?;
     assert!(modules.len() >= 15, "only {} modules were found", modules.len());
@@ -49,7 +69,7 @@ fn emitted_code_is_as_expected() -> Result<()> {
         for collector in Collector::all() {
             let name = module.file_stem().unwrap().to_string_lossy();
             let golden = folder().join(collector.name()).join(format!("{name}.clif"));
-            let actual = emitted(&collector, module)
+            let actual = emitted(Config::new().collector(collector.clone()), module, Emit::Clif)
                 .with_context(|| format!("{} under {}", module.display(), collector.name()))?;
             if bless {
                 fs::create_dir_all(golden.parent().unwrap())?;

@@ -309,3 +309,21 @@ fn references_are_what_they_are() -> Result<()> {
         Ok(())
     })
 }
+
+/// The loop that initializes elements is emitted for these arrays, but never entered.
+#[test]
+fn arrays_whose_length_is_the_constant_zero() -> Result<()> {
+    let wat = r#"(module
+        (type $a (array (mut i64)))
+        (func (export "f") (result i32)
+            (i32.add
+                (array.len (array.new $a (i64.const 3) (i32.const 0)))
+                (array.len (array.new $a (i64.const 3)
+                    (i32.and (i32.const 1) (i32.const 2)))))))"#;
+    everywhere(|setting| {
+        let (mut store, instance) = setting.instantiate(wat, &[])?;
+        let f = instance.get_typed_func::<(), i32>(&mut store, "f")?;
+        assert_eq!(f.call(&mut store, ())?, 0);
+        Ok(())
+    })
+}

@@ -274,3 +274,47 @@ fn traps_caught_by_the_host_in_between() -> Result<()> {
         Ok(())
     })
 }
+
+/// An error that host functions pass on has the backtrace of where it began, with the functions
+/// that are gone when the outer call fails.
+#[cfg(feature = "backtrace")]
+#[test]
+fn an_error_is_traced_to_its_beginning() -> Result<()> {
+    everywhere(|setting| {
+        let engine = setting.engine()?;
+        let mut linker = Linker::<()>::new(&engine);
+        linker.func_wrap("host", "fail", || -> Result<()> { anyhow::bail!("no") })?;
+        linker.func_wrap("host", "call", |mut caller: Caller<'_, ()>, func: Option<Func>| {
+            let func = func.context("no function")?;
+            let result = func.call(&mut caller, &[], &mut []);
+            result.context("called")
+        })?;
+        linker.func_wrap("host", "try", |mut caller: Caller<'_, ()>, func: Option<Func>| {
+            let func = func.context("no function")?;
+            let _ = func.call(&mut caller, &[], &mut []);
+            Ok(())
+        })?;
+        let module = Module::new(
+            &engine,
+            r#"(module (import "host" "fail" (func $fail))
+                (import "host" "call" (func $call (param funcref)))
+                (import "host" "try" (func $try (param funcref)))
+                (func $inner (export "inner") (call $fail))
+                (func (export "outer") (call $call (ref.func $inner)))
+                (func (export "caught") (call $try (ref.func $inner)) (call $fail)))"#,
+        )?;
+        let mut store = Store::new(&engine, ())?;
+        let instance = linker.instantiate(&mut store, &module)?;
+        for (name, expected) in
+            [("inner", &["inner"][..]), ("outer", &["inner", "outer"]), ("caught", &["caught"])]
+        {
+            let func = instance.get_typed_func::<(), ()>(&mut store, name)?;
+            func.call(&mut store, ()).unwrap_err();
+            let backtrace = store.take_backtrace().unwrap();
+            let names: Vec<&str> = backtrace.frames().iter().map(|f| &*f.name).collect();
+            assert_eq!(names, expected, "{name}");
+        }
+        assert!(store.take_backtrace().is_none());
+        Ok(())
+    })
+}

@@ -21,6 +21,7 @@ const EVERYTHING: &str = r#"(module $everything
     (memory (export "memory") 1 2)
     (table $table (export "table") 3 funcref)
     (global $counter (mut i32) (i32.const 5))
+    (global $vector v128 (v128.const i32x4 1 2 3 4))
     (global $kept (ref null $pair) (struct.new $pair (i32.const 9) (ref.null $pair)))
     (elem (table $table) (i32.const 0) func $add $mul)
     (elem $passive func $mul)
@@ -43,6 +44,12 @@ const EVERYTHING: &str = r#"(module $everything
         (array.get_u $words
             (array.new_data $words $words_data (i32.const 0) (i32.const 3)) (local.get 0)))
     (func (export "byte") (param i32) (result i32) (i32.load8_u (local.get 0)))
+    (func $lanes (param v128) (result v128)
+        (i32x4.mul (v128.const i32x4 10 20 30 40)
+            (i8x16.shuffle 12 13 14 15 8 9 10 11 4 5 6 7 0 1 2 3 (local.get 0) (local.get 0))))
+    (func (export "lane") (param i32) (result i32)
+        (i32x4.extract_lane 3
+            (i32x4.add (i32x4.splat (local.get 0)) (call $lanes (global.get $vector)))))
     (func (export "trap") unreachable))"#;
 
 fn config(collector: Collector) -> Config {
@@ -66,6 +73,7 @@ fn run(module: &Module) -> Result<()> {
     assert_eq!(counter.call(&mut store, ())?, 114);
     for (name, cases) in [
         ("is_subsub", vec![(0, 0), (1, 1)]),
+        ("lane", vec![(2, 42), (60, 100)]),
         ("word", vec![(0, 1), (1, 2), (2, 3)]),
         ("byte", vec![(16, i32::from(b's')), (26, i32::from(b's')), (27, 0)]),
     ] {

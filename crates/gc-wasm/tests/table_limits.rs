@@ -41,7 +41,7 @@ fn tables_share_a_limit(setting: &Setting) -> Result<()> {
     // A failure says why, and uses none of the limit.
     let why = ": those of a store may have 100 in all (`table_elements_maximum`), and 0 are left";
     let again = message(Instance::new(&mut store, &module, &[]));
-    assert_eq!(again, format!("table 0 cannot have 40 elements{why}"));
+    assert_eq!(again, format!("table 0 `funcs` cannot have 40 elements{why}"));
     let ty = |min| TableType::new(RefType::new(true, HeapType::Extern), min, None);
     let table = Table::new(&mut store, ty(0), Val::ExternRef(None))?;
     let grown = message(table.grow(&mut store, 1, Val::ExternRef(None)));

@@ -131,8 +131,20 @@ pub(super) struct FuncEnv<'a> {
     pub(super) leaves_instance: bool,
     /// Whether it may access the heap.
     pub(super) uses_heap: bool,
-    /// Whether it accesses memory 0.
-    pub(super) uses_memory: bool,
+    /// Of each of the first memories, whether it is accessed, and whether its length is needed.
+    pub(super) memories: [MemoryUse; HOISTED_MEMORIES],
+}
+
+/// The number of memories whose bases are loaded when a function begins.
+const HOISTED_MEMORIES: usize = 4;
+
+/// The use of a memory by a function.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct MemoryUse {
+    /// It is accessed.
+    pub(super) base: bool,
+    /// An access compares with its length.
+    pub(super) length: bool,
 }
 
 impl<'a> FuncEnv<'a> {
@@ -149,7 +161,15 @@ impl<'a> FuncEnv<'a> {
             type_words: HashMap::new(),
             leaves_instance: false,
             uses_heap: false,
-            uses_memory: false,
+            memories: Default::default(),
+        }
+    }
+
+    /// Records that memory `index` is accessed, and whether its length is compared.
+    pub(super) fn uses_memory(&mut self, index: u32, length: bool) {
+        if let Some(memory) = self.memories.get_mut(index as usize) {
+            memory.base = true;
+            memory.length |= length;
         }
     }
 
@@ -169,7 +189,7 @@ impl<'a> FuncEnv<'a> {
             return Ok(*callee);
         }
         let ty = self.registered(self.cx.info.funcs[index as usize].ty);
-        let callee = import_function(func, index, clif_signature(func_type(&ty)?)?);
+        let callee = import_function(func, index, clif_signature(func_type(&ty)?));
         self.functions.insert(index, callee);
         Ok(callee)
     }
@@ -188,7 +208,7 @@ impl<'a> FuncEnv<'a> {
         if let Some(signature) = self.signatures.get(&ty.index) {
             return Ok(*signature);
         }
-        let signature = func.import_signature(clif_signature(func_type(ty)?)?);
+        let signature = func.import_signature(clif_signature(func_type(ty)?));
         self.signatures.insert(ty.index, signature);
         Ok(signature)
     }
@@ -244,7 +264,7 @@ impl GcFuncEnv for FuncEnv<'_> {
 ///
 /// # Errors
 /// If it is not. Validation excludes that.
-pub(super) fn func_type(ty: &RegisteredType) -> Result<&WasmFuncType> {
+pub(crate) fn func_type(ty: &RegisteredType) -> Result<&WasmFuncType> {
     match &ty.sub_type.composite_type.inner {
         WasmCompositeInnerType::Func(func) => Ok(func),
         _ => bail!("{:?} is not a function type", ty.index),

@@ -16,6 +16,7 @@ use crate::module::info::ModuleInfo;
 use crate::module::parse::Body;
 use crate::types::registry::TypeRegistry;
 use crate::vm::layout::VMContextLayout;
+use crate::vm::memory::MemorySettings;
 use anyhow::{Context as _, Result};
 use cranelift_codegen::{Context, ir};
 use gc_compiler::check::{CheckContext, CheckError, FunctionTypes, check_function};
@@ -24,6 +25,8 @@ use gc_types::{Abi, CodeImage};
 use rayon::prelude::*;
 use std::sync::Arc;
 use translate::Allocations;
+
+pub(crate) use env::func_type;
 
 /// The settings with which all functions of a module are compiled.
 pub(crate) struct CompileContext<'a> {
@@ -36,6 +39,8 @@ pub(crate) struct CompileContext<'a> {
     pub(crate) abi: &'a Arc<Abi>,
     /// Where the code has the indices and header words of types from.
     pub(crate) type_words: TypeWords,
+    /// How linear memories are laid out.
+    pub(crate) memory: &'a MemorySettings,
     /// Whether to check the built functions against the laws of emitted code.
     pub(crate) check: bool,
 }
@@ -65,6 +70,7 @@ impl<'a> CompileContext<'a> {
             compiler: engine.compiler(),
             abi: engine.abi(),
             type_words,
+            memory: &engine.config().memory,
             check: engine.config().verify,
         }
     }
@@ -127,8 +133,6 @@ pub(crate) fn check_body(cx: &CompileContext<'_>, body: Body<'_>) -> Result<Opti
 struct FunctionCompiler {
     context: Option<Context>,
     allocations: Allocations,
-    /// Whether to keep the machine code as text too.
-    disassemble: bool,
 }
 
 impl FunctionCompiler {
@@ -136,7 +140,6 @@ impl FunctionCompiler {
         let index = body.index;
         let context = self.context.get_or_insert_with(Context::new);
         context.clear();
-        context.set_disasm(self.disassemble);
         let compiled =
             match translate::translate(cx, body, &mut context.func, &mut self.allocations) {
                 Ok(types) => {
@@ -146,8 +149,7 @@ impl FunctionCompiler {
             };
         if compiled.is_err() {
             // The state after a failed translation cannot be used for another one.
-            let disassemble = self.disassemble;
-            *self = FunctionCompiler { disassemble, ..FunctionCompiler::default() };
+            *self = FunctionCompiler::default();
         }
         compiled.with_context(|| describe(cx, index))
     }
@@ -163,18 +165,22 @@ fn check(cx: &CompileContext<'_>, func: &ir::Function, types: Option<FunctionTyp
     Ok(())
 }
 
-/// Compiles one function. Returns it, and its machine code as text.
+/// Compiles one function.
 ///
 /// # Errors
 /// As [`compile_module`].
-pub(crate) fn disassemble(
-    cx: &CompileContext<'_>,
-    body: Body<'_>,
-) -> Result<(CompiledFunction, String)> {
-    let mut compiler = FunctionCompiler { disassemble: true, ..FunctionCompiler::default() };
-    let compiled = compiler.function(cx, body)?;
-    let text = compiled.disassembly().unwrap_or_default().to_string();
-    Ok((compiled, text))
+pub(crate) fn compile_body(cx: &CompileContext<'_>, body: Body<'_>) -> Result<CompiledFunction> {
+    FunctionCompiler::default().function(cx, body)
+}
+
+/// The CLIF of one function after optimization, from which its machine code was made.
+///
+/// # Errors
+/// As [`compile_module`].
+pub(crate) fn optimized(cx: &CompileContext<'_>, body: Body<'_>) -> Result<ir::Function> {
+    let mut compiler = FunctionCompiler::default();
+    compiler.function(cx, body)?;
+    compiler.context.map(|context| context.func).context("the function was not compiled")
 }
 
 fn describe(cx: &CompileContext<'_>, index: u32) -> String {

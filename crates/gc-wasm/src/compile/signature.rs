@@ -4,42 +4,38 @@
 //! its results. All references are `I64`. References into the heap are zero-extended, and function
 //! references are addresses of their `VMFuncRef`. Only references into the heap are roots.
 
-use anyhow::{Result, bail};
 use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, types};
 use cranelift_codegen::isa::CallConv;
 use gc_compiler::check::{SignatureTypes, ValueType};
 use wasmtime_types::{WasmFuncType, WasmValType};
 
+/// The CLIF type of vectors outside of the instructions that compute with their lanes.
+pub(crate) const V128: ir::Type = types::I8X16;
+
 /// The CLIF type of values of this type.
-///
-/// # Errors
-/// If it is `v128`, which is unsupported.
-pub(crate) fn clif_type(ty: &WasmValType) -> Result<ir::Type> {
-    Ok(match ty {
+pub(crate) fn clif_type(ty: &WasmValType) -> ir::Type {
+    match ty {
         WasmValType::I32 => types::I32,
         WasmValType::I64 => types::I64,
         WasmValType::F32 => types::F32,
         WasmValType::F64 => types::F64,
         WasmValType::Ref(_) => types::I64,
-        WasmValType::V128 => bail!("unsupported: v128"),
-    })
+        WasmValType::V128 => V128,
+    }
 }
 
 /// The signature of compiled functions of this type.
-///
-/// # Errors
-/// If a type in it is unsupported.
-pub(crate) fn clif_signature(ty: &WasmFuncType) -> Result<ir::Signature> {
+pub(crate) fn clif_signature(ty: &WasmFuncType) -> ir::Signature {
     let mut signature = ir::Signature::new(CallConv::Tail);
     signature.params.reserve(1 + ty.params().len());
     signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
     for param in ty.params() {
-        signature.params.push(AbiParam::new(clif_type(param)?));
+        signature.params.push(AbiParam::new(clif_type(param)));
     }
     for result in ty.results() {
-        signature.returns.push(AbiParam::new(clif_type(result)?));
+        signature.returns.push(AbiParam::new(clif_type(result)));
     }
-    Ok(signature)
+    signature
 }
 
 /// The checkers' type of values of this type.

@@ -5,6 +5,8 @@
 //! and no frames are pushed. So every label that reachable code uses is a frame here.
 
 use cranelift_codegen::ir;
+use std::collections::HashSet;
+use std::rc::Rc;
 use wasmparser::BlockType;
 
 /// The kind of construct of a frame.
@@ -23,6 +25,53 @@ pub(super) enum FrameKind {
         /// The operands at the start of both arms.
         params: Vec<ir::Value>,
     },
+    /// A `try_table`, or the body of a legacy `try`.
+    Try {
+        /// Its clauses, in order.
+        clauses: Vec<Clause>,
+        /// If exceptions are delegated: only the frames below this number can catch them.
+        delegate: Option<usize>,
+    },
+    /// A clause of a legacy `try`.
+    Catch {
+        /// The caught exception, if anything reaches the clause.
+        exn: Option<ir::Value>,
+        /// The clauses that follow.
+        rest: std::vec::IntoIter<Clause>,
+    },
+}
+
+/// A clause that catches exceptions.
+#[derive(Debug)]
+pub(super) struct Clause {
+    /// The tag of the exceptions that it catches. `None` if it catches all.
+    pub(super) tag: Option<u32>,
+    /// Its block, whose parameter is the exception, if anything reaches it.
+    pub(super) block: Option<ir::Block>,
+    /// In a `try_table`: the label to which it branches, seen from outside, and whether the
+    /// exception itself is passed to it.
+    pub(super) target: Option<(u32, bool)>,
+}
+
+/// A handler of a call: a clause of an enclosing frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Handler {
+    /// The tag of the exceptions that it catches. `None` if it catches all.
+    pub(super) tag: Option<u32>,
+    /// The position of its frame.
+    pub(super) frame: usize,
+    /// Its number among the clauses of the frame.
+    pub(super) clause: usize,
+}
+
+/// An enclosing frame of kind [`FrameKind::Try`] that has clauses or delegates.
+#[derive(Debug)]
+pub(super) struct Try {
+    /// Its position in the frames.
+    frame: usize,
+    /// The handlers of calls in it, in the order in which they are tried: its own, and those of the
+    /// frames around it.
+    handlers: Rc<[Handler]>,
 }
 
 /// One enclosing construct.
@@ -46,6 +95,7 @@ pub(super) struct Frame {
 pub(super) struct Stack {
     pub(super) values: Vec<ir::Value>,
     pub(super) frames: Vec<Frame>,
+    tries: Vec<Try>,
     /// In unreachable code, the number of open constructs that began in it.
     unreachable: Option<u32>,
 }
@@ -55,6 +105,7 @@ impl Stack {
     pub(super) fn clear(&mut self) {
         self.values.clear();
         self.frames.clear();
+        self.tries.clear();
         self.unreachable = None;
     }
 
@@ -95,6 +146,54 @@ impl Stack {
     pub(super) fn frame(&mut self, depth: u32) -> &mut Frame {
         let index = self.frames.len() - 1 - depth as usize;
         &mut self.frames[index]
+    }
+
+    /// Enters the body of a frame with these clauses, which is pushed next. Returns the number of
+    /// handlers that this needed to look at.
+    pub(super) fn enter_try(&mut self, clauses: &[Clause], delegate: Option<usize>) -> usize {
+        if clauses.is_empty() && delegate.is_none() {
+            return 0;
+        }
+        let frame = self.frames.len();
+        let below = delegate.unwrap_or(frame);
+        let around = self.tries.partition_point(|outer| outer.frame < below);
+        let around = around.checked_sub(1).map(|outer| self.tries[outer].handlers.clone());
+        let around = around.unwrap_or_default();
+        let looked_at = clauses.len() + around.len();
+        let handlers = match clauses {
+            [] => around,
+            _ => {
+                let own = clauses.iter().enumerate();
+                let own =
+                    own.map(|(clause, Clause { tag, .. })| Handler { tag: *tag, frame, clause });
+                let mut seen = HashSet::new();
+                let mut all = Vec::new();
+                for handler in own.chain(around.iter().copied()) {
+                    if seen.insert(handler.tag) {
+                        all.push(handler);
+                    }
+                    if handler.tag.is_none() {
+                        break;
+                    }
+                }
+                all.into()
+            }
+        };
+        self.tries.push(Try { frame, handlers });
+        looked_at
+    }
+
+    /// The handlers of a call at this place, in the order in which they are tried.
+    pub(super) fn handlers(&self) -> Rc<[Handler]> {
+        self.tries.last().map(|innermost| innermost.handlers.clone()).unwrap_or_default()
+    }
+
+    /// Leaves the body of the innermost frame, a `try` or `try_table`: its clauses catch nothing
+    /// from here on.
+    pub(super) fn leave_try(&mut self) {
+        if self.tries.last().is_some_and(|innermost| innermost.frame + 1 == self.frames.len()) {
+            self.tries.pop();
+        }
     }
 
     /// Whether the next operator is reachable.

@@ -5,10 +5,12 @@
 //! because it has the exact type of every operand. Labels and locals may have only a supertype.
 
 use super::env::{self, FuncEnv, func_type};
-use super::signature::{clif_signature, clif_type};
+use super::signature::{V128, clif_signature, clif_type};
 use super::stack::{Frame, FrameKind, Stack};
 use super::{CompileContext, ops};
 use crate::host_calls;
+use crate::module::branch_hints::BranchHint;
+use crate::module::mismatch;
 use crate::module::parse::Body;
 use crate::vm::layout::Place;
 use anyhow::{Result, anyhow, bail};
@@ -20,7 +22,8 @@ use gc_compiler::check::FunctionTypes;
 use gc_compiler::regions::{self, Region};
 use gc_compiler::safepoints::place_safepoints;
 use gc_types::Trap;
-use wasmparser::{FuncValidator, FuncValidatorAllocations, ValType, ValidatorResources};
+use std::collections::HashMap;
+use wasmparser::{FuncValidator, FuncValidatorAllocations, Operator, ValType, ValidatorResources};
 use wasmtime_types::{TypeConvert, WasmValType};
 
 /// Allocations that are reused from one function to the next.
@@ -53,6 +56,13 @@ pub(super) struct Local {
 /// each block up to the last block that uses the local.
 const MAX_NOTES: u64 = 1 << 26;
 
+/// Branch hints are honoured in bodies of at most this number of bytes.
+///
+/// The block of an unlikely branch comes after the code that follows the branch. The single-pass
+/// register allocator takes values that are live into it for live in all blocks between, so the
+/// time would be quadratic.
+const HINTED_BYTES: usize = 32 << 10;
+
 /// The maximum number of operands that are passed to labels of a function, summed over its
 /// branches.
 const MAX_OPERANDS: usize = 1 << 20;
@@ -81,6 +91,14 @@ pub(super) struct Translator<'a, 'b> {
     read_in_loop: Vec<u32>,
     /// Type of the uppermost operand before the current operator.
     pub(super) top: Option<ValType>,
+    /// The offset of the current operator.
+    pub(super) offset: usize,
+    /// The offset of the function's body.
+    pub(super) body_start: usize,
+    /// What the module says of the function's branches.
+    pub(super) hints: &'a [BranchHint],
+    /// The clauses of each legacy `try`, by its offset, from the first one on.
+    pub(super) legacy: HashMap<usize, ops::legacy::Clauses>,
 }
 
 /// Validates `body` and emits its CLIF into `func`, which must be empty. Returns its types, if
@@ -97,7 +115,7 @@ pub(super) fn translate(
     let ty = cx.registry.get(cx.info.funcs[body.index as usize].ty);
     let ty = func_type(&ty)?;
     func.name = ir::UserFuncName::user(gc_compiler::FUNCTION_NAMESPACE, body.index);
-    func.signature = clif_signature(ty)?;
+    func.signature = clif_signature(ty);
     gc_compiler::set_stack_limit(func, &cx.abi.offsets())?;
 
     let mut builder = FunctionBuilder::new(func, &mut allocations.builder);
@@ -120,8 +138,18 @@ pub(super) fn translate(
         loops: (0, 0),
         read_in_loop: Vec::new(),
         top: None,
+        offset: 0,
+        body_start: body.body.range().start,
+        hints: if body.body.range().len() <= HINTED_BYTES {
+            cx.info.branch_hints.of(body.index)
+        } else {
+            &[]
+        },
+        legacy: HashMap::new(),
     };
-    translator.body(&body.body, entry, ty)?;
+    if let Err(error) = translator.body(&body.body, entry, ty) {
+        return Err(mismatch::explain(error, &translator.validator, &body.body, cx.info));
+    }
 
     let Translator { builder, env, stack, validator, .. } = translator;
     prologue(builder.func, entry, &env);
@@ -137,7 +165,7 @@ pub(super) fn translate(
 
 /// Emits code into the entry block whose need is known only after the whole body.
 ///
-/// The bases of heap and memory are loaded there again. These loads reach into loops without calls
+/// The bases of heap and memories are loaded there again. These loads reach into loops without calls
 /// and make the loads there redundant. Unused loads are removed.
 fn prologue(func: &mut ir::Function, entry: ir::Block, env: &FuncEnv<'_>) {
     let slot = env.leaves_instance.then(|| gc_compiler::declare_vmctx_slot(func));
@@ -152,18 +180,22 @@ fn prologue(func: &mut ir::Function, entry: ir::Block, env: &FuncEnv<'_>) {
         let mut cursor = FuncCursor::new(func).at_first_insertion_point(entry);
         cursor.ins().load(types::I64, flags, vmctx, offset);
     }
-    if env.uses_memory {
+    for (index, memory) in env.memories.iter().enumerate().filter(|(_, memory)| memory.base) {
         let imports = region(func, env::IMPORTS);
         let definition = region(func, env::MEMORY_DEFINITION);
         let base = layout.definition_base().cast_signed();
         let mut cursor = FuncCursor::new(func).at_first_insertion_point(entry);
-        let (place, offset) = match layout.memory(0) {
+        let (place, offset) = match layout.memory(index as u32) {
             Place::Inline(offset) => (vmctx, offset.cast_signed()),
             Place::Indirect(offset) => {
                 (cursor.ins().load(types::I64, imports, vmctx, offset.cast_signed()), 0)
             }
         };
         cursor.ins().load(types::I64, definition, place, offset + base);
+        if memory.length {
+            let length = layout.definition_len().cast_signed();
+            cursor.ins().load(types::I64, definition, place, offset + length);
+        }
     }
     if let Some(slot) = slot {
         let flags = region(func, env::VMCTX_SLOT);
@@ -194,7 +226,7 @@ impl<'a, 'b> Translator<'a, 'b> {
             // A local without a default is set before it is read, so its zero is never read.
             // References and numbers must not share a zero, because every value of a local of a
             // reference type becomes a root.
-            let zero = self.zero(&ty)?;
+            let zero = self.zero(&ty);
             for _ in 0..count {
                 self.declare_local(&ty, zero)?;
             }
@@ -216,6 +248,10 @@ impl<'a, 'b> Translator<'a, 'b> {
             let (op, offset) = operators.read_with_offset()?;
             self.top = self.validator.get_operand_type(0).flatten();
             self.validator.op(offset, &op)?;
+            self.offset = offset;
+            if matches!(op, Operator::Try { .. }) && self.legacy.is_empty() {
+                self.legacy = ops::legacy::clauses(body);
+            }
             self.builder.set_srcloc(ir::SourceLoc::new(offset as u32));
             if self.stack.reachable() {
                 ops::operator(self, &op)?;
@@ -229,7 +265,7 @@ impl<'a, 'b> Translator<'a, 'b> {
     }
 
     fn declare_local(&mut self, ty: &WasmValType, value: ir::Value) -> Result<()> {
-        let variable = self.builder.declare_var(clif_type(ty)?);
+        let variable = self.builder.declare_var(clif_type(ty));
         self.locals.push(Local { variable, value, known_at: self.joins, noted: 0, read_in: 0 });
         self.set_local(self.locals.len() as u32 - 1, value)
     }
@@ -290,7 +326,10 @@ impl<'a, 'b> Translator<'a, 'b> {
     pub(super) fn count_operands(&mut self, count: usize) -> Result<()> {
         self.operands += count;
         if self.operands > MAX_OPERANDS {
-            bail!("function too large: its branches and blocks have {} operands", self.operands);
+            bail!(
+                "function too large: its branches, blocks and handlers have {} operands",
+                self.operands
+            );
         }
         Ok(())
     }
@@ -339,12 +378,19 @@ impl<'a, 'b> Translator<'a, 'b> {
         self.joins += 1;
     }
 
-    fn zero(&mut self, ty: &WasmValType) -> Result<ir::Value> {
-        Ok(match clif_type(ty)? {
+    fn zero(&mut self, ty: &WasmValType) -> ir::Value {
+        match clif_type(ty) {
             types::F32 => self.builder.ins().f32const(0.0),
             types::F64 => self.builder.ins().f64const(0.0),
+            V128 => self.vector(V128, [0; 16]),
             ty => self.builder.ins().iconst(ty, 0),
-        })
+        }
+    }
+
+    /// A constant vector with these bytes, of the vector type `ty`.
+    pub(super) fn vector(&mut self, ty: ir::Type, bytes: [u8; 16]) -> ir::Value {
+        let bytes = self.builder.func.dfg.constants.insert(bytes.as_slice().into());
+        self.builder.ins().vconst(ty, bytes)
     }
 
     /// The emitter for accesses to the heap.
@@ -368,7 +414,7 @@ impl<'a, 'b> Translator<'a, 'b> {
     pub(super) fn append_params(&mut self, block: ir::Block, types: &[WasmValType]) -> Result<()> {
         self.count_operands(types.len())?;
         for ty in types {
-            let param = self.builder.append_block_param(block, clif_type(ty)?);
+            let param = self.builder.append_block_param(block, clif_type(ty));
             self.declare(param, ty);
         }
         Ok(())

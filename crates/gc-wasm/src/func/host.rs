@@ -3,6 +3,7 @@
 use crate::store::{StoreContext, StoreContextMut, StoreOpaque};
 use crate::types::FuncType;
 use crate::vm::func_ref::FuncRef;
+use crate::vm::layout::HOST_FUNC;
 use crate::{AsContext, AsContextMut, Engine, Extern, Func, Val};
 use anyhow::{Result, bail};
 use gc_jit::{VMFuncRef, VMHostFuncContext, host_call_guard};
@@ -136,7 +137,7 @@ impl<T: 'static> HostFunc<T> {
         let ty = self.ty.as_wasm();
         let context = HostContext::<T> {
             vm: VMHostFuncContext {
-                prefix: store.jit.vmctx_prefix_without_heap(0),
+                prefix: store.jit.vmctx_prefix_without_heap(HOST_FUNC),
                 function: call_host::<T>,
             },
             func_ref: VMFuncRef {

@@ -1,9 +1,9 @@
 //! Rust types that represent WebAssembly types in typed functions and closures.
 
-use crate::refs::{AnyRef, ArrayRef, EqRef, ExternRef, I31, StructRef};
+use crate::refs::{AnyRef, ArrayRef, EqRef, ExnRef, ExternRef, I31, StructRef};
 use crate::store::StoreOpaque;
 use crate::types::{HeapType, RefType, ValType};
-use crate::{Engine, Func, Rooted, Val};
+use crate::{Engine, Func, Rooted, V128, Val};
 use anyhow::{Result, bail};
 use gc_types::ValRaw;
 use gc_types::{Trap, VMGcRef};
@@ -14,8 +14,8 @@ mod sealed {
 }
 
 /// A Rust type that represents one WebAssembly type: `i32` and `u32`, `i64` and `u64`, `f32`,
-/// `f64`, [`Func`], [`I31`], and `Rooted` handles. An `Option` of a reference type represents the
-/// nullable type.
+/// `f64`, [`V128`], [`Func`], [`I31`], and `Rooted` handles. An `Option` of a reference type
+/// represents the nullable type.
 pub trait WasmTy: sealed::Sealed + Copy + 'static {
     /// The WebAssembly type.
     fn valtype() -> ValType;
@@ -81,6 +81,7 @@ numbers! {
     u64 I64 |v| ValRaw::from_u64(v), |raw| raw.u64();
     f32 F32 |v| ValRaw::from_f32_bits(v.to_bits()), |raw| f32::from_bits(raw.f32_bits());
     f64 F64 |v| ValRaw::from_f64_bits(v.to_bits()), |raw| f64::from_bits(raw.f64_bits());
+    V128 V128 |v| v.to_raw(), |raw| V128::from_raw(raw);
 }
 
 /// Implements the conversion between handles and raw words for reference types.
@@ -170,6 +171,7 @@ fn root<T: crate::refs::GcRef>(store: &mut StoreOpaque, gc_ref: VMGcRef) -> Root
 
 references! {
     Rooted<ExternRef>, Extern, |v| Val::ExternRef(v), |store, gc_ref| root(store, gc_ref);
+    Rooted<ExnRef>, Exn, |v| Val::ExnRef(v), |store, gc_ref| root(store, gc_ref);
     Rooted<AnyRef>, Any, |v| Val::AnyRef(v), |store, gc_ref| root(store, gc_ref);
     Rooted<EqRef>, Eq, |v| Val::AnyRef(v.map(|v| v.to_anyref())), |store, gc_ref| root(store, gc_ref);
     Rooted<StructRef>, Struct, |v| Val::AnyRef(v.map(|v| v.to_anyref())), |store, gc_ref| root(store, gc_ref);

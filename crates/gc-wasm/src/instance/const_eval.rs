@@ -43,7 +43,7 @@ fn step(
         ConstOp::I64Const(value) => Val::I64(*value),
         ConstOp::F32Const(bits) => Val::F32(*bits),
         ConstOp::F64Const(bits) => Val::F64(*bits),
-        ConstOp::V128Const(_) => bail!("unsupported: vectors"),
+        ConstOp::V128Const(bits) => Val::V128((*bits).into()),
         ConstOp::GlobalGet(index) => {
             let global = store.instances[instance].globals[index.as_u32() as usize];
             store.read_global(global)
@@ -51,6 +51,7 @@ fn step(
         ConstOp::RefNull(ty) => match ty.top() {
             WasmHeapTopType::Extern => Val::ExternRef(None),
             WasmHeapTopType::Func => Val::FuncRef(None),
+            WasmHeapTopType::Exn => Val::ExnRef(None),
             _ => Val::AnyRef(None),
         },
         ConstOp::RefFunc(index) => {

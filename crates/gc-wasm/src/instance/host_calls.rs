@@ -11,9 +11,10 @@ use anyhow::{Context, Result, bail};
 use gc_types::host_calls::{ExposedRef, Ref};
 use gc_types::{ArrayLayout, GcLayout, StorageType, Trap, TypeIndex, VMGcRef};
 
-/// The result of growing: the old size or -1, as 32 bits.
-fn size_or_minus_one(size: Option<u32>) -> u32 {
-    size.unwrap_or(u32::MAX)
+/// The result of growing: the old size or -1. Code reads 32 bits of it for 32-bit memories and
+/// tables.
+fn size_or_minus_one(size: Option<u64>) -> u64 {
+    size.unwrap_or(u64::MAX)
 }
 
 /// The type in a header word.
@@ -45,18 +46,18 @@ impl StoreOpaque {
         self.instances[instance].tables[table as usize]
     }
 
-    fn grow_table_of(&mut self, instance: usize, table: u32, init: Element, delta: u32) -> u32 {
+    fn grow_table_of(&mut self, instance: usize, table: u32, init: Element, delta: u64) -> u64 {
         let table = self.table_of(instance, table);
-        size_or_minus_one(self.grow_table(table, delta.into(), init).ok())
+        size_or_minus_one(self.grow_table(table, delta, init).ok())
     }
 
     fn fill_table_of(
         &mut self,
         instance: usize,
         table: u32,
-        at: u32,
+        at: u64,
         element: Element,
-        len: u32,
+        len: u64,
     ) -> Result<()> {
         let table = self.table_of(instance, table);
         let (table, gc) = self.table_and_gc(table);
@@ -96,7 +97,7 @@ impl StoreOpaque {
     ) -> Result<()> {
         let (offset, element) = self.gc_store().array_element(array, index, len)?;
         let segment = &self.instances[instance].elements[segment as usize];
-        let source = range(from, len, segment.len())?;
+        let source = range(from.into(), len.into(), segment.len())?;
         let gc = self.jit.gc_mut();
         match (segment, element) {
             (SegmentElements::Gc { id, .. }, StorageType::Ref) => {
@@ -121,20 +122,19 @@ impl StoreOpaque {
 }
 
 impl WasmHostCalls for StoreOpaque {
-    fn memory_grow(&mut self, instance: usize, memory: u32, delta: u32) -> u32 {
+    fn memory_grow(&mut self, instance: usize, memory: u32, delta: u64) -> u64 {
         let memory = self.memory_of(instance, memory);
-        let old = self.memories[memory].grow(delta.into());
-        size_or_minus_one(old.map(|pages| pages as u32))
+        size_or_minus_one(self.memories[memory].grow(delta))
     }
 
     fn memory_copy(
         &mut self,
         instance: usize,
         to: u32,
-        at: u32,
+        at: u64,
         from: u32,
-        start: u32,
-        len: u32,
+        start: u64,
+        len: u64,
     ) -> Result<()> {
         let (to, from) = (self.memory_of(instance, to), self.memory_of(instance, from));
         if to == from {
@@ -150,9 +150,9 @@ impl WasmHostCalls for StoreOpaque {
         &mut self,
         instance: usize,
         memory: u32,
-        at: u32,
+        at: u64,
         byte: u32,
-        len: u32,
+        len: u64,
     ) -> Result<()> {
         let memory = self.memory_of(instance, memory);
         Ok(self.memories[memory].fill(at, byte as u8, len)?)
@@ -163,24 +163,24 @@ impl WasmHostCalls for StoreOpaque {
         instance: usize,
         memory: u32,
         segment: u32,
-        at: u32,
+        at: u64,
         from: u32,
         len: u32,
     ) -> Result<()> {
         let memory = self.memory_of(instance, memory);
         let bytes = self.instances[instance].data(segment);
-        Ok(self.memories[memory].init(at, bytes, from, len)?)
+        Ok(self.memories[memory].init(at, bytes, from.into(), len.into())?)
     }
 
     fn data_drop(&mut self, instance: usize, segment: u32) {
         self.instances[instance].dropped_data[segment as usize] = true;
     }
 
-    fn table_grow_ref(&mut self, instance: usize, table: u32, init: Ref, delta: u32) -> u32 {
+    fn table_grow_ref(&mut self, instance: usize, table: u32, init: Ref, delta: u64) -> u64 {
         self.grow_table_of(instance, table, element_of(init), delta)
     }
 
-    fn table_grow_func(&mut self, instance: usize, table: u32, init: FuncArg, delta: u32) -> u32 {
+    fn table_grow_func(&mut self, instance: usize, table: u32, init: FuncArg, delta: u64) -> u64 {
         self.grow_table_of(instance, table, Element::Func(init.0), delta)
     }
 
@@ -188,9 +188,9 @@ impl WasmHostCalls for StoreOpaque {
         &mut self,
         instance: usize,
         table: u32,
-        at: u32,
+        at: u64,
         value: Ref,
-        len: u32,
+        len: u64,
     ) -> Result<()> {
         self.fill_table_of(instance, table, at, element_of(value), len)
     }
@@ -199,9 +199,9 @@ impl WasmHostCalls for StoreOpaque {
         &mut self,
         instance: usize,
         table: u32,
-        at: u32,
+        at: u64,
         value: FuncArg,
-        len: u32,
+        len: u64,
     ) -> Result<()> {
         self.fill_table_of(instance, table, at, Element::Func(value.0), len)
     }
@@ -211,9 +211,9 @@ impl WasmHostCalls for StoreOpaque {
         instance: usize,
         to: u32,
         from: u32,
-        at: u32,
-        start: u32,
-        len: u32,
+        at: u64,
+        start: u64,
+        len: u64,
     ) -> Result<()> {
         let (to, from) = (self.table_of(instance, to), self.table_of(instance, from));
         if to == from {
@@ -232,7 +232,7 @@ impl WasmHostCalls for StoreOpaque {
         instance: usize,
         table: u32,
         segment: u32,
-        at: u32,
+        at: u64,
         from: u32,
         len: u32,
     ) -> Result<()> {
@@ -271,7 +271,8 @@ impl WasmHostCalls for StoreOpaque {
     ) -> Result<ExposedRef> {
         let ty = header_type(header_word);
         // This is checked before the allocation, because a segment is smaller than any heap.
-        range(from, len, self.instances[instance].elements[segment as usize].len())?;
+        let segment_len = self.instances[instance].elements[segment as usize].len();
+        range(from.into(), len.into(), segment_len)?;
         let array = self.with_gc(|gc, roots| gc.alloc_array(roots, ty, len))?;
         let written = self.write_elements(instance, &array, 0, segment, from, len);
         self.expose_new(array, written)

@@ -3,6 +3,7 @@
 
 use crate::store::StoreOpaque;
 use crate::types::ExternType;
+use crate::types::named::Named;
 use crate::{Extern, Module};
 use anyhow::{Result, bail};
 use wasmtime_types::{EntityIndex, Limits, WasmValType};
@@ -27,24 +28,31 @@ pub(crate) fn check(store: &StoreOpaque, module: &Module, n: usize, given: &Exte
             let wanted = &info.tables[index.as_u32() as usize];
             let given = &store.tables[table.index(store)?];
             let (a, b) = (given.ty.ref_type, wanted.ref_type);
-            limits_fit(given.len() as u64, &given.ty.limits, &wanted.limits)
+            given.ty.idx_type == wanted.idx_type
+                && limits_fit(given.len() as u64, &given.ty.limits, &wanted.limits)
                 && types.val_matches(&WasmValType::Ref(a), &WasmValType::Ref(b))
                 && types.val_matches(&WasmValType::Ref(b), &WasmValType::Ref(a))
         }
         (EntityIndex::Memory(index), Extern::Memory(memory)) => {
             let wanted = &info.memories[index.as_u32() as usize];
             let given = &store.memories[memory.index(store)?];
-            limits_fit(given.pages(), &given.ty.limits, &wanted.limits)
+            given.ty.idx_type == wanted.idx_type
+                && limits_fit(given.pages(), &given.ty.limits, &wanted.limits)
+        }
+        (EntityIndex::Tag(index), Extern::Tag(tag)) => {
+            // Tags have equal types, because exceptions with them are both made and read.
+            tag.data(store)?.ty == info.tags[index.as_u32() as usize].ty
         }
         _ => false,
     };
     if !fits {
         let wanted = ExternType::of(store.engine(), info, import.index);
         bail!(
-            "incompatible import type for `{}` `{}`: expected {wanted}, found {}",
+            "incompatible import type for `{}` `{}`: expected {}, found {}",
             import.module,
             import.name,
-            describe(store, given)?
+            Named(info, &wanted),
+            Named(info, &describe(store, given)?)
         );
     }
     Ok(())
@@ -61,7 +69,7 @@ fn limits_fit(size: u64, given: &Limits, wanted: &Limits) -> bool {
 }
 
 fn describe(store: &StoreOpaque, given: &Extern) -> Result<ExternType> {
-    use crate::types::{FuncType, GlobalType, MemoryType, TableType};
+    use crate::types::{FuncType, GlobalType, MemoryType, TableType, TagType};
     let engine = store.engine();
     Ok(match given {
         Extern::Func(func) => {
@@ -84,5 +92,6 @@ fn describe(store: &StoreOpaque, given: &Extern) -> Result<ExternType> {
             ty.limits.min = memory.pages();
             ExternType::Memory(MemoryType::from_wasm(&ty))
         }
+        Extern::Tag(tag) => ExternType::Tag(TagType::from_index(engine, tag.data(store)?.ty)),
     })
 }

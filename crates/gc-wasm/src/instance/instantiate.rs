@@ -12,6 +12,7 @@ use crate::vm::instance::{InstanceData, SegmentElements};
 use crate::vm::layout::Place;
 use crate::vm::memory::MemoryData;
 use crate::vm::table::{Element, TableData};
+use crate::vm::tag::{TagData, TagId};
 use crate::vm::words::VMWords;
 use crate::{Engine, Extern, Module, Val};
 use anyhow::{Context, Result, bail, ensure};
@@ -84,6 +85,7 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         tables: Vec::new(),
         memories: Vec::new(),
         globals: Vec::new(),
+        tags: Vec::new(),
         elements: Vec::new(),
         dropped_data: vec![false; info.data.len()],
         _admission: admission,
@@ -94,9 +96,9 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     for (i, ty) in info.memories.iter().enumerate().skip(info.num_imported_memories as usize) {
         let Place::Inline(offset) = layout.memory(i as u32) else { unreachable!("defined") };
         let definition = instance.vmctx.at(offset);
-        let limit = store.engine().config().memory_maximum;
-        let memory = MemoryData::new(&source, *ty, definition, limit)
-            .with_context(|| format!("allocating memory {i}"))?;
+        let settings = store.engine().config().memory;
+        let memory = MemoryData::new(&source, &settings, *ty, definition)
+            .with_context(|| format!("allocating {}", info.names.describe_memory(i as u32)))?;
         instance.memories.push(store.memories.len());
         store.memories.push(memory);
     }
@@ -111,6 +113,14 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         let place = instance.vmctx.at(offset);
         let global = GlobalData { place, ty: *ty };
         instance.globals.push(store.globals.push(store.jit.gc_mut(), global));
+    }
+    for (i, tag) in info.tags.iter().enumerate().skip(info.num_imported_tags as usize) {
+        let id = TagId { instance: u32::try_from(number)?, index: i as u32 };
+        instance.tags.push(store.tags.len());
+        store.tags.push(TagData { ty: tag.ty, exn: tag.exn, id });
+    }
+    for (i, tag) in instance.tags.iter().enumerate() {
+        instance.vmctx.set(layout.tag(i as u32), store.tags[*tag].id.to_bits());
     }
     let vmctx = instance.vmctx.address();
     let mut func_refs = Vec::new();
@@ -164,6 +174,7 @@ fn import_one(
             put(instance, layout.global(index.as_u32()), &store.globals[global].place);
             instance.globals.push(global);
         }
+        (EntityIndex::Tag(_), Extern::Tag(tag)) => instance.tags.push(tag.index(store)?),
         _ => unreachable!("imports were checked"),
     }
     Ok(())
@@ -174,29 +185,32 @@ fn initialize(store: &mut StoreOpaque, number: usize) -> Result<()> {
     let module = store.instances[number].module.clone();
     let info = module.info();
     for (i, init) in info.global_inits.iter().enumerate() {
-        let value = eval(store, number, init).with_context(|| format!("global {i}"))?;
+        let value = eval(store, number, init)
+            .with_context(|| info.names.describe_global(info.num_imported_globals + i as u32))?;
         let global = store.instances[number].globals[info.num_imported_globals as usize + i];
         store.write_global(global, &value)?;
         store.globals.initialized(store.jit.gc_mut(), global);
     }
     for (i, init) in info.table_inits.iter().enumerate() {
-        let table = store.instances[number].tables[info.num_imported_tables as usize + i];
+        let index = info.num_imported_tables as usize + i;
+        let name = || info.names.describe_table(index as u32);
+        let table = store.instances[number].tables[index];
         let ty = store.tables[table].ty;
         let element = match init {
             Some(init) => {
-                let value = eval(store, number, init).with_context(|| format!("table {i}"))?;
+                let value = eval(store, number, init).with_context(name)?;
                 store.element_of(&value)?
             }
             None if ty.ref_type.is_vmgcref_type() => Element::Gc(0),
             None => Element::Func(None),
         };
         if let Err(why) = store.grow_table(table, ty.limits.min, element) {
-            bail!("table {i} cannot have {} elements{why}", ty.limits.min);
+            bail!("{} cannot have {} elements{why}", name(), ty.limits.min);
         }
     }
     for (i, segment) in info.elements.iter().enumerate() {
         let elements = elements(store, number, i as u32, &segment.items)
-            .with_context(|| format!("element segment {i}"))?;
+            .with_context(|| info.names.describe_element(i as u32))?;
         store.instances[number].elements.push(elements);
     }
     for (i, segment) in info.elements.iter().enumerate() {
@@ -207,7 +221,7 @@ fn initialize(store: &mut StoreOpaque, number: usize) -> Result<()> {
                 let offset = offset_of(store, number, offset)?;
                 let len = u32::try_from(segment.items.len())?;
                 table_init(store, number, table.as_u32(), i as u32, offset, 0, len)
-                    .with_context(|| format!("element segment {i}"))?;
+                    .with_context(|| info.names.describe_element(i as u32))?;
             }
         }
         drop_elements(store, number, i as u32);
@@ -215,11 +229,11 @@ fn initialize(store: &mut StoreOpaque, number: usize) -> Result<()> {
     for (i, segment) in info.data.iter().enumerate() {
         let Some((memory, offset)) = &segment.active else { continue };
         let offset = offset_of(store, number, offset)?;
-        let len = u32::try_from(segment.bytes.len())?;
+        let len = segment.bytes.len() as u64;
         let memory = store.instances[number].memories[*memory as usize];
         store.memories[memory]
             .init(offset, &segment.bytes, 0, len)
-            .with_context(|| format!("data segment {i}"))?;
+            .with_context(|| info.names.describe_data(i as u32))?;
         store.instances[number].dropped_data[i] = true;
     }
     Ok(())
@@ -229,9 +243,12 @@ fn offset_of(
     store: &mut StoreOpaque,
     number: usize,
     expr: &wasmtime_types::ConstExpr,
-) -> Result<u32> {
-    let offset = eval(store, number, expr)?.i32().context("an offset that is an i32")?;
-    Ok(offset as u32)
+) -> Result<u64> {
+    match eval(store, number, expr)? {
+        Val::I32(offset) => Ok(u64::from(offset.cast_unsigned())),
+        Val::I64(offset) => Ok(offset.cast_unsigned()),
+        _ => bail!("an offset that is not an integer"),
+    }
 }
 
 /// The elements of segment `segment`. References are counted.
@@ -282,7 +299,7 @@ pub(crate) fn table_init(
     number: usize,
     table: u32,
     segment: u32,
-    at: u32,
+    at: u64,
     from: u32,
     len: u32,
 ) -> Result<(), Trap> {
@@ -292,7 +309,7 @@ pub(crate) fn table_init(
     let place = &mut store.instances[number].elements[segment as usize];
     let elements = std::mem::replace(place, none);
     let (table, gc) = store.table_and_gc(table);
-    let result = table.init(gc, at, &elements, from, len);
+    let result = table.init(gc, at, &elements, from.into(), len.into());
     store.instances[number].elements[segment as usize] = elements;
     result
 }

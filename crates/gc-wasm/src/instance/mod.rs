@@ -7,7 +7,7 @@ mod instantiate;
 
 use crate::func::{TypedFunc, WasmParams, WasmResults};
 use crate::store::{StoreId, StoreOpaque};
-use crate::{AsContext, AsContextMut, Extern, Func, Global, Memory, Module, Table};
+use crate::{AsContext, AsContextMut, Extern, Func, Global, Memory, Module, Table, Tag};
 use anyhow::{Context, Result, ensure};
 
 /// An instance in a store. Copies are the same instance.
@@ -65,6 +65,11 @@ impl Instance {
     /// The exported memory of this name, if there is one.
     pub fn get_memory(&self, store: impl AsContextMut, name: &str) -> Option<Memory> {
         self.get_export(store, name)?.into_memory()
+    }
+
+    /// The exported tag of this name, if there is one.
+    pub fn get_tag(&self, store: impl AsContextMut, name: &str) -> Option<Tag> {
+        self.get_export(store, name)?.into_tag()
     }
 
     /// The exported function of this name, as a typed function.

@@ -1,6 +1,9 @@
 //! The declarations of a module, without the bodies of its functions.
 
+#[cfg(feature = "compiler")]
+use super::branch_hints::BranchHints;
 use super::declarations::Bytes;
+use super::names::Names;
 use crate::types::convert::ModuleTypes;
 use gc_types::TypeIndex;
 use std::collections::HashMap;
@@ -26,6 +29,15 @@ pub(crate) struct FuncInfo {
     /// is exported, is the start function, or is named by `ref.func` outside a body or by an
     /// element segment.
     pub(crate) func_ref: Option<u32>,
+}
+
+/// One tag, imported or defined.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TagInfo {
+    /// Its engine-wide function type.
+    pub(crate) ty: TypeIndex,
+    /// The engine-wide type of its exceptions.
+    pub(crate) exn: TypeIndex,
 }
 
 /// The mode of an element segment.
@@ -79,14 +91,20 @@ pub(crate) struct DataSegment {
 pub(crate) struct ModuleInfo {
     /// The module with empty function bodies, from which the other fields can be read again.
     pub(crate) declarations: Bytes,
-    /// The module's name, if its name section has one.
-    pub(crate) name: Option<String>,
+    /// The names of its items.
+    pub(crate) names: Names,
+    /// Its custom sections: their names and contents.
+    pub(crate) custom: Vec<(String, Bytes)>,
+    /// Whether its branches are likely to be taken.
+    #[cfg(feature = "compiler")]
+    pub(crate) branch_hints: BranchHints,
     pub(crate) types: ModuleTypes,
     pub(crate) imports: Vec<Import>,
     pub(crate) num_imported_funcs: u32,
     pub(crate) num_imported_tables: u32,
     pub(crate) num_imported_memories: u32,
     pub(crate) num_imported_globals: u32,
+    pub(crate) num_imported_tags: u32,
     pub(crate) funcs: Vec<FuncInfo>,
     /// Number of functions that can be referenced.
     pub(crate) num_func_refs: u32,
@@ -97,6 +115,7 @@ pub(crate) struct ModuleInfo {
     pub(crate) globals: Vec<Global>,
     /// Initial value of each defined global.
     pub(crate) global_inits: Vec<ConstExpr>,
+    pub(crate) tags: Vec<TagInfo>,
     /// The exports in the order in which they are declared.
     pub(crate) exports: Vec<(String, EntityIndex)>,
     /// Maps an export's name to its position in `exports`.
@@ -104,8 +123,6 @@ pub(crate) struct ModuleInfo {
     pub(crate) start: Option<FuncIndex>,
     pub(crate) elements: Vec<ElementSegment>,
     pub(crate) data: Vec<DataSegment>,
-    /// Names of functions, from the name section or else from an export.
-    pub(crate) func_names: HashMap<u32, String>,
 }
 
 impl ModuleInfo {
@@ -114,9 +131,9 @@ impl ModuleInfo {
     ///
     /// Objects come from allocations, whose types the module declares, and through parameters and
     /// results of functions (whose types it declares too), tables and globals. Element segments
-    /// have new objects and values of globals. A module that has none of these has at most `i31`s
-    /// and null. (Exceptions, which are not supported, would be objects that a module can catch
-    /// without declaring anything.)
+    /// have new objects and values of globals. A module that has none of these, and no tags, has at
+    /// most `i31`s, null, and the exceptions that it catches with `catch_all_ref`. It can only throw
+    /// those again, which the host does.
     pub(crate) fn uses_heap(&self) -> bool {
         self.types.use_heap()
             || self.tables.iter().any(|table| table.ref_type.is_vmgcref_type())
@@ -137,7 +154,7 @@ impl ModuleInfo {
     /// A name for function `index`: its own name, or its number.
     #[cfg(feature = "compiler")]
     pub(crate) fn func_name(&self, index: u32) -> String {
-        match self.func_names.get(&index) {
+        match self.names.funcs.get(&index) {
             Some(name) => name.clone(),
             None => format!("func[{index}]"),
         }
@@ -148,7 +165,7 @@ impl ModuleInfo {
     pub(crate) fn name_by_exports(&mut self) {
         for (name, entity) in &self.exports {
             if let EntityIndex::Function(func) = entity {
-                self.func_names.entry(func.as_u32()).or_insert_with(|| name.clone());
+                self.names.funcs.entry(func.as_u32()).or_insert_with(|| name.clone());
             }
         }
     }

@@ -1,18 +1,26 @@
 //! Modules: parsing, validation, compilation and saving.
 
 #[cfg(feature = "compiler")]
+pub(crate) mod branch_hints;
+#[cfg(feature = "compiler")]
 mod compiled;
 mod declarations;
 pub(crate) mod info;
+pub(crate) mod mismatch;
+mod names;
 pub(crate) mod parse;
 mod saved;
+mod sections;
 
 use crate::Engine;
-use crate::types::{ExportType, ExternType, ImportType};
+use crate::types::named::Named;
+use crate::types::{ExportType, ExternType, ImportType, ValType};
 use crate::vm::layout::VMContextLayout;
 use anyhow::Result;
 use gc_jit::CodeMemory;
 use info::ModuleInfo;
+pub use mismatch::TypeMismatch;
+pub use names::Names;
 use std::fmt;
 use std::sync::Arc;
 
@@ -49,11 +57,13 @@ impl Module {
     /// # Errors
     /// If it is malformed, invalid or uses an unsupported feature.
     pub fn validate(engine: &Engine, bytes: &[u8]) -> Result<()> {
-        let (_, bodies) = parse::parse(engine.types(), bytes)?;
+        let (info, bodies) = parse::parse(engine.types(), bytes)?;
         let mut allocations = Default::default();
         for body in bodies {
             let mut validator = body.validator.into_validator(allocations);
-            validator.validate(&body.body)?;
+            if let Err(error) = validator.validate(&body.body) {
+                return Err(mismatch::explain(error.into(), &validator, &body.body, &info));
+            }
             allocations = validator.into_allocations();
         }
         Ok(())
@@ -66,7 +76,12 @@ impl Module {
 
     /// Its name, if its name section has one.
     pub fn name(&self) -> Option<&str> {
-        self.0.info.name.as_deref()
+        self.0.info.names.module.as_deref()
+    }
+
+    /// The names of its items, from its name section.
+    pub fn names(&self) -> &Names {
+        &self.0.info.names
     }
 
     /// The imports, in order.
@@ -88,6 +103,48 @@ impl Module {
     pub fn get_export(&self, name: &str) -> Option<ExternType> {
         let (_, index) = &self.0.info.exports[*self.0.info.exports_by_name.get(name)?];
         Some(ExternType::of(&self.0.engine, &self.0.info, *index))
+    }
+
+    /// A type in the text format. Types to which it refers have the names that they have in this
+    /// module. Types without names, and those that the module does not have, are shown by their
+    /// structure, as by the type itself.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{Config, Engine, Module};
+    ///
+    /// let wat = r#"(module (type $node (struct (field i32)))
+    ///     (func (export "f") (param (ref $node) (ref null 1))) (type (array i8)))"#;
+    /// let module = Module::new(&Engine::new(&Config::new())?, wat)?;
+    /// let ty = module.get_export("f").unwrap();
+    /// let text = module.show_type(&ty).to_string();
+    /// assert_eq!(text, "(func (param (ref $node) (ref null (array i8))))");
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn show_type<'a>(&'a self, ty: &'a ExternType) -> impl fmt::Display + 'a {
+        Named(self.info(), ty)
+    }
+
+    /// A type of values in the text format, as by [`Module::show_type`].
+    pub fn show_val_type<'a>(&'a self, ty: &'a ValType) -> impl fmt::Display + 'a {
+        Named(self.info(), ty)
+    }
+
+    /// The contents of its custom sections with this name, in order. A module that was saved and
+    /// loaded has the same ones.
+    ///
+    /// ```
+    /// use gc_wasm::{Config, Engine, Module};
+    ///
+    /// let engine = Engine::new(&Config::new())?;
+    /// let module = Module::new(&engine, r#"(module (@custom "note" "a") (@custom "note" "b"))"#)?;
+    /// let notes: Vec<&[u8]> = module.custom_sections("note").collect();
+    /// assert_eq!(notes, [b"a", b"b"]);
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn custom_sections<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let sections = self.0.info.custom.iter();
+        sections.filter(move |(other, _)| other == name).map(|(_, content)| &**content)
     }
 
     /// Whether it has a start function, which runs at instantiation. This is not an export with

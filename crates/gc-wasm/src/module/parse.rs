@@ -3,17 +3,17 @@
 
 use super::declarations::{Bytes, Declarations};
 use super::info::{
-    DataSegment, ElementItems, ElementMode, ElementSegment, FuncInfo, Import, ModuleInfo,
+    DataSegment, ElementItems, ElementMode, ElementSegment, FuncInfo, Import, ModuleInfo, TagInfo,
 };
+use super::sections;
 use crate::types::registry::TypeRegistry;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use wasmparser::{
-    ElementItems as ParsedItems, ElementKind, ExternalKind, FuncToValidate, FunctionBody, Name,
-    NameSectionReader, Parser, Payload, TableInit, TypeRef, ValidPayload, Validator,
-    ValidatorResources, WasmFeatures,
+    ElementItems as ParsedItems, ElementKind, ExternalKind, FuncToValidate, FunctionBody, Parser,
+    Payload, TableInit, TypeRef, ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 use wasmtime_types::{
-    ConstExpr, EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TypeConvert,
+    ConstExpr, EntityIndex, FuncIndex, GlobalIndex, MemoryIndex, TableIndex, TagIndex, TypeConvert,
 };
 
 /// A function body that is still to be validated and translated.
@@ -25,11 +25,18 @@ pub(crate) struct Body<'a> {
     pub(crate) body: FunctionBody<'a>,
 }
 
-/// The features that modules may use: WebAssembly 2.0 without SIMD, extended constant expressions,
-/// typed function references and GC.
+/// The features that modules may use: WebAssembly 2.0, relaxed SIMD, extended constant expressions,
+/// several memories, memories and tables of 64 bits, tail calls, exceptions (also those of the first
+/// version of the proposal), typed function references and GC.
 pub(crate) fn features() -> WasmFeatures {
-    (WasmFeatures::WASM2 - WasmFeatures::SIMD)
+    WasmFeatures::WASM2
+        | WasmFeatures::RELAXED_SIMD
         | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::MULTI_MEMORY
+        | WasmFeatures::MEMORY64
+        | WasmFeatures::TAIL_CALL
+        | WasmFeatures::EXCEPTIONS
+        | WasmFeatures::LEGACY_EXCEPTIONS
         | WasmFeatures::FUNCTION_REFERENCES
         | WasmFeatures::GC
         | WasmFeatures::GC_TYPES
@@ -77,7 +84,7 @@ fn parse_with<'a>(
 ) -> Result<(ModuleInfo, Vec<Body<'a>>)> {
     let info = ModuleInfo { declarations: declarations.bytes.clone(), ..ModuleInfo::default() };
     let mut module = Parsing { info, bodies: Vec::new(), bytes, declarations };
-    module.all(registry)?;
+    module.all(registry).map_err(|error| sections::locate(bytes, error))?;
     Ok((module.info, module.bodies))
 }
 
@@ -125,7 +132,7 @@ impl<'a> Parsing<'a> {
             }
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
-                    self.import(import?)?;
+                    self.import(registry, import?)?;
                 }
             }
             Payload::FunctionSection(section) => {
@@ -147,11 +154,7 @@ impl<'a> Parsing<'a> {
             }
             Payload::MemorySection(section) => {
                 for memory in section {
-                    let memory = memory?;
-                    if memory.shared || memory.memory64 {
-                        bail!("unsupported: shared or 64-bit memories");
-                    }
-                    info.memories.push(memory.into());
+                    info.memories.push(memory?.into());
                 }
             }
             Payload::GlobalSection(section) => {
@@ -195,22 +198,32 @@ impl<'a> Parsing<'a> {
                     self.info.data.push(DataSegment { active, bytes });
                 }
             }
-            Payload::CustomSection(section) => {
-                if let wasmparser::KnownCustom::Name(names) = section.as_known() {
-                    // A malformed name section is not an error (core specification, appendix
-                    // "Custom Sections"), because names are only for people.
-                    if let Err(e) = read_names(info, names) {
-                        log::debug!("ignoring the rest of a malformed name section: {e}");
-                    }
+            Payload::CustomSection(section) => self.custom(&section),
+            Payload::TagSection(section) => {
+                for tag in section {
+                    push_tag(info, registry, tag?)?;
                 }
             }
-            Payload::TagSection(_) => bail!("unsupported: exception tags"),
             _ => {}
         }
         Ok(())
     }
 
-    fn import(&mut self, import: wasmparser::Import<'a>) -> Result<()> {
+    /// Keeps a custom section, and reads those that are known. A malformed one is not an error.
+    fn custom(&mut self, section: &wasmparser::CustomSectionReader<'a>) {
+        let content = self.declared(section.data());
+        match section.as_known() {
+            wasmparser::KnownCustom::Name(_) => self.info.names.read(content.clone()),
+            #[cfg(feature = "compiler")]
+            wasmparser::KnownCustom::BranchHints(hints) if self.bodies.is_empty() => {
+                self.info.branch_hints.read(hints);
+            }
+            _ => {}
+        }
+        self.info.custom.push((section.name().to_string(), content));
+    }
+
+    fn import(&mut self, registry: &TypeRegistry, import: wasmparser::Import<'a>) -> Result<()> {
         let info = &mut self.info;
         let index = match import.ty {
             TypeRef::Func(ty) => {
@@ -233,7 +246,12 @@ impl<'a> Parsing<'a> {
                 info.num_imported_globals += 1;
                 EntityIndex::Global(GlobalIndex::from_u32(info.num_imported_globals - 1))
             }
-            TypeRef::Tag(_) | TypeRef::FuncExact(_) => {
+            TypeRef::Tag(ty) => {
+                push_tag(info, registry, ty)?;
+                info.num_imported_tags += 1;
+                EntityIndex::Tag(TagIndex::from_u32(info.num_imported_tags - 1))
+            }
+            TypeRef::FuncExact(_) => {
                 bail!("unsupported: import `{}` `{}`: {:?}", import.module, import.name, import.ty)
             }
         };
@@ -278,6 +296,17 @@ impl<'a> Parsing<'a> {
     }
 }
 
+fn push_tag(
+    info: &mut ModuleInfo,
+    registry: &TypeRegistry,
+    tag: wasmparser::TagType,
+) -> Result<()> {
+    let ty = info.types.get(tag.func_type_idx);
+    let exn = info.types.push_exn(registry, ty)?;
+    info.tags.push(TagInfo { ty, exn });
+    Ok(())
+}
+
 fn convert<T>(result: wasmtime_types::WasmResult<T>) -> Result<T> {
     result.map_err(|e| anyhow!("{e}"))
 }
@@ -296,26 +325,11 @@ fn entity(kind: ExternalKind, index: u32) -> Result<EntityIndex> {
         ExternalKind::Table => EntityIndex::Table(TableIndex::from_u32(index)),
         ExternalKind::Memory => EntityIndex::Memory(MemoryIndex::from_u32(index)),
         ExternalKind::Global => EntityIndex::Global(GlobalIndex::from_u32(index)),
-        ExternalKind::Tag | ExternalKind::FuncExact => {
+        ExternalKind::Tag => EntityIndex::Tag(TagIndex::from_u32(index)),
+        ExternalKind::FuncExact => {
             bail!("unsupported: an export of kind {kind:?}")
         }
     })
-}
-
-fn read_names(info: &mut ModuleInfo, names: NameSectionReader<'_>) -> Result<()> {
-    for name in names {
-        match name.context("name section")? {
-            Name::Module { name, .. } => info.name = Some(name.to_string()),
-            Name::Function(names) => {
-                for naming in names {
-                    let naming = naming?;
-                    info.func_names.insert(naming.index, naming.name.to_string());
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -328,7 +342,7 @@ mod tests {
         let wasm = wat::parse_str(wat).unwrap();
         let (info, _) = parse(&TypeRegistry::new().unwrap(), &wasm).unwrap();
         // Computed without a search, because there may be as many exports as functions.
-        let mut named: Vec<_> = info.func_names.iter().collect();
+        let mut named: Vec<_> = info.names.funcs.iter().collect();
         named.sort();
         assert_eq!(named, [(&0, &"a".to_string()), (&1, &"c".to_string())]);
         assert_eq!((0..3).map(|i| info.func_name(i)).collect::<Vec<_>>(), ["a", "c", "func[2]"]);

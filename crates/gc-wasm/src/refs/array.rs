@@ -3,11 +3,13 @@
 use crate::refs::structref::{read_place, unpacked, value_bits, write_place};
 use crate::refs::{AnyRef, EqRef};
 use crate::store::StoreOpaque;
-use crate::types::ArrayType;
 use crate::types::registry::RegisteredType;
+use crate::types::{ArrayType, StorageType, ValType};
 use crate::{AsContext, AsContextMut, Mutability, Rooted, Val};
 use anyhow::{Context, Result, bail};
+use gc_types::{VMGcKind, VMGcRef};
 use std::sync::Arc;
+use wasmtime_types::WasmFieldType;
 
 /// A reference to an array.
 #[derive(Debug)]
@@ -42,6 +44,40 @@ impl ArrayRef {
         let store = store.as_context_mut().into_opaque();
         let registered = check(store, ty, elements)?;
         store.may_drop(|store| make_fixed(store, &registered, elements))
+    }
+}
+
+impl ArrayRef {
+    /// Makes an array of numbers, whose elements are these little-endian bytes. May collect.
+    ///
+    /// # Errors
+    /// If the elements are references, or `bytes` is not a whole number of them. Also if `ty`
+    /// belongs to another engine, or the heap is full.
+    pub fn from_bytes(
+        mut store: impl AsContextMut,
+        ty: &ArrayType,
+        bytes: &[u8],
+    ) -> Result<Rooted<ArrayRef>> {
+        let store = store.as_context_mut().into_opaque();
+        let registered = check(store, ty, &[])?;
+        let size = match ty.field_type().element_type() {
+            StorageType::I8 => 1,
+            StorageType::I16 => 2,
+            StorageType::ValType(ValType::I32 | ValType::F32) => 4,
+            StorageType::ValType(ValType::I64 | ValType::F64) => 8,
+            StorageType::ValType(ValType::V128) => 16,
+            StorageType::ValType(ValType::Ref(_)) => bail!("the elements of {ty} are references"),
+        };
+        let length = u32::try_from(bytes.len() / size).ok();
+        let Some(length) = length.filter(|_| bytes.len().is_multiple_of(size)) else {
+            bail!("{} bytes are no elements of {ty}", bytes.len());
+        };
+        store.may_drop(|store| {
+            let array = alloc(store, &registered, length)?;
+            let gc_ref = array.get(store)?;
+            store.gc_store_mut().array_write_bytes(&gc_ref, 0, bytes)?;
+            Ok(array)
+        })
     }
 }
 
@@ -102,6 +138,15 @@ pub(crate) fn make_fixed(
     Ok(array)
 }
 
+/// The type of the elements of the object, which must be an array.
+fn element_of(store: &StoreOpaque, object: &VMGcRef) -> Result<WasmFieldType> {
+    let ty = store.registered_type_of(object)?;
+    if !ty.sub_type.is_array() {
+        bail!("corrupt GC heap: a reference to an array refers to something else");
+    }
+    Ok(ty.sub_type.unwrap_array().0)
+}
+
 impl Rooted<ArrayRef> {
     /// The array's type.
     ///
@@ -114,6 +159,17 @@ impl Rooted<ArrayRef> {
             bail!("corrupt GC heap: a reference to an array refers to something else");
         }
         Ok(ArrayType::from_registered(store.engine(), ty))
+    }
+
+    /// Whether the array has this type, or a subtype of it.
+    ///
+    /// # Errors
+    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
+    pub fn matches_ty(&self, store: impl AsContext, ty: &ArrayType) -> Result<bool> {
+        let store = store.as_context().opaque();
+        let gc_ref = self.get(store)?;
+        Ok(ty.engine().same(store.engine())
+            && store.is_of(&gc_ref, VMGcKind::ArrayRef, ty.index())?)
     }
 
     /// The number of elements.
@@ -131,10 +187,9 @@ impl Rooted<ArrayRef> {
     /// If there is no such element, the handle belongs to another store or its scope has ended, or
     /// the heap is corrupt.
     pub fn get_element(&self, mut store: impl AsContextMut, index: u32) -> Result<Val> {
-        let ty = self.ty(&mut store)?;
         let store = store.as_context_mut().into_opaque();
-        let field = store.engine().types().get(ty.index()).sub_type.unwrap_array().0;
         let gc_ref = self.get(store)?;
+        let field = element_of(store, &gc_ref)?;
         let (offset, _) = store.gc_store().array_element(&gc_ref, index, 1)?;
         read_place(store, &gc_ref, offset, &field)
     }
@@ -148,20 +203,57 @@ impl Rooted<ArrayRef> {
         (0..length).map(|i| self.get_element(&mut store, i)).collect()
     }
 
+    /// Copies the elements from `index` on as little-endian bytes, as many as fill `bytes`. The
+    /// elements must be numbers.
+    ///
+    /// # Errors
+    /// If there are no such elements, they are references, or `bytes` is not a whole number of
+    /// them. Also if the handle belongs to another store or its scope has ended, or the heap is
+    /// corrupt.
+    pub fn read_bytes(&self, store: impl AsContext, index: u32, bytes: &mut [u8]) -> Result<()> {
+        let store = store.as_context().opaque();
+        Ok(store.gc_store().array_read_bytes(&self.get(store)?, index, bytes)?)
+    }
+
+    /// Overwrites the elements from `index` on with these little-endian bytes. The elements must be
+    /// numbers.
+    ///
+    /// # Errors
+    /// If there are no such elements, they are references or not mutable, or `bytes` is not a whole
+    /// number of them. Also if the handle belongs to another store or its scope has ended, or the
+    /// heap is corrupt.
+    pub fn write_bytes(
+        &self,
+        mut store: impl AsContextMut,
+        index: u32,
+        bytes: &[u8],
+    ) -> Result<()> {
+        let ty = self.ty(&mut store)?;
+        if ty.field_type().mutability() == Mutability::Const {
+            bail!("the elements of {ty} are not mutable");
+        }
+        let store = store.as_context_mut().into_opaque();
+        let gc_ref = self.get(store)?;
+        Ok(store.gc_store_mut().array_write_bytes(&gc_ref, index, bytes)?)
+    }
+
     /// Overwrites element `index`.
     ///
     /// # Errors
     /// If there is no such element, they are not mutable, the value is not of their type, a handle
     /// belongs to another store or its scope has ended, or the heap is corrupt.
     pub fn set_element(&self, mut store: impl AsContextMut, index: u32, value: Val) -> Result<()> {
-        let ty = self.ty(&mut store)?;
         let store = store.as_context_mut().into_opaque();
-        let field = store.engine().types().get(ty.index()).sub_type.unwrap_array().0;
-        if ty.field_type().mutability() == Mutability::Const {
-            bail!("the elements of {ty} are not mutable");
+        let gc_ref = self.get(store)?;
+        let field = element_of(store, &gc_ref)?;
+        if !field.mutable {
+            let ty = store.registered_type_of(&gc_ref)?;
+            bail!(
+                "the elements of {} are not mutable",
+                ArrayType::from_registered(store.engine(), ty)
+            );
         }
         value.check(store, &unpacked(&field), || format!("element {index}"))?;
-        let gc_ref = self.get(store)?;
         let (offset, _) = store.gc_store().array_element(&gc_ref, index, 1)?;
         store.may_drop(|store| write_place(store, &gc_ref, offset, &field, &value))
     }

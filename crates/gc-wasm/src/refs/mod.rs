@@ -3,11 +3,13 @@
 
 mod any;
 pub(crate) mod array;
+mod exnref;
 mod externref;
 pub(crate) mod structref;
 
 pub use any::{AnyRef, EqRef};
 pub use array::ArrayRef;
+pub use exnref::{ExnRef, ExnRefPre};
 pub use externref::ExternRef;
 pub use structref::StructRef;
 
@@ -29,4 +31,4 @@ macro_rules! gc_refs {
     };
 }
 
-gc_refs! { AnyRef EqRef StructRef ArrayRef ExternRef }
+gc_refs! { AnyRef EqRef StructRef ArrayRef ExternRef ExnRef }

@@ -2,11 +2,11 @@
 
 use crate::refs::{AnyRef, EqRef};
 use crate::store::StoreOpaque;
+use crate::types::StructType;
 use crate::types::registry::{RegisteredType, storage_of};
-use crate::types::{StructType, ValType};
-use crate::{AsContext, AsContextMut, Func, Mutability, Rooted, Val};
+use crate::{AsContext, AsContextMut, Func, Rooted, Val};
 use anyhow::{Context, Result, bail};
-use gc_types::{StorageType, VMGcRef};
+use gc_types::{StorageType, VMGcKind, VMGcRef};
 use wasmtime_types::{WasmFieldType, WasmStorageType, WasmValType};
 
 /// A reference to a struct.
@@ -76,16 +76,26 @@ impl Rooted<StructRef> {
         Ok(StructType::from_registered(store.engine(), ty))
     }
 
+    /// Whether the struct has this type, or a subtype of it.
+    ///
+    /// # Errors
+    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
+    pub fn matches_ty(&self, store: impl AsContext, ty: &StructType) -> Result<bool> {
+        let store = store.as_context().opaque();
+        let gc_ref = self.get(store)?;
+        Ok(ty.engine().same(store.engine())
+            && store.is_of(&gc_ref, VMGcKind::StructRef, ty.index())?)
+    }
+
     /// The value of field `index`.
     ///
     /// # Errors
     /// If there is no such field, the handle belongs to another store or its scope has ended, or
     /// the heap is corrupt.
     pub fn field(&self, mut store: impl AsContextMut, index: usize) -> Result<Val> {
-        let ty = self.ty(&mut store)?;
         let store = store.as_context_mut().into_opaque();
-        let (field, offset) = locate(store, &ty, index)?;
         let gc_ref = self.get(store)?;
+        let (field, offset) = locate(store, &gc_ref, index)?;
         read_place(store, &gc_ref, offset, &field)
     }
 
@@ -104,14 +114,13 @@ impl Rooted<StructRef> {
     /// If there is no such field, it is not mutable, the value is not of its type, a handle belongs
     /// to another store or its scope has ended, or the heap is corrupt.
     pub fn set_field(&self, mut store: impl AsContextMut, index: usize, value: Val) -> Result<()> {
-        let ty = self.ty(&mut store)?;
         let store = store.as_context_mut().into_opaque();
-        let (field, offset) = locate(store, &ty, index)?;
-        if ty.field(index).is_some_and(|field| field.mutability() == Mutability::Const) {
+        let gc_ref = self.get(store)?;
+        let (field, offset) = locate(store, &gc_ref, index)?;
+        if !field.mutable {
             bail!("field {index} is not mutable");
         }
         value.check(store, &unpacked(&field), || format!("field {index}"))?;
-        let gc_ref = self.get(store)?;
         store.may_drop(|store| write_place(store, &gc_ref, offset, &field, &value))
     }
 
@@ -126,13 +135,18 @@ impl Rooted<StructRef> {
     }
 }
 
-fn locate(store: &StoreOpaque, ty: &StructType, index: usize) -> Result<(WasmFieldType, u32)> {
-    let registered = store.engine().types().get(ty.index());
-    let fields = &registered.sub_type.unwrap_struct().fields;
-    let Some(field) = fields.get(index) else {
-        bail!("there is no field {index} in a struct of {} fields", fields.len());
-    };
-    Ok((*field, ty.layout().fields[index].offset))
+/// The type and the offset of a field of the object, which must be a struct.
+fn locate(store: &StoreOpaque, object: &VMGcRef, index: usize) -> Result<(WasmFieldType, u32)> {
+    let ty = store.registered_type_of(object)?;
+    if !ty.sub_type.is_struct() {
+        bail!("corrupt GC heap: a reference to a struct refers to something else");
+    }
+    let fields = &ty.sub_type.unwrap_struct().fields;
+    let places = ty.layout.as_ref().and_then(|layout| layout.fields());
+    match (fields.get(index), places.and_then(|places| places.get(index))) {
+        (Some(field), Some(place)) => Ok((*field, place.offset)),
+        _ => bail!("there is no field {index} in a struct of {} fields", fields.len()),
+    }
 }
 
 /// The type of the values that are read from and written to a field.
@@ -171,9 +185,8 @@ pub(crate) fn read_place(
                 None => bail!("corrupt GC heap: there is no function reference {id}"),
             },
         }),
-        StorageType::V128 | StorageType::Ref => {
-            bail!("unsupported: a field of type {}", ValType::V128)
-        }
+        StorageType::V128 => Val::V128(bits.into()),
+        StorageType::Ref => unreachable!("references were read above"),
     })
 }
 
@@ -202,9 +215,10 @@ pub(crate) fn value_bits(store: &StoreOpaque, value: &Val) -> Result<u128> {
         Val::I64(value) => u128::from(*value as u64),
         Val::F32(bits) => u128::from(*bits),
         Val::F64(bits) => u128::from(*bits),
+        Val::V128(value) => value.as_u128(),
         Val::FuncRef(None) => 0,
         Val::FuncRef(Some(func)) => u128::from(func.id(store)?.get()),
-        Val::ExternRef(_) | Val::AnyRef(_) => {
+        Val::ExternRef(_) | Val::AnyRef(_) | Val::ExnRef(_) => {
             value.gc_ref(store)?.map_or(0, |gc_ref| u128::from(gc_ref.as_raw_u32()))
         }
     })

@@ -4,12 +4,14 @@ mod callees;
 pub(crate) mod limits;
 mod opaque;
 pub(crate) mod roots;
+pub(crate) mod weak;
 
 pub(crate) use callees::Callee;
 pub(crate) use opaque::{StoreId, StoreOpaque};
 
 use crate::Engine;
 use anyhow::Result;
+use gc_jit::InterruptHandle;
 use gc_runtime::{GcStats, HostPanic, PauseLog};
 use std::fmt;
 use std::marker::PhantomData;
@@ -99,6 +101,43 @@ impl<T: 'static> Store<T> {
         self.opaque.gc_store().pauses()
     }
 
+    /// A handle that interrupts the store's code from another thread.
+    ///
+    /// # Errors
+    /// Unless the engine is [interruptible](crate::Config::interruptible).
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{Config, Engine, Instance, Module, Store, Trap, TrapError};
+    /// use std::time::Duration;
+    ///
+    /// let engine = Engine::new(Config::new().interruptible(true))?;
+    /// let module = Module::new(&engine, r#"(module (func (export "hang") (loop (br 0))))"#)?;
+    /// let mut store = Store::new(&engine, ())?;
+    /// let instance = Instance::new(&mut store, &module, &[])?;
+    /// let hang = instance.get_typed_func::<(), ()>(&mut store, "hang")?;
+    ///
+    /// let handle = store.interrupt_handle()?;
+    /// std::thread::spawn(move || {
+    ///     std::thread::sleep(Duration::from_millis(10));
+    ///     handle.interrupt();
+    /// });
+    /// let error = hang.call(&mut store, ()).unwrap_err();
+    /// assert_eq!(error.downcast::<TrapError>()?.trap, Trap::Interrupt);
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn interrupt_handle(&self) -> Result<InterruptHandle> {
+        self.opaque.interrupt_handle()
+    }
+
+    /// Takes an [interrupt](InterruptHandle::interrupt) back, so that functions can be called again.
+    ///
+    /// # Errors
+    /// If code of the store runs: it must end first.
+    pub fn clear_interrupt(&mut self) -> Result<()> {
+        self.opaque.jit.clear_interrupt()
+    }
+
     /// Overwrites bytes of the GC heap, for tests of the sandbox: no bytes may cause harm outside
     /// the heap. `at` is relative to the heap's base. Returns whether all bytes are mapped, which
     /// means after the null page and before [`gc_heap_len`](Store::gc_heap_len).
@@ -129,6 +168,14 @@ impl<'a, T: 'static> StoreContext<'a, T> {
     /// Statistics of the store's heap.
     pub fn gc_stats(&self) -> GcStats {
         self.0.gc_store().stats()
+    }
+
+    /// A handle that interrupts the store's code from another thread.
+    ///
+    /// # Errors
+    /// Unless the engine is [interruptible](crate::Config::interruptible).
+    pub fn interrupt_handle(&self) -> Result<InterruptHandle> {
+        self.0.interrupt_handle()
     }
 
     pub(crate) fn opaque(self) -> &'a StoreOpaque {

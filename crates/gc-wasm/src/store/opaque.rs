@@ -9,10 +9,11 @@ use crate::vm::globals::Globals;
 use crate::vm::instance::InstanceData;
 use crate::vm::memory::MemoryData;
 use crate::vm::table::{CannotGrow, Element, TableData};
-use anyhow::Result;
-use gc_jit::{JitState, JitStore, VMContextPrefix};
+use crate::vm::tag::TagData;
+use anyhow::{Context as _, Result};
+use gc_jit::{InterruptHandle, JitState, JitStore, VMContextPrefix};
 use gc_runtime::{GcStore, TraceRoots};
-use gc_types::TypeIndex;
+use gc_types::{TypeIndex, VMGcRef};
 use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub(crate) struct StoreOpaque {
     pub(crate) tables: Vec<TableData>,
     pub(crate) memories: Vec<MemoryData>,
     pub(crate) globals: Globals,
+    pub(crate) tags: Vec<TagData>,
     /// The number of elements that tables and segments may still get.
     pub(crate) elements_left: u64,
     /// Data that compiled code points to and that has no other owner.
@@ -76,6 +78,10 @@ impl JitStore for StoreOpaque {
             _ => false,
         }
     }
+
+    fn catches(&self, vmctx: usize, tag: u32, exception: &VMGcRef) -> bool {
+        self.tag_matches(vmctx, tag, exception)
+    }
 }
 
 impl StoreOpaque {
@@ -93,6 +99,7 @@ impl StoreOpaque {
             tables: Vec::new(),
             memories: Vec::new(),
             globals: Globals::default(),
+            tags: Vec::new(),
             elements_left: config.table_elements_maximum,
             kept: Vec::new(),
             callees: Callees::default(),
@@ -109,6 +116,15 @@ impl StoreOpaque {
     /// The host's data, mutable.
     pub(crate) fn data_mut<T: 'static>(&mut self) -> &mut T {
         self.data.downcast_mut().expect("the type that the store was made with")
+    }
+
+    /// A memory and the host's data, both mutable.
+    pub(crate) fn memory_and_data_mut<T: 'static>(
+        &mut self,
+        index: usize,
+    ) -> (&mut MemoryData, &mut T) {
+        let data = self.data.downcast_mut().expect("the type that the store was made with");
+        (&mut self.memories[index], data)
     }
 
     /// Drops the store and returns the host's data.
@@ -171,6 +187,12 @@ impl StoreOpaque {
         self.kept.push(context);
     }
 
+    /// What interrupts its code.
+    pub(crate) fn interrupt_handle(&self) -> Result<InterruptHandle> {
+        let handle = self.jit.interrupt_handle();
+        handle.context("the engine is not interruptible: see `Config::interruptible`")
+    }
+
     /// The code of the modules of the store's instances.
     pub(crate) fn code(&self) -> &[Arc<gc_jit::CodeMemory>] {
         self.jit.code()
@@ -202,7 +224,7 @@ impl StoreOpaque {
         index: usize,
         delta: u64,
         init: Element,
-    ) -> Result<u32, CannotGrow> {
+    ) -> Result<u64, CannotGrow> {
         self.take_elements(delta)?;
         let (table, gc) = self.table_and_gc(index);
         table.grow(gc, delta, init).inspect_err(|_why| self.elements_left += delta)

@@ -1,18 +1,20 @@
-//! Function, struct and array types of an engine.
+//! Function, struct, array and exception types of an engine.
 
+use super::externs::TagType;
 use super::matching::type_index;
 use super::public::ValType;
 use super::registry::RegisteredType;
 use crate::Engine;
+use crate::module::info::ModuleInfo;
 use anyhow::{Result, anyhow, bail};
 use gc_types::{TypeIndex, VMGcKind};
 use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use wasmtime_types::{
-    WasmArrayType, WasmCompositeInnerType, WasmCompositeType, WasmFieldType, WasmFuncType,
-    WasmHeapType, WasmRecGroup, WasmRefType, WasmStorageType, WasmStructType, WasmSubType,
-    WasmValType,
+    WasmArrayType, WasmCompositeInnerType, WasmCompositeType, WasmExnType, WasmFieldType,
+    WasmFuncType, WasmHeapType, WasmRecGroup, WasmRefType, WasmStorageType, WasmStructType,
+    WasmSubType, WasmValType,
 };
 
 /// Whether a field or global can be written.
@@ -191,6 +193,11 @@ concrete_type! {
     ArrayType
 }
 
+concrete_type! {
+    /// A type of exceptions. There is one for each function type that a tag can have.
+    ExnType
+}
+
 impl FuncType {
     /// Makes the function type from `params` to `results`, without a supertype.
     ///
@@ -253,11 +260,6 @@ impl StructType {
     pub fn field(&self, index: usize) -> Option<FieldType> {
         self.fields().nth(index)
     }
-
-    pub(crate) fn layout(&self) -> &gc_types::StructLayout {
-        let layout = self.ty.layout.as_ref().and_then(|layout| layout.as_struct());
-        layout.expect("a struct type has a struct's layout")
-    }
 }
 
 impl ArrayType {
@@ -275,6 +277,51 @@ impl ArrayType {
     /// The elements' type.
     pub fn field_type(&self) -> FieldType {
         FieldType::from_wasm(&self.engine, &self.ty.sub_type.unwrap_array().0)
+    }
+}
+
+impl ExnType {
+    /// The type of exceptions whose payload is `fields`.
+    ///
+    /// # Errors
+    /// If a type belongs to another engine, an exception would be too large, or the engine has too
+    /// many types.
+    pub fn new(engine: &Engine, fields: impl IntoIterator<Item = ValType>) -> Result<ExnType> {
+        ExnType::from_tag_type(&TagType::new(FuncType::new(engine, fields, [])?))
+    }
+
+    /// The type of exceptions with tags of type `tag`.
+    ///
+    /// # Errors
+    /// If the tag's type has results, an exception would be too large, or the engine has too many
+    /// types.
+    pub fn from_tag_type(tag: &TagType) -> Result<ExnType> {
+        let func = tag.ty();
+        if func.results().len() != 0 {
+            bail!("a tag's type has no results");
+        }
+        let types = func.engine.types();
+        let index = types.exn_type(func.index())?;
+        Ok(ExnType::from_registered(&func.engine, types.get(index)))
+    }
+
+    fn as_wasm(&self) -> &WasmExnType {
+        self.ty.sub_type.unwrap_exn()
+    }
+
+    /// The type of the tags of such exceptions.
+    pub fn tag_type(&self) -> TagType {
+        TagType::from_index(&self.engine, type_index(self.as_wasm().func_ty))
+    }
+
+    /// The fields of the payload, in order.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = FieldType> + '_ {
+        self.as_wasm().fields.iter().map(|field| FieldType::from_wasm(&self.engine, field))
+    }
+
+    /// Field number `index`, if there is one.
+    pub fn field(&self, index: usize) -> Option<FieldType> {
+        self.fields().nth(index)
     }
 }
 
@@ -297,11 +344,16 @@ impl fmt::Display for FieldType {
     }
 }
 
-/// Writes the structure of a type and of the types to which it refers. For types further away it
-/// writes only the kind, because types may be recursive.
-fn show(f: &mut fmt::Formatter<'_>, engine: &Engine, ty: &RegisteredType) -> fmt::Result {
+/// Writes the structure of a type and of the types to which it refers, or their names, if `names`
+/// has them. For types further away it writes only the kind, because types may be recursive.
+pub(super) fn show(
+    f: &mut fmt::Formatter<'_>,
+    engine: &Engine,
+    ty: &RegisteredType,
+    names: Option<&ModuleInfo>,
+) -> fmt::Result {
     let mut beginning = Beginning { f, left: SHOWN };
-    let whole = fmt::from_fn(|f| show_composite(f, engine, &ty.sub_type, 1));
+    let whole = fmt::from_fn(|f| show_composite(f, engine, &ty.sub_type, 1, names));
     match write!(beginning, "{whole}") {
         Err(fmt::Error) if beginning.left == 0 => beginning.f.write_str("…"),
         result => result,
@@ -337,13 +389,14 @@ fn show_composite(
     engine: &Engine,
     ty: &WasmSubType,
     depth: u32,
+    names: Option<&ModuleInfo>,
 ) -> fmt::Result {
     let field = |f: &mut fmt::Formatter<'_>, field: &WasmFieldType| {
         f.write_str(if field.mutable { "(mut " } else { "" })?;
         match &field.element_type {
             WasmStorageType::I8 => f.write_str("i8")?,
             WasmStorageType::I16 => f.write_str("i16")?,
-            WasmStorageType::Val(ty) => show_value(f, engine, ty, depth)?,
+            WasmStorageType::Val(ty) => show_value(f, engine, ty, depth, names)?,
         }
         f.write_str(if field.mutable { ")" } else { "" })
     };
@@ -357,7 +410,7 @@ fn show_composite(
                 write!(f, " ({what}")?;
                 for ty in types {
                     f.write_str(" ")?;
-                    show_value(f, engine, ty, depth)?;
+                    show_value(f, engine, ty, depth, names)?;
                 }
                 f.write_str(")")?;
             }
@@ -377,7 +430,16 @@ fn show_composite(
             field(f, &ty.0)?;
             f.write_str(")")
         }
-        _ => unreachable!("other types do not pass validation"),
+        WasmCompositeInnerType::Exn(ty) => {
+            f.write_str("(exn")?;
+            for ty in &ty.fields {
+                f.write_str(" (field ")?;
+                field(f, ty)?;
+                f.write_str(")")?;
+            }
+            f.write_str(")")
+        }
+        WasmCompositeInnerType::Cont(_) => unreachable!("other types do not pass validation"),
     }
 }
 
@@ -386,6 +448,7 @@ fn show_value(
     engine: &Engine,
     ty: &WasmValType,
     depth: u32,
+    names: Option<&ModuleInfo>,
 ) -> fmt::Result {
     use WasmHeapType::{ConcreteArray, ConcreteFunc, ConcreteStruct};
     let WasmValType::Ref(WasmRefType {
@@ -396,32 +459,42 @@ fn show_value(
         return write!(f, "{}", ValType::from_wasm(engine, ty));
     };
     f.write_str(if *nullable { "(ref null " } else { "(ref " })?;
-    let ty = engine.types().get(type_index(*edge));
+    let index = type_index(*edge);
+    if let Some(name) = names.and_then(|info| info.type_name(index)) {
+        return write!(f, "{name})");
+    }
+    let ty = engine.types().get(index);
     match depth {
         0 => f.write_str(match ty.kind() {
             Some(VMGcKind::StructRef) => "struct",
             Some(VMGcKind::ArrayRef) => "array",
             _ => "func",
         })?,
-        _ => show_composite(f, engine, &ty.sub_type, depth - 1)?,
+        _ => show_composite(f, engine, &ty.sub_type, depth - 1, names)?,
     }
     f.write_str(")")
 }
 
 impl fmt::Display for FuncType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, &self.engine, &self.ty)
+        show(f, &self.engine, &self.ty, None)
     }
 }
 
 impl fmt::Display for StructType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, &self.engine, &self.ty)
+        show(f, &self.engine, &self.ty, None)
+    }
+}
+
+impl fmt::Display for ExnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(f, &self.engine, &self.ty, None)
     }
 }
 
 impl fmt::Display for ArrayType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, &self.engine, &self.ty)
+        show(f, &self.engine, &self.ty, None)
     }
 }

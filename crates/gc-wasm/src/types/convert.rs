@@ -21,7 +21,7 @@ enum Kind {
 /// The types of one module: maps its indices to the engine's indices.
 #[derive(Debug, Default)]
 pub(crate) struct ModuleTypes {
-    /// Engine-wide index of each module type.
+    /// Engine-wide index of each module type, and then of each type of exceptions.
     indices: Vec<TypeIndex>,
     /// The first module type with each index.
     numbers: HashMap<TypeIndex, TypeIndex>,
@@ -73,6 +73,26 @@ impl ModuleTypes {
         Ok(())
     }
 
+    /// The type of exceptions whose tag has the module's function type `func`. It gets a number
+    /// after those of the types that the module declares.
+    ///
+    /// # Errors
+    /// If the registry is full.
+    pub(crate) fn push_exn(
+        &mut self,
+        registry: &TypeRegistry,
+        func: TypeIndex,
+    ) -> Result<TypeIndex> {
+        let index = registry.exn_type(func)?;
+        if !self.numbers.contains_key(&index) {
+            let number = u32::try_from(self.indices.len()).ok().and_then(TypeIndex::new);
+            self.numbers.insert(index, number.expect("there are as many registered types"));
+            self.indices.push(index);
+            self.use_heap = true;
+        }
+        Ok(index)
+    }
+
     /// The engine-wide index of module type `index`, which must have been
     /// validated.
     pub(crate) fn get(&self, index: u32) -> TypeIndex {
@@ -85,13 +105,18 @@ impl ModuleTypes {
         self.numbers[&index]
     }
 
+    /// The module's number of a type of the engine, if the module has this type.
+    pub(crate) fn number_of(&self, index: TypeIndex) -> Option<TypeIndex> {
+        self.numbers.get(&index).copied()
+    }
+
     /// Whether one of the types is of objects, or of functions that take or return references to
     /// objects.
     pub(crate) fn use_heap(&self) -> bool {
         self.use_heap
     }
 
-    /// Engine-wide indices of all of the module's types, in order.
+    /// Engine-wide indices of all of the module's types, in order, and then those of its exceptions.
     pub(crate) fn all(&self) -> &[TypeIndex] {
         &self.indices
     }

@@ -1,14 +1,13 @@
 //! The types of imports and exports of modules.
 
 use super::composite::{FuncType, Mutability};
-use super::public::{RefType, ValType};
+use super::limits::{MemoryType, TableType};
+use super::public::ValType;
 use crate::Engine;
 use crate::module::info::ModuleInfo;
+use gc_types::TypeIndex;
 use std::fmt;
-use wasmtime_types::{EntityIndex, Global, IndexType, Limits, Memory, Table};
-
-/// Bytes of a WebAssembly page.
-pub(crate) const PAGE_SIZE: u64 = 64 << 10;
+use wasmtime_types::{EntityIndex, Global};
 
 /// The type of a global.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,19 +16,38 @@ pub struct GlobalType {
     mutability: Mutability,
 }
 
-/// The type of a table: the type of its elements, and how many there may be.
+/// The type of a tag: a function type whose parameters are the payload of exceptions.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Config, Engine, ExnType, FuncType, TagType, ValType};
+///
+/// # fn main() -> anyhow::Result<()> {
+/// let engine = Engine::new(&Config::new())?;
+/// let ty = TagType::new(FuncType::new(&engine, [ValType::I64], [])?);
+/// assert_eq!(ExnType::from_tag_type(&ty)?.fields().len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TableType {
-    element: RefType,
-    minimum: u32,
-    maximum: Option<u32>,
+pub struct TagType {
+    ty: FuncType,
 }
 
-/// The type of a linear memory: how many pages of 64 KiB it may have.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct MemoryType {
-    minimum: u32,
-    maximum: Option<u32>,
+impl TagType {
+    /// The type of tags with this function type. A tag's type has no results.
+    pub fn new(ty: FuncType) -> TagType {
+        TagType { ty }
+    }
+
+    /// The function type.
+    pub fn ty(&self) -> &FuncType {
+        &self.ty
+    }
+
+    pub(crate) fn from_index(engine: &Engine, func: TypeIndex) -> TagType {
+        TagType { ty: FuncType::from_registered(engine, engine.types().get(func)) }
+    }
 }
 
 /// The type of anything that can be imported or exported.
@@ -43,6 +61,8 @@ pub enum ExternType {
     Table(TableType),
     /// The type of a memory.
     Memory(MemoryType),
+    /// The type of a tag.
+    Tag(TagType),
 }
 
 /// One import of a module.
@@ -88,70 +108,6 @@ impl GlobalType {
     }
 }
 
-impl TableType {
-    /// The type of a table of at least `minimum` and at most `maximum` elements.
-    pub fn new(element: RefType, minimum: u32, maximum: Option<u32>) -> TableType {
-        TableType { element, minimum, maximum }
-    }
-
-    /// The type of its elements.
-    pub fn element(&self) -> &RefType {
-        &self.element
-    }
-
-    /// The minimum number of elements.
-    pub fn minimum(&self) -> u32 {
-        self.minimum
-    }
-
-    /// The maximum number of elements, if limited.
-    pub fn maximum(&self) -> Option<u32> {
-        self.maximum
-    }
-
-    pub(crate) fn to_wasm(&self) -> Table {
-        Table {
-            idx_type: IndexType::I32,
-            limits: Limits { min: self.minimum.into(), max: self.maximum.map(u64::from) },
-            ref_type: self.element.to_wasm(),
-        }
-    }
-
-    pub(crate) fn from_wasm(engine: &Engine, ty: &Table) -> TableType {
-        TableType {
-            element: RefType::from_wasm(engine, &ty.ref_type),
-            minimum: clamp(ty.limits.min),
-            maximum: ty.limits.max.map(clamp),
-        }
-    }
-}
-
-impl MemoryType {
-    /// The type of a memory of at least `minimum` and at most `maximum` pages.
-    pub fn new(minimum: u32, maximum: Option<u32>) -> MemoryType {
-        MemoryType { minimum, maximum }
-    }
-
-    /// The minimum number of pages.
-    pub fn minimum(&self) -> u32 {
-        self.minimum
-    }
-
-    /// The maximum number of pages, if limited.
-    pub fn maximum(&self) -> Option<u32> {
-        self.maximum
-    }
-
-    pub(crate) fn from_wasm(ty: &Memory) -> MemoryType {
-        MemoryType { minimum: clamp(ty.limits.min), maximum: ty.limits.max.map(clamp) }
-    }
-}
-
-/// Limits have 64 bits in the format. All validated limits fit 32 bits.
-fn clamp(limit: u64) -> u32 {
-    u32::try_from(limit).unwrap_or(u32::MAX)
-}
-
 impl ExternType {
     /// The function type, if this is one.
     pub fn func(&self) -> Option<&FuncType> {
@@ -178,7 +134,9 @@ impl ExternType {
                 engine,
                 &info.globals[index.as_u32() as usize],
             )),
-            EntityIndex::Tag(_) => unreachable!("tags do not pass validation"),
+            EntityIndex::Tag(index) => {
+                ExternType::Tag(TagType::from_index(engine, info.tags[index.as_u32() as usize].ty))
+            }
         }
     }
 }
@@ -222,28 +180,15 @@ impl<'a> ExportType<'a> {
 
 impl fmt::Display for ExternType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn limits(f: &mut fmt::Formatter<'_>, min: u32, max: Option<u32>) -> fmt::Result {
-            match max {
-                Some(max) => write!(f, "{min} {max}"),
-                None => write!(f, "{min}"),
-            }
-        }
         match self {
             ExternType::Func(ty) => ty.fmt(f),
             ExternType::Global(ty) => match ty.mutability {
                 Mutability::Const => write!(f, "(global {})", ty.content),
                 Mutability::Var => write!(f, "(global (mut {}))", ty.content),
             },
-            ExternType::Table(ty) => {
-                f.write_str("(table ")?;
-                limits(f, ty.minimum, ty.maximum)?;
-                write!(f, " {})", ty.element)
-            }
-            ExternType::Memory(ty) => {
-                f.write_str("(memory ")?;
-                limits(f, ty.minimum, ty.maximum)?;
-                f.write_str(")")
-            }
+            ExternType::Table(ty) => ty.fmt(f),
+            ExternType::Memory(ty) => ty.fmt(f),
+            ExternType::Tag(ty) => write!(f, "(tag {})", ty.ty),
         }
     }
 }

@@ -29,9 +29,8 @@ impl TypeRegistry {
         match (sub, sup) {
             (ConcreteFunc(a), ConcreteFunc(b))
             | (ConcreteStruct(a), ConcreteStruct(b))
-            | (ConcreteArray(a), ConcreteArray(b)) => {
-                self.is_subtype(type_index(*a), type_index(*b))
-            }
+            | (ConcreteArray(a), ConcreteArray(b))
+            | (ConcreteExn(a), ConcreteExn(b)) => self.is_subtype(type_index(*a), type_index(*b)),
             _ => abstract_heap_matches(sub, sup),
         }
     }
@@ -47,7 +46,8 @@ pub(crate) fn abstract_heap_matches(sub: &WasmHeapType, sup: &WasmHeapType) -> b
             (ConcreteFunc(_) | NoFunc, Func)
                 | (NoFunc, ConcreteFunc(_))
                 | (NoExtern, Extern)
-                | (NoExn, Exn)
+                | (ConcreteExn(_) | NoExn, Exn)
+                | (NoExn, ConcreteExn(_))
                 | (NoCont, Cont)
                 | (None, Any | Eq | I31 | Struct | Array | ConcreteStruct(_) | ConcreteArray(_))
                 | (Eq | I31 | Struct | Array | ConcreteStruct(_) | ConcreteArray(_), Any)

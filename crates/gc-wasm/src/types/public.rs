@@ -1,9 +1,9 @@
 //! The types of values in the embedding API.
 //!
-//! A concrete type ([`FuncType`], [`StructType`], [`ArrayType`]) belongs to an engine. It is
+//! A concrete type ([`FuncType`], [`StructType`], [`ArrayType`], [`ExnType`]) belongs to an engine. It is
 //! registered when it is made, and equal types are equal values.
 
-use super::composite::{ArrayType, FuncType, StructType};
+use super::composite::{ArrayType, ExnType, FuncType, StructType};
 use super::matching::type_index;
 use crate::Engine;
 use std::fmt;
@@ -22,7 +22,7 @@ pub enum ValType {
     F32,
     /// A 64-bit float.
     F64,
-    /// A 128-bit vector. No supported instruction makes one.
+    /// A 128-bit vector.
     V128,
     /// A reference.
     Ref(RefType),
@@ -66,6 +66,8 @@ pub enum HeapType {
     None,
     /// Any exception.
     Exn,
+    /// An exception of this type.
+    ConcreteExn(ExnType),
     /// Nothing: the bottom of the exceptions.
     NoExn,
 }
@@ -83,6 +85,8 @@ impl ValType {
     pub const EQREF: ValType = ValType::Ref(RefType { nullable: true, heap_type: HeapType::Eq });
     /// `i31ref`: a nullable unboxed integer.
     pub const I31REF: ValType = ValType::Ref(RefType { nullable: true, heap_type: HeapType::I31 });
+    /// `exnref`: a nullable reference to any exception.
+    pub const EXNREF: ValType = ValType::Ref(RefType { nullable: true, heap_type: HeapType::Exn });
     /// `structref`: a nullable reference to any struct.
     pub const STRUCTREF: ValType =
         ValType::Ref(RefType { nullable: true, heap_type: HeapType::Struct });
@@ -185,16 +189,17 @@ impl HeapType {
         match self {
             HeapType::Extern | HeapType::NoExtern => HeapType::Extern,
             HeapType::Func | HeapType::ConcreteFunc(_) | HeapType::NoFunc => HeapType::Func,
-            HeapType::Exn | HeapType::NoExn => HeapType::Exn,
+            HeapType::Exn | HeapType::ConcreteExn(_) | HeapType::NoExn => HeapType::Exn,
             _ => HeapType::Any,
         }
     }
 
-    fn engine(&self) -> Option<&Engine> {
+    pub(super) fn engine(&self) -> Option<&Engine> {
         match self {
             HeapType::ConcreteFunc(ty) => Some(ty.engine()),
             HeapType::ConcreteStruct(ty) => Some(ty.engine()),
             HeapType::ConcreteArray(ty) => Some(ty.engine()),
+            HeapType::ConcreteExn(ty) => Some(ty.engine()),
             _ => None,
         }
     }
@@ -222,6 +227,7 @@ impl HeapType {
             HeapType::ConcreteStruct(ty) => WasmHeapType::ConcreteStruct(edge(ty.index())),
             HeapType::None => WasmHeapType::None,
             HeapType::Exn => WasmHeapType::Exn,
+            HeapType::ConcreteExn(ty) => WasmHeapType::ConcreteExn(edge(ty.index())),
             HeapType::NoExn => WasmHeapType::NoExn,
         }
     }
@@ -248,7 +254,10 @@ impl HeapType {
                 HeapType::ConcreteStruct(StructType::from_registered(engine, registered(edge)))
             }
             WasmHeapType::None => HeapType::None,
-            WasmHeapType::Exn | WasmHeapType::ConcreteExn(_) => HeapType::Exn,
+            WasmHeapType::Exn => HeapType::Exn,
+            WasmHeapType::ConcreteExn(edge) => {
+                HeapType::ConcreteExn(ExnType::from_registered(engine, registered(edge)))
+            }
             WasmHeapType::NoExn => HeapType::NoExn,
             WasmHeapType::Cont | WasmHeapType::ConcreteCont(_) | WasmHeapType::NoCont => {
                 unreachable!("continuation types do not pass validation")
@@ -283,6 +292,8 @@ impl fmt::Display for RefType {
             HeapType::Struct if self.nullable => "structref",
             HeapType::Array if self.nullable => "arrayref",
             HeapType::None if self.nullable => "nullref",
+            HeapType::Exn if self.nullable => "exnref",
+            HeapType::NoExn if self.nullable => "nullexnref",
             ref ty if self.nullable => return write!(f, "(ref null {ty})"),
             ref ty => return write!(f, "(ref {ty})"),
         })
@@ -307,6 +318,7 @@ impl fmt::Display for HeapType {
             HeapType::ConcreteFunc(ty) => return ty.fmt(f),
             HeapType::ConcreteArray(ty) => return ty.fmt(f),
             HeapType::ConcreteStruct(ty) => return ty.fmt(f),
+            HeapType::ConcreteExn(ty) => return ty.fmt(f),
         })
     }
 }

@@ -8,14 +8,16 @@
 use super::display::DisplayTable;
 use anyhow::{Context as _, Result, bail};
 use gc_types::{
-    ArrayLayout, CallSignature, GcLayout, StorageType, StructLayout, TypeIndex, VMGcKind, ValueType,
+    ArrayLayout, CallSignature, ExnLayout, GcLayout, StorageType, StructLayout, TypeIndex,
+    VMGcKind, ValueType,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 use wasmtime_types::prelude::TryClone;
 use wasmtime_types::{
-    EngineOrModuleTypeIndex, TypeTrace, VMSharedTypeIndex, WasmCompositeInnerType, WasmRecGroup,
-    WasmStorageType, WasmSubType, WasmValType,
+    EngineOrModuleTypeIndex, TypeTrace, VMSharedTypeIndex, WasmCompositeInnerType,
+    WasmCompositeType, WasmExnType, WasmFieldType, WasmRecGroup, WasmStorageType, WasmSubType,
+    WasmValType,
 };
 
 /// A type of an engine.
@@ -29,7 +31,7 @@ pub(crate) struct RegisteredType {
     pub(crate) layout: Option<Arc<GcLayout>>,
     /// Its ancestors, the root first and the type itself last.
     pub(crate) chain: Box<[u32]>,
-    /// How its functions are called, if it is a function type that can be compiled.
+    /// How its functions are called, if it is a function type.
     signature: Option<CallSignature>,
 }
 
@@ -43,9 +45,9 @@ impl RegisteredType {
     /// How the host calls the store's functions.
     ///
     /// # Errors
-    /// If it is no function type, or has a parameter or result that is not supported.
+    /// If it is no function type.
     pub(crate) fn signature(&self) -> Result<&CallSignature> {
-        self.signature.as_ref().context("unsupported: v128")
+        self.signature.as_ref().context("not a function type")
     }
 
     /// The kind of its objects, `None` for a function type.
@@ -107,6 +109,33 @@ impl TypeRegistry {
             }
             _ => false,
         }
+    }
+
+    /// The type of exceptions whose tag has the function type `func`: its parameters are the
+    /// payload.
+    ///
+    /// # Errors
+    /// As [`TypeRegistry::register`].
+    pub(crate) fn exn_type(&self, func: TypeIndex) -> Result<TypeIndex> {
+        let ty = self.get(func);
+        let field = |ty: &WasmValType| WasmFieldType {
+            element_type: WasmStorageType::Val(*ty),
+            mutable: false,
+        };
+        let exn = WasmExnType {
+            func_ty: VMSharedTypeIndex::new(func.as_u32()).into(),
+            fields: ty.sub_type.unwrap_func().params().iter().map(field).collect(),
+        };
+        let ty = WasmSubType {
+            is_final: true,
+            supertype: None,
+            composite_type: WasmCompositeType {
+                inner: WasmCompositeInnerType::Exn(exn),
+                shared: false,
+            },
+        };
+        let index = self.register(WasmRecGroup { types: Box::new([ty]) })?;
+        Ok(TypeIndex::new(index).expect("registered types fit"))
     }
 
     /// Registers a recursion group in canonical form. Returns the engine-wide index of its first
@@ -191,21 +220,17 @@ pub(crate) fn storage_of_val(ty: &WasmValType) -> StorageType {
     }
 }
 
-/// How functions of this type are called; `None` if it is no function type or vectors are
-/// among its values, which are not supported.
+/// How functions of this type are called; `None` if it is no function type.
 fn signature_of(ty: &WasmSubType) -> Option<CallSignature> {
     let WasmCompositeInnerType::Func(ty) = &ty.composite_type.inner else { return None };
-    let types = |types: &[WasmValType]| {
-        let types = types.iter().map(|ty| match ty {
-            WasmValType::I32 => Some(ValueType::I32),
-            WasmValType::I64 | WasmValType::Ref(_) => Some(ValueType::I64),
-            WasmValType::F32 => Some(ValueType::F32),
-            WasmValType::F64 => Some(ValueType::F64),
-            WasmValType::V128 => None,
-        });
-        types.collect::<Option<Vec<_>>>()
+    let value = |ty: &WasmValType| match ty {
+        WasmValType::I32 => ValueType::I32,
+        WasmValType::I64 | WasmValType::Ref(_) => ValueType::I64,
+        WasmValType::F32 => ValueType::F32,
+        WasmValType::F64 => ValueType::F64,
+        WasmValType::V128 => ValueType::V128,
     };
-    Some(CallSignature::new(types(ty.params())?, types(ty.results())?))
+    Some(CallSignature::new(ty.params().iter().map(value), ty.results().iter().map(value)))
 }
 
 fn layout_of(ty: &WasmSubType) -> Result<Option<GcLayout>> {
@@ -217,8 +242,9 @@ fn layout_of(ty: &WasmSubType) -> Result<Option<GcLayout>> {
         WasmCompositeInnerType::Array(ty) => {
             Some(GcLayout::Array(ArrayLayout::new(storage_of(&ty.0.element_type))))
         }
-        WasmCompositeInnerType::Cont(_) | WasmCompositeInnerType::Exn(_) => {
-            bail!("unsupported: a type that is neither function, struct nor array")
-        }
+        WasmCompositeInnerType::Exn(ty) => Some(GcLayout::Exn(ExnLayout::new(
+            ty.fields.iter().map(|field| storage_of(&field.element_type)),
+        )?)),
+        WasmCompositeInnerType::Cont(_) => bail!("unsupported: continuation types"),
     })
 }

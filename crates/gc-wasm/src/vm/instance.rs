@@ -34,6 +34,8 @@ pub(crate) struct InstanceData {
     /// The number in the store of each of the module's globals.
     pub(crate) globals: Vec<usize>,
     /// The elements of the module's segments.
+    /// Its tags, by index in the store.
+    pub(crate) tags: Vec<usize>,
     pub(crate) elements: Vec<SegmentElements>,
     /// For each of the module's data segments, whether it was dropped.
     pub(crate) dropped_data: Vec<bool>,

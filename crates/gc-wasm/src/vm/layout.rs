@@ -2,13 +2,13 @@
 //! Also the native definitions of tables, memories and globals that compiled code reads.
 //!
 //! Defined tables, memories and globals are in the vmctx itself. For imported ones it holds the
-//! address.
+//! address. Of each tag it holds the two words by which exceptions name it.
 
 use crate::module::info::ModuleInfo;
 use gc_types::VMOffsets;
 
 /// To be changed with the layout of the vmctx or of a definition in it.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// Bytes of the definition of a table or memory: the address of its first element or byte, and
 /// the number of them. Both are pointer-sized. The address of a memory never changes, because
@@ -22,6 +22,9 @@ pub(crate) const DEFINITION_LEN: u32 = size_of::<usize>() as u32;
 /// 32-bit word, and a function reference is an address.
 pub(crate) const GLOBAL_SIZE: usize = 16;
 
+/// The number of the contexts of host functions. No instance has it.
+pub(crate) const HOST_FUNC: usize = usize::MAX;
+
 /// Offsets in bytes into the vmctx of one module's instances.
 #[derive(Clone, Debug)]
 pub(crate) struct VMContextLayout {
@@ -31,6 +34,7 @@ pub(crate) struct VMContextLayout {
     table_imports: u32,
     memory_imports: u32,
     global_imports: u32,
+    tags: u32,
     tables: u32,
     memories: u32,
     globals: u32,
@@ -66,6 +70,7 @@ impl VMContextLayout {
         let table_imports = take(info.num_imported_tables, pointer, pointer);
         let memory_imports = take(info.num_imported_memories, pointer, pointer);
         let global_imports = take(info.num_imported_globals, pointer, pointer);
+        let tags = take(info.tags.len() as u32, 8, 8);
         let memories =
             take(defined(info.memories.len(), info.num_imported_memories), 2 * pointer, pointer);
         let tables =
@@ -79,6 +84,7 @@ impl VMContextLayout {
             table_imports,
             memory_imports,
             global_imports,
+            tags,
             tables,
             memories,
             globals,
@@ -141,6 +147,12 @@ impl VMContextLayout {
             Some(defined) => Place::Inline(self.globals + defined * 16),
             None => Place::Indirect(self.global_imports + index * self.pointer()),
         }
+    }
+
+    /// Offset of the two words (u32) of tag `index` (imports included), which identify it in the
+    /// store.
+    pub(crate) fn tag(&self, index: u32) -> u32 {
+        self.tags + index * 8
     }
 
     /// Offset of the function reference of the instance's `n`th referenced function.

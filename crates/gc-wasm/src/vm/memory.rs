@@ -1,23 +1,107 @@
-//! Linear memories. Each has one reservation, so that growth never moves it and compiled code needs
-//! no bounds checks.
+//! Linear memories. Each has a reservation of address space, in which it grows without being moved.
 //!
-//! The address of an access is `base + zext(address) + offset`, where `address` is below 2^32 and
-//! `offset` below [`OFFSET_GUARD`]. So 4 GiB and the guard are reserved. They stay unmapped until
-//! the memory grows, so that accesses out of bounds fault.
+//! After the reservation follows a guard, which is never accessible. Where the reservation covers
+//! all 32-bit addresses, an access at `base + zext(address) + offset` with a constant offset smaller
+//! than the guard faults if it is out of bounds, and needs no check. Other accesses are compared
+//! with the memory's length: those of 64-bit memories, and those of all memories if
+//! [`Config::memory_reservation`](crate::Config::memory_reservation) is smaller than 4 GiB.
+//!
+//! A memory that needs more than its reservation gets a larger one, and its bytes are moved there.
+//! Compiled code loads the address and the length again after each call.
 
 use super::layout::DEFINITION_LEN;
 use super::words::VMWords;
-use crate::types::externs::PAGE_SIZE;
+use crate::types::PAGE_SIZE;
 use anyhow::{Result, bail};
-use gc_runtime::{MappedMemory, MemoryPurpose, MemoryRequest, MemorySource};
+use gc_runtime::{HeapError, MappedMemory, MemoryPurpose, MemoryRequest, MemorySource};
 use gc_types::Trap;
+use std::fmt;
 use std::sync::Arc;
-use wasmtime_types::Memory;
+use wasmtime_types::{IndexType, Memory};
 
-/// Offsets below this, minus the size of the largest access, are not checked.
-pub(crate) const OFFSET_GUARD: u64 = 2 << 30;
+/// The largest access in bytes, rounded up.
+#[cfg(feature = "compiler")]
+const WIDEST: u64 = 16;
 
-const RESERVED: usize = ((4 << 30) + OFFSET_GUARD) as usize;
+/// More address space than a process of today has.
+const MAX_SPACE: u64 = 1 << 47;
+
+/// Bytes that are copied together when a memory is moved.
+const CHUNK: usize = 4 << 10;
+
+/// How the linear memories of an engine are laid out, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MemorySettings {
+    /// Address space of a memory, without its guard.
+    pub(crate) reservation: u64,
+    /// Address space after a memory that is larger than its reservation.
+    pub(crate) reservation_for_growth: u64,
+    /// Address space after that, which is never accessible.
+    pub(crate) guard: u64,
+    /// Whether a memory may be moved when it grows beyond its reservation.
+    pub(crate) may_move: bool,
+    /// The maximal size of a memory.
+    pub(crate) maximum: u64,
+}
+
+impl MemorySettings {
+    /// The settings with sizes in whole pages of WebAssembly.
+    pub(crate) fn rounded(self) -> MemorySettings {
+        let round = |bytes: u64| bytes.checked_next_multiple_of(PAGE_SIZE).unwrap_or(u64::MAX);
+        MemorySettings {
+            reservation: round(self.reservation),
+            reservation_for_growth: round(self.reservation_for_growth),
+            guard: round(self.guard),
+            ..self
+        }
+    }
+
+    /// Whether the reservation of 32-bit memories covers all addresses.
+    pub(crate) fn covers_32_bits(&self) -> bool {
+        self.reservation >= 1 << 32
+    }
+
+    /// Constant offsets below this are covered by the guard. It has room for them and the widest
+    /// access. They fit 31 bits.
+    #[cfg(feature = "compiler")]
+    pub(crate) fn guarded_offsets(&self) -> u64 {
+        self.guard.min(1 << 31).saturating_sub(WIDEST)
+    }
+
+    /// Address space for a memory of `len` bytes, without its guard.
+    fn space(&self, len: u64) -> u64 {
+        match len <= self.reservation {
+            true => self.reservation,
+            false => {
+                len.saturating_add(if self.may_move { self.reservation_for_growth } else { 0 })
+            }
+        }
+    }
+
+    /// The request for a memory of `len` bytes with so many bytes of space.
+    fn request(&self, len: u64, space: u64) -> Result<MemoryRequest, HeapError> {
+        let purpose = MemoryPurpose::LinearMemory;
+        let size = space.saturating_add(self.guard).max(PAGE_SIZE);
+        match (usize::try_from(size), usize::try_from(len)) {
+            (Ok(size), Ok(initial)) if size as u64 <= MAX_SPACE => {
+                Ok(MemoryRequest { purpose, size, unmapped: 0, initial })
+            }
+            _ => {
+                let why =
+                    format!("there are not so many addresses (with {} bytes of guard)", self.guard);
+                Err(HeapError::NoMemory { purpose, bytes: space, why })
+            }
+        }
+    }
+}
+
+/// What compiled code depends on.
+impl fmt::Display for MemorySettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let checks = if self.covers_32_bits() { "unchecked" } else { "checked" };
+        write!(f, "{checks}, guard={}", self.guard)
+    }
+}
 
 /// A memory of a store.
 pub(crate) struct MemoryData {
@@ -25,36 +109,42 @@ pub(crate) struct MemoryData {
     pub(crate) definition: VMWords,
     pub(crate) ty: Memory,
     memory: MappedMemory,
+    settings: MemorySettings,
+    /// The bytes to which it can grow where it is.
+    space: u64,
     /// The maximal number of pages.
     maximum: u64,
 }
 
 impl MemoryData {
-    /// Takes a memory from `source` and maps its minimal size. Initializes `definition`. The memory
-    /// may never have more than `limit` bytes.
+    /// Takes a memory from `source` and maps its minimal size. Initializes `definition`.
     pub(crate) fn new(
         source: &Arc<dyn MemorySource>,
+        settings: &MemorySettings,
         ty: Memory,
         definition: VMWords,
-        limit: u64,
     ) -> Result<MemoryData> {
         let minimum = ty.limits.min;
-        let maximum = ty.limits.max.unwrap_or(65536).min(65536).min(limit / PAGE_SIZE);
+        let possible = match ty.idx_type {
+            IndexType::I32 => 1 << 16,
+            IndexType::I64 => 1 << 48,
+        };
+        let maximum = ty.limits.max.unwrap_or(possible).min(possible);
+        let maximum = maximum.min(settings.maximum / PAGE_SIZE);
         if minimum > maximum {
             bail!("a memory of {minimum} pages exceeds the limit of {maximum} pages");
         }
-        let initial = (minimum * PAGE_SIZE) as usize;
-        let purpose = MemoryPurpose::LinearMemory;
-        let request = MemoryRequest { purpose, size: RESERVED, unmapped: 0, initial };
-        let memory = MappedMemory::new(source, request)?;
-        let mut memory = MemoryData { definition, ty, memory, maximum };
+        let initial = minimum * PAGE_SIZE;
+        let space = settings.space(initial);
+        let memory = MappedMemory::new(source, settings.request(initial, space)?)?;
+        let mut memory = MemoryData { definition, ty, memory, settings: *settings, space, maximum };
         memory.set_definition(initial);
         Ok(memory)
     }
 
-    fn set_definition(&mut self, len: usize) {
+    fn set_definition(&mut self, len: u64) {
         self.definition.set_pointer(0, self.memory.base());
-        self.definition.set(DEFINITION_LEN, len as u64);
+        self.definition.set(DEFINITION_LEN, len);
     }
 
     /// The number of bytes.
@@ -71,13 +161,36 @@ impl MemoryData {
     pub(crate) fn grow(&mut self, delta: u64) -> Option<u64> {
         let old = self.pages();
         let new = old.checked_add(delta).filter(|new| *new <= self.maximum)?;
-        let (from, to) = (self.len(), (new * PAGE_SIZE) as usize);
-        if to > from {
-            let grown = self.memory.grow(to);
+        let to = new * PAGE_SIZE;
+        if new > old {
+            let grown = match to <= self.space {
+                true => self.memory.grow(to as usize),
+                false if self.settings.may_move => self.move_to(to),
+                false => return None,
+            };
             grown.inspect_err(|error| log::warn!("{error}")).ok()?;
             self.set_definition(to);
         }
         Some(old)
+    }
+
+    /// Moves the memory to a reservation that has room for `len` bytes.
+    fn move_to(&mut self, len: u64) -> Result<(), HeapError> {
+        let space = self.settings.space(len).min(self.maximum * PAGE_SIZE).max(len);
+        let request = self.settings.request(len, space)?;
+        let mut moved = MappedMemory::new(self.memory.source(), request)?;
+        let bytes = self.bytes();
+        // Parts that are zero are not written, because the system has no memory for those that were
+        // never written.
+        let chunks = moved.bytes_mut()[..bytes.len()].chunks_mut(CHUNK).zip(bytes.chunks(CHUNK));
+        for (to, from) in chunks {
+            if from.iter().any(|byte| *byte != 0) {
+                to.copy_from_slice(from);
+            }
+        }
+        self.memory = moved;
+        self.space = space;
+        Ok(())
     }
 
     /// The bytes.
@@ -92,7 +205,7 @@ impl MemoryData {
     }
 
     /// Copies `source[from..][..len]` to `at`.
-    pub(crate) fn init(&mut self, at: u32, source: &[u8], from: u32, len: u32) -> Result<(), Trap> {
+    pub(crate) fn init(&mut self, at: u64, source: &[u8], from: u64, len: u64) -> Result<(), Trap> {
         let source = &source[range(from, len, source.len())?];
         let target = range(at, len, self.len())?;
         self.bytes_mut()[target].copy_from_slice(source);
@@ -100,26 +213,24 @@ impl MemoryData {
     }
 
     /// Sets the `len` bytes that begin at `at` to `byte`.
-    pub(crate) fn fill(&mut self, at: u32, byte: u8, len: u32) -> Result<(), Trap> {
+    pub(crate) fn fill(&mut self, at: u64, byte: u8, len: u64) -> Result<(), Trap> {
         let target = range(at, len, self.len())?;
         self.bytes_mut()[target].fill(byte);
         Ok(())
     }
 
     /// Copies `len` bytes from `from` to `at`. The ranges may overlap.
-    pub(crate) fn copy_within(&mut self, at: u32, from: u32, len: u32) -> Result<(), Trap> {
+    pub(crate) fn copy_within(&mut self, at: u64, from: u64, len: u64) -> Result<(), Trap> {
         let source = range(from, len, self.len())?;
-        range(at, len, self.len())?;
-        self.bytes_mut().copy_within(source, at as usize);
+        let target = range(at, len, self.len())?;
+        self.bytes_mut().copy_within(source, target.start);
         Ok(())
     }
 }
 
 /// The range of `len` bytes from `at`, if it lies within `size` bytes.
-fn range(at: u32, len: u32, size: usize) -> Result<std::ops::Range<usize>, Trap> {
-    let end = u64::from(at) + u64::from(len);
-    if end > size as u64 {
-        return Err(Trap::MemoryOutOfBounds);
-    }
+fn range(at: u64, len: u64, size: usize) -> Result<std::ops::Range<usize>, Trap> {
+    let end = at.checked_add(len).filter(|end| *end <= size as u64);
+    let end = end.ok_or(Trap::MemoryOutOfBounds)?;
     Ok(at as usize..end as usize)
 }

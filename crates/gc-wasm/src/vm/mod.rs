@@ -10,4 +10,5 @@ pub(crate) mod instance;
 pub(crate) mod layout;
 pub(crate) mod memory;
 pub(crate) mod table;
+pub(crate) mod tag;
 pub(crate) mod words;

@@ -73,11 +73,9 @@ impl fmt::Display for CannotGrow {
 }
 
 /// The range of `len` elements from `at`, if it lies within `size` elements.
-pub(crate) fn range(at: u32, len: u32, size: usize) -> Result<std::ops::Range<usize>, Trap> {
-    let end = u64::from(at) + u64::from(len);
-    if end > size as u64 {
-        return Err(Trap::TableOutOfBounds);
-    }
+pub(crate) fn range(at: u64, len: u64, size: usize) -> Result<std::ops::Range<usize>, Trap> {
+    let end = at.checked_add(len).filter(|end| *end <= size as u64);
+    let end = end.ok_or(Trap::TableOutOfBounds)?;
     Ok(at as usize..end as usize)
 }
 
@@ -124,7 +122,7 @@ impl TableData {
         gc: &mut GcStore,
         delta: u64,
         init: Element,
-    ) -> Result<u32, CannotGrow> {
+    ) -> Result<u64, CannotGrow> {
         let old = self.len();
         let maximum = self.ty.limits.max.unwrap_or(MAX_ELEMENTS).min(MAX_ELEMENTS);
         let new = (old as u64).checked_add(delta).filter(|new| *new <= maximum);
@@ -160,12 +158,12 @@ impl TableData {
             _ => unreachable!("an element of the table's own kind"),
         }
         self.set_definition();
-        u32::try_from(old).map_err(|_| CannotGrow::Table)
+        Ok(old as u64)
     }
 
     /// Element `index`, which is not counted. `None` if there is no such element.
-    pub(crate) fn get(&self, index: u32) -> Option<Element> {
-        let index = index as usize;
+    pub(crate) fn get(&self, index: u64) -> Option<Element> {
+        let index = usize::try_from(index).ok()?;
         match &self.elements {
             TableElements::Gc(elements) => elements.get(index).map(|word| Element::Gc(*word)),
             TableElements::Func(elements) => elements.get(index).map(|func| Element::Func(*func)),
@@ -176,9 +174,9 @@ impl TableData {
     pub(crate) fn fill(
         &mut self,
         gc: &mut GcStore,
-        at: u32,
+        at: u64,
         element: Element,
-        len: u32,
+        len: u64,
     ) -> Result<(), Trap> {
         let target = range(at, len, self.len())?;
         match (&mut self.elements, element) {
@@ -197,10 +195,10 @@ impl TableData {
     pub(crate) fn init(
         &mut self,
         gc: &mut GcStore,
-        at: u32,
+        at: u64,
         source: &SegmentElements,
-        from: u32,
-        len: u32,
+        from: u64,
+        len: u64,
     ) -> Result<(), Trap> {
         let source_range = range(from, len, source.len())?;
         let target = range(at, len, self.len())?;
@@ -225,9 +223,9 @@ impl TableData {
     pub(crate) fn copy_within(
         &mut self,
         gc: &mut GcStore,
-        at: u32,
-        from: u32,
-        len: u32,
+        at: u64,
+        from: u64,
+        len: u64,
     ) -> Result<(), Trap> {
         let source = range(from, len, self.len())?;
         let target = range(at, len, self.len())?;
@@ -252,10 +250,10 @@ impl TableData {
     pub(crate) fn copy_from(
         &mut self,
         gc: &mut GcStore,
-        at: u32,
+        at: u64,
         other: &TableData,
-        from: u32,
-        len: u32,
+        from: u64,
+        len: u64,
     ) -> Result<(), Trap> {
         let source_range = range(from, len, other.len())?;
         let target = range(at, len, self.len())?;

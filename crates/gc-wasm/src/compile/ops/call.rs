@@ -5,10 +5,12 @@
 //! function reference uses those in the reference.
 
 use super::Kind;
+use super::exceptions::Callee;
 use crate::compile::env::{self, func_type};
 use crate::compile::translate::Translator;
 use crate::types::matching::type_index;
 use crate::types::registry::RegisteredType;
+use crate::vm::layout::HOST_FUNC;
 use anyhow::Result;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
@@ -24,10 +26,7 @@ impl Translator<'_, '_> {
             let ty = func_type(&ty)?;
             let args = self.call_args(self.env.vmctx, ty);
             match kind {
-                Kind::Call => {
-                    let call = self.builder.ins().call(callee, &args);
-                    self.push_results(call, ty);
-                }
+                Kind::Call => self.emit_call(Callee::Direct(callee), &args, ty)?,
                 Kind::Tail => {
                     self.builder.ins().return_call(callee, &args);
                     self.stack.set_unreachable();
@@ -40,6 +39,39 @@ impl Translator<'_, '_> {
         let code = self.load(types::I64, env::IMPORTS, own, layout.func_import_code(index));
         let vmctx = self.load(types::I64, env::IMPORTS, own, layout.func_import_vmctx(index));
         self.call_code(&ty, code, vmctx, kind)
+    }
+
+    /// If the function that is called in a tail call is the host's, calls it and returns what it
+    /// returns. The host asks the frame that called it for the instance: if this frame were replaced,
+    /// the host would give the caller's caller what belongs to this instance, and the other way
+    /// round.
+    fn return_from_host(
+        &mut self,
+        ty: &RegisteredType,
+        code: ir::Value,
+        vmctx: ir::Value,
+    ) -> Result<()> {
+        let at = self.env.cx.layout.offsets.vmctx_number();
+        let number = self.load(types::I64, env::IMPORTS, vmctx, at);
+        let is_host = self.builder.ins().icmp_imm_s(IntCC::Equal, number, HOST_FUNC as i64);
+        let host = self.builder.create_block();
+        let wasm = self.builder.create_block();
+        self.builder.set_cold_block(host);
+        self.builder.ins().brif(is_host, host, &[], wasm, &[]);
+        self.continue_in(host);
+        self.env.leaves_instance = true;
+        let signature = self.env.signature(self.builder.func, ty)?;
+        let ty = func_type(ty)?;
+        let operands = self.stack.peek_n(ty.params().len()).iter().copied();
+        let args: Vec<ir::Value> = std::iter::once(vmctx).chain(operands).collect();
+        let call = self.builder.ins().call_indirect(signature, code, &args);
+        let results = self.builder.inst_results(call).to_vec();
+        for (value, ty) in results.iter().zip(ty.results()) {
+            self.declare(*value, ty);
+        }
+        self.builder.ins().return_(&results);
+        self.continue_in(wasm);
+        Ok(())
     }
 
     pub(super) fn call_ref(&mut self, type_index: u32, kind: Kind) -> Result<()> {
@@ -121,15 +153,15 @@ impl Translator<'_, '_> {
         vmctx: ir::Value,
         kind: Kind,
     ) -> Result<()> {
-        self.env.leaves_instance |= kind == Kind::Call;
+        match kind {
+            Kind::Call => self.env.leaves_instance = true,
+            Kind::Tail => self.return_from_host(ty, code, vmctx)?,
+        }
         let signature = self.env.signature(self.builder.func, ty)?;
         let ty = func_type(ty)?;
         let args = self.call_args(vmctx, ty);
         match kind {
-            Kind::Call => {
-                let call = self.builder.ins().call_indirect(signature, code, &args);
-                self.push_results(call, ty);
-            }
+            Kind::Call => self.emit_call(Callee::Indirect(signature, code), &args, ty)?,
             Kind::Tail => {
                 self.builder.ins().return_call_indirect(signature, code, &args);
                 self.stack.set_unreachable();
@@ -142,13 +174,5 @@ impl Translator<'_, '_> {
     fn call_args(&mut self, vmctx: ir::Value, ty: &WasmFuncType) -> Vec<ir::Value> {
         let operands = self.stack.pop_n(ty.params().len());
         std::iter::once(vmctx).chain(operands).collect()
-    }
-
-    fn push_results(&mut self, call: ir::Inst, ty: &WasmFuncType) {
-        for (i, result) in ty.results().iter().enumerate() {
-            let value = self.builder.inst_results(call)[i];
-            self.declare(value, result);
-            self.stack.push(value);
-        }
     }
 }

@@ -54,6 +54,18 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
+    /// Enters a `try` or `try_table`.
+    pub(super) fn push_try(&mut self, ty: BlockType, kind: FrameKind) -> Result<()> {
+        let (params, results) = self.block_type(ty)?;
+        let label = self.builder.create_block();
+        if let FrameKind::Try { clauses, delegate } = &kind {
+            let handlers = self.stack.enter_try(clauses, *delegate);
+            self.count_operands(handlers)?;
+        }
+        self.push_frame(kind, label, Some(ty), results.len(), params.len());
+        Ok(())
+    }
+
     pub(super) fn loop_(&mut self, ty: BlockType) -> Result<()> {
         let (params, _) = self.block_type(ty)?;
         let label = self.builder.create_block();
@@ -75,6 +87,9 @@ impl Translator<'_, '_> {
         let else_block = self.builder.create_block();
         let condition = self.stack.pop();
         self.builder.ins().brif(condition, then_block, &[], else_block, &[]);
+        if let Some(taken) = self.branch_hint() {
+            self.builder.set_cold_block(if taken { else_block } else { then_block });
+        }
         self.builder.seal_block(else_block);
         let operands = self.stack.peek_n(params.len()).to_vec();
         let kind = FrameKind::If { else_block, params: operands };
@@ -102,7 +117,7 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// The end of a block or of the function.
+    /// The end of a block or of the function, or the `delegate` that ends a `try`.
     ///
     /// # Errors
     /// If there are too many locals in too many blocks, or too many operands.
@@ -110,6 +125,11 @@ impl Translator<'_, '_> {
         if let FrameKind::If { .. } = self.stack.frame(0).kind {
             // Without an else the parameters are the results.
             self.else_()?;
+        }
+        if let FrameKind::Try { clauses, .. } = &mut self.stack.frame(0).kind {
+            let clauses = std::mem::take(clauses);
+            self.stack.leave_try();
+            self.clauses(clauses)?;
         }
         let reachable = self.stack.reachable();
         let frame = self.stack.frame(0);
@@ -137,7 +157,7 @@ impl Translator<'_, '_> {
     }
 
     /// Jumps to label `depth` with the operands it takes, which stay on the stack.
-    fn jump_to_label(&mut self, depth: u32) -> Result<()> {
+    pub(super) fn jump_to_label(&mut self, depth: u32) -> Result<()> {
         let (label, arity) = self.label(depth)?;
         let args = block_args(self.stack.peek_n(arity));
         self.builder.ins().jump(label, &args);
@@ -184,9 +204,29 @@ impl Translator<'_, '_> {
         let (label, arity) = self.label(depth)?;
         let args = block_args(self.stack.peek_n(arity));
         let next = self.builder.create_block();
-        self.builder.ins().brif(condition, label, &args, next, &[]);
+        if self.branch_hint() == Some(false) {
+            // The label may also be reached from other places, so it is not cold itself.
+            let taken = self.builder.create_block();
+            self.builder.set_cold_block(taken);
+            self.builder.ins().brif(condition, taken, &[], next, &[]);
+            self.continue_in(taken);
+            self.builder.ins().jump(label, &args);
+        } else {
+            if self.branch_hint() == Some(true) {
+                self.builder.set_cold_block(next);
+            }
+            self.builder.ins().brif(condition, label, &args, next, &[]);
+        }
         self.continue_in(next);
         Ok(())
+    }
+
+    /// Whether the module says that the current branch is likely to be taken
+    /// (proposal branch-hinting).
+    fn branch_hint(&self) -> Option<bool> {
+        let offset = (self.offset - self.body_start) as u32;
+        let found = self.hints.binary_search_by_key(&offset, |hint| hint.offset);
+        found.ok().map(|at| self.hints[at].taken)
     }
 
     /// Branches to the label selected by the index. A label that takes operands or has several

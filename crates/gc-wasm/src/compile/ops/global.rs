@@ -49,7 +49,7 @@ impl Translator<'_, '_> {
             let place = RefPlace::Native { address, offset, region, kind };
             self.heap().read_ref(place)
         } else {
-            self.load(clif_type(&ty)?, region, address, offset)
+            self.load(clif_type(&ty), region, address, offset)
         };
         self.stack.push(value);
         Ok(())

@@ -1,9 +1,10 @@
 //! Linear memory.
 //!
-//! Memories are guarded. Each reserves the 4 GiB that an address can reach and 2 GiB after them.
-//! The part after the memory is unmapped. So an access with a constant offset smaller than the
-//! guard needs no check: outside the memory it faults. For larger offsets the address is compared
-//! with the length.
+//! A memory has a reservation of address space and a guard after it. If the reservation covers every
+//! 32-bit address, an access of a 32-bit memory with a constant offset smaller than the guard needs
+//! no check: outside the memory it faults. Other accesses with such an offset compare the address
+//! with the memory's length, and the guard covers the offset. For larger offsets the end of the
+//! access is compared. See [`MemorySettings`](crate::vm::memory::MemorySettings).
 
 use crate::compile::env;
 use crate::compile::translate::Translator;
@@ -11,12 +12,9 @@ use crate::host_calls;
 use crate::vm::layout::Place;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, Endianness, InstBuilder, MemFlagsData, Opcode, types};
-use gc_types::{HostCall, Trap};
+use gc_types::Trap;
 use wasmparser::{MemArg, Operator};
-
-/// Constant offsets below this need no check, because the guard has room for the offset and the
-/// widest access.
-const UNCHECKED_OFFSETS: u64 = (2 << 30) - 16;
+use wasmtime_types::IndexType;
 
 impl Translator<'_, '_> {
     /// Emits `op` if it is an operator on memories. Returns whether it is.
@@ -52,27 +50,36 @@ impl Translator<'_, '_> {
                 let bytes = self.memory_len(*mem);
                 let page = i64::from(self.env.cx.info.memories[*mem as usize].page_size_log2);
                 let pages = self.builder.ins().ushr_imm_u(bytes, page);
-                let pages = self.builder.ins().ireduce(I32, pages);
+                let pages = self.reduce(pages, self.memory_index(*mem));
                 self.stack.push(pages);
             }
             MemoryGrow { mem } => {
                 let delta = self.stack.pop();
+                let delta = self.extend(delta);
                 let memory = self.index(*mem);
                 let mut e = self.emitter();
                 e.call_host(host_calls::MEMORY_GROW, &[memory, delta]);
-                let former = e.host_result_i32();
+                let former = e.host_result_i64();
+                let former = self.reduce(former, self.memory_index(*mem));
                 self.stack.push(former);
             }
             MemoryFill { mem } => {
+                let (at, byte, length) = self.stack.pop3();
+                let (at, length) = (self.extend(at), self.extend(length));
                 let memory = self.index(*mem);
-                self.bulk(host_calls::MEMORY_FILL, &[memory]);
+                let args = [memory, at, byte, length];
+                self.emitter().call_host(host_calls::MEMORY_FILL, &args);
             }
             MemoryInit { data_index, mem } => {
+                let (at, from, length) = self.stack.pop3();
+                let at = self.extend(at);
                 let (memory, data) = (self.index(*mem), self.index(*data_index));
-                self.bulk(host_calls::MEMORY_INIT, &[memory, data]);
+                let args = [memory, data, at, from, length];
+                self.emitter().call_host(host_calls::MEMORY_INIT, &args);
             }
             MemoryCopy { dst_mem, src_mem } => {
                 let (to, from, length) = self.stack.pop3();
+                let [to, from, length] = [to, from, length].map(|operand| self.extend(operand));
                 let (to_memory, from_memory) = (self.index(*dst_mem), self.index(*src_mem));
                 let args = [to_memory, to, from_memory, from, length];
                 self.emitter().call_host(host_calls::MEMORY_COPY, &args);
@@ -91,10 +98,25 @@ impl Translator<'_, '_> {
         self.builder.ins().iconst(types::I32, i64::from(index))
     }
 
-    /// Pops three operands and calls the host with `first` and the operands.
-    pub(super) fn bulk(&mut self, call: HostCall, first: &[ir::Value]) {
-        let operands = self.stack.pop_n(3);
-        self.emitter().call_host(call, &[first, &operands].concat());
+    /// An address, an index or a length as 64 bits.
+    pub(super) fn extend(&mut self, operand: ir::Value) -> ir::Value {
+        match self.builder.func.dfg.value_type(operand) {
+            types::I32 => self.builder.ins().uextend(types::I64, operand),
+            _ => operand,
+        }
+    }
+
+    /// A size (`I64`) as an operand of memories or tables with such indices.
+    pub(super) fn reduce(&mut self, size: ir::Value, index: IndexType) -> ir::Value {
+        match index {
+            IndexType::I32 => self.builder.ins().ireduce(types::I32, size),
+            IndexType::I64 => size,
+        }
+    }
+
+    /// The type of addresses of a memory.
+    fn memory_index(&self, memory: u32) -> IndexType {
+        self.env.cx.info.memories[memory as usize].idx_type
     }
 
     /// The place of the definition of memory `index`: an address and an offset.
@@ -115,38 +137,56 @@ impl Translator<'_, '_> {
 
     /// The flags, address and constant offset of an access of `size` bytes at the
     /// operand `index`.
-    fn mem_address(
+    pub(super) fn mem_address(
         &mut self,
         memarg: &MemArg,
         index: ir::Value,
         size: u64,
     ) -> (MemFlagsData, ir::Value, i32) {
         let region = env::intern(self.builder.func, env::MEMORY);
+        let out_of_bounds = gc_compiler::trap_code(Trap::MemoryOutOfBounds);
         let flags = MemFlagsData::new()
             .with_endianness(Endianness::Little)
-            .with_trap_code(Some(gc_compiler::trap_code(Trap::MemoryOutOfBounds)))
+            .with_trap_code(Some(out_of_bounds))
             .with_alias_region(Some(region));
-        self.env.uses_memory |= memarg.memory == 0;
-        let (place, at) = self.memory_place(memarg.memory);
+        let (settings, memory) = (self.env.cx.memory, memarg.memory);
+        let is_32 = self.memory_index(memory) == IndexType::I32;
+        let is_guarded = memarg.offset < settings.guarded_offsets();
+        let covers_all = is_32 && settings.covers_32_bits();
+        // Far offsets alone do not make the length worth a register.
+        self.env.uses_memory(memory, !covers_all);
+        let (place, at) = self.memory_place(memory);
         let at = at + self.env.cx.layout.definition_base();
         let base = self.load(types::I64, env::MEMORY_DEFINITION, place, at);
-        let index = self.builder.ins().uextend(types::I64, index);
-        if memarg.offset < UNCHECKED_OFFSETS {
+        let index = self.extend(index);
+        if is_guarded {
+            if !covers_all {
+                // Between the length and the guard nothing is accessible.
+                let length = self.memory_len(memory);
+                let outside = self.builder.ins().icmp(IntCC::UnsignedGreaterThan, index, length);
+                self.trap_if(outside, Trap::MemoryOutOfBounds);
+            }
             let address = self.builder.ins().iadd(base, index);
             return (flags, address, memarg.offset as i32);
         }
-        // Offsets of 32-bit memories have 32 bits, so the sums do not wrap.
         let offset = self.builder.ins().iconst(types::I64, memarg.offset.cast_signed());
-        let start = self.builder.ins().iadd(index, offset);
-        let end = self.builder.ins().iadd_imm_u(start, size.cast_signed());
-        let length = self.memory_len(memarg.memory);
+        let (start, end) = if is_32 {
+            // Offsets of 32-bit memories have 32 bits, so the sums do not wrap.
+            let start = self.builder.ins().iadd(index, offset);
+            (start, self.builder.ins().iadd_imm_u(start, size.cast_signed()))
+        } else {
+            let size = self.builder.ins().iconst(types::I64, size.cast_signed());
+            let start = self.builder.ins().uadd_overflow_trap(index, offset, out_of_bounds);
+            (start, self.builder.ins().uadd_overflow_trap(start, size, out_of_bounds))
+        };
+        let length = self.memory_len(memory);
         let outside = self.builder.ins().icmp(IntCC::UnsignedGreaterThan, end, length);
         self.trap_if(outside, Trap::MemoryOutOfBounds);
         let address = self.builder.ins().iadd(base, start);
         (flags, address, 0)
     }
 
-    fn mem_load(&mut self, memarg: &MemArg, opcode: Opcode, ty: ir::Type, size: u64) {
+    pub(super) fn mem_load(&mut self, memarg: &MemArg, opcode: Opcode, ty: ir::Type, size: u64) {
         let index = self.stack.pop();
         let (flags, address, offset) = self.mem_address(memarg, index, size);
         let ins = self.builder.ins();
@@ -162,7 +202,7 @@ impl Translator<'_, '_> {
         self.stack.push(value);
     }
 
-    fn mem_store(&mut self, memarg: &MemArg, opcode: Opcode, size: u64) {
+    pub(super) fn mem_store(&mut self, memarg: &MemArg, opcode: Opcode, size: u64) {
         let (index, value) = self.stack.pop2();
         let (flags, address, offset) = self.mem_address(memarg, index, size);
         let ins = self.builder.ins();

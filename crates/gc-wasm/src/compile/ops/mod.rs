@@ -7,15 +7,18 @@ mod arrays;
 mod call;
 mod casts;
 mod control;
+mod exceptions;
 mod global;
+pub(super) mod legacy;
 mod memory;
 mod numeric;
 mod refs;
+mod simd;
 mod structs;
 mod table;
 
 use super::translate::Translator;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use gc_compiler::Extend;
 use wasmparser::Operator;
 
@@ -66,6 +69,14 @@ pub(super) fn operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<
             t.call_indirect(*type_index, *table_index, Kind::Tail)?;
         }
         ReturnCallRef { type_index } => t.call_ref(*type_index, Kind::Tail)?,
+
+        TryTable { try_table } => t.try_table(try_table)?,
+        Throw { tag_index } => t.throw(*tag_index)?,
+        ThrowRef => t.throw_ref()?,
+        Try { blockty } => t.legacy_try(*blockty)?,
+        Catch { .. } | CatchAll => t.legacy_catch()?,
+        Delegate { .. } => t.end()?,
+        Rethrow { relative_depth } => t.rethrow(*relative_depth)?,
 
         Drop => {
             t.stack.pop();
@@ -148,8 +159,8 @@ pub(super) fn operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<
         ArrayInitElem { array_elem_index, .. } => t.array_init_elem(*array_elem_index),
 
         _ => {
-            if !t.memory(op) {
-                t.numeric(op)?;
+            if !t.memory(op) && !t.numeric(op) && !t.simd(op) {
+                bail!("unsupported operator: {op:?}");
             }
         }
     }
@@ -159,15 +170,22 @@ pub(super) fn operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<
 /// Tracks the nesting of an unreachable operator.
 ///
 /// # Errors
-/// Never. The signature is that of [`operator`].
+/// If there are too many locals in too many blocks, or too many operands.
 pub(super) fn unreachable_operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<()> {
     match op {
-        Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
-            t.stack.enter_unreachable();
-        }
+        Operator::Block { .. }
+        | Operator::Loop { .. }
+        | Operator::If { .. }
+        | Operator::TryTable { .. }
+        | Operator::Try { .. } => t.stack.enter_unreachable(),
         Operator::Else if !t.stack.in_unreachable_construct() => t.else_()?,
-        Operator::End if t.stack.in_unreachable_construct() => t.stack.leave_unreachable(),
-        Operator::End => t.end()?,
+        Operator::Catch { .. } | Operator::CatchAll if !t.stack.in_unreachable_construct() => {
+            t.legacy_catch()?;
+        }
+        Operator::End | Operator::Delegate { .. } if t.stack.in_unreachable_construct() => {
+            t.stack.leave_unreachable();
+        }
+        Operator::End | Operator::Delegate { .. } => t.end()?,
         _ => {}
     }
     Ok(())

@@ -5,7 +5,6 @@
 //! as in WebAssembly, and its shift counts wrap.
 
 use crate::compile::translate::Translator;
-use anyhow::{Result, bail};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
 use cranelift_codegen::ir::types::{F32, F64, I8, I16, I32, I64};
@@ -13,11 +12,8 @@ use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData};
 use wasmparser::Operator;
 
 impl Translator<'_, '_> {
-    /// Emits an operator on numbers.
-    ///
-    /// # Errors
-    /// If it is not an operator on numbers. Then it is unsupported.
-    pub(super) fn numeric(&mut self, op: &Operator<'_>) -> Result<()> {
+    /// Emits `op` if it is an operator on numbers. Returns whether it is.
+    pub(super) fn numeric(&mut self, op: &Operator<'_>) -> bool {
         use Operator::*;
         /// `method(a)`, `method(a, b)`, or `method(type, a)`.
         macro_rules! emit {
@@ -126,10 +122,10 @@ impl Translator<'_, '_> {
             F32ReinterpretI32 => self.reinterpret(F32),
             F64ReinterpretI64 => self.reinterpret(F64),
 
-            other => bail!("unsupported operator: {other:?}"),
+            _ => return false,
         };
         self.stack.push(value);
-        Ok(())
+        true
     }
 
     fn icmp(&mut self, condition: IntCC) -> ir::Value {

@@ -9,11 +9,17 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_compiler::RefPlace;
 use gc_types::{RootKind, Trap};
+use wasmtime_types::IndexType;
 
 impl Translator<'_, '_> {
     /// Whether table `index` holds references into the heap, not functions.
     fn holds_gc_refs(&self, index: u32) -> bool {
         self.env.cx.info.tables[index as usize].ref_type.is_vmgcref_type()
+    }
+
+    /// The type of indices of a table.
+    fn table_index(&self, table: u32) -> IndexType {
+        self.env.cx.info.tables[table as usize].idx_type
     }
 
     /// The place of the definition of table `index`: an address and an offset.
@@ -36,7 +42,7 @@ impl Translator<'_, '_> {
         self.load(types::I64, env::TABLE_DEFINITION, place, offset)
     }
 
-    /// The address of element `index` (`I32`) of `size` bytes. Traps with `outside` if there is no
+    /// The address of element `index` of `size` bytes. Traps with `outside` if there is no
     /// such element.
     pub(super) fn table_element(
         &mut self,
@@ -45,7 +51,7 @@ impl Translator<'_, '_> {
         size: i64,
         outside: Trap,
     ) -> ir::Value {
-        let index = self.builder.ins().uextend(types::I64, index);
+        let index = self.extend(index);
         let length = self.table_len(table);
         let beyond = self.builder.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, index, length);
         self.trap_if(beyond, outside);
@@ -87,8 +93,19 @@ impl Translator<'_, '_> {
     }
 
     pub(super) fn table_size(&mut self, table: u32) {
-        let length = self.table_len(table);
-        let length = self.builder.ins().ireduce(types::I32, length);
+        let length = match self.table_index(table) {
+            IndexType::I32 => {
+                let length = self.table_len(table);
+                self.builder.ins().ireduce(types::I32, length)
+            }
+            // An integer, not a word of the host. A table has fewer than 2^32 elements.
+            IndexType::I64 => {
+                let (place, offset) = self.table_place(table);
+                let offset = offset + self.env.cx.layout.definition_len();
+                let flags = self.flags(env::TABLE_DEFINITION);
+                self.builder.ins().uload32(flags, place, offset.cast_signed())
+            }
+        };
         self.stack.push(length);
     }
 
@@ -98,10 +115,12 @@ impl Translator<'_, '_> {
             false => host_calls::TABLE_GROW_FUNC,
         };
         let (value, delta) = self.stack.pop2();
-        let table = self.index(table);
+        let delta = self.extend(delta);
+        let number = self.index(table);
         let mut e = self.emitter();
-        e.call_host(call, &[table, value, delta]);
-        let former = e.host_result_i32();
+        e.call_host(call, &[number, value, delta]);
+        let former = e.host_result_i64();
+        let former = self.reduce(former, self.table_index(table));
         self.stack.push(former);
     }
 
@@ -110,18 +129,24 @@ impl Translator<'_, '_> {
             true => host_calls::TABLE_FILL_REF,
             false => host_calls::TABLE_FILL_FUNC,
         };
+        let (at, value, length) = self.stack.pop3();
+        let (at, length) = (self.extend(at), self.extend(length));
         let table = self.index(table);
-        self.bulk(call, &[table]);
+        self.emitter().call_host(call, &[table, at, value, length]);
     }
 
     pub(super) fn table_copy(&mut self, to: u32, from: u32) {
+        let (at, start, length) = self.stack.pop3();
+        let [at, start, length] = [at, start, length].map(|operand| self.extend(operand));
         let (to, from) = (self.index(to), self.index(from));
-        self.bulk(host_calls::TABLE_COPY, &[to, from]);
+        self.emitter().call_host(host_calls::TABLE_COPY, &[to, from, at, start, length]);
     }
 
     pub(super) fn table_init(&mut self, element: u32, table: u32) {
+        let (at, from, length) = self.stack.pop3();
+        let at = self.extend(at);
         let (table, element) = (self.index(table), self.index(element));
-        self.bulk(host_calls::TABLE_INIT, &[table, element]);
+        self.emitter().call_host(host_calls::TABLE_INIT, &[table, element, at, from, length]);
     }
 
     pub(super) fn elem_drop(&mut self, element: u32) {

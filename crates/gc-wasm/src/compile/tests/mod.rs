@@ -1,6 +1,7 @@
 //! Tests the translation of whole modules under every collector: the CLIF verifies and compiles,
 //! and has the expected shapes. Other tests run the code.
 
+mod lengths;
 mod operators;
 mod shapes;
 mod spec;
@@ -61,6 +62,7 @@ impl Fixture {
             compiler: &compiler,
             abi: &Arc::new(compiler.abi().clone()),
             type_words: self.type_words,
+            memory: &crate::Config::new().memory,
             check: true,
         };
         then(&cx, bodies)

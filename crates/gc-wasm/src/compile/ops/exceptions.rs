@@ -1,0 +1,269 @@
+//! Exceptions: `throw`, `throw_ref` and `try_table`.
+//!
+//! A call inside a `try_table` is a `try_call`. Its exception table has the clauses of all enclosing
+//! `try_table`s of the function, innermost first. Each clause has one block, which gets the
+//! exception. It is emitted at the end of the `try_table`, reads the payload and branches to the
+//! clause's label. A clause that nothing reaches has no block.
+//!
+//! Only calls of functions and throws can throw. The host calls of the heap's slow paths never do,
+//! and they remain plain calls.
+
+use crate::compile::env;
+use crate::compile::signature::clif_type;
+use crate::compile::stack::{Clause, FrameKind, Handler};
+use crate::compile::translate::Translator;
+use crate::types::registry::RegisteredType;
+use anyhow::{Context as _, Result};
+use cranelift_codegen::ir::{
+    self, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem, ExceptionTag, InstBuilder,
+    types,
+};
+use gc_compiler::GcFuncEnv as _;
+use gc_types::{ExnLayout, GcLayout, HostCall};
+use std::rc::Rc;
+use std::sync::Arc;
+use wasmparser::{Catch, TryTable};
+use wasmtime_types::{WasmExnType, WasmFuncType};
+
+/// The callee of a call.
+#[derive(Clone, Copy)]
+pub(super) enum Callee {
+    /// A function of this module, or the host call that throws.
+    Direct(ir::FuncRef),
+    /// Code of this signature at an address.
+    Indirect(ir::SigRef, ir::Value),
+}
+
+/// The number of operands as which a handler of a call counts: the register allocator sees an edge
+/// of the control flow. In huge functions its time is quadratic in their number: 18 000 take 10 s.
+const HANDLER: usize = 64;
+
+/// The type of exceptions with a tag, and their layout.
+fn exn_type(ty: &RegisteredType) -> Result<(&WasmExnType, &ExnLayout)> {
+    match (ty.sub_type.composite_type.inner.as_exn(), ty.layout.as_deref()) {
+        (Some(exn), Some(GcLayout::Exn(layout))) => Ok((exn, layout)),
+        _ => anyhow::bail!("{:?} is not a type of exceptions", ty.index),
+    }
+}
+
+impl Translator<'_, '_> {
+    /// Calls a function of type `ty` and pushes its results.
+    pub(super) fn emit_call(
+        &mut self,
+        callee: Callee,
+        args: &[ir::Value],
+        ty: &WasmFuncType,
+    ) -> Result<()> {
+        let handlers = self.handlers()?;
+        if handlers.is_empty() {
+            let call = match callee {
+                Callee::Direct(callee) => self.builder.ins().call(callee, args),
+                Callee::Indirect(signature, code) => {
+                    self.builder.ins().call_indirect(signature, code, args)
+                }
+            };
+            for (i, result) in ty.results().iter().enumerate() {
+                let value = self.builder.inst_results(call)[i];
+                self.declare(value, result);
+                self.stack.push(value);
+            }
+            return Ok(());
+        }
+        let returned = self.builder.create_block();
+        for result in ty.results() {
+            let value = self.builder.append_block_param(returned, clif_type(result));
+            self.declare(value, result);
+        }
+        self.emit_try_call(callee, args, returned, &handlers);
+        self.stack.values.extend_from_slice(self.builder.block_params(returned));
+        Ok(())
+    }
+
+    /// Ends the block with a call that has handlers, and continues in `returned`, whose parameters
+    /// are the call's results.
+    fn emit_try_call(
+        &mut self,
+        callee: Callee,
+        args: &[ir::Value],
+        returned: ir::Block,
+        handlers: &[Handler],
+    ) {
+        let handlers: Vec<(Option<u32>, ir::Block)> =
+            handlers.iter().map(|handler| (handler.tag, self.handler_block(*handler))).collect();
+        let results = self.builder.block_params(returned).len() as u32;
+        let dfg = &mut self.builder.func.dfg;
+        let signature = match callee {
+            Callee::Direct(callee) => dfg.ext_funcs[callee].signature,
+            Callee::Indirect(signature, _) => signature,
+        };
+        let pool = &mut dfg.value_lists;
+        let normal = BlockCall::new(returned, (0..results).map(BlockArg::TryCallRet), pool);
+        let items: Vec<ExceptionTableItem> = handlers
+            .iter()
+            .map(|(tag, block)| {
+                let call = BlockCall::new(*block, [BlockArg::TryCallExn(0)], pool);
+                match tag {
+                    Some(tag) => ExceptionTableItem::Tag(ExceptionTag::from_u32(*tag), call),
+                    None => ExceptionTableItem::Default(call),
+                }
+            })
+            .collect();
+        let table = ExceptionTableData::new(signature, normal, items);
+        let table = dfg.exception_tables.push(table);
+        match callee {
+            Callee::Direct(callee) => self.builder.ins().try_call(callee, args, table),
+            Callee::Indirect(_, code) => self.builder.ins().try_call_indirect(code, args, table),
+        };
+        // The host reads the vmctx of a frame to find out whether its tags match.
+        self.env.leaves_instance |= handlers.iter().any(|(tag, _)| tag.is_some());
+        self.continue_in(returned);
+    }
+
+    /// The handlers of a call at this place, in the order in which they are tried.
+    fn handlers(&mut self) -> Result<Rc<[Handler]>> {
+        let handlers = self.stack.handlers();
+        self.count_operands(HANDLER * handlers.len())?;
+        Ok(handlers)
+    }
+
+    /// The block of a handler. It is made if it does not exist yet.
+    fn handler_block(&mut self, handler: Handler) -> ir::Block {
+        let FrameKind::Try { clauses, .. } = &mut self.stack.frames[handler.frame].kind else {
+            unreachable!("handlers are clauses of frames of this kind");
+        };
+        *clauses[handler.clause].block.get_or_insert_with(|| {
+            let block = self.builder.create_block();
+            self.builder.set_cold_block(block);
+            let exn = self.builder.append_block_param(block, types::I64);
+            self.env.references.mark(exn);
+            block
+        })
+    }
+
+    pub(super) fn try_table(&mut self, op: &TryTable) -> Result<()> {
+        let clause = |catch: &Catch| {
+            let (tag, label, with_exn) = match *catch {
+                Catch::One { tag, label } => (Some(tag), label, false),
+                Catch::OneRef { tag, label } => (Some(tag), label, true),
+                Catch::All { label } => (None, label, false),
+                Catch::AllRef { label } => (None, label, true),
+            };
+            Clause { tag, block: None, target: Some((label, with_exn)) }
+        };
+        let clauses = op.catches.iter().map(clause).collect();
+        self.push_try(op.ty, FrameKind::Try { clauses, delegate: None })
+    }
+
+    /// Emits the blocks of the clauses of a `try_table` that ends. They branch to labels outside of
+    /// it. If there are any, the end of the `try_table` is reached only by its label.
+    pub(super) fn clauses(&mut self, clauses: Vec<Clause>) -> Result<()> {
+        if clauses.iter().all(|clause| clause.block.is_none() || clause.target.is_none()) {
+            return Ok(());
+        }
+        if self.stack.reachable() {
+            self.jump_to_label(0)?;
+        }
+        let frame = self.stack.frames.pop().context("the frame of a try_table")?;
+        for Clause { tag, block, target } in clauses {
+            let (Some(block), Some((label, with_exn))) = (block, target) else { continue };
+            self.stack.values.truncate(frame.height);
+            let exn = self.enter_clause(block, tag)?;
+            if with_exn {
+                self.stack.push(exn);
+            }
+            self.br(label)?;
+        }
+        self.stack.values.truncate(frame.height);
+        self.stack.frames.push(frame);
+        self.stack.set_unreachable();
+        Ok(())
+    }
+
+    /// Continues in the block of a clause and pushes the payload. Returns the exception.
+    pub(super) fn enter_clause(&mut self, block: ir::Block, tag: Option<u32>) -> Result<ir::Value> {
+        self.stack.set_reachable();
+        self.continue_in(block);
+        self.join();
+        let exn = self.builder.block_params(block)[0];
+        if let Some(tag) = tag {
+            let registered = self.tag_type(tag);
+            let (ty, layout) = exn_type(&registered)?;
+            for (i, field) in ty.fields.iter().enumerate() {
+                let stored = self.heap().exn_get(exn, layout, i);
+                let value = self.stored_to_value(&field.element_type, stored);
+                self.stack.push(value);
+            }
+        }
+        Ok(exn)
+    }
+
+    /// The type of exceptions with tag `tag`.
+    fn tag_type(&mut self, tag: u32) -> Arc<RegisteredType> {
+        self.env.registered(self.env.cx.info.tags[tag as usize].exn)
+    }
+
+    pub(super) fn throw(&mut self, tag: u32) -> Result<()> {
+        let registered = self.tag_type(tag);
+        let (ty, layout) = exn_type(&registered)?;
+        let mut values = self.stack.pop_n(ty.fields.len());
+        for (value, field) in values.iter_mut().zip(&ty.fields) {
+            *value = self.value_to_stored(&field.element_type, *value);
+        }
+        let header_word = self.header_word(&registered);
+        let vmctx = self.env.vmctx;
+        let at = self.env.cx.layout.tag(tag);
+        let words = self.load(types::I64, env::IMPORTS, vmctx, at);
+        let exn = self.heap().exn_new(header_word, layout, words, &values);
+        let handlers = self.handlers()?;
+        if let Some(handler) = self.certain_handler(tag, &handlers) {
+            let block = self.handler_block(handler);
+            self.builder.ins().jump(block, &[exn.into()]);
+            self.stack.set_unreachable();
+            return Ok(());
+        }
+        self.throw_exn(exn, &handlers);
+        Ok(())
+    }
+
+    /// The handler that certainly catches an exception with tag `tag` of this instance.
+    ///
+    /// Two imported tags may be the same tag. All others are different.
+    fn certain_handler(&self, tag: u32, handlers: &[Handler]) -> Option<Handler> {
+        let is_imported = |tag: u32| tag < self.env.cx.info.num_imported_tags;
+        for handler in handlers {
+            match handler.tag {
+                None => return Some(*handler),
+                Some(caught) if caught == tag => return Some(*handler),
+                Some(caught) if is_imported(caught) && is_imported(tag) => return None,
+                Some(_) => {}
+            }
+        }
+        None
+    }
+
+    pub(super) fn throw_ref(&mut self) -> Result<()> {
+        let exn = self.stack.pop();
+        self.rethrow_exn(exn)
+    }
+
+    /// Throws the exception `exn`, or traps if it is null.
+    pub(super) fn rethrow_exn(&mut self, exn: ir::Value) -> Result<()> {
+        let handlers = self.handlers()?;
+        self.throw_exn(exn, &handlers);
+        Ok(())
+    }
+
+    fn throw_exn(&mut self, exn: ir::Value, handlers: &[Handler]) {
+        let callee = self.env.host_call(self.builder.func, HostCall::THROW);
+        let args = [self.env.vmctx, exn];
+        if handlers.is_empty() {
+            self.builder.ins().call(callee, &args);
+        } else {
+            let returned = self.builder.create_block();
+            self.builder.set_cold_block(returned);
+            self.emit_try_call(Callee::Direct(callee), &args, returned, handlers);
+        }
+        // The call does not return.
+        self.unreachable();
+    }
+}

@@ -1,0 +1,147 @@
+//! Exceptions that the host makes and reads.
+
+use crate::store::StoreOpaque;
+use crate::types::{ExnType, HeapType};
+use crate::{AsContext, AsContextMut, Rooted, Tag, Val};
+use crate::{refs::structref, store::StoreId};
+use anyhow::{Context, Result, bail, ensure};
+use gc_types::VMGcKind;
+
+/// An exception: a tag and a payload.
+#[derive(Debug)]
+pub struct ExnRef(());
+
+/// The type of exceptions that the host makes in a store.
+///
+/// [`ExnRef::new`] takes it, so that an allocation does not prepare the type again. The example of
+/// [`Store::throw`](crate::Store::throw) makes one.
+#[derive(Clone, Debug)]
+pub struct ExnRefPre {
+    store: StoreId,
+    ty: ExnType,
+}
+
+impl ExnRefPre {
+    /// Prepares to make exceptions of type `ty`.
+    ///
+    /// # Panics
+    /// If the type belongs to another engine.
+    pub fn new(mut store: impl AsContextMut, ty: ExnType) -> ExnRefPre {
+        let store = store.as_context_mut().into_opaque();
+        assert!(ty.engine().same(store.engine()), "the exception type belongs to another engine");
+        ExnRefPre { store: store.id(), ty }
+    }
+}
+
+impl ExnRef {
+    /// Makes an exception with the tag `tag`, rooted in the current scope.
+    ///
+    /// # Errors
+    /// If the tag has another type, if the fields are not of the tag's parameter types, if there
+    /// is no room in the heap, or if something belongs to another store.
+    pub fn new(
+        mut store: impl AsContextMut,
+        allocator: &ExnRefPre,
+        tag: &Tag,
+        fields: &[Val],
+    ) -> Result<Rooted<ExnRef>> {
+        let store = store.as_context_mut().into_opaque();
+        ensure!(allocator.store == store.id(), "an allocator of one store was used with another");
+        let tag = tag.data(store)?;
+        ensure!(tag.exn == allocator.ty.index(), "the tag is not of the type {:?}", allocator.ty);
+        let registered = store.engine().types().get(tag.exn);
+        let exn = registered.sub_type.unwrap_exn();
+        if exn.fields.len() != fields.len() {
+            let wanted = exn.fields.len();
+            bail!("an exception of {wanted} fields cannot be made of {} values", fields.len());
+        }
+        for (i, (value, ty)) in fields.iter().zip(&exn.fields).enumerate() {
+            value.check(store, &structref::unpacked(ty), || format!("field {i}"))?;
+        }
+        store.may_drop(|store| {
+            store.ensure_layout(&registered)?;
+            let (ty, id) = (registered.index, tag.id);
+            let gc_ref = store
+                .with_gc(|gc, roots| gc.alloc_exn(roots, ty, id.instance, id.index))
+                .context("allocating an exception")?;
+            let object = store.root(gc_ref);
+            let gc_ref = object.get(store)?;
+            let layout = registered.layout.as_ref().and_then(|layout| layout.fields());
+            let places = layout.into_iter().flatten();
+            for ((value, ty), place) in fields.iter().zip(&exn.fields).zip(places) {
+                structref::write_place(store, &gc_ref, place.offset, ty, value)?;
+            }
+            Ok(object)
+        })
+    }
+}
+
+impl Rooted<ExnRef> {
+    /// Its type.
+    ///
+    /// # Errors
+    /// If it is not rooted in this store, or the heap is corrupt.
+    pub fn ty(&self, store: impl AsContext) -> Result<ExnType> {
+        self.exn_type(store.as_context().opaque())
+    }
+
+    pub(crate) fn exn_type(&self, store: &StoreOpaque) -> Result<ExnType> {
+        let header = store.gc_store().heap().header(&self.get(store)?)?;
+        match store.engine().types().try_get(header.ty()) {
+            Some(ty) if header.kind() == Some(VMGcKind::ExnRef) && ty.kind() == header.kind() => {
+                Ok(ExnType::from_registered(store.engine(), ty))
+            }
+            _ => bail!("corrupt GC heap: a reference to an exception refers to something else"),
+        }
+    }
+
+    /// Whether it is of type `ty`.
+    ///
+    /// # Errors
+    /// As [`ty`](Rooted::<ExnRef>::ty).
+    pub fn matches_ty(&self, store: impl AsContext, ty: &HeapType) -> Result<bool> {
+        Ok(HeapType::ConcreteExn(self.ty(store)?).matches(ty))
+    }
+
+    /// The tag with which it was made.
+    ///
+    /// # Errors
+    /// As [`ty`](Rooted::<ExnRef>::ty).
+    pub fn tag(&self, mut store: impl AsContextMut) -> Result<Tag> {
+        let store = store.as_context_mut().into_opaque();
+        let tag = store.tag_of(&self.get(store)?)?;
+        Ok(Tag::from_index(store, tag))
+    }
+
+    /// Field `index` of the payload. A reference is rooted in the current scope.
+    ///
+    /// # Errors
+    /// As [`ty`](Rooted::<ExnRef>::ty), or if there is no such field.
+    pub fn field(&self, mut store: impl AsContextMut, index: usize) -> Result<Val> {
+        let store = store.as_context_mut().into_opaque();
+        let ty = self.exn_type(store)?;
+        let registered = store.engine().types().get(ty.index());
+        let fields = &registered.sub_type.unwrap_exn().fields;
+        let places = registered.layout.as_ref().and_then(|layout| layout.fields());
+        let (Some(field), Some(place)) =
+            (fields.get(index), places.and_then(|places| places.get(index)))
+        else {
+            bail!("there is no field {index} in an exception of {} fields", fields.len());
+        };
+        let gc_ref = self.get(store)?;
+        structref::read_place(store, &gc_ref, place.offset, field)
+    }
+
+    /// The payload. References are rooted in the current scope.
+    ///
+    /// # Errors
+    /// As [`ty`](Rooted::<ExnRef>::ty).
+    pub fn fields(
+        &self,
+        mut store: impl AsContextMut,
+    ) -> Result<impl ExactSizeIterator<Item = Val>> {
+        let count = self.ty(&store)?.fields().len();
+        let fields = (0..count).map(|i| self.field(&mut store, i)).collect::<Result<Vec<Val>>>()?;
+        Ok(fields.into_iter())
+    }
+}
