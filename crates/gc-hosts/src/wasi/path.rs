@@ -1,0 +1,315 @@
+//! Functions of paths: `path_*`. Every path is relative to an open directory, and `cap-std` keeps
+//! it inside: an absolute path, or one that leads out through `..` or a symbolic link, is
+//! [`Errno::Perm`].
+
+use super::context::WasiCtx;
+use super::descriptor::{Descriptor, Directory, Kind};
+use super::errno::Errno;
+use super::memory::GuestMemory;
+use super::types::{
+    Filestat, NewTime, SYMLINK_FOLLOW, fdflags, filetype, filetype_of, new_times, oflags, rights,
+    timestamp,
+};
+use crate::wait::Waiter;
+use cap_fs_ext::{
+    DirExt, FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt, SystemTimeSpec,
+};
+use cap_std::fs::{Dir, FileTypeExt, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
+use cap_std::time::SystemTime;
+use rustix::event::Timespec;
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// The path of `len` bytes at `at`.
+fn path<'a>(memory: &'a GuestMemory<'_>, at: u32, len: u32) -> Result<&'a str, Errno> {
+    let path = memory.text(at, len)?;
+    if path.contains('\0') { Err(Errno::Inval) } else { Ok(path) }
+}
+
+/// Whether these flags of a lookup follow a symbolic link.
+fn follows(flags: u32) -> Result<bool, Errno> {
+    if flags & !SYMLINK_FOLLOW != 0 { Err(Errno::Inval) } else { Ok(flags == SYMLINK_FOLLOW) }
+}
+
+fn filestat(metadata: &Metadata) -> Filestat {
+    Filestat {
+        dev: metadata.dev(),
+        ino: metadata.ino(),
+        filetype: filetype_of(FileType::from_raw_mode(metadata.mode())),
+        nlink: metadata.nlink(),
+        size: metadata.len(),
+        atim: timestamp(metadata.atime(), metadata.atime_nsec()),
+        mtim: timestamp(metadata.mtime(), metadata.mtime_nsec()),
+        ctim: timestamp(metadata.ctime(), metadata.ctime_nsec()),
+    }
+}
+
+fn spec(time: NewTime) -> Option<SystemTimeSpec> {
+    match time {
+        NewTime::Keep => None,
+        NewTime::Now => Some(SystemTimeSpec::SymbolicNow),
+        NewTime::At(nanos) => {
+            let time = UNIX_EPOCH + Duration::from_nanos(nanos);
+            Some(SystemTimeSpec::Absolute(SystemTime::from_std(time)))
+        }
+    }
+}
+
+/// Opens a file without waiting for the other end of a pipe. With `waiter`, opening a pipe to write
+/// waits for its reader in a way that an interrupt can end.
+fn open_pipe(
+    dir: &Dir,
+    path: &str,
+    options: &OpenOptions,
+    waiter: Option<&Waiter>,
+) -> Result<std::fs::File, Errno> {
+    const STEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+    loop {
+        let error = match dir.open_with(path, options) {
+            Ok(file) => return Ok(file.into_std()),
+            Err(error) => Errno::from(error),
+        };
+        let has_no_reader =
+            || dir.metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+        match waiter {
+            Some(waiter) if error == Errno::Nxio && has_no_reader() => {
+                waiter.poll(&[], Some(&STEP))?;
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+/// Opens a file or a directory.
+fn open(
+    dir: &Dir,
+    path: &str,
+    follow: bool,
+    oflags: u32,
+    rights: u64,
+    flags: u32,
+    waiter: &Waiter,
+) -> Result<Descriptor, Errno> {
+    let has = |flag: u32| oflags & flag != 0;
+    if oflags & !oflags::ALL != 0 || flags & !fdflags::ALL != 0 {
+        return Err(Errno::Inval);
+    }
+    let directory = has(oflags::DIRECTORY);
+    if directory && has(oflags::CREAT | oflags::EXCL | oflags::TRUNC) {
+        return Err(Errno::Inval);
+    }
+    let reads = rights & rights::FD_READ != 0;
+    // Some programs ask for all rights, also of directories.
+    let writes = rights & rights::FD_WRITE != 0 && !directory;
+    let mut options = OpenOptions::new();
+    // To make or to empty a file, it must be opened to be written, whatever is done with it later.
+    let opens_to_write = writes || has(oflags::CREAT | oflags::TRUNC);
+    options.write(opens_to_write).read(reads || !opens_to_write);
+    if has(oflags::CREAT) && has(oflags::EXCL) {
+        options.create_new(true);
+    } else {
+        options.create(has(oflags::CREAT));
+    }
+    options.truncate(has(oflags::TRUNC));
+    options.append(opens_to_write && flags & fdflags::APPEND != 0);
+    options.follow(if follow { FollowSymlinks::Yes } else { FollowSymlinks::No });
+    options.dsync(flags & fdflags::DSYNC != 0).sync(flags & fdflags::SYNC != 0);
+    // To open a pipe without a flag would wait for its other end, which nothing could interrupt.
+    options.rsync(flags & fdflags::RSYNC != 0).nonblock(true);
+    if directory {
+        options.custom_flags(OFlags::DIRECTORY.bits() as i32);
+    }
+    let waits = flags & fdflags::NONBLOCK == 0;
+    let file = open_pipe(dir, path, &options, waits.then_some(waiter))?;
+    let kind = FileType::from_raw_mode(fstat(&file)?.st_mode);
+    if waits {
+        fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+        if kind == FileType::Fifo && reads && !writes {
+            // The other end is opened, or what it wrote is there.
+            waiter.wait_readable(file.as_fd())?;
+        }
+    }
+    let ty = filetype_of(kind);
+    if ty == filetype::DIRECTORY {
+        return Ok(Descriptor::directory(Directory::opened(Dir::from_std_file(file))));
+    }
+    Ok(Descriptor { kind: Kind::File(OwnedFd::from(file)), reads, writes, flags })
+}
+
+impl WasiCtx {
+    fn dir(&self, fd: u32) -> Result<&Dir, Errno> {
+        Ok(&self.descriptor(fd)?.dir()?.dir)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the signature is that of WASI")]
+    pub(super) fn path_open(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: u32,
+        dirflags: u32,
+        at: u32,
+        len: u32,
+        oflags: u32,
+        rights: u64,
+        _inheriting: u64,
+        fdflags: u32,
+        out: u32,
+    ) -> Result<(), Errno> {
+        let dir = self.dir(fd)?;
+        // A file that was made must not be lost because its number cannot be written.
+        memory.check_array(out, 1, 4)?;
+        let path = path(memory, at, len)?;
+        let opened = open(dir, path, follows(dirflags)?, oflags, rights, fdflags, &self.waiter)?;
+        let fd = self.insert(opened)?;
+        memory.write_u32(out, fd)
+    }
+
+    pub(super) fn path_create_directory(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: u32,
+        at: u32,
+        len: u32,
+    ) -> Result<(), Errno> {
+        Ok(self.dir(fd)?.create_dir(path(memory, at, len)?)?)
+    }
+
+    pub(super) fn path_filestat_get(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: u32,
+        flags: u32,
+        at: u32,
+        len: u32,
+        out: u32,
+    ) -> Result<(), Errno> {
+        let (dir, path) = (self.dir(fd)?, path(memory, at, len)?);
+        let metadata = match follows(flags)? {
+            true => dir.metadata(path)?,
+            false => dir.symlink_metadata(path)?,
+        };
+        filestat(&metadata).write(memory, out)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the signature is that of WASI")]
+    pub(super) fn path_filestat_set_times(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: u32,
+        flags: u32,
+        at: u32,
+        len: u32,
+        atim: u64,
+        mtim: u64,
+        times: u32,
+    ) -> Result<(), Errno> {
+        let (atime, mtime) = new_times(atim, mtim, times)?;
+        let (dir, path) = (self.dir(fd)?, path(memory, at, len)?);
+        match follows(flags)? {
+            true => dir.set_times(path, spec(atime), spec(mtime))?,
+            false => dir.set_symlink_times(path, spec(atime), spec(mtime))?,
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the signature is that of WASI")]
+    pub(super) fn path_link(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: u32,
+        flags: u32,
+        at: u32,
+        len: u32,
+        new_fd: u32,
+        new_at: u32,
+        new_len: u32,
+    ) -> Result<(), Errno> {
+        // `cap-std` cannot follow a link here.
+        if follows(flags)? {
+            return Err(Errno::Inval);
+        }
+        let (dir, new_dir) = (self.dir(fd)?, self.dir(new_fd)?);
+        Ok(dir.hard_link(path(memory, at, len)?, new_dir, path(memory, new_at, new_len)?)?)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the signature is that of WASI")]
+    pub(super) fn path_readlink(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: u32,
+        at: u32,
+        len: u32,
+        buffer: u32,
+        buffer_len: u32,
+        out: u32,
+    ) -> Result<(), Errno> {
+        memory.check_array(out, 1, 4)?;
+        let target = self.dir(fd)?.read_link(path(memory, at, len)?)?;
+        let target = target.as_os_str().as_bytes();
+        let target = &target[..target.len().min(buffer_len as usize)];
+        memory.write(buffer, target)?;
+        memory.write_u32(out, target.len() as u32)
+    }
+
+    pub(super) fn path_remove_directory(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: u32,
+        at: u32,
+        len: u32,
+    ) -> Result<(), Errno> {
+        let (dir, path) = (self.dir(fd)?, path(memory, at, len)?);
+        let without = path.trim_end_matches('/');
+        // `cap-std` would say that the argument is invalid.
+        let is_link = || dir.symlink_metadata(without).is_ok_and(|found| found.is_symlink());
+        if without != path && is_link() {
+            return Err(Errno::Notdir);
+        }
+        Ok(dir.remove_dir(path)?)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the signature is that of WASI")]
+    pub(super) fn path_rename(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: u32,
+        at: u32,
+        len: u32,
+        new_fd: u32,
+        new_at: u32,
+        new_len: u32,
+    ) -> Result<(), Errno> {
+        let (dir, new_dir) = (self.dir(fd)?, self.dir(new_fd)?);
+        let (old, new) = (path(memory, at, len)?, path(memory, new_at, new_len)?);
+        // `cap-std` ignores what the slash says: that the new name is one of a directory.
+        if new.ends_with('/') && !dir.symlink_metadata(old)?.is_dir() {
+            return Err(Errno::Notdir);
+        }
+        Ok(dir.rename(old, new_dir, new)?)
+    }
+
+    pub(super) fn path_symlink(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        target: u32,
+        target_len: u32,
+        fd: u32,
+        at: u32,
+        len: u32,
+    ) -> Result<(), Errno> {
+        let target = path(memory, target, target_len)?;
+        Ok(self.dir(fd)?.symlink(target, path(memory, at, len)?)?)
+    }
+
+    pub(super) fn path_unlink_file(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: u32,
+        at: u32,
+        len: u32,
+    ) -> Result<(), Errno> {
+        Ok(self.dir(fd)?.remove_file(path(memory, at, len)?)?)
+    }
+}
