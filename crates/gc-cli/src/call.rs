@@ -4,9 +4,12 @@
 //! arguments follow the file's name. A NAME with special characters is written as a string of the
 //! text format: `'"odd (name)"(1)'`.
 
+use crate::exception;
 use crate::failure::misuse;
-use anyhow::{Context, Result, anyhow};
+use crate::printable::printable;
+use anyhow::{Result, anyhow};
 use gc_conformance::values;
+use gc_hosts::{HostCtx, I32Exit};
 use gc_wasm::{AsContextMut, ExternType, FuncType, Instance, Module, RootScope, Store, Val};
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -108,6 +111,8 @@ fn quoted_name(text: &str) -> Result<(String, &str)> {
 pub struct Outcome {
     /// The results as printed text.
     pub results: Vec<String>,
+    /// The exit status with which the program ended itself, if it did.
+    pub exit: Option<I32Exit>,
     /// The time that the call took, without parsing arguments and printing results.
     pub took: Duration,
 }
@@ -124,15 +129,16 @@ impl Call {
     /// Misuse: if an argument does not have its parameter's type. Also if the call fails.
     pub fn perform(
         &self,
-        store: &mut Store<()>,
+        store: &mut Store<HostCtx>,
         instance: &Instance,
         ty: &FuncType,
     ) -> Result<Outcome> {
         let mut scope = RootScope::new(store);
         let name = &self.name;
         let mut args = Vec::with_capacity(self.args.len());
+        let module = instance.module(&scope)?.clone();
         for (i, (text, ty)) in self.args.iter().zip(ty.params()).enumerate() {
-            let arg = values::parse(&mut scope, text, &ty)
+            let arg = values::parse_as(&mut scope, text, &ty, &module.show_val_type(&ty))
                 .map_err(|error| misuse(format!("argument {} of `{name}`: {error:#}", i + 1)))?;
             args.push(arg);
         }
@@ -141,10 +147,16 @@ impl Call {
             .ok_or_else(|| anyhow!("the instance does not export the function `{name}`"))?;
         let mut results = vec![Val::I32(0); ty.results().len()];
         let begin = Instant::now();
-        func.call(&mut scope, &args, &mut results).with_context(|| format!("calling `{self}`"))?;
+        let called = func.call(&mut scope, &args, &mut results);
         let took = begin.elapsed();
+        if let Err(error) = called {
+            let error = exception::describe(&mut scope, Some(instance), error);
+            let exit = error.downcast::<I32Exit>();
+            let exit = exit.map_err(|error| error.context(format!("calling `{self}`")))?;
+            return Ok(Outcome { results: Vec::new(), exit: Some(exit), took });
+        }
         let results = results.iter().map(|result| values::print(scope.as_context_mut(), result));
-        Ok(Outcome { results: results.collect::<Result<_>>()?, took })
+        Ok(Outcome { results: results.collect::<Result<_>>()?, exit: None, took })
     }
 
     /// The type of the function it calls. Checks the number of arguments.
@@ -156,12 +168,15 @@ impl Call {
         let name = &self.name;
         let ty = match module.get_export(name) {
             Some(ExternType::Func(ty)) => ty,
-            Some(ty) => return Err(misuse(format!("`{name}` is not a function: it is {ty}"))),
+            Some(ty) => {
+                let ty = module.show_type(&ty);
+                return Err(misuse(format!("`{name}` is not a function: it is {ty}")));
+            }
             None => {
                 let functions = module.exports().filter(|export| export.ty().func().is_some());
                 let near = near(name, functions.map(|export| export.name()));
                 let hint = match near {
-                    Some(near) => Some(format!("; did you mean `{near}`?")),
+                    Some(near) => Some(format!("; did you mean `{}`?", printable(near))),
                     None if *self == Call::start() => {
                         Some(": name a function with `--invoke`".to_owned())
                     }
@@ -178,8 +193,10 @@ impl Call {
         if expected != got {
             let arguments = if expected == 1 { "argument" } else { "arguments" };
             let but = if got == 1 { "1 is given" } else { &format!("{got} are given") };
+            let ty = ExternType::Func(ty);
             return Err(misuse(format!(
-                "`{name}` takes {expected} {arguments}, but {but}: its type is {ty}"
+                "`{name}` takes {expected} {arguments}, but {but}: its type is {}",
+                module.show_type(&ty)
             )));
         }
         Ok(ty)
@@ -204,7 +221,8 @@ pub fn list_exports(module: &Module, most: usize) -> String {
     if exports.len() == 0 {
         return "it exports nothing".to_owned();
     }
-    let exports = exports.map(|export| format!("{}: {}", export.name(), export.ty()));
+    let exports = exports
+        .map(|export| format!("{}: {}", printable(export.name()), module.show_type(export.ty())));
     list_up_to(most, "it exports", exports)
 }
 

@@ -1,8 +1,11 @@
 //! Failures of the command: the text on stderr and the exit status.
 
+use crate::interrupt::Interrupted;
+use crate::printable::printable;
 use anyhow::Error;
 use gc_conformance::message::trap_message;
-use gc_wasm::{Backtrace, Trap, TrapError};
+use gc_hosts::I32Exit;
+use gc_wasm::{Backtrace, HeapError, Trap, TrapError};
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -39,6 +42,9 @@ pub fn misuse(message: impl Into<String>) -> Error {
 
 /// Prints an error on stderr and returns the exit status for it.
 pub fn report(error: &Error) -> ExitCode {
+    if let Some(status) = ended(error) {
+        return ExitCode::from(status);
+    }
     let status = status(error);
     if status != 0 && !matches!(error.downcast_ref(), Some(Failure::Reported)) {
         // If stderr is closed, the error cannot be printed.
@@ -47,48 +53,110 @@ pub fn report(error: &Error) -> ExitCode {
     ExitCode::from(status)
 }
 
+/// The exit status with which the program ended itself, if it did and the system can pass it on.
+fn ended(error: &Error) -> Option<u8> {
+    u8::try_from(error.downcast_ref::<I32Exit>()?.0).ok()
+}
+
+/// Whether the reader of the output went away.
+fn is_closed_pipe(error: &Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
 /// The exit status for an error. A closed stdout is not an error.
 fn status(error: &Error) -> u8 {
-    let closed = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    };
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        return interrupted.status();
+    }
     match error.downcast_ref::<Failure>() {
         Some(Failure::Misuse(_)) => Failure::MISUSE,
         Some(Failure::Reported) => 1,
-        None if error.chain().any(closed) => 0,
+        None if is_closed_pipe(error) => 0,
         None => 1,
     }
 }
 
-/// An error with its causes, one per line. For a trap also its backtrace and, if an option of the
-/// command could help, a hint.
+/// An error of a program that is not a trap, with the functions that were on the stack.
+#[derive(Debug)]
+pub struct Traced {
+    error: Error,
+    backtrace: Backtrace,
+}
+
+impl Traced {
+    /// Adds a backtrace to an error. An error that ends the program without a message stays as it is,
+    /// so that it is still found.
+    pub fn add(error: Error, backtrace: Backtrace) -> Error {
+        match error.is::<I32Exit>() || is_closed_pipe(&error) {
+            true => error,
+            false => Traced { error, backtrace }.into(),
+        }
+    }
+}
+
+impl fmt::Display for Traced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Traced {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// An error with its causes, one per line; then the backtrace of the program, if it was running, and
+/// a hint, if an option of the command could help.
 pub fn describe(error: &Error) -> String {
-    let mut text = String::new();
+    let (mut text, mut backtrace, mut hint) = (String::new(), None, None);
     for (i, cause) in error.chain().enumerate() {
         if i > 0 {
             text.push_str("\n  caused by: ");
         }
         match cause.downcast_ref::<TrapError>() {
-            Some(trap) => text.push_str(&describe_trap(trap)),
+            Some(trap) => text.push_str(&trap_message(trap)),
             None => text.push_str(&cause.to_string()),
         }
+        if let Some(trap) = cause.downcast_ref::<TrapError>() {
+            backtrace = Some(&trap.backtrace);
+            hint = hint.or(hint_for(trap.trap));
+        } else if let Some(traced) = cause.downcast_ref::<Traced>() {
+            backtrace = Some(&traced.backtrace);
+            hint = hint.or_else(|| heap_hint(traced.error.root_cause()));
+        } else {
+            hint = hint.or_else(|| heap_hint(cause));
+        }
+    }
+    if let Some(backtrace) = backtrace.filter(|backtrace| !backtrace.is_empty()) {
+        text.push_str("\nwasm backtrace:");
+        text.push_str(&describe_backtrace(backtrace));
+    }
+    if let Some(hint) = hint {
+        text.push_str(&format!("\nhint: {hint}"));
     }
     text
 }
 
-fn describe_trap(error: &TrapError) -> String {
-    let mut text = trap_message(error);
-    if !error.backtrace.is_empty() {
-        text.push_str("\nwasm backtrace:");
-        text.push_str(&describe_backtrace(&error.backtrace));
+/// The option of the command that could help against a trap.
+fn hint_for(trap: Trap) -> Option<&'static str> {
+    match trap {
+        Trap::OutOfMemory => {
+            Some("--heap-max sets the heap's limit, up to the collector's maximum")
+        }
+        Trap::StackOverflow => Some("--max-stack sets the stack's limit"),
+        _ => None,
     }
-    let hint = match error.trap {
-        Trap::OutOfMemory => "--heap-max sets the heap's limit, up to the collector's maximum",
-        Trap::StackOverflow => "--max-stack sets the stack's limit",
-        _ => return text,
-    };
-    text.push_str(&format!("\nhint: {hint}"));
-    text
+}
+
+/// The option that could help if a host function found no room in the heap.
+fn heap_hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    match cause.downcast_ref::<HeapError>()? {
+        HeapError::OutOfMemory { .. } | HeapError::NeedsRoom { .. } => hint_for(Trap::OutOfMemory),
+        _ => None,
+    }
 }
 
 /// The maximum number of frames of a backtrace that are printed.
@@ -99,7 +167,7 @@ const FRAMES: usize = 20;
 fn describe_backtrace(backtrace: &Backtrace) -> String {
     let mut text = String::new();
     for (i, frame) in backtrace.frames().iter().take(FRAMES).enumerate() {
-        text.push_str(&format!("\n{i:4}: {}", frame.name));
+        text.push_str(&format!("\n{i:4}: {}", printable(&frame.name)));
         if let Some(offset) = frame.srcloc {
             text.push_str(&format!(" at {offset:#x}"));
         }
@@ -132,5 +200,14 @@ mod tests {
         assert_eq!(status(&pipe(io::ErrorKind::NotFound)), 1);
         assert_eq!(status(&misuse("no such thing")), 2);
         assert_eq!(status(&Failure::Reported.into()), 1);
+    }
+
+    #[test]
+    fn a_program_chooses_its_exit_status() {
+        let exit = |status| Error::from(I32Exit(status)).context("calling `_start()`");
+        assert_eq!([0, 1, 255].map(|status| ended(&exit(status))), [Some(0), Some(1), Some(255)]);
+        // The system would make these 0 and 255.
+        assert_eq!([256, -1].map(|status| ended(&exit(status))), [None, None]);
+        assert_eq!(ended(&misuse("no such thing")), None);
     }
 }

@@ -5,13 +5,21 @@
 
 pub mod args;
 pub mod call;
+pub mod command_name;
 pub mod commands;
 pub mod duration;
+pub mod exception;
 pub mod failure;
+pub mod file_kind;
+pub mod imports;
+pub mod interrupt;
+pub mod mismatch;
 pub mod options;
+pub mod printable;
 pub mod program;
 pub mod registry;
 pub mod stats;
+pub mod text_position;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
@@ -26,6 +34,7 @@ use std::process::ExitCode;
 const EXAMPLES: &str = "\
 Examples:
   reclaim app.wasm                               run `_start`
+  reclaim app.wasm --dir . -- -v notes.txt       with a directory and arguments
   reclaim run lib.wat --invoke fib 20            call one export
   reclaim run lib.wat --invoke 'push(1)' --invoke 'push(2)' --invoke 'sum()'
                                                  several, in one instance
@@ -36,9 +45,10 @@ Examples:
   reclaim explore lib.wat --func fib --emit asm  machine code of one function
   reclaim wast script.wast                       run a specification script
 
-Exit status: 0 for success; 1 if the program trapped or something failed (in `bench` under at \
-least one collector); 2 if the command was used wrongly: unknown options, no such export, \
-arguments that do not fit.
+Exit status: that of the program if it ends itself; 0 for success; 1 if the program trapped or \
+something failed (in `bench` under at least one collector); 2 if the command was used wrongly: \
+unknown options, no such export, arguments that do not fit; 124 if the time of --timeout is over; \
+130 after Ctrl-C.
 
 Set RECLAIM_LOG (for instance to `debug`) to see log messages on stderr.";
 
@@ -68,11 +78,11 @@ pub fn grammar(registry: &Registry) -> clap::Command {
         .about(ABOUT)
         .long_about(format!(
             "{ABOUT}.\n\nCompiles modules to machine code with the chosen collector's barriers inlined. \
-             They may use WebAssembly 2.0 without SIMD, extended constant expressions, typed \
-             function references and GC, and import nothing."
+             They may use WebAssembly 3.0 and legacy exceptions. They may import WASI preview 1 and what \
+             the other host modules of `--host` provide."
         ))
         .after_help(EXAMPLES);
-    registry.teach(grammar)
+    command_name::rename(registry.teach(grammar), registry.command_name())
 }
 
 fn parse(
@@ -131,8 +141,10 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, collectors: Vec<Colle
     let log = env_logger::Env::new().filter("RECLAIM_LOG");
     // A logger that is installed already stays.
     let _ = env_logger::Builder::from_env(log).try_init();
+    let args: Vec<OsString> = args.into_iter().collect();
+    let name = args.first().map_or(command_name::USUAL.to_owned(), |first| command_name::of(first));
     let registry = match Registry::new(collectors) {
-        Ok(registry) => registry,
+        Ok(registry) => registry.with_command_name(name),
         Err(error) => return failure::report(&error),
     };
     let command = match parse(args::shield_negatives(args), &registry) {

@@ -42,7 +42,7 @@ pub struct HeapOptions {
     pub heap_policy: HeapPolicy,
     /// The live share of the heap when the whole heap is collected. It may be lower if collections
     /// would take too much time [default: 50, or that of --heap-policy].
-    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=99))]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub heap_utilisation: Option<u8>,
     /// How compiled code stays inside the GC heap.
     #[arg(long, value_enum, value_name = "HOW", default_value_t = HeapBounds::Guarded)]
@@ -53,6 +53,10 @@ pub struct HeapOptions {
     /// The maximal time for which a slice of an incremental collection stops the program.
     #[arg(long, value_name = "TIME", default_value = "500us", value_parser = time)]
     pub gc_slice: Duration,
+    /// Whether each loop polls, with one instruction, so that a program can be interrupted. Without
+    /// polls, Ctrl-C ends the command at once, and there is no --timeout.
+    #[arg(long, value_enum, value_name = "WHETHER", default_value_t = LoopPolls::On)]
+    pub loop_polls: LoopPolls,
     /// Collect at every Nth allocation and verify the heap before and after (0: never). Needs a
     /// build with the feature `gc_zeal`.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -66,6 +70,15 @@ pub enum HeapBounds {
     Guarded,
     /// Compare every access with the heap's size.
     Checked,
+}
+
+/// Whether loops poll.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopPolls {
+    /// Each loop polls.
+    On,
+    /// No loop polls.
+    Off,
 }
 
 /// The trade between memory and time.
@@ -84,6 +97,15 @@ pub enum HeapPolicy {
 /// Parses a time with its unit.
 fn time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "expected a time such as 500us or 2ms".to_owned())
+}
+
+/// Parses a share: 70 or 70%.
+fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    match number.parse() {
+        Ok(percent @ 1..=99) => Ok(percent),
+        _ => Err("expected a share from 1% to 99%".to_owned()),
+    }
 }
 
 /// Parses the size of a heap.
@@ -117,7 +139,8 @@ impl HeapOptions {
             })
             .gc_slice(self.gc_slice)
             .gc_zeal(self.gc_zeal)
-            .max_wasm_stack(self.stack_bytes());
+            .max_wasm_stack(self.stack_bytes())
+            .interruptible(self.loop_polls == LoopPolls::On);
         let adaptive = match self.heap_policy {
             HeapPolicy::Balanced => Some(AdaptivePolicy::balanced()),
             HeapPolicy::Throughput => Some(AdaptivePolicy::throughput()),
@@ -160,6 +183,17 @@ impl HeapOptions {
                 size::show(self.heap_max)
             )));
         }
+        // An engine does not know the names of the options.
+        let minimum = |option: &str, size: u64, minimum: u64| match size < minimum {
+            true => Err(misuse(format!(
+                "{option} {} is too small: the minimum is {}",
+                size::show(size),
+                size::show(minimum)
+            ))),
+            false => Ok(()),
+        };
+        minimum("--heap-max", self.heap_max, gc_engine::Engine::MIN_HEAP)?;
+        minimum("--max-stack", self.max_stack, gc_engine::Engine::MIN_STACK as u64)?;
         Engine::new(&self.config(collector)).map_err(|error| {
             let without = self.gc_zeal != 0 && !cfg!(feature = "gc_zeal");
             let hint =

@@ -1,9 +1,21 @@
-//! Reads, compiles (unless it was compiled before) and instantiates a module in a file.
+//! Reads and compiles (unless it was compiled before) a module in a file.
 #![allow(unsafe_code)]
 
-use anyhow::{Context, Result, bail};
-use gc_wasm::{Engine, Instance, Linker, Module, Store};
+use crate::failure::misuse;
+use crate::file_kind::no_module;
+use crate::mismatch;
+use crate::text_position;
+use anyhow::{Context, Error, Result, bail};
+use gc_wasm::{Engine, Module};
 use std::path::{Path, PathBuf};
+
+/// Whether a file has the names of the sections of a compiled module.
+fn is_ours(bytes: &[u8]) -> bool {
+    bytes.windows(SECTION.len()).any(|window| window == SECTION)
+}
+
+/// The begin of the names of these sections.
+const SECTION: &[u8] = b".reclaim.";
 
 /// A module that was read.
 #[derive(Clone, Debug)]
@@ -11,31 +23,42 @@ pub struct Program {
     path: PathBuf,
     /// The module in the binary format, or a compiled module.
     bytes: Vec<u8>,
+    /// The text, if the file is text.
+    text: Option<String>,
 }
 
 impl Program {
     /// Reads the file: a binary, text or compiled module.
     ///
     /// # Errors
-    /// If it cannot be read, or is malformed text.
+    /// If it cannot be read, is no module, or is malformed text.
     pub fn read(path: &Path) -> Result<Program> {
-        let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()));
+        let bytes = bytes.map_err(|error| match path == Path::new("-") {
+            true => misuse("`-` is no file: a module is not read from the standard input"),
+            false => error,
+        })?;
         Program::parse(path, &bytes)
     }
 
     /// The program in `bytes`: binary, text or saved. Errors name it `path`.
     ///
     /// # Errors
-    /// If it is malformed text.
+    /// If it is no module, or malformed text.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Program> {
-        if Module::is_saved(bytes) {
-            return Ok(Program { path: path.to_owned(), bytes: bytes.to_vec() });
+        if Module::is_saved(bytes) && is_ours(bytes) {
+            return Ok(Program { path: path.to_owned(), bytes: bytes.to_vec(), text: None });
         }
+        if let Some(what) = no_module(bytes) {
+            bail!("{} is {what}", path.display());
+        }
+        let text = std::str::from_utf8(bytes).ok().filter(|_| !bytes.starts_with(b"\0asm"));
+        let text = text.map(str::to_owned);
         let bytes = wat::parse_bytes(bytes).map_err(|mut error| {
             error.set_path(path);
             error
         })?;
-        Ok(Program { path: path.to_owned(), bytes: bytes.into_owned() })
+        Ok(Program { path: path.to_owned(), bytes: bytes.into_owned(), text })
     }
 
     /// The module in the binary format, which may be invalid, or a compiled module.
@@ -57,9 +80,11 @@ impl Program {
         if self.is_compiled() {
             // SAFETY: the user must trust a compiled file like any other executable, as the
             // command's help says. Accidental damage is found.
-            return unsafe { Module::deserialize_file(engine, &self.path) };
+            let module = unsafe { Module::deserialize_file(engine, &self.path) };
+            return module.map_err(|error| mismatch::explain(error, &self.path));
         }
-        Module::from_binary(engine, &self.bytes).with_context(|| self.compiling())
+        let module = Module::from_binary(engine, &self.bytes);
+        module.map_err(|error| self.placed(error)).with_context(|| self.compiling())
     }
 
     /// Checks that it could be compiled, or that it was compiled for this engine.
@@ -70,42 +95,20 @@ impl Program {
         if self.is_compiled() {
             return self.compile(engine).map(drop);
         }
-        Module::validate(engine, &self.bytes).with_context(|| self.compiling())
+        let valid = Module::validate(engine, &self.bytes);
+        valid.map_err(|error| self.placed(error)).with_context(|| self.compiling())
+    }
+
+    /// An error of the module. If the file is text, with its place there.
+    pub fn placed(&self, error: Error) -> Error {
+        match &self.text {
+            Some(text) => text_position::in_text(error, &self.path, text),
+            None => error,
+        }
     }
 
     /// The context for errors: what is being done.
     pub fn compiling(&self) -> String {
         format!("compiling {}", self.path.display())
     }
-}
-
-/// The maximum number of imports that are listed.
-const LISTED: usize = 10;
-
-/// Checks that the module imports nothing, because the command provides nothing to import.
-///
-/// # Errors
-/// If the module imports something.
-pub fn check_imports(module: &Module) -> Result<()> {
-    let imports = module.imports();
-    let count = imports.len();
-    if count == 0 {
-        return Ok(());
-    }
-    let mut list = String::new();
-    for import in imports.take(LISTED) {
-        list.push_str(&format!("\n  {}.{}: {}", import.module(), import.name(), import.ty()));
-    }
-    if count > LISTED {
-        list.push_str(&format!("\n  … and {} more", count - LISTED));
-    }
-    bail!("the module imports what this command does not provide:{list}")
-}
-
-/// An instance of a module that passed [`check_imports`].
-///
-/// # Errors
-/// If it exceeds the store's limits, or its start function fails.
-pub fn instantiate(store: &mut Store<()>, module: &Module) -> Result<Instance> {
-    Linker::new(module.engine()).instantiate(store, module).context("instantiating the module")
 }

@@ -4,6 +4,7 @@
 //! and passes it on. Help texts, completions and errors are made from the descriptions of the
 //! collectors in the list.
 
+use crate::command_name;
 use crate::failure::misuse;
 use anyhow::{Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -21,6 +22,7 @@ const ALL: &str = "all";
 pub struct Registry {
     collectors: Vec<Collector>,
     default: usize,
+    command_name: String,
 }
 
 impl Registry {
@@ -43,7 +45,19 @@ impl Registry {
         }
         let usual = Collector::default();
         let default = collectors.iter().position(|other| other.name() == usual.name());
-        Ok(Registry { collectors, default: default.unwrap_or(0) })
+        let command_name = command_name::USUAL.to_owned();
+        Ok(Registry { collectors, default: default.unwrap_or(0), command_name })
+    }
+
+    /// Sets the name of the command that chooses from them. Help texts use it.
+    #[must_use]
+    pub fn with_command_name(self, name: impl Into<String>) -> Registry {
+        Registry { command_name: name.into(), ..self }
+    }
+
+    /// The name of the command that chooses from them.
+    pub fn command_name(&self) -> &str {
+        &self.command_name
     }
 
     /// The collectors, in the order in which they were given.
@@ -113,18 +127,19 @@ impl Registry {
         })
     }
 
-    /// Adds the possible values to an option. An option that takes several names also takes `all`,
-    /// which is its default.
+    /// Adds the possible values to an option, and the default collector unless the option has another
+    /// default. An option that takes several names also takes `all`.
     fn option(&self, option: Arg) -> Arg {
         let several = matches!(option.get_action(), ArgAction::Append);
         let values = self.collectors.iter();
         let values =
             values.map(|one| PossibleValue::new(one.name()).help(format!("for {}", one.summary())));
         let all = several.then(|| PossibleValue::new(ALL).help("all of them"));
-        option
-            .required(false)
-            .value_parser(Chosen(PossibleValuesParser::new(values.chain(all))))
-            .default_value(if several { ALL } else { self.default_collector().name() })
+        let option = match option.get_default_values() {
+            [] => option.default_value(self.default_collector().name()),
+            _ => option,
+        };
+        option.required(false).value_parser(Chosen(PossibleValuesParser::new(values.chain(all))))
     }
 }
 

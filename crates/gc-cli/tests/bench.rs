@@ -70,6 +70,8 @@ fn the_table_has_a_row_for_each_collector() {
         assert!(row.ends_with("46.9 KiB"), "{row}");
     }
     assert!(lines.next_back().unwrap().starts_with("medians as multiples of "), "{}", ran.stdout);
+    let scope = "\ntimes are of one run; collections, pauses and bytes of all 3 runs\n";
+    assert!(ran.stdout.contains(scope), "{}", ran.stdout);
     assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ran.stdout);
 
     let alone = reclaim(&["bench", module, "--invoke", "nothing", "--collector", "drc"]);
@@ -146,6 +148,9 @@ fn what_fails_under_all_is_said_once() {
         assert!(entry["error"].as_str().unwrap().contains("`unreachable`"), "{entry}");
         assert!(entry["result"].is_null() && entry["secs"]["best"].is_null(), "{entry}");
     }
+    // Without a table of failures.
+    reclaim(&["bench", &module("bench_trap_2.wat"), "--invoke", "trap"])
+        .fails(1, &["0: boom at 0x"]);
     let start = "(module (func $f unreachable) (start $f) (func (export \"f\")))";
     let start = reclaim(&["bench", &file("bench_start_traps.wat", start), "--invoke", "f"]);
     assert_eq!(start.status, 1);
@@ -170,7 +175,7 @@ fn misuse() {
             &["--invoke", "nothing", "--collector", "null,perfect"],
             "possible values: null, drc, copying, generational, all",
         ),
-        (&["--invoke", "nothing", "--heap-max", "1KiB"], "maximum must be between"),
+        (&["--invoke", "nothing", "--heap-max", "1KiB"], "the minimum is 128 KiB"),
     ] {
         reclaim(&[&["bench", module], args].concat()).fails(2, &[says]);
     }

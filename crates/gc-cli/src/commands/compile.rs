@@ -18,7 +18,7 @@ Examples:
   reclaim run app.elf --invoke main       run it
   objdump -d app.elf                      its machine code
   readelf -p .reclaim.abi app.elf         what it was compiled for
-Run it with the same --collector, --heap-max, --heap-bounds and --gc-zeal: the code depends on \
+Run it with the same --collector, --heap-max, --heap-bounds, --loop-polls and --gc-zeal: the code depends on \
 them. (The size of a nursery is derived from --heap-max, unless it is set.) Run only files that \
 you trust: they are machine code.")]
 pub struct CompileArgs {

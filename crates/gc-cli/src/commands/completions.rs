@@ -24,7 +24,8 @@ pub struct CompletionsArgs {
 /// If it cannot be printed.
 pub fn execute(args: &CompletionsArgs, registry: &Registry) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::grammar(registry), "reclaim", &mut script);
+    let name = registry.command_name();
+    clap_complete::generate(args.shell, &mut crate::grammar(registry), name, &mut script);
     std::io::stdout().write_all(&script)?;
     Ok(())
 }

@@ -3,13 +3,16 @@
 use crate::args;
 use crate::call::{self, Call};
 use crate::failure::misuse;
+use crate::imports::{self, ImportOptions};
+use crate::interrupt::InterruptOptions;
 use crate::options::EngineOptions;
-use crate::program::{self, Program};
+use crate::program::Program;
 use crate::registry::Registry;
 use crate::stats::{self, StatsFormat};
 use anyhow::{Context, Result};
 use clap::Args;
 use gc_conformance::stack::with_stack;
+use gc_hosts::{HostCtx, Stdio};
 use gc_wasm::{ExternType, FuncType, Instance, Module, Store};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -20,24 +23,35 @@ Values: each argument is read as its parameter's type. Results are printed one p
 the same form.
   i32, i64      -5, 0xff, 4294967295
   f32, f64      1.5, 1e-45, 0x1.8p1, inf, nan, -nan:0x1
+  v128          i32x4 0x1 -2 3 4; as an argument also i8x16, i16x8, i64x2, f32x4, f64x2
   references    null; i31:5; externref:7, a host value with a number
 Structs, arrays and functions are printed, as in (struct 1 (array 2 3)), but cannot be \
 arguments.";
 
+/// Help text for `reclaim run`.
+const HELP: &str = "\
+Examples:
+  reclaim run app.wasm -- -v notes.txt           a program with arguments
+  reclaim run app.wasm --dir data::/ --env LANG  with a directory and a variable
+  reclaim run lib.wat --invoke fib 20            one export
+  reclaim run app.wasm --preload env=lib.wasm    what `env` exports is in lib.wasm";
+
 /// Arguments of `reclaim run`.
 #[derive(Args, Debug)]
-#[command(after_help = VALUES)]
+#[command(after_help = format!("{HELP}\n\n{VALUES}"))]
 pub struct RunArgs {
     /// The module: binary (.wasm), text (.wat), or a file that `reclaim compile` wrote. You must
-    /// trust a compiled file, and give the --collector and --heap-max with which it was compiled.
+    /// trust a compiled file, and give the options for collector and heap with which it was compiled.
     #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
     /// Call an export: `NAME` with its arguments after the file's name, or `NAME(ARG, …)`. May be
     /// repeated. The calls are made in order in one instance. Without this option `_start` is
-    /// called. A module without `_start` must have a start function.
+    /// called. A module without `_start` must have a start function. Before the calls of this
+    /// option `_initialize` is called, if the module exports it.
     #[arg(long, value_name = "NAME or 'NAME(ARG, …)'", value_parser = args::text())]
     pub invoke: Vec<String>,
-    /// Arguments of the call, if there is one `--invoke NAME`.
+    /// Arguments of the call, if there is one `--invoke NAME`. Without `--invoke`, arguments of the
+    /// program; write them after `--`.
     #[arg(value_name = "ARGS", value_parser = args::text())]
     pub args: Vec<String>,
     /// Print on stderr what the heap did, after the run.
@@ -50,6 +64,12 @@ pub struct RunArgs {
         default_missing_value = "table"
     )]
     pub stats: Option<StatsFormat>,
+    /// How it is ended.
+    #[command(flatten)]
+    pub interrupt: InterruptOptions,
+    /// What it imports.
+    #[command(flatten)]
+    pub imports: ImportOptions,
     /// Collector and heap.
     #[command(flatten)]
     pub engine: EngineOptions,
@@ -61,20 +81,34 @@ pub struct RunArgs {
 /// Misuse: if the calls do not fit the module. Also if the module cannot be read, compiled or
 /// instantiated, or a call fails.
 pub fn execute(args: RunArgs, registry: &Registry) -> Result<()> {
-    let calls = call::parse_calls(&args.invoke, &args.args)?;
+    let (call_args, program_args) = match args.invoke.is_empty() {
+        true => (&[][..], &args.args[..]),
+        false => (&args.args[..], &[][..]),
+    };
+    let calls = call::parse_calls(&args.invoke, call_args)?;
+    args.interrupt.check(&args.engine.heap)?;
+    args.imports.check()?;
     let engine = args.engine.engine(registry)?;
+    let interrupter = args.interrupt.listen()?;
     with_stack(args.engine.heap.stack_bytes(), || {
         let module = Program::read(&args.file)?.compile(&engine)?;
-        program::check_imports(&module)?;
         let calls = match calls.is_empty() {
-            true => start(&module)?,
+            true => {
+                check_args(&args.imports, &module, program_args)?;
+                start(&module)?
+            }
             false => calls
                 .into_iter()
                 .map(|call| Ok((call.check(&module)?, call)))
                 .collect::<Result<Vec<_>>>()?,
         };
-        let mut store = Store::new(&engine, ())?;
-        let result = run(&mut store, &module, &calls);
+        let name = args.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let program_args = [&[name][..], program_args].concat();
+        let mut store = args.imports.store(&engine, program_args, Stdio::inherit())?;
+        let running = interrupter.begin(&store)?;
+        let result = run(&args.imports, &mut store, &module, &calls);
+        drop(running);
+        let result = result.map_err(|error| interrupter.explain(error));
         if let Some(format) = args.stats {
             let text = stats::show(
                 engine.collector().name(),
@@ -98,7 +132,8 @@ fn start(module: &Module) -> Result<Vec<(FuncType, Call)>> {
         Some(ExternType::Func(ty)) if ty.params().len() == 0 => Ok(vec![(ty, Call::start())]),
         Some(ExternType::Func(ty)) => Err(misuse(format!(
             "`_start` takes arguments, and so is not called by itself: call it with \
-             `--invoke '_start(…)'`; its type is {ty}"
+             `--invoke '_start(…)'`; its type is {}",
+            module.show_type(&ExternType::Func(ty))
         ))),
         _ if module.has_start_function() => Ok(Vec::new()),
         _ => Err(misuse(format!(
@@ -108,14 +143,53 @@ fn start(module: &Module) -> Result<Vec<(FuncType, Call)>> {
     }
 }
 
-fn run(store: &mut Store<()>, module: &Module, calls: &[(FuncType, Call)]) -> Result<()> {
-    let instance = program::instantiate(store, module)?;
+/// Checks that the program can read its arguments, if there are any.
+///
+/// # Errors
+/// Misuse: if it cannot.
+fn check_args(imports: &ImportOptions, module: &Module, args: &[String]) -> Result<()> {
+    let Some(first) = args.first() else { return Ok(()) };
+    if module.get_export("_start").is_none() {
+        return Err(misuse(format!(
+            "`{first}` is an argument without a call: name a function with `--invoke NAME`"
+        )));
+    }
+    if !imports.reads_args(module) {
+        return Err(misuse(format!(
+            "`{first}` is an argument for a program that imports nothing to read arguments with"
+        )));
+    }
+    Ok(())
+}
+
+fn run(
+    imports: &ImportOptions,
+    store: &mut Store<HostCtx>,
+    module: &Module,
+    calls: &[(FuncType, Call)],
+) -> Result<()> {
+    let instance = imports.instantiate(store, module)?;
+    if !calls.iter().any(|(_, call)| ["_start", "_initialize"].contains(&&*call.name)) {
+        imports::initialize(store, module, &instance)?;
+    }
     calls.iter().try_for_each(|(ty, call)| invoke(store, &instance, ty, call))
 }
 
 /// Makes one call and prints its results.
-fn invoke(store: &mut Store<()>, instance: &Instance, ty: &FuncType, call: &Call) -> Result<()> {
+///
+/// # Errors
+/// [`I32Exit`](gc_hosts::I32Exit) if the program ends itself. Also if the call fails.
+fn invoke(
+    store: &mut Store<HostCtx>,
+    instance: &Instance,
+    ty: &FuncType,
+    call: &Call,
+) -> Result<()> {
     let outcome = call.perform(store, instance, ty)?;
+    store.data_mut().moonbit.flush()?;
+    if let Some(exit) = outcome.exit {
+        return Err(exit.into());
+    }
     let mut out = io::stdout().lock();
     for result in &outcome.results {
         writeln!(out, "{result}").context("printing the results")?;

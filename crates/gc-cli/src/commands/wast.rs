@@ -4,7 +4,7 @@ use crate::args;
 use crate::failure::Failure;
 use crate::options::EngineOptions;
 use crate::registry::Registry;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use gc_conformance::scripts::{Report, run_script};
 use gc_conformance::stack::with_stack;
@@ -17,6 +17,9 @@ use std::path::PathBuf;
 Prints for each script the number of directives that passed, failed, and were skipped because \
 they need an unsupported feature; then each failure, and the number of skipped directives for \
 each reason. The exit status is 1 if a directive failed.
+
+Scripts can import the module `spectest` of the specification, and the function `gc` of the \
+module `reclaim`, which collects all garbage.
 
 Example:
   reclaim wast --collector null test/core/gc/*.wast")]
@@ -40,9 +43,9 @@ pub fn execute(args: &WastArgs, registry: &Registry) -> Result<()> {
         let mut out = std::io::stdout().lock();
         for path in &args.files {
             let name = path.display().to_string();
-            let report = std::fs::read_to_string(path)
+            let report = std::fs::read(path)
                 .with_context(|| format!("reading {name}"))
-                .and_then(|text| run_script(&engine, &name, &text));
+                .and_then(|bytes| run_script(&engine, &name, &script(&name, bytes)?));
             let report = report.unwrap_or_else(|error| Report::failed(&error));
             writeln!(out, "{name}: {}", report.summary())?;
             for failure in &report.failures {
@@ -59,4 +62,15 @@ pub fn execute(args: &WastArgs, registry: &Registry) -> Result<()> {
         Ok(())
     })?;
     if total.failures.is_empty() { Ok(()) } else { Err(Failure::Reported.into()) }
+}
+
+/// The text of the file `name`.
+///
+/// # Errors
+/// If it is no text.
+fn script(name: &str, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        anyhow!("{name} is no script: it is not text in UTF-8 (from byte {at} on)")
+    })
 }

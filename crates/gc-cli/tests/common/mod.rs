@@ -2,8 +2,12 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
+pub mod programs;
+
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// The result of a run of the command.
 pub struct Ran {
@@ -14,11 +18,44 @@ pub struct Ran {
 
 /// Runs the command.
 pub fn reclaim(args: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_reclaim"))
+    reclaim_with_input(args, "")
+}
+
+/// Runs the command with this standard input.
+pub fn reclaim_with_input(args: &[&str], input: &str) -> Ran {
+    ran(start(args, input))
+}
+
+/// As [`reclaim_with_input`], but ends the command after some time. It must print little.
+pub fn reclaim_within(limit: Duration, args: &[&str], input: &str) -> Option<Ran> {
+    let (mut child, began) = (start(args, input), Instant::now());
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > limit {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Some(ran(child))
+}
+
+fn start(args: &[&str], input: &str) -> Child {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_reclaim"))
         .args(args)
         .env_remove("RECLAIM_LOG")
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    // The command need not read its input.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child
+}
+
+fn ran(child: Child) -> Ran {
+    let output = child.wait_with_output().unwrap();
     Ran {
         status: output.status.code().expect("not ended by a signal"),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -58,3 +95,6 @@ pub fn file(name: &str, text: impl AsRef<[u8]>) -> String {
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
 }
+
+/// The names of the collectors.
+pub const COLLECTORS: [&str; 4] = ["null", "drc", "copying", "generational"];

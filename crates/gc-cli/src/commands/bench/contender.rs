@@ -1,9 +1,12 @@
 //! A collector in the comparison: its instance and the times of its runs.
 
-use crate::call::Call;
+use crate::call::{Call, Outcome};
 use crate::failure::Failure;
-use crate::program::{self, Program};
+use crate::imports::{self, ImportOptions, MissingImports};
+use crate::interrupt::{Interrupted, Interrupter};
+use crate::program::Program;
 use anyhow::{Error, Result, anyhow};
+use gc_hosts::{HostCtx, Stdio};
 use gc_wasm::{Engine, FuncType, GcStats, Instance, Module, PauseLog, Store};
 use std::time::{Duration, Instant};
 
@@ -28,13 +31,14 @@ pub(super) struct Entry {
 /// The store and the instance of a contender. They are dropped when it fails, so that its heap does
 /// not affect the others.
 struct Lane {
-    store: Store<()>,
+    store: Store<HostCtx>,
     instance: Instance,
     ty: FuncType,
 }
 
 pub(super) struct Contender<'a> {
     call: &'a Call,
+    interrupter: &'a Interrupter,
     lane: Option<Lane>,
     entry: Entry,
 }
@@ -43,8 +47,14 @@ impl<'a> Contender<'a> {
     /// Compiles the program and makes its instance. If that fails, only this contender fails.
     ///
     /// # Errors
-    /// If the program imports something. Misuse: if the call does not fit the program.
-    pub(super) fn new(engine: &Engine, program: &Program, call: &'a Call) -> Result<Contender<'a>> {
+    /// If the program imports what nothing provides. Misuse: if the call does not fit the program.
+    pub(super) fn new(
+        engine: &Engine,
+        program: &Program,
+        imports: &ImportOptions,
+        call: &'a Call,
+        interrupter: &'a Interrupter,
+    ) -> Result<Contender<'a>> {
         let entry = Entry {
             collector: engine.collector().name(),
             results: None,
@@ -54,29 +64,43 @@ impl<'a> Contender<'a> {
             pauses: PauseLog::default(),
             error: None,
         };
-        let mut contender = Contender { call, lane: None, entry };
+        let mut contender = Contender { call, interrupter, lane: None, entry };
         let begin = Instant::now();
         match program.compile(engine) {
             Ok(module) => {
                 contender.entry.compile = Some(begin.elapsed());
                 let ty = call.check(&module)?;
-                program::check_imports(&module)?;
-                contender.instantiate(engine, &module, ty);
+                contender.instantiate(imports, &module, ty)?;
             }
             Err(error) => contender.entry.error = Some(error),
         }
         Ok(contender)
     }
 
-    fn instantiate(&mut self, engine: &Engine, module: &Module, ty: FuncType) {
-        let lane = Store::new(engine, ()).and_then(|mut store| {
-            let instance = program::instantiate(&mut store, module)?;
+    /// Makes the store and the instance.
+    ///
+    /// # Errors
+    /// If the module imports what nothing provides. If it fails otherwise, only this contender fails.
+    fn instantiate(
+        &mut self,
+        imports: &ImportOptions,
+        module: &Module,
+        ty: FuncType,
+    ) -> Result<()> {
+        // Printing would be timed, and would be mixed with the table.
+        let store = imports.store(module.engine(), Vec::new(), Stdio::none());
+        let lane = store.and_then(|mut store| {
+            let _running = self.interrupter.begin(&store)?;
+            let instance = imports.instantiate(&mut store, module)?;
+            imports::initialize(&mut store, module, &instance)?;
             Ok(Lane { store, instance, ty })
         });
         match lane {
             Ok(lane) => self.lane = Some(lane),
-            Err(error) => self.entry.error = Some(error),
+            Err(error) if error.is::<MissingImports>() => return Err(error),
+            Err(error) => self.entry.error = Some(self.unless_interrupted(error)?),
         }
+        Ok(())
     }
 
     /// The collector's name.
@@ -90,7 +114,14 @@ impl<'a> Contender<'a> {
     /// Misuse: if an argument does not have its parameter's type.
     pub(super) fn run(&mut self) -> Result<Option<Vec<String>>> {
         let Some(lane) = &mut self.lane else { return Ok(None) };
-        match self.call.perform(&mut lane.store, &lane.instance, &lane.ty) {
+        let running = self.interrupter.begin(&lane.store)?;
+        let outcome = self.call.perform(&mut lane.store, &lane.instance, &lane.ty);
+        drop(running);
+        match outcome {
+            Ok(Outcome { exit: Some(exit), .. }) if exit.0 != 0 => {
+                self.fail(self.entry.times.len() + 1, exit.into());
+                Ok(None)
+            }
             Ok(outcome) => {
                 self.entry.times.push(outcome.took);
                 self.entry.results.get_or_insert_with(|| outcome.results.clone());
@@ -98,6 +129,7 @@ impl<'a> Contender<'a> {
             }
             Err(error) if error.is::<Failure>() => Err(error),
             Err(error) => {
+                let error = self.unless_interrupted(error)?;
                 self.fail(self.entry.times.len() + 1, error);
                 Ok(None)
             }
@@ -110,6 +142,12 @@ impl<'a> Contender<'a> {
         let [results, expected] = [results, expected].map(|all| all.join(", "));
         let error = anyhow!("the result is {results}, but {expected} under `{other}`");
         self.fail(self.entry.times.len(), error);
+    }
+
+    /// The error of the program, unless somebody interrupted it: that ends the comparison.
+    fn unless_interrupted(&self, error: Error) -> Result<Error> {
+        let error = self.interrupter.explain(error);
+        if error.is::<Interrupted>() { Err(error) } else { Ok(error) }
     }
 
     fn fail(&mut self, run: usize, error: Error) {

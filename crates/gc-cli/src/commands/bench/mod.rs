@@ -11,6 +11,8 @@ use crate::args;
 use crate::call::{self, Call};
 use crate::commands::run::VALUES;
 use crate::failure::{self, Failure};
+use crate::imports::ImportOptions;
+use crate::interrupt::InterruptOptions;
 use crate::options::HeapOptions;
 use crate::program::Program;
 use crate::registry::Registry;
@@ -21,6 +23,7 @@ use gc_conformance::stack::with_stack;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 const ABOUT: &str = "\
 Each collector makes all its runs in one instance. The collectors take turns, one run each. \
@@ -29,7 +32,8 @@ prints it as `first`. Collections, pauses and bytes are sums over all runs. Comp
 arguments and printing results are not timed.
 
 If a collector fails, its error is printed and the others continue. A collector that frees \
-nothing keeps the garbage of all its runs. Results that differ from those of the first \
+nothing keeps the garbage of all its runs. What the program prints is lost, and its input is \
+empty. Results that differ from those of the first \
 collector that did not fail are an error. In both cases the exit status is 1.
 
 Examples:
@@ -64,9 +68,16 @@ pub struct BenchArgs {
         long,
         value_name = "NAMES",
         value_delimiter = ',',
+        default_value = "all",
         help_heading = "Collector, heap and stack"
     )]
     pub collector: Vec<String>,
+    /// How it is ended.
+    #[command(flatten)]
+    pub interrupt: InterruptOptions,
+    /// What it imports.
+    #[command(flatten)]
+    pub imports: ImportOptions,
     /// The heaps and the stack.
     #[command(flatten)]
     pub heap: HeapOptions,
@@ -80,7 +91,10 @@ pub struct BenchArgs {
 pub fn execute(args: &BenchArgs, registry: &Registry) -> Result<()> {
     let calls = call::parse_calls(args.invoke.as_slice(), &args.args)?;
     let call = calls.into_iter().next().unwrap_or_else(Call::start);
+    args.imports.check()?;
+    args.interrupt.check(&args.heap)?;
     let collectors = registry.choose_all(&args.collector)?;
+    let interrupter = args.interrupt.listen()?;
     with_stack(args.heap.stack_bytes(), || {
         let program = Program::read(&args.file)?;
         let engines = collectors.iter().map(|collector| args.heap.engine(collector));
@@ -92,26 +106,34 @@ pub fn execute(args: &BenchArgs, registry: &Registry) -> Result<()> {
         let mut contenders = Vec::new();
         for engine in &engines {
             progress.set_message(format!("compiling under {}", engine.collector().name()));
-            contenders.push(Contender::new(engine, &program, &call)?);
+            let contender = Contender::new(engine, &program, &args.imports, &call, &interrupter);
+            contenders.push(contender?);
         }
         race(&mut contenders, args.runs, &progress)?;
         progress.finish_and_clear();
         let entries: Vec<_> = contenders.into_iter().map(Contender::finish).collect();
         let text = match args.json {
-            true => report::json(&entries),
-            false => report::table(&call, args.runs, &entries),
+            true => Some(report::json(&entries)),
+            // A table of failures says nothing that the errors do not say.
+            false if entries.iter().all(|entry| entry.error.is_some()) => None,
+            false => Some(report::table(&call, args.runs, &entries)),
         };
-        writeln!(io::stdout(), "{text}")?;
+        if let Some(text) = text {
+            writeln!(io::stdout(), "{text}")?;
+        }
         say_errors(&entries)
     })
 }
 
 /// A progress bar on stderr if stderr is a terminal, otherwise nothing.
 fn progress_bar(collectors: usize, runs: u32) -> Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {msg}")?;
-    Ok(ProgressBar::new(collectors as u64 * u64::from(runs))
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {msg}, {elapsed}")?;
+    let bar = ProgressBar::new(collectors as u64 * u64::from(runs))
         .with_style(style)
-        .with_finish(ProgressFinish::AndClear))
+        .with_finish(ProgressFinish::AndClear);
+    // The time goes on while a run goes on.
+    bar.enable_steady_tick(Duration::from_millis(100));
+    Ok(bar)
 }
 
 /// Runs the contenders in turns until each has made its runs or failed.
@@ -161,6 +183,7 @@ fn say_errors(entries: &[Entry]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::interrupt::Interrupter;
     use gc_conformance::message::one_line;
     use gc_wasm::{Collector, Config, Engine};
     use std::path::Path;
@@ -168,6 +191,7 @@ mod tests {
     /// Runs programs with these bodies, one for each collector.
     fn raced(bodies: &[&str], runs: u32) -> Vec<Entry> {
         let call = Call { name: "f".to_owned(), args: Vec::new() };
+        let interrupter = Interrupter::default();
         let contenders = bodies.iter().zip(Collector::all()).map(|(body, collector)| {
             let engine = Engine::new(Config::new().collector(collector)).unwrap();
             let text = format!(
@@ -175,7 +199,8 @@ mod tests {
                     (global.set $runs (i32.add (global.get $runs) (i32.const 1))) {body}))"#
             );
             let program = Program::parse(Path::new("test.wat"), text.as_bytes()).unwrap();
-            Contender::new(&engine, &program, &call).unwrap()
+            let imports = ImportOptions::default();
+            Contender::new(&engine, &program, &imports, &call, &interrupter).unwrap()
         });
         let mut contenders: Vec<_> = contenders.collect();
         race(&mut contenders, runs, &ProgressBar::hidden()).unwrap();

@@ -111,8 +111,14 @@ pub(super) fn table(call: &Call, runs: u32, entries: &[Entry]) -> String {
         Some(results) if !results.is_empty() => format!(" = {}", results.join(", ")),
         _ => String::new(),
     };
-    let runs = if runs == 1 { "1 run".to_owned() } else { format!("{runs} runs each") };
-    let mut text = format!("{call}{results}, {runs}\n\n{}", table.trim_fmt());
+    let (made, all) = match runs {
+        1 => ("1 run".to_owned(), String::new()),
+        _ => (
+            format!("{runs} runs each"),
+            format!("\n\ntimes are of one run; collections, pauses and bytes of all {runs} runs"),
+        ),
+    };
+    let mut text = format!("{call}{results}, {made}\n\n{}{all}", table.trim_fmt());
     if let Some(comparison) = comparison(entries) {
         text.push_str(&format!("\n\n{comparison}"));
     }

@@ -1,0 +1,213 @@
+//! Programs of toolchains, run as a user runs them: those of `tests/toolchains`, and the larger ones
+//! in a folder beside the project, if it exists. Each runs under every collector, and under zeal
+//! with the least N at which it finishes in reasonable time. N is printed.
+
+mod common;
+
+use common::programs::{cases, toolchain};
+use common::{COLLECTORS, Ran, reclaim, reclaim_with_input, reclaim_within};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a run with zeal may take, unless it is the last one.
+const LIMIT: Duration = Duration::from_secs(6);
+
+/// How long the last one may take. A busy machine compiles a large program in half a minute.
+const LAST_LIMIT: Duration = Duration::from_secs(300);
+
+/// The N that are tried. The last ones are there for a busy machine.
+const ZEAL: [&str; 5] = ["1", "10", "100", "10000", "1000000"];
+
+/// How to run a program: everything after the file's name, its standard input, and what must come
+/// of it.
+struct Expected<'a> {
+    args: &'a [&'a str],
+    input: &'a str,
+    status: i32,
+    stdout: &'a str,
+    stderr: &'a str,
+}
+
+impl Expected<'_> {
+    fn run(&self, module: &str, options: &[&str]) -> Ran {
+        reclaim_with_input(&[&["run", module], options, self.args].concat(), self.input)
+    }
+
+    #[track_caller]
+    fn check(&self, ran: &Ran, what: &str) {
+        let expected = (self.status, self.stdout, self.stderr);
+        assert_eq!((ran.status, &*ran.stdout, &*ran.stderr), expected, "{what}");
+    }
+
+    /// Runs it under every collector.
+    #[track_caller]
+    fn everywhere(&self, module: &str) {
+        for collector in COLLECTORS {
+            let what = format!("{module} under {collector}");
+            self.check(&self.run(module, &["--collector", collector]), &what);
+        }
+    }
+
+    /// Runs it under zeal with every collector: with the least N at which it finishes in time.
+    #[track_caller]
+    fn with_zeal(&self, module: &str) {
+        let name = Path::new(module).file_name().unwrap_or_default().display();
+        for collector in COLLECTORS {
+            let finished = ZEAL.iter().any(|n| {
+                let options = ["run", module, "--collector", collector, "--gc-zeal", n];
+                let began = Instant::now();
+                let args = [&options, self.args].concat();
+                let limit = if Some(n) == ZEAL.last() { LAST_LIMIT } else { LIMIT };
+                let Some(ran) = reclaim_within(limit, &args, self.input) else { return false };
+                self.check(&ran, &format!("{module} under {collector}, zeal {n}"));
+                eprintln!("{name}: {collector}, zeal {n}: {:?}", began.elapsed());
+                true
+            });
+            assert!(finished, "{module} under {collector} takes too long under zeal");
+        }
+    }
+}
+
+/// A program that prints `stdout` and ends with success.
+fn prints<'a>(args: &'a [&'a str], stdout: &'a str) -> Expected<'a> {
+    Expected { args, input: "", status: 0, stdout, stderr: "" }
+}
+
+// ---- programs of the project --------------------------------------------------
+
+#[test]
+fn scheme_of_hoot() {
+    let expected = Expected {
+        input: "one line\n",
+        ..prints(
+            &["--invoke", "main"],
+            "\
+30! = 265252859812191058636308480000000
+quotient 870, remainder 790627
+gcd 67108864, modulo 74
+exact 100000000000000000000, inexact 2.43290200817664e18
+less #t#t#t
+text -123456789012345678901234567890 980553f0db2fd09de3c9
+weak (10 20 30)none
+matched 030 #f
+string STRASSE ÄÖÜ 7
+caught enough
+input one line #t
+",
+        )
+    };
+    let module = &toolchain("hoot/numbers.wasm");
+    expected.everywhere(module);
+    expected.with_zeal(module);
+}
+
+#[test]
+fn ocaml() {
+    let expected = Expected {
+        args: &["--", "a", "ä b"],
+        input: "one\ntwo\n",
+        status: 3,
+        stdout: "\
+args: a,ä b
+words: 49, w4: 61
+too long: x 1000
+fib 20 = 6765, pi = 3.141593, -9223372036709301616
+digest: ebfbd312d3f2a455a4f09e36f3f5955e
+line: ONE
+line: TWO
+end
+",
+        stderr: "",
+    };
+    let module = &toolchain("ocaml/trees.wasm");
+    expected.everywhere(module);
+    expected.with_zeal(module);
+}
+
+#[test]
+fn rust() {
+    let module = &toolchain("rust/words.wasm");
+    let expected = Expected {
+        input: "b a\nB c\u{e4}\n",
+        ..prints(&["--env", "GREETING=hello"], "a: 1\nb: 2\ncä: 1\n3 words, Ok(\"hello\")\n")
+    };
+    expected.everywhere(module);
+    Expected {
+        args: &["--", "/none"],
+        input: "",
+        status: 5,
+        stdout: "",
+        stderr: "/none: NotFound\n",
+    }
+    .everywhere(module);
+}
+
+#[test]
+fn zig() {
+    let module = &toolchain("zig/sums.wasm");
+    let stderr = "fib(50) = 12586269025, sum(4) = 2.083333\n";
+    Expected { stderr, ..prints(&[], "") }.everywhere(module);
+    prints(&["--invoke", "fib(50)", "--invoke", "sum(4)"], "12586269025\n2.083333333333333\n")
+        .everywhere(module);
+}
+
+#[test]
+fn assemblyscript() {
+    let module = &toolchain("assemblyscript/lib.wasm");
+    let calls = ["--invoke", "list(1000)", "--invoke", "words(100)", "--invoke", "half(2)"];
+    prints(&calls, "499500\n17006\n0.7071067811865476\n").everywhere(module);
+    let ran = reclaim(&["run", module, "--invoke", "fails(4)"]);
+    ran.fails(1, &["aborted: more than three in lib.ts(31:"]);
+}
+
+// ---- programs beside the project ----------------------------------------------
+
+/// Runs every case under every collector, and the first one under zeal.
+#[track_caller]
+fn run_shared(toolchain: &str) {
+    let Some(cases) = cases(toolchain) else { return };
+    let mut before = String::new();
+    for case in cases {
+        let stdout = format!("{}\n", case.result);
+        let args: Vec<&str> = case.options.iter().map(String::as_str).collect();
+        let expected = prints(&args, &stdout);
+        let first = case.module != before;
+        if first {
+            before.clone_from(&case.module);
+        }
+        expected.everywhere(&case.module);
+        if first {
+            expected.with_zeal(&case.module);
+        }
+    }
+}
+
+#[test]
+fn shared_programs_of_moonbit() {
+    run_shared("moonbit_");
+}
+
+#[test]
+fn shared_programs_of_ocaml() {
+    run_shared("ocaml_");
+}
+
+#[test]
+fn shared_programs_of_hoot() {
+    run_shared("hoot_");
+}
+
+#[test]
+fn shared_programs_of_kotlin() {
+    run_shared("kotlin_");
+}
+
+/// Nothing in the folder is forgotten.
+#[test]
+fn all_shared_programs_are_run() {
+    for case in cases("").unwrap_or_default() {
+        let name = Path::new(&case.module).file_name().unwrap().to_str().unwrap();
+        let known = ["moonbit_", "ocaml_", "hoot_", "kotlin_"];
+        assert!(known.iter().any(|known| name.starts_with(known)), "{name}");
+    }
+}
