@@ -46,7 +46,7 @@ pub mod values;
 #[cfg(feature = "suite")]
 mod suite;
 #[cfg(feature = "suite")]
-pub use suite::{embedding, main, programs, random, run, sandbox, spec, trials};
+pub use suite::{conclude, embedding, main, programs, random, run, sandbox, spec, trials};
 
 /// Defines the `main` of a test target without a harness. It runs the whole suite for each
 /// [`Collector`](gc_wasm::Collector) argument.

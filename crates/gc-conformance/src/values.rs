@@ -4,8 +4,10 @@
 //! |---|---|
 //! | integers | decimal; arguments may be hexadecimal or unsigned |
 //! | floats | the shortest decimal that gives the same value when read; `inf`, `nan`, `nan:0x…` |
+//! | vectors | `i32x4 0x00000001 0x00000002 0x00000003 0x00000004`; arguments may have other lanes: `f64x2 1 -0.5` |
 //! | null of any kind | `null` |
 //! | unboxed integers | `i31:5` |
+//! | a string of JavaScript | `"text"`, as in Rust; not as an argument |
 //! | a host value in an externref | `externref:7`, a number of 32 bits |
 //! | structs, arrays, functions | `(struct 1 2)`, `(array 1 2)`, `(func …)`; not as arguments |
 //!
@@ -13,8 +15,12 @@
 //! one. Both are converted, also when they are printed.
 
 use anyhow::{Result, bail};
-use gc_wasm::{AnyRef, AsContextMut, ExternRef, I31, Rooted, Val, ValType};
-use std::fmt::Write;
+use gc_wasm::{
+    AnyRef, ArrayRef, ArrayType, AsContextMut, ExternRef, I31, Mutability, Rooted, StorageType,
+    V128, Val, ValType,
+};
+use std::fmt::{self, Write};
+use wast::core::V128Const;
 use wast::parser::{self, Parse, ParseBuffer};
 use wast::token::{F32, F64};
 
@@ -30,23 +36,69 @@ fn parse_number<T: for<'a> Parse<'a>>(text: &str) -> Option<T> {
 ///
 /// # Errors
 /// If it is not such a value, or the heap is full. The message says what was expected.
-pub fn parse(mut store: impl AsContextMut, text: &str, ty: &ValType) -> Result<Val> {
+pub fn parse(store: impl AsContextMut, text: &str, ty: &ValType) -> Result<Val> {
+    parse_as(store, text, ty, ty)
+}
+
+/// As [`parse`], with another text for the type in the message.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_as(
+    mut store: impl AsContextMut,
+    text: &str,
+    ty: &ValType,
+    shown: &dyn fmt::Display,
+) -> Result<Val> {
     let text = text.replace(MINUS, "-");
     let number = match ty {
         ValType::I32 => parse_number(&text).map(Val::I32),
         ValType::I64 => parse_number(&text).map(Val::I64),
         ValType::F32 => parse_number::<F32>(&text).map(|value| Val::F32(value.bits)),
         ValType::F64 => parse_number::<F64>(&text).map(|value| Val::F64(value.bits)),
-        ValType::Ref(_) => return parse_ref(&mut store, &text, ty),
-        ValType::V128 => None,
+        ValType::Ref(_) => return parse_ref(&mut store, &text, ty, shown),
+        ValType::V128 => parse_number::<V128Const>(&text)
+            .map(|value| Val::V128(u128::from_le_bytes(value.to_le_bytes()).into())),
     };
     match number {
         Some(value) => Ok(value),
-        None => bail!("expected a value of type {ty}, got `{text}`"),
+        None if *ty == ValType::V128 => bail!(
+            "expected a value of type {ty}, got `{text}`: a vector must be lanes, as in `i32x4 1 2 \
+             3 4` or `f64x2 1 2.5`"
+        ),
+        None => bail!("expected a value of type {ty}, got `{text}`{}", why_not(&text, ty)),
     }
 }
 
-fn parse_ref(store: &mut impl AsContextMut, text: &str, ty: &ValType) -> Result<Val> {
+/// Why a text is not a number of type `ty`, to be added to the message.
+fn why_not(text: &str, ty: &ValType) -> &'static str {
+    let range = match ty {
+        ValType::I32 => ": it is out of range, which is -2147483648 to 4294967295",
+        ValType::I64 => {
+            ": it is out of range, which is -9223372036854775808 to 18446744073709551615"
+        }
+        _ => return ": it is not a number",
+    };
+    let digits = text.trim_start_matches(['+', '-']);
+    let (digits, is_digit) = match digits.strip_prefix("0x") {
+        Some(digits) => (digits, char::is_ascii_hexdigit as fn(&char) -> bool),
+        None => (digits, char::is_ascii_digit as fn(&char) -> bool),
+    };
+    if !digits.is_empty() && digits.chars().all(|c| is_digit(&c)) {
+        range
+    } else if parse_number::<F64>(text).is_some() {
+        ": it is not an integer"
+    } else {
+        ": it is not a number"
+    }
+}
+
+fn parse_ref(
+    store: &mut impl AsContextMut,
+    text: &str,
+    ty: &ValType,
+    shown: &dyn fmt::Display,
+) -> Result<Val> {
     let external = ty.matches(&ValType::EXTERNREF);
     let value = if text == "null" {
         ty.as_ref().map(|ty| Val::null_ref(ty.heap_type()))
@@ -78,9 +130,9 @@ fn parse_ref(store: &mut impl AsContextMut, text: &str, ty: &ValType) -> Result<
     };
     match value {
         Some(value) if value.ty(&mut *store)?.matches(ty) => Ok(value),
-        Some(_) => bail!("expected a value of type {ty}, got `{text}`"),
+        Some(_) => bail!("expected a value of type {shown}, got `{text}`"),
         None => bail!(
-            "expected a value of type {ty}, got `{text}`: a reference must be `null`, `i31:N` or \
+            "expected a value of type {shown}, got `{text}`: a reference must be `null`, `i31:N` or \
              `externref:N`"
         ),
     }
@@ -106,8 +158,17 @@ struct Printer<S> {
 impl<S> Printer<S> {
     /// The maximum number of fields and elements that are printed for a value.
     const BUDGET: usize = 64;
+    /// The maximum number of code units that are printed for a string.
+    const UNITS: u32 = 1024;
     /// The maximum depth of nested objects. Objects may be deep or cyclic.
     const DEPTH: usize = 4;
+}
+
+/// Whether arrays of this type are strings of JavaScript, if they are external: their elements are
+/// code units that never change.
+fn is_string(ty: &ArrayType) -> bool {
+    let element = ty.field_type();
+    *element.element_type() == StorageType::I16 && element.mutability() == Mutability::Const
 }
 
 impl<S: AsContextMut> Printer<S> {
@@ -117,13 +178,21 @@ impl<S: AsContextMut> Printer<S> {
             Val::I64(value) => self.word(&value.to_string()),
             Val::F32(bits) => self.word(&show_f32(*bits)),
             Val::F64(bits) => self.word(&show_f64(*bits)),
-            Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) => self.word("null"),
+            Val::V128(value) => self.word(&show_v128(*value)),
+            Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) | Val::ExnRef(None) => {
+                self.word("null");
+            }
             Val::FuncRef(Some(func)) => {
                 let ty = func.ty(&self.store)?;
                 self.word(&ty.to_string());
             }
             Val::ExternRef(Some(external)) => self.external(external, depth)?,
             Val::AnyRef(Some(internal)) => self.internal(internal, depth)?,
+            Val::ExnRef(Some(exn)) => {
+                self.text.push_str("(exn");
+                let count = exn.ty(&self.store)?.fields().len();
+                self.items(count, depth, |store, i| exn.field(store, i))?;
+            }
         }
         Ok(())
     }
@@ -135,8 +204,27 @@ impl<S: AsContextMut> Printer<S> {
             Some(None) => self.word("(externref)"),
             None => {
                 let internal = AnyRef::convert_extern(&self.store, *external)?;
-                self.internal(&internal, depth)?;
+                match internal.as_array(&self.store)? {
+                    Some(array) if is_string(&array.ty(&self.store)?) => self.string(&array)?,
+                    _ => self.internal(&internal, depth)?,
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// Prints a string of JavaScript, or its beginning if it is long.
+    fn string(&mut self, array: &Rooted<ArrayRef>) -> Result<()> {
+        let count = array.len(&self.store)?;
+        let shown = count.min(Self::UNITS);
+        let units = (0..shown).map(|i| {
+            let unit = array.get_element(&mut self.store, i)?;
+            Ok(unit.i32().unwrap_or_default() as u16)
+        });
+        let units = units.collect::<Result<Vec<u16>>>()?;
+        write!(self.text, "{:?}", String::from_utf16_lossy(&units))?;
+        if shown < count {
+            write!(self.text, " …{} more", count - shown)?;
         }
         Ok(())
     }
@@ -204,6 +292,12 @@ pub fn show_f64(bits: u64) -> String {
     }
 }
 
+/// The text of a vector: four lanes of 32 bits, in hexadecimal.
+pub fn show_v128(value: V128) -> String {
+    let lane = |lane: u32| (value.as_u128() >> (32 * lane)) as u32;
+    format!("i32x4 {:#010x} {:#010x} {:#010x} {:#010x}", lane(0), lane(1), lane(2), lane(3))
+}
+
 fn show_nan(negative: bool, payload: u64, canonical: u64) -> String {
     let sign = if negative { "-" } else { "" };
     match payload == canonical {
@@ -215,10 +309,7 @@ fn show_nan(negative: bool, payload: u64, canonical: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gc_wasm::{
-        ArrayRef, ArrayType, Config, Engine, FieldType, HeapType, Mutability, RefType, StorageType,
-        Store, StructRef, StructType,
-    };
+    use gc_wasm::{Config, Engine, FieldType, HeapType, RefType, Store, StructRef, StructType};
 
     fn store() -> Store<()> {
         Store::new(&Engine::new(&Config::new()).unwrap(), ()).unwrap()
@@ -251,6 +342,13 @@ mod tests {
                 ValType::F64,
                 &["0.1", "-0.0", "1e300", "5e-324", "inf", "nan", "-nan:0x8000000000001"],
             ),
+            (
+                ValType::V128,
+                &[
+                    "i32x4 0x00000000 0x00000000 0x00000000 0x00000000",
+                    "i32x4 0x00000001 0xffffffff 0x7fffffff 0x80000000",
+                ],
+            ),
         ] {
             for text in texts {
                 let value = parse(&mut store, text, &ty).unwrap();
@@ -265,6 +363,27 @@ mod tests {
             (ValType::I64, "1_000", "1000"),
             (ValType::F32, "1", "1.0"),
             (ValType::F64, "-0x1.8p1", "-3.0"),
+            (
+                ValType::V128,
+                "i8x16 1 0 0 0 -1 -1 -1 -1 0 0 0 0 0 0 0 0",
+                "i32x4 0x00000001 0xffffffff 0x00000000 0x00000000",
+            ),
+            (
+                ValType::V128,
+                "i16x8 1 2 3 4 5 6 7 8",
+                "i32x4 0x00020001 0x00040003 0x00060005 0x00080007",
+            ),
+            (ValType::V128, "i64x2 1 -1", "i32x4 0x00000001 0x00000000 0xffffffff 0xffffffff"),
+            (
+                ValType::V128,
+                "f32x4 1 0 nan -0",
+                "i32x4 0x3f800000 0x00000000 0x7fc00000 0x80000000",
+            ),
+            (
+                ValType::V128,
+                "f64x2 1 \u{2212}0.5",
+                "i32x4 0x00000000 0x3ff00000 0x00000000 0xbfe00000",
+            ),
         ] {
             let value = parse(&mut store, text, &ty).unwrap();
             assert_eq!(print(&mut store, &value).unwrap(), printed, "{text}");
@@ -301,11 +420,16 @@ mod tests {
             (ValType::I32, "4294967296"),
             (ValType::I32, "1.5"),
             (ValType::I32, "one"),
+            (ValType::I32, "4294967296"),
             (ValType::I32, ""),
             (ValType::I32, "1 2"),
             (ValType::I64, "null"),
             (ValType::F32, "0x"),
             (ValType::F64, "nan:0x0"),
+            (ValType::V128, "5"),
+            (ValType::V128, "i32x4 1 2 3"),
+            (ValType::V128, "i8x16 1 2 3 4"),
+            (ValType::V128, "i32x4 1 2 3 4294967296"),
             (ValType::FUNCREF, "i31:5"),
             (ValType::FUNCREF, "externref:5"),
             (ValType::STRUCTREF, "i31:5"),
@@ -317,6 +441,23 @@ mod tests {
         ] {
             let error = parse(&mut store, text, &ty).unwrap_err().to_string();
             assert!(error.contains("expected"), "{ty} `{text}`: {error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_number_is_wrong_for_a_reason() {
+        let mut store = store();
+        for (ty, text, why) in [
+            (ValType::I32, "abc", "it is not a number"),
+            (ValType::I32, "99999999999", "it is out of range, which is -2147483648 to 4294967295"),
+            (ValType::I32, "-0x80000001", "it is out of range"),
+            (ValType::I64, "18446744073709551616", "it is out of range, which is -92233"),
+            (ValType::I32, "1.5", "it is not an integer"),
+            (ValType::I64, "0x", "it is not a number"),
+            (ValType::F64, "many", "it is not a number"),
+        ] {
+            let error = parse(&mut store, text, &ty).unwrap_err().to_string();
+            assert!(error.contains(why), "{ty} `{text}`: {error}");
         }
     }
 

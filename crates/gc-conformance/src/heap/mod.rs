@@ -26,6 +26,7 @@ mod hostile;
 mod stress;
 #[cfg(feature = "suite")]
 mod trials;
+mod weak;
 
 #[cfg(feature = "suite")]
 pub use trials::trials;
@@ -33,7 +34,7 @@ pub use trials::trials;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest, GcRootsList, HeapError,
-    HeapMemory, TraceRoots,
+    HeapMemory, TraceRoots, WeakTable,
 };
 use gc_testkit::mutator::{Mutator, Slots};
 use gc_testkit::place::Place;
@@ -76,6 +77,7 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
         barriers::CHECKS,
         collection::CHECKS,
         host_values::CHECKS,
+        weak::CHECKS,
         stress::CHECKS,
         hostile::CHECKS,
     ];
@@ -197,6 +199,7 @@ fn expect_live(mutator: &mut Mutator, subject: &Subject<'_>, live: u64, ever: u6
 struct Raw {
     heap: Box<dyn GcHeap>,
     host_data: ExternRefHostDataTable,
+    weak: WeakTable,
     roots: GcRootsList,
     slots: Slots,
 }
@@ -211,7 +214,8 @@ impl Raw {
         Schema::fixed().register(&mut *heap);
         let (mut slots, mut roots) = (Slots::default(), GcRootsList::default());
         slots.register(&mut roots);
-        Ok(Raw { heap, host_data: ExternRefHostDataTable::default(), roots, slots })
+        let (host_data, weak) = Default::default();
+        Ok(Raw { heap, host_data, weak, roots, slots })
     }
 
     /// Begins a collection that the host asks for.
@@ -223,7 +227,8 @@ impl Raw {
     fn collection_for(&mut self, cause: GcCause) -> Result<Box<dyn GarbageCollection<'_> + '_>> {
         self.roots.clear_stack();
         self.slots.trace_stack(&mut self.roots)?;
-        Ok(self.heap.gc(GcRequest::new(cause, &mut self.roots, &mut self.host_data)))
+        let Raw { heap, host_data, weak, roots, .. } = self;
+        Ok(heap.gc(GcRequest::new(cause, roots, host_data, weak)))
     }
 
     /// Allocates a node for a handle.

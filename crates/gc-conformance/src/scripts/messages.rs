@@ -17,6 +17,7 @@ fn aliases(trap: Trap) -> &'static [&'static str] {
             "null array reference",
             "null function reference",
             "null i31 reference",
+            "null exception reference",
         ],
         // The interpreter adds the index of the element.
         Trap::IndirectCallToNull => &["uninitialized element "],

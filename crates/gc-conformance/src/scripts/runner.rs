@@ -2,8 +2,10 @@
 
 use super::{expect, messages, proposals, spectest};
 use crate::message::one_line;
-use anyhow::{Context, Error, Result, anyhow, bail};
-use gc_wasm::{Engine, Extern, Instance, Module, RootScope, Store, Trap, Val};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
+use gc_wasm::{
+    AsContextMut, Engine, Extern, Instance, Module, RootScope, Store, ThrownException, Trap, Val,
+};
 use std::collections::HashMap;
 use std::fmt;
 use wast::token::Id;
@@ -93,12 +95,16 @@ impl Runner {
     pub(crate) fn new(engine: &Engine) -> Result<Runner> {
         let mut store = Store::new(engine, ())?;
         let spectest = Registered::Host(spectest::exports(&mut store)?);
+        let reclaim = Registered::Host(spectest::reclaim_exports(&mut store)?);
         let script = Script {
             engine: engine.clone(),
             current: None,
             instances: HashMap::new(),
             definitions: HashMap::new(),
-            registered: HashMap::from([("spectest".to_owned(), spectest)]),
+            registered: HashMap::from([
+                ("spectest".to_owned(), spectest),
+                ("reclaim".to_owned(), reclaim),
+            ]),
         };
         Ok(Runner { store, script })
     }
@@ -173,9 +179,12 @@ impl Script {
             }
             WastDirective::AssertInvalidCustom { .. }
             | WastDirective::AssertMalformedCustom { .. } => {
-                Err(skip("is about custom sections, which are not read"))
+                Err(skip("is about custom sections, in which nothing is an error"))
             }
-            WastDirective::AssertException { .. } => Err(skip("needs exception-handling")),
+            WastDirective::AssertException { exec, .. } => {
+                let result = self.execute(store, exec);
+                assert_exception(store, result).context("assert_exception")
+            }
             WastDirective::AssertSuspension { .. } => Err(skip("needs stack-switching")),
             WastDirective::Thread(_) | WastDirective::Wait { .. } => Err(skip("needs threads")),
         }
@@ -297,10 +306,19 @@ impl Script {
 
     /// The message is not compared, because every parser has other messages.
     fn assert_rejected(&self, mut module: QuoteWat<'_>, message: &str) -> Result<()> {
-        let Ok(bytes) = module.encode() else { return Ok(()) };
+        let bytes = match module.encode() {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                // With the text, the message shows the line.
+                let text = error.to_string();
+                let has_place = text.contains("at byte offset") || text.contains("-->");
+                ensure!(has_place, "`{text}` does not say where");
+                return Ok(());
+            }
+        };
         match Module::from_binary(&self.engine, &bytes) {
             Ok(_) => bail!("expected `{message}`, but the module compiled"),
-            Err(_) => Ok(()),
+            Err(error) => says_where(&bytes, &error),
         }
     }
 
@@ -325,6 +343,17 @@ impl Script {
     }
 }
 
+/// Fails unless the error of a module says where it is: the offset in bytes, and the section or
+/// function.
+fn says_where(bytes: &[u8], error: &anyhow::Error) -> Result<()> {
+    let text = one_line(error);
+    let in_header = bytes.len() < 8 || !bytes.starts_with(b"\0asm\x01\0\0\0");
+    let has_offset = text.contains("at offset 0x");
+    let has_part = text.contains("section") || text.starts_with("function ");
+    ensure!(in_header || has_offset && has_part, "`{text}` does not say where");
+    Ok(())
+}
+
 /// Fails unless `result` is the expected trap. Returns the trap.
 fn assert_trap(store: &mut Scope<'_>, result: Result<Vec<Val>>, expected: &str) -> Result<Trap> {
     let error = match result {
@@ -339,6 +368,23 @@ fn assert_trap(store: &mut Scope<'_>, result: Result<Vec<Val>>, expected: &str) 
             bail!("expected the trap `{expected}`, got the error `{}`", one_line(&error))
         }
     }
+}
+
+/// Fails unless `result` is an exception that was not caught.
+fn assert_exception(store: &mut Scope<'_>, result: Result<Vec<Val>>) -> Result<()> {
+    let error = match result {
+        Ok(values) => bail!("expected an exception, got {}", show(store, &values)?),
+        Err(error) if error.is::<Skip>() => return Err(error),
+        Err(error) => error,
+    };
+    ensure!(
+        error.is::<ThrownException>(),
+        "expected an exception, got the error `{}`",
+        one_line(&error)
+    );
+    let exception = store.as_context_mut().take_pending_exception();
+    exception.context("the exception is not pending")?;
+    Ok(())
 }
 
 fn encode(mut module: Wat<'_>) -> Result<Vec<u8>> {

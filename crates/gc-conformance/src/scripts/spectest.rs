@@ -1,10 +1,10 @@
-//! The module `spectest`, from which scripts may import: functions that print (here to the log),
-//! globals, a table and a memory.
+//! The modules from which scripts may import: `spectest` with functions that print (here to the
+//! log), globals, tables and a memory; and `reclaim` with the function `gc`, which collects.
 
 use anyhow::Result;
 use gc_wasm::{
-    AsContextMut, Extern, Func, FuncType, Global, GlobalType, Memory, MemoryType, Mutability,
-    Store, Table, TableType, Val, ValType,
+    AsContextMut, Caller, Extern, Func, FuncType, Global, GlobalType, Memory, MemoryType,
+    Mutability, Store, Table, TableType, Val, ValType,
 };
 use std::collections::HashMap;
 
@@ -45,10 +45,24 @@ pub(crate) fn exports(store: &mut Store<()>) -> Result<HashMap<String, Extern>> 
         exports.insert(name.to_owned(), global.into());
     }
     let funcref = ValType::FUNCREF.as_ref().expect("a reference type").clone();
-    let table = TableType::new(funcref, 10, Some(20));
-    let table = Table::new(&mut *store, table, Val::FuncRef(None))?;
-    exports.insert("table".to_owned(), table.into());
+    let tables = [
+        ("table", TableType::new(funcref.clone(), 10, Some(20))),
+        ("table64", TableType::new64(funcref, 10, Some(20))),
+    ];
+    for (name, ty) in tables {
+        let table = Table::new(&mut *store, ty, Val::FuncRef(None))?;
+        exports.insert(name.to_owned(), table.into());
+    }
     let memory = Memory::new(&mut *store, MemoryType::new(1, Some(2)))?;
     exports.insert("memory".to_owned(), memory.into());
     Ok(exports)
+}
+
+/// Makes the exports of `reclaim`: the function `gc` collects all garbage when it is called.
+///
+/// # Errors
+/// If the engine has too many types.
+pub(crate) fn reclaim_exports(store: &mut Store<()>) -> Result<HashMap<String, Extern>> {
+    let gc = Func::wrap(store, |mut caller: Caller<'_, ()>| caller.gc())?;
+    Ok(HashMap::from([("gc".to_owned(), gc.into())]))
 }

@@ -20,6 +20,7 @@ const MODULE: &str = r#"
   (func (export "two") (result i32 i64) (i32.const 1) (i64.const 2))
   (func (export "f32") (param f32) (result f32) (local.get 0))
   (func (export "f64") (param f64) (result f64) (local.get 0))
+  (func (export "v128") (param v128) (result v128) (local.get 0))
   (func (export "extern") (param externref) (result externref) (local.get 0))
   (func (export "any") (param anyref) (result anyref) (local.get 0))
   (func (export "struct") (result anyref) (struct.new $s (i32.const 1)))
@@ -40,6 +41,11 @@ fn right_assertions_pass() {
         (assert_return (get "g") (i32.const 7))
         (assert_return (invoke "f32" (f32.const nan)) (f32.const nan:canonical))
         (assert_return (invoke "f64" (f64.const nan:0xfffffffffffff)) (f64.const nan:arithmetic))
+        (assert_return (invoke "v128" (v128.const i32x4 1 2 3 -4)) (v128.const i64x2 0x200000001 -17179869181))
+        (assert_return (invoke "v128" (v128.const f32x4 nan -nan nan:0x600000 1))
+          (v128.const f32x4 nan:canonical nan:canonical nan:arithmetic 1))
+        (assert_return (invoke "v128" (v128.const f64x2 nan 1))
+          (either (v128.const f64x2 0 1) (v128.const f64x2 nan:canonical 1)))
         (assert_return (invoke "extern" (ref.extern 3)) (ref.extern 3))
         (assert_return (invoke "extern" (ref.extern 3)) (ref.extern))
         (assert_return (invoke "extern" (ref.null extern)) (ref.null extern))
@@ -64,7 +70,7 @@ fn right_assertions_pass() {
         (assert_return (get $i "g") (i32.const 1))"#
     ));
     assert_eq!(report.failures, []);
-    assert_eq!(report.passed, 28);
+    assert_eq!(report.passed, 31);
     assert!(report.skipped.is_empty());
 }
 
@@ -94,6 +100,21 @@ fn wrong_assertions_fail() {
         (
             r#"(assert_return (invoke "f64" (f64.const 0)) (f64.const -0))"#,
             "assert_return: expected (f64.const -0.0), got (f64.const 0.0)",
+        ),
+        (
+            r#"(assert_return (invoke "v128" (v128.const i8x16 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0)) (v128.const i16x8 0 0 0 0 0 0 0 0))"#,
+            "assert_return: expected (v128.const i16x8 0 0 0 0 0 0 0 0), got (v128.const i32x4 \
+             0x00000001 0x00000000 0x00000000 0x00000000)",
+        ),
+        (
+            r#"(assert_return (invoke "v128" (v128.const f32x4 1 1 nan:0x1 1)) (v128.const f32x4 1 1 nan:canonical 1))"#,
+            "assert_return: expected (v128.const f32x4 1.0 1.0 nan:canonical 1.0), got \
+             (v128.const i32x4 0x3f800000 0x3f800000 0x7f800001 0x3f800000)",
+        ),
+        (
+            r#"(assert_return (invoke "v128" (v128.const f64x2 1 nan:0x1)) (v128.const f64x2 1 nan:arithmetic))"#,
+            "assert_return: expected (v128.const f64x2 1.0 nan:arithmetic), got (v128.const i32x4 \
+             0x00000000 0x3ff00000 0x00000001 0x7ff00000)",
         ),
         (
             r#"(assert_return (invoke "extern" (ref.extern 3)) (ref.extern 4))"#,
@@ -153,7 +174,7 @@ fn wrong_assertions_fail() {
         ),
     ] {
         let found = failures(&format!("{}\n{directive}", MODULE.trim()));
-        assert_eq!(found, [format!("test.wast:16:2: {expected}")], "{directive}");
+        assert_eq!(found, [format!("test.wast:17:2: {expected}")], "{directive}");
     }
 }
 
@@ -170,17 +191,17 @@ fn what_needs_a_failed_module_fails() {
 #[test]
 fn what_is_not_supported_is_skipped_by_name() {
     let report = run(r#"
-        (module $tags (tag (export "t")) (func (export "f")))
+        (module $wide (memory 1 1 shared) (func (export "f")))
         (assert_return (invoke "f"))
-        (register "tags")
-        (module (import "tags" "f" (func)))
+        (register "wide")
+        (module (import "wide" "f" (func)))
         (assert_exception (invoke "f"))
-        (module (func (return_call 0)))
+        (module (memory 1 (pagesize 1)))
         (module (func (export "g")))
         (assert_return (invoke "g"))"#);
     assert_eq!((report.passed, &report.failures[..]), (2, &[][..]));
     let skipped: Vec<_> = report.skipped.iter().map(|(why, n)| (why.as_str(), *n)).collect();
-    assert_eq!(skipped, [("needs exception-handling", 5), ("needs tail-call", 1)]);
+    assert_eq!(skipped, [("needs custom-page-sizes", 1), ("needs threads", 5)]);
 }
 
 #[test]

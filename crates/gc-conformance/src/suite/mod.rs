@@ -5,13 +5,13 @@ pub mod programs;
 pub mod random;
 pub mod sandbox;
 pub mod spec;
+mod spec_table;
 
 mod host;
-mod wasi;
 
 use crate::heap;
 use gc_wasm::{Collector, HeapBounds};
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Conclusion, Failed, Trial};
 use std::process::ExitCode;
 
 /// Runs the whole suite for each of `collectors`, according to the process's arguments.
@@ -38,13 +38,18 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
 /// Runs `trials` according to the process's arguments, and prints the results. Expected panics are
 /// not printed.
 pub fn run(trials: Vec<Trial>) -> ExitCode {
+    conclude(&Arguments::from_args(), trials).exit_code()
+}
+
+/// As [`run`], with these arguments. Returns the counts.
+pub fn conclude(arguments: &Arguments, trials: Vec<Trial>) -> Conclusion {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if !heap::is_panic_expected() {
             usual(panic);
         }
     }));
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    libtest_mimic::run(arguments, trials)
 }
 
 /// One way to run compiled code under a collector.
@@ -71,7 +76,8 @@ impl Setting {
     }
 
     /// The engine's configuration, with at most `maximum` bytes of heap. The nursery, if there is
-    /// one, is small enough to be filled.
+    /// one, is small enough to be filled. With checked bounds, linear memories are checked too, and
+    /// moved when they grow.
     fn config(&self, maximum: u64) -> gc_wasm::Config {
         let small = self.collector.with_option("nursery", "128KiB");
         let collector = small.unwrap_or_else(|_| self.collector.clone());
@@ -81,6 +87,10 @@ impl Setting {
             .gc_heap_bounds(self.bounds)
             .gc_heap_maximum(maximum)
             .gc_zeal(u32::from(self.zeal));
+        if self.bounds == HeapBounds::Checked {
+            config.memory_reservation(0).memory_reservation_for_growth(0);
+            config.memory_guard_size(64 << 10);
+        }
         config
     }
 

@@ -7,11 +7,12 @@
 //! smallest case runs with a collection at every allocation. The second case runs with one at every
 //! `SPARSE`th.
 
-use super::wasi::{self, Exit, Wasi};
 use super::{failed, host, ignored};
 use crate::stack::with_stack;
 use crate::values;
 use anyhow::{Context, Result, ensure};
+use gc_hosts::wasi::{self, WasiCtx, WasiCtxBuilder};
+use gc_hosts::{I32Exit, MemoryOutputPipe, OutputStream};
 use gc_wasm::{
     Collector, Config, Engine, GcStats, HeapBounds, Instance, Linker, Module, Reclaims, RootScope,
     Store, Val,
@@ -32,6 +33,8 @@ const SUPPORTED: &[&str] = &[
     "reference-types",
     "multi-value",
     "bulk-memory",
+    "tail-call",
+    "exceptions",
     "extended-const",
     "function-references",
     "gc",
@@ -81,9 +84,10 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut programs = read_all(&here.join("programs"), "tests").expect("the crate's programs");
     programs.extend(read_all(&here.join("stress"), "stress").expect("the crate's programs"));
-    let toolchains = here.join("../../../shared/programs");
+    // Beside the project, or further out.
+    let mut toolchains = here.ancestors().skip(3).map(|folder| folder.join("shared/programs"));
     let mut trials = Vec::new();
-    if toolchains.is_dir() {
+    if let Some(toolchains) = toolchains.find(|folder| folder.is_dir()) {
         programs.extend(read_all(&toolchains, "toolchains").expect("programs of toolchains"));
     } else {
         let reason = "their folder does not exist";
@@ -140,18 +144,21 @@ fn run(program: &Program, config: &Config, case: &Case) -> Result<GcStats> {
     let engine = Engine::new(config)?;
     let module = Module::from_file(&engine, &program.module)?;
     let mut linker = Linker::new(&engine);
-    wasi::add_to_linker(&mut linker)?;
+    wasi::add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx)?;
     host::add_to_linker(&mut linker)?;
-    let mut wasi = Wasi::default();
+    let stdout = MemoryOutputPipe::new();
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.stdout(OutputStream::new(stdout.clone()));
     if program.wasi_args {
-        wasi.args = std::iter::once(&program.name).chain(&case.args).cloned().collect();
+        wasi.arg(&program.name).args(&case.args);
     }
-    let mut store = Store::new(&engine, wasi)?;
+    let mut store = Store::new(&engine, wasi.build())?;
     let instance = linker.instantiate(&mut store, &module)?;
     let call = format!("{}({})", program.entry, case.args.join(", "));
     let result = call_entry(program, case, &mut store, &instance).with_context(|| call.clone())?;
     ensure!(result == case.result, "{call}: expected {}, got {result}", case.result);
-    let stdout = String::from_utf8_lossy(&store.data().stdout);
+    let stdout = stdout.contents();
+    let stdout = String::from_utf8_lossy(&stdout);
     ensure!(stdout == case.stdout, "{call}: expected to print\n{}\ngot\n{stdout}", case.stdout);
     Ok(store.gc_stats())
 }
@@ -160,7 +167,7 @@ fn run(program: &Program, config: &Config, case: &Case) -> Result<GcStats> {
 fn call_entry(
     program: &Program,
     case: &Case,
-    store: &mut Store<Wasi>,
+    store: &mut Store<WasiCtx>,
     instance: &Instance,
 ) -> Result<String> {
     let mut scope = RootScope::new(store);
@@ -175,11 +182,11 @@ fn call_entry(
     }
     let mut results = vec![Val::I32(0); ty.results().len()];
     if let Err(error) = func.call(&mut scope, &args, &mut results) {
-        return error.downcast::<Exit>().map(|exit| exit.to_string());
+        return error.downcast::<I32Exit>().map(|exit| format!("exit {}", exit.0));
     }
     if program.wasi_args {
         // Returning counts as an exit.
-        return Ok(Exit(0).to_string());
+        return Ok("exit 0".to_owned());
     }
     let printed = results.iter().map(|result| values::print(&mut scope, result));
     Ok(printed.collect::<Result<Vec<_>>>()?.join("\n"))
@@ -237,13 +244,11 @@ fn unsupported(json: &Value) -> Option<String> {
     if !features.is_empty() {
         return Some(format!("needs {}", features.join(", ")));
     }
-    let from = |import: &str, module: &str, functions: &[&str]| {
-        let name = import.strip_prefix(module).and_then(|rest| rest.strip_prefix('.'));
-        name.and_then(|name| name.strip_suffix(":function"))
-            .is_some_and(|name| functions.contains(&name))
-    };
     let provided = |import: &str| {
-        from(import, wasi::MODULE, &wasi::FUNCTIONS) || from(import, host::MODULE, &host::FUNCTIONS)
+        let (module, item) = import.split_once('.').unwrap_or((import, ""));
+        let name = item.strip_suffix(":function").unwrap_or_default();
+        // All functions of WASI are there.
+        module == wasi::MODULE || module == host::MODULE && host::FUNCTIONS.contains(&name)
     };
     if let Some(import) = texts("imports").find(|import| !provided(import)) {
         return Some(format!("imports {import}"));

@@ -2,7 +2,7 @@
 //! random operations where they can.
 
 use crate::faulty::{Fault, Faulty};
-use crate::semispace::Semispace;
+use crate::semispace::{FaultySemispace, Semispace, WeakFault};
 use arbitrary::Unstructured;
 use gc_conformance::heap;
 use gc_runtime::collector::{CopyingCollector, DrcCollector};
@@ -78,6 +78,21 @@ fn every_fault_is_found_by_the_suite() {
         (NeverEnds, "a_collection_can_yield"),
         (AnySlowPath, "an_unknown_slow_path_does_nothing"),
         (SaysNothingDies, "a_collector_says_what_it_is"),
+        (IgnoresWeak, "a_weak_handle_does_not_keep_its_object"),
+        (SkipsWeak, "a_weak_handle_does_not_keep_its_object"),
+        (SkipsWeak, "an_entry_keeps_its_value_while_its_key_lives"),
+        (SkipsWeak, "cycles_of_keys_and_values_die"),
+        (SkipsWeak, "entries_of_a_dropped_map_keep_nothing"),
+        (SkipsWeak, "finalizers_come_in_the_order_of_their_making"),
+        (StrongWeak, "a_weak_handle_does_not_keep_its_object"),
+        (StrongWeak, "a_value_may_be_replaced"),
+        (StrongWeak, "a_finalizer_keeps_its_object_once"),
+        (ClearsWeak, "a_weak_handle_follows_its_object"),
+        (ClearsWeak, "an_entry_keeps_its_value_while_its_key_lives"),
+        (ClearsWeak, "a_weak_map_finds_keys_that_have_moved"),
+        (ClearsWeak, "a_chain_of_entries_takes_linear_time"),
+        (ClearsWeak, "weak_references_survive_an_abandoned_collection"),
+        (NoWeakBarrier, "an_upgraded_object_lives"),
     ];
     for (fault, check) in faults {
         let collector = drc(fault);
@@ -99,6 +114,28 @@ fn faults_of_a_moving_collector_are_found() {
     let subject = Subject::new(&collector, Reclaims::Everything);
     let check = heap::find("a_collection_can_be_abandoned").unwrap();
     assert!(check.run(&subject).is_err(), "a half copied heap is not found");
+}
+
+#[test]
+fn faults_of_a_collector_with_weak_references_are_found() {
+    let faults = [
+        (WeakFault::ForgetsReferents, "a_finalizer_keeps_what_its_object_refers_to"),
+        (WeakFault::ForgetsReferents, "weak_references_survive_an_abandoned_collection"),
+        (WeakFault::StopsEarly, "cycles_of_keys_and_values_die"),
+        (WeakFault::DropsValuesFirst, "host_values_die_after_weak_references"),
+    ];
+    for (fault, check) in faults {
+        let collector = FaultySemispace(fault);
+        let subject = Subject::new(&collector, Reclaims::Everything);
+        let found = heap::find(check).unwrap().run(&subject);
+        assert!(found.is_err(), "{fault:?} is not found by {check}");
+    }
+    for fault in [Fault::IgnoresWeak, Fault::SkipsWeak, Fault::StrongWeak, Fault::ClearsWeak] {
+        let collector = Faulty { inner: &Semispace, fault };
+        let subject = Subject::new(&collector, Reclaims::Everything);
+        let check = heap::find("a_weak_handle_follows_its_object").unwrap();
+        assert!(check.run(&subject).is_err(), "{fault:?} is not found");
+    }
 }
 
 #[test]
@@ -143,6 +180,18 @@ fn a_collector_that_frees_less_than_it_says_is_found() {
             "a_collection_of_all_tells_the_policy",
             "any_cause_keeps_what_lives",
             "a_cycle_dies_or_leaks_as_declared",
+            // Only a trace finds objects that have only weak references.
+            "a_weak_handle_does_not_keep_its_object",
+            "a_weak_handle_follows_its_object",
+            "an_entry_keeps_its_value_while_its_key_lives",
+            "cycles_of_keys_and_values_die",
+            "a_chain_of_entries_takes_linear_time",
+            "a_weak_map_finds_keys_that_have_moved",
+            "entries_of_a_dropped_map_keep_nothing",
+            "a_finalizer_keeps_its_object_once",
+            "finalizers_come_in_the_order_of_their_making",
+            "a_finalizer_keeps_what_its_object_refers_to",
+            "host_values_die_after_weak_references",
             "rings_by_the_hundred_thousand_are_freed",
             "random_operations_agree_with_the_shadow",
         ]
@@ -150,7 +199,12 @@ fn a_collector_that_frees_less_than_it_says_is_found() {
     let frees_cycles = Subject::new(&Semispace, Reclaims::Acyclic);
     assert_eq!(
         found_by(&frees_cycles),
-        ["a_cycle_dies_or_leaks_as_declared", "random_operations_agree_with_the_shadow"]
+        [
+            "a_cycle_dies_or_leaks_as_declared",
+            "cycles_of_keys_and_values_die",
+            "weak_references_survive_an_abandoned_collection",
+            "random_operations_agree_with_the_shadow"
+        ]
     );
 }
 

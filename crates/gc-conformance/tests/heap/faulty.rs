@@ -2,7 +2,8 @@
 
 use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress, GcRequest, GcRootsList,
-    GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, Reclaims,
+    GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, Reclaims, WeakScope, WeakStep, WeakTable,
+    WeakTracer,
 };
 use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
@@ -80,6 +81,16 @@ pub(crate) enum Fault {
     SaysNothingDies,
     /// The collector declares that it does not move objects.
     SaysObjectsStay,
+    /// Weak references are not looked at.
+    IgnoresWeak,
+    /// Weak references are left as they are.
+    SkipsWeak,
+    /// Weak references keep their objects.
+    StrongWeak,
+    /// Weak references of live objects are cleared.
+    ClearsWeak,
+    /// Weak references are read without a barrier.
+    NoWeakBarrier,
 }
 
 pub(crate) struct Faulty<'a> {
@@ -105,9 +116,9 @@ impl GcRuntime for Faulty<'_> {
 
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
         let inner = self.inner.new_gc_heap(memory, zeal)?;
-        let (no_roots, no_values) = Default::default();
+        let (no_roots, no_values, no_weak) = Default::default();
         let (fault, last_box) = (self.fault, None);
-        Ok(Box::new(FaultyHeap { inner, fault, count: 0, last_box, no_roots, no_values }))
+        Ok(Box::new(FaultyHeap { inner, fault, count: 0, last_box, no_roots, no_values, no_weak }))
     }
 }
 
@@ -118,6 +129,7 @@ struct FaultyHeap {
     last_box: Option<VMGcRef>,
     no_roots: GcRootsList,
     no_values: ExternRefHostDataTable,
+    no_weak: WeakTable,
 }
 
 impl FaultyHeap {
@@ -162,6 +174,13 @@ impl GcHeap for FaultyHeap {
             return gc_ref.unchecked_copy();
         }
         self.inner.clone_gc_ref(gc_ref)
+    }
+
+    fn read_weak_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
+        if self.has(Fault::NoWeakBarrier) {
+            return gc_ref.unchecked_copy();
+        }
+        self.inner.read_weak_ref(gc_ref)
     }
 
     fn drop_gc_ref(&mut self, host_data: &mut ExternRefHostDataTable, gc_ref: VMGcRef) {
@@ -279,6 +298,21 @@ impl GcHeap for FaultyHeap {
             Fault::DropsHostValues => request.host_data.clear(),
             Fault::KeepsHostValues => request.host_data = &mut self.no_values,
             Fault::LeaksCycles => request.cause = GcCause::NoRoom,
+            Fault::IgnoresWeak => request.weak = &mut self.no_weak,
+            Fault::SkipsWeak => {
+                request.weak.keep_all();
+                request.weak = &mut self.no_weak;
+            }
+            Fault::StrongWeak => {
+                let mut targets = Vec::new();
+                request.weak.for_each(&mut |target| targets.push(Some(target)));
+                request.roots.add_segment(0, targets);
+            }
+            Fault::ClearsWeak => {
+                let mut dead = AllDead(self.inner.core());
+                request.weak.begin(WeakScope::All);
+                while request.weak.step(&mut dead, &mut { u32::MAX }) != WeakStep::Done {}
+            }
             Fault::NoCollection => {
                 self.core().assert_may_collect();
                 self.core_mut().stats.collections += 1;
@@ -337,6 +371,23 @@ impl GcHeap for FaultyHeap {
             }
             _ => self.inner.reset(host_data),
         }
+    }
+}
+
+/// Tells weak references that no object lives.
+struct AllDead<'a>(&'a HeapCore);
+
+impl WeakTracer for AllDead<'_> {
+    fn core(&self) -> &HeapCore {
+        self.0
+    }
+
+    fn survivor(&self, _object: &VMGcRef) -> Option<VMGcRef> {
+        None
+    }
+
+    fn keep(&mut self, object: &VMGcRef) -> VMGcRef {
+        object.unchecked_copy()
     }
 }
 

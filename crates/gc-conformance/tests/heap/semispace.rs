@@ -8,7 +8,8 @@
 
 use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRootsIter,
-    GcRuntime, GcStats, HeapCore, HeapError, HeapMemory,
+    GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, WeakScope, WeakStep, WeakTable,
+    WeakTracer,
 };
 use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN, VMGcHeader, VMGcKind, VMGcRef};
 use std::time::Instant;
@@ -21,9 +22,31 @@ impl GcRuntime for Semispace {
     }
 
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        let core = HeapCore::new(memory);
-        let (start, next) = (NULL_PAGE_SIZE, NULL_PAGE_SIZE);
-        Ok(Box::new(SemispaceHeap { core, start, next, objects: 0, poison: zeal != 0 }))
+        Ok(Box::new(SemispaceHeap::new(memory, zeal, None)))
+    }
+}
+
+/// The same with a fault in what it does with weak references.
+pub(crate) struct FaultySemispace(pub(crate) WeakFault);
+
+/// A fault that a wrapper around a collector cannot have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WeakFault {
+    /// What weak references keep is moved, but not what that refers to.
+    ForgetsReferents,
+    /// Weak references are looked at once.
+    StopsEarly,
+    /// Host values are dropped before weak references are looked at.
+    DropsValuesFirst,
+}
+
+impl GcRuntime for FaultySemispace {
+    fn name(&self) -> &'static str {
+        "faulty-semispace"
+    }
+
+    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+        Ok(Box::new(SemispaceHeap::new(memory, zeal, Some(self.0))))
     }
 }
 
@@ -33,6 +56,7 @@ struct SemispaceHeap {
     next: u32,
     objects: u64,
     poison: bool,
+    fault: Option<WeakFault>,
 }
 
 fn corrupt(at: u32, what: &'static str) -> HeapError {
@@ -40,6 +64,28 @@ fn corrupt(at: u32, what: &'static str) -> HeapError {
 }
 
 impl SemispaceHeap {
+    fn new(memory: HeapMemory, zeal: u32, fault: Option<WeakFault>) -> SemispaceHeap {
+        let core = HeapCore::new(memory);
+        let (start, next) = (NULL_PAGE_SIZE, NULL_PAGE_SIZE);
+        SemispaceHeap { core, start, next, objects: 0, poison: zeal != 0, fault }
+    }
+
+    /// Drops the host values of externrefs that have no copy.
+    fn drop_values(&self, host_data: &mut ExternRefHostDataTable) -> Result<(), HeapError> {
+        let mut dead = Vec::new();
+        self.walk(|at| dead.push(at))?;
+        for object in dead {
+            let header = self.core.header_at(object)?;
+            if header.collector_bits() == 0
+                && header.kind() == Some(VMGcKind::ExternRef)
+                && let Some(id) = self.core.externref_id_at(object)
+            {
+                host_data.dealloc(id);
+            }
+        }
+        Ok(())
+    }
+
     fn end(&self) -> u32 {
         u32::try_from(self.core.memory.len()).expect("heaps end below 4 GiB")
     }
@@ -94,8 +140,8 @@ impl GcHeap for SemispaceHeap {
 
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
-        let (roots, host_data) = (request.roots.all(), request.host_data);
-        Box::new(Copying { heap: self, roots, host_data, complete: false })
+        let GcRequest { roots, host_data, weak, .. } = request;
+        Box::new(Copying { heap: self, roots: roots.all(), host_data, weak, complete: false })
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
@@ -139,6 +185,7 @@ struct Copying<'a> {
     heap: &'a mut SemispaceHeap,
     roots: GcRootsIter<'a>,
     host_data: &'a mut ExternRefHostDataTable,
+    weak: &'a mut WeakTable,
     complete: bool,
 }
 
@@ -172,29 +219,23 @@ impl Copying<'_> {
             }
         }
         let mut scan = to.start;
-        let mut fields = Vec::new();
-        while scan < to.next {
-            heap.core.for_each_ref_at(scan, |at, contents| fields.push((at, contents)))?;
-            let size = heap.core.size_at(scan)?;
-            for (at, old) in fields.drain(..) {
-                if let Some(new) = copy(heap, &mut to, &old)? {
-                    let written = heap.core.memory.write_u32(at, new.as_raw_u32());
-                    written.ok_or(corrupt(at as u32, "a field outside the heap"))?;
-                }
-            }
-            scan += size;
+        copy_referents(heap, &mut to, &mut scan)?;
+        if heap.fault == Some(WeakFault::DropsValuesFirst) {
+            heap.drop_values(self.host_data)?;
         }
-        let mut dead = Vec::new();
-        heap.walk(|at| dead.push(at))?;
-        for object in dead {
-            let header = heap.core.header_at(object)?;
-            if header.collector_bits() == 0
-                && header.kind() == Some(VMGcKind::ExternRef)
-                && let Some(id) = heap.core.externref_id_at(object)
-            {
-                self.host_data.dealloc(id);
+        self.weak.begin(WeakScope::All);
+        loop {
+            let mut during = During { heap: &mut *heap, to: &mut to };
+            let step = self.weak.step(&mut during, &mut { u32::MAX });
+            if step == WeakStep::Done || heap.fault == Some(WeakFault::StopsEarly) {
+                break;
+            }
+            if heap.fault != Some(WeakFault::ForgetsReferents) {
+                copy_referents(heap, &mut to, &mut scan)?;
             }
         }
+        heap.core.check_damage()?;
+        heap.drop_values(self.host_data)?;
         if heap.poison {
             let _mapped = heap.core.memory.fill(heap.start.into(), used.into(), 0xa5);
         }
@@ -205,6 +246,50 @@ impl Copying<'_> {
         heap.core.stats.collections += 1;
         self.complete = true;
         Ok(())
+    }
+}
+
+/// Copies the objects to which the copies from `scan` on refer, and those to which these refer.
+fn copy_referents(heap: &mut SemispaceHeap, to: &mut To, scan: &mut u32) -> Result<(), HeapError> {
+    let mut fields = Vec::new();
+    while *scan < to.next {
+        heap.core.for_each_ref_at(*scan, |at, contents| fields.push((at, contents)))?;
+        let size = heap.core.size_at(*scan)?;
+        for (at, old) in fields.drain(..) {
+            if let Some(new) = copy(heap, to, &old)? {
+                let written = heap.core.memory.write_u32(at, new.as_raw_u32());
+                written.ok_or(corrupt(at as u32, "a field outside the heap"))?;
+            }
+        }
+        *scan += size;
+    }
+    heap.core.check_damage()
+}
+
+/// The heap during a collection, for weak references.
+struct During<'h> {
+    heap: &'h mut SemispaceHeap,
+    to: &'h mut To,
+}
+
+impl WeakTracer for During<'_> {
+    fn core(&self) -> &HeapCore {
+        &self.heap.core
+    }
+
+    fn survivor(&self, object: &VMGcRef) -> Option<VMGcRef> {
+        VMGcRef::from_heap_index(self.heap.core.header(object).ok()?.collector_bits())
+    }
+
+    fn keep(&mut self, object: &VMGcRef) -> VMGcRef {
+        match copy(self.heap, self.to, object) {
+            Ok(Some(new)) => new,
+            Ok(None) => object.unchecked_copy(),
+            Err(damage) => {
+                self.heap.core.damage.get_or_insert(damage);
+                object.unchecked_copy()
+            }
+        }
     }
 }
 

@@ -20,6 +20,10 @@ impl Generator {
                 let c = self.random.below(2000);
                 self.emit(&format!("f64.const {c}.5"))
             }
+            V128 => {
+                let [a, b] = [(); 2].map(|()| self.random.below(2000));
+                self.emit(&format!("v128.const i32x4 {a} -7 {b} 0x87654321"))
+            }
             Nullable => {
                 let null = self.random.chance(30);
                 self.emit(if null { "ref.null $s" } else { "global.get $g0" })
@@ -210,7 +214,7 @@ impl Generator {
     /// Emits an operator that leaves a value of type `t`, with its operands.
     fn operator(&mut self, t: Type, d: i32) {
         match t {
-            I32 => match self.random.below(10) {
+            I32 => match self.random.below(12) {
                 0 => self.apply(&[I32, I32], "i32.add", d),
                 1 => self.apply(&[I32, I32], "i32.lt_s", d),
                 2 => self.apply(&[Eq, Eq], "ref.eq", d),
@@ -224,6 +228,8 @@ impl Generator {
                     let grow = format!("i32.const {most} i32.and table.grow $big");
                     self.apply(&[Nullable, I32], &grow, d)
                 }
+                9 => self.apply(&[V128], "i32x4.extract_lane 2", d),
+                10 => self.apply(&[V128], "i8x16.bitmask", d),
                 _ => self.emit("call $fresh"),
             },
             I64 => {
@@ -238,6 +244,23 @@ impl Generator {
                     self.apply(&[F64], "f64.add", d)
                 }
             }
+            V128 => match self.random.below(12) {
+                0 => self.apply(&[I32], "i32x4.splat", d),
+                1 => self.apply(&[F64], "f64x2.splat i32x4.trunc_sat_f64x2_s_zero", d),
+                2 => self.apply(&[V128, V128], "i16x8.add", d),
+                3 => self.apply(&[V128, V128], "i8x16.swizzle", d),
+                4 => self.apply(&[V128, V128, V128], "i64x2.mul v128.xor", d),
+                5 => self.apply(&[V128, I64], "i64x2.replace_lane 1", d),
+                6 => self.apply(&[V128, V128, V128], "i32x4.relaxed_laneselect", d),
+                7 => self.emit("global.get $vector"),
+                8 => {
+                    self.emit("global.get $vectors");
+                    self.apply(&[I32], "i32.const 3 i32.and array.get $av", d)
+                }
+                9 => self.apply(&[I32, V128, Any], "struct.new $v struct.get $v 1", d),
+                10 => self.emit("i32.const 16 v128.load offset=65500"),
+                _ => self.apply(&[V128, V128], "i32x4.gt_s", d),
+            },
             Nullable => match self.random.below(7) {
                 0 => self.apply(&[Struct], "struct.get $s 1", d),
                 1 => self.expr(Struct, d - 1),

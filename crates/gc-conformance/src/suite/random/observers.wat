@@ -16,3 +16,5 @@
 (if (ref.test (ref $ai) (local.get $x)) (then (call $mix (array.len (ref.cast (ref $ai) (local.get $x)))) (return)))
 (call $mix (i32.const 5)))
 (func $mixext (param $x externref) (call $mixany (any.convert_extern (local.get $x)) (i32.const 2)))
+(func $mixv (param $x v128) (call $mix (i32x4.extract_lane 0 (local.get $x))) (call $mix (i32x4.extract_lane 1 (local.get $x)))
+(call $mix (i32x4.extract_lane 2 (local.get $x))) (call $mix (i32x4.extract_lane 3 (local.get $x))))

@@ -25,7 +25,7 @@ impl Generator {
         }
         let depth = self.labels.len();
         let d = if depth > 6 { 1 } else { 4 };
-        match self.random.below(26) {
+        match self.random.below(31) {
             0..=4 => {
                 let l = 1 + self.random.below(self.locals.len() - 1);
                 let t = self.locals[l];
@@ -44,6 +44,7 @@ impl Generator {
                 // if
                 self.expr(I32, d);
                 let saved = self.set.clone();
+                self.hint();
                 self.emit("if");
                 self.labels.push(vec![]);
                 self.stmts();
@@ -88,6 +89,7 @@ impl Generator {
                     self.expr(*t, d - 1);
                 }
                 self.expr(I32, d - 1);
+                self.hint();
                 self.emit(&format!("br_if {k}"));
                 for t in ts.iter().rev() {
                     self.observe(*t);
@@ -182,8 +184,12 @@ impl Generator {
                     (0..self.funcs.len()).filter(|f| self.funcs[*f].results == rs).collect();
                 let f = c[self.random.below(c.len())];
                 self.args(f, d);
-                match self.random.below(2) {
+                match self.random.below(4) {
                     0 => self.emit(&format!("call $f{f} return")),
+                    1 => self
+                        .emit(&format!("i64.const {f} call_indirect $funcs64 (type $t{f}) return")),
+                    2 => self
+                        .emit(&format!("i64.const {f} return_call_indirect $funcs64 (type $t{f})")),
                     _ => self
                         .emit(&format!("i32.const {f} call_indirect $funcs (type $t{f}) return")),
                 }
@@ -199,6 +205,28 @@ impl Generator {
                 }
                 return false;
             }
+            26 => match self.random.below(4) {
+                0 => {
+                    self.expr(V128, d);
+                    self.emit("global.set $vector")
+                }
+                1 => {
+                    self.emit("global.get $vectors");
+                    self.expr(I32, d);
+                    self.emit("i32.const 3 i32.and");
+                    self.expr(V128, d);
+                    self.emit("array.set $av")
+                }
+                2 => {
+                    self.expr(V128, d);
+                    self.emit("i32.const 4 array.new $av global.set $vectors")
+                }
+                _ => {
+                    self.emit("i32.const 24");
+                    self.expr(V128, d);
+                    self.emit("v128.store offset=65490")
+                }
+            },
             25 => match self.random.below(5) {
                 0 => {
                     self.expr(Array, d);
@@ -219,6 +247,8 @@ impl Generator {
                     self.emit("table.set $tabe")
                 }
             },
+            27..=29 => self.memories(d),
+            30 => self.table64(d),
             _ => {
                 let t = self.ty();
                 self.expr(t, d);
@@ -270,6 +300,7 @@ impl Generator {
             I32 => self.emit("call $mix"),
             I64 => self.emit("i32.wrap_i64 call $mix"),
             F64 => self.emit("i32.trunc_sat_f64_s call $mix"),
+            V128 => self.emit("call $mixv"),
             Nullable | Struct => self.emit("i32.const 3 call $mixs"),
             Any | Eq | Array => self.emit("i32.const 3 call $mixany"),
             Extern => self.emit("call $mixext"),

@@ -1,0 +1,194 @@
+//! What a run of a module showed, in words that belong to no engine, and the comparison of two runs.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
+
+/// A value. Floats are bits. References are described by what can be seen through them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// An `i32`.
+    I32(i32),
+    /// An `i64`.
+    I64(i64),
+    /// An `f32`.
+    F32(u32),
+    /// An `f64`.
+    F64(u64),
+    /// A `v128`.
+    V128(u128),
+    /// Any null.
+    Null,
+    /// An unboxed integer.
+    I31(i32),
+    /// A struct with its fields.
+    Struct(Vec<Value>),
+    /// An array: its length and its first elements.
+    Array(u32, Vec<Value>),
+    /// An external reference with this value of the host.
+    Extern(u32),
+    /// An external reference to an internal one.
+    Externalized(Box<Value>),
+    /// An internal reference to an external one with this value of the host.
+    Internalized(u32),
+    /// A function with these numbers of parameters and results.
+    Func(usize, usize),
+    /// An exception with its payload.
+    Exn(Vec<Value>),
+    /// A value after the [budget](Value::BUDGET) is used.
+    Deep,
+    /// A memory: its length in bytes and a hash of them.
+    Memory(usize, u64),
+    /// A table with its elements.
+    Table(Vec<Value>),
+}
+
+impl Value {
+    /// How many values are described at most, so that the description of a graph ends.
+    pub const BUDGET: usize = 200;
+    /// How many elements of an array are described.
+    pub const ELEMENTS: u32 = 40;
+}
+
+/// The argument of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// An `i32`.
+    I32(i32),
+    /// An `i64`.
+    I64(i64),
+    /// An `f32`.
+    F32(u32),
+    /// An `f64`.
+    F64(u64),
+    /// A `v128`.
+    V128(u128),
+    /// The null of the parameter's type.
+    Null,
+    /// An unboxed integer.
+    I31(u32),
+    /// An external reference with this value of the host.
+    Extern(u32),
+    /// The reference that was seen at this place: in an exported global or as a result.
+    Seen(usize),
+}
+
+/// How an instantiation or a call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It returned these values.
+    Returned(Vec<Value>),
+    /// It trapped for this reason.
+    Trapped(&'static str),
+    /// An exception with this payload left it.
+    Threw(Vec<Value>),
+    /// Something was used up: the stack, the heap, or a limit of the engine. What this does to a
+    /// module is not part of the comparison.
+    Exhausted(String),
+    /// The engine failed in another way.
+    Failed(String),
+}
+
+/// A call of an exported function, its end, and the fuel that was left.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The export.
+    pub export: String,
+    /// The arguments.
+    pub arguments: Vec<Argument>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The fuel that was left.
+    pub fuel: Value,
+}
+
+/// All that is seen of a module in one engine.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// Why the module could not be instantiated.
+    pub refused: Option<Outcome>,
+    /// The calls, in order.
+    pub calls: Vec<Call>,
+    /// The exported functions that could not be called, because no argument is known.
+    pub uncalled: usize,
+    /// The exported globals, memories and tables after the calls.
+    pub state: Vec<(String, Value)>,
+}
+
+impl Run {
+    /// The final value of the exported `i32` global `name`, or 0.
+    pub fn count(&self, name: &str) -> i32 {
+        match self.state.iter().find(|(export, _)| export == name) {
+            Some((_, Value::I32(count))) => *count,
+            _ => 0,
+        }
+    }
+
+    /// What was used up, if anything was.
+    pub fn exhausted(&self) -> Option<&str> {
+        let outcomes = self.refused.iter().chain(self.calls.iter().map(|call| &call.outcome));
+        outcomes.into_iter().find_map(|outcome| match outcome {
+            Outcome::Exhausted(what) => Some(&**what),
+            _ => None,
+        })
+    }
+}
+
+/// The result of a comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything that can be seen is the same.
+    Same,
+    /// It is the same until one of the engines had used something up.
+    SameUntilExhausted,
+    /// This is different.
+    Different(String),
+}
+
+/// Compares two runs with the same calls.
+pub fn compare(expected: &Run, actual: &Run) -> Verdict {
+    let exhausted = |outcome: &Outcome| matches!(outcome, Outcome::Exhausted(_));
+    match (&expected.refused, &actual.refused) {
+        (None, None) => {}
+        (Some(outcome), _) | (_, Some(outcome)) if exhausted(outcome) => {
+            return Verdict::SameUntilExhausted;
+        }
+        (Some(expected), Some(actual)) if expected == actual => return Verdict::Same,
+        (expected, actual) => return different("instantiation", expected, actual),
+    }
+    for (index, (expected, actual)) in expected.calls.iter().zip(&actual.calls).enumerate() {
+        if exhausted(&expected.outcome) || exhausted(&actual.outcome) {
+            return Verdict::SameUntilExhausted;
+        }
+        let what =
+            || format!("call {index} of {:?} with {:?}", expected.export, expected.arguments);
+        if expected.outcome != actual.outcome {
+            return different(&what(), &expected.outcome, &actual.outcome);
+        }
+        if expected.fuel != actual.fuel {
+            return different(&format!("fuel after {}", what()), &expected.fuel, &actual.fuel);
+        }
+    }
+    if expected.calls.len() != actual.calls.len() {
+        return different("number of calls", expected.calls.len(), actual.calls.len());
+    }
+    for (expected, actual) in expected.state.iter().zip(&actual.state) {
+        if expected != actual {
+            return different("final state", expected, actual);
+        }
+    }
+    if expected.state.len() != actual.state.len() {
+        return different("number of exports", expected.state.len(), actual.state.len());
+    }
+    Verdict::Same
+}
+
+fn different(what: &str, expected: impl fmt::Debug, actual: impl fmt::Debug) -> Verdict {
+    Verdict::Different(format!("{what}:\n  Wasmtime: {expected:?}\n  Reclaim:  {actual:?}"))
+}
+
+/// A hash of a memory's bytes.
+pub fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
