@@ -15,6 +15,7 @@ pub mod race;
 pub mod reclaim;
 pub mod report;
 pub mod suite;
+pub mod v8;
 
 pub use contestant::{Answer, Call, Contestant, Heap, Module, Running, Settings};
 

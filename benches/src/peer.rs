@@ -27,6 +27,7 @@ pub fn all(settings: &Settings) -> anyhow::Result<Vec<Box<dyn Contestant>>> {
             .collector(collector)
             .wasm_function_references(true)
             .wasm_gc(true)
+            .wasm_exceptions(true)
             .max_wasm_stack(settings.stack)
             .async_stack_size(settings.stack.max(2 << 20));
         if let Some(bytes) = initial {

@@ -23,6 +23,24 @@ pub fn cold(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
     entrants(settings, "cold", || Arc::new(OnDemand::keeping(0, 0)))
 }
 
+/// The generational collector without interrupts, and with them.
+///
+/// # Errors
+/// As [`all`].
+pub fn interruptible(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
+    let mut both: Vec<Box<dyn Contestant>> = Vec::new();
+    for (name, polls) in [("without polls", false), ("with polls", true)] {
+        let mut config = Config::new();
+        config
+            .collector(Collector::generational())
+            .gc_heap_maximum(4 << 30)
+            .max_wasm_stack(settings.stack)
+            .interruptible(polls);
+        both.push(Box::new(Entrant { name: name.to_owned(), engine: Engine::new(&config)? }));
+    }
+    Ok(both)
+}
+
 fn entrants(
     settings: &Settings,
     prefix: &str,

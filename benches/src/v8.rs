@@ -1,0 +1,135 @@
+//! The contestant of V8: a process of Node.js for each module, which is told what to do by lines of
+//! JSON. It measures the time itself, so the lines are not in it. The processor time is that of the
+//! thread that runs the code, as for the other contestants. V8 compiles and collects on other
+//! threads also.
+
+use crate::clock::Spent;
+use crate::contestant::{Answer, Call, Contestant, Heap, Module, Running};
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// V8 in the Node.js that the environment variable `NODE` names, by default `node`. `None` if it
+/// cannot be started. It must be of version 25 or later, which has the exceptions of
+/// WebAssembly 3.0.
+pub fn v8() -> Option<Box<dyn Contestant>> {
+    let mut process = Process::start().ok()?;
+    let version = process.ask(json!({ "action": "version" })).ok()?;
+    Some(Box::new(Entrant { name: format!("V8 {}", version.as_str()?) }))
+}
+
+struct Entrant {
+    name: String,
+}
+
+/// A process that waits for lines.
+struct Process {
+    child: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start() -> Result<Process> {
+        let node = std::env::var_os("NODE").unwrap_or_else(|| "node".into());
+        let mut child = Command::new(node)
+            .args(["--input-type=module", "--eval", include_str!("v8.mjs")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let requests = child.stdin.take().context("the process has an input")?;
+        let answers = BufReader::new(child.stdout.take().context("the process has an output")?);
+        Ok(Process { child, requests, answers })
+    }
+
+    /// Sends a request, and waits for its answer.
+    fn ask(&mut self, request: Value) -> Result<Value> {
+        writeln!(self.requests, "{request}")?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        let mut answer: Value = serde_json::from_str(&line).context("the process has ended")?;
+        match answer["error"].as_str() {
+            Some(error) => bail!("{error}"),
+            None => Ok(answer["ok"].take()),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Contestant for Entrant {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn compile(&self, wat: &str) -> Result<Box<dyn Module>> {
+        let path = std::env::temp_dir().join(format!("reclaim-v8-{}.wasm", std::process::id()));
+        std::fs::write(&path, wat::parse_str(wat)?)?;
+        let mut process = Process::start()?;
+        let compiled = process.ask(json!({ "action": "compile", "path": path }));
+        std::fs::remove_file(&path)?;
+        compiled?;
+        Ok(Box::new(Compiled(Rc::new(RefCell::new(process)))))
+    }
+}
+
+struct Compiled(Rc<RefCell<Process>>);
+
+impl Module for Compiled {
+    fn start(&self) -> Result<Box<dyn Running>> {
+        let instance = self.0.borrow_mut().ask(json!({ "action": "start" }))?;
+        Ok(Box::new(Run { process: Rc::clone(&self.0), instance }))
+    }
+
+    fn instances(&self, _: Option<&str>, _: u64) -> Result<Duration> {
+        bail!("not measured in V8")
+    }
+}
+
+struct Run {
+    process: Rc<RefCell<Process>>,
+    instance: Value,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let request = json!({ "action": "stop", "instance": self.instance });
+        let _ = self.process.borrow_mut().ask(request);
+    }
+}
+
+impl Running for Run {
+    fn run(&mut self, export: &str, arg: i32) -> Result<(Answer, Spent)> {
+        let request =
+            json!({ "action": "run", "instance": self.instance, "name": export, "arg": arg });
+        let ran = self.process.borrow_mut().ask(request)?;
+        let time = |key: &str| ran[key].as_u64().ok_or_else(|| anyhow!("no `{key}`: {ran}"));
+        let spent = Spent {
+            wall: Duration::from_nanos(time("ns")?),
+            cpu: Duration::from_micros(time("us")?),
+        };
+        let answer = ran["answer"].as_str().and_then(|text| text.parse().ok());
+        Ok((Answer::I32(answer.context("the answer is not an i32")?), spent))
+    }
+
+    fn heap(&self) -> Option<Heap> {
+        None
+    }
+
+    fn repeat(&mut self, _: &str, _: i32, _: u64) -> Result<(i32, Duration)> {
+        bail!("not measured in V8")
+    }
+
+    fn call(&mut self, _: Call, _: u64) -> Result<Duration> {
+        bail!("not measured in V8")
+    }
+}
