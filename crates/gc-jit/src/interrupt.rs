@@ -80,8 +80,8 @@ impl InterruptHandle {
     }
 
     /// Interrupts the store's code. The code that runs ends with the trap
-    /// [`Interrupt`](gc_types::Trap::Interrupt) at the next call of a function or beginning of a
-    /// loop's body. Every later call into the store's code ends in the same way, until
+    /// [`Interrupt`](gc_types::Trap::Interrupt) at the next call of a function or turn of a
+    /// loop. Every later call into the store's code ends in the same way, until
     /// [`clear_interrupt`](crate::JitState::clear_interrupt). So an interrupt is not lost if no code
     /// runs. If the store was dropped, this does nothing.
     ///
@@ -130,8 +130,8 @@ impl Interrupt {
     }
 
     /// The address of the poll page.
-    pub(crate) fn page(&self) -> *mut u8 {
-        self.page.0.as_ptr::<u8>().cast_mut()
+    pub(crate) fn page(&self) -> *const u8 {
+        self.page.0.as_ptr()
     }
 
     /// Whether `address` is in the poll page. It is for the signal handler.

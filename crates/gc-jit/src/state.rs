@@ -196,6 +196,7 @@ impl<S: JitStore> JitState<S> {
             heap_data: heap.data().cast_mut(),
             store_context: Arc::as_ptr(&self.context),
             number,
+            poll_page: self.context.poll_page(),
         }
     }
 

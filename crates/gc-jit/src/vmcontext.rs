@@ -6,7 +6,7 @@ use crate::interrupt::Interrupt;
 use crate::traced::TracedPcs;
 use gc_runtime::HeapMapping;
 use gc_types::{NULL_PAGE_SIZE, Trap, VMOffsets, ValRaw};
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -121,8 +121,6 @@ pub struct VMStoreContext {
     host_calls: Pointer<*const u8>,
     /// The place where host-call trampolines store their result.
     host_result: AtomicU64,
-    /// The page that loops read. Null if they do not.
-    poll_page: Pointer<u8>,
     /// The type display table.
     pub(crate) type_displays: Pointer<u32>,
     /// Function references by id.
@@ -158,7 +156,6 @@ impl VMStoreContext {
             stack: VMStack::default(),
             host_calls: Pointer::new(host_calls.cast_mut()),
             host_result: AtomicU64::new(0),
-            poll_page: Pointer::new(interrupt.as_ref().map_or(null_mut(), |it| it.page())),
             type_displays: Pointer::default(),
             func_refs: Pointer::default(),
             func_refs_len: Word::default(),
@@ -180,6 +177,11 @@ impl VMStoreContext {
         if let Some(interrupt) = &self.interrupt {
             interrupt.hold(&self.stack.limit);
         }
+    }
+
+    /// The page that loops read. Null if they do not.
+    pub(crate) fn poll_page(&self) -> *const u8 {
+        self.interrupt.as_ref().map_or(null(), |interrupt| interrupt.page())
     }
 
     /// Whether the code is interrupted.
@@ -322,6 +324,8 @@ pub struct VMContextPrefix {
     pub store_context: *const VMStoreContext,
     /// The embedder's number for this vmctx.
     pub number: usize,
+    /// The page that loops read. Null if they do not.
+    pub poll_page: *const u8,
 }
 
 /// A host function as an exit trampoline calls it. It gets its [`VMHostFuncContext`] and an array,
@@ -355,7 +359,6 @@ const _: () = {
         VMStack.activation = store_activation;
         VMStoreContext.host_calls = store_host_calls;
         VMStoreContext.host_result = store_host_result;
-        VMStoreContext.poll_page = store_poll_page;
         VMStoreContext.type_displays = store_type_displays;
         VMStoreContext.func_refs = store_func_refs;
         VMStoreContext.func_refs_len = store_func_refs_len;
@@ -367,6 +370,7 @@ const _: () = {
         VMContextPrefix.heap_data = vmctx_heap_data;
         VMContextPrefix.store_context = vmctx_store_context;
         VMContextPrefix.number = vmctx_number;
+        VMContextPrefix.poll_page = vmctx_poll_page;
         VMHostFuncContext.function = vmctx_prefix_size;
         Activation.previous = activation_previous;
         Activation.entry_fp = activation_entry_fp;

@@ -19,7 +19,7 @@
 /// assert_eq!(offsets.vmctx_heap_base(), 0);
 /// assert_eq!(offsets.vmctx_store_context(), 16);
 /// // The embedder's part of a vmctx begins here.
-/// assert_eq!(offsets.vmctx_prefix_size(), 32);
+/// assert_eq!(offsets.vmctx_prefix_size(), 48);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VMOffsets {
@@ -60,6 +60,9 @@ pointer_fields! {
     vmctx_store_context = 2;
     /// vmctx: the number by which the embedder identifies it (pointer-sized integer). Constant.
     vmctx_number = 3;
+    /// vmctx: the [poll page](VMOffsets::POLL_PAGE_SIZE) (pointer), which code reads in each loop
+    /// if [loops are polled](crate::Abi::polls). Constant.
+    vmctx_poll_page = 4;
 
     /// Store context: the lowest stack pointer that compiled code may have (address).
     store_stack_limit = 0;
@@ -72,15 +75,12 @@ pointer_fields! {
     store_host_calls = 3;
     /// Store context: the 64-bit result of trampolines that must not use result registers.
     store_host_result = 4;
-    /// Store context: the [poll page](VMOffsets::POLL_PAGE_SIZE) (pointer), which code reads in
-    /// each loop if [loops are polled](crate::Abi::polls). Constant.
-    store_poll_page = 5;
     /// Store context: the type display table (pointer); see [`VMOffsets::DISPLAY_ROW`].
-    store_type_displays = 6;
+    store_type_displays = 5;
     /// Store context: table of pointers to function references by id (pointer).
-    store_func_refs = 7;
+    store_func_refs = 6;
     /// Store context: number of ids in that table (pointer-sized integer).
-    store_func_refs_len = 8;
+    store_func_refs_len = 7;
 
     /// Function reference: the code's address (`CallConv::Tail`).
     func_ref_code = 0;
@@ -133,7 +133,7 @@ impl VMOffsets {
     /// vmctx: the size of the prefix in bytes. The embedder's own part begins here, aligned to 16
     /// bytes.
     pub const fn vmctx_prefix_size(&self) -> u32 {
-        (4 * self.pointer_size as u32).next_multiple_of(16)
+        (5 * self.pointer_size as u32).next_multiple_of(16)
     }
 
     /// Function reference: its type's index in the engine (u32).
@@ -160,7 +160,7 @@ mod tests {
     fn offsets_scale_with_the_pointer() {
         let (p4, p8) = (VMOffsets::new(4), VMOffsets::new(8));
         assert_eq!((p4.vmctx_heap_data(), p8.vmctx_heap_data()), (4, 8));
-        assert_eq!((p4.vmctx_prefix_size(), p8.vmctx_prefix_size()), (16, 32));
+        assert_eq!((p4.vmctx_prefix_size(), p8.vmctx_prefix_size()), (32, 48));
         assert_eq!(p8.func_ref_id(), 20);
     }
 }

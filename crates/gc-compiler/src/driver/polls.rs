@@ -5,13 +5,16 @@
 //! and the load traps. (HotSpot's polls of safepoints; Agesen, "GC Points in a Threaded
 //! Environment", 1998, compares it with a word that is tested.)
 //!
+//! A poll stands at the head of its loop, or on the way back to it. A loop that is left at its first
+//! test then has no poll to execute.
+//!
 //! Each loop reads another byte of the page. Otherwise Cranelift would remove the poll of an inner
 //! loop, because its outer loop has just loaded the same byte. So the offsets are given here, after
 //! the embedder has inlined what it wants.
 
 use crate::{regions, trap_code};
 use anyhow::{Context as _, Result};
-use cranelift_codegen::cursor::{Cursor, FuncCursor};
+use cranelift_codegen::cursor::{Cursor, CursorPosition, FuncCursor};
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::ir::{self, ArgumentPurpose, Block, InstBuilder, MemFlagsData, types};
 use cranelift_codegen::traversals::Dfs;
@@ -22,8 +25,8 @@ use gc_types::{Trap, VMOffsets};
 /// # Errors
 /// If the function has a loop but no vmctx.
 pub(super) fn insert(func: &mut ir::Function, offsets: &VMOffsets) -> Result<()> {
-    let heads = heads(func);
-    let (Some(entry), false) = (func.layout.entry_block(), heads.is_empty()) else {
+    let positions = positions(func);
+    let (Some(entry), false) = (func.layout.entry_block(), positions.is_empty()) else {
         return Ok(());
     };
     let vmctx = func
@@ -32,23 +35,20 @@ pub(super) fn insert(func: &mut ir::Function, offsets: &VMOffsets) -> Result<()>
     let region = |func: &mut ir::Function, flags: MemFlagsData, region| {
         flags.with_alias_region(Some(regions::intern(func, region)))
     };
-    // These words are constant, so Cranelift may load them anywhere.
+    // This word is constant, so Cranelift may load it anywhere.
     let constant = MemFlagsData::trusted().with_readonly().with_can_move();
-    let of_vmctx = region(func, constant, regions::VMCTX);
-    let of_store = region(func, constant, regions::STORE_CONTEXT);
+    let constant = region(func, constant, regions::VMCTX);
     let poll = MemFlagsData::new().with_trap_code(Some(trap_code(Trap::Interrupt)));
     let poll = region(func, poll, regions::POLL_PAGE);
 
     let mut cursor = FuncCursor::new(func).at_first_insertion_point(entry);
-    let store = offsets.vmctx_store_context().cast_signed();
-    let store = cursor.ins().load(types::I64, of_vmctx, vmctx, store);
-    let page = offsets.store_poll_page().cast_signed();
-    let page = cursor.ins().load(types::I64, of_store, store, page);
+    let page = offsets.vmctx_poll_page().cast_signed();
+    let page = cursor.ins().load(types::I64, constant, vmctx, page);
     let places = (0..VMOffsets::POLL_PAGE_SIZE.cast_signed()).cycle();
-    for (head, place) in heads.into_iter().zip(places) {
-        cursor.goto_first_insertion_point(head);
-        if let Some(first) = cursor.current_inst() {
-            let location = cursor.func.srcloc(first);
+    for (position, place) in positions.into_iter().zip(places) {
+        cursor.set_position(position);
+        if let Some(next) = cursor.current_inst() {
+            let location = cursor.func.srcloc(next);
             cursor.set_srcloc(location);
         }
         cursor.ins().load(types::I8, poll, page, place);
@@ -56,23 +56,36 @@ pub(super) fn insert(func: &mut ir::Function, offsets: &VMOffsets) -> Result<()>
     Ok(())
 }
 
-/// The blocks in which loops begin: every cycle of the control flow has at least one of them.
+/// Where polls are inserted: every cycle of the control flow has at least one of these positions.
 ///
 /// An edge closes a cycle if it leads to a block that a depth-first search leaves after the edge's
-/// own block, or to that block itself. This also finds the cycles that have several entries.
-fn heads(func: &ir::Function) -> Vec<Block> {
+/// own block, or to that block itself. This also finds the cycles that have several entries. If one
+/// edge closes all cycles through a block, and nothing else leaves the edge's own block, the poll is
+/// at the end of that block. Otherwise it is at the beginning of the block to which the edges lead.
+fn positions(func: &ir::Function) -> Vec<CursorPosition> {
     let mut number: SecondaryMap<Block, u32> = SecondaryMap::new();
     let blocks: Vec<Block> = Dfs::new().post_order_iter(func).collect();
     for (n, block) in blocks.iter().enumerate() {
         number[*block] = n as u32;
     }
-    let mut heads: Vec<Block> = Vec::new();
-    for &block in &blocks {
-        heads.extend(func.block_successors(block).filter(|to| number[*to] >= number[block]));
+    let mut edges: Vec<(Block, Block)> = Vec::new();
+    for &from in &blocks {
+        let closing = func.block_successors(from).filter(|to| number[*to] >= number[from]);
+        edges.extend(closing.map(|head| (head, from)));
     }
-    heads.sort_unstable();
-    heads.dedup();
-    heads
+    edges.sort_unstable();
+    edges
+        .chunk_by(|(head, _), (other, _)| head == other)
+        .map(|edges| {
+            let (head, from) = edges[0];
+            let only = edges.len() == 1 && func.block_successors(from).count() == 1;
+            let (block, inst) = match only {
+                true => (from, func.layout.last_inst(from)),
+                false => (head, func.layout.first_inst(head)),
+            };
+            inst.map_or(CursorPosition::After(block), CursorPosition::At)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -134,17 +147,20 @@ mod tests {
         context.func
     }
 
-    /// An endless loop, a loop in a loop, two loops in a row, a loop with two entries.
-    const LOOPS: [(&[&[usize]], &[usize]); 4] = [
+    /// An endless loop, a loop in a loop, two loops in a row, a loop with two entries, a loop that is
+    /// left at its head, and one that also goes on from two places.
+    const LOOPS: [(&[&[usize]], &[usize]); 6] = [
         (&[&[1], &[1]], &[1]),
         (&[&[1], &[2], &[2, 3], &[1, 4], &[]], &[1, 2]),
         (&[&[1], &[1, 2], &[2, 3], &[]], &[1, 2]),
         (&[&[1, 2], &[2], &[1, 3], &[]], &[1]),
+        (&[&[1], &[2, 3], &[1], &[]], &[2]),
+        (&[&[1], &[2, 4], &[1, 3], &[1], &[]], &[1]),
     ];
 
     #[test]
     fn every_loop_has_a_poll_of_its_own() {
-        for (blocks, heads) in LOOPS {
+        for (blocks, polled) in LOOPS {
             for (opt_level, huge) in
                 [(OptLevel::Speed, usize::MAX), (OptLevel::None, usize::MAX), (OptLevel::Speed, 0)]
             {
@@ -152,9 +168,9 @@ mod tests {
                 // A loop with two entries has its poll at either of them.
                 if blocks != LOOPS[3].0 {
                     let blocks: Vec<usize> = found.iter().map(|(block, _)| *block).collect();
-                    assert_eq!(blocks, heads);
+                    assert_eq!(blocks, polled);
                 }
-                assert_eq!(found.len(), heads.len());
+                assert_eq!(found.len(), polled.len());
                 let mut places: Vec<i32> = found.iter().map(|(_, place)| *place).collect();
                 places.dedup();
                 assert_eq!(places.len(), found.len(), "{found:?}");
