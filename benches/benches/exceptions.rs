@@ -8,11 +8,11 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use comfy_table::Cell;
 use gc_benches::clock::Which;
-use gc_benches::race::{Rules, race};
+use gc_benches::options::Turns;
+use gc_benches::race::race;
 use gc_benches::report::{right, table};
 use gc_benches::suite::Program;
 use gc_benches::{Settings, contestants, v8, with_stack};
-use std::time::Duration;
 
 const WAT: &str = include_str!("../wat/exceptions.wat");
 
@@ -25,15 +25,8 @@ const TARGET: f64 = 0.5;
 /// Measures exceptions.
 #[derive(Parser)]
 struct Options {
-    /// Turns of each engine.
-    #[arg(long, default_value_t = 15)]
-    turns: usize,
-    /// Run everything once and measure nothing.
-    #[arg(long)]
-    test: bool,
-    /// Passed by cargo.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    turns: Turns,
 }
 
 fn main() -> Result<()> {
@@ -51,7 +44,7 @@ fn run(options: &Options) -> Result<()> {
     let mut wrong = Vec::new();
     let mut times: Vec<[Option<f64>; 3]> = vec![[None; 3]; engines.len()];
     for (column, (export, count)) in CASES.into_iter().enumerate() {
-        let arg = if options.test { 10 } else { count };
+        let arg = if options.turns.test { 10 } else { count };
         let program = Program {
             name: export.to_owned(),
             wat: WAT.to_owned(),
@@ -60,11 +53,8 @@ fn run(options: &Options) -> Result<()> {
             answer: (export == "throw").then(|| arg.to_string()),
             expected: Vec::new(),
         };
-        let runs = if options.test { 1 } else { options.turns };
-        let patience = Duration::from_secs(60);
-        let rules = Rules { runs, patience, arg: None, all_cases: false };
         let entrants: Vec<_> = engines.iter().map(|engine| Some(&**engine)).collect();
-        let outcomes = race(&program, &entrants, rules, &mut wrong)?;
+        let outcomes = race(&program, &entrants, options.turns.rules(), &mut wrong)?;
         for (times, (outcome, engine)) in times.iter_mut().zip(outcomes.iter().zip(&engines)) {
             match outcome {
                 Some(Ok(runs)) => {
@@ -77,7 +67,7 @@ fn run(options: &Options) -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "wrong answers:\n{}", wrong.join("\n"));
-    if options.test {
+    if options.turns.test {
         println!("exceptions: ok");
         return Ok(());
     }

@@ -6,10 +6,10 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use comfy_table::Cell;
 use gc_benches::clock::Which;
-use gc_benches::race::{Rules, race};
+use gc_benches::options::Turns;
+use gc_benches::race::race;
 use gc_benches::report::{right, table};
 use gc_benches::{Settings, reclaim, suite, wanted, with_stack};
-use std::time::Duration;
 
 /// The limit of the geometric mean of all ratios.
 const TARGET: f64 = 1.01;
@@ -20,15 +20,8 @@ struct Options {
     /// Only programs whose name contains this (can be given several times).
     #[arg(long)]
     program: Vec<String>,
-    /// Turns of each engine.
-    #[arg(long, default_value_t = 15)]
-    turns: usize,
-    /// Run everything once and measure nothing.
-    #[arg(long)]
-    test: bool,
-    /// Passed by cargo.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    turns: Turns,
 }
 
 fn main() -> Result<()> {
@@ -46,18 +39,15 @@ fn run(options: &Options) -> Result<()> {
     }
     programs.retain(|program| wanted(&options.program, &program.name));
     ensure!(!programs.is_empty(), "no program matches the filter");
-    if options.test {
+    if options.turns.test {
         programs.truncate(2);
         programs.iter_mut().for_each(suite::Program::reduce);
     }
-    let runs = if options.test { 1 } else { options.turns };
-    let rules =
-        Rules { runs, patience: Duration::from_secs(60), arg: None, all_cases: options.test };
     let mut wrong = Vec::new();
     let mut ratios = Vec::new();
     for program in &programs {
         let entrants: Vec<_> = engines.iter().map(|engine| Some(&**engine)).collect();
-        let outcomes = race(program, &entrants, rules, &mut wrong)?;
+        let outcomes = race(program, &entrants, options.turns.rules(), &mut wrong)?;
         let times = outcomes.iter().flatten().map(|outcome| match outcome {
             Ok(runs) => Ok(runs.best(Which::Cpu).as_secs_f64()),
             Err(error) => Err(anyhow::anyhow!("{}: {error}", program.name)),
@@ -67,7 +57,7 @@ fn run(options: &Options) -> Result<()> {
         ratios.push((&program.name, plain, polled / plain));
     }
     ensure!(wrong.is_empty(), "wrong answers:\n{}", wrong.join("\n"));
-    if options.test {
+    if options.turns.test {
         println!("polls: ok");
         return Ok(());
     }

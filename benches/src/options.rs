@@ -36,6 +36,28 @@ pub struct Race {
     pub stack: usize,
 }
 
+/// The options of a bench whose engines take turns.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Turns {
+    /// Turns of each engine.
+    #[arg(long, default_value_t = 15)]
+    turns: usize,
+    /// Run everything once and measure nothing.
+    #[arg(long)]
+    pub test: bool,
+    /// Passed by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Turns {
+    /// How the engines run: with enough patience that each takes all its turns.
+    pub fn rules(&self) -> Rules {
+        let runs = if self.test { 1 } else { self.turns };
+        Rules { runs, patience: Duration::from_secs(60), arg: None, all_cases: self.test }
+    }
+}
+
 impl Race {
     /// The chosen programs among these, at the chosen size.
     ///

@@ -1,6 +1,6 @@
 //! Failures of the command: the text on stderr and the exit status.
 
-use crate::interrupt::Interrupted;
+use crate::interrupted::Interrupted;
 use crate::printable::printable;
 use anyhow::Error;
 use gc_conformance::message::trap_message;

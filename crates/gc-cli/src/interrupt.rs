@@ -5,12 +5,12 @@
 //! If the program is in a host function that does not end soon, the command ends without it.
 
 use crate::failure::misuse;
+use crate::interrupted::Interrupted;
 use crate::options::{HeapOptions, LoopPolls};
 use anyhow::{Error, Result};
 use clap::Args;
 use gc_hosts::HostCtx;
 use gc_wasm::{InterruptHandle, Store, Trap, TrapError};
-use std::fmt;
 use std::io::{self, Write};
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,39 +29,6 @@ pub struct InterruptOptions {
 fn time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "expected a time such as 10s or 1m30s".to_owned())
 }
-
-/// The reason why a program was ended. It is the context of the program's error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interrupted {
-    /// Ctrl-C.
-    CtrlC,
-    /// The time of `--timeout` is over.
-    Timeout(Duration),
-}
-
-impl Interrupted {
-    /// The exit status, as that of other commands: 128 plus the number of the signal, or the status
-    /// of `timeout`.
-    pub fn status(self) -> u8 {
-        match self {
-            Interrupted::CtrlC => 130,
-            Interrupted::Timeout(_) => 124,
-        }
-    }
-}
-
-impl fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Interrupted::CtrlC => f.write_str("interrupted by Ctrl-C"),
-            Interrupted::Timeout(time) => {
-                write!(f, "not finished after {} (`--timeout`)", humantime::format_duration(*time))
-            }
-        }
-    }
-}
-
-impl std::error::Error for Interrupted {}
 
 /// The time that an interrupted program has to end. It may be in a host function that computes for a
 /// long time.

@@ -13,6 +13,7 @@ pub mod failure;
 pub mod file_kind;
 pub mod imports;
 pub mod interrupt;
+pub mod interrupted;
 pub mod mismatch;
 pub mod options;
 pub mod printable;

@@ -53,80 +53,68 @@ fn span_of(text: &str, offset: usize) -> Option<Span> {
         _ => None,
     });
     for payload in Parser::new(0).parse_all(&binary) {
-        let kind: fn(&ModuleField<'_>) -> Option<Span> = match payload.as_ref().ok()? {
-            Payload::TypeSection(_) => |field| match field {
+        let (item, place): (Option<usize>, fn(&ModuleField<'_>) -> Option<Span>) = match payload
+            .ok()?
+        {
+            Payload::TypeSection(section) => (item_at(section, offset), |field| match field {
                 ModuleField::Type(ty) => Some(ty.span),
                 ModuleField::Rec(rec) => Some(rec.span),
                 _ => None,
-            },
-            Payload::ImportSection(_) => |field| match field {
+            }),
+            Payload::ImportSection(section) => (item_at(section, offset), |field| match field {
                 ModuleField::Import(import) => Some(import.span),
                 _ => None,
-            },
-            Payload::FunctionSection(_) => |field| match field {
+            }),
+            Payload::FunctionSection(section) => (item_at(section, offset), |field| match field {
                 ModuleField::Func(func) => Some(func.span),
                 _ => None,
-            },
-            Payload::TableSection(_) => |field| match field {
+            }),
+            Payload::TableSection(section) => (item_at(section, offset), |field| match field {
                 ModuleField::Table(table) => Some(table.span),
                 _ => None,
-            },
-            Payload::MemorySection(_) => |field| match field {
+            }),
+            Payload::MemorySection(section) => (item_at(section, offset), |field| match field {
                 ModuleField::Memory(memory) => Some(memory.span),
                 _ => None,
-            },
-            Payload::TagSection(_) => |field| match field {
+            }),
+            Payload::TagSection(section) => (item_at(section, offset), |field| match field {
                 ModuleField::Tag(tag) => Some(tag.span),
                 _ => None,
-            },
-            Payload::GlobalSection(_) => |field| match field {
+            }),
+            Payload::GlobalSection(section) => (item_at(section, offset), |field| match field {
                 ModuleField::Global(global) => Some(global.span),
                 _ => None,
-            },
-            Payload::ExportSection(_) => |field| match field {
+            }),
+            Payload::ExportSection(section) => (item_at(section, offset), |field| match field {
                 ModuleField::Export(export) => Some(export.span),
                 _ => None,
-            },
-            Payload::ElementSection(_) => |field| match field {
+            }),
+            Payload::ElementSection(section) => (item_at(section, offset), |field| match field {
                 ModuleField::Elem(elem) => Some(elem.span),
                 _ => None,
-            },
-            Payload::DataSection(_) => |field| match field {
+            }),
+            Payload::DataSection(section) => (item_at(section, offset), |field| match field {
                 ModuleField::Data(data) => Some(data.span),
                 _ => None,
-            },
-            Payload::StartSection { range, .. } if range.contains(&offset) => {
-                return fields.iter().find_map(|field| match field {
+            }),
+            Payload::StartSection { range, .. } => {
+                (range.contains(&offset).then_some(0), |field| match field {
                     ModuleField::Start(index) => Some(index.span()),
                     _ => None,
-                });
+                })
             }
-            Payload::CodeSectionEntry(_) => |_| None,
-            _ => continue,
-        };
-        let item = match payload.ok()? {
-            Payload::TypeSection(section) => item_at(section, offset),
-            Payload::ImportSection(section) => item_at(section, offset),
-            Payload::FunctionSection(section) => item_at(section, offset),
-            Payload::TableSection(section) => item_at(section, offset),
-            Payload::MemorySection(section) => item_at(section, offset),
-            Payload::TagSection(section) => item_at(section, offset),
-            Payload::GlobalSection(section) => item_at(section, offset),
-            Payload::ExportSection(section) => item_at(section, offset),
-            Payload::ElementSection(section) => item_at(section, offset),
-            Payload::DataSection(section) => item_at(section, offset),
             Payload::CodeSectionEntry(body) => {
                 let (span, expression) = functions.next()?;
                 // An error may be at the end of a function.
                 if body.range().start <= offset && offset <= body.range().end {
                     return Some(instruction_at(&body, expression, offset).unwrap_or(span));
                 }
-                None
+                continue;
             }
-            _ => None,
+            _ => continue,
         };
         if let Some(item) = item {
-            return fields.iter().filter_map(kind).nth(item);
+            return fields.iter().filter_map(place).nth(item);
         }
     }
     None

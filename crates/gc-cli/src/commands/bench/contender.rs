@@ -3,7 +3,8 @@
 use crate::call::{Call, Outcome};
 use crate::failure::Failure;
 use crate::imports::{self, ImportOptions, MissingImports};
-use crate::interrupt::{Interrupted, Interrupter};
+use crate::interrupt::Interrupter;
+use crate::interrupted::Interrupted;
 use crate::program::Program;
 use anyhow::{Error, Result, anyhow};
 use gc_hosts::{HostCtx, Stdio};
