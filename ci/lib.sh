@@ -12,6 +12,9 @@ if [ "${CI:-}" = true ]; then
   locked=(--locked)
 fi
 
+# Where cargo puts programs of the profile `dev`.
+built=${CARGO_TARGET_DIR:-target}/debug
+
 step_name=
 step_began=
 

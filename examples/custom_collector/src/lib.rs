@@ -12,6 +12,8 @@
 //!   are outside the heap. So the collector knows which objects it allocated, even if the heap is
 //!   overwritten.
 
+#![forbid(unsafe_code)]
+
 mod bitmap;
 mod collection;
 mod heap;

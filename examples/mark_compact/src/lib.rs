@@ -13,6 +13,8 @@
 //! * `forwarding.rs`: the new place of each object.
 //! * `bitmap.rs`: a bit for every eight bytes of the heap, in native memory.
 
+#![forbid(unsafe_code)]
+
 mod bitmap;
 mod collection;
 mod forwarding;
