@@ -16,8 +16,8 @@
 
 use crate::guard::{Pending, classify};
 use crate::vmcontext::{Place, VMStoreContext};
-use crate::walk::{RawFrame, vmctx_of};
-use crate::{CodeMemory, JitState, JitStore, StackWalk, VMContextPrefix, arch};
+use crate::walk::{RawFrame, RawFrames, incomplete, vmctx_of};
+use crate::{CodeMemory, JitState, JitStore, VMContextPrefix, arch};
 use anyhow::{Result, anyhow, ensure};
 use gc_runtime::OwnedHandle;
 use gc_types::host_calls::{Ref, Thrown};
@@ -148,13 +148,20 @@ fn find<S: JitStore>(store: &S, exception: &VMGcRef) -> Result<Option<Place>> {
         return Ok(None);
     }
     // SAFETY: the store's compiled code waits for the host function that throws.
-    let mut walk = unsafe { StackWalk::new(context) };
-    while let Some(frame) = walk.advance() {
-        let frame = frame?;
-        if walk.activation() != innermost {
+    let mut frames = unsafe { RawFrames::from_exit(context) };
+    let mut code: Option<&CodeMemory> = None;
+    while let Some(frame) = frames.next() {
+        let frame = frame.map_err(incomplete)?;
+        if frames.activation() != innermost {
             break;
         }
-        let Some(code) = walk.code() else { break };
+        // Adjacent frames mostly have the same code.
+        if code.is_none_or(|code| code.offset_of(frame.pc).is_none()) {
+            code = store.jit().code_at(frame.pc);
+        }
+        let code = code.ok_or_else(|| {
+            incomplete(format!("the return address {:#x} is not in the store's code", frame.pc))
+        })?;
         let place = handler_of(store, code, frame, exception);
         if place.is_some() {
             return Ok(place);

@@ -117,7 +117,7 @@ pub struct JitState<S> {
     pub(crate) exception: Exception,
     /// The table of host functions to which the context points, with the ABI of the store's code.
     host_calls: HostCallTable<S>,
-    /// Code that must live as long as the store.
+    /// Code that must live as long as the store, by ascending addresses.
     code: Vec<Arc<CodeMemory>>,
     max_stack: usize,
 }
@@ -245,8 +245,9 @@ impl<S: JitStore> JitState<S> {
     /// If it was published for another kind of store. The error names the difference.
     pub fn keep_alive(&mut self, code: Arc<CodeMemory>) -> Result<()> {
         self.check_code(&code)?;
-        if !self.code.iter().any(|kept| Arc::ptr_eq(kept, &code)) {
-            self.code.push(code);
+        let place = self.code.partition_point(|kept| kept.base() < code.base());
+        if self.code.get(place).is_none_or(|kept| kept.base() != code.base()) {
+            self.code.insert(place, code);
         }
         Ok(())
     }
@@ -264,9 +265,16 @@ impl<S: JitStore> JitState<S> {
         )
     }
 
-    /// The code that the store keeps alive.
+    /// The code that the store keeps alive, by ascending addresses.
     pub fn code(&self) -> &[Arc<CodeMemory>] {
         &self.code
+    }
+
+    /// The code that contains the address `pc`, if the store keeps it alive.
+    pub(crate) fn code_at(&self, pc: usize) -> Option<&CodeMemory> {
+        let after = self.code.partition_point(|code| code.base().addr() <= pc);
+        let code = &self.code[after.checked_sub(1)?];
+        code.offset_of(pc).map(|_| &**code)
     }
 
     /// The part of this store that compiled code reads.

@@ -18,6 +18,10 @@ use std::sync::Arc;
 
 const WORD: usize = size_of::<usize>();
 
+pub(crate) fn incomplete(why: impl Into<String>) -> IncompleteWalk {
+    IncompleteWalk { why: why.into() }
+}
+
 /// One frame, before its code is looked up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawFrame {
@@ -81,6 +85,11 @@ impl RawFrames {
     /// The addresses of the frames, up to the first that cannot be trusted.
     pub(crate) fn pcs(mut self) -> impl Iterator<Item = usize> {
         std::iter::from_fn(move || Some(self.next()?.ok()?.pc))
+    }
+
+    /// The activation of the last frame.
+    pub(crate) fn activation(&self) -> *const Activation {
+        self.activation
     }
 
     /// Ends the walk.
@@ -329,28 +338,18 @@ impl StackWalk<'_> {
         StackWalk { frames, code: None, _stack: PhantomData }
     }
 
-    /// The activation of the last frame.
-    pub(crate) fn activation(&self) -> *const Activation {
-        self.frames.activation
-    }
-
-    /// The code of the last frame.
-    pub(crate) fn code(&self) -> Option<&CodeMemory> {
-        self.code.as_deref()
-    }
-
     /// The next frame. Its code is then in `self.code`.
-    pub(crate) fn advance(&mut self) -> Option<Result<RawFrame, IncompleteWalk>> {
+    fn advance(&mut self) -> Option<Result<RawFrame, IncompleteWalk>> {
         let frame = match self.frames.next()? {
             Ok(frame) => frame,
-            Err(why) => return Some(Err(IncompleteWalk { why: why.to_owned() })),
+            Err(why) => return Some(Err(incomplete(why))),
         };
         if self.code.as_ref().is_none_or(|code| code.offset_of(frame.pc).is_none()) {
             self.code = lookup_code(frame.pc);
             if self.code.is_none() {
                 self.frames.stop();
                 let why = format!("the return address {:#x} is not in published code", frame.pc);
-                return Some(Err(IncompleteWalk { why }));
+                return Some(Err(incomplete(why)));
             }
         }
         Some(Ok(frame))
