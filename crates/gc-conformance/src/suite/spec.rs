@@ -38,6 +38,7 @@ const SUPPORTED: &[Proposal] = &[
     Proposal::RelaxedSimd,
     Proposal::MultiMemory,
     Proposal::Memory64,
+    Proposal::Annotations,
 ];
 
 /// Scripts in which some directives need unsupported proposals, and the reasons for skipping these.
