@@ -338,8 +338,13 @@ impl StackWalk<'_> {
         StackWalk { frames, code: None, _stack: PhantomData }
     }
 
+    /// The activation of the last frame.
+    pub(crate) fn activation(&self) -> *const Activation {
+        self.frames.activation()
+    }
+
     /// The next frame. Its code is then in `self.code`.
-    fn advance(&mut self) -> Option<Result<RawFrame, IncompleteWalk>> {
+    pub(crate) fn advance(&mut self) -> Option<Result<RawFrame, IncompleteWalk>> {
         let frame = match self.frames.next()? {
             Ok(frame) => frame,
             Err(why) => return Some(Err(incomplete(why))),
