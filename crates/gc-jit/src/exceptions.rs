@@ -16,8 +16,8 @@
 
 use crate::guard::{Pending, classify};
 use crate::vmcontext::{Place, VMStoreContext};
-use crate::walk::{RawFrame, RawFrames, incomplete, vmctx_of};
-use crate::{CodeMemory, JitState, JitStore, VMContextPrefix, arch};
+use crate::walk::{RawFrame, RawFrames, incomplete, unpublished, vmctx_of};
+use crate::{CodeMemory, JitState, JitStore, VMContextPrefix, arch, lookup_code};
 use anyhow::{Result, anyhow, ensure};
 use gc_runtime::OwnedHandle;
 use gc_types::host_calls::{Ref, Thrown};
@@ -149,20 +149,19 @@ fn find<S: JitStore>(store: &S, exception: &VMGcRef) -> Result<Option<Place>> {
     }
     // SAFETY: the store's compiled code waits for the host function that throws.
     let mut frames = unsafe { RawFrames::from_exit(context) };
-    let mut code: Option<&CodeMemory> = None;
     while let Some(frame) = frames.next() {
         let frame = frame.map_err(incomplete)?;
         if frames.activation() != innermost {
             break;
         }
-        // Adjacent frames mostly have the same code.
-        if code.is_none_or(|code| code.offset_of(frame.pc).is_none()) {
-            code = store.jit().code_at(frame.pc);
-        }
-        let code = code.ok_or_else(|| {
-            incomplete(format!("the return address {:#x} is not in the store's code", frame.pc))
-        })?;
-        let place = handler_of(store, code, frame, exception);
+        // Mostly the store keeps the code, and then the lock of all published code is not needed.
+        let place = match store.jit().code_at(frame.pc) {
+            Some(code) => handler_of(store, code, frame, exception),
+            None => {
+                let code = lookup_code(frame.pc).ok_or_else(|| unpublished(frame))?;
+                handler_of(store, &code, frame, exception)
+            }
+        };
         if place.is_some() {
             return Ok(place);
         }

@@ -22,6 +22,11 @@ pub(crate) fn incomplete(why: impl Into<String>) -> IncompleteWalk {
     IncompleteWalk { why: why.into() }
 }
 
+/// The error for a frame that runs no published code.
+pub(crate) fn unpublished(frame: RawFrame) -> IncompleteWalk {
+    incomplete(format!("the return address {:#x} is not in published code", frame.pc))
+}
+
 /// One frame, before its code is looked up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawFrame {
@@ -353,8 +358,7 @@ impl StackWalk<'_> {
             self.code = lookup_code(frame.pc);
             if self.code.is_none() {
                 self.frames.stop();
-                let why = format!("the return address {:#x} is not in published code", frame.pc);
-                return Some(Err(incomplete(why)));
+                return Some(Err(unpublished(frame)));
             }
         }
         Some(Ok(frame))

@@ -379,7 +379,8 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
     let (_, mut functions) = functions(&compiler);
     let fault = compile(&compiler, sig.clone(), |b, params| {
         let callee = import_function(b.func, 1, sig.clone());
-        let flag = b.ins().load(types::I64, MemFlagsData::trusted(), params[0], 32);
+        let offset = std::mem::offset_of!(Vmctx, words) as i32;
+        let flag = b.ins().load(types::I64, MemFlagsData::trusted(), params[0], offset);
         b.ins().trapnz(
             flag,
             cranelift_codegen::ir::TrapCode::unwrap_user(gc_types::Trap::Unreachable.code()),

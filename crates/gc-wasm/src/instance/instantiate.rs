@@ -16,8 +16,9 @@ use crate::vm::tag::{TagData, TagId};
 use crate::vm::words::VMWords;
 use crate::{Engine, Extern, Module, Val};
 use anyhow::{Context, Result, bail, ensure};
+use gc_jit::VMContextPrefix;
 use gc_runtime::{Admission, MemoryPurpose};
-use gc_types::{Trap, VMGcRef};
+use gc_types::{Trap, VMGcRef, VMOffsets};
 use wasmtime_types::EntityIndex;
 
 /// Instantiates `module`. Returns the instance's number in the store.
@@ -56,6 +57,16 @@ fn check_engine(store: &Engine, module: &Module) -> Result<()> {
     Ok(())
 }
 
+/// Writes the words with which every vmctx begins.
+fn set_prefix(vmctx: &VMWords, offsets: &VMOffsets, prefix: VMContextPrefix) {
+    let VMContextPrefix { heap_base, heap_data, store_context, number, poll_page } = prefix;
+    vmctx.set_pointer(offsets.vmctx_heap_base(), heap_base);
+    vmctx.set_pointer(offsets.vmctx_heap_data(), heap_data);
+    vmctx.set_pointer(offsets.vmctx_store_context(), store_context);
+    vmctx.set(offsets.vmctx_number(), number as u64);
+    vmctx.set_pointer(offsets.vmctx_poll_page(), poll_page);
+}
+
 /// Makes the instance. All its parts are zero, null or empty.
 fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Result<usize> {
     let (info, layout) = (module.info(), module.layout());
@@ -75,10 +86,7 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         true => store.jit.vmctx_prefix(number)?,
         false => store.jit.vmctx_prefix_without_heap(number),
     };
-    vmctx.set_pointer(layout.offsets.vmctx_heap_base(), prefix.heap_base);
-    vmctx.set_pointer(layout.offsets.vmctx_heap_data(), prefix.heap_data);
-    vmctx.set_pointer(layout.offsets.vmctx_store_context(), prefix.store_context);
-    vmctx.set(layout.offsets.vmctx_number(), prefix.number as u64);
+    set_prefix(&vmctx, &layout.offsets, prefix);
     let mut instance = InstanceData {
         module: module.clone(),
         vmctx,
