@@ -1,4 +1,5 @@
-;; Loops that poll: an inner loop keeps its own poll, a function without a loop has none.
+;; Loops that poll: an inner loop keeps its own poll, a loop that is left at its head polls on the way
+;; back, a function without a loop has none.
 (module
   (type $cell (struct (field (mut i32))))
   (func (export "nested") (param $n i32) (result i32)
@@ -17,5 +18,11 @@
       (struct.set $cell 0 (local.get $cell) (local.get $n))
       (local.set $n (i32.sub (local.get $n) (i32.const 1)))
       (br_if $next (local.get $n))))
+  (func (export "while") (param $n i32)
+    (loop $next
+      (if (local.get $n)
+        (then
+          (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+          (br $next)))))
   (func (export "endless") (loop (br 0)))
   (func (export "twice") (param i32) (result i32) (i32.add (local.get 0) (local.get 0))))
