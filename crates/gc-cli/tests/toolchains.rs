@@ -160,6 +160,84 @@ fn assemblyscript() {
     ran.fails(1, &["aborted: more than three in lib.ts(31:"]);
 }
 
+#[test]
+fn moonbit() {
+    let expected = prints(
+        &["--env", "GREETING=hello", "--", "a", "ä b"],
+        "\
+args: a,ä b
+GREETING: hello
+NONE: nothing
+words: 49, least: w0 4, most: w64 7
+SHORT
+ä😀
+too long: much too long 13
+pi: 3.1415826535897198, 30!: 265252859812191058636308480000000
+shape: -3843167785248818381
+",
+    );
+    let module = &toolchain("moonbit/trees.wasm");
+    expected.everywhere(module);
+    expected.with_zeal(module);
+    prints(&["--invoke", "shape(20000)"], "6243323141961653458\n").everywhere(module);
+}
+
+#[test]
+fn files_of_moonbit() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("files_of_moonbit");
+    std::fs::create_dir_all(&dir).unwrap();
+    let given = format!("{}::/data", dir.display());
+    let args = ["--dir", &given, "--", "/data"];
+    let expected = prints(
+        &args,
+        "\
+list: deep; er,short,ä.bin
+read: 1000, 124506, 255
+kinds: 1 0 0 1
+exist: false true
+exist: false; 
+failed: /data/none: No such file or directory (os error 2)
+failed: /data: no regular file
+failed: /data/../outside: a path led outside of the filesystem
+failed: /outside: outside of the directories that the program was given
+failed: outside: outside of the directories that the program was given
+random: true true
+environment: B=2; true
+",
+    );
+    let module = &toolchain("moonbit/files.wasm");
+    expected.everywhere(module);
+    expected.with_zeal(module);
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
+}
+
+#[test]
+fn kotlin() {
+    let printed = |lines: &str, dates: &str| {
+        format!(
+            "\
+lines: [{lines}]
+dates: [{dates}]
+fibonacci: 365435296162
+{{Circle(radius=1.5)=7.0685834705770345, Box(width=2.0, height=0.25)=0.5, Point=0.0}}
+failed: true, true
+cast: true
+digest: -829279063
+"
+        )
+    };
+    let lines = printed("KLIM YUB, KO 22-11-6202 TEEM, 20-10-9991 Ä", "22.11.2026, 02.01.1999");
+    let stdout = &format!("{lines}1217443604\n-213530937\n");
+    let calls = ["--invoke", "_start", "--invoke", "digest(5)", "--invoke", "digest(2000)"];
+    let input = "buy milk\n\nmeet 2026-11-22 ok\nä 1999-01-02";
+    let module = &toolchain("kotlin/notes.wasm");
+    Expected { input, ..prints(&calls, stdout) }.everywhere(module);
+    let stdout = &printed("", "");
+    let expected = Expected { status: 7, ..prints(&[], stdout) };
+    expected.everywhere(module);
+    expected.with_zeal(module);
+}
+
 // ---- programs beside the project ----------------------------------------------
 
 /// Runs every case under every collector, and the first one under zeal.

@@ -65,10 +65,11 @@ impl HostOptions {
         for (name, value) in &self.env {
             wasi.env(name, value);
         }
+        let mut moonbit = MoonBitCtx::new(&self.args, &self.env, self.stdio.clone());
         for (host, guest) in &self.dirs {
             wasi.preopened_dir(host, guest)?;
+            moonbit.preopened_dir(host, guest)?;
         }
-        let moonbit = MoonBitCtx::new(&self.args, &self.env, self.stdio.clone());
         Ok(HostCtx {
             wasi: wasi.build(),
             moonbit,

@@ -1,13 +1,18 @@
-//! [`MoonBitCtx`]: arguments, environment and streams of a program.
+//! [`MoonBitCtx`]: arguments, environment, streams and directories of a program.
 
+use super::files::Files;
 use crate::stdio::{InputStream, OutputStream, Stdio};
 use crate::wait::failed;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use gc_wasm::InterruptHandle;
 use std::fmt;
+use std::path::Path;
 
 /// What a function does that reads.
 pub(super) const READING: &str = "reading standard input";
+
+/// Bytes of the largest environment that a program can make for itself. It is not in its heap.
+const LARGEST_ENVIRONMENT: usize = 1 << 20;
 
 /// What MoonBit's host knows about a program.
 pub struct MoonBitCtx {
@@ -16,6 +21,7 @@ pub struct MoonBitCtx {
     stdio: Stdio,
     stdout: Printer,
     stderr: Printer,
+    files: Files,
 }
 
 impl MoonBitCtx {
@@ -28,12 +34,28 @@ impl MoonBitCtx {
             stdout: Printer::new(stdio.stdout.clone()),
             stderr: Printer::new(stdio.stderr.clone()),
             stdio,
+            files: Files::default(),
         }
     }
 
-    /// Lets an interrupt of the program end reads and writes that wait for the process's streams.
+    /// Gives the program the directory `host_path`, under the name `guest_path`. Relative paths are
+    /// those of a directory with the name `.`.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or is not a directory.
+    pub fn preopened_dir(
+        &mut self,
+        host_path: impl AsRef<Path>,
+        guest_path: impl AsRef<str>,
+    ) -> Result<()> {
+        self.files.preopen(host_path.as_ref(), guest_path.as_ref())
+    }
+
+    /// Lets an interrupt of the program end reads and writes that wait for the process's streams,
+    /// and those of large files.
     pub fn set_interrupt(&mut self, handle: &InterruptHandle) {
         self.stdio.set_interrupt(handle);
+        self.files.set_interrupt(handle);
     }
 
     /// Writes what was printed and is not written yet, because its line has not ended.
@@ -50,10 +72,37 @@ impl MoonBitCtx {
         &self.args
     }
 
-    /// The value of a variable of the environment. It is empty if there is none.
-    pub(super) fn variable(&self, name: &str) -> &str {
-        let value = self.env.iter().find(|(other, _)| other == name);
-        value.map_or("", |(_, value)| value)
+    /// The environment: names and values.
+    pub(super) fn variables(&self) -> &[(String, String)] {
+        &self.env
+    }
+
+    /// The value of a variable of the environment.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        let found = self.env.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Gives a variable of the environment a value, also one that is not there yet.
+    pub(super) fn set_variable(&mut self, name: &str, value: &str) -> Result<()> {
+        self.unset_variable(name);
+        let size: usize = self.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+        ensure!(
+            size + name.len() + value.len() <= LARGEST_ENVIRONMENT,
+            "the program's environment would have more than {LARGEST_ENVIRONMENT} bytes"
+        );
+        self.env.push((name.to_owned(), value.to_owned()));
+        Ok(())
+    }
+
+    /// Takes a variable out of the environment.
+    pub(super) fn unset_variable(&mut self, name: &str) {
+        self.env.retain(|(other, _)| other != name);
+    }
+
+    /// The files.
+    pub(super) fn files(&mut self) -> &mut Files {
+        &mut self.files
     }
 
     /// Standard input.

@@ -1,11 +1,23 @@
-//! MoonBit's host: the functions that its core library imports to print, to read standard input,
-//! arguments and environment, to ask for the time, and to end the program.
+//! MoonBit's host: the functions that its core library, and its packages for files, import to print,
+//! to read standard input, arguments, environment and files, to ask for the time and for random
+//! numbers, and to end the program.
 //!
 //! MoonBit passes text and lists as values of the host: it makes a reader or a writer and passes one
-//! character at a time. Characters are UTF-16 code units. The functions that access files are
-//! missing.
+//! character at a time. Characters are UTF-16 code units.
+//!
+//! | functions | file |
+//! |---|---|
+//! | arguments and the environment | `environment.rs` |
+//! | files and directories | `files.rs` |
+//! | random numbers | `random.rs` |
+//! | everything else | this one |
+//!
+//! The strings and lists themselves are in `values.rs`.
 
 pub(crate) mod context;
+mod environment;
+mod files;
+mod random;
 mod values;
 
 pub use context::MoonBitCtx;
@@ -38,7 +50,7 @@ const END_OF_STRINGS: &str = "ffi_end_of_/string_array";
 /// MoonBit's host.
 pub(crate) const HOST: Host = Host {
     name: "moonbit",
-    summary: "MoonBit's runtime: printing, standard input, arguments, time",
+    summary: "MoonBit's runtime: printing, standard input, arguments, files, time",
     claims: |import| match import.module() {
         CONSOLE => matches!(import.name(), "print_char" | "read_char"),
         EXCEPTION => matches!(import.name(), "throw" | "tag"),
@@ -63,22 +75,9 @@ pub fn add_to_linker<T: 'static>(
     console(linker, get, &values)?;
     lists(linker, &values)?;
     strings(linker, &values)?;
-    let with = values.clone();
-    linker.func_wrap(FS, "args_get", move |mut caller: Caller<'_, T>| -> Result<HostRef> {
-        let types = with.types(caller.engine())?;
-        let args = get(caller.data_mut()).args().to_vec();
-        types.new_strings(&mut caller, &args)
-    })?;
-    linker.func_wrap(
-        FS,
-        "env_get_var",
-        move |mut caller: Caller<'_, T>, name: HostRef| -> Result<HostRef> {
-            let types = values.types(caller.engine())?;
-            let name = types.text(&caller, name)?;
-            let value = get(caller.data_mut()).variable(&name).to_owned();
-            types.new_string(&mut caller, &value)
-        },
-    )?;
+    environment::add_to_linker(linker, get, &values)?;
+    files::add_to_linker(linker, get, &values)?;
+    random::add_to_linker(linker)?;
     linker.func_wrap(SYS, "exit", |code: i32| -> Result<()> { Err(I32Exit(code).into()) })?;
     linker.func_wrap(SYS, "is_windows", || 0i32)?;
     linker.func_wrap(TIME, "now", || -> Result<u64> {

@@ -195,6 +195,17 @@ impl Types {
         Ok(String::from_utf16_lossy(&self.strings.units(caller, value)?))
     }
 
+    /// The bytes of a list of bytes.
+    pub(super) fn bytes<T: 'static>(
+        &self,
+        caller: &Caller<'_, T>,
+        value: HostRef,
+    ) -> Result<Vec<u8>> {
+        let list = self.list(caller, value, Items::Bytes)?;
+        let count = list.len(caller)?;
+        read(caller, &list, count, Items::Bytes)
+    }
+
     /// Makes a list of bytes.
     pub(super) fn new_bytes<T: 'static>(
         &self,
