@@ -17,7 +17,7 @@ use gc_benches::{Settings, contestants, v8, with_stack};
 const WAT: &str = include_str!("../wat/exceptions.wat");
 
 /// The exports, and how often each throws or calls in a turn.
-const CASES: [(&str, i32); 3] = [("throw", 20_000), ("call", 2_000_000), ("try", 2_000_000)];
+const CASES: [(&str, i32); 3] = [("throw", 100_000), ("call", 10_000_000), ("try", 10_000_000)];
 
 /// The limit of the ratio to Wasmtime's time for a throw.
 const TARGET: f64 = 0.5;
