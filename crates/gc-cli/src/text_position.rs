@@ -35,6 +35,9 @@ pub fn in_text(error: Error, path: &Path, text: &str) -> Error {
     contexts.into_iter().rev().fold(Error::new(placed), Error::context)
 }
 
+/// The place of a field, if it is of the kind that is searched.
+type PlaceOf = fn(&ModuleField<'_>) -> Option<Span>;
+
 /// The place in the text of what is at `offset` in its binary form.
 fn span_of(text: &str, offset: usize) -> Option<Span> {
     let mut buffer = ParseBuffer::new(text).ok()?;
@@ -53,9 +56,7 @@ fn span_of(text: &str, offset: usize) -> Option<Span> {
         _ => None,
     });
     for payload in Parser::new(0).parse_all(&binary) {
-        let (item, place): (Option<usize>, fn(&ModuleField<'_>) -> Option<Span>) = match payload
-            .ok()?
-        {
+        let (item, place): (Option<usize>, PlaceOf) = match payload.ok()? {
             Payload::TypeSection(section) => (item_at(section, offset), |field| match field {
                 ModuleField::Type(ty) => Some(ty.span),
                 ModuleField::Rec(rec) => Some(rec.span),
