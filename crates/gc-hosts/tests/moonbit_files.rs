@@ -246,6 +246,20 @@ fn older_functions_end_the_program_or_say_no() {
     assert!(dir.is_dir());
 }
 
+/// The tree is deeper than recursion on a small stack could follow.
+#[test]
+fn a_deep_tree_is_removed() {
+    let dir = directory("moonbit_deep");
+    let mut body = String::new();
+    for _ in 0..2 {
+        body += &format!("(call $digit (call $create_dir_new '/d/{}'))", "a/".repeat(1500));
+        body +=
+            "(call $digit (call $remove_dir_new '/d/a')) (call $digit (call $path_exists '/d/a'))";
+    }
+    let run = move || prints(&[(&dir, "/d")], &body, "0 0 0 0 0 0 ");
+    std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
+}
+
 #[test]
 fn nothing_waits_for_the_other_end_of_a_pipe() {
     let dir = directory("moonbit_pipe");

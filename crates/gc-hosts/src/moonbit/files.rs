@@ -10,6 +10,7 @@
 
 use super::FS;
 use super::context::MoonBitCtx;
+use super::remove_tree::remove_tree;
 use super::values::{HostRef, Values};
 use crate::wait::Waiter;
 use anyhow::{Context, Result, bail};
@@ -158,7 +159,7 @@ impl Files {
     /// Removes a directory, and everything in it.
     fn remove_dir(&mut self, path: &str, _most: u64) -> io::Result<i32> {
         let (dir, path) = self.find(path)?;
-        dir.remove_dir_all(path).map(|()| 0)
+        remove_tree(dir, &path, &self.waiter).map(|()| 0)
     }
 
     /// What an older function returns.

@@ -8,7 +8,7 @@
 //! | functions | file |
 //! |---|---|
 //! | arguments and the environment | `environment.rs` |
-//! | files and directories | `files.rs` |
+//! | files and directories | `files.rs`, `remove_tree.rs` |
 //! | random numbers | `random.rs` |
 //! | everything else | this one |
 //!
@@ -18,6 +18,7 @@ pub(crate) mod context;
 mod environment;
 mod files;
 mod random;
+mod remove_tree;
 mod values;
 
 pub use context::MoonBitCtx;
