@@ -293,10 +293,11 @@ impl Compiler {
     /// [`place_safepoints`](crate::safepoints::place_safepoints) was not called for it.
     pub fn compile(&self, context: &mut Context) -> Result<CompiledFunction> {
         refuse::refuse(&context.func)?;
+        let mut huge = false;
         if self.abi.polls() {
-            polls::insert(&mut context.func, &self.abi.offsets())?;
+            huge = !polls::insert(&mut context.func, &self.abi.offsets())?;
         }
-        let huge = weight(&context.func) >= self.huge_function;
+        huge |= weight(&context.func) >= self.huge_function;
         let calls_by_reference = calls_by_reference(&context.func);
         let isa = if huge { &*self.huge_isa } else { &*self.isa };
         let function = self.compile_for(isa, context)?;

@@ -20,15 +20,17 @@ use cranelift_codegen::ir::{self, ArgumentPurpose, Block, InstBuilder, MemFlagsD
 use cranelift_codegen::traversals::Dfs;
 use gc_types::{Trap, VMOffsets};
 
-/// Inserts a poll in each loop of `func`.
+/// Inserts a poll in each loop of `func`. Returns whether each reads another byte: no function is
+/// optimised in which some do not.
 ///
 /// # Errors
 /// If the function has a loop but no vmctx.
-pub(super) fn insert(func: &mut ir::Function, offsets: &VMOffsets) -> Result<()> {
+pub(super) fn insert(func: &mut ir::Function, offsets: &VMOffsets) -> Result<bool> {
     let positions = positions(func);
     let (Some(entry), false) = (func.layout.entry_block(), positions.is_empty()) else {
-        return Ok(());
+        return Ok(true);
     };
+    let differ = positions.len() <= VMOffsets::POLL_PAGE_SIZE as usize;
     let vmctx = func
         .special_param(ArgumentPurpose::VMContext)
         .context("loops are polled, which needs a vmctx parameter")?;
@@ -53,7 +55,7 @@ pub(super) fn insert(func: &mut ir::Function, offsets: &VMOffsets) -> Result<()>
         }
         cursor.ins().load(types::I8, poll, page, place);
     }
-    Ok(())
+    Ok(differ)
 }
 
 /// Where polls are inserted: every cycle of the control flow has at least one of these positions.
@@ -176,6 +178,18 @@ mod tests {
                 assert_eq!(places.len(), found.len(), "{found:?}");
             }
         }
+    }
+
+    #[test]
+    fn more_loops_than_places_keep_their_polls() {
+        // The last loop has the place of the first one, which it is in.
+        let loops = VMOffsets::POLL_PAGE_SIZE as usize + 1;
+        let mut edges: Vec<[usize; 2]> = (1..=loops).map(|block| [block, block + 1]).collect();
+        edges.push([1, loops + 2]);
+        let mut blocks: Vec<&[usize]> = vec![&[1]];
+        blocks.extend(edges.iter().map(|to| &to[..]));
+        blocks.push(&[]);
+        assert_eq!(polls(&compiled(&blocks, OptLevel::Speed, usize::MAX)).len(), loops);
     }
 
     #[test]
