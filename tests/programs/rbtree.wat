@@ -2,7 +2,7 @@
 ;; insertion (Okasaki, "Red-Black Trees in a Functional Setting", 1999) and deletion
 ;; (Kahrs, "Red-Black Trees with Types", 2001).
 ;;
-;;   run(n) -> a checksum over the versions of a map with up to n keys
+;;   run(n) -> a checksum over the versions of a map with up to n keys (n is at least 8)
 ;;
 ;; Colours are types: $red and $black are subtypes of $tree with equal structure, which `ref.test`
 ;; and `br_on_cast` distinguish. The empty tree is null. Nodes never change, so an old version of

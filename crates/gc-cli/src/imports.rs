@@ -11,6 +11,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 use gc_hosts::{HOSTS, Host, HostCtx, HostOptions, Stdio};
 use gc_wasm::{ExternType, Instance, Linker, Module, Store, Val};
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -98,7 +99,11 @@ impl ImportOptions {
         if let Some(variable) = self.env.iter().find(|variable| name_of(variable).is_empty()) {
             return Err(misuse(format!("`--env {variable}`: expected NAME or NAME=VALUE")));
         }
-        self.preloads().map(drop)
+        let mut names = HashSet::new();
+        match self.preloads()?.into_iter().find(|(name, _)| !names.insert(*name)) {
+            Some((name, _)) => Err(misuse(format!("`--preload {name}=…` is given twice"))),
+            None => Ok(()),
+        }
     }
 
     /// A store for a program with these arguments, of which the first one is its name.
@@ -226,6 +231,10 @@ impl ImportOptions {
                 }
                 let verb = if has { "has" } else { "does not have" };
                 list.push_str(&format!(" (host module `{}` {verb} it)", host.name()));
+            }
+            let preloads = self.preloads()?;
+            if let Some((_, file)) = preloads.iter().find(|(name, _)| *name == import.module()) {
+                list.push_str(&format!(" ({} does not export it)", file.display()));
             }
         }
         if count == 0 {

@@ -6,6 +6,7 @@ use crate::file_kind::no_module;
 use crate::mismatch;
 use crate::text_position;
 use anyhow::{Context, Error, Result, bail};
+use gc_conformance::scripts::proposals;
 use gc_wasm::{Engine, Module};
 use std::path::{Path, PathBuf};
 
@@ -66,6 +67,11 @@ impl Program {
         &self.bytes
     }
 
+    /// The name of the file, which is the first argument of a program.
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// Whether the file is a compiled module.
     pub fn is_compiled(&self) -> bool {
         Module::is_saved(&self.bytes)
@@ -99,11 +105,16 @@ impl Program {
         valid.map_err(|error| self.placed(error)).with_context(|| self.compiling())
     }
 
-    /// An error of the module. If the file is text, with its place there.
+    /// An error of the module. If the file is text, with its place there. If the module needs a
+    /// proposal that is not supported, with the proposal's name.
     pub fn placed(&self, error: Error) -> Error {
-        match &self.text {
+        let error = match &self.text {
             Some(text) => text_position::in_text(error, &self.path, text),
             None => error,
+        };
+        match &proposals::needed_by(&self.bytes)[..] {
+            [] => error,
+            needed => error.context(format!("not supported: the proposal {}", needed.join(", "))),
         }
     }
 

@@ -148,9 +148,31 @@ fn what_is_printed_comes_before_results() {
 #[test]
 fn arguments_need_somebody_who_reads_them() {
     let start = &file("no_args.wat", r#"(module (func (export "_start")))"#);
-    reclaim(&[start, "--", "x"]).fails(2, &["`x` is an argument", "nothing to read arguments"]);
+    reclaim(&[start, "--", "x"]).fails(2, &["cannot read the argument `x`", "imports no function"]);
     let hello = &file("args_hello.wat", HELLO.replace("STATUS", "0"));
     is(&reclaim(&[hello, "--", "--not-an-option"]), 0, "hello\n", "");
+}
+
+#[test]
+fn what_a_preloaded_file_lacks_is_named() {
+    let lib = file("lacks_lib.wat", r#"(module (func (export "g")))"#);
+    let main =
+        &file("lacks.wat", r#"(module (import "x" "f" (func)) (func (export "_start") (call 0)))"#);
+    let preload = format!("x={lib}");
+    reclaim(&[main, "--preload", &preload])
+        .fails(1, &["x.f: (func)", &format!("({lib} does not export it)")]);
+    reclaim(&[main, "--preload", &preload, "--preload", &preload]).fails(2, &["given twice"]);
+}
+
+#[test]
+fn unsupported_proposals_are_named() {
+    for (text, proposal) in [
+        ("(module (memory 1 1 shared))", "threads"),
+        ("(module (type $f (func)) (type (cont $f)))", "stack-switching"),
+    ] {
+        let module = file("unsupported.wat", text);
+        reclaim(&[&module]).fails(1, &[&format!("not supported: the proposal {proposal}")]);
+    }
 }
 
 #[test]

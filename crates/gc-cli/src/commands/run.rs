@@ -91,7 +91,8 @@ pub fn execute(args: RunArgs, registry: &Registry) -> Result<()> {
     let engine = args.engine.engine(registry)?;
     let interrupter = args.interrupt.listen()?;
     with_stack(args.engine.heap.stack_bytes(), || {
-        let module = Program::read(&args.file)?.compile(&engine)?;
+        let program = Program::read(&args.file)?;
+        let module = program.compile(&engine)?;
         let calls = match calls.is_empty() {
             true => {
                 check_args(&args.imports, &module, program_args)?;
@@ -102,8 +103,7 @@ pub fn execute(args: RunArgs, registry: &Registry) -> Result<()> {
                 .map(|call| Ok((call.check(&module)?, call)))
                 .collect::<Result<Vec<_>>>()?,
         };
-        let name = args.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let program_args = [&[name][..], program_args].concat();
+        let program_args = [&[program.name()][..], program_args].concat();
         let mut store = args.imports.store(&engine, program_args, Stdio::inherit())?;
         let running = interrupter.begin(&store)?;
         let result = run(&args.imports, &mut store, &module, &calls);
@@ -156,7 +156,8 @@ fn check_args(imports: &ImportOptions, module: &Module, args: &[String]) -> Resu
     }
     if !imports.reads_args(module) {
         return Err(misuse(format!(
-            "`{first}` is an argument for a program that imports nothing to read arguments with"
+            "the program cannot read the argument `{first}`: it imports no function for arguments \
+             (options of the command stand before `--`)"
         )));
     }
     Ok(())

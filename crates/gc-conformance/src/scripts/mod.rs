@@ -7,7 +7,7 @@
 
 mod expect;
 mod messages;
-mod proposals;
+pub mod proposals;
 mod runner;
 mod spectest;
 

@@ -16,7 +16,16 @@ const UNSUPPORTED: [(&str, WasmFeatures); 5] = [
 
 /// The names of the unsupported proposals that `module` needs. Empty if there are none, or if the
 /// module is invalid even with all proposals.
-pub(crate) fn needed_by(module: &[u8]) -> Vec<&'static str> {
+///
+/// # Examples
+/// ```
+/// use gc_conformance::scripts::proposals::needed_by;
+///
+/// let shared = wat::parse_str("(module (memory 1 1 shared))")?;
+/// assert_eq!(needed_by(&shared), ["threads"]);
+/// # Ok::<(), wat::Error>(())
+/// ```
+pub fn needed_by(module: &[u8]) -> Vec<&'static str> {
     let valid = |features| Validator::new_with_features(features).validate_all(module).is_ok();
     if !valid(WasmFeatures::all()) {
         return Vec::new();

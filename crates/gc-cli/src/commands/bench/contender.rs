@@ -71,7 +71,7 @@ impl<'a> Contender<'a> {
             Ok(module) => {
                 contender.entry.compile = Some(begin.elapsed());
                 let ty = call.check(&module)?;
-                contender.instantiate(imports, &module, ty)?;
+                contender.instantiate(imports, &module, program.name(), ty)?;
             }
             Err(error) => contender.entry.error = Some(error),
         }
@@ -86,10 +86,11 @@ impl<'a> Contender<'a> {
         &mut self,
         imports: &ImportOptions,
         module: &Module,
+        name: String,
         ty: FuncType,
     ) -> Result<()> {
         // Printing would be timed, and would be mixed with the table.
-        let store = imports.store(module.engine(), Vec::new(), Stdio::none());
+        let store = imports.store(module.engine(), vec![name], Stdio::none());
         let lane = store.and_then(|mut store| {
             let _running = self.interrupter.begin(&store)?;
             let instance = imports.instantiate(&mut store, module)?;
