@@ -55,7 +55,7 @@ fn each_loop_has_a_poll_of_its_own() -> Result<()> {
     }
     assert_eq!(actual, fs::read_to_string(&golden)?);
     let polls = actual.matches("= load.i8 user18 ").count();
-    assert_eq!(polls, 4, "{actual}");
+    assert_eq!(polls, 5, "{actual}");
     Ok(())
 }
 
