@@ -5,6 +5,9 @@
   (type $f (func (param i32) (result i32)))
   (table funcref (elem $thrower $middle2 $middle1 $work))
 
+  ;; Here the bench adds a function that moves the others.
+  ;; PLACE
+
   ;; The frames between: $middle1 calls $middle2 calls $thrower.
   (func $thrower (param i32) (result i32)
     (throw $e (i32.add (local.get 0) (i32.const 1))))

@@ -6,6 +6,7 @@
 //! looks up each return address in the handlers of its image. Handlers with a tag are the
 //! embedder's to decide ([`JitStore::catches`]). If one catches the exception, execution resumes
 //! there, in the frame of the handler, and the exception is passed in the first exception register.
+//! The callee-saved registers get the values that the frames in between have saved.
 //! Nothing is done at calls that do not throw.
 //!
 //! If no frame of the activation catches it, the exception becomes the *pending exception* of the
@@ -14,9 +15,10 @@
 //! host function can throw, catch (by taking the pending exception) and rethrow.
 #![allow(unsafe_code)]
 
+use crate::call_sites::{CallSite, CallSites};
 use crate::guard::{Pending, classify};
-use crate::vmcontext::{Place, VMStoreContext};
-use crate::walk::{RawFrame, RawFrames, incomplete, unpublished, vmctx_of};
+use crate::vmcontext::{Place, SavedRegisters, VMStoreContext};
+use crate::walk::{RawFrame, RawFrames, incomplete, unpublished, vmctx_in};
 use crate::{CodeMemory, JitState, JitStore, VMContextPrefix, arch, lookup_code};
 use anyhow::{Result, anyhow, ensure};
 use gc_runtime::OwnedHandle;
@@ -51,6 +53,8 @@ impl std::error::Error for ThrownException {}
 #[derive(Debug, Default)]
 pub(crate) struct Exception {
     pending: Option<OwnedHandle>,
+    /// The calls through which exceptions were thrown.
+    sites: CallSites,
 }
 
 impl<S: JitStore> JitState<S> {
@@ -134,11 +138,23 @@ fn resume_at<S: JitStore>(store: &mut S, place: Place, exception: &VMGcRef) {
     let gc = jit.gc_mut();
     let exception = gc.clone_gc_ref(exception);
     let payload = gc.expose_gc_ref_to_wasm(exception).into();
-    jit.context().next_place.set(Place { payload, ..place });
+    jit.context().next_place.set(&Place { payload, ..place });
 }
 
 /// The innermost handler in the frames of the innermost activation that catches `exception`.
-fn find<S: JitStore>(store: &S, exception: &VMGcRef) -> Result<Option<Place>> {
+fn find<S: JitStore>(store: &mut S, exception: &VMGcRef) -> Result<Option<Place>> {
+    let mut sites = std::mem::take(&mut store.jit_mut().exception.sites);
+    let found = find_with(store, &mut sites, exception);
+    store.jit_mut().exception.sites = sites;
+    found
+}
+
+/// As [`find`], with what is known of calls.
+fn find_with<S: JitStore>(
+    store: &S,
+    sites: &mut CallSites,
+    exception: &VMGcRef,
+) -> Result<Option<Place>> {
     let context = store.jit().context();
     let innermost = context.stack.activation.get().cast_const();
     // SAFETY: activations live in the frames of the calls that made them.
@@ -149,70 +165,99 @@ fn find<S: JitStore>(store: &S, exception: &VMGcRef) -> Result<Option<Place>> {
     }
     // SAFETY: the store's compiled code waits for the host function that throws.
     let mut frames = unsafe { RawFrames::from_exit(context) };
+    let mut registers = SavedRegisters::default();
     while let Some(frame) = frames.next() {
         let frame = frame.map_err(incomplete)?;
         if frames.activation() != innermost {
             break;
         }
         // Mostly the store keeps the code, and then the lock of all published code is not needed.
-        let place = match store.jit().code_at(frame.pc) {
-            Some(code) => handler_of(store, code, frame, exception),
+        let (code, shared);
+        let site = match store.jit().code_at(frame.pc) {
+            Some(own) => {
+                code = own;
+                sites.find(code, frame.pc)
+            }
             None => {
-                let code = lookup_code(frame.pc).ok_or_else(|| unpublished(frame))?;
-                handler_of(store, &code, frame, exception)
+                shared = lookup_code(frame.pc).ok_or_else(|| unpublished(frame))?;
+                code = &*shared;
+                CallSite::find(code, frame.pc)
             }
         };
-        if place.is_some() {
-            return Ok(place);
+        let site = site.ok_or_else(|| unpublished(frame))?;
+        // SAFETY: the frame was found on the stack.
+        let handler = unsafe { handler_of(store, code, &site, frame, exception) };
+        if let Some((pc, sp)) = handler {
+            return Ok(Some(Place { pc, fp: frame.fp, sp, payload: 0, registers }));
         }
+        // SAFETY: as above.
+        unsafe { leave(&mut registers, &site, frame) };
     }
     Ok(None)
 }
 
-/// The handler of `frame` that catches `exception`.
-fn handler_of<S: JitStore>(
+/// Sets the callee-saved registers to what they are when the function of a frame has returned.
+///
+/// # Safety
+/// The frame is on the stack and waits for the call `site`.
+unsafe fn leave(registers: &mut SavedRegisters, site: &CallSite, frame: RawFrame) {
+    for (number, slot) in site.saved.into_iter().enumerate() {
+        if slot != 0 {
+            let slot: *const usize = std::ptr::with_exposed_provenance(frame.fp - slot as usize);
+            // SAFETY: the function stored the register there before it called anything.
+            registers.set(number, unsafe { slot.read() });
+        }
+    }
+}
+
+/// The handler of the call `site` in `frame` that catches `exception`: its address and stack pointer.
+///
+/// # Safety
+/// The frame is on the stack, runs `code` and waits for this call.
+unsafe fn handler_of<S: JitStore>(
     store: &S,
     code: &CodeMemory,
+    site: &CallSite,
     frame: RawFrame,
     exception: &VMGcRef,
-) -> Option<Place> {
-    let handlers = code.image().handlers_of(code.offset_of(frame.pc)?)?;
+) -> Option<(usize, usize)> {
+    let handlers = code.image().handlers_at(site.handlers()?);
     let mut number = None;
     let (_, at) = handlers.iter().find(|(tag, _)| {
         let Some(tag) = tag else { return true };
-        // SAFETY: the frame is on the stack and runs this code. A running function got a vmctx,
-        // and keeps it in its slot.
+        // SAFETY: a running function got a vmctx, and keeps it in its slot.
         let number = *number.get_or_insert_with(|| unsafe {
-            let vmctx = vmctx_of(code, frame)?.cast::<VMContextPrefix>();
+            let vmctx = vmctx_in(site.vmctx_slot, frame)?.cast::<VMContextPrefix>();
             Some((*vmctx).number)
         });
         number.is_some_and(|number| store.catches(number, *tag, exception))
     })?;
-    Some(Place {
-        pc: code.base().addr() + at as usize,
-        fp: frame.fp,
-        sp: frame.fp - handlers.frame_offset() as usize,
-        payload: 0,
-    })
+    let sp = frame.fp - handlers.frame_offset() as usize;
+    Some((code.base().addr() + at as usize, sp))
 }
 
-/// Continues after a host function has failed: at the handler of the exception that it throws, or
-/// else at the handler of the innermost activation. Trampolines call it when the host function has
-/// returned, so all frames that it drops belong to compiled code.
+/// Makes a trampoline, whose host function has failed, return to the handler of the exception that it
+/// throws, or else to the handler of the innermost activation. All frames that are dropped then belong
+/// to compiled code.
 ///
 /// # Safety
-/// Only emitted trampolines may call this, with the context of the store of the running code.
-pub(crate) unsafe extern "C" fn unwind(context: *const VMStoreContext) -> ! {
+/// Only emitted trampolines may call this, with the context of the store of the running code and their
+/// frame pointer, and then they must return.
+pub(crate) unsafe extern "C" fn unwind(context: *const VMStoreContext, fp: usize) {
     // SAFETY: the trampoline passes the context of its store. There is an activation, because
     // compiled code runs. The place is a handler of a frame of this activation.
     unsafe {
-        let context = &*context;
-        let place = context.next_place.take().unwrap_or_else(|| {
-            let activation = &*context.stack.activation.get();
-            let fp = activation.entry_fp;
-            let sp = fp - activation.frame_offset;
-            Place { pc: activation.handler_pc, fp, sp, payload: EntryStatus::HOST }
-        });
-        arch::resume(place.sp, place.fp, place.pc, place.payload)
+        let next = &(*context).next_place;
+        if !next.is_set() {
+            let activation = &*(*context).stack.activation.get();
+            next.set(&Place {
+                pc: activation.handler_pc,
+                fp: activation.entry_fp,
+                sp: activation.entry_fp - activation.frame_offset,
+                payload: EntryStatus::HOST,
+                registers: SavedRegisters::default(),
+            });
+        }
+        arch::return_to_resume(context, fp);
     }
 }

@@ -27,6 +27,7 @@ mod activation;
 mod arch;
 mod backtrace;
 mod call;
+mod call_sites;
 mod code_memory;
 mod entry;
 mod error;

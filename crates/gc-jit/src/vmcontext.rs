@@ -5,7 +5,7 @@ use crate::Activation;
 use crate::interrupt::Interrupt;
 use crate::traced::TracedPcs;
 use gc_runtime::HeapMapping;
-use gc_types::{NULL_PAGE_SIZE, Trap, VMOffsets, ValRaw};
+use gc_types::{CALLEE_SAVED, NULL_PAGE_SIZE, Trap, VMOffsets, ValRaw};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -88,22 +88,56 @@ pub(crate) struct Place {
     pub(crate) sp: usize,
     /// The word that the handler gets.
     pub(crate) payload: u64,
+    /// The callee-saved registers of the frame.
+    pub(crate) registers: SavedRegisters,
 }
 
-/// An optional [`Place`].
+/// The values of callee-saved registers that were found in frames. No function in between has changed
+/// the others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SavedRegisters {
+    /// A bit for each of `values` that was found.
+    found: usize,
+    /// In the order of [`CALLEE_SAVED`].
+    values: [usize; CALLEE_SAVED],
+}
+
+impl SavedRegisters {
+    /// Sets the register with this number.
+    #[inline]
+    pub(crate) fn set(&mut self, number: usize, value: usize) {
+        self.found |= 1 << number;
+        self.values[number] = value;
+    }
+}
+
+/// An optional [`Place`], as [`arch::resume`](crate::arch) reads it.
 #[derive(Debug, Default)]
-pub(crate) struct NextPlace([Word; 4]);
+#[repr(C)]
+pub(crate) struct NextPlace {
+    /// Zero if there is no place.
+    pub(crate) pc: Word,
+    pub(crate) fp: Word,
+    pub(crate) sp: Word,
+    pub(crate) payload: Word,
+    /// A bit for each of the registers that have a value.
+    pub(crate) found: Word,
+    pub(crate) registers: [Word; CALLEE_SAVED],
+}
 
 impl NextPlace {
-    pub(crate) fn set(&self, Place { pc, fp, sp, payload }: Place) {
-        let words = [pc, fp, sp, payload as usize];
-        self.0.iter().zip(words).for_each(|(word, value)| word.set(value));
+    pub(crate) fn set(&self, place: &Place) {
+        self.pc.set(place.pc);
+        self.fp.set(place.fp);
+        self.sp.set(place.sp);
+        self.payload.set(place.payload as usize);
+        self.found.set(place.registers.found);
+        let values = self.registers.iter().zip(place.registers.values);
+        values.for_each(|(word, value)| word.set(value));
     }
 
-    pub(crate) fn take(&self) -> Option<Place> {
-        let [pc, fp, sp, payload] = [0, 1, 2, 3].map(|n: usize| self.0[n].get());
-        self.0[0].set(0);
-        (pc != 0).then_some(Place { pc, fp, sp, payload: payload as u64 })
+    pub(crate) fn is_set(&self) -> bool {
+        self.pc.get() != 0
     }
 }
 

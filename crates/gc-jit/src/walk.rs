@@ -236,8 +236,17 @@ impl Frame<'_> {
 /// The frame is on the stack and runs `code`.
 pub(crate) unsafe fn vmctx_of(code: &CodeMemory, frame: RawFrame) -> Option<*mut u8> {
     let offset = code.offset_of(frame.pc - 1)?;
-    let slot = code.image().vmctx_slot_at(offset)?;
-    let slot: *const *mut u8 = std::ptr::with_exposed_provenance(frame.fp - slot as usize);
+    // SAFETY: passed on.
+    unsafe { vmctx_in(code.image().vmctx_slot_at(offset)?, frame) }
+}
+
+/// The vmctx in the slot that is `slot` bytes below the frame pointer. Zero means that there is none.
+///
+/// # Safety
+/// The frame is on the stack, and this is the slot of its function.
+pub(crate) unsafe fn vmctx_in(slot: u32, frame: RawFrame) -> Option<*mut u8> {
+    let slot = (slot != 0).then_some(slot as usize)?;
+    let slot: *const *mut u8 = std::ptr::with_exposed_provenance(frame.fp - slot);
     // SAFETY: the slot is part of the frame. The function wrote it before it called anything.
     Some(unsafe { slot.read() })
 }

@@ -97,9 +97,9 @@ gc_host_calls! { [declare_host_calls] @numbers GcCall; }
 impl HostCall {
     gc_host_calls! { [declare_host_calls] @constants GcCall, pub, 0; }
 
-    /// Not a host call. This entry of the table holds the driver's function that continues after a
-    /// host function has failed. It takes the store context and never returns. Only trampolines
-    /// read it.
+    /// Not a host call. This entry of the table holds the driver's function for the failure of a host
+    /// function. It takes the store context and the trampoline's frame pointer, and changes where the
+    /// trampoline returns to. Only trampolines read it.
     pub const UNWIND: HostCall = HostCall(15);
 
     /// The number of an embedder's first host call.

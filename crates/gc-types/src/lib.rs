@@ -49,7 +49,7 @@ pub use layout::{
     ArrayLayout, ExnLayout, FieldLayout, GcLayout, LayoutError, MAX_OBJECT_SIZE, OBJECT_ALIGN,
     StorageType, StructLayout,
 };
-pub use machine::Machine;
+pub use machine::{CALLEE_SAVED, Machine};
 pub use reference::{I31, VMGcRef};
 pub use root_kind::RootKind;
 pub use stack_map::{StackMap, StackMapTable, StackMapTableBuilder, StackMaps};

@@ -4,6 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
+/// The number of registers that a call of compiled code preserves, besides the stack and the frame
+/// pointer. On x86-64 these are `rbx`, `r12`, `r13`, `r14` and `r15`, in this order (System V ABI,
+/// section 3.2.1).
+pub const CALLEE_SAVED: usize = 5;
+
 /// A processor family, an operating system, and the instruction-set extensions that compiled code
 /// may use.
 ///

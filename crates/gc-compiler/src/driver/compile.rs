@@ -1,6 +1,6 @@
 //! [`Compiler`]: Cranelift with the settings that compiled code needs, and [`CompiledFunction`], its output.
 
-use super::{machine, names, polls, refuse, signature};
+use super::{machine, names, polls, refuse, signature, try_calls};
 use anyhow::{Context as _, Result, anyhow, bail};
 use cranelift_codegen::binemit::Reloc as RelocKind;
 use cranelift_codegen::control::ControlPlane;
@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{self, ExternalName, Opcode, TrapCode};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, FinalizedMachExceptionHandler, FinalizedRelocTarget};
-use gc_types::{Abi, CallSignature, HandlerSite, HostCall, Trap, TypeWord};
+use gc_types::{Abi, CALLEE_SAVED, CallSignature, HandlerSite, HostCall, Trap, TypeWord};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
@@ -151,6 +151,8 @@ pub struct CompiledFunction {
     pub(crate) srclocs: Vec<(u32, u32, u32)>,
     /// The distance in bytes from the vmctx slot up to the frame pointer.
     pub(crate) vmctx_slot: Option<u32>,
+    /// As in [`gc_types::ImageFunction::saved`].
+    pub(crate) saved: [u32; CALLEE_SAVED],
 }
 
 impl CompiledFunction {
@@ -299,6 +301,7 @@ impl Compiler {
         }
         huge |= weight(&context.func) >= self.huge_function;
         let calls_by_reference = calls_by_reference(&context.func);
+        try_calls::keep_registers(&mut context.func);
         let isa = if huge { &*self.huge_isa } else { &*self.isa };
         let function = self.compile_for(isa, context)?;
         Ok(CompiledFunction { calls_by_reference, ..function })
@@ -410,6 +413,7 @@ impl Compiler {
             handlers,
             srclocs,
             vmctx_slot,
+            saved: machine::saved_registers(&buffer.unwind_info)?,
         })
     }
 
@@ -486,7 +490,8 @@ fn target(
         ("enable_verifier", if options.verifier { "true" } else { "false" }),
         // Stack walks follow frame pointers.
         ("preserve_frame_pointers", "true"),
-        ("unwind_info", "false"),
+        // It says where functions save callee-saved registers.
+        ("unwind_info", "true"),
         // Large frames are compared with the stack limit at the function's entry. The probes are
         // for functions without a stack limit.
         ("enable_probestack", "true"),

@@ -163,6 +163,7 @@ impl ImageLinker {
                 offset: start,
                 size: function.size(),
                 vmctx_slot: function.vmctx_slot,
+                saved: function.saved,
             });
             for (at, trap) in &function.traps {
                 image.trap(start + at, *trap);

@@ -1,13 +1,17 @@
-//! The code that depends on the processor: the choice of the Cranelift backend, and the
-//! relocations.
+//! The code that depends on the processor: the choice of the Cranelift backend, callee-saved
+//! registers, and relocations.
 
 use super::compile::RelocTarget;
 use anyhow::{Context as _, Result, anyhow, bail};
+use cranelift_codegen::RegClass;
 use cranelift_codegen::binemit::Reloc;
-use cranelift_codegen::ir::LibCall;
-use cranelift_codegen::isa;
+use cranelift_codegen::ir::{
+    AbiParam, ArgumentExtension, ArgumentPurpose, LibCall, Signature, types,
+};
+use cranelift_codegen::isa::unwind::UnwindInst;
+use cranelift_codegen::isa::{self, CallConv};
 use cranelift_codegen::settings::Configurable;
-use gc_types::Machine;
+use gc_types::{CALLEE_SAVED, Machine};
 
 /// The byte that fills the space between functions: `int3`.
 pub(super) const PADDING: u8 = 0xcc;
@@ -29,6 +33,61 @@ pub(super) fn backend(machine: &Machine) -> Result<isa::Builder> {
             .with_context(|| format!("cannot compile for {triple} with {feature}"))?;
     }
     Ok(backend)
+}
+
+/// The encodings of the callee-saved registers, in the order of [`CALLEE_SAVED`].
+const CALLEE_SAVED_REGISTERS: [u8; CALLEE_SAVED] = [3, 12, 13, 14, 15];
+
+/// Where a function keeps its caller's callee-saved registers: for each, the distance in bytes from
+/// the slot up to the frame pointer, or zero.
+pub(super) fn saved_registers(unwind_info: &[(u32, UnwindInst)]) -> Result<[u32; CALLEE_SAVED]> {
+    let (mut saved, mut down) = ([0; CALLEE_SAVED], None);
+    for (_, step) in unwind_info {
+        match *step {
+            UnwindInst::DefineNewFrame { offset_downward_to_clobbers, .. } => {
+                down = Some(offset_downward_to_clobbers);
+            }
+            UnwindInst::SaveReg { clobber_offset, reg } if reg.class() == RegClass::Int => {
+                let is = |encoding: &u8| *encoding == reg.hw_enc();
+                let number = CALLEE_SAVED_REGISTERS.iter().position(is);
+                if let Some(number) = number {
+                    let down = down.context("a register is saved before there is a frame")?;
+                    saved[number] = down - clobber_offset;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(saved)
+}
+
+/// The signature for calls with handlers of functions with `signature`. It has a convention for
+/// which Cranelift expects that whoever unwinds to a handler restores the callee-saved registers, and
+/// so it keeps values in them across the call. `CallConv::Tail` has no such registers for handlers.
+///
+/// It is the convention of the System V ABI. It passes few parameters and results in the same
+/// registers as `CallConv::Tail`. If there are more, there is no such signature.
+pub(super) fn signature_with_handlers(signature: &Signature) -> Option<Signature> {
+    let fits = |params: &[AbiParam], most_integers: usize, most_floats: usize| {
+        let (mut integers, mut floats) = (0, 0);
+        for param in params {
+            match param.value_type {
+                types::I8 | types::I16 | types::I32 | types::I64 => integers += 1,
+                types::F32 | types::F64 => floats += 1,
+                ty if ty.is_vector() && ty.bits() == 128 => floats += 1,
+                _ => return false,
+            }
+            let plain = [ArgumentPurpose::Normal, ArgumentPurpose::VMContext];
+            if !plain.contains(&param.purpose) || param.extension != ArgumentExtension::None {
+                return false;
+            }
+        }
+        integers <= most_integers && floats <= most_floats
+    };
+    let fits = signature.call_conv == CallConv::Tail
+        && fits(&signature.params, 6, 8)
+        && fits(&signature.returns, 1, 2);
+    fits.then(|| Signature { call_conv: CallConv::SystemV, ..signature.clone() })
 }
 
 /// The extension with which `call` is an instruction of an x86-64 machine. There are no library

@@ -6,6 +6,7 @@
 //! 1. `names`: how a function declares its callees.
 //! 2. `compile`: [`Compiler`](crate::Compiler) compiles functions to
 //!    [`CompiledFunction`](crate::CompiledFunction)s, on any number of threads.
+//!    `try_calls` lets calls with handlers keep values in registers.
 //! 3. `link`: [`ImageLinker`](crate::ImageLinker) links functions and the trampolines that they
 //!    need.
 //! 4. `trampoline`: the calls between host and compiled code. Every image contains its trampolines.
@@ -18,6 +19,7 @@ mod polls;
 mod refuse;
 mod signature;
 mod trampoline;
+mod try_calls;
 
 pub use compile::{CompileOptions, CompiledFunction, Compiler, OptLevel, Symbol};
 pub use link::ImageLinker;

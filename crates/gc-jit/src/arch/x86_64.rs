@@ -1,22 +1,67 @@
 //! x86-64 Linux: how execution resumes at a handler, and the registers of an interrupted thread.
 #![allow(unsafe_code)]
 
+use crate::vmcontext::{NextPlace, VMStoreContext};
 use std::arch::{asm, naked_asm};
+use std::mem::offset_of;
 
 /// Makes newly written code visible to instruction fetch. On x86-64 there is nothing to do: the
 /// caches are coherent, and no code was executed at this address before `mprotect`.
 pub(crate) fn flush_instruction_cache(_start: *const u8, _size: usize) {}
 
-/// Resumes at a handler: sets the stack and frame pointers, passes `payload` in the first exception
-/// register and jumps. The handler expects no other register, because the exceptional edge of a
-/// `try_call` clobbers all registers.
+/// Makes the trampoline with the frame pointer `fp` return to [`resume`] instead of its caller. Its
+/// epilogue first restores all callee-saved registers that the trampoline itself uses.
 ///
 /// # Safety
-/// The handler belongs to a frame that is on the stack, with this stack pointer and this frame
-/// pointer. All frames that are dropped are compiled code's, or have nothing to drop.
+/// The trampoline's frame is on the stack, and nobody walks the stack until it has returned.
+/// `context` is that of its store, and has a place to resume at.
+pub(crate) unsafe fn return_to_resume(context: *const VMStoreContext, fp: usize) {
+    let frame: *mut usize = std::ptr::with_exposed_provenance_mut(fp);
+    // SAFETY: the frame begins with the caller's frame pointer and the return address. `resume`
+    // expects the context in the frame pointer.
+    unsafe {
+        frame.write(context.expose_provenance());
+        frame.add(1).write((resume as *const u8).expose_provenance());
+    }
+}
+
+/// Resumes at the next place of the store context in `rbp`: sets the stack and frame pointers and
+/// the callee-saved registers that were found in frames, passes the payload in the first exception
+/// register and jumps. The other callee-saved registers have the right values already.
+///
+/// # Safety
+/// Only a trampoline returns here, by [`return_to_resume`]. The handler belongs to a frame that is on
+/// the stack, with the place's stack and frame pointers. All frames that are dropped are compiled
+/// code's, or have nothing to drop.
 #[unsafe(naked)]
-pub(crate) unsafe extern "C" fn resume(sp: usize, fp: usize, handler_pc: usize, payload: u64) -> ! {
-    naked_asm!("mov rsp, rdi", "mov rbp, rsi", "mov rax, rcx", "jmp rdx")
+unsafe extern "C" fn resume() -> ! {
+    naked_asm!(
+        "lea rdx, [rbp + {place}]",
+        "mov rcx, [rdx + {found}]",
+        "test cl, 1",
+        "cmovnz rbx, [rdx + {registers}]",
+        "test cl, 2",
+        "cmovnz r12, [rdx + {registers} + 8]",
+        "test cl, 4",
+        "cmovnz r13, [rdx + {registers} + 16]",
+        "test cl, 8",
+        "cmovnz r14, [rdx + {registers} + 24]",
+        "test cl, 16",
+        "cmovnz r15, [rdx + {registers} + 32]",
+        "mov rax, [rdx + {payload}]",
+        "mov rsp, [rdx + {sp}]",
+        "mov rbp, [rdx + {fp}]",
+        "mov rcx, [rdx + {pc}]",
+        "mov qword ptr [rdx + {pc}], 0",
+        "jmp rcx",
+        place = const offset_of!(VMStoreContext, next_place),
+        found = const offset_of!(NextPlace, found),
+        registers = const offset_of!(NextPlace, registers),
+        payload = const offset_of!(NextPlace, payload),
+        sp = const offset_of!(NextPlace, sp),
+        fp = const offset_of!(NextPlace, fp),
+        pc = const offset_of!(NextPlace, pc),
+    )
 }
 
 /// The current stack pointer.
@@ -58,7 +103,8 @@ impl<'a> Interrupted<'a> {
         self.register(libc::REG_RSP)
     }
 
-    /// Makes the thread continue as after [`resume`] when the signal handler returns.
+    /// Makes the thread continue at the handler of an entry when the signal handler returns. That
+    /// handler expects no callee-saved register.
     pub(crate) fn resume_at(&mut self, sp: usize, fp: usize, handler_pc: usize, payload: u64) {
         let registers = &mut self.0.uc_mcontext.gregs;
         registers[libc::REG_RSP as usize] = sp as i64;

@@ -41,6 +41,7 @@ fn name(section: Section) -> &'static str {
     match section {
         Section::Text => ".text",
         Section::Functions => ".reclaim.functions",
+        Section::SavedRegisters => ".reclaim.saved_registers",
         Section::Names => ".reclaim.names",
         Section::Signatures => ".reclaim.signatures",
         Section::SignatureTypes => ".reclaim.signatures.types",

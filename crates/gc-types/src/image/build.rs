@@ -3,7 +3,7 @@
 
 use super::{Backing, CATCH_ALL, CodeImage, FunctionId, ImageError, Section, TypeWord};
 use crate::table::push;
-use crate::{Abi, CallSignature, StackMapTableBuilder, Trap};
+use crate::{Abi, CALLEE_SAVED, CallSignature, StackMapTableBuilder, Trap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -20,6 +20,10 @@ pub struct ImageFunction {
     pub size: u32,
     /// The distance in bytes from its vmctx slot up to the frame pointer, if it has such a slot.
     pub vmctx_slot: Option<u32>,
+    /// For each callee-saved register of the machine, in the order of [`CALLEE_SAVED`], the distance
+    /// in bytes from the slot with its caller's value up to the frame pointer. Zero if the function
+    /// does not change the register.
+    pub saved: [u32; CALLEE_SAVED],
 }
 
 /// The handlers of a call: where execution resumes if the callee unwinds to the call.
@@ -46,6 +50,7 @@ pub struct HandlerSite {
 ///     offset,
 ///     size: 4,
 ///     vmctx_slot: None,
+///     saved: Default::default(),
 /// };
 /// let abi = Abi::new(CollectorAbi::new("copying"));
 /// let code = [0xcc; CodeImage::PAGE_SIZE as usize];
@@ -143,13 +148,15 @@ impl CodeImageBuilder {
         let mut sections: [Vec<u8>; Section::COUNT] = Default::default();
         let mut at = |section: Section| std::mem::take(&mut sections[section as usize]);
         let [mut functions, mut names] = [at(Section::Functions), at(Section::Names)];
+        let mut saved_registers = at(Section::SavedRegisters);
         let mut trampolines: BTreeMap<FunctionId, u32> = BTreeMap::new();
         for (number, function) in (1..).zip(&self.functions) {
-            let ImageFunction { id, name, offset, size, vmctx_slot } = function;
+            let ImageFunction { id, name, offset, size, vmctx_slot, saved } = function;
             let [kind, index] = id.to_words();
             let slot = vmctx_slot.unwrap_or(0);
             let start = names.len() as u32;
             push(&mut functions, [kind, index, *offset, *size, slot, start, name.len() as u32]);
+            push(&mut saved_registers, *saved);
             names.extend_from_slice(name.as_bytes());
             if matches!(id, FunctionId::Entry(_) | FunctionId::Exit(_)) {
                 trampolines.insert(*id, number);
@@ -189,6 +196,7 @@ impl CodeImageBuilder {
         for (section, bytes) in [
             (Section::Text, code.to_vec()),
             (Section::Functions, functions),
+            (Section::SavedRegisters, saved_registers),
             (Section::Names, names),
             (Section::Signatures, signatures),
             (Section::SignatureTypes, types),

@@ -3,7 +3,7 @@
 
 use super::{CodeImage, FunctionId, ImageError, Section, TypeWord};
 use crate::table::{Row, Words};
-use crate::{Trap, ValueType};
+use crate::{CALLEE_SAVED, Trap, ValueType};
 
 /// Fails unless `condition` holds.
 fn ensure(condition: bool, why: impl Fn() -> String) -> Result<(), ImageError> {
@@ -15,6 +15,7 @@ fn row_size(section: Section) -> usize {
     match section {
         Section::Functions => 28,
         Section::Signatures => 20,
+        Section::SavedRegisters => 4 * CALLEE_SAVED,
         Section::HandlerSites => 16,
         Section::StackMapFrames | Section::Locations => 12,
         Section::Handlers => 8,
@@ -84,6 +85,13 @@ pub(super) fn check(image: &CodeImage) -> Result<(), ImageError> {
 fn functions(image: &CodeImage) -> Result<(), ImageError> {
     let functions = image.table::<7>(Section::Functions);
     let names = image.section(Section::Names);
+    let saved = image.table::<CALLEE_SAVED>(Section::SavedRegisters);
+    ensure(saved.len() == functions.len(), || {
+        "the numbers of functions and of their saved registers differ".into()
+    })?;
+    ensure(saved.iter().flat_map(|row| row.words()).all(|slot| slot.is_multiple_of(8)), || {
+        "a saved register has an invalid slot".into()
+    })?;
     let mut end = 0;
     for (i, row) in functions.iter().enumerate() {
         let [kind, index, offset, size, _, start, length] = row.words();

@@ -18,7 +18,7 @@ pub use build::{CodeImageBuilder, HandlerSite, ImageFunction};
 pub use type_word::TypeWord;
 
 use crate::table::{Row, Words, rows};
-use crate::{Abi, CallSignature, HostCall, StackMapTable, Trap, ValueType};
+use crate::{Abi, CALLEE_SAVED, CallSignature, HostCall, StackMapTable, Trap, ValueType};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,6 +35,9 @@ pub enum Section {
     /// Rows of `(kind, index, offset, size, vmctx slot, name's start, name's length)`,
     /// ascending by kind and index, and by offset.
     Functions,
+    /// For each function, where it keeps its caller's callee-saved registers: a row of
+    /// [`CALLEE_SAVED`](crate::CALLEE_SAVED) words, as in [`ImageFunction::saved`].
+    SavedRegisters,
     /// The functions' names, UTF-8.
     Names,
     /// Rows of `(start, parameters, results, entry, exit)`, ascending by signature: the position of
@@ -75,9 +78,10 @@ impl Section {
     pub const COUNT: usize = Section::ALL.len();
 
     /// All sections, in order.
-    pub const ALL: [Section; 15] = [
+    pub const ALL: [Section; 16] = [
         Section::Text,
         Section::Functions,
+        Section::SavedRegisters,
         Section::Names,
         Section::Signatures,
         Section::SignatureTypes,
@@ -217,6 +221,7 @@ enum Backing {
 ///     offset: 0,
 ///     size: 1,
 ///     vmctx_slot: None,
+///     saved: Default::default(),
 /// });
 /// builder.trap(0, Trap::Unreachable);
 /// let abi = Abi::new(CollectorAbi::new("copying"));
@@ -377,11 +382,24 @@ impl CodeImage {
         (slot != 0).then_some(slot)
     }
 
+    /// Where the function that contains the byte at `offset` keeps its caller's callee-saved
+    /// registers, as in [`ImageFunction::saved`].
+    #[inline]
+    pub fn saved_registers_at(&self, offset: u32) -> Option<[u32; CALLEE_SAVED]> {
+        let at = self.function_number(offset)?;
+        Some(self.table::<CALLEE_SAVED>(Section::SavedRegisters)[at].words())
+    }
+
     fn function_row(&self, offset: u32) -> Option<&Row<7>> {
+        Some(&self.table::<7>(Section::Functions)[self.function_number(offset)?])
+    }
+
+    /// The position of the function that contains the byte at `offset`.
+    fn function_number(&self, offset: u32) -> Option<usize> {
         let functions = self.table::<7>(Section::Functions);
         let at = functions.partition_point(|row| row.word(2) <= offset).checked_sub(1)?;
         let row = &functions[at];
-        (offset < row.word(2) + row.word(3)).then_some(row)
+        (offset < row.word(2) + row.word(3)).then_some(at)
     }
 
     /// The trap that the instruction at `offset` raises.
@@ -413,13 +431,26 @@ impl CodeImage {
 
     /// The handlers of the call with the return address `ret_addr`, in bytes from the code's start.
     /// `None` if it has none.
-    #[inline]
     pub fn handlers_of(&self, ret_addr: u32) -> Option<CallHandlers<'_>> {
+        Some(self.handlers_at(self.handler_site_of(ret_addr)?))
+    }
+
+    /// The position of the call with the return address `ret_addr` among the calls with
+    /// [`handlers`](CodeImage::handlers). `None` if it has none.
+    pub fn handler_site_of(&self, ret_addr: u32) -> Option<usize> {
         let sites = self.table::<4>(Section::HandlerSites);
-        let at = sites.binary_search_by_key(&ret_addr, |row| row.word(0)).ok()?;
-        let [_, frame_offset, first, count] = sites[at].words();
+        sites.binary_search_by_key(&ret_addr, |row| row.word(0)).ok()
+    }
+
+    /// The handlers of the call at this position.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[inline]
+    pub fn handlers_at(&self, site: usize) -> CallHandlers<'_> {
+        let [_, frame_offset, first, count] = self.table::<4>(Section::HandlerSites)[site].words();
         let rows = &self.table::<2>(Section::Handlers)[first as usize..][..count as usize];
-        Some(CallHandlers { frame_offset, rows })
+        CallHandlers { frame_offset, rows }
     }
 
     /// The signatures for which it has trampolines, ascending.

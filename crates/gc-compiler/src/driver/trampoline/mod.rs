@@ -9,8 +9,8 @@
 //!   clobbers no register.
 //!
 //! The last two record their frame pointer in the store context before they call the host. If the
-//! host reports a failure, they leave it to the driver where execution continues: at the handler of
-//! an exception, or at the entry.
+//! host reports a failure, they leave it to the driver where they return to: the handler of an
+//! exception, or the entry.
 
 mod entry;
 mod exit;
@@ -29,7 +29,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use gc_types::{CallSignature, EntryStatus, HostCall, Trap, VMOffsets, ValRaw};
+use gc_types::{CallSignature, EntryStatus, HostCall, VMOffsets, ValRaw};
 use std::sync::Arc;
 
 const O: VMOffsets = VMOffsets::HOST;
@@ -104,8 +104,8 @@ fn record_exit(builder: &mut FunctionBuilder<'_>, vmctx: Value) -> Value {
     store_context
 }
 
-/// If `result` is [`HostCall::FAILED`], calls the driver's function that continues elsewhere.
-/// Otherwise continues in a new block.
+/// If `result` is [`HostCall::FAILED`], calls the driver's function that makes the trampoline return
+/// elsewhere. The trampoline's epilogue then restores the registers of its caller.
 fn unwind_if_failed(builder: &mut FunctionBuilder<'_>, store_context: Value, result: Value) {
     let failed = builder.create_block();
     let succeeded = builder.create_block();
@@ -121,11 +121,12 @@ fn unwind_if_failed(builder: &mut FunctionBuilder<'_>, store_context: Value, res
     let host_calls = field(builder, store_context, O.store_host_calls());
     let unwind = field(builder, host_calls, HostCall::UNWIND.index() * u32::from(O.pointer_size()));
     let mut signature = Signature::new(CallConv::SystemV);
-    signature.params.push(AbiParam::new(types::I64));
+    signature.params.extend([AbiParam::new(types::I64); 2]);
     let signature = builder.import_signature(signature);
-    builder.ins().call_indirect(signature, unwind, &[store_context]);
-    // It does not return.
-    builder.ins().trap(ir::TrapCode::unwrap_user(Trap::Unreachable.code()));
+    let fp = builder.ins().get_frame_pointer(types::I64);
+    builder.ins().call_indirect(signature, unwind, &[store_context, fp]);
+    // Nobody gets the results.
+    builder.ins().jump(succeeded, &[]);
 
     builder.switch_to_block(succeeded);
 }
