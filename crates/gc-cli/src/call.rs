@@ -30,6 +30,12 @@ impl fmt::Display for Call {
     }
 }
 
+/// The arguments of calls and those of the program, of which one is empty: without `--invoke`, all
+/// are the program's.
+pub fn split_args<'a>(invoke: &[String], args: &'a [String]) -> (&'a [String], &'a [String]) {
+    if invoke.is_empty() { (&[], args) } else { (args, &[]) }
+}
+
 /// The calls given by `invoke` and the arguments after the file's name.
 ///
 /// # Errors
@@ -123,6 +129,11 @@ impl Call {
         Call { name: "_start".to_owned(), args: Vec::new() }
     }
 
+    /// Whether it is a call of `_start`: it runs a program, which happens once in an instance.
+    pub fn is_start(&self) -> bool {
+        *self == Call::start()
+    }
+
     /// Calls the function of type `ty` that `instance` exports. References are unrooted afterwards.
     ///
     /// # Errors
@@ -177,9 +188,7 @@ impl Call {
                 let near = near(name, functions.map(|export| export.name()));
                 let hint = match near {
                     Some(near) => Some(format!("; did you mean `{}`?", printable(near))),
-                    None if *self == Call::start() => {
-                        Some(": name a function with `--invoke`".to_owned())
-                    }
+                    None if self.is_start() => Some(": name a function with `--invoke`".to_owned()),
                     None => None,
                 };
                 return Err(misuse(format!(

@@ -149,9 +149,24 @@ impl ImportOptions {
         HOSTS.iter().filter(|host| self.hosts.iter().any(|name| name == host.name())).collect()
     }
 
-    /// Whether a program can read its arguments.
-    pub fn reads_args(&self, module: &Module) -> bool {
-        self.hosts(module).iter().any(|host| host.reads_args())
+    /// Checks that the program can read its arguments, if there are any.
+    ///
+    /// # Errors
+    /// Misuse: if it cannot.
+    pub fn check_args(&self, module: &Module, args: &[String]) -> Result<()> {
+        let Some(first) = args.first() else { return Ok(()) };
+        if module.get_export("_start").is_none() {
+            return Err(misuse(format!(
+                "`{first}` is an argument without a call: name a function with `--invoke NAME`"
+            )));
+        }
+        if !self.hosts(module).iter().any(|host| host.reads_args()) {
+            return Err(misuse(format!(
+                "the program cannot read the argument `{first}`: it imports no function for \
+                 arguments (options of the command stand before `--`)"
+            )));
+        }
+        Ok(())
     }
 
     /// Instantiates a module, after those that are to be loaded before it.

@@ -170,6 +170,26 @@ impl PauseLog {
         self.longest = self.longest.max(pause.length);
     }
 
+    /// Adds the pauses of another heap. Their starts are still counted from the making of that heap.
+    pub fn add(&mut self, other: &PauseLog) {
+        let overflow = (self.recent.len() + other.recent.len()).saturating_sub(RECENT);
+        self.recent.drain(..overflow.min(self.recent.len()));
+        self.recent.extend(&other.recent);
+        match (&mut self.lengths, &other.lengths) {
+            (Some(lengths), Some(others)) => {
+                // It grows, so that every length has room.
+                let _added = lengths.add(others);
+            }
+            (lengths @ None, others) => lengths.clone_from(others),
+            (Some(_), None) => {}
+        }
+        for (count, others) in self.counts.iter_mut().zip(other.counts) {
+            *count += others;
+        }
+        self.total += other.total;
+        self.longest = self.longest.max(other.longest);
+    }
+
     /// Number of pauses.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -254,5 +274,24 @@ mod tests {
         assert!(histogram.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert_eq!(log.recent().len(), RECENT);
         assert_eq!(log.recent().last().unwrap().kind, PauseKind::Full);
+    }
+
+    #[test]
+    fn logs_are_added() {
+        let mut sum = PauseLog::default();
+        for heap in 1..=3 {
+            let mut log = PauseLog::default();
+            for n in 1..=400 {
+                log.record(pause(n * heap * 1000, PauseKind::Minor));
+            }
+            sum.add(&log);
+        }
+        sum.add(&PauseLog::default());
+        assert_eq!((sum.count(), sum.count_of(PauseKind::Minor)), (1200, 1200));
+        assert_eq!(sum.longest(), Duration::from_micros(1200));
+        assert_eq!(sum.total(), Duration::from_micros(6 * 400 * 401 / 2));
+        assert_eq!(sum.quantile(1.0), sum.longest());
+        assert_eq!(sum.recent().len(), RECENT);
+        assert_eq!(sum.recent().last().unwrap().length, sum.longest());
     }
 }

@@ -81,10 +81,7 @@ pub struct RunArgs {
 /// Misuse: if the calls do not fit the module. Also if the module cannot be read, compiled or
 /// instantiated, or a call fails.
 pub fn execute(args: RunArgs, registry: &Registry) -> Result<()> {
-    let (call_args, program_args) = match args.invoke.is_empty() {
-        true => (&[][..], &args.args[..]),
-        false => (&args.args[..], &[][..]),
-    };
+    let (call_args, program_args) = call::split_args(&args.invoke, &args.args);
     let calls = call::parse_calls(&args.invoke, call_args)?;
     args.interrupt.check(&args.engine.heap)?;
     args.imports.check()?;
@@ -95,7 +92,7 @@ pub fn execute(args: RunArgs, registry: &Registry) -> Result<()> {
         let module = program.compile(&engine)?;
         let calls = match calls.is_empty() {
             true => {
-                check_args(&args.imports, &module, program_args)?;
+                args.imports.check_args(&module, program_args)?;
                 start(&module)?
             }
             false => calls
@@ -141,26 +138,6 @@ fn start(module: &Module) -> Result<Vec<(FuncType, Call)>> {
             call::list_exports(module, usize::MAX)
         ))),
     }
-}
-
-/// Checks that the program can read its arguments, if there are any.
-///
-/// # Errors
-/// Misuse: if it cannot.
-fn check_args(imports: &ImportOptions, module: &Module, args: &[String]) -> Result<()> {
-    let Some(first) = args.first() else { return Ok(()) };
-    if module.get_export("_start").is_none() {
-        return Err(misuse(format!(
-            "`{first}` is an argument without a call: name a function with `--invoke NAME`"
-        )));
-    }
-    if !imports.reads_args(module) {
-        return Err(misuse(format!(
-            "the program cannot read the argument `{first}`: it imports no function for arguments \
-             (options of the command stand before `--`)"
-        )));
-    }
-    Ok(())
 }
 
 fn run(

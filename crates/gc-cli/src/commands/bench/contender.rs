@@ -1,5 +1,6 @@
-//! A collector in the comparison: its instance and the times of its runs.
+//! A collector in the comparison: its instances and the times of its runs.
 
+use super::tail::Tail;
 use crate::call::{Call, Outcome};
 use crate::failure::Failure;
 use crate::imports::{self, ImportOptions, MissingImports};
@@ -7,11 +8,22 @@ use crate::interrupt::Interrupter;
 use crate::interrupted::Interrupted;
 use crate::program::Program;
 use anyhow::{Error, Result, anyhow};
-use gc_hosts::{HostCtx, Stdio};
-use gc_wasm::{Engine, FuncType, GcStats, Instance, Module, PauseLog, Store};
+use gc_hosts::{HostCtx, InputStream, OutputStream, Stdio};
+use gc_wasm::{Engine, FuncType, Instance, Module, PauseLog, Store};
 use std::time::{Duration, Instant};
 
-/// The results of a collector.
+/// What all collectors run.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub(super) program: &'a Program,
+    pub(super) imports: &'a ImportOptions,
+    pub(super) call: &'a Call,
+    /// The program's arguments, without its name.
+    pub(super) args: &'a [String],
+    pub(super) interrupter: &'a Interrupter,
+}
+
+/// The results of a collector. The numbers are of all its runs.
 pub(super) struct Entry {
     /// The collector's name.
     pub(super) collector: &'static str,
@@ -21,86 +33,100 @@ pub(super) struct Entry {
     pub(super) times: Vec<Duration>,
     /// The time to compile.
     pub(super) compile: Option<Duration>,
-    /// The statistics of the heap, over all runs.
-    pub(super) stats: GcStats,
-    /// The pauses of all runs.
+    /// Collections that were completed.
+    pub(super) collections: u64,
+    /// Bytes that were allocated.
+    pub(super) allocated_bytes: u64,
+    /// The most bytes that a heap had.
+    pub(super) peak_heap_bytes: u64,
+    /// The pauses.
     pub(super) pauses: PauseLog,
     /// The error that ended the runs, if there was one.
     pub(super) error: Option<Error>,
+    /// The end of what the run that failed wrote to its standard error output.
+    pub(super) stderr: String,
 }
 
-/// The store and the instance of a contender. They are dropped when it fails, so that its heap does
-/// not affect the others.
+/// A store and an instance. They are dropped when a run fails, so that the heap does not affect the
+/// other collectors.
 struct Lane {
     store: Store<HostCtx>,
     instance: Instance,
-    ty: FuncType,
+    stderr: Tail,
 }
 
 pub(super) struct Contender<'a> {
-    call: &'a Call,
-    interrupter: &'a Interrupter,
+    task: Task<'a>,
+    /// The compiled module and the type of the function that is called. `None` if there is an error.
+    ready: Option<(Module, FuncType)>,
     lane: Option<Lane>,
     entry: Entry,
 }
 
 impl<'a> Contender<'a> {
-    /// Compiles the program and makes its instance. If that fails, only this contender fails.
+    /// Compiles the program and makes an instance. If that fails, only this contender fails.
     ///
     /// # Errors
-    /// If the program imports what nothing provides. Misuse: if the call does not fit the program.
-    pub(super) fn new(
-        engine: &Engine,
-        program: &Program,
-        imports: &ImportOptions,
-        call: &'a Call,
-        interrupter: &'a Interrupter,
-    ) -> Result<Contender<'a>> {
+    /// If the program imports what nothing provides. Misuse: if the call or the arguments do not fit
+    /// the program.
+    pub(super) fn new(engine: &Engine, task: Task<'a>) -> Result<Contender<'a>> {
         let entry = Entry {
             collector: engine.collector().name(),
             results: None,
             times: Vec::new(),
             compile: None,
-            stats: GcStats::default(),
+            collections: 0,
+            allocated_bytes: 0,
+            peak_heap_bytes: 0,
             pauses: PauseLog::default(),
             error: None,
+            stderr: String::new(),
         };
-        let mut contender = Contender { call, interrupter, lane: None, entry };
+        let mut contender = Contender { task, ready: None, lane: None, entry };
         let begin = Instant::now();
-        match program.compile(engine) {
+        match task.program.compile(engine) {
             Ok(module) => {
                 contender.entry.compile = Some(begin.elapsed());
-                let ty = call.check(&module)?;
-                contender.instantiate(imports, &module, program.name(), ty)?;
+                task.imports.check_args(&module, task.args)?;
+                let ty = task.call.check(&module)?;
+                contender.ready = Some((module, ty));
+                contender.instantiate()?;
             }
             Err(error) => contender.entry.error = Some(error),
         }
         Ok(contender)
     }
 
-    /// Makes the store and the instance.
+    /// Makes a store and an instance.
     ///
     /// # Errors
     /// If the module imports what nothing provides. If it fails otherwise, only this contender fails.
-    fn instantiate(
-        &mut self,
-        imports: &ImportOptions,
-        module: &Module,
-        name: String,
-        ty: FuncType,
-    ) -> Result<()> {
+    fn instantiate(&mut self) -> Result<()> {
+        let Some((module, _)) = &self.ready else { return Ok(()) };
+        let Task { imports, interrupter, .. } = self.task;
+        let args = [&[self.task.program.name()][..], self.task.args].concat();
         // Printing would be timed, and would be mixed with the table.
-        let store = imports.store(module.engine(), vec![name], Stdio::none());
-        let lane = store.and_then(|mut store| {
-            let _running = self.interrupter.begin(&store)?;
+        let stderr = Tail::default();
+        let stdio = Stdio {
+            stdin: InputStream::empty(),
+            stdout: OutputStream::sink(),
+            stderr: OutputStream::new(stderr.clone()),
+        };
+        let lane = imports.store(module.engine(), args, stdio).and_then(|mut store| {
+            let _running = interrupter.begin(&store)?;
             let instance = imports.instantiate(&mut store, module)?;
-            imports::initialize(&mut store, module, &instance)?;
-            Ok(Lane { store, instance, ty })
+            if !self.task.call.is_start() {
+                imports::initialize(&mut store, module, &instance)?;
+            }
+            Ok(Lane { store, instance, stderr: stderr.clone() })
         });
         match lane {
             Ok(lane) => self.lane = Some(lane),
             Err(error) if error.is::<MissingImports>() => return Err(error),
-            Err(error) => self.entry.error = Some(self.unless_interrupted(error)?),
+            Err(error) => {
+                let error = self.unless_interrupted(error)?;
+                self.fail(error, stderr.text());
+            }
         }
         Ok(())
     }
@@ -115,27 +141,31 @@ impl<'a> Contender<'a> {
     /// # Errors
     /// Misuse: if an argument does not have its parameter's type.
     pub(super) fn run(&mut self) -> Result<Option<Vec<String>>> {
-        let Some(lane) = &mut self.lane else { return Ok(None) };
-        let running = self.interrupter.begin(&lane.store)?;
-        let outcome = self.call.perform(&mut lane.store, &lane.instance, &lane.ty);
+        if self.lane.is_none() {
+            self.instantiate()?;
+        }
+        let (Some(lane), Some((_, ty))) = (&mut self.lane, &self.ready) else { return Ok(None) };
+        let running = self.task.interrupter.begin(&lane.store)?;
+        let outcome = self.task.call.perform(&mut lane.store, &lane.instance, ty);
         drop(running);
-        match outcome {
-            Ok(Outcome { exit: Some(exit), .. }) if exit.0 != 0 => {
-                self.fail(self.entry.times.len() + 1, exit.into());
-                Ok(None)
-            }
+        let error = match outcome {
+            Ok(Outcome { exit: Some(exit), .. }) if exit.0 != 0 => exit.into(),
             Ok(outcome) => {
                 self.entry.times.push(outcome.took);
                 self.entry.results.get_or_insert_with(|| outcome.results.clone());
-                Ok(Some(outcome.results))
+                if self.task.call.is_start() {
+                    // A program runs once in an instance.
+                    self.leave();
+                }
+                return Ok(Some(outcome.results));
             }
-            Err(error) if error.is::<Failure>() => Err(error),
-            Err(error) => {
-                let error = self.unless_interrupted(error)?;
-                self.fail(self.entry.times.len() + 1, error);
-                Ok(None)
-            }
-        }
+            Err(error) if error.is::<Failure>() => return Err(error),
+            Err(error) => error,
+        };
+        let wrote = lane.stderr.text();
+        let error = self.unless_interrupted(error)?;
+        self.fail(error.context(format!("run {}", self.entry.times.len() + 1)), wrote);
+        Ok(None)
     }
 
     /// Records the error that the last run had other results than the run of `other` in the same
@@ -143,25 +173,31 @@ impl<'a> Contender<'a> {
     pub(super) fn differs(&mut self, results: &[String], other: &str, expected: &[String]) {
         let [results, expected] = [results, expected].map(|all| all.join(", "));
         let error = anyhow!("the result is {results}, but {expected} under `{other}`");
-        self.fail(self.entry.times.len(), error);
+        self.fail(error.context(format!("run {}", self.entry.times.len())), String::new());
     }
 
     /// The error of the program, unless somebody interrupted it: that ends the comparison.
     fn unless_interrupted(&self, error: Error) -> Result<Error> {
-        let error = self.interrupter.explain(error);
+        let error = self.task.interrupter.explain(error);
         if error.is::<Interrupted>() { Err(error) } else { Ok(error) }
     }
 
-    fn fail(&mut self, run: usize, error: Error) {
-        self.entry.error = Some(error.context(format!("run {run}")));
+    /// Records an error, and what the program wrote. There are no more runs.
+    fn fail(&mut self, error: Error, stderr: String) {
+        self.entry.error = Some(error);
+        self.entry.stderr = stderr;
+        self.ready = None;
         self.leave();
     }
 
-    /// Records the heap's statistics, and frees the heap.
+    /// Records what the heap did, and frees it.
     fn leave(&mut self) {
         if let Some(lane) = self.lane.take() {
-            self.entry.stats = lane.store.gc_stats();
-            self.entry.pauses = lane.store.gc_pauses().clone();
+            let stats = lane.store.gc_stats();
+            self.entry.collections += stats.collections;
+            self.entry.allocated_bytes += stats.allocated_bytes;
+            self.entry.peak_heap_bytes = self.entry.peak_heap_bytes.max(stats.peak_heap_bytes);
+            self.entry.pauses.add(lane.store.gc_pauses());
         }
     }
 

@@ -1,11 +1,12 @@
 //! `reclaim bench`: one call, timed under several collectors side by side.
 //!
-//! Each collector has one instance in one store. The collectors take turns, one run each, so that a
-//! slow minute of the machine affects all of them. A collector that fails makes no more runs, and
+//! Each collector has one instance in one store, or a new one for each run of a program. The
+//! collectors take turns, one run each, so that a slow minute of the machine affects all of them. A collector that fails makes no more runs, and
 //! the others continue. Different results are a failure too.
 
 mod contender;
 mod report;
+mod tail;
 
 use crate::args;
 use crate::call::{self, Call};
@@ -18,7 +19,7 @@ use crate::program::Program;
 use crate::registry::Registry;
 use anyhow::Result;
 use clap::{Args, value_parser};
-use contender::{Contender, Entry};
+use contender::{Contender, Entry, Task};
 use gc_conformance::stack::with_stack;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use std::io::{self, Write};
@@ -26,17 +27,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const ABOUT: &str = "\
-Each collector makes all its runs in one instance. The collectors take turns, one run each. \
+Each collector makes all its runs in one instance, unless the call is that of a program's \
+`_start`: then each run has a new one. The collectors take turns, one run each. \
 All runs count, also the first one, in which the heap grows and caches are cold; --json also \
-prints it as `first`. Collections, pauses and bytes are sums over all runs. Compiling, parsing \
-arguments and printing results are not timed.
+prints it as `first`. Collections, pauses and bytes are sums over all runs. Compiling, making \
+instances, parsing arguments and printing results are not timed.
 
 If a collector fails, its error is printed and the others continue. A collector that frees \
-nothing keeps the garbage of all its runs. What the program prints is lost, and its input is \
-empty. Results that differ from those of the first \
+nothing keeps the garbage of all its runs. What the program prints is lost, except for the \
+end of what a failed run wrote to stderr, and its input is empty. Results that differ from those of the first \
 collector that did not fail are an error. In both cases the exit status is 1.
 
 Examples:
+  reclaim bench app.wasm -- -v notes.txt
   reclaim bench app.wat --invoke run 10
   reclaim bench app.wat --invoke 'run(10)' --collector drc,copying --runs 25
   reclaim bench app.wat --invoke run 10 --json | jq '{collector, secs}'";
@@ -45,14 +48,16 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = ABOUT, after_long_help = format!("{ABOUT}\n\n{VALUES}"))]
 pub struct BenchArgs {
-    /// The module: binary (.wasm) or text (.wat).
+    /// The module: binary (.wasm), text (.wat), or a file that `reclaim compile` wrote, which works
+    /// with its own collector only.
     #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
     /// The export to call: `NAME` with its arguments after the file's name, or `NAME(ARG, …)`.
     /// Without this option `_start` is called.
     #[arg(long, value_name = "NAME or 'NAME(ARG, …)'", value_parser = args::text())]
     pub invoke: Option<String>,
-    /// Arguments of the call, if it has the form `--invoke NAME`.
+    /// Arguments of the call, if it has the form `--invoke NAME`. Without `--invoke`, arguments of
+    /// the program; write them after `--`.
     #[arg(value_name = "ARGS", value_parser = args::text())]
     pub args: Vec<String>,
     /// Runs under each collector.
@@ -89,7 +94,8 @@ pub struct BenchArgs {
 /// Misuse: if the call does not fit the module. Also if the module cannot be read or is invalid.
 /// [`Failure::Reported`] if a collector failed.
 pub fn execute(args: &BenchArgs, registry: &Registry) -> Result<()> {
-    let calls = call::parse_calls(args.invoke.as_slice(), &args.args)?;
+    let (call_args, program_args) = call::split_args(args.invoke.as_slice(), &args.args);
+    let calls = call::parse_calls(args.invoke.as_slice(), call_args)?;
     let call = calls.into_iter().next().unwrap_or_else(Call::start);
     args.imports.check()?;
     args.interrupt.check(&args.heap)?;
@@ -103,11 +109,17 @@ pub fn execute(args: &BenchArgs, registry: &Registry) -> Result<()> {
             program.validate(engine)?;
         }
         let progress = progress_bar(engines.len(), args.runs)?;
+        let task = Task {
+            program: &program,
+            imports: &args.imports,
+            call: &call,
+            args: program_args,
+            interrupter: &interrupter,
+        };
         let mut contenders = Vec::new();
         for engine in &engines {
             progress.set_message(format!("compiling under {}", engine.collector().name()));
-            let contender = Contender::new(engine, &program, &args.imports, &call, &interrupter);
-            contenders.push(contender?);
+            contenders.push(Contender::new(engine, task)?);
         }
         race(&mut contenders, args.runs, &progress)?;
         progress.finish_and_clear();
@@ -167,7 +179,10 @@ fn say_errors(entries: &[Entry]) -> Result<()> {
     let mut errors: Vec<(String, Vec<String>)> = Vec::new();
     for entry in entries {
         let Some(error) = &entry.error else { continue };
-        let (name, text) = (format!("`{}`", entry.collector), failure::describe(error));
+        let (name, mut text) = (format!("`{}`", entry.collector), failure::describe(error));
+        if !entry.stderr.is_empty() {
+            text.push_str(&format!("\nthe program wrote to stderr:\n{}", entry.stderr));
+        }
         match errors.iter_mut().find(|(other, _)| *other == text) {
             Some((_, names)) => names.push(name),
             None => errors.push((text, vec![name])),
@@ -192,15 +207,20 @@ mod tests {
     fn raced(bodies: &[&str], runs: u32) -> Vec<Entry> {
         let call = Call { name: "f".to_owned(), args: Vec::new() };
         let interrupter = Interrupter::default();
-        let contenders = bodies.iter().zip(Collector::all()).map(|(body, collector)| {
+        let programs = bodies.iter().zip(Collector::all()).map(|(body, collector)| {
             let engine = Engine::new(Config::new().collector(collector)).unwrap();
             let text = format!(
                 r#"(module (global $runs (mut i32) (i32.const 0)) (func (export "f") (result i32)
                     (global.set $runs (i32.add (global.get $runs) (i32.const 1))) {body}))"#
             );
             let program = Program::parse(Path::new("test.wat"), text.as_bytes()).unwrap();
-            let imports = ImportOptions::default();
-            Contender::new(&engine, &program, &imports, &call, &interrupter).unwrap()
+            (engine, program)
+        });
+        let programs: Vec<_> = programs.collect();
+        let (imports, interrupter) = (&ImportOptions::default(), &interrupter);
+        let contenders = programs.iter().map(|(engine, program)| {
+            let task = Task { program, imports, call: &call, args: &[], interrupter };
+            Contender::new(engine, task).unwrap()
         });
         let mut contenders: Vec<_> = contenders.collect();
         race(&mut contenders, runs, &ProgressBar::hidden()).unwrap();

@@ -23,6 +23,8 @@ struct Json<'a> {
     allocated_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    stderr: &'a str,
 }
 
 #[derive(Serialize)]
@@ -54,15 +56,16 @@ pub(super) fn json(entries: &[Entry]) -> String {
                 median: median(&entry.times).map(seconds),
             },
             compile_secs: entry.compile.map(seconds),
-            collections: entry.stats.collections,
+            collections: entry.collections,
             pause_ns: PauseNs {
                 total: nanoseconds(entry.pauses.total()),
                 longest: nanoseconds(entry.pauses.longest()),
                 p99: nanoseconds(entry.pauses.quantile(0.99)),
             },
-            peak_heap_bytes: entry.stats.peak_heap_bytes,
-            allocated_bytes: entry.stats.allocated_bytes,
+            peak_heap_bytes: entry.peak_heap_bytes,
+            allocated_bytes: entry.allocated_bytes,
             error: entry.error.as_ref().map(one_line),
+            stderr: &entry.stderr,
         };
         serde_json::to_string(&json).expect("numbers and strings can be written as JSON")
     });
@@ -92,11 +95,11 @@ pub(super) fn table(call: &Call, runs: u32, entries: &[Entry]) -> String {
             entry.collector.to_owned(),
             time(median(&entry.times)),
             time(best(&entry.times)),
-            entry.stats.collections.to_string(),
+            entry.collections.to_string(),
             duration::show(entry.pauses.total()),
             duration::show(entry.pauses.longest()),
-            size::show(entry.stats.peak_heap_bytes),
-            size::show(entry.stats.allocated_bytes),
+            size::show(entry.peak_heap_bytes),
+            size::show(entry.allocated_bytes),
         ]);
     }
     let last = table.column_count().saturating_sub(1);
