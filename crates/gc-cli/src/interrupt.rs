@@ -20,7 +20,7 @@ use std::time::Duration;
 /// How a run is ended.
 #[derive(Args, Clone, Debug, Default)]
 pub struct InterruptOptions {
-    /// End the program after this time, such as 10s or 1m30s, compilation included.
+    /// End the command after this time, such as 10s or 1m30s. Compilation counts.
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub timeout: Option<Duration>,
 }
@@ -34,10 +34,11 @@ fn time(text: &str) -> Result<Duration, String> {
 /// long time.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Ends the command.
-fn end(cause: Interrupted) -> ! {
+/// Ends the command, which was doing `what`.
+fn end(cause: Interrupted, what: &str) -> ! {
+    let while_ = if what.is_empty() { "" } else { ", while " };
     // If stderr is closed, the error cannot be printed.
-    let _ = writeln!(io::stderr(), "error: {cause}");
+    let _ = writeln!(io::stderr(), "error: {cause}{while_}{what}");
     process::exit(i32::from(cause.status()));
 }
 
@@ -48,6 +49,8 @@ pub struct Interrupter(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     running: Option<InterruptHandle>,
+    /// What the command does if no program runs, such as `compiling a.wat`.
+    doing: String,
     cause: Option<Interrupted>,
 }
 
@@ -111,8 +114,14 @@ impl Interrupter {
             }
             // The program is ending already.
             (Some(_), Some(_)) if cause != Interrupted::CtrlC => {}
-            _ => end(cause),
+            _ => end(cause, &state.doing),
         }
+    }
+
+    /// Says what the command does from now on, until a program runs. If it is ended, the message says
+    /// so.
+    pub fn doing(&self, what: impl Into<String>) {
+        self.state().doing = what.into();
     }
 
     /// Ends the command if the program, which was interrupted, does not end soon.
@@ -122,7 +131,7 @@ impl Interrupter {
             thread::sleep(GRACE);
             let state = interrupter.state();
             if let (Some(_), Some(cause)) = (&state.running, state.cause) {
-                end(cause);
+                end(cause, "the program was in a host function or a collection");
             }
         };
         // If there is no thread, a second Ctrl-C ends the command.
@@ -141,6 +150,7 @@ impl Interrupter {
             Some(cause) => Err(cause.into()),
             None => {
                 state.running = handle;
+                state.doing.clear();
                 Ok(Running(self.clone()))
             }
         }

@@ -191,3 +191,47 @@ fn misuse() {
     );
     reclaim(&["bench", imports]).fails(1, &["does not provide", "a.b: (func)"]);
 }
+
+/// A program that counts its arguments. It writes a line to stderr and ends itself with their number
+/// as its status. It traps if it runs twice in an instance.
+const COUNTS: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write"
+        (func $fd_write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_sizes_get" (func $args (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\10\00\00\00\06\00\00\00")
+    (data (i32.const 16) "wrong\n")
+    (type $box (struct (field i64)))
+    (global $ran (mut i32) (i32.const 0))
+    (func (export "_start")
+        (if (global.get $ran) (then (unreachable)))
+        (global.set $ran (i32.const 1))
+        (drop (struct.new $box (i64.const 1)))
+        (drop (call $fd_write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (drop (call $args (i32.const 8) (i32.const 12)))
+        (call $exit (i32.sub (i32.load (i32.const 8)) (i32.const 1)))))"#;
+
+#[test]
+fn a_program_has_a_new_instance_for_each_run() {
+    let counts = &file("bench_counts.wat", COUNTS);
+    let ran = reclaim(&["bench", counts, "--runs", "3", "--json"]);
+    assert_eq!((ran.status, &*ran.stderr), (0, ""));
+    for entry in entries(&ran.stdout) {
+        // The sum over all instances.
+        assert_eq!((&entry["runs"], &entry["allocated_bytes"]), (&3.into(), &48.into()), "{entry}");
+    }
+}
+
+#[test]
+fn a_program_has_arguments_and_its_stderr_is_shown_if_it_fails() {
+    let counts = &file("bench_args.wat", COUNTS);
+    let ran = reclaim(&["bench", counts, "--runs", "2", "--collector", "drc", "--", "-a", "b"]);
+    ran.fails(1, &["run 1\n", "exit status 2", "the program wrote to stderr:\nwrong\n"]);
+    let ran = reclaim(&["bench", counts, "--collector", "drc", "--json", "--", "-a"]);
+    assert_eq!(ran.status, 1);
+    assert_eq!(entries(&ran.stdout)[0]["stderr"], "wrong");
+    let start = &file("bench_no_args.wat", r#"(module (func (export "_start")))"#);
+    reclaim(&["bench", start, "--", "a"])
+        .fails(2, &["the program cannot read the argument `a`: it imports no function"]);
+}

@@ -197,3 +197,16 @@ fn there_is_no_timeout_without_polls() {
     let ran = reclaim(&[hang, "--timeout", "soon"]);
     ran.fails(2, &["expected a time such as 10s or 1m30s"]);
 }
+
+#[test]
+fn a_script_is_ended_and_its_place_is_said() {
+    let script = &file(
+        "hang.wast",
+        "(module (func (export \"hang\") (loop (br 0))))\n(assert_return (invoke \"hang\"))\n",
+    );
+    let ran = reclaim(&["wast", script, "--timeout", "300ms"]);
+    ran.fails(
+        124,
+        &["error: not finished after 300ms (`--timeout`), while running", "hang.wast:2:2"],
+    );
+}

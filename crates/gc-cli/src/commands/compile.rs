@@ -2,6 +2,7 @@
 
 use crate::args;
 use crate::failure::misuse;
+use crate::interrupt::InterruptOptions;
 use crate::options::EngineOptions;
 use crate::program::Program;
 use crate::registry::Registry;
@@ -28,6 +29,9 @@ pub struct CompileArgs {
     /// The file for the compiled module.
     #[arg(short, long, value_name = "OUT", value_parser = args::path())]
     pub output: PathBuf,
+    /// How it is ended.
+    #[command(flatten)]
+    pub interrupt: InterruptOptions,
     /// Collector and heap.
     #[command(flatten)]
     pub engine: EngineOptions,
@@ -51,7 +55,10 @@ pub fn execute(args: &CompileArgs, registry: &Registry) -> Result<()> {
         let (file, output) = (args.file.display(), args.output.display());
         return Err(misuse(format!("{output} would replace the module {file}: name another OUT")));
     }
-    let bytes = engine.precompile_module(program.bytes()).with_context(|| program.compiling())?;
+    args.interrupt.listen()?.doing(program.compiling());
+    let bytes = engine.precompile_module(program.bytes());
+    let bytes = bytes.map_err(|error| program.placed(error));
+    let bytes = bytes.with_context(|| program.compiling())?;
     std::fs::write(&args.output, bytes)
         .with_context(|| format!("writing {}", args.output.display()))
 }

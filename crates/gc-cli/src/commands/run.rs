@@ -89,6 +89,7 @@ pub fn execute(args: RunArgs, registry: &Registry) -> Result<()> {
     let interrupter = args.interrupt.listen()?;
     with_stack(args.engine.heap.stack_bytes(), || {
         let program = Program::read(&args.file)?;
+        interrupter.doing(program.compiling());
         let module = program.compile(&engine)?;
         let calls = match calls.is_empty() {
             true => {

@@ -2,11 +2,12 @@
 
 use crate::args;
 use crate::failure::Failure;
+use crate::interrupt::InterruptOptions;
 use crate::options::EngineOptions;
 use crate::registry::Registry;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use gc_conformance::scripts::{Report, run_script};
+use gc_conformance::scripts::{Report, run_script_with};
 use gc_conformance::stack::with_stack;
 use std::io::Write;
 use std::path::PathBuf;
@@ -27,6 +28,9 @@ pub struct WastArgs {
     /// The scripts.
     #[arg(required = true, value_name = "FILE", value_parser = args::path())]
     pub files: Vec<PathBuf>,
+    /// How it is ended.
+    #[command(flatten)]
+    pub interrupt: InterruptOptions,
     /// Collector and heap.
     #[command(flatten)]
     pub engine: EngineOptions,
@@ -38,14 +42,17 @@ pub struct WastArgs {
 /// [`Failure::Reported`] if one fails.
 pub fn execute(args: &WastArgs, registry: &Registry) -> Result<()> {
     let engine = args.engine.engine(registry)?;
+    let interrupter = args.interrupt.listen()?;
     let mut total = Report::default();
     with_stack(args.engine.heap.stack_bytes(), || {
         let mut out = std::io::stdout().lock();
         for path in &args.files {
             let name = path.display().to_string();
-            let report = std::fs::read(path)
-                .with_context(|| format!("reading {name}"))
-                .and_then(|bytes| run_script(&engine, &name, &script(&name, bytes)?));
+            let report =
+                std::fs::read(path).with_context(|| format!("reading {name}")).and_then(|bytes| {
+                    let before = |at: &str| interrupter.doing(format!("running {at}"));
+                    run_script_with(&engine, &name, &script(&name, bytes)?, before)
+                });
             let report = report.unwrap_or_else(|error| Report::failed(&error));
             writeln!(out, "{name}: {}", report.summary())?;
             for failure in &report.failures {

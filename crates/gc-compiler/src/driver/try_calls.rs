@@ -40,3 +40,78 @@ pub(super) fn keep_registers(func: &mut ir::Function) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::safepoints::{References, place_safepoints};
+    use crate::{CompileOptions, Compiler, import_function};
+    use cranelift_codegen::Context;
+    use cranelift_codegen::cursor::{Cursor, FuncCursor};
+    use cranelift_codegen::ir::{
+        AbiParam, ArgumentPurpose, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem,
+        Function, InstBuilder, Signature, types,
+    };
+    use cranelift_codegen::isa::CallConv;
+    use gc_types::{Abi, CALLEE_SAVED, CollectorAbi};
+
+    /// The number of callee-saved registers that a function uses or loses, which makes a call with a
+    /// handler and whose only parameter lives across it. The callee takes and returns this many
+    /// numbers.
+    fn registers(args: usize, results: usize) -> usize {
+        let mut own = Signature::new(CallConv::Tail);
+        own.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
+        let mut called = own.clone();
+        own.params.push(AbiParam::new(types::I64));
+        own.returns.push(AbiParam::new(types::I64));
+        called.params.extend(vec![AbiParam::new(types::I64); args]);
+        called.returns.extend(vec![AbiParam::new(types::I64); results]);
+
+        let mut func = Function::with_name_signature(Default::default(), own);
+        let [entry, returned, caught] = [(); 3].map(|()| func.dfg.make_block());
+        let vmctx = func.dfg.append_block_param(entry, types::I64);
+        let param = func.dfg.append_block_param(entry, types::I64);
+        for _ in 0..results {
+            func.dfg.append_block_param(returned, types::I64);
+        }
+        let exn = func.dfg.append_block_param(caught, types::I64);
+        let callee = import_function(&mut func, 1, called);
+        let signature = func.dfg.ext_funcs[callee].signature;
+        let pool = &mut func.dfg.value_lists;
+        let passed = (0..results as u32).map(BlockArg::TryCallRet);
+        let normal = BlockCall::new(returned, passed, pool);
+        let handler = BlockCall::new(caught, [BlockArg::TryCallExn(0)], pool);
+        let items = [ExceptionTableItem::Default(handler)];
+        let table = ExceptionTableData::new(signature, normal, items);
+        let table = func.dfg.exception_tables.push(table);
+
+        let mut cursor = FuncCursor::new(&mut func);
+        cursor.insert_block(entry);
+        let mut passed = vec![vmctx];
+        passed.resize(args + 1, param);
+        cursor.ins().try_call(callee, &passed, table);
+        cursor.insert_block(returned);
+        cursor.ins().return_(&[param]);
+        cursor.insert_block(caught);
+        let sum = cursor.ins().iadd(param, exn);
+        cursor.ins().return_(&[sum]);
+
+        place_safepoints(&mut func, &References::default(), &|_, _| true).unwrap();
+        let abi = Abi::new(CollectorAbi::new("copying"));
+        let compiler = Compiler::new(&abi, &CompileOptions::default()).unwrap();
+        let function = compiler.compile(&mut Context::for_function(func)).unwrap();
+        assert_eq!(function.handlers().len(), 1);
+        function.saved.iter().filter(|slot| **slot != 0).count()
+    }
+
+    #[test]
+    fn calls_with_handlers_keep_registers_where_the_conventions_agree() {
+        for (args, results) in [(0, 0), (1, 1), (5, 1)] {
+            assert_eq!(registers(args, results), 1, "{args} {results}");
+        }
+        // Arguments on the stack, which the callee removes, or other result registers: the call
+        // loses all registers.
+        for (args, results) in [(6, 1), (1, 2)] {
+            assert_eq!(registers(args, results), CALLEE_SAVED, "{args} {results}");
+        }
+    }
+}

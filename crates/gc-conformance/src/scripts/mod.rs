@@ -84,6 +84,19 @@ impl fmt::Display for ScriptFailure {
 /// If the script cannot be parsed, or no store can be made. Failures of directives are in the
 /// report.
 pub fn run_script(engine: &Engine, name: &str, text: &str) -> Result<Report> {
+    run_script_with(engine, name, text, |_| {})
+}
+
+/// As [`run_script`]. Calls `before` before each directive, with its place: `name:line:column`.
+///
+/// # Errors
+/// As [`run_script`].
+pub fn run_script_with(
+    engine: &Engine,
+    name: &str,
+    text: &str,
+    mut before: impl FnMut(&str),
+) -> Result<Report> {
     let located = |mut error: wast::Error| {
         error.set_path(Path::new(name));
         error.set_text(text);
@@ -98,16 +111,17 @@ pub fn run_script(engine: &Engine, name: &str, text: &str) -> Result<Report> {
     let mut report = Report::default();
     for directive in script.directives {
         let (line, column) = directive.span().linecol_in(text);
+        let at = format!("{name}:{}:{}", line + 1, column + 1);
+        before(&at);
         match runner.directive(directive) {
             Ok(runner::Outcome::Passed) => report.passed += 1,
             Ok(runner::Outcome::Skipped(reason)) => {
-                log::debug!("{name}:{}:{}: skipped: {reason}", line + 1, column + 1);
+                log::debug!("{at}: skipped: {reason}");
                 *report.skipped.entry(reason).or_default() += 1;
             }
-            Err(error) => report.failures.push(ScriptFailure {
-                at: format!("{name}:{}:{}", line + 1, column + 1),
-                message: one_line(&error),
-            }),
+            Err(error) => {
+                report.failures.push(ScriptFailure { at, message: one_line(&error) });
+            }
         }
     }
     Ok(report)

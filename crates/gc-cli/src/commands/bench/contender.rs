@@ -83,6 +83,7 @@ impl<'a> Contender<'a> {
             stderr: String::new(),
         };
         let mut contender = Contender { task, ready: None, lane: None, entry };
+        task.interrupter.doing(format!("{} for `{}`", task.program.compiling(), contender.name()));
         let begin = Instant::now();
         match task.program.compile(engine) {
             Ok(module) => {
