@@ -29,7 +29,7 @@ pub struct EngineOptions {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Collector, heap and stack")]
 pub struct HeapOptions {
-    /// The maximum size of the GC heap: at most 4GiB, or the collector's maximum. It includes 64KiB
+    /// The maximum size of the GC heap: at most 4GiB, or 3GiB with `drc`. It includes 64KiB
     /// at the start that hold no objects. An allocation for which there is no room, even after a
     /// collection, traps.
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap_size)]
@@ -194,6 +194,14 @@ impl HeapOptions {
         };
         minimum("--heap-max", self.heap_max, gc_engine::Engine::MIN_HEAP)?;
         minimum("--max-stack", self.max_stack, gc_engine::Engine::MIN_STACK as u64)?;
+        if self.heap_max > collector.max_heap_size() {
+            return Err(misuse(format!(
+                "--heap-max {} is too large: the maximum of `{}` is {}",
+                size::show(self.heap_max),
+                collector.name(),
+                size::show(collector.max_heap_size())
+            )));
+        }
         Engine::new(&self.config(collector)).map_err(|error| {
             let without = self.gc_zeal != 0 && !cfg!(feature = "gc_zeal");
             let hint =

@@ -191,6 +191,10 @@ fn misuse_of_options() {
         (&["run", lib, "--no-such-option"], "--no-such-option"),
         (&["run", lib, "--stats=xml"], "possible values: table, json"),
         (&["run", lib, "--heap-max", "8GiB"], "'--heap-max <SIZE>': the maximum is 4GiB"),
+        (
+            &["run", lib, "--collector", "drc", "--heap-max", "4GiB", "--invoke", "add"],
+            "--heap-max 4 GiB is too large: the maximum of `drc` is 3 GiB",
+        ),
         (&["run", lib, "--heap-max", "-1"], "invalid value '-1' for '--heap-max <SIZE>'"),
         (&["collectors", "-1"], "unexpected argument '-1' found"),
         (&["run", lib, "--heap-max", "1MiB", "--heap-initial", "2MiB"], "more than --heap-max"),

@@ -10,8 +10,9 @@ use crate::VMStoreContext;
 use crate::vmcontext::Word;
 use anyhow::{Context as _, Result};
 use gc_types::VMOffsets;
-use region::Protection;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
@@ -131,7 +132,7 @@ impl Interrupt {
 
     /// The address of the poll page.
     pub(crate) fn page(&self) -> *const u8 {
-        self.page.0.as_ptr()
+        self.page.0.as_ptr().cast_const()
     }
 
     /// Whether `address` is in the poll page. It is for the signal handler.
@@ -147,7 +148,7 @@ impl Interrupt {
     fn begin(&self, limit: &Word) {
         let _changing = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         self.requested.store(true, Ordering::SeqCst);
-        self.page.protect(Protection::NONE);
+        self.page.protect(MprotectFlags::empty());
         // See `hold`.
         fence(Ordering::SeqCst);
         limit.set(NO_STACK);
@@ -173,7 +174,7 @@ impl Interrupt {
     pub(crate) fn clear(&self) {
         let _changing = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         self.requested.store(false, Ordering::SeqCst);
-        self.page.protect(Protection::READ);
+        self.page.protect(MprotectFlags::READ);
         if let Some(event) = self.event.get() {
             // It is empty if it was made after the interrupt.
             let _empty = rustix::io::read(event, &mut [0; 8]);
@@ -203,30 +204,49 @@ fn signal(event: &OwnedFd) {
 }
 
 /// The page that loops read.
-struct PollPage(region::Allocation);
+///
+/// It is shared memory. The system joins neighbouring private mappings that are alike. To protect a
+/// part of such a mapping it must split it, which it refuses if the process has too many mappings. A
+/// shared mapping is never joined with others, so its protection can always be changed.
+struct PollPage(NonNull<u8>);
 
 // SAFETY: its bytes are never written. Its protection can be changed by any thread.
 unsafe impl Send for PollPage {}
 // SAFETY: as above.
 unsafe impl Sync for PollPage {}
 
+const PAGE_SIZE: usize = VMOffsets::POLL_PAGE_SIZE as usize;
+
 impl PollPage {
     fn new() -> Result<PollPage> {
-        let page = region::alloc(VMOffsets::POLL_PAGE_SIZE as usize, Protection::READ);
-        Ok(PollPage(page.context("reserving the page that loops poll")?))
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
+        // SAFETY: a new mapping that nobody knows.
+        let page = unsafe { mmap_anonymous(null_mut(), PAGE_SIZE, ProtFlags::READ, flags) };
+        let page = page.context("reserving the page that loops poll")?;
+        Ok(PollPage(NonNull::new(page.cast()).context("a mapping has an address")?))
     }
 
-    fn protect(&self, protection: Protection) {
+    fn protect(&self, protection: MprotectFlags) {
         // SAFETY: only compiled code reads the page, and a fault there is a trap.
-        let changed = unsafe { region::protect(self.0.as_ptr::<u8>(), self.0.len(), protection) };
+        let changed = unsafe { mprotect(self.0.as_ptr().cast(), PAGE_SIZE, protection) };
         if let Err(error) = changed {
             log::error!("the protection of a poll page was not changed: {error}");
         }
     }
 }
 
+impl Drop for PollPage {
+    fn drop(&mut self) {
+        // SAFETY: the page was mapped by `new`. Code that reads it runs in stores that keep it.
+        let unmapped = unsafe { munmap(self.0.as_ptr().cast(), PAGE_SIZE) };
+        if let Err(error) = unmapped {
+            log::error!("a poll page was not unmapped: {error}");
+        }
+    }
+}
+
 impl std::fmt::Debug for PollPage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:p}", self.0.as_ptr::<u8>())
+        write!(f, "{:p}", self.0)
     }
 }
