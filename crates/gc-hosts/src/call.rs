@@ -5,7 +5,7 @@
 //! with the type with which a module imports it, if that has the right numbers and hierarchies of
 //! references. What a function returns is checked at each call.
 
-use crate::js_string::{LONGEST, Strings};
+use crate::strings::{LONGEST, Strings};
 use anyhow::{Result, bail, ensure};
 use gc_wasm::{
     AnyRef, AsContext, Caller, Engine, ExternRef, ExternType, FuncType, HeapType, InterruptHandle,

@@ -2,7 +2,7 @@
 //! caught, and what a function returned.
 
 use crate::j2cl;
-use crate::js_string::Strings;
+use crate::strings::Strings;
 use anyhow::Result;
 use gc_wasm::{AsContext, AsContextMut, ExternRef, Rooted};
 

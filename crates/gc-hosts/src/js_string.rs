@@ -1,20 +1,16 @@
 //! JavaScript's strings: the functions of `wasm:js-string`, and constants that a module imports as
 //! globals (<https://github.com/WebAssembly/js-string-builtins>).
 //!
-//! A string is an array of UTF-16 code units in the heap, so a collection frees it like any other
-//! object. Its array type stands in a recursion group of its own, and its elements never change. A
-//! program cannot make such an array by mistake: an array of its own is no string.
+//! [`Strings`] has the types of strings.
 
 use crate::host::Host;
-use crate::own_type::own_array;
-use anyhow::{Context, Result, bail, ensure};
+use crate::strings::{Strings, units};
+use anyhow::{Context, Result, bail};
 use gc_wasm::{
-    AnyRef, ArrayRef, ArrayType, AsContext, AsContextMut, Caller, Engine, ExternRef, ExternType,
-    FieldType, FuncType, Global, GlobalType, HeapType, Linker, Module, Mutability, RefType, Rooted,
-    StorageType, Store, Trap, Val, ValType,
+    ArrayRef, Caller, ExternRef, ExternType, FuncType, Global, GlobalType, HeapType, Linker,
+    Module, Mutability, RefType, Rooted, Store, Trap, Val, ValType,
 };
 use std::cmp::Ordering;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// The module of the functions.
@@ -22,9 +18,6 @@ pub const MODULE: &str = "wasm:js-string";
 
 /// The modules of constants: the one of the proposal, and the one of MoonBit.
 pub const CONSTANTS: [&str; 2] = ["'", "_"];
-
-/// The largest number of code units of a string, as in V8.
-pub(crate) const LONGEST: usize = (1 << 29) - 24;
 
 /// JavaScript's strings as a host.
 pub(crate) const HOST: Host = Host {
@@ -47,122 +40,6 @@ fn is_constant(ty: &GlobalType) -> bool {
     let content = ty.content().as_ref();
     ty.mutability() == Mutability::Const
         && content.is_some_and(|ty| *ty.heap_type() == HeapType::Extern)
-}
-
-/// The types of strings, and of the arrays that programs copy from and to.
-#[derive(Clone)]
-pub(crate) struct Strings {
-    string: ArrayType,
-    chars: ArrayType,
-}
-
-impl Strings {
-    pub(crate) fn new(engine: &Engine) -> Result<Strings> {
-        let string = own_array(engine, "(array i16)")?;
-        let chars = ArrayType::new(engine, FieldType::new(Mutability::Var, StorageType::I16))?;
-        Ok(Strings { string, chars })
-    }
-
-    /// The type of strings.
-    pub(crate) fn ty(&self) -> &ArrayType {
-        &self.string
-    }
-
-    /// Makes a string.
-    pub(crate) fn make(
-        &self,
-        store: impl AsContextMut,
-        units: &[u16],
-    ) -> Result<Rooted<ExternRef>> {
-        self.check_length(&store, units.len())?;
-        let bytes: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
-        self.make_of_bytes(store, &bytes)
-    }
-
-    /// Makes a string of code units that are little-endian bytes.
-    fn make_of_bytes(
-        &self,
-        mut store: impl AsContextMut,
-        bytes: &[u8],
-    ) -> Result<Rooted<ExternRef>> {
-        let array = ArrayRef::from_bytes(&mut store, &self.string, bytes)?;
-        ExternRef::convert_any(&store, array.to_anyref())
-    }
-
-    /// Fails if a string of this length is too long, or does not fit in the heap. So the host does
-    /// not make it before it fails.
-    pub(crate) fn check_length(&self, store: impl AsContext, length: usize) -> Result<()> {
-        ensure!(length <= LONGEST, Trap::AllocationTooLarge);
-        let most = store.as_context().engine().gc_heap_maximum();
-        ensure!(2 * length as u64 <= most, Trap::OutOfMemory);
-        Ok(())
-    }
-
-    /// The string, if `value` is one.
-    pub(crate) fn find(
-        &self,
-        caller: &impl AsContext,
-        value: Rooted<ExternRef>,
-    ) -> Result<Option<Rooted<ArrayRef>>> {
-        let Some(array) = AnyRef::convert_extern(caller, value)?.as_array(caller)? else {
-            return Ok(None);
-        };
-        Ok(array.matches_ty(caller, &self.string)?.then_some(array))
-    }
-
-    /// The string, which `value` must be.
-    fn string(
-        &self,
-        caller: &impl AsContext,
-        value: Option<Rooted<ExternRef>>,
-    ) -> Result<Rooted<ArrayRef>> {
-        let value = value.ok_or(Trap::NullReference)?;
-        Ok(self.find(caller, value)?.ok_or(Trap::CastFailure)?)
-    }
-
-    /// The code units of the string, which `value` must be.
-    pub(crate) fn units(
-        &self,
-        caller: &impl AsContext,
-        value: Option<Rooted<ExternRef>>,
-    ) -> Result<Vec<u16>> {
-        let string = self.string(caller, value)?;
-        units(caller, &string, 0, string.len(caller)?)
-    }
-
-    /// The code units of a part of the string, which `value` must be.
-    pub(crate) fn part(
-        &self,
-        caller: &impl AsContext,
-        value: Rooted<ExternRef>,
-        part: Range<usize>,
-    ) -> Result<Vec<u16>> {
-        let string = self.string(caller, Some(value))?;
-        let end = part.end.min(string.len(caller)? as usize);
-        let start = part.start.min(end);
-        units(caller, &string, start as u32, (end - start) as u32)
-    }
-
-    /// As [`units`](Strings::units), but null is `None`.
-    fn units_or_null<T: 'static>(
-        &self,
-        caller: &Caller<'_, T>,
-        value: Option<Rooted<ExternRef>>,
-    ) -> Result<Option<Vec<u16>>> {
-        value.map(|value| self.units(caller, Some(value))).transpose()
-    }
-}
-
-/// `count` elements of an array from `index` on, which must be there.
-fn units(
-    caller: &impl AsContext,
-    array: &Rooted<ArrayRef>,
-    index: u32,
-    count: u32,
-) -> Result<Vec<u16>> {
-    let mut bytes = vec![0; 2 * count as usize];
-    array.read_bytes(caller, index, &mut bytes)?;
-    Ok(bytes.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect())
 }
 
 type StringRef = Option<Rooted<ExternRef>>;

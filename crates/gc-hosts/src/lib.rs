@@ -49,6 +49,7 @@ mod regexp;
 mod regexp_objects;
 mod regexp_pattern;
 mod stdio;
+mod strings;
 mod wait;
 pub mod wasi;
 mod work;

@@ -1,7 +1,6 @@
 //! The code that depends on the processor: the choice of the Cranelift backend, callee-saved
 //! registers, and relocations.
 
-use super::compile::RelocTarget;
 use anyhow::{Context as _, Result, anyhow, bail};
 use cranelift_codegen::RegClass;
 use cranelift_codegen::binemit::Reloc;
@@ -104,10 +103,9 @@ pub(super) fn extension_for(call: LibCall) -> Option<&'static str> {
     }
 }
 
-/// Whether a relocation of this kind may refer to `target`. A load of an address from a table can
-/// only be of a type word: there is no table of functions.
-pub(super) fn refers_to(kind: Reloc, target: &RelocTarget) -> bool {
-    kind != Reloc::X86GOTPCRel4 || matches!(target, RelocTarget::TypeWord(_))
+/// Whether a relocation of this kind is in a load of an address from a table.
+pub(super) fn is_load_of_address(kind: Reloc) -> bool {
+    kind == Reloc::X86GOTPCRel4
 }
 
 /// Makes the instruction or word at `offset` in `code` refer to `target`, an offset in the same

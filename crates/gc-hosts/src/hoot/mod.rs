@@ -24,7 +24,7 @@ mod weak;
 use crate::call::Functions;
 use crate::context::HostCtx;
 use crate::host::Host;
-use crate::js_string::Strings;
+use crate::strings::Strings;
 use anyhow::Result;
 use gc_wasm::{Linker, Module};
 use std::sync::Arc;

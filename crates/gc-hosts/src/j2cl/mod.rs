@@ -21,7 +21,7 @@ mod text;
 use crate::call::Functions;
 use crate::context::HostCtx;
 use crate::host::Host;
-use crate::js_string::Strings;
+use crate::strings::Strings;
 use anyhow::Result;
 use gc_wasm::{ExternType, FuncType, ImportType, Linker, Module, Store, Tag, TagType, ValType};
 use std::sync::Arc;

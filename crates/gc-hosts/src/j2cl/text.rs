@@ -2,10 +2,10 @@
 
 use super::objects::Objects;
 use crate::call::{Call, Functions};
-use crate::js_string::LONGEST;
 use crate::js_text::{cased, find, find_last};
 use crate::regexp::RegExp;
 use crate::regexp_objects::RegExps;
+use crate::strings::LONGEST;
 use anyhow::Result;
 use std::cmp::Ordering;
 

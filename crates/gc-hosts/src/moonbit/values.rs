@@ -1,8 +1,8 @@
 //! MoonBit's strings and lists, and what reads and writes them item by item. All of them are objects
 //! in the heap of the program, so its limit counts them.
 
-use crate::js_string::Strings;
 use crate::own_type::{own_array, own_struct};
+use crate::strings::Strings;
 use anyhow::{Context, Result, bail};
 use gc_wasm::{
     AnyRef, ArrayRef, ArrayType, Caller, Engine, ExternRef, Rooted, StructRef, StructType, Trap,
