@@ -30,6 +30,14 @@ fn row_size(section: Section) -> usize {
     }
 }
 
+/// The largest frame of a function in bytes: Cranelift's limit.
+const MAX_FRAME: u32 = 128 << 20;
+
+/// Whether there can be a slot so many bytes below a frame pointer. Zero means that there is none.
+fn in_frame(distance: u32) -> bool {
+    distance.is_multiple_of(8) && distance <= MAX_FRAME
+}
+
 /// Whether the range of `length` items from `start` lies within `all` items.
 fn inside(start: u32, length: u32, all: usize) -> bool {
     start.checked_add(length).is_some_and(|end| end as usize <= all)
@@ -89,12 +97,15 @@ fn functions(image: &CodeImage) -> Result<(), ImageError> {
     ensure(saved.len() == functions.len(), || {
         "the numbers of functions and of their saved registers differ".into()
     })?;
-    ensure(saved.iter().flat_map(|row| row.words()).all(|slot| slot.is_multiple_of(8)), || {
-        "a saved register has an invalid slot".into()
+    ensure(saved.iter().flat_map(|row| row.words()).all(in_frame), || {
+        "the slot of a saved register is outside the frame".into()
     })?;
     let mut end = 0;
     for (i, row) in functions.iter().enumerate() {
-        let [kind, index, offset, size, _, start, length] = row.words();
+        let [kind, index, offset, size, vmctx_slot, start, length] = row.words();
+        ensure(in_frame(vmctx_slot), || {
+            format!("the slot for the vmctx of function {i} is outside the frame")
+        })?;
         ensure(FunctionId::from_words([kind, index]).is_some(), || {
             format!("function {i} has an unknown kind")
         })?;
@@ -163,7 +174,8 @@ fn stack_maps(image: &CodeImage, code: u32) -> Result<(), ImageError> {
     })?;
     let frame = |row: &Row<3>| {
         let [size, first, count] = row.words();
-        inside(first, count, slots.len())
+        in_frame(size)
+            && inside(first, count, slots.len())
             && slots[first as usize..(first + count) as usize].iter().all(|slot| {
                 let slot = slot.word(0);
                 slot.is_multiple_of(8) && slot.checked_add(8).is_some_and(|end| end <= size)
@@ -179,8 +191,43 @@ fn handlers(image: &CodeImage, code: u32) -> Result<(), ImageError> {
     ensure(ascending(offsets()) && offsets().all(|at| at <= code), || {
         "calls with handlers are not sorted or outside the code".into()
     })?;
+    ensure(sites.iter().all(|row| in_frame(row.word(1))), || {
+        "the stack pointer of a handler is outside the frame".into()
+    })?;
     ensure(sites.iter().all(|row| inside(row.word(2), row.word(3), handlers.len())), || {
         "the handlers of a call are out of range".into()
     })?;
     ensure(handlers.iter().all(|row| row.word(1) < code), || "a handler is outside the code".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Abi, CodeImageBuilder, CollectorAbi, HandlerSite, ImageFunction};
+
+    /// Whether an image is accepted whose function has these distances from the frame pointer.
+    fn is_accepted(saved: u32, vmctx_slot: u32, frame_offset: u32) -> bool {
+        let mut builder = CodeImageBuilder::default();
+        builder.function(ImageFunction {
+            id: FunctionId::Function(0),
+            name: "f".into(),
+            offset: 0,
+            size: 16,
+            vmctx_slot: Some(vmctx_slot),
+            saved: [0, saved, 0, 0, 8],
+        });
+        builder.handler(HandlerSite { ret_addr: 8, frame_offset, handlers: vec![(None, 12)] });
+        let code = [0xcc; CodeImage::PAGE_SIZE as usize];
+        builder.finish(&code, &Abi::new(CollectorAbi::new("copying"))).is_ok()
+    }
+
+    #[test]
+    fn slots_are_in_frames() {
+        assert!(is_accepted(16, 24, 32) && is_accepted(MAX_FRAME, MAX_FRAME, MAX_FRAME));
+        for wrong in [4, MAX_FRAME + 8, -8_i32 as u32] {
+            assert!(!is_accepted(wrong, 24, 32), "{wrong}");
+            assert!(!is_accepted(16, wrong, 32), "{wrong}");
+            assert!(!is_accepted(16, 24, wrong), "{wrong}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! other, so they are compiled in parallel.
 
 mod env;
+mod legacy_clauses;
 mod ops;
 pub(crate) mod signature;
 mod stack;

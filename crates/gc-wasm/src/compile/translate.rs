@@ -7,7 +7,7 @@
 use super::env::{self, FuncEnv, func_type};
 use super::signature::{V128, clif_signature, clif_type};
 use super::stack::{Frame, FrameKind, Stack};
-use super::{CompileContext, ops};
+use super::{CompileContext, legacy_clauses, ops};
 use crate::host_calls;
 use crate::module::branch_hints::BranchHint;
 use crate::module::mismatch;
@@ -98,7 +98,7 @@ pub(super) struct Translator<'a, 'b> {
     /// What the module says of the function's branches.
     pub(super) hints: &'a [BranchHint],
     /// The clauses of each legacy `try`, by its offset, from the first one on.
-    pub(super) legacy: HashMap<usize, ops::legacy::Clauses>,
+    pub(super) legacy: HashMap<usize, legacy_clauses::Clauses>,
 }
 
 /// Validates `body` and emits its CLIF into `func`, which must be empty. Returns its types, if
@@ -250,7 +250,7 @@ impl<'a, 'b> Translator<'a, 'b> {
             self.validator.op(offset, &op)?;
             self.offset = offset;
             if matches!(op, Operator::Try { .. }) && self.legacy.is_empty() {
-                self.legacy = ops::legacy::clauses(body);
+                self.legacy = legacy_clauses::clauses(body);
             }
             self.builder.set_srcloc(ir::SourceLoc::new(offset as u32));
             if self.stack.reachable() {

@@ -2,69 +2,13 @@
 //! `catch_all`, `delegate` and `rethrow`. Shipped toolchains still emit them.
 //!
 //! They become the same code as `try_table`. In `try`, the clauses come after the body, but a call
-//! in the body needs them. So when the first `try` of a function is found, all operators are read
-//! once, and the clauses of each `try` are noted.
+//! in the body needs them, so they are [noted](crate::compile::legacy_clauses) before.
 
+use crate::compile::legacy_clauses::Clauses;
 use crate::compile::stack::{Clause, FrameKind};
 use crate::compile::translate::Translator;
 use anyhow::{Context as _, Result};
-use std::collections::HashMap;
-use wasmparser::{BlockType, FunctionBody, Operator};
-
-/// The clauses of a `try`.
-#[derive(Clone, Debug, Default)]
-pub(in crate::compile) struct Clauses {
-    /// The tags of its `catch` clauses, and `None` for its `catch_all`.
-    tags: Vec<Option<u32>>,
-    /// The label of its `delegate`.
-    delegate: Option<u32>,
-}
-
-/// The clauses of each `try` of a function, by the offset of the `try`. The body is not validated
-/// yet. If it is malformed, the rest of it is left out.
-pub(in crate::compile) fn clauses(body: &FunctionBody<'_>) -> HashMap<usize, Clauses> {
-    let mut found: HashMap<usize, Clauses> = HashMap::new();
-    // For each open construct: the offset of its `try`, if it is one.
-    let mut open: Vec<Option<usize>> = Vec::new();
-    let Ok(mut operators) = body.get_operators_reader() else { return found };
-    while let Ok((op, offset)) = operators.read_with_offset() {
-        let innermost = match open.last() {
-            Some(Some(offset)) => found.get_mut(offset),
-            _ => None,
-        };
-        match op {
-            Operator::Block { .. }
-            | Operator::Loop { .. }
-            | Operator::If { .. }
-            | Operator::TryTable { .. } => open.push(None),
-            Operator::Try { .. } => {
-                found.insert(offset, Clauses::default());
-                open.push(Some(offset));
-            }
-            Operator::Catch { tag_index } => {
-                if let Some(clauses) = innermost {
-                    clauses.tags.push(Some(tag_index));
-                }
-            }
-            Operator::CatchAll => {
-                if let Some(clauses) = innermost {
-                    clauses.tags.push(None);
-                }
-            }
-            Operator::Delegate { relative_depth } => {
-                if let Some(clauses) = innermost {
-                    clauses.delegate = Some(relative_depth);
-                }
-                open.pop();
-            }
-            Operator::End => {
-                open.pop();
-            }
-            _ => {}
-        }
-    }
-    found
-}
+use wasmparser::BlockType;
 
 impl Translator<'_, '_> {
     pub(super) fn legacy_try(&mut self, ty: BlockType) -> Result<()> {

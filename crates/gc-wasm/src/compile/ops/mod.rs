@@ -9,7 +9,7 @@ mod casts;
 mod control;
 mod exceptions;
 mod global;
-pub(super) mod legacy;
+mod legacy;
 mod memory;
 mod numeric;
 mod refs;
