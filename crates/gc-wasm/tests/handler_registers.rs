@@ -126,7 +126,8 @@ fn values_live_into_handlers() -> Result<()> {
     })
 }
 
-/// A function returns its last parameters, or throws, and is called with a handler.
+/// A function returns its last parameters, or throws, and is called with a handler. So does one of the
+/// host.
 fn passing(params: &[&str], results: &[&str]) -> String {
     let [all, back] = [params, results].map(|types| types.join(" "));
     let constant = |i: usize, ty: &str| match ty {
@@ -137,24 +138,29 @@ fn passing(params: &[&str], results: &[&str]) -> String {
     let last = params.len() - results.len() + 1..=params.len();
     let last: String = last.map(|i| format!("(local.get {i})")).collect();
     let none: String = results.iter().map(|ty| constant(0, ty)).collect();
+    let caller = |name: &str, call: &str, index: &str| {
+        format!(
+            r#"(func (export "{name}") (param $throws i32) (result {back})
+            (block $h
+                (try_table (result {back}) (catch_all $h)
+                    ({call} (local.get $throws) {args} {index}))
+                (return))
+            {none})"#
+        )
+    };
+    let direct = caller("direct", "call $callee", "");
+    let by_host = caller("host", "call $host", "");
+    let indirect = caller("indirect", "call_indirect (type $t)", "(i32.const 0)");
+    let host_indirect = caller("host indirect", "call_indirect (type $t)", "(i32.const 1)");
     format!(
-        r#"(module (tag $e)
+        r#"(module
+        (import "host" "f" (func $host (param i32 {all}) (result {back})))
+        (tag $e)
         (func $callee (param i32 {all}) (result {back})
             (if (local.get 0) (then (throw $e))) {last})
-        (table funcref (elem $callee))
+        (table funcref (elem $callee $host))
         (type $t (func (param i32 {all}) (result {back})))
-        (func (export "direct") (param $throws i32) (result {back})
-            (block $h
-                (try_table (result {back}) (catch_all $h)
-                    (call $callee (local.get $throws) {args}))
-                (return))
-            {none})
-        (func (export "indirect") (param $throws i32) (result {back})
-            (block $h
-                (try_table (result {back}) (catch_all $h)
-                    (call_indirect (type $t) (local.get $throws) {args} (i32.const 0)))
-                (return))
-            {none}))"#
+        {direct} {by_host} {indirect} {host_indirect})"#
     )
 }
 
@@ -176,8 +182,25 @@ fn arguments_and_results_pass() -> Result<()> {
     ];
     for (params, results) in cases {
         let wat = passing(params, results);
-        let (mut store, instance) = common::Setting::all()[0].instantiate(&wat, &[])?;
-        for name in ["direct", "indirect"] {
+        let engine = common::Setting::all()[0].engine()?;
+        let module = Module::new(&engine, &wat)?;
+        let mut store = Store::new(&engine, ())?;
+        let tag = Tag::new(&mut store, &TagType::new(FuncType::new(&engine, [], [])?))?;
+        let import = module.imports().next().context("the host's")?;
+        let ty = import.ty().func().context("a function")?.clone();
+        let host = Func::new(&mut store, ty, move |mut caller, args, results| {
+            if args[0].i32() == Some(0) {
+                let last = args.len() - results.len()..;
+                results.clone_from_slice(&args[last]);
+                return Ok(());
+            }
+            let ty = ExnType::from_tag_type(&tag.ty(&caller))?;
+            let pre = ExnRefPre::new(&mut caller, ty);
+            let exn = ExnRef::new(&mut caller, &pre, &tag, &[])?;
+            caller.as_context_mut().throw(exn)
+        })?;
+        let instance = Instance::new(&mut store, &module, &[host.into()])?;
+        for name in ["direct", "host", "indirect", "host indirect"] {
             for throws in [0, 1] {
                 let func = instance.get_func(&mut store, name).context("exported")?;
                 let mut found = vec![Val::I32(0); results.len()];
