@@ -1,7 +1,8 @@
 //! JavaScript's strings: the functions of `wasm:js-string`, and constants that a module imports as
 //! globals (<https://github.com/WebAssembly/js-string-builtins>).
 //!
-//! [`Strings`] has the types of strings.
+//! A string is an array of UTF-16 code units in the heap, of a type that a program cannot make by
+//! mistake: an array of its own is no string.
 
 use crate::host::Host;
 use crate::strings::{Strings, units};
