@@ -224,13 +224,16 @@ pub fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a 
 /// The maximum number of exports that are listed.
 const LISTED: usize = 30;
 
-/// The module's exports, one per line, with the types of functions. Lists at most `most`.
+/// The module's exports, one per line, with their types, functions first. Lists at most `most`.
 pub fn list_exports(module: &Module, most: usize) -> String {
     let exports = module.exports();
     if exports.len() == 0 {
         return "it exports nothing".to_owned();
     }
+    let mut exports: Vec<_> = exports.collect();
+    exports.sort_by_key(|export| export.ty().func().is_none());
     let exports = exports
+        .iter()
         .map(|export| format!("{}: {}", printable(export.name()), module.show_type(export.ty())));
     list_up_to(most, "it exports", exports)
 }

@@ -144,7 +144,7 @@ pub fn describe(error: &Error) -> String {
 fn hint_for(trap: Trap) -> Option<&'static str> {
     match trap {
         Trap::OutOfMemory => {
-            Some("--heap-max sets the heap's limit; the collector `null` frees nothing")
+            Some("--heap-max sets the heap's limit, up to the collector's maximum")
         }
         Trap::StackOverflow => Some("--max-stack sets the stack's limit"),
         _ => None,

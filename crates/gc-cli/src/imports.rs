@@ -22,8 +22,8 @@ const NONE: &str = "none";
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Imports")]
 pub struct ImportOptions {
-    /// Give the program a directory, under the name GUEST, or that of HOST. May be repeated. It
-    /// sees no other files.
+    /// Give the program a directory, under the name GUEST, or that of HOST. May be repeated, with
+    /// different names. It sees no other files.
     #[arg(long = "dir", value_name = "HOST[::GUEST]", value_parser = args::text())]
     pub dirs: Vec<String>,
     /// Set a variable of the program's environment. Without VALUE it has that of the command. May
@@ -84,6 +84,11 @@ fn name_of(variable: &str) -> &str {
     variable.split_once('=').map_or(variable, |(name, _)| name)
 }
 
+/// The names of a directory for the host and for the program.
+fn dir_names(dir: &str) -> (&str, &str) {
+    dir.split_once("::").unwrap_or((dir, dir))
+}
+
 /// The maximum number of imports that are listed.
 const LISTED: usize = 10;
 
@@ -98,6 +103,11 @@ impl ImportOptions {
         }
         if let Some(variable) = self.env.iter().find(|variable| name_of(variable).is_empty()) {
             return Err(misuse(format!("`--env {variable}`: expected NAME or NAME=VALUE")));
+        }
+        let guests = self.dirs.iter().map(|dir| dir_names(dir).1);
+        let mut seen = HashSet::new();
+        if let Some(twice) = guests.into_iter().find(|guest| !seen.insert(*guest)) {
+            return Err(misuse(format!("`--dir …::{twice}` is given twice")));
         }
         let mut names = HashSet::new();
         match self.preloads()?.into_iter().find(|(name, _)| !names.insert(*name)) {
@@ -125,7 +135,7 @@ impl ImportOptions {
             None => Some((variable.clone(), std::env::var(variable).ok()?)),
         });
         let dirs = self.dirs.iter().map(|dir| {
-            let (host, guest) = dir.split_once("::").unwrap_or((dir, dir));
+            let (host, guest) = dir_names(dir);
             (PathBuf::from(host), guest.to_owned())
         });
         let options = HostOptions { args, env: env.collect(), stdio, dirs: dirs.collect() };

@@ -29,7 +29,7 @@ pub struct EngineOptions {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Collector, heap and stack")]
 pub struct HeapOptions {
-    /// The maximum size of the GC heap: at most 4GiB, or 3GiB with `drc`. It includes 64KiB
+    /// The maximum size of the GC heap: at most 4GiB, or the collector's maximum. It includes 64KiB
     /// at the start that hold no objects. An allocation for which there is no room, even after a
     /// collection, traps.
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap_size)]

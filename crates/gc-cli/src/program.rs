@@ -18,6 +18,10 @@ fn is_ours(bytes: &[u8]) -> bool {
 /// The begin of the names of these sections.
 const SECTION: &[u8] = b".reclaim.";
 
+/// The parser has dropped this form. The instructions themselves run.
+const FOLDED_TRY: &str = "legacy exceptions are read in their flat form only: \
+                          `try … catch … end`, not `(try (do …) (catch …))`";
+
 /// A module that was read.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -57,7 +61,12 @@ impl Program {
         let text = text.map(str::to_owned);
         let bytes = wat::parse_bytes(bytes).map_err(|mut error| {
             error.set_path(path);
-            error
+            let folded = error.to_string().contains("(do");
+            let error = Error::from(error);
+            match folded {
+                true => error.context(FOLDED_TRY),
+                false => error,
+            }
         })?;
         Ok(Program { path: path.to_owned(), bytes: bytes.into_owned(), text })
     }

@@ -43,6 +43,11 @@ pub struct CompileArgs {
 /// Misuse: if the module is compiled already, or OUT is its file. Also if the module cannot be read
 /// or compiled, or the file cannot be written.
 pub fn execute(args: &CompileArgs, registry: &Registry) -> Result<()> {
+    if args.output == Path::new("-") {
+        return Err(misuse(
+            "`-` is no file: a compiled module is not written to the standard output",
+        ));
+    }
     let engine = args.engine.engine(registry)?;
     let program = Program::read(&args.file)?;
     if program.is_compiled() {

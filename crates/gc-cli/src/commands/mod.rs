@@ -19,7 +19,7 @@ pub enum Command {
     Run(run::RunArgs),
     /// Compile a module to a file that `run` accepts.
     Compile(compile::CompileArgs),
-    /// Time one call under several collectors, side by side.
+    /// Time a program or a call under several collectors, side by side.
     Bench(bench::BenchArgs),
     /// List the collectors and what each is good for.
     Collectors(collectors::CollectorsArgs),

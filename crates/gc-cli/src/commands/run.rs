@@ -12,7 +12,7 @@ use crate::stats::{self, StatsFormat};
 use anyhow::{Context, Result};
 use clap::Args;
 use gc_conformance::stack::with_stack;
-use gc_hosts::{HostCtx, Stdio};
+use gc_hosts::{HostCtx, I32Exit, Stdio};
 use gc_wasm::{ExternType, FuncType, Instance, Module, Store};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -151,7 +151,16 @@ fn run(
     if !calls.iter().any(|(_, call)| ["_start", "_initialize"].contains(&&*call.name)) {
         imports::initialize(store, module, &instance)?;
     }
-    calls.iter().try_for_each(|(ty, call)| invoke(store, &instance, ty, call))
+    for (i, (ty, call)) in calls.iter().enumerate() {
+        let result = invoke(store, &instance, ty, call);
+        if let (Err(error), Some((_, next))) = (&result, calls.get(i + 1))
+            && error.is::<I32Exit>()
+        {
+            writeln!(io::stderr(), "`{call}` ended the program: `{next}` was not called")?;
+        }
+        result?;
+    }
+    Ok(())
 }
 
 /// Makes one call and prints its results.

@@ -50,7 +50,7 @@ pub fn execute(args: &WastArgs, registry: &Registry) -> Result<()> {
             let name = path.display().to_string();
             let report =
                 std::fs::read(path).with_context(|| format!("reading {name}")).and_then(|bytes| {
-                    let before = |at: &str| interrupter.doing(format!("running {at}"));
+                    let before = |at: &str, report: &Report| interrupter.doing(doing(at, report));
                     run_script_with(&engine, &name, &script(&name, bytes)?, before)
                 });
             let report = report.unwrap_or_else(|error| Report::failed(&error));
@@ -69,6 +69,15 @@ pub fn execute(args: &WastArgs, registry: &Registry) -> Result<()> {
         Ok(())
     })?;
     if total.failures.is_empty() { Ok(()) } else { Err(Failure::Reported.into()) }
+}
+
+/// What the command does when it runs the directive at `at`, and what came of those before it.
+fn doing(at: &str, report: &Report) -> String {
+    let mut text = format!("running {at} ({} before)", report.summary());
+    for failure in &report.failures {
+        text.push_str(&format!("\n  {failure}"));
+    }
+    text
 }
 
 /// The text of the file `name`.

@@ -84,10 +84,11 @@ impl fmt::Display for ScriptFailure {
 /// If the script cannot be parsed, or no store can be made. Failures of directives are in the
 /// report.
 pub fn run_script(engine: &Engine, name: &str, text: &str) -> Result<Report> {
-    run_script_with(engine, name, text, |_| {})
+    run_script_with(engine, name, text, |_, _| {})
 }
 
-/// As [`run_script`]. Calls `before` before each directive, with its place: `name:line:column`.
+/// As [`run_script`]. Calls `before` before each directive, with its place, `name:line:column`, and the
+/// report of those before it.
 ///
 /// # Errors
 /// As [`run_script`].
@@ -95,7 +96,7 @@ pub fn run_script_with(
     engine: &Engine,
     name: &str,
     text: &str,
-    mut before: impl FnMut(&str),
+    mut before: impl FnMut(&str, &Report),
 ) -> Result<Report> {
     let located = |mut error: wast::Error| {
         error.set_path(Path::new(name));
@@ -112,7 +113,7 @@ pub fn run_script_with(
     for directive in script.directives {
         let (line, column) = directive.span().linecol_in(text);
         let at = format!("{name}:{}:{}", line + 1, column + 1);
-        before(&at);
+        before(&at, &report);
         match runner.directive(directive) {
             Ok(runner::Outcome::Passed) => report.passed += 1,
             Ok(runner::Outcome::Skipped(reason)) => {

@@ -180,7 +180,10 @@ impl<'a> Contender<'a> {
     /// The error of the program, unless somebody interrupted it: that ends the comparison.
     fn unless_interrupted(&self, error: Error) -> Result<Error> {
         let error = self.task.interrupter.explain(error);
-        if error.is::<Interrupted>() { Err(error) } else { Ok(error) }
+        match error.is::<Interrupted>() {
+            true => Err(error.context(format!("under `{}`", self.name()))),
+            false => Ok(error),
+        }
     }
 
     /// Records an error, and what the program wrote. There are no more runs.

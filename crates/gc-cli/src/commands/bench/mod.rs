@@ -33,7 +33,8 @@ All runs count, also the first one, in which the heap grows and caches are cold;
 prints it as `first`. Collections, pauses and bytes are sums over all runs. Compiling, making \
 instances, parsing arguments and printing results are not timed.
 
-If a collector fails, its error is printed and the others continue. A collector that frees \
+If a run fails, the error is printed and the other collectors continue. A program that ends \
+itself with an exit status other than 0 fails. A collector that frees \
 nothing keeps the garbage of all its runs. What the program prints is lost, except for the \
 end of what a failed run wrote to stderr, and its input is empty. Results that differ from those of the first \
 collector that did not fail are an error. In both cases the exit status is 1.

@@ -143,7 +143,11 @@ pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     }
     if args.check {
         let count: usize = views.iter().map(|(_, views)| views.len()).sum();
-        writeln!(std::io::stderr(), "all {count} functions that were checked keep the laws")?;
+        let text = match count {
+            1 => "the function keeps the laws of emitted code".to_owned(),
+            _ => format!("all {count} functions that were checked keep the laws"),
+        };
+        writeln!(std::io::stderr(), "{text}")?;
     }
     Ok(())
 }
