@@ -91,3 +91,18 @@ fn a_script_is_text() {
     let ran = reclaim(&["wast", script]);
     assert!(ran.status == 1 && ran.stdout.contains("is no script"), "{}", ran.stdout);
 }
+
+#[test]
+fn a_text_with_folded_legacy_exceptions_says_what_is_read() {
+    let module = &file(
+        "folded.wat",
+        "(module (tag $t) (func (export \"f\") (try (do (throw $t)) (catch $t))))",
+    );
+    reclaim(&[module]).fails(1, &["in their flat form only: `try … catch … end`", "folded.wat:1:"]);
+}
+
+#[test]
+fn a_compiled_module_needs_a_file() {
+    let module = &file("to_stdout.wat", "(module)");
+    reclaim(&["compile", module, "-o", "-"]).fails(2, &["`-` is no file"]);
+}

@@ -377,3 +377,18 @@ fn scripts_collect_on_demand() {
             .prints(&format!("{script}: 2 passed, 0 failed\n"));
     }
 }
+
+#[test]
+fn calls_after_the_end_of_a_program_are_named() {
+    let text = HELLO.replace("\"_start\"", "\"end\"").replace("STATUS", "0");
+    let program = &file("ends_early.wat", text);
+    let ran = reclaim(&["run", program, "--invoke", "end", "--invoke", "end()"]);
+    is(&ran, 0, "hello\n", "`end()` ended the program: `end()` was not called\n");
+}
+
+#[test]
+fn a_name_is_given_to_one_directory() {
+    let program = &file("two_dirs.wat", HELLO.replace("STATUS", "0"));
+    reclaim(&["run", program, "--dir", ".::x", "--dir", "/::x"])
+        .fails(2, &["`--dir …::x` is given twice"]);
+}
