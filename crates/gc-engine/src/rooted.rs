@@ -56,7 +56,7 @@ impl Rooted {
     /// # Errors
     /// If it belongs to another store.
     pub fn gc_ref<'a>(&self, store: &'a Store) -> Result<&'a VMGcRef> {
-        Ok(store.gc().rooted_owned(&self.0)?)
+        Ok(store.gc().rooted(&self.0.handle())?)
     }
 
     /// The integer, if it is an `i31`.

@@ -77,7 +77,7 @@ impl<S: JitStore> JitState<S> {
     pub fn take_pending_exception(&mut self) -> Option<VMGcRef> {
         let handle = self.exception.pending.take()?;
         let gc = self.gc_mut();
-        let exception = gc.rooted_owned(&handle).ok()?.unchecked_copy();
+        let exception = gc.rooted(&handle.handle()).ok()?.unchecked_copy();
         Some(gc.clone_gc_ref(&exception))
     }
 
@@ -89,7 +89,7 @@ impl<S: JitStore> JitState<S> {
     /// The pending exception, if there is one.
     fn pending_exception(&self) -> Option<VMGcRef> {
         let handle = self.exception.pending.as_ref()?;
-        Some(self.gc().rooted_owned(handle).ok()?.unchecked_copy())
+        Some(self.gc().rooted(&handle.handle()).ok()?.unchecked_copy())
     }
 }
 

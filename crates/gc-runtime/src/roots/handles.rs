@@ -1,5 +1,5 @@
-//! Handles for references that the host holds. A [`ScopedHandle`] is valid until its scope ends,
-//! and an [`OwnedHandle`] is valid until it is dropped.
+//! Handles for references that the host holds. A [`Handle`] is valid until its scope ends, and an
+//! [`OwnedHandle`] is valid until it is dropped.
 //!
 //! A handle is an index in its store's table and never the reference itself, because a moving
 //! collector updates the table. Scopes nest like the host functions that open them. V8's
@@ -12,7 +12,10 @@ use super::token::{TableId, Token, Tokens};
 use gc_types::VMGcRef;
 use std::fmt;
 
-/// A handle that is valid until the scope in which it was made ends. Copies are the same handle.
+/// A handle to a reference that the host holds. Copies are the same handle.
+///
+/// It is valid until the scope in which it was made ends. The handle of an [`OwnedHandle`]
+/// ([`OwnedHandle::handle`]) is valid until that is dropped.
 ///
 /// # Examples
 /// ```
@@ -28,21 +31,30 @@ use std::fmt;
 /// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ScopedHandle {
+pub struct Handle {
     table: TableId,
-    index: u32,
-    /// The generation in which it was made. Indices are reused after a scope ends.
+    /// The index among the scoped handles, or [`Handle::OWNED`] and the index among the owned ones.
+    place: u32,
+    /// The generation in which it was made. Places are used again.
     generation: u64,
 }
 
-impl ScopedHandle {
-    /// The maximal number of these handles in a store at the same time.
+impl Handle {
+    /// The maximal number of handles in a store at the same time that live in scopes.
     pub const MAX: usize = 1 << 26;
+
+    /// The bit in `place` of the handle of an [`OwnedHandle`].
+    const OWNED: u32 = 1 << 31;
 }
 
-impl fmt::Debug for ScopedHandle {
+const _: () = assert!(Handle::MAX <= Handle::OWNED as usize);
+const _: () = assert!(OwnedHandle::MAX <= Handle::OWNED as usize);
+
+impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ScopedHandle({})", self.index)
+        let index = self.place & !Handle::OWNED;
+        let kind = if self.place == index { "Handle" } else { "OwnedHandle" };
+        write!(f, "{kind}({index})")
     }
 }
 
@@ -63,16 +75,25 @@ impl fmt::Debug for ScopedHandle {
 /// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
 #[derive(Clone)]
-pub struct OwnedHandle(Token);
+pub struct OwnedHandle {
+    handle: Handle,
+    /// Keeps the place.
+    _token: Token,
+}
 
 impl OwnedHandle {
     /// The maximal number of these handles in a store at the same time.
     pub const MAX: usize = 1 << 25;
+
+    /// The handle, which is valid as long as this is.
+    pub fn handle(&self) -> Handle {
+        self.handle
+    }
 }
 
 impl fmt::Debug for OwnedHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OwnedHandle({})", self.0.place())
+        self.handle.fmt(f)
     }
 }
 
@@ -102,7 +123,7 @@ pub struct HandleScope(usize);
 pub enum HandleError {
     /// The handle belongs to another store.
     OtherStore,
-    /// The handle's scope has ended, or the store was reset.
+    /// The handle's scope has ended, the owned handle was dropped, or the store was reset.
     ScopeEnded,
     /// There are too many handles of this kind.
     TooMany {
@@ -136,10 +157,12 @@ pub(crate) struct HandleTable {
     generations: Vec<u64>,
     /// The maximal number of scoped handles.
     most_scoped: usize,
-    /// The number of scoped handles that were dropped so far.
+    /// Grows with each scoped handle that is dropped.
     generation: u64,
     /// `None` in free places.
     owned: Vec<Option<VMGcRef>>,
+    /// The generation of the handle in each place, whether it lives or not.
+    owned_generations: Vec<u64>,
     free: Vec<u32>,
     /// The places of owned handles that were made since the last
     /// [`forget_new`](HandleTable::forget_new).
@@ -153,9 +176,10 @@ impl Default for HandleTable {
             id: TableId::next(),
             scoped: Vec::new(),
             generations: Vec::new(),
-            most_scoped: ScopedHandle::MAX,
+            most_scoped: Handle::MAX,
             generation: 0,
             owned: Vec::new(),
+            owned_generations: Vec::new(),
             free: Vec::new(),
             new: Vec::new(),
             tokens: Tokens::default(),
@@ -170,7 +194,7 @@ impl HandleTable {
 
     /// Makes `maximum` the maximal number of scoped handles.
     pub(crate) fn limit_scoped(&mut self, maximum: usize) {
-        self.most_scoped = maximum.min(ScopedHandle::MAX);
+        self.most_scoped = maximum.min(Handle::MAX);
     }
 
     /// Refuses if there is no room for another scoped handle.
@@ -181,12 +205,11 @@ impl HandleTable {
 
     /// Adds a scoped handle, which owns `gc_ref`. There must be [room](HandleTable::check_scoped).
     #[inline]
-    pub(crate) fn push(&mut self, gc_ref: VMGcRef) -> ScopedHandle {
+    pub(crate) fn push(&mut self, gc_ref: VMGcRef) -> Handle {
         let index = self.scoped.len();
         self.scoped.push(Some(gc_ref));
         self.generations.push(self.generation);
-        let (table, index, generation) = (self.id, index as u32, self.generation);
-        ScopedHandle { table, index, generation }
+        Handle { table: self.id, place: index as u32, generation: self.generation }
     }
 
     /// Removes the reference of one handle that was made since `scope` began.
@@ -204,13 +227,17 @@ impl HandleTable {
     }
 
     #[inline]
-    pub(crate) fn get(&self, handle: &ScopedHandle) -> Result<&VMGcRef, HandleError> {
+    pub(crate) fn get(&self, handle: &Handle) -> Result<&VMGcRef, HandleError> {
         if handle.table != self.id {
             return Err(HandleError::OtherStore);
         }
-        let index = handle.index as usize;
-        match self.scoped.get(index) {
-            Some(Some(gc_ref)) if self.generations[index] == handle.generation => Ok(gc_ref),
+        let (refs, generations) = match handle.place & Handle::OWNED {
+            0 => (&self.scoped, &self.generations),
+            _ => (&self.owned, &self.owned_generations),
+        };
+        let index = (handle.place & !Handle::OWNED) as usize;
+        match refs.get(index) {
+            Some(Some(gc_ref)) if generations[index] == handle.generation => Ok(gc_ref),
             _ => Err(HandleError::ScopeEnded),
         }
     }
@@ -227,6 +254,7 @@ impl HandleTable {
             }
             None => {
                 self.owned.push(Some(gc_ref));
+                self.owned_generations.push(0);
                 self.owned.len() as u32 - 1
             }
         };
@@ -235,13 +263,9 @@ impl HandleTable {
             self.new.dedup();
         }
         self.new.push(index);
-        Ok(OwnedHandle(self.tokens.issue(self.id, index)))
-    }
-
-    pub(crate) fn get_owned(&self, handle: &OwnedHandle) -> Result<&VMGcRef, HandleError> {
-        let index = handle.0.place_in(self.id).ok_or(HandleError::OtherStore)?;
-        let place = self.owned.get(index as usize).and_then(Option::as_ref);
-        place.ok_or(HandleError::ScopeEnded)
+        let generation = self.owned_generations[index as usize];
+        let handle = Handle { table: self.id, place: index | Handle::OWNED, generation };
+        Ok(OwnedHandle { handle, _token: self.tokens.issue(self.id, index) })
     }
 
     /// Removes the references of owned handles that were dropped with all their clones.
@@ -249,6 +273,7 @@ impl HandleTable {
         let dropped = self.tokens.take_dropped();
         let take = |index: &u32| {
             self.free.push(*index);
+            self.owned_generations[*index as usize] += 1;
             self.owned[*index as usize].take()
         };
         dropped.iter().filter_map(take).collect()
@@ -311,8 +336,8 @@ mod tests {
         b.push(i31());
         let _other = b.add_owned(i31()).unwrap();
         assert_eq!(b.get(&scoped), Err(HandleError::OtherStore));
-        assert_eq!(b.get_owned(&owned), Err(HandleError::OtherStore));
-        assert!(a.get(&scoped).is_ok() && a.get_owned(&owned).is_ok());
+        assert_eq!(b.get(&owned.handle()), Err(HandleError::OtherStore));
+        assert!(a.get(&scoped).is_ok() && a.get(&owned.handle()).is_ok());
     }
 
     #[test]
@@ -322,8 +347,16 @@ mod tests {
         let clone = handle.clone();
         drop(handle);
         assert!(table.take_dropped().is_empty(), "a clone lives");
+        let handle = clone.handle();
+        assert_eq!(table.get(&handle), Ok(&i31()));
         drop(clone);
         assert_eq!(table.take_dropped(), [i31()]);
+        assert_eq!(table.get(&handle), Err(HandleError::ScopeEnded));
+        let next = table.add_owned(i31()).unwrap();
+        assert_eq!(table.get(&next.handle()), Ok(&i31()));
+        assert_eq!(table.get(&handle), Err(HandleError::ScopeEnded), "the place is used again");
+        drop(next);
+        table.take_dropped();
         for _ in 0..1000 {
             drop(table.add_owned(i31()).unwrap());
             table.take_dropped();
@@ -339,7 +372,7 @@ mod tests {
         table.reset();
         table.push(i31());
         assert_eq!(table.get(&scoped), Err(HandleError::ScopeEnded));
-        assert_eq!(table.get_owned(&owned), Err(HandleError::ScopeEnded));
+        assert_eq!(table.get(&owned.handle()), Err(HandleError::ScopeEnded));
         drop(owned);
         assert!(table.take_dropped().is_empty());
     }

@@ -20,7 +20,7 @@ mod stack;
 mod token;
 
 pub(crate) use handles::HandleTable;
-pub use handles::{HandleError, HandleScope, OwnedHandle, ScopedHandle};
+pub use handles::{Handle, HandleError, HandleScope, OwnedHandle};
 pub use list::{GcRootsIter, GcRootsList, SegmentId, SlotsId};
 pub use owner::RootOwner;
 pub use remembered::RememberedSlots;

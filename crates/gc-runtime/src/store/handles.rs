@@ -1,7 +1,7 @@
 //! The host's handles. They are made, read and dropped with the collector's barriers.
 
 use super::GcStore;
-use crate::{HandleError, HandleScope, OwnedHandle, ScopedHandle};
+use crate::{Handle, HandleError, HandleScope, OwnedHandle};
 use gc_types::VMGcRef;
 
 impl GcStore {
@@ -10,10 +10,10 @@ impl GcStore {
     /// [entered](GcStore::enter_handle_scope), and otherwise the store's life.
     ///
     /// # Errors
-    /// If there already are [`ScopedHandle::MAX`] handles, or as many as the
+    /// If there already are [`Handle::MAX`] handles, or as many as the
     /// [limit](GcStore::limit_scoped_handles). Then the reference is dropped.
     #[inline]
-    pub fn root(&mut self, gc_ref: VMGcRef) -> Result<ScopedHandle, HandleError> {
+    pub fn root(&mut self, gc_ref: VMGcRef) -> Result<Handle, HandleError> {
         match self.check_scoped_handles() {
             Ok(()) => Ok(self.roots.handles_mut().push(gc_ref)),
             Err(error) => {
@@ -33,7 +33,7 @@ impl GcStore {
     }
 
     /// Lets the store have at most `maximum` scoped handles at the same time. Larger values than
-    /// [`ScopedHandle::MAX`] count as that. Handles that exist stay.
+    /// [`Handle::MAX`] count as that. Handles that exist stay.
     pub fn limit_scoped_handles(&mut self, maximum: usize) {
         self.roots.handles_mut().limit_scoped(maximum);
     }
@@ -42,9 +42,9 @@ impl GcStore {
     /// [Clone](GcStore::clone_gc_ref) it to keep it.
     ///
     /// # Errors
-    /// If the handle belongs to another store or its scope has ended.
+    /// If the handle belongs to another store, its scope has ended, or its owned handle was dropped.
     #[inline]
-    pub fn rooted(&self, handle: &ScopedHandle) -> Result<&VMGcRef, HandleError> {
+    pub fn rooted(&self, handle: &Handle) -> Result<&VMGcRef, HandleError> {
         self.roots.handles().get(handle)
     }
 
@@ -79,14 +79,6 @@ impl GcStore {
             self.drop_gc_ref(gc_ref);
             HandleError::TooMany { maximum: OwnedHandle::MAX }
         })
-    }
-
-    /// The reference of an owned handle, like [`rooted`](GcStore::rooted) for a scoped handle.
-    ///
-    /// # Errors
-    /// If the handle belongs to another store or the store was reset.
-    pub fn rooted_owned(&self, handle: &OwnedHandle) -> Result<&VMGcRef, HandleError> {
-        self.roots.handles().get_owned(handle)
     }
 
     /// Drops the references of owned handles and weak handles that are no longer in use.

@@ -82,7 +82,7 @@ fn list(store: &mut GcStore, count: u32) -> Result<Option<OwnedHandle>, HeapErro
         let node = store.alloc_struct(&mut NoStack, NODE)?;
         store.write_field(&node, VALUE, StorageType::I64, n.into())?;
         if let Some(next) = &head {
-            let next = store.rooted_owned(next).unwrap().unchecked_copy();
+            let next = store.rooted(&next.handle()).unwrap().unchecked_copy();
             store.write_field_ref(&node, LEFT, Some(&next))?;
         }
         head = Some(store.root_owned(node).unwrap());
@@ -92,7 +92,7 @@ fn list(store: &mut GcStore, count: u32) -> Result<Option<OwnedHandle>, HeapErro
 
 /// Checks that the list is whole.
 fn check(what: &str, store: &mut GcStore, head: &OwnedHandle, count: u32) {
-    let mut next = Some(store.rooted_owned(head).unwrap().unchecked_copy());
+    let mut next = Some(store.rooted(&head.handle()).unwrap().unchecked_copy());
     for n in (0..count).rev() {
         let node = next.unwrap_or_else(|| panic!("{what}: the list ends at {n}"));
         assert_eq!(store.read_field(&node, VALUE, StorageType::I64), Ok(n.into()), "{what}");

@@ -62,7 +62,7 @@ fn everything_but_an_allocation_works_without_a_heap() {
         assert!(store.has_heap(), "{name}");
         assert_eq!(store.stats().allocations, 1);
         assert_eq!(store.func_refs().get(id), Some(0x1000));
-        assert_eq!(store.rooted_owned(&one).unwrap().as_i31().unwrap().get_i32(), 1);
+        assert_eq!(store.rooted(&one.handle()).unwrap().as_i31().unwrap().get_i32(), 1);
         store.drop_gc_ref(object);
         assert!(store.gc(&mut NoStack).unwrap());
         let collected = u64::from(name != "null");

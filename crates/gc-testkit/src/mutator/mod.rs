@@ -184,7 +184,7 @@ impl Mutator {
 
     /// The reference of handle `number`. It is valid until the next collection.
     pub fn get_held(&self, number: usize) -> Option<VMGcRef> {
-        let gc_ref = self.store.rooted_owned(self.held.get(number)?).ok()?;
+        let gc_ref = self.store.rooted(&self.held.get(number)?.handle()).ok()?;
         Some(gc_ref.unchecked_copy())
     }
 

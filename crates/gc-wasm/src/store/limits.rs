@@ -4,7 +4,7 @@
 //! the heap's objects, refer to one object, its count must not overflow. References in frames of
 //! compiled code are not counted and so not included.
 
-use gc_runtime::{OwnedHandle, ScopedHandle};
+use gc_runtime::{Handle, OwnedHandle};
 
 /// A store has fewer references than this outside its heap and its stacks.
 pub(crate) const NATIVE_REFS: u64 = gc_types::collector::drc::MAX_NATIVE_REFS;
@@ -17,4 +17,4 @@ pub(crate) const ELEMENTS: u64 = 1 << 27;
 pub(crate) const GLOBALS: usize = 1 << 24;
 
 const _: () =
-    assert!(NATIVE_REFS > ELEMENTS + (ScopedHandle::MAX + OwnedHandle::MAX + GLOBALS) as u64);
+    assert!(NATIVE_REFS > ELEMENTS + (Handle::MAX + OwnedHandle::MAX + GLOBALS) as u64);
