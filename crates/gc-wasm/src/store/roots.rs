@@ -1,14 +1,14 @@
 //! Handles for references that the host holds. A [`Rooted`] lives until its scope ends, and an
 //! [`OwnedRooted`] lives until it is dropped.
 //!
-//! They are the store's handles ([`ScopedHandle`], [`OwnedHandle`]) with the type of the object.
+//! They are the store's handles ([`Handle`], [`OwnedHandle`]) with the type of the object.
 //! Scopes nest like the host functions that open them. When a scope ends, its handles are dropped
 //! with the collector's barrier.
 
 use super::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreOpaque};
 use crate::refs::GcRef;
 use anyhow::{Result, anyhow};
-use gc_runtime::{HandleScope, OwnedHandle, ScopedHandle};
+use gc_runtime::{Handle, HandleScope, OwnedHandle};
 use gc_types::VMGcRef;
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,7 +17,7 @@ use std::marker::PhantomData;
 /// [`RootScope`] or call of a host function, and otherwise the store's life. Copies are the same
 /// handle.
 pub struct Rooted<T> {
-    handle: ScopedHandle,
+    handle: Handle,
     _marker: PhantomData<fn() -> T>,
 }
 
@@ -104,7 +104,7 @@ impl<T: GcRef> OwnedRooted<T> {
     /// If this handle belongs to another store.
     pub fn to_rooted(&self, mut store: impl AsContextMut) -> Result<Rooted<T>> {
         let store = store.as_context_mut().into_opaque();
-        let gc_ref = store.gc_store().rooted_owned(&self.handle)?.unchecked_copy();
+        let gc_ref = store.gc_store().rooted(&self.handle.handle())?.unchecked_copy();
         let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
         Ok(store.root(gc_ref))
     }
