@@ -207,7 +207,7 @@ fn operations() -> Vec<NamedOp> {
                 e.builder.seal_block(yes);
                 e.builder.seal_block(no);
                 e.builder.switch_to_block(no);
-                e.builder.ins().trap(trap_code(Trap::Unreachable));
+                e.builder.ins().trap(trap_code(Trap::UnreachableCodeReached));
                 e.builder.switch_to_block(yes);
                 None
             });

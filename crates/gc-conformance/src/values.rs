@@ -218,7 +218,7 @@ impl<S: AsContextMut> Printer<S> {
         let count = array.len(&self.store)?;
         let shown = count.min(Self::UNITS);
         let units = (0..shown).map(|i| {
-            let unit = array.get_element(&mut self.store, i)?;
+            let unit = array.get(&mut self.store, i)?;
             Ok(unit.i32().unwrap_or_default() as u16)
         });
         let units = units.collect::<Result<Vec<u16>>>()?;
@@ -239,7 +239,7 @@ impl<S: AsContextMut> Printer<S> {
         } else if let Some(array) = internal.as_array(&self.store)? {
             self.text.push_str("(array");
             let count = array.len(&self.store)? as usize;
-            self.items(count, depth, |store, i| array.get_element(store, i as u32))?;
+            self.items(count, depth, |store, i| array.get(store, i as u32))?;
         } else {
             let external = ExternRef::convert_any(&self.store, *internal)?;
             self.external(&external, depth)?;

@@ -23,14 +23,14 @@ pub(crate) const MAX_VALUES: usize = 8;
 /// let mut module = Module::new(&engine);
 /// module.function("check", [Type::I32], [], |f| {
 ///     let number = f.param(0);
-///     f.if_then(number, |f| f.trap(Trap::Unreachable));
+///     f.if_then(number, |f| f.trap(Trap::UnreachableCodeReached));
 /// })?;
 /// let mut store = Store::new(&engine, &module.compile()?)?;
 ///
 /// let check = store.function::<i32, ()>("check")?;
 /// check.call(&mut store, 0)?;
 /// let error = check.call(&mut store, 1).unwrap_err();
-/// assert_eq!(error.downcast_ref::<TrapError>().unwrap().trap, Trap::Unreachable);
+/// assert_eq!(error.downcast_ref::<TrapError>().unwrap().trap, Trap::UnreachableCodeReached);
 ///
 /// let error = store.function::<i64, ()>("check").unwrap_err();
 /// assert_eq!(error.to_string(), "the function `check` is of type (i32) -> (), not (i64) -> ()");

@@ -7,7 +7,7 @@
 
 use crate::traced::TracedPcs;
 use crate::walk::RawFrames;
-use crate::{VMStoreContext, lookup_code};
+use crate::{CodeMemory, VMStoreContext, lookup_code};
 use gc_types::FunctionId;
 use std::fmt;
 
@@ -22,6 +22,15 @@ pub struct BacktraceFrame {
     pub code_offset: u32,
     /// The source location of the instruction, if it has one (the bits of Cranelift's `SourceLoc`).
     pub srcloc: Option<u32>,
+    /// The address of the image's code.
+    base: usize,
+}
+
+impl BacktraceFrame {
+    /// Whether the function is part of this code.
+    pub fn is_in(&self, code: &CodeMemory) -> bool {
+        self.base == code.base().addr()
+    }
 }
 
 /// The compiled functions that were on the stack, innermost first.
@@ -38,7 +47,7 @@ pub struct BacktraceFrame {
 /// # let signature = CallSignature::new([], []);
 /// # let prepared = prepare(&signature, |b, _| {
 /// #     b.set_srcloc(SourceLoc::new(7));
-/// #     b.ins().trap(gc_compiler::trap_code(Trap::Unreachable));
+/// #     b.ins().trap(gc_compiler::trap_code(Trap::UnreachableCodeReached));
 /// # })?;
 /// # let Prepared { mut store, trampoline, function, mut vmctx } = prepared;
 /// # let vmctx = (&raw mut *vmctx).cast();
@@ -100,8 +109,10 @@ impl Backtrace {
     /// Looks up the names of the recorded functions.
     pub(crate) fn symbolize(traced: &TracedPcs) -> Backtrace {
         let frame = |pc: usize| {
-            let info = lookup_code(pc)?.lookup(pc)?;
+            let code = lookup_code(pc)?;
+            let info = code.lookup(pc)?;
             Some(BacktraceFrame {
+                base: code.base().addr(),
                 name: info.name,
                 function: info.function,
                 code_offset: info.code_offset,

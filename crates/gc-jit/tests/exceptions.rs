@@ -155,7 +155,7 @@ fn code(compiler: &Compiler, handlers: &[Handler]) -> Arc<CodeMemory> {
         let throw = HostCall::THROW;
         let callee = import_host_call(b.func, throw, throw.gc_signature().unwrap());
         b.ins().call(callee, &[params[0], params[12]]);
-        b.ins().trap(gc_compiler::trap_code(Trap::Unreachable));
+        b.ins().trap(gc_compiler::trap_code(Trap::UnreachableCodeReached));
     });
     let catch = compile(compiler, own(), |b, params| {
         let callee = import_function(b.func, 0, wide.clone());

@@ -53,7 +53,7 @@ fn traps_need_no_heap() {
     let compiler = compiler();
     let divide = compile(&compiler, signature.clone(), |b, params| {
         let is_zero = b.ins().icmp_imm_s(IntCC::Equal, params[1], 0);
-        b.ins().trapnz(is_zero, TrapCode::unwrap_user(Trap::Unreachable.code()));
+        b.ins().trapnz(is_zero, TrapCode::unwrap_user(Trap::UnreachableCodeReached.code()));
         let hundred = b.ins().iconst(types::I32, 100);
         let quotient = b.ins().sdiv(hundred, params[1]);
         b.ins().return_(&[quotient]);
@@ -63,7 +63,7 @@ fn traps_need_no_heap() {
     let result = fixture.call(&code, 0, &signature, &[ValRaw::from_i32(7)]);
     assert_eq!(i32s(&result.unwrap()), [14]);
     let result = fixture.call(&code, 0, &signature, &[ValRaw::from_i32(0)]);
-    assert_eq!(trap_of(result), Trap::Unreachable);
+    assert_eq!(trap_of(result), Trap::UnreachableCodeReached);
     assert!(!has_heap(&fixture));
 }
 

@@ -351,12 +351,12 @@ fn a_trap_reaches_the_entry_through_many_frames() {
         let result = b.ins().iadd_imm_s(result, 1);
         b.ins().return_(&[result]);
         b.switch_to_block(bottom);
-        b.ins().trap(trap_code(Trap::Unreachable));
+        b.ins().trap(trap_code(Trap::UnreachableCodeReached));
     });
     let code = publish(vec![function], &[]);
     let args = [ValRaw::from_i32(100)];
     let error = expect_trap(fixture().call(&code, 0, &signature, &args));
-    assert_eq!(error.trap, Trap::Unreachable);
+    assert_eq!(error.trap, Trap::UnreachableCodeReached);
     if cfg!(feature = "backtrace") {
         let trace = error.backtrace;
         assert_eq!(trace.frames().len() + trace.omitted(), 101);

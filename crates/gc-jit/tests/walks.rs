@@ -383,7 +383,7 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
         let flag = b.ins().load(types::I64, MemFlagsData::trusted(), params[0], offset);
         b.ins().trapnz(
             flag,
-            cranelift_codegen::ir::TrapCode::unwrap_user(gc_types::Trap::Unreachable.code()),
+            cranelift_codegen::ir::TrapCode::unwrap_user(gc_types::Trap::UnreachableCodeReached.code()),
         );
         let call = b.ins().call(callee, params);
         let result = b.inst_results(call)[0];
@@ -402,7 +402,7 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
     let mut a = fixture_of(other, &TestStore::<Other>::host_calls(), SWITCH_CALLS);
     let result = a.call(&code_a, 0, &sig, &[ValRaw::from_u64(7)]).unwrap();
     assert_eq!(result[0].u64(), 7);
-    assert_eq!(a.store.data.trap, Some(gc_types::Trap::Unreachable));
+    assert_eq!(a.store.data.trap, Some(gc_types::Trap::UnreachableCodeReached));
     let observer = &a.store.data.fixture.store.data;
     let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["f1", "f0"]);

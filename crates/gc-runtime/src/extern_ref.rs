@@ -148,6 +148,14 @@ impl ExternRefHostDataTable {
         }
     }
 
+    /// The value of `id`, mutable, if there is one.
+    pub fn get_mut(&mut self, id: ExternRefHostDataId) -> Option<&mut (dyn Any + Send + Sync)> {
+        match self.slots.get_mut(id.slot())? {
+            Slot::Taken(value) => Some(&mut **value),
+            Slot::Reserved | Slot::Free(_) => None,
+        }
+    }
+
     /// Number of values.
     pub fn len(&self) -> u32 {
         self.len

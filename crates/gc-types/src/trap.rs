@@ -47,10 +47,8 @@ traps! {
     StackOverflow = 1, "call stack exhausted";
     /// A linear memory access outside its bounds.
     MemoryOutOfBounds = 2, "out of bounds memory access";
-    /// A table access outside its bounds.
-    TableOutOfBounds = 3, "out of bounds table access";
-    /// An indirect call through an index outside its table.
-    UndefinedElement = 4, "undefined element: out of bounds table access";
+    /// A table access or an indirect call through an index outside the table.
+    TableOutOfBounds = 3, "undefined element: out of bounds table access";
     /// An indirect call through a null table element.
     IndirectCallToNull = 5, "uninitialized element";
     /// An indirect call whose callee has another type.
@@ -62,7 +60,7 @@ traps! {
     /// A float that is NaN converted to an integer.
     BadConversionToInteger = 9, "invalid conversion to integer";
     /// `unreachable` was executed.
-    Unreachable = 10, "wasm `unreachable` instruction executed";
+    UnreachableCodeReached = 10, "wasm `unreachable` instruction executed";
     /// A null reference was used where an object is needed.
     NullReference = 11, "null reference";
     /// An array access outside its bounds.

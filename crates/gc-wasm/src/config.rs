@@ -201,7 +201,7 @@ impl Config {
     ///
     /// // Small reservations, for many stores.
     /// let engine = Engine::new(Config::new().memory_reservation(1 << 20).memory_guard_size(1 << 16))?;
-    /// let mut store = Store::new(&engine, ())?;
+    /// let mut store = Store::new(&engine, ());
     /// let memory = Memory::new(&mut store, MemoryType::new(16, None))?;
     /// // It does not fit its reservation any more, and is moved.
     /// assert_eq!(memory.grow(&mut store, 16)?, 16);

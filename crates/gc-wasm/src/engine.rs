@@ -12,9 +12,19 @@ use gc_jit::HostCallTable;
 use gc_runtime::GcStore;
 use gc_types::Abi;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// Compiles modules and makes stores, all with the same collector. Cheap to clone.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Collector, Config, Engine};
+///
+/// let engine = Engine::new(Config::new().collector(Collector::generational()))?;
+/// assert!(Engine::same(&engine, &engine.clone()));
+/// assert!(!Engine::same(&engine, &Engine::default()));
+/// # gc_wasm::Result::Ok(())
+/// ```
 #[derive(Clone)]
 pub struct Engine(Arc<EngineInner>);
 
@@ -66,9 +76,14 @@ impl Engine {
         self.0.engine.collector()
     }
 
-    /// Whether `other` is the same engine.
-    pub fn same(&self, other: &Engine) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+    /// Whether `a` and `b` are the same engine.
+    pub fn same(a: &Engine, b: &Engine) -> bool {
+        Arc::ptr_eq(&a.0, &b.0)
+    }
+
+    /// A reference to the engine that does not keep it alive.
+    pub fn weak(&self) -> EngineWeak {
+        EngineWeak(Arc::downgrade(&self.0))
     }
 
     /// The largest size of a store's GC heap in bytes ([`Config::gc_heap_maximum`]).
@@ -98,6 +113,33 @@ impl Engine {
     /// The ABI of its code.
     pub fn abi(&self) -> &Arc<Abi> {
         self.0.engine.abi()
+    }
+}
+
+impl Default for Engine {
+    /// An engine with the default settings.
+    ///
+    /// # Panics
+    /// If this machine is not supported.
+    fn default() -> Engine {
+        Engine::new(&Config::default()).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+}
+
+/// A reference to an [`Engine`] that does not keep it alive.
+#[derive(Clone)]
+pub struct EngineWeak(Weak<EngineInner>);
+
+impl EngineWeak {
+    /// The engine, if it still exists.
+    pub fn upgrade(&self) -> Option<Engine> {
+        self.0.upgrade().map(Engine)
+    }
+}
+
+impl fmt::Debug for EngineWeak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineWeak").finish_non_exhaustive()
     }
 }
 

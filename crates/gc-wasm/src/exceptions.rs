@@ -3,7 +3,10 @@
 use crate::store::{StoreId, StoreOpaque};
 use crate::types::TagType;
 use crate::vm::tag::{TagData, TagId};
-use crate::{AsContext, AsContextMut, Backtrace, ExnRef, Rooted, Store, StoreContextMut};
+use crate::refs::Reference as _;
+use crate::{
+    AsContext, AsContextMut, Engine, ExnRef, Rooted, Store, StoreContextMut, WasmBacktrace,
+};
 use anyhow::{Result, ensure};
 use gc_jit::ThrownException;
 use gc_types::{ExnLayout, StorageType, VMGcRef};
@@ -13,12 +16,12 @@ use wasmtime_types::{EntityIndex, TagIndex};
 ///
 /// # Examples
 /// ```
-/// use gc_wasm::{Config, Engine, FuncType, Store, Tag, TagType, ValType};
+/// use gc_wasm::{Engine, FuncType, Store, Tag, TagType, ValType};
 ///
 /// # fn main() -> anyhow::Result<()> {
-/// let engine = Engine::new(&Config::new())?;
-/// let mut store = Store::new(&engine, ())?;
-/// let ty = TagType::new(FuncType::new(&engine, [ValType::I32], [])?);
+/// let engine = Engine::default();
+/// let mut store = Store::new(&engine, ());
+/// let ty = TagType::new(FuncType::new(&engine, [ValType::I32], []));
 /// let (a, b) = (Tag::new(&mut store, &ty)?, Tag::new(&mut store, &ty)?);
 /// assert!(Tag::eq(&a, &a, &store) && !Tag::eq(&a, &b, &store));
 /// assert_eq!(a.ty(&store), ty);
@@ -35,10 +38,16 @@ impl Tag {
     /// Makes a tag.
     ///
     /// # Errors
-    /// If the type belongs to another engine or has results, or if the engine has too many types.
+    /// If the type has results, or the engine has too many types.
+    ///
+    /// # Panics
+    /// If the type belongs to another engine.
     pub fn new(mut store: impl AsContextMut, ty: &TagType) -> Result<Tag> {
         let store = store.as_context_mut().into_opaque();
-        ensure!(ty.ty().engine().same(store.engine()), "the tag type belongs to another engine");
+        assert!(
+            Engine::same(ty.ty().engine(), store.engine()),
+            "the tag type belongs to another engine"
+        );
         ensure!(ty.ty().results().len() == 0, "a tag's type has no results");
         let func = ty.ty().index();
         let exn = store.engine().types().exn_type(func)?;
@@ -52,15 +61,22 @@ impl Tag {
         Tag { store: store.id(), index }
     }
 
+    pub(crate) fn store(&self) -> StoreId {
+        self.store
+    }
+
     /// Its index in `store`, which must be its store.
-    pub(crate) fn index(&self, store: &StoreOpaque) -> Result<usize> {
-        ensure!(self.store == store.id(), "a tag of one store was used with another");
-        Ok(self.index)
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    pub(crate) fn index(&self, store: &StoreOpaque) -> usize {
+        assert!(self.store == store.id(), "a tag of one store was used with another");
+        self.index
     }
 
     /// Its data in `store`.
-    pub(crate) fn data(&self, store: &StoreOpaque) -> Result<TagData> {
-        Ok(store.tags[self.index(store)?])
+    pub(crate) fn data(&self, store: &StoreOpaque) -> TagData {
+        store.tags[self.index(store)]
     }
 
     /// Its type.
@@ -69,8 +85,7 @@ impl Tag {
     /// If it belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> TagType {
         let store = store.as_context().opaque();
-        let tag = self.data(store).expect("the tag belongs to the store");
-        TagType::from_index(store.engine(), tag.ty)
+        TagType::from_index(store.engine(), self.data(store).ty)
     }
 
     /// Its name in the name section of the module that defines it, or else the name of its first
@@ -80,7 +95,7 @@ impl Tag {
     /// If it belongs to another store.
     pub fn name(&self, store: impl AsContext) -> Option<String> {
         let store = store.as_context().opaque();
-        let TagId { instance, index } = self.data(store).expect("the tag belongs to the store").id;
+        let TagId { instance, index } = self.data(store).id;
         let info = store.instances.get(instance as usize)?.module.info();
         let entity = EntityIndex::Tag(TagIndex::from_u32(index));
         let exported = || info.exports.iter().find(|(_, exported)| *exported == entity);
@@ -93,8 +108,7 @@ impl Tag {
     /// If one of them belongs to another store.
     pub fn eq(a: &Tag, b: &Tag, store: impl AsContext) -> bool {
         let store = store.as_context().opaque();
-        let index = |tag: &Tag| tag.index(store).expect("the tag belongs to the store");
-        index(a) == index(b)
+        a.index(store) == b.index(store)
     }
 }
 
@@ -132,7 +146,7 @@ impl StoreOpaque {
     }
 
     fn throw<R>(&mut self, exception: Rooted<ExnRef>) -> Result<R> {
-        let gc_ref = exception.get(self)?;
+        let gc_ref = exception.gc_ref(self)?;
         let gc_ref = self.gc_store_mut().clone_gc_ref(&gc_ref);
         self.may_drop(|store| store.jit.set_pending_exception(gc_ref))?;
         Err(ThrownException.into())
@@ -159,14 +173,14 @@ impl<T: 'static> Store<T> {
     /// # Examples
     /// ```
     /// use gc_wasm::{
-    ///     Caller, Config, Engine, ExnRef, ExnRefPre, ExnType, FuncType, Linker, Module, Store, Tag,
+    ///     Caller, Engine, ExnRef, ExnRefPre, ExnType, FuncType, Linker, Module, Store, Tag,
     ///     TagType, ThrownException, Val, ValType,
     /// };
     ///
     /// # fn main() -> anyhow::Result<()> {
-    /// let engine = Engine::new(&Config::new())?;
-    /// let mut store = Store::new(&engine, ())?;
-    /// let ty = TagType::new(FuncType::new(&engine, [ValType::I32], [])?);
+    /// let engine = Engine::default();
+    /// let mut store = Store::new(&engine, ());
+    /// let ty = TagType::new(FuncType::new(&engine, [ValType::I32], []));
     /// let tag = Tag::new(&mut store, &ty)?;
     /// let mut linker = Linker::new(&engine);
     /// linker.define("host", "tag", tag)?;
@@ -210,32 +224,10 @@ impl<T: 'static> Store<T> {
         self.as_context().opaque().jit.has_pending_exception()
     }
 
-    /// Takes the Wasm functions that were on the stack when a call last failed because of an error of
-    /// a host function, or because of an exception that nobody caught. `None` if there was no such
-    /// error since this was last called. A [`TrapError`](crate::TrapError) has a backtrace itself.
-    ///
-    /// # Examples
-    /// ```
-    /// use gc_wasm::{Config, Engine, Linker, Module, Store};
-    ///
-    /// let engine = Engine::new(&Config::new())?;
-    /// let mut linker = Linker::new(&engine);
-    /// linker.func_wrap("host", "open", || -> anyhow::Result<()> { anyhow::bail!("it is gone") })?;
-    /// let wat = r#"(module (import "host" "open" (func $open))
-    ///     (func $read (call $open)) (func (export "run") (call $read)))"#;
-    /// let mut store = Store::new(&engine, ())?;
-    /// let instance = linker.instantiate(&mut store, &Module::new(&engine, wat)?)?;
-    /// let run = instance.get_typed_func::<(), ()>(&mut store, "run")?;
-    /// assert_eq!(run.call(&mut store, ()).unwrap_err().to_string(), "it is gone");
-    /// # if cfg!(feature = "backtrace") {
-    /// let backtrace = store.take_backtrace().unwrap();
-    /// let names: Vec<&str> = backtrace.frames().iter().map(|frame| &*frame.name).collect();
-    /// assert_eq!(names, ["read", "run"]);
-    /// # }
-    /// assert!(store.take_backtrace().is_none());
-    /// # anyhow::Ok(())
-    /// ```
-    pub fn take_backtrace(&mut self) -> Option<Backtrace> {
+    /// Takes the Wasm functions that were on the stack when a call last failed because of an exception
+    /// that nobody caught. `None` if there was none since this was last called. All other errors have
+    /// a [`WasmBacktrace`] themselves.
+    pub fn take_backtrace(&mut self) -> Option<WasmBacktrace> {
         self.as_context_mut().take_backtrace()
     }
 }
@@ -260,9 +252,10 @@ impl<T: 'static> StoreContextMut<'_, T> {
         self.as_context().opaque().jit.has_pending_exception()
     }
 
-    /// Takes the Wasm functions that were on the stack when a call last failed otherwise than by a
-    /// trap; see [`Store::take_backtrace`].
-    pub fn take_backtrace(&mut self) -> Option<Backtrace> {
-        self.opaque_mut().jit.take_backtrace()
+    /// Takes the Wasm functions that were on the stack when an exception was last not caught; see [`Store::take_backtrace`].
+    pub fn take_backtrace(&mut self) -> Option<WasmBacktrace> {
+        let store = self.opaque_mut();
+        let backtrace = store.jit.take_backtrace()?;
+        Some(WasmBacktrace::new(store, &backtrace))
     }
 }

@@ -1,17 +1,10 @@
-//! Globals and tables of a store. [`Extern`] is anything that can be imported or
-//! exported.
+//! [`Extern`]: anything that can be imported or exported.
 
-use crate::store::{StoreId, StoreOpaque, limits};
-use crate::types::{ExternType, GlobalType, TableType, TagType, ValType};
-use crate::vm::globals::GlobalData;
+use crate::store::{StoreId, StoreOpaque};
+use crate::types::{ExternType, TagType};
 use crate::vm::instance::InstanceData;
-use crate::vm::layout::{DEFINITION_SIZE, GLOBAL_SIZE};
-use crate::vm::table::{Element, TableData};
-use crate::vm::words::VMWords;
-use crate::{AsContext, AsContextMut, Func, Memory, Tag, V128, Val};
-use anyhow::{Result, anyhow, bail, ensure};
-use gc_types::VMGcRef;
-use wasmtime_types::{EntityIndex, WasmValType};
+use crate::{AsContext, Func, Global, Memory, ModuleExport, Table, Tag};
+use wasmtime_types::EntityIndex;
 
 /// Anything that can be imported or exported.
 #[derive(Clone, Copy, Debug)]
@@ -28,20 +21,6 @@ pub enum Extern {
     Tag(Tag),
 }
 
-/// A global in a store. Copies are the same global.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Global {
-    store: StoreId,
-    index: usize,
-}
-
-/// A table in a store. Copies are the same table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Table {
-    store: StoreId,
-    index: usize,
-}
-
 macro_rules! handles {
     ($($name:ident $what:literal)*) => {$(
         impl $name {
@@ -49,21 +28,26 @@ macro_rules! handles {
                 $name { store: store.id(), index }
             }
 
+            pub(crate) fn store(&self) -> StoreId {
+                self.store
+            }
+
             /// Its index in `store`, which must be its store.
-            pub(crate) fn index(&self, store: &StoreOpaque) -> Result<usize> {
-                ensure!(
+            ///
+            /// # Panics
+            /// If it belongs to another store.
+            pub(crate) fn index(&self, store: &StoreOpaque) -> usize {
+                assert!(
                     self.store == store.id(),
-                    concat!("a ", $what, " of one store was used with another")
+                    concat!($what, " of one store was used with another")
                 );
-                Ok(self.index)
+                self.index
             }
         }
     )*};
 }
 
 pub(crate) use handles;
-
-handles! { Global "global" Table "table" }
 
 impl Extern {
     /// The function, if this is one.
@@ -114,6 +98,29 @@ impl Extern {
         Some(Extern::of_entity(store, instance, index))
     }
 
+    /// The export of an instance that was looked up in its module. `None` if it is one of another
+    /// module.
+    pub(crate) fn looked_up(
+        store: &StoreOpaque,
+        instance: usize,
+        export: &ModuleExport,
+    ) -> Option<Extern> {
+        let instance = &store.instances[instance];
+        let index = export.index_in(&instance.module)?;
+        Some(Extern::of_entity(store, instance, index))
+    }
+
+    /// The store to which it belongs.
+    pub(crate) fn store(&self) -> StoreId {
+        match self {
+            Extern::Func(func) => func.store(),
+            Extern::Global(global) => global.store(),
+            Extern::Table(table) => table.store(),
+            Extern::Memory(memory) => memory.store(),
+            Extern::Tag(tag) => tag.store(),
+        }
+    }
+
     /// A handle to the entity `index` of an instance's module, which must be exported.
     pub(crate) fn of_entity(
         store: &StoreOpaque,
@@ -145,19 +152,19 @@ impl Extern {
 
     /// Its type. The minimum of a table or memory is its current size.
     ///
-    /// # Errors
+    /// # Panics
     /// If it belongs to another store.
-    pub fn ty(&self, store: impl AsContext) -> Result<ExternType> {
-        Ok(match self {
-            Extern::Func(func) => ExternType::Func(func.ty(store)?),
-            Extern::Global(global) => ExternType::Global(global.ty(store)?),
-            Extern::Table(table) => ExternType::Table(table.ty(store)?),
-            Extern::Memory(memory) => ExternType::Memory(memory.ty(store)?),
+    pub fn ty(&self, store: impl AsContext) -> ExternType {
+        match self {
+            Extern::Func(func) => ExternType::Func(func.ty(store)),
+            Extern::Global(global) => ExternType::Global(global.ty(store)),
+            Extern::Table(table) => ExternType::Table(table.ty(store)),
+            Extern::Memory(memory) => ExternType::Memory(memory.ty(store)),
             Extern::Tag(tag) => {
                 let store = store.as_context().opaque();
-                ExternType::Tag(TagType::from_index(store.engine(), tag.data(store)?.ty))
+                ExternType::Tag(TagType::from_index(store.engine(), tag.data(store).ty))
             }
-        })
+        }
     }
 }
 
@@ -191,232 +198,58 @@ impl From<Tag> for Extern {
     }
 }
 
-/// Fails unless `ty` belongs to the store's engine or to no engine.
-fn of_engine(store: &StoreOpaque, ty: &ValType) -> Result<()> {
-    ensure!(ty.comes_from(store.engine()), "the type {ty} belongs to another engine");
-    Ok(())
+/// One export of an instance.
+#[derive(Clone, Debug)]
+pub struct Export<'instance> {
+    name: &'instance str,
+    definition: Extern,
 }
 
-impl Global {
-    /// Makes a global.
+impl<'instance> Export<'instance> {
+    pub(crate) fn new(name: &'instance str, definition: Extern) -> Export<'instance> {
+        Export { name, definition }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &'instance str {
+        self.name
+    }
+
+    /// The type, as [`Extern::ty`] returns it.
     ///
-    /// # Errors
-    /// If the value is not of the type or belongs to another store, or if the type belongs to
-    /// another engine.
-    pub fn new(mut store: impl AsContextMut, ty: GlobalType, value: Val) -> Result<Global> {
-        let store = store.as_context_mut().into_opaque();
-        of_engine(store, ty.content())?;
-        let ty = ty.to_wasm();
-        value.check(store, &ty.wasm_ty, || "the global's value".to_string())?;
-        ensure!(store.globals.len() < limits::GLOBALS, "a store cannot have more globals");
-        let place = VMWords::new(GLOBAL_SIZE);
-        let index = store.globals.push(store.jit.gc_mut(), GlobalData { place, ty });
-        store.write_global(index, &value)?;
-        store.globals.initialized(store.jit.gc_mut(), index);
-        Ok(Global::from_index(store, index))
+    /// # Panics
+    /// If the export belongs to another store.
+    pub fn ty(&self, store: impl AsContext) -> ExternType {
+        self.definition.ty(store)
     }
 
-    /// Its type.
-    ///
-    /// # Errors
-    /// If it belongs to another store.
-    pub fn ty(&self, store: impl AsContext) -> Result<GlobalType> {
-        let store = store.as_context().opaque();
-        Ok(GlobalType::from_wasm(store.engine(), &store.globals[self.index(store)?].ty))
+    /// What is exported.
+    pub fn into_extern(self) -> Extern {
+        self.definition
     }
 
-    /// Its value. A reference is rooted in the current scope.
-    ///
-    /// # Errors
-    /// If it belongs to another store.
-    pub fn get(&self, mut store: impl AsContextMut) -> Result<Val> {
-        let store = store.as_context_mut().into_opaque();
-        let index = self.index(store)?;
-        Ok(store.read_global(index))
+    /// The function, if one is exported.
+    pub fn into_func(self) -> Option<Func> {
+        self.definition.into_func()
     }
 
-    /// Overwrites its value.
-    ///
-    /// # Errors
-    /// If it is not mutable, the value is not of its type, or either belongs to another store.
-    pub fn set(&self, mut store: impl AsContextMut, value: Val) -> Result<()> {
-        let store = store.as_context_mut().into_opaque();
-        let index = self.index(store)?;
-        let ty = store.globals[index].ty;
-        ensure!(ty.mutability, "the global is not mutable");
-        value.check(store, &ty.wasm_ty, || "the global's value".to_string())?;
-        store.may_drop(|store| store.write_global(index, &value))
-    }
-}
-
-impl StoreOpaque {
-    /// The value of global `index`. A reference is rooted in the current scope.
-    pub(crate) fn read_global(&mut self, index: usize) -> Val {
-        let GlobalData { place, ty } = &self.globals[index];
-        let ty = ty.wasm_ty;
-        match ty {
-            WasmValType::I32 => Val::I32(place.get_u32(0) as i32),
-            WasmValType::I64 => Val::I64(place.get(0) as i64),
-            WasmValType::F32 => Val::F32(place.get_u32(0)),
-            WasmValType::F64 => Val::F64(place.get(0)),
-            WasmValType::V128 => {
-                let (low, high) = (place.get(0), place.get(8));
-                Val::V128(V128::from(u128::from(low) | u128::from(high) << 64))
-            }
-            WasmValType::Ref(ty) if ty.is_vmgcref_type() => {
-                let gc_ref = VMGcRef::from_raw_u32(place.get_u32(0));
-                let gc_ref = gc_ref.map(|gc_ref| self.gc_store_mut().clone_gc_ref(&gc_ref));
-                Val::from_gc_ref(self, gc_ref, &ty)
-            }
-            WasmValType::Ref(_) => {
-                let func = self.globals.func_ref(index);
-                Val::FuncRef(func.map(|func| Func::from_vm(self, func)))
-            }
-        }
+    /// The global, if one is exported.
+    pub fn into_global(self) -> Option<Global> {
+        self.definition.into_global()
     }
 
-    /// Overwrites global `index` with a value of its type.
-    pub(crate) fn write_global(&mut self, index: usize, value: &Val) -> Result<()> {
-        let place = &self.globals[index].place;
-        match value {
-            Val::I32(value) => place.set_u32s(0, *value as u32, 0),
-            Val::I64(value) => place.set(0, *value as u64),
-            Val::F32(bits) => place.set_u32s(0, *bits, 0),
-            Val::F64(bits) => place.set(0, *bits),
-            Val::V128(value) => {
-                let bits = value.as_u128();
-                place.set(0, bits as u64);
-                place.set(8, (bits >> 64) as u64);
-            }
-            Val::FuncRef(None) => place.set(0, 0),
-            Val::FuncRef(Some(func)) => place.set_pointer(0, func.as_vm(self)?.address()),
-            Val::ExternRef(_) | Val::AnyRef(_) | Val::ExnRef(_) => {
-                let word = self.gc_word(value)?;
-                self.globals.write_ref(index, self.jit.gc_mut(), word);
-            }
-        }
-        Ok(())
+    /// The table, if one is exported.
+    pub fn into_table(self) -> Option<Table> {
+        self.definition.into_table()
     }
 
-    /// The host's value as a table's element, which is not counted.
-    pub(crate) fn element_of(&self, value: &Val) -> Result<Element> {
-        Ok(match value {
-            Val::FuncRef(func) => Element::Func(match func {
-                Some(func) => Some(func.as_vm(self)?),
-                None => None,
-            }),
-            _ => Element::Gc(self.gc_word(value)?),
-        })
+    /// The memory, if one is exported.
+    pub fn into_memory(self) -> Option<Memory> {
+        self.definition.into_memory()
     }
 
-    /// The word of a GC reference, which is not counted. Zero for null.
-    pub(crate) fn gc_word(&self, value: &Val) -> Result<u32> {
-        Ok(value.gc_ref(self)?.map_or(0, |gc_ref| gc_ref.as_raw_u32()))
+    /// The tag, if one is exported.
+    pub fn into_tag(self) -> Option<Tag> {
+        self.definition.into_tag()
     }
-
-    /// A table's element as a value for the host.
-    pub(crate) fn value_of(&mut self, element: Element, ty: &wasmtime_types::Table) -> Val {
-        match element {
-            Element::Func(func) => Val::FuncRef(func.map(|func| Func::from_vm(self, func))),
-            Element::Gc(word) => {
-                let gc_ref = VMGcRef::from_raw_u32(word);
-                let gc_ref = gc_ref.map(|gc_ref| self.gc_store_mut().clone_gc_ref(&gc_ref));
-                Val::from_gc_ref(self, gc_ref, &ty.ref_type)
-            }
-        }
-    }
-}
-
-impl Table {
-    /// Makes a table whose elements are all `init`.
-    ///
-    /// # Errors
-    /// If `init` is not of the elements' type or belongs to another store, the type belongs to
-    /// another engine, or there are too many elements.
-    pub fn new(mut store: impl AsContextMut, ty: TableType, init: Val) -> Result<Table> {
-        let store = store.as_context_mut().into_opaque();
-        of_engine(store, &ValType::Ref(ty.element().clone()))?;
-        let ty = ty.to_wasm();
-        value_fits(store, &init, &ty)?;
-        let definition = VMWords::new(DEFINITION_SIZE);
-        let source = &store.engine().config().memory_source;
-        let table = TableData::new(source, store.tables.len(), ty, definition);
-        store.tables.push(table);
-        let index = store.tables.len() - 1;
-        let element = store.element_of(&init)?;
-        if let Err(why) = store.grow_table(index, ty.limits.min, element) {
-            bail!("a table cannot have {} elements{why}", ty.limits.min);
-        }
-        Ok(Table::from_index(store, index))
-    }
-
-    /// Its type. The minimum is the current size.
-    ///
-    /// # Errors
-    /// If it belongs to another store.
-    pub fn ty(&self, store: impl AsContext) -> Result<TableType> {
-        let store = store.as_context().opaque();
-        let table = &store.tables[self.index(store)?];
-        let mut ty = table.ty;
-        ty.limits.min = table.len() as u64;
-        Ok(TableType::from_wasm(store.engine(), &ty))
-    }
-
-    /// The number of elements.
-    ///
-    /// # Errors
-    /// If it belongs to another store.
-    pub fn size(&self, store: impl AsContext) -> Result<u64> {
-        let store = store.as_context().opaque();
-        Ok(store.tables[self.index(store)?].len() as u64)
-    }
-
-    /// Element `index`, or `None` if there is none. A reference is rooted in the current scope.
-    ///
-    /// # Errors
-    /// If it belongs to another store.
-    pub fn get(&self, mut store: impl AsContextMut, index: u64) -> Result<Option<Val>> {
-        let store = store.as_context_mut().into_opaque();
-        let table = &store.tables[self.index(store)?];
-        let (element, ty) = (table.get(index), table.ty);
-        Ok(element.map(|element| store.value_of(element, &ty)))
-    }
-
-    /// Overwrites element `index`.
-    ///
-    /// # Errors
-    /// If there is none, the value is not of the elements' type, or either belongs to another
-    /// store.
-    pub fn set(&self, mut store: impl AsContextMut, index: u64, value: Val) -> Result<()> {
-        let store = store.as_context_mut().into_opaque();
-        let table = self.index(store)?;
-        let ty = store.tables[table].ty;
-        value_fits(store, &value, &ty)?;
-        let element = store.element_of(&value)?;
-        store.may_drop(|store| {
-            let (table, gc) = store.table_and_gc(table);
-            Ok(table.fill(gc, index, element, 1)?)
-        })
-    }
-
-    /// Grows the table by `delta` elements that are all `init`. Returns the old size.
-    ///
-    /// # Errors
-    /// If it cannot have that many elements, `init` is not of their type, or either belongs to
-    /// another store.
-    pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Val) -> Result<u64> {
-        let store = store.as_context_mut().into_opaque();
-        let table = self.index(store)?;
-        let ty = store.tables[table].ty;
-        value_fits(store, &init, &ty)?;
-        let element = store.element_of(&init)?;
-        store.grow_table(table, delta, element).map_err(|why| {
-            let len = store.tables[table].len();
-            anyhow!("a table of {len} elements cannot grow by {delta}{why}")
-        })
-    }
-}
-
-fn value_fits(store: &StoreOpaque, value: &Val, ty: &wasmtime_types::Table) -> Result<()> {
-    value.check(store, &WasmValType::Ref(ty.ref_type), || "the table's element".to_string())
 }

@@ -5,10 +5,14 @@
 //! heap of that collector. An [`Instance`] is a module in a store. Its imports are given directly
 //! or by a [`Linker`].
 //!
+//! The names, signatures and meanings are those of Wasmtime 48 wherever it has something that fits.
+//! Handles that are used with another store, and types that are used with another engine, are
+//! mistakes of the host's own code and panic. What a module can cause is an [`Error`].
+//!
 //! ```
 //! use gc_wasm::{Collector, Config, Engine, Instance, Module, Store};
 //!
-//! # fn main() -> anyhow::Result<()> {
+//! # fn main() -> gc_wasm::Result<()> {
 //! let engine = Engine::new(Config::new().collector(Collector::drc()))?;
 //! let module = Module::new(
 //!     &engine,
@@ -20,7 +24,7 @@
 //!             (i32.add (struct.get $point 0 (local.get $p))
 //!                      (struct.get $point 1 (local.get $p)))))"#,
 //! )?;
-//! let mut store = Store::new(&engine, ())?;
+//! let mut store = Store::new(&engine, ());
 //! let instance = Instance::new(&mut store, &module, &[])?;
 //! let sum = instance.get_typed_func::<(i32, i32), i32>(&mut store, "sum")?;
 //! assert_eq!(sum.call(&mut store, (2, 3))?, 5);
@@ -37,6 +41,7 @@ mod exceptions;
 pub mod explore;
 mod externals;
 mod func;
+mod global;
 mod host_calls;
 mod instance;
 mod linker;
@@ -44,37 +49,54 @@ mod memory;
 mod module;
 mod refs;
 mod store;
+mod table;
+mod trap;
 mod types;
 mod v128;
 mod values;
 mod vm;
 
 pub use config::Config;
-pub use engine::Engine;
+pub use engine::{Engine, EngineWeak};
 pub use exceptions::Tag;
-pub use externals::{Extern, Global, Table};
+pub use externals::{Export, Extern};
 pub use func::{Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
-pub use instance::Instance;
-pub use linker::Linker;
-pub use memory::Memory;
-pub use module::{Module, Names, TypeMismatch};
-pub use refs::{AnyRef, ArrayRef, EqRef, ExnRef, ExnRefPre, ExternRef, GcRef, I31, StructRef};
-pub use store::roots::{OwnedRooted, RootScope, Rooted};
+pub use global::Global;
+pub use instance::{Instance, InstancePre};
+pub use linker::{Linker, UnknownImportError};
+pub use memory::{Memory, MemoryAccessError};
+pub use module::{Module, ModuleExport, Names, TypeMismatch};
+pub use refs::{
+    AnyRef, ArrayRef, ArrayRefPre, EqRef, ExnRef, ExnRefPre, ExternRef, GcHeapOutOfMemory, GcRef, I31,
+    NoExtern, NoFunc, NoneRef, StructRef, StructRefPre,
+};
+pub use store::roots::{OwnedRooted, RootScope, Rooted, RootedGcRef};
 pub use store::weak::{WeakMap, WeakRooted};
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
+pub use table::Table;
+pub use trap::{FrameInfo, WasmBacktrace};
 pub use types::{
-    ArrayType, ExnType, ExportType, ExternType, FieldType, FuncType, GlobalType, HeapType,
+    ArrayType, ExnType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType, HeapType,
     ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType, StructType,
     TableType, TagType, ValType,
 };
 pub use v128::V128;
-pub use values::Val;
+pub use values::{Ref, Val};
+
+/// Makes an error from a message, as [`anyhow!`](anyhow::anyhow) does.
+pub use anyhow::anyhow as format_err;
+pub use anyhow::{Error, Result, bail, ensure};
+
+/// Errors: those of the crate `anyhow`.
+pub mod error {
+    pub use anyhow::{Chain, Context, Error, Ok, Result, anyhow as format_err, bail, ensure};
+}
 
 pub use gc_engine::{Collector, CollectorOption};
-pub use gc_jit::{Backtrace, BacktraceFrame, InterruptHandle, ThrownException, TrapError};
+pub use gc_jit::{InterruptHandle, ThrownException};
 pub use gc_runtime::{
     AdaptivePolicy, Decision, FixedPolicy, GcStats, Growth, GrowthPolicy, HeapBounds, HeapError,
     HeapPlan, HeapUsage, MemoryPurpose, MemoryRequest, MemorySource, OnDemand, Pause, PauseKind,
     PauseLog, PolicyFactory, Reclaims, Reservation, UsedReservation,
 };
-pub use gc_types::Trap;
+pub use gc_types::{Trap, ValRaw};

@@ -6,17 +6,30 @@ use crate::types::{MemoryType, check_memory_type};
 use crate::vm::layout::DEFINITION_SIZE;
 use crate::vm::memory::MemoryData;
 use crate::vm::words::VMWords;
-use crate::{AsContext, AsContextMut};
-use anyhow::{Result, bail, ensure};
+use crate::{AsContext, AsContextMut, StoreContext, StoreContextMut};
+use anyhow::{Result, bail};
+use std::fmt;
 
 /// A linear memory in a store. Copies are the same memory.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Memory, MemoryType, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let memory = Memory::new(&mut store, MemoryType::new(1, None))?;
+/// memory.write(&mut store, 10, b"bytes")?;
+/// assert_eq!(memory.data(&store)[10..15], *b"bytes");
+/// assert!(memory.read(&store, 1 << 16, &mut [0]).is_err());
+/// # gc_wasm::Result::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Memory {
     store: StoreId,
     index: usize,
 }
 
-handles! { Memory "memory" }
+handles! { Memory "a memory" }
 
 impl Memory {
     /// Makes a linear memory whose bytes are all zero.
@@ -38,107 +51,165 @@ impl Memory {
 
     /// Its type. The minimum is the current size.
     ///
-    /// # Errors
+    /// # Panics
     /// If it belongs to another store.
-    pub fn ty(&self, store: impl AsContext) -> Result<MemoryType> {
+    pub fn ty(&self, store: impl AsContext) -> MemoryType {
         let store = store.as_context().opaque();
-        let memory = &store.memories[self.index(store)?];
+        let memory = &store.memories[self.index(store)];
         let mut ty = memory.ty;
         ty.limits.min = memory.pages();
-        Ok(MemoryType::from_wasm(&ty))
+        MemoryType::from_wasm(&ty)
+    }
+
+    /// Copies the bytes from `offset` on to `buffer`.
+    ///
+    /// # Errors
+    /// If the memory does not have them ([`MemoryAccessError`]).
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    pub fn read(
+        &self,
+        store: impl AsContext,
+        offset: usize,
+        buffer: &mut [u8],
+    ) -> Result<(), MemoryAccessError> {
+        let context = store.as_context();
+        let bytes = offset.checked_add(buffer.len()).and_then(|end| self.data(&context).get(offset..end));
+        buffer.copy_from_slice(bytes.ok_or(MemoryAccessError(()))?);
+        Ok(())
+    }
+
+    /// Copies `buffer` to the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// If the memory does not have them ([`MemoryAccessError`]). Then nothing is written.
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    pub fn write(
+        &self,
+        mut store: impl AsContextMut,
+        offset: usize,
+        buffer: &[u8],
+    ) -> Result<(), MemoryAccessError> {
+        let mut context = store.as_context_mut();
+        let end = offset.checked_add(buffer.len());
+        let bytes = end.and_then(|end| self.data_mut(&mut context).get_mut(offset..end));
+        bytes.ok_or(MemoryAccessError(()))?.copy_from_slice(buffer);
+        Ok(())
     }
 
     /// Its bytes.
     ///
-    /// # Errors
+    /// # Panics
     /// If it belongs to another store.
-    pub fn data<'a, T: 'static>(&self, store: &'a impl AsContext<Data = T>) -> Result<&'a [u8]> {
-        let store = store.as_context().opaque();
-        Ok(store.memories[self.index(store)?].bytes())
+    pub fn data<'a, T: 'static>(&self, store: impl Into<StoreContext<'a, T>>) -> &'a [u8] {
+        let store = store.into().opaque();
+        store.memories[self.index(store)].bytes()
     }
 
     /// Its bytes, mutable.
     ///
-    /// # Errors
+    /// # Panics
     /// If it belongs to another store.
     pub fn data_mut<'a, T: 'static>(
         &self,
-        store: &'a mut impl AsContextMut<Data = T>,
-    ) -> Result<&'a mut [u8]> {
-        let store = store.as_context_mut().into_opaque();
-        let index = self.index(store)?;
-        Ok(store.memories[index].bytes_mut())
+        store: impl Into<StoreContextMut<'a, T>>,
+    ) -> &'a mut [u8] {
+        let store = store.into().into_opaque();
+        let index = self.index(store);
+        store.memories[index].bytes_mut()
     }
 
     /// Its bytes and the host's data, both mutable, for host functions that need both.
     ///
-    /// # Errors
+    /// # Panics
     /// If it belongs to another store.
     pub fn data_and_store_mut<'a, T: 'static>(
         &self,
-        store: &'a mut impl AsContextMut<Data = T>,
-    ) -> Result<(&'a mut [u8], &'a mut T)> {
-        let store = store.as_context_mut().into_opaque();
-        let index = self.index(store)?;
+        store: impl Into<StoreContextMut<'a, T>>,
+    ) -> (&'a mut [u8], &'a mut T) {
+        let store = store.into().into_opaque();
+        let index = self.index(store);
         let (memory, data) = store.memory_and_data_mut(index);
-        Ok((memory.bytes_mut(), data))
+        (memory.bytes_mut(), data)
     }
 
     /// Its size in bytes.
     ///
-    /// # Errors
+    /// # Panics
     /// If it belongs to another store.
-    pub fn data_size(&self, store: impl AsContext) -> Result<usize> {
+    pub fn data_size(&self, store: impl AsContext) -> usize {
         let store = store.as_context().opaque();
-        Ok(store.memories[self.index(store)?].len())
+        store.memories[self.index(store)].len()
     }
 
     /// The address of its first byte. It changes when the memory is moved, which only growth does;
     /// see [`Config::memory_may_move`](crate::Config::memory_may_move).
     ///
-    /// # Errors
+    /// # Panics
     /// If it belongs to another store.
-    pub fn data_ptr(&self, store: impl AsContext) -> Result<*mut u8> {
+    pub fn data_ptr(&self, store: impl AsContext) -> *mut u8 {
         let store = store.as_context().opaque();
-        Ok(store.memories[self.index(store)?].definition.get_pointer(0))
+        store.memories[self.index(store)].definition.get_pointer(0)
     }
 
     /// Its size in pages of 64 KiB.
     ///
-    /// # Errors
+    /// # Panics
     /// If it belongs to another store.
-    pub fn size(&self, store: impl AsContext) -> Result<u64> {
+    pub fn size(&self, store: impl AsContext) -> u64 {
         let store = store.as_context().opaque();
-        Ok(store.memories[self.index(store)?].pages())
+        store.memories[self.index(store)].pages()
     }
 
     /// Bytes of a page: 64 KiB.
     ///
-    /// # Errors
+    /// # Panics
     /// If it belongs to another store.
-    pub fn page_size(&self, store: impl AsContext) -> Result<u64> {
-        Ok(self.ty(store)?.page_size())
+    pub fn page_size(&self, store: impl AsContext) -> u64 {
+        self.ty(store).page_size()
     }
 
     /// The logarithm of [`page_size`](Memory::page_size) to base 2.
     ///
-    /// # Errors
+    /// # Panics
     /// If it belongs to another store.
-    pub fn page_size_log2(&self, store: impl AsContext) -> Result<u8> {
-        Ok(self.ty(store)?.page_size_log2())
+    pub fn page_size_log2(&self, store: impl AsContext) -> u8 {
+        self.ty(store).page_size_log2()
     }
 
     /// Grows the memory by `delta` pages. Returns the old size.
     ///
     /// # Errors
-    /// If it cannot have that many pages, or belongs to another store.
+    /// If it cannot have that many pages.
+    ///
+    /// # Panics
+    /// If it belongs to another store.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64) -> Result<u64> {
         let store = store.as_context_mut().into_opaque();
-        let index = self.index(store)?;
+        let index = self.index(store);
         let memory = &mut store.memories[index];
         match memory.grow(delta) {
             Some(old) => Ok(old),
-            None => bail!("a memory of {} pages cannot grow by {delta}", memory.pages()),
+            None => bail!(
+                "failed to grow memory: a memory of {} pages cannot grow by {delta}",
+                memory.pages()
+            ),
         }
     }
 }
+
+/// The error of [`Memory::read`] and [`Memory::write`] outside the memory.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct MemoryAccessError(());
+
+impl fmt::Display for MemoryAccessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("out of bounds memory access")
+    }
+}
+
+impl std::error::Error for MemoryAccessError {}

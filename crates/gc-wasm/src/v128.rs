@@ -17,7 +17,7 @@ use std::fmt;
 ///     r#"(module (func (export "double") (param v128) (result v128)
 ///         (i32x4.add (local.get 0) (local.get 0))))"#,
 /// )?;
-/// let mut store = Store::new(&engine, ())?;
+/// let mut store = Store::new(&engine, ());
 /// let instance = Instance::new(&mut store, &module, &[])?;
 /// let double = instance.get_typed_func::<V128, V128>(&mut store, "double")?;
 ///

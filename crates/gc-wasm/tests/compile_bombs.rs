@@ -108,7 +108,7 @@ fn huge_functions_are_compiled_another_way() -> Result<()> {
     // The compiled code also works.
     for (what, bomb, count) in BOMBS {
         let module = Module::new(&as_huge, bomb(count))?;
-        let mut store = Store::new(&as_huge, ())?;
+        let mut store = Store::new(&as_huge, ());
         let instance = Instance::new(&mut store, &module, &[])?;
         let mut new = [Val::AnyRef(None)];
         instance.get_func(&mut store, "new").unwrap().call(&mut store, &[], &mut new)?;

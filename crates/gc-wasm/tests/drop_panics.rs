@@ -129,15 +129,15 @@ impl Test {
         let mut linker: Linker<Host> = Linker::new(&engine);
         linker.func_wrap("", "host", |mut caller: Caller<'_, Host>| match *caller.data() {
             Host::Returns => Ok(()),
-            Host::Collects => caller.gc(),
+            Host::Collects => caller.gc(None),
             Host::Panics => resume_unwind(Box::new(1000_u32)),
         })?;
-        let mut store = Store::new(&engine, Host::default())?;
+        let mut store = Store::new(&engine, Host::default());
         let instance = linker.instantiate(&mut store, &Module::new(&engine, WAT)?)?;
         let field = || FieldType::new(Mutability::Var, ValType::EXTERNREF.into());
         let ty = StructType::new(&engine, [field()])?;
         let a_box = StructRef::new(&mut store, &ty, &[NULL])?;
-        let ty = ArrayType::new(&engine, field())?;
+        let ty = ArrayType::new(&engine, field());
         let row = ArrayRef::new(&mut store, &ty, &NULL, 2)?;
         Ok(Test { store, instance, dropped: Dropped::default(), a_box, row })
     }
@@ -162,21 +162,21 @@ impl Test {
                 global.set(&mut scope, value)
             }
             Some("struct") => a_box.set_field(&mut scope, 0, value),
-            _ => row.set_element(&mut scope, index, value),
+            _ => row.set(&mut scope, index, value),
         }
     }
 
     fn call(&mut self, name: &str) -> Result<()> {
         let func = self.instance.get_func(&mut self.store, name).context("an export")?;
         let all = [self.a_box.to_anyref(), self.row.to_anyref()].map(|any| Val::AnyRef(Some(any)));
-        let params = func.ty(&self.store)?.params().len();
+        let params = func.ty(&self.store).params().len();
         func.call(&mut self.store, &all[..params], &mut [])
     }
 
     /// How often compiled code ran to its end.
     fn done(&mut self) -> Result<Option<i32>> {
         let global = self.instance.get_global(&mut self.store, "done").context("an export")?;
-        Ok(global.get(&mut self.store)?.i32())
+        Ok(global.get(&mut self.store).i32())
     }
 }
 
@@ -198,7 +198,7 @@ fn a_value_that_compiled_code_overwrites_panics_when_the_call_returns() -> Resul
                 overwritten.push(number + 1);
             }
             let by_call = panic_of(|| test.call(name))?;
-            let by_collection = panic_of(|| test.store.gc())?;
+            let by_collection = panic_of(|| test.store.gc(None))?;
             // With zeal, later allocations of compiled code collect everything, or the nursery.
             let in_call = setting.zeal && ["drc", "copying"].contains(&setting.collector.name());
             ensure!(by_call.is_some() || !in_call, "{name}: it does not panic in the call");
@@ -214,7 +214,7 @@ fn a_value_that_compiled_code_overwrites_panics_when_the_call_returns() -> Resul
             }
             ensure!(test.done()? == Some(i as i32 + 1), "{name}: compiled code was cut short");
             // The store is consistent.
-            test.store.gc()?;
+            test.store.gc(None)?;
         }
         assert!(panic_of_drop(test.store)?.is_some() != setting.reclaims());
         let mut dropped = test.dropped.all();
@@ -236,12 +236,12 @@ fn a_value_that_the_host_overwrites_panics_in_the_host() -> Result<()> {
             ("table", &|store| table.set(store, 0, NULL)),
             ("global", &|store| global.set(store, NULL)),
             ("struct", &|store| a_box.set_field(store, 0, NULL)),
-            ("array", &|store| row.set_element(store, 0, NULL)),
+            ("array", &|store| row.set(store, 0, NULL)),
         ];
         for (number, (place, overwrite)) in (0..).zip(ways) {
             test.put(place, number)?;
             let by_write = panic_of(|| overwrite(&mut test.store))?;
-            let by_collection = panic_of(|| test.store.gc())?;
+            let by_collection = panic_of(|| test.store.gc(None))?;
             // No built-in collector drops values in barriers.
             assert_eq!(by_write, None, "{place}");
             assert_eq!(by_collection, setting.reclaims().then_some(number), "{place}");
@@ -253,7 +253,7 @@ fn a_value_that_the_host_overwrites_panics_in_the_host() -> Result<()> {
             ExternRef::new(&mut scope, bomb)?;
             Ok(())
         })?;
-        let by_collection = panic_of(|| test.store.gc())?;
+        let by_collection = panic_of(|| test.store.gc(None))?;
         assert_eq!(by_scope, None);
         assert_eq!(by_collection, setting.reclaims().then_some(4));
         {
@@ -262,7 +262,7 @@ fn a_value_that_the_host_overwrites_panics_in_the_host() -> Result<()> {
             drop(bomb.to_owned_rooted(&mut scope)?);
         }
         let another = panic_of(|| a_box.to_owned_rooted(&mut test.store))?;
-        let by_collection = panic_of(|| test.store.gc())?;
+        let by_collection = panic_of(|| test.store.gc(None))?;
         assert_eq!(another, None);
         assert_eq!(by_collection, setting.reclaims().then_some(5));
         assert_eq!(panic_of_drop(test.store)?.is_some(), !setting.reclaims());
@@ -296,7 +296,7 @@ fn a_call_that_ends_otherwise_lets_the_panic_go_on() -> Result<()> {
         *test.store.data_mut() = Host::Returns;
         assert_eq!(panic_of(|| test.call("table.set, then host"))?, Some(3));
         assert_eq!(panic_of(|| test.call("table.set, then host"))?, None);
-        test.store.gc()
+        test.store.gc(None)
     })
 }
 
@@ -318,7 +318,7 @@ const ALLOCATES: &str = r#"(module
 fn a_collection_under_compiled_code_lets_it_go_on() -> Result<()> {
     each_collector(|setting| {
         let engine = Engine::new(setting.config().gc_heap_initial(1 << 20))?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let instance = Instance::new(&mut store, &Module::new(&engine, ALLOCATES)?, &[])?;
         let global = instance.get_global(&mut store, "global").context("an export")?;
         let dropped = Dropped::default();
@@ -331,7 +331,7 @@ fn a_collection_under_compiled_code_lets_it_go_on() -> Result<()> {
         let panicked = panic_of(|| go.call(&mut store, ()))?;
         assert_eq!(panicked, setting.reclaims().then_some(1));
         let i = instance.get_global(&mut store, "i").context("an export")?;
-        assert_eq!(i.get(&mut store)?.i32(), Some(500_000), "it was cut short");
+        assert_eq!(i.get(&mut store).i32(), Some(500_000), "it was cut short");
         assert_eq!(panic_of_drop(store)?.is_some(), !setting.reclaims());
         assert_eq!(dropped.all(), [1]);
         Ok(())
@@ -353,11 +353,11 @@ fn a_store_drops_everything_before_a_panic_goes_on() -> Result<()> {
         for into_data in [false, true] {
             let dropped = Dropped::default();
             let observed = Arc::new(AtomicU32::new(0));
-            let mut store = Store::new(&setting.engine()?, Observer(observed.clone()))?;
+            let mut store = Store::new(&setting.engine()?, Observer(observed.clone()));
             for number in 0..5 {
                 ExternRef::new(&mut store, dropped.bomb(number))?;
             }
-            assert_eq!(panic_of(|| store.gc())?, None);
+            assert_eq!(panic_of(|| store.gc(None))?, None);
             let panicked =
                 if into_data { panic_of(|| Ok(store.into_data()))? } else { panic_of_drop(store)? };
             assert_eq!(dropped.all(), [0, 1, 2, 3, 4]);
@@ -386,10 +386,10 @@ fn no_second_panic_is_added_while_one_unwinds_the_stack() -> Result<()> {
             Ok(())
         })?;
         assert_eq!(unwound, Some(100));
-        let waited = panic_of(|| test.store.gc())?;
+        let waited = panic_of(|| test.store.gc(None))?;
         assert_eq!(waited, dropped.first());
         assert_eq!(waited.is_some(), setting.reclaims());
-        assert_eq!(panic_of(|| test.store.gc())?, None);
+        assert_eq!(panic_of(|| test.store.gc(None))?, None);
         // The same for a store.
         test.put("table", 3)?;
         let Test { store, .. } = test;

@@ -130,7 +130,7 @@ fn imports_that_are_missing_or_wrong() -> Result<()> {
         "unknown import: `env` `m` of type (memory 3) has not been defined"
     );
 
-    let func = Func::wrap(&mut store, |a: i32| a)?;
+    let func = Func::wrap(&mut store, |a: i32| a);
     let global = GlobalType::new(ValType::I32, Mutability::Const);
     let global = Global::new(&mut store, global, Val::I32(1))?;
     let table = TableType::new(RefType::new(true, HeapType::Func), 1, None);
@@ -331,19 +331,19 @@ fn engines_that_cannot_be() {
 fn host_functions_of_the_wrong_type() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
     let mut store = store(&engine)?;
-    let ty = FuncType::new(&engine, [], [ValType::I32, ValType::I64])?;
+    let ty = FuncType::new(&engine, [], [ValType::I32, ValType::I64]);
     let wrong = Func::new(&mut store, ty, |_, _, results| {
         results[0] = Val::I32(1);
         results[1] = Val::I32(1);
         Ok(())
-    })?;
+    });
     assert_eq!(
         message(wrong.call(&mut store, &[], &mut [Val::I32(0); 2])),
         "result 1 of a host function: type mismatch: expected i64, found an i32"
     );
     // A result that must not be null was not set.
-    let ty = FuncType::new(&engine, [], [ValType::Ref(RefType::new(false, HeapType::Any))])?;
-    let wrong = Func::new(&mut store, ty, |_, _, _| Ok(()))?;
+    let ty = FuncType::new(&engine, [], [ValType::Ref(RefType::new(false, HeapType::Any))]);
+    let wrong = Func::new(&mut store, ty, |_, _, _| Ok(()));
     assert_eq!(
         message(wrong.call(&mut store, &[], &mut [Val::I32(0)])),
         "result 0 of a host function: type mismatch: expected (ref any), found a null internal reference"

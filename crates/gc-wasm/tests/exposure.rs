@@ -42,7 +42,7 @@ fn two_references_passed_back_to_back() -> Result<()> {
             assert_eq!(values, [i + 1, i + 1, i, i]);
         }
         if setting.reclaims() {
-            store.gc()?;
+            store.gc(None)?;
             assert_eq!(store.gc_stats().live_objects, 0);
         }
         Ok(())
@@ -66,7 +66,7 @@ fn number(mut store: impl AsContextMut<Data = ()>, value: &Val) -> Result<i32> {
 
 /// The struct type that is the function's first parameter.
 fn pair_type(engine: &Engine, func: &Func, store: impl AsContext) -> Result<StructType> {
-    let ty = func.ty(store)?;
+    let ty = func.ty(store);
     assert!(ty.engine().same(engine));
     match ty.params().next().context("a parameter")?.as_ref().context("a reference")?.heap_type() {
         gc_wasm::HeapType::ConcreteStruct(ty) => Ok(ty.clone()),
@@ -131,7 +131,7 @@ fn calls_collect_before_they_pass_references() -> Result<()> {
             let collections = caller.as_context().gc_stats().collections;
             if collections != *caller.data() {
                 *caller.data_mut() = collections + 1;
-                caller.gc()?;
+                caller.gc(None)?;
             }
             anyhow::Ok(())
         })?;
@@ -149,7 +149,7 @@ fn calls_collect_before_they_pass_references() -> Result<()> {
             let b = StructRef::new(&mut caller, &ty, &[Val::I32(-n)])?;
             anyhow::Ok((Some(a), Some(b)))
         })?;
-        let ty = FuncType::new(&engine, [ValType::I32], [ValType::STRUCTREF, ValType::STRUCTREF])?;
+        let ty = FuncType::new(&engine, [ValType::I32], [ValType::STRUCTREF, ValType::STRUCTREF]);
         let of = number.clone();
         other.func_new("host", "pair", ty, move |mut caller, params, results| {
             let n = params[0].i32().context("an i32")?;
@@ -159,7 +159,7 @@ fn calls_collect_before_they_pass_references() -> Result<()> {
         })?;
         let module = Module::new(&engine, SUSPECT)?;
         for linker in [linker, other] {
-            let mut store = Store::new(&engine, 0)?;
+            let mut store = Store::new(&engine, 0);
             let instance = linker.instantiate(&mut store, &module)?;
             let pairs = instance.get_typed_func::<i32, ()>(&mut store, "pairs")?;
             pairs.call(&mut store, 50_000)?;
@@ -181,7 +181,7 @@ fn calls_collect_before_they_pass_references() -> Result<()> {
                     let mut results = [Val::I32(0); 2];
                     three.call(&mut scope, &[a, c, b].map(any), &mut results)?;
                     let mut structs =
-                        results.iter().map(|x| x.any_ref().flatten()?.as_struct(&scope).ok()?);
+                        results.iter().map(|x| x.anyref().flatten()?.as_struct(&scope).ok()?);
                     (structs.next().flatten(), structs.next().flatten())
                 };
                 for (x, expected) in [(x, i + 1), (y, i)] {
@@ -221,16 +221,16 @@ fn host_function_allocates_collects_and_calls_back() -> Result<()> {
         let module = Module::new(&engine, wat)?;
         let drops = Drops::default();
         let mut linker: Linker<Drops> = Linker::new(&engine);
-        linker.func_wrap("host", "gc", |mut caller: Caller<'_, Drops>| caller.gc())?;
+        linker.func_wrap("host", "gc", |mut caller: Caller<'_, Drops>| caller.gc(None))?;
         linker.func_wrap("host", "down", down)?;
-        let mut store = Store::new(&engine, drops.clone())?;
+        let mut store = Store::new(&engine, drops.clone());
         let instance = linker.instantiate(&mut store, &module)?;
         let go = instance.get_typed_func::<Go, i32>(&mut store, "go")?;
         for _ in 0..3 {
             // Pairs 3+2+1+0; the host's objects 100 for each of its calls.
             assert_eq!(go.call(&mut store, (3, None, None))?, 6 + 400);
         }
-        store.gc()?;
+        store.gc(None)?;
         if setting.reclaims() {
             assert_eq!(store.gc_stats().live_objects, 0);
             assert_eq!(drops.count(), drops.made());
@@ -258,7 +258,7 @@ fn down(
     let number = counted.number;
     let value = ExternRef::new(&mut caller, counted)?;
     let object = StructRef::new(&mut caller, &ty, &[Val::I32(100), Val::from(value)])?;
-    caller.gc()?;
+    caller.gc(None)?;
     let mut below = 0;
     if level > 0 {
         let go = caller.get_export("go").and_then(|go| go.into_func()).context("an export")?;
@@ -266,11 +266,11 @@ fn down(
         let from = from.map(|from| from.to_anyref());
         below = go.call(&mut caller, (level - 1, from, Some(value)))?;
     }
-    caller.gc()?;
+    caller.gc(None)?;
     // All references rooted in this call are unchanged, and so is the argument.
     let from = from.context("a pair")?;
     anyhow::ensure!(from.field(&mut caller, 0)?.i32() == Some(level));
-    let inside = object.field(&mut caller, 1)?.extern_ref().flatten().context("an externref")?;
+    let inside = object.field(&mut caller, 1)?.externref().flatten().context("an externref")?;
     anyhow::ensure!(Rooted::ref_eq(&caller, &inside, &value)?);
     let data = value.data(&caller)?.and_then(|data| data.downcast_ref::<common::Counted>());
     anyhow::ensure!(data.context("a host value")?.number == number);

@@ -68,7 +68,7 @@ fn every_host_value_is_dropped_exactly_once() -> Result<()> {
     everywhere(|setting| {
         let engine = setting.engine()?;
         let drops = Drops::default();
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let module = Module::new(&engine, HOLDER)?;
 
         let mut outer = RootScope::new(&mut store);
@@ -79,7 +79,7 @@ fn every_host_value_is_dropped_exactly_once() -> Result<()> {
         drop(outer);
 
         let calls: Vec<String> = instance
-            .exports(&store)?
+            .exports(&store)
             .into_iter()
             .filter(|(_, item)| item.into_func().is_some())
             .map(|(name, _)| name)
@@ -101,12 +101,12 @@ fn every_host_value_is_dropped_exactly_once() -> Result<()> {
                 }
                 drop(scope);
                 if round == 1 {
-                    store.gc()?;
+                    store.gc(None)?;
                 }
             }
         }
         if setting.reclaims() {
-            store.gc()?;
+            store.gc(None)?;
             assert!(drops.count() > drops.made() / 2, "{} of {}", drops.count(), drops.made());
         } else {
             assert_eq!(drops.count(), 0);
@@ -127,13 +127,13 @@ fn every_host_value_is_dropped_exactly_once() -> Result<()> {
         let ty = StructType::new(&engine, [var(ValType::EXTERNREF)])?;
         let value = counted(&mut store, &drops)?;
         StructRef::new(&mut store, &ty, &[value.into()])?;
-        let ty = ArrayType::new(&engine, var(ValType::EXTERNREF))?;
+        let ty = ArrayType::new(&engine, var(ValType::EXTERNREF));
         let value = counted(&mut store, &drops)?;
         ArrayRef::new(&mut store, &ty, &value.into(), 7)?;
 
         let before = drops.count();
         assert!(kept.data(&store)?.is_some_and(|data| data.is::<Counted>()));
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(drops.count(), before, "something held was dropped");
         drop(store);
         assert_eq!(drops.count(), drops.made());
@@ -152,7 +152,7 @@ fn overwriting_the_last_reference_drops_the_value() -> Result<()> {
         }
         let engine = setting.engine()?;
         let drops = Drops::default();
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let any = TableType::new(RefType::new(true, HeapType::Extern), 2, None);
         let table = Table::new(&mut store, any, Val::ExternRef(None))?;
         let ty = GlobalType::new(ValType::EXTERNREF, Mutability::Var);
@@ -173,14 +173,14 @@ fn overwriting_the_last_reference_drops_the_value() -> Result<()> {
         table.set(&mut store, 1, Val::ExternRef(None))?;
         global.set(&mut store, Val::ExternRef(None))?;
         holder.set_field(&mut store, 0, Val::ExternRef(None))?;
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(drops.count(), 0, "it still has an owner");
         let twin = owned.clone();
         drop(owned);
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(drops.count(), 0, "its owner had a twin");
         drop(twin);
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(drops.count(), 1);
         Ok(())
     })
@@ -213,7 +213,7 @@ fn a_cycle_dies_as_a_line_does() -> Result<()> {
             func.call(&mut scope, Some(value))?;
         }
         for _ in 0..3 {
-            store.gc()?;
+            store.gc(None)?;
         }
         let dropped = usize::from(setting.reclaims());
         assert_eq!((drops.of(0), drops.of(1)), (dropped, dropped));
@@ -234,7 +234,7 @@ fn many_host_values_do_not_pile_up() -> Result<()> {
             return Ok(());
         }
         let drops = std::sync::Arc::new(());
-        let mut store = Store::new(&setting.engine()?, ())?;
+        let mut store = Store::new(&setting.engine()?, ());
         let mut most = 0;
         for _ in 0..100_000 {
             let mut scope = RootScope::new(&mut store);
@@ -263,7 +263,7 @@ fn the_host_gets_its_values_back() -> Result<()> {
         let number = ExternRef::new(&mut store, 42_u64)?;
         let text = id.call(&mut store, Some(text))?.context("not null")?;
         let number = id.call(&mut store, Some(number))?.context("not null")?;
-        store.gc()?;
+        store.gc(None)?;
         let data = text.data(&store)?.context("a host value")?;
         assert_eq!(data.downcast_ref::<String>().context("a string")?, "text");
         assert!(data.downcast_ref::<u64>().is_none());
@@ -407,13 +407,13 @@ fn values_made_by_host_functions() -> Result<()> {
             },
         )?;
         let drops = Drops::default();
-        let mut store = Store::new(&engine, drops.clone())?;
+        let mut store = Store::new(&engine, drops.clone());
         let instance = linker.instantiate(&mut store, &module)?;
         let f = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
         let n = 700;
         let kept: i32 = (0..n).step_by(7).sum();
         assert_eq!(f.call(&mut store, n)?, n * (n - 1) / 2 - kept);
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(drops.count(), if setting.reclaims() { 600 } else { 0 });
         drop(store);
         assert_eq!(drops.count(), 700);

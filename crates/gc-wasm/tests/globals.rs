@@ -15,7 +15,7 @@ use gc_wasm::{
 fn objects_shared_by_modules() -> Result<()> {
     everywhere(|setting| {
         let engine = setting.engine()?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let ty = r#"(type $cell (struct (field (mut i32)) (field (mut (ref null $cell)))))"#;
         let owner = Module::new(
             &engine,
@@ -53,9 +53,9 @@ fn objects_shared_by_modules() -> Result<()> {
         let mut linker = Linker::new(&engine);
         linker.instance(&mut store, "owner", owner)?;
         let user = linker.instantiate(&mut store, &user)?;
-        store.gc()?;
+        store.gc(None)?;
         user.get_typed_func::<(), ()>(&mut store, "move")?.call(&mut store, ())?;
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(owner.get_typed_func::<(), i32>(&mut store, "sum")?.call(&mut store, ())?, 106);
         assert_eq!(user.get_typed_func::<(), i32>(&mut store, "own")?.call(&mut store, ())?, 77);
         Ok(())
@@ -110,7 +110,7 @@ fn global_initialisers_make_objects() -> Result<()> {
                         (struct.get $s 0 (table.get $init (i32.const 0))))))))"#;
     everywhere(|setting| {
         let engine = setting.engine()?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let value = gc_wasm::ExternRef::new(&mut store, "host")?;
         let ty = GlobalType::new(ValType::EXTERNREF, Mutability::Const);
         let host = Global::new(&mut store, ty, value.into())?;
@@ -120,7 +120,7 @@ fn global_initialisers_make_objects() -> Result<()> {
             Instance::new(&mut store, &module, &[host.into()])?,
             Instance::new(&mut store, &module, &[host.into()])?,
         ];
-        store.gc()?;
+        store.gc(None)?;
         for instance in instances {
             let f = instance.get_typed_func::<(), i32>(&mut store, "f")?;
             assert_eq!(f.call(&mut store, ())?, 80_940);
@@ -135,7 +135,7 @@ fn global_initialisers_make_objects() -> Result<()> {
 fn globals_of_reference_types() -> Result<()> {
     everywhere(|setting| {
         let engine = setting.engine()?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let global = |store: &mut Store<()>, ty, value| {
             Global::new(store, GlobalType::new(ty, Mutability::Var), value)
         };
@@ -162,12 +162,12 @@ fn globals_of_reference_types() -> Result<()> {
         let instance = Instance::new(&mut store, &module, &imports)?;
         let f = instance.get_func(&mut store, "f").context("an export")?;
         f.call(&mut store, &[], &mut [Val::I32(0)])?;
-        store.gc()?;
-        let object = any.get(&mut store)?.any_ref().flatten().context("an object")?;
+        store.gc(None)?;
+        let object = any.get(&mut store).anyref().flatten().context("an object")?;
         let object = object.as_struct(&store)?.context("a struct")?;
         assert_eq!(object.field(&mut store, 0)?.i32(), Some(3));
-        assert_eq!(func.get(&mut store)?.func_ref(), Some(Some(f)));
-        let got = i31.get(&mut store)?.any_ref().flatten().context("not null")?;
+        assert_eq!(func.get(&mut store).funcref(), Some(Some(f)));
+        let got = i31.get(&mut store).anyref().flatten().context("not null")?;
         assert_eq!(got.as_i31(&store)?, Some(I31::wrapping_i32(4)));
         assert_eq!(
             message(i31.set(&mut store, object.to_anyref().into())),
@@ -176,7 +176,7 @@ fn globals_of_reference_types() -> Result<()> {
         );
         let same = instance.get_global(&mut store, "any").context("an export")?;
         same.set(&mut store, Val::AnyRef(None))?;
-        assert!(any.get(&mut store)?.any_ref().context("a reference")?.is_none());
+        assert!(any.get(&mut store).anyref().context("a reference")?.is_none());
         Ok(())
     })
 }
@@ -205,7 +205,7 @@ fn constants_are_roots_from_their_initialisation_on() -> Result<()> {
     );
     everywhere(|setting| {
         let engine = setting.engine()?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let maker =
             format!("(module {ty} (func (export \"cell\") (result (ref $cell)) {}))", cell(7));
         let maker = Instance::new(&mut store, &Module::new(&engine, maker)?, &[])?;
@@ -214,7 +214,7 @@ fn constants_are_roots_from_their_initialisation_on() -> Result<()> {
         let mut instances = Vec::new();
         for _ in 0..3 {
             let cell = maker.get_func(&mut store, "cell").context("cell")?;
-            let ty = cell.ty(&store)?.results().next().context("a result")?;
+            let ty = cell.ty(&store).results().next().context("a result")?;
             let mut results = [Val::AnyRef(None)];
             cell.call(&mut store, &[], &mut results)?;
             let [value] = results;

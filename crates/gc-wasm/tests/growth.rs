@@ -63,7 +63,7 @@ fn stores_share_what_a_policy_admits() -> Result<()> {
         let module = Module::new(&engine, HOARDER)?;
         let name = collector.name();
         let hoarder = |n: i32| {
-            let mut store = Store::new(&engine, ())?;
+            let mut store = Store::new(&engine, ());
             let instance = Instance::new(&mut store, &module, &[])?;
             let hoard = instance.get_typed_func::<i32, ()>(&mut store, "hoard")?;
             let result = hoard.call(&mut store, n);

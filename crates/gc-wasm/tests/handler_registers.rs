@@ -92,8 +92,8 @@ fn values_live_into_handlers() -> Result<()> {
     everywhere(|setting| {
         let engine = setting.engine()?;
         let module = Module::new(&engine, &program)?;
-        let mut store: Store<Option<Instance>> = Store::new(&engine, None)?;
-        let payload = FuncType::new(&engine, [ValType::I64], [])?;
+        let mut store: Store<Option<Instance>> = Store::new(&engine, None);
+        let payload = FuncType::new(&engine, [ValType::I64], []);
         let tag = Tag::new(&mut store, &TagType::new(payload))?;
         type C<'a> = Caller<'a, Option<Instance>>;
         let throw =
@@ -102,13 +102,13 @@ fn values_live_into_handlers() -> Result<()> {
                 let pre = ExnRefPre::new(&mut caller, ty);
                 let exn = ExnRef::new(&mut caller, &pre, &tag, &[Val::I64(x)])?;
                 caller.as_context_mut().throw(exn)
-            })?;
+            });
         // The exception goes through an activation of the host.
         let enter = Func::wrap(&mut store, |mut caller: C<'_>, x: i64, way: i32| -> Result<i64> {
             let instance = caller.data().context("set below")?;
             let direct = instance.get_typed_func::<(i64, i32), i64>(&mut caller, "direct")?;
             direct.call(&mut caller, (x, way))
-        })?;
+        });
         let imports: [Extern; 3] = [tag.into(), throw.into(), enter.into()];
         let instance = Instance::new(&mut store, &module, &imports)?;
         *store.data_mut() = Some(instance);
@@ -184,8 +184,8 @@ fn arguments_and_results_pass() -> Result<()> {
         let wat = passing(params, results);
         let engine = common::Setting::all()[0].engine()?;
         let module = Module::new(&engine, &wat)?;
-        let mut store = Store::new(&engine, ())?;
-        let tag = Tag::new(&mut store, &TagType::new(FuncType::new(&engine, [], [])?))?;
+        let mut store = Store::new(&engine, ());
+        let tag = Tag::new(&mut store, &TagType::new(FuncType::new(&engine, [], [])))?;
         let import = module.imports().next().context("the host's")?;
         let ty = import.ty().func().context("a function")?.clone();
         let host = Func::new(&mut store, ty, move |mut caller, args, results| {
@@ -198,7 +198,7 @@ fn arguments_and_results_pass() -> Result<()> {
             let pre = ExnRefPre::new(&mut caller, ty);
             let exn = ExnRef::new(&mut caller, &pre, &tag, &[])?;
             caller.as_context_mut().throw(exn)
-        })?;
+        });
         let instance = Instance::new(&mut store, &module, &[host.into()])?;
         for name in ["direct", "host", "indirect", "host indirect"] {
             for throws in [0, 1] {

@@ -46,16 +46,16 @@ fn refused_everywhere(store: &mut Store<()>, bad: Rooted<ExternRef>, expected: &
     let table = Table::new(&mut *store, externref_table(), Val::ExternRef(None))?;
     check(message(table.set(&mut *store, 0, value)), "a table");
     check(message(table.grow(&mut *store, 1, value)), "growing a table");
-    assert_eq!(table.size(&*store)?, 1);
+    assert_eq!(table.size(&*store), 1);
     let ty = StructType::new(&engine, [var(ValType::EXTERNREF)])?;
     check(message(StructRef::new(&mut *store, &ty, &[value])), "a new struct");
     let object = StructRef::new(&mut *store, &ty, &[Val::ExternRef(None)])?;
     check(message(object.set_field(&mut *store, 0, value)), "a field");
-    let ty = ArrayType::new(&engine, var(ValType::EXTERNREF))?;
+    let ty = ArrayType::new(&engine, var(ValType::EXTERNREF));
     check(message(ArrayRef::new(&mut *store, &ty, &value, 3)), "a new array");
     check(message(ArrayRef::new_fixed(&mut *store, &ty, &[value])), "a fixed array");
     let array = ArrayRef::new(&mut *store, &ty, &Val::ExternRef(None), 2)?;
-    check(message(array.set_element(&mut *store, 1, value)), "an element");
+    check(message(array.set(&mut *store, 1, value)), "an element");
     check(message(bad.data(&*store)), "host data");
     check(message(bad.to_owned_rooted(&mut *store)), "an owned handle");
     check(message(AnyRef::convert_extern(&*store, bad)), "a conversion");
@@ -63,13 +63,13 @@ fn refused_everywhere(store: &mut Store<()>, bad: Rooted<ExternRef>, expected: &
     let good = ExternRef::new(&mut *store, ())?;
     check(message(Rooted::ref_eq(&*store, &bad, &good)), "a comparison");
     check(message(Rooted::ref_eq(&*store, &good, &bad)), "a comparison");
-    let host = Func::wrap(&mut *store, move || Some(bad))?;
+    let host = Func::wrap(&mut *store, move || Some(bad));
     check(message(host.call(&mut *store, &[], &mut [Val::I32(0)])), "a host function's result");
-    let ty = FuncType::new(&engine, [], [ValType::EXTERNREF])?;
+    let ty = FuncType::new(&engine, [], [ValType::EXTERNREF]);
     let host = Func::new(&mut *store, ty, move |_, _, results| {
         results[0] = value;
         Ok(())
-    })?;
+    });
     check(message(host.call(&mut *store, &[], &mut [Val::I32(0)])), "a host function's result");
     Ok(())
 }
@@ -78,7 +78,7 @@ fn refused_everywhere(store: &mut Store<()>, bad: Rooted<ExternRef>, expected: &
 fn a_reference_of_one_store_used_with_another() -> Result<()> {
     everywhere(|setting| {
         let engine = setting.engine()?;
-        let (mut one, mut two) = (Store::new(&engine, ())?, Store::new(&engine, ())?);
+        let (mut one, mut two) = (Store::new(&engine, ()), Store::new(&engine, ()));
         let foreign = ExternRef::new(&mut one, 1)?;
         // A handle with the same number, which must not be confused with it.
         let own = ExternRef::new(&mut two, 2)?;
@@ -95,10 +95,10 @@ fn a_reference_of_one_store_used_with_another() -> Result<()> {
         assert_eq!(message(i31.as_eqref(&two)), OF_ANOTHER);
         assert_eq!(message(i31.ty(&two)), OF_ANOTHER);
         assert_eq!(message(i31.matches_ty(&two, &HeapType::I31)), OF_ANOTHER);
-        let array = ArrayType::new(&engine, var(ValType::I32))?;
+        let array = ArrayType::new(&engine, var(ValType::I32));
         let array = ArrayRef::new(&mut one, &array, &Val::I32(0), 1)?;
         assert_eq!(message(array.len(&two)), OF_ANOTHER);
-        assert_eq!(message(array.get_element(&mut two, 0)), OF_ANOTHER);
+        assert_eq!(message(array.get(&mut two, 0)), OF_ANOTHER);
         Ok(())
     })
 }
@@ -107,11 +107,11 @@ fn a_reference_of_one_store_used_with_another() -> Result<()> {
 fn a_reference_of_a_dropped_store_used_with_a_new_one() -> Result<()> {
     each_collector(|setting| {
         let engine = setting.engine()?;
-        let mut one = Store::new(&engine, ())?;
+        let mut one = Store::new(&engine, ());
         let foreign = ExternRef::new(&mut one, 1)?;
         let owned = foreign.to_owned_rooted(&mut one)?;
         drop(one);
-        let mut two = Store::new(&engine, ())?;
+        let mut two = Store::new(&engine, ());
         ExternRef::new(&mut two, 2)?;
         refused_everywhere(&mut two, foreign, OF_ANOTHER)?;
         assert_eq!(message(owned.to_rooted(&mut two)), OF_ANOTHER);
@@ -122,7 +122,7 @@ fn a_reference_of_a_dropped_store_used_with_a_new_one() -> Result<()> {
 #[test]
 fn a_reference_used_after_its_scope_ended() -> Result<()> {
     everywhere(|setting| {
-        let mut store = Store::new(&setting.engine()?, ())?;
+        let mut store = Store::new(&setting.engine()?, ());
         let before = ExternRef::new(&mut store, "before")?;
         let mut outer = RootScope::new(&mut store);
         let kept = ExternRef::new(&mut outer, "kept")?;
@@ -155,7 +155,7 @@ fn a_reference_used_after_its_host_function_returned() -> Result<()> {
     everywhere(|setting| {
         let engine = setting.engine()?;
         type Kept = (Vec<Rooted<ExternRef>>, Vec<OwnedRooted<ExternRef>>);
-        let mut store: Store<Kept> = Store::new(&engine, Default::default())?;
+        let mut store: Store<Kept> = Store::new(&engine, Default::default());
         let keep = Func::wrap(
             &mut store,
             |mut caller: Caller<'_, Kept>, given: Option<Rooted<ExternRef>>| -> Result<()> {
@@ -166,7 +166,7 @@ fn a_reference_used_after_its_host_function_returned() -> Result<()> {
                 caller.data_mut().1.push(owned);
                 Ok(())
             },
-        )?;
+        );
         let module = Module::new(
             &engine,
             r#"(module (import "" "keep" (func $keep (param externref)))
@@ -177,14 +177,14 @@ fn a_reference_used_after_its_host_function_returned() -> Result<()> {
         let given = ExternRef::new(&mut store, "given")?;
         let f = instance.get_typed_func::<Option<Rooted<ExternRef>>, ()>(&mut store, "f")?;
         f.call(&mut store, Some(given))?;
-        store.gc()?;
+        store.gc(None)?;
         let (scoped, owned) = std::mem::take(store.data_mut());
         assert_eq!((scoped.len(), owned.len()), (4, 2));
         for stale in scoped {
             assert_eq!(message(stale.data(&store)), ENDED);
         }
         for owned in owned {
-            let again = owned.to_rooted(&mut store)?;
+            let again = owned.to_rooted(&mut store);
             assert!(Rooted::ref_eq(&store, &again, &given)?);
         }
         Ok(())
@@ -195,18 +195,18 @@ fn a_reference_used_after_its_host_function_returned() -> Result<()> {
 fn an_owned_reference_outlives_scopes_and_collections() -> Result<()> {
     everywhere(|setting| {
         let drops = Drops::default();
-        let mut store = Store::new(&setting.engine()?, ())?;
+        let mut store = Store::new(&setting.engine()?, ());
         let mut owned = Vec::new();
         for _ in 0..if setting.zeal { 200 } else { 5000 } {
             let mut scope = RootScope::new(&mut store);
             let value = ExternRef::new(&mut scope, drops.value())?;
             owned.push(value.to_owned_rooted(&mut scope)?);
         }
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(drops.count(), 0);
         for (i, owned) in owned.iter().enumerate() {
             let mut scope = RootScope::new(&mut store);
-            let value = owned.to_rooted(&mut scope)?;
+            let value = owned.to_rooted(&mut scope);
             let data = value.data(&scope)?.context("data")?;
             assert_eq!(data.downcast_ref::<common::Counted>().context("counted")?.number, i);
         }
@@ -216,11 +216,11 @@ fn an_owned_reference_outlives_scopes_and_collections() -> Result<()> {
             n += 1;
             n % 2 == 0
         });
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(drops.count(), if setting.reclaims() { drops.made() / 2 } else { 0 });
         let new = ExternRef::new(&mut store, drops.value())?.to_owned_rooted(&mut store)?;
         for (i, owned) in owned.iter().enumerate() {
-            let value = owned.to_rooted(&mut store)?;
+            let value = owned.to_rooted(&mut store);
             let data = value.data(&store)?.context("data")?;
             assert_eq!(
                 data.downcast_ref::<common::Counted>().context("counted")?.number,
@@ -258,7 +258,7 @@ fn items(store: &mut Store<()>) -> Result<(Instance, Func, Global, Table, Memory
 fn things_of_one_store_used_with_another() -> Result<()> {
     everywhere(|setting| {
         let engine = setting.engine()?;
-        let (mut one, mut two) = (Store::new(&engine, ())?, Store::new(&engine, ())?);
+        let (mut one, mut two) = (Store::new(&engine, ()), Store::new(&engine, ()));
         let (instance, func, global, table, memory) = items(&mut one)?;
         let (_, own_func, _, own_table, _) = items(&mut two)?;
 
@@ -330,13 +330,13 @@ fn things_of_one_store_used_with_another() -> Result<()> {
 fn things_of_one_engine_used_with_another() -> Result<()> {
     each_collector(|setting| {
         let (one, two) = (setting.engine()?, setting.engine()?);
-        let mut store = Store::new(&two, ())?;
+        let mut store = Store::new(&two, ());
         let module = Module::new(&one, "(module)")?;
         assert_eq!(
             message(Instance::new(&mut store, &module, &[])),
             "the module and the store belong to different engines"
         );
-        let ty = FuncType::new(&one, [], [])?;
+        let ty = FuncType::new(&one, [], []);
         assert_eq!(
             message(Func::new(&mut store, ty.clone(), |_, _, _| Ok(()))),
             "the function type belongs to another engine"
@@ -370,7 +370,7 @@ fn things_of_one_engine_used_with_another() -> Result<()> {
         let object = StructRef::new(&mut store, &same, &[Val::I32(0)])?.to_anyref();
         assert!(object.matches_ty(&store, &HeapType::ConcreteStruct(same))?);
         assert!(!object.matches_ty(&store, &HeapType::ConcreteStruct(ty.clone()))?);
-        let ty = ArrayType::new(&one, var(ValType::I32))?;
+        let ty = ArrayType::new(&one, var(ValType::I32));
         assert_eq!(
             message(ArrayRef::new(&mut store, &ty, &Val::I32(0), 1)),
             "the array type belongs to another engine"
@@ -401,12 +401,12 @@ fn a_full_heap_gives_up_what_dropped_owned_handles_held() -> Result<()> {
             return Ok(());
         }
         let engine = Engine::new(setting.config().gc_heap_maximum(16 << 20))?;
-        let ty = ArrayType::new(&engine, FieldType::new(Mutability::Var, StorageType::I8))?;
+        let ty = ArrayType::new(&engine, FieldType::new(Mutability::Var, StorageType::I8));
         let mut linker: Linker<()> = Linker::new(&engine);
         linker.func_wrap("", "own", |mut caller: Caller<'_, ()>, x: Option<Rooted<AnyRef>>| {
             let owned = x.context("not null")?.to_owned_rooted(&mut caller)?;
             drop(owned.clone());
-            assert!(owned.to_rooted(&mut caller)?.as_array(&caller)?.is_some());
+            assert!(owned.to_rooted(&mut caller).as_array(&caller)?.is_some());
             anyhow::Ok(())
         })?;
         let module = Module::new(
@@ -418,7 +418,7 @@ fn a_full_heap_gives_up_what_dropped_owned_handles_held() -> Result<()> {
                         (call $own (array.new_default $bytes (i32.const 1000000)))
                         (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))"#,
         )?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let instance = linker.instantiate(&mut store, &module)?;
         let allocate = instance.get_typed_func::<i32, ()>(&mut store, "allocate")?;
         for _ in 0..3 {

@@ -88,8 +88,8 @@ fn soon(handle: &InterruptHandle) -> thread::JoinHandle<()> {
 fn endless(config: &Config) -> Result<(Store<()>, Instance)> {
     let engine = Engine::new(config)?;
     let module = Module::new(&engine, ENDLESS)?;
-    let mut store = Store::new(&engine, ())?;
-    let host = Func::wrap(&mut store, || ())?;
+    let mut store = Store::new(&engine, ());
+    let host = Func::wrap(&mut store, || ());
     let instance = Instance::new(&mut store, &module, &[host.into()])?;
     Ok((store, instance))
 }
@@ -99,7 +99,7 @@ fn endless_programs_end() -> Result<()> {
     for config in configs() {
         let (mut store, instance) = endless(&config)?;
         let handle = store.interrupt_handle()?;
-        for (name, export) in instance.exports(&store)? {
+        for (name, export) in instance.exports(&store) {
             let Some(func) = export.into_func() else { continue };
             let count = func.ty(&store)?.params().len();
             let args: Vec<_> = func
@@ -150,7 +150,7 @@ fn a_host_function_does_not_swallow_an_interrupt() -> Result<()> {
             (func (export "outer") (loop (call $host) (br 0)))
             (func (export "inner") (loop (br 0))))"#,
     )?;
-    let mut store = Store::new(&engine, None)?;
+    let mut store = Store::new(&engine, None);
     let calls = Arc::new(AtomicU32::new(0));
     let counter = calls.clone();
     let handle = store.interrupt_handle()?;
@@ -159,7 +159,7 @@ fn a_host_function_does_not_swallow_an_interrupt() -> Result<()> {
         let _interrupter = soon(&handle);
         let inner = (*caller.data()).expect("it is set");
         let _interrupted = inner.call(&mut caller, &[], &mut []);
-    })?;
+    });
     let instance = Instance::new(&mut store, &module, &[host.into()])?;
     let inner = instance.get_func(&mut store, "inner");
     *store.data_mut() = inner;
@@ -198,7 +198,7 @@ fn interrupts_race_with_calls() -> Result<()> {
 #[test]
 fn a_host_function_can_wait_for_an_interrupt() -> Result<()> {
     let engine = Engine::new(&config(&Collector::copying()))?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     let handle = store.interrupt_handle()?;
     let waiter = handle.clone();
     let wait = Func::wrap(&mut store, move || -> Result<()> {
@@ -208,7 +208,7 @@ fn a_host_function_can_wait_for_an_interrupt() -> Result<()> {
             None,
         )?;
         anyhow::bail!(Trap::Interrupt)
-    })?;
+    });
     let module = Module::new(
         &engine,
         r#"(module (import "host" "wait" (func $wait)) (func (export "f") (call $wait)))"#,
@@ -250,7 +250,7 @@ fn a_handle_outlives_its_store() -> Result<()> {
 #[test]
 fn loops_are_not_polled_unless_it_is_asked_for() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
-    let error = Store::new(&engine, ())?.interrupt_handle().unwrap_err();
+    let error = Store::new(&engine, ()).interrupt_handle().unwrap_err();
     assert_eq!(error.to_string(), "the engine is not interruptible: see `Config::interruptible`");
     let saved = Module::new(&engine, "(module)")?.serialize()?;
     let other = Engine::new(Config::new().interruptible(true))?;

@@ -62,10 +62,10 @@ fn a_module_without_objects_needs_no_heap() -> Result<()> {
     everywhere(|setting| {
         let engine = setting.engine()?;
         let plain = Module::new(&engine, PLAIN)?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let first = Instance::new(&mut store, &plain, &[])?;
         check_plain(&mut store, first)?;
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(store.gc_heap_len(), 0);
         assert_eq!(store.gc_stats(), Default::default());
 
@@ -77,7 +77,7 @@ fn a_module_without_objects_needs_no_heap() -> Result<()> {
         for n in 0..10 {
             let object = new.call(&mut store, n)?;
             check_plain(&mut store, first)?;
-            store.gc()?;
+            store.gc(None)?;
             assert_eq!(get.call(&mut store, Some(object))?, n);
         }
         assert_eq!(trap(get.call(&mut store, None)), Trap::NullReference);
@@ -90,7 +90,7 @@ fn a_module_without_objects_needs_no_heap() -> Result<()> {
 fn the_host_makes_the_heap_before_any_instance() -> Result<()> {
     everywhere(|setting| {
         let engine = setting.engine()?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         assert_eq!(store.gc_heap_len(), 0);
         let value = ExternRef::new(&mut store, 7_i32)?;
         assert_ne!(store.gc_heap_len(), 0);
@@ -102,7 +102,7 @@ fn the_host_makes_the_heap_before_any_instance() -> Result<()> {
                 &mut store, "same",
             )?;
         let value = same.call(&mut store, Some(value))?.context("not null")?;
-        store.gc()?;
+        store.gc(None)?;
         let data = value.data(&store)?.context("a host value")?;
         assert_eq!(data.downcast_ref(), Some(&7_i32));
         Ok(())
@@ -116,7 +116,7 @@ fn whatever_an_object_may_reach_makes_a_heap() -> Result<()> {
         let module = Module::new(&engine, wat)?;
         let mut linker = gc_wasm::Linker::new(&engine);
         linker.func_wrap("", "", |_: Option<Rooted<gc_wasm::AnyRef>>| ())?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         linker.instantiate(&mut store, &module)?;
         assert_ne!(store.gc_heap_len(), 0, "{wat}");
     }

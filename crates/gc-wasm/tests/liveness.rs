@@ -52,7 +52,7 @@ const LIST: &str = r#"(module
 
 fn list(config: &Config, count: i32, rounds: u32) -> Result<Store<()>> {
     let engine = Engine::new(config)?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &Module::new(&engine, LIST)?, &[])?;
     let build = instance.get_typed_func::<i32, ()>(&mut store, "build")?;
     let sum = instance.get_typed_func::<(), i64>(&mut store, "sum")?;
@@ -90,7 +90,7 @@ fn million_node_list_built_again_where_only_one_fits() -> Result<()> {
         let stats = store.gc_stats();
         assert!(stats.peak_heap_bytes <= 28 << 20, "{stats:?}");
         assert!(stats.allocated_bytes > 2 * stats.peak_heap_bytes, "one round fits: {stats:?}");
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(store.gc_stats().live_objects, 0);
     }
     Ok(())
@@ -101,7 +101,7 @@ fn list_built_and_dropped_with_a_collection_at_every_node() -> Result<()> {
     everywhere(|setting| {
         let mut store = list(&setting.config(), 500, 2)?;
         let collections = store.gc_stats().collections;
-        store.gc()?;
+        store.gc(None)?;
         if setting.reclaims() {
             assert_eq!(store.gc_stats().live_objects, 0);
             assert!(!setting.zeal || collections >= 1000, "{collections} collections");
@@ -360,11 +360,11 @@ fn references_not_used_again_are_not_kept() -> Result<()> {
         })?;
         linker.func_wrap("", "use", |_: Option<Rooted<ExternRef>>| {})?;
         linker.func_wrap("", "check", |mut caller: Caller<'_, Drops>, dead: i32| {
-            caller.gc()?;
+            caller.gc(None)?;
             anyhow::ensure!(caller.data().count() == dead as usize, "{dead} should be dead");
             Ok(())
         })?;
-        let mut store = Store::new(&engine, Drops::default())?;
+        let mut store = Store::new(&engine, Drops::default());
         let instance = linker.instantiate(&mut store, &module)?;
         instance.get_typed_func::<(), ()>(&mut store, "f")?.call(&mut store, ())
     })

@@ -47,7 +47,7 @@ fn out_of_bounds<T: std::fmt::Debug>(result: Result<T>) {
 fn every_layout_keeps_bytes_and_bounds() -> Result<()> {
     for config in layouts() {
         let engine = Engine::new(&config)?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let instance = Instance::new(&mut store, &Module::new(&engine, ACCESSES)?, &[])?;
         let a_load = instance.get_typed_func::<i32, i32>(&mut store, "a_load")?;
         let a_far = instance.get_typed_func::<i32, i32>(&mut store, "a_far")?;
@@ -58,8 +58,8 @@ fn every_layout_keeps_bytes_and_bounds() -> Result<()> {
         let a = instance.get_memory(&mut store, "a").unwrap();
         let b = instance.get_memory(&mut store, "b").unwrap();
         for round in 0..6 {
-            let size = a.data_size(&store)?;
-            assert_eq!(size, b.data_size(&store)?);
+            let size = a.data_size(&store);
+            assert_eq!(size, b.data_size(&store));
             let last = size as i64 - 4;
             for at in [0, last / 2, last] {
                 a_store.call(&mut store, (at as i32, round + 1))?;
@@ -84,14 +84,14 @@ fn every_layout_keeps_bytes_and_bounds() -> Result<()> {
             }
             // The bytes of both are as written, also for the host.
             assert_eq!(a_load.call(&mut store, last as i32)?, round + 1);
-            assert_eq!(a.data(&store)?[size - 4], round as u8 + 1);
-            assert_eq!(b.data(&store)?[size - 4], round as u8 + 2);
+            assert_eq!(a.data(&store)[size - 4], round as u8 + 1);
+            assert_eq!(b.data(&store)[size - 4], round as u8 + 2);
             assert_eq!(a.grow(&mut store, 7)?, 1 + 7 * round as u64);
             assert_eq!(b.grow(&mut store, 7)?, 1 + 7 * round as u64);
             assert_eq!(a_load.call(&mut store, last as i32)?, round + 1);
             assert_eq!(b_load.call(&mut store, last)?, round + 2);
-            assert!(a.data(&store)?[size..].iter().all(|byte| *byte == 0));
-            b.data_mut(&mut store)?[size] = 9;
+            assert!(a.data(&store)[size..].iter().all(|byte| *byte == 0));
+            b.data_mut(&mut store)[size] = 9;
             assert_eq!(b_load.call(&mut store, size as i64)?, 9);
         }
         let through = instance.get_typed_func::<i32, i32>(&mut store, "through")?;
@@ -107,22 +107,22 @@ fn memories_grow_in_their_reservation() -> Result<()> {
     let mut config = Config::new();
     config.memory_reservation(MIB).memory_reservation_for_growth(MIB);
     for ty in [MemoryType::new(1, None), MemoryType::new64(1, None)] {
-        let mut store = Store::new(&Engine::new(&config)?, ())?;
+        let mut store = Store::new(&Engine::new(&config)?, ());
         let memory = Memory::new(&mut store, ty)?;
-        memory.data_mut(&mut store)?[9] = 9;
-        let place = memory.data_ptr(&store)?;
+        memory.data_mut(&mut store)[9] = 9;
+        let place = memory.data_ptr(&store);
         memory.grow(&mut store, 15)?;
-        assert_eq!(memory.data_ptr(&store)?, place);
+        assert_eq!(memory.data_ptr(&store), place);
         memory.grow(&mut store, 1)?;
-        let moved = memory.data_ptr(&store)?;
+        let moved = memory.data_ptr(&store);
         assert_ne!(moved, place);
         memory.grow(&mut store, 16)?;
-        assert_eq!(memory.data_ptr(&store)?, moved);
-        assert_eq!((memory.size(&store)?, memory.data(&store)?[9]), (33, 9));
+        assert_eq!(memory.data_ptr(&store), moved);
+        assert_eq!((memory.size(&store), memory.data(&store)[9]), (33, 9));
     }
     config.memory_may_move(false);
     for ty in [MemoryType::new(1, None), MemoryType::new64(1, None)] {
-        let mut store = Store::new(&Engine::new(&config)?, ())?;
+        let mut store = Store::new(&Engine::new(&config)?, ());
         let memory = Memory::new(&mut store, ty.clone())?;
         memory.grow(&mut store, 15)?;
         assert_eq!(message(memory.grow(&mut store, 1)), "a memory of 16 pages cannot grow by 1");
@@ -130,7 +130,7 @@ fn memories_grow_in_their_reservation() -> Result<()> {
         let larger = MemoryTypeBuilder::new().memory64(ty.is_64()).min(20).build()?;
         let memory = Memory::new(&mut store, larger)?;
         assert!(memory.grow(&mut store, 1).is_err());
-        assert_eq!(memory.size(&store)?, 20);
+        assert_eq!(memory.size(&store), 20);
     }
     Ok(())
 }
@@ -141,7 +141,7 @@ fn more_than_4_gib() -> Result<()> {
     let mut config = Config::new();
     config.memory_maximum(1 << 36);
     let engine = Engine::new(&config)?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     let module = r#"(module
         (memory (export "memory") i64 1)
         (func (export "grow") (param i64) (result i64) (memory.grow (local.get 0)))
@@ -169,14 +169,14 @@ fn more_than_4_gib() -> Result<()> {
     out_of_bounds(load.call(&mut store, end - 7));
     out_of_bounds(far.call(&mut store, end - 7 - high));
     assert_eq!(far.call(&mut store, end - 8 - high)?, 0);
-    assert_eq!(instance.get_memory(&mut store, "memory").unwrap().size(&store)?, 100_001);
+    assert_eq!(instance.get_memory(&mut store, "memory").unwrap().size(&store), 100_001);
     Ok(())
 }
 
 #[test]
 fn limits_are_errors() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     for (module, expected) in [
         ("(module (memory i64 65537))", "a memory of 65537 pages exceeds the limit of 65536 pages"),
         (
@@ -219,14 +219,14 @@ fn limits_are_errors() -> Result<()> {
     }
     // The maximum holds for each memory.
     let engine = Engine::new(Config::new().memory_maximum(2 << 16))?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     for ty in [MemoryType::new(1, None), MemoryType::new64(1, Some(5)), MemoryType::new(2, None)] {
         let memory = Memory::new(&mut store, ty)?;
         assert!(memory.grow(&mut store, 2).is_err());
     }
     // More addresses than there are.
     let engine = Engine::new(Config::new().memory_maximum(u64::MAX))?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     let error = message(Memory::new(&mut store, MemoryType::new64(1 << 47, None)));
     assert!(error.contains("there are not so many addresses"), "{error}");
     let memory = Memory::new(&mut store, MemoryType::new64(1, None))?;
@@ -235,7 +235,7 @@ fn limits_are_errors() -> Result<()> {
     for config in
         [Config::new().memory_reservation(u64::MAX), Config::new().memory_guard_size(u64::MAX)]
     {
-        let mut store = Store::new(&Engine::new(config)?, ())?;
+        let mut store = Store::new(&Engine::new(config)?, ());
         let error = message(Memory::new(&mut store, MemoryType::new(1, None)));
         assert!(error.contains("there are not so many addresses"), "{error}");
     }
@@ -278,12 +278,12 @@ fn types_say_what_they_are() -> Result<()> {
 #[test]
 fn the_host_uses_64_bit_tables() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     let ty = TableType::new64(RefType::new(true, HeapType::Func), 2, Some(1 << 40));
     let table = Table::new(&mut store, ty, Val::FuncRef(None))?;
-    assert!(table.ty(&store)?.is_64());
+    assert!(table.ty(&store).is_64());
     assert_eq!(table.grow(&mut store, 3, Val::FuncRef(None))?, 2);
-    assert_eq!(table.size(&store)?, 5);
+    assert_eq!(table.size(&store), 5);
     assert!(table.get(&mut store, 4)?.is_some());
     assert!(table.get(&mut store, 5)?.is_none());
     assert!(table.get(&mut store, 1 << 32)?.is_none());

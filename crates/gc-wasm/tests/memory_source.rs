@@ -121,7 +121,7 @@ fn everything_comes_from_the_source_and_goes_back() -> Result<()> {
         let engine = Engine::new(setting.config().memory_source(source.clone()))?;
         let module = Module::new(&engine, EVERYTHING)?;
         let idle = source.taken.lock().unwrap().clone();
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         assert_eq!(*source.taken.lock().unwrap(), idle, "a store takes nothing");
         let instance = Instance::new(&mut store, &module, &[])?;
         use MemoryPurpose::{GcHeap, LinearMemory, Table};
@@ -146,7 +146,7 @@ fn what_is_refused_is_named_and_the_store_stays_usable() -> Result<()> {
         let engine = Engine::new(setting.config().memory_source(source.clone()))?;
         let module = Module::new(&engine, EVERYTHING)?;
         let plain = Module::new(&engine, SMALL)?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         for (purpose, name) in [
             (MemoryPurpose::GcHeap, "a GC heap"),
             (MemoryPurpose::LinearMemory, "a linear memory"),
@@ -187,7 +187,7 @@ fn a_store_sees_nothing_of_an_earlier_one() -> Result<()> {
         let engine = setting.engine()?;
         let module = Module::new(&engine, EVERYTHING)?;
         for round in 0..3 {
-            let mut store = Store::new(&engine, ())?;
+            let mut store = Store::new(&engine, ());
             let instance = Instance::new(&mut store, &module, &[])?;
             assert_eq!(call(&mut store, instance, "used")?, 0, "round {round}");
             let fill = instance.get_typed_func::<i32, ()>(&mut store, "fill")?;
@@ -229,7 +229,7 @@ fn a_source_can_limit_memories() -> Result<()> {
     let source = Limited { usual: OnDemand::default(), left: AtomicUsize::new(2) };
     let engine = Engine::new(Config::new().memory_source(Arc::new(source)))?;
     for _ in 0..3 {
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         Memory::new(&mut store, MemoryType::new(1, None))?;
         Memory::new(&mut store, MemoryType::new(1, None))?;
         let error = Memory::new(&mut store, MemoryType::new(1, None)).unwrap_err().to_string();
@@ -279,7 +279,7 @@ fn a_source_that_refuses_late_gives_no_access() -> Result<()> {
                     (i32.store (i32.const 70000) (i32.const 7)) (i32.const 0))
                 (func (export "load") (result i32) (i32.load (i32.const 70000))))"#,
         )?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let instance = Instance::new(&mut store, &module, &[])?;
         assert_eq!(call(&mut store, instance, "grow")?, -1);
         let error = call(&mut store, instance, "store").unwrap_err().to_string();
@@ -301,7 +301,7 @@ fn engines_share_a_source() -> Result<()> {
                 let engine = Engine::new(&config).unwrap();
                 let module = Module::new(&engine, EVERYTHING).unwrap();
                 for _ in 0..20 {
-                    let mut store = Store::new(&engine, ()).unwrap();
+                    let mut store = Store::new(&engine, ());
                     let instance = Instance::new(&mut store, &module, &[]).unwrap();
                     assert_eq!(call(&mut store, instance, "used").unwrap(), 0);
                     let fill = instance.get_typed_func::<i32, ()>(&mut store, "fill").unwrap();

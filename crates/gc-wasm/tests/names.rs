@@ -38,7 +38,7 @@ fn items_are_named() -> Result<()> {
         ),
     ] {
         for module in also_saved(&engine, wat)? {
-            let error = message(Instance::new(&mut Store::new(&engine, ())?, &module, &[]));
+            let error = message(Instance::new(&mut Store::new(&engine, ()), &module, &[]));
             assert!(error.contains(expected), "{error}");
         }
     }
@@ -63,7 +63,7 @@ fn saved_modules_keep_names_and_sections() -> Result<()> {
         assert_eq!(sections("name").len(), 1);
         assert!(sections("other").is_empty());
         assert_eq!(module.name(), Some("app"));
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let instance = Instance::new(&mut store, &module, &[])?;
         let run = instance.get_typed_func::<(), ()>(&mut store, "run")?;
         let error = run.call(&mut store, ()).unwrap_err().downcast::<TrapError>()?;
@@ -124,7 +124,7 @@ fn malformed_sections_are_ignored() -> Result<()> {
     ] {
         for at in [8, module.len()] {
             let bytes = [&module[..at], &section, &module[at..]].concat();
-            let mut store = Store::new(&engine, ())?;
+            let mut store = Store::new(&engine, ());
             let module = Module::new(&engine, &bytes)?;
             let instance = Instance::new(&mut store, &module, &[])?;
             let f = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
@@ -160,7 +160,7 @@ fn hints_make_blocks_cold() -> Result<()> {
             assert_eq!(listing.text.contains(" cold:"), cold, "{hint}\n{}", listing.text);
         }
         for module in also_saved(&engine, &wat)? {
-            let mut store = Store::new(&engine, ())?;
+            let mut store = Store::new(&engine, ());
             let instance = Instance::new(&mut store, &module, &[])?;
             for (name, yes, no) in [("if", 10, 20), ("br_if", 30, 40)] {
                 let f = instance.get_typed_func::<i32, i32>(&mut store, name)?;

@@ -46,7 +46,7 @@ fn struct_fields_of_every_type() -> Result<()> {
                 &mut store, "new",
             )?;
         let object = new.call(&mut store, (Some(value), Some(func)))?;
-        store.gc()?;
+        store.gc(None)?;
         let ty = object.ty(&store)?;
         assert_eq!(
             ty.to_string(),
@@ -64,12 +64,12 @@ fn struct_fields_of_every_type() -> Result<()> {
         assert_eq!(fields[4].f32(), Some(-5.5));
         assert_eq!(fields[5].f64(), Some(-6.5));
         let i31 = |store: &Store<()>, value: &Val| -> Result<Option<I31>> {
-            value.any_ref().flatten().context("a reference")?.as_i31(store)
+            value.anyref().flatten().context("a reference")?.as_i31(store)
         };
         assert_eq!(i31(&store, &fields[6])?, Some(I31::wrapping_i32(-7)));
-        let held = fields[7].extern_ref().flatten().context("a reference")?;
+        let held = fields[7].externref().flatten().context("a reference")?;
         assert!(Rooted::ref_eq(&store, &held, &value)?);
-        assert_eq!(fields[8].func_ref(), Some(Some(func)));
+        assert_eq!(fields[8].funcref(), Some(Some(func)));
         assert_eq!(fields[9].i32(), Some(0xff));
         assert_eq!(i31(&store, &fields[10])?, Some(I31::wrapping_i32(0x3fff_ffff)));
 
@@ -92,7 +92,7 @@ fn struct_fields_of_every_type() -> Result<()> {
         {
             object.set_field(&mut store, i, value)?;
         }
-        store.gc()?;
+        store.gc(None)?;
         type Two = (i32, i32);
         let call = |store: &mut Store<()>, name: &str| -> Result<Two> {
             instance
@@ -109,11 +109,11 @@ fn struct_fields_of_every_type() -> Result<()> {
         // The payload of a NaN is kept, signalling or not.
         assert!(matches!(results[2], Val::F32(0x7fa0_0001)), "{:?}", results[2]);
         assert!(matches!(results[3], Val::F64(0x7ff4_0000_0000_0001)), "{:?}", results[3]);
-        let got = results[4].any_ref().flatten().context("a reference")?;
+        let got = results[4].anyref().flatten().context("a reference")?;
         assert!(Rooted::ref_eq(&store, &got, &inner.to_anyref())?);
-        let got = results[5].extern_ref().flatten().context("a reference")?;
+        let got = results[5].externref().flatten().context("a reference")?;
         assert!(Rooted::ref_eq(&store, &got, &other)?);
-        assert_eq!(results[6].func_ref(), Some(None));
+        assert_eq!(results[6].funcref(), Some(None));
 
         // Refused: an immutable field, a missing field, a value of another type.
         assert_eq!(message(object.set_field(&mut store, 9, Val::I32(1))), "field 9 is not mutable");
@@ -150,7 +150,7 @@ fn struct_fields_of_every_type() -> Result<()> {
 fn array_elements_of_every_type() -> Result<()> {
     everywhere(|setting| {
         let engine = setting.engine()?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let cases: [(StorageType, Val, i64); 4] = [
             (StorageType::I8, Val::I32(-1), 0xff),
             (StorageType::I16, Val::I32(-1), 0xffff),
@@ -158,28 +158,28 @@ fn array_elements_of_every_type() -> Result<()> {
             (ValType::I64.into(), Val::I64(-1), -1),
         ];
         for (ty, value, expected) in cases {
-            let ty = ArrayType::new(&engine, var(ty))?;
+            let ty = ArrayType::new(&engine, var(ty));
             let array = ArrayRef::new(&mut store, &ty, &value, 5)?;
             let number = |value: Val| value.i32().map(i64::from).or(value.i64());
             for element in array.elements(&mut store)? {
                 assert_eq!(number(element), Some(expected));
             }
             let zero = Val::default_for_ty(&ty.field_type().element_type().unpack()).unwrap();
-            array.set_element(&mut store, 2, zero)?;
+            array.set(&mut store, 2, zero)?;
             let elements: Vec<_> = array.elements(&mut store)?.into_iter().map(number).collect();
             let e = Some(expected);
             assert_eq!(elements, [e, e, Some(0), e, e]);
             assert_eq!(
-                message(array.get_element(&mut store, 5)),
+                message(array.get(&mut store, 5)),
                 "out of bounds array access: 1 elements from 5 of an array of 5"
             );
             assert_eq!(
-                message(array.set_element(&mut store, u32::MAX, zero)),
+                message(array.set(&mut store, u32::MAX, zero)),
                 "out of bounds array access: 1 elements from 4294967295 of an array of 5"
             );
             assert_eq!(array.len(&store)?, 5);
         }
-        let ty = ArrayType::new(&engine, fixed(ValType::ANYREF))?;
+        let ty = ArrayType::new(&engine, fixed(ValType::ANYREF));
         let int = AnyRef::from_i31(&mut store, I31::wrapping_i32(5));
         let inner = ArrayRef::new(&mut store, &ty, &int.into(), 2)?;
         let array = ArrayRef::new_fixed(
@@ -187,15 +187,15 @@ fn array_elements_of_every_type() -> Result<()> {
             &ty,
             &[Val::AnyRef(None), inner.to_anyref().into(), int.into()],
         )?;
-        store.gc()?;
+        store.gc(None)?;
         let elements = array.elements(&mut store)?;
-        assert!(elements[0].any_ref().unwrap().is_none());
-        let again = elements[1].any_ref().flatten().context("an array")?;
+        assert!(elements[0].anyref().unwrap().is_none());
+        let again = elements[1].anyref().flatten().context("an array")?;
         let again = again.as_array(&store)?.context("an array")?;
         assert!(Rooted::ref_eq(&store, &again, &inner)?);
         assert_eq!(again.len(&store)?, 2);
         assert_eq!(
-            message(array.set_element(&mut store, 0, int.into())),
+            message(array.set(&mut store, 0, int.into())),
             "the elements of (array anyref) are not mutable"
         );
         assert_eq!(
@@ -234,7 +234,7 @@ fn references_are_what_they_are() -> Result<()> {
         };
         let (base, derived) = (get(&mut store, "base")?, get(&mut store, "derived")?);
         let (array, i31) = (get(&mut store, "array")?, get(&mut store, "i31")?);
-        store.gc()?;
+        store.gc(None)?;
 
         let base_ty = base.as_struct(&store)?.context("a struct")?.ty(&store)?;
         let derived_ty = derived.as_struct(&store)?.context("a struct")?.ty(&store)?;

@@ -20,7 +20,7 @@ fn small(setting: &Setting) -> Result<(Engine, Store<()>)> {
     // Collecting a full heap at each allocation would take long.
     config.gc_zeal(if setting.zeal { 999 } else { 0 });
     let engine = Engine::new(&config)?;
-    let store = Store::new(&engine, ())?;
+    let store = Store::new(&engine, ());
     Ok((engine, store))
 }
 
@@ -91,7 +91,7 @@ fn a_program_survives_it() -> Result<()> {
             if cfg!(feature = "backtrace") {
                 assert_eq!(error.backtrace.frames()[0].name, "grow");
             }
-            lengths.push(length.get(&mut store)?.i32().context("an i32")?);
+            lengths.push(length.get(&mut store).i32().context("an i32")?);
             // Everything that was built still exists.
             assert_eq!(check.call(&mut store, ())?, 0);
             // Every operation that allocates fails in the same way; no other does.
@@ -126,7 +126,7 @@ fn the_host_survives_it() -> Result<()> {
     everywhere(|setting| {
         let (engine, mut store) = small(setting)?;
         let drops = Drops::default();
-        let bytes = ArrayType::new(&engine, FieldType::new(Mutability::Var, StorageType::I8))?;
+        let bytes = ArrayType::new(&engine, FieldType::new(Mutability::Var, StorageType::I8));
         let field = FieldType::new(Mutability::Var, ValType::ANYREF.into());
         let pair = StructType::new(&engine, [field.clone(), field])?;
         let none = [Val::AnyRef(None), Val::AnyRef(None)];
@@ -171,7 +171,7 @@ fn the_host_survives_it() -> Result<()> {
 fn a_host_function_handles_it() -> Result<()> {
     everywhere(|setting| {
         let (engine, mut store) = small(setting)?;
-        let bytes = ArrayType::new(&engine, FieldType::new(Mutability::Var, StorageType::I8))?;
+        let bytes = ArrayType::new(&engine, FieldType::new(Mutability::Var, StorageType::I8));
         let ty = bytes.clone();
         let fill = Func::wrap(&mut store, move |mut caller: Caller<'_, ()>| -> Result<i32> {
             let mut made = 0;
@@ -182,11 +182,11 @@ fn a_host_function_handles_it() -> Result<()> {
                     Err(error) => return Err(error),
                 }
             }
-        })?;
+        });
         let fail = Func::wrap(&mut store, move |mut caller: Caller<'_, ()>| -> Result<()> {
             ArrayRef::new(&mut caller, &bytes, &Val::I32(1), 1 << 21)?;
             Ok(())
-        })?;
+        });
         let module = Module::new(
             &engine,
             r#"(module
@@ -281,7 +281,7 @@ fn arrays_too_long_for_any_heap() -> Result<()> {
             assert_eq!(trap(new(&mut store, "elem", length)), Trap::TableOutOfBounds);
         }
         // The same from the host.
-        let i64s = ArrayType::new(&engine, FieldType::new(Mutability::Var, ValType::I64.into()))?;
+        let i64s = ArrayType::new(&engine, FieldType::new(Mutability::Var, ValType::I64.into()));
         let error = ArrayRef::new(&mut store, &i64s, &Val::I64(1), u32::MAX).unwrap_err();
         assert_eq!(error.downcast_ref(), Some(&HeapError::TooLarge { length: u32::MAX.into() }));
         assert_eq!(ArrayRef::new(&mut store, &i64s, &Val::I64(1), 0)?.len(&store)?, 0);
@@ -361,7 +361,7 @@ fn out_of_memory_in_nested_activations() -> Result<()> {
                 return Ok(0);
             }
             result
-        })?;
+        });
         let instance = Instance::new(&mut store, &module, &[host.into()])?;
         let go = instance.get_typed_func::<i32, i32>(&mut store, "go")?;
         assert_eq!(go.call(&mut store, 3)?, 1);
@@ -381,7 +381,7 @@ fn heaps_are_separate() -> Result<()> {
         let instance = Instance::new(&mut full, &module, &[])?;
         let hoard = instance.get_typed_func::<(), ()>(&mut full, "hoard")?;
         assert_eq!(trap(hoard.call(&mut full, ())), Trap::OutOfMemory);
-        let mut other = Store::new(&engine, ())?;
+        let mut other = Store::new(&engine, ());
         let instance = Instance::new(&mut other, &module, &[])?;
         instance.get_typed_func::<(), ()>(&mut other, "array.new")?.call(&mut other, ())?;
         let value: Rooted<ExternRef> = ExternRef::new(&mut other, 1)?;

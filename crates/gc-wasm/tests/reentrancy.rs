@@ -35,7 +35,7 @@ fn change(mut store: impl AsContextMut<Data = ()>, rounds: i32) -> Result<()> {
         anyhow::ensure!(f.call(&mut store, 1)? == round + 1);
         let g = instance.get_typed_func::<(), Option<Func>>(&mut store, "g")?;
         anyhow::ensure!(g.call(&mut store, ())? == Some(f.func()));
-        Func::wrap(&mut store, move |x: i32| x + round)?;
+        Func::wrap(&mut store, move |x: i32| x + round);
         let value = ExternRef::new(&mut store, round)?;
         let ty = GlobalType::new(ValType::EXTERNREF, Mutability::Var);
         Global::new(&mut store, ty, value.into())?;
@@ -43,7 +43,7 @@ fn change(mut store: impl AsContextMut<Data = ()>, rounds: i32) -> Result<()> {
         Table::new(&mut store, ty, value.into())?;
         Memory::new(&mut store, MemoryType::new(1, None))?;
     }
-    store.as_context_mut().gc()
+    store.as_context_mut().gc(None)
 }
 
 const WAT: &str = r#"(module
@@ -93,18 +93,18 @@ fn a_host_function_changes_what_its_caller_uses() -> Result<()> {
             let memory = caller.get_export("memory").and_then(Extern::into_memory);
             let memory = memory.context("memory")?;
             memory.grow(&mut caller, 3)?;
-            memory.data_mut(&mut caller)?[200_000..200_004].fill(1);
+            memory.data_mut(&mut caller)[200_000..200_004].fill(1);
             let refs = caller.get_export("refs").and_then(Extern::into_table).context("refs")?;
             let first = refs.get(&mut caller, 0)?.context("an element")?;
             refs.grow(&mut caller, 1000, first)?;
             let funcs = caller.get_export("funcs").and_then(Extern::into_table).context("funcs")?;
-            let host = Func::wrap(&mut caller, |x: i32| x * 10)?;
+            let host = Func::wrap(&mut caller, |x: i32| x * 10);
             funcs.grow(&mut caller, 2, host.into())?;
             let n = caller.get_export("n").and_then(Extern::into_global).context("n")?;
             n.set(&mut caller, Val::I32(99))?;
-            caller.gc()
+            caller.gc(None)
         })?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let instance = linker.instantiate(&mut store, &Module::new(&engine, WAT)?)?;
         let run = instance.get_typed_func::<(), i32>(&mut store, "run")?;
         assert_eq!(run.call(&mut store, ())?, 3 + 10 + 1000);
@@ -161,9 +161,9 @@ fn instances_made_by_what_an_instance_calls() -> Result<()> {
                 )?;
                 let instance = own.instantiate(&mut caller, module)?;
                 let global = instance.get_global(&mut caller, "made").context("made")?;
-                made = global.get(&mut caller)?.i32().context("an i32")?;
+                made = global.get(&mut caller).i32().context("an i32")?;
             }
-            caller.gc()?;
+            caller.gc(None)?;
             let value = value.context("not null")?;
             anyhow::ensure!(value.data(&caller)?.context("data")?.downcast_ref() == Some(&level));
             Ok(made)
@@ -175,10 +175,10 @@ fn instances_made_by_what_an_instance_calls() -> Result<()> {
                 more(caller, value, &again, &inner)
             },
         )?;
-        let mut store = Store::new(&engine, 0)?;
+        let mut store = Store::new(&engine, 0);
         let instance = linker.instantiate(&mut store, &module)?;
         let made = instance.get_global(&mut store, "made").context("made")?;
-        assert_eq!(made.get(&mut store)?.i32(), Some(6));
+        assert_eq!(made.get(&mut store).i32(), Some(6));
         Ok(())
     })
 }
@@ -198,14 +198,14 @@ fn a_thousand_parameters_and_results() -> Result<()> {
     );
     everywhere(|setting| {
         let engine = setting.engine()?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let types = || [ValType::I64, ValType::EXTERNREF].into_iter().cycle().take(N);
-        let ty = FuncType::new(&engine, types(), types())?;
+        let ty = FuncType::new(&engine, types(), types());
         let host = Func::new(&mut store, ty, |mut caller, params, results| {
-            caller.gc()?;
+            caller.gc(None)?;
             results.copy_from_slice(params);
             Ok(())
-        })?;
+        });
         let instance = Instance::new(&mut store, &Module::new(&engine, &wat)?, &[host.into()])?;
         let f = instance.get_func(&mut store, "f").context("an export")?;
         let mut values = Vec::new();
@@ -216,10 +216,10 @@ fn a_thousand_parameters_and_results() -> Result<()> {
         let mut results = vec![Val::I32(0); N];
         for _ in 0..3 {
             f.call(&mut store, &values, &mut results)?;
-            store.gc()?;
+            store.gc(None)?;
             for (i, pair) in results.chunks(2).enumerate() {
                 assert_eq!(pair[0].i64(), Some(i as i64));
-                let value = pair[1].extern_ref().flatten().context("not null")?;
+                let value = pair[1].externref().flatten().context("not null")?;
                 assert_eq!(value.data(&store)?.context("data")?.downcast_ref(), Some(&(i as i64)));
             }
         }
@@ -236,7 +236,7 @@ fn traps_caught_by_the_host_in_between() -> Result<()> {
         linker.func_wrap("", "try", |mut caller: Caller<'_, ()>, n: i32| -> Result<i32> {
             let go = caller.get_export("go").and_then(Extern::into_func).context("go")?;
             let result = go.typed::<i32, i32>(&caller)?.call(&mut caller, n - 1);
-            caller.gc()?;
+            caller.gc(None)?;
             match result {
                 Ok(n) => Ok(n),
                 Err(error) if n == 1 => {
@@ -260,14 +260,14 @@ fn traps_caught_by_the_host_in_between() -> Result<()> {
                     (i32.add (call $try (local.get $n))
                         (array.get $a (local.get $a) (i32.const 2)))))"#,
         )?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let instance = linker.instantiate(&mut store, &module)?;
         let go = instance.get_typed_func::<i32, i32>(&mut store, "go")?;
         for _ in 0..5 {
             assert_eq!(go.call(&mut store, 4)?, 1000 + 1 + 2 + 3 + 4);
             assert_eq!(trap(go.call(&mut store, 0)), Trap::ArrayOutOfBounds);
         }
-        store.gc()?;
+        store.gc(None)?;
         if setting.reclaims() {
             assert_eq!(store.gc_stats().live_objects, 0);
         }
@@ -303,7 +303,7 @@ fn an_error_is_traced_to_its_beginning() -> Result<()> {
                 (func (export "outer") (call $call (ref.func $inner)))
                 (func (export "caught") (call $try (ref.func $inner)) (call $fail)))"#,
         )?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let instance = linker.instantiate(&mut store, &module)?;
         for (name, expected) in
             [("inner", &["inner"][..]), ("outer", &["inner", "outer"]), ("caught", &["caught"])]

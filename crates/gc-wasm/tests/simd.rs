@@ -22,7 +22,7 @@ const B: u128 = 0xfedcba98_76543210_01234567_89abcdef;
 #[test]
 fn values_of_the_host() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     let value = Val::from(V128::from(A));
     assert_eq!((value.v128(), value.unwrap_v128().as_u128()), (Some(V128::from(A)), A));
     assert_eq!(u128::from(V128::from(B)), B);
@@ -32,8 +32,8 @@ fn values_of_the_host() -> Result<()> {
     assert_eq!(value.ty(&store)?, ValType::V128);
     assert_eq!(Val::default_for_ty(&ValType::V128).and_then(|v| v.v128()), Some(V128::from(0)));
 
-    let ty = FuncType::new(&engine, [ValType::V128], [])?;
-    let func = Func::new(&mut store, ty, |_, _, _| Ok(()))?;
+    let ty = FuncType::new(&engine, [ValType::V128], []);
+    let func = Func::new(&mut store, ty, |_, _, _| Ok(()));
     let error = message(func.call(&mut store, &[Val::I64(1)], &mut []));
     assert!(error.contains("expected v128, found an i64"), "{error}");
     let global = GlobalType::new(ValType::I32, Mutability::Var);
@@ -48,10 +48,10 @@ fn values_of_the_host() -> Result<()> {
 fn calls() -> Result<()> {
     each_collector(|setting| {
         let engine = setting.engine()?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let mut linker = Linker::new(&engine);
         linker.func_wrap("host", "swap", |a: V128, n: i32, b: V128| (b, n + 1, a))?;
-        let ty = FuncType::new(&engine, [ValType::V128], [ValType::V128])?;
+        let ty = FuncType::new(&engine, [ValType::V128], [ValType::V128]);
         linker.func_new("host", "not", ty, |_, params, results| {
             results[0] = Val::from(!params[0].unwrap_v128().as_u128());
             Ok(())
@@ -99,7 +99,7 @@ fn calls() -> Result<()> {
 fn globals() -> Result<()> {
     each_collector(|setting| {
         let engine = setting.engine()?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let ty = GlobalType::new(ValType::V128, Mutability::Var);
         let shared = Global::new(&mut store, ty, V128::from(A).into())?;
         let module = Module::new(
@@ -197,16 +197,16 @@ fn objects() -> Result<()> {
         let zero = instance.get_typed_func::<(), V128>(&mut store, "default")?;
         assert_eq!(zero.call(&mut store, ())?.as_u128(), 0);
 
-        let global = instance.get_global(&mut store, "struct").unwrap().get(&mut store)?;
-        let object = global.any_ref().flatten().unwrap().as_struct(&store)?.unwrap();
+        let global = instance.get_global(&mut store, "struct").unwrap().get(&mut store);
+        let object = global.anyref().flatten().unwrap().as_struct(&store)?.unwrap();
         assert_eq!(object.field(&mut store, 1)?.v128(), Some(lanes([1, 0, 2, 0])));
         object.set_field(&mut store, 1, V128::from(B).into())?;
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(object.field(&mut store, 0)?.i64(), Some(7));
         assert_eq!(object.field(&mut store, 1)?.v128(), Some(V128::from(B)));
-        let global = instance.get_global(&mut store, "array").unwrap().get(&mut store)?;
-        let array = global.any_ref().flatten().unwrap().as_array(&store)?.unwrap();
-        assert_eq!(array.get_element(&mut store, 1)?.v128(), Some(lanes([3, 0, 4, 0])));
+        let global = instance.get_global(&mut store, "array").unwrap().get(&mut store);
+        let array = global.anyref().flatten().unwrap().as_array(&store)?.unwrap();
+        assert_eq!(array.get(&mut store, 1)?.v128(), Some(lanes([3, 0, 4, 0])));
         Ok(())
     })
 }
@@ -215,9 +215,9 @@ fn objects() -> Result<()> {
 fn objects_of_the_host() -> Result<()> {
     everywhere(|setting| {
         let engine = setting.engine()?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let field = FieldType::new(Mutability::Var, StorageType::ValType(ValType::V128));
-        let array = ArrayType::new(&engine, field.clone())?;
+        let array = ArrayType::new(&engine, field.clone());
         let byte = FieldType::new(Mutability::Var, StorageType::I8);
         let ty = StructType::new(&engine, [byte, field])?;
         let values = [Val::I32(3), V128::from(A).into()];
@@ -225,15 +225,15 @@ fn objects_of_the_host() -> Result<()> {
         let filled = ArrayRef::new(&mut store, &array, &V128::from(A).into(), 3)?;
         let fixed = ArrayRef::new_fixed(&mut store, &array, &[V128::from(B).into()])?;
         let raw = ArrayRef::from_bytes(&mut store, &array, &B.to_le_bytes())?;
-        filled.set_element(&mut store, 2, V128::from(B).into())?;
-        store.gc()?;
+        filled.set(&mut store, 2, V128::from(B).into())?;
+        store.gc(None)?;
         assert_eq!(object.field(&mut store, 1)?.v128(), Some(V128::from(A)));
         let elements = filled.elements(&mut store)?;
         let elements: Vec<_> = elements.iter().map(|v| v.unwrap_v128().as_u128()).collect();
         assert_eq!(elements, [A, A, B]);
-        assert_eq!(fixed.get_element(&mut store, 0)?.v128(), Some(V128::from(B)));
-        assert_eq!(raw.get_element(&mut store, 0)?.v128(), Some(V128::from(B)));
-        assert!(filled.set_element(&mut store, 0, Val::I64(0)).is_err());
+        assert_eq!(fixed.get(&mut store, 0)?.v128(), Some(V128::from(B)));
+        assert_eq!(raw.get(&mut store, 0)?.v128(), Some(V128::from(B)));
+        assert!(filled.set(&mut store, 0, Val::I64(0)).is_err());
         Ok(())
     })
 }
@@ -242,8 +242,8 @@ fn objects_of_the_host() -> Result<()> {
 fn payloads_of_exceptions() -> Result<()> {
     everywhere(|setting| {
         let engine = setting.engine()?;
-        let mut store = Store::new(&engine, ())?;
-        let func = FuncType::new(&engine, [ValType::I32, ValType::V128], [])?;
+        let mut store = Store::new(&engine, ());
+        let func = FuncType::new(&engine, [ValType::I32, ValType::V128], []);
         let ty = TagType::new(func);
         let tag = Tag::new(&mut store, &ty)?;
         let mut linker = Linker::new(&engine);
@@ -274,7 +274,7 @@ fn payloads_of_exceptions() -> Result<()> {
         let pre = ExnRefPre::new(&mut store, ExnType::from_tag_type(&ty)?);
         let values = [Val::I32(1), V128::from(B).into()];
         let made = ExnRef::new(&mut store, &pre, &tag, &values)?;
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(made.field(&mut store, 1)?.v128(), Some(V128::from(B)));
         Ok(())
     })
@@ -332,7 +332,7 @@ fn accesses_at_the_end_of_a_memory() -> Result<()> {
         );
     }
     let module = Module::new(&engine, format!("(module (memory (export \"m\") 1) {text})"))?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &module, &[])?;
     let memory = instance.get_memory(&mut store, "m").unwrap();
     for (name, index, size, traps) in [
@@ -352,16 +352,16 @@ fn accesses_at_the_end_of_a_memory() -> Result<()> {
         let (load, save) = if size == 16 { ("load", "store") } else { ("wide", "lane") };
         let load = instance.get_typed_func::<i32, V128>(&mut store, &format!("{load}{name}"))?;
         let save = instance.get_typed_func::<i32, ()>(&mut store, &format!("{save}{name}"))?;
-        memory.data_mut(&mut store)?[65536 - 32..].fill(7);
+        memory.data_mut(&mut store)[65536 - 32..].fill(7);
         let what = format!("{size} bytes at {index}{name}");
         if traps {
             assert_eq!(trap(load.call(&mut store, index)), Trap::MemoryOutOfBounds, "{what}");
             assert_eq!(trap(save.call(&mut store, index)), Trap::MemoryOutOfBounds, "{what}");
-            assert!(memory.data(&store)?[65536 - 32..].iter().all(|byte| *byte == 7), "{what}");
+            assert!(memory.data(&store)[65536 - 32..].iter().all(|byte| *byte == 7), "{what}");
         } else {
             load.call(&mut store, index)?;
             save.call(&mut store, index)?;
-            let written = memory.data(&store)?.iter().filter(|byte| **byte == 0xff).count();
+            let written = memory.data(&store).iter().filter(|byte| **byte == 0xff).count();
             assert_eq!(written, size, "{what}");
         }
     }
@@ -372,7 +372,7 @@ fn accesses_at_the_end_of_a_memory() -> Result<()> {
 #[test]
 fn relaxed_instructions_are_deterministic() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     for (body, expected) in [
         // Fused: 16777217 * 16777217 - 2^48 is not rounded in between.
         (

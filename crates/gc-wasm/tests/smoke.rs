@@ -6,7 +6,7 @@ use gc_wasm::{Collector, Config, Engine, Instance, Module, Store};
 fn run(collector: Collector, wat: &str, name: &str, arg: i32) -> Result<i32> {
     let engine = Engine::new(Config::new().collector(collector))?;
     let module = Module::new(&engine, wat)?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &module, &[])?;
     instance.get_typed_func::<i32, i32>(&mut store, name)?.call(&mut store, arg)
 }

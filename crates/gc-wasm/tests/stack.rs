@@ -48,7 +48,7 @@ fn recursion_without_end_is_a_trap() -> Result<()> {
         // A stack of 64 KiB of frames is deep enough to be walked at each allocation.
         config.max_wasm_stack(if setting.zeal { 64 << 10 } else { 1 << 20 });
         let engine = Engine::new(&config)?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let instance = Instance::new(&mut store, &Module::new(&engine, RECURSION)?, &[])?;
         let sum = instance.get_typed_func::<i32, i32>(&mut store, "sum")?;
         for round in 0..3 {
@@ -62,7 +62,7 @@ fn recursion_without_end_is_a_trap() -> Result<()> {
                 let some = frames.len() > 10 && error.backtrace.omitted() > 100;
                 assert_eq!(some, cfg!(feature = "backtrace"), "{name}: {error}");
                 // The store is consistent and can be used.
-                store.gc()?;
+                store.gc(None)?;
                 assert_eq!(sum.call(&mut store, 100)?, 5050, "{name}, round {round}");
             }
         }
@@ -79,12 +79,12 @@ fn the_configured_stack_is_the_one_that_is_used() -> Result<()> {
         let depth = |bytes: usize| -> Result<i32> {
             let mut config = setting.config();
             let engine = Engine::new(config.max_wasm_stack(bytes))?;
-            let mut store = Store::new(&engine, ())?;
+            let mut store = Store::new(&engine, ());
             let instance = Instance::new(&mut store, &Module::new(&engine, RECURSION)?, &[])?;
             let f = instance.get_typed_func::<i32, i32>(&mut store, "itself")?;
             assert_eq!(trap(f.call(&mut store, 0)), Trap::StackOverflow);
             let depth = instance.get_global(&mut store, "depth").context("a global")?;
-            depth.get(&mut store)?.i32().context("an i32")
+            depth.get(&mut store).i32().context("an i32")
         };
         let (small, large) = (depth(64 << 10)?, depth(1 << 20)?);
         assert!(small > 100, "{small}");
@@ -144,7 +144,7 @@ fn in_turns(setting: &Setting) -> Result<(Store<u32>, Instance)> {
             (func (export "start")
                 (call $host (struct.new $node (ref.null $node)))))"#,
     )?;
-    let mut store = Store::new(&engine, 0)?;
+    let mut store = Store::new(&engine, 0);
     let instance = linker.instantiate(&mut store, &module)?;
     Ok((store, instance))
 }
@@ -161,7 +161,7 @@ fn recursion_through_the_host_is_a_trap() -> Result<()> {
             *store.data_mut() = 0;
             assert_eq!(trap(start.call(&mut store, ())), Trap::StackOverflow);
             assert!(*store.data() > 100, "{}", store.data());
-            store.gc()?;
+            store.gc(None)?;
             if setting.reclaims() {
                 assert_eq!(store.gc_stats().live_objects, 0);
             }
@@ -174,11 +174,11 @@ fn recursion_through_the_host_is_a_trap() -> Result<()> {
 fn recursion_of_the_host_alone_is_a_trap() -> Result<()> {
     each_collector(|setting| {
         let engine = setting.engine()?;
-        let mut store = Store::new(&engine, None::<Func>)?;
+        let mut store = Store::new(&engine, None::<Func>);
         let f = Func::wrap(&mut store, |mut caller: Caller<'_, Option<Func>>| -> Result<()> {
             let itself = caller.data().context("itself")?;
             itself.call(&mut caller, &[], &mut [])
-        })?;
+        });
         *store.data_mut() = Some(f);
         for _ in 0..3 {
             assert_eq!(trap(f.call(&mut store, &[], &mut [])), Trap::StackOverflow);
@@ -196,7 +196,7 @@ fn threads_with_little_stack() -> Result<()> {
         let joined = thread.spawn(move || -> Result<()> {
             let mut config = setting.config();
             let engine = Engine::new(config.max_wasm_stack(64 << 20))?;
-            let mut store = Store::new(&engine, ())?;
+            let mut store = Store::new(&engine, ());
             let instance = Instance::new(&mut store, &Module::new(&engine, RECURSION)?, &[])?;
             for name in ["itself", "hoard"] {
                 let f = instance.get_typed_func::<i32, i32>(&mut store, name)?;
@@ -215,13 +215,13 @@ fn threads_with_little_stack() -> Result<()> {
 #[test]
 fn a_start_function_that_recurses() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     let module = Module::new(&engine, "(module (func $f (call $f) (nop)) (start $f))")?;
     for _ in 0..3 {
         assert_eq!(trap(Instance::new(&mut store, &module, &[])), Trap::StackOverflow);
     }
     let good = Module::new(&engine, RECURSION)?;
-    for store in [&mut store, &mut Store::new(&engine, ())?] {
+    for store in [&mut store, &mut Store::new(&engine, ())] {
         let instance = Instance::new(&mut *store, &good, &[])?;
         let sum = instance.get_typed_func::<i32, i32>(&mut *store, "sum")?;
         assert_eq!(sum.call(store, 1000)?, 500_500);

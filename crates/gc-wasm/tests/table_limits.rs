@@ -13,7 +13,7 @@ fn the_tables_of_a_store_share_a_limit() -> Result<()> {
 
 fn tables_share_a_limit(setting: &Setting) -> Result<()> {
     let engine = Engine::new(setting.config().table_elements_maximum(100))?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     let module = Module::new(
         &engine,
         r#"(module
@@ -49,7 +49,7 @@ fn tables_share_a_limit(setting: &Setting) -> Result<()> {
     let made = message(Table::new(&mut store, ty(5), Val::ExternRef(None)));
     assert_eq!(made, format!("a table cannot have 5 elements{why}"));
     // Each store has its own limit.
-    Instance::new(Store::new(&engine, ())?, &module, &[])?;
+    Instance::new(Store::new(&engine, ()), &module, &[])?;
     Ok(())
 }
 
@@ -100,7 +100,7 @@ fn nulls_cost_nothing(setting: &Setting) -> Result<()> {
                 (ref.is_null (table.get $r2 (local.get 0)))
                 i32.add i32.add i32.add i32.add i32.add))"#,
     )?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     let before = resident()?;
     let instance = Instance::new(&mut store, &module, &[])?;
     let grow = instance.get_typed_func::<i32, (i32, i32)>(&mut store, "grow")?;
@@ -117,7 +117,7 @@ fn nulls_cost_nothing(setting: &Setting) -> Result<()> {
     assert_eq!(size, 10_000_000);
     let more = instance.get_typed_func::<(), (i32, i32)>(&mut store, "more")?;
     assert_eq!(more.call(&mut store, ())?, (6_000_000, 6_000_000));
-    store.gc()?;
+    store.gc(None)?;
     let used = resident()?.saturating_sub(before);
     assert!(used < 16 << 20, "null elements take {used} bytes");
 

@@ -45,7 +45,7 @@ fn linker(engine: &Engine) -> Result<Linker<u64>> {
         "",
         "note",
         |mut caller: Caller<'_, u64>, n: i32, x: Option<Rooted<ExternRef>>| -> Result<()> {
-            caller.gc()?;
+            caller.gc(None)?;
             let x = x.context("not null")?;
             let x = x.data(&caller)?.and_then(|x| x.downcast_ref::<u64>()).context("a u64")?;
             let x = *x;
@@ -81,7 +81,7 @@ fn two_engines_take_turns_in_one_thread() -> Result<()> {
         for zeal in [0, 50] {
             let engine = Engine::new(Config::new().collector(collector.clone()).gc_zeal(zeal))?;
             let module = Module::new(&engine, WAT)?;
-            let mut store = Store::new(&engine, 0)?;
+            let mut store = Store::new(&engine, 0);
             let instance = linker(&engine)?.instantiate(&mut store, &module)?;
             stores.push((store, instance));
         }
@@ -102,7 +102,7 @@ fn a_store_inside_another() -> Result<()> {
     for outer in &collectors {
         for inner in &collectors {
             let inner = Engine::new(Config::new().collector(inner.clone()))?;
-            let mut inner_store = Store::new(&inner, 0)?;
+            let mut inner_store = Store::new(&inner, 0);
             let module = Module::new(&inner, WAT)?;
             let inner_instance = linker(&inner)?.instantiate(&mut inner_store, &module)?;
 
@@ -117,12 +117,12 @@ fn a_store_inside_another() -> Result<()> {
                     let result = work(&mut store, inner_instance, 2, n as u64);
                     caller.data_mut().0 = Some(store);
                     caller.data_mut().1 += 1;
-                    caller.gc()?;
+                    caller.gc(None)?;
                     assert!(x.context("not null")?.data(&caller)?.is_some());
                     result
                 },
             )?;
-            let mut store = Store::new(&engine, (Some(inner_store), 0))?;
+            let mut store = Store::new(&engine, (Some(inner_store), 0));
             let instance = linker.instantiate(&mut store, &Module::new(&engine, WAT)?)?;
             let run = instance
                 .get_typed_func::<(i32, Option<Rooted<ExternRef>>), i32>(&mut store, "run")?;
@@ -147,20 +147,20 @@ fn a_store_made_and_dropped_inside_another() -> Result<()> {
             "note",
             move |mut caller: Caller<'_, Drops>, n: i32, x: Option<Rooted<ExternRef>>| {
                 let engine = Engine::new(Config::new().collector(collector.clone()))?;
-                let mut store = Store::new(&engine, 0)?;
+                let mut store = Store::new(&engine, 0);
                 let module = Module::new(&engine, WAT)?;
                 let instance = self::linker(&engine)?.instantiate(&mut store, &module)?;
                 work(&mut store, instance, 1, n as u64)?;
                 ExternRef::new(&mut store, caller.data().value())?;
                 drop(store);
-                caller.gc()?;
+                caller.gc(None)?;
                 let x = x.context("not null")?;
                 anyhow::ensure!(x.data(&caller)?.is_some_and(|x| x.is::<&str>()));
                 Ok(())
             },
         )?;
         let drops = Drops::default();
-        let mut store = Store::new(&engine, drops.clone())?;
+        let mut store = Store::new(&engine, drops.clone());
         let instance = linker.instantiate(&mut store, &Module::new(&engine, WAT)?)?;
         let run =
             instance.get_typed_func::<(i32, Option<Rooted<ExternRef>>), i32>(&mut store, "run")?;
@@ -186,7 +186,7 @@ fn one_engine_and_module_on_four_threads() -> Result<()> {
                 std::thread::spawn(move || -> Result<()> {
                     start.wait();
                     for _ in 0..5 {
-                        let mut store = Store::new(&engine, 0)?;
+                        let mut store = Store::new(&engine, 0);
                         let instance = linker.instantiate(&mut store, &module)?;
                         work(&mut store, instance, 10, id)?;
                         // A module and types that only this thread has.
@@ -227,7 +227,7 @@ fn a_store_goes_from_thread_to_thread() -> Result<()> {
     each_collector(|setting| {
         let engine = setting.engine()?;
         let drops = Drops::default();
-        let mut store = Store::new(&engine, 0)?;
+        let mut store = Store::new(&engine, 0);
         let instance = linker(&engine)?.instantiate(&mut store, &Module::new(&engine, WAT)?)?;
         drop(engine);
         let kept: OwnedRooted<ExternRef> =
@@ -238,7 +238,7 @@ fn a_store_goes_from_thread_to_thread() -> Result<()> {
             let thread = std::thread::spawn(move || -> Result<_> {
                 let (mut store, kept) = travelling;
                 work(&mut store, instance, 3, id)?;
-                let value = kept.to_rooted(&mut store)?;
+                let value = kept.to_rooted(&mut store);
                 assert!(value.data(&store)?.is_some());
                 Ok((store, kept))
             });
@@ -283,14 +283,14 @@ fn a_store_lent_to_another_thread_in_a_call() -> Result<()> {
                     assert_eq!(common::trap(trap.call(&mut *caller, 9)), Trap::NullReference);
                     let overflow = overflow.call(&mut *caller, ());
                     assert_eq!(common::trap(overflow), Trap::StackOverflow);
-                    caller.gc()?;
+                    caller.gc(None)?;
                     caller.data_mut().push(deeper);
                     Ok(())
                 };
                 std::thread::scope(|scope| scope.spawn(elsewhere).join().expect("no panic"))
             },
         )?;
-        let mut store = Store::new(&engine, Vec::new())?;
+        let mut store = Store::new(&engine, Vec::new());
         let instance = linker.instantiate(&mut store, &Module::new(&engine, WAT)?)?;
         let run =
             instance.get_typed_func::<(i32, Option<Rooted<ExternRef>>), i32>(&mut store, "run")?;
@@ -311,7 +311,7 @@ fn handles_dropped_on_another_thread() -> Result<()> {
     each_collector(|setting| {
         let engine = setting.engine()?;
         let drops = Drops::default();
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let (send, receive) = mpsc::channel::<OwnedRooted<ExternRef>>();
         let thread = std::thread::spawn(move || receive.into_iter().count());
         for _ in 0..500 {
@@ -321,7 +321,7 @@ fn handles_dropped_on_another_thread() -> Result<()> {
         }
         drop(send);
         assert_eq!(thread.join().expect("no panic"), 500);
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(drops.count(), if setting.reclaims() { 500 } else { 0 });
         drop(store);
         assert_eq!(drops.count(), 500);
@@ -334,7 +334,7 @@ fn handles_dropped_on_another_thread() -> Result<()> {
 fn modules_dropped_before_their_instances() -> Result<()> {
     each_collector(|setting| {
         let engine = setting.engine()?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let mut functions = Vec::new();
         for i in 0..50 {
             let module = Module::new(

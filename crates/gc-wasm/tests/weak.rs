@@ -49,7 +49,7 @@ fn handles_do_not_keep_objects() -> Result<()> {
         let owned = dead.upgrade(&mut scope)?.unwrap().to_owned_rooted(&mut scope)?;
         drop(scope);
         for _ in 0..3 {
-            store.gc()?;
+            store.gc(None)?;
             assert!(dead.upgrade(&mut store)?.is_some(), "an owned handle keeps it");
             let object = kept.upgrade(&mut store)?.unwrap();
             assert_eq!(number(&mut store, &pairs, object)?, 1);
@@ -71,13 +71,13 @@ fn handles_of_dead_objects_refer_to_nothing() -> Result<()> {
             let pair = new(&mut scope, &pairs, i)?;
             handles.push(pair.downgrade(&mut scope)?);
         }
-        store.gc()?;
+        store.gc(None)?;
         for handle in &handles {
             assert_eq!(handle.upgrade(&mut store)?.is_none(), setting.reclaims());
         }
         let number = AnyRef::from_i31(&mut store, gc_wasm::I31::wrapping_u32(7));
         let weak = number.downgrade(&mut store)?;
-        store.gc()?;
+        store.gc(None)?;
         assert!(weak.upgrade(&mut store)?.is_some(), "an unboxed integer never dies");
         Ok(())
     })
@@ -101,7 +101,7 @@ fn a_key_and_a_value_that_refer_to_each_other_die() -> Result<()> {
                 keep.call(&mut scope, Some(key))?;
             }
         }
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(map.len(&store)?, if setting.reclaims() { 1 } else { 10 });
         // The value of the key that lives is alive only by the map.
         let kept = pairs.get_typed_func::<(), Option<Rooted<AnyRef>>>(&mut store, "kept")?;
@@ -124,7 +124,7 @@ fn maps_get_replace_and_remove() -> Result<()> {
             let value = ExternRef::new(&mut scope, drops.value())?;
             map.insert(&mut scope, &key, &value)?;
         }
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(map.len(&store)?, 1);
         assert_eq!(drops.count(), if setting.reclaims() { 2 } else { 0 });
         {
@@ -135,7 +135,7 @@ fn maps_get_replace_and_remove() -> Result<()> {
         }
         assert!(map.remove(&mut store, &key)? && !map.remove(&mut store, &key)?);
         assert!(map.get(&mut store, &key)?.is_none() && map.is_empty(&store)?);
-        store.gc()?;
+        store.gc(None)?;
         assert_eq!(drops.count(), if setting.reclaims() { 3 } else { 0 });
         Ok(())
     })
@@ -156,7 +156,7 @@ fn finalizers_wait_for_the_host() -> Result<()> {
             weak.push(a.downgrade(&mut scope)?);
         }
         assert!(setting.zeal || store.next_finalizable().is_none());
-        store.gc()?;
+        store.gc(None)?;
         let mut found = Vec::new();
         while let Some((object, value)) = store.next_finalizable() {
             let i = *value.downcast_ref::<i32>().unwrap();
@@ -184,7 +184,7 @@ fn a_finalized_object_can_live_on() -> Result<()> {
             link.call(&mut scope, &[Val::AnyRef(Some(pair)), Val::AnyRef(Some(pair))], &mut [])?;
             pair.add_finalizer(&mut scope, drops.value())?;
         }
-        store.gc()?;
+        store.gc(None)?;
         let Some((object, value)) = store.next_finalizable() else {
             assert!(!setting.reclaims());
             drop(store);
@@ -195,7 +195,7 @@ fn a_finalized_object_can_live_on() -> Result<()> {
         drop(value);
         let keep = pairs.get_typed_func::<Option<Rooted<AnyRef>>, ()>(&mut store, "keep")?;
         keep.call(&mut store, Some(object))?;
-        store.gc()?;
+        store.gc(None)?;
         assert!(store.next_finalizable().is_none());
         assert_eq!(number(&mut store, &pairs, object)?, 5);
         Ok(())
@@ -238,11 +238,11 @@ fn a_host_function_finalizes() -> Result<()> {
             "",
             "next",
             |mut caller: Caller<'_, u32>| -> Result<Option<Rooted<AnyRef>>> {
-                caller.gc()?;
+                caller.gc(None)?;
                 Ok(caller.next_finalizable().map(|(object, _)| object))
             },
         )?;
-        let mut store = Store::new(&engine, 0)?;
+        let mut store = Store::new(&engine, 0);
         let instance = linker.instantiate(&mut store, &module)?;
         let sum = instance.get_typed_func::<(), i32>(&mut store, "run")?.call(&mut store, ())?;
         // The last object may still be in a register or a dead slot.

@@ -24,7 +24,7 @@ fn main() -> Result<()> {
     let engine = Engine::new(Config::new().interruptible(true))?;
     // SAFETY: the user trusts the file, and no one changes it while the program runs.
     let module = unsafe { Module::deserialize_file(&engine, &file)? };
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &module, &[])?;
     let result = match number {
         Some(number) => {

@@ -54,8 +54,8 @@ mod tests {
             (Trap::NullReference, "null reference"),
             (Trap::IndirectCallToNull, "uninitialized element"),
             (Trap::IndirectCallToNull, "uninitialized element 7"),
-            (Trap::UndefinedElement, "undefined element"),
-            (Trap::Unreachable, "unreachable"),
+            (Trap::TableOutOfBounds, "undefined element"),
+            (Trap::UnreachableCodeReached, "unreachable"),
             (Trap::StackOverflow, "call stack exhausted"),
         ] {
             assert!(trap_matches(trap, &trap.to_string(), expected), "{trap} {expected}");
@@ -64,7 +64,7 @@ mod tests {
             (Trap::CastFailure, "null reference"),
             (Trap::NullReference, "cast failure"),
             (Trap::NullReference, "null"),
-            (Trap::UndefinedElement, "uninitialized element"),
+            (Trap::TableOutOfBounds, "uninitialized element"),
             (Trap::MemoryOutOfBounds, "out of bounds table access"),
         ] {
             let matches = trap_matches(trap, &trap.to_string(), expected);
@@ -74,8 +74,8 @@ mod tests {
 
     #[test]
     fn traps_are_found_under_context() {
-        let error = Error::from(Trap::Unreachable).context("the start function").context("it");
-        assert_eq!(as_trap(&error).unwrap().0, Trap::Unreachable);
+        let error = Error::from(Trap::UnreachableCodeReached).context("the start function").context("it");
+        assert_eq!(as_trap(&error).unwrap().0, Trap::UnreachableCodeReached);
         assert!(as_trap(&anyhow::anyhow!("unreachable")).is_none());
     }
 }

@@ -134,7 +134,7 @@ impl Work {
         // A collection at each allocation would take too long.
         config.gc_zeal(if setting.zeal { 997 } else { 0 });
         let engine = Engine::new(&config)?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let instance = Instance::new(&mut store, &Module::new(&engine, MODULE)?, &[])?;
         Ok(Work { store, instance })
     }

@@ -186,7 +186,7 @@ impl<'m, 'b> Body<'m, 'b> {
                 self.builder.ins().return_(&[]);
             } else {
                 end = self.builder.current_block();
-                self.builder.ins().trap(trap_code(Trap::Unreachable));
+                self.builder.ins().trap(trap_code(Trap::UnreachableCodeReached));
             }
         }
         let func = &self.builder.func;

@@ -154,7 +154,7 @@ impl Objects {
             };
             let mut scope = RootScope::new(&mut *call.caller);
             let string = strings.make(&mut scope, part)?;
-            array.set_element(&mut scope, index, Val::ExternRef(Some(string)))?;
+            array.set(&mut scope, index, Val::ExternRef(Some(string)))?;
         }
         call.give_object(array.to_anyref())
     }
@@ -292,7 +292,7 @@ fn arrays<T: 'static>(of: &mut Functions<'_, T>, objects: &Objects) -> Result<()
             let (index, length) = (call.i32(1)? as u32, array.len(&*call.caller)?);
             match index < length {
                 true => {
-                    let element = array.get_element(&mut *call.caller, index)?;
+                    let element = array.get(&mut *call.caller, index)?;
                     call.give(element)
                 }
                 false => call.give(Val::ExternRef(None)),
@@ -307,6 +307,6 @@ fn arrays<T: 'static>(of: &mut Functions<'_, T>, objects: &Objects) -> Result<()
             return Err(Trap::ArrayOutOfBounds.into());
         }
         let index = call.i32(1)? as u32;
-        array.set_element(&mut *call.caller, index, value)
+        array.set(&mut *call.caller, index, value)
     })
 }

@@ -249,7 +249,7 @@ impl Types {
         if index >= list.len(&*caller)? {
             bail!("there is no string with this index");
         }
-        match list.get_element(&mut *caller, index)? {
+        match list.get(&mut *caller, index)? {
             Val::ExternRef(string) => Ok(string),
             _ => wrong("string"),
         }
@@ -308,7 +308,7 @@ impl Types {
         value: HostRef,
     ) -> Result<Option<HostRef>> {
         match self.advance(caller, value, Items::Strings)? {
-            Some((list, at)) => match list.get_element(&mut *caller, at)? {
+            Some((list, at)) => match list.get(&mut *caller, at)? {
                 Val::ExternRef(string) => Ok(Some(string)),
                 _ => wrong("string"),
             },

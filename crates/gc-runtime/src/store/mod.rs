@@ -389,6 +389,21 @@ impl GcStore {
         })
     }
 
+    /// The host value behind an externref, mutable.
+    ///
+    /// # Errors
+    /// If the reference does not refer to an externref with a host value.
+    pub fn externref_host_data_mut(
+        &mut self,
+        externref: &VMGcRef,
+    ) -> Result<&mut (dyn Any + Send + Sync), HeapError> {
+        let id = self.heap.externref_host_data(externref)?;
+        self.host_data.get_mut(id).ok_or(HeapError::Corrupt {
+            at: externref.as_raw_u32(),
+            what: "an externref without a host value",
+        })
+    }
+
     #[inline]
     fn alloc(
         &mut self,

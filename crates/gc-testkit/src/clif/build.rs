@@ -585,7 +585,7 @@ impl Build<'_, '_> {
                 self.e.builder.ins().return_call(self.callee, &args);
             }
             End::Trap => {
-                self.e.builder.ins().trap(trap_code(Trap::Unreachable));
+                self.e.builder.ins().trap(trap_code(Trap::UnreachableCodeReached));
             }
         }
     }

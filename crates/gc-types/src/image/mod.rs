@@ -223,13 +223,13 @@ enum Backing {
 ///     vmctx_slot: None,
 ///     saved: Default::default(),
 /// });
-/// builder.trap(0, Trap::Unreachable);
+/// builder.trap(0, Trap::UnreachableCodeReached);
 /// let abi = Abi::new(CollectorAbi::new("copying"));
 /// let code = [0xcc; CodeImage::PAGE_SIZE as usize];
 /// let image: CodeImage = builder.finish(&code, &abi)?;
 ///
 /// assert_eq!(image.function_at(0).unwrap().name, "fail");
-/// assert_eq!(image.trap_at(0), Some(Trap::Unreachable));
+/// assert_eq!(image.trap_at(0), Some(Trap::UnreachableCodeReached));
 /// assert!(abi.check(image.abi()).is_ok());
 /// # Ok::<(), gc_types::ImageError>(())
 /// ```

@@ -17,18 +17,13 @@ impl StoreOpaque {
     /// Makes the host function `func_ref` callable by the host, and by compiled code as soon as an
     /// image has its trampoline. It must be registered, and its vmctx must begin with a
     /// [`VMHostFuncContext`].
-    pub(crate) fn add_host_function(
-        &mut self,
-        func_ref: FuncRef,
-        ty: &RegisteredType,
-    ) -> Result<()> {
-        let signature = ty.signature()?;
+    pub(crate) fn add_host_function(&mut self, func_ref: FuncRef, ty: &RegisteredType) {
+        let signature = ty.signature().expect("functions have function types");
         match self.code().iter().find_map(|code| code.exit_trampoline(signature)) {
             Some(exit) => func_ref.set_code(exit),
             None => self.callees.waiting.entry(signature.clone()).or_default().push(func_ref),
         }
         self.callees.known.insert(func_ref.id(), Callee::Host);
-        Ok(())
     }
 
     /// The way in which the host calls the function `vm` of this store.
@@ -46,16 +41,22 @@ impl StoreOpaque {
         Ok(Callee::Compiled(trampoline))
     }
 
-    /// Calls a start function, which has neither parameters nor results.
-    pub(crate) fn invoke_start(&mut self, vm: FuncRef) -> Result<()> {
+    /// Calls the start function of instance `number`. It has neither parameters nor results.
+    pub(crate) fn invoke_start(&mut self, number: usize, vm: FuncRef) -> Result<()> {
         let ty = self.engine().types().get(vm.ty());
         let ty = ty.sub_type.unwrap_func();
         ensure!(
             ty.params().is_empty() && ty.results().is_empty(),
             "a start function with parameters or results"
         );
+        if let Callee::Host = self.callee(vm)? {
+            self.starting = Some(number);
+        }
         // SAFETY: there are no values.
-        unsafe { self.invoke(vm, &mut []) }
+        let result = unsafe { self.invoke(vm, &mut []) };
+        // The host function has taken it, unless the call failed before.
+        self.starting = None;
+        result
     }
 
     /// Calls a function.
@@ -93,7 +94,7 @@ impl StoreOpaque {
                 }
             }
         };
-        result.map_err(|error| error.into_anyhow())
+        result.map_err(|error| self.call_error(error))
     }
 
     /// Keeps a module's code until the store is dropped. The host functions that it can call get

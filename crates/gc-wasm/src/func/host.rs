@@ -4,8 +4,8 @@ use crate::store::{StoreContext, StoreContextMut, StoreOpaque};
 use crate::types::FuncType;
 use crate::vm::func_ref::FuncRef;
 use crate::vm::layout::HOST_FUNC;
-use crate::{AsContext, AsContextMut, Engine, Extern, Func, Val};
-use anyhow::{Result, bail};
+use crate::{AsContext, AsContextMut, Engine, Extern, Func, GcHeapOutOfMemory, ModuleExport, Val};
+use anyhow::Result;
 use gc_jit::{VMFuncRef, VMHostFuncContext, host_call_guard};
 use gc_types::ValRaw;
 use std::fmt;
@@ -14,6 +14,8 @@ use std::sync::Arc;
 /// The store that calls a host function. The host function gets it as an argument.
 pub struct Caller<'a, T: 'static> {
     store: StoreContextMut<'a, T>,
+    /// The instance whose start function this is, if it is called as one.
+    starting: Option<usize>,
 }
 
 impl<T: 'static> Caller<'_, T> {
@@ -32,25 +34,34 @@ impl<T: 'static> Caller<'_, T> {
         self.store.engine()
     }
 
-    /// An export of the instance whose code called the host function. `None` if the instance has no
-    /// such export, or if the host called the function.
+    /// An export of the instance whose code called the host function, or whose start function it is.
+    /// `None` if the instance has no such export, or if the host called the function.
     pub fn get_export(&mut self, name: &str) -> Option<Extern> {
         let store = self.store.opaque_mut();
-        let instance = store.jit.caller()?;
+        let instance = self.starting.or_else(|| store.jit.caller())?;
         Extern::exported(store, instance, name)
+    }
+
+    /// The export of that instance that
+    /// [`Module::get_export_index`](crate::Module::get_export_index) has looked up. `None` if that is
+    /// one of another module, or if the host called the function.
+    pub fn get_module_export(&mut self, export: &ModuleExport) -> Option<Extern> {
+        let store = self.store.opaque_mut();
+        let instance = self.starting.or_else(|| store.jit.caller())?;
+        Extern::looked_up(store, instance, export)
     }
 
     /// The same caller, borrowed for a shorter time.
     pub(crate) fn reborrow(&mut self) -> Caller<'_, T> {
-        Caller { store: self.store.as_context_mut() }
+        Caller { store: self.store.as_context_mut(), starting: self.starting }
     }
 
-    /// Collects garbage now.
+    /// Collects garbage now, as [`Store::gc`](crate::Store::gc) does.
     ///
     /// # Errors
-    /// If the heap is corrupt.
-    pub fn gc(&mut self) -> Result<()> {
-        self.store.gc()
+    /// As [`Store::gc`](crate::Store::gc).
+    pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        self.store.gc(why)
     }
 }
 
@@ -97,7 +108,7 @@ impl<T: 'static> HostFunc<T> {
             let count = ty.params().len();
             let mut values: Vec<Val> = Vec::with_capacity(count + ty.results().len());
             for (slot, ty) in slots.iter().zip(ty.params()) {
-                values.push(Val::from_raw(store, *slot, ty));
+                values.push(Val::from_slot(store, *slot, ty));
             }
             for ty in func_ty.results() {
                 values.push(Val::default_for_ty(&ty).unwrap_or_else(|| match &ty {
@@ -109,12 +120,14 @@ impl<T: 'static> HostFunc<T> {
             func(caller.reborrow(), params, results)?;
             let store = caller.store.opaque_mut();
             for (i, (value, ty)) in results.iter().zip(ty.results()).enumerate() {
-                value.check(store, ty, || format!("result {i} of a host function"))?;
+                value.check(store, ty, || {
+                    format!("function attempted to return an incompatible value: result {i}")
+                })?;
             }
             let exposed = results.iter().filter(|value| value.is_heap_ref(store)).count();
             store.gc_before_exposing(exposed)?;
             for (slot, value) in slots.iter_mut().zip(results) {
-                *slot = value.to_raw(store)?;
+                *slot = value.expose(store)?;
             }
             Ok(())
         };
@@ -127,13 +140,21 @@ impl<T: 'static> HostFunc<T> {
         HostFunc { ty, closure }
     }
 
+    /// Its type.
+    pub(crate) fn ty(&self) -> &FuncType {
+        &self.ty
+    }
+
     /// Makes the function in `store`, whose data must be a `T`.
-    pub(crate) fn instantiate(&self, store: &mut StoreOpaque) -> Result<Func> {
-        if !self.ty.engine().same(store.engine()) {
-            bail!("the host function belongs to another engine");
-        }
-        let registered = store.engine().types().get(self.ty.index());
-        registered.signature()?;
+    ///
+    /// # Panics
+    /// If it belongs to another engine.
+    pub(crate) fn instantiate(&self, store: &mut StoreOpaque) -> Func {
+        assert!(
+            Engine::same(self.ty.engine(), store.engine()),
+            "the host function belongs to another engine"
+        );
+        let registered = self.ty.registered();
         let ty = self.ty.as_wasm();
         let context = HostContext::<T> {
             vm: VMHostFuncContext {
@@ -159,8 +180,8 @@ impl<T: 'static> HostFunc<T> {
             FuncRef::from_address(vm).expect("the reference is not null")
         };
         store.register_func_ref(vm);
-        store.add_host_function(vm, &registered)?;
-        Ok(Func::from_vm(store, vm))
+        store.add_host_function(vm, registered);
+        Func::from_vm(store, vm)
     }
 }
 
@@ -186,9 +207,10 @@ extern "C" fn call_host<T: 'static>(context: *mut u8, slots: *mut ValRaw) -> u64
         };
         // A host function is only instantiated in stores whose data is a `T`.
         let mut store = StoreContextMut::<T>::new(store);
+        let starting = store.opaque_mut().starting.take();
         let scope = store.opaque_mut().gc_store().enter_handle_scope();
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            (context.closure)(Caller { store: store.as_context_mut() }, slots)
+            (context.closure)(Caller { store: store.as_context_mut(), starting }, slots)
         }));
         store.opaque_mut().exit_scope(scope);
         match result {

@@ -1,6 +1,7 @@
 //! Closures as host functions: `|a: i32, b: f64| -> f32 { … }`, with or without a
 //! [`Caller`] first, failing or not.
 
+use super::wasm_list::has_references;
 use super::wasm_ty::{StoreArg, WasmTy};
 use super::{Caller, HostFunc, WasmParams, WasmResults};
 use crate::types::{FuncType, ValType};
@@ -36,7 +37,7 @@ impl<T: WasmResults> WasmRet for Result<T> {
 /// A closure that can be a host function.
 pub trait IntoFunc<T: 'static, Params, Results>: Send + Sync + 'static {
     #[doc(hidden)]
-    fn into_func(self, engine: &Engine) -> Result<HostFuncArg<T>>;
+    fn into_func(self, engine: &Engine) -> HostFuncArg<T>;
 }
 
 /// A host function, as the hidden method of [`IntoFunc`] returns it.
@@ -49,6 +50,8 @@ impl<T: 'static> HostFuncArg<T> {
     }
 }
 
+/// Writes the results of a host function to the slots and exposes the references among them.
+#[inline]
 fn leave<T: 'static, R: WasmRet>(
     caller: &mut Caller<'_, T>,
     result: R,
@@ -56,12 +59,12 @@ fn leave<T: 'static, R: WasmRet>(
 ) -> Result<()> {
     let result = result.into_result()?;
     let mut store = caller.as_context_mut();
-    let mut store = StoreArg(store.opaque_mut());
-    let exposed = result.heap_refs(&store);
-    if exposed > 0 {
-        store.0.gc_before_exposing(exposed)?;
+    let store = store.opaque_mut();
+    result.to_slots(&StoreArg(store), slots)?;
+    if const { has_references(<R::Ok as WasmParams>::SLOTS) } {
+        store.expose_slots(&result, slots)?;
     }
-    result.to_slots(&mut store, slots)
+    Ok(())
 }
 
 macro_rules! into_func {
@@ -71,9 +74,9 @@ macro_rules! into_func {
         where
             Func: Fn(Caller<'_, T>, $($t),*) -> R + Send + Sync + 'static,
         {
-            fn into_func(self, engine: &Engine) -> Result<HostFuncArg<T>> {
+            fn into_func(self, engine: &Engine) -> HostFuncArg<T> {
                 let params: Vec<ValType> = vec![$($t::valtype()),*];
-                let ty = FuncType::new(engine, params, R::Ok::types())?;
+                let ty = FuncType::new(engine, params, R::Ok::types());
                 let closure = move |mut caller: Caller<'_, T>, slots: &mut [ValRaw]| {
                     let mut context = caller.as_context_mut();
                     let mut store = StoreArg(context.opaque_mut());
@@ -81,7 +84,7 @@ macro_rules! into_func {
                     let result = self(caller.reborrow(), $($t),*);
                     leave(&mut caller, result, slots)
                 };
-                Ok(HostFuncArg(HostFunc::from_raw(ty, Arc::new(closure))))
+                HostFuncArg(HostFunc::from_raw(ty, Arc::new(closure)))
             }
         }
 
@@ -90,7 +93,7 @@ macro_rules! into_func {
         where
             Func: Fn($($t),*) -> R + Send + Sync + 'static,
         {
-            fn into_func(self, engine: &Engine) -> Result<HostFuncArg<T>> {
+            fn into_func(self, engine: &Engine) -> HostFuncArg<T> {
                 let with_caller = move |_: Caller<'_, T>, $($t: $t),*| self($($t),*);
                 IntoFunc::<T, (Caller<'_, T>, $($t,)*), R>::into_func(with_caller, engine)
             }
@@ -112,4 +115,9 @@ into_func! {
     (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9)
     (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10)
     (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12, N 13)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12, N 13, O 14)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12, N 13, O 14, P 15)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12, N 13, O 14, P 15, Q 16)
 }

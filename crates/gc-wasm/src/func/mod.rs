@@ -4,13 +4,15 @@ mod callee;
 mod host;
 mod into_func;
 mod typed;
+mod wasm_list;
 mod wasm_ty;
 
 pub use host::Caller;
 pub(crate) use host::HostFunc;
 pub use into_func::{IntoFunc, WasmRet};
 pub use typed::TypedFunc;
-pub use wasm_ty::{WasmParams, WasmResults, WasmTy};
+pub use wasm_list::{WasmParams, WasmResults};
+pub use wasm_ty::WasmTy;
 
 use crate::store::{StoreId, StoreOpaque};
 use crate::types::FuncType;
@@ -32,50 +34,73 @@ impl Func {
     /// Creates a host function of type `ty`. When it is called, its results are zero or null, and
     /// it must set each of them to a value of its type.
     ///
-    /// # Errors
+    /// # Panics
     /// If `ty` belongs to another engine.
     pub fn new<T: 'static>(
         mut store: impl AsContextMut<Data = T>,
         ty: FuncType,
         func: impl Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
-    ) -> Result<Func> {
+    ) -> Func {
         let mut store = store.as_context_mut();
-        if !ty.engine().same(store.engine()) {
-            bail!("the function type belongs to another engine");
-        }
         HostFunc::new(ty, func).instantiate(store.opaque_mut())
     }
 
     /// Creates a host function with the type of a closure. The closure may have a [`Caller`] as its
     /// first parameter.
     ///
-    /// # Errors
+    /// # Panics
     /// If the engine has too many types.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{Caller, Func, Store};
+    ///
+    /// let mut store = Store::<u32>::default();
+    /// let count = Func::wrap(&mut store, |mut caller: Caller<'_, u32>, more: u32| {
+    ///     *caller.data_mut() += more;
+    ///     *caller.data()
+    /// });
+    /// let count = count.typed::<u32, u32>(&store)?;
+    /// assert_eq!(count.call(&mut store, 3)?, 3);
+    /// assert_eq!(count.call(&mut store, 4)?, 7);
+    /// # gc_wasm::Result::Ok(())
+    /// ```
     pub fn wrap<T: 'static, Params, Results>(
         mut store: impl AsContextMut<Data = T>,
         func: impl IntoFunc<T, Params, Results>,
-    ) -> Result<Func> {
+    ) -> Func {
         let mut store = store.as_context_mut();
-        let func = func.into_func(store.engine())?.into_inner();
+        let func = func.into_func(store.engine()).into_inner();
         func.instantiate(store.opaque_mut())
     }
 
     /// The function's type.
     ///
-    /// # Errors
+    /// # Panics
     /// If the function belongs to another store.
-    pub fn ty(&self, store: impl AsContext) -> Result<FuncType> {
+    pub fn ty(&self, store: impl AsContext) -> FuncType {
         let store = store.as_context().opaque();
-        let ty = store.engine().types().get(self.type_index(store)?);
-        Ok(FuncType::from_registered(store.engine(), ty))
+        let ty = store.engine().types().get(self.type_index(store));
+        FuncType::from_registered(store.engine(), ty)
+    }
+
+    /// Whether the function is of type `ty` or of a subtype.
+    ///
+    /// # Panics
+    /// If the function belongs to another store, or the type to another engine.
+    pub fn matches_ty(&self, store: impl AsContext, ty: &FuncType) -> bool {
+        self.ty(store).matches(ty)
     }
 
     /// Calls the function. References among the results are rooted in the current scope.
     ///
     /// # Errors
-    /// If the number or a type of the arguments or results is wrong, if a value belongs to another
-    /// store, if the function traps (then the error is a [`TrapError`](crate::TrapError)), or if a
-    /// host function that it calls fails.
+    /// If the number or a type of the arguments or results is wrong, if the scope of an argument has
+    /// ended, if the function traps ([`Trap`](crate::Trap)), or if a host function that it calls
+    /// fails.
+    ///
+    /// # Panics
+    /// If the function or an argument belongs to another store.
     pub fn call(
         &self,
         mut store: impl AsContextMut,
@@ -84,14 +109,14 @@ impl Func {
     ) -> Result<()> {
         let mut store = store.as_context_mut();
         let store = store.opaque_mut();
-        let vm = self.as_vm(store)?;
-        let registered = store.engine().types().get(self.type_index(store)?);
+        let vm = self.as_vm(store);
+        let registered = store.engine().types().get(self.type_index(store));
         let ty = registered.sub_type.unwrap_func();
         if params.len() != ty.params().len() {
             bail!("expected {} arguments, got {}", ty.params().len(), params.len());
         }
         if results.len() != ty.results().len() {
-            bail!("expected room for {} results, got {}", ty.results().len(), results.len());
+            bail!("expected {} results, got {}", ty.results().len(), results.len());
         }
         for (i, (value, ty)) in params.iter().zip(ty.params()).enumerate() {
             value.check(store, ty, || format!("argument {i}"))?;
@@ -100,33 +125,38 @@ impl Func {
         store.gc_before_exposing(exposed)?;
         let mut values = vec![ValRaw::ZERO; params.len().max(results.len())];
         for (slot, value) in values.iter_mut().zip(params) {
-            *slot = value.to_raw(store)?;
+            *slot = value.expose(store)?;
         }
         // SAFETY: `vm` is a function of this store. `values` holds arguments of its types and has
         // room for its results.
         unsafe { store.invoke(vm, &mut values)? };
         for ((slot, raw), ty) in results.iter_mut().zip(values).zip(ty.results()) {
-            *slot = Val::from_raw(store, raw, ty);
+            *slot = Val::from_slot(store, raw, ty);
         }
         Ok(())
     }
 
     /// The same function as a typed function. The type is checked once, so that calls are fast.
     ///
+    /// For a parameter of a concrete reference type, `Params` may have any type of its hierarchy.
+    /// Then each call checks the argument.
+    ///
     /// # Errors
     /// If its type does not match `Params` and `Results`.
+    ///
+    /// # Panics
+    /// If the function belongs to another store.
     pub fn typed<Params: WasmParams, Results: WasmResults>(
         &self,
         store: impl AsContext,
     ) -> Result<TypedFunc<Params, Results>> {
         let store = store.as_context().opaque();
-        let index = self.type_index(store)?;
-        let registered = store.engine().types().get(index);
+        let registered = store.engine().types().get(self.type_index(store));
         let ty = registered.sub_type.unwrap_func();
-        Params::typecheck_params(store.engine(), ty.params())?;
+        let checked = Params::typecheck_params(store.engine(), ty.params())?;
         Results::typecheck_results(store.engine(), ty.results())?;
-        let callee = store.callee(self.as_vm(store)?)?;
-        Ok(TypedFunc::new(*self, registered, callee))
+        let callee = store.callee(self.as_vm(store))?;
+        Ok(TypedFunc::new(*self, callee, checked.then_some(registered)))
     }
 
     /// The function to which a reference of this store refers.
@@ -135,7 +165,7 @@ impl Func {
     }
 
     /// The function that compiled code of this store passed as `raw`. `None` for null.
-    pub(crate) fn from_raw(store: &StoreOpaque, raw: ValRaw) -> Option<Func> {
+    pub(crate) fn from_raw_slot(store: &StoreOpaque, raw: ValRaw) -> Option<Func> {
         // SAFETY: function references that compiled code passes belong to its own store.
         let vm = unsafe { FuncRef::from_address(raw.pointer()) };
         vm.map(|vm| Func::from_vm(store, vm))
@@ -147,26 +177,32 @@ impl Func {
         Some(Func { store: store.id(), id })
     }
 
+    pub(crate) fn store(&self) -> StoreId {
+        self.store
+    }
+
     /// The function's id in the store's table.
-    pub(crate) fn id(&self, store: &StoreOpaque) -> Result<NonZeroU32> {
-        self.as_vm(store)?;
-        Ok(NonZeroU32::new(self.id).expect("ids begin with one"))
+    pub(crate) fn id(&self, store: &StoreOpaque) -> NonZeroU32 {
+        self.as_vm(store);
+        NonZeroU32::new(self.id).expect("ids begin with one")
     }
 
     /// Its function reference.
-    pub(crate) fn as_vm(&self, store: &StoreOpaque) -> Result<FuncRef> {
-        if self.store != store.id() {
-            bail!("a function of one store was used with another");
-        }
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    #[inline]
+    pub(crate) fn as_vm(&self, store: &StoreOpaque) -> FuncRef {
+        assert!(self.store == store.id(), "a function of one store was used with another");
         let address = store.gc_store().func_refs().get(self.id);
         let address = std::ptr::with_exposed_provenance_mut(address.unwrap_or_default());
         // SAFETY: the table has the addresses of the store's function references.
         let vm = unsafe { FuncRef::from_address(address) };
-        Ok(vm.expect("functions live as long as their store"))
+        vm.expect("functions live as long as their store")
     }
 
-    pub(crate) fn type_index(&self, store: &StoreOpaque) -> Result<TypeIndex> {
-        Ok(self.as_vm(store)?.ty())
+    pub(crate) fn type_index(&self, store: &StoreOpaque) -> TypeIndex {
+        self.as_vm(store).ty()
     }
 }
 

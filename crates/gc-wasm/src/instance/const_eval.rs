@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn too_many_handles_are_an_error() {
         let engine = Engine::new(&Config::new()).unwrap();
-        let mut store = Store::new(&engine, ()).unwrap();
+        let mut store = Store::new(&engine, ());
         store.as_context_mut().into_opaque().gc_store_mut().limit_scoped_handles(8);
         let item = "(item (ref.i31 (i32.const 1)))";
         let global = "(item (global.get $g))";

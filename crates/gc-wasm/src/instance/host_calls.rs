@@ -216,15 +216,7 @@ impl WasmHostCalls for StoreOpaque {
         len: u64,
     ) -> Result<()> {
         let (to, from) = (self.table_of(instance, to), self.table_of(instance, from));
-        if to == from {
-            let (table, gc) = self.table_and_gc(to);
-            table.copy_within(gc, at, start, len)?;
-        } else {
-            let gc = self.jit.gc_mut();
-            let [to, from] = self.tables.get_disjoint_mut([to, from]).context("tables")?;
-            to.copy_from(gc, at, from, start, len)?;
-        }
-        Ok(())
+        Ok(self.copy_table(to, at, from, start, len)?)
     }
 
     fn table_init(

@@ -2,96 +2,123 @@
 //! (core specification, "External Typing" and "Import Matching").
 
 use crate::store::StoreOpaque;
-use crate::types::ExternType;
 use crate::types::named::Named;
-use crate::{Extern, Module};
-use anyhow::{Result, bail};
-use wasmtime_types::{EntityIndex, Limits, WasmValType};
+use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType, TagType};
+use crate::{Engine, Extern, Module};
+use anyhow::{Result, bail, ensure};
+use gc_types::TypeIndex;
+use wasmtime_types::{EntityIndex, Global, Limits, Memory, Table, WasmValType};
 
-/// Fails unless `given` has the type that import number `n` of `module` expects.
-pub(crate) fn check(store: &StoreOpaque, module: &Module, n: usize, given: &Extern) -> Result<()> {
-    let (info, types) = (module.info(), store.engine().types());
+/// The type of what is given for an import, in the engine's own form. The minimum of a table or a
+/// memory is its size.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ImportedType {
+    /// A function of this type.
+    Func(TypeIndex),
+    /// A global.
+    Global(Global),
+    /// A table.
+    Table(Table),
+    /// A memory.
+    Memory(Memory),
+    /// A tag with this function type.
+    Tag(TypeIndex),
+}
+
+impl ImportedType {
+    /// The type of an item of `store`. Panics if it belongs to another store.
+    pub(crate) fn of_item(store: &StoreOpaque, item: &Extern) -> ImportedType {
+        match item {
+            Extern::Func(func) => ImportedType::Func(func.type_index(store)),
+            Extern::Global(global) => ImportedType::Global(store.globals[global.index(store)].ty),
+            Extern::Table(table) => {
+                let table = &store.tables[table.index(store)];
+                let mut ty = table.ty;
+                ty.limits.min = table.len() as u64;
+                ImportedType::Table(ty)
+            }
+            Extern::Memory(memory) => {
+                let memory = &store.memories[memory.index(store)];
+                let mut ty = memory.ty;
+                ty.limits.min = memory.pages();
+                ImportedType::Memory(ty)
+            }
+            Extern::Tag(tag) => ImportedType::Tag(tag.data(store).ty),
+        }
+    }
+
+    /// The same type in the embedding API.
+    fn describe(&self, engine: &Engine) -> ExternType {
+        match self {
+            ImportedType::Func(ty) => {
+                ExternType::Func(FuncType::from_registered(engine, engine.types().get(*ty)))
+            }
+            ImportedType::Global(ty) => ExternType::Global(GlobalType::from_wasm(engine, ty)),
+            ImportedType::Table(ty) => ExternType::Table(TableType::from_wasm(engine, ty)),
+            ImportedType::Memory(ty) => ExternType::Memory(MemoryType::from_wasm(ty)),
+            ImportedType::Tag(ty) => ExternType::Tag(TagType::from_index(engine, *ty)),
+        }
+    }
+}
+
+/// Fails unless all items belong to `store`.
+pub(crate) fn check_store(store: &StoreOpaque, items: &[Extern]) -> Result<()> {
+    let own = items.iter().all(|item| item.store() == store.id());
+    ensure!(own, "cross-`Store` instantiation is not supported: an import belongs to another store");
+    Ok(())
+}
+
+/// Fails unless `given` is a type that import number `n` of `module` accepts.
+pub(crate) fn check(module: &Module, n: usize, given: &ImportedType) -> Result<()> {
+    let (info, types) = (module.info(), module.engine().types());
     let import = &info.imports[n];
     let fits = match (import.index, given) {
-        (EntityIndex::Function(index), Extern::Func(func)) => {
-            let wanted = info.funcs[index.as_u32() as usize].ty;
-            types.is_subtype(func.type_index(store)?, wanted)
+        (EntityIndex::Function(index), ImportedType::Func(given)) => {
+            types.is_subtype(*given, info.funcs[index.as_u32() as usize].ty)
         }
-        (EntityIndex::Global(index), Extern::Global(global)) => {
+        (EntityIndex::Global(index), ImportedType::Global(given)) => {
             let wanted = &info.globals[index.as_u32() as usize];
-            let given = &store.globals[global.index(store)?].ty;
             given.mutability == wanted.mutability
                 && types.val_matches(&given.wasm_ty, &wanted.wasm_ty)
                 && (!wanted.mutability || types.val_matches(&wanted.wasm_ty, &given.wasm_ty))
         }
-        (EntityIndex::Table(index), Extern::Table(table)) => {
+        (EntityIndex::Table(index), ImportedType::Table(given)) => {
             let wanted = &info.tables[index.as_u32() as usize];
-            let given = &store.tables[table.index(store)?];
-            let (a, b) = (given.ty.ref_type, wanted.ref_type);
-            given.ty.idx_type == wanted.idx_type
-                && limits_fit(given.len() as u64, &given.ty.limits, &wanted.limits)
+            let (a, b) = (given.ref_type, wanted.ref_type);
+            given.idx_type == wanted.idx_type
+                && limits_fit(&given.limits, &wanted.limits)
                 && types.val_matches(&WasmValType::Ref(a), &WasmValType::Ref(b))
                 && types.val_matches(&WasmValType::Ref(b), &WasmValType::Ref(a))
         }
-        (EntityIndex::Memory(index), Extern::Memory(memory)) => {
+        (EntityIndex::Memory(index), ImportedType::Memory(given)) => {
             let wanted = &info.memories[index.as_u32() as usize];
-            let given = &store.memories[memory.index(store)?];
-            given.ty.idx_type == wanted.idx_type
-                && limits_fit(given.pages(), &given.ty.limits, &wanted.limits)
+            given.idx_type == wanted.idx_type && limits_fit(&given.limits, &wanted.limits)
         }
-        (EntityIndex::Tag(index), Extern::Tag(tag)) => {
+        (EntityIndex::Tag(index), ImportedType::Tag(given)) => {
             // Tags have equal types, because exceptions with them are both made and read.
-            tag.data(store)?.ty == info.tags[index.as_u32() as usize].ty
+            *given == info.tags[index.as_u32() as usize].ty
         }
         _ => false,
     };
     if !fits {
-        let wanted = ExternType::of(store.engine(), info, import.index);
+        let wanted = ExternType::of(module.engine(), info, import.index);
         bail!(
-            "incompatible import type for `{}` `{}`: expected {}, found {}",
+            "incompatible import type for `{}::{}`: expected {}, found {}",
             import.module,
             import.name,
             Named(info, &wanted),
-            Named(info, &describe(store, given)?)
+            Named(info, &given.describe(module.engine()))
         );
     }
     Ok(())
 }
 
-/// Whether a memory or table of `size` with the limits `given` is within the limits `wanted`.
-fn limits_fit(size: u64, given: &Limits, wanted: &Limits) -> bool {
-    size >= wanted.min
+/// Whether a memory or table with the limits `given` is within the limits `wanted`.
+fn limits_fit(given: &Limits, wanted: &Limits) -> bool {
+    given.min >= wanted.min
         && match (given.max, wanted.max) {
             (_, None) => true,
             (Some(given), Some(wanted)) => given <= wanted,
             (None, Some(_)) => false,
         }
-}
-
-fn describe(store: &StoreOpaque, given: &Extern) -> Result<ExternType> {
-    use crate::types::{FuncType, GlobalType, MemoryType, TableType, TagType};
-    let engine = store.engine();
-    Ok(match given {
-        Extern::Func(func) => {
-            let ty = engine.types().get(func.type_index(store)?);
-            ExternType::Func(FuncType::from_registered(engine, ty))
-        }
-        Extern::Global(global) => {
-            let ty = &store.globals[global.index(store)?].ty;
-            ExternType::Global(GlobalType::from_wasm(engine, ty))
-        }
-        Extern::Table(table) => {
-            let table = &store.tables[table.index(store)?];
-            let mut ty = table.ty;
-            ty.limits.min = table.len() as u64;
-            ExternType::Table(TableType::from_wasm(engine, &ty))
-        }
-        Extern::Memory(memory) => {
-            let memory = &store.memories[memory.index(store)?];
-            let mut ty = memory.ty;
-            ty.limits.min = memory.pages();
-            ExternType::Memory(MemoryType::from_wasm(&ty))
-        }
-        Extern::Tag(tag) => ExternType::Tag(TagType::from_index(engine, tag.data(store)?.ty)),
-    })
 }

@@ -3,7 +3,6 @@
 //! function.
 
 use super::const_eval::eval;
-use super::imports;
 use crate::module::info::{ElementItems, ElementMode};
 use crate::store::{StoreOpaque, limits};
 use crate::vm::func_ref::FuncRef;
@@ -21,20 +20,13 @@ use gc_runtime::{Admission, MemoryPurpose};
 use gc_types::{Trap, VMGcRef, VMOffsets};
 use wasmtime_types::EntityIndex;
 
-/// Instantiates `module`. Returns the instance's number in the store.
+/// Instantiates `module` with imports whose types and stores were checked. Returns the instance's
+/// number in the store.
 pub(crate) fn instantiate(
     store: &mut StoreOpaque,
     module: &Module,
     imports: &[Extern],
 ) -> Result<usize> {
-    check_engine(store.engine(), module)?;
-    let wanted = module.info().imports.len();
-    if imports.len() != wanted {
-        bail!("expected {wanted} imports, got {}", imports.len());
-    }
-    for (n, given) in imports.iter().enumerate() {
-        imports::check(store, module, n, given)?;
-    }
     let index = allocate(store, module, imports)?;
     let scope = store.gc_store().enter_handle_scope();
     let result = initialize(store, index);
@@ -46,8 +38,8 @@ pub(crate) fn instantiate(
 
 /// Checks that the module and the store belong to the same engine, and otherwise names the
 /// difference. So code that was compiled for one collector never runs with the heap of another.
-fn check_engine(store: &Engine, module: &Module) -> Result<()> {
-    if !module.engine().same(store) {
+pub(crate) fn check_engine(store: &Engine, module: &Module) -> Result<()> {
+    if !Engine::same(module.engine(), store) {
         let difference = store.abi().check(module.code().image().abi());
         difference.context(
             "the module's code does not fit the store (here: the store; there: the code)",
@@ -161,28 +153,28 @@ fn import_one(
     }
     match (index, given) {
         (EntityIndex::Function(index), Extern::Func(func)) => {
-            let (func_ref, index) = (func.as_vm(store)?, index.as_u32());
+            let (func_ref, index) = (func.as_vm(store), index.as_u32());
             let callee = func_ref.get();
             instance.vmctx.set_pointer(layout.func_import_code(index), callee.code);
             instance.vmctx.set_pointer(layout.func_import_vmctx(index), callee.vmctx);
             instance.vmctx.set_pointer(layout.func_import_ref(index), func_ref.address());
         }
         (EntityIndex::Table(index), Extern::Table(table)) => {
-            let table = table.index(store)?;
+            let table = table.index(store);
             put(instance, layout.table(index.as_u32()), &store.tables[table].definition);
             instance.tables.push(table);
         }
         (EntityIndex::Memory(index), Extern::Memory(memory)) => {
-            let memory = memory.index(store)?;
+            let memory = memory.index(store);
             put(instance, layout.memory(index.as_u32()), &store.memories[memory].definition);
             instance.memories.push(memory);
         }
         (EntityIndex::Global(index), Extern::Global(global)) => {
-            let global = global.index(store)?;
+            let global = global.index(store);
             put(instance, layout.global(index.as_u32()), &store.globals[global].place);
             instance.globals.push(global);
         }
-        (EntityIndex::Tag(_), Extern::Tag(tag)) => instance.tags.push(tag.index(store)?),
+        (EntityIndex::Tag(_), Extern::Tag(tag)) => instance.tags.push(tag.index(store)),
         _ => unreachable!("imports were checked"),
     }
     Ok(())
@@ -339,5 +331,5 @@ fn start(store: &mut StoreOpaque, number: usize) -> Result<()> {
     let instance = &store.instances[number];
     let Some(index) = instance.module.info().start else { return Ok(()) };
     let func = instance.func_ref(index.as_u32());
-    store.invoke_start(func).context("the start function failed")
+    store.invoke_start(number, func)
 }

@@ -4,13 +4,36 @@ mod const_eval;
 mod host_calls;
 mod imports;
 mod instantiate;
+mod pre;
+
+pub use pre::InstancePre;
+pub(crate) use pre::Definition;
 
 use crate::func::{TypedFunc, WasmParams, WasmResults};
 use crate::store::{StoreId, StoreOpaque};
-use crate::{AsContext, AsContextMut, Extern, Func, Global, Memory, Module, Table, Tag};
+use crate::{
+    AsContextMut, Export, Extern, Func, Global, Memory, Module, ModuleExport, StoreContext,
+    StoreContextMut, Table, Tag,
+};
 use anyhow::{Context, Result, ensure};
+use imports::ImportedType;
+use instantiate::{check_engine, instantiate};
 
 /// An instance in a store. Copies are the same instance.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Engine, Instance, Module, Store};
+///
+/// let engine = Engine::default();
+/// let module = Module::new(&engine, r#"(module (memory (export "memory") 1) (func (export "f")))"#)?;
+/// let mut store = Store::new(&engine, ());
+/// let instance = Instance::new(&mut store, &module, &[])?;
+/// let names: Vec<&str> = instance.exports(&mut store).map(|export| export.name()).collect();
+/// assert_eq!(names, ["memory", "f"]);
+/// assert_eq!(instance.get_memory(&mut store, "memory").unwrap().size(&store), 1);
+/// # gc_wasm::Result::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Instance {
     store: StoreId,
@@ -22,29 +45,53 @@ impl Instance {
     /// and runs its start function. To import by name, see [`Linker`](crate::Linker).
     ///
     /// # Errors
-    /// If the number or a type of the imports is wrong, if an import belongs to another store or
-    /// engine, if an active segment does not fit, or if the start function fails.
+    /// If the number or a type of the imports is wrong, if an import belongs to another store or the
+    /// module to another engine, if an active segment does not fit, if there is not enough memory,
+    /// or if the start function fails.
     pub fn new(
         mut store: impl AsContextMut,
         module: &Module,
         imports: &[Extern],
     ) -> Result<Instance> {
-        let mut store = store.as_context_mut();
-        let store = store.opaque_mut();
-        let index = store.may_drop(|store| instantiate::instantiate(store, module, imports))?;
-        Ok(Instance { store: store.id(), index })
+        let store = store.as_context_mut().into_opaque();
+        check_engine(store.engine(), module)?;
+        let wanted = module.info().imports.len();
+        ensure!(imports.len() == wanted, "expected {wanted} imports, found {}", imports.len());
+        imports::check_store(store, imports)?;
+        for (n, given) in imports.iter().enumerate() {
+            imports::check(module, n, &ImportedType::of_item(store, given))?;
+        }
+        let index = store.may_drop(|store| instantiate(store, module, imports))?;
+        Ok(Instance::from_index(store, index))
     }
 
-    fn index(&self, store: &StoreOpaque) -> Result<usize> {
-        ensure!(self.store == store.id(), "an instance of one store was used with another");
-        Ok(self.index)
+    fn from_index(store: &StoreOpaque, index: usize) -> Instance {
+        Instance { store: store.id(), index }
     }
 
-    /// The export with this name. `None` if there is none or the instance belongs to another store.
+    fn index(&self, store: &StoreOpaque) -> usize {
+        assert!(self.store == store.id(), "an instance of one store was used with another");
+        self.index
+    }
+
+    /// The export with this name, if there is one.
+    ///
+    /// # Panics
+    /// If the instance belongs to another store. This is so for all methods.
     pub fn get_export(&self, mut store: impl AsContextMut, name: &str) -> Option<Extern> {
         let store = store.as_context_mut().into_opaque();
-        let index = self.index(store).ok()?;
-        Extern::exported(store, index, name)
+        Extern::exported(store, self.index(store), name)
+    }
+
+    /// The export that [`Module::get_export_index`](crate::Module::get_export_index) has looked up.
+    /// `None` if that is one of another module.
+    pub fn get_module_export(
+        &self,
+        mut store: impl AsContextMut,
+        export: &ModuleExport,
+    ) -> Option<Extern> {
+        let store = store.as_context_mut().into_opaque();
+        Extern::looked_up(store, self.index(store), export)
     }
 
     /// The exported function of this name, if there is one.
@@ -83,33 +130,25 @@ impl Instance {
     ) -> Result<TypedFunc<Params, Results>> {
         let func = self
             .get_func(&mut store, name)
-            .with_context(|| format!("there is no exported function `{name}`"))?;
-        func.typed(&store).with_context(|| format!("the exported function `{name}`"))
+            .with_context(|| format!("failed to find function export `{name}`"))?;
+        let typed = func.typed(&store);
+        typed.with_context(|| format!("failed to convert function `{name}` to given type"))
     }
 
-    /// The names and values of all exports, in the order in which the module declares them.
-    ///
-    /// # Errors
-    /// If the instance belongs to another store.
-    pub fn exports(&self, store: impl AsContext) -> Result<Vec<(String, Extern)>> {
-        let store = store.as_context().opaque();
-        let instance = &store.instances[self.index(store)?];
-        let exports = &instance.module.info().exports;
-        Ok(exports
-            .iter()
-            .map(|(name, at)| (name.clone(), Extern::of_entity(store, instance, *at)))
-            .collect())
+    /// All exports, in the order in which the module declares them.
+    pub fn exports<'a, T: 'static>(
+        &'a self,
+        store: impl Into<StoreContextMut<'a, T>>,
+    ) -> impl ExactSizeIterator<Item = Export<'a>> + 'a {
+        let store: &StoreOpaque = store.into().into_opaque();
+        let instance = &store.instances[self.index(store)];
+        let exports = instance.module.info().exports.iter();
+        exports.map(|(name, at)| Export::new(name, Extern::of_entity(store, instance, *at)))
     }
 
     /// The instance's module.
-    ///
-    /// # Errors
-    /// If the instance belongs to another store.
-    pub fn module<'a, T: 'static>(
-        &self,
-        store: &'a impl AsContext<Data = T>,
-    ) -> Result<&'a Module> {
-        let store = store.as_context().opaque();
-        Ok(&store.instances[self.index(store)?].module)
+    pub fn module<'a, T: 'static>(&self, store: impl Into<StoreContext<'a, T>>) -> &'a Module {
+        let store = store.into().opaque();
+        &store.instances[self.index(store)].module
     }
 }

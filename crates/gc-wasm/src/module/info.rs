@@ -29,6 +29,9 @@ pub(crate) struct FuncInfo {
     /// is exported, is the start function, or is named by `ref.func` outside a body or by an
     /// element segment.
     pub(crate) func_ref: Option<u32>,
+    /// The offset of its body in the module in bytes. `None` if it is imported, or if the module was
+    /// saved and loaded.
+    pub(crate) body: Option<u32>,
 }
 
 /// One tag, imported or defined.

@@ -22,7 +22,8 @@ use info::ModuleInfo;
 pub use mismatch::TypeMismatch;
 pub use names::Names;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use wasmtime_types::EntityIndex;
 
 /// A compiled module, ready to be instantiated in any store of its engine. Cheap
 /// to clone.
@@ -105,17 +106,41 @@ impl Module {
         Some(ExternType::of(&self.0.engine, &self.0.info, *index))
     }
 
+    /// The export with this name, looked up once for all instances of the module, if there is one.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{Engine, Instance, Module, Store};
+    ///
+    /// let engine = Engine::default();
+    /// let module = Module::new(&engine, r#"(module (func (export "f")))"#)?;
+    /// let f = module.get_export_index("f").unwrap();
+    /// let mut store = Store::new(&engine, ());
+    /// let instance = Instance::new(&mut store, &module, &[])?;
+    /// assert!(instance.get_module_export(&mut store, &f).unwrap().into_func().is_some());
+    /// # gc_wasm::Result::Ok(())
+    /// ```
+    pub fn get_export_index(&self, name: &str) -> Option<ModuleExport> {
+        let number = *self.0.info.exports_by_name.get(name)?;
+        Some(ModuleExport { module: Arc::downgrade(&self.0), number })
+    }
+
+    /// Whether `a` and `b` are the same module: clones of each other.
+    pub fn same(a: &Module, b: &Module) -> bool {
+        Arc::ptr_eq(&a.0, &b.0)
+    }
+
     /// A type in the text format. Types to which it refers have the names that they have in this
     /// module. Types without names, and those that the module does not have, are shown by their
     /// structure, as by the type itself.
     ///
     /// # Examples
     /// ```
-    /// use gc_wasm::{Config, Engine, Module};
+    /// use gc_wasm::{Engine, Module};
     ///
     /// let wat = r#"(module (type $node (struct (field i32)))
     ///     (func (export "f") (param (ref $node) (ref null 1))) (type (array i8)))"#;
-    /// let module = Module::new(&Engine::new(&Config::new())?, wat)?;
+    /// let module = Module::new(&Engine::default(), wat)?;
     /// let ty = module.get_export("f").unwrap();
     /// let text = module.show_type(&ty).to_string();
     /// assert_eq!(text, "(func (param (ref $node) (ref null (array i8))))");
@@ -134,9 +159,9 @@ impl Module {
     /// loaded has the same ones.
     ///
     /// ```
-    /// use gc_wasm::{Config, Engine, Module};
+    /// use gc_wasm::{Engine, Module};
     ///
-    /// let engine = Engine::new(&Config::new())?;
+    /// let engine = Engine::default();
     /// let module = Module::new(&engine, r#"(module (@custom "note" "a") (@custom "note" "b"))"#)?;
     /// let notes: Vec<&[u8]> = module.custom_sections("note").collect();
     /// assert_eq!(notes, [b"a", b"b"]);
@@ -163,6 +188,27 @@ impl Module {
 
     pub(crate) fn code(&self) -> &Arc<CodeMemory> {
         &self.0.code
+    }
+}
+
+/// An export of a module that was looked up by its name ([`Module::get_export_index`]).
+#[derive(Clone)]
+pub struct ModuleExport {
+    module: Weak<ModuleInner>,
+    number: usize,
+}
+
+impl ModuleExport {
+    /// What is exported, if it is an export of `module`.
+    pub(crate) fn index_in(&self, module: &Module) -> Option<EntityIndex> {
+        let own = std::ptr::eq(self.module.as_ptr(), Arc::as_ptr(&module.0));
+        own.then(|| module.info().exports[self.number].1)
+    }
+}
+
+impl fmt::Debug for ModuleExport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModuleExport").field("number", &self.number).finish_non_exhaustive()
     }
 }
 

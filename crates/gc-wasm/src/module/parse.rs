@@ -73,7 +73,8 @@ pub(crate) fn parse_declarations(
     declarations: Bytes,
 ) -> Result<ModuleInfo> {
     let bytes = declarations.clone();
-    let (info, _) = parse_with(registry, &bytes, Declarations::unchanged(declarations))?;
+    let (mut info, _) = parse_with(registry, &bytes, Declarations::unchanged(declarations))?;
+    info.funcs.iter_mut().for_each(|func| func.body = None);
     Ok(info)
 }
 
@@ -107,6 +108,8 @@ impl<'a> Parsing<'a> {
             match validator.payload(&payload)? {
                 ValidPayload::Func(validator, body) => {
                     let index = self.info.num_imported_funcs + self.bodies.len() as u32;
+                    let start = u32::try_from(body.range().start).ok();
+                    self.info.funcs[index as usize].body = start;
                     self.bodies.push(Body { index, validator, body });
                 }
                 _ => self.section(registry, payload)?,
@@ -138,7 +141,7 @@ impl<'a> Parsing<'a> {
             Payload::FunctionSection(section) => {
                 for ty in section {
                     let ty = info.types.get(ty?);
-                    info.funcs.push(FuncInfo { ty, func_ref: None });
+                    info.funcs.push(FuncInfo { ty, func_ref: None, body: None });
                 }
             }
             Payload::TableSection(section) => {
@@ -227,7 +230,7 @@ impl<'a> Parsing<'a> {
         let info = &mut self.info;
         let index = match import.ty {
             TypeRef::Func(ty) => {
-                info.funcs.push(FuncInfo { ty: info.types.get(ty), func_ref: None });
+                info.funcs.push(FuncInfo { ty: info.types.get(ty), func_ref: None, body: None });
                 info.num_imported_funcs += 1;
                 EntityIndex::Function(FuncIndex::from_u32(info.num_imported_funcs - 1))
             }

@@ -29,7 +29,7 @@ impl Module {
     /// let engine = Engine::new(&Config::new())?;
     /// // SAFETY: these are the bytes that `serialize` returned.
     /// let module = unsafe { Module::deserialize(&engine, &bytes)? };
-    /// let mut store = Store::new(&engine, ())?;
+    /// let mut store = Store::new(&engine, ());
     /// let instance = Instance::new(&mut store, &module, &[])?;
     /// let two = instance.get_typed_func::<(), i32>(&mut store, "two")?;
     /// assert_eq!(two.call(&mut store, ())?, 2);

@@ -1,29 +1,28 @@
-//! Internal references: `anyref` and `eqref`, with tests of their type.
+//! [`AnyRef`]: any internal reference.
 
-use crate::refs::{ArrayRef, ExternRef, I31, StructRef};
-use crate::store::StoreOpaque;
-use crate::types::{HeapType, ValType};
+use crate::refs::casts::kind_of;
+use crate::refs::{EqRef, ExternRef, Reference as _};
 use crate::{AsContext, AsContextMut, Rooted};
 use anyhow::Result;
-use gc_types::{VMGcKind, VMGcRef};
+use gc_runtime::Handle;
+use gc_types::{I31, VMGcKind, VMGcRef};
 
-/// Any internal reference: an unboxed integer, a struct, an array, or an external
-/// reference made internal.
-#[derive(Debug)]
-pub struct AnyRef(());
-
-/// An internal reference that can be compared for equality: an unboxed integer, a struct or an
-/// array.
-#[derive(Debug)]
-pub struct EqRef(());
-
-/// The kind of a heap object; `None` for an unboxed integer.
-fn kind_of(store: &StoreOpaque, gc_ref: &VMGcRef) -> Result<Option<VMGcKind>> {
-    if gc_ref.is_i31() {
-        return Ok(None);
-    }
-    Ok(store.gc_store().heap().header(gc_ref)?.kind())
-}
+/// Any internal reference: an unboxed integer, a struct, an array, or an external reference made
+/// internal. [`Rooted`] and [`OwnedRooted`](crate::OwnedRooted) handles give access to it.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{AnyRef, HeapType, I31, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let number = AnyRef::from_i31(&mut store, I31::wrapping_i32(-5));
+/// assert!(number.is_i31(&store)? && !number.is_struct(&store)?);
+/// assert_eq!(number.unwrap_i31(&store)?.get_i32(), -5);
+/// assert_eq!(number.ty(&store)?, HeapType::I31);
+/// # gc_wasm::Result::Ok(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct AnyRef(pub(super) Handle);
 
 impl AnyRef {
     /// Makes a reference that is an unboxed integer.
@@ -34,82 +33,52 @@ impl AnyRef {
     /// Converts an external reference to an internal one (`any.convert_extern`).
     ///
     /// # Errors
-    /// If the handle belongs to another store or its scope has ended.
+    /// If the handle's scope has ended.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store.
     pub fn convert_extern(
-        store: impl AsContext,
+        mut store: impl AsContextMut,
         external: Rooted<ExternRef>,
     ) -> Result<Rooted<AnyRef>> {
-        external.get(store.as_context().opaque())?;
+        external.gc_ref(store.as_context_mut().into_opaque())?;
         Ok(external.cast())
     }
-}
 
-impl Rooted<AnyRef> {
-    /// The unboxed integer, if this is one.
+    /// Whether the reference can be compared: whether it refers to an unboxed integer, a struct or
+    /// an array.
     ///
     /// # Errors
-    /// If the handle belongs to another store or its scope has ended.
-    pub fn as_i31(&self, store: impl AsContext) -> Result<Option<I31>> {
-        Ok(self.get(store.as_context().opaque())?.as_i31())
+    /// If the handle's scope has ended, or the heap is corrupt.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store.
+    pub fn is_eqref(&self, store: impl AsContext) -> Result<bool> {
+        let store = store.as_context().opaque();
+        let kind = kind_of(store, &self.gc_ref(store)?)?;
+        Ok(kind.is_none_or(|kind| kind.matches(VMGcKind::EqRef)))
     }
 
-    /// The same reference as an `eqref`, if it can be compared.
+    /// The same reference as an `eqref`, if it can be compared. The result is valid as long as this
+    /// handle.
     ///
     /// # Errors
-    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
+    /// As [`is_eqref`](AnyRef::is_eqref).
+    ///
+    /// # Panics
+    /// As [`is_eqref`](AnyRef::is_eqref).
     pub fn as_eqref(&self, store: impl AsContext) -> Result<Option<Rooted<EqRef>>> {
-        let store = store.as_context().opaque();
-        let kind = kind_of(store, &self.get(store)?)?;
-        let comparable = kind.is_none_or(|kind| kind.matches(VMGcKind::EqRef));
-        Ok(comparable.then(|| self.cast()))
+        Ok(self.is_eqref(store)?.then(|| Rooted::of(EqRef(self.0))))
     }
 
-    /// The same reference as a struct reference, if it refers to a struct.
+    /// The same reference as an `eqref`.
     ///
     /// # Errors
-    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
-    pub fn as_struct(&self, store: impl AsContext) -> Result<Option<Rooted<StructRef>>> {
-        let store = store.as_context().opaque();
-        let kind = kind_of(store, &self.get(store)?)?;
-        Ok((kind == Some(VMGcKind::StructRef)).then(|| self.cast()))
-    }
-
-    /// The same reference as an array reference, if it refers to an array.
+    /// As [`is_eqref`](AnyRef::is_eqref).
     ///
-    /// # Errors
-    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
-    pub fn as_array(&self, store: impl AsContext) -> Result<Option<Rooted<ArrayRef>>> {
-        let store = store.as_context().opaque();
-        let kind = kind_of(store, &self.get(store)?)?;
-        Ok((kind == Some(VMGcKind::ArrayRef)).then(|| self.cast()))
-    }
-
-    /// The most precise type of its referent.
-    ///
-    /// # Errors
-    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
-    pub fn ty(&self, store: impl AsContext) -> Result<HeapType> {
-        let store = store.as_context().opaque();
-        let ty = store.heap_type_of(&self.get(store)?)?;
-        Ok(HeapType::from_wasm(store.engine(), &ty))
-    }
-
-    /// Whether it is a reference of type `ty` (`ref.test`).
-    ///
-    /// # Errors
-    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
-    pub fn matches_ty(&self, store: impl AsContext, ty: &HeapType) -> Result<bool> {
-        let store = store.as_context().opaque();
-        let actual = store.heap_type_of(&self.get(store)?)?;
-        Ok(ty.top() == HeapType::Any
-            && ValType::Ref(crate::RefType::new(false, ty.clone())).comes_from(store.engine())
-            && store.engine().types().heap_matches(&actual, &ty.to_wasm()))
-    }
-}
-
-impl Rooted<EqRef> {
-    /// The same reference as an `anyref`.
-    pub fn to_anyref(self) -> Rooted<AnyRef> {
-        self.cast()
+    /// # Panics
+    /// If it cannot be compared, or the handle belongs to another store.
+    pub fn unwrap_eqref(&self, store: impl AsContext) -> Result<Rooted<EqRef>> {
+        Ok(self.as_eqref(store)?.expect("AnyRef::unwrap_eqref on non-eqref"))
     }
 }

@@ -1,103 +1,180 @@
 //! Arrays that the host makes and accesses.
 
+use crate::refs::Reference as _;
+use crate::refs::out_of_memory::failed;
 use crate::refs::structref::{read_place, unpacked, value_bits, write_place};
-use crate::refs::{AnyRef, EqRef};
-use crate::store::StoreOpaque;
-use crate::types::registry::RegisteredType;
-use crate::types::{ArrayType, StorageType, ValType};
-use crate::{AsContext, AsContextMut, Mutability, Rooted, Val};
-use anyhow::{Context, Result, bail};
-use gc_types::{VMGcKind, VMGcRef};
+use crate::store::{StoreId, StoreOpaque};
+use crate::types::registry::{RegisteredType, storage_of};
+use crate::types::{ArrayType, Mutability};
+use crate::{AsContext, AsContextMut, Engine, Rooted, StoreContextMut, Val};
+use anyhow::{Context as _, Result, bail, ensure};
+use gc_runtime::Handle;
+use gc_types::{StorageType, VMGcKind, VMGcRef};
 use std::sync::Arc;
 use wasmtime_types::WasmFieldType;
 
-/// A reference to an array.
-#[derive(Debug)]
-pub struct ArrayRef(());
+/// A reference to an array. [`Rooted`] and [`OwnedRooted`](crate::OwnedRooted) handles give access
+/// to it.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{ArrayRef, ArrayRefPre, ArrayType, Engine, FieldType, Mutability, Store, Val, ValType};
+///
+/// let engine = Engine::default();
+/// let mut store = Store::new(&engine, ());
+/// let ty = ArrayType::new(&engine, FieldType::new(Mutability::Var, ValType::I64.into()));
+/// let allocator = ArrayRefPre::new(&mut store, ty);
+///
+/// let numbers = ArrayRef::new(&mut store, &allocator, &Val::I64(7), 3)?;
+/// numbers.set(&mut store, 1, Val::I64(8))?;
+/// let elements: Vec<i64> = numbers.elems(&mut store)?.map(|value| value.unwrap_i64()).collect();
+/// assert_eq!(elements, [7, 8, 7]);
+/// # gc_wasm::Result::Ok(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ArrayRef(pub(super) Handle);
+
+/// The type of arrays that the host makes in a store. [`ArrayRef::new`] takes it, so that an
+/// allocation does not look up the type again.
+#[derive(Clone, Debug)]
+pub struct ArrayRefPre {
+    store: StoreId,
+    ty: Arc<RegisteredType>,
+}
+
+impl ArrayRefPre {
+    /// Prepares to make arrays of type `ty`.
+    ///
+    /// # Panics
+    /// If the type belongs to another engine.
+    pub fn new(mut store: impl AsContextMut, ty: ArrayType) -> ArrayRefPre {
+        let store = store.as_context_mut().into_opaque();
+        assert!(
+            Engine::same(ty.engine(), store.engine()),
+            "the array type belongs to another engine"
+        );
+        ArrayRefPre { store: store.id(), ty: ty.registered().clone() }
+    }
+
+    /// The type, if `elements` are of the type of its elements.
+    fn check(&self, store: &StoreOpaque, elements: &[Val]) -> Result<&RegisteredType> {
+        assert!(
+            self.store == store.id(),
+            "an allocator of arrays of one store was used with another"
+        );
+        let ty = unpacked(&self.ty.sub_type.unwrap_array().0);
+        for (i, element) in elements.iter().enumerate() {
+            element.check(store, &ty, || format!("element {i}"))?;
+        }
+        Ok(&self.ty)
+    }
+
+    /// How elements are stored.
+    fn storage(&self) -> StorageType {
+        storage_of(&self.ty.sub_type.unwrap_array().0.element_type)
+    }
+}
 
 impl ArrayRef {
     /// Makes an array of `length` elements that are all `element`. May collect.
     ///
     /// # Errors
-    /// If `ty` belongs to another engine, `element` is not of its type, a handle belongs to another
-    /// store or its scope has ended, or the heap is full.
+    /// If `element` is not of the elements' type, the scope of a handle has ended, or the heap is
+    /// full ([`GcHeapOutOfMemory`](crate::GcHeapOutOfMemory)).
+    ///
+    /// # Panics
+    /// If the allocator or a value belongs to another store.
     pub fn new(
         mut store: impl AsContextMut,
-        ty: &ArrayType,
+        allocator: &ArrayRefPre,
         element: &Val,
         length: u32,
     ) -> Result<Rooted<ArrayRef>> {
         let store = store.as_context_mut().into_opaque();
-        let registered = check(store, ty, std::slice::from_ref(element))?;
-        store.may_drop(|store| make_filled(store, &registered, Some(element), length))
+        let ty = allocator.check(store, std::slice::from_ref(element))?;
+        store.may_drop(|store| make_filled(store, ty, Some(element), length))
     }
 
     /// Makes an array of these elements. May collect.
     ///
     /// # Errors
     /// As [`ArrayRef::new`].
+    ///
+    /// # Panics
+    /// As [`ArrayRef::new`].
     pub fn new_fixed(
         mut store: impl AsContextMut,
-        ty: &ArrayType,
+        allocator: &ArrayRefPre,
         elements: &[Val],
     ) -> Result<Rooted<ArrayRef>> {
         let store = store.as_context_mut().into_opaque();
-        let registered = check(store, ty, elements)?;
-        store.may_drop(|store| make_fixed(store, &registered, elements))
+        let ty = allocator.check(store, elements)?;
+        store.may_drop(|store| make_fixed(store, ty, elements))
     }
-}
 
-impl ArrayRef {
+    /// Makes an array of `i8` elements that are these bytes. May collect.
+    ///
+    /// # Errors
+    /// If the elements are not `i8`, or the heap is full
+    /// ([`GcHeapOutOfMemory`](crate::GcHeapOutOfMemory)).
+    ///
+    /// # Panics
+    /// If the allocator belongs to another store.
+    pub fn new_from_i8_slice(
+        store: impl AsContextMut,
+        allocator: &ArrayRefPre,
+        bytes: &[u8],
+    ) -> Result<Rooted<ArrayRef>> {
+        ensure!(
+            allocator.storage() == StorageType::I8,
+            "element type mismatch: the elements of the array are not `i8`"
+        );
+        ArrayRef::from_bytes(store, allocator, bytes)
+    }
+
     /// Makes an array of numbers, whose elements are these little-endian bytes. May collect.
     ///
     /// # Errors
-    /// If the elements are references, or `bytes` is not a whole number of them. Also if `ty`
-    /// belongs to another engine, or the heap is full.
+    /// If the elements are references, `bytes` is not a whole number of them, or the heap is full
+    /// ([`GcHeapOutOfMemory`](crate::GcHeapOutOfMemory)).
+    ///
+    /// # Panics
+    /// If the allocator belongs to another store.
     pub fn from_bytes(
         mut store: impl AsContextMut,
-        ty: &ArrayType,
+        allocator: &ArrayRefPre,
         bytes: &[u8],
     ) -> Result<Rooted<ArrayRef>> {
         let store = store.as_context_mut().into_opaque();
-        let registered = check(store, ty, &[])?;
-        let size = match ty.field_type().element_type() {
+        let ty = allocator.check(store, &[])?;
+        let size = match allocator.storage() {
             StorageType::I8 => 1,
             StorageType::I16 => 2,
-            StorageType::ValType(ValType::I32 | ValType::F32) => 4,
-            StorageType::ValType(ValType::I64 | ValType::F64) => 8,
-            StorageType::ValType(ValType::V128) => 16,
-            StorageType::ValType(ValType::Ref(_)) => bail!("the elements of {ty} are references"),
+            StorageType::I32 | StorageType::F32 => 4,
+            StorageType::I64 | StorageType::F64 => 8,
+            StorageType::V128 => 16,
+            StorageType::Ref | StorageType::FuncRef => {
+                bail!("the elements of the array are references")
+            }
         };
         let length = u32::try_from(bytes.len() / size).ok();
         let Some(length) = length.filter(|_| bytes.len().is_multiple_of(size)) else {
-            bail!("{} bytes are no elements of {ty}", bytes.len());
+            bail!("{} bytes are no elements of {size} bytes", bytes.len());
         };
         store.may_drop(|store| {
-            let array = alloc(store, &registered, length)?;
-            let gc_ref = array.get(store)?;
+            let array = alloc(store, ty, length)?;
+            let gc_ref = array.gc_ref(store)?;
             store.gc_store_mut().array_write_bytes(&gc_ref, 0, bytes)?;
             Ok(array)
         })
     }
 }
 
-/// Returns the type if it belongs to the store's engine and the elements match it.
-fn check(store: &StoreOpaque, ty: &ArrayType, elements: &[Val]) -> Result<Arc<RegisteredType>> {
-    if !ty.engine().same(store.engine()) {
-        bail!("the array type belongs to another engine");
-    }
-    let registered = store.engine().types().get(ty.index());
-    let element_ty = unpacked(&registered.sub_type.unwrap_array().0);
-    for (i, element) in elements.iter().enumerate() {
-        element.check(store, &element_ty, || format!("element {i}"))?;
-    }
-    Ok(registered)
-}
-
 fn alloc(store: &mut StoreOpaque, ty: &RegisteredType, length: u32) -> Result<Rooted<ArrayRef>> {
     store.ensure_layout(ty)?;
     let gc_ref = store
         .with_gc(|gc, roots| gc.alloc_array(roots, ty.index, length))
+        .map_err(|error| failed(error, ()))
         .context("allocating an array")?;
     Ok(store.root(gc_ref))
 }
@@ -113,7 +190,7 @@ pub(crate) fn make_filled(
     let array = alloc(store, ty, length)?;
     if let Some(element) = element {
         let bits = value_bits(store, element)?;
-        let gc_ref = array.get(store)?;
+        let gc_ref = array.gc_ref(store)?;
         store.gc_store_mut().array_fill(&gc_ref, 0, bits, length)?;
     }
     Ok(array)
@@ -130,7 +207,7 @@ pub(crate) fn make_fixed(
     };
     let array = alloc(store, ty, length)?;
     let field = ty.sub_type.unwrap_array().0;
-    let gc_ref = array.get(store)?;
+    let gc_ref = array.gc_ref(store)?;
     for (i, element) in elements.iter().enumerate() {
         let (offset, _) = store.gc_store().array_element(&gc_ref, i as u32, 1)?;
         write_place(store, &gc_ref, offset, &field, element)?;
@@ -147,14 +224,17 @@ fn element_of(store: &StoreOpaque, object: &VMGcRef) -> Result<WasmFieldType> {
     Ok(ty.sub_type.unwrap_array().0)
 }
 
-impl Rooted<ArrayRef> {
+impl ArrayRef {
     /// The array's type.
     ///
     /// # Errors
-    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
+    /// If the handle's scope has ended, or the heap is corrupt.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> Result<ArrayType> {
         let store = store.as_context().opaque();
-        let ty = store.registered_type_of(&self.get(store)?)?;
+        let ty = store.registered_type_of(&self.gc_ref(store)?)?;
         if !ty.sub_type.is_array() {
             bail!("corrupt GC heap: a reference to an array refers to something else");
         }
@@ -164,43 +244,87 @@ impl Rooted<ArrayRef> {
     /// Whether the array has this type, or a subtype of it.
     ///
     /// # Errors
-    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
+    /// If the handle's scope has ended, or the heap is corrupt.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store, or the type to another engine.
     pub fn matches_ty(&self, store: impl AsContext, ty: &ArrayType) -> Result<bool> {
         let store = store.as_context().opaque();
-        let gc_ref = self.get(store)?;
-        Ok(ty.engine().same(store.engine())
-            && store.is_of(&gc_ref, VMGcKind::ArrayRef, ty.index())?)
+        let gc_ref = self.gc_ref(store)?;
+        assert!(
+            Engine::same(ty.engine(), store.engine()),
+            "the array type belongs to another engine"
+        );
+        store.is_of(&gc_ref, VMGcKind::ArrayRef, ty.index())
     }
 
     /// The number of elements.
     ///
     /// # Errors
-    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
+    /// If the handle's scope has ended, or the heap is corrupt.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store.
     pub fn len(&self, store: impl AsContext) -> Result<u32> {
         let store = store.as_context().opaque();
-        Ok(store.gc_store().array_len(&self.get(store)?)?)
+        Ok(store.gc_store().array_len(&self.gc_ref(store)?)?)
     }
 
-    /// The value of element `index`.
+    /// The value of element `index`. A reference is rooted in the current scope.
     ///
     /// # Errors
-    /// If there is no such element, the handle belongs to another store or its scope has ended, or
-    /// the heap is corrupt.
-    pub fn get_element(&self, mut store: impl AsContextMut, index: u32) -> Result<Val> {
+    /// If there is no such element, the handle's scope has ended, or the heap is corrupt.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store.
+    pub fn get(&self, mut store: impl AsContextMut, index: u32) -> Result<Val> {
         let store = store.as_context_mut().into_opaque();
-        let gc_ref = self.get(store)?;
+        let gc_ref = self.gc_ref(store)?;
         let field = element_of(store, &gc_ref)?;
         let (offset, _) = store.gc_store().array_element(&gc_ref, index, 1)?;
         read_place(store, &gc_ref, offset, &field)
     }
 
-    /// The values of all elements.
+    /// The values of all elements. References are rooted in the current scope.
     ///
     /// # Errors
-    /// As [`get_element`](Rooted::get_element).
-    pub fn elements(&self, mut store: impl AsContextMut) -> Result<Vec<Val>> {
-        let length = self.len(&mut store)?;
-        (0..length).map(|i| self.get_element(&mut store, i)).collect()
+    /// If the handle's scope has ended, or the heap is corrupt.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store.
+    pub fn elems<'a, T: 'static>(
+        &self,
+        store: impl Into<StoreContextMut<'a, T>>,
+    ) -> Result<impl ExactSizeIterator<Item = Val> + 'a> {
+        let mut store = store.into();
+        let length = self.len(&store)?;
+        let elems = (0..length).map(|i| self.get(&mut store, i)).collect::<Result<Vec<Val>>>()?;
+        Ok(elems.into_iter())
+    }
+
+    /// Copies the elements, which must be `i8`, to `bytes`.
+    ///
+    /// # Errors
+    /// If the elements are not `i8`, the array has another length than `bytes`, the handle's scope
+    /// has ended, or the heap is corrupt.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store.
+    pub fn copy_to_i8_slice(&self, mut store: impl AsContextMut, bytes: &mut [u8]) -> Result<()> {
+        let store = store.as_context_mut().into_opaque();
+        let gc_ref = self.gc_ref(store)?;
+        let storage = storage_of(&element_of(store, &gc_ref)?.element_type);
+        ensure!(
+            storage == StorageType::I8,
+            "element type mismatch: the elements of the array are not `i8`"
+        );
+        let length = store.gc_store().array_len(&gc_ref)?;
+        ensure!(
+            length as usize == bytes.len(),
+            "length mismatch: the array has {length} elements, and {} bytes were given",
+            bytes.len()
+        );
+        Ok(store.gc_store().array_read_bytes(&gc_ref, 0, bytes)?)
     }
 
     /// Copies the elements from `index` on as little-endian bytes, as many as fill `bytes`. The
@@ -208,11 +332,13 @@ impl Rooted<ArrayRef> {
     ///
     /// # Errors
     /// If there are no such elements, they are references, or `bytes` is not a whole number of
-    /// them. Also if the handle belongs to another store or its scope has ended, or the heap is
-    /// corrupt.
+    /// them. Also if the handle's scope has ended, or the heap is corrupt.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store.
     pub fn read_bytes(&self, store: impl AsContext, index: u32, bytes: &mut [u8]) -> Result<()> {
         let store = store.as_context().opaque();
-        Ok(store.gc_store().array_read_bytes(&self.get(store)?, index, bytes)?)
+        Ok(store.gc_store().array_read_bytes(&self.gc_ref(store)?, index, bytes)?)
     }
 
     /// Overwrites the elements from `index` on with these little-endian bytes. The elements must be
@@ -220,8 +346,10 @@ impl Rooted<ArrayRef> {
     ///
     /// # Errors
     /// If there are no such elements, they are references or not mutable, or `bytes` is not a whole
-    /// number of them. Also if the handle belongs to another store or its scope has ended, or the
-    /// heap is corrupt.
+    /// number of them. Also if the handle's scope has ended, or the heap is corrupt.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store.
     pub fn write_bytes(
         &self,
         mut store: impl AsContextMut,
@@ -233,18 +361,21 @@ impl Rooted<ArrayRef> {
             bail!("the elements of {ty} are not mutable");
         }
         let store = store.as_context_mut().into_opaque();
-        let gc_ref = self.get(store)?;
+        let gc_ref = self.gc_ref(store)?;
         Ok(store.gc_store_mut().array_write_bytes(&gc_ref, index, bytes)?)
     }
 
     /// Overwrites element `index`.
     ///
     /// # Errors
-    /// If there is no such element, they are not mutable, the value is not of their type, a handle
-    /// belongs to another store or its scope has ended, or the heap is corrupt.
-    pub fn set_element(&self, mut store: impl AsContextMut, index: u32, value: Val) -> Result<()> {
+    /// If there is no such element, they are not mutable, the value is not of their type, the scope
+    /// of a handle has ended, or the heap is corrupt.
+    ///
+    /// # Panics
+    /// If the handle or the value belongs to another store.
+    pub fn set(&self, mut store: impl AsContextMut, index: u32, value: Val) -> Result<()> {
         let store = store.as_context_mut().into_opaque();
-        let gc_ref = self.get(store)?;
+        let gc_ref = self.gc_ref(store)?;
         let field = element_of(store, &gc_ref)?;
         if !field.mutable {
             let ty = store.registered_type_of(&gc_ref)?;
@@ -256,15 +387,5 @@ impl Rooted<ArrayRef> {
         value.check(store, &unpacked(&field), || format!("element {index}"))?;
         let (offset, _) = store.gc_store().array_element(&gc_ref, index, 1)?;
         store.may_drop(|store| write_place(store, &gc_ref, offset, &field, &value))
-    }
-
-    /// The same reference as an `anyref`.
-    pub fn to_anyref(self) -> Rooted<AnyRef> {
-        self.cast()
-    }
-
-    /// The same reference as an `eqref`.
-    pub fn to_eqref(self) -> Rooted<EqRef> {
-        self.cast()
     }
 }

@@ -1,15 +1,18 @@
 //! Exceptions that the host makes and reads.
 
-use crate::store::StoreOpaque;
+use crate::refs::out_of_memory::failed;
+use crate::refs::{Reference as _, structref};
+use crate::store::{StoreId, StoreOpaque};
 use crate::types::{ExnType, HeapType};
-use crate::{AsContext, AsContextMut, Rooted, Tag, Val};
-use crate::{refs::structref, store::StoreId};
-use anyhow::{Context, Result, bail, ensure};
+use crate::{AsContext, AsContextMut, Engine, Rooted, StoreContextMut, Tag, Val};
+use anyhow::{Context as _, Result, bail, ensure};
+use gc_runtime::Handle;
 use gc_types::VMGcKind;
 
-/// An exception: a tag and a payload.
-#[derive(Debug)]
-pub struct ExnRef(());
+/// An exception: a tag and a payload. [`Rooted`] and [`OwnedRooted`](crate::OwnedRooted) handles give
+/// access to it.
+#[derive(Clone, Copy, Debug)]
+pub struct ExnRef(pub(super) Handle);
 
 /// The type of exceptions that the host makes in a store.
 ///
@@ -28,7 +31,7 @@ impl ExnRefPre {
     /// If the type belongs to another engine.
     pub fn new(mut store: impl AsContextMut, ty: ExnType) -> ExnRefPre {
         let store = store.as_context_mut().into_opaque();
-        assert!(ty.engine().same(store.engine()), "the exception type belongs to another engine");
+        assert!(Engine::same(ty.engine(), store.engine()), "the exception type belongs to another engine");
         ExnRefPre { store: store.id(), ty }
     }
 }
@@ -37,8 +40,12 @@ impl ExnRef {
     /// Makes an exception with the tag `tag`, rooted in the current scope.
     ///
     /// # Errors
-    /// If the tag has another type, if the fields are not of the tag's parameter types, if there
-    /// is no room in the heap, or if something belongs to another store.
+    /// If the tag has another type, if the fields are not of the tag's parameter types, if the scope
+    /// of a handle has ended, or if there is no room in the heap
+    /// ([`GcHeapOutOfMemory`](crate::GcHeapOutOfMemory)).
+    ///
+    /// # Panics
+    /// If the allocator, the tag or a value belongs to another store.
     pub fn new(
         mut store: impl AsContextMut,
         allocator: &ExnRefPre,
@@ -46,8 +53,11 @@ impl ExnRef {
         fields: &[Val],
     ) -> Result<Rooted<ExnRef>> {
         let store = store.as_context_mut().into_opaque();
-        ensure!(allocator.store == store.id(), "an allocator of one store was used with another");
-        let tag = tag.data(store)?;
+        assert!(
+            allocator.store == store.id(),
+            "an allocator of exceptions of one store was used with another"
+        );
+        let tag = tag.data(store);
         ensure!(tag.exn == allocator.ty.index(), "the tag is not of the type {:?}", allocator.ty);
         let registered = store.engine().types().get(tag.exn);
         let exn = registered.sub_type.unwrap_exn();
@@ -63,9 +73,10 @@ impl ExnRef {
             let (ty, id) = (registered.index, tag.id);
             let gc_ref = store
                 .with_gc(|gc, roots| gc.alloc_exn(roots, ty, id.instance, id.index))
+                .map_err(|error| failed(error, ()))
                 .context("allocating an exception")?;
-            let object = store.root(gc_ref);
-            let gc_ref = object.get(store)?;
+            let object: Rooted<ExnRef> = store.root(gc_ref);
+            let gc_ref = object.gc_ref(store)?;
             let layout = registered.layout.as_ref().and_then(|layout| layout.fields());
             let places = layout.into_iter().flatten();
             for ((value, ty), place) in fields.iter().zip(&exn.fields).zip(places) {
@@ -76,7 +87,7 @@ impl ExnRef {
     }
 }
 
-impl Rooted<ExnRef> {
+impl ExnRef {
     /// Its type.
     ///
     /// # Errors
@@ -86,7 +97,7 @@ impl Rooted<ExnRef> {
     }
 
     pub(crate) fn exn_type(&self, store: &StoreOpaque) -> Result<ExnType> {
-        let header = store.gc_store().heap().header(&self.get(store)?)?;
+        let header = store.gc_store().heap().header(&self.gc_ref(store)?)?;
         match store.engine().types().try_get(header.ty()) {
             Some(ty) if header.kind() == Some(VMGcKind::ExnRef) && ty.kind() == header.kind() => {
                 Ok(ExnType::from_registered(store.engine(), ty))
@@ -98,7 +109,7 @@ impl Rooted<ExnRef> {
     /// Whether it is of type `ty`.
     ///
     /// # Errors
-    /// As [`ty`](Rooted::<ExnRef>::ty).
+    /// As [`ty`](ExnRef::ty).
     pub fn matches_ty(&self, store: impl AsContext, ty: &HeapType) -> Result<bool> {
         Ok(HeapType::ConcreteExn(self.ty(store)?).matches(ty))
     }
@@ -106,21 +117,21 @@ impl Rooted<ExnRef> {
     /// The tag with which it was made.
     ///
     /// # Errors
-    /// As [`ty`](Rooted::<ExnRef>::ty).
+    /// As [`ty`](ExnRef::ty).
     pub fn tag(&self, mut store: impl AsContextMut) -> Result<Tag> {
         let store = store.as_context_mut().into_opaque();
-        let tag = store.tag_of(&self.get(store)?)?;
+        let tag = store.tag_of(&self.gc_ref(store)?)?;
         Ok(Tag::from_index(store, tag))
     }
 
     /// Field `index` of the payload. A reference is rooted in the current scope.
     ///
     /// # Errors
-    /// As [`ty`](Rooted::<ExnRef>::ty), or if there is no such field.
+    /// As [`ty`](ExnRef::ty), or if there is no such field.
     pub fn field(&self, mut store: impl AsContextMut, index: usize) -> Result<Val> {
         let store = store.as_context_mut().into_opaque();
         let ty = self.exn_type(store)?;
-        let registered = store.engine().types().get(ty.index());
+        let registered = ty.registered();
         let fields = &registered.sub_type.unwrap_exn().fields;
         let places = registered.layout.as_ref().and_then(|layout| layout.fields());
         let (Some(field), Some(place)) =
@@ -128,18 +139,22 @@ impl Rooted<ExnRef> {
         else {
             bail!("there is no field {index} in an exception of {} fields", fields.len());
         };
-        let gc_ref = self.get(store)?;
+        let gc_ref = self.gc_ref(store)?;
         structref::read_place(store, &gc_ref, place.offset, field)
     }
 
     /// The payload. References are rooted in the current scope.
     ///
     /// # Errors
-    /// As [`ty`](Rooted::<ExnRef>::ty).
-    pub fn fields(
+    /// As [`ty`](ExnRef::ty).
+    ///
+    /// # Panics
+    /// As [`ty`](ExnRef::ty).
+    pub fn fields<'a, T: 'static>(
         &self,
-        mut store: impl AsContextMut,
-    ) -> Result<impl ExactSizeIterator<Item = Val>> {
+        store: impl Into<StoreContextMut<'a, T>>,
+    ) -> Result<impl ExactSizeIterator<Item = Val> + 'a> {
+        let mut store = store.into();
         let count = self.ty(&store)?.fields().len();
         let fields = (0..count).map(|i| self.field(&mut store, i)).collect::<Result<Vec<Val>>>()?;
         Ok(fields.into_iter())

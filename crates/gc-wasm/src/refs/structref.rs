@@ -1,42 +1,92 @@
 //! Structs that the host makes and accesses.
 
-use crate::refs::{AnyRef, EqRef};
-use crate::store::StoreOpaque;
+use crate::refs::Reference as _;
+use crate::refs::out_of_memory::failed;
+use crate::store::{StoreId, StoreOpaque};
 use crate::types::StructType;
 use crate::types::registry::{RegisteredType, storage_of};
-use crate::{AsContext, AsContextMut, Func, Rooted, Val};
-use anyhow::{Context, Result, bail};
+use crate::{AsContext, AsContextMut, Engine, Func, Rooted, StoreContextMut, Val};
+use anyhow::{Context as _, Result, bail, ensure};
+use gc_runtime::Handle;
 use gc_types::{StorageType, VMGcKind, VMGcRef};
+use std::sync::Arc;
 use wasmtime_types::{WasmFieldType, WasmStorageType, WasmValType};
 
-/// A reference to a struct.
-#[derive(Debug)]
-pub struct StructRef(());
+/// A reference to a struct. [`Rooted`] and [`OwnedRooted`](crate::OwnedRooted) handles give access
+/// to it.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Engine, FieldType, Mutability, Store, StructRef, StructRefPre, StructType, Val, ValType};
+///
+/// let engine = Engine::default();
+/// let mut store = Store::new(&engine, ());
+/// let x = FieldType::new(Mutability::Var, ValType::I32.into());
+/// let ty = StructType::new(&engine, [x.clone(), x])?;
+/// let allocator = StructRefPre::new(&mut store, ty);
+///
+/// let point = StructRef::new(&mut store, &allocator, &[Val::I32(1), Val::I32(2)])?;
+/// point.set_field(&mut store, 0, Val::I32(5))?;
+/// let fields: Vec<i32> = point.fields(&mut store)?.map(|value| value.unwrap_i32()).collect();
+/// assert_eq!(fields, [5, 2]);
+/// # gc_wasm::Result::Ok(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct StructRef(pub(super) Handle);
+
+/// The type of structs that the host makes in a store. [`StructRef::new`] takes it, so that an
+/// allocation does not look up the type again.
+#[derive(Clone, Debug)]
+pub struct StructRefPre {
+    store: StoreId,
+    ty: Arc<RegisteredType>,
+}
+
+impl StructRefPre {
+    /// Prepares to make structs of type `ty`.
+    ///
+    /// # Panics
+    /// If the type belongs to another engine.
+    pub fn new(mut store: impl AsContextMut, ty: StructType) -> StructRefPre {
+        let store = store.as_context_mut().into_opaque();
+        assert!(
+            Engine::same(ty.engine(), store.engine()),
+            "the struct type belongs to another engine"
+        );
+        StructRefPre { store: store.id(), ty: ty.registered().clone() }
+    }
+}
 
 impl StructRef {
-    /// Makes a struct of type `ty` with these fields. May collect.
+    /// Makes a struct with these fields. May collect.
     ///
     /// # Errors
-    /// If `ty` belongs to another engine, the number or a type of the fields is wrong, a handle
-    /// belongs to another store or its scope has ended, or the heap is full.
+    /// If the number or a type of the fields is wrong, the scope of a handle has ended, or the heap
+    /// is full ([`GcHeapOutOfMemory`](crate::GcHeapOutOfMemory)).
+    ///
+    /// # Panics
+    /// If the allocator or a value belongs to another store.
     pub fn new(
         mut store: impl AsContextMut,
-        ty: &StructType,
+        allocator: &StructRefPre,
         fields: &[Val],
     ) -> Result<Rooted<StructRef>> {
         let store = store.as_context_mut().into_opaque();
-        if !ty.engine().same(store.engine()) {
-            bail!("the struct type belongs to another engine");
-        }
-        let registered = store.engine().types().get(ty.index());
-        let types = &registered.sub_type.unwrap_struct().fields;
-        if types.len() != fields.len() {
-            bail!("a struct of {} fields cannot be made of {} values", types.len(), fields.len());
-        }
+        assert!(
+            allocator.store == store.id(),
+            "an allocator of structs of one store was used with another"
+        );
+        let types = &allocator.ty.sub_type.unwrap_struct().fields;
+        ensure!(
+            types.len() == fields.len(),
+            "expected {} fields, got {}",
+            types.len(),
+            fields.len()
+        );
         for (i, (value, ty)) in fields.iter().zip(types).enumerate() {
             value.check(store, &unpacked(ty), || format!("field {i}"))?;
         }
-        store.may_drop(|store| make(store, &registered, Some(fields)))
+        store.may_drop(|store| make(store, &allocator.ty, Some(fields)))
     }
 }
 
@@ -49,9 +99,10 @@ pub(crate) fn make(
     store.ensure_layout(ty)?;
     let gc_ref = store
         .with_gc(|gc, roots| gc.alloc_struct(roots, ty.index))
+        .map_err(|error| failed(error, ()))
         .context("allocating a struct")?;
-    let object = store.root(gc_ref);
-    let gc_ref = object.get(store)?;
+    let object: Rooted<StructRef> = store.root(gc_ref);
+    let gc_ref = object.gc_ref(store)?;
     let layout = ty.layout.as_ref().and_then(|layout| layout.fields());
     let types = &ty.sub_type.unwrap_struct().fields;
     for ((value, ty), place) in
@@ -62,14 +113,17 @@ pub(crate) fn make(
     Ok(object)
 }
 
-impl Rooted<StructRef> {
+impl StructRef {
     /// The struct's type.
     ///
     /// # Errors
-    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
+    /// If the handle's scope has ended, or the heap is corrupt.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> Result<StructType> {
         let store = store.as_context().opaque();
-        let ty = store.registered_type_of(&self.get(store)?)?;
+        let ty = store.registered_type_of(&self.gc_ref(store)?)?;
         if !ty.sub_type.is_struct() {
             bail!("corrupt GC heap: a reference to a struct refers to something else");
         }
@@ -79,59 +133,68 @@ impl Rooted<StructRef> {
     /// Whether the struct has this type, or a subtype of it.
     ///
     /// # Errors
-    /// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
+    /// If the handle's scope has ended, or the heap is corrupt.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store, or the type to another engine.
     pub fn matches_ty(&self, store: impl AsContext, ty: &StructType) -> Result<bool> {
         let store = store.as_context().opaque();
-        let gc_ref = self.get(store)?;
-        Ok(ty.engine().same(store.engine())
-            && store.is_of(&gc_ref, VMGcKind::StructRef, ty.index())?)
+        let gc_ref = self.gc_ref(store)?;
+        assert!(
+            Engine::same(ty.engine(), store.engine()),
+            "the struct type belongs to another engine"
+        );
+        store.is_of(&gc_ref, VMGcKind::StructRef, ty.index())
     }
 
-    /// The value of field `index`.
+    /// The value of field `index`. A reference is rooted in the current scope.
     ///
     /// # Errors
-    /// If there is no such field, the handle belongs to another store or its scope has ended, or
-    /// the heap is corrupt.
+    /// If there is no such field, the handle's scope has ended, or the heap is corrupt.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store.
     pub fn field(&self, mut store: impl AsContextMut, index: usize) -> Result<Val> {
         let store = store.as_context_mut().into_opaque();
-        let gc_ref = self.get(store)?;
+        let gc_ref = self.gc_ref(store)?;
         let (field, offset) = locate(store, &gc_ref, index)?;
         read_place(store, &gc_ref, offset, &field)
     }
 
-    /// The values of all fields.
+    /// The values of all fields. References are rooted in the current scope.
     ///
     /// # Errors
-    /// As [`field`](Rooted::field).
-    pub fn fields(&self, mut store: impl AsContextMut) -> Result<Vec<Val>> {
-        let count = self.ty(&mut store)?.fields().len();
-        (0..count).map(|i| self.field(&mut store, i)).collect()
+    /// As [`field`](StructRef::field).
+    ///
+    /// # Panics
+    /// As [`field`](StructRef::field).
+    pub fn fields<'a, T: 'static>(
+        &self,
+        store: impl Into<StoreContextMut<'a, T>>,
+    ) -> Result<impl ExactSizeIterator<Item = Val> + 'a> {
+        let mut store = store.into();
+        let count = self.ty(&store)?.fields().len();
+        let fields = (0..count).map(|i| self.field(&mut store, i)).collect::<Result<Vec<Val>>>()?;
+        Ok(fields.into_iter())
     }
 
     /// Overwrites field `index`.
     ///
     /// # Errors
-    /// If there is no such field, it is not mutable, the value is not of its type, a handle belongs
-    /// to another store or its scope has ended, or the heap is corrupt.
+    /// If there is no such field, it is not mutable, the value is not of its type, the scope of a
+    /// handle has ended, or the heap is corrupt.
+    ///
+    /// # Panics
+    /// If the handle or the value belongs to another store.
     pub fn set_field(&self, mut store: impl AsContextMut, index: usize, value: Val) -> Result<()> {
         let store = store.as_context_mut().into_opaque();
-        let gc_ref = self.get(store)?;
+        let gc_ref = self.gc_ref(store)?;
         let (field, offset) = locate(store, &gc_ref, index)?;
         if !field.mutable {
             bail!("field {index} is not mutable");
         }
         value.check(store, &unpacked(&field), || format!("field {index}"))?;
         store.may_drop(|store| write_place(store, &gc_ref, offset, &field, &value))
-    }
-
-    /// The same reference as an `anyref`.
-    pub fn to_anyref(self) -> Rooted<AnyRef> {
-        self.cast()
-    }
-
-    /// The same reference as an `eqref`.
-    pub fn to_eqref(self) -> Rooted<EqRef> {
-        self.cast()
     }
 }
 
@@ -217,7 +280,7 @@ pub(crate) fn value_bits(store: &StoreOpaque, value: &Val) -> Result<u128> {
         Val::F64(bits) => u128::from(*bits),
         Val::V128(value) => value.as_u128(),
         Val::FuncRef(None) => 0,
-        Val::FuncRef(Some(func)) => u128::from(func.id(store)?.get()),
+        Val::FuncRef(Some(func)) => u128::from(func.id(store).get()),
         Val::ExternRef(_) | Val::AnyRef(_) | Val::ExnRef(_) => {
             value.gc_ref(store)?.map_or(0, |gc_ref| u128::from(gc_ref.as_raw_u32()))
         }

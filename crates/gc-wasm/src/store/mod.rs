@@ -9,7 +9,7 @@ pub(crate) mod weak;
 pub(crate) use callees::Callee;
 pub(crate) use opaque::{StoreId, StoreOpaque};
 
-use crate::Engine;
+use crate::{Engine, GcHeapOutOfMemory};
 use anyhow::Result;
 use gc_jit::InterruptHandle;
 use gc_runtime::{GcStats, HostPanic, PauseLog};
@@ -55,9 +55,18 @@ impl<T: 'static> Store<T> {
     /// Creates a store with the host's `data`. The heap is made when the first module that uses one
     /// is instantiated, or when the host makes the first object.
     ///
+    /// # Panics
+    /// If the system refuses what a store needs before it has a heap: the handler of traps, or a
+    /// page of memory. [`try_new`](Store::try_new) returns an error then.
+    pub fn new(engine: &Engine, data: T) -> Store<T> {
+        Store::try_new(engine, data).unwrap_or_else(|error| panic!("making a store: {error:#}"))
+    }
+
+    /// Like [`new`](Store::new), but returns an error.
+    ///
     /// # Errors
-    /// If the settings need a feature that is off.
-    pub fn new(engine: &Engine, data: T) -> Result<Store<T>> {
+    /// If the system refuses the handler of traps or a page of memory.
+    pub fn try_new(engine: &Engine, data: T) -> Result<Store<T>> {
         let opaque = Box::new(StoreOpaque::new(engine, Box::new(data))?);
         let host_panic = opaque.gc_store().host_panic();
         Ok(Store { opaque, _host_panic: host_panic, _data: PhantomData })
@@ -83,12 +92,18 @@ impl<T: 'static> Store<T> {
         self.opaque.into_data()
     }
 
-    /// Collects garbage now.
+    /// Collects garbage now: the whole heap. `why` is the error of an allocation that found no room,
+    /// if one is the reason.
     ///
     /// # Errors
     /// If the heap is corrupt.
-    pub fn gc(&mut self) -> Result<()> {
-        self.opaque.gc()
+    pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        self.as_context_mut().gc(why)
+    }
+
+    /// The size of the GC heap in bytes. 0 if it was not needed yet.
+    pub fn gc_heap_capacity(&self) -> usize {
+        self.as_context().gc_heap_capacity()
     }
 
     /// Statistics of the store's heap.
@@ -108,12 +123,12 @@ impl<T: 'static> Store<T> {
     ///
     /// # Examples
     /// ```
-    /// use gc_wasm::{Config, Engine, Instance, Module, Store, Trap, TrapError};
+    /// use gc_wasm::{Config, Engine, Instance, Module, Store, Trap};
     /// use std::time::Duration;
     ///
     /// let engine = Engine::new(Config::new().interruptible(true))?;
     /// let module = Module::new(&engine, r#"(module (func (export "hang") (loop (br 0))))"#)?;
-    /// let mut store = Store::new(&engine, ())?;
+    /// let mut store = Store::new(&engine, ());
     /// let instance = Instance::new(&mut store, &module, &[])?;
     /// let hang = instance.get_typed_func::<(), ()>(&mut store, "hang")?;
     ///
@@ -123,7 +138,7 @@ impl<T: 'static> Store<T> {
     ///     handle.interrupt();
     /// });
     /// let error = hang.call(&mut store, ()).unwrap_err();
-    /// assert_eq!(error.downcast::<TrapError>()?.trap, Trap::Interrupt);
+    /// assert_eq!(error.downcast::<Trap>()?, Trap::Interrupt);
     /// # anyhow::Ok(())
     /// ```
     pub fn interrupt_handle(&self) -> Result<InterruptHandle> {
@@ -165,6 +180,11 @@ impl<'a, T: 'static> StoreContext<'a, T> {
         self.0.data()
     }
 
+    /// The size of the GC heap in bytes. 0 if it was not needed yet.
+    pub fn gc_heap_capacity(&self) -> usize {
+        usize::try_from(self.0.gc_store().stats().heap_bytes).unwrap_or(usize::MAX)
+    }
+
     /// Statistics of the store's heap.
     pub fn gc_stats(&self) -> GcStats {
         self.0.gc_store().stats()
@@ -199,11 +219,13 @@ impl<'a, T: 'static> StoreContextMut<'a, T> {
         self.0.data_mut()
     }
 
-    /// Collects garbage now.
+    /// Collects garbage now, as [`Store::gc`] does.
     ///
     /// # Errors
     /// If the heap is corrupt.
-    pub fn gc(&mut self) -> Result<()> {
+    pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
+        // The whole heap is collected, whatever the reason.
+        let _ = why;
         self.0.gc()
     }
 
@@ -276,6 +298,36 @@ impl<C: AsContext> AsContext for &'_ mut C {
 impl<C: AsContextMut> AsContextMut for &'_ mut C {
     fn as_context_mut(&mut self) -> StoreContextMut<'_, C::Data> {
         C::as_context_mut(self)
+    }
+}
+
+impl<'a, C: AsContext> From<&'a C> for StoreContext<'a, C::Data> {
+    fn from(store: &'a C) -> Self {
+        store.as_context()
+    }
+}
+
+impl<'a, C: AsContext> From<&'a mut C> for StoreContext<'a, C::Data> {
+    fn from(store: &'a mut C) -> Self {
+        C::as_context(store)
+    }
+}
+
+impl<'a, C: AsContextMut> From<&'a mut C> for StoreContextMut<'a, C::Data> {
+    fn from(store: &'a mut C) -> Self {
+        store.as_context_mut()
+    }
+}
+
+impl<'a, T: 'static> From<StoreContextMut<'a, T>> for StoreContext<'a, T> {
+    fn from(store: StoreContextMut<'a, T>) -> Self {
+        StoreContext(store.0, PhantomData)
+    }
+}
+
+impl<T: Default + 'static> Default for Store<T> {
+    fn default() -> Store<T> {
+        Store::new(&Engine::default(), T::default())
     }
 }
 

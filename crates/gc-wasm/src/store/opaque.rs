@@ -52,6 +52,8 @@ pub(crate) struct StoreOpaque {
     pub(crate) callees: Callees,
     /// The types whose layouts the heap knows.
     layouts: HashSet<TypeIndex>,
+    /// The instance whose start function the host is about to call, if that is a host function.
+    pub(crate) starting: Option<usize>,
     /// The host's data.
     data: Box<dyn Any>,
 }
@@ -104,6 +106,7 @@ impl StoreOpaque {
             kept: Vec::new(),
             callees: Callees::default(),
             layouts: HashSet::new(),
+            starting: None,
             data,
         })
     }

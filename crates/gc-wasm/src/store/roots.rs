@@ -1,54 +1,140 @@
 //! Handles for references that the host holds. A [`Rooted`] lives until its scope ends, and an
 //! [`OwnedRooted`] lives until it is dropped.
 //!
-//! They are the store's handles ([`Handle`], [`OwnedHandle`]) with the type of the object.
-//! Scopes nest like the host functions that open them. When a scope ends, its handles are dropped
-//! with the collector's barrier.
+//! They are the store's handles ([`Handle`], [`OwnedHandle`]) with the type of the object. Both give
+//! access to that type (they dereference to it), so its methods work with both. Scopes nest like the
+//! host functions that open them. When a scope ends, its handles are dropped with the collector's
+//! barrier.
 
 use super::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreOpaque};
-use crate::refs::GcRef;
+use crate::refs::{GcRef, Reference as _};
 use anyhow::{Result, anyhow};
-use gc_runtime::{Handle, HandleScope, OwnedHandle};
+use gc_runtime::{Handle, HandleError, HandleScope, OwnedHandle};
 use gc_types::VMGcRef;
 use std::fmt;
-use std::marker::PhantomData;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 
 /// A handle to an object of a store. It is valid until its scope ends. The scope is the innermost
 /// [`RootScope`] or call of a host function, and otherwise the store's life. Copies are the same
 /// handle.
-pub struct Rooted<T> {
-    handle: Handle,
-    _marker: PhantomData<fn() -> T>,
+///
+/// A loop of the host that makes handles, without a [`RootScope`] for each turn, keeps all objects
+/// alive that it touches, until the store is dropped. A warning is logged when a store has
+/// [many] of them.
+///
+/// [many]: crate::Store::ROOTED_WARNING
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{ExternRef, RootScope, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let mut sum = 0;
+/// for i in 0..1000 {
+///     // Without this scope, the store would have a thousand handles in the end.
+///     let mut scope = RootScope::new(&mut store);
+///     let number = ExternRef::new(&mut scope, i)?;
+///     sum += number.data(&scope)?.unwrap().downcast_ref::<i32>().unwrap();
+/// }
+/// assert_eq!(sum, 499_500);
+/// # gc_wasm::Result::Ok(())
+/// ```
+pub struct Rooted<T: GcRef> {
+    object: T,
 }
 
-impl<T> Clone for Rooted<T> {
+impl<T: GcRef> Clone for Rooted<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Rooted<T> {}
+impl<T: GcRef> Copy for Rooted<T> {}
 
-/// A handle to an object of a store. It is valid until the handle and its clones are dropped.
-pub struct OwnedRooted<T> {
-    handle: OwnedHandle,
-    _marker: PhantomData<fn() -> T>,
+impl<T: GcRef> Deref for Rooted<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.object
+    }
 }
 
-impl<T> Clone for OwnedRooted<T> {
+/// A handle to an object of a store. It is valid until the handle and its clones are dropped.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{ExternRef, OwnedRooted, RootScope, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let mut scope = RootScope::new(&mut store);
+/// let owned: OwnedRooted<ExternRef> = ExternRef::new(&mut scope, 7)?.to_owned_rooted(&mut scope)?;
+/// drop(scope);
+/// assert_eq!(owned.data(&store)?.unwrap().downcast_ref(), Some(&7));
+/// # gc_wasm::Result::Ok(())
+/// ```
+pub struct OwnedRooted<T: GcRef> {
+    object: T,
+    handle: OwnedHandle,
+}
+
+impl<T: GcRef> Clone for OwnedRooted<T> {
     fn clone(&self) -> Self {
-        OwnedRooted { handle: self.handle.clone(), _marker: PhantomData }
+        OwnedRooted { object: self.object, handle: self.handle.clone() }
     }
+}
+
+impl<T: GcRef> Deref for OwnedRooted<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.object
+    }
+}
+
+/// [`Rooted`] and [`OwnedRooted`]: handles that keep a `T` alive.
+pub trait RootedGcRef<T: GcRef>: Deref<Target = T> + sealed::Sealed {}
+
+impl<T: GcRef> RootedGcRef<T> for Rooted<T> {}
+impl<T: GcRef> RootedGcRef<T> for OwnedRooted<T> {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl<T: super::GcRef> Sealed for super::Rooted<T> {}
+    impl<T: super::GcRef> Sealed for super::OwnedRooted<T> {}
 }
 
 impl StoreOpaque {
     /// Makes a scoped handle for `gc_ref` and takes over its ownership.
     pub(crate) fn root<T: GcRef>(&mut self, gc_ref: VMGcRef) -> Rooted<T> {
         match self.gc_store_mut().root(gc_ref) {
-            Ok(handle) => Rooted { handle, _marker: PhantomData },
+            Ok(handle) => Rooted { object: T::from_handle(handle) },
             Err(_) => {
                 panic!("too many scoped handles; end a `RootScope` to release them")
             }
+        }
+    }
+
+    /// Makes an owned handle for `gc_ref` and takes over its ownership.
+    pub(crate) fn root_owned<T: GcRef>(&mut self, gc_ref: VMGcRef) -> Result<OwnedRooted<T>> {
+        let handle = self.gc_store_mut().root_owned(gc_ref);
+        let handle = handle.map_err(|_| anyhow!("more than {} owned handles", OwnedHandle::MAX))?;
+        Ok(OwnedRooted { object: T::from_handle(handle.handle()), handle })
+    }
+
+    /// The reference of a handle. It is a copy that is not counted: only examine it, or clone it
+    /// with the barrier.
+    ///
+    /// # Errors
+    /// If the handle's scope has ended.
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    pub(crate) fn rooted(&self, handle: &Handle) -> Result<VMGcRef> {
+        match self.gc_store().rooted(handle) {
+            Ok(gc_ref) => Ok(gc_ref.unchecked_copy()),
+            Err(error @ HandleError::OtherStore) => panic!("{error}"),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -58,55 +144,127 @@ impl StoreOpaque {
     }
 }
 
+/// Whether two handles refer to the same object.
+fn same_object<T: GcRef>(store: &StoreOpaque, a: &T, b: &T) -> Result<bool> {
+    Ok(a.gc_ref(store)? == b.gc_ref(store)?)
+}
+
 impl<T: GcRef> Rooted<T> {
-    /// The reference. It is a copy that is not counted: only examine it, or clone it with the
-    /// barrier.
-    pub(crate) fn get(&self, store: &StoreOpaque) -> Result<VMGcRef> {
-        Ok(store.gc_store().rooted(&self.handle)?.unchecked_copy())
+    /// A handle that is as valid as the handle in `object`.
+    pub(crate) fn of(object: T) -> Rooted<T> {
+        Rooted { object }
     }
 
     /// An owned handle to the same object.
     ///
     /// # Errors
-    /// If this handle belongs to another store, if its scope has ended, or if there are 2^25 owned
-    /// handles.
+    /// If this handle's scope has ended, or if there are 2^25 owned handles.
+    ///
+    /// # Panics
+    /// If this handle belongs to another store.
     pub fn to_owned_rooted(&self, mut store: impl AsContextMut) -> Result<OwnedRooted<T>> {
         let store = store.as_context_mut().into_opaque();
-        self.get(store)?;
+        self.gc_ref(store)?;
         store.may_drop(|store| store.gc_store_mut().drop_dead_handles());
-        let gc_ref = self.get(store)?;
-        let gc = store.gc_store_mut();
-        let gc_ref = gc.clone_gc_ref(&gc_ref);
-        let handle = gc.root_owned(gc_ref);
-        let handle = handle.map_err(|_| anyhow!("more than {} owned handles", OwnedHandle::MAX))?;
-        Ok(OwnedRooted { handle, _marker: PhantomData })
+        let gc_ref = self.gc_ref(store)?;
+        let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
+        store.root_owned(gc_ref)
+    }
+
+    /// Whether both are the same handle. Two handles to the same object can be different: see
+    /// [`ref_eq`](Rooted::ref_eq).
+    pub fn rooted_eq(a: Self, b: Self) -> bool {
+        a.handle() == b.handle()
     }
 
     /// Whether both handles refer to the same object (`ref.eq`). Equal `i31`s are the same.
     ///
     /// # Errors
-    /// If a handle belongs to another store or its scope has ended.
-    pub fn ref_eq(store: impl AsContext, a: &Rooted<T>, b: &Rooted<T>) -> Result<bool> {
-        let store = store.as_context().opaque();
-        Ok(a.get(store)? == b.get(store)?)
+    /// If the scope of a handle has ended.
+    ///
+    /// # Panics
+    /// If a handle belongs to another store.
+    pub fn ref_eq(
+        store: impl AsContext,
+        a: &impl RootedGcRef<T>,
+        b: &impl RootedGcRef<T>,
+    ) -> Result<bool> {
+        same_object(store.as_context().opaque(), &**a, &**b)
+    }
+
+    /// Hashes the handle. Different handles to the same object have different hashes.
+    pub fn rooted_hash<H: Hasher>(&self, state: &mut H) {
+        self.handle().hash(state);
+    }
+
+    /// Hashes the reference: handles to the same object have the same hash. A collection that moves
+    /// the object changes its hash, so the hash is good until the next call, allocation or
+    /// collection.
+    ///
+    /// # Errors
+    /// If the handle's scope has ended.
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    pub fn ref_hash<H: Hasher>(&self, store: impl AsContext, state: &mut H) -> Result<()> {
+        self.gc_ref(store.as_context().opaque())?.hash(state);
+        Ok(())
     }
 
     /// The same handle with a supertype, or with a subtype that the caller has checked.
     pub(crate) fn cast<U: GcRef>(self) -> Rooted<U> {
-        Rooted { handle: self.handle, _marker: PhantomData }
+        Rooted { object: U::from_handle(*self.handle()) }
     }
 }
 
 impl<T: GcRef> OwnedRooted<T> {
     /// A scoped handle to the same object.
     ///
-    /// # Errors
+    /// # Panics
     /// If this handle belongs to another store.
-    pub fn to_rooted(&self, mut store: impl AsContextMut) -> Result<Rooted<T>> {
+    pub fn to_rooted(&self, mut store: impl AsContextMut) -> Rooted<T> {
         let store = store.as_context_mut().into_opaque();
-        let gc_ref = store.gc_store().rooted(&self.handle.handle())?.unchecked_copy();
+        let gc_ref = self.gc_ref(store).expect("the object of an owned handle lives");
         let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
-        Ok(store.root(gc_ref))
+        store.root(gc_ref)
+    }
+
+    /// Whether both handles refer to the same object (`ref.eq`). Equal `i31`s are the same.
+    ///
+    /// # Errors
+    /// If the scope of a handle has ended.
+    ///
+    /// # Panics
+    /// If a handle belongs to another store.
+    pub fn ref_eq(
+        store: impl AsContext,
+        a: &impl RootedGcRef<T>,
+        b: &impl RootedGcRef<T>,
+    ) -> Result<bool> {
+        same_object(store.as_context().opaque(), &**a, &**b)
+    }
+
+    /// Hashes the handle. Clones have the same hash, but other handles to the same object have
+    /// different hashes.
+    pub fn rooted_hash<H: Hasher>(&self, state: &mut H) {
+        self.handle().hash(state);
+    }
+
+    /// Hashes the reference, like [`Rooted::ref_hash`].
+    ///
+    /// # Errors
+    /// None.
+    ///
+    /// # Panics
+    /// If the handle belongs to another store.
+    pub fn ref_hash<H: Hasher>(&self, store: impl AsContext, state: &mut H) -> Result<()> {
+        self.gc_ref(store.as_context().opaque())?.hash(state);
+        Ok(())
+    }
+
+    /// The same handle with a supertype.
+    pub(crate) fn cast<U: GcRef>(self) -> OwnedRooted<U> {
+        OwnedRooted { object: U::from_handle(*self.object.handle()), handle: self.handle }
     }
 }
 
@@ -146,14 +304,14 @@ impl<C: AsContextMut> AsContextMut for RootScope<C> {
     }
 }
 
-impl<T> fmt::Debug for Rooted<T> {
+impl<T: GcRef> fmt::Debug for Rooted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Rooted").field(&self.handle).finish()
+        f.debug_tuple("Rooted").field(self.handle()).finish()
     }
 }
 
-impl<T> fmt::Debug for OwnedRooted<T> {
+impl<T: GcRef> fmt::Debug for OwnedRooted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OwnedRooted").field(&self.handle).finish()
+        f.debug_tuple("OwnedRooted").field(self.object.handle()).finish()
     }
 }

@@ -6,7 +6,7 @@
 //! [`Store::gc`] does, but `null` never finds an object dead.
 
 use super::{AsContextMut, Store, StoreContextMut, StoreOpaque};
-use crate::refs::GcRef;
+use crate::refs::{GcRef, Reference as _};
 use crate::{AnyRef, AsContext, Caller, Rooted};
 use anyhow::{Result, anyhow};
 use gc_runtime::WeakHandle;
@@ -19,10 +19,10 @@ use std::marker::PhantomData;
 ///
 /// # Examples
 /// ```
-/// use gc_wasm::{Config, Engine, ExternRef, RootScope, Store};
+/// use gc_wasm::{ExternRef, RootScope, Store};
 ///
 /// # fn main() -> anyhow::Result<()> {
-/// let mut store = Store::new(&Engine::new(&Config::new())?, ())?;
+/// let mut store = Store::<()>::default();
 /// let mut scope = RootScope::new(&mut store);
 /// let object = ExternRef::new(&mut scope, 7)?;
 /// let weak = object.downgrade(&mut scope)?;
@@ -30,7 +30,7 @@ use std::marker::PhantomData;
 /// assert_eq!(again.data(&scope)?.unwrap().downcast_ref(), Some(&7));
 ///
 /// drop(scope);
-/// store.gc()?;
+/// store.gc(None)?;
 /// assert!(weak.upgrade(&mut store)?.is_none());
 /// # Ok(())
 /// # }
@@ -48,9 +48,9 @@ impl<T: GcRef> Rooted<T> {
     /// weak handles.
     pub fn downgrade(&self, mut store: impl AsContextMut) -> Result<WeakRooted<T>> {
         let store = store.as_context_mut().into_opaque();
-        self.get(store)?;
+        self.gc_ref(store)?;
         store.may_drop(|store| store.gc_store_mut().drop_dead_handles());
-        let gc_ref = self.get(store)?;
+        let gc_ref = self.gc_ref(store)?;
         let handle = store.gc_store_mut().downgrade(&gc_ref)?;
         Ok(WeakRooted { handle, _marker: PhantomData })
     }
@@ -74,10 +74,10 @@ impl<T: GcRef> WeakRooted<T> {
 ///
 /// # Examples
 /// ```
-/// use gc_wasm::{Config, Engine, ExternRef, RootScope, Store, WeakMap};
+/// use gc_wasm::{ExternRef, RootScope, Store, WeakMap};
 ///
 /// # fn main() -> anyhow::Result<()> {
-/// let mut store = Store::new(&Engine::new(&Config::new())?, ())?;
+/// let mut store = Store::<()>::default();
 /// let map = WeakMap::new(&mut store)?;
 /// let mut scope = RootScope::new(&mut store);
 /// let (key, value) = (ExternRef::new(&mut scope, "key")?, ExternRef::new(&mut scope, 7)?);
@@ -86,7 +86,7 @@ impl<T: GcRef> WeakRooted<T> {
 /// assert_eq!(found.data(&scope)?.unwrap().downcast_ref(), Some(&7));
 ///
 /// drop(scope);
-/// store.gc()?;
+/// store.gc(None)?;
 /// assert_eq!(map.len(&store)?, 0);
 /// # Ok(())
 /// # }
@@ -119,7 +119,7 @@ impl<K: GcRef, V: GcRef> WeakMap<K, V> {
     ) -> Result<()> {
         let store = store.as_context_mut().into_opaque();
         store.may_drop(|store| {
-            let (key, value) = (key.get(store)?, value.get(store)?);
+            let (key, value) = (key.gc_ref(store)?, value.gc_ref(store)?);
             Ok(store.gc_store_mut().weak_map_insert(&self.map, &key, &value)?)
         })
     }
@@ -130,7 +130,7 @@ impl<K: GcRef, V: GcRef> WeakMap<K, V> {
     /// If the map or the handle belongs to another store, or the handle's scope has ended.
     pub fn get(&self, mut store: impl AsContextMut, key: &Rooted<K>) -> Result<Option<Rooted<V>>> {
         let store = store.as_context_mut().into_opaque();
-        let key = key.get(store)?;
+        let key = key.gc_ref(store)?;
         let value = store.gc_store_mut().weak_map_get(&self.map, &key)?;
         Ok(value.map(|value| store.root(value)))
     }
@@ -142,7 +142,7 @@ impl<K: GcRef, V: GcRef> WeakMap<K, V> {
     pub fn remove(&self, mut store: impl AsContextMut, key: &Rooted<K>) -> Result<bool> {
         let store = store.as_context_mut().into_opaque();
         store.may_drop(|store| {
-            let key = key.get(store)?;
+            let key = key.gc_ref(store)?;
             Ok(store.gc_store_mut().weak_map_remove(&self.map, &key)?)
         })
     }
@@ -180,7 +180,7 @@ impl Rooted<AnyRef> {
     ) -> Result<()> {
         let store = store.as_context_mut().into_opaque();
         store.may_drop(|store| {
-            let object = self.get(store)?;
+            let object = self.gc_ref(store)?;
             let added = store.gc_store_mut().add_finalizer(&object, Box::new(value));
             added.map_err(|(error, _value)| anyhow!(error).context("adding a finalizer"))
         })
@@ -214,14 +214,14 @@ impl<T: 'static> Store<T> {
     /// use gc_wasm::{AnyRef, Config, Engine, ExternRef, RootScope, Store};
     ///
     /// # fn main() -> anyhow::Result<()> {
-    /// let mut store = Store::new(&Engine::new(&Config::new())?, ())?;
+    /// let mut store = Store::<()>::default();
     /// let mut scope = RootScope::new(&mut store);
     /// let object = ExternRef::new(&mut scope, 7)?;
     /// let object = AnyRef::convert_extern(&scope, object)?;
     /// object.add_finalizer(&mut scope, "its finalizer")?;
     /// drop(scope);
     ///
-    /// store.gc()?;
+    /// store.gc(None)?;
     /// let (object, value) = store.next_finalizable().unwrap();
     /// assert_eq!(value.downcast_ref(), Some(&"its finalizer"));
     /// let object = ExternRef::convert_any(&store, object)?;

@@ -1,109 +1,44 @@
 //! Function, struct, array and exception types of an engine.
 
 use super::externs::TagType;
+use super::field_type::{FieldType, Finality, Mutability, StorageType};
 use super::matching::type_index;
-use super::public::ValType;
 use super::registry::RegisteredType;
+use super::show::show;
+use super::val_type::ValType;
 use crate::Engine;
-use crate::module::info::ModuleInfo;
-use anyhow::{Result, anyhow, bail};
-use gc_types::{TypeIndex, VMGcKind};
-use std::fmt::{self, Write as _};
+use anyhow::{Result, anyhow, bail, ensure};
+use gc_types::TypeIndex;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use wasmtime_types::{
-    WasmArrayType, WasmCompositeInnerType, WasmCompositeType, WasmExnType, WasmFieldType,
-    WasmFuncType, WasmHeapType, WasmRecGroup, WasmRefType, WasmStorageType, WasmStructType,
-    WasmSubType, WasmValType,
+    VMSharedTypeIndex, WasmArrayType, WasmCompositeInnerType, WasmCompositeType, WasmExnType,
+    WasmFuncType, WasmRecGroup, WasmStructType, WasmSubType,
 };
 
-/// Whether a field or global can be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mutability {
-    /// It never changes.
-    Const,
-    /// It can be written.
-    Var,
-}
+/// The maximum number of a type's supertypes (JavaScript interface, "Implementation-defined
+/// Limits").
+const SUPERTYPES: usize = 63;
 
-/// The storage type of a field or element.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum StorageType {
-    /// Eight bits of an `i32`.
-    I8,
-    /// Sixteen bits of an `i32`.
-    I16,
-    /// A whole value.
-    ValType(ValType),
-}
-
-impl StorageType {
-    /// The type of the values that are read from and written to a field of this type.
-    pub fn unpack(&self) -> ValType {
-        match self {
-            StorageType::I8 | StorageType::I16 => ValType::I32,
-            StorageType::ValType(ty) => ty.clone(),
-        }
+/// Registers a type that is a recursion group of its own.
+fn register(
+    engine: &Engine,
+    finality: Finality,
+    supertype: Option<&RegisteredType>,
+    inner: WasmCompositeInnerType,
+) -> Result<Arc<RegisteredType>> {
+    if let Some(supertype) = supertype {
+        ensure!(!supertype.sub_type.is_final, "cannot create a subtype of a final supertype");
+        ensure!(
+            supertype.chain.len() <= SUPERTYPES,
+            "a type cannot have more than {SUPERTYPES} supertypes"
+        );
     }
-}
-
-impl From<ValType> for StorageType {
-    fn from(ty: ValType) -> StorageType {
-        StorageType::ValType(ty)
-    }
-}
-
-/// The type of a struct's field or an array's elements.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct FieldType {
-    mutability: Mutability,
-    element_type: StorageType,
-}
-
-impl FieldType {
-    /// A field type.
-    pub fn new(mutability: Mutability, element_type: StorageType) -> FieldType {
-        FieldType { mutability, element_type }
-    }
-
-    /// Whether the field can be written.
-    pub fn mutability(&self) -> Mutability {
-        self.mutability
-    }
-
-    /// The storage type.
-    pub fn element_type(&self) -> &StorageType {
-        &self.element_type
-    }
-
-    fn to_wasm(&self) -> WasmFieldType {
-        WasmFieldType {
-            mutable: self.mutability == Mutability::Var,
-            element_type: match &self.element_type {
-                StorageType::I8 => WasmStorageType::I8,
-                StorageType::I16 => WasmStorageType::I16,
-                StorageType::ValType(ty) => WasmStorageType::Val(ty.to_wasm()),
-            },
-        }
-    }
-
-    fn from_wasm(engine: &Engine, ty: &WasmFieldType) -> FieldType {
-        FieldType {
-            mutability: if ty.mutable { Mutability::Var } else { Mutability::Const },
-            element_type: match &ty.element_type {
-                WasmStorageType::I8 => StorageType::I8,
-                WasmStorageType::I16 => StorageType::I16,
-                WasmStorageType::Val(ty) => StorageType::ValType(ValType::from_wasm(engine, ty)),
-            },
-        }
-    }
-}
-
-fn register(engine: &Engine, inner: WasmCompositeInnerType) -> Result<Arc<RegisteredType>> {
     let group = WasmRecGroup {
         types: Box::new([WasmSubType {
-            is_final: true,
-            supertype: None,
+            is_final: finality.is_final(),
+            supertype: supertype.map(|ty| VMSharedTypeIndex::new(ty.index.as_u32()).into()),
             composite_type: WasmCompositeType { inner, shared: false },
         }]),
     };
@@ -111,13 +46,21 @@ fn register(engine: &Engine, inner: WasmCompositeInnerType) -> Result<Arc<Regist
     Ok(engine.types().get(TypeIndex::new(index).expect("registered types fit")))
 }
 
-fn check_engine<'a>(engine: &Engine, types: impl IntoIterator<Item = &'a ValType>) -> Result<()> {
+/// Panics if a type belongs to another engine.
+fn check_engine<'a>(engine: &Engine, types: impl IntoIterator<Item = &'a ValType>) {
     for ty in types {
-        if !ty.comes_from(engine) {
-            bail!("the type {ty} belongs to another engine");
-        }
+        assert!(ty.comes_from(engine), "the type {ty} belongs to another engine");
     }
-    Ok(())
+}
+
+/// The registered type of a supertype, which must belong to `engine`.
+fn given_supertype<'a>(
+    engine: &Engine,
+    owner: &Engine,
+    supertype: &'a RegisteredType,
+) -> &'a RegisteredType {
+    assert!(Engine::same(owner, engine), "the supertype belongs to another engine");
+    supertype
 }
 
 macro_rules! concrete_type {
@@ -134,6 +77,10 @@ macro_rules! concrete_type {
                 $name { engine: engine.clone(), ty }
             }
 
+            pub(crate) fn registered(&self) -> &Arc<RegisteredType> {
+                &self.ty
+            }
+
             pub(crate) fn index(&self) -> TypeIndex {
                 self.ty.index
             }
@@ -143,10 +90,24 @@ macro_rules! concrete_type {
                 &self.engine
             }
 
+            /// Whether the type can have subtypes.
+            pub fn finality(&self) -> Finality {
+                match self.ty.sub_type.is_final {
+                    true => Finality::Final,
+                    false => Finality::NonFinal,
+                }
+            }
+
             /// Whether this type is `sup` or is declared, directly or indirectly, as its subtype.
+            ///
+            /// # Panics
+            /// If the types belong to different engines.
             pub fn matches(&self, sup: &$name) -> bool {
-                self.engine.same(&sup.engine)
-                    && self.engine.types().is_subtype(self.ty.index, sup.ty.index)
+                assert!(
+                    Engine::same(&self.engine, &sup.engine),
+                    "types of different engines were compared"
+                );
+                self.engine.types().is_subtype(self.ty.index, sup.ty.index)
             }
 
             /// The type of which this type is declared a subtype, if any.
@@ -158,7 +119,7 @@ macro_rules! concrete_type {
 
         impl PartialEq for $name {
             fn eq(&self, other: &$name) -> bool {
-                self.engine.same(&other.engine) && self.ty.index == other.ty.index
+                Engine::same(&self.engine, &other.engine) && self.ty.index == other.ty.index
             }
         }
 
@@ -199,25 +160,63 @@ concrete_type! {
 }
 
 impl FuncType {
-    /// Makes the function type from `params` to `results`, without a supertype.
+    /// Makes the final function type from `params` to `results`, without a supertype.
     ///
-    /// # Errors
+    /// # Panics
     /// If a type belongs to another engine, or the engine has too many types.
     pub fn new(
         engine: &Engine,
         params: impl IntoIterator<Item = ValType>,
         results: impl IntoIterator<Item = ValType>,
+    ) -> FuncType {
+        FuncType::with_finality_and_supertype(engine, Finality::Final, None, params, results)
+            .unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Makes a function type from `params` to `results` that may have a supertype.
+    ///
+    /// # Errors
+    /// If the supertype is final or has too many supertypes, if the type does not match it (core
+    /// specification, "Function Type Matching"), or if the engine has too many types.
+    ///
+    /// # Panics
+    /// If a type belongs to another engine.
+    pub fn with_finality_and_supertype(
+        engine: &Engine,
+        finality: Finality,
+        supertype: Option<&FuncType>,
+        params: impl IntoIterator<Item = ValType>,
+        results: impl IntoIterator<Item = ValType>,
     ) -> Result<FuncType> {
         let params: Vec<ValType> = params.into_iter().collect();
         let results: Vec<ValType> = results.into_iter().collect();
-        check_engine(engine, params.iter().chain(&results))?;
+        check_engine(engine, params.iter().chain(&results));
+        let registered = supertype.map(|ty| given_supertype(engine, &ty.engine, &ty.ty));
+        if let Some(supertype) = supertype {
+            let (sup_params, sup_results) = (supertype.params(), supertype.results());
+            let fits = params.len() == sup_params.len()
+                && results.len() == sup_results.len()
+                && sup_params.zip(&params).all(|(sup, sub)| sup.matches(sub))
+                && sup_results.zip(&results).all(|(sup, sub)| sub.matches(&sup));
+            ensure!(fits, "function type must match its supertype: expected {supertype}");
+        }
         let ty = WasmFuncType::new(
             params.iter().map(ValType::to_wasm),
             results.iter().map(ValType::to_wasm),
         )
         .map_err(|e| anyhow!("{e}"))?;
-        let ty = register(engine, WasmCompositeInnerType::Func(ty))?;
+        let ty = register(engine, finality, registered, WasmCompositeInnerType::Func(ty))?;
         Ok(FuncType::from_registered(engine, ty))
+    }
+
+    /// The type of parameter `index`, if there is one.
+    pub fn param(&self, index: usize) -> Option<ValType> {
+        self.params().nth(index)
+    }
+
+    /// The type of result `index`, if there is one.
+    pub fn result(&self, index: usize) -> Option<ValType> {
+        self.results().nth(index)
     }
 
     pub(crate) fn as_wasm(&self) -> &WasmFuncType {
@@ -239,14 +238,56 @@ impl StructType {
     /// Makes the final struct type with these fields, without a supertype.
     ///
     /// # Errors
-    /// If a type belongs to another engine, an instance would be too large, or
-    /// the engine has too many types.
+    /// If an instance would be too large, or the engine has too many types.
+    ///
+    /// # Panics
+    /// If a type belongs to another engine.
     pub fn new(engine: &Engine, fields: impl IntoIterator<Item = FieldType>) -> Result<StructType> {
+        StructType::with_finality_and_supertype(engine, Finality::Final, None, fields)
+    }
+
+    /// Makes a struct type with these fields that may have a supertype.
+    ///
+    /// # Errors
+    /// If the supertype is final or has too many supertypes, if its fields do not match the first
+    /// fields of this type (core specification, "Struct Type Matching"), if an instance would be too
+    /// large, or if the engine has too many types.
+    ///
+    /// # Panics
+    /// If a type belongs to another engine.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{Engine, FieldType, Finality, Mutability, StructType, ValType};
+    ///
+    /// let engine = Engine::default();
+    /// let x = FieldType::new(Mutability::Const, ValType::F64.into());
+    /// let y = x.clone();
+    /// let point = StructType::with_finality_and_supertype(
+    ///     &engine, Finality::NonFinal, None, [x.clone()])?;
+    /// let point2 = StructType::with_finality_and_supertype(
+    ///     &engine, Finality::Final, Some(&point), [x, y])?;
+    /// assert!(point2.matches(&point) && !point.matches(&point2));
+    /// # gc_wasm::Result::Ok(())
+    /// ```
+    pub fn with_finality_and_supertype(
+        engine: &Engine,
+        finality: Finality,
+        supertype: Option<&StructType>,
+        fields: impl IntoIterator<Item = FieldType>,
+    ) -> Result<StructType> {
         let fields: Vec<FieldType> = fields.into_iter().collect();
-        let unpacked: Vec<ValType> = fields.iter().map(|f| f.element_type.unpack()).collect();
-        check_engine(engine, &unpacked)?;
+        check_engine(engine, fields.iter().map(|field| field.element_type().unpack()));
+        let registered = supertype.map(|ty| given_supertype(engine, &ty.engine, &ty.ty));
+        if let Some(supertype) = supertype {
+            let sup = supertype.fields();
+            let fits =
+                sup.len() <= fields.len() && sup.zip(&fields).all(|(sup, sub)| sub.matches(&sup));
+            ensure!(fits, "struct fields must match their supertype's fields");
+        }
         let fields = fields.iter().map(FieldType::to_wasm).collect();
-        let ty = register(engine, WasmCompositeInnerType::Struct(WasmStructType { fields }))?;
+        let inner = WasmCompositeInnerType::Struct(WasmStructType { fields });
+        let ty = register(engine, finality, registered, inner)?;
         Ok(StructType::from_registered(engine, ty))
     }
 
@@ -265,13 +306,48 @@ impl StructType {
 impl ArrayType {
     /// Makes the final array type with elements of this type, without a supertype.
     ///
-    /// # Errors
+    /// # Panics
     /// If a type belongs to another engine, or the engine has too many types.
-    pub fn new(engine: &Engine, element: FieldType) -> Result<ArrayType> {
-        check_engine(engine, [&element.element_type.unpack()])?;
-        let ty = WasmArrayType(element.to_wasm());
-        let ty = register(engine, WasmCompositeInnerType::Array(ty))?;
+    pub fn new(engine: &Engine, field_type: FieldType) -> ArrayType {
+        ArrayType::with_finality_and_supertype(engine, Finality::Final, None, field_type)
+            .unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Makes an array type with elements of this type that may have a supertype.
+    ///
+    /// # Errors
+    /// If the supertype is final or has too many supertypes, if its elements do not match (core
+    /// specification, "Array Type Matching"), or if the engine has too many types.
+    ///
+    /// # Panics
+    /// If a type belongs to another engine.
+    pub fn with_finality_and_supertype(
+        engine: &Engine,
+        finality: Finality,
+        supertype: Option<&ArrayType>,
+        field_type: FieldType,
+    ) -> Result<ArrayType> {
+        check_engine(engine, [field_type.element_type().unpack()]);
+        let registered = supertype.map(|ty| given_supertype(engine, &ty.engine, &ty.ty));
+        if let Some(supertype) = supertype {
+            ensure!(
+                field_type.matches(&supertype.field_type()),
+                "array field type must match its supertype's field type"
+            );
+        }
+        let inner = WasmCompositeInnerType::Array(WasmArrayType(field_type.to_wasm()));
+        let ty = register(engine, finality, registered, inner)?;
         Ok(ArrayType::from_registered(engine, ty))
+    }
+
+    /// Whether the elements can be written.
+    pub fn mutability(&self) -> Mutability {
+        self.field_type().mutability()
+    }
+
+    /// The storage type of the elements.
+    pub fn element_type(&self) -> StorageType {
+        self.field_type().element_type().clone()
     }
 
     /// The elements' type.
@@ -284,10 +360,13 @@ impl ExnType {
     /// The type of exceptions whose payload is `fields`.
     ///
     /// # Errors
-    /// If a type belongs to another engine, an exception would be too large, or the engine has too
-    /// many types.
+    /// If an exception would be too large, or the engine has too many types.
+    ///
+    /// # Panics
+    /// If a type belongs to another engine.
     pub fn new(engine: &Engine, fields: impl IntoIterator<Item = ValType>) -> Result<ExnType> {
-        ExnType::from_tag_type(&TagType::new(FuncType::new(engine, fields, [])?))
+        let func = FuncType::with_finality_and_supertype(engine, Finality::Final, None, fields, [])?;
+        ExnType::from_tag_type(&TagType::new(func))
     }
 
     /// The type of exceptions with tags of type `tag`.
@@ -323,156 +402,6 @@ impl ExnType {
     pub fn field(&self, index: usize) -> Option<FieldType> {
         self.fields().nth(index)
     }
-}
-
-impl fmt::Display for StorageType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StorageType::I8 => f.write_str("i8"),
-            StorageType::I16 => f.write_str("i16"),
-            StorageType::ValType(ty) => ty.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for FieldType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.mutability {
-            Mutability::Const => self.element_type.fmt(f),
-            Mutability::Var => write!(f, "(mut {})", self.element_type),
-        }
-    }
-}
-
-/// Writes the structure of a type and of the types to which it refers, or their names, if `names`
-/// has them. For types further away it writes only the kind, because types may be recursive.
-pub(super) fn show(
-    f: &mut fmt::Formatter<'_>,
-    engine: &Engine,
-    ty: &RegisteredType,
-    names: Option<&ModuleInfo>,
-) -> fmt::Result {
-    let mut beginning = Beginning { f, left: SHOWN };
-    let whole = fmt::from_fn(|f| show_composite(f, engine, &ty.sub_type, 1, names));
-    match write!(beginning, "{whole}") {
-        Err(fmt::Error) if beginning.left == 0 => beginning.f.write_str("…"),
-        result => result,
-    }
-}
-
-/// The maximum number of bytes of a type's text. A few bytes of a module can declare a type whose
-/// text, with the types to which it refers, has hundreds of megabytes. Every error about it would
-/// have them too.
-const SHOWN: usize = 512;
-
-/// A writer that writes `left` bytes and fails at the next one.
-struct Beginning<'a, 'b> {
-    f: &'a mut fmt::Formatter<'b>,
-    left: usize,
-}
-
-impl fmt::Write for Beginning<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if text.len() <= self.left {
-            self.left -= text.len();
-            return self.f.write_str(text);
-        }
-        let end = text.floor_char_boundary(self.left);
-        self.left = 0;
-        self.f.write_str(&text[..end])?;
-        Err(fmt::Error)
-    }
-}
-
-fn show_composite(
-    f: &mut fmt::Formatter<'_>,
-    engine: &Engine,
-    ty: &WasmSubType,
-    depth: u32,
-    names: Option<&ModuleInfo>,
-) -> fmt::Result {
-    let field = |f: &mut fmt::Formatter<'_>, field: &WasmFieldType| {
-        f.write_str(if field.mutable { "(mut " } else { "" })?;
-        match &field.element_type {
-            WasmStorageType::I8 => f.write_str("i8")?,
-            WasmStorageType::I16 => f.write_str("i16")?,
-            WasmStorageType::Val(ty) => show_value(f, engine, ty, depth, names)?,
-        }
-        f.write_str(if field.mutable { ")" } else { "" })
-    };
-    match &ty.composite_type.inner {
-        WasmCompositeInnerType::Func(ty) => {
-            f.write_str("(func")?;
-            for (what, types) in [("param", ty.params()), ("result", ty.results())] {
-                if types.is_empty() {
-                    continue;
-                }
-                write!(f, " ({what}")?;
-                for ty in types {
-                    f.write_str(" ")?;
-                    show_value(f, engine, ty, depth, names)?;
-                }
-                f.write_str(")")?;
-            }
-            f.write_str(")")
-        }
-        WasmCompositeInnerType::Struct(ty) => {
-            f.write_str("(struct")?;
-            for ty in &ty.fields {
-                f.write_str(" (field ")?;
-                field(f, ty)?;
-                f.write_str(")")?;
-            }
-            f.write_str(")")
-        }
-        WasmCompositeInnerType::Array(ty) => {
-            f.write_str("(array ")?;
-            field(f, &ty.0)?;
-            f.write_str(")")
-        }
-        WasmCompositeInnerType::Exn(ty) => {
-            f.write_str("(exn")?;
-            for ty in &ty.fields {
-                f.write_str(" (field ")?;
-                field(f, ty)?;
-                f.write_str(")")?;
-            }
-            f.write_str(")")
-        }
-        WasmCompositeInnerType::Cont(_) => unreachable!("other types do not pass validation"),
-    }
-}
-
-fn show_value(
-    f: &mut fmt::Formatter<'_>,
-    engine: &Engine,
-    ty: &WasmValType,
-    depth: u32,
-    names: Option<&ModuleInfo>,
-) -> fmt::Result {
-    use WasmHeapType::{ConcreteArray, ConcreteFunc, ConcreteStruct};
-    let WasmValType::Ref(WasmRefType {
-        nullable,
-        heap_type: ConcreteFunc(edge) | ConcreteStruct(edge) | ConcreteArray(edge),
-    }) = ty
-    else {
-        return write!(f, "{}", ValType::from_wasm(engine, ty));
-    };
-    f.write_str(if *nullable { "(ref null " } else { "(ref " })?;
-    let index = type_index(*edge);
-    if let Some(name) = names.and_then(|info| info.type_name(index)) {
-        return write!(f, "{name})");
-    }
-    let ty = engine.types().get(index);
-    match depth {
-        0 => f.write_str(match ty.kind() {
-            Some(VMGcKind::StructRef) => "struct",
-            Some(VMGcKind::ArrayRef) => "array",
-            _ => "func",
-        })?,
-        _ => show_composite(f, engine, &ty.sub_type, depth - 1, names)?,
-    }
-    f.write_str(")")
 }
 
 impl fmt::Display for FuncType {

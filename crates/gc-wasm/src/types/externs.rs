@@ -1,8 +1,9 @@
 //! The types of imports and exports of modules.
 
-use super::composite::{FuncType, Mutability};
+use super::composite::FuncType;
+use super::field_type::Mutability;
 use super::limits::{MemoryType, TableType};
-use super::public::ValType;
+use super::val_type::ValType;
 use crate::Engine;
 use crate::module::info::ModuleInfo;
 use gc_types::TypeIndex;
@@ -24,7 +25,7 @@ pub struct GlobalType {
 ///
 /// # fn main() -> anyhow::Result<()> {
 /// let engine = Engine::new(&Config::new())?;
-/// let ty = TagType::new(FuncType::new(&engine, [ValType::I64], [])?);
+/// let ty = TagType::new(FuncType::new(&engine, [ValType::I64], []));
 /// assert_eq!(ExnType::from_tag_type(&ty)?.fields().len(), 1);
 /// # Ok(())
 /// # }
@@ -109,12 +110,84 @@ impl GlobalType {
 }
 
 impl ExternType {
-    /// The function type, if this is one.
+    /// The type of a function, if this is one.
     pub fn func(&self) -> Option<&FuncType> {
         match self {
             ExternType::Func(ty) => Some(ty),
             _ => None,
         }
+    }
+
+    /// The type of a function.
+    ///
+    /// # Panics
+    /// If this is the type of something else.
+    pub fn unwrap_func(&self) -> &FuncType {
+        self.func().expect("expected the type of a function")
+    }
+
+    /// The type of a global, if this is one.
+    pub fn global(&self) -> Option<&GlobalType> {
+        match self {
+            ExternType::Global(ty) => Some(ty),
+            _ => None,
+        }
+    }
+
+    /// The type of a global.
+    ///
+    /// # Panics
+    /// If this is the type of something else.
+    pub fn unwrap_global(&self) -> &GlobalType {
+        self.global().expect("expected the type of a global")
+    }
+
+    /// The type of a table, if this is one.
+    pub fn table(&self) -> Option<&TableType> {
+        match self {
+            ExternType::Table(ty) => Some(ty),
+            _ => None,
+        }
+    }
+
+    /// The type of a table.
+    ///
+    /// # Panics
+    /// If this is the type of something else.
+    pub fn unwrap_table(&self) -> &TableType {
+        self.table().expect("expected the type of a table")
+    }
+
+    /// The type of a memory, if this is one.
+    pub fn memory(&self) -> Option<&MemoryType> {
+        match self {
+            ExternType::Memory(ty) => Some(ty),
+            _ => None,
+        }
+    }
+
+    /// The type of a memory.
+    ///
+    /// # Panics
+    /// If this is the type of something else.
+    pub fn unwrap_memory(&self) -> &MemoryType {
+        self.memory().expect("expected the type of a memory")
+    }
+
+    /// The type of a tag, if this is one.
+    pub fn tag(&self) -> Option<&TagType> {
+        match self {
+            ExternType::Tag(ty) => Some(ty),
+            _ => None,
+        }
+    }
+
+    /// The type of a tag.
+    ///
+    /// # Panics
+    /// If this is the type of something else.
+    pub fn unwrap_tag(&self) -> &TagType {
+        self.tag().expect("expected the type of a tag")
     }
 
     pub(crate) fn of(engine: &Engine, info: &ModuleInfo, index: EntityIndex) -> ExternType {
@@ -157,8 +230,8 @@ impl<'a> ImportType<'a> {
     }
 
     /// The type of the import.
-    pub fn ty(&self) -> &ExternType {
-        &self.ty
+    pub fn ty(&self) -> ExternType {
+        self.ty.clone()
     }
 }
 
@@ -173,8 +246,8 @@ impl<'a> ExportType<'a> {
     }
 
     /// The type of the export.
-    pub fn ty(&self) -> &ExternType {
-        &self.ty
+    pub fn ty(&self) -> ExternType {
+        self.ty.clone()
     }
 }
 
@@ -190,5 +263,35 @@ impl fmt::Display for ExternType {
             ExternType::Memory(ty) => ty.fmt(f),
             ExternType::Tag(ty) => write!(f, "(tag {})", ty.ty),
         }
+    }
+}
+
+impl From<FuncType> for ExternType {
+    fn from(ty: FuncType) -> ExternType {
+        ExternType::Func(ty)
+    }
+}
+
+impl From<GlobalType> for ExternType {
+    fn from(ty: GlobalType) -> ExternType {
+        ExternType::Global(ty)
+    }
+}
+
+impl From<TableType> for ExternType {
+    fn from(ty: TableType) -> ExternType {
+        ExternType::Table(ty)
+    }
+}
+
+impl From<MemoryType> for ExternType {
+    fn from(ty: MemoryType) -> ExternType {
+        ExternType::Memory(ty)
+    }
+}
+
+impl From<TagType> for ExternType {
+    fn from(ty: TagType) -> ExternType {
+        ExternType::Tag(ty)
     }
 }

@@ -1,7 +1,7 @@
 //! The types of tables and linear memories: how large they may be, and whether they are indexed with
 //! 32 or 64 bits.
 
-use super::public::RefType;
+use super::val_type::RefType;
 use crate::Engine;
 use anyhow::{Result, ensure};
 use std::fmt;

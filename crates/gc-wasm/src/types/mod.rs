@@ -2,16 +2,22 @@
 
 pub(crate) mod composite;
 pub(crate) mod convert;
+mod defaults;
 pub(crate) mod display;
 pub(crate) mod externs;
+pub(crate) mod field_type;
+pub(crate) mod heap_type;
 pub(crate) mod limits;
 pub(crate) mod matching;
 pub(crate) mod named;
-pub(crate) mod public;
+pub(crate) mod val_type;
 pub(crate) mod registry;
+mod show;
 
-pub use composite::{ArrayType, ExnType, FieldType, FuncType, Mutability, StorageType, StructType};
+pub use composite::{ArrayType, ExnType, FuncType, StructType};
+pub use field_type::{FieldType, Finality, Mutability, StorageType};
 pub use externs::{ExportType, ExternType, GlobalType, ImportType, TagType};
 pub use limits::{MemoryType, MemoryTypeBuilder, TableType};
 pub(crate) use limits::{PAGE_SIZE, check as check_memory_type};
-pub use public::{HeapType, RefType, ValType};
+pub use heap_type::HeapType;
+pub use val_type::{RefType, ValType};

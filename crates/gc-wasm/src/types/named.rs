@@ -1,6 +1,6 @@
 //! [`Named`]: types in messages about a module, with the names that the module has for them.
 
-use super::composite::show;
+use super::show::show;
 use super::matching::type_index;
 use super::{ExternType, FuncType, Mutability, RefType, ValType};
 use crate::module::info::ModuleInfo;

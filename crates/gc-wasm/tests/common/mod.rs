@@ -67,7 +67,7 @@ impl Setting {
     /// A store without data, and a module in it.
     pub fn instantiate(&self, wat: &str, imports: &[Extern]) -> Result<(Store<()>, Instance)> {
         let engine = self.engine()?;
-        let mut store = Store::new(&engine, ())?;
+        let mut store = Store::new(&engine, ());
         let instance = Instance::new(&mut store, &Module::new(&engine, wat)?, imports)?;
         Ok((store, instance))
     }
@@ -183,9 +183,9 @@ pub fn prelude(imports: &str, body: &str) -> String {
 /// A module that begins with [`PRELUDE`].
 pub fn with_prelude(engine: &Engine, body: &str) -> Result<(Store<()>, Instance)> {
     let mut linker: Linker<()> = Linker::new(engine);
-    linker.func_wrap("host", "gc", |mut caller: Caller<'_, ()>| caller.gc())?;
+    linker.func_wrap("host", "gc", |mut caller: Caller<'_, ()>| caller.gc(None))?;
     let module = Module::new(engine, prelude("", body))?;
-    let mut store = Store::new(engine, ())?;
+    let mut store = Store::new(engine, ());
     let instance = linker.instantiate(&mut store, &module)?;
     Ok((store, instance))
 }

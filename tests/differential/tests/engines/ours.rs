@@ -70,7 +70,7 @@ impl Setting {
 pub(crate) fn run(bytes: &[u8], setting: &Setting, expected: &Run) -> Result<Run> {
     let engine = setting.engine()?;
     let module = Module::new(&engine, bytes)?;
-    let mut store = Store::new(&engine, ())?;
+    let mut store = Store::new(&engine, ());
     let mut run = Run::default();
     let Some(imports) = imports(&mut store, &module)? else {
         run.refused = Some(Outcome::Failed(super::NO_IMPORT.to_string()));
@@ -270,13 +270,13 @@ fn ended(store: &mut Store<()>, error: &Error) -> Result<Outcome> {
         Trap::OutOfMemory => return Ok(Outcome::Exhausted("heap".to_string())),
         Trap::AllocationTooLarge => return Ok(Outcome::Exhausted("size of an object".to_string())),
         Trap::MemoryOutOfBounds => "memory access",
-        Trap::TableOutOfBounds | Trap::UndefinedElement => "table access",
+        Trap::TableOutOfBounds => "table access",
         Trap::IndirectCallToNull => "indirect call to null",
         Trap::BadSignature => "indirect call type",
         Trap::IntegerOverflow => "integer overflow",
         Trap::IntegerDivisionByZero => "division by zero",
         Trap::BadConversionToInteger => "conversion to integer",
-        Trap::Unreachable => "unreachable",
+        Trap::UnreachableCodeReached => "unreachable",
         Trap::NullReference => "null reference",
         Trap::ArrayOutOfBounds => "array access",
         Trap::CastFailure => "cast",
@@ -329,7 +329,7 @@ fn describe(
                 let len = array.len(&*store)?;
                 let mut described = Vec::new();
                 for index in 0..len.min(Value::ELEMENTS) {
-                    let element = array.get_element(&mut *store, index)?;
+                    let element = array.get(&mut *store, index)?;
                     described.push(describe(store, &element, budget)?);
                 }
                 Value::Array(len, described)

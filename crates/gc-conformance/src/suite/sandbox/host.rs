@@ -43,8 +43,8 @@ pub(super) fn inspect<T: 'static>(
         let len = array.len(&store)?;
         for i in [0, 1, len / 2, len.wrapping_sub(1), len] {
             // An access out of bounds does not end the loop.
-            if let Ok(value) = array.get_element(&mut store, i) {
-                array.set_element(&mut store, i, value)?;
+            if let Ok(value) = array.get(&mut store, i) {
+                array.set(&mut store, i, value)?;
                 ArrayRef::new(&mut store, &ty, &value, len.min(50))?;
             }
         }

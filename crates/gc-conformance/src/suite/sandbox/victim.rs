@@ -71,7 +71,7 @@ impl Victim {
             1 => {
                 *name = "Table::get".into();
                 let value = self.objs.get(&mut scope, index.into())?.context("an element")?;
-                let Some(any) = value.any_ref().flatten() else { return Ok(()) };
+                let Some(any) = value.anyref().flatten() else { return Ok(()) };
                 inspect(scope.as_context_mut(), any, 4)
             }
             2 => {
@@ -79,7 +79,7 @@ impl Victim {
                 let global = rng.pick(&self.globals);
                 let value = global.get(&mut scope)?;
                 self.objs.set(&mut scope, index.into(), value)?;
-                let Some(any) = value.any_ref().flatten() else { return Ok(()) };
+                let Some(any) = value.anyref().flatten() else { return Ok(()) };
                 self.handles.push(any.to_owned_rooted(&mut scope)?);
                 inspect(scope.as_context_mut(), any, 4)
             }
@@ -123,7 +123,7 @@ impl Victim {
                 let old =
                     self.externs.get(&mut scope, u64::from(index % 8))?.context("an element")?;
                 self.externs.set(&mut scope, u64::from(index % 8), value.into())?;
-                match old.extern_ref().flatten() {
+                match old.externref().flatten() {
                     Some(old) => look(&scope, old),
                     None => Ok(()),
                 }
@@ -157,7 +157,7 @@ impl Victim {
         assert_eq!(constant.get(&mut self.store)?.i64(), Some(0x0123_4567_89ab_cdef));
         let functions = self.instance.get_table(&mut self.store, "functions").context("table")?;
         for (i, expected) in [41, 120, 21].into_iter().enumerate() {
-            let f = functions.get(&mut self.store, i as u64)?.and_then(|f| f.func_ref().flatten());
+            let f = functions.get(&mut self.store, i as u64)?.and_then(|f| f.funcref().flatten());
             let f = f.context("a function")?.typed::<i32, i32>(&self.store)?;
             assert_eq!(f.call(&mut self.store, 40)?, expected, "function {i}");
         }

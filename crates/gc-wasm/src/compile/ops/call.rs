@@ -85,7 +85,7 @@ impl Translator<'_, '_> {
     pub(super) fn call_indirect(&mut self, type_index: u32, table: u32, kind: Kind) -> Result<()> {
         let expected = self.env.module_type(type_index);
         let index = self.stack.pop();
-        let address = self.table_element(table, index, 8, Trap::UndefinedElement);
+        let address = self.table_element(table, index, 8, Trap::TableOutOfBounds);
         let func_ref = self.load(types::I64, env::TABLE_FUNCS, address, 0);
         let element = self.env.cx.info.tables[table as usize].ref_type;
         if self.always_matches(&element, &expected) {

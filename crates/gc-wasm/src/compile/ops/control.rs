@@ -178,7 +178,7 @@ impl Translator<'_, '_> {
     }
 
     pub(super) fn unreachable(&mut self) {
-        self.builder.ins().trap(gc_compiler::trap_code(Trap::Unreachable));
+        self.builder.ins().trap(gc_compiler::trap_code(Trap::UnreachableCodeReached));
         self.stack.set_unreachable();
     }
 

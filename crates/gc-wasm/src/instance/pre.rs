@@ -1,0 +1,128 @@
+//! [`InstancePre`]: a module whose imports are resolved and checked.
+
+use super::Instance;
+use super::imports::{self, ImportedType};
+use super::instantiate::{check_engine, instantiate};
+use crate::func::HostFunc;
+use crate::store::StoreOpaque;
+use crate::{AsContextMut, Engine, Extern, Module};
+use anyhow::Result;
+use std::fmt;
+use std::sync::Arc;
+
+/// What an import is defined as.
+pub(crate) enum Definition<T: 'static> {
+    /// An item of a store, and its type when it was defined. Since then it can only have grown.
+    Item(Extern, ImportedType),
+    /// A host function, which each store gets its own of.
+    Host(Arc<HostFunc<T>>),
+}
+
+impl<T: 'static> Clone for Definition<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Definition::Item(item, ty) => Definition::Item(*item, *ty),
+            Definition::Host(func) => Definition::Host(func.clone()),
+        }
+    }
+}
+
+impl<T: 'static> Definition<T> {
+    /// Panics if the item belongs to another store.
+    pub(crate) fn of_item(store: &StoreOpaque, item: Extern) -> Definition<T> {
+        Definition::Item(item, ImportedType::of_item(store, &item))
+    }
+
+    /// What this is in `store`.
+    ///
+    /// Panics if it belongs to another engine.
+    pub(crate) fn in_store(&self, store: &mut StoreOpaque) -> Extern {
+        match self {
+            Definition::Item(item, _) => *item,
+            Definition::Host(func) => Extern::Func(func.instantiate(store)),
+        }
+    }
+
+    fn ty(&self) -> ImportedType {
+        match self {
+            Definition::Item(_, ty) => *ty,
+            Definition::Host(func) => ImportedType::Func(func.ty().index()),
+        }
+    }
+}
+
+/// A module whose imports are resolved and whose imports' types are checked, so that instances can
+/// be made of it quickly. [`Linker::instantiate_pre`](crate::Linker::instantiate_pre) makes it. If
+/// the imports are host functions, the instances can belong to any stores of the engine.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Caller, Engine, Linker, Module, Store};
+///
+/// let engine = Engine::default();
+/// let mut linker = Linker::new(&engine);
+/// linker.func_wrap("host", "id", |caller: Caller<'_, u32>| *caller.data())?;
+/// let module = Module::new(
+///     &engine,
+///     r#"(module (import "host" "id" (func $id (result i32))) (export "id" (func $id)))"#,
+/// )?;
+/// let pre = linker.instantiate_pre(&module)?;
+/// for id in 0..10 {
+///     let mut store = Store::new(&engine, id);
+///     let instance = pre.instantiate(&mut store)?;
+///     let get = instance.get_typed_func::<(), u32>(&mut store, "id")?;
+///     assert_eq!(get.call(&mut store, ())?, id);
+/// }
+/// # gc_wasm::Result::Ok(())
+/// ```
+pub struct InstancePre<T: 'static> {
+    module: Module,
+    definitions: Arc<[Definition<T>]>,
+}
+
+impl<T: 'static> Clone for InstancePre<T> {
+    fn clone(&self) -> Self {
+        InstancePre { module: self.module.clone(), definitions: self.definitions.clone() }
+    }
+}
+
+impl<T: 'static> InstancePre<T> {
+    /// Checks the types of the definitions, one for each import of the module.
+    pub(crate) fn new(
+        engine: &Engine,
+        module: &Module,
+        definitions: Arc<[Definition<T>]>,
+    ) -> Result<InstancePre<T>> {
+        check_engine(engine, module)?;
+        for (n, definition) in definitions.iter().enumerate() {
+            imports::check(module, n, &definition.ty())?;
+        }
+        Ok(InstancePre { module: module.clone(), definitions })
+    }
+
+    /// The module.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// Makes an instance and runs the module's start function.
+    ///
+    /// # Errors
+    /// If the store belongs to another engine, if an import is an item of another store, if an
+    /// active segment does not fit, if there is not enough memory, or if the start function fails.
+    pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
+        let store = store.as_context_mut().into_opaque();
+        check_engine(store.engine(), &self.module)?;
+        let imports: Vec<Extern> =
+            self.definitions.iter().map(|definition| definition.in_store(store)).collect();
+        imports::check_store(store, &imports)?;
+        let index = store.may_drop(|store| instantiate(store, &self.module, &imports))?;
+        Ok(Instance::from_index(store, index))
+    }
+}
+
+impl<T: 'static> fmt::Debug for InstancePre<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InstancePre").field("module", &self.module).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,73 @@
+//! [`GcHeapOutOfMemory`]: the error of an allocation for which the heap has no room.
+
+use anyhow::Error;
+use gc_runtime::HeapError;
+use std::fmt;
+
+/// The error of an allocation by the host for which the GC heap has no room, even after a
+/// collection. It has the value that was to be put in the heap: the `T` of
+/// [`ExternRef::new`](crate::ExternRef::new), and otherwise nothing.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Config, Engine, ExternRef, GcHeapOutOfMemory, Store};
+///
+/// let engine = Engine::new(Config::new().gc_heap_maximum(128 << 10))?;
+/// let mut store = Store::new(&engine, ());
+/// let error = loop {
+///     if let Err(error) = ExternRef::new(&mut store, "a host value") {
+///         break error;
+///     }
+/// };
+/// let value = error.downcast::<GcHeapOutOfMemory<&str>>()?.into_inner();
+/// assert_eq!(value, "a host value");
+/// # gc_wasm::Result::Ok(())
+/// ```
+pub struct GcHeapOutOfMemory<T> {
+    inner: T,
+    error: HeapError,
+}
+
+impl<T> GcHeapOutOfMemory<T> {
+    /// The value that was to be put in the heap.
+    pub fn into_inner(self) -> T {
+        self.inner
+    }
+
+    /// The value that was to be put in the heap, and the error without it, which
+    /// [`Store::gc`](crate::Store::gc) takes.
+    pub fn take_inner(self) -> (T, GcHeapOutOfMemory<()>) {
+        (self.inner, GcHeapOutOfMemory { inner: (), error: self.error })
+    }
+
+    /// The heap's own error, which names the bytes and the limit.
+    pub fn heap_error(&self) -> &HeapError {
+        &self.error
+    }
+}
+
+impl<T> fmt::Debug for GcHeapOutOfMemory<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<T> fmt::Display for GcHeapOutOfMemory<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T> std::error::Error for GcHeapOutOfMemory<T> {}
+
+/// The error of an allocation that failed with `error`. `inner` is the value that was to be put in
+/// the heap.
+pub(crate) fn failed<T: Send + Sync + 'static>(error: HeapError, inner: T) -> Error {
+    match error {
+        HeapError::OutOfMemory { .. } | HeapError::Refused { .. } | HeapError::NoMemory { .. } => {
+            GcHeapOutOfMemory { inner, error }.into()
+        }
+        // The value cannot be put there later either.
+        error => error.into(),
+    }
+}

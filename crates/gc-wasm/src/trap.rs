@@ -1,0 +1,190 @@
+//! The errors of calls: a [`Trap`](crate::Trap) or a host function's error, with a
+//! [`WasmBacktrace`] as context.
+
+use crate::store::StoreOpaque;
+use crate::{AsContext, Module};
+use anyhow::Error;
+use gc_jit::{Backtrace, BacktraceFrame, CallError, ThrownException};
+use gc_types::FunctionId;
+use std::fmt;
+
+/// The WebAssembly functions that were on the stack when an error happened, the innermost first. It
+/// is context of the error: [`Error::downcast_ref`](anyhow::Error::downcast_ref) finds it.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Engine, Instance, Module, Store, Trap, WasmBacktrace};
+///
+/// let engine = Engine::default();
+/// let module = Module::new(
+///     &engine,
+///     "(module (func $inner unreachable) (func $outer (export \"run\") (call $inner)))",
+/// )?;
+/// let mut store = Store::new(&engine, ());
+/// let instance = Instance::new(&mut store, &module, &[])?;
+/// let run = instance.get_typed_func::<(), ()>(&mut store, "run")?;
+/// let error = run.call(&mut store, ()).unwrap_err();
+///
+/// assert_eq!(*error.downcast_ref::<Trap>().unwrap(), Trap::UnreachableCodeReached);
+/// # if cfg!(feature = "backtrace") {
+/// let frames = error.downcast_ref::<WasmBacktrace>().unwrap().frames();
+/// assert_eq!(frames.len(), 2);
+/// assert_eq!(frames[0].func_name(), Some("inner"));
+/// assert_eq!(frames[1].func_index(), 1);
+/// # }
+/// # gc_wasm::Result::Ok(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct WasmBacktrace {
+    frames: Vec<FrameInfo>,
+    omitted: usize,
+}
+
+impl WasmBacktrace {
+    /// The WebAssembly functions of `store` that are on the stack. There are none if the host is not
+    /// in a function that WebAssembly called.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{Caller, Engine, Func, Instance, Module, Store, WasmBacktrace};
+    ///
+    /// let engine = Engine::default();
+    /// let wat = r#"(module (import "" "" (func $host)) (func $run (export "run") (call $host)))"#;
+    /// let mut store = Store::new(&engine, ());
+    /// let host = Func::wrap(&mut store, |caller: Caller<'_, ()>| {
+    ///     # if cfg!(feature = "backtrace") {
+    ///     assert_eq!(WasmBacktrace::capture(&caller).frames()[0].func_name(), Some("run"));
+    ///     # }
+    /// });
+    /// let instance = Instance::new(&mut store, &Module::new(&engine, wat)?, &[host.into()])?;
+    /// instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ())?;
+    /// # gc_wasm::Result::Ok(())
+    /// ```
+    pub fn capture(store: impl AsContext) -> WasmBacktrace {
+        WasmBacktrace::force_capture(store)
+    }
+
+    /// The same as [`capture`](WasmBacktrace::capture).
+    pub fn force_capture(store: impl AsContext) -> WasmBacktrace {
+        let store = store.as_context().opaque();
+        WasmBacktrace::new(store, &store.jit.backtrace())
+    }
+
+    pub(crate) fn new(store: &StoreOpaque, backtrace: &Backtrace) -> WasmBacktrace {
+        let frames = backtrace.frames().iter();
+        WasmBacktrace {
+            frames: frames.filter_map(|frame| FrameInfo::new(store, frame)).collect(),
+            omitted: backtrace.omitted(),
+        }
+    }
+
+    /// The functions, the innermost first.
+    pub fn frames(&self) -> &[FrameInfo] {
+        &self.frames
+    }
+
+    /// The number of outer functions that were not recorded.
+    pub fn omitted(&self) -> usize {
+        self.omitted
+    }
+}
+
+impl fmt::Display for WasmBacktrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("error while executing at wasm backtrace:")?;
+        for (i, frame) in self.frames.iter().enumerate() {
+            write!(f, "\n  {i:>3}: ")?;
+            if let Some(offset) = frame.module_offset() {
+                write!(f, "{offset:#8x} - ")?;
+            }
+            write!(f, "{}!", frame.module().name().unwrap_or("<unknown>"))?;
+            match frame.func_name() {
+                Some(name) => f.write_str(name)?,
+                None => write!(f, "<wasm function {}>", frame.func_index())?,
+            }
+        }
+        if self.omitted > 0 {
+            write!(f, "\n       ... {} more functions", self.omitted)?;
+        }
+        Ok(())
+    }
+}
+
+/// A function in a [`WasmBacktrace`].
+#[derive(Clone, Debug)]
+pub struct FrameInfo {
+    module: Module,
+    func_index: u32,
+    offset: Option<u32>,
+}
+
+impl FrameInfo {
+    fn new(store: &StoreOpaque, frame: &BacktraceFrame) -> Option<FrameInfo> {
+        let FunctionId::Function(func_index) = frame.function else { return None };
+        let mut modules = store.instances.iter().map(|instance| &instance.module);
+        let module = modules.find(|module| frame.is_in(module.code()))?.clone();
+        Some(FrameInfo { module, func_index, offset: frame.srcloc })
+    }
+
+    /// The function's index in its module.
+    pub fn func_index(&self) -> u32 {
+        self.func_index
+    }
+
+    /// The function's module.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// The function's name in the name section, or else the name of its first export.
+    pub fn func_name(&self) -> Option<&str> {
+        self.module.names().func(self.func_index)
+    }
+
+    /// The offset of the instruction in the module in bytes, if it is known.
+    pub fn module_offset(&self) -> Option<usize> {
+        self.offset.map(|offset| offset as usize)
+    }
+
+    /// The offset of the instruction in the function's body in bytes, if it is known. It is not in
+    /// modules that were saved and loaded.
+    pub fn func_offset(&self) -> Option<usize> {
+        let body = self.module.info().funcs[self.func_index as usize].body?;
+        Some(self.offset?.checked_sub(body)? as usize)
+    }
+}
+
+impl StoreOpaque {
+    /// The error of a call for the host: the trap or the host function's own error, with the
+    /// WebAssembly functions that were on the stack as context.
+    #[cold]
+    pub(crate) fn call_error(&mut self, error: CallError) -> Error {
+        match error {
+            CallError::Trap(error) => {
+                let backtrace = WasmBacktrace::new(self, &error.backtrace);
+                let trap = Error::from(error.trap);
+                let trap = match error.detail {
+                    Some(detail) => trap.context(detail),
+                    None => trap,
+                };
+                with_backtrace(trap, backtrace)
+            }
+            // An exception that nobody catches is no failure yet: a host function on the stack may
+            // still catch it.
+            CallError::Host(error) if error.is::<ThrownException>() => error,
+            // The error of a call inside the host function has the functions of both calls.
+            CallError::Host(error) if error.is::<WasmBacktrace>() => error,
+            CallError::Host(error) => match self.jit.take_backtrace() {
+                Some(backtrace) => with_backtrace(error, WasmBacktrace::new(self, &backtrace)),
+                None => error,
+            },
+        }
+    }
+}
+
+fn with_backtrace(error: Error, backtrace: WasmBacktrace) -> Error {
+    match backtrace.frames.is_empty() {
+        true => error,
+        false => error.context(backtrace),
+    }
+}

@@ -1,0 +1,85 @@
+//! Values in the form that compiled code gets and passes.
+
+use super::Val;
+use crate::refs::Reference as _;
+use crate::store::StoreOpaque;
+use crate::{Func, V128};
+use anyhow::Result;
+use gc_types::{VMGcRef, ValRaw};
+use wasmtime_types::{WasmHeapTopType, WasmRefType, WasmValType};
+
+impl Val {
+    /// The rooted reference, copied without a barrier. `None` for null and for values that are not
+    /// GC references.
+    pub(crate) fn gc_ref(&self, store: &StoreOpaque) -> Result<Option<VMGcRef>> {
+        match self {
+            Val::ExternRef(Some(gc_ref)) => gc_ref.gc_ref(store).map(Some),
+            Val::AnyRef(Some(gc_ref)) => gc_ref.gc_ref(store).map(Some),
+            Val::ExnRef(Some(gc_ref)) => gc_ref.gc_ref(store).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether this is a reference into the GC heap. An `i31` is not.
+    pub(crate) fn is_heap_ref(&self, store: &StoreOpaque) -> bool {
+        self.gc_ref(store).is_ok_and(|gc_ref| gc_ref.is_some_and(|gc_ref| !gc_ref.is_i31()))
+    }
+
+    /// The value in the form that compiled code gets. A reference is exposed, so there must be no
+    /// collection between this and the call.
+    pub(crate) fn expose(self, store: &mut StoreOpaque) -> Result<ValRaw> {
+        Ok(match self {
+            Val::I32(value) => ValRaw::from_i32(value),
+            Val::I64(value) => ValRaw::from_i64(value),
+            Val::F32(bits) => ValRaw::from_f32_bits(bits),
+            Val::F64(bits) => ValRaw::from_f64_bits(bits),
+            Val::V128(value) => value.to_raw(),
+            Val::FuncRef(None) => ValRaw::ZERO,
+            Val::FuncRef(Some(func)) => ValRaw::from_pointer(func.as_vm(store).address()),
+            Val::ExternRef(_) | Val::AnyRef(_) | Val::ExnRef(_) => match self.gc_ref(store)? {
+                None => ValRaw::ZERO,
+                Some(gc_ref) => ValRaw::from_u64(store.expose(&gc_ref).into()),
+            },
+        })
+    }
+
+    /// The value of type `ty` that compiled code passed as `raw`. Roots a reference. There must
+    /// have been no collection in between.
+    pub(crate) fn from_slot(store: &mut StoreOpaque, raw: ValRaw, ty: &WasmValType) -> Val {
+        match ty {
+            WasmValType::I32 => Val::I32(raw.i32()),
+            WasmValType::I64 => Val::I64(raw.i64()),
+            WasmValType::F32 => Val::F32(raw.f32_bits()),
+            WasmValType::F64 => Val::F64(raw.f64_bits()),
+            WasmValType::V128 => Val::V128(V128::from_raw(raw)),
+            WasmValType::Ref(ty) if ty.is_vmgcref_type() => {
+                let gc_ref = VMGcRef::from_raw_u32(raw.u32());
+                let gc_ref = gc_ref.map(|gc_ref| store.gc_store_mut().clone_gc_ref(&gc_ref));
+                Val::from_gc_ref(store, gc_ref, ty)
+            }
+            WasmValType::Ref(_) => Val::FuncRef(Func::from_raw_slot(store, raw)),
+        }
+    }
+
+    /// The value of a reference that the caller owns, of type `ty`.
+    pub(crate) fn from_gc_ref(
+        store: &mut StoreOpaque,
+        gc_ref: Option<VMGcRef>,
+        ty: &WasmRefType,
+    ) -> Val {
+        match ty.heap_type.top() {
+            WasmHeapTopType::Extern => Val::ExternRef(gc_ref.map(|gc_ref| store.root(gc_ref))),
+            WasmHeapTopType::Exn => Val::ExnRef(gc_ref.map(|gc_ref| store.root(gc_ref))),
+            _ => Val::AnyRef(gc_ref.map(|gc_ref| store.root(gc_ref))),
+        }
+    }
+}
+
+impl StoreOpaque {
+    /// Makes a new reference to the object and passes it to compiled code.
+    pub(crate) fn expose(&mut self, gc_ref: &VMGcRef) -> u32 {
+        let gc = self.gc_store_mut();
+        let gc_ref = gc.clone_gc_ref(gc_ref);
+        gc.expose_gc_ref_to_wasm(gc_ref)
+    }
+}
