@@ -117,7 +117,7 @@ fn main() -> Result<()> {
 /// Makes the live objects and the map, then garbage, and returns the medians of the pauses that
 /// follow.
 fn run(engine: &Engine, module: &Module, blocks: i32, entries: u32, churn: i32) -> Result<Pauses> {
-    let mut store = Store::new(engine, ())?;
+    let mut store = Store::new(engine, ());
     let instance = Instance::new(&mut store, module, &[])?;
     let call = |store: &mut Store<()>, name: &str, arg: i32| -> Result<()> {
         instance.get_typed_func::<i32, ()>(&mut *store, name)?.call(store, arg)
@@ -138,8 +138,8 @@ fn run(engine: &Engine, module: &Module, blocks: i32, entries: u32, churn: i32) 
         }
     }
     // Everything becomes old.
-    store.gc()?;
-    store.gc()?;
+    store.gc(None)?;
+    store.gc(None)?;
     let before = store.gc_pauses().count();
     call(&mut store, "churn", churn)?;
     let recent: Vec<_> = store.gc_pauses().recent().copied().collect();
@@ -147,7 +147,7 @@ fn run(engine: &Engine, module: &Module, blocks: i32, entries: u32, churn: i32) 
     let kinds = [PauseKind::Minor, PauseKind::Counts];
     let young = recent.iter().rev().take(new).filter(|pause| kinds.contains(&pause.kind));
     let young = median(young.map(|pause| pause.length).collect());
-    store.gc()?;
+    store.gc(None)?;
     let whole = store.gc_pauses().recent().last().map(|pause| pause.length);
     ensure!(map.len(&store)? == entries, "an entry of a live key is gone");
     Ok(Pauses { young, whole: whole.unwrap_or_default() })

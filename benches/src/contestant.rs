@@ -1,6 +1,6 @@
 //! The interface between benches and engines, with one implementation for both engines: the macro
 //! `contestant` is expanded over this project's embedding interface and over Wasmtime's. Only the
-//! making of an engine and of a store differs, and is not timed.
+//! making of an engine differs, and is not timed.
 
 use crate::clock::Spent;
 use anyhow::Result;
@@ -128,10 +128,9 @@ impl fmt::Display for Answer {
 }
 
 /// Defines `Entrant`, a [`Contestant`] over the embedding interface of `$api`, in a module
-/// that defines `fn new_store(&Engine) -> Result<Store<()>>` and
-/// `fn heap(&Store<()>) -> Option<Heap>`.
+/// that defines `fn heap(&Store<()>) -> Option<Heap>`.
 macro_rules! contestant {
-    ($api:ident, result: $result:ident) => {
+    ($api:ident) => {
         use std::hint::black_box;
         use std::time::{Duration, Instant};
         use $api::{
@@ -169,12 +168,12 @@ macro_rules! contestant {
             }
         }
 
-        fn value(mut caller: Caller<'_, ()>, n: i32) -> $result<Option<Rooted<ExternRef>>> {
+        fn value(mut caller: Caller<'_, ()>, n: i32) -> $api::Result<Option<Rooted<ExternRef>>> {
             ExternRef::new(&mut caller, n).map(Some)
         }
 
         /// The number that was passed to `value`; -1 for null and for anything else.
-        fn number(caller: Caller<'_, ()>, x: Option<Rooted<ExternRef>>) -> $result<i32> {
+        fn number(caller: Caller<'_, ()>, x: Option<Rooted<ExternRef>>) -> $api::Result<i32> {
             let Some(x) = x else { return Ok(-1) };
             let n = x.data(&caller)?.and_then(|data| data.downcast_ref::<i32>());
             Ok(n.copied().unwrap_or(-1))
@@ -182,7 +181,7 @@ macro_rules! contestant {
 
         impl $crate::Module for Compiled {
             fn start(&self) -> anyhow::Result<Box<dyn $crate::Running>> {
-                let mut store = new_store(self.module.engine())?;
+                let mut store = Store::new(self.module.engine(), ());
                 let instance = self.linker.instantiate(&mut store, &self.module)?;
                 Ok(Box::new(Run { store, instance }))
             }
@@ -191,7 +190,7 @@ macro_rules! contestant {
                 let engine = self.module.engine();
                 let began = Instant::now();
                 for _ in 0..times {
-                    let mut store = new_store(engine)?;
+                    let mut store = Store::new(engine, ());
                     let instance = Instance::new(&mut store, &self.module, &[])?;
                     if let Some(export) = export {
                         let func = instance.get_typed_func::<i32, i32>(&mut store, export)?;

@@ -3,9 +3,9 @@
 //! the collector collects often until the heap has the size that a program needs.
 
 use crate::contestant::{Contestant, Heap, Settings, contestant};
-use wasmtime::{Collector, Config, Result};
+use wasmtime::{Collector, Config};
 
-contestant!(wasmtime, result: Result);
+contestant!(wasmtime);
 
 /// The initial heap of the contestant `256M`, in bytes.
 const LARGE: u64 = 256 << 20;
@@ -36,10 +36,6 @@ pub fn all(settings: &Settings) -> anyhow::Result<Vec<Box<dyn Contestant>>> {
         all.push(Box::new(Entrant { name: name.to_owned(), engine: Engine::new(&config)? }));
     }
     Ok(all)
-}
-
-fn new_store(engine: &Engine) -> Result<Store<()>> {
-    Ok(Store::new(engine, ()))
 }
 
 /// Wasmtime does not report statistics.

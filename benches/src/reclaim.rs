@@ -5,7 +5,7 @@ use anyhow::Result;
 use gc_wasm::{Collector, Config, OnDemand};
 use std::sync::Arc;
 
-contestant!(gc_wasm, result: Result);
+contestant!(gc_wasm);
 
 /// Every collector of this project. Heaps may grow to 4 GiB, as Wasmtime's.
 ///
@@ -59,10 +59,6 @@ fn entrants(
         all.push(Box::new(Entrant { name, engine }));
     }
     Ok(all)
-}
-
-fn new_store(engine: &Engine) -> Result<Store<()>> {
-    Store::new(engine, ())
 }
 
 fn heap(store: &Store<()>) -> Option<Heap> {

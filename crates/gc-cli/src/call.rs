@@ -234,7 +234,7 @@ pub fn list_exports(module: &Module, most: usize) -> String {
     exports.sort_by_key(|export| export.ty().func().is_none());
     let exports = exports
         .iter()
-        .map(|export| format!("{}: {}", printable(export.name()), module.show_type(export.ty())));
+        .map(|export| format!("{}: {}", printable(export.name()), module.show_type(&export.ty())));
     list_up_to(most, "it exports", exports)
 }
 

@@ -1,26 +1,25 @@
-//! Errors of a program's calls: names exceptions that no code caught, and adds backtraces.
+//! Errors of a program's calls: names exceptions that no code caught.
 
-use crate::failure::Traced;
 use anyhow::{Error, Result, anyhow};
 use gc_conformance::values;
 use gc_wasm::{AsContextMut, Extern, Instance, Tag, ThrownException, Val};
 
-/// The error of a call, with the functions that were on the stack. If it failed because of an
-/// exception that was not caught, it has the exception's tag and payload.
+/// The error of a call. If it failed because of an exception that was not caught, it has the
+/// exception's tag and payload, and the functions that were on the stack.
 ///
 /// A tag has the name under which `instance` exports it, or that it has in the module that defines
 /// it. Other tags are described by their type.
 pub fn describe(mut store: impl AsContextMut, instance: Option<&Instance>, error: Error) -> Error {
+    if !error.is::<ThrownException>() {
+        return error;
+    }
     let backtrace = store.as_context_mut().take_backtrace();
-    let error = match error.is::<ThrownException>() {
-        true => match uncaught(&mut store, instance) {
-            Ok(Some(text)) => anyhow!("uncaught exception {text}"),
-            Ok(None) | Err(_) => error,
-        },
-        false => error,
+    let error = match uncaught(&mut store, instance) {
+        Ok(Some(text)) => anyhow!("uncaught exception {text}"),
+        Ok(None) | Err(_) => error,
     };
     match backtrace {
-        Some(backtrace) => Traced::add(error, backtrace),
+        Some(backtrace) => error.context(backtrace),
         None => error,
     }
 }
@@ -30,16 +29,18 @@ fn uncaught(store: &mut impl AsContextMut, instance: Option<&Instance>) -> Resul
     let tag = exn.tag(&mut *store)?;
     let payload = values::print(&mut *store, &Val::ExnRef(Some(exn)))?;
     let exports = match instance {
-        Some(instance) => instance.exports(&*store)?,
+        Some(instance) => instance.exports(&mut *store).collect(),
         None => Vec::new(),
     };
-    let name = exports.into_iter().find(|(_, export)| match export {
-        Extern::Tag(other) => Tag::eq(&tag, other, &*store),
-        _ => false,
+    let named = exports.into_iter().filter_map(|export| {
+        let name = export.name().to_owned();
+        Some((name, export.into_tag()?))
     });
+    let named: Vec<(String, Tag)> = named.collect();
+    let name = named.into_iter().find(|(_, other)| Tag::eq(&tag, other, &*store));
     let name = name.map(|(name, _)| name).or_else(|| tag.name(&*store));
     Ok(Some(match name {
         Some(name) => format!("`{name}`: {payload}"),
-        None => format!("of {}: {payload}", Extern::Tag(tag).ty(&*store)?),
+        None => format!("of {}: {payload}", Extern::Tag(tag).ty(&*store)),
     }))
 }

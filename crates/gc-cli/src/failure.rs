@@ -3,9 +3,9 @@
 use crate::interrupted::Interrupted;
 use crate::printable::printable;
 use anyhow::Error;
-use gc_conformance::message::trap_message;
+use gc_conformance::message::causes;
 use gc_hosts::I32Exit;
-use gc_wasm::{Backtrace, HeapError, Trap, TrapError};
+use gc_wasm::{HeapError, Trap, WasmBacktrace};
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -78,63 +78,16 @@ fn status(error: &Error) -> u8 {
     }
 }
 
-/// An error of a program that is not a trap, with the functions that were on the stack.
-#[derive(Debug)]
-pub struct Traced {
-    error: Error,
-    backtrace: Backtrace,
-}
-
-impl Traced {
-    /// Adds a backtrace to an error. An error that ends the program without a message stays as it is,
-    /// so that it is still found.
-    pub fn add(error: Error, backtrace: Backtrace) -> Error {
-        match error.is::<I32Exit>() || is_closed_pipe(&error) {
-            true => error,
-            false => Traced { error, backtrace }.into(),
-        }
-    }
-}
-
-impl fmt::Display for Traced {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl std::error::Error for Traced {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.error.source()
-    }
-}
-
 /// An error with its causes, one per line; then the backtrace of the program, if it was running, and
 /// a hint, if an option of the command could help.
 pub fn describe(error: &Error) -> String {
-    let (mut text, mut backtrace, mut hint) = (String::new(), None, None);
-    for (i, cause) in error.chain().enumerate() {
-        if i > 0 {
-            text.push_str("\n  caused by: ");
-        }
-        match cause.downcast_ref::<TrapError>() {
-            Some(trap) => text.push_str(&trap_message(trap)),
-            None => text.push_str(&cause.to_string()),
-        }
-        if let Some(trap) = cause.downcast_ref::<TrapError>() {
-            backtrace = Some(&trap.backtrace);
-            hint = hint.or(hint_for(trap.trap));
-        } else if let Some(traced) = cause.downcast_ref::<Traced>() {
-            backtrace = Some(&traced.backtrace);
-            hint = hint.or_else(|| heap_hint(traced.error.root_cause()));
-        } else {
-            hint = hint.or_else(|| heap_hint(cause));
-        }
-    }
-    if let Some(backtrace) = backtrace.filter(|backtrace| !backtrace.is_empty()) {
+    let mut text = causes(error).join("\n  caused by: ");
+    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
         text.push_str("\nwasm backtrace:");
         text.push_str(&describe_backtrace(backtrace));
     }
-    if let Some(hint) = hint {
+    let hint = error.downcast_ref::<Trap>().copied().and_then(hint_for);
+    if let Some(hint) = hint.or_else(|| error.chain().find_map(heap_hint)) {
         text.push_str(&format!("\nhint: {hint}"));
     }
     text
@@ -164,11 +117,15 @@ const FRAMES: usize = 20;
 
 /// The functions on the stack, one per line. Each has the offset of its current instruction in the
 /// module's bytes.
-fn describe_backtrace(backtrace: &Backtrace) -> String {
+fn describe_backtrace(backtrace: &WasmBacktrace) -> String {
     let mut text = String::new();
     for (i, frame) in backtrace.frames().iter().take(FRAMES).enumerate() {
-        text.push_str(&format!("\n{i:4}: {}", printable(&frame.name)));
-        if let Some(offset) = frame.srcloc {
+        let name = match frame.func_name() {
+            Some(name) => printable(name).to_string(),
+            None => format!("func[{}]", frame.func_index()),
+        };
+        text.push_str(&format!("\n{i:4}: {name}"));
+        if let Some(offset) = frame.module_offset() {
             text.push_str(&format!(" at {offset:#x}"));
         }
     }

@@ -139,7 +139,7 @@ impl ImportOptions {
             (PathBuf::from(host), guest.to_owned())
         });
         let options = HostOptions { args, env: env.collect(), stdio, dirs: dirs.collect() };
-        Store::new(engine, options.build()?)
+        Store::try_new(engine, options.build()?)
     }
 
     /// The names and files of `--preload`.
@@ -248,7 +248,7 @@ impl ImportOptions {
                 continue;
             }
             let [space, name] = [import.module(), import.name()].map(printable);
-            list.push_str(&format!("\n  {space}.{name}: {}", module.show_type(import.ty())));
+            list.push_str(&format!("\n  {space}.{name}: {}", module.show_type(&import.ty())));
             if let Some(host) = HOSTS.iter().find(|host| host.claims(&import)) {
                 let has = host.has(module, &import)?;
                 if has && !hosts.contains(&host.name()) {
@@ -296,11 +296,11 @@ fn trap_without_default(
         let (space, name) = (import.module(), import.name());
         let ExternType::Func(ty) = import.ty() else { continue };
         let has_default = ty.results().all(|ty| Val::default_for_ty(&ty).is_some());
-        if has_default || linker.get(&mut *store, space, name)?.is_some() {
+        if has_default || linker.get(&mut *store, space, name).is_ok() {
             continue;
         }
         let message = format!("unknown import: `{space}` `{name}` was called");
-        linker.func_new(space, name, ty.clone(), move |_, _, _| Err(anyhow!("{message}")))?;
+        linker.func_new(space, name, ty, move |_, _, _| Err(anyhow!("{message}")))?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::options::{HeapOptions, LoopPolls};
 use anyhow::{Error, Result};
 use clap::Args;
 use gc_hosts::HostCtx;
-use gc_wasm::{InterruptHandle, Store, Trap, TrapError};
+use gc_wasm::{InterruptHandle, Store, Trap};
 use std::io::{self, Write};
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -158,7 +158,7 @@ impl Interrupter {
 
     /// The error of a program. If it was interrupted, with the reason.
     pub fn explain(&self, error: Error) -> Error {
-        let ended = error.downcast_ref::<TrapError>().is_some_and(|e| e.trap == Trap::Interrupt);
+        let ended = error.downcast_ref() == Some(&Trap::Interrupt);
         match self.state().cause {
             Some(cause) if ended => error.context(cause),
             _ => error,

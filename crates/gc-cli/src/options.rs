@@ -152,10 +152,10 @@ impl HeapOptions {
                 config.growth_policy(policy.with_utilisation(f64::from(percent) / 100.0))
             }
             (Some(policy), None) => config.growth_policy(policy),
-            (None, _) => config.growth_policy(FixedPolicy).gc_heap_initial(self.heap_max),
+            (None, _) => config.growth_policy(FixedPolicy).gc_heap_initial_size(self.heap_max),
         };
         if let Some(initial) = self.heap_initial {
-            config.gc_heap_initial(initial);
+            config.gc_heap_initial_size(initial);
         }
         config
     }

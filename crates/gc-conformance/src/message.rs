@@ -1,26 +1,37 @@
 //! Errors as text, for scripts and for the command.
 
 use anyhow::Error;
-use gc_wasm::TrapError;
+use gc_wasm::{HeapError, Trap, WasmBacktrace};
 
-/// An error and its causes on one line. For a trap without its backtrace.
+/// An error and its causes on one line, without backtraces.
 pub fn one_line(error: &Error) -> String {
-    let mut causes: Vec<String> = Vec::new();
-    for cause in error.chain() {
-        match cause.downcast_ref::<TrapError>() {
-            Some(trap) => causes.push(trap_message(trap)),
-            None => causes.push(cause.to_string()),
-        }
-    }
-    causes.join(": ").replace('\n', " ")
+    causes(error).join(": ").replace('\n', " ")
 }
 
-/// The message of a trap without its backtrace.
-pub fn trap_message(error: &TrapError) -> String {
-    let trap = error.trap.to_string();
-    match error.detail.as_ref().map(ToString::to_string) {
-        None => trap,
-        Some(detail) if detail.starts_with(&trap) => detail,
-        Some(detail) => format!("{trap}: {detail}"),
+/// The error and its causes as texts, the outermost first, without backtraces. A trap and its more
+/// exact reason are one text.
+pub fn causes(error: &Error) -> Vec<String> {
+    let backtrace = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string);
+    let mut causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    causes.retain(|cause| Some(cause) != backtrace.as_ref());
+    let trap = error.root_cause().downcast_ref::<Trap>();
+    if let (Some(detail), Some(trap)) = (error.downcast_ref::<HeapError>(), trap)
+        && let [.., reason, _] = &mut causes[..]
+        && *reason == detail.to_string()
+    {
+        // Many reasons begin with the trap's own text.
+        let trap = trap.to_string();
+        if !reason.starts_with(&trap) {
+            *reason = format!("{trap}: {reason}");
+        }
+        causes.pop();
     }
+    causes
+}
+
+/// The message of a trap, with its more exact reason if one is known. `None` if the error is no
+/// trap.
+pub fn trap_message(error: &Error) -> Option<String> {
+    error.downcast_ref::<Trap>()?;
+    causes(error).pop()
 }

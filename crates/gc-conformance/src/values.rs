@@ -183,7 +183,7 @@ impl<S: AsContextMut> Printer<S> {
                 self.word("null");
             }
             Val::FuncRef(Some(func)) => {
-                let ty = func.ty(&self.store)?;
+                let ty = func.ty(&self.store);
                 self.word(&ty.to_string());
             }
             Val::ExternRef(Some(external)) => self.external(external, depth)?,
@@ -309,10 +309,12 @@ fn show_nan(negative: bool, payload: u64, canonical: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gc_wasm::{Config, Engine, FieldType, HeapType, RefType, Store, StructRef, StructType};
+    use gc_wasm::{
+        ArrayRefPre, FieldType, HeapType, RefType, Store, StructRef, StructRefPre, StructType,
+    };
 
     fn store() -> Store<()> {
-        Store::new(&Engine::new(&Config::new()).unwrap(), ()).unwrap()
+        Store::default()
     }
 
     #[test]
@@ -468,10 +470,11 @@ mod tests {
         let bytes = ArrayType::new(&engine, FieldType::new(Mutability::Var, StorageType::I8));
         let field = |ty: ValType| FieldType::new(Mutability::Var, ty.into());
         let node = StructType::new(&engine, [field(ValType::I32), field(ValType::ANYREF)]).unwrap();
-        let array = ArrayRef::new(&mut store, &bytes.unwrap(), &Val::I32(255), 3).unwrap();
-        let array = Val::AnyRef(Some(array.to_anyref()));
-        let object = StructRef::new(&mut store, &node, &[Val::I32(1), array]).unwrap();
-        let value = Val::AnyRef(Some(object.to_anyref()));
+        let bytes = ArrayRefPre::new(&mut store, bytes);
+        let array = ArrayRef::new(&mut store, &bytes, &Val::I32(255), 3).unwrap();
+        let node = StructRefPre::new(&mut store, node);
+        let object = StructRef::new(&mut store, &node, &[Val::I32(1), array.into()]).unwrap();
+        let value = Val::from(object);
         assert_eq!(print(&mut store, &value).unwrap(), "(struct 1 (array 255 255 255))");
 
         object.set_field(&mut store, 1, value).unwrap();
@@ -481,9 +484,9 @@ mod tests {
         );
 
         let field = FieldType::new(Mutability::Var, ValType::I32.into());
-        let long = ArrayType::new(&engine, field).unwrap();
+        let long = ArrayRefPre::new(&mut store, ArrayType::new(&engine, field));
         let long = ArrayRef::new(&mut store, &long, &Val::I32(0), 1000).unwrap();
-        let text = print(&mut store, &Val::AnyRef(Some(long.to_anyref()))).unwrap();
+        let text = print(&mut store, &long.into()).unwrap();
         assert!(text.ends_with(" 0 0 …936 more)"), "{text}");
     }
 }

@@ -53,7 +53,7 @@ mod types;
 mod value;
 
 pub use code::Code;
-pub use collector::Collector;
+pub use collector::{Collector, WasmtimeCollector};
 #[cfg(feature = "compiler")]
 pub use engine::OptLevel;
 pub use engine::{Engine, EngineBuilder};

@@ -60,7 +60,7 @@ impl<'a, T: 'static> Functions<'a, T> {
         run: impl Fn(Call<'_, '_, T>) -> Result<()> + Send + Sync + 'static,
     ) -> Result<()> {
         // Of an import with another type, the linker tells the difference.
-        self.define(name, ty, Some(general(self.linker.engine(), ty)?), run)
+        self.define(name, ty, Some(general(self.linker.engine(), ty)), run)
     }
 
     /// As [`func`](Functions::func), if the function has other types too.
@@ -86,8 +86,8 @@ impl<'a, T: 'static> Functions<'a, T> {
                 continue;
             }
             let ExternType::Func(imported) = import.ty() else { continue };
-            let ty = match (is_like(imported, ty), &otherwise) {
-                (true, _) => imported.clone(),
+            let ty = match (is_like(&imported, ty), &otherwise) {
+                (true, _) => imported,
                 (false, Some(ty)) => ty.clone(),
                 (false, None) => continue,
             };
@@ -134,7 +134,7 @@ fn is_like(ty: &FuncType, wanted: &str) -> bool {
 }
 
 /// The most general type that the letters say.
-fn general(engine: &Engine, ty: &str) -> Result<FuncType> {
+fn general(engine: &Engine, ty: &str) -> FuncType {
     let of = |letters: &str| -> Vec<ValType> {
         let ty = |letter| match letter {
             'i' => ValType::I32,

@@ -13,7 +13,10 @@ const SHOWN: usize = 10_000;
 /// neither. Of a very long text, the end is missing and `…` stands for it.
 ///
 /// # Errors
-/// If the handle belongs to another store or its scope has ended, or the heap is corrupt.
+/// If the handle's scope has ended, or the heap is corrupt.
+///
+/// # Panics
+/// If the handle belongs to another store.
 ///
 /// # Examples
 /// ```
@@ -25,7 +28,7 @@ const SHOWN: usize = 10_000;
 /// let module = Module::new(&engine, r#"(module
 ///     (import "'" "Hello" (global $hello (ref extern)))
 ///     (func (export "hello") (result externref) (global.get $hello)))"#)?;
-/// let mut store = Store::new(&engine, HostOptions::default().build()?)?;
+/// let mut store = Store::new(&engine, HostOptions::default().build()?);
 /// let mut linker = Linker::new(&engine);
 /// for host in Host::recognised(&module) {
 ///     host.define(&mut linker, &mut store, &module)?;

@@ -65,9 +65,9 @@ impl Host {
     /// If its items cannot be made.
     pub fn has(&self, module: &Module, import: &ImportType<'_>) -> Result<bool> {
         let mut linker = Linker::new(module.engine());
-        let mut store = Store::new(module.engine(), HostOptions::default().build()?)?;
+        let mut store = Store::new(module.engine(), HostOptions::default().build()?);
         self.define(&mut linker, &mut store, module)?;
-        Ok(linker.get(&mut store, import.module(), import.name())?.is_some())
+        Ok(linker.get_by_import(&mut store, import).is_some())
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) const HOST: Host = Host {
     summary: "JavaScript's strings: `wasm:js-string` and imported string constants",
     claims: |import| match import.ty() {
         ExternType::Func(_) => import.module() == MODULE,
-        ExternType::Global(ty) => CONSTANTS.contains(&import.module()) && is_constant(ty),
+        ExternType::Global(ty) => CONSTANTS.contains(&import.module()) && is_constant(&ty),
         _ => false,
     },
     define: |linker, store, module| {
@@ -64,7 +64,7 @@ fn maker<T: 'static>(
     make: impl Fn(&mut Caller<'_, T>, &[Val]) -> Result<Rooted<ExternRef>> + Send + Sync + 'static,
 ) -> Result<()> {
     let string = ValType::Ref(RefType::new(false, HeapType::Extern));
-    let ty = FuncType::new(linker.engine(), params.iter().cloned(), [string])?;
+    let ty = FuncType::new(linker.engine(), params.iter().cloned(), [string]);
     linker.func_new(MODULE, name, ty, move |mut caller, args, results| {
         results[0] = Val::ExternRef(Some(make(&mut caller, args)?));
         Ok(())
@@ -223,7 +223,7 @@ fn arrays<T: 'static>(linker: &mut Linker<T>, types: &Arc<Strings>) -> Result<()
     })?;
     let with = types.clone();
     let params = [ValType::EXTERNREF, chars, number.clone()];
-    let ty = FuncType::new(linker.engine(), params, [number])?;
+    let ty = FuncType::new(linker.engine(), params, [number]);
     linker.func_new(MODULE, "intoCharCodeArray", ty, move |mut caller, args, results| {
         let string = with.string(&caller, string_of(&args[0]))?;
         let array = array_of(&caller, &args[1])?;
@@ -261,7 +261,7 @@ pub fn add_constants_to_linker<T: 'static>(
     let mut types = None;
     for import in module.imports() {
         let ExternType::Global(ty) = import.ty() else { continue };
-        if !from.contains(&import.module()) || !is_constant(ty) {
+        if !from.contains(&import.module()) || !is_constant(&ty) {
             continue;
         }
         let types = match &types {
@@ -271,9 +271,9 @@ pub fn add_constants_to_linker<T: 'static>(
         let units: Vec<u16> = import.name().encode_utf16().collect();
         let mut scope = gc_wasm::RootScope::new(&mut *store);
         let string = types.make(&mut scope, &units)?;
-        let global = Global::new(&mut scope, ty.clone(), Val::ExternRef(Some(string)))?;
+        let global = Global::new(&mut scope, ty, Val::ExternRef(Some(string)))?;
         drop(scope);
-        linker.define(import.module(), import.name(), global)?;
+        linker.define(&*store, import.module(), import.name(), global)?;
     }
     Ok(())
 }

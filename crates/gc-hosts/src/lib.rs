@@ -20,7 +20,7 @@
 //!         (call $print_char (i32.const 0x0a))))"#)?;
 //! let stdout = MemoryOutputPipe::new();
 //! let stdio = Stdio { stdout: OutputStream::new(stdout.clone()), ..Stdio::none() };
-//! let mut store = Store::new(&engine, HostOptions { stdio, ..Default::default() }.build()?)?;
+//! let mut store = Store::new(&engine, HostOptions { stdio, ..Default::default() }.build()?);
 //! let mut linker = Linker::new(&engine);
 //! for host in Host::recognised(&module) {
 //!     host.define(&mut linker, &mut store, &module)?;

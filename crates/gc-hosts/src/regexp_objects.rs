@@ -14,7 +14,8 @@ use crate::regexp::{Match, RegExp};
 use crate::work;
 use anyhow::{Context, Result, anyhow, bail};
 use gc_wasm::{
-    AnyRef, ArrayRef, ArrayType, Engine, ExternRef, Rooted, StructRef, StructType, Trap, Val,
+    AnyRef, ArrayRef, ArrayRefPre, ArrayType, Engine, ExternRef, Rooted, StructRef, StructRefPre,
+    StructType, Trap, Val,
 };
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -90,11 +91,13 @@ impl RegExps {
     pub(crate) fn give<T: 'static>(&self, call: Call<'_, '_, T>, regexp: RegExp) -> Result<()> {
         let types = self.types(call.caller.engine())?;
         let size = u32::try_from(regexp.size()).map_err(|_| Trap::AllocationTooLarge)?;
-        let weight = ArrayRef::new(&mut *call.caller, &types.weight, &Val::I32(0), size)?;
+        let allocator = ArrayRefPre::new(&mut *call.caller, types.weight.clone());
+        let weight = ArrayRef::new(&mut *call.caller, &allocator, &Val::I32(0), size)?;
         let value = ExternRef::new(&mut *call.caller, Arc::new(regexp))?;
         let fields =
             [Val::ExternRef(Some(value)), Val::AnyRef(Some(weight.to_anyref())), Val::I32(0)];
-        let object = StructRef::new(&mut *call.caller, &types.regexp, &fields)?;
+        let allocator = StructRefPre::new(&mut *call.caller, types.regexp.clone());
+        let object = StructRef::new(&mut *call.caller, &allocator, &fields)?;
         call.give_object(object.to_anyref())
     }
 
@@ -179,9 +182,11 @@ impl RegExps {
             None => [-1, -1],
         });
         let places: Vec<u8> = places.flat_map(i32::to_le_bytes).collect();
-        let places = ArrayRef::from_bytes(&mut *call.caller, &types.places, &places)?;
+        let allocator = ArrayRefPre::new(&mut *call.caller, types.places.clone());
+        let places = ArrayRef::from_bytes(&mut *call.caller, &allocator, &places)?;
         let fields = [input, Val::AnyRef(Some(places.to_anyref())), Val::I64(0)];
-        let object = StructRef::new(&mut *call.caller, &types.found, &fields)?;
+        let allocator = StructRefPre::new(&mut *call.caller, types.found.clone());
+        let object = StructRef::new(&mut *call.caller, &allocator, &fields)?;
         call.give_object(object.to_anyref())
     }
 

@@ -7,8 +7,8 @@
 use crate::own_type::own_array;
 use anyhow::{Result, ensure};
 use gc_wasm::{
-    AnyRef, ArrayRef, ArrayType, AsContext, AsContextMut, Caller, Engine, ExternRef, FieldType,
-    Mutability, Rooted, StorageType, Trap,
+    AnyRef, ArrayRef, ArrayRefPre, ArrayType, AsContext, AsContextMut, Caller, Engine, ExternRef,
+    FieldType, Mutability, Rooted, StorageType, Trap,
 };
 use std::ops::Range;
 
@@ -25,7 +25,7 @@ pub(crate) struct Strings {
 impl Strings {
     pub(crate) fn new(engine: &Engine) -> Result<Strings> {
         let string = own_array(engine, "(array i16)")?;
-        let chars = ArrayType::new(engine, FieldType::new(Mutability::Var, StorageType::I16))?;
+        let chars = ArrayType::new(engine, FieldType::new(Mutability::Var, StorageType::I16));
         Ok(Strings { string, chars })
     }
 
@@ -51,7 +51,8 @@ impl Strings {
         mut store: impl AsContextMut,
         bytes: &[u8],
     ) -> Result<Rooted<ExternRef>> {
-        let array = ArrayRef::from_bytes(&mut store, &self.string, bytes)?;
+        let allocator = ArrayRefPre::new(&mut store, self.string.clone());
+        let array = ArrayRef::from_bytes(&mut store, &allocator, bytes)?;
         ExternRef::convert_any(&store, array.to_anyref())
     }
 

@@ -16,7 +16,7 @@ fn abort(message: u32) -> Result<String> {
         (func (export "run") (param i32)
             (call $abort (local.get 0) (i32.const 0) (i32.const 3) (i32.const 4))))"#,
     )?;
-    let mut store = Store::new(&engine, HostOptions::default().build()?)?;
+    let mut store = Store::new(&engine, HostOptions::default().build()?);
     let mut linker = Linker::new(&engine);
     for host in Host::recognised(&module) {
         assert_eq!(host.name(), "assemblyscript");

@@ -21,7 +21,7 @@ fn a_program_prints_without_free_descriptors() {
     )
     .unwrap();
     let options = HostOptions { stdio: Stdio::inherit(), ..Default::default() };
-    let mut store = Store::new(&engine, options.build().unwrap()).unwrap();
+    let mut store = Store::new(&engine, options.build().unwrap());
     let mut linker = Linker::new(&engine);
     Host::find("wasi").unwrap().define(&mut linker, &mut store, &module).unwrap();
     let instance = linker.instantiate(&mut store, &module).unwrap();

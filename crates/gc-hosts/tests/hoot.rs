@@ -4,7 +4,7 @@ use anyhow::Result;
 use gc_hosts::{
     Host, HostCtx, HostOptions, I32Exit, InputStream, MemoryOutputPipe, OutputStream, Stdio,
 };
-use gc_wasm::{Collector, Config, Engine, Instance, Linker, Module, Store, Trap, TrapError};
+use gc_wasm::{Collector, Config, Engine, Instance, Linker, Module, Store, Trap};
 
 const PROGRAM: &str = r#"(module
     (type $bytes (array (mut i8)))
@@ -172,9 +172,10 @@ impl Program {
             ..Stdio::none()
         };
         let options = HostOptions { stdio, ..Default::default() };
-        let mut store = Store::new(&engine, options.build()?)?;
+        let mut store = Store::new(&engine, options.build()?);
         let mut linker = Linker::new(&engine);
-        linker.func_wrap("test", "gc", |mut caller: gc_wasm::Caller<'_, HostCtx>| caller.gc())?;
+        linker
+            .func_wrap("test", "gc", |mut caller: gc_wasm::Caller<'_, HostCtx>| caller.gc(None))?;
         for host in Host::recognised(&module) {
             assert_eq!(host.name(), "hoot");
             host.define(&mut linker, &mut store, &module)?;
@@ -217,7 +218,7 @@ fn wrong_numbers_trap() {
         ("wrong", Trap::CastFailure),
     ] {
         let error = program.call::<()>(name).unwrap_err();
-        let found = error.downcast_ref::<TrapError>().map(|error| error.trap);
+        let found = error.downcast_ref::<Trap>().copied();
         assert_eq!(found, Some(trap), "{name}: {error:#}");
     }
     for (name, message) in [("no number", "`ä` is no whole number"), ("no group", "no such group")]

@@ -152,9 +152,10 @@ impl Program {
         let stdout = MemoryOutputPipe::new();
         let stdio = Stdio { stdout: OutputStream::new(stdout.clone()), ..Stdio::none() };
         let options = HostOptions { stdio, ..Default::default() };
-        let mut store = Store::new(&engine, options.build()?)?;
+        let mut store = Store::new(&engine, options.build()?);
         let mut linker = Linker::new(&engine);
-        linker.func_wrap("test", "gc", |mut caller: gc_wasm::Caller<'_, HostCtx>| caller.gc())?;
+        linker
+            .func_wrap("test", "gc", |mut caller: gc_wasm::Caller<'_, HostCtx>| caller.gc(None))?;
         let hosts = Host::recognised(&module);
         assert_eq!(hosts.iter().map(|host| host.name()).collect::<Vec<_>>(), ["js-string", "j2cl"]);
         for host in hosts {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use gc_hosts::{Host, HostCtx, HostOptions};
-use gc_wasm::{Collector, Config, Engine, Instance, Linker, Module, Store, Trap, TrapError};
+use gc_wasm::{Collector, Config, Engine, Instance, Linker, Module, Store, Trap};
 
 const MODULE: &str = r#"(module
     (type $chars (array (mut i16)))
@@ -112,7 +112,7 @@ fn instance(collector: Collector, zeal: u32) -> Result<(Store<HostCtx>, Instance
     config.collector(collector).gc_heap_maximum(64 << 20).gc_zeal(zeal);
     let engine = Engine::new(&config)?;
     let module = Module::new(&engine, MODULE)?;
-    let mut store = Store::new(&engine, HostOptions::default().build()?)?;
+    let mut store = Store::new(&engine, HostOptions::default().build()?);
     let mut linker = Linker::new(&engine);
     for host in Host::recognised(&module) {
         assert_eq!(host.name(), "js-string");
@@ -184,7 +184,7 @@ fn wrong_types_trap() {
         ("equals number", CastFailure),
     ] {
         let error = call(name).unwrap_err();
-        let found = error.downcast_ref::<TrapError>().map(|error| error.trap);
+        let found = error.downcast_ref::<Trap>().copied();
         assert_eq!(found, Some(trap), "{name}: {error:#}");
     }
     let error = call("no code point").unwrap_err();

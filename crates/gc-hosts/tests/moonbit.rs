@@ -27,7 +27,7 @@ fn run_with(
     let args = ["prog", "ä😀"].map(String::from).to_vec();
     let env = vec![("NAME".to_owned(), "value".to_owned())];
     let options = HostOptions { args, env, stdio, ..Default::default() };
-    let mut store: Store<HostCtx> = Store::new(&engine, options.build()?)?;
+    let mut store: Store<HostCtx> = Store::new(&engine, options.build()?);
     let mut linker = Linker::new(&engine);
     for host in Host::recognised(&module) {
         assert_eq!(host.name(), "moonbit");

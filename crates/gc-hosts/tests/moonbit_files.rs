@@ -97,7 +97,7 @@ fn run(collector: Collector, dirs: &[(&Path, &str)], body: &str) -> Result<Strin
     let dirs = dirs.iter().map(|(host, guest)| (host.to_path_buf(), (*guest).to_owned()));
     let env = vec![("A".to_owned(), "1".to_owned()), ("EMPTY".to_owned(), String::new())];
     let options = HostOptions { env, stdio, dirs: dirs.collect(), ..Default::default() };
-    let mut store: Store<HostCtx> = Store::new(&engine, options.build()?)?;
+    let mut store: Store<HostCtx> = Store::new(&engine, options.build()?);
     let mut linker = Linker::new(&engine);
     for host in Host::recognised(&module) {
         host.define(&mut linker, &mut store, &module)?;

@@ -330,7 +330,7 @@ fn calls_keep_the_heap_under_zeal() {
             let module = Module::new(&engine, PROGRAM).unwrap();
             let stdout = MemoryOutputPipe::new();
             let ctx = WasiCtxBuilder::new().stdout(OutputStream::new(stdout.clone())).build();
-            let mut store = Store::new(&engine, ctx).unwrap();
+            let mut store = Store::new(&engine, ctx);
             let mut linker = Linker::new(&engine);
             wasi::add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx).unwrap();
             let instance = linker.instantiate(&mut store, &module).unwrap();

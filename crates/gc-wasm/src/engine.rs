@@ -7,7 +7,7 @@ use crate::vm::layout;
 use crate::{Collector, Config, host_calls};
 use anyhow::{Context, Result};
 #[cfg(feature = "compiler")]
-use gc_compiler::{CompileOptions, Compiler, OptLevel};
+use gc_compiler::Compiler;
 use gc_jit::HostCallTable;
 use gc_runtime::GcStore;
 use gc_types::Abi;
@@ -49,11 +49,7 @@ impl Engine {
             .max_stack(config.max_wasm_stack)
             .interruptible(config.interruptible);
         #[cfg(feature = "compiler")]
-        let engine = engine.compile_options(CompileOptions {
-            opt_level: if config.optimize { OptLevel::Speed } else { OptLevel::None },
-            verifier: config.verify,
-            huge_function: config.huge_function,
-        });
+        let engine = engine.compile_options(config.code.options());
         let engine = engine
             .build_with(|abi| {
                 abi.with_host_calls(host_calls::WASM.iter().copied())

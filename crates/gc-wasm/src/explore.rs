@@ -158,7 +158,7 @@ pub fn functions(
 ) -> Result<Vec<(u32, String)>> {
     #[cfg(feature = "wat")]
     let bytes = &*Module::text_to_binary(bytes)?;
-    let (info, bodies) = parse(engine.types(), bytes)?;
+    let (info, bodies) = parse(engine.types(), engine.config().features, bytes)?;
     let wanted = bodies.iter().filter(|body| is_wanted(&info, body, filter));
     Ok(wanted.map(|body| (body.index, info.func_name(body.index))).collect())
 }
@@ -206,7 +206,7 @@ fn each<T>(
 ) -> Result<Vec<T>> {
     #[cfg(feature = "wat")]
     let bytes = &*Module::text_to_binary(bytes)?;
-    let (info, bodies) = parse(engine.types(), bytes)?;
+    let (info, bodies) = parse(engine.types(), engine.config().features, bytes)?;
     let layout = VMContextLayout::new(engine.abi().offsets(), &info);
     let cx = CompileContext::new(engine, &info, &layout, TypeWords::Constants);
     let module = Explored { cx, engine, locals: info.names.all_locals() };

@@ -56,7 +56,9 @@ mod v128;
 mod values;
 mod vm;
 
-pub use config::Config;
+pub use config::{
+    Config, OptLevel, ProfilingStrategy, RegallocAlgorithm, Strategy, WasmBacktraceDetails,
+};
 pub use engine::{Engine, EngineWeak};
 pub use exceptions::Tag;
 pub use externals::{Export, Extern};
@@ -92,7 +94,7 @@ pub mod error {
     pub use anyhow::{Chain, Context, Error, Ok, Result, anyhow as format_err, bail, ensure};
 }
 
-pub use gc_engine::{Collector, CollectorOption};
+pub use gc_engine::{Collector, CollectorOption, WasmtimeCollector};
 pub use gc_jit::{InterruptHandle, ThrownException};
 pub use gc_runtime::{
     AdaptivePolicy, Decision, FixedPolicy, GcStats, Growth, GrowthPolicy, HeapBounds, HeapError,

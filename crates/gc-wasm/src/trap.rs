@@ -7,6 +7,7 @@ use anyhow::Error;
 use gc_jit::{Backtrace, BacktraceFrame, CallError, ThrownException};
 use gc_types::FunctionId;
 use std::fmt;
+use std::num::NonZeroUsize;
 
 /// The WebAssembly functions that were on the stack when an error happened, the innermost first. It
 /// is context of the error: [`Error::downcast_ref`](anyhow::Error::downcast_ref) finds it.
@@ -61,21 +62,29 @@ impl WasmBacktrace {
     /// # gc_wasm::Result::Ok(())
     /// ```
     pub fn capture(store: impl AsContext) -> WasmBacktrace {
-        WasmBacktrace::force_capture(store)
-    }
-
-    /// The same as [`capture`](WasmBacktrace::capture).
-    pub fn force_capture(store: impl AsContext) -> WasmBacktrace {
         let store = store.as_context().opaque();
         WasmBacktrace::new(store, &store.jit.backtrace())
     }
 
+    /// The same as [`capture`](WasmBacktrace::capture), also if the engine's errors have no
+    /// backtraces ([`Config::wasm_backtrace_max_frames`](crate::Config::wasm_backtrace_max_frames)).
+    pub fn force_capture(store: impl AsContext) -> WasmBacktrace {
+        let store = store.as_context().opaque();
+        let most = store.engine().config().backtrace_frames.unwrap_or(NonZeroUsize::MAX);
+        WasmBacktrace::limited(store, &store.jit.backtrace(), most.get())
+    }
+
     pub(crate) fn new(store: &StoreOpaque, backtrace: &Backtrace) -> WasmBacktrace {
+        let most = store.engine().config().backtrace_frames.map_or(0, NonZeroUsize::get);
+        WasmBacktrace::limited(store, backtrace, most)
+    }
+
+    fn limited(store: &StoreOpaque, backtrace: &Backtrace, most: usize) -> WasmBacktrace {
         let frames = backtrace.frames().iter();
-        WasmBacktrace {
-            frames: frames.filter_map(|frame| FrameInfo::new(store, frame)).collect(),
-            omitted: backtrace.omitted(),
-        }
+        let mut frames: Vec<_> = frames.filter_map(|frame| FrameInfo::new(store, frame)).collect();
+        let more = frames.len().saturating_sub(most);
+        frames.truncate(most);
+        WasmBacktrace { frames, omitted: more + backtrace.omitted() }
     }
 
     /// The functions, the innermost first.
@@ -123,7 +132,8 @@ impl FrameInfo {
         let FunctionId::Function(func_index) = frame.function else { return None };
         let mut modules = store.instances.iter().map(|instance| &instance.module);
         let module = modules.find(|module| frame.is_in(module.code()))?.clone();
-        Some(FrameInfo { module, func_index, offset: frame.srcloc })
+        let offset = frame.srcloc.filter(|_| store.engine().config().address_map);
+        Some(FrameInfo { module, func_index, offset })
     }
 
     /// The function's index in its module.
@@ -173,7 +183,11 @@ impl StoreOpaque {
             // still catch it.
             CallError::Host(error) if error.is::<ThrownException>() => error,
             // The error of a call inside the host function has the functions of both calls.
-            CallError::Host(error) if error.is::<WasmBacktrace>() => error,
+            CallError::Host(error) if error.is::<WasmBacktrace>() => {
+                // Those that were recorded on the way must not become those of another error.
+                self.jit.take_backtrace();
+                error
+            }
             CallError::Host(error) => match self.jit.take_backtrace() {
                 Some(backtrace) => with_backtrace(error, WasmBacktrace::new(self, &backtrace)),
                 None => error,

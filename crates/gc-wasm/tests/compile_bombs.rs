@@ -12,7 +12,7 @@ use std::fmt::Write;
 
 /// An engine that compiles as the command does.
 fn engine(config: &mut Config) -> Result<Engine> {
-    Engine::new(config.collector(Collector::drc()).verify(false))
+    Engine::new(config.collector(Collector::drc()).cranelift_debug_verifier(false))
 }
 
 /// `count` casts of one reference, to a type that has subtypes.

@@ -4,10 +4,10 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
-use common::{Setting, each_collector, everywhere};
+use common::{Setting, each_collector, everywhere, new_array, new_struct};
 use gc_wasm::{
     ArrayRef, ArrayType, Caller, Engine, ExternRef, FieldType, Instance, Linker, Module,
-    Mutability, RootScope, Rooted, Store, StructRef, StructType, Val, ValType,
+    Mutability, Ref, RootScope, Rooted, Store, StructRef, StructType, Val, ValType,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -136,9 +136,9 @@ impl Test {
         let instance = linker.instantiate(&mut store, &Module::new(&engine, WAT)?)?;
         let field = || FieldType::new(Mutability::Var, ValType::EXTERNREF.into());
         let ty = StructType::new(&engine, [field()])?;
-        let a_box = StructRef::new(&mut store, &ty, &[NULL])?;
+        let a_box = new_struct(&mut store, &ty, &[NULL])?;
         let ty = ArrayType::new(&engine, field());
-        let row = ArrayRef::new(&mut store, &ty, &NULL, 2)?;
+        let row = new_array(&mut store, &ty, &NULL, 2)?;
         Ok(Test { store, instance, dropped: Dropped::default(), a_box, row })
     }
 
@@ -155,7 +155,7 @@ impl Test {
         match place.split('.').next() {
             Some("table") => {
                 let table = instance.get_table(&mut scope, "table").context("an export")?;
-                table.set(&mut scope, index.into(), value)
+                table.set(&mut scope, index.into(), value.ref_().context("a reference")?)
             }
             Some("global") => {
                 let global = instance.get_global(&mut scope, "global").context("an export")?;
@@ -233,7 +233,7 @@ fn a_value_that_the_host_overwrites_panics_in_the_host() -> Result<()> {
         let (a_box, row) = (test.a_box, test.row);
         type Overwrite<'a> = &'a dyn Fn(&mut Store<Host>) -> Result<()>;
         let ways: [(&str, Overwrite<'_>); 4] = [
-            ("table", &|store| table.set(store, 0, NULL)),
+            ("table", &|store| table.set(store, 0, Ref::Extern(None))),
             ("global", &|store| global.set(store, NULL)),
             ("struct", &|store| a_box.set_field(store, 0, NULL)),
             ("array", &|store| row.set(store, 0, NULL)),
@@ -317,7 +317,7 @@ const ALLOCATES: &str = r#"(module
 #[test]
 fn a_collection_under_compiled_code_lets_it_go_on() -> Result<()> {
     each_collector(|setting| {
-        let engine = Engine::new(setting.config().gc_heap_initial(1 << 20))?;
+        let engine = Engine::new(setting.config().gc_heap_initial_size(1 << 20))?;
         let mut store = Store::new(&engine, ());
         let instance = Instance::new(&mut store, &Module::new(&engine, ALLOCATES)?, &[])?;
         let global = instance.get_global(&mut store, "global").context("an export")?;

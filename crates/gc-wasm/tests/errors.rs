@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use common::message;
 use gc_wasm::{
     Config, Engine, Extern, Func, FuncType, Global, GlobalType, HeapType, Instance, Linker, Memory,
-    MemoryType, Module, Mutability, RefType, Rooted, Store, StructRef, Table, TableType, Val,
+    MemoryType, Module, Mutability, Ref, RefType, Rooted, Store, StructRef, Table, TableType, Val,
     ValType,
 };
 
@@ -98,14 +98,10 @@ fn modules_that_do_not_validate() {
     }
 }
 
-fn store(engine: &Engine) -> Result<Store<()>> {
-    Store::new(engine, ())
-}
-
 #[test]
 fn imports_that_are_missing_or_wrong() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
-    let mut store = store(&engine)?;
+    let mut store = Store::new(&engine, ());
     let linker = Linker::new(&engine);
     let missing = |wat: &str, store: &mut Store<()>| -> Result<String> {
         Ok(message(linker.instantiate(store, &Module::new(&engine, wat)?)))
@@ -115,26 +111,26 @@ fn imports_that_are_missing_or_wrong() -> Result<()> {
             r#"(module (import "env" "log" (func (param i32 f64) (result externref))))"#,
             &mut store
         )?,
-        "unknown import: `env` `log` of type (func (param i32 f64) (result externref)) has not been defined"
+        "unknown import: `env::log` of type (func (param i32 f64) (result externref)) has not been defined"
     );
     assert_eq!(
         missing(r#"(module (import "env" "g" (global (mut anyref))))"#, &mut store)?,
-        "unknown import: `env` `g` of type (global (mut anyref)) has not been defined"
+        "unknown import: `env::g` of type (global (mut anyref)) has not been defined"
     );
     assert_eq!(
         missing(r#"(module (import "env" "t" (table 1 2 funcref)))"#, &mut store)?,
-        "unknown import: `env` `t` of type (table 1 2 funcref) has not been defined"
+        "unknown import: `env::t` of type (table 1 2 funcref) has not been defined"
     );
     assert_eq!(
         missing(r#"(module (import "env" "m" (memory 3)))"#, &mut store)?,
-        "unknown import: `env` `m` of type (memory 3) has not been defined"
+        "unknown import: `env::m` of type (memory 3) has not been defined"
     );
 
     let func = Func::wrap(&mut store, |a: i32| a);
     let global = GlobalType::new(ValType::I32, Mutability::Const);
     let global = Global::new(&mut store, global, Val::I32(1))?;
     let table = TableType::new(RefType::new(true, HeapType::Func), 1, None);
-    let table = Table::new(&mut store, table, Val::FuncRef(None))?;
+    let table = Table::new(&mut store, table, Ref::Func(None))?;
     let memory = Memory::new(&mut store, MemoryType::new(1, Some(2)))?;
     let cases: [(&str, Extern, &str); 9] = [
         (
@@ -163,11 +159,11 @@ fn imports_that_are_missing_or_wrong() -> Result<()> {
         let module = Module::new(&engine, format!(r#"(module (import "a" "b" {wanted}))"#))?;
         assert_eq!(
             message(Instance::new(&mut store, &module, &[given])),
-            format!("incompatible import type for `a` `b`: {expected}")
+            format!("incompatible import type for `a::b`: {expected}")
         );
     }
     let module = Module::new(&engine, r#"(module (import "a" "b" (func)))"#)?;
-    assert_eq!(message(Instance::new(&mut store, &module, &[])), "expected 1 imports, got 0");
+    assert_eq!(message(Instance::new(&mut store, &module, &[])), "expected 1 imports, found 0");
 
     // Types of the module have their names, and others are shown by their structure.
     let module = Module::new(
@@ -177,7 +173,7 @@ fn imports_that_are_missing_or_wrong() -> Result<()> {
     )?;
     assert_eq!(
         message(Instance::new(&mut store, &module, &[func.into()])),
-        "incompatible import type for `a` `b`: expected (func (param (ref $p))), found (func \
+        "incompatible import type for `a::b`: expected (func (param (ref $p))), found (func \
          (param i32) (result i32))"
     );
     let module = Module::new(
@@ -187,20 +183,20 @@ fn imports_that_are_missing_or_wrong() -> Result<()> {
     )?;
     assert_eq!(
         message(Instance::new(&mut store, &module, &[func.into()])),
-        "incompatible import type for `a` `b`: expected (func (param (ref (struct (field i32) \
+        "incompatible import type for `a::b`: expected (func (param (ref (struct (field i32) \
          (field (mut (ref null struct))))))), found (func (param i32) (result i32))"
     );
 
     let mut linker = Linker::<()>::new(&engine);
     linker.func_wrap("env", "f", || {})?;
-    assert_eq!(message(linker.func_wrap("env", "f", || {})), "`env` `f` is defined twice");
+    assert_eq!(message(linker.func_wrap("env", "f", || {})), "import of `env::f` defined twice");
     Ok(())
 }
 
 #[test]
 fn calls_with_wrong_arguments() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
-    let mut store = store(&engine)?;
+    let mut store = Store::new(&engine, ());
     let module = Module::new(
         &engine,
         r#"(module
@@ -225,7 +221,7 @@ fn calls_with_wrong_arguments() -> Result<()> {
     );
     assert_eq!(
         message(add.call(&mut store, &[Val::I32(1); 2], &mut [])),
-        "expected room for 1 results, got 0"
+        "expected 1 results, got 0"
     );
     assert_eq!(
         message(add.call(&mut store, &[Val::I32(1), Val::from(1.5_f64)], &mut one)),
@@ -258,23 +254,27 @@ fn calls_with_wrong_arguments() -> Result<()> {
 
     assert_eq!(
         message(instance.get_typed_func::<(), ()>(&mut store, "ad")),
-        "there is no exported function `ad`"
+        "failed to find function export `ad`"
     );
     assert_eq!(
         message(instance.get_typed_func::<i32, i32>(&mut store, "add")),
-        "the exported function `add`: number of parameters: it has 2, not 1"
+        "failed to convert function `add` to given type: type mismatch with parameters: \
+         expected 1 types, found 2"
     );
     assert_eq!(
         message(instance.get_typed_func::<(i32, i64), i32>(&mut store, "add")),
-        "the exported function `add`: parameter 1: type mismatch: it is i32, not i64"
+        "failed to convert function `add` to given type: type mismatch with parameters: \
+         parameter 1: type mismatch: expected i32, found i64"
     );
     assert_eq!(
         message(instance.get_typed_func::<(i32, i32), f32>(&mut store, "add")),
-        "the exported function `add`: result 0: type mismatch: it is i32, not f32"
+        "failed to convert function `add` to given type: type mismatch with results: \
+         result 0: type mismatch: expected f32, found i32"
     );
     assert_eq!(
         message(instance.get_typed_func::<(i32, i32), ()>(&mut store, "add")),
-        "the exported function `add`: number of results: it has 1, not 0"
+        "failed to convert function `add` to given type: type mismatch with results: \
+         expected 0 types, found 1"
     );
     Ok(())
 }
@@ -282,28 +282,28 @@ fn calls_with_wrong_arguments() -> Result<()> {
 #[test]
 fn globals_and_tables_given_the_wrong_value() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
-    let mut store = store(&engine)?;
+    let mut store = Store::new(&engine, ());
     let ty = GlobalType::new(ValType::I32, Mutability::Const);
-    let expected = "the global's value: type mismatch: expected i32, found an i64";
+    let expected = "type mismatch: the global's value: type mismatch: expected i32, found an i64";
     assert_eq!(message(Global::new(&mut store, ty.clone(), Val::I64(1))), expected);
     let global = Global::new(&mut store, ty, Val::I32(1))?;
-    assert_eq!(message(global.set(&mut store, Val::I32(2))), "the global is not mutable");
+    assert_eq!(message(global.set(&mut store, Val::I32(2))), "immutable global cannot be set");
     let ty = TableType::new(RefType::new(false, HeapType::I31), 1, Some(3));
-    let expected = "the table's element: type mismatch: expected (ref i31), \
+    let expected = "type mismatch: the table's element: type mismatch: expected (ref i31), \
                     found a null internal reference";
-    assert_eq!(message(Table::new(&mut store, ty, Val::AnyRef(None))), expected);
+    assert_eq!(message(Table::new(&mut store, ty, Ref::Any(None))), expected);
     let ty = TableType::new(RefType::new(true, HeapType::Extern), 1, Some(3));
-    let table = Table::new(&mut store, ty, Val::ExternRef(None))?;
+    let table = Table::new(&mut store, ty, Ref::Extern(None))?;
     assert_eq!(
-        message(table.set(&mut store, 1, Val::ExternRef(None))),
-        "out of bounds table access"
+        message(table.set(&mut store, 1, Ref::Extern(None))),
+        "failed to set the table's element: undefined element: out of bounds table access"
     );
     assert_eq!(
-        message(table.grow(&mut store, 3, Val::ExternRef(None))),
-        "a table of 1 elements cannot grow by 3"
+        message(table.grow(&mut store, 3, Ref::Extern(None))),
+        "failed to grow table: a table of 1 elements cannot grow by 3"
     );
     let memory = Memory::new(&mut store, MemoryType::new(1, Some(2)))?;
-    assert_eq!(message(memory.grow(&mut store, 2)), "a memory of 1 pages cannot grow by 2");
+    assert_eq!(message(memory.grow(&mut store, 2)), "failed to grow memory: a memory of 1 pages cannot grow by 2");
     assert_eq!(
         message(Memory::new(&mut store, MemoryType::new(3, Some(2)))),
         "a memory of 3 pages exceeds the limit of 2 pages"
@@ -330,7 +330,7 @@ fn engines_that_cannot_be() {
 #[test]
 fn host_functions_of_the_wrong_type() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
-    let mut store = store(&engine)?;
+    let mut store = Store::new(&engine, ());
     let ty = FuncType::new(&engine, [], [ValType::I32, ValType::I64]);
     let wrong = Func::new(&mut store, ty, |_, _, results| {
         results[0] = Val::I32(1);
@@ -339,14 +339,14 @@ fn host_functions_of_the_wrong_type() -> Result<()> {
     });
     assert_eq!(
         message(wrong.call(&mut store, &[], &mut [Val::I32(0); 2])),
-        "result 1 of a host function: type mismatch: expected i64, found an i32"
+        "function attempted to return an incompatible value: result 1: type mismatch: expected i64, found an i32"
     );
     // A result that must not be null was not set.
     let ty = FuncType::new(&engine, [], [ValType::Ref(RefType::new(false, HeapType::Any))]);
     let wrong = Func::new(&mut store, ty, |_, _, _| Ok(()));
     assert_eq!(
         message(wrong.call(&mut store, &[], &mut [Val::I32(0)])),
-        "result 0 of a host function: type mismatch: expected (ref any), found a null internal reference"
+        "function attempted to return an incompatible value: result 0: type mismatch: expected (ref any), found a null internal reference"
     );
     Ok(())
 }

@@ -4,7 +4,7 @@
 mod common;
 
 use anyhow::{Context, Result, anyhow};
-use common::{each_collector, everywhere, message, prelude, trap, with_prelude};
+use common::{each_collector, everywhere, message, panic_message, prelude, trap, with_prelude};
 use gc_wasm::{
     AsContextMut, Caller, Config, Engine, ExnRef, ExnRefPre, ExnType, Extern, Func, FuncType,
     HeapType, Instance, Linker, Module, Rooted, Store, Tag, TagType, ThrownException, Trap, Val,
@@ -212,7 +212,7 @@ fn tags_belong_to_instances() -> Result<()> {
             Instance::new(&mut store, &module, &[other.into(), host.into(), nothing.into()]);
         assert_eq!(
             message(wrong),
-            "incompatible import type for `` `tag`: expected (tag (func (param i32))), found (tag \
+            "incompatible import type for `::tag`: expected (tag (func (param i32))), found (tag \
              (func (param i64)))"
         );
         Ok(())
@@ -396,9 +396,16 @@ fn the_host_makes_exceptions() -> Result<()> {
         assert!(message(ExnRef::new(&mut store, &pre, &tag, &values[..1])).contains("2 fields"));
         let wrong = [Val::I32(0), Val::I32(0)];
         assert!(message(ExnRef::new(&mut store, &pre, &tag, &wrong)).contains("field 1"));
-        let foreign = Store::new(&engine, ());
-        let mut foreign = foreign;
-        assert!(message(ExnRef::new(&mut foreign, &pre, &tag, &values)).contains("another"));
+        let mut foreign = Store::new(&engine, ());
+        assert_eq!(
+            panic_message(|| ExnRef::new(&mut foreign, &pre, &tag, &values)),
+            "an allocator of exceptions of one store was used with another"
+        );
+        let own = ExnRefPre::new(&mut foreign, exn_ty);
+        assert_eq!(
+            panic_message(|| ExnRef::new(&mut foreign, &own, &tag, &values)),
+            "a tag of one store was used with another"
+        );
         let results = TagType::new(FuncType::new(&engine, [], [ValType::I32]));
         assert_eq!(message(Tag::new(&mut store, &results)), "a tag's type has no results");
         Ok(())

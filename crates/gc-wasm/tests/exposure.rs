@@ -5,7 +5,7 @@
 mod common;
 
 use anyhow::{Context, Result};
-use common::{Drops, everywhere, prelude, with_prelude};
+use common::{Drops, everywhere, new_struct, prelude, with_prelude};
 use gc_wasm::{
     AnyRef, AsContext, AsContextMut, Caller, Engine, ExternRef, FieldType, Func, FuncType, Linker,
     Module, Mutability, RootScope, Rooted, StorageType, Store, StructRef, StructType, Val, ValType,
@@ -29,7 +29,7 @@ fn two_references_passed_back_to_back() -> Result<()> {
         for i in 0..rounds {
             let mut scope = RootScope::new(&mut store);
             let mut new =
-                |n: i32| StructRef::new(&mut scope, &pair, &[Val::I32(n), Val::AnyRef(None)]);
+                |n: i32| new_struct(&mut scope, &pair, &[Val::I32(n), Val::AnyRef(None)]);
             let (a, b) = (new(i)?, new(i + 1)?);
             let x = ExternRef::new(&mut scope, i)?;
             let y = ExternRef::new(&mut scope, i + 1)?;
@@ -67,7 +67,7 @@ fn number(mut store: impl AsContextMut<Data = ()>, value: &Val) -> Result<i32> {
 /// The struct type that is the function's first parameter.
 fn pair_type(engine: &Engine, func: &Func, store: impl AsContext) -> Result<StructType> {
     let ty = func.ty(store);
-    assert!(ty.engine().same(engine));
+    assert!(Engine::same(ty.engine(), engine));
     match ty.params().next().context("a parameter")?.as_ref().context("a reference")?.heap_type() {
         gc_wasm::HeapType::ConcreteStruct(ty) => Ok(ty.clone()),
         other => anyhow::bail!("{other}"),
@@ -145,16 +145,16 @@ fn calls_collect_before_they_pass_references() -> Result<()> {
         let mut other = linker.clone();
         let ty = number.clone();
         linker.func_wrap("host", "pair", move |mut caller: Caller<'_, u64>, n: i32| {
-            let a = StructRef::new(&mut caller, &ty, &[Val::I32(n)])?;
-            let b = StructRef::new(&mut caller, &ty, &[Val::I32(-n)])?;
+            let a = new_struct(&mut caller, &ty, &[Val::I32(n)])?;
+            let b = new_struct(&mut caller, &ty, &[Val::I32(-n)])?;
             anyhow::Ok((Some(a), Some(b)))
         })?;
         let ty = FuncType::new(&engine, [ValType::I32], [ValType::STRUCTREF, ValType::STRUCTREF]);
         let of = number.clone();
         other.func_new("host", "pair", ty, move |mut caller, params, results| {
             let n = params[0].i32().context("an i32")?;
-            results[0] = StructRef::new(&mut caller, &of, &[Val::I32(n)])?.to_anyref().into();
-            results[1] = StructRef::new(&mut caller, &of, &[Val::I32(-n)])?.to_anyref().into();
+            results[0] = new_struct(&mut caller, &of, &[Val::I32(n)])?.to_anyref().into();
+            results[1] = new_struct(&mut caller, &of, &[Val::I32(-n)])?.to_anyref().into();
             Ok(())
         })?;
         let module = Module::new(&engine, SUSPECT)?;
@@ -167,12 +167,12 @@ fn calls_collect_before_they_pass_references() -> Result<()> {
             let typed = three.typed::<(E, E, E), (E, E)>(&store)?;
             for i in 0..50_000 {
                 let mut scope = RootScope::new(&mut store);
-                let a = Some(StructRef::new(&mut scope, &number, &[Val::I32(i)])?);
-                let b = Some(StructRef::new(&mut scope, &number, &[Val::I32(i + 1)])?);
+                let a = Some(new_struct(&mut scope, &number, &[Val::I32(i)])?);
+                let b = Some(new_struct(&mut scope, &number, &[Val::I32(i + 1)])?);
                 // One is passed twice, at times.
                 let c = match i % 4 {
                     0 | 1 => a,
-                    _ => Some(StructRef::new(&mut scope, &number, &[Val::I32(-1)])?),
+                    _ => Some(new_struct(&mut scope, &number, &[Val::I32(-1)])?),
                 };
                 let (x, y) = if i % 2 == 0 {
                     typed.call(&mut scope, (a, c, b))?
@@ -257,7 +257,7 @@ fn down(
     let counted = caller.data().value();
     let number = counted.number;
     let value = ExternRef::new(&mut caller, counted)?;
-    let object = StructRef::new(&mut caller, &ty, &[Val::I32(100), Val::from(value)])?;
+    let object = new_struct(&mut caller, &ty, &[Val::I32(100), Val::from(value)])?;
     caller.gc(None)?;
     let mut below = 0;
     if level > 0 {
@@ -270,8 +270,9 @@ fn down(
     // All references rooted in this call are unchanged, and so is the argument.
     let from = from.context("a pair")?;
     anyhow::ensure!(from.field(&mut caller, 0)?.i32() == Some(level));
-    let inside = object.field(&mut caller, 1)?.externref().flatten().context("an externref")?;
-    anyhow::ensure!(Rooted::ref_eq(&caller, &inside, &value)?);
+    let inside = object.field(&mut caller, 1)?;
+    let inside = inside.externref().flatten().context("an externref")?;
+    anyhow::ensure!(Rooted::ref_eq(&caller, inside, &value)?);
     let data = value.data(&caller)?.and_then(|data| data.downcast_ref::<common::Counted>());
     anyhow::ensure!(data.context("a host value")?.number == number);
     if let Some(above) = above {

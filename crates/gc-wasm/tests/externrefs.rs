@@ -4,12 +4,8 @@
 mod common;
 
 use anyhow::{Context, Result};
-use common::{Counted, Drops, each_collector, everywhere, trap};
-use gc_wasm::{
-    AnyRef, ArrayRef, ArrayType, Caller, ExternRef, FieldType, Global, GlobalType, HeapType, I31,
-    Instance, Linker, Module, Mutability, OwnedRooted, RefType, RootScope, Rooted, StorageType,
-    Store, StructRef, StructType, Table, TableType, Trap, Val, ValType,
-};
+use common::{Counted, Drops, each_collector, everywhere, new_array, new_struct, trap};
+use gc_wasm::{AnyRef, ArrayType, Caller, ExternRef, FieldType, Global, GlobalType, HeapType, I31, Instance, Linker, Module, Mutability, OwnedRooted, RefType, RootScope, Rooted, StorageType, Store, StructType, Table, TableType, Trap, Val, ValType, Ref};
 
 fn counted(store: &mut Store<()>, drops: &Drops) -> Result<Rooted<ExternRef>> {
     ExternRef::new(store, drops.value())
@@ -79,10 +75,9 @@ fn every_host_value_is_dropped_exactly_once() -> Result<()> {
         drop(outer);
 
         let calls: Vec<String> = instance
-            .exports(&store)
-            .into_iter()
-            .filter(|(_, item)| item.into_func().is_some())
-            .map(|(name, _)| name)
+            .exports(&mut store)
+            .filter(|export| export.clone().into_func().is_some())
+            .map(|export| export.name().to_owned())
             .collect();
         for round in 0..3 {
             for name in &calls {
@@ -93,7 +88,7 @@ fn every_host_value_is_dropped_exactly_once() -> Result<()> {
                 let result = func.call(&mut scope, Some(value));
                 // The segment is dropped in the first round.
                 if round == 0
-                    || !["array.init_elem", "array.new_elem", "table.init"].contains(&&**name)
+                    || !["array.init_elem", "array.new_elem", "table.init"].contains(&&name[..])
                 {
                     result.with_context(|| format!("{name}, round {round}"))?;
                 } else {
@@ -126,10 +121,10 @@ fn every_host_value_is_dropped_exactly_once() -> Result<()> {
         table.grow(&mut store, 3, value.into())?;
         let ty = StructType::new(&engine, [var(ValType::EXTERNREF)])?;
         let value = counted(&mut store, &drops)?;
-        StructRef::new(&mut store, &ty, &[value.into()])?;
+        new_struct(&mut store, &ty, &[value.into()])?;
         let ty = ArrayType::new(&engine, var(ValType::EXTERNREF));
         let value = counted(&mut store, &drops)?;
-        ArrayRef::new(&mut store, &ty, &value.into(), 7)?;
+        new_array(&mut store, &ty, &value.into(), 7)?;
 
         let before = drops.count();
         assert!(kept.data(&store)?.is_some_and(|data| data.is::<Counted>()));
@@ -154,11 +149,11 @@ fn overwriting_the_last_reference_drops_the_value() -> Result<()> {
         let drops = Drops::default();
         let mut store = Store::new(&engine, ());
         let any = TableType::new(RefType::new(true, HeapType::Extern), 2, None);
-        let table = Table::new(&mut store, any, Val::ExternRef(None))?;
+        let table = Table::new(&mut store, any, Ref::Extern(None))?;
         let ty = GlobalType::new(ValType::EXTERNREF, Mutability::Var);
         let global = Global::new(&mut store, ty, Val::ExternRef(None))?;
         let holder = StructType::new(&engine, [var(ValType::EXTERNREF)])?;
-        let holder = StructRef::new(&mut store, &holder, &[Val::ExternRef(None)])?;
+        let holder = new_struct(&mut store, &holder, &[Val::ExternRef(None)])?;
 
         let mut scope = RootScope::new(&mut store);
         let value = ExternRef::new(&mut scope, drops.value())?;
@@ -169,8 +164,8 @@ fn overwriting_the_last_reference_drops_the_value() -> Result<()> {
         let owned = value.to_owned_rooted(&mut scope)?;
         drop(scope);
 
-        table.set(&mut store, 0, Val::ExternRef(None))?;
-        table.set(&mut store, 1, Val::ExternRef(None))?;
+        table.set(&mut store, 0, Ref::Extern(None))?;
+        table.set(&mut store, 1, Ref::Extern(None))?;
         global.set(&mut store, Val::ExternRef(None))?;
         holder.set_field(&mut store, 0, Val::ExternRef(None))?;
         store.gc(None)?;
@@ -327,7 +322,7 @@ fn conversions_between_extern_and_any_keep_identity() -> Result<()> {
         let back = to_extern.call(&mut store, Some(inside))?.context("not null")?;
         assert!(Rooted::ref_eq(&store, &host, &back)?);
         assert_eq!(back.data(&store)?.context("data")?.downcast_ref(), Some(&7_u8));
-        let by_host = AnyRef::convert_extern(&store, host)?;
+        let by_host = AnyRef::convert_extern(&mut store, host)?;
         assert!(Rooted::ref_eq(&store, &by_host, &inside)?);
 
         // A struct made external has no host value.
@@ -337,7 +332,7 @@ fn conversions_between_extern_and_any_keep_identity() -> Result<()> {
         let back = to_any.call(&mut store, Some(outside))?;
         assert_eq!(kinds(&mut store, back)?, [1, 1, 0]);
         assert!(Rooted::ref_eq(&store, &object.unwrap(), &back.unwrap())?);
-        let by_host = ExternRef::convert_any(&store, object.unwrap())?;
+        let by_host = ExternRef::convert_any(&mut store, object.unwrap())?;
         assert_eq!(same.call(&mut store, (Some(outside), Some(by_host)))?, 1);
         let other = new.call(&mut store, 5)?;
         let other = to_extern.call(&mut store, other)?;

@@ -163,15 +163,15 @@ fn globals_of_reference_types() -> Result<()> {
         let f = instance.get_func(&mut store, "f").context("an export")?;
         f.call(&mut store, &[], &mut [Val::I32(0)])?;
         store.gc(None)?;
-        let object = any.get(&mut store).anyref().flatten().context("an object")?;
+        let object = any.get(&mut store).anyref().flatten().copied().context("an object")?;
         let object = object.as_struct(&store)?.context("a struct")?;
         assert_eq!(object.field(&mut store, 0)?.i32(), Some(3));
-        assert_eq!(func.get(&mut store).funcref(), Some(Some(f)));
-        let got = i31.get(&mut store).anyref().flatten().context("not null")?;
+        assert_eq!(func.get(&mut store).funcref(), Some(Some(&f)));
+        let got = i31.get(&mut store).anyref().flatten().copied().context("not null")?;
         assert_eq!(got.as_i31(&store)?, Some(I31::wrapping_i32(4)));
         assert_eq!(
             message(i31.set(&mut store, object.to_anyref().into())),
-            "the global's value: type mismatch: expected (ref i31), \
+            "type mismatch: the global's value: type mismatch: expected (ref i31), \
              found an internal reference to (struct (field i32))"
         );
         let same = instance.get_global(&mut store, "any").context("an export")?;

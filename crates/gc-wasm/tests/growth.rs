@@ -3,7 +3,7 @@
 use anyhow::Result;
 use gc_wasm::{
     AdaptivePolicy, Collector, Config, Decision, Engine, GrowthPolicy, HeapPlan, HeapUsage,
-    Instance, Module, Store, Trap, TrapError,
+    Instance, Module, Store, Trap,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -75,8 +75,8 @@ fn stores_share_what_a_policy_admits() -> Result<()> {
         assert!(left.load(Relaxed) < ALL, "{name}");
         // 2^31 objects do not.
         let (large, result) = hoarder(0)?;
-        let trap = result.unwrap_err().downcast::<TrapError>()?;
-        assert_eq!(trap.trap, Trap::OutOfMemory, "{name}");
+        let trap = result.unwrap_err().downcast::<Trap>()?;
+        assert_eq!(trap, Trap::OutOfMemory, "{name}");
         let (small_bytes, large_bytes) = (small.gc_stats().heap_bytes, large.gc_stats().heap_bytes);
         assert!(large_bytes > ALL / 4 && small_bytes + large_bytes <= ALL + (4 << 20), "{name}");
         drop(large);

@@ -1,16 +1,11 @@
-//! Handles that are used with another store, or after their scope ended. Each use gives an error
-//! that says so, and does no damage.
+//! Handles that are used with another store, or after their scope ended. Each use with another store
+//! panics, each use after the scope gives an error, and neither does damage.
 
 mod common;
 
 use anyhow::{Context, Result};
-use common::{Drops, each_collector, everywhere, message};
-use gc_wasm::{
-    AnyRef, ArrayRef, ArrayType, Caller, Engine, Extern, ExternRef, FieldType, Func, FuncType,
-    Global, GlobalType, HeapType, I31, Instance, Linker, Memory, Module, Mutability, OwnedRooted,
-    RefType, RootScope, Rooted, StorageType, Store, StructRef, StructType, Table, TableType, Val,
-    ValType,
-};
+use common::{Drops, each_collector, everywhere, message, panic_message, new_array, new_fixed_array, new_struct};
+use gc_wasm::{AnyRef, ArrayType, Caller, Engine, Extern, ExternRef, FieldType, Func, FuncType, Global, GlobalType, HeapType, I31, Instance, Linker, Memory, Module, Mutability, OwnedRooted, Ref, RefType, RootScope, Rooted, StorageType, Store, StructType, Table, TableType, Val, ValType};
 
 const OF_ANOTHER: &str = "a rooted reference of one store was used with another";
 const ENDED: &str = "a rooted reference was used after its scope ended";
@@ -27,50 +22,68 @@ fn externref_table() -> TableType {
     TableType::new(RefType::new(true, HeapType::Extern), 1, None)
 }
 
-/// Everything that takes a reference refuses `bad`, an externref handle, with `expected`.
-fn refused_everywhere(store: &mut Store<()>, bad: Rooted<ExternRef>, expected: &str) -> Result<()> {
-    let check = |result: String, what: &str| assert_eq!(result, expected, "{what}");
+/// How a reference is refused: with a panic of this text, or an error with this cause.
+#[derive(Clone, Copy)]
+enum Refusal {
+    Panics(&'static str),
+    Fails(&'static str),
+}
+
+/// Fails unless `action` refuses a reference so.
+#[track_caller]
+fn check<T>(how: Refusal, what: &str, action: impl FnOnce() -> Result<T>) {
+    match how {
+        Refusal::Panics(text) => assert_eq!(panic_message(action), text, "{what}"),
+        Refusal::Fails(text) => match action() {
+            Ok(_) => panic!("{what}: no error"),
+            Err(error) => assert_eq!(error.root_cause().to_string(), text, "{what}"),
+        },
+    }
+}
+
+/// Everything that takes a reference refuses `bad`, an externref handle, as `expected`.
+fn refused_everywhere(store: &mut Store<()>, bad: Rooted<ExternRef>, expected: Refusal) -> Result<()> {
     let engine = store.engine().clone();
     let module = Module::new(&engine, r#"(module (func (export "f") (param externref)))"#)?;
     let instance = Instance::new(&mut *store, &module, &[])?;
     let f = instance.get_func(&mut *store, "f").context("an export")?;
     let value = Val::from(bad);
 
-    check(message(f.call(&mut *store, &[value], &mut [])), "a call");
+    check(expected, "a call", || f.call(&mut *store, &[value], &mut []));
     let typed = f.typed::<Option<Rooted<ExternRef>>, ()>(&*store)?;
-    check(message(typed.call(&mut *store, Some(bad))), "a typed call");
-    check(message(Global::new(&mut *store, externref_global(), value)), "a new global");
+    check(expected, "a typed call", || typed.call(&mut *store, Some(bad)));
+    check(expected, "a new global", || Global::new(&mut *store, externref_global(), value));
     let global = Global::new(&mut *store, externref_global(), Val::ExternRef(None))?;
-    check(message(global.set(&mut *store, value)), "a global");
-    check(message(Table::new(&mut *store, externref_table(), value)), "a new table");
-    let table = Table::new(&mut *store, externref_table(), Val::ExternRef(None))?;
-    check(message(table.set(&mut *store, 0, value)), "a table");
-    check(message(table.grow(&mut *store, 1, value)), "growing a table");
+    check(expected, "a global", || global.set(&mut *store, value));
+    check(expected, "a new table", || Table::new(&mut *store, externref_table(), bad.into()));
+    let table = Table::new(&mut *store, externref_table(), Ref::Extern(None))?;
+    check(expected, "a table", || table.set(&mut *store, 0, bad.into()));
+    check(expected, "growing a table", || table.grow(&mut *store, 1, bad.into()));
     assert_eq!(table.size(&*store), 1);
     let ty = StructType::new(&engine, [var(ValType::EXTERNREF)])?;
-    check(message(StructRef::new(&mut *store, &ty, &[value])), "a new struct");
-    let object = StructRef::new(&mut *store, &ty, &[Val::ExternRef(None)])?;
-    check(message(object.set_field(&mut *store, 0, value)), "a field");
+    check(expected, "a new struct", || new_struct(&mut *store, &ty, &[value]));
+    let object = new_struct(&mut *store, &ty, &[Val::ExternRef(None)])?;
+    check(expected, "a field", || object.set_field(&mut *store, 0, value));
     let ty = ArrayType::new(&engine, var(ValType::EXTERNREF));
-    check(message(ArrayRef::new(&mut *store, &ty, &value, 3)), "a new array");
-    check(message(ArrayRef::new_fixed(&mut *store, &ty, &[value])), "a fixed array");
-    let array = ArrayRef::new(&mut *store, &ty, &Val::ExternRef(None), 2)?;
-    check(message(array.set(&mut *store, 1, value)), "an element");
-    check(message(bad.data(&*store)), "host data");
-    check(message(bad.to_owned_rooted(&mut *store)), "an owned handle");
-    check(message(AnyRef::convert_extern(&*store, bad)), "a conversion");
-    check(message(value.ty(&*store)), "its type");
+    check(expected, "a new array", || new_array(&mut *store, &ty, &value, 3));
+    check(expected, "a fixed array", || new_fixed_array(&mut *store, &ty, &[value]));
+    let array = new_array(&mut *store, &ty, &Val::ExternRef(None), 2)?;
+    check(expected, "an element", || array.set(&mut *store, 1, value));
+    check(expected, "host data", || bad.data(&*store));
+    check(expected, "an owned handle", || bad.to_owned_rooted(&mut *store));
+    check(expected, "a conversion", || AnyRef::convert_extern(&mut *store, bad));
+    check(expected, "its type", || value.ty(&*store));
     let good = ExternRef::new(&mut *store, ())?;
-    check(message(Rooted::ref_eq(&*store, &bad, &good)), "a comparison");
-    check(message(Rooted::ref_eq(&*store, &good, &bad)), "a comparison");
+    check(expected, "a comparison", || Rooted::ref_eq(&*store, &bad, &good));
+    check(expected, "a comparison", || Rooted::ref_eq(&*store, &good, &bad));
     let host = Func::wrap(&mut *store, move || Some(bad));
-    check(message(host.call(&mut *store, &[], &mut [Val::I32(0)])), "a host function's result");
+    check(expected, "a host function's result", || host.call(&mut *store, &[], &mut [Val::I32(0)]));
     let ty = FuncType::new(&engine, [], [ValType::EXTERNREF]);
     let host = Func::new(&mut *store, ty, move |_, _, results| {
         results[0] = value;
         Ok(())
     });
-    check(message(host.call(&mut *store, &[], &mut [Val::I32(0)])), "a host function's result");
+    check(expected, "a host function's result", || host.call(&mut *store, &[], &mut [Val::I32(0)]));
     Ok(())
 }
 
@@ -82,23 +95,23 @@ fn a_reference_of_one_store_used_with_another() -> Result<()> {
         let foreign = ExternRef::new(&mut one, 1)?;
         // A handle with the same number, which must not be confused with it.
         let own = ExternRef::new(&mut two, 2)?;
-        refused_everywhere(&mut two, foreign, OF_ANOTHER)?;
+        refused_everywhere(&mut two, foreign, Refusal::Panics(OF_ANOTHER))?;
         assert_eq!(own.data(&two)?.context("data")?.downcast_ref(), Some(&2));
 
         let owned = foreign.to_owned_rooted(&mut one)?;
-        assert_eq!(message(owned.to_rooted(&mut two)), OF_ANOTHER);
+        assert_eq!(panic_message(|| owned.to_rooted(&mut two)), OF_ANOTHER);
         // Also for an `i31`, which needs no heap.
         let i31 = AnyRef::from_i31(&mut one, I31::wrapping_i32(5));
-        assert_eq!(message(i31.as_i31(&two)), OF_ANOTHER);
-        assert_eq!(message(i31.as_struct(&two)), OF_ANOTHER);
-        assert_eq!(message(i31.as_array(&two)), OF_ANOTHER);
-        assert_eq!(message(i31.as_eqref(&two)), OF_ANOTHER);
-        assert_eq!(message(i31.ty(&two)), OF_ANOTHER);
-        assert_eq!(message(i31.matches_ty(&two, &HeapType::I31)), OF_ANOTHER);
+        assert_eq!(panic_message(|| i31.as_i31(&two)), OF_ANOTHER);
+        assert_eq!(panic_message(|| i31.as_struct(&two)), OF_ANOTHER);
+        assert_eq!(panic_message(|| i31.as_array(&two)), OF_ANOTHER);
+        assert_eq!(panic_message(|| i31.as_eqref(&two)), OF_ANOTHER);
+        assert_eq!(panic_message(|| i31.ty(&two)), OF_ANOTHER);
+        assert_eq!(panic_message(|| i31.matches_ty(&two, &HeapType::I31)), OF_ANOTHER);
         let array = ArrayType::new(&engine, var(ValType::I32));
-        let array = ArrayRef::new(&mut one, &array, &Val::I32(0), 1)?;
-        assert_eq!(message(array.len(&two)), OF_ANOTHER);
-        assert_eq!(message(array.get(&mut two, 0)), OF_ANOTHER);
+        let array = new_array(&mut one, &array, &Val::I32(0), 1)?;
+        assert_eq!(panic_message(|| array.len(&two)), OF_ANOTHER);
+        assert_eq!(panic_message(|| array.get(&mut two, 0)), OF_ANOTHER);
         Ok(())
     })
 }
@@ -113,8 +126,8 @@ fn a_reference_of_a_dropped_store_used_with_a_new_one() -> Result<()> {
         drop(one);
         let mut two = Store::new(&engine, ());
         ExternRef::new(&mut two, 2)?;
-        refused_everywhere(&mut two, foreign, OF_ANOTHER)?;
-        assert_eq!(message(owned.to_rooted(&mut two)), OF_ANOTHER);
+        refused_everywhere(&mut two, foreign, Refusal::Panics(OF_ANOTHER))?;
+        assert_eq!(panic_message(|| owned.to_rooted(&mut two)), OF_ANOTHER);
         Ok(())
     })
 }
@@ -142,8 +155,8 @@ fn a_reference_used_after_its_scope_ended() -> Result<()> {
         for _ in 0..5 {
             ExternRef::new(&mut store, ())?;
         }
-        refused_everywhere(&mut store, stale, ENDED)?;
-        refused_everywhere(&mut store, kept, ENDED)?;
+        refused_everywhere(&mut store, stale, Refusal::Fails(ENDED))?;
+        refused_everywhere(&mut store, kept, Refusal::Fails(ENDED))?;
         assert_eq!(before.data(&store)?.context("data")?.downcast_ref(), Some(&"before"));
         Ok(())
     })
@@ -263,43 +276,43 @@ fn things_of_one_store_used_with_another() -> Result<()> {
         let (_, own_func, _, own_table, _) = items(&mut two)?;
 
         let expected = "a function of one store was used with another";
-        assert_eq!(message(func.call(&mut two, &[], &mut [Val::I32(0)])), expected);
+        assert_eq!(panic_message(|| func.call(&mut two, &[], &mut [Val::I32(0)])), expected);
         let typed = func.typed::<(), i32>(&one)?;
-        assert_eq!(message(typed.call(&mut two, ())), expected);
-        assert_eq!(message(func.typed::<(), i32>(&two)), expected);
-        assert_eq!(message(func.ty(&two)), expected);
-        assert_eq!(message(own_table.set(&mut two, 0, func.into())), expected);
-        assert_eq!(message(own_table.grow(&mut two, 1, func.into())), expected);
+        assert_eq!(panic_message(|| typed.call(&mut two, ())), expected);
+        assert_eq!(panic_message(|| func.typed::<(), i32>(&two)), expected);
+        assert_eq!(panic_message(|| func.ty(&two)), expected);
+        assert_eq!(panic_message(|| own_table.set(&mut two, 0, func.into())), expected);
+        assert_eq!(panic_message(|| own_table.grow(&mut two, 1, func.into())), expected);
         let funcref = GlobalType::new(ValType::FUNCREF, Mutability::Var);
-        assert_eq!(message(Global::new(&mut two, funcref, func.into())), expected);
+        assert_eq!(panic_message(|| Global::new(&mut two, funcref, func.into())), expected);
 
         let expected = "a global of one store was used with another";
-        assert_eq!(message(global.get(&mut two)), expected);
-        assert_eq!(message(global.set(&mut two, Val::I32(1))), expected);
-        assert_eq!(message(global.ty(&two)), expected);
+        assert_eq!(panic_message(|| global.get(&mut two)), expected);
+        assert_eq!(panic_message(|| global.set(&mut two, Val::I32(1))), expected);
+        assert_eq!(panic_message(|| global.ty(&two)), expected);
 
         let expected = "a table of one store was used with another";
-        assert_eq!(message(table.get(&mut two, 0)), expected);
-        assert_eq!(message(table.set(&mut two, 0, Val::FuncRef(None))), expected);
-        assert_eq!(message(table.set(&mut two, 0, own_func.into())), expected);
-        assert_eq!(message(table.grow(&mut two, 1, Val::FuncRef(None))), expected);
-        assert_eq!(message(table.size(&two)), expected);
-        assert_eq!(message(table.ty(&two)), expected);
+        assert_eq!(panic_message(|| table.get(&mut two, 0)), expected);
+        assert_eq!(panic_message(|| table.set(&mut two, 0, Ref::Func(None))), expected);
+        assert_eq!(panic_message(|| table.set(&mut two, 0, own_func.into())), expected);
+        assert_eq!(panic_message(|| table.grow(&mut two, 1, Ref::Func(None))), expected);
+        assert_eq!(panic_message(|| table.size(&two)), expected);
+        assert_eq!(panic_message(|| table.ty(&two)), expected);
 
         let expected = "a memory of one store was used with another";
-        assert_eq!(message(memory.data(&two)), expected);
-        assert_eq!(message(memory.data_mut(&mut two)), expected);
-        assert_eq!(message(memory.grow(&mut two, 1)), expected);
-        assert_eq!(message(memory.size(&two)), expected);
-        assert_eq!(message(memory.ty(&two)), expected);
+        assert_eq!(panic_message(|| memory.data(&two)), expected);
+        assert_eq!(panic_message(|| memory.data_mut(&mut two)), expected);
+        assert_eq!(panic_message(|| memory.grow(&mut two, 1)), expected);
+        assert_eq!(panic_message(|| memory.size(&two)), expected);
+        assert_eq!(panic_message(|| memory.ty(&two)), expected);
 
         let expected = "an instance of one store was used with another";
-        assert_eq!(message(instance.exports(&two)), expected);
-        assert_eq!(message(instance.module(&two)), expected);
-        assert!(instance.get_export(&mut two, "func").is_none());
-        assert!(instance.get_func(&mut two, "func").is_none());
+        assert_eq!(panic_message(|| instance.exports(&mut two).count()), expected);
+        assert_eq!(panic_message(|| instance.module(&two)), expected);
+        assert_eq!(panic_message(|| instance.get_export(&mut two, "func")), expected);
+        assert_eq!(panic_message(|| instance.get_func(&mut two, "func")), expected);
         let mut linker = Linker::new(&engine);
-        assert_eq!(message(linker.instance(&mut two, "i", instance)), expected);
+        assert_eq!(panic_message(|| linker.instance(&mut two, "i", instance).map(|_| ())), expected);
 
         // The same for imports. A failed instantiation leaves nothing behind.
         for (wat, item, what) in [
@@ -309,12 +322,16 @@ fn things_of_one_store_used_with_another() -> Result<()> {
             ("(memory 1)", memory.into(), "memory"),
         ] {
             let module = Module::new(&engine, format!(r#"(module (import "a" "b" {wat}))"#))?;
-            let expected = format!("a {what} of one store was used with another");
+            let expected =
+                "cross-`Store` instantiation is not supported: an import belongs to another store";
             assert_eq!(message(Instance::new(&mut two, &module, &[item])), expected);
             Instance::new(&mut one, &module, &[item])?;
             let mut linker = Linker::new(&engine);
-            linker.define("a", "b", item)?;
+            linker.define(&one, "a", "b", item)?;
             assert_eq!(message(linker.instantiate(&mut two, &module)), expected);
+            // The linker needs the item's type, so here it is a mistake of the host.
+            let expected = format!("a {what} of one store was used with another");
+            assert_eq!(panic_message(|| linker.define(&two, "c", "d", item).map(|_| ())), expected);
         }
 
         // Both stores are unchanged.
@@ -338,55 +355,55 @@ fn things_of_one_engine_used_with_another() -> Result<()> {
         );
         let ty = FuncType::new(&one, [], []);
         assert_eq!(
-            message(Func::new(&mut store, ty.clone(), |_, _, _| Ok(()))),
-            "the function type belongs to another engine"
+            panic_message(|| Func::new(&mut store, ty.clone(), |_, _, _| Ok(()))),
+            "the host function belongs to another engine"
         );
         let mut linker = Linker::<()>::new(&two);
         assert_eq!(
-            message(linker.func_new("", "", ty.clone(), |_, _, _| Ok(()))),
+            panic_message(|| linker.func_new("", "", ty.clone(), |_, _, _| Ok(())).map(|_| ())),
             "the function type belongs to another engine"
         );
         let mut linker = Linker::<()>::new(&one);
         linker.func_wrap("", "", || 1_i32)?;
         assert_eq!(
-            message(linker.get(&mut store, "", "")),
-            "the host function belongs to another engine"
+            panic_message(|| linker.get(&mut store, "", "")),
+            "the store belongs to another engine than the linker"
         );
         let ty = StructType::new(&one, [var(ValType::I32)])?;
         assert_eq!(
-            message(StructRef::new(&mut store, &ty, &[Val::I32(0)])),
+            panic_message(|| new_struct(&mut store, &ty, &[Val::I32(0)])),
             "the struct type belongs to another engine"
         );
         let reference = |ty: &StructType| {
             ValType::Ref(RefType::new(true, HeapType::ConcreteStruct(ty.clone())))
         };
         assert_eq!(
-            message(StructType::new(&two, [var(reference(&ty))])),
+            panic_message(|| StructType::new(&two, [var(reference(&ty))])),
             "the type (ref null (struct (field (mut i32)))) belongs to another engine"
         );
-        assert!(message(FuncType::new(&two, [reference(&ty)], [])).contains("another engine"));
+        assert!(panic_message(|| FuncType::new(&two, [reference(&ty)], [])).contains("another engine"));
         let same = StructType::new(&two, [var(ValType::I32)])?;
         assert!(!ty.matches(&same) && ty != same);
-        let object = StructRef::new(&mut store, &same, &[Val::I32(0)])?.to_anyref();
+        let object = new_struct(&mut store, &same, &[Val::I32(0)])?.to_anyref();
         assert!(object.matches_ty(&store, &HeapType::ConcreteStruct(same))?);
         assert!(!object.matches_ty(&store, &HeapType::ConcreteStruct(ty.clone()))?);
         let ty = ArrayType::new(&one, var(ValType::I32));
         assert_eq!(
-            message(ArrayRef::new(&mut store, &ty, &Val::I32(0), 1)),
+            panic_message(|| new_array(&mut store, &ty, &Val::I32(0), 1)),
             "the array type belongs to another engine"
         );
         // A global or table of a type that the engine does not know.
         let ty = StructType::new(&one, [])?;
         let global = GlobalType::new(reference(&ty), Mutability::Var);
         assert!(
-            message(Global::new(&mut store, global, Val::AnyRef(None))).contains("another engine")
+            panic_message(|| Global::new(&mut store, global, Val::AnyRef(None))).contains("another engine")
         );
         let HeapType::ConcreteStruct(_) = HeapType::ConcreteStruct(ty.clone()) else {
             unreachable!()
         };
         let table = TableType::new(RefType::new(true, HeapType::ConcreteStruct(ty)), 1, None);
         assert!(
-            message(Table::new(&mut store, table, Val::AnyRef(None))).contains("another engine")
+            panic_message(|| Table::new(&mut store, table, Ref::Any(None))).contains("another engine")
         );
         Ok(())
     })
@@ -424,7 +441,7 @@ fn a_full_heap_gives_up_what_dropped_owned_handles_held() -> Result<()> {
         for _ in 0..3 {
             for _ in 0..40 {
                 let mut scope = RootScope::new(&mut store);
-                let array = ArrayRef::new(&mut scope, &ty, &Val::I32(0), 1_000_000)?;
+                let array = new_array(&mut scope, &ty, &Val::I32(0), 1_000_000)?;
                 drop(array.to_owned_rooted(&mut scope)?);
             }
             allocate.call(&mut store, 40)?;

@@ -4,11 +4,11 @@
 mod common;
 
 use anyhow::{Context, Result};
-use common::{each_collector, everywhere, message, trap};
+use common::{each_collector, everywhere, message, new_struct, trap};
 use gc_wasm::{
     AnyRef, AsContextMut, Caller, Extern, ExternRef, ExternType, FieldType, Func, FuncType,
     HeapType, I31, Instance, Linker, Module, Mutability, RefType, RootScope, Rooted, StorageType,
-    Store, StructRef, StructType, Trap, TypedFunc, Val, ValType,
+    Store, StructRef, StructType, Trap, TypedFunc, UnknownImportError, Val, ValType,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -243,7 +243,7 @@ fn host_functions_find_their_callers_exports() -> Result<()> {
         let f = none.get_typed_func::<(), ()>(&mut store, "f")?;
         assert_eq!(message(f.call(&mut store, ())), "no memory is exported");
         // When the host calls it, it has no caller with exports.
-        let print = linker.get(&mut store, "", "print")?.and_then(Extern::into_func).unwrap();
+        let print = linker.get(&mut store, "", "print")?.into_func().unwrap();
         assert_eq!(
             message(print.call(&mut store, &[Val::I32(8), Val::I32(1)], &mut [])),
             "no memory is exported"
@@ -289,7 +289,7 @@ fn callers_of_nested_activations() -> Result<()> {
             let ty = gc_wasm::GlobalType::new(ValType::I32, Mutability::Const);
             let global = gc_wasm::Global::new(&mut store, ty, Val::I32(id))?;
             let mut linker = linker.clone();
-            linker.define("", "id", global)?;
+            linker.define(&store, "", "id", global)?;
             let instance = linker.instantiate(&mut store, &module)?;
             let other = instance.get_global(&mut store, "other").context("other")?;
             other.set(&mut store, Val::FuncRef(previous))?;
@@ -470,12 +470,18 @@ fn linkers_define_and_find() -> Result<()> {
         assert_eq!(f.call(&mut store, 21)?, 42);
         // A name cannot be redefined unless that is allowed.
         let error = linker.func_wrap("lib", "double", |a: i32| a * 3).map(|_| ());
-        assert_eq!(message(error), "`lib` `double` is defined twice");
+        assert_eq!(message(error), "import of `lib::double` defined twice");
         let instance = linker.instantiate(&mut store, &module)?;
         let f = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
         assert_eq!(f.call(&mut store, 21)?, 42);
         let g = instance.get_typed_func::<(), ()>(&mut store, "g")?;
-        assert_eq!(message(g.call(&mut store, ())), "unknown import: `lib` `missing` was called");
+        let error = g.call(&mut store, ()).unwrap_err();
+        let unknown = error.downcast_ref::<UnknownImportError>().context("an unknown import")?;
+        assert_eq!((unknown.module(), unknown.name()), ("lib", "missing"));
+        assert_eq!(
+            error.root_cause().to_string(),
+            "unknown import: `lib::missing` of type (func (param i32) (result f64)) has not been defined"
+        );
         linker.allow_shadowing(true);
         linker.func_wrap("lib", "double", |a: i32| a * 3)?;
         let instance = linker.instantiate(&mut store, &module)?;
@@ -508,7 +514,7 @@ fn host_functions_of_reference_types() -> Result<()> {
             let n = old.field(&mut caller, 0)?.i32().context("an i32")?;
             let ty = old.ty(&caller)?;
             let new = n + len as i32 + i32::from(eq) * 1000;
-            results[0] = StructRef::new(&mut caller, &ty, &[Val::I32(new)])?.to_anyref().into();
+            results[0] = new_struct(&mut caller, &ty, &[Val::I32(new)])?.to_anyref().into();
             caller.gc(None)
         });
         let module = Module::new(

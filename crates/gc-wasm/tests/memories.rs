@@ -5,10 +5,7 @@ mod common;
 
 use anyhow::Result;
 use common::message;
-use gc_wasm::{
-    Config, Engine, HeapType, Instance, Memory, MemoryType, MemoryTypeBuilder, Module, RefType,
-    Store, Table, TableType, Trap, TrapError, Val,
-};
+use gc_wasm::{Config, Engine, HeapType, Instance, Memory, MemoryType, MemoryTypeBuilder, Module, RefType, Store, Table, TableType, Trap, Ref};
 
 const MIB: u64 = 1 << 20;
 
@@ -39,8 +36,8 @@ const ACCESSES: &str = r#"(module
 
 fn out_of_bounds<T: std::fmt::Debug>(result: Result<T>) {
     let error = result.unwrap_err();
-    let trap = error.downcast_ref::<TrapError>().map(|error| error.trap);
-    assert_eq!(trap, Some(Trap::MemoryOutOfBounds), "{error:?}");
+    let trap = error.downcast_ref::<Trap>();
+    assert_eq!(trap, Some(&Trap::MemoryOutOfBounds), "{error:?}");
 }
 
 #[test]
@@ -125,7 +122,7 @@ fn memories_grow_in_their_reservation() -> Result<()> {
         let mut store = Store::new(&Engine::new(&config)?, ());
         let memory = Memory::new(&mut store, ty.clone())?;
         memory.grow(&mut store, 15)?;
-        assert_eq!(message(memory.grow(&mut store, 1)), "a memory of 16 pages cannot grow by 1");
+        assert_eq!(message(memory.grow(&mut store, 1)), "failed to grow memory: a memory of 16 pages cannot grow by 1");
         // One that begins larger gets what it needs, and no more.
         let larger = MemoryTypeBuilder::new().memory64(ty.is_64()).min(20).build()?;
         let memory = Memory::new(&mut store, larger)?;
@@ -214,7 +211,7 @@ fn limits_are_errors() -> Result<()> {
     }
     let memory = growing.get_memory(&mut store, "b").unwrap();
     for delta in [9, 1 << 48, u64::MAX] {
-        let expected = format!("a memory of 1 pages cannot grow by {delta}");
+        let expected = format!("failed to grow memory: a memory of 1 pages cannot grow by {delta}");
         assert_eq!(message(memory.grow(&mut store, delta)), expected);
     }
     // The maximum holds for each memory.
@@ -280,16 +277,16 @@ fn the_host_uses_64_bit_tables() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
     let mut store = Store::new(&engine, ());
     let ty = TableType::new64(RefType::new(true, HeapType::Func), 2, Some(1 << 40));
-    let table = Table::new(&mut store, ty, Val::FuncRef(None))?;
+    let table = Table::new(&mut store, ty, Ref::Func(None))?;
     assert!(table.ty(&store).is_64());
-    assert_eq!(table.grow(&mut store, 3, Val::FuncRef(None))?, 2);
+    assert_eq!(table.grow(&mut store, 3, Ref::Func(None))?, 2);
     assert_eq!(table.size(&store), 5);
-    assert!(table.get(&mut store, 4)?.is_some());
-    assert!(table.get(&mut store, 5)?.is_none());
-    assert!(table.get(&mut store, 1 << 32)?.is_none());
-    assert!(table.set(&mut store, u64::MAX, Val::FuncRef(None)).is_err());
+    assert!(table.get(&mut store, 4).is_some());
+    assert!(table.get(&mut store, 5).is_none());
+    assert!(table.get(&mut store, 1 << 32).is_none());
+    assert!(table.set(&mut store, u64::MAX, Ref::Func(None)).is_err());
     for delta in [1 << 32, u64::MAX] {
-        let error = message(table.grow(&mut store, delta, Val::FuncRef(None)));
+        let error = message(table.grow(&mut store, delta, Ref::Func(None)));
         assert!(error.contains(&format!("cannot grow by {delta}")), "{error}");
     }
     Ok(())

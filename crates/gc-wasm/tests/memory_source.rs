@@ -6,7 +6,7 @@ use anyhow::Result;
 use common::everywhere;
 use gc_wasm::{
     Config, Engine, Growth, HeapError, Instance, Memory, MemoryPurpose, MemoryRequest,
-    MemorySource, MemoryType, Module, OnDemand, Reservation, Store, UsedReservation,
+    MemorySource, MemoryType, Module, OnDemand, Reservation, Store, Trap, UsedReservation,
 };
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -282,8 +282,9 @@ fn a_source_that_refuses_late_gives_no_access() -> Result<()> {
         let mut store = Store::new(&engine, ());
         let instance = Instance::new(&mut store, &module, &[])?;
         assert_eq!(call(&mut store, instance, "grow")?, -1);
-        let error = call(&mut store, instance, "store").unwrap_err().to_string();
-        assert!(error.starts_with("out of bounds memory access"), "{error}");
+        let error = call(&mut store, instance, "store").unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&Trap::MemoryOutOfBounds), "{error:?}");
+        assert_eq!(error.root_cause().to_string(), "out of bounds memory access");
         assert_eq!(call(&mut store, instance, "grow")?, 1);
         assert_eq!(call(&mut store, instance, "load")?, 0);
         Ok(())

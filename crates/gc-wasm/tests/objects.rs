@@ -3,7 +3,7 @@
 mod common;
 
 use anyhow::{Context, Result};
-use common::{everywhere, message, trap};
+use common::{everywhere, message, new_array, new_fixed_array, new_struct, trap};
 use gc_wasm::{
     AnyRef, ArrayRef, ArrayType, EqRef, ExternRef, FieldType, Func, HeapType, I31, Mutability,
     Rooted, StorageType, Store, StructRef, Trap, Val, ValType,
@@ -55,7 +55,7 @@ fn struct_fields_of_every_type() -> Result<()> {
              (field (mut funcref)) (field i8) (field (mut i31ref)))"
         );
         // Packed fields are read zero-extended.
-        let fields = object.fields(&mut store)?;
+        let fields: Vec<Val> = object.fields(&mut store)?.collect();
         assert_eq!(fields.len(), 11);
         assert_eq!(fields[0].i32(), Some(0xff));
         assert_eq!(fields[1].i32(), Some(0xfffe));
@@ -68,8 +68,8 @@ fn struct_fields_of_every_type() -> Result<()> {
         };
         assert_eq!(i31(&store, &fields[6])?, Some(I31::wrapping_i32(-7)));
         let held = fields[7].externref().flatten().context("a reference")?;
-        assert!(Rooted::ref_eq(&store, &held, &value)?);
-        assert_eq!(fields[8].funcref(), Some(Some(func)));
+        assert!(Rooted::ref_eq(&store, held, &value)?);
+        assert_eq!(fields[8].funcref(), Some(Some(&func)));
         assert_eq!(fields[9].i32(), Some(0xff));
         assert_eq!(i31(&store, &fields[10])?, Some(I31::wrapping_i32(0x3fff_ffff)));
 
@@ -110,9 +110,9 @@ fn struct_fields_of_every_type() -> Result<()> {
         assert!(matches!(results[2], Val::F32(0x7fa0_0001)), "{:?}", results[2]);
         assert!(matches!(results[3], Val::F64(0x7ff4_0000_0000_0001)), "{:?}", results[3]);
         let got = results[4].anyref().flatten().context("a reference")?;
-        assert!(Rooted::ref_eq(&store, &got, &inner.to_anyref())?);
+        assert!(Rooted::ref_eq(&store, got, &inner.to_anyref())?);
         let got = results[5].externref().flatten().context("a reference")?;
-        assert!(Rooted::ref_eq(&store, &got, &other)?);
+        assert!(Rooted::ref_eq(&store, got, &other)?);
         assert_eq!(results[6].funcref(), Some(None));
 
         // Refused: an immutable field, a missing field, a value of another type.
@@ -136,10 +136,10 @@ fn struct_fields_of_every_type() -> Result<()> {
             )
         );
         assert_eq!(
-            message(StructRef::new(&mut store, &ty, &fields[..10])),
-            "a struct of 11 fields cannot be made of 10 values"
+            message(new_struct(&mut store, &ty, &fields[..10])),
+            "expected 11 fields, got 10"
         );
-        let copy = StructRef::new(&mut store, &ty, &fields)?;
+        let copy = new_struct(&mut store, &ty, &fields)?;
         assert_eq!(copy.field(&mut store, 1)?.i32(), Some(0xfffe));
         assert!(!Rooted::ref_eq(&store, &copy, &object)?);
         Ok(())
@@ -159,14 +159,14 @@ fn array_elements_of_every_type() -> Result<()> {
         ];
         for (ty, value, expected) in cases {
             let ty = ArrayType::new(&engine, var(ty));
-            let array = ArrayRef::new(&mut store, &ty, &value, 5)?;
+            let array = new_array(&mut store, &ty, &value, 5)?;
             let number = |value: Val| value.i32().map(i64::from).or(value.i64());
-            for element in array.elements(&mut store)? {
+            for element in array.elems(&mut store)? {
                 assert_eq!(number(element), Some(expected));
             }
             let zero = Val::default_for_ty(&ty.field_type().element_type().unpack()).unwrap();
             array.set(&mut store, 2, zero)?;
-            let elements: Vec<_> = array.elements(&mut store)?.into_iter().map(number).collect();
+            let elements: Vec<_> = array.elems(&mut store)?.map(number).collect();
             let e = Some(expected);
             assert_eq!(elements, [e, e, Some(0), e, e]);
             assert_eq!(
@@ -181,14 +181,14 @@ fn array_elements_of_every_type() -> Result<()> {
         }
         let ty = ArrayType::new(&engine, fixed(ValType::ANYREF));
         let int = AnyRef::from_i31(&mut store, I31::wrapping_i32(5));
-        let inner = ArrayRef::new(&mut store, &ty, &int.into(), 2)?;
-        let array = ArrayRef::new_fixed(
+        let inner = new_array(&mut store, &ty, &int.into(), 2)?;
+        let array = new_fixed_array(
             &mut store,
             &ty,
             &[Val::AnyRef(None), inner.to_anyref().into(), int.into()],
         )?;
         store.gc(None)?;
-        let elements = array.elements(&mut store)?;
+        let elements: Vec<Val> = array.elems(&mut store)?.collect();
         assert!(elements[0].anyref().unwrap().is_none());
         let again = elements[1].anyref().flatten().context("an array")?;
         let again = again.as_array(&store)?.context("an array")?;
@@ -199,7 +199,7 @@ fn array_elements_of_every_type() -> Result<()> {
             "the elements of (array anyref) are not mutable"
         );
         assert_eq!(
-            message(ArrayRef::new_fixed(&mut store, &ty, &[int.into(), Val::I32(0)])),
+            message(new_fixed_array(&mut store, &ty, &[int.into(), Val::I32(0)])),
             "element 1: type mismatch: expected anyref, found an i32"
         );
         Ok(())
@@ -299,7 +299,7 @@ fn references_are_what_they_are() -> Result<()> {
         assert_eq!(take.call(&mut store, I31::wrapping_i32(-5))?, 1);
         assert!(
             message(instance.get_typed_func::<Option<Func>, i32>(&mut store, "take eq"))
-                .ends_with("parameter 0: type mismatch: it is (ref eq), not funcref")
+                .ends_with("parameter 0: type mismatch: expected (ref eq), found funcref")
         );
         // A result may be read as a supertype, not as a subtype.
         instance.get_typed_func::<(), Rooted<StructRef>>(&mut store, "derived")?;

@@ -4,19 +4,15 @@
 mod common;
 
 use anyhow::{Context, Result};
-use common::{Drops, Setting, each_collector, everywhere, message, trap};
-use gc_wasm::{
-    ArrayRef, ArrayType, Caller, Collector, Engine, ExternRef, FieldType, Func, HeapBounds,
-    HeapError, Instance, Module, Mutability, RootScope, Rooted, StorageType, Store, StructRef,
-    StructType, Trap, TrapError, Val, ValType,
-};
+use common::{Counted, Drops, Setting, each_collector, everywhere, frame_names, message, new_array, new_struct, trap};
+use gc_wasm::{ArrayType, Caller, Collector, Engine, ExternRef, FieldType, Func, GcHeapOutOfMemory, HeapBounds, HeapError, Instance, Module, Mutability, RootScope, Rooted, StorageType, Store, StructType, Trap, Val, ValType};
 
 const LIMIT: u64 = 1 << 20;
 
 /// A store whose heap has at most [`LIMIT`] bytes.
 fn small(setting: &Setting) -> Result<(Engine, Store<()>)> {
     let mut config = setting.config();
-    config.gc_heap_initial(128 << 10).gc_heap_maximum(LIMIT);
+    config.gc_heap_initial_size(128 << 10).gc_heap_maximum(LIMIT);
     // Collecting a full heap at each allocation would take long.
     config.gc_zeal(if setting.zeal { 999 } else { 0 });
     let engine = Engine::new(&config)?;
@@ -81,16 +77,15 @@ fn a_program_survives_it() -> Result<()> {
         let mut lengths = Vec::new();
         for round in 0..4 {
             let error = call(&mut store, "hoard").expect_err("it does not fit");
-            let error = error.downcast_ref::<TrapError>().context("a trap")?;
-            assert_eq!(error.trap, Trap::OutOfMemory);
             assert_eq!(
-                error.detail,
-                Some(HeapError::OutOfMemory { bytes: 24, limit: LIMIT }),
+                error.downcast_ref(),
+                Some(&HeapError::OutOfMemory { bytes: 24, limit: LIMIT }),
                 "round {round}"
             );
             if cfg!(feature = "backtrace") {
-                assert_eq!(error.backtrace.frames()[0].name, "grow");
+                assert_eq!(frame_names(&error)[0], "grow");
             }
+            assert_eq!(trap::<()>(Err(error)), Trap::OutOfMemory);
             lengths.push(length.get(&mut store).i32().context("an i32")?);
             // Everything that was built still exists.
             assert_eq!(check.call(&mut store, ())?, 0);
@@ -132,31 +127,38 @@ fn the_host_survives_it() -> Result<()> {
         let none = [Val::AnyRef(None), Val::AnyRef(None)];
         for _ in 0..3 {
             let mut scope = RootScope::new(&mut store);
-            while ArrayRef::new(&mut scope, &bytes, &Val::I32(7), 5000).is_ok() {}
-            while StructRef::new(&mut scope, &pair, &none).is_ok() {}
-            let error = StructRef::new(&mut scope, &pair, &none).unwrap_err();
+            while new_array(&mut scope, &bytes, &Val::I32(7), 5000).is_ok() {}
+            while new_struct(&mut scope, &pair, &none).is_ok() {}
+            let error = new_struct(&mut scope, &pair, &none).unwrap_err();
             assert_eq!(
                 format!("{error:#}"),
                 "allocating a struct: GC heap out of memory: 16 bytes more do not fit its limit of \
                  1048576 bytes"
             );
-            assert!(matches!(error.downcast_ref(), Some(HeapError::OutOfMemory { bytes: 16, .. })));
-            let error = message(ArrayRef::new(&mut scope, &bytes, &Val::I32(7), 5000));
+            let full = error.downcast_ref::<GcHeapOutOfMemory<()>>().context("a full heap")?;
+            assert!(matches!(full.heap_error(), HeapError::OutOfMemory { bytes: 16, .. }));
+            let error = message(new_array(&mut scope, &bytes, &Val::I32(7), 5000));
             assert!(error.starts_with("allocating an array: GC heap out of memory: 50"), "{error}");
             // The value without a box is dropped once.
             let before = drops.count();
-            let error = message(ExternRef::new(&mut scope, drops.value()));
+            let error = ExternRef::new(&mut scope, drops.value()).unwrap_err();
+            let text = format!("{error:#}");
             assert!(
-                error.starts_with("allocating an externref: GC heap out of memory: 16"),
-                "{error}"
+                text.starts_with("allocating an externref: GC heap out of memory: 16"),
+                "{text}"
             );
+            // The error has it.
+            assert_eq!(drops.count(), before);
+            let value = error.downcast::<GcHeapOutOfMemory<Counted>>()?.into_inner();
+            assert_eq!((value.number, drops.count()), (drops.made() - 1, before));
+            drop(value);
             assert_eq!(drops.count(), before + 1);
             drop(scope);
             if !setting.reclaims() {
                 break;
             }
             let mut scope = RootScope::new(&mut store);
-            StructRef::new(&mut scope, &pair, &none)?;
+            new_struct(&mut scope, &pair, &none)?;
             ExternRef::new(&mut scope, drops.value())?;
         }
         drop(store);
@@ -176,15 +178,15 @@ fn a_host_function_handles_it() -> Result<()> {
         let fill = Func::wrap(&mut store, move |mut caller: Caller<'_, ()>| -> Result<i32> {
             let mut made = 0;
             loop {
-                match ArrayRef::new(&mut caller, &ty, &Val::I32(1), 100_000) {
+                match new_array(&mut caller, &ty, &Val::I32(1), 100_000) {
                     Ok(_) => made += 1,
-                    Err(error) if error.is::<HeapError>() => return Ok(made),
+                    Err(error) if error.is::<GcHeapOutOfMemory<()>>() => return Ok(made),
                     Err(error) => return Err(error),
                 }
             }
         });
         let fail = Func::wrap(&mut store, move |mut caller: Caller<'_, ()>| -> Result<()> {
-            ArrayRef::new(&mut caller, &bytes, &Val::I32(1), 1 << 21)?;
+            new_array(&mut caller, &bytes, &Val::I32(1), 1 << 21)?;
             Ok(())
         });
         let module = Module::new(
@@ -210,7 +212,7 @@ fn a_host_function_handles_it() -> Result<()> {
         }
         let fail = instance.get_typed_func::<(), ()>(&mut store, "fail")?;
         let error = fail.call(&mut store, ()).unwrap_err();
-        assert!(error.is::<HeapError>(), "{error:?}");
+        assert!(error.is::<GcHeapOutOfMemory<()>>(), "{error:?}");
         Ok(())
     })
 }
@@ -282,9 +284,9 @@ fn arrays_too_long_for_any_heap() -> Result<()> {
         }
         // The same from the host.
         let i64s = ArrayType::new(&engine, FieldType::new(Mutability::Var, ValType::I64.into()));
-        let error = ArrayRef::new(&mut store, &i64s, &Val::I64(1), u32::MAX).unwrap_err();
+        let error = new_array(&mut store, &i64s, &Val::I64(1), u32::MAX).unwrap_err();
         assert_eq!(error.downcast_ref(), Some(&HeapError::TooLarge { length: u32::MAX.into() }));
-        assert_eq!(ArrayRef::new(&mut store, &i64s, &Val::I64(1), 0)?.len(&store)?, 0);
+        assert_eq!(new_array(&mut store, &i64s, &Val::I64(1), 0)?.len(&store)?, 0);
         Ok(())
     })
 }

@@ -4,12 +4,8 @@
 mod common;
 
 use anyhow::Result;
-use common::{each_collector, everywhere, message, trap, with_prelude};
-use gc_wasm::{
-    ArrayRef, ArrayType, Config, Engine, ExnRef, ExnRefPre, ExnType, FieldType, Func, FuncType,
-    Global, GlobalType, Instance, Linker, Module, Mutability, StorageType, Store, StructRef,
-    StructType, Tag, TagType, ThrownException, Trap, V128, Val, ValType,
-};
+use common::{each_collector, everywhere, message, new_array, new_fixed_array, new_struct, trap, with_prelude};
+use gc_wasm::{ArrayRef, ArrayRefPre, ArrayType, Config, Engine, ExnRef, ExnRefPre, ExnType, FieldType, Func, FuncType, Global, GlobalType, Instance, Linker, Module, Mutability, StorageType, Store, StructType, Tag, TagType, ThrownException, Trap, V128, Val, ValType};
 
 /// A vector whose lanes of 32 bits are these.
 fn lanes(lanes: [u32; 4]) -> V128 {
@@ -117,16 +113,16 @@ fn globals() -> Result<()> {
         let instance = Instance::new(&mut store, &module, &[shared.into()])?;
         let fixed = instance.get_global(&mut store, "const").unwrap();
         let copy = instance.get_global(&mut store, "copy").unwrap();
-        let get = |store: &mut Store<()>, global: Global| global.get(store).map(|v| v.v128());
+        let get = |store: &mut Store<()>, global: Global| global.get(store).v128();
         let small = lanes([1, 2, 3, 4]);
-        assert_eq!(get(&mut store, fixed)?, Some(small));
-        assert_eq!(get(&mut store, copy)?, Some(small));
+        assert_eq!(get(&mut store, fixed), Some(small));
+        assert_eq!(get(&mut store, copy), Some(small));
         instance.get_typed_func::<(), ()>(&mut store, "swap")?.call(&mut store, ())?;
-        assert_eq!(get(&mut store, shared)?, Some(small));
-        assert_eq!(get(&mut store, copy)?, Some(V128::from(A)));
+        assert_eq!(get(&mut store, shared), Some(small));
+        assert_eq!(get(&mut store, copy), Some(V128::from(A)));
         shared.set(&mut store, V128::from(B).into())?;
         instance.get_typed_func::<(), ()>(&mut store, "swap")?.call(&mut store, ())?;
-        assert_eq!(get(&mut store, copy)?, Some(V128::from(B)));
+        assert_eq!(get(&mut store, copy), Some(V128::from(B)));
         assert!(fixed.set(&mut store, V128::from(0).into()).is_err());
         Ok(())
     })
@@ -221,15 +217,16 @@ fn objects_of_the_host() -> Result<()> {
         let byte = FieldType::new(Mutability::Var, StorageType::I8);
         let ty = StructType::new(&engine, [byte, field])?;
         let values = [Val::I32(3), V128::from(A).into()];
-        let object = StructRef::new(&mut store, &ty, &values)?;
-        let filled = ArrayRef::new(&mut store, &array, &V128::from(A).into(), 3)?;
-        let fixed = ArrayRef::new_fixed(&mut store, &array, &[V128::from(B).into()])?;
-        let raw = ArrayRef::from_bytes(&mut store, &array, &B.to_le_bytes())?;
+        let object = new_struct(&mut store, &ty, &values)?;
+        let filled = new_array(&mut store, &array, &V128::from(A).into(), 3)?;
+        let fixed = new_fixed_array(&mut store, &array, &[V128::from(B).into()])?;
+        let pre = ArrayRefPre::new(&mut store, array);
+        let raw = ArrayRef::from_bytes(&mut store, &pre, &B.to_le_bytes())?;
         filled.set(&mut store, 2, V128::from(B).into())?;
         store.gc(None)?;
         assert_eq!(object.field(&mut store, 1)?.v128(), Some(V128::from(A)));
-        let elements = filled.elements(&mut store)?;
-        let elements: Vec<_> = elements.iter().map(|v| v.unwrap_v128().as_u128()).collect();
+        let elements = filled.elems(&mut store)?;
+        let elements: Vec<_> = elements.map(|v| v.unwrap_v128().as_u128()).collect();
         assert_eq!(elements, [A, A, B]);
         assert_eq!(fixed.get(&mut store, 0)?.v128(), Some(V128::from(B)));
         assert_eq!(raw.get(&mut store, 0)?.v128(), Some(V128::from(B)));
@@ -247,7 +244,7 @@ fn payloads_of_exceptions() -> Result<()> {
         let ty = TagType::new(func);
         let tag = Tag::new(&mut store, &ty)?;
         let mut linker = Linker::new(&engine);
-        linker.define("host", "tag", tag)?;
+        linker.define(&store, "host", "tag", tag)?;
         let module = Module::new(
             &engine,
             r#"(module

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use common::{Setting, each_collector, everywhere, trap};
 use gc_wasm::{
     Caller, Config, Engine, Extern, Func, Instance, Linker, Module, Rooted, Store, StructRef, Trap,
-    TrapError, Val,
+    Val, WasmBacktrace,
 };
 
 /// Several kinds of endless recursion, and one that ends.
@@ -55,11 +55,12 @@ fn recursion_without_end_is_a_trap() -> Result<()> {
             for name in ["itself", "mutual", "indirect", "by_ref", "hoard"] {
                 let f = instance.get_typed_func::<i32, i32>(&mut store, name)?;
                 let error = f.call(&mut store, 0).expect_err(name);
-                let error = error.downcast_ref::<TrapError>().context("a trap")?;
-                assert_eq!(error.trap, Trap::StackOverflow, "{name}, round {round}");
-                assert!(error.to_string().starts_with("call stack exhausted"), "{error}");
-                let frames = error.backtrace.frames();
-                let some = frames.len() > 10 && error.backtrace.omitted() > 100;
+                let stopped = error.downcast_ref::<Trap>().context("a trap")?;
+                assert_eq!(*stopped, Trap::StackOverflow, "{name}, round {round}");
+                let text = error.root_cause().to_string();
+                assert!(text.starts_with("call stack exhausted"), "{text}");
+                let backtrace = error.downcast_ref::<WasmBacktrace>();
+                let some = backtrace.is_some_and(|b| b.frames().len() > 10 && b.omitted() > 100);
                 assert_eq!(some, cfg!(feature = "backtrace"), "{name}: {error}");
                 // The store is consistent and can be used.
                 store.gc(None)?;

@@ -4,7 +4,7 @@ mod common;
 
 use anyhow::Result;
 use common::{Setting, each_collector, message};
-use gc_wasm::{Engine, HeapType, Instance, Module, RefType, Store, Table, TableType, Val};
+use gc_wasm::{Ref, Engine, HeapType, Instance, Module, RefType, Store, Table, TableType};
 
 #[test]
 fn the_tables_of_a_store_share_a_limit() -> Result<()> {
@@ -43,10 +43,10 @@ fn tables_share_a_limit(setting: &Setting) -> Result<()> {
     let again = message(Instance::new(&mut store, &module, &[]));
     assert_eq!(again, format!("table 0 `funcs` cannot have 40 elements{why}"));
     let ty = |min| TableType::new(RefType::new(true, HeapType::Extern), min, None);
-    let table = Table::new(&mut store, ty(0), Val::ExternRef(None))?;
-    let grown = message(table.grow(&mut store, 1, Val::ExternRef(None)));
-    assert_eq!(grown, format!("a table of 0 elements cannot grow by 1{why}"));
-    let made = message(Table::new(&mut store, ty(5), Val::ExternRef(None)));
+    let table = Table::new(&mut store, ty(0), Ref::Extern(None))?;
+    let grown = message(table.grow(&mut store, 1, Ref::Extern(None)));
+    assert_eq!(grown, format!("failed to grow table: a table of 0 elements cannot grow by 1{why}"));
+    let made = message(Table::new(&mut store, ty(5), Ref::Extern(None)));
     assert_eq!(made, format!("a table cannot have 5 elements{why}"));
     // Each store has its own limit.
     Instance::new(Store::new(&engine, ()), &module, &[])?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use common::{Drops, each_collector, everywhere, message, trap};
 use gc_wasm::{
     ExternRef, Func, HeapType, Instance, Memory, MemoryType, Module, RefType, RootScope, Rooted,
-    Store, Table, TableType, Trap, Val,
+    Store, Table, TableType, Trap, Val, Ref,
 };
 
 type E = Option<Rooted<ExternRef>>;
@@ -21,8 +21,8 @@ fn numbers(store: &mut Store<()>, table: &Table) -> Result<Vec<i32>> {
     let mut numbers = Vec::new();
     for i in 0..table.size(&*store) {
         let mut scope = RootScope::new(&mut *store);
-        let value = table.get(&mut scope, i)?.context("an element")?;
-        numbers.push(match value.externref().context("an externref")? {
+        let value = table.get(&mut scope, i).context("an element")?;
+        numbers.push(match value.as_extern().context("an externref")? {
             None => -1,
             Some(value) => {
                 let data = value.data(&scope)?.context("a host value")?;
@@ -63,7 +63,7 @@ fn tables_grow_fill_and_copy() -> Result<()> {
         let engine = setting.engine()?;
         let drops = Drops::default();
         let mut store = Store::new(&engine, ());
-        let host = Table::new(&mut store, externrefs(0, Some(10)), Val::ExternRef(None))?;
+        let host = Table::new(&mut store, externrefs(0, Some(10)), Ref::Extern(None))?;
         let instance = Instance::new(&mut store, &Module::new(&engine, TABLES)?, &[host.into()])?;
         let own = instance.get_table(&mut store, "own").context("an export")?;
         let value = |store: &mut RootScope<&mut Store<()>>| ExternRef::new(store, drops.value());
@@ -83,7 +83,7 @@ fn tables_grow_fill_and_copy() -> Result<()> {
         assert_eq!(own.size(&scope), 8);
         assert_eq!(
             message(own.grow(&mut scope, 5, v.into())),
-            "a table of 8 elements cannot grow by 5"
+            "failed to grow table: a table of 8 elements cannot grow by 5"
         );
         drop(scope);
         store.gc(None)?;
@@ -132,7 +132,7 @@ fn tables_grow_fill_and_copy() -> Result<()> {
             assert_eq!([0, 1, 2, 3].map(|i| drops.of(i)), [1, 1, 0, 0]);
         }
         for i in 0..3 {
-            host.set(&mut store, i, Val::ExternRef(None))?;
+            host.set(&mut store, i, Ref::Extern(None))?;
         }
         store.gc(None)?;
         assert_eq!(drops.count(), if setting.reclaims() { 4 } else { 0 });
@@ -151,8 +151,8 @@ fn tables_grow_fill_and_copy() -> Result<()> {
         assert_eq!(call.call(&mut store, 4)?, 8);
         assert_eq!(trap(call.call(&mut store, 0)), Trap::IndirectCallToNull);
         assert_eq!(trap(call.call(&mut store, 5)), Trap::TableOutOfBounds);
-        assert_eq!(funcs.get(&mut store, 3)?.and_then(|v| v.funcref()), Some(Some(seven)));
-        assert!(funcs.get(&mut store, 5)?.is_none());
+        assert_eq!(funcs.get(&mut store, 3).context("an element")?.as_func(), Some(Some(&seven)));
+        assert!(funcs.get(&mut store, 5).is_none());
         Ok(())
     })
 }
@@ -259,7 +259,7 @@ fn arrays_of_references_are_counted() -> Result<()> {
             run(store, "show", &[])?;
             let numbers = numbers(store, &table)?;
             for i in 0..table.size(&*store) {
-                table.set(&mut *store, i, Val::ExternRef(None))?;
+                table.set(&mut *store, i, Ref::Extern(None))?;
             }
             Ok(numbers)
         };
@@ -384,7 +384,7 @@ fn memories_grow_and_keep_their_bytes() -> Result<()> {
         assert_eq!(grow.call(&mut store, -1)?, -1);
         assert_eq!(grow.call(&mut store, 1)?, 4);
         assert_eq!(grow.call(&mut store, 1)?, -1);
-        assert_eq!(message(host.grow(&mut store, 1)), "a memory of 5 pages cannot grow by 1");
+        assert_eq!(message(host.grow(&mut store, 1)), "failed to grow memory: a memory of 5 pages cannot grow by 1");
         assert_eq!(trap(load.call(&mut store, 5 << 16)), Trap::MemoryOutOfBounds);
         assert_eq!(trap(load.call(&mut store, -1)), Trap::MemoryOutOfBounds);
         Ok(())

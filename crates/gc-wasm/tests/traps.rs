@@ -4,10 +4,10 @@
 mod common;
 
 use anyhow::{Context, Result, anyhow};
-use common::{each_collector, message};
+use common::{each_collector, frame_names, message, texts};
 use gc_wasm::{
     Caller, Config, Engine, Extern, Func, HeapType, Instance, Linker, Module, RefType, Store,
-    Table, TableType, Trap, TrapError, Val,
+    Ref, Table, TableType, Trap, Val, WasmBacktrace,
 };
 
 /// For each way in which compiled code can stop: the text of the specification and, below it, the
@@ -122,20 +122,27 @@ fn traps_of_each_kind() -> Result<()> {
         for (name, trap, text) in cases {
             let f = instance.get_typed_func::<(), ()>(&mut store, name)?;
             let error = f.call(&mut store, ()).expect_err(name);
-            let error = error.downcast_ref::<TrapError>().with_context(|| name.to_string())?;
-            assert_eq!(error.trap, trap, "{name}");
-            let shown = error.to_string();
-            let (first, rest) = shown.split_once('\n').unwrap_or((&shown, ""));
-            assert!(
-                first.starts_with(&trap.to_string()) && first.ends_with(text),
-                "{name}: {first}"
-            );
-            if !cfg!(feature = "backtrace") {
-                assert!(error.backtrace.is_empty(), "{name}: {rest}");
+            assert_eq!(error.downcast_ref(), Some(&trap), "{name}");
+            assert_eq!(error.root_cause().to_string(), trap.to_string(), "{name}");
+            // What the heap says stands before the trap.
+            let shown = texts(&error);
+            assert_eq!(shown.last(), Some(&trap.to_string()), "{name}");
+            let whole = shown.iter().rev().cloned().collect::<Vec<_>>().join(": ");
+            assert!(whole.starts_with(&trap.to_string()) && whole.ends_with(text), "{name}: {whole}");
+            let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+                assert!(!cfg!(feature = "backtrace"), "{name}: no backtrace");
                 continue;
-            }
-            assert!(rest.starts_with(&format!("   0: {name}\n        at ")), "{name}: {rest}");
-            assert_eq!(error.backtrace.frames().len(), 1, "{name}: {rest}");
+            };
+            assert_eq!(error.to_string(), backtrace.to_string(), "{name}");
+            assert_eq!(backtrace.frames().len(), 1, "{name}: {backtrace}");
+            let lines: Vec<String> = backtrace.to_string().lines().map(str::to_owned).collect();
+            assert_eq!(lines.len(), 2, "{name}: {backtrace}");
+            assert_eq!(lines[0], "error while executing at wasm backtrace:", "{name}");
+            let place = lines[1].split_once(": ").map(|(number, place)| (number.trim(), place.trim()));
+            let (number, place) = place.with_context(|| name.to_string())?;
+            assert_eq!(number, "0", "{name}");
+            assert!(place.starts_with("0x"), "{name}: {place}");
+            assert!(place.ends_with(&format!(" - <unknown>!{name}")), "{name}: {place}");
         }
         Ok(())
     })
@@ -168,30 +175,49 @@ fn backtraces_name_functions() -> Result<()> {
         let module = Module::new(&engine, NAMES)?;
         assert_eq!(module.name(), Some("calculator"));
         let instance = Instance::new(&mut store, &module, &[host.into()])?;
-        let names = |error: anyhow::Error| -> Result<Vec<String>> {
-            let error: TrapError = error.downcast()?;
-            Ok(error.backtrace.frames().iter().map(|frame| frame.name.clone()).collect())
+        let names = |error: &anyhow::Error| -> Result<Vec<Option<String>>> {
+            assert_eq!(error.downcast_ref(), Some(&Trap::IntegerDivisionByZero));
+            let backtrace = error.downcast_ref::<WasmBacktrace>().context("a backtrace")?;
+            let names = backtrace.frames().iter().map(|frame| frame.func_name().map(str::to_owned));
+            Ok(names.collect())
+        };
+        let some = |names: &[&str]| -> Vec<Option<String>> {
+            names.iter().map(|name| (!name.is_empty()).then(|| name.to_string())).collect()
         };
         let outer = instance.get_typed_func::<i32, i32>(&mut store, "outer")?;
         assert_eq!(outer.call(&mut store, 1)?, 5);
         let error = outer.call(&mut store, 0).unwrap_err();
         let shown = error.to_string();
-        assert_eq!(names(error)?, ["inner", "middle", "unnamed", "func[4]", "outer"]);
-        let lines: Vec<&str> = shown.lines().filter(|line| !line.contains(" at ")).collect();
+        assert_eq!(names(&error)?, some(&["inner", "middle", "unnamed", "", "outer"]));
+        // Each line has a place in the module, which another test examines.
+        let lines: Vec<String> = shown
+            .lines()
+            .map(|line| match line.split_once("0x") {
+                Some((number, place)) => {
+                    format!("{}{}", number.trim(), place.split_once(" - ").map_or("", |(_, name)| name))
+                }
+                None => line.to_owned(),
+            })
+            .collect();
         assert_eq!(
             lines,
             [
-                "integer divide by zero",
-                "   0: inner",
-                "   1: middle",
-                "   2: unnamed",
-                "   3: func[4]",
-                "   4: outer"
+                "error while executing at wasm backtrace:",
+                "0:calculator!inner",
+                "1:calculator!middle",
+                "2:calculator!unnamed",
+                "3:calculator!<wasm function 4>",
+                "4:calculator!outer"
             ]
         );
+        let frames = error.downcast_ref::<WasmBacktrace>().context("a backtrace")?.frames();
+        let indices: Vec<u32> = frames.iter().map(|frame| frame.func_index()).collect();
+        assert_eq!(indices, [1, 2, 3, 4, 5]);
+        assert!(frames.iter().all(|frame| frame.module().name() == Some("calculator")));
+        assert_eq!(error.root_cause().to_string(), "integer divide by zero");
         let through = instance.get_typed_func::<(), ()>(&mut store, "through_host")?;
         let error = through.call(&mut store, ()).unwrap_err();
-        assert_eq!(names(error)?, ["inner", "middle", "again", "through_host"]);
+        assert_eq!(names(&error)?, some(&["inner", "middle", "again", "through_host"]));
         Ok(())
     })
 }
@@ -205,11 +231,15 @@ fn backtraces_say_where_in_the_module() -> Result<()> {
     let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &module, &[])?;
     let f = instance.get_typed_func::<(), ()>(&mut store, "f")?;
-    let error: TrapError = f.call(&mut store, ()).unwrap_err().downcast()?;
+    let error = f.call(&mut store, ()).unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&Trap::UnreachableCodeReached));
     // The offset in the module's bytes, as disassemblers show it.
     let bytes = wat::parse_str(wat)?;
-    let at = error.backtrace.frames()[0].srcloc.context("a location")?;
-    assert_eq!(bytes[at as usize - 2..=at as usize], [1, 1, 0]);
+    let frame = &error.downcast_ref::<WasmBacktrace>().context("a backtrace")?.frames()[0];
+    let at = frame.module_offset().context("a location")?;
+    assert_eq!(bytes[at - 2..=at], [1, 1, 0]);
+    // The body begins with its number of locals, and ends with the code.
+    assert_eq!(frame.func_offset(), Some(3));
     Ok(())
 }
 
@@ -248,15 +278,18 @@ fn errors_of_host_functions() -> Result<()> {
         f.call(&mut store, 0)?;
         let error = f.call(&mut store, 1).unwrap_err();
         assert_eq!(error.downcast_ref(), Some(&Mine(7)));
-        assert_eq!(format!("{error:#}"), "my error 7");
+        assert_eq!(texts(&error), ["my error 7"]);
+        assert_eq!(error.root_cause().to_string(), "my error 7");
+        if cfg!(feature = "backtrace") {
+            assert_eq!(frame_names(&error), ["f"]);
+        }
         let error = f.call(&mut store, 2).unwrap_err();
         assert_eq!(error.downcast_ref(), Some(&Mine(8)));
-        assert_eq!(format!("{error:#}"), "around it: my error 8");
+        assert_eq!(texts(&error), ["around it", "my error 8"]);
         let error = f.call(&mut store, 3).unwrap_err();
-        let trap = error.downcast_ref::<TrapError>().context("a trap")?;
-        assert_eq!(trap.trap, Trap::OutOfMemory);
+        assert_eq!(error.downcast_ref(), Some(&Trap::OutOfMemory));
         if cfg!(feature = "backtrace") {
-            assert_eq!(trap.backtrace.frames()[0].name, "f");
+            assert_eq!(frame_names(&error), ["f"]);
         }
         let error = f.call(&mut store, 4).unwrap_err();
         assert_eq!(error.downcast_ref(), Some(&Trap::OutOfMemory));
@@ -288,7 +321,7 @@ fn errors_through_nested_activations() -> Result<()> {
                 match result {
                     // One catches the error and continues.
                     Err(error) if n == 4 => {
-                        caller.data_mut().push(format!("{error:#}"));
+                        caller.data_mut().push(texts(&error).join(": "));
                         Ok(100)
                     }
                     Err(error) => Err(error.context(format!("level {n}"))),
@@ -319,7 +352,7 @@ fn instantiation_that_fails_leaves_the_store_usable() -> Result<()> {
         let cases = [
             (
                 "(module (table 1 funcref) (elem (i32.const 0) $f $f) (func $f))",
-                "element segment 0: out of bounds table access",
+                "element segment 0: undefined element: out of bounds table access",
             ),
             (
                 r#"(module (memory 1) (data (i32.const 0) "a") (data (i32.const 65536) "b"))"#,
@@ -353,7 +386,7 @@ fn instantiation_that_fails_leaves_the_store_usable() -> Result<()> {
             shown.starts_with("the start function failed: wasm `unreachable` instruction executed"),
             "{shown}"
         );
-        assert_eq!(error.downcast_ref::<TrapError>().context("a trap")?.trap, Trap::UnreachableCodeReached);
+        assert_eq!(error.downcast_ref(), Some(&Trap::UnreachableCodeReached));
 
         store.gc(None)?;
         let module = Module::new(
@@ -374,7 +407,7 @@ fn instantiation_that_fails_keeps_what_it_wrote() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
     let mut store = Store::new(&engine, ());
     let ty = TableType::new(RefType::new(true, HeapType::Func), 2, None);
-    let table = Table::new(&mut store, ty, Val::FuncRef(None))?;
+    let table = Table::new(&mut store, ty, Ref::Func(None))?;
     let module = Module::new(
         &engine,
         r#"(module (import "" "t" (table 2 funcref))
@@ -383,10 +416,10 @@ fn instantiation_that_fails_keeps_what_it_wrote() -> Result<()> {
     )?;
     assert_eq!(
         message(Instance::new(&mut store, &module, &[table.into()])),
-        "element segment 1: out of bounds table access"
+        "element segment 1: undefined element: out of bounds table access"
     );
     drop(module);
-    let func = table.get(&mut store, 1)?.and_then(|value| value.funcref().flatten());
+    let func = table.get(&mut store, 1).context("an element")?.unwrap_func().copied();
     let func = func.context("a function")?.typed::<(), i32>(&store)?;
     assert_eq!(func.call(&mut store, ())?, 7);
     Ok(())

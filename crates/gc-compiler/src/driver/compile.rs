@@ -20,6 +20,18 @@ pub enum OptLevel {
     /// Make fast code.
     #[default]
     Speed,
+    /// Make fast and small code.
+    SpeedAndSize,
+}
+
+/// The register allocator of Cranelift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum RegallocAlgorithm {
+    /// Makes fast code.
+    #[default]
+    Backtracking,
+    /// Compiles fast.
+    SinglePass,
 }
 
 /// How functions are compiled.
@@ -39,6 +51,11 @@ pub enum OptLevel {
 pub struct CompileOptions {
     /// The optimization level of Cranelift.
     pub opt_level: OptLevel,
+    /// The register allocator of Cranelift.
+    pub regalloc: RegallocAlgorithm,
+    /// Whether the results of float operations that are NaN are one canonical NaN. By default they
+    /// are what the machine makes.
+    pub nan_canonicalization: bool,
     /// Whether Cranelift's verifier checks each function. By default in builds with
     /// debug assertions.
     pub verifier: bool,
@@ -53,6 +70,8 @@ impl Default for CompileOptions {
     fn default() -> CompileOptions {
         CompileOptions {
             opt_level: OptLevel::Speed,
+            regalloc: RegallocAlgorithm::Backtracking,
+            nan_canonicalization: false,
             verifier: cfg!(debug_assertions),
             huge_function: CompileOptions::HUGE_FUNCTION,
         }
@@ -267,8 +286,8 @@ impl Compiler {
     pub fn new(abi: &Abi, options: &CompileOptions) -> Result<Compiler> {
         Ok(Compiler {
             abi: abi.clone(),
-            isa: target(abi, options, options.opt_level, "backtracking")?,
-            huge_isa: target(abi, options, OptLevel::None, "single_pass")?,
+            isa: target(abi, options, options.opt_level, options.regalloc)?,
+            huge_isa: target(abi, options, OptLevel::None, RegallocAlgorithm::SinglePass)?,
             huge_function: options.huge_function,
             trampolines: Mutex::default(),
         })
@@ -476,7 +495,7 @@ fn target(
     abi: &Abi,
     options: &CompileOptions,
     opt_level: OptLevel,
-    regalloc: &str,
+    regalloc: RegallocAlgorithm,
 ) -> Result<OwnedTargetIsa> {
     let mut flags = settings::builder();
     for (name, value) in [
@@ -485,9 +504,17 @@ fn target(
             match opt_level {
                 OptLevel::None => "none",
                 OptLevel::Speed => "speed",
+                OptLevel::SpeedAndSize => "speed_and_size",
             },
         ),
-        ("regalloc_algorithm", regalloc),
+        (
+            "regalloc_algorithm",
+            match regalloc {
+                RegallocAlgorithm::Backtracking => "backtracking",
+                RegallocAlgorithm::SinglePass => "single_pass",
+            },
+        ),
+        ("enable_nan_canonicalization", if options.nan_canonicalization { "true" } else { "false" }),
         ("enable_verifier", if options.verifier { "true" } else { "false" }),
         // Stack walks follow frame pointers.
         ("preserve_frame_pointers", "true"),

@@ -21,7 +21,7 @@ mod signature;
 mod trampoline;
 mod try_calls;
 
-pub use compile::{CompileOptions, CompiledFunction, Compiler, OptLevel, Symbol};
+pub use compile::{CompileOptions, CompiledFunction, Compiler, OptLevel, RegallocAlgorithm, Symbol};
 pub use link::ImageLinker;
 pub(crate) use names::zero_extended;
 pub use names::{

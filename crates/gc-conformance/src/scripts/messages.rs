@@ -5,7 +5,7 @@
 
 use crate::message::trap_message;
 use anyhow::Error;
-use gc_wasm::{Trap, TrapError};
+use gc_wasm::Trap;
 
 /// Other messages that a script may expect for a trap.
 fn aliases(trap: Trap) -> &'static [&'static str] {
@@ -27,10 +27,8 @@ fn aliases(trap: Trap) -> &'static [&'static str] {
 
 /// The trap in an error and its message, if there is one.
 pub(crate) fn as_trap(error: &Error) -> Option<(Trap, String)> {
-    error.chain().find_map(|cause| match cause.downcast_ref::<TrapError>() {
-        Some(error) => Some((error.trap, trap_message(error))),
-        None => cause.downcast_ref::<Trap>().map(|trap| (*trap, trap.to_string())),
-    })
+    let trap = *error.downcast_ref::<Trap>()?;
+    Some((trap, trap_message(error)?))
 }
 
 /// Whether a trap with this message is the expected one.

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use gc_wasm::{
     AsContextMut, Caller, Extern, Func, FuncType, Global, GlobalType, Memory, MemoryType,
-    Mutability, Store, Table, TableType, Val, ValType,
+    Mutability, Ref, RefType, Store, Table, TableType, Val, ValType,
 };
 use std::collections::HashMap;
 
@@ -25,13 +25,13 @@ pub(crate) fn exports(store: &mut Store<()>) -> Result<HashMap<String, Extern>> 
         ("print_f64_f64", vec![F64, F64]),
     ];
     for (name, params) in functions {
-        let ty = FuncType::new(store.engine(), params, [])?;
+        let ty = FuncType::new(store.engine(), params, []);
         let func = Func::new(&mut *store, ty, move |mut caller, args, _| {
             for arg in args {
                 log::info!("{name}: {}", crate::values::print(caller.as_context_mut(), arg)?);
             }
             Ok(())
-        })?;
+        });
         exports.insert(name.to_owned(), func.into());
     }
     let globals = [
@@ -44,13 +44,12 @@ pub(crate) fn exports(store: &mut Store<()>) -> Result<HashMap<String, Extern>> 
         let global = Global::new(&mut *store, GlobalType::new(ty, Mutability::Const), value)?;
         exports.insert(name.to_owned(), global.into());
     }
-    let funcref = ValType::FUNCREF.as_ref().expect("a reference type").clone();
     let tables = [
-        ("table", TableType::new(funcref.clone(), 10, Some(20))),
-        ("table64", TableType::new64(funcref, 10, Some(20))),
+        ("table", TableType::new(RefType::FUNCREF, 10, Some(20))),
+        ("table64", TableType::new64(RefType::FUNCREF, 10, Some(20))),
     ];
     for (name, ty) in tables {
-        let table = Table::new(&mut *store, ty, Val::FuncRef(None))?;
+        let table = Table::new(&mut *store, ty, Ref::Func(None))?;
         exports.insert(name.to_owned(), table.into());
     }
     let memory = Memory::new(&mut *store, MemoryType::new(1, Some(2)))?;
@@ -63,6 +62,6 @@ pub(crate) fn exports(store: &mut Store<()>) -> Result<HashMap<String, Extern>> 
 /// # Errors
 /// If the engine has too many types.
 pub(crate) fn reclaim_exports(store: &mut Store<()>) -> Result<HashMap<String, Extern>> {
-    let gc = Func::wrap(store, |mut caller: Caller<'_, ()>| caller.gc())?;
+    let gc = Func::wrap(store, |mut caller: Caller<'_, ()>| caller.gc(None));
     Ok(HashMap::from([("gc".to_owned(), gc.into())]))
 }

@@ -130,7 +130,7 @@ impl Work {
     /// Makes an instance with at most `maximum` bytes of heap.
     fn new(setting: &Setting, maximum: u64) -> Result<Work> {
         let mut config = setting.config(maximum);
-        config.gc_heap_initial(128 << 10);
+        config.gc_heap_initial_size(128 << 10);
         // A collection at each allocation would take too long.
         config.gc_zeal(if setting.zeal { 997 } else { 0 });
         let engine = Engine::new(&config)?;

@@ -44,7 +44,7 @@ fn text<T: 'static>(caller: &mut Caller<'_, T>, at: u32, otherwise: &str) -> Res
     }
     let memory = caller.get_export("memory").and_then(|item| item.into_memory());
     let memory = memory.context("a caller of `env` must export its memory as `memory`")?;
-    let bytes = memory.data(&*caller)?;
+    let bytes = memory.data(&*caller);
     let at = at as usize;
     let length = at.checked_sub(4).and_then(|start| bytes.get(start..at));
     let length =

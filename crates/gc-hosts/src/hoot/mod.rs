@@ -69,7 +69,7 @@ pub(crate) const HOST: Host = Host {
 ///     (import "rt" "bignum_to_f64" (func $f64 (param (ref extern)) (result f64)))
 ///     (func (export "square") (param i64) (result f64)
 ///         (call $f64 (call $mul (call $from (local.get 0)) (call $from (local.get 0))))))"#)?;
-/// let mut store = Store::new(&engine, HootCtx::new(Stdio::none()))?;
+/// let mut store = Store::new(&engine, HootCtx::new(Stdio::none()));
 /// let mut linker = Linker::new(&engine);
 /// hoot::add_to_linker(&mut linker, &module, |ctx: &mut HootCtx| ctx)?;
 /// let instance = linker.instantiate(&mut store, &module)?;

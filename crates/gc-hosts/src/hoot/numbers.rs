@@ -6,7 +6,7 @@ use crate::js_text::is_space;
 use crate::own_type::own_array;
 use crate::work;
 use anyhow::{Context, Result};
-use gc_wasm::{ArrayRef, ArrayType, Caller, Rooted, Trap};
+use gc_wasm::{ArrayRef, ArrayRefPre, ArrayType, Caller, Rooted, Trap};
 use num_bigint::{BigInt, Sign};
 use num_integer::Integer;
 use num_traits::{FromPrimitive, ToPrimitive};
@@ -38,7 +38,8 @@ impl Numbers {
 
     fn give<T>(&self, call: Call<'_, '_, T>, number: impl Into<BigInt>) -> Result<()> {
         let bytes = number.into().to_signed_bytes_le();
-        let array = ArrayRef::from_bytes(&mut *call.caller, &self.0, &bytes)?;
+        let allocator = ArrayRefPre::new(&mut *call.caller, self.0.clone());
+        let array = ArrayRef::from_bytes(&mut *call.caller, &allocator, &bytes)?;
         call.give_object(array.to_anyref())
     }
 }

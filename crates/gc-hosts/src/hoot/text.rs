@@ -7,7 +7,7 @@ use crate::js_text::cased;
 use crate::regexp::RegExp;
 use crate::regexp_objects::RegExps;
 use anyhow::{Context, Result};
-use gc_wasm::{ArrayRef, HeapType, RefType, Trap, Val, ValType};
+use gc_wasm::{ArrayRef, ArrayRefPre, HeapType, RefType, Trap, Val, ValType};
 
 /// The code units of a text in WTF-8. What is no WTF-8 is replaced.
 fn to_units(bytes: &[u8]) -> Vec<u16> {
@@ -65,7 +65,8 @@ pub(super) fn define<T: 'static>(rt: &mut Functions<'_, T>) -> Result<()> {
         let Some(HeapType::ConcreteArray(ty)) = ty else {
             anyhow::bail!("`string_to_wtf8` must return an array of bytes");
         };
-        let array = ArrayRef::from_bytes(&mut *call.caller, &ty, &bytes)?;
+        let allocator = ArrayRefPre::new(&mut *call.caller, ty);
+        let array = ArrayRef::from_bytes(&mut *call.caller, &allocator, &bytes)?;
         call.give(Val::AnyRef(Some(array.to_anyref())))
     })?;
     rt.func("string_upcase", "x>x", |call| {

@@ -10,7 +10,7 @@
 use crate::call::{Call, Functions};
 use crate::own_type::own_struct;
 use anyhow::Result;
-use gc_wasm::{AnyRef, Rooted, StructRef, Val, WeakMap, WeakRooted};
+use gc_wasm::{AnyRef, Rooted, StructRef, StructRefPre, Val, WeakMap, WeakRooted};
 
 type Map = WeakMap<AnyRef, AnyRef>;
 
@@ -81,7 +81,8 @@ pub(super) fn define_ffi<T: 'static>(of: &mut Functions<'_, T>) -> Result<()> {
     let procedure = own_struct(of.engine(), "(struct (field (ref null any)))")?;
     of.func("procedure_to_extern", "a>x", move |call| {
         let fields = [Val::AnyRef(Some(call.internal(0)?))];
-        let procedure = StructRef::new(&mut *call.caller, &procedure, &fields)?;
+        let allocator = StructRefPre::new(&mut *call.caller, procedure.clone());
+        let procedure = StructRef::new(&mut *call.caller, &allocator, &fields)?;
         call.give_object(procedure.to_anyref())
     })
 }

@@ -104,7 +104,7 @@ fn base(name: &str) -> &str {
 /// let module = Module::new(&engine, r#"(module
 ///     (import "imports" "Math.pow" (func $pow (param f64 f64) (result f64)))
 ///     (func (export "kibi") (result f64) (call $pow (f64.const 2) (f64.const 10))))"#)?;
-/// let mut store = Store::new(&engine, J2clCtx::new(Stdio::none()))?;
+/// let mut store = Store::new(&engine, J2clCtx::new(Stdio::none()));
 /// let mut linker = Linker::new(&engine);
 /// j2cl::add_to_linker(&mut linker, &mut store, &module, |ctx: &mut J2clCtx| ctx)?;
 /// let instance = linker.instantiate(&mut store, &module)?;
@@ -122,11 +122,11 @@ pub fn add_to_linker<T: 'static>(
     if !module.imports().any(|import| claims(&import)) {
         return Ok(());
     }
-    let ty = TagType::new(FuncType::new(linker.engine(), [ValType::EXTERNREF], [])?);
+    let ty = TagType::new(FuncType::new(linker.engine(), [ValType::EXTERNREF], []));
     let tag = Tag::new(&mut *store, &ty)?;
     for (from, name) in TAGS {
         if module.imports().any(|import| is_tag(&import) && import.module() == from) {
-            linker.define(from, name, tag)?;
+            linker.define(&*store, from, name, tag)?;
         }
     }
     let strings = Arc::new(Strings::new(linker.engine())?);

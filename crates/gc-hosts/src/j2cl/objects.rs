@@ -6,8 +6,8 @@ use crate::own_type::{own_array, own_struct};
 use crate::wait::failed;
 use anyhow::Result;
 use gc_wasm::{
-    AnyRef, ArrayRef, ArrayType, AsContextMut, Engine, ExnRef, ExnRefPre, ExnType, ExternRef,
-    RootScope, Rooted, StructRef, StructType, Tag, Trap, Val,
+    AnyRef, ArrayRef, ArrayRefPre, ArrayType, AsContextMut, Engine, ExnRef, ExnRefPre, ExnType,
+    ExternRef, RootScope, Rooted, StructRef, StructRefPre, StructType, Tag, Trap, Val,
 };
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -80,7 +80,8 @@ impl Objects {
     ) -> Result<Rooted<StructRef>> {
         let name = NAMES.iter().position(|other| *other == name).unwrap_or(0);
         let fields = [message, Val::AnyRef(None), Val::I32(name as i32)];
-        StructRef::new(&mut *call.caller, &self.error, &fields)
+        let allocator = StructRefPre::new(&mut *call.caller, self.error.clone());
+        StructRef::new(&mut *call.caller, &allocator, &fields)
     }
 
     /// An error as text: its name and its message.
@@ -147,7 +148,8 @@ impl Objects {
     ) -> Result<()> {
         let count = u32::try_from(parts.len()).map_err(|_| Trap::AllocationTooLarge)?;
         let (null, strings) = (Val::ExternRef(None), call.strings());
-        let array = ArrayRef::new(&mut *call.caller, &self.array, &null, count)?;
+        let allocator = ArrayRefPre::new(&mut *call.caller, self.array.clone());
+        let array = ArrayRef::new(&mut *call.caller, &allocator, &null, count)?;
         for (index, part) in (0..).zip(parts) {
             let Some(part) = part.as_ref().and_then(|part| text.get(part.clone())) else {
                 continue;
@@ -275,7 +277,8 @@ fn arrays<T: 'static>(of: &mut Functions<'_, T>, objects: &Objects) -> Result<()
             return with.throw(call, "RangeError", "Invalid array length");
         }
         let null = Val::ExternRef(None);
-        let array = ArrayRef::new(&mut *call.caller, &with.array, &null, length as u32)?;
+        let allocator = ArrayRefPre::new(&mut *call.caller, with.array.clone());
+        let array = ArrayRef::new(&mut *call.caller, &allocator, &null, length as u32)?;
         call.give_object(array.to_anyref())
     })?;
     for name in ["j2wasm.ArrayUtils.getArrayLength", "get Array.length"] {

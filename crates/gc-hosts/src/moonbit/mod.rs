@@ -122,8 +122,8 @@ pub fn add_exceptions_to_linker<T: 'static>(
         })?;
         return Ok(());
     }
-    let tag = Tag::new(&mut *store, &TagType::new(FuncType::new(linker.engine(), [], [])?))?;
-    linker.define(EXCEPTION, "tag", tag)?;
+    let tag = Tag::new(&mut *store, &TagType::new(FuncType::new(linker.engine(), [], [])))?;
+    linker.define(&*store, EXCEPTION, "tag", tag)?;
     let ty = ExnType::new(linker.engine(), [])?;
     linker.func_wrap(EXCEPTION, "throw", move |mut caller: Caller<'_, T>| -> Result<()> {
         let allocator = ExnRefPre::new(&mut caller, ty.clone());

@@ -4,7 +4,9 @@
 use super::values::HostRef;
 use crate::own_type::own_struct;
 use anyhow::{Context, Result, bail, ensure};
-use gc_wasm::{AnyRef, Caller, Engine, ExternRef, Linker, StructRef, StructType, Val};
+use gc_wasm::{
+    AnyRef, Caller, Engine, ExternRef, Linker, StructRef, StructRefPre, StructType, Val,
+};
 use std::sync::{Arc, OnceLock};
 
 const RAND: &str = "__moonbit_rand_unstable";
@@ -40,7 +42,8 @@ pub(super) fn add_to_linker<T: 'static>(linker: &mut Linker<T>) -> Result<()> {
         "stdrng_seed_from_u64",
         move |mut caller: Caller<'_, T>, seed: i32| -> Result<HostRef> {
             let ty = with.ty(caller.engine())?;
-            let made = StructRef::new(&mut caller, ty, &[Val::I64(seed.into())])?;
+            let allocator = StructRefPre::new(&mut caller, ty.clone());
+            let made = StructRef::new(&mut caller, &allocator, &[Val::I64(seed.into())])?;
             ExternRef::convert_any(&caller, made.to_anyref()).map(Some)
         },
     )?;

@@ -5,8 +5,8 @@ use crate::own_type::{own_array, own_struct};
 use crate::strings::Strings;
 use anyhow::{Context, Result, bail};
 use gc_wasm::{
-    AnyRef, ArrayRef, ArrayType, Caller, Engine, ExternRef, Rooted, StructRef, StructType, Trap,
-    Val,
+    AnyRef, ArrayRef, ArrayRefPre, ArrayType, Caller, Engine, ExternRef, Rooted, StructRef,
+    StructRefPre, StructType, Trap, Val,
 };
 use std::sync::OnceLock;
 
@@ -212,7 +212,8 @@ impl Types {
         caller: &mut Caller<'_, T>,
         bytes: &[u8],
     ) -> Result<HostRef> {
-        let list = ArrayRef::from_bytes(&mut *caller, &self.bytes, bytes)?;
+        let allocator = ArrayRefPre::new(&mut *caller, self.bytes.clone());
+        let list = ArrayRef::from_bytes(&mut *caller, &allocator, bytes)?;
         give(caller, list.to_anyref())
     }
 
@@ -224,7 +225,8 @@ impl Types {
     ) -> Result<HostRef> {
         let strings = texts.iter().map(|text| self.new_string(caller, text).map(Val::ExternRef));
         let strings = strings.collect::<Result<Vec<_>>>()?;
-        let list = ArrayRef::new_fixed(&mut *caller, &self.texts, &strings)?;
+        let allocator = ArrayRefPre::new(&mut *caller, self.texts.clone());
+        let list = ArrayRef::new_fixed(&mut *caller, &allocator, &strings)?;
         give(caller, list.to_anyref())
     }
 
@@ -264,7 +266,8 @@ impl Types {
     ) -> Result<HostRef> {
         let list = self.list(caller, value, items)?.to_anyref();
         let fields = [Val::AnyRef(Some(list)), Val::I32(0)];
-        let reader = StructRef::new(&mut *caller, &self.reader, &fields)?;
+        let allocator = StructRefPre::new(&mut *caller, self.reader.clone());
+        let reader = StructRef::new(&mut *caller, &allocator, &fields)?;
         give(caller, reader.to_anyref())
     }
 
@@ -322,10 +325,11 @@ impl Types {
         caller: &mut Caller<'_, T>,
         items: Items,
     ) -> Result<HostRef> {
-        let buffer =
-            ArrayRef::new(&mut *caller, self.buffer_ty(items), &Val::I32(0), ROOM)?.to_anyref();
+        let allocator = ArrayRefPre::new(&mut *caller, self.buffer_ty(items).clone());
+        let buffer = ArrayRef::new(&mut *caller, &allocator, &Val::I32(0), ROOM)?.to_anyref();
         let fields = [Val::AnyRef(Some(buffer)), Val::I32(0)];
-        let writer = StructRef::new(&mut *caller, &self.writer, &fields)?;
+        let allocator = StructRefPre::new(&mut *caller, self.writer.clone());
+        let writer = StructRef::new(&mut *caller, &allocator, &fields)?;
         give(caller, writer.to_anyref())
     }
 
@@ -352,9 +356,9 @@ impl Types {
         let (writer, mut buffer) = self.writer(caller, value, items)?;
         let (at, room) = (count(caller, &writer)?, buffer.len(&*caller)?);
         if at >= room {
-            let ty = self.buffer_ty(items);
+            let allocator = ArrayRefPre::new(&mut *caller, self.buffer_ty(items).clone());
             let room = room.checked_mul(2).ok_or(Trap::AllocationTooLarge)?;
-            let larger = ArrayRef::new(&mut *caller, ty, &Val::I32(0), room)?;
+            let larger = ArrayRef::new(&mut *caller, &allocator, &Val::I32(0), room)?;
             let written = read(caller, &buffer, at, items)?;
             larger.write_bytes(&mut *caller, 0, &written)?;
             writer.set_field(&mut *caller, LIST, Val::AnyRef(Some(larger.to_anyref())))?;
@@ -374,7 +378,8 @@ impl Types {
         let (writer, buffer) = self.writer(caller, value, items)?;
         let count = count(caller, &writer)?;
         let written = read(caller, &buffer, count, items)?;
-        let list = ArrayRef::from_bytes(&mut *caller, self.list_ty(items), &written)?;
+        let allocator = ArrayRefPre::new(&mut *caller, self.list_ty(items).clone());
+        let list = ArrayRef::from_bytes(&mut *caller, &allocator, &written)?;
         give(caller, list.to_anyref())
     }
 }

@@ -47,7 +47,7 @@ fn call<T: 'static>(
 ) -> Result<i32> {
     let memory = caller.get_export("memory").and_then(|export| export.into_memory());
     let memory = memory.context("a module that calls WASI must export its memory as `memory`")?;
-    let (bytes, data) = memory.data_and_store_mut(&mut caller)?;
+    let (bytes, data) = memory.data_and_store_mut(&mut caller);
     match function(get(data), &mut GuestMemory::new(bytes)) {
         Ok(()) => Ok(0),
         // The program was interrupted while it waited.
@@ -88,7 +88,7 @@ macro_rules! functions {
 ///         (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#)?;
 /// let stdout = MemoryOutputPipe::new();
 /// let ctx = WasiCtxBuilder::new().stdout(OutputStream::new(stdout.clone())).build();
-/// let mut store = Store::new(&engine, ctx)?;
+/// let mut store = Store::new(&engine, ctx);
 /// let mut linker = Linker::new(&engine);
 /// wasi::add_to_linker(&mut linker, |ctx: &mut WasiCtx| ctx)?;
 /// let instance = linker.instantiate(&mut store, &module)?;

@@ -72,7 +72,7 @@ impl<'a> CompileContext<'a> {
             abi: engine.abi(),
             type_words,
             memory: &engine.config().memory,
-            check: engine.config().verify,
+            check: engine.config().code.verifier,
         }
     }
 }

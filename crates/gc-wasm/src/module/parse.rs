@@ -25,29 +25,13 @@ pub(crate) struct Body<'a> {
     pub(crate) body: FunctionBody<'a>,
 }
 
-/// The features that modules may use: WebAssembly 2.0, relaxed SIMD, extended constant expressions,
-/// several memories, memories and tables of 64 bits, tail calls, exceptions (also those of the first
-/// version of the proposal), typed function references and GC.
-pub(crate) fn features() -> WasmFeatures {
-    WasmFeatures::WASM2
-        | WasmFeatures::RELAXED_SIMD
-        | WasmFeatures::EXTENDED_CONST
-        | WasmFeatures::MULTI_MEMORY
-        | WasmFeatures::MEMORY64
-        | WasmFeatures::TAIL_CALL
-        | WasmFeatures::EXCEPTIONS
-        | WasmFeatures::LEGACY_EXCEPTIONS
-        | WasmFeatures::FUNCTION_REFERENCES
-        | WasmFeatures::GC
-        | WasmFeatures::GC_TYPES
-}
-
 /// Parses and validates a binary module, except its function bodies.
 ///
 /// # Errors
 /// If it is malformed or invalid (with the offset in bytes), or uses an unsupported feature.
 pub(crate) fn parse<'a>(
     registry: &TypeRegistry,
+    features: WasmFeatures,
     bytes: &'a [u8],
 ) -> Result<(ModuleInfo, Vec<Body<'a>>)> {
     if let Some(magic @ [a, b, c, d]) = bytes.get(..4)
@@ -61,7 +45,7 @@ pub(crate) fn parse<'a>(
     if bytes.get(4..8) == Some(b"\x0d\0\x01\0") {
         bail!("unknown binary version 13: a component, not a module, which is unsupported");
     }
-    parse_with(registry, bytes, Declarations::of(bytes))
+    parse_with(registry, features, bytes, Declarations::of(bytes))
 }
 
 /// Parses and validates the declarations of a saved module, whose function bodies are empty.
@@ -70,22 +54,24 @@ pub(crate) fn parse<'a>(
 /// If it is malformed or invalid.
 pub(crate) fn parse_declarations(
     registry: &TypeRegistry,
+    features: WasmFeatures,
     declarations: Bytes,
 ) -> Result<ModuleInfo> {
     let bytes = declarations.clone();
-    let (mut info, _) = parse_with(registry, &bytes, Declarations::unchanged(declarations))?;
+    let (mut info, _) = parse_with(registry, features, &bytes, Declarations::unchanged(declarations))?;
     info.funcs.iter_mut().for_each(|func| func.body = None);
     Ok(info)
 }
 
 fn parse_with<'a>(
     registry: &TypeRegistry,
+    features: WasmFeatures,
     bytes: &'a [u8],
     declarations: Declarations,
 ) -> Result<(ModuleInfo, Vec<Body<'a>>)> {
     let info = ModuleInfo { declarations: declarations.bytes.clone(), ..ModuleInfo::default() };
     let mut module = Parsing { info, bodies: Vec::new(), bytes, declarations };
-    module.all(registry).map_err(|error| sections::locate(bytes, error))?;
+    module.all(registry, features).map_err(|error| sections::locate(bytes, error))?;
     Ok((module.info, module.bodies))
 }
 
@@ -99,10 +85,10 @@ struct Parsing<'a> {
 
 impl<'a> Parsing<'a> {
     /// Parses all sections.
-    fn all(&mut self, registry: &TypeRegistry) -> Result<()> {
-        let mut validator = Validator::new_with_features(features());
+    fn all(&mut self, registry: &TypeRegistry, features: WasmFeatures) -> Result<()> {
+        let mut validator = Validator::new_with_features(features);
         let mut parser = Parser::new(0);
-        parser.set_features(features());
+        parser.set_features(features);
         for payload in parser.parse_all(self.bytes) {
             let payload = payload?;
             match validator.payload(&payload)? {

@@ -38,10 +38,10 @@ impl AnyRef {
     /// # Panics
     /// If the handle belongs to another store.
     pub fn convert_extern(
-        mut store: impl AsContextMut,
+        store: impl AsContext,
         external: Rooted<ExternRef>,
     ) -> Result<Rooted<AnyRef>> {
-        external.gc_ref(store.as_context_mut().into_opaque())?;
+        external.gc_ref(store.as_context().opaque())?;
         Ok(external.cast())
     }
 

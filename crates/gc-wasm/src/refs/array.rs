@@ -7,7 +7,7 @@ use crate::store::{StoreId, StoreOpaque};
 use crate::types::registry::{RegisteredType, storage_of};
 use crate::types::{ArrayType, Mutability};
 use crate::{AsContext, AsContextMut, Engine, Rooted, StoreContextMut, Val};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use gc_runtime::Handle;
 use gc_types::{StorageType, VMGcKind, VMGcRef};
 use std::sync::Arc;
@@ -174,8 +174,7 @@ fn alloc(store: &mut StoreOpaque, ty: &RegisteredType, length: u32) -> Result<Ro
     store.ensure_layout(ty)?;
     let gc_ref = store
         .with_gc(|gc, roots| gc.alloc_array(roots, ty.index, length))
-        .map_err(|error| failed(error, ()))
-        .context("allocating an array")?;
+        .map_err(|error| failed(error, "an array", ()))?;
     Ok(store.root(gc_ref))
 }
 

@@ -5,7 +5,7 @@ use crate::refs::{Reference as _, structref};
 use crate::store::{StoreId, StoreOpaque};
 use crate::types::{ExnType, HeapType};
 use crate::{AsContext, AsContextMut, Engine, Rooted, StoreContextMut, Tag, Val};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use gc_runtime::Handle;
 use gc_types::VMGcKind;
 
@@ -73,8 +73,7 @@ impl ExnRef {
             let (ty, id) = (registered.index, tag.id);
             let gc_ref = store
                 .with_gc(|gc, roots| gc.alloc_exn(roots, ty, id.instance, id.index))
-                .map_err(|error| failed(error, ()))
-                .context("allocating an exception")?;
+                .map_err(|error| failed(error, "an exception", ()))?;
             let object: Rooted<ExnRef> = store.root(gc_ref);
             let gc_ref = object.gc_ref(store)?;
             let layout = registered.layout.as_ref().and_then(|layout| layout.fields());

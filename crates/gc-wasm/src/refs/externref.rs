@@ -3,7 +3,7 @@
 use crate::refs::out_of_memory::failed;
 use crate::refs::{AnyRef, Reference as _};
 use crate::store::StoreOpaque;
-use crate::{AsContextMut, Rooted, StoreContext, StoreContextMut};
+use crate::{AsContext, AsContextMut, Rooted, StoreContext, StoreContextMut};
 use anyhow::Result;
 use gc_runtime::{Handle, HeapError, HostValue};
 use gc_types::{VMGcKind, VMGcRef};
@@ -51,7 +51,7 @@ impl ExternRef {
         });
         result.map_err(|(error, value): (HeapError, HostValue)| {
             let value = value.downcast::<T>().expect("the value that was given to the heap");
-            failed(error, *value).context("allocating an externref")
+            failed(error, "an externref", *value)
         })
     }
 
@@ -63,10 +63,10 @@ impl ExternRef {
     /// # Panics
     /// If the handle belongs to another store.
     pub fn convert_any(
-        mut store: impl AsContextMut,
+        store: impl AsContext,
         internal: Rooted<AnyRef>,
     ) -> Result<Rooted<ExternRef>> {
-        internal.gc_ref(store.as_context_mut().into_opaque())?;
+        internal.gc_ref(store.as_context().opaque())?;
         Ok(internal.cast())
     }
 

@@ -25,6 +25,8 @@ use std::fmt;
 /// ```
 pub struct GcHeapOutOfMemory<T> {
     inner: T,
+    /// What was to be allocated.
+    what: &'static str,
     error: HeapError,
 }
 
@@ -37,7 +39,7 @@ impl<T> GcHeapOutOfMemory<T> {
     /// The value that was to be put in the heap, and the error without it, which
     /// [`Store::gc`](crate::Store::gc) takes.
     pub fn take_inner(self) -> (T, GcHeapOutOfMemory<()>) {
-        (self.inner, GcHeapOutOfMemory { inner: (), error: self.error })
+        (self.inner, GcHeapOutOfMemory { inner: (), what: self.what, error: self.error })
     }
 
     /// The heap's own error, which names the bytes and the limit.
@@ -54,20 +56,28 @@ impl<T> fmt::Debug for GcHeapOutOfMemory<T> {
 
 impl<T> fmt::Display for GcHeapOutOfMemory<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
+        write!(f, "allocating {}", self.what)
     }
 }
 
-impl<T> std::error::Error for GcHeapOutOfMemory<T> {}
+impl<T> std::error::Error for GcHeapOutOfMemory<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
 
-/// The error of an allocation that failed with `error`. `inner` is the value that was to be put in
-/// the heap.
-pub(crate) fn failed<T: Send + Sync + 'static>(error: HeapError, inner: T) -> Error {
+/// The error of an allocation of `what` that failed with `error`. `inner` is the value that was to be
+/// put in the heap.
+pub(crate) fn failed<T: Send + Sync + 'static>(
+    error: HeapError,
+    what: &'static str,
+    inner: T,
+) -> Error {
     match error {
         HeapError::OutOfMemory { .. } | HeapError::Refused { .. } | HeapError::NoMemory { .. } => {
-            GcHeapOutOfMemory { inner, error }.into()
+            GcHeapOutOfMemory { inner, what, error }.into()
         }
         // The value cannot be put there later either.
-        error => error.into(),
+        error => Error::from(error).context(format!("allocating {what}")),
     }
 }

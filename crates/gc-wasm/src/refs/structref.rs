@@ -6,7 +6,7 @@ use crate::store::{StoreId, StoreOpaque};
 use crate::types::StructType;
 use crate::types::registry::{RegisteredType, storage_of};
 use crate::{AsContext, AsContextMut, Engine, Func, Rooted, StoreContextMut, Val};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use gc_runtime::Handle;
 use gc_types::{StorageType, VMGcKind, VMGcRef};
 use std::sync::Arc;
@@ -99,8 +99,7 @@ pub(crate) fn make(
     store.ensure_layout(ty)?;
     let gc_ref = store
         .with_gc(|gc, roots| gc.alloc_struct(roots, ty.index))
-        .map_err(|error| failed(error, ()))
-        .context("allocating a struct")?;
+        .map_err(|error| failed(error, "a struct", ()))?;
     let object: Rooted<StructRef> = store.root(gc_ref);
     let gc_ref = object.gc_ref(store)?;
     let layout = ty.layout.as_ref().and_then(|layout| layout.fields());

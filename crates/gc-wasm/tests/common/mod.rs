@@ -4,10 +4,12 @@
 
 use anyhow::{Result, anyhow};
 use gc_wasm::{
-    Caller, Collector, Config, Engine, Extern, HeapBounds, Instance, Linker, Module, Store, Trap,
-    TrapError,
+    ArrayRef, ArrayRefPre, ArrayType, AsContextMut, Caller, Collector, Config, Engine, Extern,
+    HeapBounds, Instance, Linker, Module, Rooted, Store, StructRef, StructRefPre, StructType, Trap,
+    Val, WasmBacktrace,
 };
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -97,20 +99,82 @@ pub fn each_collector(test: impl Fn(&Setting) -> Result<()>) -> Result<()> {
 pub fn trap<T>(result: Result<T>) -> Trap {
     match result {
         Ok(_) => panic!("no trap"),
-        Err(error) => match error.downcast_ref::<TrapError>() {
-            Some(error) => error.trap,
+        Err(error) => match error.downcast_ref::<Trap>() {
+            Some(trap) => *trap,
             None => panic!("not a trap: {error:?}"),
         },
     }
 }
 
-/// The text of the error with which an operation must have ended.
+/// The text of the error with which an operation must have ended, without its backtrace.
 #[track_caller]
 pub fn message<T>(result: Result<T>) -> String {
     match result {
         Ok(_) => panic!("no error"),
-        Err(error) => format!("{error:#}"),
+        Err(error) => texts(&error).join(": "),
     }
+}
+
+/// The texts of an error and its causes, without its backtrace.
+pub fn texts(error: &anyhow::Error) -> Vec<String> {
+    // Only the outermost of several backtraces can be found as one.
+    let backtrace = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string);
+    let texts = error.chain().map(ToString::to_string);
+    texts.filter(|text| Some(text) != backtrace.as_ref()).collect()
+}
+
+/// The names of the functions in an error's backtrace, the innermost first. There are none without
+/// a backtrace.
+pub fn frame_names(error: &anyhow::Error) -> Vec<&str> {
+    let backtrace = error.downcast_ref::<WasmBacktrace>();
+    let frames = backtrace.map_or(&[][..], WasmBacktrace::frames);
+    frames.iter().map(|frame| frame.func_name().unwrap_or("<unknown>")).collect()
+}
+
+/// The text with which an operation must panic.
+#[track_caller]
+pub fn panic_message<T>(action: impl FnOnce() -> T) -> String {
+    match catch_unwind(AssertUnwindSafe(action)) {
+        Ok(_) => panic!("no panic"),
+        Err(payload) => match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(payload) => match payload.downcast::<&str>() {
+                Ok(text) => text.to_string(),
+                Err(_) => panic!("a panic without a text"),
+            },
+        },
+    }
+}
+
+/// Makes a struct, whose type is looked up each time.
+pub fn new_struct(
+    mut store: impl AsContextMut,
+    ty: &StructType,
+    fields: &[Val],
+) -> Result<Rooted<StructRef>> {
+    let pre = StructRefPre::new(&mut store, ty.clone());
+    StructRef::new(store, &pre, fields)
+}
+
+/// Makes an array of equal elements, whose type is looked up each time.
+pub fn new_array(
+    mut store: impl AsContextMut,
+    ty: &ArrayType,
+    element: &Val,
+    length: u32,
+) -> Result<Rooted<ArrayRef>> {
+    let pre = ArrayRefPre::new(&mut store, ty.clone());
+    ArrayRef::new(store, &pre, element, length)
+}
+
+/// Makes an array of these elements, whose type is looked up each time.
+pub fn new_fixed_array(
+    mut store: impl AsContextMut,
+    ty: &ArrayType,
+    elements: &[Val],
+) -> Result<Rooted<ArrayRef>> {
+    let pre = ArrayRefPre::new(&mut store, ty.clone());
+    ArrayRef::new_fixed(store, &pre, elements)
 }
 
 /// Counts for each host value how often it was dropped.

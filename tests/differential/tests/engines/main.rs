@@ -9,6 +9,7 @@
 //! `TESTKIT_SEEDS` is the number of modules and `TESTKIT_FIRST_SEED` the first seed. With
 //! `DIFFERENTIAL_MODULE`, the last module is written to this file.
 
+mod embedding;
 mod features;
 mod known;
 mod ours;

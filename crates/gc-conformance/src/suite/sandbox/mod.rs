@@ -38,7 +38,7 @@ struct Outcomes {
 }
 
 fn attack(setting: &Setting, seeds: std::ops::Range<u64>, steps: u32) -> Result<Outcomes> {
-    let engine = Engine::new(setting.config(512 << 10).gc_heap_initial(256 << 10))?;
+    let engine = Engine::new(setting.config(512 << 10).gc_heap_initial_size(256 << 10))?;
     let module = Module::new(&engine, module())?;
     let mut outcomes = Outcomes::default();
     // A second store of the same engine and module, which is not damaged.
@@ -98,7 +98,7 @@ fn damaged(setting: &Setting) -> Result<()> {
 /// Runs the same operations on an undamaged heap. Each of them must work for some numbers, so that
 /// the other trial tests code that really runs.
 fn sound(setting: &Setting) -> Result<()> {
-    let engine = Engine::new(setting.config(8 << 20).gc_heap_initial(256 << 10))?;
+    let engine = Engine::new(setting.config(8 << 20).gc_heap_initial_size(256 << 10))?;
     let module = Module::new(&engine, module())?;
     let values = Ledger::default();
     let mut victim = Victim::new(&engine, &module, &values)?;

@@ -7,6 +7,7 @@ mod shapes;
 mod spec;
 
 use super::{CompileContext, TypeWords, compile_module, translate_function};
+use crate::config::supported;
 use crate::module::parse::parse;
 use crate::types::registry::TypeRegistry;
 use crate::vm::layout::VMContextLayout;
@@ -51,7 +52,7 @@ impl Fixture {
         wasm: &[u8],
         then: impl FnOnce(&CompileContext<'_>, Vec<crate::module::parse::Body<'_>>) -> Result<T>,
     ) -> Result<T> {
-        let (info, bodies) = parse(registry, wasm)?;
+        let (info, bodies) = parse(registry, supported(), wasm)?;
         let compiler = self.compiler(gc);
         let layout = VMContextLayout::new(compiler.abi().offsets(), &info);
         let cx = CompileContext {

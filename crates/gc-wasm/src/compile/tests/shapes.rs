@@ -111,9 +111,9 @@ fn indirect_calls_check_no_more_than_they_must() {
             (func (call_indirect $typed (type $final) (i32.const 0)))
             (func (call_indirect $typed (type $open) (i32.const 0))))"#,
     );
-    // The traps: undefined element, null, bad signature.
+    // The traps: out of bounds, null, bad signature.
     for (index, traps) in [(0, [1, 1, 1]), (2, [1, 1, 0]), (3, [1, 1, 0])] {
-        let counts = ["user4", "user5", "user6"].map(|trap| count(&clif[&index], trap));
+        let counts = ["user3", "user5", "user6"].map(|trap| count(&clif[&index], trap));
         assert_eq!(counts, traps, "{}", clif[&index]);
     }
     // A type with subtypes is looked up in the display.

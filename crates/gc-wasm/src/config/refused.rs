@@ -1,0 +1,139 @@
+//! Settings of Wasmtime with one value that is honoured. With other values the engine is refused.
+
+use super::Config;
+use anyhow::{Result, ensure};
+
+/// How compiled code is made known to a profiler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProfilingStrategy {
+    /// It is not.
+    None,
+    /// By a map for `perf`, which is not supported.
+    PerfMap,
+    /// By a dump for `perf`, which is not supported.
+    JitDump,
+    /// By VTune's interface, which is not supported.
+    VTune,
+}
+
+/// Whether backtraces have places in the source, from DWARF in the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WasmBacktraceDetails {
+    /// They have, which is not supported.
+    Enable,
+    /// They have not.
+    Disable,
+    /// The environment decides. They have not.
+    Environment,
+}
+
+impl Config {
+    /// Refuses to make an engine if `yes`; not any more otherwise.
+    pub(super) fn refuse(
+        &mut self,
+        setting: &'static str,
+        yes: bool,
+        why: &'static str,
+    ) -> &mut Config {
+        match yes {
+            true => self.refused.insert(setting, why),
+            false => self.refused.remove(setting),
+        };
+        self
+    }
+
+    /// Sets whether there is debug information for native debuggers (default: no). Anything else is not supported.
+    pub fn debug_info(&mut self, yes: bool) -> &mut Config {
+        self.refuse("debug_info", yes, "debug information is not made")
+    }
+
+    /// Sets whether guests can be debugged (default: no). Anything else is not supported.
+    pub fn guest_debug(&mut self, yes: bool) -> &mut Config {
+        self.refuse("guest_debug", yes, "guests cannot be debugged")
+    }
+
+    /// Sets whether there is unwind information for native debuggers (default: no). Anything else is not supported.
+    pub fn native_unwind_info(&mut self, yes: bool) -> &mut Config {
+        self.refuse("native_unwind_info", yes, "native unwind information is not made")
+    }
+
+    /// Sets whether there is a core dump in the error of a trap (default: no). Anything else is not supported.
+    pub fn coredump_on_trap(&mut self, yes: bool) -> &mut Config {
+        self.refuse("coredump_on_trap", yes, "core dumps are not made")
+    }
+
+    /// Sets whether there are handlers of signals for traps (default: yes). Anything else is not supported.
+    pub fn signals_based_traps(&mut self, yes: bool) -> &mut Config {
+        self.refuse("signals_based_traps", !yes, "traps need handlers of signals")
+    }
+
+    /// Sets whether there is a guard in front of each linear memory (default: no). Anything else is not supported.
+    pub fn guard_before_linear_memory(&mut self, yes: bool) -> &mut Config {
+        self.refuse("guard_before_linear_memory", yes, "memories have a guard behind them only")
+    }
+
+    /// Sets whether there are files in memory for the data of memories (default: no). Anything else is not supported.
+    pub fn force_memory_init_memfd(&mut self, yes: bool) -> &mut Config {
+        self.refuse("force_memory_init_memfd", yes, "data is copied")
+    }
+
+    /// Sets whether there are shared memories (default: no). Anything else is not supported.
+    pub fn shared_memory(&mut self, yes: bool) -> &mut Config {
+        self.refuse("shared_memory", yes, "shared memories are not supported")
+    }
+
+    /// Sets whether there are concurrent components (default: no). Anything else is not supported.
+    pub fn concurrency_support(&mut self, yes: bool) -> &mut Config {
+        self.refuse("concurrency_support", yes, "components are not supported")
+    }
+
+    /// Sets whether there are checks of a guest's memory allocator (default: no). Anything else is not supported.
+    pub fn wmemcheck(&mut self, yes: bool) -> &mut Config {
+        self.refuse("wmemcheck", yes, "they are not supported")
+    }
+
+    /// Sets how compiled code is made known to a profiler (default: it is not). Anything else is not
+    /// supported.
+    pub fn profiler(&mut self, profiler: ProfilingStrategy) -> &mut Config {
+        let yes = profiler != ProfilingStrategy::None;
+        self.refuse("profiler", yes, "profilers are not told of compiled code")
+    }
+
+    /// Sets whether backtraces have places in the source (default: no). Anything else is not
+    /// supported.
+    pub fn wasm_backtrace_details(&mut self, details: WasmBacktraceDetails) -> &mut Config {
+        let yes = details == WasmBacktraceDetails::Enable;
+        self.refuse("wasm_backtrace_details", yes, "DWARF is not read")
+    }
+
+    /// Sets the machine for which code is compiled, as a target triple. It must be this one.
+    ///
+    /// # Errors
+    /// If it is another one.
+    pub fn target(&mut self, target: &str) -> Result<&mut Config> {
+        let mut parts = target.split('-');
+        let same = parts.next() == Some(std::env::consts::ARCH)
+            && parts.any(|part| part == std::env::consts::OS);
+        ensure!(same, "unsupported: `Config::target`: code is only compiled for this machine");
+        Ok(self)
+    }
+
+    /// Sets whether the functions of a module may be compiled on several threads. They are compiled
+    /// on one.
+    pub fn parallel_compilation(&mut self, _yes: bool) -> &mut Config {
+        self
+    }
+
+    /// Sets whether the data of memories may be mapped instead of copied. It is copied.
+    pub fn memory_init_cow(&mut self, _yes: bool) -> &mut Config {
+        self
+    }
+
+    /// Sets whether tables of functions may be filled when they are used. They are filled when an
+    /// instance is made.
+    pub fn table_lazy_init(&mut self, _yes: bool) -> &mut Config {
+        self
+    }
+}

@@ -1,0 +1,274 @@
+//! What both engines do with a module, through the same API: its imports, calls and state. A macro
+//! writes it once for the types of each.
+
+/// Writes the functions for the types of the crate `$engine`.
+macro_rules! embedding {
+    ($engine:ident) => {
+        use $engine::{
+            AnyRef, AsContextMut, Caller, Engine, Error, Extern, ExternRef, ExternType, Func, Global,
+            HeapType, I31, Instance, Memory, Module, Result, RootScope, Store, Table, Tag,
+            ThrownException, Trap, Val, ValType,
+        };
+
+        /// What the module imports, or `None` if there is no value of a type. Host functions return their
+        /// first parameter of the result's type, or a value like those of imported globals.
+        fn imports(store: &mut Store<()>, module: &Module) -> Result<Option<Vec<Extern>>> {
+            let mut imports = Vec::new();
+            for (number, import) in (1..).zip(module.imports()) {
+                imports.push(match import.ty() {
+                    ExternType::Func(ty) => {
+                        let signature = ty.clone();
+                        let host =
+                            move |mut caller: Caller<'_, ()>, params: &[Val], results: &mut [Val]| {
+                                for (result, ty) in results.iter_mut().zip(signature.results()) {
+                                    let same = signature.params().position(|param| param.matches(&ty));
+                                    *result = match same {
+                                        Some(index) => params[index],
+                                        None => match host_value(&mut caller, &ty, number)? {
+                                            Some(value) => value,
+                                            None => $engine::bail!(super::NO_VALUE),
+                                        },
+                                    };
+                                }
+                                Ok(())
+                            };
+                        Func::new(&mut *store, ty, host).into()
+                    }
+                    ExternType::Global(ty) => match host_value(&mut *store, ty.content(), number)? {
+                        Some(value) => Global::new(&mut *store, ty, value)?.into(),
+                        None => return Ok(None),
+                    },
+                    ExternType::Table(ty) => {
+                        let element = ValType::Ref(ty.element().clone());
+                        match host_value(&mut *store, &element, number)? {
+                            Some(init) => {
+                                Table::new(&mut *store, ty, init.ref_().expect("a reference"))?.into()
+                            }
+                            None => return Ok(None),
+                        }
+                    }
+                    ExternType::Memory(ty) => Memory::new(&mut *store, ty)?.into(),
+                    ExternType::Tag(ty) => Tag::new(&mut *store, &ty)?.into(),
+                });
+            }
+            Ok(Some(imports))
+        }
+
+        /// A value of type `ty` that depends only on the type and `number`, if there is one.
+        fn host_value(
+            store: impl AsContextMut<Data = ()>,
+            ty: &ValType,
+            number: i32,
+        ) -> Result<Option<Val>> {
+            Ok(Some(match ty {
+                ValType::I32 => Val::I32(number),
+                ValType::I64 => Val::I64(number.into()),
+                ValType::F32 => Val::F32((number as f32).to_bits()),
+                ValType::F64 => Val::F64(f64::from(number).to_bits()),
+                ValType::V128 => Val::V128((number as u128).into()),
+                ValType::Ref(ty) => match ty.heap_type() {
+                    HeapType::Any | HeapType::Eq | HeapType::I31 => {
+                        AnyRef::from_i31(store, I31::wrapping_i32(number)).into()
+                    }
+                    HeapType::Extern => ExternRef::new(store, number as u32)?.into(),
+                    heap_type if ty.is_nullable() => Val::null_ref(heap_type),
+                    _ => return Ok(None),
+                },
+            }))
+        }
+
+        fn see(seen: &mut Vec<Val>, value: &Val) {
+            let null = matches!(
+                value,
+                Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) | Val::ExnRef(None)
+            );
+            if value.ref_().is_some() && !null {
+                seen.push(*value);
+            }
+        }
+
+        fn call(
+            store: &mut Store<()>,
+            func: &Func,
+            arguments: &[Argument],
+            seen: &mut Vec<Val>,
+        ) -> Result<Outcome> {
+            let ty = func.ty(&*store);
+            let mut values = Vec::new();
+            for (argument, ty) in arguments.iter().zip(ty.params()) {
+                values.push(match *argument {
+                    Argument::I32(value) => Val::I32(value),
+                    Argument::I64(value) => Val::I64(value),
+                    Argument::F32(bits) => Val::F32(bits),
+                    Argument::F64(bits) => Val::F64(bits),
+                    Argument::V128(bits) => Val::V128(bits.into()),
+                    Argument::Null => Val::default_for_ty(&ty).expect("it can be null"),
+                    Argument::I31(value) => AnyRef::from_i31(&mut *store, I31::wrapping_u32(value)).into(),
+                    Argument::Extern(value) => ExternRef::new(&mut *store, value)?.into(),
+                    Argument::Seen(index) => seen[index],
+                });
+            }
+            let mut results = vec![Val::I32(0); ty.results().len()];
+            match func.call(&mut *store, &values, &mut results) {
+                Ok(()) => {
+                    let mut described = Vec::new();
+                    for value in &results {
+                        see(seen, value);
+                        let mut scope = RootScope::new(&mut *store);
+                        described.push(describe(&mut scope, value, &mut { Value::BUDGET })?);
+                    }
+                    Ok(Outcome::Returned(described))
+                }
+                Err(error) => ended(store, &error),
+            }
+        }
+
+        /// The exports of an instance.
+        fn exports(store: &mut Store<()>, instance: &Instance) -> Vec<(String, Extern)> {
+            let exports = instance.exports(&mut *store);
+            exports.map(|export| (export.name().to_string(), export.into_extern())).collect()
+        }
+
+        /// What the exported globals, memories and tables hold.
+        fn state(store: &mut Store<()>, exports: Vec<(String, Extern)>) -> Result<Vec<(String, Value)>> {
+            let mut state = Vec::new();
+            for (name, export) in exports {
+                let mut store = RootScope::new(&mut *store);
+                let mut budget = Value::BUDGET;
+                let value = match export {
+                    Extern::Global(global) => {
+                        let value = global.get(&mut store);
+                        describe(&mut store, &value, &mut budget)?
+                    }
+                    Extern::Memory(memory) => {
+                        let data = memory.data(&store);
+                        Value::Memory(data.len(), hash(data))
+                    }
+                    Extern::Table(table) => {
+                        let mut elements = Vec::new();
+                        for index in 0..table.size(&store) {
+                            let element = table.get(&mut store, index).expect("it is in bounds");
+                            elements.push(describe(&mut store, &element.into(), &mut budget)?);
+                        }
+                        Value::Table(elements)
+                    }
+                    _ => continue,
+                };
+                state.push((name, value));
+            }
+            Ok(state)
+        }
+
+        /// The values of the exported globals that are references, which later calls may get.
+        fn seen_globals(store: &mut Store<()>, exports: &[(String, Extern)]) -> Vec<Val> {
+            let mut seen = Vec::new();
+            for (_, export) in exports {
+                if let Extern::Global(global) = export {
+                    let value = global.get(&mut *store);
+                    see(&mut seen, &value);
+                }
+            }
+            seen
+        }
+
+        /// The payload of the exception that a call threw.
+        fn thrown(store: &mut Store<()>) -> Result<Outcome> {
+            let mut scope = RootScope::new(&mut *store);
+            let exception = scope.as_context_mut().take_pending_exception().expect("it was thrown");
+            let exception = Val::ExnRef(Some(exception));
+            let exception = describe(&mut scope, &exception, &mut { Value::BUDGET })?;
+            let Value::Exn(payload) = exception else { unreachable!("it is an exception") };
+            Ok(Outcome::Threw(payload))
+        }
+
+        /// How a call ended with a trap, if that is known to both engines.
+        fn trapped(trap: Trap) -> Option<Outcome> {
+            Some(Outcome::Trapped(match trap {
+                Trap::StackOverflow => return Some(Outcome::Exhausted("stack".to_string())),
+                Trap::AllocationTooLarge => return Some(Outcome::Exhausted("size of an object".to_string())),
+                Trap::MemoryOutOfBounds => "memory access",
+                Trap::TableOutOfBounds => "table access",
+                Trap::IndirectCallToNull => "indirect call to null",
+                Trap::BadSignature => "indirect call type",
+                Trap::IntegerOverflow => "integer overflow",
+                Trap::IntegerDivisionByZero => "division by zero",
+                Trap::BadConversionToInteger => "conversion to integer",
+                Trap::UnreachableCodeReached => "unreachable",
+                Trap::NullReference => "null reference",
+                Trap::ArrayOutOfBounds => "array access",
+                Trap::CastFailure => "cast",
+                _ => return None,
+            }))
+        }
+
+        fn describe(
+            store: &mut impl AsContextMut<Data = ()>,
+            value: &Val,
+            budget: &mut usize,
+        ) -> Result<Value> {
+            if *budget == 0 {
+                return Ok(Value::Deep);
+            }
+            *budget -= 1;
+            Ok(match value {
+                Val::I32(value) => Value::I32(*value),
+                Val::I64(value) => Value::I64(*value),
+                Val::F32(bits) => Value::F32(*bits),
+                Val::F64(bits) => Value::F64(*bits),
+                Val::V128(value) => Value::V128(value.as_u128()),
+                Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) | Val::ExnRef(None) => {
+                    Value::Null
+                }
+                Val::FuncRef(Some(func)) => {
+                    let ty = func.ty(&*store);
+                    Value::Func(ty.params().len(), ty.results().len())
+                }
+                Val::ExternRef(Some(external)) => match external.data(&*store)? {
+                    Some(data) => Value::Extern(*data.downcast_ref().expect("a number")),
+                    None => {
+                        let internal = AnyRef::convert_extern(&mut *store, *external)?;
+                        let value = describe(store, &internal.into(), budget)?;
+                        Value::Externalized(Box::new(value))
+                    }
+                },
+                Val::AnyRef(Some(any)) => {
+                    if let Some(value) = any.as_i31(&*store)? {
+                        Value::I31(value.get_i32())
+                    } else if let Some(object) = any.as_struct(&*store)? {
+                        let fields: Vec<Val> = object.fields(&mut *store)?.collect();
+                        let mut described = Vec::new();
+                        for field in &fields {
+                            described.push(describe(store, field, budget)?);
+                        }
+                        Value::Struct(described)
+                    } else if let Some(array) = any.as_array(&*store)? {
+                        let len = array.len(&*store)?;
+                        let mut described = Vec::new();
+                        for index in 0..len.min(Value::ELEMENTS) {
+                            let element = array.get(&mut *store, index)?;
+                            described.push(describe(store, &element, budget)?);
+                        }
+                        Value::Array(len, described)
+                    } else {
+                        let external = ExternRef::convert_any(&mut *store, *any)?;
+                        let data = external.data(&*store)?.expect("a value of the host");
+                        Value::Internalized(*data.downcast_ref().expect("a number"))
+                    }
+                }
+                Val::ExnRef(Some(exception)) => {
+                    let fields: Vec<Val> = exception.fields(&mut *store)?.collect();
+                    let mut described = Vec::new();
+                    for field in &fields {
+                        described.push(describe(store, field, budget)?);
+                    }
+                    Value::Exn(described)
+                }
+                // One of the engines has values of stack switching.
+                #[allow(unreachable_patterns)]
+                other => unreachable!("an unknown value {other:?}"),
+            })
+        }
+    };
+}
+
+pub(crate) use embedding;
