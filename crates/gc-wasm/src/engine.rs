@@ -13,6 +13,7 @@ use gc_runtime::GcStore;
 use gc_types::Abi;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Compiles modules and makes stores, all with the same collector. Cheap to clone.
 #[derive(Clone)]
@@ -23,6 +24,7 @@ struct EngineInner {
     types: TypeRegistry,
     engine: gc_engine::Engine,
     host_calls: HostCallTable<StoreOpaque>,
+    epoch: Arc<AtomicU64>,
 }
 
 impl Engine {
@@ -46,14 +48,17 @@ impl Engine {
         });
         let engine = engine
             .build_with(|abi| {
-                abi.with_host_calls(host_calls::WASM.iter().copied())
+                abi.with_fuel(config.consume_fuel)
+                    .with_epochs(config.epoch_interruption)
+                    .with_host_calls(host_calls::WASM.iter().copied())
                     .with_embedder("vmctx", layout::VERSION)
                     .with_embedder("memories", config.memory)
             })
             .context("engine configuration")?;
         let types = TypeRegistry::new()?;
         let host_calls = HostCallTable::new(engine.abi(), &StoreOpaque::host_calls())?;
-        Ok(Engine(Arc::new(EngineInner { config, types, engine, host_calls })))
+        let epoch = Arc::default();
+        Ok(Engine(Arc::new(EngineInner { config, types, engine, host_calls, epoch })))
     }
 
     /// The engine's settings.
@@ -69,6 +74,19 @@ impl Engine {
     /// Whether `other` is the same engine.
     pub fn same(&self, other: &Engine) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Begins a new epoch. Code of the engine's stores that runs on any thread and has
+    /// [reached its deadline](crate::Store::set_epoch_deadline) ends or calls the host soon. This
+    /// only increments a counter, so it may be called anywhere, also in a signal handler. Unless
+    /// [`Config::epoch_interruption`] is set, no code looks at it.
+    pub fn increment_epoch(&self) {
+        self.0.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counter of epochs.
+    pub(crate) fn epoch(&self) -> &Arc<AtomicU64> {
+        &self.0.epoch
     }
 
     /// The largest size of a store's GC heap in bytes ([`Config::gc_heap_maximum`]).

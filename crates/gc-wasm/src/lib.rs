@@ -61,7 +61,7 @@ pub use module::{Module, Names, TypeMismatch};
 pub use refs::{AnyRef, ArrayRef, EqRef, ExnRef, ExnRefPre, ExternRef, GcRef, I31, StructRef};
 pub use store::roots::{OwnedRooted, RootScope, Rooted};
 pub use store::weak::{WeakMap, WeakRooted};
-pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
+pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, UpdateDeadline};
 pub use types::{
     ArrayType, ExnType, ExportType, ExternType, FieldType, FuncType, GlobalType, HeapType,
     ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType, StructType,
