@@ -8,8 +8,8 @@ mod metering;
 use anyhow::{Result, bail};
 use common::{Setting, each_collector, everywhere, message, trap};
 use gc_wasm::{
-    Caller, Config, Engine, Extern, Func, Instance, Memory, Module, Store, StoreContextMut, Table,
-    Trap, UpdateDeadline, Val,
+    Caller, Config, Engine, ExnRef, ExnRefPre, ExnType, Extern, Func, Instance, Memory, Module,
+    Store, StoreContextMut, Table, Trap, UpdateDeadline, Val,
 };
 use metering::{call, configs, endless, functions, new_store};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -401,8 +401,7 @@ fn a_callback_may_grow_things() -> Result<()> {
     })
 }
 
-/// An interrupt is a trap, which no handler catches. An exception that a callback throws is caught
-/// by the callers of the function that it interrupts.
+/// An interrupt is a trap, which no handler catches.
 #[test]
 fn exceptions_are_no_way_out() -> Result<()> {
     let text = r#"(module
@@ -423,6 +422,56 @@ fn exceptions_are_no_way_out() -> Result<()> {
         store.set_epoch_deadline(0);
         assert_eq!(trap(run(&mut store, &instance, "f")), Trap::Interrupt);
         assert_eq!(message(run(&mut store, &instance, "f")), "twice");
+        Ok(())
+    })
+}
+
+/// An exception that a callback throws comes out of the function that it interrupts. The caller's
+/// values are as before, and so is the fuel.
+#[test]
+fn a_callback_may_throw() -> Result<()> {
+    let text = r#"(module
+        (type $box (struct (field i32)))
+        (tag $e (export "e") (param i32))
+        (func $hang (param $n i32) (result i32)
+            (loop (br_if 0 (block (result i32)
+                (try_table (result i32) (catch $e 0)
+                    (loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+                    (i32.const 1)))))
+            (i32.const 0))
+        (func (export "f") (param $a i32) (param $b i64) (result i32)
+            (local $box (ref null $box))
+            (local.set $box (struct.new $box (i32.const 1000)))
+            (i32.add (i32.add (local.get $a) (i32.wrap_i64 (local.get $b)))
+                (i32.add (struct.get $box 0 (local.get $box))
+                    (block (result i32)
+                        (try_table (result i32) (catch $e 0)
+                            (call $hang (i32.const -1))))))))"#;
+    everywhere(|setting| {
+        for optimize in [true, false] {
+            let config = config(setting).consume_fuel(true).optimize(optimize).clone();
+            let (mut store, instance) = with_epochs(&config, text, 0)?;
+            let tag = instance.get_tag(&mut store, "e").unwrap();
+            store.epoch_deadline_callback(move |mut store| {
+                *store.data_mut() += 1;
+                store.gc()?;
+                if *store.data() < 20 {
+                    return Ok(UpdateDeadline::Continue(0));
+                }
+                store.set_fuel(500)?;
+                let ty = ExnType::from_tag_type(&tag.ty(&store))?;
+                let pre = ExnRefPre::new(&mut store, ty);
+                let exn = ExnRef::new(&mut store, &pre, &tag, &[Val::I32(7)])?;
+                store.throw(exn)
+            });
+            store.set_epoch_deadline(0);
+            store.set_fuel(1000)?;
+            let f = instance.get_typed_func::<(i32, i64), i32>(&mut store, "f")?;
+            assert_eq!(f.call(&mut store, (30, 200))?, 1000 + 200 + 30 + 7);
+            // Two sums are left.
+            assert_eq!(store.get_fuel()?, 500 - 2);
+            assert_eq!(*store.data(), 20);
+        }
         Ok(())
     })
 }

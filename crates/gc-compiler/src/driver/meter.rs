@@ -5,10 +5,9 @@
 //! runs, and in the store context when control leaves the function. It begins as a negative number,
 //! so the check of whether the fuel is used up is a test of the sign.
 //!
-//! *Epochs* cost less and are not exact. The host increments a counter from time to time. A check
-//! loads it and compares it with the store's deadline. The deadline is compared in memory: as a
-//! value in a register it would need a register and a second check in the cold block, and would not
-//! save an instruction.
+//! *Epochs* are not exact. The host increments a counter from time to time. A check loads it and
+//! the store's deadline, and compares them. The deadline is not kept in a register, so a deadline
+//! that the host brings forward is seen at the next check.
 //!
 //! Checks stand where a function begins and where each turn of a loop begins, so the time between
 //! two of them is bounded by the size of a function. A failed check calls the host in a cold block.
@@ -301,5 +300,154 @@ fn constant(func: &ir::Function, value: ir::Value) -> Option<u64> {
             })
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collector::null::NullCompiler;
+    use crate::safepoints::References;
+    use crate::{GcCompiler as _, GcFuncEnv, import_host_call};
+    use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Function, Opcode, Signature};
+    use cranelift_codegen::isa::CallConv;
+    use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+
+    gc_types::declare_host_calls! {
+        /// The host calls of the functions here.
+        const CALLS from HostCall::FIRST_EMBEDDER, named "";
+
+        /// Gives more fuel.
+        OUT_OF_FUEL: [collects] fn out_of_fuel() -> Result<()>;
+        /// Sets another deadline.
+        NEW_EPOCH: [collects] fn new_epoch() -> Result<()>;
+    }
+
+    struct Env(Abi, ir::Value, References);
+
+    impl GcFuncEnv for Env {
+        fn abi(&self) -> &Abi {
+            &self.0
+        }
+
+        fn vmctx(&mut self, _: &mut Function) -> ir::Value {
+            self.1
+        }
+
+        fn host_call(&mut self, func: &mut Function, call: HostCall) -> ir::FuncRef {
+            import_host_call(func, call, self.0.host_call(call).expect("it is declared"))
+        }
+
+        fn references(&mut self) -> &mut References {
+            &mut self.2
+        }
+    }
+
+    /// The opcodes of a function that `body` emits, with the sum of all constants.
+    fn emitted(
+        fuel: bool,
+        epochs: bool,
+        body: impl FnOnce(&mut Meter, &mut GcEmitter<'_, '_>),
+    ) -> (Vec<Opcode>, i64) {
+        let abi = Abi::new(NullCompiler.abi()).with_host_calls(CALLS.iter().copied());
+        let abi = abi.with_fuel(fuel).with_epochs(epochs);
+        let mut signature = Signature::new(CallConv::Tail);
+        signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
+        let mut func = Function::with_name_signature(Default::default(), signature);
+        let mut context = FunctionBuilderContext::new();
+        let mut builder = FunctionBuilder::new(&mut func, &mut context);
+        let entry = builder.create_block();
+        builder.append_block_params_for_function_params(entry);
+        builder.switch_to_block(entry);
+        builder.seal_block(entry);
+        let calls = MeterCalls { out_of_fuel: OUT_OF_FUEL, new_epoch: NEW_EPOCH };
+        let mut meter = Meter::new(&abi, calls);
+        let mut env = Env(abi, builder.block_params(entry)[0], References::default());
+        let mut e = GcEmitter::new(&mut builder, &mut env, &NullCompiler);
+        meter.consume(1);
+        meter.enter(&mut e);
+        body(&mut meter, &mut e);
+        meter.flush(&mut e);
+        builder.ins().return_(&[]);
+        builder.seal_all_blocks();
+        let insts = func.layout.blocks().flat_map(|block| func.layout.block_insts(block));
+        let (mut opcodes, mut sum) = (Vec::new(), 0);
+        for inst in insts {
+            opcodes.push(func.dfg.insts[inst].opcode());
+            if let ir::InstructionData::UnaryImm { imm, .. } = func.dfg.insts[inst] {
+                sum += imm.bits();
+            }
+        }
+        (opcodes, sum)
+    }
+
+    fn count(opcodes: &[Opcode], wanted: Opcode) -> usize {
+        opcodes.iter().filter(|opcode| **opcode == wanted).count()
+    }
+
+    #[test]
+    fn nothing_is_emitted_unless_the_abi_says_so() {
+        let (opcodes, _) = emitted(false, false, |meter, e| {
+            meter.consume(5);
+            let many = e.builder.ins().iconst(types::I32, 1000);
+            meter.consume_many(e, many, 1);
+            meter.check(e);
+            meter.reload(e);
+            assert!(!meter.is_on());
+        });
+        assert_eq!(opcodes, [Opcode::Iconst, Opcode::Return]);
+    }
+
+    #[test]
+    fn both_modes_check_at_the_entry() {
+        for (fuel, epochs, calls) in [(true, false, 1), (false, true, 1), (true, true, 2)] {
+            let (opcodes, _) = emitted(fuel, epochs, |_, _| ());
+            assert_eq!(count(&opcodes, Opcode::Call), calls);
+            assert_eq!(count(&opcodes, Opcode::Brif), calls);
+            assert_eq!(count(&opcodes, Opcode::Iadd), usize::from(fuel));
+        }
+    }
+
+    #[test]
+    fn costs_are_added_up_until_they_are_committed() {
+        let (opcodes, sum) = emitted(true, false, |meter, e| {
+            for cost in [1, 2, 3] {
+                meter.consume(cost);
+            }
+            meter.commit(e);
+            meter.commit(e);
+            meter.consume(4);
+        });
+        // The call, the sum, and what is left at the end. The check compares with zero.
+        assert_eq!((count(&opcodes, Opcode::Iadd), sum), (3, 1 + 6 + 4));
+    }
+
+    #[test]
+    fn many_units_are_checked() {
+        let units = |ty, units: i64, per_unit| {
+            let (opcodes, sum) = emitted(true, false, |meter, e| {
+                let units = e.builder.ins().iconst(ty, units);
+                meter.consume_many(e, units, per_unit);
+            });
+            let units = if ty == types::I32 { i64::from(units as u32) } else { units };
+            (count(&opcodes, Opcode::Call), sum - 1 - units)
+        };
+        assert_eq!(units(types::I32, 128, 1), (1, 128));
+        assert_eq!(units(types::I32, 129, 1), (2, 129));
+        assert_eq!(units(types::I64, 64, 3), (2, 192));
+        assert_eq!(units(types::I64, 1000, 0), (1, 0));
+        assert_eq!(units(types::I32, 0xffff_ffff, 1), (2, 0xffff_ffff));
+        assert_eq!(units(types::I64, i64::MAX / 4, 9), (2, Meter::MAX));
+        // What is not constant is always checked, and cannot wrap.
+        for (ty, per_unit, clamped) in [(types::I32, 1, 1), (types::I64, 1, 1), (types::I64, 0, 0)]
+        {
+            let (opcodes, _) = emitted(true, true, |meter, e| {
+                let vmctx = e.vmctx();
+                let units = e.load_native(ty, regions::VMCTX, vmctx, 0);
+                meter.consume_many(e, units, per_unit);
+            });
+            assert_eq!(count(&opcodes, Opcode::Call), 4);
+            assert_eq!(count(&opcodes, Opcode::Umin), clamped);
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::translate::Translator;
 use crate::host_calls;
+use cranelift_codegen::ir;
 use gc_compiler::{GcEmitter, Meter, MeterCalls};
 use gc_types::Abi;
 use wasmparser::Operator;
@@ -95,9 +96,10 @@ fn before(op: &Operator<'_>) -> Before {
 }
 
 impl Translator<'_, '_> {
-    /// Begins to meter the function.
-    pub(super) fn meter_entry(&mut self) {
+    /// Begins to meter the function, whose first operator is at this offset.
+    pub(super) fn meter_entry(&mut self, offset: usize) {
         self.metered(|meter, e| {
+            e.builder.set_srcloc(ir::SourceLoc::new(offset as u32));
             meter.consume(FUNCTION);
             meter.enter(e);
         });

@@ -246,8 +246,8 @@ impl<'a, 'b> Translator<'a, 'b> {
             branched: false,
         });
 
-        self.meter_entry();
         let mut operators = body.get_operators_reader()?;
+        self.meter_entry(operators.original_position());
         while !operators.eof() {
             let (op, offset) = operators.read_with_offset()?;
             self.top = self.validator.get_operand_type(0).flatten();
