@@ -100,6 +100,7 @@ fn hint_for(trap: Trap) -> Option<&'static str> {
             Some("--heap-max sets the heap's limit, up to the collector's maximum")
         }
         Trap::StackOverflow => Some("--max-stack sets the stack's limit"),
+        Trap::OutOfFuel => Some("--fuel sets how much there is"),
         _ => None,
     }
 }

@@ -36,6 +36,12 @@ fn advice(difference: &AbiDifference) -> Option<String> {
             let there = if there == "true" { "on" } else { "off" };
             format!("with `--loop-polls {there}`: give the same option")
         }
+        "fuel.consumed" if there == "true" => {
+            "with `--consume-fuel`: say with `--fuel` how much it may consume".to_owned()
+        }
+        "fuel.consumed" => {
+            "without `--consume-fuel`: compile it again, or leave `--fuel` out".to_owned()
+        }
         "version" => format!("by version {there}, and this is version {here}: compile it again"),
         "machine" => format!("for {there}, and this is {here}: compile it here"),
         "machine.features" => {
@@ -96,6 +102,7 @@ mod tests {
             (abi().with_bounds(HeapBounds::Checked), "with `--heap-bounds checked`, not with"),
             (abi().with_zeal(true), "with `--gc-zeal`: give"),
             (abi().with_polls(true), "with `--loop-polls on`: give"),
+            (abi().with_fuel(true), "with `--consume-fuel`: say with `--fuel`"),
             (abi().with_machine(Machine::new("m68k", "amiga")), "for m68k-amiga, and this is"),
         ] {
             let text = explained(&abi(), &there);
@@ -105,6 +112,8 @@ mod tests {
         let large = abi().with_machine(Machine::new("x86_64", "linux").with_features(["avx"]));
         let text = explained(&small, &large);
         assert!(text.contains("for a processor with avx, which"), "{text}");
+        let text = explained(&abi().with_fuel(true), &abi());
+        assert!(text.contains("compiled without `--consume-fuel`: compile it again"), "{text}");
         // What no option changes stays.
         let text = explained(&abi(), &abi().with_embedder("vmctx", 2));
         assert_eq!(text, "loading it");

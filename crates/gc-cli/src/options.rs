@@ -61,6 +61,9 @@ pub struct HeapOptions {
     /// build with the feature `gc_zeal`.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub gc_zeal: u32,
+    /// Whether code consumes fuel. Each subcommand has its own option for it.
+    #[arg(skip)]
+    pub consume_fuel: bool,
 }
 
 /// How compiled code stays inside the GC heap.
@@ -140,7 +143,8 @@ impl HeapOptions {
             .gc_slice(self.gc_slice)
             .gc_zeal(self.gc_zeal)
             .max_wasm_stack(self.stack_bytes())
-            .interruptible(self.loop_polls == LoopPolls::On);
+            .interruptible(self.loop_polls == LoopPolls::On)
+            .consume_fuel(self.consume_fuel);
         let adaptive = match self.heap_policy {
             HeapPolicy::Balanced => Some(AdaptivePolicy::balanced()),
             HeapPolicy::Throughput => Some(AdaptivePolicy::throughput()),

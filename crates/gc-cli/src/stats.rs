@@ -22,6 +22,9 @@ pub enum StatsFormat {
 #[derive(Serialize)]
 struct Json<'a> {
     collector: &'a str,
+    /// The fuel that the program consumed, if it had some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fuel: Option<u64>,
     allocations: u64,
     allocated_bytes: u64,
     collections: u64,
@@ -44,11 +47,18 @@ struct Bucket {
     pauses: u64,
 }
 
-/// The statistics of a heap of `collector` as text, without a final newline.
-pub fn show(collector: &str, stats: &GcStats, pauses: &PauseLog, format: StatsFormat) -> String {
+/// The statistics of a heap of `collector` as text, without a final newline, and the fuel that was
+/// consumed, if there was some.
+pub fn show(
+    collector: &str,
+    fuel: Option<u64>,
+    stats: &GcStats,
+    pauses: &PauseLog,
+    format: StatsFormat,
+) -> String {
     match format {
-        StatsFormat::Table => table(collector, stats, pauses),
-        StatsFormat::Json => json(collector, stats, pauses),
+        StatsFormat::Table => table(collector, fuel, stats, pauses),
+        StatsFormat::Json => json(collector, fuel, stats, pauses),
     }
 }
 
@@ -58,11 +68,12 @@ fn kinds(pauses: &PauseLog) -> impl Iterator<Item = (&'static str, u64)> {
     counts.into_iter().filter(|(_, count)| *count > 0)
 }
 
-fn json(collector: &str, stats: &GcStats, pauses: &PauseLog) -> String {
+fn json(collector: &str, fuel: Option<u64>, stats: &GcStats, pauses: &PauseLog) -> String {
     let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let bucket = |(bound, pauses)| Bucket { up_to_ns: nanoseconds(bound), pauses };
     let json = Json {
         collector,
+        fuel,
         allocations: stats.allocations,
         allocated_bytes: stats.allocated_bytes,
         collections: stats.collections,
@@ -79,7 +90,7 @@ fn json(collector: &str, stats: &GcStats, pauses: &PauseLog) -> String {
     serde_json::to_string(&json).expect("numbers and strings can be written as JSON")
 }
 
-fn table(collector: &str, stats: &GcStats, pauses: &PauseLog) -> String {
+fn table(collector: &str, fuel: Option<u64>, stats: &GcStats, pauses: &PauseLog) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     let kinds: Vec<String> = kinds(pauses).map(|(kind, count)| format!("{count} {kind}")).collect();
@@ -98,6 +109,9 @@ fn table(collector: &str, stats: &GcStats, pauses: &PauseLog) -> String {
         ("peak heap", size::show(stats.peak_heap_bytes)),
     ] {
         table.add_row([name, &value]);
+    }
+    if let Some(fuel) = fuel {
+        table.add_row(["fuel", &fuel.to_string()]);
     }
     if let Some(values) = table.column_mut(1) {
         values.set_cell_alignment(CellAlignment::Right);
@@ -155,9 +169,10 @@ mod tests {
 
     #[test]
     fn json_has_every_number() {
-        let text = show("drc", &stats(), &pauses(), StatsFormat::Json);
+        let text = show("drc", Some(12), &stats(), &pauses(), StatsFormat::Json);
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["collector"], "drc");
+        assert_eq!(json["fuel"], 12);
         assert_eq!(json["allocations"], 3);
         assert_eq!(json["allocated_bytes"], 2048);
         assert_eq!(json["longest_pause_ns"], 7000);
@@ -170,12 +185,14 @@ mod tests {
 
     #[test]
     fn the_table_has_a_row_for_each() {
-        let text = show("drc", &stats(), &pauses(), StatsFormat::Table);
+        let text = show("drc", Some(1234), &stats(), &pauses(), StatsFormat::Table);
+        assert!(text.contains("fuel") && text.contains("1234"), "{text}");
         assert!(text.contains("allocated") && text.contains("2 KiB"), "{text}");
         assert!(text.contains("longest pause") && text.contains("7.00µs"), "{text}");
         assert!(text.contains("83 minor") && text.contains("up to 2.05µs  80  ####"), "{text}");
         assert!(text.ends_with("up to 8.19µs   3  ##"), "{text}");
-        let none = show("drc", &stats(), &PauseLog::default(), StatsFormat::Table);
+        let none = show("drc", None, &stats(), &PauseLog::default(), StatsFormat::Table);
+        assert!(!none.contains("fuel"), "{none}");
         assert!(!none.contains("by length"), "{none}");
     }
 }

@@ -27,7 +27,7 @@ pub type Region = u32;
 
 /// The vmctx's prefix.
 pub const VMCTX: Region = 0;
-/// The store context, except the host's result.
+/// The store context, except the host's result, the fuel and the epoch's deadline.
 pub const STORE_CONTEXT: Region = 1;
 /// The store context's word for host calls' results.
 pub const HOST_RESULT: Region = 2;
@@ -58,6 +58,12 @@ pub const ARRAY_REF_ELEMENT: Region = 13;
 
 /// The [poll page](gc_types::VMOffsets::POLL_PAGE_SIZE).
 pub const POLL_PAGE: Region = 14;
+
+/// The store context's word for [fuel](gc_types::VMOffsets::store_fuel).
+pub const FUEL: Region = 15;
+/// The counter of epochs, and the store context's word for the
+/// [deadline](gc_types::VMOffsets::store_epoch_deadline).
+pub const EPOCHS: Region = 16;
 
 /// Whether this region is memory of the heap.
 pub const fn is_heap(region: Region) -> bool {
@@ -119,6 +125,8 @@ fn describe(region: Region) -> Cow<'static, str> {
         STRUCT_REF_FIELD => "struct reference",
         ARRAY_REF_ELEMENT => "array reference",
         POLL_PAGE => "poll page",
+        FUEL => "fuel",
+        EPOCHS => "epochs",
         SAFEPOINTS => "safepoints were placed",
         STACK_MAP_SPILL.. => return Cow::Owned(format!("spill {}", region - STACK_MAP_SPILL)),
         _ => return Cow::Owned(format!("embedder {region}")),

@@ -16,7 +16,9 @@
 //!    host function resumes at the entry trampoline's handler, and `call` returns a [`CallError`].
 //!    An exception resumes at the handler of a frame that catches it.
 //! 5. If [loops are polled](gc_types::Abi::polls), an [`InterruptHandle`] ends a call from another
-//!    thread.
+//!    thread. If [code consumes fuel](gc_types::Abi::fuel) or
+//!    [checks epochs](gc_types::Abi::epochs), it calls the host when the fuel is used up or the
+//!    deadline is reached; the [`JitState`] has both.
 //!
 //! The only global state is the registry of published code, the signal handler that reads it, and
 //! three thread-local words: the context of the store whose compiled code runs on the thread, the
@@ -36,6 +38,7 @@ mod gc_calls;
 mod guard;
 mod host_calls;
 mod interrupt;
+mod meter;
 mod registry;
 mod saved;
 mod signals;

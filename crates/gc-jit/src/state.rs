@@ -19,6 +19,7 @@ use crate::{
 use anyhow::{Context as _, Result, ensure};
 use gc_runtime::{FrameSlot, GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
 use gc_types::VMGcRef;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A store for compiled code.
@@ -119,6 +120,8 @@ pub struct JitState<S> {
     host_calls: HostCallTable<S>,
     /// Code that must live as long as the store, by ascending addresses.
     code: Vec<Arc<CodeMemory>>,
+    /// The counters of epochs that code may have seen, the current one last.
+    pub(crate) epoch_counters: Vec<Arc<AtomicU64>>,
     max_stack: usize,
 }
 
@@ -159,8 +162,12 @@ impl<S: JitStore> JitState<S> {
             exception: Exception::default(),
             host_calls: host_calls.clone(),
             code: Vec::new(),
+            epoch_counters: Vec::new(),
             max_stack,
         };
+        if host_calls.abi().epochs() {
+            state.set_epoch_counter(Arc::default());
+        }
         state.refresh_func_refs();
         Ok(state)
     }

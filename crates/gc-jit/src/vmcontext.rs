@@ -3,6 +3,7 @@
 
 use crate::Activation;
 use crate::interrupt::Interrupt;
+use crate::meter::VMMeter;
 use crate::traced::TracedPcs;
 use gc_runtime::HeapMapping;
 use gc_types::{CALLEE_SAVED, NULL_PAGE_SIZE, Trap, VMOffsets, ValRaw};
@@ -161,6 +162,8 @@ pub struct VMStoreContext {
     pub(crate) func_refs: Pointer<*mut VMFuncRef>,
     /// The number of ids in that table.
     pub(crate) func_refs_len: Word,
+    /// The fuel, the deadline and the counter of epochs.
+    pub(crate) meter: VMMeter,
     /// The native stack on which compiled code runs.
     pub(crate) native_stack: Word,
     /// The stack that was suspended last. Null if there is none.
@@ -193,6 +196,7 @@ impl VMStoreContext {
             type_displays: Pointer::default(),
             func_refs: Pointer::default(),
             func_refs_len: Word::default(),
+            meter: VMMeter::default(),
             native_stack: Word::default(),
             suspended: Pointer::default(),
             next_place: NextPlace::default(),
@@ -396,6 +400,7 @@ const _: () = {
         VMStoreContext.type_displays = store_type_displays;
         VMStoreContext.func_refs = store_func_refs;
         VMStoreContext.func_refs_len = store_func_refs_len;
+        VMStoreContext.meter = store_fuel;
         VMFuncRef.code = func_ref_code;
         VMFuncRef.vmctx = func_ref_vmctx;
         VMFuncRef.ty = func_ref_type;
@@ -410,6 +415,10 @@ const _: () = {
         Activation.entry_fp = activation_entry_fp;
     }
     assert!(offset_of!(VMStoreContext, stack) == 0);
+    const METER: usize = offset_of!(VMStoreContext, meter);
+    assert!(METER + offset_of!(VMMeter, fuel) == O.store_fuel() as usize);
+    assert!(METER + offset_of!(VMMeter, deadline) == O.store_epoch_deadline() as usize);
+    assert!(METER + offset_of!(VMMeter, counter) == O.store_epoch_counter() as usize);
     assert!(size_of::<VMFuncRef>() == O.func_ref_size() as usize);
     assert!(size_of::<VMContextPrefix>() == O.vmctx_prefix_size() as usize);
 };

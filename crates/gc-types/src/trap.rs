@@ -77,6 +77,8 @@ traps! {
     BadFuncRef = 17, "corrupt function reference in the GC heap";
     /// The host interrupted the code.
     Interrupt = 18, "interrupt";
+    /// The fuel that the host gave was used up.
+    OutOfFuel = 19, "all fuel consumed by WebAssembly";
 }
 
 impl Trap {

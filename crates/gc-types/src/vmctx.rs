@@ -81,6 +81,15 @@ pointer_fields! {
     store_func_refs = 6;
     /// Store context: number of ids in that table (pointer-sized integer).
     store_func_refs_len = 7;
+    /// Store context: the fuel that is left, as a negative 64-bit number, if
+    /// [code consumes fuel](crate::Abi::fuel). Code adds what it consumes. A number that is not
+    /// negative means that there is no more.
+    store_fuel = 8;
+    /// Store context: the epoch (64 bits) from which on code calls the host, if
+    /// [code checks epochs](crate::Abi::epochs).
+    store_epoch_deadline = 9;
+    /// Store context: the counter of epochs (pointer to 64 bits). Constant while code runs.
+    store_epoch_counter = 10;
 
     /// Function reference: the code's address (`CallConv::Tail`).
     func_ref_code = 0;

@@ -12,6 +12,7 @@ use gc_jit::HostCallTable;
 use gc_runtime::GcStore;
 use gc_types::Abi;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 /// Compiles modules and makes stores, all with the same collector. Cheap to clone.
@@ -33,6 +34,7 @@ struct EngineInner {
     types: TypeRegistry,
     engine: gc_engine::Engine,
     host_calls: HostCallTable<StoreOpaque>,
+    epoch: Arc<AtomicU64>,
 }
 
 impl Engine {
@@ -52,14 +54,17 @@ impl Engine {
         let engine = engine.compile_options(config.code.options());
         let engine = engine
             .build_with(|abi| {
-                abi.with_host_calls(host_calls::WASM.iter().copied())
+                abi.with_fuel(config.consume_fuel)
+                    .with_epochs(config.epoch_interruption)
+                    .with_host_calls(host_calls::WASM.iter().copied())
                     .with_embedder("vmctx", layout::VERSION)
                     .with_embedder("memories", config.memory)
             })
             .context("engine configuration")?;
         let types = TypeRegistry::new()?;
         let host_calls = HostCallTable::new(engine.abi(), &StoreOpaque::host_calls())?;
-        Ok(Engine(Arc::new(EngineInner { config, types, engine, host_calls })))
+        let epoch = Arc::default();
+        Ok(Engine(Arc::new(EngineInner { config, types, engine, host_calls, epoch })))
     }
 
     /// The engine's settings.
@@ -80,6 +85,19 @@ impl Engine {
     /// A reference to the engine that does not keep it alive.
     pub fn weak(&self) -> EngineWeak {
         EngineWeak(Arc::downgrade(&self.0))
+    }
+
+    /// Begins a new epoch. Code of the engine's stores that runs on any thread and has
+    /// [reached its deadline](crate::Store::set_epoch_deadline) ends or calls the host soon. This
+    /// only increments a counter, so it may be called anywhere, also in a signal handler. Unless
+    /// [`Config::epoch_interruption`] is set, no code looks at it.
+    pub fn increment_epoch(&self) {
+        self.0.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counter of epochs.
+    pub(crate) fn epoch(&self) -> &Arc<AtomicU64> {
+        &self.0.epoch
     }
 
     /// The largest size of a store's GC heap in bytes ([`Config::gc_heap_maximum`]).

@@ -87,6 +87,10 @@ gc_jit::host_calls! {
         from: u32,
         len: u32,
     ) -> Result<()>;
+    /// The fuel is used up.
+    OUT_OF_FUEL: [collects] fn out_of_fuel() -> Result<()>;
+    /// The deadline of the epoch is reached.
+    NEW_EPOCH: [collects] fn new_epoch() -> Result<()>;
 }
 
 /// Whether a host call may collect.

@@ -74,7 +74,7 @@ pub use refs::{
 };
 pub use store::roots::{OwnedRooted, RootScope, Rooted, RootedGcRef};
 pub use store::weak::{WeakMap, WeakRooted};
-pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
+pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, UpdateDeadline};
 pub use table::Table;
 pub use trap::{FrameInfo, WasmBacktrace};
 pub use types::{

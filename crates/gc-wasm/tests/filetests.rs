@@ -59,6 +59,29 @@ fn each_loop_has_a_poll_of_its_own() -> Result<()> {
     Ok(())
 }
 
+/// Code that consumes fuel, or checks epochs, under each collector.
+#[test]
+fn metered_code_is_as_expected() -> Result<()> {
+    let module = folder().join("metered/functions.wat");
+    for collector in Collector::all() {
+        let config = Config::new().collector(collector.clone()).clone();
+        for (mode, config) in [
+            ("fuel", config.clone().consume_fuel(true)),
+            ("epochs", config.clone().epoch_interruption(true)),
+        ] {
+            let golden = folder().join(format!("metered/{mode}/{}.clif", collector.name()));
+            let actual = emitted(config, &module, Emit::Clif)?;
+            if bless() {
+                fs::create_dir_all(golden.parent().unwrap())?;
+                fs::write(&golden, &actual)?;
+            }
+            let expected = fs::read_to_string(&golden).unwrap_or_default();
+            assert_eq!(actual, expected, "{} (run with BLESS=1)", golden.display());
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn emitted_code_is_as_expected() -> Result<()> {
     let bless = bless();

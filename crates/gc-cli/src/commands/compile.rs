@@ -20,7 +20,7 @@ Examples:
   objdump -d app.elf                      its machine code
   readelf -p .reclaim.abi app.elf         what it was compiled for
 Run it with the same --collector, --heap-max, --heap-bounds, --loop-polls and --gc-zeal: the code depends on \
-them. (The size of a nursery is derived from --heap-max, unless it is set.) Run only files that \
+them. Run it with --fuel exactly if it was compiled with --consume-fuel. (The size of a nursery is derived from --heap-max, unless it is set.) Run only files that \
 you trust: they are machine code.")]
 pub struct CompileArgs {
     /// The module: binary (.wasm) or text (.wat).
@@ -29,6 +29,9 @@ pub struct CompileArgs {
     /// The file for the compiled module.
     #[arg(short, long, value_name = "OUT", value_parser = args::path())]
     pub output: PathBuf,
+    /// Compile code that consumes fuel, for `reclaim run --fuel`.
+    #[arg(long)]
+    pub consume_fuel: bool,
     /// How it is ended.
     #[command(flatten)]
     pub interrupt: InterruptOptions,
@@ -48,7 +51,9 @@ pub fn execute(args: &CompileArgs, registry: &Registry) -> Result<()> {
             "`-` is no file: a compiled module is not written to the standard output",
         ));
     }
-    let engine = args.engine.engine(registry)?;
+    let mut options = args.engine.clone();
+    options.heap.consume_fuel = args.consume_fuel;
+    let engine = options.engine(registry)?;
     let program = Program::read(&args.file)?;
     if program.is_compiled() {
         return Err(misuse(format!(

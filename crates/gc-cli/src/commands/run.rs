@@ -34,6 +34,7 @@ Examples:
   reclaim run app.wasm -- -v notes.txt           a program with arguments
   reclaim run app.wasm --dir data::/ --env LANG  with a directory and a variable
   reclaim run lib.wat --invoke fib 20            one export
+  reclaim run app.wasm --fuel 1000000 --stats    at most so much work
   reclaim run app.wasm --preload env=lib.wasm    what `env` exports is in lib.wasm";
 
 /// Arguments of `reclaim run`.
@@ -64,6 +65,11 @@ pub struct RunArgs {
         default_missing_value = "table"
     )]
     pub stats: Option<StatsFormat>,
+    /// Trap when the program has consumed this much fuel. Most instructions consume one unit, and
+    /// those that work on many bytes or elements one for each. The number is the same in each run and
+    /// with each collector; --stats prints it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64))]
+    pub fuel: Option<u64>,
     /// How it is ended.
     #[command(flatten)]
     pub interrupt: InterruptOptions,
@@ -80,7 +86,8 @@ pub struct RunArgs {
 /// # Errors
 /// Misuse: if the calls do not fit the module. Also if the module cannot be read, compiled or
 /// instantiated, or a call fails.
-pub fn execute(args: RunArgs, registry: &Registry) -> Result<()> {
+pub fn execute(mut args: RunArgs, registry: &Registry) -> Result<()> {
+    args.engine.heap.consume_fuel = args.fuel.is_some();
     let (call_args, program_args) = call::split_args(&args.invoke, &args.args);
     let calls = call::parse_calls(&args.invoke, call_args)?;
     args.interrupt.check(&args.engine.heap)?;
@@ -103,13 +110,18 @@ pub fn execute(args: RunArgs, registry: &Registry) -> Result<()> {
         };
         let program_args = [&[program.name()][..], program_args].concat();
         let mut store = args.imports.store(&engine, program_args, Stdio::inherit())?;
+        if let Some(fuel) = args.fuel {
+            store.set_fuel(fuel)?;
+        }
         let running = interrupter.begin(&store)?;
         let result = run(&args.imports, &mut store, &module, &calls);
         drop(running);
         let result = result.map_err(|error| interrupter.explain(error));
         if let Some(format) = args.stats {
+            let left = store.get_fuel().unwrap_or(0);
             let text = stats::show(
                 engine.collector().name(),
+                args.fuel.map(|fuel| fuel.saturating_sub(left)),
                 &store.gc_stats(),
                 store.gc_pauses(),
                 format,

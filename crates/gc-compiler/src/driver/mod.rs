@@ -3,10 +3,11 @@
 //!
 //! The parts, in the order in which an embedder uses them:
 //!
-//! 1. `names`: how a function declares its callees.
+//! 1. `names`: how a function declares its callees. `meter`: how it counts what it does.
 //! 2. `compile`: [`Compiler`](crate::Compiler) compiles functions to
 //!    [`CompiledFunction`](crate::CompiledFunction)s, on any number of threads.
-//!    `try_calls` lets calls with handlers keep values in registers.
+//!    `try_calls` lets calls with handlers keep values in registers, and `polls` lets another
+//!    thread interrupt loops.
 //! 3. `link`: [`ImageLinker`](crate::ImageLinker) links functions and the trampolines that they
 //!    need.
 //! 4. `trampoline`: the calls between host and compiled code. Every image contains its trampolines.
@@ -14,6 +15,7 @@
 mod compile;
 mod link;
 mod machine;
+mod meter;
 mod names;
 mod polls;
 mod refuse;
@@ -23,6 +25,7 @@ mod try_calls;
 
 pub use compile::{CompileOptions, CompiledFunction, Compiler, OptLevel, RegallocAlgorithm, Symbol};
 pub use link::ImageLinker;
+pub use meter::{Meter, MeterCalls};
 pub(crate) use names::zero_extended;
 pub use names::{
     FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, TYPE_WORD_NAMESPACE, VMCTX_SLOT_KEY,

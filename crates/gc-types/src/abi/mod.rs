@@ -39,6 +39,8 @@ pub struct Abi {
     bounds: HeapBounds,
     zeal: bool,
     polls: bool,
+    fuel: bool,
+    epochs: bool,
     offsets: VMOffsets,
     machine: Machine,
     host_calls: BTreeMap<HostCall, HostSignature>,
@@ -47,13 +49,15 @@ pub struct Abi {
 
 impl Abi {
     /// Creates the ABI of code for this collector on the current machine: a guarded heap, no zeal,
-    /// no polls, only the heap's host calls, and no entries of an embedder.
+    /// no polls, no fuel, no epochs, only the heap's host calls, and no entries of an embedder.
     pub fn new(collector: CollectorAbi) -> Abi {
         Abi {
             collector,
             bounds: HeapBounds::Guarded,
             zeal: false,
             polls: false,
+            fuel: false,
+            epochs: false,
             offsets: VMOffsets::HOST,
             machine: Machine::host(),
             host_calls: HostCall::GC.iter().copied().collect(),
@@ -81,6 +85,19 @@ impl Abi {
     /// code is only interrupted where it calls a function.
     pub fn with_polls(self, polls: bool) -> Abi {
         Abi { polls, ..self }
+    }
+
+    /// Sets whether code consumes fuel: it counts what it does in
+    /// [`VMOffsets::store_fuel`], and calls the host when the fuel is used up.
+    pub fn with_fuel(self, fuel: bool) -> Abi {
+        Abi { fuel, ..self }
+    }
+
+    /// Sets whether code checks epochs: where a function or a turn of a loop begins, it compares the
+    /// counter of epochs with [`VMOffsets::store_epoch_deadline`], and calls the host if the
+    /// deadline is reached.
+    pub fn with_epochs(self, epochs: bool) -> Abi {
+        Abi { epochs, ..self }
     }
 
     /// Replaces the machine. Its pointers must have 64 bits.
@@ -154,6 +171,16 @@ impl Abi {
         self.polls
     }
 
+    /// Whether code consumes fuel.
+    pub fn fuel(&self) -> bool {
+        self.fuel
+    }
+
+    /// Whether code checks epochs.
+    pub fn epochs(&self) -> bool {
+        self.epochs
+    }
+
     /// Offsets into native structures.
     pub fn offsets(&self) -> VMOffsets {
         self.offsets
@@ -194,6 +221,8 @@ impl Abi {
         add("heap.zeal".into(), &self.zeal);
         add("heap.data".into(), &heap_data());
         add("loops.polled".into(), &self.polls);
+        add("fuel.consumed".into(), &self.fuel);
+        add("epochs.checked".into(), &self.epochs);
         add("object.header".into(), &header());
         add("object.kinds".into(), &kinds());
         add("machine".into(), &format_args!("{}-{}", self.machine.arch(), self.machine.system()));
@@ -346,6 +375,8 @@ mod tests {
             ("heap.bounds", abi().with_bounds(HeapBounds::Checked)),
             ("heap.zeal", abi().with_zeal(true)),
             ("loops.polled", abi().with_polls(true)),
+            ("fuel.consumed", abi().with_fuel(true)),
+            ("epochs.checked", abi().with_epochs(true)),
             ("machine", abi().with_machine(Machine::new("aarch64", "linux"))),
             (
                 "machine.features",

@@ -4,6 +4,7 @@
 
 mod env;
 mod legacy_clauses;
+mod metering;
 mod ops;
 pub(crate) mod signature;
 mod stack;

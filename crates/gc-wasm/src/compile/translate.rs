@@ -7,7 +7,7 @@
 use super::env::{self, FuncEnv, func_type};
 use super::signature::{V128, clif_signature, clif_type};
 use super::stack::{Frame, FrameKind, Stack};
-use super::{CompileContext, legacy_clauses, ops};
+use super::{CompileContext, legacy_clauses, metering, ops};
 use crate::host_calls;
 use crate::module::branch_hints::BranchHint;
 use crate::module::mismatch;
@@ -17,10 +17,10 @@ use anyhow::{Result, anyhow, bail};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use gc_compiler::GcEmitter;
 use gc_compiler::check::FunctionTypes;
 use gc_compiler::regions::{self, Region};
 use gc_compiler::safepoints::place_safepoints;
+use gc_compiler::{GcEmitter, Meter};
 use gc_types::Trap;
 use std::collections::HashMap;
 use wasmparser::{FuncValidator, FuncValidatorAllocations, Operator, ValType, ValidatorResources};
@@ -99,6 +99,8 @@ pub(super) struct Translator<'a, 'b> {
     pub(super) hints: &'a [BranchHint],
     /// The clauses of each legacy `try`, by its offset, from the first one on.
     pub(super) legacy: HashMap<usize, legacy_clauses::Clauses>,
+    /// Counts what the function does, if that is asked for.
+    pub(super) meter: Meter,
 }
 
 /// Validates `body` and emits its CLIF into `func`, which must be empty. Returns its types, if
@@ -146,6 +148,7 @@ pub(super) fn translate(
             &[]
         },
         legacy: HashMap::new(),
+        meter: metering::meter(cx.abi),
     };
     if let Err(error) = translator.body(&body.body, entry, ty) {
         return Err(mismatch::explain(error, &translator.validator, &body.body, cx.info));
@@ -244,6 +247,7 @@ impl<'a, 'b> Translator<'a, 'b> {
         });
 
         let mut operators = body.get_operators_reader()?;
+        self.meter_entry(operators.original_position());
         while !operators.eof() {
             let (op, offset) = operators.read_with_offset()?;
             self.top = self.validator.get_operand_type(0).flatten();
@@ -254,6 +258,7 @@ impl<'a, 'b> Translator<'a, 'b> {
             }
             self.builder.set_srcloc(ir::SourceLoc::new(offset as u32));
             if self.stack.reachable() {
+                self.meter_operator(&op);
                 ops::operator(self, &op)?;
             } else {
                 ops::unreachable_operator(self, &op)?;

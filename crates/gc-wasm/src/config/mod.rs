@@ -5,6 +5,7 @@
 
 mod code;
 mod memory;
+mod metering;
 mod refused;
 mod wasm;
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub(crate) memory_source: Arc<dyn MemorySource>,
     pub(crate) max_wasm_stack: usize,
     pub(crate) interruptible: bool,
+    pub(crate) consume_fuel: bool,
+    pub(crate) epoch_interruption: bool,
     pub(crate) code: CodeSettings,
     pub(crate) features: WasmFeatures,
     pub(crate) branch_hints: bool,
@@ -70,6 +73,8 @@ impl Config {
             memory_source: Arc::new(OnDemand::default()),
             max_wasm_stack: 1 << 20,
             interruptible: false,
+            consume_fuel: false,
+            epoch_interruption: false,
             code: CodeSettings::default(),
             features: wasm::supported(),
             branch_hints: true,

@@ -83,12 +83,14 @@ fn step(
         ConstOp::ArrayNew { array_type_index } => {
             let ty = store.engine().types().get(module_type(store, *array_type_index));
             let length = pop_i32(stack)? as u32;
+            store.consume_host_work(length.into())?;
             let element = stack.pop().context("an operand")?;
             array::make_filled(store, &ty, Some(&element), length)?.to_anyref().into()
         }
         ConstOp::ArrayNewDefault { array_type_index } => {
             let ty = store.engine().types().get(module_type(store, *array_type_index));
             let length = pop_i32(stack)? as u32;
+            store.consume_host_work(length.into())?;
             array::make_filled(store, &ty, None, length)?.to_anyref().into()
         }
         ConstOp::ArrayNewFixed { array_type_index, array_size } => {

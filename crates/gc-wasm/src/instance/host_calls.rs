@@ -122,6 +122,14 @@ impl StoreOpaque {
 }
 
 impl WasmHostCalls for StoreOpaque {
+    fn out_of_fuel(&mut self, _instance: usize) -> Result<()> {
+        self.refuel()
+    }
+
+    fn new_epoch(&mut self, _instance: usize) -> Result<()> {
+        self.reach_deadline()
+    }
+
     fn memory_grow(&mut self, instance: usize, memory: u32, delta: u64) -> u64 {
         let memory = self.memory_of(instance, memory);
         size_or_minus_one(self.memories[memory].grow(delta))

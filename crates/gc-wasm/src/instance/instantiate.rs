@@ -28,6 +28,7 @@ pub(crate) fn instantiate(
     imports: &[Extern],
 ) -> Result<usize> {
     let index = allocate(store, module, imports)?;
+    store.consume_startup_fuel(module.info())?;
     let scope = store.gc_store().enter_handle_scope();
     let result = initialize(store, index);
     store.exit_scope(scope);
@@ -331,5 +332,6 @@ fn start(store: &mut StoreOpaque, number: usize) -> Result<()> {
     let instance = &store.instances[number];
     let Some(index) = instance.module.info().start else { return Ok(()) };
     let func = instance.func_ref(index.as_u32());
+    store.consume_fuel(1);
     store.invoke_start(number, func)
 }

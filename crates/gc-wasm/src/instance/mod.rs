@@ -1,6 +1,7 @@
 //! Instances: modules with their imports resolved, in a store.
 
 mod const_eval;
+mod fuel;
 mod host_calls;
 mod imports;
 mod instantiate;

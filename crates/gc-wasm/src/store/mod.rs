@@ -1,12 +1,15 @@
 //! Stores, which contain instances, their heap and the host's data.
 
 mod callees;
+mod epoch;
+mod fuel;
 pub(crate) mod limits;
 mod opaque;
 pub(crate) mod roots;
 pub(crate) mod weak;
 
 pub(crate) use callees::Callee;
+pub use epoch::UpdateDeadline;
 pub(crate) use opaque::{StoreId, StoreOpaque};
 
 use crate::{Engine, GcHeapOutOfMemory};

@@ -2,6 +2,8 @@
 //! and everything that belongs to them.
 
 use super::callees::Callees;
+use super::epoch::DeadlineReached;
+use super::fuel::FuelReserve;
 use crate::Engine;
 use crate::types::registry::RegisteredType;
 use crate::vm::func_ref::FuncRef;
@@ -50,6 +52,10 @@ pub(crate) struct StoreOpaque {
     kept: Vec<Box<dyn Any>>,
     /// Data about the store's functions: how the host calls them.
     pub(crate) callees: Callees,
+    /// The fuel that code does not see yet.
+    pub(super) fuel: FuelReserve,
+    /// What happens when the deadline of the epoch is reached.
+    pub(super) deadline_reached: DeadlineReached,
     /// The types whose layouts the heap knows.
     layouts: HashSet<TypeIndex>,
     /// The instance whose start function the host is about to call, if that is a host function.
@@ -93,6 +99,9 @@ impl StoreOpaque {
         let mut jit = JitState::new(gc, engine.host_calls(), config.max_wasm_stack)?;
         // SAFETY: the engine owns the table and outlives the store.
         unsafe { jit.set_type_displays(engine.types().displays().as_ptr()) };
+        if config.epoch_interruption {
+            jit.set_epoch_counter(engine.epoch().clone());
+        }
         Ok(StoreOpaque {
             id: StoreId::next(),
             jit,
@@ -105,6 +114,8 @@ impl StoreOpaque {
             elements_left: config.table_elements_maximum,
             kept: Vec::new(),
             callees: Callees::default(),
+            fuel: FuelReserve::default(),
+            deadline_reached: DeadlineReached::default(),
             layouts: HashSet::new(),
             starting: None,
             data,

@@ -68,13 +68,13 @@ impl TableType {
 ///
 /// # Examples
 /// ```
-/// use gc_wasm::{Config, Engine, Memory, MemoryType, Store};
+/// use gc_wasm::{Memory, MemoryType, Store};
 ///
-/// let mut store = Store::new(&Engine::new(&Config::new())?, ())?;
+/// let mut store = Store::<()>::default();
 /// let memory = Memory::new(&mut store, MemoryType::new64(1, Some(100)))?;
 /// memory.grow(&mut store, 2)?;
-/// assert!(memory.ty(&store)?.is_64());
-/// assert_eq!(memory.data_size(&store)?, 3 << 16);
+/// assert!(memory.ty(&store).is_64());
+/// assert_eq!(memory.data_size(&store), 3 << 16);
 /// # anyhow::Ok(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -46,6 +46,9 @@ pub struct ExploreArgs {
     /// (sandbox).
     #[arg(long)]
     pub check: bool,
+    /// Show code that consumes fuel, as `reclaim run --fuel` runs it.
+    #[arg(long)]
+    pub consume_fuel: bool,
     /// The collectors, separated by commas, or `all`. Functions whose code is the same under several
     /// are shown once.
     // The registry adds the possible values and the default.
@@ -84,7 +87,8 @@ pub enum Emit {
 /// listings, if `--check` finds a function that breaks a law.
 pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     let collectors = registry.choose_all(&args.collector)?;
-    let engines = collectors.iter().map(|collector| args.heap.engine(collector));
+    let heap = HeapOptions { consume_fuel: args.consume_fuel, ..args.heap.clone() };
+    let engines = collectors.iter().map(|collector| heap.engine(collector));
     let engines = engines.collect::<Result<Vec<_>>>()?;
     let program = Program::read(&args.file)?;
     if program.is_compiled() {
@@ -131,7 +135,7 @@ pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     let sizes = args.emit == Emit::Sizes || (args.emit == Emit::Asm && engines.len() > 1);
     if sizes {
         let baseline = registry.all().iter().find(|one| one.name() == BASELINE);
-        let table = module.sizes(&collectors, &code, baseline, &args.heap)?;
+        let table = module.sizes(&collectors, &code, baseline, &heap)?;
         writeln!(out, "{}{table}", if shown.is_empty() { "" } else { "\n" })?;
     }
     let broken = |view: &&View| view.broken;

@@ -76,6 +76,7 @@ impl Translator<'_, '_> {
         self.enter_loop();
         self.stack.values.extend_from_slice(self.builder.block_params(label));
         self.push_frame(FrameKind::Loop, label, None, params.len(), params.len());
+        self.meter_loop();
         Ok(())
     }
 
@@ -151,6 +152,7 @@ impl Translator<'_, '_> {
         }
         if self.stack.frames.is_empty() && self.stack.reachable() {
             let results = self.stack.pop_n(frame.label_arity);
+            self.meter_leave();
             self.builder.ins().return_(&results);
         }
         Ok(())
@@ -185,6 +187,7 @@ impl Translator<'_, '_> {
     pub(super) fn return_(&mut self) {
         let arity = self.stack.frames[0].label_arity;
         let results = self.stack.peek_n(arity).to_vec();
+        self.meter_leave();
         self.builder.ins().return_(&results);
         self.stack.set_unreachable();
     }

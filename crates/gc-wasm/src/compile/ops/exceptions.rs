@@ -67,6 +67,7 @@ impl Translator<'_, '_> {
                 self.declare(value, result);
                 self.stack.push(value);
             }
+            self.meter_back();
             return Ok(());
         }
         let returned = self.builder.create_block();
@@ -76,6 +77,7 @@ impl Translator<'_, '_> {
         }
         self.emit_try_call(callee, args, returned, &handlers);
         self.stack.values.extend_from_slice(self.builder.block_params(returned));
+        self.meter_back();
         Ok(())
     }
 
@@ -184,6 +186,7 @@ impl Translator<'_, '_> {
         self.stack.set_reachable();
         self.continue_in(block);
         self.join();
+        self.meter_back();
         let exn = self.builder.block_params(block)[0];
         if let Some(tag) = tag {
             let registered = self.tag_type(tag);

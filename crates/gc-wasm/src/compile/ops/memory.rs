@@ -135,6 +135,13 @@ impl Translator<'_, '_> {
         self.load(types::I64, env::MEMORY_DEFINITION, place, offset)
     }
 
+    /// Whether an access of `size` bytes with this constant offset traps at every address.
+    fn is_always_outside(&self, memory: u32, offset: u64, size: u64) -> bool {
+        let ty = &self.env.cx.info.memories[memory as usize];
+        let pages = ty.limits.max.unwrap_or(u64::MAX);
+        offset.saturating_add(size) > pages.saturating_mul(1 << ty.page_size_log2)
+    }
+
     /// The flags, address and constant offset of an access of `size` bytes at the
     /// operand `index`.
     pub(super) fn mem_address(
@@ -155,6 +162,9 @@ impl Translator<'_, '_> {
         let covers_all = is_32 && settings.covers_32_bits();
         // Far offsets alone do not make the length worth a register.
         self.env.uses_memory(memory, !covers_all);
+        if self.is_always_outside(memory, memarg.offset, size) {
+            self.meter_leave();
+        }
         let (place, at) = self.memory_place(memory);
         let at = at + self.env.cx.layout.definition_base();
         let base = self.load(types::I64, env::MEMORY_DEFINITION, place, at);
