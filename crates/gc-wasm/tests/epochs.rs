@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use common::{Setting, each_collector, everywhere, message, trap};
 use gc_wasm::{
     Caller, Config, Engine, ExnRef, ExnRefPre, ExnType, Extern, Func, Instance, Memory, Module,
-    Store, StoreContextMut, Table, Trap, UpdateDeadline, Val,
+    OptLevel, Store, StoreContextMut, Table, Trap, UpdateDeadline, Val,
 };
 use metering::{call, configs, endless, functions, new_store};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +28,7 @@ fn with_epochs<T: 'static>(config: &Config, text: &str, data: T) -> Result<(Stor
     let mut store = new_store(&engine, data);
     store.set_epoch_deadline(1_000_000);
     let tick = engine.clone();
-    let tick = Func::wrap(&mut store, move || tick.increment_epoch())?;
+    let tick = Func::wrap(&mut store, move || tick.increment_epoch());
     let imports: Vec<Extern> = module.imports().map(|_| tick.into()).collect();
     let instance = Instance::new(&mut store, &module, &imports)?;
     Ok((store, instance))
@@ -151,7 +151,7 @@ fn endless_programs_end() -> Result<()> {
             continue;
         }
         let (mut store, instance) = endless(&config)?;
-        for (name, func) in functions(&store, &instance)? {
+        for (name, func) in functions(&mut store, &instance)? {
             store.set_epoch_deadline(2);
             let engine = store.engine().clone();
             let ticker = thread::spawn(move || {
@@ -333,13 +333,15 @@ const FRAMES: &str = r#"(module
 fn a_callback_may_collect() -> Result<()> {
     everywhere(|setting| {
         for optimize in [true, false] {
-            let config = config(setting).optimize(optimize).clone();
+            let config = config(setting)
+                .cranelift_opt_level(if optimize { OptLevel::Speed } else { OptLevel::None })
+                .clone();
             let (mut store, instance) = with_epochs(&config, FRAMES, 0)?;
             store.set_epoch_deadline(0);
             let make = instance.get_typed_func::<i32, i32>(&mut store, "list")?;
             store.epoch_deadline_callback(move |mut store| {
                 *store.data_mut() += 1;
-                store.gc()?;
+                store.gc(None)?;
                 if *store.data() % 3 == 0 {
                     // Code that allocates where the freed objects were.
                     store.set_epoch_deadline(1);
@@ -386,17 +388,17 @@ fn a_callback_may_grow_things() -> Result<()> {
         store.epoch_deadline_callback(|mut store| {
             let (memory, table) = store.data().unwrap();
             memory.grow(&mut store, 3)?;
-            table.grow(&mut store, 5, Val::FuncRef(None))?;
+            table.grow(&mut store, 5, gc_wasm::Ref::Func(None))?;
             Ok(UpdateDeadline::Continue(0))
         });
         run(&mut store, &instance, "fill")?;
-        let data = memory.data(&store)?;
+        let data = memory.data(&store);
         assert!(data.len() == 7 << 16 && data[..65536].iter().all(|byte| *byte == 0x41));
         instance.get_typed_func::<i32, ()>(&mut store, "store")?.call(&mut store, 50)?;
-        assert!(memory.data(&store)?[1..=50].iter().all(|byte| *byte == 0x42));
+        assert!(memory.data(&store)[1..=50].iter().all(|byte| *byte == 0x42));
         // It had 1, and grew by five at each of the checks: two, 51, and two.
         instance.get_typed_func::<i32, ()>(&mut store, "table fill")?.call(&mut store, 270)?;
-        assert_eq!(table.size(&store)?, 1 + 5 * (2 + 51 + 2));
+        assert_eq!(table.size(&store), 1 + 5 * (2 + 51 + 2));
         Ok(())
     })
 }
@@ -449,12 +451,15 @@ fn a_callback_may_throw() -> Result<()> {
                             (call $hang (i32.const -1))))))))"#;
     everywhere(|setting| {
         for optimize in [true, false] {
-            let config = config(setting).consume_fuel(true).optimize(optimize).clone();
+            let config = config(setting)
+                .consume_fuel(true)
+                .cranelift_opt_level(if optimize { OptLevel::Speed } else { OptLevel::None })
+                .clone();
             let (mut store, instance) = with_epochs(&config, text, 0)?;
             let tag = instance.get_tag(&mut store, "e").unwrap();
             store.epoch_deadline_callback(move |mut store| {
                 *store.data_mut() += 1;
-                store.gc()?;
+                store.gc(None)?;
                 if *store.data() < 20 {
                     return Ok(UpdateDeadline::Continue(0));
                 }
@@ -574,7 +579,7 @@ fn without_the_setting_nothing_happens() -> Result<()> {
     store.epoch_deadline_callback(|_| bail!("it is not called"));
     store.set_epoch_deadline(0);
     engine.increment_epoch();
-    let host = Func::wrap(&mut store, |_: Caller<'_, ()>| ())?;
+    let host = Func::wrap(&mut store, |_: Caller<'_, ()>| ());
     host.call(&mut store, &[], &mut [])?;
     let instance = Instance::new(&mut store, &module, &[])?;
     run(&mut store, &instance, "f")

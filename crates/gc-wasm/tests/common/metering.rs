@@ -3,7 +3,9 @@
 
 use crate::common::Setting;
 use anyhow::Result;
-use gc_wasm::{Collector, Config, Engine, Func, HeapBounds, Instance, Module, Store, Val};
+use gc_wasm::{
+    Collector, Config, Engine, Export, Func, HeapBounds, Instance, Module, OptLevel, Store, Val,
+};
 
 /// Programs that never return, each in an export of its own.
 pub const ENDLESS: &str = r#"(module
@@ -63,7 +65,7 @@ pub fn configs(setup: impl Fn(&mut Config)) -> Vec<Config> {
     };
     let mut configs: Vec<Config> = Collector::all().iter().map(config).collect();
     let copying = config(&Collector::copying());
-    configs.push(copying.clone().optimize(false).clone());
+    configs.push(copying.clone().cranelift_opt_level(OptLevel::None).clone());
     configs.push(copying.clone().huge_function(0).clone());
     configs.push(copying.clone().gc_heap_bounds(HeapBounds::Checked).clone());
     configs
@@ -71,7 +73,7 @@ pub fn configs(setup: impl Fn(&mut Config)) -> Vec<Config> {
 
 /// A store. The only place where these tests make one.
 pub fn new_store<T: 'static>(engine: &Engine, data: T) -> Store<T> {
-    Store::new(engine, data).unwrap()
+    Store::new(engine, data)
 }
 
 /// A store with an instance of [`ENDLESS`].
@@ -79,15 +81,16 @@ pub fn endless(config: &Config) -> Result<(Store<()>, Instance)> {
     let engine = Engine::new(config)?;
     let module = Module::new(&engine, ENDLESS)?;
     let mut store = new_store(&engine, ());
-    let host = Func::wrap(&mut store, || ())?;
+    let host = Func::wrap(&mut store, || ());
     let instance = Instance::new(&mut store, &module, &[host.into()])?;
     Ok((store, instance))
 }
 
 /// The exported functions of an instance, which take nothing.
-pub fn functions(store: &Store<()>, instance: &Instance) -> Result<Vec<(String, Func)>> {
-    let exports = instance.exports(store)?.into_iter();
-    Ok(exports.filter_map(|(name, export)| Some((name, export.into_func()?))).collect())
+pub fn functions(store: &mut Store<()>, instance: &Instance) -> Result<Vec<(String, Func)>> {
+    let exports = instance.exports(store);
+    let function = |export: Export<'_>| Some((export.name().to_owned(), export.into_func()?));
+    Ok(exports.filter_map(function).collect())
 }
 
 /// Calls a function without parameters and results.
