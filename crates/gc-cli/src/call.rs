@@ -147,7 +147,7 @@ impl Call {
         let mut scope = RootScope::new(store);
         let name = &self.name;
         let mut args = Vec::with_capacity(self.args.len());
-        let module = instance.module(&scope)?.clone();
+        let module = instance.module(&scope).clone();
         for (i, (text, ty)) in self.args.iter().zip(ty.params()).enumerate() {
             let arg = values::parse_as(&mut scope, text, &ty, &module.show_val_type(&ty))
                 .map_err(|error| misuse(format!("argument {} of `{name}`: {error:#}", i + 1)))?;

@@ -239,7 +239,7 @@ impl ImportOptions {
         let (mut list, mut count) = (String::new(), 0);
         let (mut hosts, mut only_functions) = (Vec::new(), true);
         for import in module.imports() {
-            if linker.get(&mut *store, import.module(), import.name())?.is_some() {
+            if linker.get_by_import(&mut *store, &import).is_some() {
                 continue;
             }
             count += 1;

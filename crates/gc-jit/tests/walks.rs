@@ -383,7 +383,9 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
         let flag = b.ins().load(types::I64, MemFlagsData::trusted(), params[0], offset);
         b.ins().trapnz(
             flag,
-            cranelift_codegen::ir::TrapCode::unwrap_user(gc_types::Trap::UnreachableCodeReached.code()),
+            cranelift_codegen::ir::TrapCode::unwrap_user(
+                gc_types::Trap::UnreachableCodeReached.code(),
+            ),
         );
         let call = b.ins().call(callee, params);
         let result = b.inst_results(call)[0];

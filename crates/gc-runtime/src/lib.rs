@@ -67,8 +67,8 @@ pub use policy::{
 };
 pub use request::{GcCause, GcRequest};
 pub use roots::{
-    FrameSlot, GcRoot, GcRootsIter, GcRootsList, Handle, HandleError, HandleScope, IncompleteWalk, NoStack,
-    OwnedHandle, RememberedSlots, RootOwner, SegmentId, SlotsId, TraceRoots,
+    FrameSlot, GcRoot, GcRootsIter, GcRootsList, Handle, HandleError, HandleScope, IncompleteWalk,
+    NoStack, OwnedHandle, RememberedSlots, RootOwner, SegmentId, SlotsId, TraceRoots,
 };
 pub use runtime::{CollectorOption, GcRuntime, Reclaims};
 pub use stats::GcStats;

@@ -24,7 +24,7 @@ use std::sync::{Arc, Weak};
 /// let engine = Engine::new(Config::new().collector(Collector::generational()))?;
 /// assert!(Engine::same(&engine, &engine.clone()));
 /// assert!(!Engine::same(&engine, &Engine::default()));
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 #[derive(Clone)]
 pub struct Engine(Arc<EngineInner>);

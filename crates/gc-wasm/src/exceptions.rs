@@ -1,9 +1,9 @@
 //! Tags of exceptions, and exceptions that the host throws and catches.
 
+use crate::refs::Reference as _;
 use crate::store::{StoreId, StoreOpaque};
 use crate::types::TagType;
 use crate::vm::tag::{TagData, TagId};
-use crate::refs::Reference as _;
 use crate::{
     AsContext, AsContextMut, Engine, ExnRef, Rooted, Store, StoreContextMut, WasmBacktrace,
 };
@@ -183,7 +183,7 @@ impl<T: 'static> Store<T> {
     /// let ty = TagType::new(FuncType::new(&engine, [ValType::I32], []));
     /// let tag = Tag::new(&mut store, &ty)?;
     /// let mut linker = Linker::new(&engine);
-    /// linker.define("host", "tag", tag)?;
+    /// linker.define(&store, "host", "tag", tag)?;
     /// linker.func_wrap("host", "throw", move |mut caller: Caller<'_, ()>, n: i32| {
     ///     let pre = ExnRefPre::new(&mut caller, ExnType::from_tag_type(&ty)?);
     ///     let exception = ExnRef::new(&mut caller, &pre, &tag, &[Val::I32(n)])?;

@@ -22,7 +22,7 @@ use wasmtime_types::WasmValType;
 /// let global = Global::new(&mut store, ty, Val::I32(1))?;
 /// global.set(&mut store, Val::I32(2))?;
 /// assert_eq!(global.get(&mut store).unwrap_i32(), 2);
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Global {

@@ -69,8 +69,8 @@ pub use linker::{Linker, UnknownImportError};
 pub use memory::{Memory, MemoryAccessError};
 pub use module::{Module, ModuleExport, Names, TypeMismatch};
 pub use refs::{
-    AnyRef, ArrayRef, ArrayRefPre, EqRef, ExnRef, ExnRefPre, ExternRef, GcHeapOutOfMemory, GcRef, I31,
-    NoExtern, NoFunc, NoneRef, StructRef, StructRefPre,
+    AnyRef, ArrayRef, ArrayRefPre, EqRef, ExnRef, ExnRefPre, ExternRef, GcHeapOutOfMemory, GcRef,
+    I31, NoExtern, NoFunc, NoneRef, StructRef, StructRefPre,
 };
 pub use store::roots::{OwnedRooted, RootScope, Rooted, RootedGcRef};
 pub use store::weak::{WeakMap, WeakRooted};
@@ -78,9 +78,9 @@ pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, U
 pub use table::Table;
 pub use trap::{FrameInfo, WasmBacktrace};
 pub use types::{
-    ArrayType, ExnType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType, HeapType,
-    ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType, StructType,
-    TableType, TagType, ValType,
+    ArrayType, ExnType, ExportType, ExternType, FieldType, Finality, FuncType, GlobalType,
+    HeapType, ImportType, MemoryType, MemoryTypeBuilder, Mutability, RefType, StorageType,
+    StructType, TableType, TagType, ValType,
 };
 pub use v128::V128;
 pub use values::{Ref, Val};

@@ -21,7 +21,7 @@ use std::fmt;
 /// memory.write(&mut store, 10, b"bytes")?;
 /// assert_eq!(memory.data(&store)[10..15], *b"bytes");
 /// assert!(memory.read(&store, 1 << 16, &mut [0]).is_err());
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Memory {
@@ -75,7 +75,8 @@ impl Memory {
         buffer: &mut [u8],
     ) -> Result<(), MemoryAccessError> {
         let context = store.as_context();
-        let bytes = offset.checked_add(buffer.len()).and_then(|end| self.data(&context).get(offset..end));
+        let bytes =
+            offset.checked_add(buffer.len()).and_then(|end| self.data(&context).get(offset..end));
         buffer.copy_from_slice(bytes.ok_or(MemoryAccessError(()))?);
         Ok(())
     }

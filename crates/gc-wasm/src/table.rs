@@ -26,7 +26,7 @@ use wasmtime_types::WasmValType;
 /// assert_eq!(table.size(&store), 5);
 /// assert!(table.get(&mut store, 1).unwrap().is_non_null());
 /// assert!(table.get(&mut store, 5).is_none());
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Table {
@@ -175,9 +175,7 @@ impl Table {
         if !store.engine().types().ref_matches(&from, &to) {
             bail!("type mismatch: source table's element type does not match destination table's");
         }
-        store.may_drop(|store| {
-            Ok(store.copy_table(dst, dst_index, src, src_index, len)?)
-        })
+        store.may_drop(|store| Ok(store.copy_table(dst, dst_index, src, src_index, len)?))
     }
 }
 

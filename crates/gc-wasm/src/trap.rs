@@ -33,7 +33,7 @@ use std::num::NonZeroUsize;
 /// assert_eq!(frames[0].func_name(), Some("inner"));
 /// assert_eq!(frames[1].func_index(), 1);
 /// # }
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct WasmBacktrace {
@@ -59,7 +59,7 @@ impl WasmBacktrace {
     /// });
     /// let instance = Instance::new(&mut store, &Module::new(&engine, wat)?, &[host.into()])?;
     /// instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ())?;
-    /// # gc_wasm::Result::Ok(())
+    /// # gc_wasm::error::Ok(())
     /// ```
     pub fn capture(store: impl AsContext) -> WasmBacktrace {
         let store = store.as_context().opaque();

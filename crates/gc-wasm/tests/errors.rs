@@ -303,7 +303,10 @@ fn globals_and_tables_given_the_wrong_value() -> Result<()> {
         "failed to grow table: a table of 1 elements cannot grow by 3"
     );
     let memory = Memory::new(&mut store, MemoryType::new(1, Some(2)))?;
-    assert_eq!(message(memory.grow(&mut store, 2)), "failed to grow memory: a memory of 1 pages cannot grow by 2");
+    assert_eq!(
+        message(memory.grow(&mut store, 2)),
+        "failed to grow memory: a memory of 1 pages cannot grow by 2"
+    );
     assert_eq!(
         message(Memory::new(&mut store, MemoryType::new(3, Some(2)))),
         "a memory of 3 pages exceeds the limit of 2 pages"

@@ -28,8 +28,7 @@ fn two_references_passed_back_to_back() -> Result<()> {
         let rounds = if setting.zeal { 60 } else { 20_000 };
         for i in 0..rounds {
             let mut scope = RootScope::new(&mut store);
-            let mut new =
-                |n: i32| new_struct(&mut scope, &pair, &[Val::I32(n), Val::AnyRef(None)]);
+            let mut new = |n: i32| new_struct(&mut scope, &pair, &[Val::I32(n), Val::AnyRef(None)]);
             let (a, b) = (new(i)?, new(i + 1)?);
             let x = ExternRef::new(&mut scope, i)?;
             let y = ExternRef::new(&mut scope, i + 1)?;

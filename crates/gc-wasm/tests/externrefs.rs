@@ -5,7 +5,11 @@ mod common;
 
 use anyhow::{Context, Result};
 use common::{Counted, Drops, each_collector, everywhere, new_array, new_struct, trap};
-use gc_wasm::{AnyRef, ArrayType, Caller, ExternRef, FieldType, Global, GlobalType, HeapType, I31, Instance, Linker, Module, Mutability, OwnedRooted, RefType, RootScope, Rooted, StorageType, Store, StructType, Table, TableType, Trap, Val, ValType, Ref};
+use gc_wasm::{
+    AnyRef, ArrayType, Caller, ExternRef, FieldType, Global, GlobalType, HeapType, I31, Instance,
+    Linker, Module, Mutability, OwnedRooted, Ref, RefType, RootScope, Rooted, StorageType, Store,
+    StructType, Table, TableType, Trap, Val, ValType,
+};
 
 fn counted(store: &mut Store<()>, drops: &Drops) -> Result<Rooted<ExternRef>> {
     ExternRef::new(store, drops.value())

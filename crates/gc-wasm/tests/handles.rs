@@ -4,8 +4,15 @@
 mod common;
 
 use anyhow::{Context, Result};
-use common::{Drops, each_collector, everywhere, message, panic_message, new_array, new_fixed_array, new_struct};
-use gc_wasm::{AnyRef, ArrayType, Caller, Engine, Extern, ExternRef, FieldType, Func, FuncType, Global, GlobalType, HeapType, I31, Instance, Linker, Memory, Module, Mutability, OwnedRooted, Ref, RefType, RootScope, Rooted, StorageType, Store, StructType, Table, TableType, Val, ValType};
+use common::{
+    Drops, each_collector, everywhere, message, new_array, new_fixed_array, new_struct,
+    panic_message,
+};
+use gc_wasm::{
+    AnyRef, ArrayType, Caller, Engine, Extern, ExternRef, FieldType, Func, FuncType, Global,
+    GlobalType, HeapType, I31, Instance, Linker, Memory, Module, Mutability, OwnedRooted, Ref,
+    RefType, RootScope, Rooted, StorageType, Store, StructType, Table, TableType, Val, ValType,
+};
 
 const OF_ANOTHER: &str = "a rooted reference of one store was used with another";
 const ENDED: &str = "a rooted reference was used after its scope ended";
@@ -42,7 +49,11 @@ fn check<T>(how: Refusal, what: &str, action: impl FnOnce() -> Result<T>) {
 }
 
 /// Everything that takes a reference refuses `bad`, an externref handle, as `expected`.
-fn refused_everywhere(store: &mut Store<()>, bad: Rooted<ExternRef>, expected: Refusal) -> Result<()> {
+fn refused_everywhere(
+    store: &mut Store<()>,
+    bad: Rooted<ExternRef>,
+    expected: Refusal,
+) -> Result<()> {
     let engine = store.engine().clone();
     let module = Module::new(&engine, r#"(module (func (export "f") (param externref)))"#)?;
     let instance = Instance::new(&mut *store, &module, &[])?;
@@ -312,7 +323,10 @@ fn things_of_one_store_used_with_another() -> Result<()> {
         assert_eq!(panic_message(|| instance.get_export(&mut two, "func")), expected);
         assert_eq!(panic_message(|| instance.get_func(&mut two, "func")), expected);
         let mut linker = Linker::new(&engine);
-        assert_eq!(panic_message(|| linker.instance(&mut two, "i", instance).map(|_| ())), expected);
+        assert_eq!(
+            panic_message(|| linker.instance(&mut two, "i", instance).map(|_| ())),
+            expected
+        );
 
         // The same for imports. A failed instantiation leaves nothing behind.
         for (wat, item, what) in [
@@ -381,12 +395,18 @@ fn things_of_one_engine_used_with_another() -> Result<()> {
             panic_message(|| StructType::new(&two, [var(reference(&ty))])),
             "the type (ref null (struct (field (mut i32)))) belongs to another engine"
         );
-        assert!(panic_message(|| FuncType::new(&two, [reference(&ty)], [])).contains("another engine"));
+        assert!(
+            panic_message(|| FuncType::new(&two, [reference(&ty)], [])).contains("another engine")
+        );
         let same = StructType::new(&two, [var(ValType::I32)])?;
-        assert!(!ty.matches(&same) && ty != same);
+        assert!(ty != same);
+        assert_eq!(panic_message(|| ty.matches(&same)), "types of different engines were compared");
         let object = new_struct(&mut store, &same, &[Val::I32(0)])?.to_anyref();
         assert!(object.matches_ty(&store, &HeapType::ConcreteStruct(same))?);
-        assert!(!object.matches_ty(&store, &HeapType::ConcreteStruct(ty.clone()))?);
+        assert_eq!(
+            panic_message(|| object.matches_ty(&store, &HeapType::ConcreteStruct(ty.clone()))),
+            "the type (struct (field (mut i32))) belongs to another engine"
+        );
         let ty = ArrayType::new(&one, var(ValType::I32));
         assert_eq!(
             panic_message(|| new_array(&mut store, &ty, &Val::I32(0), 1)),
@@ -396,14 +416,16 @@ fn things_of_one_engine_used_with_another() -> Result<()> {
         let ty = StructType::new(&one, [])?;
         let global = GlobalType::new(reference(&ty), Mutability::Var);
         assert!(
-            panic_message(|| Global::new(&mut store, global, Val::AnyRef(None))).contains("another engine")
+            panic_message(|| Global::new(&mut store, global, Val::AnyRef(None)))
+                .contains("another engine")
         );
         let HeapType::ConcreteStruct(_) = HeapType::ConcreteStruct(ty.clone()) else {
             unreachable!()
         };
         let table = TableType::new(RefType::new(true, HeapType::ConcreteStruct(ty)), 1, None);
         assert!(
-            panic_message(|| Table::new(&mut store, table, Ref::Any(None))).contains("another engine")
+            panic_message(|| Table::new(&mut store, table, Ref::Any(None)))
+                .contains("another engine")
         );
         Ok(())
     })

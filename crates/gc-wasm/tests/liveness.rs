@@ -7,8 +7,8 @@ mod common;
 use anyhow::{Context, Result};
 use common::{Drops, everywhere, with_prelude};
 use gc_wasm::{
-    Caller, Collector, Config, Engine, ExternRef, HeapBounds, Instance, Linker, Module, OptLevel, Rooted,
-    Store, StructRef,
+    Caller, Collector, Config, Engine, ExternRef, HeapBounds, Instance, Linker, Module, OptLevel,
+    Rooted, Store, StructRef,
 };
 
 /// Calls the exported function `f` with each argument, under every setting, with and without
@@ -16,7 +16,11 @@ use gc_wasm::{
 fn check(body: &str, cases: &[(i32, i32)]) -> Result<()> {
     everywhere(|setting| {
         for optimize in [true, false] {
-            let engine = Engine::new(setting.config().cranelift_opt_level(if optimize { OptLevel::Speed } else { OptLevel::None }))?;
+            let engine = Engine::new(setting.config().cranelift_opt_level(if optimize {
+                OptLevel::Speed
+            } else {
+                OptLevel::None
+            }))?;
             let (mut store, instance) = with_prelude(&engine, body)?;
             let f = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
             for (argument, expected) in cases {

@@ -5,7 +5,10 @@ mod common;
 
 use anyhow::Result;
 use common::message;
-use gc_wasm::{Config, Engine, HeapType, Instance, Memory, MemoryType, MemoryTypeBuilder, Module, RefType, Store, Table, TableType, Trap, Ref};
+use gc_wasm::{
+    Config, Engine, HeapType, Instance, Memory, MemoryType, MemoryTypeBuilder, Module, Ref,
+    RefType, Store, Table, TableType, Trap,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -122,7 +125,10 @@ fn memories_grow_in_their_reservation() -> Result<()> {
         let mut store = Store::new(&Engine::new(&config)?, ());
         let memory = Memory::new(&mut store, ty.clone())?;
         memory.grow(&mut store, 15)?;
-        assert_eq!(message(memory.grow(&mut store, 1)), "failed to grow memory: a memory of 16 pages cannot grow by 1");
+        assert_eq!(
+            message(memory.grow(&mut store, 1)),
+            "failed to grow memory: a memory of 16 pages cannot grow by 1"
+        );
         // One that begins larger gets what it needs, and no more.
         let larger = MemoryTypeBuilder::new().memory64(ty.is_64()).min(20).build()?;
         let memory = Memory::new(&mut store, larger)?;

@@ -4,8 +4,15 @@
 mod common;
 
 use anyhow::{Context, Result};
-use common::{Counted, Drops, Setting, each_collector, everywhere, frame_names, message, new_array, new_struct, trap};
-use gc_wasm::{ArrayType, Caller, Collector, Engine, ExternRef, FieldType, Func, GcHeapOutOfMemory, HeapBounds, HeapError, Instance, Module, Mutability, RootScope, Rooted, StorageType, Store, StructType, Trap, Val, ValType};
+use common::{
+    Counted, Drops, Setting, each_collector, everywhere, frame_names, message, new_array,
+    new_struct, trap,
+};
+use gc_wasm::{
+    ArrayType, Caller, Collector, Engine, ExternRef, FieldType, Func, GcHeapOutOfMemory,
+    HeapBounds, HeapError, Instance, Module, Mutability, RootScope, Rooted, StorageType, Store,
+    StructType, Trap, Val, ValType,
+};
 
 const LIMIT: u64 = 1 << 20;
 

@@ -4,8 +4,14 @@
 mod common;
 
 use anyhow::Result;
-use common::{each_collector, everywhere, message, new_array, new_fixed_array, new_struct, trap, with_prelude};
-use gc_wasm::{ArrayRef, ArrayRefPre, ArrayType, Config, Engine, ExnRef, ExnRefPre, ExnType, FieldType, Func, FuncType, Global, GlobalType, Instance, Linker, Module, Mutability, StorageType, Store, StructType, Tag, TagType, ThrownException, Trap, V128, Val, ValType};
+use common::{
+    each_collector, everywhere, message, new_array, new_fixed_array, new_struct, trap, with_prelude,
+};
+use gc_wasm::{
+    ArrayRef, ArrayRefPre, ArrayType, Config, Engine, ExnRef, ExnRefPre, ExnType, FieldType, Func,
+    FuncType, Global, GlobalType, Instance, Linker, Module, Mutability, StorageType, Store,
+    StructType, Tag, TagType, ThrownException, Trap, V128, Val, ValType,
+};
 
 /// A vector whose lanes of 32 bits are these.
 fn lanes(lanes: [u32; 4]) -> V128 {

@@ -4,7 +4,7 @@ mod common;
 
 use anyhow::Result;
 use common::{Setting, each_collector, message};
-use gc_wasm::{Ref, Engine, HeapType, Instance, Module, RefType, Store, Table, TableType};
+use gc_wasm::{Engine, HeapType, Instance, Module, Ref, RefType, Store, Table, TableType};
 
 #[test]
 fn the_tables_of_a_store_share_a_limit() -> Result<()> {

@@ -6,8 +6,8 @@ mod common;
 use anyhow::{Context, Result};
 use common::{Drops, each_collector, everywhere, message, trap};
 use gc_wasm::{
-    ExternRef, Func, HeapType, Instance, Memory, MemoryType, Module, RefType, RootScope, Rooted,
-    Store, Table, TableType, Trap, Val, Ref,
+    ExternRef, Func, HeapType, Instance, Memory, MemoryType, Module, Ref, RefType, RootScope,
+    Rooted, Store, Table, TableType, Trap, Val,
 };
 
 type E = Option<Rooted<ExternRef>>;
@@ -384,7 +384,10 @@ fn memories_grow_and_keep_their_bytes() -> Result<()> {
         assert_eq!(grow.call(&mut store, -1)?, -1);
         assert_eq!(grow.call(&mut store, 1)?, 4);
         assert_eq!(grow.call(&mut store, 1)?, -1);
-        assert_eq!(message(host.grow(&mut store, 1)), "failed to grow memory: a memory of 5 pages cannot grow by 1");
+        assert_eq!(
+            message(host.grow(&mut store, 1)),
+            "failed to grow memory: a memory of 5 pages cannot grow by 1"
+        );
         assert_eq!(trap(load.call(&mut store, 5 << 16)), Trap::MemoryOutOfBounds);
         assert_eq!(trap(load.call(&mut store, -1)), Trap::MemoryOutOfBounds);
         Ok(())

@@ -3,10 +3,10 @@
 mod common;
 
 use anyhow::Result;
-use common::{Setting, each_collector, everywhere, frame_names, prelude, texts, trap, with_prelude};
-use gc_wasm::{
-    Caller, Config, Engine, Func, Instance, Linker, Module, Store, Trap, Val,
+use common::{
+    Setting, each_collector, everywhere, frame_names, prelude, texts, trap, with_prelude,
 };
+use gc_wasm::{Caller, Config, Engine, Func, Instance, Linker, Module, Store, Trap, Val};
 
 /// Three functions that call each other in the three ways, and count down.
 const LOOPS: &str = r#"(module

@@ -206,7 +206,10 @@ fn one_engine_and_module_on_four_threads() -> Result<()> {
                         )?;
                         let own = Instance::new(&mut store, &own, &[])?;
                         let f = own.get_typed_func::<(), u64>(&mut store, "f");
-                        assert!(message(f).ends_with("result 0: type mismatch: expected i64, found i32"));
+                        assert!(
+                            message(f)
+                                .ends_with("result 0: type mismatch: expected i64, found i32")
+                        );
                         let f = own.get_typed_func::<(), u32>(&mut store, "f")?;
                         assert_eq!(u64::from(f.call(&mut store, ())?), id);
                     }

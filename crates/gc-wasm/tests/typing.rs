@@ -4,7 +4,9 @@ mod common;
 
 use anyhow::{Context, Result};
 use common::{Setting, each_collector, everywhere, message, trap};
-use gc_wasm::{AnyRef, Func, I31, Instance, Linker, Module, NoneRef, Rooted, Store, StructRef, Trap, Val};
+use gc_wasm::{
+    AnyRef, Func, I31, Instance, Linker, Module, NoneRef, Rooted, Store, StructRef, Trap, Val,
+};
 use std::fmt::Write;
 
 type Any = Option<Rooted<AnyRef>>;

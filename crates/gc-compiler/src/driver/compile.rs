@@ -514,7 +514,10 @@ fn target(
                 RegallocAlgorithm::SinglePass => "single_pass",
             },
         ),
-        ("enable_nan_canonicalization", if options.nan_canonicalization { "true" } else { "false" }),
+        (
+            "enable_nan_canonicalization",
+            if options.nan_canonicalization { "true" } else { "false" },
+        ),
         ("enable_verifier", if options.verifier { "true" } else { "false" }),
         // Stack walks follow frame pointers.
         ("preserve_frame_pointers", "true"),

@@ -23,7 +23,9 @@ mod signature;
 mod trampoline;
 mod try_calls;
 
-pub use compile::{CompileOptions, CompiledFunction, Compiler, OptLevel, RegallocAlgorithm, Symbol};
+pub use compile::{
+    CompileOptions, CompiledFunction, Compiler, OptLevel, RegallocAlgorithm, Symbol,
+};
 pub use link::ImageLinker;
 pub use meter::{Meter, MeterCalls};
 pub(crate) use names::zero_extended;

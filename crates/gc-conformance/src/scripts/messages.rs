@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn traps_are_found_under_context() {
-        let error = Error::from(Trap::UnreachableCodeReached).context("the start function").context("it");
+        let error =
+            Error::from(Trap::UnreachableCodeReached).context("the start function").context("it");
         assert_eq!(as_trap(&error).unwrap().0, Trap::UnreachableCodeReached);
         assert!(as_trap(&anyhow::anyhow!("unreachable")).is_none());
     }

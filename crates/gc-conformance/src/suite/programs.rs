@@ -152,7 +152,7 @@ fn run(program: &Program, config: &Config, case: &Case) -> Result<GcStats> {
     if program.wasi_args {
         wasi.arg(&program.name).args(&case.args);
     }
-    let mut store = Store::new(&engine, wasi.build())?;
+    let mut store = Store::new(&engine, wasi.build());
     let instance = linker.instantiate(&mut store, &module)?;
     let call = format!("{}({})", program.entry, case.args.join(", "));
     let result = call_entry(program, case, &mut store, &instance).with_context(|| call.clone())?;
@@ -172,7 +172,7 @@ fn call_entry(
 ) -> Result<String> {
     let mut scope = RootScope::new(store);
     let func = instance.get_func(&mut scope, &program.entry).context("there is no entry")?;
-    let ty = func.ty(&scope)?;
+    let ty = func.ty(&scope);
     let mut args = Vec::new();
     if !program.wasi_args {
         ensure!(case.args.len() == ty.params().len(), "a wrong number of arguments");

@@ -10,10 +10,10 @@ mod refused;
 mod wasm;
 
 pub(crate) use code::CodeSettings;
-#[cfg(all(test, feature = "compiler"))]
-pub(crate) use wasm::supported;
 pub use code::{OptLevel, RegallocAlgorithm, Strategy};
 pub use refused::{ProfilingStrategy, WasmBacktraceDetails};
+#[cfg(all(test, feature = "compiler"))]
+pub(crate) use wasm::supported;
 
 use crate::Collector;
 use crate::store::limits;
@@ -103,7 +103,7 @@ impl Config {
     /// assert_eq!(engine.collector().name(), "generational");
     /// let engine = Engine::new(Config::new().collector(Collector::DeferredReferenceCounting))?;
     /// assert_eq!(engine.collector().name(), "drc");
-    /// # gc_wasm::Result::Ok(())
+    /// # gc_wasm::error::Ok(())
     /// ```
     pub fn collector(&mut self, collector: impl Into<Collector>) -> &mut Config {
         self.collector = collector.into();

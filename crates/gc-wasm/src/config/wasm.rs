@@ -44,7 +44,10 @@ impl Config {
     /// Sets whether modules may use reference types (default: yes). If not, modules may not use
     /// [`wasm_function_references`](Config::wasm_function_references) or [`wasm_gc`](Config::wasm_gc) either.
     pub fn wasm_reference_types(&mut self, yes: bool) -> &mut Config {
-        let (on, off) = (WasmFeatures::REFERENCE_TYPES, WasmFeatures::REFERENCE_TYPES | WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::GC);
+        let (on, off) = (
+            WasmFeatures::REFERENCE_TYPES,
+            WasmFeatures::REFERENCE_TYPES | WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::GC,
+        );
         self.feature(yes, on, off)
     }
 
@@ -58,7 +61,8 @@ impl Config {
     /// Sets whether modules may use relaxed vector operations (default: yes). If so, they may also use
     /// what this needs: [`wasm_simd`](Config::wasm_simd).
     pub fn wasm_relaxed_simd(&mut self, yes: bool) -> &mut Config {
-        let (on, off) = (WasmFeatures::RELAXED_SIMD | WasmFeatures::SIMD, WasmFeatures::RELAXED_SIMD);
+        let (on, off) =
+            (WasmFeatures::RELAXED_SIMD | WasmFeatures::SIMD, WasmFeatures::RELAXED_SIMD);
         self.feature(yes, on, off)
     }
 
@@ -102,14 +106,20 @@ impl Config {
     /// [`wasm_gc`](Config::wasm_gc) either. If so, they may also use
     /// what this needs: [`wasm_reference_types`](Config::wasm_reference_types).
     pub fn wasm_function_references(&mut self, yes: bool) -> &mut Config {
-        let (on, off) = (WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::REFERENCE_TYPES, WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::GC);
+        let (on, off) = (
+            WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::REFERENCE_TYPES,
+            WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::GC,
+        );
         self.feature(yes, on, off)
     }
 
     /// Sets whether modules may use structs, arrays and unboxed integers (default: yes). If so, they may also use
     /// what this needs: [`wasm_function_references`](Config::wasm_function_references) and [`wasm_reference_types`](Config::wasm_reference_types).
     pub fn wasm_gc(&mut self, yes: bool) -> &mut Config {
-        let (on, off) = (WasmFeatures::GC | WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::REFERENCE_TYPES, WasmFeatures::GC);
+        let (on, off) = (
+            WasmFeatures::GC | WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::REFERENCE_TYPES,
+            WasmFeatures::GC,
+        );
         self.feature(yes, on, off)
     }
 
@@ -137,7 +147,11 @@ impl Config {
 
     /// Sets whether modules may use pages of other sizes than 64 KiB (default: no). This is not supported.
     pub fn wasm_custom_page_sizes(&mut self, yes: bool) -> &mut Config {
-        self.refuse("wasm_custom_page_sizes", yes, "pages of other sizes than 64 KiB is not supported")
+        self.refuse(
+            "wasm_custom_page_sizes",
+            yes,
+            "pages of other sizes than 64 KiB is not supported",
+        )
     }
 
     /// Sets whether modules may use wide arithmetic (default: no). This is not supported.

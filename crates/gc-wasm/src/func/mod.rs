@@ -63,7 +63,7 @@ impl Func {
     /// let count = count.typed::<u32, u32>(&store)?;
     /// assert_eq!(count.call(&mut store, 3)?, 3);
     /// assert_eq!(count.call(&mut store, 4)?, 7);
-    /// # gc_wasm::Result::Ok(())
+    /// # gc_wasm::error::Ok(())
     /// ```
     pub fn wrap<T: 'static, Params, Results>(
         mut store: impl AsContextMut<Data = T>,

@@ -53,7 +53,9 @@ fn param_accepts<T: WasmTy>(engine: &Engine, n: usize, param: &WasmValType) -> R
     {
         return Ok(true);
     }
-    bail!("type mismatch with parameters: parameter {n}: type mismatch: expected {param}, found {given}")
+    bail!(
+        "type mismatch with parameters: parameter {n}: type mismatch: expected {param}, found {given}"
+    )
 }
 
 fn result_accepts<T: WasmTy>(engine: &Engine, n: usize, result: &WasmValType) -> Result<()> {

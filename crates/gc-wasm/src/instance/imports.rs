@@ -64,7 +64,10 @@ impl ImportedType {
 /// Fails unless all items belong to `store`.
 pub(crate) fn check_store(store: &StoreOpaque, items: &[Extern]) -> Result<()> {
     let own = items.iter().all(|item| item.store() == store.id());
-    ensure!(own, "cross-`Store` instantiation is not supported: an import belongs to another store");
+    ensure!(
+        own,
+        "cross-`Store` instantiation is not supported: an import belongs to another store"
+    );
     Ok(())
 }
 

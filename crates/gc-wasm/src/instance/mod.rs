@@ -7,8 +7,8 @@ mod imports;
 mod instantiate;
 mod pre;
 
-pub use pre::InstancePre;
 pub(crate) use pre::Definition;
+pub use pre::InstancePre;
 
 use crate::func::{TypedFunc, WasmParams, WasmResults};
 use crate::store::{StoreId, StoreOpaque};
@@ -33,7 +33,7 @@ use instantiate::{check_engine, instantiate};
 /// let names: Vec<&str> = instance.exports(&mut store).map(|export| export.name()).collect();
 /// assert_eq!(names, ["memory", "f"]);
 /// assert_eq!(instance.get_memory(&mut store, "memory").unwrap().size(&store), 1);
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Instance {

@@ -73,7 +73,7 @@ impl<T: 'static> Definition<T> {
 ///     let get = instance.get_typed_func::<(), u32>(&mut store, "id")?;
 ///     assert_eq!(get.call(&mut store, ())?, id);
 /// }
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 pub struct InstancePre<T: 'static> {
     module: Module,

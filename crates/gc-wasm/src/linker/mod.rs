@@ -34,7 +34,7 @@ use std::sync::Arc;
 /// let instance = linker.instantiate(&mut store, &module)?;
 /// let run = instance.get_typed_func::<(), i32>(&mut store, "run")?;
 /// assert_eq!(run.call(&mut store, ())?, 42);
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 pub struct Linker<T: 'static> {
     engine: Engine,
@@ -267,7 +267,8 @@ impl<T: 'static> Linker<T> {
     ) -> Result<Func> {
         for name in ["", "_start"] {
             if let Ok(item) = self.get(&mut store, module, name) {
-                let what = || format!("the default export `{name}` of `{module}` is not a function");
+                let what =
+                    || format!("the default export `{name}` of `{module}` is not a function");
                 return item.into_func().with_context(what);
             }
         }

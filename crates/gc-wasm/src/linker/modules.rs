@@ -61,7 +61,7 @@ impl<T: 'static> Linker<T> {
     /// let next = linker.get(&mut store, "counter", "next")?.into_func().unwrap();
     /// let next = next.typed::<(), i32>(&store)?;
     /// assert_eq!((next.call(&mut store, ())?, next.call(&mut store, ())?), (1, 2));
-    /// # gc_wasm::Result::Ok(())
+    /// # gc_wasm::error::Ok(())
     /// ```
     pub fn module(
         &mut self,
@@ -101,10 +101,7 @@ impl<T: 'static> Linker<T> {
                     name,
                     "memory" | "__indirect_function_table" | "__data_end" | "__heap_base"
                 );
-                ensure!(
-                    added || self.unknown_exports,
-                    "command export '{name}' is not a function"
-                );
+                ensure!(added || self.unknown_exports, "command export '{name}' is not a function");
                 continue;
             };
             let (pre, export) = (self.instantiate_pre(module)?, name.to_owned());

@@ -14,7 +14,7 @@ use std::fmt;
 /// let error = Linker::new(&engine).instantiate(Store::new(&engine, ()), &module).unwrap_err();
 /// let unknown: UnknownImportError = error.downcast()?;
 /// assert_eq!((unknown.module(), unknown.name()), ("host", "log"));
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct UnknownImportError {

@@ -118,7 +118,7 @@ impl Module {
     /// let mut store = Store::new(&engine, ());
     /// let instance = Instance::new(&mut store, &module, &[])?;
     /// assert!(instance.get_module_export(&mut store, &f).unwrap().into_func().is_some());
-    /// # gc_wasm::Result::Ok(())
+    /// # gc_wasm::error::Ok(())
     /// ```
     pub fn get_export_index(&self, name: &str) -> Option<ModuleExport> {
         let number = *self.0.info.exports_by_name.get(name)?;

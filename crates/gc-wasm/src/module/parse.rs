@@ -58,7 +58,8 @@ pub(crate) fn parse_declarations(
     declarations: Bytes,
 ) -> Result<ModuleInfo> {
     let bytes = declarations.clone();
-    let (mut info, _) = parse_with(registry, features, &bytes, Declarations::unchanged(declarations))?;
+    let (mut info, _) =
+        parse_with(registry, features, &bytes, Declarations::unchanged(declarations))?;
     info.funcs.iter_mut().for_each(|func| func.body = None);
     Ok(info)
 }
@@ -329,7 +330,8 @@ mod tests {
     fn functions_are_named_by_the_name_section_or_their_first_export() {
         let wat = r#"(module (func (export "a") (export "b")) (func $c (export "d")) (func))"#;
         let wasm = wat::parse_str(wat).unwrap();
-        let (info, _) = parse(&TypeRegistry::new().unwrap(), &wasm).unwrap();
+        let (info, _) =
+            parse(&TypeRegistry::new().unwrap(), WasmFeatures::default(), &wasm).unwrap();
         // Computed without a search, because there may be as many exports as functions.
         let mut named: Vec<_> = info.names.funcs.iter().collect();
         named.sort();

@@ -86,8 +86,12 @@ impl Module {
 
     fn from_saved(engine: &Engine, saved: SavedImage) -> Result<Module> {
         let (source, range) = saved.embedder();
-        let info = parse::parse_declarations(engine.types(), engine.config().features, Bytes::new(source, range))
-            .context("the declarations of a saved module")?;
+        let info = parse::parse_declarations(
+            engine.types(),
+            engine.config().features,
+            Bytes::new(source, range),
+        )
+        .context("the declarations of a saved module")?;
         let code = saved.publish(info.types.all())?;
         Ok(Module::of(engine, info, code, None))
     }

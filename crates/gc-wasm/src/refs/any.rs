@@ -19,7 +19,7 @@ use gc_types::{I31, VMGcKind, VMGcRef};
 /// assert!(number.is_i31(&store)? && !number.is_struct(&store)?);
 /// assert_eq!(number.unwrap_i31(&store)?.get_i32(), -5);
 /// assert_eq!(number.ty(&store)?, HeapType::I31);
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct AnyRef(pub(super) Handle);

@@ -29,7 +29,7 @@ use wasmtime_types::WasmFieldType;
 /// numbers.set(&mut store, 1, Val::I64(8))?;
 /// let elements: Vec<i64> = numbers.elems(&mut store)?.map(|value| value.unwrap_i64()).collect();
 /// assert_eq!(elements, [7, 8, 7]);
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ArrayRef(pub(super) Handle);

@@ -49,7 +49,7 @@ bottoms! {
     /// let instance = Instance::new(&mut store, &module, &[])?;
     /// let f = instance.get_typed_func::<Option<NoFunc>, i32>(&mut store, "f")?;
     /// assert_eq!(f.call(&mut store, NoFunc::null())?, 1);
-    /// # gc_wasm::Result::Ok(())
+    /// # gc_wasm::error::Ok(())
     /// ```
     NoFunc "nullfuncref" Func FuncRef
     /// The bottom of the internal references. It has no values; an `Option<NoneRef>` is the null

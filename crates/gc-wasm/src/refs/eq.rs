@@ -1,7 +1,7 @@
 //! [`EqRef`]: an internal reference that can be compared.
 
-use crate::{AsContextMut, OwnedRooted, Rooted};
 use crate::refs::AnyRef;
+use crate::{AsContextMut, OwnedRooted, Rooted};
 use gc_runtime::Handle;
 use gc_types::{I31, VMGcRef};
 

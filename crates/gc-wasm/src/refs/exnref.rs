@@ -31,7 +31,10 @@ impl ExnRefPre {
     /// If the type belongs to another engine.
     pub fn new(mut store: impl AsContextMut, ty: ExnType) -> ExnRefPre {
         let store = store.as_context_mut().into_opaque();
-        assert!(Engine::same(ty.engine(), store.engine()), "the exception type belongs to another engine");
+        assert!(
+            Engine::same(ty.engine(), store.engine()),
+            "the exception type belongs to another engine"
+        );
         ExnRefPre { store: store.id(), ty }
     }
 }

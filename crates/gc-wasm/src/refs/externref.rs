@@ -22,7 +22,7 @@ use std::any::Any;
 /// let data = text.data_mut(&mut store)?.unwrap();
 /// data.downcast_mut::<String>().unwrap().push('b');
 /// assert_eq!(text.data(&store)?.unwrap().downcast_ref::<String>().unwrap(), "ab");
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ExternRef(pub(super) Handle);

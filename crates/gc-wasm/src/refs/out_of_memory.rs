@@ -21,7 +21,7 @@ use std::fmt;
 /// };
 /// let value = error.downcast::<GcHeapOutOfMemory<&str>>()?.into_inner();
 /// assert_eq!(value, "a host value");
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 pub struct GcHeapOutOfMemory<T> {
     inner: T,

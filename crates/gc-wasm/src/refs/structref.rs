@@ -29,7 +29,7 @@ use wasmtime_types::{WasmFieldType, WasmStorageType, WasmValType};
 /// point.set_field(&mut store, 0, Val::I32(5))?;
 /// let fields: Vec<i32> = point.fields(&mut store)?.map(|value| value.unwrap_i32()).collect();
 /// assert_eq!(fields, [5, 2]);
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct StructRef(pub(super) Handle);

@@ -16,5 +16,4 @@ pub(crate) const ELEMENTS: u64 = 1 << 27;
 /// Globals.
 pub(crate) const GLOBALS: usize = 1 << 24;
 
-const _: () =
-    assert!(NATIVE_REFS > ELEMENTS + (Handle::MAX + OwnedHandle::MAX + GLOBALS) as u64);
+const _: () = assert!(NATIVE_REFS > ELEMENTS + (Handle::MAX + OwnedHandle::MAX + GLOBALS) as u64);

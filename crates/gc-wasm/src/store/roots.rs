@@ -38,7 +38,7 @@ use std::ops::Deref;
 ///     sum += number.data(&scope)?.unwrap().downcast_ref::<i32>().unwrap();
 /// }
 /// assert_eq!(sum, 499_500);
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 pub struct Rooted<T: GcRef> {
     object: T,
@@ -71,7 +71,7 @@ impl<T: GcRef> Deref for Rooted<T> {
 /// let owned: OwnedRooted<ExternRef> = ExternRef::new(&mut scope, 7)?.to_owned_rooted(&mut scope)?;
 /// drop(scope);
 /// assert_eq!(owned.data(&store)?.unwrap().downcast_ref(), Some(&7));
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 pub struct OwnedRooted<T: GcRef> {
     object: T,

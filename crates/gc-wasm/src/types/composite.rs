@@ -268,7 +268,7 @@ impl StructType {
     /// let point2 = StructType::with_finality_and_supertype(
     ///     &engine, Finality::Final, Some(&point), [x, y])?;
     /// assert!(point2.matches(&point) && !point.matches(&point2));
-    /// # gc_wasm::Result::Ok(())
+    /// # gc_wasm::error::Ok(())
     /// ```
     pub fn with_finality_and_supertype(
         engine: &Engine,
@@ -365,7 +365,8 @@ impl ExnType {
     /// # Panics
     /// If a type belongs to another engine.
     pub fn new(engine: &Engine, fields: impl IntoIterator<Item = ValType>) -> Result<ExnType> {
-        let func = FuncType::with_finality_and_supertype(engine, Finality::Final, None, fields, [])?;
+        let func =
+            FuncType::with_finality_and_supertype(engine, Finality::Final, None, fields, [])?;
         ExnType::from_tag_type(&TagType::new(func))
     }
 

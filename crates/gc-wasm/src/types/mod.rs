@@ -10,14 +10,14 @@ pub(crate) mod heap_type;
 pub(crate) mod limits;
 pub(crate) mod matching;
 pub(crate) mod named;
-pub(crate) mod val_type;
 pub(crate) mod registry;
 mod show;
+pub(crate) mod val_type;
 
 pub use composite::{ArrayType, ExnType, FuncType, StructType};
-pub use field_type::{FieldType, Finality, Mutability, StorageType};
 pub use externs::{ExportType, ExternType, GlobalType, ImportType, TagType};
+pub use field_type::{FieldType, Finality, Mutability, StorageType};
+pub use heap_type::HeapType;
 pub use limits::{MemoryType, MemoryTypeBuilder, TableType};
 pub(crate) use limits::{PAGE_SIZE, check as check_memory_type};
-pub use heap_type::HeapType;
 pub use val_type::{RefType, ValType};

@@ -1,7 +1,7 @@
 //! [`Named`]: types in messages about a module, with the names that the module has for them.
 
-use super::show::show;
 use super::matching::type_index;
+use super::show::show;
 use super::{ExternType, FuncType, Mutability, RefType, ValType};
 use crate::module::info::ModuleInfo;
 use gc_types::TypeIndex;

@@ -15,7 +15,7 @@ use crate::{AnyRef, ArrayRef, EqRef, ExnRef, ExternRef, Func, Rooted, StructRef}
 /// let func = Func::wrap(&mut store, || 7);
 /// table.set(&mut store, 0, func.into())?;
 /// assert!(table.get(&mut store, 0).unwrap().is_non_null());
-/// # gc_wasm::Result::Ok(())
+/// # gc_wasm::error::Ok(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Ref {

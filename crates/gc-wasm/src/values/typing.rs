@@ -214,10 +214,7 @@ impl StoreOpaque {
 
     /// The registered type of the object, which must be a struct or an array. It is for accesses
     /// through handles whose type the host asserted.
-    pub(crate) fn registered_type_of(
-        &self,
-        gc_ref: &VMGcRef,
-    ) -> Result<Arc<RegisteredType>> {
+    pub(crate) fn registered_type_of(&self, gc_ref: &VMGcRef) -> Result<Arc<RegisteredType>> {
         if gc_ref.is_i31() {
             bail!("expected a struct or array, found an unboxed integer");
         }

@@ -5,8 +5,8 @@
 macro_rules! embedding {
     ($engine:ident) => {
         use $engine::{
-            AnyRef, AsContextMut, Caller, Engine, Error, Extern, ExternRef, ExternType, Func, Global,
-            HeapType, I31, Instance, Memory, Module, Result, RootScope, Store, Table, Tag,
+            AnyRef, AsContextMut, Caller, Engine, Error, Extern, ExternRef, ExternType, Func,
+            Global, HeapType, I31, Instance, Memory, Module, Result, RootScope, Store, Table, Tag,
             ThrownException, Trap, Val, ValType,
         };
 
@@ -18,31 +18,35 @@ macro_rules! embedding {
                 imports.push(match import.ty() {
                     ExternType::Func(ty) => {
                         let signature = ty.clone();
-                        let host =
-                            move |mut caller: Caller<'_, ()>, params: &[Val], results: &mut [Val]| {
-                                for (result, ty) in results.iter_mut().zip(signature.results()) {
-                                    let same = signature.params().position(|param| param.matches(&ty));
-                                    *result = match same {
-                                        Some(index) => params[index],
-                                        None => match host_value(&mut caller, &ty, number)? {
-                                            Some(value) => value,
-                                            None => $engine::bail!(super::NO_VALUE),
-                                        },
-                                    };
-                                }
-                                Ok(())
-                            };
+                        let host = move |mut caller: Caller<'_, ()>,
+                                         params: &[Val],
+                                         results: &mut [Val]| {
+                            for (result, ty) in results.iter_mut().zip(signature.results()) {
+                                let same = signature.params().position(|param| param.matches(&ty));
+                                *result = match same {
+                                    Some(index) => params[index],
+                                    None => match host_value(&mut caller, &ty, number)? {
+                                        Some(value) => value,
+                                        None => $engine::bail!(super::NO_VALUE),
+                                    },
+                                };
+                            }
+                            Ok(())
+                        };
                         Func::new(&mut *store, ty, host).into()
                     }
-                    ExternType::Global(ty) => match host_value(&mut *store, ty.content(), number)? {
-                        Some(value) => Global::new(&mut *store, ty, value)?.into(),
-                        None => return Ok(None),
-                    },
+                    ExternType::Global(ty) => {
+                        match host_value(&mut *store, ty.content(), number)? {
+                            Some(value) => Global::new(&mut *store, ty, value)?.into(),
+                            None => return Ok(None),
+                        }
+                    }
                     ExternType::Table(ty) => {
                         let element = ValType::Ref(ty.element().clone());
                         match host_value(&mut *store, &element, number)? {
                             Some(init) => {
-                                Table::new(&mut *store, ty, init.ref_().expect("a reference"))?.into()
+                                Table::new(&mut *store, ty, init.ref_().expect("a reference"))?
+                                    .into()
                             }
                             None => return Ok(None),
                         }
@@ -103,7 +107,9 @@ macro_rules! embedding {
                     Argument::F64(bits) => Val::F64(bits),
                     Argument::V128(bits) => Val::V128(bits.into()),
                     Argument::Null => Val::default_for_ty(&ty).expect("it can be null"),
-                    Argument::I31(value) => AnyRef::from_i31(&mut *store, I31::wrapping_u32(value)).into(),
+                    Argument::I31(value) => {
+                        AnyRef::from_i31(&mut *store, I31::wrapping_u32(value)).into()
+                    }
                     Argument::Extern(value) => ExternRef::new(&mut *store, value)?.into(),
                     Argument::Seen(index) => seen[index],
                 });
@@ -130,7 +136,10 @@ macro_rules! embedding {
         }
 
         /// What the exported globals, memories and tables hold.
-        fn state(store: &mut Store<()>, exports: Vec<(String, Extern)>) -> Result<Vec<(String, Value)>> {
+        fn state(
+            store: &mut Store<()>,
+            exports: Vec<(String, Extern)>,
+        ) -> Result<Vec<(String, Value)>> {
             let mut state = Vec::new();
             for (name, export) in exports {
                 let mut store = RootScope::new(&mut *store);
@@ -185,7 +194,9 @@ macro_rules! embedding {
         fn trapped(trap: Trap) -> Option<Outcome> {
             Some(Outcome::Trapped(match trap {
                 Trap::StackOverflow => return Some(Outcome::Exhausted("stack".to_string())),
-                Trap::AllocationTooLarge => return Some(Outcome::Exhausted("size of an object".to_string())),
+                Trap::AllocationTooLarge => {
+                    return Some(Outcome::Exhausted("size of an object".to_string()))
+                }
                 Trap::MemoryOutOfBounds => "memory access",
                 Trap::TableOutOfBounds => "table access",
                 Trap::IndirectCallToNull => "indirect call to null",
@@ -216,9 +227,10 @@ macro_rules! embedding {
                 Val::F32(bits) => Value::F32(*bits),
                 Val::F64(bits) => Value::F64(*bits),
                 Val::V128(value) => Value::V128(value.as_u128()),
-                Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) | Val::ExnRef(None) => {
-                    Value::Null
-                }
+                Val::FuncRef(None)
+                | Val::ExternRef(None)
+                | Val::AnyRef(None)
+                | Val::ExnRef(None) => Value::Null,
                 Val::FuncRef(Some(func)) => {
                     let ty = func.ty(&*store);
                     Value::Func(ty.params().len(), ty.results().len())

@@ -13,8 +13,8 @@ mod statements;
 use super::Setting;
 use anyhow::{Context, Result, ensure};
 use gc_wasm::{
-    AnyRef, Caller, Collector, Engine, ExternRef, HeapBounds, Linker, Module, Rooted, Store,
-    TrapError,
+    AnyRef, Caller, Collector, Engine, ExternRef, HeapBounds, Linker, Module, Rooted, Store, Trap,
+    Val,
 };
 use libtest_mimic::Trial;
 
@@ -62,7 +62,7 @@ fn agrees(setting: &Setting) -> Result<()> {
 fn run(engine: &Engine, wat: &str) -> Result<Outcome> {
     let module = Module::new(engine, wat)?;
     let mut linker: Linker<()> = Linker::new(engine);
-    linker.func_wrap("h", "gc", |mut caller: Caller<'_, ()>| caller.gc())?;
+    linker.func_wrap("h", "gc", |mut caller: Caller<'_, ()>| caller.gc(None))?;
     linker.func_wrap(
         "h",
         "id",
@@ -71,7 +71,7 @@ fn run(engine: &Engine, wat: &str) -> Result<Outcome> {
          _: Option<Rooted<ExternRef>>,
          _: i32|
          -> Result<Option<Rooted<AnyRef>>> {
-            caller.gc()?;
+            caller.gc(None)?;
             Ok(any)
         },
     )?;
@@ -81,22 +81,23 @@ fn run(engine: &Engine, wat: &str) -> Result<Outcome> {
         |mut caller: Caller<'_, ()>,
          host: Option<Rooted<ExternRef>>|
          -> Result<Option<Rooted<ExternRef>>> {
-            caller.gc()?;
+            caller.gc(None)?;
             Ok(host)
         },
     )?;
-    let mut store = Store::new(engine, ())?;
+    let mut store = Store::new(engine, ());
     let instance = linker.instantiate(&mut store, &module)?;
     let end = match instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ()) {
         Ok(()) => "done".into(),
-        Err(error) => error.downcast::<TrapError>()?.trap.to_string(),
+        Err(error) => error.downcast::<Trap>()?.to_string(),
     };
-    let global = |store: &mut Store<()>, name| {
-        instance.get_global(&mut *store, name).context("every program has it")?.get(store)
+    let global = |store: &mut Store<()>, name| -> Result<Val> {
+        let global = instance.get_global(&mut *store, name);
+        Ok(global.context("every program has it")?.get(store))
     };
     let hash = global(&mut store, "h")?.i64().context("it is an i64")?;
     let fuel = global(&mut store, "fuel")?.i32().context("it is an i32")?;
-    store.gc()?;
+    store.gc(None)?;
     Ok(Outcome { end, hash, fuel })
 }
 

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use gc_testkit::{Ledger, Token};
 use gc_wasm::{
-    AnyRef, ArrayRef, AsContext, AsContextMut, Caller, Engine, EqRef, ExternRef, HeapType, Linker,
-    Rooted, StoreContextMut, StructRef, Val,
+    AnyRef, ArrayRef, ArrayRefPre, AsContext, AsContextMut, Caller, Engine, EqRef, ExternRef,
+    HeapType, Linker, Rooted, StoreContextMut, StructRef, StructRefPre, Val,
 };
 
 /// Does everything that the host may do with a reference.
@@ -35,21 +35,23 @@ pub(super) fn inspect<T: 'static>(
         let values: Vec<Val> =
             (0..count).map(|i| object.field(&mut store, i)).collect::<Result<_>>()?;
         if ty.fields().len() == count {
-            StructRef::new(&mut store, &ty, &values)?;
+            let allocator = StructRefPre::new(&mut store, ty);
+            StructRef::new(&mut store, &allocator, &values)?;
         }
     }
     if let Some(array) = any.as_array(&store)? {
         let ty = array.ty(&store)?;
+        let allocator = ArrayRefPre::new(&mut store, ty);
         let len = array.len(&store)?;
         for i in [0, 1, len / 2, len.wrapping_sub(1), len] {
             // An access out of bounds does not end the loop.
             if let Ok(value) = array.get(&mut store, i) {
                 array.set(&mut store, i, value)?;
-                ArrayRef::new(&mut store, &ty, &value, len.min(50))?;
+                ArrayRef::new(&mut store, &allocator, &value, len.min(50))?;
             }
         }
         if len < 600 {
-            array.elements(&mut store)?;
+            let _ = array.elems(&mut store)?;
         }
     }
     let external = ExternRef::convert_any(&store, any)?;
@@ -71,7 +73,7 @@ pub(super) fn look<T: 'static>(
 
 pub(super) fn linker(engine: &Engine) -> Result<Linker<Ledger>> {
     let mut linker: Linker<Ledger> = Linker::new(engine);
-    linker.func_wrap("host", "gc", |mut caller: Caller<'_, Ledger>| caller.gc())?;
+    linker.func_wrap("host", "gc", |mut caller: Caller<'_, Ledger>| caller.gc(None))?;
     linker.func_wrap(
         "host",
         "any",
@@ -93,7 +95,7 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Ledger>> {
         "host",
         "base",
         |mut caller: Caller<'_, Ledger>, base: Rooted<StructRef>| -> Result<i32> {
-            caller.gc()?;
+            caller.gc(None)?;
             base.field(&mut caller, 0)?.i32().context("an i32")
         },
     )?;

@@ -12,7 +12,7 @@ use super::Setting;
 use anyhow::{Context, Result, ensure};
 use damage::{Rng, overwrite};
 use gc_testkit::Ledger;
-use gc_wasm::{Collector, Engine, Module, RootScope, TrapError, Val};
+use gc_wasm::{Collector, Engine, Module, RootScope, Trap, Val};
 use libtest_mimic::Trial;
 use module::module;
 use std::collections::BTreeMap;
@@ -63,9 +63,9 @@ fn attack(setting: &Setting, seeds: std::ops::Range<u64>, steps: u32) -> Result<
             ensure!(took < Duration::from_secs(5), "{seed}.{step} {name}: {took:?}");
             match result {
                 Ok(()) => outcomes.fine += 1,
-                Err(error) => match error.downcast_ref::<TrapError>() {
-                    Some(error) => {
-                        *outcomes.traps.entry(format!("{:?}", error.trap)).or_default() += 1;
+                Err(error) => match error.downcast_ref::<Trap>() {
+                    Some(trap) => {
+                        *outcomes.traps.entry(format!("{trap:?}")).or_default() += 1;
                     }
                     None => outcomes.errors += 1,
                 },
@@ -112,7 +112,7 @@ fn sound(setting: &Setting) -> Result<()> {
             let arguments = [n, (n * 3) % 25, n % 7].map(Val::I32);
             match func.call(&mut scope, &arguments, &mut [Val::I32(0)]) {
                 Ok(()) => worked += 1,
-                Err(error) => ensure!(error.is::<TrapError>(), "{name}: {error:?}"),
+                Err(error) => ensure!(error.is::<Trap>(), "{name}: {error:?}"),
             }
         }
         ensure!(worked > 0, "{name} never works");
@@ -126,7 +126,7 @@ fn sound(setting: &Setting) -> Result<()> {
         }
     }
     victim.handles.clear();
-    victim.store.gc()?;
+    victim.store.gc(None)?;
     victim.check_canaries()?;
     drop(victim);
     values.check_all_once()

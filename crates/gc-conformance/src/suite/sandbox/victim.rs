@@ -23,16 +23,16 @@ pub(super) struct Victim {
 
 impl Victim {
     pub(super) fn new(engine: &Engine, module: &Module, ledger: &Ledger) -> Result<Victim> {
-        let mut store = Store::new(engine, ledger.clone())?;
+        let mut store = Store::new(engine, ledger.clone());
         let instance = linker(engine)?.instantiate(&mut store, module)?;
         let value = ExternRef::new(&mut store, ledger.issue())?;
         let setup =
             instance.get_typed_func::<Option<Rooted<ExternRef>>, ()>(&mut store, "setup")?;
         setup.call(&mut store, Some(value))?;
         let mut ops = Vec::new();
-        for (name, item) in instance.exports(&store)? {
-            if let Some(op) = name.strip_prefix("op ") {
-                ops.push((op.to_string(), item.into_func().context("a function")?));
+        for export in instance.exports(&mut store) {
+            if let Some(op) = export.name().strip_prefix("op ") {
+                ops.push((op.to_string(), export.into_func().context("a function")?));
             }
         }
         let memory = instance.get_memory(&mut store, "memory").context("memory")?;
@@ -42,7 +42,7 @@ impl Victim {
         let globals = globals.filter_map(|name| instance.get_global(&mut store, name)).collect();
         let mut data: Vec<u8> = (0..65536).map(|i| (i * 7) as u8).collect();
         data[1000..1010].copy_from_slice(b"the canary");
-        memory.data_mut(&mut store)?.copy_from_slice(&data);
+        memory.data_mut(&mut store).copy_from_slice(&data);
         Ok(Victim { store, instance, ops, memory, objs, externs, globals, handles: Vec::new() })
     }
 
@@ -66,27 +66,28 @@ impl Victim {
         match rng.below(9) {
             0 => {
                 *name = "Store::gc".into();
-                scope.as_context_mut().gc()
+                scope.as_context_mut().gc(None)
             }
             1 => {
                 *name = "Table::get".into();
-                let value = self.objs.get(&mut scope, index.into())?.context("an element")?;
-                let Some(any) = value.anyref().flatten() else { return Ok(()) };
+                let value = self.objs.get(&mut scope, index.into()).context("an element")?;
+                let Some(any) = value.as_any().flatten().copied() else { return Ok(()) };
                 inspect(scope.as_context_mut(), any, 4)
             }
             2 => {
                 *name = "Global::get".into();
                 let global = rng.pick(&self.globals);
-                let value = global.get(&mut scope)?;
-                self.objs.set(&mut scope, index.into(), value)?;
-                let Some(any) = value.anyref().flatten() else { return Ok(()) };
+                let value = global.get(&mut scope);
+                let reference = value.ref_().context("a reference")?;
+                self.objs.set(&mut scope, index.into(), reference)?;
+                let Some(any) = value.anyref().flatten().copied() else { return Ok(()) };
                 self.handles.push(any.to_owned_rooted(&mut scope)?);
                 inspect(scope.as_context_mut(), any, 4)
             }
             3 => {
                 *name = "Global::set".into();
-                let value = self.objs.get(&mut scope, index.into())?.context("an element")?;
-                rng.pick(&self.globals).set(&mut scope, value)
+                let value = self.objs.get(&mut scope, index.into()).context("an element")?;
+                rng.pick(&self.globals).set(&mut scope, value.into())
             }
             4 => {
                 *name = "typed results".into();
@@ -107,7 +108,7 @@ impl Victim {
                 }
                 let n = rng.below(self.handles.len() as u64) as usize;
                 let handle = self.handles.swap_remove(n);
-                let any = handle.to_rooted(&mut scope)?;
+                let any = handle.to_rooted(&mut scope);
                 let take = self
                     .instance
                     .get_typed_func::<Option<Rooted<AnyRef>>, Option<Rooted<AnyRef>>>(
@@ -121,22 +122,22 @@ impl Victim {
                 let value = scope.as_context().data().issue();
                 let value = ExternRef::new(&mut scope, value)?;
                 let old =
-                    self.externs.get(&mut scope, u64::from(index % 8))?.context("an element")?;
+                    self.externs.get(&mut scope, u64::from(index % 8)).context("an element")?;
                 self.externs.set(&mut scope, u64::from(index % 8), value.into())?;
-                match old.externref().flatten() {
-                    Some(old) => look(&scope, old),
+                match old.as_extern().flatten() {
+                    Some(old) => look(&scope, *old),
                     None => Ok(()),
                 }
             }
             7 => {
-                *name = "Val::ty".into();
-                let value = self.objs.get(&mut scope, index.into())?.context("an element")?;
+                *name = "Ref::ty".into();
+                let value = self.objs.get(&mut scope, index.into()).context("an element")?;
                 value.ty(&scope)?;
                 Ok(())
             }
             _ => {
                 *name = "Table::grow".into();
-                let value = self.objs.get(&mut scope, index.into())?.context("an element")?;
+                let value = self.objs.get(&mut scope, index.into()).context("an element")?;
                 self.objs.grow(&mut scope, 1, value)?;
                 Ok(())
             }
@@ -145,7 +146,7 @@ impl Victim {
 
     /// Checks that everything outside the heap is unchanged.
     pub(super) fn check_canaries(&mut self) -> Result<()> {
-        let data = self.memory.data(&self.store)?;
+        let data = self.memory.data(&self.store);
         for (i, byte) in data.iter().enumerate() {
             let expected = match i {
                 1000..1010 => b"the canary"[i - 1000],
@@ -154,11 +155,11 @@ impl Victim {
             assert_eq!(*byte, expected, "byte {i} of the linear memory");
         }
         let constant = self.instance.get_global(&mut self.store, "constant").context("constant")?;
-        assert_eq!(constant.get(&mut self.store)?.i64(), Some(0x0123_4567_89ab_cdef));
+        assert_eq!(constant.get(&mut self.store).i64(), Some(0x0123_4567_89ab_cdef));
         let functions = self.instance.get_table(&mut self.store, "functions").context("table")?;
         for (i, expected) in [41, 120, 21].into_iter().enumerate() {
-            let f = functions.get(&mut self.store, i as u64)?.and_then(|f| f.funcref().flatten());
-            let f = f.context("a function")?.typed::<i32, i32>(&self.store)?;
+            let f = functions.get(&mut self.store, i as u64).context("an element")?;
+            let f = f.as_func().flatten().context("a function")?.typed::<i32, i32>(&self.store)?;
             assert_eq!(f.call(&mut self.store, 40)?, expected, "function {i}");
         }
         Ok(())
