@@ -225,7 +225,8 @@ impl<T: 'static> Store<T> {
     }
 
     /// Takes the Wasm functions that were on the stack when a call last failed because of an exception
-    /// that nobody caught. `None` if there was none since this was last called. All other errors have
+    /// that nobody caught. `None` if there was none since this was last called or the host began another
+    /// call. All other errors have
     /// a [`WasmBacktrace`] themselves.
     pub fn take_backtrace(&mut self) -> Option<WasmBacktrace> {
         self.as_context_mut().take_backtrace()

@@ -176,7 +176,7 @@ pub struct Checked {
 }
 
 /// Runs the [checkers](gc_compiler::check) over the functions that [`explore`] shows, even if
-/// [`Config::verify`](crate::Config::verify) is off.
+/// [`Config::cranelift_debug_verifier`](crate::Config::cranelift_debug_verifier) is off.
 ///
 /// # Errors
 /// As [`explore`].

@@ -11,7 +11,8 @@ use common::{
 use gc_wasm::{
     AnyRef, ArrayRef, ArrayType, Caller, Engine, Extern, ExternRef, FieldType, Finality, Func,
     FuncType, GcHeapOutOfMemory, HeapType, I31, Instance, Module, Mutability, OwnedRooted, Ref,
-    RootScope, Rooted, Store, StructRef, StructType, Trap, Val, ValType, WasmBacktrace,
+    RootScope, Rooted, Store, StructRef, StructType, ThrownException, Trap, Val, ValType,
+    WasmBacktrace,
 };
 
 const ENDED: &str = "a rooted reference was used after its scope ended";
@@ -482,6 +483,25 @@ fn references_are_values_of_their_own() -> Result<()> {
             "Ref::unwrap_any on something else"
         );
         assert_eq!(panic_message(|| Val::I32(1).unwrap_funcref().is_some()), "expected funcref");
+        Ok(())
+    })
+}
+
+/// The backtrace of an exception that nobody caught is not that of a later error.
+#[test]
+fn an_error_has_no_backtrace_of_an_earlier_exception() -> Result<()> {
+    each_collector(|setting| {
+        let engine = Engine::new(&setting.config())?;
+        let mut store = Store::new(&engine, ());
+        let wat = r#"(module (tag $t) (func (export "f") (throw $t)))"#;
+        let instance = Instance::new(&mut store, &Module::new(&engine, wat)?, &[])?;
+        let f = instance.get_typed_func::<(), ()>(&mut store, "f")?;
+        let error = f.call(&mut store, ()).unwrap_err();
+        assert!(error.is::<ThrownException>(), "{error:?}");
+        let fail = Func::wrap(&mut store, || -> Result<()> { anyhow::bail!("no") });
+        let error = fail.call(&mut store, &[], &mut []).unwrap_err();
+        assert!(!error.is::<WasmBacktrace>(), "{error:?}");
+        assert!(store.take_backtrace().is_none());
         Ok(())
     })
 }

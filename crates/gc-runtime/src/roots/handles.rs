@@ -192,6 +192,12 @@ impl HandleTable {
         HandleScope(self.scoped.len())
     }
 
+    /// The number of scoped handles.
+    #[inline]
+    pub(crate) fn scoped_len(&self) -> usize {
+        self.scoped.len()
+    }
+
     /// Makes `maximum` the maximal number of scoped handles.
     pub(crate) fn limit_scoped(&mut self, maximum: usize) {
         self.most_scoped = maximum.min(Handle::MAX);

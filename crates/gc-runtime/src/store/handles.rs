@@ -23,6 +23,12 @@ impl GcStore {
         }
     }
 
+    /// The number of handles that live in scopes.
+    #[inline]
+    pub fn scoped_handles(&self) -> usize {
+        self.roots.handles().scoped_len()
+    }
+
     /// Checks that there is room for another scoped handle.
     ///
     /// # Errors

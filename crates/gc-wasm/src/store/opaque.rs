@@ -58,6 +58,8 @@ pub(crate) struct StoreOpaque {
     pub(super) deadline_reached: DeadlineReached,
     /// The types whose layouts the heap knows.
     layouts: HashSet<TypeIndex>,
+    /// Whether it has warned of its many handles.
+    pub(crate) warned_of_handles: bool,
     /// The instance whose start function the host is about to call, if that is a host function.
     pub(crate) starting: Option<usize>,
     /// The host's data.
@@ -117,6 +119,7 @@ impl StoreOpaque {
             fuel: FuelReserve::default(),
             deadline_reached: DeadlineReached::default(),
             layouts: HashSet::new(),
+            warned_of_handles: false,
             starting: None,
             data,
         })

@@ -6,7 +6,7 @@
 //! host functions that open them. When a scope ends, its handles are dropped with the collector's
 //! barrier.
 
-use super::{AsContext, AsContextMut, StoreContext, StoreContextMut, StoreOpaque};
+use super::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, StoreOpaque};
 use crate::refs::{GcRef, Reference as _};
 use anyhow::{Result, anyhow};
 use gc_runtime::{Handle, HandleError, HandleScope, OwnedHandle};
@@ -104,14 +104,38 @@ mod sealed {
     impl<T: super::GcRef> Sealed for super::OwnedRooted<T> {}
 }
 
+/// See [`Store::ROOTED_WARNING`].
+const ROOTED_WARNING: usize = 100_000;
+
+impl<T: 'static> Store<T> {
+    /// The number of [`Rooted`] handles of which a store warns in the log, once. A host with so many
+    /// probably makes them in a loop without a [`RootScope`].
+    pub const ROOTED_WARNING: usize = ROOTED_WARNING;
+}
+
 impl StoreOpaque {
     /// Makes a scoped handle for `gc_ref` and takes over its ownership.
     pub(crate) fn root<T: GcRef>(&mut self, gc_ref: VMGcRef) -> Rooted<T> {
         match self.gc_store_mut().root(gc_ref) {
-            Ok(handle) => Rooted { object: T::from_handle(handle) },
+            Ok(handle) => {
+                if self.gc_store().scoped_handles() == ROOTED_WARNING {
+                    self.warn_of_handles();
+                }
+                Rooted { object: T::from_handle(handle) }
+            }
             Err(_) => {
                 panic!("too many scoped handles; end a `RootScope` to release them")
             }
+        }
+    }
+
+    #[cold]
+    fn warn_of_handles(&mut self) {
+        if !std::mem::replace(&mut self.warned_of_handles, true) {
+            log::warn!(
+                "a store has {ROOTED_WARNING} rooted references of the host, which keep their \
+                 objects alive; a `RootScope` for each turn of a loop releases them"
+            );
         }
     }
 
