@@ -2,7 +2,7 @@
 
 use anyhow::{Error, Result, anyhow};
 use gc_conformance::values;
-use gc_wasm::{AsContextMut, Extern, Instance, Tag, ThrownException, Val};
+use gc_wasm::{AsContextMut, Extern, Instance, Tag, ThrownException, Val, WasmBacktrace};
 
 /// The error of a call. If it failed because of an exception that was not caught, it has the
 /// exception's tag and payload, and the functions that were on the stack.
@@ -13,14 +13,11 @@ pub fn describe(mut store: impl AsContextMut, instance: Option<&Instance>, error
     if !error.is::<ThrownException>() {
         return error;
     }
-    let backtrace = store.as_context_mut().take_backtrace();
-    let error = match uncaught(&mut store, instance) {
-        Ok(Some(text)) => anyhow!("uncaught exception {text}"),
-        Ok(None) | Err(_) => error,
-    };
-    match backtrace {
-        Some(backtrace) => error.context(backtrace),
-        None => error,
+    let Ok(Some(text)) = uncaught(&mut store, instance) else { return error };
+    let uncaught = anyhow!("uncaught exception {text}");
+    match error.downcast::<WasmBacktrace>() {
+        Ok(backtrace) => uncaught.context(backtrace),
+        Err(_) => uncaught,
     }
 }
 

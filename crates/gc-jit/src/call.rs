@@ -203,9 +203,6 @@ fn activate_here<S: JitStore>(
             backtrace: store.jit().backtrace(),
         }));
     }
-    if context.stack.activation.get().is_null() {
-        store.jit_mut().forget_failure();
-    }
     // From here on the store is used only through this pointer, also by host functions.
     let store: *mut S = store;
     let mut activation = Activation {

@@ -318,18 +318,11 @@ impl<S: JitStore> JitState<S> {
         }
     }
 
-    /// Forgets the compiled functions of a failure, because a call begins that is not part of another.
-    #[inline]
-    pub(crate) fn forget_failure(&mut self) {
-        if self.failed.is_some() {
-            self.failed = None;
-        }
-    }
-
     /// Takes the compiled functions that were on the stack when a call last failed because of an
     /// error of a host function, or because of an exception that nobody caught. `None` if there was
-    /// no such error since this was last called or the host began another call, or without the feature
-    /// `backtrace`. A [`TrapError`](crate::TrapError) has a backtrace itself.
+    /// no such error since this was last called, or without the feature `backtrace`. A
+    /// [`TrapError`](crate::TrapError) has a backtrace itself. Take it after each call that fails
+    /// otherwise: what is not taken may be returned for a later failure.
     pub fn take_backtrace(&mut self) -> Option<Backtrace> {
         let backtrace = Backtrace::symbolize(&*self.failed.take()?);
         (!backtrace.is_empty()).then_some(backtrace)

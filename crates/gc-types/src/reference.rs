@@ -20,7 +20,7 @@ use std::num::NonZeroU32;
 /// assert_eq!(I31::new_i32(1 << 30), None, "it needs 32 bits");
 /// assert_eq!(I31::wrapping_i32(-1).get_u32(), 0x7fff_ffff);
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct I31(u32);
 
 impl I31 {

@@ -4,9 +4,7 @@ use crate::refs::Reference as _;
 use crate::store::{StoreId, StoreOpaque};
 use crate::types::TagType;
 use crate::vm::tag::{TagData, TagId};
-use crate::{
-    AsContext, AsContextMut, Engine, ExnRef, Rooted, Store, StoreContextMut, WasmBacktrace,
-};
+use crate::{AsContext, AsContextMut, Engine, ExnRef, Rooted, Store, StoreContextMut};
 use anyhow::{Result, ensure};
 use gc_jit::ThrownException;
 use gc_types::{ExnLayout, StorageType, VMGcRef};
@@ -223,14 +221,6 @@ impl<T: 'static> Store<T> {
     pub fn has_pending_exception(&self) -> bool {
         self.as_context().opaque().jit.has_pending_exception()
     }
-
-    /// Takes the Wasm functions that were on the stack when a call last failed because of an exception
-    /// that nobody caught. `None` if there was none since this was last called or the host began another
-    /// call. All other errors have
-    /// a [`WasmBacktrace`] themselves.
-    pub fn take_backtrace(&mut self) -> Option<WasmBacktrace> {
-        self.as_context_mut().take_backtrace()
-    }
 }
 
 impl<T: 'static> StoreContextMut<'_, T> {
@@ -251,12 +241,5 @@ impl<T: 'static> StoreContextMut<'_, T> {
     /// Whether there is a pending exception.
     pub fn has_pending_exception(&self) -> bool {
         self.as_context().opaque().jit.has_pending_exception()
-    }
-
-    /// Takes the Wasm functions that were on the stack when an exception was last not caught; see [`Store::take_backtrace`].
-    pub fn take_backtrace(&mut self) -> Option<WasmBacktrace> {
-        let store = self.opaque_mut();
-        let backtrace = store.jit.take_backtrace()?;
-        Some(WasmBacktrace::new(store, &backtrace))
     }
 }

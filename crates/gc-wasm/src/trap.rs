@@ -4,7 +4,7 @@
 use crate::store::StoreOpaque;
 use crate::{AsContext, Module};
 use anyhow::Error;
-use gc_jit::{Backtrace, BacktraceFrame, CallError, ThrownException};
+use gc_jit::{Backtrace, BacktraceFrame, CallError};
 use gc_types::FunctionId;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -179,9 +179,6 @@ impl StoreOpaque {
                 };
                 with_backtrace(trap, backtrace)
             }
-            // An exception that nobody catches is no failure yet: a host function on the stack may
-            // still catch it.
-            CallError::Host(error) if error.is::<ThrownException>() => error,
             // The error of a call inside the host function has the functions of both calls.
             CallError::Host(error) if error.is::<WasmBacktrace>() => {
                 // Those that were recorded on the way must not become those of another error.

@@ -63,6 +63,12 @@ impl<T: 'static> Caller<'_, T> {
     pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
         self.store.gc(why)
     }
+
+    /// The size of the GC heap in bytes, as [`Store::gc_heap_capacity`](crate::Store::gc_heap_capacity)
+    /// returns it.
+    pub fn gc_heap_capacity(&self) -> usize {
+        self.as_context().gc_heap_capacity()
+    }
 }
 
 impl<T: 'static> AsContext for Caller<'_, T> {

@@ -205,6 +205,45 @@ impl Val {
         self.anyref().expect("expected anyref")
     }
 
+    /// The same as [`funcref`](Val::funcref).
+    pub fn func_ref(&self) -> Option<Option<&Func>> {
+        self.funcref()
+    }
+
+    /// The same as [`unwrap_funcref`](Val::unwrap_funcref).
+    ///
+    /// # Panics
+    /// If this is another value.
+    pub fn unwrap_func_ref(&self) -> Option<&Func> {
+        self.unwrap_funcref()
+    }
+
+    /// The same as [`externref`](Val::externref).
+    pub fn extern_ref(&self) -> Option<Option<&Rooted<ExternRef>>> {
+        self.externref()
+    }
+
+    /// The same as [`unwrap_externref`](Val::unwrap_externref).
+    ///
+    /// # Panics
+    /// If this is another value.
+    pub fn unwrap_extern_ref(&self) -> Option<&Rooted<ExternRef>> {
+        self.unwrap_externref()
+    }
+
+    /// The same as [`anyref`](Val::anyref).
+    pub fn any_ref(&self) -> Option<Option<&Rooted<AnyRef>>> {
+        self.anyref()
+    }
+
+    /// The same as [`unwrap_anyref`](Val::unwrap_anyref).
+    ///
+    /// # Panics
+    /// If this is another value.
+    pub fn unwrap_any_ref(&self) -> Option<&Rooted<AnyRef>> {
+        self.unwrap_anyref()
+    }
+
     /// The exception reference, if this is one. The inner `None` is null.
     pub fn exnref(&self) -> Option<Option<&Rooted<ExnRef>>> {
         match self {
