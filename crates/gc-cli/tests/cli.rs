@@ -107,7 +107,7 @@ fn without_a_call_start_runs() {
     reclaim(&["compile", only, "-o", compiled]).prints("");
     reclaim(&[compiled]).prints("");
     reclaim(&[&file("start_traps.wat", "(module (func $f unreachable) (start $f))")])
-        .fails(1, &["the start function", "unreachable", "wasm backtrace:\n   0: f at 0x"]);
+        .fails(1, &["unreachable", "wasm backtrace:\n   0: f at 0x"]);
 }
 
 #[test]

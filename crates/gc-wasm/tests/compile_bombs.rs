@@ -54,6 +54,17 @@ fn locals(count: usize) -> String {
     )
 }
 
+/// `count` loops, nested in each other, that each allocate an object.
+fn loops(count: usize) -> String {
+    let ends = "(global.set $g (struct.new $s)) (br_if 0 (i32.const 0)))".repeat(count);
+    format!(
+        r#"(module (type $s (struct)) (global $g (mut anyref) (ref.null any))
+            (func (export "f") (param anyref) {} {ends})
+            (func (export "new") (result anyref) (global.get $g)))"#,
+        "(loop ".repeat(count)
+    )
+}
+
 /// A module's text, given a number of repetitions.
 type Bomb = fn(usize) -> String;
 
@@ -217,5 +228,40 @@ fn too_many_locals_in_too_many_blocks_are_an_error() -> Result<()> {
     // Consecutive loops do not add up.
     let loops = "(loop (drop (local.get 1)) (if (local.get 0) (then nop)))".repeat(10_000);
     Module::new(&engine, format!("(module (func (local i32 i32) {loops}))"))?;
+    Ok(())
+}
+
+/// The optimizer's time grows with the third power of the depth of nested loops. These would take
+/// minutes.
+#[test]
+fn deeply_nested_loops_are_huge() -> Result<()> {
+    let configs: [fn(&mut Config); 4] = [
+        |_| {},
+        |config| {
+            config.interruptible(true);
+        },
+        |config| {
+            config.consume_fuel(true);
+        },
+        |config| {
+            config.epoch_interruption(true);
+        },
+    ];
+    for set in configs {
+        let mut config = Config::new();
+        set(&mut config);
+        let engine = engine(&mut config)?;
+        let module = Module::new(&engine, loops(4000))?;
+        let mut store = Store::new(&engine, ());
+        store.set_epoch_deadline(1);
+        // It fails if code consumes no fuel.
+        let _ = store.set_fuel(1_000_000);
+        let instance = Instance::new(&mut store, &module, &[])?;
+        let run = instance.get_func(&mut store, "f").expect("an export");
+        run.call(&mut store, &[Val::AnyRef(None)], &mut [])?;
+    }
+    // Below the limit they are compiled to the best code.
+    let code = |huge| machine_code_of(&engine(Config::new().huge_function(huge))?, &loops(90));
+    assert!(code(100_000)? == code(usize::MAX)?);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! [`Compiler`]: Cranelift with the settings that compiled code needs, and [`CompiledFunction`], its output.
 
-use super::{machine, names, polls, refuse, signature, try_calls};
+use super::{machine, names, nesting, polls, refuse, signature, try_calls};
 use anyhow::{Context as _, Result, anyhow, bail};
 use cranelift_codegen::binemit::Reloc as RelocKind;
 use cranelift_codegen::control::ControlPlane;
@@ -93,6 +93,11 @@ impl CompileOptions {
     /// With the single-pass allocator, two values never share a stack slot. If references live
     /// long, a frame has two thirds of a byte for each instruction.
     pub const HUGE_FUNCTION: usize = 100_000;
+
+    /// A function in which more loops than these are nested in each other counts as huge, unless
+    /// [`huge_function`](CompileOptions::huge_function) is `usize::MAX`. The time of the optimizer
+    /// grows with the third power of the depth.
+    pub const NESTED_LOOPS: usize = 100;
 }
 
 /// What an instruction of a [`CompiledFunction`] refers to, outside of the function.
@@ -319,7 +324,9 @@ impl Compiler {
         if self.abi.polls() {
             huge = !polls::insert(&mut context.func, &self.abi.offsets())?;
         }
-        huge |= weight(&context.func) >= self.huge_function;
+        huge |= weight(&context.func) >= self.huge_function
+            || self.huge_function != usize::MAX
+                && nesting::is_deeper(&context.func, CompileOptions::NESTED_LOOPS);
         let calls_by_reference = calls_by_reference(&context.func);
         try_calls::keep_registers(&mut context.func);
         let isa = if huge { &*self.huge_isa } else { &*self.isa };

@@ -17,6 +17,7 @@ mod link;
 mod machine;
 mod meter;
 mod names;
+mod nesting;
 mod polls;
 mod refuse;
 mod signature;

@@ -169,8 +169,7 @@ fn wrong_assertions_fail() {
         ),
         (
             r#"(assert_unlinkable (module (func unreachable) (start 0)) "unknown import")"#,
-            "assert_unlinkable: expected `unknown import`, got `the start function failed: wasm \
-             `unreachable` instruction executed`",
+            "assert_unlinkable: expected `unknown import`, got `wasm `unreachable` instruction executed`",
         ),
     ] {
         let found = failures(&format!("{}\n{directive}", MODULE.trim()));

@@ -122,7 +122,8 @@ impl Config {
     /// (default: 100 000, which is some tens of kilobytes of WebAssembly). A huge function is
     /// compiled without optimisation and with a simpler register allocator, in time proportional to
     /// its size. Usually the code generator needs time quadratic in a function's size in the worst
-    /// case, and the author of a module can provoke that case. With 0 all functions count as huge.
+    /// case, and the author of a module can provoke that case. A function in which more than 100 loops
+    /// are nested in each other counts as huge too. With 0 all functions count as huge.
     /// With `usize::MAX`, which is for trusted modules, none does.
     pub fn huge_function(&mut self, instructions: usize) -> &mut Config {
         self.code.huge_function = instructions;
