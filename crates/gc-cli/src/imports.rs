@@ -299,7 +299,7 @@ fn trap_without_default(
         if has_default || linker.get(&mut *store, space, name).is_ok() {
             continue;
         }
-        let message = format!("unknown import: `{space}` `{name}` was called");
+        let message = format!("unknown import: `{space}::{name}` was called");
         linker.func_new(space, name, ty, move |_, _, _| Err(anyhow!("{message}")))?;
     }
     Ok(())

@@ -18,7 +18,11 @@ fn failures_have_a_backtrace() {
     );
     let run = |arg| reclaim(&[program, "--unknown-imports", "trap", "--invoke", "run", arg]);
     for (arg, message) in [
-        ("0", "calling `run(0)`\n  caused by: unknown import: `env` `absent` was called\n"),
+        (
+            "0",
+            "calling `run(0)`\n  caused by: unknown import: `env::absent` of type (func) has not been \
+             defined\n",
+        ),
         ("1", "calling `run(1)`\n  caused by: uncaught exception `problem`: (exn 7)\n"),
     ] {
         let ran = run(arg);

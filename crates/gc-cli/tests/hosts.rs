@@ -284,11 +284,11 @@ fn unknown_imports_trap_or_do_nothing() {
     );
     let trap = ["run", functions, "--unknown-imports", "trap", "--invoke"];
     reclaim(&[&trap[..], &["one"]].concat()).prints("1\n");
-    reclaim(&[&trap[..], &["calls"]].concat()).fails(1, &["unknown import: `env` `f` was called"]);
+    reclaim(&[&trap[..], &["calls"]].concat()).fails(1, &["unknown import: `env::f` of type"]);
     // There is no default for its result.
     let default = ["run", functions, "--unknown-imports", "default", "--invoke"];
     reclaim(&[&default[..], &["one"]].concat()).prints("1\n");
-    reclaim(&[&default[..], &["calls"]].concat()).fails(1, &["unknown import: `env` `f`"]);
+    reclaim(&[&default[..], &["calls"]].concat()).fails(1, &["unknown import: `env::f`"]);
 }
 
 #[test]
