@@ -109,7 +109,7 @@ fn report(case: &Case, engines: &[Box<dyn Contestant>], medians: &[f64], options
     let fastest = peers.min_by(|a, b| a.1.total_cmp(b.1));
     let of = fastest.map_or("no other engine", |(name, _)| name);
     let columns = ["µs".to_owned(), format!("of {of}"), "target".to_owned()];
-    let mut rows = table(case.name, columns.into_iter());
+    let mut rows = table(case.name, columns);
     for (name, time) in named {
         let ratio = fastest.map(|(_, fastest)| time / fastest);
         let ours = name.starts_with("reclaim");

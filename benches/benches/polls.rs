@@ -63,7 +63,7 @@ fn run(options: &Options) -> Result<()> {
     }
     ratios.sort_by(|a, b| b.2.total_cmp(&a.2));
     let columns = ["ms without", "ratio with"].map(str::to_owned);
-    let mut rows = table("loops that poll", columns.into_iter());
+    let mut rows = table("loops that poll", columns);
     for (name, time, ratio) in &ratios {
         rows.add_row([
             Cell::new(name),

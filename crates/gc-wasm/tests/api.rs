@@ -451,7 +451,8 @@ fn references_are_values_of_their_own() -> Result<()> {
         let func = Func::wrap(&mut store, || 7);
         let host = ExternRef::new(&mut store, "host")?;
         let i31 = AnyRef::from_i31(&mut store, I31::wrapping_i32(4));
-        let all: [(Ref, Ref, HeapType, fn(&Ref) -> bool); 3] = [
+        type Case = (Ref, Ref, HeapType, fn(&Ref) -> bool);
+        let all: [Case; 3] = [
             (func.into(), Ref::Func(None), HeapType::NoFunc, Ref::is_func),
             (host.into(), Ref::Extern(None), HeapType::NoExtern, Ref::is_extern),
             (i31.into(), Ref::Any(None), HeapType::I31, Ref::is_any),

@@ -164,7 +164,7 @@ fn array_elements_of_every_type() -> Result<()> {
             for element in array.elems(&mut store)? {
                 assert_eq!(number(element), Some(expected));
             }
-            let zero = Val::default_for_ty(&ty.field_type().element_type().unpack()).unwrap();
+            let zero = Val::default_for_ty(ty.field_type().element_type().unpack()).unwrap();
             array.set(&mut store, 2, zero)?;
             let elements: Vec<_> = array.elems(&mut store)?.map(number).collect();
             let e = Some(expected);
