@@ -505,3 +505,28 @@ fn an_error_has_no_backtrace_of_an_earlier_exception() -> Result<()> {
         Ok(())
     })
 }
+
+/// Places of owned handles are used again, although nothing is collected.
+#[test]
+fn owned_parameters_and_results_leave_nothing_behind() -> Result<()> {
+    each_collector(|setting| {
+        let engine = Engine::new(&setting.config())?;
+        let mut store = Store::new(&engine, ());
+        let same = Func::wrap(&mut store, |object: OwnedRooted<ExternRef>| object);
+        let same = same.typed::<OwnedRooted<ExternRef>, OwnedRooted<ExternRef>>(&store)?;
+        let drops = Drops::default();
+        let object = {
+            let mut scope = RootScope::new(&mut store);
+            ExternRef::new(&mut scope, drops.value())?.to_owned_rooted(&mut scope)?
+        };
+        let mut object = Some(object);
+        for _ in 0..1000 {
+            object = Some(same.call(&mut store, object.take().context("a handle")?)?);
+        }
+        assert_eq!(store.gc_stats().collections, 0);
+        let place = format!("{object:?}");
+        let number: String = place.chars().filter(char::is_ascii_digit).collect();
+        assert!(number.parse::<u32>()? < 10, "{place}");
+        Ok(())
+    })
+}

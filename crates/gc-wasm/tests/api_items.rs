@@ -6,8 +6,8 @@ mod common;
 use anyhow::{Context, Result};
 use common::{Counted, Drops, each_collector, everywhere, message, panic_message};
 use gc_wasm::{
-    Caller, ExternRef, Func, Instance, Linker, Memory, MemoryType, Module, Ref, RefType, Rooted,
-    Store, Table, TableType, Trap, UnknownImportError, Val, ValType,
+    Caller, Engine, ExternRef, Func, Instance, Linker, Memory, MemoryType, Module, Ref, RefType,
+    Rooted, Store, Table, TableType, Trap, UnknownImportError, Val, ValType,
 };
 
 /// One prepared module has instances in many stores, each with the store's own data.
@@ -439,6 +439,28 @@ fn seventeen_parameters() -> Result<()> {
         for (result, ty) in results.iter().zip(types) {
             assert!(result.matches_ty(&store, &ty)?, "{result:?} is no {ty}");
         }
+        Ok(())
+    })
+}
+
+/// A linker checks a memory by its size of now, and an item of another engine is a mistake.
+#[test]
+fn a_linker_sees_what_has_grown() -> Result<()> {
+    each_collector(|setting| {
+        let engine = Engine::new(&setting.config())?;
+        let mut store = Store::new(&engine, ());
+        let memory = Memory::new(&mut store, MemoryType::new(1, None))?;
+        let mut linker = Linker::new(&engine);
+        linker.define(&store, "", "m", memory)?;
+        memory.grow(&mut store, 1)?;
+        let module = Module::new(&engine, r#"(module (import "" "m" (memory 2)))"#)?;
+        linker.instantiate(&mut store, &module)?;
+        let error = message(linker.instantiate_pre(&module));
+        assert!(error.contains("expected (memory 2), found (memory 1)"), "{error}");
+
+        let mut other = Linker::new(&Engine::new(&setting.config())?);
+        let panic = panic_message(|| drop(other.define(&store, "", "m", memory)));
+        assert!(panic.contains("the store belongs to another engine"), "{panic}");
         Ok(())
     })
 }

@@ -375,3 +375,35 @@ fn interrupts_work_beside_it() -> Result<()> {
     }
     Ok(())
 }
+
+/// What was consumed too much does not add up, if a host function ignores that the fuel is used up.
+#[test]
+fn fuel_stays_used_up_when_a_host_function_goes_on() -> Result<()> {
+    let text = r#"(module
+        (import "" "try" (func $try))
+        (table $t i64 0 0 funcref) (global $n (mut i64) (i64.const 0x4000000000000000))
+        (func (export "grow") (drop (table.grow $t (ref.null func) (global.get $n))))
+        (func (export "run") (result i32) (local $i i32)
+            (call $try)
+            (drop (table.grow $t (ref.null func) (global.get $n)))
+            (loop $l (br_if $l (i32.lt_u
+                (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000000))))
+            (local.get $i)))"#;
+    each_collector(|setting| {
+        let engine = Engine::new(&config(setting))?;
+        let module = Module::new(&engine, text)?;
+        for fuel in (1..20).chain([1000]) {
+            let mut store = new_store(&engine, ());
+            store.set_fuel(fuel)?;
+            let ignore = Func::wrap(&mut store, |mut caller: Caller<'_, ()>| {
+                let grow = caller.get_export("grow").unwrap().into_func().unwrap();
+                assert_eq!(trap(grow.call(&mut caller, &[], &mut [])), Trap::OutOfFuel);
+            });
+            let instance = Instance::new(&mut store, &module, &[ignore.into()])?;
+            let run = instance.get_typed_func::<(), i32>(&mut store, "run")?;
+            assert_eq!(trap(run.call(&mut store, ())), Trap::OutOfFuel, "with {fuel}");
+            assert_eq!(store.get_fuel()?, 0);
+        }
+        Ok(())
+    })
+}

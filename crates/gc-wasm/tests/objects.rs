@@ -3,10 +3,10 @@
 mod common;
 
 use anyhow::{Context, Result};
-use common::{everywhere, message, new_array, new_fixed_array, new_struct, trap};
+use common::{each_collector, everywhere, message, new_array, new_fixed_array, new_struct, trap};
 use gc_wasm::{
-    AnyRef, ArrayRef, ArrayType, EqRef, ExternRef, FieldType, Func, HeapType, I31, Mutability,
-    Rooted, StorageType, Store, StructRef, Trap, Val, ValType,
+    AnyRef, ArrayRef, ArrayType, Engine, EqRef, ExternRef, FieldType, Func, HeapType, I31,
+    Mutability, Rooted, StorageType, Store, StructRef, Trap, Val, ValType,
 };
 
 fn var(ty: impl Into<StorageType>) -> FieldType {
@@ -324,6 +324,20 @@ fn arrays_whose_length_is_the_constant_zero() -> Result<()> {
         let (mut store, instance) = setting.instantiate(wat, &[])?;
         let f = instance.get_typed_func::<(), i32>(&mut store, "f")?;
         assert_eq!(f.call(&mut store, ())?, 0);
+        Ok(())
+    })
+}
+
+/// The bytes of references are not given out, nor written: those of functions neither.
+#[test]
+fn references_to_functions_have_no_bytes() -> Result<()> {
+    each_collector(|setting| {
+        let engine = Engine::new(&setting.config())?;
+        let mut store = Store::new(&engine, ());
+        let ty = ArrayType::new(&engine, FieldType::new(Mutability::Var, ValType::FUNCREF.into()));
+        let array = new_array(&mut store, &ty, &Val::FuncRef(None), 3)?;
+        assert!(array.read_bytes(&store, 0, &mut [0; 4]).is_err());
+        assert!(array.write_bytes(&mut store, 0, &[1, 0, 0, 0]).is_err());
         Ok(())
     })
 }

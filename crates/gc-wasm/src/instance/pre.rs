@@ -33,6 +33,16 @@ impl<T: 'static> Definition<T> {
         Definition::Item(item, ImportedType::of_item(store, &item))
     }
 
+    /// The same with its type of now, if it is an item of `store`.
+    pub(crate) fn refreshed(&self, store: &StoreOpaque) -> Definition<T> {
+        match self {
+            Definition::Item(item, _) if item.store() == store.id() => {
+                Definition::of_item(store, *item)
+            }
+            definition => definition.clone(),
+        }
+    }
+
     /// What this is in `store`.
     ///
     /// Panics if it belongs to another engine.

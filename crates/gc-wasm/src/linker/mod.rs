@@ -124,7 +124,7 @@ impl<T: 'static> Linker<T> {
     /// If the name is taken.
     ///
     /// # Panics
-    /// If the item belongs to another store.
+    /// If the item belongs to another store, or the store to another engine.
     pub fn define(
         &mut self,
         store: impl AsContext<Data = T>,
@@ -132,7 +132,9 @@ impl<T: 'static> Linker<T> {
         name: &str,
         item: impl Into<Extern>,
     ) -> Result<&mut Self> {
-        let definition = Definition::of_item(store.as_context().opaque(), item.into());
+        let store = store.as_context().opaque();
+        self.check_store(store);
+        let definition = Definition::of_item(store, item.into());
         self.insert(module, name, definition)
     }
 
@@ -280,18 +282,22 @@ impl<T: 'static> Linker<T> {
     /// # Errors
     /// If a name is not defined ([`UnknownImportError`]), and for the reasons of [`Instance::new`].
     ///
-    /// # Panics
-    /// If an import that is an item of a store belongs to another store than `store`.
+    /// An import that is an item of another store is an error too.
     pub fn instantiate(
         &self,
-        store: impl AsContextMut<Data = T>,
+        mut store: impl AsContextMut<Data = T>,
         module: &Module,
     ) -> Result<Instance> {
-        self.instantiate_pre(module)?.instantiate(store)
+        let opaque = store.as_context_mut().into_opaque();
+        let definitions =
+            module.imports().map(|import| Ok(self.find_import(&import)?.refreshed(opaque)));
+        let definitions = definitions.collect::<Result<_>>()?;
+        InstancePre::new(&self.engine, module, definitions)?.instantiate(store)
     }
 
     /// Finds the imports of a module by name and checks their types, so that instances can be made
-    /// of it without doing so again.
+    /// of it without doing so again. A memory or table counts with the size that it had when it was
+    /// defined.
     ///
     /// # Errors
     /// If a name is not defined ([`UnknownImportError`]) or an import has another type, or if the

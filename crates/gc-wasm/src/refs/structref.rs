@@ -228,6 +228,8 @@ pub(crate) fn read_place(
 ) -> Result<Val> {
     let storage = storage_of(&ty.element_type);
     if storage == StorageType::Ref {
+        // The program chose how many elements an array has.
+        store.gc_store().check_scoped_handles()?;
         let gc_ref = store.gc_store_mut().read_field_ref(object, offset)?;
         let WasmStorageType::Val(WasmValType::Ref(ty)) = &ty.element_type else {
             unreachable!("only reference types are stored as references");

@@ -62,8 +62,10 @@ impl StoreOpaque {
     /// [`Trap::OutOfFuel`] if nothing is left.
     pub(crate) fn refuel(&mut self) -> Result<()> {
         let left = self.fuel_left();
-        ensure!(left > 0, Trap::OutOfFuel);
+        // Also if nothing is left: a host function may go on after the error, and what was consumed
+        // too much must not add up until the word overflows.
         self.share_fuel(left);
+        ensure!(left > 0, Trap::OutOfFuel);
         Ok(())
     }
 
@@ -71,8 +73,10 @@ impl StoreOpaque {
     /// [checked](StoreOpaque::check_fuel) later.
     pub(crate) fn consume_fuel(&self, units: u64) {
         if self.engine().config().consume_fuel {
+            // Half of the range is left to what code adds before its next check.
             let units = i64::try_from(units).unwrap_or(i64::MAX);
-            self.jit.set_fuel_word(self.jit.fuel_word().saturating_add(units));
+            let word = self.jit.fuel_word().saturating_add(units);
+            self.jit.set_fuel_word(word.min(i64::MAX / 2));
         }
     }
 

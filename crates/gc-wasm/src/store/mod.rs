@@ -29,7 +29,8 @@ pub struct Store<T: 'static> {
     /// Declared after `opaque`, so that the panic of a host value continues after the whole store
     /// has been dropped.
     _host_panic: HostPanic,
-    _data: PhantomData<T>,
+    /// Not another type in place of `T`, even if its values could be used as such.
+    _data: PhantomData<(T, fn(T) -> T)>,
 }
 
 /// A shared reference to a store.

@@ -139,8 +139,10 @@ impl StoreOpaque {
         }
     }
 
-    /// Makes an owned handle for `gc_ref` and takes over its ownership.
+    /// Makes an owned handle for `gc_ref` and takes over its ownership. Drops the references of
+    /// handles that are no longer in use, so that their places are used again.
     pub(crate) fn root_owned<T: GcRef>(&mut self, gc_ref: VMGcRef) -> Result<OwnedRooted<T>> {
+        self.gc_store_mut().drop_dead_handles();
         let handle = self.gc_store_mut().root_owned(gc_ref);
         let handle = handle.map_err(|_| anyhow!("more than {} owned handles", OwnedHandle::MAX))?;
         Ok(OwnedRooted { object: T::from_handle(handle.handle()), handle })
@@ -188,11 +190,9 @@ impl<T: GcRef> Rooted<T> {
     /// If this handle belongs to another store.
     pub fn to_owned_rooted(&self, mut store: impl AsContextMut) -> Result<OwnedRooted<T>> {
         let store = store.as_context_mut().into_opaque();
-        self.gc_ref(store)?;
-        store.may_drop(|store| store.gc_store_mut().drop_dead_handles());
         let gc_ref = self.gc_ref(store)?;
         let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
-        store.root_owned(gc_ref)
+        store.may_drop(|store| store.root_owned(gc_ref))
     }
 
     /// Whether both are the same handle. Two handles to the same object can be different: see
