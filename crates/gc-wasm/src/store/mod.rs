@@ -29,9 +29,11 @@ pub struct Store<T: 'static> {
     /// Declared after `opaque`, so that the panic of a host value continues after the whole store
     /// has been dropped.
     _host_panic: HostPanic,
-    /// Not another type in place of `T`, even if its values could be used as such.
-    _data: PhantomData<(T, fn(T) -> T)>,
+    _data: PhantomData<(T, Invariant<T>)>,
 }
+
+/// No other type stands in place of `T`, even if its values could be used as such.
+type Invariant<T> = fn(T) -> T;
 
 /// A shared reference to a store.
 pub struct StoreContext<'a, T: 'static>(&'a StoreOpaque, PhantomData<&'a T>);
