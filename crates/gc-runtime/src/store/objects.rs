@@ -157,7 +157,7 @@ impl GcStore {
     ) -> Result<(), HeapError> {
         let (_, ty) = self.array_element(array, 0, 0)?;
         let size = ty.size() as usize;
-        if !is_number(ty) || !bytes.len().is_multiple_of(size) {
+        if ty.is_ref() || !bytes.len().is_multiple_of(size) {
             return Err(HeapError::WrongElement { at: array.as_raw_u32() });
         }
         let count = u32::try_from(bytes.len() / size)
@@ -187,7 +187,7 @@ impl GcStore {
     ) -> Result<(), HeapError> {
         let (_, ty) = self.array_element(array, 0, 0)?;
         let size = ty.size() as usize;
-        if !is_number(ty) || !bytes.len().is_multiple_of(size) {
+        if ty.is_ref() || !bytes.len().is_multiple_of(size) {
             return Err(HeapError::WrongElement { at: array.as_raw_u32() });
         }
         let count = u32::try_from(bytes.len() / size)
@@ -206,9 +206,4 @@ impl GcStore {
         }
         Ok(())
     }
-}
-
-/// Whether elements of this type are numbers: their bytes mean nothing outside of the value.
-fn is_number(ty: StorageType) -> bool {
-    !matches!(ty, StorageType::Ref | StorageType::FuncRef)
 }

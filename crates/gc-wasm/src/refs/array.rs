@@ -214,6 +214,17 @@ pub(crate) fn make_fixed(
     Ok(array)
 }
 
+/// Fails unless elements of this type are numbers. The heap knows functions by a number, but the host
+/// has no use for it.
+fn check_numbers(ty: &WasmFieldType) -> Result<()> {
+    let references = [StorageType::Ref, StorageType::FuncRef];
+    ensure!(
+        !references.contains(&storage_of(&ty.element_type)),
+        "the elements of the array are references"
+    );
+    Ok(())
+}
+
 /// The type of the elements of the object, which must be an array.
 fn element_of(store: &StoreOpaque, object: &VMGcRef) -> Result<WasmFieldType> {
     let ty = store.registered_type_of(object)?;
@@ -337,7 +348,9 @@ impl ArrayRef {
     /// If the handle belongs to another store.
     pub fn read_bytes(&self, store: impl AsContext, index: u32, bytes: &mut [u8]) -> Result<()> {
         let store = store.as_context().opaque();
-        Ok(store.gc_store().array_read_bytes(&self.gc_ref(store)?, index, bytes)?)
+        let gc_ref = self.gc_ref(store)?;
+        check_numbers(&element_of(store, &gc_ref)?)?;
+        Ok(store.gc_store().array_read_bytes(&gc_ref, index, bytes)?)
     }
 
     /// Overwrites the elements from `index` on with these little-endian bytes. The elements must be
@@ -361,6 +374,7 @@ impl ArrayRef {
         }
         let store = store.as_context_mut().into_opaque();
         let gc_ref = self.gc_ref(store)?;
+        check_numbers(&element_of(store, &gc_ref)?)?;
         Ok(store.gc_store_mut().array_write_bytes(&gc_ref, index, bytes)?)
     }
 
