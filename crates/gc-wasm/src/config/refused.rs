@@ -44,52 +44,62 @@ impl Config {
         self
     }
 
-    /// Sets whether there is debug information for native debuggers (default: no). Anything else is not supported.
+    /// Sets whether there is debug information for native debuggers (default: no). Anything else is not
+    /// supported.
     pub fn debug_info(&mut self, yes: bool) -> &mut Config {
         self.refuse("debug_info", yes, "debug information is not made")
     }
 
-    /// Sets whether guests can be debugged (default: no). Anything else is not supported.
+    /// Sets whether guests can be debugged (default: no). Anything else is not
+    /// supported.
     pub fn guest_debug(&mut self, yes: bool) -> &mut Config {
         self.refuse("guest_debug", yes, "guests cannot be debugged")
     }
 
-    /// Sets whether there is unwind information for native debuggers (default: no). Anything else is not supported.
+    /// Sets whether there is unwind information for native debuggers (default: no). Anything else is not
+    /// supported.
     pub fn native_unwind_info(&mut self, yes: bool) -> &mut Config {
         self.refuse("native_unwind_info", yes, "native unwind information is not made")
     }
 
-    /// Sets whether there is a core dump in the error of a trap (default: no). Anything else is not supported.
+    /// Sets whether there is a core dump in the error of a trap (default: no). Anything else is not
+    /// supported.
     pub fn coredump_on_trap(&mut self, yes: bool) -> &mut Config {
         self.refuse("coredump_on_trap", yes, "core dumps are not made")
     }
 
-    /// Sets whether there are handlers of signals for traps (default: yes). Anything else is not supported.
+    /// Sets whether there are handlers of signals for traps (default: yes). Anything else is not
+    /// supported.
     pub fn signals_based_traps(&mut self, yes: bool) -> &mut Config {
         self.refuse("signals_based_traps", !yes, "traps need handlers of signals")
     }
 
-    /// Sets whether there is a guard in front of each linear memory (default: no). Anything else is not supported.
+    /// Sets whether there is a guard in front of each linear memory (default: no). Anything else is not
+    /// supported.
     pub fn guard_before_linear_memory(&mut self, yes: bool) -> &mut Config {
         self.refuse("guard_before_linear_memory", yes, "memories have a guard behind them only")
     }
 
-    /// Sets whether there are files in memory for the data of memories (default: no). Anything else is not supported.
+    /// Sets whether there are files in memory for the data of memories (default: no). Anything else is not
+    /// supported.
     pub fn force_memory_init_memfd(&mut self, yes: bool) -> &mut Config {
         self.refuse("force_memory_init_memfd", yes, "data is copied")
     }
 
-    /// Sets whether there are shared memories (default: no). Anything else is not supported.
+    /// Sets whether there are shared memories (default: no). Anything else is not
+    /// supported.
     pub fn shared_memory(&mut self, yes: bool) -> &mut Config {
         self.refuse("shared_memory", yes, "shared memories are not supported")
     }
 
-    /// Sets whether there are concurrent components (default: no). Anything else is not supported.
+    /// Sets whether there are concurrent components (default: no). Anything else is not
+    /// supported.
     pub fn concurrency_support(&mut self, yes: bool) -> &mut Config {
         self.refuse("concurrency_support", yes, "components are not supported")
     }
 
-    /// Sets whether there are checks of a guest's memory allocator (default: no). Anything else is not supported.
+    /// Sets whether there are checks of a guest's memory allocator (default: no). Anything else is not
+    /// supported.
     pub fn wmemcheck(&mut self, yes: bool) -> &mut Config {
         self.refuse("wmemcheck", yes, "they are not supported")
     }

@@ -338,7 +338,7 @@ impl<T: 'static> Linker<T> {
     /// [`UnknownImportError`] that names the import.
     ///
     /// # Errors
-    /// None.
+    /// Never, because only names are defined that are free.
     ///
     /// # Panics
     /// If the module belongs to another engine.

@@ -277,7 +277,8 @@ impl<T: GcRef> OwnedRooted<T> {
     /// Hashes the reference, like [`Rooted::ref_hash`].
     ///
     /// # Errors
-    /// None.
+    /// Never, because the object lives as long as the handle. The type is that of
+    /// [`Rooted::ref_hash`].
     ///
     /// # Panics
     /// If the handle belongs to another store.
