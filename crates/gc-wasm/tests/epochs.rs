@@ -2,16 +2,16 @@
 //! host function may.
 
 mod common;
-#[path = "common/metering.rs"]
-mod metering;
+#[path = "common/endless.rs"]
+mod endless;
 
 use anyhow::{Result, bail};
-use common::{Setting, each_collector, everywhere, message, trap};
+use common::{Setting, call, each_collector, everywhere, message, trap};
+use endless::{configs, endless, functions};
 use gc_wasm::{
     Caller, Config, Engine, ExnRef, ExnRefPre, ExnType, Extern, Func, Instance, Memory, Module,
     OptLevel, Store, StoreContextMut, Table, Trap, UpdateDeadline, Val,
 };
-use metering::{call, configs, endless, functions, new_store};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn config(setting: &Setting) -> Config {
 fn with_epochs<T: 'static>(config: &Config, text: &str, data: T) -> Result<(Store<T>, Instance)> {
     let engine = Engine::new(config)?;
     let module = Module::new(&engine, text)?;
-    let mut store = new_store(&engine, data);
+    let mut store = Store::new(&engine, data);
     store.set_epoch_deadline(1_000_000);
     let tick = engine.clone();
     let tick = Func::wrap(&mut store, move || tick.increment_epoch());
@@ -71,7 +71,7 @@ fn the_deadline_is_reached_at_first() -> Result<()> {
     everywhere(|setting| {
         let engine = Engine::new(&config(setting))?;
         let module = Module::new(&engine, r#"(module (func (export "f")))"#)?;
-        let mut store = new_store(&engine, ());
+        let mut store = Store::new(&engine, ());
         // Instantiation runs no code.
         let instance = Instance::new(&mut store, &module, &[])?;
         assert_eq!(trap(run(&mut store, &instance, "f")), Trap::Interrupt);
@@ -181,7 +181,7 @@ fn one_tick_reaches_all_stores() -> Result<()> {
         .map(|deadline| {
             let (engine, module) = (engine.clone(), module.clone());
             thread::spawn(move || {
-                let mut store = new_store(&engine, ());
+                let mut store = Store::new(&engine, ());
                 let instance = Instance::new(&mut store, &module, &[]).unwrap();
                 store.set_epoch_deadline(1 + deadline);
                 trap(run(&mut store, &instance, "hang"))
@@ -563,7 +563,7 @@ fn saved_code_must_be_of_the_same_kind() -> Result<()> {
         assert!(error.contains("epochs.checked is `false` here, but `true` there"), "{error}");
         // SAFETY: as above.
         let module = unsafe { Module::deserialize(&with, &saved)? };
-        let mut store = new_store(&with, ());
+        let mut store = Store::new(&with, ());
         let instance = Instance::new(&mut store, &module, &[])?;
         assert_eq!(trap(run(&mut store, &instance, "f")), Trap::Interrupt);
         Ok(())
@@ -575,7 +575,7 @@ fn saved_code_must_be_of_the_same_kind() -> Result<()> {
 fn without_the_setting_nothing_happens() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
     let module = Module::new(&engine, r#"(module (func (export "f")))"#)?;
-    let mut store = new_store(&engine, ());
+    let mut store = Store::new(&engine, ());
     store.epoch_deadline_callback(|_| bail!("it is not called"));
     store.set_epoch_deadline(0);
     engine.increment_epoch();

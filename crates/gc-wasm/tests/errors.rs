@@ -349,7 +349,7 @@ fn host_functions_of_the_wrong_type() -> Result<()> {
     let wrong = Func::new(&mut store, ty, |_, _, _| Ok(()));
     assert_eq!(
         message(wrong.call(&mut store, &[], &mut [Val::I32(0)])),
-        "function attempted to return an incompatible value: result 0: type mismatch: expected (ref any), found a null internal reference"
+        "function attempted to return an incompatible value: result 0: type mismatch: expected (ref any), found a null function reference"
     );
     Ok(())
 }

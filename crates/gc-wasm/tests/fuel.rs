@@ -2,15 +2,18 @@
 //! at it and change it. What each operator costs is in `fuel_costs.rs`.
 
 mod common;
+#[path = "common/endless.rs"]
+mod endless;
 #[path = "common/metering.rs"]
 mod metering;
 
 use anyhow::Result;
-use common::{Setting, each_collector, everywhere, message, trap};
+use common::{Setting, call, each_collector, everywhere, message, trap};
+use endless::{configs, endless, functions};
 use gc_wasm::{
     AsContext, AsContextMut, Caller, Config, Engine, Func, Instance, Module, Store, Trap, Val,
 };
-use metering::{PLENTY, call, configs, endless, functions, new_store, with_fuel};
+use metering::{PLENTY, with_fuel};
 
 fn config(setting: &Setting) -> Config {
     setting.config().consume_fuel(true).clone()
@@ -172,7 +175,7 @@ fn host_functions_get_and_set_it() -> Result<()> {
     everywhere(|setting| {
         let engine = Engine::new(&config(setting))?;
         let module = Module::new(&engine, text)?;
-        let mut store: Store<Vec<u64>> = new_store(&engine, Vec::new());
+        let mut store: Store<Vec<u64>> = Store::new(&engine, Vec::new());
         let look = Func::wrap(&mut store, |mut caller: Caller<'_, Vec<u64>>, _: i32| {
             let fuel = caller.get_fuel()?;
             assert_eq!(caller.as_context().get_fuel()?, fuel);
@@ -235,7 +238,7 @@ fn nested_calls_share_it() -> Result<()> {
     each_collector(|setting| {
         let engine = Engine::new(&config(setting))?;
         let module = Module::new(&engine, text)?;
-        let mut store = new_store(&engine, ());
+        let mut store = Store::new(&engine, ());
         let again = Func::wrap(&mut store, |mut caller: Caller<'_, ()>, n: i32| {
             let f = caller.get_export("f").unwrap().into_func().unwrap();
             f.typed::<i32, ()>(&caller)?.call(&mut caller, n)
@@ -310,7 +313,7 @@ fn portions_change_nothing() -> Result<()> {
 #[test]
 fn without_the_setting_there_is_none() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
-    let mut store = new_store(&engine, ());
+    let mut store = Store::new(&engine, ());
     let why = "fuel is not configured in this store";
     assert_eq!(message(store.get_fuel()), why);
     assert_eq!(message(store.set_fuel(1)), why);
@@ -341,7 +344,7 @@ fn saved_code_must_be_of_the_same_kind() -> Result<()> {
         // Code that fits costs the same as before.
         // SAFETY: as above.
         let module = unsafe { Module::deserialize(&with, &saved)? };
-        let mut store = new_store(&with, ());
+        let mut store = Store::new(&with, ());
         let instance = Instance::new(&mut store, &module, &[])?;
         store.set_fuel(10)?;
         let func = instance.get_func(&mut store, "f").unwrap();
@@ -393,7 +396,7 @@ fn fuel_stays_used_up_when_a_host_function_goes_on() -> Result<()> {
         let engine = Engine::new(&config(setting))?;
         let module = Module::new(&engine, text)?;
         for fuel in (1..20).chain([1000]) {
-            let mut store = new_store(&engine, ());
+            let mut store = Store::new(&engine, ());
             store.set_fuel(fuel)?;
             let ignore = Func::wrap(&mut store, |mut caller: Caller<'_, ()>| {
                 let grow = caller.get_export("grow").unwrap().into_func().unwrap();

@@ -6,9 +6,9 @@ mod common;
 mod metering;
 
 use anyhow::Result;
-use common::{Setting, each_collector, everywhere, trap};
-use gc_wasm::{Engine, Instance, Module, OptLevel, Trap};
-use metering::{PLENTY, call, new_store, with_fuel};
+use common::{Setting, call, each_collector, everywhere, trap};
+use gc_wasm::{Engine, Instance, Module, OptLevel, Store, Trap};
+use metering::{PLENTY, with_fuel};
 
 /// The fuel that a call of an export consumes, and how it ends.
 fn consumed(setting: &Setting, text: &str, export: &str) -> Result<(u64, Result<()>)> {
@@ -183,7 +183,7 @@ fn each_operator_has_its_cost() -> Result<()> {
                 }),
             )?;
             let module = Module::new(&engine, &text)?;
-            let mut store = new_store(&engine, ());
+            let mut store = Store::new(&engine, ());
             store.set_fuel(PLENTY)?;
             let instance = Instance::new(&mut store, &module, &[])?;
             for (i, (body, cost)) in bodies().iter().enumerate() {

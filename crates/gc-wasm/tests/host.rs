@@ -6,7 +6,7 @@ mod common;
 use anyhow::{Context, Result};
 use common::{each_collector, everywhere, message, new_struct, trap};
 use gc_wasm::{
-    AnyRef, AsContextMut, Caller, Extern, ExternRef, ExternType, FieldType, Func, FuncType,
+    AnyRef, AsContextMut, Caller, Engine, Extern, ExternRef, ExternType, FieldType, Func, FuncType,
     HeapType, I31, Instance, Linker, Module, Mutability, RefType, RootScope, Rooted, StorageType,
     Store, StructRef, StructType, Trap, TypedFunc, UnknownImportError, Val, ValType,
 };
@@ -538,6 +538,29 @@ fn host_functions_of_reference_types() -> Result<()> {
         let instance = Instance::new(&mut store, &module, &[swap.into()])?;
         let f = instance.get_typed_func::<(), i32>(&mut store, "f")?;
         assert_eq!(f.call(&mut store, ())?, 2 + 30 + 30 + 1000);
+        Ok(())
+    })
+}
+
+/// A result that a host function does not set is an error, not zero.
+#[test]
+fn a_forgotten_result_is_an_error() -> Result<()> {
+    each_collector(|setting| {
+        let engine = Engine::new(&setting.config())?;
+        for ty in [ValType::I32, ValType::F64, ValType::V128, ValType::EXTERNREF, ValType::ANYREF] {
+            let mut store = Store::new(&engine, ());
+            let func_ty = FuncType::new(&engine, [], [ValType::I64, ty.clone()]);
+            let func = Func::new(&mut store, func_ty, |_, _, results| {
+                results[0] = Val::I64(1);
+                Ok(())
+            });
+            let error = message(func.call(&mut store, &[], &mut [Val::I32(0), Val::I32(0)]));
+            let expected = format!(
+                "function attempted to return an incompatible value: result 1: type mismatch: \
+                 expected {ty}, found a null function reference"
+            );
+            assert_eq!(error, expected);
+        }
         Ok(())
     })
 }

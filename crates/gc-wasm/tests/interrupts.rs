@@ -1,73 +1,23 @@
 //! Code that is interrupted from another thread ends wherever it is, under every collector, and the
 //! store can be used again.
 
+mod common;
+#[path = "common/endless.rs"]
+mod endless;
+
 use anyhow::Result;
+use common::call;
+use endless::{configs, endless, functions};
 use gc_wasm::{
-    Collector, Config, Engine, Func, Instance, InterruptHandle, Module, OptLevel, Store, Trap,
-    WasmBacktrace,
+    Collector, Config, Engine, Func, Instance, InterruptHandle, Module, Store, Trap, WasmBacktrace,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Programs that never return, each in an export of its own.
-const ENDLESS: &str = r#"(module
-    (type $node (struct (field (ref null $node))))
-    (import "host" "call" (func $host))
-    (memory 1)
-    (tag $e)
-    (func (export "empty") (loop (br 0)))
-    (func (export "inner") (loop $outer (loop $inner (br $inner)) (br $outer)))
-    (func (export "sibling") (local i32)
-        (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 9))))
-        (loop (br 0)))
-    (func (export "store") (loop (i32.store (i32.const 8) (i32.const 1)) (br 0)))
-    (func (export "allocate") (local (ref null $node))
-        (loop (local.set 0 (struct.new $node (ref.null $node))) (br 0)))
-    (func (export "switch") (param i32)
-        (loop $a (loop $b (br_table $a $b $a (local.get 0)))))
-    (func $self (export "tail calls") (return_call $self))
-    (func $even (export "mutual tail calls") (param i64 i64 i64 i64 i64 i64 i64 i64)
-        (return_call $odd (i32.const 1)))
-    (func $odd (param i32)
-        (return_call $even (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4)
-                           (i64.const 5) (i64.const 6) (i64.const 7) (i64.const 8)))
-    (func $leaf)
-    (func (export "calls") (loop (call $leaf) (br 0)))
-    (func $count (param i32) (result i32)
-        (if (result i32) (local.get 0)
-            (then (i32.add (call $count (i32.sub (local.get 0) (i32.const 1)))
-                           (call $count (i32.sub (local.get 0) (i32.const 1)))))
-            (else (i32.const 1))))
-    (func (export "recursion") (drop (call $count (i32.const 60))))
-    (func (export "catch") (loop $again
-        (block (try_table (catch_all 0) (loop (br 0))))
-        (br $again)))
-    (func (export "throw") (loop $again
-        (block (try_table (catch $e 0) (throw $e)))
-        (br $again)))
-    (func (export "host") (loop (call $host) (br 0)))
-)"#;
-
 fn config(collector: &Collector) -> Config {
     Config::new().collector(collector.clone()).gc_heap_maximum(4 << 20).interruptible(true).clone()
-}
-
-/// All configurations: each collector, without optimisation, with functions that count as huge,
-/// with checked bounds.
-fn configs() -> Vec<Config> {
-    let mut configs: Vec<Config> = Collector::all()
-        .iter()
-        // Its heap would be full.
-        .filter(|collector| collector.name() != "null")
-        .map(config)
-        .collect();
-    let copying = config(&Collector::copying());
-    configs.push(copying.clone().cranelift_opt_level(OptLevel::None).clone());
-    configs.push(copying.clone().huge_function(0).clone());
-    configs.push(copying.clone().gc_heap_bounds(gc_wasm::HeapBounds::Checked).clone());
-    configs
 }
 
 fn is_interrupt(result: Result<()>) -> anyhow::Error {
@@ -86,38 +36,24 @@ fn soon(handle: &InterruptHandle) -> thread::JoinHandle<()> {
     })
 }
 
-fn endless(config: &Config) -> Result<(Store<()>, Instance)> {
-    let engine = Engine::new(config)?;
-    let module = Module::new(&engine, ENDLESS)?;
-    let mut store = Store::new(&engine, ());
-    let host = Func::wrap(&mut store, || ());
-    let instance = Instance::new(&mut store, &module, &[host.into()])?;
-    Ok((store, instance))
-}
-
 #[test]
 fn endless_programs_end() -> Result<()> {
-    for config in configs() {
+    for config in configs(|config| {
+        config.interruptible(true);
+    }) {
         let (mut store, instance) = endless(&config)?;
+        // The heap of `null` would be full.
+        if store.engine().collector().name() == "null" {
+            continue;
+        }
         let handle = store.interrupt_handle()?;
-        let exports = instance.exports(&mut store);
-        let exports: Vec<(String, Option<Func>)> =
-            exports.map(|export| (export.name().to_owned(), export.into_func())).collect();
-        for (name, func) in exports {
-            let Some(func) = func else { continue };
-            let count = func.ty(&store).params().len();
-            let args: Vec<_> = func
-                .ty(&store)
-                .params()
-                .filter_map(|ty| gc_wasm::Val::default_for_ty(&ty))
-                .collect();
-            assert_eq!(args.len(), count);
+        for (name, func) in functions(&mut store, &instance)? {
             let interrupter = soon(&handle);
-            is_interrupt(func.call(&mut store, &args, &mut []));
+            is_interrupt(call(&mut store, &func));
             interrupter.join().unwrap();
             assert!(handle.is_interrupted(), "{name}");
             // It stays interrupted until that is taken back.
-            is_interrupt(func.call(&mut store, &args, &mut []));
+            is_interrupt(call(&mut store, &func));
             store.clear_interrupt()?;
             assert!(!handle.is_interrupted());
         }

@@ -261,3 +261,15 @@ fn a_loaded_module_without_objects_needs_no_heap() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn the_code_does_not_depend_on_the_number_of_threads() -> Result<()> {
+    let functions: String =
+        (0..50).map(|i| format!("(func (export \"f{i}\") (result i32) (i32.const {i}))")).collect();
+    let text = format!("(module {functions})");
+    let code = |parallel| -> Result<Vec<u8>> {
+        Engine::new(Config::new().parallel_compilation(parallel))?.precompile_module(&text)
+    };
+    assert!(code(true)? == code(false)?);
+    Ok(())
+}

@@ -45,6 +45,8 @@ pub(crate) struct CompileContext<'a> {
     pub(crate) memory: &'a MemorySettings,
     /// Whether to check the built functions against the laws of emitted code.
     pub(crate) check: bool,
+    /// Whether functions are compiled on several threads.
+    pub(crate) parallel: bool,
 }
 
 /// Where compiled code has the indices and header words of types from.
@@ -74,6 +76,7 @@ impl<'a> CompileContext<'a> {
             type_words,
             memory: &engine.config().memory,
             check: engine.config().code.verifier,
+            parallel: engine.config().code.parallel,
         }
     }
 }
@@ -84,12 +87,15 @@ impl<'a> CompileContext<'a> {
 /// If a body is invalid, uses an unsupported feature, or exceeds a limit of the compiler. The error
 /// names the first such function by index.
 pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> Result<CodeImage> {
-    let compiled: Vec<(u32, Result<CompiledFunction>)> = bodies
-        .into_par_iter()
-        .map_init(FunctionCompiler::default, |compiler, body| {
-            (body.index, compiler.function(cx, body))
-        })
-        .collect();
+    let compile =
+        |compiler: &mut FunctionCompiler, body: Body<'_>| (body.index, compiler.function(cx, body));
+    let compiled: Vec<(u32, Result<CompiledFunction>)> = match cx.parallel {
+        true => bodies.into_par_iter().map_init(FunctionCompiler::default, compile).collect(),
+        false => {
+            let mut compiler = FunctionCompiler::default();
+            bodies.into_iter().map(|body| compile(&mut compiler, body)).collect()
+        }
+    };
     let mut image = ImageLinker::new();
     if cx.type_words == TypeWords::Constants {
         image.made_for(cx.abi);

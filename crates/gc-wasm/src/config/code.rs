@@ -50,6 +50,8 @@ pub(crate) struct CodeSettings {
     pub(crate) nan_canonicalization: bool,
     pub(crate) verifier: bool,
     pub(crate) huge_function: usize,
+    /// Whether functions are compiled on several threads.
+    pub(crate) parallel: bool,
 }
 
 impl Default for CodeSettings {
@@ -60,6 +62,7 @@ impl Default for CodeSettings {
             nan_canonicalization: false,
             verifier: cfg!(debug_assertions),
             huge_function: HUGE_FUNCTION,
+            parallel: true,
         }
     }
 }
@@ -101,6 +104,13 @@ impl Config {
     /// Sets the register allocator (default: [`RegallocAlgorithm::Backtracking`]).
     pub fn cranelift_regalloc_algorithm(&mut self, algorithm: RegallocAlgorithm) -> &mut Config {
         self.code.regalloc = algorithm;
+        self
+    }
+
+    /// Sets whether the functions of a module are compiled on several threads (default: yes). The
+    /// code is the same.
+    pub fn parallel_compilation(&mut self, yes: bool) -> &mut Config {
+        self.code.parallel = yes;
         self
     }
 

@@ -130,12 +130,6 @@ impl Config {
         Ok(self)
     }
 
-    /// Sets whether the functions of a module may be compiled on several threads. They are compiled
-    /// on one.
-    pub fn parallel_compilation(&mut self, _yes: bool) -> &mut Config {
-        self
-    }
-
     /// Sets whether the data of memories may be mapped instead of copied. It is copied.
     pub fn memory_init_cow(&mut self, _yes: bool) -> &mut Config {
         self

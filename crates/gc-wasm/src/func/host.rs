@@ -116,12 +116,8 @@ impl<T: 'static> HostFunc<T> {
             for (slot, ty) in slots.iter().zip(ty.params()) {
                 values.push(Val::from_slot(store, *slot, ty));
             }
-            for ty in func_ty.results() {
-                values.push(Val::default_for_ty(&ty).unwrap_or_else(|| match &ty {
-                    crate::ValType::Ref(ty) => Val::null_ref(ty.heap_type()),
-                    _ => Val::I32(0),
-                }));
-            }
+            // A result that the function does not set is of no numeric type, so it is an error.
+            values.resize(count + ty.results().len(), Val::null_func_ref());
             let (params, results) = values.split_at_mut(count);
             func(caller.reborrow(), params, results)?;
             let store = caller.store.opaque_mut();

@@ -31,8 +31,9 @@ pub struct Func {
 }
 
 impl Func {
-    /// Creates a host function of type `ty`. When it is called, its results are zero or null, and
-    /// it must set each of them to a value of its type.
+    /// Creates a host function of type `ty`. It must set each of its results to a value of the
+    /// result's type. When it is called, they are null function references, so that the call fails if
+    /// it forgets one that is of another type.
     ///
     /// # Panics
     /// If `ty` belongs to another engine.

@@ -5,8 +5,8 @@
 use anyhow::{Result, anyhow};
 use gc_wasm::{
     ArrayRef, ArrayRefPre, ArrayType, AsContextMut, Caller, Collector, Config, Engine, Extern,
-    HeapBounds, Instance, Linker, Module, Rooted, Store, StructRef, StructRefPre, StructType, Trap,
-    Val, WasmBacktrace,
+    Func, HeapBounds, Instance, Linker, Module, Rooted, Store, StructRef, StructRefPre, StructType,
+    Trap, Val, WasmBacktrace,
 };
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -252,4 +252,10 @@ pub fn with_prelude(engine: &Engine, body: &str) -> Result<(Store<()>, Instance)
     let mut store = Store::new(engine, ());
     let instance = linker.instantiate(&mut store, &module)?;
     Ok((store, instance))
+}
+
+/// Calls a function without parameters and results.
+pub fn call(store: &mut Store<()>, func: &Func) -> Result<()> {
+    let none: [Val; 0] = [];
+    func.call(store, &none, &mut [])
 }

@@ -65,6 +65,7 @@ impl Fixture {
             type_words: self.type_words,
             memory: &crate::Config::new().memory,
             check: true,
+            parallel: false,
         };
         then(&cx, bodies)
     }
