@@ -19,6 +19,8 @@
 //!    thread. If [code consumes fuel](gc_types::Abi::fuel) or
 //!    [checks epochs](gc_types::Abi::epochs), it calls the host when the fuel is used up or the
 //!    deadline is reached; the [`JitState`] has both.
+//! 6. A [`Fiber`] is a future that runs calls on a stack of its own. Host functions on it wait for
+//!    other futures with [`Blocking`], which suspends the fiber.
 //!
 //! The only global state is the registry of published code, the signal handler that reads it, and
 //! three thread-local words: the context of the store whose compiled code runs on the thread, the
@@ -34,6 +36,7 @@ mod code_memory;
 mod entry;
 mod error;
 mod exceptions;
+mod fiber;
 mod gc_calls;
 mod guard;
 mod host_calls;
@@ -59,6 +62,7 @@ pub use code_memory::{CodeMemory, FrameInfo};
 pub use entry::EntryTrampoline;
 pub use error::{CallError, TrapError};
 pub use exceptions::ThrownException;
+pub use fiber::{Blocking, Cancelled, Fiber, FiberStack, FiberStacks};
 pub use gc_calls::HostCallTable;
 pub use guard::host_call_guard;
 #[doc(hidden)]

@@ -1,4 +1,4 @@
-//! The part of a thread's stack that compiled code may use.
+//! The part of a native stack that compiled code may use.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -8,19 +8,33 @@ use std::cell::Cell;
 const HOST_HEADROOM: usize = 256 << 10;
 
 thread_local! {
-    /// The bound, or zero before it has been computed. It is cached because asking the system is
-    /// slow.
+    /// The bound of the running stack, or zero before it has been computed. It is cached because
+    /// asking the system is slow.
     static LOWEST: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The lowest address that compiled code's stack pointer may have on this thread, independently of
-/// the store's limit. It is one (no bound) if the system does not tell the stack's size.
-#[inline]
+/// The lowest address that compiled code's stack pointer may have on the running stack,
+/// independently of the store's limit. It is one (no bound) if the system does not tell the size of
+/// the thread's stack.
+// See `stack` for why it is not inlined.
+#[inline(never)]
 pub(crate) fn lowest_for_compiled_code() -> usize {
     match LOWEST.get() {
         0 => first_lowest(),
         lowest => lowest,
     }
+}
+
+/// Sets the bound when the thread switches to another stack. Returns that of the previous stack. Zero
+/// means that it was not computed.
+#[inline(never)]
+pub(crate) fn replace_lowest(lowest: usize) -> usize {
+    LOWEST.replace(lowest)
+}
+
+/// The lowest address for compiled code on a stack that has `size` bytes from `bottom` on.
+pub(crate) fn lowest_on(bottom: usize, size: usize) -> usize {
+    bottom + HOST_HEADROOM.min(size / 4)
 }
 
 #[cold]
@@ -42,7 +56,7 @@ fn ask() -> Option<usize> {
         let mut size = 0;
         let found = libc::pthread_attr_getstack(attributes.as_ptr(), &mut lowest, &mut size);
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
-        (found == 0).then(|| lowest.addr() + HOST_HEADROOM.min(size / 4))
+        (found == 0).then(|| lowest_on(lowest.addr(), size))
     }
 }
 

@@ -289,6 +289,11 @@ impl<S: JitStore> JitState<S> {
         &self.context
     }
 
+    /// The same, shared.
+    pub(crate) fn shared_context(&self) -> &Arc<VMStoreContext> {
+        &self.context
+    }
+
     /// The number of bytes of stack that compiled code may use.
     pub(crate) fn max_stack(&self) -> usize {
         self.max_stack

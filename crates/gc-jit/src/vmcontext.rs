@@ -2,6 +2,7 @@
 //! that their offsets are those of [`VMOffsets`].
 
 use crate::Activation;
+use crate::fiber::RunningFiber;
 use crate::interrupt::Interrupt;
 use crate::meter::VMMeter;
 use crate::traced::TracedPcs;
@@ -69,13 +70,20 @@ pub(crate) struct VMStack {
     pub(crate) activation: Pointer<Activation>,
 }
 
-/// A stack of a store that waits until another stack of the store has ended.
-#[derive(Debug)]
-pub(crate) struct SuspendedStack {
+/// What the context holds of one stack while that stack runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StackWords {
     pub(crate) limit: usize,
     pub(crate) last_exit_fp: usize,
     pub(crate) activation: *mut Activation,
     pub(crate) native: usize,
+    pub(crate) fiber: *mut RunningFiber,
+}
+
+/// A stack of a store that waits until another stack of the store has ended or is suspended.
+#[derive(Debug)]
+pub(crate) struct SuspendedStack {
+    pub(crate) words: StackWords,
     /// The stack that was suspended before this one. Null if there is none.
     pub(crate) next: *const SuspendedStack,
 }
@@ -166,6 +174,8 @@ pub struct VMStoreContext {
     pub(crate) meter: VMMeter,
     /// The native stack on which compiled code runs.
     pub(crate) native_stack: Word,
+    /// The fiber whose stack that is. Null if it is a thread's stack.
+    pub(crate) fiber: Pointer<RunningFiber>,
     /// The stack that was suspended last. Null if there is none.
     pub(crate) suspended: Pointer<SuspendedStack>,
     /// The handler of the exception that the failing host function throws. If it is not set,
@@ -198,6 +208,7 @@ impl VMStoreContext {
             func_refs_len: Word::default(),
             meter: VMMeter::default(),
             native_stack: Word::default(),
+            fiber: Pointer::default(),
             suspended: Pointer::default(),
             next_place: NextPlace::default(),
             interrupt,

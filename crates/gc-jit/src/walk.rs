@@ -134,7 +134,7 @@ impl RawFrames {
                 self.next_stack = stack.next;
                 self.above = 0;
                 // SAFETY: these values were recorded when the stack was suspended.
-                unsafe { self.enter(stack.activation, stack.last_exit_fp) };
+                unsafe { self.enter(stack.words.activation, stack.words.last_exit_fp) };
                 continue;
             }
             // SAFETY: activations live in the frames of the calls that made them. These frames are

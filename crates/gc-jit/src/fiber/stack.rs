@@ -1,0 +1,212 @@
+//! [`FiberStack`]: the memory of a fiber's native stack, with a guard page below it, and
+//! [`FiberStacks`], which keeps stacks for the next fibers.
+#![allow(unsafe_code)]
+
+use crate::stack_bounds;
+use anyhow::{Context as _, Result, ensure};
+use corosensei::stack::{STACK_ALIGNMENT, Stack, StackPointer};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+use rustix::mm::{madvise, mmap_anonymous, mprotect, munmap};
+use std::ptr::{NonNull, null_mut};
+use std::sync::{Mutex, PoisonError};
+
+/// The size of a page of memory in bytes.
+fn page_size() -> usize {
+    region::page::size()
+}
+
+/// The memory of a native stack on which a [`Fiber`](crate::Fiber) runs. Below it is a guard page:
+/// an overflow of the host's frames ends the process and does not overwrite other memory. (Compiled
+/// code checks its limit itself and never gets there.)
+#[derive(Debug)]
+pub struct FiberStack {
+    /// The guard page.
+    mapping: NonNull<u8>,
+    /// With the guard page, in bytes.
+    size: usize,
+}
+
+// SAFETY: it owns its memory.
+unsafe impl Send for FiberStack {}
+// SAFETY: nothing can be done with a shared reference but to read the addresses.
+unsafe impl Sync for FiberStack {}
+
+impl FiberStack {
+    /// The smallest size, in bytes: the host's frames need some of it.
+    pub const MIN_SIZE: usize = 64 << 10;
+
+    /// Maps a stack of `size` bytes, rounded up to pages. The system gives it memory when it is used.
+    ///
+    /// # Errors
+    /// If it is smaller than [`MIN_SIZE`](FiberStack::MIN_SIZE) or the system refuses.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_jit::FiberStack;
+    ///
+    /// let stack = FiberStack::new(1 << 20)?;
+    /// assert_eq!(stack.size(), 1 << 20);
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn new(size: usize) -> Result<FiberStack> {
+        let least = FiberStack::MIN_SIZE;
+        ensure!(size >= least, "a stack of {size} bytes: it must have at least {least}");
+        let with_guard = size.checked_next_multiple_of(page_size());
+        let with_guard = with_guard.and_then(|size| size.checked_add(page_size()));
+        let size = with_guard.context("a stack of more bytes than there are addresses")?;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::STACK;
+        // SAFETY: a new mapping that nobody knows.
+        let mapping = unsafe { mmap_anonymous(null_mut(), size, ProtFlags::empty(), flags) };
+        let mapping = mapping.with_context(|| format!("reserving a stack of {size} bytes"))?;
+        let mapping = NonNull::new(mapping.cast::<u8>()).context("a mapping has an address")?;
+        let stack = FiberStack { mapping, size };
+        let usable = MprotectFlags::READ | MprotectFlags::WRITE;
+        // SAFETY: this is the mapping's part above the guard page. Nobody uses it yet.
+        unsafe { mprotect(stack.bottom().cast(), stack.size(), usable) }
+            .context("making a stack usable")?;
+        Ok(stack)
+    }
+
+    /// Its size in bytes, without the guard page.
+    pub fn size(&self) -> usize {
+        self.size - page_size()
+    }
+
+    /// The lowest address that is not in the guard page.
+    fn bottom(&self) -> *mut u8 {
+        self.mapping.as_ptr().wrapping_add(page_size())
+    }
+
+    /// The lowest address that compiled code's stack pointer may have.
+    pub(super) fn lowest_for_compiled_code(&self) -> usize {
+        stack_bounds::lowest_on(self.bottom().addr(), self.size())
+    }
+
+    /// Makes all bytes zero. The uppermost `keep` bytes, rounded up to pages, keep their memory. The
+    /// others are given back to the system.
+    fn clear(&mut self, keep: usize) {
+        let keep = keep.min(self.size()).next_multiple_of(page_size());
+        let given_back = self.size() - keep;
+        // SAFETY: no fiber uses the stack, because this is borrowed exclusively.
+        unsafe {
+            self.bottom().add(given_back).write_bytes(0, keep);
+            if let Err(error) = madvise(self.bottom().cast(), given_back, Advice::LinuxDontNeed) {
+                log::warn!("the memory of a stack was not given back: {error}");
+                self.bottom().write_bytes(0, given_back);
+            }
+        }
+    }
+}
+
+impl Drop for FiberStack {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped by `new`, and no fiber uses it any more.
+        if let Err(error) = unsafe { munmap(self.mapping.as_ptr().cast(), self.size) } {
+            log::error!("a stack was not unmapped: {error}");
+        }
+    }
+}
+
+// SAFETY: it is memory of this size with a guard page at its lower end, which belongs to this value.
+// Pages are aligned to more than a stack is.
+unsafe impl Stack for FiberStack {
+    fn base(&self) -> StackPointer {
+        let top = self.mapping.as_ptr().expose_provenance() + self.size;
+        debug_assert!(top.is_multiple_of(STACK_ALIGNMENT));
+        StackPointer::new(top).expect("a mapping does not end at address zero")
+    }
+
+    fn limit(&self) -> StackPointer {
+        self.mapping.addr()
+    }
+}
+
+/// Stacks of one size for fibers. A stack that a fiber has left is kept for the next one.
+///
+/// # Examples
+/// ```
+/// use gc_jit::FiberStacks;
+///
+/// // At most two at once. Stacks are not cleared between fibers.
+/// let stacks = FiberStacks::new(1 << 20, None).with_limit(2);
+/// let (first, _second) = (stacks.take()?, stacks.take()?);
+/// let error = stacks.take().unwrap_err();
+/// assert_eq!(error.to_string(), "maximum concurrent fiber limit of 2 reached");
+/// stacks.give_back(first);
+/// assert!(stacks.take().is_ok());
+/// # anyhow::Ok(())
+/// ```
+#[derive(Debug)]
+pub struct FiberStacks {
+    size: usize,
+    cleared: Option<usize>,
+    limit: usize,
+    kept: Mutex<Kept>,
+}
+
+/// The stacks that no fiber uses, and the number of those that fibers use.
+#[derive(Debug, Default)]
+struct Kept {
+    stacks: Vec<FiberStack>,
+    in_use: usize,
+}
+
+/// The number of stacks that are kept if there is no limit.
+const KEPT: usize = 64;
+
+impl FiberStacks {
+    /// Makes no stack yet. Each will have `size` bytes. If `cleared` is a number, stacks are made
+    /// zero between fibers, and keep that many bytes of their memory.
+    pub fn new(size: usize, cleared: Option<usize>) -> FiberStacks {
+        FiberStacks { size, cleared, limit: usize::MAX, kept: Mutex::default() }
+    }
+
+    /// The same with at most `limit` stacks at once. All of them are kept.
+    #[must_use]
+    pub fn with_limit(self, limit: usize) -> FiberStacks {
+        FiberStacks { limit, ..self }
+    }
+
+    /// A stack for a fiber. [`give_back`](FiberStacks::give_back) takes it.
+    ///
+    /// # Errors
+    /// If as many as the limit are in use, or the system refuses.
+    pub fn take(&self) -> Result<FiberStack> {
+        {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let limit = self.limit;
+            ensure!(kept.in_use < limit, "maximum concurrent fiber limit of {limit} reached");
+            kept.in_use += 1;
+            if let Some(stack) = kept.stacks.pop() {
+                return Ok(stack);
+            }
+        }
+        FiberStack::new(self.size).inspect_err(|_| self.count_out())
+    }
+
+    /// Takes back a stack from [`take`](FiberStacks::take).
+    pub fn give_back(&self, mut stack: FiberStack) {
+        if let Some(keep) = self.cleared {
+            stack.clear(keep);
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.in_use = kept.in_use.saturating_sub(1);
+        let most = if self.limit == usize::MAX { KEPT } else { self.limit };
+        if kept.stacks.len() < most {
+            kept.stacks.push(stack);
+        } else {
+            // It is unmapped without the lock.
+            drop(kept);
+        }
+    }
+
+    fn count_out(&self) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.in_use = kept.in_use.saturating_sub(1);
+    }
+
+    /// The number of stacks that fibers use.
+    pub fn in_use(&self) -> usize {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).in_use
+    }
+}
