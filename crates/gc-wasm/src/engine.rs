@@ -8,7 +8,7 @@ use crate::{Collector, Config, host_calls};
 use anyhow::{Context, Result};
 #[cfg(feature = "compiler")]
 use gc_compiler::Compiler;
-use gc_jit::HostCallTable;
+use gc_jit::{FiberStacks, HostCallTable};
 use gc_runtime::GcStore;
 use gc_types::Abi;
 use std::fmt;
@@ -35,6 +35,7 @@ struct EngineInner {
     engine: gc_engine::Engine,
     host_calls: HostCallTable<StoreOpaque>,
     epoch: Arc<AtomicU64>,
+    fiber_stacks: Arc<FiberStacks>,
 }
 
 impl Engine {
@@ -64,7 +65,8 @@ impl Engine {
         let types = TypeRegistry::new()?;
         let host_calls = HostCallTable::new(engine.abi(), &StoreOpaque::host_calls())?;
         let epoch = Arc::default();
-        Ok(Engine(Arc::new(EngineInner { config, types, engine, host_calls, epoch })))
+        let fiber_stacks = config.fiber_stacks();
+        Ok(Engine(Arc::new(EngineInner { config, types, engine, host_calls, epoch, fiber_stacks })))
     }
 
     /// The engine's settings.
@@ -98,6 +100,11 @@ impl Engine {
     /// The counter of epochs.
     pub(crate) fn epoch(&self) -> &Arc<AtomicU64> {
         &self.0.epoch
+    }
+
+    /// The stacks of its asynchronous calls.
+    pub(crate) fn fiber_stacks(&self) -> &Arc<FiberStacks> {
+        &self.0.fiber_stacks
     }
 
     /// The largest size of a store's GC heap in bytes ([`Config::gc_heap_maximum`]).

@@ -62,7 +62,9 @@ pub use config::{
 pub use engine::{Engine, EngineWeak};
 pub use exceptions::Tag;
 pub use externals::{Export, Extern};
-pub use func::{Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy};
+pub use func::{
+    Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
+};
 pub use global::Global;
 pub use instance::{Instance, InstancePre};
 pub use linker::{Linker, UnknownImportError};

@@ -3,6 +3,7 @@
 //! Each setting of Wasmtime's `Config` that is here is honoured, or the engine is refused with an
 //! error that names it.
 
+mod asynchronous;
 mod code;
 mod memory;
 mod metering;
@@ -38,6 +39,8 @@ pub struct Config {
     pub(crate) gc_zeal: u32,
     pub(crate) memory_source: Arc<dyn MemorySource>,
     pub(crate) max_wasm_stack: usize,
+    pub(crate) async_stack_size: usize,
+    pub(crate) async_stack_zeroing: bool,
     pub(crate) interruptible: bool,
     pub(crate) consume_fuel: bool,
     pub(crate) epoch_interruption: bool,
@@ -72,6 +75,8 @@ impl Config {
             gc_zeal: 0,
             memory_source: Arc::new(OnDemand::default()),
             max_wasm_stack: 1 << 20,
+            async_stack_size: 2 << 20,
+            async_stack_zeroing: false,
             interruptible: false,
             consume_fuel: false,
             epoch_interruption: false,
@@ -238,6 +243,7 @@ impl Config {
         if self.table_elements_maximum > limits::ELEMENTS {
             bail!("the tables of a store may have at most {} elements", limits::ELEMENTS);
         }
+        self.check_async_stack()?;
         Ok(())
     }
 

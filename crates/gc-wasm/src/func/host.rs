@@ -99,6 +99,8 @@ pub(crate) type HostClosure<T> =
 pub(crate) struct HostFunc<T: 'static> {
     ty: FuncType,
     closure: Arc<HostClosure<T>>,
+    /// Whether it waits for a future, so that only asynchronous calls can reach it.
+    waits: bool,
 }
 
 impl<T: 'static> HostFunc<T> {
@@ -133,13 +135,18 @@ impl<T: 'static> HostFunc<T> {
             }
             Ok(())
         };
-        HostFunc { ty, closure: Arc::new(closure) }
+        HostFunc { ty, closure: Arc::new(closure), waits: false }
     }
 
     /// A host function that uses raw slots. `closure` must read arguments and write results of the
     /// types in `ty`.
     pub(crate) fn from_raw(ty: FuncType, closure: Arc<HostClosure<T>>) -> HostFunc<T> {
-        HostFunc { ty, closure }
+        HostFunc { ty, closure, waits: false }
+    }
+
+    /// The same, if it waits for a future.
+    pub(super) fn that_waits(self) -> HostFunc<T> {
+        HostFunc { waits: true, ..self }
     }
 
     /// Its type.
@@ -156,6 +163,9 @@ impl<T: 'static> HostFunc<T> {
             Engine::same(self.ty.engine(), store.engine()),
             "the host function belongs to another engine"
         );
+        if self.waits {
+            store.require_async();
+        }
         let registered = self.ty.registered();
         let ty = self.ty.as_wasm();
         let context = HostContext::<T> {

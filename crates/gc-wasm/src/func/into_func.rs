@@ -52,7 +52,7 @@ impl<T: 'static> HostFuncArg<T> {
 
 /// Writes the results of a host function to the slots and exposes the references among them.
 #[inline]
-fn leave<T: 'static, R: WasmRet>(
+pub(super) fn leave<T: 'static, R: WasmRet>(
     caller: &mut Caller<'_, T>,
     result: R,
     slots: &mut [ValRaw],

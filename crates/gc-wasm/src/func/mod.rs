@@ -1,5 +1,6 @@
 //! Functions of instances and of the host. Each kind can call both kinds.
 
+mod asynchronous;
 mod callee;
 mod host;
 mod into_func;
@@ -7,11 +8,12 @@ mod typed;
 mod wasm_list;
 mod wasm_ty;
 
+pub(crate) use asynchronous::HostFuture;
 pub use host::Caller;
 pub(crate) use host::HostFunc;
 pub use into_func::{IntoFunc, WasmRet};
 pub use typed::TypedFunc;
-pub use wasm_list::{WasmParams, WasmResults};
+pub use wasm_list::{WasmParams, WasmResults, WasmTyList};
 pub use wasm_ty::WasmTy;
 
 use crate::store::{StoreId, StoreOpaque};
@@ -98,7 +100,7 @@ impl Func {
     /// # Errors
     /// If the number or a type of the arguments or results is wrong, if the scope of an argument has
     /// ended, if the function traps ([`Trap`](crate::Trap)), or if a host function that it calls
-    /// fails.
+    /// fails. If the store allows only [asynchronous calls](Func::call_async).
     ///
     /// # Panics
     /// If the function or an argument belongs to another store.
@@ -110,6 +112,12 @@ impl Func {
     ) -> Result<()> {
         let mut store = store.as_context_mut();
         let store = store.opaque_mut();
+        store.check_sync_call()?;
+        self.call_in(store, params, results)
+    }
+
+    /// Calls the function on the running stack.
+    fn call_in(&self, store: &mut StoreOpaque, params: &[Val], results: &mut [Val]) -> Result<()> {
         let vm = self.as_vm(store);
         let registered = store.engine().types().get(self.type_index(store));
         let ty = registered.sub_type.unwrap_func();

@@ -46,23 +46,31 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
     ///
     /// # Errors
     /// If an argument is not of the parameter's concrete type, the scope of an argument has ended,
-    /// the function traps ([`Trap`](crate::Trap)), or a host function that it calls fails.
+    /// the function traps ([`Trap`](crate::Trap)), or a host function that it calls fails. If the
+    /// store allows only [asynchronous calls](TypedFunc::call_async).
     ///
     /// # Panics
     /// If the function or an argument belongs to another store.
     pub fn call(&self, mut store: impl AsContextMut, params: Params) -> Result<Results> {
         let mut store = store.as_context_mut();
         let store = store.opaque_mut();
+        store.check_sync_call()?;
+        self.call_in(store, params)
+    }
+
+    /// Calls the function on the running stack.
+    #[inline]
+    pub(super) fn call_in(&self, store: &mut StoreOpaque, params: Params) -> Result<Results> {
         // Four slots are enough for most functions and are cheaper to clear than more.
         if const { Params::SLOTS.len() <= 4 && Results::SLOTS.len() <= 4 } {
-            self.call_in(store, params, &mut [ValRaw::ZERO; 4])
+            self.call_with(store, params, &mut [ValRaw::ZERO; 4])
         } else {
-            self.call_in(store, params, &mut [ValRaw::ZERO; 17])
+            self.call_with(store, params, &mut [ValRaw::ZERO; 17])
         }
     }
 
     #[inline]
-    fn call_in(
+    fn call_with(
         &self,
         store: &mut StoreOpaque,
         params: Params,

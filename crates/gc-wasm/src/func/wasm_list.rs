@@ -37,6 +37,9 @@ pub trait WasmResults: WasmParams + Sized {
     fn typecheck_results(engine: &Engine, types: &[WasmValType]) -> Result<()>;
 }
 
+/// A tuple of at most 17 [`WasmTy`]s: the parameters of an asynchronous host function.
+pub trait WasmTyList: WasmResults {}
+
 /// Fails unless values of `T` can be passed for a parameter of type `param`. Returns whether each
 /// call must check the value.
 ///
@@ -178,6 +181,8 @@ pub(super) use for_each_list;
 macro_rules! tuples {
     ($(($($t:ident $i:tt),*))*) => {$(
         impl<$($t: WasmTy),*> sealed::Sealed for ($($t,)*) {}
+
+        impl<$($t: WasmTy),*> WasmTyList for ($($t,)*) {}
 
         #[allow(unused_variables, unused_mut)]
         impl<$($t: WasmTy),*> WasmParams for ($($t,)*) {

@@ -48,13 +48,34 @@ impl Instance {
     /// # Errors
     /// If the number or a type of the imports is wrong, if an import belongs to another store or the
     /// module to another engine, if an active segment does not fit, if there is not enough memory,
-    /// or if the start function fails.
+    /// or if the start function fails. If the store allows only
+    /// [asynchronous calls](Instance::new_async).
     pub fn new(
         mut store: impl AsContextMut,
         module: &Module,
         imports: &[Extern],
     ) -> Result<Instance> {
         let store = store.as_context_mut().into_opaque();
+        store.check_sync_call()?;
+        Instance::new_in(store, module, imports)
+    }
+
+    /// Like [`new`](Instance::new), on a stack of its own, so that the start function can wait for
+    /// futures. See [`Func::call_async`](crate::Func::call_async).
+    ///
+    /// # Errors
+    /// As [`new`](Instance::new). If there is no stack for it.
+    pub async fn new_async(
+        mut store: impl AsContextMut<Data: Send>,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<Instance> {
+        let store = store.as_context_mut().into_opaque();
+        store.on_fiber(|store| Instance::new_in(store, module, imports)).await?
+    }
+
+    /// Instantiates a module on the running stack.
+    fn new_in(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Result<Instance> {
         check_engine(store.engine(), module)?;
         let wanted = module.info().imports.len();
         ensure!(imports.len() == wanted, "expected {wanted} imports, found {}", imports.len());

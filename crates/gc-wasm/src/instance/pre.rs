@@ -119,14 +119,45 @@ impl<T: 'static> InstancePre<T> {
     ///
     /// # Errors
     /// If the store belongs to another engine, if an import is an item of another store, if an
-    /// active segment does not fit, if there is not enough memory, or if the start function fails.
+    /// active segment does not fit, if there is not enough memory, or if the start function fails. If
+    /// the store allows only [asynchronous calls](InstancePre::instantiate_async), for example
+    /// because an import is one.
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
         let store = store.as_context_mut().into_opaque();
+        let imports = self.imports(store)?;
+        store.check_sync_call()?;
+        self.instantiate_in(store, &imports)
+    }
+
+    /// Like [`instantiate`](InstancePre::instantiate), on a stack of its own, so that the start
+    /// function can wait for futures. See [`Func::call_async`](crate::Func::call_async).
+    ///
+    /// # Errors
+    /// As [`instantiate`](InstancePre::instantiate). If there is no stack for it.
+    pub async fn instantiate_async(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+    ) -> Result<Instance>
+    where
+        T: Send,
+    {
+        let store = store.as_context_mut().into_opaque();
+        let imports = self.imports(store)?;
+        store.on_fiber(|store| self.instantiate_in(store, &imports)).await?
+    }
+
+    /// The imports in a store of the module's engine.
+    fn imports(&self, store: &mut StoreOpaque) -> Result<Vec<Extern>> {
         check_engine(store.engine(), &self.module)?;
         let imports: Vec<Extern> =
             self.definitions.iter().map(|definition| definition.in_store(store)).collect();
         imports::check_store(store, &imports)?;
-        let index = store.may_drop(|store| instantiate(store, &self.module, &imports))?;
+        Ok(imports)
+    }
+
+    /// Makes an instance on the running stack.
+    fn instantiate_in(&self, store: &mut StoreOpaque, imports: &[Extern]) -> Result<Instance> {
+        let index = store.may_drop(|store| instantiate(store, &self.module, imports))?;
         Ok(Instance::from_index(store, index))
     }
 }

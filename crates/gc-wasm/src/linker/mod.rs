@@ -1,5 +1,6 @@
 //! [`Linker`]: imports by name.
 
+mod asynchronous;
 mod modules;
 mod unknown_import;
 
@@ -288,11 +289,15 @@ impl<T: 'static> Linker<T> {
         mut store: impl AsContextMut<Data = T>,
         module: &Module,
     ) -> Result<Instance> {
-        let opaque = store.as_context_mut().into_opaque();
+        let pre = self.instantiate_pre_in(store.as_context_mut().into_opaque(), module)?;
+        pre.instantiate(store)
+    }
+
+    /// Finds the imports of a module and checks their types. Items of `store` count as they are now.
+    fn instantiate_pre_in(&self, store: &StoreOpaque, module: &Module) -> Result<InstancePre<T>> {
         let definitions =
-            module.imports().map(|import| Ok(self.find_import(&import)?.refreshed(opaque)));
-        let definitions = definitions.collect::<Result<_>>()?;
-        InstancePre::new(&self.engine, module, definitions)?.instantiate(store)
+            module.imports().map(|import| Ok(self.find_import(&import)?.refreshed(store)));
+        InstancePre::new(&self.engine, module, definitions.collect::<Result<_>>()?)
     }
 
     /// Finds the imports of a module by name and checks their types, so that instances can be made

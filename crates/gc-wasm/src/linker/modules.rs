@@ -1,8 +1,11 @@
 //! Modules in a linker: their exports are defined, and instances are made as needed.
 
 use super::Linker;
-use crate::{AsContextMut, Engine, ExternType, Func, Instance, Module};
+use crate::instance::InstancePre;
+use crate::types::FuncType;
+use crate::{AsContextMut, ExternType, Func, Instance, Module, StoreContextMut, TypedFunc};
 use anyhow::{Context as _, Result, bail, ensure};
+use std::sync::Arc;
 
 impl<T: 'static> Linker<T> {
     /// Defines all exports of an instance under the name `module_name`.
@@ -69,30 +72,25 @@ impl<T: 'static> Linker<T> {
         module_name: &str,
         module: &Module,
     ) -> Result<&mut Self> {
-        let mut store = store.as_context_mut();
-        assert!(
-            Engine::same(self.engine(), store.engine()),
-            "the store belongs to another engine than the linker"
-        );
+        self.check_store(store.as_context_mut().opaque_mut());
         if is_command(module)? {
-            return self.command(store, module_name, module);
+            return self.command(store.as_context_mut(), module_name, module, command);
         }
         let instance = self.instantiate(&mut store, module)?;
-        if let Some(initialize) = instance.get_func(&mut store, "_initialize") {
-            let initialize = initialize.typed::<(), ()>(&store);
-            initialize
-                .and_then(|initialize| initialize.call(&mut store, ()))
-                .context("calling the Reactor initialization function")?;
+        if let Some(initialize) = initializer(&instance, &mut store)? {
+            initialized(initialize.call(&mut store, ()))?;
         }
         self.instance(store, module_name, instance)
     }
 
-    /// Defines the functions of a command.
-    fn command(
+    /// Defines the functions of a command. `make` makes the function of a type that calls the export
+    /// with a name of a new instance.
+    pub(super) fn command(
         &mut self,
-        mut store: impl AsContextMut<Data = T>,
+        mut store: StoreContextMut<'_, T>,
         module_name: &str,
         module: &Module,
+        make: impl Fn(&mut StoreContextMut<'_, T>, FuncType, InstancePre<T>, String) -> Func,
     ) -> Result<&mut Self> {
         for export in module.exports() {
             let name = export.name();
@@ -104,20 +102,62 @@ impl<T: 'static> Linker<T> {
                 ensure!(added || self.unknown_exports, "command export '{name}' is not a function");
                 continue;
             };
-            let (pre, export) = (self.instantiate_pre(module)?, name.to_owned());
-            let func = Func::new(&mut store, ty, move |mut caller, params, results| {
-                let instance = pre.instantiate(&mut caller)?;
-                let func = instance.get_func(&mut caller, &export).context("an export is gone")?;
-                func.call(&mut caller, params, results)
-            });
+            let func = make(&mut store, ty, self.instantiate_pre(module)?, name.to_owned());
             self.define(&store, module_name, name, func)?;
         }
         Ok(self)
     }
 }
 
+/// A function that calls the export with this name of a new instance.
+fn command<T: 'static>(
+    store: &mut StoreContextMut<'_, T>,
+    ty: FuncType,
+    pre: InstancePre<T>,
+    export: String,
+) -> Func {
+    Func::new(store, ty, move |mut caller, params, results| {
+        let instance = pre.instantiate(&mut caller)?;
+        let func = instance.get_func(&mut caller, &export).context("an export is gone")?;
+        func.call(&mut caller, params, results)
+    })
+}
+
+/// The same with asynchronous calls.
+pub(super) fn async_command<T: Send + 'static>(
+    store: &mut StoreContextMut<'_, T>,
+    ty: FuncType,
+    pre: InstancePre<T>,
+    export: String,
+) -> Func {
+    let command = Arc::new((pre, export));
+    Func::new_async(store, ty, move |mut caller, params, results| {
+        let command = command.clone();
+        Box::new(async move {
+            let (pre, export) = &*command;
+            let instance = pre.instantiate_async(&mut caller).await?;
+            let func = instance.get_func(&mut caller, export).context("an export is gone")?;
+            func.call_async(&mut caller, params, results).await
+        })
+    })
+}
+
+/// The function that initialises a reactor, if it has one.
+pub(super) fn initializer(
+    instance: &Instance,
+    mut store: impl AsContextMut,
+) -> Result<Option<TypedFunc<(), ()>>> {
+    let Some(func) = instance.get_func(&mut store, "_initialize") else { return Ok(None) };
+    initialized(func.typed(&store)).map(Some)
+}
+
+/// The result of the initialisation of a reactor.
+pub(super) fn initialized<R>(result: Result<R>) -> Result<R> {
+    result.context("calling the Reactor initialization function")
+}
+
 /// Whether a module is a command, and not a reactor.
-fn is_command(module: &Module) -> Result<bool> {
+pub(super) fn is_command(module: &Module) -> Result<bool> {
     let [start, initialize] = ["_start", "_initialize"].map(|name| module.get_export(name));
     for (name, ty) in [("_start", &start), ("_initialize", &initialize)] {
         ensure!(ty.as_ref().is_none_or(|ty| ty.func().is_some()), "`{name}` must be a function");

@@ -2,7 +2,7 @@
 
 use super::{Store, StoreContextMut, StoreOpaque};
 use crate::AsContextMut;
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use gc_types::Trap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -42,6 +42,8 @@ pub(super) enum DeadlineReached {
     /// Code traps.
     #[default]
     Trap,
+    /// Code yields, and goes on with a deadline of this number of ticks after the epoch of then.
+    Yield(u64),
     /// The host is called.
     Call(Box<Callback>),
     /// The host is being called. If it runs code of the store that reaches its deadline, that code
@@ -63,12 +65,20 @@ impl StoreOpaque {
         let ticks = match self.update_deadline()? {
             UpdateDeadline::Interrupt => bail!(Trap::Interrupt),
             UpdateDeadline::Continue(ticks) => ticks,
-            // An asynchronous call would yield here.
-            UpdateDeadline::Yield(_) => {
-                bail!("cannot use `UpdateDeadline::Yield` without an asynchronous call")
+            UpdateDeadline::Yield(ticks) => {
+                let blocking = self.jit.blocking();
+                let blocking = blocking
+                    .context("cannot use `UpdateDeadline::Yield` without an asynchronous call")?;
+                blocking.yield_now()?;
+                ticks
             }
-            UpdateDeadline::YieldCustom(..) => {
-                bail!("cannot use `UpdateDeadline::YieldCustom` without an asynchronous call")
+            UpdateDeadline::YieldCustom(ticks, future) => {
+                let blocking = self.jit.blocking();
+                let blocking = blocking.context(
+                    "cannot use `UpdateDeadline::YieldCustom` without an asynchronous call",
+                )?;
+                blocking.block_on(future)?;
+                ticks
             }
         };
         self.set_epoch_deadline(ticks);
@@ -82,6 +92,7 @@ impl StoreOpaque {
             DeadlineReached::Trap | DeadlineReached::Calling => {
                 return Ok(UpdateDeadline::Interrupt);
             }
+            DeadlineReached::Yield(ticks) => return Ok(UpdateDeadline::Yield(ticks)),
         };
         let mut reached = std::mem::replace(&mut self.deadline_reached, calling);
         let DeadlineReached::Call(callback) = &mut reached else { unreachable!("as found above") };
@@ -161,6 +172,13 @@ impl<T: 'static> StoreContextMut<'_, T> {
     /// [`Store::epoch_deadline_trap`].
     pub fn epoch_deadline_trap(&mut self) {
         self.0.deadline_reached = DeadlineReached::Trap;
+    }
+
+    /// Lets code of the store yield when it reaches the deadline. See
+    /// [`Store::epoch_deadline_async_yield_and_update`].
+    pub fn epoch_deadline_async_yield_and_update(&mut self, delta: u64) {
+        self.0.require_async();
+        self.0.deadline_reached = DeadlineReached::Yield(delta);
     }
 
     /// Lets code of the store call `callback` when it reaches the deadline. See

@@ -37,6 +37,7 @@ impl StoreOpaque {
     fn fuel_async_yield_interval(&mut self, interval: Option<u64>) -> Result<()> {
         self.check_consumes_fuel()?;
         ensure!(interval != Some(0), "fuel_async_yield_interval must not be 0");
+        self.require_async();
         self.fuel.interval = interval.and_then(NonZeroU64::new);
         self.share_fuel(self.fuel_left());
         Ok(())
@@ -56,16 +57,19 @@ impl StoreOpaque {
     }
 
     /// What compiled code calls when its share is used up. The store's code may continue if this
-    /// succeeds. A call of an asynchronous function would yield here, after each interval.
+    /// succeeds. With an interval, the call yields first.
     ///
     /// # Errors
-    /// [`Trap::OutOfFuel`] if nothing is left.
+    /// [`Trap::OutOfFuel`] if nothing is left. If the call's future was dropped.
     pub(crate) fn refuel(&mut self) -> Result<()> {
         let left = self.fuel_left();
         // Also if nothing is left: a host function may go on after the error, and what was consumed
         // too much must not add up until the word overflows.
         self.share_fuel(left);
         ensure!(left > 0, Trap::OutOfFuel);
+        if self.fuel.interval.is_some() {
+            self.blocking()?.yield_now()?;
+        }
         Ok(())
     }
 
@@ -135,10 +139,8 @@ impl<T: 'static> Store<T> {
     }
 
     /// Sets the fuel that asynchronous calls consume before they yield to the executor. `None`, the
-    /// default, means that they do not yield because of fuel.
-    ///
-    /// This crate has no asynchronous calls yet. Code gets its fuel in these portions all the same,
-    /// and goes on until all of it is used up.
+    /// default, means that they do not yield because of fuel. From now on only asynchronous calls are
+    /// allowed.
     ///
     /// # Errors
     /// Unless [`Config::consume_fuel`](crate::Config::consume_fuel) is set. If the interval is 0.

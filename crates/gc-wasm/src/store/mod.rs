@@ -1,5 +1,6 @@
 //! Stores, which contain instances, their heap and the host's data.
 
+mod asynchronous;
 mod callees;
 mod epoch;
 mod fuel;

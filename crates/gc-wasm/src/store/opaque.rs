@@ -52,6 +52,8 @@ pub(crate) struct StoreOpaque {
     kept: Vec<Box<dyn Any>>,
     /// Data about the store's functions: how the host calls them.
     pub(crate) callees: Callees,
+    /// Whether only asynchronous calls are allowed.
+    pub(super) async_required: bool,
     /// The fuel that code does not see yet.
     pub(super) fuel: FuelReserve,
     /// What happens when the deadline of the epoch is reached.
@@ -116,6 +118,7 @@ impl StoreOpaque {
             elements_left: config.table_elements_maximum,
             kept: Vec::new(),
             callees: Callees::default(),
+            async_required: false,
             fuel: FuelReserve::default(),
             deadline_reached: DeadlineReached::default(),
             layouts: HashSet::new(),

@@ -1,0 +1,54 @@
+//! Settings of asynchronous calls: the stacks on which they run.
+
+use super::Config;
+use anyhow::{Result, ensure};
+use gc_jit::{FiberStack, FiberStacks};
+use std::sync::Arc;
+
+impl Config {
+    /// Sets the bytes of the native stack of each asynchronous call (default: 2 MiB). It must be at
+    /// least [`max_wasm_stack`](Config::max_wasm_stack), and at least 64 KiB. The host functions of
+    /// the call have what compiled code leaves, which is at least 256 KiB, or a quarter of a smaller
+    /// stack. The system gives it memory when it is used.
+    ///
+    /// ```
+    /// use gc_wasm::{Config, Engine};
+    ///
+    /// let mut config = Config::new();
+    /// config.max_wasm_stack(256 << 10).async_stack_size(512 << 10);
+    /// assert!(Engine::new(&config).is_ok());
+    /// config.async_stack_size(128 << 10);
+    /// assert!(Engine::new(&config).is_err());
+    /// ```
+    pub fn async_stack_size(&mut self, bytes: usize) -> &mut Config {
+        self.async_stack_size = bytes;
+        self
+    }
+
+    /// Sets whether a stack is made zero before another asynchronous call gets it (default: no). It
+    /// hides what one call has left on its stack from a later one that reads memory which it has not
+    /// written, because of a bug.
+    pub fn async_stack_zeroing(&mut self, yes: bool) -> &mut Config {
+        self.async_stack_zeroing = yes;
+        self
+    }
+
+    pub(super) fn check_async_stack(&self) -> Result<()> {
+        ensure!(
+            self.max_wasm_stack <= self.async_stack_size,
+            "max_wasm_stack size cannot exceed the async_stack_size"
+        );
+        let least = FiberStack::MIN_SIZE;
+        ensure!(
+            self.async_stack_size >= least,
+            "the stack of an asynchronous call must have at least {least} bytes"
+        );
+        Ok(())
+    }
+
+    /// The stacks of an engine's asynchronous calls.
+    pub(crate) fn fiber_stacks(&self) -> Arc<FiberStacks> {
+        let cleared = self.async_stack_zeroing.then_some(0);
+        Arc::new(FiberStacks::new(self.async_stack_size, cleared))
+    }
+}
