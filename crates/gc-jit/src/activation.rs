@@ -17,7 +17,4 @@ pub struct Activation {
     /// The stack's `last_exit_fp` when this activation began: the place where the activation below
     /// was left.
     pub saved_last_exit_fp: usize,
-    /// The store of the call. Its type is the one that the store's host calls expect. Host
-    /// functions get their reference to the store from here.
-    pub store: *mut (),
 }

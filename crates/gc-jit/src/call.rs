@@ -2,12 +2,12 @@
 #![allow(unsafe_code)]
 
 use crate::guard::{Pending, classify};
+use crate::stack::CallingThread;
 use crate::{
     Activation, Backtrace, CallError, EntryTrampoline, HostFunction, JitStore, TrapError,
-    VMStoreContext, arch, stack,
+    VMStoreContext, arch,
 };
 use anyhow::anyhow;
-use gc_runtime::HeapError;
 use gc_types::{EntryStatus, HostCall, Trap, ValRaw};
 
 /// Calls the compiled function `code` with `vmctx`. Takes the arguments from `values` and leaves
@@ -73,6 +73,7 @@ use gc_types::{EntryStatus, HostCall, Trap, ValRaw};
 /// # Ok(())
 /// # }
 /// ```
+#[inline]
 pub unsafe fn call<S: JitStore>(
     store: &mut S,
     trampoline: &EntryTrampoline,
@@ -80,26 +81,37 @@ pub unsafe fn call<S: JitStore>(
     vmctx: *mut u8,
     values: &mut [ValRaw],
 ) -> Result<(), CallError> {
-    if values.len() < trampoline.slots() {
-        return Err(CallError::Host(anyhow!(
-            "a call with {} slots for {} values",
-            values.len(),
-            trampoline.slots()
-        )));
-    }
-    store.jit().check_code(trampoline.memory()).map_err(CallError::Host)?;
-    if let Err(error) = store.jit().gc().check_usable() {
-        return Err(unusable(store, error));
+    let jit = store.jit();
+    if values.len() < trampoline.slots()
+        || !jit.has_abi_of(trampoline.memory())
+        || jit.gc().check_usable().is_err()
+    {
+        check(store, trampoline, values)?;
     }
     let handler = (trampoline.handler_pc(), trampoline.frame_offset());
-    let enter = |context: &VMStoreContext, activation| {
-        let outer = stack::set_running(context);
+    let enter = |context: &VMStoreContext, thread: CallingThread, activation| {
+        let outer = thread.replace_running(context);
         // SAFETY: as the caller promises. The activation is on the stack.
         let status = unsafe { trampoline.function()(activation, code, vmctx, values.as_mut_ptr()) };
-        stack::set_running(outer);
+        thread.restore_running(context, outer);
         status
     };
     activate(store, handler, enter)
+}
+
+/// Checks that a call may begin.
+#[cold]
+fn check<S: JitStore>(
+    store: &S,
+    trampoline: &EntryTrampoline,
+    values: &[ValRaw],
+) -> Result<(), CallError> {
+    let (slots, needed) = (values.len(), trampoline.slots());
+    if slots < needed {
+        return Err(CallError::Host(anyhow!("a call with {slots} slots for {needed} values")));
+    }
+    store.jit().check_code(trampoline.memory()).map_err(CallError::Host)?;
+    store.jit().gc().check_usable().map_err(|error| classify(store, error.into()))
 }
 
 /// Calls a host function directly, as compiled code would call it: `function` with its `context`.
@@ -156,80 +168,86 @@ pub unsafe fn call_host<S: JitStore>(
 ) -> Result<(), CallError> {
     // No compiled code runs in this activation. Compiled code that the host function calls has an
     // activation of its own. So nothing resumes in this one.
-    activate(store, (0, 0), |_, _| match function(context, values.as_mut_ptr()) {
+    activate(store, (0, 0), |_, _, _| match function(context, values.as_mut_ptr()) {
         HostCall::FAILED => EntryStatus::HOST,
         _ => EntryStatus::OK,
     })
 }
 
-/// Runs `run` in a new activation of the store. Host functions find the store by the activation.
+/// Runs `run` in a new activation of the store. Host functions find the store by the context.
 /// Traps and host errors resume at `handler`: an address, and the number of bytes from the
 /// handler's stack pointer up to the entry trampoline's frame pointer.
 #[inline(always)]
 fn activate<S: JitStore>(
     store: &mut S,
     handler: (usize, usize),
-    run: impl FnOnce(&VMStoreContext, *mut Activation) -> u64,
+    run: impl FnOnce(&VMStoreContext, CallingThread, *mut Activation) -> u64,
 ) -> Result<(), CallError> {
     let jit = store.jit();
-    let context: *const VMStoreContext = jit.context();
-    if !jit.context().enter_stack(jit.max_stack()) {
-        // SAFETY: the store has the context, and is not dropped while its code runs.
-        let context = unsafe { &*context };
-        return context.with_stack_suspended(|| {
-            context.enter_stack(store.jit().max_stack());
-            activate_here(store, handler, run)
-        });
+    let (context, max_stack): (*const VMStoreContext, usize) = (jit.context(), jit.max_stack());
+    // SAFETY: the store has the context, and is not dropped while its code runs.
+    let context = unsafe { &*context };
+    let thread = CallingThread::new();
+    let status = if context.enter_stack(thread, max_stack) {
+        activate_here(store, context, thread, handler, run)
+    } else {
+        context.with_stack_suspended(|| {
+            context.enter_stack(thread, max_stack);
+            activate_here(store, context, thread, handler, run)
+        })
+    };
+    // The panic of a host value comes last, when the state is again what it was before the call.
+    match status {
+        EntryStatus::OK => {
+            store.jit_mut().gc_mut().resume_host_panic();
+            Ok(())
+        }
+        status => Err(failure(store, status)),
     }
-    activate_here(store, handler, run)
 }
 
-/// [`activate`] on the running stack.
+/// [`activate`] on the running stack. Returns the status with which the call ended.
 #[inline(always)]
 fn activate_here<S: JitStore>(
     store: &mut S,
+    context: &VMStoreContext,
+    thread: CallingThread,
     (handler_pc, frame_offset): (usize, usize),
-    run: impl FnOnce(&VMStoreContext, *mut Activation) -> u64,
-) -> Result<(), CallError> {
-    let context: *const VMStoreContext = store.jit().context();
-    // SAFETY: the store has the context, and is not dropped while its code runs.
-    let context = unsafe { &*context };
+    run: impl FnOnce(&VMStoreContext, CallingThread, *mut Activation) -> u64,
+) -> u64 {
     // Compiled code checks the stack limit for its own frames. The host's frames lie between them
     // and are checked here.
     if arch::stack_pointer() < context.stack.limit.get() {
-        return Err(CallError::Trap(TrapError {
-            trap: at_limit(context),
-            detail: None,
-            backtrace: store.jit().backtrace(),
-        }));
+        return at_host_limit(store);
     }
     // From here on the store is used only through this pointer, also by host functions.
-    let store: *mut S = store;
+    let outer = context.store.replace(std::ptr::from_mut(store).cast());
     let mut activation = Activation {
         previous: context.stack.activation.get(),
         entry_fp: 0,
         handler_pc,
         frame_offset,
         saved_last_exit_fp: context.stack.last_exit_fp.get(),
-        store: store.cast(),
     };
     let (previous, last_exit_fp) = (activation.previous, activation.saved_last_exit_fp);
     let current = &raw mut activation;
     context.stack.activation.set(current);
     context.stack.last_exit_fp.set(0);
-    let status = run(context, current);
+    let status = run(context, thread, current);
     context.stack.activation.set(previous);
     context.stack.last_exit_fp.set(last_exit_fp);
-    // SAFETY: the references to the store that host functions got are gone.
-    let store = unsafe { &mut *store };
-    // The panic of a host value comes last, when the state is again what it was before the call.
-    if status != EntryStatus::OK {
-        let error = failure(store, status);
-        store.jit_mut().gc_mut().resume_host_panic();
-        return Err(error);
-    }
-    store.jit_mut().gc_mut().resume_host_panic();
-    Ok(())
+    context.store.set(outer);
+    status
+}
+
+/// Records the trap of a call for which too little stack is left. Returns the call's status.
+#[cold]
+fn at_host_limit<S: JitStore>(store: &mut S) -> u64 {
+    let trap = at_limit(store.jit().context());
+    let backtrace = store.jit().backtrace();
+    let error = CallError::Trap(TrapError { trap, detail: None, backtrace });
+    store.jit_mut().set_pending(Pending::Error(error));
+    EntryStatus::HOST
 }
 
 /// The trap of code that reached the stack's limit.
@@ -238,15 +256,15 @@ fn at_limit(context: &VMStoreContext) -> Trap {
     if context.is_interrupted() { Trap::Interrupt } else { Trap::StackOverflow }
 }
 
-/// The error of a call that needs a heap that is not usable.
-#[cold]
-fn unusable<S: JitStore>(store: &S, error: HeapError) -> CallError {
-    classify(store, error.into())
-}
-
 /// The reason why a call ended with `status`.
 #[cold]
 fn failure<S: JitStore>(store: &mut S, status: u64) -> CallError {
+    let error = reason(store, status);
+    store.jit_mut().gc_mut().resume_host_panic();
+    error
+}
+
+fn reason<S: JitStore>(store: &mut S, status: u64) -> CallError {
     if status == EntryStatus::HOST {
         return match store.jit_mut().take_pending() {
             Some(Pending::Error(error)) => error,

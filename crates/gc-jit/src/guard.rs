@@ -29,11 +29,11 @@ pub(crate) enum Pending {
 /// [`VMContextPrefix`] of a store of type `S` that is inside [`call`](crate::call) on this thread.
 /// No other reference to that store is used while the result is in use.
 unsafe fn store_of<'a, S: JitStore>(vmctx: *mut u8) -> &'a mut S {
-    // SAFETY: as the caller promises. An active store has an activation, which holds the store's
-    // pointer from its call.
+    // SAFETY: as the caller promises. The context of an active store has the store's pointer from
+    // its innermost call.
     unsafe {
         let context = &*(*vmctx.cast::<VMContextPrefix>()).store_context;
-        &mut *(*context.stack.activation.get()).store.cast::<S>()
+        &mut *context.store.get().cast::<S>()
     }
 }
 
@@ -52,13 +52,23 @@ unsafe fn store_of<'a, S: JitStore>(vmctx: *mut u8) -> &'a mut S {
 /// `vmctx` is the pointer that compiled code passed to the running host function. It begins with a
 /// [`VMContextPrefix`] of a store of type `S` that is inside [`call`](crate::call) on this thread.
 /// No other reference to that store is in use.
+#[inline]
 pub unsafe fn host_call_guard<S: JitStore>(
     vmctx: *mut u8,
     body: impl FnOnce(&mut S) -> anyhow::Result<u64>,
 ) -> u64 {
     // SAFETY: as the caller promises.
     let store = unsafe { store_of::<S>(vmctx) };
-    let pending = match catch_unwind(AssertUnwindSafe(|| body(store))) {
+    match catch_unwind(AssertUnwindSafe(|| body(store))) {
+        Ok(Ok(value)) => value,
+        failed => fail(store, failed),
+    }
+}
+
+/// Keeps the error or the panic of a host function, unless compiled code catches it.
+#[cold]
+fn fail<S: JitStore>(store: &mut S, failed: std::thread::Result<anyhow::Result<u64>>) -> u64 {
+    let pending = match failed {
         Ok(Ok(value)) => return value,
         Ok(Err(error)) if error.is::<ThrownException>() => match exceptions::is_caught(store) {
             Ok(true) => return HostCall::FAILED,

@@ -14,50 +14,103 @@
 //! stack. One thread-local word says which store's stack runs on a thread. It is for the signal
 //! handler, which gets only the registers of the fault.
 //!
-//! A fiber may be suspended on one thread and resumed on another. So the functions that read or write
-//! thread-local words are not inlined: the compiler could otherwise keep the address of the first
-//! thread's words in a register across the suspension.
+//! A fiber may be suspended on one thread and resumed on another. So the function that finds a
+//! thread's words is not inlined: the compiler could otherwise keep the address of the first thread's
+//! words in a register across the suspension. A call finds them once, and again at its end if it ran
+//! on a fiber.
+#![allow(unsafe_code)]
 
 use crate::vmcontext::{StackWords, SuspendedStack};
 use crate::{VMStoreContext, arch, stack_bounds};
 use std::cell::Cell;
 use std::ptr::{null, null_mut};
 
-thread_local! {
+/// What is known of the stack that runs on a thread. It is const-initialised and has no destructor, so
+/// that a signal handler may read it.
+pub(crate) struct Thread {
     /// The context of the store whose compiled code runs on this thread. If code of several stores
-    /// does, it is the innermost. It is const-initialised and has no destructor, so that a signal
-    /// handler may read it.
-    static RUNNING: Cell<*const VMStoreContext> = const { Cell::new(null()) };
+    /// does, it is the innermost.
+    running: Cell<*const VMStoreContext>,
+    /// The lowest address that compiled code's stack pointer may have. Zero before it is computed: it
+    /// is cached because asking the system is slow.
+    lowest: Cell<usize>,
 }
 
-/// The context of the store whose compiled code runs on this thread. Null if none does.
+thread_local! {
+    static THREAD: Thread = const { Thread { running: Cell::new(null()), lowest: Cell::new(0) } };
+}
+
+/// The words of this thread.
+// See above for why it is not inlined. The address is good as long as the thread, which outlives the
+// call.
+#[inline(never)]
+fn this_thread() -> *const Thread {
+    THREAD.with(std::ptr::from_ref)
+}
+
+/// The thread on which a call of compiled code begins.
+#[derive(Clone, Copy)]
+pub(crate) struct CallingThread(*const Thread);
+
+impl CallingThread {
+    #[inline(always)]
+    pub(crate) fn new() -> CallingThread {
+        CallingThread(this_thread())
+    }
+
+    #[inline(always)]
+    fn get(&self) -> &Thread {
+        // SAFETY: this is used during the call, on this thread, which is alive.
+        unsafe { &*self.0 }
+    }
+
+    /// Sets the context of the store whose compiled code runs on the thread. Returns the previous
+    /// one.
+    #[inline(always)]
+    pub(crate) fn replace_running(&self, context: *const VMStoreContext) -> *const VMStoreContext {
+        self.get().running.replace(context)
+    }
+
+    /// Sets it again after the call, which may have been suspended on a fiber and resumed on another
+    /// thread.
+    #[inline(always)]
+    pub(crate) fn restore_running(&self, context: &VMStoreContext, outer: *const VMStoreContext) {
+        let now = if context.fiber.get().is_null() { *self } else { CallingThread::new() };
+        now.get().running.set(outer);
+    }
+
+    /// The lowest address that compiled code's stack pointer may have on the running stack,
+    /// independently of the store's limit. It is one (no bound) if the system does not tell the size
+    /// of the thread's stack.
+    #[inline(always)]
+    pub(crate) fn lowest(&self) -> usize {
+        match self.get().lowest.get() {
+            0 => self.first_lowest(),
+            lowest => lowest,
+        }
+    }
+
+    #[cold]
+    fn first_lowest(&self) -> usize {
+        let lowest = stack_bounds::of_this_thread().unwrap_or(1);
+        self.get().lowest.set(lowest);
+        lowest
+    }
+
+    /// A number that identifies the running native stack while it exists.
+    #[inline(always)]
+    pub(crate) fn native_stack(&self) -> usize {
+        match self.lowest() {
+            0 | 1 => self.0.addr(),
+            lowest => lowest,
+        }
+    }
+}
+
+/// The context of the store whose compiled code runs on this thread. Null if none does. It is for the
+/// signal handler.
 pub(crate) fn running() -> *const VMStoreContext {
-    RUNNING.get()
-}
-
-/// Sets the context of the store whose compiled code runs on this thread. Returns the previous one.
-#[inline(never)]
-pub(crate) fn set_running(context: *const VMStoreContext) -> *const VMStoreContext {
-    RUNNING.replace(context)
-}
-
-/// A number that identifies the native stack while it exists: `lowest`, the lowest address for
-/// compiled code on it, if that is known.
-#[inline]
-fn native_stack(lowest: usize) -> usize {
-    if lowest > 1 { lowest } else { thread_number() }
-}
-
-/// A number that identifies the thread.
-#[cold]
-#[inline(never)]
-fn thread_number() -> usize {
-    RUNNING.with(|word| std::ptr::from_ref(word).addr())
-}
-
-/// The number of the running native stack.
-pub(crate) fn this_native_stack() -> usize {
-    native_stack(stack_bounds::lowest_for_compiled_code())
+    CallingThread::new().get().running.get()
 }
 
 /// What the thread-local words hold while a native stack runs.
@@ -77,8 +130,9 @@ impl ThreadWords {
 
     /// Exchanges these words with the thread's.
     pub(crate) fn swap(&mut self) {
-        self.running = set_running(self.running);
-        self.lowest = stack_bounds::replace_lowest(self.lowest);
+        let thread = CallingThread::new();
+        self.running = thread.get().running.replace(self.running);
+        self.lowest = thread.get().lowest.replace(self.lowest);
     }
 }
 
@@ -86,11 +140,11 @@ impl VMStoreContext {
     /// Prepares a call on the current native stack. Returns `false` if the store's compiled code is
     /// on another native stack, which must be suspended first.
     #[inline(always)]
-    pub(crate) fn enter_stack(&self, max_stack: usize) -> bool {
-        let lowest = stack_bounds::lowest_for_compiled_code();
-        let here = native_stack(lowest);
+    pub(crate) fn enter_stack(&self, thread: CallingThread, max_stack: usize) -> bool {
+        let here = thread.native_stack();
         if self.stack.activation.get().is_null() {
-            self.set_stack_limit(arch::stack_pointer().saturating_sub(max_stack).max(lowest));
+            let limit = arch::stack_pointer().saturating_sub(max_stack);
+            self.set_stack_limit(limit.max(thread.lowest()));
             self.native_stack.set(here);
             return true;
         }

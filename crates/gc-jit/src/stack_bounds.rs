@@ -1,50 +1,18 @@
 //! The part of a native stack that compiled code may use.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
-
 /// Bytes of stack below compiled code's limit that are reserved for the host. Host functions,
 /// collectors and signal handlers run there. A thread with a small stack reserves a quarter of it.
 const HOST_HEADROOM: usize = 256 << 10;
-
-thread_local! {
-    /// The bound of the running stack, or zero before it has been computed. It is cached because
-    /// asking the system is slow.
-    static LOWEST: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The lowest address that compiled code's stack pointer may have on the running stack,
-/// independently of the store's limit. It is one (no bound) if the system does not tell the size of
-/// the thread's stack.
-// See `stack` for why it is not inlined.
-#[inline(never)]
-pub(crate) fn lowest_for_compiled_code() -> usize {
-    match LOWEST.get() {
-        0 => first_lowest(),
-        lowest => lowest,
-    }
-}
-
-/// Sets the bound when the thread switches to another stack. Returns that of the previous stack. Zero
-/// means that it was not computed.
-#[inline(never)]
-pub(crate) fn replace_lowest(lowest: usize) -> usize {
-    LOWEST.replace(lowest)
-}
 
 /// The lowest address for compiled code on a stack that has `size` bytes from `bottom` on.
 pub(crate) fn lowest_on(bottom: usize, size: usize) -> usize {
     bottom + HOST_HEADROOM.min(size / 4)
 }
 
-#[cold]
-fn first_lowest() -> usize {
-    let lowest = ask().unwrap_or(1);
-    LOWEST.set(lowest);
-    lowest
-}
-
-fn ask() -> Option<usize> {
+/// The lowest address that compiled code's stack pointer may have on the stack of this thread. `None`
+/// if the system does not tell.
+pub(crate) fn of_this_thread() -> Option<usize> {
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY: the calls ask about the calling thread. The attributes are initialised if and only if
     // the first call succeeds, and they are destroyed once.
@@ -66,7 +34,7 @@ mod tests {
     fn the_bound_is_below_us_and_not_far() {
         const SIZE: usize = 64 << 20;
         let check = || {
-            let (sp, lowest) = (crate::arch::stack_pointer(), super::lowest_for_compiled_code());
+            let (sp, lowest) = (crate::arch::stack_pointer(), super::of_this_thread().unwrap());
             let usable = sp.checked_sub(lowest).expect("the bound is above the stack pointer");
             assert!((SIZE - (1 << 20)..SIZE).contains(&usable), "{usable}");
         };

@@ -260,9 +260,14 @@ impl<S: JitStore> JitState<S> {
     }
 
     /// Checks that `code` was published for this kind of store.
-    #[inline(always)]
     pub(crate) fn check_code(&self, code: &CodeMemory) -> Result<()> {
-        if Arc::ptr_eq(self.host_calls.abi(), code.abi()) { Ok(()) } else { self.compare(code) }
+        if self.has_abi_of(code) { Ok(()) } else { self.compare(code) }
+    }
+
+    /// Whether `code` was published with the very ABI of this state. Others may be equal.
+    #[inline(always)]
+    pub(crate) fn has_abi_of(&self, code: &CodeMemory) -> bool {
+        Arc::ptr_eq(self.host_calls.abi(), code.abi())
     }
 
     #[cold]

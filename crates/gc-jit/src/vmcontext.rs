@@ -49,6 +49,14 @@ impl<T> Pointer<T> {
     pub(crate) fn set(&self, pointer: *mut T) {
         self.0.store(pointer, Ordering::Relaxed);
     }
+
+    /// Sets it and returns what it was. Nobody else uses it at the same time.
+    #[inline(always)]
+    pub(crate) fn replace(&self, pointer: *mut T) -> *mut T {
+        let was = self.get();
+        self.set(pointer);
+        was
+    }
 }
 
 impl<T> Default for Pointer<T> {
@@ -178,6 +186,9 @@ pub struct VMStoreContext {
     pub(crate) fiber: Pointer<RunningFiber>,
     /// The stack that was suspended last. Null if there is none.
     pub(crate) suspended: Pointer<SuspendedStack>,
+    /// The store of the innermost activation. Its type is the one that the store's host calls
+    /// expect. Host functions get their reference to the store from here.
+    pub(crate) store: Pointer<()>,
     /// The handler of the exception that the failing host function throws. If it is not set,
     /// execution continues at the handler of the innermost activation.
     pub(crate) next_place: NextPlace,
@@ -210,6 +221,7 @@ impl VMStoreContext {
             native_stack: Word::default(),
             fiber: Pointer::default(),
             suspended: Pointer::default(),
+            store: Pointer::default(),
             next_place: NextPlace::default(),
             interrupt,
             first_heap: heap,

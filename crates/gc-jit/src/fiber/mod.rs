@@ -17,7 +17,7 @@ mod stack;
 
 pub use stack::{FiberStack, FiberStacks};
 
-use crate::stack::{ThreadWords, this_native_stack};
+use crate::stack::{CallingThread, ThreadWords};
 use crate::vmcontext::StackWords;
 use crate::{JitState, JitStore, VMStoreContext};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -253,7 +253,7 @@ impl Blocking {
         // SAFETY: activations live in the frames of the calls that made them.
         let innermost = unsafe { context.stack.activation.get().as_ref() };
         let is_outermost = innermost.is_none_or(|activation| activation.previous.is_null());
-        (is_outermost && this_native_stack() == fiber.native).then_some(fiber)
+        (is_outermost && CallingThread::new().native_stack() == fiber.native).then_some(fiber)
     }
 
     /// Waits for `future`. While it is pending, the fiber is suspended.

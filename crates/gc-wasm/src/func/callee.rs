@@ -50,12 +50,12 @@ impl StoreOpaque {
             "a start function with parameters or results"
         );
         if let Callee::Host = self.callee(vm)? {
-            self.starting = Some(number);
+            self.starting.set(number);
         }
         // SAFETY: there are no values.
         let result = unsafe { self.invoke(vm, &mut []) };
         // The host function has taken it, unless the call failed before.
-        self.starting = None;
+        self.starting.take();
         result
     }
 

@@ -7,6 +7,7 @@ use crate::vm::layout::HOST_FUNC;
 use crate::{AsContext, AsContextMut, Engine, Extern, Func, GcHeapOutOfMemory, ModuleExport, Val};
 use anyhow::Result;
 use gc_jit::{VMFuncRef, VMHostFuncContext, host_call_guard};
+use gc_runtime::HandleScope;
 use gc_types::ValRaw;
 use std::fmt;
 use std::sync::Arc;
@@ -207,6 +208,27 @@ struct HostContext<T: 'static> {
     closure: Arc<HostClosure<T>>,
 }
 
+/// The root scope of a call of a host function. It ends also if the function panics.
+struct CallScope<'a, 'b, T: 'static> {
+    store: &'a mut StoreContextMut<'b, T>,
+    scope: HandleScope,
+}
+
+impl<'a, 'b, T: 'static> CallScope<'a, 'b, T> {
+    #[inline(always)]
+    fn new(store: &'a mut StoreContextMut<'b, T>) -> CallScope<'a, 'b, T> {
+        let scope = store.opaque_mut().gc_store().enter_handle_scope();
+        CallScope { store, scope }
+    }
+}
+
+impl<T: 'static> Drop for CallScope<'_, '_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.store.opaque_mut().exit_scope(self.scope);
+    }
+}
+
 /// The function that exit trampolines call. It finds the closure and the store and runs the closure
 /// in its own root scope.
 extern "C" fn call_host<T: 'static>(context: *mut u8, slots: *mut ValRaw) -> u64 {
@@ -220,15 +242,9 @@ extern "C" fn call_host<T: 'static>(context: *mut u8, slots: *mut ValRaw) -> u64
         // A host function is only instantiated in stores whose data is a `T`.
         let mut store = StoreContextMut::<T>::new(store);
         let starting = store.opaque_mut().starting.take();
-        let scope = store.opaque_mut().gc_store().enter_handle_scope();
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            (context.closure)(Caller { store: store.as_context_mut(), starting }, slots)
-        }));
-        store.opaque_mut().exit_scope(scope);
-        match result {
-            Ok(result) => result.map(|()| 0),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
+        let scope = CallScope::new(&mut store);
+        (context.closure)(Caller { store: scope.store.as_context_mut(), starting }, slots)?;
+        Ok(0)
     };
     // SAFETY: the caller is compiled code of the store to which the context belongs.
     unsafe { host_call_guard(context, body) }

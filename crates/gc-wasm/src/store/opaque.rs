@@ -34,6 +34,29 @@ impl StoreId {
     }
 }
 
+/// The number of an instance, or none. (A single word: each call of a host function reads it.)
+pub(crate) struct Starting(usize);
+
+impl Default for Starting {
+    fn default() -> Starting {
+        Starting(usize::MAX)
+    }
+}
+
+impl Starting {
+    pub(crate) fn set(&mut self, instance: usize) {
+        self.0 = instance;
+    }
+
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Option<usize> {
+        if self.0 == usize::MAX {
+            return None;
+        }
+        Some(std::mem::take(self).0)
+    }
+}
+
 /// A store without the type of the host's data.
 pub(crate) struct StoreOpaque {
     id: StoreId,
@@ -63,7 +86,7 @@ pub(crate) struct StoreOpaque {
     /// Whether it has warned of its many handles.
     pub(crate) warned_of_handles: bool,
     /// The instance whose start function the host is about to call, if that is a host function.
-    pub(crate) starting: Option<usize>,
+    pub(crate) starting: Starting,
     /// The host's data.
     data: Box<dyn Any>,
 }
@@ -123,7 +146,7 @@ impl StoreOpaque {
             deadline_reached: DeadlineReached::default(),
             layouts: HashSet::new(),
             warned_of_handles: false,
-            starting: None,
+            starting: Starting::default(),
             data,
         })
     }

@@ -165,6 +165,7 @@ impl StoreOpaque {
     }
 
     /// Drops the handles that were made since `scope` began.
+    #[inline]
     pub(crate) fn exit_scope(&mut self, scope: HandleScope) {
         self.gc_store_mut().exit_handle_scope(scope);
     }
