@@ -4,6 +4,8 @@
 mod common;
 #[path = "common/endless.rs"]
 mod endless;
+#[path = "common/executor.rs"]
+mod executor;
 #[path = "common/metering.rs"]
 mod metering;
 
@@ -272,7 +274,8 @@ fn all_of_64_bits_can_be_used() -> Result<()> {
     })
 }
 
-/// With an interval code gets its fuel in portions. References that frames hold survive that.
+/// With an interval code gets its fuel in portions, and yields. References that frames hold survive
+/// that.
 #[test]
 fn portions_change_nothing() -> Result<()> {
     let text = r#"(module
@@ -295,11 +298,12 @@ fn portions_change_nothing() -> Result<()> {
             store.set_fuel(10_000)?;
             store.fuel_async_yield_interval(interval)?;
             assert_eq!(store.get_fuel()?, 10_000);
-            assert_eq!(f.call(&mut store, 50)?, 1275);
+            assert_eq!(executor::block_on(f.call_async(&mut store, 50))?, 1275);
             costs.push(10_000 - store.get_fuel()?);
             store.set_fuel(200)?;
             assert_eq!(store.as_context().get_fuel()?, 200);
-            assert_eq!(trap(f.call(&mut store, 50)), Trap::OutOfFuel);
+            let call = f.call_async(&mut store, 50);
+            assert_eq!(trap(executor::block_on(call)), Trap::OutOfFuel);
             assert_eq!(store.get_fuel()?, 0);
         }
         costs.dedup();

@@ -6,10 +6,11 @@ use gc_jit::{FiberStack, FiberStacks};
 use std::sync::Arc;
 
 impl Config {
-    /// Sets the bytes of the native stack of each asynchronous call (default: 2 MiB). It must be at
-    /// least [`max_wasm_stack`](Config::max_wasm_stack), and at least 64 KiB. The host functions of
-    /// the call have what compiled code leaves, which is at least 256 KiB, or a quarter of a smaller
-    /// stack. The system gives it memory when it is used.
+    /// Sets the bytes of the native stack of each asynchronous call (default: 1 MiB more than
+    /// [`max_wasm_stack`](Config::max_wasm_stack), which is 2 MiB if that is not set). It must be at
+    /// least `max_wasm_stack`, and at least 64 KiB. The host functions of the call have what compiled
+    /// code leaves, which is at least 256 KiB, or a quarter of a smaller stack. The system gives it
+    /// memory when it is used.
     ///
     /// ```
     /// use gc_wasm::{Config, Engine};
@@ -21,7 +22,7 @@ impl Config {
     /// assert!(Engine::new(&config).is_err());
     /// ```
     pub fn async_stack_size(&mut self, bytes: usize) -> &mut Config {
-        self.async_stack_size = bytes;
+        self.async_stack_size = Some(bytes);
         self
     }
 
@@ -34,21 +35,25 @@ impl Config {
     }
 
     pub(super) fn check_async_stack(&self) -> Result<()> {
+        let (size, least) = (self.async_stack_bytes(), FiberStack::MIN_SIZE);
         ensure!(
-            self.max_wasm_stack <= self.async_stack_size,
+            self.max_wasm_stack <= size,
             "max_wasm_stack size cannot exceed the async_stack_size"
         );
-        let least = FiberStack::MIN_SIZE;
         ensure!(
-            self.async_stack_size >= least,
+            size >= least,
             "the stack of an asynchronous call must have at least {least} bytes"
         );
         Ok(())
     }
 
+    fn async_stack_bytes(&self) -> usize {
+        self.async_stack_size.unwrap_or_else(|| self.max_wasm_stack.saturating_add(1 << 20))
+    }
+
     /// The stacks of an engine's asynchronous calls.
     pub(crate) fn fiber_stacks(&self) -> Arc<FiberStacks> {
         let cleared = self.async_stack_zeroing.then_some(0);
-        Arc::new(FiberStacks::new(self.async_stack_size, cleared))
+        Arc::new(FiberStacks::new(self.async_stack_bytes(), cleared))
     }
 }
