@@ -10,14 +10,6 @@ use gc_conformance::scripts::proposals;
 use gc_wasm::{Engine, Module};
 use std::path::{Path, PathBuf};
 
-/// Whether a file has the names of the sections of a compiled module.
-fn is_ours(bytes: &[u8]) -> bool {
-    bytes.windows(SECTION.len()).any(|window| window == SECTION)
-}
-
-/// The begin of the names of these sections.
-const SECTION: &[u8] = b".reclaim.";
-
 /// The parser has dropped this form. The instructions themselves run.
 const FOLDED_TRY: &str = "legacy exceptions are read in their flat form only: \
                           `try … catch … end`, not `(try (do …) (catch …))`";
@@ -51,7 +43,7 @@ impl Program {
     /// # Errors
     /// If it is no module, or malformed text.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Program> {
-        if Module::is_saved(bytes) && is_ours(bytes) {
+        if Engine::detect_precompiled(bytes).is_some() {
             return Ok(Program { path: path.to_owned(), bytes: bytes.to_vec(), text: None });
         }
         if let Some(what) = no_module(bytes) {
@@ -83,7 +75,7 @@ impl Program {
 
     /// Whether the file is a compiled module.
     pub fn is_compiled(&self) -> bool {
-        Module::is_saved(&self.bytes)
+        Engine::detect_precompiled(&self.bytes).is_some()
     }
 
     /// Compiles the module, or loads it if it is already compiled.

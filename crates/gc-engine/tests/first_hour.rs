@@ -136,5 +136,5 @@ fn stores_of_one_code_are_independent() {
     }
     let made = list.call(&mut stores[0], 1).unwrap();
     let error = head.call(&mut stores[1], made).unwrap_err().to_string();
-    assert!(error.contains("of one store was used with another"), "{error}");
+    assert!(error.contains("was used with the wrong store"), "{error}");
 }

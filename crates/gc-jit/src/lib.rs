@@ -70,7 +70,7 @@ pub use host_calls::HostCallBody;
 pub use host_calls::HostCallShim;
 pub use interrupt::InterruptHandle;
 pub use registry::lookup_code;
-pub use saved::{SavedImage, is_saved, save};
+pub use saved::{SavedImage, is_saved, is_saved_file, save};
 pub use state::{JitState, JitStore, StackRoots};
 pub use vmcontext::{HostFunction, VMContextPrefix, VMFuncRef, VMHostFuncContext, VMStoreContext};
 pub use walk::{Frame, StackWalk};

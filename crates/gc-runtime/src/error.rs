@@ -37,7 +37,8 @@ pub enum HeapError {
         /// The heap's limit in bytes: its maximum, or its current size if it may not grow.
         limit: u64,
     },
-    /// The growth policy did not admit `bytes` more bytes.
+    /// The growth policy, or the store's [limiter](crate::HeapLimiter), did not admit `bytes` more
+    /// bytes.
     Refused {
         /// Bytes that should have been mapped.
         bytes: u64,
@@ -133,7 +134,7 @@ impl fmt::Display for HeapError {
                 "GC heap out of memory: {bytes} bytes more do not fit its limit of {limit} bytes"
             ),
             HeapError::Refused { bytes } => {
-                write!(f, "the growth policy refuses {bytes} more bytes for the GC heap")
+                write!(f, "the limit of the GC heap does not admit {bytes} more bytes")
             }
             HeapError::TooLarge { length } => {
                 write!(f, "allocation size too large: an object of length {length}")

@@ -68,9 +68,10 @@ impl HeapFactory {
         &self.absent
     }
 
-    /// Makes a heap, with a policy of its own.
-    pub(crate) fn make(&self) -> Result<Box<dyn GcHeap>, HeapError> {
-        make(&*self.runtime, &self.options, &self.collector)
+    /// Makes a heap that begins with `initial` bytes, with a policy of its own.
+    pub(crate) fn make(&self, initial: u64) -> Result<Box<dyn GcHeap>, HeapError> {
+        let options = HeapOptions { initial, ..self.options.clone() };
+        make(&*self.runtime, &options, &self.collector)
     }
 }
 

@@ -27,6 +27,7 @@ mod func_ref;
 mod heap;
 mod host_panic;
 mod layouts;
+mod limiter;
 mod memory;
 mod no_heap;
 mod object;
@@ -55,6 +56,7 @@ pub use gc_types::HeapBounds;
 pub use heap::{GcHeap, LastResort, Occupancy};
 pub use host_panic::HostPanic;
 pub use layouts::LayoutTable;
+pub use limiter::{HeapGrowth, HeapLimiter};
 pub use memory::{
     Admission, Growth, HeapMapping, HeapMemory, MappedMemory, MemoryPurpose, MemoryRequest,
     MemorySource, OnDemand, Reservation, UsedReservation, ZeroIsNone, Zeroable, ZeroedVec,

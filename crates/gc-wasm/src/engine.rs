@@ -12,6 +12,8 @@ use gc_jit::{FiberStacks, HostCallTable};
 use gc_runtime::GcStore;
 use gc_types::Abi;
 use std::fmt;
+use std::fs::File;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -46,6 +48,7 @@ impl Engine {
     pub fn new(config: &Config) -> Result<Engine> {
         config.check().context("engine configuration")?;
         let mut config = config.clone();
+        let entries = config.code_entries();
         config.memory = config.memory.rounded();
         let engine = gc_engine::Engine::builder(config.collector.clone())
             .heap(config.heap_options())
@@ -55,6 +58,9 @@ impl Engine {
         let engine = engine.compile_options(config.code.options());
         let engine = engine
             .build_with(|abi| {
+                let abi = entries
+                    .into_iter()
+                    .fold(abi, |abi, (name, value)| abi.with_embedder(name, value));
                 abi.with_fuel(config.consume_fuel)
                     .with_epochs(config.epoch_interruption)
                     .with_host_calls(host_calls::WASM.iter().copied())
@@ -121,6 +127,25 @@ impl Engine {
         self.0.engine.compiler()
     }
 
+    /// What `bytes` look like, if they look like something that is compiled: what
+    /// [`Module::serialize`](crate::Module::serialize) returns, in whatever version. Whether an engine
+    /// can load it is another question.
+    pub fn detect_precompiled(bytes: &[u8]) -> Option<Precompiled> {
+        gc_jit::is_saved(bytes).then_some(Precompiled::Module)
+    }
+
+    /// Like [`detect_precompiled`](Engine::detect_precompiled), for the contents of a file. Only its
+    /// first and last bytes are read.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn detect_precompiled_file(path: impl AsRef<Path>) -> Result<Option<Precompiled>> {
+        let path = path.as_ref();
+        let saved = File::open(path).and_then(|file| gc_jit::is_saved_file(&file));
+        let saved = saved.with_context(|| format!("reading {}", path.display()))?;
+        Ok(saved.then_some(Precompiled::Module))
+    }
+
     /// The host calls of its stores' compiled code.
     pub(crate) fn host_calls(&self) -> &HostCallTable<StoreOpaque> {
         &self.0.host_calls
@@ -135,6 +160,16 @@ impl Engine {
     pub fn abi(&self) -> &Arc<Abi> {
         self.0.engine.abi()
     }
+}
+
+/// What [`Engine::detect_precompiled`] has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Precompiled {
+    /// A module.
+    Module,
+    /// A component, which is not supported and never found.
+    Component,
 }
 
 impl Default for Engine {

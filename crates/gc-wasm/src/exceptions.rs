@@ -68,7 +68,7 @@ impl Tag {
     /// # Panics
     /// If it belongs to another store.
     pub(crate) fn index(&self, store: &StoreOpaque) -> usize {
-        assert!(self.store == store.id(), "a tag of one store was used with another");
+        assert!(self.store == store.id(), "a tag was used with the wrong store");
         self.index
     }
 

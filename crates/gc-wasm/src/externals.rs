@@ -39,7 +39,7 @@ macro_rules! handles {
             pub(crate) fn index(&self, store: &StoreOpaque) -> usize {
                 assert!(
                     self.store == store.id(),
-                    concat!($what, " of one store was used with another")
+                    concat!($what, " was used with the wrong store")
                 );
                 self.index
             }

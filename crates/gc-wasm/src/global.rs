@@ -36,11 +36,11 @@ impl Global {
     /// Makes a global.
     ///
     /// # Errors
-    /// If the value is not of the type, the scope of the value has ended, or the store has too many
-    /// globals.
+    /// If the value is not of the type, belongs to another store, or its scope has ended. If the store
+    /// has too many globals.
     ///
     /// # Panics
-    /// If the value belongs to another store, or the type to another engine.
+    /// If the type belongs to another engine.
     pub fn new(mut store: impl AsContextMut, ty: GlobalType, value: Val) -> Result<Global> {
         let store = store.as_context_mut().into_opaque();
         assert!(
@@ -48,7 +48,11 @@ impl Global {
             "the global's type belongs to another engine"
         );
         let ty = ty.to_wasm();
-        value.check(store, &ty.wasm_ty, || "type mismatch: the global's value".to_string())?;
+        let what = || {
+            "type mismatch: initial value provided does not match the type of this global"
+                .to_string()
+        };
+        value.check_given(store, &ty.wasm_ty, what)?;
         ensure!(store.globals.len() < limits::GLOBALS, "a store cannot have more globals");
         let place = VMWords::new(GLOBAL_SIZE);
         let index = store.globals.push(store.jit.gc_mut(), GlobalData { place, ty });
@@ -79,16 +83,18 @@ impl Global {
     /// Overwrites its value.
     ///
     /// # Errors
-    /// If it is not mutable, the value is not of its type, or the scope of the value has ended.
+    /// If it is not mutable, or the value is not of its type, belongs to another store, or its scope has
+    /// ended.
     ///
     /// # Panics
-    /// If it or the value belongs to another store.
+    /// If it belongs to another store.
     pub fn set(&self, mut store: impl AsContextMut, value: Val) -> Result<()> {
         let store = store.as_context_mut().into_opaque();
         let index = self.index(store);
         let ty = store.globals[index].ty;
         ensure!(ty.mutability, "immutable global cannot be set");
-        value.check(store, &ty.wasm_ty, || "type mismatch: the global's value".to_string())?;
+        let what = || "type mismatch: attempt to set global to value of wrong type".to_string();
+        value.check_given(store, &ty.wasm_ty, what)?;
         store.may_drop(|store| store.write_global(index, &value))
     }
 }

@@ -14,7 +14,7 @@ gc_jit::host_calls! {
     pub(crate) const WASM from HostCall::FIRST_EMBEDDER, named "";
 
     /// Grows a memory by `delta` pages. Returns the old size in pages, or -1.
-    MEMORY_GROW: fn memory_grow(memory: u32, delta: u64) -> u64;
+    MEMORY_GROW: fn memory_grow(memory: u32, delta: u64) -> Result<u32>;
     /// Copies `len` bytes from address `start` of memory `from` to address `at` of memory `to`.
     MEMORY_COPY: fn memory_copy(to: u32, at: u64, from: u32, start: u64, len: u64) -> Result<()>;
     /// Sets `len` bytes of a memory to `byte`.
@@ -31,9 +31,9 @@ gc_jit::host_calls! {
     DATA_DROP: fn data_drop(segment: u32);
     /// Grows a table by `delta` elements that are all `init`. Returns the old size in elements, or
     /// -1.
-    TABLE_GROW_REF: fn table_grow_ref(table: u32, init: Ref, delta: u64) -> u64;
+    TABLE_GROW_REF: fn table_grow_ref(table: u32, init: Ref, delta: u64) -> Result<u32>;
     /// Like [`TABLE_GROW_REF`], but for function references.
-    TABLE_GROW_FUNC: fn table_grow_func(table: u32, init: FuncArg, delta: u64) -> u64;
+    TABLE_GROW_FUNC: fn table_grow_func(table: u32, init: FuncArg, delta: u64) -> Result<u32>;
     /// Sets the `len` elements of a table from index `at` on to `value`.
     TABLE_FILL_REF: fn table_fill_ref(table: u32, at: u64, value: Ref, len: u64) -> Result<()>;
     /// Like [`TABLE_FILL_REF`], but for function references.

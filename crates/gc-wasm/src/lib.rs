@@ -7,7 +7,8 @@
 //!
 //! The names, signatures and meanings are those of Wasmtime 48 wherever it has something that fits.
 //! Handles that are used with another store, and types that are used with another engine, are
-//! mistakes of the host's own code and panic. What a module can cause is an [`Error`].
+//! mistakes of the host's own code and panic. What a module can cause is an [`Error`], and so is a
+//! value of another store that is passed to a call, a global or a table.
 //!
 //! ```
 //! use gc_wasm::{Collector, Config, Engine, Instance, Module, Store};
@@ -44,6 +45,7 @@ mod func;
 mod global;
 mod host_calls;
 mod instance;
+mod limits;
 mod linker;
 mod memory;
 mod module;
@@ -57,9 +59,10 @@ mod values;
 mod vm;
 
 pub use config::{
-    Config, OptLevel, ProfilingStrategy, RegallocAlgorithm, Strategy, WasmBacktraceDetails,
+    Config, ModuleVersionStrategy, OptLevel, ProfilingStrategy, RegallocAlgorithm, Strategy,
+    WasmBacktraceDetails,
 };
-pub use engine::{Engine, EngineWeak};
+pub use engine::{Engine, EngineWeak, Precompiled};
 pub use exceptions::Tag;
 pub use externals::{Export, Extern};
 pub use func::{
@@ -67,6 +70,10 @@ pub use func::{
 };
 pub use global::Global;
 pub use instance::{Instance, InstancePre};
+pub use limits::{
+    DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
+    StoreLimits, StoreLimitsBuilder,
+};
 pub use linker::{Linker, UnknownImportError};
 pub use memory::{Memory, MemoryAccessError};
 pub use module::{Module, ModuleExport, Names, TypeMismatch};
@@ -76,7 +83,9 @@ pub use refs::{
 };
 pub use store::roots::{OwnedRooted, RootScope, Rooted, RootedGcRef};
 pub use store::weak::{WeakMap, WeakRooted};
-pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut, UpdateDeadline};
+pub use store::{
+    AsContext, AsContextMut, CallHook, Store, StoreContext, StoreContextMut, UpdateDeadline,
+};
 pub use table::Table;
 pub use trap::{FrameInfo, WasmBacktrace};
 pub use types::{
@@ -104,3 +113,4 @@ pub use gc_runtime::{
     PauseLog, PolicyFactory, Reclaims, Reservation, UsedReservation,
 };
 pub use gc_types::{Trap, ValRaw};
+pub use wasmtime_types::{OperatorCost, VariableOperatorCost};

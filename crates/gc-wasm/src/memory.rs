@@ -4,10 +4,9 @@ use crate::externals::handles;
 use crate::store::{StoreId, StoreOpaque};
 use crate::types::{MemoryType, check_memory_type};
 use crate::vm::layout::DEFINITION_SIZE;
-use crate::vm::memory::MemoryData;
 use crate::vm::words::VMWords;
 use crate::{AsContext, AsContextMut, StoreContext, StoreContextMut};
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use std::fmt;
 
 /// A linear memory in a store. Copies are the same memory.
@@ -36,17 +35,15 @@ impl Memory {
     ///
     /// # Errors
     /// If there can be no memory of this type, it is larger than
-    /// [`Config::memory_maximum`](crate::Config::memory_maximum), or the operating system refuses the
-    /// memory.
+    /// [`Config::memory_maximum`](crate::Config::memory_maximum), or the store's
+    /// [limiter](crate::Store::limiter) or the operating system refuses the memory.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Memory> {
         let store = store.as_context_mut().into_opaque();
         let ty = ty.to_wasm();
         check_memory_type(&ty)?;
         let definition = VMWords::new(DEFINITION_SIZE);
-        let config = store.engine().config();
-        let memory = MemoryData::new(&config.memory_source, &config.memory, ty, definition)?;
-        store.memories.push(memory);
-        Ok(Memory::from_index(store, store.memories.len() - 1))
+        let index = store.new_memory(ty, definition, None)?;
+        Ok(Memory::from_index(store, index))
     }
 
     /// Its type. The minimum is the current size.
@@ -184,21 +181,19 @@ impl Memory {
     /// Grows the memory by `delta` pages. Returns the old size.
     ///
     /// # Errors
-    /// If it cannot have that many pages.
+    /// If it cannot have that many pages, or the store's [limiter](crate::Store::limiter) refuses
+    /// them.
     ///
     /// # Panics
     /// If it belongs to another store.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64) -> Result<u64> {
         let store = store.as_context_mut().into_opaque();
         let index = self.index(store);
-        let memory = &mut store.memories[index];
-        match memory.grow(delta) {
-            Some(old) => Ok(old),
-            None => bail!(
-                "failed to grow memory: a memory of {} pages cannot grow by {delta}",
-                memory.pages()
-            ),
-        }
+        store.grow_memory(index, delta)?.ok_or_else(|| {
+            let pages = store.memories[index].pages();
+            anyhow!("a memory of {pages} pages cannot grow by {delta}")
+                .context(format!("failed to grow memory by `{delta}`"))
+        })
     }
 }
 

@@ -4,10 +4,10 @@ use crate::externals::handles;
 use crate::store::{StoreId, StoreOpaque};
 use crate::types::TableType;
 use crate::vm::layout::DEFINITION_SIZE;
-use crate::vm::table::{Element, TableData};
+use crate::vm::table::Element;
 use crate::vm::words::VMWords;
 use crate::{AsContext, AsContextMut, Func, Ref, Val};
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use gc_types::{Trap, VMGcRef};
 use wasmtime_types::WasmValType;
 
@@ -40,10 +40,11 @@ impl Table {
     /// Makes a table whose elements are all `init`.
     ///
     /// # Errors
-    /// If `init` is not of the elements' type, its scope has ended, or there are too many elements.
+    /// If `init` is not of the elements' type, belongs to another store, or its scope has ended. If
+    /// there are too many elements, or the store's [limiter](crate::Store::limiter) refuses them.
     ///
     /// # Panics
-    /// If `init` belongs to another store, or the type to another engine.
+    /// If the type belongs to another engine.
     pub fn new(mut store: impl AsContextMut, ty: TableType, init: Ref) -> Result<Table> {
         let store = store.as_context_mut().into_opaque();
         assert!(
@@ -53,11 +54,8 @@ impl Table {
         let ty = ty.to_wasm();
         let element = element(store, init, &ty)?;
         let definition = VMWords::new(DEFINITION_SIZE);
-        let source = &store.engine().config().memory_source;
-        let table = TableData::new(source, store.tables.len(), ty, definition);
-        store.tables.push(table);
-        let index = store.tables.len() - 1;
-        if let Err(why) = store.grow_table(index, ty.limits.min, element) {
+        let index = store.new_table(ty, definition, None)?;
+        if let Err(why) = store.fill_new_table(index, element) {
             bail!("a table cannot have {} elements{why}", ty.limits.min);
         }
         Ok(Table::from_index(store, index))
@@ -98,23 +96,25 @@ impl Table {
     /// Overwrites element `index`.
     ///
     /// # Errors
-    /// If there is none, or the value is not of the elements' type, or its scope has ended.
+    /// If there is none, or the value is not of the elements' type, belongs to another store, or its
+    /// scope has ended.
     ///
     /// # Panics
-    /// If the table or the value belongs to another store.
+    /// If the table belongs to another store.
     pub fn set(&self, store: impl AsContextMut, index: u64, value: Ref) -> Result<()> {
-        self.overwrite(store, index, value, 1).context("failed to set the table's element")
+        self.overwrite(store, index, value, 1, "failed to set the table's element")
     }
 
     /// Overwrites the `len` elements from `index` on with `value`.
     ///
     /// # Errors
-    /// If they do not exist, or the value is not of the elements' type, or its scope has ended.
+    /// If they do not exist, or the value is not of the elements' type, belongs to another store, or
+    /// its scope has ended.
     ///
     /// # Panics
-    /// If the table or the value belongs to another store.
+    /// If the table belongs to another store.
     pub fn fill(&self, store: impl AsContextMut, index: u64, value: Ref, len: u64) -> Result<()> {
-        self.overwrite(store, index, value, len).context("failed to fill the table")
+        self.overwrite(store, index, value, len, "failed to fill the table")
     }
 
     fn overwrite(
@@ -123,6 +123,7 @@ impl Table {
         index: u64,
         value: Ref,
         len: u64,
+        what: &'static str,
     ) -> Result<()> {
         let store = store.as_context_mut().into_opaque();
         let table = self.index(store);
@@ -130,25 +131,27 @@ impl Table {
         let element = element(store, value, &ty)?;
         store.may_drop(|store| {
             let (table, gc) = store.table_and_gc(table);
-            Ok(table.fill(gc, index, element, len)?)
+            table.fill(gc, index, element, len).context(what)
         })
     }
 
     /// Grows the table by `delta` elements that are all `init`. Returns the old size.
     ///
     /// # Errors
-    /// If it cannot have that many elements, or `init` is not of their type, or its scope has ended.
+    /// If it cannot have that many elements, or the store's [limiter](crate::Store::limiter) refuses
+    /// them. If `init` is not of their type, belongs to another store, or its scope has ended.
     ///
     /// # Panics
-    /// If the table or `init` belongs to another store.
+    /// If the table belongs to another store.
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Ref) -> Result<u64> {
         let store = store.as_context_mut().into_opaque();
         let table = self.index(store);
         let ty = store.tables[table].ty;
         let element = element(store, init, &ty)?;
-        store.grow_table(table, delta, element).map_err(|why| {
+        store.grow_table(table, delta, element)?.map_err(|why| {
             let len = store.tables[table].len();
-            anyhow!("failed to grow table: a table of {len} elements cannot grow by {delta}{why}")
+            anyhow!("a table of {len} elements cannot grow by {delta}{why}")
+                .context(format!("failed to grow table by `{delta}`"))
         })
     }
 
@@ -172,9 +175,11 @@ impl Table {
         let store = store.as_context_mut().into_opaque();
         let (dst, src) = (dst.index(store), src.index(store));
         let (to, from) = (store.tables[dst].ty.ref_type, store.tables[src].ty.ref_type);
-        if !store.engine().types().ref_matches(&from, &to) {
-            bail!("type mismatch: source table's element type does not match destination table's");
-        }
+        ensure!(
+            store.engine().types().ref_matches(&from, &to),
+            "type mismatch: source table's element type does not match destination table's element \
+             type"
+        );
         store.may_drop(|store| Ok(store.copy_table(dst, dst_index, src, src_index, len)?))
     }
 }
@@ -182,8 +187,8 @@ impl Table {
 /// `value` as an element of a table of type `ty`. It is not counted.
 fn element(store: &StoreOpaque, value: Ref, ty: &wasmtime_types::Table) -> Result<Element> {
     let value = Val::from(value);
-    let what = || "type mismatch: the table's element".to_string();
-    value.check(store, &WasmValType::Ref(ty.ref_type), what)?;
+    let what = || "type mismatch: value does not match table element type".to_string();
+    value.check_given(store, &WasmValType::Ref(ty.ref_type), what)?;
     store.element_of(&value)
 }
 

@@ -174,8 +174,8 @@ fn concrete_parameters_are_checked_at_the_call() -> Result<()> {
             new.call(&mut store, ())
         };
         let (s, sub, other) = (new("s")?, new("sub")?, new("other")?);
-        let refused = "argument 0: type mismatch: expected (ref null (struct (field (mut \
-                       i32)))), found an internal reference to (struct (field i64))";
+        let refused = "argument type mismatch for reference to concrete type: argument 0: \
+                       type mismatch: expected (ref null (struct (field (mut i32)))), found an internal reference to (struct (field i64))";
 
         let get = instance.get_typed_func::<Rooted<StructRef>, i32>(&mut store, "get")?;
         assert_eq!((get.call(&mut store, s)?, get.call(&mut store, sub)?), (1, 2));
@@ -196,9 +196,9 @@ fn concrete_parameters_are_checked_at_the_call() -> Result<()> {
         set.call(&mut store, (7, Some(s)))?;
         assert_eq!(s.field(&mut store, 0)?.unwrap_i32(), 7);
         let error = message(set.call(&mut store, (8, None)));
-        assert!(error.starts_with("argument 1: type mismatch: expected (ref "), "{error}");
+        assert!(error.contains("argument 1: type mismatch: expected (ref "), "{error}");
         assert!(error.ends_with("found a null internal reference"), "{error}");
-        assert!(message(set.call(&mut store, (8, Some(other)))).starts_with("argument 1: type"));
+        assert!(message(set.call(&mut store, (8, Some(other)))).contains("argument 1: type"));
         // References of another hierarchy are refused before.
         let wrong = instance.get_typed_func::<Rooted<ExternRef>, i32>(&mut store, "get");
         assert!(message(wrong).contains("parameter 0: type mismatch"));
@@ -275,7 +275,7 @@ fn owned_handles_are_parameters_and_results() -> Result<()> {
         let mut other = Store::new(&engine, ());
         assert_eq!(
             panic_message(|| object.to_rooted(&mut other)),
-            "a rooted reference of one store was used with another"
+            "a rooted reference was used with the wrong store"
         );
         Ok(())
     })
@@ -436,7 +436,9 @@ fn host_types_have_supertypes_and_finality() -> Result<()> {
         }
         let take = instance.get_typed_func::<Rooted<StructRef>, i32>(&mut store, "take")?;
         assert_eq!((take.call(&mut store, a)?, take.call(&mut store, b)?), (1, 2));
-        assert!(message(take.call(&mut store, c)).starts_with("argument 0: type mismatch"));
+        assert!(message(take.call(&mut store, c)).starts_with(
+            "argument type mismatch for reference to concrete type: argument 0: type mismatch"
+        ));
         let i31 = AnyRef::from_i31(&mut store, I31::wrapping_i32(3));
         let array = new_array(&mut store, &eqs, &i31.into(), 2)?;
         assert!(array.matches_ty(&store, &anys)?);

@@ -268,7 +268,7 @@ fn the_host_fills_and_copies_tables() -> Result<()> {
         let funcs = Table::new(&mut store, funcs, Ref::Func(None))?;
         assert_eq!(
             message(Table::copy(&mut store, &funcs, 0, &a, 0, 1)),
-            "type mismatch: source table's element type does not match destination table's"
+            "type mismatch: source table's element type does not match destination table's element type"
         );
         assert!(message(funcs.fill(&mut store, 0, null, 1)).contains("type mismatch"));
         assert_eq!(numbers(&mut store, &a)?, [0, 0, -1, 1, 0, -1]);
@@ -282,7 +282,7 @@ fn the_host_fills_and_copies_tables() -> Result<()> {
         let foreign = Table::new(&mut other, ty(4), null)?;
         assert_eq!(
             panic_message(|| Table::copy(&mut store, &b, 0, &foreign, 0, 1)),
-            "a table of one store was used with another"
+            "a table was used with the wrong store"
         );
         Ok(())
     })
@@ -356,7 +356,7 @@ fn the_host_changes_its_values() -> Result<()> {
         let mut other = Store::new(store.engine(), ());
         assert_eq!(
             panic_message(|| value.data_mut(&mut other).map(|_| ())),
-            "a rooted reference of one store was used with another"
+            "a rooted reference was used with the wrong store"
         );
         Ok(())
     })

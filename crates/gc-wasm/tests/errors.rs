@@ -225,16 +225,16 @@ fn calls_with_wrong_arguments() -> Result<()> {
     );
     assert_eq!(
         message(add.call(&mut store, &[Val::I32(1), Val::from(1.5_f64)], &mut one)),
-        "argument 1: type mismatch: expected i32, found an f64"
+        "argument type mismatch: argument 1: type mismatch: expected i32, found f64"
     );
     assert_eq!(
         message(add.call(&mut store, &[Val::ExternRef(None), Val::I32(1)], &mut one)),
-        "argument 0: type mismatch: expected i32, found a null external reference"
+        "argument type mismatch: argument 0: type mismatch: expected i32, found a null external reference"
     );
     let p = instance.get_func(&mut store, "p").context("an export")?;
     assert_eq!(
         message(p.call(&mut store, &[Val::AnyRef(None)], &mut [])),
-        "argument 0: type mismatch: expected (ref (struct (field i32))), found a null internal reference"
+        "argument type mismatch: argument 0: type mismatch: expected (ref (struct (field i32))), found a null internal reference"
     );
     let q = instance.get_typed_func::<(), Rooted<StructRef>>(&mut store, "q")?;
     let wrong = q.call(&mut store, ())?;
@@ -242,14 +242,17 @@ fn calls_with_wrong_arguments() -> Result<()> {
                     found an internal reference to (struct (field i64))";
     assert_eq!(
         message(p.call(&mut store, &[wrong.to_anyref().into()], &mut [])),
-        format!("argument 0: {expected}")
+        format!("argument type mismatch: argument 0: {expected}")
     );
     let typed = p.typed::<Rooted<StructRef>, ()>(&store)?;
-    assert_eq!(message(typed.call(&mut store, wrong)), format!("argument 0: {expected}"));
+    assert_eq!(
+        message(typed.call(&mut store, wrong)),
+        format!("argument type mismatch for reference to concrete type: argument 0: {expected}")
+    );
     let some = instance.get_func(&mut store, "some").context("an export")?;
     assert_eq!(
         message(some.call(&mut store, &[Val::AnyRef(None)], &mut [])),
-        "argument 0: type mismatch: expected (ref any), found a null internal reference"
+        "argument type mismatch: argument 0: type mismatch: expected (ref any), found a null internal reference"
     );
 
     assert_eq!(
@@ -284,13 +287,14 @@ fn globals_and_tables_given_the_wrong_value() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
     let mut store = Store::new(&engine, ());
     let ty = GlobalType::new(ValType::I32, Mutability::Const);
-    let expected = "type mismatch: the global's value: type mismatch: expected i32, found an i64";
+    let expected = "type mismatch: initial value provided does not match the type of this global: \
+                    type mismatch: expected i32, found i64";
     assert_eq!(message(Global::new(&mut store, ty.clone(), Val::I64(1))), expected);
     let global = Global::new(&mut store, ty, Val::I32(1))?;
     assert_eq!(message(global.set(&mut store, Val::I32(2))), "immutable global cannot be set");
     let ty = TableType::new(RefType::new(false, HeapType::I31), 1, Some(3));
-    let expected = "type mismatch: the table's element: type mismatch: expected (ref i31), \
-                    found a null internal reference";
+    let expected = "type mismatch: value does not match table element type: \
+                    type mismatch: expected (ref i31), found a null internal reference";
     assert_eq!(message(Table::new(&mut store, ty, Ref::Any(None))), expected);
     let ty = TableType::new(RefType::new(true, HeapType::Extern), 1, Some(3));
     let table = Table::new(&mut store, ty, Ref::Extern(None))?;
@@ -300,12 +304,12 @@ fn globals_and_tables_given_the_wrong_value() -> Result<()> {
     );
     assert_eq!(
         message(table.grow(&mut store, 3, Ref::Extern(None))),
-        "failed to grow table: a table of 1 elements cannot grow by 3"
+        "failed to grow table by `3`: a table of 1 elements cannot grow by 3"
     );
     let memory = Memory::new(&mut store, MemoryType::new(1, Some(2)))?;
     assert_eq!(
         message(memory.grow(&mut store, 2)),
-        "failed to grow memory: a memory of 1 pages cannot grow by 2"
+        "failed to grow memory by `2`: a memory of 1 pages cannot grow by 2"
     );
     assert_eq!(
         message(Memory::new(&mut store, MemoryType::new(3, Some(2)))),
@@ -331,6 +335,19 @@ fn engines_that_cannot_be() {
 }
 
 #[test]
+fn the_guard_of_heaps_is_what_it_is() -> Result<()> {
+    for (reservation, guard) in [(4 << 30, 2 << 20), (4 << 30, 0), (0, 0)] {
+        let mut config = Config::new();
+        config.gc_heap_reservation(reservation).gc_heap_guard_size(guard);
+        config.gc_heap_reservation_for_growth(1 << 30).gc_heap_maximum(1 << 20);
+        Engine::new(&config)?;
+        let error = message(Engine::new(config.gc_heap_guard_size(guard + (4 << 20))));
+        assert!(error.contains("unsupported: `Config::gc_heap_guard_size`"), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
 fn host_functions_of_the_wrong_type() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
     let mut store = Store::new(&engine, ());
@@ -342,7 +359,7 @@ fn host_functions_of_the_wrong_type() -> Result<()> {
     });
     assert_eq!(
         message(wrong.call(&mut store, &[], &mut [Val::I32(0); 2])),
-        "function attempted to return an incompatible value: result 1: type mismatch: expected i64, found an i32"
+        "function attempted to return an incompatible value: result 1: type mismatch: expected i64, found i32"
     );
     // A result that must not be null was not set.
     let ty = FuncType::new(&engine, [], [ValType::Ref(RefType::new(false, HeapType::Any))]);

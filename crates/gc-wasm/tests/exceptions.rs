@@ -399,12 +399,12 @@ fn the_host_makes_exceptions() -> Result<()> {
         let mut foreign = Store::new(&engine, ());
         assert_eq!(
             panic_message(|| ExnRef::new(&mut foreign, &pre, &tag, &values)),
-            "an allocator of exceptions of one store was used with another"
+            "an allocator of exceptions was used with the wrong store"
         );
         let own = ExnRefPre::new(&mut foreign, exn_ty);
         assert_eq!(
             panic_message(|| ExnRef::new(&mut foreign, &own, &tag, &values)),
-            "a tag of one store was used with another"
+            "a tag was used with the wrong store"
         );
         let results = TagType::new(FuncType::new(&engine, [], [ValType::I32]));
         assert_eq!(message(Tag::new(&mut store, &results)), "a tag's type has no results");

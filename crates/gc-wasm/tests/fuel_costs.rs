@@ -7,7 +7,7 @@ mod metering;
 
 use anyhow::Result;
 use common::{Setting, call, each_collector, everywhere, trap};
-use gc_wasm::{Engine, Instance, Module, OptLevel, Store, Trap};
+use gc_wasm::{Engine, Instance, Module, OperatorCost, OptLevel, Store, Trap};
 use metering::{PLENTY, with_fuel};
 
 /// The fuel that a call of an export consumes, and how it ends.
@@ -344,6 +344,74 @@ fn instantiation_consumes_it() -> Result<()> {
             assert_eq!(trap(instance), Trap::OutOfFuel, "{text}");
             assert_eq!(store.get_fuel()?, 0);
         }
+        Ok(())
+    })
+}
+
+/// Each operator has a cost, and each operator on many elements a cost for each of them.
+#[test]
+fn costs_of_operators_can_be_set() -> Result<()> {
+    each_collector(|setting| {
+        let mut costs = OperatorCost::default();
+        (costs.I32Const, costs.RefNull, costs.I64Const) = (0, 0, 0);
+        (costs.LocalGet, costs.LocalSet, costs.Drop) = (0, 0, 3);
+        // The call, and what is dropped below.
+        let mut expected = 1 + 3 * 3;
+        macro_rules! costly {
+            ($($op:ident $variable:ident $cost:literal)*) => {$(
+                costs.$op = 100 + $cost;
+                costs.variable.$variable = $cost;
+                expected += 100 + $cost + 5 * $cost;
+            )*};
+        }
+        costly! {
+            MemoryCopy memory_copy_per_byte 2  MemoryFill memory_fill_per_byte 3
+            MemoryInit memory_init_per_byte 5  MemoryGrow memory_grow_per_page 7
+            TableCopy table_copy_per_element 11  TableFill table_fill_per_element 13
+            TableInit table_init_per_element 17  TableGrow table_grow_per_element 19
+            ArrayCopy array_copy_per_element 23  ArrayFill array_fill_per_element 29
+            ArrayNewData array_new_data_per_element 31  ArrayInitData array_init_data_per_element 37
+            ArrayNewElem array_new_elem_per_element 41  ArrayInitElem array_init_elem_per_element 43
+            ArrayNewDefault array_new_default_per_element 47  ArrayNew array_new_per_element 53
+        }
+        let engine = Engine::new(setting.config().consume_fuel(true).operator_cost(costs))?;
+        let module = Module::new(
+            &engine,
+            r#"(module
+                (type $i64s (array (mut i64))) (type $i32s (array (mut i32)))
+                (type $funcs (array (mut funcref)))
+                (memory 1 6) (table 5 10 funcref) (data $d "abcdefghijklmnopqrstuvwxyz")
+                (func $f) (elem $e func $f $f $f $f $f)
+                (func (export "main")
+                    (local $a (ref null $i64s)) (local $b (ref null $i32s))
+                    (local $c (ref null $funcs))
+                    (memory.copy (i32.const 0) (i32.const 0) (i32.const 5))
+                    (memory.fill (i32.const 0) (i32.const 0) (i32.const 5))
+                    (memory.init $d (i32.const 0) (i32.const 0) (i32.const 5))
+                    (drop (memory.grow (i32.const 5)))
+                    (table.copy (i32.const 0) (i32.const 0) (i32.const 5))
+                    (table.fill (i32.const 0) (ref.null func) (i32.const 5))
+                    (table.init $e (i32.const 0) (i32.const 0) (i32.const 5))
+                    (drop (table.grow (ref.null func) (i32.const 5)))
+                    (local.set $a (array.new $i64s (i64.const 0) (i32.const 5)))
+                    (drop (array.new_default $i64s (i32.const 5)))
+                    (local.set $b (array.new_data $i32s $d (i32.const 0) (i32.const 5)))
+                    (local.set $c (array.new_elem $funcs $e (i32.const 0) (i32.const 5)))
+                    (array.copy $i64s $i64s
+                        (local.get $a) (i32.const 0) (local.get $a) (i32.const 0) (i32.const 5))
+                    (array.fill $i64s (local.get $a) (i32.const 0) (i64.const 0) (i32.const 5))
+                    (array.init_data $i32s $d
+                        (local.get $b) (i32.const 0) (i32.const 0) (i32.const 5))
+                    (array.init_elem $funcs $e
+                        (local.get $c) (i32.const 0) (i32.const 0) (i32.const 5))))"#,
+        )?;
+        let mut store = Store::new(&engine, ());
+        store.set_fuel(PLENTY)?;
+        let instance = Instance::new(&mut store, &module, &[])?;
+        let main = instance.get_typed_func::<(), ()>(&mut store, "main")?;
+        let before = store.get_fuel()?;
+        main.call(&mut store, ())?;
+        assert_eq!(before - store.get_fuel()?, expected);
         Ok(())
     })
 }

@@ -171,8 +171,8 @@ fn globals_of_reference_types() -> Result<()> {
         assert_eq!(got.as_i31(&store)?, Some(I31::wrapping_i32(4)));
         assert_eq!(
             message(i31.set(&mut store, object.to_anyref().into())),
-            "type mismatch: the global's value: type mismatch: expected (ref i31), \
-             found an internal reference to (struct (field i32))"
+            "type mismatch: attempt to set global to value of wrong type: type mismatch: \
+             expected (ref i31), found an internal reference to (struct (field i32))"
         );
         let same = instance.get_global(&mut store, "any").context("an export")?;
         same.set(&mut store, Val::AnyRef(None))?;

@@ -14,7 +14,8 @@ use gc_wasm::{
     RefType, RootScope, Rooted, StorageType, Store, StructType, Table, TableType, Val, ValType,
 };
 
-const OF_ANOTHER: &str = "a rooted reference of one store was used with another";
+const OF_ANOTHER: &str = "a rooted reference was used with the wrong store";
+const CROSS_STORE: &str = "cross-`Store` values are not currently supported";
 const ENDED: &str = "a rooted reference was used after its scope ended";
 
 fn var(ty: ValType) -> FieldType {
@@ -48,10 +49,12 @@ fn check<T>(how: Refusal, what: &str, action: impl FnOnce() -> Result<T>) {
     }
 }
 
-/// Everything that takes a reference refuses `bad`, an externref handle, as `expected`.
+/// Everything that takes a reference refuses `bad`, an externref handle: calls, globals and tables as
+/// `given`, everything else as `expected`.
 fn refused_everywhere(
     store: &mut Store<()>,
     bad: Rooted<ExternRef>,
+    given: Refusal,
     expected: Refusal,
 ) -> Result<()> {
     let engine = store.engine().clone();
@@ -60,16 +63,16 @@ fn refused_everywhere(
     let f = instance.get_func(&mut *store, "f").context("an export")?;
     let value = Val::from(bad);
 
-    check(expected, "a call", || f.call(&mut *store, &[value], &mut []));
+    check(given, "a call", || f.call(&mut *store, &[value], &mut []));
     let typed = f.typed::<Option<Rooted<ExternRef>>, ()>(&*store)?;
-    check(expected, "a typed call", || typed.call(&mut *store, Some(bad)));
-    check(expected, "a new global", || Global::new(&mut *store, externref_global(), value));
+    check(given, "a typed call", || typed.call(&mut *store, Some(bad)));
+    check(given, "a new global", || Global::new(&mut *store, externref_global(), value));
     let global = Global::new(&mut *store, externref_global(), Val::ExternRef(None))?;
-    check(expected, "a global", || global.set(&mut *store, value));
-    check(expected, "a new table", || Table::new(&mut *store, externref_table(), bad.into()));
+    check(given, "a global", || global.set(&mut *store, value));
+    check(given, "a new table", || Table::new(&mut *store, externref_table(), bad.into()));
     let table = Table::new(&mut *store, externref_table(), Ref::Extern(None))?;
-    check(expected, "a table", || table.set(&mut *store, 0, bad.into()));
-    check(expected, "growing a table", || table.grow(&mut *store, 1, bad.into()));
+    check(given, "a table", || table.set(&mut *store, 0, bad.into()));
+    check(given, "growing a table", || table.grow(&mut *store, 1, bad.into()));
     assert_eq!(table.size(&*store), 1);
     let ty = StructType::new(&engine, [var(ValType::EXTERNREF)])?;
     check(expected, "a new struct", || new_struct(&mut *store, &ty, &[value]));
@@ -88,13 +91,13 @@ fn refused_everywhere(
     check(expected, "a comparison", || Rooted::ref_eq(&*store, &bad, &good));
     check(expected, "a comparison", || Rooted::ref_eq(&*store, &good, &bad));
     let host = Func::wrap(&mut *store, move || Some(bad));
-    check(expected, "a host function's result", || host.call(&mut *store, &[], &mut [Val::I32(0)]));
+    check(given, "a host function's result", || host.call(&mut *store, &[], &mut [Val::I32(0)]));
     let ty = FuncType::new(&engine, [], [ValType::EXTERNREF]);
     let host = Func::new(&mut *store, ty, move |_, _, results| {
         results[0] = value;
         Ok(())
     });
-    check(expected, "a host function's result", || host.call(&mut *store, &[], &mut [Val::I32(0)]));
+    check(given, "a host function's result", || host.call(&mut *store, &[], &mut [Val::I32(0)]));
     Ok(())
 }
 
@@ -106,7 +109,12 @@ fn a_reference_of_one_store_used_with_another() -> Result<()> {
         let foreign = ExternRef::new(&mut one, 1)?;
         // A handle with the same number, which must not be confused with it.
         let own = ExternRef::new(&mut two, 2)?;
-        refused_everywhere(&mut two, foreign, Refusal::Panics(OF_ANOTHER))?;
+        refused_everywhere(
+            &mut two,
+            foreign,
+            Refusal::Fails(CROSS_STORE),
+            Refusal::Panics(OF_ANOTHER),
+        )?;
         assert_eq!(own.data(&two)?.context("data")?.downcast_ref(), Some(&2));
 
         let owned = foreign.to_owned_rooted(&mut one)?;
@@ -137,7 +145,12 @@ fn a_reference_of_a_dropped_store_used_with_a_new_one() -> Result<()> {
         drop(one);
         let mut two = Store::new(&engine, ());
         ExternRef::new(&mut two, 2)?;
-        refused_everywhere(&mut two, foreign, Refusal::Panics(OF_ANOTHER))?;
+        refused_everywhere(
+            &mut two,
+            foreign,
+            Refusal::Fails(CROSS_STORE),
+            Refusal::Panics(OF_ANOTHER),
+        )?;
         assert_eq!(panic_message(|| owned.to_rooted(&mut two)), OF_ANOTHER);
         Ok(())
     })
@@ -166,8 +179,8 @@ fn a_reference_used_after_its_scope_ended() -> Result<()> {
         for _ in 0..5 {
             ExternRef::new(&mut store, ())?;
         }
-        refused_everywhere(&mut store, stale, Refusal::Fails(ENDED))?;
-        refused_everywhere(&mut store, kept, Refusal::Fails(ENDED))?;
+        refused_everywhere(&mut store, stale, Refusal::Fails(ENDED), Refusal::Fails(ENDED))?;
+        refused_everywhere(&mut store, kept, Refusal::Fails(ENDED), Refusal::Fails(ENDED))?;
         assert_eq!(before.data(&store)?.context("data")?.downcast_ref(), Some(&"before"));
         Ok(())
     })
@@ -286,23 +299,52 @@ fn things_of_one_store_used_with_another() -> Result<()> {
         let (instance, func, global, table, memory) = items(&mut one)?;
         let (_, own_func, _, own_table, _) = items(&mut two)?;
 
-        let expected = "a function of one store was used with another";
+        let expected = "a function was used with the wrong store";
         assert_eq!(panic_message(|| func.call(&mut two, &[], &mut [Val::I32(0)])), expected);
         let typed = func.typed::<(), i32>(&one)?;
         assert_eq!(panic_message(|| typed.call(&mut two, ())), expected);
         assert_eq!(panic_message(|| func.typed::<(), i32>(&two)), expected);
         assert_eq!(panic_message(|| func.ty(&two)), expected);
-        assert_eq!(panic_message(|| own_table.set(&mut two, 0, func.into())), expected);
-        assert_eq!(panic_message(|| own_table.grow(&mut two, 1, func.into())), expected);
-        let funcref = GlobalType::new(ValType::FUNCREF, Mutability::Var);
-        assert_eq!(panic_message(|| Global::new(&mut two, funcref, func.into())), expected);
 
-        let expected = "a global of one store was used with another";
+        // Values of another store are errors where a value is given to the store.
+        let expected = CROSS_STORE;
+        assert_eq!(message(own_table.set(&mut two, 0, func.into())), expected);
+        assert_eq!(message(own_table.fill(&mut two, 0, func.into(), 1)), expected);
+        assert_eq!(message(own_table.grow(&mut two, 1, func.into())), expected);
+        let ty = TableType::new(RefType::FUNCREF, 1, None);
+        assert_eq!(message(Table::new(&mut two, ty, func.into())), expected);
+        let funcref = GlobalType::new(ValType::FUNCREF, Mutability::Var);
+        assert_eq!(message(Global::new(&mut two, funcref.clone(), func.into())), expected);
+        let own_global = Global::new(&mut two, funcref, Val::FuncRef(None))?;
+        assert_eq!(message(own_global.set(&mut two, func.into())), expected);
+        let foreign: Rooted<ExternRef> = ExternRef::new(&mut one, 1)?;
+        let takes = Func::wrap(&mut two, |_: Option<Func>, _: Option<Rooted<ExternRef>>| {});
+        for args in [[func.into(), Val::ExternRef(None)], [Val::FuncRef(None), foreign.into()]] {
+            assert_eq!(message(takes.call(&mut two, &args, &mut [])), expected);
+        }
+        let takes = takes.typed::<(Option<Func>, Option<Rooted<ExternRef>>), ()>(&two)?;
+        assert_eq!(message(takes.call(&mut two, (Some(func), None))), expected);
+        assert_eq!(message(takes.call(&mut two, (None, Some(foreign)))), expected);
+        let owned = foreign.to_owned_rooted(&mut one)?;
+        let takes = Func::wrap(&mut two, |_: OwnedRooted<ExternRef>| {});
+        let takes = takes.typed::<OwnedRooted<ExternRef>, ()>(&two)?;
+        assert_eq!(message(takes.call(&mut two, owned)), expected);
+        let returns = Func::wrap(&mut two, move || Some(func));
+        let returns = returns.typed::<(), Option<Func>>(&two)?;
+        assert_eq!(message(returns.call(&mut two, ())), expected);
+        let ty = FuncType::new(&engine, [], [ValType::EXTERNREF]);
+        let returns = Func::new(&mut two, ty, move |_, _, results| {
+            results[0] = foreign.into();
+            Ok(())
+        });
+        assert_eq!(message(returns.call(&mut two, &[], &mut [Val::I32(0)])), expected);
+
+        let expected = "a global was used with the wrong store";
         assert_eq!(panic_message(|| global.get(&mut two)), expected);
         assert_eq!(panic_message(|| global.set(&mut two, Val::I32(1))), expected);
         assert_eq!(panic_message(|| global.ty(&two)), expected);
 
-        let expected = "a table of one store was used with another";
+        let expected = "a table was used with the wrong store";
         assert_eq!(panic_message(|| table.get(&mut two, 0)), expected);
         assert_eq!(panic_message(|| table.set(&mut two, 0, Ref::Func(None))), expected);
         assert_eq!(panic_message(|| table.set(&mut two, 0, own_func.into())), expected);
@@ -310,14 +352,14 @@ fn things_of_one_store_used_with_another() -> Result<()> {
         assert_eq!(panic_message(|| table.size(&two)), expected);
         assert_eq!(panic_message(|| table.ty(&two)), expected);
 
-        let expected = "a memory of one store was used with another";
+        let expected = "a memory was used with the wrong store";
         assert_eq!(panic_message(|| memory.data(&two)), expected);
         assert_eq!(panic_message(|| memory.data_mut(&mut two)), expected);
         assert_eq!(panic_message(|| memory.grow(&mut two, 1)), expected);
         assert_eq!(panic_message(|| memory.size(&two)), expected);
         assert_eq!(panic_message(|| memory.ty(&two)), expected);
 
-        let expected = "an instance of one store was used with another";
+        let expected = "an instance was used with the wrong store";
         assert_eq!(panic_message(|| instance.exports(&mut two).count()), expected);
         assert_eq!(panic_message(|| instance.module(&two)), expected);
         assert_eq!(panic_message(|| instance.get_export(&mut two, "func")), expected);
@@ -344,7 +386,7 @@ fn things_of_one_store_used_with_another() -> Result<()> {
             linker.define(&one, "a", "b", item)?;
             assert_eq!(message(linker.instantiate(&mut two, &module)), expected);
             // The linker needs the item's type, so here it is a mistake of the host.
-            let expected = format!("a {what} of one store was used with another");
+            let expected = format!("a {what} was used with the wrong store");
             assert_eq!(panic_message(|| linker.define(&two, "c", "d", item).map(|_| ())), expected);
         }
 

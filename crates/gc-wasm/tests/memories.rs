@@ -127,7 +127,7 @@ fn memories_grow_in_their_reservation() -> Result<()> {
         memory.grow(&mut store, 15)?;
         assert_eq!(
             message(memory.grow(&mut store, 1)),
-            "failed to grow memory: a memory of 16 pages cannot grow by 1"
+            "failed to grow memory by `1`: a memory of 16 pages cannot grow by 1"
         );
         // One that begins larger gets what it needs, and no more.
         let larger = MemoryTypeBuilder::new().memory64(ty.is_64()).min(20).build()?;
@@ -184,7 +184,7 @@ fn limits_are_errors() -> Result<()> {
         ("(module (memory i64 65537))", "a memory of 65537 pages exceeds the limit of 65536 pages"),
         (
             "(module (memory i64 0x1000000000000))",
-            "a memory of 281474976710656 pages exceeds the limit of 65536 pages",
+            "memory minimum size of 281474976710656 pages exceeds memory limits",
         ),
         (
             "(module (memory 1) (memory $big i64 70000))",
@@ -217,7 +217,9 @@ fn limits_are_errors() -> Result<()> {
     }
     let memory = growing.get_memory(&mut store, "b").unwrap();
     for delta in [9, 1 << 48, u64::MAX] {
-        let expected = format!("failed to grow memory: a memory of 1 pages cannot grow by {delta}");
+        let expected = format!(
+            "failed to grow memory by `{delta}`: a memory of 1 pages cannot grow by {delta}"
+        );
         assert_eq!(message(memory.grow(&mut store, delta)), expected);
     }
     // The maximum holds for each memory.
@@ -264,6 +266,7 @@ fn types_say_what_they_are() -> Result<()> {
     for (builder, expected) in [
         (MemoryTypeBuilder::new().min(65537), "at most 65536 pages, not 65537"),
         (MemoryTypeBuilder::new().memory64(true).max(Some(u64::MAX)), "at most 281474976710656"),
+        (MemoryTypeBuilder::new().memory64(true).min(1 << 48), "fewer than 281474976710656 pages"),
         (MemoryTypeBuilder::new().min(3).max(Some(2)), "of 3 pages exceeds the limit of 2 pages"),
         (MemoryTypeBuilder::new().shared(true), "unsupported: shared memories"),
         (MemoryTypeBuilder::new().page_size_log2(0), "unsupported: memories with pages of 2^0"),

@@ -127,7 +127,7 @@ fn struct_fields_of_every_type() -> Result<()> {
         );
         assert_eq!(
             message(object.set_field(&mut store, 3, Val::I32(1))),
-            "field 3: type mismatch: expected i64, found an i32"
+            "field 3: type mismatch: expected i64, found i32"
         );
         assert_eq!(
             message(object.set_field(&mut store, 10, object.to_anyref().into())),
@@ -200,7 +200,7 @@ fn array_elements_of_every_type() -> Result<()> {
         );
         assert_eq!(
             message(new_fixed_array(&mut store, &ty, &[int.into(), Val::I32(0)])),
-            "element 1: type mismatch: expected anyref, found an i32"
+            "element 1: type mismatch: expected anyref, found i32"
         );
         Ok(())
     })
@@ -281,7 +281,8 @@ fn references_are_what_they_are() -> Result<()> {
         assert_eq!(take.call(&mut store, derived)?, 3);
         assert_eq!(
             message(take.call(&mut store, base)),
-            "argument 0: type mismatch: expected (ref (struct (field (mut i32)) (field (mut i64)))), \
+            "argument type mismatch for reference to concrete type: argument 0: type mismatch: \
+             expected (ref (struct (field (mut i32)) (field (mut i64)))), \
              found an internal reference to (struct (field (mut i32)))"
         );
         assert!(

@@ -6,7 +6,8 @@ use anyhow::Result;
 use common::{frame_names, message};
 use gc_wasm::{
     Caller, Collector, Config, Engine, Extern, FieldType, Func, HeapBounds, Instance, Module,
-    Mutability, StorageType, Store, StructType, ValType,
+    ModuleVersionStrategy, Mutability, OperatorCost, Precompiled, StorageType, Store, StructType,
+    ValType,
 };
 
 /// A module with all kinds of data that are saved.
@@ -271,5 +272,64 @@ fn the_code_does_not_depend_on_the_number_of_threads() -> Result<()> {
         Engine::new(Config::new().parallel_compilation(parallel))?.precompile_module(&text)
     };
     assert!(code(true)? == code(false)?);
+    Ok(())
+}
+
+/// A module is loaded from an open file and from memory, and what is compiled is recognized.
+#[test]
+fn saved_modules_are_recognized_and_loaded() -> Result<()> {
+    let engine = Engine::new(&Config::new())?;
+    let bytes = engine.precompile_module(EVERYTHING)?;
+    assert_eq!(Engine::detect_precompiled(&bytes), Some(Precompiled::Module));
+    let truncated = &bytes[..bytes.len() - 1];
+    for other in [&[][..], &bytes[..5], truncated, b"\0asm\x01\0\0\0", b"(module)"] {
+        assert_eq!(Engine::detect_precompiled(other), None);
+    }
+    let path = std::env::temp_dir().join(format!("reclaim-saved-open-{}", std::process::id()));
+    std::fs::write(&path, &bytes)?;
+    assert_eq!(Engine::detect_precompiled_file(&path)?, Some(Precompiled::Module));
+    let file = std::fs::File::open(&path)?;
+    // SAFETY: these are the bytes of a saved module, in a file that is not changed while it runs.
+    run(&unsafe { Module::deserialize_open_file(&engine, file)? })?;
+    std::fs::write(&path, &bytes[..20])?;
+    assert_eq!(Engine::detect_precompiled_file(&path)?, None);
+    std::fs::remove_file(&path)?;
+    assert!(message(Engine::detect_precompiled_file(&path)).starts_with("reading "));
+    // SAFETY: these are the bytes of a saved module, and live longer than it.
+    run(&unsafe { Module::deserialize_raw(&engine, std::ptr::NonNull::from(&*bytes))? })
+}
+
+/// Code for other versions or other costs of operators is refused, and the difference is named.
+#[test]
+fn versions_and_costs_must_be_the_same() -> Result<()> {
+    let usual = Engine::new(&Config::new())?;
+    let custom = |text: &str| ModuleVersionStrategy::Custom(text.to_string());
+    let mine = Engine::new(Config::new().module_version(custom("mine"))?)?;
+    let bytes = mine.precompile_module("(module)")?;
+    reload(&Engine::new(Config::new().module_version(custom("mine"))?)?, &bytes)?;
+    let error = message(reload(&usual, &bytes));
+    assert!(error.contains("embedder.version") && error.contains("mine"), "{error}");
+    let error = message(reload(&mine, &usual.precompile_module("(module)")?));
+    assert!(error.contains("embedder.version"), "{error}");
+    assert!(Config::new().module_version(custom(&"x".repeat(256))).is_err());
+    let error = message(Engine::new(Config::new().module_version(ModuleVersionStrategy::None)?));
+    assert!(error.contains("`Config::module_version`"), "{error}");
+
+    let costly = |cost| {
+        let mut config = Config::new();
+        let costs = OperatorCost { I32Add: cost, ..Default::default() };
+        config.consume_fuel(true).operator_cost(costs);
+        Engine::new(&config)
+    };
+    let bytes = costly(9)?.precompile_module("(module)")?;
+    reload(&costly(9)?, &bytes)?;
+    let error = message(reload(&costly(8)?, &bytes));
+    assert!(error.contains("I32Add: 9") && error.contains("I32Add: 8"), "{error}");
+    // Costs that are the default, or that do not count, are no difference.
+    let fuel = Engine::new(Config::new().consume_fuel(true))?;
+    reload(&costly(1)?, &fuel.precompile_module("(module)")?)?;
+    let mut unused = Config::new();
+    unused.operator_cost(OperatorCost { I32Add: 9, ..Default::default() });
+    reload(&usual, &Engine::new(&unused)?.precompile_module("(module)")?)?;
     Ok(())
 }

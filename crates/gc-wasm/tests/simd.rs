@@ -37,10 +37,10 @@ fn values_of_the_host() -> Result<()> {
     let ty = FuncType::new(&engine, [ValType::V128], []);
     let func = Func::new(&mut store, ty, |_, _, _| Ok(()));
     let error = message(func.call(&mut store, &[Val::I64(1)], &mut []));
-    assert!(error.contains("expected v128, found an i64"), "{error}");
+    assert!(error.contains("expected v128, found i64"), "{error}");
     let global = GlobalType::new(ValType::I32, Mutability::Var);
     let error = message(Global::new(&mut store, global, value));
-    assert!(error.contains("expected i32, found a v128"), "{error}");
+    assert!(error.contains("expected i32, found v128"), "{error}");
     Ok(())
 }
 

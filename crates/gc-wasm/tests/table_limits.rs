@@ -45,7 +45,8 @@ fn tables_share_a_limit(setting: &Setting) -> Result<()> {
     let ty = |min| TableType::new(RefType::new(true, HeapType::Extern), min, None);
     let table = Table::new(&mut store, ty(0), Ref::Extern(None))?;
     let grown = message(table.grow(&mut store, 1, Ref::Extern(None)));
-    assert_eq!(grown, format!("failed to grow table: a table of 0 elements cannot grow by 1{why}"));
+    let expected = "failed to grow table by `1`: a table of 0 elements cannot grow by 1";
+    assert_eq!(grown, format!("{expected}{why}"));
     let made = message(Table::new(&mut store, ty(5), Ref::Extern(None)));
     assert_eq!(made, format!("a table cannot have 5 elements{why}"));
     // Each store has its own limit.

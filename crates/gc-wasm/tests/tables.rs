@@ -83,7 +83,7 @@ fn tables_grow_fill_and_copy() -> Result<()> {
         assert_eq!(own.size(&scope), 8);
         assert_eq!(
             message(own.grow(&mut scope, 5, v.into())),
-            "failed to grow table: a table of 8 elements cannot grow by 5"
+            "failed to grow table by `5`: a table of 8 elements cannot grow by 5"
         );
         drop(scope);
         store.gc(None)?;
@@ -386,7 +386,7 @@ fn memories_grow_and_keep_their_bytes() -> Result<()> {
         assert_eq!(grow.call(&mut store, 1)?, -1);
         assert_eq!(
             message(host.grow(&mut store, 1)),
-            "failed to grow memory: a memory of 5 pages cannot grow by 1"
+            "failed to grow memory by `1`: a memory of 5 pages cannot grow by 1"
         );
         assert_eq!(trap(load.call(&mut store, 5 << 16)), Trap::MemoryOutOfBounds);
         assert_eq!(trap(load.call(&mut store, -1)), Trap::MemoryOutOfBounds);

@@ -506,7 +506,7 @@ fn i31s_are_given_only_where_all_are_taken() -> Result<()> {
         let func = instance.get_func(&mut store, name).context("an export")?;
         assert_eq!(
             message(func.call(&mut store, &[value], &mut [Val::I32(0)])),
-            format!("argument 0: type mismatch: {expected}")
+            format!("argument type mismatch: argument 0: type mismatch: {expected}")
         );
     }
     Ok(())

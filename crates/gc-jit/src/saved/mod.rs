@@ -20,6 +20,8 @@ use crate::CodeMemory;
 use anyhow::{Context as _, Result};
 use gc_types::{Abi, CodeImage, ImageBytes, Section, TypeIndex};
 use read::Contents;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,9 +60,32 @@ fn name(section: Section) -> &'static str {
     }
 }
 
-/// Whether a file that begins with `bytes` may be a saved image: an ELF file.
+/// Whether `bytes` look like a whole saved image, of any version of the format: they are an ELF file
+/// with the trailer.
 pub fn is_saved(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\x7fELF")
+    let trailer = bytes.len().checked_sub(TRAILER).map(|at| &bytes[at..]);
+    bytes.starts_with(b"\x7fELF") && trailer.is_some_and(is_trailer)
+}
+
+/// Whether the last bytes of `file` are a trailer, and its first ones those of an ELF file.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn is_saved_file(mut file: &File) -> std::io::Result<bool> {
+    let (mut first, mut trailer) = ([0; 4], [0; TRAILER]);
+    if file.metadata()?.len() < (first.len() + TRAILER) as u64 {
+        return Ok(false);
+    }
+    file.rewind()?;
+    file.read_exact(&mut first)?;
+    file.seek(SeekFrom::End(-(TRAILER as i64)))?;
+    file.read_exact(&mut trailer)?;
+    Ok(first == *b"\x7fELF" && is_trailer(&trailer))
+}
+
+/// Whether these bytes begin like a trailer of any version.
+fn is_trailer(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC[..MAGIC.len() - 2])
 }
 
 /// A saved image with the embedder's data. It is checked and can run here.
@@ -125,12 +150,24 @@ impl SavedImage {
     /// from it, exists.
     pub unsafe fn open(path: &Path, abi: &Arc<Abi>) -> Result<SavedImage> {
         let named = || format!("loading {}", path.display());
-        let file = std::fs::File::open(path).with_context(named)?;
+        let file = File::open(path).with_context(named)?;
         // SAFETY: the caller guarantees that the file does not change.
-        let file = Arc::new(unsafe { FileMapping::new(&file) }.with_context(named)?);
+        unsafe { SavedImage::open_file(&file, abi) }.with_context(named)
+    }
+
+    /// Like [`open`](SavedImage::open), but for a file that is open. It can be closed afterwards.
+    ///
+    /// # Errors
+    /// As for [`open`](SavedImage::open).
+    ///
+    /// # Safety
+    /// As for [`open`](SavedImage::open).
+    pub unsafe fn open_file(file: &File, abi: &Arc<Abi>) -> Result<SavedImage> {
+        // SAFETY: the caller guarantees that the file does not change.
+        let file = Arc::new(unsafe { FileMapping::new(file) }?);
         let bytes: &FileMapping = &file;
-        let contents = Contents::read(bytes.as_ref(), abi).with_context(named)?;
-        SavedImage::new(file.clone(), abi, contents, Some(file)).with_context(named)
+        let contents = Contents::read(bytes.as_ref(), abi)?;
+        SavedImage::new(file.clone(), abi, contents, Some(file))
     }
 
     fn new(

@@ -8,8 +8,8 @@ mod words;
 pub(crate) use header::{NO_KIND, NO_TYPE, Named};
 
 use crate::{
-    AdaptivePolicy, GcStats, GrowthPolicy, HeapError, HeapMemory, HeapOptions, HeapPlan, HeapUsage,
-    LayoutTable, Occupancy, PauseLog,
+    AdaptivePolicy, GcStats, GrowthPolicy, HeapError, HeapGrowth, HeapLimiter, HeapMemory,
+    HeapOptions, HeapPlan, HeapUsage, LayoutTable, Occupancy, PauseLog,
 };
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,8 @@ pub struct HeapCore {
     pub pauses: PauseLog,
     /// The policy for the heap's use of memory. A store sets it from its options.
     pub policy: Box<dyn GrowthPolicy>,
+    /// The limit of the store's embedder, which is asked where the policy is.
+    pub(crate) limiter: Option<Box<dyn HeapLimiter>>,
     /// The last plan of the policy. Collectors follow it.
     pub plan: HeapPlan,
     /// Bytes of objects that the last collection of the whole heap found alive.
@@ -101,6 +103,7 @@ impl HeapCore {
             stats: GcStats::default(),
             pauses,
             policy,
+            limiter: None,
             plan: HeapPlan::default(),
             live: 0,
             asked: false,
@@ -115,7 +118,8 @@ impl HeapCore {
         core
     }
 
-    /// Forgets every object and all counters. Keeps the mappings, the layouts and the policy.
+    /// Forgets every object and all counters. Keeps the mappings, the layouts, the policy
+    /// and the limiter.
     pub fn reset(&mut self) {
         self.memory.reset();
         self.stats = GcStats::default();
@@ -130,10 +134,11 @@ impl HeapCore {
         self.count_heap_bytes();
     }
 
-    /// Maps more memory ([`HeapMemory::grow`]), if the policy admits it, and counts it.
+    /// Maps more memory ([`HeapMemory::grow`]), if the policy and the store's limiter admit it, and
+    /// counts it.
     ///
     /// # Errors
-    /// As [`HeapMemory::grow`]; [`HeapError::Refused`] by the policy.
+    /// As [`HeapMemory::grow`]; [`HeapError::Refused`] by the policy or the limiter.
     pub fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
         self.grow_behind(0, bytes, 0)
     }
@@ -147,24 +152,40 @@ impl HeapCore {
     pub fn grow_behind(&mut self, gap: u64, bytes: u64, ahead: u64) -> Result<u64, HeapError> {
         let more = self.memory.growth(gap.saturating_add(bytes)).saturating_sub(gap);
         self.admit((more + ahead).saturating_sub(self.admitted))?;
-        let grown = self.memory.grow(gap.saturating_add(bytes))?;
+        let grown = match self.memory.grow(gap.saturating_add(bytes)) {
+            Ok(grown) => grown,
+            Err(error) => {
+                if let Some(limiter) = &mut self.limiter {
+                    limiter.grow_failed(&error);
+                }
+                return Err(error);
+            }
+        };
         self.admitted = self.admitted.saturating_sub(more);
         self.count_heap_bytes();
         Ok(grown)
     }
 
-    /// Asks the policy whether `more` bytes may be used. The policy is asked only about bytes
-    /// beyond those that the heap began with.
+    /// Asks the policy and the store's limiter whether `more` bytes may be used. They are asked only
+    /// about bytes beyond those that the heap began with.
     ///
     /// # Errors
-    /// [`HeapError::Refused`] by the policy.
+    /// [`HeapError::Refused`] by one of them.
     pub fn admit(&mut self, more: u64) -> Result<(), HeapError> {
         let asked = more.saturating_sub(self.unused());
-        if asked > 0 && !self.policy.admit(self.in_use().max(self.initial), asked) {
+        let current = self.in_use().max(self.initial);
+        if asked > 0 && !(self.policy.admit(current, asked) && self.is_allowed(current, asked)) {
             return Err(HeapError::Refused { bytes: asked });
         }
         self.admitted += more;
         Ok(())
+    }
+
+    /// Whether the limiter, if there is one, allows `more` bytes in addition to `current` bytes.
+    fn is_allowed(&mut self, current: u64, more: u64) -> bool {
+        let Some(limiter) = &mut self.limiter else { return true };
+        let maximum = self.memory.maximum().saturating_sub(gc_types::NULL_PAGE_SIZE.into());
+        limiter.growing(HeapGrowth { current, desired: current + more, maximum })
     }
 
     /// Bytes that are mapped and used, or admitted.

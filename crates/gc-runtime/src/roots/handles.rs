@@ -136,7 +136,7 @@ impl fmt::Display for HandleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HandleError::OtherStore => {
-                f.write_str("a rooted reference of one store was used with another")
+                f.write_str("a rooted reference was used with the wrong store")
             }
             HandleError::ScopeEnded => {
                 f.write_str("a rooted reference was used after its scope ended")

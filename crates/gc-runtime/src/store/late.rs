@@ -2,9 +2,13 @@
 
 use super::GcStore;
 use crate::no_heap::NoHeap;
-use crate::{HeapError, HeapFactory};
+use crate::{HeapError, HeapFactory, HeapGrowth, HeapLimiter, HeapMemory};
+use gc_types::NULL_PAGE_SIZE;
 use std::mem;
 use std::sync::Arc;
+
+/// Bytes with which no heap is useful.
+const LEAST: u64 = 64 << 10;
 
 impl GcStore {
     /// A store without a heap. The heap is made by [`ensure_heap`](GcStore::ensure_heap), which the
@@ -42,7 +46,8 @@ impl GcStore {
     /// Makes the heap, unless it has been made. Its address is constant from then on.
     ///
     /// # Errors
-    /// If the system refuses memory. The store is as before, and a later call may succeed.
+    /// If the system refuses memory, or the store's limiter refuses all but too little of it. The
+    /// store is as before, and a later call may succeed.
     #[inline]
     pub fn ensure_heap(&mut self) -> Result<(), HeapError> {
         match &self.without_heap {
@@ -53,18 +58,48 @@ impl GcStore {
 
     #[cold]
     fn make_heap(&mut self, factory: Arc<HeapFactory>) -> Result<(), HeapError> {
-        let mut heap = factory.make()?;
+        let initial = self.allowed_at_first(&factory)?;
+        let made = factory.make(initial);
+        if let (Err(error), Some(limiter)) = (&made, &mut self.heap.core_mut().limiter) {
+            limiter.grow_failed(error);
+        }
+        let mut heap = made?;
         let (before, core) = (self.heap.core_mut(), heap.core_mut());
         core.layouts = mem::take(&mut before.layouts);
         core.pauses = mem::take(&mut before.pauses);
         core.no_gc_scopes = before.no_gc_scopes;
         core.damage = before.damage.take();
         core.has_weak = before.has_weak;
+        core.limiter = before.limiter.take();
         self.mapping = core.memory.mapping();
         self.heap = heap;
         self.without_heap = None;
         self.begin();
         Ok(())
+    }
+
+    /// Lets `limiter` decide, together with the growth policy, whether the heap may grow. `None`
+    /// removes the limiter. It is asked about the memory with which the heap begins too, unless the
+    /// heap has been made.
+    pub fn set_limiter(&mut self, limiter: Option<Box<dyn HeapLimiter>>) {
+        self.heap.core_mut().limiter = limiter;
+    }
+
+    /// The bytes with which the heap may begin: those of the options, or half of them, and so on.
+    fn allowed_at_first(&mut self, factory: &HeapFactory) -> Result<u64, HeapError> {
+        let null_page = u64::from(NULL_PAGE_SIZE);
+        let options = factory.options();
+        let Some(limiter) = &mut self.heap.core_mut().limiter else { return Ok(options.initial) };
+        let maximum = options.maximum.saturating_sub(null_page);
+        let bytes = HeapMemory::maximum_for(options.initial).saturating_sub(null_page);
+        let mut desired = bytes;
+        while !limiter.growing(HeapGrowth { current: 0, desired, maximum }) {
+            desired /= 2;
+            if desired < LEAST {
+                return Err(HeapError::OutOfMemory { bytes, limit: 0 });
+            }
+        }
+        Ok(null_page + desired)
     }
 
     /// Collects if there is no heap: then all that can be dropped are handles, of `i31`s. Returns

@@ -1,8 +1,10 @@
 //! What each operator costs, and where the [`Meter`] of a function is asked to do something.
 //!
-//! The costs are Wasmtime's defaults, and the fuel is written to the store where it writes it:
-//! before calls, throws, returns and `unreachable`. Other operators that trap do not write it. The
-//! fuel after such a trap is what it was at the function's last call, under every collector.
+//! The costs are Wasmtime's defaults, unless the engine has others
+//! ([`Config::operator_cost`](crate::Config::operator_cost)). The fuel is written to the store where
+//! Wasmtime writes it: before calls, throws, returns and `unreachable`. Other operators that trap do
+//! not write it. The fuel after such a trap is what it was at the function's last call, under every
+//! collector.
 
 use super::translate::Translator;
 use crate::host_calls;
@@ -10,6 +12,7 @@ use cranelift_codegen::ir;
 use gc_compiler::{GcEmitter, Meter, MeterCalls};
 use gc_types::Abi;
 use wasmparser::Operator;
+use wasmtime_types::{OperatorCostStrategy, VariableOperatorCost};
 
 /// The cost of the call of a function, apart from the caller's operator.
 const FUNCTION: u32 = 1;
@@ -21,7 +24,10 @@ pub(super) fn meter(abi: &Abi) -> Meter {
 }
 
 /// The fuel that an operator consumes, apart from the cost [per part](cost_per_part).
-fn cost(op: &Operator<'_>) -> u32 {
+fn cost(costs: &OperatorCostStrategy, op: &Operator<'_>) -> u32 {
+    if let OperatorCostStrategy::Table(costs) = costs {
+        return u32::try_from(costs.cost(op)).unwrap_or(u32::MAX);
+    }
     use Operator::*;
     match op {
         // They emit nothing.
@@ -35,21 +41,28 @@ fn cost(op: &Operator<'_>) -> u32 {
 }
 
 /// For operators whose uppermost operand says how much they do: the fuel for each part of it.
-fn cost_per_part(op: &Operator<'_>) -> Option<u32> {
+fn cost_per_part(costs: &VariableOperatorCost, op: &Operator<'_>) -> Option<u32> {
     use Operator::*;
-    match op {
-        MemoryFill { .. } | MemoryCopy { .. } | MemoryInit { .. } => Some(1),
-        TableFill { .. } | TableCopy { .. } | TableInit { .. } | TableGrow { .. } => Some(1),
-        ArrayNew { .. } | ArrayNewDefault { .. } | ArrayNewData { .. } | ArrayNewElem { .. } => {
-            Some(1)
-        }
-        ArrayFill { .. } | ArrayCopy { .. } | ArrayInitData { .. } | ArrayInitElem { .. } => {
-            Some(1)
-        }
-        // Pages cost nothing before they are used.
-        MemoryGrow { .. } => Some(0),
-        _ => None,
-    }
+    let cost = match op {
+        MemoryFill { .. } => costs.memory_fill_per_byte,
+        MemoryCopy { .. } => costs.memory_copy_per_byte,
+        MemoryInit { .. } => costs.memory_init_per_byte,
+        MemoryGrow { .. } => costs.memory_grow_per_page,
+        TableFill { .. } => costs.table_fill_per_element,
+        TableCopy { .. } => costs.table_copy_per_element,
+        TableInit { .. } => costs.table_init_per_element,
+        TableGrow { .. } => costs.table_grow_per_element,
+        ArrayNew { .. } => costs.array_new_per_element,
+        ArrayNewDefault { .. } => costs.array_new_default_per_element,
+        ArrayNewData { .. } => costs.array_new_data_per_element,
+        ArrayNewElem { .. } => costs.array_new_elem_per_element,
+        ArrayFill { .. } => costs.array_fill_per_element,
+        ArrayCopy { .. } => costs.array_copy_per_element,
+        ArrayInitData { .. } => costs.array_init_data_per_element,
+        ArrayInitElem { .. } => costs.array_init_elem_per_element,
+        _ => return None,
+    };
+    Some(cost.into())
 }
 
 /// What the meter does before an operator.
@@ -110,13 +123,15 @@ impl Translator<'_, '_> {
         if !self.meter.is_on() {
             return;
         }
-        self.meter.consume(cost(op));
+        let costs = self.env.cx.operator_cost;
+        let (cost, per_part) = (cost(costs, op), cost_per_part(costs.variable(), op));
+        self.meter.consume(cost);
         match before(op) {
             Before::Flush => self.metered(Meter::flush),
             Before::Commit => self.metered(Meter::commit),
             Before::Nothing => {}
         }
-        if let Some(per_part) = cost_per_part(op) {
+        if let Some(per_part) = per_part {
             let parts = self.stack.peek_n(1)[0];
             self.metered(|meter, e| meter.consume_many(e, parts, per_part));
         }

@@ -27,6 +27,7 @@ use gc_types::{Abi, CodeImage};
 use rayon::prelude::*;
 use std::sync::Arc;
 use translate::Allocations;
+use wasmtime_types::OperatorCostStrategy;
 
 pub(crate) use env::func_type;
 
@@ -47,6 +48,8 @@ pub(crate) struct CompileContext<'a> {
     pub(crate) check: bool,
     /// Whether functions are compiled on several threads.
     pub(crate) parallel: bool,
+    /// What operators cost, if code consumes fuel.
+    pub(crate) operator_cost: &'a OperatorCostStrategy,
 }
 
 /// Where compiled code has the indices and header words of types from.
@@ -70,6 +73,7 @@ impl<'a> CompileContext<'a> {
             info,
             layout,
             registry: engine.types(),
+            operator_cost: &engine.config().operator_cost,
             gc: engine.collector().compiler(),
             compiler: engine.compiler(),
             abi: engine.abi(),

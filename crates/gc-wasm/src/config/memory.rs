@@ -70,6 +70,20 @@ impl Config {
         })
     }
 
+    /// Sets the bytes of address space after each GC heap that are never accessible. With
+    /// [`HeapBounds::Guarded`] there are always 2 MiB, whatever smaller number is asked for. With [`HeapBounds::Checked`] there are none. An engine that should have more is
+    /// refused.
+    pub fn gc_heap_guard_size(&mut self, bytes: u64) -> &mut Config {
+        self.gc_heap_guard = Some(bytes);
+        self
+    }
+
+    /// Sets the bytes of address space that a GC heap gets beyond its size when it is moved. None is
+    /// moved, so this has no effect.
+    pub fn gc_heap_reservation_for_growth(&mut self, _bytes: u64) -> &mut Config {
+        self
+    }
+
     /// Sets whether a GC heap may be moved in the address space when it grows. None is.
     pub fn gc_heap_may_move(&mut self, _yes: bool) -> &mut Config {
         self

@@ -1,6 +1,7 @@
 //! Settings that end code after a certain amount of work or time: fuel and epochs.
 
 use super::Config;
+use wasmtime_types::{OperatorCost, OperatorCostStrategy};
 
 impl Config {
     /// Sets whether code consumes fuel while it runs (default: no). When a store's fuel is used up,
@@ -37,6 +38,41 @@ impl Config {
     pub fn consume_fuel(&mut self, enable: bool) -> &mut Config {
         self.consume_fuel = enable;
         self
+    }
+
+    /// Sets what each operator costs, if code [consumes fuel](Config::consume_fuel). The costs in
+    /// `variable` are those of the bytes, elements or pages of operators that work on many.
+    /// Instantiation costs the same as without this.
+    ///
+    /// ```
+    /// use gc_wasm::{Config, Engine, Instance, Module, OperatorCost, Store};
+    ///
+    /// let cost = OperatorCost { I32Mul: 5, ..Default::default() };
+    /// let engine = Engine::new(Config::new().consume_fuel(true).operator_cost(cost))?;
+    /// let text = r#"(module (func (export "square") (param i32) (result i32)
+    ///     (i32.mul (local.get 0) (local.get 0))))"#;
+    /// let module = Module::new(&engine, text)?;
+    /// let mut store = Store::new(&engine, ());
+    /// store.set_fuel(100)?;
+    /// let instance = Instance::new(&mut store, &module, &[])?;
+    /// let square = instance.get_typed_func::<i32, i32>(&mut store, "square")?;
+    /// assert_eq!(square.call(&mut store, 7)?, 49);
+    /// // The call, the two operands, and the multiplication.
+    /// assert_eq!(store.get_fuel()?, 100 - 1 - 2 - 5);
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn operator_cost(&mut self, cost: OperatorCost) -> &mut Config {
+        self.operator_cost = OperatorCostStrategy::table(cost);
+        self
+    }
+
+    /// The costs of operators that are not the default, for code that depends on them.
+    pub(super) fn unusual_costs(&self) -> Option<String> {
+        let OperatorCostStrategy::Table(costs) = &self.operator_cost else { return None };
+        let [costs, usual] = [&**costs, &OperatorCost::default()].map(|costs| format!("{costs:?}"));
+        let differ = costs.split(", ").zip(usual.split(", ")).filter(|(cost, usual)| cost != usual);
+        let differ: Vec<&str> = differ.map(|(cost, _)| cost).collect();
+        Some(differ.join(", ")).filter(|costs| self.consume_fuel && !costs.is_empty())
     }
 
     /// Sets whether code compares the engine's epoch with its store's deadline (default: no). An

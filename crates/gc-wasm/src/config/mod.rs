@@ -12,7 +12,7 @@ mod wasm;
 
 pub(crate) use code::CodeSettings;
 pub use code::{OptLevel, RegallocAlgorithm, Strategy};
-pub use refused::{ProfilingStrategy, WasmBacktraceDetails};
+pub use refused::{ModuleVersionStrategy, ProfilingStrategy, WasmBacktraceDetails};
 #[cfg(all(test, feature = "compiler"))]
 pub(crate) use wasm::supported;
 
@@ -26,6 +26,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 use wasmparser::WasmFeatures;
+use wasmtime_types::OperatorCostStrategy;
 
 /// The settings of an [`Engine`](crate::Engine).
 #[derive(Clone, Debug)]
@@ -43,7 +44,10 @@ pub struct Config {
     pub(crate) async_stack_zeroing: bool,
     pub(crate) interruptible: bool,
     pub(crate) consume_fuel: bool,
+    pub(crate) operator_cost: OperatorCostStrategy,
     pub(crate) epoch_interruption: bool,
+    module_version: Option<String>,
+    gc_heap_guard: Option<u64>,
     pub(crate) code: CodeSettings,
     pub(crate) features: WasmFeatures,
     pub(crate) branch_hints: bool,
@@ -78,6 +82,9 @@ impl Config {
             async_stack_size: None,
             async_stack_zeroing: false,
             interruptible: false,
+            operator_cost: OperatorCostStrategy::default(),
+            module_version: None,
+            gc_heap_guard: None,
             consume_fuel: false,
             epoch_interruption: false,
             code: CodeSettings::default(),
@@ -240,11 +247,28 @@ impl Config {
         if let Some((setting, why)) = self.refused.first_key_value() {
             bail!("unsupported: `Config::{setting}`: {why}");
         }
+        let guard = match self.gc_heap_bounds {
+            HeapBounds::Guarded => gc_types::HEAP_GUARD_SIZE,
+            HeapBounds::Checked => 0,
+        };
+        if let Some(wanted) = self.gc_heap_guard.filter(|wanted| *wanted > guard) {
+            bail!(
+                "unsupported: `Config::gc_heap_guard_size`: after a GC heap with these bounds are \
+                 {guard} bytes of guard, not {wanted}"
+            );
+        }
         if self.table_elements_maximum > limits::ELEMENTS {
             bail!("the tables of a store may have at most {} elements", limits::ELEMENTS);
         }
         self.check_async_stack()?;
         Ok(())
+    }
+
+    /// What else saved code depends on: names and values.
+    pub(crate) fn code_entries(&self) -> Vec<(&'static str, String)> {
+        let version = self.module_version.clone().map(|version| ("version", version));
+        let costs = self.unusual_costs().map(|costs| ("operator_cost", costs));
+        version.into_iter().chain(costs).collect()
     }
 
     pub(crate) fn heap_options(&self) -> HeapOptions {

@@ -29,6 +29,19 @@ pub enum WasmBacktraceDetails {
     Environment,
 }
 
+/// The version of saved modules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ModuleVersionStrategy {
+    /// That of this crate.
+    #[default]
+    WasmtimeVersion,
+    /// That of this crate together with this text, of at most 255 bytes.
+    Custom(String),
+    /// Any, which is not supported.
+    None,
+}
+
 impl Config {
     /// Refuses to make an engine if `yes`; not any more otherwise.
     pub(super) fn refuse(
@@ -128,6 +141,26 @@ impl Config {
             && parts.any(|part| part == std::env::consts::OS);
         ensure!(same, "unsupported: `Config::target`: code is only compiled for this machine");
         Ok(self)
+    }
+
+    /// Sets the version of saved modules (default: that of this crate). An engine only loads modules
+    /// of its own version. The version of this crate is always a part of it.
+    ///
+    /// # Errors
+    /// If the text has more than 255 bytes.
+    pub fn module_version(&mut self, strategy: ModuleVersionStrategy) -> Result<&mut Config> {
+        let any = strategy == ModuleVersionStrategy::None;
+        self.module_version = match strategy {
+            ModuleVersionStrategy::Custom(version) => {
+                ensure!(
+                    version.len() <= 255,
+                    "custom module version cannot be more than 255 bytes: {version}"
+                );
+                Some(version)
+            }
+            ModuleVersionStrategy::WasmtimeVersion | ModuleVersionStrategy::None => None,
+        };
+        Ok(self.refuse("module_version", any, "code of another version is never loaded"))
     }
 
     /// Sets whether the data of memories may be mapped instead of copied. It is copied.

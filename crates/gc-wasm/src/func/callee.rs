@@ -5,7 +5,7 @@
 //! So a host function gets its code when the store gets an instance whose image has the trampoline
 //! of its signature. Until then only the host can call it.
 
-use crate::store::{Callee, StoreOpaque};
+use crate::store::{CallHook, Callee, StoreOpaque};
 use crate::types::registry::RegisteredType;
 use crate::vm::func_ref::FuncRef;
 use anyhow::{Context, Result, ensure};
@@ -52,8 +52,12 @@ impl StoreOpaque {
         if let Callee::Host = self.callee(vm)? {
             self.starting.set(number);
         }
-        // SAFETY: there are no values.
-        let result = unsafe { self.invoke(vm, &mut []) };
+        let result = self.call_hook(CallHook::CallingWasm).and_then(|()| {
+            // SAFETY: there are no values.
+            let result = unsafe { self.invoke(vm, &mut []) };
+            self.call_hook(CallHook::ReturningFromWasm)?;
+            result
+        });
         // The host function has taken it, unless the call failed before.
         self.starting.take();
         result

@@ -1,6 +1,6 @@
 //! Functions of the host, which are closures that compiled code calls.
 
-use crate::store::{StoreContext, StoreContextMut, StoreOpaque};
+use crate::store::{CallHook, StoreContext, StoreContextMut, StoreOpaque};
 use crate::types::FuncType;
 use crate::vm::func_ref::FuncRef;
 use crate::vm::layout::HOST_FUNC;
@@ -122,13 +122,19 @@ impl<T: 'static> HostFunc<T> {
             // A result that the function does not set is of no numeric type, so it is an error.
             values.resize(count + ty.results().len(), Val::null_func_ref());
             let (params, results) = values.split_at_mut(count);
-            func(caller.reborrow(), params, results)?;
+            store.call_hook(CallHook::CallingHost)?;
+            let done = func(caller.reborrow(), params, results).and_then(|()| {
+                let store = caller.store.opaque_mut();
+                for (i, (value, ty)) in results.iter().zip(ty.results()).enumerate() {
+                    value.check_given(store, ty, || {
+                        format!("function attempted to return an incompatible value: result {i}")
+                    })?;
+                }
+                Ok(())
+            });
             let store = caller.store.opaque_mut();
-            for (i, (value, ty)) in results.iter().zip(ty.results()).enumerate() {
-                value.check(store, ty, || {
-                    format!("function attempted to return an incompatible value: result {i}")
-                })?;
-            }
+            store.call_hook(CallHook::ReturningFromHost)?;
+            done?;
             let exposed = results.iter().filter(|value| value.is_heap_ref(store)).count();
             store.gc_before_exposing(exposed)?;
             for (slot, value) in slots.iter_mut().zip(results) {

@@ -4,6 +4,7 @@
 use super::wasm_list::{for_each_list, has_references};
 use super::wasm_ty::{StoreArg, WasmTy};
 use super::{Caller, HostFunc, WasmParams, WasmResults};
+use crate::store::CallHook;
 use crate::types::{FuncType, ValType};
 use crate::{AsContextMut, Engine};
 use anyhow::Result;
@@ -57,9 +58,10 @@ pub(super) fn leave<T: 'static, R: WasmRet>(
     result: R,
     slots: &mut [ValRaw],
 ) -> Result<()> {
-    let result = result.into_result()?;
     let mut store = caller.as_context_mut();
     let store = store.opaque_mut();
+    store.call_hook(CallHook::ReturningFromHost)?;
+    let result = result.into_result()?;
     result.to_slots(&StoreArg(store), slots)?;
     if const { has_references(<R::Ok as WasmParams>::SLOTS) } {
         store.expose_slots(&result, slots)?;
@@ -81,6 +83,7 @@ macro_rules! into_func {
                     let mut context = caller.as_context_mut();
                     let mut store = StoreArg(context.opaque_mut());
                     $(let $t = <$t as WasmTy>::from_raw(&mut store, slots[$i])?;)*
+                    store.0.call_hook(CallHook::CallingHost)?;
                     let result = self(caller.reborrow(), $($t),*);
                     leave(&mut caller, result, slots)
                 };

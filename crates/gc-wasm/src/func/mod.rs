@@ -16,13 +16,14 @@ pub use typed::TypedFunc;
 pub use wasm_list::{WasmParams, WasmResults, WasmTyList};
 pub use wasm_ty::WasmTy;
 
-use crate::store::{StoreId, StoreOpaque};
+use crate::store::{CallHook, StoreId, StoreOpaque};
 use crate::types::FuncType;
 use crate::vm::func_ref::FuncRef;
 use crate::{AsContext, AsContextMut, Val};
 use anyhow::{Result, bail};
 use gc_types::{TypeIndex, ValRaw};
 use std::num::NonZeroU32;
+use wasmtime_types::WasmFuncType;
 
 /// A function in a store. Copies are the same function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,12 +99,12 @@ impl Func {
     /// Calls the function. References among the results are rooted in the current scope.
     ///
     /// # Errors
-    /// If the number or a type of the arguments or results is wrong, if the scope of an argument has
-    /// ended, if the function traps ([`Trap`](crate::Trap)), or if a host function that it calls
-    /// fails. If the store allows only [asynchronous calls](Func::call_async).
+    /// If the number or a type of the arguments or results is wrong, if an argument belongs to another
+    /// store or its scope has ended, if the function traps ([`Trap`](crate::Trap)), or if a host
+    /// function that it calls fails. If the store allows only [asynchronous calls](Func::call_async).
     ///
     /// # Panics
-    /// If the function or an argument belongs to another store.
+    /// If the function belongs to another store.
     pub fn call(
         &self,
         mut store: impl AsContextMut,
@@ -128,8 +129,24 @@ impl Func {
             bail!("expected {} results, got {}", ty.results().len(), results.len());
         }
         for (i, (value, ty)) in params.iter().zip(ty.params()).enumerate() {
-            value.check(store, ty, || format!("argument {i}"))?;
+            value.check_given(store, ty, || format!("argument type mismatch: argument {i}"))?;
         }
+        // This may collect, and so may the hook when the call returns.
+        store.call_hook(CallHook::CallingWasm)?;
+        let result = self.call_checked(store, vm, ty, params, results);
+        store.call_hook(CallHook::ReturningFromWasm)?;
+        result
+    }
+
+    /// Calls the function with arguments that were checked.
+    fn call_checked(
+        &self,
+        store: &mut StoreOpaque,
+        vm: FuncRef,
+        ty: &WasmFuncType,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> Result<()> {
         let exposed = params.iter().filter(|value| value.is_heap_ref(store)).count();
         store.gc_before_exposing(exposed)?;
         let mut values = vec![ValRaw::ZERO; params.len().max(results.len())];
@@ -202,7 +219,7 @@ impl Func {
     /// If it belongs to another store.
     #[inline]
     pub(crate) fn as_vm(&self, store: &StoreOpaque) -> FuncRef {
-        assert!(self.store == store.id(), "a function of one store was used with another");
+        assert!(self.store == store.id(), "a function was used with the wrong store");
         let address = store.gc_store().func_refs().get(self.id);
         let address = std::ptr::with_exposed_provenance_mut(address.unwrap_or_default());
         // SAFETY: the table has the addresses of the store's function references.

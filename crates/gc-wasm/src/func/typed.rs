@@ -4,7 +4,7 @@ use super::wasm_list::has_references;
 use super::wasm_ty::StoreArg;
 use super::{Func, WasmParams, WasmResults};
 use crate::AsContextMut;
-use crate::store::{Callee, StoreOpaque};
+use crate::store::{CallHook, Callee, StoreOpaque};
 use crate::types::registry::RegisteredType;
 use anyhow::Result;
 use gc_types::ValRaw;
@@ -45,12 +45,12 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
     /// Calls the function. References among the results are rooted in the current scope.
     ///
     /// # Errors
-    /// If an argument is not of the parameter's concrete type, the scope of an argument has ended,
-    /// the function traps ([`Trap`](crate::Trap)), or a host function that it calls fails. If the
-    /// store allows only [asynchronous calls](TypedFunc::call_async).
+    /// If an argument is not of the parameter's concrete type, belongs to another store, or its scope
+    /// has ended. If the function traps ([`Trap`](crate::Trap)), or a host function that it calls
+    /// fails. If the store allows only [asynchronous calls](TypedFunc::call_async).
     ///
     /// # Panics
-    /// If the function or an argument belongs to another store.
+    /// If the function belongs to another store.
     pub fn call(&self, mut store: impl AsContextMut, params: Params) -> Result<Results> {
         let mut store = store.as_context_mut();
         let store = store.opaque_mut();
@@ -76,16 +76,50 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
         params: Params,
         slots: &mut [ValRaw],
     ) -> Result<Results> {
-        let vm = self.func.as_vm(store);
+        self.func.as_vm(store);
         params.to_slots(&StoreArg(store), slots)?;
         if let Some(ty) = &self.checked {
             let types = ty.sub_type.unwrap_func().params();
             for (i, (raw, ty)) in slots.iter().zip(types).enumerate() {
-                store.check_slot(*raw, ty, || format!("argument {i}"))?;
+                let what = || {
+                    format!("argument type mismatch for reference to concrete type: argument {i}")
+                };
+                store.check_slot(*raw, ty, what)?;
             }
         }
+        if store.has_call_hook() {
+            return self.call_with_hook(store, &params, slots);
+        }
+        self.call_checked(store, &params, slots)
+    }
+
+    /// Tells the hook of the call.
+    #[cold]
+    fn call_with_hook(
+        &self,
+        store: &mut StoreOpaque,
+        params: &Params,
+        slots: &mut [ValRaw],
+    ) -> Result<Results> {
+        store.call_hook(CallHook::CallingWasm)?;
+        // The hook may have collected.
+        params.to_slots(&StoreArg(store), slots)?;
+        let results = self.call_checked(store, params, slots);
+        store.call_hook(CallHook::ReturningFromWasm)?;
+        results
+    }
+
+    /// Calls the function with arguments in `slots`, which were checked and are not exposed yet.
+    #[inline]
+    fn call_checked(
+        &self,
+        store: &mut StoreOpaque,
+        params: &Params,
+        slots: &mut [ValRaw],
+    ) -> Result<Results> {
+        let vm = self.func.as_vm(store);
         if const { has_references(Params::SLOTS) } {
-            store.expose_slots(&params, slots)?;
+            store.expose_slots(params, slots)?;
         }
         // SAFETY: `vm` belongs to this store, because its handle was checked. The slots hold
         // arguments of its types, and `callee` belongs to it.

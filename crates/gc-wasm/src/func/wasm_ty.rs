@@ -1,11 +1,12 @@
 //! Rust types that represent WebAssembly types in typed functions and closures.
 
-use crate::refs::{AnyRef, ArrayRef, EqRef, ExnRef, ExternRef, I31, StructRef};
+use crate::refs::{AnyRef, ArrayRef, EqRef, ExnRef, ExternRef, GcRef, I31, StructRef};
 use crate::refs::{NoExtern, NoFunc, NoneRef, Reference as _};
 use crate::store::StoreOpaque;
 use crate::types::{HeapType, RefType, ValType};
+use crate::values::typing::CROSS_STORE;
 use crate::{Func, OwnedRooted, Rooted, V128};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use gc_types::{Trap, VMGcRef, ValRaw};
 
 /// A Rust type that represents one WebAssembly type: `i32` and `u32`, `i64` and `u64`, `f32`,
@@ -139,19 +140,26 @@ fn word(gc_ref: &VMGcRef) -> ValRaw {
     ValRaw::from_u64(gc_ref.as_raw_u32().into())
 }
 
+/// The word of a handle's reference, which is not counted.
+///
+/// # Errors
+/// If the handle belongs to another store, or its scope has ended.
+#[inline]
+fn word_of(value: &impl GcRef, store: &StoreOpaque) -> Result<ValRaw> {
+    ensure!(value.comes_from(store), CROSS_STORE);
+    Ok(word(&value.gc_ref(store)?))
+}
+
 /// A scoped handle to the reference in a slot; `None` for null.
 #[inline]
-fn root<T: crate::refs::GcRef>(store: &mut StoreOpaque, raw: ValRaw) -> Option<Rooted<T>> {
+fn root<T: GcRef>(store: &mut StoreOpaque, raw: ValRaw) -> Option<Rooted<T>> {
     let gc_ref = VMGcRef::from_raw_u32(raw.u32())?;
     let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
     Some(store.root(gc_ref))
 }
 
 /// An owned handle to the reference in a slot; `None` for null.
-fn root_owned<T: crate::refs::GcRef>(
-    store: &mut StoreOpaque,
-    raw: ValRaw,
-) -> Result<Option<OwnedRooted<T>>> {
+fn root_owned<T: GcRef>(store: &mut StoreOpaque, raw: ValRaw) -> Result<Option<OwnedRooted<T>>> {
     let Some(gc_ref) = VMGcRef::from_raw_u32(raw.u32()) else { return Ok(None) };
     let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
     Ok(Some(store.root_owned(gc_ref)?))
@@ -161,10 +169,10 @@ macro_rules! handles {
     ($($name:ident $heap:ident)*) => {
         references! {$(
             Rooted<$name>, Gc, $heap,
-            |value, store| Ok(word(&value.gc_ref(store)?)),
+            |value, store| word_of(&**value, store),
             |store, raw| root(store, raw);
             OwnedRooted<$name>, Gc, $heap,
-            |value, store| Ok(word(&value.gc_ref(store)?)),
+            |value, store| word_of(&**value, store),
             |store, raw| root_owned(store, raw)?;
         )*}
     };
@@ -174,7 +182,10 @@ handles! { ExternRef Extern  ExnRef Exn  AnyRef Any  EqRef Eq  StructRef Struct 
 
 references! {
     Func, Func, Func,
-    |value, store| Ok(ValRaw::from_pointer(value.as_vm(store).address())),
+    |value, store| {
+        ensure!(value.store() == store.id(), CROSS_STORE);
+        Ok(ValRaw::from_pointer(value.as_vm(store).address()))
+    },
     |store, raw| Func::from_raw_slot(store, raw);
     I31, Gc, I31,
     |value, _store| Ok(word(&VMGcRef::from_i31(*value))),

@@ -11,10 +11,13 @@ use anyhow::{Context, Result, bail};
 use gc_types::host_calls::{ExposedRef, Ref};
 use gc_types::{ArrayLayout, GcLayout, StorageType, Trap, TypeIndex, VMGcRef};
 
-/// The result of growing: the old size or -1. Code reads 32 bits of it for 32-bit memories and
-/// tables.
-fn size_or_minus_one(size: Option<u64>) -> u64 {
-    size.unwrap_or(u64::MAX)
+/// The result of growing: the old size or -1. The size is less than 2^31, because a table has no more
+/// elements, and a machine has no addresses for a memory of more pages.
+fn size_or_minus_one(size: Option<u64>) -> Result<u32> {
+    Ok(match size {
+        Some(size) => u32::try_from(size).context("a size of more than 32 bits")?,
+        None => u32::MAX,
+    })
 }
 
 /// The type in a header word.
@@ -46,9 +49,15 @@ impl StoreOpaque {
         self.instances[instance].tables[table as usize]
     }
 
-    fn grow_table_of(&mut self, instance: usize, table: u32, init: Element, delta: u64) -> u64 {
+    fn grow_table_of(
+        &mut self,
+        instance: usize,
+        table: u32,
+        init: Element,
+        delta: u64,
+    ) -> Result<u32> {
         let table = self.table_of(instance, table);
-        size_or_minus_one(self.grow_table(table, delta, init).ok())
+        size_or_minus_one(self.grow_table(table, delta, init)?.ok())
     }
 
     fn fill_table_of(
@@ -130,9 +139,9 @@ impl WasmHostCalls for StoreOpaque {
         self.reach_deadline()
     }
 
-    fn memory_grow(&mut self, instance: usize, memory: u32, delta: u64) -> u64 {
+    fn memory_grow(&mut self, instance: usize, memory: u32, delta: u64) -> Result<u32> {
         let memory = self.memory_of(instance, memory);
-        size_or_minus_one(self.memories[memory].grow(delta))
+        size_or_minus_one(self.grow_memory(memory, delta)?)
     }
 
     fn memory_copy(
@@ -184,11 +193,23 @@ impl WasmHostCalls for StoreOpaque {
         self.instances[instance].dropped_data[segment as usize] = true;
     }
 
-    fn table_grow_ref(&mut self, instance: usize, table: u32, init: Ref, delta: u64) -> u64 {
+    fn table_grow_ref(
+        &mut self,
+        instance: usize,
+        table: u32,
+        init: Ref,
+        delta: u64,
+    ) -> Result<u32> {
         self.grow_table_of(instance, table, element_of(init), delta)
     }
 
-    fn table_grow_func(&mut self, instance: usize, table: u32, init: FuncArg, delta: u64) -> u64 {
+    fn table_grow_func(
+        &mut self,
+        instance: usize,
+        table: u32,
+        init: FuncArg,
+        delta: u64,
+    ) -> Result<u32> {
         self.grow_table_of(instance, table, Element::Func(init.0), delta)
     }
 

@@ -5,7 +5,7 @@ use crate::store::StoreOpaque;
 use crate::types::named::Named;
 use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType, TagType};
 use crate::{Engine, Extern, Module};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, ensure};
 use gc_types::TypeIndex;
 use wasmtime_types::{EntityIndex, Global, Limits, Memory, Table, WasmValType};
 
@@ -105,13 +105,10 @@ pub(crate) fn check(module: &Module, n: usize, given: &ImportedType) -> Result<(
     };
     if !fits {
         let wanted = ExternType::of(module.engine(), info, import.index);
-        bail!(
-            "incompatible import type for `{}::{}`: expected {}, found {}",
-            import.module,
-            import.name,
-            Named(info, &wanted),
-            Named(info, &given.describe(module.engine()))
-        );
+        let given = given.describe(module.engine());
+        let why = anyhow!("expected {}, found {}", Named(info, &wanted), Named(info, &given));
+        let (module, name) = (&import.module, &import.name);
+        return Err(why.context(format!("incompatible import type for `{module}::{name}`")));
     }
     Ok(())
 }

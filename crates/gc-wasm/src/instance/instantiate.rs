@@ -9,8 +9,7 @@ use crate::vm::func_ref::FuncRef;
 use crate::vm::globals::GlobalData;
 use crate::vm::instance::{InstanceData, SegmentElements};
 use crate::vm::layout::Place;
-use crate::vm::memory::MemoryData;
-use crate::vm::table::{Element, TableData};
+use crate::vm::table::Element;
 use crate::vm::tag::{TagData, TagId};
 use crate::vm::words::VMWords;
 use crate::{Engine, Extern, Module, Val};
@@ -63,6 +62,7 @@ fn set_prefix(vmctx: &VMWords, offsets: &VMOffsets, prefix: VMContextPrefix) {
 /// Makes the instance. All its parts are zero, null or empty.
 fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Result<usize> {
     let (info, layout) = (module.info(), module.layout());
+    store.count_instance(info)?;
     let globals = store.globals.len() + info.global_inits.len();
     ensure!(globals <= limits::GLOBALS, "a store cannot have {globals} globals");
     for ty in info.types.all() {
@@ -97,17 +97,14 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     for (i, ty) in info.memories.iter().enumerate().skip(info.num_imported_memories as usize) {
         let Place::Inline(offset) = layout.memory(i as u32) else { unreachable!("defined") };
         let definition = instance.vmctx.at(offset);
-        let settings = store.engine().config().memory;
-        let memory = MemoryData::new(&source, &settings, *ty, definition)
-            .with_context(|| format!("allocating {}", info.names.describe_memory(i as u32)))?;
-        instance.memories.push(store.memories.len());
-        store.memories.push(memory);
+        let what = || format!("allocating {}", info.names.describe_memory(i as u32));
+        instance.memories.push(store.new_memory(*ty, definition, Some(&what))?);
     }
     for (i, ty) in info.tables.iter().enumerate().skip(info.num_imported_tables as usize) {
         let Place::Inline(offset) = layout.table(i as u32) else { unreachable!("defined") };
         let definition = instance.vmctx.at(offset);
-        instance.tables.push(store.tables.len());
-        store.tables.push(TableData::new(&source, store.tables.len(), *ty, definition));
+        let what = || format!("allocating {}", info.names.describe_table(i as u32));
+        instance.tables.push(store.new_table(*ty, definition, Some(&what))?);
     }
     for (i, ty) in info.globals.iter().enumerate().skip(info.num_imported_globals as usize) {
         let Place::Inline(offset) = layout.global(i as u32) else { unreachable!("defined") };
@@ -205,7 +202,7 @@ fn initialize(store: &mut StoreOpaque, number: usize) -> Result<()> {
             None if ty.ref_type.is_vmgcref_type() => Element::Gc(0),
             None => Element::Func(None),
         };
-        if let Err(why) = store.grow_table(table, ty.limits.min, element) {
+        if let Err(why) = store.fill_new_table(table, element) {
             bail!("{} cannot have {} elements{why}", name(), ty.limits.min);
         }
     }

@@ -92,7 +92,7 @@ impl Instance {
     }
 
     fn index(&self, store: &StoreOpaque) -> usize {
-        assert!(self.store == store.id(), "an instance of one store was used with another");
+        assert!(self.store == store.id(), "an instance was used with the wrong store");
         self.index
     }
 

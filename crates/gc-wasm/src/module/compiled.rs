@@ -65,11 +65,11 @@ impl Engine {
     ///
     /// # Examples
     /// ```
-    /// use gc_wasm::{Config, Engine, Module};
+    /// use gc_wasm::{Config, Engine, Module, Precompiled};
     ///
     /// let engine = Engine::new(&Config::new())?;
     /// let bytes = engine.precompile_module("(module (func (export \"f\")))")?;
-    /// assert!(Module::is_saved(&bytes));
+    /// assert_eq!(Engine::detect_precompiled(&bytes), Some(Precompiled::Module));
     /// // SAFETY: the bytes are those of a compiled module.
     /// let module = unsafe { Module::deserialize(&engine, bytes)? };
     /// assert!(module.get_export("f").is_some());

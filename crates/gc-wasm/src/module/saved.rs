@@ -7,7 +7,9 @@ use super::{Module, parse};
 use crate::Engine;
 use anyhow::{Context as _, Result};
 use gc_jit::SavedImage;
+use std::fs::File;
 use std::path::Path;
+use std::ptr::NonNull;
 
 impl Module {
     /// The module as bytes, from which [`deserialize`](Module::deserialize) makes it again. They
@@ -79,9 +81,32 @@ impl Module {
             .with_context(|| format!("loading {}", path.as_ref().display()))
     }
 
-    /// Whether `bytes` begin like a saved module, which is an ELF file.
-    pub fn is_saved(bytes: &[u8]) -> bool {
-        gc_jit::is_saved(bytes)
+    /// Like [`deserialize_file`](Module::deserialize_file), for a file that is open. It can be closed
+    /// afterwards.
+    ///
+    /// # Errors
+    /// As for [`deserialize_file`](Module::deserialize_file).
+    ///
+    /// # Safety
+    /// As for [`deserialize_file`](Module::deserialize_file).
+    pub unsafe fn deserialize_open_file(engine: &Engine, file: File) -> Result<Module> {
+        // SAFETY: the caller guarantees that the file does not change.
+        let saved = unsafe { SavedImage::open_file(&file, engine.abi()) };
+        Module::from_saved(engine, saved.context("loading a saved module")?)
+    }
+
+    /// Makes a module from bytes that [`serialize`](Module::serialize) returned. The code is copied to
+    /// pages that can be executed.
+    ///
+    /// # Errors
+    /// As for [`deserialize`](Module::deserialize).
+    ///
+    /// # Safety
+    /// As for [`deserialize`](Module::deserialize). Also, the memory must be readable as long as the
+    /// module or an instance of it exists, and must not change.
+    pub unsafe fn deserialize_raw(engine: &Engine, memory: NonNull<[u8]>) -> Result<Module> {
+        // SAFETY: the caller guarantees that the memory is readable and does not change.
+        unsafe { Module::deserialize(engine, memory.as_ref()) }
     }
 
     fn from_saved(engine: &Engine, saved: SavedImage) -> Result<Module> {

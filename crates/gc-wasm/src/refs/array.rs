@@ -58,10 +58,7 @@ impl ArrayRefPre {
 
     /// The type, if `elements` are of the type of its elements.
     fn check(&self, store: &StoreOpaque, elements: &[Val]) -> Result<&RegisteredType> {
-        assert!(
-            self.store == store.id(),
-            "an allocator of arrays of one store was used with another"
-        );
+        assert!(self.store == store.id(), "an allocator of arrays was used with the wrong store");
         let ty = unpacked(&self.ty.sub_type.unwrap_array().0);
         for (i, element) in elements.iter().enumerate() {
             element.check(store, &ty, || format!("element {i}"))?;

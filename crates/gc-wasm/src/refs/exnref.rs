@@ -58,7 +58,7 @@ impl ExnRef {
         let store = store.as_context_mut().into_opaque();
         assert!(
             allocator.store == store.id(),
-            "an allocator of exceptions of one store was used with another"
+            "an allocator of exceptions was used with the wrong store"
         );
         let tag = tag.data(store);
         ensure!(tag.exn == allocator.ty.index(), "the tag is not of the type {:?}", allocator.ty);

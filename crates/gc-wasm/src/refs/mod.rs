@@ -55,6 +55,11 @@ pub(crate) trait Reference: GcRef {
     fn gc_ref(&self, store: &StoreOpaque) -> Result<VMGcRef> {
         store.rooted(self.handle())
     }
+
+    /// Whether it belongs to `store`.
+    fn comes_from(&self, store: &StoreOpaque) -> bool {
+        store.is_own(self.handle())
+    }
 }
 
 impl<T: GcRef> Reference for T {}

@@ -74,7 +74,7 @@ impl StructRef {
         let store = store.as_context_mut().into_opaque();
         assert!(
             allocator.store == store.id(),
-            "an allocator of structs of one store was used with another"
+            "an allocator of structs was used with the wrong store"
         );
         let types = &allocator.ty.sub_type.unwrap_struct().fields;
         ensure!(

@@ -1,14 +1,18 @@
 //! Stores, which contain instances, their heap and the host's data.
 
 mod asynchronous;
+mod call_hook;
 mod callees;
 mod epoch;
 mod fuel;
+mod growing;
+mod host_state;
 pub(crate) mod limits;
 mod opaque;
 pub(crate) mod roots;
 pub(crate) mod weak;
 
+pub use call_hook::CallHook;
 pub(crate) use callees::Callee;
 pub use epoch::UpdateDeadline;
 pub(crate) use opaque::{StoreId, StoreOpaque};

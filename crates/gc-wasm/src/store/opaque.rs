@@ -1,16 +1,19 @@
 //! The part of a store that does not depend on the type of the host's data: the heap, the instances
 //! and everything that belongs to them.
 
+use super::call_hook::HookFn;
 use super::callees::Callees;
 use super::epoch::DeadlineReached;
 use super::fuel::FuelReserve;
+use super::growing::Counts;
+use super::host_state::{HostState, Limiter};
 use crate::Engine;
 use crate::types::registry::RegisteredType;
 use crate::vm::func_ref::FuncRef;
 use crate::vm::globals::Globals;
 use crate::vm::instance::InstanceData;
 use crate::vm::memory::MemoryData;
-use crate::vm::table::{CannotGrow, Element, TableData};
+use crate::vm::table::{CannotGrow, TableData};
 use crate::vm::tag::TagData;
 use anyhow::{Context as _, Result};
 use gc_jit::{InterruptHandle, JitState, JitStore, VMContextPrefix};
@@ -87,8 +90,12 @@ pub(crate) struct StoreOpaque {
     pub(crate) warned_of_handles: bool,
     /// The instance whose start function the host is about to call, if that is a host function.
     pub(crate) starting: Starting,
-    /// The host's data.
-    data: Box<dyn Any>,
+    /// How many instances there are and may be, and what they define.
+    pub(super) counts: Counts,
+    /// What is told of calls.
+    pub(super) call_hook: Option<Box<HookFn>>,
+    /// The host's data and its limiter. The heap asks the limiter, so this is dropped after the heap.
+    pub(super) host: HostState,
 }
 
 // SAFETY: the raw pointers point to memory that this store owns and that only it uses. The values
@@ -147,18 +154,26 @@ impl StoreOpaque {
             layouts: HashSet::new(),
             warned_of_handles: false,
             starting: Starting::default(),
-            data,
+            counts: Counts::default(),
+            call_hook: None,
+            host: HostState::new(data),
         })
     }
 
     /// The host's data, which is a `T`.
     pub(crate) fn data<T: 'static>(&self) -> &T {
-        self.data.downcast_ref().expect("the type that the store was made with")
+        self.host.data()
     }
 
     /// The host's data, mutable.
     pub(crate) fn data_mut<T: 'static>(&mut self) -> &mut T {
-        self.data.downcast_mut().expect("the type that the store was made with")
+        self.host.data_mut()
+    }
+
+    /// Replaces the limiter.
+    pub(super) fn set_limiter(&mut self, limiter: Limiter) {
+        let limit = self.host.set_limiter(limiter);
+        self.gc_store_mut().set_limiter(Some(limit));
     }
 
     /// A memory and the host's data, both mutable.
@@ -166,13 +181,12 @@ impl StoreOpaque {
         &mut self,
         index: usize,
     ) -> (&mut MemoryData, &mut T) {
-        let data = self.data.downcast_mut().expect("the type that the store was made with");
-        (&mut self.memories[index], data)
+        (&mut self.memories[index], self.host.data_mut())
     }
 
     /// Drops the store and returns the host's data.
     pub(crate) fn into_data<T: 'static>(self) -> T {
-        *self.data.downcast().expect("the type that the store was made with")
+        self.host.into_data()
     }
 
     pub(crate) fn id(&self) -> StoreId {
@@ -259,18 +273,6 @@ impl StoreOpaque {
             }
         }
         Ok(())
-    }
-
-    /// Grows a table by `delta` elements with the value `init`. Returns the old size.
-    pub(crate) fn grow_table(
-        &mut self,
-        index: usize,
-        delta: u64,
-        init: Element,
-    ) -> Result<u64, CannotGrow> {
-        self.take_elements(delta)?;
-        let (table, gc) = self.table_and_gc(index);
-        table.grow(gc, delta, init).inspect_err(|_why| self.elements_left += delta)
     }
 
     /// A table and the heap, both mutable.

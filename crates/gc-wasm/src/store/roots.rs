@@ -164,6 +164,11 @@ impl StoreOpaque {
         }
     }
 
+    /// Whether a handle belongs to this store.
+    pub(crate) fn is_own(&self, handle: &Handle) -> bool {
+        !matches!(self.gc_store().rooted(handle), Err(HandleError::OtherStore))
+    }
+
     /// Drops the handles that were made since `scope` began.
     #[inline]
     pub(crate) fn exit_scope(&mut self, scope: HandleScope) {

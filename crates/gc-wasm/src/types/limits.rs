@@ -234,6 +234,8 @@ pub(crate) fn check(ty: &Memory) -> Result<()> {
         "unsupported: memories with pages of 2^{} bytes",
         ty.page_size_log2
     );
+    // The size in bytes of the smallest memory has 64 bits, too.
+    ensure!(min < 1 << 48, "a memory has fewer than {} pages, not {min}", 1_u64 << 48);
     for pages in [Some(min), max].into_iter().flatten() {
         ensure!(
             pages <= most,

@@ -2,7 +2,7 @@
 
 mod raw;
 mod reference;
-mod typing;
+pub(crate) mod typing;
 
 pub use reference::Ref;
 

@@ -6,12 +6,15 @@ use crate::store::StoreOpaque;
 use crate::types::registry::RegisteredType;
 use crate::types::{HeapType, RefType, ValType};
 use crate::{AsContext, Ref};
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use gc_types::{TypeIndex, VMGcKind, VMGcRef, ValRaw};
 use std::sync::Arc;
 use wasmtime_types::{
     EngineOrModuleTypeIndex, VMSharedTypeIndex, WasmHeapTopType, WasmHeapType, WasmValType,
 };
+
+/// The error of a value of another store, where it is one.
+pub(crate) const CROSS_STORE: &str = "cross-`Store` values are not currently supported";
 
 impl Val {
     /// The most precise type of this value.
@@ -102,6 +105,29 @@ impl Val {
         }
     }
 
+    /// Whether this is a number, null, or a reference of `store`.
+    pub(crate) fn comes_from(&self, store: &StoreOpaque) -> bool {
+        match self {
+            Val::FuncRef(Some(func)) => func.store() == store.id(),
+            Val::ExternRef(Some(gc_ref)) => gc_ref.comes_from(store),
+            Val::AnyRef(Some(gc_ref)) => gc_ref.comes_from(store),
+            Val::ExnRef(Some(gc_ref)) => gc_ref.comes_from(store),
+            _ => true,
+        }
+    }
+
+    /// Fails unless this is a value of type `ty`, and not one of another store. `what` names the value
+    /// in the error.
+    pub(crate) fn check_given(
+        &self,
+        store: &StoreOpaque,
+        ty: &WasmValType,
+        what: impl FnOnce() -> String,
+    ) -> Result<()> {
+        ensure!(self.comes_from(store), CROSS_STORE);
+        self.check(store, ty, what)
+    }
+
     /// Fails unless this is a value of type `ty`. `what` names the value in the error.
     pub(crate) fn check(
         &self,
@@ -111,25 +137,26 @@ impl Val {
     ) -> Result<()> {
         if !self.matches(store, ty)? {
             let expected = ValType::from_wasm(store.engine(), ty);
-            let (what, found) = (what(), self.kind_name());
-            match self {
+            let found = self.kind_name();
+            let error = match self {
                 Val::AnyRef(Some(_)) | Val::FuncRef(Some(_)) | Val::ExnRef(Some(_)) => {
                     let ty = HeapType::from_wasm(store.engine(), &self.heap_type(store)?);
-                    bail!("{what}: type mismatch: expected {expected}, found {found} to {ty}")
+                    anyhow!("type mismatch: expected {expected}, found {found} to {ty}")
                 }
-                _ => bail!("{what}: type mismatch: expected {expected}, found {found}"),
-            }
+                _ => anyhow!("type mismatch: expected {expected}, found {found}"),
+            };
+            return Err(error.context(what()));
         }
         Ok(())
     }
 
     fn kind_name(&self) -> &'static str {
         match self {
-            Val::I32(_) => "an i32",
-            Val::I64(_) => "an i64",
-            Val::F32(_) => "an f32",
-            Val::F64(_) => "an f64",
-            Val::V128(_) => "a v128",
+            Val::I32(_) => "i32",
+            Val::I64(_) => "i64",
+            Val::F32(_) => "f32",
+            Val::F64(_) => "f64",
+            Val::V128(_) => "v128",
             Val::FuncRef(None) => "a null function reference",
             Val::FuncRef(Some(_)) => "a function reference",
             Val::ExternRef(None) => "a null external reference",

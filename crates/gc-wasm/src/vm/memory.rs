@@ -12,7 +12,7 @@
 use super::layout::DEFINITION_LEN;
 use super::words::VMWords;
 use crate::types::PAGE_SIZE;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use gc_runtime::{HeapError, MappedMemory, MemoryPurpose, MemoryRequest, MemorySource};
 use gc_types::Trap;
 use std::fmt;
@@ -68,6 +68,15 @@ impl MemorySettings {
         self.guard.min(1 << 31).saturating_sub(WIDEST)
     }
 
+    /// The maximal number of pages of a memory of this type.
+    pub(crate) fn maximum_pages(&self, ty: &Memory) -> u64 {
+        let possible = match ty.idx_type {
+            IndexType::I32 => 1 << 16,
+            IndexType::I64 => 1 << 48,
+        };
+        ty.limits.max.unwrap_or(possible).min(possible).min(self.maximum / PAGE_SIZE)
+    }
+
     /// Address space for a memory of `len` bytes, without its guard.
     fn space(&self, len: u64) -> u64 {
         match len <= self.reservation {
@@ -117,24 +126,16 @@ pub(crate) struct MemoryData {
 }
 
 impl MemoryData {
-    /// Takes a memory from `source` and maps its minimal size. Initializes `definition`.
+    /// Takes a memory from `source` and maps its minimal size, which must not exceed
+    /// [`MemorySettings::maximum_pages`]. Initializes `definition`.
     pub(crate) fn new(
         source: &Arc<dyn MemorySource>,
         settings: &MemorySettings,
         ty: Memory,
         definition: VMWords,
-    ) -> Result<MemoryData> {
-        let minimum = ty.limits.min;
-        let possible = match ty.idx_type {
-            IndexType::I32 => 1 << 16,
-            IndexType::I64 => 1 << 48,
-        };
-        let maximum = ty.limits.max.unwrap_or(possible).min(possible);
-        let maximum = maximum.min(settings.maximum / PAGE_SIZE);
-        if minimum > maximum {
-            bail!("a memory of {minimum} pages exceeds the limit of {maximum} pages");
-        }
-        let initial = minimum * PAGE_SIZE;
+    ) -> Result<MemoryData, HeapError> {
+        let maximum = settings.maximum_pages(&ty);
+        let initial = ty.limits.min * PAGE_SIZE;
         let space = settings.space(initial);
         let memory = MappedMemory::new(source, settings.request(initial, space)?)?;
         let mut memory = MemoryData { definition, ty, memory, settings: *settings, space, maximum };
@@ -157,21 +158,22 @@ impl MemoryData {
         self.len() as u64 / PAGE_SIZE
     }
 
-    /// Grows by `delta` pages. Returns the old size in pages, or `None` if the memory cannot grow.
-    pub(crate) fn grow(&mut self, delta: u64) -> Option<u64> {
+    /// Grows by `delta` pages. Returns the old size in pages.
+    pub(crate) fn grow(&mut self, delta: u64) -> Result<u64> {
         let old = self.pages();
-        let new = old.checked_add(delta).filter(|new| *new <= self.maximum)?;
+        let new = old.checked_add(delta).filter(|new| *new <= self.maximum);
+        let Some(new) = new else { bail!("Memory maximum size exceeded") };
         let to = new * PAGE_SIZE;
         if new > old {
-            let grown = match to <= self.space {
-                true => self.memory.grow(to as usize),
-                false if self.settings.may_move => self.move_to(to),
-                false => return None,
-            };
-            grown.inspect_err(|error| log::warn!("{error}")).ok()?;
+            if to <= self.space {
+                self.memory.grow(to as usize)?;
+            } else {
+                ensure!(self.settings.may_move, "Memory maximum size exceeded");
+                self.move_to(to)?;
+            }
             self.set_definition(to);
         }
-        Some(old)
+        Ok(old)
     }
 
     /// Moves the memory to a reservation that has room for `len` bytes.

@@ -52,6 +52,8 @@ pub(crate) fn write_slot(gc: &mut GcStore, slot: &mut u32, word: u32) {
 pub(crate) enum CannotGrow {
     /// The table's own limit.
     Table,
+    /// The store's limiter.
+    Limiter,
     /// There is no memory.
     Memory(HeapError),
     /// Too few elements are left for all tables of the store.
@@ -62,6 +64,7 @@ impl fmt::Display for CannotGrow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CannotGrow::Table => Ok(()),
+            CannotGrow::Limiter => f.write_str(": the store's limiter refuses it"),
             CannotGrow::Memory(error) => write!(f, ": {error}"),
             CannotGrow::Store { maximum, left } => write!(
                 f,

@@ -57,10 +57,8 @@ impl Translator<'_, '_> {
                 let delta = self.stack.pop();
                 let delta = self.extend(delta);
                 let memory = self.index(*mem);
-                let mut e = self.emitter();
-                e.call_host(host_calls::MEMORY_GROW, &[memory, delta]);
-                let former = e.host_result_i64();
-                let former = self.reduce(former, self.memory_index(*mem));
+                self.emitter().call_host(host_calls::MEMORY_GROW, &[memory, delta]);
+                let former = self.former_size(self.memory_index(*mem));
                 self.stack.push(former);
             }
             MemoryFill { mem } => {
@@ -111,6 +109,15 @@ impl Translator<'_, '_> {
         match index {
             IndexType::I32 => self.builder.ins().ireduce(types::I32, size),
             IndexType::I64 => size,
+        }
+    }
+
+    /// The result of the host call that has grown a memory or table: its old size or -1.
+    pub(super) fn former_size(&mut self, index: IndexType) -> ir::Value {
+        let former = self.emitter().host_result_i32();
+        match index {
+            IndexType::I32 => former,
+            IndexType::I64 => self.builder.ins().sextend(types::I64, former),
         }
     }
 

@@ -117,10 +117,8 @@ impl Translator<'_, '_> {
         let (value, delta) = self.stack.pop2();
         let delta = self.extend(delta);
         let number = self.index(table);
-        let mut e = self.emitter();
-        e.call_host(call, &[number, value, delta]);
-        let former = e.host_result_i64();
-        let former = self.reduce(former, self.table_index(table));
+        self.emitter().call_host(call, &[number, value, delta]);
+        let former = self.former_size(self.table_index(table));
         self.stack.push(former);
     }
 

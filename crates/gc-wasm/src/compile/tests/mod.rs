@@ -20,6 +20,7 @@ use gc_compiler::{CompileOptions, Compiler, GcCompiler, OptLevel};
 use gc_types::{Abi, CodeImage, CollectorAbi, HeapBounds};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use wasmtime_types::OperatorCostStrategy;
 
 const COLLECTORS: [&dyn GcCompiler; 4] =
     [&NullCompiler, &DrcCompiler, &CopyingCompiler, &GenerationalCompiler];
@@ -66,6 +67,7 @@ impl Fixture {
             memory: &crate::Config::new().memory,
             check: true,
             parallel: false,
+            operator_cost: &OperatorCostStrategy::Default,
         };
         then(&cx, bodies)
     }

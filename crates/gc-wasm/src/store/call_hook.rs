@@ -1,0 +1,104 @@
+//! [`CallHook`]: the host is told when calls go from the host to WebAssembly and back.
+
+use super::{Store, StoreContextMut, StoreOpaque};
+use anyhow::Result;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// A change between the host and WebAssembly, of which
+/// [`Store::call_hook`](crate::Store::call_hook) tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallHook {
+    /// The host calls a function.
+    CallingWasm,
+    /// The call of the host returns.
+    ReturningFromWasm,
+    /// A function of the host is called.
+    CallingHost,
+    /// The function of the host returns.
+    ReturningFromHost,
+}
+
+impl CallHook {
+    /// Whether the host runs after it.
+    pub fn entering_host(&self) -> bool {
+        matches!(self, CallHook::ReturningFromWasm | CallHook::CallingHost)
+    }
+
+    /// Whether the host has run before it.
+    pub fn exiting_host(&self) -> bool {
+        matches!(self, CallHook::ReturningFromHost | CallHook::CallingWasm)
+    }
+}
+
+/// The host's hook.
+pub(crate) type HookFn = dyn FnMut(&mut StoreOpaque, CallHook) -> Result<()> + Send + Sync;
+
+impl StoreOpaque {
+    /// Whether the host wants to know of calls.
+    #[inline(always)]
+    pub(crate) fn has_call_hook(&self) -> bool {
+        self.call_hook.is_some()
+    }
+
+    /// Tells the host of a change, if it wants to know. The hook may collect, so no reference may be
+    /// held that is not rooted.
+    ///
+    /// # Errors
+    /// Those of the hook.
+    #[inline(always)]
+    pub(crate) fn call_hook(&mut self, change: CallHook) -> Result<()> {
+        if self.has_call_hook() { self.call_the_hook(change) } else { Ok(()) }
+    }
+
+    /// Calls the hook in its own root scope. It is not told of calls that it makes itself.
+    #[cold]
+    #[inline(never)]
+    fn call_the_hook(&mut self, change: CallHook) -> Result<()> {
+        let Some(mut hook) = self.call_hook.take() else { return Ok(()) };
+        let scope = self.gc_store().enter_handle_scope();
+        let result = catch_unwind(AssertUnwindSafe(|| hook(self, change)));
+        self.exit_scope(scope);
+        // The hook has no way to install another one.
+        self.call_hook = Some(hook);
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+impl<T: 'static> Store<T> {
+    /// Lets the store call `hook` whenever a call goes from the host to WebAssembly or back. Each call
+    /// of a function by the host is a [`CallingWasm`](CallHook::CallingWasm) and a
+    /// [`ReturningFromWasm`](CallHook::ReturningFromWasm), also if it is a function of the host or
+    /// fails. Each host function that runs is a [`CallingHost`](CallHook::CallingHost) and a
+    /// [`ReturningFromHost`](CallHook::ReturningFromHost).
+    ///
+    /// If the hook fails, so does what it was called for: the function is not called, or its result is
+    /// replaced by the error. The hook is called for the returns that follow from it.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{CallHook, Func, Store};
+    ///
+    /// let mut store = Store::<Vec<CallHook>>::default();
+    /// store.call_hook(|mut store, change| {
+    ///     store.data_mut().push(change);
+    ///     Ok(())
+    /// });
+    /// let one = Func::wrap(&mut store, || 1);
+    /// one.typed::<(), i32>(&store)?.call(&mut store, ())?;
+    /// let expected = [
+    ///     CallHook::CallingWasm,
+    ///     CallHook::CallingHost,
+    ///     CallHook::ReturningFromHost,
+    ///     CallHook::ReturningFromWasm,
+    /// ];
+    /// assert_eq!(*store.data(), expected);
+    /// # gc_wasm::error::Ok(())
+    /// ```
+    pub fn call_hook(
+        &mut self,
+        mut hook: impl FnMut(StoreContextMut<'_, T>, CallHook) -> Result<()> + Send + Sync + 'static,
+    ) {
+        self.opaque.call_hook =
+            Some(Box::new(move |store, change| hook(StoreContextMut::new(store), change)));
+    }
+}

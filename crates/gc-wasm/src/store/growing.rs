@@ -1,0 +1,262 @@
+//! How memories and tables are made and grow, and what the store's limiter has to say about it.
+
+use super::host_state::Limiter;
+use super::{Store, StoreOpaque};
+use crate::ResourceLimiter;
+use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT};
+use crate::module::info::ModuleInfo;
+use crate::vm::memory::MemoryData;
+use crate::vm::table::{CannotGrow, Element, TableData};
+use crate::vm::words::VMWords;
+use anyhow::{Context as _, Error, Result, anyhow, bail};
+use std::any::Any;
+use wasmtime_types::{IndexType, Memory, Table};
+
+/// A number of things that are made in a store, and its limit.
+#[derive(Debug)]
+struct Count {
+    what: &'static str,
+    number: usize,
+    limit: usize,
+}
+
+impl Count {
+    fn add(&mut self, more: usize) -> Result<()> {
+        let new = self.number.saturating_add(more);
+        if new > self.limit {
+            bail!("resource limit exceeded: {} count too high at {new}", self.what);
+        }
+        self.number = new;
+        Ok(())
+    }
+}
+
+/// What the instances of a store have defined.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    instances: Count,
+    memories: Count,
+    tables: Count,
+}
+
+impl Default for Counts {
+    fn default() -> Counts {
+        let count = |what, limit| Count { what, number: 0, limit };
+        Counts {
+            instances: count("instance", DEFAULT_INSTANCE_LIMIT),
+            memories: count("memory", DEFAULT_MEMORY_LIMIT),
+            tables: count("table", DEFAULT_TABLE_LIMIT),
+        }
+    }
+}
+
+/// A size as the limiter counts it. The largest address space is less than any of them.
+fn size(number: Result<u64, impl Sized>) -> Option<usize> {
+    number.ok().and_then(|number| usize::try_from(number).ok())
+}
+
+/// The size that is named to the limiter for a size that cannot be.
+fn most(ty: &Memory) -> usize {
+    0_usize.wrapping_sub(size(Ok::<_, ()>(ty.page_size())).unwrap_or(1))
+}
+
+/// The elements that a table of this type may have, as the limiter counts them.
+fn table_maximum(ty: &Table) -> Option<usize> {
+    let indices = match ty.idx_type {
+        IndexType::I32 => u32::MAX.into(),
+        IndexType::I64 => u64::MAX,
+    };
+    usize::try_from(ty.limits.max.unwrap_or(indices)).ok()
+}
+
+impl StoreOpaque {
+    /// Counts an instance of a module and what it defines, before it is made.
+    ///
+    /// # Errors
+    /// If the store may not have so many.
+    pub(crate) fn count_instance(&mut self, info: &ModuleInfo) -> Result<()> {
+        let counts = &mut self.counts;
+        counts.instances.add(1)?;
+        counts.memories.add(info.memories.len() - info.num_imported_memories as usize)?;
+        counts.tables.add(info.tables.len() - info.num_imported_tables as usize)
+    }
+
+    /// Makes a memory, whose compiled code's part is in `definition`. Returns its number. `what` names
+    /// it in errors, if it has a name.
+    pub(crate) fn new_memory(
+        &mut self,
+        ty: Memory,
+        definition: VMWords,
+        what: Option<&dyn Fn() -> String>,
+    ) -> Result<usize> {
+        let minimum = ty.limits.min;
+        let exceeds = |why: String| {
+            let why = anyhow!("{}{why}", what.map_or_else(String::new, |what| what() + ": "));
+            why.context(format!("memory minimum size of {minimum} pages exceeds memory limits"))
+        };
+        if let Some(limiter) = self.host.limiter() {
+            let bytes = size(ty.minimum_byte_size()).unwrap_or(most(&ty));
+            if !limiter.memory_growing(0, bytes, size(ty.maximum_byte_size()))? {
+                return Err(exceeds("the store's limiter refuses it".to_string()));
+            }
+        }
+        let settings = self.engine().config().memory;
+        let maximum = settings.maximum_pages(&ty);
+        if minimum > maximum {
+            let why = format!("a memory of {minimum} pages exceeds the limit of {maximum} pages");
+            return Err(exceeds(why));
+        }
+        let source = &self.engine().config().memory_source;
+        let memory = MemoryData::new(source, &settings, ty, definition);
+        let memory = match what {
+            Some(what) => memory.with_context(what)?,
+            None => memory?,
+        };
+        self.memories.push(memory);
+        Ok(self.memories.len() - 1)
+    }
+
+    /// Grows a memory by `delta` pages. Returns the old size in pages, or `None` if it does not grow.
+    ///
+    /// # Errors
+    /// Those of the limiter.
+    pub(crate) fn grow_memory(&mut self, index: usize, delta: u64) -> Result<Option<u64>> {
+        let memory = &mut self.memories[index];
+        if delta == 0 {
+            return Ok(Some(memory.pages()));
+        }
+        if let Some(limiter) = self.host.limiter() {
+            let (ty, current) = (&memory.ty, memory.len());
+            let more = delta.checked_mul(ty.page_size()).ok_or(());
+            let desired = size(more).and_then(|more| more.checked_add(current));
+            let desired = desired.unwrap_or(usize::MAX).min(most(ty));
+            if !limiter.memory_growing(current, desired, size(ty.maximum_byte_size()))? {
+                return Ok(None);
+            }
+        }
+        match memory.grow(delta) {
+            Ok(old) => Ok(Some(old)),
+            Err(error) => {
+                match self.host.limiter() {
+                    Some(limiter) => limiter.memory_grow_failed(error)?,
+                    None => log::debug!("a memory did not grow: {error:#}"),
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes a table without elements, whose compiled code's part is in `definition`, if it may get
+    /// its minimal number of them. Returns its number. `what` names it in errors, if it has a
+    /// name.
+    pub(crate) fn new_table(
+        &mut self,
+        ty: Table,
+        definition: VMWords,
+        what: Option<&dyn Fn() -> String>,
+    ) -> Result<usize> {
+        let minimum = ty.limits.min;
+        if let Some(limiter) = self.host.limiter() {
+            let elements = size(Ok::<_, ()>(minimum)).unwrap_or(usize::MAX);
+            if !limiter.table_growing(0, elements, table_maximum(&ty))? {
+                let name = what.map_or_else(String::new, |what| what() + ": ");
+                let why = anyhow!("{name}the store's limiter refuses it");
+                let text = format!("table minimum size of {minimum} elements exceeds table limits");
+                return Err(why.context(text));
+            }
+        }
+        let source = &self.engine().config().memory_source;
+        let table = TableData::new(source, self.tables.len(), ty, definition);
+        self.tables.push(table);
+        Ok(self.tables.len() - 1)
+    }
+
+    /// Gives a new table its elements, which are all `init`.
+    pub(crate) fn fill_new_table(&mut self, index: usize, init: Element) -> Result<(), CannotGrow> {
+        let minimum = self.tables[index].ty.limits.min;
+        self.extend_table(index, minimum, init).map(drop)
+    }
+
+    /// Grows a table by `delta` elements with the value `init`. Returns the old size, or why it does
+    /// not grow.
+    ///
+    /// # Errors
+    /// Those of the limiter.
+    pub(crate) fn grow_table(
+        &mut self,
+        index: usize,
+        delta: u64,
+        init: Element,
+    ) -> Result<Result<u64, CannotGrow>> {
+        let table = &self.tables[index];
+        let current = table.len();
+        if delta == 0 {
+            return Ok(Ok(current as u64));
+        }
+        if let Some(limiter) = self.host.limiter() {
+            let desired = size(Ok::<_, ()>(delta)).and_then(|delta| delta.checked_add(current));
+            let Some(desired) = desired else {
+                limiter.table_grow_failed(anyhow!("overflow calculating new table size"))?;
+                return Ok(Err(CannotGrow::Table));
+            };
+            if !limiter.table_growing(current, desired, table_maximum(&table.ty))? {
+                return Ok(Err(CannotGrow::Limiter));
+            }
+        }
+        let grown = self.extend_table(index, delta, init);
+        if let (Err(why), Some(limiter)) = (&grown, self.host.limiter()) {
+            limiter.table_grow_failed(growth_error(why))?;
+        }
+        Ok(grown)
+    }
+
+    fn extend_table(&mut self, index: usize, delta: u64, init: Element) -> Result<u64, CannotGrow> {
+        self.take_elements(delta)?;
+        let (table, gc) = self.table_and_gc(index);
+        table.grow(gc, delta, init).inspect_err(|_why| self.elements_left += delta)
+    }
+}
+
+/// What a limiter is told of a table that did not grow.
+fn growth_error(why: &CannotGrow) -> Error {
+    match why {
+        CannotGrow::Memory(error) => error.clone().into(),
+        why => anyhow!("Table maximum size exceeded{why}"),
+    }
+}
+
+impl<T: 'static> Store<T> {
+    /// Lets the [`ResourceLimiter`] that `limiter` finds in the host's data decide how much the store
+    /// may use, from now on. How many instances, tables and memories there may be is asked at once.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{ExternRef, Store, StoreLimits, StoreLimitsBuilder};
+    ///
+    /// struct State {
+    ///     limits: StoreLimits,
+    /// }
+    ///
+    /// let limits = StoreLimitsBuilder::new().gc_heap_size(1 << 20).build();
+    /// let mut store = Store::new(&Default::default(), State { limits });
+    /// store.limiter(|state| &mut state.limits);
+    /// let full = (0..1 << 20).find_map(|n| ExternRef::new(&mut store, n).err());
+    /// assert!(full.is_some() && store.gc_heap_capacity() <= 1 << 20);
+    /// # gc_wasm::error::Ok(())
+    /// ```
+    pub fn limiter(
+        &mut self,
+        mut limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiter) + Send + Sync + 'static,
+    ) {
+        let store = &mut *self.opaque;
+        let limits = limiter(store.data_mut());
+        let (instances, tables, memories) =
+            (limits.instances(), limits.tables(), limits.memories());
+        store.counts.instances.limit = instances;
+        store.counts.tables.limit = tables;
+        store.counts.memories.limit = memories;
+        store.set_limiter(Limiter::Sync(Box::new(move |data: &mut dyn Any| {
+            limiter(data.downcast_mut().expect("the type that the store was made with"))
+        })));
+    }
+}

@@ -1,0 +1,150 @@
+//! [`HostState`]: what the host has put in a store, which is its data and the way from the data to its
+//! limiter.
+//!
+//! The heap asks the limiter when it grows, in the middle of an allocation. The heap and the host's
+//! data belong to the same store, which the allocation has borrowed, so the heap has the address of
+//! the data.
+#![allow(unsafe_code)]
+
+use crate::ResourceLimiter;
+use gc_runtime::{HeapError, HeapGrowth, HeapLimiter};
+use std::any::Any;
+use std::fmt;
+use std::mem;
+use std::ptr::NonNull;
+
+/// Finds the limiter in the host's data.
+type FindLimiter = dyn for<'a> FnMut(&'a mut (dyn Any + 'static)) -> &'a mut (dyn ResourceLimiter + 'a)
+    + Send
+    + Sync;
+
+/// The limiter of a store.
+pub(super) enum Limiter {
+    /// One that answers at once. (One that answers later will be another variant. Only calls that can
+    /// wait may ask it.)
+    Sync(Box<FindLimiter>),
+}
+
+struct Contents {
+    data: Box<dyn Any>,
+    limiter: Option<Limiter>,
+}
+
+impl Contents {
+    fn limiter(&mut self) -> Option<&mut dyn ResourceLimiter> {
+        match self.limiter.as_mut()? {
+            Limiter::Sync(find) => Some(find(&mut *self.data)),
+        }
+    }
+}
+
+/// The host's data and its limiter, at an address that does not change.
+///
+/// Everything accesses them by this address: this value while it is borrowed, and the [`HeapLimit`]
+/// of the same store while the heap grows. The heap only grows while the whole store is borrowed
+/// mutably, and no borrow of this value is in use then.
+pub(super) struct HostState(NonNull<Contents>);
+
+impl HostState {
+    pub(super) fn new(data: Box<dyn Any>) -> HostState {
+        let contents = Box::new(Contents { data, limiter: None });
+        HostState(NonNull::from(Box::leak(contents)))
+    }
+
+    fn contents(&self) -> &Contents {
+        // SAFETY: the contents live as long as this value. The heap does not grow while it is
+        // borrowed.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn contents_mut(&mut self) -> &mut Contents {
+        // SAFETY: as above.
+        unsafe { self.0.as_mut() }
+    }
+
+    /// The host's data, which is a `T`.
+    pub(super) fn data<T: 'static>(&self) -> &T {
+        self.contents().data.downcast_ref().expect("the type that the store was made with")
+    }
+
+    /// The host's data, mutable.
+    pub(super) fn data_mut<T: 'static>(&mut self) -> &mut T {
+        self.contents_mut().data.downcast_mut().expect("the type that the store was made with")
+    }
+
+    /// The host's data, without the limiter.
+    pub(super) fn into_data<T: 'static>(self) -> T {
+        // SAFETY: the address is that of a box, which is not dropped twice.
+        let contents = unsafe { Box::from_raw(self.0.as_ptr()) };
+        mem::forget(self);
+        *contents.data.downcast().expect("the type that the store was made with")
+    }
+
+    /// The limiter, if there is one.
+    pub(super) fn limiter(&mut self) -> Option<&mut dyn ResourceLimiter> {
+        self.contents_mut().limiter()
+    }
+
+    /// Replaces the limiter. Returns what asks it for the heap, which must be given to the heap of
+    /// the same store and to nothing else.
+    pub(super) fn set_limiter(&mut self, limiter: Limiter) -> Box<dyn HeapLimiter> {
+        self.contents_mut().limiter = Some(limiter);
+        Box::new(HeapLimit(self.0))
+    }
+}
+
+impl Drop for HostState {
+    fn drop(&mut self) {
+        // SAFETY: the address is that of a box, which nothing uses any more: the heap does not grow
+        // while the store is dropped.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+/// Asks the limiter of a store for its heap.
+struct HeapLimit(NonNull<Contents>);
+
+// SAFETY: it belongs to the heap of a store, and goes to another thread only together with the store
+// and the host's data in it.
+unsafe impl Send for HeapLimit {}
+// SAFETY: nothing can be done with a shared reference to it.
+unsafe impl Sync for HeapLimit {}
+
+impl HeapLimit {
+    fn limiter(&mut self) -> Option<&mut dyn ResourceLimiter> {
+        // SAFETY: the heap grows, so the store is borrowed mutably and has not been dropped, and no
+        // reference to the host's data is in use (see `HostState`).
+        unsafe { self.0.as_mut() }.limiter()
+    }
+}
+
+impl fmt::Debug for HeapLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HeapLimit")
+    }
+}
+
+/// Bytes as the host counts them.
+fn bytes(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+impl HeapLimiter for HeapLimit {
+    fn growing(&mut self, growth: HeapGrowth) -> bool {
+        let Some(limiter) = self.limiter() else { return true };
+        let HeapGrowth { current, desired, maximum, .. } = growth;
+        match limiter.gc_heap_growing(bytes(current), bytes(desired), Some(bytes(maximum))) {
+            Ok(allowed) => allowed,
+            Err(error) => {
+                log::warn!("the GC heap may not grow to {desired} bytes: {error:#}");
+                false
+            }
+        }
+    }
+
+    fn grow_failed(&mut self, error: &HeapError) {
+        if let Some(limiter) = self.limiter() {
+            limiter.gc_heap_grow_failed(error.clone().into());
+        }
+    }
+}
