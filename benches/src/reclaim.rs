@@ -23,6 +23,14 @@ pub fn cold(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
     entrants(settings, "cold", || Arc::new(OnDemand::keeping(0, 0)))
 }
 
+/// Every collector of this project, with a pool of heaps and memory.
+///
+/// # Errors
+/// As [`all`].
+pub fn pooled(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
+    entrants(settings, "reclaim", || Arc::new(OnDemand::default()))
+}
+
 /// The generational collector without interrupts, and with them.
 ///
 /// # Errors

@@ -88,7 +88,7 @@ pub unsafe fn call<S: JitStore>(
         )));
     }
     store.jit().check_code(trampoline.memory()).map_err(CallError::Host)?;
-    if let Err(error) = store.jit().gc().check_usable() {
+    if let Err(error) = store.jit_mut().gc_mut().enter_compiled() {
         return Err(unusable(store, error));
     }
     let handler = (trampoline.handler_pc(), trampoline.frame_offset());

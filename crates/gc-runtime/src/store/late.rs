@@ -1,6 +1,7 @@
 //! Stores that have no heap yet.
 
 use super::GcStore;
+use super::held::StoreHeap;
 use crate::no_heap::NoHeap;
 use crate::{HeapError, HeapFactory};
 use std::mem;
@@ -28,7 +29,7 @@ impl GcStore {
     /// # Ok::<(), gc_runtime::HeapError>(())
     /// ```
     pub fn lazy(factory: &Arc<HeapFactory>) -> GcStore {
-        let heap = Box::new(NoHeap::new(factory));
+        let heap = StoreHeap::new(Box::new(NoHeap::new(factory)));
         let without_heap = Some(factory.clone());
         let (collector, reclaims) = (factory.collector().clone(), factory.runtime().reclaims());
         GcStore::with(heap, without_heap, collector, reclaims, factory.options())
@@ -53,16 +54,17 @@ impl GcStore {
 
     #[cold]
     fn make_heap(&mut self, factory: Arc<HeapFactory>) -> Result<(), HeapError> {
-        let mut heap = factory.make()?;
-        let (before, core) = (self.heap.core_mut(), heap.core_mut());
-        core.layouts = mem::take(&mut before.layouts);
+        let (mut heap, place) = factory.make()?;
+        let (before, core) = (self.heap.aside().core_mut(), heap.core_mut());
+        core.layouts.replace(mem::take(&mut before.layouts));
         core.pauses = mem::take(&mut before.pauses);
         core.no_gc_scopes = before.no_gc_scopes;
         core.damage = before.damage.take();
         core.has_weak = before.has_weak;
         self.mapping = core.memory.mapping();
-        self.heap = heap;
+        self.heap = StoreHeap::new(heap);
         self.without_heap = None;
+        self.pooled = place.map(|place| (place, factory));
         self.begin();
         Ok(())
     }

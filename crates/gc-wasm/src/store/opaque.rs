@@ -218,7 +218,7 @@ impl StoreOpaque {
     /// Gives a function reference its id.
     pub(crate) fn register_func_ref(&mut self, func_ref: FuncRef) {
         let address = func_ref.address().expose_provenance();
-        func_ref.set_id(self.jit.gc_mut().func_refs_mut().intern(address));
+        func_ref.set_id(self.jit.gc_mut().func_refs_mut().add(address));
         self.jit.refresh_func_refs();
     }
 

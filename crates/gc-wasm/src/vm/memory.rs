@@ -84,7 +84,7 @@ impl MemorySettings {
         let size = space.saturating_add(self.guard).max(PAGE_SIZE);
         match (usize::try_from(size), usize::try_from(len)) {
             (Ok(size), Ok(initial)) if size as u64 <= MAX_SPACE => {
-                Ok(MemoryRequest { purpose, size, unmapped: 0, initial })
+                Ok(MemoryRequest { purpose, size, unmapped: 0, initial, affinity: 0 })
             }
             _ => {
                 let why =
