@@ -47,6 +47,7 @@ mod instance;
 mod linker;
 mod memory;
 mod module;
+mod pool;
 mod refs;
 mod store;
 mod table;
@@ -57,7 +58,8 @@ mod values;
 mod vm;
 
 pub use config::{
-    Config, OptLevel, ProfilingStrategy, RegallocAlgorithm, Strategy, WasmBacktraceDetails,
+    Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    ProfilingStrategy, RegallocAlgorithm, Strategy, WasmBacktraceDetails,
 };
 pub use engine::{Engine, EngineWeak};
 pub use exceptions::Tag;
@@ -68,6 +70,7 @@ pub use instance::{Instance, InstancePre};
 pub use linker::{Linker, UnknownImportError};
 pub use memory::{Memory, MemoryAccessError};
 pub use module::{Module, ModuleExport, Names, TypeMismatch};
+pub use pool::{PoolConcurrencyLimitError, PoolingAllocatorMetrics};
 pub use refs::{
     AnyRef, ArrayRef, ArrayRefPre, EqRef, ExnRef, ExnRefPre, ExternRef, GcHeapOutOfMemory, GcRef,
     I31, NoExtern, NoFunc, NoneRef, StructRef, StructRefPre,

@@ -43,8 +43,8 @@ impl Memory {
         let ty = ty.to_wasm();
         check_memory_type(&ty)?;
         let definition = VMWords::new(DEFINITION_SIZE);
-        let config = store.engine().config();
-        let memory = MemoryData::new(&config.memory_source, &config.memory, ty, definition)?;
+        let (source, settings) = (store.engine().memory_source(), &store.engine().config().memory);
+        let memory = MemoryData::new(source, settings, ty, definition, 0)?;
         store.memories.push(memory);
         Ok(Memory::from_index(store, store.memories.len() - 1))
     }

@@ -53,8 +53,7 @@ impl Table {
         let ty = ty.to_wasm();
         let element = element(store, init, &ty)?;
         let definition = VMWords::new(DEFINITION_SIZE);
-        let source = &store.engine().config().memory_source;
-        let table = TableData::new(source, store.tables.len(), ty, definition);
+        let table = TableData::new(store.engine(), store.tables.len(), ty, definition)?;
         store.tables.push(table);
         let index = store.tables.len() - 1;
         if let Err(why) = store.grow_table(index, ty.limits.min, element) {

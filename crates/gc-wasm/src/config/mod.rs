@@ -6,11 +6,13 @@
 mod code;
 mod memory;
 mod metering;
+mod pooling;
 mod refused;
 mod wasm;
 
 pub(crate) use code::CodeSettings;
 pub use code::{OptLevel, RegallocAlgorithm, Strategy};
+pub use pooling::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 pub use refused::{ProfilingStrategy, WasmBacktraceDetails};
 #[cfg(all(test, feature = "compiler"))]
 pub(crate) use wasm::supported;
@@ -37,6 +39,7 @@ pub struct Config {
     pub(crate) gc_slice: Duration,
     pub(crate) gc_zeal: u32,
     pub(crate) memory_source: Arc<dyn MemorySource>,
+    pub(crate) allocation_strategy: InstanceAllocationStrategy,
     pub(crate) max_wasm_stack: usize,
     pub(crate) interruptible: bool,
     pub(crate) consume_fuel: bool,
@@ -71,6 +74,7 @@ impl Config {
             gc_slice: HeapOptions::DEFAULT_SLICE,
             gc_zeal: 0,
             memory_source: Arc::new(OnDemand::default()),
+            allocation_strategy: InstanceAllocationStrategy::OnDemand,
             max_wasm_stack: 1 << 20,
             interruptible: false,
             consume_fuel: false,
@@ -238,17 +242,21 @@ impl Config {
         if self.table_elements_maximum > limits::ELEMENTS {
             bail!("the tables of a store may have at most {} elements", limits::ELEMENTS);
         }
-        Ok(())
+        match self.allocation_strategy.pool() {
+            Some(pool) => pool.check(self.memory.reservation),
+            None => Ok(()),
+        }
     }
 
-    pub(crate) fn heap_options(&self) -> HeapOptions {
+    /// The options of GC heaps, whose memory comes from `source`.
+    pub(crate) fn heap_options(&self, source: Arc<dyn MemorySource>) -> HeapOptions {
         HeapOptions {
             initial: self.gc_heap_initial,
             maximum: self.gc_heap_maximum,
             bounds: self.gc_heap_bounds,
             policy: self.gc_policy.clone(),
             slice: self.gc_slice,
-            memory: self.memory_source.clone(),
+            memory: source,
             zeal: self.gc_zeal,
         }
     }

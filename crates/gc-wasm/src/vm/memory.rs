@@ -11,6 +11,7 @@
 
 use super::layout::DEFINITION_LEN;
 use super::words::VMWords;
+use crate::pool;
 use crate::types::PAGE_SIZE;
 use anyhow::{Result, bail};
 use gc_runtime::{HeapError, MappedMemory, MemoryPurpose, MemoryRequest, MemorySource};
@@ -117,12 +118,14 @@ pub(crate) struct MemoryData {
 }
 
 impl MemoryData {
-    /// Takes a memory from `source` and maps its minimal size. Initializes `definition`.
+    /// Takes a memory from `source` and maps its minimal size. Initializes `definition`. `affinity` is
+    /// that of [`MemoryRequest`].
     pub(crate) fn new(
         source: &Arc<dyn MemorySource>,
         settings: &MemorySettings,
         ty: Memory,
         definition: VMWords,
+        affinity: u64,
     ) -> Result<MemoryData> {
         let minimum = ty.limits.min;
         let possible = match ty.idx_type {
@@ -136,7 +139,8 @@ impl MemoryData {
         }
         let initial = minimum * PAGE_SIZE;
         let space = settings.space(initial);
-        let memory = MappedMemory::new(source, settings.request(initial, space)?)?;
+        let request = MemoryRequest { affinity, ..settings.request(initial, space)? };
+        let memory = MappedMemory::new(source, request).map_err(pool::error)?;
         let mut memory = MemoryData { definition, ty, memory, settings: *settings, space, maximum };
         memory.set_definition(initial);
         Ok(memory)
