@@ -6,7 +6,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use gc_wasm::{
-    Collector, Config, Engine, Instance, InstancePre, Linker, Module, PoolingAllocationConfig, Store,
+    Collector, Config, Engine, Instance, InstancePre, Linker, Module, PoolingAllocationConfig,
+    Store,
 };
 use std::sync::Barrier;
 
