@@ -6,9 +6,9 @@
 //! dropped instead if it cannot be reset, if damage was found in it, or if it has grown: then its
 //! tables have grown too, and to make new ones costs less than what grew it.
 
-use crate::{ExternRefHostDataTable, GcHeap, HeapError, MemoryPurpose};
+use crate::{ExternRefHostDataTable, GcHeap, HeapError, HeapMapping, MemoryPurpose};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The heaps of a [`HeapFactory`](crate::HeapFactory) with a pool.
 pub(crate) struct HeapPool {
@@ -90,12 +90,14 @@ impl PooledPlace {
         PooledPlace { len: heap.core().memory.len() }
     }
 
-    /// Gives the heap back to its pool, without its objects. `used` says whether anything may have
-    /// been written since the pool gave it. `None` gives only the place back.
+    /// Gives the heap, which was made in `mapping`, back to its pool, without its objects. `used` says
+    /// whether anything may have been written since the pool gave it. `None` gives only the place
+    /// back.
     pub(crate) fn give_back(
         self,
         pool: &HeapPool,
         heap: Option<Box<dyn GcHeap>>,
+        mapping: &Arc<HeapMapping>,
         used: bool,
         host_data: &mut ExternRefHostDataTable,
     ) {
@@ -107,6 +109,8 @@ impl PooledPlace {
             true => heap.reset(host_data).then_some(heap),
             false => Some(heap),
         });
+        // Code relies on the address space that was made for the heap.
+        let heap = heap.filter(|heap| heap.core().memory.is_in(mapping));
         pool.give_back(heap);
     }
 }

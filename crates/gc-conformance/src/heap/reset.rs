@@ -61,8 +61,11 @@ fn outcomes(mutator: &mut Mutator, bytes: &[u8]) -> Vec<String> {
         if op.is_weak() || matches!(op, Op::Reset | Op::Exhaust) {
             continue;
         }
+        // Host values have numbers that are not used again.
+        let is_numbered = matches!(op, Op::AllocExternRef { .. } | Op::ReadHost { .. });
         match mutator.apply(&op) {
             Ok(Effect::Collected(_)) => {}
+            Ok(_) if is_numbered => outcomes.push(format!("{op:?}")),
             outcome => outcomes.push(format!("{op:?}: {outcome:?}")),
         }
     }
