@@ -3,7 +3,7 @@
 //! the collector collects often until the heap has the size that a program needs.
 
 use crate::contestant::{Contestant, Heap, Settings, contestant};
-use wasmtime::{Collector, Config};
+use wasmtime::{Collector, Config, PoolingAllocationConfig};
 
 contestant!(wasmtime);
 
@@ -22,20 +22,43 @@ pub fn all(settings: &Settings) -> anyhow::Result<Vec<Box<dyn Contestant>>> {
         ("wasmtime copying", Collector::Copying, None),
         ("wasmtime copying 256M", Collector::Copying, Some(LARGE)),
     ] {
-        let mut config = Config::new();
-        config
-            .collector(collector)
-            .wasm_function_references(true)
-            .wasm_gc(true)
-            .wasm_exceptions(true)
-            .max_wasm_stack(settings.stack)
-            .async_stack_size(settings.stack.max(2 << 20));
+        let mut config = config(settings, collector);
         if let Some(bytes) = initial {
             config.gc_heap_initial_size(bytes);
         }
         all.push(Box::new(Entrant { name: name.to_owned(), engine: Engine::new(&config)? }));
     }
     Ok(all)
+}
+
+/// Every collector of Wasmtime, with its pool of memory.
+///
+/// # Errors
+/// As [`all`].
+pub fn pooled(settings: &Settings) -> anyhow::Result<Vec<Box<dyn Contestant>>> {
+    let mut all: Vec<Box<dyn Contestant>> = Vec::new();
+    for (name, collector) in [
+        ("wasmtime null", Collector::Null),
+        ("wasmtime drc", Collector::DeferredReferenceCounting),
+        ("wasmtime copying", Collector::Copying),
+    ] {
+        let mut config = config(settings, collector);
+        config.allocation_strategy(PoolingAllocationConfig::new());
+        all.push(Box::new(Entrant { name: name.to_owned(), engine: Engine::new(&config)? }));
+    }
+    Ok(all)
+}
+
+fn config(settings: &Settings, collector: Collector) -> Config {
+    let mut config = Config::new();
+    config
+        .collector(collector)
+        .wasm_function_references(true)
+        .wasm_gc(true)
+        .wasm_exceptions(true)
+        .max_wasm_stack(settings.stack)
+        .async_stack_size(settings.stack.max(2 << 20));
+    config
 }
 
 /// Wasmtime does not report statistics.

@@ -2,7 +2,7 @@
 
 use crate::contestant::{Contestant, Heap, Settings, contestant};
 use anyhow::Result;
-use gc_wasm::{Collector, Config, OnDemand};
+use gc_wasm::{Collector, Config, InstanceAllocationStrategy, OnDemand};
 use std::sync::Arc;
 
 contestant!(gc_wasm);
@@ -12,7 +12,7 @@ contestant!(gc_wasm);
 /// # Errors
 /// If an engine cannot be made with the settings.
 pub fn all(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
-    entrants(settings, "reclaim", || Arc::new(OnDemand::default()))
+    entrants(settings, "reclaim", |_| ())
 }
 
 /// Every collector of this project, with a source of memory that keeps nothing.
@@ -20,7 +20,19 @@ pub fn all(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
 /// # Errors
 /// As [`all`].
 pub fn cold(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
-    entrants(settings, "cold", || Arc::new(OnDemand::keeping(0, 0)))
+    entrants(settings, "cold", |config| {
+        config.memory_source(Arc::new(OnDemand::keeping(0, 0)));
+    })
+}
+
+/// Every collector of this project, with a pool of heaps and memory.
+///
+/// # Errors
+/// As [`all`].
+pub fn pooled(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
+    entrants(settings, "reclaim", |config| {
+        config.allocation_strategy(InstanceAllocationStrategy::pooling());
+    })
 }
 
 /// The generational collector without interrupts, and with them.
@@ -44,19 +56,15 @@ pub fn interruptible(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
 fn entrants(
     settings: &Settings,
     prefix: &str,
-    source: impl Fn() -> Arc<OnDemand>,
+    change: impl Fn(&mut Config),
 ) -> Result<Vec<Box<dyn Contestant>>> {
     let mut all: Vec<Box<dyn Contestant>> = Vec::new();
     for collector in Collector::all() {
         let name = format!("{prefix} {}", collector.name());
-        let engine = Engine::new(
-            Config::new()
-                .collector(collector)
-                .gc_heap_maximum(4 << 30)
-                .max_wasm_stack(settings.stack)
-                .memory_source(source()),
-        )?;
-        all.push(Box::new(Entrant { name, engine }));
+        let mut config = Config::new();
+        config.collector(collector).gc_heap_maximum(4 << 30).max_wasm_stack(settings.stack);
+        change(&mut config);
+        all.push(Box::new(Entrant { name, engine: Engine::new(&config)? }));
     }
     Ok(all)
 }

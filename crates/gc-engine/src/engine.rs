@@ -86,6 +86,12 @@ impl Engine {
         GcStore::lazy(&self.0.heaps)
     }
 
+    /// The number of heaps in use, and of those that wait for a store. `None` without a
+    /// [pool](EngineBuilder::heap_pool).
+    pub fn pooled_heaps(&self) -> Option<(u32, usize)> {
+        self.0.heaps.pooled_heaps()
+    }
+
     /// The host calls of code that runs in a [`Store`].
     ///
     /// # Errors
@@ -131,6 +137,7 @@ impl fmt::Debug for Engine {
 pub struct EngineBuilder {
     collector: Collector,
     heap: HeapOptions,
+    heap_pool: Option<u32>,
     max_stack: usize,
     interruptible: bool,
     #[cfg(feature = "compiler")]
@@ -144,6 +151,7 @@ impl EngineBuilder {
         EngineBuilder {
             collector,
             heap: HeapOptions { maximum: 2 << 30, ..HeapOptions::default() },
+            heap_pool: None,
             max_stack: 1 << 20,
             interruptible: false,
             #[cfg(feature = "compiler")]
@@ -201,6 +209,27 @@ impl EngineBuilder {
     #[must_use]
     pub fn memory_source(mut self, source: Arc<dyn MemorySource>) -> EngineBuilder {
         self.heap.memory = source;
+        self
+    }
+
+    /// Sets the maximum number of heaps at the same time, which come from a pool (default: there is no
+    /// pool). The heap of a dropped store is reset and given to the next store
+    /// ([`HeapFactory::with_pool`]).
+    ///
+    /// ```
+    /// use gc_engine::{Collector, Engine};
+    ///
+    /// let engine = Engine::builder(Collector::copying()).heap_pool(Some(10)).build()?;
+    /// let mut heap = engine.new_heap();
+    /// heap.ensure_heap()?;
+    /// assert_eq!(engine.pooled_heaps(), Some((1, 0)));
+    /// drop(heap);
+    /// assert_eq!(engine.pooled_heaps(), Some((0, 1)));
+    /// # anyhow::Ok(())
+    /// ```
+    #[must_use]
+    pub fn heap_pool(mut self, total: Option<u32>) -> EngineBuilder {
+        self.heap_pool = total;
         self
     }
 
@@ -294,7 +323,11 @@ impl EngineBuilder {
             "the stack for compiled code must be at least {} KiB",
             Engine::MIN_STACK >> 10
         );
-        let heaps = Arc::new(HeapFactory::new(self.collector.shared_runtime(), &self.heap)?);
+        let heaps = HeapFactory::new(self.collector.shared_runtime(), &self.heap)?;
+        let heaps = Arc::new(match self.heap_pool {
+            Some(total) => heaps.with_pool(total),
+            None => heaps,
+        });
         let abi = self.collector.abi_for(heaps.options());
         let (own, bounds, zeal) = (abi.collector().clone(), abi.bounds(), abi.zeal());
         let abi = Arc::new(extend(abi.with_polls(self.interruptible)));

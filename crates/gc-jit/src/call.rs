@@ -81,10 +81,10 @@ pub unsafe fn call<S: JitStore>(
     vmctx: *mut u8,
     values: &mut [ValRaw],
 ) -> Result<(), CallError> {
-    let jit = store.jit();
+    let jit = store.jit_mut();
     if values.len() < trampoline.slots()
         || !jit.has_abi_of(trampoline.memory())
-        || jit.gc().check_usable().is_err()
+        || jit.gc_mut().enter_compiled().is_err()
     {
         check(store, trampoline, values)?;
     }

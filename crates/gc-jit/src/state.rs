@@ -213,7 +213,7 @@ impl<S: JitStore> JitState<S> {
     }
 
     /// The heap with its side tables, mutable. Call
-    /// [`refresh_func_refs`](JitState::refresh_func_refs) after you have interned a function
+    /// [`refresh_func_refs`](JitState::refresh_func_refs) after you have added a function
     /// reference.
     ///
     /// Do not put another store or other [memory](gc_runtime::HeapCore::memory) in the place of
@@ -238,7 +238,7 @@ impl<S: JitStore> JitState<S> {
     }
 
     /// Tells compiled code where the function-reference table is. Call this after each
-    /// [`FuncRefTable::intern`](gc_runtime::FuncRefTable::intern).
+    /// [`FuncRefTable::add`](gc_runtime::FuncRefTable::add).
     pub fn refresh_func_refs(&mut self) {
         let table = self.gc.func_refs();
         // The table holds addresses of [`VMFuncRef`]s.

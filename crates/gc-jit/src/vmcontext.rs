@@ -311,7 +311,7 @@ impl VMStoreContext {
 /// let mut func_ref = Box::new(VMFuncRef { code: function, vmctx, ty: 3, id: 0 });
 /// // The heap has only its id.
 /// let address = (&raw mut *func_ref).expose_provenance();
-/// func_ref.id = store.jit_mut().gc_mut().func_refs_mut().intern(address);
+/// func_ref.id = store.jit_mut().gc_mut().func_refs_mut().add(address);
 /// store.jit_mut().refresh_func_refs();
 /// assert_eq!(store.jit().gc().func_refs().get(func_ref.id), Some(address));
 /// # Ok(())

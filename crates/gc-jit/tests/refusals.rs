@@ -186,7 +186,7 @@ fn no_code_runs_over_a_heap_whose_collection_was_interrupted() {
     assert_eq!(error.trap(), Some(Trap::CorruptHeap));
     assert_eq!(error.to_string(), "corrupt GC heap: a collection was interrupted");
 
-    fixture.store.jit.gc_mut().reset();
+    fixture.store.jit.gc_mut().reset().unwrap();
     assert_eq!(fixture.call(&code, 0, &sig, &[]).unwrap()[0].i64(), 5);
 }
 

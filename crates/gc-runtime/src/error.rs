@@ -94,6 +94,16 @@ pub enum HeapError {
     /// A collection was unwound by a panic, so the heap is half collected
     /// ([`GcStore::check_usable`](crate::GcStore::check_usable)).
     Interrupted,
+    /// The collector does not reset its heaps ([`GcHeap::reset`](crate::GcHeap::reset)).
+    NoReset,
+    /// There are as many of these already as a pool may have at the same time
+    /// ([`HeapFactory::with_pool`](crate::HeapFactory::with_pool), [`Pool`](crate::Pool)).
+    PoolLimit {
+        /// What is limited.
+        purpose: MemoryPurpose,
+        /// The limit.
+        limit: u32,
+    },
     /// Damage that a verifier found ([`GcStore::verify`](crate::GcStore::verify)): like
     /// [`Corrupt`](HeapError::Corrupt), with the path from a root.
     Verification {
@@ -160,6 +170,10 @@ impl fmt::Display for HeapError {
             }
             HeapError::Corrupt { at, what } => write!(f, "corrupt GC heap at {at:#x}: {what}"),
             HeapError::Interrupted => f.write_str("corrupt GC heap: a collection was interrupted"),
+            HeapError::NoReset => f.write_str("heaps of this collector cannot be reset"),
+            HeapError::PoolLimit { purpose, limit } => {
+                write!(f, "no memory for {purpose}: the pool has {limit} at the same time")
+            }
             HeapError::Verification { at, what, path } => {
                 write!(f, "corrupt GC heap at {at:#x}: {what}; {path}")
             }

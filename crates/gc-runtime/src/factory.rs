@@ -1,5 +1,6 @@
 //! [`HeapFactory`]: makes the heaps of stores that begin without one.
 
+use crate::heap_pool::{HeapPool, PooledPlace};
 use crate::{GcHeap, GcRuntime, HeapError, HeapMapping, HeapMemory, HeapOptions, collector};
 use gc_types::CollectorAbi;
 use std::fmt;
@@ -31,6 +32,7 @@ pub struct HeapFactory {
     options: HeapOptions,
     collector: Arc<CollectorAbi>,
     absent: Arc<HeapMapping>,
+    pool: Option<HeapPool>,
 }
 
 impl HeapFactory {
@@ -45,7 +47,46 @@ impl HeapFactory {
         let options = options.clone().cut_to(&*runtime);
         let absent = HeapMapping::absent(&options)?;
         let collector = Arc::new(runtime.heap_abi(options.maximum));
-        Ok(HeapFactory { runtime, options, collector, absent })
+        Ok(HeapFactory { runtime, options, collector, absent, pool: None })
+    }
+
+    /// The factory with a pool: the heap of a dropped store is reset and given to the next store,
+    /// with its mappings and the tables of its collector. At most `total` heaps are in use at the same
+    /// time. So many wait for a store as were ever in use at the same time.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_runtime::{GcStore, HeapFactory, HeapOptions, NoStack, collector::CopyingCollector};
+    /// use std::sync::Arc;
+    ///
+    /// let factory = HeapFactory::new(Arc::new(CopyingCollector), &HeapOptions::default())?;
+    /// let factory = Arc::new(factory.with_pool(1));
+    /// let mut store = GcStore::lazy(&factory);
+    /// store.alloc_externref(&mut NoStack, Box::new(7)).map_err(|(error, _)| error)?;
+    /// let heap = store.heap().vmctx_gc_heap_base();
+    ///
+    /// let mut other = GcStore::lazy(&factory);
+    /// assert!(other.ensure_heap().is_err());
+    /// drop(store);
+    /// other.ensure_heap()?;
+    /// assert_eq!(other.heap().vmctx_gc_heap_base(), heap);
+    /// assert_eq!(other.stats().live_objects, 0);
+    /// # Ok::<(), gc_runtime::HeapError>(())
+    /// ```
+    #[must_use]
+    pub fn with_pool(mut self, total: u32) -> HeapFactory {
+        self.pool = Some(HeapPool::new(total));
+        self
+    }
+
+    /// The number of heaps in use, and of those that wait for a store. `None` without a pool.
+    pub fn pooled_heaps(&self) -> Option<(u32, usize)> {
+        self.pool.as_ref().map(|pool| (pool.used(), pool.unused()))
+    }
+
+    /// The pool.
+    pub(crate) fn pool(&self) -> Option<&HeapPool> {
+        self.pool.as_ref()
     }
 
     /// The collector's half that makes heaps.
@@ -68,10 +109,50 @@ impl HeapFactory {
         &self.absent
     }
 
-    /// Makes a heap that begins with `initial` bytes, with a policy of its own.
-    pub(crate) fn make(&self, initial: u64) -> Result<Box<dyn GcHeap>, HeapError> {
+    /// Makes a heap that begins with `initial` bytes, or takes it from the pool, with a policy of its
+    /// own. Its place in the pool must be given back.
+    pub(crate) fn make(
+        &self,
+        initial: u64,
+    ) -> Result<(Box<dyn GcHeap>, Option<PooledPlace>), HeapError> {
+        let Some(pool) = &self.pool else { return Ok((self.make_new(initial)?, None)) };
+        // Those that wait have the size of the options.
+        let usual = initial == self.options.initial;
+        if let Some(mut heap) = pool.take()?.filter(|_| usual) {
+            heap.core_mut().policy = self.options.policy.make();
+            let place = PooledPlace::of(&*heap);
+            return Ok((heap, Some(place)));
+        }
+        let made = Making { pool, made: false };
+        let heap = self.make_new(initial)?;
+        let place = if usual { PooledPlace::of(&*heap) } else { PooledPlace::alone() };
+        made.done();
+        Ok((heap, Some(place)))
+    }
+
+    fn make_new(&self, initial: u64) -> Result<Box<dyn GcHeap>, HeapError> {
         let options = HeapOptions { initial, ..self.options.clone() };
         make(&*self.runtime, &options, &self.collector)
+    }
+}
+
+/// A place in a pool whose heap is being made. However that ends, the place is not lost.
+struct Making<'a> {
+    pool: &'a HeapPool,
+    made: bool,
+}
+
+impl Making<'_> {
+    fn done(mut self) {
+        self.made = true;
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        if !self.made {
+            self.pool.give_back(None);
+        }
     }
 }
 

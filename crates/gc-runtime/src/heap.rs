@@ -301,9 +301,18 @@ pub trait GcHeap: Send + Sync {
     /// The counters, including what emitted code did inline.
     fn stats(&self) -> GcStats;
 
-    /// Forgets every object and drops every host value. Keeps the mappings and the layouts. The
-    /// heap is then like a new one.
-    fn reset(&mut self, host_data: &mut ExternRefHostDataTable);
+    /// Forgets every object and drops every host value. Keeps the mappings, the layouts and the
+    /// policy. The heap is then like a new one in the same memory, of which no byte and no data word
+    /// tells anything about the objects that were there ([`HeapCore::reset`]).
+    ///
+    /// Returns whether the heap was reset. The provided method does nothing and returns `false`.
+    /// Heaps of such a collector are dropped instead: a [pool](crate::HeapFactory::with_pool) makes a
+    /// new one for each store, and [`GcStore::reset`](crate::GcStore::reset) is an error.
+    #[must_use = "a heap that was not reset still has its objects"]
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
+        let _ = host_data;
+        false
+    }
 }
 
 /// Methods that are the same for all collectors.

@@ -78,6 +78,13 @@ impl LayoutTable {
         })
     }
 
+    /// Forgets all layouts, and registers those of `other`.
+    pub(crate) fn replace(&mut self, other: LayoutTable) {
+        self.layouts = other.layouts;
+        // What was cached for the layouts of before must not be taken for these.
+        self.version += 1;
+    }
+
     /// Forgets all layouts. Objects in the heap can no longer be traced.
     pub fn clear(&mut self) {
         self.layouts.clear();

@@ -25,6 +25,7 @@ mod extern_ref;
 mod factory;
 mod func_ref;
 mod heap;
+mod heap_pool;
 mod host_panic;
 mod layouts;
 mod limiter;
@@ -59,7 +60,8 @@ pub use layouts::LayoutTable;
 pub use limiter::{HeapGrowth, HeapLimiter};
 pub use memory::{
     Admission, Growth, HeapMapping, HeapMemory, MappedMemory, MemoryPurpose, MemoryRequest,
-    MemorySource, OnDemand, Reservation, UsedReservation, ZeroIsNone, Zeroable, ZeroedVec,
+    MemorySource, OnDemand, Pool, PoolOptions, PoolSlots, Reservation, UsedReservation, ZeroIsNone,
+    Zeroable, ZeroedVec,
 };
 pub use object::{HeapCore, by_halves};
 pub use options::HeapOptions;

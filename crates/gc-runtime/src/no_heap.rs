@@ -78,9 +78,10 @@ impl GcHeap for NoHeap {
         self.core.stats.clone()
     }
 
-    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
         self.core.reset();
         host_data.clear();
+        true
     }
 }
 

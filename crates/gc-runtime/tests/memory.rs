@@ -230,7 +230,7 @@ fn tables_and_memories_are_zero_again() {
         let size = 16 * PAGE;
         let initial = PAGE * (1 + round % 3);
         let purpose = MemoryPurpose::LinearMemory;
-        let request = MemoryRequest { purpose, size, unmapped: 0, initial };
+        let request = MemoryRequest { purpose, size, unmapped: 0, initial, affinity: 0 };
         let mut memory = MappedMemory::new(&source, request).unwrap();
         assert_eq!(memory.accessible(), initial);
         assert!(memory.bytes().iter().all(|byte| *byte == 0), "round {round}");
@@ -256,7 +256,7 @@ fn a_source_keeps_no_more_than_it_was_told() {
         let erased: Arc<dyn MemorySource> = source.clone();
         let memory = |size: usize| {
             let purpose = MemoryPurpose::LinearMemory;
-            let request = MemoryRequest { purpose, size, unmapped: 0, initial: PAGE };
+            let request = MemoryRequest { purpose, size, unmapped: 0, initial: PAGE, affinity: 0 };
             MappedMemory::new(&erased, request).unwrap()
         };
         let many: Vec<MappedMemory> = (1..9).map(|n| memory(n * PAGE)).collect();
@@ -321,6 +321,7 @@ fn a_source_that_does_not_do_its_duty_is_refused() {
             size: 4 * PAGE,
             unmapped: 0,
             initial: PAGE,
+            affinity: 0,
         };
         let error = MappedMemory::new(&source, request).unwrap_err().to_string();
         assert!(error.starts_with("no memory for a table"), "{error}");
@@ -358,7 +359,8 @@ fn what_is_refused_after_it_was_made_accessible_is_inaccessible_again() {
         let source = Arc::new(Late { panics, ..Late::default() });
         let erased: Arc<dyn MemorySource> = source.clone();
         let purpose = MemoryPurpose::LinearMemory;
-        let request = MemoryRequest { purpose, size: 4 * PAGE, unmapped: 0, initial: PAGE };
+        let request =
+            MemoryRequest { purpose, size: 4 * PAGE, unmapped: 0, initial: PAGE, affinity: 0 };
         let memory = MappedMemory::new(&erased, request).unwrap();
         for _ in 0..2 {
             let grown = catch_unwind(AssertUnwindSafe(|| memory.grow(2 * PAGE)));
@@ -380,7 +382,8 @@ fn what_is_refused_after_it_was_made_accessible_is_inaccessible_again() {
 fn more_than_a_request_reserves_is_refused() {
     let source: Arc<dyn MemorySource> = Arc::new(OnDemand::default());
     let purpose = MemoryPurpose::LinearMemory;
-    let request = MemoryRequest { purpose, size: 4 * PAGE, unmapped: PAGE, initial: 4 * PAGE };
+    let request =
+        MemoryRequest { purpose, size: 4 * PAGE, unmapped: PAGE, initial: 4 * PAGE, affinity: 0 };
     let error = MappedMemory::new(&source, request).unwrap_err();
     assert!(matches!(error, HeapError::OutOfMemory { .. }), "{error}");
 }
@@ -391,7 +394,10 @@ fn what_is_kept_is_released_when_the_system_has_no_more() {
     let erased: Arc<dyn MemorySource> = source.clone();
     let purpose = MemoryPurpose::LinearMemory;
     let memory = |size: usize| {
-        MappedMemory::new(&erased, MemoryRequest { purpose, size, unmapped: 0, initial: PAGE })
+        MappedMemory::new(
+            &erased,
+            MemoryRequest { purpose, size, unmapped: 0, initial: PAGE, affinity: 0 },
+        )
     };
     drop(memory(PAGE).unwrap());
     assert_eq!(source.kept_now(), 1);
@@ -424,7 +430,10 @@ fn what_is_kept_is_released_when_no_more_bytes_can_be_accessible() {
         let erased: Arc<dyn MemorySource> = source.clone();
         let purpose = MemoryPurpose::LinearMemory;
         let memory = |size: usize, initial| {
-            MappedMemory::new(&erased, MemoryRequest { purpose, size, unmapped: 0, initial })
+            MappedMemory::new(
+                &erased,
+                MemoryRequest { purpose, size, unmapped: 0, initial, affinity: 0 },
+            )
         };
         let many: Vec<MappedMemory> = (0..3).map(|_| memory(1 << 32, 80 << 20).unwrap()).collect();
         drop(many);
@@ -445,14 +454,15 @@ fn what_is_kept_is_released_when_no_more_bytes_can_be_accessible() {
 fn sizes_that_no_system_has_are_refused() {
     let source: Arc<dyn MemorySource> = Arc::new(OnDemand::default());
     let purpose = MemoryPurpose::LinearMemory;
-    let request = MemoryRequest { purpose, size: 4 * PAGE, unmapped: PAGE, initial: PAGE };
+    let request =
+        MemoryRequest { purpose, size: 4 * PAGE, unmapped: PAGE, initial: PAGE, affinity: 0 };
     let memory = MappedMemory::new(&source, request).unwrap();
     for most in [usize::MAX, usize::MAX - 4095, usize::MAX - 4096, usize::MAX / 2] {
         let error = memory.grow(most).unwrap_err();
         assert!(matches!(error, HeapError::OutOfMemory { .. }), "{error}");
         assert_eq!(memory.accessible(), PAGE);
         for (unmapped, initial) in [(0, 0), (0, most), (most, 0), (most, most)] {
-            let request = MemoryRequest { purpose, size: most, unmapped, initial };
+            let request = MemoryRequest { purpose, size: most, unmapped, initial, affinity: 0 };
             assert!(MappedMemory::new(&source, request).is_err(), "{request:?}");
         }
     }

@@ -64,7 +64,7 @@ impl Differential {
                     self.compare_dead()?;
                 }
             }
-            (Op::Reset, _) => {
+            (Op::Reset, Ok(Effect::Done)) => {
                 self.compare()?;
                 self.compare_dead()?;
             }

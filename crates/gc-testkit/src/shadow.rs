@@ -192,6 +192,8 @@ impl Shadow {
     /// If that is not the expected result.
     pub fn apply(&mut self, op: &Op, outcome: &Result<Effect, HeapError>) -> Result<()> {
         match *op {
+            // The collector does not reset its heaps.
+            Op::Reset if *outcome == Ok(Effect::Nothing) => {}
             Op::AllocStruct { ty, tag, to } => {
                 let (ty, layout) = self.schema.choose_struct(ty);
                 let layout = Arc::clone(layout);

@@ -1,6 +1,7 @@
 //! [`Engine`]: a configuration, a set of canonical types and a code generator. Any number of modules and stores on any number of threads share it.
 
 use crate::host_calls::WasmHostCalls;
+use crate::pool::Pool;
 use crate::store::StoreOpaque;
 use crate::types::registry::TypeRegistry;
 use crate::vm::layout;
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 #[cfg(feature = "compiler")]
 use gc_compiler::Compiler;
 use gc_jit::{FiberStacks, HostCallTable};
-use gc_runtime::GcStore;
+use gc_runtime::{GcStore, MemorySource};
 use gc_types::Abi;
 use std::fmt;
 use std::fs::File;
@@ -38,6 +39,11 @@ struct EngineInner {
     host_calls: HostCallTable<StoreOpaque>,
     epoch: Arc<AtomicU64>,
     fiber_stacks: Arc<FiberStacks>,
+    /// Where its stores get memory from.
+    source: Arc<dyn MemorySource>,
+    pool: Option<Pool>,
+    /// The number of modules that were made.
+    modules: AtomicU64,
 }
 
 impl Engine {
@@ -50,8 +56,15 @@ impl Engine {
         let mut config = config.clone();
         let entries = config.code_entries();
         config.memory = config.memory.rounded();
+        let pool = config.allocation_strategy.pool().map(|settings| {
+            config.memory.maximum = config.memory.maximum.min(settings.max_memory_size as u64);
+            Pool::new(settings, config.memory_source.clone())
+        });
+        let source = pool.as_ref().map_or(config.memory_source.clone(), Pool::source);
+        let heap_pool = config.allocation_strategy.pool().map(|settings| settings.total_gc_heaps);
         let engine = gc_engine::Engine::builder(config.collector.clone())
-            .heap(config.heap_options())
+            .heap(config.heap_options(source.clone()))
+            .heap_pool(heap_pool)
             .max_stack(config.max_wasm_stack)
             .interruptible(config.interruptible);
         #[cfg(feature = "compiler")]
@@ -71,8 +84,19 @@ impl Engine {
         let types = TypeRegistry::new()?;
         let host_calls = HostCallTable::new(engine.abi(), &StoreOpaque::host_calls())?;
         let epoch = Arc::default();
-        let fiber_stacks = config.fiber_stacks();
-        Ok(Engine(Arc::new(EngineInner { config, types, engine, host_calls, epoch, fiber_stacks })))
+        let (fiber_stacks, modules) = (config.fiber_stacks(), AtomicU64::new(0));
+        let inner = EngineInner {
+            config,
+            types,
+            engine,
+            host_calls,
+            epoch,
+            fiber_stacks,
+            source,
+            pool,
+            modules,
+        };
+        Ok(Engine(Arc::new(inner)))
     }
 
     /// The engine's settings.
@@ -116,6 +140,27 @@ impl Engine {
     /// The largest size of a store's GC heap in bytes ([`Config::gc_heap_maximum`]).
     pub fn gc_heap_maximum(&self) -> u64 {
         self.0.config.gc_heap_maximum
+    }
+
+    /// Where its stores get memory from.
+    pub(crate) fn memory_source(&self) -> &Arc<dyn MemorySource> {
+        &self.0.source
+    }
+
+    /// Its pool, if it has one.
+    #[inline]
+    pub(crate) fn pool(&self) -> Option<&Pool> {
+        self.0.pool.as_ref()
+    }
+
+    /// The number of pooled GC heaps in use, and of those that wait for a store.
+    pub(crate) fn pooled_heaps(&self) -> (u32, usize) {
+        self.0.engine.pooled_heaps().unwrap_or_default()
+    }
+
+    /// A number that no other module of the engine has. It is never 0.
+    pub(crate) fn next_module(&self) -> u64 {
+        self.0.modules.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn types(&self) -> &TypeRegistry {

@@ -49,6 +49,7 @@ mod limits;
 mod linker;
 mod memory;
 mod module;
+mod pool;
 mod refs;
 mod store;
 mod table;
@@ -59,8 +60,8 @@ mod values;
 mod vm;
 
 pub use config::{
-    Config, ModuleVersionStrategy, OptLevel, ProfilingStrategy, RegallocAlgorithm, Strategy,
-    WasmBacktraceDetails,
+    Config, Enabled, InstanceAllocationStrategy, ModuleVersionStrategy, OptLevel,
+    PoolingAllocationConfig, ProfilingStrategy, RegallocAlgorithm, Strategy, WasmBacktraceDetails,
 };
 pub use engine::{Engine, EngineWeak, Precompiled};
 pub use exceptions::Tag;
@@ -77,6 +78,7 @@ pub use limits::{
 pub use linker::{Linker, UnknownImportError};
 pub use memory::{Memory, MemoryAccessError};
 pub use module::{Module, ModuleExport, Names, TypeMismatch};
+pub use pool::{PoolConcurrencyLimitError, PoolingAllocatorMetrics};
 pub use refs::{
     AnyRef, ArrayRef, ArrayRefPre, EqRef, ExnRef, ExnRefPre, ExternRef, GcHeapOutOfMemory, GcRef,
     I31, NoExtern, NoFunc, NoneRef, StructRef, StructRefPre,

@@ -42,7 +42,7 @@ impl Memory {
         let ty = ty.to_wasm();
         check_memory_type(&ty)?;
         let definition = VMWords::new(DEFINITION_SIZE);
-        let index = store.new_memory(ty, definition, None)?;
+        let index = store.new_memory(ty, definition, 0, None)?;
         Ok(Memory::from_index(store, index))
     }
 

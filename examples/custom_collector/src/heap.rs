@@ -380,7 +380,7 @@ impl GcHeap for MarkSweepHeap {
         stats
     }
 
-    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
         self.core.reset();
         self.starts.clear();
         self.marks.clear();
@@ -393,5 +393,6 @@ impl GcHeap for MarkSweepHeap {
         self.dirty_end = NULL_PAGE_SIZE;
         self.set_up();
         host_data.clear();
+        true
     }
 }

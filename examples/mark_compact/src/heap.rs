@@ -298,7 +298,7 @@ impl GcHeap for MarkCompactHeap {
         stats
     }
 
-    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
         self.core.reset();
         self.starts.clear();
         self.forwarding.clear();
@@ -308,5 +308,6 @@ impl GcHeap for MarkCompactHeap {
         (self.live, self.new_bytes) = (Count::default(), 0);
         self.set_up();
         host_data.clear();
+        true
     }
 }

@@ -23,6 +23,7 @@ mod collection;
 mod contract;
 mod host_values;
 mod hostile;
+mod reset;
 mod stress;
 #[cfg(feature = "suite")]
 mod trials;
@@ -80,6 +81,7 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
         weak::CHECKS,
         stress::CHECKS,
         hostile::CHECKS,
+        reset::CHECKS,
     ];
     all.into_iter().flatten()
 }

@@ -363,14 +363,15 @@ impl GcHeap for FaultyHeap {
         stats
     }
 
-    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
         match self.fault {
             Fault::NoReset => host_data.clear(),
             Fault::ResetKeepsHostValues => {
-                self.inner.reset(&mut ExternRefHostDataTable::default());
+                let _reset = self.inner.reset(&mut ExternRefHostDataTable::default());
             }
-            _ => self.inner.reset(host_data),
+            _ => return self.inner.reset(host_data),
         }
+        true
     }
 }
 

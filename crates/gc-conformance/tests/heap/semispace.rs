@@ -174,10 +174,11 @@ impl GcHeap for SemispaceHeap {
         stats
     }
 
-    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
         self.core.reset();
         (self.start, self.next, self.objects) = (NULL_PAGE_SIZE, NULL_PAGE_SIZE, 0);
         host_data.clear();
+        true
     }
 }
 

@@ -8,7 +8,8 @@ use corosensei::stack::{STACK_ALIGNMENT, Stack, StackPointer};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 use rustix::mm::{madvise, mmap_anonymous, mprotect, munmap};
 use std::ptr::{NonNull, null_mut};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The size of a page of memory in bytes.
 fn page_size() -> usize {
@@ -127,86 +128,104 @@ unsafe impl Stack for FiberStack {
 /// ```
 /// use gc_jit::FiberStacks;
 ///
-/// // At most two at once. Stacks are not cleared between fibers.
-/// let stacks = FiberStacks::new(1 << 20, None).with_limit(2);
-/// let (first, _second) = (stacks.take()?, stacks.take()?);
-/// let error = stacks.take().unwrap_err();
-/// assert_eq!(error.to_string(), "maximum concurrent fiber limit of 2 reached");
+/// // At most one is kept. Stacks are not cleared between fibers.
+/// let stacks = FiberStacks::new(1 << 20, None).keeping(1);
+/// let (first, second) = (stacks.take()?, stacks.take()?);
+/// assert_eq!(stacks.in_use(), 2);
 /// stacks.give_back(first);
-/// assert!(stacks.take().is_ok());
+/// stacks.give_back(second);
+/// assert_eq!((stacks.in_use(), stacks.kept()), (0, 1));
 /// # anyhow::Ok(())
 /// ```
 #[derive(Debug)]
 pub struct FiberStacks {
     size: usize,
     cleared: Option<usize>,
-    limit: usize,
-    kept: Mutex<Kept>,
+    /// The most stacks that are kept.
+    most: usize,
+    in_use: AtomicUsize,
+    kept: Mutex<Vec<FiberStack>>,
 }
-
-/// The stacks that no fiber uses, and the number of those that fibers use.
-#[derive(Debug, Default)]
-struct Kept {
-    stacks: Vec<FiberStack>,
-    in_use: usize,
-}
-
-/// The number of stacks that are kept if there is no limit.
-const KEPT: usize = 64;
 
 impl FiberStacks {
+    /// The number of stacks that are kept otherwise than by [`keeping`](FiberStacks::keeping).
+    pub const KEPT: usize = 64;
+
     /// Makes no stack yet. Each will have `size` bytes. If `cleared` is a number, stacks are made
     /// zero between fibers, and keep that many bytes of their memory.
     pub fn new(size: usize, cleared: Option<usize>) -> FiberStacks {
-        FiberStacks { size, cleared, limit: usize::MAX, kept: Mutex::default() }
+        let (most, in_use) = (FiberStacks::KEPT, AtomicUsize::new(0));
+        FiberStacks { size, cleared, most, in_use, kept: Mutex::default() }
     }
 
-    /// The same with at most `limit` stacks at once. All of them are kept.
+    /// The same, of which at most `most` are kept for the next fibers.
     #[must_use]
-    pub fn with_limit(self, limit: usize) -> FiberStacks {
-        FiberStacks { limit, ..self }
+    pub fn keeping(self, most: usize) -> FiberStacks {
+        FiberStacks { most, ..self }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<FiberStack>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A stack for a fiber. [`give_back`](FiberStacks::give_back) takes it.
     ///
     /// # Errors
-    /// If as many as the limit are in use, or the system refuses.
+    /// If the system refuses.
     pub fn take(&self) -> Result<FiberStack> {
-        {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            let limit = self.limit;
-            ensure!(kept.in_use < limit, "maximum concurrent fiber limit of {limit} reached");
-            kept.in_use += 1;
-            if let Some(stack) = kept.stacks.pop() {
-                return Ok(stack);
-            }
-        }
-        FiberStack::new(self.size).inspect_err(|_| self.count_out())
+        let kept = self.lock().pop();
+        let stack = kept.map_or_else(|| FiberStack::new(self.size), Ok)?;
+        self.in_use.fetch_add(1, Ordering::Relaxed);
+        Ok(stack)
     }
 
     /// Takes back a stack from [`take`](FiberStacks::take).
     pub fn give_back(&self, mut stack: FiberStack) {
+        self.in_use.fetch_sub(1, Ordering::Relaxed);
         if let Some(keep) = self.cleared {
             stack.clear(keep);
         }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.in_use = kept.in_use.saturating_sub(1);
-        let most = if self.limit == usize::MAX { KEPT } else { self.limit };
-        if kept.stacks.len() < most {
-            kept.stacks.push(stack);
+        let mut kept = self.lock();
+        if kept.len() < self.most {
+            kept.push(stack);
         } else {
             // It is unmapped without the lock.
             drop(kept);
         }
     }
 
-    fn count_out(&self) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.in_use = kept.in_use.saturating_sub(1);
-    }
-
     /// The number of stacks that fibers use.
     pub fn in_use(&self) -> usize {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).in_use
+        self.in_use.load(Ordering::Relaxed)
+    }
+
+    /// The number of stacks that wait for fibers.
+    pub fn kept(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_are_cleared_if_asked() {
+        for (cleared, expected) in [(None, 1), (Some(0), 0), (Some(8 << 10), 0), (Some(1 << 30), 0)]
+        {
+            let stacks = FiberStacks::new(1 << 20, cleared).keeping(1);
+            let stack = stacks.take().unwrap();
+            let (bottom, size) = (stack.bottom(), stack.size());
+            assert_eq!(size, 1 << 20);
+            let places =
+                [0, size / 2, size - (4 << 10), size - 1].map(|place| bottom.wrapping_add(place));
+            // SAFETY: the bytes are those of the stack, which no fiber uses.
+            places.map(|place| unsafe { place.write(1) });
+            stacks.give_back(stack);
+            let stack = stacks.take().unwrap();
+            assert_eq!(stack.bottom(), bottom);
+            // SAFETY: as above.
+            assert_eq!(places.map(|place| unsafe { place.read() }), [expected; 4]);
+        }
     }
 }

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 ///     size: 1 << 32,
 ///     unmapped: 0,
 ///     initial: 64 << 10,
+///     affinity: 0,
 /// };
 /// let mut memory = MappedMemory::new(&source, request)?;
 /// memory.bytes_mut()[7] = 1;
@@ -137,6 +138,14 @@ impl MappedMemory {
     /// Makes the bytes inaccessible and zero again that were committed and not granted.
     fn take_back(&self) -> Result<(), HeapError> {
         self.with_space(|space| space.shrink(self.accessible(), self.request.purpose))
+    }
+
+    /// Makes all accessible bytes zero. Keeps at most `keep` bytes of their pages in physical memory.
+    ///
+    /// # Safety
+    /// Nobody holds references to the bytes.
+    pub(super) unsafe fn clear(&self, keep: usize) {
+        self.with_space(|space| space.clear(keep));
     }
 
     fn with_space<R>(&self, use_it: impl FnOnce(&mut Space) -> R) -> R {

@@ -1,7 +1,7 @@
 //! Memory: where it comes from, and the memory of heaps.
 //!
 //! Everything that a store maps comes from a [`MemorySource`] (`source.rs`), usually from
-//! [`OnDemand`]. Address space that is not in use is a [`Reservation`] or a [`UsedReservation`],
+//! [`OnDemand`] or a [`Pool`]. Address space that is not in use is a [`Reservation`] or a [`UsedReservation`],
 //! address space in use is [`MappedMemory`]. [`ZeroedVec`] is a table in such memory, and
 //! [`Admission`] counts what is too small for it.
 //!
@@ -17,6 +17,7 @@ mod bytes;
 mod kept;
 mod mapped;
 mod on_demand;
+mod pool;
 mod reservation;
 mod source;
 #[cfg_attr(miri, path = "miri.rs")]
@@ -29,6 +30,7 @@ pub use admission::Admission;
 pub(crate) use kept::{KeptWords, words as data_words};
 pub use mapped::MappedMemory;
 pub use on_demand::OnDemand;
+pub use pool::{Pool, PoolOptions, PoolSlots};
 pub use reservation::{Reservation, UsedReservation};
 pub use source::{Growth, MemoryPurpose, MemoryRequest, MemorySource};
 pub use zeroed::{ZeroIsNone, Zeroable, ZeroedVec};
@@ -68,7 +70,7 @@ impl HeapMapping {
     pub(crate) fn absent(options: &HeapOptions) -> Result<Arc<HeapMapping>, HeapError> {
         let (size, _maximum) = HeapMemory::size_to_reserve(options)?;
         let purpose = MemoryPurpose::NoHeap;
-        let request = MemoryRequest { purpose, size, unmapped: 0, initial: 0 };
+        let request = MemoryRequest { purpose, size, unmapped: 0, initial: 0, affinity: 0 };
         HeapMapping::new(options, request)
     }
 
@@ -156,6 +158,7 @@ impl HeapMemory {
             size,
             unmapped: NULL_PAGE as usize,
             initial: (len - NULL_PAGE) as usize,
+            affinity: 0,
         };
         let mapping = HeapMapping::new(options, request)?;
         let bounds = options.bounds;
@@ -275,18 +278,15 @@ impl HeapMemory {
     }
 
     /// Makes every mapped byte and every data word zero again, except the words that
-    /// this type or a collector keeps for itself ([`set_data_u32`](HeapMemory::set_data_u32)). Mapped bytes stay mapped; their
-    /// pages go back to the system.
+    /// this type or a collector keeps for itself ([`set_data_u32`](HeapMemory::set_data_u32)). Mapped
+    /// bytes stay mapped. At most [`OnDemand::DEFAULT_RESIDENT`] bytes of their pages stay in physical
+    /// memory.
     pub fn reset(&mut self) {
         if self.len == 0 {
             return;
         }
-        let usable = self.usable() as usize;
-        if usable > 0 {
-            // SAFETY: `NULL_PAGE .. len` is mapped for reading and writing and
-            // belongs to this value.
-            unsafe { system::zero(self.mapping.base().add(NULL_PAGE as usize), usable) };
-        }
+        // SAFETY: the bytes belong to this value, which is borrowed mutably.
+        unsafe { self.mapping.memory.clear(OnDemand::DEFAULT_RESIDENT) };
         for (n, word) in self.mapping.data.0.iter().enumerate() {
             if !self.mapping.is_kept(n as u32 * 4) {
                 word.store(0, Relaxed);

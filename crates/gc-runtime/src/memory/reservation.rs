@@ -41,6 +41,8 @@ pub(super) struct Space {
     pub(super) size: usize,
     pub(super) unmapped: usize,
     pub(super) accessible: usize,
+    /// Bytes of physical memory that the last clearing has left.
+    pub(super) resident: usize,
 }
 
 impl Space {
@@ -103,7 +105,7 @@ impl Space {
     /// Pages near the start that are in memory are written with zeroes, as far as `keep` allows.
     /// All other pages are given back, also those that seem never to have been used: the system does
     /// not distinguish them from those it has swapped out.
-    fn clear(&mut self, keep: usize) {
+    pub(super) fn clear(&mut self, keep: usize) {
         let page = system::page_size();
         let mut pages = [0_u8; EXAMINED];
         let count = (self.accessible / page).min(EXAMINED);
@@ -126,6 +128,7 @@ impl Space {
             left -= run;
             done += skip + run;
         }
+        self.resident = (keep / page - left) * page;
         self.give_pages_back(done * page, self.accessible - done * page);
     }
 
@@ -152,7 +155,7 @@ impl Drop for Space {
 /// use gc_runtime::{MemoryPurpose, MemoryRequest, Reservation};
 ///
 /// let request =
-///     MemoryRequest { purpose: MemoryPurpose::GcHeap, size: 1 << 32, unmapped: 64 << 10, initial: 0 };
+///     MemoryRequest { purpose: MemoryPurpose::GcHeap, size: 1 << 32, unmapped: 64 << 10, initial: 0, affinity: 0 };
 /// let reservation = Reservation::new(&request)?;
 /// assert!(reservation.fits(&request));
 /// assert!(!reservation.fits(&MemoryRequest { size: 1 << 33, ..request }));
@@ -170,7 +173,13 @@ impl Reservation {
         let size = request.reserved();
         let base = system::reserve(size).map_err(|error| refused(request.purpose, size, error))?;
         let base = Base(base);
-        Ok(Reservation(Space { base, size, unmapped: request.unmapped, accessible: 0 }))
+        Ok(Reservation(Space {
+            base,
+            size,
+            unmapped: request.unmapped,
+            accessible: 0,
+            resident: 0,
+        }))
     }
 
     /// Whether it is what `request` asks for: of the same size, with as many unmapped bytes.
@@ -186,6 +195,11 @@ impl Reservation {
     /// Bytes of address space.
     pub fn size(&self) -> usize {
         self.0.size
+    }
+
+    /// Bytes of physical memory that it has since it was [cleared](UsedReservation::clear).
+    pub fn resident(&self) -> usize {
+        self.0.resident
     }
 
     /// Bytes that are accessible, and zero. The system uses no physical memory for those that were
@@ -249,6 +263,7 @@ mod tests {
                     size: 4 * pages * page,
                     unmapped: 16 * page,
                     initial: pages * page,
+                    affinity: 0,
                 };
                 let mut memory = MappedMemory::new(&source, request).unwrap();
                 used.iter().for_each(|n| memory.bytes_mut()[n * page + 9] = 1);
@@ -260,8 +275,10 @@ mod tests {
                 let first = reservation.0.first();
                 // SAFETY: the range is accessible, and there is an entry for each page.
                 assert!(unsafe { system::resident(first, pages * page, &mut resident) });
+                let counted = reservation.resident();
                 let resident = resident.iter().filter(|page| **page & 1 == 1).count();
                 assert!(resident <= keep / page && resident <= used.len(), "{keep}: {resident}");
+                assert_eq!(counted, resident * page);
                 // SAFETY: the range is accessible, and nobody writes it.
                 let bytes = unsafe { std::slice::from_raw_parts(first, pages * page) };
                 assert!(bytes.iter().all(|byte| *byte == 0));

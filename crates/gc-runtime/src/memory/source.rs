@@ -52,6 +52,9 @@ pub struct MemoryRequest {
     pub unmapped: usize,
     /// Bytes after those that are accessible from the start. Rounded up to pages.
     pub initial: usize,
+    /// A number of who asks, such as a module's memory. A source that keeps address space may prefer
+    /// what the same one had before. 0 is nobody in particular.
+    pub affinity: u64,
 }
 
 impl MemoryRequest {

@@ -154,7 +154,13 @@ impl<T: Zeroable> Mapped<T> {
     ) -> Result<Mapped<T>, HeapError> {
         let size = maximum.checked_mul(size_of::<T>()).filter(|size| *size <= MAX_SIZE);
         let size = size.ok_or(HeapError::TooLarge { length: maximum as u64 })?;
-        let request = MemoryRequest { purpose, size, unmapped: 0, initial: len * size_of::<T>() };
+        let request = MemoryRequest {
+            purpose,
+            size,
+            unmapped: 0,
+            initial: len * size_of::<T>(),
+            affinity: 0,
+        };
         let memory = MappedMemory::new(source, request)?;
         Ok(Mapped { memory, len, _elements: PhantomData })
     }

@@ -44,7 +44,9 @@ pub struct GcRootsList {
     stack: Vec<*mut u64>,
     /// The roots outside the stack for which a collector has asked.
     asked: Vec<Words>,
-    registered: Registered,
+    table: HandleTable,
+    /// Made when the first slots are registered, because many stores register none.
+    registered: Option<Box<Registered>>,
 }
 
 /// The roots outside the stack.
@@ -57,7 +59,6 @@ struct Registered {
     segments: Slots,
     /// Slots of handles that the embedder keeps.
     handles: Slots,
-    table: HandleTable,
     kept_segments: Vec<Segment>,
     free_segments: Vec<u32>,
     /// The segments in the list that were added since the last
@@ -130,17 +131,22 @@ impl Registered {
         }
     }
 
-    fn ask_all(&mut self, asked: &mut Vec<Words>) {
+    fn ask_all(&mut self, table: &mut HandleTable, asked: &mut Vec<Words>) {
         let Registered { globals, constants, tables, segments, handles, .. } = self;
         for slots in [globals, constants, tables, segments, handles] {
             asked.extend(slots.all.iter().filter(|words| words.len() > 0));
         }
-        asked.push(Words::of(self.table.scoped_mut(), Group::Handles { owned: false }));
-        asked.push(Words::of(self.table.owned_mut().0, Group::Handles { owned: true }));
+        asked.push(Words::of(table.scoped_mut(), Group::Handles { owned: false }));
+        asked.push(Words::of(table.owned_mut().0, Group::Handles { owned: true }));
         asked.extend(self.kept_segments.iter_mut().map(Segment::words));
     }
 
-    fn ask_remembered(&mut self, remembered: &RememberedSlots, asked: &mut Vec<Words>) {
+    fn ask_remembered(
+        &mut self,
+        table: &mut HandleTable,
+        remembered: &RememberedSlots,
+        asked: &mut Vec<Words>,
+    ) {
         asked.extend(&self.globals.all);
         asked.extend(&self.handles.all);
         self.constants.ask_new(asked);
@@ -152,8 +158,8 @@ impl Registered {
                 words.remembered(remembered, |words| asked.push(words));
             }
         }
-        asked.push(Words::of(self.table.scoped_mut(), Group::Handles { owned: false }));
-        let (owned, new) = self.table.owned_mut();
+        asked.push(Words::of(table.scoped_mut(), Group::Handles { owned: false }));
+        let (owned, new) = table.owned_mut();
         let owned = Words::of(owned, Group::Handles { owned: true });
         asked.extend(new.iter().map(|&place| owned.part(place, 1)));
         for &place in &self.new_segments {
@@ -166,7 +172,6 @@ impl Registered {
         for slots in [globals, constants, tables, segments, handles] {
             slots.new.clear();
         }
-        self.table.forget_new();
         self.new_segments.clear();
     }
 }
@@ -199,7 +204,7 @@ impl GcRootsList {
         // written slots.
         let is_new = matches!(kind, RootKind::Constant | RootKind::Segment);
         let words = Words::new(first, len, kind, number);
-        let place = self.registered.of(kind).add(words, is_new);
+        let place = self.registered().of(kind).add(words, is_new);
         SlotsId { kind, place }
     }
 
@@ -212,7 +217,7 @@ impl GcRootsList {
     /// As [`add_slots`](GcRootsList::add_slots).
     pub unsafe fn move_slots(&mut self, id: SlotsId, first: NonNull<u32>, len: usize) {
         let len = u32::try_from(len).expect("fewer than 2^32 slots");
-        let slots = self.registered.of(id.kind);
+        let slots = self.registered().of(id.kind);
         if slots.all[id.place as usize].moved(first, len) && !slots.new.contains(&id.place) {
             // The barrier recorded the old addresses.
             slots.new.push(id.place);
@@ -224,7 +229,7 @@ impl GcRootsList {
     /// # Panics
     /// If `id` belongs to another list.
     pub fn remove_slots(&mut self, id: SlotsId) {
-        let slots = self.registered.of(id.kind);
+        let slots = self.registered().of(id.kind);
         let words = &mut slots.all[id.place as usize];
         *words = words.part(0, 0);
         slots.new.retain(|&place| place != id.place);
@@ -234,7 +239,7 @@ impl GcRootsList {
     /// Takes ownership of the references of an element segment, which are never written again.
     /// Messages identify the segment by `number`, which the embedder chooses.
     pub fn add_segment(&mut self, number: u32, words: Vec<Option<VMGcRef>>) -> SegmentId {
-        let Registered { kept_segments, free_segments, new_segments, .. } = &mut self.registered;
+        let Registered { kept_segments, free_segments, new_segments, .. } = self.registered();
         let segment = Segment { number, words };
         let place = match free_segments.pop() {
             Some(place) => {
@@ -255,7 +260,8 @@ impl GcRootsList {
     /// # Panics
     /// If `id` belongs to another list.
     pub fn segment(&self, id: SegmentId) -> &[Option<VMGcRef>] {
-        &self.registered.kept_segments[id.0 as usize].words
+        let registered = self.registered.as_ref().expect("the list has this segment");
+        &registered.kept_segments[id.0 as usize].words
     }
 
     /// Removes a segment and returns its references.
@@ -263,27 +269,32 @@ impl GcRootsList {
     /// # Panics
     /// If `id` belongs to another list.
     pub fn remove_segment(&mut self, id: SegmentId) -> Vec<Option<VMGcRef>> {
-        self.registered.new_segments.retain(|&place| place != id.0);
-        self.registered.free_segments.push(id.0);
-        std::mem::take(&mut self.registered.kept_segments[id.0 as usize].words)
+        let registered = self.registered();
+        registered.new_segments.retain(|&place| place != id.0);
+        registered.free_segments.push(id.0);
+        std::mem::take(&mut registered.kept_segments[id.0 as usize].words)
     }
 
     pub(crate) fn handles(&self) -> &HandleTable {
-        &self.registered.table
+        &self.table
     }
 
     pub(crate) fn handles_mut(&mut self) -> &mut HandleTable {
-        &mut self.registered.table
+        &mut self.table
+    }
+
+    /// What is registered.
+    fn registered(&mut self) -> &mut Registered {
+        self.registered.get_or_insert_default()
     }
 
     /// Forgets every reference that is kept in the list, those of handles and segments. Registered
     /// slots stay registered.
     pub(crate) fn reset(&mut self) {
         self.clear_stack();
-        self.registered.table.reset();
-        self.registered.kept_segments.iter_mut().for_each(|segment| {
-            segment.words.fill_with(|| None);
-        });
+        self.table.reset();
+        let segments = self.registered.iter_mut().flat_map(|all| &mut all.kept_segments);
+        segments.for_each(|segment| segment.words.fill_with(|| None));
     }
 
     // ---- the stack ----------------------------------------------------------
@@ -316,7 +327,7 @@ impl GcRootsList {
 impl GcRootsList {
     /// The roots on the stack.
     pub fn stack(&mut self) -> GcRootsIter<'_> {
-        self.ask(|_, _| ())
+        self.ask(|_, _, _| ())
     }
 
     /// All roots. Null slots outside the stack are skipped.
@@ -333,13 +344,17 @@ impl GcRootsList {
     ///
     /// [`forget_new`]: GcRootsIter::forget_new
     pub fn remembered(&mut self, remembered: &RememberedSlots) -> GcRootsIter<'_> {
-        self.ask(|registered, asked| registered.ask_remembered(remembered, asked))
+        self.ask(|registered, table, asked| registered.ask_remembered(table, remembered, asked))
     }
 
-    fn ask(&mut self, ask: impl FnOnce(&mut Registered, &mut Vec<Words>)) -> GcRootsIter<'_> {
-        let GcRootsList { stack, asked, registered } = self;
+    fn ask(
+        &mut self,
+        ask: impl FnOnce(&mut Registered, &mut HandleTable, &mut Vec<Words>),
+    ) -> GcRootsIter<'_> {
+        let GcRootsList { stack, asked, table, registered } = self;
+        let registered = registered.get_or_insert_default();
         asked.clear();
-        ask(registered, asked);
+        ask(registered, table, asked);
         let mut iter = GcRootsIter {
             stack: [].iter(),
             words: None,
@@ -347,6 +362,7 @@ impl GcRootsList {
             rest: [].iter(),
             all_stack: stack,
             all_words: asked,
+            table,
             registered,
         };
         iter.restart();
@@ -378,6 +394,7 @@ pub struct GcRootsIter<'a> {
     rest: std::slice::Iter<'a, Words>,
     all_stack: &'a [*mut u64],
     all_words: &'a [Words],
+    table: &'a mut HandleTable,
     registered: &'a mut Registered,
 }
 
@@ -393,6 +410,7 @@ impl GcRootsIter<'_> {
     /// ([`GcRootsList::remembered`]) until they are written.
     pub fn forget_new(&mut self) {
         self.registered.forget_new();
+        self.table.forget_new();
     }
 }
 

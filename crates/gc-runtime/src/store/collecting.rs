@@ -25,9 +25,12 @@ fn marked<R>(state: &mut HeapState, work: impl FnOnce() -> R) -> R {
 impl GcStore {
     /// Begins a collection. The roots on the stack are in the list.
     pub(super) fn begin_gc(&mut self, cause: GcCause) -> Collecting<'_> {
-        self.heap.core_mut().has_weak = !self.weak.is_empty();
-        self.weak.expect();
+        let weak = self.weak_mut();
+        let has_weak = !weak.is_empty();
+        weak.expect();
+        self.heap.core_mut().has_weak = has_weak;
         let GcStore { heap, roots, host_data, weak, state, .. } = self;
+        let weak = weak.get_mut().expect("it was made above");
         let collection = marked(state, || heap.gc(GcRequest::new(cause, roots, host_data, weak)));
         Collecting { collection, state }
     }

@@ -92,7 +92,8 @@ impl GcStore {
         for gc_ref in self.roots.handles_mut().take_dropped() {
             self.drop_gc_ref(gc_ref);
         }
-        for gc_ref in self.weak.take_dropped() {
+        let Some(weak) = self.weak.get_mut() else { return };
+        for gc_ref in weak.take_dropped() {
             self.drop_gc_ref(gc_ref);
         }
     }

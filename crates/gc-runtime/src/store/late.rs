@@ -1,6 +1,7 @@
 //! Stores that have no heap yet.
 
 use super::GcStore;
+use super::held::StoreHeap;
 use crate::no_heap::NoHeap;
 use crate::{HeapError, HeapFactory, HeapGrowth, HeapLimiter, HeapMemory};
 use gc_types::NULL_PAGE_SIZE;
@@ -32,7 +33,7 @@ impl GcStore {
     /// # Ok::<(), gc_runtime::HeapError>(())
     /// ```
     pub fn lazy(factory: &Arc<HeapFactory>) -> GcStore {
-        let heap = Box::new(NoHeap::new(factory));
+        let heap = StoreHeap::new(Box::new(NoHeap::new(factory)));
         let without_heap = Some(factory.clone());
         let (collector, reclaims) = (factory.collector().clone(), factory.runtime().reclaims());
         GcStore::with(heap, without_heap, collector, reclaims, factory.options())
@@ -60,20 +61,21 @@ impl GcStore {
     fn make_heap(&mut self, factory: Arc<HeapFactory>) -> Result<(), HeapError> {
         let initial = self.allowed_at_first(&factory)?;
         let made = factory.make(initial);
-        if let (Err(error), Some(limiter)) = (&made, &mut self.heap.core_mut().limiter) {
+        if let (Err(error), Some(limiter)) = (&made, &mut self.heap.aside().core_mut().limiter) {
             limiter.grow_failed(error);
         }
-        let mut heap = made?;
-        let (before, core) = (self.heap.core_mut(), heap.core_mut());
-        core.layouts = mem::take(&mut before.layouts);
+        let (mut heap, place) = made?;
+        let (before, core) = (self.heap.aside().core_mut(), heap.core_mut());
+        core.layouts.replace(mem::take(&mut before.layouts));
         core.pauses = mem::take(&mut before.pauses);
         core.no_gc_scopes = before.no_gc_scopes;
         core.damage = before.damage.take();
         core.has_weak = before.has_weak;
         core.limiter = before.limiter.take();
         self.mapping = core.memory.mapping();
-        self.heap = heap;
+        self.heap = StoreHeap::new(heap);
         self.without_heap = None;
+        self.pooled = place.map(|place| (place, factory));
         self.begin();
         Ok(())
     }
@@ -89,7 +91,9 @@ impl GcStore {
     fn allowed_at_first(&mut self, factory: &HeapFactory) -> Result<u64, HeapError> {
         let null_page = u64::from(NULL_PAGE_SIZE);
         let options = factory.options();
-        let Some(limiter) = &mut self.heap.core_mut().limiter else { return Ok(options.initial) };
+        let Some(limiter) = &mut self.heap.aside().core_mut().limiter else {
+            return Ok(options.initial);
+        };
         let maximum = options.maximum.saturating_sub(null_page);
         let bytes = HeapMemory::maximum_for(options.initial).saturating_sub(null_page);
         let mut desired = bytes;

@@ -7,12 +7,15 @@
 mod collect;
 mod collecting;
 mod handles;
+mod held;
 mod late;
 mod objects;
+mod reset;
 mod room;
 mod verify;
 mod weak;
 
+use crate::heap_pool::PooledPlace;
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GcCause, GcHeap, GcRootsList,
     GcRuntime, GcStats, HeapBounds, HeapError, HeapFactory, HeapMapping, HeapOptions, HostPanic,
@@ -22,10 +25,11 @@ use gc_types::{
     Abi, AbiDifference, CollectorAbi, ExnLayout, GcLayout, HeapDataOffsets, NULL_PAGE_SIZE,
     StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
 };
+use held::StoreHeap;
 use std::any::Any;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Number of host values at which allocating another one asks for a collection. Host values may be
@@ -67,7 +71,7 @@ impl HeapState {
 /// ```
 /// use gc_runtime::{GcStore, HeapOptions, NoStack, collector::CopyingCollector};
 /// use gc_types::{GcLayout, StorageType, StructLayout, TypeIndex, VMGcHeader};
-/// use std::sync::Arc;
+/// use std::sync::{Arc, OnceLock};
 ///
 /// let cell = TypeIndex::new(0).unwrap();
 /// let layout = GcLayout::Struct(StructLayout::new([StorageType::I64]).unwrap());
@@ -88,7 +92,9 @@ impl HeapState {
 /// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
 pub struct GcStore {
-    heap: Box<dyn GcHeap>,
+    heap: StoreHeap,
+    /// The place of the heap in the pool of the factory, if it came from there.
+    pooled: Option<(PooledPlace, Arc<HeapFactory>)>,
     /// The memory that was made for the heap.
     mapping: Arc<HeapMapping>,
     state: HeapState,
@@ -101,7 +107,8 @@ pub struct GcStore {
     bounds: HeapBounds,
     host_data: ExternRefHostDataTable,
     func_refs: FuncRefTable,
-    weak: WeakTable,
+    /// Made at the first collection, or with the first weak reference.
+    weak: OnceLock<Box<WeakTable>>,
     roots: GcRootsList,
     zeal: u32,
     /// Number of collections under zeal that will not be verified.
@@ -131,30 +138,31 @@ impl GcStore {
         let options = options.clone().cut_to(runtime);
         let collector = Arc::new(runtime.heap_abi(options.maximum));
         let heap = factory::make(runtime, &options, &collector)?;
+        let heap = StoreHeap::new(heap);
         let mut store = GcStore::with(heap, None, collector, runtime.reclaims(), &options);
         store.begin();
         Ok(store)
     }
 
     fn with(
-        heap: Box<dyn GcHeap>,
+        heap: StoreHeap,
         without_heap: Option<Arc<HeapFactory>>,
         collector: Arc<CollectorAbi>,
         reclaims: Reclaims,
         options: &HeapOptions,
     ) -> GcStore {
-        let host_data = ExternRefHostDataTable::default();
         GcStore {
             mapping: heap.core().memory.mapping(),
             heap,
+            pooled: None,
             state: HeapState::with(options.zeal),
             without_heap,
             policy: options.policy.clone(),
             reclaims,
             collector,
             bounds: options.bounds,
-            weak: WeakTable::new(host_data.host_panic()),
-            host_data,
+            weak: OnceLock::new(),
+            host_data: ExternRefHostDataTable::default(),
             func_refs: FuncRefTable::default(),
             roots: GcRootsList::default(),
             zeal: options.zeal,
@@ -170,8 +178,10 @@ impl GcStore {
             return;
         }
         let occupancy = self.heap.occupancy();
-        self.heap.core_mut().make_plan(&occupancy, 0, 0, Duration::ZERO);
-        self.rearm_zeal();
+        let zeal = self.zeal;
+        let core = self.heap.aside().core_mut();
+        core.make_plan(&occupancy, 0, 0, Duration::ZERO);
+        core.memory.set_data_u32(HeapDataOffsets::ZEAL_COUNTDOWN, zeal);
     }
 
     /// Checks that code with the ABI `abi` is compiled for heaps like this one: that they have the
@@ -244,7 +254,7 @@ impl GcStore {
         ty: TypeIndex,
         layout: &Arc<GcLayout>,
     ) -> Result<(), HeapError> {
-        self.heap.core_mut().layouts.ensure(ty, layout)
+        self.heap.aside().core_mut().layouts.ensure(ty, layout)
     }
 
     /// Checks that no collection was interrupted by a panic of the store's policy or of its source
@@ -259,6 +269,17 @@ impl GcStore {
             HeapState::Interrupted => Err(HeapError::Interrupted),
             _ => Ok(()),
         }
+    }
+
+    /// Like [`check_usable`](GcStore::check_usable), before compiled code runs, which uses the heap
+    /// without telling the store.
+    ///
+    /// # Errors
+    /// As [`check_usable`](GcStore::check_usable).
+    #[inline]
+    pub fn enter_compiled(&mut self) -> Result<(), HeapError> {
+        self.heap.note_use();
+        self.check_usable()
     }
 
     // ---- allocation: collects and grows as needed; `tracer` finds the stack's roots ----
@@ -527,30 +548,6 @@ impl GcStore {
     /// The pauses of the mutator.
     pub fn pauses(&self) -> &PauseLog {
         &self.heap.core().pauses
-    }
-
-    /// Forgets every object and drops every host value. Keeps the mappings, the layouts and the ids
-    /// of function references. Handles and segments refer to nothing any more. Slots that are
-    /// registered stay so, and must be null, or be removed, before the next collection.
-    ///
-    /// # Panics
-    /// If the drop of a host value panicked, after the heap was reset (see
-    /// [`resume_host_panic`](GcStore::resume_host_panic)).
-    pub fn reset(&mut self) {
-        // So that a reset that is unwound is not taken for one.
-        self.state = HeapState::Interrupted;
-        self.roots.reset();
-        // This comes first, because the heap's further questions concern the time after the reset.
-        if self.has_heap() {
-            self.heap.core_mut().policy = self.policy.make();
-        }
-        self.heap.reset(&mut self.host_data);
-        self.host_data.clear();
-        self.reset_weak();
-        self.host_data_threshold = HOST_DATA_THRESHOLD;
-        self.begin();
-        self.state = HeapState::with(self.zeal);
-        self.resume_host_panic();
     }
 
     /// Resumes the first panic in the drop of a host value since the last call, if there was one.

@@ -31,7 +31,10 @@ impl GcStore {
         &mut self,
         tracer: Option<&dyn TraceRoots>,
     ) -> Result<(), HeapError> {
-        verify::verify(&*self.heap, &self.host_data, &self.weak, &mut self.roots, tracer)?;
+        self.weak();
+        let GcStore { heap, host_data, weak, roots, .. } = self;
+        let weak = weak.get().expect("it was made above");
+        verify::verify(&**heap, host_data, weak, roots, tracer)?;
         self.unverified = (self.heap.occupancy().used / BYTES_PER_SKIP) as u32;
         Ok(())
     }

@@ -21,7 +21,7 @@ impl GcStore {
     pub fn downgrade(&mut self, gc_ref: &VMGcRef) -> Result<WeakHandle, HandleError> {
         let gc_ref = self.heap.clone_gc_ref(gc_ref);
         self.heap.core_mut().has_weak = true;
-        self.weak.add_handle(gc_ref).map_err(|gc_ref| {
+        self.weak_mut().add_handle(gc_ref).map_err(|gc_ref| {
             self.drop_gc_ref(gc_ref);
             TOO_MANY
         })
@@ -33,7 +33,7 @@ impl GcStore {
     /// # Errors
     /// If the handle belongs to another store.
     pub fn upgrade(&mut self, handle: &WeakHandle) -> Result<Option<VMGcRef>, HandleError> {
-        let gc_ref = self.weak.get(handle)?;
+        let gc_ref = self.weak().get(handle)?;
         Ok(gc_ref.map(|gc_ref| self.heap.read_weak_ref(&gc_ref)))
     }
 
@@ -42,7 +42,7 @@ impl GcStore {
     /// # Errors
     /// If there already are [`WeakTable::MAX`] weak maps.
     pub fn weak_map(&mut self) -> Result<WeakMap, HandleError> {
-        self.weak.add_map().ok_or(TOO_MANY)
+        self.weak_mut().add_map().ok_or(TOO_MANY)
     }
 
     /// Makes `value` the value of `key` in a weak map. The map keeps `value` alive as long as `key`
@@ -57,13 +57,14 @@ impl GcStore {
         key: &VMGcRef,
         value: &VMGcRef,
     ) -> Result<(), HandleError> {
-        let map = self.weak.map(map)?;
-        let entries = self.weak.entries_mut();
+        let map = self.weak().map(map)?;
+        let GcStore { heap, weak, .. } = self;
+        let entries = weak.get_mut().expect("it has this map").entries_mut();
         if !entries.has_room(map, key) {
             return Err(TOO_MANY);
         }
-        let (key, value) = (self.heap.clone_gc_ref(key), self.heap.clone_gc_ref(value));
-        self.heap.core_mut().has_weak = true;
+        let (key, value) = (heap.clone_gc_ref(key), heap.clone_gc_ref(value));
+        heap.core_mut().has_weak = true;
         let unused = entries.insert(map, key, value);
         unused.into_iter().flatten().for_each(|gc_ref| self.drop_gc_ref(gc_ref));
         Ok(())
@@ -79,8 +80,8 @@ impl GcStore {
         map: &WeakMap,
         key: &VMGcRef,
     ) -> Result<Option<VMGcRef>, HandleError> {
-        let map = self.weak.map(map)?;
-        let value = self.weak.entries_mut().get(map, key);
+        let map = self.weak().map(map)?;
+        let value = self.weak_mut().entries_mut().get(map, key);
         Ok(value.map(|value| self.heap.read_weak_ref(&value)))
     }
 
@@ -89,8 +90,10 @@ impl GcStore {
     /// # Errors
     /// If the map belongs to another store.
     pub fn weak_map_remove(&mut self, map: &WeakMap, key: &VMGcRef) -> Result<bool, HandleError> {
-        let map = self.weak.map(map)?;
-        let Some(removed) = self.weak.entries_mut().remove(map, key) else { return Ok(false) };
+        let map = self.weak().map(map)?;
+        let Some(removed) = self.weak_mut().entries_mut().remove(map, key) else {
+            return Ok(false);
+        };
         removed.into_iter().flatten().for_each(|gc_ref| self.drop_gc_ref(gc_ref));
         Ok(true)
     }
@@ -101,8 +104,8 @@ impl GcStore {
     /// # Errors
     /// If the map belongs to another store.
     pub fn weak_map_len(&self, map: &WeakMap) -> Result<u32, HandleError> {
-        let map = self.weak.map(map)?;
-        Ok(self.weak.entries().len_of(map))
+        let map = self.weak().map(map)?;
+        Ok(self.weak().entries().len_of(map))
     }
 
     /// Adds a finalizer to an object. When a collection finds the object dead, it keeps the object
@@ -119,7 +122,7 @@ impl GcStore {
     ) -> Result<(), (HandleError, HostValue)> {
         let object = self.heap.clone_gc_ref(object);
         self.heap.core_mut().has_weak = true;
-        self.weak.add_finalizer(object, value).map_err(|(object, value)| {
+        self.weak_mut().add_finalizer(object, value).map_err(|(object, value)| {
             self.drop_gc_ref(object);
             (TOO_MANY, value)
         })
@@ -157,7 +160,7 @@ impl GcStore {
     /// # Ok::<(), gc_runtime::HeapError>(())
     /// ```
     pub fn next_finalizable(&mut self) -> Option<(VMGcRef, HostValue)> {
-        let (object, value) = self.weak.next_finalizable()?;
+        let (object, value) = self.weak_mut().next_finalizable()?;
         let gc_ref = self.heap.read_weak_ref(&object);
         self.drop_gc_ref(object);
         Some((gc_ref, value))
@@ -166,17 +169,23 @@ impl GcStore {
     /// The number of objects for which [`next_finalizable`](GcStore::next_finalizable) would
     /// return something.
     pub fn finalizable(&self) -> usize {
-        self.weak.finalizable()
+        self.weak().finalizable()
     }
 
     /// The weak references.
     pub fn weak(&self) -> &WeakTable {
-        &self.weak
+        self.weak.get_or_init(|| Box::new(WeakTable::new(self.host_data.host_panic())))
+    }
+
+    /// The weak references, mutable.
+    pub(super) fn weak_mut(&mut self) -> &mut WeakTable {
+        self.weak();
+        self.weak.get_mut().expect("it was made above")
     }
 
     /// Forgets all weak references.
     pub(super) fn reset_weak(&mut self) {
-        if self.weak.reset() {
+        if self.weak.get_mut().is_some_and(|weak| weak.reset()) {
             self.host_data.note_panic();
         }
     }
@@ -184,7 +193,7 @@ impl GcStore {
     /// Checks that the collection that has completed looked at the weak references. Otherwise they
     /// may refer to nothing.
     pub(super) fn check_weak(&mut self) -> Result<(), HeapError> {
-        if self.weak.was_processed() {
+        if self.weak_mut().was_processed() {
             return Ok(());
         }
         let core = self.heap.core_mut();

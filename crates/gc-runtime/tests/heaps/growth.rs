@@ -245,7 +245,7 @@ fn a_fixed_heap_may_be_much_smaller_than_it_might_become() {
                 assert!(peak <= initial, "{name}: {peak}");
                 store.heap().verify().unwrap();
                 stack.0.clear();
-                store.reset();
+                store.reset().unwrap();
             }
         }
     }
@@ -371,7 +371,7 @@ fn a_heap_that_may_not_grow_keeps_room_for_small_objects() {
                 let peak = store.stats().peak_heap_bytes;
                 assert!(peak <= initial - NULL_PAGE, "{name}: {peak}");
                 store.heap().verify().unwrap();
-                store.reset();
+                store.reset().unwrap();
             }
         }
     }
@@ -487,7 +487,7 @@ fn a_reset_store_has_a_policy_as_new() {
     let mut stack = Stack(Vec::new());
     fill(&mut store, &mut stack, 1000, 1000).unwrap();
     store.gc(&mut stack).unwrap();
-    store.reset();
+    store.reset().unwrap();
     let last = *asked.lock().unwrap().plans.last().unwrap();
     assert_eq!((last.live, last.grown, last.gc_time), (0, 0, Duration::ZERO));
     assert_eq!(store.heap().core().live, 0);
@@ -513,7 +513,7 @@ fn a_reset_heap_asks_its_new_policy() {
         let first = Arc::clone(&made.lock().unwrap()[0]);
         let steps = first.lock().unwrap().steps.len();
         assert!(steps > 0, "{}", runtime.name());
-        store.reset();
+        store.reset().unwrap();
         assert_eq!(first.lock().unwrap().steps.len(), steps, "{}", runtime.name());
         assert_eq!(made.lock().unwrap().len(), 2);
     }

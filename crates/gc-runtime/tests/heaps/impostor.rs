@@ -128,8 +128,8 @@ impl GcHeap for Outside {
         self.0.stats()
     }
 
-    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
-        self.0.reset(host_data);
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
+        self.0.reset(host_data)
     }
 
     fn alloc_raw(&mut self, _header: VMGcHeader, _size: u32) -> Result<VMGcRef, HeapError> {

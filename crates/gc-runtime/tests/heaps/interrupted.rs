@@ -132,7 +132,7 @@ fn an_interrupted_collection_makes_the_heap_unusable_until_it_is_reset() {
             assert_eq!(store.gc(&mut NoStack), Err(HeapError::Interrupted));
             assert_eq!(store.verify(&mut NoStack), Err(HeapError::Interrupted));
 
-            store.reset();
+            store.reset().unwrap();
             for _ in 0..2 {
                 let new = list(&mut store, COUNT).unwrap().unwrap();
                 store.gc(&mut NoStack).unwrap();

@@ -39,7 +39,7 @@ fn on_lazy_stores(test: impl Fn(&str, GcStore)) {
 fn everything_but_an_allocation_works_without_a_heap() {
     on_lazy_stores(|name, mut store| {
         layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout).unwrap());
-        let id = store.func_refs_mut().intern(0x1000);
+        let id = store.func_refs_mut().add(0x1000);
         let one = store.root_owned(VMGcRef::from_i31(I31::wrapping_i32(1))).unwrap();
         let scope = store.enter_handle_scope();
         let two = store.root(VMGcRef::from_i31(I31::wrapping_i32(2))).unwrap();
@@ -91,7 +91,7 @@ fn data_words_are_not_written_without_a_heap() {
 fn a_reset_makes_no_heap() {
     on_lazy_stores(|name, mut store| {
         layouts().iter().for_each(|(ty, layout)| store.ensure_layout(*ty, layout).unwrap());
-        store.reset();
+        store.reset().unwrap();
         assert!(!store.has_heap(), "{name}");
         store.ensure_heap().unwrap();
         let base = store.heap().vmctx_gc_heap_base();
@@ -99,7 +99,7 @@ fn a_reset_makes_no_heap() {
         let object = node(&mut store);
         assert_eq!(store.heap().vmctx_gc_heap_base(), base, "{name}");
         store.drop_gc_ref(object);
-        store.reset();
+        store.reset().unwrap();
         assert!(store.has_heap());
     });
 }

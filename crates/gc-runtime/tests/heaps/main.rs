@@ -7,5 +7,6 @@ mod interrupted;
 mod late;
 mod objects;
 mod policy;
+mod pooled;
 mod sandbox;
 mod verifier;

@@ -191,7 +191,7 @@ fn damage_that_was_noted_is_reported_until_reset() {
         let reported = |error| matches!(error, HeapError::Corrupt { at: 0x1234, .. });
         assert!(store.alloc_struct(&mut NoStack, NODE).is_err_and(reported), "{name}");
         assert!(store.gc(&mut NoStack).is_err_and(reported), "{name}");
-        store.reset();
+        store.reset().unwrap();
         node(&mut store);
         assert_eq!(store.gc(&mut NoStack), Ok(true));
     });
@@ -241,7 +241,7 @@ fn reset_forgets_objects_and_values_and_keeps_the_mappings() {
             let externref = store.alloc_externref(&mut NoStack, Box::new(Arc::clone(&value)));
             externref.map_err(|(error, _)| error).unwrap();
             let (base, mapped) = (store.heap().vmctx_gc_heap_base(), store.stats().heap_bytes);
-            store.reset();
+            store.reset().unwrap();
             assert_eq!(Arc::strong_count(&value), 1, "{name}, round {round}");
             let stats = store.stats();
             assert_eq!((stats.live_objects, stats.allocations, stats.collections), (0, 0, 0));
@@ -289,7 +289,7 @@ fn only_a_collector_writes_the_words_that_address_its_tables() {
             memory.reset();
             assert_eq!(memory.data_u32(offset), before, "{} at {offset}", runtime.name());
         }
-        store.reset();
+        store.reset().unwrap();
         node(&mut store);
         store.heap().verify().unwrap();
     }
@@ -334,7 +334,7 @@ fn null_counts_each_object_once_however_often_it_is_asked() {
         let stats = store.stats();
         assert_eq!((stats.allocations, stats.live_bytes), (round + round / 3, bytes));
     }
-    store.reset();
+    store.reset().unwrap();
     assert_eq!(store.stats().live_objects, 0);
     node(&mut store);
     assert_eq!(store.stats().live_objects, 1);
@@ -368,7 +368,7 @@ mod zeal {
                     node(&mut store);
                 }
                 assert_eq!(store.stats().collections, 10, "{}", runtime.name());
-                store.reset();
+                store.reset().unwrap();
             }
             // Emitted code that counted down to zero takes the slow path.
             let memory = &mut store.heap_mut().core_mut().memory;

@@ -110,7 +110,7 @@ fn run(runtime: &dyn GcRuntime, u: &mut arbitrary::Unstructured<'_>) -> arbitrar
             11 if u.ratio(1, 8)? => {
                 held.clear();
                 stack.0.clear();
-                store.reset();
+                store.reset().unwrap();
                 assert_eq!(dropped.load(Relaxed), made);
                 store.heap().verify().unwrap();
             }

@@ -184,10 +184,10 @@ impl Mutator {
                 Ok(Effect::Done)
             }
             Op::Exhaust => self.exhaust().map(Effect::Exhausted),
-            Op::Reset => {
-                self.reset();
-                Ok(Effect::Done)
-            }
+            Op::Reset => match self.reset() {
+                true => Ok(Effect::Done),
+                false => Ok(Effect::Nothing),
+            },
         }
     }
 

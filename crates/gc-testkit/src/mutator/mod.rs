@@ -370,12 +370,16 @@ impl Mutator {
         }
     }
 
-    /// Resets the store and empties every slot.
-    pub fn reset(&mut self) {
+    /// Resets the store and empties every slot, if the collector's heaps
+    /// [can be reset](gc_runtime::GcHeap::reset). Returns whether they can.
+    pub fn reset(&mut self) -> bool {
+        if self.store.reset().is_err() {
+            return false;
+        }
         self.slots.forget();
-        self.store.reset();
         self.held.clear();
         self.weak.forget();
         self.scopes = 0;
+        true
     }
 }

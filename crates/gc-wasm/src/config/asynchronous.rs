@@ -53,7 +53,13 @@ impl Config {
 
     /// The stacks of an engine's asynchronous calls.
     pub(crate) fn fiber_stacks(&self) -> Arc<FiberStacks> {
-        let cleared = self.async_stack_zeroing.then_some(0);
-        Arc::new(FiberStacks::new(self.async_stack_bytes(), cleared))
+        let pool = self.allocation_strategy.pool();
+        let keep_resident = pool.map_or(0, |pool| pool.async_stack_keep_resident);
+        let cleared = self.async_stack_zeroing.then_some(keep_resident);
+        let stacks = FiberStacks::new(self.async_stack_bytes(), cleared);
+        Arc::new(match pool {
+            Some(pool) => stacks.keeping(pool.total_stacks as usize),
+            None => stacks,
+        })
     }
 }

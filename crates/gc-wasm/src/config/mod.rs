@@ -7,11 +7,13 @@ mod asynchronous;
 mod code;
 mod memory;
 mod metering;
+mod pooling;
 mod refused;
 mod wasm;
 
 pub(crate) use code::CodeSettings;
 pub use code::{OptLevel, RegallocAlgorithm, Strategy};
+pub use pooling::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 pub use refused::{ModuleVersionStrategy, ProfilingStrategy, WasmBacktraceDetails};
 #[cfg(all(test, feature = "compiler"))]
 pub(crate) use wasm::supported;
@@ -39,6 +41,7 @@ pub struct Config {
     pub(crate) gc_slice: Duration,
     pub(crate) gc_zeal: u32,
     pub(crate) memory_source: Arc<dyn MemorySource>,
+    pub(crate) allocation_strategy: InstanceAllocationStrategy,
     pub(crate) max_wasm_stack: usize,
     pub(crate) async_stack_size: Option<usize>,
     pub(crate) async_stack_zeroing: bool,
@@ -78,6 +81,7 @@ impl Config {
             gc_slice: HeapOptions::DEFAULT_SLICE,
             gc_zeal: 0,
             memory_source: Arc::new(OnDemand::default()),
+            allocation_strategy: InstanceAllocationStrategy::OnDemand,
             max_wasm_stack: 1 << 20,
             async_stack_size: None,
             async_stack_zeroing: false,
@@ -261,7 +265,10 @@ impl Config {
             bail!("the tables of a store may have at most {} elements", limits::ELEMENTS);
         }
         self.check_async_stack()?;
-        Ok(())
+        match self.allocation_strategy.pool() {
+            Some(pool) => pool.check(self.memory.reservation),
+            None => Ok(()),
+        }
     }
 
     /// What else saved code depends on: names and values.
@@ -271,14 +278,15 @@ impl Config {
         version.into_iter().chain(costs).collect()
     }
 
-    pub(crate) fn heap_options(&self) -> HeapOptions {
+    /// The options of GC heaps, whose memory comes from `source`.
+    pub(crate) fn heap_options(&self, source: Arc<dyn MemorySource>) -> HeapOptions {
         HeapOptions {
             initial: self.gc_heap_initial,
             maximum: self.gc_heap_maximum,
             bounds: self.gc_heap_bounds,
             policy: self.gc_policy.clone(),
             slice: self.gc_slice,
-            memory: self.memory_source.clone(),
+            memory: source,
             zeal: self.gc_zeal,
         }
     }

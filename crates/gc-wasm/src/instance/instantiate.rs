@@ -4,6 +4,7 @@
 
 use super::const_eval::eval;
 use crate::module::info::{ElementItems, ElementMode};
+use crate::pool;
 use crate::store::{StoreOpaque, limits};
 use crate::vm::func_ref::FuncRef;
 use crate::vm::globals::GlobalData;
@@ -65,18 +66,23 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     store.count_instance(info)?;
     let globals = store.globals.len() + info.global_inits.len();
     ensure!(globals <= limits::GLOBALS, "a store cannot have {globals} globals");
-    for ty in info.types.all() {
-        let ty = store.engine().types().get(*ty);
-        store.ensure_layout(&ty)?;
-    }
+    let place = store.engine().take_instance()?;
     store.add_code(module.code())?;
     let number = store.instances.len();
-    let source = store.engine().config().memory_source.clone();
     let size = layout.size() as usize;
-    let admission = Admission::new(&source, MemoryPurpose::Instance, size)?;
+    let source = store.engine().memory_source();
+    let admission = Admission::new(source, MemoryPurpose::Instance, size)?;
     let vmctx = VMWords::new(size);
     let prefix = match info.uses_heap() {
-        true => store.jit.vmctx_prefix(number)?,
+        true => {
+            // The heap first, so that the layouts are registered there.
+            let gc = store.gc_store_mut();
+            gc.ensure_heap().map_err(pool::error).context("making the GC heap")?;
+            for (ty, layout) in module.layouts() {
+                gc.ensure_layout(*ty, layout)?;
+            }
+            store.jit.vmctx_prefix(number)?
+        }
         false => store.jit.vmctx_prefix_without_heap(number),
     };
     set_prefix(&vmctx, &layout.offsets, prefix);
@@ -90,6 +96,7 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         elements: Vec::new(),
         dropped_data: vec![false; info.data.len()],
         _admission: admission,
+        _place: place,
     };
     for (import, given) in info.imports.iter().zip(imports) {
         import_one(store, &mut instance, import.index, given)?;
@@ -98,7 +105,9 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         let Place::Inline(offset) = layout.memory(i as u32) else { unreachable!("defined") };
         let definition = instance.vmctx.at(offset);
         let what = || format!("allocating {}", info.names.describe_memory(i as u32));
-        instance.memories.push(store.new_memory(*ty, definition, Some(&what))?);
+        // Which memory of which module it is.
+        let affinity = module.number() << 20 | i as u64;
+        instance.memories.push(store.new_memory(*ty, definition, affinity, Some(&what))?);
     }
     for (i, ty) in info.tables.iter().enumerate().skip(info.num_imported_tables as usize) {
         let Place::Inline(offset) = layout.table(i as u32) else { unreachable!("defined") };
@@ -121,17 +130,20 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         instance.vmctx.set(layout.tag(i as u32), store.tags[*tag].id.to_bits());
     }
     let vmctx = instance.vmctx.address();
-    let mut func_refs = Vec::new();
-    for (i, func) in info.funcs.iter().enumerate() {
-        let Some(n) = func.func_ref else { continue };
-        let code = module.code().function_address(i as u32);
+    for (i, offset, ty) in module.func_refs() {
+        let code = module.code().function_address(i);
         let code = code.with_context(|| format!("function {i} has no code"))?;
-        let offset = layout.func_ref(n);
-        func_refs.push(FuncRef::fill(&instance.vmctx, offset, code, vmctx, func.ty));
+        FuncRef::fill(&instance.vmctx, offset, code, vmctx, ty);
     }
     // The store keeps the addresses of the function references. Nothing can fail after this, so the
     // instance that contains them is kept too.
-    func_refs.into_iter().for_each(|func_ref| store.register_func_ref(func_ref));
+    for (_, offset, _) in module.func_refs() {
+        store.register_func_ref(FuncRef::at(&instance.vmctx, offset));
+    }
+    if number == 0 {
+        // Most stores have one instance.
+        store.instances.reserve_exact(1);
+    }
     store.instances.push(instance);
     Ok(number)
 }

@@ -51,7 +51,7 @@ impl Module {
     pub fn from_binary(engine: &Engine, bytes: &[u8]) -> Result<Module> {
         let (info, image) = compile(engine, bytes, TypeWords::Constants)?;
         let code = CodeMemory::publish(image, engine.abi(), info.types.all())?;
-        Ok(Module::of(engine, info, code, Some(bytes.into())))
+        Module::of(engine, info, code, Some(bytes.into()))
     }
 }
 

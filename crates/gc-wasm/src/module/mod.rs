@@ -18,6 +18,7 @@ use crate::types::{ExportType, ExternType, ImportType, ValType};
 use crate::vm::layout::VMContextLayout;
 use anyhow::Result;
 use gc_jit::CodeMemory;
+use gc_types::{GcLayout, TypeIndex};
 use info::ModuleInfo;
 pub use mismatch::TypeMismatch;
 pub use names::Names;
@@ -35,6 +36,12 @@ struct ModuleInner {
     info: ModuleInfo,
     layout: VMContextLayout,
     code: Arc<CodeMemory>,
+    /// Its number in the engine.
+    number: u64,
+    /// See [`Module::func_refs`].
+    func_refs: Box<[(u32, u32, TypeIndex)]>,
+    /// The layouts that a heap must know for its code. None if its code uses no heap.
+    layouts: Box<[(TypeIndex, Arc<GcLayout>)]>,
     /// The module in WebAssembly's binary format, if its code cannot be saved.
     #[cfg_attr(not(feature = "compiler"), expect(dead_code))]
     binary: Option<Box<[u8]>>,
@@ -43,14 +50,37 @@ struct ModuleInner {
 impl Module {
     /// The module with the declarations `info` and the published code. If the code cannot be saved,
     /// `binary` is what to compile instead.
+    ///
+    /// # Errors
+    /// If its instances do not fit the engine's pool.
     fn of(
         engine: &Engine,
         info: ModuleInfo,
         code: Arc<CodeMemory>,
         binary: Option<Box<[u8]>>,
-    ) -> Module {
+    ) -> Result<Module> {
         let layout = VMContextLayout::new(engine.abi().offsets(), &info);
-        Module(Arc::new(ModuleInner { engine: engine.clone(), info, layout, code, binary }))
+        if let Some(pool) = engine.pool() {
+            pool.check_module(&info, &layout)?;
+        }
+        let types: &[TypeIndex] = if info.uses_heap() { info.types.all() } else { &[] };
+        let layouts = types.iter().filter_map(|ty| {
+            let layout = engine.types().get(*ty).layout.clone();
+            layout.map(|layout| (*ty, layout))
+        });
+        let func_refs = (0..).zip(&info.funcs);
+        let func_refs =
+            func_refs.filter_map(|(i, func)| Some((i, layout.func_ref(func.func_ref?), func.ty)));
+        Ok(Module(Arc::new(ModuleInner {
+            engine: engine.clone(),
+            number: engine.next_module(),
+            func_refs: func_refs.collect(),
+            layouts: layouts.collect(),
+            info,
+            layout,
+            code,
+            binary,
+        })))
     }
 
     /// Checks that `bytes` are a valid module, without compiling it.
@@ -184,6 +214,22 @@ impl Module {
 
     pub(crate) fn layout(&self) -> &VMContextLayout {
         &self.0.layout
+    }
+
+    /// Its number in the engine.
+    pub(crate) fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// The defined functions that can be referenced: their indices, the offsets of their references in
+    /// a vmctx, and their types.
+    pub(crate) fn func_refs(&self) -> impl Iterator<Item = (u32, u32, TypeIndex)> {
+        self.0.func_refs.iter().copied()
+    }
+
+    /// The layouts that a heap must know for its code. None if its code uses no heap.
+    pub(crate) fn layouts(&self) -> &[(TypeIndex, Arc<GcLayout>)] {
+        &self.0.layouts
     }
 
     pub(crate) fn code(&self) -> &Arc<CodeMemory> {

@@ -118,6 +118,6 @@ impl Module {
         )
         .context("the declarations of a saved module")?;
         let code = saved.publish(info.types.all())?;
-        Ok(Module::of(engine, info, code, None))
+        Module::of(engine, info, code, None)
     }
 }

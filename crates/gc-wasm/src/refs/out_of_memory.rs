@@ -77,6 +77,9 @@ pub(crate) fn failed<T: Send + Sync + 'static>(
         HeapError::OutOfMemory { .. } | HeapError::Refused { .. } | HeapError::NoMemory { .. } => {
             GcHeapOutOfMemory { inner, what, error }.into()
         }
+        HeapError::PoolLimit { .. } => {
+            crate::pool::error(error).context(format!("allocating {what}"))
+        }
         // The value cannot be put there later either.
         error => Error::from(error).context(format!("allocating {what}")),
     }

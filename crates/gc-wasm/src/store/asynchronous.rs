@@ -40,6 +40,8 @@ impl StoreOpaque {
         function: impl FnOnce(&mut StoreOpaque) -> R + Send,
     ) -> Result<R> {
         let stacks = self.engine().fiber_stacks().clone();
+        // It is given back after the fiber's stack.
+        let _place = self.engine().take_stack()?;
         let fiber = CallFuture(Fiber::new(self, &stacks, function)?);
         Ok(fiber.await)
     }

@@ -81,12 +81,13 @@ impl StoreOpaque {
         counts.tables.add(info.tables.len() - info.num_imported_tables as usize)
     }
 
-    /// Makes a memory, whose compiled code's part is in `definition`. Returns its number. `what` names
-    /// it in errors, if it has a name.
+    /// Makes a memory, whose compiled code's part is in `definition`. Returns its number. `affinity`
+    /// says which memory of which module it is. `what` names it in errors, if it has a name.
     pub(crate) fn new_memory(
         &mut self,
         ty: Memory,
         definition: VMWords,
+        affinity: u64,
         what: Option<&dyn Fn() -> String>,
     ) -> Result<usize> {
         let minimum = ty.limits.min;
@@ -106,8 +107,8 @@ impl StoreOpaque {
             let why = format!("a memory of {minimum} pages exceeds the limit of {maximum} pages");
             return Err(exceeds(why));
         }
-        let source = &self.engine().config().memory_source;
-        let memory = MemoryData::new(source, &settings, ty, definition);
+        let source = self.engine().memory_source();
+        let memory = MemoryData::new(source, &settings, ty, definition, affinity);
         let memory = match what {
             Some(what) => memory.with_context(what)?,
             None => memory?,
@@ -165,8 +166,7 @@ impl StoreOpaque {
                 return Err(why.context(text));
             }
         }
-        let source = &self.engine().config().memory_source;
-        let table = TableData::new(source, self.tables.len(), ty, definition);
+        let table = TableData::new(self.engine(), self.tables.len(), ty, definition)?;
         self.tables.push(table);
         Ok(self.tables.len() - 1)
     }

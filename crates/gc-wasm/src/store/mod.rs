@@ -78,7 +78,7 @@ impl<T: 'static> Store<T> {
     /// # Errors
     /// If the system refuses the handler of traps or a page of memory.
     pub fn try_new(engine: &Engine, data: T) -> Result<Store<T>> {
-        let opaque = Box::new(StoreOpaque::new(engine, Box::new(data))?);
+        let opaque = StoreOpaque::new(engine, Box::new(data))?;
         let host_panic = opaque.gc_store().host_panic();
         Ok(Store { opaque, _host_panic: host_panic, _data: PhantomData })
     }
@@ -171,6 +171,16 @@ impl<T: 'static> Store<T> {
     pub fn overwrite_gc_heap(&mut self, at: u64, bytes: &[u8]) -> bool {
         let heap = self.opaque.gc_store_mut().heap_mut();
         heap.core_mut().memory.write_bytes(at, bytes).is_some()
+    }
+
+    /// Bytes of the GC heap from `at` on, a multiple of eight, for the same tests. `None` unless all
+    /// are mapped.
+    #[doc(hidden)]
+    pub fn gc_heap_bytes(&self, at: u64, count: usize) -> Option<Vec<u8>> {
+        let memory = &self.opaque.gc_store().heap().core().memory;
+        let words = (0..count.div_ceil(8)).map(|n| memory.read_u64(at + n as u64 * 8));
+        let words: Vec<u64> = words.collect::<Option<_>>()?;
+        Some(words.into_iter().flat_map(u64::to_ne_bytes).collect())
     }
 
     /// The end of the mapped part of the GC heap, in bytes from its base.

@@ -20,7 +20,6 @@ use gc_jit::{InterruptHandle, JitState, JitStore, VMContextPrefix};
 use gc_runtime::{GcStore, TraceRoots};
 use gc_types::{TypeIndex, VMGcRef};
 use std::any::Any;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -84,8 +83,6 @@ pub(crate) struct StoreOpaque {
     pub(super) fuel: FuelReserve,
     /// What happens when the deadline of the epoch is reached.
     pub(super) deadline_reached: DeadlineReached,
-    /// The types whose layouts the heap knows.
-    layouts: HashSet<TypeIndex>,
     /// Whether it has warned of its many handles.
     pub(crate) warned_of_handles: bool,
     /// The instance whose start function the host is about to call, if that is a host function.
@@ -127,7 +124,8 @@ impl JitStore for StoreOpaque {
 }
 
 impl StoreOpaque {
-    pub(crate) fn new(engine: &Engine, data: Box<dyn Any>) -> Result<StoreOpaque> {
+    /// It is made where it stays, because it is large.
+    pub(crate) fn new(engine: &Engine, data: Box<dyn Any>) -> Result<Box<StoreOpaque>> {
         let config = engine.config();
         let gc = engine.new_heap();
         let mut jit = JitState::new(gc, engine.host_calls(), config.max_wasm_stack)?;
@@ -136,7 +134,7 @@ impl StoreOpaque {
         if config.epoch_interruption {
             jit.set_epoch_counter(engine.epoch().clone());
         }
-        Ok(StoreOpaque {
+        Ok(Box::new(StoreOpaque {
             id: StoreId::next(),
             jit,
             engine: engine.clone(),
@@ -151,13 +149,12 @@ impl StoreOpaque {
             async_required: false,
             fuel: FuelReserve::default(),
             deadline_reached: DeadlineReached::default(),
-            layouts: HashSet::new(),
             warned_of_handles: false,
             starting: Starting::default(),
             counts: Counts::default(),
             call_hook: None,
             host: HostState::new(data),
-        })
+        }))
     }
 
     /// The host's data, which is a `T`.
@@ -230,13 +227,10 @@ impl StoreOpaque {
 
     /// Registers the layout of a type with the heap, before the first object of the type.
     pub(crate) fn ensure_layout(&mut self, ty: &RegisteredType) -> Result<()> {
-        if let Some(layout) = &ty.layout
-            && self.layouts.insert(ty.index)
-        {
-            let layout = layout.clone();
-            self.gc_store_mut().ensure_layout(ty.index, &layout)?;
+        match &ty.layout {
+            Some(layout) => Ok(self.gc_store_mut().ensure_layout(ty.index, layout)?),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Keeps `context` until the store is dropped.
@@ -258,7 +252,7 @@ impl StoreOpaque {
     /// Gives a function reference its id.
     pub(crate) fn register_func_ref(&mut self, func_ref: FuncRef) {
         let address = func_ref.address().expose_provenance();
-        func_ref.set_id(self.jit.gc_mut().func_refs_mut().intern(address));
+        func_ref.set_id(self.jit.gc_mut().func_refs_mut().add(address));
         self.jit.refresh_func_refs();
     }
 

@@ -33,13 +33,17 @@ impl FuncRef {
         code: *const u8,
         callee: *mut u8,
         ty: TypeIndex,
-    ) -> FuncRef {
+    ) {
         const O: VMOffsets = VMOffsets::HOST;
-        let place = vmctx.at(offset);
-        place.set_pointer(O.func_ref_code(), code);
-        place.set_pointer(O.func_ref_vmctx(), callee);
-        place.set_u32s(O.func_ref_type(), ty.as_u32(), 0);
-        FuncRef(NonNull::new(place.address().cast()).expect("memory is not at zero"))
+        vmctx.set_pointer(offset + O.func_ref_code(), code);
+        vmctx.set_pointer(offset + O.func_ref_vmctx(), callee);
+        vmctx.set_u32s(offset + O.func_ref_type(), ty.as_u32(), 0);
+    }
+
+    /// The function reference at `offset` in a vmctx, which was [filled in](FuncRef::fill).
+    pub(crate) fn at(vmctx: &VMWords, offset: u32) -> FuncRef {
+        let address = vmctx.address().wrapping_add(offset as usize).cast();
+        FuncRef(NonNull::new(address).expect("memory is not at zero"))
     }
 
     /// Its address.

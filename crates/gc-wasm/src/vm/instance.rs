@@ -3,6 +3,7 @@
 use super::func_ref::FuncRef;
 use super::words::VMWords;
 use crate::Module;
+use crate::pool::Place;
 use gc_runtime::{Admission, SegmentId};
 
 /// The evaluated elements of a segment. A dropped segment has none.
@@ -33,14 +34,15 @@ pub(crate) struct InstanceData {
     pub(crate) memories: Vec<usize>,
     /// The number in the store of each of the module's globals.
     pub(crate) globals: Vec<usize>,
-    /// The elements of the module's segments.
     /// Its tags, by index in the store.
     pub(crate) tags: Vec<usize>,
+    /// The elements of the module's segments.
     pub(crate) elements: Vec<SegmentElements>,
     /// For each of the module's data segments, whether it was dropped.
     pub(crate) dropped_data: Vec<bool>,
     /// Admits the memory of `vmctx`.
     pub(crate) _admission: Admission,
+    pub(crate) _place: Place,
 }
 
 impl InstanceData {

@@ -105,6 +105,27 @@ impl VMContextLayout {
         self.size
     }
 
+    /// Its parts, with their bytes.
+    pub(crate) fn regions(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let starts = [
+            ("static vmctx data", 0),
+            ("imported functions", self.func_imports),
+            ("imported tables", self.table_imports),
+            ("imported memories", self.memory_imports),
+            ("imported globals", self.global_imports),
+            ("tags", self.tags),
+            ("defined memories", self.memories),
+            ("defined tables", self.tables),
+            ("defined globals", self.globals),
+            ("function references", self.func_refs),
+            ("", self.size),
+        ];
+        (1..starts.len()).map(move |n| {
+            let (what, start) = starts[n - 1];
+            (what, (starts[n].1 - start) as usize)
+        })
+    }
+
     /// Offset of the data of imported function `index`: its code, its vmctx, its reference.
     pub(crate) fn func_import(&self, index: u32) -> u32 {
         self.func_imports + index * 3 * self.pointer()

@@ -11,6 +11,7 @@
 
 use super::layout::DEFINITION_LEN;
 use super::words::VMWords;
+use crate::pool;
 use crate::types::PAGE_SIZE;
 use anyhow::{Result, bail, ensure};
 use gc_runtime::{HeapError, MappedMemory, MemoryPurpose, MemoryRequest, MemorySource};
@@ -93,7 +94,7 @@ impl MemorySettings {
         let size = space.saturating_add(self.guard).max(PAGE_SIZE);
         match (usize::try_from(size), usize::try_from(len)) {
             (Ok(size), Ok(initial)) if size as u64 <= MAX_SPACE => {
-                Ok(MemoryRequest { purpose, size, unmapped: 0, initial })
+                Ok(MemoryRequest { purpose, size, unmapped: 0, initial, affinity: 0 })
             }
             _ => {
                 let why =
@@ -127,17 +128,20 @@ pub(crate) struct MemoryData {
 
 impl MemoryData {
     /// Takes a memory from `source` and maps its minimal size, which must not exceed
-    /// [`MemorySettings::maximum_pages`]. Initializes `definition`.
+    /// [`MemorySettings::maximum_pages`]. Initializes `definition`. `affinity` is that of
+    /// [`MemoryRequest`].
     pub(crate) fn new(
         source: &Arc<dyn MemorySource>,
         settings: &MemorySettings,
         ty: Memory,
         definition: VMWords,
-    ) -> Result<MemoryData, HeapError> {
+        affinity: u64,
+    ) -> Result<MemoryData> {
         let maximum = settings.maximum_pages(&ty);
         let initial = ty.limits.min * PAGE_SIZE;
         let space = settings.space(initial);
-        let memory = MappedMemory::new(source, settings.request(initial, space)?)?;
+        let request = MemoryRequest { affinity, ..settings.request(initial, space)? };
+        let memory = MappedMemory::new(source, request).map_err(pool::error)?;
         let mut memory = MemoryData { definition, ty, memory, settings: *settings, space, maximum };
         memory.set_definition(initial);
         Ok(memory)

@@ -4,11 +4,13 @@ use super::func_ref::FuncRef;
 use super::instance::SegmentElements;
 use super::layout::DEFINITION_LEN;
 use super::words::VMWords;
-use gc_runtime::{GcStore, HeapError, MemoryPurpose, MemorySource, SlotsId, ZeroedVec};
+use crate::Engine;
+use crate::pool::Place;
+use anyhow::Result;
+use gc_runtime::{GcStore, HeapError, MemoryPurpose, SlotsId, ZeroedVec};
 use gc_types::{RootKind, Trap, VMGcRef};
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use wasmtime_types::Table;
 
 /// The maximal number of elements of a table.
@@ -39,6 +41,9 @@ pub(crate) struct TableData {
     number: u32,
     /// Its elements as roots, if it has any.
     roots: Option<SlotsId>,
+    /// The most elements that any table of the engine has.
+    most: u64,
+    _place: Place,
 }
 
 /// Overwrites a counted slot that is outside the heap.
@@ -84,22 +89,29 @@ pub(crate) fn range(at: u64, len: u64, size: usize) -> Result<std::ops::Range<us
 
 impl TableData {
     /// A table with no elements yet, number `number` of its store. The elements will come from
-    /// `source`. `definition` is filled in.
+    /// the engine's source. `definition` is filled in.
+    ///
+    /// # Errors
+    /// If the engine's pool has as many tables as it may have.
     pub(crate) fn new(
-        source: &Arc<dyn MemorySource>,
+        engine: &Engine,
         number: usize,
         ty: Table,
         definition: VMWords,
-    ) -> TableData {
+    ) -> Result<TableData> {
+        let (source, place) = (engine.memory_source(), engine.take_table()?);
         let elements = if ty.ref_type.is_vmgcref_type() {
             TableElements::Gc(ZeroedVec::new(source, MemoryPurpose::Table))
         } else {
             TableElements::Func(ZeroedVec::new(source, MemoryPurpose::Table))
         };
         let number = u32::try_from(number).expect("fewer than 2^32 tables");
-        let mut table = TableData { definition, ty, elements, number, roots: None };
+        let most = engine.pool().map_or(MAX_ELEMENTS, |pool| pool.table_elements());
+        let most = most.min(MAX_ELEMENTS);
+        let _place = place;
+        let mut table = TableData { definition, ty, elements, number, roots: None, most, _place };
         table.set_definition();
-        table
+        Ok(table)
     }
 
     fn set_definition(&mut self) {
@@ -127,7 +139,7 @@ impl TableData {
         init: Element,
     ) -> Result<u64, CannotGrow> {
         let old = self.len();
-        let maximum = self.ty.limits.max.unwrap_or(MAX_ELEMENTS).min(MAX_ELEMENTS);
+        let maximum = self.ty.limits.max.unwrap_or(self.most).min(self.most);
         let new = (old as u64).checked_add(delta).filter(|new| *new <= maximum);
         let (new, maximum) = (new.ok_or(CannotGrow::Table)? as usize, maximum as usize);
         match (&mut self.elements, init) {

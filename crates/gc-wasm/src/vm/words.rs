@@ -3,12 +3,12 @@
 //! Compiled code holds the addresses of such words all the time, so the host never has
 //! exclusive access to them: they are atomics. Nobody uses them at once, so that every access
 //! is a plain load or store.
+#![allow(unsafe_code)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The unit of allocation: what a global is as large as, and aligned to.
-#[derive(Default)]
 #[repr(C, align(16))]
 struct Block([AtomicU64; 2]);
 
@@ -24,8 +24,9 @@ pub(crate) struct VMWords {
 impl VMWords {
     /// New memory of at least so many bytes, all zero, aligned to 16 bytes.
     pub(crate) fn new(bytes: usize) -> VMWords {
-        let blocks = std::iter::repeat_with(Block::default).take(bytes.div_ceil(16));
-        VMWords { blocks: blocks.collect(), offset: 0 }
+        // SAFETY: zero bytes are blocks of zeroes.
+        let blocks = unsafe { Arc::new_zeroed_slice(bytes.div_ceil(16)).assume_init() };
+        VMWords { blocks, offset: 0 }
     }
 
     /// The place so many bytes from here.

@@ -359,7 +359,7 @@ impl GcHeap for CopyingHeap {
         stats
     }
 
-    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
         self.core.reset();
         self.chunks.clear();
         self.current = None;
@@ -368,5 +368,6 @@ impl GcHeap for CopyingHeap {
         self.externrefs.clear();
         self.set_up();
         host_data.clear();
+        true
     }
 }

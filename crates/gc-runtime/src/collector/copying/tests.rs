@@ -441,7 +441,7 @@ fn damage_is_found_or_harmless() {
             collect(&mut heap, &mut stack).is_err() && heap.for_each_object(&mut |_| ()).is_err()
         );
         heap.stats();
-        heap.reset(&mut ExternRefHostDataTable::default());
+        assert!(heap.reset(&mut ExternRefHostDataTable::default()));
         heap.verify().unwrap();
         pair(&mut heap);
     }
@@ -465,7 +465,7 @@ fn overlapping_objects_do_not_overflow_the_heap() {
         let _: Result<(), HeapError> = collect(&mut heap, &mut stack);
         assert!(heap.core.memory.len() == heap.core.memory.maximum());
     }
-    heap.reset(&mut ExternRefHostDataTable::default());
+    assert!(heap.reset(&mut ExternRefHostDataTable::default()));
     heap.verify().unwrap();
 }
 

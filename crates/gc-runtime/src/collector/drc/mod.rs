@@ -460,7 +460,7 @@ impl GcHeap for DrcHeap {
         stats
     }
 
-    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
         self.core.reset();
         self.list.reset();
         self.space.clear();
@@ -471,5 +471,6 @@ impl GcHeap for DrcHeap {
         (self.ask_at, self.budget, self.need) = (BUDGET, BUDGET, 0);
         (self.asked, self.cannot_grow) = (false, false);
         host_data.clear();
+        true
     }
 }

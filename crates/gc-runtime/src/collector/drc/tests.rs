@@ -453,7 +453,7 @@ fn damage_is_an_error_of_the_next_allocation_until_reset() {
                 .collect()
                 .is_err()
         );
-        heap.reset(&mut host_data);
+        assert!(heap.reset(&mut host_data));
         heap.verify().unwrap();
         pair(&mut heap);
     }

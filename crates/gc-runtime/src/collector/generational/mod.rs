@@ -447,7 +447,7 @@ impl GcHeap for GenerationalHeap {
         stats
     }
 
-    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
         let end = self.old.blocks.end();
         self.core.reset();
         self.tables.reset(self.nursery.end, end);
@@ -466,5 +466,6 @@ impl GcHeap for GenerationalHeap {
         self.renew_nursery();
         self.take_mapped();
         host_data.clear();
+        true
     }
 }

@@ -210,11 +210,12 @@ impl GcHeap for NullHeap {
         stats
     }
 
-    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) {
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
         self.core.reset();
         self.set_up();
         self.counted = Mutex::default();
         host_data.clear();
+        true
     }
 }
 

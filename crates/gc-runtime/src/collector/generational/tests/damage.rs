@@ -36,7 +36,7 @@ fn damage_ends_a_collection() {
         assert!(matches!(f.heap.alloc_raw(header, 16), Err(HeapError::Corrupt { .. })));
         assert!(f.begin(Kind::Minor).collect().is_err());
         f.stack.fill(0);
-        f.heap.reset(&mut f.host_data);
+        assert!(f.heap.reset(&mut f.host_data));
         f.heap.verify().unwrap();
         f.pair(0, 0);
         f.collect(Kind::Full);

@@ -135,6 +135,6 @@ fn the_nursery_follows_what_survives() {
     };
     let sizes: Vec<u32> = (0..6).map(|_| some(&mut f)).collect();
     assert_eq!(sizes, [2, 4, 8, 16, 16, 16]);
-    f.heap.reset(&mut f.host_data);
+    assert!(f.heap.reset(&mut f.host_data));
     assert_eq!(f.heap.nursery_size(), 4 * MIB);
 }

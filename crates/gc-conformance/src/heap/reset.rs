@@ -1,0 +1,94 @@
+//! Promises of heaps that are reset, for collectors that do so. A pool of heaps relies on them: the
+//! next store must neither see anything of the last one nor run otherwise.
+
+use super::*;
+use arbitrary::{Arbitrary as _, Unstructured};
+use gc_testkit::mutator::Effect;
+use gc_testkit::ops::Op;
+use gc_testkit::{random, scaled};
+
+promises! {
+    a_reset_heap_has_the_bytes_of_a_new_one: "reset";
+    a_reset_heap_runs_like_a_new_one: "reset";
+}
+
+const HANDLE: Place = Place::Handle(0);
+
+/// Every byte of the heap.
+fn words(raw: &Raw) -> Vec<Option<u64>> {
+    let memory = &raw.heap.core().memory;
+    let start = u64::from(gc_types::NULL_PAGE_SIZE);
+    (start..memory.len()).step_by(8).map(|at| memory.read_u64(at)).collect()
+}
+
+fn a_reset_heap_has_the_bytes_of_a_new_one(subject: &Subject<'_>) -> Result<()> {
+    let new = words(&Raw::new(subject, MIB, MIB)?);
+    let mut raw = Raw::new(subject, MIB, MIB)?;
+    for round in 0..3 {
+        for _ in 0..500 {
+            raw.node(HANDLE)?;
+            let node = raw.slots.get(HANDLE).context("it is there")?;
+            let at = u64::from(node.as_raw_u32() + VALUE);
+            raw.heap.core_mut().memory.write_u64(at, u64::MAX).context("it is mapped")?;
+        }
+        raw.collection()?.collect()?;
+        // A guest may have written anywhere.
+        let memory = &mut raw.heap.core_mut().memory;
+        let end = memory.len();
+        for at in [end / 2, end - 8192, end - 8] {
+            memory.write_u64(at, u64::MAX).context("it is mapped")?;
+        }
+        raw.slots.forget();
+        if !raw.heap.reset(&mut raw.host_data) {
+            return Ok(());
+        }
+        let differs = words(&raw).iter().zip(&new).position(|(word, new)| word != new);
+        ensure!(differs.is_none(), "round {round}: word {differs:?} is not as in a new heap");
+        ensure!(raw.heap.core().memory.len() == end, "its size has changed");
+        raw.heap.verify()?;
+    }
+    Ok(())
+}
+
+/// The outcomes of the operations in these bytes that do not depend on time.
+fn outcomes(mutator: &mut Mutator, bytes: &[u8]) -> Vec<String> {
+    let mut u = Unstructured::new(bytes);
+    let mut outcomes = Vec::new();
+    while !u.is_empty()
+        && let Ok(op) = Op::arbitrary(&mut u)
+    {
+        // These depend on when the heap is collected, or take too long.
+        if op.is_weak() || matches!(op, Op::Reset | Op::Exhaust) {
+            continue;
+        }
+        // Host values have numbers that are not used again.
+        let is_numbered = matches!(op, Op::AllocExternRef { .. } | Op::ReadHost { .. });
+        match mutator.apply(&op) {
+            Ok(Effect::Collected(_)) => {}
+            Ok(_) if is_numbered => outcomes.push(format!("{op:?}")),
+            outcome => outcomes.push(format!("{op:?}: {outcome:?}")),
+        }
+    }
+    let stats = mutator.store().stats();
+    outcomes.push(format!("{} {}", stats.allocations, stats.allocated_bytes));
+    outcomes
+}
+
+fn a_reset_heap_runs_like_a_new_one(subject: &Subject<'_>) -> Result<()> {
+    for seed in 0..scaled(10) {
+        let bytes = random::bytes(seed, if subject.zeal == 0 { 20_000 } else { 2_000 });
+        let mut mutator = sized_mutator(subject, MIB, MIB)?;
+        let expected = outcomes(&mut mutator, &bytes);
+        for round in 0..2 {
+            if !mutator.reset() {
+                return Ok(());
+            }
+            let actual = outcomes(&mut mutator, &bytes);
+            let differs = expected.iter().zip(&actual).find(|(a, b)| a != b);
+            ensure!(differs.is_none(), "seed {seed}, round {round}: {differs:?}");
+            ensure!(expected.len() == actual.len(), "seed {seed}: another number of operations");
+            mutator.verify()?;
+        }
+    }
+    Ok(())
+}
