@@ -66,8 +66,7 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     let globals = store.globals.len() + info.global_inits.len();
     ensure!(globals <= limits::GLOBALS, "a store cannot have {globals} globals");
     for ty in info.types.all() {
-        let ty = store.engine().types().get(*ty);
-        store.ensure_layout(&ty)?;
+        store.ensure_layout(ty)?;
     }
     store.add_code(module.code())?;
     let number = store.instances.len();
@@ -118,7 +117,8 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     for (i, tag) in info.tags.iter().enumerate().skip(info.num_imported_tags as usize) {
         let id = TagId { instance: u32::try_from(number)?, index: i as u32 };
         instance.tags.push(store.tags.len());
-        store.tags.push(TagData { ty: tag.ty, exn: tag.exn, id });
+        let (ty, exn) = (info.types.registered(tag.ty), info.types.registered(tag.exn));
+        store.tags.push(TagData { ty: ty.clone(), exn: exn.clone(), id });
     }
     for (i, tag) in instance.tags.iter().enumerate() {
         instance.vmctx.set(layout.tag(i as u32), store.tags[*tag].id.to_bits());

@@ -50,7 +50,7 @@ impl Module {
     /// As [`Module::new`].
     pub fn from_binary(engine: &Engine, bytes: &[u8]) -> Result<Module> {
         let (info, image) = compile(engine, bytes, TypeWords::Constants)?;
-        let code = CodeMemory::publish(image, engine.abi(), info.types.all())?;
+        let code = CodeMemory::publish(image, engine.abi(), info.types.indices())?;
         Ok(Module::of(engine, info, code, Some(bytes.into())))
     }
 }

@@ -92,7 +92,7 @@ impl Module {
             Bytes::new(source, range),
         )
         .context("the declarations of a saved module")?;
-        let code = saved.publish(info.types.all())?;
+        let code = saved.publish(info.types.indices())?;
         Ok(Module::of(engine, info, code, None))
     }
 }
