@@ -52,6 +52,11 @@ impl Engine {
             .interruptible(config.interruptible);
         #[cfg(feature = "compiler")]
         let engine = engine.compile_options(config.code.options());
+        #[cfg(feature = "compiler")]
+        let engine = match &config.code.cache_store {
+            Some(store) => engine.cache(store.clone()),
+            None => engine,
+        };
         let engine = engine
             .build_with(|abi| {
                 abi.with_fuel(config.consume_fuel)

@@ -56,6 +56,8 @@ mod v128;
 mod values;
 mod vm;
 
+#[cfg(feature = "compiler")]
+pub use config::{Cache, CacheConfig};
 pub use config::{
     Config, OptLevel, ProfilingStrategy, RegallocAlgorithm, Strategy, WasmBacktraceDetails,
 };
@@ -94,6 +96,8 @@ pub mod error {
     pub use anyhow::{Chain, Context, Error, Ok, Result, anyhow as format_err, bail, ensure};
 }
 
+#[cfg(feature = "compiler")]
+pub use gc_engine::{CacheStore, FolderCache, MemoryCache};
 pub use gc_engine::{Collector, CollectorOption, WasmtimeCollector};
 pub use gc_jit::{InterruptHandle, ThrownException};
 pub use gc_runtime::{

@@ -9,10 +9,9 @@ use gc_wasm::{
     TableType, Tag, TagType, Val, ValType,
 };
 
+/// An engine in which half of the allocations collect, and verify the heap before and after.
 fn engine(collector: &Collector) -> Engine {
-    // Where the feature is on, half of the allocations collect, and verify the heap.
-    let zeal = if cfg!(feature = "gc_zeal") { 2 } else { 0 };
-    Engine::new(Config::new().collector(collector.clone()).gc_zeal(zeal)).unwrap()
+    Engine::new(Config::new().collector(collector.clone()).gc_zeal(2)).unwrap()
 }
 
 /// A struct type that is another one for each `number`.

@@ -3,12 +3,16 @@
 //! Each setting of Wasmtime's `Config` that is here is honoured, or the engine is refused with an
 //! error that names it.
 
+#[cfg(feature = "compiler")]
+mod cache;
 mod code;
 mod memory;
 mod metering;
 mod refused;
 mod wasm;
 
+#[cfg(feature = "compiler")]
+pub use cache::{Cache, CacheConfig};
 pub(crate) use code::CodeSettings;
 pub use code::{OptLevel, RegallocAlgorithm, Strategy};
 pub use refused::{ProfilingStrategy, WasmBacktraceDetails};

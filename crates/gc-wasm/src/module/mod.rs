@@ -3,6 +3,8 @@
 #[cfg(feature = "compiler")]
 pub(crate) mod branch_hints;
 #[cfg(feature = "compiler")]
+mod cached;
+#[cfg(feature = "compiler")]
 mod compiled;
 mod declarations;
 pub(crate) mod info;

@@ -84,7 +84,7 @@ impl Module {
         gc_jit::is_saved(bytes)
     }
 
-    fn from_saved(engine: &Engine, saved: SavedImage) -> Result<Module> {
+    pub(super) fn from_saved(engine: &Engine, saved: SavedImage) -> Result<Module> {
         let (source, range) = saved.embedder();
         let info = parse::parse_declarations(
             engine.types(),
