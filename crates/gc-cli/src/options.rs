@@ -1,11 +1,14 @@
 //! The options that all subcommands share: the collector, its heap, and the stack.
 
+use crate::args;
 use crate::failure::misuse;
 use crate::registry::Registry;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gc_engine::size;
-use gc_wasm::{AdaptivePolicy, Collector, Config, Engine, FixedPolicy};
+use gc_wasm::{AdaptivePolicy, CacheStore, Collector, Config, Engine, FixedPolicy, FolderCache};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes that 32 bits can address.
@@ -20,6 +23,11 @@ pub struct EngineOptions {
     // The registry adds the possible values and the default.
     #[arg(long, value_name = "NAME")]
     pub collector: String,
+    /// Keep compiled functions in this folder, so that they are not compiled again. It is made if it
+    /// does not exist. Use only a folder in which nobody else can write: it has machine code.
+    #[arg(long, value_name = "FOLDER", value_parser = args::path())]
+    #[arg(help_heading = "Compilation")]
+    pub cache: Option<PathBuf>,
     /// Its heap, and the stack.
     #[command(flatten)]
     pub heap: HeapOptions,
@@ -61,6 +69,9 @@ pub struct HeapOptions {
     /// build with the feature `gc_zeal`.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub gc_zeal: u32,
+    /// Where compiled functions are kept. Not each subcommand has the option for it.
+    #[arg(skip)]
+    pub cache: Option<Arc<dyn CacheStore>>,
     /// Whether code consumes fuel. Each subcommand has its own option for it.
     #[arg(skip)]
     pub consume_fuel: bool,
@@ -123,9 +134,13 @@ impl EngineOptions {
     /// An engine with these options, and a collector from `registry`.
     ///
     /// # Errors
-    /// Misuse: if they are not possible.
+    /// Misuse: if they are not possible. Also if the folder of the cache cannot be made.
     pub fn engine(&self, registry: &Registry) -> Result<Engine> {
-        self.heap.engine(&registry.choose(&self.collector)?)
+        let mut heap = self.heap.clone();
+        if let Some(folder) = &self.cache {
+            heap.cache = Some(Arc::new(FolderCache::new(folder)?));
+        }
+        heap.engine(&registry.choose(&self.collector)?)
     }
 }
 
@@ -206,7 +221,11 @@ impl HeapOptions {
                 size::show(collector.max_heap_size())
             )));
         }
-        Engine::new(&self.config(collector)).map_err(|error| {
+        let mut config = self.config(collector);
+        if let Some(cache) = &self.cache {
+            config.enable_incremental_compilation(cache.clone())?;
+        }
+        Engine::new(&config).map_err(|error| {
             let without = self.gc_zeal != 0 && !cfg!(feature = "gc_zeal");
             let hint =
                 if without { "; for this command, build it with `--features gc_zeal`" } else { "" };

@@ -528,3 +528,26 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+#[test]
+fn a_cache_keeps_compiled_functions() {
+    let add = r#"(module (func (export "add") (param i32 i32) (result i32)
+        (i32.add (local.get 0) (local.get 1))))"#;
+    let module = &file("cached.wat", add);
+    let folder = std::env::temp_dir().join(format!("reclaim-cli-cache-{}", std::process::id()));
+    let cache = folder.to_str().unwrap();
+    let [plain, cold, warm] = ["plain.elf", "cold.elf", "warm.elf"].map(|name| file(name, ""));
+    reclaim(&["compile", module, "-o", &plain]).prints("");
+    reclaim(&["compile", module, "-o", &cold, "--cache", cache]).prints("");
+    let count = || std::fs::read_dir(&folder).unwrap().count();
+    let kept = count();
+    assert!(kept > 0);
+    reclaim(&["compile", module, "-o", &warm, "--cache", cache]).prints("");
+    assert_eq!(count(), kept, "nothing is compiled again");
+    let bytes = |path: &String| std::fs::read(path).unwrap();
+    assert!(bytes(&plain) == bytes(&cold) && bytes(&plain) == bytes(&warm));
+    reclaim(&["run", module, "--cache", cache, "--invoke", "add", "1", "2"]).prints("3\n");
+    reclaim(&["run", module, "--cache", &plain, "--invoke", "add", "1", "2"])
+        .fails(1, &["making the folder", "plain.elf"]);
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -27,6 +27,7 @@ mod func_ref;
 mod i31;
 mod object;
 
+pub mod cache;
 pub mod check;
 pub mod collector;
 pub mod regions;

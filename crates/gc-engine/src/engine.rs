@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 #[cfg(feature = "compiler")]
 pub use gc_compiler::OptLevel;
+#[cfg(feature = "compiler")]
+pub use gc_compiler::cache::{CacheStore, FolderCache, MemoryCache};
 
 /// A collector, the options of its heaps, and the compiler for them. Cheap to clone. Modules and
 /// stores of one engine fit together.
@@ -144,6 +146,8 @@ pub struct EngineBuilder {
     compile: CompileOptions,
     #[cfg(feature = "compiler")]
     verify: bool,
+    #[cfg(feature = "compiler")]
+    cache: Option<Arc<dyn CacheStore>>,
 }
 
 impl EngineBuilder {
@@ -158,6 +162,8 @@ impl EngineBuilder {
             compile: CompileOptions::default(),
             #[cfg(feature = "compiler")]
             verify: true,
+            #[cfg(feature = "compiler")]
+            cache: None,
         }
     }
 
@@ -286,6 +292,25 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets where compiled functions are kept, so that they are not compiled again (default:
+    /// nowhere). Engines can share a cache, whatever their options are. What it returns is trusted:
+    /// see [`gc_compiler::cache`].
+    ///
+    /// ```
+    /// use gc_engine::{Collector, Engine, MemoryCache};
+    /// use std::sync::Arc;
+    ///
+    /// let cache = Arc::new(MemoryCache::new(64 << 20));
+    /// let engine = Engine::builder(Collector::copying()).cache(cache).build()?;
+    /// # anyhow::Ok(())
+    /// ```
+    #[cfg(feature = "compiler")]
+    #[must_use]
+    pub fn cache(mut self, store: Arc<dyn CacheStore>) -> EngineBuilder {
+        self.cache = Some(store);
+        self
+    }
+
     /// Sets all options of the compiler (default: [`CompileOptions::default`]).
     ///
     /// [`CompileOptions::verifier`] only lets Cranelift verify functions again while it compiles
@@ -336,6 +361,11 @@ impl EngineBuilder {
         )?;
         #[cfg(feature = "compiler")]
         let compiler = Compiler::new(&abi, &self.compile)?;
+        #[cfg(feature = "compiler")]
+        let compiler = match self.cache {
+            Some(store) => compiler.with_cache(store),
+            None => compiler,
+        };
         Ok(Engine(Arc::new(Inner {
             collector: self.collector,
             heaps,

@@ -69,6 +69,11 @@ impl Engine {
             .interruptible(config.interruptible);
         #[cfg(feature = "compiler")]
         let engine = engine.compile_options(config.code.options());
+        #[cfg(feature = "compiler")]
+        let engine = match &config.code.cache_store {
+            Some(store) => engine.cache(store.clone()),
+            None => engine,
+        };
         let engine = engine
             .build_with(|abi| {
                 let abi = entries

@@ -47,8 +47,8 @@ impl Tag {
             "the tag type belongs to another engine"
         );
         ensure!(ty.ty().results().len() == 0, "a tag's type has no results");
-        let func = ty.ty().index();
-        let exn = store.engine().types().exn_type(func)?;
+        let func = ty.ty().registered().clone();
+        let exn = store.engine().types().exn_type(&func)?;
         let index = store.tags.len();
         let id = TagId { instance: TagId::HOST, index: u32::try_from(index)? };
         store.tags.push(TagData { ty: func, exn, id });
@@ -73,8 +73,8 @@ impl Tag {
     }
 
     /// Its data in `store`.
-    pub(crate) fn data(&self, store: &StoreOpaque) -> TagData {
-        store.tags[self.index(store)]
+    pub(crate) fn data<'a>(&self, store: &'a StoreOpaque) -> &'a TagData {
+        &store.tags[self.index(store)]
     }
 
     /// Its type.
@@ -83,7 +83,7 @@ impl Tag {
     /// If it belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> TagType {
         let store = store.as_context().opaque();
-        TagType::from_index(store.engine(), self.data(store).ty)
+        TagType::from_registered(store.engine(), &self.data(store).ty)
     }
 
     /// Its name in the name section of the module that defines it, or else the name of its first

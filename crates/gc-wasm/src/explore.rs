@@ -222,8 +222,8 @@ impl Explored<'_> {
     /// The text of [`Listing::signature`].
     fn signature(&self, index: u32) -> Result<String> {
         let (engine, info) = (self.engine, self.cx.info);
-        let ty = engine.types().get(info.funcs[index as usize].ty);
-        let ty = func_type(&ty)?;
+        let ty = info.types.registered(info.funcs[index as usize].ty);
+        let ty = func_type(ty)?;
         let locals = self.locals.get(&index).into_iter().flatten();
         let mut locals: BTreeMap<u32, &str> = locals.map(|(i, name)| (*i, &**name)).collect();
         let mut parts = Vec::new();

@@ -162,7 +162,7 @@ impl Extern {
             Extern::Memory(memory) => ExternType::Memory(memory.ty(store)),
             Extern::Tag(tag) => {
                 let store = store.as_context().opaque();
-                ExternType::Tag(TagType::from_index(store.engine(), tag.data(store).ty))
+                ExternType::Tag(TagType::from_registered(store.engine(), &tag.data(store).ty))
             }
         }
     }

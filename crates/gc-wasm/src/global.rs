@@ -2,7 +2,7 @@
 
 use crate::externals::handles;
 use crate::store::{StoreId, StoreOpaque, limits};
-use crate::types::GlobalType;
+use crate::types::{GlobalType, ValType};
 use crate::vm::globals::GlobalData;
 use crate::vm::layout::GLOBAL_SIZE;
 use crate::vm::words::VMWords;
@@ -47,6 +47,9 @@ impl Global {
             ty.content().comes_from(store.engine()),
             "the global's type belongs to another engine"
         );
+        if let ValType::Ref(content) = ty.content() {
+            store.keep_type(content.heap_type());
+        }
         let ty = ty.to_wasm();
         let what = || {
             "type mismatch: initial value provided does not match the type of this global"

@@ -59,6 +59,8 @@ mod v128;
 mod values;
 mod vm;
 
+#[cfg(feature = "compiler")]
+pub use config::{Cache, CacheConfig};
 pub use config::{
     Config, Enabled, InstanceAllocationStrategy, ModuleVersionStrategy, OptLevel,
     PoolingAllocationConfig, ProfilingStrategy, RegallocAlgorithm, Strategy, WasmBacktraceDetails,
@@ -107,6 +109,8 @@ pub mod error {
     pub use anyhow::{Chain, Context, Error, Ok, Result, anyhow as format_err, bail, ensure};
 }
 
+#[cfg(feature = "compiler")]
+pub use gc_engine::{CacheStore, FolderCache, MemoryCache};
 pub use gc_engine::{Collector, CollectorOption, WasmtimeCollector};
 pub use gc_jit::{InterruptHandle, ThrownException};
 pub use gc_runtime::{

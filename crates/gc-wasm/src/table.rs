@@ -51,6 +51,7 @@ impl Table {
             ty.element().heap_type().comes_from(store.engine()),
             "the table's type belongs to another engine"
         );
+        store.keep_type(ty.element().heap_type());
         let ty = ty.to_wasm();
         let element = element(store, init, &ty)?;
         let definition = VMWords::new(DEFINITION_SIZE);

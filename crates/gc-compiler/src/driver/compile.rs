@@ -1,8 +1,9 @@
 //! [`Compiler`]: Cranelift with the settings that compiled code needs, and [`CompiledFunction`], its output.
 
+use super::reloc::{Reloc, RelocTarget, target_of};
 use super::{machine, names, nesting, polls, refuse, signature, try_calls};
+use crate::cache::{CacheStore, FunctionCache};
 use anyhow::{Context as _, Result, anyhow, bail};
-use cranelift_codegen::binemit::Reloc as RelocKind;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, ExternalName, Opcode, TrapCode};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
@@ -109,28 +110,6 @@ pub enum Symbol {
     HostCall(HostCall),
     /// The word of a type.
     TypeWord(TypeWord),
-}
-
-/// The target of a relocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RelocTarget {
-    /// A function of the same image.
-    Function(u32),
-    /// A host call's trampoline.
-    HostCall(u32),
-    /// The word of a type, by the word's code.
-    TypeWord(u32),
-    /// An offset in bytes into the function itself.
-    Itself(u32),
-}
-
-/// A place in the code that holds the address of another place.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reloc {
-    pub(crate) offset: u32,
-    pub(crate) kind: RelocKind,
-    pub(crate) target: RelocTarget,
-    pub(crate) addend: i64,
 }
 
 /// A compiled function: position-independent code, not yet linked, and its tables.
@@ -274,6 +253,7 @@ pub struct Compiler {
     /// For huge functions.
     huge_isa: OwnedTargetIsa,
     huge_function: usize,
+    cache: Option<FunctionCache>,
     trampolines: Mutex<HashMap<Trampoline, Arc<CompiledFunction>>>,
 }
 
@@ -294,8 +274,16 @@ impl Compiler {
             isa: target(abi, options, options.opt_level, options.regalloc)?,
             huge_isa: target(abi, options, OptLevel::None, RegallocAlgorithm::SinglePass)?,
             huge_function: options.huge_function,
+            cache: None,
             trampolines: Mutex::default(),
         })
+    }
+
+    /// The same compiler with a cache of compiled functions. The code is the same with any cache.
+    #[must_use]
+    pub fn with_cache(mut self, store: Arc<dyn CacheStore>) -> Compiler {
+        self.cache = Some(FunctionCache::new(store, &self.abi));
+        self
     }
 
     /// The ABI of the code that it compiles.
@@ -308,7 +296,7 @@ impl Compiler {
         &*self.isa
     }
 
-    /// Compiles the function in `context`. Inserts a poll in each loop if the [`Abi`]
+    /// Compiles the function in `context`, or finds its code in the cache. Inserts a poll in each loop if the [`Abi`]
     /// [says so](Abi::polls). Clear the context before you compile another function
     /// with it.
     ///
@@ -319,6 +307,23 @@ impl Compiler {
     /// calling convention. If one of its calls may collect and
     /// [`place_safepoints`](crate::safepoints::place_safepoints) was not called for it.
     pub fn compile(&self, context: &mut Context) -> Result<CompiledFunction> {
+        self.compile_with(self.cache.as_ref(), context)
+    }
+
+    /// Like [`compile`](Compiler::compile), but does not use the cache. So `context` then has the
+    /// optimized CLIF.
+    ///
+    /// # Errors
+    /// As [`compile`](Compiler::compile).
+    pub fn compile_anew(&self, context: &mut Context) -> Result<CompiledFunction> {
+        self.compile_with(None, context)
+    }
+
+    fn compile_with(
+        &self,
+        cache: Option<&FunctionCache>,
+        context: &mut Context,
+    ) -> Result<CompiledFunction> {
         refuse::refuse(&context.func)?;
         let mut huge = false;
         if self.abi.polls() {
@@ -330,8 +335,24 @@ impl Compiler {
         let calls_by_reference = calls_by_reference(&context.func);
         try_calls::keep_registers(&mut context.func);
         let isa = if huge { &*self.huge_isa } else { &*self.isa };
-        let function = self.compile_for(isa, context)?;
+        let function = self.find_or_compile(cache, isa, context)?;
         Ok(CompiledFunction { calls_by_reference, ..function })
+    }
+
+    fn find_or_compile(
+        &self,
+        cache: Option<&FunctionCache>,
+        isa: &dyn TargetIsa,
+        context: &mut Context,
+    ) -> Result<CompiledFunction> {
+        let Some(cache) = cache else { return self.compile_for(isa, context) };
+        let key = cache.key(isa, &context.func);
+        if let Some(found) = cache.find(&key, &context.func) {
+            return Ok(found);
+        }
+        let compiled = self.compile_for(isa, context)?;
+        cache.keep(&key, &context.func, &compiled);
+        Ok(compiled)
     }
 
     fn compile_for(&self, isa: &dyn TargetIsa, context: &mut Context) -> Result<CompiledFunction> {
@@ -350,12 +371,9 @@ impl Compiler {
                 FinalizedRelocTarget::Func(offset) => RelocTarget::Itself(*offset),
                 FinalizedRelocTarget::ExternalName(ExternalName::User(name)) => {
                     let name = &context.func.params.user_named_funcs()[*name];
-                    match name.namespace {
-                        names::FUNCTION_NAMESPACE => RelocTarget::Function(name.index),
-                        names::HOST_CALL_NAMESPACE => RelocTarget::HostCall(name.index),
-                        names::TYPE_WORD_NAMESPACE => RelocTarget::TypeWord(name.index),
-                        other => bail!("a call to {name} has the unknown namespace {other}"),
-                    }
+                    target_of(name).with_context(|| {
+                        format!("a call to {name} has the unknown namespace {}", name.namespace)
+                    })?
                 }
                 FinalizedRelocTarget::ExternalName(ExternalName::LibCall(call))
                     if let Some(extension) = machine::extension_for(*call) =>
@@ -454,7 +472,8 @@ impl Compiler {
         if let Some(function) = cache().get(&key) {
             return Ok(function.clone());
         }
-        let compiled = self.compile_for(&*self.isa, &mut Context::for_function(build()))?;
+        let mut context = Context::for_function(build());
+        let compiled = self.find_or_compile(self.cache.as_ref(), &*self.isa, &mut context)?;
         let function = Arc::new(compiled);
         cache().insert(key, function.clone());
         Ok(function)

@@ -1,7 +1,8 @@
 //! [`ImageLinker`] links compiled functions and the trampolines that they need into one
 //! position-independent image.
 
-use super::compile::{CompiledFunction, Compiler, RelocTarget};
+use super::compile::{CompiledFunction, Compiler};
+use super::reloc::RelocTarget;
 use super::{machine, trampoline};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use gc_types::{

@@ -103,6 +103,19 @@ pub(super) fn extension_for(call: LibCall) -> Option<&'static str> {
     }
 }
 
+/// The kinds of relocations that the linker knows.
+const KINDS: [Reloc; 3] = [Reloc::X86PCRel4, Reloc::X86CallPCRel4, Reloc::X86GOTPCRel4];
+
+/// The number of a kind of relocations in the entry of a cache, if the linker knows it.
+pub(crate) fn reloc_code(kind: Reloc) -> Option<u8> {
+    Some(KINDS.iter().position(|known| *known == kind)? as u8)
+}
+
+/// The kind of relocations with this number.
+pub(crate) fn reloc_kind(code: u8) -> Option<Reloc> {
+    KINDS.get(usize::from(code)).copied()
+}
+
 /// Whether a relocation of this kind is in a load of an address from a table.
 pub(super) fn is_load_of_address(kind: Reloc) -> bool {
     kind == Reloc::X86GOTPCRel4

@@ -8,18 +8,21 @@
 //!    [`CompiledFunction`](crate::CompiledFunction)s, on any number of threads.
 //!    `try_calls` lets calls with handlers keep values in registers, and `polls` lets another
 //!    thread interrupt loops.
+//!    What was compiled before comes from a [`cache`](crate::cache), if there is one. `reloc`: what
+//!    the linker fills in.
 //! 3. `link`: [`ImageLinker`](crate::ImageLinker) links functions and the trampolines that they
 //!    need.
 //! 4. `trampoline`: the calls between host and compiled code. Every image contains its trampolines.
 
 mod compile;
 mod link;
-mod machine;
+pub(crate) mod machine;
 mod meter;
 mod names;
 mod nesting;
 mod polls;
 mod refuse;
+mod reloc;
 mod signature;
 mod trampoline;
 mod try_calls;
@@ -35,4 +38,5 @@ pub use names::{
     declare_vmctx_slot, import_function, import_host_call, import_type_word, imported_host_call,
     set_stack_limit, type_word,
 };
+pub(crate) use reloc::{Reloc, RelocTarget, target_of};
 pub use signature::call_signature;

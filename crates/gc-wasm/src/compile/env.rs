@@ -5,7 +5,7 @@ use super::CompileContext;
 use super::signature::{clif_signature, signature_types, value_type};
 use crate::host_calls;
 use crate::module::info::ModuleInfo;
-use crate::types::registry::RegisteredType;
+use crate::types::registered::RegisteredType;
 use anyhow::{Result, bail};
 use cranelift_codegen::ir;
 use gc_compiler::check::{FunctionTypes, Memory, ValueType};
@@ -15,7 +15,6 @@ use gc_compiler::{GcFuncEnv, import_function, import_host_call, import_type_word
 use gc_types::{Abi, ArrayLayout, GcLayout, HostCall, RootKind, StructLayout, TypeIndex, TypeWord};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
 use wasmtime_types::{
     WasmArrayType, WasmCompositeInnerType, WasmFuncType, WasmStorageType, WasmStructType,
     WasmValType,
@@ -125,7 +124,6 @@ pub(super) struct FuncEnv<'a> {
     host_calls: HashMap<HostCall, ir::FuncRef>,
     functions: HashMap<u32, ir::FuncRef>,
     signatures: HashMap<TypeIndex, ir::SigRef>,
-    types: HashMap<TypeIndex, Arc<RegisteredType>>,
     type_words: HashMap<TypeWord, ir::GlobalValue>,
     /// Whether it calls code that may belong to another instance.
     pub(super) leaves_instance: bool,
@@ -157,7 +155,6 @@ impl<'a> FuncEnv<'a> {
             host_calls: HashMap::new(),
             functions: HashMap::new(),
             signatures: HashMap::new(),
-            types: HashMap::new(),
             type_words: HashMap::new(),
             leaves_instance: false,
             uses_heap: false,
@@ -174,13 +171,13 @@ impl<'a> FuncEnv<'a> {
     }
 
     /// The module's type `index`.
-    pub(super) fn module_type(&mut self, index: u32) -> Arc<RegisteredType> {
+    pub(super) fn module_type(&self, index: u32) -> &'a RegisteredType {
         self.registered(self.cx.info.types.get(index))
     }
 
-    /// The engine's type `index`.
-    pub(super) fn registered(&mut self, index: TypeIndex) -> Arc<RegisteredType> {
-        Arc::clone(self.types.entry(index).or_insert_with(|| self.cx.registry.get(index)))
+    /// The module's type with this engine-wide index.
+    pub(super) fn registered(&self, index: TypeIndex) -> &'a RegisteredType {
+        self.cx.info.types.registered(index)
     }
 
     /// Declares function `index`, which this module defines, as a callee.
@@ -189,7 +186,7 @@ impl<'a> FuncEnv<'a> {
             return Ok(*callee);
         }
         let ty = self.registered(self.cx.info.funcs[index as usize].ty);
-        let callee = import_function(func, index, clif_signature(func_type(&ty)?));
+        let callee = import_function(func, index, clif_signature(func_type(ty)?));
         self.functions.insert(index, callee);
         Ok(callee)
     }
@@ -217,13 +214,13 @@ impl<'a> FuncEnv<'a> {
     pub(super) fn types(&self, func: &ir::Function, own: &WasmFuncType) -> Result<FunctionTypes> {
         let mut types = FunctionTypes::new(signature_types(own));
         for (index, callee) in &self.functions {
-            let ty = self.cx.registry.get(self.cx.info.funcs[*index as usize].ty);
+            let ty = self.registered(self.cx.info.funcs[*index as usize].ty);
             let signature = func.dfg.ext_funcs[*callee].signature;
-            types.declare_signature(signature, signature_types(func_type(&ty)?));
+            types.declare_signature(signature, signature_types(func_type(ty)?));
         }
         for (index, signature) in &self.signatures {
-            let ty = self.cx.registry.get(*index);
-            types.declare_signature(*signature, signature_types(func_type(&ty)?));
+            let ty = self.registered(*index);
+            types.declare_signature(*signature, signature_types(func_type(ty)?));
         }
         for (call, callee) in &self.host_calls {
             let may_collect = host_calls::may_collect(*call);

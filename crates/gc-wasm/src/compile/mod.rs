@@ -149,13 +149,23 @@ struct FunctionCompiler {
 
 impl FunctionCompiler {
     fn function(&mut self, cx: &CompileContext<'_>, body: Body<'_>) -> Result<CompiledFunction> {
+        self.function_with(cx, body, Compiler::compile)
+    }
+
+    /// Translates and checks `body`, and compiles it with `compile`.
+    fn function_with(
+        &mut self,
+        cx: &CompileContext<'_>,
+        body: Body<'_>,
+        compile: impl FnOnce(&Compiler, &mut Context) -> Result<CompiledFunction>,
+    ) -> Result<CompiledFunction> {
         let index = body.index;
         let context = self.context.get_or_insert_with(Context::new);
         context.clear();
         let compiled =
             match translate::translate(cx, body, &mut context.func, &mut self.allocations) {
                 Ok(types) => {
-                    check(cx, &context.func, types).and_then(|()| cx.compiler.compile(context))
+                    check(cx, &context.func, types).and_then(|()| compile(cx.compiler, context))
                 }
                 Err(error) => Err(error),
             };
@@ -191,7 +201,7 @@ pub(crate) fn compile_body(cx: &CompileContext<'_>, body: Body<'_>) -> Result<Co
 /// As [`compile_module`].
 pub(crate) fn optimized(cx: &CompileContext<'_>, body: Body<'_>) -> Result<ir::Function> {
     let mut compiler = FunctionCompiler::default();
-    compiler.function(cx, body)?;
+    compiler.function_with(cx, body, Compiler::compile_anew)?;
     compiler.context.map(|context| context.func).context("the function was not compiled")
 }
 

@@ -114,8 +114,7 @@ pub(super) fn translate(
     func: &mut ir::Function,
     allocations: &mut Allocations,
 ) -> Result<Option<FunctionTypes>> {
-    let ty = cx.registry.get(cx.info.funcs[body.index as usize].ty);
-    let ty = func_type(&ty)?;
+    let ty = func_type(cx.info.types.registered(cx.info.funcs[body.index as usize].ty))?;
     func.name = ir::UserFuncName::user(gc_compiler::FUNCTION_NAMESPACE, body.index);
     func.signature = clif_signature(ty);
     gc_compiler::set_stack_limit(func, &cx.abi.offsets())?;

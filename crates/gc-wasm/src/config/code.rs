@@ -1,6 +1,8 @@
 //! Settings of the code generator.
 
 use super::Config;
+#[cfg(feature = "compiler")]
+use std::sync::Arc;
 
 /// The default of [`Config::huge_function`].
 const HUGE_FUNCTION: usize = 100_000;
@@ -52,6 +54,12 @@ pub(crate) struct CodeSettings {
     pub(crate) huge_function: usize,
     /// Whether functions are compiled on several threads.
     pub(crate) parallel: bool,
+    /// Where compiled modules are kept.
+    #[cfg(feature = "compiler")]
+    pub(crate) cache: Option<super::Cache>,
+    /// Where compiled functions are kept.
+    #[cfg(feature = "compiler")]
+    pub(crate) cache_store: Option<Arc<dyn gc_compiler::cache::CacheStore>>,
 }
 
 impl Default for CodeSettings {
@@ -63,6 +71,10 @@ impl Default for CodeSettings {
             verifier: cfg!(debug_assertions),
             huge_function: HUGE_FUNCTION,
             parallel: true,
+            #[cfg(feature = "compiler")]
+            cache: None,
+            #[cfg(feature = "compiler")]
+            cache_store: None,
         }
     }
 }

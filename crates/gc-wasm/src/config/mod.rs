@@ -4,6 +4,8 @@
 //! error that names it.
 
 mod asynchronous;
+#[cfg(feature = "compiler")]
+mod cache;
 mod code;
 mod memory;
 mod metering;
@@ -11,6 +13,8 @@ mod pooling;
 mod refused;
 mod wasm;
 
+#[cfg(feature = "compiler")]
+pub use cache::{Cache, CacheConfig};
 pub(crate) use code::CodeSettings;
 pub use code::{OptLevel, RegallocAlgorithm, Strategy};
 pub use pooling::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};

@@ -6,7 +6,7 @@
 //! of its signature. Until then only the host can call it.
 
 use crate::store::{CallHook, Callee, StoreOpaque};
-use crate::types::registry::RegisteredType;
+use crate::types::registered::RegisteredType;
 use crate::vm::func_ref::FuncRef;
 use anyhow::{Context, Result, ensure};
 use gc_jit::{CodeMemory, VMFuncRef, VMHostFuncContext};
@@ -23,7 +23,7 @@ impl StoreOpaque {
             Some(exit) => func_ref.set_code(exit),
             None => self.callees.waiting.entry(signature.clone()).or_default().push(func_ref),
         }
-        self.callees.known.insert(func_ref.id(), Callee::Host);
+        self.callees.known.insert(func_ref.id(), Callee::Host(ty.clone()));
     }
 
     /// The way in which the host calls the function `vm` of this store.
@@ -32,24 +32,35 @@ impl StoreOpaque {
         if let Some(known) = self.callees.known.get(&id) {
             return Ok(known.clone());
         }
-        let ty = self.engine().types().get(vm.ty());
         // SAFETY: a function that is not the host's belongs to an instance and has the instance's
         // vmctx.
         let instance = &self.instances[unsafe { StoreOpaque::instance_of(vmctx) }];
+        let ty = instance.module.info().types.registered(vm.ty());
         let trampoline = instance.module.code().entry_trampoline(ty.signature()?);
         let trampoline = trampoline.context("the host cannot call this function")?;
         Ok(Callee::Compiled(trampoline))
     }
 
+    /// The type of the function `vm` of this store.
+    pub(crate) fn func_type(&self, vm: FuncRef) -> &RegisteredType {
+        let VMFuncRef { vmctx, id, .. } = vm.get();
+        if let Some(Callee::Host(ty)) = self.callees.known.get(&id) {
+            return ty;
+        }
+        // SAFETY: a function that is not the host's belongs to an instance and has the instance's
+        // vmctx.
+        let instance = &self.instances[unsafe { StoreOpaque::instance_of(vmctx) }];
+        instance.module.info().types.registered(vm.ty())
+    }
+
     /// Calls the start function of instance `number`. It has neither parameters nor results.
     pub(crate) fn invoke_start(&mut self, number: usize, vm: FuncRef) -> Result<()> {
-        let ty = self.engine().types().get(vm.ty());
-        let ty = ty.sub_type.unwrap_func();
+        let ty = self.func_type(vm).sub_type.unwrap_func();
         ensure!(
             ty.params().is_empty() && ty.results().is_empty(),
             "a start function with parameters or results"
         );
-        if let Callee::Host = self.callee(vm)? {
+        if let Callee::Host(_) = self.callee(vm)? {
             self.starting.set(number);
         }
         let result = self.call_hook(CallHook::CallingWasm).and_then(|()| {
@@ -92,7 +103,7 @@ impl StoreOpaque {
             let VMFuncRef { code, vmctx, .. } = vm.get();
             match callee {
                 Callee::Compiled(trampoline) => gc_jit::call(self, trampoline, code, vmctx, values),
-                Callee::Host => {
+                Callee::Host(_) => {
                     let function = (*vmctx.cast::<VMHostFuncContext>()).function;
                     gc_jit::call_host(self, function, vmctx, values)
                 }

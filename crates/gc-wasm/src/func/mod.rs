@@ -84,8 +84,8 @@ impl Func {
     /// If the function belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> FuncType {
         let store = store.as_context().opaque();
-        let ty = store.engine().types().get(self.type_index(store));
-        FuncType::from_registered(store.engine(), ty)
+        let ty = store.func_type(self.as_vm(store));
+        FuncType::from_registered(store.engine(), ty.clone())
     }
 
     /// Whether the function is of type `ty` or of a subtype.
@@ -120,7 +120,7 @@ impl Func {
     /// Calls the function on the running stack.
     fn call_in(&self, store: &mut StoreOpaque, params: &[Val], results: &mut [Val]) -> Result<()> {
         let vm = self.as_vm(store);
-        let registered = store.engine().types().get(self.type_index(store));
+        let registered = store.func_type(vm).clone();
         let ty = registered.sub_type.unwrap_func();
         if params.len() != ty.params().len() {
             bail!("expected {} arguments, got {}", ty.params().len(), params.len());
@@ -177,12 +177,13 @@ impl Func {
         store: impl AsContext,
     ) -> Result<TypedFunc<Params, Results>> {
         let store = store.as_context().opaque();
-        let registered = store.engine().types().get(self.type_index(store));
+        let vm = self.as_vm(store);
+        let registered = store.func_type(vm);
         let ty = registered.sub_type.unwrap_func();
         let checked = Params::typecheck_params(store.engine(), ty.params())?;
         Results::typecheck_results(store.engine(), ty.results())?;
-        let callee = store.callee(self.as_vm(store))?;
-        Ok(TypedFunc::new(*self, callee, checked.then_some(registered)))
+        let callee = store.callee(vm)?;
+        Ok(TypedFunc::new(*self, callee, checked.then(|| registered.clone())))
     }
 
     /// The function to which a reference of this store refers.

@@ -5,19 +5,18 @@ use super::wasm_ty::StoreArg;
 use super::{Func, WasmParams, WasmResults};
 use crate::AsContextMut;
 use crate::store::{CallHook, Callee, StoreOpaque};
-use crate::types::registry::RegisteredType;
+use crate::types::registered::RegisteredType;
 use anyhow::Result;
 use gc_types::ValRaw;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 /// A [`Func`] whose type matches `Params` and `Results`. Calls do not check it again.
 pub struct TypedFunc<Params, Results> {
     func: Func,
     callee: Callee,
     /// The type, if each call must check the arguments.
-    checked: Option<Arc<RegisteredType>>,
+    checked: Option<RegisteredType>,
     _marker: PhantomData<fn(Params) -> Results>,
 }
 
@@ -33,7 +32,7 @@ impl<Params, Results> Clone for TypedFunc<Params, Results> {
 }
 
 impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
-    pub(crate) fn new(func: Func, callee: Callee, checked: Option<Arc<RegisteredType>>) -> Self {
+    pub(crate) fn new(func: Func, callee: Callee, checked: Option<RegisteredType>) -> Self {
         TypedFunc { func, callee, checked, _marker: PhantomData }
     }
 

@@ -4,9 +4,10 @@
 
 use crate::refs::{AnyRef, I31, array, structref};
 use crate::store::StoreOpaque;
+use crate::types::registered::RegisteredType;
 use crate::{Func, Rooted, Val};
 use anyhow::{Context, Result, bail};
-use gc_types::{TypeIndex, VMGcRef};
+use gc_types::VMGcRef;
 use wasmtime_types::{ConstExpr, ConstOp, WasmHeapTopType};
 
 /// Computes `expr` for instance number `instance`. The instance's imports and all globals that
@@ -35,8 +36,8 @@ fn step(
     op: &ConstOp,
     stack: &mut Vec<Val>,
 ) -> Result<Val> {
-    let module_type = |store: &StoreOpaque, index: wasmtime_types::TypeIndex| -> TypeIndex {
-        store.instances[instance].module.info().types.get(index.as_u32())
+    let module_type = |store: &StoreOpaque, index: wasmtime_types::TypeIndex| -> RegisteredType {
+        store.instances[instance].module.info().types.all()[index.as_u32() as usize].clone()
     };
     Ok(match op {
         ConstOp::I32Const(value) => Val::I32(*value),
@@ -71,30 +72,30 @@ fn step(
         ConstOp::I64Sub => binary_i64(stack, i64::wrapping_sub)?,
         ConstOp::I64Mul => binary_i64(stack, i64::wrapping_mul)?,
         ConstOp::StructNew { struct_type_index } => {
-            let ty = store.engine().types().get(module_type(store, *struct_type_index));
+            let ty = module_type(store, *struct_type_index);
             let count = ty.sub_type.unwrap_struct().fields.len();
             let fields = stack.split_off(stack.len() - count);
             structref::make(store, &ty, Some(&fields))?.to_anyref().into()
         }
         ConstOp::StructNewDefault { struct_type_index } => {
-            let ty = store.engine().types().get(module_type(store, *struct_type_index));
+            let ty = module_type(store, *struct_type_index);
             structref::make(store, &ty, None)?.to_anyref().into()
         }
         ConstOp::ArrayNew { array_type_index } => {
-            let ty = store.engine().types().get(module_type(store, *array_type_index));
+            let ty = module_type(store, *array_type_index);
             let length = pop_i32(stack)? as u32;
             store.consume_host_work(length.into())?;
             let element = stack.pop().context("an operand")?;
             array::make_filled(store, &ty, Some(&element), length)?.to_anyref().into()
         }
         ConstOp::ArrayNewDefault { array_type_index } => {
-            let ty = store.engine().types().get(module_type(store, *array_type_index));
+            let ty = module_type(store, *array_type_index);
             let length = pop_i32(stack)? as u32;
             store.consume_host_work(length.into())?;
             array::make_filled(store, &ty, None, length)?.to_anyref().into()
         }
         ConstOp::ArrayNewFixed { array_type_index, array_size } => {
-            let ty = store.engine().types().get(module_type(store, *array_type_index));
+            let ty = module_type(store, *array_type_index);
             let elements = stack.split_off(stack.len() - *array_size as usize);
             array::make_fixed(store, &ty, &elements)?.to_anyref().into()
         }

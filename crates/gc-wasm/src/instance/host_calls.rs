@@ -75,7 +75,7 @@ impl StoreOpaque {
 
     /// The layout of an array type that emitted code names.
     fn array_layout(&self, ty: TypeIndex) -> Result<ArrayLayout> {
-        let ty = self.engine().types().try_get(ty).context("an unknown array type")?;
+        let ty = self.object_type(ty).context("an unknown array type")?;
         match ty.layout.as_deref() {
             Some(GcLayout::Array(layout)) => Ok(*layout),
             _ => bail!("a type that is not an array's"),

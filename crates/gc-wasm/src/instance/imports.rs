@@ -2,40 +2,47 @@
 //! (core specification, "External Typing" and "Import Matching").
 
 use crate::store::StoreOpaque;
+use crate::types::matching::concrete_index;
 use crate::types::named::Named;
+use crate::types::registered::RegisteredType;
 use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType, TagType};
 use crate::{Engine, Extern, Module};
 use anyhow::{Result, anyhow, ensure};
-use gc_types::TypeIndex;
 use wasmtime_types::{EntityIndex, Global, Limits, Memory, Table, WasmValType};
 
 /// The type of what is given for an import, in the engine's own form. The minimum of a table or a
 /// memory is its size.
-#[derive(Clone, Copy, Debug)]
+///
+/// It keeps the type to which it refers, because a linker has it longer than the store of an item may
+/// exist.
+#[derive(Clone, Debug)]
 pub(crate) enum ImportedType {
     /// A function of this type.
-    Func(TypeIndex),
+    Func(RegisteredType),
     /// A global.
-    Global(Global),
+    Global { ty: Global, _kept: Option<RegisteredType> },
     /// A table.
-    Table(Table),
+    Table { ty: Table, _kept: Option<RegisteredType> },
     /// A memory.
     Memory(Memory),
     /// A tag with this function type.
-    Tag(TypeIndex),
+    Tag(RegisteredType),
 }
 
 impl ImportedType {
     /// The type of an item of `store`. Panics if it belongs to another store.
     pub(crate) fn of_item(store: &StoreOpaque, item: &Extern) -> ImportedType {
         match item {
-            Extern::Func(func) => ImportedType::Func(func.type_index(store)),
-            Extern::Global(global) => ImportedType::Global(store.globals[global.index(store)].ty),
+            Extern::Func(func) => ImportedType::Func(store.func_type(func.as_vm(store)).clone()),
+            Extern::Global(global) => {
+                let ty = store.globals[global.index(store)].ty;
+                ImportedType::Global { ty, _kept: concrete(store, &ty.wasm_ty) }
+            }
             Extern::Table(table) => {
                 let table = &store.tables[table.index(store)];
                 let mut ty = table.ty;
                 ty.limits.min = table.len() as u64;
-                ImportedType::Table(ty)
+                ImportedType::Table { ty, _kept: concrete(store, &WasmValType::Ref(ty.ref_type)) }
             }
             Extern::Memory(memory) => {
                 let memory = &store.memories[memory.index(store)];
@@ -43,7 +50,7 @@ impl ImportedType {
                 ty.limits.min = memory.pages();
                 ImportedType::Memory(ty)
             }
-            Extern::Tag(tag) => ImportedType::Tag(tag.data(store).ty),
+            Extern::Tag(tag) => ImportedType::Tag(tag.data(store).ty.clone()),
         }
     }
 
@@ -51,14 +58,22 @@ impl ImportedType {
     fn describe(&self, engine: &Engine) -> ExternType {
         match self {
             ImportedType::Func(ty) => {
-                ExternType::Func(FuncType::from_registered(engine, engine.types().get(*ty)))
+                ExternType::Func(FuncType::from_registered(engine, ty.clone()))
             }
-            ImportedType::Global(ty) => ExternType::Global(GlobalType::from_wasm(engine, ty)),
-            ImportedType::Table(ty) => ExternType::Table(TableType::from_wasm(engine, ty)),
+            ImportedType::Global { ty, .. } => {
+                ExternType::Global(GlobalType::from_wasm(engine, ty))
+            }
+            ImportedType::Table { ty, .. } => ExternType::Table(TableType::from_wasm(engine, ty)),
             ImportedType::Memory(ty) => ExternType::Memory(MemoryType::from_wasm(ty)),
-            ImportedType::Tag(ty) => ExternType::Tag(TagType::from_index(engine, *ty)),
+            ImportedType::Tag(ty) => ExternType::Tag(TagType::from_registered(engine, ty)),
         }
     }
+}
+
+/// The concrete type to which a type of an item of `store` refers, if there is one.
+fn concrete(store: &StoreOpaque, ty: &WasmValType) -> Option<RegisteredType> {
+    let WasmValType::Ref(ty) = ty else { return None };
+    Some(store.engine().types().get(concrete_index(&ty.heap_type)?))
 }
 
 /// Fails unless all items belong to `store`.
@@ -77,15 +92,15 @@ pub(crate) fn check(module: &Module, n: usize, given: &ImportedType) -> Result<(
     let import = &info.imports[n];
     let fits = match (import.index, given) {
         (EntityIndex::Function(index), ImportedType::Func(given)) => {
-            types.is_subtype(*given, info.funcs[index.as_u32() as usize].ty)
+            types.is_subtype(given.index, info.funcs[index.as_u32() as usize].ty)
         }
-        (EntityIndex::Global(index), ImportedType::Global(given)) => {
+        (EntityIndex::Global(index), ImportedType::Global { ty: given, .. }) => {
             let wanted = &info.globals[index.as_u32() as usize];
             given.mutability == wanted.mutability
                 && types.val_matches(&given.wasm_ty, &wanted.wasm_ty)
                 && (!wanted.mutability || types.val_matches(&wanted.wasm_ty, &given.wasm_ty))
         }
-        (EntityIndex::Table(index), ImportedType::Table(given)) => {
+        (EntityIndex::Table(index), ImportedType::Table { ty: given, .. }) => {
             let wanted = &info.tables[index.as_u32() as usize];
             let (a, b) = (given.ref_type, wanted.ref_type);
             given.idx_type == wanted.idx_type
@@ -99,7 +114,7 @@ pub(crate) fn check(module: &Module, n: usize, given: &ImportedType) -> Result<(
         }
         (EntityIndex::Tag(index), ImportedType::Tag(given)) => {
             // Tags have equal types, because exceptions with them are both made and read.
-            *given == info.tags[index.as_u32() as usize].ty
+            given.index == info.tags[index.as_u32() as usize].ty
         }
         _ => false,
     };

@@ -76,10 +76,10 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     let prefix = match info.uses_heap() {
         true => {
             // The heap first, so that the layouts are registered there.
-            let gc = store.gc_store_mut();
-            gc.ensure_heap().map_err(pool::error).context("making the GC heap")?;
-            for (ty, layout) in module.layouts() {
-                gc.ensure_layout(*ty, layout)?;
+            let heap = store.gc_store_mut().ensure_heap();
+            heap.map_err(pool::error).context("making the GC heap")?;
+            for ty in info.types.all() {
+                store.ensure_layout(ty)?;
             }
             store.jit.vmctx_prefix(number)?
         }
@@ -124,7 +124,8 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     for (i, tag) in info.tags.iter().enumerate().skip(info.num_imported_tags as usize) {
         let id = TagId { instance: u32::try_from(number)?, index: i as u32 };
         instance.tags.push(store.tags.len());
-        store.tags.push(TagData { ty: tag.ty, exn: tag.exn, id });
+        let (ty, exn) = (info.types.registered(tag.ty), info.types.registered(tag.exn));
+        store.tags.push(TagData { ty: ty.clone(), exn: exn.clone(), id });
     }
     for (i, tag) in instance.tags.iter().enumerate() {
         instance.vmctx.set(layout.tag(i as u32), store.tags[*tag].id.to_bits());

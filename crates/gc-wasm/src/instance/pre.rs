@@ -21,7 +21,7 @@ pub(crate) enum Definition<T: 'static> {
 impl<T: 'static> Clone for Definition<T> {
     fn clone(&self) -> Self {
         match self {
-            Definition::Item(item, ty) => Definition::Item(*item, *ty),
+            Definition::Item(item, ty) => Definition::Item(*item, ty.clone()),
             Definition::Host(func) => Definition::Host(func.clone()),
         }
     }
@@ -55,8 +55,8 @@ impl<T: 'static> Definition<T> {
 
     fn ty(&self) -> ImportedType {
         match self {
-            Definition::Item(_, ty) => *ty,
-            Definition::Host(func) => ImportedType::Func(func.ty().index()),
+            Definition::Item(_, ty) => ty.clone(),
+            Definition::Host(func) => ImportedType::Func(func.ty().registered().clone()),
         }
     }
 }

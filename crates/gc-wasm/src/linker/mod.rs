@@ -111,6 +111,24 @@ impl<T: 'static> Linker<T> {
         found.ok_or_else(|| UnknownImportError::new(import))
     }
 
+    /// The definitions of all imports of a module, in order. It looks at their names, and not at
+    /// their types.
+    fn find_imports<'a>(
+        &'a self,
+        module: &'a Module,
+    ) -> impl Iterator<Item = Result<&'a Definition<T>>> {
+        module.info().imports.iter().enumerate().map(|(n, import)| {
+            let found = self.find(&import.module, &import.name);
+            found.map_or_else(
+                || {
+                    let import = module.imports().nth(n).expect("there is such an import");
+                    Err(UnknownImportError::new(&import).into())
+                },
+                Ok,
+            )
+        })
+    }
+
     /// Panics if a store belongs to another engine.
     fn check_store(&self, store: &StoreOpaque) {
         assert!(
@@ -296,7 +314,7 @@ impl<T: 'static> Linker<T> {
     /// Finds the imports of a module and checks their types. Items of `store` count as they are now.
     fn instantiate_pre_in(&self, store: &StoreOpaque, module: &Module) -> Result<InstancePre<T>> {
         let definitions =
-            module.imports().map(|import| Ok(self.find_import(&import)?.refreshed(store)));
+            self.find_imports(module).map(|definition| Ok(definition?.refreshed(store)));
         InstancePre::new(&self.engine, module, definitions.collect::<Result<_>>()?)
     }
 
@@ -308,7 +326,7 @@ impl<T: 'static> Linker<T> {
     /// If a name is not defined ([`UnknownImportError`]) or an import has another type, or if the
     /// module belongs to another engine.
     pub fn instantiate_pre(&self, module: &Module) -> Result<InstancePre<T>> {
-        let definitions = module.imports().map(|import| Ok(self.find_import(&import)?.clone()));
+        let definitions = self.find_imports(module).map(|definition| Ok(definition?.clone()));
         InstancePre::new(&self.engine, module, definitions.collect::<Result<_>>()?)
     }
 

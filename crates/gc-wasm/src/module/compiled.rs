@@ -1,7 +1,7 @@
 //! Compilation of modules.
 
 use super::info::ModuleInfo;
-use super::{Module, parse};
+use super::{Module, cached, parse};
 use crate::Engine;
 use crate::compile::{CompileContext, TypeWords, compile_module};
 use crate::vm::layout::VMContextLayout;
@@ -49,8 +49,11 @@ impl Module {
     /// # Errors
     /// As [`Module::new`].
     pub fn from_binary(engine: &Engine, bytes: &[u8]) -> Result<Module> {
+        if let Some(cache) = &engine.config().code.cache {
+            return cached::find_or_compile(engine, cache, bytes);
+        }
         let (info, image) = compile(engine, bytes, TypeWords::Constants)?;
-        let code = CodeMemory::publish(image, engine.abi(), info.types.all())?;
+        let code = CodeMemory::publish(image, engine.abi(), info.types.indices())?;
         Module::of(engine, info, code, Some(bytes.into()))
     }
 }
@@ -78,7 +81,12 @@ impl Engine {
     pub fn precompile_module(&self, bytes: impl AsRef<[u8]>) -> Result<Vec<u8>> {
         #[cfg(feature = "wat")]
         let bytes = Module::text_to_binary(bytes.as_ref())?;
-        let (info, image) = compile(self, bytes.as_ref(), TypeWords::Table)?;
+        self.precompile_binary(bytes.as_ref())
+    }
+
+    /// Like [`precompile_module`](Engine::precompile_module), for the binary format.
+    pub(super) fn precompile_binary(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let (info, image) = compile(self, bytes, TypeWords::Table)?;
         gc_jit::save(&image, &info.declarations)
     }
 }

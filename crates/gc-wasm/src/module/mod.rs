@@ -3,6 +3,8 @@
 #[cfg(feature = "compiler")]
 pub(crate) mod branch_hints;
 #[cfg(feature = "compiler")]
+mod cached;
+#[cfg(feature = "compiler")]
 mod compiled;
 mod declarations;
 pub(crate) mod info;
@@ -18,7 +20,7 @@ use crate::types::{ExportType, ExternType, ImportType, ValType};
 use crate::vm::layout::VMContextLayout;
 use anyhow::Result;
 use gc_jit::CodeMemory;
-use gc_types::{GcLayout, TypeIndex};
+use gc_types::TypeIndex;
 use info::ModuleInfo;
 pub use mismatch::TypeMismatch;
 pub use names::Names;
@@ -40,8 +42,6 @@ struct ModuleInner {
     number: u64,
     /// See [`Module::func_refs`].
     func_refs: Box<[(u32, u32, TypeIndex)]>,
-    /// The layouts that a heap must know for its code. None if its code uses no heap.
-    layouts: Box<[(TypeIndex, Arc<GcLayout>)]>,
     /// The module in WebAssembly's binary format, if its code cannot be saved.
     #[cfg_attr(not(feature = "compiler"), expect(dead_code))]
     binary: Option<Box<[u8]>>,
@@ -63,11 +63,6 @@ impl Module {
         if let Some(pool) = engine.pool() {
             pool.check_module(&info, &layout)?;
         }
-        let types: &[TypeIndex] = if info.uses_heap() { info.types.all() } else { &[] };
-        let layouts = types.iter().filter_map(|ty| {
-            let layout = engine.types().get(*ty).layout.clone();
-            layout.map(|layout| (*ty, layout))
-        });
         let func_refs = (0..).zip(&info.funcs);
         let func_refs =
             func_refs.filter_map(|(i, func)| Some((i, layout.func_ref(func.func_ref?), func.ty)));
@@ -75,7 +70,6 @@ impl Module {
             engine: engine.clone(),
             number: engine.next_module(),
             func_refs: func_refs.collect(),
-            layouts: layouts.collect(),
             info,
             layout,
             code,
@@ -225,11 +219,6 @@ impl Module {
     /// a vmctx, and their types.
     pub(crate) fn func_refs(&self) -> impl Iterator<Item = (u32, u32, TypeIndex)> {
         self.0.func_refs.iter().copied()
-    }
-
-    /// The layouts that a heap must know for its code. None if its code uses no heap.
-    pub(crate) fn layouts(&self) -> &[(TypeIndex, Arc<GcLayout>)] {
-        &self.0.layouts
     }
 
     pub(crate) fn code(&self) -> &Arc<CodeMemory> {

@@ -109,7 +109,7 @@ impl Module {
         unsafe { Module::deserialize(engine, memory.as_ref()) }
     }
 
-    fn from_saved(engine: &Engine, saved: SavedImage) -> Result<Module> {
+    pub(super) fn from_saved(engine: &Engine, saved: SavedImage) -> Result<Module> {
         let (source, range) = saved.embedder();
         let info = parse::parse_declarations(
             engine.types(),
@@ -117,7 +117,7 @@ impl Module {
             Bytes::new(source, range),
         )
         .context("the declarations of a saved module")?;
-        let code = saved.publish(info.types.all())?;
+        let code = saved.publish(info.types.indices())?;
         Module::of(engine, info, code, None)
     }
 }

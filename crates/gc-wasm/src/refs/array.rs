@@ -4,13 +4,12 @@ use crate::refs::Reference as _;
 use crate::refs::out_of_memory::failed;
 use crate::refs::structref::{read_place, unpacked, value_bits, write_place};
 use crate::store::{StoreId, StoreOpaque};
-use crate::types::registry::{RegisteredType, storage_of};
+use crate::types::registered::{RegisteredType, storage_of};
 use crate::types::{ArrayType, Mutability};
 use crate::{AsContext, AsContextMut, Engine, Rooted, StoreContextMut, Val};
 use anyhow::{Result, bail, ensure};
 use gc_runtime::Handle;
 use gc_types::{StorageType, VMGcKind, VMGcRef};
-use std::sync::Arc;
 use wasmtime_types::WasmFieldType;
 
 /// A reference to an array. [`Rooted`] and [`OwnedRooted`](crate::OwnedRooted) handles give access
@@ -39,7 +38,7 @@ pub struct ArrayRef(pub(super) Handle);
 #[derive(Clone, Debug)]
 pub struct ArrayRefPre {
     store: StoreId,
-    ty: Arc<RegisteredType>,
+    ty: RegisteredType,
 }
 
 impl ArrayRefPre {
@@ -245,7 +244,7 @@ impl ArrayRef {
         if !ty.sub_type.is_array() {
             bail!("corrupt GC heap: a reference to an array refers to something else");
         }
-        Ok(ArrayType::from_registered(store.engine(), ty))
+        Ok(ArrayType::from_registered(store.engine(), ty.clone()))
     }
 
     /// Whether the array has this type, or a subtype of it.
@@ -391,7 +390,7 @@ impl ArrayRef {
             let ty = store.registered_type_of(&gc_ref)?;
             bail!(
                 "the elements of {} are not mutable",
-                ArrayType::from_registered(store.engine(), ty)
+                ArrayType::from_registered(store.engine(), ty.clone())
             );
         }
         value.check(store, &unpacked(&field), || format!("element {index}"))?;

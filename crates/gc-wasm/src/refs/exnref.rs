@@ -61,8 +61,9 @@ impl ExnRef {
             "an allocator of exceptions was used with the wrong store"
         );
         let tag = tag.data(store);
-        ensure!(tag.exn == allocator.ty.index(), "the tag is not of the type {:?}", allocator.ty);
-        let registered = store.engine().types().get(tag.exn);
+        let registered = allocator.ty.registered();
+        ensure!(tag.exn.index == registered.index, "the tag is not of the type {:?}", allocator.ty);
+        let id = tag.id;
         let exn = registered.sub_type.unwrap_exn();
         if exn.fields.len() != fields.len() {
             let wanted = exn.fields.len();
@@ -72,8 +73,8 @@ impl ExnRef {
             value.check(store, &structref::unpacked(ty), || format!("field {i}"))?;
         }
         store.may_drop(|store| {
-            store.ensure_layout(&registered)?;
-            let (ty, id) = (registered.index, tag.id);
+            store.ensure_layout(registered)?;
+            let ty = registered.index;
             let gc_ref = store
                 .with_gc(|gc, roots| gc.alloc_exn(roots, ty, id.instance, id.index))
                 .map_err(|error| failed(error, "an exception", ()))?;
@@ -100,9 +101,9 @@ impl ExnRef {
 
     pub(crate) fn exn_type(&self, store: &StoreOpaque) -> Result<ExnType> {
         let header = store.gc_store().heap().header(&self.gc_ref(store)?)?;
-        match store.engine().types().try_get(header.ty()) {
+        match store.object_type(header.ty()) {
             Some(ty) if header.kind() == Some(VMGcKind::ExnRef) && ty.kind() == header.kind() => {
-                Ok(ExnType::from_registered(store.engine(), ty))
+                Ok(ExnType::from_registered(store.engine(), ty.clone()))
             }
             _ => bail!("corrupt GC heap: a reference to an exception refers to something else"),
         }

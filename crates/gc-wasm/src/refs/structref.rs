@@ -4,12 +4,11 @@ use crate::refs::Reference as _;
 use crate::refs::out_of_memory::failed;
 use crate::store::{StoreId, StoreOpaque};
 use crate::types::StructType;
-use crate::types::registry::{RegisteredType, storage_of};
+use crate::types::registered::{RegisteredType, storage_of};
 use crate::{AsContext, AsContextMut, Engine, Func, Rooted, StoreContextMut, Val};
 use anyhow::{Result, bail, ensure};
 use gc_runtime::Handle;
 use gc_types::{StorageType, VMGcKind, VMGcRef};
-use std::sync::Arc;
 use wasmtime_types::{WasmFieldType, WasmStorageType, WasmValType};
 
 /// A reference to a struct. [`Rooted`] and [`OwnedRooted`](crate::OwnedRooted) handles give access
@@ -39,7 +38,7 @@ pub struct StructRef(pub(super) Handle);
 #[derive(Clone, Debug)]
 pub struct StructRefPre {
     store: StoreId,
-    ty: Arc<RegisteredType>,
+    ty: RegisteredType,
 }
 
 impl StructRefPre {
@@ -126,7 +125,7 @@ impl StructRef {
         if !ty.sub_type.is_struct() {
             bail!("corrupt GC heap: a reference to a struct refers to something else");
         }
-        Ok(StructType::from_registered(store.engine(), ty))
+        Ok(StructType::from_registered(store.engine(), ty.clone()))
     }
 
     /// Whether the struct has this type, or a subtype of it.

@@ -1,5 +1,6 @@
 //! The store's data about its functions: how the host calls them.
 
+use crate::types::registered::RegisteredType;
 use crate::vm::func_ref::FuncRef;
 use gc_jit::{CodeMemory, EntryTrampoline};
 use gc_types::CallSignature;
@@ -10,8 +11,8 @@ use std::collections::{BTreeMap, HashMap};
 pub(crate) enum Callee {
     /// By entering compiled code.
     Compiled(EntryTrampoline),
-    /// By calling the host function that its vmctx names.
-    Host,
+    /// By calling the host function that its vmctx names. Its type is kept here.
+    Host(RegisteredType),
 }
 
 /// The store's data about its functions.

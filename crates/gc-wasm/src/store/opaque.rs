@@ -8,7 +8,8 @@ use super::fuel::FuelReserve;
 use super::growing::Counts;
 use super::host_state::{HostState, Limiter};
 use crate::Engine;
-use crate::types::registry::RegisteredType;
+use crate::types::HeapType;
+use crate::types::registered::RegisteredType;
 use crate::vm::func_ref::FuncRef;
 use crate::vm::globals::Globals;
 use crate::vm::instance::InstanceData;
@@ -20,6 +21,8 @@ use gc_jit::{InterruptHandle, JitState, JitStore, VMContextPrefix};
 use gc_runtime::{GcStore, TraceRoots};
 use gc_types::{TypeIndex, VMGcRef};
 use std::any::Any;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -83,6 +86,9 @@ pub(crate) struct StoreOpaque {
     pub(super) fuel: FuelReserve,
     /// What happens when the deadline of the epoch is reached.
     pub(super) deadline_reached: DeadlineReached,
+    /// The types of the heap's objects, whose layouts the heap knows. They stay registered, because
+    /// objects have their indices.
+    object_types: HashMap<TypeIndex, RegisteredType>,
     /// Whether it has warned of its many handles.
     pub(crate) warned_of_handles: bool,
     /// The instance whose start function the host is about to call, if that is a host function.
@@ -96,7 +102,7 @@ pub(crate) struct StoreOpaque {
 }
 
 // SAFETY: the raw pointers point to memory that this store owns and that only it uses. The values
-// that are kept as `dyn Any` are only dropped; they are `Send` closures and vmctxs. The host's data
+// that are kept as `dyn Any` are only dropped; they are `Send` closures, vmctxs and types. The host's data
 // is only accessed through a `Store` or a reference to one, which know its type.
 unsafe impl Send for StoreOpaque {}
 // SAFETY: nothing is written through a shared reference.
@@ -113,7 +119,7 @@ impl JitStore for StoreOpaque {
 
     fn is_subtype(&self, actual: u32, expected: u32) -> bool {
         match (TypeIndex::new(actual), TypeIndex::new(expected)) {
-            (Some(actual), Some(expected)) => self.engine.types().is_subtype(actual, expected),
+            (Some(actual), Some(expected)) => self.is_subtype(actual, expected),
             _ => false,
         }
     }
@@ -149,6 +155,7 @@ impl StoreOpaque {
             async_required: false,
             fuel: FuelReserve::default(),
             deadline_reached: DeadlineReached::default(),
+            object_types: HashMap::new(),
             warned_of_handles: false,
             starting: Starting::default(),
             counts: Counts::default(),
@@ -225,12 +232,42 @@ impl StoreOpaque {
         result
     }
 
-    /// Registers the layout of a type with the heap, before the first object of the type.
+    /// Registers the layout of a type with the heap, before the first object of the type. The store
+    /// keeps the type.
     pub(crate) fn ensure_layout(&mut self, ty: &RegisteredType) -> Result<()> {
-        match &ty.layout {
-            Some(layout) => Ok(self.gc_store_mut().ensure_layout(ty.index, layout)?),
-            None => Ok(()),
+        if let Some(layout) = &ty.layout
+            && let Entry::Vacant(place) = self.object_types.entry(ty.index)
+        {
+            place.insert(ty.clone());
+            self.gc_store_mut().ensure_layout(ty.index, layout)?;
         }
+        Ok(())
+    }
+
+    /// The type of objects with this index. The index may come from a corrupt heap. `None` if the
+    /// store cannot have such objects.
+    pub(crate) fn object_type(&self, index: TypeIndex) -> Option<&RegisteredType> {
+        self.object_types.get(&index)
+    }
+
+    /// Keeps the type to which an item that the host made in the store refers, if there is one.
+    pub(crate) fn keep_type(&mut self, ty: &HeapType) {
+        if ty.is_concrete() {
+            self.keep(Box::new(ty.clone()));
+        }
+    }
+
+    /// Whether `actual` is `expected` or one of its descendants. The indices may come from a corrupt
+    /// heap.
+    pub(crate) fn is_subtype(&self, actual: TypeIndex, expected: TypeIndex) -> bool {
+        let types = self.engine.types();
+        types.is_shallow_subtype(actual, expected).unwrap_or_else(|| {
+            match self.object_type(actual) {
+                Some(actual) => actual.chain.contains(&expected.as_u32()),
+                // A function's type, or one that does not exist.
+                None => types.is_subtype(actual, expected),
+            }
+        })
     }
 
     /// Keeps `context` until the store is dropped.

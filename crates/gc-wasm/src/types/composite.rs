@@ -3,7 +3,7 @@
 use super::externs::TagType;
 use super::field_type::{FieldType, Finality, Mutability, StorageType};
 use super::matching::type_index;
-use super::registry::RegisteredType;
+use super::registered::RegisteredType;
 use super::show::show;
 use super::val_type::ValType;
 use crate::Engine;
@@ -11,10 +11,9 @@ use anyhow::{Result, anyhow, bail, ensure};
 use gc_types::TypeIndex;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use wasmtime_types::{
     VMSharedTypeIndex, WasmArrayType, WasmCompositeInnerType, WasmCompositeType, WasmExnType,
-    WasmFuncType, WasmRecGroup, WasmStructType, WasmSubType,
+    WasmFuncType, WasmStructType, WasmSubType,
 };
 
 /// The maximum number of a type's supertypes (JavaScript interface, "Implementation-defined
@@ -27,7 +26,7 @@ fn register(
     finality: Finality,
     supertype: Option<&RegisteredType>,
     inner: WasmCompositeInnerType,
-) -> Result<Arc<RegisteredType>> {
+) -> Result<RegisteredType> {
     if let Some(supertype) = supertype {
         ensure!(!supertype.sub_type.is_final, "cannot create a subtype of a final supertype");
         ensure!(
@@ -35,15 +34,11 @@ fn register(
             "a type cannot have more than {SUPERTYPES} supertypes"
         );
     }
-    let group = WasmRecGroup {
-        types: Box::new([WasmSubType {
-            is_final: finality.is_final(),
-            supertype: supertype.map(|ty| VMSharedTypeIndex::new(ty.index.as_u32()).into()),
-            composite_type: WasmCompositeType { inner, shared: false },
-        }]),
-    };
-    let index = engine.types().register(group)?;
-    Ok(engine.types().get(TypeIndex::new(index).expect("registered types fit")))
+    engine.types().register_alone(WasmSubType {
+        is_final: finality.is_final(),
+        supertype: supertype.map(|ty| VMSharedTypeIndex::new(ty.index.as_u32()).into()),
+        composite_type: WasmCompositeType { inner, shared: false },
+    })
 }
 
 /// Panics if a type belongs to another engine.
@@ -66,18 +61,21 @@ fn given_supertype<'a>(
 macro_rules! concrete_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
+        ///
+        /// The engine has the type as long as this value, an equal one, or something of this type
+        /// exists: a module that declares it, or a store that has an object or an item of it.
         #[derive(Clone)]
         pub struct $name {
             engine: Engine,
-            ty: Arc<RegisteredType>,
+            ty: RegisteredType,
         }
 
         impl $name {
-            pub(crate) fn from_registered(engine: &Engine, ty: Arc<RegisteredType>) -> $name {
+            pub(crate) fn from_registered(engine: &Engine, ty: RegisteredType) -> $name {
                 $name { engine: engine.clone(), ty }
             }
 
-            pub(crate) fn registered(&self) -> &Arc<RegisteredType> {
+            pub(crate) fn registered(&self) -> &RegisteredType {
                 &self.ty
             }
 
@@ -380,9 +378,8 @@ impl ExnType {
         if func.results().len() != 0 {
             bail!("a tag's type has no results");
         }
-        let types = func.engine.types();
-        let index = types.exn_type(func.index())?;
-        Ok(ExnType::from_registered(&func.engine, types.get(index)))
+        let ty = func.engine.types().exn_type(func.registered())?;
+        Ok(ExnType::from_registered(&func.engine, ty))
     }
 
     fn as_wasm(&self) -> &WasmExnType {
@@ -391,7 +388,8 @@ impl ExnType {
 
     /// The type of the tags of such exceptions.
     pub fn tag_type(&self) -> TagType {
-        TagType::from_index(&self.engine, type_index(self.as_wasm().func_ty))
+        let func = self.engine.types().get(type_index(self.as_wasm().func_ty));
+        TagType::new(FuncType::from_registered(&self.engine, func))
     }
 
     /// The fields of the payload, in order.

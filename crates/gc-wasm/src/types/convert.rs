@@ -1,6 +1,7 @@
 //! Converts wasmparser's types, whose references are module indices, to the engine's types, whose
 //! references are canonical.
 
+use super::registered::RegisteredType;
 use super::registry::TypeRegistry;
 use anyhow::{Result, anyhow, bail};
 use gc_types::TypeIndex;
@@ -18,10 +19,13 @@ enum Kind {
     Array,
 }
 
-/// The types of one module: maps its indices to the engine's indices.
+/// The types of one module: maps its indices to the engine's types. They stay registered as long as
+/// this exists.
 #[derive(Debug, Default)]
 pub(crate) struct ModuleTypes {
-    /// Engine-wide index of each module type, and then of each type of exceptions.
+    /// Each module type, and then each type of exceptions.
+    types: Vec<RegisteredType>,
+    /// Their engine-wide indices.
     indices: Vec<TypeIndex>,
     /// The first module type with each index.
     numbers: HashMap<TypeIndex, TypeIndex>,
@@ -63,14 +67,18 @@ impl ModuleTypes {
         self.group_start = None;
         let types = types?;
         self.use_heap |= types.iter().any(uses_heap);
-        let first = registry.register(WasmRecGroup { types: types.into() })?;
-        for i in 0..self.kinds.len() as u32 - start {
-            let index = TypeIndex::new(first + i).expect("registered types fit");
-            let number = TypeIndex::new(start + i).expect("there are as many registered types");
-            self.numbers.entry(index).or_insert(number);
-            self.indices.push(index);
+        for ty in registry.register(WasmRecGroup { types: types.into() })? {
+            self.push(ty);
         }
         Ok(())
+    }
+
+    fn push(&mut self, ty: RegisteredType) {
+        let number = u32::try_from(self.types.len()).ok().and_then(TypeIndex::new);
+        let number = number.expect("a module has fewer types than an engine may have");
+        self.numbers.entry(ty.index).or_insert(number);
+        self.indices.push(ty.index);
+        self.types.push(ty);
     }
 
     /// The type of exceptions whose tag has the module's function type `func`. It gets a number
@@ -83,11 +91,10 @@ impl ModuleTypes {
         registry: &TypeRegistry,
         func: TypeIndex,
     ) -> Result<TypeIndex> {
-        let index = registry.exn_type(func)?;
+        let exn = registry.exn_type(self.registered(func))?;
+        let index = exn.index;
         if !self.numbers.contains_key(&index) {
-            let number = u32::try_from(self.indices.len()).ok().and_then(TypeIndex::new);
-            self.numbers.insert(index, number.expect("there are as many registered types"));
-            self.indices.push(index);
+            self.push(exn);
             self.use_heap = true;
         }
         Ok(index)
@@ -97,6 +104,14 @@ impl ModuleTypes {
     /// validated.
     pub(crate) fn get(&self, index: u32) -> TypeIndex {
         self.indices[index as usize]
+    }
+
+    /// The module's type with this engine-wide index.
+    ///
+    /// # Panics
+    /// If the module has no such type.
+    pub(crate) fn registered(&self, index: TypeIndex) -> &RegisteredType {
+        &self.types[self.numbers[&index].as_u32() as usize]
     }
 
     /// The module's number of a type of the engine. Compiled code uses this number for the type.
@@ -116,8 +131,13 @@ impl ModuleTypes {
         self.use_heap
     }
 
-    /// Engine-wide indices of all of the module's types, in order, and then those of its exceptions.
-    pub(crate) fn all(&self) -> &[TypeIndex] {
+    /// All of the module's types, in order, and then those of its exceptions.
+    pub(crate) fn all(&self) -> &[RegisteredType] {
+        &self.types
+    }
+
+    /// The engine-wide indices of all of the module's types, in the same order.
+    pub(crate) fn indices(&self) -> &[TypeIndex] {
         &self.indices
     }
 }

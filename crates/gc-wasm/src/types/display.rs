@@ -4,7 +4,8 @@
 //!
 //! The whole table is reserved at once, so emitted code may read the row of any masked index
 //! without a bounds check. Unwritten rows are zero, and the system uses no memory for them. A row
-//! is written once, before any code that knows its type runs.
+//! is written before any code that knows its type runs, and cleared when nobody knows the type any
+//! more. The host reads the table too, because it needs no lock.
 
 use anyhow::{Context, Result};
 use gc_types::VMOffsets;
@@ -39,18 +40,37 @@ impl DisplayTable {
     }
 
     /// Writes the row of type `index`. `chain` has its ancestors, the root first and the type
-    /// itself last.
+    /// itself last. It is empty if the index becomes free.
     pub(crate) fn write_row(&self, index: u32, chain: &[u32]) {
-        assert!(index < DisplayTable::CAPACITY, "type index {index} has no display row");
-        let row = index as usize * VMOffsets::DISPLAY_ROW as usize;
-        for (depth, ancestor) in chain.iter().take(VMOffsets::DISPLAY_ROW as usize).enumerate() {
-            // SAFETY: `row + depth` is below the table's number of words (the
-            // index was checked above), the allocation is aligned to pages and
-            // lives as long as `self`, and all access is atomic.
-            let word = unsafe {
-                AtomicU32::from_ptr(self.allocation.as_ptr::<u32>().cast_mut().add(row + depth))
-            };
-            word.store(ancestor + 1, Ordering::Release);
+        for depth in 0..VMOffsets::DISPLAY_ROW {
+            let ancestor = chain.get(depth as usize).map_or(0, |ancestor| ancestor + 1);
+            self.word(index, depth).store(ancestor, Ordering::Release);
         }
+    }
+
+    /// The number of proper ancestors of type `index`. `None` if it has more than fit in a row, or
+    /// there is no such type.
+    pub(crate) fn depth(&self, index: u32) -> Option<u32> {
+        (0..VMOffsets::DISPLAY_ROW).find(|depth| self.ancestor(index, *depth) == Some(index))
+    }
+
+    /// The ancestor of type `index` that has `depth` ancestors itself, or the type, if `depth` is
+    /// its own. `depth` must be less than the row's length. `None` if there is none, or no such
+    /// type.
+    pub(crate) fn ancestor(&self, index: u32, depth: u32) -> Option<u32> {
+        if index >= DisplayTable::CAPACITY {
+            return None;
+        }
+        self.word(index, depth).load(Ordering::Acquire).checked_sub(1)
+    }
+
+    fn word(&self, index: u32, depth: u32) -> &AtomicU32 {
+        assert!(index < DisplayTable::CAPACITY, "type index {index} has no display row");
+        assert!(depth < VMOffsets::DISPLAY_ROW, "a row has no column {depth}");
+        let at = index as usize * VMOffsets::DISPLAY_ROW as usize + depth as usize;
+        // SAFETY: `at` is below the table's number of words, because the index and the depth were
+        // checked above. The allocation is aligned to pages and lives as long as `self`, and all
+        // access is atomic.
+        unsafe { AtomicU32::from_ptr(self.allocation.as_ptr::<u32>().cast_mut().add(at)) }
     }
 }

@@ -3,10 +3,10 @@
 use super::composite::FuncType;
 use super::field_type::Mutability;
 use super::limits::{MemoryType, TableType};
+use super::registered::RegisteredType;
 use super::val_type::ValType;
 use crate::Engine;
 use crate::module::info::ModuleInfo;
-use gc_types::TypeIndex;
 use std::fmt;
 use wasmtime_types::{EntityIndex, Global};
 
@@ -46,8 +46,8 @@ impl TagType {
         &self.ty
     }
 
-    pub(crate) fn from_index(engine: &Engine, func: TypeIndex) -> TagType {
-        TagType { ty: FuncType::from_registered(engine, engine.types().get(func)) }
+    pub(crate) fn from_registered(engine: &Engine, func: &RegisteredType) -> TagType {
+        TagType { ty: FuncType::from_registered(engine, func.clone()) }
     }
 }
 
@@ -193,8 +193,8 @@ impl ExternType {
     pub(crate) fn of(engine: &Engine, info: &ModuleInfo, index: EntityIndex) -> ExternType {
         match index {
             EntityIndex::Function(index) => {
-                let ty = engine.types().get(info.funcs[index.as_u32() as usize].ty);
-                ExternType::Func(FuncType::from_registered(engine, ty))
+                let ty = info.types.registered(info.funcs[index.as_u32() as usize].ty);
+                ExternType::Func(FuncType::from_registered(engine, ty.clone()))
             }
             EntityIndex::Table(index) => ExternType::Table(TableType::from_wasm(
                 engine,
@@ -208,7 +208,8 @@ impl ExternType {
                 &info.globals[index.as_u32() as usize],
             )),
             EntityIndex::Tag(index) => {
-                ExternType::Tag(TagType::from_index(engine, info.tags[index.as_u32() as usize].ty))
+                let ty = info.types.registered(info.tags[index.as_u32() as usize].ty);
+                ExternType::Tag(TagType::from_registered(engine, ty))
             }
         }
     }

@@ -9,6 +9,17 @@ pub(crate) fn type_index(edge: EngineOrModuleTypeIndex) -> TypeIndex {
     TypeIndex::new(edge.unwrap_engine_type_index().bits()).expect("registered types fit")
 }
 
+/// The engine-wide index of a canonical heap type, if it is concrete.
+pub(crate) fn concrete_index(ty: &WasmHeapType) -> Option<TypeIndex> {
+    match ty {
+        WasmHeapType::ConcreteFunc(edge)
+        | WasmHeapType::ConcreteStruct(edge)
+        | WasmHeapType::ConcreteArray(edge)
+        | WasmHeapType::ConcreteExn(edge) => Some(type_index(*edge)),
+        _ => None,
+    }
+}
+
 impl TypeRegistry {
     /// Whether every value of type `sub` is one of type `sup`.
     pub(crate) fn val_matches(&self, sub: &WasmValType, sup: &WasmValType) -> bool {

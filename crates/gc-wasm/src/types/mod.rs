@@ -10,6 +10,7 @@ pub(crate) mod heap_type;
 pub(crate) mod limits;
 pub(crate) mod matching;
 pub(crate) mod named;
+pub(crate) mod registered;
 pub(crate) mod registry;
 mod show;
 pub(crate) mod val_type;

@@ -1,12 +1,11 @@
 //! [`Named`]: types in messages about a module, with the names that the module has for them.
 
-use super::matching::type_index;
+use super::matching::concrete_index;
 use super::show::show;
 use super::{ExternType, FuncType, Mutability, RefType, ValType};
 use crate::module::info::ModuleInfo;
 use gc_types::TypeIndex;
 use std::fmt;
-use wasmtime_types::WasmHeapType;
 
 /// A type in the text format. Types to which it refers have their names in the module, as in
 /// `(ref $node)`. Types without a name are shown by their structure.
@@ -51,7 +50,7 @@ impl fmt::Display for Named<'_, ExternType> {
 impl fmt::Display for Named<'_, FuncType> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let engine = self.1.engine();
-        show(f, engine, &engine.types().get(self.1.index()), Some(self.0))
+        show(f, engine, self.1.registered(), Some(self.0))
     }
 }
 
@@ -67,18 +66,14 @@ impl fmt::Display for Named<'_, ValType> {
 impl fmt::Display for Named<'_, RefType> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Named(info, ty) = self;
-        let edge = match ty.heap_type().to_wasm() {
-            WasmHeapType::ConcreteFunc(edge)
-            | WasmHeapType::ConcreteStruct(edge)
-            | WasmHeapType::ConcreteArray(edge)
-            | WasmHeapType::ConcreteExn(edge) => edge,
-            _ => return ty.fmt(f),
+        let index = concrete_index(&ty.heap_type().to_wasm());
+        let (Some(index), Some(engine)) = (index, ty.heap_type().engine()) else {
+            return ty.fmt(f);
         };
-        let Some(engine) = ty.heap_type().engine() else { return ty.fmt(f) };
         f.write_str(if ty.is_nullable() { "(ref null " } else { "(ref " })?;
-        match info.type_name(type_index(edge)) {
+        match info.type_name(index) {
             Some(name) => f.write_str(&name)?,
-            None => show(f, engine, &engine.types().get(type_index(edge)), Some(info))?,
+            None => show(f, engine, &engine.types().get(index), Some(info))?,
         }
         f.write_str(")")
     }

@@ -3,16 +3,22 @@
 //! are structurally equal. References within a group are compared by position.)
 //!
 //! A recursion group is found by its canonical form, in which references into the group are
-//! relative and all others are engine-wide indices. Types live as long as the engine.
+//! relative and all others are engine-wide indices.
+//!
+//! The registry does not keep types alive. Whoever uses one has a [`RegisteredType`], and the group's
+//! indices are free for other types when the last one is dropped. So everything that contains an
+//! index has, or is owned by something that has, the type too: a module has its types, and a store
+//! has its modules, the types of its objects, and the types of the functions, tags, tables and globals
+//! that the host made in it. No index in compiled code or in a heap can then mean another type than
+//! before.
 
 use super::display::DisplayTable;
-use anyhow::{Context as _, Result, bail};
-use gc_types::{
-    ArrayLayout, CallSignature, ExnLayout, GcLayout, StorageType, StructLayout, TypeIndex,
-    VMGcKind, ValueType,
-};
-use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use super::registered::{RecGroup, RegisteredType, TypeDefinition, layout_of, signature_of};
+use anyhow::{Result, ensure};
+use gc_types::TypeIndex;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::{Arc, RwLock, Weak};
 use wasmtime_types::prelude::TryClone;
 use wasmtime_types::{
     EngineOrModuleTypeIndex, TypeTrace, VMSharedTypeIndex, WasmCompositeInnerType,
@@ -20,95 +26,133 @@ use wasmtime_types::{
     WasmValType,
 };
 
-/// A type of an engine.
-#[derive(Debug)]
-pub(crate) struct RegisteredType {
-    /// Its index.
-    pub(crate) index: TypeIndex,
-    /// The definition. All references in it are engine-wide indices.
-    pub(crate) sub_type: WasmSubType,
-    /// The layout of its objects, unless it is a function type.
-    pub(crate) layout: Option<Arc<GcLayout>>,
-    /// Its ancestors, the root first and the type itself last.
-    pub(crate) chain: Box<[u32]>,
-    /// How its functions are called, if it is a function type.
-    signature: Option<CallSignature>,
-}
-
-impl RegisteredType {
-    /// Number of proper ancestors.
-    #[cfg(feature = "compiler")]
-    pub(crate) fn depth(&self) -> u32 {
-        self.chain.len() as u32 - 1
-    }
-
-    /// How the host calls the store's functions.
-    ///
-    /// # Errors
-    /// If it is no function type.
-    pub(crate) fn signature(&self) -> Result<&CallSignature> {
-        self.signature.as_ref().context("not a function type")
-    }
-
-    /// The kind of its objects, `None` for a function type.
-    pub(crate) fn kind(&self) -> Option<VMGcKind> {
-        self.layout.as_ref().map(|layout| layout.kind())
-    }
-}
-
+/// The indices, and the groups that have them.
+///
+/// No [`RegisteredType`] may be dropped while this is locked: if it is the last one, it locks this to
+/// free its group.
 #[derive(Default)]
-struct Inner {
-    types: Vec<Arc<RegisteredType>>,
-    /// Maps a canonical recursion group to the index of its first type.
-    groups: HashMap<WasmRecGroup, u32>,
+struct Table {
+    /// The group of each index and the type's position in it, or `None` if the index is free.
+    types: Vec<Option<(Weak<RecGroup>, u32)>>,
+    /// The free indices below `types.len()`. The lowest is used first, because heaps have tables of
+    /// layouts by index.
+    free: BinaryHeap<Reverse<u32>>,
+    /// The groups by canonical form. A group whose last type was just dropped may still be here, and
+    /// may already be replaced by an equal one.
+    groups: HashMap<Arc<WasmRecGroup>, Weak<RecGroup>>,
+}
+
+/// What the types of an engine share.
+pub(super) struct Registry {
+    table: RwLock<Table>,
+    displays: DisplayTable,
+    /// The number of indices.
+    capacity: u32,
+}
+
+impl Registry {
+    /// Frees the indices of a group that nobody has any more.
+    pub(super) fn free(&self, group: &RecGroup) {
+        let mut table = self.table.write().unwrap();
+        for ty in &group.types {
+            let index = ty.index.as_u32();
+            self.displays.write_row(index, &[]);
+            table.types[index as usize] = None;
+            table.free.push(Reverse(index));
+        }
+        let found = table.groups.get_key_value(&*group.key);
+        if found.is_some_and(|(key, _)| Arc::ptr_eq(key, &group.key)) {
+            table.groups.remove(&*group.key);
+        }
+    }
+
+    /// The registered group of this form, if there is one.
+    fn group(&self, group: &WasmRecGroup) -> Option<Arc<RecGroup>> {
+        self.table.read().unwrap().groups.get(group)?.upgrade()
+    }
+}
+
+impl Table {
+    /// Takes `count` free indices.
+    fn take(&mut self, count: usize, capacity: u32) -> Result<Vec<TypeIndex>> {
+        let new = capacity as usize - self.types.len();
+        ensure!(
+            count <= self.free.len() + new,
+            "more than {capacity} types in one engine at the same time"
+        );
+        let indices = (0..count).map(|_| {
+            let index = self.free.pop().map(|Reverse(index)| index).unwrap_or_else(|| {
+                self.types.push(None);
+                self.types.len() as u32 - 1
+            });
+            TypeIndex::new(index).expect("display capacity is below the limit")
+        });
+        Ok(indices.collect())
+    }
 }
 
 /// All types of an engine.
-pub(crate) struct TypeRegistry {
-    inner: RwLock<Inner>,
-    displays: DisplayTable,
-}
+pub(crate) struct TypeRegistry(Arc<Registry>);
 
 impl TypeRegistry {
     /// An empty registry.
     pub(crate) fn new() -> Result<TypeRegistry> {
-        Ok(TypeRegistry { inner: RwLock::default(), displays: DisplayTable::new()? })
+        TypeRegistry::with_capacity(DisplayTable::CAPACITY)
+    }
+
+    /// An empty registry for at most `capacity` types at the same time.
+    fn with_capacity(capacity: u32) -> Result<TypeRegistry> {
+        let (table, displays) = (RwLock::default(), DisplayTable::new()?);
+        Ok(TypeRegistry(Arc::new(Registry { table, displays, capacity })))
     }
 
     /// The display table.
     pub(crate) fn displays(&self) -> &DisplayTable {
-        &self.displays
+        &self.0.displays
     }
 
-    /// The type with this index.
+    /// The type with this index. This takes a lock, so it is not for what programs do often.
     ///
     /// # Panics
-    /// If there is none. The index must come from this registry; for an untrusted index use
-    /// [`TypeRegistry::try_get`].
-    pub(crate) fn get(&self, index: TypeIndex) -> Arc<RegisteredType> {
-        self.try_get(index).expect("a type index of this engine")
+    /// If there is none. The index must be that of a type which the caller, or something that it
+    /// borrows, keeps.
+    pub(crate) fn get(&self, index: TypeIndex) -> RegisteredType {
+        self.find(index).expect("a type that is registered")
     }
 
     /// The type with this index, if there is one.
-    pub(crate) fn try_get(&self, index: TypeIndex) -> Option<Arc<RegisteredType>> {
-        self.inner.read().unwrap().types.get(index.as_u32() as usize).cloned()
+    fn find(&self, index: TypeIndex) -> Option<RegisteredType> {
+        let table = self.0.table.read().unwrap();
+        let (group, position) = table.types.get(index.as_u32() as usize)?.as_ref()?;
+        let (group, position) = (group.upgrade()?, *position);
+        // The lock must end before anything can drop the group.
+        drop(table);
+        Some(RegisteredType::new(group, position))
     }
 
-    /// Whether `actual` is `expected` or one of its descendants. Unknown indices
-    /// are subtypes of nothing.
+    /// Whether `actual` is `expected` or one of its descendants. Unknown indices are subtypes of
+    /// nothing. Takes no lock, unless `expected` has more ancestors than the display table has
+    /// columns.
     pub(crate) fn is_subtype(&self, actual: TypeIndex, expected: TypeIndex) -> bool {
+        self.is_shallow_subtype(actual, expected).unwrap_or_else(|| {
+            let actual = self.find(actual);
+            actual.is_some_and(|actual| actual.chain.contains(&expected.as_u32()))
+        })
+    }
+
+    /// Like [`TypeRegistry::is_subtype`], but never takes a lock. `None` if `expected` has too many
+    /// ancestors, or does not exist.
+    pub(crate) fn is_shallow_subtype(
+        &self,
+        actual: TypeIndex,
+        expected: TypeIndex,
+    ) -> Option<bool> {
         if actual == expected {
-            return true;
+            return Some(true);
         }
-        let inner = self.inner.read().unwrap();
-        let get = |i: TypeIndex| inner.types.get(i.as_u32() as usize);
-        match (get(actual), get(expected)) {
-            (Some(actual), Some(expected)) => {
-                let depth = expected.chain.len() - 1;
-                actual.chain.get(depth) == Some(&expected.index.as_u32())
-            }
-            _ => false,
-        }
+        let (displays, expected) = (&self.0.displays, expected.as_u32());
+        let depth = displays.depth(expected)?;
+        Some(displays.ancestor(actual.as_u32(), depth) == Some(expected))
     }
 
     /// The type of exceptions whose tag has the function type `func`: its parameters are the
@@ -116,135 +160,140 @@ impl TypeRegistry {
     ///
     /// # Errors
     /// As [`TypeRegistry::register`].
-    pub(crate) fn exn_type(&self, func: TypeIndex) -> Result<TypeIndex> {
-        let ty = self.get(func);
+    pub(crate) fn exn_type(&self, func: &RegisteredType) -> Result<RegisteredType> {
         let field = |ty: &WasmValType| WasmFieldType {
             element_type: WasmStorageType::Val(*ty),
             mutable: false,
         };
         let exn = WasmExnType {
-            func_ty: VMSharedTypeIndex::new(func.as_u32()).into(),
-            fields: ty.sub_type.unwrap_func().params().iter().map(field).collect(),
+            func_ty: VMSharedTypeIndex::new(func.index.as_u32()).into(),
+            fields: func.sub_type.unwrap_func().params().iter().map(field).collect(),
         };
-        let ty = WasmSubType {
+        self.register_alone(WasmSubType {
             is_final: true,
             supertype: None,
             composite_type: WasmCompositeType {
                 inner: WasmCompositeInnerType::Exn(exn),
                 shared: false,
             },
-        };
-        let index = self.register(WasmRecGroup { types: Box::new([ty]) })?;
-        Ok(TypeIndex::new(index).expect("registered types fit"))
+        })
     }
 
-    /// Registers a recursion group in canonical form. Returns the engine-wide index of its first
-    /// type; the indices of the others follow.
+    /// Registers a type that is a recursion group of its own.
+    ///
+    /// # Errors
+    /// As [`TypeRegistry::register`].
+    pub(crate) fn register_alone(&self, ty: WasmSubType) -> Result<RegisteredType> {
+        let mut types = self.register(WasmRecGroup { types: Box::new([ty]) })?;
+        Ok(types.next().expect("a group of one type"))
+    }
+
+    /// Registers a recursion group in canonical form, if no equal one is registered. Returns its
+    /// types in order. The caller must have the types to which it refers.
     ///
     /// # Errors
     /// If there are too many types, or an object of one would be too large.
-    pub(crate) fn register(&self, group: WasmRecGroup) -> Result<u32> {
+    pub(crate) fn register(
+        &self,
+        group: WasmRecGroup,
+    ) -> Result<impl ExactSizeIterator<Item = RegisteredType> + use<>> {
         debug_assert!(group.is_canonicalized_for_hash_consing());
-        if let Some(first) = self.inner.read().unwrap().groups.get(&group) {
-            return Ok(*first);
+        let group = match self.0.group(&group) {
+            Some(group) => group,
+            None => self.register_new(group)?,
+        };
+        let count = group.types.len() as u32;
+        Ok((0..count).map(move |position| RegisteredType::new(group.clone(), position)))
+    }
+
+    fn register_new(&self, key: WasmRecGroup) -> Result<Arc<RecGroup>> {
+        let layouts = key.types.iter().map(layout_of).collect::<Result<Vec<_>>>()?;
+        // Declared before the lock, because these must be dropped after it.
+        let referenced = self.referenced_by(&key);
+        let mut own: HashSet<*const RecGroup> = HashSet::new();
+        let groups = referenced.values().map(|ty| ty.group().clone());
+        let groups: Vec<_> = groups.filter(|group| own.insert(Arc::as_ptr(group))).collect();
+        let key = Arc::new(key);
+
+        let mut table = self.0.table.write().unwrap();
+        if let Some(group) = table.groups.get(&*key).and_then(Weak::upgrade) {
+            return Ok(group);
         }
-        let mut inner = self.inner.write().unwrap();
-        if let Some(first) = inner.groups.get(&group) {
-            return Ok(*first);
-        }
-        let first = inner.types.len() as u32;
-        if u64::from(first) + group.types.len() as u64 > u64::from(DisplayTable::CAPACITY) {
-            bail!("more than {} types in one engine", DisplayTable::CAPACITY);
-        }
-        let mut new: Vec<Arc<RegisteredType>> = Vec::with_capacity(group.types.len());
-        for (i, canonical) in group.types.iter().enumerate() {
-            let index = first + i as u32;
-            let mut sub_type = canonical.try_clone().map_err(anyhow::Error::msg)?;
-            sub_type
-                .trace_mut::<_, ()>(&mut |edge| {
-                    if let EngineOrModuleTypeIndex::RecGroup(relative) = *edge {
-                        *edge = VMSharedTypeIndex::new(first + relative.as_u32()).into();
-                    }
-                    Ok(())
-                })
-                .expect("the visitor does not fail");
-            let mut chain: Vec<u32> = match sub_type.supertype {
+        let indices = table.take(key.types.len(), self.0.capacity)?;
+        let mut types: Vec<TypeDefinition> = Vec::with_capacity(indices.len());
+        for ((canonical, layout), index) in key.types.iter().zip(layouts).zip(&indices) {
+            let sub_type = absolute(canonical, &indices);
+            let mut chain: Vec<u32> = match canonical.supertype {
                 None => Vec::new(),
-                Some(sup) => {
-                    let sup = sup.unwrap_engine_type_index().bits();
-                    match sup.checked_sub(first) {
-                        Some(relative) => new[relative as usize].chain.to_vec(),
-                        None => inner.types[sup as usize].chain.to_vec(),
-                    }
+                Some(EngineOrModuleTypeIndex::RecGroup(relative)) => {
+                    types[relative.as_u32() as usize].chain.to_vec()
                 }
+                Some(edge) => referenced[&edge.unwrap_engine_type_index().bits()].chain.to_vec(),
             };
-            chain.push(index);
-            let layout = layout_of(&sub_type)?.map(Arc::new);
-            let signature = signature_of(&sub_type);
-            new.push(Arc::new(RegisteredType {
-                index: TypeIndex::new(index).expect("display capacity is below the limit"),
-                sub_type,
-                layout,
+            chain.push(index.as_u32());
+            types.push(TypeDefinition {
+                index: *index,
+                layout: layout.map(Arc::new),
                 chain: chain.into(),
-                signature,
-            }));
+                signature: signature_of(&sub_type),
+                sub_type,
+            });
         }
-        for ty in &new {
-            self.displays.write_row(ty.index.as_u32(), &ty.chain);
+        for ty in &types {
+            self.0.displays.write_row(ty.index.as_u32(), &ty.chain);
         }
-        inner.types.extend(new);
-        inner.groups.insert(group, first);
-        Ok(first)
+        let group = Arc::new(RecGroup {
+            registry: self.0.clone(),
+            key: key.clone(),
+            types: types.into(),
+            referenced: groups,
+        });
+        for (position, index) in (0..).zip(&indices) {
+            table.types[index.as_u32() as usize] = Some((Arc::downgrade(&group), position));
+        }
+        // A dead group of the same form, which is about to be freed, must not keep its key.
+        table.groups.remove(&*key);
+        table.groups.insert(key, Arc::downgrade(&group));
+        Ok(group)
+    }
+
+    /// The types outside of a group to which it refers, by index.
+    fn referenced_by(&self, group: &WasmRecGroup) -> HashMap<u32, RegisteredType> {
+        let mut referenced = HashMap::new();
+        let visit = &mut |edge: EngineOrModuleTypeIndex| {
+            if let EngineOrModuleTypeIndex::Engine(index) = edge {
+                let index = index.bits();
+                let ty = || self.get(TypeIndex::new(index).expect("registered types fit"));
+                referenced.entry(index).or_insert_with(ty);
+            }
+            Ok::<_, ()>(())
+        };
+        let result = group.types.iter().try_for_each(|ty| ty.trace(visit));
+        result.expect("the visitor does not fail");
+        referenced
+    }
+
+    /// The number of indices that are in use.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let table = self.0.table.read().unwrap();
+        table.types.len() - table.free.len()
     }
 }
 
-/// The storage type of a field of this type.
-pub(crate) fn storage_of(ty: &WasmStorageType) -> StorageType {
-    match ty {
-        WasmStorageType::I8 => StorageType::I8,
-        WasmStorageType::I16 => StorageType::I16,
-        WasmStorageType::Val(ty) => storage_of_val(ty),
-    }
-}
-
-/// The storage type of a value of this type in an object.
-pub(crate) fn storage_of_val(ty: &WasmValType) -> StorageType {
-    match ty {
-        WasmValType::I32 => StorageType::I32,
-        WasmValType::I64 => StorageType::I64,
-        WasmValType::F32 => StorageType::F32,
-        WasmValType::F64 => StorageType::F64,
-        WasmValType::V128 => StorageType::V128,
-        WasmValType::Ref(ty) if ty.is_vmgcref_type() => StorageType::Ref,
-        WasmValType::Ref(_) => StorageType::FuncRef,
-    }
-}
-
-/// How functions of this type are called; `None` if it is no function type.
-fn signature_of(ty: &WasmSubType) -> Option<CallSignature> {
-    let WasmCompositeInnerType::Func(ty) = &ty.composite_type.inner else { return None };
-    let value = |ty: &WasmValType| match ty {
-        WasmValType::I32 => ValueType::I32,
-        WasmValType::I64 | WasmValType::Ref(_) => ValueType::I64,
-        WasmValType::F32 => ValueType::F32,
-        WasmValType::F64 => ValueType::F64,
-        WasmValType::V128 => ValueType::V128,
-    };
-    Some(CallSignature::new(ty.params().iter().map(value), ty.results().iter().map(value)))
-}
-
-fn layout_of(ty: &WasmSubType) -> Result<Option<GcLayout>> {
-    Ok(match &ty.composite_type.inner {
-        WasmCompositeInnerType::Func(_) => None,
-        WasmCompositeInnerType::Struct(ty) => Some(GcLayout::Struct(StructLayout::new(
-            ty.fields.iter().map(|field| storage_of(&field.element_type)),
-        )?)),
-        WasmCompositeInnerType::Array(ty) => {
-            Some(GcLayout::Array(ArrayLayout::new(storage_of(&ty.0.element_type))))
+/// A type of a group in canonical form, with references by index. `own` are the indices of the
+/// group's types.
+fn absolute(canonical: &WasmSubType, own: &[TypeIndex]) -> WasmSubType {
+    let mut ty = canonical.try_clone().expect("types that were allocated once");
+    let result = ty.trace_mut::<_, ()>(&mut |edge| {
+        if let EngineOrModuleTypeIndex::RecGroup(relative) = *edge {
+            *edge = VMSharedTypeIndex::new(own[relative.as_u32() as usize].as_u32()).into();
         }
-        WasmCompositeInnerType::Exn(ty) => Some(GcLayout::Exn(ExnLayout::new(
-            ty.fields.iter().map(|field| storage_of(&field.element_type)),
-        )?)),
-        WasmCompositeInnerType::Cont(_) => bail!("unsupported: continuation types"),
-    })
+        Ok(())
+    });
+    result.expect("the visitor does not fail");
+    ty
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The text of concrete types.
 
 use super::matching::type_index;
-use super::registry::RegisteredType;
+use super::registered::RegisteredType;
 use super::val_type::ValType;
 use crate::Engine;
 use crate::module::info::ModuleInfo;

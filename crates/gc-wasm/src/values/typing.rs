@@ -3,12 +3,11 @@
 use super::Val;
 use crate::refs::Reference as _;
 use crate::store::StoreOpaque;
-use crate::types::registry::RegisteredType;
+use crate::types::registered::RegisteredType;
 use crate::types::{HeapType, RefType, ValType};
 use crate::{AsContext, Ref};
 use anyhow::{Result, anyhow, bail, ensure};
 use gc_types::{TypeIndex, VMGcKind, VMGcRef, ValRaw};
-use std::sync::Arc;
 use wasmtime_types::{
     EngineOrModuleTypeIndex, VMSharedTypeIndex, WasmHeapTopType, WasmHeapType, WasmValType,
 };
@@ -223,7 +222,7 @@ impl StoreOpaque {
         }
         let header = self.gc_store().heap().header(gc_ref)?;
         let edge = || -> Result<EngineOrModuleTypeIndex> {
-            match self.engine().types().try_get(header.ty()) {
+            match self.object_type(header.ty()) {
                 Some(ty) if ty.kind() == header.kind() => {
                     Ok(VMSharedTypeIndex::new(ty.index.as_u32()).into())
                 }
@@ -241,7 +240,7 @@ impl StoreOpaque {
 
     /// The registered type of the object, which must be a struct or an array. It is for accesses
     /// through handles whose type the host asserted.
-    pub(crate) fn registered_type_of(&self, gc_ref: &VMGcRef) -> Result<Arc<RegisteredType>> {
+    pub(crate) fn registered_type_of(&self, gc_ref: &VMGcRef) -> Result<&RegisteredType> {
         if gc_ref.is_i31() {
             bail!("expected a struct or array, found an unboxed integer");
         }
@@ -249,7 +248,7 @@ impl StoreOpaque {
         if !matches!(header.kind(), Some(VMGcKind::StructRef | VMGcKind::ArrayRef)) {
             bail!("expected a struct or array, found an object with the header {header:?}");
         }
-        match self.engine().types().try_get(header.ty()) {
+        match self.object_type(header.ty()) {
             Some(ty) if ty.kind() == header.kind() => Ok(ty),
             _ => bail!("corrupt GC heap: an object of unknown type {:?}", header.ty()),
         }
@@ -262,6 +261,6 @@ impl StoreOpaque {
             return Ok(true);
         }
         let actual = self.registered_type_of(gc_ref)?;
-        Ok(actual.kind() == Some(kind) && self.engine().types().is_subtype(actual.index, ty))
+        Ok(actual.kind() == Some(kind) && self.is_subtype(actual.index, ty))
     }
 }

@@ -1,14 +1,14 @@
 //! The store's data for a tag of exceptions.
 
-use gc_types::TypeIndex;
+use crate::types::registered::RegisteredType;
 
 /// A tag of a store.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct TagData {
     /// Its function type.
-    pub(crate) ty: TypeIndex,
+    pub(crate) ty: RegisteredType,
     /// The type of its exceptions.
-    pub(crate) exn: TypeIndex,
+    pub(crate) exn: RegisteredType,
     /// The two words by which exceptions name it.
     pub(crate) id: TagId,
 }

@@ -10,10 +10,10 @@ use gc_types::HostCall;
 impl Translator<'_, '_> {
     pub(super) fn array_new(&mut self, type_index: u32) -> Result<()> {
         let registered = self.env.module_type(type_index);
-        let (element, layout) = array_type(&registered)?;
+        let (element, layout) = array_type(registered)?;
         let (value, length) = self.stack.pop2();
         let value = self.value_to_stored(element, value);
-        let word = self.header_word(&registered);
+        let word = self.header_word(registered);
         let init = ArrayInit::Fill(value, length);
         let array = self.heap().array_new(word, layout, init);
         self.stack.push(array);
@@ -22,9 +22,9 @@ impl Translator<'_, '_> {
 
     pub(super) fn array_new_default(&mut self, type_index: u32) -> Result<()> {
         let registered = self.env.module_type(type_index);
-        let (_, layout) = array_type(&registered)?;
+        let (_, layout) = array_type(registered)?;
         let length = self.stack.pop();
-        let word = self.header_word(&registered);
+        let word = self.header_word(registered);
         let init = ArrayInit::Default(length);
         let array = self.heap().array_new(word, layout, init);
         self.stack.push(array);
@@ -33,12 +33,12 @@ impl Translator<'_, '_> {
 
     pub(super) fn array_new_fixed(&mut self, type_index: u32, length: u32) -> Result<()> {
         let registered = self.env.module_type(type_index);
-        let (element, layout) = array_type(&registered)?;
+        let (element, layout) = array_type(registered)?;
         let mut values = self.stack.pop_n(length as usize);
         for value in &mut values {
             *value = self.value_to_stored(element, *value);
         }
-        let word = self.header_word(&registered);
+        let word = self.header_word(registered);
         let init = ArrayInit::Elements(&values);
         let array = self.heap().array_new(word, layout, init);
         self.stack.push(array);
@@ -56,7 +56,7 @@ impl Translator<'_, '_> {
     fn array_from_segment(&mut self, call: HostCall, type_index: u32, segment: u32) {
         let registered = self.env.module_type(type_index);
         let (start, length) = self.stack.pop2();
-        let word = self.header_word(&registered);
+        let word = self.header_word(registered);
         let segment = self.index(segment);
         let mut e = self.emitter();
         e.call_host(call, &[word, segment, start, length]);
@@ -66,7 +66,7 @@ impl Translator<'_, '_> {
 
     pub(super) fn array_get(&mut self, type_index: u32, extend: Option<Extend>) -> Result<()> {
         let registered = self.env.module_type(type_index);
-        let (element, layout) = array_type(&registered)?;
+        let (element, layout) = array_type(registered)?;
         let (array, index) = self.stack.pop2();
         let stored = self.heap().array_get(array, layout, index, extend);
         let value = self.stored_to_value(element, stored);
@@ -76,7 +76,7 @@ impl Translator<'_, '_> {
 
     pub(super) fn array_set(&mut self, type_index: u32) -> Result<()> {
         let registered = self.env.module_type(type_index);
-        let (element, layout) = array_type(&registered)?;
+        let (element, layout) = array_type(registered)?;
         let (array, index, value) = self.stack.pop3();
         let value = self.value_to_stored(element, value);
         self.heap().array_set(array, layout, index, value);
@@ -91,7 +91,7 @@ impl Translator<'_, '_> {
 
     pub(super) fn array_fill(&mut self, type_index: u32) -> Result<()> {
         let registered = self.env.module_type(type_index);
-        let (element, layout) = array_type(&registered)?;
+        let (element, layout) = array_type(registered)?;
         let length = self.stack.pop();
         let (array, index, value) = self.stack.pop3();
         let value = self.value_to_stored(element, value);

@@ -9,7 +9,7 @@ use super::exceptions::Callee;
 use crate::compile::env::{self, func_type};
 use crate::compile::translate::Translator;
 use crate::types::matching::type_index;
-use crate::types::registry::RegisteredType;
+use crate::types::registered::RegisteredType;
 use crate::vm::layout::HOST_FUNC;
 use anyhow::Result;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -23,7 +23,7 @@ impl Translator<'_, '_> {
         let ty = self.env.registered(self.env.cx.info.funcs[index as usize].ty);
         if self.env.cx.info.defined_func(index).is_some() {
             let callee = self.env.function(self.builder.func, index)?;
-            let ty = func_type(&ty)?;
+            let ty = func_type(ty)?;
             let args = self.call_args(self.env.vmctx, ty);
             match kind {
                 Kind::Call => self.emit_call(Callee::Direct(callee), &args, ty)?,
@@ -38,7 +38,7 @@ impl Translator<'_, '_> {
         let own = self.env.vmctx;
         let code = self.load(types::I64, env::IMPORTS, own, layout.func_import_code(index));
         let vmctx = self.load(types::I64, env::IMPORTS, own, layout.func_import_vmctx(index));
-        self.call_code(&ty, code, vmctx, kind)
+        self.call_code(ty, code, vmctx, kind)
     }
 
     /// If the function that is called in a tail call is the host's, calls it and returns what it
@@ -79,7 +79,7 @@ impl Translator<'_, '_> {
         let non_null = self.top_is_non_null();
         let func_ref = self.stack.pop();
         let null = (!non_null).then_some(Trap::NullReference);
-        self.call_func_ref(&ty, func_ref, null, kind)
+        self.call_func_ref(ty, func_ref, null, kind)
     }
 
     pub(super) fn call_indirect(&mut self, type_index: u32, table: u32, kind: Kind) -> Result<()> {
@@ -88,9 +88,9 @@ impl Translator<'_, '_> {
         let address = self.table_element(table, index, 8, Trap::TableOutOfBounds);
         let func_ref = self.load(types::I64, env::TABLE_FUNCS, address, 0);
         let element = self.env.cx.info.tables[table as usize].ref_type;
-        if self.always_matches(&element, &expected) {
+        if self.always_matches(&element, expected) {
             let null = element.nullable.then_some(Trap::IndirectCallToNull);
-            return self.call_func_ref(&expected, func_ref, null, kind);
+            return self.call_func_ref(expected, func_ref, null, kind);
         }
 
         // This is the first access to the reference, so it faults at null.
@@ -98,7 +98,7 @@ impl Translator<'_, '_> {
         let offset = self.env.cx.layout.offsets.func_ref_type().cast_signed();
         let actual = self.builder.ins().load(types::I32, flags, func_ref, offset);
         if expected.sub_type.is_final {
-            let expected = self.type_index(&expected);
+            let expected = self.type_index(expected);
             let other = self.builder.ins().icmp(IntCC::NotEqual, actual, expected);
             self.trap_if(other, Trap::BadSignature);
         } else {
@@ -106,7 +106,7 @@ impl Translator<'_, '_> {
             let test = FuncRefTest { nullable: false, known_non_null: true, target };
             self.emitter().func_ref_cast(func_ref, &test, Trap::BadSignature);
         }
-        self.call_func_ref(&expected, func_ref, None, kind)
+        self.call_func_ref(expected, func_ref, None, kind)
     }
 
     /// Whether every function in a table with elements of type `element` is of type `expected`.

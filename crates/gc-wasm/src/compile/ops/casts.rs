@@ -50,8 +50,8 @@ impl Translator<'_, '_> {
             WasmHeapType::ConcreteStruct(edge) | WasmHeapType::ConcreteArray(edge) => {
                 let ty = self.env.registered(type_index(edge));
                 TestTarget::Concrete {
-                    type_index: self.type_index(&ty),
-                    header_word: self.header_word(&ty),
+                    type_index: self.type_index(ty),
+                    header_word: self.header_word(ty),
                     depth: ty.depth(),
                     is_final: ty.sub_type.is_final,
                 }
@@ -67,7 +67,7 @@ impl Translator<'_, '_> {
     pub(super) fn func_ref_type(&mut self, index: TypeIndex) -> FuncRefType {
         let ty = self.env.registered(index);
         FuncRefType {
-            type_index: self.type_index(&ty),
+            type_index: self.type_index(ty),
             depth: ty.depth(),
             is_final: ty.sub_type.is_final,
         }

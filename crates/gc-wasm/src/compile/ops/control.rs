@@ -22,7 +22,7 @@ impl Translator<'_, '_> {
             BlockType::Type(ty) => (Vec::new(), vec![self.val_type(ty)?]),
             BlockType::FuncType(index) => {
                 let ty = self.env.module_type(index);
-                let ty = func_type(&ty)?;
+                let ty = func_type(ty)?;
                 (ty.params().to_vec(), ty.results().to_vec())
             }
         })

@@ -12,7 +12,7 @@ use crate::compile::env;
 use crate::compile::signature::clif_type;
 use crate::compile::stack::{Clause, FrameKind, Handler};
 use crate::compile::translate::Translator;
-use crate::types::registry::RegisteredType;
+use crate::types::registered::RegisteredType;
 use anyhow::{Context as _, Result};
 use cranelift_codegen::ir::{
     self, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem, ExceptionTag, InstBuilder,
@@ -21,7 +21,6 @@ use cranelift_codegen::ir::{
 use gc_compiler::GcFuncEnv as _;
 use gc_types::{ExnLayout, GcLayout, HostCall};
 use std::rc::Rc;
-use std::sync::Arc;
 use wasmparser::{Catch, TryTable};
 use wasmtime_types::{WasmExnType, WasmFuncType};
 
@@ -46,7 +45,7 @@ fn exn_type(ty: &RegisteredType) -> Result<(&WasmExnType, &ExnLayout)> {
     }
 }
 
-impl Translator<'_, '_> {
+impl<'a> Translator<'a, '_> {
     /// Calls a function of type `ty` and pushes its results.
     pub(super) fn emit_call(
         &mut self,
@@ -190,7 +189,7 @@ impl Translator<'_, '_> {
         let exn = self.builder.block_params(block)[0];
         if let Some(tag) = tag {
             let registered = self.tag_type(tag);
-            let (ty, layout) = exn_type(&registered)?;
+            let (ty, layout) = exn_type(registered)?;
             for (i, field) in ty.fields.iter().enumerate() {
                 let stored = self.heap().exn_get(exn, layout, i);
                 let value = self.stored_to_value(&field.element_type, stored);
@@ -201,18 +200,18 @@ impl Translator<'_, '_> {
     }
 
     /// The type of exceptions with tag `tag`.
-    fn tag_type(&mut self, tag: u32) -> Arc<RegisteredType> {
+    fn tag_type(&self, tag: u32) -> &'a RegisteredType {
         self.env.registered(self.env.cx.info.tags[tag as usize].exn)
     }
 
     pub(super) fn throw(&mut self, tag: u32) -> Result<()> {
         let registered = self.tag_type(tag);
-        let (ty, layout) = exn_type(&registered)?;
+        let (ty, layout) = exn_type(registered)?;
         let mut values = self.stack.pop_n(ty.fields.len());
         for (value, field) in values.iter_mut().zip(&ty.fields) {
             *value = self.value_to_stored(&field.element_type, *value);
         }
-        let header_word = self.header_word(&registered);
+        let header_word = self.header_word(registered);
         let vmctx = self.env.vmctx;
         let at = self.env.cx.layout.tag(tag);
         let words = self.load(types::I64, env::IMPORTS, vmctx, at);

@@ -3,7 +3,7 @@
 use crate::compile::TypeWords;
 use crate::compile::env::struct_type;
 use crate::compile::translate::Translator;
-use crate::types::registry::RegisteredType;
+use crate::types::registered::RegisteredType;
 use anyhow::Result;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_compiler::Extend;
@@ -41,12 +41,12 @@ impl Translator<'_, '_> {
 
     pub(super) fn struct_new(&mut self, type_index: u32) -> Result<()> {
         let registered = self.env.module_type(type_index);
-        let (ty, layout) = struct_type(&registered)?;
+        let (ty, layout) = struct_type(registered)?;
         let mut values = self.stack.pop_n(ty.fields.len());
         for (value, field) in values.iter_mut().zip(&ty.fields) {
             *value = self.value_to_stored(&field.element_type, *value);
         }
-        let word = self.header_word(&registered);
+        let word = self.header_word(registered);
         let object = self.heap().struct_new(word, layout, &values);
         self.stack.push(object);
         Ok(())
@@ -54,8 +54,8 @@ impl Translator<'_, '_> {
 
     pub(super) fn struct_new_default(&mut self, type_index: u32) -> Result<()> {
         let registered = self.env.module_type(type_index);
-        let (_, layout) = struct_type(&registered)?;
-        let word = self.header_word(&registered);
+        let (_, layout) = struct_type(registered)?;
+        let word = self.header_word(registered);
         let object = self.heap().struct_new_default(word, layout);
         self.stack.push(object);
         Ok(())
@@ -68,7 +68,7 @@ impl Translator<'_, '_> {
         extend: Option<Extend>,
     ) -> Result<()> {
         let registered = self.env.module_type(type_index);
-        let (ty, layout) = struct_type(&registered)?;
+        let (ty, layout) = struct_type(registered)?;
         let field = field as usize;
         let object = self.stack.pop();
         let stored = self.heap().struct_get(object, layout, field, extend);
@@ -79,7 +79,7 @@ impl Translator<'_, '_> {
 
     pub(super) fn struct_set(&mut self, type_index: u32, field: u32) -> Result<()> {
         let registered = self.env.module_type(type_index);
-        let (ty, layout) = struct_type(&registered)?;
+        let (ty, layout) = struct_type(registered)?;
         let field = field as usize;
         let (object, value) = self.stack.pop2();
         let value = self.value_to_stored(&ty.fields[field].element_type, value);

@@ -1,0 +1,127 @@
+//! The time of a compilation without a cache, with an empty one, and with one that has all functions
+//! or the whole module. Each time is the shortest of all turns, in wall-clock time; the cases take
+//! turns. Compilation uses one thread, so that the times can be compared.
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use comfy_table::Cell;
+use gc_benches::report::{right, table};
+use gc_benches::wanted;
+use gc_wasm::{Cache, CacheConfig, CacheStore, Config, Engine, FolderCache, MemoryCache, Module};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Measures compilation with and without caches.
+#[derive(Parser)]
+struct Options {
+    /// Only modules whose path contains this (can be given several times).
+    #[arg(long)]
+    module: Vec<String>,
+    /// Turns of each case.
+    #[arg(long, default_value_t = 5)]
+    turns: usize,
+    /// Run everything once at a small size and measure nothing.
+    #[arg(long)]
+    test: bool,
+    /// Passed by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Modules with fewer bytes are compiled too fast to be measured.
+const LARGE: u64 = 100_000;
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let mut modules = Vec::new();
+    find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/toolchains"), &mut modules)?;
+    modules.retain(|path| wanted(&options.module, &path.display().to_string()));
+    modules.sort();
+    ensure!(!modules.is_empty(), "no module matches the filter");
+    let turns = if options.test { 1 } else { options.turns };
+    if options.test {
+        modules.truncate(1);
+    }
+    let folder = std::env::temp_dir().join(format!("reclaim-bench-{}", std::process::id()));
+    let result = modules.iter().map(|path| measure(path, &folder, turns)).collect::<Result<_>>();
+    std::fs::remove_dir_all(&folder)?;
+    let rows: Vec<[Duration; CASES.len()]> = result?;
+    if options.test {
+        return Ok(());
+    }
+    let header = ["no cache, ms"].iter().chain(&CASES[1..]);
+    let mut report = table("module", header.map(ToString::to_string));
+    for (path, times) in modules.iter().zip(rows) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let plain = times[0].as_secs_f64();
+        let ratios = times[1..].iter().map(|time| time.as_secs_f64() / plain);
+        let cells = ratios.map(|ratio| right(format!("{ratio:.3}")));
+        let first = [Cell::new(name), right(format!("{:.1}", plain * 1e3))];
+        report.add_row(first.into_iter().chain(cells));
+    }
+    println!("{report}");
+    Ok(())
+}
+
+/// All cases after the first are ratios to it.
+const CASES: [&str; 5] =
+    ["no cache", "empty, in memory", "full, in memory", "full, in a folder", "whole module"];
+
+/// Adds the large modules in `folder` and the folders in it.
+fn find(folder: &Path, modules: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            find(&entry.path(), modules)?;
+        } else if entry.path().extension().is_some_and(|extension| extension == "wasm")
+            && entry.metadata()?.len() >= LARGE
+        {
+            modules.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// The shortest time of each case.
+fn measure(path: &Path, folder: &Path, turns: usize) -> Result<[Duration; CASES.len()]> {
+    let bytes = std::fs::read(path)?;
+    let compile = |set: &dyn Fn(&mut Config) -> Result<()>| -> Result<Duration> {
+        let mut config = Config::new();
+        set(config.parallel_compilation(false))?;
+        let engine = Engine::new(&config)?;
+        let start = Instant::now();
+        let module = Module::new(&engine, &bytes);
+        let time = start.elapsed();
+        module.with_context(|| path.display().to_string())?;
+        Ok(time)
+    };
+    let with = |store: &Arc<dyn CacheStore>| {
+        compile(&|config| {
+            config.enable_incremental_compilation(store.clone())?;
+            Ok(())
+        })
+    };
+    let new = || -> Arc<dyn CacheStore> { Arc::new(MemoryCache::new(1 << 30)) };
+    let memory = new();
+    let files: Arc<dyn CacheStore> = Arc::new(FolderCache::new(folder.join("functions"))?);
+    let mut settings = CacheConfig::new();
+    settings.with_directory(folder.join("modules"));
+    let modules = Cache::new(settings)?;
+    let whole = |config: &mut Config| {
+        config.cache(Some(modules.clone()));
+        Ok(())
+    };
+    with(&memory)?;
+    with(&files)?;
+    compile(&whole)?;
+    let mut shortest = [Duration::MAX; CASES.len()];
+    for _ in 0..turns {
+        let times =
+            [compile(&|_| Ok(()))?, with(&new())?, with(&memory)?, with(&files)?, compile(&whole)?];
+        for (shortest, time) in shortest.iter_mut().zip(times) {
+            *shortest = time.min(*shortest);
+        }
+    }
+    Ok(shortest)
+}
