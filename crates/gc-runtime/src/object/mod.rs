@@ -227,19 +227,20 @@ impl HeapCore {
     /// Asks the policy for a [plan](HeapCore::plan). Every collection of the whole heap calls it
     /// when it knows the number of `live` bytes. [`HeapUsage`] describes `grown` and `gc_time`.
     pub fn make_plan(&mut self, occupancy: &Occupancy, live: u64, grown: u64, gc_time: Duration) {
-        let mutator_time = self.mutator_time();
+        let now = Instant::now();
+        let mutator_time = self.mutator_time(now);
         let usage = self.usage(occupancy);
         let usage = HeapUsage { live, used: live, grown, gc_time, mutator_time, ..usage };
         (self.plan, self.live) = (self.policy.plan(&usage), live);
-        self.planned = (Instant::now(), self.pauses.stopped());
+        self.planned = (now, self.pauses.stopped());
         log::debug!("{live} bytes live in the GC heap: {:?}", self.plan);
     }
 
-    /// The time for which the mutator has run since the plan was made.
-    pub(crate) fn mutator_time(&self) -> Duration {
+    /// The time for which the mutator has run from when the plan was made until `now`.
+    fn mutator_time(&self, now: Instant) -> Duration {
         let (then, stopped_then) = self.planned;
         let stopped = self.pauses.stopped().saturating_sub(stopped_then);
-        then.elapsed().saturating_sub(stopped)
+        now.saturating_duration_since(then).saturating_sub(stopped)
     }
 
     /// Whether a collection of the whole heap is due because of the plan's `review` time, even if
