@@ -328,3 +328,22 @@ fn the_heap_asks_before_it_grows() -> Result<()> {
         Ok(())
     })
 }
+
+/// The limit of memories is that of the heap too, unless the heap has its own.
+#[test]
+fn constant_limits_hold_for_the_heap() -> Result<()> {
+    each_collector(|setting| {
+        let engine = Engine::new(setting.config().gc_zeal(0))?;
+        let limits = StoreLimitsBuilder::new().memory_size(256 << 10);
+        for (limits, most) in [(limits.clone(), 256 << 10), (limits.gc_heap_size(2 << 20), 2 << 20)]
+        {
+            let mut store = limited(&engine, limits.build());
+            let ty = ArrayType::new(&engine, FieldType::new(Mutability::Var, StorageType::I8));
+            new_array(&mut store, &ty, &Val::I32(0), most as u32 / 4)?;
+            let error = new_array(&mut store, &ty, &Val::I32(0), most as u32).unwrap_err();
+            error.downcast_ref::<GcHeapOutOfMemory<()>>().context("out of memory")?;
+            assert!(Memory::new(&mut store, MemoryType::new(5, None)).is_err());
+        }
+        Ok(())
+    })
+}

@@ -220,7 +220,7 @@ mod tests {
             let places =
                 [0, size / 2, size - (4 << 10), size - 1].map(|place| bottom.wrapping_add(place));
             // SAFETY: the bytes are those of the stack, which no fiber uses.
-            places.map(|place| unsafe { place.write(1) });
+            places.into_iter().for_each(|place| unsafe { place.write(1) });
             stacks.give_back(stack);
             let stack = stacks.take().unwrap();
             assert_eq!(stack.bottom(), bottom);

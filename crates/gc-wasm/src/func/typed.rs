@@ -6,6 +6,7 @@ use super::{Func, WasmParams, WasmResults};
 use crate::AsContextMut;
 use crate::store::{CallHook, Callee, StoreOpaque};
 use crate::types::registered::RegisteredType;
+use crate::vm::func_ref::FuncRef;
 use anyhow::Result;
 use gc_types::ValRaw;
 use std::fmt;
@@ -75,7 +76,7 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
         params: Params,
         slots: &mut [ValRaw],
     ) -> Result<Results> {
-        self.func.as_vm(store);
+        let vm = self.func.as_vm(store);
         params.to_slots(&StoreArg(store), slots)?;
         if let Some(ty) = &self.checked {
             let types = ty.sub_type.unwrap_func().params();
@@ -87,36 +88,38 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
             }
         }
         if store.has_call_hook() {
-            return self.call_with_hook(store, &params, slots);
+            return self.call_with_hook(store, vm, &params, slots);
         }
-        self.call_checked(store, &params, slots)
+        self.call_checked(store, vm, &params, slots)
     }
 
-    /// Tells the hook of the call.
+    /// Calls the function as [`call_checked`](TypedFunc::call_checked) does, and tells the hook.
     #[cold]
     fn call_with_hook(
         &self,
         store: &mut StoreOpaque,
+        vm: FuncRef,
         params: &Params,
         slots: &mut [ValRaw],
     ) -> Result<Results> {
         store.call_hook(CallHook::CallingWasm)?;
         // The hook may have collected.
         params.to_slots(&StoreArg(store), slots)?;
-        let results = self.call_checked(store, params, slots);
+        let results = self.call_checked(store, vm, params, slots);
         store.call_hook(CallHook::ReturningFromWasm)?;
         results
     }
 
-    /// Calls the function with arguments in `slots`, which were checked and are not exposed yet.
+    /// Calls the function `vm`, which is this one, with arguments in `slots`, which were checked and
+    /// are not exposed yet.
     #[inline]
     fn call_checked(
         &self,
         store: &mut StoreOpaque,
+        vm: FuncRef,
         params: &Params,
         slots: &mut [ValRaw],
     ) -> Result<Results> {
-        let vm = self.func.as_vm(store);
         if const { has_references(Params::SLOTS) } {
             store.expose_slots(params, slots)?;
         }
