@@ -13,8 +13,8 @@ use crate::interrupt::Interrupt;
 use crate::traced::TracedPcs;
 use crate::walk::RawFrames;
 use crate::{
-    Backtrace, CallError, CodeMemory, HostCallTable, InterruptHandle, StackWalk, VMContextPrefix,
-    VMFuncRef, VMStoreContext, signals, walk,
+    Backtrace, Blocking, CallError, CodeMemory, HostCallTable, InterruptHandle, StackWalk,
+    VMContextPrefix, VMFuncRef, VMStoreContext, fiber, signals, walk,
 };
 use anyhow::{Context as _, Result, ensure};
 use gc_runtime::{FrameSlot, GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
@@ -406,7 +406,7 @@ impl<S> Drop for JitState<S> {
 /// them together with the heap.
 #[derive(Debug)]
 pub struct StackRoots<'a> {
-    context: &'a VMStoreContext,
+    context: &'a Arc<VMStoreContext>,
 }
 
 impl TraceRoots for StackRoots<'_> {
@@ -419,5 +419,16 @@ impl TraceRoots for StackRoots<'_> {
     fn frame_of(&self, slot: usize) -> Option<FrameSlot> {
         // SAFETY: as above.
         unsafe { walk::frame_of(self.context, slot) }
+    }
+
+    fn wants_increments(&self) -> bool {
+        fiber::yields_in_collections(self.context)
+    }
+
+    fn between_increments(&mut self) {
+        if let Some(blocking) = Blocking::of(self.context) {
+            // A collection whose fiber was dropped goes on without yielding.
+            let _cancelled = blocking.yield_now();
+        }
     }
 }

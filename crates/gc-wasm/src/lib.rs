@@ -75,7 +75,7 @@ pub use global::Global;
 pub use instance::{Instance, InstancePre};
 pub use limits::{
     DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT, ResourceLimiter,
-    StoreLimits, StoreLimitsBuilder,
+    ResourceLimiterAsync, StoreLimits, StoreLimitsBuilder,
 };
 pub use linker::{Linker, UnknownImportError};
 pub use memory::{Memory, MemoryAccessError};
@@ -88,7 +88,8 @@ pub use refs::{
 pub use store::roots::{OwnedRooted, RootScope, Rooted, RootedGcRef};
 pub use store::weak::{WeakMap, WeakRooted};
 pub use store::{
-    AsContext, AsContextMut, CallHook, Store, StoreContext, StoreContextMut, UpdateDeadline,
+    AsContext, AsContextMut, CallHook, CallHookHandler, Store, StoreContext, StoreContextMut,
+    UpdateDeadline,
 };
 pub use table::Table;
 pub use trap::{FrameInfo, WasmBacktrace};

@@ -133,6 +133,138 @@ pub trait ResourceLimiter: Send {
     }
 }
 
+/// Decides how much a store may use, and may take its time. [`Store::limiter_async`](crate::Store::limiter_async)
+/// installs one.
+///
+/// It is like [`ResourceLimiter`], but code that wants to grow a memory or a table waits for the
+/// answer. Growth of the GC heap is decided at once, because it may be asked in the middle of a
+/// collection. Implement it with the attribute `async_trait` of the crate `async-trait`.
+///
+/// # Examples
+/// ```
+/// use async_trait::async_trait;
+/// use gc_wasm::{Memory, MemoryType, ResourceLimiterAsync, Result, Store};
+/// # use std::pin::pin;
+/// # use std::task::{Context, Poll, Waker};
+/// # fn block_on<F: Future>(future: F) -> F::Output {
+/// #     let (mut future, mut context) = (pin!(future), Context::from_waker(Waker::noop()));
+/// #     loop {
+/// #         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+/// #             return output;
+/// #         }
+/// #     }
+/// # }
+///
+/// struct Asks;
+///
+/// /// Stands for a question to another process.
+/// async fn may_have(bytes: usize) -> bool {
+///     bytes <= 1 << 20
+/// }
+///
+/// #[async_trait]
+/// impl ResourceLimiterAsync for Asks {
+///     async fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+///         Ok(may_have(desired).await)
+///     }
+///
+///     async fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+///         Ok(true)
+///     }
+/// }
+///
+/// let mut store = Store::new(&Default::default(), Asks);
+/// store.limiter_async(|asks| asks);
+/// // `block_on` stands for an executor.
+/// block_on(async {
+///     let memory = Memory::new_async(&mut store, MemoryType::new(1, None)).await?;
+///     assert_eq!(memory.grow_async(&mut store, 1).await?, 1);
+///     assert!(memory.grow_async(&mut store, 100).await.is_err());
+///     assert!(memory.grow(&mut store, 1).is_err());
+///     gc_wasm::error::Ok(())
+/// })
+/// # ?;
+/// # gc_wasm::error::Ok(())
+/// ```
+#[async_trait::async_trait]
+pub trait ResourceLimiterAsync: Send {
+    /// Returns whether a linear memory may grow, as
+    /// [`ResourceLimiter::memory_growing`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool>;
+
+    /// A growth has failed, as for [`ResourceLimiter::memory_grow_failed`].
+    ///
+    /// # Errors
+    /// As there.
+    fn memory_grow_failed(&mut self, error: Error) -> Result<()> {
+        log::debug!("a memory did not grow: {error:#}");
+        Ok(())
+    }
+
+    /// Returns whether a table may grow, as [`ResourceLimiter::table_growing`].
+    ///
+    /// # Errors
+    /// As there.
+    async fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool>;
+
+    /// A growth has failed, as for [`ResourceLimiter::table_grow_failed`].
+    ///
+    /// # Errors
+    /// As there.
+    fn table_grow_failed(&mut self, error: Error) -> Result<()> {
+        log::debug!("a table did not grow: {error:#}");
+        Ok(())
+    }
+
+    /// Returns whether the GC heap may grow, as [`ResourceLimiter::gc_heap_growing`], at once.
+    ///
+    /// # Errors
+    /// As there.
+    fn gc_heap_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        let _ = (current, desired, maximum);
+        Ok(true)
+    }
+
+    /// A growth of the GC heap that was allowed has failed.
+    fn gc_heap_grow_failed(&mut self, error: Error) {
+        log::debug!("the GC heap did not grow: {error:#}");
+    }
+
+    /// The number of instances that the store may have. It is asked once. Default: 10 000.
+    fn instances(&self) -> usize {
+        DEFAULT_INSTANCE_LIMIT
+    }
+
+    /// The number of tables that the store's instances may define. It is asked once. Default: 10 000.
+    fn tables(&self) -> usize {
+        DEFAULT_TABLE_LIMIT
+    }
+
+    /// The number of linear memories that the store's instances may define. It is asked once. Default:
+    /// 10 000.
+    fn memories(&self) -> usize {
+        DEFAULT_MEMORY_LIMIT
+    }
+}
+
 /// Makes [`StoreLimits`].
 ///
 /// # Examples

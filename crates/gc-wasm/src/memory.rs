@@ -39,6 +39,24 @@ impl Memory {
     /// [limiter](crate::Store::limiter) or the operating system refuses the memory.
     pub fn new(mut store: impl AsContextMut, ty: MemoryType) -> Result<Memory> {
         let store = store.as_context_mut().into_opaque();
+        store.check_sync_limiter()?;
+        Memory::new_in(store, ty)
+    }
+
+    /// Like [`new`](Memory::new), and waits for the store's limiter if that is
+    /// [asynchronous](crate::Store::limiter_async).
+    ///
+    /// # Errors
+    /// As [`new`](Memory::new).
+    pub async fn new_async(
+        mut store: impl AsContextMut<Data: Send>,
+        ty: MemoryType,
+    ) -> Result<Memory> {
+        let store = store.as_context_mut().into_opaque();
+        store.grow_async(|store| Memory::new_in(store, ty)).await
+    }
+
+    fn new_in(store: &mut StoreOpaque, ty: MemoryType) -> Result<Memory> {
         let ty = ty.to_wasm();
         check_memory_type(&ty)?;
         let definition = VMWords::new(DEFINITION_SIZE);
@@ -189,6 +207,29 @@ impl Memory {
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64) -> Result<u64> {
         let store = store.as_context_mut().into_opaque();
         let index = self.index(store);
+        store.check_sync_limiter()?;
+        Memory::grow_in(store, index, delta)
+    }
+
+    /// Like [`grow`](Memory::grow), and waits for the store's limiter if that is
+    /// [asynchronous](crate::Store::limiter_async).
+    ///
+    /// # Errors
+    /// As [`grow`](Memory::grow).
+    ///
+    /// # Panics
+    /// As [`grow`](Memory::grow).
+    pub async fn grow_async(
+        &self,
+        mut store: impl AsContextMut<Data: Send>,
+        delta: u64,
+    ) -> Result<u64> {
+        let store = store.as_context_mut().into_opaque();
+        let index = self.index(store);
+        store.grow_async(|store| Memory::grow_in(store, index, delta)).await
+    }
+
+    fn grow_in(store: &mut StoreOpaque, index: usize, delta: u64) -> Result<u64> {
         store.grow_memory(index, delta)?.ok_or_else(|| {
             let pages = store.memories[index].pages();
             anyhow!("a memory of {pages} pages cannot grow by {delta}")

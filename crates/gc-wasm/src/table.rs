@@ -47,6 +47,28 @@ impl Table {
     /// If the type belongs to another engine.
     pub fn new(mut store: impl AsContextMut, ty: TableType, init: Ref) -> Result<Table> {
         let store = store.as_context_mut().into_opaque();
+        store.check_sync_limiter()?;
+        Table::new_in(store, ty, init)
+    }
+
+    /// Like [`new`](Table::new), and waits for the store's limiter if that is
+    /// [asynchronous](crate::Store::limiter_async).
+    ///
+    /// # Errors
+    /// As [`new`](Table::new).
+    ///
+    /// # Panics
+    /// As [`new`](Table::new).
+    pub async fn new_async(
+        mut store: impl AsContextMut<Data: Send>,
+        ty: TableType,
+        init: Ref,
+    ) -> Result<Table> {
+        let store = store.as_context_mut().into_opaque();
+        store.grow_async(|store| Table::new_in(store, ty, init)).await
+    }
+
+    fn new_in(store: &mut StoreOpaque, ty: TableType, init: Ref) -> Result<Table> {
         assert!(
             ty.element().heap_type().comes_from(store.engine()),
             "the table's type belongs to another engine"
@@ -147,6 +169,30 @@ impl Table {
     pub fn grow(&self, mut store: impl AsContextMut, delta: u64, init: Ref) -> Result<u64> {
         let store = store.as_context_mut().into_opaque();
         let table = self.index(store);
+        store.check_sync_limiter()?;
+        Table::grow_in(store, table, delta, init)
+    }
+
+    /// Like [`grow`](Table::grow), and waits for the store's limiter if that is
+    /// [asynchronous](crate::Store::limiter_async).
+    ///
+    /// # Errors
+    /// As [`grow`](Table::grow).
+    ///
+    /// # Panics
+    /// As [`grow`](Table::grow).
+    pub async fn grow_async(
+        &self,
+        mut store: impl AsContextMut<Data: Send>,
+        delta: u64,
+        init: Ref,
+    ) -> Result<u64> {
+        let store = store.as_context_mut().into_opaque();
+        let table = self.index(store);
+        store.grow_async(|store| Table::grow_in(store, table, delta, init)).await
+    }
+
+    fn grow_in(store: &mut StoreOpaque, table: usize, delta: u64, init: Ref) -> Result<u64> {
         let ty = store.tables[table].ty;
         let element = element(store, init, &ty)?;
         store.grow_table(table, delta, element)?.map_err(|why| {

@@ -59,6 +59,8 @@ pub(crate) struct RunningFiber {
     /// The context of the poll that runs. `None` while the fiber uses it and after it was cancelled.
     poll: Cell<Resumed>,
     is_cancelled: Cell<bool>,
+    /// Whether collections suspend it between their increments.
+    yields_in_collections: Cell<bool>,
     /// The number of the native stack.
     native: usize,
 }
@@ -128,6 +130,7 @@ impl<'a, S: JitStore, R: 'a> Fiber<'a, S, R> {
                 yielder,
                 poll: Cell::new(poll),
                 is_cancelled: Cell::new(false),
+                yields_in_collections: Cell::new(false),
                 native: lowest,
             };
             shared.fiber.set(from_ref(&fiber).cast_mut());
@@ -224,14 +227,14 @@ impl<S: JitStore> JitState<S> {
     /// A host function that makes a call expects that the call returns in the same thread. So calls
     /// in host functions cannot wait, unless they have a fiber of their own.
     pub fn blocking(&self) -> Option<Blocking> {
-        let context = self.shared_context();
-        let fiber = context.fiber.get().cast_const();
-        let blocking = Blocking { context: context.clone(), fiber };
-        let fiber = blocking.fiber()?;
-        // A cancelled fiber does not wait: it gets the error.
-        let is_free = fiber.is_cancelled.get() || fiber.poll.get().is_some();
-        is_free.then_some(blocking)
+        Blocking::of(self.shared_context())
     }
+}
+
+/// Whether a fiber runs that collections suspend between their increments.
+pub(crate) fn yields_in_collections(context: &Arc<VMStoreContext>) -> bool {
+    let yields = |fiber: &RunningFiber| fiber.yields_in_collections.get();
+    Blocking::of(context).is_some_and(|blocking| blocking.fiber().is_some_and(yields))
 }
 
 /// Lets the code that runs on a [`Fiber`] wait for futures. [`JitState::blocking`] returns it.
@@ -242,6 +245,28 @@ pub struct Blocking {
 }
 
 impl Blocking {
+    /// See [`JitState::blocking`].
+    pub(crate) fn of(context: &Arc<VMStoreContext>) -> Option<Blocking> {
+        let fiber = context.fiber.get().cast_const();
+        if fiber.is_null() {
+            return None;
+        }
+        let blocking = Blocking { context: context.clone(), fiber };
+        let fiber = blocking.fiber()?;
+        // A cancelled fiber does not wait: it gets the error.
+        let is_free = fiber.is_cancelled.get() || fiber.poll.get().is_some();
+        is_free.then_some(blocking)
+    }
+
+    /// Lets collections suspend the fiber between their increments. If the fiber is dropped then, the
+    /// collection goes on to its end. If it is forgotten, the heap cannot be used any more.
+    ///
+    /// # Panics
+    /// If this does not run on the fiber for which it was made.
+    pub fn yield_in_collections(&self) {
+        self.running().yields_in_collections.set(true);
+    }
+
     /// The fiber, if it is the running one and may be suspended.
     fn fiber(&self) -> Option<&RunningFiber> {
         let context = &self.context;

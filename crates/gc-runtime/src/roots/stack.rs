@@ -112,6 +112,16 @@ pub trait TraceRoots {
         let _ = slot;
         None
     }
+
+    /// Whether the host wants to do other things between the increments of a collection. Then
+    /// [`between_increments`](TraceRoots::between_increments) is called.
+    fn wants_increments(&self) -> bool {
+        false
+    }
+
+    /// Does other things of the host, between two increments of a collection. The stack must be as it
+    /// was when this returns, and the heap must not be used before.
+    fn between_increments(&mut self) {}
 }
 
 /// A stack without references, for embedders and tests that run no compiled code.

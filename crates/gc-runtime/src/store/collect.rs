@@ -43,7 +43,7 @@ impl GcStore {
         }
         let Some(stop) = self.stop(tracer, cause)? else { return Ok(None) };
         let start = Instant::now();
-        let (result, kind) = self.begin_gc(cause).collect();
+        let (result, kind) = self.begin_gc(cause).collect(tracer);
         self.finish_gc(result, stop, kind, start.elapsed(), Some(tracer))?;
         Ok(Some(kind))
     }

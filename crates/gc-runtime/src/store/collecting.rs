@@ -5,7 +5,7 @@
 //! the store is marked while the collector works, and the mark stays if the collector is unwound.
 
 use super::{GcStore, HeapState};
-use crate::{GarbageCollection, GcCause, GcRequest, HeapError, PauseKind};
+use crate::{GarbageCollection, GcCause, GcProgress, GcRequest, HeapError, PauseKind, TraceRoots};
 use std::mem;
 
 /// A collection under way.
@@ -37,10 +37,26 @@ impl GcStore {
 }
 
 impl Collecting<'_> {
-    /// Does all remaining work. Returns the kind of the pause.
-    pub(super) fn collect(mut self) -> (Result<(), HeapError>, PauseKind) {
+    /// Does all remaining work. Returns the kind of the pause. If the tracer wants increments, it may
+    /// do other things in between. (If that is never resumed, the heap stays marked.)
+    pub(super) fn collect(
+        mut self,
+        tracer: &mut dyn TraceRoots,
+    ) -> (Result<(), HeapError>, PauseKind) {
         let Collecting { collection, state } = &mut self;
-        marked(state, || (collection.collect(), collection.kind()))
+        marked(state, || {
+            let result = match tracer.wants_increments() {
+                false => collection.collect(),
+                true => loop {
+                    match collection.collect_increment() {
+                        Ok(GcProgress::Continue) => tracer.between_increments(),
+                        Ok(GcProgress::Complete) => break Ok(()),
+                        Err(error) => break Err(error),
+                    }
+                },
+            };
+            (result, collection.kind())
+        })
     }
 
     /// As [`collect`](Collecting::collect), yielding between increments.

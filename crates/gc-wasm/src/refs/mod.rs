@@ -3,6 +3,7 @@
 
 mod any;
 pub(crate) mod array;
+mod asynchronous;
 mod bottom;
 mod casts;
 mod eq;

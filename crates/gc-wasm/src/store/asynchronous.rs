@@ -8,7 +8,7 @@
 use super::{Store, StoreContextMut, StoreOpaque};
 use crate::{AsContextMut, Caller, GcHeapOutOfMemory};
 use anyhow::{Context as _, Result, ensure};
-use gc_jit::{Blocking, Fiber};
+use gc_jit::{Blocking, Fiber, JitState};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -30,6 +30,14 @@ impl<R> Future for CallFuture<'_, R> {
     }
 }
 
+/// What lets the running code of a store wait.
+///
+/// # Errors
+/// If it must not, because a call is not asynchronous.
+pub(super) fn blocking(jit: &JitState<StoreOpaque>) -> Result<Blocking> {
+    jit.blocking().context("only an asynchronous call can wait for a future")
+}
+
 impl StoreOpaque {
     /// Runs `function` on a fiber, so that it can wait.
     ///
@@ -46,12 +54,28 @@ impl StoreOpaque {
         Ok(fiber.await)
     }
 
+    /// Runs `function`, which allocates and calls no function of the host, on a fiber. Collections
+    /// yield between their increments.
+    ///
+    /// # Errors
+    /// Those of the function. If there is no stack for the fiber.
+    pub(crate) async fn allocate_async<R: Send>(
+        &mut self,
+        function: impl FnOnce(&mut StoreOpaque) -> Result<R> + Send,
+    ) -> Result<R> {
+        let yielding = |store: &mut StoreOpaque| {
+            store.blocking()?.yield_in_collections();
+            function(store)
+        };
+        self.on_fiber(yielding).await?
+    }
+
     /// What lets the running code wait.
     ///
     /// # Errors
     /// If it must not, because a call is not asynchronous.
     pub(crate) fn blocking(&self) -> Result<Blocking> {
-        self.jit.blocking().context("only an asynchronous call can wait for a future")
+        blocking(&self.jit)
     }
 
     /// From now on only asynchronous calls are allowed.

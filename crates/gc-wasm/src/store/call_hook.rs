@@ -64,7 +64,36 @@ impl StoreOpaque {
     }
 }
 
+/// A hook that is told of calls by futures, for which the calls wait.
+/// [`Store::call_hook_async`](crate::Store::call_hook_async) installs one. Implement it with the
+/// attribute `async_trait` of the crate `async-trait`.
+#[async_trait::async_trait]
+pub trait CallHookHandler<T: 'static>: Send {
+    /// Is called for each change, as the hook of [`Store::call_hook`](crate::Store::call_hook).
+    ///
+    /// # Errors
+    /// As there.
+    async fn handle_call_event(
+        &self,
+        store: StoreContextMut<'_, T>,
+        change: CallHook,
+    ) -> Result<()>;
+}
+
 impl<T: 'static> Store<T> {
+    /// Like [`call_hook`](Store::call_hook), but each call waits for the hook's future. From now on
+    /// only asynchronous calls are allowed.
+    pub fn call_hook_async(&mut self, hook: impl CallHookHandler<T> + Send + Sync + 'static)
+    where
+        T: Send,
+    {
+        self.opaque.require_async();
+        self.opaque.call_hook = Some(Box::new(move |store, change| {
+            let blocking = store.blocking()?;
+            blocking.block_on(hook.handle_call_event(StoreContextMut::new(store), change))?
+        }));
+    }
+
     /// Lets the store call `hook` whenever a call goes from the host to WebAssembly or back. Each call
     /// of a function by the host is a [`CallingWasm`](CallHook::CallingWasm) and a
     /// [`ReturningFromWasm`](CallHook::ReturningFromWasm), also if it is a function of the host or

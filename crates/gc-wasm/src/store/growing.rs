@@ -1,14 +1,15 @@
 //! How memories and tables are made and grow, and what the store's limiter has to say about it.
 
-use super::host_state::Limiter;
+use super::asynchronous::blocking;
+use super::host_state::{Asked, Limiter};
 use super::{Store, StoreOpaque};
-use crate::ResourceLimiter;
 use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT};
 use crate::module::info::ModuleInfo;
 use crate::vm::memory::MemoryData;
 use crate::vm::table::{CannotGrow, Element, TableData};
 use crate::vm::words::VMWords;
-use anyhow::{Context as _, Error, Result, anyhow, bail};
+use crate::{ResourceLimiter, ResourceLimiterAsync};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use std::any::Any;
 use wasmtime_types::{IndexType, Memory, Table};
 
@@ -50,6 +51,15 @@ impl Default for Counts {
     }
 }
 
+impl Counts {
+    /// Sets the limits of instances, tables and memories.
+    fn set_limits(&mut self, (instances, tables, memories): (usize, usize, usize)) {
+        self.instances.limit = instances;
+        self.tables.limit = tables;
+        self.memories.limit = memories;
+    }
+}
+
 /// A size as the limiter counts it. The largest address space is less than any of them.
 fn size(number: Result<u64, impl Sized>) -> Option<usize> {
     number.ok().and_then(|number| usize::try_from(number).ok())
@@ -70,6 +80,38 @@ fn table_maximum(ty: &Table) -> Option<usize> {
 }
 
 impl StoreOpaque {
+    /// The limiter, if there is one.
+    ///
+    /// # Errors
+    /// If it answers later, and the running call cannot wait.
+    fn limiter(&mut self) -> Result<Option<Asked<'_>>> {
+        let StoreOpaque { host, jit, .. } = self;
+        host.limiter(|| blocking(jit))
+    }
+
+    /// # Errors
+    /// If there is a limiter that answers later: then only asynchronous functions make memories and
+    /// tables and grow them.
+    pub(crate) fn check_sync_limiter(&self) -> Result<()> {
+        ensure!(
+            !self.host.limiter_waits(),
+            "when using an async resource limiter `*_async` functions must be used instead"
+        );
+        Ok(())
+    }
+
+    /// Runs `function`, which makes or grows a memory or table: on a fiber if the limiter answers
+    /// later, so that it can wait.
+    pub(crate) async fn grow_async<R: Send>(
+        &mut self,
+        function: impl FnOnce(&mut StoreOpaque) -> Result<R> + Send,
+    ) -> Result<R> {
+        match self.host.limiter_waits() {
+            true => self.on_fiber(function).await?,
+            false => function(self),
+        }
+    }
+
     /// Counts an instance of a module and what it defines, before it is made.
     ///
     /// # Errors
@@ -95,7 +137,7 @@ impl StoreOpaque {
             let why = anyhow!("{}{why}", what.map_or_else(String::new, |what| what() + ": "));
             why.context(format!("memory minimum size of {minimum} pages exceeds memory limits"))
         };
-        if let Some(limiter) = self.host.limiter() {
+        if let Some(limiter) = self.limiter()? {
             let bytes = size(ty.minimum_byte_size()).unwrap_or(most(&ty));
             if !limiter.memory_growing(0, bytes, size(ty.maximum_byte_size()))? {
                 return Err(exceeds("the store's limiter refuses it".to_string()));
@@ -122,23 +164,23 @@ impl StoreOpaque {
     /// # Errors
     /// Those of the limiter.
     pub(crate) fn grow_memory(&mut self, index: usize, delta: u64) -> Result<Option<u64>> {
-        let memory = &mut self.memories[index];
+        let memory = &self.memories[index];
         if delta == 0 {
             return Ok(Some(memory.pages()));
         }
-        if let Some(limiter) = self.host.limiter() {
-            let (ty, current) = (&memory.ty, memory.len());
+        let (ty, current) = (memory.ty, memory.len());
+        if let Some(limiter) = self.limiter()? {
             let more = delta.checked_mul(ty.page_size()).ok_or(());
             let desired = size(more).and_then(|more| more.checked_add(current));
-            let desired = desired.unwrap_or(usize::MAX).min(most(ty));
+            let desired = desired.unwrap_or(usize::MAX).min(most(&ty));
             if !limiter.memory_growing(current, desired, size(ty.maximum_byte_size()))? {
                 return Ok(None);
             }
         }
-        match memory.grow(delta) {
+        match self.memories[index].grow(delta) {
             Ok(old) => Ok(Some(old)),
             Err(error) => {
-                match self.host.limiter() {
+                match self.limiter()? {
                     Some(limiter) => limiter.memory_grow_failed(error)?,
                     None => log::debug!("a memory did not grow: {error:#}"),
                 }
@@ -157,7 +199,7 @@ impl StoreOpaque {
         what: Option<&dyn Fn() -> String>,
     ) -> Result<usize> {
         let minimum = ty.limits.min;
-        if let Some(limiter) = self.host.limiter() {
+        if let Some(limiter) = self.limiter()? {
             let elements = size(Ok::<_, ()>(minimum)).unwrap_or(usize::MAX);
             if !limiter.table_growing(0, elements, table_maximum(&ty))? {
                 let name = what.map_or_else(String::new, |what| what() + ": ");
@@ -189,22 +231,24 @@ impl StoreOpaque {
         init: Element,
     ) -> Result<Result<u64, CannotGrow>> {
         let table = &self.tables[index];
-        let current = table.len();
+        let (ty, current) = (table.ty, table.len());
         if delta == 0 {
             return Ok(Ok(current as u64));
         }
-        if let Some(limiter) = self.host.limiter() {
+        if let Some(limiter) = self.limiter()? {
             let desired = size(Ok::<_, ()>(delta)).and_then(|delta| delta.checked_add(current));
             let Some(desired) = desired else {
                 limiter.table_grow_failed(anyhow!("overflow calculating new table size"))?;
                 return Ok(Err(CannotGrow::Table));
             };
-            if !limiter.table_growing(current, desired, table_maximum(&table.ty))? {
+            if !limiter.table_growing(current, desired, table_maximum(&ty))? {
                 return Ok(Err(CannotGrow::Limiter));
             }
         }
         let grown = self.extend_table(index, delta, init);
-        if let (Err(why), Some(limiter)) = (&grown, self.host.limiter()) {
+        if let Err(why) = &grown
+            && let Some(limiter) = self.limiter()?
+        {
             limiter.table_grow_failed(growth_error(why))?;
         }
         Ok(grown)
@@ -250,13 +294,29 @@ impl<T: 'static> Store<T> {
     ) {
         let store = &mut *self.opaque;
         let limits = limiter(store.data_mut());
-        let (instances, tables, memories) =
-            (limits.instances(), limits.tables(), limits.memories());
-        store.counts.instances.limit = instances;
-        store.counts.tables.limit = tables;
-        store.counts.memories.limit = memories;
+        let numbers = (limits.instances(), limits.tables(), limits.memories());
+        store.counts.set_limits(numbers);
         store.set_limiter(Limiter::Sync(Box::new(move |data: &mut dyn Any| {
             limiter(data.downcast_mut().expect("the type that the store was made with"))
         })));
+    }
+
+    /// Like [`limiter`](Store::limiter), but the limiter answers later, and the code that wants to grow
+    /// a memory or a table waits for the answer. From now on only asynchronous calls are allowed, and
+    /// memories and tables are made and grown by [`Memory::new_async`](crate::Memory::new_async),
+    /// [`Memory::grow_async`](crate::Memory::grow_async) and their like. Growth of the GC heap is
+    /// decided at once.
+    pub fn limiter_async(
+        &mut self,
+        mut limiter: impl (FnMut(&mut T) -> &mut dyn ResourceLimiterAsync) + Send + Sync + 'static,
+    ) {
+        let store = &mut *self.opaque;
+        let limits = limiter(store.data_mut());
+        let numbers = (limits.instances(), limits.tables(), limits.memories());
+        store.counts.set_limits(numbers);
+        store.set_limiter(Limiter::Async(Box::new(move |data: &mut dyn Any| {
+            limiter(data.downcast_mut().expect("the type that the store was made with"))
+        })));
+        store.require_async();
     }
 }

@@ -6,7 +6,9 @@
 //! the data.
 #![allow(unsafe_code)]
 
-use crate::ResourceLimiter;
+use crate::{ResourceLimiter, ResourceLimiterAsync};
+use anyhow::{Error, Result};
+use gc_jit::Blocking;
 use gc_runtime::{HeapError, HeapGrowth, HeapLimiter};
 use std::any::Any;
 use std::fmt;
@@ -18,24 +20,72 @@ type FindLimiter = dyn for<'a> FnMut(&'a mut (dyn Any + 'static)) -> &'a mut (dy
     + Send
     + Sync;
 
+/// The same for one that answers later.
+type FindAsyncLimiter = dyn for<'a> FnMut(&'a mut (dyn Any + 'static)) -> &'a mut (dyn ResourceLimiterAsync + 'a)
+    + Send
+    + Sync;
+
 /// The limiter of a store.
 pub(super) enum Limiter {
-    /// One that answers at once. (One that answers later will be another variant. Only calls that can
-    /// wait may ask it.)
+    /// One that answers at once.
     Sync(Box<FindLimiter>),
+    /// One that answers later. Only calls that can wait may ask it about memories and tables.
+    Async(Box<FindAsyncLimiter>),
+}
+
+/// A limiter that can be asked now.
+pub(super) enum Asked<'a> {
+    Sync(&'a mut dyn ResourceLimiter),
+    Async(&'a mut dyn ResourceLimiterAsync, Blocking),
+}
+
+impl Asked<'_> {
+    pub(super) fn memory_growing(
+        self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        match self {
+            Asked::Sync(limiter) => limiter.memory_growing(current, desired, maximum),
+            Asked::Async(limiter, blocking) => {
+                blocking.block_on(limiter.memory_growing(current, desired, maximum))?
+            }
+        }
+    }
+
+    pub(super) fn memory_grow_failed(self, error: Error) -> Result<()> {
+        match self {
+            Asked::Sync(limiter) => limiter.memory_grow_failed(error),
+            Asked::Async(limiter, _) => limiter.memory_grow_failed(error),
+        }
+    }
+
+    pub(super) fn table_growing(
+        self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        match self {
+            Asked::Sync(limiter) => limiter.table_growing(current, desired, maximum),
+            Asked::Async(limiter, blocking) => {
+                blocking.block_on(limiter.table_growing(current, desired, maximum))?
+            }
+        }
+    }
+
+    pub(super) fn table_grow_failed(self, error: Error) -> Result<()> {
+        match self {
+            Asked::Sync(limiter) => limiter.table_grow_failed(error),
+            Asked::Async(limiter, _) => limiter.table_grow_failed(error),
+        }
+    }
 }
 
 struct Contents {
     data: Box<dyn Any>,
     limiter: Option<Limiter>,
-}
-
-impl Contents {
-    fn limiter(&mut self) -> Option<&mut dyn ResourceLimiter> {
-        match self.limiter.as_mut()? {
-            Limiter::Sync(find) => Some(find(&mut *self.data)),
-        }
-    }
 }
 
 /// The host's data and its limiter, at an address that does not change.
@@ -80,9 +130,22 @@ impl HostState {
         *contents.data.downcast().expect("the type that the store was made with")
     }
 
-    /// The limiter, if there is one.
-    pub(super) fn limiter(&mut self) -> Option<&mut dyn ResourceLimiter> {
-        self.contents_mut().limiter()
+    /// Whether there is a limiter that answers later.
+    pub(super) fn limiter_waits(&self) -> bool {
+        matches!(self.contents().limiter, Some(Limiter::Async(_)))
+    }
+
+    /// The limiter, if there is one. `blocking` gives what waits for the answer.
+    pub(super) fn limiter(
+        &mut self,
+        blocking: impl FnOnce() -> Result<Blocking>,
+    ) -> Result<Option<Asked<'_>>> {
+        let Contents { data, limiter } = self.contents_mut();
+        Ok(match limiter {
+            None => None,
+            Some(Limiter::Sync(find)) => Some(Asked::Sync(find(&mut **data))),
+            Some(Limiter::Async(find)) => Some(Asked::Async(find(&mut **data), blocking()?)),
+        })
     }
 
     /// Replaces the limiter. Returns what asks it for the heap, which must be given to the heap of
@@ -111,10 +174,10 @@ unsafe impl Send for HeapLimit {}
 unsafe impl Sync for HeapLimit {}
 
 impl HeapLimit {
-    fn limiter(&mut self) -> Option<&mut dyn ResourceLimiter> {
+    fn contents(&mut self) -> &mut Contents {
         // SAFETY: the heap grows, so the store is borrowed mutably and has not been dropped, and no
         // reference to the host's data is in use (see `HostState`).
-        unsafe { self.0.as_mut() }.limiter()
+        unsafe { self.0.as_mut() }
     }
 }
 
@@ -131,9 +194,19 @@ fn bytes(bytes: u64) -> usize {
 
 impl HeapLimiter for HeapLimit {
     fn growing(&mut self, growth: HeapGrowth) -> bool {
-        let Some(limiter) = self.limiter() else { return true };
         let HeapGrowth { current, desired, maximum, .. } = growth;
-        match limiter.gc_heap_growing(bytes(current), bytes(desired), Some(bytes(maximum))) {
+        let sizes = (bytes(current), bytes(desired), Some(bytes(maximum)));
+        let Contents { data, limiter } = self.contents();
+        let answer = match limiter {
+            None => return true,
+            Some(Limiter::Sync(find)) => {
+                find(&mut **data).gc_heap_growing(sizes.0, sizes.1, sizes.2)
+            }
+            Some(Limiter::Async(find)) => {
+                find(&mut **data).gc_heap_growing(sizes.0, sizes.1, sizes.2)
+            }
+        };
+        match answer {
             Ok(allowed) => allowed,
             Err(error) => {
                 log::warn!("the GC heap may not grow to {desired} bytes: {error:#}");
@@ -143,8 +216,11 @@ impl HeapLimiter for HeapLimit {
     }
 
     fn grow_failed(&mut self, error: &HeapError) {
-        if let Some(limiter) = self.limiter() {
-            limiter.gc_heap_grow_failed(error.clone().into());
+        let (Contents { data, limiter }, error) = (self.contents(), error.clone().into());
+        match limiter {
+            None => {}
+            Some(Limiter::Sync(find)) => find(&mut **data).gc_heap_grow_failed(error),
+            Some(Limiter::Async(find)) => find(&mut **data).gc_heap_grow_failed(error),
         }
     }
 }

@@ -12,7 +12,7 @@ mod opaque;
 pub(crate) mod roots;
 pub(crate) mod weak;
 
-pub use call_hook::CallHook;
+pub use call_hook::{CallHook, CallHookHandler};
 pub(crate) use callees::Callee;
 pub use epoch::UpdateDeadline;
 pub(crate) use opaque::{StoreId, StoreOpaque};
