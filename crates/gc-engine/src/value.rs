@@ -55,12 +55,12 @@ macro_rules! numbers {
 }
 
 numbers! {
-    i32 I32 |v| ValRaw::from_i32(v), |raw| raw.i32();
-    u32 I32 |v| ValRaw::from_i32(v.cast_signed()), |raw| raw.u32();
-    i64 I64 |v| ValRaw::from_i64(v), |raw| raw.i64();
-    u64 I64 |v| ValRaw::from_u64(v), |raw| raw.u64();
-    f32 F32 |v| ValRaw::from_f32_bits(v.to_bits()), |raw| f32::from_bits(raw.f32_bits());
-    f64 F64 |v| ValRaw::from_f64_bits(v.to_bits()), |raw| f64::from_bits(raw.f64_bits());
+    i32 I32 |v| ValRaw::i32(v), |raw| raw.get_i32();
+    u32 I32 |v| ValRaw::i32(v.cast_signed()), |raw| raw.get_u32();
+    i64 I64 |v| ValRaw::i64(v), |raw| raw.get_i64();
+    u64 I64 |v| ValRaw::u64(v), |raw| raw.get_u64();
+    f32 F32 |v| ValRaw::f32(v.to_bits()), |raw| f32::from_bits(raw.get_f32());
+    f64 F64 |v| ValRaw::f64(v.to_bits()), |raw| f64::from_bits(raw.get_f64());
 }
 
 impl sealed::Sealed for Rooted {}
@@ -96,11 +96,11 @@ impl Value for Option<Rooted> {
         let borrowed = rooted.gc_ref(store)?.unchecked_copy();
         let gc = store.gc_mut();
         let gc_ref = gc.clone_gc_ref(&borrowed);
-        Ok(ValRaw::from_u64(gc.expose_gc_ref_to_wasm(gc_ref).into()))
+        Ok(ValRaw::u64(gc.expose_gc_ref_to_wasm(gc_ref).into()))
     }
 
     fn from_raw(store: &mut Store, raw: ValRaw) -> Result<Option<Rooted>> {
-        let Some(borrowed) = VMGcRef::from_raw_u32(raw.u32()) else { return Ok(None) };
+        let Some(borrowed) = VMGcRef::from_raw_u32(raw.get_u32()) else { return Ok(None) };
         let gc_ref = store.gc_mut().clone_gc_ref(&borrowed);
         Rooted::new(store, gc_ref).map(Some)
     }

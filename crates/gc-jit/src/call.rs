@@ -64,12 +64,12 @@ use gc_types::{EntryStatus, HostCall, Trap, ValRaw};
 ///
 /// let trampoline = code.entry_trampoline(&signature).unwrap();
 /// let function = code.function_address(0).unwrap();
-/// let mut values = [ValRaw::from_i64(20), ValRaw::from_i64(22)];
+/// let mut values = [ValRaw::i64(20), ValRaw::i64(22)];
 /// let vmctx = (&raw mut *vmctx).cast();
 /// // SAFETY: the function has this signature and a stack limit, and the store keeps its code alive.
 /// // The vmctx belongs to the store.
 /// unsafe { call(&mut store, &trampoline, function, vmctx, &mut values)? };
-/// assert_eq!(values[0].i64(), 42);
+/// assert_eq!(values[0].get_i64(), 42);
 /// # Ok(())
 /// # }
 /// ```
@@ -137,9 +137,9 @@ fn check<S: JitStore>(
 ///     // SAFETY: it is called with a context of a `Store` and one value.
 ///     unsafe {
 ///         host_call_guard::<Store>(context, |_store| {
-///             let number = (*values).i64();
+///             let number = (*values).get_i64();
 ///             anyhow::ensure!(number % 2 == 0, "{number} is odd");
-///             *values = ValRaw::from_i64(number / 2);
+///             *values = ValRaw::i64(number / 2);
 ///             Ok(0)
 ///         })
 ///     }
@@ -150,10 +150,10 @@ fn check<S: JitStore>(
 /// let prefix = store.jit_mut().vmctx_prefix_without_heap(0);
 /// let mut context = Box::new(VMHostFuncContext { prefix, function: half });
 /// let context = (&raw mut *context).cast();
-/// let mut values = [ValRaw::from_i64(42)];
+/// let mut values = [ValRaw::i64(42)];
 /// // SAFETY: the context belongs to the store, and the function takes and returns one value.
 /// unsafe { call_host(&mut store, half, context, &mut values)? };
-/// assert_eq!(values[0].i64(), 21);
+/// assert_eq!(values[0].get_i64(), 21);
 /// // SAFETY: as above.
 /// let error = unsafe { call_host(&mut store, half, context, &mut values) }.unwrap_err();
 /// assert_eq!(error.to_string(), "21 is odd");

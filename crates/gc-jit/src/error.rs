@@ -69,7 +69,7 @@ impl std::error::Error for TrapError {}
 /// # })?;
 /// # let Prepared { mut store, trampoline, function, mut vmctx } = prepared;
 /// # let vmctx = (&raw mut *vmctx).cast();
-/// let mut values = [ValRaw::from_i64(1), ValRaw::from_i64(0)];
+/// let mut values = [ValRaw::i64(1), ValRaw::i64(0)];
 /// // SAFETY: the function, a division, takes two numbers. The store has its code and the vmctx.
 /// let error = unsafe { call(&mut store, &trampoline, function, vmctx, &mut values) }.unwrap_err();
 /// assert_eq!(error.trap(), Some(Trap::IntegerDivisionByZero));

@@ -89,7 +89,7 @@ gc_types::gc_host_calls! {
 /// # let function = code.function_address(0).unwrap();
 /// # let mut vmctx = Box::new(store.jit_mut().vmctx_prefix(0)?);
 /// # let vmctx = (&raw mut *vmctx).cast();
-/// # let mut values = [ValRaw::from_i64(42)];
+/// # let mut values = [ValRaw::i64(42)];
 /// # // SAFETY: the function takes a number. The store has its code and the vmctx.
 /// # unsafe { call(&mut store, &trampoline, function, vmctx, &mut values)? };
 /// // When the compiled function was called with 42:

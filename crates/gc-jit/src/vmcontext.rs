@@ -370,7 +370,7 @@ pub struct VMFuncRef {
 /// # // SAFETY: the function returns a number. The store has its code and the vmctx.
 /// # unsafe { call(&mut store, &trampoline, function, vmctx, &mut values)? };
 /// // When the compiled function was called with this vmctx:
-/// assert_eq!(values[0].i64(), 42);
+/// assert_eq!(values[0].get_i64(), 42);
 /// # Ok(())
 /// # }
 /// ```

@@ -26,18 +26,18 @@ fn values_of_every_type_go_in_and_come_out() {
     let code = publish(vec![reverse], &[]);
     let bytes = std::array::from_fn(|i| 0xf0 | i as u8);
     let args = [
-        ValRaw::from_i32(-7),
-        ValRaw::from_i64(i64::MIN + 3),
-        ValRaw::from_f32_bits(2.5f32.to_bits()),
-        ValRaw::from_f64_bits((-0.0f64).to_bits()),
-        ValRaw::from_v128(bytes),
+        ValRaw::i32(-7),
+        ValRaw::i64(i64::MIN + 3),
+        ValRaw::f32(2.5f32.to_bits()),
+        ValRaw::f64((-0.0f64).to_bits()),
+        ValRaw::v128(u128::from_le_bytes(bytes)),
     ];
     let results = fixture().call(&code, 0, &signature, &args).unwrap();
-    assert_eq!(results[0].v128(), bytes);
-    assert_eq!(results[1].f64_bits(), (-0.0f64).to_bits());
-    assert_eq!(f32::from_bits(results[2].f32_bits()), 2.5);
-    assert_eq!(results[3].i64(), i64::MIN + 3);
-    assert_eq!(results[4].i32(), -7);
+    assert_eq!(results[0].get_v128(), u128::from_le_bytes(bytes));
+    assert_eq!(results[1].get_f64(), (-0.0f64).to_bits());
+    assert_eq!(f32::from_bits(results[2].get_f32()), 2.5);
+    assert_eq!(results[3].get_i64(), i64::MIN + 3);
+    assert_eq!(results[4].get_i32(), -7);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn twenty_parameters_and_twenty_results() {
         b.ins().return_(&rotate(&results));
     });
     let code = publish(vec![inner, outer], &[]);
-    let args: Vec<_> = (0..20).map(|i| ValRaw::from_i32(i + 1)).collect();
+    let args: Vec<_> = (0..20).map(|i| ValRaw::i32(i + 1)).collect();
     let results = fixture().call(&code, 1, &signature, &args).unwrap();
     let expected: Vec<_> = (0..20).map(|i| (i + 8) % 20 + 1).collect();
     assert_eq!(i32s(&results), expected);
@@ -202,10 +202,10 @@ fn a_host_call_takes_integers_widened_and_clobbers_nothing() {
         b.ins().return_(&[result, sum]);
     });
     let code = publish(vec![caller], CALLS);
-    let args: Vec<_> = (1..9).map(ValRaw::from_i32).collect();
+    let args: Vec<_> = (1..9).map(ValRaw::i32).collect();
     let results = with_calls().call(&code, 0, &signature, &args).unwrap();
-    assert_eq!(results[0].u64(), 0x8765_4321);
-    assert_eq!(results[1].u64(), 87654321);
+    assert_eq!(results[0].get_u64(), 0x8765_4321);
+    assert_eq!(results[1].get_u64(), 87654321);
 }
 
 /// The host function `(i32 a, i64 b) -> (i64, i32)`, called by an exit trampoline. It swaps its
@@ -238,21 +238,21 @@ fn a_host_function_is_called_like_a_compiled_one() {
     let mut fixture = fixture();
     let mut host = host_context(&fixture.store, swap);
     let args = [
-        ValRaw::from_pointer(exit.0.cast_mut()),
-        ValRaw::from_pointer(&raw mut *host),
-        ValRaw::from_i32(-3),
-        ValRaw::from_i64(1 << 40),
+        ValRaw::funcref(exit.0.cast_mut().cast()),
+        ValRaw::funcref((&raw mut *host).cast()),
+        ValRaw::i32(-3),
+        ValRaw::i64(1 << 40),
     ];
     let results = fixture.call(&code, 0, &caller_signature, &args).unwrap();
-    assert_eq!((results[0].i64(), results[1].i32()), (1 << 40, -3));
+    assert_eq!((results[0].get_i64(), results[1].get_i32()), (1 << 40, -3));
 
     // The host may call it too, without a compiled function in between.
     let trampoline = entry_trampoline(&host_signature);
-    let mut values = [ValRaw::from_i32(5), ValRaw::from_i64(6)];
+    let mut values = [ValRaw::i32(5), ValRaw::i64(6)];
     let (store, host) = (&mut fixture.store, (&raw mut *host).cast());
     // SAFETY: the exit trampoline has the signature of the entry trampoline.
     unsafe { gc_jit::call(store, &trampoline, exit.0, host, &mut values).unwrap() };
-    assert_eq!((values[0].i64(), values[1].i32()), (6, 5));
+    assert_eq!((values[0].get_i64(), values[1].get_i32()), (6, 5));
 }
 
 /// The action of the nested host call at depth zero.
@@ -301,13 +301,13 @@ impl NestCalls for TestStore<Nest> {
                 }
             };
         }
-        let mut values = [ValRaw::from_i32(depth as i32 - 1)];
+        let mut values = [ValRaw::i32(depth as i32 - 1)];
         let (trampoline, code) = (self.data.trampoline.clone(), self.data.code);
         let vmctx = self.data.vmctx;
         // SAFETY: the function is the caller, called as it was.
         let result = unsafe { gc_jit::call(self, &trampoline, code, vmctx, &mut values) };
         let seen = match &result {
-            Ok(()) => format!("{}", values[0].i32()),
+            Ok(()) => format!("{}", values[0].get_i32()),
             Err(error) => error.to_string().lines().next().unwrap().to_owned(),
         };
         self.data.seen.push(seen);
@@ -315,7 +315,7 @@ impl NestCalls for TestStore<Nest> {
             return Ok(1000);
         }
         result?;
-        Ok(values[0].u32())
+        Ok(values[0].get_u32())
     }
 }
 
@@ -355,10 +355,10 @@ fn run_nested(
     };
     let mut fixture = fixture_of(data, &TestStore::<Nest>::host_calls(), NEST_CALLS);
     fixture.store.data.vmctx = fixture.vmctx();
-    let result = fixture.call(&code, 0, &signature, &[ValRaw::from_i32(depth)]);
+    let result = fixture.call(&code, 0, &signature, &[ValRaw::i32(depth)]);
     assert!(!fixture.store.jit.is_active());
     assert_eq!(fixture.store.jit.stack_walk().count(), 0);
-    (fixture.store.data.seen, result.map(|values| values[0].i32()))
+    (fixture.store.data.seen, result.map(|values| values[0].get_i32()))
 }
 
 #[test]
@@ -430,7 +430,7 @@ fn an_infallible_call_may_return_any_word() {
     });
     let code = publish(vec![caller], CALLS);
     let results = with_calls().call(&code, 0, &signature, &[]).unwrap();
-    assert_eq!(results[0].u64(), u64::MAX);
+    assert_eq!(results[0].get_u64(), u64::MAX);
 }
 
 #[test]
@@ -478,9 +478,9 @@ fn functions_compile_on_many_threads() {
     let code = publish(functions, &[]);
     let mut fixture = fixture();
     for i in 0..16 {
-        let args = [ValRaw::from_i64(100)];
+        let args = [ValRaw::i64(100)];
         let results = fixture.call(&code, i, &signature, &args).unwrap();
-        assert_eq!(results[0].i64(), 100 + i64::from(i));
+        assert_eq!(results[0].get_i64(), 100 + i64::from(i));
     }
 }
 
@@ -503,9 +503,9 @@ fn one_image_is_published_for_engines_with_other_type_indices() {
             gc_jit::CodeMemory::publish(image.clone(), &Arc::new(abi(&[])), &indices).unwrap();
         let results = fixture().call(&code, 0, &signature, &[]).unwrap();
         let header = indices[0].header_word(VMGcKind::ArrayRef);
-        assert_eq!(results[0].u32(), header);
-        assert_eq!(results[1].u32(), indices[1].as_u32());
-        assert_eq!(results[2].u64(), u64::from(header));
+        assert_eq!(results[0].get_u32(), header);
+        assert_eq!(results[1].get_u32(), indices[1].as_u32());
+        assert_eq!(results[2].get_u64(), u64::from(header));
     }
     let error = gc_jit::CodeMemory::publish(image, &Arc::new(abi(&[])), &[]).unwrap_err();
     assert!(error.to_string().starts_with("the code uses type "), "{error}");

@@ -91,12 +91,12 @@ fn enter(
 ) -> Result<u64, CallError> {
     let signature = CallSignature::new([ValueType::I64], [ValueType::I64]);
     let trampoline = code.entry_trampoline(&signature).unwrap();
-    let mut values = [ValRaw::from_u64(word.into())];
+    let mut values = [ValRaw::u64(word.into())];
     let address = code.function_address(index).unwrap();
     // SAFETY: the functions have this signature and a stack limit, and the test keeps the code
     // alive. The vmctx is one of the store.
     unsafe { call(store, &trampoline, address, vmctx, &mut values)? };
-    Ok(values[0].u64())
+    Ok(values[0].get_u64())
 }
 
 /// A handler: its tag, or everything, and the number that it returns.

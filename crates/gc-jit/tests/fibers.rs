@@ -92,12 +92,12 @@ fn signature() -> Signature {
 fn call(store: &mut Store, index: u32, word: u64) -> Result<u64, CallError> {
     let Data { code, trampoline, vmctx, .. } = &store.data;
     let (code, trampoline, vmctx) = (code.clone(), trampoline.clone(), *vmctx);
-    let mut values = [ValRaw::from_u64(word)];
+    let mut values = [ValRaw::u64(word)];
     let vmctx = std::ptr::with_exposed_provenance_mut(vmctx);
     let function = code.function_address(index).unwrap();
     // SAFETY: the code has the trampoline's signature and the fixture's vmctx.
     unsafe { gc_jit::call(store, &trampoline, function, vmctx, &mut values)? };
-    Ok(values[0].u64())
+    Ok(values[0].get_u64())
 }
 
 /// The same on a fiber.

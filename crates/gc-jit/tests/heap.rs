@@ -249,9 +249,9 @@ fn lists_survive_the_collections_that_garbage_forces() {
             let code = publish_for(config.abi(), functions);
             let mut fixture = config.fixture();
             for _ in 0..3 {
-                let args = [ValRaw::from_i64(10_000)];
+                let args = [ValRaw::i64(10_000)];
                 let result = fixture.call(&code, 2, &sig, &args).unwrap();
-                assert_eq!(result[0].i64(), 10_000 * 10_001 / 2);
+                assert_eq!(result[0].get_i64(), 10_000 * 10_001 / 2);
             }
             let stats = fixture.store.jit.gc().stats();
             assert!(stats.allocations >= 3 * 21 * 30_000, "{stats:?}");
@@ -285,7 +285,7 @@ fn a_heap_that_is_full_is_a_trap_that_names_the_limit_and_can_be_survived() {
         ];
         let code = publish_for(config.abi(), functions);
         let mut fixture = config.fixture();
-        let args = [ValRaw::from_i64(1_000_000)];
+        let args = [ValRaw::i64(1_000_000)];
         let error = expect_trap(fixture.call(&code, 0, &sig, &args));
         assert_eq!(error.trap, Trap::OutOfMemory);
         assert!(matches!(error.detail, Some(HeapError::OutOfMemory { limit: 524_288, .. })));
@@ -295,7 +295,7 @@ fn a_heap_that_is_full_is_a_trap_that_names_the_limit_and_can_be_survived() {
         if config.runtime.name() != "null" {
             // Nothing refers to the list any more.
             for _ in 0..3 {
-                let args = [ValRaw::from_i64(1000)];
+                let args = [ValRaw::i64(1000)];
                 fixture.call(&code, 0, &sig, &args).unwrap();
             }
         }
@@ -328,10 +328,10 @@ fn arrays_that_are_too_large_or_too_short_are_traps() {
         let code = publish_for(config.abi(), vec![function]);
         let mut fixture = config.fixture();
         let mut run = |length: u32, from: u32, count: u32| {
-            let args = [length, from, count].map(|n| ValRaw::from_u64(n.into()));
+            let args = [length, from, count].map(|n| ValRaw::u64(n.into()));
             fixture.call(&code, 0, &sig, &args)
         };
-        assert_eq!(run(10, 2, 3).unwrap()[0].u64(), 1);
+        assert_eq!(run(10, 2, 3).unwrap()[0].get_u64(), 1);
         let error = expect_trap(run(u32::MAX, 0, 0));
         assert_eq!(error.trap, Trap::AllocationTooLarge);
         assert!(error.detail.is_some() && error.to_string().contains("4294967295"), "{error}");
@@ -339,7 +339,7 @@ fn arrays_that_are_too_large_or_too_short_are_traps() {
         assert_eq!(expect_trap(run(10, 2, 8)).trap, Trap::ArrayOutOfBounds);
         let error = expect_trap(run(10, u32::MAX, 2));
         assert_eq!(error.trap, Trap::ArrayOutOfBounds);
-        assert_eq!(run(10, 2, 7).unwrap()[0].u64(), 1);
+        assert_eq!(run(10, 2, 7).unwrap()[0].get_u64(), 1);
     }
 }
 
@@ -375,7 +375,7 @@ fn host_calls_do_not_trust_what_emitted_code_passes() {
         let code = publish_for(config.abi(), functions);
         let mut fixture = config.fixture();
         let mut run = |function, word: u32| {
-            let args = [ValRaw::from_u64(word.into())];
+            let args = [ValRaw::u64(word.into())];
             expect_trap(fixture.call(&code, function, &sig, &args)).trap
         };
         let unknown = TypeIndex::new(1234).unwrap();
@@ -414,7 +414,7 @@ fn a_null_field_access_and_a_damaged_reference_are_told_apart() {
         let code = publish_for(config.abi(), vec![function]);
         let mut fixture = config.fixture();
         let mut run = |word: u32| {
-            let args = [ValRaw::from_u64(word.into())];
+            let args = [ValRaw::u64(word.into())];
             expect_trap(fixture.call(&code, 0, &sig, &args)).trap
         };
         assert_eq!(run(0), Trap::NullReference);

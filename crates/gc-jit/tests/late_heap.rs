@@ -60,9 +60,9 @@ fn traps_need_no_heap() {
     });
     let code = publish(vec![divide], &[]);
     let mut fixture = without_heap(NullCollector);
-    let result = fixture.call(&code, 0, &signature, &[ValRaw::from_i32(7)]);
+    let result = fixture.call(&code, 0, &signature, &[ValRaw::i32(7)]);
     assert_eq!(i32s(&result.unwrap()), [14]);
-    let result = fixture.call(&code, 0, &signature, &[ValRaw::from_i32(0)]);
+    let result = fixture.call(&code, 0, &signature, &[ValRaw::i32(0)]);
     assert_eq!(trap_of(result), Trap::UnreachableCodeReached);
     assert!(!has_heap(&fixture));
 }
@@ -87,7 +87,7 @@ fn a_reference_without_a_heap_reaches_nothing() {
             (0x8000_0000, Trap::CorruptHeap),
             (u32::MAX, Trap::CorruptHeap),
         ] {
-            let result = fixture.call(&code, 0, &signature, &[ValRaw::from_u64(reference.into())]);
+            let result = fixture.call(&code, 0, &signature, &[ValRaw::u64(reference.into())]);
             assert_eq!(trap_of(result), trap, "{reference:#x}");
         }
     }
@@ -112,7 +112,7 @@ fn the_heap_is_the_same_for_host_and_code() {
         };
         fixture.vmctx.prefix = prefix;
         // The id of a host value stands behind the header of its box.
-        let args = [ValRaw::from_u64(value.as_raw_u32().into())];
+        let args = [ValRaw::u64(value.as_raw_u32().into())];
         let id = fixture.call(&code, 0, &signature, &args).unwrap();
         assert_eq!(i32s(&id), [1]);
     }

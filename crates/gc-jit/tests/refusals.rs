@@ -52,7 +52,7 @@ fn a_store_runs_no_code_of_another_kind() {
     let mut fixture = fixture_with(&CopyingCollector, &options);
     let sig = signature(&[], &[types::I64]);
     let fits = code(options.abi(&CopyingCollector));
-    assert_eq!(fixture.call(&fits, 0, &sig, &[]).unwrap()[0].i64(), 5);
+    assert_eq!(fixture.call(&fits, 0, &sig, &[]).unwrap()[0].get_i64(), 5);
     let checked = HeapOptions { bounds: HeapBounds::Checked, ..options.clone() };
     let refused = "the code was compiled for another kind of store (here: the store, there: the \
                    code): ";
@@ -71,7 +71,7 @@ fn a_store_runs_no_code_of_another_kind() {
         let error = fixture.store.jit.keep_alive(other).unwrap_err();
         assert_eq!(format!("{error:#}"), text);
     }
-    assert_eq!(fixture.call(&fits, 0, &sig, &[]).unwrap()[0].i64(), 5);
+    assert_eq!(fixture.call(&fits, 0, &sig, &[]).unwrap()[0].get_i64(), 5);
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn no_code_runs_over_a_heap_whose_collection_was_interrupted() {
     let mut fixture = fixture_with(&CopyingCollector, &options);
     let code = code(options.abi(&CopyingCollector));
     let sig = signature(&[], &[types::I64]);
-    assert_eq!(fixture.call(&code, 0, &sig, &[]).unwrap()[0].i64(), 5);
+    assert_eq!(fixture.call(&code, 0, &sig, &[]).unwrap()[0].get_i64(), 5);
 
     panics.store(true, Relaxed);
     let gc = fixture.store.jit.gc_mut();
@@ -187,7 +187,7 @@ fn no_code_runs_over_a_heap_whose_collection_was_interrupted() {
     assert_eq!(error.to_string(), "corrupt GC heap: a collection was interrupted");
 
     fixture.store.jit.gc_mut().reset().unwrap();
-    assert_eq!(fixture.call(&code, 0, &sig, &[]).unwrap()[0].i64(), 5);
+    assert_eq!(fixture.call(&code, 0, &sig, &[]).unwrap()[0].get_i64(), 5);
 }
 
 /// Emitted code of some collectors uses data words as addresses. In other memory these words are

@@ -59,7 +59,7 @@ fn a_saved_image_does_what_it_did() {
     for saved in [saved, mapped.unwrap()] {
         let code = saved.publish(&[]).unwrap();
         assert!(code.entry_trampoline(&call_signature(&signature).unwrap()).is_some());
-        let args = [ValRaw::from_i32(40), ValRaw::from_i32(2)];
+        let args = [ValRaw::i32(40), ValRaw::i32(2)];
         let results = fixture().call(&code, 0, &signature, &args).unwrap();
         assert_eq!(i32s(&results), [42]);
     }

@@ -220,9 +220,9 @@ fn sent() {
         STOP.store(9, Ordering::SeqCst);
     });
     let mut fixture = fixture();
-    let args = [ValRaw::from_pointer(STOP.as_ptr())];
+    let args = [ValRaw::funcref(STOP.as_ptr().cast())];
     let result = fixture.call(&code, 0, &signature, &args).unwrap();
-    assert_eq!(result[0].u64(), 9);
+    assert_eq!(result[0].get_u64(), 9);
     sender.join().unwrap();
     assert_eq!(RECEIVED.load(Ordering::Relaxed), 500);
 }

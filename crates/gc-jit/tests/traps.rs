@@ -51,7 +51,7 @@ fn division() {
     let two = [types::I32, types::I32];
     for (x, y, trap) in [(1, 0, Trap::IntegerDivisionByZero), (i32::MIN, -1, Trap::IntegerOverflow)]
     {
-        let args = [ValRaw::from_i32(x), ValRaw::from_i32(y)];
+        let args = [ValRaw::i32(x), ValRaw::i32(y)];
         assert_eq!(trap_of(&two, &[types::I32], &args, divide).trap, trap);
     }
 }
@@ -63,7 +63,7 @@ fn conversion() {
         b.ins().return_(&[integer]);
     };
     for (float, trap) in [(f64::NAN, Trap::BadConversionToInteger), (1e30, Trap::IntegerOverflow)] {
-        let args = [ValRaw::from_f64_bits(float.to_bits())];
+        let args = [ValRaw::f64(float.to_bits())];
         assert_eq!(trap_of(&[types::F64], &[types::I32], &args, convert).trap, trap);
     }
 }
@@ -102,7 +102,7 @@ fn a_heap_fault_is_null_or_damage() {
         (0x8000_0000, Trap::CorruptHeap),
         (u32::MAX, Trap::CorruptHeap),
     ] {
-        let args = [ValRaw::from_u64(reference.into())];
+        let args = [ValRaw::u64(reference.into())];
         let error = trap_of(&[types::I64], &[types::I32], &args, load_from_heap);
         assert_eq!(error.trap, trap, "{reference:#x}");
     }
@@ -111,7 +111,7 @@ fn a_heap_fault_is_null_or_damage() {
 #[test]
 fn an_embedders_memory_fault_keeps_its_own_code() {
     let guard = region::alloc(1, region::Protection::NONE).unwrap();
-    let args = [ValRaw::from_pointer(guard.as_ptr::<u8>().cast_mut())];
+    let args = [ValRaw::funcref(guard.as_ptr::<u8>().cast_mut().cast())];
     let error = trap_of(&[types::I64], &[types::I32], &args, |b, params| {
         let flags = MemFlagsData::new().with_trap_code(Some(TrapCode::HEAP_OUT_OF_BOUNDS));
         let value = b.ins().load(types::I32, flags, params[1], 4);
@@ -150,7 +150,7 @@ fn unbounded_recursion_overflows_cleanly_again_and_again() {
         let (signature, code) = recursive(&compiler, bytes);
         let mut fixture = fixture();
         for _ in 0..20 {
-            let args = [ValRaw::from_i64(0)];
+            let args = [ValRaw::i64(0)];
             let error = expect_trap(fixture.call(&code, 0, &signature, &args));
             assert_eq!(error.trap, Trap::StackOverflow);
             if cfg!(feature = "backtrace") && bytes == 8 {
@@ -174,7 +174,7 @@ fn a_limit_larger_than_the_threads_stack_is_cut_down() {
         )
         .unwrap();
         let mut fixture = Fixture::new(gc, abi(&[]), (), &[], 1 << 40);
-        let error = expect_trap(fixture.call(&code, 0, &signature, &[ValRaw::from_i64(0)]));
+        let error = expect_trap(fixture.call(&code, 0, &signature, &[ValRaw::i64(0)]));
         assert_eq!(error.trap, Trap::StackOverflow);
     };
     for size in [256 << 10, 1 << 20] {
@@ -221,9 +221,9 @@ fn ten_thousand_traps_leave_mask_and_store_as_they_were() {
         assert_eq!(expect_trap(result).trap, trap);
     }
     assert_eq!(mask(), before);
-    let args = [ValRaw::from_i32(12), ValRaw::from_i32(4)];
+    let args = [ValRaw::i32(12), ValRaw::i32(4)];
     let quotient = fixture.call(&code, 1, &division, &args).unwrap();
-    assert_eq!(quotient[0].i32(), 3);
+    assert_eq!(quotient[0].get_i32(), 3);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn threads_trap_at_once() {
                     let code =
                         publish(vec![compile(&compiler, signature.clone(), load_from_heap)], &[]);
                     let mut fixture = fixture();
-                    let args = [ValRaw::from_u64((t + i) % 2 * 0x8000_0000)];
+                    let args = [ValRaw::u64((t + i) % 2 * 0x8000_0000)];
                     let error = expect_trap(fixture.call(&code, 0, &signature, &args));
                     let expected = [Trap::NullReference, Trap::CorruptHeap][((t + i) % 2) as usize];
                     assert_eq!(error.trap, expected);
@@ -312,7 +312,7 @@ fn nested_trap(rethrow: bool) -> Result<Vec<ValRaw>, CallError> {
 
 #[test]
 fn an_outer_activation_goes_on_after_an_inner_one_trapped() {
-    assert_eq!(nested_trap(false).unwrap()[0].i32(), 42);
+    assert_eq!(nested_trap(false).unwrap()[0].get_i32(), 42);
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn a_trap_reaches_the_entry_through_many_frames() {
         b.ins().trap(trap_code(Trap::UnreachableCodeReached));
     });
     let code = publish(vec![function], &[]);
-    let args = [ValRaw::from_i32(100)];
+    let args = [ValRaw::i32(100)];
     let error = expect_trap(fixture().call(&code, 0, &signature, &args));
     assert_eq!(error.trap, Trap::UnreachableCodeReached);
     if cfg!(feature = "backtrace") {

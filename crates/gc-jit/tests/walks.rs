@@ -70,7 +70,7 @@ impl Calls for TestStore<Observer> {
     fn observe(&mut self, caller: usize, argument: Ref) -> Result<()> {
         let on_a_thread = self.data.on_a_thread;
         if let Some((trampoline, code, word)) = self.data.nested.take() {
-            let mut values = [ValRaw::from_u64(word)];
+            let mut values = [ValRaw::u64(word)];
             let vmctx = self.data.vmctx;
             let mut call = || {
                 let code = std::ptr::with_exposed_provenance(code);
@@ -182,7 +182,7 @@ fn nested_roots(on_a_thread: bool) {
     observer.on_a_thread = on_a_thread;
     let mut fixture = observed(observer);
     let vmctx = fixture.vmctx();
-    let result = fixture.call(&code, 0, &signature, &[ValRaw::from_u64(200)]).unwrap();
+    let result = fixture.call(&code, 0, &signature, &[ValRaw::u64(200)]).unwrap();
 
     let observer = &fixture.store.data;
     let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
@@ -193,7 +193,7 @@ fn nested_roots(on_a_thread: bool) {
     words.sort_unstable();
     assert_eq!(words, [200, 202, 204, 1000, 1002, 1004]);
     // Every reference was moved while it was on the stack and is used afterwards.
-    assert_eq!(result[0].u64(), 200 + 202 + 204 + 3 * 100_000);
+    assert_eq!(result[0].get_u64(), 200 + 202 + 204 + 3 * 100_000);
     assert_eq!(observer.owners, ["f1", "f0", "f0", "f1", "f0", "f0"]);
     assert_eq!(observer.error, None);
 }
@@ -237,7 +237,7 @@ fn a_frame_of_unknown_code_means_that_roots_are_missing() {
     let address: *const u8 =
         copy.0.as_ptr::<u8>().wrapping_add(known.image().function_offset(0).unwrap() as usize);
     let vmctx = fixture.vmctx();
-    let mut values = [ValRaw::from_u64(64)];
+    let mut values = [ValRaw::u64(64)];
     // SAFETY: the copy is the same code.
     unsafe {
         gc_jit::call(&mut fixture.store, &trampoline, address, vmctx, &mut values).unwrap();
@@ -245,7 +245,7 @@ fn a_frame_of_unknown_code_means_that_roots_are_missing() {
     let observer = fixture.store.data;
     assert!(observer.frames.is_empty() && observer.words.is_empty());
     assert!(observer.error.unwrap().contains("not in published code"));
-    assert_eq!(values[0].u64(), 64 + 66 + 68);
+    assert_eq!(values[0].get_u64(), 64 + 66 + 68);
 
     // The same, with the copy one activation further out: the walk finds the inner frames, but not
     // all.
@@ -321,9 +321,9 @@ fn ten_thousand_frames_with_a_root_each() {
             &TestStore::<Vec<u32>>::host_calls(),
             16 << 20,
         );
-        let args = [ValRaw::from_u64(20_000)];
+        let args = [ValRaw::u64(20_000)];
         let result = fixture.call(&code, 0, &signature, &args).unwrap();
-        assert_eq!(result[0].u64(), (1..=10_000u64).map(|n| 2 * n).sum::<u64>());
+        assert_eq!(result[0].get_u64(), (1..=10_000u64).map(|n| 2 * n).sum::<u64>());
         assert_eq!(fixture.store.data, (1..=10_000).map(|n| 2 * n).collect::<Vec<u32>>());
     };
     std::thread::Builder::new().stack_size(32 << 20).spawn(run).unwrap().join().unwrap();
@@ -353,7 +353,7 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
             let Other { fixture, trampoline, code, trap } = &mut self.data;
             let mut call = || {
                 let vmctx = fixture.vmctx();
-                let mut values = [ValRaw::from_u64(64)];
+                let mut values = [ValRaw::u64(64)];
                 // SAFETY: the code has the trampoline's signature and this vmctx.
                 unsafe { gc_jit::call(&mut fixture.store, trampoline, *code, vmctx, &mut values) }
             };
@@ -361,7 +361,7 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
             // A fault in the other store. Then execution continues here.
             fixture.vmctx.words[0] = 1;
             let vmctx = fixture.vmctx();
-            let mut values = [ValRaw::from_u64(64)];
+            let mut values = [ValRaw::u64(64)];
             // SAFETY: as above.
             let result =
                 unsafe { gc_jit::call(&mut fixture.store, trampoline, *code, vmctx, &mut values) };
@@ -402,8 +402,8 @@ fn two_stores_on_one_thread_do_not_see_each_others_frames() {
         trap: None,
     };
     let mut a = fixture_of(other, &TestStore::<Other>::host_calls(), SWITCH_CALLS);
-    let result = a.call(&code_a, 0, &sig, &[ValRaw::from_u64(7)]).unwrap();
-    assert_eq!(result[0].u64(), 7);
+    let result = a.call(&code_a, 0, &sig, &[ValRaw::u64(7)]).unwrap();
+    assert_eq!(result[0].get_u64(), 7);
     assert_eq!(a.store.data.trap, Some(gc_types::Trap::UnreachableCodeReached));
     let observer = &a.store.data.fixture.store.data;
     let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
@@ -465,12 +465,12 @@ fn tail_calls_and_exits_by_reference_keep_the_chain() {
     let mut fixture = observed(Observer::new());
     let mut context = host_context(&fixture.store, observe_by_reference);
     let args = [
-        ValRaw::from_pointer(exit.0.cast_mut()),
-        ValRaw::from_pointer(&raw mut *context),
-        ValRaw::from_u64(1000),
+        ValRaw::funcref(exit.0.cast_mut().cast()),
+        ValRaw::funcref((&raw mut *context).cast()),
+        ValRaw::u64(1000),
     ];
     let result = fixture.call(&code, 0, &sig, &args).unwrap();
-    assert_eq!(result[0].u64(), 2002);
+    assert_eq!(result[0].get_u64(), 2002);
     let observer = &fixture.store.data;
     let names: Vec<_> = observer.frames.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["f2", "f0"], "the frame of f1 is gone");

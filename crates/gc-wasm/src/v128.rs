@@ -38,11 +38,11 @@ impl V128 {
     }
 
     pub(crate) fn to_raw(self) -> ValRaw {
-        ValRaw::from_v128(self.0)
+        ValRaw::v128(u128::from_le_bytes(self.0))
     }
 
     pub(crate) fn from_raw(raw: ValRaw) -> V128 {
-        V128(raw.v128())
+        V128(raw.get_v128().to_le_bytes())
     }
 }
 

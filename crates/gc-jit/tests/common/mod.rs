@@ -219,5 +219,5 @@ pub fn host_context<D>(store: &TestStore<D>, function: HostFunction) -> Box<Host
 }
 
 pub fn i32s(values: &[ValRaw]) -> Vec<i32> {
-    values.iter().map(|v| v.i32()).collect()
+    values.iter().map(|v| v.get_i32()).collect()
 }

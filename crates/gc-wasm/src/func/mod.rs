@@ -194,7 +194,7 @@ impl Func {
     /// The function that compiled code of this store passed as `raw`. `None` for null.
     pub(crate) fn from_raw_slot(store: &StoreOpaque, raw: ValRaw) -> Option<Func> {
         // SAFETY: function references that compiled code passes belong to its own store.
-        let vm = unsafe { FuncRef::from_address(raw.pointer()) };
+        let vm = unsafe { FuncRef::from_address(raw.get_funcref().cast()) };
         vm.map(|vm| Func::from_vm(store, vm))
     }
 

@@ -102,7 +102,8 @@ impl StoreOpaque {
     ) -> Result<()> {
         let mut count = 0;
         for (raw, slot) in slots.iter().zip(P::SLOTS) {
-            let gc_ref = if *slot == Slot::Gc { VMGcRef::from_raw_u32(raw.u32()) } else { None };
+            let gc_ref =
+                if *slot == Slot::Gc { VMGcRef::from_raw_u32(raw.get_u32()) } else { None };
             count += u32::from(gc_ref.is_some_and(|gc_ref| !gc_ref.is_i31()));
         }
         let Some(count) = NonZeroU32::new(count) else { return Ok(()) };
@@ -112,9 +113,9 @@ impl StoreOpaque {
         }
         for (raw, slot) in slots.iter_mut().zip(P::SLOTS) {
             if *slot == Slot::Gc
-                && let Some(gc_ref) = VMGcRef::from_raw_u32(raw.u32())
+                && let Some(gc_ref) = VMGcRef::from_raw_u32(raw.get_u32())
             {
-                *raw = ValRaw::from_u64(self.expose(&gc_ref).into());
+                *raw = ValRaw::u64(self.expose(&gc_ref).into());
             }
         }
         Ok(())

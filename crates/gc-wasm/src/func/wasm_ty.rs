@@ -73,12 +73,12 @@ macro_rules! numbers {
 }
 
 numbers! {
-    i32 I32 |v| ValRaw::from_i32(v), |raw| raw.i32();
-    u32 I32 |v| ValRaw::from_i32(v as i32), |raw| raw.u32();
-    i64 I64 |v| ValRaw::from_i64(v), |raw| raw.i64();
-    u64 I64 |v| ValRaw::from_u64(v), |raw| raw.u64();
-    f32 F32 |v| ValRaw::from_f32_bits(v.to_bits()), |raw| f32::from_bits(raw.f32_bits());
-    f64 F64 |v| ValRaw::from_f64_bits(v.to_bits()), |raw| f64::from_bits(raw.f64_bits());
+    i32 I32 |v| ValRaw::i32(v), |raw| raw.get_i32();
+    u32 I32 |v| ValRaw::i32(v as i32), |raw| raw.get_u32();
+    i64 I64 |v| ValRaw::i64(v), |raw| raw.get_i64();
+    u64 I64 |v| ValRaw::u64(v), |raw| raw.get_u64();
+    f32 F32 |v| ValRaw::f32(v.to_bits()), |raw| f32::from_bits(raw.get_f32());
+    f64 F64 |v| ValRaw::f64(v.to_bits()), |raw| f64::from_bits(raw.get_f64());
     V128 V128 |v| v.to_raw(), |raw| V128::from_raw(raw);
 }
 
@@ -137,7 +137,7 @@ macro_rules! references {
 /// The word of a reference that is not counted.
 #[inline]
 fn word(gc_ref: &VMGcRef) -> ValRaw {
-    ValRaw::from_u64(gc_ref.as_raw_u32().into())
+    ValRaw::u64(gc_ref.as_raw_u32().into())
 }
 
 /// The word of a handle's reference, which is not counted.
@@ -153,14 +153,14 @@ fn word_of(value: &impl GcRef, store: &StoreOpaque) -> Result<ValRaw> {
 /// A scoped handle to the reference in a slot; `None` for null.
 #[inline]
 fn root<T: GcRef>(store: &mut StoreOpaque, raw: ValRaw) -> Option<Rooted<T>> {
-    let gc_ref = VMGcRef::from_raw_u32(raw.u32())?;
+    let gc_ref = VMGcRef::from_raw_u32(raw.get_u32())?;
     let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
     Some(store.root(gc_ref))
 }
 
 /// An owned handle to the reference in a slot; `None` for null.
 fn root_owned<T: GcRef>(store: &mut StoreOpaque, raw: ValRaw) -> Result<Option<OwnedRooted<T>>> {
-    let Some(gc_ref) = VMGcRef::from_raw_u32(raw.u32()) else { return Ok(None) };
+    let Some(gc_ref) = VMGcRef::from_raw_u32(raw.get_u32()) else { return Ok(None) };
     let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
     Ok(Some(store.root_owned(gc_ref)?))
 }
@@ -184,12 +184,12 @@ references! {
     Func, Func, Func,
     |value, store| {
         ensure!(value.store() == store.id(), CROSS_STORE);
-        Ok(ValRaw::from_pointer(value.as_vm(store).address()))
+        Ok(ValRaw::funcref(value.as_vm(store).address().cast()))
     },
     |store, raw| Func::from_raw_slot(store, raw);
     I31, Gc, I31,
     |value, _store| Ok(word(&VMGcRef::from_i31(*value))),
-    |_store, raw| VMGcRef::from_raw_u32(raw.u32()).and_then(|gc_ref| gc_ref.as_i31());
+    |_store, raw| VMGcRef::from_raw_u32(raw.get_u32()).and_then(|gc_ref| gc_ref.as_i31());
     NoFunc, Func, NoFunc, |value, _store| match value.0 {}, |_store, _raw| None;
     NoExtern, Gc, NoExtern, |value, _store| match value.0 {}, |_store, _raw| None;
     NoneRef, Gc, None, |value, _store| match value.0 {}, |_store, _raw| None;

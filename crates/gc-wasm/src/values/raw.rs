@@ -29,16 +29,16 @@ impl Val {
     /// collection between this and the call.
     pub(crate) fn expose(self, store: &mut StoreOpaque) -> Result<ValRaw> {
         Ok(match self {
-            Val::I32(value) => ValRaw::from_i32(value),
-            Val::I64(value) => ValRaw::from_i64(value),
-            Val::F32(bits) => ValRaw::from_f32_bits(bits),
-            Val::F64(bits) => ValRaw::from_f64_bits(bits),
+            Val::I32(value) => ValRaw::i32(value),
+            Val::I64(value) => ValRaw::i64(value),
+            Val::F32(bits) => ValRaw::f32(bits),
+            Val::F64(bits) => ValRaw::f64(bits),
             Val::V128(value) => value.to_raw(),
             Val::FuncRef(None) => ValRaw::ZERO,
-            Val::FuncRef(Some(func)) => ValRaw::from_pointer(func.as_vm(store).address()),
+            Val::FuncRef(Some(func)) => ValRaw::funcref(func.as_vm(store).address().cast()),
             Val::ExternRef(_) | Val::AnyRef(_) | Val::ExnRef(_) => match self.gc_ref(store)? {
                 None => ValRaw::ZERO,
-                Some(gc_ref) => ValRaw::from_u64(store.expose(&gc_ref).into()),
+                Some(gc_ref) => ValRaw::u64(store.expose(&gc_ref).into()),
             },
         })
     }
@@ -47,13 +47,13 @@ impl Val {
     /// have been no collection in between.
     pub(crate) fn from_slot(store: &mut StoreOpaque, raw: ValRaw, ty: &WasmValType) -> Val {
         match ty {
-            WasmValType::I32 => Val::I32(raw.i32()),
-            WasmValType::I64 => Val::I64(raw.i64()),
-            WasmValType::F32 => Val::F32(raw.f32_bits()),
-            WasmValType::F64 => Val::F64(raw.f64_bits()),
+            WasmValType::I32 => Val::I32(raw.get_i32()),
+            WasmValType::I64 => Val::I64(raw.get_i64()),
+            WasmValType::F32 => Val::F32(raw.get_f32()),
+            WasmValType::F64 => Val::F64(raw.get_f64()),
             WasmValType::V128 => Val::V128(V128::from_raw(raw)),
             WasmValType::Ref(ty) if ty.is_vmgcref_type() => {
-                let gc_ref = VMGcRef::from_raw_u32(raw.u32());
+                let gc_ref = VMGcRef::from_raw_u32(raw.get_u32());
                 let gc_ref = gc_ref.map(|gc_ref| store.gc_store_mut().clone_gc_ref(&gc_ref));
                 Val::from_gc_ref(store, gc_ref, ty)
             }
