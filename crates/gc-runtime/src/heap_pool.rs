@@ -95,9 +95,9 @@ impl PooledPlace {
         PooledPlace { len: u64::MAX }
     }
 
-    /// Gives the heap, which was made in `mapping`, back to its pool, without its objects. `used` says
-    /// whether anything may have been written since the pool gave it. `None` gives only the place
-    /// back.
+    /// Gives the heap, which was made in `mapping`, back to its pool, without its objects, its layouts
+    /// and its limiter, which belong to the store. `used` says whether anything may have been written
+    /// since the pool gave it. `None` gives only the place back.
     pub(crate) fn give_back(
         self,
         pool: &HeapPool,
@@ -110,9 +110,13 @@ impl PooledPlace {
             let core = heap.core();
             core.damage.is_none() && core.no_gc_scopes == 0 && core.memory.len() == self.len
         });
-        let heap = heap.and_then(|mut heap| match used {
-            true => heap.reset(host_data).then_some(heap),
-            false => Some(heap),
+        let heap = heap.and_then(|mut heap| {
+            let core = heap.core_mut();
+            // A reset must not ask it, and the types may be freed while the heap waits.
+            core.limiter = None;
+            core.layouts.clear();
+            let is_new = !used || heap.reset(host_data);
+            is_new.then_some(heap)
         });
         // Code relies on the address space that was made for the heap.
         let heap = heap.filter(|heap| heap.core().memory.is_in(mapping));

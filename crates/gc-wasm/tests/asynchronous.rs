@@ -239,13 +239,14 @@ fn functions_of_all_kinds_wait() -> Result<()> {
 
 #[test]
 fn calls_that_are_not_asynchronous_are_refused() -> Result<()> {
+    type Require<'a> = &'a dyn Fn(&mut Store<()>) -> Result<()>;
     const REFUSED: &str = "store configuration requires that `*_async` functions are used instead";
     let mut config = Config::new();
     let engine = Engine::new(config.consume_fuel(true).epoch_interruption(true))?;
     let module = Module::new(&engine, "(module (func (export \"f\")))")?;
     let mut linker = Linker::<()>::new(&engine);
     linker.func_wrap_async("", "", |_, (): ()| Box::new(async {}))?;
-    let requires: [&dyn Fn(&mut Store<()>) -> Result<()>; 4] = [
+    let requires: [Require<'_>; 4] = [
         &|store| {
             Func::wrap_async(store, |_, (): ()| Box::new(async {}));
             Ok(())

@@ -126,6 +126,7 @@ impl HeapCore {
         self.pauses = PauseLog::default();
         self.plan = HeapPlan::default();
         self.live = 0;
+        self.asked = false;
         self.has_weak = false;
         self.admitted = 0;
         self.planned = (Instant::now(), Duration::ZERO);

@@ -3,9 +3,10 @@
 use super::common::*;
 use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcRequest, GcRuntime, GcStats, GcStore,
-    HeapBounds, HeapCore, HeapError, HeapFactory, HeapMemory, MemoryPurpose, NoStack, collector,
+    HeapBounds, HeapCore, HeapError, HeapFactory, HeapGrowth, HeapLimiter, HeapMemory,
+    MemoryPurpose, NoStack, collector,
 };
-use gc_types::{NULL_PAGE_SIZE, StorageType, VMGcHeader, VMGcRef};
+use gc_types::{NULL_PAGE_SIZE, StorageType, TypeIndex, VMGcHeader, VMGcRef};
 use std::sync::Arc;
 
 fn collectors() -> [Arc<dyn GcRuntime>; 4] {
@@ -203,12 +204,58 @@ fn an_unused_heap_goes_back_as_it_is() {
 /// Stores of one factory may number their types as they like.
 #[test]
 fn layouts_belong_to_the_store() {
-    let factory = factory(Arc::new(collector::CopyingCollector), 1);
-    let (store, _) = store(&factory);
-    drop(store);
-    let mut other = GcStore::lazy(&factory);
-    other.ensure_heap().unwrap();
-    let layouts = layouts();
-    let (bytes, longs) = (layouts[2].0, &layouts[4].1);
-    other.ensure_layout(bytes, longs).unwrap();
+    for runtime in collectors() {
+        let factory = factory(runtime, 1);
+        let (mut store, base) = store(&factory);
+        let layouts = layouts();
+        let longs = &layouts[4].1;
+        let known = Arc::strong_count(longs);
+        let [own, next] = [200, 201].map(|index| TypeIndex::new(index).unwrap());
+        store.ensure_layout(own, longs).unwrap();
+        node(&mut store);
+        assert_eq!(Arc::strong_count(longs), known + 1);
+        drop(store);
+        // A heap that waits knows no type.
+        assert_eq!(Arc::strong_count(longs), known);
+
+        let mut other = GcStore::lazy(&factory);
+        other.ensure_heap().unwrap();
+        assert_eq!(other.heap().vmctx_gc_heap_base().addr(), base);
+        assert!(other.heap().core().layouts.iter().next().is_none());
+        other.ensure_layout(next, longs).unwrap();
+        other.ensure_layout(own, &layouts[2].1).unwrap();
+        let array = other.alloc_array(&mut NoStack, own, 3).unwrap();
+        other.expose_gc_ref_to_wasm(array);
+        other.gc(&mut NoStack).unwrap();
+        other.heap().verify().unwrap();
+    }
+}
+
+/// A limiter that knows whether it exists.
+#[derive(Debug)]
+struct Limiter {
+    _exists: Arc<()>,
+}
+
+impl HeapLimiter for Limiter {
+    fn growing(&mut self, _growth: HeapGrowth) -> bool {
+        true
+    }
+}
+
+/// Also the cause of the last collection, on which plans depend, belongs to the store.
+#[test]
+fn a_heap_that_waits_has_no_limiter_and_no_cause() {
+    for runtime in collectors() {
+        let factory = factory(runtime, 1);
+        let (mut store, base) = store(&factory);
+        let limiter = Arc::new(());
+        store.set_limiter(Some(Box::new(Limiter { _exists: limiter.clone() })));
+        node(&mut store);
+        store.gc(&mut NoStack).unwrap();
+        drop(store);
+        assert_eq!(Arc::strong_count(&limiter), 1);
+        let (other, again) = self::store(&factory);
+        assert_eq!((again, other.heap().core().asked), (base, false));
+    }
 }

@@ -3,6 +3,7 @@
 use super::into_func::leave;
 use super::wasm_ty::StoreArg;
 use super::{Caller, Func, HostFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTyList};
+use crate::store::CallHook;
 use crate::types::FuncType;
 use crate::{AsContextMut, Engine, Val};
 use anyhow::Result;
@@ -150,9 +151,14 @@ impl<T: Send + 'static> HostFunc<T> {
             let mut context = caller.as_context_mut();
             let store = context.opaque_mut();
             let params = P::from_slots(&mut StoreArg(store), slots)?;
-            let blocking = store.blocking()?;
-            let result = blocking.block_on(Pin::from(func(caller.reborrow(), params)))?;
-            leave(&mut caller, result, slots)
+            store.call_hook(CallHook::CallingHost)?;
+            let waited = store.blocking().and_then(|blocking| {
+                Ok(blocking.block_on(Pin::from(func(caller.reborrow(), params)))?)
+            });
+            match waited {
+                Ok(result) => leave(&mut caller, result, slots),
+                Err(error) => leave::<T, Result<R::Ok>>(&mut caller, Err(error), slots),
+            }
         };
         HostFunc::from_raw(ty, Arc::new(waiting)).that_waits()
     }

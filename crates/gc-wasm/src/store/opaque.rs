@@ -22,7 +22,6 @@ use gc_runtime::{GcStore, TraceRoots};
 use gc_types::{TypeIndex, VMGcRef};
 use std::any::Any;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -236,10 +235,10 @@ impl StoreOpaque {
     /// keeps the type.
     pub(crate) fn ensure_layout(&mut self, ty: &RegisteredType) -> Result<()> {
         if let Some(layout) = &ty.layout
-            && let Entry::Vacant(place) = self.object_types.entry(ty.index)
+            && !self.object_types.contains_key(&ty.index)
         {
-            place.insert(ty.clone());
             self.gc_store_mut().ensure_layout(ty.index, layout)?;
+            self.object_types.insert(ty.index, ty.clone());
         }
         Ok(())
     }

@@ -147,6 +147,8 @@ impl GenerationalHeap {
         self.size_nursery(first_size(self.nursery.end - NURSERY_START));
         self.nursery.externrefs.clear();
         self.nursery.retained.clear();
+        self.nursery.retained_bytes = 0;
+        self.nursery.chunk = CHUNK;
         self.empty_nursery();
     }
 

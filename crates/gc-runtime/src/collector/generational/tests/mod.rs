@@ -355,6 +355,11 @@ fn emitted_code_is_handed_out_no_more_than_is_allowed() {
     f.pair(0, 0);
     assert!(left(&f) > 256);
     f.collect(Kind::Minor);
+    // The limit ends with what the heap has.
+    f.heap.limit_inline_allocation(NonZeroU32::new(64));
+    assert!(f.heap.reset(&mut f.host_data));
+    f.pair(0, 0);
+    assert!(left(&f) > 256);
 }
 
 #[test]
