@@ -22,8 +22,10 @@ fn main() -> Result<()> {
     ensure!(args.next().is_none(), "{usage}");
     // The configuration must be the one of `reclaim compile`, whose programs can be interrupted.
     let engine = Engine::new(Config::new().interruptible(true))?;
+    // ANCHOR: load
     // SAFETY: the user trusts the file, and no one changes it while the program runs.
     let module = unsafe { Module::deserialize_file(&engine, &file)? };
+    // ANCHOR_END: load
     let mut store = Store::new(&engine, ());
     let instance = Instance::new(&mut store, &module, &[])?;
     let result = match number {
