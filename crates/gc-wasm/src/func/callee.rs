@@ -5,7 +5,7 @@
 //! So a host function gets its code when the store gets an instance whose image has the trampoline
 //! of its signature. Until then only the host can call it.
 
-use crate::store::{CallHook, Callee, StoreOpaque};
+use crate::store::{CallHook, Callee, KnownFunc, StoreOpaque};
 use crate::types::registered::RegisteredType;
 use crate::vm::func_ref::FuncRef;
 use anyhow::{Context, Result, ensure};
@@ -23,29 +23,46 @@ impl StoreOpaque {
             Some(exit) => func_ref.set_code(exit),
             None => self.callees.waiting.entry(signature.clone()).or_default().push(func_ref),
         }
-        self.callees.known.insert(func_ref.id(), Callee::Host(ty.clone()));
+        let func = KnownFunc { callee: Callee::Host, ty: ty.clone() };
+        self.callees.insert(func_ref.id(), Arc::new(func));
     }
 
-    /// The way in which the host calls the function `vm` of this store.
-    pub(crate) fn callee(&self, vm: FuncRef) -> Result<Callee> {
+    /// What the host needs in order to call the function `vm` of this store.
+    pub(crate) fn func(&self, vm: FuncRef) -> Result<Arc<KnownFunc>> {
         let VMFuncRef { vmctx, id, .. } = vm.get();
-        if let Some(known) = self.callees.known.get(&id) {
+        if let Some(known) = self.callees.get(id) {
             return Ok(known.clone());
         }
         // SAFETY: a function that is not the host's belongs to an instance and has the instance's
         // vmctx.
         let instance = &self.instances[unsafe { StoreOpaque::instance_of(vmctx) }];
-        let ty = instance.module.info().types.registered(vm.ty());
+        let ty = instance.module.info().types.registered(vm.ty()).clone();
         let trampoline = instance.module.code().entry_trampoline(ty.signature()?);
         let trampoline = trampoline.context("the host cannot call this function")?;
-        Ok(Callee::Compiled(trampoline))
+        Ok(Arc::new(KnownFunc { callee: Callee::Compiled(trampoline), ty }))
+    }
+
+    /// As [`func`](StoreOpaque::func). The function is known from then on.
+    #[inline]
+    pub(crate) fn know_func(&mut self, vm: FuncRef) -> Result<Arc<KnownFunc>> {
+        match self.callees.get(vm.id()) {
+            Some(known) => Ok(known.clone()),
+            None => self.know_first(vm),
+        }
+    }
+
+    #[cold]
+    fn know_first(&mut self, vm: FuncRef) -> Result<Arc<KnownFunc>> {
+        let func = self.func(vm)?;
+        self.callees.insert(vm.id(), func.clone());
+        Ok(func)
     }
 
     /// The type of the function `vm` of this store.
     pub(crate) fn func_type(&self, vm: FuncRef) -> &RegisteredType {
         let VMFuncRef { vmctx, id, .. } = vm.get();
-        if let Some(Callee::Host(ty)) = self.callees.known.get(&id) {
-            return ty;
+        if let Some(known) = self.callees.get(id) {
+            return &known.ty;
         }
         // SAFETY: a function that is not the host's belongs to an instance and has the instance's
         // vmctx.
@@ -55,17 +72,18 @@ impl StoreOpaque {
 
     /// Calls the start function of instance `number`. It has neither parameters nor results.
     pub(crate) fn invoke_start(&mut self, number: usize, vm: FuncRef) -> Result<()> {
-        let ty = self.func_type(vm).sub_type.unwrap_func();
+        let func = self.know_func(vm)?;
+        let ty = func.ty.sub_type.unwrap_func();
         ensure!(
             ty.params().is_empty() && ty.results().is_empty(),
             "a start function with parameters or results"
         );
-        if let Callee::Host(_) = self.callee(vm)? {
+        if let Callee::Host = func.callee {
             self.starting.set(number);
         }
         let result = self.call_hook(CallHook::CallingWasm).and_then(|()| {
             // SAFETY: there are no values.
-            let result = unsafe { self.invoke(vm, &mut []) };
+            let result = unsafe { self.invoke_as(&func.callee, vm, &mut []) };
             self.call_hook(CallHook::ReturningFromWasm)?;
             result
         });
@@ -77,21 +95,9 @@ impl StoreOpaque {
     /// Calls a function.
     ///
     /// # Safety
-    /// `vm` must be a function of this store. `values` must hold arguments of its types, with
-    /// exposed references, and have room for its results.
-    pub(crate) unsafe fn invoke(&mut self, vm: FuncRef, values: &mut [ValRaw]) -> Result<()> {
-        let (id, callee) = (vm.id(), self.callee(vm)?);
-        if let Callee::Compiled(_) = &callee {
-            self.callees.known.entry(id).or_insert_with(|| callee.clone());
-        }
-        // SAFETY: as above.
-        unsafe { self.invoke_as(&callee, vm, values) }
-    }
-
-    /// Like [`StoreOpaque::invoke`], with a known callee.
-    ///
-    /// # Safety
-    /// As for [`StoreOpaque::invoke`]. `callee` must belong to the function.
+    /// `vm` must be a function of this store, and `callee` belong to it. `values` must hold arguments
+    /// of its types, with exposed references, and have room for its results.
+    #[inline]
     pub(crate) unsafe fn invoke_as(
         &mut self,
         callee: &Callee,
@@ -103,7 +109,7 @@ impl StoreOpaque {
             let VMFuncRef { code, vmctx, .. } = vm.get();
             match callee {
                 Callee::Compiled(trampoline) => gc_jit::call(self, trampoline, code, vmctx, values),
-                Callee::Host(_) => {
+                Callee::Host => {
                     let function = (*vmctx.cast::<VMHostFuncContext>()).function;
                     gc_jit::call_host(self, function, vmctx, values)
                 }

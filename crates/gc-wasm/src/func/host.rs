@@ -115,7 +115,9 @@ impl<T: 'static> HostFunc<T> {
             let ty = func_ty.as_wasm();
             let store = caller.store.opaque_mut();
             let count = ty.params().len();
-            let mut values: Vec<Val> = Vec::with_capacity(count + ty.results().len());
+            // The vector is used again by the next call.
+            let mut values = std::mem::take(&mut store.host_values);
+            values.clear();
             for (slot, ty) in slots.iter().zip(ty.params()) {
                 values.push(Val::from_slot(store, *slot, ty));
             }
@@ -140,6 +142,7 @@ impl<T: 'static> HostFunc<T> {
             for (slot, value) in slots.iter_mut().zip(results) {
                 *slot = value.expose(store)?;
             }
+            store.host_values = values;
             Ok(())
         };
         HostFunc { ty, closure: Arc::new(closure), waits: false }

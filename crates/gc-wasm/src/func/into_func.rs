@@ -82,7 +82,7 @@ macro_rules! into_func {
                 let closure = move |mut caller: Caller<'_, T>, slots: &mut [ValRaw]| {
                     let mut context = caller.as_context_mut();
                     let mut store = StoreArg(context.opaque_mut());
-                    $(let $t = <$t as WasmTy>::from_raw(&mut store, slots[$i])?;)*
+                    $(let $t = <$t as WasmTy>::from_slot(&mut store, slots[$i])?;)*
                     store.0.call_hook(CallHook::CallingHost)?;
                     let result = self(caller.reborrow(), $($t),*);
                     leave(&mut caller, result, slots)

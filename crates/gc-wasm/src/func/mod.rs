@@ -5,6 +5,7 @@ mod callee;
 mod host;
 mod into_func;
 mod typed;
+mod unchecked;
 mod wasm_list;
 mod wasm_ty;
 
@@ -16,14 +17,13 @@ pub use typed::TypedFunc;
 pub use wasm_list::{WasmParams, WasmResults, WasmTyList};
 pub use wasm_ty::WasmTy;
 
-use crate::store::{CallHook, StoreId, StoreOpaque};
+use crate::store::{CallHook, KnownFunc, StoreId, StoreOpaque};
 use crate::types::FuncType;
 use crate::vm::func_ref::FuncRef;
 use crate::{AsContext, AsContextMut, Val};
 use anyhow::{Result, bail};
 use gc_types::{TypeIndex, ValRaw};
 use std::num::NonZeroU32;
-use wasmtime_types::WasmFuncType;
 
 /// A function in a store. Copies are the same function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,8 +120,8 @@ impl Func {
     /// Calls the function on the running stack.
     fn call_in(&self, store: &mut StoreOpaque, params: &[Val], results: &mut [Val]) -> Result<()> {
         let vm = self.as_vm(store);
-        let registered = store.func_type(vm).clone();
-        let ty = registered.sub_type.unwrap_func();
+        let func = store.know_func(vm)?;
+        let ty = func.ty.sub_type.unwrap_func();
         if params.len() != ty.params().len() {
             bail!("expected {} arguments, got {}", ty.params().len(), params.len());
         }
@@ -133,7 +133,7 @@ impl Func {
         }
         // This may collect, and so may the hook when the call returns.
         store.call_hook(CallHook::CallingWasm)?;
-        let result = self.call_checked(store, vm, ty, params, results);
+        let result = self.call_checked(store, vm, &func, params, results);
         store.call_hook(CallHook::ReturningFromWasm)?;
         result
     }
@@ -143,21 +143,30 @@ impl Func {
         &self,
         store: &mut StoreOpaque,
         vm: FuncRef,
-        ty: &WasmFuncType,
+        func: &KnownFunc,
         params: &[Val],
         results: &mut [Val],
     ) -> Result<()> {
         let exposed = params.iter().filter(|value| value.is_heap_ref(store)).count();
         store.gc_before_exposing(exposed)?;
-        let mut values = vec![ValRaw::ZERO; params.len().max(results.len())];
+        let slots = params.len().max(results.len());
+        let (mut few, mut many);
+        let values = if slots <= 8 {
+            few = [ValRaw::ZERO; 8];
+            &mut few[..slots]
+        } else {
+            many = vec![ValRaw::ZERO; slots];
+            &mut many[..]
+        };
         for (slot, value) in values.iter_mut().zip(params) {
             *slot = value.expose(store)?;
         }
         // SAFETY: `vm` is a function of this store. `values` holds arguments of its types and has
         // room for its results.
-        unsafe { store.invoke(vm, &mut values)? };
-        for ((slot, raw), ty) in results.iter_mut().zip(values).zip(ty.results()) {
-            *slot = Val::from_slot(store, raw, ty);
+        unsafe { store.invoke_as(&func.callee, vm, values)? };
+        let types = func.ty.sub_type.unwrap_func().results();
+        for ((slot, raw), ty) in results.iter_mut().zip(values).zip(types) {
+            *slot = Val::from_slot(store, *raw, ty);
         }
         Ok(())
     }
@@ -182,7 +191,7 @@ impl Func {
         let ty = registered.sub_type.unwrap_func();
         let checked = Params::typecheck_params(store.engine(), ty.params())?;
         Results::typecheck_results(store.engine(), ty.results())?;
-        let callee = store.callee(vm)?;
+        let callee = store.func(vm)?.callee.clone();
         Ok(TypedFunc::new(*self, callee, checked.then(|| registered.clone())))
     }
 

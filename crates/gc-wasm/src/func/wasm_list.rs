@@ -131,7 +131,7 @@ impl<T: WasmTy> WasmParams for T {
 
     #[inline]
     fn to_slots(&self, store: &StoreArg<'_>, slots: &mut [ValRaw]) -> Result<()> {
-        slots[0] = self.to_raw(store)?;
+        slots[0] = self.to_slot(store)?;
         Ok(())
     }
 }
@@ -139,7 +139,7 @@ impl<T: WasmTy> WasmParams for T {
 impl<T: WasmTy> WasmResults for T {
     #[inline]
     fn from_slots(store: &mut StoreArg<'_>, slots: &[ValRaw]) -> Result<Self> {
-        T::from_raw(store, slots[0])
+        T::from_slot(store, slots[0])
     }
 
     fn types() -> Vec<ValType> {
@@ -198,7 +198,7 @@ macro_rules! tuples {
 
             #[inline]
             fn to_slots(&self, store: &StoreArg<'_>, slots: &mut [ValRaw]) -> Result<()> {
-                $(slots[$i] = self.$i.to_raw(store)?;)*
+                $(slots[$i] = self.$i.to_slot(store)?;)*
                 Ok(())
             }
         }
@@ -207,7 +207,7 @@ macro_rules! tuples {
         impl<$($t: WasmTy),*> WasmResults for ($($t,)*) {
             #[inline]
             fn from_slots(store: &mut StoreArg<'_>, slots: &[ValRaw]) -> Result<Self> {
-                Ok(($(<$t as WasmTy>::from_raw(store, slots[$i])?,)*))
+                Ok(($(<$t as WasmTy>::from_slot(store, slots[$i])?,)*))
             }
 
             fn types() -> Vec<ValType> {

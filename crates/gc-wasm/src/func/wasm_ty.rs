@@ -23,11 +23,11 @@ pub trait WasmTy: sealed::Sealed + Send + Sized + 'static {
 
     /// The value as it stands in a slot. A reference is not counted and not exposed yet.
     #[doc(hidden)]
-    fn to_raw(&self, store: &StoreArg<'_>) -> Result<ValRaw>;
+    fn to_slot(&self, store: &StoreArg<'_>) -> Result<ValRaw>;
 
     /// The value in a slot. Fails on an unexpected null, which only a corrupt heap can cause.
     #[doc(hidden)]
-    fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self>;
+    fn from_slot(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self>;
 }
 
 /// What the slot of a [`WasmTy`] holds.
@@ -59,13 +59,13 @@ macro_rules! numbers {
             }
 
             #[inline]
-            fn to_raw(&self, _store: &StoreArg<'_>) -> Result<ValRaw> {
+            fn to_slot(&self, _store: &StoreArg<'_>) -> Result<ValRaw> {
                 let $value = *self;
                 Ok($to)
             }
 
             #[inline]
-            fn from_raw(_store: &mut StoreArg<'_>, $raw: ValRaw) -> Result<Self> {
+            fn from_slot(_store: &mut StoreArg<'_>, $raw: ValRaw) -> Result<Self> {
                 Ok($from)
             }
         }
@@ -98,14 +98,14 @@ macro_rules! references {
             }
 
             #[inline]
-            fn to_raw(&self, store: &StoreArg<'_>) -> Result<ValRaw> {
+            fn to_slot(&self, store: &StoreArg<'_>) -> Result<ValRaw> {
                 let ($value, $store) = (self, &*store.0);
                 $to
             }
 
             #[inline]
-            fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self> {
-                Ok(Option::<Self>::from_raw(store, raw)?.ok_or(Trap::CorruptHeap)?)
+            fn from_slot(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self> {
+                Ok(Option::<Self>::from_slot(store, raw)?.ok_or(Trap::CorruptHeap)?)
             }
         }
 
@@ -118,15 +118,15 @@ macro_rules! references {
             }
 
             #[inline]
-            fn to_raw(&self, store: &StoreArg<'_>) -> Result<ValRaw> {
+            fn to_slot(&self, store: &StoreArg<'_>) -> Result<ValRaw> {
                 match self {
-                    Some(value) => value.to_raw(store),
+                    Some(value) => value.to_slot(store),
                     None => Ok(ValRaw::ZERO),
                 }
             }
 
             #[inline]
-            fn from_raw(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self> {
+            fn from_slot(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self> {
                 let ($from_store, $raw) = (&mut *store.0, raw);
                 Ok($from)
             }

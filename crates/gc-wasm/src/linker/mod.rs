@@ -10,10 +10,11 @@ use crate::func::{Caller, HostFunc, IntoFunc};
 use crate::instance::{Definition, InstancePre};
 use crate::store::StoreOpaque;
 use crate::types::{ExternType, FuncType, ImportType};
-use crate::{AsContext, AsContextMut, Engine, Extern, Func, Instance, Module, Val};
+use crate::{AsContext, AsContextMut, Engine, Extern, Func, Instance, Module, Val, ValRaw};
 use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::HashMap;
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 /// Resolves the imports of modules by name. It can contain host functions, which can be used in any
@@ -193,6 +194,34 @@ impl<T: 'static> Linker<T> {
             "the function type belongs to another engine"
         );
         self.insert(module, name, Definition::Host(Arc::new(HostFunc::new(ty, func))))
+    }
+
+    /// Defines a name as a host function of type `ty` that gets raw values; see
+    /// [`Func::new_unchecked`].
+    ///
+    /// # Errors
+    /// If the name is taken.
+    ///
+    /// # Panics
+    /// If the type belongs to another engine.
+    ///
+    /// # Safety
+    /// As for [`Func::new_unchecked`].
+    #[allow(unsafe_code)]
+    pub unsafe fn func_new_unchecked(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        func: impl Fn(Caller<'_, T>, &mut [MaybeUninit<ValRaw>]) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<&mut Self> {
+        assert!(
+            Engine::same(ty.engine(), &self.engine),
+            "the function type belongs to another engine"
+        );
+        // SAFETY: as the caller promises.
+        let func = unsafe { HostFunc::new_unchecked(ty, func) };
+        self.insert(module, name, Definition::Host(Arc::new(func)))
     }
 
     /// Defines a name as what another name is defined as.

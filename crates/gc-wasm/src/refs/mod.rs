@@ -10,6 +10,7 @@ mod eq;
 mod exnref;
 mod externref;
 pub(crate) mod out_of_memory;
+mod raw;
 pub(crate) mod structref;
 
 pub use any::AnyRef;

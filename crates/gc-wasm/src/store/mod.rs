@@ -13,7 +13,7 @@ pub(crate) mod roots;
 pub(crate) mod weak;
 
 pub use call_hook::{CallHook, CallHookHandler};
-pub(crate) use callees::Callee;
+pub(crate) use callees::{Callee, KnownFunc};
 pub use epoch::UpdateDeadline;
 pub(crate) use opaque::{StoreId, StoreOpaque};
 

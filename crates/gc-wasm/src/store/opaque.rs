@@ -7,7 +7,6 @@ use super::epoch::DeadlineReached;
 use super::fuel::FuelReserve;
 use super::growing::Counts;
 use super::host_state::{HostState, Limiter};
-use crate::Engine;
 use crate::types::HeapType;
 use crate::types::registered::RegisteredType;
 use crate::vm::func_ref::FuncRef;
@@ -16,6 +15,7 @@ use crate::vm::instance::InstanceData;
 use crate::vm::memory::MemoryData;
 use crate::vm::table::{CannotGrow, TableData};
 use crate::vm::tag::TagData;
+use crate::{Engine, Val};
 use anyhow::{Context as _, Result};
 use gc_jit::{InterruptHandle, JitState, JitStore, VMContextPrefix};
 use gc_runtime::{GcStore, TraceRoots};
@@ -73,6 +73,9 @@ pub(crate) struct StoreOpaque {
     pub(crate) memories: Vec<MemoryData>,
     pub(crate) globals: Globals,
     pub(crate) tags: Vec<TagData>,
+    /// The vector of arguments and results of a host function that was called before. What is in it
+    /// has no meaning.
+    pub(crate) host_values: Vec<Val>,
     /// The number of elements that tables and segments may still get.
     pub(crate) elements_left: u64,
     /// Data that compiled code points to and that has no other owner.
@@ -148,6 +151,7 @@ impl StoreOpaque {
             memories: Vec::new(),
             globals: Globals::default(),
             tags: Vec::new(),
+            host_values: Vec::new(),
             elements_left: config.table_elements_maximum,
             kept: Vec::new(),
             callees: Callees::default(),

@@ -1,14 +1,37 @@
 //! Values in the form that compiled code gets and passes.
+#![allow(unsafe_code)]
 
 use super::Val;
 use crate::refs::Reference as _;
 use crate::store::StoreOpaque;
-use crate::{Func, V128};
+use crate::{AsContextMut, Func, V128, ValType};
 use anyhow::Result;
 use gc_types::{VMGcRef, ValRaw};
 use wasmtime_types::{WasmHeapTopType, WasmRefType, WasmValType};
 
 impl Val {
+    /// The value as it is passed to compiled code, for a call with raw values
+    /// ([`Func::call_unchecked`]). A reference may be passed once, and there must be no collection
+    /// before.
+    ///
+    /// # Errors
+    /// If the scope of a handle has ended.
+    ///
+    /// # Panics
+    /// If a handle belongs to another store.
+    pub fn to_raw(&self, mut store: impl AsContextMut) -> Result<ValRaw> {
+        self.expose(store.as_context_mut().into_opaque())
+    }
+
+    /// The value of type `ty` that compiled code passed as `raw`.
+    ///
+    /// # Safety
+    /// `raw` is a value of this type, of the same store, and there was no collection since compiled
+    /// code passed it.
+    pub unsafe fn from_raw(mut store: impl AsContextMut, raw: ValRaw, ty: ValType) -> Val {
+        Val::from_slot(store.as_context_mut().into_opaque(), raw, &ty.to_wasm())
+    }
+
     /// The rooted reference, copied without a barrier. `None` for null and for values that are not
     /// GC references.
     pub(crate) fn gc_ref(&self, store: &StoreOpaque) -> Result<Option<VMGcRef>> {

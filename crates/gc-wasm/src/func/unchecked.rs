@@ -1,0 +1,139 @@
+//! Calls and host functions with raw values, whose types nobody checks.
+#![allow(unsafe_code)]
+
+use super::{Caller, Func, HostFunc};
+use crate::store::CallHook;
+use crate::types::FuncType;
+use crate::{AsContextMut, ValRaw};
+use anyhow::Result;
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+impl Func {
+    /// Calls the function with raw values. `params_and_returns` has the arguments before the call and
+    /// the results after it, and at least as many slots as there are of each.
+    ///
+    /// A reference among the arguments is made by the `to_raw` of its handle, and one among the
+    /// results is made a handle by `from_raw` of its type. There must be no collection between
+    /// `to_raw` and the call, or between the call and `from_raw`.
+    ///
+    /// # Errors
+    /// If the function traps or a host function that it calls fails. If the store allows only
+    /// [asynchronous calls](Func::call_async).
+    ///
+    /// # Panics
+    /// If the function belongs to another store.
+    ///
+    /// # Safety
+    /// The pointer is good for reads and writes of its slots. They hold values of the parameters'
+    /// types. References among them belong to this store and are valid, as above.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{Func, Store, ValRaw};
+    ///
+    /// let mut store = Store::<()>::default();
+    /// let add = Func::wrap(&mut store, |a: i32, b: i32| a + b);
+    /// let mut slots = [ValRaw::i32(2), ValRaw::i32(40)];
+    /// // SAFETY: the function has two parameters and one result, which are numbers.
+    /// unsafe { add.call_unchecked(&mut store, &mut slots)? };
+    /// assert_eq!(slots[0].get_i32(), 42);
+    /// # gc_wasm::error::Ok(())
+    /// ```
+    pub unsafe fn call_unchecked(
+        &self,
+        mut store: impl AsContextMut,
+        params_and_returns: *mut [ValRaw],
+    ) -> Result<()> {
+        let mut context = store.as_context_mut();
+        let store = context.opaque_mut();
+        store.check_sync_call()?;
+        let vm = self.as_vm(store);
+        let func = store.know_func(vm)?;
+        let values = NonNull::new(params_and_returns).unwrap_or(NonNull::from(&mut []));
+        store.call_hook(CallHook::CallingWasm)?;
+        // SAFETY: as the caller promises.
+        let result = unsafe { store.invoke_as(&func.callee, vm, &mut *values.as_ptr()) };
+        store.call_hook(CallHook::ReturningFromWasm)?;
+        result
+    }
+
+    /// Creates a host function of type `ty` that gets raw values: the arguments before it runs, and
+    /// the results after. There are as many slots as the larger number of the two.
+    ///
+    /// # Panics
+    /// If `ty` belongs to another engine.
+    ///
+    /// # Safety
+    /// `func` reads arguments only of the parameters' types, and leaves initialised results of the
+    /// results' types. References among the results belong to the store, were made by the `to_raw` of
+    /// their handles, and there was no collection since.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{Func, FuncType, Store, ValRaw, ValType};
+    ///
+    /// let mut store = Store::<()>::default();
+    /// let ty = FuncType::new(store.engine(), [ValType::I32], [ValType::I32]);
+    /// // SAFETY: it reads one number and leaves one.
+    /// let double = unsafe {
+    ///     Func::new_unchecked(&mut store, ty, |_caller, slots| {
+    ///         let n = slots[0].assume_init_ref().get_i32();
+    ///         slots[0].write(ValRaw::i32(n * 2));
+    ///         Ok(())
+    ///     })
+    /// };
+    /// assert_eq!(double.typed::<i32, i32>(&store)?.call(&mut store, 21)?, 42);
+    /// # gc_wasm::error::Ok(())
+    /// ```
+    pub unsafe fn new_unchecked<T: 'static>(
+        mut store: impl AsContextMut<Data = T>,
+        ty: FuncType,
+        func: impl Fn(Caller<'_, T>, &mut [MaybeUninit<ValRaw>]) -> Result<()> + Send + Sync + 'static,
+    ) -> Func {
+        let mut store = store.as_context_mut();
+        // SAFETY: as the caller promises.
+        let func = unsafe { HostFunc::new_unchecked(ty, func) };
+        func.instantiate(store.opaque_mut())
+    }
+
+    /// The function as compiled code has it: an address. It is good as long as the store.
+    ///
+    /// # Panics
+    /// If the function belongs to another store.
+    pub fn to_raw(&self, mut store: impl AsContextMut) -> *mut c_void {
+        self.as_vm(store.as_context_mut().opaque_mut()).address().cast()
+    }
+
+    /// The function that `raw` is. `None` for null.
+    ///
+    /// # Safety
+    /// `raw` is from [`to_raw`](Func::to_raw) or from compiled code of the same store, or null.
+    pub unsafe fn from_raw(mut store: impl AsContextMut, raw: *mut c_void) -> Option<Func> {
+        Func::from_raw_slot(store.as_context_mut().opaque_mut(), ValRaw::funcref(raw))
+    }
+}
+
+impl<T: 'static> HostFunc<T> {
+    /// A host function that gets raw values.
+    ///
+    /// # Safety
+    /// As for [`Func::new_unchecked`].
+    pub(crate) unsafe fn new_unchecked(
+        ty: FuncType,
+        func: impl Fn(Caller<'_, T>, &mut [MaybeUninit<ValRaw>]) -> Result<()> + Send + Sync + 'static,
+    ) -> HostFunc<T> {
+        let closure = move |mut caller: Caller<'_, T>, slots: &mut [ValRaw]| {
+            let (start, len) = (slots.as_mut_ptr().cast::<MaybeUninit<ValRaw>>(), slots.len());
+            caller.as_context_mut().opaque_mut().call_hook(CallHook::CallingHost)?;
+            // SAFETY: these are the same slots. The function leaves them initialised.
+            let slots = unsafe { std::slice::from_raw_parts_mut(start, len) };
+            let result = func(caller.reborrow(), slots);
+            caller.as_context_mut().opaque_mut().call_hook(CallHook::ReturningFromHost)?;
+            result
+        };
+        HostFunc::from_raw(ty, Arc::new(closure))
+    }
+}
