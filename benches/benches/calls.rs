@@ -1,5 +1,5 @@
-//! Calls between host and WebAssembly: the host calls WebAssembly through a typed function, and
-//! WebAssembly calls a host function in a loop.
+//! Calls between host and WebAssembly: the host calls WebAssembly through a typed function, and with
+//! values that are checked in each call or never, and WebAssembly calls a host function in a loop.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gc_benches::Call;
@@ -11,6 +11,9 @@ fn host_to_wasm(c: &mut Criterion) {
     compare_calls(c, "host to wasm: () -> ()", WAT, Call::Nop);
     compare_calls(c, "host to wasm: (i32, i32) -> i32", WAT, Call::Add);
     compare_calls(c, "host to wasm: (externref) -> externref", WAT, Call::Same);
+    compare_calls(c, "host to wasm, untyped: (i32, i32) -> i32", WAT, Call::UntypedAdd);
+    compare_calls(c, "host to wasm, untyped: (externref) -> externref", WAT, Call::UntypedSame);
+    compare_calls(c, "host to wasm, unchecked: (i32, i32) -> i32", WAT, Call::UncheckedAdd);
 }
 
 fn wasm_to_host(c: &mut Criterion) {

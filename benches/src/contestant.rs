@@ -57,6 +57,12 @@ pub enum Call {
     Add,
     /// The host calls `same`: a reference to the same reference.
     Same,
+    /// The host calls `add` with values whose types are checked in each call.
+    UntypedAdd,
+    /// The host calls `same` in the same way.
+    UntypedSame,
+    /// The host calls `add` with raw values, whose types nobody checks.
+    UncheckedAdd,
 }
 
 /// An instance.
@@ -131,10 +137,12 @@ impl fmt::Display for Answer {
 /// that defines `fn heap(&Store<()>) -> Option<Heap>`.
 macro_rules! contestant {
     ($api:ident) => {
+        use anyhow::Context as _;
         use std::hint::black_box;
         use std::time::{Duration, Instant};
         use $api::{
             Caller, Engine, ExternRef, Instance, Linker, Module, RootScope, Rooted, Store, Val,
+            ValRaw,
         };
 
         struct Entrant {
@@ -277,6 +285,41 @@ macro_rules! contestant {
                             // The scope unroots the result.
                             let mut scope = RootScope::new(&mut outer);
                             black_box(func.call(&mut scope, Some(value))?);
+                        }
+                        Ok(began.elapsed())
+                    }
+                    $crate::Call::UntypedAdd => {
+                        let func = instance.get_func(&mut *store, "add").context("add")?;
+                        let mut results = [Val::I32(0)];
+                        let began = Instant::now();
+                        for i in 0..times {
+                            let params = [Val::I32(black_box(i as i32)), Val::I32(1)];
+                            func.call(&mut *store, &params, &mut results)?;
+                            black_box(&results);
+                        }
+                        Ok(began.elapsed())
+                    }
+                    $crate::Call::UntypedSame => {
+                        let func = instance.get_func(&mut *store, "same").context("same")?;
+                        let mut outer = RootScope::new(&mut *store);
+                        let value = ExternRef::new(&mut outer, 7)?;
+                        let mut results = [Val::I32(0)];
+                        let began = Instant::now();
+                        for _ in 0..times {
+                            let mut scope = RootScope::new(&mut outer);
+                            func.call(&mut scope, &[value.into()], &mut results)?;
+                            black_box(&results);
+                        }
+                        Ok(began.elapsed())
+                    }
+                    $crate::Call::UncheckedAdd => {
+                        let func = instance.get_func(&mut *store, "add").context("add")?;
+                        let began = Instant::now();
+                        for i in 0..times {
+                            let mut slots = [ValRaw::i32(black_box(i as i32)), ValRaw::i32(1)];
+                            // SAFETY: `add` takes two numbers and returns one.
+                            unsafe { func.call_unchecked(&mut *store, &mut slots)? };
+                            black_box(slots[0].get_i32());
                         }
                         Ok(began.elapsed())
                     }
