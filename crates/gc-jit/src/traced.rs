@@ -15,6 +15,7 @@ impl TracedPcs {
     /// The number of frames that are recorded. Further frames are only counted.
     const CAPACITY: usize = if cfg!(feature = "backtrace") { 64 } else { 0 };
 
+    #[inline(always)]
     pub(crate) fn new() -> TracedPcs {
         TracedPcs {
             pcs: [const { AtomicUsize::new(0) }; TracedPcs::CAPACITY],

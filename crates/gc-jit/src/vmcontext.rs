@@ -205,6 +205,7 @@ pub struct VMStoreContext {
 
 impl VMStoreContext {
     /// Creates the context of a store with `heap`. `host_calls` must live as long as the context.
+    #[inline(always)]
     pub(crate) fn new(
         heap: Arc<HeapMapping>,
         host_calls: *const *const u8,

@@ -1,13 +1,16 @@
 //! [`HeapFactory`]: makes the heaps of stores that begin without one.
 
-use crate::heap_pool::{HeapPool, PooledPlace};
+use crate::heap_pool::{HeapPool, KeptHeaps, PooledPlace};
 use crate::{GcHeap, GcRuntime, HeapError, HeapMapping, HeapMemory, HeapOptions, collector};
 use gc_types::CollectorAbi;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A collector with the options of its heaps. An engine has one, and all its stores share it
 /// ([`GcStore::lazy`](crate::GcStore::lazy)).
+///
+/// It keeps a few heaps of stores that were dropped, as many as its source of memory allows
+/// ([`MemorySource::keep_heaps`](crate::MemorySource::keep_heaps)), and gives them to the next stores.
 ///
 /// It also has address space that is never mapped, as large as a heap. Code of a store that has no
 /// heap yet gets the address of this space as the heap's address. Such code has no reference to an
@@ -32,10 +35,16 @@ pub struct HeapFactory {
     options: HeapOptions,
     collector: Arc<CollectorAbi>,
     absent: Arc<HeapMapping>,
-    pool: Option<HeapPool>,
+    pool: Arc<HeapPool>,
+    /// Whether the source was asked how many heaps may be kept.
+    asked: OnceLock<()>,
 }
 
 impl HeapFactory {
+    /// Heaps that begin with more bytes than this are not kept by a factory without a pool, because
+    /// the tables of their collectors grow with them.
+    pub const MAX_KEPT_SIZE: u64 = 4 << 20;
+
     /// Makes a factory. The maximum of `options` becomes one that heaps of `runtime` can have
     /// ([`HeapOptions::cut_to`]).
     ///
@@ -47,7 +56,8 @@ impl HeapFactory {
         let options = options.clone().cut_to(&*runtime);
         let absent = HeapMapping::absent(&options)?;
         let collector = Arc::new(runtime.heap_abi(options.maximum));
-        Ok(HeapFactory { runtime, options, collector, absent, pool: None })
+        let pool = Arc::new(HeapPool::unlimited());
+        Ok(HeapFactory { runtime, options, collector, absent, pool, asked: OnceLock::new() })
     }
 
     /// The factory with a pool: the heap of a dropped store is reset and given to the next store,
@@ -75,18 +85,23 @@ impl HeapFactory {
     /// ```
     #[must_use]
     pub fn with_pool(mut self, total: u32) -> HeapFactory {
-        self.pool = Some(HeapPool::new(total));
+        self.pool = Arc::new(HeapPool::limited(total));
         self
     }
 
     /// The number of heaps in use, and of those that wait for a store. `None` without a pool.
     pub fn pooled_heaps(&self) -> Option<(u32, usize)> {
-        self.pool.as_ref().map(|pool| (pool.used(), pool.unused()))
+        self.pool.is_limited().then(|| (self.pool.used(), self.pool.unused()))
     }
 
-    /// The pool.
-    pub(crate) fn pool(&self) -> Option<&HeapPool> {
-        self.pool.as_ref()
+    /// The number of heaps that wait for a store, with or without a pool.
+    pub fn kept_heaps(&self) -> usize {
+        self.pool.unused()
+    }
+
+    /// Its heaps.
+    pub(crate) fn pool(&self) -> &HeapPool {
+        &self.pool
     }
 
     /// The collector's half that makes heaps.
@@ -109,25 +124,37 @@ impl HeapFactory {
         &self.absent
     }
 
-    /// Makes a heap that begins with `initial` bytes, or takes it from the pool, with a policy of its
-    /// own. Its place in the pool must be given back.
-    pub(crate) fn make(
-        &self,
-        initial: u64,
-    ) -> Result<(Box<dyn GcHeap>, Option<PooledPlace>), HeapError> {
-        let Some(pool) = &self.pool else { return Ok((self.make_new(initial)?, None)) };
+    /// Makes a heap that begins with `initial` bytes, or takes one that waits for a store, with a
+    /// policy of its own. Its place must be given back.
+    pub(crate) fn make(&self, initial: u64) -> Result<(Box<dyn GcHeap>, PooledPlace), HeapError> {
         // Those that wait have the size of the options.
         let usual = initial == self.options.initial;
-        if let Some(mut heap) = pool.take()?.filter(|_| usual) {
-            heap.core_mut().policy = self.options.policy.make();
-            let place = PooledPlace::of(&*heap);
-            return Ok((heap, Some(place)));
-        }
-        let made = Making { pool, made: false };
-        let heap = self.make_new(initial)?;
-        let place = if usual { PooledPlace::of(&*heap) } else { PooledPlace::alone() };
+        self.asked.get_or_init(|| self.ask_source());
+        let waiting = self.pool.take(usual)?;
+        let made = Making { pool: &self.pool, made: false };
+        let (heap, place) = match waiting {
+            Some(mut heap) => {
+                let core = heap.core_mut();
+                core.policy = self.options.policy.make();
+                core.slice = self.options.slice;
+                let place = PooledPlace::of(&*heap);
+                (heap, place)
+            }
+            None => {
+                let heap = self.make_new(initial)?;
+                let place = if usual { PooledPlace::of(&*heap) } else { PooledPlace::alone() };
+                (heap, place)
+            }
+        };
         made.done();
-        Ok((heap, Some(place)))
+        Ok((heap, place))
+    }
+
+    /// Asks the source how many heaps may be kept without a pool.
+    fn ask_source(&self) {
+        if !self.pool.is_limited() && self.options.initial <= HeapFactory::MAX_KEPT_SIZE {
+            self.pool.keep(self.options.memory.keep_heaps(KeptHeaps::of(&self.pool)));
+        }
     }
 
     fn make_new(&self, initial: u64) -> Result<Box<dyn GcHeap>, HeapError> {

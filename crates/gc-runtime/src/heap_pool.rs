@@ -5,15 +5,21 @@
 //! heap is reset ([`GcHeap::reset`]), unless it was never used, and waits for the next store. It is
 //! dropped instead if it cannot be reset, if damage was found in it, or if it has grown: then its
 //! tables have grown too, and to make new ones costs less than what grew it.
+//!
+//! A factory [with a pool](crate::HeapFactory::with_pool) limits the heaps that are in use, and all
+//! of them wait afterwards. Any other factory keeps a few, as many as its source of memory allows
+//! ([`KeptHeaps`]).
 
+use crate::no_heap::Unasked;
 use crate::{ExternRefHostDataTable, GcHeap, HeapError, HeapMapping, MemoryPurpose};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// The heaps of a [`HeapFactory`](crate::HeapFactory) with a pool.
+/// The heaps of a [`HeapFactory`](crate::HeapFactory).
 pub(crate) struct HeapPool {
-    /// The most heaps that are in use at the same time.
-    total: u32,
+    /// The most heaps that are in use at the same time. `None` if there is no limit.
+    total: Option<u32>,
     heaps: Mutex<Heaps>,
 }
 
@@ -21,13 +27,32 @@ pub(crate) struct HeapPool {
 struct Heaps {
     /// Heaps that wait for a store, the last used one last.
     unused: Vec<Box<dyn GcHeap>>,
+    /// The most that may wait.
+    keep: usize,
     /// The number of heaps in use.
     used: u32,
 }
 
 impl HeapPool {
-    pub(crate) fn new(total: u32) -> HeapPool {
-        HeapPool { total, heaps: Mutex::default() }
+    /// Heaps of which at most `total` are in use at the same time. All of them are kept.
+    pub(crate) fn limited(total: u32) -> HeapPool {
+        let heaps = Heaps { keep: total as usize, ..Heaps::default() };
+        HeapPool { total: Some(total), heaps: Mutex::new(heaps) }
+    }
+
+    /// Any number of heaps. None is kept until [`keep`](HeapPool::keep) allows it.
+    pub(crate) fn unlimited() -> HeapPool {
+        HeapPool { total: None, heaps: Mutex::default() }
+    }
+
+    /// Keeps at most `count` heaps.
+    pub(crate) fn keep(&self, count: usize) {
+        self.heaps().keep = count;
+    }
+
+    /// Whether it limits the heaps in use.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.total.is_some()
     }
 
     fn heaps(&self) -> MutexGuard<'_, Heaps> {
@@ -45,25 +70,61 @@ impl HeapPool {
         self.heaps().unused.len()
     }
 
-    /// A heap that waits, or the right to make one.
+    /// Whether another heap may wait.
+    fn has_room(&self) -> bool {
+        if self.is_limited() {
+            // A heap that was in use has its place.
+            return true;
+        }
+        let heaps = self.heaps();
+        heaps.unused.len() < heaps.keep
+    }
+
+    /// A heap that waits, or the right to make one. Unless the heap is to be a `usual` one, none that
+    /// waits can be used.
     ///
     /// # Errors
     /// [`HeapError::PoolLimit`] if all are in use.
-    pub(crate) fn take(&self) -> Result<Option<Box<dyn GcHeap>>, HeapError> {
+    pub(crate) fn take(&self, usual: bool) -> Result<Option<Box<dyn GcHeap>>, HeapError> {
         let mut heaps = self.heaps();
-        if heaps.used >= self.total {
-            let (purpose, limit) = (MemoryPurpose::GcHeap, self.total);
+        if let Some(limit) = self.total
+            && heaps.used >= limit
+        {
+            let purpose = MemoryPurpose::GcHeap;
             return Err(HeapError::PoolLimit { purpose, limit });
         }
         heaps.used += 1;
-        Ok(heaps.unused.pop())
+        if usual {
+            return Ok(heaps.unused.pop());
+        }
+        // A pool has no more heaps in all than its limit.
+        let surplus = heaps.used as usize + heaps.unused.len() > heaps.keep;
+        let surplus = if surplus && self.is_limited() { heaps.unused.pop() } else { None };
+        drop(heaps);
+        drop(surplus);
+        Ok(None)
     }
 
     /// Takes a heap back that is as new, or only its place.
     pub(crate) fn give_back(&self, heap: Option<Box<dyn GcHeap>>) {
         let mut heaps = self.heaps();
         heaps.used -= 1;
-        heaps.unused.extend(heap);
+        let surplus = match heap {
+            Some(heap) if heaps.unused.len() < heaps.keep => {
+                heaps.unused.push(heap);
+                None
+            }
+            heap => heap,
+        };
+        // A heap is the code of others.
+        drop(heaps);
+        drop(surplus);
+    }
+
+    /// Drops the heaps that wait. Returns whether there were any.
+    fn release(&self) -> bool {
+        let unused = mem::take(&mut self.heaps().unused);
+        !unused.is_empty()
     }
 }
 
@@ -74,6 +135,63 @@ impl fmt::Debug for HeapPool {
             .field("used", &self.used())
             .field("unused", &self.unused())
             .finish()
+    }
+}
+
+/// The heaps that a [`HeapFactory`](crate::HeapFactory) without a pool keeps for its next stores. A
+/// [`MemorySource`](crate::MemorySource) gets this before the factory makes its first heap
+/// ([`keep_heaps`](crate::MemorySource::keep_heaps)), so that it can release them when it lacks
+/// memory. It does not keep the factory alive.
+///
+/// # Examples
+/// A source that allows one heap, and releases it on request:
+///
+/// ```
+/// use gc_runtime::{
+///     GcStore, HeapError, HeapFactory, HeapOptions, KeptHeaps, MemoryRequest, MemorySource,
+///     Reservation, UsedReservation, collector::CopyingCollector,
+/// };
+/// use std::sync::{Arc, OnceLock};
+///
+/// #[derive(Debug, Default)]
+/// struct OneHeap(OnceLock<KeptHeaps>);
+///
+/// impl MemorySource for OneHeap {
+///     fn reserve(&self, request: &MemoryRequest) -> Result<Reservation, HeapError> {
+///         Reservation::new(request)
+///     }
+///     fn give_back(&self, _used: UsedReservation) {}
+///     fn keep_heaps(&self, heaps: KeptHeaps) -> usize {
+///         self.0.set(heaps).map_or(0, |()| 1)
+///     }
+/// }
+///
+/// let source = Arc::new(OneHeap::default());
+/// let options = HeapOptions { memory: source.clone(), ..HeapOptions::default() };
+/// let factory = Arc::new(HeapFactory::new(Arc::new(CopyingCollector), &options)?);
+/// GcStore::lazy(&factory).ensure_heap()?;
+/// assert_eq!(factory.kept_heaps(), 1);
+/// assert!(source.0.get().unwrap().release());
+/// assert_eq!(factory.kept_heaps(), 0);
+/// # Ok::<(), HeapError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct KeptHeaps(Weak<HeapPool>);
+
+impl KeptHeaps {
+    pub(crate) fn of(pool: &Arc<HeapPool>) -> KeptHeaps {
+        KeptHeaps(Arc::downgrade(pool))
+    }
+
+    /// Drops the heaps that are kept now. Their memory goes back to the source before this returns.
+    /// Returns whether there were any.
+    pub fn release(&self) -> bool {
+        self.0.upgrade().is_some_and(|pool| pool.release())
+    }
+
+    /// Whether the factory still exists.
+    pub fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
     }
 }
 
@@ -95,9 +213,9 @@ impl PooledPlace {
         PooledPlace { len: u64::MAX }
     }
 
-    /// Gives the heap, which was made in `mapping`, back to its pool, without its objects, its layouts
-    /// and its limiter, which belong to the store. `used` says whether anything may have been written
-    /// since the pool gave it. `None` gives only the place back.
+    /// Gives the heap, which was made in `mapping`, back to its pool, without its objects and without
+    /// what belongs to the store. `used` says whether anything may have been written since the pool
+    /// gave it. `None` gives only the place back.
     pub(crate) fn give_back(
         self,
         pool: &HeapPool,
@@ -108,15 +226,25 @@ impl PooledPlace {
     ) {
         let heap = heap.filter(|heap| {
             let core = heap.core();
-            core.damage.is_none() && core.no_gc_scopes == 0 && core.memory.len() == self.len
+            core.damage.is_none()
+                && core.no_gc_scopes == 0
+                && core.memory.len() == self.len
+                && pool.has_room()
         });
         let heap = heap.and_then(|mut heap| {
+            // These may count what the store uses, or refer to the store.
             let core = heap.core_mut();
-            // A reset must not ask it, and the types may be freed while the heap waits.
+            core.policy = Box::new(Unasked);
             core.limiter = None;
-            core.layouts.clear();
-            let is_new = !used || heap.reset(host_data);
-            is_new.then_some(heap)
+            if used {
+                // If this is not supported, no limit was set.
+                let _supported = heap.limit_inline_allocation(None);
+                if !heap.reset(host_data) {
+                    return None;
+                }
+            }
+            heap.core_mut().layouts.clear();
+            Some(heap)
         });
         // Code relies on the address space that was made for the heap.
         let heap = heap.filter(|heap| heap.core().memory.is_in(mapping));

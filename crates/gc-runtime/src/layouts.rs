@@ -32,6 +32,9 @@ pub struct LayoutTable {
 }
 
 impl LayoutTable {
+    /// The number of layouts whose memory stays for others.
+    const KEPT: usize = 256;
+
     /// The layout of `ty`, if it was registered.
     #[inline]
     pub fn get(&self, ty: TypeIndex) -> Option<&GcLayout> {
@@ -80,6 +83,10 @@ impl LayoutTable {
 
     /// Forgets all layouts, and registers those of `other`.
     pub(crate) fn replace(&mut self, other: LayoutTable) {
+        if self.layouts.is_empty() && other.layouts.is_empty() {
+            // Its memory can be used.
+            return;
+        }
         self.layouts = other.layouts;
         // What was cached for the layouts of before must not be taken for these.
         self.version += 1;
@@ -88,6 +95,7 @@ impl LayoutTable {
     /// Forgets all layouts. Objects in the heap can no longer be traced.
     pub fn clear(&mut self) {
         self.layouts.clear();
+        self.layouts.shrink_to(LayoutTable::KEPT);
         self.version += 1;
     }
 }

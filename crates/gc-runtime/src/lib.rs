@@ -55,6 +55,7 @@ pub use factory::HeapFactory;
 pub use func_ref::FuncRefTable;
 pub use gc_types::HeapBounds;
 pub use heap::{GcHeap, LastResort, Occupancy};
+pub use heap_pool::KeptHeaps;
 pub use host_panic::HostPanic;
 pub use layouts::LayoutTable;
 pub use limiter::{HeapGrowth, HeapLimiter};

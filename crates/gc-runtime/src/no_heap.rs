@@ -9,9 +9,9 @@ use crate::{
 };
 use gc_types::{VMGcHeader, VMGcRef};
 
-/// The policy of what never grows.
+/// The policy of what never grows, and of heaps that wait for a store.
 #[derive(Debug)]
-struct Unasked;
+pub(crate) struct Unasked;
 
 impl GrowthPolicy for Unasked {
     fn decide(&mut self, _usage: &HeapUsage, _need: u64) -> Decision {
@@ -30,6 +30,7 @@ pub(crate) struct NoHeap {
 
 impl NoHeap {
     /// Costs no call of the system.
+    #[inline(always)]
     pub(crate) fn new(factory: &HeapFactory) -> NoHeap {
         let options = factory.options();
         let memory = HeapMemory::absent(factory.absent().clone(), options);

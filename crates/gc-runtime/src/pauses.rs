@@ -102,7 +102,7 @@ pub struct PauseLog {
     made: Instant,
     recent: VecDeque<Pause>,
     /// Lengths in ns. Made at the first pause.
-    lengths: Option<Histogram<u64>>,
+    lengths: Option<Box<Histogram<u64>>>,
     counts: [u64; PauseKind::ALL.len()],
     total: Duration,
     longest: Duration,
@@ -160,7 +160,7 @@ impl PauseLog {
         let lengths = self.lengths.get_or_insert_with(|| {
             let mut lengths = Histogram::new(2).expect("two digits can be had");
             lengths.auto(true);
-            lengths
+            Box::new(lengths)
         });
         // `saturating_record` would not let the histogram grow. Growing succeeds for every possible
         // length.
@@ -178,7 +178,7 @@ impl PauseLog {
         match (&mut self.lengths, &other.lengths) {
             (Some(lengths), Some(others)) => {
                 // It grows, so that every length has room.
-                let _added = lengths.add(others);
+                let _added = lengths.add(&**others);
             }
             (lengths @ None, others) => lengths.clone_from(others),
             (Some(_), None) => {}

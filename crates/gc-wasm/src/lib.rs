@@ -116,8 +116,8 @@ pub use gc_engine::{Collector, CollectorOption, WasmtimeCollector};
 pub use gc_jit::{InterruptHandle, ThrownException};
 pub use gc_runtime::{
     AdaptivePolicy, Decision, FixedPolicy, GcStats, Growth, GrowthPolicy, HeapBounds, HeapError,
-    HeapPlan, HeapUsage, MemoryPurpose, MemoryRequest, MemorySource, OnDemand, Pause, PauseKind,
-    PauseLog, PolicyFactory, Reclaims, Reservation, UsedReservation,
+    HeapPlan, HeapUsage, KeptHeaps, MemoryPurpose, MemoryRequest, MemorySource, OnDemand, Pause,
+    PauseKind, PauseLog, PolicyFactory, Reclaims, Reservation, UsedReservation,
 };
 pub use gc_types::{Trap, ValRaw};
 pub use wasmtime_types::{OperatorCost, VariableOperatorCost};

@@ -79,9 +79,11 @@ fn raw_values_go_both_ways() -> Result<()> {
             let null = Val::null_extern_ref().to_raw(&mut store)?;
             assert!(ExternRef::from_raw(&mut store, null.get_externref()).is_none());
             assert!(Func::from_raw(&mut store, std::ptr::null_mut()).is_none());
-            // Too few slots are noticed for compiled functions.
-            let error = message(add.call_unchecked(&mut store, &mut [ValRaw::ZERO]));
-            assert_eq!(error, "a call with 1 slots for 2 values");
+            let host = Func::wrap(&mut store, |a: i32, b: i32| a + b);
+            for func in [add, host] {
+                let error = message(func.call_unchecked(&mut store, &mut [ValRaw::ZERO]));
+                assert_eq!(error, "a call with 1 slots for 2 values");
+            }
         }
         store.gc(None)?;
         store.gc(None)?;

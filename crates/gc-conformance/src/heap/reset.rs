@@ -3,13 +3,17 @@
 
 use super::*;
 use arbitrary::{Arbitrary as _, Unstructured};
+use gc_runtime::{GcStore, NoStack};
 use gc_testkit::mutator::Effect;
 use gc_testkit::ops::Op;
-use gc_testkit::{random, scaled};
+use gc_testkit::{Reclaims, random, scaled};
+use gc_types::{GcLayout, StructLayout};
+use std::num::NonZeroU32;
 
 promises! {
     a_reset_heap_has_the_bytes_of_a_new_one: "reset";
     a_reset_heap_runs_like_a_new_one: "reset";
+    a_heap_is_handed_on_with_other_types: "reset, limit_inline_allocation";
 }
 
 const HANDLE: Place = Place::Handle(0);
@@ -88,6 +92,56 @@ fn a_reset_heap_runs_like_a_new_one(subject: &Subject<'_>) -> Result<()> {
             ensure!(differs.is_none(), "seed {seed}, round {round}: {differs:?}");
             ensure!(expected.len() == actual.len(), "seed {seed}: another number of operations");
             mutator.verify()?;
+        }
+    }
+    Ok(())
+}
+
+/// The next store may give an index to another type. What was a reference in the objects of the last
+/// store may be a number now.
+fn a_heap_is_handed_on_with_other_types(subject: &Subject<'_>) -> Result<()> {
+    let mut store = GcStore::new(subject.runtime, &subject.options(MIB, MIB))?;
+    for round in 0..6 {
+        let has_refs = round % 2 == 0;
+        let layout = match has_refs {
+            true => StructLayout::new([StorageType::I64, StorageType::Ref, StorageType::Ref])?,
+            false => StructLayout::new([StorageType::I64, StorageType::I64])?,
+        };
+        store.heap_mut().core_mut().layouts.clear();
+        store.ensure_layout(NODE, &Arc::new(GcLayout::Struct(layout)))?;
+        store.heap_mut().limit_inline_allocation(NonZeroU32::new(64 << round));
+
+        let scope = store.enter_handle_scope();
+        let target = store.alloc_struct(&mut NoStack, NODE)?;
+        let target = store.root(target).context("a handle")?;
+        let object = store.alloc_struct(&mut NoStack, NODE)?;
+        let object = store.root_owned(object).context("a handle")?;
+        let at = store.rooted(&object.handle())?.unchecked_copy();
+        let to = store.rooted(&target)?.unchecked_copy();
+        match has_refs {
+            true => store.write_field_ref(&at, LEFT, Some(&to))?,
+            false => {
+                store.write_field(&at, LEFT, StorageType::I64, to.as_raw_u32().into())?;
+            }
+        }
+        store.exit_handle_scope(scope);
+        const GARBAGE: u64 = 300;
+        for _ in 0..GARBAGE {
+            let garbage = store.alloc_struct(&mut NoStack, NODE)?;
+            store.drop_gc_ref(garbage);
+        }
+        ensure!(store.gc(&mut NoStack)?, "round {round}: a collection was skipped");
+        store.verify(&mut NoStack)?;
+        let (live, expected) = match subject.reclaims {
+            Reclaims::Nothing => (store.stats().live_objects, GARBAGE + 2),
+            _ => (store.stats().live_objects, 1 + u64::from(has_refs)),
+        };
+        ensure!(live == expected, "round {round}: {live} objects live instead of {expected}");
+
+        drop(object);
+        store.heap_mut().limit_inline_allocation(None);
+        if store.reset().is_err() {
+            return Ok(());
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! [`OnDemand`]: the source that maps memory when it is asked for, and keeps a few reservations.
 
 use super::{Growth, MemoryPurpose, MemoryRequest, MemorySource, Reservation, UsedReservation};
-use crate::HeapError;
+use crate::{HeapError, KeptHeaps};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +13,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// and they do not stay in memory. Pages that were used are overwritten with zeroes as long as they
 /// are few, and given back to the system otherwise. Whatever is kept is unmapped when the source is
 /// dropped, and when the system refuses address space or memory.
+///
+/// Each engine that has this source keeps a few [heaps](MemorySource::keep_heaps) whole, with the
+/// tables of their collector. They are dropped with the engine, and when the system refuses.
 ///
 /// ```
 /// use gc_runtime::{HeapOptions, OnDemand};
@@ -27,6 +30,8 @@ pub struct OnDemand {
     resident: usize,
     /// The oldest first.
     kept: Mutex<VecDeque<Reservation>>,
+    /// The heaps that engines keep.
+    heaps: Mutex<Vec<KeptHeaps>>,
 }
 
 impl OnDemand {
@@ -36,19 +41,33 @@ impl OnDemand {
     /// The most bytes of physical memory that each of them has.
     pub const DEFAULT_RESIDENT: usize = 128 << 10;
 
+    /// The most heaps that an engine with this source keeps whole.
+    pub const MAX_HEAPS: usize = 4;
+
     /// A source that keeps at most `reservations`, each with at most `resident` bytes of physical
     /// memory. So it has at most the product of both. The address space of a reservation is that of
     /// a heap or a memory, which may be some GiB.
+    ///
+    /// In addition, each engine keeps as many heaps, at most [`MAX_HEAPS`](OnDemand::MAX_HEAPS), and
+    /// none if `resident` is less than [`DEFAULT_RESIDENT`](OnDemand::DEFAULT_RESIDENT), which is what
+    /// each of them may have.
     pub fn keeping(reservations: usize, resident: usize) -> OnDemand {
-        OnDemand { most: reservations, resident, kept: Mutex::default() }
+        OnDemand { most: reservations, resident, kept: Mutex::default(), heaps: Mutex::default() }
     }
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<Reservation>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn heaps(&self) -> MutexGuard<'_, Vec<KeptHeaps>> {
+        self.heaps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Gives what is kept back to the system. Returns whether there was anything.
     fn release(&self) -> bool {
+        // Their memory comes back here, which must not meet a lock.
+        let heaps = self.heaps().clone();
+        heaps.iter().for_each(|heaps| _ = heaps.release());
         // The system is called without the lock.
         let kept = std::mem::take(&mut *self.kept());
         !kept.is_empty()
@@ -104,5 +123,15 @@ impl MemorySource for OnDemand {
         // The system is called without the lock.
         drop(kept);
         drop(oldest);
+    }
+
+    fn keep_heaps(&self, heaps: KeptHeaps) -> usize {
+        if self.most == 0 || self.resident < OnDemand::DEFAULT_RESIDENT {
+            return 0;
+        }
+        let mut all = self.heaps();
+        all.retain(KeptHeaps::is_alive);
+        all.push(heaps);
+        self.most.min(OnDemand::MAX_HEAPS)
     }
 }

@@ -6,7 +6,7 @@
 //! are unused, because a warm slot may be of use to the module that had it.
 
 use super::{Growth, MemoryPurpose, MemoryRequest, MemorySource, Reservation, UsedReservation};
-use crate::HeapError;
+use crate::{HeapError, KeptHeaps};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -265,6 +265,10 @@ impl MemorySource for Pool {
         if enough {
             self.flush(purpose);
         }
+    }
+
+    fn keep_heaps(&self, heaps: KeptHeaps) -> usize {
+        self.below.keep_heaps(heaps)
     }
 
     fn admit(&self, purpose: MemoryPurpose, bytes: usize) -> Result<(), HeapError> {

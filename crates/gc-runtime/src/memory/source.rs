@@ -6,7 +6,7 @@
 //! makes, so an implementation needs no `unsafe`.
 
 use super::{MappedMemory, Reservation, UsedReservation, system};
-use crate::HeapError;
+use crate::{HeapError, KeptHeaps};
 use std::fmt;
 
 /// What memory is for.
@@ -204,6 +204,17 @@ pub trait MemorySource: Send + Sync + fmt::Debug {
     /// Takes back what [`reserve`](MemorySource::reserve) gave. To drop it is to give it back to
     /// the system.
     fn give_back(&self, used: UsedReservation);
+
+    /// Called for an engine without a pool of heaps, before its first heap is made. Returns how many
+    /// heaps the engine may keep for its next stores, with their memory and the tables of their
+    /// collector, when stores are dropped. Each has at most [`OnDemand::DEFAULT_RESIDENT`](crate::OnDemand::DEFAULT_RESIDENT)
+    /// bytes of physical memory, and tables. What is kept is given back to this source when
+    /// `heaps` is [released](KeptHeaps::release), which may be done at any time, and when the engine
+    /// is dropped. The provided method allows none.
+    fn keep_heaps(&self, heaps: KeptHeaps) -> usize {
+        let _ = heaps;
+        0
+    }
 
     /// Called before `bytes` more bytes are allocated that are too few for pages of their own: the
     /// context of an instance, or a small table. Their memory is the allocator's

@@ -92,6 +92,7 @@ impl HeapCore {
     }
 
     /// Like [`new`](HeapCore::new), with this policy.
+    #[inline(always)]
     pub(crate) fn with_policy(memory: HeapMemory, policy: Box<dyn GrowthPolicy>) -> HeapCore {
         let pauses = PauseLog::default();
         let planned = (pauses.made(), Duration::ZERO);

@@ -102,6 +102,10 @@ impl AdaptivePolicy {
 
     /// Bytes that may be allocated until the whole heap is collected again.
     fn room(&self, usage: &HeapUsage) -> u64 {
+        if usage.live == 0 {
+            // A new heap, of which there may be many.
+            return (usage.least as f64 * self.patience) as u64;
+        }
         let room =
             |utilisation: f64| usage.live as f64 * (1.0 / utilisation.clamp(0.01, 1.0) - 1.0);
         let least = usage.least as f64 * self.patience;

@@ -67,7 +67,7 @@ impl GcStore {
         let (mut heap, place) = made?;
         let (before, core) = (self.heap.aside().core_mut(), heap.core_mut());
         core.layouts.replace(mem::take(&mut before.layouts));
-        core.pauses = mem::take(&mut before.pauses);
+        mem::swap(&mut core.pauses, &mut before.pauses);
         core.no_gc_scopes = before.no_gc_scopes;
         core.damage = before.damage.take();
         core.has_weak = before.has_weak;
@@ -75,7 +75,7 @@ impl GcStore {
         self.mapping = core.memory.mapping();
         self.heap = StoreHeap::new(heap);
         self.without_heap = None;
-        self.pooled = place.map(|place| (place, factory));
+        self.pooled = Some((place, factory));
         self.begin();
         Ok(())
     }

@@ -93,7 +93,7 @@ impl HeapState {
 /// ```
 pub struct GcStore {
     heap: StoreHeap,
-    /// The place of the heap in the pool of the factory, if it came from there.
+    /// The place of the heap among those of its factory, if a factory has made it.
     pooled: Option<(PooledPlace, Arc<HeapFactory>)>,
     /// The memory that was made for the heap.
     mapping: Arc<HeapMapping>,
@@ -144,6 +144,7 @@ impl GcStore {
         Ok(store)
     }
 
+    #[inline(always)]
     fn with(
         heap: StoreHeap,
         without_heap: Option<Arc<HeapFactory>>,

@@ -44,13 +44,12 @@ impl GcStore {
 
 impl Drop for GcStore {
     fn drop(&mut self) {
-        if let Some((place, factory)) = self.pooled.take()
-            && let Some(pool) = factory.pool()
-        {
+        if let Some((place, factory)) = self.pooled.take() {
             // A heap that is half collected is not reset.
             let sound = self.check_usable().is_ok();
             let (heap, used) = (self.heap.take(), self.heap.is_used());
-            place.give_back(pool, heap.filter(|_| sound), &self.mapping, used, &mut self.host_data);
+            let heap = heap.filter(|_| sound);
+            place.give_back(factory.pool(), heap, &self.mapping, used, &mut self.host_data);
         }
     }
 }

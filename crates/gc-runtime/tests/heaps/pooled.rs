@@ -2,12 +2,15 @@
 
 use super::common::*;
 use gc_runtime::{
-    ExternRefHostDataTable, GarbageCollection, GcHeap, GcRequest, GcRuntime, GcStats, GcStore,
-    HeapBounds, HeapCore, HeapError, HeapFactory, HeapGrowth, HeapLimiter, HeapMemory,
-    MemoryPurpose, NoStack, collector,
+    Decision, ExternRefHostDataTable, GarbageCollection, GcHeap, GcRequest, GcRuntime, GcStats,
+    GcStore, GrowthPolicy, HeapBounds, HeapCore, HeapError, HeapFactory, HeapGrowth, HeapLimiter,
+    HeapMemory, HeapOptions, HeapPlan, HeapUsage, MappedMemory, MemoryPurpose, MemoryRequest,
+    MemorySource, NoStack, OnDemand, PolicyFactory, collector,
 };
 use gc_types::{NULL_PAGE_SIZE, StorageType, TypeIndex, VMGcHeader, VMGcRef};
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 fn collectors() -> [Arc<dyn GcRuntime>; 4] {
     [
@@ -23,6 +26,12 @@ fn factory(runtime: Arc<dyn GcRuntime>, total: u32) -> Arc<HeapFactory> {
     Arc::new(factory.with_pool(total))
 }
 
+/// A factory without a pool, whose heaps come from `source`.
+fn keeping(runtime: Arc<dyn GcRuntime>, source: &Arc<OnDemand>) -> Arc<HeapFactory> {
+    let options = HeapOptions { memory: source.clone(), ..options(HeapBounds::Checked) };
+    Arc::new(HeapFactory::new(runtime, &options).unwrap())
+}
+
 /// A store with a heap from the pool, and the heap's address.
 fn store(factory: &Arc<HeapFactory>) -> (GcStore, usize) {
     let mut store = GcStore::lazy(factory);
@@ -34,9 +43,11 @@ fn store(factory: &Arc<HeapFactory>) -> (GcStore, usize) {
 
 #[test]
 fn the_next_store_gets_the_heap_without_anything_of_the_last() {
-    for runtime in collectors() {
-        let name = runtime.name();
-        let factory = factory(runtime, 2);
+    let factories = collectors().into_iter().flat_map(|runtime| {
+        [factory(runtime.clone(), 2), keeping(runtime, &Arc::new(OnDemand::default()))]
+    });
+    for factory in factories {
+        let name = factory.runtime().name();
         let value = Arc::new(());
         let (_, expected) = store(&factory);
         for round in 0..4 {
@@ -65,7 +76,7 @@ fn the_next_store_gets_the_heap_without_anything_of_the_last() {
             drop(store);
             assert_eq!(Arc::strong_count(&value), 1, "{name}");
         }
-        assert_eq!(factory.pooled_heaps(), Some((0, 1)));
+        assert_eq!(factory.kept_heaps(), 1);
     }
 }
 
@@ -257,5 +268,129 @@ fn a_heap_that_waits_has_no_limiter_and_no_cause() {
         assert_eq!(Arc::strong_count(&limiter), 1);
         let (other, again) = self::store(&factory);
         assert_eq!((again, other.heap().core().asked), (base, false));
+    }
+}
+
+/// Without a pool, few heaps are kept, and none by a source that keeps nothing.
+#[test]
+fn few_heaps_are_kept_without_a_pool() {
+    let resident = OnDemand::DEFAULT_RESIDENT;
+    let sources = [(0, 0, 0), (16, resident - 1, 0), (2, resident, 2), (16, resident, 4)];
+    for (most, resident, kept) in sources {
+        for runtime in collectors() {
+            let source = Arc::new(OnDemand::keeping(most, resident));
+            let factory = keeping(runtime, &source);
+            assert_eq!((factory.kept_heaps(), factory.pooled_heaps()), (0, None));
+            let mut stores: Vec<GcStore> = (0..9).map(|_| store(&factory).0).collect();
+            // Some are used, some are not.
+            stores.iter_mut().step_by(2).for_each(|store| _ = node(store));
+            drop(stores);
+            assert_eq!(factory.kept_heaps(), kept);
+            assert!(source.kept_now() <= most);
+            drop(factory);
+            assert!(source.kept_now() <= most);
+        }
+    }
+    let initial = HeapFactory::MAX_KEPT_SIZE + 1;
+    let large = HeapOptions { initial, ..options(HeapBounds::Checked) };
+    let factory = HeapFactory::new(Arc::new(collector::CopyingCollector), &large).unwrap();
+    let factory = Arc::new(factory);
+    GcStore::lazy(&factory).ensure_heap().unwrap();
+    assert_eq!(factory.kept_heaps(), 0);
+}
+
+/// The source may be shared by several factories, and outlive them.
+#[test]
+fn kept_heaps_are_released_when_the_system_has_no_more() {
+    let source = Arc::new(OnDemand::default());
+    let memory = |size: usize| {
+        let purpose = MemoryPurpose::LinearMemory;
+        let request = MemoryRequest { purpose, size, unmapped: 0, initial: 0, affinity: 0 };
+        let source: Arc<dyn MemorySource> = source.clone();
+        MappedMemory::new(&source, request)
+    };
+    let factories = collectors().map(|runtime| keeping(runtime, &source));
+    for factory in &factories {
+        drop(store(factory));
+        assert_eq!(factory.kept_heaps(), 1);
+    }
+    let [_, second, ..] = factories.each_ref();
+    let second = Arc::downgrade(second);
+    assert!(memory(1 << 62).is_err());
+    assert!(factories.iter().all(|factory| factory.kept_heaps() == 0));
+    assert_eq!(source.kept_now(), 0);
+    // They are kept again, and a factory that is gone is no obstacle.
+    factories.iter().for_each(|factory| drop(store(factory)));
+    let first = factories.into_iter().next().unwrap();
+    assert!(second.upgrade().is_none());
+    assert_eq!(first.kept_heaps(), 1);
+    assert!(memory(1 << 62).is_err());
+    assert_eq!((first.kept_heaps(), source.kept_now()), (0, 0));
+}
+
+/// A policy and a limiter with a share of something.
+#[derive(Clone, Debug)]
+struct Share(#[allow(dead_code, reason = "its count")] Arc<()>);
+
+impl GrowthPolicy for Share {
+    fn decide(&mut self, _usage: &HeapUsage, _need: u64) -> Decision {
+        Decision::Collect
+    }
+
+    fn plan(&mut self, _usage: &HeapUsage) -> HeapPlan {
+        HeapPlan::default()
+    }
+}
+
+impl HeapLimiter for Share {
+    fn growing(&mut self, _growth: HeapGrowth) -> bool {
+        true
+    }
+}
+
+/// A heap that waits has nothing of the store that had it, and the next store does not inherit how the
+/// last one changed the heap.
+#[test]
+fn what_a_store_gives_to_its_heap_ends_with_the_store() {
+    for runtime in collectors() {
+        for is_used in [false, true] {
+            let (policy, limiter) = (Arc::new(()), Arc::new(()));
+            let options = HeapOptions {
+                policy: PolicyFactory::from(Share(policy.clone())),
+                ..options(HeapBounds::Checked)
+            };
+            let factory = Arc::new(HeapFactory::new(runtime.clone(), &options).unwrap());
+            let policies = Arc::strong_count(&policy);
+            let (one, base) = {
+                let mut one = GcStore::lazy(&factory);
+                one.set_limiter(Some(Box::new(Share(limiter.clone()))));
+                one.ensure_heap().unwrap();
+                layouts().iter().for_each(|(ty, it)| one.ensure_layout(*ty, it).unwrap());
+                let base = one.heap().vmctx_gc_heap_base();
+                (one, base)
+            };
+            let mut one = one;
+            if is_used {
+                one.heap_mut().core_mut().slice = Duration::from_secs(9);
+                one.heap_mut().limit_inline_allocation(NonZeroU32::new(64));
+                _ = node(&mut one);
+            }
+            drop(one);
+            assert_eq!(factory.kept_heaps(), 1);
+            assert_eq!(Arc::strong_count(&policy), policies, "{}", runtime.name());
+            assert_eq!(Arc::strong_count(&limiter), 1);
+
+            let mut new = GcStore::new(&*runtime, &options).unwrap();
+            layouts().iter().for_each(|(ty, it)| new.ensure_layout(*ty, it).unwrap());
+            let (mut two, same) = store(&factory);
+            assert_eq!(same, base.addr());
+            assert_eq!(two.heap().core().slice, options.slice);
+            // Emitted code gets as much memory at a time as in a new heap.
+            let limit = |store: &mut GcStore| {
+                _ = node(store);
+                store.heap().core().memory.data_u32(gc_types::collector::bump::LIMIT)
+            };
+            assert_eq!(limit(&mut two), limit(&mut new), "{}", runtime.name());
+        }
     }
 }

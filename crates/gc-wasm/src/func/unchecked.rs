@@ -5,7 +5,7 @@ use super::{Caller, Func, HostFunc};
 use crate::store::CallHook;
 use crate::types::FuncType;
 use crate::{AsContextMut, ValRaw};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
@@ -20,8 +20,8 @@ impl Func {
     /// `to_raw` and the call, or between the call and `from_raw`.
     ///
     /// # Errors
-    /// If the function traps or a host function that it calls fails. If the store allows only
-    /// [asynchronous calls](Func::call_async).
+    /// If there are too few slots. If the function traps or a host function that it calls fails. If
+    /// the store allows only [asynchronous calls](Func::call_async).
     ///
     /// # Panics
     /// If the function belongs to another store.
@@ -53,6 +53,9 @@ impl Func {
         let vm = self.as_vm(store);
         let func = store.know_func(vm)?;
         let values = NonNull::new(params_and_returns).unwrap_or(NonNull::from(&mut []));
+        let ty = func.ty.sub_type.unwrap_func();
+        let (slots, needed) = (values.len(), ty.params().len().max(ty.results().len()));
+        ensure!(slots >= needed, "a call with {slots} slots for {needed} values");
         store.call_hook(CallHook::CallingWasm)?;
         // SAFETY: as the caller promises.
         let result = unsafe { store.invoke_as(&func.callee, vm, &mut *values.as_ptr()) };

@@ -78,9 +78,7 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
             // The heap first, so that the layouts are registered there.
             let heap = store.gc_store_mut().ensure_heap();
             heap.map_err(pool::error).context("making the GC heap")?;
-            for ty in info.types.all() {
-                store.ensure_layout(ty)?;
-            }
+            store.ensure_layouts(module)?;
             store.jit.vmctx_prefix(number)?
         }
         false => store.jit.vmctx_prefix_without_heap(number),

@@ -16,16 +16,19 @@ use wasmtime_types::{IndexType, Memory, Table};
 /// A number of things that are made in a store, and its limit.
 #[derive(Debug)]
 struct Count {
-    what: &'static str,
     number: usize,
     limit: usize,
 }
 
 impl Count {
-    fn add(&mut self, more: usize) -> Result<()> {
+    fn new(limit: usize) -> Count {
+        Count { number: 0, limit }
+    }
+
+    fn add(&mut self, what: &str, more: usize) -> Result<()> {
         let new = self.number.saturating_add(more);
         if new > self.limit {
-            bail!("resource limit exceeded: {} count too high at {new}", self.what);
+            bail!("resource limit exceeded: {what} count too high at {new}");
         }
         self.number = new;
         Ok(())
@@ -42,11 +45,10 @@ pub(crate) struct Counts {
 
 impl Default for Counts {
     fn default() -> Counts {
-        let count = |what, limit| Count { what, number: 0, limit };
         Counts {
-            instances: count("instance", DEFAULT_INSTANCE_LIMIT),
-            memories: count("memory", DEFAULT_MEMORY_LIMIT),
-            tables: count("table", DEFAULT_TABLE_LIMIT),
+            instances: Count::new(DEFAULT_INSTANCE_LIMIT),
+            memories: Count::new(DEFAULT_MEMORY_LIMIT),
+            tables: Count::new(DEFAULT_TABLE_LIMIT),
         }
     }
 }
@@ -118,9 +120,11 @@ impl StoreOpaque {
     /// If the store may not have so many.
     pub(crate) fn count_instance(&mut self, info: &ModuleInfo) -> Result<()> {
         let counts = &mut self.counts;
-        counts.instances.add(1)?;
-        counts.memories.add(info.memories.len() - info.num_imported_memories as usize)?;
-        counts.tables.add(info.tables.len() - info.num_imported_tables as usize)
+        let memories = info.memories.len() - info.num_imported_memories as usize;
+        let tables = info.tables.len() - info.num_imported_tables as usize;
+        counts.instances.add("instance", 1)?;
+        counts.memories.add("memory", memories)?;
+        counts.tables.add("table", tables)
     }
 
     /// Makes a memory, whose compiled code's part is in `definition`. Returns its number. `affinity`

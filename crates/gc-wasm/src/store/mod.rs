@@ -8,6 +8,7 @@ mod fuel;
 mod growing;
 mod host_state;
 pub(crate) mod limits;
+mod object_types;
 mod opaque;
 pub(crate) mod roots;
 pub(crate) mod weak;

@@ -7,6 +7,7 @@ use super::epoch::DeadlineReached;
 use super::fuel::FuelReserve;
 use super::growing::Counts;
 use super::host_state::{HostState, Limiter};
+use super::object_types::ObjectTypes;
 use crate::types::HeapType;
 use crate::types::registered::RegisteredType;
 use crate::vm::func_ref::FuncRef;
@@ -15,13 +16,12 @@ use crate::vm::instance::InstanceData;
 use crate::vm::memory::MemoryData;
 use crate::vm::table::{CannotGrow, TableData};
 use crate::vm::tag::TagData;
-use crate::{Engine, Val};
+use crate::{Engine, Module, Val};
 use anyhow::{Context as _, Result};
 use gc_jit::{InterruptHandle, JitState, JitStore, VMContextPrefix};
 use gc_runtime::{GcStore, TraceRoots};
 use gc_types::{TypeIndex, VMGcRef};
 use std::any::Any;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -90,7 +90,7 @@ pub(crate) struct StoreOpaque {
     pub(super) deadline_reached: DeadlineReached,
     /// The types of the heap's objects, whose layouts the heap knows. They stay registered, because
     /// objects have their indices.
-    object_types: HashMap<TypeIndex, RegisteredType>,
+    pub(super) object_types: ObjectTypes,
     /// Whether it has warned of its many handles.
     pub(crate) warned_of_handles: bool,
     /// The instance whose start function the host is about to call, if that is a host function.
@@ -132,7 +132,8 @@ impl JitStore for StoreOpaque {
 }
 
 impl StoreOpaque {
-    /// It is made where it stays, because it is large.
+    /// It is made where it stays, because it is large. (With up to 1032 bytes, common allocators give
+    /// the memory of the last store to the next one at once.)
     pub(crate) fn new(engine: &Engine, data: Box<dyn Any>) -> Result<Box<StoreOpaque>> {
         let config = engine.config();
         let gc = engine.new_heap();
@@ -142,7 +143,7 @@ impl StoreOpaque {
         if config.epoch_interruption {
             jit.set_epoch_counter(engine.epoch().clone());
         }
-        Ok(Box::new(StoreOpaque {
+        let store = StoreOpaque {
             id: StoreId::next(),
             jit,
             engine: engine.clone(),
@@ -158,13 +159,14 @@ impl StoreOpaque {
             async_required: false,
             fuel: FuelReserve::default(),
             deadline_reached: DeadlineReached::default(),
-            object_types: HashMap::new(),
+            object_types: ObjectTypes::default(),
             warned_of_handles: false,
             starting: Starting::default(),
             counts: Counts::default(),
             call_hook: None,
             host: HostState::new(data),
-        }))
+        };
+        Ok(Box::write(Box::new_uninit(), store))
     }
 
     /// The host's data, which is a `T`.
@@ -238,11 +240,25 @@ impl StoreOpaque {
     /// Registers the layout of a type with the heap, before the first object of the type. The store
     /// keeps the type.
     pub(crate) fn ensure_layout(&mut self, ty: &RegisteredType) -> Result<()> {
-        if let Some(layout) = &ty.layout
-            && !self.object_types.contains_key(&ty.index)
-        {
-            self.gc_store_mut().ensure_layout(ty.index, layout)?;
-            self.object_types.insert(ty.index, ty.clone());
+        if let Some(layout) = &ty.layout {
+            let known = self.gc_store().heap().core().layouts.get_shared(ty.index);
+            if !known.is_some_and(|known| Arc::ptr_eq(known, layout)) {
+                self.object_types.add(ty);
+                self.gc_store_mut().ensure_layout(ty.index, layout)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does the same for all types of `module`.
+    pub(crate) fn ensure_layouts(&mut self, module: &Module) -> Result<()> {
+        if self.object_types.add_module(module) {
+            let gc = self.jit.gc_mut();
+            for ty in module.info().types.all() {
+                if let Some(layout) = &ty.layout {
+                    gc.ensure_layout(ty.index, layout)?;
+                }
+            }
         }
         Ok(())
     }
@@ -250,7 +266,7 @@ impl StoreOpaque {
     /// The type of objects with this index. The index may come from a corrupt heap. `None` if the
     /// store cannot have such objects.
     pub(crate) fn object_type(&self, index: TypeIndex) -> Option<&RegisteredType> {
-        self.object_types.get(&index)
+        self.object_types.get(index)
     }
 
     /// Keeps the type to which an item that the host made in the store refers, if there is one.
