@@ -94,9 +94,7 @@ impl Value for Option<Rooted> {
     fn into_raw(self, store: &mut Store) -> Result<ValRaw> {
         let Some(rooted) = self else { return Ok(ValRaw::ZERO) };
         let borrowed = rooted.gc_ref(store)?.unchecked_copy();
-        let gc = store.gc_mut();
-        let gc_ref = gc.clone_gc_ref(&borrowed);
-        Ok(ValRaw::u64(gc.expose_gc_ref_to_wasm(gc_ref).into()))
+        Ok(ValRaw::u64(store.gc_mut().expose_rooted(&borrowed).into()))
     }
 
     fn from_raw(store: &mut Store, raw: ValRaw) -> Result<Option<Rooted>> {
@@ -135,7 +133,7 @@ pub trait Results: sealed::Sealed + Sized {
 /// Collects if the collector wants to do so before `count` references are exposed to compiled code.
 fn before_exposing(store: &mut Store, count: usize) -> Result<()> {
     let count = u32::try_from(count).ok().and_then(NonZeroU32::new);
-    if count.is_some_and(|count| store.gc().need_gc_before_entering_wasm(count)) {
+    if count.is_some_and(|count| store.gc().need_gc_before_exposing(count)) {
         store.gc_all()?;
     }
     Ok(())

@@ -118,8 +118,7 @@ impl StoreOpaque {
             }
             WasmValType::Ref(ty) if ty.is_vmgcref_type() => {
                 let gc_ref = VMGcRef::from_raw_u32(place.get_u32(0));
-                let gc_ref = gc_ref.map(|gc_ref| self.gc_store_mut().clone_gc_ref(&gc_ref));
-                Val::from_gc_ref(self, gc_ref, &ty)
+                Val::from_borrowed(self, gc_ref.as_ref(), &ty)
             }
             WasmValType::Ref(_) => {
                 let func = self.globals.func_ref(index);

@@ -254,8 +254,7 @@ impl StoreOpaque {
             Element::Func(func) => Val::FuncRef(func.map(|func| Func::from_vm(self, func))),
             Element::Gc(word) => {
                 let gc_ref = VMGcRef::from_raw_u32(word);
-                let gc_ref = gc_ref.map(|gc_ref| self.gc_store_mut().clone_gc_ref(&gc_ref));
-                Val::from_gc_ref(self, gc_ref, &ty.ref_type)
+                Val::from_borrowed(self, gc_ref.as_ref(), &ty.ref_type)
             }
         }
     }

@@ -209,7 +209,7 @@ impl HandleTable {
         if self.scoped.len() < maximum { Ok(()) } else { Err(HandleError::TooMany { maximum }) }
     }
 
-    /// Adds a scoped handle, which owns `gc_ref`. There must be [room](HandleTable::check_scoped).
+    /// Adds a scoped handle for `gc_ref`. There must be [room](HandleTable::check_scoped).
     #[inline]
     pub(crate) fn push(&mut self, gc_ref: VMGcRef) -> Handle {
         let index = self.scoped.len();
@@ -218,11 +218,19 @@ impl HandleTable {
         Handle { table: self.id, place: index as u32, generation: self.generation }
     }
 
+    /// Removes all handles that were made since `scope` began.
+    #[inline]
+    pub(crate) fn truncate(&mut self, scope: HandleScope) {
+        // 64 bits cannot overflow in practice.
+        self.generation += 1;
+        self.scoped.truncate(scope.0);
+        self.generations.truncate(scope.0);
+    }
+
     /// Removes the reference of one handle that was made since `scope` began.
     #[inline]
     pub(crate) fn pop(&mut self, scope: HandleScope) -> Option<VMGcRef> {
         while self.scoped.len() > scope.0 {
-            // 64 bits cannot overflow in practice.
             self.generation += 1;
             self.generations.pop();
             if let Some(gc_ref) = self.scoped.pop().flatten() {

@@ -119,6 +119,11 @@ impl Slots {
     }
 }
 
+/// The slots of scoped handles.
+fn scoped(table: &mut HandleTable) -> Words {
+    Words::of(table.scoped_mut(), Group::Handles { owned: false })
+}
+
 impl Registered {
     fn of(&mut self, kind: RootKind) -> &mut Slots {
         match kind {
@@ -136,7 +141,7 @@ impl Registered {
         for slots in [globals, constants, tables, segments, handles] {
             asked.extend(slots.all.iter().filter(|words| words.len() > 0));
         }
-        asked.push(Words::of(table.scoped_mut(), Group::Handles { owned: false }));
+        asked.push(scoped(table));
         asked.push(Words::of(table.owned_mut().0, Group::Handles { owned: true }));
         asked.extend(self.kept_segments.iter_mut().map(Segment::words));
     }
@@ -158,7 +163,7 @@ impl Registered {
                 words.remembered(remembered, |words| asked.push(words));
             }
         }
-        asked.push(Words::of(table.scoped_mut(), Group::Handles { owned: false }));
+        asked.push(scoped(table));
         let (owned, new) = table.owned_mut();
         let owned = Words::of(owned, Group::Handles { owned: true });
         asked.extend(new.iter().map(|&place| owned.part(place, 1)));
@@ -328,6 +333,12 @@ impl GcRootsList {
     /// The roots on the stack.
     pub fn stack(&mut self) -> GcRootsIter<'_> {
         self.ask(|_, _, _| ())
+    }
+
+    /// The roots that a heap that [does not count handles](crate::GcHeap::counts_handles) visits in
+    /// each collection: those on the stack and those of scoped handles. Nulls of handles are skipped.
+    pub fn uncounted(&mut self) -> GcRootsIter<'_> {
+        self.ask(|_, table, asked| asked.push(scoped(table)))
     }
 
     /// All roots. Null slots outside the stack are skipped.

@@ -140,6 +140,17 @@ impl<'a> GcRoot<'a> {
         matches!(self.slot, Slot::Stack(_))
     }
 
+    /// Whether its reference is one that the heap has handed out
+    /// ([`clone_gc_ref`](crate::GcHeap::clone_gc_ref)). Those on the stack are not, and those of scoped
+    /// handles are not if the heap [does not count them](crate::GcHeap::counts_handles).
+    #[inline]
+    pub fn is_counted(&self) -> bool {
+        match self.slot {
+            Slot::Stack(_) => false,
+            Slot::Word(_, words) => !matches!(words.owner, Group::Handles { owned: false }),
+        }
+    }
+
     /// The owner of its slot.
     pub fn owner(&self) -> RootOwner {
         match self.slot {

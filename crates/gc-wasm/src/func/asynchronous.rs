@@ -9,7 +9,6 @@ use crate::{AsContextMut, Engine, Val};
 use anyhow::Result;
 use gc_types::ValRaw;
 use std::pin::Pin;
-use std::sync::Arc;
 
 /// What an asynchronous host function returns.
 pub(crate) type HostFuture<'a, R> = Box<dyn Future<Output = R> + Send + 'a>;
@@ -160,6 +159,6 @@ impl<T: Send + 'static> HostFunc<T> {
                 Err(error) => leave::<T, Result<R::Ok>>(&mut caller, Err(error), slots),
             }
         };
-        HostFunc::from_raw(ty, Arc::new(waiting)).that_waits()
+        HostFunc::from_raw(ty, waiting).that_waits()
     }
 }

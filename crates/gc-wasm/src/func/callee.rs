@@ -5,7 +5,7 @@
 //! So a host function gets its code when the store gets an instance whose image has the trampoline
 //! of its signature. Until then only the host can call it.
 
-use crate::store::{CallHook, Callee, KnownFunc, StoreOpaque};
+use crate::store::{CallHook, Callee, Known, KnownFunc, StoreOpaque};
 use crate::types::registered::RegisteredType;
 use crate::vm::func_ref::FuncRef;
 use anyhow::{Context, Result, ensure};
@@ -24,45 +24,50 @@ impl StoreOpaque {
             None => self.callees.waiting.entry(signature.clone()).or_default().push(func_ref),
         }
         let func = KnownFunc { callee: Callee::Host, ty: ty.clone() };
-        self.callees.insert(func_ref.id(), Arc::new(func));
+        self.callees.insert(func_ref.id(), func);
     }
 
-    /// What the host needs in order to call the function `vm` of this store.
-    pub(crate) fn func(&self, vm: FuncRef) -> Result<Arc<KnownFunc>> {
-        let VMFuncRef { vmctx, id, .. } = vm.get();
-        if let Some(known) = self.callees.get(id) {
-            return Ok(known.clone());
+    /// How the host calls the function `vm` of this store.
+    pub(crate) fn callee(&self, vm: FuncRef) -> Result<Callee> {
+        match self.callees.get(vm.id()) {
+            Some(known) => Ok(known.callee.clone()),
+            None => Ok(self.compiled_func(vm)?.callee),
         }
+    }
+
+    /// What the host needs in order to call the compiled function `vm` of this store.
+    fn compiled_func(&self, vm: FuncRef) -> Result<KnownFunc> {
+        let vmctx = vm.get().vmctx;
         // SAFETY: a function that is not the host's belongs to an instance and has the instance's
         // vmctx.
         let instance = &self.instances[unsafe { StoreOpaque::instance_of(vmctx) }];
         let ty = instance.module.info().types.registered(vm.ty()).clone();
         let trampoline = instance.module.code().entry_trampoline(ty.signature()?);
         let trampoline = trampoline.context("the host cannot call this function")?;
-        Ok(Arc::new(KnownFunc { callee: Callee::Compiled(trampoline), ty }))
+        Ok(KnownFunc { callee: Callee::Compiled(trampoline), ty })
     }
 
-    /// As [`func`](StoreOpaque::func). The function is known from then on.
+    /// What the host needs in order to call the function `vm` of this store, which is known from then
+    /// on.
     #[inline]
-    pub(crate) fn know_func(&mut self, vm: FuncRef) -> Result<Arc<KnownFunc>> {
+    pub(crate) fn know_func(&mut self, vm: FuncRef) -> Result<Known> {
         match self.callees.get(vm.id()) {
-            Some(known) => Ok(known.clone()),
+            Some(known) => Ok(known),
             None => self.know_first(vm),
         }
     }
 
     #[cold]
-    fn know_first(&mut self, vm: FuncRef) -> Result<Arc<KnownFunc>> {
-        let func = self.func(vm)?;
-        self.callees.insert(vm.id(), func.clone());
-        Ok(func)
+    fn know_first(&mut self, vm: FuncRef) -> Result<Known> {
+        let func = self.compiled_func(vm)?;
+        Ok(self.callees.insert(vm.id(), func))
     }
 
     /// The type of the function `vm` of this store.
     pub(crate) fn func_type(&self, vm: FuncRef) -> &RegisteredType {
         let VMFuncRef { vmctx, id, .. } = vm.get();
-        if let Some(known) = self.callees.get(id) {
-            return &known.ty;
+        if let Some(known) = self.callees.type_of(id) {
+            return known;
         }
         // SAFETY: a function that is not the host's belongs to an instance and has the instance's
         // vmctx.
@@ -78,18 +83,17 @@ impl StoreOpaque {
             ty.params().is_empty() && ty.results().is_empty(),
             "a start function with parameters or results"
         );
-        if let Callee::Host = func.callee {
-            self.starting.set(number);
-        }
-        let result = self.call_hook(CallHook::CallingWasm).and_then(|()| {
+        self.call_hook(CallHook::CallingWasm).and_then(|()| {
             // SAFETY: there are no values.
-            let result = unsafe { self.invoke_as(&func.callee, vm, &mut []) };
+            let result = unsafe {
+                match &func.callee {
+                    Callee::Host => self.invoke_host(Some(number as u32), vm, &mut []),
+                    callee => self.invoke_as(callee, vm, &mut []),
+                }
+            };
             self.call_hook(CallHook::ReturningFromWasm)?;
             result
-        });
-        // The host function has taken it, unless the call failed before.
-        self.starting.take();
-        result
+        })
     }
 
     /// Calls a function.
@@ -105,17 +109,45 @@ impl StoreOpaque {
         values: &mut [ValRaw],
     ) -> Result<()> {
         // SAFETY: as the caller promises.
-        let result = unsafe {
-            let VMFuncRef { code, vmctx, .. } = vm.get();
+        unsafe {
             match callee {
-                Callee::Compiled(trampoline) => gc_jit::call(self, trampoline, code, vmctx, values),
-                Callee::Host => {
-                    let function = (*vmctx.cast::<VMHostFuncContext>()).function;
-                    gc_jit::call_host(self, function, vmctx, values)
+                Callee::Compiled(trampoline) => {
+                    let VMFuncRef { code, vmctx, .. } = vm.get();
+                    gc_jit::call(self, trampoline, code, vmctx, values)
+                        .map_err(|error| self.call_error(error))
                 }
+                Callee::Host => self.invoke_host(None, vm, values),
             }
+        }
+    }
+
+    /// Calls a host function, which is the start function of instance `starting` if there is one.
+    ///
+    /// # Safety
+    /// As for [`invoke_as`](StoreOpaque::invoke_as).
+    #[inline(never)]
+    unsafe fn invoke_host(
+        &mut self,
+        starting: Option<u32>,
+        vm: FuncRef,
+        values: &mut [ValRaw],
+    ) -> Result<()> {
+        // What a panic leaves here is not read: each direct call of a host function replaces it.
+        let outer = std::mem::replace(&mut self.starting, starting);
+        // SAFETY: as the caller promises.
+        let result = unsafe {
+            let vmctx = vm.get().vmctx;
+            let function = (*vmctx.cast::<VMHostFuncContext>()).function;
+            gc_jit::call_host(self, function, vmctx, values)
         };
+        self.starting = outer;
         result.map_err(|error| self.call_error(error))
+    }
+
+    /// The instance whose code called the running host function, or whose start function that is.
+    /// `None` if the host called the function.
+    pub(crate) fn calling_instance(&self) -> Option<usize> {
+        self.jit.caller().or(self.starting.map(|number| number as usize))
     }
 
     /// Keeps a module's code until the store is dropped. The host functions that it can call get

@@ -6,17 +6,17 @@ use crate::vm::func_ref::FuncRef;
 use crate::vm::layout::HOST_FUNC;
 use crate::{AsContext, AsContextMut, Engine, Extern, Func, GcHeapOutOfMemory, ModuleExport, Val};
 use anyhow::Result;
-use gc_jit::{VMFuncRef, VMHostFuncContext, host_call_guard};
+use gc_jit::{HostFunction, VMFuncRef, VMHostFuncContext, host_call_guard};
 use gc_runtime::HandleScope;
 use gc_types::ValRaw;
+use std::any::Any;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// The store that calls a host function. The host function gets it as an argument.
 pub struct Caller<'a, T: 'static> {
     store: StoreContextMut<'a, T>,
-    /// The instance whose start function this is, if it is called as one.
-    starting: Option<usize>,
 }
 
 impl<T: 'static> Caller<'_, T> {
@@ -39,7 +39,7 @@ impl<T: 'static> Caller<'_, T> {
     /// `None` if the instance has no such export, or if the host called the function.
     pub fn get_export(&mut self, name: &str) -> Option<Extern> {
         let store = self.store.opaque_mut();
-        let instance = self.starting.or_else(|| store.jit.caller())?;
+        let instance = store.calling_instance()?;
         Extern::exported(store, instance, name)
     }
 
@@ -48,13 +48,13 @@ impl<T: 'static> Caller<'_, T> {
     /// one of another module, or if the host called the function.
     pub fn get_module_export(&mut self, export: &ModuleExport) -> Option<Extern> {
         let store = self.store.opaque_mut();
-        let instance = self.starting.or_else(|| store.jit.caller())?;
+        let instance = store.calling_instance()?;
         Extern::looked_up(store, instance, export)
     }
 
     /// The same caller, borrowed for a shorter time.
     pub(crate) fn reborrow(&mut self) -> Caller<'_, T> {
-        Caller { store: self.store.as_context_mut(), starting: self.starting }
+        Caller { store: self.store.as_context_mut() }
     }
 
     /// Collects garbage now, as [`Store::gc`](crate::Store::gc) does.
@@ -93,15 +93,26 @@ impl<T: 'static> fmt::Debug for Caller<'_, T> {
 }
 
 /// A host function's body. It reads its arguments from the slots and writes its results there.
-pub(crate) type HostClosure<T> =
-    dyn Fn(Caller<'_, T>, &mut [ValRaw]) -> Result<()> + Send + Sync + 'static;
+pub(crate) trait HostClosure<T: 'static>:
+    Fn(Caller<'_, T>, &mut [ValRaw]) -> Result<()> + Send + Sync + 'static
+{
+}
+
+impl<T: 'static, F> HostClosure<T> for F where
+    F: Fn(Caller<'_, T>, &mut [ValRaw]) -> Result<()> + Send + Sync + 'static
+{
+}
 
 /// A host function that belongs to no store yet.
 pub(crate) struct HostFunc<T: 'static> {
     ty: FuncType,
-    closure: Arc<HostClosure<T>>,
+    /// A [`HostClosure`].
+    closure: Arc<dyn Any + Send + Sync>,
+    /// [`call_host`] for this type of closure.
+    function: HostFunction,
     /// Whether it waits for a future, so that only asynchronous calls can reach it.
     waits: bool,
+    _data: PhantomData<fn(T)>,
 }
 
 impl<T: 'static> HostFunc<T> {
@@ -145,13 +156,19 @@ impl<T: 'static> HostFunc<T> {
             store.host_values = values;
             Ok(())
         };
-        HostFunc { ty, closure: Arc::new(closure), waits: false }
+        HostFunc::from_raw(ty, closure)
     }
 
     /// A host function that uses raw slots. `closure` must read arguments and write results of the
     /// types in `ty`.
-    pub(crate) fn from_raw(ty: FuncType, closure: Arc<HostClosure<T>>) -> HostFunc<T> {
-        HostFunc { ty, closure, waits: false }
+    pub(crate) fn from_raw<F: HostClosure<T>>(ty: FuncType, closure: F) -> HostFunc<T> {
+        HostFunc {
+            ty,
+            closure: Arc::new(closure),
+            function: call_host::<T, F>,
+            waits: false,
+            _data: PhantomData,
+        }
     }
 
     /// The same, if it waits for a future.
@@ -178,10 +195,10 @@ impl<T: 'static> HostFunc<T> {
         }
         let registered = self.ty.registered();
         let ty = self.ty.as_wasm();
-        let context = HostContext::<T> {
+        let context = HostContext {
             vm: VMHostFuncContext {
                 prefix: store.jit.vmctx_prefix_without_heap(HOST_FUNC),
-                function: call_host::<T>,
+                function: self.function,
             },
             func_ref: VMFuncRef {
                 code: std::ptr::null(),
@@ -190,7 +207,8 @@ impl<T: 'static> HostFunc<T> {
                 id: 0,
             },
             slots: ty.params().len().max(ty.results().len()),
-            closure: self.closure.clone(),
+            closure: Arc::as_ptr(&self.closure).cast(),
+            _owner: self.closure.clone(),
         };
         let pointer = Box::into_raw(Box::new(context));
         // SAFETY: the context was just made and now belongs to the store. Its address is stable,
@@ -209,50 +227,56 @@ impl<T: 'static> HostFunc<T> {
 
 /// The vmctx of a host function: first the trampoline's data, then the data of this file.
 #[repr(C)]
-struct HostContext<T: 'static> {
+struct HostContext {
     vm: VMHostFuncContext,
     func_ref: VMFuncRef,
     /// The number of slots that arguments and results share.
     slots: usize,
-    closure: Arc<HostClosure<T>>,
+    /// The closure, whose type `vm.function` knows.
+    closure: *const (),
+    /// It keeps the closure.
+    _owner: Arc<dyn Any + Send + Sync>,
 }
 
 /// The root scope of a call of a host function. It ends also if the function panics.
-struct CallScope<'a, 'b, T: 'static> {
-    store: &'a mut StoreContextMut<'b, T>,
+struct CallScope<'a> {
+    store: &'a mut StoreOpaque,
     scope: HandleScope,
 }
 
-impl<'a, 'b, T: 'static> CallScope<'a, 'b, T> {
+impl<'a> CallScope<'a> {
     #[inline(always)]
-    fn new(store: &'a mut StoreContextMut<'b, T>) -> CallScope<'a, 'b, T> {
-        let scope = store.opaque_mut().gc_store().enter_handle_scope();
+    fn new(store: &'a mut StoreOpaque) -> CallScope<'a> {
+        let scope = store.gc_store().enter_handle_scope();
         CallScope { store, scope }
     }
 }
 
-impl<T: 'static> Drop for CallScope<'_, '_, T> {
+impl Drop for CallScope<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.store.opaque_mut().exit_scope(self.scope);
+        self.store.exit_scope(self.scope);
     }
 }
 
 /// The function that exit trampolines call. It finds the closure and the store and runs the closure
-/// in its own root scope.
-extern "C" fn call_host<T: 'static>(context: *mut u8, slots: *mut ValRaw) -> u64 {
+/// in its own root scope. There is one for each type of closure, so that the closure becomes part
+/// of it.
+extern "C" fn call_host<T: 'static, F: HostClosure<T>>(
+    context: *mut u8,
+    slots: *mut ValRaw,
+) -> u64 {
     let body = |store: &mut StoreOpaque| {
-        // SAFETY: the trampoline passes the vmctx of the called function, which is a
-        // `HostContext<T>`, and as many slots as the function's type needs.
-        let (context, slots) = unsafe {
-            let context = &*context.cast::<HostContext<T>>();
-            (context, std::slice::from_raw_parts_mut(slots, context.slots))
+        // SAFETY: the trampoline passes the vmctx of the called function, which is a `HostContext`
+        // with a closure of this type, and as many slots as the function's type needs.
+        let (closure, slots) = unsafe {
+            let context = &*context.cast::<HostContext>();
+            let slots = std::slice::from_raw_parts_mut(slots, context.slots);
+            (&*context.closure.cast::<F>(), slots)
         };
+        let scope = CallScope::new(store);
         // A host function is only instantiated in stores whose data is a `T`.
-        let mut store = StoreContextMut::<T>::new(store);
-        let starting = store.opaque_mut().starting.take();
-        let scope = CallScope::new(&mut store);
-        (context.closure)(Caller { store: scope.store.as_context_mut(), starting }, slots)?;
+        closure(Caller { store: StoreContextMut::new(scope.store) }, slots)?;
         Ok(0)
     };
     // SAFETY: the caller is compiled code of the store to which the context belongs.

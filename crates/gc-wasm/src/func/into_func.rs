@@ -9,7 +9,6 @@ use crate::types::{FuncType, ValType};
 use crate::{AsContextMut, Engine};
 use anyhow::Result;
 use gc_types::ValRaw;
-use std::sync::Arc;
 
 /// The return types of closures that are host functions: [`WasmResults`] or a `Result` of them.
 pub trait WasmRet {
@@ -87,7 +86,7 @@ macro_rules! into_func {
                     let result = self(caller.reborrow(), $($t),*);
                     leave(&mut caller, result, slots)
                 };
-                HostFuncArg(HostFunc::from_raw(ty, Arc::new(closure)))
+                HostFuncArg(HostFunc::from_raw(ty, closure))
             }
         }
 

@@ -191,8 +191,8 @@ impl Func {
         let ty = registered.sub_type.unwrap_func();
         let checked = Params::typecheck_params(store.engine(), ty.params())?;
         Results::typecheck_results(store.engine(), ty.results())?;
-        let callee = store.func(vm)?.callee.clone();
-        Ok(TypedFunc::new(*self, callee, checked.then(|| registered.clone())))
+        let callee = store.callee(vm)?;
+        Ok(TypedFunc::new(*self, vm, callee, checked.then(|| registered.clone())))
     }
 
     /// The function to which a reference of this store refers.
@@ -223,13 +223,19 @@ impl Func {
         NonZeroU32::new(self.id).expect("ids begin with one")
     }
 
+    /// Panics if it belongs to another store.
+    #[inline]
+    fn check_store(&self, store: &StoreOpaque) {
+        assert!(self.store == store.id(), "a function was used with the wrong store");
+    }
+
     /// Its function reference.
     ///
     /// # Panics
     /// If it belongs to another store.
     #[inline]
     pub(crate) fn as_vm(&self, store: &StoreOpaque) -> FuncRef {
-        assert!(self.store == store.id(), "a function was used with the wrong store");
+        self.check_store(store);
         let address = store.gc_store().func_refs().get(self.id);
         let address = std::ptr::with_exposed_provenance_mut(address.unwrap_or_default());
         // SAFETY: the table has the addresses of the store's function references.
@@ -247,7 +253,7 @@ impl StoreOpaque {
     pub(crate) fn gc_before_exposing(&mut self, count: usize) -> Result<()> {
         let count = NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX));
         match count {
-            Some(count) if self.gc_store().need_gc_before_entering_wasm(count) => self.gc(),
+            Some(count) if self.gc_store().need_gc_before_exposing(count) => self.gc(),
             _ => Ok(()),
         }
     }

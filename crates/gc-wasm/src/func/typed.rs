@@ -15,6 +15,8 @@ use std::marker::PhantomData;
 /// A [`Func`] whose type matches `Params` and `Results`. Calls do not check it again.
 pub struct TypedFunc<Params, Results> {
     func: Func,
+    /// The function's reference in its store.
+    vm: FuncRef,
     callee: Callee,
     /// The type, if each call must check the arguments.
     checked: Option<RegisteredType>,
@@ -25,6 +27,7 @@ impl<Params, Results> Clone for TypedFunc<Params, Results> {
     fn clone(&self) -> Self {
         TypedFunc {
             func: self.func,
+            vm: self.vm,
             callee: self.callee.clone(),
             checked: self.checked.clone(),
             _marker: PhantomData,
@@ -32,9 +35,19 @@ impl<Params, Results> Clone for TypedFunc<Params, Results> {
     }
 }
 
+/// The larger number.
+const fn most(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
+}
+
 impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
-    pub(crate) fn new(func: Func, callee: Callee, checked: Option<RegisteredType>) -> Self {
-        TypedFunc { func, callee, checked, _marker: PhantomData }
+    pub(super) fn new(
+        func: Func,
+        vm: FuncRef,
+        callee: Callee,
+        checked: Option<RegisteredType>,
+    ) -> Self {
+        TypedFunc { func, vm, callee, checked, _marker: PhantomData }
     }
 
     /// The function itself.
@@ -61,11 +74,12 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
     /// Calls the function on the running stack.
     #[inline]
     pub(super) fn call_in(&self, store: &mut StoreOpaque, params: Params) -> Result<Results> {
-        // Four slots are enough for most functions and are cheaper to clear than more.
-        if const { Params::SLOTS.len() <= 4 && Results::SLOTS.len() <= 4 } {
-            self.call_with(store, params, &mut [ValRaw::ZERO; 4])
-        } else {
-            self.call_with(store, params, &mut [ValRaw::ZERO; 17])
+        // Few slots are cheaper to clear than many.
+        match const { most(Params::SLOTS.len(), Results::SLOTS.len()) } {
+            0 => self.call_with(store, params, &mut []),
+            1 => self.call_with(store, params, &mut [ValRaw::ZERO]),
+            2..5 => self.call_with(store, params, &mut [ValRaw::ZERO; 4]),
+            _ => self.call_with(store, params, &mut [ValRaw::ZERO; 17]),
         }
     }
 
@@ -76,7 +90,7 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
         params: Params,
         slots: &mut [ValRaw],
     ) -> Result<Results> {
-        let vm = self.func.as_vm(store);
+        self.func.check_store(store);
         params.to_slots(&StoreArg(store), slots)?;
         if let Some(ty) = &self.checked {
             let types = ty.sub_type.unwrap_func().params();
@@ -88,9 +102,9 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
             }
         }
         if store.has_call_hook() {
-            return self.call_with_hook(store, vm, &params, slots);
+            return self.call_with_hook(store, &params, slots);
         }
-        self.call_checked(store, vm, &params, slots)
+        self.call_checked(store, &params, slots)
     }
 
     /// Calls the function as [`call_checked`](TypedFunc::call_checked) does, and tells the hook.
@@ -98,34 +112,32 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
     fn call_with_hook(
         &self,
         store: &mut StoreOpaque,
-        vm: FuncRef,
         params: &Params,
         slots: &mut [ValRaw],
     ) -> Result<Results> {
         store.call_hook(CallHook::CallingWasm)?;
         // The hook may have collected.
         params.to_slots(&StoreArg(store), slots)?;
-        let results = self.call_checked(store, vm, params, slots);
+        let results = self.call_checked(store, params, slots);
         store.call_hook(CallHook::ReturningFromWasm)?;
         results
     }
 
-    /// Calls the function `vm`, which is this one, with arguments in `slots`, which were checked and
-    /// are not exposed yet.
+    /// Calls the function, which belongs to this store, with arguments in `slots`, which were checked
+    /// and are not exposed yet.
     #[inline]
     fn call_checked(
         &self,
         store: &mut StoreOpaque,
-        vm: FuncRef,
         params: &Params,
         slots: &mut [ValRaw],
     ) -> Result<Results> {
         if const { has_references(Params::SLOTS) } {
             store.expose_slots(params, slots)?;
         }
-        // SAFETY: `vm` belongs to this store, because its handle was checked. The slots hold
-        // arguments of its types, and `callee` belongs to it.
-        unsafe { store.invoke_as(&self.callee, vm, slots)? };
+        // SAFETY: the function belongs to this store, because its handle was checked, and so its
+        // reference lives. The slots hold arguments of its types, and `callee` belongs to it.
+        unsafe { store.invoke_as(&self.callee, self.vm, slots)? };
         Results::from_slots(&mut StoreArg(store), slots)
     }
 }

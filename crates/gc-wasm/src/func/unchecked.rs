@@ -9,7 +9,6 @@ use anyhow::{Result, ensure};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 impl Func {
     /// Calls the function with raw values. `params_and_returns` has the arguments before the call and
@@ -137,6 +136,6 @@ impl<T: 'static> HostFunc<T> {
             caller.as_context_mut().opaque_mut().call_hook(CallHook::ReturningFromHost)?;
             result
         };
-        HostFunc::from_raw(ty, Arc::new(closure))
+        HostFunc::from_raw(ty, closure)
     }
 }

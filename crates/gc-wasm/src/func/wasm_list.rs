@@ -107,7 +107,7 @@ impl StoreOpaque {
             count += u32::from(gc_ref.is_some_and(|gc_ref| !gc_ref.is_i31()));
         }
         let Some(count) = NonZeroU32::new(count) else { return Ok(()) };
-        if self.gc_store().need_gc_before_entering_wasm(count) {
+        if self.gc_store().need_gc_before_exposing(count) {
             self.gc()?;
             values.to_slots(&StoreArg(self), slots)?;
         }
@@ -115,7 +115,7 @@ impl StoreOpaque {
             if *slot == Slot::Gc
                 && let Some(gc_ref) = VMGcRef::from_raw_u32(raw.get_u32())
             {
-                *raw = ValRaw::u64(self.expose(&gc_ref).into());
+                *raw = ValRaw::u64(self.gc_store_mut().expose_rooted(&gc_ref).into());
             }
         }
         Ok(())

@@ -1,12 +1,13 @@
 //! Rust types that represent WebAssembly types in typed functions and closures.
 
 use crate::refs::{AnyRef, ArrayRef, EqRef, ExnRef, ExternRef, GcRef, I31, StructRef};
-use crate::refs::{NoExtern, NoFunc, NoneRef, Reference as _};
+use crate::refs::{NoExtern, NoFunc, NoneRef};
 use crate::store::StoreOpaque;
 use crate::types::{HeapType, RefType, ValType};
 use crate::values::typing::CROSS_STORE;
 use crate::{Func, OwnedRooted, Rooted, V128};
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
+use gc_runtime::HandleError;
 use gc_types::{Trap, VMGcRef, ValRaw};
 
 /// A Rust type that represents one WebAssembly type: `i32` and `u32`, `i64` and `u64`, `f32`,
@@ -146,16 +147,23 @@ fn word(gc_ref: &VMGcRef) -> ValRaw {
 /// If the handle belongs to another store, or its scope has ended.
 #[inline]
 fn word_of(value: &impl GcRef, store: &StoreOpaque) -> Result<ValRaw> {
-    ensure!(value.comes_from(store), CROSS_STORE);
-    Ok(word(&value.gc_ref(store)?))
+    match store.gc_store().rooted(value.handle()) {
+        Ok(gc_ref) => Ok(word(gc_ref)),
+        Err(HandleError::OtherStore) => Err(wrong_store()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cold]
+fn wrong_store() -> anyhow::Error {
+    anyhow!(CROSS_STORE)
 }
 
 /// A scoped handle to the reference in a slot; `None` for null.
 #[inline]
 fn root<T: GcRef>(store: &mut StoreOpaque, raw: ValRaw) -> Option<Rooted<T>> {
     let gc_ref = VMGcRef::from_raw_u32(raw.get_u32())?;
-    let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
-    Some(store.root(gc_ref))
+    Some(store.root_borrowed(&gc_ref))
 }
 
 /// An owned handle to the reference in a slot; `None` for null.

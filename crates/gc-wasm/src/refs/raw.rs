@@ -20,7 +20,7 @@ macro_rules! raw {
             pub fn to_raw(&self, mut store: impl AsContextMut) -> Result<u32> {
                 let store = store.as_context_mut().into_opaque();
                 let gc_ref = self.gc_ref(store)?;
-                Ok(store.expose(&gc_ref))
+                Ok(store.gc_store_mut().expose_rooted(&gc_ref))
             }
         }
 
@@ -40,6 +40,5 @@ raw! { AnyRef ExternRef ExnRef }
 fn from_raw<T: GcRef>(mut store: impl AsContextMut, raw: u32) -> Option<Rooted<T>> {
     let store = store.as_context_mut().into_opaque();
     let gc_ref = VMGcRef::from_raw_u32(raw)?;
-    let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
-    Some(store.root(gc_ref))
+    Some(store.root_borrowed(&gc_ref))
 }

@@ -1,11 +1,13 @@
 //! The store's data about its functions: how the host calls them.
+#![allow(unsafe_code)]
 
 use crate::types::registered::RegisteredType;
 use crate::vm::func_ref::FuncRef;
 use gc_jit::{CodeMemory, EntryTrampoline};
 use gc_types::CallSignature;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::ptr::NonNull;
 
 /// How the host calls a function.
 #[derive(Clone)]
@@ -22,29 +24,64 @@ pub(crate) struct KnownFunc {
     pub(crate) ty: RegisteredType,
 }
 
+/// A [`KnownFunc`] of a store. It is valid for as long as the store, which forgets no function.
+#[derive(Clone, Copy)]
+pub(crate) struct Known(NonNull<KnownFunc>);
+
+impl Deref for Known {
+    type Target = KnownFunc;
+
+    #[inline]
+    fn deref(&self) -> &KnownFunc {
+        // SAFETY: it is used only while the store of the function lives, which keeps the box and
+        // does not write to it.
+        unsafe { self.0.as_ref() }
+    }
+}
+
 /// The store's data about its functions.
 #[derive(Default)]
 pub(crate) struct Callees {
     /// All host functions and all functions that were called before, by id.
-    known: Vec<Option<Arc<KnownFunc>>>,
+    known: Vec<Option<Known>>,
     /// Host functions that no compiled code in the store can call yet.
     pub(crate) waiting: BTreeMap<CallSignature, Vec<FuncRef>>,
+}
+
+impl Drop for Callees {
+    fn drop(&mut self) {
+        for Known(func) in self.known.drain(..).flatten() {
+            // SAFETY: it was made of a box, and the store is being dropped.
+            drop(unsafe { Box::from_raw(func.as_ptr()) });
+        }
+    }
 }
 
 impl Callees {
     /// The function with this id, if it is known.
     #[inline]
-    pub(crate) fn get(&self, id: u32) -> Option<&Arc<KnownFunc>> {
-        self.known.get(id as usize)?.as_ref()
+    pub(crate) fn get(&self, id: u32) -> Option<Known> {
+        *self.known.get(id as usize)?
+    }
+
+    /// The type of the function with this id, if it is known.
+    pub(crate) fn type_of(&self, id: u32) -> Option<&RegisteredType> {
+        let Some(Known(func)) = self.known.get(id as usize)? else { return None };
+        // SAFETY: the box is there as long as this is.
+        Some(unsafe { &func.as_ref().ty })
     }
 
     /// Makes a function known. Ids are given in order, so the table has no large gaps.
-    pub(crate) fn insert(&mut self, id: u32, func: Arc<KnownFunc>) {
+    ///
+    /// # Panics
+    /// If it was known before.
+    pub(crate) fn insert(&mut self, id: u32, func: KnownFunc) -> Known {
         let id = id as usize;
         if id >= self.known.len() {
             self.known.resize(id + 1, None);
         }
-        self.known[id] = Some(func);
+        assert!(self.known[id].is_none(), "a function becomes known once");
+        *self.known[id].insert(Known(NonNull::from(Box::leak(Box::new(func)))))
     }
 
     /// Gives the waiting host functions the exit trampolines of `code`.

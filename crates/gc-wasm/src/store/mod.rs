@@ -14,7 +14,7 @@ pub(crate) mod roots;
 pub(crate) mod weak;
 
 pub use call_hook::{CallHook, CallHookHandler};
-pub(crate) use callees::{Callee, KnownFunc};
+pub(crate) use callees::{Callee, Known, KnownFunc};
 pub use epoch::UpdateDeadline;
 pub(crate) use opaque::{StoreId, StoreOpaque};
 

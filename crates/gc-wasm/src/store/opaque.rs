@@ -38,29 +38,6 @@ impl StoreId {
     }
 }
 
-/// The number of an instance, or none. (A single word: each call of a host function reads it.)
-pub(crate) struct Starting(usize);
-
-impl Default for Starting {
-    fn default() -> Starting {
-        Starting(usize::MAX)
-    }
-}
-
-impl Starting {
-    pub(crate) fn set(&mut self, instance: usize) {
-        self.0 = instance;
-    }
-
-    #[inline(always)]
-    pub(crate) fn take(&mut self) -> Option<usize> {
-        if self.0 == usize::MAX {
-            return None;
-        }
-        Some(std::mem::take(self).0)
-    }
-}
-
 /// A store without the type of the host's data.
 pub(crate) struct StoreOpaque {
     id: StoreId,
@@ -93,8 +70,8 @@ pub(crate) struct StoreOpaque {
     pub(super) object_types: ObjectTypes,
     /// Whether it has warned of its many handles.
     pub(crate) warned_of_handles: bool,
-    /// The instance whose start function the host is about to call, if that is a host function.
-    pub(crate) starting: Starting,
+    /// The instance whose start function is the host function that the host called last, while it runs.
+    pub(crate) starting: Option<u32>,
     /// How many instances there are and may be, and what they define.
     pub(super) counts: Counts,
     /// What is told of calls.
@@ -161,7 +138,7 @@ impl StoreOpaque {
             deadline_reached: DeadlineReached::default(),
             object_types: ObjectTypes::default(),
             warned_of_handles: false,
-            starting: Starting::default(),
+            starting: None,
             counts: Counts::default(),
             call_hook: None,
             host: HostState::new(data),

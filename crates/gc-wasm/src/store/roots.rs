@@ -116,17 +116,24 @@ impl<T: 'static> Store<T> {
 impl StoreOpaque {
     /// Makes a scoped handle for `gc_ref` and takes over its ownership.
     pub(crate) fn root<T: GcRef>(&mut self, gc_ref: VMGcRef) -> Rooted<T> {
-        match self.gc_store_mut().root(gc_ref) {
-            Ok(handle) => {
-                if self.gc_store().scoped_handles() == ROOTED_WARNING {
-                    self.warn_of_handles();
-                }
-                Rooted { object: T::from_handle(handle) }
-            }
-            Err(_) => {
-                panic!("too many scoped handles; end a `RootScope` to release them")
-            }
+        let handle = self.gc_store_mut().root(gc_ref);
+        self.made_handle(handle)
+    }
+
+    /// Makes a scoped handle for `gc_ref`, which nobody owns or another handle does.
+    #[inline]
+    pub(crate) fn root_borrowed<T: GcRef>(&mut self, gc_ref: &VMGcRef) -> Rooted<T> {
+        let handle = self.gc_store_mut().root_borrowed(gc_ref);
+        self.made_handle(handle)
+    }
+
+    #[inline]
+    fn made_handle<T: GcRef>(&mut self, handle: Result<Handle, HandleError>) -> Rooted<T> {
+        let Ok(handle) = handle else { too_many_handles() };
+        if self.gc_store().scoped_handles() == ROOTED_WARNING {
+            self.warn_of_handles();
         }
+        Rooted { object: T::from_handle(handle) }
     }
 
     #[cold]
@@ -179,6 +186,11 @@ impl StoreOpaque {
 /// Whether two handles refer to the same object.
 fn same_object<T: GcRef>(store: &StoreOpaque, a: &T, b: &T) -> Result<bool> {
     Ok(a.gc_ref(store)? == b.gc_ref(store)?)
+}
+
+#[cold]
+fn too_many_handles() -> ! {
+    panic!("too many scoped handles; end a `RootScope` to release them")
 }
 
 impl<T: GcRef> Rooted<T> {
@@ -255,8 +267,7 @@ impl<T: GcRef> OwnedRooted<T> {
     pub fn to_rooted(&self, mut store: impl AsContextMut) -> Rooted<T> {
         let store = store.as_context_mut().into_opaque();
         let gc_ref = self.gc_ref(store).expect("the object of an owned handle lives");
-        let gc_ref = store.gc_store_mut().clone_gc_ref(&gc_ref);
-        store.root(gc_ref)
+        store.root_borrowed(&gc_ref)
     }
 
     /// Whether both handles refer to the same object (`ref.eq`). Equal `i31`s are the same.

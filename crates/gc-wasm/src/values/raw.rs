@@ -61,7 +61,7 @@ impl Val {
             Val::FuncRef(Some(func)) => ValRaw::funcref(func.as_vm(store).address().cast()),
             Val::ExternRef(_) | Val::AnyRef(_) | Val::ExnRef(_) => match self.gc_ref(store)? {
                 None => ValRaw::ZERO,
-                Some(gc_ref) => ValRaw::u64(store.expose(&gc_ref).into()),
+                Some(gc_ref) => ValRaw::u64(store.gc_store_mut().expose_rooted(&gc_ref).into()),
             },
         })
     }
@@ -77,10 +77,22 @@ impl Val {
             WasmValType::V128 => Val::V128(V128::from_raw(raw)),
             WasmValType::Ref(ty) if ty.is_vmgcref_type() => {
                 let gc_ref = VMGcRef::from_raw_u32(raw.get_u32());
-                let gc_ref = gc_ref.map(|gc_ref| store.gc_store_mut().clone_gc_ref(&gc_ref));
-                Val::from_gc_ref(store, gc_ref, ty)
+                Val::from_borrowed(store, gc_ref.as_ref(), ty)
             }
             WasmValType::Ref(_) => Val::FuncRef(Func::from_raw_slot(store, raw)),
+        }
+    }
+
+    /// The value of a reference that somebody else owns, of type `ty`.
+    pub(crate) fn from_borrowed(
+        store: &mut StoreOpaque,
+        gc_ref: Option<&VMGcRef>,
+        ty: &WasmRefType,
+    ) -> Val {
+        match ty.heap_type.top() {
+            WasmHeapTopType::Extern => Val::ExternRef(gc_ref.map(|it| store.root_borrowed(it))),
+            WasmHeapTopType::Exn => Val::ExnRef(gc_ref.map(|it| store.root_borrowed(it))),
+            _ => Val::AnyRef(gc_ref.map(|it| store.root_borrowed(it))),
         }
     }
 
@@ -95,14 +107,5 @@ impl Val {
             WasmHeapTopType::Exn => Val::ExnRef(gc_ref.map(|gc_ref| store.root(gc_ref))),
             _ => Val::AnyRef(gc_ref.map(|gc_ref| store.root(gc_ref))),
         }
-    }
-}
-
-impl StoreOpaque {
-    /// Makes a new reference to the object and passes it to compiled code.
-    pub(crate) fn expose(&mut self, gc_ref: &VMGcRef) -> u32 {
-        let gc = self.gc_store_mut();
-        let gc_ref = gc.clone_gc_ref(gc_ref);
-        gc.expose_gc_ref_to_wasm(gc_ref)
     }
 }

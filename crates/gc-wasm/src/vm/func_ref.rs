@@ -13,6 +13,11 @@ use std::ptr::NonNull;
 #[repr(transparent)]
 pub(crate) struct FuncRef(NonNull<VMFuncRef>);
 
+// SAFETY: it is only used together with the store of the function, and only one thread has that.
+unsafe impl Send for FuncRef {}
+// SAFETY: as above.
+unsafe impl Sync for FuncRef {}
+
 // SAFETY: a null pointer is `None`, which is all zero bytes.
 unsafe impl ZeroIsNone for FuncRef {}
 

@@ -17,7 +17,7 @@ pub(in crate::driver) fn exit(
         let caller = clif_signature(signature);
         build(compiler, caller.clone(), |builder, params| {
             let (vmctx, args) = params.split_first().expect("the vmctx");
-            let store_context = record_exit(builder, *vmctx);
+            let exit = record_exit(builder, *vmctx);
             let array = slot_array(builder, signature.slots());
             store_values(builder, array, args);
 
@@ -29,7 +29,7 @@ pub(in crate::driver) fn exit(
                 builder.ins().load(types::I64, trusted(), *vmctx, O.vmctx_prefix_size() as i32);
             let call = builder.ins().call_indirect(host, function, &[*vmctx, array]);
             let result = builder.inst_results(call)[0];
-            unwind_if_failed(builder, store_context, result);
+            unwind_if_failed(builder, &exit, result);
 
             let results = load_values(builder, array, &caller.returns);
             builder.ins().return_(&results);

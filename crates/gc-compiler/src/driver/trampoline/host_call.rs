@@ -14,7 +14,8 @@ pub(in crate::driver) fn host_call(
 ) -> Result<Arc<CompiledFunction>> {
     compiler.trampoline(Trampoline::HostCall(call), || {
         build(compiler, host_call_signature(signature), |builder, params| {
-            let store_context = record_exit(builder, params[0]);
+            let exit = record_exit(builder, params[0]);
+            let store_context = exit.store_context;
             let args: Vec<Value> = params
                 .iter()
                 .map(|param| {
@@ -38,7 +39,7 @@ pub(in crate::driver) fn host_call(
             let inst = builder.ins().call_indirect(host, function, &args);
             let result = builder.inst_results(inst)[0];
             if signature.fallible {
-                unwind_if_failed(builder, store_context, result);
+                unwind_if_failed(builder, &exit, result);
             }
             if signature.result.is_some() {
                 builder.ins().store(trusted(), result, store_context, O.store_host_result() as i32);

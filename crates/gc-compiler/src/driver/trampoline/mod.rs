@@ -24,8 +24,8 @@ use super::compile::{CompiledFunction, Compiler, Trampoline};
 use super::signature::clif_signature;
 use anyhow::Result;
 use cranelift_codegen::ir::{
-    self, AbiParam, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Type,
-    UserFuncName, Value, types,
+    self, AbiParam, InstBuilder, MemFlagsData, Signature, StackSlot, StackSlotData, StackSlotKind,
+    Type, UserFuncName, Value, types,
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -94,19 +94,30 @@ fn slot_array(builder: &mut FunctionBuilder<'_>, slots: usize) -> Value {
     builder.ins().stack_addr(types::I64, slot, 0)
 }
 
+/// A frame through which compiled code is left.
+struct Exit {
+    store_context: Value,
+    /// It holds the store context during the call. Only a failed call needs it again, so it should
+    /// not use a callee-saved register, which each call would save and restore.
+    kept: StackSlot,
+}
+
 /// Records in the store context that this frame is the one through which compiled code is left.
-/// Returns the store context.
-fn record_exit(builder: &mut FunctionBuilder<'_>, vmctx: Value) -> Value {
+fn record_exit(builder: &mut FunctionBuilder<'_>, vmctx: Value) -> Exit {
     let store_context =
         builder.ins().load(types::I64, trusted(), vmctx, O.vmctx_store_context() as i32);
     let fp = builder.ins().get_frame_pointer(types::I64);
     builder.ins().store(trusted(), fp, store_context, O.store_last_exit_fp() as i32);
-    store_context
+    let size = u32::from(O.pointer_size());
+    let data = StackSlotData::new(StackSlotKind::ExplicitSlot, size, 3);
+    let kept = builder.create_sized_stack_slot(data);
+    builder.ins().stack_store(types::I64, store_context, kept, 0);
+    Exit { store_context, kept }
 }
 
 /// If `result` is [`HostCall::FAILED`], calls the driver's function that makes the trampoline return
 /// elsewhere. The trampoline's epilogue then restores the registers of its caller.
-fn unwind_if_failed(builder: &mut FunctionBuilder<'_>, store_context: Value, result: Value) {
+fn unwind_if_failed(builder: &mut FunctionBuilder<'_>, exit: &Exit, result: Value) {
     let failed = builder.create_block();
     let succeeded = builder.create_block();
     builder.set_cold_block(failed);
@@ -118,12 +129,14 @@ fn unwind_if_failed(builder: &mut FunctionBuilder<'_>, store_context: Value, res
     let field = |builder: &mut FunctionBuilder<'_>, base, offset: u32| {
         builder.ins().load(types::I64, trusted(), base, offset as i32)
     };
+    let store_context = builder.ins().stack_load(types::I64, types::I64, exit.kept, 0);
     let host_calls = field(builder, store_context, O.store_host_calls());
     let unwind = field(builder, host_calls, HostCall::UNWIND.index() * u32::from(O.pointer_size()));
     let mut signature = Signature::new(CallConv::SystemV);
     signature.params.extend([AbiParam::new(types::I64); 2]);
     let signature = builder.import_signature(signature);
-    let fp = builder.ins().get_frame_pointer(types::I64);
+    // Calls within the host function have left this as it was.
+    let fp = field(builder, store_context, O.store_last_exit_fp());
     builder.ins().call_indirect(signature, unwind, &[store_context, fp]);
     // Nobody gets the results.
     builder.ins().jump(succeeded, &[]);

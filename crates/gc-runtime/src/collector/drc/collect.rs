@@ -1,9 +1,10 @@
 //! One collection of the deferred-reference-counting heap, in increments.
 //!
-//! 1. *Roots*: objects on the stack are marked, and young ones among them mature.
+//! 1. *Roots*: objects on the stack and those of scoped handles are marked, and young ones among them
+//!    mature.
 //! 2. *Mature*: young objects in the list that are referred to mature. When an object matures, its
 //!    referents are counted, and young ones among them mature too.
-//! 3. *Settle*: mature objects in the list die if neither a counted reference nor the stack refers
+//! 3. *Settle*: mature objects in the list die if neither a counted reference nor the stack nor a scoped handle refers
 //!    to them. Objects that only they referred to die with them.
 //! 4. *Reclaim*: young objects that did not mature are free memory.
 //!
@@ -42,7 +43,7 @@ pub(super) enum Trace {
     Yes,
     /// Looks for cycles if little memory is free without that.
     IfCramped,
-    /// Does not look for cycles, and gets only the stack's roots.
+    /// Does not look for cycles, and gets only the roots that are not counted.
     No,
 }
 
@@ -166,9 +167,9 @@ impl<'a> DrcCollection<'a> {
         while *budget > 0 {
             *budget -= 1;
             let Some(root) = self.roots.next() else { return true };
-            let on_stack = root.is_on_stack();
+            let counted = root.is_counted();
             if let Some(index) = root.get().and_then(|root| root.as_heap_index()) {
-                counts.root(index.get(), on_stack);
+                counts.root(index.get(), counted);
                 self.rooted += 1;
             }
         }

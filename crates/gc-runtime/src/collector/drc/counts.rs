@@ -41,7 +41,7 @@ pub(super) struct Work {
     pub(super) pending: Vec<u32>,
     /// The array that is being processed.
     pub(super) cursor: Option<ArrayCursor>,
-    /// Mature objects without a counted reference that the stack refers to.
+    /// Mature objects without a counted reference to which uncounted roots refer.
     pub(super) kept: Vec<u32>,
     /// Objects that roots refer to, all marked.
     pub(super) rooted: Vec<u32>,
@@ -162,12 +162,12 @@ impl Counts<'_> {
 
     // ---- for a collection ---------------------------------------------------
 
-    /// Marks an object that a root refers to; a young one on the stack matures.
-    pub(super) fn root(&mut self, index: u32, on_stack: bool) {
+    /// Marks an object that a root refers to; a young one to which an uncounted root refers matures.
+    pub(super) fn root(&mut self, index: u32, counted: bool) {
         if !self.space.map().is_live(index) {
             return self.note(index, "a root refers to no object");
         }
-        if on_stack && !self.space.map().is_mature(index) {
+        if !counted && !self.space.map().is_mature(index) {
             let word = self.word(index) | MATURE;
             self.mature(index, word);
             if word & LISTED == 0 && count(word) == 0 {
@@ -225,7 +225,7 @@ impl Counts<'_> {
     }
 
     /// Processes an entry of the list after everything that lives is counted. The object leaves the
-    /// list or dies. If only the stack refers to it, it stays in the list.
+    /// list or dies. If only uncounted roots refer to it, it stays in the list.
     pub(super) fn settle(&mut self, index: u32) {
         if !self.space.map().is_live(index) {
             return self.note(index, "a listed entry is not an object");
@@ -295,7 +295,7 @@ impl Counts<'_> {
             return self.note(index, "a reference that was not counted");
         }
         match word - COUNT_ONE {
-            // The stack refers to it.
+            // An uncounted root refers to it.
             MATURE if self.space.map().is_marked(index) => self.enter_list(index, MATURE),
             word => self.set_word(index, word),
         }

@@ -1,16 +1,16 @@
 //! `drc`: deferred reference counting.
 //!
 //! L. Peter Deutsch and Daniel G. Bobrow, "An Efficient, Incremental, Automatic Garbage Collector",
-//! 1976. Counts change only when a reference is stored in a mature object, a table, a global or a
-//! host handle. References in registers and frames of compiled code are not counted, so copying and
-//! dropping them costs nothing. Therefore a zero count does not mean that an object is dead: the
+//! 1976. Counts change only when a reference is stored in a mature object, a table, a global or an
+//! owned handle of the host. References in registers and frames of compiled code, and in scoped
+//! handles, are not counted, so copying and dropping them costs nothing. Therefore a zero count does not mean that an object is dead: the
 //! object enters a list (`list.rs`, the "zero count table"). A collection gets the stack's precise
-//! roots from stack maps, and frees the objects on the list to which no frame refers, with
-//! everything that only they keep alive. So there is no read barrier.
+//! roots from stack maps, and frees the objects on the list to which no frame and no scoped handle
+//! refers, with everything that only they keep alive. So there is no read barrier.
 //!
 //! New objects are *young*: references stored in them are not counted, and the barrier of a store
 //! into them only tests the header. The first count of a young object enters it in the same list.
-//! In a collection young objects that have a count or are on the stack mature: the references in
+//! In a collection young objects that have a count or are on the stack (or in a scoped handle) mature: the references in
 //! them are counted, and their referents mature too. Other young objects were never counted, and
 //! die without being visited. (Shahriyar, Blackburn and Frampton, "Down for the Count? Getting
 //! Reference Counting Back in the Ring", 2012: new objects are implicitly dead, and counts begin
@@ -335,6 +335,10 @@ impl GcHeap for DrcHeap {
         raw
     }
 
+    fn counts_handles(&self) -> bool {
+        false
+    }
+
     fn need_gc_before_entering_wasm(&self, count: NonZeroU32) -> bool {
         self.list.is_crowded(&self.core.memory, count.get())
     }
@@ -422,7 +426,7 @@ impl GcHeap for DrcHeap {
         // A policy may give up without an attempt to grow.
         self.cannot_grow |= cause == GcCause::Exhausted;
         let trace = self.trace_for(cause);
-        let roots = if trace == Trace::No { roots.stack() } else { roots.all() };
+        let roots = if trace == Trace::No { roots.uncounted() } else { roots.all() };
         Box::new(DrcCollection::new(self, roots, Tables { host_data, weak }, trace))
     }
 

@@ -3,7 +3,7 @@
 use super::DrcHeap;
 use super::counts::count;
 use super::live_map::LiveMap;
-use crate::{GcRootsIter, HeapError};
+use crate::{GcRoot, GcRootsIter, HeapError};
 use gc_types::VMGcKind;
 use gc_types::collector::drc::{LISTED, MATURE};
 
@@ -40,8 +40,7 @@ fn corrupt(at: u32, what: &'static str) -> Result<(), HeapError> {
 impl DrcHeap {
     /// Checks that blocks tile the heap and agree with the allocator; that headers, sizes and
     /// references are valid; that the list and the flags agree; and that no count is smaller than
-    /// the number of references from mature objects and, if `roots` is given, from roots outside
-    /// the stack.
+    /// the number of references from mature objects and, if `roots` is given, from counted roots.
     pub(super) fn verify_all(&self, roots: Option<GcRootsIter<'_>>) -> Result<(), HeapError> {
         self.core.check_damage()?;
         let map = &self.space.synced_map();
@@ -95,7 +94,7 @@ impl DrcHeap {
                 corrupt(object, "an object refers to something that is not an object")?;
             }
         }
-        for root in roots.into_iter().flatten().filter(|root| !root.is_on_stack()) {
+        for root in roots.into_iter().flatten().filter(GcRoot::is_counted) {
             let target = root.get().and_then(|gc_ref| gc_ref.as_heap_index());
             if let Some(target) = target.filter(|target| map.is_live(target.get())) {
                 references[ranks.of(target.get())] += 1;
