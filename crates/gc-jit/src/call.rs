@@ -84,19 +84,41 @@ pub unsafe fn call<S: JitStore>(
     let jit = store.jit_mut();
     if values.len() < trampoline.slots()
         || !jit.has_abi_of(trampoline.memory())
-        || jit.gc_mut().enter_compiled().is_err()
+        || !jit.gc_mut().enter_compiled()
     {
         check(store, trampoline, values)?;
     }
+    let entry = Entry::new(store);
+    if !entry.is_on_stack() {
+        // SAFETY: passed on.
+        return unsafe { call_on_new_stack(store, trampoline, code, vmctx, values) };
+    }
     let handler = (trampoline.handler_pc(), trampoline.frame_offset());
-    let enter = |context: &VMStoreContext, thread: CallingThread, activation| {
+    let (function, values) = (trampoline.function(), values.as_mut_ptr());
+    entry.activate(store, handler, move |context, thread, activation| {
         let outer = thread.replace_running(context);
         // SAFETY: as the caller promises. The activation is on the stack.
-        let status = unsafe { trampoline.function()(activation, code, vmctx, values.as_mut_ptr()) };
+        let status = unsafe { function(activation, code, vmctx, values) };
         thread.restore_running(context, outer);
         status
-    };
-    activate(store, handler, enter)
+    })
+}
+
+/// [`call`] while compiled code of the store is on another native stack.
+///
+/// # Safety
+/// As for [`call`].
+#[cold]
+#[inline(never)]
+unsafe fn call_on_new_stack<S: JitStore>(
+    store: &mut S,
+    trampoline: &EntryTrampoline,
+    code: *const u8,
+    vmctx: *mut u8,
+    values: &mut [ValRaw],
+) -> Result<(), CallError> {
+    // SAFETY: passed on.
+    suspended(store, |store| unsafe { call(store, trampoline, code, vmctx, values) })
 }
 
 /// Checks that a call may begin.
@@ -166,88 +188,101 @@ pub unsafe fn call_host<S: JitStore>(
     context: *mut u8,
     values: &mut [ValRaw],
 ) -> Result<(), CallError> {
+    let entry = Entry::new(store);
+    if !entry.is_on_stack() {
+        // SAFETY: passed on.
+        return suspended(store, |store| unsafe { call_host(store, function, context, values) });
+    }
     // No compiled code runs in this activation. Compiled code that the host function calls has an
     // activation of its own. So nothing resumes in this one.
-    activate(store, (0, 0), |_, _, _| match function(context, values.as_mut_ptr()) {
+    entry.activate(store, (0, 0), |_, _, _| match function(context, values.as_mut_ptr()) {
         HostCall::FAILED => EntryStatus::HOST,
         _ => EntryStatus::OK,
     })
 }
 
-/// Runs `run` in a new activation of the store. Host functions find the store by the context.
-/// Traps and host errors resume at `handler`: an address, and the number of bytes from the
-/// handler's stack pointer up to the entry trampoline's frame pointer.
-#[inline(always)]
-fn activate<S: JitStore>(
-    store: &mut S,
-    handler: (usize, usize),
-    run: impl FnOnce(&VMStoreContext, CallingThread, *mut Activation) -> u64,
-) -> Result<(), CallError> {
-    let jit = store.jit();
-    let (context, max_stack): (*const VMStoreContext, usize) = (jit.context(), jit.max_stack());
-    // SAFETY: the store has the context, and is not dropped while its code runs.
-    let context = unsafe { &*context };
-    let thread = CallingThread::new();
-    let status = if context.enter_stack(thread, max_stack) {
-        activate_here(store, context, thread, handler, run)
-    } else {
-        context.with_stack_suspended(|| {
-            context.enter_stack(thread, max_stack);
-            activate_here(store, context, thread, handler, run)
-        })
-    };
-    // The panic of a host value comes last, when the state is again what it was before the call.
-    match status {
-        EntryStatus::OK => {
-            store.jit_mut().gc_mut().resume_host_panic();
-            Ok(())
-        }
-        status => Err(failure(store, status)),
-    }
-}
-
-/// [`activate`] on the running stack. Returns the status with which the call ended.
-#[inline(always)]
-fn activate_here<S: JitStore>(
-    store: &mut S,
-    context: &VMStoreContext,
-    thread: CallingThread,
-    (handler_pc, frame_offset): (usize, usize),
-    run: impl FnOnce(&VMStoreContext, CallingThread, *mut Activation) -> u64,
-) -> u64 {
-    // Compiled code checks the stack limit for its own frames. The host's frames lie between them
-    // and are checked here.
-    if arch::stack_pointer() < context.stack.limit.get() {
-        return at_host_limit(store);
-    }
-    // From here on the store is used only through this pointer, also by host functions.
-    let outer = context.store.replace(std::ptr::from_mut(store).cast());
-    let mut activation = Activation {
-        previous: context.stack.activation.get(),
-        entry_fp: 0,
-        handler_pc,
-        frame_offset,
-        saved_last_exit_fp: context.stack.last_exit_fp.get(),
-    };
-    let (previous, last_exit_fp) = (activation.previous, activation.saved_last_exit_fp);
-    let current = &raw mut activation;
-    context.stack.activation.set(current);
-    context.stack.last_exit_fp.set(0);
-    let status = run(context, thread, current);
-    context.stack.activation.set(previous);
-    context.stack.last_exit_fp.set(last_exit_fp);
-    context.store.set(outer);
-    status
-}
-
-/// Records the trap of a call for which too little stack is left. Returns the call's status.
+/// Suspends the stack on which the store's compiled code is, and runs `action` on a new one: on the
+/// running native stack.
 #[cold]
-fn at_host_limit<S: JitStore>(store: &mut S) -> u64 {
+fn suspended<S: JitStore, R>(store: &mut S, action: impl FnOnce(&mut S) -> R) -> R {
+    let context = store.jit().shared_context().clone();
+    context.with_stack_suspended(|| action(store))
+}
+
+/// What a call needs to begin.
+struct Entry<'a> {
+    context: &'a VMStoreContext,
+    thread: CallingThread,
+    max_stack: usize,
+}
+
+impl<'a> Entry<'a> {
+    #[inline(always)]
+    fn new<S: JitStore>(store: &S) -> Entry<'a> {
+        let jit = store.jit();
+        let (context, max_stack): (*const VMStoreContext, usize) = (jit.context(), jit.max_stack());
+        // SAFETY: the store has the context, and is not dropped while its code runs.
+        let context = unsafe { &*context };
+        Entry { context, thread: CallingThread::new(), max_stack }
+    }
+
+    /// Whether the call can be made on the store's running stack. It is prepared then.
+    #[inline(always)]
+    fn is_on_stack(&self) -> bool {
+        self.context.enter_stack(self.thread, self.max_stack)
+    }
+
+    /// Runs `run` in a new activation of the store. Host functions find the store by the context.
+    /// Traps and host errors resume at `handler`: an address, and the number of bytes from the
+    /// handler's stack pointer up to the entry trampoline's frame pointer.
+    #[inline(always)]
+    fn activate<S: JitStore>(
+        self,
+        store: &mut S,
+        (handler_pc, frame_offset): (usize, usize),
+        run: impl FnOnce(&VMStoreContext, CallingThread, *mut Activation) -> u64,
+    ) -> Result<(), CallError> {
+        let Entry { context, thread, .. } = self;
+        // Compiled code checks the stack limit for its own frames. The host's frames lie between them
+        // and are checked here.
+        if arch::stack_pointer() < context.stack.limit.get() {
+            return Err(at_host_limit(store));
+        }
+        // From here on the store is used only through this pointer, also by host functions.
+        let outer = context.store.replace(std::ptr::from_mut(store).cast());
+        let mut activation = Activation {
+            previous: context.stack.activation.get(),
+            entry_fp: 0,
+            handler_pc,
+            frame_offset,
+            saved_last_exit_fp: context.stack.last_exit_fp.get(),
+        };
+        let (previous, last_exit_fp) = (activation.previous, activation.saved_last_exit_fp);
+        let current = &raw mut activation;
+        context.stack.activation.set(current);
+        context.stack.last_exit_fp.set(0);
+        let status = run(context, thread, current);
+        context.stack.activation.set(previous);
+        context.stack.last_exit_fp.set(last_exit_fp);
+        context.store.set(outer);
+        // The panic of a host value comes last, when the state is again what it was before the call.
+        match status {
+            EntryStatus::OK => {
+                store.jit_mut().gc_mut().resume_host_panic();
+                Ok(())
+            }
+            status => Err(failure(store, status)),
+        }
+    }
+}
+
+/// The trap of a call for which too little stack is left.
+#[cold]
+fn at_host_limit<S: JitStore>(store: &mut S) -> CallError {
     let trap = at_limit(store.jit().context());
     let backtrace = store.jit().backtrace();
-    let error = CallError::Trap(TrapError { trap, detail: None, backtrace });
-    store.jit_mut().set_pending(Pending::Error(error));
-    EntryStatus::HOST
+    store.jit_mut().gc_mut().resume_host_panic();
+    CallError::Trap(TrapError { trap, detail: None, backtrace })
 }
 
 /// The trap of code that reached the stack's limit.

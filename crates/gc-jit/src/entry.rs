@@ -42,6 +42,8 @@ pub struct EntryTrampoline {
     memory: Arc<CodeMemory>,
     point: EntryPoint,
     function: EntryFn,
+    /// The address of the handler block.
+    handler_pc: usize,
 }
 
 impl CodeMemory {
@@ -55,7 +57,8 @@ impl CodeMemory {
         // SAFETY: the image says that an entry trampoline begins there. It is compiled with exactly
         // this signature and calling convention.
         let function = unsafe { std::mem::transmute::<*const u8, EntryFn>(code) };
-        Some(EntryTrampoline { memory: self.clone(), point, function })
+        let handler_pc = self.base().addr() + point.handler as usize;
+        Some(EntryTrampoline { memory: self.clone(), point, function, handler_pc })
     }
 
     /// The exit trampoline for host functions of `signature`, if the image has one. It is the
@@ -79,7 +82,7 @@ impl EntryTrampoline {
 
     /// The address of the handler block.
     pub(crate) fn handler_pc(&self) -> usize {
-        self.memory.base().addr() + self.point.handler as usize
+        self.handler_pc
     }
 
     /// Bytes from the handler's stack pointer up to the trampoline's frame pointer.

@@ -61,24 +61,30 @@ pub unsafe fn host_call_guard<S: JitStore>(
     let store = unsafe { store_of::<S>(vmctx) };
     match catch_unwind(AssertUnwindSafe(|| body(store))) {
         Ok(Ok(value)) => value,
-        failed => fail(store, failed),
+        Ok(Err(error)) => fail(store, error),
+        Err(payload) => panicked(store, payload),
     }
 }
 
-/// Keeps the error or the panic of a host function, unless compiled code catches it.
+/// Keeps the error of a host function, unless it is an exception that compiled code catches.
 #[cold]
-fn fail<S: JitStore>(store: &mut S, failed: std::thread::Result<anyhow::Result<u64>>) -> u64 {
-    let pending = match failed {
-        Ok(Ok(value)) => return value,
-        Ok(Err(error)) if error.is::<ThrownException>() => match exceptions::is_caught(store) {
-            Ok(true) => return HostCall::FAILED,
-            Ok(false) => Pending::Error(CallError::Host(error)),
-            Err(error) => Pending::Error(classify(store, error)),
-        },
-        Ok(Err(error)) => Pending::Error(classify(store, error)),
-        Err(payload) => Pending::Panic(payload),
+#[inline(never)]
+fn fail<S: JitStore>(store: &mut S, error: anyhow::Error) -> u64 {
+    let error = match error.is::<ThrownException>().then(|| exceptions::is_caught(store)) {
+        Some(Ok(true)) => return HostCall::FAILED,
+        Some(Ok(false)) => CallError::Host(error),
+        Some(Err(error)) => classify(store, error),
+        None => classify(store, error),
     };
-    store.jit_mut().set_pending(pending);
+    store.jit_mut().set_pending(Pending::Error(error));
+    HostCall::FAILED
+}
+
+/// Keeps the panic of a host function.
+#[cold]
+#[inline(never)]
+fn panicked<S: JitStore>(store: &mut S, payload: Box<dyn Any + Send>) -> u64 {
+    store.jit_mut().set_pending(Pending::Panic(payload));
     HostCall::FAILED
 }
 

@@ -272,15 +272,13 @@ impl GcStore {
         }
     }
 
-    /// Like [`check_usable`](GcStore::check_usable), before compiled code runs, which uses the heap
-    /// without telling the store.
-    ///
-    /// # Errors
-    /// As [`check_usable`](GcStore::check_usable).
+    /// Must be called before compiled code runs, which uses the heap without telling the store.
+    /// Returns whether it may run: whether the heap is [usable](GcStore::check_usable).
     #[inline]
-    pub fn enter_compiled(&mut self) -> Result<(), HeapError> {
+    #[must_use]
+    pub fn enter_compiled(&mut self) -> bool {
         self.heap.note_use();
-        self.check_usable()
+        self.state != HeapState::Interrupted
     }
 
     // ---- allocation: collects and grows as needed; `tracer` finds the stack's roots ----

@@ -449,6 +449,14 @@ impl<'a, 'b> Translator<'a, 'b> {
         self.builder.ins().load(ty, flags, address, offset.cast_signed())
     }
 
+    /// A word of the vmctx's imports, which never changes while code runs. It may be loaded once for
+    /// several uses, and before a loop.
+    pub(super) fn load_import(&mut self, offset: u32) -> ir::Value {
+        let flags = self.flags(env::IMPORTS).with_readonly().with_can_move();
+        let vmctx = self.env.vmctx;
+        self.builder.ins().load(types::I64, flags, vmctx, offset.cast_signed())
+    }
+
     /// Traps with `trap` if `condition` is not zero.
     pub(super) fn trap_if(&mut self, condition: ir::Value, trap: Trap) {
         self.builder.ins().trapnz(condition, gc_compiler::trap_code(trap));

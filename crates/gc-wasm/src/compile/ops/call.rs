@@ -35,9 +35,8 @@ impl Translator<'_, '_> {
             return Ok(());
         }
         let layout = self.env.cx.layout;
-        let own = self.env.vmctx;
-        let code = self.load(types::I64, env::IMPORTS, own, layout.func_import_code(index));
-        let vmctx = self.load(types::I64, env::IMPORTS, own, layout.func_import_vmctx(index));
+        let code = self.load_import(layout.func_import_code(index));
+        let vmctx = self.load_import(layout.func_import_vmctx(index));
         self.call_code(ty, code, vmctx, kind)
     }
 
