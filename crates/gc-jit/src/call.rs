@@ -82,10 +82,8 @@ pub unsafe fn call<S: JitStore>(
     values: &mut [ValRaw],
 ) -> Result<(), CallError> {
     let jit = store.jit_mut();
-    if values.len() < trampoline.slots()
-        || !jit.has_abi_of(trampoline.memory())
-        || !jit.gc_mut().enter_compiled()
-    {
+    let usable = jit.gc_mut().enter_compiled();
+    if !usable || values.len() < trampoline.slots() || !jit.has_abi_of(trampoline.memory()) {
         check(store, trampoline, values)?;
     }
     let entry = Entry::new(store);

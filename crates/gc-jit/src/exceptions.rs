@@ -16,7 +16,7 @@
 #![allow(unsafe_code)]
 
 use crate::call_sites::{CallSite, CallSites};
-use crate::guard::{Pending, classify};
+use crate::guard::{classify, set_failed};
 use crate::vmcontext::{Place, SavedRegisters, VMStoreContext};
 use crate::walk::{RawFrame, RawFrames, incomplete, unpublished, vmctx_in};
 use crate::{CodeMemory, JitState, JitStore, VMContextPrefix, arch, lookup_code};
@@ -97,8 +97,8 @@ impl<S: JitStore> JitState<S> {
 /// compiled code fails. Null is a trap.
 pub(crate) fn throw<S: JitStore>(store: &mut S, exception: Ref) -> Thrown {
     if let Err(error) = try_throw(store, exception) {
-        let error = Pending::Error(classify(store, error));
-        store.jit_mut().set_pending(error);
+        let error = classify(store, error);
+        set_failed(store, error);
     }
     Thrown
 }

@@ -9,7 +9,9 @@
 //! This is also the only place where a vmctx becomes a reference to a store.
 #![allow(unsafe_code)]
 
-use crate::{CallError, JitStore, ThrownException, TrapError, VMContextPrefix, exceptions};
+use crate::{
+    CallError, Cancelled, JitStore, ThrownException, TrapError, VMContextPrefix, exceptions,
+};
 use gc_runtime::HeapError;
 use gc_types::host_calls::HostCallResult;
 use gc_types::{HostCall, Trap};
@@ -76,8 +78,21 @@ fn fail<S: JitStore>(store: &mut S, error: anyhow::Error) -> u64 {
         Some(Err(error)) => classify(store, error),
         None => classify(store, error),
     };
-    store.jit_mut().set_pending(Pending::Error(error));
+    set_failed(store, error);
     HostCall::FAILED
+}
+
+/// Keeps the error of a host function, and records the compiled functions on the stack if somebody may
+/// want to know them.
+pub(crate) fn set_failed<S: JitStore>(store: &mut S, error: CallError) {
+    // A walk for each call of many nested ones would take quadratic time.
+    if let CallError::Host(why) = &error
+        && !why.is::<Cancelled>()
+        && !store.has_backtrace(why)
+    {
+        store.jit_mut().trace_failure();
+    }
+    store.jit_mut().set_pending(Pending::Error(error));
 }
 
 /// Keeps the panic of a host function.

@@ -62,7 +62,7 @@ pub use code_memory::{CodeMemory, FrameInfo};
 pub use entry::EntryTrampoline;
 pub use error::{CallError, TrapError};
 pub use exceptions::ThrownException;
-pub use fiber::{Blocking, Cancelled, Fiber, FiberStack, FiberStacks};
+pub use fiber::{Blocking, Cancelled, Fiber, FiberId, FiberStack, FiberStacks, without_waiting};
 pub use gc_calls::HostCallTable;
 pub use guard::host_call_guard;
 #[doc(hidden)]

@@ -13,8 +13,8 @@ use crate::interrupt::Interrupt;
 use crate::traced::TracedPcs;
 use crate::walk::RawFrames;
 use crate::{
-    Backtrace, Blocking, CallError, CodeMemory, HostCallTable, InterruptHandle, StackWalk,
-    VMContextPrefix, VMFuncRef, VMStoreContext, fiber, signals, walk,
+    Backtrace, Blocking, CodeMemory, HostCallTable, InterruptHandle, StackWalk, VMContextPrefix,
+    VMFuncRef, VMStoreContext, fiber, signals, walk,
 };
 use anyhow::{Context as _, Result, ensure};
 use gc_runtime::{FrameSlot, GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
@@ -70,6 +70,14 @@ pub trait JitStore: Sized {
     /// no type is a subtype of another.
     fn is_subtype(&self, actual: u32, expected: u32) -> bool {
         actual == expected
+    }
+
+    /// Whether `error` has the compiled functions that were on the stack, so that a host function
+    /// that fails with it passes it on. Otherwise the driver records them
+    /// ([`take_backtrace`](JitState::take_backtrace)). By default no error has them.
+    fn has_backtrace(&self, error: &anyhow::Error) -> bool {
+        let _ = error;
+        false
     }
 
     /// Whether a handler for `tag` catches `exception`. The handler is in code that runs with the
@@ -306,9 +314,6 @@ impl<S: JitStore> JitState<S> {
 
     /// Records why the innermost activation is being unwound.
     pub(crate) fn set_pending(&mut self, why: Pending) {
-        if let Pending::Error(CallError::Host(_)) = why {
-            self.trace_failure();
-        }
         *self.pending.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 
@@ -319,7 +324,7 @@ impl<S: JitStore> JitState<S> {
 
     /// Records the compiled functions on the stack, unless an error is passed on by a host function
     /// whose callee has failed: then they are recorded already, with those that are gone.
-    fn trace_failure(&mut self) {
+    pub(crate) fn trace_failure(&mut self) {
         let traced = TracedPcs::new();
         // SAFETY: as for `stack_walk`.
         traced.note(unsafe { RawFrames::from_exit(&self.context) }.pcs(), false);

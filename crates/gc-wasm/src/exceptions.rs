@@ -144,10 +144,15 @@ impl StoreOpaque {
     }
 
     fn throw<R>(&mut self, exception: Rooted<ExnRef>) -> Result<R> {
+        self.make_pending(exception)?;
+        Err(ThrownException.into())
+    }
+
+    /// Makes `exception` the pending exception.
+    pub(crate) fn make_pending(&mut self, exception: Rooted<ExnRef>) -> Result<()> {
         let gc_ref = exception.gc_ref(self)?;
         let gc_ref = self.gc_store_mut().clone_gc_ref(&gc_ref);
-        self.may_drop(|store| store.jit.set_pending_exception(gc_ref))?;
-        Err(ThrownException.into())
+        self.may_drop(|store| store.jit.set_pending_exception(gc_ref))
     }
 
     fn take_pending_exception(&mut self) -> Option<Rooted<ExnRef>> {

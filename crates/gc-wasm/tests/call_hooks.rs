@@ -3,11 +3,12 @@
 mod common;
 
 use anyhow::{Result, bail};
-use common::{each_collector, message};
+use common::{each_collector, everywhere, message};
 use gc_wasm::CallHook::{CallingHost, CallingWasm, ReturningFromHost, ReturningFromWasm};
 use gc_wasm::{
-    AsContextMut, CallHook, Caller, Config, Engine, ExternRef, Func, FuncType, Instance, Linker,
-    Module, Rooted, Store, Val, ValType,
+    AsContext, AsContextMut, CallHook, Caller, Config, Engine, ExnRef, ExnRefPre, ExnType,
+    ExternRef, Func, FuncType, Instance, Linker, Module, RootScope, Rooted, Store, Tag, TagType,
+    TypedFunc, Val, ValRaw, ValType,
 };
 
 /// What was seen, and the one at which the hook fails.
@@ -207,6 +208,106 @@ fn a_hook_may_collect() -> Result<()> {
         }
         // The calls of the hook itself are not counted.
         assert_eq!(*store.data(), 5 * 2 * 6);
+        Ok(())
+    })
+}
+
+/// A hook that collects, and then makes values where the collected ones were.
+fn collecting_hook(mut store: impl AsContextMut<Data = ()>) -> Result<()> {
+    store.as_context_mut().gc(None)?;
+    let mut scope = RootScope::new(&mut store);
+    for n in 1000..1010 {
+        ExternRef::new(&mut scope, n)?;
+    }
+    Ok(())
+}
+
+fn number(store: impl AsContext, value: Rooted<ExternRef>) -> Result<i32> {
+    let Some(data) = value.data(&store)? else { bail!("no host value") };
+    Ok(*data.downcast_ref::<i32>().unwrap())
+}
+
+#[test]
+#[allow(unsafe_code, reason = "raw values")]
+fn references_in_raw_slots_are_rooted_while_the_hook_runs() -> Result<()> {
+    everywhere(|setting| {
+        let mut store = Store::new(&setting.engine()?, ());
+        let ty = FuncType::new(store.engine(), [ValType::EXTERNREF], [ValType::EXTERNREF]);
+        // SAFETY: it reads a reference and writes one, and nothing collects in between.
+        let host = unsafe {
+            Func::new_unchecked(&mut store, ty, |mut caller, slots| {
+                let raw = slots[0].assume_init_ref().get_externref();
+                let value = ExternRef::from_raw(&mut caller, raw).unwrap();
+                assert_eq!(number(&caller, value)?, 42);
+                slots[0].write(ValRaw::externref(value.to_raw(&mut caller)?));
+                Ok(())
+            })
+        };
+        let wat = r#"(module
+            (import "" "host" (func $host (param externref) (result externref)))
+            (func (export "wasm") (param externref) (result externref)
+                (call $host (local.get 0))))"#;
+        let module = Module::new(store.engine(), wat)?;
+        let instance = Instance::new(&mut store, &module, &[host.into()])?;
+        let wasm = instance.get_func(&mut store, "wasm").unwrap();
+        store.call_hook(|store, _| collecting_hook(store));
+        for func in [host, wasm] {
+            let mut slots = [ValRaw::ZERO];
+            {
+                let mut scope = RootScope::new(&mut store);
+                ExternRef::new(&mut scope, 7)?;
+                let value = ExternRef::new(&mut scope, 42)?;
+                slots[0] = ValRaw::externref(value.to_raw(&mut scope)?);
+            }
+            // SAFETY: the slot has a reference, and nothing collected since.
+            unsafe { func.call_unchecked(&mut store, &mut slots)? };
+            let value = ExternRef::from_raw(&mut store, slots[0].get_externref()).unwrap();
+            assert_eq!(number(&store, value)?, 42);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_hook_throws_is_not_what_the_host_function_throws() -> Result<()> {
+    everywhere(|setting| {
+        let mut store = Store::new(&setting.engine()?, None::<TypedFunc<i32, ()>>);
+        let ty = TagType::new(FuncType::new(store.engine(), [ValType::I32], []));
+        let tag = Tag::new(&mut store, &ty)?;
+        type State = Option<TypedFunc<i32, ()>>;
+        let throw = Func::wrap(&mut store, move |mut caller: Caller<'_, State>, n: i32| {
+            let ty = ExnType::from_tag_type(&tag.ty(&caller))?;
+            let pre = ExnRefPre::new(&mut caller, ty);
+            let exception = ExnRef::new(&mut caller, &pre, &tag, &[Val::I32(n)])?;
+            caller.as_context_mut().throw::<()>(exception)
+        });
+        let wat = r#"(module
+            (import "" "tag" (tag $t (param i32)))
+            (import "" "throw" (func $throw (param i32)))
+            (func (export "catch") (param i32) (result i32)
+                (block $caught (result i32)
+                    (try_table (catch $t $caught) (call $throw (local.get 0)))
+                    (i32.const -1)))
+            (func (export "uncaught") (param i32) (throw $t (local.get 0))))"#;
+        let module = Module::new(store.engine(), wat)?;
+        let instance = Instance::new(&mut store, &module, &[tag.into(), throw.into()])?;
+        let catch = instance.get_typed_func::<i32, i32>(&mut store, "catch")?;
+        *store.data_mut() = Some(instance.get_typed_func(&mut store, "uncaught")?);
+        store.call_hook(|mut store, _| {
+            let uncaught = store.data().clone().unwrap();
+            assert!(uncaught.call(&mut store, 77).is_err());
+            store.gc(None)
+        });
+        assert_eq!(catch.call(&mut store, 3)?, 3);
+        // Unless the hook fails with it.
+        store.call_hook(|mut store, change| match change {
+            ReturningFromHost => {
+                let uncaught = store.data().clone().unwrap();
+                uncaught.call(&mut store, 77)
+            }
+            _ => Ok(()),
+        });
+        assert_eq!(catch.call(&mut store, 3)?, 77);
         Ok(())
     })
 }

@@ -4,7 +4,9 @@ mod common;
 
 use anyhow::{Context, Result};
 use common::{everywhere, trap};
-use gc_wasm::{ExternRef, Instance, Module, Rooted, Store, StructRef, Trap, TypedFunc};
+use gc_wasm::{
+    Caller, ExternRef, Func, Instance, Module, Rooted, Store, StructRef, Table, Trap, TypedFunc,
+};
 
 /// No object can get here: tables and parameters are of functions, `i31`s never leave.
 const PLAIN: &str = r#"(module
@@ -121,4 +123,37 @@ fn whatever_an_object_may_reach_makes_a_heap() -> Result<()> {
         assert_ne!(store.gc_heap_len(), 0, "{wat}");
     }
     Ok(())
+}
+
+/// Code runs when the heap is made, and then allocates without a call of the host.
+#[test]
+fn a_heap_that_is_made_under_running_code_is_reset() -> Result<()> {
+    const OUTER: &str = r#"(module
+        (import "" "make" (func $make))
+        (type $f (func))
+        (table (export "table") 1 funcref)
+        (func (export "run") (call $make) (call_indirect (type $f) (i32.const 0))))"#;
+    const INNER: &str = r#"(module
+        (import "" "table" (table 1 funcref))
+        (type $s (struct (field i64)))
+        (global $g (mut (ref null $s)) (ref.null $s))
+        (func $f (global.set $g (struct.new $s (i64.const 0x1122334455667788))))
+        (elem (i32.const 0) func $f))"#;
+    everywhere(|setting| {
+        let engine = setting.engine()?;
+        let (outer, inner) = (Module::new(&engine, OUTER)?, Module::new(&engine, INNER)?);
+        for _ in 0..2 {
+            let mut store = Store::new(&engine, None::<Table>);
+            let inner = inner.clone();
+            let make = Func::wrap(&mut store, move |mut caller: Caller<'_, Option<Table>>| {
+                let table = caller.data().context("the table")?;
+                Instance::new(&mut caller, &inner, &[table.into()]).map(drop)
+            });
+            let instance = Instance::new(&mut store, &outer, &[make.into()])?;
+            *store.data_mut() = instance.get_table(&mut store, "table");
+            instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ())?;
+            assert_eq!(store.gc_stats().allocations, 1, "{setting}");
+        }
+        Ok(())
+    })
 }

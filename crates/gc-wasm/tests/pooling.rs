@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 use common::everywhere;
 use gc_wasm::{
     Config, Enabled, Engine, ExternRef, Instance, InstanceAllocationStrategy, Linker, Memory,
-    MemoryType, Module, PoolConcurrencyLimitError, PoolingAllocationConfig, Ref, RefType, Store,
-    Table, TableType, Trap,
+    MemoryType, Module, PoolConcurrencyLimitError, PoolingAllocationConfig, Ref, RefType,
+    ResourceLimiter, Store, Table, TableType, Trap,
 };
 use std::sync::Arc;
 
@@ -390,5 +390,36 @@ fn what_is_not_supported_is_refused_by_its_name() -> Result<()> {
     pool.async_stack_keep_resident(1);
     engine(pool.clone())?;
     Engine::new(Config::new().async_stack_zeroing(true).allocation_strategy(pool))?;
+    Ok(())
+}
+
+/// A limiter that refuses every second memory.
+struct Every(usize);
+
+impl ResourceLimiter for Every {
+    fn memory_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+        self.0 += 1;
+        Ok(!self.0.is_multiple_of(2))
+    }
+
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+        Ok(true)
+    }
+}
+
+#[test]
+fn an_instance_that_cannot_be_made_keeps_no_slot() -> Result<()> {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_memories(2).max_memories_per_module(2).max_memory_size(PAGE);
+    let engine = engine(pool)?;
+    let metrics = engine.pooling_allocator_metrics().context("a pool")?;
+    let module = Module::new(&engine, "(module (table 1 funcref) (memory 1) (memory 1))")?;
+    let mut store = Store::new(&engine, Every(0));
+    store.limiter(|every| every);
+    for _ in 0..5 {
+        let error = refused(Instance::new(&mut store, &module, &[]));
+        assert!(error.contains("limiter refuses"), "{error}");
+        assert_eq!((metrics.memories(), metrics.tables(), metrics.core_instances()), (0, 0, 0));
+    }
     Ok(())
 }

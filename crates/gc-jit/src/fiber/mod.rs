@@ -231,6 +231,76 @@ impl<S: JitStore> JitState<S> {
     }
 }
 
+/// Runs `action`, which cannot wait for futures: [`JitState::blocking`] returns `None` in it. Use it
+/// around code that expects to stay in its thread, and that a fiber calls other than by a host function
+/// of compiled code.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/store.rs.in"));
+/// use gc_jit::{Fiber, FiberStacks, JitStore, without_waiting};
+/// # use std::pin::Pin;
+/// # use std::sync::Arc;
+/// # use std::task::{Context, Poll, Waker};
+///
+/// # fn main() -> anyhow::Result<()> {
+/// # let mut store = new_store()?;
+/// # let stacks = Arc::new(FiberStacks::new(1 << 20, None));
+/// let mut fiber = Fiber::new(&mut store, &stacks, |store| {
+///     let inside = without_waiting(store, |store| store.jit().blocking().is_some());
+///     (inside, store.jit().blocking().is_some())
+/// })?;
+/// # let mut context = Context::from_waker(Waker::noop());
+/// let polled = Pin::new(&mut fiber).poll(&mut context);
+/// assert_eq!(polled, Poll::Ready((false, true)));
+/// # Ok(())
+/// # }
+/// ```
+pub fn without_waiting<S: JitStore, R>(store: &mut S, action: impl FnOnce(&mut S) -> R) -> R {
+    /// Puts the fiber back, also if `action` panics.
+    struct PutBack(Arc<VMStoreContext>, *mut RunningFiber);
+    impl Drop for PutBack {
+        fn drop(&mut self) {
+            self.0.fiber.set(self.1);
+        }
+    }
+    let context = store.jit().shared_context().clone();
+    let fiber = context.fiber.replace(null_mut());
+    let _put_back = PutBack(context, fiber);
+    action(store)
+}
+
+/// The identity of a [`Fiber`] while its function runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FiberId(usize);
+
+impl<S: JitStore> JitState<S> {
+    /// The fiber on which this runs. `None` if it is none of this store, or one that
+    /// [cannot wait](without_waiting).
+    pub fn running_fiber(&self) -> Option<FiberId> {
+        let fiber = self.shared_context().fiber.get();
+        (!fiber.is_null()).then(|| FiberId(fiber.addr()))
+    }
+
+    /// Whether `fiber` runs, or called what runs. It does not if it is suspended, or was forgotten
+    /// then.
+    pub fn is_running(&self, fiber: FiberId) -> bool {
+        let context = self.shared_context();
+        if context.fiber.get().addr() == fiber.0 {
+            return true;
+        }
+        let mut suspended = context.suspended.get().cast_const();
+        // SAFETY: the words of a suspended stack are in a frame of the thread that runs this.
+        while let Some(stack) = unsafe { suspended.as_ref() } {
+            if stack.words.fiber.addr() == fiber.0 {
+                return true;
+            }
+            suspended = stack.next;
+        }
+        false
+    }
+}
+
 /// Whether a fiber runs that collections suspend between their increments.
 pub(crate) fn yields_in_collections(context: &Arc<VMStoreContext>) -> bool {
     let yields = |fiber: &RunningFiber| fiber.yields_in_collections.get();

@@ -1,8 +1,9 @@
 //! [`Collecting`]: a collection of a store's heap that a panic may interrupt.
 //!
 //! A collector calls the store's policy and its source of memory, which are the embedder's. If one
-//! of them panics, the heap is half collected: some references are updated and others are not. So
-//! the store is marked while the collector works, and the mark stays if the collector is unwound.
+//! of them panics, the heap is half collected: some references are updated and others are not. The
+//! same is true if the future of a collection is forgotten. So the store is marked from the beginning
+//! of the collection to its end, and the mark stays if there is no end.
 
 use super::{GcStore, HeapState};
 use crate::{GarbageCollection, GcCause, GcProgress, GcRequest, HeapError, PauseKind, TraceRoots};
@@ -11,14 +12,19 @@ use std::mem;
 /// A collection under way.
 pub(super) struct Collecting<'a> {
     collection: Box<dyn GarbageCollection<'a> + 'a>,
+    /// It is [`HeapState::Interrupted`].
     state: &'a mut HeapState,
+    /// The state before.
+    before: HeapState,
+    /// Whether the collector works, or was unwound.
+    works: bool,
 }
 
-/// Does a part of the collector's work. If it is unwound, the mark stays.
-fn marked<R>(state: &mut HeapState, work: impl FnOnce() -> R) -> R {
-    let before = mem::replace(state, HeapState::Interrupted);
-    let done = work();
-    *state = before;
+/// Does a part of the collector's work. If it is unwound, `works` stays set.
+fn work<R>(works: &mut bool, part: impl FnOnce() -> R) -> R {
+    *works = true;
+    let done = part();
+    *works = false;
     done
 }
 
@@ -31,8 +37,9 @@ impl GcStore {
         self.heap.core_mut().has_weak = has_weak;
         let GcStore { heap, roots, host_data, weak, state, .. } = self;
         let weak = weak.get_mut().expect("it was made above");
-        let collection = marked(state, || heap.gc(GcRequest::new(cause, roots, host_data, weak)));
-        Collecting { collection, state }
+        let before = mem::replace(state, HeapState::Interrupted);
+        let collection = heap.gc(GcRequest::new(cause, roots, host_data, weak));
+        Collecting { collection, state, before, works: false }
     }
 }
 
@@ -43,8 +50,8 @@ impl Collecting<'_> {
         mut self,
         tracer: &mut dyn TraceRoots,
     ) -> (Result<(), HeapError>, PauseKind) {
-        let Collecting { collection, state } = &mut self;
-        marked(state, || {
+        let Collecting { collection, works, .. } = &mut self;
+        work(works, || {
             let result = match tracer.wants_increments() {
                 false => collection.collect(),
                 true => loop {
@@ -62,10 +69,10 @@ impl Collecting<'_> {
     /// As [`collect`](Collecting::collect), yielding between increments.
     #[cfg(feature = "async")]
     pub(super) async fn collect_async(mut self) -> (Result<(), HeapError>, PauseKind) {
-        let Collecting { collection, state } = &mut self;
+        let Collecting { collection, works, .. } = &mut self;
         let mut all = collection.collect_async();
         let result =
-            std::future::poll_fn(|context| marked(state, || all.as_mut().poll(context))).await;
+            std::future::poll_fn(|context| work(works, || all.as_mut().poll(context))).await;
         drop(all);
         (result, collection.kind())
     }
@@ -74,8 +81,9 @@ impl Collecting<'_> {
 impl Drop for Collecting<'_> {
     fn drop(&mut self) {
         // To abandon an interrupted collection would be to go on with the work that panicked.
-        if *self.state != HeapState::Interrupted {
-            marked(self.state, || self.collection.abandon());
+        if !self.works {
+            work(&mut self.works, || self.collection.abandon());
+            *self.state = self.before;
         }
     }
 }

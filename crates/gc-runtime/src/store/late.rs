@@ -73,7 +73,12 @@ impl GcStore {
         core.has_weak = before.has_weak;
         core.limiter = before.limiter.take();
         self.mapping = core.memory.mapping();
+        // Compiled code that runs may use the new heap too.
+        let used = self.heap.is_used();
         self.heap = StoreHeap::new(heap);
+        if used {
+            self.heap.note_use();
+        }
         self.without_heap = None;
         self.pooled = Some((place, factory));
         self.begin();

@@ -2,13 +2,16 @@
 #![allow(unsafe_code)]
 
 use super::{Caller, Func, HostFunc};
-use crate::store::CallHook;
+use crate::refs::{AnyRef, Reference as _};
+use crate::store::{CallHook, StoreOpaque};
 use crate::types::FuncType;
-use crate::{AsContextMut, ValRaw};
+use crate::{AsContextMut, Rooted, ValRaw};
 use anyhow::{Result, ensure};
+use gc_types::VMGcRef;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
+use wasmtime_types::WasmValType;
 
 impl Func {
     /// Calls the function with raw values. `params_and_returns` has the arguments before the call and
@@ -55,10 +58,13 @@ impl Func {
         let ty = func.ty.sub_type.unwrap_func();
         let (slots, needed) = (values.len(), ty.params().len().max(ty.results().len()));
         ensure!(slots >= needed, "a call with {slots} slots for {needed} values");
-        store.call_hook(CallHook::CallingWasm)?;
         // SAFETY: as the caller promises.
-        let result = unsafe { store.invoke_as(&func.callee, vm, &mut *values.as_ptr()) };
-        store.call_hook(CallHook::ReturningFromWasm)?;
+        let values = unsafe { &mut *values.as_ptr() };
+        store.call_hook_with(CallHook::CallingWasm, values, ty.params())?;
+        // SAFETY: as the caller promises.
+        let result = unsafe { store.invoke_as(&func.callee, vm, values) };
+        let results = if result.is_ok() { ty.results() } else { &[] };
+        store.call_hook_with(CallHook::ReturningFromWasm, values, results)?;
         result
     }
 
@@ -127,15 +133,59 @@ impl<T: 'static> HostFunc<T> {
         ty: FuncType,
         func: impl Fn(Caller<'_, T>, &mut [MaybeUninit<ValRaw>]) -> Result<()> + Send + Sync + 'static,
     ) -> HostFunc<T> {
+        let types = ty.clone();
         let closure = move |mut caller: Caller<'_, T>, slots: &mut [ValRaw]| {
+            let types = types.as_wasm();
+            let mut context = caller.as_context_mut();
+            context.opaque_mut().call_hook_with(CallHook::CallingHost, slots, types.params())?;
             let (start, len) = (slots.as_mut_ptr().cast::<MaybeUninit<ValRaw>>(), slots.len());
-            caller.as_context_mut().opaque_mut().call_hook(CallHook::CallingHost)?;
             // SAFETY: these are the same slots. The function leaves them initialised.
-            let slots = unsafe { std::slice::from_raw_parts_mut(start, len) };
-            let result = func(caller.reborrow(), slots);
-            caller.as_context_mut().opaque_mut().call_hook(CallHook::ReturningFromHost)?;
+            let given = unsafe { std::slice::from_raw_parts_mut(start, len) };
+            let result = func(caller.reborrow(), given);
+            let results = if result.is_ok() { types.results() } else { &[] };
+            let mut context = caller.as_context_mut();
+            context.opaque_mut().call_hook_with(CallHook::ReturningFromHost, slots, results)?;
             result
         };
         HostFunc::from_raw(ty, closure)
+    }
+}
+
+impl StoreOpaque {
+    /// Tells the host of a change, as [`call_hook`](StoreOpaque::call_hook) does. The hook may collect,
+    /// so the references in the slots, which have these types, are rooted meanwhile.
+    #[inline]
+    fn call_hook_with(
+        &mut self,
+        change: CallHook,
+        slots: &mut [ValRaw],
+        types: &[WasmValType],
+    ) -> Result<()> {
+        if self.has_call_hook() { self.call_the_hook_with(change, slots, types) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn call_the_hook_with(
+        &mut self,
+        change: CallHook,
+        slots: &mut [ValRaw],
+        types: &[WasmValType],
+    ) -> Result<()> {
+        let scope = self.gc_store().enter_handle_scope();
+        let mut rooted: Vec<(usize, Rooted<AnyRef>)> = Vec::new();
+        for (i, (slot, ty)) in slots.iter().zip(types).enumerate() {
+            if ty.is_vmgcref_type()
+                && let Some(gc_ref) = VMGcRef::from_raw_u32(slot.get_u32())
+            {
+                rooted.push((i, self.root_borrowed(&gc_ref)));
+            }
+        }
+        let result = self.call_hook(change);
+        for (i, handle) in rooted {
+            let gc_ref = handle.gc_ref(self)?;
+            slots[i] = ValRaw::u64(self.gc_store_mut().expose_rooted(&gc_ref).into());
+        }
+        self.exit_scope(scope);
+        result
     }
 }

@@ -96,8 +96,52 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         _admission: admission,
         _place: place,
     };
+    let before = (store.memories.len(), store.tables.len());
+    if let Err(error) = allocate_parts(store, &mut instance, number, imports) {
+        // Nobody knows them.
+        store.memories.truncate(before.0);
+        store.tables.truncate(before.1);
+        return Err(error);
+    }
+    // Nothing can fail after this, so the parts whose addresses the store keeps are kept too.
+    for (i, ty) in info.globals.iter().enumerate().skip(info.num_imported_globals as usize) {
+        let Place::Inline(offset) = layout.global(i as u32) else { unreachable!("defined") };
+        let place = instance.vmctx.at(offset);
+        let global = GlobalData { place, ty: *ty };
+        instance.globals.push(store.globals.push(store.jit.gc_mut(), global));
+    }
+    for (i, tag) in info.tags.iter().enumerate().skip(info.num_imported_tags as usize) {
+        let id = TagId { instance: number as u32, index: i as u32 };
+        instance.tags.push(store.tags.len());
+        let (ty, exn) = (info.types.registered(tag.ty), info.types.registered(tag.exn));
+        store.tags.push(TagData { ty: ty.clone(), exn: exn.clone(), id });
+    }
+    for (i, tag) in instance.tags.iter().enumerate() {
+        instance.vmctx.set(layout.tag(i as u32), store.tags[*tag].id.to_bits());
+    }
+    for (_, offset, _) in module.func_refs() {
+        store.register_func_ref(FuncRef::at(&instance.vmctx, offset));
+    }
+    if number == 0 {
+        // Most stores have one instance.
+        store.instances.reserve_exact(1);
+    }
+    store.instances.push(instance);
+    Ok(number)
+}
+
+/// Writes the imports, allocates the memories and tables, and fills in the function references.
+fn allocate_parts(
+    store: &mut StoreOpaque,
+    instance: &mut InstanceData,
+    number: usize,
+    imports: &[Extern],
+) -> Result<()> {
+    let module = instance.module.clone();
+    let (info, layout) = (module.info(), module.layout());
+    ensure!(u32::try_from(number).is_ok(), "a store cannot have {number} instances");
     for (import, given) in info.imports.iter().zip(imports) {
-        import_one(store, &mut instance, import.index, given)?;
+        import_one(store, instance, import.index, given)?;
     }
     for (i, ty) in info.memories.iter().enumerate().skip(info.num_imported_memories as usize) {
         let Place::Inline(offset) = layout.memory(i as u32) else { unreachable!("defined") };
@@ -113,38 +157,13 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
         let what = || format!("allocating {}", info.names.describe_table(i as u32));
         instance.tables.push(store.new_table(*ty, definition, Some(&what))?);
     }
-    for (i, ty) in info.globals.iter().enumerate().skip(info.num_imported_globals as usize) {
-        let Place::Inline(offset) = layout.global(i as u32) else { unreachable!("defined") };
-        let place = instance.vmctx.at(offset);
-        let global = GlobalData { place, ty: *ty };
-        instance.globals.push(store.globals.push(store.jit.gc_mut(), global));
-    }
-    for (i, tag) in info.tags.iter().enumerate().skip(info.num_imported_tags as usize) {
-        let id = TagId { instance: u32::try_from(number)?, index: i as u32 };
-        instance.tags.push(store.tags.len());
-        let (ty, exn) = (info.types.registered(tag.ty), info.types.registered(tag.exn));
-        store.tags.push(TagData { ty: ty.clone(), exn: exn.clone(), id });
-    }
-    for (i, tag) in instance.tags.iter().enumerate() {
-        instance.vmctx.set(layout.tag(i as u32), store.tags[*tag].id.to_bits());
-    }
     let vmctx = instance.vmctx.address();
     for (i, offset, ty) in module.func_refs() {
         let code = module.code().function_address(i);
         let code = code.with_context(|| format!("function {i} has no code"))?;
         FuncRef::fill(&instance.vmctx, offset, code, vmctx, ty);
     }
-    // The store keeps the addresses of the function references. Nothing can fail after this, so the
-    // instance that contains them is kept too.
-    for (_, offset, _) in module.func_refs() {
-        store.register_func_ref(FuncRef::at(&instance.vmctx, offset));
-    }
-    if number == 0 {
-        // Most stores have one instance.
-        store.instances.reserve_exact(1);
-    }
-    store.instances.push(instance);
-    Ok(number)
+    Ok(())
 }
 
 /// Writes one import to the place where compiled code reads it.

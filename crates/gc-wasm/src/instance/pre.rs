@@ -124,7 +124,9 @@ impl<T: 'static> InstancePre<T> {
     /// because an import is one.
     pub fn instantiate(&self, mut store: impl AsContextMut<Data = T>) -> Result<Instance> {
         let store = store.as_context_mut().into_opaque();
+        store.check_sync_call()?;
         let imports = self.imports(store)?;
+        // An import may be an asynchronous function.
         store.check_sync_call()?;
         self.instantiate_in(store, &imports)
     }

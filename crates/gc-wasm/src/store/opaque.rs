@@ -1,7 +1,7 @@
 //! The part of a store that does not depend on the type of the host's data: the heap, the instances
 //! and everything that belongs to them.
 
-use super::call_hook::HookFn;
+use super::call_hook::Hook;
 use super::callees::Callees;
 use super::epoch::DeadlineReached;
 use super::fuel::FuelReserve;
@@ -16,7 +16,7 @@ use crate::vm::instance::InstanceData;
 use crate::vm::memory::MemoryData;
 use crate::vm::table::{CannotGrow, TableData};
 use crate::vm::tag::TagData;
-use crate::{Engine, Module, Val};
+use crate::{Engine, Module, Val, WasmBacktrace};
 use anyhow::{Context as _, Result};
 use gc_jit::{InterruptHandle, JitState, JitStore, VMContextPrefix};
 use gc_runtime::{GcStore, TraceRoots};
@@ -75,7 +75,7 @@ pub(crate) struct StoreOpaque {
     /// How many instances there are and may be, and what they define.
     pub(super) counts: Counts,
     /// What is told of calls.
-    pub(super) call_hook: Option<Box<HookFn>>,
+    pub(super) call_hook: Option<Box<Hook>>,
     /// The host's data and its limiter. The heap asks the limiter, so this is dropped after the heap.
     pub(super) host: HostState,
 }
@@ -101,6 +101,10 @@ impl JitStore for StoreOpaque {
             (Some(actual), Some(expected)) => self.is_subtype(actual, expected),
             _ => false,
         }
+    }
+
+    fn has_backtrace(&self, error: &anyhow::Error) -> bool {
+        error.is::<WasmBacktrace>()
     }
 
     fn catches(&self, vmctx: usize, tag: u32, exception: &VMGcRef) -> bool {
