@@ -1,6 +1,7 @@
 //! Limits that the host sets for a store: [`ResourceLimiter`], and [`StoreLimits`], which is one.
 
 use anyhow::{Error, Result, bail};
+use std::task::{Context, Poll, Waker};
 
 /// The number of instances that a store may have, unless a limiter says another.
 pub const DEFAULT_INSTANCE_LIMIT: usize = 10_000;
@@ -90,7 +91,8 @@ pub trait ResourceLimiter: Send {
 
     /// Returns whether the GC heap, which uses `current` bytes, may use `desired` bytes. `maximum` is
     /// the most that its engine allows ([`Config::gc_heap_maximum`](crate::Config::gc_heap_maximum)).
-    /// The default allows it.
+    /// The default asks [`memory_growing`](ResourceLimiter::memory_growing), as if the heap were a
+    /// linear memory.
     ///
     /// After a refusal the heap asks for less, collects, and in the end is out of memory
     /// ([`GcHeapOutOfMemory`](crate::GcHeapOutOfMemory),
@@ -106,13 +108,15 @@ pub trait ResourceLimiter: Send {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool> {
-        let _ = (current, desired, maximum);
-        Ok(true)
+        self.memory_growing(current, desired, maximum)
     }
 
-    /// A growth of the GC heap that was allowed has failed. The heap goes on as after a refusal.
+    /// A growth of the GC heap that was allowed has failed. The heap goes on as after a refusal. The
+    /// default tells [`memory_grow_failed`](ResourceLimiter::memory_grow_failed).
     fn gc_heap_grow_failed(&mut self, error: Error) {
-        log::debug!("the GC heap did not grow: {error:#}");
+        if let Err(error) = self.memory_grow_failed(error) {
+            log::debug!("the GC heap did not grow: {error:#}");
+        }
     }
 
     /// The number of instances that the store may have. It is asked once, when the limiter is
@@ -229,7 +233,9 @@ pub trait ResourceLimiterAsync: Send {
         Ok(())
     }
 
-    /// Returns whether the GC heap may grow, as [`ResourceLimiter::gc_heap_growing`], at once.
+    /// Returns whether the GC heap may grow, as [`ResourceLimiter::gc_heap_growing`], at once. The
+    /// default asks [`memory_growing`](ResourceLimiterAsync::memory_growing), and fails if that does
+    /// not answer at once.
     ///
     /// # Errors
     /// As there.
@@ -239,13 +245,23 @@ pub trait ResourceLimiterAsync: Send {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool> {
-        let _ = (current, desired, maximum);
-        Ok(true)
+        let mut context = Context::from_waker(Waker::noop());
+        let mut answer = self.memory_growing(current, desired, maximum);
+        match answer.as_mut().poll(&mut context) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => bail!(
+                "the limiter's `memory_growing` would wait, but growth of the GC heap is decided at \
+                 once: implement `gc_heap_growing`"
+            ),
+        }
     }
 
-    /// A growth of the GC heap that was allowed has failed.
+    /// A growth of the GC heap that was allowed has failed. The default tells
+    /// [`memory_grow_failed`](ResourceLimiterAsync::memory_grow_failed).
     fn gc_heap_grow_failed(&mut self, error: Error) {
-        log::debug!("the GC heap did not grow: {error:#}");
+        if let Err(error) = self.memory_grow_failed(error) {
+            log::debug!("the GC heap did not grow: {error:#}");
+        }
     }
 
     /// The number of instances that the store may have. It is asked once. Default: 10 000.

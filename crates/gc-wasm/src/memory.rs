@@ -64,16 +64,13 @@ impl Memory {
         Ok(Memory::from_index(store, index))
     }
 
-    /// Its type. The minimum is the current size.
+    /// Its type, with which it was made. It may have grown since ([`size`](Memory::size)).
     ///
     /// # Panics
     /// If it belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> MemoryType {
         let store = store.as_context().opaque();
-        let memory = &store.memories[self.index(store)];
-        let mut ty = memory.ty;
-        ty.limits.min = memory.pages();
-        MemoryType::from_wasm(&ty)
+        MemoryType::from_wasm(&store.memories[self.index(store)].ty)
     }
 
     /// Copies the bytes from `offset` on to `buffer`.

@@ -84,16 +84,13 @@ impl Table {
         Ok(Table::from_index(store, index))
     }
 
-    /// Its type. The minimum is the current size.
+    /// Its type, with which it was made. It may have grown since ([`size`](Table::size)).
     ///
     /// # Panics
     /// If it belongs to another store.
     pub fn ty(&self, store: impl AsContext) -> TableType {
         let store = store.as_context().opaque();
-        let table = &store.tables[self.index(store)];
-        let mut ty = table.ty;
-        ty.limits.min = table.len() as u64;
-        TableType::from_wasm(store.engine(), &ty)
+        TableType::from_wasm(store.engine(), &store.tables[self.index(store)].ty)
     }
 
     /// The number of elements.

@@ -2,10 +2,10 @@
 //! [`WasmBacktrace`] as context.
 
 use crate::store::StoreOpaque;
-use crate::{AsContext, Module};
+use crate::{AsContext, GcHeapOutOfMemory, Module};
 use anyhow::Error;
 use gc_jit::{Backtrace, BacktraceFrame, CallError};
-use gc_types::FunctionId;
+use gc_types::{FunctionId, Trap};
 use std::fmt;
 use std::num::NonZeroUsize;
 
@@ -174,6 +174,11 @@ impl StoreOpaque {
                 let backtrace = WasmBacktrace::new(self, &error.backtrace);
                 let trap = Error::from(error.trap);
                 let trap = match error.detail {
+                    // As for an allocation by the host.
+                    Some(detail) if error.trap == Trap::OutOfMemory => {
+                        let out_of_memory = GcHeapOutOfMemory::of_code(detail.clone());
+                        trap.context(detail).context(out_of_memory)
+                    }
                     Some(detail) => trap.context(detail),
                     None => trap,
                 };

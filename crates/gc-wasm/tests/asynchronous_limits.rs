@@ -271,3 +271,32 @@ fn a_linker_with_a_limiter() -> Result<()> {
     assert_eq!(pending, 2 + 1 + 2);
     Ok(())
 }
+
+/// It answers at once or after a while.
+struct Slow(bool);
+
+#[async_trait]
+impl ResourceLimiterAsync for Slow {
+    async fn memory_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+        if self.0 {
+            wait(1).await;
+        }
+        Ok(true)
+    }
+
+    async fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+        Ok(true)
+    }
+}
+
+/// A limiter that knows nothing of heaps decides about them, if it need not wait.
+#[test]
+fn a_limiter_that_waits_lets_no_heap_grow() -> Result<()> {
+    for slow in [false, true] {
+        let mut store = Store::new(&Engine::default(), Slow(slow));
+        store.limiter_async(|limiter| limiter);
+        let made = block_on(ExternRef::new_async(&mut store, 1));
+        assert_eq!(made.is_err(), slow, "{:?}", made.err());
+    }
+    Ok(())
+}

@@ -347,3 +347,58 @@ fn constant_limits_hold_for_the_heap() -> Result<()> {
         Ok(())
     })
 }
+
+/// A limiter that knows nothing of GC heaps.
+struct Bytes(usize);
+
+impl ResourceLimiter for Bytes {
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+        Ok(desired <= self.0)
+    }
+
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+        Ok(true)
+    }
+}
+
+#[test]
+fn a_limiter_of_memories_limits_the_heap_too() -> Result<()> {
+    let wat = r#"(module
+        (type $list (struct (field (ref null $list)) (field i64 i64 i64 i64)))
+        (global $kept (mut (ref null $list)) (ref.null $list))
+        (func (export "keep") (loop
+            (global.set $kept (struct.new $list
+                (global.get $kept) (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4)))
+            (br 0))))"#;
+    each_collector(|setting| {
+        let engine = setting.engine()?;
+        let module = Module::new(&engine, wat)?;
+        let mut store = Store::new(&engine, Bytes(2 << 20));
+        store.limiter(|bytes| bytes);
+        let instance = Instance::new(&mut store, &module, &[])?;
+        let keep = instance.get_typed_func::<(), ()>(&mut store, "keep")?;
+        let error = keep.call(&mut store, ()).unwrap_err();
+        // As Wasmtime's error, and as a trap.
+        assert!(error.is::<GcHeapOutOfMemory<()>>(), "{error:#}");
+        assert_eq!(error.downcast_ref(), Some(&Trap::OutOfMemory));
+        assert!(store.gc_heap_capacity() <= 2 << 20);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_type_of_what_has_grown_is_as_it_was() -> Result<()> {
+    let mut store = Store::<()>::default();
+    let memory = Memory::new(&mut store, MemoryType::new(1, Some(9)))?;
+    let ty = TableType::new(RefType::FUNCREF, 1, Some(9));
+    let table = Table::new(&mut store, ty, Ref::Func(None))?;
+    memory.grow(&mut store, 3)?;
+    table.grow(&mut store, 3, Ref::Func(None))?;
+    assert_eq!((memory.ty(&store).minimum(), memory.size(&store)), (1, 4));
+    assert_eq!((table.ty(&store).minimum(), table.size(&store)), (1, 4));
+    // What is there decides whether it can be imported.
+    let wat = r#"(module (import "" "m" (memory 4 9)) (import "" "t" (table 4 9 funcref)))"#;
+    let module = Module::new(store.engine(), wat)?;
+    Instance::new(&mut store, &module, &[memory.into(), table.into()])?;
+    Ok(())
+}

@@ -4,9 +4,10 @@ use anyhow::Error;
 use gc_runtime::HeapError;
 use std::fmt;
 
-/// The error of an allocation by the host for which the GC heap has no room, even after a
-/// collection. It has the value that was to be put in the heap: the `T` of
-/// [`ExternRef::new`](crate::ExternRef::new), and otherwise nothing.
+/// The error of an allocation for which the GC heap has no room, even after a collection. It has the
+/// value that was to be put in the heap: the `T` of [`ExternRef::new`](crate::ExternRef::new), and
+/// otherwise nothing. If code of a module was allocating, it is context of the error
+/// [`Trap::OutOfMemory`](crate::Trap::OutOfMemory).
 ///
 /// # Examples
 /// ```
@@ -45,6 +46,13 @@ impl<T> GcHeapOutOfMemory<T> {
     /// The heap's own error, which names the bytes and the limit.
     pub fn heap_error(&self) -> &HeapError {
         &self.error
+    }
+}
+
+impl GcHeapOutOfMemory<()> {
+    /// The error of code that was allocating.
+    pub(crate) fn of_code(error: HeapError) -> GcHeapOutOfMemory<()> {
+        GcHeapOutOfMemory { inner: (), what: "an object", error }
     }
 }
 
