@@ -370,3 +370,20 @@ fn host_functions_of_the_wrong_type() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn a_feature_that_was_asked_for_stays() -> Result<()> {
+    let module = |config: &mut Config| {
+        let engine = Engine::new(config)?;
+        Module::new(&engine, "(module (type (struct (field i32))))").map(drop)
+    };
+    let mut asked = Config::new();
+    module(asked.wasm_gc(true).wasm_function_references(false))?;
+    module(asked.wasm_reference_types(false))?;
+    module(Config::new().wasm_function_references(false).wasm_gc(true))?;
+    for alone in [Config::wasm_function_references, Config::wasm_reference_types] {
+        assert!(module(alone(&mut Config::new(), false)).is_err());
+    }
+    assert!(module(asked.wasm_gc(false)).is_err());
+    Ok(())
+}

@@ -57,6 +57,8 @@ pub struct Config {
     gc_heap_guard: Option<u64>,
     pub(crate) code: CodeSettings,
     pub(crate) features: WasmFeatures,
+    /// Those that were switched on one by one.
+    asked_features: WasmFeatures,
     pub(crate) branch_hints: bool,
     pub(crate) backtrace_frames: Option<NonZeroUsize>,
     pub(crate) address_map: bool,
@@ -97,6 +99,7 @@ impl Config {
             epoch_interruption: false,
             code: CodeSettings::default(),
             features: wasm::supported(),
+            asked_features: WasmFeatures::empty(),
             branch_hints: true,
             backtrace_frames: NonZeroUsize::new(20),
             address_map: true,

@@ -20,11 +20,19 @@ pub(crate) fn supported() -> WasmFeatures {
 }
 
 impl Config {
-    /// Adds or removes features.
+    /// Adds a feature with those that it needs, or removes it with those that need it, unless these were
+    /// asked for. The feature itself is in `on` and in `off`.
     fn feature(&mut self, yes: bool, on: WasmFeatures, off: WasmFeatures) -> &mut Config {
+        let feature = on & off;
         match yes {
-            true => self.features |= on,
-            false => self.features.remove(off),
+            true => {
+                self.features |= on;
+                self.asked_features |= feature;
+            }
+            false => {
+                self.asked_features.remove(feature);
+                self.features.remove(off.difference(self.asked_features));
+            }
         }
         self
     }
@@ -42,7 +50,7 @@ impl Config {
     }
 
     /// Sets whether modules may use reference types (default: yes). If not, modules may not use
-    /// [`wasm_function_references`](Config::wasm_function_references) or [`wasm_gc`](Config::wasm_gc) either.
+    /// [`wasm_function_references`](Config::wasm_function_references) or [`wasm_gc`](Config::wasm_gc), unless they were asked for themselves.
     pub fn wasm_reference_types(&mut self, yes: bool) -> &mut Config {
         let (on, off) = (
             WasmFeatures::REFERENCE_TYPES,
@@ -52,7 +60,7 @@ impl Config {
     }
 
     /// Sets whether modules may use vectors (default: yes). If not, modules may not use
-    /// [`wasm_relaxed_simd`](Config::wasm_relaxed_simd) either.
+    /// [`wasm_relaxed_simd`](Config::wasm_relaxed_simd), unless they were asked for themselves.
     pub fn wasm_simd(&mut self, yes: bool) -> &mut Config {
         let (on, off) = (WasmFeatures::SIMD, WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD);
         self.feature(yes, on, off)
@@ -103,7 +111,7 @@ impl Config {
     }
 
     /// Sets whether modules may use typed function references (default: yes). If not, modules may not use
-    /// [`wasm_gc`](Config::wasm_gc) either. If so, they may also use
+    /// [`wasm_gc`](Config::wasm_gc), unless they were asked for themselves. If so, they may also use
     /// what this needs: [`wasm_reference_types`](Config::wasm_reference_types).
     pub fn wasm_function_references(&mut self, yes: bool) -> &mut Config {
         let (on, off) = (
