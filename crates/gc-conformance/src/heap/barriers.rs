@@ -15,6 +15,7 @@ promises! {
     references_are_copied_in_either_direction: "copy_ref_range";
     copied_references_keep_their_objects: "copy_ref_range";
     copies_outside_the_heap_are_errors: "copy_ref_range";
+    a_scoped_handle_keeps_its_object: "counts_handles, gc";
     i31s_pass_every_barrier: "clone_gc_ref, drop_gc_ref, write_gc_ref, expose_gc_ref_to_wasm";
     a_collection_lets_compiled_code_be_entered: "need_gc_before_entering_wasm";
 }
@@ -97,6 +98,54 @@ fn a_slot_may_take_what_hangs_on_what_it_had(subject: &Subject<'_>) -> Result<()
     expect_live(&mut mutator, subject, 2, 4)?;
     follow(&mut mutator, slot, LEFT, STACK)?;
     expect_node(&mutator, STACK, 4)
+}
+
+/// A scoped handle is a root in each collection, whether the heap counts it or not: when its object is
+/// new, when it has survived, and when the last other reference is gone. Then it dies with the scope.
+fn a_scoped_handle_keeps_its_object(subject: &Subject<'_>) -> Result<()> {
+    let mut mutator = sized_mutator(subject, 64 * KIB, 256 * KIB)?;
+    for survives_before in [false, true] {
+        node(&mut mutator, 1, A)?;
+        node(&mut mutator, 2, B)?;
+        link(&mut mutator, A, LEFT, B)?;
+        mutator.clear(B);
+        if survives_before {
+            ensure!(mutator.collect()?, "a collection was skipped");
+        }
+        let object = at(&mutator, A)?;
+        let store = mutator.store_mut();
+        let scope = store.enter_handle_scope();
+        let child = store.read_field_ref(&object, LEFT)?.context("a child")?;
+        let owned = store.root(child).context("a handle")?;
+        let borrowed = store.root_borrowed(&object).context("a handle")?;
+        mutator.clear(A);
+
+        // Garbage causes collections. If nothing dies, one that is asked for must do.
+        let before = mutator.store().stats().collections;
+        let dies = subject.reclaims != gc_testkit::Reclaims::Nothing;
+        let collections = |mutator: &Mutator| mutator.store().stats().collections - before;
+        while dies && collections(&mutator) < 3 {
+            node(&mut mutator, 9, STACK)?;
+            mutator.clear(STACK);
+        }
+        ensure!(mutator.collect()?, "a collection was skipped");
+        mutator.verify()?;
+        for (handle, value) in [(borrowed, 1u64), (owned, 2)] {
+            let store = mutator.store_mut();
+            let gc_ref = store.rooted(&handle)?.unchecked_copy();
+            let actual = store.read_field(&gc_ref, VALUE, StorageType::I64)?;
+            ensure!(actual == value.into(), "the node of a handle is {actual} instead of {value}");
+            // It stays a handle's when code has it too.
+            let word = store.expose_rooted(&gc_ref);
+            ensure!(word == gc_ref.as_raw_u32(), "exposed as {word:#x}");
+        }
+        if dies {
+            expect_live(&mut mutator, subject, 2, 2)?;
+            mutator.store_mut().exit_handle_scope(scope);
+            expect_live(&mut mutator, subject, 0, 2)?;
+        }
+    }
+    Ok(())
 }
 
 fn a_field_keeps_its_object(subject: &Subject<'_>) -> Result<()> {
