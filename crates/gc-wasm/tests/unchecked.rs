@@ -2,11 +2,11 @@
 
 mod common;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use common::{Drops, everywhere, message};
 use gc_wasm::{
-    AnyRef, ExternRef, Func, FuncType, Instance, Linker, Module, RootScope, Store, Val, ValRaw,
-    ValType,
+    AnyRef, AsContext, AsContextMut, ExternRef, Func, FuncType, Instance, Linker, Module,
+    RootScope, Rooted, Store, Val, ValRaw, ValType,
 };
 
 const TEXT: &str = r#"(module
@@ -129,4 +129,59 @@ fn functions_of_many_values() -> Result<()> {
         assert_eq!(results, (0..20).rev().collect::<Vec<_>>());
     }
     Ok(())
+}
+
+/// A hook that collects, and then makes values where the collected ones were.
+fn collecting_hook(mut store: impl AsContextMut<Data = ()>) -> Result<()> {
+    store.as_context_mut().gc(None)?;
+    let mut scope = RootScope::new(&mut store);
+    for n in 1000..1010 {
+        ExternRef::new(&mut scope, n)?;
+    }
+    Ok(())
+}
+
+fn number(store: impl AsContext, value: Rooted<ExternRef>) -> Result<i32> {
+    let Some(data) = value.data(&store)? else { bail!("no host value") };
+    Ok(*data.downcast_ref::<i32>().unwrap())
+}
+
+#[test]
+fn references_in_raw_slots_are_rooted_while_the_hook_runs() -> Result<()> {
+    everywhere(|setting| {
+        let mut store = Store::new(&setting.engine()?, ());
+        let ty = FuncType::new(store.engine(), [ValType::EXTERNREF], [ValType::EXTERNREF]);
+        // SAFETY: it reads a reference and writes one, and nothing collects in between.
+        let host = unsafe {
+            Func::new_unchecked(&mut store, ty, |mut caller, slots| {
+                let raw = slots[0].assume_init_ref().get_externref();
+                let value = ExternRef::from_raw(&mut caller, raw).unwrap();
+                assert_eq!(number(&caller, value)?, 42);
+                slots[0].write(ValRaw::externref(value.to_raw(&mut caller)?));
+                Ok(())
+            })
+        };
+        let wat = r#"(module
+            (import "" "host" (func $host (param externref) (result externref)))
+            (func (export "wasm") (param externref) (result externref)
+                (call $host (local.get 0))))"#;
+        let module = Module::new(store.engine(), wat)?;
+        let instance = Instance::new(&mut store, &module, &[host.into()])?;
+        let wasm = instance.get_func(&mut store, "wasm").unwrap();
+        store.call_hook(|store, _| collecting_hook(store));
+        for func in [host, wasm] {
+            let mut slots = [ValRaw::ZERO];
+            {
+                let mut scope = RootScope::new(&mut store);
+                ExternRef::new(&mut scope, 7)?;
+                let value = ExternRef::new(&mut scope, 42)?;
+                slots[0] = ValRaw::externref(value.to_raw(&mut scope)?);
+            }
+            // SAFETY: the slot has a reference, and nothing collected since.
+            unsafe { func.call_unchecked(&mut store, &mut slots)? };
+            let value = ExternRef::from_raw(&mut store, slots[0].get_externref()).unwrap();
+            assert_eq!(number(&store, value)?, 42);
+        }
+        Ok(())
+    })
 }

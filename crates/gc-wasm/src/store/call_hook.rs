@@ -136,7 +136,7 @@ pub trait CallHookHandler<T: 'static>: Send {
 impl<T: 'static> Store<T> {
     /// Like [`call_hook`](Store::call_hook), but each call waits for the hook's future. From now on
     /// only asynchronous calls are allowed.
-    pub fn call_hook_async(&mut self, hook: impl CallHookHandler<T> + Send + Sync + 'static)
+    pub fn call_hook_async(&mut self, hook: impl CallHookHandler<T> + Sync + 'static)
     where
         T: Send,
     {
