@@ -50,16 +50,31 @@ impl<T: 'static> HostFuncArg<T> {
     }
 }
 
+#[cold]
+#[inline(never)]
+fn hooked<R>(call: impl FnOnce() -> R) -> R {
+    call()
+}
+
+/// Tells the hook that a host function returns, and does as [`give`].
+pub(super) fn leave<T: 'static, R: WasmRet>(
+    caller: &mut Caller<'_, T>,
+    result: R,
+    slots: &mut [ValRaw],
+) -> Result<()> {
+    caller.as_context_mut().opaque_mut().call_hook(CallHook::ReturningFromHost)?;
+    give(caller, result, slots)
+}
+
 /// Writes the results of a host function to the slots and exposes the references among them.
 #[inline]
-pub(super) fn leave<T: 'static, R: WasmRet>(
+fn give<T: 'static, R: WasmRet>(
     caller: &mut Caller<'_, T>,
     result: R,
     slots: &mut [ValRaw],
 ) -> Result<()> {
     let mut store = caller.as_context_mut();
     let store = store.opaque_mut();
-    store.call_hook(CallHook::ReturningFromHost)?;
     let result = result.into_result()?;
     result.to_slots(&StoreArg(store), slots)?;
     if const { has_references(<R::Ok as WasmParams>::SLOTS) } {
@@ -78,13 +93,25 @@ macro_rules! into_func {
             fn into_func(self, engine: &Engine) -> HostFuncArg<T> {
                 let params: Vec<ValType> = vec![$($t::valtype()),*];
                 let ty = FuncType::new(engine, params, R::Ok::types());
-                let closure = move |mut caller: Caller<'_, T>, slots: &mut [ValRaw]| {
+                let call = move |mut caller: Caller<'_, T>, slots: &mut [ValRaw], hooked: bool| {
                     let mut context = caller.as_context_mut();
                     let mut store = StoreArg(context.opaque_mut());
                     $(let $t = <$t as WasmTy>::from_slot(&mut store, slots[$i])?;)*
-                    store.0.call_hook(CallHook::CallingHost)?;
+                    if hooked {
+                        store.0.call_hook(CallHook::CallingHost)?;
+                    }
                     let result = self(caller.reborrow(), $($t),*);
-                    leave(&mut caller, result, slots)
+                    if hooked {
+                        caller.as_context_mut().opaque_mut().call_hook(CallHook::ReturningFromHost)?;
+                    }
+                    give(&mut caller, result, slots)
+                };
+                // A function that does little is small without the calls of hooks.
+                let closure = move |mut caller: Caller<'_, T>, slots: &mut [ValRaw]| {
+                    match caller.as_context_mut().opaque_mut().has_call_hook() {
+                        true => hooked(|| call(caller, slots, true)),
+                        false => call(caller, slots, false),
+                    }
                 };
                 HostFuncArg(HostFunc::from_raw(ty, closure))
             }
