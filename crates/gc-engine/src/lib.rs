@@ -68,6 +68,6 @@ pub use value::{Params, Results, Value};
 pub use gc_jit::{Backtrace, BacktraceFrame, InterruptHandle, TrapError};
 pub use gc_runtime::{
     AdaptivePolicy, CollectorOption, FixedPolicy, Growth, HeapError, KeptHeaps, MemoryPurpose,
-    MemoryRequest, MemorySource, OnDemand, PolicyFactory, Reservation, UsedReservation,
+    MemoryRequest, MemorySource, OnDemand, PolicyFactory, RefusedBy, Reservation, UsedReservation,
 };
 pub use gc_types::{HeapBounds, StorageType, Trap};

@@ -7,7 +7,7 @@ use anyhow::Result;
 use common::*;
 use cranelift_codegen::ir::{InstBuilder, Signature, TrapCode, types};
 use gc_compiler::{import_function, import_host_call};
-use gc_jit::{CallError, Cancelled, CodeMemory, EntryTrampoline, Fiber, FiberStacks};
+use gc_jit::{CallError, Cancelled, CodeMemory, EntryTrampoline, Fiber, FiberStack, FiberStacks};
 use gc_runtime::{GcRootsList, TraceRoots};
 use gc_types::host_calls::Ref;
 use gc_types::{HostCall, Trap, VMGcRef, ValRaw};
@@ -368,8 +368,10 @@ fn panics_reach_the_poll_and_the_drop() {
 
 #[test]
 fn stacks_have_a_size() {
-    let error = FiberStacks::new(100, None).take().unwrap_err();
-    assert_eq!(error.to_string(), "a stack of 100 bytes: it must have at least 65536");
+    let least = FiberStack::MIN_SIZE;
+    assert!(FiberStacks::new(least, None).take().is_ok());
+    let error = FiberStacks::new(least - 1, None).take().unwrap_err();
+    assert_eq!(error.to_string(), "a stack of 131071 bytes: it must have at least 131072");
     let error = FiberStacks::new(usize::MAX, None).take().unwrap_err();
     assert_eq!(error.to_string(), "a stack of more bytes than there are addresses");
     assert!(FiberStacks::new(1 << 60, None).take().is_err());

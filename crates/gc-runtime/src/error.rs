@@ -42,6 +42,8 @@ pub enum HeapError {
     Refused {
         /// Bytes that should have been mapped.
         bytes: u64,
+        /// Who refused.
+        by: RefusedBy,
     },
     /// An object larger than any heap allows.
     TooLarge {
@@ -135,6 +137,19 @@ pub enum HeapError {
     },
 }
 
+/// Who [refused](HeapError::Refused) a heap's growth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RefusedBy {
+    /// The heap's [policy](crate::GrowthPolicy).
+    Policy,
+    /// The store's [limiter](crate::HeapLimiter).
+    Limiter {
+        /// The reason, if the limiter gave one.
+        why: Option<String>,
+    },
+}
+
 impl fmt::Display for HeapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -143,8 +158,12 @@ impl fmt::Display for HeapError {
                 f,
                 "GC heap out of memory: {bytes} bytes more do not fit its limit of {limit} bytes"
             ),
-            HeapError::Refused { bytes } => {
-                write!(f, "the limit of the GC heap does not admit {bytes} more bytes")
+            HeapError::Refused { bytes, by: RefusedBy::Policy } => {
+                write!(f, "the policy of the GC heap does not admit {bytes} more bytes")
+            }
+            HeapError::Refused { bytes, by: RefusedBy::Limiter { why } } => {
+                write!(f, "the store's limiter refused {bytes} more bytes for the GC heap")?;
+                why.iter().try_for_each(|why| write!(f, ": {why}"))
             }
             HeapError::TooLarge { length } => {
                 write!(f, "allocation size too large: an object of length {length}")

@@ -14,13 +14,16 @@ use crate::no_heap::Unasked;
 use crate::{ExternRefHostDataTable, GcHeap, HeapError, HeapMapping, MemoryPurpose};
 use std::fmt;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// The heaps of a [`HeapFactory`](crate::HeapFactory).
 pub(crate) struct HeapPool {
     /// The most heaps that are in use at the same time. `None` if there is no limit.
     total: Option<u32>,
     heaps: Mutex<Heaps>,
+    /// Unless this number, if there is one, is 0, no further heap is kept.
+    refused: OnceLock<Arc<AtomicUsize>>,
 }
 
 #[derive(Default)]
@@ -37,12 +40,12 @@ impl HeapPool {
     /// Heaps of which at most `total` are in use at the same time. All of them are kept.
     pub(crate) fn limited(total: u32) -> HeapPool {
         let heaps = Heaps { keep: total as usize, ..Heaps::default() };
-        HeapPool { total: Some(total), heaps: Mutex::new(heaps) }
+        HeapPool { total: Some(total), heaps: Mutex::new(heaps), refused: OnceLock::new() }
     }
 
     /// Any number of heaps. None is kept until [`keep`](HeapPool::keep) allows it.
     pub(crate) fn unlimited() -> HeapPool {
-        HeapPool { total: None, heaps: Mutex::default() }
+        HeapPool { total: None, heaps: Mutex::default(), refused: OnceLock::new() }
     }
 
     /// Keeps at most `count` heaps.
@@ -77,7 +80,12 @@ impl HeapPool {
             return true;
         }
         let heaps = self.heaps();
-        heaps.unused.len() < heaps.keep
+        heaps.unused.len() < heaps.keep && self.may_keep()
+    }
+
+    /// Whether no thread lacks memory that a kept heap may have. It is asked under the lock.
+    fn may_keep(&self) -> bool {
+        self.refused.get().is_none_or(|refused| refused.load(Relaxed) == 0)
     }
 
     /// A heap that waits, or the right to make one. Unless the heap is to be a `usual` one, none that
@@ -110,7 +118,7 @@ impl HeapPool {
         let mut heaps = self.heaps();
         heaps.used -= 1;
         let surplus = match heap {
-            Some(heap) if heaps.unused.len() < heaps.keep => {
+            Some(heap) if heaps.unused.len() < heaps.keep && self.may_keep() => {
                 heaps.unused.push(heap);
                 None
             }
@@ -187,6 +195,15 @@ impl KeptHeaps {
     /// Returns whether there were any.
     pub fn release(&self) -> bool {
         self.0.upgrade().is_some_and(|pool| pool.release())
+    }
+
+    /// Lets the factory keep no further heap while this number is not 0. Whoever makes it so does that
+    /// before a [release](KeptHeaps::release).
+    pub(crate) fn keep_none_while(&self, refused: &Arc<AtomicUsize>) {
+        if let Some(pool) = self.0.upgrade() {
+            // A factory asks one source once.
+            pool.refused.get_or_init(|| refused.clone());
+        }
     }
 
     /// Whether the factory still exists.

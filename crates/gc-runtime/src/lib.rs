@@ -49,7 +49,7 @@ pub mod collector;
 #[cfg(feature = "async")]
 pub use collection::CollectFuture;
 pub use collection::{GarbageCollection, GcProgress};
-pub use error::HeapError;
+pub use error::{HeapError, RefusedBy};
 pub use extern_ref::{ExternRefHostDataId, ExternRefHostDataTable, HostValue, VMExternRef};
 pub use factory::HeapFactory;
 pub use func_ref::FuncRefTable;

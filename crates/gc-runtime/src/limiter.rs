@@ -36,8 +36,8 @@ pub struct HeapGrowth {
 /// struct Below(u64);
 ///
 /// impl HeapLimiter for Below {
-///     fn growing(&mut self, growth: HeapGrowth) -> bool {
-///         growth.desired <= self.0
+///     fn growing(&mut self, growth: HeapGrowth) -> Result<bool, String> {
+///         Ok(growth.desired <= self.0)
 ///     }
 /// }
 ///
@@ -51,7 +51,11 @@ pub struct HeapGrowth {
 pub trait HeapLimiter: Send + Sync + fmt::Debug {
     /// Returns whether the heap may grow. After a refusal the heap may ask for less, collects, and
     /// in the end is out of memory. It does not ask about memory that it has or was allowed.
-    fn growing(&mut self, growth: HeapGrowth) -> bool;
+    ///
+    /// # Errors
+    /// An error is a refusal too, and is the reason. If the heap is then out of memory, its error has
+    /// the reason ([`RefusedBy::Limiter`](crate::RefusedBy::Limiter)).
+    fn growing(&mut self, growth: HeapGrowth) -> Result<bool, String>;
 
     /// Growth that was allowed has failed, because there is no memory.
     fn grow_failed(&mut self, error: &HeapError) {

@@ -408,21 +408,31 @@ fn what_is_kept_is_released_when_the_system_has_no_more() {
     assert_eq!(source.kept_now(), 1);
 }
 
+/// Runs the test with this name again, in a process of its own with a limit (an argument of `ulimit`),
+/// because a limit is one of a process. Returns whether this is that process.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn is_in_a_process_with_limit(limit: &str, name: &str) -> bool {
+    const LIMITED: &str = "GC_RUNTIME_TEST_WITH_LIMIT";
+    if std::env::var_os(LIMITED).is_some() {
+        return true;
+    }
+    let script = format!("ulimit {limit} && exec \"$0\" --exact \"$1\"");
+    let test = std::env::current_exe().unwrap();
+    let mut child = std::process::Command::new("sh");
+    child.args(["-c", &script]).arg(test).arg(name).env(LIMITED, "");
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    false
+}
+
 /// The accessible bytes of what is kept are data of the process, whose limit may be reached when
 /// more bytes become accessible.
 #[cfg(all(target_os = "linux", not(miri)))]
 #[test]
 fn what_is_kept_is_released_when_no_more_bytes_can_be_accessible() {
     const NAME: &str = "what_is_kept_is_released_when_no_more_bytes_can_be_accessible";
-    const LIMITED: &str = "GC_RUNTIME_TEST_WITH_LIMIT";
-    if std::env::var_os(LIMITED).is_none() {
-        // The limit is one of a process, so this test runs in one of its own: 300 MiB of data.
-        let script = "ulimit -d 307200 && exec \"$0\" --exact \"$1\"";
-        let test = std::env::current_exe().unwrap();
-        let mut child = std::process::Command::new("sh");
-        child.args(["-c", script]).arg(test).arg(NAME).env(LIMITED, "");
-        let output = child.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    // 300 MiB of data.
+    if !is_in_a_process_with_limit("-d 307200", NAME) {
         return;
     }
     for initial in [200 << 20, PAGE] {
@@ -448,6 +458,35 @@ fn what_is_kept_is_released_when_no_more_bytes_can_be_accessible() {
         assert!(other.grow((1 << 33) + 1).is_err());
         assert_eq!(source.kept_now(), 1);
     }
+}
+
+/// Threads that together use less address space than there is are not refused any, although it is full
+/// of what is kept, and others release that at the same time.
+#[cfg(all(target_os = "linux", not(miri)))]
+#[test]
+fn threads_get_the_address_space_of_what_is_kept() {
+    const NAME: &str = "threads_get_the_address_space_of_what_is_kept";
+    // 36 GiB: 32 for the threads, the others for the process.
+    if !is_in_a_process_with_limit("-v 37748736", NAME) {
+        return;
+    }
+    let source: Arc<dyn MemorySource> = Arc::new(OnDemand::default());
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let source = &source;
+            scope.spawn(move || {
+                for round in 0..2000 {
+                    // What is kept seldom has the size.
+                    let size = (8 << 30) - ((2000 * thread + round) % 1000 << 20);
+                    let purpose = MemoryPurpose::LinearMemory;
+                    let request =
+                        MemoryRequest { purpose, size, unmapped: 0, initial: PAGE, affinity: 0 };
+                    let memory = MappedMemory::new(source, request);
+                    assert!(memory.is_ok(), "round {round}: {}", memory.unwrap_err());
+                }
+            });
+        }
+    });
 }
 
 #[test]

@@ -117,7 +117,7 @@ pub use gc_jit::{InterruptHandle, ThrownException};
 pub use gc_runtime::{
     AdaptivePolicy, Decision, FixedPolicy, GcStats, Growth, GrowthPolicy, HeapBounds, HeapError,
     HeapPlan, HeapUsage, KeptHeaps, MemoryPurpose, MemoryRequest, MemorySource, OnDemand, Pause,
-    PauseKind, PauseLog, PolicyFactory, Reclaims, Reservation, UsedReservation,
+    PauseKind, PauseLog, PolicyFactory, Reclaims, RefusedBy, Reservation, UsedReservation,
 };
 pub use gc_types::{Trap, ValRaw};
 pub use wasmtime_types::{OperatorCost, VariableOperatorCost};

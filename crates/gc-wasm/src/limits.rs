@@ -101,7 +101,8 @@ pub trait ResourceLimiter: Send {
     /// unusable.
     ///
     /// # Errors
-    /// An error is a refusal, and is logged.
+    /// An error is a refusal, and is logged. If the heap is then out of memory, the message of its error
+    /// has that of this one.
     fn gc_heap_growing(
         &mut self,
         current: usize,

@@ -3,7 +3,7 @@
 
 mod common;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use common::{each_collector, message, new_array};
 use gc_wasm::{
     ArrayType, Config, Engine, Error, ExternRef, FieldType, GcHeapOutOfMemory, Instance, Memory,
@@ -325,6 +325,85 @@ fn the_heap_asks_before_it_grows() -> Result<()> {
         store.data_mut().most = 1 << 20;
         ExternRef::new(&mut store, 7)?;
         assert!(store.gc_heap_capacity() > 0);
+        Ok(())
+    })
+}
+
+/// A heap may begin with 64 KiB, so every limit that allows them is enough for it.
+#[test]
+fn a_heap_begins_with_what_a_small_limit_allows() -> Result<()> {
+    each_collector(|setting| {
+        let mut config = setting.config();
+        config.gc_heap_initial_size(1 << 20).gc_zeal(0);
+        let engine = Engine::new(&config)?;
+        for limit in [0, (1 << 16) - 1, 1 << 16, 100_000, 122_879, 122_880, 130_000] {
+            let limits = StoreLimitsBuilder::new().gc_heap_size(limit).build();
+            let mut store = limited(&engine, limits);
+            let made = ExternRef::new(&mut store, 1);
+            assert!(store.gc_heap_capacity() <= limit, "{limit}");
+            if limit >= 1 << 16 {
+                made?;
+                continue;
+            }
+            let error = made.unwrap_err().downcast::<GcHeapOutOfMemory<i32>>()?;
+            let text = error.heap_error().to_string();
+            assert_eq!(text, "the store's limiter refused 65536 more bytes for the GC heap");
+        }
+        Ok(())
+    })
+}
+
+/// The message of a limiter's error is in that of the error of whoever lacks the memory, at the
+/// beginning of a heap and later.
+#[test]
+fn the_error_of_a_limiter_of_the_heap_is_told() -> Result<()> {
+    /// Refuses the heap more than a number of bytes.
+    struct Broke(usize);
+
+    impl ResourceLimiter for Broke {
+        fn memory_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+            Ok(true)
+        }
+
+        fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> Result<bool> {
+            Ok(true)
+        }
+
+        fn gc_heap_growing(&mut self, _: usize, to: usize, _: Option<usize>) -> Result<bool> {
+            if to > self.0 {
+                Err(anyhow!("no credit").context("asking the bank"))
+            } else {
+                Ok(true)
+            }
+        }
+    }
+
+    each_collector(|setting| {
+        let mut config = setting.config();
+        config.gc_heap_initial_size(1 << 20).gc_zeal(0);
+        let engine = Engine::new(&config)?;
+        let module = Module::new(
+            &engine,
+            r#"(module (type $bytes (array i8))
+                (func (export "f") (drop (array.new_default $bytes (i32.const 3000000)))))"#,
+        )?;
+        // The heap is made with the instance.
+        for most in [0, 1 << 20] {
+            let mut store = Store::new(&engine, Broke(most));
+            store.limiter(|broke| broke);
+            let called = Instance::new(&mut store, &module, &[]).and_then(|instance| {
+                instance.get_typed_func::<(), ()>(&mut store, "f")?.call(&mut store, ())
+            });
+            let error = called.unwrap_err();
+            let trap = (most > 0).then_some(&Trap::OutOfMemory);
+            assert_eq!(error.downcast_ref(), trap, "{error:#}");
+            let text = message::<()>(Err(error));
+            assert!(text.contains("for the GC heap: asking the bank: no credit"), "{text}");
+        }
+        let mut store = Store::new(&engine, Broke(0));
+        store.limiter(|broke| broke);
+        let error = format!("{:#}", ExternRef::new(&mut store, 7).unwrap_err());
+        assert!(error.ends_with("for the GC heap: asking the bank: no credit"), "{error}");
         Ok(())
     })
 }

@@ -2,13 +2,18 @@
 //! store can be used afterwards.
 
 mod common;
+#[path = "common/executor.rs"]
+mod executor;
 
 use anyhow::{Context, Result};
 use common::{Setting, each_collector, everywhere, trap};
+use executor::block_on;
 use gc_wasm::{
     Caller, Config, Engine, Extern, Func, Instance, Linker, Module, Rooted, Store, StructRef, Trap,
     Val, WasmBacktrace,
 };
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 
 /// Several kinds of endless recursion, and one that ends.
 const RECURSION: &str = r#"(module
@@ -227,5 +232,54 @@ fn a_start_function_that_recurses() -> Result<()> {
         let sum = instance.get_typed_func::<i32, i32>(&mut *store, "sum")?;
         assert_eq!(sum.call(store, 1000)?, 500_500);
     }
+    Ok(())
+}
+
+/// Makes [`a_panic_at_the_greatest_depth`] the test.
+const DEEP: &str = "GC_WASM_TEST_DEEP_PANIC";
+
+/// What [`the_smallest_stack_has_room_for_a_panic`] starts. By itself it does nothing.
+#[test]
+fn a_panic_at_the_greatest_depth() -> Result<()> {
+    if std::env::var_os(DEEP).is_none() {
+        return Ok(());
+    }
+    let engine = |kibibytes: usize| {
+        let size = kibibytes << 10;
+        Engine::new(Config::new().max_wasm_stack(size).async_stack_size(size))
+    };
+    let engine = (4..).step_by(4).find_map(|size| engine(size).ok()).context("a size")?;
+    let module = Module::new(
+        &engine,
+        r#"(module (import "" "host" (func $host (param i32)))
+            (func $f (export "f") (param i32)
+                (call $host (local.get 0))
+                (call $f (i32.add (local.get 0) (i32.const 1)))))"#,
+    )?;
+    // The depth that was reached, and the one at which the host panics.
+    let mut store = Store::new(&engine, (0, None));
+    type Depths = (i32, Option<i32>);
+    let host = Func::wrap(&mut store, |mut caller: Caller<'_, Depths>, depth: i32| {
+        let (reached, most) = caller.data_mut();
+        *reached = depth;
+        assert_ne!(Some(depth), *most, "the greatest depth");
+    });
+    let instance = block_on(Instance::new_async(&mut store, &module, &[host.into()]))?;
+    let f = instance.get_typed_func::<i32, ()>(&mut store, "f")?;
+    assert_eq!(trap(block_on(f.call_async(&mut store, 0))), Trap::StackOverflow);
+    store.data_mut().1 = Some(store.data().0);
+    let deep = AssertUnwindSafe(|| block_on(f.call_async(&mut store, 0)));
+    assert!(catch_unwind(deep).is_err());
+    Ok(())
+}
+
+/// The message of a panic has a backtrace here, which needs more stack than anything else.
+#[test]
+fn the_smallest_stack_has_room_for_a_panic() -> Result<()> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["--exact", "a_panic_at_the_greatest_depth"])
+        .envs([(DEEP, "1"), ("RUST_BACKTRACE", "1")])
+        .output()?;
+    assert!(output.status.success(), "{output:?}");
     Ok(())
 }

@@ -33,8 +33,9 @@ unsafe impl Send for FiberStack {}
 unsafe impl Sync for FiberStack {}
 
 impl FiberStack {
-    /// The smallest size, in bytes: the host's frames need some of it.
-    pub const MIN_SIZE: usize = 64 << 10;
+    /// The smallest size: 128 KiB. A quarter of it is left to the host's frames. That is enough for a
+    /// panic whose message has a backtrace.
+    pub const MIN_SIZE: usize = 128 << 10;
 
     /// Maps a stack of `size` bytes, rounded up to pages. The system gives it memory when it is used.
     ///

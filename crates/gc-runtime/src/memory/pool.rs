@@ -9,7 +9,8 @@ use super::{Growth, MemoryPurpose, MemoryRequest, MemorySource, Reservation, Use
 use crate::{HeapError, KeptHeaps};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::vec;
 
 /// The options of the slots of one kind in a [`Pool`].
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +39,8 @@ pub struct PoolOptions {
 /// keeps its address space and its mapping until the pool is dropped. Everything else comes from the
 /// source below.
 ///
-/// What a slot held is cleared before it is used again.
+/// What a slot held is cleared before it is used again. Whoever asks for a slot while the last free
+/// ones are being cleared waits for that.
 ///
 /// # Examples
 /// ```
@@ -67,13 +69,23 @@ pub struct PoolOptions {
 /// ```
 #[derive(Debug)]
 pub struct Pool {
-    options: PoolOptions,
+    max_unused_warm: u32,
+    decommit_batch: usize,
     below: Arc<dyn MemorySource>,
-    memories: Mutex<Slots>,
-    tables: Mutex<Slots>,
+    memories: Kind,
+    tables: Kind,
 }
 
-/// The slots of one kind.
+/// The slots of one kind, and who waits for one of them.
+#[derive(Debug)]
+struct Kind {
+    options: PoolSlots,
+    slots: Mutex<Slots>,
+    /// Notified when fewer slots are being cleared.
+    cleared: Condvar,
+}
+
+/// The state of the slots of one kind.
 #[derive(Debug, Default)]
 struct Slots {
     /// The number of slots in use, and of those that are being cleared.
@@ -151,104 +163,155 @@ enum Source {
     Cold,
 }
 
+impl Kind {
+    fn new(options: PoolSlots) -> Kind {
+        Kind { options, slots: Mutex::default(), cleared: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        // No code of others runs under the lock.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the slots that wait to be cleared. `None` if there are none.
+    fn take_dirty(&self, slots: &mut Slots) -> Option<Clearing<'_>> {
+        let dirty = mem::take(&mut slots.dirty);
+        let left = dirty.len() as u32;
+        slots.clearing += left;
+        (left > 0).then(|| Clearing { kind: self, dirty: dirty.into_iter(), left })
+    }
+
+    /// Clears the slots that wait for it.
+    fn flush(&self) {
+        let clearing = self.take_dirty(&mut self.lock());
+        // The system is called without the lock.
+        if let Some(clearing) = clearing {
+            clearing.run();
+        }
+    }
+}
+
+/// Slots that one thread clears. Others may wait for them.
+struct Clearing<'a> {
+    kind: &'a Kind,
+    dirty: vec::IntoIter<UsedReservation>,
+    /// The number of slots that are not cleared yet.
+    left: u32,
+}
+
+impl Clearing<'_> {
+    fn run(mut self) {
+        for used in self.dirty.by_ref() {
+            let request = *used.request();
+            let cleared = used.clear(self.kind.options.keep_resident);
+            self.left -= 1;
+            let mut slots = self.kind.lock();
+            slots.clearing -= 1;
+            slots.insert(cleared, request);
+            drop(slots);
+            // All of them: after the last one, some find that there is no slot for them.
+            self.kind.cleared.notify_all();
+        }
+    }
+}
+
+impl Drop for Clearing<'_> {
+    /// After a panic, the slots that were not cleared are cold.
+    fn drop(&mut self) {
+        if self.left > 0 {
+            drop(mem::take(&mut self.dirty));
+            self.kind.lock().clearing -= self.left;
+            self.kind.cleared.notify_all();
+        }
+    }
+}
+
 impl Pool {
     /// An empty pool, whose address space comes from `below`.
     pub fn new(options: PoolOptions, below: Arc<dyn MemorySource>) -> Pool {
-        Pool { options, below, memories: Mutex::default(), tables: Mutex::default() }
+        let PoolOptions { memories, tables, max_unused_warm, decommit_batch } = options;
+        let (memories, tables) = (Kind::new(memories), Kind::new(tables));
+        Pool { max_unused_warm, decommit_batch, below, memories, tables }
     }
 
     /// The number of slots in use for this purpose.
     pub fn used(&self, purpose: MemoryPurpose) -> u32 {
-        self.slots(purpose).map_or(0, |(slots, _)| slots.used)
+        self.kind(purpose).map_or(0, |kind| kind.lock().used)
     }
 
     /// The number of warm slots for this purpose that are not in use.
     pub fn unused_warm(&self, purpose: MemoryPurpose) -> usize {
-        self.slots(purpose).map_or(0, |(slots, _)| slots.warm.len() + slots.dirty.len())
+        self.kind(purpose).map_or(0, |kind| {
+            let slots = kind.lock();
+            slots.warm.len() + slots.dirty.len()
+        })
     }
 
     /// Bytes of physical memory of the warm slots for this purpose that are not in use, except those
     /// that wait to be cleared.
     pub fn unused_resident(&self, purpose: MemoryPurpose) -> usize {
-        self.slots(purpose).map_or(0, |(slots, _)| slots.resident)
+        self.kind(purpose).map_or(0, |kind| kind.lock().resident)
     }
 
     /// The slots for a purpose. `None` if it has none.
-    fn slots(&self, purpose: MemoryPurpose) -> Option<(MutexGuard<'_, Slots>, PoolSlots)> {
-        let (slots, options) = match purpose {
-            MemoryPurpose::LinearMemory => (&self.memories, self.options.memories),
-            MemoryPurpose::Table => (&self.tables, self.options.tables),
-            _ => return None,
-        };
-        // No code of others runs under the lock.
-        Some((slots.lock().unwrap_or_else(PoisonError::into_inner), options))
+    fn kind(&self, purpose: MemoryPurpose) -> Option<&Kind> {
+        match purpose {
+            MemoryPurpose::LinearMemory => Some(&self.memories),
+            MemoryPurpose::Table => Some(&self.tables),
+            _ => None,
+        }
     }
 
-    /// Chooses a slot, and counts it as used.
-    fn choose(&self, request: &MemoryRequest) -> Option<Result<Source, HeapError>> {
-        let (mut slots, PoolSlots { total, .. }) = self.slots(request.purpose)?;
+    /// Chooses a slot. `None` if all are in use or are not cleared.
+    fn choose(&self, slots: &mut Slots, total: u32, request: &MemoryRequest) -> Option<Source> {
         let warm = match slots.take_affine(request) {
             Some(warm) => Some(warm),
-            None if slots.warm.len() > self.options.max_unused_warm as usize => slots.take_oldest(),
+            None if slots.warm.len() > self.max_unused_warm as usize => slots.take_oldest(),
             None if slots.known() < total as usize => None,
-            None => match slots.take_oldest() {
-                Some(warm) => Some(warm),
-                None => {
-                    let (purpose, limit) = (request.purpose, total);
-                    return Some(Err(HeapError::PoolLimit { purpose, limit }));
-                }
-            },
+            None => Some(slots.take_oldest()?),
         };
-        slots.used += 1;
-        Some(Ok(warm.map_or(Source::Cold, Source::Warm)))
+        Some(warm.map_or(Source::Cold, Source::Warm))
+    }
+
+    /// Chooses a slot, and counts it as used. If all slots are in use or are not cleared, it clears
+    /// those that wait for it, or waits for the thread that does.
+    fn take(&self, kind: &Kind, request: &MemoryRequest) -> Result<Source, HeapError> {
+        let limit = kind.options.total;
+        let mut slots = kind.lock();
+        loop {
+            if let Some(source) = self.choose(&mut slots, limit, request) {
+                slots.used += 1;
+                return Ok(source);
+            }
+            if let Some(clearing) = kind.take_dirty(&mut slots) {
+                // The system is called without the lock.
+                drop(slots);
+                clearing.run();
+                slots = kind.lock();
+            } else if slots.clearing > 0 {
+                slots = kind.cleared.wait(slots).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                return Err(HeapError::PoolLimit { purpose: request.purpose, limit });
+            }
+        }
     }
 
     /// Makes a slot cold again.
     fn release(&self, warm: Warm) {
         self.below.give_back(UsedReservation(warm.space.0, warm.request));
     }
-
-    /// Clears the slots that wait for it. Returns whether there were any.
-    fn flush(&self, purpose: MemoryPurpose) -> bool {
-        let Some((mut slots, PoolSlots { keep_resident, .. })) = self.slots(purpose) else {
-            return false;
-        };
-        let dirty = mem::take(&mut slots.dirty);
-        slots.clearing += dirty.len() as u32;
-        // The system is called without the lock.
-        drop(slots);
-        let any = !dirty.is_empty();
-        for used in dirty {
-            let request = *used.request();
-            let cleared = used.clear(keep_resident);
-            if let Some((mut slots, _)) = self.slots(purpose) {
-                slots.clearing -= 1;
-                slots.insert(cleared, request);
-            }
-        }
-        any
-    }
 }
 
 impl MemorySource for Pool {
     fn reserve(&self, request: &MemoryRequest) -> Result<Reservation, HeapError> {
-        let chosen = match self.choose(request) {
-            Some(Err(_)) if self.flush(request.purpose) => self.choose(request),
-            chosen => chosen,
-        };
-        match chosen {
-            None => return self.below.reserve(request),
-            Some(Err(error)) => return Err(error),
-            Some(Ok(Source::Warm(warm))) if warm.space.fits(request) => return Ok(warm.space),
+        let Some(kind) = self.kind(request.purpose) else { return self.below.reserve(request) };
+        match self.take(kind, request)? {
+            Source::Warm(warm) if warm.space.fits(request) => return Ok(warm.space),
             // It has another size.
-            Some(Ok(Source::Warm(warm))) => self.release(warm),
-            Some(Ok(Source::Cold)) => {}
+            Source::Warm(warm) => self.release(warm),
+            Source::Cold => {}
         }
-        self.below.reserve(request).inspect_err(|_| {
-            if let Some((mut slots, _)) = self.slots(request.purpose) {
-                slots.used -= 1;
-            }
-        })
+        self.below.reserve(request).inspect_err(|_| kind.lock().used -= 1)
     }
 
     fn commit(&self, growth: Growth<'_>) -> Result<(), HeapError> {
@@ -256,14 +319,16 @@ impl MemorySource for Pool {
     }
 
     fn give_back(&self, used: UsedReservation) {
-        let purpose = used.request().purpose;
-        let Some((mut slots, _)) = self.slots(purpose) else { return self.below.give_back(used) };
+        let Some(kind) = self.kind(used.request().purpose) else {
+            return self.below.give_back(used);
+        };
+        let mut slots = kind.lock();
         slots.used -= 1;
         slots.dirty.push(used);
-        let enough = slots.dirty.len() >= self.options.decommit_batch;
+        let enough = slots.dirty.len() >= self.decommit_batch;
         drop(slots);
         if enough {
-            self.flush(purpose);
+            kind.flush();
         }
     }
 
@@ -282,11 +347,10 @@ impl MemorySource for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        for purpose in [MemoryPurpose::LinearMemory, MemoryPurpose::Table] {
-            self.flush(purpose);
-            while let Some(warm) =
-                self.slots(purpose).and_then(|(mut slots, _)| slots.take_oldest())
-            {
+        for kind in [&self.memories, &self.tables] {
+            kind.flush();
+            // The guard of the lock is gone before the slot is released.
+            while let Some(warm) = { kind.lock().take_oldest() } {
                 self.release(warm);
             }
         }
@@ -297,6 +361,9 @@ impl Drop for Pool {
 mod tests {
     use super::*;
     use crate::{MappedMemory, OnDemand};
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
 
     const PAGE: usize = 64 << 10;
 
@@ -387,5 +454,32 @@ mod tests {
         assert!(matches!(MappedMemory::new(&source, request), Err(HeapError::NoMemory { .. })));
         assert_eq!(pool.used(purpose), 0);
         assert!(memory(&pool, 1).is_ok());
+    }
+    /// Slots that another thread is clearing are free, so whoever needs one waits, also if they are
+    /// lost. Who finds that others got them is refused.
+    #[test]
+    fn slots_that_are_being_cleared_are_waited_for() {
+        for is_lost in [false, true] {
+            let pool = pool(2, 0, 100, 99);
+            drop([memory(&pool, 1).unwrap(), memory(&pool, 2).unwrap()]);
+            let kind = &pool.memories;
+            let clearing = kind.take_dirty(&mut kind.lock()).unwrap();
+            let (sender, receiver) = mpsc::channel();
+            let waiting = [3, 4, 5].map(|affinity| {
+                let (pool, sender) = (pool.clone(), sender.clone());
+                thread::spawn(move || sender.send(memory(&pool, affinity)))
+            });
+            // None of them is refused in this time.
+            let early = receiver.recv_timeout(Duration::from_millis(30));
+            assert!(early.is_err(), "{early:?}");
+            match is_lost {
+                false => clearing.run(),
+                true => drop(clearing),
+            }
+            let made: Vec<_> = waiting.iter().map(|_| receiver.recv().unwrap()).collect();
+            assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 2);
+            assert_eq!(pool.used(MemoryPurpose::LinearMemory), 2);
+            waiting.into_iter().for_each(|thread| _ = thread.join().unwrap());
+        }
     }
 }

@@ -9,7 +9,7 @@ pub(crate) use header::{NO_KIND, NO_TYPE, Named};
 
 use crate::{
     AdaptivePolicy, GcStats, GrowthPolicy, HeapError, HeapGrowth, HeapLimiter, HeapMemory,
-    HeapOptions, HeapPlan, HeapUsage, LayoutTable, Occupancy, PauseLog,
+    HeapOptions, HeapPlan, HeapUsage, LayoutTable, Occupancy, PauseLog, RefusedBy,
 };
 use std::time::{Duration, Instant};
 
@@ -176,18 +176,29 @@ impl HeapCore {
     pub fn admit(&mut self, more: u64) -> Result<(), HeapError> {
         let asked = more.saturating_sub(self.unused());
         let current = self.in_use().max(self.initial);
-        if asked > 0 && !(self.policy.admit(current, asked) && self.is_allowed(current, asked)) {
-            return Err(HeapError::Refused { bytes: asked });
+        if asked > 0 {
+            if !self.policy.admit(current, asked) {
+                return Err(HeapError::Refused { bytes: asked, by: RefusedBy::Policy });
+            }
+            let maximum = self.memory.maximum().saturating_sub(gc_types::NULL_PAGE_SIZE.into());
+            self.ask_limiter(HeapGrowth { current, desired: current + asked, maximum })?;
         }
         self.admitted += more;
         Ok(())
     }
 
-    /// Whether the limiter, if there is one, allows `more` bytes in addition to `current` bytes.
-    fn is_allowed(&mut self, current: u64, more: u64) -> bool {
-        let Some(limiter) = &mut self.limiter else { return true };
-        let maximum = self.memory.maximum().saturating_sub(gc_types::NULL_PAGE_SIZE.into());
-        limiter.growing(HeapGrowth { current, desired: current + more, maximum })
+    /// Asks the limiter, if there is one.
+    ///
+    /// # Errors
+    /// [`HeapError::Refused`] if it does not allow the growth.
+    pub(crate) fn ask_limiter(&mut self, growth: HeapGrowth) -> Result<(), HeapError> {
+        let why = match self.limiter.as_mut().map(|limiter| limiter.growing(growth)) {
+            None | Some(Ok(true)) => return Ok(()),
+            Some(Ok(false)) => None,
+            Some(Err(why)) => Some(why),
+        };
+        let bytes = growth.desired - growth.current;
+        Err(HeapError::Refused { bytes, by: RefusedBy::Limiter { why } })
     }
 
     /// Bytes that are mapped and used, or admitted.
@@ -328,12 +339,12 @@ impl HeapCore {
 ///
 /// # Examples
 /// ```
-/// use gc_runtime::{HeapError, by_halves};
+/// use gc_runtime::{HeapError, RefusedBy, by_halves};
 ///
 /// // The policy admits no more than 300 bytes.
 /// let grow = |bytes| match bytes {
 ///     0..=300 => Ok(bytes),
-///     _ => Err(HeapError::Refused { bytes }),
+///     _ => Err(HeapError::Refused { bytes, by: RefusedBy::Policy }),
 /// };
 /// assert_eq!(by_halves(1000, 100, grow), Ok(250));
 /// assert!(by_halves(1000, 400, grow).is_err());

@@ -8,7 +8,7 @@ use gc_types::NULL_PAGE_SIZE;
 use std::mem;
 use std::sync::Arc;
 
-/// Bytes with which no heap is useful.
+/// The fewest bytes with which a heap is useful.
 const LEAST: u64 = 64 << 10;
 
 impl GcStore {
@@ -47,8 +47,8 @@ impl GcStore {
     /// Makes the heap, unless it has been made. Its address is constant from then on.
     ///
     /// # Errors
-    /// If the system refuses memory, or the store's limiter refuses all but too little of it. The
-    /// store is as before, and a later call may succeed.
+    /// If the system refuses memory, or the store's limiter refuses 64 KiB of it
+    /// ([`HeapError::Refused`]). The store is as before, and a later call may succeed.
     #[inline]
     pub fn ensure_heap(&mut self) -> Result<(), HeapError> {
         match &self.without_heap {
@@ -92,21 +92,25 @@ impl GcStore {
         self.heap.core_mut().limiter = limiter;
     }
 
-    /// The bytes with which the heap may begin: those of the options, or half of them, and so on.
+    /// The bytes with which the heap may begin: those of the options, or half of them, and so on, and
+    /// at last [`LEAST`].
     fn allowed_at_first(&mut self, factory: &HeapFactory) -> Result<u64, HeapError> {
         let null_page = u64::from(NULL_PAGE_SIZE);
         let options = factory.options();
-        let Some(limiter) = &mut self.heap.aside().core_mut().limiter else {
+        let core = self.heap.aside().core_mut();
+        if core.limiter.is_none() {
             return Ok(options.initial);
-        };
+        }
+        // What the heap uses is whole pages.
+        let whole = |bytes| HeapMemory::maximum_for(null_page + bytes) - null_page;
         let maximum = options.maximum.saturating_sub(null_page);
-        let bytes = HeapMemory::maximum_for(options.initial).saturating_sub(null_page);
-        let mut desired = bytes;
-        while !limiter.growing(HeapGrowth { current: 0, desired, maximum }) {
-            desired /= 2;
-            if desired < LEAST {
-                return Err(HeapError::OutOfMemory { bytes, limit: 0 });
+        let mut desired = HeapMemory::maximum_for(options.initial).saturating_sub(null_page);
+        let least = LEAST.min(desired);
+        while let Err(refused) = core.ask_limiter(HeapGrowth { current: 0, desired, maximum }) {
+            if desired <= least {
+                return Err(refused);
             }
+            desired = whole(desired / 2).max(least);
         }
         Ok(null_page + desired)
     }

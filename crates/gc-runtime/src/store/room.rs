@@ -8,7 +8,9 @@
 
 use super::{GcStore, Request};
 use crate::object::by_halves;
-use crate::{Decision, GcCause, HeapError, HeapUsage, LastResort, PauseKind, Reclaims, TraceRoots};
+use crate::{
+    Decision, GcCause, HeapError, HeapUsage, LastResort, PauseKind, Reclaims, RefusedBy, TraceRoots,
+};
 use gc_types::VMGcRef;
 
 impl GcStore {
@@ -28,6 +30,8 @@ impl GcStore {
         if bytes > limit - u64::from(gc_types::NULL_PAGE_SIZE) {
             return Err(HeapError::OutOfMemory { bytes, limit });
         }
+        // If the store's limiter has refused growth: the error.
+        let mut refusal = None;
         // Since the last growth: whether a collection was tried, and the kind of the collection.
         let (mut tried, mut collected) = (false, None);
         loop {
@@ -52,6 +56,11 @@ impl GcStore {
                             let level = if refused { log::Level::Debug } else { log::Level::Warn };
                             log::log!(level, "GC heap could not grow: {error}");
                             limit = self.limit_now();
+                            let is_by_limiter = matches!(
+                                error,
+                                HeapError::Refused { by: RefusedBy::Limiter { .. }, .. }
+                            );
+                            refusal = is_by_limiter.then_some(error);
                             break;
                         }
                     }
@@ -73,8 +82,8 @@ impl GcStore {
         if !collected.is_some_and(PauseKind::is_complete) && self.may_collect() {
             self.collect(tracer, GcCause::Exhausted)?;
         }
-        let out_of_memory = Err(HeapError::OutOfMemory { bytes, limit });
-        self.try_alloc(request, Some(LastResort::NoMemory)).unwrap_or(out_of_memory)
+        let out_of_memory = refusal.unwrap_or(HeapError::OutOfMemory { bytes, limit });
+        self.try_alloc(request, Some(LastResort::NoMemory)).unwrap_or(Err(out_of_memory))
     }
 
     /// The size of a heap that may not grow, in bytes from its base.

@@ -249,8 +249,8 @@ struct Limiter {
 }
 
 impl HeapLimiter for Limiter {
-    fn growing(&mut self, _growth: HeapGrowth) -> bool {
-        true
+    fn growing(&mut self, _growth: HeapGrowth) -> Result<bool, String> {
+        Ok(true)
     }
 }
 
@@ -343,8 +343,8 @@ impl GrowthPolicy for Share {
 }
 
 impl HeapLimiter for Share {
-    fn growing(&mut self, _growth: HeapGrowth) -> bool {
-        true
+    fn growing(&mut self, _growth: HeapGrowth) -> Result<bool, String> {
+        Ok(true)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 impl Config {
     /// Sets the bytes of the native stack of each asynchronous call (default: 1 MiB more than
     /// [`max_wasm_stack`](Config::max_wasm_stack), which is 2 MiB if that is not set). It must be at
-    /// least `max_wasm_stack`, and at least 64 KiB. The host functions of the call have what compiled
+    /// least `max_wasm_stack`, and at least 128 KiB. The host functions of the call have what compiled
     /// code leaves, which is at least 256 KiB, or a quarter of a smaller stack. The system gives it
     /// memory when it is used.
     ///

@@ -62,6 +62,7 @@ impl CacheConfig {
 
     /// Sets how many bytes the files of the folder should have at most (default: 512 MiB). If they
     /// have more after a module was added, those that were not used for the longest time are deleted.
+    /// Files that are not the cache's own do not count, and are left alone.
     pub fn with_files_total_size_soft_limit(&mut self, limit: u64) -> &mut CacheConfig {
         self.files_total_size_soft_limit = limit;
         self

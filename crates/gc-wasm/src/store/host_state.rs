@@ -193,12 +193,12 @@ fn bytes(bytes: u64) -> usize {
 }
 
 impl HeapLimiter for HeapLimit {
-    fn growing(&mut self, growth: HeapGrowth) -> bool {
+    fn growing(&mut self, growth: HeapGrowth) -> Result<bool, String> {
         let HeapGrowth { current, desired, maximum, .. } = growth;
         let sizes = (bytes(current), bytes(desired), Some(bytes(maximum)));
         let Contents { data, limiter } = self.contents();
         let answer = match limiter {
-            None => return true,
+            None => return Ok(true),
             Some(Limiter::Sync(find)) => {
                 find(&mut **data).gc_heap_growing(sizes.0, sizes.1, sizes.2)
             }
@@ -206,13 +206,10 @@ impl HeapLimiter for HeapLimit {
                 find(&mut **data).gc_heap_growing(sizes.0, sizes.1, sizes.2)
             }
         };
-        match answer {
-            Ok(allowed) => allowed,
-            Err(error) => {
-                log::warn!("the GC heap may not grow to {desired} bytes: {error:#}");
-                false
-            }
-        }
+        answer.map_err(|error| {
+            log::warn!("the GC heap may not grow to {desired} bytes: {error:#}");
+            format!("{error:#}")
+        })
     }
 
     fn grow_failed(&mut self, error: &HeapError) {

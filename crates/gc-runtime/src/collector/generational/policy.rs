@@ -146,9 +146,7 @@ impl GenerationalHeap {
         // It is part of the gap.
         self.core.use_admitted(unmapped);
         let grown = match grown {
-            Err(HeapError::Refused { .. }) => {
-                self.share_mapped(least).ok_or(HeapError::Refused { bytes })
-            }
+            Err(error @ HeapError::Refused { .. }) => self.share_mapped(least).ok_or(error),
             grown => grown,
         };
         self.cramped = grown.is_err();
