@@ -100,10 +100,10 @@ fn code_waits_for_the_limiter() -> Result<()> {
         assert!(block_on(memory.grow_async(&mut store, 9)).is_err());
         let ty = TableType::new(RefType::ANYREF, 1, None);
         let null = Ref::null(&HeapType::Any);
-        assert_eq!(message(Table::new(&mut store, ty.clone(), null.clone())), REFUSED);
-        let table = block_on(Table::new_async(&mut store, ty, null.clone()))?;
-        assert_eq!(message(table.grow(&mut store, 1, null.clone())), REFUSED);
-        assert_eq!(block_on(table.grow_async(&mut store, 1, null.clone()))?, 1);
+        assert_eq!(message(Table::new(&mut store, ty.clone(), null)), REFUSED);
+        let table = block_on(Table::new_async(&mut store, ty, null))?;
+        assert_eq!(message(table.grow(&mut store, 1, null)), REFUSED);
+        assert_eq!(block_on(table.grow_async(&mut store, 1, null))?, 1);
         assert!(block_on(table.grow_async(&mut store, 20, null)).is_err());
 
         block_on(Instance::new_async(&mut store, &module, &[]))?;
