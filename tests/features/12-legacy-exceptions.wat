@@ -1,4 +1,4 @@
-;; Exceptions of the first proposal (`try`, `catch`)
+;; Legacy exceptions (`try`, `catch`)
 (module
   (tag $e (param i32))
   (func $f (throw $e (i32.const 1)))

@@ -205,6 +205,10 @@ fn misuse_of_options() {
             "--heap-initial and --heap-utilisation are not allowed",
         ),
         (&["run", lib, "--gc-slice", "5"], "such as 500us"),
+        (
+            &["run", lib, "--fuel", "abc"],
+            "expected a number of units from 0 to 18446744073709551615",
+        ),
         (&["frob", lib], "`frob` is neither a command nor a file; the commands are run, "),
         (&["exlore", lib], "did you mean `explore`?"),
         (&["run", lib, "--max-stack", "1"], "the minimum is 16 KiB"),

@@ -2,6 +2,7 @@
 
 use hdrhistogram::Histogram;
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// The purpose of a pause.
@@ -97,7 +98,7 @@ const RECENT: usize = 1024;
 /// println!("half of the pauses are shorter than {:?}", pauses.quantile(0.5));
 /// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PauseLog {
     made: Instant,
     recent: VecDeque<Pause>,
@@ -241,6 +242,19 @@ impl PauseLog {
     }
 }
 
+/// The number of pauses of each kind that happened, their sum, and the longest.
+impl fmt::Debug for PauseLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut log = f.debug_struct("PauseLog");
+        for kind in PauseKind::ALL {
+            if self.count_of(kind) > 0 {
+                log.field(kind.name(), &self.count_of(kind));
+            }
+        }
+        log.field("total", &self.total).field("longest", &self.longest).finish_non_exhaustive()
+    }
+}
+
 fn nanoseconds(length: Duration) -> u64 {
     u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -274,6 +288,8 @@ mod tests {
         assert!(histogram.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert_eq!(log.recent().len(), RECENT);
         assert_eq!(log.recent().last().unwrap().kind, PauseKind::Full);
+        let text = "PauseLog { full: 1, minor: 2000, total: 2.051s, longest: 50ms, .. }";
+        assert_eq!(format!("{log:?}"), text);
     }
 
     #[test]

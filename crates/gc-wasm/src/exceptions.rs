@@ -209,7 +209,7 @@ impl<T: 'static> Store<T> {
     /// let error = uncaught.call(&mut store, ()).unwrap_err();
     /// assert!(error.is::<ThrownException>());
     /// let exception = store.take_pending_exception().unwrap();
-    /// assert_eq!(exception.field(&mut store, 0)?.get_i32(), Some(43));
+    /// assert_eq!(exception.field(&mut store, 0)?.i32(), Some(43));
     /// # Ok(())
     /// # }
     /// ```

@@ -147,19 +147,11 @@ pub trait ResourceLimiter: Send {
 ///
 /// # Examples
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/block_on.rs.in"));
 /// use async_trait::async_trait;
 /// use gc_wasm::{Memory, MemoryType, ResourceLimiterAsync, Result, Store};
-/// # use std::pin::pin;
-/// # use std::task::{Context, Poll, Waker};
-/// # fn block_on<F: Future>(future: F) -> F::Output {
-/// #     let (mut future, mut context) = (pin!(future), Context::from_waker(Waker::noop()));
-/// #     loop {
-/// #         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-/// #             return output;
-/// #         }
-/// #     }
-/// # }
 ///
+/// # fn main() -> gc_wasm::Result<()> {
 /// struct Asks;
 ///
 /// /// Stands for a question to another process.
@@ -189,7 +181,8 @@ pub trait ResourceLimiter: Send {
 ///     gc_wasm::error::Ok(())
 /// })
 /// # ?;
-/// # gc_wasm::error::Ok(())
+/// # Ok(())
+/// # }
 /// ```
 #[async_trait::async_trait]
 pub trait ResourceLimiterAsync: Send {
@@ -368,6 +361,27 @@ impl StoreLimitsBuilder {
 }
 
 /// A [`ResourceLimiter`] with constant limits, which a [`StoreLimitsBuilder`] makes.
+///
+/// # Examples
+/// Limits beside other data of the host:
+///
+/// ```
+/// use gc_wasm::{Memory, MemoryType, Store, StoreLimits, StoreLimitsBuilder};
+///
+/// struct State {
+///     limits: StoreLimits,
+///     name: &'static str,
+/// }
+///
+/// let limits = StoreLimitsBuilder::new().memory_size(128 << 10).build();
+/// let mut store = Store::new(&Default::default(), State { limits, name: "a guest" });
+/// store.limiter(|state| &mut state.limits);
+///
+/// let memory = Memory::new(&mut store, MemoryType::new(1, None))?;
+/// memory.grow(&mut store, 1)?;
+/// assert!(memory.grow(&mut store, 1).is_err(), "{} has too much", store.data().name);
+/// # gc_wasm::error::Ok(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct StoreLimits {
     memory_size: Option<usize>,

@@ -227,9 +227,9 @@ impl Memory {
     }
 
     fn grow_in(store: &mut StoreOpaque, index: usize, delta: u64) -> Result<u64> {
-        store.grow_memory(index, delta)?.ok_or_else(|| {
+        store.grow_memory(index, delta)?.map_err(|why| {
             let pages = store.memories[index].pages();
-            anyhow!("a memory of {pages} pages cannot grow by {delta}")
+            anyhow!("a memory of {pages} pages cannot grow by {delta}{why}")
                 .context(format!("failed to grow memory by `{delta}`"))
         })
     }

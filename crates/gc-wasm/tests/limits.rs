@@ -44,6 +44,8 @@ fn memories_and_tables_grow_up_to_their_limits() -> Result<()> {
         }
         let error = memory.grow(&mut store, 1).unwrap_err();
         assert_eq!(error.to_string(), "failed to grow memory by `1`");
+        let why = "a memory of 10 pages cannot grow by 1: the store's limiter refuses it";
+        assert_eq!(error.root_cause().to_string(), why);
         assert_eq!(memory.size(&store), 10);
     }
     let null = Ref::Func(None);
@@ -166,7 +168,9 @@ fn a_limiter_is_told_of_growth_that_fails() -> Result<()> {
     store.limiter(|noting| noting);
     let memory = Memory::new(&mut store, MemoryType::new(1, Some(2)))?;
     memory.grow(&mut store, 1)?;
-    assert!(memory.grow(&mut store, 1).is_err());
+    let error = memory.grow(&mut store, 1).unwrap_err();
+    let why = "a memory of 2 pages cannot grow by 1";
+    assert_eq!(error.root_cause().to_string(), why);
     let ty = TableType::new(RefType::FUNCREF, 1, Some(2));
     let table = Table::new(&mut store, ty, Ref::Func(None))?;
     assert!(table.grow(&mut store, 2, Ref::Func(None)).is_err());

@@ -68,7 +68,7 @@ pub struct RunArgs {
     /// Trap when the program has consumed this much fuel. Most instructions consume one unit, and
     /// those that work on many bytes or elements one for each. The number is the same in each run and
     /// with each collector; --stats prints it.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64))]
+    #[arg(long, value_name = "N", value_parser = fuel)]
     pub fuel: Option<u64>,
     /// How it is ended.
     #[command(flatten)]
@@ -79,6 +79,11 @@ pub struct RunArgs {
     /// Collector and heap.
     #[command(flatten)]
     pub engine: EngineOptions,
+}
+
+/// Parses an amount of fuel.
+fn fuel(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("expected a number of units from 0 to {}", u64::MAX))
 }
 
 /// Runs the module.

@@ -35,6 +35,22 @@ use wasmparser::WasmFeatures;
 use wasmtime_types::OperatorCostStrategy;
 
 /// The settings of an [`Engine`](crate::Engine).
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Collector, Config, Engine};
+///
+/// let mut config = Config::new();
+/// config.collector(Collector::drc()).gc_heap_maximum(64 << 20).max_wasm_stack(256 << 10);
+/// let engine = Engine::new(&config)?;
+/// assert_eq!(engine.collector().name(), "drc");
+///
+/// // What cannot be honoured is refused.
+/// config.wasm_threads(true);
+/// let error = Engine::new(&config).unwrap_err();
+/// assert!(format!("{error:#}").contains("`Config::wasm_threads`"));
+/// # gc_wasm::error::Ok(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) collector: Collector,

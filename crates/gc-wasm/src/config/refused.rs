@@ -57,8 +57,8 @@ impl Config {
         self
     }
 
-    /// Sets whether there is debug information for native debuggers (default: no). Anything else is not
-    /// supported.
+    /// Sets whether there is debug information for native debuggers (default: no). Anything else is
+    /// not supported.
     pub fn debug_info(&mut self, yes: bool) -> &mut Config {
         self.refuse("debug_info", yes, "debug information is not made")
     }
@@ -69,8 +69,8 @@ impl Config {
         self.refuse("guest_debug", yes, "guests cannot be debugged")
     }
 
-    /// Sets whether there is unwind information for native debuggers (default: no). Anything else is not
-    /// supported.
+    /// Sets whether there is unwind information for native debuggers (default: no). Anything else
+    /// is not supported.
     pub fn native_unwind_info(&mut self, yes: bool) -> &mut Config {
         self.refuse("native_unwind_info", yes, "native unwind information is not made")
     }
@@ -87,14 +87,14 @@ impl Config {
         self.refuse("signals_based_traps", !yes, "traps need handlers of signals")
     }
 
-    /// Sets whether there is a guard in front of each linear memory (default: no). Anything else is not
-    /// supported.
+    /// Sets whether there is a guard in front of each linear memory (default: no). Anything else is
+    /// not supported.
     pub fn guard_before_linear_memory(&mut self, yes: bool) -> &mut Config {
         self.refuse("guard_before_linear_memory", yes, "memories have a guard behind them only")
     }
 
-    /// Sets whether there are files in memory for the data of memories (default: no). Anything else is not
-    /// supported.
+    /// Sets whether there are files in memory for the data of memories (default: no). Anything else
+    /// is not supported.
     pub fn force_memory_init_memfd(&mut self, yes: bool) -> &mut Config {
         self.refuse("force_memory_init_memfd", yes, "data is copied")
     }
@@ -111,14 +111,14 @@ impl Config {
         self.refuse("concurrency_support", yes, "components are not supported")
     }
 
-    /// Sets whether there are checks of a guest's memory allocator (default: no). Anything else is not
-    /// supported.
+    /// Sets whether there are checks of a guest's memory allocator (default: no). Anything else is
+    /// not supported.
     pub fn wmemcheck(&mut self, yes: bool) -> &mut Config {
         self.refuse("wmemcheck", yes, "they are not supported")
     }
 
-    /// Sets how compiled code is made known to a profiler (default: it is not). Anything else is not
-    /// supported.
+    /// Sets how compiled code is made known to a profiler (default: it is not). Anything else is
+    /// not supported.
     pub fn profiler(&mut self, profiler: ProfilingStrategy) -> &mut Config {
         let yes = profiler != ProfilingStrategy::None;
         self.refuse("profiler", yes, "profilers are not told of compiled code")
@@ -143,8 +143,8 @@ impl Config {
         Ok(self)
     }
 
-    /// Sets the version of saved modules (default: that of this crate). An engine only loads modules
-    /// of its own version. The version of this crate is always a part of it.
+    /// Sets the version of saved modules (default: that of this crate). An engine only loads
+    /// modules of its own version. The version of this crate is always a part of it.
     ///
     /// # Errors
     /// If the text has more than 255 bytes.

@@ -3,8 +3,7 @@
 use super::Config;
 use wasmparser::WasmFeatures;
 
-/// The features that are supported: WebAssembly 3.0, and exceptions of the first version of the
-/// proposal.
+/// The features that are supported: WebAssembly 3.0 and legacy exceptions.
 pub(crate) fn supported() -> WasmFeatures {
     WasmFeatures::WASM2
         | WasmFeatures::RELAXED_SIMD
@@ -20,7 +19,7 @@ pub(crate) fn supported() -> WasmFeatures {
 }
 
 impl Config {
-    /// Adds a feature with those that it needs, or removes it with those that need it, unless these were
+    /// Adds a feature with those that it needs, or removes it with those that need it and were not
     /// asked for. The feature itself is in `on` and in `off`.
     fn feature(&mut self, yes: bool, on: WasmFeatures, off: WasmFeatures) -> &mut Config {
         let feature = on & off;
@@ -49,8 +48,9 @@ impl Config {
         self.feature(yes, on, off)
     }
 
-    /// Sets whether modules may use reference types (default: yes). If not, modules may not use
-    /// [`wasm_function_references`](Config::wasm_function_references) or [`wasm_gc`](Config::wasm_gc), unless they were asked for themselves.
+    /// Sets whether modules may use reference types (default: yes). If not, they may not use [typed
+    /// function references](Config::wasm_function_references) and [GC](Config::wasm_gc) either,
+    /// unless these were switched on before.
     pub fn wasm_reference_types(&mut self, yes: bool) -> &mut Config {
         let (on, off) = (
             WasmFeatures::REFERENCE_TYPES,
@@ -59,15 +59,16 @@ impl Config {
         self.feature(yes, on, off)
     }
 
-    /// Sets whether modules may use vectors (default: yes). If not, modules may not use
-    /// [`wasm_relaxed_simd`](Config::wasm_relaxed_simd), unless they were asked for themselves.
+    /// Sets whether modules may use vectors (default: yes). If not, they may not use
+    /// [relaxed vector operations](Config::wasm_relaxed_simd) either, unless these were switched on
+    /// before.
     pub fn wasm_simd(&mut self, yes: bool) -> &mut Config {
         let (on, off) = (WasmFeatures::SIMD, WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD);
         self.feature(yes, on, off)
     }
 
-    /// Sets whether modules may use relaxed vector operations (default: yes). If so, they may also use
-    /// what this needs: [`wasm_simd`](Config::wasm_simd).
+    /// Sets whether modules may use relaxed vector operations (default: yes). If so, they may also
+    /// use what these need: [vectors](Config::wasm_simd).
     pub fn wasm_relaxed_simd(&mut self, yes: bool) -> &mut Config {
         let (on, off) =
             (WasmFeatures::RELAXED_SIMD | WasmFeatures::SIMD, WasmFeatures::RELAXED_SIMD);
@@ -104,15 +105,16 @@ impl Config {
         self.feature(yes, on, off)
     }
 
-    /// Sets whether modules may use exceptions of the first version of the proposal (default: yes).
+    /// Sets whether modules may use legacy exceptions: `try` and `catch`, the instructions of the
+    /// proposal's first version (default: yes).
     pub fn wasm_legacy_exceptions(&mut self, yes: bool) -> &mut Config {
         let (on, off) = (WasmFeatures::LEGACY_EXCEPTIONS, WasmFeatures::LEGACY_EXCEPTIONS);
         self.feature(yes, on, off)
     }
 
-    /// Sets whether modules may use typed function references (default: yes). If not, modules may not use
-    /// [`wasm_gc`](Config::wasm_gc), unless they were asked for themselves. If so, they may also use
-    /// what this needs: [`wasm_reference_types`](Config::wasm_reference_types).
+    /// Sets whether modules may use typed function references (default: yes). If not, they may not
+    /// use [GC](Config::wasm_gc) either, unless it was switched on before. If so, they may also use
+    /// what these need: [reference types](Config::wasm_reference_types).
     pub fn wasm_function_references(&mut self, yes: bool) -> &mut Config {
         let (on, off) = (
             WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::REFERENCE_TYPES,
@@ -121,8 +123,9 @@ impl Config {
         self.feature(yes, on, off)
     }
 
-    /// Sets whether modules may use structs, arrays and unboxed integers (default: yes). If so, they may also use
-    /// what this needs: [`wasm_function_references`](Config::wasm_function_references) and [`wasm_reference_types`](Config::wasm_reference_types).
+    /// Sets whether modules may use structs, arrays and unboxed integers (default: yes). If so,
+    /// they may also use what these need: [reference types](Config::wasm_reference_types) and
+    /// [typed function references](Config::wasm_function_references).
     pub fn wasm_gc(&mut self, yes: bool) -> &mut Config {
         let (on, off) = (
             WasmFeatures::GC | WasmFeatures::FUNCTION_REFERENCES | WasmFeatures::REFERENCE_TYPES,
@@ -143,7 +146,8 @@ impl Config {
         self
     }
 
-    /// Sets whether modules may use shared memories and atomic operations (default: no). This is not supported.
+    /// Sets whether modules may use shared memories and atomic operations (default: no). This is
+    /// not supported.
     pub fn wasm_threads(&mut self, yes: bool) -> &mut Config {
         self.refuse("wasm_threads", yes, "shared memories and atomic operations are not supported")
     }
@@ -153,7 +157,8 @@ impl Config {
         self.refuse("wasm_shared_everything_threads", yes, "shared types are not supported")
     }
 
-    /// Sets whether modules may use pages of other sizes than 64 KiB (default: no). This is not supported.
+    /// Sets whether modules may use pages of other sizes than 64 KiB (default: no). This is not
+    /// supported.
     pub fn wasm_custom_page_sizes(&mut self, yes: bool) -> &mut Config {
         self.refuse(
             "wasm_custom_page_sizes",

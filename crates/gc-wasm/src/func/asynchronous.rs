@@ -23,18 +23,10 @@ impl Func {
     ///
     /// # Examples
     /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/block_on.rs.in"));
     /// use gc_wasm::{Engine, Func, FuncType, Store, Val, ValType};
-    /// # use std::pin::pin;
-    /// # use std::task::{Context, Poll, Waker};
-    /// # fn block_on<F: Future>(future: F) -> F::Output {
-    /// #     let (mut future, mut context) = (pin!(future), Context::from_waker(Waker::noop()));
-    /// #     loop {
-    /// #         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-    /// #             return output;
-    /// #         }
-    /// #     }
-    /// # }
     ///
+    /// # fn main() -> gc_wasm::Result<()> {
     /// async fn ask() -> i32 {
     ///     42
     /// }
@@ -52,7 +44,8 @@ impl Func {
     /// // `block_on` stands for an executor.
     /// block_on(answer.call_async(&mut store, &[], &mut results))?;
     /// assert_eq!(results[0].unwrap_i32(), 42);
-    /// # gc_wasm::error::Ok(())
+    /// # Ok(())
+    /// # }
     /// ```
     pub fn new_async<T, F>(mut store: impl AsContextMut<Data = T>, ty: FuncType, func: F) -> Func
     where

@@ -15,6 +15,40 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// The store that calls a host function. The host function gets it as an argument.
+///
+/// # Examples
+/// A function that reads a text from the memory of the module that calls it:
+///
+/// ```
+/// use gc_wasm::{Caller, Engine, Linker, Module, Result, Store, error::Context};
+///
+/// let engine = Engine::default();
+/// let mut linker = Linker::new(&engine);
+/// let print = |mut caller: Caller<'_, String>, at: u32, len: u32| -> Result<()> {
+///     let memory = caller.get_export("memory").and_then(|export| export.into_memory());
+///     let bytes = memory.context("no memory is exported")?.data(&caller);
+///     let (start, end) = (at as usize, at as usize + len as usize);
+///     let text = std::str::from_utf8(bytes.get(start..end).context("outside the memory")?)?;
+///     let text = text.to_owned();
+///     caller.data_mut().push_str(&text);
+///     Ok(())
+/// };
+/// linker.func_wrap("host", "print", print)?;
+///
+/// let module = Module::new(
+///     &engine,
+///     r#"(module
+///         (import "host" "print" (func $print (param i32 i32)))
+///         (memory (export "memory") 1)
+///         (data (i32.const 8) "hello")
+///         (func (export "run") (call $print (i32.const 8) (i32.const 5))))"#,
+/// )?;
+/// let mut store = Store::new(&engine, String::new());
+/// let instance = linker.instantiate(&mut store, &module)?;
+/// instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ())?;
+/// assert_eq!(store.data(), "hello");
+/// # gc_wasm::error::Ok(())
+/// ```
 pub struct Caller<'a, T: 'static> {
     store: StoreContextMut<'a, T>,
 }

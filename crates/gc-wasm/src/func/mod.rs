@@ -26,6 +26,33 @@ use gc_types::{TypeIndex, ValRaw};
 use std::num::NonZeroU32;
 
 /// A function in a store. Copies are the same function.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Engine, Func, Instance, Module, Store, Val};
+///
+/// let engine = Engine::default();
+/// let module = Module::new(
+///     &engine,
+///     r#"(module
+///         (type $op (func (param i32) (result i32)))
+///         (func (export "twice") (param funcref i32) (result i32)
+///             (local $f (ref null $op))
+///             (local.set $f (ref.cast (ref null $op) (local.get 0)))
+///             (call_ref $op (call_ref $op (local.get 1) (local.get $f)) (local.get $f))))"#,
+/// )?;
+/// let mut store = Store::new(&engine, ());
+/// let instance = Instance::new(&mut store, &module, &[])?;
+/// let twice = instance.get_func(&mut store, "twice").unwrap();
+/// assert_eq!(twice.ty(&store).params().len(), 2);
+///
+/// // A function of the host is an argument of a function of the module.
+/// let triple = Func::wrap(&mut store, |n: i32| n * 3);
+/// let mut results = [Val::I32(0)];
+/// twice.call(&mut store, &[triple.into(), Val::I32(2)], &mut results)?;
+/// assert_eq!(results[0].unwrap_i32(), 18);
+/// # gc_wasm::error::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Func {
     store: StoreId,

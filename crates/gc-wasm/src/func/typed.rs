@@ -13,6 +13,28 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// A [`Func`] whose type matches `Params` and `Results`. Calls do not check it again.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Engine, Instance, Module, Store, Trap, TypedFunc};
+///
+/// let engine = Engine::default();
+/// let module = Module::new(
+///     &engine,
+///     r#"(module (func (export "divide") (param i32 i32) (result i32)
+///         (i32.div_s (local.get 0) (local.get 1))))"#,
+/// )?;
+/// let mut store = Store::new(&engine, ());
+/// let instance = Instance::new(&mut store, &module, &[])?;
+///
+/// let divide: TypedFunc<(i32, i32), i32> = instance.get_typed_func(&mut store, "divide")?;
+/// assert_eq!(divide.call(&mut store, (42, 6))?, 7);
+/// let error = divide.call(&mut store, (42, 0)).unwrap_err();
+/// assert_eq!(error.downcast::<Trap>()?, Trap::IntegerDivisionByZero);
+/// // Another type is refused.
+/// assert!(instance.get_typed_func::<i32, i32>(&mut store, "divide").is_err());
+/// # gc_wasm::error::Ok(())
+/// ```
 pub struct TypedFunc<Params, Results> {
     func: Func,
     /// The function's reference in its store.

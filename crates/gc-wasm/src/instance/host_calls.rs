@@ -141,7 +141,7 @@ impl WasmHostCalls for StoreOpaque {
 
     fn memory_grow(&mut self, instance: usize, memory: u32, delta: u64) -> Result<u32> {
         let memory = self.memory_of(instance, memory);
-        size_or_minus_one(self.grow_memory(memory, delta)?)
+        size_or_minus_one(self.grow_memory(memory, delta)?.ok())
     }
 
     fn memory_copy(

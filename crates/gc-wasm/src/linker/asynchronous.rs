@@ -51,18 +51,10 @@ impl<T: Send + 'static> Linker<T> {
     ///
     /// # Examples
     /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/block_on.rs.in"));
     /// use gc_wasm::{Engine, Linker, Module, Store};
-    /// # use std::pin::pin;
-    /// # use std::task::{Context, Poll, Waker};
-    /// # fn block_on<F: Future>(future: F) -> F::Output {
-    /// #     let (mut future, mut context) = (pin!(future), Context::from_waker(Waker::noop()));
-    /// #     loop {
-    /// #         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-    /// #             return output;
-    /// #         }
-    /// #     }
-    /// # }
     ///
+    /// # fn main() -> gc_wasm::Result<()> {
     /// let engine = Engine::default();
     /// let mut linker = Linker::new(&engine);
     /// linker.func_wrap_async("host", "double", |_caller, (n,): (i32,)| {
@@ -82,7 +74,8 @@ impl<T: Send + 'static> Linker<T> {
     ///     gc_wasm::error::Ok(())
     /// })
     /// # ?;
-    /// # gc_wasm::error::Ok(())
+    /// # Ok(())
+    /// # }
     /// ```
     pub fn func_wrap_async<F, P, R>(
         &mut self,

@@ -30,6 +30,25 @@ use wasmtime_types::EntityIndex;
 
 /// A compiled module, ready to be instantiated in any store of its engine. Cheap
 /// to clone.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Engine, Module};
+///
+/// let engine = Engine::default();
+/// let module = Module::new(
+///     &engine,
+///     r#"(module
+///         (import "host" "log" (func (param i32)))
+///         (func (export "run") (result i64) (i64.const 1)))"#,
+/// )?;
+/// let import = module.imports().next().unwrap();
+/// assert_eq!((import.module(), import.name()), ("host", "log"));
+/// let export = module.exports().next().unwrap();
+/// assert_eq!(export.name(), "run");
+/// assert_eq!(export.ty().unwrap_func().results().len(), 1);
+/// # gc_wasm::error::Ok(())
+/// ```
 #[derive(Clone)]
 pub struct Module(Arc<ModuleInner>);
 

@@ -11,6 +11,22 @@ use gc_types::VMGcKind;
 
 /// An exception: a tag and a payload. [`Rooted`] and [`OwnedRooted`](crate::OwnedRooted) handles give
 /// access to it.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Engine, ExnRef, ExnRefPre, ExnType, FuncType, Store, Tag, TagType, Val, ValType};
+///
+/// let engine = Engine::default();
+/// let mut store = Store::new(&engine, ());
+/// let ty = TagType::new(FuncType::new(&engine, [ValType::I32], []));
+/// let tag = Tag::new(&mut store, &ty)?;
+/// let pre = ExnRefPre::new(&mut store, ExnType::from_tag_type(&ty)?);
+///
+/// let exception = ExnRef::new(&mut store, &pre, &tag, &[Val::I32(42)])?;
+/// assert!(Tag::eq(&exception.tag(&mut store)?, &tag, &store));
+/// assert_eq!(exception.field(&mut store, 0)?.i32(), Some(42));
+/// # gc_wasm::error::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ExnRef(pub(super) Handle);
 

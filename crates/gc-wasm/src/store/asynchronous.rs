@@ -104,24 +104,17 @@ impl<T: 'static> Store<T> {
     ///
     /// # Examples
     /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/block_on.rs.in"));
     /// use gc_wasm::{Engine, ExternRef, RootScope, Store};
-    /// # use std::pin::pin;
-    /// # use std::task::{Context, Poll, Waker};
-    /// # fn block_on<F: Future>(future: F) -> F::Output {
-    /// #     let (mut future, mut context) = (pin!(future), Context::from_waker(Waker::noop()));
-    /// #     loop {
-    /// #         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-    /// #             return output;
-    /// #         }
-    /// #     }
-    /// # }
     ///
+    /// # fn main() -> gc_wasm::Result<()> {
     /// let mut store = Store::new(&Engine::default(), ());
     /// ExternRef::new(&mut RootScope::new(&mut store), "garbage")?;
     /// // `block_on` stands for an executor.
     /// block_on(store.gc_async(None))?;
     /// assert_eq!(store.gc_stats().live_objects, 0);
-    /// # gc_wasm::error::Ok(())
+    /// # Ok(())
+    /// # }
     /// ```
     pub async fn gc_async(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()>
     where

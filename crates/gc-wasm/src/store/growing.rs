@@ -163,14 +163,18 @@ impl StoreOpaque {
         Ok(self.memories.len() - 1)
     }
 
-    /// Grows a memory by `delta` pages. Returns the old size in pages, or `None` if it does not grow.
+    /// Grows a memory by `delta` pages. Returns the old size in pages, or why it does not grow.
     ///
     /// # Errors
     /// Those of the limiter.
-    pub(crate) fn grow_memory(&mut self, index: usize, delta: u64) -> Result<Option<u64>> {
+    pub(crate) fn grow_memory(
+        &mut self,
+        index: usize,
+        delta: u64,
+    ) -> Result<Result<u64, CannotGrow>> {
         let memory = &self.memories[index];
         if delta == 0 {
-            return Ok(Some(memory.pages()));
+            return Ok(Ok(memory.pages()));
         }
         let (ty, current) = (memory.ty, memory.len());
         if let Some(limiter) = self.limiter()? {
@@ -178,19 +182,18 @@ impl StoreOpaque {
             let desired = size(more).and_then(|more| more.checked_add(current));
             let desired = desired.unwrap_or(usize::MAX).min(most(&ty));
             if !limiter.memory_growing(current, desired, size(ty.maximum_byte_size()))? {
-                return Ok(None);
+                return Ok(Err(CannotGrow::Limiter));
             }
         }
-        match self.memories[index].grow(delta) {
-            Ok(old) => Ok(Some(old)),
-            Err(error) => {
-                match self.limiter()? {
-                    Some(limiter) => limiter.memory_grow_failed(error)?,
-                    None => log::debug!("a memory did not grow: {error:#}"),
-                }
-                Ok(None)
+        let grown = self.memories[index].grow(delta);
+        if let Err(why) = &grown {
+            let error = growth_error("Memory", why);
+            match self.limiter()? {
+                Some(limiter) => limiter.memory_grow_failed(error)?,
+                None => log::debug!("a memory did not grow: {error:#}"),
             }
         }
+        Ok(grown)
     }
 
     /// Makes a table without elements, whose compiled code's part is in `definition`, if it may get
@@ -243,7 +246,7 @@ impl StoreOpaque {
             let desired = size(Ok::<_, ()>(delta)).and_then(|delta| delta.checked_add(current));
             let Some(desired) = desired else {
                 limiter.table_grow_failed(anyhow!("overflow calculating new table size"))?;
-                return Ok(Err(CannotGrow::Table));
+                return Ok(Err(CannotGrow::Maximum));
             };
             if !limiter.table_growing(current, desired, table_maximum(&ty))? {
                 return Ok(Err(CannotGrow::Limiter));
@@ -253,7 +256,7 @@ impl StoreOpaque {
         if let Err(why) = &grown
             && let Some(limiter) = self.limiter()?
         {
-            limiter.table_grow_failed(growth_error(why))?;
+            limiter.table_grow_failed(growth_error("Table", why))?;
         }
         Ok(grown)
     }
@@ -265,11 +268,11 @@ impl StoreOpaque {
     }
 }
 
-/// What a limiter is told of a table that did not grow.
-fn growth_error(why: &CannotGrow) -> Error {
+/// What a limiter is told of a memory or a table that did not grow. `what` is which of them it is.
+fn growth_error(what: &str, why: &CannotGrow) -> Error {
     match why {
         CannotGrow::Memory(error) => error.clone().into(),
-        why => anyhow!("Table maximum size exceeded{why}"),
+        why => anyhow!("{what} maximum size exceeded{why}"),
     }
 }
 

@@ -30,6 +30,30 @@ use std::marker::PhantomData;
 ///
 /// Dropping a store drops the host values of its externrefs. If the destructor of one panics, the
 /// panic continues when the whole store has been dropped.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Caller, Engine, Linker, Module, Store};
+///
+/// let engine = Engine::default();
+/// let mut linker = Linker::new(&engine);
+/// linker.func_wrap("host", "add", |mut caller: Caller<'_, i32>, more: i32| {
+///     *caller.data_mut() += more;
+/// })?;
+/// let module = Module::new(
+///     &engine,
+///     r#"(module
+///         (import "host" "add" (func $add (param i32)))
+///         (func (export "run") (call $add (i32.const 1)) (call $add (i32.const 2))))"#,
+/// )?;
+///
+/// // The data of this store is a sum.
+/// let mut store = Store::new(&engine, 39);
+/// let instance = linker.instantiate(&mut store, &module)?;
+/// instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ())?;
+/// assert_eq!(store.into_data(), 42);
+/// # gc_wasm::error::Ok(())
+/// ```
 pub struct Store<T: 'static> {
     opaque: Box<StoreOpaque>,
     /// Declared after `opaque`, so that the panic of a host value continues after the whole store

@@ -312,6 +312,25 @@ impl<T: GcRef> OwnedRooted<T> {
 
 /// A scope for [`Rooted`] handles. When it is dropped, the handles that were made in it become
 /// invalid. While the scope lives, the store is used through it.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{ExternRef, RootScope, Store};
+///
+/// let mut store = Store::<()>::default();
+/// let kept = ExternRef::new(&mut store, "kept")?;
+/// let lost = {
+///     let mut scope = RootScope::new(&mut store);
+///     let lost = ExternRef::new(&mut scope, "lost when the scope ends")?;
+///     assert!(lost.data(&scope)?.is_some());
+///     lost
+/// };
+/// assert!(kept.data(&store)?.is_some());
+/// assert!(lost.data(&store).is_err());
+/// store.gc(None)?;
+/// assert_eq!(store.gc_stats().live_objects, 1);
+/// # gc_wasm::error::Ok(())
+/// ```
 pub struct RootScope<C: AsContextMut> {
     store: C,
     scope: HandleScope,

@@ -10,6 +10,19 @@ use crate::types::{HeapType, ValType};
 use crate::{AnyRef, ArrayRef, EqRef, ExnRef, ExternRef, Func, Rooted, StructRef, V128};
 
 /// A value. Floats are stored as bits, so that the payloads of NaNs are preserved.
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Func, Store, Val};
+///
+/// let mut store = Store::<()>::default();
+/// let scale = Func::wrap(&mut store, |number: i32, factor: f64| f64::from(number) * factor);
+/// let mut results = [Val::F64(0)];
+/// scale.call(&mut store, &[Val::I32(3), Val::from(0.5)], &mut results)?;
+/// assert_eq!(results[0].f64(), Some(1.5));
+/// assert_eq!(results[0].i32(), None);
+/// # gc_wasm::error::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Val {
     /// A 32-bit integer.

@@ -10,10 +10,11 @@
 //! Compiled code loads the address and the length again after each call.
 
 use super::layout::DEFINITION_LEN;
+use super::table::CannotGrow;
 use super::words::VMWords;
 use crate::pool;
 use crate::types::PAGE_SIZE;
-use anyhow::{Result, bail, ensure};
+use anyhow::Result;
 use gc_runtime::{HeapError, MappedMemory, MemoryPurpose, MemoryRequest, MemorySource};
 use gc_types::Trap;
 use std::fmt;
@@ -163,18 +164,17 @@ impl MemoryData {
     }
 
     /// Grows by `delta` pages. Returns the old size in pages.
-    pub(crate) fn grow(&mut self, delta: u64) -> Result<u64> {
+    pub(crate) fn grow(&mut self, delta: u64) -> Result<u64, CannotGrow> {
         let old = self.pages();
         let new = old.checked_add(delta).filter(|new| *new <= self.maximum);
-        let Some(new) = new else { bail!("Memory maximum size exceeded") };
-        let to = new * PAGE_SIZE;
-        if new > old {
-            if to <= self.space {
-                self.memory.grow(to as usize)?;
-            } else {
-                ensure!(self.settings.may_move, "Memory maximum size exceeded");
-                self.move_to(to)?;
-            }
+        let to = new.ok_or(CannotGrow::Maximum)? * PAGE_SIZE;
+        if delta > 0 {
+            let grown = match to <= self.space {
+                true => self.memory.grow(to as usize),
+                false if self.settings.may_move => self.move_to(to),
+                false => return Err(CannotGrow::Maximum),
+            };
+            grown.map_err(CannotGrow::Memory)?;
             self.set_definition(to);
         }
         Ok(old)

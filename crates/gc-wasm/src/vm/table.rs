@@ -51,12 +51,12 @@ pub(crate) fn write_slot(gc: &mut GcStore, slot: &mut u32, word: u32) {
     gc.write_slot(slot, VMGcRef::from_raw_u32(word).as_ref());
 }
 
-/// The reason why a table does not grow. Its text continues the message "cannot have so many
-/// elements".
+/// The reason why a memory or a table does not grow. Its text continues the message "cannot have so
+/// many elements".
 #[derive(Clone, Debug)]
 pub(crate) enum CannotGrow {
-    /// The table's own limit.
-    Table,
+    /// Its own limit.
+    Maximum,
     /// The store's limiter.
     Limiter,
     /// There is no memory.
@@ -68,7 +68,7 @@ pub(crate) enum CannotGrow {
 impl fmt::Display for CannotGrow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CannotGrow::Table => Ok(()),
+            CannotGrow::Maximum => Ok(()),
             CannotGrow::Limiter => f.write_str(": the store's limiter refuses it"),
             CannotGrow::Memory(error) => write!(f, ": {error}"),
             CannotGrow::Store { maximum, left } => write!(
@@ -141,7 +141,7 @@ impl TableData {
         let old = self.len();
         let maximum = self.ty.limits.max.unwrap_or(self.most).min(self.most);
         let new = (old as u64).checked_add(delta).filter(|new| *new <= maximum);
-        let (new, maximum) = (new.ok_or(CannotGrow::Table)? as usize, maximum as usize);
+        let (new, maximum) = (new.ok_or(CannotGrow::Maximum)? as usize, maximum as usize);
         match (&mut self.elements, init) {
             (TableElements::Gc(elements), Element::Gc(word)) => {
                 elements.grow(new, maximum).map_err(CannotGrow::Memory)?;

@@ -1,4 +1,4 @@
-//! The exceptions of the first version of the proposal, which is called legacy: `try`, `catch`,
+//! Legacy exceptions, which are those of the first version of the proposal: `try`, `catch`,
 //! `catch_all`, `delegate` and `rethrow`. Shipped toolchains still emit them.
 //!
 //! They become the same code as `try_table`. In `try`, the clauses come after the body, but a call
