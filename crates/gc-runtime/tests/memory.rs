@@ -477,7 +477,7 @@ fn threads_get_the_address_space_of_what_is_kept() {
             scope.spawn(move || {
                 for round in 0..2000 {
                     // What is kept seldom has the size.
-                    let size = (8 << 30) - ((2000 * thread + round) % 1000 << 20);
+                    let size = (8 << 30) - (((2000 * thread + round) % 1000) << 20);
                     let purpose = MemoryPurpose::LinearMemory;
                     let request =
                         MemoryRequest { purpose, size, unmapped: 0, initial: PAGE, affinity: 0 };
