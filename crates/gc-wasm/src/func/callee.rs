@@ -5,6 +5,7 @@
 //! So a host function gets its code when the store gets an instance whose image has the trampoline
 //! of its signature. Until then only the host can call it.
 
+use super::Func;
 use crate::store::{CallHook, Callee, Known, KnownFunc, StoreOpaque};
 use crate::types::registered::RegisteredType;
 use crate::vm::func_ref::FuncRef;
@@ -23,8 +24,7 @@ impl StoreOpaque {
             Some(exit) => func_ref.set_code(exit),
             None => self.callees.waiting.entry(signature.clone()).or_default().push(func_ref),
         }
-        let func = KnownFunc { callee: Callee::Host, ty: ty.clone() };
-        self.callees.insert(func_ref.id(), func);
+        self.callees.insert(KnownFunc::new(func_ref, Callee::Host, ty.clone()));
     }
 
     /// How the host calls the function `vm` of this store.
@@ -44,23 +44,25 @@ impl StoreOpaque {
         let ty = instance.module.info().types.registered(vm.ty()).clone();
         let trampoline = instance.module.code().entry_trampoline(ty.signature()?);
         let trampoline = trampoline.context("the host cannot call this function")?;
-        Ok(KnownFunc { callee: Callee::Compiled(trampoline), ty })
+        Ok(KnownFunc::new(vm, Callee::Compiled(trampoline), ty))
     }
 
-    /// What the host needs in order to call the function `vm` of this store, which is known from then
-    /// on.
+    /// What the host needs in order to call a function of this store, which is known from then on.
+    ///
+    /// # Panics
+    /// If the function belongs to another store.
     #[inline]
-    pub(crate) fn know_func(&mut self, vm: FuncRef) -> Result<Known> {
-        match self.callees.get(vm.id()) {
+    pub(crate) fn know_func(&mut self, func: &Func) -> Result<Known> {
+        match self.callees.get(func.id(self)) {
             Some(known) => Ok(known),
-            None => self.know_first(vm),
+            None => self.know_first(func),
         }
     }
 
     #[cold]
-    fn know_first(&mut self, vm: FuncRef) -> Result<Known> {
-        let func = self.compiled_func(vm)?;
-        Ok(self.callees.insert(vm.id(), func))
+    fn know_first(&mut self, func: &Func) -> Result<Known> {
+        let func = self.compiled_func(func.as_vm(self))?;
+        Ok(self.callees.insert(func))
     }
 
     /// The type of the function `vm` of this store.
@@ -77,12 +79,8 @@ impl StoreOpaque {
 
     /// Calls the start function of instance `number`. It has neither parameters nor results.
     pub(crate) fn invoke_start(&mut self, number: usize, vm: FuncRef) -> Result<()> {
-        let func = self.know_func(vm)?;
-        let ty = func.ty.sub_type.unwrap_func();
-        ensure!(
-            ty.params().is_empty() && ty.results().is_empty(),
-            "a start function with parameters or results"
-        );
+        let func = self.know_func(&Func::from_vm(self, vm))?;
+        ensure!(func.slots == 0, "a start function with parameters or results");
         self.call_hook(CallHook::CallingWasm).and_then(|()| {
             // SAFETY: there are no values.
             let result = unsafe {

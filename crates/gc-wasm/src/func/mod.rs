@@ -146,8 +146,7 @@ impl Func {
 
     /// Calls the function on the running stack.
     fn call_in(&self, store: &mut StoreOpaque, params: &[Val], results: &mut [Val]) -> Result<()> {
-        let vm = self.as_vm(store);
-        let func = store.know_func(vm)?;
+        let func = store.know_func(self)?;
         let ty = func.ty.sub_type.unwrap_func();
         if params.len() != ty.params().len() {
             bail!("expected {} arguments, got {}", ty.params().len(), params.len());
@@ -160,7 +159,7 @@ impl Func {
         }
         // This may collect, and so may the hook when the call returns.
         store.call_hook(CallHook::CallingWasm)?;
-        let result = self.call_checked(store, vm, &func, params, results);
+        let result = self.call_checked(store, &func, params, results);
         store.call_hook(CallHook::ReturningFromWasm)?;
         result
     }
@@ -169,28 +168,26 @@ impl Func {
     fn call_checked(
         &self,
         store: &mut StoreOpaque,
-        vm: FuncRef,
         func: &KnownFunc,
         params: &[Val],
         results: &mut [Val],
     ) -> Result<()> {
         let exposed = params.iter().filter(|value| value.is_heap_ref(store)).count();
         store.gc_before_exposing(exposed)?;
-        let slots = params.len().max(results.len());
         let (mut few, mut many);
-        let values = if slots <= 8 {
+        let values = if func.slots <= 8 {
             few = [ValRaw::ZERO; 8];
-            &mut few[..slots]
+            &mut few[..func.slots]
         } else {
-            many = vec![ValRaw::ZERO; slots];
+            many = vec![ValRaw::ZERO; func.slots];
             &mut many[..]
         };
         for (slot, value) in values.iter_mut().zip(params) {
             *slot = value.expose(store)?;
         }
-        // SAFETY: `vm` is a function of this store. `values` holds arguments of its types and has
+        // SAFETY: `func` is a function of this store. `values` holds arguments of its types and has
         // room for its results.
-        unsafe { store.invoke_as(&func.callee, vm, values)? };
+        unsafe { store.invoke_as(&func.callee, func.vm, values)? };
         let types = func.ty.sub_type.unwrap_func().results();
         for ((slot, raw), ty) in results.iter_mut().zip(values).zip(types) {
             *slot = Val::from_slot(store, *raw, ty);
@@ -245,9 +242,13 @@ impl Func {
     }
 
     /// The function's id in the store's table.
-    pub(crate) fn id(&self, store: &StoreOpaque) -> NonZeroU32 {
-        self.as_vm(store);
-        NonZeroU32::new(self.id).expect("ids begin with one")
+    ///
+    /// # Panics
+    /// If it belongs to another store.
+    #[inline]
+    pub(crate) fn id(&self, store: &StoreOpaque) -> u32 {
+        self.check_store(store);
+        self.id
     }
 
     /// Panics if it belongs to another store.

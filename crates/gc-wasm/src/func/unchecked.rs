@@ -3,7 +3,7 @@
 
 use super::{Caller, Func, HostFunc};
 use crate::refs::{AnyRef, Reference as _};
-use crate::store::{CallHook, StoreOpaque};
+use crate::store::{CallHook, KnownFunc, StoreOpaque};
 use crate::types::FuncType;
 use crate::{AsContextMut, Rooted, ValRaw};
 use anyhow::{Result, ensure};
@@ -52,20 +52,18 @@ impl Func {
         let mut context = store.as_context_mut();
         let store = context.opaque_mut();
         store.check_sync_call()?;
-        let vm = self.as_vm(store);
-        let func = store.know_func(vm)?;
+        let func = store.know_func(self)?;
         let values = NonNull::new(params_and_returns).unwrap_or(NonNull::from(&mut []));
-        let ty = func.ty.sub_type.unwrap_func();
-        let (slots, needed) = (values.len(), ty.params().len().max(ty.results().len()));
+        let (slots, needed) = (values.len(), func.slots);
         ensure!(slots >= needed, "a call with {slots} slots for {needed} values");
         // SAFETY: as the caller promises.
         let values = unsafe { &mut *values.as_ptr() };
-        store.call_hook_with(CallHook::CallingWasm, values, ty.params())?;
+        if store.has_call_hook() {
+            // SAFETY: as the caller promises.
+            return unsafe { store.invoke_with_hook(&func, values) };
+        }
         // SAFETY: as the caller promises.
-        let result = unsafe { store.invoke_as(&func.callee, vm, values) };
-        let results = if result.is_ok() { ty.results() } else { &[] };
-        store.call_hook_with(CallHook::ReturningFromWasm, values, results)?;
-        result
+        unsafe { store.invoke_as(&func.callee, func.vm, values) }
     }
 
     /// Creates a host function of type `ty` that gets raw values: the arguments before it runs, and
@@ -152,6 +150,21 @@ impl<T: 'static> HostFunc<T> {
 }
 
 impl StoreOpaque {
+    /// Calls a function as [`call_unchecked`](Func::call_unchecked) does, and tells the hook.
+    ///
+    /// # Safety
+    /// As for [`invoke_as`](StoreOpaque::invoke_as).
+    #[cold]
+    unsafe fn invoke_with_hook(&mut self, func: &KnownFunc, values: &mut [ValRaw]) -> Result<()> {
+        let ty = func.ty.sub_type.unwrap_func();
+        self.call_hook_with(CallHook::CallingWasm, values, ty.params())?;
+        // SAFETY: as the caller promises.
+        let result = unsafe { self.invoke_as(&func.callee, func.vm, values) };
+        let results = if result.is_ok() { ty.results() } else { &[] };
+        self.call_hook_with(CallHook::ReturningFromWasm, values, results)?;
+        result
+    }
+
     /// Tells the host of a change, as [`call_hook`](StoreOpaque::call_hook) does. The hook may collect,
     /// so the references in the slots, which have these types, are rooted meanwhile.
     #[inline]

@@ -280,7 +280,7 @@ pub(crate) fn value_bits(store: &StoreOpaque, value: &Val) -> Result<u128> {
         Val::F64(bits) => u128::from(*bits),
         Val::V128(value) => value.as_u128(),
         Val::FuncRef(None) => 0,
-        Val::FuncRef(Some(func)) => u128::from(func.id(store).get()),
+        Val::FuncRef(Some(func)) => u128::from(func.id(store)),
         Val::ExternRef(_) | Val::AnyRef(_) | Val::ExnRef(_) => {
             value.gc_ref(store)?.map_or(0, |gc_ref| u128::from(gc_ref.as_raw_u32()))
         }

@@ -20,8 +20,19 @@ pub(crate) enum Callee {
 
 /// What the host needs to know of a function in order to call it.
 pub(crate) struct KnownFunc {
+    pub(crate) vm: FuncRef,
     pub(crate) callee: Callee,
     pub(crate) ty: RegisteredType,
+    /// How many slots a call needs for its arguments and results.
+    pub(crate) slots: usize,
+}
+
+impl KnownFunc {
+    pub(crate) fn new(vm: FuncRef, callee: Callee, ty: RegisteredType) -> KnownFunc {
+        let func = ty.sub_type.unwrap_func();
+        let slots = func.params().len().max(func.results().len());
+        KnownFunc { vm, callee, ty, slots }
+    }
 }
 
 /// A [`KnownFunc`] of a store. It is valid for as long as the store, which forgets no function.
@@ -71,12 +82,12 @@ impl Callees {
         Some(unsafe { &func.as_ref().ty })
     }
 
-    /// Makes a function known. Ids are given in order, so the table has no large gaps.
+    /// Makes a function known by its id. Ids are given in order, so the table has no large gaps.
     ///
     /// # Panics
     /// If it was known before.
-    pub(crate) fn insert(&mut self, id: u32, func: KnownFunc) -> Known {
-        let id = id as usize;
+    pub(crate) fn insert(&mut self, func: KnownFunc) -> Known {
+        let id = func.vm.id() as usize;
         if id >= self.known.len() {
             self.known.resize(id + 1, None);
         }
