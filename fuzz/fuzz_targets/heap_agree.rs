@@ -1,4 +1,4 @@
-//! Bytes are operations; all collectors must come to the same.
+//! The fuzz target `heap_agree` under libFuzzer. The book's page "Fuzzing" says what it tests.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gc_testkit::fuzz::heap_agree(bytes));
+reclaim_fuzz::target!("heap_agree");

@@ -1,4 +1,4 @@
-//! Bytes are operations and damage; the damage must stay inside the heap.
+//! The fuzz target `heap_corrupt` under libFuzzer. The book's page "Fuzzing" says what it tests.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gc_testkit::fuzz::heap_corrupt(bytes));
+reclaim_fuzz::target!("heap_corrupt");

@@ -1,4 +1,4 @@
-//! Bytes are operations; each collector's heap must agree with its shadow.
+//! The fuzz target `heap_ops` under libFuzzer. The book's page "Fuzzing" says what it tests.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gc_testkit::fuzz::heap_ops(bytes));
+reclaim_fuzz::target!("heap_ops");

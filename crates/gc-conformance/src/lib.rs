@@ -28,8 +28,12 @@
 //!
 //! `suite`, the default, includes everything. `heap` alone has the checks of heaps without compiled
 //! code, and depends on neither Cranelift nor Wasm. `scripts` alone has the runner of specification
-//! scripts, with values and errors as text, for the command.
+//! scripts, with values and errors as text, for the command. `fuzz` has the fuzz targets, and depends on
+//! Wasmtime.
 #![deny(unsafe_code)]
+
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 
 #[cfg(feature = "heap")]
 pub mod heap;

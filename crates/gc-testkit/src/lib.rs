@@ -13,7 +13,7 @@
 //!   outside the heap.
 //! * `clif` (with the feature `clif`): random functions as CLIF, to test the emitter and the
 //!   checkers.
-//! * [`fuzz`]: the entry points of the fuzz targets.
+//! * [`fuzz`]: the fuzz targets that need no Wasm.
 //!
 //! A [`Subject`] describes a collector, and bytes encode the operations:
 //!

@@ -7,7 +7,8 @@
 use cranelift_codegen::dominator_tree::DominatorTree;
 use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::Function;
-use cranelift_codegen::loop_analysis::{LoopAnalysis, LoopLevel};
+use cranelift_codegen::loop_analysis::LoopAnalysis;
+use std::borrow::Cow;
 
 /// Whether more than `most` loops of `func`, at most 200, are nested in each other.
 pub(super) fn is_deeper(func: &Function, most: usize) -> bool {
@@ -16,16 +17,27 @@ pub(super) fn is_deeper(func: &Function, most: usize) -> bool {
     if func.dfg.num_blocks() <= most {
         return false;
     }
-    let cfg = ControlFlowGraph::with_function(func);
-    let dominators = DominatorTree::with_function(func, &cfg);
+    let mut cfg = ControlFlowGraph::with_function(func);
+    let mut dominators = DominatorTree::with_function(func, &cfg);
+    // The analysis does not end if a block that cannot be reached leads into a loop.
+    let mut reachable = Cow::Borrowed(func);
+    if func.layout.blocks().any(|block| !dominators.is_reachable(block)) {
+        let pruned = reachable.to_mut();
+        for block in func.layout.blocks().filter(|block| !dominators.is_reachable(*block)) {
+            while let Some(inst) = pruned.layout.first_inst(block) {
+                pruned.layout.remove_inst(inst);
+            }
+            pruned.layout.remove_block(block);
+        }
+        cfg = ControlFlowGraph::with_function(pruned);
+        dominators = DominatorTree::with_function(pruned, &cfg);
+    }
     let mut loops = LoopAnalysis::new();
-    loops.compute(func, &cfg, &dominators);
+    loops.compute(&reachable, &cfg, &dominators);
     if loops.loops().count() <= most {
         return false;
     }
-    let levels = func.layout.blocks().map(|block| loops.loop_level(block));
-    // Blocks that cannot be reached have no level.
-    levels.filter(|level| *level != LoopLevel::invalid()).any(|level| level.level() > most)
+    reachable.layout.blocks().any(|block| loops.loop_level(block).level() > most)
 }
 
 #[cfg(test)]
@@ -71,6 +83,23 @@ mod tests {
         for (count, most) in [(1, 1), (10, 10), (100, 100)] {
             assert!(!is_deeper(&loops(count, true), most), "{count}");
         }
+        assert!(!is_deeper(&loops(2000, false), 1));
+    }
+
+    /// The analysis of Cranelift ran on and used all memory.
+    #[test]
+    fn blocks_that_cannot_be_reached_may_lead_into_loops() {
+        let mut func = loops(2000, true);
+        let head = func.layout.blocks().nth(1000).unwrap();
+        let last = func.layout.last_block().unwrap();
+        let lost: Vec<_> = (0..2).map(|_| func.dfg.make_block()).collect();
+        let mut cursor = FuncCursor::new(&mut func);
+        cursor.goto_bottom(last);
+        for block in &lost {
+            cursor.insert_block(*block);
+            cursor.ins().jump(head, &[]);
+        }
+        assert!(is_deeper(&func, 100));
         assert!(!is_deeper(&loops(2000, false), 1));
     }
 }

@@ -2,5 +2,4 @@
 
 mod clif;
 mod random;
-mod replay;
 mod weak;

@@ -1,0 +1,52 @@
+//! Every fuzz target: those of gc-testkit, and those that need Wasm.
+//!
+//! A [`Target`] joins a generator with an oracle and knows no fuzzing engine. libFuzzer runs it
+//! under `fuzz/`. The test target `fuzz` of this crate runs it on the stable compiler: on each
+//! input under `fuzz/corpus/` and `fuzz/regressions/`, and on some inputs made from seeds. The
+//! book's page "Fuzzing" has the table of all targets and says how to add one.
+//!
+//! ```
+//! let target = gc_conformance::fuzz::find("heap_agree").unwrap();
+//! gc_conformance::fuzz::run(&target, b"some bytes", None);
+//! ```
+//!
+//! A target tells [`report`] the configuration and the modules that it makes from its input, so that
+//! they can be seen.
+
+pub mod report;
+
+use gc_testkit::panic_text;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+pub use gc_testkit::fuzz::Target;
+
+/// All targets, by name.
+pub fn targets() -> Vec<Target> {
+    let mut targets = gc_testkit::fuzz::targets();
+    targets.extend::<[Target; 0]>([]);
+    targets.sort_unstable_by_key(|target| target.name);
+    targets
+}
+
+/// The target with this name.
+pub fn find(name: &str) -> Option<Target> {
+    targets().into_iter().find(|target| target.name == name)
+}
+
+/// Runs `target` on an input. With `beside`, the modules of an input that fails are written to
+/// files whose names begin with this path.
+///
+/// # Panics
+/// If the target finds a fault. The message is the fault.
+pub fn run(target: &Target, input: &[u8], beside: Option<&Path>) {
+    report::begin(beside);
+    let result = catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
+    let fault = match result {
+        Ok(Ok(())) => return,
+        Ok(Err(fault)) => format!("{fault:?}"),
+        Err(panic) => format!("it panicked: {}", panic_text(&*panic)),
+    };
+    report::write();
+    panic!("{}: {fault}", target.name);
+}

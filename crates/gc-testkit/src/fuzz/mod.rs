@@ -1,0 +1,60 @@
+//! Fuzz targets: functions of bytes that fail if the bytes show a fault.
+//!
+//! A [`Target`] joins a generator, which makes something out of the bytes, with an oracle, which
+//! knows what must come of it. No target knows a fuzzing engine. The same input runs in libFuzzer
+//! (the crate under `fuzz/`), in a test on the stable compiler, and alone to reproduce a failure.
+//!
+//! The targets here need neither compiled code nor Wasm, or (with the feature `clif`) only
+//! `gc-compiler`. `gc_conformance::fuzz` has the others, and the list of all.
+
+#[cfg(feature = "clif")]
+mod clif;
+mod heap;
+mod mutation;
+
+use anyhow::Result;
+
+/// A fuzz target.
+///
+/// ```
+/// let target = gc_testkit::fuzz::targets().into_iter().find(|target| target.name == "heap_ops");
+/// (target.unwrap().run)(&gc_testkit::random::bytes(7, 500))?;
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// The name of the binary under `fuzz/fuzz_targets/` and of the folders in `fuzz/corpus/` and
+    /// `fuzz/regressions/`.
+    pub name: &'static str,
+    /// Runs the target on some bytes.
+    ///
+    /// The error is a fault that the bytes show. A panic is one too.
+    pub run: fn(&[u8]) -> Result<()>,
+    /// How many inputs the test on the stable compiler makes from seeds.
+    pub seeds: u64,
+    /// The most bytes of such an input.
+    pub length: usize,
+    /// Changes an input, for targets whose bytes mutate badly.
+    pub mutate: Option<Mutate>,
+}
+
+impl Target {
+    /// A similar input of at most `most` bytes: by [`Target::mutate`], or with a few bytes changed,
+    /// left out or repeated.
+    pub fn mutated(&self, input: &[u8], most: usize, seed: u32) -> Vec<u8> {
+        let own = self.mutate.and_then(|mutate| mutate(input, most, seed));
+        own.unwrap_or_else(|| mutation::bytes(input, most, seed))
+    }
+}
+
+/// Makes a similar input of at most this many bytes, which depends only on the input and a seed.
+/// `None` if it cannot; a mutation of bytes is used then.
+pub type Mutate = fn(&[u8], usize, u32) -> Option<Vec<u8>>;
+
+/// The targets of this crate.
+pub fn targets() -> Vec<Target> {
+    let targets = heap::TARGETS.iter();
+    #[cfg(feature = "clif")]
+    let targets = targets.chain(clif::TARGETS);
+    targets.copied().collect()
+}
