@@ -1,10 +1,11 @@
-//! Modules from seeds. The seed also decides how large a module is and which kinds of instructions
-//! it may have (swarm testing: Groce et al., ISSTA 2012). A module in which everything is possible
-//! seldom executes two instructions of the same proposal.
+//! Modules from bytes. Some choices decide how large a module is and which kinds of instructions it
+//! may have (swarm testing: Groce et al., ISSTA 2012). A module in which everything is possible seldom
+//! executes two instructions of the same proposal.
 
+use super::Choices;
+use super::instrument::instrument;
 use anyhow::{Context, Result};
 use arbitrary::Unstructured;
-use gc_testkit::random;
 use wasm_smith::{Config, InstructionKind, InstructionKinds, MemoryOffsetChoices, Module};
 
 /// The fuel that a module has when it is instantiated, and at the beginning of each call. Calls and
@@ -12,67 +13,47 @@ use wasm_smith::{Config, InstructionKind, InstructionKinds, MemoryOffsetChoices,
 /// Without fuel, code executes `unreachable`.
 pub const FUEL: u32 = 1000;
 
-/// Random choices from a seed, independent of those of the module with the same seed.
-pub struct Seeded {
-    bytes: std::vec::IntoIter<u8>,
+/// What modules may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// The proposals for garbage collection and for typed references to functions.
+    pub gc: bool,
+    /// Exceptions.
+    pub exceptions: bool,
+    /// Relaxed SIMD instructions, with the deterministic results.
+    pub relaxed_simd: bool,
 }
 
-impl Seeded {
-    /// The choices of `seed` for the purpose `what`.
-    pub fn new(seed: u64, what: u64) -> Seeded {
-        let bytes = random::bytes(seed ^ (what << 48), 1 << 14);
-        Seeded { bytes: bytes.into_iter() }
-    }
-
-    /// The next choice. When all are used, it is 0.
-    pub fn word(&mut self) -> u64 {
-        let mut word = [0; 8];
-        for byte in &mut word {
-            *byte = self.bytes.next().unwrap_or(0);
-        }
-        u64::from_le_bytes(word)
-    }
-
-    /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.word() % end.max(1) as u64) as usize
-    }
-
-    /// True once in `n` times.
-    pub fn once_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
+impl Features {
+    /// Everything that this engine has and `wasm-smith` makes.
+    pub const ALL: Features = Features { gc: true, exceptions: true, relaxed_simd: true };
 }
 
-/// A module that depends only on `seed`, and the index of the global with its fuel, which is the
-/// last global.
+/// A module that `choices` and `bytes` determine, [instrumented](super::instrument).
 ///
 /// # Errors
-/// If `wasm-smith` does not make a module.
+/// If `wasm-smith` makes no module of them.
 ///
 /// # Examples
 /// ```
-/// let (module, fuel) = differential::generate(7)?;
-/// assert_eq!(differential::generate(7)?, (module.clone(), fuel));
-/// let module = differential::instrument(&module, fuel, 7)?;
-/// assert!(module.starts_with(b"\0asm"));
+/// use gc_conformance::fuzz::differential::{Choices, Features, generate};
+///
+/// let bytes = gc_testkit::random::bytes(2, 5000);
+/// let make = || generate(&mut Choices::seeded(1), Features::ALL, &bytes);
+/// assert!(make()?.starts_with(b"\0asm"));
+/// assert_eq!(make()?, make()?);
 /// # anyhow::Ok(())
 /// ```
-pub fn generate(seed: u64) -> Result<(Vec<u8>, u32)> {
-    let mut choices = Seeded::new(seed, 1);
-    let config = config(&mut choices);
-    let length = 4096 + choices.below(12 << 10);
-    // From some bytes there is no module.
-    let mut attempts = (0..100).map(|attempt| {
-        let bytes = random::bytes(seed ^ (attempt << 40), length);
-        Module::new(config.clone(), &mut Unstructured::new(&bytes))
-    });
-    let mut module = attempts.find_map(Result::ok).context("cannot make a module")?;
+pub fn generate(choices: &mut Choices, features: Features, bytes: &[u8]) -> Result<Vec<u8>> {
+    let config = config(choices, features);
+    let own = choices.many();
+    let mut module =
+        Module::new(config, &mut Unstructured::new(bytes)).context("cannot make a module")?;
     let fuel = module.ensure_termination(FUEL)?;
-    Ok((module.to_bytes(), fuel))
+    instrument(&module.to_bytes(), fuel, features.exceptions.then_some(own))
 }
 
-fn config(choices: &mut Seeded) -> Config {
+fn config(choices: &mut Choices, features: Features) -> Config {
     use InstructionKind::*;
     let references = [Aggregate, Control, Parametric, Reference, Table, Variable];
     let kinds = match choices.below(8) {
@@ -118,10 +99,10 @@ fn config(choices: &mut Seeded) -> Config {
         max_elements: 12,
         limit_arrays_in_const_exprs: true,
         simd_enabled: true,
-        relaxed_simd_enabled: true,
+        relaxed_simd_enabled: features.relaxed_simd,
         memory64_enabled: true,
-        gc_enabled: true,
-        exceptions_enabled: true,
+        gc_enabled: features.gc,
+        exceptions_enabled: features.exceptions,
         tail_call_enabled: true,
         extended_const_enabled: true,
         threads_enabled: false,

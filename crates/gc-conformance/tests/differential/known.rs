@@ -1,7 +1,9 @@
 //! A module whose counts are known, and faults that the comparison must notice.
 
-use crate::{ours, theirs};
-use differential::{Argument, COUNTERS, Outcome, Value, Verdict, compare, instrument};
+use gc_conformance::fuzz::differential::{
+    Argument, COUNTERS, Choices, Outcome, Run, Setting, Value, Verdict, compare, instrument, ours,
+    wasmtime,
+};
 
 const MODULE: &str = r#"(module
     (type $pair (struct (field (mut i32)) (field (ref null $pair))))
@@ -42,8 +44,8 @@ fn what_a_known_module_executes_is_counted() -> anyhow::Result<()> {
     let mut handled = 0;
     let mut threw = 0;
     for seed in 0..20 {
-        let module = instrument(&module, 1, seed)?;
-        let expected = theirs::run(&module, seed)?;
+        let module = instrument(&module, 1, Some(Choices::seeded(seed)))?;
+        let expected = wasmtime::run(&module, seed as u8, &mut Choices::seeded(seed + 100))?;
         for (name, count) in EXPECTED {
             assert!(COUNTERS.contains(&name));
             assert_eq!(expected.count(name), count, "{name}: {expected:?}");
@@ -52,8 +54,8 @@ fn what_a_known_module_executes_is_counted() -> anyhow::Result<()> {
         handled += expected.count("count: exceptions in added handlers");
         let is_thrown = |outcome: &Outcome| matches!(outcome, Outcome::Threw(_));
         threw += expected.calls.iter().filter(|call| is_thrown(&call.outcome)).count();
-        for setting in ours::Setting::of(seed) {
-            let actual = ours::run(&module, &setting, &expected)?;
+        for setting in Setting::of(seed) {
+            let actual = ours::repeat(&module, &setting, &expected)?;
             assert_eq!(compare(&expected, &actual), Verdict::Same, "{}", setting.name());
         }
     }
@@ -64,10 +66,10 @@ fn what_a_known_module_executes_is_counted() -> anyhow::Result<()> {
 
 #[test]
 fn the_comparison_notices_each_difference() -> anyhow::Result<()> {
-    let module = instrument(&wat::parse_str(MODULE)?, 1, 0)?;
-    let run = theirs::run(&module, 0)?;
+    let module = instrument(&wat::parse_str(MODULE)?, 1, Some(Choices::seeded(0)))?;
+    let run = wasmtime::run(&module, 0, &mut Choices::seeded(0))?;
     assert_eq!(compare(&run, &run), Verdict::Same);
-    let notices = |fault: &dyn Fn(&mut differential::Run)| {
+    let notices = |fault: &dyn Fn(&mut Run)| {
         let mut other = run.clone();
         fault(&mut other);
         assert!(matches!(compare(&run, &other), Verdict::Different(_)), "{other:?}");

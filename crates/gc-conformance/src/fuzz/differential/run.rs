@@ -183,7 +183,7 @@ pub fn compare(expected: &Run, actual: &Run) -> Verdict {
 }
 
 fn different(what: &str, expected: impl fmt::Debug, actual: impl fmt::Debug) -> Verdict {
-    Verdict::Different(format!("{what}:\n  Wasmtime: {expected:?}\n  Reclaim:  {actual:?}"))
+    Verdict::Different(format!("{what}:\n  expected: {expected:?}\n  Reclaim:  {actual:?}"))
 }
 
 /// A hash of a memory's bytes.
@@ -191,4 +191,16 @@ pub fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
     hasher.finish()
+}
+
+/// A float whose NaNs are canonical: a small number as such, another one as bits.
+pub(crate) fn f32_bits(number: u64) -> u32 {
+    let float = if number < 64 { number as f32 } else { f32::from_bits(number as u32) };
+    if float.is_nan() { 0x7fc0_0000 } else { float.to_bits() }
+}
+
+/// The same for an `f64`.
+pub(crate) fn f64_bits(number: u64) -> u64 {
+    let float = if number < 64 { number as f64 } else { f64::from_bits(number) };
+    if float.is_nan() { 0x7ff8_0000_0000_0000 } else { float.to_bits() }
 }

@@ -9,7 +9,7 @@
 //! - In every other module that has tags, `unreachable` becomes a `throw`. So code whose fuel is used
 //!   ends with an exception, which those handlers catch.
 
-use crate::Seeded;
+use super::Choices;
 use anyhow::{Result, anyhow};
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{
@@ -44,15 +44,15 @@ const HOST_CALLS: u32 = 8;
 /// The export of the global with the fuel.
 pub const FUEL_EXPORT: &str = "fuel that is left";
 
-/// Rewrites the module of `seed`, whose fuel is global `fuel`, the last one. The fuel and the counters
-/// become exports.
+/// Rewrites a module, whose fuel is global `fuel`, the last one. The fuel and the counters become
+/// exports. Without `choices` there are no exceptions in the module, and nothing is added that handles
+/// any.
 ///
 /// # Errors
 /// If the module is malformed.
-pub fn instrument(module: &[u8], fuel: u32, seed: u64) -> Result<Vec<u8>> {
-    let mut choices = Seeded::new(seed, 3);
-    let throws = choices.once_in(2);
-    let mut rewriter = Rewriter { fuel, choices: Some(choices), throws, ..Rewriter::default() };
+pub fn instrument(module: &[u8], fuel: u32, mut choices: Option<Choices>) -> Result<Vec<u8>> {
+    let throws = choices.as_mut().is_some_and(|choices| choices.once_in(2));
+    let mut rewriter = Rewriter { fuel, choices, throws, ..Rewriter::default() };
     rewriter.read(module)?;
     let mut rewritten = Module::new();
     rewriter
@@ -64,7 +64,8 @@ pub fn instrument(module: &[u8], fuel: u32, seed: u64) -> Result<Vec<u8>> {
 #[derive(Default)]
 struct Rewriter {
     fuel: u32,
-    choices: Option<Seeded>,
+    /// Without them no handlers are added.
+    choices: Option<Choices>,
     /// Whether `unreachable` becomes a `throw`.
     throws: bool,
     /// The tag of these exceptions, after all others.
@@ -243,6 +244,9 @@ impl Reencode for Rewriter {
         section: wasmparser::TypeSectionReader<'_>,
     ) -> Result<(), Error<Self::Error>> {
         utils::parse_type_section(self, types, section)?;
+        if self.choices.is_none() {
+            return Ok(());
+        }
         for ty in self.types.clone().into_iter().flatten() {
             let params = self.val_types(ty.params().to_vec())?;
             types.ty().function(params, [ValType::EXNREF]);

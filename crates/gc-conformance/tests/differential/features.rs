@@ -25,7 +25,7 @@ fn the_book_says_what_wasmtime_has() {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        // These need a host, which is in other crates. This package has no threads.
+        // These need a host. This Wasmtime has no threads.
         if text.contains("(import ") || text.contains("shared") {
             continue;
         }

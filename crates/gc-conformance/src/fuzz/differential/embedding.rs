@@ -1,14 +1,171 @@
-//! What both engines do with a module, through the same API: its imports, calls and state. A macro
-//! writes it once for the types of each.
+//! What this engine and Wasmtime do with a module, through the same API: its imports, calls and
+//! state. A macro writes it once for the types of each. How a call ended that failed is for each to
+//! say, in a function `ended`.
 
 /// Writes the functions for the types of the crate `$engine`.
 macro_rules! embedding {
     ($engine:ident) => {
+        use super::choices::Choices;
+        use super::generate::FUEL;
+        use super::instrument::FUEL_EXPORT;
+        use super::run::{Argument, Call, Outcome, Run, Value, hash};
         use $engine::{
             AnyRef, AsContextMut, Caller, Engine, Error, Extern, ExternRef, ExternType, Func,
-            Global, HeapType, I31, Instance, Memory, Module, Result, RootScope, Store, Table, Tag,
-            ThrownException, Trap, Val, ValType,
+            FuncType, Global, HeapType, I31, Instance, Memory, Module, RefType, Result, RootScope,
+            Store, Table, Tag, ThrownException, Trap, Val, ValType,
         };
+
+        /// A module that is being run.
+        struct Running {
+            instance: Instance,
+            exports: Vec<(String, Extern)>,
+            fuel: Global,
+            /// References that calls may get.
+            seen: Vec<Val>,
+        }
+
+        /// Instantiates a module, or says why it cannot be.
+        fn begin(
+            store: &mut Store<()>,
+            module: &Module,
+        ) -> Result<std::result::Result<Running, Outcome>> {
+            let Some(imports) = imports(store, module)? else {
+                return Ok(Err(Outcome::Failed(super::NO_IMPORT.to_string())));
+            };
+            let instance = match Instance::new(&mut *store, module, &imports) {
+                Ok(instance) => instance,
+                Err(error) => return Ok(Err(ended(store, &error)?)),
+            };
+            let exports = exports(store, &instance);
+            let seen = seen_globals(store, &exports);
+            let fuel = instance.get_global(&mut *store, FUEL_EXPORT).expect("it is exported");
+            Ok(Ok(Running { instance, exports, fuel, seen }))
+        }
+
+        /// Makes a call, and adds it to the run. Whether the run goes on.
+        fn step(
+            store: &mut Store<()>,
+            running: &mut Running,
+            export: &str,
+            arguments: Vec<Argument>,
+            run: &mut Run,
+        ) -> Result<bool> {
+            let Some(func) = running.instance.get_func(&mut *store, export) else {
+                $engine::bail!("there is no function {export:?}");
+            };
+            running.fuel.set(&mut *store, Val::I32(FUEL as i32))?;
+            let outcome = call(store, &func, &arguments, &mut running.seen)?;
+            let left = running.fuel.get(&mut *store);
+            let fuel = describe(&mut *store, &left, &mut 1)?;
+            let goes_on = !matches!(outcome, Outcome::Exhausted(_));
+            run.calls.push(Call { export: export.to_string(), arguments, outcome, fuel });
+            Ok(goes_on)
+        }
+
+        /// Runs a module. Chooses the calls and their arguments.
+        fn lead(store: &mut Store<()>, module: &Module, choices: &mut Choices) -> Result<Run> {
+            let mut run = Run::default();
+            let mut running = match begin(store, module)? {
+                Ok(running) => running,
+                Err(outcome) => return Ok(Run { refused: Some(outcome), ..run }),
+            };
+            let exports = running.exports.clone();
+            for round in 0..2 {
+                for (name, export) in &exports {
+                    let Extern::Func(func) = export else { continue };
+                    let Some(arguments) = choose(store, func, &running.seen, choices)? else {
+                        run.uncalled += usize::from(round == 0);
+                        continue;
+                    };
+                    if !step(store, &mut running, name, arguments, &mut run)? {
+                        return Ok(run);
+                    }
+                }
+            }
+            run.state = state(store, exports)?;
+            Ok(run)
+        }
+
+        /// Runs a module with the calls of `leader`.
+        fn follow(store: &mut Store<()>, module: &Module, leader: &Run) -> Result<Run> {
+            let mut run = Run::default();
+            let mut running = match begin(store, module)? {
+                Ok(running) => running,
+                Err(outcome) => return Ok(Run { refused: Some(outcome), ..run }),
+            };
+            for call in &leader.calls {
+                between(store)?;
+                let arguments = call.arguments.clone();
+                if !step(store, &mut running, &call.export, arguments, &mut run)? {
+                    return Ok(run);
+                }
+            }
+            between(store)?;
+            run.state = state(store, running.exports)?;
+            Ok(run)
+        }
+
+        /// Arguments for `func`, if there are any of its types.
+        fn choose(
+            store: &mut Store<()>,
+            func: &Func,
+            seen: &[Val],
+            choices: &mut Choices,
+        ) -> Result<Option<Vec<Argument>>> {
+            let mut arguments = Vec::new();
+            for ty in func.ty(&*store).params() {
+                let word = choices.word();
+                // Small numbers are indices that exist, and large ones are interesting bits.
+                let number = match word % 4 {
+                    0 => word >> 60,
+                    1 => (word as i64 >> 60) as u64,
+                    2 => 1 << (word >> 58),
+                    _ => word >> 2,
+                };
+                arguments.push(match &ty {
+                    ValType::I32 => Argument::I32(number as i32),
+                    ValType::I64 => Argument::I64(number as i64),
+                    ValType::F32 => Argument::F32($crate::fuzz::differential::run::f32_bits(number)),
+                    ValType::F64 => Argument::F64($crate::fuzz::differential::run::f64_bits(number)),
+                    ValType::V128 => Argument::V128(u128::from(number) | u128::from(choices.word()) << 64),
+                    ValType::Ref(reference) => {
+                        let mut fitting = Vec::new();
+                        for (index, value) in seen.iter().enumerate() {
+                            if value.matches_ty(&*store, &ty)? && !another_func(store, value, reference) {
+                                fitting.push(Argument::Seen(index));
+                            }
+                        }
+                        match reference.heap_type() {
+                            HeapType::Any | HeapType::Eq | HeapType::I31 => {
+                                fitting.push(Argument::I31(number as u32 & 0x7fff_ffff));
+                            }
+                            HeapType::Extern => fitting.push(Argument::Extern(number as u32)),
+                            _ => {}
+                        }
+                        if reference.is_nullable() && (fitting.is_empty() || word >> 61 == 0) {
+                            Argument::Null
+                        } else if fitting.is_empty() {
+                            return Ok(None);
+                        } else {
+                            fitting.swap_remove(choices.word() as usize % fitting.len())
+                        }
+                    }
+                });
+            }
+            Ok(Some(arguments))
+        }
+
+        /// Whether this is a function of another type than `reference` names. Wasmtime's API compares
+        /// function types by their parameters and results. WebAssembly compares them by name.
+        fn another_func(store: &Store<()>, value: &Val, reference: &RefType) -> bool {
+            match (value, reference.heap_type()) {
+                (Val::FuncRef(Some(func)), HeapType::ConcreteFunc(ty)) => {
+                    !FuncType::eq(&func.ty(store), ty)
+                }
+                _ => false,
+            }
+        }
+
 
         /// What the module imports, or `None` if there is no value of a type. Host functions return their
         /// first parameter of the result's type, or a value like those of imported globals.

@@ -9,29 +9,21 @@
 //! `TESTKIT_SEEDS` is the number of modules and `TESTKIT_FIRST_SEED` the first seed. With
 //! `DIFFERENTIAL_MODULE`, the last module is written to this file.
 
-mod embedding;
 mod features;
 mod known;
-mod ours;
-mod theirs;
 
-use differential::{COUNTERS, Outcome, Run, Verdict, compare, generate, instrument};
+use anyhow::Result;
+use gc_conformance::fuzz::differential::{
+    CHOICES, COUNTERS, Choices, Features, Outcome, Run, STACK, Setting, Verdict, compare, generate,
+    ours, wasmtime,
+};
+use gc_testkit::random;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-
-/// Bytes of stack for compiled code in both engines. What calls itself until its fuel is used
-/// seldom needs more.
-const STACK: usize = 8 << 20;
-
-/// The error of a host function that has no value to return.
-const NO_VALUE: &str = "the host has no value of this type";
-
-/// The failure of a module for whose imports there are no values.
-const NO_IMPORT: &str = "an import for which there is no value";
 
 /// Number of modules without `TESTKIT_SEEDS`.
 const SEEDS: u64 = 300;
@@ -108,10 +100,24 @@ impl Figures {
     }
 }
 
+/// The module of `seed`. From some bytes there is none, so others are tried.
+fn module(seed: u64) -> Result<Vec<u8>> {
+    let mut failed = None;
+    for attempt in 0..100 {
+        let bytes = random::bytes(seed ^ (attempt << 40), 16 << 10);
+        let (head, rest) = bytes.split_at(CHOICES);
+        let length = (4 << 10) + usize::from(head[0]) * 47;
+        match generate(&mut Choices::new(&head[1..]), Features::ALL, &rest[..length]) {
+            Ok(module) => return Ok(module),
+            Err(why) => failed = Some(why),
+        }
+    }
+    Err(failed.expect("there were attempts"))
+}
+
 /// Compares the module of `seed` in both engines.
 fn check(seed: u64, figures: &Mutex<Figures>) {
-    let module = generate(seed).and_then(|(module, fuel)| instrument(&module, fuel, seed));
-    let module = match module {
+    let module = match module(seed) {
         Ok(module) => module,
         Err(why) => {
             *figures.lock().unwrap().missing.entry(format!("{why:#}")).or_default() += 1;
@@ -121,7 +127,8 @@ fn check(seed: u64, figures: &Mutex<Figures>) {
     if let Some(file) = std::env::var_os("DIFFERENTIAL_MODULE") {
         std::fs::write(file, &module).expect("the module is written");
     }
-    let expected = match theirs::run(&module, seed) {
+    let number = (seed % 3) as u8;
+    let expected = match wasmtime::run(&module, number, &mut Choices::seeded(seed ^ 2 << 48)) {
         Ok(expected) => expected,
         Err(why) => {
             let mut figures = figures.lock().unwrap();
@@ -131,8 +138,8 @@ fn check(seed: u64, figures: &Mutex<Figures>) {
     };
     figures.lock().unwrap().add(&expected);
     let mut exhausted = expected.exhausted().map(str::to_string);
-    for setting in ours::Setting::of(seed) {
-        let verdict = match ours::run(&module, &setting, &expected) {
+    for setting in Setting::of(seed) {
+        let verdict = match ours::repeat(&module, &setting, &expected) {
             Ok(actual) => {
                 exhausted = exhausted.or(actual.exhausted().map(str::to_string));
                 compare(&expected, &actual)
@@ -142,7 +149,7 @@ fn check(seed: u64, figures: &Mutex<Figures>) {
         let mut figures = figures.lock().unwrap();
         figures.runs += 1;
         if let Verdict::Different(what) = verdict {
-            let theirs = theirs::collector(seed);
+            let theirs = wasmtime::collector(number);
             let ours = setting.name();
             let what = format!("seed {seed}, {ours}; Wasmtime with {theirs}: {what}");
             say(&what);

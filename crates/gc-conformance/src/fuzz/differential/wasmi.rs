@@ -1,0 +1,223 @@
+//! Runs a module in wasmi, an interpreter. It has neither garbage collection nor exceptions.
+
+use super::generate::{FUEL, Features};
+use super::instrument::FUEL_EXPORT;
+use super::run::{Argument, Call, Outcome, Run, Value, hash};
+use anyhow::{Context as _, Result, ensure};
+use std::sync::LazyLock;
+use wasmi::errors::{ErrorKind, InstantiationError};
+use wasmi::{
+    AsContext, AsContextMut, Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func,
+    Global, Instance, Memory, Module, Nullable, Ref, Store, Table, TrapCode, Val, ValType,
+};
+
+/// What modules for wasmi may have.
+pub(super) const FEATURES: Features = Features { gc: false, exceptions: false, relaxed_simd: false };
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(&config()));
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config
+        .wasm_multi_memory(true)
+        .wasm_memory64(true)
+        .wasm_simd(true)
+        .wasm_relaxed_simd(false)
+        .set_max_recursion_depth(10_000)
+        .set_max_stack_height(super::STACK);
+    config
+}
+
+/// Runs a module with the calls of `leader`. `None` if wasmi does not compile it.
+///
+/// # Errors
+/// If the calls do not fit the module.
+pub(super) fn repeat(bytes: &[u8], leader: &Run) -> Result<Option<Run>> {
+    let Ok(module) = Module::new(&ENGINE, bytes) else { return Ok(None) };
+    let mut store = Store::new(&ENGINE, ());
+    let mut run = Run::default();
+    let Some(imports) = imports(&mut store, &module) else {
+        run.refused = Some(Outcome::Failed(super::NO_IMPORT.to_string()));
+        return Ok(Some(run));
+    };
+    let instance = match Instance::new(&mut store, &module, &imports) {
+        Ok(instance) => instance,
+        Err(error) => return Ok(Some(Run { refused: Some(ended(&error)), ..run })),
+    };
+    let mut seen = Vec::new();
+    for export in module.exports() {
+        if let Some(global) = instance.get_global(&store, export.name()) {
+            see(&mut seen, global.get(&store));
+        }
+    }
+    let fuel = instance.get_global(&store, FUEL_EXPORT).context("it is exported")?;
+    for call in &leader.calls {
+        let func = instance.get_func(&store, &call.export).context("there is no such function")?;
+        fuel.set(&mut store, Val::I32(FUEL as i32)).map_err(|why| anyhow::anyhow!("{why}"))?;
+        let outcome = self::call(&mut store, &func, &call.arguments, &mut seen)?;
+        let fuel = describe(&store, &fuel.get(&store));
+        let exhausted = matches!(outcome, Outcome::Exhausted(_));
+        run.calls.push(Call { outcome, fuel, ..call.clone() });
+        if exhausted {
+            return Ok(Some(run));
+        }
+    }
+    // wasmi may have the exports in another order.
+    for (name, _) in &leader.state {
+        let export = instance.get_export(&store, name).context("there is no such export")?;
+        if let Some(value) = state(&store, export) {
+            run.state.push((name.clone(), value));
+        }
+    }
+    Ok(Some(run))
+}
+
+fn imports(store: &mut Store<()>, module: &Module) -> Option<Vec<Extern>> {
+    let mut imports = Vec::new();
+    for (number, import) in (1..).zip(module.imports()) {
+        imports.push(match import.ty().clone() {
+            ExternType::Func(ty) => {
+                let signature = ty.clone();
+                let host = move |mut caller: Caller<'_, ()>, params: &[Val], results: &mut [Val]| {
+                    for (result, ty) in results.iter_mut().zip(signature.results()) {
+                        let same = signature.params().iter().position(|param| param == ty);
+                        *result = match same {
+                            Some(index) => params[index].clone(),
+                            None => host_value(&mut caller, *ty, number),
+                        };
+                    }
+                    Ok(())
+                };
+                Func::new(&mut *store, ty, host).into()
+            }
+            ExternType::Global(ty) => {
+                let value = host_value(&mut *store, ty.content(), number);
+                Global::new(&mut *store, value, ty.mutability()).into()
+            }
+            ExternType::Table(ty) => {
+                let init = match host_value(&mut *store, ty.element().into(), number) {
+                    Val::FuncRef(func) => Ref::Func(func),
+                    Val::ExternRef(external) => Ref::Extern(external),
+                    _ => return None,
+                };
+                Table::new(&mut *store, ty, init).ok()?.into()
+            }
+            ExternType::Memory(ty) => Memory::new(&mut *store, ty).ok()?.into(),
+        });
+    }
+    Some(imports)
+}
+
+/// The same values as those of the other engines.
+fn host_value(store: impl AsContextMut, ty: ValType, number: i32) -> Val {
+    match ty {
+        ValType::I32 => Val::I32(number),
+        ValType::I64 => Val::I64(number.into()),
+        ValType::F32 => Val::F32((number as f32).into()),
+        ValType::F64 => Val::F64(f64::from(number).into()),
+        ValType::V128 => Val::V128((number as u128).into()),
+        ValType::ExternRef => Val::ExternRef(ExternRef::new(store, number as u32).into()),
+        ValType::FuncRef => Val::FuncRef(Nullable::Null),
+    }
+}
+
+fn see(seen: &mut Vec<Val>, value: Val) {
+    if matches!(value, Val::FuncRef(Nullable::Val(_)) | Val::ExternRef(Nullable::Val(_))) {
+        seen.push(value);
+    }
+}
+
+fn call(
+    store: &mut Store<()>,
+    func: &Func,
+    arguments: &[Argument],
+    seen: &mut Vec<Val>,
+) -> Result<Outcome> {
+    let ty = func.ty(&*store);
+    ensure!(arguments.len() == ty.params().len(), "the arguments do not fit");
+    let mut values = Vec::new();
+    for (argument, ty) in arguments.iter().zip(ty.params()) {
+        values.push(match *argument {
+            Argument::I32(value) => Val::I32(value),
+            Argument::I64(value) => Val::I64(value),
+            Argument::F32(bits) => Val::F32(wasmi::F32::from_bits(bits)),
+            Argument::F64(bits) => Val::F64(wasmi::F64::from_bits(bits)),
+            Argument::V128(bits) => Val::V128(bits.into()),
+            Argument::Null => Val::default_for_ty(*ty),
+            Argument::Extern(value) => Val::ExternRef(ExternRef::new(&mut *store, value).into()),
+            Argument::Seen(index) => seen.get(index).context("nothing was seen")?.clone(),
+            Argument::I31(_) => anyhow::bail!("wasmi has no such values"),
+        });
+    }
+    let mut results = vec![Val::I32(0); ty.results().len()];
+    Ok(match func.call(&mut *store, &values, &mut results) {
+        Ok(()) => {
+            let described = results.iter().map(|value| describe(&*store, value)).collect();
+            results.into_iter().for_each(|value| see(seen, value));
+            Outcome::Returned(described)
+        }
+        Err(error) => ended(&error),
+    })
+}
+
+fn describe(store: &Store<()>, value: &Val) -> Value {
+    match value {
+        Val::I32(value) => Value::I32(*value),
+        Val::I64(value) => Value::I64(*value),
+        Val::F32(value) => Value::F32(value.to_bits()),
+        Val::F64(value) => Value::F64(value.to_bits()),
+        Val::V128(value) => Value::V128(value.as_u128()),
+        Val::FuncRef(Nullable::Null) | Val::ExternRef(Nullable::Null) => Value::Null,
+        Val::FuncRef(Nullable::Val(func)) => {
+            let ty = func.ty(store);
+            Value::Func(ty.params().len(), ty.results().len())
+        }
+        Val::ExternRef(Nullable::Val(external)) => {
+            let data = external.data(store.as_context());
+            Value::Extern(*data.downcast_ref().expect("a number"))
+        }
+    }
+}
+
+/// What an exported global, memory or table holds.
+fn state(store: &Store<()>, export: Extern) -> Option<Value> {
+    match export {
+        Extern::Global(global) => Some(describe(store, &global.get(store))),
+        Extern::Memory(memory) => {
+            let data = memory.data(store);
+            Some(Value::Memory(data.len(), hash(data)))
+        }
+        Extern::Table(table) => {
+            let elements = (0..table.size(store)).enumerate().map(|(before, index)| {
+                let value = match table.get(store, index).expect("it is in bounds") {
+                    Ref::Func(func) => Val::FuncRef(func),
+                    Ref::Extern(external) => Val::ExternRef(external),
+                };
+                if before < Value::BUDGET { describe(store, &value) } else { Value::Deep }
+            });
+            Some(Value::Table(elements.collect()))
+        }
+        Extern::Func(_) => None,
+    }
+}
+
+/// How what failed with `error` ended.
+fn ended(error: &Error) -> Outcome {
+    if let ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. }) =
+        error.kind()
+    {
+        return Outcome::Trapped("table access");
+    }
+    Outcome::Trapped(match error.as_trap_code() {
+        Some(TrapCode::UnreachableCodeReached) => "unreachable",
+        Some(TrapCode::MemoryOutOfBounds) => "memory access",
+        Some(TrapCode::TableOutOfBounds) => "table access",
+        Some(TrapCode::IndirectCallToNull) => "indirect call to null",
+        Some(TrapCode::IntegerDivisionByZero) => "division by zero",
+        Some(TrapCode::IntegerOverflow) => "integer overflow",
+        Some(TrapCode::BadConversionToInteger) => "conversion to integer",
+        Some(TrapCode::BadSignature) => "indirect call type",
+        Some(TrapCode::StackOverflow) => return Outcome::Exhausted("stack".to_string()),
+        _ => return Outcome::Failed(format!("{error:?}")),
+    })
+}
