@@ -4,11 +4,11 @@
 //!
 //! The shadow heap ([`crate::differential`]) defines the correct result for one collector, in a
 //! heap of any size. Here no such definition is needed: two collectors must agree exactly, on one
-//! hash. The heaps are large enough that none runs out of memory, because collectors may differ in
-//! that.
+//! hash. The heaps are large enough that few run out of memory. Collectors may differ in that, so
+//! the comparison ends where one does, which must have grown to its limit.
 
 use crate::graph::Graph;
-use crate::mutator::{Effect, Mutator};
+use crate::mutator::{Collection, Effect, Mutator};
 use crate::ops::Op;
 use crate::schema::Schema;
 use crate::{Ledger, Reclaims, Subject};
@@ -19,11 +19,24 @@ use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// The maximum size of each heap in bytes: more than random operations allocate if nothing dies.
-const MAXIMUM: u64 = 256 << 20;
-/// The longest array. Operations with longer arrays, operations that fill the heap, and those on weak
-/// references are skipped.
-const MAX_LENGTH: u32 = 20_000;
+/// The size of what [`run_within`] makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The maximum size of each heap in bytes.
+    pub maximum: u64,
+    /// The longest array. Operations with longer arrays, operations that fill the heap, and those on
+    /// weak references are skipped.
+    pub length: u32,
+}
+
+impl Limits {
+    /// The limits of [`run`]. Random operations allocate less than the maximum, even if nothing
+    /// dies.
+    pub const LARGE: Limits = Limits { maximum: 256 << 20, length: 20_000 };
+    /// Limits for many short sequences of operations.
+    pub const SMALL: Limits = Limits { maximum: 4 << 20, length: 100 };
+}
+
 /// The maximum number of runs for shrinking a sequence of operations.
 const SHRINK_RUNS: u32 = 400;
 
@@ -34,10 +47,21 @@ const SHRINK_RUNS: u32 = 400;
 /// If two collectors disagree. The error says about what, and has a short sequence of operations
 /// that suffices.
 pub fn run(subjects: &[Subject<'_>], u: &mut Unstructured<'_>) -> Result<u64> {
-    let Ok((schema, ops)) = choose(u) else { return Ok(Graph::default().hash()) };
-    let schema = Arc::new(schema);
-    compare(subjects, &schema, &ops).map_err(|fault| {
-        let fails = |ops: &[Op]| compare(subjects, &schema, ops).err();
+    run_within(Limits::LARGE, subjects, u)
+}
+
+/// The same as [`run`] within other limits.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_within(
+    limits: Limits,
+    subjects: &[Subject<'_>],
+    u: &mut Unstructured<'_>,
+) -> Result<u64> {
+    let Ok((schema, ops)) = choose(limits, u) else { return Ok(Graph::default().hash()) };
+    compare(limits, subjects, &schema, &ops).map_err(|fault| {
+        let fails = |ops: &[Op]| compare(limits, subjects, &schema, ops).err();
         let (ops, fault) = shrink(ops, fault, fails);
         let mut text = format!("{fault:#}; {} operations suffice:", ops.len());
         for op in &ops {
@@ -47,12 +71,13 @@ pub fn run(subjects: &[Subject<'_>], u: &mut Unstructured<'_>) -> Result<u64> {
     })
 }
 
-fn choose(u: &mut Unstructured<'_>) -> arbitrary::Result<(Schema, Vec<Op>)> {
+fn choose(limits: Limits, u: &mut Unstructured<'_>) -> arbitrary::Result<(Arc<Schema>, Vec<Op>)> {
     let schema = if u.arbitrary()? { Schema::fixed() } else { Schema::arbitrary(u)? };
     let mut ops = Vec::new();
     while !u.is_empty() {
         match u.arbitrary() {
-            Ok(Op::Exhaust | Op::AllocArray { length: MAX_LENGTH.., .. }) => {}
+            Ok(Op::Exhaust) => {}
+            Ok(Op::AllocArray { length, .. }) if length >= limits.length => {}
             Ok(op) if op.is_weak() => {}
             Ok(op) => ops.push(op),
             Err(_) => break,
@@ -66,21 +91,30 @@ fn choose(u: &mut Unstructured<'_>) -> arbitrary::Result<(Schema, Vec<Op>)> {
 /// # Errors
 /// If two collectors disagree. The error says after which operation and about what. A panic is a
 /// disagreement.
-pub fn compare(subjects: &[Subject<'_>], schema: &Arc<Schema>, ops: &[Op]) -> Result<u64> {
+fn compare(
+    limits: Limits,
+    subjects: &[Subject<'_>],
+    schema: &Arc<Schema>,
+    ops: &[Op],
+) -> Result<u64> {
     let run = || -> Result<u64> {
         let (first, others) = subjects.split_first().context("no collector to compare")?;
         // One after the other, so that only one heap is large at a time.
-        let expected = Side::run(first, schema, ops)?;
+        let expected = Side::run(limits, first, schema, ops)?;
         for subject in others {
-            let actual = Side::run(subject, schema, ops)?;
+            let actual = Side::run(limits, subject, schema, ops)?;
             for (n, (expected, actual)) in expected.iter().zip(&actual).enumerate() {
+                // What comes later depends on it.
+                if [expected, actual].iter().any(|seen| seen.came_to == CameTo::OutOfMemory) {
+                    break;
+                }
                 if expected == actual {
                     continue;
                 }
                 let op = ops.get(n).map_or("the last collection".into(), |op| format!("{op:?}"));
                 let difference = if expected.came_to == actual.came_to {
                     let graphs = [first, subject].map(|subject| {
-                        Graph::of(&Side::run_up_to(subject, schema, ops, n)?.mutator)
+                        Graph::of(&Side::run_up_to(limits, subject, schema, ops, n)?.mutator)
                     });
                     let [one, two] = graphs;
                     one?.first_difference(&two?).unwrap_or_else(|| "only their hashes".into())
@@ -113,6 +147,8 @@ enum CameTo {
     Effect(Option<Effect>),
     /// A refusal, without the place in the heap.
     Refused(String),
+    /// The heap has no room, and may not grow further.
+    OutOfMemory,
 }
 
 impl CameTo {
@@ -122,6 +158,11 @@ impl CameTo {
             Ok(_) if matches!(op, Op::Grow { .. } | Op::EnterWasm { .. }) => CameTo::Effect(None),
             Ok(Effect::Nothing) if matches!(op, Op::Collect) => CameTo::Effect(None),
             Ok(effect) => CameTo::Effect(Some(*effect)),
+            // One heap may have grown to its limit before, when another needed no memory.
+            Err(HeapError::OutOfMemory { .. }) if matches!(op, Op::Grow { .. }) => {
+                CameTo::Effect(None)
+            }
+            Err(HeapError::OutOfMemory { .. }) => CameTo::OutOfMemory,
             Err(HeapError::NotAnObject { .. }) => CameTo::Refused("not an object".into()),
             Err(HeapError::WrongKind { expected, .. }) => {
                 CameTo::Refused(format!("not a {expected:?}"))
@@ -139,26 +180,39 @@ struct Side {
 }
 
 impl Side {
-    fn new(subject: &Subject<'_>, schema: &Arc<Schema>) -> Result<Side> {
-        let options = subject.options(64 << 10, MAXIMUM);
+    fn new(limits: Limits, subject: &Subject<'_>, schema: &Arc<Schema>) -> Result<Side> {
+        let options = subject.options(64 << 10, limits.maximum);
         let mutator = Mutator::new(subject.runtime, &options, Arc::clone(schema))?;
         Ok(Side { mutator, reclaims: subject.reclaims })
     }
 
     /// Runs the operations and a full collection, and drops the heap.
-    fn run(subject: &Subject<'_>, schema: &Arc<Schema>, ops: &[Op]) -> Result<Vec<Seen>> {
-        let mut side = Side::new(subject, schema)?;
-        let mut seen = Vec::new();
+    fn run(
+        limits: Limits,
+        subject: &Subject<'_>,
+        schema: &Arc<Schema>,
+        ops: &[Op],
+    ) -> Result<Vec<Seen>> {
+        let mut side = Side::new(limits, subject, schema)?;
+        let mut seen = Vec::with_capacity(ops.len() + 1);
         for (n, op) in ops.iter().enumerate() {
             let outcome = side.mutator.apply(op);
-            let collects =
-                matches!(op, Op::Collect | Op::CollectIncrements { .. } | Op::CollectLost);
+            let collects = matches!(
+                outcome,
+                Ok(Effect::Collected(Collection::Complete | Collection::Abandoned))
+            ) && !matches!(op, Op::EnterWasm { .. });
             let hash = if collects { Graph::of(&side.mutator)?.hash() } else { 0 };
-            side.mutator
-                .slots()
-                .check()
+            let came_to = CameTo::of(op, &outcome);
+            let checked = match outcome {
+                Err(HeapError::OutOfMemory { bytes, limit }) => {
+                    side.mutator.check_out_of_memory(bytes, limit)
+                }
+                _ => Ok(()),
+            };
+            checked
+                .and_then(|()| side.mutator.slots().check())
                 .with_context(|| format!("{subject:?}: operation {n}, {op:?}"))?;
-            seen.push(Seen { came_to: CameTo::of(op, &outcome), hash });
+            seen.push(Seen { came_to, hash });
         }
         let hash = side.finish().with_context(|| format!("{subject:?}: in the end"))?;
         seen.push(Seen { came_to: CameTo::Effect(None), hash });
@@ -171,12 +225,13 @@ impl Side {
     /// Runs the operations up to and including the one with this number. If there are fewer, runs
     /// all and a full collection.
     fn run_up_to(
+        limits: Limits,
         subject: &Subject<'_>,
         schema: &Arc<Schema>,
         ops: &[Op],
         last: usize,
     ) -> Result<Side> {
-        let mut side = Side::new(subject, schema)?;
+        let mut side = Side::new(limits, subject, schema)?;
         for op in ops.iter().take(last + 1) {
             let _: Result<Effect, HeapError> = side.mutator.apply(op);
         }

@@ -19,7 +19,6 @@ use gc_types::{
     HeapDataOffsets, NULL_PAGE_SIZE, StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
 };
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 /// Bytes of each heap beside the one that is damaged.
 const NEIGHBOUR: usize = 16 << 10;
@@ -40,8 +39,7 @@ pub fn run(subject: &Subject<'_>, u: &mut Unstructured<'_>) -> Result<()> {
         Err(_) => return Ok(()),
     };
     let before = neighbour(subject)?;
-    let schema = Arc::new(Schema::fixed());
-    let mut mutator = Mutator::new(subject.runtime, &subject.options(16 << 10, maximum), schema)?;
+    let mut mutator = Mutator::new(subject.runtime, &subject.options(16 << 10, maximum), Schema::fixed())?;
     let behind = neighbour(subject)?;
     let ledger: Ledger = mutator.ledger().clone();
 

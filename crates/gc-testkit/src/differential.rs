@@ -6,6 +6,7 @@
 //! a collector may move objects. Two references must refer to the same object in the heap exactly
 //! if they do in the shadow.
 
+use crate::hash::Map;
 use crate::mutator::{Collection, Effect, Mutator};
 use crate::ops::Op;
 use crate::place::Place;
@@ -16,7 +17,6 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use arbitrary::Unstructured;
 use gc_runtime::{HeapError, HeapOptions};
 use gc_types::{ExnLayout, GcLayout, StorageType, VMGcKind, VMGcRef};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A heap beside its shadow.
@@ -32,8 +32,7 @@ impl Differential {
     ///
     /// # Errors
     /// If the heap cannot be made.
-    pub fn new(subject: &Subject<'_>, options: &HeapOptions, schema: Schema) -> Result<Self> {
-        let schema = Arc::new(schema);
+    pub fn new(subject: &Subject<'_>, options: &HeapOptions, schema: Arc<Schema>) -> Result<Self> {
         let mutator = Mutator::new(subject.runtime, options, Arc::clone(&schema))?;
         let shadow = Shadow::new(schema, subject.reclaims);
         Ok(Differential { mutator, shadow, reclaims: subject.reclaims })
@@ -89,12 +88,12 @@ impl Differential {
     pub fn compare(&mut self) -> Result<()> {
         self.mutator.verify().context("the heap does not verify")?;
         let heap = self.mutator.store().heap();
-        let mut pairing = Pairing { differential: self, ids: HashMap::new(), to_do: Vec::new() };
+        let mut pairing = Pairing { differential: self, ids: Map::default(), to_do: Vec::new() };
         for place in Place::all() {
             let (actual, expected) = (self.mutator.get(place), self.shadow.root(place));
             pairing.pair(actual, expected).with_context(|| format!("the root {place:?}"))?;
         }
-        let mut indices = HashMap::new();
+        let mut indices = Map::default();
         while let Some((gc_ref, id)) = pairing.to_do.pop() {
             let index = gc_ref.as_raw_u32();
             if let Some(other) = indices.insert(id, index)
@@ -155,19 +154,14 @@ impl Differential {
         };
         let index = gc_ref.as_raw_u32();
         ensure!(index.is_multiple_of(gc_types::OBJECT_ALIGN), "an object at {index:#x}");
-        let mut pairing = Pairing { differential: self, ids: HashMap::new(), to_do: Vec::new() };
+        let mut pairing = Pairing { differential: self, ids: Map::default(), to_do: Vec::new() };
         pairing.compare_object(&gc_ref, id).context("a new object")
     }
 
     /// Checks that the heap had to refuse.
     fn check_out_of_memory(&self, bytes: u64, limit: u64) -> Result<()> {
-        let memory = &self.mutator.store().heap().core().memory;
-        ensure!(limit == memory.maximum(), "out of memory at a limit of {limit} bytes");
+        self.mutator.check_out_of_memory(bytes, limit)?;
         let most = limit - u64::from(gc_types::NULL_PAGE_SIZE);
-        ensure!(
-            bytes > most || memory.len() == limit,
-            "out of memory for {bytes} bytes, but it never grew to its limit"
-        );
         // The rest of the memory may be in gaps that are too small.
         let allocated = self.mutator.store().stats().allocated_bytes;
         ensure!(
@@ -194,7 +188,7 @@ impl Differential {
 struct Pairing<'a> {
     differential: &'a Differential,
     /// The object at an index of the heap.
-    ids: HashMap<u32, ObjectId>,
+    ids: Map<u32, ObjectId>,
     to_do: Vec<(VMGcRef, ObjectId)>,
 }
 
@@ -311,7 +305,7 @@ pub fn run(subject: &Subject<'_>, u: &mut Unstructured<'_>) -> Result<()> {
 fn choose(
     subject: &Subject<'_>,
     u: &mut Unstructured<'_>,
-) -> arbitrary::Result<(HeapOptions, Schema)> {
+) -> arbitrary::Result<(HeapOptions, Arc<Schema>)> {
     let initial = u64::from(u.int_in_range(0..=16u8)?) << 12;
     let maximum = *u.choose(&[64 << 10, 256 << 10, 1 << 20, 8 << 20])?;
     let schema = if u.arbitrary()? { Schema::fixed() } else { Schema::arbitrary(u)? };

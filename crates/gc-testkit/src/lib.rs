@@ -48,6 +48,7 @@ pub mod random;
 pub mod schema;
 pub mod shadow;
 
+mod hash;
 mod host_value;
 mod subject;
 

@@ -154,6 +154,17 @@ impl<'a> Arbitrary<'a> for Op {
 }
 
 impl Op {
+    /// Whether it allocates, so that it may collect without saying so.
+    pub fn allocates(&self) -> bool {
+        matches!(
+            self,
+            Op::AllocStruct { .. }
+                | Op::AllocArray { .. }
+                | Op::AllocExternRef { .. }
+                | Op::Exhaust
+        )
+    }
+
     /// Whether the result may depend on when the collector collects, and so may what lives later.
     pub fn is_weak(&self) -> bool {
         matches!(

@@ -6,7 +6,7 @@ use gc_runtime::GcHeap;
 use gc_types::{
     ArrayLayout, ExnLayout, FieldLayout, GcLayout, StorageType, StructLayout, TypeIndex,
 };
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A struct of a number and two references, in the fixed schema.
 pub const NODE: TypeIndex = type_index(0);
@@ -61,7 +61,12 @@ impl Schema {
     }
 
     /// The fixed set.
-    pub fn fixed() -> Schema {
+    pub fn fixed() -> Arc<Schema> {
+        static FIXED: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(Schema::make_fixed()));
+        Arc::clone(&FIXED)
+    }
+
+    fn make_fixed() -> Schema {
         use StorageType::*;
         let wide = std::iter::once(I64).chain((0..300).flat_map(|_| [Ref, I16]));
         let structs: [Vec<StorageType>; 4] = [
@@ -78,7 +83,7 @@ impl Schema {
     ///
     /// # Errors
     /// If `u` runs out.
-    pub fn arbitrary(u: &mut Unstructured<'_>) -> arbitrary::Result<Schema> {
+    pub fn arbitrary(u: &mut Unstructured<'_>) -> arbitrary::Result<Arc<Schema>> {
         let mut structs = Vec::new();
         for _ in 0..u.int_in_range(1..=5)? {
             let mut fields = Vec::new();
@@ -90,7 +95,7 @@ impl Schema {
             let is_exn = u.ratio(1, 5)?;
             structs.push(if is_exn { exn_layout(fields) } else { struct_layout(fields) });
         }
-        Ok(Schema::new(structs))
+        Ok(Arc::new(Schema::new(structs)))
     }
 
     /// All types with their layouts.

@@ -191,6 +191,10 @@ impl Shadow {
     /// # Errors
     /// If that is not the expected result.
     pub fn apply(&mut self, op: &Op, outcome: &Result<Effect, HeapError>) -> Result<()> {
+        let abandoned = *outcome == Ok(Effect::Collected(Collection::Abandoned));
+        if self.reclaims != Reclaims::Nothing && (op.allocates() || abandoned) {
+            self.may_collect();
+        }
         match *op {
             // The collector does not reset its heaps.
             Op::Reset if *outcome == Ok(Effect::Nothing) => {}
@@ -521,7 +525,7 @@ mod tests {
 
     /// A list 0 → 1 → 2 in a handle, and a cycle 3 ⇄ 4 with a tail 5.
     fn list_and_cycle(reclaims: Reclaims) -> Shadow {
-        let mut shadow = Shadow::new(Arc::new(Schema::fixed()), reclaims);
+        let mut shadow = Shadow::new(Schema::fixed(), reclaims);
         let done = Ok(Effect::Done);
         for i in 0..6 {
             let to = Stack(i);

@@ -1,9 +1,16 @@
 //! [`Subject`]: a collector under test, the garbage that it promises to free, and the kind of heap for the test.
 
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
-use gc_runtime::{GcRuntime, HeapBounds, HeapOptions, Reclaims};
+use gc_runtime::{GcRuntime, HeapBounds, HeapOptions, MemorySource, OnDemand, Reclaims};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+thread_local! {
+    /// Where the heaps of this thread's subjects get their memory. It keeps what was mapped for
+    /// earlier heaps, and clears it. To map it anew would take most of the time of a short test.
+    static MEMORY: Arc<dyn MemorySource> = Arc::new(OnDemand::keeping(32, 1 << 20));
+}
 
 /// A collector under test.
 #[derive(Clone, Copy)]
@@ -48,6 +55,7 @@ impl<'a> Subject<'a> {
             bounds: self.bounds,
             // The shortest possible increments, so that more can happen in between.
             slice: Duration::ZERO,
+            memory: MEMORY.with(Arc::clone),
             zeal: self.zeal,
             ..HeapOptions::default()
         }

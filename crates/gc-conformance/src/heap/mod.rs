@@ -139,7 +139,7 @@ fn mutator(subject: &Subject<'_>) -> Result<Mutator> {
 
 fn sized_mutator(subject: &Subject<'_>, initial: u64, maximum: u64) -> Result<Mutator> {
     let options = subject.options(initial, maximum);
-    Ok(Mutator::new(subject.runtime, &options, Arc::new(Schema::fixed()))?)
+    Ok(Mutator::new(subject.runtime, &options, Schema::fixed())?)
 }
 
 /// Allocates a node that carries `value`.

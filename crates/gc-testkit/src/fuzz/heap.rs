@@ -1,4 +1,8 @@
 //! Targets that drive bare heaps.
+//!
+//! The first byte chooses the kind of heap and the zeal. For the targets that need only one
+//! collector, the second byte chooses it. An input says little more in many operations than in a
+//! few, so the bytes after the first [`LENGTH`] are ignored: more inputs run in the same time.
 
 use super::Target;
 use crate::{Subject, agreement, corrupt, differential};
@@ -7,41 +11,52 @@ use arbitrary::Unstructured;
 use gc_runtime::HeapBounds;
 
 pub(super) const TARGETS: &[Target] = &[
-    Target { name: "heap_ops", run: heap_ops, seeds: 200, length: 4096, mutate: None },
-    Target { name: "heap_corrupt", run: heap_corrupt, seeds: 200, length: 4096, mutate: None },
-    Target { name: "heap_agree", run: heap_agree, seeds: 200, length: 4096, mutate: None },
+    Target { name: "heap_ops", run: heap_ops, seeds: 1000, length: LENGTH, mutate: None },
+    Target { name: "heap_corrupt", run: heap_corrupt, seeds: 1000, length: LENGTH, mutate: None },
+    Target { name: "heap_agree", run: heap_agree, seeds: 1000, length: LENGTH, mutate: None },
 ];
 
-/// Each collector against its shadow: [`differential::run`].
+/// The most bytes of an input that have a meaning.
+const LENGTH: usize = 384;
+
+/// A collector against its shadow: [`differential::run`].
 fn heap_ops(bytes: &[u8]) -> Result<()> {
-    for_each_subject(bytes, differential::run)
+    with_subject(bytes, differential::run)
 }
 
-/// Each collector on a heap that is overwritten: [`corrupt::run`].
+/// A collector on a heap that is overwritten: [`corrupt::run`].
 fn heap_corrupt(bytes: &[u8]) -> Result<()> {
-    for_each_subject(bytes, corrupt::run)
+    with_subject(bytes, corrupt::run)
 }
 
-/// All collectors side by side: [`agreement::run`].
+/// All collectors side by side: [`agreement::run_within`].
 fn heap_agree(bytes: &[u8]) -> Result<()> {
     let Some((subjects, rest)) = subjects(bytes) else { return Ok(()) };
-    agreement::run(&subjects, &mut Unstructured::new(rest)).map(drop)
+    let mut rest = Unstructured::new(rest);
+    agreement::run_within(agreement::Limits::SMALL, &subjects, &mut rest).map(drop)
 }
 
-fn for_each_subject(
+fn with_subject(
     bytes: &[u8],
     run: impl Fn(&Subject<'_>, &mut Unstructured<'_>) -> Result<()>,
 ) -> Result<()> {
     let Some((subjects, rest)) = subjects(bytes) else { return Ok(()) };
-    subjects.iter().try_for_each(|subject| run(subject, &mut Unstructured::new(rest)))
+    let Some((choice, rest)) = rest.split_first() else { return Ok(()) };
+    run(&subjects[usize::from(*choice) % subjects.len()], &mut Unstructured::new(rest))
 }
 
 /// The built-in collectors on heaps of the kind that the first byte chooses, and the other bytes.
 fn subjects(bytes: &[u8]) -> Option<(Vec<Subject<'static>>, &[u8])> {
-    let (first, rest) = bytes.split_first()?;
+    let (first, rest) = bytes[..bytes.len().min(LENGTH)].split_first()?;
     let guarded = first % 2 == 1 && !cfg!(miri);
     let bounds = if guarded { HeapBounds::Guarded } else { HeapBounds::Checked };
-    let zeal = if cfg!(feature = "gc_zeal") { u32::from(first / 2 % 4) } else { 0 };
+    // A collection at every allocation takes far more time than all else.
+    let zeal = match first / 2 % 16 {
+        0 => 1,
+        1 => 4,
+        _ => 0,
+    };
+    let zeal = if cfg!(feature = "gc_zeal") { zeal } else { 0 };
     let with = |subject: Subject<'static>| subject.with(bounds, zeal);
     Some((Subject::ours().into_iter().map(with).collect(), rest))
 }

@@ -21,6 +21,7 @@ pub use slots::Slots;
 use crate::place::Place;
 use crate::schema::{self, Schema};
 use crate::{Ledger, Token};
+use anyhow::ensure;
 use gc_runtime::{GcRuntime, GcStore, HeapError, HeapOptions, OwnedHandle};
 use gc_types::{FieldLayout, GcLayout, TypeIndex, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
@@ -253,6 +254,22 @@ impl Mutator {
             Err((error, _token)) => return Err(error),
         }
         Ok(number)
+    }
+
+    /// Checks that the heap may refuse an allocation of `bytes` bytes at this limit: the limit is
+    /// its own, and it has grown as far as that.
+    ///
+    /// # Errors
+    /// If it has room to grow.
+    pub fn check_out_of_memory(&self, bytes: u64, limit: u64) -> anyhow::Result<()> {
+        let memory = &self.store.heap().core().memory;
+        ensure!(limit == memory.maximum(), "out of memory at a limit of {limit} bytes");
+        let most = limit - u64::from(gc_types::NULL_PAGE_SIZE);
+        ensure!(
+            bytes > most || memory.len() == limit,
+            "out of memory for {bytes} bytes, but it never grew to its limit"
+        );
+        Ok(())
     }
 
     // ---- objects ----------------------------------------------------------

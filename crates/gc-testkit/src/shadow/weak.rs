@@ -4,8 +4,9 @@
 //! allowed and others are required: a weak handle may be cleared as soon as its object cannot be
 //! reached, also if a finalizer revives the object later, and must be cleared when a complete
 //! collection has freed the object or has found it dead for its finalizer. A finalizer may
-//! come as soon as its object cannot be reached, and must come after a complete collection. Entries
-//! of weak maps are certain, because only a live key can be looked up.
+//! come as soon as its object cannot be reached, and must come after a complete collection, unless
+//! another object that waits for its finalizer may keep its object. Entries of weak maps are
+//! certain, because only a live key can be looked up.
 
 use super::{ObjectId, Shadow, ShadowRef, target};
 use crate::mutator::Effect;
@@ -124,22 +125,55 @@ impl Shadow {
     /// Finds the objects that a complete collection must find dead and keep for their finalizers.
     /// Returns all that lives then.
     pub(super) fn keep_finalizable(&mut self) -> BTreeSet<ObjectId> {
-        let kept = |shadow: &Shadow| {
-            let ready = shadow.weak.ready.iter();
-            let ready: Vec<_> = ready.filter_map(|ready| target(&Some(ready.object))).collect();
-            shadow.reached_from(shadow.roots.iter().filter_map(target).chain(ready))
+        let kept = |shadow: &Shadow, doubtful: &[Finalizer]| {
+            let waiting = shadow.weak.ready.iter().chain(doubtful);
+            let waiting: Vec<_> = waiting.filter_map(|known| target(&Some(known.object))).collect();
+            shadow.reached_from(shadow.roots.iter().filter_map(target).chain(waiting))
         };
-        let reachable = kept(&*self);
+        let reachable = kept(&*self, &[]);
         let is_dead = |finalizer: &Finalizer| {
             target(&Some(finalizer.object)).is_some_and(|id| !reachable.contains(&id))
         };
-        let (mut dead, live): (Vec<_>, Vec<_>) =
+        let (dead, mut live): (Vec<_>, Vec<_>) =
             self.weak.finalizers.iter().copied().partition(is_dead);
+        // What an earlier collection has found waits for the host, and keeps what it reaches.
+        let keeps: Vec<_> = dead
+            .iter()
+            .filter(|finalizer| finalizer.maybe)
+            .map(|finalizer| {
+                let reached = self.reached_from(target(&Some(finalizer.object)).into_iter());
+                (finalizer.number, reached)
+            })
+            .collect();
+        let may_be_kept = |finalizer: &Finalizer| {
+            let is_in = |reached: &BTreeSet<ObjectId>| {
+                target(&Some(finalizer.object)).is_some_and(|id| reached.contains(&id))
+            };
+            keeps.iter().any(|(number, reached)| *number != finalizer.number && is_in(reached))
+        };
+        let (mut doubtful, found): (Vec<_>, Vec<_>) = dead.iter().copied().partition(may_be_kept);
+        doubtful.iter_mut().for_each(|finalizer| finalizer.maybe = true);
+        live.extend(&doubtful);
+        live.sort_unstable_by_key(|finalizer| finalizer.number);
         self.weak.finalizers = live;
         self.weak.doubt(&reachable);
-        self.weak.clear_found(&dead);
-        self.weak.ready.append(&mut dead);
-        kept(&*self)
+        self.weak.clear_found(&found);
+        self.weak.ready.extend(found);
+        kept(&*self, &doubtful)
+    }
+
+    /// Follows what a collection during an operation may have found, whose roots are those before
+    /// the operation.
+    pub(super) fn may_collect(&mut self) {
+        if self.weak.finalizers.is_empty() || self.scopes > 0 {
+            return;
+        }
+        let reachable = self.reachable();
+        self.weak.doubt(&reachable);
+        for finalizer in &mut self.weak.finalizers {
+            let object = target(&Some(finalizer.object));
+            finalizer.maybe |= object.is_some_and(|id| !reachable.contains(&id));
+        }
     }
 
     /// The reference that [`ops::object`] chooses.
@@ -240,14 +274,7 @@ impl Shadow {
         let taken = if let Some(at) = self.weak.ready.iter().position(is_it) {
             self.weak.ready.remove(at)
         } else {
-            let reachable = self.reachable();
-            self.weak.doubt(&reachable);
             let finalizers = &mut self.weak.finalizers;
-            for finalizer in finalizers.iter_mut() {
-                let dead =
-                    target(&Some(finalizer.object)).is_some_and(|id| !reachable.contains(&id));
-                finalizer.maybe |= dead;
-            }
             let at = finalizers.iter().position(|known| is_it(known) && known.maybe);
             ensure!(at.is_some(), "finalizer {number} has no dead object");
             finalizers.remove(at.unwrap_or(0))
