@@ -15,6 +15,9 @@
 
 pub mod report;
 
+mod chosen;
+mod table_ops;
+
 use gc_testkit::panic_text;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -24,7 +27,7 @@ pub use gc_testkit::fuzz::Target;
 /// All targets, by name.
 pub fn targets() -> Vec<Target> {
     let mut targets = gc_testkit::fuzz::targets();
-    targets.extend::<[Target; 0]>([]);
+    targets.extend([table_ops::TARGET]);
     targets.sort_unstable_by_key(|target| target.name);
     targets
 }
