@@ -16,6 +16,9 @@
 pub mod differential;
 pub mod report;
 
+mod chosen;
+mod table_ops;
+
 use gc_testkit::panic_text;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -25,7 +28,10 @@ pub use gc_testkit::fuzz::Target;
 /// All targets, by name.
 pub fn targets() -> Vec<Target> {
     let mut targets = gc_testkit::fuzz::targets();
-    targets.extend([differential::TARGET]);
+    targets.extend([
+        differential::TARGET,
+        table_ops::TARGET,
+    ]);
     targets.sort_unstable_by_key(|target| target.name);
     targets
 }
