@@ -13,7 +13,12 @@
 //! A target tells [`report`] the configuration and the modules that it makes from its input, so that
 //! they can be seen.
 
+mod code_corrupt;
+mod collectors_agree;
+mod reachable;
 pub mod report;
+mod spectests;
+mod way;
 
 use gc_testkit::panic_text;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +29,7 @@ pub use gc_testkit::fuzz::Target;
 /// All targets, by name.
 pub fn targets() -> Vec<Target> {
     let mut targets = gc_testkit::fuzz::targets();
-    targets.extend::<[Target; 0]>([]);
+    targets.extend([code_corrupt::TARGET, collectors_agree::TARGET, spectests::TARGET]);
     targets.sort_unstable_by_key(|target| target.name);
     targets
 }
