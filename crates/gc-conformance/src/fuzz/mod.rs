@@ -18,6 +18,7 @@ mod collectors_agree;
 mod reachable;
 pub mod report;
 mod spectests;
+mod stack_maps;
 mod way;
 
 use gc_testkit::panic_text;
@@ -29,7 +30,12 @@ pub use gc_testkit::fuzz::Target;
 /// All targets, by name.
 pub fn targets() -> Vec<Target> {
     let mut targets = gc_testkit::fuzz::targets();
-    targets.extend([code_corrupt::TARGET, collectors_agree::TARGET, spectests::TARGET]);
+    targets.extend([
+        code_corrupt::TARGET,
+        collectors_agree::TARGET,
+        spectests::TARGET,
+        stack_maps::TARGET,
+    ]);
     targets.sort_unstable_by_key(|target| target.name);
     targets
 }
