@@ -48,6 +48,8 @@ pub mod stack;
 pub mod values;
 
 #[cfg(feature = "suite")]
+mod choices;
+#[cfg(feature = "suite")]
 mod suite;
 #[cfg(feature = "suite")]
 pub use suite::{conclude, embedding, main, programs, random, run, sandbox, spec, trials};

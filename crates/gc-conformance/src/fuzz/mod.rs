@@ -14,7 +14,13 @@
 //! they can be seen.
 
 pub mod differential;
+mod code_corrupt;
+mod collectors_agree;
+mod reachable;
 pub mod report;
+mod spectests;
+mod stack_maps;
+mod way;
 
 mod chosen;
 mod table_ops;
@@ -31,6 +37,10 @@ pub fn targets() -> Vec<Target> {
     targets.extend([
         differential::TARGET,
         table_ops::TARGET,
+        code_corrupt::TARGET,
+        collectors_agree::TARGET,
+        spectests::TARGET,
+        stack_maps::TARGET,
     ]);
     targets.sort_unstable_by_key(|target| target.name);
     targets

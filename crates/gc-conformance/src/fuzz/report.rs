@@ -43,6 +43,20 @@ pub fn module(wasm: &[u8]) {
     LAST.lock().unwrap_or_else(PoisonError::into_inner).modules.push(wasm.to_vec());
 }
 
+/// The module with this text. As [`module`] does, it shows it.
+pub(super) fn text_module(text: &str) -> anyhow::Result<Vec<u8>> {
+    let wasm = encode(text)?;
+    module(&wasm);
+    Ok(wasm)
+}
+
+/// The module with this text.
+pub(super) fn encode(text: &str) -> anyhow::Result<Vec<u8>> {
+    let buffer = wast::parser::ParseBuffer::new(text)?;
+    let mut module: wast::Wat<'_> = wast::parser::parse(&buffer)?;
+    Ok(module.encode()?)
+}
+
 /// The text of a module, or the reason why it has none.
 fn text(wasm: &[u8]) -> String {
     match wasmprinter::print_bytes(wasm) {

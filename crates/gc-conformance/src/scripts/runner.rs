@@ -94,6 +94,10 @@ struct Script {
 impl Runner {
     pub(crate) fn new(engine: &Engine) -> Result<Runner> {
         let mut store = Store::new(engine, ());
+        // If the engine counts fuel or epochs, the script has enough of them. If not, this is an
+        // error.
+        let _: Result<()> = store.set_fuel(u64::MAX >> 1);
+        store.set_epoch_deadline(u64::MAX >> 1);
         let spectest = Registered::Host(spectest::exports(&mut store)?);
         let reclaim = Registered::Host(spectest::reclaim_exports(&mut store)?);
         let script = Script {

@@ -89,7 +89,7 @@ const SUPERSEDED: &[(&str, &str)] = &[
 
 /// Bytes of stack for compiled code: enough for the suite's recursions, and small enough to
 /// overflow fast.
-const STACK: usize = 2 << 20;
+pub(crate) const STACK: usize = 2 << 20;
 
 /// Each mode's suffix, heap bounds, number of allocations between collections, and whether every
 /// function is compiled as a huge one.
@@ -103,10 +103,41 @@ const MODES: [(&str, HeapBounds, u32, bool); 4] = [
     ("::huge", HeapBounds::Guarded, 1, true),
 ];
 
-struct Script {
+/// A script that must pass.
+#[derive(Clone)]
+pub(crate) struct Script {
     /// `gc/array.wast`.
-    name: String,
-    text: &'static str,
+    pub(crate) name: String,
+    pub(crate) text: &'static str,
+}
+
+/// The scripts that run. Calls `ignored` with the names of the others, and the reasons.
+pub(crate) fn scripts(mut ignored: impl FnMut(String, String)) -> Vec<Script> {
+    let mut scripts = Vec::new();
+    let mut seen = HashSet::new();
+    let supported = SUPPORTED.iter().flat_map(proposal);
+    let files = VERSIONS.iter().flat_map(spec).chain(supported);
+    let files = files.map(|file| (format!("{}/{}", file.parent(), file.name()), file.raw()));
+    let own = OWN.iter().map(|(name, text)| ((*name).to_owned(), *text));
+    for (name, text) in files.chain(own) {
+        if !seen.insert(text) {
+            continue;
+        }
+        if let Some((_, by)) = SUPERSEDED.iter().find(|(script, _)| *script == name) {
+            ignored(name, format!("superseded by {by}"));
+        } else if let Some((_, needs)) = UNSUPPORTED.iter().find(|(script, _)| *script == name) {
+            ignored(name, format!("needs the proposal {needs}"));
+        } else {
+            scripts.push(Script { name, text });
+        }
+    }
+    for unsupported in Proposal::all().iter().filter(|p| !SUPPORTED.contains(p)) {
+        for file in proposal(unsupported) {
+            let name = format!("{}/{}", file.parent(), file.name());
+            ignored(name, format!("needs the proposal {unsupported}"));
+        }
+    }
+    scripts
 }
 
 /// Each script for each of `collectors`, in each mode.
@@ -117,30 +148,13 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
 /// As [`trials`]. When they run, `counts` counts what passed.
 pub fn trials_counted(collectors: &[Collector], counts: &SpecCounts) -> Vec<Trial> {
     let mut trials = Vec::new();
-    let ignored = |name: String, why: String| {
+    let scripts = scripts(|name, why| {
         counts.ignored(&name, &why);
-        ignored(name, why)
-    };
-    let mut seen = HashSet::new();
-    let supported = SUPPORTED.iter().flat_map(proposal);
-    let files = VERSIONS.iter().flat_map(spec).chain(supported);
-    let scripts = files.map(|file| (format!("{}/{}", file.parent(), file.name()), file.raw()));
-    let own = OWN.iter().map(|(name, text)| ((*name).to_owned(), *text));
-    for (name, text) in scripts.chain(own) {
-        if !seen.insert(text) {
-            continue;
-        }
-        if let Some((_, by)) = SUPERSEDED.iter().find(|(script, _)| *script == name) {
-            trials.push(ignored(name, format!("superseded by {by}")));
-            continue;
-        }
-        if let Some((_, needs)) = UNSUPPORTED.iter().find(|(script, _)| *script == name) {
-            trials.push(ignored(name, format!("needs the proposal {needs}")));
-            continue;
-        }
+        trials.push(ignored(name, why));
+    });
+    for script in scripts {
         for collector in collectors {
             for (suffix, bounds, zeal, huge) in MODES {
-                let script = Script { name: name.clone(), text };
                 let mut config = Config::new();
                 config.collector(collector.clone()).max_wasm_stack(STACK);
                 config.gc_heap_bounds(bounds).gc_zeal(zeal);
@@ -152,7 +166,8 @@ pub fn trials_counted(collectors: &[Collector], counts: &SpecCounts) -> Vec<Tria
                     config.huge_function(0);
                 }
                 let way = format!("{}{suffix}", collector.name());
-                let (name, counts) = (format!("{name}::{way}"), counts.clone());
+                let name = format!("{}::{way}", script.name);
+                let (script, counts) = (script.clone(), counts.clone());
                 trials.push(Trial::test(name, move || {
                     counts.passed(&script.name, &way, run(&script, &config)?);
                     Ok(())
@@ -160,17 +175,11 @@ pub fn trials_counted(collectors: &[Collector], counts: &SpecCounts) -> Vec<Tria
             }
         }
     }
-    for unsupported in Proposal::all().iter().filter(|p| !SUPPORTED.contains(p)) {
-        for file in proposal(unsupported) {
-            let name = format!("{}/{}", file.parent(), file.name());
-            trials.push(ignored(name, format!("needs the proposal {unsupported}")));
-        }
-    }
     trials
 }
 
 /// Runs a script, and returns the number of directives that passed.
-fn run(script: &Script, config: &Config) -> Result<usize, Failed> {
+pub(crate) fn run(script: &Script, config: &Config) -> Result<usize, Failed> {
     let parts = PARTS.iter().find(|(name, _)| *name == script.name).map_or(&[][..], |p| p.1);
     let mut report =
         with_stack(STACK, || run_script(&Engine::new(config)?, &script.name, script.text))

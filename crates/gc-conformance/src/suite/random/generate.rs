@@ -4,28 +4,24 @@
 //! Every program is valid and ends, at the latest when its fuel is used.
 //! Everything that it can observe goes into one hash, except values in which collectors may differ.
 
+use crate::choices::Choices;
 use Type::*;
 
-/// xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators,
-/// scrambled", 2016).
-pub(super) struct Random(u64);
+/// How large a program is.
+pub(crate) struct Size {
+    /// The most functions. There are at least two.
+    pub(crate) functions: usize,
+    /// The most locals that a function declares, less three.
+    pub(crate) locals: usize,
+    /// The least and the most amount of code of a function.
+    pub(crate) code: (usize, usize),
+    /// How many functions are entered and loops turned until the program traps.
+    pub(crate) fuel: usize,
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
-    }
-
-    pub(super) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    /// True in `percent` of a hundred cases.
-    pub(super) fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
+impl Size {
+    /// Programs that take some tens of milliseconds.
+    pub(crate) const USUAL: Size = Size { functions: 5, locals: 25, code: (100, 500), fuel: 400 };
 }
 
 /// The type of a value.
@@ -77,7 +73,8 @@ fn sig(f: &Func) -> String {
 
 /// The state during the generation of a module.
 pub(super) struct Generator {
-    pub(super) random: Random,
+    pub(super) random: Choices,
+    size: Size,
     pub(super) text: String,
     pub(super) funcs: Vec<Func>,
     /// The function that is being generated.
@@ -93,11 +90,13 @@ pub(super) struct Generator {
     pub(super) big: bool,
 }
 
-/// The module for this seed. It imports `h.gc`, `h.id` and `h.ext`. It exports the function `run`
-/// and the globals `h` (the hash) and `fuel`.
-pub(super) fn module(seed: u64) -> String {
+/// The module that these choices make. It imports `h.gc`, `h.id` and `h.ext`. It exports the function
+/// `run`, the globals `h` (the hash) and `fuel`, and all others in which there are references: the
+/// [`ROOTS`].
+pub(super) fn module(random: Choices, size: Size) -> String {
     let generator = Generator {
-        random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+        random,
+        size,
         text: String::new(),
         funcs: vec![],
         current: 0,
@@ -109,6 +108,10 @@ pub(super) fn module(seed: u64) -> String {
     };
     generator.module()
 }
+
+/// The exported globals and tables of references.
+pub(crate) const ROOTS: [&str; 9] =
+    ["g0", "g1", "g2", "g3", "vectors", "tab", "tabe", "big", "tab64"];
 
 impl Generator {
     /// Adds a line.
@@ -124,7 +127,7 @@ impl Generator {
 
     /// The text of the module.
     fn module(mut self) -> String {
-        let n = 2 + self.random.below(4);
+        let n = 2 + self.random.below(self.size.functions - 1);
         for i in 0..n {
             let np =
                 if self.random.chance(25) { self.random.below(14) } else { self.random.below(5) };
@@ -167,14 +170,15 @@ impl Generator {
         let big = self.random.chance(5);
         self.big = big;
         let b = if big { 16300 } else { 16 };
-        self.emit(&format!("(table $tab 4 30 anyref) (table $tabe 3 externref) (table $big {b} 40000 (ref null $s))"));
+        self.emit(&format!("(table $tab (export \"tab\") 4 30 anyref) (table $tabe (export \"tabe\") 3 externref) (table $big (export \"big\") {b} 40000 (ref null $s))"));
         self.emit("(elem $es anyref (struct.new $s (i32.const 70) (ref.null $s) (ref.i31 (i32.const 3))) (ref.i31 (i32.const 9)) (ref.null any))");
         self.emit("(data $d \"abcdefghijklmnop\")");
         self.emit("(memory $m0 1 3) (memory $m1 1 4) (memory $m64 i64 1 4)");
-        self.emit("(table $tab64 i64 4 20 anyref)");
-        self.emit("(global $fuel (export \"fuel\") (mut i32) (i32.const 400)) (global $h (export \"h\") (mut i64) (i64.const 7)) (global $id (mut i32) (i32.const 0))");
+        self.emit("(table $tab64 (export \"tab64\") i64 4 20 anyref)");
+        let fuel = self.size.fuel;
+        self.emit(&format!("(global $fuel (export \"fuel\") (mut i32) (i32.const {fuel})) (global $h (export \"h\") (mut i64) (i64.const 7)) (global $id (mut i32) (i32.const 0))"));
         self.emit("(global $vector (mut v128) (v128.const i64x2 5 -6))");
-        self.emit("(global $vectors (mut (ref $av)) (array.new $av (v128.const i64x2 1 2) (i32.const 4)))");
+        self.emit("(global $vectors (export \"vectors\") (mut (ref $av)) (array.new $av (v128.const i64x2 1 2) (i32.const 4)))");
         for i in 0..4 {
             let t = [Nullable, Any, Eq, Extern][i];
             let z = match t {
@@ -183,7 +187,10 @@ impl Generator {
                 Eq => "eq",
                 _ => "extern",
             };
-            self.emit(&format!("(global $g{i} (mut {}) (ref.null {z}))", t.wat()));
+            self.emit(&format!(
+                "(global $g{i} (export \"g{i}\") (mut {}) (ref.null {z}))",
+                t.wat()
+            ));
         }
         self.emit(include_str!("observers.wat"));
         for i in 0..n {
@@ -218,7 +225,7 @@ impl Generator {
         self.emit(&format!("(func $f{i} (type $t{i}) {s}"));
         self.locals = std::iter::once(I32).chain(self.funcs[i].params.clone()).collect();
         self.set = vec![true; self.locals.len()];
-        let nl = 3 + self.random.below(25);
+        let nl = 3 + self.random.below(self.size.locals);
         for _ in 0..nl {
             let t = self.ty();
             self.locals.push(t);
@@ -226,7 +233,8 @@ impl Generator {
             self.emit(&format!("(local {})", t.wat()));
         }
         self.labels = vec![];
-        self.budget = 100 + self.random.below(400) as i32;
+        let (least, most) = self.size.code;
+        self.budget = (least + self.random.below(most - least)) as i32;
         self.emit("(call $burn)");
         self.emit("(if (i32.le_s (local.get 0) (i32.const 0)) (then");
         let res = self.funcs[i].results.clone();

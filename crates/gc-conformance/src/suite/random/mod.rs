@@ -10,11 +10,15 @@ mod generate;
 mod memories;
 mod statements;
 
+pub(crate) use generate::{ROOTS, Size};
+
 use super::Setting;
+use crate::choices::Choices;
 use anyhow::{Context, Result, ensure};
+use gc_testkit::Ledger;
 use gc_wasm::{
-    AnyRef, Caller, Collector, Engine, ExternRef, HeapBounds, Linker, Module, Rooted, Store, Trap,
-    Val,
+    AnyRef, Caller, Collector, Engine, ExternRef, HeapBounds, Instance, Linker, Module, Rooted,
+    Store, Trap, Val,
 };
 use libtest_mimic::Trial;
 
@@ -23,12 +27,13 @@ const SEEDS: u64 = 12;
 
 /// The outcome of a program.
 #[derive(Debug, PartialEq, Eq)]
-struct Outcome {
+pub(crate) struct Outcome {
     /// The reason why it ended.
-    end: String,
+    pub(crate) end: String,
     /// The hash of its observations.
-    hash: i64,
-    fuel: i32,
+    pub(crate) hash: i64,
+    /// What is left of the fuel that it counts itself.
+    pub(crate) fuel: i32,
 }
 
 /// Random programs under each of `collectors`.
@@ -45,7 +50,7 @@ fn agrees(setting: &Setting) -> Result<()> {
     let maximum = 64 << 20;
     let expecting = Engine::new(&reference.config(maximum))?;
     for seed in first..first.saturating_add(seeds) {
-        let wat = generate::module(seed);
+        let wat = program(Choices::from_seed(seed), Size::USUAL);
         let expected = run(&expecting, &wat).with_context(|| format!("seed {seed}, null"))?;
         let mut config = setting.config(maximum);
         if setting.zeal {
@@ -58,15 +63,31 @@ fn agrees(setting: &Setting) -> Result<()> {
     Ok(())
 }
 
+/// The text of a program.
+pub(crate) fn program(choices: Choices, size: Size) -> String {
+    generate::module(choices, size)
+}
+
 /// Runs a program, and collects at the end.
 fn run(engine: &Engine, wat: &str) -> Result<Outcome> {
     let module = Module::new(engine, wat)?;
-    let mut linker: Linker<()> = Linker::new(engine);
-    linker.func_wrap("h", "gc", |mut caller: Caller<'_, ()>| caller.gc(None))?;
+    let values = Ledger::default();
+    let mut store = Store::new(engine, values.clone());
+    let (_, outcome) = execute(&mut store, &module)?;
+    store.gc(None)?;
+    drop(store);
+    values.check_all_once()?;
+    Ok(outcome)
+}
+
+/// Runs a program in a new store. Its host values are those of the store's ledger.
+pub(crate) fn execute(store: &mut Store<Ledger>, module: &Module) -> Result<(Instance, Outcome)> {
+    let mut linker: Linker<Ledger> = Linker::new(store.engine());
+    linker.func_wrap("h", "gc", |mut caller: Caller<'_, Ledger>| caller.gc(None))?;
     linker.func_wrap(
         "h",
         "id",
-        |mut caller: Caller<'_, ()>,
+        |mut caller: Caller<'_, Ledger>,
          any: Option<Rooted<AnyRef>>,
          _: Option<Rooted<ExternRef>>,
          _: i32|
@@ -78,27 +99,29 @@ fn run(engine: &Engine, wat: &str) -> Result<Outcome> {
     linker.func_wrap(
         "h",
         "ext",
-        |mut caller: Caller<'_, ()>,
+        |mut caller: Caller<'_, Ledger>,
          host: Option<Rooted<ExternRef>>|
          -> Result<Option<Rooted<ExternRef>>> {
             caller.gc(None)?;
-            Ok(host)
+            if host.is_some() {
+                return Ok(host);
+            }
+            let token = caller.data().issue();
+            ExternRef::new(&mut caller, token).map(Some)
         },
     )?;
-    let mut store = Store::new(engine, ());
-    let instance = linker.instantiate(&mut store, &module)?;
-    let end = match instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ()) {
+    let instance = linker.instantiate(&mut *store, module)?;
+    let end = match instance.get_typed_func::<(), ()>(&mut *store, "run")?.call(&mut *store, ()) {
         Ok(()) => "done".into(),
         Err(error) => error.downcast::<Trap>()?.to_string(),
     };
-    let global = |store: &mut Store<()>, name| -> Result<Val> {
+    let global = |store: &mut Store<Ledger>, name| -> Result<Val> {
         let global = instance.get_global(&mut *store, name);
         Ok(global.context("every program has it")?.get(store))
     };
-    let hash = global(&mut store, "h")?.i64().context("it is an i64")?;
-    let fuel = global(&mut store, "fuel")?.i32().context("it is an i32")?;
-    store.gc(None)?;
-    Ok(Outcome { end, hash, fuel })
+    let hash = global(store, "h")?.i64().context("it is an i64")?;
+    let fuel = global(store, "fuel")?.i32().context("it is an i32")?;
+    Ok((instance, Outcome { end, hash, fuel }))
 }
 
 #[cfg(test)]
@@ -109,8 +132,9 @@ mod tests {
     fn programs_are_valid_and_see_something() {
         let mut config = gc_wasm::Config::new();
         let engine = Engine::new(config.collector(Collector::null())).unwrap();
-        let outcomes: Vec<_> =
-            (0..20).map(|seed| run(&engine, &generate::module(seed)).unwrap()).collect();
+        let outcomes: Vec<_> = (0..20)
+            .map(|seed| run(&engine, &program(Choices::from_seed(seed), Size::USUAL)).unwrap())
+            .collect();
         let hashes: std::collections::HashSet<_> = outcomes.iter().map(|o| o.hash).collect();
         assert!(hashes.len() >= 16, "{outcomes:?}");
         let done = outcomes.iter().filter(|outcome| outcome.end == "done").count();

@@ -1,40 +1,17 @@
-//! Damage that is written over the heap. It is random, but the same for the same seed.
+//! Damage that is written over the heap.
 
+use crate::choices::Choices;
 use gc_testkit::Ledger;
 use gc_wasm::Store;
 
-/// Marsaglia's xorshift. It gives the same numbers for the same seed on every machine.
-pub(super) struct Rng(u64);
-
-impl Rng {
-    pub(super) fn new(seed: u64) -> Rng {
-        Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    pub(super) fn below(&mut self, n: u64) -> u64 {
-        (self.next() >> 11) % n
-    }
-
-    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-}
-
 /// Overwrites a part of the heap, from single bits to whole ranges, with random bytes or with
 /// plausible words.
-pub(super) fn overwrite(store: &mut Store<Ledger>, rng: &mut Rng) {
+pub(crate) fn overwrite(store: &mut Store<Ledger>, rng: &mut Choices) {
     let (start, end) = (64 << 10, store.gc_heap_len());
     // Mostly at places with objects.
-    let place = |rng: &mut Rng, align: u64| {
+    let place = |rng: &mut Choices, align: u64| {
         let end = if rng.below(4) == 0 { end } else { end.min(start + (100 << 10)) };
-        (start + rng.below(end - start)) & !(align - 1)
+        (start + rng.below((end - start) as usize) as u64) & !(align - 1)
     };
     let edges = [
         0,
@@ -64,11 +41,11 @@ pub(super) fn overwrite(store: &mut Store<Ledger>, rng: &mut Rng) {
         match rng.below(8) {
             0 => {
                 let at = place(rng, 1);
-                assert!(store.overwrite_gc_heap(at, &[rng.next() as u8]));
+                assert!(store.overwrite_gc_heap(at, &[rng.below(256) as u8]));
             }
             1 | 2 => {
                 let at = place(rng, 4);
-                store.overwrite_gc_heap(at, &(rng.next() as u32).to_le_bytes());
+                store.overwrite_gc_heap(at, &rng.word().to_le_bytes());
             }
             3 => {
                 let at = place(rng, 4);
@@ -94,7 +71,7 @@ pub(super) fn overwrite(store: &mut Store<Ledger>, rng: &mut Rng) {
                 let at = place(rng, 4);
                 let byte = rng.pick(&[0_u8, 0xff, 0xa5, 1]);
                 let most = if rng.below(20) == 0 { 20_000 } else { 64 };
-                let len = rng.below(most);
+                let len = rng.below(most) as u64;
                 let len = len.min(end - at) as usize;
                 assert!(store.overwrite_gc_heap(at, &vec![byte; len]));
             }

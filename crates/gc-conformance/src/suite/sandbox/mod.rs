@@ -3,14 +3,15 @@
 //! (possibly a wrong one), a trap or an error. Everything outside the heap must stay unchanged:
 //! linear memory, functions, another store's heap, host values.
 
-mod damage;
+pub(crate) mod damage;
 mod host;
-mod module;
-mod victim;
+pub(crate) mod module;
+pub(crate) mod victim;
 
 use super::Setting;
+use crate::choices::Choices;
 use anyhow::{Context, Result, ensure};
-use damage::{Rng, overwrite};
+use damage::overwrite;
 use gc_testkit::Ledger;
 use gc_wasm::{Collector, Engine, Module, RootScope, Trap, Val};
 use libtest_mimic::Trial;
@@ -51,7 +52,7 @@ fn attack(setting: &Setting, seeds: std::ops::Range<u64>, steps: u32) -> Result<
         Ok(result[0].i32())
     };
     for seed in seeds {
-        let mut rng = Rng::new(seed);
+        let mut rng = Choices::from_seed(seed);
         let values = Ledger::default();
         let mut victim = Victim::new(&engine, &module, &values)?;
         for step in 0..steps {
@@ -117,7 +118,7 @@ fn sound(setting: &Setting) -> Result<()> {
         }
         ensure!(worked > 0, "{name} never works");
     }
-    let mut rng = Rng::new(1);
+    let mut rng = Choices::from_seed(1);
     let mut name = String::new();
     for _ in 0..if setting.zeal { 100 } else { 1000 } {
         if let Err(error) = victim.step(&mut rng, &mut name) {

@@ -9,7 +9,7 @@ pub(super) const BIG: usize = 8300;
 /// Number of descendants of `$base`: more than a display row has room for.
 pub(super) const DEPTH: usize = 11;
 
-pub(super) fn module() -> String {
+pub(crate) fn module() -> String {
     let mut wat = String::from("(module (type $f (func (param i32) (result i32)))\n(rec\n");
     let base = "(field (mut i32)) (field (mut (ref null $base))) (field (mut anyref))";
     writeln!(wat, "(type $base (sub (struct {base})))").unwrap();

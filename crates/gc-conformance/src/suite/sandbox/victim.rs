@@ -1,7 +1,7 @@
 //! A store whose heap is attacked, and its state outside the heap.
 
-use super::damage::Rng;
 use super::host::{inspect, linker, look};
+use crate::choices::Choices;
 use anyhow::{Context, Result};
 use gc_testkit::Ledger;
 use gc_wasm::{
@@ -10,19 +10,19 @@ use gc_wasm::{
 };
 
 /// A store under attack, and its state outside the heap.
-pub(super) struct Victim {
-    pub(super) store: Store<Ledger>,
-    pub(super) instance: Instance,
-    pub(super) ops: Vec<(String, Func)>,
-    pub(super) memory: Memory,
-    pub(super) objs: Table,
-    pub(super) externs: Table,
-    pub(super) globals: Vec<Global>,
-    pub(super) handles: Vec<OwnedRooted<AnyRef>>,
+pub(crate) struct Victim {
+    pub(crate) store: Store<Ledger>,
+    pub(crate) instance: Instance,
+    pub(crate) ops: Vec<(String, Func)>,
+    pub(crate) memory: Memory,
+    pub(crate) objs: Table,
+    pub(crate) externs: Table,
+    pub(crate) globals: Vec<Global>,
+    pub(crate) handles: Vec<OwnedRooted<AnyRef>>,
 }
 
 impl Victim {
-    pub(super) fn new(engine: &Engine, module: &Module, ledger: &Ledger) -> Result<Victim> {
+    pub(crate) fn new(engine: &Engine, module: &Module, ledger: &Ledger) -> Result<Victim> {
         let mut store = Store::new(engine, ledger.clone());
         let instance = linker(engine)?.instantiate(&mut store, module)?;
         let value = ExternRef::new(&mut store, ledger.issue())?;
@@ -47,14 +47,14 @@ impl Victim {
     }
 
     /// Does one operation, of compiled code or of the host.
-    pub(super) fn step(&mut self, rng: &mut Rng, name: &mut String) -> Result<()> {
-        let number = |rng: &mut Rng| match rng.below(6) {
-            0 => rng.next() as i32,
+    pub(crate) fn step(&mut self, rng: &mut Choices, name: &mut String) -> Result<()> {
+        let number = |rng: &mut Choices| match rng.below(6) {
+            0 => rng.word() as i32,
             1 => rng.below(2) as i32,
             _ => rng.below(300) as i32,
         };
         if rng.below(4) > 0 {
-            let n = rng.below(self.ops.len() as u64) as usize;
+            let n = rng.below(self.ops.len());
             let (op, func) = &self.ops[n];
             name.clone_from(op);
             let arguments = [(); 3].map(|()| Val::I32(number(rng)));
@@ -106,7 +106,7 @@ impl Victim {
                 if self.handles.is_empty() {
                     return Ok(());
                 }
-                let n = rng.below(self.handles.len() as u64) as usize;
+                let n = rng.below(self.handles.len());
                 let handle = self.handles.swap_remove(n);
                 let any = handle.to_rooted(&mut scope);
                 let take = self
@@ -145,7 +145,7 @@ impl Victim {
     }
 
     /// Checks that everything outside the heap is unchanged.
-    pub(super) fn check_canaries(&mut self) -> Result<()> {
+    pub(crate) fn check_canaries(&mut self) -> Result<()> {
         let data = self.memory.data(&self.store);
         for (i, byte) in data.iter().enumerate() {
             let expected = match i {

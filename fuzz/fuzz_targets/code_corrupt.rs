@@ -1,0 +1,4 @@
+//! The fuzz target `code_corrupt` under libFuzzer. The book's page "Fuzzing" says what it tests.
+#![no_main]
+
+reclaim_fuzz::target!("code_corrupt");
