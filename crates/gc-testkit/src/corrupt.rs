@@ -39,7 +39,8 @@ pub fn run(subject: &Subject<'_>, u: &mut Unstructured<'_>) -> Result<()> {
         Err(_) => return Ok(()),
     };
     let before = neighbour(subject)?;
-    let mut mutator = Mutator::new(subject.runtime, &subject.options(16 << 10, maximum), Schema::fixed())?;
+    let mut mutator =
+        Mutator::new(subject.runtime, &subject.options(16 << 10, maximum), Schema::fixed())?;
     let behind = neighbour(subject)?;
     let ledger: Ledger = mutator.ledger().clone();
 

@@ -22,7 +22,12 @@
 //! ```
 
 mod build;
+mod emit;
+mod mutate;
 mod program;
+pub mod world;
 
-pub use build::{Built, abi, check};
-pub use program::Program;
+pub use build::{Built, check};
+pub use mutate::mutate;
+pub use program::{Operations, Program};
+pub use world::abi;

@@ -1,6 +1,6 @@
 //! Random programs, before they are emitted as CLIF.
 
-use arbitrary::{Arbitrary, Result, Unstructured};
+use arbitrary::{Result, Unstructured};
 
 /// The number of variables of each kind.
 pub(super) const REFS: usize = 5;
@@ -25,11 +25,15 @@ pub(super) enum Op {
     Move { r: Var, from: Var },
     Select { r: Var, i: Var, a: Var, b: Var },
     Const { i: Var, value: u8 },
-    Add { i: Var, a: Var, b: Var },
-    Widen { w: Var, i: Var },
-    Multiply { w: Var, a: Var, b: Var },
+    Arith { i: Var, arith: Arith, a: Var, b: Var },
+    ArithWide { w: Var, arith: Arith, a: Var, b: Var },
+    Icmp { i: Var, a: Var, b: Var, condition: u8 },
+    IcmpWide { i: Var, a: Var, b: Var, condition: u8 },
+    SelectInt { i: Var, a: Var, b: Var },
+    Narrow { i: Var, w: Var },
+    Widen { w: Var, i: Var, signed: bool },
     StructNew { r: Var, a: Var, b: Var, w: Var },
-    StructNewDefault { r: Var },
+    StructNewDefault { r: Var, base: bool },
     StructGet { r: Var, of: Var, second: bool },
     StructGetWide { w: Var, of: Var },
     StructGetFunc { f: Var, of: Var },
@@ -65,6 +69,26 @@ pub(super) enum Op {
     HostQuiet { i: Var, r: Var },
 }
 
+/// An operation on two integers. Divisions may trap.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Arith {
+    Iadd,
+    Isub,
+    Imul,
+    Band,
+    Bor,
+    Bxor,
+    Ishl,
+    Ushr,
+    Sshr,
+    Rotl,
+    Sdiv,
+    Udiv,
+    Srem,
+    Smin,
+    Umax,
+}
+
 /// The end of a block.
 #[derive(Clone, Debug)]
 pub(super) enum End {
@@ -77,35 +101,176 @@ pub(super) enum End {
     Trap,
 }
 
+/// The names of the operations that [`op`] makes, by number. A name that is there several times is
+/// more frequent. An operation that is an instruction of Cranelift has its name.
+const OPS: [&str; 71] = [
+    "null",
+    "i31",
+    "i31_get",
+    "move",
+    "select",
+    "iconst",
+    "uextend",
+    "sextend",
+    "struct_new",
+    "struct_new",
+    "struct_new",
+    "struct_new_default",
+    "struct_get",
+    "struct_get_wide",
+    "struct_get_func",
+    "struct_set",
+    "struct_set",
+    "struct_set_wide",
+    "struct_set_func",
+    "array_new_default",
+    "array_new_fill",
+    "array_new_elements",
+    "bytes_new",
+    "array_len",
+    "array_get",
+    "array_set",
+    "array_get_const",
+    "array_set_const",
+    "bytes_get",
+    "bytes_set",
+    "array_fill",
+    "array_copy",
+    "table_get",
+    "table_set",
+    "global_get",
+    "global_set",
+    "func_get",
+    "is_null",
+    "ref_eq",
+    "ref_test",
+    "ref_cast",
+    "func_test",
+    "call",
+    "call",
+    "call_indirect",
+    "host_new",
+    "host_quiet",
+    "iadd",
+    "isub",
+    "imul",
+    "band",
+    "bor",
+    "bxor",
+    "ishl",
+    "ushr",
+    "sshr",
+    "rotl",
+    "sdiv",
+    "udiv",
+    "srem",
+    "smin",
+    "umax",
+    "icmp",
+    "icmp",
+    "select",
+    "ireduce",
+    "iconst",
+    "struct_get",
+    "array_set",
+    "table_set",
+    "global_set",
+];
+
+/// The names of the ends of blocks that [`end`] makes, by number.
+const ENDS: [&str; 12] = [
+    "return",
+    "jump",
+    "jump",
+    "jump",
+    "br_table",
+    "ref_test_branch",
+    "ref_test_branch",
+    "return_call",
+    "trap",
+    "brif",
+    "brif",
+    "brif",
+];
+
+/// The operations of which programs are made.
+///
+/// ```
+/// use gc_testkit::clif::Operations;
+///
+/// let few = Operations::named("iadd, struct_new, brif")?;
+/// assert!(Operations::named("iadd,goto").unwrap_err().to_string().contains("`goto`"));
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operations {
+    ops: Vec<usize>,
+    ends: Vec<usize>,
+}
+
+impl Operations {
+    /// All of them.
+    pub fn all() -> Operations {
+        Operations { ops: (0..OPS.len()).collect(), ends: (0..ENDS.len()).collect() }
+    }
+
+    /// Those in a list of names that are separated by commas. A block may always jump and return.
+    ///
+    /// # Errors
+    /// If there is no operation with one of the names. The error has the names that there are.
+    pub fn named(list: &str) -> anyhow::Result<Operations> {
+        let names: Vec<&str> =
+            list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        for name in &names {
+            if !OPS.contains(name) && !ENDS.contains(name) {
+                let known: std::collections::BTreeSet<&str> = OPS.into_iter().chain(ENDS).collect();
+                let known: Vec<&str> = known.into_iter().collect();
+                anyhow::bail!("there is no operation `{name}`, only {}", known.join(", "));
+            }
+        }
+        let chosen = |all: &[&str]| -> Vec<usize> {
+            (0..all.len()).filter(|number| names.contains(&all[*number])).collect()
+        };
+        let mut ends = chosen(&ENDS);
+        ends.extend([0, 1]);
+        Ok(Operations { ops: chosen(&OPS), ends })
+    }
+}
+
 impl Program {
     /// Makes a program from these bytes.
     pub fn from_bytes(bytes: &[u8]) -> Program {
+        Program::of(&Operations::all(), &mut Unstructured::new(bytes))
+    }
+
+    /// Makes a program of these operations.
+    pub fn of(operations: &Operations, u: &mut Unstructured<'_>) -> Program {
         // After the last byte, zeros follow. Only a choice from an empty set fails.
-        Unstructured::new(bytes).arbitrary().unwrap_or_else(|_| Program::empty())
+        Program::choose(operations, u).unwrap_or_else(|_| Program::empty())
     }
 
     fn empty() -> Program {
         Program(vec![(Vec::new(), End::Return { r: 0 })])
     }
-}
 
-impl<'a> Arbitrary<'a> for Program {
-    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Program> {
+    fn choose(operations: &Operations, u: &mut Unstructured<'_>) -> Result<Program> {
         let blocks = u.int_in_range(1..=8)?;
         let mut program = Vec::new();
         for _ in 0..blocks {
             let mut ops = Vec::new();
             for _ in 0..u.int_in_range(0..=6)? {
-                ops.push(op(u)?);
+                if !operations.ops.is_empty() {
+                    ops.push(op(*u.choose(&operations.ops)?, u)?);
+                }
             }
-            program.push((ops, end(u, blocks)?));
+            program.push((ops, end(*u.choose(&operations.ends)?, u, blocks)?));
         }
         program.push((Vec::new(), End::Return { r: 0 }));
         Ok(Program(program))
     }
 }
 
-fn op(u: &mut Unstructured<'_>) -> Result<Op> {
+fn op(number: usize, u: &mut Unstructured<'_>) -> Result<Op> {
     let mut r = || u.choose_index(REFS);
     let (r, a, b) = (r()?, r()?, r()?);
     let mut i = || u.choose_index(INTS);
@@ -113,67 +278,125 @@ fn op(u: &mut Unstructured<'_>) -> Result<Op> {
     let (w, x) = (u.choose_index(WIDES)?, u.choose_index(WIDES)?);
     let f = u.choose_index(FUNCS)?;
     let (byte, flag): (u8, bool) = (u.arbitrary()?, u.arbitrary()?);
-    Ok(match u.int_in_range(0..=47)? {
-        0 => Op::Null { r },
-        1 => Op::I31 { r, i },
-        2 => Op::I31Get { i, r, signed: flag },
-        3 => Op::Move { r, from: a },
-        4 => Op::Select { r, i, a, b },
-        5 => Op::Const { i, value: byte },
-        6 => Op::Add { i, a: j, b: k },
-        7 => Op::Widen { w, i },
-        8 => Op::Multiply { w, a: w, b: x },
-        9..=11 => Op::StructNew { r, a, b, w },
-        12 => Op::StructNewDefault { r },
-        13 => Op::StructGet { r, of: a, second: flag },
-        14 => Op::StructGetWide { w, of: r },
-        15 => Op::StructGetFunc { f, of: r },
-        16 | 17 => Op::StructSet { of: a, r, second: flag },
-        18 => Op::StructSetWide { of: r, w },
-        19 => Op::StructSetFunc { of: r, f },
-        20 => Op::ArrayNewDefault { r, i },
-        21 => Op::ArrayNewFill { r, i, a },
-        22 => Op::ArrayNewElements { r, a, b },
-        23 => Op::BytesNew { r, i, value: j },
-        24 => Op::ArrayLen { i, of: r },
-        25 => Op::ArrayGet { r, of: a, i },
-        26 => Op::ArraySet { of: a, i, r },
-        27 => Op::ArrayGetConst { r, of: a, index: byte },
-        28 => Op::ArraySetConst { of: a, index: byte, r },
-        29 => Op::BytesGet { i, of: r, at: j },
-        30 => Op::BytesSet { of: r, at: j, i },
-        31 => Op::ArrayFill { of: a, r, i },
-        32 => Op::ArrayCopy { of: a, from: b, i },
-        33 => Op::TableGet { r, i },
-        34 => Op::TableSet { i, r },
-        35 => Op::GlobalGet { r },
-        36 => Op::GlobalSet { r },
-        37 => Op::FuncGet { f },
-        38 => Op::IsNull { i, r },
-        39 => Op::Same { i, a, b },
-        40 => Op::Test { i, r, target: byte },
-        41 => Op::Cast { r, target: byte },
-        42 => Op::FuncTest { i, f },
-        43 | 44 => Op::Call { r, a, w },
-        45 => Op::CallIndirect { r, f, a },
-        46 => Op::HostNew { r, i },
-        _ => Op::HostQuiet { i, r },
+    let arith = |arith| match flag {
+        true => Op::ArithWide { w, arith, a: w, b: x },
+        false => Op::Arith { i, arith, a: j, b: k },
+    };
+    Ok(match OPS[number] {
+        "null" => Op::Null { r },
+        "i31" => Op::I31 { r, i },
+        "i31_get" => Op::I31Get { i, r, signed: flag },
+        "move" => Op::Move { r, from: a },
+        "select" if byte % 3 == 0 => Op::SelectInt { i, a: j, b: k },
+        "select" => Op::Select { r, i, a, b },
+        "iconst" => Op::Const { i, value: byte },
+        "uextend" => Op::Widen { w, i, signed: false },
+        "sextend" => Op::Widen { w, i, signed: true },
+        "ireduce" => Op::Narrow { i, w },
+        "struct_new" => Op::StructNew { r, a, b, w },
+        "struct_new_default" => Op::StructNewDefault { r, base: flag },
+        "struct_get" => Op::StructGet { r, of: a, second: flag },
+        "struct_get_wide" => Op::StructGetWide { w, of: r },
+        "struct_get_func" => Op::StructGetFunc { f, of: r },
+        "struct_set" => Op::StructSet { of: a, r, second: flag },
+        "struct_set_wide" => Op::StructSetWide { of: r, w },
+        "struct_set_func" => Op::StructSetFunc { of: r, f },
+        "array_new_default" => Op::ArrayNewDefault { r, i },
+        "array_new_fill" => Op::ArrayNewFill { r, i, a },
+        "array_new_elements" => Op::ArrayNewElements { r, a, b },
+        "bytes_new" => Op::BytesNew { r, i, value: j },
+        "array_len" => Op::ArrayLen { i, of: r },
+        "array_get" => Op::ArrayGet { r, of: a, i },
+        "array_set" => Op::ArraySet { of: a, i, r },
+        "array_get_const" => Op::ArrayGetConst { r, of: a, index: byte },
+        "array_set_const" => Op::ArraySetConst { of: a, index: byte, r },
+        "bytes_get" => Op::BytesGet { i, of: r, at: j },
+        "bytes_set" => Op::BytesSet { of: r, at: j, i },
+        "array_fill" => Op::ArrayFill { of: a, r, i },
+        "array_copy" => Op::ArrayCopy { of: a, from: b, i },
+        "table_get" => Op::TableGet { r, i },
+        "table_set" => Op::TableSet { i, r },
+        "global_get" => Op::GlobalGet { r },
+        "global_set" => Op::GlobalSet { r },
+        "func_get" => Op::FuncGet { f },
+        "is_null" => Op::IsNull { i, r },
+        "ref_eq" => Op::Same { i, a, b },
+        "ref_test" => Op::Test { i, r, target: byte },
+        "ref_cast" => Op::Cast { r, target: byte },
+        "func_test" => Op::FuncTest { i, f },
+        "call" => Op::Call { r, a, w },
+        "call_indirect" => Op::CallIndirect { r, f, a },
+        "host_new" => Op::HostNew { r, i },
+        "host_quiet" => Op::HostQuiet { i, r },
+        "icmp" if flag => Op::IcmpWide { i, a: w, b: x, condition: byte },
+        "icmp" => Op::Icmp { i, a: j, b: k, condition: byte },
+        "iadd" => arith(Arith::Iadd),
+        "isub" => arith(Arith::Isub),
+        "imul" => arith(Arith::Imul),
+        "band" => arith(Arith::Band),
+        "bor" => arith(Arith::Bor),
+        "bxor" => arith(Arith::Bxor),
+        "ishl" => arith(Arith::Ishl),
+        "ushr" => arith(Arith::Ushr),
+        "sshr" => arith(Arith::Sshr),
+        "rotl" => arith(Arith::Rotl),
+        "sdiv" => arith(Arith::Sdiv),
+        "udiv" => arith(Arith::Udiv),
+        "srem" => arith(Arith::Srem),
+        "smin" => arith(Arith::Smin),
+        "umax" => arith(Arith::Umax),
+        name => unreachable!("no operation is called {name}"),
     })
 }
 
-fn end(u: &mut Unstructured<'_>, blocks: usize) -> Result<End> {
+fn end(number: usize, u: &mut Unstructured<'_>, blocks: usize) -> Result<End> {
     // The first block is the entry. Nothing jumps to it.
     let mut target = || u.int_in_range(1..=blocks);
     let (yes, no, other) = (target()?, target()?, target()?);
     let r = u.choose_index(REFS)?;
     let i = u.choose_index(INTS)?;
-    Ok(match u.int_in_range(0..=11)? {
-        0 => End::Return { r },
-        1..=3 => End::Jump(yes),
-        4 => End::Table { i, to: vec![yes, no, yes, other] },
-        5 | 6 => End::TestBranch { r, target: u.arbitrary()?, yes, no },
-        7 => End::TailCall { a: r, w: 0 },
-        8 => End::Trap,
-        _ => End::Branch { i, yes, no },
+    Ok(match ENDS[number] {
+        "return" => End::Return { r },
+        "jump" => End::Jump(yes),
+        "br_table" => End::Table { i, to: vec![yes, no, yes, other] },
+        "ref_test_branch" => End::TestBranch { r, target: u.arbitrary()?, yes, no },
+        "return_call" => End::TailCall { a: r, w: 0 },
+        "trap" => End::Trap,
+        "brif" => End::Branch { i, yes, no },
+        name => unreachable!("no end of a block is called {name}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_makes_an_operation() {
+        let bytes = crate::random::bytes(3, 4000);
+        let mut u = Unstructured::new(&bytes);
+        for number in 0..OPS.len() {
+            op(number, &mut u).unwrap();
+        }
+        for number in 0..ENDS.len() {
+            end(number, &mut u, 4).unwrap();
+        }
+    }
+
+    #[test]
+    fn programs_have_only_the_operations_that_are_allowed() {
+        let few = Operations::named("iadd,return").unwrap();
+        for seed in 0..50 {
+            let bytes = crate::random::bytes(seed, 300);
+            let Program(blocks) = Program::of(&few, &mut Unstructured::new(&bytes));
+            for (ops, end) in blocks {
+                assert!(ops.iter().all(|op| matches!(
+                    op,
+                    Op::Arith { arith: Arith::Iadd, .. } | Op::ArithWide { arith: Arith::Iadd, .. }
+                )));
+                assert!(matches!(end, End::Return { .. } | End::Jump(_)), "{end:?}");
+            }
+        }
+        assert!(Operations::named("goto").is_err());
+    }
 }

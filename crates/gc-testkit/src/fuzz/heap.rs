@@ -11,9 +11,9 @@ use arbitrary::Unstructured;
 use gc_runtime::HeapBounds;
 
 pub(super) const TARGETS: &[Target] = &[
-    Target { name: "heap_ops", run: heap_ops, seeds: 1000, length: LENGTH, mutate: None },
-    Target { name: "heap_corrupt", run: heap_corrupt, seeds: 1000, length: LENGTH, mutate: None },
-    Target { name: "heap_agree", run: heap_agree, seeds: 1000, length: LENGTH, mutate: None },
+    Target { name: "heap_ops", run: heap_ops, seeds: 1500, length: LENGTH, mutate: None },
+    Target { name: "heap_corrupt", run: heap_corrupt, seeds: 1500, length: LENGTH, mutate: None },
+    Target { name: "heap_agree", run: heap_agree, seeds: 1500, length: LENGTH, mutate: None },
 ];
 
 /// The most bytes of an input that have a meaning.
