@@ -13,7 +13,12 @@
 //! A target tells [`report`] the configuration and the modules that it makes from its input, so that
 //! they can be seen.
 
+mod compile;
+mod compile_maybe_invalid;
+mod compiling;
 pub mod differential;
+mod instantiate;
+mod instantiate_many;
 pub mod report;
 
 use gc_testkit::panic_text;
@@ -25,7 +30,13 @@ pub use gc_testkit::fuzz::Target;
 /// All targets, by name.
 pub fn targets() -> Vec<Target> {
     let mut targets = gc_testkit::fuzz::targets();
-    targets.extend([differential::TARGET]);
+    targets.extend([
+        compile::TARGET,
+        compile_maybe_invalid::TARGET,
+        differential::TARGET,
+        instantiate::TARGET,
+        instantiate_many::TARGET,
+    ]);
     targets.sort_unstable_by_key(|target| target.name);
     targets
 }
@@ -50,4 +61,9 @@ pub fn run(target: &Target, input: &[u8], beside: Option<&Path>) {
     };
     report::write();
     panic!("{}: {fault}", target.name);
+}
+
+/// Runs code of others, whose panics are no faults of this project. `None` if it panics.
+fn foreign<R>(work: impl FnOnce() -> R) -> Option<R> {
+    crate::heap::expecting_a_panic(work).ok()
 }

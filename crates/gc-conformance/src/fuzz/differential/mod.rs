@@ -25,6 +25,7 @@ use allowed::{ALLOWED, Other};
 use anyhow::{Context, Result, bail};
 
 pub use choices::Choices;
+pub(crate) use generate::config;
 pub use generate::{FUEL, Features, generate};
 pub use instrument::{COUNTERS, FUEL_EXPORT, instrument};
 pub use ours::Setting;
@@ -97,6 +98,7 @@ fn check(case: &Case, module: &[u8], arguments: &mut Choices) -> Result<()> {
             ("Reclaim in a plain setting".to_string(), leader, ours)
         }
     };
+    log::debug!("{name}: {expected:#?}");
     let Verdict::Different(mut what) = compare(&expected, &actual) else { return Ok(()) };
     if matches!(case.other, Other::Wasmi | Other::V8) {
         // Wasmtime is the judge.
