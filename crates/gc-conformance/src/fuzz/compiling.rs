@@ -9,11 +9,8 @@ use std::time::Duration;
 use wasmparser::{Validator, WasmFeatures};
 
 /// What makes valid modules too large for this engine. These are all the reasons to refuse one.
-const LIMITS: [&str; 3] = [
-    "function too large",
-    "types in one engine at the same time",
-    "Implementation limit exceeded",
-];
+const LIMITS: [&str; 3] =
+    ["function too large", "types in one engine at the same time", "Implementation limit exceeded"];
 
 /// An engine that compiles in the way that these bits choose.
 fn engine(bits: u8) -> Result<Engine> {
@@ -84,7 +81,8 @@ pub(super) fn validate(module: &[u8]) -> wasmparser::Result<()> {
 
 /// What this engine has.
 fn features() -> WasmFeatures {
-    (WasmFeatures::WASM3 | WasmFeatures::LEGACY_EXCEPTIONS) - WasmFeatures::THREADS | WasmFeatures::GC_TYPES
+    (WasmFeatures::WASM3 | WasmFeatures::LEGACY_EXCEPTIONS) - WasmFeatures::THREADS
+        | WasmFeatures::GC_TYPES
 }
 
 /// Looks at all that a module says of itself, and saves its code if that is possible.

@@ -113,7 +113,9 @@ pub fn is_panic_expected() -> bool {
 }
 
 /// Runs `work`, which may panic. A panic hook need not print that.
-pub(crate) fn expecting_a_panic<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn std::any::Any + Send>> {
+pub(crate) fn expecting_a_panic<R>(
+    work: impl FnOnce() -> R,
+) -> Result<R, Box<dyn std::any::Any + Send>> {
     PANIC_EXPECTED.set(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     PANIC_EXPECTED.set(false);

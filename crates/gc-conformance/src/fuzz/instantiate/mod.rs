@@ -18,13 +18,8 @@ use gc_wasm::{
 use setting::Setting;
 pub(super) use source::Counting;
 
-pub(super) const TARGET: Target = Target {
-    name: "instantiate",
-    run: instantiate,
-    seeds: 200,
-    length: 4 << 10,
-    mutate: None,
-};
+pub(super) const TARGET: Target =
+    Target { name: "instantiate", run: instantiate, seeds: 200, length: 4 << 10, mutate: None };
 
 /// The first bytes make choices. The others become the module.
 const CHOICES: usize = 72;
@@ -41,7 +36,9 @@ fn instantiate(bytes: &[u8]) -> Result<()> {
     config.memory_max_size_required = choices.once_in(2);
     config.table_max_size_required = choices.once_in(2);
     config.canonicalize_nans = false;
-    let Ok(mut module) = wasm_smith::Module::new(config, &mut Unstructured::new(rest)) else { return Ok(()) };
+    let Ok(mut module) = wasm_smith::Module::new(config, &mut Unstructured::new(rest)) else {
+        return Ok(());
+    };
     module.ensure_termination(300)?;
     let module = module.to_bytes();
     report::configuration(&setting);

@@ -94,9 +94,8 @@ fn instantiate_many(bytes: &[u8]) -> Result<()> {
             let turn = turns.wait(number);
             if fault.is_none() {
                 let step = || worker.step(*operation, *argument);
-                let result = catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|panic| {
-                    Err(anyhow!("it panicked: {}", panic_text(&*panic)))
-                });
+                let result = catch_unwind(AssertUnwindSafe(step))
+                    .unwrap_or_else(|panic| Err(anyhow!("it panicked: {}", panic_text(&*panic))));
                 fault = result.with_context(|| format!("step {number}")).err();
             }
             drop(turn);
@@ -112,7 +111,8 @@ fn instantiate_many(bytes: &[u8]) -> Result<()> {
         };
         let threads = (0..THREADS).map(spawn).collect::<Result<Vec<_>>>()?;
         // What a thread has is dropped after all have ended.
-        let ended: Vec<_> = threads.into_iter().map(|it| it.join().expect("it caught all")).collect();
+        let ended: Vec<_> =
+            threads.into_iter().map(|it| it.join().expect("it caught all")).collect();
         ended.into_iter().try_for_each(|(_, fault)| fault.map_or(Ok(()), Err))
     })?;
     drop(shared);

@@ -4,8 +4,9 @@ use super::{MODULES, SHAPES};
 use anyhow::{Context, Result, ensure};
 use gc_testkit::{Ledger, Token};
 use gc_wasm::{
-    Engine, ExternRef, FieldType, Instance, Module, Mutability, OwnedRooted, PoolConcurrencyLimitError,
-    RootScope, Rooted, Store, StructRef, StructRefPre, StructType, Val, ValType,
+    Engine, ExternRef, FieldType, Instance, Module, Mutability, OwnedRooted,
+    PoolConcurrencyLimitError, RootScope, Rooted, Store, StructRef, StructRefPre, StructType, Val,
+    ValType,
 };
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
