@@ -114,6 +114,13 @@ impl Engine {
         self.0.engine.collector()
     }
 
+    /// The number of types that the engine's modules, stores and handles have. For tests that look for
+    /// types that are never freed.
+    #[cfg(feature = "gc_zeal")]
+    pub fn registered_types(&self) -> usize {
+        self.types().len()
+    }
+
     /// Whether `a` and `b` are the same engine.
     pub fn same(a: &Engine, b: &Engine) -> bool {
         Arc::ptr_eq(&a.0, &b.0)

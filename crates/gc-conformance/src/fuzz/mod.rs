@@ -13,10 +13,15 @@
 //! A target tells [`report`] the configuration and the modules that it makes from its input, so that
 //! they can be seen.
 
+mod compile;
+mod compile_maybe_invalid;
+mod compiling;
 pub mod differential;
 mod code_corrupt;
 mod collectors_agree;
 mod reachable;
+mod instantiate;
+mod instantiate_many;
 pub mod report;
 mod spectests;
 mod stack_maps;
@@ -41,6 +46,10 @@ pub fn targets() -> Vec<Target> {
         collectors_agree::TARGET,
         spectests::TARGET,
         stack_maps::TARGET,
+        compile::TARGET,
+        compile_maybe_invalid::TARGET,
+        instantiate::TARGET,
+        instantiate_many::TARGET,
     ]);
     targets.sort_unstable_by_key(|target| target.name);
     targets
@@ -66,4 +75,9 @@ pub fn run(target: &Target, input: &[u8], beside: Option<&Path>) {
     };
     report::write();
     panic!("{}: {fault}", target.name);
+}
+
+/// Runs code of others, whose panics are no faults of this project. `None` if it panics.
+fn foreign<R>(work: impl FnOnce() -> R) -> Option<R> {
+    crate::heap::expecting_a_panic(work).ok()
 }

@@ -112,6 +112,16 @@ pub fn is_panic_expected() -> bool {
     PANIC_EXPECTED.get()
 }
 
+/// Runs `work`, which may panic. A panic hook need not print that.
+pub(crate) fn expecting_a_panic<R>(
+    work: impl FnOnce() -> R,
+) -> Result<R, Box<dyn std::any::Any + Send>> {
+    PANIC_EXPECTED.set(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    PANIC_EXPECTED.set(false);
+    result
+}
+
 /// Makes a table of checks from functions, each with the methods that it tests.
 macro_rules! promises {
     ($($name:ident: $methods:literal;)*) => {

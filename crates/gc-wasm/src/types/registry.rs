@@ -274,8 +274,8 @@ impl TypeRegistry {
     }
 
     /// The number of indices that are in use.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    #[cfg(any(test, feature = "gc_zeal"))]
+    pub(crate) fn len(&self) -> usize {
         let table = self.0.table.read().unwrap();
         table.types.len() - table.free.len()
     }

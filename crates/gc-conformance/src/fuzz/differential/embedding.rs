@@ -28,6 +28,7 @@ macro_rules! embedding {
         fn begin(
             store: &mut Store<()>,
             module: &Module,
+            for_javascript: bool,
         ) -> Result<std::result::Result<Running, Outcome>> {
             let Some(imports) = imports(store, module)? else {
                 return Ok(Err(Outcome::Failed(super::NO_IMPORT.to_string())));
@@ -37,7 +38,8 @@ macro_rules! embedding {
                 Err(error) => return Ok(Err(ended(store, &error)?)),
             };
             let exports = exports(store, &instance);
-            let seen = seen_globals(store, &exports);
+            let mut seen = seen_globals(store, &exports);
+            seen.retain(|value| !for_javascript || !matches!(value, Val::ExnRef(_)));
             let fuel = instance.get_global(&mut *store, FUEL_EXPORT).expect("it is exported");
             Ok(Ok(Running { instance, exports, fuel, seen }))
         }
@@ -62,10 +64,16 @@ macro_rules! embedding {
             Ok(goes_on)
         }
 
-        /// Runs a module. Chooses the calls and their arguments.
-        fn lead(store: &mut Store<()>, module: &Module, choices: &mut Choices) -> Result<Run> {
-            let mut run = Run::default();
-            let mut running = match begin(store, module)? {
+        /// Runs a module. Chooses the calls and their arguments. For JavaScript it calls only the
+        /// functions that are `callable`.
+        fn lead(
+            store: &mut Store<()>,
+            module: &Module,
+            choices: &mut Choices,
+            callable: Option<fn(&FuncType) -> bool>,
+        ) -> Result<Run> {
+            let mut run = Run { for_javascript: callable.is_some(), ..Run::default() };
+            let mut running = match begin(store, module, run.for_javascript)? {
                 Ok(running) => running,
                 Err(outcome) => return Ok(Run { refused: Some(outcome), ..run }),
             };
@@ -73,6 +81,9 @@ macro_rules! embedding {
             for round in 0..2 {
                 for (name, export) in &exports {
                     let Extern::Func(func) = export else { continue };
+                    if callable.is_some_and(|callable| !callable(&func.ty(&*store))) {
+                        continue;
+                    }
                     let Some(arguments) = choose(store, func, &running.seen, choices)? else {
                         run.uncalled += usize::from(round == 0);
                         continue;
@@ -89,7 +100,7 @@ macro_rules! embedding {
         /// Runs a module with the calls of `leader`.
         fn follow(store: &mut Store<()>, module: &Module, leader: &Run) -> Result<Run> {
             let mut run = Run::default();
-            let mut running = match begin(store, module)? {
+            let mut running = match begin(store, module, leader.for_javascript)? {
                 Ok(running) => running,
                 Err(outcome) => return Ok(Run { refused: Some(outcome), ..run }),
             };
@@ -125,13 +136,21 @@ macro_rules! embedding {
                 arguments.push(match &ty {
                     ValType::I32 => Argument::I32(number as i32),
                     ValType::I64 => Argument::I64(number as i64),
-                    ValType::F32 => Argument::F32($crate::fuzz::differential::run::f32_bits(number)),
-                    ValType::F64 => Argument::F64($crate::fuzz::differential::run::f64_bits(number)),
-                    ValType::V128 => Argument::V128(u128::from(number) | u128::from(choices.word()) << 64),
+                    ValType::F32 => {
+                        Argument::F32($crate::fuzz::differential::run::f32_bits(number))
+                    }
+                    ValType::F64 => {
+                        Argument::F64($crate::fuzz::differential::run::f64_bits(number))
+                    }
+                    ValType::V128 => {
+                        Argument::V128(u128::from(number) | u128::from(choices.word()) << 64)
+                    }
                     ValType::Ref(reference) => {
                         let mut fitting = Vec::new();
                         for (index, value) in seen.iter().enumerate() {
-                            if value.matches_ty(&*store, &ty)? && !another_func(store, value, reference) {
+                            if value.matches_ty(&*store, &ty)?
+                                && !another_func(store, value, reference)
+                            {
                                 fitting.push(Argument::Seen(index));
                             }
                         }
@@ -165,7 +184,6 @@ macro_rules! embedding {
                 _ => false,
             }
         }
-
 
         /// What the module imports, or `None` if there is no value of a type. Host functions return their
         /// first parameter of the result's type, or a value like those of imported globals.

@@ -53,7 +53,8 @@ pub fn generate(choices: &mut Choices, features: Features, bytes: &[u8]) -> Resu
     instrument(&module.to_bytes(), fuel, features.exceptions.then_some(own))
 }
 
-fn config(choices: &mut Choices, features: Features) -> Config {
+/// What `wasm-smith` makes: how much of what, by choice.
+pub(crate) fn config(choices: &mut Choices, features: Features) -> Config {
     use InstructionKind::*;
     let references = [Aggregate, Control, Parametric, Reference, Table, Variable];
     let kinds = match choices.below(8) {

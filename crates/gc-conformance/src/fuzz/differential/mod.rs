@@ -16,6 +16,7 @@ mod generate;
 mod instrument;
 pub mod ours;
 mod run;
+mod v8;
 mod wasmi;
 pub mod wasmtime;
 
@@ -25,6 +26,7 @@ use allowed::{ALLOWED, Other};
 use anyhow::{Context, Result, bail};
 
 pub use choices::Choices;
+pub(crate) use generate::config;
 pub use generate::{FUEL, Features, generate};
 pub use instrument::{COUNTERS, FUEL_EXPORT, instrument};
 pub use ours::Setting;
@@ -66,7 +68,7 @@ fn differential(bytes: &[u8]) -> Result<()> {
     let features = match other {
         Other::Wasmtime | Other::Reclaim => Features::ALL,
         Other::Wasmi => wasmi::FEATURES,
-        Other::V8 => bail!("not yet"),
+        Other::V8 => v8::FEATURES,
     };
     // From some bytes there is no module.
     let Ok(module) = generate(&mut choices, features, rest) else { return Ok(()) };
@@ -86,21 +88,28 @@ fn check(case: &Case, module: &[u8], arguments: &mut Choices) -> Result<()> {
             (format!("Wasmtime with {}", wasmtime::collector(case.number)), theirs, ours)
         }
         Other::Wasmi => {
-            let ours = ours::run(module, arguments)?;
+            let (ours, _) = ours::run(module, arguments, None)?;
             let Some(theirs) = wasmi::repeat(module, &ours)? else { return Ok(()) };
             ("wasmi".to_string(), theirs, here(&ours)?)
         }
-        Other::V8 => bail!("not yet"),
+        Other::V8 => {
+            let (ours, compiled) = ours::run(module, arguments, Some(v8::is_callable))?;
+            let Some(theirs) = v8::repeat(module, &compiled, &ours)? else { return Ok(()) };
+            let ours = v8::comparable(&here(&ours)?, &theirs);
+            ("V8".to_string(), v8::comparable(&theirs, &theirs), ours)
+        }
         Other::Reclaim => {
-            let leader = ours::run(module, arguments)?;
+            let (leader, _) = ours::run(module, arguments, None)?;
             let ours = here(&leader)?;
             ("Reclaim in a plain setting".to_string(), leader, ours)
         }
     };
+    log::debug!("{name}: {expected:#?}");
     let Verdict::Different(mut what) = compare(&expected, &actual) else { return Ok(()) };
     if matches!(case.other, Other::Wasmi | Other::V8) {
         // Wasmtime is the judge.
         let judge = wasmtime::repeat(module, case.number, &actual)?;
+        let judge = if case.other == Other::V8 { v8::comparable(&judge, &expected) } else { judge };
         match compare(&judge, &actual) {
             Verdict::Different(also) => what = format!("{what}\nand from Wasmtime in {also}"),
             _ => {

@@ -53,7 +53,11 @@ impl Setting {
             zeal: choices.one_of(&[0, 1, 1, 2, 3, 7]),
             bounds: choices.one_of(&[HeapBounds::Guarded, HeapBounds::Checked]),
             small_reservations: choices.byte() % 4 == 3,
-            optimisation: choices.one_of(&[OptLevel::Speed, OptLevel::None, OptLevel::SpeedAndSize]),
+            optimisation: choices.one_of(&[
+                OptLevel::Speed,
+                OptLevel::None,
+                OptLevel::SpeedAndSize,
+            ]),
             single_pass: choices.byte() % 4 == 3,
             fuel: choices.byte() % 4 == 3,
             epochs: choices.byte() % 4 == 3,
@@ -85,8 +89,7 @@ impl Setting {
 
     /// Its name in messages.
     pub fn name(&self) -> String {
-        let mut name =
-            format!("{}, zeal {}, {:?}", self.collector.name(), self.zeal, self.bounds);
+        let mut name = format!("{}, zeal {}, {:?}", self.collector.name(), self.zeal, self.bounds);
         for (has, what) in [
             (self.small_reservations, "small reservations"),
             (self.optimisation == OptLevel::None, "not optimised"),
@@ -140,13 +143,18 @@ impl Setting {
     }
 }
 
-/// Runs a module in a plain setting. `choices` decides what is called.
+/// Runs a module in a plain setting. `choices` decides what is called: all functions, or those that are
+/// callable by JavaScript.
 ///
 /// # Errors
 /// If it is not compiled.
-pub(super) fn run(bytes: &[u8], choices: &mut Choices) -> Result<Run> {
+pub(super) fn run(
+    bytes: &[u8],
+    choices: &mut Choices,
+    callable: Option<fn(&FuncType) -> bool>,
+) -> Result<(Run, Module)> {
     let (mut store, module) = Setting::plain().module(bytes)?;
-    lead(&mut store, &module, choices)
+    Ok((lead(&mut store, &module, choices, callable)?, module))
 }
 
 /// Runs a module with the calls of `leader`. Collects between the calls.

@@ -1,7 +1,6 @@
 //! What a run of a module showed, in words that belong to no engine, and the comparison of two runs.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hasher};
 
 /// A value. Floats are bits. References are described by what can be seen through them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +111,8 @@ pub struct Run {
     pub uncalled: usize,
     /// The exported globals, memories and tables after the calls.
     pub state: Vec<(String, Value)>,
+    /// Whether calls got only what JavaScript can see.
+    pub for_javascript: bool,
 }
 
 impl Run {
@@ -186,11 +187,14 @@ fn different(what: &str, expected: impl fmt::Debug, actual: impl fmt::Debug) -> 
     Verdict::Different(format!("{what}:\n  expected: {expected:?}\n  Reclaim:  {actual:?}"))
 }
 
-/// A hash of a memory's bytes.
+/// A hash of a memory's bytes: FNV-1a over words of 32 bits. A change of one word changes it.
 pub fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    hasher.finish()
+    let mut hash = 0x811c_9dc5_u32;
+    for word in bytes.chunks_exact(4) {
+        let word = u32::from_le_bytes(word.try_into().expect("four bytes"));
+        hash = (hash ^ word).wrapping_mul(0x0100_0193);
+    }
+    hash.into()
 }
 
 /// A float whose NaNs are canonical: a small number as such, another one as bits.

@@ -12,7 +12,8 @@ use wasmi::{
 };
 
 /// What modules for wasmi may have.
-pub(super) const FEATURES: Features = Features { gc: false, exceptions: false, relaxed_simd: false };
+pub(super) const FEATURES: Features =
+    Features { gc: false, exceptions: false, relaxed_simd: false };
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(&config()));
 
@@ -78,16 +79,17 @@ fn imports(store: &mut Store<()>, module: &Module) -> Option<Vec<Extern>> {
         imports.push(match import.ty().clone() {
             ExternType::Func(ty) => {
                 let signature = ty.clone();
-                let host = move |mut caller: Caller<'_, ()>, params: &[Val], results: &mut [Val]| {
-                    for (result, ty) in results.iter_mut().zip(signature.results()) {
-                        let same = signature.params().iter().position(|param| param == ty);
-                        *result = match same {
-                            Some(index) => params[index].clone(),
-                            None => host_value(&mut caller, *ty, number),
-                        };
-                    }
-                    Ok(())
-                };
+                let host =
+                    move |mut caller: Caller<'_, ()>, params: &[Val], results: &mut [Val]| {
+                        for (result, ty) in results.iter_mut().zip(signature.results()) {
+                            let same = signature.params().iter().position(|param| param == ty);
+                            *result = match same {
+                                Some(index) => params[index].clone(),
+                                None => host_value(&mut caller, *ty, number),
+                            };
+                        }
+                        Ok(())
+                    };
                 Func::new(&mut *store, ty, host).into()
             }
             ExternType::Global(ty) => {

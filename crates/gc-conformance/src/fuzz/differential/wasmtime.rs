@@ -53,7 +53,7 @@ fn module(bytes: &[u8], collector: u8) -> Result<(Store<()>, Module)> {
 /// If Wasmtime does not compile it.
 pub fn run(bytes: &[u8], collector: u8, choices: &mut Choices) -> anyhow::Result<Run> {
     let (mut store, module) = module(bytes, collector)?;
-    Ok(lead(&mut store, &module, choices)?)
+    Ok(lead(&mut store, &module, choices, None)?)
 }
 
 /// Runs a module with the calls of `leader`.

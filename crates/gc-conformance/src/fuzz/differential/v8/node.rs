@@ -1,0 +1,62 @@
+//! The `node` program, which is started once and answers one question after the other.
+
+use anyhow::{Context, Result};
+use serde_json::Value as Json;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+const SCRIPT: &str = include_str!("node.cjs");
+
+/// The running program.
+struct Node {
+    child: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+static NODE: Mutex<Option<Node>> = Mutex::new(None);
+
+impl Node {
+    fn start() -> Result<Node> {
+        let program = std::env::var_os("NODE").context("NODE is not set")?;
+        let mut child = Command::new(&program)
+            .args(["-e", SCRIPT])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let questions = child.stdin.take().context("it has a standard input")?;
+        let answers = child.stdout.take().context("it has a standard output")?;
+        Ok(Node { child, questions, answers: BufReader::new(answers) })
+    }
+
+    fn ask(&mut self, question: &Json) -> Result<Json> {
+        let mut line = question.to_string();
+        line.push('\n');
+        self.questions.write_all(line.as_bytes()).context("the `node` program has ended")?;
+        line.clear();
+        self.answers.read_line(&mut line)?;
+        serde_json::from_str(&line).context("the `node` program gives no answer")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks the program, which is started if it does not run.
+pub(super) fn ask(question: &Json) -> Result<Json> {
+    let mut node = NODE.lock().unwrap_or_else(PoisonError::into_inner);
+    if node.is_none() {
+        *node = Some(Node::start()?);
+    }
+    let answer = node.as_mut().context("it was started")?.ask(question);
+    if answer.is_err() {
+        *node = None;
+    }
+    answer
+}

@@ -1,0 +1,238 @@
+//! Modules of `wasm-smith` are compiled, instantiated and called in engines with any configuration, or
+//! refused. Every store gives back all that it had, and leaves nothing for the next one to see: the
+//! second store of an engine does the same as the first.
+
+mod setting;
+mod source;
+
+use super::differential::{Choices, Features, config, hash};
+use super::{Target, compiling, report};
+use crate::stack::with_stack;
+use anyhow::{Result, anyhow, ensure};
+use arbitrary::Unstructured;
+use gc_testkit::Ledger;
+use gc_wasm::{
+    AnyRef, Engine, Error, Extern, ExternRef, Func, HeapType, I31, Linker, Module, Ref, RootScope,
+    Store, StoreLimits, Trap, Val, ValType,
+};
+use setting::Setting;
+pub(super) use source::Counting;
+
+pub(super) const TARGET: Target =
+    Target { name: "instantiate", run: instantiate, seeds: 200, length: 4 << 10, mutate: None };
+
+/// The first bytes make choices. The others become the module.
+const CHOICES: usize = 72;
+
+fn instantiate(bytes: &[u8]) -> Result<()> {
+    let Some((head, rest)) = bytes.split_at_checked(CHOICES) else { return Ok(()) };
+    let mut choices = Choices::new(head);
+    let setting = Setting::some(&mut choices)?;
+    let calls = choices.many();
+    let mut config = config(&mut choices, Features::ALL);
+    config.max_memory32_bytes = 2 << 20;
+    config.max_memory64_bytes = 2 << 20;
+    config.max_table_elements = 2000;
+    config.memory_max_size_required = choices.once_in(2);
+    config.table_max_size_required = choices.once_in(2);
+    config.canonicalize_nans = false;
+    let Ok(mut module) = wasm_smith::Module::new(config, &mut Unstructured::new(rest)) else {
+        return Ok(());
+    };
+    module.ensure_termination(300)?;
+    let module = module.to_bytes();
+    report::configuration(&setting);
+    report::module(&module);
+    with_stack(setting.stack, || play(&setting, &module, &calls))?;
+    let left = setting.source.in_use();
+    ensure!(left.is_empty(), "memory is not given back: {left:?}");
+    Ok(())
+}
+
+/// Why an engine refuses a module that is valid.
+const REFUSED: &str = "does not fit in pooling allocator requirements";
+
+fn play(setting: &Setting, module: &[u8], calls: &Choices) -> Result<()> {
+    // Not all settings go together.
+    let engine = match Engine::new(&setting.config) {
+        Ok(engine) => engine,
+        Err(why) => {
+            log::debug!("no engine: {why:#}");
+            return Ok(());
+        }
+    };
+    let weak = engine.weak();
+    let compiled = match Module::from_binary(&engine, module) {
+        Ok(compiled) => compiled,
+        Err(why) => {
+            let why = format!("{why:#}");
+            let known = why.contains(REFUSED) || compiling::is_limit(&why);
+            ensure!(known, "a valid module is refused: {why}");
+            log::debug!("no module: {why}");
+            return Ok(());
+        }
+    };
+    let metrics = engine.pooling_allocator_metrics();
+    let mut seen: Option<Vec<String>> = None;
+    for round in 0..3 {
+        let ledger = Ledger::default();
+        let now = session(setting, &engine, &compiled, &mut calls.clone(), &ledger)?;
+        ledger.check_all_once()?;
+        if let Some(metrics) = &metrics {
+            let used = (metrics.core_instances(), metrics.memories(), metrics.tables());
+            ensure!(used == (0, 0, 0), "a pool without stores has {used:?} in use");
+            ensure!(metrics.gc_heaps() == 0, "a pool without stores has heaps in use");
+        }
+        log::debug!("a store did this: {now:#?}");
+        match &seen {
+            None => seen = Some(now),
+            Some(first) => same(first, &now).map_err(|why| anyhow!("round {round}: {why}"))?,
+        }
+    }
+    drop((compiled, metrics, engine));
+    ensure!(weak.upgrade().is_none(), "something keeps the engine");
+    Ok(())
+}
+
+/// Compares what two stores did.
+fn same(first: &[String], now: &[String]) -> Result<()> {
+    for (first, now) in first.iter().zip(now) {
+        // When a heap is full depends on what the collector did before.
+        if first == FULL || now == FULL {
+            return Ok(());
+        }
+        ensure!(first == now, "the first store: {first}\nthis store: {now}");
+    }
+    ensure!(first.len() == now.len(), "one store did more");
+    Ok(())
+}
+
+/// What a call that found no room in the heap did.
+const FULL: &str = "the heap is full";
+
+/// What a store does with the module.
+fn session(
+    setting: &Setting,
+    engine: &Engine,
+    module: &Module,
+    choices: &mut Choices,
+    ledger: &Ledger,
+) -> Result<Vec<String>> {
+    let mut seen = Vec::new();
+    let mut store = setting.store(engine)?;
+    let mut linker = Linker::new(engine);
+    if linker.define_unknown_imports_as_default_values(&mut store, module).is_err() {
+        return Ok(seen);
+    }
+    for _ in 0..2 {
+        let instance = match linker.instantiate(&mut store, module) {
+            Ok(instance) => instance,
+            Err(why) => {
+                seen.push(ended(&why));
+                continue;
+            }
+        };
+        let exports = instance.exports(&mut store);
+        let exports: Vec<_> =
+            exports.map(|export| (export.name().to_string(), export.into_extern())).collect();
+        for (name, export) in &exports {
+            if let Extern::Func(func) = export {
+                let end = call(&mut store, func, choices, ledger)?;
+                seen.push(if end == FULL { end } else { format!("{name}: {end}") });
+            }
+            ledger.check_none_twice()?;
+        }
+        for (name, export) in exports {
+            seen.push(format!("{name}: {}", state(&mut store, export)));
+        }
+        seen.push(format!("fuel: {:?}", setting.left(&store)));
+    }
+    Ok(seen)
+}
+
+/// Calls a function in a scope of its own.
+fn call(
+    store: &mut Store<StoreLimits>,
+    func: &Func,
+    choices: &mut Choices,
+    ledger: &Ledger,
+) -> Result<String> {
+    let mut store = RootScope::new(store);
+    let ty = func.ty(&store);
+    let mut arguments = Vec::new();
+    for ty in ty.params() {
+        let word = choices.word();
+        let number = if word % 2 == 0 { word >> 60 } else { word >> 1 };
+        arguments.push(match &ty {
+            ValType::I32 => Val::I32(number as i32),
+            ValType::I64 => Val::I64(number as i64),
+            ValType::F32 => Val::F32((number as u32) & 0x7f7f_ffff),
+            ValType::F64 => Val::F64(number >> 8),
+            ValType::V128 => Val::V128(u128::from(number).into()),
+            ValType::Ref(reference) => match reference.heap_type() {
+                HeapType::Extern if word % 4 != 0 => {
+                    match ExternRef::new(&mut store, ledger.issue()) {
+                        Ok(external) => external.into(),
+                        Err(why) => return Ok(ended(&why)),
+                    }
+                }
+                HeapType::Any | HeapType::Eq | HeapType::I31 => {
+                    AnyRef::from_i31(&mut store, I31::wrapping_u32(number as u32)).into()
+                }
+                _ => match Val::default_for_ty(&ty) {
+                    Some(null) => null,
+                    None => return Ok("no argument".to_string()),
+                },
+            },
+        });
+    }
+    let mut results = vec![Val::I32(0); ty.results().len()];
+    Ok(match func.call(&mut store, &arguments, &mut results) {
+        Ok(()) => results.iter().map(shown).collect::<Vec<_>>().join(", "),
+        Err(why) => ended(&why),
+    })
+}
+
+fn shown(value: &Val) -> String {
+    match value {
+        Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) | Val::ExnRef(None) => {
+            "null".to_string()
+        }
+        value if value.ref_().is_some() => "a reference".to_string(),
+        value => format!("{value:?}"),
+    }
+}
+
+/// How what failed ended.
+fn ended(error: &Error) -> String {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfMemory) => FULL.to_string(),
+        Some(trap) => trap.to_string(),
+        None => match format!("{error:#}") {
+            text if text.contains("GC heap") => FULL.to_string(),
+            text => text.lines().next().unwrap_or_default().to_string(),
+        },
+    }
+}
+
+/// What an exported item holds.
+fn state(store: &mut Store<StoreLimits>, export: Extern) -> String {
+    let mut store = RootScope::new(store);
+    match export {
+        Extern::Global(global) => shown(&global.get(&mut store)),
+        Extern::Memory(memory) => {
+            let data = memory.data(&store);
+            format!("{} bytes, {:x}", data.len(), hash(data))
+        }
+        Extern::Table(table) => {
+            let size = table.size(&store);
+            let mut elements = String::new();
+            for index in 0..size.min(200) {
+                let null = table.get(&mut store, index).as_ref().is_none_or(Ref::is_null);
+                elements.push(if null { '.' } else { 'x' });
+            }
+            format!("{size} elements, {elements}")
+        }
+        _ => String::new(),
+    }
+}

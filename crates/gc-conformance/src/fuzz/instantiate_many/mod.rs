@@ -1,0 +1,134 @@
+//! Threads make, share and drop modules, stores and types of one engine. The types, the pool and the
+//! code of an engine are shared, so one thread must not change what another one sees.
+//!
+//! The threads take their steps one at a time, in the order of the input, or all at once. At the end
+//! every type is freed, every slot of the pool is free, every value of the host was dropped once, and
+//! all memory is given back.
+
+mod turns;
+mod worker;
+
+use super::differential::Choices;
+use super::instantiate::Counting;
+use super::{Target, report};
+use anyhow::{Context, Result, anyhow, ensure};
+use gc_testkit::{Ledger, panic_text};
+use gc_wasm::{Collector, Config, Engine, HeapBounds, PoolingAllocationConfig};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock};
+use turns::Turns;
+use worker::{Shared, Worker};
+
+pub(super) const TARGET: Target = Target {
+    name: "instantiate-many",
+    run: instantiate_many,
+    seeds: 100,
+    length: 150,
+    mutate: None,
+};
+
+/// How many threads there are.
+const THREADS: usize = 3;
+
+/// How many steps of an input are taken.
+const STEPS: usize = 100;
+
+/// How many stores with instances the pool has room for.
+const SLOTS: u32 = 4;
+
+/// How many shapes of modules there are.
+const SHAPES: usize = 6;
+
+/// The modules of all shapes.
+static MODULES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let module = |shape: usize| {
+        let own = ["(field i32)", "(field i64)", "(field (mut f32))"][shape % 3];
+        let text = include_str!("module.wat").replace("OWN", &own.repeat(shape % 4 + 1));
+        wat::parse_str(text).expect("the module is valid")
+    };
+    (0..SHAPES).map(module).collect()
+});
+
+fn instantiate_many(bytes: &[u8]) -> Result<()> {
+    let Some((head, rest)) = bytes.split_at_checked(8) else { return Ok(()) };
+    let mut choices = Choices::new(head);
+    let turns = Turns::new(!choices.byte().is_multiple_of(4));
+    let source = Arc::<Counting>::default();
+    let mut config = Config::new();
+    let pooled = !choices.byte().is_multiple_of(4);
+    if pooled {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_core_instances(SLOTS)
+            .total_memories(SLOTS)
+            .total_tables(SLOTS)
+            .total_gc_heaps(SLOTS)
+            .max_memory_size(2 << 16)
+            .table_elements(8)
+            .max_unused_warm_slots(choices.one_of(&[100, 0, 1]))
+            .decommit_batch_size(choices.one_of(&[1, 3]))
+            .linear_memory_keep_resident(choices.one_of(&[0, 4096, 1 << 20]));
+        config.allocation_strategy(pool);
+    }
+    config
+        .collector(choices.one_of(&Collector::all()))
+        .gc_zeal(choices.one_of(&[0, 1, 5]))
+        .gc_heap_bounds(choices.one_of(&[HeapBounds::Guarded, HeapBounds::Checked]))
+        .gc_heap_maximum(1 << 20)
+        .parallel_compilation(false)
+        .memory_source(source.clone());
+    report::configuration(&config);
+    let engine = Engine::new(&config)?;
+    let types = engine.registered_types();
+    let ledger = Ledger::default();
+    let steps: Vec<(usize, [u8; 2])> = rest
+        .chunks_exact(2)
+        .take(STEPS)
+        .map(|step| (usize::from(step[0]) % THREADS, [step[0] / THREADS as u8, step[1]]))
+        .collect();
+    let shared = Shared::new(turns.in_order().then_some(if pooled { SLOTS } else { u32::MAX }));
+    let work = |thread: usize| {
+        let mut worker = Worker::new(&engine, &ledger, &shared);
+        let mut fault = None;
+        let own = steps.iter().enumerate().filter(|(_, (whose, _))| *whose == thread);
+        for (number, (_, [operation, argument])) in own {
+            let turn = turns.wait(number);
+            if fault.is_none() {
+                let step = || worker.step(*operation, *argument);
+                let result = catch_unwind(AssertUnwindSafe(step))
+                    .unwrap_or_else(|panic| Err(anyhow!("it panicked: {}", panic_text(&*panic))));
+                fault = result.with_context(|| format!("step {number}")).err();
+            }
+            drop(turn);
+        }
+        (worker, fault)
+    };
+    std::thread::scope(|scope| {
+        let spawn = |thread| {
+            let thread = std::thread::Builder::new()
+                .stack_size(4 << 20)
+                .spawn_scoped(scope, move || work(thread));
+            thread.context("a thread does not start")
+        };
+        let threads = (0..THREADS).map(spawn).collect::<Result<Vec<_>>>()?;
+        // What a thread has is dropped after all have ended.
+        let ended: Vec<_> =
+            threads.into_iter().map(|it| it.join().expect("it caught all")).collect();
+        ended.into_iter().try_for_each(|(_, fault)| fault.map_or(Ok(()), Err))
+    })?;
+    drop(shared);
+    if let Some(metrics) = engine.pooling_allocator_metrics() {
+        let used = [metrics.memories(), metrics.tables(), metrics.gc_heaps()];
+        let instances = metrics.core_instances();
+        ensure!(used == [0; 3] && instances == 0, "slots are in use: {used:?}, {instances}");
+    }
+    let left = engine.registered_types();
+    ensure!(left == types, "{left} types are left, and {types} were there in the beginning");
+    ledger.check_all_once()?;
+    let weak = engine.weak();
+    drop(engine);
+    ensure!(weak.upgrade().is_none(), "something keeps the engine");
+    drop(config);
+    let left = source.in_use();
+    ensure!(left.is_empty(), "memory is not given back: {left:?}");
+    Ok(())
+}

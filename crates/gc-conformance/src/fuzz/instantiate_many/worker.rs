@@ -1,0 +1,225 @@
+//! What a thread has, and the steps that it takes.
+
+use super::{MODULES, SHAPES};
+use anyhow::{Context, Result, ensure};
+use gc_testkit::{Ledger, Token};
+use gc_wasm::{
+    Engine, ExternRef, FieldType, Instance, Module, Mutability, OwnedRooted,
+    PoolConcurrencyLimitError, RootScope, Rooted, Store, StructRef, StructRefPre, StructType, Val,
+    ValType,
+};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The most things of a kind that a thread has.
+const MOST: usize = 4;
+
+/// What the threads share.
+pub(super) struct Shared {
+    modules: Mutex<Vec<(usize, Module)>>,
+    stores: Mutex<Vec<Running>>,
+    /// How many stores have an instance, and how many can. `None` if that depends on the moment.
+    slots: Option<(Mutex<u32>, u32)>,
+}
+
+impl Shared {
+    pub(super) fn new(slots: Option<u32>) -> Shared {
+        let slots = slots.map(|slots| (Mutex::default(), slots));
+        Shared { modules: Mutex::default(), stores: Mutex::default(), slots }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A store with an instance, and what is known of it.
+struct Running {
+    store: Store<()>,
+    instance: Instance,
+    calls: i32,
+    /// The number of the value of the host that it keeps.
+    host: Option<u32>,
+    /// An object of a type of the host, with its number.
+    object: Option<(OwnedRooted<StructRef>, u32)>,
+}
+
+/// A thread's own things.
+pub(super) struct Worker<'a> {
+    engine: &'a Engine,
+    ledger: &'a Ledger,
+    shared: &'a Shared,
+    modules: Vec<(usize, Module)>,
+    stores: Vec<Running>,
+    types: Vec<(u8, StructType)>,
+}
+
+/// Takes one of the things out, if there are any.
+fn take<T>(things: &mut Vec<T>, which: u8) -> Option<T> {
+    let at = usize::from(which).checked_rem(things.len())?;
+    Some(things.swap_remove(at))
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(engine: &'a Engine, ledger: &'a Ledger, shared: &'a Shared) -> Worker<'a> {
+        let (modules, stores, types) = Default::default();
+        Worker { engine, ledger, shared, modules, stores, types }
+    }
+
+    /// Takes a step.
+    pub(super) fn step(&mut self, operation: u8, which: u8) -> Result<()> {
+        match operation % 16 {
+            0 | 1 => self.compile(usize::from(which) % SHAPES)?,
+            2 | 3 | 4 => self.instantiate(which)?,
+            5 | 6 => self.run(which)?,
+            7 => self.keep(which)?,
+            8 => {
+                let stores = &mut self.stores;
+                if let Some(at) = usize::from(which).checked_rem(stores.len()) {
+                    stores[at].store.gc(None)?;
+                }
+            }
+            9 => drop(take(&mut self.modules, which)),
+            10 => {
+                if let Some(running) = take(&mut self.stores, which) {
+                    drop(running);
+                    self.count(|used| *used -= 1);
+                }
+            }
+            11 => self.make_type(which)?,
+            12 => self.use_type(which)?,
+            13 => {
+                // Give a module to all, or take one.
+                let mut all = lock(&self.shared.modules);
+                if which % 2 == 0 && all.len() < MOST {
+                    all.extend(take(&mut self.modules, which / 2));
+                } else if let Some(at) = usize::from(which / 2).checked_rem(all.len()) {
+                    self.modules.push(all[at].clone());
+                    self.modules.truncate(MOST);
+                }
+            }
+            14 => {
+                // The same with a store, which leaves the other threads.
+                let mut all = lock(&self.shared.stores);
+                if which % 2 == 0 {
+                    all.extend(take(&mut self.stores, which / 2));
+                } else {
+                    self.stores.extend(take(&mut all, which / 2));
+                }
+            }
+            _ => drop(take(&mut self.types, which)),
+        }
+        Ok(())
+    }
+
+    fn count(&self, change: impl FnOnce(&mut u32)) {
+        if let Some((used, _)) = &self.shared.slots {
+            change(&mut lock(used));
+        }
+    }
+
+    fn compile(&mut self, shape: usize) -> Result<()> {
+        if self.modules.len() < MOST {
+            self.modules.push((shape, Module::from_binary(self.engine, &MODULES[shape])?));
+        }
+        Ok(())
+    }
+
+    fn instantiate(&mut self, which: u8) -> Result<()> {
+        let Some(at) = usize::from(which).checked_rem(self.modules.len()) else { return Ok(()) };
+        if self.stores.len() >= MOST {
+            return Ok(());
+        }
+        let mut store = Store::new(self.engine, ());
+        let instance = Instance::new(&mut store, &self.modules[at].1, &[]);
+        let room = self.shared.slots.as_ref().map(|(used, most)| *lock(used) < *most);
+        match instance {
+            Ok(instance) => {
+                ensure!(room != Some(false), "a slot is used twice");
+                self.count(|used| *used += 1);
+                self.stores.push(Running { store, instance, calls: 0, host: None, object: None });
+                Ok(())
+            }
+            Err(why) => {
+                let full = why.is::<PoolConcurrencyLimitError>();
+                ensure!(full && room != Some(true), "there is room for an instance: {why:#}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes many objects in a store.
+    fn run(&mut self, which: u8) -> Result<()> {
+        let Some(at) = usize::from(which).checked_rem(self.stores.len()) else { return Ok(()) };
+        let running = &mut self.stores[at];
+        let run = running.instance.get_typed_func::<i32, i32>(&mut running.store, "run")?;
+        let n = i32::from(which) % 50;
+        running.calls += 1;
+        let expected = n * (n + 1) / 2 + running.calls * 65536;
+        let sum = run.call(&mut running.store, n)?;
+        ensure!(sum == expected, "the sum is {sum}, not {expected}");
+        Ok(())
+    }
+
+    /// Gives a store a value of the host, and takes the one before.
+    fn keep(&mut self, which: u8) -> Result<()> {
+        type Host = Option<Rooted<ExternRef>>;
+        let Some(at) = usize::from(which).checked_rem(self.stores.len()) else { return Ok(()) };
+        let running = &mut self.stores[at];
+        let mut store = RootScope::new(&mut running.store);
+        let keep = running.instance.get_typed_func::<Host, Host>(&mut store, "keep")?;
+        let token = self.ledger.issue();
+        let number = token.number();
+        let value = ExternRef::new(&mut store, token)?;
+        let before = keep.call(&mut store, Some(value))?;
+        let before = match before {
+            None => None,
+            Some(value) => {
+                let data = value.data(&store)?.context("a value of the host")?;
+                Some(data.downcast_ref::<Token>().context("a token")?.number())
+            }
+        };
+        ensure!(before == running.host, "the store kept {before:?}, not {:?}", running.host);
+        running.host = Some(number);
+        Ok(())
+    }
+
+    fn make_type(&mut self, which: u8) -> Result<()> {
+        if self.types.len() < MOST {
+            self.types.push((which % 16, numbered(self.engine, which % 16)?));
+        }
+        Ok(())
+    }
+
+    /// Compares two types, and makes an object of one in a store.
+    fn use_type(&mut self, which: u8) -> Result<()> {
+        let Some(at) = usize::from(which).checked_rem(self.types.len()) else { return Ok(()) };
+        let (number, ty) = &self.types[at];
+        let other = numbered(self.engine, which % 16)?;
+        let equal = StructType::eq(ty, &other);
+        ensure!(equal == (*number == which % 16), "types {number} and {} are mixed up", which % 16);
+        let Some(at) = usize::from(which).checked_rem(self.stores.len()) else { return Ok(()) };
+        let running = &mut self.stores[at];
+        let mut store = RootScope::new(&mut running.store);
+        if let Some((object, number)) = running.object.take() {
+            let object = object.to_rooted(&mut store);
+            let value = object.field(&mut store, 0)?.i32().context("an i32")?;
+            ensure!(value == number as i32, "the object has {value}, not {number}");
+        }
+        let value = u32::from(which) * 3;
+        let mut fields = vec![Val::I32(value as i32)];
+        fields.extend(ty.fields().skip(1).map(|_| Val::I32(-1)));
+        let pre = StructRefPre::new(&mut store, ty.clone());
+        let object = StructRef::new(&mut store, &pre, &fields)?;
+        running.object = Some((object.to_owned_rooted(&mut store)?, value));
+        Ok(())
+    }
+}
+
+/// A struct type that is another one for each number below 16.
+fn numbered(engine: &Engine, number: u8) -> Result<StructType> {
+    let field = |bit: u8| match bit == 0 || number >> (bit - 1) & 1 == 1 {
+        true => FieldType::new(Mutability::Var, ValType::I32.into()),
+        false => FieldType::new(Mutability::Const, ValType::I32.into()),
+    };
+    StructType::new(engine, (0..5).map(field))
+}
