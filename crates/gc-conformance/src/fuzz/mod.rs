@@ -15,7 +15,11 @@
 
 pub mod report;
 
+mod api_calls;
+mod artifact;
 mod chosen;
+mod list;
+mod refs;
 mod table_ops;
 
 use gc_testkit::panic_text;
@@ -27,7 +31,7 @@ pub use gc_testkit::fuzz::Target;
 /// All targets, by name.
 pub fn targets() -> Vec<Target> {
     let mut targets = gc_testkit::fuzz::targets();
-    targets.extend([table_ops::TARGET]);
+    targets.extend([api_calls::TARGET, artifact::TARGET, table_ops::TARGET]);
     targets.sort_unstable_by_key(|target| target.name);
     targets
 }

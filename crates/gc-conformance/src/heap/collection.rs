@@ -28,10 +28,7 @@ const STACK: Place = Place::Stack(0);
 
 /// Whether `call` panics.
 fn panics(call: impl FnOnce()) -> bool {
-    PANIC_EXPECTED.set(true);
-    let result = catch_unwind(AssertUnwindSafe(call));
-    PANIC_EXPECTED.set(false);
-    result.is_err()
+    expected_panic(call).is_some()
 }
 
 fn no_collection_begins_in_a_no_gc_scope(subject: &Subject<'_>) -> Result<()> {

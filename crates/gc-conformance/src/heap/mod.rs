@@ -112,6 +112,14 @@ pub fn is_panic_expected() -> bool {
     PANIC_EXPECTED.get()
 }
 
+/// The text of the panic with which `call` ends. `None` if it does not panic.
+pub(crate) fn expected_panic(call: impl FnOnce()) -> Option<String> {
+    PANIC_EXPECTED.set(true);
+    let result = catch_unwind(AssertUnwindSafe(call));
+    PANIC_EXPECTED.set(false);
+    result.err().map(|panic| panic_text(&*panic).to_owned())
+}
+
 /// Makes a table of checks from functions, each with the methods that it tests.
 macro_rules! promises {
     ($($name:ident: $methods:literal;)*) => {
