@@ -17,6 +17,7 @@ pub mod report;
 
 mod api_calls;
 mod artifact;
+mod async_drop;
 mod chosen;
 mod list;
 mod refs;
@@ -31,7 +32,7 @@ pub use gc_testkit::fuzz::Target;
 /// All targets, by name.
 pub fn targets() -> Vec<Target> {
     let mut targets = gc_testkit::fuzz::targets();
-    targets.extend([api_calls::TARGET, artifact::TARGET, table_ops::TARGET]);
+    targets.extend([api_calls::TARGET, artifact::TARGET, async_drop::TARGET, table_ops::TARGET]);
     targets.sort_unstable_by_key(|target| target.name);
     targets
 }

@@ -91,7 +91,7 @@ pub(super) fn run(bytes: &[u8]) -> Result<()> {
         host.engines.push(Prepared { engine, linker, module: None, limited });
     }
     log::debug!("{:?}", host.ops);
-    report::module(MODULE.as_bytes());
+    report::module(&wat::parse_str(MODULE)?);
     while host.next < host.ops.len() {
         // Calls that use no store make one.
         let slot = match host.ops[host.next] {

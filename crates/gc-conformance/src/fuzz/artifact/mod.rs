@@ -94,6 +94,9 @@ fn configs() -> Vec<Config> {
 
 /// A saved module, with what it must be when it is loaded.
 struct Saved {
+    /// The module.
+    wasm: Vec<u8>,
+    /// The file.
     bytes: Vec<u8>,
     /// The parts of the file that may be changed although the checksum is made right again: all but
     /// the machine code.
@@ -109,9 +112,10 @@ static SAVED: LazyLock<Vec<Saved>> = LazyLock::new(|| {
     let saved = |config: &Config, text: &str| -> Result<Saved> {
         let engine = Engine::new(config)?;
         let module = Module::new(&engine, text)?;
-        let bytes = engine.precompile_module(&wat::parse_str(text)?)?;
+        let wasm = wat::parse_str(text)?;
+        let bytes = engine.precompile_module(&wasm)?;
         let parts = edits::parts(&bytes)?;
-        Ok(Saved { parts, bytes, exports: exports(&module), results: results(&module)? })
+        Ok(Saved { wasm, parts, bytes, exports: exports(&module), results: results(&module)? })
     };
     let all = configs().into_iter().flat_map(|config| MODULES.map(|text| saved(&config, text)));
     all.collect::<Result<_>>().expect("the modules can be saved")
@@ -148,7 +152,7 @@ fn run(input: &[u8]) -> Result<()> {
     let other =
         if mode >= 0xf0 { (config + usize::from(mode % 15) + 1) % configs.len() } else { config };
     report::configuration(&configs[other]);
-    report::module(MODULES[module].as_bytes());
+    report::module(&saved.wasm);
     let right = mode % 2 == 1;
     let bytes = edits::apply(&edits, &saved.bytes, right.then_some(&saved.parts[..]));
     let engine = Engine::new(&configs[other])?;
