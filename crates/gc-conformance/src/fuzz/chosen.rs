@@ -24,6 +24,7 @@ pub(super) fn config(bytes: [u8; 3], maximum: u64) -> Config {
             0 => RegallocAlgorithm::Backtracking,
             _ => RegallocAlgorithm::SinglePass,
         })
+        .cranelift_debug_verifier(code & 4 != 0)
         .parallel_compilation(false);
     config
 }

@@ -27,7 +27,12 @@ mod spectests;
 mod stack_maps;
 mod way;
 
+mod api_calls;
+mod artifact;
+mod async_drop;
 mod chosen;
+mod list;
+mod refs;
 mod table_ops;
 
 use gc_testkit::panic_text;
@@ -51,6 +56,7 @@ pub fn targets() -> Vec<Target> {
         instantiate::TARGET,
         instantiate_many::TARGET,
     ]);
+    targets.extend([api_calls::TARGET, artifact::TARGET, async_drop::TARGET, table_ops::TARGET]);
     targets.sort_unstable_by_key(|target| target.name);
     targets
 }

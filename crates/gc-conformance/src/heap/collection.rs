@@ -29,6 +29,7 @@ const STACK: Place = Place::Stack(0);
 /// Whether `call` panics.
 fn panics(call: impl FnOnce()) -> bool {
     super::expecting_a_panic(call).is_err()
+    expected_panic(call).is_some()
 }
 
 fn no_collection_begins_in_a_no_gc_scope(subject: &Subject<'_>) -> Result<()> {

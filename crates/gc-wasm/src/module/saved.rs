@@ -117,7 +117,8 @@ impl Module {
             Bytes::new(source, range),
         )
         .context("the declarations of a saved module")?;
-        let code = saved.publish(info.types.indices())?;
+        let code = saved.publish(info.types.indices());
+        let code = code.context("the code of a saved module")?;
         Module::of(engine, info, code, None)
     }
 }

@@ -2,21 +2,12 @@
 
 use super::model::{Model, Value};
 use super::schema::{STRUCTS, Ty};
+use crate::fuzz::refs::internal;
 use anyhow::{Context, Result, bail, ensure};
 use gc_testkit::Token;
 use gc_wasm::{AnyRef, AsContextMut, ExternRef, Rooted, Val};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
-
-/// The reference in `value` as an internal one.
-pub(super) fn internal(store: impl AsContextMut, value: Val) -> Result<Option<Rooted<AnyRef>>> {
-    match value {
-        Val::AnyRef(any) => Ok(any),
-        Val::ExternRef(Some(external)) => AnyRef::convert_extern(store, external).map(Some),
-        Val::ExternRef(None) => Ok(None),
-        other => bail!("{other:?} is no reference to an object"),
-    }
-}
 
 /// Checks that `actual` is `expected`, but not what an object refers to.
 pub(super) fn check(

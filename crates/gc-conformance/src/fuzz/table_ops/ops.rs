@@ -1,6 +1,7 @@
 //! The operations, and their encoding: any bytes are operations.
 
-use mutatis::{Mutate, Session};
+use crate::fuzz::list;
+use mutatis::Mutate;
 use serde::{Deserialize, Serialize};
 
 /// An operation. Every field is a byte that may have any value. What is out of range is brought into
@@ -208,8 +209,6 @@ pub(super) enum Op {
 
 /// The number of kinds of operations.
 const KINDS: u8 = 34;
-/// The most bytes of an operation.
-const LONGEST: usize = 8;
 /// The number of bytes before the operations.
 const HEADER: usize = 5;
 /// The most operations.
@@ -231,29 +230,8 @@ pub(super) struct Program {
 impl Program {
     /// The program that these bytes encode.
     pub(super) fn decode(bytes: &[u8]) -> Program {
-        let mut header = [0; HEADER];
-        let (first, mut rest) = bytes.split_at(bytes.len().min(HEADER));
-        header[..first.len()].copy_from_slice(first);
-        let mut ops = Vec::new();
-        while !rest.is_empty() && ops.len() < MOST {
-            let mut longest = [0; LONGEST];
-            let count = rest.len().min(LONGEST);
-            longest[..count].copy_from_slice(&rest[..count]);
-            longest[0] %= KINDS;
-            let (op, after) = postcard::take_from_bytes(&longest).expect("every kind is one");
-            ops.push(op);
-            rest = &rest[(LONGEST - after.len()).min(rest.len())..];
-        }
+        let (header, ops) = list::decode(bytes, KINDS, MOST);
         Program { header, ops }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let mut bytes = self.header.to_vec();
-        for op in &self.ops {
-            let mut buffer = [0; LONGEST];
-            bytes.extend_from_slice(postcard::to_slice(op, &mut buffer).expect("it has room"));
-        }
-        bytes
     }
 }
 
@@ -297,18 +275,8 @@ pub(super) fn functions(ops: &[Op]) -> Vec<Vec<Node>> {
 
 /// Changes some operations of an input.
 pub(super) fn mutate(input: &[u8], most: usize, seed: u32) -> Option<Vec<u8>> {
-    let Program { mut header, mut ops } = Program::decode(input);
-    let mut session = Session::new().seed(u64::from(seed)).shrink(most < input.len());
-    if seed.is_multiple_of(13) {
-        session.mutate(&mut header).ok()?;
-    } else {
-        for _ in 0..=seed / 13 % 4 {
-            session.mutate(&mut ops).ok()?;
-        }
-    }
-    let mut bytes = Program { header, ops }.encode();
-    bytes.truncate(most);
-    Some(bytes)
+    let Program { header, ops } = Program::decode(input);
+    list::mutate((header, ops), most, seed)
 }
 
 #[cfg(test)]
@@ -316,22 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_is_encoded_as_it_is_decoded() {
-        for kind in 0..KINDS {
-            let mut bytes = vec![0; HEADER];
-            bytes.extend([kind, 200, 2, 130, 4, 5, 6, 7]);
-            let program = Program::decode(&bytes);
-            assert_eq!(program.encode()[..bytes.len()], bytes, "{program:?}");
-        }
-        assert!(postcard::from_bytes::<Op>(&[KINDS, 0, 0, 0, 0, 0, 0, 0]).is_err());
-    }
-
-    #[test]
-    fn mutations_are_short_enough() {
-        let input = gc_testkit::random::bytes(1, 300);
-        for seed in 0..100 {
-            let mutated = mutate(&input, 200, seed).unwrap();
-            assert!(mutated.len() <= 200);
-        }
+    fn operations_are_encoded_as_they_are_decoded() {
+        list::check_encoding::<Op>(KINDS);
     }
 }

@@ -1,10 +1,11 @@
 //! Runs a program on an engine, and compares it with the model.
 
 use super::emit;
-use super::graph::{Graph, check, internal};
+use super::graph::{Graph, check};
 use super::model::{Model, Seen, Value};
 use super::ops::Program;
 use super::schema::{BUDGET, GLOBALS, PARAMS, TABLES};
+use crate::fuzz::refs::internal;
 use crate::fuzz::{chosen, report};
 use anyhow::{Context, Result, bail, ensure};
 use gc_testkit::Ledger;
