@@ -280,7 +280,8 @@ impl Emitter {
         match cond {
             Cond::Depth => self.put("(i32.and (local.get 0) (i32.const 1))"),
             Cond::Fresh(mask) => {
-                self.put(format!("(i32.eqz (i32.and (global.get $fresh) (i32.const {mask})))"));
+                let some = format!("(i32.and (global.get $fresh) (i32.const {mask}))");
+                self.put(format!("(i32.eq {some} (i32.const {mask}))"));
             }
             Cond::IsNull(expr) => {
                 self.expr(expr);

@@ -329,8 +329,15 @@ impl Model<'_> {
                 element.unwrap_or(Value::Array(self.arrays.len() - 1))
             }
             Expr::Caught(tag, payload) => {
-                let payload = self.exprs(payload)?;
-                self.new_exception(*tag, payload)
+                let base = self.stack.len();
+                match self.exprs(payload) {
+                    Ok(payload) => self.new_exception(*tag, payload),
+                    // The payload's exception is caught in the same place.
+                    Err(Thrown(exception)) => {
+                        self.stack.truncate(base);
+                        Value::Exception(exception)
+                    }
+                }
             }
         })
     }
@@ -350,7 +357,7 @@ impl Model<'_> {
     fn cond(&mut self, cond: &Cond) -> Step<bool> {
         Ok(match cond {
             Cond::Depth => self.frame().depth % 2 == 1,
-            Cond::Fresh(mask) => self.objects.len() as i32 & mask == 0,
+            Cond::Fresh(mask) => self.objects.len() as i32 & mask == *mask,
             Cond::IsNull(expr) => self.expr(expr)? == Value::Null,
             Cond::Is(class, expr) => {
                 let value = self.expr(expr)?;
@@ -410,13 +417,12 @@ impl Model<'_> {
                 }
             }
             Stmt::Try(body, catches) => {
-                let (base, depth) = (self.stack.len(), self.frames.len());
+                let base = self.stack.len();
                 let Thrown(exception) = match self.list(body) {
                     Ok(flow) => return Ok(broken(flow)),
                     Err(thrown) => thrown,
                 };
                 self.stack.truncate(base);
-                self.frames.truncate(depth);
                 let (tag, payload) = self.exceptions[exception].clone();
                 let catch = catches.iter().find(|c| c.tag.is_none_or(|caught| caught == tag));
                 let Some(catch) = catch else { return Err(Thrown(exception)) };

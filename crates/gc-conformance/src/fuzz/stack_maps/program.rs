@@ -96,7 +96,8 @@ pub(super) enum Expr {
     ToExtern(Box<Expr>),
     /// A new array of these, of which one is read. The array itself if it has none with this index.
     Pick(Vec<Expr>, usize),
-    /// The exception of this tag with this payload, after it was thrown and caught.
+    /// The exception of this tag with this payload, after it was thrown and caught. If the payload
+    /// throws another one, it is that one.
     Caught(usize, Vec<Expr>),
 }
 
@@ -105,7 +106,7 @@ pub(super) enum Expr {
 pub(super) enum Cond {
     /// Whether the remaining depth of calls is odd.
     Depth,
-    /// Whether the number of objects so far is divisible by this power of two.
+    /// Whether the number of objects so far has all these bits.
     Fresh(i32),
     IsNull(Expr),
     Is(Class, Expr),
