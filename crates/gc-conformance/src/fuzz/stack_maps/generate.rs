@@ -294,7 +294,8 @@ impl Generator {
                 0 | 1 => Expr::New(self.boxed(Kind::Object, d)),
                 2 => {
                     let next = self.boxed(Kind::Object, d);
-                    Expr::NewP(next, Box::new(self.leaf(Kind::Any)))
+                    let class = self.choices.pick(&[Class::P, Class::Q]);
+                    Expr::NewSub(class, next, Box::new(self.leaf(Kind::Any)))
                 }
                 3 => Expr::OrElse(self.boxed(Kind::Object, d), self.boxed(kind, d)),
                 4 => {
@@ -305,8 +306,9 @@ impl Generator {
                     let fail = self.choices.below(2) == 1;
                     let tested = self.boxed(Kind::Any, d);
                     let next = self.boxed(Kind::Object, d);
-                    let other = Expr::NewP(next, Box::new(self.leaf(Kind::Any)));
-                    Expr::Cast(Class::P, fail, tested, Box::new(other))
+                    let class = self.choices.pick(&[Class::P, Class::Q]);
+                    let other = Expr::NewSub(class, next, Box::new(self.leaf(Kind::Any)));
+                    Expr::Cast(class, fail, tested, Box::new(other))
                 }
             },
             Kind::Any => match self.choices.below(5) {
@@ -332,12 +334,13 @@ impl Generator {
 
     fn cond(&mut self, depth: usize) -> Cond {
         let d = depth.saturating_sub(1);
-        match self.choices.below(7) {
+        match self.choices.below(8) {
             0 | 1 => Cond::Fresh(self.choices.pick(&[1, 2, 3, 4])),
             2 => Cond::Depth,
             3 => Cond::IsNull(self.expr(Kind::Object, d)),
             4 => Cond::Is(Class::O, self.expr(Kind::Any, d)),
             5 => Cond::Is(Class::P, self.expr(Kind::Any, d)),
+            6 => Cond::Is(Class::Q, self.expr(Kind::Any, d)),
             _ => Cond::Equal(self.expr(Kind::Object, d), self.expr(Kind::Object, d)),
         }
     }

@@ -283,10 +283,10 @@ impl Model<'_> {
                 let next = self.expr(next)?;
                 self.new_object(Class::O, next, Value::Null)
             }
-            Expr::NewP(next, extra) => {
+            Expr::NewSub(class, next, extra) => {
                 let next = self.expr(next)?;
                 let extra = self.expr(extra)?;
-                self.new_object(Class::P, next, extra)
+                self.new_object(*class, next, extra)
             }
             Expr::Token => {
                 self.tokens += 1;
@@ -349,7 +349,7 @@ impl Model<'_> {
 
     fn is(&self, class: Class, value: Value) -> bool {
         match value {
-            Value::Object(number) => class == Class::O || self.objects[number].class == class,
+            Value::Object(number) => self.objects[number].class >= class,
             _ => false,
         }
     }
