@@ -100,7 +100,12 @@ impl Found {
             return Ok(format!("host value {}", token.number()));
         };
         let values = values.iter().map(|value| self.value(store, value));
-        Ok(format!("{what} of {}", values.collect::<Result<Vec<_>>>()?.join(", ")))
+        let values = values.collect::<Result<Vec<_>>>()?;
+        let equal = values.chunk_by(|a, b| a == b).map(|values| match values {
+            [value] => value.clone(),
+            values => format!("{} times {}", values.len(), values[0]),
+        });
+        Ok(format!("{what} of {}", equal.collect::<Vec<_>>().join(", ")))
     }
 }
 
@@ -129,7 +134,8 @@ mod tests {
             (global (export "x") (mut externref) (ref.null extern))
             (table $t (export "t") 4 anyref)
             (func (export "start")
-                (table.set $t (i32.const 1) (array.new_fixed $a 1 (global.get 0)))
+                (table.set $t (i32.const 1) (array.new_fixed $a 3 (global.get 0)
+                    (ref.null any) (ref.null any)))
                 (table.set $t (i32.const 3) (global.get 0)))
             (type $a (array (mut anyref))))"#;
         let module = Module::new(&engine, text).unwrap();
@@ -146,7 +152,7 @@ mod tests {
             "g = #0",
             "x = #1",
             "t has 4 elements, [1] = #2, [3] = #0",
-            "#2 = array of #0",
+            "#2 = array of #0, 2 times AnyRef(None)",
             "#1 = host value 0",
             "#0 = struct of I32(5), i31 3",
         ];

@@ -32,6 +32,7 @@ fn class(class: Class) -> &'static str {
     match class {
         Class::O => "(ref $o)",
         Class::P => "(ref $p)",
+        Class::Q => "(ref $q)",
     }
 }
 
@@ -73,7 +74,9 @@ impl Emitter {
             r#"(module
             (rec
                 (type $o (sub (struct (field (mut (ref null $o))) (field i32))))
-                (type $p (sub final $o
+                (type $p (sub $o
+                    (struct (field (mut (ref null $o))) (field i32) (field anyref))))
+                (type $q (sub final $p
                     (struct (field (mut (ref null $o))) (field i32) (field anyref)))))
             (type $a (array anyref))"#,
         );
@@ -200,11 +203,11 @@ impl Emitter {
                 self.expr(next);
                 self.put("call $fresh struct.new $o");
             }
-            Expr::NewP(next, extra) => {
+            Expr::NewSub(class, next, extra) => {
                 self.expr(next);
                 self.put("call $fresh");
                 self.expr(extra);
-                self.put("struct.new $p");
+                self.put(if *class == Class::P { "struct.new $p" } else { "struct.new $q" });
             }
             Expr::Token => self.put("call $token"),
             Expr::Same(value) => {
@@ -280,7 +283,8 @@ impl Emitter {
         match cond {
             Cond::Depth => self.put("(i32.and (local.get 0) (i32.const 1))"),
             Cond::Fresh(mask) => {
-                self.put(format!("(i32.eqz (i32.and (global.get $fresh) (i32.const {mask})))"));
+                let some = format!("(i32.and (global.get $fresh) (i32.const {mask}))");
+                self.put(format!("(i32.eq {some} (i32.const {mask}))"));
             }
             Cond::IsNull(expr) => {
                 self.expr(expr);

@@ -6,7 +6,7 @@ use super::program::{
 use crate::choices::Choices;
 
 /// The most statements and expressions of a program.
-const BUDGET: i32 = 260;
+const BUDGET: i32 = 320;
 
 struct Generator {
     choices: Choices,
@@ -22,7 +22,7 @@ struct Generator {
 
 /// The program that these choices make.
 pub(super) fn program(mut choices: Choices) -> Program {
-    let (depth, fuel) = (2 + choices.below(4) as i32, 5 + choices.below(40) as i32);
+    let (depth, fuel) = (2 + choices.below(4) as i32, 8 + choices.below(60) as i32);
     let mut functions = Vec::new();
     for number in 0..2 + choices.below(3) {
         let mut list = |few, many| {
@@ -65,7 +65,31 @@ impl Generator {
         }
         self.locals = locals;
         self.results = self.functions[number].results.clone();
-        let mut body = self.list(3, 8, 0);
+        let mut body = Vec::new();
+        for local in self.functions[number].params.len()..self.locals.len() {
+            if self.choices.below(4) != 3 {
+                body.push(Stmt::Set(local, self.operator(self.locals[local], 1)));
+            }
+        }
+        let mut stmts = self.list(3, 8, 0);
+        if number == 0 {
+            // Every function runs, and more than once.
+            for callee in 1..self.functions.len() {
+                let call = self.call_of(callee, 2);
+                let targets = self.targets(&self.functions[callee].results.clone());
+                let call = Stmt::SetMany(targets, call);
+                stmts.push(Stmt::Loop(1 + self.choices.below(3) as i32, vec![call]));
+            }
+
+            // An exception ends only a part of the program.
+            body.extend(stmts.into_iter().map(|stmt| {
+                let (payload, body) = (Vec::new(), Vec::new());
+                let all = Catch { tag: None, payload, reference: None, body };
+                if self.choices.below(8) == 7 { stmt } else { Stmt::Try(vec![stmt], vec![all]) }
+            }));
+        } else {
+            body.extend(stmts);
+        }
         // What was in a local all the time must be what it was.
         for local in 0..self.locals.len() {
             if self.choices.below(4) != 3 {
@@ -125,7 +149,8 @@ impl Generator {
             }
             10 => Stmt::SetElement(self.choices.below(ELEMENTS), self.expr(Kind::Any, 2)),
             11 if self.breaks > 0 => {
-                Stmt::Break(self.cond(1), self.choices.below(self.breaks.min(3)))
+                let cond = Cond::Fresh(self.choices.pick(&[3, 7, 5, 1]));
+                Stmt::Break(cond, self.choices.below(self.breaks.min(3)))
             }
             11 | 12 => Stmt::Rethrow(self.expr(Kind::Exception, 1)),
             13 | 14 => {
@@ -142,7 +167,7 @@ impl Generator {
             }
             // What leaves the function does so only sometimes, so that the rest has a sense.
             what => {
-                let cond = self.cond(1);
+                let cond = Cond::Fresh(self.choices.pick(&[3, 7, 5, 1]));
                 let end = match what {
                     18 => {
                         let tag = self.choices.below(TAGS.len());
@@ -164,7 +189,7 @@ impl Generator {
     fn attempt(&mut self, depth: usize) -> Stmt {
         self.breaks += 1;
         let mut body = self.list(1, 4, depth + 1);
-        if self.choices.below(3) == 2 {
+        if self.choices.below(4) == 3 {
             let tag = self.choices.below(TAGS.len());
             body.push(Stmt::Throw(tag, self.exprs(TAGS[tag], 2)));
         }
@@ -183,11 +208,15 @@ impl Generator {
 
     /// A call of a function that is `fit`, if there is one.
     fn call(&mut self, depth: usize, fit: impl Fn(&Function) -> bool) -> Option<Call> {
-        let all: Vec<_> = (0..self.functions.len()).filter(|n| fit(&self.functions[*n])).collect();
+        let all: Vec<_> = (1..self.functions.len()).filter(|n| fit(&self.functions[*n])).collect();
         if all.is_empty() {
             return None;
         }
         let function = self.choices.pick(&all);
+        Some(self.call_of(function, depth))
+    }
+
+    fn call_of(&mut self, function: usize, depth: usize) -> Call {
         let way = self.choices.pick(&[
             Way::Direct,
             Way::Indirect,
@@ -196,7 +225,7 @@ impl Generator {
             Way::Direct,
         ]);
         let arguments = self.exprs(&self.functions[function].params.clone(), depth);
-        Some(Call { way, function, arguments })
+        Call { way, function, arguments }
     }
 
     fn exprs(&mut self, kinds: &[Kind], depth: usize) -> Vec<Expr> {
@@ -265,7 +294,8 @@ impl Generator {
                 0 | 1 => Expr::New(self.boxed(Kind::Object, d)),
                 2 => {
                     let next = self.boxed(Kind::Object, d);
-                    Expr::NewP(next, Box::new(self.leaf(Kind::Any)))
+                    let class = self.choices.pick(&[Class::P, Class::Q]);
+                    Expr::NewSub(class, next, Box::new(self.leaf(Kind::Any)))
                 }
                 3 => Expr::OrElse(self.boxed(Kind::Object, d), self.boxed(kind, d)),
                 4 => {
@@ -276,8 +306,9 @@ impl Generator {
                     let fail = self.choices.below(2) == 1;
                     let tested = self.boxed(Kind::Any, d);
                     let next = self.boxed(Kind::Object, d);
-                    let other = Expr::NewP(next, Box::new(self.leaf(Kind::Any)));
-                    Expr::Cast(Class::P, fail, tested, Box::new(other))
+                    let class = self.choices.pick(&[Class::P, Class::Q]);
+                    let other = Expr::NewSub(class, next, Box::new(self.leaf(Kind::Any)));
+                    Expr::Cast(class, fail, tested, Box::new(other))
                 }
             },
             Kind::Any => match self.choices.below(5) {
@@ -303,12 +334,13 @@ impl Generator {
 
     fn cond(&mut self, depth: usize) -> Cond {
         let d = depth.saturating_sub(1);
-        match self.choices.below(7) {
-            0 | 1 => Cond::Fresh(1 + 2 * self.choices.below(2) as i32),
+        match self.choices.below(8) {
+            0 | 1 => Cond::Fresh(self.choices.pick(&[1, 2, 3, 4])),
             2 => Cond::Depth,
             3 => Cond::IsNull(self.expr(Kind::Object, d)),
             4 => Cond::Is(Class::O, self.expr(Kind::Any, d)),
             5 => Cond::Is(Class::P, self.expr(Kind::Any, d)),
+            6 => Cond::Is(Class::Q, self.expr(Kind::Any, d)),
             _ => Cond::Equal(self.expr(Kind::Object, d), self.expr(Kind::Object, d)),
         }
     }

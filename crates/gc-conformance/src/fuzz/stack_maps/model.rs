@@ -283,10 +283,10 @@ impl Model<'_> {
                 let next = self.expr(next)?;
                 self.new_object(Class::O, next, Value::Null)
             }
-            Expr::NewP(next, extra) => {
+            Expr::NewSub(class, next, extra) => {
                 let next = self.expr(next)?;
                 let extra = self.expr(extra)?;
-                self.new_object(Class::P, next, extra)
+                self.new_object(*class, next, extra)
             }
             Expr::Token => {
                 self.tokens += 1;
@@ -329,8 +329,15 @@ impl Model<'_> {
                 element.unwrap_or(Value::Array(self.arrays.len() - 1))
             }
             Expr::Caught(tag, payload) => {
-                let payload = self.exprs(payload)?;
-                self.new_exception(*tag, payload)
+                let base = self.stack.len();
+                match self.exprs(payload) {
+                    Ok(payload) => self.new_exception(*tag, payload),
+                    // The payload's exception is caught in the same place.
+                    Err(Thrown(exception)) => {
+                        self.stack.truncate(base);
+                        Value::Exception(exception)
+                    }
+                }
             }
         })
     }
@@ -342,7 +349,7 @@ impl Model<'_> {
 
     fn is(&self, class: Class, value: Value) -> bool {
         match value {
-            Value::Object(number) => class == Class::O || self.objects[number].class == class,
+            Value::Object(number) => self.objects[number].class >= class,
             _ => false,
         }
     }
@@ -350,7 +357,7 @@ impl Model<'_> {
     fn cond(&mut self, cond: &Cond) -> Step<bool> {
         Ok(match cond {
             Cond::Depth => self.frame().depth % 2 == 1,
-            Cond::Fresh(mask) => self.objects.len() as i32 & mask == 0,
+            Cond::Fresh(mask) => self.objects.len() as i32 & mask == *mask,
             Cond::IsNull(expr) => self.expr(expr)? == Value::Null,
             Cond::Is(class, expr) => {
                 let value = self.expr(expr)?;
@@ -410,13 +417,12 @@ impl Model<'_> {
                 }
             }
             Stmt::Try(body, catches) => {
-                let (base, depth) = (self.stack.len(), self.frames.len());
+                let base = self.stack.len();
                 let Thrown(exception) = match self.list(body) {
                     Ok(flow) => return Ok(broken(flow)),
                     Err(thrown) => thrown,
                 };
                 self.stack.truncate(base);
-                self.frames.truncate(depth);
                 let (tag, payload) = self.exceptions[exception].clone();
                 let catch = catches.iter().find(|c| c.tag.is_none_or(|caught| caught == tag));
                 let Some(catch) = catch else { return Err(Thrown(exception)) };

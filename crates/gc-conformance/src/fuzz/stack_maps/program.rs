@@ -41,11 +41,13 @@ pub(super) const GLOBALS: [Kind; 4] = [Kind::Object, Kind::Any, Kind::Extern, Ki
 /// The number of elements of the table of `anyref`.
 pub(super) const ELEMENTS: usize = 4;
 
-/// An object's type: `$o`, or its subtype `$p`, which has one more field.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// An object's type: `$o`, its subtype `$p`, which has one more field, or that one's subtype `$q`,
+/// which is final.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Class {
     O,
     P,
+    Q,
 }
 
 /// How a function is called.
@@ -76,8 +78,8 @@ pub(super) enum Expr {
     I31(i32),
     /// A new object of class `$o`, whose `next` is this.
     New(Box<Expr>),
-    /// A new object of class `$p`, with this `next` and `extra`, which allocates nothing.
-    NewP(Box<Expr>, Box<Expr>),
+    /// A new object of another class than `$o`, with this `next` and `extra`, which allocates nothing.
+    NewSub(Class, Box<Expr>, Box<Expr>),
     /// A new host value.
     Token,
     /// The host returns what it gets, after a collection.
@@ -96,7 +98,8 @@ pub(super) enum Expr {
     ToExtern(Box<Expr>),
     /// A new array of these, of which one is read. The array itself if it has none with this index.
     Pick(Vec<Expr>, usize),
-    /// The exception of this tag with this payload, after it was thrown and caught.
+    /// The exception of this tag with this payload, after it was thrown and caught. If the payload
+    /// throws another one, it is that one.
     Caught(usize, Vec<Expr>),
 }
 
@@ -105,7 +108,7 @@ pub(super) enum Expr {
 pub(super) enum Cond {
     /// Whether the remaining depth of calls is odd.
     Depth,
-    /// Whether the number of objects so far is divisible by this power of two.
+    /// Whether the number of objects so far has all these bits.
     Fresh(i32),
     IsNull(Expr),
     Is(Class, Expr),

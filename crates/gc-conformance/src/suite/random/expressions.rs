@@ -214,7 +214,7 @@ impl Generator {
     /// Emits an operator that leaves a value of type `t`, with its operands.
     fn operator(&mut self, t: Type, d: i32) {
         match t {
-            I32 => match self.random.below(12) {
+            I32 => match self.random.below(13) {
                 0 => self.apply(&[I32, I32], "i32.add", d),
                 1 => self.apply(&[I32, I32], "i32.lt_s", d),
                 2 => self.apply(&[Eq, Eq], "ref.eq", d),
@@ -230,6 +230,7 @@ impl Generator {
                 }
                 9 => self.apply(&[V128], "i32x4.extract_lane 2", d),
                 10 => self.apply(&[V128], "i8x16.bitmask", d),
+                11 => self.apply(&[Any], "ref.test (ref $m)", d),
                 _ => self.emit("call $fresh"),
             },
             I64 => {
@@ -281,10 +282,18 @@ impl Generator {
                 }
                 _ => self.expr(Struct, d - 1),
             },
-            Struct => match self.random.below(5) {
+            Struct => match self.random.below(7) {
                 0 | 1 => self.apply(&[I32, Nullable, Any], "struct.new $s", d),
                 2 => self.apply(&[I32, Nullable, Any, Extern, I32], "struct.new $s2", d),
-                3 => {
+                3 => self.apply(&[I32, Nullable, Any, Extern], "struct.new $m", d),
+                4 => {
+                    self.scope("block (result (ref $s))", Struct, |g| {
+                        g.apply(&[Any], "br_on_cast 0 anyref (ref $m)", d);
+                        g.emit("i32.const 1 call $mixany");
+                        g.expr(Struct, d - 1);
+                    });
+                }
+                5 => {
                     self.scope("block (result (ref $s))", Struct, |g| {
                         g.apply(&[Nullable], "br_on_non_null 0", d);
                         g.expr(Struct, d - 1);

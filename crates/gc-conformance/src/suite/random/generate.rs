@@ -15,13 +15,15 @@ pub(crate) struct Size {
     pub(crate) locals: usize,
     /// The least and the most amount of code of a function.
     pub(crate) code: (usize, usize),
+    /// How many elements an array has that lives as long as the program: a power of two.
+    pub(crate) elements: usize,
     /// How many functions are entered and loops turned until the program traps.
     pub(crate) fuel: usize,
 }
 
 impl Size {
     /// Programs that take some tens of milliseconds.
-    pub(crate) const USUAL: Size = Size { functions: 5, locals: 25, code: (100, 500), fuel: 400 };
+    pub(crate) const USUAL: Size = Size { functions: 5, locals: 25, code: (100, 500), elements: 1024, fuel: 400 };
 }
 
 /// The type of a value.
@@ -74,7 +76,7 @@ fn sig(f: &Func) -> String {
 /// The state during the generation of a module.
 pub(super) struct Generator {
     pub(super) random: Choices,
-    size: Size,
+    pub(super) size: Size,
     pub(super) text: String,
     pub(super) funcs: Vec<Func>,
     /// The function that is being generated.
@@ -110,8 +112,8 @@ pub(super) fn module(random: Choices, size: Size) -> String {
 }
 
 /// The exported globals and tables of references.
-pub(crate) const ROOTS: [&str; 9] =
-    ["g0", "g1", "g2", "g3", "vectors", "tab", "tabe", "big", "tab64"];
+pub(crate) const ROOTS: [&str; 10] =
+    ["g0", "g1", "g2", "g3", "ga", "vectors", "tab", "tabe", "big", "tab64"];
 
 impl Generator {
     /// Adds a line.
@@ -150,7 +152,8 @@ impl Generator {
             self.funcs.push(Func { params, results });
         }
         self.emit("(module (type $s (sub (struct (field (mut i32)) (field (mut (ref null $s))) (field (mut anyref)))))");
-        self.emit("(type $s2 (sub final $s (struct (field (mut i32)) (field (mut (ref null $s))) (field (mut anyref)) (field (mut externref)) (field (mut i8)))))");
+        self.emit("(type $m (sub $s (struct (field (mut i32)) (field (mut (ref null $s))) (field (mut anyref)) (field (mut externref)))))");
+        self.emit("(type $s2 (sub final $m (struct (field (mut i32)) (field (mut (ref null $s))) (field (mut anyref)) (field (mut externref)) (field (mut i8)))))");
         self.emit("(type $a (array (mut anyref)))");
         self.emit("(type $ai (array (mut i16)))");
         self.emit("(type $av (array (mut v128)))");
@@ -179,6 +182,8 @@ impl Generator {
         self.emit(&format!("(global $fuel (export \"fuel\") (mut i32) (i32.const {fuel})) (global $h (export \"h\") (mut i64) (i64.const 7)) (global $id (mut i32) (i32.const 0))"));
         self.emit("(global $vector (mut v128) (v128.const i64x2 5 -6))");
         self.emit("(global $vectors (export \"vectors\") (mut (ref $av)) (array.new $av (v128.const i64x2 1 2) (i32.const 4)))");
+        let elements = self.size.elements;
+        self.emit(&format!("(global $ga (export \"ga\") (ref $a) (array.new_default $a (i32.const {elements})))"));
         for i in 0..4 {
             let t = [Nullable, Any, Eq, Extern][i];
             let z = match t {

@@ -25,7 +25,7 @@ impl Generator {
         }
         let depth = self.labels.len();
         let d = if depth > 6 { 1 } else { 4 };
-        match self.random.below(31) {
+        match self.random.below(33) {
             0..=4 => {
                 let l = 1 + self.random.below(self.locals.len() - 1);
                 let t = self.locals[l];
@@ -249,6 +249,7 @@ impl Generator {
             },
             27..=29 => self.memories(d),
             30 => self.table64(d),
+            31 | 32 => self.elements(d),
             _ => {
                 let t = self.ty();
                 self.expr(t, d);
@@ -256,6 +257,31 @@ impl Generator {
             }
         }
         true
+    }
+
+    /// Emits a statement on an array that is old soon.
+    fn elements(&mut self, d: i32) {
+        let last = self.size.elements - 1;
+        self.emit("global.get $ga");
+        self.expr(I32, d - 1);
+        self.emit(&format!("i32.const {last} i32.and"));
+        match self.random.below(4) {
+            0 => {
+                self.emit("array.get $a");
+                self.observe(Any);
+            }
+            1 => {
+                let place = self.random.below(self.size.elements - 8);
+                self.emit(&format!("drop i32.const {place} global.get $ga"));
+                self.expr(I32, d - 1);
+                self.emit(&format!("i32.const {} i32.and i32.const 8", last / 2));
+                self.emit("array.copy $a $a");
+            }
+            _ => {
+                self.expr(Any, d - 1);
+                self.emit("array.set $a");
+            }
+        }
     }
 
     /// Emits unreachable code that sets and reads locals and opens blocks.
