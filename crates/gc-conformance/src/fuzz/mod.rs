@@ -13,27 +13,27 @@
 //! A target tells [`report`] the configuration and the modules that it makes from its input, so that
 //! they can be seen.
 
-mod compile;
-mod compile_maybe_invalid;
-mod compiling;
 pub mod differential;
-mod code_corrupt;
-mod collectors_agree;
-mod reachable;
-mod instantiate;
-mod instantiate_many;
 pub mod report;
-mod spectests;
-mod stack_maps;
-mod way;
 
 mod api_calls;
 mod artifact;
 mod async_drop;
 mod chosen;
+mod code_corrupt;
+mod collectors_agree;
+mod compile;
+mod compile_maybe_invalid;
+mod compiling;
+mod instantiate;
+mod instantiate_many;
 mod list;
+mod reachable;
 mod refs;
+mod spectests;
+mod stack_maps;
 mod table_ops;
+mod way;
 
 use gc_testkit::panic_text;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,18 +45,20 @@ pub use gc_testkit::fuzz::Target;
 pub fn targets() -> Vec<Target> {
     let mut targets = gc_testkit::fuzz::targets();
     targets.extend([
-        differential::TARGET,
-        table_ops::TARGET,
+        api_calls::TARGET,
+        artifact::TARGET,
+        async_drop::TARGET,
         code_corrupt::TARGET,
         collectors_agree::TARGET,
-        spectests::TARGET,
-        stack_maps::TARGET,
         compile::TARGET,
         compile_maybe_invalid::TARGET,
+        differential::TARGET,
         instantiate::TARGET,
         instantiate_many::TARGET,
+        spectests::TARGET,
+        stack_maps::TARGET,
+        table_ops::TARGET,
     ]);
-    targets.extend([api_calls::TARGET, artifact::TARGET, async_drop::TARGET, table_ops::TARGET]);
     targets.sort_unstable_by_key(|target| target.name);
     targets
 }
