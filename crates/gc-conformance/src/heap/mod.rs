@@ -120,10 +120,11 @@ pub(crate) fn expecting_a_panic<R>(
     let result = catch_unwind(AssertUnwindSafe(work));
     PANIC_EXPECTED.set(false);
     result
+}
+
 /// The text of the panic with which `call` ends. `None` if it does not panic.
 pub(crate) fn expected_panic(call: impl FnOnce()) -> Option<String> {
-    let result = catch_unwind(AssertUnwindSafe(call));
-    result.err().map(|panic| panic_text(&*panic).to_owned())
+    expecting_a_panic(call).err().map(|panic| panic_text(&*panic).to_owned())
 }
 
 /// Makes a table of checks from functions, each with the methods that it tests.

@@ -23,7 +23,8 @@ pub(crate) struct Size {
 
 impl Size {
     /// Programs that take some tens of milliseconds.
-    pub(crate) const USUAL: Size = Size { functions: 5, locals: 25, code: (100, 500), elements: 1024, fuel: 400 };
+    pub(crate) const USUAL: Size =
+        Size { functions: 5, locals: 25, code: (100, 500), elements: 1024, fuel: 400 };
 }
 
 /// The type of a value.
@@ -183,7 +184,9 @@ impl Generator {
         self.emit("(global $vector (mut v128) (v128.const i64x2 5 -6))");
         self.emit("(global $vectors (export \"vectors\") (mut (ref $av)) (array.new $av (v128.const i64x2 1 2) (i32.const 4)))");
         let elements = self.size.elements;
-        self.emit(&format!("(global $ga (export \"ga\") (ref $a) (array.new_default $a (i32.const {elements})))"));
+        self.emit(&format!(
+            "(global $ga (export \"ga\") (ref $a) (array.new_default $a (i32.const {elements})))"
+        ));
         for i in 0..4 {
             let t = [Nullable, Any, Eq, Extern][i];
             let z = match t {
