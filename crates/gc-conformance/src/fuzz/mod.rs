@@ -13,6 +13,7 @@
 //! A target tells [`report`] the configuration and the modules that it makes from its input, so that
 //! they can be seen.
 
+mod fuzzgen;
 pub mod report;
 
 use gc_testkit::panic_text;
@@ -24,7 +25,7 @@ pub use gc_testkit::fuzz::Target;
 /// All targets, by name.
 pub fn targets() -> Vec<Target> {
     let mut targets = gc_testkit::fuzz::targets();
-    targets.extend::<[Target; 0]>([]);
+    targets.extend([fuzzgen::TARGET]);
     targets.sort_unstable_by_key(|target| target.name);
     targets
 }
