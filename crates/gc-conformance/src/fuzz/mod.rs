@@ -25,6 +25,7 @@ mod collectors_agree;
 mod compile;
 mod compile_maybe_invalid;
 mod compiling;
+mod fuzzgen;
 mod instantiate;
 mod instantiate_many;
 mod list;
@@ -53,6 +54,7 @@ pub fn targets() -> Vec<Target> {
         compile::TARGET,
         compile_maybe_invalid::TARGET,
         differential::TARGET,
+        fuzzgen::TARGET,
         instantiate::TARGET,
         instantiate_many::TARGET,
         spectests::TARGET,

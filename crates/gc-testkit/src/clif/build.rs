@@ -153,7 +153,7 @@ impl Program {
         types.declare_region(TABLE, Memory::Refs(RootKind::Table));
         types.declare_region(GLOBAL, Memory::Refs(RootKind::Global));
         types.declare_region(NATIVE, Memory::Native);
-        types.declare_region(WORDS, Memory::Native);
+        types.declare_region(WORDS, Memory::Data);
         let before = func.clone();
         place_safepoints(&mut func, &env.references, &may_collect)?;
         Ok(Built { before, func, types, references: env.references })

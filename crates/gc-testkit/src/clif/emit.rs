@@ -216,7 +216,7 @@ impl Build<'_, '_> {
             Arith::Rotl => ins.rotl(a, b),
             Arith::Sdiv => ins.sdiv(a, b),
             Arith::Udiv => ins.udiv(a, b),
-            Arith::Srem => ins.srem(a, b),
+            Arith::Urem => ins.urem(a, b),
             Arith::Smin => ins.smin(a, b),
             Arith::Umax => ins.umax(a, b),
         }

@@ -7,8 +7,8 @@ use gc_compiler::GcCompiler;
 use gc_compiler::regions::{self, Region};
 use gc_types::collector::generational::NURSERY;
 use gc_types::{
-    Abi, ArrayLayout, CollectorAbi, GcLayout, HeapBounds, HostCall, HostSignature, StorageType,
-    StructLayout, TypeIndex,
+    Abi, ArrayLayout, CollectorAbi, FieldLayout, GcLayout, HeapBounds, HostCall, HostSignature,
+    StorageType, StructLayout, TypeIndex, VMOffsets,
 };
 
 /// The table of references.
@@ -21,7 +21,7 @@ pub(super) const NATIVE: Region = regions::EMBEDDER + 2;
 pub(super) const WORDS: Region = regions::EMBEDDER + 3;
 
 /// The number of the program among the functions of its image. It calls itself.
-pub const PROGRAM: u32 = 7;
+pub const PROGRAM: u32 = 0;
 
 /// The offset in the vmctx of the address of the table, which has [`TABLE_LENGTH`] 32-bit elements.
 pub const TABLE_BASE: u32 = 64;
@@ -83,6 +83,25 @@ pub fn layouts() -> [(TypeIndex, GcLayout); 4] {
         (REFS_TYPE, GcLayout::Array(REF_ARRAY)),
         (BYTES_TYPE, GcLayout::Array(BYTE_ARRAY)),
     ]
+}
+
+/// The third field of [`NODE`].
+pub fn value_field() -> FieldLayout {
+    layout().fields[2]
+}
+
+/// The offset of an element in an array of references, in bytes.
+pub fn element_offset(index: u32) -> u64 {
+    REF_ARRAY.element_offset(index)
+}
+
+/// The words of the type display table that are not zero: numbers of words, and their values.
+pub fn displays() -> impl Iterator<Item = (usize, u32)> {
+    ANCESTORS.iter().flat_map(|(ty, up)| {
+        let row = (ty.as_u32() * VMOffsets::DISPLAY_ROW) as usize;
+        let chain = up.iter().chain([ty]).enumerate();
+        chain.map(move |(depth, ancestor)| (row + depth, ancestor.as_u32() + 1))
+    })
 }
 
 gc_types::declare_host_calls! {
