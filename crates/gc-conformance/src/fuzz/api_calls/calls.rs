@@ -6,7 +6,6 @@ use super::ops::Op;
 use super::world::{Handle, KnownGlobal, KnownTable, Object, Value, Weak, World};
 use crate::fuzz::refs::internal;
 use anyhow::{Context as _, Result, bail, ensure};
-use gc_testkit::Token;
 use gc_wasm::{
     AnyRef, ArrayRef, AsContext, AsContextMut, ExternRef, Func, Global, GlobalType, I31,
     Mutability, OwnedRooted, Ref, RefType, Rooted, StoreContextMut, StructRef, Table, TableType,
@@ -163,13 +162,8 @@ impl Host {
                 }
             }
             Op::NextFinalizable => {
-                let Some((object, token)) = store.next_finalizable() else { return Ok(()) };
-                let token = token.downcast_ref::<Token>().context("another value")?.number();
-                let known = world.finalizers.iter().position(|known| known.weak == token);
-                let known = world.finalizers.swap_remove(known.context("no finalizer")?);
-                known.check(true)?;
-                world.check(&mut store, Some(object), known.value)?;
-                world.push(Some(object), known.value);
+                let Some((object, value)) = store.next_finalizable() else { return Ok(()) };
+                world.finalized(store, object, value)?;
             }
             Op::NewGlobal { from, external } => {
                 if world.globals.len() < MOST {
@@ -212,12 +206,7 @@ impl Host {
                 world.check_alive(live)?;
                 if world.some_finalizable() {
                     let next = store.next_finalizable().context("no dead object is found")?;
-                    let token = next.1.downcast_ref::<Token>().context("another value")?.number();
-                    let known = world.finalizers.iter().position(|known| known.weak == token);
-                    let known = world.finalizers.swap_remove(known.context("no finalizer")?);
-                    known.check(true)?;
-                    world.check(&mut store, Some(next.0), known.value)?;
-                    world.push(Some(next.0), known.value);
+                    world.finalized(store, next.0, next.1)?;
                 }
             }
             Op::Kept => {

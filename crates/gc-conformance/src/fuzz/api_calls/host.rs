@@ -205,6 +205,10 @@ impl Host {
         let mut world = slot.world.take().context("a store has a model")?;
         store.gc(None)?;
         world.check_alive(store.gc_stats().live_objects).context("before the end of the store")?;
+        while let Some((object, value)) = store.next_finalizable() {
+            world.finalized(&mut store, object, value)?;
+        }
+        ensure!(!world.some_finalizable(), "an object with a finalizer was not found dead");
         drop(store);
         let finalizers = world.finalizers.iter().map(|finalizer| finalizer.weak);
         for token in world.boxed.iter().chain(&world.others).copied().chain(finalizers) {

@@ -19,7 +19,7 @@ use gc_testkit::fuzz::Target;
 pub(super) const TARGET: Target = Target {
     name: "api_calls",
     run: host::run,
-    seeds: 1000,
+    seeds: 2000,
     length: 400,
     mutate: Some(ops::mutate),
 };

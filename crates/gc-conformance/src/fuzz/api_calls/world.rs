@@ -6,6 +6,7 @@ use gc_wasm::{
     AnyRef, ArrayRefPre, AsContextMut, ExternRef, Global, Instance, Memory, OwnedRooted, Reclaims,
     Rooted, StructRefPre, Table, WeakRooted,
 };
+use std::any::Any;
 
 /// What a handle refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,6 +209,22 @@ impl World {
     /// Whether a finalizer's object must be dead.
     pub(super) fn some_finalizable(&self) -> bool {
         self.finalizers.iter().any(|finalizer| finalizer.dead)
+    }
+
+    /// Checks an object that was found dead, and makes a handle of it.
+    pub(super) fn finalized(
+        &mut self,
+        store: impl AsContextMut,
+        object: Rooted<AnyRef>,
+        value: Box<dyn Any + Send + Sync>,
+    ) -> Result<()> {
+        let token = value.downcast_ref::<Token>().context("another value")?.number();
+        let known = self.finalizers.iter().position(|known| known.weak == token);
+        let known = self.finalizers.swap_remove(known.context("there is no such finalizer")?);
+        known.check(true)?;
+        self.check(store, Some(object), known.value)?;
+        self.push(Some(object), known.value);
+        Ok(())
     }
 
     /// Checks that a handle refers to `expected`.

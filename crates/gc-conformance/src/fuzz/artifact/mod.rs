@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 pub(super) const TARGET: Target =
-    Target { name: "artifact", run, seeds: 800, length: 60, mutate: Some(edits::mutate) };
+    Target { name: "artifact", run, seeds: 8000, length: 60, mutate: Some(edits::mutate) };
 
 /// The modules. Each exports a function `run`, which takes and returns an i32.
 const MODULES: [&str; 3] = [

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 pub(super) const TARGET: Target =
-    Target { name: "async_drop", run, seeds: 300, length: 300, mutate: Some(ops::mutate) };
+    Target { name: "async_drop", run, seeds: 600, length: 300, mutate: Some(ops::mutate) };
 
 /// `step` keeps its arguments and new objects while it calls itself, and in the end the host.
 const MODULE: &str = r#"(module

@@ -2,9 +2,9 @@
 
 use super::ops::{Node, Op, Program, functions};
 use super::schema::{
-    ARRAYS, BUDGET, COPIES, Cast, FIELDS, GARBAGE, GLOBALS, Item, LOCALS, MADE, NEW, NEW_LEN,
-    PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, TYPES, Ty, cast, index, pick, source,
-    target,
+    ARRAYS, BUDGET, COPIES, Cast, FAILED, FIELDS, GARBAGE, GLOBALS, Item, LOCALS, MADE, NEW,
+    NEW_LEN, PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, TYPES, Ty, cast, index, pick,
+    source, target,
 };
 use std::fmt::Write as _;
 
@@ -130,22 +130,24 @@ impl Function {
                             (then (ref.cast (ref null {heap}) (local.get $tmp)))
                             (else (ref.null {heap}))))"
                 ),
-                Cast::Branch => {
-                    let label = self.label();
+                Cast::Branch { nullable } => {
+                    let (label, null) = (self.label(), if nullable { "null" } else { "" });
+                    let failed = accumulate(&format!("(i32.const {FAILED})"));
                     format!(
                         "(block $c{label} (result (ref null {heap}))
-                            (br_on_cast $c{label} anyref (ref null {heap}) {value})
-                            (drop) (ref.null {heap}))"
+                            (br_on_cast $c{label} anyref (ref {null} {heap}) {value})
+                            (drop) {failed} (ref.null {heap}))"
                     )
                 }
-                Cast::BranchFail => {
-                    let label = self.label();
+                Cast::BranchFail { nullable } => {
+                    let (label, null) = (self.label(), if nullable { "null" } else { "" });
+                    let failed = accumulate(&format!("(i32.const {FAILED})"));
                     format!(
                         "(block $c{label} (result (ref null {heap}))
                             (block $f{label} (result anyref)
-                                (br_on_cast_fail $f{label} anyref (ref null {heap}) {value})
+                                (br_on_cast_fail $f{label} anyref (ref {null} {heap}) {value})
                                 (br $c{label}))
-                            (drop) (ref.null {heap}))"
+                            (drop) {failed} (ref.null {heap}))"
                     )
                 }
                 Cast::Trap => format!("(ref.cast (ref null {heap}) {value})"),
@@ -175,9 +177,7 @@ impl Function {
     }
 
     fn accumulate(&mut self, value: &str) {
-        self.line(&format!(
-            "(global.set $acc (i32.add (i32.mul (global.get $acc) (i32.const 31)) {value}))"
-        ));
+        self.line(&accumulate(value));
     }
 
     fn nodes(&mut self, nodes: &[Node]) {
@@ -343,13 +343,18 @@ impl Function {
                 self.accumulate(&format!("(ref.test (ref {null} {tested}) {value})"));
             }
             Op::Same { a, b } => {
-                let a = self.local(a, Ty::Eq, Cast::Branch);
-                let b = self.local(b, Ty::Eq, Cast::BranchFail);
+                let a = self.local(a, Ty::Eq, Cast::Branch { nullable: true });
+                let b = self.local(b, Ty::Eq, Cast::BranchFail { nullable: false });
                 self.accumulate(&format!("(ref.eq {a} {b})"));
             }
             Op::Lengths { table, object, kind } => {
                 self.accumulate(&format!("(table.size ${})", TABLES[pick(table, 3)].name));
-                let object = self.object(object, ARRAYS[pick(kind, 3)].0, Cast::Branch, "");
+                let object = self.object(
+                    object,
+                    ARRAYS[pick(kind, 3)].0,
+                    Cast::Branch { nullable: true },
+                    "",
+                );
                 self.accumulate(&format!(
                     "(if (result i32) {} (then (array.len {object})) (else (i32.const 77)))",
                     is_object(&object)
@@ -551,6 +556,11 @@ impl Function {
             _ => unreachable!("no operation on arrays"),
         }
     }
+}
+
+/// Adds to the sum of everything that was found. The value may add something too.
+fn accumulate(value: &str) -> String {
+    format!("(global.set $acc (i32.add {value} (i32.mul (global.get $acc) (i32.const 31))))")
 }
 
 /// Takes one from the budget.

@@ -2,8 +2,9 @@
 
 use super::ops::{Node, Op, Program, functions};
 use super::schema::{
-    ARRAYS, BUDGET, COPIES, Cast, FIELDS, GLOBALS, Item, LOCALS, MADE, NEW, NEW_LEN, PARAMS,
-    RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, Ty, cast, index, pick, references, source, target,
+    ARRAYS, BUDGET, COPIES, Cast, FAILED, FIELDS, GLOBALS, Item, LOCALS, MADE, NEW, NEW_LEN,
+    PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, Ty, cast, converts, index, pick, references,
+    source, target,
 };
 use gc_wasm::Trap;
 
@@ -139,12 +140,22 @@ impl Model {
         }
     }
 
-    fn cast(&self, value: Value, ty: Ty, how: Cast) -> Result<Value, Trap> {
-        match self.is(value, ty) {
-            true => Ok(value),
-            false if how == Cast::Trap => Err(Trap::CastFailure),
-            false => Ok(Null),
+    fn cast(&mut self, value: Value, from: Ty, to: Ty, how: Cast) -> Result<Value, Trap> {
+        if converts(from, to) {
+            return Ok(value);
         }
+        let is = self.is(value, to);
+        let (passes, counted) = match how {
+            Cast::Branch { nullable } | Cast::BranchFail { nullable } => {
+                (is && (nullable || value != Null), true)
+            }
+            Cast::Trap if !is => return Err(Trap::CastFailure),
+            Cast::Test | Cast::Trap => (is, false),
+        };
+        if !passes && counted {
+            self.accumulate(FAILED);
+        }
+        Ok(if passes { value } else { Null })
     }
 
     fn accumulate(&mut self, value: u32) {
@@ -193,14 +204,15 @@ impl Model {
 
     fn op(&mut self, number: usize, op: &Op, locals: &mut Locals) -> Result<(), Trap> {
         macro_rules! local {
-            ($from:expr, $ty:expr, $how:expr) => {
-                self.cast(locals[source($from, $ty)], $ty, $how)?
-            };
+            ($from:expr, $ty:expr, $how:expr) => {{
+                let from = source($from, $ty);
+                self.cast(locals[from], LOCALS[from].1, $ty, $how)?
+            }};
         }
         macro_rules! set {
             ($to:expr, $ty:expr, $value:expr, $how:expr) => {{
                 let to = target($to, $ty);
-                locals[to] = self.cast($value, LOCALS[to].1, $how)?;
+                locals[to] = self.cast($value, $ty, LOCALS[to].1, $how)?;
             }};
         }
         match *op {
@@ -271,6 +283,9 @@ impl Model {
             }
             Op::TableSet { from, table, index: at, how } => {
                 let table = pick(table, 3);
+                if is_checked(self.tables[table].get(index(at) as usize).is_none(), how) {
+                    return Ok(());
+                }
                 let value = local!(from, TABLES[table].ty, cast(how));
                 match self.tables[table].get_mut(index(at) as usize) {
                     Some(place) => *place = value,
@@ -291,6 +306,10 @@ impl Model {
             }
             Op::TableFill { from, table, at, len, how } => {
                 let table = pick(table, 3);
+                let trap = Trap::TableOutOfBounds;
+                if is_checked(part(&self.tables[table], at, len, trap).is_err(), how) {
+                    return Ok(());
+                }
                 let value = local!(from, TABLES[table].ty, cast(how));
                 match part_mut(&mut self.tables[table], at, len, Trap::TableOutOfBounds) {
                     Ok(places) => places.fill(value),
@@ -331,6 +350,9 @@ impl Model {
                 let number = pick(field, FIELDS.len());
                 if FIELDS[number].mutable {
                     let object = local!(object, FIELDS[number].owner, cast(how));
+                    if is_checked(object == Null, how) {
+                        return Ok(());
+                    }
                     let value = local!(from, FIELDS[number].ty, cast(how));
                     match object {
                         Value::Object(n) => self.objects[n].refs[number] = value,
@@ -349,6 +371,9 @@ impl Model {
             Op::ElementSet { object, kind, index: at, from, how } => {
                 let (array, element) = ARRAYS[pick(kind, 3)];
                 let array = local!(object, array, cast(how));
+                if is_checked(self.elements(array, at, 1).is_err(), how) {
+                    return Ok(());
+                }
                 let value = local!(from, element, cast(how));
                 match self.elements(array, at, 1) {
                     Ok(places) => places[0] = value,
@@ -374,6 +399,9 @@ impl Model {
             Op::ArrayFill { object, kind, at, len, from, how } => {
                 let (array, element) = ARRAYS[pick(kind, 3)];
                 let array = local!(object, array, cast(how));
+                if is_checked(self.elements(array, at, index(len)).is_err(), how) {
+                    return Ok(());
+                }
                 let value = local!(from, element, cast(how));
                 match self.elements(array, at, index(len)) {
                     Ok(places) => places.fill(value),
@@ -410,13 +438,13 @@ impl Model {
                 self.accumulate(is.into());
             }
             Op::Same { a, b } => {
-                let a = local!(a, Ty::Eq, Cast::Test);
-                let b = local!(b, Ty::Eq, Cast::Test);
+                let a = local!(a, Ty::Eq, Cast::Branch { nullable: true });
+                let b = local!(b, Ty::Eq, Cast::BranchFail { nullable: false });
                 self.accumulate((a == b).into());
             }
             Op::Lengths { table, object, kind } => {
                 self.accumulate(self.tables[pick(table, 3)].len() as u32);
-                match local!(object, ARRAYS[pick(kind, 3)].0, Cast::Test) {
+                match local!(object, ARRAYS[pick(kind, 3)].0, Cast::Branch { nullable: true }) {
                     Value::Object(n) => self.accumulate(self.objects[n].refs.len() as u32),
                     _ => self.accumulate(77),
                 }
@@ -469,6 +497,11 @@ impl Model {
 /// What happens where an operation would trap.
 fn guarded(trap: Trap, how: u8) -> Result<(), Trap> {
     if cast(how) == Cast::Trap { Err(trap) } else { Ok(()) }
+}
+
+/// Whether the module finds out beforehand that an operation would trap, and does not begin it.
+fn is_checked(would_trap: bool, how: u8) -> bool {
+    would_trap && cast(how) != Cast::Trap
 }
 
 fn part(values: &[Value], start: u8, len: u8, trap: Trap) -> Result<&[Value], Trap> {

@@ -201,10 +201,10 @@ pub(super) const TESTED: [&str; 12] = [
 pub(super) enum Cast {
     /// By `ref.test`. It becomes null if it is not of the type.
     Test,
-    /// The same by `br_on_cast`.
-    Branch,
+    /// The same by `br_on_cast`. A failure is counted. Null fails unless it is `nullable`.
+    Branch { nullable: bool },
     /// The same by `br_on_cast_fail`.
-    BranchFail,
+    BranchFail { nullable: bool },
     /// By `ref.cast`, which traps. Then other things trap too: nothing is checked before.
     Trap,
 }
@@ -213,7 +213,13 @@ pub(super) enum Cast {
 pub(super) fn cast(how: u8) -> Cast {
     match how {
         252.. => Cast::Trap,
-        _ => [Cast::Test, Cast::Branch, Cast::BranchFail, Cast::Test][usize::from(how % 4)],
+        _ => match how % 6 {
+            0 => Cast::Branch { nullable: true },
+            1 => Cast::Branch { nullable: false },
+            2 => Cast::BranchFail { nullable: true },
+            3 => Cast::BranchFail { nullable: false },
+            _ => Cast::Test,
+        },
     }
 }
 
@@ -240,6 +246,11 @@ pub(super) fn target(byte: u8, ty: Ty) -> usize {
     choose(byte, |local| fits(ty, local))
 }
 
+/// Whether every value of type `from` is one of type `to` when it is converted.
+pub(super) fn converts(from: Ty, to: Ty) -> bool {
+    to == Ext || fits(if from == Ext { Any } else { from }, to)
+}
+
 fn fits(from: Ty, to: Ty) -> bool {
     from == to || from != Ext && to != Ext && from.is_subtype(to)
 }
@@ -256,5 +267,7 @@ fn choose(byte: u8, fits: impl Fn(Ty) -> bool) -> usize {
 /// The number of times that loops are repeated and functions are called, at most, by each call of
 /// the host.
 pub(super) const BUDGET: u32 = 24;
+/// What a cast that fails adds.
+pub(super) const FAILED: u32 = 5;
 /// The length of an array of garbage.
 pub(super) const GARBAGE: u32 = 60;
