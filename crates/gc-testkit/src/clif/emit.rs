@@ -131,10 +131,10 @@ impl Build<'_, '_> {
     }
 
     /// Emits what uses the object in variable `of`, if that has this type. Null has every type if
-    /// it is the first variable.
+    /// it is the last variable.
     fn on(&mut self, of: Var, ty: TypeIndex, emit: impl FnOnce(&mut Self, Value)) {
         let target = self.concrete(ty, ty != BASE);
-        self.if_passes(of, &RefTest::new(of == 0, target), emit);
+        self.if_passes(of, &RefTest::new(of == REFS - 1, target), emit);
     }
 
     fn if_passes(&mut self, of: Var, test: &RefTest, emit: impl FnOnce(&mut Self, Value)) {
@@ -201,6 +201,12 @@ impl Build<'_, '_> {
         FuncRefType { type_index, depth: 1, is_final: false }
     }
 
+    /// Only a divisor in the first variable may be zero.
+    fn divisor(&mut self, arith: Arith, b: Var, value: Value) -> Value {
+        let divides = matches!(arith, Arith::Sdiv | Arith::Udiv | Arith::Urem);
+        if divides && b > 0 { self.e.builder.ins().bor_imm_u(value, 1) } else { value }
+    }
+
     fn arith(&mut self, arith: Arith, a: Value, b: Value) -> Value {
         let ins = self.e.builder.ins();
         match arith {
@@ -262,7 +268,7 @@ impl Build<'_, '_> {
         let layout = layout();
         match op {
             Op::I31Get { i, r, signed } => {
-                let test = RefTest::new(r == 0, TestTarget::I31);
+                let test = RefTest::new(r == REFS - 1, TestTarget::I31);
                 self.if_passes(r, &test, |this, reference| {
                     let value = match signed {
                         true => this.e.i31_get_s(reference),
@@ -344,6 +350,17 @@ impl Build<'_, '_> {
                 let (place, r) = (self.table(i), self.r(r));
                 self.e.write_ref(place, r);
             }
+            Op::TableSetAll => {
+                for n in 0..REFS {
+                    let base = self.native(TABLE_BASE);
+                    let offset = i64::from(TABLE_LENGTH) - 1 - n as i64;
+                    let address = self.e.builder.ins().iadd_imm_u(base, 4 * offset);
+                    let kind = RootKind::Table;
+                    let place = RefPlace::Native { address, offset: 0, region: TABLE, kind };
+                    let r = self.r(n);
+                    self.e.write_ref(place, r);
+                }
+            }
             Op::GlobalSet { r } => {
                 let (place, r) = (self.global(), self.r(r));
                 self.e.write_ref(place, r);
@@ -391,11 +408,13 @@ impl Build<'_, '_> {
                 (Kind::Int, i, self.e.builder.ins().iconst(types::I32, i64::from(value)))
             }
             Op::Arith { i, arith, a, b } => {
-                let (a, b) = (self.i(a), self.i(b));
+                let (a, value) = (self.i(a), self.i(b));
+                let b = self.divisor(arith, b, value);
                 (Kind::Int, i, self.arith(arith, a, b))
             }
             Op::ArithWide { w, arith, a, b } => {
-                let (a, b) = (self.w(a), self.w(b));
+                let (a, value) = (self.w(a), self.w(b));
+                let b = self.divisor(arith, b, value);
                 (Kind::Wide, w, self.arith(arith, a, b))
             }
             Op::Icmp { i, a, b, condition } => {

@@ -19,54 +19,228 @@ pub(super) type Var = usize;
 /// `I64`, and `f` a function reference. The variable that is written comes first.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Op {
-    Null { r: Var },
-    I31 { r: Var, i: Var },
-    I31Get { i: Var, r: Var, signed: bool },
-    Move { r: Var, from: Var },
-    Select { r: Var, i: Var, a: Var, b: Var },
-    Const { i: Var, value: u8 },
-    Arith { i: Var, arith: Arith, a: Var, b: Var },
-    ArithWide { w: Var, arith: Arith, a: Var, b: Var },
-    Icmp { i: Var, a: Var, b: Var, condition: u8 },
-    IcmpWide { i: Var, a: Var, b: Var, condition: u8 },
-    SelectInt { i: Var, a: Var, b: Var },
-    Narrow { i: Var, w: Var },
-    Widen { w: Var, i: Var, signed: bool },
-    StructNew { r: Var, a: Var, b: Var, w: Var },
-    StructNewDefault { r: Var, base: bool },
-    StructGet { r: Var, of: Var, second: bool },
-    StructGetWide { w: Var, of: Var },
-    StructGetFunc { f: Var, of: Var },
-    StructSet { of: Var, r: Var, second: bool },
-    StructSetWide { of: Var, w: Var },
-    StructSetFunc { of: Var, f: Var },
-    ArrayNewDefault { r: Var, i: Var },
-    ArrayNewFill { r: Var, i: Var, a: Var },
-    ArrayNewElements { r: Var, a: Var, b: Var },
-    BytesNew { r: Var, i: Var, value: Var },
-    ArrayLen { i: Var, of: Var },
-    ArrayGet { r: Var, of: Var, i: Var },
-    ArraySet { of: Var, i: Var, r: Var },
-    ArrayGetConst { r: Var, of: Var, index: u8 },
-    ArraySetConst { of: Var, index: u8, r: Var },
-    BytesGet { i: Var, of: Var, at: Var },
-    BytesSet { of: Var, at: Var, i: Var },
-    ArrayFill { of: Var, r: Var, i: Var },
-    ArrayCopy { of: Var, from: Var, i: Var },
-    TableGet { r: Var, i: Var },
-    TableSet { i: Var, r: Var },
-    GlobalGet { r: Var },
-    GlobalSet { r: Var },
-    FuncGet { f: Var },
-    IsNull { i: Var, r: Var },
-    Same { i: Var, a: Var, b: Var },
-    Test { i: Var, r: Var, target: u8 },
-    Cast { r: Var, target: u8 },
-    FuncTest { i: Var, f: Var },
-    Call { r: Var, a: Var, w: Var },
-    CallIndirect { r: Var, f: Var, a: Var },
-    HostNew { r: Var, i: Var },
-    HostQuiet { i: Var, r: Var },
+    Null {
+        r: Var,
+    },
+    I31 {
+        r: Var,
+        i: Var,
+    },
+    I31Get {
+        i: Var,
+        r: Var,
+        signed: bool,
+    },
+    Move {
+        r: Var,
+        from: Var,
+    },
+    Select {
+        r: Var,
+        i: Var,
+        a: Var,
+        b: Var,
+    },
+    Const {
+        i: Var,
+        value: u8,
+    },
+    Arith {
+        i: Var,
+        arith: Arith,
+        a: Var,
+        b: Var,
+    },
+    ArithWide {
+        w: Var,
+        arith: Arith,
+        a: Var,
+        b: Var,
+    },
+    Icmp {
+        i: Var,
+        a: Var,
+        b: Var,
+        condition: u8,
+    },
+    IcmpWide {
+        i: Var,
+        a: Var,
+        b: Var,
+        condition: u8,
+    },
+    SelectInt {
+        i: Var,
+        a: Var,
+        b: Var,
+    },
+    Narrow {
+        i: Var,
+        w: Var,
+    },
+    Widen {
+        w: Var,
+        i: Var,
+        signed: bool,
+    },
+    StructNew {
+        r: Var,
+        a: Var,
+        b: Var,
+        w: Var,
+    },
+    StructNewDefault {
+        r: Var,
+        base: bool,
+    },
+    StructGet {
+        r: Var,
+        of: Var,
+        second: bool,
+    },
+    StructGetWide {
+        w: Var,
+        of: Var,
+    },
+    StructGetFunc {
+        f: Var,
+        of: Var,
+    },
+    StructSet {
+        of: Var,
+        r: Var,
+        second: bool,
+    },
+    StructSetWide {
+        of: Var,
+        w: Var,
+    },
+    StructSetFunc {
+        of: Var,
+        f: Var,
+    },
+    ArrayNewDefault {
+        r: Var,
+        i: Var,
+    },
+    ArrayNewFill {
+        r: Var,
+        i: Var,
+        a: Var,
+    },
+    ArrayNewElements {
+        r: Var,
+        a: Var,
+        b: Var,
+    },
+    BytesNew {
+        r: Var,
+        i: Var,
+        value: Var,
+    },
+    ArrayLen {
+        i: Var,
+        of: Var,
+    },
+    ArrayGet {
+        r: Var,
+        of: Var,
+        i: Var,
+    },
+    ArraySet {
+        of: Var,
+        i: Var,
+        r: Var,
+    },
+    ArrayGetConst {
+        r: Var,
+        of: Var,
+        index: u8,
+    },
+    ArraySetConst {
+        of: Var,
+        index: u8,
+        r: Var,
+    },
+    BytesGet {
+        i: Var,
+        of: Var,
+        at: Var,
+    },
+    BytesSet {
+        of: Var,
+        at: Var,
+        i: Var,
+    },
+    ArrayFill {
+        of: Var,
+        r: Var,
+        i: Var,
+    },
+    ArrayCopy {
+        of: Var,
+        from: Var,
+        i: Var,
+    },
+    TableGet {
+        r: Var,
+        i: Var,
+    },
+    TableSet {
+        i: Var,
+        r: Var,
+    },
+    /// Writes every reference into the table.
+    TableSetAll,
+    GlobalGet {
+        r: Var,
+    },
+    GlobalSet {
+        r: Var,
+    },
+    FuncGet {
+        f: Var,
+    },
+    IsNull {
+        i: Var,
+        r: Var,
+    },
+    Same {
+        i: Var,
+        a: Var,
+        b: Var,
+    },
+    Test {
+        i: Var,
+        r: Var,
+        target: u8,
+    },
+    Cast {
+        r: Var,
+        target: u8,
+    },
+    FuncTest {
+        i: Var,
+        f: Var,
+    },
+    Call {
+        r: Var,
+        a: Var,
+        w: Var,
+    },
+    CallIndirect {
+        r: Var,
+        f: Var,
+        a: Var,
+    },
+    HostNew {
+        r: Var,
+        i: Var,
+    },
+    HostQuiet {
+        i: Var,
+        r: Var,
+    },
 }
 
 /// An operation on two integers. Divisions may trap.
@@ -178,8 +352,10 @@ const OPS: [&str; 71] = [
 ];
 
 /// The names of the ends of blocks that [`end`] makes, by number.
-const ENDS: [&str; 12] = [
+const ENDS: [&str; 16] = [
     "return",
+    "jump",
+    "jump",
     "jump",
     "jump",
     "jump",
@@ -188,6 +364,8 @@ const ENDS: [&str; 12] = [
     "ref_test_branch",
     "return_call",
     "trap",
+    "brif",
+    "brif",
     "brif",
     "brif",
     "brif",
@@ -237,6 +415,24 @@ impl Operations {
     }
 }
 
+impl Operations {
+    /// Operations that give other operations objects to work on.
+    fn prelude(&self) -> Vec<Op> {
+        let prelude = [
+            ("struct_new_default", Op::StructNewDefault { r: 1, base: false }),
+            ("array_new_elements", Op::ArrayNewElements { r: 2, a: 1, b: 0 }),
+            ("struct_new", Op::StructNew { r: 3, a: 2, b: 1, w: 0 }),
+            ("array_new_elements", Op::ArrayNewElements { r: 4, a: 3, b: 2 }),
+            ("global_set", Op::GlobalSet { r: 4 }),
+        ];
+        prelude.into_iter().filter(|(name, _)| self.have(name)).map(|(_, op)| op).collect()
+    }
+
+    fn have(&self, name: &str) -> bool {
+        self.ops.iter().any(|number| OPS[*number] == name)
+    }
+}
+
 impl Program {
     /// Makes a program from these bytes.
     pub fn from_bytes(bytes: &[u8]) -> Program {
@@ -256,28 +452,36 @@ impl Program {
     fn choose(operations: &Operations, u: &mut Unstructured<'_>) -> Result<Program> {
         let blocks = u.int_in_range(1..=8)?;
         let mut program = Vec::new();
-        for _ in 0..blocks {
-            let mut ops = Vec::new();
-            for _ in 0..u.int_in_range(0..=6)? {
+        for block in 0..blocks {
+            let mut ops = if block == 0 { operations.prelude() } else { Vec::new() };
+            for _ in 0..u.int_in_range(0..=8)? {
                 if !operations.ops.is_empty() {
                     ops.push(op(*u.choose(&operations.ops)?, u)?);
                 }
             }
             program.push((ops, end(*u.choose(&operations.ends)?, u, blocks)?));
         }
-        program.push((Vec::new(), End::Return { r: 0 }));
+        program.push((Vec::new(), End::Return { r: 3 }));
+        // So that more can be seen when it has returned.
+        let returns = program.iter_mut().filter(|(_, end)| matches!(end, End::Return { .. }));
+        let publishes = operations.have("table_set");
+        returns.filter(|_| publishes).for_each(|(ops, _)| ops.push(Op::TableSetAll));
         Ok(Program(program))
     }
 }
 
 fn op(number: usize, u: &mut Unstructured<'_>) -> Result<Op> {
-    let mut r = || u.choose_index(REFS);
-    let (r, a, b) = (r()?, r()?, r()?);
-    let mut i = || u.choose_index(INTS);
-    let (i, j, k) = (i()?, i()?, i()?);
-    let (w, x) = (u.choose_index(WIDES)?, u.choose_index(WIDES)?);
-    let f = u.choose_index(FUNCS)?;
-    let (byte, flag): (u8, bool) = (u.arbitrary()?, u.arbitrary()?);
+    // As few bytes as possible, and always as many, so that mutations keep the other operations.
+    let (mut word, byte): (u16, u8) = (u.arbitrary()?, u.arbitrary()?);
+    let mut choose = |count: usize| {
+        let choice = usize::from(word) % count;
+        word /= count as u16;
+        choice
+    };
+    let [r, a, b] = [REFS; 3].map(&mut choose);
+    let [i, j, k] = [INTS; 3].map(&mut choose);
+    let [w, x, f] = [WIDES, WIDES, FUNCS].map(&mut choose);
+    let flag = choose(2) == 1;
     let arith = |arith| match flag {
         true => Op::ArithWide { w, arith, a: w, b: x },
         false => Op::Arith { i, arith, a: j, b: k },
