@@ -10,7 +10,7 @@ pub(super) const TARGET: Target =
 fn compile(bytes: &[u8]) -> Result<()> {
     // The configuration must not be in the module, and must not change with every mutation: it
     // follows from its length.
-    compiling::check((bytes.len() * 37 >> 3) as u8, bytes)
+    compiling::check(((bytes.len() * 37) >> 3) as u8, bytes)
 }
 
 /// A similar module, if this is a module.

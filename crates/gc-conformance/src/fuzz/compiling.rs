@@ -81,7 +81,8 @@ pub(super) fn validate(module: &[u8]) -> wasmparser::Result<()> {
 
 /// What this engine has.
 fn features() -> WasmFeatures {
-    (WasmFeatures::WASM3 | WasmFeatures::LEGACY_EXCEPTIONS) - WasmFeatures::THREADS
+    WasmFeatures::WASM3.difference(WasmFeatures::THREADS)
+        | WasmFeatures::LEGACY_EXCEPTIONS
         | WasmFeatures::GC_TYPES
 }
 

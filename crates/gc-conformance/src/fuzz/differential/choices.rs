@@ -11,7 +11,7 @@ pub struct Choices {
 impl Choices {
     /// The choices that these bytes make.
     pub fn new(bytes: &[u8]) -> Choices {
-        Choices { bytes: bytes.to_vec().into_iter() }
+        Choices { bytes: Vec::from(bytes).into_iter() }
     }
 
     /// Choices from a seed.

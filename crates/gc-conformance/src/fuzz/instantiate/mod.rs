@@ -13,7 +13,7 @@ use arbitrary::Unstructured;
 use gc_testkit::Ledger;
 use gc_wasm::{
     AnyRef, Engine, Error, Extern, ExternRef, Func, HeapType, I31, Linker, Module, Ref, RootScope,
-    Store, StoreLimits, Trap, Val, ValType,
+    Store, StoreLimits, Table, Trap, Val, ValType,
 };
 use setting::Setting;
 pub(super) use source::Counting;
@@ -142,8 +142,12 @@ fn session(
             }
             ledger.check_none_twice()?;
         }
-        for (name, export) in exports {
-            seen.push(format!("{name}: {}", state(&mut store, export)));
+        for (name, export) in &exports {
+            seen.push(format!("{name}: {}", state(&mut store, *export)));
+        }
+        let func = exports.iter().find_map(|(_, export)| (*export).into_func());
+        for (_, export) in exports {
+            soil(&mut store, export, func);
         }
         seen.push(format!("fuel: {:?}", setting.left(&store)));
     }
@@ -162,7 +166,7 @@ fn call(
     let mut arguments = Vec::new();
     for ty in ty.params() {
         let word = choices.word();
-        let number = if word % 2 == 0 { word >> 60 } else { word >> 1 };
+        let number = if word.is_multiple_of(2) { word >> 60 } else { word >> 1 };
         arguments.push(match &ty {
             ValType::I32 => Val::I32(number as i32),
             ValType::I64 => Val::I64(number as i64),
@@ -170,7 +174,7 @@ fn call(
             ValType::F64 => Val::F64(number >> 8),
             ValType::V128 => Val::V128(u128::from(number).into()),
             ValType::Ref(reference) => match reference.heap_type() {
-                HeapType::Extern if word % 4 != 0 => {
+                HeapType::Extern if !word.is_multiple_of(4) => {
                     match ExternRef::new(&mut store, ledger.issue()) {
                         Ok(external) => external.into(),
                         Err(why) => return Ok(ended(&why)),
@@ -234,5 +238,39 @@ fn state(store: &mut Store<StoreLimits>, export: Extern) -> String {
             format!("{size} elements, {elements}")
         }
         _ => String::new(),
+    }
+}
+
+/// Writes to an exported item what the next store must not see.
+fn soil(store: &mut Store<StoreLimits>, export: Extern, func: Option<Func>) {
+    match export {
+        Extern::Memory(memory) => {
+            // It need not succeed.
+            let _ = memory.grow(&mut *store, 1);
+            let data = memory.data_mut(store);
+            data.iter_mut().step_by(1000).for_each(|byte| *byte = 0xa5);
+            data.iter_mut().rev().take(5).for_each(|byte| *byte = 0x5a);
+        }
+        Extern::Table(table) => {
+            let value = table_value(&table, store, func);
+            let _ = table.grow(&mut *store, 1, value);
+            for index in 0..table.size(&*store).min(2000) {
+                let value = table_value(&table, store, func);
+                let _ = table.set(&mut *store, index, value);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A reference for a table that can be in it, if one is at hand.
+fn table_value(table: &Table, store: &mut Store<StoreLimits>, func: Option<Func>) -> Ref {
+    let ty = table.ty(&*store);
+    match (ty.element().heap_type(), func) {
+        (HeapType::Any | HeapType::Eq | HeapType::I31, _) => {
+            AnyRef::from_i31(store, I31::wrapping_u32(77)).into()
+        }
+        (HeapType::Func, Some(func)) => func.into(),
+        (heap_type, _) => Ref::null(heap_type),
     }
 }

@@ -69,7 +69,7 @@ impl<'a> Worker<'a> {
     pub(super) fn step(&mut self, operation: u8, which: u8) -> Result<()> {
         match operation % 16 {
             0 | 1 => self.compile(usize::from(which) % SHAPES)?,
-            2 | 3 | 4 => self.instantiate(which)?,
+            2..=4 => self.instantiate(which)?,
             5 | 6 => self.run(which)?,
             7 => self.keep(which)?,
             8 => {
@@ -90,7 +90,7 @@ impl<'a> Worker<'a> {
             13 => {
                 // Give a module to all, or take one.
                 let mut all = lock(&self.shared.modules);
-                if which % 2 == 0 && all.len() < MOST {
+                if which.is_multiple_of(2) && all.len() < MOST {
                     all.extend(take(&mut self.modules, which / 2));
                 } else if let Some(at) = usize::from(which / 2).checked_rem(all.len()) {
                     self.modules.push(all[at].clone());
@@ -100,7 +100,7 @@ impl<'a> Worker<'a> {
             14 => {
                 // The same with a store, which leaves the other threads.
                 let mut all = lock(&self.shared.stores);
-                if which % 2 == 0 {
+                if which.is_multiple_of(2) {
                     all.extend(take(&mut self.stores, which / 2));
                 } else {
                     self.stores.extend(take(&mut all, which / 2));
