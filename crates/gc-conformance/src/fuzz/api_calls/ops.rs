@@ -1,4 +1,6 @@
 //! The calls of the embedding API.
+// The functions that `Mutate` derives take an argument for each field.
+#![allow(clippy::too_many_arguments)]
 
 use crate::fuzz::list;
 use mutatis::Mutate;

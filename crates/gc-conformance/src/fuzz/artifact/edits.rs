@@ -1,4 +1,6 @@
 //! Changes of a saved module's bytes.
+// The functions that `Mutate` derives take an argument for each field.
+#![allow(clippy::too_many_arguments)]
 
 use crate::fuzz::list;
 use anyhow::{Context, Result};
@@ -7,6 +9,7 @@ use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object as _, ObjectSection as _};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use std::slice;
 
 /// A change. `part` and the 16 bits of `at` choose the place.
 #[derive(Clone, Copy, Debug, Mutate, Serialize, Deserialize)]
@@ -115,9 +118,9 @@ pub(super) fn apply(edits: &[Edit], bytes: &[u8], parts: Option<&[Range<usize>]>
     let mut changed = bytes.to_vec();
     let object = bytes.len() - TRAILER;
     for edit in edits {
-        let all = [0..changed.len()];
+        let all = 0..changed.len();
         // When bytes were left out, the parts are no longer where they were.
-        let whole = parts.filter(|_| changed.len() == bytes.len()).unwrap_or(&all);
+        let whole = parts.filter(|_| changed.len() == bytes.len()).unwrap_or(slice::from_ref(&all));
         let place = |part: u8, at: [u8; 2]| {
             let part = &whole[usize::from(part) % whole.len()];
             part.start + usize::from(u16::from_le_bytes(at)) % part.len().max(1)

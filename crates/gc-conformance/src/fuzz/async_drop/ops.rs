@@ -1,4 +1,6 @@
 //! What asynchronous calls and the host functions inside them do.
+// The functions that `Mutate` derives take an argument for each field.
+#![allow(clippy::too_many_arguments)]
 
 use crate::fuzz::list;
 use mutatis::Mutate;

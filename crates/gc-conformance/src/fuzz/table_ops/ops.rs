@@ -1,4 +1,6 @@
 //! The operations, and their encoding: any bytes are operations.
+// The functions that `Mutate` derives take an argument for each field.
+#![allow(clippy::too_many_arguments)]
 
 use crate::fuzz::list;
 use mutatis::Mutate;
