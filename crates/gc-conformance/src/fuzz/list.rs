@@ -70,8 +70,8 @@ where
 pub(super) fn check_encoding<Op: Serialize + DeserializeOwned + std::fmt::Debug>(kinds: u8) {
     for kind in 0..kinds {
         let bytes = [9, kind, 200, 2, 130, 4, 5, 6, 7];
-        let (header, ops) = decode::<1, Op>(&bytes, kinds, 10);
-        assert_eq!(encode(&header, &ops)[..bytes.len()], bytes, "{ops:?}");
+        let (header, ops) = decode::<1, Op>(&bytes, kinds, 1);
+        assert!(bytes.starts_with(&encode(&header, &ops)), "{ops:?}");
     }
     assert!(postcard::from_bytes::<Op>(&[kinds, 0, 0, 0, 0, 0, 0, 0]).is_err());
 }
