@@ -10,7 +10,7 @@ use wasm_smith::Module;
 pub(super) const TARGET: Target = Target {
     name: "compile-maybe-invalid",
     run: compile,
-    seeds: 200,
+    seeds: 400,
     length: 4 << 10,
     mutate: None,
 };

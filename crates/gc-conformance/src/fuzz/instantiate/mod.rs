@@ -19,7 +19,7 @@ use setting::Setting;
 pub(super) use source::Counting;
 
 pub(super) const TARGET: Target =
-    Target { name: "instantiate", run: instantiate, seeds: 200, length: 4 << 10, mutate: None };
+    Target { name: "instantiate", run: instantiate, seeds: 400, length: 4 << 10, mutate: None };
 
 /// The first bytes make choices. The others become the module.
 const CHOICES: usize = 72;

@@ -22,7 +22,7 @@ use worker::{Shared, Worker};
 pub(super) const TARGET: Target = Target {
     name: "instantiate-many",
     run: instantiate_many,
-    seeds: 100,
+    seeds: 150,
     length: 150,
     mutate: None,
 };

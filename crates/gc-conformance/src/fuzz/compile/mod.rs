@@ -1,4 +1,7 @@
-//! Any bytes are compiled or refused. Valid modules are mutated by `wasm-mutate`.
+//! Any bytes are compiled or refused. Valid modules are mutated by `wasm-mutate`, or by a change of
+//! their operators.
+
+mod operators;
 
 use super::{Target, compiling};
 use anyhow::Result;
@@ -13,13 +16,30 @@ fn compile(bytes: &[u8]) -> Result<()> {
     compiling::check(((bytes.len() * 37) >> 3) as u8, bytes)
 }
 
+/// How many changes of operators are tried for one that leaves the module valid.
+const TRIES: u64 = 20;
+
 /// A similar module, if this is a module.
 fn mutate(bytes: &[u8], most: usize, seed: u32) -> Option<Vec<u8>> {
     compiling::validate(bytes).ok()?;
     let mut mutation = WasmMutate::default();
     mutation.seed(seed.into()).fuel(300).preserve_semantics(seed.is_multiple_of(4));
-    let mutated = super::foreign(|| mutation.run(bytes).ok()?.find_map(Result::ok));
-    mutated.flatten().filter(|module| module.len() <= most)
+    // It knows no types of objects, and has bugs of its own.
+    let mutated = super::foreign(|| mutation.run(bytes).ok()?.find_map(Result::ok)).flatten();
+    let mutated = if seed.is_multiple_of(3) { None } else { mutated };
+    mutated.or_else(|| operators_changed(bytes, seed)).filter(|module| module.len() <= most)
+}
+
+/// A module with other operators, which is usually valid.
+fn operators_changed(bytes: &[u8], seed: u32) -> Option<Vec<u8>> {
+    let mut changed = (0..TRIES)
+        .filter_map(|tried| operators::changed(bytes, u64::from(seed) << 8 | tried))
+        .filter(|changed| changed != bytes);
+    let first = changed.next()?;
+    if seed.is_multiple_of(5) || compiling::validate(&first).is_ok() {
+        return Some(first);
+    }
+    changed.find(|module| compiling::validate(module).is_ok()).or(Some(first))
 }
 
 #[cfg(test)]
