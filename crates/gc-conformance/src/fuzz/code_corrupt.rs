@@ -9,7 +9,7 @@ use crate::suite::sandbox::module::module;
 use crate::suite::sandbox::victim::Victim;
 use anyhow::{Context, Result, ensure};
 use gc_testkit::Ledger;
-use gc_wasm::{Collector, Config, Engine, HeapBounds, Module};
+use gc_wasm::{AsContext, Collector, Config, Engine, ExternRef, HeapBounds, Module, RootScope};
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -72,13 +72,15 @@ fn run(bytes: &[u8]) -> Result<()> {
     };
     let before = heap(&bystander).context("the bystander's heap")?;
     let mut victim = Victim::new(engine, module, &values)?;
+    add_host_values(&mut victim)?;
     let mut name = String::new();
     for step in 0..STEPS {
         if choices.is_at_end() {
             break;
         }
         if choices.chance(75) {
-            overwrite(&mut victim.store, &mut choices);
+            let places = victim.places()?;
+            overwrite(&mut victim.store, &mut choices, &places);
         }
         let start = Instant::now();
         // Traps and errors are what damage leads to.
@@ -100,6 +102,17 @@ fn run(bytes: &[u8]) -> Result<()> {
     ensure!(others.alive() == others.issued(), "a host value of another store died");
     drop(bystander);
     others.check_all_once()
+}
+
+/// Makes host values, of which every second is garbage at once.
+fn add_host_values(victim: &mut Victim) -> Result<()> {
+    let mut scope = RootScope::new(&mut victim.store);
+    for index in 0..12 {
+        let value = scope.as_context().data().issue();
+        let value = ExternRef::new(&mut scope, value)?;
+        victim.externs.set(&mut scope, index / 2, value.into())?;
+    }
+    Ok(())
 }
 
 /// The first byte of a heap that is mapped.

@@ -14,7 +14,8 @@ pub(super) const TARGET: Target =
     Target { name: "collectors_agree", run, seeds: 100, length: 1500, mutate: None };
 
 /// Programs that take a few milliseconds, most of them for compiling.
-const SIZE: Size = Size { functions: 3, locals: 8, code: (15, 90), elements: 256, fuel: 120 };
+const SIZE: Size =
+    Size { functions: 3, locals: 8, code: (15, 90), elements: 256, rounds: 3, fuel: 120 };
 
 /// What a program consumes at most. Some inputs have less, so that they end anywhere.
 const FUEL: u64 = 1_000_000;

@@ -42,7 +42,14 @@ impl Generator {
                 }
             }
             Array => self.emit("ref.null $a"),
-            Extern => self.emit("ref.null extern"),
+            Extern => {
+                let null = self.random.chance(60);
+                self.emit("ref.null extern");
+                if !null {
+                    // A new host value.
+                    self.emit("call $hext");
+                }
+            }
         }
     }
 

@@ -17,6 +17,9 @@ pub(crate) struct Size {
     pub(crate) code: (usize, usize),
     /// How many elements an array has that lives as long as the program: a power of two.
     pub(crate) elements: usize,
+    /// How often the program calls each function, except the first one, which it calls once more;
+    /// with 0, it calls only that.
+    pub(crate) rounds: usize,
     /// How many functions are entered and loops turned until the program traps.
     pub(crate) fuel: usize,
 }
@@ -24,7 +27,7 @@ pub(crate) struct Size {
 impl Size {
     /// Programs that take some tens of milliseconds.
     pub(crate) const USUAL: Size =
-        Size { functions: 5, locals: 25, code: (100, 500), elements: 1024, fuel: 400 };
+        Size { functions: 5, locals: 25, code: (100, 500), elements: 1024, rounds: 0, fuel: 400 };
 }
 
 /// The type of a value.
@@ -206,22 +209,29 @@ impl Generator {
         }
         // runner
         self.emit("(func (export \"run\")");
-        let ps = self.funcs[0].params.clone();
         for _ in 0..4 {
             self.emit(
                 "(global.set $g0 (struct.new $s (call $fresh) (global.get $g0) (global.get $g1)))",
             );
             self.emit("(global.set $g1 (global.get $g0))");
         }
-        self.emit("(i32.const 7)");
-        self.locals = vec![];
-        self.set = vec![];
-        self.labels = vec![];
-        for p in ps {
-            self.budget = 10;
-            self.leaf(p);
+        (self.locals, self.set, self.labels) = (vec![], vec![], vec![]);
+        for round in 0..=self.size.rounds {
+            // In the last round, only the first function.
+            let count = if round < self.size.rounds { n } else { 1 };
+            for f in 0..count {
+                self.emit("(i32.const 7)");
+                for p in self.funcs[f].params.clone() {
+                    self.budget = 10;
+                    self.leaf(p);
+                }
+                self.emit(&format!("call $f{f}"));
+                for t in self.funcs[f].results.clone().into_iter().rev() {
+                    self.observe(t);
+                }
+            }
         }
-        self.emit("(call $f0))");
+        self.emit(")");
         self.emit(")");
         self.text
     }

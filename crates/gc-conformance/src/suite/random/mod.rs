@@ -93,7 +93,12 @@ pub(crate) fn execute(store: &mut Store<Ledger>, module: &Module) -> Result<(Ins
          _: i32|
          -> Result<Option<Rooted<AnyRef>>> {
             caller.gc(None)?;
-            Ok(any)
+            if any.is_some() {
+                return Ok(any);
+            }
+            let token = caller.data().issue();
+            let value = ExternRef::new(&mut caller, token)?;
+            AnyRef::convert_extern(&mut caller, value).map(Some)
         },
     )?;
     linker.func_wrap(

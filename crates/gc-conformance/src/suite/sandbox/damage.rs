@@ -5,11 +5,16 @@ use gc_testkit::Ledger;
 use gc_wasm::Store;
 
 /// Overwrites a part of the heap, from single bits to whole ranges, with random bytes or with
-/// plausible words.
-pub(crate) fn overwrite(store: &mut Store<Ledger>, rng: &mut Choices) {
+/// plausible words. Often in the objects at `places`, if there are any: in their headers, in the lengths
+/// of arrays, in the first fields.
+pub(crate) fn overwrite(store: &mut Store<Ledger>, rng: &mut Choices, places: &[u32]) {
     let (start, end) = (64 << 10, store.gc_heap_len());
     // Mostly at places with objects.
     let place = |rng: &mut Choices, align: u64| {
+        if !places.is_empty() && rng.below(2) == 0 {
+            let place = u64::from(rng.pick(places)) + 4 * rng.below(6) as u64;
+            return place.clamp(start, end - 8) & !(align - 1);
+        }
         let end = if rng.below(4) == 0 { end } else { end.min(start + (100 << 10)) };
         (start + rng.below((end - start) as usize) as u64) & !(align - 1)
     };

@@ -56,7 +56,7 @@ fn attack(setting: &Setting, seeds: std::ops::Range<u64>, steps: u32) -> Result<
         let values = Ledger::default();
         let mut victim = Victim::new(&engine, &module, &values)?;
         for step in 0..steps {
-            overwrite(&mut victim.store, &mut rng);
+            overwrite(&mut victim.store, &mut rng, &[]);
             let mut name = String::new();
             let start = Instant::now();
             let result = victim.step(&mut rng, &mut name);

@@ -144,6 +144,22 @@ impl Victim {
         }
     }
 
+    /// The places in the heap of the objects to which globals and the first elements of a table
+    /// refer, until the next collection.
+    #[cfg(feature = "fuzz")]
+    pub(crate) fn places(&mut self) -> Result<Vec<u32>> {
+        let mut scope = RootScope::new(&mut self.store);
+        let mut places = Vec::new();
+        let globals: Vec<Val> = self.globals.iter().map(|global| global.get(&mut scope)).collect();
+        let elements = (0..32).filter_map(|n| self.objs.get(&mut scope, n)).map(Val::from);
+        for value in globals.into_iter().chain(elements.collect::<Vec<_>>()) {
+            if let Some(any) = value.anyref().flatten() {
+                places.push(any.to_raw(&mut scope)?);
+            }
+        }
+        Ok(places)
+    }
+
     /// Checks that everything outside the heap is unchanged.
     pub(crate) fn check_canaries(&mut self) -> Result<()> {
         let data = self.memory.data(&self.store);
