@@ -1,7 +1,11 @@
 //! The choices of a generator: from a seed, or from the bytes of a fuzzer's input.
 
 /// Makes choices. Those of the same seed or the same bytes are the same on every machine.
-pub(crate) enum Choices {
+#[derive(Clone, Debug)]
+pub struct Choices(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
     /// The state of xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift
     /// generators, scrambled", 2016).
     Seed(u64),
@@ -12,20 +16,20 @@ pub(crate) enum Choices {
 
 impl Choices {
     /// Choices that never end.
-    pub(crate) fn from_seed(seed: u64) -> Choices {
-        Choices::Seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    pub fn from_seed(seed: u64) -> Choices {
+        Choices(Source::Seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1))
     }
 
     /// A number below `n`, which is not zero.
     pub(crate) fn below(&mut self, n: usize) -> usize {
-        let number = match self {
-            Choices::Seed(state) => {
+        let number = match &mut self.0 {
+            Source::Seed(state) => {
                 *state ^= *state << 13;
                 *state ^= *state >> 7;
                 *state ^= *state << 17;
                 state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
             }
-            Choices::Bytes(bytes) => {
+            Source::Bytes(bytes) => {
                 let mut number = 0;
                 let mut largest = n as u64 - 1;
                 while largest > 0 {
@@ -39,8 +43,23 @@ impl Choices {
     }
 
     /// Any number.
-    pub(crate) fn word(&mut self) -> u32 {
-        self.below(1 << 32) as u32
+    pub(crate) fn word(&mut self) -> u64 {
+        (self.below(1 << 32) as u64) << 32 | self.below(1 << 32) as u64
+    }
+
+    /// Any byte.
+    pub(crate) fn byte(&mut self) -> u8 {
+        self.below(256) as u8
+    }
+
+    /// True once in `n` times, and if all bytes are used.
+    pub(crate) fn once_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    /// Endless choices from the next few bytes.
+    pub(crate) fn many(&mut self) -> Choices {
+        Choices::from_seed(self.below(1 << 24) as u64)
     }
 
     /// True in `percent` of a hundred cases.
@@ -49,23 +68,23 @@ impl Choices {
     }
 
     /// An element of `from`, which is not empty.
-    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
+    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())].clone()
     }
 }
 
 #[cfg(feature = "fuzz")]
 impl Choices {
     /// The choices of an input.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Choices {
-        Choices::Bytes(Vec::from(bytes).into_iter())
+    pub fn from_bytes(bytes: &[u8]) -> Choices {
+        Choices(Source::Bytes(Vec::from(bytes).into_iter()))
     }
 
     /// Whether all bytes are used.
     pub(crate) fn is_at_end(&self) -> bool {
-        match self {
-            Choices::Seed(_) => false,
-            Choices::Bytes(bytes) => bytes.len() == 0,
+        match &self.0 {
+            Source::Seed(_) => false,
+            Source::Bytes(bytes) => bytes.len() == 0,
         }
     }
 }
@@ -81,7 +100,7 @@ mod tests {
         assert_eq!(choices.below(5), 2);
         assert_eq!(choices.below(1000), 0x0102);
         assert!(!choices.chance(50) && choices.chance(50));
-        assert_eq!(choices.word(), 0x0203_0400);
+        assert_eq!(choices.word(), 0x0203_0400_0000_0000);
         assert!(choices.is_at_end() && choices.pick(&[5, 6]) == 5);
     }
 

@@ -1,8 +1,9 @@
 //! Modules of `wasm-smith` that need not be valid: the bodies of functions may be any bytes, and some
 //! bytes of the module are changed. They are compiled if they are valid, and refused otherwise.
 
-use super::differential::{Choices, Features, config};
+use super::differential::{Features, config};
 use super::{Target, compiling};
+use crate::choices::Choices;
 use anyhow::Result;
 use arbitrary::Unstructured;
 use wasm_smith::Module;
@@ -20,7 +21,7 @@ const CHOICES: usize = 32;
 
 fn compile(bytes: &[u8]) -> Result<()> {
     let Some((head, rest)) = bytes.split_at_checked(CHOICES) else { return Ok(()) };
-    let mut choices = Choices::new(head);
+    let mut choices = Choices::from_bytes(head);
     let (bits, invalid, changes) = (choices.byte(), choices.byte(), choices.byte());
     let mut config = config(&mut choices, Features::ALL);
     config.allow_invalid_funcs = !invalid.is_multiple_of(3);

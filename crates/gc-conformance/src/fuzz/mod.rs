@@ -19,7 +19,6 @@ pub mod report;
 mod api_calls;
 mod artifact;
 mod async_drop;
-mod chosen;
 mod code_corrupt;
 mod collectors_agree;
 mod compile;

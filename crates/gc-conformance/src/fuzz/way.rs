@@ -48,6 +48,12 @@ impl Way {
         }
     }
 
+    /// The way that three bytes choose, under any collector.
+    pub(super) fn of_header([collector, heap, code]: [u8; 3]) -> Way {
+        let mut choices = Choices::from_bytes(&[collector, heap >> 4, heap, code]);
+        Way::of(&mut choices, &Collector::all())
+    }
+
     /// Takes settings that take little time instead of others.
     pub(super) fn be_quick(&mut self) {
         self.zeal = self.zeal.checked_mul(997).unwrap_or(POISON);

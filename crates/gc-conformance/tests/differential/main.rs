@@ -107,7 +107,7 @@ fn module(seed: u64) -> Result<Vec<u8>> {
         let bytes = random::bytes(seed ^ (attempt << 40), 16 << 10);
         let (head, rest) = bytes.split_at(CHOICES);
         let length = (4 << 10) + usize::from(head[0]) * 47;
-        match generate(&mut Choices::new(&head[1..]), Features::ALL, &rest[..length]) {
+        match generate(&mut Choices::from_bytes(&head[1..]), Features::ALL, &rest[..length]) {
             Ok(module) => return Ok(module),
             Err(why) => failed = Some(why),
         }
@@ -128,7 +128,7 @@ fn check(seed: u64, figures: &Mutex<Figures>) {
         std::fs::write(file, &module).expect("the module is written");
     }
     let number = (seed % 3) as u8;
-    let expected = match wasmtime::run(&module, number, &mut Choices::seeded(seed ^ 2 << 48)) {
+    let expected = match wasmtime::run(&module, number, &mut Choices::from_seed(seed ^ 2 << 48)) {
         Ok(expected) => expected,
         Err(why) => {
             let mut figures = figures.lock().unwrap();

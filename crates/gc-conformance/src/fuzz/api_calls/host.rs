@@ -2,7 +2,7 @@
 
 use super::ops::{self, Op};
 use super::world::{Value, World};
-use crate::fuzz::{chosen, report};
+use crate::fuzz::{report, way::Way};
 use anyhow::{Context as _, Result, ensure};
 use gc_testkit::{Ledger, Token};
 use gc_wasm::{
@@ -81,7 +81,7 @@ pub(super) fn run(bytes: &[u8]) -> Result<()> {
     let [first, heap, code, second, options] = header;
     let mut host = Host { ops, ..Host::default() };
     for (number, collector) in [first, second].into_iter().enumerate() {
-        let mut config = chosen::config([collector, heap, code], 16 << 20);
+        let mut config = Way::of_header([collector, heap, code]).config(16 << 20);
         let limited = options >> number & 1 != 0;
         config.consume_fuel(limited).interruptible(limited);
         report::configuration(&config);

@@ -10,7 +10,7 @@
 mod ops;
 mod script;
 
-use crate::fuzz::{chosen, report};
+use crate::fuzz::{report, way::Way};
 use anyhow::{Context as _, Error, Result, bail, ensure};
 use gc_testkit::Ledger;
 use gc_testkit::fuzz::Target;
@@ -92,7 +92,7 @@ fn poll_times<F: Future + ?Sized>(
 
 fn run(bytes: &[u8]) -> Result<()> {
     let ([collector, heap, code, options], ops) = ops::decode(bytes);
-    let mut config = chosen::config([collector, heap, code], 4 << 20);
+    let mut config = Way::of_header([collector, heap, code]).config(4 << 20);
     let metering = options % 4;
     config.epoch_interruption(metering & 1 != 0).consume_fuel(metering & 2 != 0);
     config.max_wasm_stack(128 << 10).async_stack_size(512 << 10);

@@ -1,6 +1,6 @@
 //! Changes a few operators of a function: for modules with types that `wasm-mutate` does not know.
 
-use super::super::differential::Choices;
+use crate::choices::Choices;
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{CodeSection, Function, Module};
 use wasmparser::{FunctionBody, Parser, Payload};
@@ -21,7 +21,7 @@ const ANYWHERE: [&[u8]; 10] = [
 
 /// A similar module, which may be invalid. `None` if the module has no functions.
 pub(super) fn changed(module: &[u8], seed: u64) -> Option<Vec<u8>> {
-    let mut choices = Choices::seeded(seed);
+    let mut choices = Choices::from_seed(seed);
     let mut bodies = Vec::new();
     for payload in Parser::new(0).parse_all(module) {
         if let Payload::CodeSectionEntry(body) = payload.ok()? {
@@ -36,7 +36,7 @@ pub(super) fn changed(module: &[u8], seed: u64) -> Option<Vec<u8>> {
         let at = choices.word() as usize % body.len();
         let is_last = at + 1 == body.len();
         let other = match choices.once_in(3) {
-            true => choices.one_of(&ANYWHERE),
+            true => choices.pick(&ANYWHERE),
             false => others[choices.word() as usize % others.len()],
         };
         match choices.below(6) {

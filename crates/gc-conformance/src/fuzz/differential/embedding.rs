@@ -5,10 +5,10 @@
 /// Writes the functions for the types of the crate `$engine`.
 macro_rules! embedding {
     ($engine:ident) => {
-        use super::choices::Choices;
         use super::generate::FUEL;
         use super::instrument::FUEL_EXPORT;
         use super::run::{Argument, Call, Outcome, Run, Value, hash};
+        use crate::choices::Choices;
         use $engine::{
             AnyRef, AsContextMut, Caller, Engine, Error, Extern, ExternRef, ExternType, Func,
             FuncType, Global, HeapType, I31, Instance, Memory, Module, RefType, Result, RootScope,

@@ -2,8 +2,8 @@
 //! may have (swarm testing: Groce et al., ISSTA 2012). A module in which everything is possible seldom
 //! executes two instructions of the same proposal.
 
-use super::Choices;
 use super::instrument::instrument;
+use crate::choices::Choices;
 use anyhow::{Context, Result};
 use arbitrary::Unstructured;
 use wasm_smith::{Config, InstructionKind, InstructionKinds, MemoryOffsetChoices, Module};
@@ -39,7 +39,7 @@ impl Features {
 /// use gc_conformance::fuzz::differential::{Choices, Features, generate};
 ///
 /// let bytes = gc_testkit::random::bytes(2, 5000);
-/// let make = || generate(&mut Choices::seeded(1), Features::ALL, &bytes);
+/// let make = || generate(&mut Choices::from_seed(1), Features::ALL, &bytes);
 /// assert!(make()?.starts_with(b"\0asm"));
 /// assert_eq!(make()?, make()?);
 /// # anyhow::Ok(())

@@ -9,7 +9,7 @@
 //! - In every other module that has tags, `unreachable` becomes a `throw`. So code whose fuel is used
 //!   ends with an exception, which those handlers catch.
 
-use super::Choices;
+use crate::choices::Choices;
 use anyhow::{Result, anyhow};
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{

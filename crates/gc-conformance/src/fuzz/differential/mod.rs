@@ -10,7 +10,6 @@
 //! ends there.
 
 mod allowed;
-mod choices;
 mod embedding;
 mod generate;
 mod instrument;
@@ -25,7 +24,7 @@ use crate::stack::with_stack;
 use allowed::{ALLOWED, Other};
 use anyhow::{Context, Result, bail};
 
-pub use choices::Choices;
+pub use crate::choices::Choices;
 pub(crate) use generate::config;
 pub use generate::{FUEL, Features, generate};
 pub use instrument::{COUNTERS, FUEL_EXPORT, instrument};
@@ -60,8 +59,8 @@ struct Case {
 fn differential(bytes: &[u8]) -> Result<()> {
     let allowed = ALLOWED.as_ref().map_err(|why| anyhow::anyhow!("{why:#}"))?;
     let Some((head, rest)) = bytes.split_at_checked(CHOICES) else { return Ok(()) };
-    let mut choices = Choices::new(head);
-    let other = choices.one_of(&allowed.engines);
+    let mut choices = Choices::from_bytes(head);
+    let other = allowed.engines[usize::from(choices.byte()) % allowed.engines.len()];
     let number = choices.byte();
     let case = Case { other, number, setting: Setting::some(&mut choices)? };
     let mut arguments = choices.many();

@@ -49,19 +49,16 @@ impl Setting {
     pub(super) fn some(choices: &mut Choices) -> Result<Setting> {
         let collectors = &ALLOWED.as_ref().map_err(|why| anyhow::anyhow!("{why}"))?.collectors;
         Ok(Setting {
-            collector: choices.one_of(collectors),
-            zeal: choices.one_of(&[0, 1, 1, 2, 3, 7]),
-            bounds: choices.one_of(&[HeapBounds::Guarded, HeapBounds::Checked]),
+            // One byte, however many are allowed.
+            collector: collectors[usize::from(choices.byte()) % collectors.len()].clone(),
+            zeal: choices.pick(&[0, 1, 1, 2, 3, 7]),
+            bounds: choices.pick(&[HeapBounds::Guarded, HeapBounds::Checked]),
             small_reservations: choices.byte() % 4 == 3,
-            optimisation: choices.one_of(&[
-                OptLevel::Speed,
-                OptLevel::None,
-                OptLevel::SpeedAndSize,
-            ]),
+            optimisation: choices.pick(&[OptLevel::Speed, OptLevel::None, OptLevel::SpeedAndSize]),
             single_pass: choices.byte() % 4 == 3,
             fuel: choices.byte() % 4 == 3,
             epochs: choices.byte() % 4 == 3,
-            heap: choices.one_of(&[1 << 20, 64 << 20]),
+            heap: choices.pick(&[1 << 20, 64 << 20]),
         })
     }
 

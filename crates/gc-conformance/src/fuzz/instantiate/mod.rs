@@ -5,8 +5,9 @@
 mod setting;
 mod source;
 
-use super::differential::{Choices, Features, config, hash};
+use super::differential::{Features, config, hash};
 use super::{Target, compiling, report};
+use crate::choices::Choices;
 use crate::stack::with_stack;
 use anyhow::{Result, anyhow, ensure};
 use arbitrary::Unstructured;
@@ -26,7 +27,7 @@ const CHOICES: usize = 72;
 
 fn instantiate(bytes: &[u8]) -> Result<()> {
     let Some((head, rest)) = bytes.split_at_checked(CHOICES) else { return Ok(()) };
-    let mut choices = Choices::new(head);
+    let mut choices = Choices::from_bytes(head);
     let setting = Setting::some(&mut choices)?;
     let calls = choices.many();
     let mut config = config(&mut choices, Features::ALL);

@@ -1,7 +1,7 @@
 //! Configurations of engines and stores, as many as there are.
 
-use super::super::differential::Choices;
 use super::source::Counting;
+use crate::choices::Choices;
 use anyhow::Result;
 use gc_wasm::{
     Collector, Config, Engine, HeapBounds, OptLevel, PoolingAllocationConfig, RegallocAlgorithm,
@@ -28,25 +28,25 @@ impl Setting {
         let source = Arc::<Counting>::default();
         let mut config = Config::new();
         let rarely = |choices: &mut Choices| choices.byte() % 4 == 3;
-        let collector = choices.one_of(&Collector::all());
+        let collector = choices.pick(&Collector::all());
         let generational = collector.name() == "generational";
         let collector = match generational && rarely(choices) {
             true => collector.with_option("nursery", "128KiB")?,
             false => collector,
         };
-        let stack = choices.one_of(&[1 << 20, 64 << 10, 256 << 10]);
-        let heap = choices.one_of(&[1 << 20, 4 << 20, 128 << 10, 512 << 10]);
+        let stack = choices.pick(&[1 << 20, 64 << 10, 256 << 10]);
+        let heap = choices.pick(&[1 << 20, 4 << 20, 128 << 10, 512 << 10]);
         config
             .collector(collector)
-            .gc_zeal(choices.one_of(&[0, 1, 2, 5]))
-            .gc_heap_bounds(choices.one_of(&[HeapBounds::Guarded, HeapBounds::Checked]))
-            .gc_heap_initial_size(choices.one_of(&[128 << 10, heap]))
+            .gc_zeal(choices.pick(&[0, 1, 2, 5]))
+            .gc_heap_bounds(choices.pick(&[HeapBounds::Guarded, HeapBounds::Checked]))
+            .gc_heap_initial_size(choices.pick(&[128 << 10, heap]))
             .gc_heap_maximum(heap)
-            .cranelift_opt_level(choices.one_of(&[OptLevel::None, OptLevel::Speed]))
+            .cranelift_opt_level(choices.pick(&[OptLevel::None, OptLevel::Speed]))
             .interruptible(rarely(choices))
-            .memory_may_move(choices.one_of(&[true, false]))
-            .memory_maximum(choices.one_of(&[1 << 20, 4 * PAGE, 64 << 20]))
-            .table_elements_maximum(choices.one_of(&[1000, 10, 1 << 20]))
+            .memory_may_move(choices.pick(&[true, false]))
+            .memory_maximum(choices.pick(&[1 << 20, 4 * PAGE, 64 << 20]))
+            .table_elements_maximum(choices.pick(&[1000, 10, 1 << 20]))
             .parallel_compilation(false)
             .memory_source(source.clone())
             .max_wasm_stack(stack);
@@ -57,16 +57,16 @@ impl Setting {
         if !choices.once_in(2) {
             // A pool needs reservations as large as its memories.
             let reservation = match pooled {
-                true => choices.one_of(&[1 << 20, 5 << 30, 5 << 30, 5 << 30, 0]),
-                false => choices.one_of(&[0, PAGE, 2 * PAGE, 1 << 20, 5 << 30]),
+                true => choices.pick(&[1 << 20, 5 << 30, 5 << 30, 5 << 30, 0]),
+                false => choices.pick(&[0, PAGE, 2 * PAGE, 1 << 20, 5 << 30]),
             };
             config
                 .memory_reservation(reservation)
-                .memory_reservation_for_growth(choices.one_of(&[0, PAGE, 1 << 20]))
-                .memory_guard_size(choices.one_of(&[0, PAGE, 1 << 20, 4 << 30]));
+                .memory_reservation_for_growth(choices.pick(&[0, PAGE, 1 << 20]))
+                .memory_guard_size(choices.pick(&[0, PAGE, 1 << 20, 4 << 30]));
         }
         if rarely(choices) {
-            config.gc_heap_reservation(choices.one_of(&[0, 1 << 20, 4 << 30]));
+            config.gc_heap_reservation(choices.pick(&[0, 1 << 20, 4 << 30]));
         }
         if pooled {
             let small = !choices.once_in(2);
@@ -75,26 +75,26 @@ impl Setting {
             pool.total_core_instances(count)
                 .total_memories(count)
                 .total_tables(count)
-                .total_gc_heaps(choices.one_of(&[1, 2]))
-                .max_memories_per_module(choices.one_of(&[4, 4, 4, 1]))
-                .max_tables_per_module(choices.one_of(&[4, 4, 4, 1]))
-                .table_elements(choices.one_of(&[2000, 2000, 20_000, 10]))
-                .max_memory_size(choices.one_of(&[1 << 20, 1 << 20, 4 * PAGE, PAGE]) as usize)
-                .max_unused_warm_slots(choices.one_of(&[100, 0, 1]))
-                .decommit_batch_size(choices.one_of(&[1, 3]))
-                .linear_memory_keep_resident(choices.one_of(&[0, PAGE as usize, 1 << 20]))
-                .table_keep_resident(choices.one_of(&[0, 4096, 1 << 20]));
+                .total_gc_heaps(choices.pick(&[1, 2]))
+                .max_memories_per_module(choices.pick(&[4, 4, 4, 1]))
+                .max_tables_per_module(choices.pick(&[4, 4, 4, 1]))
+                .table_elements(choices.pick(&[2000, 2000, 20_000, 10]))
+                .max_memory_size(choices.pick(&[1 << 20, 1 << 20, 4 * PAGE, PAGE]) as usize)
+                .max_unused_warm_slots(choices.pick(&[100, 0, 1]))
+                .decommit_batch_size(choices.pick(&[1, 3]))
+                .linear_memory_keep_resident(choices.pick(&[0, PAGE as usize, 1 << 20]))
+                .table_keep_resident(choices.pick(&[0, 4096, 1 << 20]));
             config.allocation_strategy(pool);
         }
         let mut limits = StoreLimitsBuilder::new();
         if rarely(choices) {
             limits = limits
-                .memory_size(choices.one_of(&[2 * PAGE, PAGE, 0]) as usize)
-                .gc_heap_size(choices.one_of(&[512 << 10, 128 << 10]))
-                .table_elements(choices.one_of(&[20, 0]))
-                .instances(choices.one_of(&[1, 0]))
-                .tables(choices.one_of(&[2, 0]))
-                .memories(choices.one_of(&[2, 0]))
+                .memory_size(choices.pick(&[2 * PAGE, PAGE, 0]) as usize)
+                .gc_heap_size(choices.pick(&[512 << 10, 128 << 10]))
+                .table_elements(choices.pick(&[20, 0]))
+                .instances(choices.pick(&[1, 0]))
+                .tables(choices.pick(&[2, 0]))
+                .memories(choices.pick(&[2, 0]))
                 .trap_on_grow_failure(choices.once_in(2));
         }
         let fuel = rarely(choices).then(|| choices.word() % 10_000);

@@ -8,9 +8,9 @@
 mod turns;
 mod worker;
 
-use super::differential::Choices;
 use super::instantiate::Counting;
 use super::{Target, report};
+use crate::choices::Choices;
 use anyhow::{Context, Result, anyhow, ensure};
 use gc_testkit::{Ledger, panic_text};
 use gc_wasm::{Collector, Config, Engine, HeapBounds, PoolingAllocationConfig};
@@ -51,7 +51,7 @@ static MODULES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 
 fn instantiate_many(bytes: &[u8]) -> Result<()> {
     let Some((head, rest)) = bytes.split_at_checked(8) else { return Ok(()) };
-    let mut choices = Choices::new(head);
+    let mut choices = Choices::from_bytes(head);
     let turns = Turns::new(!choices.byte().is_multiple_of(4));
     let source = Arc::<Counting>::default();
     let mut config = Config::new();
@@ -64,15 +64,15 @@ fn instantiate_many(bytes: &[u8]) -> Result<()> {
             .total_gc_heaps(SLOTS)
             .max_memory_size(2 << 16)
             .table_elements(8)
-            .max_unused_warm_slots(choices.one_of(&[100, 0, 1]))
-            .decommit_batch_size(choices.one_of(&[1, 3]))
-            .linear_memory_keep_resident(choices.one_of(&[0, 4096, 1 << 20]));
+            .max_unused_warm_slots(choices.pick(&[100, 0, 1]))
+            .decommit_batch_size(choices.pick(&[1, 3]))
+            .linear_memory_keep_resident(choices.pick(&[0, 4096, 1 << 20]));
         config.allocation_strategy(pool);
     }
     config
-        .collector(choices.one_of(&Collector::all()))
-        .gc_zeal(choices.one_of(&[0, 1, 5]))
-        .gc_heap_bounds(choices.one_of(&[HeapBounds::Guarded, HeapBounds::Checked]))
+        .collector(choices.pick(&Collector::all()))
+        .gc_zeal(choices.pick(&[0, 1, 5]))
+        .gc_heap_bounds(choices.pick(&[HeapBounds::Guarded, HeapBounds::Checked]))
         .gc_heap_maximum(1 << 20)
         .parallel_compilation(false)
         .memory_source(source.clone());

@@ -6,7 +6,7 @@ use super::model::{Model, Seen, Value};
 use super::ops::Program;
 use super::schema::{BUDGET, GLOBALS, PARAMS, TABLES};
 use crate::fuzz::refs::internal;
-use crate::fuzz::{chosen, report};
+use crate::fuzz::{report, way::Way};
 use anyhow::{Context, Result, bail, ensure};
 use gc_testkit::Ledger;
 use gc_wasm::{
@@ -80,7 +80,7 @@ fn take(
 pub(super) fn run(bytes: &[u8]) -> Result<()> {
     let program = Program::decode(bytes);
     let [collector, heap, code, rounds, between] = program.header;
-    let config = chosen::config([collector, heap, code], 48 << 20);
+    let config = Way::of_header([collector, heap, code]).config(48 << 20);
     report::configuration(&config);
     let text = emit::module(&program);
     let wasm = wat::parse_str(&text).with_context(|| text.clone())?;

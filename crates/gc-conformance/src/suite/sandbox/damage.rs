@@ -50,7 +50,7 @@ pub(crate) fn overwrite(store: &mut Store<Ledger>, rng: &mut Choices, places: &[
             }
             1 | 2 => {
                 let at = place(rng, 4);
-                store.overwrite_gc_heap(at, &rng.word().to_le_bytes());
+                store.overwrite_gc_heap(at, &(rng.word() as u32).to_le_bytes());
             }
             3 => {
                 let at = place(rng, 4);
