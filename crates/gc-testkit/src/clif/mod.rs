@@ -24,10 +24,12 @@
 mod build;
 mod emit;
 mod mutate;
+mod operations;
 mod program;
 pub mod world;
 
 pub use build::{Built, check};
 pub use mutate::mutate;
-pub use program::{Operations, Program};
+pub use operations::Operations;
+pub use program::Program;
 pub use world::abi;
