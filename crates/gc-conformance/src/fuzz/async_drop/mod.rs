@@ -99,7 +99,7 @@ fn run(bytes: &[u8]) -> Result<()> {
     if options & 4 != 0 {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_core_instances(2).total_gc_heaps(2).total_stacks(12);
-        pool.total_memories(1).total_tables(1);
+        pool.total_memories(1).max_memory_size(0).total_tables(1);
         config.allocation_strategy(pool);
         config.async_stack_zeroing(options & 8 != 0);
     }
