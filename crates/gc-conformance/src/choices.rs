@@ -58,7 +58,7 @@ impl Choices {
 impl Choices {
     /// The choices of an input.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Choices {
-        Choices::Bytes(bytes.to_vec().into_iter())
+        Choices::Bytes(Vec::from(bytes).into_iter())
     }
 
     /// Whether all bytes are used.
