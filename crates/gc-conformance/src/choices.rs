@@ -1,6 +1,16 @@
 //! The choices of a generator: from a seed, or from the bytes of a fuzzer's input.
 
 /// Makes choices. Those of the same seed or the same bytes are the same on every machine.
+///
+/// ```
+/// use gc_conformance::choices::Choices;
+///
+/// let mut choices = Choices::from_bytes(&[7, 1]);
+/// assert_eq!(choices.pick(&["a", "b", "c"]), "b");
+/// assert_eq!(choices.below(100), 1);
+/// // After the last byte all choices are the first ones.
+/// assert_eq!(choices.pick(&["a", "b", "c"]), "a");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Choices(Source);
 
@@ -10,7 +20,6 @@ enum Source {
     /// generators, scrambled", 2016).
     Seed(u64),
     /// A choice takes as few bytes as it needs. After the last byte all choices are 0.
-    #[cfg_attr(not(feature = "fuzz"), expect(dead_code, reason = "only targets have bytes"))]
     Bytes(std::vec::IntoIter<u8>),
 }
 
@@ -20,8 +29,11 @@ impl Choices {
         Choices(Source::Seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1))
     }
 
-    /// A number below `n`, which is not zero.
-    pub(crate) fn below(&mut self, n: usize) -> usize {
+    /// A number below `n`.
+    ///
+    /// # Panics
+    /// If `n` is zero.
+    pub fn below(&mut self, n: usize) -> usize {
         let number = match &mut self.0 {
             Source::Seed(state) => {
                 *state ^= *state << 13;
@@ -43,45 +55,48 @@ impl Choices {
     }
 
     /// Any number.
-    pub(crate) fn word(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         (self.below(1 << 32) as u64) << 32 | self.below(1 << 32) as u64
     }
 
     /// Any byte.
-    pub(crate) fn byte(&mut self) -> u8 {
+    pub fn byte(&mut self) -> u8 {
         self.below(256) as u8
     }
 
     /// True once in `n` times, and if all bytes are used.
-    pub(crate) fn once_in(&mut self, n: usize) -> bool {
+    ///
+    /// # Panics
+    /// If `n` is zero.
+    pub fn once_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
     /// Endless choices from the next few bytes.
-    pub(crate) fn many(&mut self) -> Choices {
+    pub fn many(&mut self) -> Choices {
         Choices::from_seed(self.below(1 << 24) as u64)
     }
 
     /// True in `percent` of a hundred cases.
-    pub(crate) fn chance(&mut self, percent: usize) -> bool {
+    pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    /// An element of `from`, which is not empty.
-    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+    /// An element of `from`.
+    ///
+    /// # Panics
+    /// If `from` is empty.
+    pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())].clone()
     }
-}
 
-#[cfg(feature = "fuzz")]
-impl Choices {
     /// The choices of an input.
     pub fn from_bytes(bytes: &[u8]) -> Choices {
         Choices(Source::Bytes(Vec::from(bytes).into_iter()))
     }
 
     /// Whether all bytes are used.
-    pub(crate) fn is_at_end(&self) -> bool {
+    pub fn is_at_end(&self) -> bool {
         match &self.0 {
             Source::Seed(_) => false,
             Source::Bytes(bytes) => bytes.len() == 0,
@@ -89,7 +104,7 @@ impl Choices {
     }
 }
 
-#[cfg(all(test, feature = "fuzz"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -48,7 +48,7 @@ pub mod stack;
 pub mod values;
 
 #[cfg(feature = "suite")]
-mod choices;
+pub mod choices;
 #[cfg(feature = "suite")]
 mod suite;
 #[cfg(feature = "suite")]

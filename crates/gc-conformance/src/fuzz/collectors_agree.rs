@@ -17,7 +17,8 @@ pub(super) const TARGET: Target =
 const SIZE: Size =
     Size { functions: 3, locals: 8, code: (15, 90), elements: 256, rounds: 3, fuel: 120 };
 
-/// What a program consumes at most. Some inputs have less, so that they end anywhere.
+/// What a program consumes at most. Some inputs have less, so that they end anywhere, but enough for
+/// the instance.
 const FUEL: u64 = 1_000_000;
 
 /// What is compared.
@@ -36,7 +37,7 @@ fn run(bytes: &[u8]) -> Result<()> {
     let collectors = Collector::all();
     let others: Vec<_> = collectors.into_iter().filter(|c| c.name() != "null").collect();
     let ways: Vec<_> = (0..1 + choices.below(2)).map(|_| Way::of(&mut choices, &others)).collect();
-    let fuel = if choices.chance(90) { FUEL } else { 100 + choices.below(20_000) as u64 };
+    let fuel = if choices.chance(90) { FUEL } else { 2000 + choices.below(20_000) as u64 };
     let text = program(choices, SIZE);
     let wasm = report::text_module(&text)?;
     let mut reference = Config::new();

@@ -10,10 +10,10 @@ use gc_wasm::{Collector, Config, PoolingAllocationConfig};
 use std::sync::LazyLock;
 
 pub(super) const TARGET: Target =
-    Target { name: "spectests", run, seeds: 100, length: 16, mutate: None };
+    Target { name: "spectests", run, seeds: 300, length: 16, mutate: None };
 
 /// The most bytes of a script that runs at all. Larger ones take seconds.
-const LARGE: usize = 40_000;
+const LARGE: usize = 120_000;
 
 /// The most bytes of a script that runs with every setting.
 const SMALL: usize = 15_000;

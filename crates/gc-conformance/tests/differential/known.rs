@@ -1,8 +1,8 @@
 //! A module whose counts are known, and faults that the comparison must notice.
 
+use gc_conformance::choices::Choices;
 use gc_conformance::fuzz::differential::{
-    Argument, COUNTERS, Choices, Outcome, Run, Setting, Value, Verdict, compare, instrument, ours,
-    wasmtime,
+    Argument, COUNTERS, Outcome, Run, Setting, Value, Verdict, compare, instrument, ours, wasmtime,
 };
 
 const MODULE: &str = r#"(module

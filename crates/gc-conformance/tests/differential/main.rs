@@ -13,9 +13,10 @@ mod features;
 mod known;
 
 use anyhow::Result;
+use gc_conformance::choices::Choices;
 use gc_conformance::fuzz::differential::{
-    CHOICES, COUNTERS, Choices, Features, Outcome, Run, STACK, Setting, Verdict, compare, generate,
-    ours, wasmtime,
+    CHOICES, COUNTERS, Features, Outcome, Run, STACK, Setting, Verdict, compare, generate, ours,
+    wasmtime,
 };
 use gc_testkit::random;
 use std::collections::BTreeMap;

@@ -36,7 +36,8 @@ impl Features {
 ///
 /// # Examples
 /// ```
-/// use gc_conformance::fuzz::differential::{Choices, Features, generate};
+/// use gc_conformance::fuzz::differential::{Features, generate};
+/// use gc_conformance::choices::Choices;
 ///
 /// let bytes = gc_testkit::random::bytes(2, 5000);
 /// let make = || generate(&mut Choices::from_seed(1), Features::ALL, &bytes);

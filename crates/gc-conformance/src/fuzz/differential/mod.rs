@@ -24,7 +24,7 @@ use crate::stack::with_stack;
 use allowed::{ALLOWED, Other};
 use anyhow::{Context, Result, bail};
 
-pub use crate::choices::Choices;
+use crate::choices::Choices;
 pub(crate) use generate::config;
 pub use generate::{FUEL, Features, generate};
 pub use instrument::{COUNTERS, FUEL_EXPORT, instrument};

@@ -21,7 +21,7 @@ use anyhow::{Context, Result};
 use gc_wasm::Collector;
 
 pub(super) const TARGET: Target =
-    Target { name: "stack_maps", run, seeds: 200, length: 800, mutate: None };
+    Target { name: "stack_maps", run, seeds: 250, length: 800, mutate: None };
 
 fn run(bytes: &[u8]) -> Result<()> {
     if bytes.is_empty() {

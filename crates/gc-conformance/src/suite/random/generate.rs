@@ -98,7 +98,7 @@ pub(super) struct Generator {
 
 /// The module that these choices make. It imports `h.gc`, `h.id` and `h.ext`. It exports the function
 /// `run`, the globals `h` (the hash) and `fuel`, and all others in which there are references: the
-/// [`ROOTS`].
+/// `ROOTS`.
 pub(super) fn module(random: Choices, size: Size) -> String {
     let generator = Generator {
         random,
@@ -116,6 +116,7 @@ pub(super) fn module(random: Choices, size: Size) -> String {
 }
 
 /// The exported globals and tables of references.
+#[cfg(feature = "fuzz")]
 pub(crate) const ROOTS: [&str; 10] =
     ["g0", "g1", "g2", "g3", "ga", "vectors", "tab", "tabe", "big", "tab64"];
 

@@ -10,7 +10,9 @@ mod generate;
 mod memories;
 mod statements;
 
-pub(crate) use generate::{ROOTS, Size};
+#[cfg(feature = "fuzz")]
+pub(crate) use generate::ROOTS;
+pub(crate) use generate::Size;
 
 use super::Setting;
 use crate::choices::Choices;
