@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn bytes_are_used_as_needed() {
-        let mut choices = Choices::from_bytes(&[7, 1, 2, 200, 1, 2, 3, 4]);
+        let mut choices = Choices::from_bytes(&[7, 1, 2, 199, 1, 2, 3, 4]);
         assert_eq!(choices.below(1), 0);
         assert_eq!(choices.below(5), 2);
         assert_eq!(choices.below(1000), 0x0102);
