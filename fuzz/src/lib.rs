@@ -21,6 +21,15 @@ macro_rules! target {
     };
 }
 
+/// AddressSanitizer asks for its options. It can keep the variables of functions that have returned, to
+/// find uses of them, on a stack of its own for each stack of the program. It would never free those of
+/// asynchronous calls that are dropped.
+// SAFETY: nothing else has this name. The sanitizer calls it, and reads the text as a C string.
+#[unsafe(no_mangle)]
+pub extern "C" fn __asan_default_options() -> *const std::ffi::c_char {
+    c"detect_stack_use_after_return=0".as_ptr()
+}
+
 /// The target of this process, with the panic hook and the log that it needs.
 static TARGET: LazyLock<Box<dyn Fn(&str) -> fuzz::Target + Send + Sync>> = LazyLock::new(|| {
     env_logger::Builder::from_env("RECLAIM_LOG")
