@@ -27,7 +27,7 @@ pub(crate) struct Size {
 impl Size {
     /// Programs that take some tens of milliseconds.
     pub(crate) const USUAL: Size =
-        Size { functions: 5, locals: 25, code: (100, 500), elements: 1024, rounds: 6, fuel: 400 };
+        Size { functions: 5, locals: 25, code: (100, 500), elements: 1024, rounds: 0, fuel: 400 };
 }
 
 /// The type of a value.

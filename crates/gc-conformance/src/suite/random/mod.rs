@@ -25,7 +25,7 @@ use gc_wasm::{
 use libtest_mimic::Trial;
 
 /// Number of seeds without `TESTKIT_SEEDS`.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 24;
 
 /// The outcome of a program.
 #[derive(Debug, PartialEq, Eq)]
