@@ -75,8 +75,10 @@ fn beside(input: &[u8]) -> PathBuf {
 /// Changes an input in place, by the target's own mutator or as libFuzzer does. Returns the new
 /// size.
 pub fn mutate(name: &str, input: &mut [u8], size: usize, most: usize, seed: u32) -> usize {
+    let target = TARGET(name);
+    let most = most.min(target.length.max(size));
     // The bytes as such are mutated too: the target must also stand what its mutator never makes.
-    let own = TARGET(name).mutate.filter(|_| !seed.is_multiple_of(8));
+    let own = target.mutate.filter(|_| !seed.is_multiple_of(8));
     match own.and_then(|mutate| mutate(&input[..size], most, seed)) {
         Some(other) if other.len() <= most => {
             input[..other.len()].copy_from_slice(&other);

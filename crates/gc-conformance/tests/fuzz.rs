@@ -77,7 +77,7 @@ fn mutated(target: &Target, time: Duration) -> Result<(), Failed> {
         let word = random::bytes(seed, 4).try_into().expect("four bytes");
         let word = u32::from_le_bytes(word);
         let input = match kept.get(word as usize % kept.len().max(1)) {
-            Some((_, input)) => target.mutated(input, 2 * target.length, word),
+            Some((_, input)) => target.mutated(input, word),
             None => seed_input(target, seed),
         };
         run(target, &input, &format!("mutation {seed}"), None)?;

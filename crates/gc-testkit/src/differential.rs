@@ -6,7 +6,6 @@
 //! a collector may move objects. Two references must refer to the same object in the heap exactly
 //! if they do in the shadow.
 
-use crate::hash::Map;
 use crate::mutator::{Collection, Effect, Mutator};
 use crate::ops::Op;
 use crate::place::Place;
@@ -17,6 +16,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use arbitrary::Unstructured;
 use gc_runtime::{HeapError, HeapOptions};
 use gc_types::{ExnLayout, GcLayout, StorageType, VMGcKind, VMGcRef};
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// A heap beside its shadow.
@@ -88,12 +88,13 @@ impl Differential {
     pub fn compare(&mut self) -> Result<()> {
         self.mutator.verify().context("the heap does not verify")?;
         let heap = self.mutator.store().heap();
-        let mut pairing = Pairing { differential: self, ids: Map::default(), to_do: Vec::new() };
+        let mut pairing =
+            Pairing { differential: self, ids: FxHashMap::default(), to_do: Vec::new() };
         for place in Place::all() {
             let (actual, expected) = (self.mutator.get(place), self.shadow.root(place));
             pairing.pair(actual, expected).with_context(|| format!("the root {place:?}"))?;
         }
-        let mut indices = Map::default();
+        let mut indices = FxHashMap::default();
         while let Some((gc_ref, id)) = pairing.to_do.pop() {
             let index = gc_ref.as_raw_u32();
             if let Some(other) = indices.insert(id, index)
@@ -154,7 +155,8 @@ impl Differential {
         };
         let index = gc_ref.as_raw_u32();
         ensure!(index.is_multiple_of(gc_types::OBJECT_ALIGN), "an object at {index:#x}");
-        let mut pairing = Pairing { differential: self, ids: Map::default(), to_do: Vec::new() };
+        let mut pairing =
+            Pairing { differential: self, ids: FxHashMap::default(), to_do: Vec::new() };
         pairing.compare_object(&gc_ref, id).context("a new object")
     }
 
@@ -188,7 +190,7 @@ impl Differential {
 struct Pairing<'a> {
     differential: &'a Differential,
     /// The object at an index of the heap.
-    ids: Map<u32, ObjectId>,
+    ids: FxHashMap<u32, ObjectId>,
     to_do: Vec<(VMGcRef, ObjectId)>,
 }
 

@@ -2,12 +2,12 @@
 //! Objects are numbered in the order of a breadth-first walk from the roots. Two heaps with the
 //! same contents have equal graphs and equal hashes, even if their collectors moved objects.
 
-use crate::hash::{Fast, Map};
 use crate::mutator::Mutator;
 use crate::place::Place;
 use crate::schema;
 use anyhow::{Context, Result};
 use gc_types::{ExnLayout, GcLayout, StorageType, TypeIndex, VMGcRef};
+use rustc_hash::{FxHashMap, FxHasher};
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 
@@ -64,7 +64,7 @@ impl Graph {
     /// # Errors
     /// If the heap cannot be read.
     pub fn of(mutator: &Mutator) -> Result<Graph> {
-        let mut walk = Walk { mutator, numbers: Map::default(), found: Vec::new() };
+        let mut walk = Walk { mutator, numbers: FxHashMap::default(), found: Vec::new() };
         let mut graph = Graph::default();
         for place in Place::all() {
             if let Some(gc_ref) = mutator.get(place) {
@@ -84,7 +84,7 @@ impl Graph {
 
     /// A hash of the graph, the same for all collectors.
     pub fn hash(&self) -> u64 {
-        let mut hasher = Fast::default();
+        let mut hasher = FxHasher::default();
         self.roots.hash(&mut hasher);
         for object in &self.objects {
             (object.shape, &object.body).hash(&mut hasher);
@@ -152,7 +152,7 @@ impl Graph {
 
 struct Walk<'a> {
     mutator: &'a Mutator,
-    numbers: Map<u32, u32>,
+    numbers: FxHashMap<u32, u32>,
     /// The objects by number, and where they were found.
     found: Vec<(VMGcRef, Option<(u32, u32)>)>,
 }

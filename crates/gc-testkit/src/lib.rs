@@ -48,7 +48,6 @@ pub mod random;
 pub mod schema;
 pub mod shadow;
 
-mod hash;
 mod host_value;
 mod subject;
 

@@ -32,16 +32,18 @@ pub struct Target {
     pub run: fn(&[u8]) -> Result<()>,
     /// How many inputs the test on the stable compiler makes from seeds.
     pub seeds: u64,
-    /// The most bytes of such an input.
+    /// The most bytes of an input that is made from a seed or by a mutation. More say little more
+    /// about the target.
     pub length: usize,
     /// Changes an input, for targets whose bytes mutate badly.
     pub mutate: Option<Mutate>,
 }
 
 impl Target {
-    /// A similar input of at most `most` bytes: by [`Target::mutate`], or with a few bytes changed,
-    /// left out or repeated.
-    pub fn mutated(&self, input: &[u8], most: usize, seed: u32) -> Vec<u8> {
+    /// A similar input: by [`Target::mutate`], or with a few bytes changed, left out or repeated. It
+    /// has at most [`Target::length`] bytes, or as many as `input` has.
+    pub fn mutated(&self, input: &[u8], seed: u32) -> Vec<u8> {
+        let most = self.length.max(input.len());
         let own = self.mutate.and_then(|mutate| mutate(input, most, seed));
         own.unwrap_or_else(|| mutation::bytes(input, most, seed))
     }

@@ -8,7 +8,7 @@ use anyhow::Result;
 use wasm_mutate::WasmMutate;
 
 pub(super) const TARGET: Target =
-    Target { name: "compile", run: compile, seeds: 500, length: 500, mutate: Some(mutate) };
+    Target { name: "compile", run: compile, seeds: 500, length: 4 << 10, mutate: Some(mutate) };
 
 fn compile(bytes: &[u8]) -> Result<()> {
     // The configuration must not be in the module, and must not change with every mutation: it
