@@ -120,6 +120,8 @@ impl Program {
         let entry = builder.create_block();
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
+        // Cranelift keeps locations relative to that of the first instruction.
+        builder.set_srcloc(ir::SourceLoc::new(self.location));
         let [vmctx, reference, wide] = *builder.block_params(entry) else { unreachable!() };
         let callee = import(builder.func, FUNCTION_NAMESPACE, PROGRAM, own_signature());
         let signature = builder.import_signature(own_signature());

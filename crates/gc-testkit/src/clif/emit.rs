@@ -4,7 +4,7 @@
 use super::program::{Arith, End, FUNCS, INTS, Op, Program, REFS, Var, WIDES};
 use super::world::*;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{self, Block, InstBuilder, Value, types};
+use cranelift_codegen::ir::{self, Block, InstBuilder, SourceLoc, Value, types};
 use cranelift_frontend::Variable;
 use gc_compiler::{
     ArrayInit, Extend, FuncRefTest, FuncRefType, GcEmitter, RefPlace, RefTest, TestTarget, regions,
@@ -74,14 +74,22 @@ impl Build<'_, '_> {
     }
 
     pub(super) fn program(&mut self, program: &Program) {
-        let blocks: Vec<Block> = program.0.iter().map(|_| self.e.builder.create_block()).collect();
+        let mut locations = program.location..;
+        let mut next_location = |build: &mut Self| {
+            let location = locations.next().expect("a program is short");
+            build.e.builder.set_srcloc(SourceLoc::new(location));
+        };
+        let blocks: Vec<Block> =
+            program.blocks.iter().map(|_| self.e.builder.create_block()).collect();
         self.e.builder.ins().jump(blocks[0], &[]);
-        for (block, (ops, end)) in blocks.iter().zip(&program.0) {
+        for (block, (ops, end)) in blocks.iter().zip(&program.blocks) {
             self.e.builder.switch_to_block(*block);
             self.spend();
             for op in ops {
+                next_location(self);
                 self.op(*op);
             }
+            next_location(self);
             self.end(end, &blocks);
         }
     }

@@ -11,7 +11,14 @@ pub(super) const FUNCS: usize = 2;
 
 /// A random function: blocks of operations on variables.
 #[derive(Clone, Debug)]
-pub struct Program(pub(super) Vec<(Vec<Op>, End)>);
+pub struct Program {
+    pub(super) blocks: Vec<(Vec<Op>, End)>,
+    /// The source location of its first instruction.
+    pub(super) location: u32,
+}
+
+/// Where the source of a program begins, unless [`Program::at`] says something else.
+const FIRST_LOCATION: u32 = 0x40;
 
 /// A variable's number among the variables of its kind.
 pub(super) type Var = usize;
@@ -289,7 +296,12 @@ impl Program {
     }
 
     fn empty() -> Program {
-        Program(vec![(Vec::new(), End::Return { r: 0 })])
+        Program { blocks: vec![(Vec::new(), End::Return { r: 0 })], location: FIRST_LOCATION }
+    }
+
+    /// The same program, whose source begins at another location.
+    pub fn at(self, location: u32) -> Program {
+        Program { location, ..self }
     }
 
     fn choose(operations: &Operations, u: &mut Unstructured<'_>) -> Result<Program> {
@@ -309,7 +321,7 @@ impl Program {
         let returns = program.iter_mut().filter(|(_, end)| matches!(end, End::Return { .. }));
         let publishes = operations.have("table_set");
         returns.filter(|_| publishes).for_each(|(ops, _)| ops.push(Op::TableSetAll));
-        Ok(Program(program))
+        Ok(Program { blocks: program, location: FIRST_LOCATION })
     }
 }
 
@@ -435,8 +447,7 @@ mod tests {
         let few = Operations::named("iadd,return").unwrap();
         for seed in 0..50 {
             let bytes = crate::random::bytes(seed, 300);
-            let Program(blocks) = Program::of(&few, &mut Unstructured::new(&bytes));
-            for (ops, end) in blocks {
+            for (ops, end) in Program::of(&few, &mut Unstructured::new(&bytes)).blocks {
                 assert!(ops.iter().all(|op| matches!(
                     op,
                     Op::Arith { arith: Arith::Iadd, .. } | Op::ArithWide { arith: Arith::Iadd, .. }

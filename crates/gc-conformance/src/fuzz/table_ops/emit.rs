@@ -1,10 +1,12 @@
 //! The module of a program, as text.
 
+mod arrays;
+
 use super::ops::{Node, Op, Program, functions};
 use super::schema::{
     ARRAYS, BUDGET, COPIES, Cast, FAILED, FIELDS, GARBAGE, GLOBALS, Item, LOCALS, MADE, NEW,
-    NEW_LEN, PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, TYPES, Ty, cast, index, pick,
-    source, target,
+    NEW_LEN, PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, TYPES, Ty, cast, index, is_behind,
+    pick, source, target,
 };
 use std::fmt::Write as _;
 
@@ -335,6 +337,8 @@ impl Function {
             | Op::ArrayCopy { .. }
             | Op::ArrayFill { .. }
             | Op::ArrayInit { .. } => self.array_op(op),
+            Op::Behind { object, kind, how } if is_behind(how) => self.behind(object, kind, how),
+            Op::Behind { .. } => {}
             Op::Test { from, ty } => {
                 let null = if ty & 0x80 == 0 { "" } else { "null" };
                 let tested = TESTED[pick(ty % 128, TESTED.len())];
@@ -489,73 +493,6 @@ impl Function {
             _ => unreachable!("no operation on tables"),
         }
     }
-
-    fn array_op(&mut self, op: &Op) {
-        match *op {
-            Op::ElementGet { object, kind, index: at, to, how } => {
-                let ((array, element), at) = (ARRAYS[pick(kind, 3)], index(at));
-                let object = self.object(object, array, cast(how), "");
-                let value = format!("(array.get {} {object} (i32.const {at}))", array.heap());
-                let line = self.set(to, value, element, cast(how));
-                self.guarded(&is_longer(&object, at + 1), &line, cast(how));
-            }
-            Op::ElementSet { object, kind, index: at, from, how } => {
-                let ((array, element), at) = (ARRAYS[pick(kind, 3)], index(at));
-                let object = self.object(object, array, cast(how), "");
-                let value = self.local(from, element, cast(how));
-                let line =
-                    format!("(array.set {} {object} (i32.const {at}) {value})", array.heap());
-                self.guarded(&is_longer(&object, at + 1), &line, cast(how));
-            }
-            Op::ArrayCopy { object, other, kind, at, start, len, how } => {
-                let (at, start, len) = (index(at), index(start), index(len));
-                // From an array of structs to one of the same type, or to one of any references.
-                let (to, from) = match kind % 4 {
-                    3 => (Ty::Anys, Ty::Structs),
-                    kind => (ARRAYS[usize::from(kind)].0, ARRAYS[usize::from(kind)].0),
-                };
-                let object = self.object(object, to, cast(how), "");
-                let other = self.object(other, from, cast(how), "2");
-                let line = format!(
-                    "(array.copy {} {} {object} (i32.const {at}) {other} (i32.const {start})
-                        (i32.const {len}))",
-                    to.heap(),
-                    from.heap()
-                );
-                let both = format!(
-                    "(i32.and {} {})",
-                    is_longer(&object, at + len),
-                    is_longer(&other, start + len)
-                );
-                self.guarded(&both, &line, cast(how));
-            }
-            Op::ArrayFill { object, kind, at, len, from, how } => {
-                let ((array, element), at, len) = (ARRAYS[pick(kind, 3)], index(at), index(len));
-                let object = self.object(object, array, cast(how), "");
-                let value = self.local(from, element, cast(how));
-                let line = format!(
-                    "(array.fill {} {object} (i32.const {at}) {value} (i32.const {len}))",
-                    array.heap()
-                );
-                self.guarded(&is_longer(&object, at + len), &line, cast(how));
-            }
-            Op::ArrayInit { object, segment, at, start, len, how } => {
-                let number = pick(segment, SEGMENTS.len());
-                let array = SEGMENTS[number].array;
-                let (at, start, len) = (index(at), index(start), index(len));
-                let object = self.object(object, array, cast(how), "");
-                let line = format!(
-                    "(array.init_elem {} $seg{number} {object} (i32.const {at}) (i32.const {start})
-                        (i32.const {len}))",
-                    array.heap()
-                );
-                let elements = has_elements(number, start, len);
-                let both = format!("(i32.and {} {elements})", is_longer(&object, at + len));
-                self.guarded(&both, &line, cast(how));
-            }
-            _ => unreachable!("no operation on arrays"),
-        }
-    }
 }
 
 /// Adds to the sum of everything that was found. The value may add something too.
@@ -568,14 +505,6 @@ const SPEND: &str = "(global.set $budget (i32.sub (global.get $budget) (i32.cons
 
 fn is_object(object: &str) -> String {
     format!("(i32.eqz (ref.is_null {object}))")
-}
-
-/// Whether `object` is an array of at least `len` elements.
-fn is_longer(object: &str, len: u32) -> String {
-    format!(
-        "(if (result i32) (ref.is_null {object}) (then (i32.const 0))
-            (else (i32.le_u (i32.const {len}) (array.len {object}))))"
-    )
 }
 
 /// Whether a table has at least `len` elements.

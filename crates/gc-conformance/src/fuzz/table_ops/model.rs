@@ -3,8 +3,8 @@
 use super::ops::{Node, Op, Program, functions};
 use super::schema::{
     ARRAYS, BUDGET, COPIES, Cast, FAILED, FIELDS, GLOBALS, Item, LOCALS, MADE, NEW, NEW_LEN,
-    PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, Ty, cast, converts, index, pick, references,
-    source, target,
+    PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, Ty, cast, converts, index, is_behind, pick,
+    references, source, target,
 };
 use gc_wasm::Trap;
 
@@ -418,6 +418,15 @@ impl Model {
                     (Err(trap), _) | (_, Err(trap)) => guarded(trap, how)?,
                 }
             }
+            Op::Behind { object, kind, how } if is_behind(how) => match ARRAYS.get(pick(kind, 4)) {
+                None => return Err(Trap::TableOutOfBounds),
+                Some((array, _)) => {
+                    if let Value::Object(_) = local!(object, *array, Cast::Test) {
+                        return Err(Trap::ArrayOutOfBounds);
+                    }
+                }
+            },
+            Op::Behind { .. } => {}
             Op::Test { from, ty } => {
                 let value = locals[pick(from, LOCALS.len())];
                 let is = match (value, TESTED[pick(ty % 128, TESTED.len())]) {

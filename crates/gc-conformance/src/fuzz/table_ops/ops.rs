@@ -163,6 +163,13 @@ pub(super) enum Op {
         len: u8,
         how: u8,
     },
+    /// If `how` says so: reads or writes right behind the last element of an array or a table, which
+    /// traps.
+    Behind {
+        object: u8,
+        kind: u8,
+        how: u8,
+    },
     /// Tests a local's type.
     Test {
         from: u8,
@@ -210,7 +217,7 @@ pub(super) enum Op {
 }
 
 /// The number of kinds of operations.
-const KINDS: u8 = 34;
+const KINDS: u8 = 35;
 /// The number of bytes before the operations.
 const HEADER: usize = 5;
 /// The most operations.

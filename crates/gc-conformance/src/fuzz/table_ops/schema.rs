@@ -223,6 +223,11 @@ pub(super) fn cast(how: u8) -> Cast {
     }
 }
 
+/// Whether an operation that always traps is done. Most programs go on.
+pub(super) fn is_behind(how: u8) -> bool {
+    how >= 0xc0
+}
+
 /// An index or a length. Most are small.
 pub(super) fn index(byte: u8) -> u32 {
     match byte {

@@ -41,7 +41,8 @@ fn run(bytes: &[u8]) -> Result<()> {
     let anew = Compiler::new(&abi, &options)?;
     let cached = Compiler::new(&abi, &options)?.with_cache(Arc::new(MemoryCache::new(1 << 20)));
 
-    let original = Program::from_bytes(program).build(collector, &abi)?.func;
+    let program = Program::from_bytes(program);
+    let original = program.build(collector, &abi)?.func;
     let expected = compile(&cached, &original);
     same("the function itself", &expected, &compile(&cached, &original))?;
 
@@ -58,7 +59,10 @@ fn run(bytes: &[u8]) -> Result<()> {
         same(&format!("the function after a change of {what}, {time}"), &expected, &changed)?;
     }
     // What the change has put into the cache is not the original's.
-    same("the function itself, again", &compile(&anew, &original), &compile(&cached, &original))
+    same("the function itself, again", &compile(&anew, &original), &compile(&cached, &original))?;
+    // It is found for the same function at another place of a module.
+    let moved = program.at(0x1234).build(collector, &abi)?.func;
+    same("the function elsewhere", &compile(&anew, &moved), &compile(&cached, &moved))
 }
 
 /// The compiled function, or the reason why it is not valid.
