@@ -61,6 +61,25 @@ component() {
     fail "cargo $1 is missing; it comes with: rustup component add $2"
 }
 
+# tool CRATE VERSION FLAG...: sets `tool` to the path of a program. It is installed with these flags if
+# it is missing, into a folder that all clones share.
+tool() {
+  local crate=$1 version=$2
+  shift 2
+  tool=$(command -v "$crate" || true)
+  [ -z "$tool" ] || return 0
+  local folder=${XDG_CACHE_HOME:-$HOME/.cache}/reclaim-ci/$crate-$version
+  tool=$folder/bin/$crate
+  [ ! -x "$tool" ] || return 0
+  local build
+  build=$(mktemp -d)
+  # With the stable compiler and without the flags of the caller's own build.
+  env -u RUSTFLAGS -u RUSTC_WRAPPER -u RUSTC_BOOTSTRAP cargo install "$crate" --version "=$version" --locked \
+    --root "$folder" --target-dir "$build" "$@" || tool=
+  rm -rf "$build"
+  [ -n "$tool" ]
+}
+
 # Prints every file of the project, one per line.
 tracked_files() {
   if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
