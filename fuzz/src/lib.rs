@@ -3,8 +3,8 @@
 use gc_conformance::{fuzz, heap};
 use libfuzzer_sys::fuzzer_mutate;
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, OnceLock};
 
 #[doc(hidden)]
 pub use libfuzzer_sys;
@@ -14,7 +14,7 @@ pub use libfuzzer_sys;
 macro_rules! target {
     ($name:literal) => {
         use $crate::libfuzzer_sys;
-        libfuzzer_sys::fuzz_target!(|input: &[u8]| $crate::run($name, input));
+        libfuzzer_sys::fuzz_target!(init: $crate::start(), |input: &[u8]| $crate::run($name, input));
         libfuzzer_sys::fuzz_mutator!(|input: &mut [u8], size: usize, most: usize, seed: u32| {
             $crate::mutate($name, input, size, most, seed)
         });
@@ -30,8 +30,9 @@ pub extern "C" fn __asan_default_options() -> *const std::ffi::c_char {
     c"detect_stack_use_after_return=0".as_ptr()
 }
 
-/// The target of this process, with the panic hook and the log that it needs.
-static TARGET: LazyLock<Box<dyn Fn(&str) -> fuzz::Target + Send + Sync>> = LazyLock::new(|| {
+/// Makes the log and the panic hook. Ends the process if a variable that restricts the targets is
+/// wrong.
+pub fn start() {
     env_logger::Builder::from_env("RECLAIM_LOG")
         .filter_module("cranelift_codegen", log::LevelFilter::Warn)
         .init();
@@ -39,43 +40,50 @@ static TARGET: LazyLock<Box<dyn Fn(&str) -> fuzz::Target + Send + Sync>> = LazyL
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if !heap::is_panic_expected() {
-            fuzz::report::write();
+            fuzz::report::write_of_any_thread();
             usual(panic);
         }
     }));
-    Box::new(|name| fuzz::find(name).unwrap_or_else(|| panic!("there is no target {name}")))
-});
+    if let Err(why) = fuzz::check_variables() {
+        eprintln!("{why:#}");
+        std::process::exit(1);
+    }
+}
+
+/// The target of this process.
+fn target(name: &str) -> &'static fuzz::Target {
+    static TARGET: OnceLock<fuzz::Target> = OnceLock::new();
+    TARGET.get_or_init(|| fuzz::find(name).unwrap_or_else(|| panic!("there is no target {name}")))
+}
 
 /// Runs an input.
 ///
 /// # Panics
 /// If it shows a fault.
 pub fn run(name: &str, input: &[u8]) {
-    fuzz::run(&TARGET(name), input, Some(&beside(input)));
+    fuzz::run(target(name), input, Some(&modules(input)));
 }
 
-/// Where the modules of an input are written if it fails: beside the file that is run again, or
-/// beside the file that libFuzzer will write.
-fn beside(input: &[u8]) -> PathBuf {
-    static ARGUMENTS: LazyLock<(Option<PathBuf>, OsString)> = LazyLock::new(|| {
+/// The files for the modules of an input that fails: in the folder `modules` beside the file that
+/// libFuzzer writes, with its name or that of the file that is run again. cargo-fuzz takes each new
+/// file that is in the folder of failing inputs itself for such an input.
+fn modules(input: &[u8]) -> PathBuf {
+    static ARGUMENTS: LazyLock<(Option<OsString>, String)> = LazyLock::new(|| {
         let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-        let file = arguments.iter().map(PathBuf::from).find(|path| path.is_file());
+        let file = arguments.iter().map(Path::new).find(|path| path.is_file());
         let prefix = arguments.iter().filter_map(|argument| argument.to_str());
         let prefix = prefix.filter_map(|text| text.strip_prefix("-artifact_prefix=")).next_back();
-        (file, prefix.unwrap_or("./").into())
+        (file.and_then(Path::file_name).map(Into::into), prefix.unwrap_or("./").into())
     });
     let (file, prefix) = &*ARGUMENTS;
-    file.clone().unwrap_or_else(|| {
-        let mut name = prefix.clone();
-        name.push(format!("crash-{}", sha1_smol::Sha1::from(input).digest()));
-        name.into()
-    })
+    let failing = || format!("crash-{}", sha1_smol::Sha1::from(input).digest()).into();
+    PathBuf::from(format!("{prefix}modules")).join(file.clone().unwrap_or_else(failing))
 }
 
 /// Changes an input in place, by the target's own mutator or as libFuzzer does. Returns the new
 /// size.
 pub fn mutate(name: &str, input: &mut [u8], size: usize, most: usize, seed: u32) -> usize {
-    let target = TARGET(name);
+    let target = target(name);
     let most = most.min(target.length.max(size));
     // The bytes as such are mutated too: the target must also stand what its mutator never makes.
     let own = target.mutate.filter(|_| !seed.is_multiple_of(8));

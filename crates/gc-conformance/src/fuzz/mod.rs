@@ -35,6 +35,7 @@ mod stack_maps;
 mod table_ops;
 mod way;
 
+use anyhow::Result;
 use gc_testkit::panic_text;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -69,13 +70,13 @@ pub fn find(name: &str) -> Option<Target> {
     targets().into_iter().find(|target| target.name == name)
 }
 
-/// Runs `target` on an input. With `beside`, the modules of an input that fails are written to
-/// files whose names begin with this path.
+/// Runs `target` on an input. With `files`, the modules of an input that fails are written to files
+/// whose names begin with this path. The folder is made.
 ///
 /// # Panics
 /// If the target finds a fault. The message is the fault.
-pub fn run(target: &Target, input: &[u8], beside: Option<&Path>) {
-    report::begin(beside);
+pub fn run(target: &Target, input: &[u8], files: Option<&Path>) {
+    report::begin(files);
     let result = catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
     let fault = match result {
         Ok(Ok(())) => return,
@@ -84,6 +85,16 @@ pub fn run(target: &Target, input: &[u8], beside: Option<&Path>) {
     };
     report::write();
     panic!("{}: {fault}", target.name);
+}
+
+/// Checks the environment variables that restrict targets, so that a mistake in them is found before
+/// the first input.
+///
+/// # Errors
+/// If one has an unknown name, or names a program that cannot be started.
+pub fn check_variables() -> Result<()> {
+    differential::check_variables()?;
+    fuzzgen::check_variables()
 }
 
 /// Runs code of others, whose panics are no faults of this project. `None` if it panics.

@@ -1,7 +1,7 @@
 //! What can be seen of an input: the configuration and the modules that a target made from it.
 //!
 //! With `RECLAIM_LOG=debug` both are logged, the modules as text. When the input fails, its modules
-//! are written to files beside it, as `.wasm` and `.wat`.
+//! are written to files, as `.wasm` and `.wat`.
 
 use std::cell::RefCell;
 use std::fmt::Debug;
@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 /// The modules of the input that runs on this thread, and the beginning of their files' names.
 #[derive(Default)]
 struct Modules {
-    beside: Option<PathBuf>,
+    files: Option<PathBuf>,
     modules: Vec<Vec<u8>>,
 }
 
@@ -19,13 +19,12 @@ thread_local! {
     static MODULES: RefCell<Modules> = RefCell::default();
 }
 
-/// The same as [`MODULES`] for threads that run no input, but work for one. Only the fuzzing engine
-/// needs it, which runs one input at a time.
-static LAST: Mutex<Modules> = Mutex::new(Modules { beside: None, modules: Vec::new() });
+/// The modules of the input that began last on any thread.
+static LAST: Mutex<Modules> = Mutex::new(Modules { files: None, modules: Vec::new() });
 
 /// Forgets the modules of the last input.
-pub(super) fn begin(beside: Option<&Path>) {
-    let new = || Modules { beside: beside.map(Path::to_owned), modules: Vec::new() };
+pub(super) fn begin(files: Option<&Path>) {
+    let new = || Modules { files: files.map(Path::to_owned), modules: Vec::new() };
     MODULES.set(new());
     *LAST.lock().unwrap_or_else(PoisonError::into_inner) = new();
 }
@@ -65,22 +64,37 @@ fn text(wasm: &[u8]) -> String {
     }
 }
 
-/// Writes the modules of the input that failed. Says on standard error which files it wrote.
-pub fn write() {
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut own = MODULES.take();
-    if own.modules.is_empty() {
-        own = std::mem::take(&mut *last);
-    }
-    let Some(beside) = own.beside else { return };
-    for (number, wasm) in own.modules.iter().enumerate() {
-        let number = if number == 0 { String::new() } else { format!(".{number}") };
-        for (extension, contents) in [("wasm", wasm.clone()), ("wat", text(wasm).into_bytes())] {
-            let mut name = beside.as_os_str().to_owned();
-            name.push(format!("{number}.{extension}"));
-            match std::fs::write(&name, contents) {
-                Ok(()) => eprintln!("module of the failing input: {}", name.display()),
-                Err(why) => eprintln!("cannot write {}: {why}", name.display()),
+/// Writes the modules of the input that failed on this thread. Says on standard error which files it
+/// wrote.
+pub(super) fn write() {
+    MODULES.take().write();
+}
+
+/// Writes the modules of the input that runs, on whichever thread it runs. For a panic hook of a
+/// process that runs one input at a time and ends there: threads that work for the input panic too.
+pub fn write_of_any_thread() {
+    let last = std::mem::take(&mut *LAST.lock().unwrap_or_else(PoisonError::into_inner));
+    let own = MODULES.take();
+    if own.modules.is_empty() { last.write() } else { own.write() }
+}
+
+impl Modules {
+    fn write(&self) {
+        let Some(files) = &self.files else { return };
+        if let (Some(folder), false) = (files.parent(), self.modules.is_empty()) {
+            // Without the folder, the files cannot be written, which is said below.
+            let _: std::io::Result<()> = std::fs::create_dir_all(folder);
+        }
+        for (number, wasm) in self.modules.iter().enumerate() {
+            let number = if number == 0 { String::new() } else { format!(".{number}") };
+            for (extension, contents) in [("wasm", wasm.clone()), ("wat", text(wasm).into_bytes())]
+            {
+                let mut name = files.as_os_str().to_owned();
+                name.push(format!("{number}.{extension}"));
+                match std::fs::write(&name, contents) {
+                    Ok(()) => eprintln!("module of the failing input: {}", name.display()),
+                    Err(why) => eprintln!("cannot write {}: {why}", name.display()),
+                }
             }
         }
     }

@@ -76,6 +76,12 @@ fn differential(bytes: &[u8]) -> Result<()> {
     with_stack(STACK, move || check(&case, &module, &mut arguments))
 }
 
+/// Checks the variables of [`allowed`] and starts the program that `NODE` names.
+pub(super) fn check_variables() -> Result<()> {
+    let allowed = ALLOWED.as_ref().map_err(|why| anyhow::anyhow!("{why:#}"))?;
+    if allowed.engines.contains(&Other::V8) { v8::start() } else { Ok(()) }
+}
+
 /// Compares what a module does.
 fn check(case: &Case, module: &[u8], arguments: &mut Choices) -> Result<()> {
     let here = |leader: &Run| ours::repeat(module, &case.setting, leader).context("Reclaim failed");

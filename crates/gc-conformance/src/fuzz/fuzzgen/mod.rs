@@ -47,6 +47,11 @@ static OPERATIONS: LazyLock<Result<Operations>> =
         Err(_) => Ok(Operations::all()),
     });
 
+/// Checks `FUZZGEN_ALLOWED_OPS`.
+pub(super) fn check_variables() -> Result<()> {
+    OPERATIONS.as_ref().map(drop).map_err(|why| anyhow::anyhow!("{why:#}"))
+}
+
 /// How a program runs.
 struct Case {
     collector: &'static dyn GcCompiler,

@@ -18,6 +18,11 @@ use serde_json::{Value as Json, json};
 /// What modules for V8 may have. The results of its relaxed instructions are those of the machine.
 pub(super) const FEATURES: Features = Features { relaxed_simd: false, ..Features::ALL };
 
+/// Starts the `node` program.
+pub(super) fn start() -> Result<()> {
+    node::start()
+}
+
 /// How JavaScript sees values of a type.
 fn kind(ty: &ValType) -> &'static str {
     match ty {

@@ -25,7 +25,7 @@ impl Node {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .with_context(|| format!("NODE: cannot start {}", program.display()))?;
         let questions = child.stdin.take().context("it has a standard input")?;
         let answers = child.stdout.take().context("it has a standard output")?;
         Ok(Node { child, questions, answers: BufReader::new(answers) })
@@ -48,12 +48,22 @@ impl Drop for Node {
     }
 }
 
-/// Asks the program, which is started if it does not run.
-pub(super) fn ask(question: &Json) -> Result<Json> {
-    let mut node = NODE.lock().unwrap_or_else(PoisonError::into_inner);
+/// Starts the program if it does not run.
+pub(super) fn start() -> Result<()> {
+    started(&mut NODE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn started(node: &mut Option<Node>) -> Result<()> {
     if node.is_none() {
         *node = Some(Node::start()?);
     }
+    Ok(())
+}
+
+/// Asks the program, which is started if it does not run.
+pub(super) fn ask(question: &Json) -> Result<Json> {
+    let mut node = NODE.lock().unwrap_or_else(PoisonError::into_inner);
+    started(&mut node)?;
     let answer = node.as_mut().context("it was started")?.ask(question);
     if answer.is_err() {
         *node = None;

@@ -5,6 +5,8 @@
 //! the first of them. With `TESTKIT_SECONDS`, mutated inputs run for this many seconds more.
 //! `RECLAIM_LOG=debug` shows what an input is made into.
 
+mod watchdog;
+
 use gc_conformance::fuzz::{self, Target};
 use gc_testkit::random;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -24,10 +26,7 @@ fn inputs(folder: PathBuf) -> Result<Vec<(PathBuf, Vec<u8>)>, Failed> {
     }
     for entry in std::fs::read_dir(&folder)? {
         let path = entry?.path();
-        // What a failing input left here is no input.
-        if path.extension().is_none_or(|extension| extension != "wasm" && extension != "wat") {
-            inputs.push((path.clone(), std::fs::read(path)?));
-        }
+        inputs.push((path.clone(), std::fs::read(path)?));
     }
     inputs.sort();
     Ok(inputs)
@@ -86,33 +85,59 @@ fn mutated(target: &Target, time: Duration) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Runs one input. A failing input that is not kept is written to the folder `fuzz/artifacts/`.
+/// Runs one input. A failing input that is not kept is written to the folder `fuzz/artifacts/`, and
+/// the modules of any to `modules` in that folder.
 fn run(target: &Target, input: &[u8], name: &str, path: Option<&Path>) -> Result<(), Failed> {
-    let artifact = || folder().join("artifacts").join(target.name).join(name.replace(' ', "-"));
-    let beside = path.map_or_else(artifact, Path::to_owned);
-    let once = || fuzz::run(target, input, Some(&beside));
-    if path.is_none() {
-        std::fs::create_dir_all(beside.parent().expect("a folder"))?;
-    }
-    std::panic::catch_unwind(once).map_err(|panic| {
-        if path.is_none() {
-            let _: std::io::Result<()> = std::fs::write(&beside, input);
-        }
-        format!("{}: {}", beside.display(), gc_testkit::panic_text(&*panic)).into()
+    let name = match path.and_then(Path::file_name) {
+        Some(name) => name.to_owned(),
+        None => name.replace(' ', "-").into(),
+    };
+    let artifacts = folder().join("artifacts").join(target.name);
+    let modules = artifacts.join("modules").join(&name);
+    let artifact = path.map_or_else(|| artifacts.join(&name), Path::to_owned);
+    let new = path.is_none().then_some(input);
+    let watched = watchdog::Watched::new(&artifact, new);
+    let result = std::panic::catch_unwind(|| fuzz::run(target, input, Some(&modules)));
+    drop(watched);
+    result.map_err(|panic| {
+        new.inspect(|input| write(&artifact, input));
+        format!("{}: {}", artifact.display(), gc_testkit::panic_text(&*panic)).into()
     })
 }
 
-/// Every target has its binary, and no other binary is there.
+/// Writes an input that fails.
+fn write(artifact: &Path, input: &[u8]) {
+    let folder = artifact.parent().expect("it is in a folder");
+    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(artifact, input));
+    if let Err(why) = written {
+        eprintln!("cannot write {}: {why}", artifact.display());
+    }
+}
+
+/// Every target has its binary, its section in the manifest and its line in the book, and there are
+/// no others.
 fn binaries() -> Result<(), Failed> {
-    let mut binaries = Vec::new();
+    let mut files = Vec::new();
     for entry in std::fs::read_dir(folder().join("fuzz_targets"))? {
         let path = entry?.path();
-        binaries.push(path.file_stem().expect("a name").to_string_lossy().into_owned());
+        files.push(path.file_stem().expect("a name").to_string_lossy().into_owned());
     }
-    binaries.sort_unstable();
+    let between = |path: &str, before: &str, after: &str| -> std::io::Result<Vec<String>> {
+        let text = std::fs::read_to_string(folder().join(path))?;
+        let lines = text.lines().filter_map(|line| line.strip_prefix(before)?.split_once(after));
+        Ok(lines.map(|(name, _)| name.to_owned()).collect())
+    };
+    let sections = between("Cargo.toml", "path = \"fuzz_targets/", ".rs\"")?;
+    let mut lines = between("../docs/src/fuzzing.md", "| `", "` | ")?;
+    lines.retain(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '_'));
     let targets: Vec<_> = fuzz::targets().iter().map(|target| target.name).collect();
-    if binaries != targets {
-        return Err(format!("the binaries are {binaries:?}, the targets {targets:?}").into());
+    for (what, mut names) in
+        [("files", files), ("sections of Cargo.toml", sections), ("lines of the book", lines)]
+    {
+        names.sort_unstable();
+        if names != targets {
+            return Err(format!("the {what} are {names:?}, the targets {targets:?}").into());
+        }
     }
     Ok(())
 }
@@ -121,6 +146,10 @@ fn main() -> ExitCode {
     env_logger::Builder::from_env("RECLAIM_LOG")
         .filter_module("cranelift_codegen", log::LevelFilter::Warn)
         .init();
+    if let Err(why) = fuzz::check_variables() {
+        eprintln!("{why:#}");
+        return ExitCode::FAILURE;
+    }
     let mut trials = vec![Trial::test("every_target_has_its_binary", binaries)];
     let time = number("TESTKIT_SECONDS").map(Duration::from_secs);
     for target in fuzz::targets() {
