@@ -10,9 +10,9 @@ macro_rules! embedding {
         use super::run::{Argument, Call, Outcome, Run, Value, hash};
         use crate::choices::Choices;
         use $engine::{
-            AnyRef, AsContextMut, Caller, Engine, Error, Extern, ExternRef, ExternType, Func,
-            FuncType, Global, HeapType, I31, Instance, Memory, Module, RefType, Result, RootScope,
-            Store, Table, Tag, ThrownException, Trap, Val, ValType,
+            AnyRef, AsContext, AsContextMut, Caller, Engine, Error, Extern, ExternRef, ExternType,
+            Func, FuncType, Global, HeapType, I31, Instance, Memory, Module, RefType, Result,
+            RootScope, Rooted, Store, Table, Tag, ThrownException, Trap, Val, ValType,
         };
 
         /// A module that is being run.
@@ -56,9 +56,10 @@ macro_rules! embedding {
                 $engine::bail!("there is no function {export:?}");
             };
             running.fuel.set(&mut *store, Val::I32(FUEL as i32))?;
-            let outcome = call(store, &func, &arguments, &mut running.seen)?;
+            let mut describer = Describer::new(!run.for_javascript);
+            let outcome = call(store, &func, &arguments, &mut running.seen, &mut describer)?;
             let left = running.fuel.get(&mut *store);
-            let fuel = describe(&mut *store, &left, &mut 1)?;
+            let fuel = Describer::new(false).describe(&mut *store, &left)?;
             let goes_on = !matches!(outcome, Outcome::Exhausted(_));
             run.calls.push(Call { export: export.to_string(), arguments, outcome, fuel });
             Ok(goes_on)
@@ -93,14 +94,14 @@ macro_rules! embedding {
                     }
                 }
             }
-            run.state = state(store, exports)?;
+            run.state = state(store, exports, !run.for_javascript)?;
             Ok(run)
         }
 
         /// Runs a module with the calls of `leader`.
         fn follow(store: &mut Store<()>, module: &Module, leader: &Run) -> Result<Run> {
-            let mut run = Run::default();
-            let mut running = match begin(store, module, leader.for_javascript)? {
+            let mut run = Run { for_javascript: leader.for_javascript, ..Run::default() };
+            let mut running = match begin(store, module, run.for_javascript)? {
                 Ok(running) => running,
                 Err(outcome) => return Ok(Run { refused: Some(outcome), ..run }),
             };
@@ -112,7 +113,7 @@ macro_rules! embedding {
                 }
             }
             between(store)?;
-            run.state = state(store, running.exports)?;
+            run.state = state(store, running.exports, !run.for_javascript)?;
             Ok(run)
         }
 
@@ -271,6 +272,7 @@ macro_rules! embedding {
             func: &Func,
             arguments: &[Argument],
             seen: &mut Vec<Val>,
+            describer: &mut Describer,
         ) -> Result<Outcome> {
             let ty = func.ty(&*store);
             let mut values = Vec::new();
@@ -292,13 +294,10 @@ macro_rules! embedding {
             let mut results = vec![Val::I32(0); ty.results().len()];
             match func.call(&mut *store, &values, &mut results) {
                 Ok(()) => {
-                    let mut described = Vec::new();
-                    for value in &results {
-                        see(seen, value);
-                        let mut scope = RootScope::new(&mut *store);
-                        described.push(describe(&mut scope, value, &mut { Value::BUDGET })?);
-                    }
-                    Ok(Outcome::Returned(described))
+                    results.iter().for_each(|value| see(seen, value));
+                    let mut scope = RootScope::new(&mut *store);
+                    let described = describer.each(&mut scope, &results, Describer::export);
+                    Ok(Outcome::Returned(described?))
                 }
                 Err(error) => ended(store, &error),
             }
@@ -314,15 +313,16 @@ macro_rules! embedding {
         fn state(
             store: &mut Store<()>,
             exports: Vec<(String, Extern)>,
+            identity: bool,
         ) -> Result<Vec<(String, Value)>> {
             let mut state = Vec::new();
+            let mut describer = Describer::new(identity);
+            let mut store = RootScope::new(store);
             for (name, export) in exports {
-                let mut store = RootScope::new(&mut *store);
-                let mut budget = Value::BUDGET;
                 let value = match export {
                     Extern::Global(global) => {
                         let value = global.get(&mut store);
-                        describe(&mut store, &value, &mut budget)?
+                        describer.export(&mut store, &value)?
                     }
                     Extern::Memory(memory) => {
                         let data = memory.data(&store);
@@ -332,9 +332,11 @@ macro_rules! embedding {
                         let mut elements = Vec::new();
                         for index in 0..table.size(&store) {
                             let element = table.get(&mut store, index).expect("it is in bounds");
-                            elements.push(describe(&mut store, &element.into(), &mut budget)?);
+                            elements.push(element.into());
                         }
-                        Value::Table(elements)
+                        describer.budget = Value::BUDGET;
+                        let described = describer.each(&mut store, &elements, Describer::describe);
+                        Value::Table(described?)
                     }
                     _ => continue,
                 };
@@ -360,7 +362,7 @@ macro_rules! embedding {
             let mut scope = RootScope::new(&mut *store);
             let exception = scope.as_context_mut().take_pending_exception().expect("it was thrown");
             let exception = Val::ExnRef(Some(exception));
-            let exception = describe(&mut scope, &exception, &mut { Value::BUDGET })?;
+            let exception = Describer::new(false).export(&mut scope, &exception)?;
             let Value::Exn(payload) = exception else { unreachable!("it is an exception") };
             Ok(Outcome::Threw(payload))
         }
@@ -387,73 +389,150 @@ macro_rules! embedding {
             }))
         }
 
-        fn describe(
-            store: &mut impl AsContextMut<Data = ()>,
-            value: &Val,
-            budget: &mut usize,
-        ) -> Result<Value> {
-            if *budget == 0 {
-                return Ok(Value::Deep);
+        /// Describes values.
+        struct Describer {
+            /// How many more values are described.
+            budget: usize,
+            /// Whether an object or function that comes again is recognised.
+            identity: bool,
+            /// The objects that were described, in order. They are rooted as long as it lives.
+            objects: Vec<Val>,
+            /// The addresses of the functions that were described, in order.
+            funcs: Vec<usize>,
+        }
+
+        impl Describer {
+            fn new(identity: bool) -> Describer {
+                let (objects, funcs) = (Vec::new(), Vec::new());
+                Describer { budget: Value::BUDGET, identity, objects, funcs }
             }
-            *budget -= 1;
-            Ok(match value {
-                Val::I32(value) => Value::I32(*value),
-                Val::I64(value) => Value::I64(*value),
-                Val::F32(bits) => Value::F32(*bits),
-                Val::F64(bits) => Value::F64(*bits),
-                Val::V128(value) => Value::V128(value.as_u128()),
-                Val::FuncRef(None)
-                | Val::ExternRef(None)
-                | Val::AnyRef(None)
-                | Val::ExnRef(None) => Value::Null,
-                Val::FuncRef(Some(func)) => {
-                    let ty = func.ty(&*store);
-                    Value::Func(ty.params().len(), ty.results().len())
+
+            /// Describes a value with a budget of its own.
+            fn export(
+                &mut self,
+                store: &mut RootScope<&mut Store<()>>,
+                value: &Val,
+            ) -> Result<Value> {
+                self.budget = Value::BUDGET;
+                self.describe(store, value)
+            }
+
+            /// Describes all of these values.
+            fn each<S: AsContextMut<Data = ()>>(
+                &mut self,
+                store: &mut S,
+                values: &[Val],
+                describe: fn(&mut Self, &mut S, &Val) -> Result<Value>,
+            ) -> Result<Vec<Value>> {
+                values.iter().map(|value| describe(self, store, value)).collect()
+            }
+
+            /// The number of an object that was described before. Otherwise it gets the next one.
+            fn again(&mut self, store: &impl AsContext, value: &Val) -> Result<Option<usize>> {
+                if !self.identity {
+                    return Ok(None);
                 }
-                Val::ExternRef(Some(external)) => match external.data(&*store)? {
-                    Some(data) => Value::Extern(*data.downcast_ref().expect("a number")),
-                    None => {
-                        let internal = AnyRef::convert_extern(&mut *store, *external)?;
-                        let value = describe(store, &internal.into(), budget)?;
-                        Value::Externalized(Box::new(value))
-                    }
-                },
-                Val::AnyRef(Some(any)) => {
-                    if let Some(value) = any.as_i31(&*store)? {
-                        Value::I31(value.get_i32())
-                    } else if let Some(object) = any.as_struct(&*store)? {
-                        let fields: Vec<Val> = object.fields(&mut *store)?.collect();
-                        let mut described = Vec::new();
-                        for field in &fields {
-                            described.push(describe(store, field, budget)?);
+                for (number, other) in self.objects.iter().enumerate() {
+                    let same = match (other, value) {
+                        (Val::AnyRef(Some(a)), Val::AnyRef(Some(b))) => {
+                            Rooted::ref_eq(store, a, b)?
                         }
-                        Value::Struct(described)
-                    } else if let Some(array) = any.as_array(&*store)? {
-                        let len = array.len(&*store)?;
-                        let mut described = Vec::new();
-                        for index in 0..len.min(Value::ELEMENTS) {
-                            let element = array.get(&mut *store, index)?;
-                            described.push(describe(store, &element, budget)?);
+                        (Val::ExnRef(Some(a)), Val::ExnRef(Some(b))) => {
+                            Rooted::ref_eq(store, a, b)?
                         }
-                        Value::Array(len, described)
-                    } else {
-                        let external = ExternRef::convert_any(&mut *store, *any)?;
-                        let data = external.data(&*store)?.expect("a value of the host");
-                        Value::Internalized(*data.downcast_ref().expect("a number"))
+                        _ => false,
+                    };
+                    if same {
+                        return Ok(Some(number));
                     }
                 }
-                Val::ExnRef(Some(exception)) => {
-                    let fields: Vec<Val> = exception.fields(&mut *store)?.collect();
-                    let mut described = Vec::new();
-                    for field in &fields {
-                        described.push(describe(store, field, budget)?);
-                    }
-                    Value::Exn(described)
+                self.objects.push(*value);
+                Ok(None)
+            }
+
+            /// The number of a function.
+            fn number(&mut self, store: &mut impl AsContextMut, func: &Func) -> usize {
+                if !self.identity {
+                    return 0;
                 }
-                // One of the engines has values of stack switching.
-                #[allow(unreachable_patterns)]
-                other => unreachable!("an unknown value {other:?}"),
-            })
+                let address = func.to_raw(store) as usize;
+                let found = self.funcs.iter().position(|other| *other == address);
+                found.unwrap_or_else(|| {
+                    self.funcs.push(address);
+                    self.funcs.len() - 1
+                })
+            }
+
+            fn describe<S: AsContextMut<Data = ()>>(
+                &mut self,
+                store: &mut S,
+                value: &Val,
+            ) -> Result<Value> {
+                if self.budget == 0 {
+                    return Ok(Value::Deep);
+                }
+                self.budget -= 1;
+                Ok(match value {
+                    Val::I32(value) => Value::I32(*value),
+                    Val::I64(value) => Value::I64(*value),
+                    Val::F32(bits) => Value::F32(*bits),
+                    Val::F64(bits) => Value::F64(*bits),
+                    Val::V128(value) => Value::V128(value.as_u128()),
+                    Val::FuncRef(None)
+                    | Val::ExternRef(None)
+                    | Val::AnyRef(None)
+                    | Val::ExnRef(None) => Value::Null,
+                    Val::FuncRef(Some(func)) => {
+                        let ty = func.ty(&*store);
+                        let number = self.number(store, func);
+                        Value::Func(ty.params().len(), ty.results().len(), number)
+                    }
+                    Val::ExternRef(Some(external)) => match external.data(&*store)? {
+                        Some(data) => Value::Extern(*data.downcast_ref().expect("a number")),
+                        None => {
+                            let internal = AnyRef::convert_extern(&mut *store, *external)?;
+                            let value = self.describe(store, &internal.into())?;
+                            Value::Externalized(Box::new(value))
+                        }
+                    },
+                    Val::AnyRef(Some(any)) => {
+                        if let Some(value) = any.as_i31(&*store)? {
+                            Value::I31(value.get_i32())
+                        } else if let Some(object) = any.as_struct(&*store)? {
+                            if let Some(number) = self.again(store, value)? {
+                                return Ok(Value::Again(number));
+                            }
+                            let fields: Vec<Val> = object.fields(&mut *store)?.collect();
+                            Value::Struct(self.each(store, &fields, Self::describe)?)
+                        } else if let Some(array) = any.as_array(&*store)? {
+                            if let Some(number) = self.again(store, value)? {
+                                return Ok(Value::Again(number));
+                            }
+                            let len = array.len(&*store)?;
+                            let mut described = Vec::new();
+                            for index in 0..len.min(Value::ELEMENTS) {
+                                let element = array.get(&mut *store, index)?;
+                                described.push(self.describe(store, &element)?);
+                            }
+                            Value::Array(len, described)
+                        } else {
+                            let external = ExternRef::convert_any(&mut *store, *any)?;
+                            let data = external.data(&*store)?.expect("a value of the host");
+                            Value::Internalized(*data.downcast_ref().expect("a number"))
+                        }
+                    }
+                    Val::ExnRef(Some(exception)) => {
+                        if let Some(number) = self.again(store, value)? {
+                            return Ok(Value::Again(number));
+                        }
+                        let fields: Vec<Val> = exception.fields(&mut *store)?.collect();
+                        Value::Exn(self.each(store, &fields, Self::describe)?)
+                    }
+                    // One of the engines has values of stack switching.
+                    #[allow(unreachable_patterns)]
+                    other => unreachable!("an unknown value {other:?}"),
+                })
+            }
         }
     };
 }

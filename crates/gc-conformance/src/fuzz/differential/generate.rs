@@ -58,7 +58,11 @@ pub fn generate(choices: &mut Choices, features: Features, bytes: &[u8]) -> Resu
 pub(crate) fn config(choices: &mut Choices, features: Features) -> Config {
     use InstructionKind::*;
     let references = [Aggregate, Control, Parametric, Reference, Table, Variable];
-    let kinds = match choices.below(8) {
+    let kind = choices.below(8);
+    // Few modules have several memories and segments otherwise, and code that may not trap has no bulk
+    // operations on them.
+    let memories = kind == 2;
+    let kinds = match kind {
         0 | 1 => InstructionKinds::all(),
         2 => InstructionKinds::new(&[Control, Memory, Numeric, Parametric, Variable, Vector]),
         3 | 4 => InstructionKinds::new(&references),
@@ -70,7 +74,7 @@ pub(crate) fn config(choices: &mut Choices, features: Features) -> Config {
     Config {
         allowed_instructions: kinds,
         // With it, operations that could trap are guarded. Without it, code often ends early.
-        disallow_traps: !choices.once_in(3),
+        disallow_traps: !choices.once_in(3) && !memories,
         canonicalize_nans: true,
         export_everything: true,
         allow_start_export: choices.once_in(4),
@@ -85,7 +89,7 @@ pub(crate) fn config(choices: &mut Choices, features: Features) -> Config {
         max_globals: 16,
         min_tags: choices.below(5),
         max_tags: 6,
-        min_memories: choices.below(3) as u32,
+        min_memories: if memories { 2 } else { choices.below(3) as u32 },
         max_memories: 3,
         // So small that both engines can always make and grow them.
         memory_max_size_required: true,
@@ -96,6 +100,7 @@ pub(crate) fn config(choices: &mut Choices, features: Features) -> Config {
         max_tables: 4,
         table_max_size_required: true,
         max_table_elements: 100,
+        min_data_segments: if memories { 2 } else { 0 },
         max_data_segments: 4,
         max_element_segments: 6,
         max_elements: 12,

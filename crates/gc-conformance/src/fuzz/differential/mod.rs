@@ -95,7 +95,7 @@ fn check(case: &Case, module: &[u8], arguments: &mut Choices) -> Result<()> {
         Other::Wasmi => {
             let (ours, _) = ours::run(module, arguments, None)?;
             let Some(theirs) = wasmi::repeat(module, &ours)? else { return Ok(()) };
-            ("wasmi".to_string(), theirs, here(&ours)?)
+            ("wasmi".to_string(), theirs, wasmi::comparable(&here(&ours)?))
         }
         Other::V8 => {
             let (ours, compiled) = ours::run(module, arguments, Some(v8::is_callable))?;
@@ -114,11 +114,14 @@ fn check(case: &Case, module: &[u8], arguments: &mut Choices) -> Result<()> {
     if matches!(case.other, Other::Wasmi | Other::V8) {
         // Wasmtime is the judge.
         let judge = wasmtime::repeat(module, case.number, &actual)?;
-        let judge = if case.other == Other::V8 { v8::comparable(&judge, &expected) } else { judge };
+        let judge = match case.other {
+            Other::V8 => v8::comparable(&judge, &expected),
+            _ => wasmi::comparable(&judge),
+        };
         match compare(&judge, &actual) {
             Verdict::Different(also) => what = format!("{what}\nand from Wasmtime in {also}"),
             _ => {
-                log::debug!("{name} differs, and Wasmtime does not: {what}");
+                log::info!("{name} differs, and Wasmtime does not: {what}");
                 return Ok(());
             }
         }

@@ -175,6 +175,8 @@ fn ended(store: &mut Store<()>, error: &Error) -> Result<Outcome> {
     }
     let outcome = match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfMemory) => Some(Outcome::Exhausted("heap".to_string())),
+        // There is enough of it for all but a few operators on 2^62 elements.
+        Some(Trap::OutOfFuel) => Some(Outcome::Exhausted("fuel".to_string())),
         trap => trap.and_then(|trap| trapped(*trap)),
     };
     Ok(outcome.unwrap_or_else(|| match format!("{error:#}").contains(super::NO_VALUE) {

@@ -29,10 +29,13 @@ pub enum Value {
     Externalized(Box<Value>),
     /// An internal reference to an external one with this value of the host.
     Internalized(u32),
-    /// A function with these numbers of parameters and results.
-    Func(usize, usize),
+    /// A function with these numbers of parameters and results, and which of the functions in the
+    /// description it is.
+    Func(usize, usize, usize),
     /// An exception with its payload.
     Exn(Vec<Value>),
+    /// The object of this number in the order in which objects are described, once more.
+    Again(usize),
     /// A value after the [budget](Value::BUDGET) is used.
     Deep,
     /// A memory: its length in bytes and a hash of them.
@@ -42,7 +45,8 @@ pub enum Value {
 }
 
 impl Value {
-    /// How many values are described at most, so that the description of a graph ends.
+    /// How many values of a result or an export are described at most. JavaScript does not know whether
+    /// it saw an object before, so for it only this ends the description of a graph.
     pub const BUDGET: usize = 200;
     /// How many elements of an array are described.
     pub const ELEMENTS: u32 = 40;

@@ -10,6 +10,7 @@ use wasmi::{
     AsContext, AsContextMut, Caller, Config, Engine, Error, Extern, ExternRef, ExternType, Func,
     Global, Instance, Memory, Module, Nullable, Ref, Store, Table, TrapCode, Val, ValType,
 };
+use wasmparser::{Parser, Payload, TypeRef};
 
 /// What modules for wasmi may have.
 pub(super) const FEATURES: Features =
@@ -37,7 +38,7 @@ pub(super) fn repeat(bytes: &[u8], leader: &Run) -> Result<Option<Run>> {
     let Ok(module) = Module::new(&ENGINE, bytes) else { return Ok(None) };
     let mut store = Store::new(&ENGINE, ());
     let mut run = Run::default();
-    let Some(imports) = imports(&mut store, &module) else {
+    let Some(imports) = imports(&mut store, &module, bytes) else {
         run.refused = Some(Outcome::Failed(super::NO_IMPORT.to_string()));
         return Ok(Some(run));
     };
@@ -46,8 +47,8 @@ pub(super) fn repeat(bytes: &[u8], leader: &Run) -> Result<Option<Run>> {
         Err(error) => return Ok(Some(Run { refused: Some(ended(&error)), ..run })),
     };
     let mut seen = Vec::new();
-    for export in module.exports() {
-        if let Some(global) = instance.get_global(&store, export.name()) {
+    for export in exports(bytes).context("the module is valid")? {
+        if let Some(global) = instance.get_global(&store, export) {
             see(&mut seen, global.get(&store));
         }
     }
@@ -63,7 +64,6 @@ pub(super) fn repeat(bytes: &[u8], leader: &Run) -> Result<Option<Run>> {
             return Ok(Some(run));
         }
     }
-    // wasmi may have the exports in another order.
     for (name, _) in &leader.state {
         let export = instance.get_export(&store, name).context("there is no such export")?;
         if let Some(value) = state(&store, export) {
@@ -73,9 +73,70 @@ pub(super) fn repeat(bytes: &[u8], leader: &Run) -> Result<Option<Run>> {
     Ok(Some(run))
 }
 
-fn imports(store: &mut Store<()>, module: &Module) -> Option<Vec<Extern>> {
+/// A run without what is not seen of one in wasmi: which function a reference refers to. Such modules
+/// have no other references but those to values of the host.
+pub(super) fn comparable(run: &Run) -> Run {
+    let mut run = run.clone();
+    let hide = |values: &mut Vec<Value>| {
+        for value in values {
+            if let Value::Func(_, _, number) = value {
+                *number = 0;
+            }
+        }
+    };
+    for call in &mut run.calls {
+        if let Outcome::Returned(values) = &mut call.outcome {
+            hide(values);
+        }
+    }
+    for (_, value) in &mut run.state {
+        match value {
+            Value::Table(elements) => hide(elements),
+            Value::Func(_, _, number) => *number = 0,
+            _ => {}
+        }
+    }
+    run
+}
+
+/// The names of the exports of a module in its order. wasmi has them in another one.
+fn exports(bytes: &[u8]) -> Option<Vec<&str>> {
+    let mut names = Vec::new();
+    for payload in Parser::new(0).parse_all(bytes) {
+        if let Payload::ExportSection(exports) = payload.ok()? {
+            for export in exports {
+                names.push(export.ok()?.name);
+            }
+        }
+    }
+    Some(names)
+}
+
+/// The numbers of the imports of a module, in the order of [`Module::imports`]: those of each kind
+/// together.
+fn numbers(bytes: &[u8]) -> Option<Vec<i32>> {
+    let mut numbers = Vec::new();
+    for payload in Parser::new(0).parse_all(bytes) {
+        if let Payload::ImportSection(imports) = payload.ok()? {
+            for (number, import) in (1..).zip(imports.into_imports()) {
+                let kind = match import.ok()?.ty {
+                    TypeRef::Func(_) | TypeRef::FuncExact(_) => 0,
+                    TypeRef::Table(_) => 1,
+                    TypeRef::Memory(_) => 2,
+                    TypeRef::Global(_) => 3,
+                    TypeRef::Tag(_) => return None,
+                };
+                numbers.push((kind, number));
+            }
+        }
+    }
+    numbers.sort_unstable();
+    Some(numbers.into_iter().map(|(_, number)| number).collect())
+}
+
+fn imports(store: &mut Store<()>, module: &Module, bytes: &[u8]) -> Option<Vec<Extern>> {
     let mut imports = Vec::new();
-    for (number, import) in (1..).zip(module.imports()) {
+    for (number, import) in numbers(bytes)?.into_iter().zip(module.imports()) {
         imports.push(match import.ty().clone() {
             ExternType::Func(ty) => {
                 let signature = ty.clone();
@@ -172,7 +233,7 @@ fn describe(store: &Store<()>, value: &Val) -> Value {
         Val::FuncRef(Nullable::Null) | Val::ExternRef(Nullable::Null) => Value::Null,
         Val::FuncRef(Nullable::Val(func)) => {
             let ty = func.ty(store);
-            Value::Func(ty.params().len(), ty.results().len())
+            Value::Func(ty.params().len(), ty.results().len(), 0)
         }
         Val::ExternRef(Nullable::Val(external)) => {
             let data = external.data(store.as_context());

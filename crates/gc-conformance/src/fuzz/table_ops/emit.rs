@@ -5,15 +5,16 @@ mod arrays;
 use super::ops::{Node, Op, Program, functions};
 use super::schema::{
     ARRAYS, BUDGET, COPIES, Cast, FAILED, FIELDS, GARBAGE, GLOBALS, Item, LOCALS, MADE, NEW,
-    NEW_LEN, PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, TYPES, Ty, cast, index, is_behind,
-    pick, source, target,
+    NEW_LEN, PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, Ty, cast, index, is_behind, pick,
+    source, target, types,
 };
 use std::fmt::Write as _;
 
 /// The module of `program`.
 pub(super) fn module(program: &Program) -> String {
+    let types = types();
     let mut text = format!(
-        r#"(module {TYPES}
+        r#"(module {types}
     (import "" "gc" (func $gc))
     (import "" "make" (func $make (result externref externref externref)))
     (import "" "take" (func $take (param externref anyref structref)))

@@ -441,6 +441,7 @@ impl Model {
                         (ty, "struct") => STRUCTS.contains(&ty),
                         (ty, "$base") => STRUCTS.contains(&ty),
                         (ty, "$mid") => matches!(ty, Ty::Mid | Ty::Leaf),
+                        (ty, "$deep") => ty == Ty::Leaf,
                         (ty, name) => ty.heap() == name,
                     },
                 };

@@ -46,19 +46,48 @@ impl Ty {
     }
 }
 
-pub(super) const TYPES: &str = "
+const TYPES: &str = "
     (rec
         (type $base (sub (struct
             (field $n (mut i32)) (field $e (mut externref)) (field $a (mut anyref)))))
         (type $mid (sub $base (struct
             (field $n (mut i32)) (field $e (mut externref)) (field $a (mut anyref))
             (field $s (mut (ref null $base))))))
-        (type $leaf (sub final $mid (struct
+        BETWEEN
+        (type $leaf (sub final $deep (struct
             (field $n (mut i32)) (field $e (mut externref)) (field $a (mut anyref))
             (field $s (mut (ref null $base))) (field $x externref)))))
     (type $anys (array (mut anyref)))
     (type $exts (array (mut externref)))
     (type $structs (array (mut (ref null $base))))";
+
+/// The number of types between `$mid` and `$leaf`. More ancestors than a row of the table of types has
+/// room for are looked for by the host.
+const BETWEEN: usize = 9;
+
+/// The types between `$mid` and `$leaf`, which have no objects. The last one is `$deep`.
+fn between() -> String {
+    let name = |n| match n {
+        0 => "$mid".to_string(),
+        BETWEEN => "$deep".to_string(),
+        n => format!("$between{n}"),
+    };
+    let define = |n| {
+        format!(
+            "(type {} (sub {} (struct
+                (field $n (mut i32)) (field $e (mut externref)) (field $a (mut anyref))
+                (field $s (mut (ref null $base))))))",
+            name(n),
+            name(n - 1)
+        )
+    };
+    (1..=BETWEEN).map(define).collect()
+}
+
+/// The definitions of all types.
+pub(super) fn types() -> String {
+    TYPES.replace("BETWEEN", &between())
+}
 
 /// The types of structs, a hierarchy.
 pub(super) const STRUCTS: [Ty; 3] = [Base, Mid, Leaf];
@@ -191,9 +220,9 @@ pub(super) const SEGMENTS: [Segment; 3] = [
 ];
 
 /// What a test tests for.
-pub(super) const TESTED: [&str; 12] = [
-    "i31", "eq", "struct", "array", "none", "any", "$base", "$mid", "$leaf", "$anys", "$exts",
-    "$structs",
+pub(super) const TESTED: [&str; 13] = [
+    "i31", "eq", "struct", "array", "none", "any", "$base", "$mid", "$deep", "$leaf", "$anys",
+    "$exts", "$structs",
 ];
 
 /// How a value is cast to a type of which it may not be.

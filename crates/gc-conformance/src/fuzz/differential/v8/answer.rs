@@ -101,7 +101,7 @@ fn value(json: &Json) -> Result<Value> {
         "extern" => Value::Extern(number()? as u32),
         "internalized" => Value::Internalized(number()? as u32),
         "externalized" => Value::Externalized(Box::new(value(json)?)),
-        "func" => Value::Func(number()? as usize, 0),
+        "func" => Value::Func(number()? as usize, 0, 0),
         "struct" => Value::Struct(values(json)?),
         "array" => {
             let length = json[0].as_u64().context("a length")? as u32;

@@ -197,7 +197,7 @@ fn hide(value: &mut Value) {
         Value::F32(bits) if f32::from_bits(*bits).is_nan() => *bits = 0x7fc0_0000,
         Value::F64(bits) if f64::from_bits(*bits).is_nan() => *bits = 0x7ff8 << 48,
         Value::V128(_) | Value::Exn(_) => *value = Value::Deep,
-        Value::Func(_, results) => *results = 0,
+        Value::Func(_, results, number) => (*results, *number) = (0, 0),
         Value::Struct(values) | Value::Array(_, values) | Value::Table(values) => {
             values.iter_mut().for_each(hide);
         }
