@@ -51,7 +51,7 @@ fn outcome(json: &Json) -> Result<Outcome> {
 }
 
 /// How V8's message of a trap begins or ends, and the reason.
-const TRAPS: [(&str, &str); 18] = [
+const TRAPS: [(&str, &str); 19] = [
     ("unreachable", "unreachable"),
     ("memory access out of bounds", "memory access"),
     ("data segment", "memory access"),
@@ -63,7 +63,8 @@ const TRAPS: [(&str, &str); 18] = [
     ("remainder by zero", "division by zero"),
     ("divide result unrepresentable", "a number that does not fit"),
     ("float unrepresentable", "a number that does not fit"),
-    ("null function or function signature mismatch", "indirect call"),
+    ("null function", "indirect call"),
+    ("function signature mismatch", "indirect call"),
     ("dereferencing a null pointer", "null reference"),
     ("rethrowing null value", "null reference"),
     ("illegal cast", "cast"),
