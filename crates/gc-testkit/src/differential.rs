@@ -8,6 +8,7 @@
 
 use crate::mutator::{Collection, Effect, Mutator};
 use crate::ops::Op;
+use crate::patterns::Operations;
 use crate::place::Place;
 use crate::schema::{self, Schema};
 use crate::shadow::{ObjectId, Shadow, ShadowObject, ShadowRef, Shape, Value};
@@ -293,9 +294,8 @@ impl Pairing<'_> {
 pub fn run(subject: &Subject<'_>, u: &mut Unstructured<'_>) -> Result<()> {
     let Ok((options, schema)) = choose(subject, u) else { return Ok(()) };
     let mut differential = Differential::new(subject, &options, schema)?;
-    let mut number = 0;
-    while !u.is_empty() {
-        let Ok(op) = u.arbitrary::<Op>() else { break };
+    let (mut number, mut operations) = (0, Operations::default());
+    while let Some(op) = operations.next(u) {
         differential
             .step(&op)
             .with_context(|| format!("{subject:?}: operation {number}, {op:?}"))?;

@@ -1,14 +1,15 @@
 //! Targets that drive bare heaps.
 //!
-//! The first byte chooses the kind of heap and the zeal. For the targets that need only one
-//! collector, the second byte chooses it. An input says little more in many operations than in a
+//! The first byte chooses the kind of heap, the zeal and the nursery. For the targets that need only
+//! one collector, the second byte chooses it. An input says little more in many operations than in a
 //! few, so the bytes after the first few hundred are ignored: more inputs run in the same time.
 
 use super::Target;
 use crate::{Subject, agreement, corrupt, differential};
 use anyhow::Result;
 use arbitrary::Unstructured;
-use gc_runtime::HeapBounds;
+use gc_runtime::collector::GenerationalCollector;
+use gc_runtime::{GcRuntime, HeapBounds};
 
 pub(super) const TARGETS: &[Target] = &[
     Target { name: "heap_ops", run: heap_ops, seeds: 1500, length: LENGTH, mutate: None },
@@ -20,6 +21,16 @@ pub(super) const TARGETS: &[Target] = &[
 const LENGTH: usize = 256;
 /// The same for [`heap_agree`], where each operation runs under every collector.
 const AGREE_LENGTH: usize = 160;
+
+/// The numbers of the collectors among [`Subject::ours`], by a byte. Those with more to go wrong
+/// have a larger share.
+const SHARES: [usize; 16] = [0, 1, 2, 3, 3, 1, 2, 3, 3, 1, 2, 3, 3, 3, 2, 3];
+
+/// Nurseries of a few dozen objects, which a short input fills several times.
+static SMALL_NURSERIES: [GenerationalCollector; 2] = [
+    GenerationalCollector::new().with_nursery(8 << 10),
+    GenerationalCollector::new().with_nursery(16 << 10),
+];
 
 /// A collector against its shadow: [`differential::run`].
 fn heap_ops(bytes: &[u8]) -> Result<()> {
@@ -44,7 +55,8 @@ fn with_subject(
 ) -> Result<()> {
     let Some((subjects, rest)) = subjects(bytes, LENGTH) else { return Ok(()) };
     let Some((choice, rest)) = rest.split_first() else { return Ok(()) };
-    run(&subjects[usize::from(*choice) % subjects.len()], &mut Unstructured::new(rest))
+    let chosen = SHARES[usize::from(*choice) % SHARES.len()] % subjects.len();
+    run(&subjects[chosen], &mut Unstructured::new(rest))
 }
 
 /// The built-in collectors on heaps of the kind that the first byte chooses, and the other bytes, of
@@ -55,11 +67,21 @@ fn subjects(bytes: &[u8], length: usize) -> Option<(Vec<Subject<'static>>, &[u8]
     let bounds = if guarded { HeapBounds::Guarded } else { HeapBounds::Checked };
     // A collection at every allocation takes far more time than all else.
     let zeal = match first / 2 % 16 {
-        15 => 1,
+        15 | 13 => 1,
         14 => 4,
+        12 => 2,
         _ => 0,
     };
     let zeal = if cfg!(feature = "gc_zeal") { zeal } else { 0 };
-    let with = |subject: Subject<'static>| subject.with(bounds, zeal);
+    let small = match first / 32 {
+        0 | 1 => None,
+        2..=4 => Some(&SMALL_NURSERIES[0]),
+        _ => Some(&SMALL_NURSERIES[1]),
+    };
+    let with = |subject: Subject<'static>| {
+        let small = small.filter(|small| small.name() == subject.runtime.name());
+        let runtime: &'static dyn GcRuntime = small.map_or(subject.runtime, |small| small);
+        Subject { runtime, ..subject }.with(bounds, zeal)
+    };
     Some((Subject::ours().into_iter().map(with).collect(), rest))
 }
