@@ -23,6 +23,9 @@ use std::num::NonZeroU32;
 
 /// Bytes of each heap beside the one that is damaged.
 const NEIGHBOUR: usize = 16 << 10;
+/// The most operations that patterns give in one run. Few, because most faults of containment need
+/// damage and not a large heap.
+const PATTERNS: usize = 250;
 /// The byte that fills the neighbours.
 const PATTERN: u8 = 0xc7;
 
@@ -45,7 +48,7 @@ pub fn run(subject: &Subject<'_>, u: &mut Unstructured<'_>) -> Result<()> {
     let behind = neighbour(subject)?;
     let ledger: Ledger = mutator.ledger().clone();
 
-    let (mut number, mut operations) = (0, Operations::default());
+    let (mut number, mut operations) = (0, Operations::new(PATTERNS));
     while !u.is_empty() {
         let Ok(action) = u.arbitrary::<u8>() else { break };
         let result = act(&mut mutator, action, &mut operations, u).unwrap_or(Ok(()));

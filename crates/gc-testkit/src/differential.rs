@@ -287,6 +287,9 @@ impl Pairing<'_> {
     }
 }
 
+/// The most operations that patterns give in one run.
+const PATTERNS: usize = 1200;
+
 /// Runs the operations that the bytes in `u` encode, on a heap whose size and types they choose.
 ///
 /// # Errors
@@ -294,7 +297,7 @@ impl Pairing<'_> {
 pub fn run(subject: &Subject<'_>, u: &mut Unstructured<'_>) -> Result<()> {
     let Ok((options, schema)) = choose(subject, u) else { return Ok(()) };
     let mut differential = Differential::new(subject, &options, schema)?;
-    let (mut number, mut operations) = (0, Operations::default());
+    let (mut number, mut operations) = (0, Operations::new(PATTERNS));
     while let Some(op) = operations.next(u) {
         differential
             .step(&op)

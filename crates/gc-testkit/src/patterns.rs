@@ -10,8 +10,6 @@ use crate::ops::Op;
 use crate::place::Place;
 use arbitrary::Unstructured;
 
-/// The most operations that patterns give in one input. Then each byte is an operation again.
-const MOST: usize = 1200;
 /// The first bytes of an operation that mean a pattern instead.
 const PATTERNS: u8 = 12;
 
@@ -30,13 +28,13 @@ pub struct Operations {
     waiting: Vec<Op>,
 }
 
-impl Default for Operations {
-    fn default() -> Operations {
-        Operations { left: MOST, waiting: Vec::new() }
-    }
-}
-
 impl Operations {
+    /// Operations of which patterns give at most this many. After these, every byte is one
+    /// operation.
+    pub fn new(most: usize) -> Operations {
+        Operations { left: most, waiting: Vec::new() }
+    }
+
     /// The next operation. `None` if `u` ran out.
     pub fn next(&mut self, u: &mut Unstructured<'_>) -> Option<Op> {
         if let Some(op) = self.waiting.pop() {
@@ -256,9 +254,11 @@ fn filler(what: u8, vectors: u32, to: Place) -> Op {
 mod tests {
     use super::*;
 
+    const MOST: usize = 1000;
+
     /// The operations that `bytes` encode.
     fn operations(bytes: &[u8]) -> Vec<Op> {
-        let (mut u, mut operations) = (Unstructured::new(bytes), Operations::default());
+        let (mut u, mut operations) = (Unstructured::new(bytes), Operations::new(MOST));
         std::iter::from_fn(|| operations.next(&mut u)).collect()
     }
 
