@@ -10,6 +10,7 @@
 use crate::graph::Graph;
 use crate::mutator::{Collection, Effect, Mutator};
 use crate::ops::Op;
+use crate::patterns::Operations;
 use crate::schema::Schema;
 use crate::{Ledger, Reclaims, Subject};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -27,14 +28,16 @@ pub struct Limits {
     /// The longest array. Operations with longer arrays, operations that fill the heap, and those on
     /// weak references are skipped.
     pub length: u32,
+    /// The most operations that patterns give.
+    pub patterns: usize,
 }
 
 impl Limits {
     /// The limits of [`run`]. Random operations allocate less than the maximum, even if nothing
     /// dies.
-    pub const LARGE: Limits = Limits { maximum: 256 << 20, length: 20_000 };
+    pub const LARGE: Limits = Limits { maximum: 256 << 20, length: 20_000, patterns: 1200 };
     /// Limits for many short sequences of operations.
-    pub const SMALL: Limits = Limits { maximum: 4 << 20, length: 100 };
+    pub const SMALL: Limits = Limits { maximum: 4 << 20, length: 5000, patterns: 500 };
 }
 
 /// The maximum number of runs for shrinking a sequence of operations.
@@ -73,16 +76,13 @@ pub fn run_within(
 
 fn choose(limits: Limits, u: &mut Unstructured<'_>) -> arbitrary::Result<(Arc<Schema>, Vec<Op>)> {
     let schema = if u.arbitrary()? { Schema::fixed() } else { Schema::arbitrary(u)? };
-    let mut ops = Vec::new();
-    while !u.is_empty() {
-        match u.arbitrary() {
-            Ok(Op::Exhaust) => {}
-            Ok(Op::AllocArray { length, .. }) if length >= limits.length => {}
-            Ok(op) if op.is_weak() => {}
-            Ok(op) => ops.push(op),
-            Err(_) => break,
-        }
-    }
+    let mut operations = Operations::new(limits.patterns);
+    let skipped = |op: &Op| match op {
+        Op::Exhaust => true,
+        Op::AllocArray { length, .. } => *length >= limits.length,
+        op => op.is_weak(),
+    };
+    let ops = std::iter::from_fn(|| operations.next(u)).filter(|op| !skipped(op)).collect();
     Ok((schema, ops))
 }
 

@@ -9,6 +9,7 @@
 
 use crate::mutator::{Collection, Effect, Mutator};
 use crate::ops::Op;
+use crate::patterns::Operations;
 use crate::place::Place;
 use crate::schema::{NODE, Schema};
 use crate::{Ledger, Subject};
@@ -22,6 +23,9 @@ use std::num::NonZeroU32;
 
 /// Bytes of each heap beside the one that is damaged.
 const NEIGHBOUR: usize = 16 << 10;
+/// The most operations that patterns give in one run. Few, because most faults of containment need
+/// damage and not a large heap.
+const PATTERNS: usize = 250;
 /// The byte that fills the neighbours.
 const PATTERN: u8 = 0xc7;
 
@@ -44,10 +48,10 @@ pub fn run(subject: &Subject<'_>, u: &mut Unstructured<'_>) -> Result<()> {
     let behind = neighbour(subject)?;
     let ledger: Ledger = mutator.ledger().clone();
 
-    let mut number = 0;
+    let (mut number, mut operations) = (0, Operations::new(PATTERNS));
     while !u.is_empty() {
         let Ok(action) = u.arbitrary::<u8>() else { break };
-        let result = act(&mut mutator, action, u).unwrap_or(Ok(()));
+        let result = act(&mut mutator, action, &mut operations, u).unwrap_or(Ok(()));
         result
             .and_then(|()| check(&mutator))
             .with_context(|| format!("{subject:?}: action {number}, {action}"))?;
@@ -101,12 +105,18 @@ fn check(mutator: &Mutator) -> Result<()> {
 fn act(
     mutator: &mut Mutator,
     action: u8,
+    operations: &mut Operations,
     u: &mut Unstructured<'_>,
 ) -> arbitrary::Result<Result<()>> {
     match action {
         0..=189 => {
-            let op: Op = u.arbitrary()?;
-            return Ok(apply(mutator, op));
+            // Damage in the middle of a pattern finds no more than after it.
+            while let Some(op) = operations.next(u) {
+                let applied = apply(mutator, op);
+                if applied.is_err() || !operations.is_within_pattern() {
+                    return Ok(applied);
+                }
+            }
         }
         190..=239 => {
             for _ in 0..=action % 3 {

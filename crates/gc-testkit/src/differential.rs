@@ -8,6 +8,7 @@
 
 use crate::mutator::{Collection, Effect, Mutator};
 use crate::ops::Op;
+use crate::patterns::Operations;
 use crate::place::Place;
 use crate::schema::{self, Schema};
 use crate::shadow::{ObjectId, Shadow, ShadowObject, ShadowRef, Shape, Value};
@@ -286,6 +287,9 @@ impl Pairing<'_> {
     }
 }
 
+/// The most operations that patterns give in one run.
+const PATTERNS: usize = 1200;
+
 /// Runs the operations that the bytes in `u` encode, on a heap whose size and types they choose.
 ///
 /// # Errors
@@ -293,9 +297,8 @@ impl Pairing<'_> {
 pub fn run(subject: &Subject<'_>, u: &mut Unstructured<'_>) -> Result<()> {
     let Ok((options, schema)) = choose(subject, u) else { return Ok(()) };
     let mut differential = Differential::new(subject, &options, schema)?;
-    let mut number = 0;
-    while !u.is_empty() {
-        let Ok(op) = u.arbitrary::<Op>() else { break };
+    let (mut number, mut operations) = (0, Operations::new(PATTERNS));
+    while let Some(op) = operations.next(u) {
         differential
             .step(&op)
             .with_context(|| format!("{subject:?}: operation {number}, {op:?}"))?;

@@ -6,6 +6,7 @@
 //! * [`shadow`]: the expected state of the heap: the graph of objects in ordinary Rust values, and
 //!   which of them must be alive.
 //! * [`ops`]: operations, generated from bytes. A [`place`] is where a mutator keeps a reference.
+//! * [`patterns`]: lists, arrays with holes and other uses of a heap, as many operations each.
 //! * [`differential`]: runs operations on both and compares all that is reachable.
 //! * [`agreement`]: runs operations under several collectors side by side. They must have the same
 //!   results and leave the same [`graph`].
@@ -43,6 +44,7 @@ pub mod fuzz;
 pub mod graph;
 pub mod mutator;
 pub mod ops;
+pub mod patterns;
 pub mod place;
 pub mod random;
 pub mod schema;

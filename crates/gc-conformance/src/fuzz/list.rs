@@ -53,10 +53,10 @@ where
     [u8; H]: DefaultMutate,
 {
     let mut session = Session::new().seed(u64::from(seed));
-    if seed.is_multiple_of(13) {
+    if seed.is_multiple_of(5) {
         session.mutate(&mut header).ok()?;
     } else {
-        for _ in 0..=seed / 13 % 4 {
+        for _ in 0..=seed / 5 % 4 {
             session.mutate(&mut ops).ok()?;
         }
     }

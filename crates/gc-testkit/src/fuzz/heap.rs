@@ -1,14 +1,15 @@
 //! Targets that drive bare heaps.
 //!
-//! The first byte chooses the kind of heap and the zeal. For the targets that need only one
-//! collector, the second byte chooses it. An input says little more in many operations than in a
+//! The first byte chooses the kind of heap, the zeal and the nursery. For the targets that need only
+//! one collector, the second byte chooses it. An input says little more in many operations than in a
 //! few, so the bytes after the first few hundred are ignored: more inputs run in the same time.
 
 use super::Target;
 use crate::{Subject, agreement, corrupt, differential};
 use anyhow::Result;
 use arbitrary::Unstructured;
-use gc_runtime::HeapBounds;
+use gc_runtime::collector::GenerationalCollector;
+use gc_runtime::{GcRuntime, HeapBounds};
 
 pub(super) const TARGETS: &[Target] = &[
     Target { name: "heap_ops", run: heap_ops, seeds: 1500, length: LENGTH, mutate: None },
@@ -21,45 +22,74 @@ const LENGTH: usize = 256;
 /// The same for [`heap_agree`], where each operation runs under every collector.
 const AGREE_LENGTH: usize = 160;
 
+/// The zeal of a quarter of the inputs: the first byte chooses among these.
+const OFTEN_ZEAL: [u32; 4] = [2, 1, 4, 1];
+/// The same for targets that should run many inputs. A collection at every allocation takes far more
+/// time than all else.
+const RARE_ZEAL: [u32; 4] = [7, 3, 4, 1];
+
+/// The numbers of the collectors among [`Subject::ours`], by a byte. Those with more to go wrong
+/// have a larger share.
+const SHARES: [usize; 16] = [0, 1, 2, 3, 3, 1, 2, 3, 3, 1, 2, 3, 3, 3, 2, 3];
+
+/// Nurseries of a few dozen objects, which a short input fills several times.
+static SMALL_NURSERIES: [GenerationalCollector; 2] = [
+    GenerationalCollector::new().with_nursery(8 << 10),
+    GenerationalCollector::new().with_nursery(16 << 10),
+];
+
 /// A collector against its shadow: [`differential::run`].
 fn heap_ops(bytes: &[u8]) -> Result<()> {
-    with_subject(bytes, differential::run)
+    with_subject(bytes, OFTEN_ZEAL, differential::run)
 }
 
 /// A collector on a heap that is overwritten: [`corrupt::run`].
 fn heap_corrupt(bytes: &[u8]) -> Result<()> {
-    with_subject(bytes, corrupt::run)
+    with_subject(bytes, RARE_ZEAL, corrupt::run)
 }
 
 /// All collectors side by side: [`agreement::run_within`].
 fn heap_agree(bytes: &[u8]) -> Result<()> {
-    let Some((subjects, rest)) = subjects(bytes, AGREE_LENGTH) else { return Ok(()) };
+    let Some((subjects, rest)) = subjects(bytes, AGREE_LENGTH, RARE_ZEAL) else { return Ok(()) };
     let mut rest = Unstructured::new(rest);
     agreement::run_within(agreement::Limits::SMALL, &subjects, &mut rest).map(drop)
 }
 
 fn with_subject(
     bytes: &[u8],
+    zeals: [u32; 4],
     run: impl Fn(&Subject<'_>, &mut Unstructured<'_>) -> Result<()>,
 ) -> Result<()> {
-    let Some((subjects, rest)) = subjects(bytes, LENGTH) else { return Ok(()) };
+    let Some((subjects, rest)) = subjects(bytes, LENGTH, zeals) else { return Ok(()) };
     let Some((choice, rest)) = rest.split_first() else { return Ok(()) };
-    run(&subjects[usize::from(*choice) % subjects.len()], &mut Unstructured::new(rest))
+    let chosen = SHARES[usize::from(*choice) % SHARES.len()] % subjects.len();
+    run(&subjects[chosen], &mut Unstructured::new(rest))
 }
 
 /// The built-in collectors on heaps of the kind that the first byte chooses, and the other bytes, of
 /// which the first `length` have a meaning.
-fn subjects(bytes: &[u8], length: usize) -> Option<(Vec<Subject<'static>>, &[u8])> {
+fn subjects(
+    bytes: &[u8],
+    length: usize,
+    zeals: [u32; 4],
+) -> Option<(Vec<Subject<'static>>, &[u8])> {
     let (first, rest) = bytes[..bytes.len().min(length)].split_first()?;
     let guarded = first % 2 == 1 && !cfg!(miri);
     let bounds = if guarded { HeapBounds::Guarded } else { HeapBounds::Checked };
-    // A collection at every allocation takes far more time than all else.
     let zeal = match first / 2 % 16 {
-        15 => 1,
-        14 => 4,
+        choice @ 12.. => zeals[usize::from(choice - 12)],
         _ => 0,
     };
     let zeal = if cfg!(feature = "gc_zeal") { zeal } else { 0 };
-    let with = |subject: Subject<'static>| subject.with(bounds, zeal);
+    let small = match first / 32 {
+        0 | 1 => None,
+        2..=4 => Some(&SMALL_NURSERIES[0]),
+        _ => Some(&SMALL_NURSERIES[1]),
+    };
+    let with = |subject: Subject<'static>| {
+        let small = small.filter(|small| small.name() == subject.runtime.name());
+        let runtime: &'static dyn GcRuntime = small.map_or(subject.runtime, |small| small);
+        Subject { runtime, ..subject }.with(bounds, zeal)
+    };
     Some((Subject::ours().into_iter().map(with).collect(), rest))
 }

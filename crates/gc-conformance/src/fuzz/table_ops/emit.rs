@@ -4,9 +4,9 @@ mod arrays;
 
 use super::ops::{Node, Op, Program, functions};
 use super::schema::{
-    ARRAYS, BUDGET, COPIES, Cast, FAILED, FIELDS, GARBAGE, GLOBALS, Item, LOCALS, MADE, NEW,
-    NEW_LEN, PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, Ty, cast, index, is_behind, pick,
-    source, target, types,
+    ARRAYS, BUDGET, COPIES, Cast, FAILED, FIELDS, GARBAGE, GLOBALS, Item, LOCALS, LONG, MADE, NEW,
+    NEW_LEN, PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, Ty, cast, index, is_behind,
+    length, pick, source, target, types,
 };
 use std::fmt::Write as _;
 
@@ -267,9 +267,13 @@ impl Function {
             Op::Struct { to, kind, from, how } => self.struct_(to, kind, from, cast(how)),
             Op::Array { to, kind, len, from, how } => {
                 let (array, element) = ARRAYS[pick(kind, 3)];
-                let (heap, len) = (array.heap(), index(len));
+                let (heap, len) = (array.heap(), length(len));
                 let value = match kind / 3 % 3 {
                     2 => format!("(array.new_default {heap} (i32.const {len}))"),
+                    _ if len >= LONG && element != Ty::Ext => {
+                        self.new_default(Ty::Base);
+                        format!("(array.new {heap} (local.get $o_base) (i32.const {len}))")
+                    }
                     _ => {
                         let value = self.local(from, element, cast(how));
                         format!("(array.new {heap} {value} (i32.const {len}))")
@@ -410,15 +414,21 @@ impl Function {
         }
     }
 
+    /// Makes a struct with default values and its own number.
+    fn new_default(&mut self, ty: Ty) {
+        self.line(SERIAL);
+        self.line(&format!("(local.set $o_base (struct.new_default {}))", ty.heap()));
+        self.line("(struct.set $base $n (local.get $o_base) (global.get $serial))");
+    }
+
     fn struct_(&mut self, to: u8, kind: u8, from: u8, how: Cast) {
-        self.line("(global.set $serial (i32.add (global.get $serial) (i32.const 1)))");
         let ty = STRUCTS[pick(kind / 4, 3)];
         let heap = ty.heap();
         let value = if kind % 4 == 3 {
-            self.line(&format!("(local.set $o_base (struct.new_default {heap}))"));
-            self.line("(struct.set $base $n (local.get $o_base) (global.get $serial))");
+            self.new_default(ty);
             "(local.get $o_base)".into()
         } else {
+            self.line(SERIAL);
             let mut values = String::new();
             for (field, i) in FIELDS.iter().zip(0..) {
                 if ty.is_subtype(field.owner) {
@@ -501,6 +511,8 @@ fn accumulate(value: &str) -> String {
     format!("(global.set $acc (i32.add {value} (i32.mul (global.get $acc) (i32.const 31))))")
 }
 
+/// Takes a number for a struct.
+const SERIAL: &str = "(global.set $serial (i32.add (global.get $serial) (i32.const 1)))";
 /// Takes one from the budget.
 const SPEND: &str = "(global.set $budget (i32.sub (global.get $budget) (i32.const 1)))";
 

@@ -2,9 +2,9 @@
 
 use super::ops::{Node, Op, Program, functions};
 use super::schema::{
-    ARRAYS, BUDGET, COPIES, Cast, FAILED, FIELDS, GLOBALS, Item, LOCALS, MADE, NEW, NEW_LEN,
-    PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, Ty, cast, converts, index, is_behind, pick,
-    references, source, target,
+    ARRAYS, BUDGET, COPIES, Cast, FAILED, FIELDS, GLOBALS, Item, LOCALS, LONG, MADE, NEW, NEW_LEN,
+    PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, Ty, cast, converts, index, is_behind,
+    length, pick, references, source, target,
 };
 use gc_wasm::Trap;
 
@@ -241,9 +241,13 @@ impl Model {
                 let (array, element) = ARRAYS[pick(kind, 3)];
                 let value = match kind / 3 % 3 {
                     2 => Null,
+                    _ if length(len) >= LONG && element != Ty::Ext => {
+                        self.serial += 1;
+                        self.object(Ty::Base, self.serial, vec![Null; references(Ty::Base)])
+                    }
                     _ => local!(from, element, cast(how)),
                 };
-                let object = self.object(array, 0, vec![value; index(len) as usize]);
+                let object = self.object(array, 0, vec![value; length(len) as usize]);
                 set!(to, array, object, cast(how));
             }
             Op::Fixed { to, kind, len, from, how } => {

@@ -80,7 +80,7 @@ fn take(
 pub(super) fn run(bytes: &[u8]) -> Result<()> {
     let program = Program::decode(bytes);
     let [collector, heap, code, rounds, between] = program.header;
-    let config = Way::of_header([collector, heap, code]).config(48 << 20);
+    let config = Way::of_header([collector, heap, code]).config(80 << 20);
     report::configuration(&config);
     let text = emit::module(&program);
     let wasm = wat::parse_str(&text).with_context(|| text.clone())?;

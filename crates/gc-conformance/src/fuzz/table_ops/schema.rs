@@ -265,6 +265,19 @@ pub(super) fn index(byte: u8) -> u32 {
     }
 }
 
+/// The length of an array of equal elements. One of eight is [`LONG`].
+pub(super) fn length(byte: u8) -> u32 {
+    match byte {
+        0xe0.. => LONG + u32::from(byte - 0xe0) * 29,
+        _ => index(byte),
+    }
+}
+
+/// The least length of an array that is too long for the small nurseries of
+/// [`Way`](crate::fuzz::way::Way), so that a generational collector makes it an old object. Most
+/// such arrays refer to a new object, which is still young.
+pub(super) const LONG: u32 = 200;
+
 /// One of `count`.
 pub(super) fn pick(byte: u8, count: usize) -> usize {
     usize::from(byte) % count
