@@ -43,16 +43,21 @@ const SHAPES: usize = 6;
 static MODULES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let module = |shape: usize| {
         let own = ["(field i32)", "(field i64)", "(field (mut f32))"][shape % 3];
-        let text = include_str!("module.wat").replace("OWN", &own.repeat(shape % 4 + 1));
+        let text = include_str!("module.wat").replace("OWN", &own.repeat(own_fields(shape)));
         wat::parse_str(text).expect("the module is valid")
     };
     (0..SHAPES).map(module).collect()
 });
 
+/// How many fields of its own a type of a module of this shape has.
+fn own_fields(shape: usize) -> usize {
+    shape % 4 + 1
+}
+
 fn instantiate_many(bytes: &[u8]) -> Result<()> {
     let Some((head, rest)) = bytes.split_at_checked(8) else { return Ok(()) };
     let mut choices = Choices::from_bytes(head);
-    let turns = Turns::new(!choices.byte().is_multiple_of(4));
+    let turns = Turns::new(!choices.byte().is_multiple_of(2));
     let source = Arc::<Counting>::default();
     let mut config = Config::new();
     let pooled = !choices.byte().is_multiple_of(4);
