@@ -128,7 +128,7 @@ fn session(
         let instance = match instance(&mut store, module, by_name, ledger) {
             Ok(instance) => instance,
             Err(why) => {
-                is_known(&why, setting)?;
+                is_known(&why, setting, by_name)?;
                 seen.push(ended(&why));
                 continue;
             }
@@ -171,30 +171,32 @@ fn instance(
     linker.instantiate(store, module)
 }
 
-/// Why there may be no instance of a module, apart from traps and errors of the heap. If two imports
-/// of different types have the same name, the linker has only one of them.
-const KNOWN: [&str; 6] = [
-    "no default value exists for",
+/// Why there may be no instance of a module, apart from traps and errors of the heap.
+const KNOWN: [&str; 4] = [
     "there is no value for an import",
     "a function of the host fails",
-    "incompatible import type for",
     // Those of an engine.
     "(`table_elements_maximum`)",
     "exceeds the limit of",
 ];
+
+/// The same, if imports are found by name. If two of different types have the same name, the linker has
+/// only one of them.
+const BY_NAME: [&str; 2] = ["no default value exists for", "incompatible import type for"];
 
 /// The same, if the store has limits.
 const LIMITS: [&str; 3] =
     ["resource limit exceeded", "the store's limiter refuses it", "forcing trap"];
 
 /// Checks that there may be no instance for this reason.
-fn is_known(why: &Error, setting: &Setting) -> Result<()> {
+fn is_known(why: &Error, setting: &Setting, by_name: bool) -> Result<()> {
     let text = format!("{why:#}");
     let known = why.is::<Trap>()
         || why.is::<ThrownException>()
         || why.is::<PoolConcurrencyLimitError>()
         || ended(why) == FULL
         || KNOWN.iter().any(|known| text.contains(known))
+        || by_name && BY_NAME.iter().any(|known| text.contains(known))
         || setting.is_limited() && LIMITS.iter().any(|known| text.contains(known));
     ensure!(known, "there is no instance: {text}");
     Ok(())
