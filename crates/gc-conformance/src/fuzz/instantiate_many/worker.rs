@@ -13,9 +13,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The most things of a kind that a thread has.
 const MOST: usize = 4;
 
-/// How often types are made and dropped in one step.
-const CHURN: u8 = 100;
-
 /// What the threads share.
 pub(super) struct Shared {
     modules: Mutex<Vec<(usize, Module)>>,
@@ -106,7 +103,7 @@ impl<'a> Worker<'a> {
                 }
             }
             11 => self.make_type(operation / 16, which)?,
-            12 if operation / 16 % 4 == 3 => self.make_and_drop(which)?,
+            12 if operation / 16 % 4 == 3 => self.make_and_drop(which, 4)?,
             12 => self.use_type(which)?,
             13 => {
                 // Give a module to all, or take one.
@@ -231,13 +228,15 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Makes equal types and drops them, again and again. Other threads do the same.
-    fn make_and_drop(&mut self, which: u8) -> Result<()> {
-        for turn in 0..CHURN {
-            let number = which.wrapping_add(turn) % 4;
-            let types = [numbered(self.engine, number)?, numbered(self.engine, number)?];
-            let equal = StructType::eq(&types[0], &types[1]);
-            ensure!(equal, "a type is not equal to itself");
+    /// Makes equal types and drops them, again and again. Other threads may do the same.
+    pub(super) fn make_and_drop(&self, which: u8, turns: u16) -> Result<()> {
+        let number = which % 16;
+        for turn in 0..turns {
+            let first = numbered(self.engine, number)?;
+            // Meanwhile another thread may free the equal type that was there before.
+            (0..turn % 512).for_each(|_| std::hint::spin_loop());
+            let equal = StructType::eq(&first, &numbered(self.engine, number)?);
+            ensure!(equal, "type {number} is not equal to itself");
         }
         Ok(())
     }
