@@ -121,6 +121,13 @@ impl Engine {
         self.types().len()
     }
 
+    /// The number of stacks that asynchronous calls of the engine's stores have. For tests that look
+    /// for stacks that are never given back.
+    #[cfg(feature = "gc_zeal")]
+    pub fn async_stacks_in_use(&self) -> usize {
+        self.fiber_stacks().in_use()
+    }
+
     /// Whether `a` and `b` are the same engine.
     pub fn same(a: &Engine, b: &Engine) -> bool {
         Arc::ptr_eq(&a.0, &b.0)

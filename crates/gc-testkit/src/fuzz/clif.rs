@@ -1,6 +1,7 @@
 //! Targets that need `gc-compiler`.
 
 mod icache;
+mod watched;
 
 use super::Target;
 

@@ -5,7 +5,7 @@ use super::memories::memory_call;
 use super::ops::Op;
 use super::world::{Handle, KnownGlobal, KnownTable, Object, Value, Weak, World};
 use crate::fuzz::refs::internal;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, bail, ensure};
 use gc_wasm::{
     AnyRef, ArrayRef, AsContext, AsContextMut, ExternRef, Func, Global, GlobalType, I31,
     Mutability, OwnedRooted, Ref, RefType, Rooted, StoreContextMut, StructRef, Table, TableType,
@@ -16,7 +16,7 @@ use gc_wasm::{
 const MOST: usize = 8;
 
 /// The element of `list` that a byte chooses.
-fn pick<T>(list: &[T], byte: u8) -> Option<usize> {
+pub(super) fn pick<T>(list: &[T], byte: u8) -> Option<usize> {
     usize::from(byte).checked_rem(list.len())
 }
 
@@ -41,14 +41,47 @@ fn element(
     value(store, handle, external)?.ref_().context("a reference")
 }
 
-/// Whether a call in which an index must be less than a limit has ended rightly.
-fn ended<T>(result: Result<T>, possible: bool) -> Result<Option<T>> {
+/// Why a call fails.
+pub(super) trait Why {
+    fn is_of(&self, error: &Error) -> bool;
+}
+
+/// A part of the text.
+impl Why for &str {
+    fn is_of(&self, error: &Error) -> bool {
+        format!("{error:#}").contains(self)
+    }
+}
+
+/// One of these.
+impl Why for [&str; 2] {
+    fn is_of(&self, error: &Error) -> bool {
+        self.iter().any(|why| why.is_of(error))
+    }
+}
+
+impl Why for Trap {
+    fn is_of(&self, error: &Error) -> bool {
+        error.downcast_ref() == Some(self)
+    }
+}
+
+/// Whether a call has ended rightly. If it is not `possible`, it must end with this error.
+pub(super) fn ended<T>(result: Result<T>, possible: bool, why: impl Why) -> Result<Option<T>> {
     match (result, possible) {
         (Ok(value), true) => Ok(Some(value)),
-        (Err(_), false) => Ok(None),
+        (Err(error), false) => {
+            ensure!(why.is_of(&error), "another error: {error:#}");
+            Ok(None)
+        }
         (Ok(_), false) => bail!("no error"),
         (Err(error), true) => Err(error),
     }
+}
+
+/// Checks that a call failed with an error whose text has this part.
+pub(super) fn failed<T>(result: Result<T>, why: &str) -> Result<()> {
+    ended(result, false, why).map(drop)
 }
 
 impl Host {
@@ -238,6 +271,7 @@ impl Host {
             Op::Foreign { slot: other, handle, how } => {
                 return self.foreign(slot, store, usize::from(other), handle, how);
             }
+            Op::Wrong { what, index, from } => return self.wrong(slot, store, what, index, from),
             Op::Burn { fuel } => return self.burn(slot, store, fuel.into()),
             Op::MemoryGrow { .. } | Op::MemoryWrite { .. } | Op::MemoryRead { .. } => {
                 return memory_call(world, store, op);
@@ -354,6 +388,11 @@ impl Host {
     }
 }
 
+/// The error of an index behind the last element or field.
+fn outside(is_array: bool) -> &'static str {
+    if is_array { "out of bounds array access" } else { "there is no field " }
+}
+
 /// Reads a field or an element.
 fn get(
     world: &mut World,
@@ -369,7 +408,7 @@ fn get(
         // The first field is the number.
         false => handle.unwrap_struct(&store)?.field(&mut store, index + 1),
     };
-    let Some(read) = ended(read, index < refs.len())? else { return Ok(()) };
+    let Some(read) = ended(read, index < refs.len(), outside(*is_array))? else { return Ok(()) };
     let value = refs[index];
     let read = internal(&mut store, read)?;
     world.check(&mut store, read, value)?;
@@ -393,7 +432,7 @@ fn set(
         true => handle.unwrap_array(&store)?.set(&mut store, index as u32, from),
         false => handle.unwrap_struct(&store)?.set_field(&mut store, index + 1, from),
     };
-    if ended(set, index < refs.len())?.is_some() {
+    if ended(set, index < refs.len(), outside(*is_array))?.is_some() {
         refs[index] = new;
     }
     Ok(())
@@ -408,7 +447,7 @@ fn table_call(world: &mut World, mut store: StoreContextMut<'_, Data>, op: Op) -
             let ty = if external { RefType::EXTERNREF } else { RefType::ANYREF };
             let init = element(&mut store, handle, external)?;
             let new = Table::new(&mut store, TableType::new(ty, len, Some(100)), init);
-            if let Some(table) = ended(new, len as usize <= TABLE_LIMIT)? {
+            if let Some(table) = ended(new, len as usize <= TABLE_LIMIT, "exceeds table limits")? {
                 let elements = vec![value; len as usize];
                 world.tables.push(KnownTable { table, elements, external });
             }
@@ -434,7 +473,7 @@ fn table_call(world: &mut World, mut store: StoreContextMut<'_, Data>, op: Op) -
             let handle = element(&mut store, handle, table.external)?;
             let place = table.elements.get_mut(usize::from(index));
             let result = table.table.set(&mut store, index.into(), handle);
-            if ended(result, place.is_some())?.is_some()
+            if ended(result, place.is_some(), Trap::TableOutOfBounds)?.is_some()
                 && let Some(place) = place
             {
                 *place = value;
@@ -447,7 +486,7 @@ fn table_call(world: &mut World, mut store: StoreContextMut<'_, Data>, op: Op) -
             let handle = element(&mut store, handle, table.external)?;
             let (old, new) = (table.elements.len(), table.elements.len() + delta);
             let result = table.table.grow(&mut store, delta as u64, handle);
-            if let Some(before) = ended(result, new <= TABLE_LIMIT)? {
+            if let Some(before) = ended(result, new <= TABLE_LIMIT, "failed to grow table by")? {
                 ensure!(before == old as u64, "{before} elements instead of {old}");
                 table.elements.resize(new, value);
             }
@@ -459,7 +498,7 @@ fn table_call(world: &mut World, mut store: StoreContextMut<'_, Data>, op: Op) -
             let handle = element(&mut store, handle, table.external)?;
             let places = table.elements.get_mut(usize::from(at)..usize::from(at + len));
             let result = table.table.fill(&mut store, at.into(), handle, len.into());
-            if ended(result, places.is_some())?.is_some()
+            if ended(result, places.is_some(), Trap::TableOutOfBounds)?.is_some()
                 && let Some(places) = places
             {
                 places.fill(value);
@@ -473,13 +512,14 @@ fn table_call(world: &mut World, mut store: StoreContextMut<'_, Data>, op: Op) -
             let (first, second) = (&world.tables[to], &world.tables[from]);
             let end = usize::from(start + len);
             let values = second.elements.get(usize::from(start)..end).map(<[Value]>::to_vec);
-            let possible = first.external == second.external
-                && values.is_some()
-                && usize::from(at + len) <= first.elements.len();
+            let possible = values.is_some() && usize::from(at + len) <= first.elements.len();
+            let same = first.external == second.external;
             let (first, second) = (first.table, second.table);
             let result =
                 Table::copy(&mut store, &first, at.into(), &second, start.into(), len.into());
-            if ended(result, possible)?.is_some()
+            if !same {
+                failed(result, "source table's element type does not match")?;
+            } else if ended(result, possible, Trap::TableOutOfBounds)?.is_some()
                 && let Some(values) = values
             {
                 let places = &mut world.tables[to].elements;

@@ -54,10 +54,10 @@ struct Slot {
     world: Option<World>,
 }
 
-struct Prepared {
+pub(super) struct Prepared {
     engine: Engine,
     linker: Linker<Data>,
-    module: Option<Module>,
+    pub(super) module: Option<Module>,
     limited: bool,
 }
 
@@ -128,7 +128,7 @@ pub(super) fn run(bytes: &[u8]) -> Result<()> {
 }
 
 /// The function that modules import.
-fn called(
+pub(super) fn called(
     mut caller: Caller<'_, Data>,
     a: Option<Rooted<AnyRef>>,
     e: Option<Rooted<ExternRef>>,
@@ -148,6 +148,19 @@ impl Host {
     pub(super) fn other(&mut self, slot: usize, other: usize) -> Option<&mut World> {
         let other = other % STORES;
         if other == slot { None } else { self.slots[other].world.as_mut() }
+    }
+
+    /// What belongs to an engine of the host.
+    pub(super) fn prepared(&mut self, engine: &Engine) -> Result<&mut Prepared> {
+        let mut prepared = self.engines.iter_mut();
+        let prepared = prepared.find(|prepared| Engine::same(&prepared.engine, engine));
+        prepared.context("an engine of the host")
+    }
+
+    /// The module of another engine, if it is compiled.
+    pub(super) fn another_module(&self, engine: &Engine) -> Option<Module> {
+        let mut others = self.engines.iter().filter(|other| !Engine::same(&other.engine, engine));
+        others.find_map(|other| other.module.clone())
     }
 
     fn new_store(&mut self, slot: u8, engine: u8) -> Result<()> {
@@ -177,8 +190,10 @@ impl Host {
         slot.world = Some(World {
             ledger: self.ledger.clone(),
             reclaims: engine.collector().reclaims(),
-            struct_pre: StructRefPre::new(&mut store, struct_type),
-            array_pre: ArrayRefPre::new(&mut store, array_type),
+            struct_pre: StructRefPre::new(&mut store, struct_type.clone()),
+            array_pre: ArrayRefPre::new(&mut store, array_type.clone()),
+            struct_type,
+            array_type,
             objects: Vec::new(),
             scopes: vec![Vec::new()],
             stale: Vec::new(),

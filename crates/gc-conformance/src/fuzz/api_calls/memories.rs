@@ -39,7 +39,9 @@ pub(super) fn memory_call(
                     bytes.resize(new, 0);
                 }
                 Err(error) if new <= MEMORY_LIMIT => return Err(error),
-                Err(_) => {}
+                Err(error) => {
+                    ensure!(format!("{error:#}").contains("failed to grow memory by"), "{error:#}");
+                }
             }
         }
         Op::MemoryWrite { at, value } => {

@@ -5,7 +5,7 @@
 //! The bytes encode the calls ([`ops`]). [`world`] says what each handle, global and element must
 //! refer to, and which host values live. A mistake of the host must be the error or the panic that
 //! the documentation promises: a handle that is used after its scope or with another store never
-//! refers to something else.
+//! refers to something else. A call whose arguments do not fit ([`wrong`]) changes nothing.
 
 mod calls;
 mod host;
@@ -13,6 +13,7 @@ mod memories;
 mod mistakes;
 mod ops;
 mod world;
+mod wrong;
 
 use gc_testkit::fuzz::Target;
 

@@ -160,10 +160,16 @@ pub(super) enum Op {
     MemoryRead {
         at: u8,
     },
+    /// Makes a call whose arguments do not fit.
+    Wrong {
+        what: u8,
+        index: u8,
+        from: u8,
+    },
 }
 
 /// The number of kinds of calls.
-pub(super) const KINDS: u8 = 40;
+pub(super) const KINDS: u8 = 41;
 /// The most calls.
 const MOST: usize = 200;
 

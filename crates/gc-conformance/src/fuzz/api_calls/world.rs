@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_testkit::{Ledger, Token};
 use gc_wasm::{
-    AnyRef, ArrayRefPre, AsContextMut, ExternRef, Global, Instance, Memory, OwnedRooted, Reclaims,
-    Rooted, StructRefPre, Table, WeakRooted,
+    AnyRef, ArrayRefPre, ArrayType, AsContextMut, ExternRef, Global, Instance, Memory, OwnedRooted,
+    Reclaims, Rooted, StructRefPre, StructType, Table, WeakRooted,
 };
 use std::any::Any;
 
@@ -71,6 +71,8 @@ pub(super) struct World {
     /// The struct type is that of [`Op::Struct`](super::ops::Op::Struct).
     pub(super) struct_pre: StructRefPre,
     pub(super) array_pre: ArrayRefPre,
+    pub(super) struct_type: StructType,
+    pub(super) array_type: ArrayType,
     pub(super) objects: Vec<Object>,
     /// The handles of all scopes that are open, the innermost last.
     pub(super) scopes: Vec<Vec<Handle>>,

@@ -9,7 +9,6 @@ use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object as _, ObjectSection as _};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
-use std::slice;
 
 /// A change. `part` and the 16 bits of `at` choose the place.
 #[derive(Clone, Copy, Debug, Mutate, Serialize, Deserialize)]
@@ -83,9 +82,26 @@ pub(super) fn mutate(input: &[u8], most: usize, seed: u32) -> Option<Vec<u8>> {
     list::mutate(decode(input), most, seed)
 }
 
-/// The parts of a saved module except the machine code and the trailer: each section, and what is
-/// between them.
-pub(super) fn parts(bytes: &[u8]) -> Result<Vec<Range<usize>>> {
+/// The parts of a saved module that may be changed although its checksum is made right again: all but
+/// the machine code.
+pub(super) struct Parts {
+    /// The contents of the sections.
+    contents: Vec<Range<usize>>,
+    /// What says where they are: the names of the sections, and what is between them.
+    frame: Vec<Range<usize>>,
+}
+
+impl Parts {
+    /// The part that a byte chooses. Few changes of the frame leave a file that can be read, so it is
+    /// chosen rarely.
+    fn choose(&self, byte: u8) -> Range<usize> {
+        let parts = if byte >= 0xf8 { &self.frame } else { &self.contents };
+        parts[usize::from(byte) % parts.len()].clone()
+    }
+}
+
+/// The parts of a saved module.
+pub(super) fn parts(bytes: &[u8]) -> Result<Parts> {
     let object = &bytes[..bytes.len() - TRAILER];
     let elf: ElfFile64<'_, LittleEndian> = ElfFile64::parse(object)?;
     let mut sections = Vec::new();
@@ -94,40 +110,53 @@ pub(super) fn parts(bytes: &[u8]) -> Result<Vec<Range<usize>>> {
             && size > 0
         {
             let (start, size) = (usize::try_from(start)?, usize::try_from(size)?);
-            sections.push((start..start + size, section.name()? == ".text"));
+            sections.push((start..start + size, section.name()?.to_owned()));
         }
     }
     sections.sort_by_key(|(range, _)| range.start);
-    let (mut parts, mut end) = (Vec::new(), 0);
-    for (range, is_code) in sections {
-        parts.push(end..range.start);
+    let mut parts = Parts { contents: Vec::new(), frame: Vec::new() };
+    let mut end = 0;
+    for (range, name) in sections {
+        parts.frame.push(end..range.start);
         end = range.end;
-        if !is_code {
-            parts.push(range);
+        match &*name {
+            ".text" => {}
+            ".shstrtab" | ".strtab" => parts.frame.push(range),
+            _ => parts.contents.push(range),
         }
     }
-    parts.push(end..object.len());
-    parts.retain(|part| !part.is_empty());
-    parts.first().context("a file has a header")?;
+    parts.frame.push(end..object.len());
+    parts.frame.retain(|part| !part.is_empty());
+    parts.frame.first().context("a file has a header")?;
+    parts.contents.first().context("a module has sections")?;
     Ok(parts)
+}
+
+/// Whether a change that moves all that is behind it is made. With a right checksum, the file can
+/// rarely be read afterwards, so most are left out.
+fn moves(at: [u8; 2], parts: Option<&Parts>) -> bool {
+    parts.is_none() || at[0].is_multiple_of(16)
 }
 
 /// The bytes after these changes. With `parts`, only these parts are changed, and the trailer is made
 /// right again.
-pub(super) fn apply(edits: &[Edit], bytes: &[u8], parts: Option<&[Range<usize>]>) -> Vec<u8> {
+pub(super) fn apply(edits: &[Edit], bytes: &[u8], parts: Option<&Parts>) -> Vec<u8> {
     let mut changed = bytes.to_vec();
     let object = bytes.len() - TRAILER;
     for edit in edits {
         let all = 0..changed.len();
         // When bytes were left out, the parts are no longer where they were.
-        let whole = parts.filter(|_| changed.len() == bytes.len()).unwrap_or(slice::from_ref(&all));
+        let parts_here = parts.filter(|_| changed.len() == bytes.len());
         let place = |part: u8, at: [u8; 2]| {
-            let part = &whole[usize::from(part) % whole.len()];
+            let part = parts_here.map_or(all.clone(), |parts| parts.choose(part));
             part.start + usize::from(u16::from_le_bytes(at)) % part.len().max(1)
         };
+        let anywhere = |at: [u8; 2]| all.start + usize::from(u16::from_le_bytes(at)) % all.len();
         let rest = |at: usize, len: u8| at..changed.len().min(at + usize::from(len));
         match *edit {
             _ if changed.len() < 2 * TRAILER => break,
+            Edit::Cut { at, .. } | Edit::Insert { at, .. } | Edit::Shorten { at }
+                if !moves(at, parts) => {}
             Edit::Flip { part, at, bit } => changed[place(part, at)] ^= 1 << (bit % 8),
             Edit::Set { part, at, value } => changed[place(part, at)] = value,
             Edit::Add { part, at, value } => {
@@ -146,9 +175,9 @@ pub(super) fn apply(edits: &[Edit], bytes: &[u8], parts: Option<&[Range<usize>]>
                 changed.copy_within(from..from + len, at);
             }
             Edit::Swap { part, at, with } => changed.swap(place(part, at), place(part, with)),
-            Edit::Cut { at, len } => drop(changed.drain(rest(place(0, at), len))),
+            Edit::Cut { at, len } => drop(changed.drain(rest(anywhere(at), len))),
             Edit::Insert { at, len } => {
-                let range = rest(place(0, at), len);
+                let range = rest(anywhere(at), len);
                 let repeated = changed[range.clone()].to_vec();
                 changed.splice(range.start..range.start, repeated);
             }

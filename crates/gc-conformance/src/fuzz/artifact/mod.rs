@@ -11,10 +11,9 @@ mod load;
 
 use super::report;
 use anyhow::{Context, Result, bail, ensure};
-use edits::Edit;
+use edits::{Edit, Parts};
 use gc_testkit::fuzz::Target;
 use gc_wasm::{Collector, Config, Engine, HeapBounds, Instance, Module, Precompiled, Store, Val};
-use std::ops::Range;
 use std::sync::LazyLock;
 
 pub(super) const TARGET: Target =
@@ -98,9 +97,8 @@ struct Saved {
     wasm: Vec<u8>,
     /// The file.
     bytes: Vec<u8>,
-    /// The parts of the file that may be changed although the checksum is made right again: all but
-    /// the machine code.
-    parts: Vec<Range<usize>>,
+    /// Its parts.
+    parts: Parts,
     exports: Vec<String>,
     results: Vec<String>,
 }
@@ -154,7 +152,7 @@ fn run(input: &[u8]) -> Result<()> {
     report::configuration(&configs[other]);
     report::module(&saved.wasm);
     let right = mode % 2 == 1;
-    let bytes = edits::apply(&edits, &saved.bytes, right.then_some(&saved.parts[..]));
+    let bytes = edits::apply(&edits, &saved.bytes, right.then_some(&saved.parts));
     let engine = Engine::new(&configs[other])?;
     let same = bytes == saved.bytes;
     let detected = Engine::detect_precompiled(&bytes);
@@ -162,6 +160,7 @@ fn run(input: &[u8]) -> Result<()> {
     match load::load(&engine, &bytes) {
         Err(error) => {
             let text = format!("{error:#}");
+            log::debug!("refused: {text}");
             ensure!(!same || other != config, "a saved module is refused: {text}");
             ensure!(text.contains("saved"), "an unclear error: {text}");
             if same {
@@ -178,6 +177,7 @@ fn run(input: &[u8]) -> Result<()> {
         }
         Ok(_) if !right => bail!("a change was not found"),
         Ok(module) => {
+            log::debug!("loaded although it was changed");
             // It must only be possible to look at it.
             exports(&module);
             module.imports().for_each(|import| drop(import.ty()));

@@ -4,8 +4,7 @@
 //! The code keeps references in locals, objects and frames while the host function that it calls
 //! waits, collects, makes garbage and calls the code again. When the host function returns, the code
 //! and the host check that the references are the same ([`script`]). After each call, finished or
-//! not, exactly the host values that globals and owned handles refer to live, and in the end no
-//! stack of a pool is in use.
+//! not, exactly the host values that globals and owned handles refer to live, and no stack is in use.
 
 mod ops;
 mod script;
@@ -121,6 +120,8 @@ fn run(bytes: &[u8]) -> Result<()> {
         host.calls()?;
     }
     ledger.check_all_once()?;
+    let stacks = engine.async_stacks_in_use();
+    ensure!(stacks == 0, "{stacks} stacks are not given back");
     if let Some(metrics) = engine.pooling_allocator_metrics() {
         let in_use = (metrics.stacks(), metrics.gc_heaps(), metrics.core_instances());
         ensure!(in_use == (0, 0, 0), "stacks, heaps and instances are in use: {in_use:?}");
@@ -193,6 +194,8 @@ impl Host {
                 }
             };
             check_alive(&mut store)?;
+            let stacks = store.engine().async_stacks_in_use();
+            ensure!(stacks == 0, "{stacks} stacks are in use although no call runs");
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! refused. Every store gives back all that it had, and leaves nothing for the next one to see: the
 //! second store of an engine does the same as the first.
 
+mod items;
 mod setting;
 mod source;
 
@@ -13,10 +14,11 @@ use anyhow::{Result, anyhow, ensure};
 use arbitrary::Unstructured;
 use gc_testkit::Ledger;
 use gc_wasm::{
-    AnyRef, Engine, Error, Extern, ExternRef, Func, HeapType, I31, Linker, Module, Ref, RootScope,
-    Store, StoreLimits, Table, Trap, Val, ValType,
+    AnyRef, Engine, Error, Extern, ExternRef, Func, HeapType, I31, Instance, Linker, Module,
+    PoolConcurrencyLimitError, Ref, RootScope, Store, StoreLimits, Table, ThrownException, Trap,
+    Val, ValType,
 };
-use setting::Setting;
+use setting::{ELEMENTS, MEMORY, Setting};
 pub(super) use source::Counting;
 
 pub(super) const TARGET: Target =
@@ -31,9 +33,9 @@ fn instantiate(bytes: &[u8]) -> Result<()> {
     let setting = Setting::some(&mut choices)?;
     let calls = choices.many();
     let mut config = config(&mut choices, Features::ALL);
-    config.max_memory32_bytes = 2 << 20;
-    config.max_memory64_bytes = 2 << 20;
-    config.max_table_elements = 2000;
+    config.max_memory32_bytes = MEMORY;
+    config.max_memory64_bytes = MEMORY.into();
+    config.max_table_elements = ELEMENTS;
     config.memory_max_size_required = choices.once_in(2);
     config.table_max_size_required = choices.once_in(2);
     config.canonicalize_nans = false;
@@ -121,14 +123,12 @@ fn session(
 ) -> Result<Vec<String>> {
     let mut seen = Vec::new();
     let mut store = setting.store(engine)?;
-    let mut linker = Linker::new(engine);
-    if linker.define_unknown_imports_as_default_values(&mut store, module).is_err() {
-        return Ok(seen);
-    }
+    let by_name = choices.once_in(4);
     for _ in 0..2 {
-        let instance = match linker.instantiate(&mut store, module) {
+        let instance = match instance(&mut store, module, by_name, ledger) {
             Ok(instance) => instance,
             Err(why) => {
+                is_known(&why, setting, by_name)?;
                 seen.push(ended(&why));
                 continue;
             }
@@ -153,6 +153,53 @@ fn session(
         seen.push(format!("fuel: {:?}", setting.left(&store)));
     }
     Ok(seen)
+}
+
+/// Makes an instance. The items for the imports are found by their names, or given one by one.
+fn instance(
+    store: &mut Store<StoreLimits>,
+    module: &Module,
+    by_name: bool,
+    ledger: &Ledger,
+) -> Result<Instance> {
+    if !by_name {
+        let imports = items::imports(store, module, ledger)?;
+        return Instance::new(store, module, &imports);
+    }
+    let mut linker = Linker::new(module.engine());
+    linker.define_unknown_imports_as_default_values(&mut *store, module)?;
+    linker.instantiate(store, module)
+}
+
+/// Why there may be no instance of a module, apart from traps and errors of the heap.
+const KNOWN: [&str; 4] = [
+    "there is no value for an import",
+    "a function of the host fails",
+    // Those of an engine.
+    "(`table_elements_maximum`)",
+    "exceeds the limit of",
+];
+
+/// The same, if imports are found by name. If two of different types have the same name, the linker has
+/// only one of them.
+const BY_NAME: [&str; 2] = ["no default value exists for", "incompatible import type for"];
+
+/// The same, if the store has limits.
+const LIMITS: [&str; 3] =
+    ["resource limit exceeded", "the store's limiter refuses it", "forcing trap"];
+
+/// Checks that there may be no instance for this reason.
+fn is_known(why: &Error, setting: &Setting, by_name: bool) -> Result<()> {
+    let text = format!("{why:#}");
+    let known = why.is::<Trap>()
+        || why.is::<ThrownException>()
+        || why.is::<PoolConcurrencyLimitError>()
+        || ended(why) == FULL
+        || KNOWN.iter().any(|known| text.contains(known))
+        || by_name && BY_NAME.iter().any(|known| text.contains(known))
+        || setting.is_limited() && LIMITS.iter().any(|known| text.contains(known));
+    ensure!(known, "there is no instance: {text}");
+    Ok(())
 }
 
 /// Calls a function in a scope of its own.

@@ -11,6 +11,15 @@ use std::sync::Arc;
 
 const PAGE: u64 = 64 << 10;
 
+/// The most bytes of a module's memory.
+pub(super) const MEMORY: u64 = 2 << 20;
+/// The most elements of a module's table.
+pub(super) const ELEMENTS: u64 = 2000;
+/// The most memories that a module has.
+const MEMORIES: u32 = 3;
+/// The most tables that a module has.
+const TABLES: u32 = 4;
+
 /// A configuration.
 #[derive(Debug)]
 pub(super) struct Setting {
@@ -19,6 +28,7 @@ pub(super) struct Setting {
     /// The bytes of stack for compiled code.
     pub(super) stack: usize,
     limits: StoreLimits,
+    limited: bool,
     fuel: Option<u64>,
     epochs: Option<u64>,
 }
@@ -28,6 +38,10 @@ impl Setting {
         let source = Arc::<Counting>::default();
         let mut config = Config::new();
         let rarely = |choices: &mut Choices| choices.byte() % 4 == 3;
+        // A limit that no module exceeds, but for one in eight.
+        fn mostly<T: Clone>(choices: &mut Choices, enough: T, others: &[T]) -> T {
+            if choices.byte() % 8 == 7 { choices.pick(others) } else { enough }
+        }
         let collector = choices.pick(&Collector::all());
         let generational = collector.name() == "generational";
         let collector = match generational && rarely(choices) {
@@ -45,8 +59,8 @@ impl Setting {
             .cranelift_opt_level(choices.pick(&[OptLevel::None, OptLevel::Speed]))
             .interruptible(rarely(choices))
             .memory_may_move(choices.pick(&[true, false]))
-            .memory_maximum(choices.pick(&[1 << 20, 4 * PAGE, 64 << 20]))
-            .table_elements_maximum(choices.pick(&[1000, 10, 1 << 20]))
+            .memory_maximum(mostly(choices, MEMORY, &[1 << 20, 4 * PAGE, 64 << 20]))
+            .table_elements_maximum(mostly(choices, 1 << 20, &[1000, 10, 100_000]))
             .parallel_compilation(false)
             .memory_source(source.clone())
             .max_wasm_stack(stack);
@@ -57,7 +71,7 @@ impl Setting {
         if !choices.once_in(2) {
             // A pool needs reservations as large as its memories.
             let reservation = match pooled {
-                true => choices.pick(&[1 << 20, 5 << 30, 5 << 30, 5 << 30, 0]),
+                true => mostly(choices, 5 << 30, &[MEMORY, 1 << 20, 0]),
                 false => choices.pick(&[0, PAGE, 2 * PAGE, 1 << 20, 5 << 30]),
             };
             config
@@ -69,17 +83,16 @@ impl Setting {
             config.gc_heap_reservation(choices.pick(&[0, 1 << 20, 4 << 30]));
         }
         if pooled {
-            let small = !choices.once_in(2);
             let mut pool = PoolingAllocationConfig::new();
-            let count = if small { 4 } else { 20 };
+            let count = mostly(choices, 20, &[4, 8]);
             pool.total_core_instances(count)
                 .total_memories(count)
                 .total_tables(count)
                 .total_gc_heaps(choices.pick(&[1, 2]))
-                .max_memories_per_module(choices.pick(&[4, 4, 4, 1]))
-                .max_tables_per_module(choices.pick(&[4, 4, 4, 1]))
-                .table_elements(choices.pick(&[2000, 2000, 20_000, 10]))
-                .max_memory_size(choices.pick(&[1 << 20, 1 << 20, 4 * PAGE, PAGE]) as usize)
+                .max_memories_per_module(mostly(choices, MEMORIES, &[1, 2]))
+                .max_tables_per_module(mostly(choices, TABLES, &[1, 2]))
+                .table_elements(mostly(choices, ELEMENTS as usize, &[20_000, 10]))
+                .max_memory_size(mostly(choices, MEMORY, &[1 << 20, 4 * PAGE, PAGE]) as usize)
                 .max_unused_warm_slots(choices.pick(&[100, 0, 1]))
                 .decommit_batch_size(choices.pick(&[1, 3]))
                 .linear_memory_keep_resident(choices.pick(&[0, PAGE as usize, 1 << 20]))
@@ -87,21 +100,40 @@ impl Setting {
             config.allocation_strategy(pool);
         }
         let mut limits = StoreLimitsBuilder::new();
-        if rarely(choices) {
-            limits = limits
-                .memory_size(choices.pick(&[2 * PAGE, PAGE, 0]) as usize)
-                .gc_heap_size(choices.pick(&[512 << 10, 128 << 10]))
-                .table_elements(choices.pick(&[20, 0]))
-                .instances(choices.pick(&[1, 0]))
-                .tables(choices.pick(&[2, 0]))
-                .memories(choices.pick(&[2, 0]))
-                .trap_on_grow_failure(choices.once_in(2));
+        let limited = choices.byte() % 8 == 7;
+        if limited {
+            let kinds = choices.byte();
+            let set = |kind: u32| kinds >> kind & 1 == 1;
+            if set(0) {
+                limits = limits.memory_size(choices.pick(&[16 * PAGE, PAGE, 0]) as usize);
+            }
+            if set(1) {
+                limits = limits.gc_heap_size(choices.pick(&[512 << 10, 128 << 10]));
+            }
+            if set(2) {
+                limits = limits.table_elements(choices.pick(&[100, 20, 0]));
+            }
+            if set(3) {
+                limits = limits.instances(choices.pick(&[1, 1, 0]));
+            }
+            if kinds % 64 == 17 {
+                limits = limits.tables(choices.pick(&[4, 2, 0]));
+            }
+            if kinds % 64 == 34 {
+                limits = limits.memories(choices.pick(&[3, 1, 0]));
+            }
+            limits = limits.trap_on_grow_failure(set(7));
         }
         let fuel = rarely(choices).then(|| choices.word() % 10_000);
         config.consume_fuel(fuel.is_some());
         let epochs = rarely(choices).then(|| u64::from(choices.byte() % 4));
         config.epoch_interruption(epochs.is_some());
-        Ok(Setting { config, source, stack, limits: limits.build(), fuel, epochs })
+        Ok(Setting { config, source, stack, limits: limits.build(), limited, fuel, epochs })
+    }
+
+    /// Whether stores have limits.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limited
     }
 
     /// A new store.

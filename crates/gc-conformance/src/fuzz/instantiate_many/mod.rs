@@ -15,7 +15,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use gc_testkit::{Ledger, panic_text};
 use gc_wasm::{Collector, Config, Engine, HeapBounds, PoolingAllocationConfig};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, Barrier, LazyLock};
 use turns::Turns;
 use worker::{Shared, Worker};
 
@@ -30,6 +30,9 @@ pub(super) const TARGET: Target = Target {
 /// How many threads there are.
 const THREADS: usize = 3;
 
+/// How often each thread makes and drops types that others make too.
+const TOGETHER: u16 = 1000;
+
 /// How many steps of an input are taken.
 const STEPS: usize = 100;
 
@@ -43,16 +46,30 @@ const SHAPES: usize = 6;
 static MODULES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let module = |shape: usize| {
         let own = ["(field i32)", "(field i64)", "(field (mut f32))"][shape % 3];
-        let text = include_str!("module.wat").replace("OWN", &own.repeat(shape % 4 + 1));
+        let text = include_str!("module.wat").replace("OWN", &own.repeat(own_fields(shape)));
         wat::parse_str(text).expect("the module is valid")
     };
     (0..SHAPES).map(module).collect()
 });
 
+/// The result of a step, which is an error if it panics.
+fn caught(step: impl FnOnce() -> Result<()>) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(step))
+        .unwrap_or_else(|panic| Err(anyhow!("it panicked: {}", panic_text(&*panic))))
+}
+
+/// How many fields of its own a type of a module of this shape has.
+fn own_fields(shape: usize) -> usize {
+    shape % 4 + 1
+}
+
 fn instantiate_many(bytes: &[u8]) -> Result<()> {
     let Some((head, rest)) = bytes.split_at_checked(8) else { return Ok(()) };
     let mut choices = Choices::from_bytes(head);
-    let turns = Turns::new(!choices.byte().is_multiple_of(4));
+    let order = choices.byte();
+    let turns = Turns::new(!order.is_multiple_of(2));
+    // Sometimes all threads make and drop the same types at once before their steps.
+    let together = order.is_multiple_of(8).then(|| Barrier::new(THREADS));
     let source = Arc::<Counting>::default();
     let mut config = Config::new();
     let pooled = !choices.byte().is_multiple_of(4);
@@ -89,13 +106,15 @@ fn instantiate_many(bytes: &[u8]) -> Result<()> {
     let work = |thread: usize| {
         let mut worker = Worker::new(&engine, &ledger, &shared);
         let mut fault = None;
+        if let Some(together) = &together {
+            together.wait();
+            fault = caught(|| worker.make_and_drop(order, TOGETHER)).err();
+        }
         let own = steps.iter().enumerate().filter(|(_, (whose, _))| *whose == thread);
         for (number, (_, [operation, argument])) in own {
             let turn = turns.wait(number);
             if fault.is_none() {
-                let step = || worker.step(*operation, *argument);
-                let result = catch_unwind(AssertUnwindSafe(step))
-                    .unwrap_or_else(|panic| Err(anyhow!("it panicked: {}", panic_text(&*panic))));
+                let result = caught(|| worker.step(*operation, *argument));
                 fault = result.with_context(|| format!("step {number}")).err();
             }
             drop(turn);

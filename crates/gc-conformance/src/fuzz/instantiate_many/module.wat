@@ -1,14 +1,19 @@
 ;; Types that only modules of the same shape have. OWN stands for the fields that differ.
 (module
+  (type $leaf (sub (struct OWN (field (mut i64)))))
+  (type $top (sub (struct (field $number (mut i32)))))
   (rec
-    (type $a (sub (struct (field $number (mut i32)) (field $next (mut (ref null $a))) OWN)))
-    (type $b (sub $a (struct (field $number (mut i32)) (field $next (mut (ref null $a))) OWN
-      (field $list (mut (ref null $list))))))
+    (type $a (sub $top
+      (struct (field $number (mut i32)) (field $next (mut (ref null $a))) OWN
+        (field $leaf (mut (ref null $leaf))))))
+    (type $b (sub $a
+      (struct (field $number (mut i32)) (field $next (mut (ref null $a))) OWN
+        (field $leaf (mut (ref null $leaf))) (field $list (mut (ref null $list))))))
     (type $list (array (mut (ref null $b)))))
   (tag $found (param (ref null $b) i32))
   (memory 1 2)
   (table $table 4 8 (ref null $a))
-  (global $kept (mut (ref null $a)) (ref.null $a))
+  (global $kept (export "kept") (mut (ref null $a)) (ref.null $a))
   (global $host (mut externref) (ref.null extern))
 
   ;; Takes a value of the host and returns the one before.

@@ -1,12 +1,12 @@
 //! What a thread has, and the steps that it takes.
 
-use super::{MODULES, SHAPES};
+use super::{MODULES, SHAPES, own_fields};
 use anyhow::{Context, Result, ensure};
 use gc_testkit::{Ledger, Token};
 use gc_wasm::{
-    Engine, ExternRef, FieldType, Instance, Module, Mutability, OwnedRooted,
-    PoolConcurrencyLimitError, RootScope, Rooted, Store, StructRef, StructRefPre, StructType, Val,
-    ValType,
+    Engine, ExternRef, FieldType, Finality, HeapType, Instance, Module, Mutability, OwnedRooted,
+    PoolConcurrencyLimitError, RefType, RootScope, Rooted, Store, StructRef, StructRefPre,
+    StructType, Val, ValType,
 };
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -43,6 +43,23 @@ struct Running {
     object: Option<(OwnedRooted<StructRef>, u32)>,
 }
 
+/// A type, and what is known of it.
+struct Known {
+    ty: StructType,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The one with this number.
+    Numbered(u8),
+    /// The supertype and the type of a field are those with these numbers, which are groups of their
+    /// own.
+    Referring { supertype: u8, field: u8 },
+    /// The type `$a` of modules of this shape.
+    Module(usize),
+}
+
 /// A thread's own things.
 pub(super) struct Worker<'a> {
     engine: &'a Engine,
@@ -50,7 +67,7 @@ pub(super) struct Worker<'a> {
     shared: &'a Shared,
     modules: Vec<(usize, Module)>,
     stores: Vec<Running>,
-    types: Vec<(u8, StructType)>,
+    types: Vec<Known>,
 }
 
 /// Takes one of the things out, if there are any.
@@ -85,7 +102,8 @@ impl<'a> Worker<'a> {
                     self.count(|used| *used -= 1);
                 }
             }
-            11 => self.make_type(which)?,
+            11 => self.make_type(operation / 16, which)?,
+            12 if operation / 16 % 4 == 3 => self.make_and_drop(which, 4)?,
             12 => self.use_type(which)?,
             13 => {
                 // Give a module to all, or take one.
@@ -183,9 +201,42 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn make_type(&mut self, which: u8) -> Result<()> {
-        if self.types.len() < MOST {
-            self.types.push((which % 16, numbered(self.engine, which % 16)?));
+    fn make_type(&mut self, kind: u8, which: u8) -> Result<()> {
+        if self.types.len() >= MOST {
+            return Ok(());
+        }
+        let (first, second) = (which % 16, which / 16);
+        let known = match kind % 4 {
+            0 => Known { ty: numbered(self.engine, first)?, kind: Kind::Numbered(first) },
+            1 | 2 => Known {
+                // Nothing else keeps the types to which it refers.
+                ty: referring(self.engine, first, second)?,
+                kind: Kind::Referring { supertype: first, field: second },
+            },
+            _ => {
+                let Some(at) = usize::from(which).checked_rem(self.modules.len()) else {
+                    return Ok(());
+                };
+                let (shape, module) = &self.modules[at];
+                let kept = module.get_export("kept").context("it exports a global")?;
+                let content = kept.unwrap_global().content().clone();
+                let ty = content.unwrap_ref().heap_type().unwrap_concrete_struct().clone();
+                Known { ty, kind: Kind::Module(*shape) }
+            }
+        };
+        self.types.push(known);
+        Ok(())
+    }
+
+    /// Makes equal types and drops them, again and again. Other threads may do the same.
+    pub(super) fn make_and_drop(&self, which: u8, turns: u16) -> Result<()> {
+        let number = which % 16;
+        for turn in 0..turns {
+            let first = numbered(self.engine, number)?;
+            // Meanwhile another thread may free the equal type that was there before.
+            (0..turn % 512).for_each(|_| std::hint::spin_loop());
+            let equal = StructType::eq(&first, &numbered(self.engine, number)?);
+            ensure!(equal, "type {number} is not equal to itself");
         }
         Ok(())
     }
@@ -193,10 +244,12 @@ impl<'a> Worker<'a> {
     /// Compares two types, and makes an object of one in a store.
     fn use_type(&mut self, which: u8) -> Result<()> {
         let Some(at) = usize::from(which).checked_rem(self.types.len()) else { return Ok(()) };
-        let (number, ty) = &self.types[at];
+        let Known { ty, kind } = &self.types[at];
         let other = numbered(self.engine, which % 16)?;
         let equal = StructType::eq(ty, &other);
-        ensure!(equal == (*number == which % 16), "types {number} and {} are mixed up", which % 16);
+        let expected = *kind == Kind::Numbered(which % 16);
+        ensure!(equal == expected, "{kind:?} and {} are mixed up", which % 16);
+        check_references(self.engine, ty, *kind)?;
         let Some(at) = usize::from(which).checked_rem(self.stores.len()) else { return Ok(()) };
         let running = &mut self.stores[at];
         let mut store = RootScope::new(&mut running.store);
@@ -207,7 +260,8 @@ impl<'a> Worker<'a> {
         }
         let value = u32::from(which) * 3;
         let mut fields = vec![Val::I32(value as i32)];
-        fields.extend(ty.fields().skip(1).map(|_| Val::I32(-1)));
+        let others = ty.fields().skip(1).map(|field| field.element_type().unpack().default_value());
+        fields.extend(others.collect::<Option<Vec<_>>>().context("they have default values")?);
         let pre = StructRefPre::new(&mut store, ty.clone());
         let object = StructRef::new(&mut store, &pre, &fields)?;
         running.object = Some((object.to_owned_rooted(&mut store)?, value));
@@ -215,11 +269,57 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// A struct type that is another one for each number below 16.
-fn numbered(engine: &Engine, number: u8) -> Result<StructType> {
-    let field = |bit: u8| match bit == 0 || number >> (bit - 1) & 1 == 1 {
+/// The fields of a struct type that is another one for each number below 16.
+fn fields(number: u8) -> impl Iterator<Item = FieldType> {
+    let field = move |bit: u8| match bit == 0 || number >> (bit - 1) & 1 == 1 {
         true => FieldType::new(Mutability::Var, ValType::I32.into()),
         false => FieldType::new(Mutability::Const, ValType::I32.into()),
     };
-    StructType::new(engine, (0..5).map(field))
+    (0..5).map(field)
+}
+
+/// The struct type with this number.
+fn numbered(engine: &Engine, number: u8) -> Result<StructType> {
+    StructType::with_finality_and_supertype(engine, Finality::NonFinal, None, fields(number))
+}
+
+/// A struct type that refers to two others.
+fn referring(engine: &Engine, supertype: u8, field: u8) -> Result<StructType> {
+    let other = RefType::new(true, HeapType::ConcreteStruct(numbered(engine, field)?));
+    let other = FieldType::new(Mutability::Var, ValType::Ref(other).into());
+    let supertype_of = numbered(engine, supertype)?;
+    let fields = fields(supertype).chain([other]);
+    StructType::with_finality_and_supertype(engine, Finality::Final, Some(&supertype_of), fields)
+}
+
+/// Checks that the types to which a type refers are still the same.
+fn check_references(engine: &Engine, ty: &StructType, kind: Kind) -> Result<()> {
+    let last = ty.fields().last().context("it has fields")?;
+    let referred = |field: FieldType| {
+        let content = field.element_type().unwrap_val_type().clone();
+        content.unwrap_ref().heap_type().unwrap_concrete_struct().clone()
+    };
+    match kind {
+        Kind::Numbered(_) => ensure!(ty.supertype().is_none(), "a type has a supertype"),
+        Kind::Referring { supertype, field } => {
+            let above = ty.supertype().context("it has a supertype")?;
+            let equal = StructType::eq(&above, &numbered(engine, supertype)?);
+            ensure!(equal, "another type is the supertype instead of {supertype}");
+            ensure!(ty.matches(&above), "a type does not match its supertype");
+            let equal = StructType::eq(&referred(last), &numbered(engine, field)?);
+            ensure!(equal, "another type is that of a field instead of {field}");
+        }
+        Kind::Module(shape) => {
+            let own = ty.fields().len() - 3;
+            ensure!(own == own_fields(shape), "{own} fields in a module of shape {shape}");
+            let leaf = referred(last);
+            let wide = leaf.fields().last().is_some_and(|field| {
+                field.element_type().unwrap_val_type().is_i64() && field.mutability().is_var()
+            });
+            ensure!(leaf.fields().len() == own + 1 && wide, "the type of a field is {leaf}");
+            let above = ty.supertype().context("it has a supertype")?;
+            ensure!(above.fields().len() == 1 && ty.matches(&above), "the supertype is {above}");
+        }
+    }
+    Ok(())
 }

@@ -1,15 +1,19 @@
 //! `cranelift-icache`: the cache of compiled functions, under small changes of a function.
 //!
-//! A function is compiled with a cache. Then a few things in it are changed, and the changed function
-//! is compiled with the same cache and without one. Both must give the same code, relocations, stack
-//! maps, traps and source locations. So must everything that comes out of the cache a second time.
+//! Two compilers share a cache. The settings of the second one differ from those of the first in one
+//! thing, or not at all. A function is compiled by both. Then a few things in it are changed, and the
+//! changed function is compiled by both, with the cache and without one. The code, the relocations,
+//! the stack maps, the traps and the source locations must be the same. So must everything that comes
+//! out of the cache a second time.
+//!
+//! The cache may be too small, or in a folder, or may return damaged entries ([`watched`](super::watched)).
 
+use super::watched::Watched;
 use crate::clif::{Program, abi, mutate};
 use crate::fuzz::Target;
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use arbitrary::Unstructured;
 use cranelift_codegen::{Context, ir};
-use gc_compiler::cache::MemoryCache;
 use gc_compiler::collector::{
     copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
     null::NullCompiler,
@@ -17,6 +21,7 @@ use gc_compiler::collector::{
 use gc_compiler::{
     CompileOptions, CompiledFunction, Compiler, GcCompiler, OptLevel, RegallocAlgorithm,
 };
+use gc_types::{Abi, CollectorAbi, HeapBounds, Machine};
 use std::sync::Arc;
 
 pub(super) const TARGET: Target =
@@ -25,44 +30,143 @@ pub(super) const TARGET: Target =
 const COLLECTORS: [&dyn GcCompiler; 4] =
     [&NullCompiler, &DrcCompiler, &CopyingCompiler, &GenerationalCompiler];
 
-/// The bytes in front, which say what is changed. The others are the function.
+/// The bytes in front, which say what is changed, and how the cache is. The others are the function.
 const CHANGES: usize = 24;
+
+/// The settings of a compiler.
+struct Settings {
+    abi: Abi,
+    options: CompileOptions,
+}
+
+impl Settings {
+    /// Settings that differ from these in what a number below 16 says. For some numbers they do not
+    /// differ.
+    fn others(&self, number: u8) -> Settings {
+        let (mut abi, mut options) = (self.abi.clone(), self.options.clone());
+        match number {
+            1 | 2 => {
+                options.opt_level = match options.opt_level {
+                    OptLevel::None => OptLevel::Speed,
+                    _ => OptLevel::None,
+                }
+            }
+            3 => options.regalloc = RegallocAlgorithm::Backtracking,
+            4 => options.nan_canonicalization = true,
+            5 => options.huge_function = 0,
+            6..=8 => {
+                let mut names = COLLECTORS.iter().map(|collector| collector.name()).cycle();
+                let own = names.position(|name| name == abi.collector().name());
+                // The one that is so many places behind its own.
+                let name = own.and_then(|_| names.nth(usize::from(number - 6)));
+                let options: Vec<_> = abi.collector().options().collect();
+                let collector = CollectorAbi::new(name.expect("the names never end"));
+                let with = |abi: CollectorAbi, (name, value): &(&str, u64)| {
+                    abi.with(name.to_string(), *value)
+                };
+                abi = abi.clone().with_collector(options.iter().fold(collector, with));
+            }
+            9 | 10 => {
+                abi = match abi.bounds() {
+                    HeapBounds::Guarded => abi.with_bounds(HeapBounds::Checked),
+                    HeapBounds::Checked => abi.with_bounds(HeapBounds::Guarded),
+                }
+            }
+            11 => abi = abi.with_zeal(true),
+            12 => abi = abi.with_polls(true),
+            13 => {
+                let (arch, system) = (std::env::consts::ARCH, std::env::consts::OS);
+                abi = abi.with_machine(Machine::new(arch, system));
+            }
+            _ => {}
+        }
+        Settings { abi, options }
+    }
+}
 
 fn run(bytes: &[u8]) -> Result<()> {
     let Some((first, rest)) = bytes.split_first() else { return Ok(()) };
     let (changes, program) = rest.split_at(rest.len().min(CHANGES));
     let collector = COLLECTORS[usize::from(*first) % COLLECTORS.len()];
-    let abi = abi(collector, first & 4 != 0);
     let options = CompileOptions {
         opt_level: if first & 8 != 0 { OptLevel::Speed } else { OptLevel::None },
         regalloc: RegallocAlgorithm::SinglePass,
         ..CompileOptions::default()
     };
-    let anew = Compiler::new(&abi, &options)?;
-    let cached = Compiler::new(&abi, &options)?.with_cache(Arc::new(MemoryCache::new(1 << 20)));
+    let settings = Settings { abi: abi(collector, first & 4 != 0), options };
+    let others = settings.others(first >> 4);
+    let cache = Watched::new(changes.get(CHANGES - 1).copied().unwrap_or(0))?;
 
     let program = Program::from_bytes(program);
-    let original = program.build(collector, &abi)?.func;
-    let expected = compile(&cached, &original);
-    same("the function itself", &expected, &compile(&cached, &original))?;
-
+    let original = program.build(collector, &settings.abi)?.func;
     let mut changed = original.clone();
     let mut what = Vec::new();
     let mut u = Unstructured::new(changes);
     for _ in 0..=u.arbitrary::<u8>().unwrap_or(0) % 3 {
         what.extend(mutate(&mut changed, &mut u).ok().flatten());
     }
-    let what = what.join(", ");
-    let expected = compile(&anew, &changed);
-    for time in ["once", "twice"] {
-        let changed = compile(&cached, &changed);
-        same(&format!("the function after a change of {what}, {time}"), &expected, &changed)?;
+    // It is found for the same function at another place of a module.
+    let moved = program.at(0x1234).build(collector, &settings.abi)?.func;
+
+    let pair = [Pair::new(&settings, &cache, 0)?, Pair::new(&others, &cache, 1)?];
+    let originals = pair.each_ref().map(|pair| compile(&pair.anew, &original));
+    let what = format!("the function after a change of {}", what.join(", "));
+    for time in ["", ", again"] {
+        for (pair, expected) in pair.iter().zip(&originals) {
+            pair.same(&format!("the function itself{time}"), expected, &original, &cache)?;
+        }
+    }
+    for pair in &pair {
+        let expected = compile(&pair.anew, &changed);
+        for time in ["once", "twice"] {
+            pair.same(&format!("{what}, {time}"), &expected, &changed, &cache)?;
+        }
     }
     // What the change has put into the cache is not the original's.
-    same("the function itself, again", &compile(&anew, &original), &compile(&cached, &original))?;
-    // It is found for the same function at another place of a module.
-    let moved = program.at(0x1234).build(collector, &abi)?.func;
-    same("the function elsewhere", &compile(&anew, &moved), &compile(&cached, &moved))
+    for (pair, expected) in pair.iter().zip(&originals) {
+        pair.same("the function itself after the change", expected, &original, &cache)?;
+        let expected = compile(&pair.anew, &moved);
+        pair.same("the function elsewhere", &expected, &moved, &cache)?;
+    }
+
+    let (shared, all) = cache.shared();
+    let same_abi = settings.abi.fingerprint() == others.abi.fingerprint();
+    ensure!(same_abi || shared == 0, "code for another ABI has the same key");
+    let same = same_abi && settings.options == others.options;
+    ensure!(!same || shared == all, "compilers with the same settings have other keys");
+    cache.check()
+}
+
+/// A compiler without a cache, and one with it.
+struct Pair {
+    anew: Compiler,
+    cached: Compiler,
+}
+
+impl Pair {
+    fn new(settings: &Settings, cache: &Arc<Watched>, number: usize) -> Result<Pair> {
+        let new = || Compiler::new(&settings.abi, &settings.options);
+        Ok(Pair { anew: new()?, cached: new()?.with_cache(cache.view(number)) })
+    }
+
+    /// Compiles a function with the cache, and compares it.
+    fn same(
+        &self,
+        what: &str,
+        expected: &Result<CompiledFunction, String>,
+        func: &ir::Function,
+        cache: &Watched,
+    ) -> Result<()> {
+        same(what, expected, &compile(&self.cached, func))?;
+        if cache.keeps_all() && expected.is_ok() {
+            let before = cache.insertions();
+            ensure!(before > 0, "the cache is not used");
+            let again = compile(&self.cached, func);
+            ensure!(cache.insertions() == before, "{what} is not found in the cache");
+            same(what, expected, &again).context("directly afterwards")?;
+        }
+        Ok(())
+    }
 }
 
 /// The compiled function, or the reason why it is not valid.
@@ -76,12 +180,11 @@ fn same(
     expected: &Result<CompiledFunction, String>,
     cached: &Result<CompiledFunction, String>,
 ) -> Result<()> {
+    if format!("{expected:?}") == format!("{cached:?}") {
+        return Ok(());
+    }
     let [expected, cached] = [expected, cached].map(|function| format!("{function:#?}"));
     let mut lines = expected.lines().zip(cached.lines());
     let difference = lines.find(|(expected, cached)| expected != cached);
-    ensure!(
-        expected == cached,
-        "the cache has other code for {what}: the first difference is {difference:?}"
-    );
-    Ok(())
+    anyhow::bail!("the cache has other code for {what}: the first difference is {difference:?}")
 }
