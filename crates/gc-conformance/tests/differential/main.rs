@@ -15,8 +15,7 @@ mod known;
 use anyhow::Result;
 use gc_conformance::choices::Choices;
 use gc_conformance::fuzz::differential::{
-    CHOICES, COUNTERS, Features, Outcome, Run, STACK, Setting, Verdict, compare, generate, ours,
-    wasmtime,
+    CHOICES, COUNTERS, Outcome, Run, STACK, Setting, Verdict, compare, generate, ours, wasmtime,
 };
 use gc_testkit::random;
 use std::collections::BTreeMap;
@@ -108,7 +107,7 @@ fn module(seed: u64) -> Result<Vec<u8>> {
         let bytes = random::bytes(seed ^ (attempt << 40), 16 << 10);
         let (head, rest) = bytes.split_at(CHOICES);
         let length = (4 << 10) + usize::from(head[0]) * 47;
-        match generate(&mut Choices::from_bytes(&head[1..]), Features::ALL, &rest[..length]) {
+        match generate(&mut Choices::from_bytes(&head[1..]), wasmtime::FEATURES, &rest[..length]) {
             Ok(module) => return Ok(module),
             Err(why) => failed = Some(why),
         }

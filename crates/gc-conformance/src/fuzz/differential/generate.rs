@@ -22,11 +22,14 @@ pub struct Features {
     pub exceptions: bool,
     /// Relaxed SIMD instructions, with the deterministic results.
     pub relaxed_simd: bool,
+    /// Casts of values of the host to struct and array types.
+    pub casts_of_host_values: bool,
 }
 
 impl Features {
     /// Everything that this engine has and `wasm-smith` makes.
-    pub const ALL: Features = Features { gc: true, exceptions: true, relaxed_simd: true };
+    pub const ALL: Features =
+        Features { gc: true, exceptions: true, relaxed_simd: true, casts_of_host_values: true };
 }
 
 /// A module that `choices` and `bytes` determine, [instrumented](super::instrument).
@@ -51,7 +54,7 @@ pub fn generate(choices: &mut Choices, features: Features, bytes: &[u8]) -> Resu
     let mut module =
         Module::new(config, &mut Unstructured::new(bytes)).context("cannot make a module")?;
     let fuel = module.ensure_termination(FUEL)?;
-    instrument(&module.to_bytes(), fuel, features.exceptions.then_some(own))
+    instrument(&module.to_bytes(), fuel, features, features.exceptions.then_some(own))
 }
 
 /// What `wasm-smith` makes: how much of what, by choice.

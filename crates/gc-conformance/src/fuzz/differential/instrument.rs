@@ -6,17 +6,20 @@
 //! - Some calls and some function bodies get a handler for all exceptions. It throws the exception
 //!   again, or returns zeros and nulls. Without this few exceptions are caught, since a handler of
 //!   `wasm-smith` must find a label whose types fit.
+//! - Where an engine cannot stand a value of the host in a cast to a struct or an array type, it gets an
+//!   integer instead.
 //! - In every other module that has tags, `unreachable` becomes a `throw`. So code whose fuel is used
 //!   ends with an exception, which those handlers catch.
 
+use super::generate::Features;
 use crate::choices::Choices;
 use anyhow::{Result, anyhow};
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{
     BlockType, Catch, CodeSection, ConstExpr, ExportKind, ExportSection, Function, GlobalSection,
-    GlobalType, Instruction, Module, TagKind, TagSection, TagType, TypeSection, ValType,
+    GlobalType, Instruction, Module, RefType, TagKind, TagSection, TagType, TypeSection, ValType,
 };
-use wasmparser::{CompositeInnerType, Operator, Parser, Payload, TypeRef};
+use wasmparser::{CompositeInnerType, HeapType, Operator, Parser, Payload, TypeRef};
 
 /// The exports that count executed operators.
 pub const COUNTERS: [&str; 9] = [
@@ -46,14 +49,20 @@ pub const FUEL_EXPORT: &str = "fuel that is left";
 
 /// Rewrites a module, whose fuel is global `fuel`, the last one. The fuel and the counters become
 /// exports. Without `choices` there are no exceptions in the module, and nothing is added that handles
-/// any.
+/// any. `features` says whether values of the host are cast.
 ///
 /// # Errors
 /// If the module is malformed.
-pub fn instrument(module: &[u8], fuel: u32, mut choices: Option<Choices>) -> Result<Vec<u8>> {
+pub fn instrument(
+    module: &[u8],
+    fuel: u32,
+    features: Features,
+    mut choices: Option<Choices>,
+) -> Result<Vec<u8>> {
     let throws = choices.as_mut().is_some_and(|choices| choices.once_in(2));
     let mut rewriter = Rewriter { fuel, choices, throws, ..Rewriter::default() };
     rewriter.read(module)?;
+    rewriter.spares &= !features.casts_of_host_values;
     let mut rewritten = Module::new();
     rewriter
         .parse_core_module(&mut rewritten, Parser::new(0), module)
@@ -82,6 +91,8 @@ struct Rewriter {
     next_function: usize,
     /// Whether the operator that is being encoded names a 64-bit memory.
     touches64: bool,
+    /// Whether values of the host are replaced before casts.
+    spares: bool,
 }
 
 impl Rewriter {
@@ -118,6 +129,11 @@ impl Rewriter {
                 }
                 Payload::TagSection(section) => {
                     self.tag = Some(self.imported_tags + section.count());
+                }
+                Payload::CodeSectionEntry(body) => {
+                    for operator in body.get_operators_reader()? {
+                        self.spares |= matches!(operator?, Operator::AnyConvertExtern);
+                    }
                 }
                 Payload::MemorySection(section) => {
                     for memory in section {
@@ -217,6 +233,50 @@ impl Rewriter {
                 ValType::Ref(ty) => Instruction::RefNull(ty.heap_type),
             };
             body.instruction(&zero);
+        }
+        Ok(())
+    }
+
+    /// Replaces the operand of a cast to a struct or an array type by an integer if it is a value of the
+    /// host. `scratch` is an `anyref`.
+    fn spare(
+        &mut self,
+        operator: &Operator<'_>,
+        scratch: u32,
+        body: &mut Function,
+    ) -> Result<(), Never> {
+        let (to, from) = match operator {
+            Operator::RefTestNonNull { hty }
+            | Operator::RefTestNullable { hty }
+            | Operator::RefCastNonNull { hty }
+            | Operator::RefCastNullable { hty } => (*hty, None),
+            Operator::BrOnCast { from_ref_type: from, to_ref_type: to, .. }
+            | Operator::BrOnCastFail { from_ref_type: from, to_ref_type: to, .. } => {
+                (to.heap_type(), Some(*from))
+            }
+            _ => return Ok(()),
+        };
+        let (HeapType::Concrete(index) | HeapType::Exact(index)) = to else { return Ok(()) };
+        let is_func = index.as_module_index().is_none_or(|ty| self.types[ty as usize].is_some());
+        if !self.spares || is_func {
+            return Ok(());
+        }
+        let eq = RefType::EQREF.heap_type;
+        body.instruction(&Instruction::LocalTee(scratch));
+        body.instruction(&Instruction::RefTestNullable(eq));
+        body.instruction(&Instruction::I32Eqz);
+        body.instruction(&Instruction::If(BlockType::Empty));
+        body.instruction(&Instruction::I32Const(77));
+        body.instruction(&Instruction::RefI31);
+        body.instruction(&Instruction::LocalSet(scratch));
+        body.instruction(&Instruction::End);
+        body.instruction(&Instruction::LocalGet(scratch));
+        if let Some(from) = from {
+            let from = self.ref_type(from)?;
+            body.instruction(&match from.nullable {
+                true => Instruction::RefCastNullable(from.heap_type),
+                false => Instruction::RefCastNonNull(from.heap_type),
+            });
         }
         Ok(())
     }
@@ -323,6 +383,9 @@ impl Reencode for Rewriter {
             locals.push((count, self.val_type(ty)?));
         }
         locals.extend([ValType::F32, ValType::F64, ValType::V128].map(|ty| (1, ty)));
+        if self.spares {
+            locals.push((1, ValType::Ref(RefType::ANYREF)));
+        }
         let mut body = Function::new(locals);
         let handler = self.once_in(3);
         if handler {
@@ -355,6 +418,7 @@ impl Reencode for Rewriter {
             if self.touches64 {
                 self.count(&mut body, MEMORY64);
             }
+            self.spare(&operator, scratch + 3, &mut body)?;
             body.instruction(&instruction);
             canonical_nan(&operator, scratch, &mut body);
         }

@@ -65,7 +65,8 @@ fn differential(bytes: &[u8]) -> Result<()> {
     let case = Case { other, number, setting: Setting::some(&mut choices)? };
     let mut arguments = choices.many();
     let features = match other {
-        Other::Wasmtime | Other::Reclaim => Features::ALL,
+        Other::Wasmtime => wasmtime::FEATURES,
+        Other::Reclaim => Features::ALL,
         Other::Wasmi => wasmi::FEATURES,
         Other::V8 => v8::FEATURES,
     };

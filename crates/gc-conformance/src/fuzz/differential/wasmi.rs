@@ -14,7 +14,7 @@ use wasmparser::{Parser, Payload, TypeRef};
 
 /// What modules for wasmi may have.
 pub(super) const FEATURES: Features =
-    Features { gc: false, exceptions: false, relaxed_simd: false };
+    Features { gc: false, exceptions: false, relaxed_simd: false, ..Features::ALL };
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(&config()));
 

@@ -5,8 +5,8 @@ mod arrays;
 use super::ops::{Node, Op, Program, functions};
 use super::schema::{
     ARRAYS, BUDGET, COPIES, Cast, FAILED, FIELDS, GARBAGE, GLOBALS, Item, LOCALS, LONG, MADE, NEW,
-    NEW_LEN, PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, Ty, cast, index, is_behind,
-    length, pick, source, target, types,
+    NEW_LEN, PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, Ty, cast, index, is_behind, length,
+    pick, source, target, types,
 };
 use std::fmt::Write as _;
 
