@@ -103,6 +103,10 @@ fn memories_and_tables_do_not_outgrow_their_slots() -> Result<()> {
     let table = instance.get_table(&mut store, "t").context("it is exported")?;
     assert!(table.grow(&mut store, 1, Ref::Func(None)).is_err());
     assert!(Memory::new(&mut store, MemoryType::new(4, None)).is_err());
+    let ty = TableType::new(RefType::FUNCREF, 11, None);
+    let error = refused(Table::new(&mut store, ty, Ref::Func(None)));
+    let why = "a table of 11 elements exceeds the limit of 10 elements, which is that of the pool";
+    assert!(error.contains(why), "{error}");
     Ok(())
 }
 

@@ -206,14 +206,24 @@ impl StoreOpaque {
         what: Option<&dyn Fn() -> String>,
     ) -> Result<usize> {
         let minimum = ty.limits.min;
+        let exceeds = |why: String| {
+            let why = anyhow!("{}{why}", what.map_or_else(String::new, |what| what() + ": "));
+            why.context(format!("table minimum size of {minimum} elements exceeds table limits"))
+        };
         if let Some(limiter) = self.limiter()? {
             let elements = size(Ok::<_, ()>(minimum)).unwrap_or(usize::MAX);
             if !limiter.table_growing(0, elements, table_maximum(&ty))? {
-                let name = what.map_or_else(String::new, |what| what() + ": ");
-                let why = anyhow!("{name}the store's limiter refuses it");
-                let text = format!("table minimum size of {minimum} elements exceeds table limits");
-                return Err(why.context(text));
+                return Err(exceeds("the store's limiter refuses it".to_string()));
             }
+        }
+        // A module's tables were checked when it was compiled.
+        if let Some(maximum) = self.engine().pool().map(|pool| pool.table_elements())
+            && minimum > maximum
+        {
+            return Err(exceeds(format!(
+                "a table of {minimum} elements exceeds the limit of {maximum} elements, which is \
+                 that of the pool"
+            )));
         }
         let table = TableData::new(self.engine(), self.tables.len(), ty, definition)?;
         self.tables.push(table);
