@@ -44,7 +44,7 @@ fn what_a_known_module_executes_is_counted() -> anyhow::Result<()> {
     let mut handled = 0;
     let mut threw = 0;
     for seed in 0..20 {
-        let module = instrument(&module, 1, wasmtime::FEATURES, Some(Choices::from_seed(seed)))?;
+        let module = instrument(&module, 1, wasmtime::FEATURES, false, Choices::from_seed(seed))?;
         let expected = wasmtime::run(&module, seed as u8, &mut Choices::from_seed(seed + 100))?;
         for (name, count) in EXPECTED {
             assert!(COUNTERS.contains(&name));
@@ -67,7 +67,7 @@ fn what_a_known_module_executes_is_counted() -> anyhow::Result<()> {
 #[test]
 fn the_comparison_notices_each_difference() -> anyhow::Result<()> {
     let module =
-        instrument(&wat::parse_str(MODULE)?, 1, wasmtime::FEATURES, Some(Choices::from_seed(0)))?;
+        instrument(&wat::parse_str(MODULE)?, 1, wasmtime::FEATURES, false, Choices::from_seed(0))?;
     let run = wasmtime::run(&module, 0, &mut Choices::from_seed(0))?;
     assert_eq!(compare(&run, &run), Verdict::Same);
     let notices = |fault: &dyn Fn(&mut Run)| {

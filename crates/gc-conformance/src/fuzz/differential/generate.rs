@@ -51,10 +51,11 @@ impl Features {
 pub fn generate(choices: &mut Choices, features: Features, bytes: &[u8]) -> Result<Vec<u8>> {
     let config = config(choices, features);
     let own = choices.many();
+    let ranges = !choices.once_in(3);
     let mut module =
         Module::new(config, &mut Unstructured::new(bytes)).context("cannot make a module")?;
     let fuel = module.ensure_termination(FUEL)?;
-    instrument(&module.to_bytes(), fuel, features, features.exceptions.then_some(own))
+    instrument(&module.to_bytes(), fuel, features, ranges, own)
 }
 
 /// What `wasm-smith` makes: how much of what, by choice.

@@ -8,9 +8,11 @@
 //!   `wasm-smith` must find a label whose types fit.
 //! - Where an engine cannot stand a value of the host in a cast to a struct or an array type, it gets an
 //!   integer instead.
+//! - Some modules get [operations on ranges](super::bulk).
 //! - In every other module that has tags, `unreachable` becomes a `throw`. So code whose fuel is used
 //!   ends with an exception, which those handlers catch.
 
+use super::bulk::Items;
 use super::generate::Features;
 use crate::choices::Choices;
 use anyhow::{Result, anyhow};
@@ -22,7 +24,7 @@ use wasm_encoder::{
 use wasmparser::{CompositeInnerType, HeapType, Operator, Parser, Payload, TypeRef};
 
 /// The exports that count executed operators.
-pub const COUNTERS: [&str; 9] = [
+pub const COUNTERS: [&str; 10] = [
     "count: GC operations",
     "count: objects",
     "count: throws",
@@ -32,6 +34,7 @@ pub const COUNTERS: [&str; 9] = [
     "count: SIMD operations",
     "count: 64-bit memory accesses",
     "count: calls of host functions",
+    "count: added operations on ranges",
 ];
 
 const GC: u32 = 0;
@@ -43,13 +46,14 @@ const TAIL_CALLS: u32 = 5;
 const SIMD: u32 = 6;
 const MEMORY64: u32 = 7;
 const HOST_CALLS: u32 = 8;
+const RANGES: u32 = 9;
 
 /// The export of the global with the fuel.
 pub const FUEL_EXPORT: &str = "fuel that is left";
 
 /// Rewrites a module, whose fuel is global `fuel`, the last one. The fuel and the counters become
-/// exports. Without `choices` there are no exceptions in the module, and nothing is added that handles
-/// any. `features` says whether values of the host are cast.
+/// exports. `features` says whether values of the host are cast, and whether there are exceptions.
+/// Without them nothing is added that handles any. With `ranges`, operations on ranges are added.
 ///
 /// # Errors
 /// If the module is malformed.
@@ -57,10 +61,27 @@ pub fn instrument(
     module: &[u8],
     fuel: u32,
     features: Features,
-    mut choices: Option<Choices>,
+    ranges: bool,
+    mut choices: Choices,
 ) -> Result<Vec<u8>> {
-    let throws = choices.as_mut().is_some_and(|choices| choices.once_in(2));
-    let mut rewriter = Rewriter { fuel, choices, throws, ..Rewriter::default() };
+    let throws = features.exceptions && choices.once_in(2);
+    let ranges = ranges.then(|| choices.many());
+    let mut rewriter = Rewriter {
+        fuel,
+        choices,
+        ranges,
+        throws,
+        handles: features.exceptions,
+        types: Vec::new(),
+        functions: Vec::new(),
+        items: Items::default(),
+        tag: None,
+        imported_tags: 0,
+        imported_functions: 0,
+        next_function: 0,
+        touches64: false,
+        spares: false,
+    };
     rewriter.read(module)?;
     rewriter.spares &= !features.casts_of_host_values;
     let mut rewritten = Module::new();
@@ -70,18 +91,20 @@ pub fn instrument(
     Ok(rewritten.finish())
 }
 
-#[derive(Default)]
 struct Rewriter {
     fuel: u32,
-    /// Without them no handlers are added.
-    choices: Option<Choices>,
+    choices: Choices,
+    /// Without them no operations on ranges are added.
+    ranges: Option<Choices>,
+    /// Whether handlers are added.
+    handles: bool,
     /// Whether `unreachable` becomes a `throw`.
     throws: bool,
     /// The tag of these exceptions, after all others.
     tag: Option<u32>,
     imported_tags: u32,
-    /// Which memories have 64-bit addresses.
-    memories64: Vec<bool>,
+    /// What operations on ranges can name.
+    items: Items,
     /// The types that are function types. Others are `None`.
     types: Vec<Option<wasmparser::FuncType>>,
     /// The type of each function.
@@ -99,12 +122,18 @@ impl Rewriter {
     /// Reads what the rewriting needs.
     fn read(&mut self, module: &[u8]) -> Result<()> {
         for payload in Parser::new(0).parse_all(module) {
-            match payload? {
+            let payload = payload?;
+            self.items.read(&payload)?;
+            match payload {
                 Payload::TypeSection(section) => {
                     for group in section {
                         for ty in group?.into_types() {
                             self.types.push(match ty.composite_type.inner {
                                 CompositeInnerType::Func(ty) => Some(ty),
+                                CompositeInnerType::Array(ty) => {
+                                    self.items.read_array(self.types.len(), &ty);
+                                    None
+                                }
                                 _ => None,
                             });
                         }
@@ -114,7 +143,6 @@ impl Rewriter {
                     for import in section.into_imports() {
                         match import?.ty {
                             TypeRef::Func(ty) | TypeRef::FuncExact(ty) => self.functions.push(ty),
-                            TypeRef::Memory(ty) => self.memories64.push(ty.memory64),
                             TypeRef::Tag(_) => self.imported_tags += 1,
                             _ => {}
                         }
@@ -133,11 +161,6 @@ impl Rewriter {
                 Payload::CodeSectionEntry(body) => {
                     for operator in body.get_operators_reader()? {
                         self.spares |= matches!(operator?, Operator::AnyConvertExtern);
-                    }
-                }
-                Payload::MemorySection(section) => {
-                    for memory in section {
-                        self.memories64.push(memory?.memory64);
                     }
                 }
                 _ => {}
@@ -173,7 +196,7 @@ impl Rewriter {
     }
 
     fn once_in(&mut self, n: usize) -> bool {
-        self.choices.as_mut().is_some_and(|choices| choices.once_in(n))
+        self.handles && self.choices.once_in(n)
     }
 
     /// Calls function `callee` with a handler.
@@ -281,6 +304,22 @@ impl Rewriter {
         Ok(())
     }
 
+    /// Sometimes adds an operation on a range.
+    fn add_range(&mut self, body: &mut Function) {
+        let arrays = self.counter(COUNTERS.len() as u32);
+        let Some(choices) = &mut self.ranges else { return };
+        if !choices.once_in(12) {
+            return;
+        }
+        let code = self.items.operation(choices, arrays);
+        if !code.is_empty() {
+            self.count(body, RANGES);
+            for instruction in &code {
+                body.instruction(instruction);
+            }
+        }
+    }
+
     fn counter(&self, index: u32) -> u32 {
         self.fuel + 1 + index
     }
@@ -304,7 +343,7 @@ impl Reencode for Rewriter {
         section: wasmparser::TypeSectionReader<'_>,
     ) -> Result<(), Error<Self::Error>> {
         utils::parse_type_section(self, types, section)?;
-        if self.choices.is_none() {
+        if !self.handles {
             return Ok(());
         }
         for ty in self.types.clone().into_iter().flatten() {
@@ -339,6 +378,11 @@ impl Reencode for Rewriter {
         for _ in COUNTERS {
             globals.global(ty, &ConstExpr::i32_const(0));
         }
+        if self.ranges.is_some() {
+            for (ty, array) in self.items.globals() {
+                globals.global(ty, &array);
+            }
+        }
         Ok(())
     }
 
@@ -352,6 +396,12 @@ impl Reencode for Rewriter {
         for (name, index) in COUNTERS.iter().zip(0..) {
             exports.export(name, ExportKind::Global, self.counter(index));
         }
+        if self.ranges.is_some() {
+            for index in 0..self.items.globals().count() as u32 {
+                let global = self.counter(COUNTERS.len() as u32) + index;
+                exports.export(&format!("array {index}"), ExportKind::Global, global);
+            }
+        }
         Ok(())
     }
 
@@ -359,12 +409,12 @@ impl Reencode for Rewriter {
         &mut self,
         arg: wasmparser::MemArg,
     ) -> Result<wasm_encoder::MemArg, Error<Self::Error>> {
-        self.touches64 |= self.memories64[arg.memory as usize];
+        self.touches64 |= self.items.memories[arg.memory as usize];
         utils::mem_arg(self, arg)
     }
 
     fn memory_index(&mut self, memory: u32) -> Result<u32, Error<Self::Error>> {
-        self.touches64 |= self.memories64[memory as usize];
+        self.touches64 |= self.items.memories[memory as usize];
         Ok(memory)
     }
 
@@ -393,6 +443,7 @@ impl Reencode for Rewriter {
         }
         for operator in func.get_operators_reader()? {
             let operator = operator?;
+            self.add_range(&mut body);
             if let (Operator::Unreachable, true, Some(tag)) = (&operator, self.throws, self.tag) {
                 self.count(&mut body, THROWS);
                 body.instruction(&Instruction::Throw(tag));

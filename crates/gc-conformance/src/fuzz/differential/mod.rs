@@ -10,6 +10,7 @@
 //! ends there.
 
 mod allowed;
+mod bulk;
 mod embedding;
 mod generate;
 mod instrument;
