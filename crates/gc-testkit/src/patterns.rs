@@ -136,7 +136,7 @@ impl Pattern {
         self.thin(array, more, count);
         self.ops.push(Op::Collect);
         self.churn(what, more / 8);
-        if more % 2 == 0 {
+        if more.is_multiple_of(2) {
             self.ops.push(Op::Collect);
         }
     }
@@ -161,7 +161,7 @@ impl Pattern {
     /// An array of young objects whose elements are copied to an old one.
     fn copied(&mut self, array: Place, what: u8, count: u8, more: u8) {
         let length = u32::from(count % 32) + 1;
-        if more % 2 == 0 {
+        if more.is_multiple_of(2) {
             self.ops.push(Op::AllocArray { ty: REFS, length: length * 8, to: array });
             self.ops.push(Op::Collect);
         }

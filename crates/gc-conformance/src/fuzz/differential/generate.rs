@@ -2,6 +2,7 @@
 //! may have (swarm testing: Groce et al., ISSTA 2012). A module in which everything is possible seldom
 //! executes two instructions of the same proposal.
 
+use super::features::Features;
 use super::instrument::instrument;
 use crate::choices::Choices;
 use anyhow::{Context, Result};
@@ -12,25 +13,6 @@ use wasm_smith::{Config, InstructionKind, InstructionKinds, MemoryOffsetChoices,
 /// iterations of loops use one, operations on arrays, tables and memories one for each element.
 /// Without fuel, code executes `unreachable`.
 pub const FUEL: u32 = 1000;
-
-/// What modules may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Features {
-    /// The proposals for garbage collection and for typed references to functions.
-    pub gc: bool,
-    /// Exceptions.
-    pub exceptions: bool,
-    /// Relaxed SIMD instructions, with the deterministic results.
-    pub relaxed_simd: bool,
-    /// Casts of values of the host to struct and array types.
-    pub casts_of_host_values: bool,
-}
-
-impl Features {
-    /// Everything that this engine has and `wasm-smith` makes.
-    pub const ALL: Features =
-        Features { gc: true, exceptions: true, relaxed_simd: true, casts_of_host_values: true };
-}
 
 /// A module that `choices` and `bytes` determine, [instrumented](super::instrument).
 ///

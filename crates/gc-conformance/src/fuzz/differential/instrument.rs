@@ -13,7 +13,7 @@
 //!   ends with an exception, which those handlers catch.
 
 use super::bulk::Items;
-use super::generate::Features;
+use super::features::Features;
 use crate::choices::Choices;
 use anyhow::{Result, anyhow};
 use wasm_encoder::reencode::{Error, Reencode, utils};

@@ -1,7 +1,8 @@
 //! Modules of `wasm-smith` do the same here as in another engine, or in another configuration.
 //!
 //! [`generate()`] makes a module: every feature of WebAssembly 3.0, code that ends, and the same bits
-//! for every NaN. Globals count what it executes ([`instrument()`]). Its exported functions are called
+//! for every NaN. Globals count what it executes ([`instrument()`]), and operations on ranges of memories,
+//! tables and arrays are added. Its exported functions are called
 //! with numbers and with references that it returned before. A run of a module is written down as a
 //! [`Run`] in words that belong to no engine, so that two runs can be compared.
 //!
@@ -12,6 +13,7 @@
 mod allowed;
 mod bulk;
 mod embedding;
+mod features;
 mod generate;
 mod instrument;
 pub mod ours;
@@ -26,8 +28,9 @@ use allowed::{ALLOWED, Other};
 use anyhow::{Context, Result, bail};
 
 use crate::choices::Choices;
+pub use features::Features;
 pub(crate) use generate::config;
-pub use generate::{FUEL, Features, generate};
+pub use generate::{FUEL, generate};
 pub use instrument::{COUNTERS, FUEL_EXPORT, instrument};
 pub use ours::Setting;
 pub use run::{Argument, Call, Outcome, Run, Value, Verdict, compare, hash};

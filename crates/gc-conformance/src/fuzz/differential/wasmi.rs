@@ -1,6 +1,7 @@
 //! Runs a module in wasmi, an interpreter. It has neither garbage collection nor exceptions.
 
-use super::generate::{FUEL, Features};
+use super::features::Features;
+use super::generate::FUEL;
 use super::instrument::FUEL_EXPORT;
 use super::run::{Argument, Call, Outcome, Run, Value, hash};
 use anyhow::{Context as _, Result, ensure};

@@ -1,7 +1,7 @@
 //! Runs a module in Wasmtime.
 
 use super::embedding::embedding;
-use super::generate::Features;
+use super::features::Features;
 use std::sync::LazyLock;
 use wasmtime::{Collector, Config, GcHeapOutOfMemory};
 

@@ -8,7 +8,8 @@ mod answer;
 mod helper;
 mod node;
 
-use super::generate::{FUEL, Features};
+use super::features::Features;
+use super::generate::FUEL;
 use super::instrument::FUEL_EXPORT;
 use super::run::{Argument, Call, Outcome, Run, Value};
 use anyhow::{Result, ensure};
