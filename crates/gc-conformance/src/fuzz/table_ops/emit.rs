@@ -344,12 +344,13 @@ impl Function {
             | Op::ArrayInit { .. } => self.array_op(op),
             Op::Behind { object, kind, how } if is_behind(how) => self.behind(object, kind, how),
             Op::Behind { .. } => {}
-            Op::Test { from, ty } => {
-                let null = if ty & 0x80 == 0 { "" } else { "null" };
-                let tested = TESTED[pick(ty % 128, TESTED.len())];
+            Op::Test { from, nullable } => {
+                let null = if nullable % 2 == 1 { "null" } else { "" };
                 let (value, ty) = get(pick(from, LOCALS.len()));
                 let value = self.cast(value, ty, Ty::Any, Cast::Test);
-                self.accumulate(&format!("(ref.test (ref {null} {tested}) {value})"));
+                for tested in TESTED {
+                    self.accumulate(&format!("(ref.test (ref {null} {tested}) {value})"));
+                }
             }
             Op::Same { a, b } => {
                 let a = self.local(a, Ty::Eq, Cast::Branch { nullable: true });

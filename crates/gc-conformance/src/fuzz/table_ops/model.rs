@@ -158,6 +158,26 @@ impl Model {
         Ok(if passes { value } else { Null })
     }
 
+    /// What a test of `value` for one of the types finds.
+    fn is_of(&self, value: Value, tested: &str, nullable: bool) -> bool {
+        match (value, tested) {
+            (Null, _) => nullable,
+            (_, "any") => true,
+            (_, "none") => false,
+            (Value::I31(_), name) => matches!(name, "i31" | "eq"),
+            (Value::Host(_), _) => false,
+            (Value::Object(n), name) => match (self.objects[n].ty, name) {
+                (_, "eq") => true,
+                (ty, "array") => ARRAYS.iter().any(|(array, _)| *array == ty),
+                (ty, "struct") => STRUCTS.contains(&ty),
+                (ty, "$base") => STRUCTS.contains(&ty),
+                (ty, "$mid") => matches!(ty, Ty::Mid | Ty::Leaf),
+                (ty, "$deep") => ty == Ty::Leaf,
+                (ty, name) => ty.heap() == name,
+            },
+        }
+    }
+
     fn accumulate(&mut self, value: u32) {
         self.acc = self.acc.wrapping_mul(31).wrapping_add(value);
     }
@@ -431,25 +451,12 @@ impl Model {
                 }
             },
             Op::Behind { .. } => {}
-            Op::Test { from, ty } => {
+            Op::Test { from, nullable } => {
                 let value = locals[pick(from, LOCALS.len())];
-                let is = match (value, TESTED[pick(ty % 128, TESTED.len())]) {
-                    (Null, _) => ty & 0x80 != 0,
-                    (_, "any") => true,
-                    (_, "none") => false,
-                    (Value::I31(_), name) => matches!(name, "i31" | "eq"),
-                    (Value::Host(_), _) => false,
-                    (Value::Object(n), name) => match (self.objects[n].ty, name) {
-                        (_, "eq") => true,
-                        (ty, "array") => ARRAYS.iter().any(|(array, _)| *array == ty),
-                        (ty, "struct") => STRUCTS.contains(&ty),
-                        (ty, "$base") => STRUCTS.contains(&ty),
-                        (ty, "$mid") => matches!(ty, Ty::Mid | Ty::Leaf),
-                        (ty, "$deep") => ty == Ty::Leaf,
-                        (ty, name) => ty.heap() == name,
-                    },
-                };
-                self.accumulate(is.into());
+                for tested in TESTED {
+                    let is = self.is_of(value, tested, nullable % 2 == 1);
+                    self.accumulate(is.into());
+                }
             }
             Op::Same { a, b } => {
                 let a = local!(a, Ty::Eq, Cast::Branch { nullable: true });

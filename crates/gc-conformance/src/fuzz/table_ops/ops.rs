@@ -170,10 +170,10 @@ pub(super) enum Op {
         kind: u8,
         how: u8,
     },
-    /// Tests a local's type.
+    /// Tests whether a local is of each type. Null passes if `nullable` is odd.
     Test {
         from: u8,
-        ty: u8,
+        nullable: u8,
     },
     /// Compares two references.
     Same {
