@@ -177,7 +177,7 @@ impl Chosen<'_> {
         Some(vec![self.number(64, wide), from, len, Instruction::MemoryInit { mem, data_index }])
     }
 
-    /// The beginning and the length of a part of a segment. It seldom is a little too long.
+    /// The beginning and the length of a part of a segment. Sometimes the part is one too long.
     fn part(&mut self, len: usize) -> [Instruction<'static>; 2] {
         let from = self.choices.below(len + 1);
         let longest = len - from + usize::from(self.choices.once_in(8));
