@@ -37,7 +37,7 @@ impl Limits {
     /// dies.
     pub const LARGE: Limits = Limits { maximum: 256 << 20, length: 20_000, patterns: 1200 };
     /// Limits for many short sequences of operations.
-    pub const SMALL: Limits = Limits { maximum: 4 << 20, length: 5000, patterns: 500 };
+    pub const SMALL: Limits = Limits { maximum: 4 << 20, length: 5000, patterns: 200 };
 }
 
 /// The maximum number of runs for shrinking a sequence of operations.
