@@ -20,7 +20,7 @@ pub(super) const TARGETS: &[Target] = &[
 /// The most bytes of an input that have a meaning.
 const LENGTH: usize = 256;
 /// The same for [`heap_agree`], where each operation runs under every collector.
-const AGREE_LENGTH: usize = 160;
+const AGREE_LENGTH: usize = 96;
 
 /// The zeal of a quarter of the inputs: the first byte chooses among these.
 const OFTEN_ZEAL: [u32; 4] = [2, 1, 4, 1];
