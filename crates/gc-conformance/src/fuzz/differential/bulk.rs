@@ -1,4 +1,4 @@
-//! Adds operations on ranges of memories, tables and arrays to a module. `wasm-smith` seldom finds the
+//! Adds bulk operations on memories, tables and arrays to a module. `wasm-smith` seldom finds the
 //! operands for one on its stack, and random operands are out of bounds or use all fuel.
 //!
 //! The operands of an added operation are small constants. So it seldom traps, ranges overlap, and fuel

@@ -33,11 +33,11 @@ pub const FUEL: u32 = 1000;
 pub fn generate(choices: &mut Choices, features: Features, bytes: &[u8]) -> Result<Vec<u8>> {
     let config = config(choices, features);
     let own = choices.many();
-    let ranges = !choices.once_in(3);
+    let bulk = !choices.once_in(3);
     let mut module =
         Module::new(config, &mut Unstructured::new(bytes)).context("cannot make a module")?;
     let fuel = module.ensure_termination(FUEL)?;
-    instrument(&module.to_bytes(), fuel, features, ranges, own)
+    instrument(&module.to_bytes(), fuel, features, bulk, own)
 }
 
 /// What `wasm-smith` makes: how much of what, by choice.

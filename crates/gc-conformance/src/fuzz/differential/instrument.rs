@@ -8,7 +8,7 @@
 //!   `wasm-smith` must find a label whose types fit.
 //! - Where an engine cannot stand a value of the host in a cast to a struct or an array type, it gets an
 //!   integer instead.
-//! - Some modules get [operations on ranges](super::bulk).
+//! - Some modules get [bulk operations](super::bulk).
 //! - In every other module that has tags, `unreachable` becomes a `throw`. So code whose fuel is used
 //!   ends with an exception, which those handlers catch.
 
@@ -34,7 +34,7 @@ pub const COUNTERS: [&str; 10] = [
     "count: SIMD operations",
     "count: 64-bit memory accesses",
     "count: calls of host functions",
-    "count: added operations on ranges",
+    "count: added bulk operations",
 ];
 
 const GC: u32 = 0;
@@ -46,14 +46,14 @@ const TAIL_CALLS: u32 = 5;
 const SIMD: u32 = 6;
 const MEMORY64: u32 = 7;
 const HOST_CALLS: u32 = 8;
-const RANGES: u32 = 9;
+const BULK: u32 = 9;
 
 /// The export of the global with the fuel.
 pub const FUEL_EXPORT: &str = "fuel that is left";
 
 /// Rewrites a module, whose fuel is global `fuel`, the last one. The fuel and the counters become
 /// exports. `features` says whether values of the host are cast, and whether there are exceptions.
-/// Without them nothing is added that handles any. With `ranges`, operations on ranges are added.
+/// Without them nothing is added that handles any. With `bulk`, bulk operations are added.
 ///
 /// # Errors
 /// If the module is malformed.
@@ -61,15 +61,15 @@ pub fn instrument(
     module: &[u8],
     fuel: u32,
     features: Features,
-    ranges: bool,
+    bulk: bool,
     mut choices: Choices,
 ) -> Result<Vec<u8>> {
     let throws = features.exceptions && choices.once_in(2);
-    let ranges = ranges.then(|| choices.many());
+    let bulk = bulk.then(|| choices.many());
     let mut rewriter = Rewriter {
         fuel,
         choices,
-        ranges,
+        bulk,
         throws,
         handles: features.exceptions,
         types: Vec::new(),
@@ -94,8 +94,8 @@ pub fn instrument(
 struct Rewriter {
     fuel: u32,
     choices: Choices,
-    /// Without them no operations on ranges are added.
-    ranges: Option<Choices>,
+    /// Without them no bulk operations are added.
+    bulk: Option<Choices>,
     /// Whether handlers are added.
     handles: bool,
     /// Whether `unreachable` becomes a `throw`.
@@ -103,7 +103,7 @@ struct Rewriter {
     /// The tag of these exceptions, after all others.
     tag: Option<u32>,
     imported_tags: u32,
-    /// What operations on ranges can name.
+    /// What bulk operations can name.
     items: Items,
     /// The types that are function types. Others are `None`.
     types: Vec<Option<wasmparser::FuncType>>,
@@ -304,16 +304,16 @@ impl Rewriter {
         Ok(())
     }
 
-    /// Sometimes adds an operation on a range.
-    fn add_range(&mut self, body: &mut Function) {
+    /// Sometimes adds a bulk operation.
+    fn add_bulk(&mut self, body: &mut Function) {
         let arrays = self.counter(COUNTERS.len() as u32);
-        let Some(choices) = &mut self.ranges else { return };
+        let Some(choices) = &mut self.bulk else { return };
         if !choices.once_in(12) {
             return;
         }
         let code = self.items.operation(choices, arrays);
         if !code.is_empty() {
-            self.count(body, RANGES);
+            self.count(body, BULK);
             for instruction in &code {
                 body.instruction(instruction);
             }
@@ -378,7 +378,7 @@ impl Reencode for Rewriter {
         for _ in COUNTERS {
             globals.global(ty, &ConstExpr::i32_const(0));
         }
-        if self.ranges.is_some() {
+        if self.bulk.is_some() {
             for (ty, array) in self.items.globals() {
                 globals.global(ty, &array);
             }
@@ -396,7 +396,7 @@ impl Reencode for Rewriter {
         for (name, index) in COUNTERS.iter().zip(0..) {
             exports.export(name, ExportKind::Global, self.counter(index));
         }
-        if self.ranges.is_some() {
+        if self.bulk.is_some() {
             for index in 0..self.items.globals().count() as u32 {
                 let global = self.counter(COUNTERS.len() as u32) + index;
                 exports.export(&format!("array {index}"), ExportKind::Global, global);
@@ -443,7 +443,7 @@ impl Reencode for Rewriter {
         }
         for operator in func.get_operators_reader()? {
             let operator = operator?;
-            self.add_range(&mut body);
+            self.add_bulk(&mut body);
             if let (Operator::Unreachable, true, Some(tag)) = (&operator, self.throws, self.tag) {
                 self.count(&mut body, THROWS);
                 body.instruction(&Instruction::Throw(tag));

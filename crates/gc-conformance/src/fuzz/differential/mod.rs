@@ -1,7 +1,7 @@
 //! Modules of `wasm-smith` do the same here as in another engine, or in another configuration.
 //!
 //! [`generate()`] makes a module: every feature of WebAssembly 3.0, code that ends, and the same bits
-//! for every NaN. Globals count what it executes ([`instrument()`]), and operations on ranges of memories,
+//! for every NaN. Globals count what it executes ([`instrument()`]), and bulk operations on memories,
 //! tables and arrays are added. Its exported functions are called
 //! with numbers and with references that it returned before. A run of a module is written down as a
 //! [`Run`] in words that belong to no engine, so that two runs can be compared.
