@@ -65,6 +65,11 @@ pub struct HeapOptions {
     /// polls, Ctrl-C ends the command at once, and there is no --timeout.
     #[arg(long, value_enum, value_name = "WHETHER", default_value_t = LoopPolls::On)]
     pub loop_polls: LoopPolls,
+    /// Whether calls of small functions are replaced with their bodies. Backtraces have these
+    /// functions too.
+    #[arg(long, value_enum, value_name = "WHETHER", default_value_t = Inlining::On)]
+    #[arg(help_heading = "Compilation")]
+    pub inlining: Inlining,
     /// Collect at every Nth allocation and verify the heap before and after (0: never). Needs a
     /// build with the feature `gc_zeal`.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -84,6 +89,15 @@ pub enum HeapBounds {
     Guarded,
     /// Compare every access with the heap's size.
     Checked,
+}
+
+/// Whether calls are inlined.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inlining {
+    /// Calls of small functions.
+    On,
+    /// No calls.
+    Off,
 }
 
 /// Whether loops poll.
@@ -159,6 +173,10 @@ impl HeapOptions {
             .gc_zeal(self.gc_zeal)
             .max_wasm_stack(self.stack_bytes())
             .interruptible(self.loop_polls == LoopPolls::On)
+            .compiler_inlining(match self.inlining {
+                Inlining::On => gc_wasm::Inlining::Yes,
+                Inlining::Off => gc_wasm::Inlining::No,
+            })
             .consume_fuel(self.consume_fuel);
         let adaptive = match self.heap_policy {
             HeapPolicy::Balanced => Some(AdaptivePolicy::balanced()),

@@ -86,6 +86,8 @@ fn machine_code_is_that_which_is_emitted() {
 #[test]
 fn what_belongs_to_an_instruction_is_beside_it() {
     let file = &everything("beside");
+    let off = ["--inlining", "off"];
+    let explore = |args: &[&str]| explore(&[args, &off].concat());
     let asm = explore(&[file, "--func", "f", "--emit", "asm"]);
     let lines: Vec<&str> = asm.lines().collect();
     let at = |part: &str| {
@@ -117,6 +119,15 @@ fn what_belongs_to_an_instruction_is_beside_it() {
     let clif = explore(&[file, "--func", "g"]);
     assert!(clif.contains("\n; fn0: gc_alloc_struct\n"), "{clif}");
     assert!(clif.contains(": f\n"), "{clif}");
+}
+
+#[test]
+fn inlined_calls_are_shown_as_they_are_compiled() {
+    let file = &everything("inlined");
+    let asm = explore(&[file, "--func", "f", "--emit", "asm"]);
+    assert!(!asm.contains("callq g\n"), "{asm}");
+    let off = explore(&[file, "--func", "f", "--emit", "asm", "--inlining", "off"]);
+    assert!(off.contains("callq g\n"), "{off}");
 }
 
 #[test]

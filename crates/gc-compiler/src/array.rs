@@ -56,9 +56,14 @@ impl GcEmitter<'_, '_> {
         self.env.allocates(header_word, NewObject::Array(layout));
         let gc = self.gc;
         match init {
-            ArrayInit::Default(length) => gc.alloc_array(self, header_word, layout, length),
+            ArrayInit::Default(length) => {
+                let array = gc.alloc_array(self, header_word, layout, length);
+                self.declare_new(array, header_word);
+                array
+            }
             ArrayInit::Fill(value, length) => {
                 let array = gc.alloc_array(self, header_word, layout, length);
+                self.declare_new(array, header_word);
                 if !self.is_zero(value) {
                     let zero = self.builder.ins().iconst(types::I32, 0);
                     let not_empty = self.builder.ins().icmp_imm_u(IntCC::NotEqual, length, 0);
@@ -72,6 +77,7 @@ impl GcEmitter<'_, '_> {
                 let length = u32::try_from(values.len()).unwrap_or(u32::MAX);
                 let length = self.builder.ins().iconst(types::I32, i64::from(length));
                 let array = gc.alloc_array(self, header_word, layout, length);
+                self.declare_new(array, header_word);
                 for (index, &value) in values.iter().enumerate() {
                     if !self.is_zero(value) {
                         let index = self.builder.ins().iconst(types::I32, index as i64);

@@ -3,7 +3,7 @@
 //! that all emitted code uses.
 
 use crate::regions::{self, Region};
-use crate::safepoints::References;
+use crate::safepoints::{Known, References};
 use crate::{GcCompiler, RefPlace};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, TrapCode, types};
 use cranelift_codegen::isa::CallConv;
@@ -329,6 +329,13 @@ impl<'a, 'b> GcEmitter<'a, 'b> {
     pub fn declare_ref(&mut self, value: ir::Value) -> ir::Value {
         self.env.references().mark(value);
         value
+    }
+
+    /// Declares what is known of an object that was just allocated.
+    pub(crate) fn declare_new(&mut self, object: ir::Value, header_word: ir::Value) {
+        let ty = crate::simplify::facts::type_of(self.builder.func, header_word);
+        let known = Known { non_null: true, not_i31: true, ty, exact: ty.is_some() };
+        self.env.references().add_known(object, known);
     }
 
     /// The null reference. It is not a root, so it is not declared to need a stack map.

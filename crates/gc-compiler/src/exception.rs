@@ -24,6 +24,7 @@ impl GcEmitter<'_, '_> {
         self.env.allocates(header_word, NewObject::Exn(layout));
         let gc = self.gc;
         let object = gc.alloc_struct(self, header_word, layout.size);
+        self.declare_new(object, header_word);
         let at = ExnLayout::TAG_INSTANCE_OFFSET;
         let access = self.object_access(object, at, 8, regions::STRUCT_FIELD, Trust::Fresh);
         self.builder.ins().store(access.flags, tag, access.address, access.offset);

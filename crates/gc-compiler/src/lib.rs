@@ -30,8 +30,10 @@ mod object;
 pub mod cache;
 pub mod check;
 pub mod collector;
+pub mod inline;
 pub mod regions;
 pub mod safepoints;
+pub mod simplify;
 
 pub use address::{Access, Trust};
 pub use array::ArrayInit;

@@ -49,6 +49,7 @@ impl GcEmitter<'_, '_> {
         self.env.allocates(header_word, NewObject::Struct(layout));
         let gc = self.gc;
         let object = gc.alloc_struct(self, header_word, layout.size);
+        self.declare_new(object, header_word);
         for (field, &value) in layout.fields.iter().zip(fields) {
             if !(gc.zeroes_structs() && self.is_zero(value)) {
                 self.init_field(object, field, value);
@@ -66,6 +67,7 @@ impl GcEmitter<'_, '_> {
         self.env.allocates(header_word, NewObject::Struct(layout));
         let gc = self.gc;
         let object = gc.alloc_struct(self, header_word, layout.size);
+        self.declare_new(object, header_word);
         if !gc.zeroes_structs() {
             for field in &layout.fields {
                 let zero = zero(self, field.ty);

@@ -11,16 +11,17 @@ use crate::{CodeMemory, VMStoreContext, lookup_code};
 use gc_types::FunctionId;
 use std::fmt;
 
-/// One compiled function on the stack.
+/// One compiled function on the stack. A function whose call was inlined has a frame here too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BacktraceFrame {
     /// The function's name.
     pub name: String,
     /// The function's identity in its image.
     pub function: FunctionId,
-    /// Distance in bytes from the function's start to the instruction.
+    /// Distance in bytes to the instruction from the start of the function that contains the code.
+    /// This is another function if the call of this one was inlined.
     pub code_offset: u32,
-    /// The source location of the instruction, if it has one (the bits of Cranelift's `SourceLoc`).
+    /// The source location of the instruction, if it has one.
     pub srcloc: Option<u32>,
     /// The address of the image's code.
     base: usize,
@@ -108,19 +109,19 @@ impl fmt::Display for Backtrace {
 impl Backtrace {
     /// Looks up the names of the recorded functions.
     pub(crate) fn symbolize(traced: &TracedPcs) -> Backtrace {
-        let frame = |pc: usize| {
-            let code = lookup_code(pc)?;
-            let info = code.lookup(pc)?;
-            Some(BacktraceFrame {
+        let (pcs, omitted) = traced.kept();
+        let mut frames = Vec::new();
+        for pc in pcs {
+            let Some(code) = lookup_code(pc) else { continue };
+            frames.extend(code.lookup(pc).map(|info| BacktraceFrame {
                 base: code.base().addr(),
                 name: info.name,
                 function: info.function,
                 code_offset: info.code_offset,
                 srcloc: info.srcloc,
-            })
-        };
-        let (pcs, omitted) = traced.kept();
-        Backtrace { frames: pcs.filter_map(frame).collect(), omitted }
+            }));
+        }
+        Backtrace { frames, omitted }
     }
 
     /// The compiled functions on a store's stacks, beginning where compiled code last called the

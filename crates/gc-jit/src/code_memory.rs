@@ -28,7 +28,7 @@ use std::sync::Arc;
 ///
 /// // Each address of published code is known.
 /// let found = lookup_code(address.addr()).unwrap();
-/// assert_eq!(found.lookup(address.addr()).unwrap().name, "f");
+/// assert_eq!(found.lookup(address.addr()).next().unwrap().name, "f");
 /// drop((code, found));
 /// assert!(lookup_code(address.addr()).is_none());
 /// # Ok(())
@@ -63,16 +63,17 @@ impl std::fmt::Debug for CodeMemory {
     }
 }
 
-/// The function and source location of one address in published code.
+/// A function of published code, and a source location in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameInfo {
-    /// The function that contains the address.
+    /// The function.
     pub function: FunctionId,
     /// That function's name.
     pub name: String,
-    /// Distance in bytes from the function's start.
+    /// Distance in bytes from the start of the function that contains the code. This is another
+    /// function if the call of this one was inlined.
     pub code_offset: u32,
-    /// The source location of the instruction, if it has one.
+    /// The source location of the instruction, or of the inlined call, if it has one.
     pub srcloc: Option<u32>,
 }
 
@@ -185,16 +186,39 @@ impl CodeMemory {
         (offset < self.size).then_some(offset as u32)
     }
 
-    /// The function and source location at `pc`, the address of an instruction. For a return
-    /// address, pass the address minus one.
-    pub fn lookup(&self, pc: usize) -> Option<FrameInfo> {
+    /// The function that contains the code at `pc`, the address of an instruction, and the source
+    /// location in it.
+    pub(crate) fn containing(&self, pc: usize) -> Option<FrameInfo> {
         let offset = self.offset_of(pc)?;
         let function = self.image.function_at(offset)?;
+        let own = self.image.sources_at(offset).find(|source| source.function.is_none());
         Some(FrameInfo {
             function: function.id,
             name: function.name.to_owned(),
             code_offset: offset - function.offset,
-            srcloc: self.image.srcloc_at(offset),
+            srcloc: own.and_then(|own| own.location),
+        })
+    }
+
+    /// The functions at `pc`, the address of an instruction: those that were inlined there, the
+    /// innermost first, and at the end the function that contains the code. Functions that made a
+    /// tail call are left out. For a return address, pass the address minus one.
+    pub fn lookup(&self, pc: usize) -> impl Iterator<Item = FrameInfo> + '_ {
+        let image = &self.image;
+        let offset = self.offset_of(pc);
+        let found = offset.and_then(|offset| Some((offset, image.function_at(offset)?)));
+        found.into_iter().flat_map(move |(offset, function)| {
+            let code_offset = offset - function.offset;
+            image.sources_at(offset).map(move |source| {
+                let (id, name) = match source.function {
+                    Some(index) => {
+                        (FunctionId::Function(index), image.function_name(index).unwrap_or(""))
+                    }
+                    None => (function.id, function.name),
+                };
+                let srcloc = source.location;
+                FrameInfo { function: id, name: name.to_owned(), code_offset, srcloc }
+            })
         })
     }
 }

@@ -207,9 +207,10 @@ impl Frame<'_> {
         &self.code
     }
 
-    /// The function and the source location of the call.
+    /// The function that contains the code, and the source location of the call in it. Functions
+    /// that were inlined there are left out.
     pub fn info(&self) -> Option<FrameInfo> {
-        self.code.lookup(self.pc - 1)
+        self.code.containing(self.pc - 1)
     }
 
     /// The vmctx of the function, if the image names a slot in which the function keeps it.

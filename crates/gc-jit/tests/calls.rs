@@ -449,7 +449,7 @@ fn dropped_code_is_unregistered() {
     let at = first.function_address(1).unwrap().addr();
     let found = lookup_code(at).unwrap();
     assert!(std::sync::Arc::ptr_eq(&found, &first));
-    assert_eq!(found.lookup(at).unwrap().name, "f1");
+    assert_eq!(found.lookup(at).next().unwrap().name, "f1");
     drop(found);
     drop(first);
     assert!(lookup_code(a).is_none() || lookup_code(a).unwrap().base().addr() != a);

@@ -111,8 +111,8 @@ fn what_is_no_saved_image_is_refused() {
     let folder = unsafe { SavedImage::open(&std::env::temp_dir(), &abi) };
     let refused = format!("{:#}", folder.unwrap_err());
     assert!(refused.ends_with(": not a regular file"), "{refused}");
-    let other = forged(&bytes, "reclaim image 02", "reclaim image 01");
-    assert_eq!(error(&other, &abi), "a saved image of format `01`, where this reads `02`");
+    let other = forged(&bytes, "reclaim image 03", "reclaim image 02");
+    assert_eq!(error(&other, &abi), "a saved image of format `02`, where this reads `03`");
     let mut longer = bytes[..64].to_vec();
     longer.extend_from_slice(&bytes);
     let message =
@@ -172,7 +172,8 @@ fn code_with_type_indices_of_an_engine_is_only_for_that_engine() {
 /// Makes all queries of an image. None of them may panic.
 fn ask(image: &CodeImage) {
     for offset in 0..image.code().len() as u32 + 1 {
-        let _ = (image.function_at(offset), image.trap_at(offset), image.srcloc_at(offset));
+        let _ =
+            (image.function_at(offset), image.trap_at(offset), image.sources_at(offset).count());
         let _ = image.stack_maps().lookup(offset).map(|map| map.slots().count());
     }
     image.functions().for_each(drop);

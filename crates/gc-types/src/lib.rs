@@ -43,7 +43,7 @@ pub use header::{TypeIndex, VMGcHeader, VMGcKind};
 pub use host_call::{HostCall, HostCallType, HostSignature};
 pub use image::{
     CallHandlers, CodeImage, CodeImageBuilder, EntryPoint, FunctionId, FunctionInfo, HandlerSite,
-    ImageBytes, ImageError, ImageFunction, Section, TypeWord,
+    ImageBytes, ImageError, ImageFunction, InlinedCall, InstructionSource, Section, TypeWord,
 };
 pub use layout::{
     ArrayLayout, ExnLayout, FieldLayout, GcLayout, LayoutError, MAX_OBJECT_SIZE, OBJECT_ALIGN,

@@ -1,11 +1,13 @@
 //! Shows the code of a compiled module: CLIF, and machine code with its tables. Used by `reclaim
 //! explore` and by golden tests.
 
+use crate::compile::inlining::{Inlining, Source};
 use crate::compile::{
-    CompileContext, TypeWords, check_body, compile_body, func_type, optimized, translate_function,
+    CompileContext, TypeWords, check_one, compile_one, func_type, inlining, optimized,
+    translate_function,
 };
 use crate::module::info::ModuleInfo;
-use crate::module::parse::{Body, parse};
+use crate::module::parse::parse;
 use crate::types::ValType;
 use crate::types::matching::type_index;
 use crate::vm::layout::VMContextLayout;
@@ -89,11 +91,11 @@ pub fn explore(
     what: Emit,
     filter: Option<&str>,
 ) -> Result<Vec<Listing>> {
-    each(engine, bytes, filter, |module, body| {
-        let index = body.index;
+    each(engine, bytes, filter, |module, function| {
+        let index = function.index();
         let func = match what {
-            Emit::Clif => translate_function(&module.cx, body)?.0,
-            Emit::Optimised => optimized(&module.cx, body)?,
+            Emit::Clif => translate_function(&module.cx, &module.inlining, function)?.0,
+            Emit::Optimised => optimized(&module.cx, &module.inlining, function)?,
         };
         Ok(Listing {
             index,
@@ -116,9 +118,10 @@ pub fn explore(
 /// use gc_wasm::{Config, Engine};
 ///
 /// let wat = r#"(module (func $log (import "host" "log"))
-///     (func $f (call $log))
-///     (func $g (call $f)))"#;
-/// let code = machine_code(&Engine::new(&Config::new())?, wat.as_bytes(), Some("g"))?;
+///     (func $f (call $log) (call $f))
+///     (func $g (call $log) (call $f)))"#;
+/// # let config = Config::new().compiler_inlining(gc_wasm::Inlining::No).clone();
+/// let code = machine_code(&Engine::new(&config)?, wat.as_bytes(), Some("g"))?;
 /// assert_eq!(code[0].symbols.values().collect::<Vec<_>>(), ["f"]);
 /// # anyhow::Ok(())
 /// ```
@@ -127,9 +130,13 @@ pub fn machine_code(
     bytes: &[u8],
     filter: Option<&str>,
 ) -> Result<Vec<MachineCode>> {
-    each(engine, bytes, filter, |module, body| {
-        let index = body.index;
-        let compiled = compile_body(&module.cx, body)?;
+    each(engine, bytes, filter, |module, function| {
+        let index = function.index();
+        let compiled = compile_one(&module.cx, &module.inlining, function)?;
+        let locations = compiled
+            .locations()
+            .iter()
+            .filter_map(|range| Some((range.first, range.end, range.location?)));
         let stack_maps = compiled.stack_maps().map(|(return_address, frame_size, slots)| {
             (return_address, StackMap { frame_size, slots: slots.to_vec() })
         });
@@ -140,7 +147,7 @@ pub fn machine_code(
             code: compiled.code().to_vec(),
             symbols: compiled.symbols().map(|(at, to)| (at, module.symbol(to))).collect(),
             traps: compiled.traps().iter().copied().collect(),
-            locations: compiled.locations().to_vec(),
+            locations: locations.collect(),
             stack_maps: stack_maps.collect(),
             handlers: module.handlers(&compiled),
         })
@@ -159,7 +166,7 @@ pub fn functions(
     #[cfg(feature = "wat")]
     let bytes = &*Module::text_to_binary(bytes)?;
     let (info, bodies) = parse(engine.types(), engine.config().features, bytes)?;
-    let wanted = bodies.iter().filter(|body| is_wanted(&info, body, filter));
+    let wanted = bodies.iter().filter(|body| is_wanted(&info, body.index, filter));
     Ok(wanted.map(|body| (body.index, info.func_name(body.index))).collect())
 }
 
@@ -181,37 +188,52 @@ pub struct Checked {
 /// # Errors
 /// As [`explore`].
 pub fn check(engine: &Engine, bytes: &[u8], filter: Option<&str>) -> Result<Vec<Checked>> {
-    each(engine, bytes, filter, |module, body| {
-        let index = body.index;
-        let cx = CompileContext { check: true, ..module.cx };
-        let broken = check_body(&cx, body)?.map(|error| error.to_string());
-        Ok(Checked { index, name: cx.info.func_name(index), broken })
+    each_with(engine, bytes, filter, true, |module, function| {
+        let index = function.index();
+        let broken = check_one(&module.cx, &module.inlining, function)?;
+        let broken = broken.map(|error| error.to_string());
+        Ok(Checked { index, name: module.cx.info.func_name(index), broken })
     })
 }
 
 /// What is known of a module.
 struct Explored<'a> {
     cx: CompileContext<'a>,
+    inlining: Inlining,
     engine: &'a Engine,
     locals: HashMap<u32, HashMap<u32, String>>,
 }
 
-/// Calls `show` for each body that `filter` selects.
+/// Calls `show` for each function that `filter` selects.
 fn each<T>(
     engine: &Engine,
     bytes: &[u8],
     filter: Option<&str>,
+    show: impl Fn(&Explored<'_>, Source<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    each_with(engine, bytes, filter, engine.config().code.verifier, show)
+}
 
-    show: impl Fn(&Explored<'_>, Body<'_>) -> Result<T>,
+/// [`each`], where functions are to be checked or not.
+fn each_with<T>(
+    engine: &Engine,
+    bytes: &[u8],
+    filter: Option<&str>,
+    check: bool,
+    show: impl Fn(&Explored<'_>, Source<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
     #[cfg(feature = "wat")]
     let bytes = &*Module::text_to_binary(bytes)?;
     let (info, bodies) = parse(engine.types(), engine.config().features, bytes)?;
     let layout = VMContextLayout::new(engine.abi().offsets(), &info);
-    let cx = CompileContext::new(engine, &info, &layout, TypeWords::Constants);
-    let module = Explored { cx, engine, locals: info.names.all_locals() };
-    let wanted = bodies.into_iter().filter(|body| is_wanted(&info, body, filter));
-    let shown = wanted.map(|body| show(&module, body)).collect::<Result<Vec<_>>>()?;
+    let cx = CompileContext {
+        check,
+        ..CompileContext::new(engine, &info, &layout, TypeWords::Constants)
+    };
+    let (functions, inlining) = inlining::prepare(&cx, bodies)?;
+    let module = Explored { cx, inlining, engine, locals: info.names.all_locals() };
+    let wanted = functions.into_iter().filter(|f| is_wanted(&info, f.index(), filter));
+    let shown = wanted.map(|function| show(&module, function)).collect::<Result<Vec<_>>>()?;
     if let (true, Some(filter)) = (shown.is_empty(), filter) {
         bail!("the module defines no function `{filter}`");
     }
@@ -312,13 +334,13 @@ fn val_type(engine: &Engine, info: &ModuleInfo, ty: &WasmValType) -> String {
 }
 
 /// Whether `filter` names the function, as for [`explore`].
-fn is_wanted(info: &ModuleInfo, body: &Body<'_>, filter: Option<&str>) -> bool {
+fn is_wanted(info: &ModuleInfo, function: u32, filter: Option<&str>) -> bool {
     filter.is_none_or(|filter| {
-        info.func_name(body.index) == filter
-            || filter.parse() == Ok(body.index)
+        info.func_name(function) == filter
+            || filter.parse() == Ok(function)
             || info.exports_by_name.get(filter).is_some_and(|at| {
                 let entity = info.exports[*at].1;
-                let index = wasmtime_types::FuncIndex::from_u32(body.index);
+                let index = wasmtime_types::FuncIndex::from_u32(function);
                 entity == wasmtime_types::EntityIndex::Function(index)
             })
     })

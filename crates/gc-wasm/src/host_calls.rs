@@ -93,6 +93,12 @@ gc_jit::host_calls! {
     NEW_EPOCH: [collects] fn new_epoch() -> Result<()>;
 }
 
+/// Whether a host call may throw an exception: it runs a callback of the host.
+#[cfg(feature = "compiler")]
+pub(crate) fn may_throw(call: HostCall) -> bool {
+    call == OUT_OF_FUEL || call == NEW_EPOCH
+}
+
 /// Whether a host call may collect.
 #[cfg(feature = "compiler")]
 pub(crate) fn may_collect(call: HostCall) -> bool {

@@ -62,7 +62,7 @@ mod vm;
 #[cfg(feature = "compiler")]
 pub use config::{Cache, CacheConfig};
 pub use config::{
-    Config, Enabled, InstanceAllocationStrategy, ModuleVersionStrategy, OptLevel,
+    Config, Enabled, Inlining, InstanceAllocationStrategy, ModuleVersionStrategy, OptLevel,
     PoolingAllocationConfig, ProfilingStrategy, RegallocAlgorithm, Strategy, WasmBacktraceDetails,
 };
 pub use engine::{Engine, EngineWeak, Precompiled};

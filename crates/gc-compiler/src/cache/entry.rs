@@ -127,6 +127,8 @@ pub(super) fn decode(key: &[u8], func: &ir::Function, entry: &[u8]) -> Option<Co
         srclocs: locations
             .map(|(first, end, location)| (first, end, base.wrapping_add(location)))
             .collect(),
+        locations: Vec::new(),
+        inlined_calls: Vec::new(),
         vmctx_slot: tables.vmctx_slot,
         saved: tables.saved,
     })

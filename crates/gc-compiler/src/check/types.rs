@@ -143,6 +143,20 @@ impl FunctionTypes {
         self.regions.insert(region, memory);
     }
 
+    /// Declares what `callee` declares, which was inlined into the function. The callee's signatures
+    /// and functions have their own numbers plus these.
+    pub(crate) fn add_inlined(&mut self, callee: &FunctionTypes, signatures: u32, functions: u32) {
+        for (signature, types) in &callee.signatures {
+            let signature = ir::SigRef::from_u32(signature.as_u32() + signatures);
+            self.signatures.insert(signature, types.clone());
+        }
+        for (callee, host_call) in &callee.host_calls {
+            let callee = ir::FuncRef::from_u32(callee.as_u32() + functions);
+            self.host_calls.insert(callee, *host_call);
+        }
+        self.regions.extend(&callee.regions);
+    }
+
     /// The types of the function's own signature.
     pub(super) fn own(&self) -> &SignatureTypes {
         &self.own

@@ -1,15 +1,17 @@
-//! [`Compiler`]: Cranelift with the settings that compiled code needs, and [`CompiledFunction`], its output.
+//! [`Compiler`]: Cranelift with the settings that compiled code needs.
 
+use super::function::CompiledFunction;
 use super::reloc::{Reloc, RelocTarget, target_of};
 use super::{machine, names, nesting, polls, refuse, signature, try_calls};
 use crate::cache::{CacheStore, FunctionCache};
+use crate::inline::InlinedCalls;
 use anyhow::{Context as _, Result, anyhow, bail};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, ExternalName, Opcode, TrapCode};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, FinalizedMachExceptionHandler, FinalizedRelocTarget};
-use gc_types::{Abi, CALLEE_SAVED, CallSignature, HandlerSite, HostCall, Trap, TypeWord};
+use gc_types::{Abi, CallSignature, HandlerSite, HostCall, Trap};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
@@ -99,112 +101,6 @@ impl CompileOptions {
     /// [`huge_function`](CompileOptions::huge_function) is `usize::MAX`. The time of the optimizer
     /// grows with the third power of the depth.
     pub const NESTED_LOOPS: usize = 100;
-}
-
-/// What an instruction of a [`CompiledFunction`] refers to, outside of the function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Symbol {
-    /// A function of the same image, by its number.
-    Function(u32),
-    /// The trampoline of a host call.
-    HostCall(HostCall),
-    /// The word of a type.
-    TypeWord(TypeWord),
-}
-
-/// A compiled function: position-independent code, not yet linked, and its tables.
-///
-/// # Examples
-/// ```
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/emit.rs.in"));
-/// # use cranelift_codegen::ir::types;
-/// # use gc_types::{StorageType, StructLayout, Trap};
-/// # use gc_compiler::collector::copying::CopyingCompiler;
-/// use gc_compiler::CompiledFunction;
-///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let layout = StructLayout::new([StorageType::I64])?;
-/// # let function: CompiledFunction = emit(&CopyingCompiler, &[types::I64, types::F64], |e, params| {
-/// #     let value = e.struct_get(params[0], &layout, 0, None);
-/// #     e.struct_set(params[0], &layout, 0, value);
-/// # })?;
-/// // A function that accesses a field of an object that may be null:
-/// for (offset, trap) in function.traps() {
-///     println!("the instruction at {offset:#x} may trap: {trap}");
-/// }
-/// assert!(function.traps().iter().any(|(_, trap)| *trap == Trap::NullReference));
-/// assert_eq!(function.stack_maps().count(), 0, "it cannot collect");
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-pub struct CompiledFunction {
-    pub(crate) signature: ir::Signature,
-    pub(crate) code: Vec<u8>,
-    pub(crate) alignment: u32,
-    pub(crate) relocs: Vec<Reloc>,
-    /// The signatures of its calls that may call a host function.
-    pub(crate) calls_by_reference: BTreeSet<CallSignature>,
-    /// `(code offset, trap)`, ascending, with distinct offsets.
-    pub(crate) traps: Vec<(u32, Trap)>,
-    /// `(return address, frame size, slots)`.
-    pub(crate) stack_maps: Vec<(u32, u32, Vec<u32>)>,
-    /// The offsets are relative to the function's start.
-    pub(crate) handlers: Vec<HandlerSite>,
-    /// `(first, end, source location)` in code offsets, ascending.
-    pub(crate) srclocs: Vec<(u32, u32, u32)>,
-    /// The distance in bytes from the vmctx slot up to the frame pointer.
-    pub(crate) vmctx_slot: Option<u32>,
-    /// As in [`gc_types::ImageFunction::saved`].
-    pub(crate) saved: [u32; CALLEE_SAVED],
-}
-
-impl CompiledFunction {
-    /// The code's size in bytes.
-    pub fn size(&self) -> u32 {
-        self.code.len() as u32
-    }
-
-    /// The code before linking.
-    pub fn code(&self) -> &[u8] {
-        &self.code
-    }
-
-    /// The fields in the code that the linker fills in: the offset in bytes of each, which is inside
-    /// an instruction, and what it refers to. In no order.
-    pub fn symbols(&self) -> impl Iterator<Item = (u32, Symbol)> {
-        self.relocs.iter().filter_map(|reloc| {
-            let symbol = match reloc.target {
-                RelocTarget::Function(index) => Symbol::Function(index),
-                RelocTarget::HostCall(index) => Symbol::HostCall(HostCall::from_index(index)),
-                RelocTarget::TypeWord(code) => Symbol::TypeWord(TypeWord::from_code(code)?),
-                RelocTarget::Itself(_) => return None,
-            };
-            Some((reloc.offset, symbol))
-        })
-    }
-
-    /// Where the code comes from: `(first, end, source location)`, ascending. The offsets are in
-    /// bytes. Code without a source location is left out.
-    pub fn locations(&self) -> &[(u32, u32, u32)] {
-        &self.srclocs
-    }
-
-    /// The code offset in bytes of each trapping instruction, and its trap, ascending.
-    pub fn traps(&self) -> &[(u32, Trap)] {
-        &self.traps
-    }
-
-    /// The calls with handlers, ascending. The offsets are relative to the function's start.
-    pub fn handlers(&self) -> &[HandlerSite] {
-        &self.handlers
-    }
-
-    /// The safepoints with live references: `(return-address offset, frame size, slot offsets)`,
-    /// all in bytes, as in [`gc_types::StackMapTable`].
-    pub fn stack_maps(&self) -> impl Iterator<Item = (u32, u32, &[u32])> {
-        self.stack_maps.iter().map(|(ret, size, slots)| (*ret, *size, slots.as_slice()))
-    }
 }
 
 /// A trampoline. It is compiled once, and each image has a copy.
@@ -307,22 +203,40 @@ impl Compiler {
     /// calling convention. If one of its calls may collect and
     /// [`place_safepoints`](crate::safepoints::place_safepoints) was not called for it.
     pub fn compile(&self, context: &mut Context) -> Result<CompiledFunction> {
-        self.compile_with(self.cache.as_ref(), context)
+        self.compile_inlined(context, &InlinedCalls::default())
     }
 
-    /// Like [`compile`](Compiler::compile), but does not use the cache. So `context` then has the
-    /// optimized CLIF.
+    /// Like [`compile`](Compiler::compile), for a function into which
+    /// [`inline_calls`](crate::inline::inline_calls) has inlined these calls.
     ///
     /// # Errors
-    /// As [`compile`](Compiler::compile).
-    pub fn compile_anew(&self, context: &mut Context) -> Result<CompiledFunction> {
-        self.compile_with(None, context)
+    /// As [`compile`](Compiler::compile). Also if other calls were inlined into it.
+    pub fn compile_inlined(
+        &self,
+        context: &mut Context,
+        inlined: &InlinedCalls,
+    ) -> Result<CompiledFunction> {
+        self.compile_with(self.cache.as_ref(), context, inlined)
+    }
+
+    /// Like [`compile_inlined`](Compiler::compile_inlined), but does not use the cache. So `context`
+    /// then has the optimized CLIF.
+    ///
+    /// # Errors
+    /// As [`compile_inlined`](Compiler::compile_inlined).
+    pub fn compile_anew(
+        &self,
+        context: &mut Context,
+        inlined: &InlinedCalls,
+    ) -> Result<CompiledFunction> {
+        self.compile_with(None, context, inlined)
     }
 
     fn compile_with(
         &self,
         cache: Option<&FunctionCache>,
         context: &mut Context,
+        inlined: &InlinedCalls,
     ) -> Result<CompiledFunction> {
         refuse::refuse(&context.func)?;
         let mut huge = false;
@@ -336,7 +250,16 @@ impl Compiler {
         try_calls::keep_registers(&mut context.func);
         let isa = if huge { &*self.huge_isa } else { &*self.isa };
         let function = self.find_or_compile(cache, isa, context)?;
-        Ok(CompiledFunction { calls_by_reference, ..function })
+        let locations = inlined.locations(&context.func, &function.srclocs).context(
+            "calls were inlined into the function, and it is compiled without their list",
+        )?;
+        Ok(CompiledFunction {
+            calls_by_reference,
+            srclocs: Vec::new(),
+            locations,
+            inlined_calls: inlined.calls().to_vec(),
+            ..function
+        })
     }
 
     fn find_or_compile(
@@ -457,6 +380,8 @@ impl Compiler {
             stack_maps,
             handlers,
             srclocs,
+            locations: Vec::new(),
+            inlined_calls: Vec::new(),
             vmctx_slot,
             saved: machine::saved_registers(&buffer.unwind_info)?,
         })

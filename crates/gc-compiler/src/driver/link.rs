@@ -1,13 +1,15 @@
 //! [`ImageLinker`] links compiled functions and the trampolines that they need into one
 //! position-independent image.
 
-use super::compile::{CompiledFunction, Compiler};
+use super::compile::Compiler;
+use super::function::CompiledFunction;
 use super::reloc::RelocTarget;
 use super::{machine, trampoline};
+use crate::inline::CodeLocation;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use gc_types::{
     Abi, CallSignature, CodeImage, CodeImageBuilder, FunctionId, HandlerSite, HostCall,
-    ImageFunction, TypeWord,
+    ImageFunction, InlinedCall, TypeWord,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -169,8 +171,15 @@ impl ImageLinker {
             for (at, trap) in &function.traps {
                 image.trap(start + at, *trap);
             }
-            for (first, end, location) in &function.srclocs {
-                image.location(start + first, start + end, *location);
+            let mut first_call = None;
+            for call in &function.inlined_calls {
+                let caller = call.caller.zip(first_call).map(|(caller, first)| first + caller);
+                let number = image.inlined_call(InlinedCall { caller, ..*call });
+                first_call.get_or_insert(number);
+            }
+            for CodeLocation { first, end, location, call } in &function.locations {
+                let call = call.zip(first_call).map(|(call, first)| first + call);
+                image.location(start + first, start + end, *location, call);
             }
             for site in &function.handlers {
                 image.handler(HandlerSite {

@@ -5,7 +5,7 @@
 //!
 //! 1. `names`: how a function declares its callees. `meter`: how it counts what it does.
 //! 2. `compile`: [`Compiler`](crate::Compiler) compiles functions to
-//!    [`CompiledFunction`](crate::CompiledFunction)s, on any number of threads.
+//!    [`CompiledFunction`](crate::CompiledFunction)s (`function`), on any number of threads.
 //!    `try_calls` lets calls with handlers keep values in registers, and `polls` lets another
 //!    thread interrupt loops.
 //!    What was compiled before comes from a [`cache`](crate::cache), if there is one. `reloc`: what
@@ -15,6 +15,7 @@
 //! 4. `trampoline`: the calls between host and compiled code. Every image contains its trampolines.
 
 mod compile;
+mod function;
 mod link;
 pub(crate) mod machine;
 mod meter;
@@ -27,9 +28,8 @@ mod signature;
 mod trampoline;
 mod try_calls;
 
-pub use compile::{
-    CompileOptions, CompiledFunction, Compiler, OptLevel, RegallocAlgorithm, Symbol,
-};
+pub use compile::{CompileOptions, Compiler, OptLevel, RegallocAlgorithm};
+pub use function::{CompiledFunction, Symbol};
 pub use link::ImageLinker;
 pub use meter::{Meter, MeterCalls};
 pub(crate) use names::zero_extended;
@@ -38,5 +38,6 @@ pub use names::{
     declare_vmctx_slot, import_function, import_host_call, import_type_word, imported_host_call,
     set_stack_limit, type_word,
 };
+pub(crate) use nesting::loop_depths;
 pub(crate) use reloc::{Reloc, RelocTarget, target_of};
 pub use signature::call_signature;

@@ -153,41 +153,18 @@
 mod edges;
 mod liveness;
 mod plan;
+mod references;
 mod rewrite;
 #[cfg(test)]
 mod tests;
+
+pub use references::{Known, KnownType, References};
 
 use crate::regions;
 use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::{self, BlockArg, InstructionData, Opcode, Value, types};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-
-/// The references of a function that is being built. They need a stack map where they are live
-/// across a collection.
-///
-/// Only values that instructions and function parameters define must be marked.
-/// [`place_safepoints`] derives the block parameters and `select`s that are references. The
-/// [module](self) has examples.
-#[derive(Clone, Debug, Default)]
-pub struct References(HashSet<Value>);
-
-impl References {
-    /// Marks `value` as a reference (`i64`, upper half zero).
-    pub fn mark(&mut self, value: Value) {
-        self.0.insert(value);
-    }
-
-    /// Whether `value` is marked.
-    pub fn contains(&self, value: Value) -> bool {
-        self.0.contains(&value)
-    }
-
-    /// Removes all marks.
-    pub fn clear(&mut self) {
-        self.0.clear();
-    }
-}
 
 /// A function whose stack maps would be too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,9 +286,17 @@ impl Refs {
     }
 }
 
-/// All references: the marked values, and the block parameters and `select`s into which one of them
-/// flows.
+/// The references of a function, numbered.
 fn number(func: &ir::Function, marked: &References) -> Refs {
+    let mut values: Vec<Value> = all_references(func, marked).into_iter().collect();
+    values.sort_unstable();
+    let numbers = values.iter().enumerate().map(|(i, value)| (*value, i as Ref)).collect();
+    Refs { values, numbers }
+}
+
+/// All references: the marked values, and the block parameters and `select`s into which one of them
+/// flows. Constants are left out.
+pub(crate) fn all_references(func: &ir::Function, marked: &References) -> HashSet<Value> {
     let dfg = &func.dfg;
     let mut flows: HashMap<Value, Vec<Value>> = HashMap::new();
     let mut present: HashSet<Value> = HashSet::new();
@@ -336,7 +321,7 @@ fn number(func: &ir::Function, marked: &References) -> Refs {
         }
     }
     let mut found: HashSet<Value> = HashSet::new();
-    let mut work: Vec<Value> = marked.0.iter().map(|value| dfg.resolve_aliases(*value)).collect();
+    let mut work: Vec<Value> = marked.values().map(|value| dfg.resolve_aliases(value)).collect();
     while let Some(value) = work.pop() {
         if !present.contains(&value) || is_constant(func, value) || !found.insert(value) {
             continue;
@@ -344,10 +329,7 @@ fn number(func: &ir::Function, marked: &References) -> Refs {
         debug_assert_eq!(dfg.value_type(value), types::I64, "a reference that is no i64");
         work.extend(flows.get(&value).into_iter().flatten().copied());
     }
-    let mut values: Vec<Value> = found.into_iter().collect();
-    values.sort_unstable();
-    let numbers = values.iter().enumerate().map(|(i, value)| (*value, i as Ref)).collect();
-    Refs { values, numbers }
+    found
 }
 
 /// Constant references (null and unboxed integers) need no slot.

@@ -27,7 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The beginning of the trailer. The last two digits are the version of the format.
-const MAGIC: &[u8; 16] = b"reclaim image 02";
+const MAGIC: &[u8; 16] = b"reclaim image 03";
 
 /// The size of the trailer in bytes: the magic, the length of the file (u64), the checksum (u32).
 const TRAILER: usize = 16 + 8 + 4;
@@ -55,6 +55,7 @@ fn name(section: Section) -> &'static str {
         Section::HandlerSites => ".reclaim.handler_sites",
         Section::Handlers => ".reclaim.handlers",
         Section::Locations => ".reclaim.locations",
+        Section::InlinedCalls => ".reclaim.inlined_calls",
         Section::TypeWords => ".reclaim.type_words",
         Section::Abi => ".reclaim.abi",
     }

@@ -1,6 +1,7 @@
 //! [`CodeImageBuilder`] makes an image from plain data. A compiler, such as `gc-compiler`, links
 //! the code and tells the builder where everything is.
 
+use super::sources::{InlinedCall, NO_LOCATION};
 use super::{Backing, CATCH_ALL, CodeImage, FunctionId, ImageError, Section, TypeWord};
 use crate::table::push;
 use crate::{Abi, CALLEE_SAVED, CallSignature, StackMapTableBuilder, Trap};
@@ -76,7 +77,8 @@ pub struct CodeImageBuilder {
     traps: Vec<(u32, Trap)>,
     stack_maps: StackMapTableBuilder,
     handlers: Vec<HandlerSite>,
-    locations: Vec<(u32, u32, u32)>,
+    locations: Vec<[u32; 4]>,
+    inlined_calls: Vec<InlinedCall>,
     type_words: Vec<TypeWord>,
     made_for: Option<Arc<Abi>>,
 }
@@ -118,9 +120,17 @@ impl CodeImageBuilder {
     }
 
     /// Records that the instructions from `first` up to `end` come from the source location
-    /// `location`.
-    pub fn location(&mut self, first: u32, end: u32, location: u32) {
-        self.locations.push((first, end, location));
+    /// `location` (less than `u32::MAX`) of the callee of the inlined call with this number, or of
+    /// the function that contains them if there is no such call.
+    pub fn location(&mut self, first: u32, end: u32, location: Option<u32>, call: Option<u32>) {
+        let location = location.unwrap_or(NO_LOCATION);
+        self.locations.push([first, end, location, call.map_or(0, |call| call + 1)]);
+    }
+
+    /// Adds an inlined call. Returns its number. Numbers begin with zero and ascend by one.
+    pub fn inlined_call(&mut self, call: InlinedCall) -> u32 {
+        self.inlined_calls.push(call);
+        self.inlined_calls.len() as u32 - 1
     }
 
     /// Says that the code contains type indices of one engine instead of type words. Only the
@@ -187,9 +197,12 @@ impl CodeImageBuilder {
                 push(&mut handlers, [tag.unwrap_or(CATCH_ALL), *offset]);
             }
         }
-        let mut locations = at(Section::Locations);
-        for (first, end, location) in &self.locations {
-            push(&mut locations, [*first, *end, *location]);
+        let [mut locations, mut calls] = [at(Section::Locations), at(Section::InlinedCalls)];
+        self.locations.iter().for_each(|row| push(&mut locations, *row));
+        for InlinedCall { function, location, caller, tail } in &self.inlined_calls {
+            let location = location.unwrap_or(NO_LOCATION);
+            let caller = caller.map_or(0, |caller| caller + 1);
+            push(&mut calls, [*function, location, caller, u32::from(*tail)]);
         }
         let mut type_words = at(Section::TypeWords);
         self.type_words.iter().for_each(|word| push(&mut type_words, [word.code()]));
@@ -208,6 +221,7 @@ impl CodeImageBuilder {
             (Section::HandlerSites, sites),
             (Section::Handlers, handlers),
             (Section::Locations, locations),
+            (Section::InlinedCalls, calls),
             (Section::TypeWords, type_words),
             (Section::Abi, abi.to_string().into_bytes()),
         ] {

@@ -16,8 +16,8 @@ fn row_size(section: Section) -> usize {
         Section::Functions => 28,
         Section::Signatures => 20,
         Section::SavedRegisters => 4 * CALLEE_SAVED,
-        Section::HandlerSites => 16,
-        Section::StackMapFrames | Section::Locations => 12,
+        Section::HandlerSites | Section::Locations | Section::InlinedCalls => 16,
+        Section::StackMapFrames => 12,
         Section::Handlers => 8,
         Section::TrapOffsets | Section::StackMaps | Section::StackMapSlots | Section::TypeWords => {
             4
@@ -81,12 +81,24 @@ pub(super) fn check(image: &CodeImage) -> Result<(), ImageError> {
     traps(image, code)?;
     stack_maps(image, code)?;
     handlers(image, code)?;
-    let locations = image.table::<3>(Section::Locations);
+    locations(image, code)
+}
+
+fn locations(image: &CodeImage, code: u32) -> Result<(), ImageError> {
+    let locations = image.table::<4>(Section::Locations);
+    let calls = image.table::<4>(Section::InlinedCalls);
     ensure(ascending(locations.iter().map(|row| row.word(0))), || {
         "source locations are not sorted".into()
     })?;
     ensure(locations.iter().all(|row| row.word(0) < row.word(1) && row.word(1) <= code), || {
         "a source location is outside the code".into()
+    })?;
+    ensure(locations.iter().all(|row| row.word(3) as usize <= calls.len()), || {
+        "a source location has an unknown inlined call".into()
+    })?;
+    // So the callers of an inlined call come to an end.
+    ensure(calls.iter().enumerate().all(|(i, row)| row.word(2) as usize <= i), || {
+        "an inlined call has a caller that does not come before it".into()
     })
 }
 

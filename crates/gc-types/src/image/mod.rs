@@ -1,7 +1,7 @@
 //! [`CodeImage`]: the result of compilation, as plain data that can be run.
 //!
 //! An image consists of linked machine code and its tables: functions and their names, traps, stack
-//! maps, handlers, source locations, trampolines by signature, and the text of the
+//! maps, handlers, source locations, inlined calls, trampolines by signature, and the text of the
 //! [`Abi`](crate::Abi) for which it was compiled. It contains no absolute addresses. So it can be
 //! published at any address, more than once, and in a later process.
 //!
@@ -12,9 +12,11 @@
 
 mod build;
 mod check;
+mod sources;
 mod type_word;
 
 pub use build::{CodeImageBuilder, HandlerSite, ImageFunction};
+pub use sources::{InlinedCall, InstructionSource};
 pub use type_word::TypeWord;
 
 use crate::table::{Row, Words, rows};
@@ -61,8 +63,15 @@ pub enum Section {
     HandlerSites,
     /// Rows of `(tag, code offset)`. The tag `u32::MAX` means any tag.
     Handlers,
-    /// Rows of `(first, end, source location)`, ascending.
+    /// Rows of `(first, end, source location, inlined call)`, ascending. The inlined call is the
+    /// number plus one of a row of the next section, or zero if the function's own body has the
+    /// instruction. The location `u32::MAX` means none.
     Locations,
+    /// Rows of `(function, source location of the call, inlined call, tail)`: the index of a function
+    /// that was inlined, and where its caller calls it. If the caller was inlined too, its row is an
+    /// earlier one, whose number plus one is in the third word. Otherwise this word is zero. The last
+    /// word is not zero for a tail call.
+    InlinedCalls,
     /// The codes of [`TypeWord`]s. After the code there is a table with eight bytes for each, which
     /// the code reads.
     TypeWords,
@@ -78,7 +87,7 @@ impl Section {
     pub const COUNT: usize = Section::ALL.len();
 
     /// All sections, in order.
-    pub const ALL: [Section; 16] = [
+    pub const ALL: [Section; 17] = [
         Section::Text,
         Section::Functions,
         Section::SavedRegisters,
@@ -93,6 +102,7 @@ impl Section {
         Section::HandlerSites,
         Section::Handlers,
         Section::Locations,
+        Section::InlinedCalls,
         Section::TypeWords,
         Section::Abi,
     ];
@@ -354,10 +364,13 @@ impl CodeImage {
     }
 
     fn offset_of(&self, id: FunctionId) -> Option<u32> {
+        Some(self.row_of(id)?.word(2))
+    }
+
+    fn row_of(&self, id: FunctionId) -> Option<&Row<7>> {
         let functions = self.table::<7>(Section::Functions);
         let key = |row: &Row<7>| [row.word(0), row.word(1)];
-        let at = functions.binary_search_by_key(&id.to_words(), key).ok()?;
-        Some(functions[at].word(2))
+        Some(&functions[functions.binary_search_by_key(&id.to_words(), key).ok()?])
     }
 
     /// All stack maps, by return-address offset.
@@ -409,12 +422,9 @@ impl CodeImage {
         Trap::from_code(self.section(Section::TrapCodes)[at])
     }
 
-    /// The source location of the instruction at `offset`.
-    pub fn srcloc_at(&self, offset: u32) -> Option<u32> {
-        let locations = self.table::<3>(Section::Locations);
-        let at = locations.partition_point(|row| row.word(0) <= offset).checked_sub(1)?;
-        let [_, end, location] = locations[at].words();
-        (offset < end).then_some(location)
+    /// The name of the embedder's function `index`, if the image has its code.
+    pub fn function_name(&self, index: u32) -> Option<&str> {
+        Some(self.function_of(self.row_of(FunctionId::Function(index))?).name)
     }
 
     /// The handlers of calls, in ascending order of return address.

@@ -1,23 +1,24 @@
 //! The environment of a function that is being translated: its module, its vmctx, and its
 //! declarations (callees, signatures, types). Also the alias regions of WebAssembly's memory.
 
-use super::CompileContext;
 use super::signature::{clif_signature, signature_types, value_type};
+use super::{CompileContext, TypeWords};
 use crate::host_calls;
 use crate::module::info::ModuleInfo;
+use crate::types::matching::type_index;
 use crate::types::registered::RegisteredType;
 use anyhow::{Result, bail};
 use cranelift_codegen::ir;
 use gc_compiler::check::{FunctionTypes, Memory, ValueType};
 use gc_compiler::regions::{self, Region};
-use gc_compiler::safepoints::References;
+use gc_compiler::safepoints::{Known, KnownType, References};
 use gc_compiler::{GcFuncEnv, import_function, import_host_call, import_type_word};
 use gc_types::{Abi, ArrayLayout, GcLayout, HostCall, RootKind, StructLayout, TypeIndex, TypeWord};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use wasmtime_types::{
-    WasmArrayType, WasmCompositeInnerType, WasmFuncType, WasmStorageType, WasmStructType,
-    WasmValType,
+    WasmArrayType, WasmCompositeInnerType, WasmFuncType, WasmHeapType, WasmRefType,
+    WasmStorageType, WasmStructType, WasmValType,
 };
 
 /// The embedder's part of the vmctx that is written before any code runs: imports.
@@ -125,12 +126,31 @@ pub(super) struct FuncEnv<'a> {
     functions: HashMap<u32, ir::FuncRef>,
     signatures: HashMap<TypeIndex, ir::SigRef>,
     type_words: HashMap<TypeWord, ir::GlobalValue>,
+    /// What its code uses.
+    pub(super) uses: Uses,
+}
+
+/// What the code of a function uses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Uses {
     /// Whether it calls code that may belong to another instance.
     pub(super) leaves_instance: bool,
     /// Whether it may access the heap.
-    pub(super) uses_heap: bool,
+    pub(super) heap: bool,
     /// Of each of the first memories, whether it is accessed, and whether its length is needed.
     pub(super) memories: [MemoryUse; HOISTED_MEMORIES],
+}
+
+impl Uses {
+    /// Adds what a function uses that was inlined.
+    pub(super) fn add(&mut self, inlined: &Uses) {
+        self.leaves_instance |= inlined.leaves_instance;
+        self.heap |= inlined.heap;
+        for (own, inlined) in self.memories.iter_mut().zip(&inlined.memories) {
+            own.base |= inlined.base;
+            own.length |= inlined.length;
+        }
+    }
 }
 
 /// The number of memories whose bases are loaded when a function begins.
@@ -156,15 +176,13 @@ impl<'a> FuncEnv<'a> {
             functions: HashMap::new(),
             signatures: HashMap::new(),
             type_words: HashMap::new(),
-            leaves_instance: false,
-            uses_heap: false,
-            memories: Default::default(),
+            uses: Uses::default(),
         }
     }
 
     /// Records that memory `index` is accessed, and whether its length is compared.
     pub(super) fn uses_memory(&mut self, index: u32, length: bool) {
-        if let Some(memory) = self.memories.get_mut(index as usize) {
+        if let Some(memory) = self.uses.memories.get_mut(index as usize) {
             memory.base = true;
             memory.length |= length;
         }
@@ -196,6 +214,28 @@ impl<'a> FuncEnv<'a> {
         *self.type_words.entry(word).or_insert_with(|| import_type_word(func, word))
     }
 
+    /// What the type `ty` says of its references.
+    pub(super) fn known(&self, ty: &WasmRefType) -> Known {
+        use WasmHeapType::{Array, ConcreteArray, ConcreteExn, ConcreteStruct, Exn, Struct};
+        let not_i31 = matches!(
+            ty.heap_type,
+            Struct | Array | Exn | ConcreteStruct(_) | ConcreteArray(_) | ConcreteExn(_)
+        );
+        let known_type = match ty.heap_type {
+            ConcreteStruct(edge) | ConcreteArray(edge) => {
+                let index = type_index(edge);
+                Some(match self.cx.type_words {
+                    TypeWords::Constants => KnownType::of_engine(index.as_u32()),
+                    TypeWords::Table => {
+                        KnownType::of_image(self.cx.info.types.number(index).as_u32())
+                    }
+                })
+            }
+            _ => None,
+        };
+        Known { non_null: !ty.nullable, not_i31, ty: known_type, exact: false }
+    }
+
     /// The signature of functions of type `ty`.
     pub(super) fn signature(
         &mut self,
@@ -210,7 +250,8 @@ impl<'a> FuncEnv<'a> {
         Ok(signature)
     }
 
-    /// The types of a function of the module, for the checkers. `own` is its type.
+    /// The types of a function of the module, for the checkers, without its regions. `own` is its
+    /// type.
     pub(super) fn types(&self, func: &ir::Function, own: &WasmFuncType) -> Result<FunctionTypes> {
         let mut types = FunctionTypes::new(signature_types(own));
         for (index, callee) in &self.functions {
@@ -227,12 +268,16 @@ impl<'a> FuncEnv<'a> {
             let signature = host_calls::signature(*call);
             types.declare_host_call(func, *callee, *call, signature, may_collect);
         }
-        for (_, region) in func.dfg.alias_regions.iter() {
-            if (regions::EMBEDDER..regions::STACK_MAP_SPILL).contains(&region.user_id) {
-                types.declare_region(region.user_id, memory(self.cx.info, region.user_id));
-            }
-        }
         Ok(types)
+    }
+}
+
+/// Declares the contents of the regions of a finished function.
+pub(super) fn declare_regions(types: &mut FunctionTypes, func: &ir::Function, info: &ModuleInfo) {
+    for (_, region) in func.dfg.alias_regions.iter() {
+        if (regions::EMBEDDER..regions::STACK_MAP_SPILL).contains(&region.user_id) {
+            types.declare_region(region.user_id, memory(info, region.user_id));
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Compiles function bodies to machine code. Each body is validated and translated to CLIF in one
-//! pass, and then compiled. All functions are linked into one image. Bodies are independent of each
-//! other, so they are compiled in parallel.
+//! pass, and then compiled. All functions are linked into one image. The small bodies are translated
+//! first, so that they can be inlined into the others. Otherwise bodies are independent of each
+//! other, and they are compiled in parallel.
 
 mod env;
+pub(crate) mod inlining;
 mod legacy_clauses;
 mod metering;
 mod ops;
@@ -22,11 +24,13 @@ use crate::vm::memory::MemorySettings;
 use anyhow::{Context as _, Result};
 use cranelift_codegen::{Context, ir};
 use gc_compiler::check::{CheckContext, CheckError, FunctionTypes, check_function};
+use gc_compiler::inline::InlinedCalls;
 use gc_compiler::{CompiledFunction, Compiler, GcCompiler, ImageLinker};
 use gc_types::{Abi, CodeImage};
+use inlining::{Inlining, Source};
 use rayon::prelude::*;
 use std::sync::Arc;
-use translate::Allocations;
+use translate::{Allocations, Translation};
 use wasmtime_types::OperatorCostStrategy;
 
 pub(crate) use env::func_type;
@@ -48,6 +52,10 @@ pub(crate) struct CompileContext<'a> {
     pub(crate) check: bool,
     /// Whether functions are compiled on several threads.
     pub(crate) parallel: bool,
+    /// Whether small functions are inlined.
+    pub(crate) inlining: bool,
+    /// Whether functions are simplified.
+    pub(crate) optimizes: bool,
     /// What operators cost, if code consumes fuel.
     pub(crate) operator_cost: &'a OperatorCostStrategy,
 }
@@ -81,6 +89,8 @@ impl<'a> CompileContext<'a> {
             memory: &engine.config().memory,
             check: engine.config().code.verifier,
             parallel: engine.config().code.parallel,
+            inlining: engine.config().code.inlines(),
+            optimizes: engine.config().code.optimizes(),
         }
     }
 }
@@ -91,13 +101,15 @@ impl<'a> CompileContext<'a> {
 /// If a body is invalid, uses an unsupported feature, or exceeds a limit of the compiler. The error
 /// names the first such function by index.
 pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> Result<CodeImage> {
-    let compile =
-        |compiler: &mut FunctionCompiler, body: Body<'_>| (body.index, compiler.function(cx, body));
+    let (functions, inlining) = inlining::prepare(cx, bodies)?;
+    let compile = |compiler: &mut FunctionCompiler, function: Source<'_>| {
+        (function.index(), compiler.function(cx, &inlining, function, Compiler::compile_inlined))
+    };
     let compiled: Vec<(u32, Result<CompiledFunction>)> = match cx.parallel {
-        true => bodies.into_par_iter().map_init(FunctionCompiler::default, compile).collect(),
+        true => functions.into_par_iter().map_init(FunctionCompiler::default, compile).collect(),
         false => {
             let mut compiler = FunctionCompiler::default();
-            bodies.into_iter().map(|body| compile(&mut compiler, body)).collect()
+            functions.into_iter().map(|function| compile(&mut compiler, function)).collect()
         }
     };
     let mut image = ImageLinker::new();
@@ -114,27 +126,31 @@ pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> 
     image.link(cx.compiler)
 }
 
-/// The CLIF of one function before optimization, and its types if functions are to be checked.
+/// The CLIF of one function before optimization, with what is inlined into it, and its types if
+/// functions are to be checked.
 ///
 /// # Errors
 /// If the body is invalid or uses an unsupported feature.
 pub(crate) fn translate_function(
     cx: &CompileContext<'_>,
-    body: Body<'_>,
+    inlining: &Inlining,
+    function: Source<'_>,
 ) -> Result<(ir::Function, Option<FunctionTypes>)> {
     let mut func = ir::Function::new();
-    let index = body.index;
-    let types = translate::translate(cx, body, &mut func, &mut Allocations::default())
-        .with_context(|| describe(cx, index))?;
-    Ok((func, types))
+    let translation = inlining.translate(cx, function, &mut func, &mut Allocations::default())?;
+    Ok((func, translation.annotations.types))
 }
 
 /// The error that the checkers find in one function, if any: the broken law and the instruction.
 ///
 /// # Errors
 /// As [`translate_function`].
-pub(crate) fn check_body(cx: &CompileContext<'_>, body: Body<'_>) -> Result<Option<CheckError>> {
-    let (func, types) = translate_function(cx, body)?;
+pub(crate) fn check_one(
+    cx: &CompileContext<'_>,
+    inlining: &Inlining,
+    function: Source<'_>,
+) -> Result<Option<CheckError>> {
+    let (func, types) = translate_function(cx, inlining, function)?;
     let types = types.context("the function was not to be checked")?;
     let cx = CheckContext { abi: cx.abi, compiler: cx.gc, types: &types };
     Ok(check_function(&func, &cx).err())
@@ -148,32 +164,28 @@ struct FunctionCompiler {
 }
 
 impl FunctionCompiler {
-    fn function(&mut self, cx: &CompileContext<'_>, body: Body<'_>) -> Result<CompiledFunction> {
-        self.function_with(cx, body, Compiler::compile)
-    }
-
-    /// Translates and checks `body`, and compiles it with `compile`.
-    fn function_with(
+    /// Translates and checks `function`, and compiles it with `compile`.
+    fn function(
         &mut self,
         cx: &CompileContext<'_>,
-        body: Body<'_>,
-        compile: impl FnOnce(&Compiler, &mut Context) -> Result<CompiledFunction>,
+        inlining: &Inlining,
+        function: Source<'_>,
+        compile: impl FnOnce(&Compiler, &mut Context, &InlinedCalls) -> Result<CompiledFunction>,
     ) -> Result<CompiledFunction> {
-        let index = body.index;
+        let index = function.index();
         let context = self.context.get_or_insert_with(Context::new);
         context.clear();
-        let compiled =
-            match translate::translate(cx, body, &mut context.func, &mut self.allocations) {
-                Ok(types) => {
-                    check(cx, &context.func, types).and_then(|()| compile(cx.compiler, context))
-                }
-                Err(error) => Err(error),
-            };
+        let translated = inlining.translate(cx, function, &mut context.func, &mut self.allocations);
+        let compiled = translated.and_then(|Translation { annotations, .. }| {
+            check(cx, &context.func, annotations.types)
+                .and_then(|()| compile(cx.compiler, context, &annotations.inlined))
+                .with_context(|| describe(cx, index))
+        });
         if compiled.is_err() {
             // The state after a failed translation cannot be used for another one.
             *self = FunctionCompiler::default();
         }
-        compiled.with_context(|| describe(cx, index))
+        compiled
     }
 }
 
@@ -191,17 +203,25 @@ fn check(cx: &CompileContext<'_>, func: &ir::Function, types: Option<FunctionTyp
 ///
 /// # Errors
 /// As [`compile_module`].
-pub(crate) fn compile_body(cx: &CompileContext<'_>, body: Body<'_>) -> Result<CompiledFunction> {
-    FunctionCompiler::default().function(cx, body)
+pub(crate) fn compile_one(
+    cx: &CompileContext<'_>,
+    inlining: &Inlining,
+    function: Source<'_>,
+) -> Result<CompiledFunction> {
+    FunctionCompiler::default().function(cx, inlining, function, Compiler::compile_inlined)
 }
 
 /// The CLIF of one function after optimization, from which its machine code was made.
 ///
 /// # Errors
 /// As [`compile_module`].
-pub(crate) fn optimized(cx: &CompileContext<'_>, body: Body<'_>) -> Result<ir::Function> {
+pub(crate) fn optimized(
+    cx: &CompileContext<'_>,
+    inlining: &Inlining,
+    function: Source<'_>,
+) -> Result<ir::Function> {
     let mut compiler = FunctionCompiler::default();
-    compiler.function_with(cx, body, Compiler::compile_anew)?;
+    compiler.function(cx, inlining, function, Compiler::compile_anew)?;
     compiler.context.map(|context| context.func).context("the function was not compiled")
 }
 

@@ -4,7 +4,7 @@
 //! Nesting is tracked on the [`Stack`], not by recursion. Static types come from the validator,
 //! because it has the exact type of every operand. Labels and locals may have only a supertype.
 
-use super::env::{self, FuncEnv, func_type};
+use super::env::{self, FuncEnv, Uses, func_type};
 use super::signature::{V128, clif_signature, clif_type};
 use super::stack::{Frame, FrameKind, Stack};
 use super::{CompileContext, legacy_clauses, metering, ops};
@@ -17,9 +17,10 @@ use anyhow::{Result, anyhow, bail};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use gc_compiler::check::FunctionTypes;
+use gc_compiler::inline::Annotations;
 use gc_compiler::regions::{self, Region};
 use gc_compiler::safepoints::place_safepoints;
+use gc_compiler::simplify::simplify;
 use gc_compiler::{GcEmitter, Meter};
 use gc_types::Trap;
 use std::collections::HashMap;
@@ -103,8 +104,15 @@ pub(super) struct Translator<'a, 'b> {
     pub(super) meter: Meter,
 }
 
-/// Validates `body` and emits its CLIF into `func`, which must be empty. Returns its types, if
-/// functions are to be checked.
+/// What belongs to a function that was translated, besides its CLIF.
+#[derive(Default)]
+pub(super) struct Translation {
+    pub(super) annotations: Annotations,
+    pub(super) uses: Uses,
+}
+
+/// Validates `body` and emits its CLIF into `func`, which must be empty. The function lacks its
+/// prologue and its safepoints, which [`finish`] adds.
 ///
 /// # Errors
 /// If the body is malformed or invalid (with the offset in bytes), or uses an unsupported feature.
@@ -113,7 +121,7 @@ pub(super) fn translate(
     body: Body<'_>,
     func: &mut ir::Function,
     allocations: &mut Allocations,
-) -> Result<Option<FunctionTypes>> {
+) -> Result<Translation> {
     let ty = func_type(cx.info.types.registered(cx.info.funcs[body.index as usize].ty))?;
     func.name = ir::UserFuncName::user(gc_compiler::FUNCTION_NAMESPACE, body.index);
     func.signature = clif_signature(ty);
@@ -154,35 +162,56 @@ pub(super) fn translate(
     }
 
     let Translator { builder, env, stack, validator, .. } = translator;
-    prologue(builder.func, entry, &env);
     builder.finalize(cx.compiler.isa().frontend_config());
-    place_safepoints(func, &env.references, &|func, callee| {
-        gc_compiler::imported_host_call(func, callee).is_none_or(host_calls::may_collect)
-    })?;
     let types = if cx.check { Some(env.types(func, ty)?) } else { None };
+    let FuncEnv { references, uses, .. } = env;
     allocations.stack = stack;
     allocations.validator = validator.into_allocations();
-    Ok(types)
+    Ok(Translation { annotations: Annotations { references, types, ..Default::default() }, uses })
+}
+
+/// Simplifies a translated function, adds the prologue, and places its safepoints. Calls must be
+/// inlined before.
+///
+/// # Errors
+/// If there are too many references live at too many calls.
+pub(super) fn finish(
+    cx: &CompileContext<'_>,
+    func: &mut ir::Function,
+    translation: &mut Translation,
+) -> Result<()> {
+    if cx.optimizes {
+        simplify(func, &mut translation.annotations.references);
+    }
+    prologue(cx, func, &translation.uses);
+    place_safepoints(func, &translation.annotations.references, &|func, callee| {
+        gc_compiler::imported_host_call(func, callee).is_none_or(host_calls::may_collect)
+    })?;
+    if let Some(types) = &mut translation.annotations.types {
+        env::declare_regions(types, func, cx.info);
+    }
+    Ok(())
 }
 
 /// Emits code into the entry block whose need is known only after the whole body.
 ///
 /// The bases of heap and memories are loaded there again. These loads reach into loops without calls
 /// and make the loads there redundant. Unused loads are removed.
-fn prologue(func: &mut ir::Function, entry: ir::Block, env: &FuncEnv<'_>) {
-    let slot = env.leaves_instance.then(|| gc_compiler::declare_vmctx_slot(func));
+fn prologue(cx: &CompileContext<'_>, func: &mut ir::Function, uses: &Uses) {
+    let Some(entry) = func.layout.entry_block() else { return };
+    let vmctx = func.dfg.block_params(entry)[0];
+    let slot = uses.leaves_instance.then(|| gc_compiler::declare_vmctx_slot(func));
     let region = |func: &mut ir::Function, region| {
         MemFlagsData::trusted().with_alias_region(Some(env::intern(func, region)))
     };
-    let layout = env.cx.layout;
-    let vmctx = env.vmctx;
-    if env.uses_heap {
+    let layout = cx.layout;
+    if uses.heap {
         let flags = region(func, regions::VMCTX);
         let offset = layout.offsets.vmctx_heap_base().cast_signed();
         let mut cursor = FuncCursor::new(func).at_first_insertion_point(entry);
         cursor.ins().load(types::I64, flags, vmctx, offset);
     }
-    for (index, memory) in env.memories.iter().enumerate().filter(|(_, memory)| memory.base) {
+    for (index, memory) in uses.memories.iter().enumerate().filter(|(_, memory)| memory.base) {
         let imports = region(func, env::IMPORTS);
         let definition = region(func, env::MEMORY_DEFINITION);
         let base = layout.definition_base().cast_signed();
@@ -399,7 +428,7 @@ impl<'a, 'b> Translator<'a, 'b> {
 
     /// The emitter for accesses to the heap.
     pub(super) fn heap(&mut self) -> GcEmitter<'_, 'b> {
-        self.env.uses_heap = true;
+        self.env.uses.heap = true;
         self.emitter()
     }
 
@@ -426,8 +455,10 @@ impl<'a, 'b> Translator<'a, 'b> {
 
     /// Declares that `value` needs a stack map if `ty` is a root's type.
     pub(super) fn declare(&mut self, value: ir::Value, ty: &WasmValType) {
+        let WasmValType::Ref(ty) = ty else { return };
         if ty.is_vmgcref_type() {
-            self.env.references.mark(value);
+            let known = self.env.known(ty);
+            self.env.references.mark_known(value, known);
         }
     }
 

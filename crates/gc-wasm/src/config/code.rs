@@ -44,6 +44,16 @@ pub enum Strategy {
     Winch,
 }
 
+/// Which calls are inlined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Inlining {
+    /// Calls of small functions of the same module.
+    Yes,
+    /// No calls.
+    No,
+}
+
 /// How code is compiled.
 #[derive(Clone, Debug)]
 pub(crate) struct CodeSettings {
@@ -54,6 +64,7 @@ pub(crate) struct CodeSettings {
     pub(crate) huge_function: usize,
     /// Whether functions are compiled on several threads.
     pub(crate) parallel: bool,
+    pub(crate) inlining: Inlining,
     /// Where compiled modules are kept.
     #[cfg(feature = "compiler")]
     pub(crate) cache: Option<super::Cache>,
@@ -71,6 +82,7 @@ impl Default for CodeSettings {
             verifier: cfg!(debug_assertions),
             huge_function: HUGE_FUNCTION,
             parallel: true,
+            inlining: Inlining::Yes,
             #[cfg(feature = "compiler")]
             cache: None,
             #[cfg(feature = "compiler")]
@@ -81,6 +93,16 @@ impl Default for CodeSettings {
 
 #[cfg(feature = "compiler")]
 impl CodeSettings {
+    /// Whether calls are inlined. Code that is to be compiled fast has no use for it.
+    pub(crate) fn inlines(&self) -> bool {
+        self.inlining != Inlining::No && self.optimizes()
+    }
+
+    /// Whether functions are simplified.
+    pub(crate) fn optimizes(&self) -> bool {
+        self.opt_level != OptLevel::None
+    }
+
     /// The settings for the compiler.
     pub(crate) fn options(&self) -> gc_compiler::CompileOptions {
         gc_compiler::CompileOptions {
@@ -110,6 +132,14 @@ impl Config {
     /// Sets how far compiled code is optimised (default: [`OptLevel::Speed`]).
     pub fn cranelift_opt_level(&mut self, level: OptLevel) -> &mut Config {
         self.code.opt_level = level;
+        self
+    }
+
+    /// Sets which calls are inlined (default: [`Inlining::Yes`]). Nothing is inlined if the
+    /// optimisation level is [`OptLevel::None`]. A backtrace also has the functions whose calls were
+    /// inlined.
+    pub fn compiler_inlining(&mut self, inlining: Inlining) -> &mut Config {
+        self.code.inlining = inlining;
         self
     }
 

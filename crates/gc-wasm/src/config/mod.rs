@@ -16,7 +16,7 @@ mod wasm;
 #[cfg(feature = "compiler")]
 pub use cache::{Cache, CacheConfig};
 pub(crate) use code::CodeSettings;
-pub use code::{OptLevel, RegallocAlgorithm, Strategy};
+pub use code::{Inlining, OptLevel, RegallocAlgorithm, Strategy};
 pub use pooling::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 pub use refused::{ModuleVersionStrategy, ProfilingStrategy, WasmBacktraceDetails};
 #[cfg(all(test, feature = "compiler"))]

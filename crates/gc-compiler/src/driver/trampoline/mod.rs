@@ -20,7 +20,8 @@ pub(super) use entry::entry;
 pub(super) use exit::exit;
 pub(super) use host_call::host_call;
 
-use super::compile::{CompiledFunction, Compiler, Trampoline};
+use super::compile::{Compiler, Trampoline};
+use super::function::CompiledFunction;
 use super::signature::clif_signature;
 use anyhow::Result;
 use cranelift_codegen::ir::{

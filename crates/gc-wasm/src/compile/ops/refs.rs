@@ -89,6 +89,12 @@ impl Translator<'_, '_> {
     ///
     /// The heap is untrusted. The emitted code traps if the value is not of that type.
     pub(super) fn stored_to_value(&mut self, ty: &WasmStorageType, stored: ir::Value) -> ir::Value {
+        if let WasmStorageType::Val(WasmValType::Ref(ty)) = ty
+            && ty.is_vmgcref_type()
+        {
+            let known = self.env.known(ty);
+            self.env.references.add_known(stored, known);
+        }
         let Some(ty) = func_ref_storage(ty) else { return stored };
         let expected = match ty.heap_type {
             WasmHeapType::ConcreteFunc(edge) => Some(self.func_ref_type(type_index(edge))),

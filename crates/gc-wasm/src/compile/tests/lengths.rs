@@ -2,7 +2,7 @@
 //! length.
 
 use super::{COLLECTORS, Fixture};
-use crate::compile::translate_function;
+use crate::compile::{inlining, translate_function};
 use crate::types::registry::TypeRegistry;
 use cranelift_codegen::ir::{Function, Inst, Opcode};
 use gc_compiler::OptLevel;
@@ -32,8 +32,9 @@ fn comparisons_with_lengths_are_needed() {
         let registry = TypeRegistry::new().unwrap();
         let checked = Fixture::new(OptLevel::Speed).with(&registry, gc, &wasm, |cx, bodies| {
             let mut functions = 0;
-            for body in bodies {
-                let (func, types) = translate_function(cx, body)?;
+            let (sources, inlining) = inlining::prepare(cx, bodies)?;
+            for source in sources {
+                let (func, types) = translate_function(cx, &inlining, source)?;
                 let types = types.unwrap();
                 let check = CheckContext { abi: cx.abi, compiler: cx.gc, types: &types };
                 check_function(&func, &check)?;

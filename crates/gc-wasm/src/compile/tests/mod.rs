@@ -6,6 +6,7 @@ mod operators;
 mod shapes;
 mod spec;
 
+use super::inlining;
 use super::{CompileContext, TypeWords, compile_module, translate_function};
 use crate::config::supported;
 use crate::module::parse::parse;
@@ -67,6 +68,8 @@ impl Fixture {
             memory: &crate::Config::new().memory,
             check: true,
             parallel: false,
+            inlining: true,
+            optimizes: true,
             operator_cost: &OperatorCostStrategy::Default,
         };
         then(&cx, bodies)
@@ -86,11 +89,12 @@ impl Fixture {
         let wasm = wat::parse_str(wat).unwrap();
         let registry = TypeRegistry::new().unwrap();
         self.with(&registry, gc, &wasm, |cx, bodies| {
-            bodies
+            let (functions, inlining) = inlining::prepare(cx, bodies)?;
+            functions
                 .into_iter()
-                .map(|body| {
-                    let index = body.index;
-                    let (func, _) = translate_function(cx, body)?;
+                .map(|function| {
+                    let index = function.index();
+                    let (func, _) = translate_function(cx, &inlining, function)?;
                     cranelift_codegen::verify_function(&func, cx.compiler.isa())
                         .with_context(|| func.display().to_string())?;
                     Ok((index, func.display().to_string()))

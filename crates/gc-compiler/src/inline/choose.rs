@@ -1,0 +1,79 @@
+//! Which calls of a function are inlined.
+
+use super::{Candidate, InlineLimits};
+use crate::driver::{FUNCTION_NAMESPACE, loop_depths};
+use cranelift_codegen::ir::{self, ExternalName, InstructionData, Opcode};
+use std::collections::HashMap;
+
+/// The size of a function: its instructions in blocks that are not cold, without constants and jumps.
+pub(super) fn weight(func: &ir::Function) -> usize {
+    let blocks = func.layout.blocks().filter(|block| !func.layout.is_cold(*block));
+    let insts = blocks.flat_map(|block| func.layout.block_insts(block));
+    let counts = |inst: &ir::Inst| {
+        let opcode = func.dfg.insts[*inst].opcode();
+        !matches!(opcode, Opcode::Iconst | Opcode::F32const | Opcode::F64const | Opcode::Jump)
+    };
+    insts.filter(counts).count()
+}
+
+/// The function of the image that a direct call calls, if `inst` is one.
+pub(super) fn callee(func: &ir::Function, inst: ir::Inst) -> Option<u32> {
+    let (InstructionData::Call { func_ref, .. } | InstructionData::TryCall { func_ref, .. }) =
+        func.dfg.insts[inst]
+    else {
+        return None;
+    };
+    let data = &func.dfg.ext_funcs[func_ref];
+    let ExternalName::User(name) = data.name else { return None };
+    let name = &func.params.user_named_funcs()[name];
+    (name.namespace == FUNCTION_NAMESPACE && !data.patchable).then_some(name.index)
+}
+
+/// A call that can be inlined.
+struct Site {
+    inst: ir::Inst,
+    callee: u32,
+    weight: usize,
+    depth: usize,
+}
+
+/// The calls of `func` that are inlined, and the functions that they call.
+pub(super) fn choose<'a>(
+    func: &ir::Function,
+    candidate: &dyn Fn(u32) -> Option<&'a Candidate>,
+    limits: &InlineLimits,
+) -> HashMap<ir::Inst, u32> {
+    let largest = limits.callee.max(limits.callee_in_loop);
+    let mut sites = Vec::new();
+    for block in func.layout.blocks().filter(|block| !func.layout.is_cold(*block)) {
+        for inst in func.layout.block_insts(block) {
+            let Some(callee) = callee(func, inst) else { continue };
+            let Some(found) = candidate(callee).filter(|found| found.weight <= largest) else {
+                continue;
+            };
+            sites.push((block, Site { inst, callee, weight: found.weight, depth: 0 }));
+        }
+    }
+    if sites.is_empty() {
+        return HashMap::new();
+    }
+    let depths = loop_depths(func);
+    let mut sites: Vec<Site> = sites
+        .into_iter()
+        .map(|(block, site)| Site { depth: depths[block], ..site })
+        .filter(|site| match site.depth {
+            0 => site.weight <= limits.callee,
+            _ => site.weight <= limits.callee_in_loop,
+        })
+        .collect();
+    // The order of calls that are equal in both is that of the layout.
+    sites.sort_by_key(|site| (std::cmp::Reverse(site.depth), site.weight));
+    let mut growth = limits.growth + weight(func) / 100 * limits.growth_per_hundred;
+    let mut chosen = HashMap::new();
+    for site in sites {
+        let Some(left) = growth.checked_sub(site.weight) else { continue };
+        growth = left;
+        chosen.insert(site.inst, site.callee);
+    }
+    chosen
+}

@@ -1,0 +1,210 @@
+//! Inlining of direct calls between the functions of an image.
+//!
+//! Cranelift copies the callee's body ([`cranelift_codegen::inline`]). This module decides which calls
+//! are inlined, and carries over what Cranelift does not know: which values are references, the
+//! source locations, and the types for the checkers. It runs before safepoints are placed. So the
+//! references of caller and callee get one stack map where an inlined body may collect.
+//!
+//! # In which order
+//!
+//! A function whose body is small is a [`Candidate`]. [`inline_into_candidates`] inlines candidates
+//! into each other, callees first, so a chain of small calls becomes one body. Then [`inline_calls`]
+//! inlines them into every function, in parallel if the embedder wants. A call in a loop is inlined
+//! before a call outside of it, and a small callee before a larger one, until the caller has grown as
+//! far as [`InlineLimits`] say.
+//!
+//! Cycles of calls have an end: a candidate has no calls of itself inlined, and of two candidates that
+//! call each other, one is inlined into the other, but not the other way round.
+//!
+//! # Exceptions
+//!
+//! A call with handlers gives its handlers to the calls in the inlined body. Of the host calls only
+//! those get them that [may throw](InlineLimits::may_throw). The others keep all registers.
+
+mod choose;
+mod copy;
+mod locations;
+mod order;
+mod straighten;
+#[cfg(test)]
+mod tests;
+
+pub use locations::{CodeLocation, InlinedCalls};
+pub use order::inline_into_candidates;
+
+use crate::check::FunctionTypes;
+use crate::safepoints::References;
+use anyhow::{Result, anyhow};
+use cranelift_codegen::inline::{Inline, InlineCommand};
+use cranelift_codegen::{Context, ir};
+use gc_types::HostCall;
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// How far functions grow by inlining, and what inlining must know. All numbers are instructions of CLIF in blocks that are not
+/// cold, without constants and jumps.
+#[derive(Clone, Copy, Debug)]
+pub struct InlineLimits {
+    /// The largest callee of a call outside of loops.
+    pub callee: usize,
+    /// The largest callee of a call in a loop.
+    pub callee_in_loop: usize,
+    /// The number of instructions by which every function may grow.
+    pub growth: usize,
+    /// The number of instructions by which a function may grow in addition, for each hundred
+    /// instructions that it has.
+    pub growth_per_hundred: usize,
+    /// Whether a host call of the embedder may throw an exception, as [`HostCall::THROW`] does.
+    pub may_throw: fn(HostCall) -> bool,
+}
+
+impl Default for InlineLimits {
+    fn default() -> InlineLimits {
+        InlineLimits {
+            callee: 50,
+            callee_in_loop: 120,
+            growth: 400,
+            growth_per_hundred: 100,
+            may_throw: |_| false,
+        }
+    }
+}
+
+/// What belongs to a function besides its CLIF, until its safepoints are placed.
+#[derive(Clone, Debug, Default)]
+pub struct Annotations {
+    /// Its references into the heap.
+    pub references: References,
+    /// Its types, if it is to be checked.
+    pub types: Option<FunctionTypes>,
+    /// The calls that were inlined into it.
+    pub inlined: InlinedCalls,
+}
+
+/// A function that can be inlined: finished CLIF without safepoints.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    func: ir::Function,
+    annotations: Annotations,
+    weight: usize,
+}
+
+impl Candidate {
+    /// A candidate. `func` is finished and has neither stack slots nor stack maps.
+    pub fn new(mut func: ir::Function, mut annotations: Annotations) -> Candidate {
+        annotations.references.resolve_aliases(&func.dfg);
+        func.dfg.resolve_all_aliases();
+        // The table of inlined calls must not grow faster than the code.
+        let weight = choose::weight(&func) + annotations.inlined.calls().len();
+        Candidate { func, annotations, weight }
+    }
+
+    /// Its CLIF.
+    pub fn func(&self) -> &ir::Function {
+        &self.func
+    }
+
+    /// What belongs to it besides its CLIF.
+    pub fn annotations(&self) -> &Annotations {
+        &self.annotations
+    }
+}
+
+/// Inlines calls of `func`, and carries over to `annotations` what belongs to the inlined bodies.
+/// Returns the indices of the inlined functions, without those that were inlined into them before,
+/// each once and ascending.
+///
+/// `candidate` returns the function of the image with an index, if it can be inlined. The callee's
+/// signature must be the one with which `func` calls it.
+///
+/// # Errors
+/// If the function becomes too large for Cranelift.
+///
+/// # Examples
+/// ```
+/// # use cranelift_codegen::cursor::{Cursor, FuncCursor};
+/// # use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Function, InstBuilder, Signature, types};
+/// # use cranelift_codegen::isa::CallConv;
+/// use gc_compiler::import_function;
+/// use gc_compiler::inline::{Annotations, Candidate, InlineLimits, inline_calls};
+///
+/// # let mut signature = Signature::new(CallConv::Tail);
+/// # signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
+/// # let with_entry = || {
+/// #     let mut func = Function::with_name_signature(Default::default(), signature.clone());
+/// #     let entry = func.dfg.make_block();
+/// #     let vmctx = func.dfg.append_block_param(entry, types::I64);
+/// #     func.layout.append_block(entry);
+/// #     (func, entry, vmctx)
+/// # };
+/// # let (mut called, entry, _) = with_entry();
+/// # FuncCursor::new(&mut called).at_bottom(entry).ins().return_(&[]);
+/// # let (mut caller, entry, vmctx) = with_entry();
+/// // `caller` calls function 1, whose CLIF is `called`.
+/// let callee = import_function(&mut caller, 1, signature.clone());
+/// # let mut cursor = FuncCursor::new(&mut caller).at_bottom(entry);
+/// # cursor.ins().call(callee, &[vmctx]);
+/// # cursor.ins().return_(&[]);
+/// let candidate = Candidate::new(called, Annotations::default());
+///
+/// let mut annotations = Annotations::default();
+/// let find = |index| (index == 1).then_some(&candidate);
+/// let inlined = inline_calls(&mut caller, &mut annotations, &find, &InlineLimits::default())?;
+/// assert_eq!(inlined, [1]);
+/// assert!(!caller.display().to_string().contains("call fn0"));
+/// # anyhow::Ok(())
+/// ```
+pub fn inline_calls<'a>(
+    func: &mut ir::Function,
+    annotations: &mut Annotations,
+    candidate: &dyn Fn(u32) -> Option<&'a Candidate>,
+    limits: &InlineLimits,
+) -> Result<Vec<u32>> {
+    let chosen = choose::choose(func, candidate, limits);
+    if chosen.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut inliner = Inliner { candidate, chosen, copies: Vec::new() };
+    let mut context = Context::for_function(std::mem::replace(func, ir::Function::new()));
+    let result = context.inline(&mut inliner);
+    *func = context.func;
+    result.map_err(|error| anyhow!("inlining its callees failed: {error}"))?;
+    let mut functions = Vec::new();
+    for copy in &inliner.copies {
+        copy::annotate(func, annotations, copy, limits.may_throw)?;
+        functions.push(copy.call.function);
+    }
+    straighten::straighten(func);
+    // The results of an inlined call have become aliases of what the callee returns.
+    annotations.references.resolve_aliases(&func.dfg);
+    functions.sort_unstable();
+    functions.dedup();
+    Ok(functions)
+}
+
+/// Tells Cranelift which calls are inlined.
+struct Inliner<'f, 'a> {
+    candidate: &'f dyn Fn(u32) -> Option<&'a Candidate>,
+    chosen: HashMap<ir::Inst, u32>,
+    copies: Vec<copy::Copy<'a>>,
+}
+
+impl Inline for Inliner<'_, '_> {
+    fn inline(
+        &mut self,
+        caller: &ir::Function,
+        inst: ir::Inst,
+        _opcode: ir::Opcode,
+        _callee: ir::FuncRef,
+        _args: &[ir::Value],
+    ) -> InlineCommand<'_> {
+        let chosen = self.chosen.get(&inst).copied();
+        let Some((function, callee)) =
+            chosen.and_then(|index| Some((index, (self.candidate)(index)?)))
+        else {
+            return InlineCommand::KeepCall;
+        };
+        self.copies.push(copy::Copy::new(caller, inst, function, callee));
+        InlineCommand::Inline { callee: Cow::Borrowed(&callee.func), visit_callee: false }
+    }
+}

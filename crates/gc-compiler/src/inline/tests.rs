@@ -1,0 +1,342 @@
+//! Inlined functions have the references, the locations and the handlers that they need.
+
+use super::{
+    Annotations, Candidate, CodeLocation, InlineLimits, inline_calls, inline_into_candidates,
+};
+use crate::safepoints::{References, place_safepoints};
+use crate::{
+    CompileOptions, Compiler, import_function, import_host_call, imported_host_call, trap_code,
+};
+use cranelift_codegen::Context;
+use cranelift_codegen::ir::{
+    self, AbiParam, ArgumentPurpose, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem,
+    InstBuilder, Opcode, Signature, SourceLoc, Value, types,
+};
+use cranelift_codegen::isa::CallConv;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use gc_types::{Abi, CollectorAbi, HostCall, InlinedCall, Trap};
+use std::collections::BTreeMap;
+
+/// The signature of all functions: a reference and a number, and a reference.
+fn signature() -> Signature {
+    let mut signature = Signature::new(CallConv::Tail);
+    signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
+    signature.params.extend([AbiParam::new(types::I64), AbiParam::new(types::I32)]);
+    signature.returns.push(AbiParam::new(types::I64));
+    signature
+}
+
+/// A function that is being built. Its parameters are the vmctx, a reference and a number.
+struct Build<'a, 'b> {
+    b: FunctionBuilder<'a>,
+    references: &'b mut References,
+    params: Vec<Value>,
+}
+
+impl Build<'_, '_> {
+    /// Calls function `index` with `args`. The result is a reference.
+    fn call(&mut self, index: u32, args: &[Value]) -> Value {
+        let callee = import_function(self.b.func, index, signature());
+        let call = self.b.ins().call(callee, args);
+        let result = self.b.inst_results(call)[0];
+        self.references.mark(result);
+        result
+    }
+
+    /// Calls the host, which may collect.
+    fn collect(&mut self) {
+        let call = HostCall::ALLOC_STRUCT;
+        let callee = import_host_call(self.b.func, call, call.gc_signature().unwrap());
+        let zero = self.b.ins().iconst(types::I32, 0);
+        let vmctx = self.params[0];
+        self.b.ins().call(callee, &[vmctx, zero]);
+    }
+
+    fn throw(&mut self, exn: Value) {
+        let call = HostCall::THROW;
+        let callee = import_host_call(self.b.func, call, call.gc_signature().unwrap());
+        let vmctx = self.params[0];
+        self.b.ins().call(callee, &[vmctx, exn]);
+    }
+
+    fn at(&mut self, location: u32) {
+        self.b.set_srcloc(SourceLoc::new(location));
+    }
+}
+
+fn function(build: impl FnOnce(&mut Build<'_, '_>)) -> (ir::Function, Annotations) {
+    let mut func = ir::Function::with_name_signature(Default::default(), signature());
+    let mut references = References::default();
+    let mut context = FunctionBuilderContext::new();
+    let mut b = FunctionBuilder::new(&mut func, &mut context);
+    let entry = b.create_block();
+    b.append_block_params_for_function_params(entry);
+    b.switch_to_block(entry);
+    let params = b.block_params(entry).to_vec();
+    references.mark(params[1]);
+    let mut building = Build { b, references: &mut references, params };
+    build(&mut building);
+    building.b.seal_all_blocks();
+    building.b.finalize(compiler().isa().frontend_config());
+    (func, Annotations { references, ..Annotations::default() })
+}
+
+fn compiler() -> Compiler {
+    let options = CompileOptions { verifier: true, ..CompileOptions::default() };
+    Compiler::new(&Abi::new(CollectorAbi::new("copying")), &options).unwrap()
+}
+
+fn candidates<const N: usize>(
+    functions: [(u32, (ir::Function, Annotations)); N],
+) -> BTreeMap<u32, Candidate> {
+    let candidate = |(index, (func, annotations))| (index, Candidate::new(func, annotations));
+    let mut candidates: BTreeMap<u32, Candidate> = functions.into_iter().map(candidate).collect();
+    inline_into_candidates(&mut candidates, &InlineLimits::default(), |_, _| ()).unwrap();
+    candidates
+}
+
+/// Inlines into the function, and returns the functions whose calls were inlined.
+fn inline(
+    (func, annotations): &mut (ir::Function, Annotations),
+    candidates: &BTreeMap<u32, Candidate>,
+) -> Vec<u32> {
+    let limits = InlineLimits::default();
+    inline_calls(func, annotations, &|index| candidates.get(&index), &limits).unwrap()
+}
+
+/// Places the safepoints. Returns the number of references in the map of each call.
+fn maps((func, annotations): &mut (ir::Function, Annotations)) -> Vec<usize> {
+    let may_collect = |func: &ir::Function, callee| {
+        imported_host_call(func, callee).is_none_or(HostCall::may_collect)
+    };
+    place_safepoints(func, &annotations.references, &may_collect).unwrap();
+    let insts = func.layout.blocks().flat_map(|block| func.layout.block_insts(block));
+    let calls = insts.filter(|inst| func.dfg.insts[*inst].opcode().is_call());
+    calls.map(|inst| func.dfg.user_stack_map_entries(inst).map_or(0, <[_]>::len)).collect()
+}
+
+fn opcodes(func: &ir::Function, opcode: Opcode) -> usize {
+    let insts = func.layout.blocks().flat_map(|block| func.layout.block_insts(block));
+    insts.filter(|inst| func.dfg.insts[*inst].opcode() == opcode).count()
+}
+
+/// A function that collects and returns its reference.
+fn collecting() -> (ir::Function, Annotations) {
+    function(|f| {
+        f.collect();
+        let reference = f.params[1];
+        f.b.ins().return_(&[reference]);
+    })
+}
+
+#[test]
+fn references_of_caller_and_callee_are_in_one_stack_map() {
+    let candidates = candidates([(1, collecting())]);
+    let mut caller = function(|f| {
+        let params = f.params.clone();
+        let first = f.call(1, &params);
+        let second = f.call(1, &[params[0], first, params[2]]);
+        let third = f.call(1, &[params[0], params[1], params[2]]);
+        let same = f.b.ins().icmp(ir::condcodes::IntCC::Equal, first, second);
+        let result = f.b.ins().select(same, second, third);
+        f.b.ins().return_(&[result]);
+    });
+    assert_eq!(inline(&mut caller, &candidates), [1]);
+    // All three are the parameter. Without inlining the maps have 1, 2 and 2 references.
+    assert_eq!(maps(&mut caller), [1, 1, 1], "{}", caller.0.display());
+    compiler().compile_inlined(&mut Context::for_function(caller.0), &caller.1.inlined).unwrap();
+}
+
+#[test]
+fn references_that_the_callee_makes_are_marked() {
+    // It returns what function 9 returns, which stays a call, after another collection.
+    let callee = function(|f| {
+        let params = f.params.clone();
+        let result = f.call(9, &params);
+        f.collect();
+        f.b.ins().return_(&[result]);
+    });
+    let candidates = candidates([(1, callee)]);
+    let mut caller = function(|f| {
+        let params = f.params.clone();
+        let result = f.call(1, &params);
+        f.collect();
+        f.b.ins().return_(&[result]);
+    });
+    assert_eq!(inline(&mut caller, &candidates), [1]);
+    assert_eq!(maps(&mut caller), [0, 1, 1], "{}", caller.0.display());
+}
+
+#[test]
+fn every_instruction_knows_the_calls_that_led_to_it() {
+    let trap = |f: &mut Build<'_, '_>| {
+        let number = f.params[2];
+        f.b.ins().trapz(number, trap_code(Trap::UnreachableCodeReached));
+    };
+    let inner = function(|f| {
+        f.at(300);
+        trap(f);
+        let reference = f.params[1];
+        f.b.ins().return_(&[reference]);
+    });
+    let outer = function(|f| {
+        f.at(200);
+        let params = f.params.clone();
+        let result = f.call(3, &params);
+        f.at(205);
+        trap(f);
+        f.at(210);
+        f.call(3, &params);
+        f.b.ins().return_(&[result]);
+    });
+    let candidates = candidates([(2, outer), (3, inner)]);
+    let mut caller = function(|f| {
+        f.at(100);
+        let params = f.params.clone();
+        let one = f.b.ins().iconst(types::I32, 1);
+        f.call(3, &[params[0], params[1], one]);
+        f.at(105);
+        let result = f.call(2, &params);
+        f.b.ins().return_(&[result]);
+    });
+    assert_eq!(inline(&mut caller, &candidates), [2, 3]);
+    maps(&mut caller);
+    let (func, annotations) = caller;
+    let call = |function, location, caller| InlinedCall {
+        function,
+        location: Some(location),
+        caller,
+        tail: false,
+    };
+    let calls = annotations.inlined.calls();
+    let expected =
+        [call(3, 100, None), call(2, 105, None), call(3, 200, Some(1)), call(3, 210, Some(1))];
+    assert_eq!(calls, expected);
+
+    let error = compiler().compile(&mut Context::for_function(func.clone())).unwrap_err();
+    assert!(format!("{error:#}").contains("without their list"), "{error:#}");
+    let options = CompileOptions { opt_level: crate::OptLevel::None, ..CompileOptions::default() };
+    let abi = Abi::new(CollectorAbi::new("copying"));
+    let compiler = Compiler::new(&abi, &options).unwrap();
+    let inlined = &annotations.inlined;
+    let code = compiler.compile_inlined(&mut Context::for_function(func), inlined).unwrap();
+    let source = |at: u32| {
+        let of = |range: &&CodeLocation| range.first <= at && at < range.end;
+        code.locations().iter().find(of).map(|range| (range.location, range.call)).unwrap()
+    };
+    let sources: Vec<_> = code.traps().iter().map(|(at, _)| source(*at)).collect();
+    let traps = [(300, Some(0)), (300, Some(2)), (205, Some(1)), (300, Some(3))];
+    assert_eq!(sources, traps.map(|(location, call)| (Some(location), call)));
+}
+
+#[test]
+fn only_what_can_throw_gets_the_handlers_of_the_call() {
+    let callee = function(|f| {
+        let params = f.params.clone();
+        f.collect();
+        let result = f.call(9, &params);
+        f.throw(result);
+        f.b.ins().trap(trap_code(Trap::UnreachableCodeReached));
+    });
+    let candidates = candidates([(1, callee)]);
+    let mut caller = function(|f| {
+        let params = f.params.clone();
+        let callee = import_function(f.b.func, 1, signature());
+        let signature = f.b.func.dfg.ext_funcs[callee].signature;
+        let [returned, caught] = [(); 2].map(|()| f.b.create_block());
+        let result = f.b.append_block_param(returned, types::I64);
+        let exn = f.b.append_block_param(caught, types::I64);
+        let pool = &mut f.b.func.dfg.value_lists;
+        let normal = BlockCall::new(returned, [BlockArg::TryCallRet(0)], pool);
+        let handler = BlockCall::new(caught, [BlockArg::TryCallExn(0)], pool);
+        let items = [ExceptionTableItem::Default(handler)];
+        let table = ExceptionTableData::new(signature, normal, items);
+        let table = f.b.func.dfg.exception_tables.push(table);
+        f.b.ins().try_call(callee, &params, table);
+        f.b.switch_to_block(returned);
+        f.b.ins().return_(&[result]);
+        f.b.switch_to_block(caught);
+        f.collect();
+        f.b.ins().return_(&[exn]);
+        f.references.mark(result);
+        f.references.mark(exn);
+    });
+    assert_eq!(inline(&mut caller, &candidates), [1]);
+    let func = &caller.0;
+    // The allocation and the one in the handler are calls. The function and the throw have handlers.
+    assert_eq!((opcodes(func, Opcode::Call), opcodes(func, Opcode::TryCall)), (2, 2));
+    assert_eq!(maps(&mut caller), [1, 0, 0, 1], "{}", caller.0.display());
+    let context = &mut Context::for_function(caller.0);
+    let code = compiler().compile_inlined(context, &caller.1.inlined).unwrap();
+    assert_eq!(code.handlers().len(), 2);
+}
+
+#[test]
+fn a_cycle_of_calls_has_an_end() {
+    let calls = |index: u32| {
+        function(|f| {
+            let params = f.params.clone();
+            let result = f.call(index, &params);
+            f.b.ins().return_(&[result]);
+        })
+    };
+    // 1 calls itself, and 2 and 3 each other.
+    let candidates = candidates([(1, calls(1)), (2, calls(3)), (3, calls(2))]);
+    for (index, calls) in [(1, 1), (2, 1), (3, 1)] {
+        assert_eq!(opcodes(candidates[&index].func(), Opcode::Call), calls);
+    }
+    // 3 is inlined into 2, which calls itself then. 2 is not inlined into 3.
+    let inlined = |index: u32| candidates[&index].annotations().inlined.calls().len();
+    assert_eq!([1, 2, 3].map(inlined), [0, 1, 0]);
+}
+
+#[test]
+fn a_long_chain_of_calls_needs_no_stack() {
+    let functions = (0..50_000).map(|index| {
+        let (func, annotations) = function(|f| {
+            let params = f.params.clone();
+            let result = f.call(index + 1, &params);
+            f.b.ins().return_(&[result]);
+        });
+        (index, Candidate::new(func, annotations))
+    });
+    let mut candidates: BTreeMap<u32, Candidate> = functions.collect();
+    inline_into_candidates(&mut candidates, &InlineLimits::default(), |_, _| ()).unwrap();
+    // An inlined call counts like an instruction, so the chain is inlined in pieces.
+    let calls = |index| candidates[&index].annotations().inlined.calls().len();
+    assert!((0..50_000).all(|index| calls(index) <= 100));
+    assert!((10..=100).contains(&calls(49_900)), "{}", calls(49_900));
+}
+
+#[test]
+fn calls_in_loops_come_first() {
+    // A callee of 41 instructions. Ten of them fit into a small function.
+    let callee = |index: u32| {
+        let body = function(|f| {
+            let mut sum = f.params[1];
+            for _ in 0..40 {
+                sum = f.b.ins().iadd(sum, sum);
+            }
+            f.b.ins().return_(&[sum]);
+        });
+        (index, body)
+    };
+    let candidates = candidates([callee(1), callee(2)]);
+    let mut caller = function(|f| {
+        let params = f.params.clone();
+        for _ in 0..20 {
+            f.call(1, &params);
+        }
+        let [head, exit] = [(); 2].map(|()| f.b.create_block());
+        f.b.ins().jump(head, &[]);
+        f.b.switch_to_block(head);
+        f.call(2, &params);
+        f.b.ins().brif(params[2], head, &[], exit, &[]);
+        f.b.switch_to_block(exit);
+        f.b.ins().return_(&[params[1]]);
+    });
+    inline(&mut caller, &candidates);
+    let calls = caller.1.inlined.calls();
+    assert_eq!(calls.iter().filter(|call| call.function == 2).count(), 1);
+    assert!((5..15).contains(&calls.len()), "{}", calls.len());
+}

@@ -1,0 +1,170 @@
+//! Inlining within a module: small functions are translated first, and inlined into each other. The
+//! others are translated when they are compiled. So only the CLIF of small functions is kept.
+
+use super::env::Uses;
+use super::translate::{self, Allocations, Translation};
+use super::{CompileContext, describe};
+use crate::host_calls;
+use crate::module::parse::Body;
+use anyhow::{Context as _, Error, Result};
+use cranelift_codegen::ir;
+use gc_compiler::inline::{Candidate, InlineLimits, inline_calls, inline_into_candidates};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, HashMap};
+
+/// The largest body that is inlined, in bytes of WebAssembly. The compiler's own limit counts the
+/// instructions of CLIF, most of which stand for some bytes.
+const MAX_BODY: usize = 160;
+
+/// The largest sum of the bodies that may be inlined, in bytes of WebAssembly. The CLIF of each is
+/// kept, some 50 times this.
+const MAX_BODIES: usize = 1 << 20;
+
+/// A function of a module that is to be compiled.
+pub(crate) enum Source<'a> {
+    /// It is to be translated.
+    Body(Body<'a>),
+    /// It has this index, and is one of the [`Inlining::candidates`].
+    Candidate(u32),
+    /// Its translation failed.
+    Failed(u32, Error),
+}
+
+impl Source<'_> {
+    /// The function's index, imports included.
+    pub(crate) fn index(&self) -> u32 {
+        match self {
+            Source::Body(body) => body.index,
+            Source::Candidate(index) | Source::Failed(index, _) => *index,
+        }
+    }
+}
+
+/// The functions of a module that can be inlined.
+#[derive(Default)]
+pub(crate) struct Inlining {
+    candidates: BTreeMap<u32, Candidate>,
+    uses: HashMap<u32, Uses>,
+    limits: InlineLimits,
+}
+
+/// Translates the small ones of `bodies`, in parallel if the engine compiles in parallel, and inlines
+/// them into each other. Returns all functions in the order of their bodies.
+///
+/// # Errors
+/// If a function becomes too large for Cranelift.
+pub(crate) fn prepare<'a>(
+    cx: &CompileContext<'_>,
+    bodies: Vec<Body<'a>>,
+) -> Result<(Vec<Source<'a>>, Inlining)> {
+    if !cx.inlining {
+        return Ok((bodies.into_iter().map(Source::Body).collect(), Inlining::default()));
+    }
+    let mut bytes = 0;
+    let mut is_small = |body: &Body<'_>| {
+        let size = body.body.range().len();
+        let fits = size <= MAX_BODY && bytes + size <= MAX_BODIES;
+        bytes += if fits { size } else { 0 };
+        fits
+    };
+    let bodies: Vec<(Body<'a>, bool)> = bodies
+        .into_iter()
+        .map(|body| {
+            let small = is_small(&body);
+            (body, small)
+        })
+        .collect();
+    let translate = |allocations: &mut Allocations, (body, small): (Body<'a>, bool)| {
+        if !small {
+            return (Source::Body(body), None);
+        }
+        let (index, mut func) = (body.index, ir::Function::new());
+        match translate::translate(cx, body, &mut func, allocations) {
+            Ok(translation) => (Source::Candidate(index), Some((func, translation))),
+            Err(error) => {
+                // The state after a failed translation cannot be used for another one.
+                *allocations = Allocations::default();
+                (Source::Failed(index, error), None)
+            }
+        }
+    };
+    let translated: Vec<_> = match cx.parallel {
+        true => bodies.into_par_iter().map_init(Allocations::default, translate).collect(),
+        false => {
+            let mut allocations = Allocations::default();
+            bodies.into_iter().map(|body| translate(&mut allocations, body)).collect()
+        }
+    };
+    let limits = InlineLimits { may_throw: host_calls::may_throw, ..InlineLimits::default() };
+    let mut inlining = Inlining { limits, ..Inlining::default() };
+    let mut sources = Vec::with_capacity(translated.len());
+    for (source, translated) in translated {
+        if let Some((func, Translation { annotations, uses })) = translated {
+            inlining.candidates.insert(source.index(), Candidate::new(func, annotations));
+            inlining.uses.insert(source.index(), uses);
+        }
+        sources.push(source);
+    }
+    inlining.inline_mutually()?;
+    Ok((sources, inlining))
+}
+
+impl Inlining {
+    /// Inlines the candidates into each other.
+    fn inline_mutually(&mut self) -> Result<()> {
+        let Inlining { candidates, uses, limits } = self;
+        inline_into_candidates(candidates, limits, |index, inlined| {
+            let mut own = uses.get(&index).copied().unwrap_or_default();
+            inlined.iter().filter_map(|callee| uses.get(callee)).for_each(|uses| own.add(uses));
+            uses.insert(index, own);
+        })
+    }
+
+    /// The CLIF of a function with all that is inlined into it, in `func`, which must be empty.
+    ///
+    /// # Errors
+    /// If the body is invalid, uses an unsupported feature, or exceeds a limit.
+    pub(super) fn translate(
+        &self,
+        cx: &CompileContext<'_>,
+        source: Source<'_>,
+        func: &mut ir::Function,
+        allocations: &mut Allocations,
+    ) -> Result<Translation> {
+        let index = source.index();
+        let translated = match source {
+            Source::Body(body) => self.translate_body(cx, body, func, allocations),
+            Source::Candidate(index) => self.copy_of(index, func),
+            Source::Failed(_, error) => Err(error),
+        };
+        let finished = translated.and_then(|mut translation| {
+            translate::finish(cx, func, &mut translation)?;
+            Ok(translation)
+        });
+        finished.with_context(|| describe(cx, index))
+    }
+
+    fn translate_body(
+        &self,
+        cx: &CompileContext<'_>,
+        body: Body<'_>,
+        func: &mut ir::Function,
+        allocations: &mut Allocations,
+    ) -> Result<Translation> {
+        let Translation { mut annotations, mut uses } =
+            translate::translate(cx, body, func, allocations)?;
+        if !self.candidates.is_empty() {
+            let candidate = |callee| self.candidates.get(&callee);
+            let inlined = inline_calls(func, &mut annotations, &candidate, &self.limits)?;
+            inlined.iter().filter_map(|callee| self.uses.get(callee)).for_each(|own| uses.add(own));
+        }
+        Ok(Translation { annotations, uses })
+    }
+
+    fn copy_of(&self, index: u32, func: &mut ir::Function) -> Result<Translation> {
+        let candidate = self.candidates.get(&index).context("the function was not translated")?;
+        *func = candidate.func().clone();
+        let uses = self.uses.get(&index).copied().unwrap_or_default();
+        Ok(Translation { annotations: candidate.annotations().clone(), uses })
+    }
+}
