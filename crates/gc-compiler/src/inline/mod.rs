@@ -61,10 +61,10 @@ pub struct InlineLimits {
 impl Default for InlineLimits {
     fn default() -> InlineLimits {
         InlineLimits {
-            callee: 50,
+            callee: 30,
             callee_in_loop: 120,
             growth: 400,
-            growth_per_hundred: 100,
+            growth_per_hundred: 50,
             may_throw: |_| false,
         }
     }

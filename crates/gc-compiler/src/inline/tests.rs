@@ -304,17 +304,17 @@ fn a_long_chain_of_calls_needs_no_stack() {
     inline_into_candidates(&mut candidates, &InlineLimits::default(), |_, _| ()).unwrap();
     // An inlined call counts like an instruction, so the chain is inlined in pieces.
     let calls = |index| candidates[&index].annotations().inlined.calls().len();
-    assert!((0..50_000).all(|index| calls(index) <= 100));
-    assert!((10..=100).contains(&calls(49_900)), "{}", calls(49_900));
+    let longest = (0..50_000).map(calls).max().unwrap();
+    assert!((5..=100).contains(&longest), "{longest}");
 }
 
 #[test]
 fn calls_in_loops_come_first() {
-    // A callee of 41 instructions. Ten of them fit into a small function.
+    // A callee of 26 instructions. Fifteen of them fit into a small function.
     let callee = |index: u32| {
         let body = function(|f| {
             let mut sum = f.params[1];
-            for _ in 0..40 {
+            for _ in 0..25 {
                 sum = f.b.ins().iadd(sum, sum);
             }
             f.b.ins().return_(&[sum]);
@@ -338,5 +338,5 @@ fn calls_in_loops_come_first() {
     inline(&mut caller, &candidates);
     let calls = caller.1.inlined.calls();
     assert_eq!(calls.iter().filter(|call| call.function == 2).count(), 1);
-    assert!((5..15).contains(&calls.len()), "{}", calls.len());
+    assert!((10..20).contains(&calls.len()), "{}", calls.len());
 }
