@@ -41,8 +41,8 @@ use gc_types::HostCall;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// How far functions grow by inlining, and what inlining must know. All numbers are instructions of CLIF in blocks that are not
-/// cold, without constants and jumps.
+/// How far functions grow by inlining, and which host calls throw. Numbers are instructions of CLIF in
+/// blocks that are not cold, without constants and jumps.
 #[derive(Clone, Copy, Debug)]
 pub struct InlineLimits {
     /// The largest callee of a call outside of loops.
@@ -54,7 +54,9 @@ pub struct InlineLimits {
     /// The number of instructions by which a function may grow in addition, for each hundred
     /// instructions that it has.
     pub growth_per_hundred: usize,
-    /// Whether a host call of the embedder may throw an exception, as [`HostCall::THROW`] does.
+    /// Whether a host call of the embedder may throw an exception, as [`HostCall::THROW`] does. By
+    /// default each of them may. Such a call gets the handlers of the call that is inlined, so its
+    /// result must not be read after it.
     pub may_throw: fn(HostCall) -> bool,
 }
 
@@ -65,7 +67,7 @@ impl Default for InlineLimits {
             callee_in_loop: 120,
             growth: 400,
             growth_per_hundred: 50,
-            may_throw: |_| false,
+            may_throw: |call| call.gc_signature().is_none(),
         }
     }
 }
