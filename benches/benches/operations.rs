@@ -1,0 +1,148 @@
+//! Single operations in loops, beside Wasmtime's and V8's: copies and fills of arrays, casts, `i31`
+//! arithmetic, calls of closures, tables and globals. V8 takes part if there is a Node.js (`NODE`
+//! names it).
+//!
+//! Engines take turns. The time is the median of the turns, in processor time.
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use comfy_table::Cell;
+use gc_benches::clock::Which;
+use gc_benches::options::Turns;
+use gc_benches::race::race;
+use gc_benches::report::{right, table};
+use gc_benches::suite::Program;
+use gc_benches::{Settings, contestants, v8, wanted, with_stack};
+use std::hint::black_box;
+use std::time::Instant;
+
+const WAT: &str = include_str!("../wat/operations.wat");
+
+/// An operation.
+struct Case {
+    /// The export.
+    name: &'static str,
+    /// Rounds of the loop in a turn.
+    rounds: i32,
+    /// The limit of the ratio to V8's time.
+    target: Option<f64>,
+    /// Bytes that a round copies.
+    bytes: Option<u32>,
+}
+
+const fn case(name: &'static str, rounds: i32, target: f64) -> Case {
+    Case { name, rounds, target: Some(target), bytes: None }
+}
+
+const fn copy(name: &'static str, rounds: i32, bytes: u32) -> Case {
+    Case { name, rounds, target: Some(1.0), bytes: Some(bytes) }
+}
+
+const CASES: &[Case] = &[
+    copy("copy_bytes_4", 2_000_000, 4),
+    copy("copy_bytes_16", 2_000_000, 16),
+    copy("copy_bytes_256", 2_000_000, 256),
+    copy("copy_bytes_65536", 10_000, 65_536),
+    copy("copy_refs_4", 2_000_000, 16),
+    copy("copy_refs_16", 2_000_000, 64),
+    copy("copy_refs_256", 1_000_000, 1024),
+    copy("copy_refs_65536", 5_000, 262_144),
+    case("fill_bytes_4", 2_000_000, 1.0),
+    case("fill_bytes_16", 2_000_000, 1.0),
+    case("fill_bytes_256", 2_000_000, 1.0),
+    case("fill_bytes_65536", 10_000, 1.0),
+    case("casts", 10_000_000, 0.9),
+    case("i31", 10_000_000, 0.9),
+    case("closures", 10_000_000, 0.9),
+    case("table", 10_000_000, 0.25),
+    case("global", 10_000_000, 0.25),
+];
+
+/// Measures single operations.
+#[derive(Parser)]
+struct Options {
+    /// Only operations whose name contains one of these.
+    filter: Vec<String>,
+    #[command(flatten)]
+    turns: Turns,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    with_stack(Settings::default().stack, move || run(&options))
+}
+
+fn run(options: &Options) -> Result<()> {
+    let mut engines = contestants(&Settings::default())?;
+    engines.retain(|engine| ["reclaim generational", "wasmtime copying"].contains(&engine.name()));
+    let has_v8 = match v8::v8() {
+        Some(v8) => {
+            engines.push(v8);
+            true
+        }
+        None => {
+            eprintln!("\n!!! NOT MEASURED: V8, because there is no Node.js\n");
+            false
+        }
+    };
+    let mut wrong = Vec::new();
+    let names = engines.iter().map(|engine| format!("{}, ns", engine.name()));
+    let others = ["of V8", "target", "of memcpy"].map(str::to_owned);
+    let mut rows = table("operation", names.chain(others));
+    for case in CASES.iter().filter(|case| wanted(&options.filter, case.name)) {
+        let program = Program {
+            name: case.name.to_owned(),
+            wat: WAT.to_owned(),
+            export: case.name.to_owned(),
+            arg: if options.turns.test { 10 } else { case.rounds },
+            answer: None,
+            expected: Vec::new(),
+        };
+        let entrants: Vec<_> = engines.iter().map(|engine| Some(&**engine)).collect();
+        let outcomes = race(&program, &entrants, options.turns.rules(), &mut wrong)?;
+        let mut times = Vec::new();
+        for (outcome, engine) in outcomes.iter().zip(&engines) {
+            times.push(match outcome {
+                Some(Ok(runs)) => {
+                    let median = runs.median(Which::Cpu).as_secs_f64();
+                    Some(median * 1e9 / f64::from(case.rounds))
+                }
+                Some(Err(error)) => {
+                    eprintln!("{} on {}: {error}", case.name, engine.name());
+                    None
+                }
+                None => None,
+            });
+        }
+        let shown =
+            |value: Option<f64>| right(value.map_or("-".to_owned(), |value| format!("{value:.2}")));
+        let ours = times.first().copied().flatten();
+        let v8 = times.last().copied().flatten().filter(|_| has_v8);
+        let memcpy = case.bytes.map(|bytes| memcpy(bytes as usize, case.rounds));
+        let mut cells = vec![Cell::new(case.name)];
+        cells.extend(times.iter().map(|time| shown(*time)));
+        cells.push(shown(ours.zip(v8).map(|(ours, v8)| ours / v8)));
+        cells.push(shown(case.target.filter(|_| has_v8)));
+        cells.push(shown(ours.zip(memcpy).map(|(ours, memcpy)| ours / memcpy)));
+        rows.add_row(cells);
+    }
+    ensure!(wrong.is_empty(), "wrong answers:\n{}", wrong.join("\n"));
+    if options.turns.test {
+        println!("operations: ok");
+    } else {
+        println!("{rows}");
+    }
+    Ok(())
+}
+
+/// The nanoseconds in which the host copies `bytes` bytes, one further in each round.
+fn memcpy(bytes: usize, rounds: i32) -> f64 {
+    let (from, mut to) = (vec![3_u8; bytes + 8], vec![0_u8; bytes + 8]);
+    let begin = Instant::now();
+    for round in 0..rounds as usize {
+        let at = round % 8;
+        to[at..at + bytes].copy_from_slice(&black_box(&from)[1..1 + bytes]);
+        black_box(&mut to);
+    }
+    begin.elapsed().as_secs_f64() * 1e9 / f64::from(rounds)
+}

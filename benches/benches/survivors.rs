@@ -1,0 +1,147 @@
+//! The price of minor collections: the time of all pauses, in ns, divided by the objects that the
+//! program makes. Four programs give four kinds of survivors. Beside each stands the pauses' share of
+//! the program's time.
+//!
+//! Only `generational` runs, because it is the only collector with a nursery that it empties.
+
+use anyhow::Result;
+use clap::Parser;
+use comfy_table::Cell;
+use gc_benches::report::{right, table};
+use gc_wasm::{Collector, Config, Engine, Instance, Module, Store};
+use std::time::Instant;
+
+/// Measures what survivors of minor collections cost.
+#[derive(Parser)]
+struct Options {
+    /// The most bytes of the nursery, in MiB (can be given several times).
+    #[arg(long, default_values_t = [16])]
+    nursery: Vec<u64>,
+    /// Turns of each program.
+    #[arg(long, default_value_t = 5)]
+    turns: usize,
+    /// Run everything once at a small size and measure nothing.
+    #[arg(long)]
+    test: bool,
+    /// Passed by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Each function makes about `n` objects of 24 bytes.
+/// * `tree`: trees, built depth first, in which all survive.
+/// * `list`: one list. All survive.
+/// * `graph`: a random graph from a table of 64 Ki roots. Each object replaces one, which then
+///   refers to nothing, and refers to two others. About a quarter survives.
+/// * `cards`: an old array of a million references. One in eight objects is stored into a random
+///   element and survives. The others die.
+const PROGRAM: &str = r#"(module
+    (type $node (struct (field (mut i64)) (field (mut (ref null $node))) (field (mut (ref null $node)))))
+    (type $nodes (array (mut (ref null $node))))
+    (global $kept (mut (ref null $node)) (ref.null $node))
+    (global $array (mut (ref null $nodes)) (ref.null $nodes))
+    (global $seed (mut i32) (i32.const 1))
+    (table $roots 65536 (ref null $node))
+    (func $random (result i32)
+        (global.set $seed (i32.add (i32.mul (global.get $seed) (i32.const 1664525)) (i32.const 1013904223)))
+        (i32.shr_u (global.get $seed) (i32.const 8)))
+    (func $build (param $depth i32) (result (ref $node))
+        (if (result (ref $node)) (i32.eqz (local.get $depth))
+            (then (struct.new $node (i64.const 1) (ref.null $node) (ref.null $node)))
+            (else (struct.new $node (i64.const 2)
+                (call $build (i32.sub (local.get $depth) (i32.const 1)))
+                (call $build (i32.sub (local.get $depth) (i32.const 1)))))))
+    (func (export "tree") (param $n i32)
+        (loop $next
+            (global.set $kept (call $build (i32.const 19)))
+            (br_if $next (i32.gt_s
+                (local.tee $n (i32.sub (local.get $n) (i32.const 1048575))) (i32.const 0)))))
+    (func (export "list") (param $n i32) (local $list (ref null $node))
+        (loop $next
+            (local.set $list (struct.new $node (i64.const 1) (local.get $list) (ref.null $node)))
+            (br_if $next (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+        (global.set $kept (local.get $list)))
+    (func (export "graph") (param $n i32) (local $i i32) (local $old (ref null $node))
+        (loop $next
+            (local.set $i (i32.and (call $random) (i32.const 65535)))
+            (local.set $old (table.get $roots (local.get $i)))
+            (table.set $roots (local.get $i) (struct.new $node (i64.const 1)
+                (table.get $roots (i32.and (call $random) (i32.const 65535)))
+                (table.get $roots (i32.and (call $random) (i32.const 65535)))))
+            (if (i32.eqz (ref.is_null (local.get $old))) (then
+                (struct.set $node 1 (local.get $old) (ref.null $node))
+                (struct.set $node 2 (local.get $old) (ref.null $node))))
+            (br_if $next (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (func (export "cards") (param $n i32) (local $last (ref null $node))
+        (global.set $array (array.new_default $nodes (i32.const 1000000)))
+        (loop $next
+            (local.set $last (struct.new $node (i64.const 1) (ref.null $node) (ref.null $node)))
+            (if (i32.eqz (i32.and (local.get $n) (i32.const 7))) (then
+                (array.set $nodes (global.get $array)
+                    (i32.rem_u (call $random) (i32.const 1000000)) (local.get $last))))
+            (br_if $next (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))"#;
+
+/// What one run of a program measured.
+struct Run {
+    /// ns of the pauses for each object that was made.
+    object: f64,
+    /// The part of the time that the pauses took.
+    share: f64,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let (objects, turns) =
+        if options.test { (100_000, 1) } else { (8_000_000, options.turns.max(1)) };
+    let collector = Collector::generational();
+    let mut rows = table("nursery", ["program", "ns an object", "share"].map(str::to_owned));
+    for mebibytes in &options.nursery {
+        let sized = collector.with_option("nursery", &format!("{mebibytes}MiB"))?;
+        let mut config = Config::new();
+        // So large that the old generation is not collected.
+        config.collector(sized).gc_heap_initial_size(1 << 30).gc_heap_maximum(2 << 30);
+        let engine = Engine::new(&config)?;
+        let module = Module::new(&engine, PROGRAM)?;
+        for program in ["tree", "list", "graph", "cards"] {
+            let runs: Vec<Run> = (0..turns)
+                .map(|_| run(&engine, &module, program, objects))
+                .collect::<Result<_>>()?;
+            let median = |value: fn(&Run) -> f64| {
+                let mut values: Vec<f64> = runs.iter().map(value).collect();
+                values.sort_by(f64::total_cmp);
+                values.get(values.len() / 2).copied()
+            };
+            let (Some(object), Some(share)) = (median(|run| run.object), median(|run| run.share))
+            else {
+                continue;
+            };
+            rows.add_row([
+                Cell::new(format!("{mebibytes} MiB")),
+                right(program.to_owned()),
+                right(format!("{object:.1}")),
+                right(format!("{share:.2}")),
+            ]);
+        }
+    }
+    if options.test {
+        println!("survivors: ok");
+    } else {
+        println!("{rows}");
+    }
+    Ok(())
+}
+
+/// Runs a program.
+fn run(engine: &Engine, module: &Module, program: &str, objects: i32) -> Result<Run> {
+    let mut store = Store::new(engine, ());
+    let instance = Instance::new(&mut store, module, &[])?;
+    let program = instance.get_typed_func::<i32, ()>(&mut store, program)?;
+    let begin = Instant::now();
+    program.call(&mut store, objects)?;
+    let took = begin.elapsed();
+    let paused = store.gc_pauses().total();
+    Ok(Run {
+        object: paused.as_nanos() as f64 / f64::from(objects),
+        share: paused.as_secs_f64() / took.as_secs_f64(),
+    })
+}
