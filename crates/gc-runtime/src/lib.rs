@@ -60,9 +60,9 @@ pub use host_panic::HostPanic;
 pub use layouts::LayoutTable;
 pub use limiter::{HeapGrowth, HeapLimiter};
 pub use memory::{
-    Admission, Growth, HeapMapping, HeapMemory, MappedMemory, MemoryPurpose, MemoryRequest,
-    MemorySource, OnDemand, Pool, PoolOptions, PoolSlots, Reservation, UsedReservation, ZeroIsNone,
-    Zeroable, ZeroedVec,
+    Admission, Growth, HeapBytes, HeapMapping, HeapMemory, MappedMemory, MemoryPurpose,
+    MemoryRequest, MemorySource, OnDemand, Pool, PoolOptions, PoolSlots, Reservation,
+    UsedReservation, ZeroIsNone, Zeroable, ZeroedVec,
 };
 pub use object::{HeapCore, by_halves};
 pub use options::HeapOptions;

@@ -49,23 +49,22 @@ pub enum StorageType {
 
 impl StorageType {
     /// Size in bytes.
+    #[inline]
     pub const fn size(self) -> u32 {
-        match self {
-            StorageType::I8 => 1,
-            StorageType::I16 => 2,
-            StorageType::I32 | StorageType::F32 | StorageType::Ref | StorageType::FuncRef => 4,
-            StorageType::I64 | StorageType::F64 => 8,
-            StorageType::V128 => 16,
-        }
+        // A table, because a branch on the type of an array is often mispredicted.
+        const SIZES: [u8; 9] = [1, 2, 4, 8, 4, 8, 16, 4, 4];
+        SIZES[self as usize] as u32
     }
 
     /// Alignment in bytes.
+    #[inline]
     pub const fn align(self) -> u32 {
         let size = self.size();
         if size > OBJECT_ALIGN { OBJECT_ALIGN } else { size }
     }
 
     /// Whether collectors must trace it.
+    #[inline]
     pub const fn is_ref(self) -> bool {
         matches!(self, StorageType::Ref)
     }
@@ -220,8 +219,11 @@ impl ArrayLayout {
     }
 
     /// Offset in bytes of element 0.
+    #[inline]
     pub const fn elements_offset(&self) -> u32 {
-        (ArrayLayout::LENGTH_OFFSET + 4).next_multiple_of(self.element.align())
+        // An alignment is a power of two, and this is no division.
+        let align = self.element.align();
+        (ArrayLayout::LENGTH_OFFSET + 4 + align - 1) & !(align - 1)
     }
 
     /// Bytes of an array of `length` elements, header included, rounded up to [`OBJECT_ALIGN`].
@@ -233,6 +235,7 @@ impl ArrayLayout {
     }
 
     /// Offset in bytes of element `index`, which must be below the length of an existing array.
+    #[inline]
     pub const fn element_offset(&self, index: u32) -> u64 {
         self.elements_offset() as u64 + index as u64 * self.element.size() as u64
     }

@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// ```
 #[derive(Debug)]
 pub struct MappedMemory {
-    base: Base,
+    pub(super) base: Base,
     /// The bytes that may be accessed. Those that the space has beyond them are of a growth that
     /// the source has not yet granted.
     accessible: AtomicUsize,

@@ -42,6 +42,12 @@ pub(super) unsafe fn zero(at: *mut u8, bytes: usize) {
     unsafe { at.write_bytes(0, bytes) };
 }
 
+pub(super) const HUGE_PAGE: u64 = 2 << 20;
+
+/// # Safety
+/// There are no conditions: nothing is known of pages.
+pub(super) unsafe fn advise_huge(_at: *mut u8, _bytes: usize) {}
+
 /// # Safety
 /// There are no conditions: nothing is known of pages.
 pub(super) unsafe fn resident(_at: *mut u8, _bytes: usize, _pages: &mut [u8]) -> bool {

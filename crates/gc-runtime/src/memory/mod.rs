@@ -27,10 +27,12 @@ mod tests;
 mod zeroed;
 
 pub use admission::Admission;
+pub use bytes::HeapBytes;
 pub(crate) use kept::{KeptWords, words as data_words};
 pub use mapped::MappedMemory;
 pub use on_demand::OnDemand;
 pub use pool::{Pool, PoolOptions, PoolSlots};
+use reservation::Base;
 pub use reservation::{Reservation, UsedReservation};
 pub use source::{Growth, MemoryPurpose, MemoryRequest, MemorySource};
 pub use zeroed::{ZeroIsNone, Zeroable, ZeroedVec};
@@ -48,6 +50,10 @@ const BOUND: Range<u32> = HeapDataOffsets::BOUND..HeapDataOffsets::BOUND + 8;
 const BOUND_WORDS: u32 = data_words(BOUND);
 const _: () = assert!(DATA_WORDS <= u32::BITS as usize);
 const NULL_PAGE: u64 = NULL_PAGE_SIZE as u64;
+/// The indices for which a heap asks for huge pages. Smaller heaps use little memory, and a huge page
+/// would be most of it. In a virtual machine whose host does not have the memory, a huge page costs
+/// four times as much as small ones. So a heap does not ask for more than this.
+const HUGE: Range<u64> = 16 << 20..256 << 20;
 
 /// The data words, alone on their cache lines.
 #[derive(Debug, Default)]
@@ -137,6 +143,8 @@ impl HeapMapping {
 #[derive(Debug)]
 pub struct HeapMemory {
     mapping: Arc<HeapMapping>,
+    /// The address of the mapping, so that accesses do not look it up.
+    base: Base,
     /// Bytes from the base up to the end of the mapped memory. A multiple of the page size, not
     /// below `NULL_PAGE`. Zero if there is no memory.
     len: u64,
@@ -161,9 +169,10 @@ impl HeapMemory {
             affinity: 0,
         };
         let mapping = HeapMapping::new(options, request)?;
-        let bounds = options.bounds;
-        let mut memory = HeapMemory { mapping, len, maximum, bounds };
+        let (base, bounds) = (mapping.memory.base, options.bounds);
+        let mut memory = HeapMemory { mapping, base, len, maximum, bounds };
         memory.publish_bound();
+        memory.advise_huge(0);
         Ok(memory)
     }
 
@@ -171,7 +180,8 @@ impl HeapMemory {
     /// growth. Its data words stay zero, because the setters refuse to write them, so many handles
     /// can share the mapping.
     pub(crate) fn absent(mapping: Arc<HeapMapping>, options: &HeapOptions) -> HeapMemory {
-        HeapMemory { mapping, len: 0, maximum: 0, bounds: options.bounds }
+        let (base, bounds) = (mapping.memory.base, options.bounds);
+        HeapMemory { mapping, base, len: 0, maximum: 0, bounds }
     }
 
     /// The bytes of address space for memory with these options, and the
@@ -219,8 +229,9 @@ impl HeapMemory {
     }
 
     /// Address of the heap's first byte, which is not mapped. Constant.
+    #[inline]
     pub fn base(&self) -> *mut u8 {
-        self.mapping.base()
+        self.base.0.as_ptr()
     }
 
     /// Where the memory comes from. Tables of a collector come from there too ([`ZeroedVec`]).
@@ -236,6 +247,7 @@ impl HeapMemory {
     /// Bytes from the base to the end of the mapped memory. The mapped part begins at
     /// [`NULL_PAGE_SIZE`].
     #[allow(clippy::len_without_is_empty, reason = "an address range, not a collection")]
+    #[inline]
     pub fn len(&self) -> u64 {
         self.len
     }
@@ -246,6 +258,7 @@ impl HeapMemory {
     }
 
     /// Bytes that are mapped and usable.
+    #[inline]
     pub fn usable(&self) -> u64 {
         self.len.saturating_sub(NULL_PAGE)
     }
@@ -261,6 +274,16 @@ impl HeapMemory {
         bytes.max(1).min(room).next_multiple_of(system::page_size() as u64).min(room)
     }
 
+    /// Asks for huge pages from index `from` on, as far as they are wanted.
+    fn advise_huge(&self, from: u64) {
+        let base = self.base().addr() as u64;
+        let from = (base + from.max(HUGE.start)).next_multiple_of(system::HUGE_PAGE) - base;
+        if let Some(bytes) = self.len.min(HUGE.end).checked_sub(from).filter(|&bytes| bytes > 0) {
+            // SAFETY: it is a part of the mapped memory, and begins at a huge page.
+            unsafe { system::advise_huge(self.base().add(from as usize), bytes as usize) };
+        }
+    }
+
     /// Maps at least `bytes` more bytes after the mapped range, or as many as the limit allows.
     /// Returns how many. New bytes are zero.
     ///
@@ -272,8 +295,11 @@ impl HeapMemory {
             return Err(HeapError::OutOfMemory { bytes, limit: self.maximum });
         }
         self.mapping.memory.grow((self.usable() + grown) as usize)?;
+        // A huge page may have begun before.
+        let from = self.len.saturating_sub(system::HUGE_PAGE);
         self.len += grown;
         self.publish_bound();
+        self.advise_huge(from);
         Ok(grown)
     }
 

@@ -60,6 +60,24 @@ pub(super) unsafe fn zero(at: *mut u8, bytes: usize) {
     }
 }
 
+/// Bytes of a huge page.
+pub(super) const HUGE_PAGE: u64 = 2 << 20;
+
+/// Asks for huge pages in a range that will be written. It is only a hint.
+///
+/// # Safety
+/// The range is page-aligned and inside one of our reservations.
+pub(super) unsafe fn advise_huge(at: *mut u8, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the caller's. The contents do not change.
+    if let Err(error) = unsafe { rustix::mm::madvise(at.cast(), bytes, Advice::LinuxHugepage) } {
+        // Not every kernel has them.
+        log::trace!("no huge pages: {error}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (at, bytes);
+}
+
 /// Sets the lowest bit of the `n`th entry of `pages` if the `n`th page is in physical memory now.
 /// A page that is not may still have been written: the system may have swapped it out. Returns
 /// whether the system can tell.

@@ -35,6 +35,50 @@ fn accesses_outside_what_is_mapped_are_refused() {
 }
 
 #[test]
+fn the_bytes_of_a_memory_refuse_what_it_refuses() {
+    for &bounds in BOUNDS {
+        let mut memory = HeapMemory::new(&options(bounds)).unwrap();
+        let len = memory.len();
+        let mut bytes = memory.bytes().unwrap();
+        for at in [0, NULL_PAGE - 1, len - 3, len, u64::MAX - 3, u64::MAX] {
+            assert_eq!(bytes.read_u32(at), None, "{at:#x}");
+            assert_eq!(bytes.write_u32(at, 1), None, "{at:#x}");
+            assert_eq!(bytes.read_u64(at), None, "{at:#x}");
+            assert_eq!(bytes.read_words::<16>(at), None, "{at:#x}");
+            assert_eq!(bytes.copy_object(NULL_PAGE, at, 4), None, "{at:#x}");
+            assert_eq!(bytes.copy_object(at, NULL_PAGE, 4), None, "{at:#x}");
+            bytes.prefetch(at);
+        }
+        assert_eq!(bytes.read_words::<16>(len - 63), None);
+        assert_eq!(bytes.read_words::<16>(len - 64), Some([0; 16]));
+        bytes.write_u32(len - 4, 7).unwrap();
+        assert_eq!(bytes.read_u64(len - 8), Some(7 << 32));
+        bytes.copy_object(NULL_PAGE, len - 8, 8).unwrap();
+        assert_eq!(bytes.read_u32(NULL_PAGE + 4), Some(7));
+        let mut absent = HeapMemory::absent(memory.mapping.clone(), &options(bounds));
+        assert!(absent.bytes().is_none());
+    }
+}
+
+/// Copies of several pieces, which overlap in both directions.
+#[test]
+fn long_ranges_may_overlap_when_they_are_copied() {
+    let mut memory = HeapMemory::new(&options(HeapBounds::Checked)).unwrap();
+    for count in [2048_usize, 2049, 4095, 4096, 10_000] {
+        for (to, from) in [(0, 1), (1, 0), (0, 2048), (2048, 0), (3000, 1), (1, 3000), (5, 5)] {
+            let mut expected: Vec<u8> = (0..16_384_u32).map(|n| (n % 251) as u8).collect();
+            memory.write_bytes(NULL_PAGE, &expected).unwrap();
+            let (at, of) = (NULL_PAGE + to as u64, NULL_PAGE + from as u64);
+            memory.copy_within(at, of, count as u64).unwrap();
+            expected.copy_within(from..from + count, to);
+            let mut found = vec![0; expected.len()];
+            memory.read_bytes(NULL_PAGE, &mut found).unwrap();
+            assert!(found == expected, "{count} bytes from {from} to {to}");
+        }
+    }
+}
+
+#[test]
 fn misaligned_accesses_read_what_they_wrote() {
     let mut memory = HeapMemory::new(&options(HeapBounds::Checked)).unwrap();
     let at = NULL_PAGE + 3;

@@ -72,6 +72,7 @@ impl HeapCore {
     ///
     /// # Errors
     /// If its header names no kind or no known type of that kind.
+    #[inline]
     pub fn layout_at(&self, index: u32) -> Result<Option<&GcLayout>, HeapError> {
         match Named::by(self.header_at(index)?, &self.layouts) {
             Named::ExternRef => Ok(None),
@@ -113,6 +114,7 @@ impl HeapCore {
     }
 
     /// The length word of an array at `index`, unchecked.
+    #[inline]
     fn length_at(&self, index: u32) -> Result<u32, HeapError> {
         self.memory
             .read_u32(u64::from(index) + u64::from(ArrayLayout::LENGTH_OFFSET))
@@ -120,6 +122,7 @@ impl HeapCore {
     }
 
     /// The index and layout of an array.
+    #[inline]
     fn array(&self, array: &VMGcRef) -> Result<(u32, ArrayLayout), HeapError> {
         let index = self.index(array)?;
         match self.layout_at(index)? {
@@ -132,6 +135,7 @@ impl HeapCore {
     ///
     /// # Errors
     /// If the object is not an array.
+    #[inline]
     pub fn array_len(&self, array: &VMGcRef) -> Result<u32, HeapError> {
         self.length_at(self.array(array)?.0)
     }
@@ -141,6 +145,7 @@ impl HeapCore {
     ///
     /// # Errors
     /// If the object is not an array or does not have these elements.
+    #[inline]
     pub fn array_element(
         &self,
         array: &VMGcRef,

@@ -10,6 +10,7 @@
 //!
 //! The tables of used lines and pages are here, never in the heap.
 
+use super::Residue;
 use crate::HeapMemory;
 
 /// Bytes of a block.
@@ -103,8 +104,8 @@ pub struct Blocks {
     lines: Vec<u8>,
     free_blocks: u32,
     free_pages: u32,
-    /// For each block whether its memory was given back since it was last used.
-    given_back: Vec<bool>,
+    /// For each block, what its memory has. Blocks in use are dirty.
+    residues: Vec<Residue>,
     given_back_count: u32,
     /// The places where searches begin.
     next_block: usize,
@@ -121,7 +122,7 @@ impl Blocks {
             lines: Vec::new(),
             free_blocks: 0,
             free_pages: 0,
-            given_back: Vec::new(),
+            residues: Vec::new(),
             given_back_count: 0,
             next_block: 0,
             next_page: 0,
@@ -134,7 +135,7 @@ impl Blocks {
         let blocks = pages.div_ceil(PAGES);
         if blocks > self.used.len() {
             self.used.resize(blocks, PAGES as u8);
-            self.given_back.resize(blocks, false);
+            self.residues.resize(blocks, Residue::Untouched);
             self.lines.resize(blocks * LINES, 0);
         }
         while self.pages.len() < pages {
@@ -147,7 +148,11 @@ impl Blocks {
     /// Makes everything free.
     pub fn clear(&mut self) {
         let end = self.end();
-        *self = Blocks::new(self.start);
+        *self = Blocks {
+            residues: std::mem::take(&mut self.residues),
+            given_back_count: self.given_back_count,
+            ..Blocks::new(self.start)
+        };
         self.extend(u64::from(end));
     }
 
@@ -193,11 +198,9 @@ impl Blocks {
         match (was, owner) {
             (FREE, FREE) => {}
             (FREE, _) => {
-                if self.used[block] == 0 {
-                    self.free_blocks -= 1;
-                    let given_back = std::mem::take(&mut self.given_back[block]);
-                    self.given_back_count -= u32::from(given_back);
-                }
+                self.free_blocks -= u32::from(self.used[block] == 0);
+                let residue = std::mem::replace(&mut self.residues[block], Residue::Dirty);
+                self.given_back_count -= u32::from(residue == Residue::GivenBack);
                 self.free_pages -= 1;
                 self.used[block] += 1;
             }
@@ -272,6 +275,13 @@ impl Blocks {
         for line in first..=last {
             self.lines[line as usize] = value;
         }
+    }
+
+    /// Marks the lines of adjacent small objects of `bytes` bytes together.
+    pub fn mark_all_lines(&mut self, index: u32, bytes: u32, value: u8) {
+        let first = (index - self.start) / LINE_SIZE;
+        let last = (index - self.start + bytes - 1) / LINE_SIZE;
+        self.lines[first as usize..=last as usize].fill(value);
     }
 
     /// Whether all lines of a small object are marked with `value`.
@@ -381,20 +391,19 @@ impl Blocks {
                 from.block += 1;
                 continue;
             }
-            let first = from.block;
-            let fresh = |blocks: &Blocks, block: usize| {
-                blocks.used.get(block) == Some(&0) && !blocks.given_back[block]
-            };
-            while left > 0 && fresh(self, from.block) {
-                self.given_back[from.block] = true;
+            let (first, residue) = (from.block, self.residues[from.block]);
+            while left > 0
+                && self.used.get(from.block) == Some(&0)
+                && self.residues[from.block] == residue
+            {
+                self.residues[from.block] = Residue::GivenBack;
                 (from.block, left) = (from.block + 1, left - 1);
             }
             let count = (from.block - first) as u32;
-            if count == 0 {
-                from.block += 1;
+            self.given_back_count += if residue == Residue::GivenBack { 0 } else { count };
+            if residue != Residue::Dirty {
                 continue;
             }
-            self.given_back_count += count;
             let bytes = u64::from(count) * u64::from(BLOCK_SIZE);
             let _mapped = memory.give_back(self.block_start(first).into(), bytes);
             debug_assert!(_mapped.is_some(), "blocks are mapped");
@@ -421,7 +430,7 @@ impl Blocks {
                 return Err((at, "a block is shared by small and large objects"));
             }
         }
-        let given_back = (0..self.len()).filter(|&block| self.given_back[block]);
+        let given_back = (0..self.len()).filter(|&n| self.residues[n] == Residue::GivenBack);
         let (count, in_use) =
             given_back.fold((0, None), |(count, in_use), block| match self.used[block] {
                 0 => (count + 1, in_use),
@@ -506,8 +515,9 @@ mod tests {
         };
         let mut memory = HeapMemory::new(&options).unwrap();
         let mut blocks = blocks(PAGES as u32 * 10 + 3);
-        assert_eq!([blocks.take_block(), blocks.take_block()], [Some(0), Some(1)]);
-        blocks.release_block(0);
+        // The last block is never used.
+        (0..9).for_each(|block| assert_eq!(blocks.take_block(), Some(block)));
+        (0..9).filter(|&block| block != 1).for_each(|block| blocks.release_block(block));
         let at = |block: u32| u64::from(START + block * BLOCK_SIZE);
         (0..10).for_each(|block| memory.write_u32(at(block), 7).unwrap());
         // Among the free blocks, 0 and 2 are kept.
@@ -517,8 +527,10 @@ mod tests {
         assert!(blocks.give_back(&mut memory, &mut from, 1000));
         blocks.check().unwrap();
         assert_eq!(blocks.given_back(), 7 * u64::from(BLOCK_SIZE));
+        // The system has provided nothing for the last block, so it is left alone.
         let zero = (0..10).map(|block| memory.read_u32(at(block)) == Some(0));
-        assert_eq!(zero.collect::<Vec<_>>(), [vec![false; 3], vec![true; 7]].concat());
+        let zeroed = [vec![false; 3], vec![true; 6], vec![false]].concat();
+        assert_eq!(zero.collect::<Vec<_>>(), zeroed);
         // A second time gives nothing back.
         assert!(blocks.give_back(&mut memory, &mut GiveBack::new(0), 1000));
         assert_eq!(blocks.given_back(), 9 * u64::from(BLOCK_SIZE));
@@ -527,6 +539,29 @@ mod tests {
         blocks.take_block();
         blocks.check().unwrap();
         assert_eq!(blocks.given_back(), 0);
+        // All are dirty, and stay so when all become free.
+        blocks.clear();
+        assert!(blocks.give_back(&mut memory, &mut GiveBack::new(0), 1000));
+        assert_eq!((0..10).find(|&block| memory.read_u32(at(block)) != Some(0)), None);
+        assert_eq!(blocks.given_back(), 10 * u64::from(BLOCK_SIZE));
+        blocks.clear();
+        blocks.check().unwrap();
+        assert_eq!(blocks.given_back(), 10 * u64::from(BLOCK_SIZE));
+    }
+
+    /// The pages of an incomplete block are used by large objects, so it has memory when it is
+    /// complete.
+    #[test]
+    fn a_block_that_becomes_complete_may_be_dirty() {
+        let options = HeapOptions { initial: 1 << 20, ..HeapOptions::default() };
+        let mut memory = HeapMemory::new(&options).unwrap();
+        let mut blocks = blocks(PAGES as u32 - 1);
+        let large = blocks.take_run(MAX_SMALL + 1).unwrap();
+        memory.write_u32(large.into(), 7).unwrap();
+        blocks.release_run(large);
+        blocks.extend(u64::from(START + BLOCK_SIZE));
+        assert!(blocks.give_back(&mut memory, &mut GiveBack::new(0), 1000));
+        assert_eq!(memory.read_u32(large.into()), Some(0));
     }
 
     #[test]

@@ -10,3 +10,14 @@
 pub mod blocks;
 pub mod object_map;
 pub mod shapes;
+
+/// The contents of free memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Residue {
+    /// Zero, because the memory was never used. The system has not provided any for it.
+    Untouched,
+    /// Zero, because the memory was given back to the system.
+    GivenBack,
+    /// Anything.
+    Dirty,
+}

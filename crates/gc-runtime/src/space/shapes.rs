@@ -146,6 +146,18 @@ impl Shapes {
     /// inside the heap.
     #[inline(always)]
     pub fn object(&self, memory: &HeapMemory, index: u32, word: u32) -> Option<Object> {
+        self.object_with(word, || {
+            memory.read_u32(u64::from(index) + u64::from(ArrayLayout::LENGTH_OFFSET))
+        })
+    }
+
+    /// As [`object`](Shapes::object). If it is an array, `length` reads its length.
+    #[inline(always)]
+    pub(crate) fn object_with(
+        &self,
+        word: u32,
+        length: impl FnOnce() -> Option<u32>,
+    ) -> Option<Object> {
         let shape = match self.by_type.get((word & TypeIndex::MAX) as usize) {
             Some(shape) if shape.word == word => shape,
             _ if word == EXTERNREF => {
@@ -163,8 +175,7 @@ impl Shapes {
         if shape.shift == NO_ARRAY {
             return Some(Object { size: shape.size, refs: shape.refs, length: 0 });
         }
-        let at = u64::from(index) + u64::from(ArrayLayout::LENGTH_OFFSET);
-        let length = memory.read_u32(at)?;
+        let length = length()?;
         let end = u64::from(shape.size) + (u64::from(length) << shape.shift);
         let size = (end + 7) & !7;
         if size > u64::from(gc_types::MAX_OBJECT_SIZE) {

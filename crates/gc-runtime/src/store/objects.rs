@@ -106,9 +106,13 @@ impl GcStore {
         src_index: u32,
         length: u32,
     ) -> Result<(), HeapError> {
-        let (to, dst_type) = self.array_element(dst, dst_index, length)?;
-        let (from, src_type) = self.array_element(src, src_index, length)?;
-        let (to, from) = (self.field(dst, to)?, self.field(src, from)?);
+        let core = self.heap.core();
+        let element = |array, index| {
+            let (offset, ty) = core.array_element(array, index, length)?;
+            Ok::<_, HeapError>((u64::from(core.index(array)?) + u64::from(offset), ty))
+        };
+        let (to, dst_type) = element(dst, dst_index)?;
+        let (from, src_type) = element(src, src_index)?;
         if dst_type.is_ref() && src_type.is_ref() {
             self.heap.copy_ref_range(&mut self.host_data, to, from, length)
         } else if dst_type.is_ref() || src_type.is_ref() || dst_type.size() != src_type.size() {

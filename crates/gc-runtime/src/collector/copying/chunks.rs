@@ -5,6 +5,7 @@
 //! twice. Objects never pass the end of their chunk. A large object has its own run of chunks.
 
 use crate::HeapMemory;
+use crate::space::Residue;
 use gc_types::collector::copying::CHUNK_SIZE;
 use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN};
 
@@ -28,17 +29,6 @@ pub(super) enum State {
     Large,
     /// The other chunks of a large object.
     LargeTail,
-}
-
-/// The contents of a free chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Residue {
-    /// Zero, because the chunk was never used.
-    Untouched,
-    /// Zero, because its memory was given back to the system.
-    GivenBack,
-    /// Anything.
-    Dirty,
 }
 
 /// The objects of a chunk that were marked, and those of them that were scanned since.

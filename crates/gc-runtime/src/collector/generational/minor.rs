@@ -2,17 +2,14 @@
 //!
 //! Roots are the stack, the slots outside the heap that the barriers remembered, and the references
 //! on dirty cards. An object that is found is copied once, directly to the old generation, and its
-//! old header gets the new index. Copies are scanned from an explicit list (C. J. Cheney, "A
-//! Nonrecursive List Compacting Algorithm", 1970, scans in place, which holes do not allow). Dead
-//! objects are not visited, except for the host values of externrefs.
-//!
-//! A guest may have changed headers in the nursery. So an index is used only if an object of the
-//! old generation begins there, and no more bytes are copied than the nursery has.
+//! old header gets the new index (`scavenge.rs`). Dead objects are not visited, except for the host
+//! values of externrefs.
 
 use super::GenerationalHeap;
-use super::trace::{FOUND, Trace};
-use crate::space::blocks::{BLOCK_SIZE, Owner};
-use crate::space::shapes::{Object, Refs};
+use super::scavenge::{ELEMENTS, Found, Scavenge, Stop};
+use super::trace::Trace;
+use crate::space::blocks::BLOCK_SIZE;
+use crate::space::shapes::Object;
 use gc_types::VMGcHeader;
 use gc_types::collector::generational::{CARD_SIZE, FORWARDED, NURSERY_START, is_young};
 
@@ -22,25 +19,23 @@ pub(super) const POISON: u8 = 0xa5;
 /// Bytes by which the heap grows at least when survivors find no room.
 const MORE: u64 = 256 << 10;
 
-/// The prefetch distance, in elements of an array.
-const AHEAD: u64 = 8;
-
 const HEADER_WORD: u64 = VMGcHeader::WORD_OFFSET as u64;
 const COLLECTOR_WORD: u64 = VMGcHeader::COLLECTOR_OFFSET as u64;
+
+/// The collection met damage, which was noted.
+#[derive(Clone, Copy, Debug)]
+struct Damaged;
 
 /// The state of a minor collection.
 #[derive(Debug, Default)]
 pub(super) struct Scavenger {
-    /// Objects that were moved or retained and are not scanned yet. In a trace also objects that
-    /// were [`FOUND`].
-    pub(super) grey: Vec<u32>,
+    /// What was found and not visited.
+    pub(super) found: Found,
     /// Objects that were retained.
     retained: Vec<u32>,
     retained_bytes: u64,
     /// Number of roots visited.
     pub(super) roots: u32,
-    /// Bytes moved or retained.
-    pub(super) bytes: u64,
     /// The first index whose card was not visited yet.
     next_card: u32,
     /// Whether a trace or evacuation needs references to old objects.
@@ -61,7 +56,7 @@ impl GenerationalHeap {
         self.count_nursery();
         self.close_nursery();
         self.shapes.update(&self.core.layouts);
-        (self.scavenger.bytes, self.scavenger.retained_bytes) = (0, 0);
+        (self.scavenger.found.bytes, self.scavenger.retained_bytes) = (0, 0);
         self.scavenger.roots = 0;
         self.scavenger.looks_at_old = self.evacuator.is_active();
         self.scavenger.next_card = self.old.blocks.start();
@@ -69,84 +64,43 @@ impl GenerationalHeap {
 
     /// The current place of the object to which `word` refers, in the nursery. Moves the object if
     /// it was not moved yet. `None` after damage.
-    pub(super) fn scavenge(&mut self, word: u32) -> Option<u32> {
-        let memory = &self.core.memory;
-        let used = memory.data_u32(gc_types::collector::generational::NEXT);
-        let at = u64::from(word);
-        if word >= used || !word.is_multiple_of(8) {
-            self.core.note_damage(word, "a reference to no young object");
-            return None;
-        }
-        let header = memory.read_u32(at + HEADER_WORD)?;
-        let forward = memory.read_u32(at + COLLECTOR_WORD)?;
-        if forward != 0 {
-            let target = forward & !FORWARDED;
-            if forward & FORWARDED != 0
-                && (target == word || target >= self.nursery.end && self.old.map.is_start(target))
-            {
-                return Some(target);
+    pub(super) fn forward(&mut self, word: u32) -> Option<u32> {
+        let forwarded = self.scavenge()?.forward(word);
+        let new = forwarded.or_else(|stop| self.relieve(stop));
+        self.old.record();
+        new.ok()
+    }
+
+    /// Does what stopped the scavenging, and returns the new place of the object that could not be
+    /// moved: memory is taken from the system, or the object is retained.
+    #[cold]
+    #[inline(never)]
+    fn relieve(&mut self, stop: Stop) -> Result<u32, Damaged> {
+        let (at, what) = match stop {
+            Stop::NoRoom(young) => {
+                let new = self.alloc_in_more(young.object.size).unwrap_or_else(|| {
+                    self.scavenger.retained.push(young.index);
+                    self.scavenger.retained_bytes += u64::from(young.object.size);
+                    young.index
+                });
+                match self.scavenge().ok_or(Damaged)?.place(young, new) {
+                    Ok(new) => return Ok(new),
+                    Err(Stop::Damage(at, what)) => (at, what),
+                    Err(Stop::NoRoom(_)) => (new, "an object with a place has no room"),
+                }
             }
-            self.core.note_damage(word, "a young object was moved to no object");
-            return None;
-        }
-        let object = self.shapes.object(memory, word, header);
-        let Some(Object { size, refs, .. }) = object.filter(|object| object.size <= used - word)
-        else {
-            self.core.note_damage(word, "a young object with an invalid header or size");
-            return None;
+            Stop::Damage(at, what) => (at, what),
         };
-        self.scavenger.bytes += u64::from(size);
-        if self.scavenger.bytes > u64::from(used - NURSERY_START) {
-            self.core.note_damage(word, "young objects overlap");
-            return None;
-        }
-        let new = match self.old.alloc(size).or_else(|| self.alloc_in_more(size)) {
-            Some(new) => {
-                self.core.memory.copy_object(u64::from(new), at, size)?;
-                new
-            }
-            None => {
-                self.scavenger.retained.push(word);
-                self.scavenger.retained_bytes += u64::from(size);
-                word
-            }
-        };
-        self.core.memory.write_u32(at + COLLECTOR_WORD, new | FORWARDED)?;
-        if refs != Refs::None {
-            self.scavenger.grey.push(new);
-        }
-        Some(new)
+        self.core.note_damage(at, what);
+        Err(Damaged)
     }
 
     /// Takes memory from the old generation when it has too little, because more survives than
     /// expected.
-    #[cold]
-    #[inline(never)]
     fn alloc_in_more(&mut self, size: u32) -> Option<u32> {
         let more = (self.core.memory.usable() / 8).max(u64::from(size) + MORE);
         self.map_old(more, size.max(BLOCK_SIZE).into()).ok()?;
         self.old.alloc(size)
-    }
-
-    /// Updates the reference at `at` if it refers to a young object.
-    #[inline(always)]
-    fn scavenge_slot(&mut self, at: u64) {
-        let Some(word) = self.core.memory.read_u32(at) else { return };
-        if !self.is_young(word) {
-            if self.scavenger.looks_at_old {
-                self.look_at_old(at, word);
-            }
-            return;
-        }
-        let Some(new) = self.scavenge(word) else { return };
-        if new == word {
-            // The object was retained, so its referrers must be scanned again.
-            if at >= u64::from(self.nursery.end) {
-                self.tables.dirty(at as u32);
-            }
-        } else {
-            let _mapped = self.core.memory.write_u32(at, new);
-        }
     }
 
     #[inline(never)]
@@ -155,76 +109,6 @@ impl GenerationalHeap {
             self.trace(word);
         } else {
             self.note_slot(at, word);
-        }
-    }
-
-    /// Calls `visit` with the index of each reference of an object between `low` and `high`.
-    #[inline(always)]
-    pub(super) fn for_each_slot(
-        &mut self,
-        index: u32,
-        object: Object,
-        low: u64,
-        high: u64,
-        mut visit: impl FnMut(&mut Self, u64),
-    ) {
-        let base = u64::from(index);
-        match object.refs {
-            Refs::None => {}
-            Refs::Bits(mut bits) => {
-                while bits != 0 {
-                    let at = base + 8 + 4 * u64::from(bits.trailing_zeros());
-                    bits &= bits - 1;
-                    if at >= low && at < high {
-                        visit(self, at);
-                    }
-                }
-            }
-            Refs::List(list) => {
-                for n in 0..self.shapes.list(list).len() {
-                    let at = base + u64::from(self.shapes.list(list)[n]);
-                    if at >= low && at < high {
-                        visit(self, at);
-                    }
-                }
-            }
-            Refs::Elements(offset) => {
-                let first = base + u64::from(offset);
-                let end = (first + u64::from(object.length) * 4).min(high);
-                let mut at = first.max(low);
-                while at < end {
-                    visit(self, at);
-                    at += 4;
-                }
-            }
-        }
-    }
-
-    /// Updates the references of an object between `low` and `high`.
-    #[inline]
-    fn scan(&mut self, index: u32, object: Object, low: u64, high: u64) {
-        if let Refs::Elements(offset) = object.refs {
-            let first = u64::from(index) + u64::from(offset);
-            let end = (first + u64::from(object.length) * 4).min(high);
-            self.scan_elements(first.max(low), end);
-        } else {
-            self.for_each_slot(index, object, low, high, Self::scavenge_slot);
-        }
-    }
-
-    /// Updates the references from `at` up to `end`. Their referents are all over the nursery and
-    /// are prefetched.
-    fn scan_elements(&mut self, mut at: u64, end: u64) {
-        while at < end {
-            let ahead = at + 4 * AHEAD;
-            if ahead < end
-                && let Some(word) = self.core.memory.read_u32(ahead)
-                && self.is_young(word)
-            {
-                self.core.memory.prefetch(u64::from(word));
-            }
-            self.scavenge_slot(at);
-            at += 4;
         }
     }
 
@@ -243,66 +127,67 @@ impl GenerationalHeap {
         }
     }
 
-    /// Scans objects that were moved or found, as far as `budget` allows. Returns whether there are
-    /// no more.
-    pub(super) fn scan_grey(&mut self, budget: &mut u32) -> bool {
-        while let Some(entry) = self.scavenger.grey.pop() {
-            let index = entry & !FOUND;
-            if let Some(object) = self.known_object(index) {
-                if entry & FOUND != 0 && !self.found(index, object.size) {
+    /// Moves everything that can be reached through the slots that were found, as far as `budget`
+    /// allows. Returns whether nothing is left.
+    pub(super) fn scan_found(&mut self, budget: &mut u32) -> bool {
+        while self.core.damage.is_none() {
+            let Some(mut scavenge) = self.scavenge() else { return true };
+            if let Err(stop) = scavenge.run(budget) {
+                // The slot is still on the stack.
+                let _damaged = self.relieve(stop);
+                continue;
+            }
+            if *budget == 0 {
+                return self.scavenger.found.is_done() && self.scavenger.trace.is_done();
+            }
+            *budget -= 1;
+            if let Some(entry) = self.scavenger.found.old.pop() {
+                self.look_at_old(entry.slot.into(), entry.word);
+            } else if let Some(piece) = self.scavenger.found.pieces.pop() {
+                *budget = budget.saturating_sub(ELEMENTS / 64);
+                self.find(|scavenge| scavenge.find_in_piece(piece));
+            } else if let Some(index) = self.scavenger.trace.next() {
+                if let Some(object) = self.known_object(index)
+                    && self.found(index, object.size)
+                {
+                    self.find(|scavenge| {
+                        scavenge.find(index, object);
+                        Ok(())
+                    });
+                } else {
                     return false;
                 }
-                self.scan(index, object, 0, u64::MAX);
-                *budget = budget.saturating_sub(1 + object.size / 64);
-            }
-            if *budget == 0 || self.core.damage.is_some() {
-                return self.scavenger.grey.is_empty();
-            }
-        }
-        true
-    }
-
-    /// Scans dirty cards, as far as `budget` allows. Returns whether there are no more. The cards
-    /// are clean afterwards, unless objects were retained.
-    pub(super) fn scan_cards(&mut self, budget: &mut u32) -> bool {
-        let end = self.old.blocks.end();
-        while *budget > 0 {
-            *budget -= 1;
-            let Some(card) = self.tables.take_dirty(self.scavenger.next_card, end) else {
-                return true;
-            };
-            self.scavenger.next_card = card + CARD_SIZE;
-            self.scan_card(card);
-            if self.core.damage.is_some() {
+            } else {
                 return true;
             }
         }
         false
     }
 
-    /// Updates the references on a card: all references of structs that begin on it, and the array
-    /// elements that lie on it.
-    fn scan_card(&mut self, card: u32) {
-        let (low, high) = (u64::from(card), u64::from(card) + u64::from(CARD_SIZE));
-        let before = match self.old.blocks.owner(card) {
-            Owner::Nobody => return,
-            Owner::Block(start) => self.old.map.start_before(card, start),
-            Owner::Large(start) => (start < card).then_some(start),
-        };
-        if let Some(index) = before
-            && let Some(object) = self.known_object(index)
+    /// Finds slots.
+    #[inline(always)]
+    fn find(&mut self, find: impl FnOnce(&mut Scavenge<'_>) -> Result<(), Stop>) {
+        if let Some(mut scavenge) = self.scavenge()
+            && let Err(stop) = find(&mut scavenge)
         {
-            self.scan(index, object, low, high);
+            let _damaged = self.relieve(stop);
         }
-        let mut starts = self.old.map.starts_on(card);
-        while starts != 0 {
-            let index = card + 8 * starts.trailing_zeros();
-            starts &= starts - 1;
-            if let Some(object) = self.known_object(index) {
-                let is_array = matches!(object.refs, Refs::Elements(_));
-                self.scan(index, object, low, if is_array { high } else { u64::MAX });
-            }
+    }
+
+    /// Scans dirty cards and moves what can be reached through them, as far as `budget` allows.
+    /// Returns whether there are no more. The cards are clean afterwards, unless objects were
+    /// retained.
+    pub(super) fn scan_cards(&mut self, budget: &mut u32) -> bool {
+        let end = self.old.blocks.end();
+        while self.scan_found(budget) && *budget > 0 {
+            *budget -= 1;
+            let Some(card) = self.tables.take_dirty(self.scavenger.next_card, end) else {
+                return true;
+            };
+            self.scavenger.next_card = card + CARD_SIZE;
+            self.find(|scavenge| scavenge.find_on_card(card));
         }
+        self.core.damage.is_some()
     }
 
     /// Ends a minor collection, after every reachable object was moved or retained.
@@ -321,7 +206,7 @@ impl GenerationalHeap {
         for index in std::mem::take(&mut self.nursery.retained) {
             self.old.map.clear_start(index);
         }
-        self.survived = self.scavenger.bytes;
+        self.survived = self.scavenger.found.bytes;
         let mut retained = std::mem::take(&mut self.scavenger.retained);
         if retained.is_empty() {
             let used = self.nursery_used();

@@ -23,6 +23,8 @@ mod minor;
 mod nursery;
 mod old;
 mod policy;
+mod ranges;
+mod scavenge;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -286,21 +288,7 @@ impl GcHeap for GenerationalHeap {
         from: u64,
         count: u32,
     ) -> Result<(), HeapError> {
-        let slots = || (0..u64::from(count)).map(|n| to.saturating_add(n * 4));
-        if self.phase == Phase::Marking {
-            for at in slots() {
-                let Some(old) = self.core.memory.read_u32(at) else { break };
-                self.mark(old);
-            }
-        }
-        self.core.copy_refs_at(to, from, count)?;
-        if to >= u64::from(self.nursery.end) {
-            for at in slots() {
-                let Some(word) = self.core.memory.read_u32(at) else { break };
-                self.remember_field(at, word);
-            }
-        }
-        Ok(())
+        self.copy_refs(to, from, count)
     }
 
     fn fill_ref_range(
@@ -310,21 +298,7 @@ impl GcHeap for GenerationalHeap {
         source: Option<&VMGcRef>,
         count: u32,
     ) -> Result<(), HeapError> {
-        let slots = || (0..u64::from(count)).map(|n| at.saturating_add(n * 4));
-        if self.phase == Phase::Marking {
-            for at in slots() {
-                let Some(old) = self.core.memory.read_u32(at) else { break };
-                self.mark(old);
-            }
-        }
-        self.core.fill_refs_at(at, source, count)?;
-        if let Some(source) = source
-            && at >= u64::from(self.nursery.end)
-        {
-            let word = source.as_raw_u32();
-            slots().for_each(|at| self.remember_field(at, word));
-        }
-        Ok(())
+        self.fill_refs(at, source, count)
     }
 
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {

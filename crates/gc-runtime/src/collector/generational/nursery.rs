@@ -32,6 +32,13 @@ impl Count {
         self.bytes += u64::from(size);
     }
 
+    /// Counts more objects.
+    #[inline]
+    pub(super) fn add_all(&mut self, more: Count) {
+        self.objects += more.objects;
+        self.bytes += more.bytes;
+    }
+
     /// Removes an object of `size` bytes from the count.
     pub(super) fn remove(&mut self, size: u32) {
         self.objects -= 1;
@@ -177,11 +184,7 @@ impl GenerationalHeap {
             return false;
         }
         self.nursery.sample.get_or_insert((next, new));
-        if new > self.nursery.touched {
-            // Cards of young objects are always dirty, so that stores into them have no work to do.
-            self.tables.dirty_all(self.nursery.touched, new);
-            self.nursery.touched = new;
-        }
+        self.nursery.touched = self.nursery.touched.max(new);
         memory.set_data_u32(LIMIT, new);
         true
     }

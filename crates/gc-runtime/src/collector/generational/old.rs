@@ -42,6 +42,10 @@ pub(super) struct Old {
     /// larger than a line.
     small: Cursor,
     medium: Cursor,
+    /// The first place in the hole of small objects whose objects are not recorded, and their
+    /// number ([`take`](Old::take)).
+    unrecorded: u32,
+    unrecorded_objects: u32,
     /// Blocks with holes, the next one last.
     recyclable: Vec<usize>,
     /// Bytes of the holes in the recyclable blocks.
@@ -70,6 +74,8 @@ impl Old {
             map: ObjectMap::default(),
             small: Cursor::default(),
             medium: Cursor::default(),
+            unrecorded: 0,
+            unrecorded_objects: 0,
             recyclable: Vec::new(),
             recyclable_bytes: 0,
             no_hole: u32::MAX,
@@ -96,6 +102,7 @@ impl Old {
         self.blocks.clear();
         self.map.clear();
         (self.small, self.medium) = Default::default();
+        (self.unrecorded, self.unrecorded_objects) = (0, 0);
         self.recyclable.clear();
         (self.recyclable_bytes, self.no_hole) = (0, u32::MAX);
         self.black = false;
@@ -115,39 +122,71 @@ impl Old {
     /// there. The memory is not zeroed.
     #[inline]
     pub(super) fn alloc(&mut self, size: u32) -> Option<u32> {
+        let at = self.take(size);
+        self.record();
+        at
+    }
+
+    /// As [`alloc`](Old::alloc), but the object may be counted and its lines be marked only by the
+    /// next [`record`](Old::record). Many objects in one hole are recorded at once.
+    #[inline(always)]
+    pub(super) fn take(&mut self, size: u32) -> Option<u32> {
         if size > MAX_SMALL {
             return self.alloc_large(size);
         }
-        let Some(at) = self.small.bump(size) else { return self.alloc_slow(size) };
-        self.begin_small(at, size);
-        Some(at)
-    }
-
-    #[inline(always)]
-    fn begin_small(&mut self, at: u32, size: u32) {
-        self.blocks.mark_lines(at, size, self.line);
+        let Some(at) = self.small.bump(size) else { return self.take_slow(size) };
         self.map.set_start(at, self.black);
-        self.total.add(size);
-        self.marked.add(size);
+        self.unrecorded_objects += 1;
+        Some(at)
     }
 
     #[cold]
     #[inline(never)]
-    fn alloc_slow(&mut self, size: u32) -> Option<u32> {
-        let at = if size > LINE_SIZE {
-            match self.medium.bump(size) {
-                Some(at) => at,
-                None => {
-                    self.next_medium(size)?;
-                    self.medium.bump(size)?
-                }
-            }
-        } else {
+    fn take_slow(&mut self, size: u32) -> Option<u32> {
+        if size <= LINE_SIZE {
             self.next_small(size)?;
-            self.small.bump(size)?
+            let at = self.small.bump(size)?;
+            self.map.set_start(at, self.black);
+            self.unrecorded_objects += 1;
+            return Some(at);
+        }
+        let at = match self.medium.bump(size) {
+            Some(at) => at,
+            None => {
+                self.next_medium(size)?;
+                self.medium.bump(size)?
+            }
         };
-        self.begin_small(at, size);
+        self.map.set_start(at, self.black);
+        self.count(at, size, 1);
         Some(at)
+    }
+
+    /// Counts the objects that were taken, and marks their lines.
+    #[inline]
+    pub(super) fn record(&mut self) {
+        let (from, next) = (self.unrecorded, self.small.hole.next);
+        if from < next {
+            let objects = std::mem::take(&mut self.unrecorded_objects);
+            self.unrecorded = next;
+            self.count(from, next - from, objects.into());
+        }
+    }
+
+    /// Counts adjacent small objects, and marks their lines.
+    #[inline]
+    fn count(&mut self, at: u32, bytes: u32, objects: u64) {
+        self.blocks.mark_all_lines(at, bytes, self.line);
+        let more = Count { objects, bytes: bytes.into() };
+        self.total.add_all(more);
+        self.marked.add_all(more);
+    }
+
+    /// Places small objects in the hole of `cursor` from now on.
+    fn use_hole(&mut self, cursor: Cursor) {
+        self.record();
+        self.small = cursor;
+        self.unrecorded = cursor.hole.next;
     }
 
     #[cold]
@@ -165,24 +204,25 @@ impl Old {
         if let Some(block) = self.small.block
             && let Some(hole) = self.blocks.hole(block, self.small.hole.limit, size)
         {
-            self.small.hole = hole;
+            self.use_hole(Cursor { hole, ..self.small });
             return Some(());
         }
         while let Some(block) = self.recyclable.pop() {
             self.recyclable_bytes =
                 self.recyclable_bytes.saturating_sub(u64::from(self.free_in(block)));
             if let Some(hole) = self.blocks.hole(block, self.blocks.block_start(block), size) {
-                self.small = Cursor { hole, block: Some(block) };
+                self.use_hole(Cursor { hole, block: Some(block) });
                 return Some(());
             }
         }
         if let Some(cursor) = self.take_block() {
-            self.small = cursor;
+            self.use_hole(cursor);
             return Some(());
         }
         // The rest of the place for larger objects.
         if self.medium.hole.limit - self.medium.hole.next >= size {
-            self.small = std::mem::take(&mut self.medium);
+            let medium = std::mem::take(&mut self.medium);
+            self.use_hole(medium);
             return Some(());
         }
         None

@@ -22,9 +22,6 @@ use super::major::Phase;
 use crate::space::object_map::Mark;
 use gc_types::I31;
 
-/// A flag in the scavenger's list: an old object that was found, not one that was moved.
-pub(super) const FOUND: u32 = 1;
-
 /// Number of minor collections that promote most of the nursery before a trace is tried. Also the
 /// cost of traces, in such collections, before a minor collection is tried again.
 const PATIENCE: u64 = 4;
@@ -138,6 +135,8 @@ impl Chooser {
 pub(super) struct Trace {
     /// Whether a trace is under way.
     pub(super) is_active: bool,
+    /// Old objects that were found and are not scanned yet.
+    grey: Vec<u32>,
     /// Bytes of old objects that were found, and the maximum.
     found: u64,
     most: u64,
@@ -149,6 +148,16 @@ impl Trace {
     /// Whether the trace should become a minor collection.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
+    }
+
+    /// The next old object to scan.
+    pub(super) fn next(&mut self) -> Option<u32> {
+        self.grey.pop()
+    }
+
+    /// Whether no old object is to be scanned.
+    pub(super) fn is_done(&self) -> bool {
+        self.grey.is_empty()
     }
 }
 
@@ -174,7 +183,9 @@ impl GenerationalHeap {
         self.begin_minor();
         self.begin_marking_all();
         self.scavenger.looks_at_old = true;
-        self.scavenger.trace = Trace { is_active: true, most, ..Trace::default() };
+        let mut grey = std::mem::take(&mut self.scavenger.trace.grey);
+        grey.clear();
+        self.scavenger.trace = Trace { is_active: true, grey, most, ..Trace::default() };
     }
 
     /// Follows the reference `word`, which does not refer to a young object.
@@ -184,7 +195,7 @@ impl GenerationalHeap {
             return;
         }
         match self.old.map.mark(word) {
-            Mark::New => self.scavenger.grey.push(word | FOUND),
+            Mark::New => self.scavenger.trace.grey.push(word),
             Mark::Old => {}
             Mark::NoObject => self.core.note_damage(word, "a reference to no object"),
         }
@@ -210,7 +221,8 @@ impl GenerationalHeap {
     pub(super) fn give_trace_up(&mut self) {
         self.scavenger.trace.is_active = false;
         self.scavenger.looks_at_old = false;
-        self.scavenger.grey.retain(|entry| entry & FOUND == 0);
+        self.scavenger.trace.grey.clear();
+        self.scavenger.found.old.clear();
         self.abandon_marking();
         self.chooser.failed();
     }

@@ -37,7 +37,7 @@ impl WeakTracer for Scavenging<'_> {
     fn keep(&mut self, object: &VMGcRef) -> VMGcRef {
         let index = object.as_raw_u32();
         if self.0.is_young(index) {
-            let new = self.0.scavenge(index).and_then(VMGcRef::from_heap_index);
+            let new = self.0.forward(index).and_then(VMGcRef::from_heap_index);
             return new.unwrap_or_else(|| object.unchecked_copy());
         }
         if self.0.scavenger.trace.is_active {

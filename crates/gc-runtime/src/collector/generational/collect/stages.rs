@@ -103,10 +103,14 @@ impl Increment<'_, '_> {
             heap.scavenger.roots = heap.scavenger.roots.saturating_add(1);
             let Some(word) = root.get().map(|word| word.as_raw_u32()) else { continue };
             if heap.is_young(word) {
-                if let Some(new) = heap.scavenge(word)
+                if let Some(new) = heap.forward(word)
                     && let Some(new) = VMGcRef::from_heap_index(new)
                 {
                     root.set(new);
+                }
+                // A trace that finds too much is given up, but not before all roots are visited.
+                if !heap.scavenger.trace.is_active {
+                    heap.scan_found(self.budget);
                 }
             } else if heap.scavenger.trace.is_active {
                 heap.trace(word);
@@ -118,7 +122,7 @@ impl Increment<'_, '_> {
     /// Scans the objects that were found, and finds what weak references keep. Returns whether this
     /// is done.
     pub(super) fn scavenge_weak(&mut self) -> bool {
-        if !self.heap.scan_grey(self.budget) || self.heap.core.damage.is_some() {
+        if !self.heap.scan_found(self.budget) || self.heap.core.damage.is_some() {
             return false;
         }
         self.weak.step(&mut Scavenging(self.heap), self.budget) == WeakStep::Done

@@ -1,0 +1,96 @@
+//! Barriers for ranges of references: the host copies and fills arrays.
+//!
+//! Each card is marked at most once, and its slots are tested many at a time.
+
+use super::GenerationalHeap;
+use super::major::Phase;
+use super::scavenge::{BATCH_BYTES, any_young};
+use crate::HeapError;
+use gc_types::VMGcRef;
+use gc_types::collector::generational::{CARD_SIZE, NURSERY_START, is_young};
+
+impl GenerationalHeap {
+    /// Copies `count` references within the heap, with all barriers. The ranges may overlap.
+    pub(super) fn copy_refs(&mut self, to: u64, from: u64, count: u32) -> Result<(), HeapError> {
+        self.mark_overwritten(to, count);
+        self.core.copy_refs_at(to, from, count)?;
+        if to >= u64::from(self.nursery.end) {
+            if self.evacuator.is_active() {
+                for at in slots(to, count) {
+                    let Some(word) = self.core.memory.read_u32(at) else { break };
+                    self.remember_field(at, word);
+                }
+            } else {
+                self.mark_cards_of(to, count);
+            }
+        }
+        Ok(())
+    }
+
+    /// Overwrites `count` references within the heap with new references to `source`'s object, with
+    /// all barriers.
+    pub(super) fn fill_refs(
+        &mut self,
+        at: u64,
+        source: Option<&VMGcRef>,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        self.mark_overwritten(at, count);
+        self.core.fill_refs_at(at, source, count)?;
+        if let Some(word) = source.map(VMGcRef::as_raw_u32)
+            && at >= u64::from(self.nursery.end)
+            && count > 0
+        {
+            if self.is_young(word) {
+                let end = at + 4 * u64::from(count);
+                self.tables.dirty_all(at as u32, u32::try_from(end).unwrap_or(u32::MAX));
+            } else if self.evacuator.is_active() {
+                slots(at, count).for_each(|at| self.note_slot(at, word));
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks what is overwritten, because it may be alive in the snapshot.
+    fn mark_overwritten(&mut self, at: u64, count: u32) {
+        if self.phase == Phase::Marking {
+            for at in slots(at, count) {
+                let Some(old) = self.core.memory.read_u32(at) else { break };
+                self.mark(old);
+            }
+        }
+    }
+
+    /// Marks the cards of those slots that refer to young objects. The slots are in the heap.
+    fn mark_cards_of(&mut self, mut at: u64, count: u32) {
+        let nursery = self.nursery.end - NURSERY_START;
+        let end = at + 4 * u64::from(count);
+        let Some(bytes) = self.core.memory.bytes() else { return };
+        while at < end {
+            // The slots may be misaligned in a damaged heap.
+            let of_card = (at + 1).next_multiple_of(CARD_SIZE.into()).min(end);
+            let mut next = at;
+            let mut young = false;
+            while next < of_card && !young {
+                let words =
+                    if next + BATCH_BYTES <= of_card { bytes.read_words(next) } else { None };
+                if let Some(words) = words {
+                    young = any_young(&words, nursery);
+                    next += BATCH_BYTES;
+                } else {
+                    young = is_young(bytes.read_u32(next).unwrap_or_default(), nursery);
+                    next += 4;
+                }
+            }
+            if young {
+                self.tables.dirty(at as u32);
+            }
+            at = next.max(of_card);
+        }
+    }
+}
+
+/// The places of `count` slots from `at` on.
+fn slots(at: u64, count: u32) -> impl Iterator<Item = u64> {
+    (0..u64::from(count)).map(move |n| at.saturating_add(n * 4))
+}

@@ -1,0 +1,379 @@
+//! The inner loop of minor collections: finding slots that refer to young objects, moving the
+//! objects, and updating the slots.
+//!
+//! The stack holds slots and not objects: each entry is a slot and the young reference in it. So an
+//! object's header is read once, when the object is moved, and everything about the object is known
+//! while its slots are found. Some entries wait in a queue while the headers of their referents are
+//! fetched (Cher, Hosking and Vitek, "Software Prefetching for Mark-Sweep Garbage Collection",
+//! 2004). The objects of a tree or a list are placed in the order of a walk that follows first
+//! references first.
+//!
+//! A guest may have changed headers in the nursery. So an index is used only if an object of the
+//! old generation begins there, and no more bytes are moved than the nursery has.
+
+use super::GenerationalHeap;
+use super::old::Old;
+use super::tables::Tables;
+use crate::HeapBytes;
+use crate::space::blocks::Owner;
+use crate::space::shapes::{Object, Refs, Shapes};
+use gc_types::collector::generational::{CARD_SIZE, FORWARDED, NEXT, NURSERY_START, is_young};
+use gc_types::{ArrayLayout, VMGcHeader};
+
+/// Number of entries that wait while the headers of their referents are fetched.
+const FETCHED: usize = 4;
+/// Slots that are read at once.
+pub(super) const BATCH: usize = 16;
+/// Bytes of the slots that are read at once.
+pub(super) const BATCH_BYTES: u64 = 4 * BATCH as u64;
+/// Elements of an array that are visited before the objects to which they refer are moved.
+pub(super) const ELEMENTS: u32 = 512;
+
+const HEADER: u64 = VMGcHeader::WORD_OFFSET as u64;
+const COLLECTOR_WORD: u64 = VMGcHeader::COLLECTOR_OFFSET as u64;
+// Both words of a header are read as one number.
+const _: () = assert!(HEADER == 0 && COLLECTOR_WORD == 4);
+
+/// A slot and the reference in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Entry {
+    pub(super) slot: u32,
+    pub(super) word: u32,
+}
+
+/// Elements of an array that are still to be visited: those from element `from` on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    pub(super) index: u32,
+    pub(super) from: u32,
+}
+
+/// What the loop needs someone else for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stop {
+    /// The old generation has no room for this young object of so many bytes.
+    NoRoom(Young),
+    /// The heap is damaged.
+    Damage(u32, &'static str),
+}
+
+/// A young object that was not moved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Young {
+    pub(super) index: u32,
+    pub(super) object: Object,
+}
+
+/// What is still to be visited, and what was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Slots that refer to young objects.
+    pub(super) slots: Vec<Entry>,
+    /// Arrays of which some elements were not visited.
+    pub(super) pieces: Vec<Piece>,
+    /// Slots that refer to old objects, if they are of interest.
+    pub(super) old: Vec<Entry>,
+    /// Bytes moved or retained.
+    pub(super) bytes: u64,
+}
+
+impl Found {
+    /// Whether nothing is left to visit.
+    pub(super) fn is_done(&self) -> bool {
+        self.slots.is_empty() && self.pieces.is_empty() && self.old.is_empty()
+    }
+}
+
+/// The parts of a heap that the loop uses. It changes nothing else.
+pub(super) struct Scavenge<'h> {
+    bytes: HeapBytes<'h>,
+    shapes: &'h Shapes,
+    old: &'h mut Old,
+    found: &'h mut Found,
+    tables: &'h mut Tables,
+    /// Bytes of the nursery.
+    nursery: u32,
+    /// The end of its objects.
+    used: u32,
+    /// Whether slots that refer to old objects are of interest.
+    looks_at_old: bool,
+}
+
+/// Whether one of the references refers into a nursery of `nursery` bytes.
+#[inline(always)]
+pub(super) fn any_young(words: &[u32; BATCH], nursery: u32) -> bool {
+    // Written so that the compiler tests all at once.
+    words.iter().fold(0, |n, &word| n | u32::from(is_young(word, nursery))) != 0
+}
+
+impl GenerationalHeap {
+    /// The parts of the heap that scavenging needs. `None` if nothing is mapped.
+    #[inline]
+    pub(super) fn scavenge(&mut self) -> Option<Scavenge<'_>> {
+        let used = self.core.memory.data_u32(NEXT);
+        Some(Scavenge {
+            bytes: self.core.memory.bytes()?,
+            shapes: &self.shapes,
+            old: &mut self.old,
+            found: &mut self.scavenger.found,
+            tables: &mut self.tables,
+            nursery: self.nursery.end - NURSERY_START,
+            used,
+            looks_at_old: self.scavenger.looks_at_old,
+        })
+    }
+}
+
+impl Scavenge<'_> {
+    /// The current place of the object to which `word` refers, in the nursery. Moves the object if
+    /// it was not moved yet, and finds its slots.
+    #[inline(always)]
+    pub(super) fn forward(&mut self, word: u32) -> Result<u32, Stop> {
+        let at = u64::from(word);
+        let header = if word < self.used && word.is_multiple_of(8) {
+            self.bytes.read_u64(at + HEADER)
+        } else {
+            None
+        };
+        let Some(header) = header else {
+            return Err(Stop::Damage(word, "a reference to no young object"));
+        };
+        let forward = (header >> 32) as u32;
+        if forward != 0 {
+            let target = forward & !FORWARDED;
+            let is_old = target >= NURSERY_START + self.nursery && self.old.map.is_start(target);
+            return if forward & FORWARDED != 0 && (is_old || target == word) {
+                Ok(target)
+            } else {
+                Err(Stop::Damage(word, "a young object was moved to no object"))
+            };
+        }
+        let bytes = &self.bytes;
+        let length = || bytes.read_u32(at + u64::from(ArrayLayout::LENGTH_OFFSET));
+        let object = match self.shapes.object_with(header as u32, length) {
+            Some(object) if object.size <= self.used - word => object,
+            _ => return Err(Stop::Damage(word, "a young object with an invalid header or size")),
+        };
+        if u64::from(object.size) > u64::from(self.used - NURSERY_START) - self.found.bytes {
+            return Err(Stop::Damage(word, "young objects overlap"));
+        }
+        let young = Young { index: word, object };
+        match self.old.take(object.size) {
+            Some(new) => self.place(young, new),
+            None => Err(Stop::NoRoom(young)),
+        }
+    }
+
+    /// Moves a young object to the free memory at `new`, or retains it if that is where it is, and
+    /// finds its slots.
+    #[inline(always)]
+    pub(super) fn place(&mut self, young: Young, new: u32) -> Result<u32, Stop> {
+        let Young { index, object } = young;
+        let at = u64::from(index);
+        if new != index && self.bytes.copy_object(new.into(), at, object.size).is_none() {
+            return Err(Stop::Damage(new, "the old generation is not mapped"));
+        }
+        let _mapped = self.bytes.write_u32(at + COLLECTOR_WORD, new | FORWARDED);
+        self.found.bytes += u64::from(object.size);
+        self.find(new, object);
+        Ok(new)
+    }
+
+    /// Finds the slots of the object at `index` that refer to young objects.
+    #[inline(always)]
+    pub(super) fn find(&mut self, index: u32, object: Object) {
+        match object.refs {
+            Refs::None => {}
+            Refs::Bits(mut bits) => {
+                // The first reference is followed first.
+                while bits != 0 {
+                    let last = 63 - bits.leading_zeros();
+                    bits &= !(1 << last);
+                    self.find_slot(u64::from(index) + 8 + 4 * u64::from(last));
+                }
+            }
+            _ => self.find_many(index, object),
+        }
+    }
+
+    #[inline(never)]
+    fn find_many(&mut self, index: u32, object: Object) {
+        match object.refs {
+            Refs::List(list) => {
+                for offset in self.shapes.list(list).iter().rev() {
+                    self.find_slot(u64::from(index) + u64::from(*offset));
+                }
+            }
+            Refs::Elements(_) => self.find_elements(Piece { index, from: 0 }, object),
+            Refs::None | Refs::Bits(_) => self.find(index, object),
+        }
+    }
+
+    /// Finds slots in the first elements of a piece of an array.
+    pub(super) fn find_in_piece(&mut self, piece: Piece) -> Result<(), Stop> {
+        let object = self.known(piece.index)?;
+        self.find_elements(piece, object);
+        Ok(())
+    }
+
+    fn find_elements(&mut self, piece: Piece, object: Object) {
+        let Refs::Elements(offset) = object.refs else { return };
+        let end = object.length.min(piece.from.saturating_add(ELEMENTS));
+        if end < object.length {
+            self.found.pieces.push(Piece { from: end, ..piece });
+        }
+        let first = u64::from(piece.index) + u64::from(offset);
+        self.find_between(first + 4 * u64::from(piece.from), first + 4 * u64::from(end));
+    }
+
+    /// The object at `index`, which is in the old generation, or was moved or retained.
+    #[inline(always)]
+    fn known(&self, index: u32) -> Result<Object, Stop> {
+        let at = u64::from(index);
+        let header = self.bytes.read_u32(at + HEADER).unwrap_or_default();
+        let length = || self.bytes.read_u32(at + u64::from(ArrayLayout::LENGTH_OFFSET));
+        // No access outside the heap succeeds, so the size is not checked.
+        let object = self.shapes.object_with(header, length);
+        object.ok_or(Stop::Damage(index, "an old object with an invalid header or size"))
+    }
+
+    /// Finds slots on a card: all slots of structs that begin on it, and the array elements that
+    /// lie on it.
+    pub(super) fn find_on_card(&mut self, card: u32) -> Result<(), Stop> {
+        let before = match self.old.blocks.owner(card) {
+            Owner::Nobody => return Ok(()),
+            Owner::Block(start) => self.old.map.start_before(card, start),
+            Owner::Large(start) => (start < card).then_some(start),
+        };
+        let mut starts = self.old.map.starts_on(card);
+        // The last one first, because the last entry on the stack is followed first.
+        while starts != 0 {
+            let last = 63 - starts.leading_zeros();
+            starts &= !(1 << last);
+            self.find_in_part(card + 8 * last, card)?;
+        }
+        before.map_or(Ok(()), |index| self.find_in_part(index, card))
+    }
+
+    /// Finds slots in the part of an object that lies on a card. If a struct begins there, its
+    /// whole rest counts.
+    #[inline]
+    fn find_in_part(&mut self, index: u32, card: u32) -> Result<(), Stop> {
+        let object = self.known(index)?;
+        let (low, high) = (u64::from(card), u64::from(card) + u64::from(CARD_SIZE));
+        let at = u64::from(index);
+        match object.refs {
+            Refs::Elements(offset) => {
+                let first = at + u64::from(offset);
+                let end = first + 4 * u64::from(object.length);
+                self.find_between(first.max(low), end.min(high));
+            }
+            _ if index >= card => self.find(index, object),
+            Refs::None => {}
+            Refs::Bits(mut bits) => {
+                while bits != 0 {
+                    let slot = at + 8 + 4 * u64::from(bits.trailing_zeros());
+                    bits &= bits - 1;
+                    if slot >= low && slot < high {
+                        self.find_slot(slot);
+                    }
+                }
+            }
+            Refs::List(list) => {
+                for offset in self.shapes.list(list) {
+                    let slot = at + u64::from(*offset);
+                    if slot >= low && slot < high {
+                        self.find_slot(slot);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds slots among adjacent ones: those from `at` up to `end`, the last one first.
+    pub(super) fn find_between(&mut self, at: u64, mut end: u64) {
+        while at + BATCH_BYTES <= end {
+            let from = end - BATCH_BYTES;
+            let Some(words) = self.bytes.read_words(from) else { return };
+            if any_young(&words, self.nursery) || self.looks_at_old {
+                for (n, &word) in words.iter().enumerate().rev() {
+                    self.found_word(from + 4 * n as u64, word);
+                }
+            }
+            end = from;
+        }
+        while at < end {
+            end -= 4;
+            self.find_slot(end);
+        }
+    }
+
+    #[inline(always)]
+    fn find_slot(&mut self, at: u64) {
+        if let Some(word) = self.bytes.read_u32(at) {
+            self.found_word(at, word);
+        }
+    }
+
+    #[inline(always)]
+    fn found_word(&mut self, at: u64, word: u32) {
+        let entry = Entry { slot: at as u32, word };
+        if is_young(word, self.nursery) {
+            self.found.slots.push(entry);
+        } else if self.looks_at_old && word != 0 {
+            self.found.old.push(entry);
+        }
+    }
+
+    /// Moves the referents of slots, and of the slots found in them, and updates the slots, as far
+    /// as `budget` allows. An entry at which it stops is on the stack again.
+    #[inline(never)]
+    pub(super) fn run(&mut self, budget: &mut u32) -> Result<(), Stop> {
+        let mut queue = [Entry::default(); FETCHED];
+        let (mut first, mut count) = (0, 0);
+        let mut left = *budget;
+        let stop = loop {
+            if left == 0 {
+                break Ok(());
+            }
+            let entry = if count == 0 && self.found.slots.len() <= 1 {
+                // There is nothing to do until its memory is there.
+                let Some(entry) = self.found.slots.pop() else { break Ok(()) };
+                entry
+            } else {
+                while count < FETCHED
+                    && let Some(entry) = self.found.slots.pop()
+                {
+                    self.bytes.prefetch(entry.word.into());
+                    queue[(first + count) % FETCHED] = entry;
+                    count += 1;
+                }
+                let entry = queue[first];
+                (first, count) = ((first + 1) % FETCHED, count - 1);
+                entry
+            };
+            left -= 1;
+            match self.forward(entry.word) {
+                Ok(new) => {
+                    let _mapped = self.bytes.write_u32(entry.slot.into(), new);
+                    if new == entry.word {
+                        // The object was retained, so the slot must be visited again.
+                        self.tables.dirty(entry.slot);
+                    }
+                }
+                Err(stop) => {
+                    self.found.slots.push(entry);
+                    break Err(stop);
+                }
+            }
+        };
+        // The oldest entry is the next one.
+        for n in (0..count).rev() {
+            self.found.slots.push(queue[(first + n) % FETCHED]);
+        }
+        self.old.record();
+        *budget = left;
+        stop
+    }
+}
