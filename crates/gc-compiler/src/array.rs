@@ -1,12 +1,11 @@
-//! Arrays: allocation with initialisation, checked access to elements, and bulk operations, which
-//! call the host.
+//! Arrays: allocation with initialisation, and checked access to elements.
 
 use crate::address::{Access, Trust};
 use crate::object::{self, Extend};
 use crate::{GcEmitter, NewObject, RefPlace, regions, trap_code};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
-use gc_types::{ArrayLayout, HostCall, StorageType, Trap};
+use cranelift_codegen::ir::{self, InstBuilder, types};
+use gc_types::{ArrayLayout, Trap};
 
 /// The initial elements of a new array. Lengths are `I32`, unsigned.
 ///
@@ -150,51 +149,6 @@ impl GcEmitter<'_, '_> {
         object::store(self, access, layout.element, value);
     }
 
-    /// Stores `value` in the `length` elements that begin at `index` (both `I32`, unsigned). Traps
-    /// if `array` is null or the range is out of bounds.
-    pub fn array_fill(
-        &mut self,
-        array: ir::Value,
-        layout: &ArrayLayout,
-        index: ir::Value,
-        value: ir::Value,
-        length: ir::Value,
-    ) {
-        if layout.element == StorageType::V128 {
-            return fill_with_vectors(self, array, layout, index, value, length);
-        }
-        self.builder.ins().trapz(array, trap_code(Trap::NullReference));
-        let bits = match object::value_type(layout.element) {
-            types::I32 => self.builder.ins().uextend(types::I64, value),
-            types::F32 => {
-                let bits = self.builder.ins().bitcast(types::I32, MemFlagsData::new(), value);
-                self.builder.ins().uextend(types::I64, bits)
-            }
-            types::F64 => self.builder.ins().bitcast(types::I64, MemFlagsData::new(), value),
-            _ => value,
-        };
-        self.call_host(HostCall::ARRAY_FILL, &[array, index, bits, length]);
-    }
-
-    /// Copies `length` elements. The ranges may overlap. Traps if an array is null or a range is
-    /// out of bounds. Indices and length are `I32`, unsigned. Both arrays have the same element
-    /// type.
-    pub fn array_copy(
-        &mut self,
-        destination: ir::Value,
-        destination_index: ir::Value,
-        source: ir::Value,
-        source_index: ir::Value,
-        length: ir::Value,
-    ) {
-        self.builder.ins().trapz(destination, trap_code(Trap::NullReference));
-        self.builder.ins().trapz(source, trap_code(Trap::NullReference));
-        self.call_host(
-            HostCall::ARRAY_COPY,
-            &[destination, destination_index, source, source_index, length],
-        );
-    }
-
     /// Traps unless `index` is below the array's length. The order of the operands lets the load
     /// of the length fuse with the comparison.
     fn check_index(&mut self, array: ir::Value, index: ir::Value) {
@@ -204,35 +158,11 @@ impl GcEmitter<'_, '_> {
     }
 }
 
-/// Fills without the host, because a vector does not fit the host call's 64 bits.
-fn fill_with_vectors(
-    e: &mut GcEmitter<'_, '_>,
-    array: ir::Value,
-    layout: &ArrayLayout,
-    index: ir::Value,
-    value: ir::Value,
-    length: ir::Value,
-) {
-    let total = e.array_len(array);
-    let total = e.builder.ins().uextend(types::I64, total);
-    let start = e.builder.ins().uextend(types::I64, index);
-    let count = e.builder.ins().uextend(types::I64, length);
-    let end = e.builder.ins().iadd(start, count);
-    let outside = e.builder.ins().icmp(IntCC::UnsignedGreaterThan, end, total);
-    e.builder.ins().trapnz(outside, trap_code(Trap::ArrayOutOfBounds));
-    let end = e.builder.ins().ireduce(types::I32, end);
-    let not_empty = e.builder.ins().icmp_imm_u(IntCC::NotEqual, length, 0);
-    for_each_index(e, not_empty, index, end, |e, index| {
-        let access = element_access(e, array, layout, index, Trust::NotNull);
-        object::store(e, access, layout.element, value);
-    });
-}
-
 fn place(array: ir::Value, layout: &ArrayLayout, index: ir::Value) -> RefPlace {
     RefPlace::Element { object: array, index, offset: layout.elements_offset() }
 }
 
-fn element_access(
+pub(crate) fn element_access(
     e: &mut GcEmitter<'_, '_>,
     array: ir::Value,
     layout: &ArrayLayout,
@@ -245,7 +175,7 @@ fn element_access(
 
 /// Emits a loop over the `I32` indices from `start` (inclusive) to `end` (exclusive), which is
 /// entered if `not_empty`. The body must not contain a safepoint if it uses a fresh object.
-fn for_each_index(
+pub(crate) fn for_each_index(
     e: &mut GcEmitter<'_, '_>,
     not_empty: ir::Value,
     start: ir::Value,

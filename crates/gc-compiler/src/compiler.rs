@@ -185,6 +185,23 @@ pub trait GcCompiler: Send + Sync {
         e.store_ref(place, value, Trust::MayBeNull);
     }
 
+    /// Emits a test whether the elements of `array` may be overwritten without a barrier until the
+    /// next safepoint. Emission continues where they may. Where they may not, the code jumps to
+    /// `otherwise`. For null it may do either. Returns `false`, and emits nothing, if the elements of
+    /// no array may be. Where they may, short ranges of references are copied and filled inline.
+    ///
+    /// The provided method returns `false`, so that a collector that has a barrier and does not
+    /// implement this method is right. A collector without a barrier returns `true`.
+    fn has_plain_elements(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        array: ir::Value,
+        otherwise: ir::Block,
+    ) -> bool {
+        let _ = (e, array, otherwise);
+        false
+    }
+
     /// Stores the first reference in a place whose old bytes are not a reference. If the place is
     /// in an object, the object must have been allocated since the last safepoint. The provided
     /// method has no barrier.

@@ -124,12 +124,12 @@ fn operations() -> Vec<NamedOp> {
             e.array_fill(a.a, &ArrayLayout::new(ty), a.x, value, a.y);
             None
         });
+        op!(format!("array.copy {ty:?}"), move |e, a| {
+            e.array_copy(&ArrayLayout::new(ty), (a.a, a.x), (a.b, a.y), a.z);
+            None
+        });
     }
     op!("array.len", |e, a| Some(e.array_len(a.a)));
-    op!("array.copy", |e, a| {
-        e.array_copy(a.a, a.x, a.b, a.y, a.z);
-        None
-    });
 
     let places: [NamedPlace; 3] = [
         ("field", |a| RefPlace::Field { object: a.a, offset: 12 }),

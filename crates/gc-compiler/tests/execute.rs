@@ -7,7 +7,7 @@ mod common;
 use common::machine::{Code, Machine};
 use common::*;
 use cranelift_codegen::ir::{InstBuilder, types};
-use gc_compiler::collector::{drc::DrcCompiler, null::NullCompiler};
+use gc_compiler::collector::null::NullCompiler;
 use gc_compiler::{ArrayInit, Extend};
 use gc_types::collector::null;
 use gc_types::{
@@ -213,66 +213,6 @@ fn fields_and_elements_read_back_what_was_written() {
                     assert_eq!(element[..size], expected[..size], "{ty:?} element {index}");
                 }
             }
-        }
-    }
-}
-
-#[test]
-fn bulk_operations_pass_bits_and_check_for_null() {
-    for options in modes() {
-        let layout = ArrayLayout::new(StorageType::F32);
-        let fill = Code::new(&DrcCompiler, &options, &|e, a| {
-            let value = e.builder.ins().f32const(-2.0);
-            e.array_fill(a.a, &layout, a.x, value, a.y);
-            None
-        });
-        let copy = Code::new(&DrcCompiler, &options, &|e, a| {
-            e.array_copy(a.a, a.x, a.b, a.y, a.z);
-            None
-        });
-        let mut machine = Machine::new();
-        let mut args =
-            RawArgs { a: 0x10000, b: 0x10010, x: 5, y: u32::MAX, z: 3, ..Default::default() };
-        machine.run(&fill, &mut args);
-        machine.run(&copy, &mut args);
-        let bits = u64::from((-2.0_f32).to_bits());
-        let max = u64::from(u32::MAX);
-        assert_eq!(
-            machine.calls(),
-            [
-                (HostCall::ARRAY_FILL, vec![0x10000, 5, bits, max]),
-                (HostCall::ARRAY_COPY, vec![0x10000, 5, 0x10010, max, 3]),
-            ]
-        );
-        for (a, b) in [(0, 0x10010), (0x10000, 0)] {
-            let mut args = RawArgs { a, b, ..Default::default() };
-            assert_eq!(machine.signal(&copy, &mut args), Some(libc::SIGILL));
-        }
-        assert_eq!(machine.signal(&fill, &mut RawArgs::default()), Some(libc::SIGILL));
-    }
-}
-
-#[test]
-fn vectors_are_filled_inside_the_array_only() {
-    let layout = ArrayLayout::new(StorageType::V128);
-    for options in modes() {
-        let fill = Code::new(&NullCompiler, &options, &|e, a| {
-            let lane = e.builder.ins().ireduce(types::I8, a.z);
-            let value = e.builder.ins().splat(types::I8X16, lane);
-            e.array_fill(a.a, &layout, a.x, value, a.y);
-            None
-        });
-        let mut machine = Machine::new();
-        machine.set_u32(HEAP + ArrayLayout::LENGTH_OFFSET, 4);
-        let args = |x, y| RawArgs { a: HEAP.into(), x, y, z: 0xee, ..Default::default() };
-        machine.run(&fill, &mut args(1, 2));
-        machine.run(&fill, &mut args(4, 0));
-        for i in 0..5 {
-            let expected = if i == 1 || i == 2 { [0xee; 16] } else { [0; 16] };
-            assert_eq!(machine.bytes(HEAP + layout.element_offset(i) as u32), expected);
-        }
-        for (x, y) in [(3, 2), (5, 0), (u32::MAX, 2), (2, u32::MAX)] {
-            assert_eq!(machine.signal(&fill, &mut args(x, y)), Some(libc::SIGILL), "{x} {y}");
         }
     }
 }

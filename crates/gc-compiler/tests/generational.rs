@@ -117,6 +117,58 @@ fn a_card_is_marked_for_young_values_alone() {
 }
 
 #[test]
+fn a_young_object_needs_no_card() {
+    for options in modes() {
+        for (name, place) in PLACES {
+            let code = write(&options, place);
+            let mut f = Fixture::new();
+            for holder in [NURSERY_START, YOUNG] {
+                let l = f.machine.native_address(holder);
+                let (a, b) = (holder.into(), YOUNG.into());
+                f.machine.run(&code, &mut RawArgs { a, b, x: 5, l, ..Default::default() });
+                assert_eq!(f.machine.u32(holder + 32), YOUNG);
+                assert_eq!(f.take_cards(), [], "{name}");
+            }
+        }
+    }
+}
+
+/// Short ranges of references are copied and filled inline in young arrays, while nothing is marked.
+#[test]
+fn ranges_of_references_in_young_arrays_need_no_host() {
+    let layout = ArrayLayout::new(StorageType::Ref);
+    for options in modes().filter(|options| options.guarded()) {
+        let copy = Code::new(&GenerationalCompiler, &options, &|e, a| {
+            e.array_copy(&layout, (a.a, a.x), (a.b, a.y), a.z);
+            None
+        });
+        let fill = Code::new(&GenerationalCompiler, &options, &|e, a| {
+            e.array_fill(a.a, &layout, a.x, a.b, a.z);
+            None
+        });
+        for (array, marking, inline) in
+            [(YOUNG, 0, true), (YOUNG, 1, false), (HOLDER, 0, false), (HOLDER, 1, false)]
+        {
+            let mut f = Fixture::new();
+            f.machine.set_data_u32(MARKING, marking);
+            f.machine.set_u32(array + ArrayLayout::LENGTH_OFFSET, 40);
+            let element = |n| array + layout.element_offset(n) as u32;
+            f.machine.set_u32(element(3), YOUNG);
+            let (a, b) = (array.into(), array.into());
+            let mut args = RawArgs { a, b, x: 20, y: 3, z: 7, ..Default::default() };
+            f.machine.run(&copy, &mut args);
+            assert_eq!(f.machine.calls().len(), usize::from(!inline), "{array:#x} {marking}");
+            assert_eq!(f.machine.u32(element(20)), if inline { YOUNG } else { 0 });
+            let mut args = RawArgs { a, b: OLD.into(), x: 30, z: 2, ..Default::default() };
+            f.machine.run(&fill, &mut args);
+            assert_eq!(f.machine.calls().len(), usize::from(!inline));
+            assert_eq!(f.machine.u32(element(31)), if inline { OLD } else { 0 });
+            assert_eq!(f.take_cards(), []);
+        }
+    }
+}
+
+#[test]
 fn what_is_overwritten_is_logged_while_marking() {
     for options in modes() {
         for (name, place) in PLACES {

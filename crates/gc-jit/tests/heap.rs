@@ -319,7 +319,7 @@ fn arrays_that_are_too_large_or_too_short_are_traps() {
             e.array_fill(array, &layout, params[2], object, params[3]);
             let one = e.builder.ins().iconst(types::I32, 1);
             let from = e.builder.ins().iadd(params[2], one);
-            e.array_copy(array, params[2], array, from, params[3]);
+            e.array_copy(&layout, (array, params[2]), (array, from), params[3]);
             let last = e.array_get(array, &layout, params[2], None);
             let same = e.builder.ins().icmp(IntCC::Equal, last, object);
             let same = e.builder.ins().uextend(types::I64, same);

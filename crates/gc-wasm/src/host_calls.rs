@@ -55,9 +55,11 @@ gc_jit::host_calls! {
     ) -> Result<()>;
     /// Drops an element segment.
     ELEM_DROP: fn elem_drop(segment: u32);
-    /// Makes an array of `len` elements from the bytes of a data segment at offset `from`.
+    /// Makes an array of `len` elements of `size` bytes from the bytes of a data segment at offset
+    /// `from`.
     ARRAY_NEW_DATA: [collects] fn array_new_data(
         header_word: u32,
+        size: u32,
         segment: u32,
         from: u32,
         len: u32,

@@ -6,7 +6,8 @@
 //! are live there, and compiled code reloads them afterwards. It computes heap addresses from
 //! references again at each access.
 
-use crate::GcCompiler;
+use crate::{GcCompiler, GcEmitter};
+use cranelift_codegen::ir;
 use gc_types::collector::copying::NAME;
 
 /// Emits code for the `copying` collector.
@@ -16,5 +17,9 @@ pub struct CopyingCompiler;
 impl GcCompiler for CopyingCompiler {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn has_plain_elements(&self, _: &mut GcEmitter<'_, '_>, _: ir::Value, _: ir::Block) -> bool {
+        true
     }
 }

@@ -2,9 +2,9 @@
 //! the collector of references from old objects, and from slots outside the heap, to young objects.
 //!
 //! The barrier tests the stored value first. One subtraction and one comparison show whether it is
-//! young. For most stores it is not, and the barrier ends. If the value is young, the card of the
-//! object (in an array, of the element) is marked, unless it is marked already. The nursery's own
-//! cards are always marked, so the object itself needs no test. Before the store, one load and a
+//! young. For most stores it is not, and the barrier ends. If it is, the same test of the place
+//! follows. If the place is not young, the card of the object (in an array, of the element) is
+//! marked, unless it is marked already. Before the store, one load and a
 //! test show whether old objects are being marked. If so, the overwritten reference is appended to
 //! a log. Slots outside the heap have their own cards, selected by address. Every store marks them,
 //! except for slots that the embedder reports in every collection.
@@ -13,7 +13,7 @@
 //! reload values from memory. If the log is full, it wraps around instead. Its length shows this to
 //! the collector.
 
-use crate::check::{BarrierLaw, Matcher, Step, StorePlace, When};
+use crate::check::{BarrierLaw, Linear, Matcher, Step, StorePlace, When};
 use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Opcode, types};
@@ -67,6 +67,23 @@ impl GcCompiler for GenerationalCompiler {
         }
     }
 
+    /// Those of young arrays, unless old objects are being marked.
+    fn has_plain_elements(
+        &self,
+        e: &mut GcEmitter<'_, '_>,
+        array: ir::Value,
+        otherwise: ir::Block,
+    ) -> bool {
+        let [is_idle, is_plain] = [(); 2].map(|()| e.builder.create_block());
+        let marking = is_marking(e);
+        e.builder.ins().brif(marking, otherwise, &[], is_idle, &[]);
+        e.continue_in(is_idle);
+        let young = is_young(e, array);
+        e.builder.ins().brif(young, is_plain, &[], otherwise, &[]);
+        e.continue_in(is_plain);
+        true
+    }
+
     fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
         match place {
             // The collector scans every new object, young or old.
@@ -78,6 +95,12 @@ impl GcCompiler for GenerationalCompiler {
     }
 }
 
+/// The word that is not zero while old objects are being marked (`I32`).
+fn is_marking(e: &mut GcEmitter<'_, '_>) -> ir::Value {
+    let data = e.heap_data();
+    e.load_native(types::I32, regions::HEAP_DATA, data, MARKING)
+}
+
 /// If old objects are being marked, appends the reference at `access` to the log. `slot` returns
 /// the index of the slot (`I64`).
 fn log_overwritten(
@@ -87,8 +110,7 @@ fn log_overwritten(
 ) {
     let cold = e.create_cold_block();
     let done = e.builder.create_block();
-    let data = e.heap_data();
-    let marking = e.load_native(types::I32, regions::HEAP_DATA, data, MARKING);
+    let marking = is_marking(e);
     e.builder.ins().brif(marking, cold, &[], done, &[]);
 
     e.continue_in(cold);
@@ -112,16 +134,18 @@ fn mark_card(
     if e.is_zero(value) {
         return;
     }
-    let look = e.builder.create_block();
+    let [value_is_young, place_is_old] = [(); 2].map(|()| e.builder.create_block());
     let cold = e.create_cold_block();
     let done = e.builder.create_block();
-    let word = e.builder.ins().ireduce(types::I32, value);
-    let nursery = e.env.abi().option(NURSERY) as u32;
-    let young = is_between(e, word, NURSERY_START, nursery);
-    e.builder.ins().brif(young, look, &[], done, &[]);
+    let young = is_young(e, value);
+    e.builder.ins().brif(young, value_is_young, &[], done, &[]);
 
-    e.continue_in(look);
+    e.continue_in(value_is_young);
     let at = at(e);
+    let young = is_young(e, at);
+    e.builder.ins().brif(young, done, &[], place_is_old, &[]);
+
+    e.continue_in(place_is_old);
     let card = e.builder.ins().ushr_imm_u(at, i64::from(CARD_SHIFT));
     let data = e.heap_data();
     let cards = e.load_native(types::I64, regions::HEAP_DATA, data, CARDS);
@@ -168,10 +192,12 @@ fn append(e: &mut GcEmitter<'_, '_>, length: u32, table: u32, capacity: u64) -> 
     e.builder.ins().iadd(table, entry)
 }
 
-/// Whether the unsigned `word` (`I32`) is in `start .. start + count`.
-fn is_between(e: &mut GcEmitter<'_, '_>, word: ir::Value, start: u32, count: u32) -> ir::Value {
-    let from_start = e.builder.ins().iadd_imm_s(word, -i64::from(start));
-    e.builder.ins().icmp_imm_u(IntCC::UnsignedLessThan, from_start, i64::from(count))
+/// Whether the index `at` (`I64`) is in the nursery.
+fn is_young(e: &mut GcEmitter<'_, '_>, at: ir::Value) -> ir::Value {
+    let nursery = e.env.abi().option(NURSERY);
+    let word = e.builder.ins().ireduce(types::I32, at);
+    let from_start = e.builder.ins().iadd_imm_s(word, -i64::from(NURSERY_START));
+    e.builder.ins().icmp_imm_u(IntCC::UnsignedLessThan, from_start, nursery.cast_signed())
 }
 
 const LAWS: &[BarrierLaw] = &[
@@ -195,30 +221,33 @@ const LAWS: &[BarrierLaw] = &[
     },
 ];
 
-/// The stored value does not refer to a young object, or the card of the place is dirty.
+/// The stored value does not refer to a young object, or the place is in one, or the card of the
+/// place is dirty.
 fn card_is_dirty(m: &Matcher<'_>, step: Step) -> bool {
+    // The card of a struct is the one on which it begins.
+    let covers = |at: &Linear| match m.store().place {
+        StorePlace::Field => m.is_word_of_object(at, 0),
+        _ => *at == m.store().address,
+    };
     let card = |[cards, card]: [ir::Value; 2]| {
         let Some([at, shift]) = m.binary(Opcode::Ushr, card) else { return false };
-        let at = m.linear(at);
-        let covers = match m.store().place {
-            // The card of a struct is the one on which it begins.
-            StorePlace::Field => m.is_word_of_object(&at, 0),
-            _ => at == m.store().address,
-        };
-        covers && m.constant(shift) == Some(i64::from(CARD_SHIFT)) && m.is_heap_data(cards, CARDS)
+        covers(&m.linear(at))
+            && m.constant(shift) == Some(i64::from(CARD_SHIFT))
+            && m.is_heap_data(cards, CARDS)
+    };
+    let tested = |condition| {
+        let (comparison, [from_start, count]) = m.comparison(condition)?;
+        let is_all = m.constant(count) == Some(m.abi().option(NURSERY).cast_signed());
+        let is_test = comparison == IntCC::UnsignedLessThan && is_all;
+        is_test.then(|| m.linear(from_start).plus(NURSERY_START))
     };
     match step {
         Step::Branch { condition, taken: true } => {
             m.loaded_from_native(condition, regions::CARDS).is_some_and(card)
+                || tested(condition).is_some_and(|at| covers(&at) || m.is_word_of_object(&at, 0))
         }
         Step::Branch { condition, taken: false } => {
-            let Some((IntCC::UnsignedLessThan, [from_start, count])) = m.comparison(condition)
-            else {
-                return false;
-            };
-            let value = m.linear(m.store().value).plus(NURSERY_START.wrapping_neg());
-            m.linear(from_start) == value
-                && m.constant(count) == Some(m.abi().option(NURSERY).cast_signed())
+            tested(condition).is_some_and(|at| at == m.linear(m.store().value))
         }
         Step::Inst(inst) => m
             .stored_to_native(inst, regions::CARDS)

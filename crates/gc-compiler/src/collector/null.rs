@@ -1,7 +1,8 @@
 //! `null`: bump allocation that never collects, emitted inline (`bump.rs`). There
 //! are no barriers.
 
-use crate::GcCompiler;
+use crate::{GcCompiler, GcEmitter};
+use cranelift_codegen::ir;
 use gc_types::collector::null::NAME;
 
 /// Emits code for the `null` collector.
@@ -11,5 +12,9 @@ pub struct NullCompiler;
 impl GcCompiler for NullCompiler {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn has_plain_elements(&self, _: &mut GcEmitter<'_, '_>, _: ir::Value, _: ir::Block) -> bool {
+        true
     }
 }

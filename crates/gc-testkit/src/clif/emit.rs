@@ -351,7 +351,7 @@ impl Build<'_, '_> {
             Op::ArrayCopy { of, from, i } => self.on(of, REFS_TYPE, |this, of| {
                 this.on(from, REFS_TYPE, |this, from| {
                     let (to, at, length) = (this.small(i, 1), this.small(i, 2), this.small(i, 3));
-                    this.e.array_copy(of, to, from, at, length);
+                    this.e.array_copy(&REF_ARRAY, (of, to), (from, at), length);
                 });
             }),
             Op::TableSet { i, r } => {

@@ -7,9 +7,9 @@ use crate::store::StoreOpaque;
 use crate::vm::func_ref::{FuncArg, FuncRef};
 use crate::vm::instance::SegmentElements;
 use crate::vm::table::{Element, range};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use gc_types::host_calls::{ExposedRef, Ref};
-use gc_types::{ArrayLayout, GcLayout, StorageType, Trap, TypeIndex, VMGcRef};
+use gc_types::{StorageType, Trap, TypeIndex, VMGcRef};
 
 /// The result of growing: the old size or -1. The size is less than 2^31, because a table has no more
 /// elements, and a machine has no addresses for a memory of more pages.
@@ -71,15 +71,6 @@ impl StoreOpaque {
         let table = self.table_of(instance, table);
         let (table, gc) = self.table_and_gc(table);
         Ok(table.fill(gc, at, element, len)?)
-    }
-
-    /// The layout of an array type that emitted code names.
-    fn array_layout(&self, ty: TypeIndex) -> Result<ArrayLayout> {
-        let ty = self.object_type(ty).context("an unknown array type")?;
-        match ty.layout.as_deref() {
-            Some(GcLayout::Array(layout)) => Ok(*layout),
-            _ => bail!("a type that is not an array's"),
-        }
     }
 
     /// Exposes a new array to compiled code, or drops the reference if filling it failed.
@@ -268,12 +259,12 @@ impl WasmHostCalls for StoreOpaque {
         &mut self,
         instance: usize,
         header_word: u32,
+        size: u32,
         segment: u32,
         from: u32,
         len: u32,
     ) -> Result<ExposedRef> {
         let ty = header_type(header_word);
-        let size = self.array_layout(ty)?.element.size();
         // This is checked before the allocation, because a segment is smaller than any heap.
         data_range(self.instances[instance].data(segment), from, len, size)?;
         let array = self.with_gc(|gc, roots| gc.alloc_array(roots, ty, len))?;

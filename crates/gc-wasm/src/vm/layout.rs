@@ -7,8 +7,9 @@
 use crate::module::info::ModuleInfo;
 use gc_types::VMOffsets;
 
-/// To be changed with the layout of the vmctx or of a definition in it.
-pub(crate) const VERSION: u32 = 3;
+/// To be changed with the layout of the vmctx or of a definition in it, and with the arguments of a
+/// host call.
+pub(crate) const VERSION: u32 = 4;
 
 /// Bytes of the definition of a table or memory: the address of its first element or byte, and
 /// the number of them. Both are pointer-sized. The address of a memory never changes, because

@@ -4,6 +4,7 @@ use crate::compile::env::array_type;
 use crate::compile::translate::Translator;
 use crate::host_calls;
 use anyhow::Result;
+use cranelift_codegen::ir;
 use gc_compiler::{ArrayInit, Extend};
 use gc_types::HostCall;
 
@@ -45,21 +46,34 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn array_new_data(&mut self, type_index: u32, data: u32) {
-        self.array_from_segment(host_calls::ARRAY_NEW_DATA, type_index, data);
+    pub(super) fn array_new_data(&mut self, type_index: u32, data: u32) -> Result<()> {
+        let (_, layout) = array_type(self.env.module_type(type_index))?;
+        let size = self.index(layout.element.size());
+        self.array_from_segment(host_calls::ARRAY_NEW_DATA, type_index, &[size], data);
+        Ok(())
     }
 
     pub(super) fn array_new_elem(&mut self, type_index: u32, element: u32) {
-        self.array_from_segment(host_calls::ARRAY_NEW_ELEM, type_index, element);
+        self.array_from_segment(host_calls::ARRAY_NEW_ELEM, type_index, &[], element);
     }
 
-    fn array_from_segment(&mut self, call: HostCall, type_index: u32, segment: u32) {
+    /// Passes `more` to the host between the type and the segment.
+    fn array_from_segment(
+        &mut self,
+        call: HostCall,
+        type_index: u32,
+        more: &[ir::Value],
+        segment: u32,
+    ) {
         let registered = self.env.module_type(type_index);
         let (start, length) = self.stack.pop2();
         let word = self.header_word(registered);
         let segment = self.index(segment);
+        let mut args = vec![word];
+        args.extend_from_slice(more);
+        args.extend([segment, start, length]);
         let mut e = self.emitter();
-        e.call_host(call, &[word, segment, start, length]);
+        e.call_host(call, &args);
         let array = e.host_result_ref();
         self.stack.push(array);
     }
@@ -99,10 +113,13 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn array_copy(&mut self) {
+    pub(super) fn array_copy(&mut self, type_index: u32) -> Result<()> {
+        let registered = self.env.module_type(type_index);
+        let (_, layout) = array_type(registered)?;
         let (source, source_index, length) = self.stack.pop3();
         let (destination, index) = self.stack.pop2();
-        self.heap().array_copy(destination, index, source, source_index, length);
+        self.heap().array_copy(layout, (destination, index), (source, source_index), length);
+        Ok(())
     }
 
     pub(super) fn array_init_data(&mut self, data: u32) {

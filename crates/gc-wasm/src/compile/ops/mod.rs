@@ -143,7 +143,7 @@ pub(super) fn operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<
             t.array_new_fixed(*array_type_index, *array_size)?;
         }
         ArrayNewData { array_type_index, array_data_index } => {
-            t.array_new_data(*array_type_index, *array_data_index);
+            t.array_new_data(*array_type_index, *array_data_index)?;
         }
         ArrayNewElem { array_type_index, array_elem_index } => {
             t.array_new_elem(*array_type_index, *array_elem_index);
@@ -154,7 +154,7 @@ pub(super) fn operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<
         ArraySet { array_type_index } => t.array_set(*array_type_index)?,
         ArrayLen => t.array_len(),
         ArrayFill { array_type_index } => t.array_fill(*array_type_index)?,
-        ArrayCopy { .. } => t.array_copy(),
+        ArrayCopy { array_type_index_dst: ty, .. } => t.array_copy(*ty)?,
         ArrayInitData { array_data_index, .. } => t.array_init_data(*array_data_index),
         ArrayInitElem { array_elem_index, .. } => t.array_init_elem(*array_elem_index),
 
