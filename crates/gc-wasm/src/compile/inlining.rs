@@ -2,6 +2,7 @@
 //! others are translated when they are compiled. So only the CLIF of small functions is kept.
 
 use super::env::Uses;
+use super::targets::Targets;
 use super::translate::{self, Allocations, Translation};
 use super::{CompileContext, describe};
 use crate::host_calls;
@@ -10,7 +11,7 @@ use anyhow::{Context as _, Error, Result};
 use cranelift_codegen::ir;
 use gc_compiler::inline::{Candidate, InlineLimits, inline_calls, inline_into_candidates};
 use rayon::prelude::*;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The largest body that is inlined, in bytes of WebAssembly. The compiler's own limit counts the
 /// instructions of CLIF, most of which stand for some bytes.
@@ -45,6 +46,7 @@ impl Source<'_> {
 pub(crate) struct Inlining {
     candidates: BTreeMap<u32, Candidate>,
     uses: HashMap<u32, Uses>,
+    targets: Targets,
     limits: InlineLimits,
 }
 
@@ -74,12 +76,14 @@ pub(crate) fn prepare<'a>(
             (body, small)
         })
         .collect();
+    let small = bodies.iter().filter(|(_, small)| *small).map(|(body, _)| body.index);
+    let targets = Targets::new(cx.info, &small.collect::<HashSet<u32>>());
     let translate = |allocations: &mut Allocations, (body, small): (Body<'a>, bool)| {
         if !small {
             return (Source::Body(body), None);
         }
         let (index, mut func) = (body.index, ir::Function::new());
-        match translate::translate(cx, body, &mut func, allocations) {
+        match translate::translate(cx, &targets, body, &mut func, allocations) {
             Ok(translation) => (Source::Candidate(index), Some((func, translation))),
             Err(error) => {
                 // The state after a failed translation cannot be used for another one.
@@ -96,7 +100,7 @@ pub(crate) fn prepare<'a>(
         }
     };
     let limits = InlineLimits { may_throw: host_calls::may_throw, ..InlineLimits::default() };
-    let mut inlining = Inlining { limits, ..Inlining::default() };
+    let mut inlining = Inlining { targets, limits, ..Inlining::default() };
     let mut sources = Vec::with_capacity(translated.len());
     for (source, translated) in translated {
         if let Some((func, Translation { annotations, uses })) = translated {
@@ -112,7 +116,7 @@ pub(crate) fn prepare<'a>(
 impl Inlining {
     /// Inlines the candidates into each other.
     fn inline_mutually(&mut self) -> Result<()> {
-        let Inlining { candidates, uses, limits } = self;
+        let Inlining { candidates, uses, limits, .. } = self;
         inline_into_candidates(candidates, limits, |index, inlined| {
             let mut own = uses.get(&index).copied().unwrap_or_default();
             inlined.iter().filter_map(|callee| uses.get(callee)).for_each(|uses| own.add(uses));
@@ -152,7 +156,7 @@ impl Inlining {
         allocations: &mut Allocations,
     ) -> Result<Translation> {
         let Translation { mut annotations, mut uses } =
-            translate::translate(cx, body, func, allocations)?;
+            translate::translate(cx, &self.targets, body, func, allocations)?;
         if !self.candidates.is_empty() {
             let candidate = |callee| self.candidates.get(&callee);
             let inlined = inline_calls(func, &mut annotations, &candidate, &self.limits)?;

@@ -10,6 +10,7 @@ mod metering;
 mod ops;
 pub(crate) mod signature;
 mod stack;
+mod targets;
 mod translate;
 
 #[cfg(test)]

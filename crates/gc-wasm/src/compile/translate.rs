@@ -7,6 +7,8 @@
 use super::env::{self, FuncEnv, Uses, func_type};
 use super::signature::{V128, clif_signature, clif_type};
 use super::stack::{Frame, FrameKind, Stack};
+use super::targets::Targets;
+use super::ops::FunctionId;
 use super::{CompileContext, legacy_clauses, metering, ops};
 use crate::host_calls;
 use crate::module::branch_hints::BranchHint;
@@ -76,6 +78,8 @@ const MAX_SIZE: usize = 1 << 24;
 pub(super) struct Translator<'a, 'b> {
     pub(super) builder: FunctionBuilder<'b>,
     pub(super) env: FuncEnv<'a>,
+    /// Which functions references are likely to refer to.
+    pub(super) targets: &'a Targets,
     pub(super) stack: Stack,
     pub(super) validator: FuncValidator<ValidatorResources>,
     /// The locals, parameters first.
@@ -92,6 +96,9 @@ pub(super) struct Translator<'a, 'b> {
     read_in_loop: Vec<u32>,
     /// Type of the uppermost operand before the current operator.
     pub(super) top: Option<ValType>,
+    /// The uppermost operand, if it is the id of a function that the operator before has read from
+    /// the heap. All operators but `call_ref` get the function reference itself.
+    pub(super) id: Option<FunctionId>,
     /// The offset of the current operator.
     pub(super) offset: usize,
     /// The offset of the function's body.
@@ -112,12 +119,14 @@ pub(super) struct Translation {
 }
 
 /// Validates `body` and emits its CLIF into `func`, which must be empty. The function lacks its
-/// prologue and its safepoints, which [`finish`] adds.
+/// prologue and its safepoints, which [`finish`] adds. Calls through references compare these with
+/// `targets` first.
 ///
 /// # Errors
 /// If the body is malformed or invalid (with the offset in bytes), or uses an unsupported feature.
 pub(super) fn translate(
     cx: &CompileContext<'_>,
+    targets: &Targets,
     body: Body<'_>,
     func: &mut ir::Function,
     allocations: &mut Allocations,
@@ -138,6 +147,7 @@ pub(super) fn translate(
     let mut translator = Translator {
         builder,
         env: FuncEnv::new(cx, vmctx),
+        targets,
         stack,
         validator: body.validator.into_validator(std::mem::take(&mut allocations.validator)),
         locals: Vec::new(),
@@ -147,6 +157,7 @@ pub(super) fn translate(
         loops: (0, 0),
         read_in_loop: Vec::new(),
         top: None,
+        id: None,
         offset: 0,
         body_start: body.body.range().start,
         hints: if body.body.range().len() <= HINTED_BYTES {
@@ -283,6 +294,9 @@ impl<'a, 'b> Translator<'a, 'b> {
             self.offset = offset;
             if matches!(op, Operator::Try { .. }) && self.legacy.is_empty() {
                 self.legacy = legacy_clauses::clauses(body);
+            }
+            if !matches!(op, Operator::CallRef { .. }) {
+                self.resolve_id();
             }
             self.builder.set_srcloc(ir::SourceLoc::new(offset as u32));
             if self.stack.reachable() {

@@ -29,6 +29,8 @@ pub(crate) struct FuncInfo {
     /// is exported, is the start function, or is named by `ref.func` outside a body or by an
     /// element segment.
     pub(crate) func_ref: Option<u32>,
+    /// Whether `ref.func` outside a body or an element segment names it.
+    pub(crate) named: bool,
     /// The offset of its body in the module in bytes. `None` if it is imported, or if the module was
     /// saved and loaded.
     pub(crate) body: Option<u32>,
@@ -171,6 +173,12 @@ impl ModuleInfo {
                 self.names.funcs.entry(func.as_u32()).or_insert_with(|| name.clone());
             }
         }
+    }
+
+    /// Marks function `index` as one that `ref.func` outside a body or an element segment names.
+    pub(crate) fn name_func(&mut self, index: u32) {
+        self.mark_func_ref(index);
+        self.funcs[index as usize].named = true;
     }
 
     /// Marks function `index` as one that can be referenced. Imported functions need no mark,

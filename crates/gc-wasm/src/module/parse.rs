@@ -128,7 +128,7 @@ impl<'a> Parsing<'a> {
             Payload::FunctionSection(section) => {
                 for ty in section {
                     let ty = info.types.get(ty?);
-                    info.funcs.push(FuncInfo { ty, func_ref: None, body: None });
+                    info.funcs.push(FuncInfo { ty, func_ref: None, named: false, body: None });
                 }
             }
             Payload::TableSection(section) => {
@@ -217,7 +217,8 @@ impl<'a> Parsing<'a> {
         let info = &mut self.info;
         let index = match import.ty {
             TypeRef::Func(ty) => {
-                info.funcs.push(FuncInfo { ty: info.types.get(ty), func_ref: None, body: None });
+                let ty = info.types.get(ty);
+                info.funcs.push(FuncInfo { ty, func_ref: None, named: false, body: None });
                 info.num_imported_funcs += 1;
                 EntityIndex::Function(FuncIndex::from_u32(info.num_imported_funcs - 1))
             }
@@ -268,7 +269,7 @@ impl<'a> Parsing<'a> {
                 let mut items = Vec::new();
                 for index in section {
                     let index = index?;
-                    info.mark_func_ref(index);
+                    info.name_func(index);
                     items.push(FuncIndex::from_u32(index));
                 }
                 ElementItems::Functions(items.into())
@@ -304,7 +305,7 @@ fn convert<T>(result: wasmtime_types::WasmResult<T>) -> Result<T> {
 fn const_expr(info: &mut ModuleInfo, expr: wasmparser::ConstExpr<'_>) -> Result<ConstExpr> {
     let (expr, escaped) = convert(ConstExpr::from_wasmparser(&info.types, expr))?;
     for func in escaped {
-        info.mark_func_ref(func.as_u32());
+        info.name_func(func.as_u32());
     }
     Ok(expr)
 }

@@ -83,8 +83,7 @@ impl Translator<'_, '_> {
         let (element, layout) = array_type(registered)?;
         let (array, index) = self.stack.pop2();
         let stored = self.heap().array_get(array, layout, index, extend);
-        let value = self.stored_to_value(element, stored);
-        self.stack.push(value);
+        self.push_stored(element, stored);
         Ok(())
     }
 

@@ -2,7 +2,9 @@
 //!
 //! A call to a function of the same module is direct and passes the caller's vmctx. A call to an
 //! imported function uses the code address and the vmctx in the caller's vmctx. A call of a
-//! function reference uses those in the reference.
+//! function reference uses those in the reference, unless the reference is to one of few functions of
+//! the module that are [likely](crate::compile::targets): these are compared with, and called
+//! directly.
 
 use super::Kind;
 use super::exceptions::Callee;
@@ -17,6 +19,15 @@ use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use gc_compiler::{FuncRefTest, regions};
 use gc_types::Trap;
 use wasmtime_types::{WasmFuncType, WasmHeapType, WasmRefType};
+
+/// A function that is called through a reference.
+#[derive(Clone, Copy)]
+enum Likely {
+    /// The reference.
+    Reference(ir::Value),
+    /// Its id in the heap (`I32`).
+    Id(ir::Value),
+}
 
 impl Translator<'_, '_> {
     pub(super) fn call(&mut self, index: u32, kind: Kind) -> Result<()> {
@@ -76,9 +87,79 @@ impl Translator<'_, '_> {
     pub(super) fn call_ref(&mut self, type_index: u32, kind: Kind) -> Result<()> {
         let ty = self.env.module_type(type_index);
         let non_null = self.top_is_non_null();
-        let func_ref = self.stack.pop();
         let null = (!non_null).then_some(Trap::NullReference);
-        self.call_func_ref(ty, func_ref, null, kind)
+        let id = self.id.take();
+        let reference = self.stack.pop();
+        let Some(id) = id else {
+            return match kind {
+                Kind::Call => self.call_likely(ty, Likely::Reference(reference), |t| {
+                    t.call_func_ref(ty, reference, null, kind)
+                }),
+                Kind::Tail => self.call_func_ref(ty, reference, null, kind),
+            };
+        };
+        if let Some(null) = null {
+            self.builder.ins().trapz(reference, gc_compiler::trap_code(null));
+        }
+        self.call_likely(ty, Likely::Id(reference), |t| {
+            let func_ref = t.func_ref(id);
+            t.call_func_ref(ty, func_ref, null, kind)
+        })
+    }
+
+    /// Calls a function of type `ty`. Compares it with the functions that a reference of this type
+    /// is likely to refer to, and calls them directly. Calls others by `otherwise`, which pops the
+    /// operands and pushes the results, as this function does.
+    fn call_likely(
+        &mut self,
+        ty: &RegisteredType,
+        callee: Likely,
+        otherwise: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let targets = self.targets.of(ty.index);
+        if targets.is_empty() {
+            return otherwise(self);
+        }
+        let ty = func_type(ty)?;
+        let results = ty.results().len();
+        let operands = self.stack.pop_n(ty.params().len());
+        let called = self.builder.create_block();
+        self.append_params(called, ty.results())?;
+        let end = |t: &mut Self| {
+            let results: Vec<_> = t.stack.pop_n(results).into_iter().map(Into::into).collect();
+            t.builder.ins().jump(called, &results);
+        };
+        for target in targets {
+            let is_target = self.is_function(callee, *target)?;
+            let [direct, next] = [(); 2].map(|()| self.builder.create_block());
+            self.builder.ins().brif(is_target, direct, &[], next, &[]);
+            self.continue_in(direct);
+            let target = self.env.function(self.builder.func, *target)?;
+            let args: Vec<_> = std::iter::once(self.env.vmctx).chain(operands.clone()).collect();
+            self.emit_call(Callee::Direct(target), &args, ty)?;
+            end(self);
+            self.continue_in(next);
+        }
+        self.stack.values.extend(operands);
+        otherwise(self)?;
+        end(self);
+        self.continue_in(called);
+        self.stack.values.extend_from_slice(self.builder.block_params(called));
+        Ok(())
+    }
+
+    /// Whether `callee` is function `index` of this instance.
+    fn is_function(&mut self, callee: Likely, index: u32) -> Result<ir::Value> {
+        self.ref_func(index)?;
+        let own = self.stack.pop();
+        let (callee, own) = match callee {
+            Likely::Reference(func_ref) => (func_ref, own),
+            Likely::Id(id) => {
+                let at = self.env.cx.layout.offsets.func_ref_id();
+                (id, self.load(types::I32, regions::TYPES, own, at))
+            }
+        };
+        Ok(self.builder.ins().icmp(IntCC::Equal, callee, own))
     }
 
     pub(super) fn call_indirect(&mut self, type_index: u32, table: u32, kind: Kind) -> Result<()> {
@@ -86,6 +167,21 @@ impl Translator<'_, '_> {
         let index = self.stack.pop();
         let address = self.table_element(table, index, 8, Trap::TableOutOfBounds);
         let func_ref = self.load(types::I64, env::TABLE_FUNCS, address, 0);
+        let otherwise = |t: &mut Self| t.call_element(expected, table, func_ref, kind);
+        match kind {
+            Kind::Call => self.call_likely(expected, Likely::Reference(func_ref), otherwise),
+            Kind::Tail => otherwise(self),
+        }
+    }
+
+    /// Calls `func_ref`, an element of a table. Traps unless it is of type `expected`.
+    fn call_element(
+        &mut self,
+        expected: &RegisteredType,
+        table: u32,
+        func_ref: ir::Value,
+        kind: Kind,
+    ) -> Result<()> {
         let element = self.env.cx.info.tables[table as usize].ref_type;
         if self.always_matches(&element, expected) {
             let null = element.nullable.then_some(Trap::IndirectCallToNull);

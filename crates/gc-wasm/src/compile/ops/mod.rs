@@ -17,6 +17,8 @@ mod simd;
 mod structs;
 mod table;
 
+pub(super) use refs::FunctionId;
+
 use super::translate::Translator;
 use anyhow::{Result, bail};
 use gc_compiler::Extend;

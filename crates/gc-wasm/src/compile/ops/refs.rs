@@ -18,6 +18,16 @@ fn func_ref_storage(ty: &WasmStorageType) -> Option<&WasmRefType> {
     }
 }
 
+/// The id of a function, which was read from the heap and is an operand. It becomes a function
+/// reference when it is used.
+#[derive(Clone, Copy)]
+pub(in crate::compile) struct FunctionId {
+    /// The id (`I32`).
+    pub(super) id: ir::Value,
+    /// The type of the reference that it stands for.
+    ty: WasmRefType,
+}
+
 impl Translator<'_, '_> {
     pub(super) fn ref_null(&mut self) {
         let null = self.emitter().ref_null();
@@ -95,7 +105,39 @@ impl Translator<'_, '_> {
             let known = self.env.known(ty);
             self.env.references.add_known(stored, known);
         }
-        let Some(ty) = func_ref_storage(ty) else { return stored };
+        match func_ref_storage(ty) {
+            Some(ty) => self.func_ref(FunctionId { id: stored, ty: *ty }),
+            None => stored,
+        }
+    }
+
+    /// Pushes `stored`, as [`stored_to_value`](Translator::stored_to_value) converts it. If it is the
+    /// id of a function with which a call can do, it is converted later.
+    pub(super) fn push_stored(&mut self, ty: &WasmStorageType, stored: ir::Value) {
+        if let Some(ty) = func_ref_storage(ty)
+            && let WasmHeapType::ConcreteFunc(edge) = ty.heap_type
+            && !self.targets.of(type_index(edge)).is_empty()
+        {
+            self.id = Some(FunctionId { id: stored, ty: *ty });
+            self.stack.push(stored);
+            return;
+        }
+        let value = self.stored_to_value(ty, stored);
+        self.stack.push(value);
+    }
+
+    /// If the uppermost operand is an id, replaces it by the function reference.
+    pub(in crate::compile) fn resolve_id(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.stack.pop();
+            let func_ref = self.func_ref(id);
+            self.stack.push(func_ref);
+        }
+    }
+
+    /// The function reference with an id from the heap. The heap is untrusted. The emitted code traps
+    /// if there is no such function of the type.
+    pub(super) fn func_ref(&mut self, FunctionId { id: stored, ty }: FunctionId) -> ir::Value {
         let expected = match ty.heap_type {
             WasmHeapType::ConcreteFunc(edge) => Some(self.func_ref_type(type_index(edge))),
             WasmHeapType::NoFunc => {

@@ -72,8 +72,7 @@ impl Translator<'_, '_> {
         let field = field as usize;
         let object = self.stack.pop();
         let stored = self.heap().struct_get(object, layout, field, extend);
-        let value = self.stored_to_value(&ty.fields[field].element_type, stored);
-        self.stack.push(value);
+        self.push_stored(&ty.fields[field].element_type, stored);
         Ok(())
     }
 
