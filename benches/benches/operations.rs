@@ -54,6 +54,7 @@ const CASES: &[Case] = &[
     case("casts", 10_000_000, 0.9),
     case("i31", 10_000_000, 0.9),
     case("closures", 10_000_000, 0.9),
+    case("closures_64", 10_000_000, 0.9),
     case("table", 10_000_000, 0.25),
     case("global", 10_000_000, 0.25),
 ];

@@ -132,6 +132,25 @@
       (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
     (local.get $sum))
 
+  ;; Calls of 64 closures of two functions, from an array.
+  (func (export "closures_64") (param $n i32) (result i32)
+    (local $all (ref $refs)) (local $i i32) (local $c (ref $closure)) (local $sum i32)
+    (local.set $all (array.new_default $refs (i32.const 64)))
+    (loop $fill
+      (array.set $refs (local.get $all) (local.get $i)
+        (struct.new $closure
+          (select (result (ref $code)) (ref.func $add) (ref.func $xor)
+            (i32.rem_u (local.get $i) (i32.const 3)))
+          (local.get $i)))
+      (br_if $fill (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 64))))
+    (loop $again
+      (local.set $c (ref.cast (ref $closure)
+        (array.get $refs (local.get $all) (i32.and (local.get $n) (i32.const 63)))))
+      (local.set $sum (call_ref $code (local.get $c) (local.get $sum)
+        (struct.get $closure 0 (local.get $c))))
+      (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (local.get $sum))
+
   ;; An element of a table is moved to the next place.
   (func (export "table") (param $n i32) (result i32)
     (table.set $table (i32.and (local.get $n) (i32.const 63)) (struct.new $shape (i32.const 5)))
