@@ -189,3 +189,40 @@ fn name<'a>(function: &FunctionInfo<'a>) -> Cow<'a, str> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_another_process_left_is_removed() -> Result<()> {
+        for (format, header) in [(PerfFormat::Map, 0), (PerfFormat::JitDump, 40)] {
+            let name = format!("gc-jit-{}-{format:?}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::write(&path, "what another process wrote, which was longer than a header")?;
+            let hour = Duration::from_secs(3600);
+            let start = process::start()?;
+            OpenOptions::new().append(true).open(&path)?.set_modified(start - hour)?;
+            let own = PerfFile::open_at(path.clone(), format)?;
+            assert_eq!(std::fs::metadata(&path)?.len(), header);
+            // What this process wrote stays.
+            own.file.lock().unwrap().write_all(b"own")?;
+            let again = PerfFile::open_at(path.clone(), format)?;
+            assert_eq!(std::fs::metadata(&path)?.len(), header + 3);
+            drop((own, again));
+            std::fs::remove_file(&path)?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_link_is_not_followed() -> Result<()> {
+        let path = std::env::temp_dir().join(format!("gc-jit-{}-link", std::process::id()));
+        std::os::unix::fs::symlink("/nowhere", &path)?;
+        let error = PerfFile::open_at(path.clone(), PerfFormat::Map);
+        std::fs::remove_file(&path)?;
+        assert!(error.is_err());
+        Ok(())
+    }
+}

@@ -13,6 +13,7 @@ use crate::printable::printable;
 use anyhow::{Result, ensure};
 use gc_wasm::explore::{ClifLine, ClifMark, Part, Sides};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use wasm::WasmLine;
 
@@ -277,19 +278,20 @@ impl Words {
     }
 }
 
+/// The CLIF. Declarations, which come first, are folded.
 fn clif_lines(sides: &Sides, lines: &[ClifLine]) -> Markup {
+    let first = lines.iter().position(|line| line.text.starts_with("block")).unwrap_or(0);
+    let (declarations, body) = lines.split_at(first);
+    let declarations = declarations.iter().filter(|line| !line.text.is_empty());
     let mut words = Words::default();
     html! {
-        @for (id, name) in &sides.callees {
-            (line(&Line {
-                offset: None,
-                class: "callee",
-                margin: "",
-                text: &format!("; {id}: {name}"),
-                word: None,
-            }))
+        details {
+            summary { "declarations" }
+            @for ClifLine { text, .. } in declarations {
+                (line(&Line { offset: None, class: "", margin: "", text, word: None }))
+            }
         }
-        @for ClifLine { text, offset, part: of, mark } in lines {
+        @for ClifLine { text, offset, part: of, mark } in body {
             @let (class, word) = match mark {
                 Some(ClifMark::Safepoint) => ("m-safe", Some("safepoint")),
                 Some(ClifMark::Spill) => ("m-spill", Some("spill")),
@@ -298,9 +300,22 @@ fn clif_lines(sides: &Sides, lines: &[ClifLine]) -> Markup {
             };
             @let word = words.next(word);
             @let margin = offset.map(|offset| format!("{offset:04x}")).unwrap_or_default();
-            (line(&Line { offset: *offset, class, margin: &margin, text, word }))
+            @let text = match callee(sides, text) {
+                Some(name) => Cow::Owned(format!("{text}  ; {name}")),
+                None => Cow::Borrowed(&**text),
+            };
+            (line(&Line { offset: *offset, class, margin: &margin, text: &text, word }))
         }
     }
+}
+
+/// The name of the function that an instruction of CLIF calls.
+fn callee<'a>(sides: &'a Sides, text: &str) -> Option<&'a str> {
+    let (before, _) = text.split_once('(')?;
+    let (instruction, id) = before.rsplit_once(' ')?;
+    let calls = instruction.ends_with("call");
+    let callee = sides.callees.iter().find(|(callee, _)| calls && callee == id)?;
+    Some(&callee.1)
 }
 
 fn machine_lines(sides: &Sides, disassembly: &Disassembly<'_>) -> Markup {
