@@ -85,7 +85,8 @@ fn the_page_is_well_formed_and_stands_alone() {
         assert!(!text.contains(part), "{part}");
     }
     // Links lead to functions of the page.
-    let ids: BTreeSet<&str> = all(&page, "[id]").iter().map(|one| one.attr("id").unwrap()).collect();
+    let ids: BTreeSet<&str> =
+        all(&page, "[id]").iter().map(|one| one.attr("id").unwrap()).collect();
     let links = all(&page, "a");
     assert_eq!(links.len(), 3);
     for link in links {
@@ -136,7 +137,8 @@ fn every_offset_with_code_has_a_link() {
     is_linked(&page);
     // In a small function all operators have machine code, under each collector.
     let (_, page) = self::page(module, "links_g", &["--func", "g", "--inlining", "off"]);
-    let listing = reclaim(&["explore", module, "--func", "g", "--emit", "asm", "--inlining", "off"]);
+    let listing =
+        reclaim(&["explore", module, "--func", "g", "--emit", "asm", "--inlining", "off"]);
     let expected = listing.stdout.lines().filter_map(|line| line.strip_prefix('@'));
     let expected = expected.map(|line| line.split_whitespace().next().unwrap());
     let expected: BTreeSet<u32> =
@@ -180,6 +182,7 @@ fn barriers_and_safepoints_are_marked() {
             let barrier = words.contains_key("write barrier");
             let has = ["drc", "generational"].contains(&collector);
             assert_eq!(barrier, has, "{collector}, {view}: {words:?}");
+            assert!(!words.contains_key("read barrier"), "{collector} has none");
         }
         assert!(words(&all(&page, OPTIMISED)).contains_key("poll"), "{collector}");
         // Each stack map has a row, and a note at its call.
@@ -196,21 +199,13 @@ fn barriers_and_safepoints_are_marked() {
             assert!(listing.contains(&expected), "{expected}{listing}");
         }
     }
-    // Reads have a barrier under `drc` alone.
-    let options = ["--collector", "all", "--inlining", "off"];
-    let (_, page) = page(module, "marks_reads", &options);
-    let section = within(all(&page, "section")[0], MACHINE);
-    let reads = section.iter().filter(|column| words(&[**column]).contains_key("read barrier"));
-    let users: Vec<_> = reads.map(|column| text(within(*column, "h3 b")[0])).collect();
-    assert_eq!(users, ["drc"]);
 }
 
 #[test]
 fn collectors_are_beside_each_other() {
     let module = &everything("collectors");
     let (_, page) = page(module, "collectors", &["--collector", "all", "--func", "link"]);
-    let switches: Vec<String> =
-        all(&page, "[data-kind=collector]").into_iter().map(text).collect();
+    let switches: Vec<String> = all(&page, "[data-kind=collector]").into_iter().map(text).collect();
     assert_eq!(switches, COLLECTORS);
     let columns = all(&page, MACHINE);
     let users: Vec<&str> =

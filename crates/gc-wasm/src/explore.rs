@@ -20,9 +20,7 @@ use crate::vm::layout::VMContextLayout;
 use crate::{Engine, Module};
 use anyhow::{Result, bail};
 use cranelift_codegen::ir;
-use gc_compiler::{
-    CompiledFunction, FUNCTION_NAMESPACE, GcCompiler, Symbol, imported_host_call,
-};
+use gc_compiler::{CompiledFunction, FUNCTION_NAMESPACE, GcCompiler, Symbol, imported_host_call};
 use gc_types::{HostCall, Trap};
 use std::collections::{BTreeMap, HashMap};
 use wasmtime_types::{WasmHeapType, WasmValType};

@@ -90,20 +90,20 @@ mod lines {
 
         /// Writes it to a new file beside the dump, and returns the path.
         pub(super) fn write(&self, dump: &Path) -> Result<String> {
-            for number in 1_u64.. {
-                let path = dump.with_extension("");
-                let path = format!("{}-{number}.wat", path.display());
+            let dump = dump.with_extension("");
+            let mut number = 1;
+            loop {
+                let path = format!("{}-{number}.wat", dump.display());
                 match File::create_new(&path) {
                     Ok(mut file) => {
                         let written = file.write_all(self.text.as_bytes());
                         written.with_context(|| format!("writing {path}"))?;
                         return Ok(path);
                     }
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
                     Err(error) => return Err(error).with_context(|| format!("making {path}")),
                 }
             }
-            unreachable!("there are not so many files")
         }
     }
 }

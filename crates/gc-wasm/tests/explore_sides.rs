@@ -2,10 +2,14 @@
 //! an operator.
 
 use anyhow::{Context, Result};
+use cranelift_codegen::ir::{self, InstBuilder};
+use gc_compiler::{GcCompiler, GcEmitter, RefPlace, trap_code};
+use gc_runtime::collector::NullCollector;
 use gc_wasm::explore::{ClifMark, Part, machine_code, sides};
-use gc_wasm::{Collector, Config, Engine};
+use gc_wasm::{Collector, Config, Engine, Trap};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 #[test]
 fn marks_change_no_code() -> Result<()> {
@@ -62,6 +66,26 @@ fn parts(collector: Collector, body: &str) -> Result<BTreeSet<&'static str>> {
     Ok(parts)
 }
 
+/// `null` with a read barrier: a test of the loaded reference.
+struct Reading;
+
+impl GcCompiler for Reading {
+    fn name(&self) -> &'static str {
+        "null"
+    }
+
+    fn read_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace) -> ir::Value {
+        let value = e.load_ref(place);
+        let bit = e.builder.ins().band_imm_u(value, 2);
+        e.builder.ins().trapnz(bit, trap_code(Trap::UnreachableCodeReached));
+        e.declare_ref(value)
+    }
+}
+
+fn reading() -> Result<Collector> {
+    Collector::new(Arc::new(NullCollector), Arc::new(Reading))
+}
+
 #[test]
 fn barriers_are_those_of_the_collector() -> Result<()> {
     let store = "(struct.set $list $next (local.get $a) (local.get $b))";
@@ -79,7 +103,9 @@ fn barriers_are_those_of_the_collector() -> Result<()> {
         (Collector::generational(), keep, &["write"]),
         (Collector::generational(), make, &["allocation"]),
         (Collector::copying(), make, &["allocation"]),
-        (Collector::drc(), keep, &["read", "write"]),
+        (Collector::drc(), keep, &["write"]),
+        (reading()?, load, &["read"]),
+        (reading()?, store, &[]),
     ] {
         let found: Vec<_> = parts(collector.clone(), body)?.into_iter().collect();
         assert_eq!(found, expected, "{}: {body}", collector.name());
@@ -97,9 +123,8 @@ fn calls_are_marked_where_a_collection_may_run() -> Result<()> {
         (func $tail (return_call $call)))"#;
     let engine = Engine::new(&Config::new())?;
     let sides = sides(&engine, wat.as_bytes(), None)?;
-    let count = |n: usize, mark| {
-        sides[n].clif.iter().filter(|line| line.mark == Some(mark)).count()
-    };
+    let count =
+        |n: usize, mark| sides[n].clif.iter().filter(|line| line.mark == Some(mark)).count();
     assert_eq!(count(0, ClifMark::Safepoint), 2);
     assert!(count(0, ClifMark::Spill) > 0);
     assert_eq!(count(1, ClifMark::Safepoint), 0);

@@ -2,9 +2,7 @@
 
 use anyhow::{Context, Result};
 use gc_jit::lookup_code;
-use gc_wasm::{
-    Collector, Config, Engine, Inlining, Instance, Module, ProfilingStrategy, Store,
-};
+use gc_wasm::{Collector, Config, Engine, Inlining, Instance, Module, ProfilingStrategy, Store};
 use linux_perf_data::jitdump::{JitDumpReader, JitDumpRecord};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

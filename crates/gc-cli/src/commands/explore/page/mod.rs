@@ -90,8 +90,7 @@ enum View {
     StackMaps,
 }
 
-const VIEWS: [View; 5] =
-    [View::Wasm, View::Clif, View::Optimised, View::Machine, View::StackMaps];
+const VIEWS: [View; 5] = [View::Wasm, View::Clif, View::Optimised, View::Machine, View::StackMaps];
 
 impl View {
     fn title(self) -> &'static str {
@@ -146,11 +145,7 @@ fn legend() -> Markup {
 }
 
 /// A function under all collectors. Collectors with the same code share it.
-fn function(
-    text: &BTreeMap<u32, Vec<WasmLine>>,
-    collectors: &[&str],
-    sides: &[&Sides],
-) -> Markup {
+fn function(text: &BTreeMap<u32, Vec<WasmLine>>, collectors: &[&str], sides: &[&Sides]) -> Markup {
     let machine = &sides[0].machine;
     let mut groups: Vec<(&Sides, Vec<usize>)> = Vec::new();
     for (n, one) in sides.iter().enumerate() {
