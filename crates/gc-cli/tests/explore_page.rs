@@ -43,7 +43,13 @@ fn page(module: &str, test: &str, options: &[&str]) -> (String, Html) {
     let ran = reclaim(&[&["explore", module, "--html", out], options].concat());
     assert_eq!((ran.status, &*ran.stdout, &*ran.stderr), (0, "", ""));
     let text = std::fs::read_to_string(out).unwrap();
-    let page = Html::parse_document(&text);
+    // With scripts, functions that are not shown are text. Without them they are elements.
+    let scripted = Html::parse_document(&text);
+    assert_eq!(scripted.errors, Vec::<String>::new());
+    let plain = text.replace("<noscript>", "").replace("</noscript>", "");
+    let page = Html::parse_document(&plain);
+    let functions = all(&page, "section").len();
+    assert_eq!(all(&scripted, "section > noscript").len(), functions);
     (text, page)
 }
 

@@ -120,7 +120,7 @@ fn calls_are_marked_where_a_collection_may_run() -> Result<()> {
         (import "host" "call" (func $call))
         (func $f (param $a (ref null $list)) (result (ref $list))
             (call $call) (struct.new $list (local.get $a)))
-        (func $tail (return_call $call)))"#;
+        (func $tail (return_call $tail)))"#;
     let engine = Engine::new(&Config::new())?;
     let sides = sides(&engine, wat.as_bytes(), None)?;
     let count =

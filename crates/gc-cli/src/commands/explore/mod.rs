@@ -73,6 +73,9 @@ pub struct ExploreArgs {
     pub heap: HeapOptions,
 }
 
+/// Bytes of a page that is large for a browser.
+const LARGE: usize = 256 << 20;
+
 /// The views of `reclaim explore`.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emit {
@@ -120,7 +123,13 @@ pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
         });
         let compiled = compiled.collect::<Result<Vec<_>>>()?;
         let page = page::page(&program.name(), program.bytes(), &compiled)?;
-        return std::fs::write(out, page).with_context(|| format!("writing {}", out.display()));
+        std::fs::write(out, &page).with_context(|| format!("writing {}", out.display()))?;
+        if page.len() > LARGE {
+            let size = page.len() >> 20;
+            let text = "browsers take long to read it; `--func` makes a page of one function";
+            writeln!(std::io::stderr(), "{} has {size} MiB: {text}", out.display())?;
+        }
+        return Ok(());
     }
     let code = match args.emit {
         Emit::Clif | Emit::Optimised => Vec::new(),

@@ -3,7 +3,7 @@
 //!
 //! The page needs nothing besides itself: its style and its script are in it. Each line has the offset
 //! of its operator in the module (`data-o`), and the script lights up all lines with the same offset.
-//! Without scripts the page shows all functions, one below the other.
+//! With scripts the page shows one function, and without them all, one below the other.
 
 mod wasm;
 
@@ -157,6 +157,8 @@ fn function(text: &BTreeMap<u32, Vec<WasmLine>>, collectors: &[&str], sides: &[&
     html! {
         section id={ "f" (machine.index) } {
             h2 { (printable(&machine.name)) " " code { (printable(&machine.signature)) } }
+            // With scripts this is text until the function is shown.
+            noscript {
             div class="columns" {
                 (column(View::Wasm, None, "", wasm_lines(text, sides)))
                 @for (one, users) in &groups {
@@ -174,6 +176,7 @@ fn function(text: &BTreeMap<u32, Vec<WasmLine>>, collectors: &[&str], sides: &[&
                     (column(View::Machine, Some(group), &size, machine_lines(one, &disassembly)))
                     (column(View::StackMaps, Some(group), &maps, stack_maps(one, &disassembly)))
                 }
+            }
             }
         }
     }
@@ -228,7 +231,7 @@ fn line(line: &Line<'_>) -> Markup {
         div class={ "l" @if !class.is_empty() { " " (class) } }
             data-o=[offset.map(|offset| format!("{offset:x}"))] {
             i { (margin) }
-            span { (printable(text)) }
+            (printable(text))
             @if let Some(word) = word { em { (word) } }
         }
     }
@@ -342,10 +345,10 @@ fn machine_lines(sides: &Sides, disassembly: &Disassembly<'_>) -> Markup {
                         @if !class.is_empty() { " " (class) }
                         @if *is_target { " target" }
                     } data-o=[location.map(|offset| format!("{offset:x}"))]
-                        data-a=(format!("{:x}", shown.at))
+                        data-a=[is_target.then(|| format!("{:x}", shown.at))]
                         data-to=[jumps_to.map(|to| format!("{to:x}"))] {
                         i { (margin) }
-                        span { (printable(&shown.text)) }
+                        (printable(&shown.text))
                         @if let Some(trap) = trap {
                             em class="m-trap" { "trap: " (trap.to_string()) }
                         }

@@ -31,10 +31,14 @@
   function show() {
     const wanted = sections.find((section) => "#" + section.id === location.hash) ?? sections[0];
     if (!wanted || wanted === current) return;
+    // Only what is shown becomes a part of the document: a large module has millions of lines.
+    const held = wanted.querySelector("noscript");
+    if (held) held.outerHTML = held.textContent;
     current?.classList.remove("current");
     links.get("#" + current?.id)?.classList.remove("current");
     current = wanted;
     current.classList.add("current");
+    choose();
     const link = links.get("#" + current.id);
     link?.classList.add("current");
     link?.scrollIntoView({ block: "nearest" });
@@ -55,7 +59,7 @@
         [...document.querySelectorAll(`[data-kind=${kind}][aria-pressed=true]`)].map((b) => b.dataset.n),
       );
     const [collectors, views] = [on("collector"), on("view")];
-    for (const column of document.querySelectorAll(".column")) {
+    for (const column of current.querySelectorAll(".column")) {
       const users = column.dataset.collectors?.split(" ") ?? null;
       const used = users === null || users.some((user) => collectors.has(user));
       column.hidden = !used || !views.has(column.dataset.view);
@@ -109,6 +113,5 @@
   });
   addEventListener("hashchange", show);
   document.documentElement.classList.add("scripted");
-  choose();
   show();
 }
