@@ -324,7 +324,16 @@ fn machine_lines(sides: &Sides, disassembly: &Disassembly<'_>) -> Markup {
     };
     let lines = disassembly.lines();
     let mut words = Words::default();
-    let mut last = None;
+    // A note belongs to the operator of its call.
+    let offsets: Vec<Option<u32>> = lines
+        .iter()
+        .scan(None, |last, line| {
+            if let LineKind::Instruction { location, .. } = &line.kind {
+                *last = *location;
+            }
+            Some(*last)
+        })
+        .collect();
     html! {
         @for (n, shown) in lines.iter().enumerate() {
             @let follows = lines.get(n + 1).is_some_and(|next| matches!(next.kind, LineKind::StackMap));
@@ -339,7 +348,6 @@ fn machine_lines(sides: &Sides, disassembly: &Disassembly<'_>) -> Markup {
                     };
                     @let word = words.next(word);
                     @let trap = trap.filter(|trap| *trap != gc_types::Trap::Interrupt);
-                    @let _ = { last = *location; };
                     div class={
                         "l"
                         @if !class.is_empty() { " " (class) }
@@ -366,7 +374,7 @@ fn machine_lines(sides: &Sides, disassembly: &Disassembly<'_>) -> Markup {
                 }
                 LineKind::StackMap => {
                     (line(&Line {
-                        offset: last,
+                        offset: offsets[n],
                         class: "note m-map",
                         margin: "",
                         text: &shown.text,
@@ -375,7 +383,7 @@ fn machine_lines(sides: &Sides, disassembly: &Disassembly<'_>) -> Markup {
                 }
                 LineKind::Handlers => {
                     (line(&Line {
-                        offset: last,
+                        offset: offsets[n],
                         class: "note",
                         margin: "",
                         text: &shown.text,
