@@ -6,7 +6,10 @@ use crate::registry::Registry;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gc_engine::size;
-use gc_wasm::{AdaptivePolicy, CacheStore, Collector, Config, Engine, FixedPolicy, FolderCache};
+use gc_wasm::{
+    AdaptivePolicy, CacheStore, Collector, Config, Engine, FixedPolicy, FolderCache,
+    ProfilingStrategy,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +83,9 @@ pub struct HeapOptions {
     /// Whether code consumes fuel. Each subcommand has its own option for it.
     #[arg(skip)]
     pub consume_fuel: bool,
+    /// How compiled functions are made known to a profiler. `reclaim run` has an option for it.
+    #[arg(skip = ProfilingStrategy::None)]
+    pub profiler: ProfilingStrategy,
 }
 
 /// How compiled code stays inside the GC heap.
@@ -177,7 +183,8 @@ impl HeapOptions {
                 Inlining::On => gc_wasm::Inlining::Yes,
                 Inlining::Off => gc_wasm::Inlining::No,
             })
-            .consume_fuel(self.consume_fuel);
+            .consume_fuel(self.consume_fuel)
+            .profiler(self.profiler);
         let adaptive = match self.heap_policy {
             HeapPolicy::Balanced => Some(AdaptivePolicy::balanced()),
             HeapPolicy::Throughput => Some(AdaptivePolicy::throughput()),

@@ -19,7 +19,8 @@
 //!    thread. If [code consumes fuel](gc_types::Abi::fuel) or
 //!    [checks epochs](gc_types::Abi::epochs), it calls the host when the fuel is used up or the
 //!    deadline is reached; the [`JitState`] has both.
-//! 6. A [`Fiber`] is a future that runs calls on a stack of its own. Host functions on it wait for
+//! 6. A [`PerfFile`](perf::PerfFile) tells Linux `perf` the names of published code.
+//! 7. A [`Fiber`] is a future that runs calls on a stack of its own. Host functions on it wait for
 //!    other futures with [`Blocking`], which suspends the fiber.
 //!
 //! The only global state is the registry of published code, the signal handler that reads it, and
@@ -42,6 +43,7 @@ mod guard;
 mod host_calls;
 mod interrupt;
 mod meter;
+pub mod perf;
 mod registry;
 mod saved;
 mod signals;

@@ -2,6 +2,7 @@
 
 use crate::host_calls::WasmHostCalls;
 use crate::pool::Pool;
+use crate::profiling::Profiler;
 use crate::store::StoreOpaque;
 use crate::types::registry::TypeRegistry;
 use crate::vm::layout;
@@ -42,6 +43,7 @@ struct EngineInner {
     /// Where its stores get memory from.
     source: Arc<dyn MemorySource>,
     pool: Option<Pool>,
+    profiler: Option<Profiler>,
     /// The number of modules that were made.
     modules: AtomicU64,
 }
@@ -89,6 +91,7 @@ impl Engine {
         let types = TypeRegistry::new()?;
         let host_calls = HostCallTable::new(engine.abi(), &StoreOpaque::host_calls())?;
         let epoch = Arc::default();
+        let profiler = Profiler::new(config.profiler).context("engine configuration")?;
         let (fiber_stacks, modules) = (config.fiber_stacks(), AtomicU64::new(0));
         let inner = EngineInner {
             config,
@@ -99,6 +102,7 @@ impl Engine {
             fiber_stacks,
             source,
             pool,
+            profiler,
             modules,
         };
         Ok(Engine(Arc::new(inner)))
@@ -170,6 +174,11 @@ impl Engine {
     #[inline]
     pub(crate) fn pool(&self) -> Option<&Pool> {
         self.0.pool.as_ref()
+    }
+
+    /// The profiler that its modules are made known to, if there is one.
+    pub(crate) fn profiler(&self) -> Option<&Profiler> {
+        self.0.profiler.as_ref()
     }
 
     /// The number of pooled GC heaps in use, and of those that wait for a store.

@@ -1,6 +1,12 @@
 //! Shows the code of a compiled module: CLIF, and machine code with its tables. Used by `reclaim
 //! explore` and by golden tests.
 
+mod marks;
+mod sides;
+
+pub use marks::Part;
+pub use sides::{ClifLine, ClifMark, Sides, sides};
+
 use crate::compile::inlining::{Inlining, Source};
 use crate::compile::{
     CompileContext, TypeWords, check_one, compile_one, func_type, inlining, optimized,
@@ -14,7 +20,7 @@ use crate::vm::layout::VMContextLayout;
 use crate::{Engine, Module};
 use anyhow::{Result, bail};
 use cranelift_codegen::ir;
-use gc_compiler::{CompiledFunction, FUNCTION_NAMESPACE, Symbol, imported_host_call};
+use gc_compiler::{CompiledFunction, FUNCTION_NAMESPACE, GcCompiler, Symbol, imported_host_call};
 use gc_types::{HostCall, Trap};
 use std::collections::{BTreeMap, HashMap};
 use wasmtime_types::{WasmHeapType, WasmValType};
@@ -132,25 +138,7 @@ pub fn machine_code(
 ) -> Result<Vec<MachineCode>> {
     each(engine, bytes, filter, |module, function| {
         let index = function.index();
-        let compiled = compile_one(&module.cx, &module.inlining, function)?;
-        let locations = compiled
-            .locations()
-            .iter()
-            .filter_map(|range| Some((range.first, range.end, range.location?)));
-        let stack_maps = compiled.stack_maps().map(|(return_address, frame_size, slots)| {
-            (return_address, StackMap { frame_size, slots: slots.to_vec() })
-        });
-        Ok(MachineCode {
-            index,
-            name: module.cx.info.func_name(index),
-            signature: module.signature(index)?,
-            code: compiled.code().to_vec(),
-            symbols: compiled.symbols().map(|(at, to)| (at, module.symbol(to))).collect(),
-            traps: compiled.traps().iter().copied().collect(),
-            locations: locations.collect(),
-            stack_maps: stack_maps.collect(),
-            handlers: module.handlers(&compiled),
-        })
+        module.machine_code(index, &compile_one(&module.cx, &module.inlining, function)?)
     })
 }
 
@@ -188,7 +176,8 @@ pub struct Checked {
 /// # Errors
 /// As [`explore`].
 pub fn check(engine: &Engine, bytes: &[u8], filter: Option<&str>) -> Result<Vec<Checked>> {
-    each_with(engine, bytes, filter, true, |module, function| {
+    let settings = Settings { check: true, ..Settings::new(engine) };
+    each_with(engine, bytes, filter, settings, |module, function| {
         let index = function.index();
         let broken = check_one(&module.cx, &module.inlining, function)?;
         let broken = broken.map(|error| error.to_string());
@@ -211,23 +200,44 @@ fn each<T>(
     filter: Option<&str>,
     show: impl Fn(&Explored<'_>, Source<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
-    each_with(engine, bytes, filter, engine.config().code.verifier, show)
+    each_with(engine, bytes, filter, Settings::new(engine), show)
 }
 
-/// [`each`], where functions are to be checked or not.
+/// How functions are compiled to be shown.
+struct Settings<'a> {
+    /// Whether they are checked.
+    check: bool,
+    /// The collector's compiler.
+    gc: &'a dyn GcCompiler,
+    /// As in [`CompileContext`].
+    location_bits: u32,
+}
+
+impl<'a> Settings<'a> {
+    /// As `engine` compiles.
+    fn new(engine: &'a Engine) -> Settings<'a> {
+        let check = engine.config().code.verifier;
+        Settings { check, gc: engine.collector().compiler(), location_bits: 0 }
+    }
+}
+
+/// [`each`], with other settings than those of the engine.
 fn each_with<T>(
     engine: &Engine,
     bytes: &[u8],
     filter: Option<&str>,
-    check: bool,
+    settings: Settings<'_>,
     show: impl Fn(&Explored<'_>, Source<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
     #[cfg(feature = "wat")]
     let bytes = &*Module::text_to_binary(bytes)?;
     let (info, bodies) = parse(engine.types(), engine.config().features, bytes)?;
     let layout = VMContextLayout::new(engine.abi().offsets(), &info);
+    let Settings { check, gc, location_bits } = settings;
     let cx = CompileContext {
         check,
+        gc,
+        location_bits,
         ..CompileContext::new(engine, &info, &layout, TypeWords::Constants)
     };
     let (functions, inlining) = inlining::prepare(&cx, bodies)?;
@@ -260,6 +270,28 @@ impl Explored<'_> {
         parts.extend(results.map(|result| format!("(result {result})")));
         parts.extend(locals.into_iter().map(|(i, name)| format!("(local {i} ${name})")));
         Ok(parts.join(" "))
+    }
+
+    /// The machine code of the function `index`, which was compiled.
+    fn machine_code(&self, index: u32, compiled: &CompiledFunction) -> Result<MachineCode> {
+        let locations = compiled
+            .locations()
+            .iter()
+            .filter_map(|range| Some((range.first, range.end, range.location?)));
+        let stack_maps = compiled.stack_maps().map(|(return_address, frame_size, slots)| {
+            (return_address, StackMap { frame_size, slots: slots.to_vec() })
+        });
+        Ok(MachineCode {
+            index,
+            name: self.cx.info.func_name(index),
+            signature: self.signature(index)?,
+            code: compiled.code().to_vec(),
+            symbols: compiled.symbols().map(|(at, to)| (at, self.symbol(to))).collect(),
+            traps: compiled.traps().iter().copied().collect(),
+            locations: locations.collect(),
+            stack_maps: stack_maps.collect(),
+            handlers: self.handlers(compiled),
+        })
     }
 
     /// The callees of a function and their names.

@@ -50,6 +50,7 @@ mod linker;
 mod memory;
 mod module;
 mod pool;
+mod profiling;
 mod refs;
 mod store;
 mod table;

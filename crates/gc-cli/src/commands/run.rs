@@ -10,10 +10,10 @@ use crate::program::Program;
 use crate::registry::Registry;
 use crate::stats::{self, StatsFormat};
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use gc_conformance::stack::with_stack;
 use gc_hosts::{HostCtx, I32Exit, Stdio};
-use gc_wasm::{ExternType, FuncType, Instance, Module, Store};
+use gc_wasm::{ExternType, FuncType, Instance, Module, ProfilingStrategy, Store};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -35,7 +35,9 @@ Examples:
   reclaim run app.wasm --dir data::/ --env LANG  with a directory and a variable
   reclaim run lib.wat --invoke fib 20            one export
   reclaim run app.wasm --fuel 1000000 --stats    at most so much work
-  reclaim run app.wasm --preload env=lib.wasm    what `env` exports is in lib.wasm";
+  reclaim run app.wasm --preload env=lib.wasm    what `env` exports is in lib.wasm
+  perf record -g reclaim run app.wasm --profile perf
+                                                 `perf report` then names its functions";
 
 /// Arguments of `reclaim run`.
 #[derive(Args, Debug)]
@@ -70,6 +72,9 @@ pub struct RunArgs {
     /// with each collector; --stats prints it.
     #[arg(long, value_name = "N", value_parser = fuel)]
     pub fuel: Option<u64>,
+    /// Tell Linux `perf` the names of the compiled functions.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub profile: Option<Profile>,
     /// How it is ended.
     #[command(flatten)]
     pub interrupt: InterruptOptions,
@@ -79,6 +84,26 @@ pub struct RunArgs {
     /// Collector and heap.
     #[command(flatten)]
     pub engine: EngineOptions,
+}
+
+/// The files from which `perf` knows compiled functions.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// A map, /tmp/perf-PID.map: `perf record -g reclaim run …`, then `perf report`.
+    Perf,
+    /// A dump, jit-PID.dump in the current directory, with the code and the lines of the module's
+    /// text: `perf record -k mono -g reclaim run …`, then `perf inject --jit -i perf.data -o
+    /// perf.jit.data`, then `perf report` or `perf annotate` with `-i perf.jit.data`.
+    Jitdump,
+}
+
+impl Profile {
+    fn strategy(self) -> ProfilingStrategy {
+        match self {
+            Profile::Perf => ProfilingStrategy::PerfMap,
+            Profile::Jitdump => ProfilingStrategy::JitDump,
+        }
+    }
 }
 
 /// Parses an amount of fuel.
@@ -93,6 +118,9 @@ fn fuel(text: &str) -> Result<u64, String> {
 /// instantiated, or a call fails.
 pub fn execute(mut args: RunArgs, registry: &Registry) -> Result<()> {
     args.engine.heap.consume_fuel = args.fuel.is_some();
+    if let Some(profile) = args.profile {
+        args.engine.heap.profiler = profile.strategy();
+    }
     let (call_args, program_args) = call::split_args(&args.invoke, &args.args);
     let calls = call::parse_calls(&args.invoke, call_args)?;
     args.interrupt.check(&args.engine.heap)?;

@@ -72,6 +72,16 @@ impl InlinedCalls {
         &self.calls
     }
 
+    /// The source location of `inst` of `func`, which these calls were inlined into. It may be one of
+    /// an inlined function. `None` if it is not known.
+    pub fn location_of(&self, func: &ir::Function, inst: ir::Inst) -> Option<u32> {
+        match read(base(func), func.srcloc(inst)) {
+            Location::None => None,
+            Location::Own(location) => Some(location),
+            Location::Inlined(row) => self.rows.get(row as usize)?.0,
+        }
+    }
+
     /// The source location of `inst` in the function's own body.
     pub(super) fn own_location(func: &ir::Function, inst: ir::Inst) -> Option<u32> {
         match read(base(func), func.srcloc(inst)) {

@@ -6,6 +6,7 @@
 
 use super::{CodeImage, Section};
 use crate::table::Words;
+use std::ops::Range;
 
 /// A call that the compiler replaced with the callee's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,21 @@ impl CodeImage {
                 [_, at, caller, tail] = calls[gone as usize].words();
             };
             Some(InstructionSource { function: Some(function), location })
+        })
+    }
+
+    /// The ranges of the code in `range` that come from one instruction of the source, ascending: first
+    /// offset, end, and the source location, if it is known. The location is that of the innermost
+    /// inlined function.
+    pub fn locations_in(
+        &self,
+        range: Range<u32>,
+    ) -> impl Iterator<Item = (u32, u32, Option<u32>)> + '_ {
+        let locations = self.table::<4>(Section::Locations);
+        let first = locations.partition_point(|row| row.word(0) < range.start);
+        let rows = locations[first..].iter().map(|row| row.words());
+        rows.take_while(move |[first, ..]| *first < range.end).map(|[first, end, location, _]| {
+            (first, end, (location != NO_LOCATION).then_some(location))
         })
     }
 }

@@ -8,7 +8,6 @@
 
 use super::translate::Translator;
 use crate::host_calls;
-use cranelift_codegen::ir;
 use gc_compiler::{GcEmitter, Meter, MeterCalls};
 use gc_types::Abi;
 use wasmparser::Operator;
@@ -111,8 +110,9 @@ fn before(op: &Operator<'_>) -> Before {
 impl Translator<'_, '_> {
     /// Begins to meter the function, whose first operator is at this offset.
     pub(super) fn meter_entry(&mut self, offset: usize) {
+        let location = self.env.cx.location(offset);
         self.metered(|meter, e| {
-            e.builder.set_srcloc(ir::SourceLoc::new(offset as u32));
+            e.builder.set_srcloc(location);
             meter.consume(FUNCTION);
             meter.enter(e);
         });

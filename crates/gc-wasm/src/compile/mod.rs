@@ -22,7 +22,7 @@ use crate::module::parse::Body;
 use crate::types::registry::TypeRegistry;
 use crate::vm::layout::VMContextLayout;
 use crate::vm::memory::MemorySettings;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use cranelift_codegen::{Context, ir};
 use gc_compiler::check::{CheckContext, CheckError, FunctionTypes, check_function};
 use gc_compiler::inline::InlinedCalls;
@@ -59,6 +59,8 @@ pub(crate) struct CompileContext<'a> {
     pub(crate) optimizes: bool,
     /// What operators cost, if code consumes fuel.
     pub(crate) operator_cost: &'a OperatorCostStrategy,
+    /// Source locations are offsets in the module, shifted to the left by this number of bits.
+    pub(crate) location_bits: u32,
 }
 
 /// Where compiled code has the indices and header words of types from.
@@ -92,7 +94,13 @@ impl<'a> CompileContext<'a> {
             parallel: engine.config().code.parallel,
             inlining: engine.config().code.inlines(),
             optimizes: engine.config().code.optimizes(),
+            location_bits: 0,
         }
+    }
+
+    /// The source location of the operator at `offset` in the module.
+    fn location(&self, offset: usize) -> ir::SourceLoc {
+        ir::SourceLoc::new((offset as u32) << self.location_bits)
     }
 }
 
@@ -224,6 +232,41 @@ pub(crate) fn optimized(
     let mut compiler = FunctionCompiler::default();
     compiler.function(cx, inlining, function, Compiler::compile_anew)?;
     compiler.context.map(|context| context.func).context("the function was not compiled")
+}
+
+/// One function as it is compiled.
+pub(crate) struct Stages {
+    /// The CLIF before optimization.
+    pub(crate) clif: ir::Function,
+    /// The CLIF after optimization.
+    pub(crate) optimized: ir::Function,
+    /// What was inlined into both.
+    pub(crate) inlined: InlinedCalls,
+    /// The code that was made from it.
+    pub(crate) compiled: CompiledFunction,
+}
+
+/// Compiles one function, and keeps what is made on the way.
+///
+/// # Errors
+/// As [`compile_module`].
+pub(crate) fn stages(
+    cx: &CompileContext<'_>,
+    inlining: &Inlining,
+    function: Source<'_>,
+) -> Result<Stages> {
+    let mut before = None;
+    let mut compiler = FunctionCompiler::default();
+    let compile = |compiler: &Compiler, context: &mut Context, inlined: &InlinedCalls| {
+        before = Some((context.func.clone(), inlined.clone()));
+        compiler.compile_anew(context, inlined)
+    };
+    let compiled = compiler.function(cx, inlining, function, compile)?;
+    let optimized = compiler.context.map(|context| context.func);
+    let (Some((clif, inlined)), Some(optimized)) = (before, optimized) else {
+        bail!("the function was not compiled");
+    };
+    Ok(Stages { clif, optimized, inlined, compiled })
 }
 
 fn describe(cx: &CompileContext<'_>, index: u32) -> String {

@@ -298,7 +298,7 @@ impl<'a, 'b> Translator<'a, 'b> {
             if !matches!(op, Operator::CallRef { .. }) {
                 self.resolve_id();
             }
-            self.builder.set_srcloc(ir::SourceLoc::new(offset as u32));
+            self.builder.set_srcloc(self.env.cx.location(offset));
             if self.stack.reachable() {
                 self.meter_operator(&op);
                 ops::operator(self, &op)?;

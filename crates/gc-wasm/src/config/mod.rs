@@ -10,6 +10,7 @@ mod code;
 mod memory;
 mod metering;
 mod pooling;
+mod profiling;
 mod refused;
 mod wasm;
 
@@ -18,7 +19,8 @@ pub use cache::{Cache, CacheConfig};
 pub(crate) use code::CodeSettings;
 pub use code::{Inlining, OptLevel, RegallocAlgorithm, Strategy};
 pub use pooling::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
-pub use refused::{ModuleVersionStrategy, ProfilingStrategy, WasmBacktraceDetails};
+pub use profiling::ProfilingStrategy;
+pub use refused::{ModuleVersionStrategy, WasmBacktraceDetails};
 #[cfg(all(test, feature = "compiler"))]
 pub(crate) use wasm::supported;
 
@@ -78,6 +80,7 @@ pub struct Config {
     pub(crate) branch_hints: bool,
     pub(crate) backtrace_frames: Option<NonZeroUsize>,
     pub(crate) address_map: bool,
+    pub(crate) profiler: ProfilingStrategy,
     /// What was asked for and is not supported, with the reason.
     pub(crate) refused: BTreeMap<&'static str, &'static str>,
     pub(crate) memory: MemorySettings,
@@ -119,6 +122,7 @@ impl Config {
             branch_hints: true,
             backtrace_frames: NonZeroUsize::new(20),
             address_map: true,
+            profiler: ProfilingStrategy::None,
             refused: BTreeMap::new(),
             memory: MemorySettings {
                 reservation: 4 << 30,

@@ -3,20 +3,6 @@
 use super::Config;
 use anyhow::{Result, ensure};
 
-/// How compiled code is made known to a profiler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ProfilingStrategy {
-    /// It is not.
-    None,
-    /// By a map for `perf`, which is not supported.
-    PerfMap,
-    /// By a dump for `perf`, which is not supported.
-    JitDump,
-    /// By VTune's interface, which is not supported.
-    VTune,
-}
-
 /// Whether backtraces have places in the source, from DWARF in the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -115,13 +101,6 @@ impl Config {
     /// not supported.
     pub fn wmemcheck(&mut self, yes: bool) -> &mut Config {
         self.refuse("wmemcheck", yes, "they are not supported")
-    }
-
-    /// Sets how compiled code is made known to a profiler (default: it is not). Anything else is
-    /// not supported.
-    pub fn profiler(&mut self, profiler: ProfilingStrategy) -> &mut Config {
-        let yes = profiler != ProfilingStrategy::None;
-        self.refuse("profiler", yes, "profilers are not told of compiled code")
     }
 
     /// Sets whether backtraces have places in the source (default: no). Anything else is not

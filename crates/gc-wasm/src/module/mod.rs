@@ -18,7 +18,7 @@ use crate::Engine;
 use crate::types::named::Named;
 use crate::types::{ExportType, ExternType, ImportType, ValType};
 use crate::vm::layout::VMContextLayout;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use gc_jit::CodeMemory;
 use gc_types::TypeIndex;
 use info::ModuleInfo;
@@ -71,7 +71,7 @@ impl Module {
     /// `binary` is what to compile instead.
     ///
     /// # Errors
-    /// If its instances do not fit the engine's pool.
+    /// If its instances do not fit the engine's pool, or if a profiler cannot be told of its code.
     fn of(
         engine: &Engine,
         info: ModuleInfo,
@@ -81,6 +81,9 @@ impl Module {
         let layout = VMContextLayout::new(engine.abi().offsets(), &info);
         if let Some(pool) = engine.pool() {
             pool.check_module(&info, &layout)?;
+        }
+        if let Some(profiler) = engine.profiler() {
+            profiler.add(&code, binary.as_deref()).context("telling a profiler of a module")?;
         }
         let func_refs = (0..).zip(&info.funcs);
         let func_refs =

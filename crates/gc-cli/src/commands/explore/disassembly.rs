@@ -7,11 +7,13 @@
 //! it. The syntax is that of `objdump`.
 
 use crate::printable::printable;
+use gc_types::Trap;
 use gc_wasm::explore::{MachineCode, StackMap};
 use iced_x86::{
-    Code, Decoder, DecoderOptions, FlowControl, Formatter, GasFormatter, Instruction, OpKind,
-    SymbolResolver, SymbolResult,
+    Code, Decoder, DecoderOptions, FlowControl, Formatter, GasFormatter, Instruction, Mnemonic,
+    OpKind, Register, SymbolResolver, SymbolResult,
 };
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -25,6 +27,36 @@ pub(super) struct Disassembly<'a> {
     tables: BTreeMap<u32, Table>,
     /// The addresses that are computed relative to an instruction.
     addresses: BTreeSet<u32>,
+}
+
+/// A line of a listing.
+pub(super) struct Line {
+    /// The offset of what is shown. Of a note, the return address of its call.
+    pub(super) at: u32,
+    pub(super) text: String,
+    pub(super) kind: LineKind,
+}
+
+/// What a line shows.
+pub(super) enum LineKind {
+    /// An instruction.
+    Instruction {
+        /// The offset of its operator in the module.
+        location: Option<u32>,
+        /// Whether a jump leads to it.
+        is_target: bool,
+        trap: Option<Trap>,
+        /// The offset that it jumps to.
+        jumps_to: Option<u32>,
+        /// Whether it moves a value to or from a slot of a stack map.
+        is_spill: bool,
+    },
+    /// A table of jumps or a constant.
+    Data,
+    /// The stack map of the call before it.
+    StackMap,
+    /// The exception handlers of the call before it.
+    Handlers,
 }
 
 /// A table of jumps.
@@ -150,41 +182,63 @@ impl<'a> Disassembly<'a> {
     /// The listing: for each instruction the offset of its operator in the module if it is another
     /// one than before, `>` if a jump leads to it, its offset, and its text.
     pub(super) fn text(&self) -> String {
-        let mut formatter = formatter(self.code);
-        let (mut text, mut shown, mut at) = (String::new(), None, 0);
-        while at < self.size() as u32 {
-            let Some(instruction) = self.instructions.get(&at) else {
-                at = self.data(&mut text, at);
-                continue;
+        let (mut text, mut shown) = (String::new(), None);
+        for line in self.lines() {
+            let at = line.at;
+            let line = match line.kind {
+                LineKind::Instruction { location, is_target, trap, .. } => {
+                    let column = match location.filter(|_| location != shown) {
+                        Some(location) => format!("@{location:04x}"),
+                        None => String::new(),
+                    };
+                    shown = location;
+                    let mark = if is_target { '>' } else { ' ' };
+                    let trap = trap.map(|trap| format!("; trap: {trap}")).unwrap_or_default();
+                    format!("{column:7}{mark} {at:04x}  {:40} {trap}", line.text)
+                }
+                LineKind::Data => format!("{:9}{at:04x}  {}", "", line.text),
+                LineKind::StackMap | LineKind::Handlers => format!("{:15}; {}", "", line.text),
             };
-            let location = self.location(at).map(|(_, location)| location);
-            let column = match location.filter(|_| location != shown) {
-                Some(location) => format!("@{location:04x}"),
-                None => String::new(),
-            };
-            shown = location;
-            let mark = if self.targets.contains(&at) { '>' } else { ' ' };
-            let mut instruction_text = String::new();
-            formatter.format(instruction, &mut instruction_text);
-            let trap = self.code.traps.get(&at).map(|trap| format!("; trap: {trap}"));
-            let trap = trap.unwrap_or_default();
-            let line = format!("{column:7}{mark} {at:04x}  {instruction_text:40} {trap}");
             let _ = writeln!(text, "{}", line.trim_end());
-            at = instruction.next_ip() as u32;
-            for note in self.notes(at) {
-                let _ = writeln!(text, "{:15}; {note}", "");
-            }
         }
         text
     }
 
+    /// The lines of the listing.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let mut formatter = formatter(self.code);
+        let slots: BTreeSet<u32> =
+            self.code.stack_maps.values().flat_map(|map| &map.slots).copied().collect();
+        let (mut lines, mut at) = (Vec::new(), 0);
+        while at < self.size() as u32 {
+            let Some(instruction) = self.instructions.get(&at) else {
+                at = self.data(&mut lines, at);
+                continue;
+            };
+            let mut text = String::new();
+            formatter.format(instruction, &mut text);
+            let kind = LineKind::Instruction {
+                location: self.location(at).map(|(_, location)| location),
+                is_target: self.targets.contains(&at),
+                trap: self.code.traps.get(&at).copied(),
+                jumps_to: self.inner_target(instruction),
+                is_spill: slot_of(instruction).is_some_and(|slot| slots.contains(&slot)),
+            };
+            lines.push(Line { at, text, kind });
+            at = instruction.next_ip() as u32;
+            lines.extend(self.notes(at));
+        }
+        lines
+    }
+
     /// Shows the bytes from `at` up to the next instruction. Returns the offset of that.
-    fn data(&self, text: &mut String, at: u32) -> u32 {
+    fn data(&self, lines: &mut Vec<Line>, at: u32) -> u32 {
         let next = self.instructions.range(at..).next().map_or(self.size() as u32, |(at, _)| *at);
         let mut from = at;
+        let mut push = |at, text| lines.push(Line { at, text, kind: LineKind::Data });
         if let Some(table) = self.tables.get(&at) {
             for target in &table.targets {
-                let _ = writeln!(text, "{:9}{from:04x}  .long {target:#06x} - {at:#06x}", "");
+                push(from, format!(".long {target:#06x} - {at:#06x}"));
                 from += 4;
             }
         }
@@ -194,17 +248,35 @@ impl<'a> Disassembly<'a> {
             let end = end.min(from + 16);
             let bytes = self.code.code[from as usize..end as usize].iter();
             let bytes: Vec<String> = bytes.map(|byte| format!("{byte:#04x}")).collect();
-            let _ = writeln!(text, "{:9}{from:04x}  .byte {}", "", bytes.join(", "));
+            push(from, format!(".byte {}", bytes.join(", ")));
             from = end;
         }
         next
     }
 
+    /// The target of an instruction that jumps inside the function.
+    fn inner_target(&self, instruction: &Instruction) -> Option<u32> {
+        let jumps = matches!(
+            instruction.flow_control(),
+            FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
+        );
+        let inside = jumps && self.symbol(instruction).is_none();
+        inside.then(|| instruction.near_branch_target() as u32)
+    }
+
+    /// What the instruction before `at` calls, if it has a name.
+    pub(super) fn callee_before(&self, at: u32) -> Option<Cow<'a, str>> {
+        let (_, call) = self.instructions.range(..at).next_back()?;
+        self.symbol(call).map(printable)
+    }
+
     /// What is known of a call that returns to `at`.
-    fn notes(&self, at: u32) -> Vec<String> {
+    fn notes(&self, at: u32) -> impl Iterator<Item = Line> + use<> {
         let map = self.code.stack_maps.get(&at).map(stack_map);
+        let map = map.map(|text| Line { at, text, kind: LineKind::StackMap });
         let handlers = self.code.handlers.get(&at).map(|handlers| handlers_of(handlers));
-        map.into_iter().chain(handlers).collect()
+        let handlers = handlers.map(|text| Line { at, text, kind: LineKind::Handlers });
+        map.into_iter().chain(handlers)
     }
 
     /// The stack maps and handlers: a line for each.
@@ -214,11 +286,10 @@ impl<'a> Disassembly<'a> {
         let places: BTreeSet<u32> =
             code.stack_maps.keys().chain(code.handlers.keys()).copied().collect();
         for at in places {
-            let callee = self.instructions.range(..at).next_back();
-            let callee = callee.and_then(|(_, call)| self.symbol(call)).map(printable);
+            let callee = self.callee_before(at);
             let callee = callee.map(|name| format!(" ({name})")).unwrap_or_default();
             for note in self.notes(at) {
-                let _ = writeln!(text, "after {at:#06x}{callee}: {note}");
+                let _ = writeln!(text, "after {at:#06x}{callee}: {}", note.text);
             }
         }
         if code.stack_maps.is_empty() {
@@ -228,17 +299,26 @@ impl<'a> Disassembly<'a> {
     }
 }
 
+/// The slots of a stack map as operands.
+pub(super) fn slots(map: &StackMap) -> String {
+    let slots = map.slots.iter().map(|slot| match slot {
+        0 => "(%rsp)".to_owned(),
+        slot => format!("{slot:#x}(%rsp)"),
+    });
+    slots.collect::<Vec<_>>().join(" ")
+}
+
+/// The slot on the stack that an instruction moves a value to or from, in bytes from the stack pointer.
+fn slot_of(instruction: &Instruction) -> Option<u32> {
+    let moves = instruction.mnemonic() == Mnemonic::Mov
+        && instruction.memory_base() == Register::RSP
+        && instruction.memory_index() == Register::None;
+    moves.then(|| u32::try_from(instruction.memory_displacement64()).ok()).flatten()
+}
+
 /// A stack map as text.
 fn stack_map(map: &StackMap) -> String {
-    let slots: Vec<String> = map
-        .slots
-        .iter()
-        .map(|slot| match slot {
-            0 => "(%rsp)".to_owned(),
-            slot => format!("{slot:#x}(%rsp)"),
-        })
-        .collect();
-    format!("frame of {} bytes, references at {}", map.frame_size, slots.join(" "))
+    format!("frame of {} bytes, references at {}", map.frame_size, slots(map))
 }
 
 /// The handlers of a call as text.

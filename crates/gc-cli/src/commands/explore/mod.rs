@@ -1,6 +1,7 @@
 //! `reclaim explore`: shows the code that is emitted for a module's functions.
 
 mod disassembly;
+mod page;
 mod sizes;
 
 use crate::args;
@@ -13,7 +14,7 @@ use crate::registry::Registry;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use disassembly::Disassembly;
-use gc_wasm::explore::{self, Checked, Listing, MachineCode, check, explore, machine_code};
+use gc_wasm::explore::{self, Checked, Listing, MachineCode, check, explore, machine_code, sides};
 use gc_wasm::{Collector, Engine};
 use sizes::{BASELINE, Size, Sizes};
 use std::io::Write;
@@ -30,6 +31,8 @@ Examples:
                                                          under every collector
   reclaim explore lib.wat --emit sizes --collector all   instructions and bytes of all functions
   reclaim explore lib.wat --func push --emit stack-maps  references at calls
+  reclaim explore lib.wat --collector all --html lib.html
+                                                         a page with all of this side by side
   reclaim explore lib.wat --check                        whether all keep the laws of emitted code")]
 pub struct ExploreArgs {
     /// The module: binary (.wasm) or text (.wat).
@@ -41,6 +44,12 @@ pub struct ExploreArgs {
     /// What to show.
     #[arg(long, value_enum, default_value_t = Emit::Clif, value_name = "WHAT")]
     pub emit: Emit,
+    /// Write a page of HTML that shows the Wasm text, the CLIF, the machine code and the stack maps of
+    /// each function side by side, with links between them, under each of the collectors. Barriers,
+    /// allocations, safepoints and spills are marked. The page needs no other file.
+    #[arg(long, value_name = "OUT", value_parser = args::path())]
+    #[arg(conflicts_with_all = ["emit", "check"])]
+    pub html: Option<PathBuf>,
     /// Check the laws of emitted code in each function: references are in stack maps where they must
     /// be (roots), stores of references have their barrier (barriers), and no access leaves the heap
     /// (sandbox).
@@ -64,6 +73,9 @@ pub struct ExploreArgs {
     pub heap: HeapOptions,
 }
 
+/// Bytes of a page that is large for a browser.
+const LARGE: usize = 256 << 20;
+
 /// The views of `reclaim explore`.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emit {
@@ -80,11 +92,11 @@ pub enum Emit {
     Sizes,
 }
 
-/// Prints the listings.
+/// Prints the listings, or writes the page.
 ///
 /// # Errors
-/// If the module cannot be read or compiled, is compiled already, or if it has no such function. Also, after the
-/// listings, if `--check` finds a function that breaks a law.
+/// If the module cannot be read or compiled, is compiled already, or if it has no such function, or if the
+/// page cannot be written. Also, after the listings, if `--check` finds a function that breaks a law.
 pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     let collectors = registry.choose_all(&args.collector)?;
     let heap = HeapOptions { consume_fuel: args.consume_fuel, ..args.heap.clone() };
@@ -102,6 +114,21 @@ pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     let Some(engine) = engines.first() else { return Ok(()) };
     if module.functions(engine)?.is_empty() {
         writeln!(std::io::stderr(), "the module defines no functions")?;
+        return Ok(());
+    }
+    if let Some(out) = &args.html {
+        let compiled = collectors.iter().zip(&engines).map(|(collector, engine)| {
+            let functions = module.placed(sides(engine, program.bytes(), module.func))?;
+            Ok(page::Compiled { collector: title(&collectors, collector), functions })
+        });
+        let compiled = compiled.collect::<Result<Vec<_>>>()?;
+        let page = page::page(&program.name(), program.bytes(), &compiled)?;
+        std::fs::write(out, &page).with_context(|| format!("writing {}", out.display()))?;
+        if page.len() > LARGE {
+            let size = page.len() >> 20;
+            let text = "browsers take long to read it; `--func` makes a page of one function";
+            writeln!(std::io::stderr(), "{} has {size} MiB: {text}", out.display())?;
+        }
         return Ok(());
     }
     let code = match args.emit {

@@ -71,6 +71,7 @@ impl Fixture {
             inlining: true,
             optimizes: true,
             operator_cost: &OperatorCostStrategy::Default,
+            location_bits: 0,
         };
         then(&cx, bodies)
     }
