@@ -67,7 +67,16 @@ impl Clock {
 }
 
 fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    read(ClockId::ThreadCPUTime)
+}
+
+/// The processor time of all threads of this process since it began.
+pub fn process_time() -> Duration {
+    read(ClockId::ProcessCPUTime)
+}
+
+fn read(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     // Neither part is negative, because the value is a duration.
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

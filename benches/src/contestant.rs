@@ -77,6 +77,11 @@ pub trait Running {
     /// The heap's statistics so far, if the engine reports them.
     fn heap(&self) -> Option<Heap>;
 
+    /// What ends a call from another thread, if the engine's code can be interrupted.
+    fn stopper(&self) -> Option<Stopper> {
+        None
+    }
+
     /// Calls an export from `i32` to `i32` `times` times. Returns the answer of the last call.
     ///
     /// # Errors
@@ -89,6 +94,9 @@ pub trait Running {
     /// If the module does not export the function, or it traps.
     fn call(&mut self, call: Call, times: u64) -> Result<Duration>;
 }
+
+/// Ends the call that runs in an instance.
+pub type Stopper = Box<dyn Fn() + Send>;
 
 /// Statistics of a heap.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,7 +142,7 @@ impl fmt::Display for Answer {
 }
 
 /// Defines `Entrant`, a [`Contestant`] over the embedding interface of `$api`, in a module
-/// that defines `fn heap(&Store<()>) -> Option<Heap>`.
+/// that defines `fn heap(&Store<()>) -> Option<Heap>` and `fn stopper(&Store<()>) -> Option<Stopper>`.
 macro_rules! contestant {
     ($api:ident) => {
         use anyhow::Context as _;
@@ -236,6 +244,10 @@ macro_rules! contestant {
 
             fn heap(&self) -> Option<$crate::contestant::Heap> {
                 heap(&self.store)
+            }
+
+            fn stopper(&self) -> Option<$crate::contestant::Stopper> {
+                stopper(&self.store)
             }
 
             fn repeat(

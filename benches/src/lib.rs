@@ -4,18 +4,24 @@
 //! of Wasmtime's ([`peer`]). Both have the same embedding interface, so the same source,
 //! [`contestant`](mod@contestant), runs them, and both get the same host code. The criterion
 //! benches time small loops. The program `programs` times whole programs, and `stress` runs
-//! programs that stress a heap.
+//! programs that stress a heap. `price` measures what collection costs ([`price`](mod@price)), and
+//! `memory` what memory buys ([`trade`]). [`plot`] draws pictures.
 
 pub mod clock;
 pub mod contestant;
 pub mod measure;
 pub mod options;
 pub mod peer;
+pub mod picture;
+pub mod plot;
+pub mod price;
 pub mod race;
 pub mod reclaim;
 pub mod report;
 pub mod suite;
+pub mod trade;
 pub mod v8;
+pub mod watched;
 
 pub use contestant::{Answer, Call, Contestant, Heap, Module, Running, Settings};
 

@@ -2,7 +2,7 @@
 
 use crate::race::Rules;
 use crate::suite::Program;
-use crate::{Contestant, Settings, contestants, wanted};
+use crate::{Contestant, Settings, contestants, v8, wanted};
 use anyhow::{Result, ensure};
 use clap::Args;
 use std::time::Duration;
@@ -77,10 +77,36 @@ impl Race {
     /// # Errors
     /// If there are none, or one cannot be made with the requested stack.
     pub fn engines(&self) -> Result<Vec<Box<dyn Contestant>>> {
-        let mut engines = contestants(&Settings { stack: self.stack })?;
-        engines.retain(|engine| wanted(&self.engine, engine.name()));
+        self.chosen(contestants(&self.settings())?)
+    }
+
+    /// The chosen engines, and V8 if it is among them and there is a Node.js.
+    ///
+    /// # Errors
+    /// As [`engines`](Race::engines).
+    pub fn engines_and_v8(&self) -> Result<Vec<Box<dyn Contestant>>> {
+        let mut engines = contestants(&self.settings())?;
+        match v8::v8() {
+            Some(v8) => engines.push(v8),
+            None => eprintln!("\n!!! NOT MEASURED: V8, because there is no Node.js\n"),
+        }
+        self.chosen(engines)
+    }
+
+    fn chosen(&self, mut engines: Vec<Box<dyn Contestant>>) -> Result<Vec<Box<dyn Contestant>>> {
+        engines.retain(|engine| self.wants(engine.name()));
         ensure!(!engines.is_empty(), "no engine matches the filter");
         Ok(engines)
+    }
+
+    /// Whether the engine of this name is chosen.
+    pub fn wants(&self, engine: &str) -> bool {
+        wanted(&self.engine, engine)
+    }
+
+    /// The chosen settings.
+    pub fn settings(&self) -> Settings {
+        Settings { stack: self.stack }
     }
 
     /// The rules for running each program. `all_cases` is as in [`Rules`].

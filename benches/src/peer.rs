@@ -2,7 +2,7 @@
 //! collector (the default) with an initial heap of 256 MiB. By default the heap begins empty, and
 //! the collector collects often until the heap has the size that a program needs.
 
-use crate::contestant::{Contestant, Heap, Settings, contestant};
+use crate::contestant::{Contestant, Heap, Settings, Stopper, contestant};
 use wasmtime::{Collector, Config, PoolingAllocationConfig};
 
 contestant!(wasmtime);
@@ -63,5 +63,10 @@ fn config(settings: &Settings, collector: Collector) -> Config {
 
 /// Wasmtime does not report statistics.
 fn heap(_: &Store<()>) -> Option<Heap> {
+    None
+}
+
+/// The engines of this bench cannot be interrupted.
+fn stopper(_: &Store<()>) -> Option<Stopper> {
     None
 }

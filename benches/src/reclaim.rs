@@ -1,11 +1,73 @@
 //! The contestants of this project: one for each of its collectors.
 
-use crate::contestant::{Contestant, Heap, Settings, contestant};
+use crate::contestant::{Contestant, Heap, Settings, Stopper, contestant};
 use anyhow::Result;
-use gc_wasm::{Collector, Config, InstanceAllocationStrategy, OnDemand};
+use clap::ValueEnum;
+use gc_wasm::{
+    AdaptivePolicy, Collector, Config, FixedPolicy, InstanceAllocationStrategy, OnDemand,
+};
+use std::fmt;
 use std::sync::Arc;
 
 contestant!(gc_wasm);
+
+/// The built-in policies, with the names that they have in the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HeapPolicy {
+    /// One and a half to two times the live bytes, in small steps.
+    Memory,
+    /// Twice the live bytes, or more if collections would take more than a twentieth of the time.
+    Balanced,
+    /// Three times the live bytes, up to eight times if that saves time.
+    Throughput,
+    /// The maximum from the start.
+    Fixed,
+}
+
+impl fmt::Display for HeapPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HeapPolicy::Memory => "memory",
+            HeapPolicy::Balanced => "balanced",
+            HeapPolicy::Throughput => "throughput",
+            HeapPolicy::Fixed => "fixed",
+        })
+    }
+}
+
+/// The maximum of the heaps of [`all`]: that of the format, and of Wasmtime's heaps.
+pub const LARGEST: u64 = 4 << 30;
+
+/// The part of a heap's maximum at its start that holds no objects.
+pub const UNUSED: u64 = 64 << 10;
+
+/// A collector with this policy, whose heaps have at most `maximum` bytes, [`UNUSED`] included. Its
+/// code can be interrupted.
+///
+/// # Errors
+/// If an engine cannot be made with the settings.
+pub fn bounded(
+    settings: &Settings,
+    collector: &Collector,
+    policy: HeapPolicy,
+    maximum: u64,
+) -> Result<Box<dyn Contestant>> {
+    let maximum = maximum.min(collector.max_heap_size());
+    let mut config = Config::new();
+    config
+        .collector(collector.clone())
+        .gc_heap_maximum(maximum)
+        .max_wasm_stack(settings.stack)
+        .interruptible(true);
+    match policy {
+        HeapPolicy::Memory => config.growth_policy(AdaptivePolicy::memory()),
+        HeapPolicy::Balanced => config.growth_policy(AdaptivePolicy::balanced()),
+        HeapPolicy::Throughput => config.growth_policy(AdaptivePolicy::throughput()),
+        HeapPolicy::Fixed => config.growth_policy(FixedPolicy).gc_heap_initial_size(maximum),
+    };
+    let name = format!("reclaim {}", collector.name());
+    Ok(Box::new(Entrant { name, engine: Engine::new(&config)? }))
+}
 
 /// Every collector of this project. Heaps may grow to 4 GiB, as Wasmtime's.
 ///
@@ -45,7 +107,7 @@ pub fn interruptible(settings: &Settings) -> Result<Vec<Box<dyn Contestant>>> {
         let mut config = Config::new();
         config
             .collector(Collector::generational())
-            .gc_heap_maximum(4 << 30)
+            .gc_heap_maximum(LARGEST)
             .max_wasm_stack(settings.stack)
             .interruptible(polls);
         both.push(Box::new(Entrant { name: name.to_owned(), engine: Engine::new(&config)? }));
@@ -62,7 +124,7 @@ fn entrants(
     for collector in Collector::all() {
         let name = format!("{prefix} {}", collector.name());
         let mut config = Config::new();
-        config.collector(collector).gc_heap_maximum(4 << 30).max_wasm_stack(settings.stack);
+        config.collector(collector).gc_heap_maximum(LARGEST).max_wasm_stack(settings.stack);
         change(&mut config);
         all.push(Box::new(Entrant { name, engine: Engine::new(&config)? }));
     }
@@ -80,4 +142,10 @@ fn heap(store: &Store<()>) -> Option<Heap> {
         allocated_bytes: stats.allocated_bytes,
         allocations: stats.allocations,
     })
+}
+
+/// `None` if the engine's code has no polls.
+fn stopper(store: &Store<()>) -> Option<Stopper> {
+    let handle = store.interrupt_handle().ok()?;
+    Some(Box::new(move || handle.interrupt()))
 }

@@ -16,6 +16,9 @@ pub struct Results<'a> {
     pub clock: Which,
 }
 
+/// The start of the name of the engine V8. Its version follows.
+pub const V8: &str = "V8";
+
 /// A collector of this project, and the peer's collectors. It is compared with the best of them.
 #[derive(Clone, Copy, Debug)]
 struct Pair {
@@ -44,6 +47,7 @@ const PAIRS: &[Pair] = &[
         worst: None,
     },
     Pair { ours: "reclaim copying", theirs: &["wasmtime copying 256M"], mean: None, worst: None },
+    Pair { ours: "reclaim generational", theirs: &[V8], mean: None, worst: None },
 ];
 
 impl Pair {
@@ -66,8 +70,7 @@ struct Ratios {
 
 impl Ratios {
     fn mean(&self) -> f64 {
-        let logs: f64 = self.ratios.iter().map(|(_, ratio)| ratio.ln()).sum();
-        (logs / self.ratios.len() as f64).exp()
+        geometric_mean(self.ratios.iter().map(|(_, ratio)| *ratio)).unwrap_or(f64::NAN)
     }
 
     fn worst(&self) -> (&str, f64) {
@@ -77,9 +80,10 @@ impl Ratios {
 }
 
 impl Results<'_> {
-    /// The median in seconds.
-    fn seconds(&self, outcomes: &[Option<Outcome>], engine: &str) -> Option<f64> {
-        let at = self.engines.iter().position(|other| *other == engine)?;
+    /// The median in seconds of an engine. [`V8`] is that of any version.
+    pub(crate) fn seconds(&self, outcomes: &[Option<Outcome>], engine: &str) -> Option<f64> {
+        let is = |other: &str| other == engine || (engine == V8 && other.starts_with(V8));
+        let at = self.engines.iter().position(|other| is(other))?;
         let runs = outcomes[at].as_ref()?.as_ref().ok()?;
         Some(runs.median(self.clock).as_secs_f64())
     }
@@ -225,7 +229,15 @@ pub fn entry(program: &str, engine: &str, outcome: &Outcome) -> Value {
     entry
 }
 
-fn target(value: f64, most: Option<f64>) -> String {
+/// The geometric mean. `None` if there are no values.
+pub fn geometric_mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (logs, count) =
+        values.fold((0.0, 0), |(logs, count), value| (logs + value.ln(), count + 1));
+    (count > 0).then(|| (logs / f64::from(count)).exp())
+}
+
+/// Whether a value is at most its target, as text. Empty if there is no target.
+pub fn target(value: f64, most: Option<f64>) -> String {
     match most {
         Some(most) if value <= most => format!(" (target {most}: met)"),
         Some(most) => format!(" (target {most}: MISSED)"),

@@ -71,6 +71,25 @@ pub fn project(folder: &str) -> Result<Vec<Program>> {
     Ok(programs)
 }
 
+/// The benchmark programs of `chosen`, or of the folder beside the project if it exists, and those
+/// of `tests/programs`.
+///
+/// # Errors
+/// If there is no folder `chosen`, or a file cannot be read or is malformed.
+pub fn timed(chosen: Option<&Path>) -> Result<Vec<Program>> {
+    let mut programs = Vec::new();
+    let beside = chosen.map_or_else(beside, Path::to_owned);
+    if beside.is_dir() {
+        programs.extend(folder(&beside)?);
+    } else if chosen.is_some() {
+        bail!("there is no folder {}", beside.display());
+    } else {
+        eprintln!("\n!!! NOT TIMED: there is no folder of benchmark programs beside the project\n");
+    }
+    programs.extend(project("programs")?);
+    Ok(programs)
+}
+
 /// The default folder of benchmark programs: beside the project.
 pub fn beside() -> PathBuf {
     root().join("../shared/bench")

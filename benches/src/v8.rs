@@ -13,6 +13,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
+/// A stack of kilobytes for deep recursion, and a heap of megabytes as large as the others' may be.
+const FLAGS: [&str; 2] = ["--stack-size=6000", "--max-old-space-size=4096"];
+
 /// V8 in the Node.js that the environment variable `NODE` names, by default `node`. `None` if it
 /// cannot be started. It must be of version 25 or later, which has the exceptions of
 /// WebAssembly 3.0.
@@ -37,6 +40,7 @@ impl Process {
     fn start() -> Result<Process> {
         let node = std::env::var_os("NODE").unwrap_or_else(|| "node".into());
         let mut child = Command::new(node)
+            .args(FLAGS)
             .args(["--input-type=module", "--eval", include_str!("v8.mjs")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -117,8 +121,9 @@ impl Running for Run {
             wall: Duration::from_nanos(time("ns")?),
             cpu: Duration::from_micros(time("us")?),
         };
-        let answer = ran["answer"].as_str().and_then(|text| text.parse().ok());
-        Ok((Answer::I32(answer.context("the answer is not an i32")?), spent))
+        let text = ran["answer"].as_str().unwrap_or_default();
+        let answer = text.parse().map(Answer::I32).or_else(|_| text.parse().map(Answer::I64));
+        Ok((answer.with_context(|| format!("the answer `{text}` is not an integer"))?, spent))
     }
 
     fn heap(&self) -> Option<Heap> {

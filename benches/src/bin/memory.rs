@@ -1,29 +1,38 @@
 //! The memory use of the collectors: bytes per object for a range of types, which must be header
-//! and fields rounded up to eight, and the peak of the heap for a fixed live size.
+//! and fields rounded up to eight, and the peak of the heap for a fixed live size. With `--policies`
+//! what memory buys instead: time and peak of the programs under each heap policy.
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use comfy_table::Cell;
+use gc_benches::options::Race;
 use gc_benches::report::{right, table};
-use gc_benches::{Settings, reclaim, suite, wanted, with_stack};
+use gc_benches::{Contestant, plot, reclaim, suite, trade, with_stack};
+use gc_wasm::Collector;
 use serde_json::json;
+use std::path::PathBuf;
 
 /// Measures the memory use of the collectors.
 #[derive(Parser)]
 struct Options {
-    /// Only engines whose name contains this (can be given several times).
-    #[arg(long)]
-    engine: Vec<String>,
+    #[command(flatten)]
+    race: Race,
     /// Live sizes for the peak of the heap, in MiB.
     #[arg(long, value_delimiter = ',', default_value = "10,50,200")]
     live: Vec<u32>,
-    /// Print lines of JSON instead of tables.
+    /// Run the programs under each heap policy, and report only their time and their peak.
     #[arg(long)]
-    json: bool,
+    policies: bool,
+    /// Draw time over peak to this file.
+    #[arg(long, value_name = "FILE", requires = "policies")]
+    svg: Option<PathBuf>,
+    /// The heap of the policy `fixed`, as a multiple of the peak with `balanced`.
+    #[arg(long, value_name = "TIMES", default_value_t = 1.5)]
+    fixed: f64,
+    /// A folder of more programs for --policies. Each begins with `;; @bench EXPORT ARG`.
+    #[arg(long)]
+    folder: Option<PathBuf>,
 }
-
-/// Bytes of stack for compiled code.
-const STACK: usize = 8 << 20;
 
 /// Types: the text of the type, the instruction that makes an object, and the bytes of its fields
 /// (the length of an array counts as a field).
@@ -53,20 +62,63 @@ const TREE: u64 = 511 * 24;
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    with_stack(STACK, move || run(&options))
+    with_stack(options.race.stack, move || {
+        if options.policies {
+            return policies(&options);
+        }
+        let mut engines = reclaim::all(&options.race.settings())?;
+        engines.retain(|engine| options.race.wants(engine.name()));
+        ensure!(!engines.is_empty(), "no engine matches the filter");
+        objects(&options.race, &engines)?;
+        peaks(&options, &engines)
+    })
 }
 
-fn run(options: &Options) -> Result<()> {
-    let mut engines = reclaim::all(&Settings { stack: STACK })?;
-    engines.retain(|engine| wanted(&options.engine, engine.name()));
-    ensure!(!engines.is_empty(), "no engine matches the filter");
-    let names = || engines.iter().map(|engine| engine.name().to_owned());
+/// Time and peak of programs under each policy.
+fn policies(options: &Options) -> Result<()> {
+    let asked = &options.race;
+    let mut collectors = Collector::all();
+    // Policies change nothing where nothing is freed.
+    collectors.retain(|it| it.name() != "null" && asked.wants(&format!("reclaim {}", it.name())));
+    ensure!(!collectors.is_empty(), "no collector that frees memory matches the filter");
+    let programs = asked.programs(suite::timed(options.folder.as_deref())?)?;
+    let mut wrong = Vec::new();
+    let (settings, rules) = (asked.settings(), asked.rules(false)?);
+    let trade =
+        trade::measure(&programs, &collectors, &settings, options.fixed, rules, &mut wrong)?;
+    if asked.json {
+        trade.json().iter().for_each(|line| println!("{line}"));
+    } else if !asked.smoke {
+        println!(
+            "\nProcessor time and peak of the heap, as ratios to the least of each program \
+             (geometric means):\n\n{}\n",
+            trade.table()
+        );
+    }
+    trade.failures().iter().for_each(|line| eprintln!("{line}"));
+    let picture = trade.picture().draw()?;
+    if let Some(path) = &options.svg {
+        plot::save(path, &picture)?;
+    }
+    ensure!(wrong.is_empty(), "wrong answers:\n{}", wrong.join("\n"));
+    ensure!(!asked.smoke || trade.failures().is_empty(), "not all ran");
+    Ok(())
+}
 
-    let mut sizes = table("type", ["header and fields".to_owned()].into_iter().chain(names()));
+type Engines = [Box<dyn Contestant>];
+
+fn names(engines: &Engines) -> impl Iterator<Item = String> {
+    engines.iter().map(|engine| engine.name().to_owned())
+}
+
+/// Bytes per object of each type.
+fn objects(asked: &Race, engines: &Engines) -> Result<()> {
+    let mut sizes =
+        table("type", ["header and fields".to_owned()].into_iter().chain(names(engines)));
     for (ty, new, fields) in TYPES {
         let expected = (8 + fields).next_multiple_of(8);
         let mut cells = vec![Cell::new(ty), right((8 + fields).to_string())];
-        for engine in &engines {
+        for engine in engines {
             let mut running = engine.compile(&loop_of(ty, new))?.start()?;
             running.run("run", OBJECTS)?;
             let heap = running.heap().unwrap_or_default();
@@ -74,24 +126,29 @@ fn run(options: &Options) -> Result<()> {
             let bytes = heap.allocated_bytes as f64 / heap.allocations as f64;
             ensure!(bytes == expected as f64, "{ty}: {bytes} bytes, not {expected}");
             cells.push(right(bytes.to_string()));
-            if options.json {
+            if asked.json {
                 println!("{}", json!({ "engine": engine.name(), "type": ty, "bytes": bytes }));
             }
         }
         sizes.add_row(cells);
     }
-    if !options.json {
+    if !asked.json {
         println!("\nBytes per object:\n\n{sizes}");
     }
+    Ok(())
+}
 
+/// The peak of the heap for each live size.
+fn peaks(options: &Options, engines: &Engines) -> Result<()> {
+    let asked = &options.race;
     let programs = suite::project("stress")?;
-    let mut peaks = table("live, MiB", names());
+    let mut peaks = table("live, MiB", names(engines));
     let program = programs.iter().find(|program| program.name == "stress/live_set");
     let program = program.context("there is no program live_set")?;
     for mib in &options.live {
         let mut cells = vec![Cell::new(mib)];
         let trees = (u64::from(*mib) << 20) / TREE;
-        for engine in &engines {
+        for engine in engines {
             if engine.name() == "reclaim null" {
                 cells.push(right("everything".to_owned()));
                 continue;
@@ -101,7 +158,7 @@ fn run(options: &Options) -> Result<()> {
             let peak = running.heap().unwrap_or_default().peak_bytes;
             let times = peak as f64 / (trees * TREE) as f64;
             cells.push(right(format!("{:.1} ({times:.2})", peak as f64 / f64::from(1 << 20))));
-            if options.json {
+            if asked.json {
                 let live = trees * TREE;
                 let engine = engine.name();
                 println!("{}", json!({ "engine": engine, "live_bytes": live, "peak_bytes": peak }));
@@ -109,7 +166,7 @@ fn run(options: &Options) -> Result<()> {
         }
         peaks.add_row(cells);
     }
-    if !options.json {
+    if !asked.json {
         println!(
             "\nPeak of the heap in MiB (and as a multiple of what lives), with ten times as much \
              garbage:\n\n{peaks}"

@@ -1,20 +1,21 @@
-//! Times whole programs under every collector, and under Wasmtime's, in one process. The result is
+//! Times whole programs under every collector, and under Wasmtime's, in one process, and under V8 in
+//! another if there is a Node.js. The result is
 //! the median of several runs, each in a fresh store. The engines take turns, so that a slow minute
 //! of the machine affects all of them. Prints milliseconds, then ratios, then a comparison with the
-//! project's targets.
+//! project's targets, and draws a picture.
 //!
 //! Exits with an error when an engine's answer differs from the others' or from the expected one.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
 use gc_benches::clock::Which;
 use gc_benches::options::Race;
 use gc_benches::race::race;
 use gc_benches::report::Results;
-use gc_benches::{suite, with_stack};
+use gc_benches::{picture, plot, suite, with_stack};
 use std::path::PathBuf;
 
-/// Times whole programs under every collector, beside Wasmtime's.
+/// Times whole programs under every collector, beside Wasmtime's and V8's.
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
@@ -25,6 +26,9 @@ struct Options {
     /// A folder of more programs. Each begins with `;; @bench EXPORT ARG`.
     #[arg(long)]
     folder: Option<PathBuf>,
+    /// Draw the times as ratios to V8's to this file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
@@ -35,18 +39,8 @@ fn main() -> Result<()> {
 fn run(options: &Options) -> Result<()> {
     let asked = &options.race;
     let rules = asked.rules(true)?;
-    let mut programs = Vec::new();
-    let folder = options.folder.clone().unwrap_or_else(suite::beside);
-    if folder.is_dir() {
-        programs.extend(suite::folder(&folder)?);
-    } else if options.folder.is_some() {
-        bail!("there is no folder {}", folder.display());
-    } else {
-        eprintln!("\n!!! NOT TIMED: there is no folder of benchmark programs beside the project\n");
-    }
-    programs.extend(suite::project("programs")?);
-    let programs = asked.programs(programs)?;
-    let engines = asked.engines()?;
+    let programs = asked.programs(suite::timed(options.folder.as_deref())?)?;
+    let engines = asked.engines_and_v8()?;
 
     let mut wrong = Vec::new();
     let mut results = Results {
@@ -73,6 +67,9 @@ fn run(options: &Options) -> Result<()> {
             println!("\nRatios (below 1: this project's is faster):\n\n{ratios}\n");
         }
         results.summary().iter().for_each(|line| println!("{line}"));
+    }
+    if let Some(path) = &options.svg {
+        plot::save(path, &picture::draw(&results)?)?;
     }
     let failures = results.failures();
     failures.iter().for_each(|line| eprintln!("\n{line}"));
