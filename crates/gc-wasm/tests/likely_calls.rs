@@ -163,7 +163,10 @@ fn likely_calls_do_what_other_calls_do() -> Result<()> {
         let results = |export, args: &[i32]| anyhow::Ok(outcome(&config, export, args)?.0);
         assert_eq!(results("run", &[0, 1])?, "[I32(101101101)]");
         assert_eq!(results("run", &[0, 7])?, "[I32(-1)]");
-        assert_eq!(results("run", &[0, 9])?, r#"UnreachableCodeReached [Some("add"), Some("run")]"#);
+        assert_eq!(
+            results("run", &[0, 9])?,
+            r#"UnreachableCodeReached [Some("add"), Some("run")]"#
+        );
         assert_eq!(results("run", &[2, 1])?, r#"NullReference [Some("run")]"#);
         assert_eq!(results("indirect", &[0, 3])?, "[I32(6)]");
         assert_eq!(results("indirect", &[1, 3])?, "[I32(10003)]");

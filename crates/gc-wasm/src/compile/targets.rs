@@ -27,7 +27,8 @@ impl Targets {
         let mut by_type: HashMap<TypeIndex, Vec<u32>> = HashMap::new();
         for (index, func) in (0..).zip(&info.funcs).filter(|(_, func)| func.named) {
             for ancestor in &info.types.registered(func.ty).chain {
-                let targets = by_type.entry(TypeIndex::new(*ancestor).expect("a type")).or_default();
+                let targets =
+                    by_type.entry(TypeIndex::new(*ancestor).expect("a type")).or_default();
                 // One more than is allowed shows that there are too many.
                 if targets.len() <= MAX_TARGETS {
                     targets.push(index);

@@ -5,10 +5,10 @@
 //! because it has the exact type of every operand. Labels and locals may have only a supertype.
 
 use super::env::{self, FuncEnv, Uses, func_type};
+use super::ops::FunctionId;
 use super::signature::{V128, clif_signature, clif_type};
 use super::stack::{Frame, FrameKind, Stack};
 use super::targets::Targets;
-use super::ops::FunctionId;
 use super::{CompileContext, legacy_clauses, metering, ops};
 use crate::host_calls;
 use crate::module::branch_hints::BranchHint;
