@@ -72,7 +72,8 @@ pub struct RunArgs {
     /// with each collector; --stats prints it.
     #[arg(long, value_name = "N", value_parser = fuel)]
     pub fuel: Option<u64>,
-    /// Tell Linux `perf` the names of the compiled functions.
+    /// Tell Linux `perf` the names of the compiled functions. Record a profile with
+    /// `perf record -g reclaim run …`, for jitdump with `perf record -k mono -g reclaim run …`.
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub profile: Option<Profile>,
     /// How it is ended.
@@ -89,11 +90,11 @@ pub struct RunArgs {
 /// The files from which `perf` knows compiled functions.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// A map, /tmp/perf-PID.map: `perf record -g reclaim run …`, then `perf report`.
+    /// A map, /tmp/perf-PID.map: after the run `perf report`.
     Perf,
     /// A dump, jit-PID.dump in the current directory, with the code and the lines of the module's
-    /// text: `perf record -k mono -g reclaim run …`, then `perf inject --jit -i perf.data -o
-    /// perf.jit.data`, then `perf report` or `perf annotate` with `-i perf.jit.data`.
+    /// text: after the run `perf inject --jit -i perf.data -o perf.jit.data`, then `perf report` or
+    /// `perf annotate` with `-i perf.jit.data`.
     Jitdump,
 }
 
