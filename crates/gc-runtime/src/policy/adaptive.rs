@@ -12,12 +12,18 @@ const REVIEW_LEAST: Duration = Duration::from_secs(1);
 
 /// Sizes a heap by its live objects and by the cost of its collections.
 ///
-/// The whole heap is collected again when it is filled up to `live / utilisation`. If collections
-/// would then take more than `gc_share` of the time, the heap may be filled further, up to `live /
-/// least_utilisation`. The estimate uses the duration of the last collection and the rate at which
-/// the program filled the heap before it. V8's heap controller and the throughput goals of
-/// HotSpot's parallel collector do the same. After a spike free memory is given back by halves,
-/// because a program may repeat what it did before.
+/// Free memory makes collections of the whole heap rarer. If a collection takes `t` seconds and the
+/// program fills `g` bytes in a second, collections take `t g / e` of the time where the heap has
+/// room for `e` bytes between them. One more byte saves `t g / e²`. Room is given as long as a
+/// mebibyte of it saves `price` of the time, which is up to `e = √(t g / price)`. This is the rule of
+/// MemBalancer (Kirisame, Shenoy and Panchekha, "Optimal Heap Limits for Reducing Browser Memory
+/// Use", OOPSLA 2022). Heaps with the same price together need the least memory for the time that
+/// their collections take. The estimate uses the duration of the last collection and the rate at
+/// which the program filled the heap before it.
+///
+/// The rule has two bounds: the heap is filled at least up to `live / utilisation`, and at most up to
+/// `live / least_utilisation`. After a spike free memory is given back by halves, because a program
+/// may repeat what it did before.
 ///
 /// # Examples
 /// ```
@@ -31,13 +37,13 @@ const REVIEW_LEAST: Duration = Duration::from_secs(1);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdaptivePolicy {
-    /// The share of objects that should live just before the whole heap is collected, if
-    /// collections are cheap.
+    /// The highest share of the bytes of objects that should live just before the whole heap is
+    /// collected. It is used if collections cost little time.
     pub utilisation: f64,
-    /// The lowest such share, used if collections are expensive.
+    /// The lowest such share, used if collections cost much time.
     pub least_utilisation: f64,
-    /// The share of the time that collections of the whole heap may take.
-    pub gc_share: f64,
+    /// The share of the program's time that a mebibyte of room must save.
+    pub price: f64,
     /// The share of the mapped memory by which the heap grows.
     pub step: f64,
     /// Bytes of free memory to keep, independently of the live objects.
@@ -50,13 +56,12 @@ pub struct AdaptivePolicy {
 }
 
 impl AdaptivePolicy {
-    /// Lets the heap grow to twice the live bytes, and further if collections take more than a
-    /// twentieth of the time. This is the default.
+    /// Lets the heap grow to 1.7 to 2.5 times the live bytes. This is the default.
     pub fn balanced() -> AdaptivePolicy {
         AdaptivePolicy {
-            utilisation: 0.5,
-            least_utilisation: 0.25,
-            gc_share: 0.05,
+            utilisation: 0.6,
+            least_utilisation: 0.45,
+            price: 0.001,
             step: 0.5,
             cushion: 8 * MIB,
             patience: 1.0,
@@ -70,7 +75,7 @@ impl AdaptivePolicy {
         AdaptivePolicy {
             utilisation: 0.33,
             least_utilisation: 0.125,
-            gc_share: 0.02,
+            price: 0.0002,
             step: 1.0,
             cushion: 32 * MIB,
             patience: 2.0,
@@ -84,7 +89,7 @@ impl AdaptivePolicy {
         AdaptivePolicy {
             utilisation: 0.67,
             least_utilisation: 0.5,
-            gc_share: 0.3,
+            price: 0.02,
             step: 0.125,
             cushion: MIB,
             patience: 0.25,
@@ -112,11 +117,12 @@ impl AdaptivePolicy {
         let (least, most) = (room(self.utilisation).max(least), room(self.least_utilisation));
         // A collection costs the same at any time. The program's time grows with the bytes that it
         // allocates.
-        let share = self.gc_share.clamp(0.001, 0.999);
-        let gc = usage.gc_time.as_secs_f64();
-        let per_byte = usage.mutator_time.as_secs_f64() / usage.grown.max(1) as f64;
-        let worth = match per_byte > 0.0 {
-            true => gc * (1.0 - share) / share / per_byte,
+        let (gc, mutator) = (usage.gc_time.as_secs_f64(), usage.mutator_time.as_secs_f64());
+        let worth = match mutator > 0.0 {
+            true => {
+                let grown = usage.grown as f64 / MIB as f64;
+                (gc * grown / mutator / self.price.max(1e-9)).sqrt() * MIB as f64
+            }
             false => 0.0,
         };
         worth.min(most).max(least) as u64
@@ -194,7 +200,7 @@ mod tests {
     #[test]
     fn room_follows_what_lives() {
         let mut policy = AdaptivePolicy::balanced();
-        assert_eq!(policy.plan(&usage(100 * MIB)).goal, 200 * MIB);
+        assert_eq!(policy.plan(&usage(120 * MIB)).goal, 200 * MIB);
         assert_eq!(policy.plan(&usage(0)).goal, MIB);
         let goal = |mut policy: AdaptivePolicy| policy.plan(&usage(100 * MIB)).goal;
         assert!(goal(AdaptivePolicy::memory()) < goal(AdaptivePolicy::balanced()));
@@ -207,29 +213,30 @@ mod tests {
 
     #[test]
     fn dear_collections_come_less_often_up_to_a_bound() {
-        let mut policy = AdaptivePolicy::balanced();
+        let mut policy = AdaptivePolicy { price: 0.002, ..AdaptivePolicy::balanced() };
         let mut at = |gc_time: u64, mutator_time: u64| {
             let usage = HeapUsage {
                 grown: 100 * MIB,
                 gc_time: Duration::from_millis(gc_time),
                 mutator_time: Duration::from_millis(mutator_time),
-                ..usage(100 * MIB)
+                ..usage(120 * MIB)
             };
-            policy.plan(&usage).goal
+            policy.plan(&usage).goal / MIB
         };
-        assert_eq!(at(1, 1000), 200 * MIB);
-        // 10 ms in 100 would be a tenth, so collections happen half as often.
-        let goal = at(10, 95);
-        assert!(goal.abs_diff(300 * MIB) < MIB, "{goal}");
-        assert_eq!(at(100, 10), 400 * MIB);
-        assert_eq!(at(100, 0), 200 * MIB, "nothing is known");
+        assert_eq!(at(1, 1000), 200);
+        // The root of 0.1 s times 500 MiB/s over 0.002 of the time for each MiB.
+        assert_eq!(at(100, 200), 120 + 158);
+        // Four times the cost is twice the room, which is more than the bound.
+        assert_eq!(at(400, 200), 300);
+        assert_eq!(at(25, 200), 200);
+        assert_eq!(at(100, 0), 200, "nothing is known");
     }
 
     #[test]
     fn spare_memory_is_given_back_by_halves() {
         let mut policy = AdaptivePolicy::balanced();
         let mut spare = |live| policy.plan(&usage(live)).spare / MIB;
-        assert_eq!(spare(1000 * MIB), 1008);
+        assert_eq!(spare(1500 * MIB), 1008);
         assert_eq!([spare(0), spare(0), spare(0)], [504, 252, 126]);
         assert_eq!((0..10).map(|_| spare(0)).last(), Some(9));
         // A requested collection gives everything back at once.

@@ -386,7 +386,7 @@ impl GcHeap for GenerationalHeap {
             used: self.used_bytes(),
             given_back: self.unbacked(),
             least_room: self.least_old(),
-            wanted: None,
+            wanted: self.wanted(),
             collection_pays: self.collection_pays(),
         }
     }

@@ -126,6 +126,14 @@ impl GenerationalHeap {
         (self.survived * 3 / 2).max(used / 16).min(used)
     }
 
+    /// The bytes that the old generation must have in addition to contain as many objects as the plan
+    /// says. `None` if the plan says nothing.
+    pub(super) fn wanted(&self) -> Option<u64> {
+        let goal = self.core.plan.goal;
+        let old = u64::from(self.old.blocks.end() - self.old.blocks.start());
+        (goal != u64::MAX).then(|| goal.saturating_sub(old))
+    }
+
     /// Whether the old generation has room for the expected survivors of a minor collection.
     pub(super) fn has_room_for_minor(&self) -> bool {
         self.old.free_bytes() >= self.expected()
