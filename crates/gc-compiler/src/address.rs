@@ -92,7 +92,8 @@ impl GcEmitter<'_, '_> {
         }
         let base = self.heap_base();
         let address = self.builder.ins().iadd(base, object);
-        let flags = self.heap_flags(size, region, trust);
+        let aligned = size <= gc_types::OBJECT_ALIGN && offset.is_multiple_of(size);
+        let flags = self.heap_flags(aligned, region, trust);
         match i32::try_from(offset) {
             Ok(offset) => Access { address, offset, flags },
             Err(_) => {
@@ -126,7 +127,7 @@ impl GcEmitter<'_, '_> {
             }
         }
         let base = self.heap_base();
-        let flags = self.heap_flags(size, region, trust);
+        let flags = self.heap_flags(size <= gc_types::OBJECT_ALIGN, region, trust);
         let address = if self.env.abi().guarded() || trust == Trust::Fresh {
             let array = self.builder.ins().ireduce(types::I32, array);
             let scaled = self.builder.ins().ishl_imm_u(index, shift);
@@ -152,15 +153,15 @@ impl GcEmitter<'_, '_> {
         self.builder.ins().trapnz(outside, trap_code(Trap::CorruptHeap));
     }
 
-    /// Only accesses to fresh objects are marked as aligned. A corrupt reference may be misaligned.
-    /// Vectors are not aligned, because objects are aligned to only eight bytes.
-    fn heap_flags(&mut self, size: u32, region: Region, trust: Trust) -> MemFlagsData {
+    /// Only accesses to fresh objects are marked as aligned, if they are `aligned`. A corrupt reference
+    /// may be misaligned. Vectors are not aligned, because objects are aligned to only eight bytes.
+    fn heap_flags(&mut self, aligned: bool, region: Region, trust: Trust) -> MemFlagsData {
         let region = regions::intern(self.builder.func, region);
         let flags = MemFlagsData::new().with_alias_region(Some(region));
         match trust {
             Trust::MayBeNull => flags.with_trap_code(Some(trap_code(Trap::NullReference))),
             Trust::NotNull => flags.with_trap_code(Some(trap_code(Trap::CorruptHeap))),
-            Trust::Fresh if size <= gc_types::OBJECT_ALIGN => flags.with_notrap().with_aligned(),
+            Trust::Fresh if aligned => flags.with_notrap().with_aligned(),
             Trust::Fresh => flags.with_notrap(),
         }
     }
@@ -225,7 +226,7 @@ impl GcEmitter<'_, '_> {
     }
 
     /// The value of an integer constant.
-    pub(crate) fn constant(&self, value: ir::Value) -> Option<i64> {
+    pub fn constant(&self, value: ir::Value) -> Option<i64> {
         match self.definition(value)? {
             ir::InstructionData::UnaryImm { opcode: ir::Opcode::Iconst, imm } => Some(imm.bits()),
             _ => None,

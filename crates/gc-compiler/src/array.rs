@@ -42,6 +42,9 @@ pub enum ArrayInit<'a> {
     Fill(ir::Value, ir::Value),
     /// These elements.
     Elements(&'a [ir::Value]),
+    /// Elements that are not references, as bytes in the order of a little-endian machine. The number
+    /// of bytes is a multiple of the element's size.
+    Bytes(&'a [u8]),
 }
 
 impl GcEmitter<'_, '_> {
@@ -85,7 +88,51 @@ impl GcEmitter<'_, '_> {
                 }
                 array
             }
+            ArrayInit::Bytes(bytes) => {
+                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX) / layout.element.size();
+                let length = self.builder.ins().iconst(types::I32, i64::from(length));
+                let array = gc.alloc_array(self, header_word, layout, length);
+                self.declare_new(array, header_word);
+                self.init_bytes(array, layout, bytes);
+                array
+            }
         }
+    }
+
+    /// Stores the bytes of all elements of a new array, whose elements are zero. The stores are as
+    /// wide as the bytes allow, and the last one may overlap the one before.
+    fn init_bytes(&mut self, array: ir::Value, layout: &ArrayLayout, bytes: &[u8]) {
+        let mut done = 0;
+        while done < bytes.len() {
+            let left = bytes.len() - done;
+            let (at, size) = match left {
+                8.. => (done, 8),
+                _ if bytes.len() >= 8 => (bytes.len() - 8, 8),
+                4.. => (done, 4),
+                2.. => (done, 2),
+                _ => (done, 1),
+            };
+            let mut word = [0; 8];
+            word[..size].copy_from_slice(&bytes[at..at + size]);
+            let word = i64::from_le_bytes(word);
+            if word != 0 {
+                self.init_word(array, layout.elements_offset() + at as u32, size as u32, word);
+            }
+            done = at + size;
+        }
+    }
+
+    /// Stores the lower `size` bytes of a constant, `offset` bytes into a new array.
+    fn init_word(&mut self, array: ir::Value, offset: u32, size: u32, word: i64) {
+        let Access { address, offset, flags } =
+            self.object_access(array, offset, size, regions::ARRAY_ELEMENT, Trust::Fresh);
+        let ty = if size == 8 { types::I64 } else { types::I32 };
+        let word = self.builder.ins().iconst(ty, word);
+        match size {
+            1 => self.builder.ins().istore8(flags, word, address, offset),
+            2 => self.builder.ins().istore16(flags, word, address, offset),
+            _ => self.builder.ins().store(flags, word, address, offset),
+        };
     }
 
     fn init_element(

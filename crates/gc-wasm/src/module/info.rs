@@ -89,6 +89,17 @@ pub(crate) struct DataSegment {
     pub(crate) active: Option<(u32, ConstExpr)>,
     /// Its bytes.
     pub(crate) bytes: Bytes,
+    /// Whether a function of the module may drop it.
+    #[cfg(feature = "compiler")]
+    pub(crate) may_be_dropped: bool,
+}
+
+impl DataSegment {
+    /// The bytes of the segment, if it has them whenever a function of the module runs.
+    #[cfg(feature = "compiler")]
+    pub(crate) fn constant(&self) -> Option<&[u8]> {
+        (self.active.is_none() && !self.may_be_dropped).then_some(&self.bytes)
+    }
 }
 
 /// The declarations of a module. Imports come first in all index spaces.

@@ -6,6 +6,8 @@ pub(crate) mod branch_hints;
 mod cached;
 #[cfg(feature = "compiler")]
 mod compiled;
+#[cfg(feature = "compiler")]
+mod data_drops;
 mod declarations;
 pub(crate) mod info;
 pub(crate) mod mismatch;

@@ -1,6 +1,8 @@
 //! Parses bytes to a [`ModuleInfo`], in one pass that validates each section. Function bodies are
 //! kept with their validators. They are validated later, when they are compiled in parallel.
 
+#[cfg(feature = "compiler")]
+use super::data_drops;
 use super::declarations::{Bytes, Declarations};
 use super::info::{
     DataSegment, ElementItems, ElementMode, ElementSegment, FuncInfo, Import, ModuleInfo, TagInfo,
@@ -8,6 +10,8 @@ use super::info::{
 use super::sections;
 use crate::types::registry::TypeRegistry;
 use anyhow::{Result, anyhow, bail};
+#[cfg(feature = "compiler")]
+use std::collections::HashSet;
 use wasmparser::{
     ElementItems as ParsedItems, ElementKind, ExternalKind, FuncToValidate, FunctionBody, Parser,
     Payload, TableInit, TypeRef, ValidPayload, Validator, ValidatorResources, WasmFeatures,
@@ -103,7 +107,24 @@ impl<'a> Parsing<'a> {
             }
         }
         self.info.name_by_exports();
+        #[cfg(feature = "compiler")]
+        self.find_dropped_data();
         Ok(())
+    }
+
+    #[cfg(feature = "compiler")]
+    fn find_dropped_data(&mut self) {
+        let data = &mut self.info.data;
+        if data.iter().all(|segment| segment.active.is_some()) {
+            return;
+        }
+        let mut dropped = HashSet::new();
+        for body in &self.bodies {
+            data_drops::find(body.body.as_bytes(), &mut dropped);
+        }
+        for (index, segment) in (0..).zip(data) {
+            segment.may_be_dropped = dropped.contains(&index);
+        }
     }
 
     /// The bytes of a data segment, as a part of the module's declarations.
@@ -185,7 +206,12 @@ impl<'a> Parsing<'a> {
                         }
                     };
                     let bytes = self.declared(data.data);
-                    self.info.data.push(DataSegment { active, bytes });
+                    self.info.data.push(DataSegment {
+                        active,
+                        bytes,
+                        #[cfg(feature = "compiler")]
+                        may_be_dropped: false,
+                    });
                 }
             }
             Payload::CustomSection(section) => self.custom(&section),

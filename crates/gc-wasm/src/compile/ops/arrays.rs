@@ -8,6 +8,9 @@ use cranelift_codegen::ir;
 use gc_compiler::{ArrayInit, Extend};
 use gc_types::HostCall;
 
+/// The most bytes of a data segment that are constants in the code of a new array.
+const MAX_CONSTANT_BYTES: usize = 64;
+
 impl Translator<'_, '_> {
     pub(super) fn array_new(&mut self, type_index: u32) -> Result<()> {
         let registered = self.env.module_type(type_index);
@@ -47,7 +50,15 @@ impl Translator<'_, '_> {
     }
 
     pub(super) fn array_new_data(&mut self, type_index: u32, data: u32) -> Result<()> {
-        let (_, layout) = array_type(self.env.module_type(type_index))?;
+        let registered = self.env.module_type(type_index);
+        let (_, layout) = array_type(registered)?;
+        if let Some(bytes) = self.constant_data(data, layout.element.size()) {
+            let _operands = self.stack.pop2();
+            let word = self.header_word(registered);
+            let array = self.heap().array_new(word, layout, ArrayInit::Bytes(bytes));
+            self.stack.push(array);
+            return Ok(());
+        }
         let size = self.index(layout.element.size());
         self.array_from_segment(host_calls::ARRAY_NEW_DATA, type_index, &[size], data);
         Ok(())
@@ -136,5 +147,20 @@ impl Translator<'_, '_> {
         let mut e = self.emitter();
         e.trap_if_null(array);
         e.call_host(call, &[array, index, segment, start, length]);
+    }
+}
+
+impl<'a> Translator<'a, '_> {
+    /// The bytes of the elements of `size` bytes that the uppermost operands select in a data segment:
+    /// the first byte and the number of elements. `None` if they are not constants, there are too many
+    /// elements, or the instruction traps.
+    fn constant_data(&mut self, data: u32, size: u32) -> Option<&'a [u8]> {
+        let &[start, length] = self.stack.peek_n(2) else { return None };
+        let e = self.emitter();
+        let [start, length] = [e.constant(start)?, e.constant(length)?];
+        let [start, length] = [start, length].map(|word| word as u32 as usize);
+        let end = start.checked_add(length.checked_mul(size as usize)?)?;
+        let bytes = self.env.cx.info.data[data as usize].constant()?.get(start..end)?;
+        (bytes.len() <= MAX_CONSTANT_BYTES).then_some(bytes)
     }
 }
