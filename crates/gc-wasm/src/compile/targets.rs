@@ -12,7 +12,7 @@ use gc_types::TypeIndex;
 use std::collections::{HashMap, HashSet};
 
 /// The maximum number of functions with which a reference is compared.
-const MAX_TARGETS: usize = 3;
+const MAX_TARGETS: usize = 4;
 
 /// The functions that references are likely to refer to, by the type of the reference.
 #[derive(Default)]
