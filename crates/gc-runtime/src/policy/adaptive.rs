@@ -22,7 +22,8 @@ const REVIEW_LEAST: Duration = Duration::from_secs(1);
 /// which the program filled the heap before it.
 ///
 /// The rule has two bounds: the heap is filled at least up to `live / utilisation`, and at most up to
-/// `live / least_utilisation`. After a spike free memory is given back by halves, because a program
+/// `live / least_utilisation`. A small heap may have more: up to three times the live bytes of room, and
+/// up to `small_room`. After a spike free memory is given back by halves, because a program
 /// may repeat what it did before.
 ///
 /// # Examples
@@ -42,6 +43,8 @@ pub struct AdaptivePolicy {
     pub utilisation: f64,
     /// The lowest such share, used if collections cost much time.
     pub least_utilisation: f64,
+    /// Bytes of room that a heap may have in addition to live bytes of a third of it, or more.
+    pub small_room: u64,
     /// The share of the program's time that a mebibyte of room must save.
     pub price: f64,
     /// The share of the mapped memory by which the heap grows.
@@ -56,11 +59,13 @@ pub struct AdaptivePolicy {
 }
 
 impl AdaptivePolicy {
-    /// Lets the heap grow to 1.7 to 2.5 times the live bytes. This is the default.
+    /// Lets the heap grow to 1.7 to 2.2 times the live bytes. A small heap may become larger, with up
+    /// to 48 MiB of room. This is the default.
     pub fn balanced() -> AdaptivePolicy {
         AdaptivePolicy {
             utilisation: 0.6,
             least_utilisation: 0.45,
+            small_room: 48 * MIB,
             price: 0.001,
             step: 0.5,
             cushion: 8 * MIB,
@@ -89,6 +94,7 @@ impl AdaptivePolicy {
         AdaptivePolicy {
             utilisation: 0.67,
             least_utilisation: 0.5,
+            small_room: 0,
             price: 0.02,
             step: 0.125,
             cushion: MIB,
@@ -97,11 +103,13 @@ impl AdaptivePolicy {
         }
     }
 
-    /// Returns this policy with another `utilisation`, and half of it as `least_utilisation`.
+    /// Returns this policy with another `utilisation`, half of it as `least_utilisation`, and no more
+    /// room for small heaps.
     #[must_use]
     pub fn with_utilisation(mut self, utilisation: f64) -> AdaptivePolicy {
         self.utilisation = utilisation.clamp(0.01, 0.99);
         self.least_utilisation = self.utilisation / 2.0;
+        self.small_room = 0;
         self
     }
 
@@ -114,7 +122,9 @@ impl AdaptivePolicy {
         let room =
             |utilisation: f64| usage.live as f64 * (1.0 / utilisation.clamp(0.01, 1.0) - 1.0);
         let least = usage.least as f64 * self.patience;
-        let (least, most) = (room(self.utilisation).max(least), room(self.least_utilisation));
+        let small = usage.live.saturating_mul(3).min(self.small_room) as f64;
+        let (least, most) =
+            (room(self.utilisation).max(least), room(self.least_utilisation).max(small));
         // A collection costs the same at any time. The program's time grows with the bytes that it
         // allocates.
         let (gc, mutator) = (usage.gc_time.as_secs_f64(), usage.mutator_time.as_secs_f64());
@@ -213,7 +223,8 @@ mod tests {
 
     #[test]
     fn dear_collections_come_less_often_up_to_a_bound() {
-        let mut policy = AdaptivePolicy { price: 0.002, ..AdaptivePolicy::balanced() };
+        let balanced = AdaptivePolicy::balanced();
+        let mut policy = AdaptivePolicy { price: 0.002, least_utilisation: 0.4, ..balanced };
         let mut at = |gc_time: u64, mutator_time: u64| {
             let usage = HeapUsage {
                 grown: 100 * MIB,
@@ -230,6 +241,19 @@ mod tests {
         assert_eq!(at(400, 200), 300);
         assert_eq!(at(25, 200), 200);
         assert_eq!(at(100, 0), 200, "nothing is known");
+    }
+
+    #[test]
+    fn a_small_heap_may_have_more_room() {
+        let mut policy = AdaptivePolicy::balanced();
+        let mut at = |live: u64| {
+            let (grown, gc_time) = (1000 * MIB, Duration::from_secs(1));
+            let mutator_time = Duration::from_secs(1);
+            let usage = HeapUsage { grown, gc_time, mutator_time, ..usage(live * MIB) };
+            policy.plan(&usage).goal / MIB
+        };
+        // Three times the live bytes, 48 MiB, and 0.55 / 0.45 of the live bytes.
+        assert_eq!([at(4), at(16), at(24), at(36), at(90)], [16, 64, 72, 84, 200]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Tests with a known outcome are removed, and no others.
 
+mod loads;
+
 use super::simplify;
 use crate::safepoints::{Known, KnownType, References};
 use crate::{
