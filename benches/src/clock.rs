@@ -66,7 +66,8 @@ impl Clock {
     }
 }
 
-fn thread_time() -> Duration {
+/// The processor time of this thread since it began.
+pub fn thread_time() -> Duration {
     read(ClockId::ThreadCPUTime)
 }
 

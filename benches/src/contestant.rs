@@ -3,6 +3,7 @@
 //! making of an engine differs, and is not timed.
 
 use crate::clock::Spent;
+use crate::ticks::Ticks;
 use anyhow::Result;
 use std::fmt;
 use std::time::Duration;
@@ -82,6 +83,11 @@ pub trait Running {
         None
     }
 
+    /// The ticks of the program so far, if the engine can record them.
+    fn ticks(&self) -> Option<&Ticks> {
+        None
+    }
+
     /// Calls an export from `i32` to `i32` `times` times. Returns the answer of the last call.
     ///
     /// # Errors
@@ -142,7 +148,9 @@ impl fmt::Display for Answer {
 }
 
 /// Defines `Entrant`, a [`Contestant`] over the embedding interface of `$api`, in a module
-/// that defines `fn heap(&Store<()>) -> Option<Heap>` and `fn stopper(&Store<()>) -> Option<Stopper>`.
+/// that defines `fn heap(&Store<Ticks>) -> Option<Heap>`, `fn stopper(&Store<Ticks>) ->
+/// Option<Stopper>`, and `fn report_pauses(&mut Caller<'_, Ticks>)`, which adds the pauses since its
+/// last call to the ticks.
 macro_rules! contestant {
     ($api:ident) => {
         use anyhow::Context as _;
@@ -152,6 +160,7 @@ macro_rules! contestant {
             Caller, Engine, ExternRef, Instance, Linker, Module, RootScope, Rooted, Store, Val,
             ValRaw,
         };
+        use $crate::ticks::Ticks;
 
         struct Entrant {
             name: String,
@@ -160,11 +169,11 @@ macro_rules! contestant {
 
         struct Compiled {
             module: Module,
-            linker: Linker<()>,
+            linker: Linker<Ticks>,
         }
 
         struct Run {
-            store: Store<()>,
+            store: Store<Ticks>,
             instance: Instance,
         }
 
@@ -180,24 +189,30 @@ macro_rules! contestant {
                 linker.func_wrap("host", "same", |x: Option<Rooted<ExternRef>>| x)?;
                 linker.func_wrap("host", "value", value)?;
                 linker.func_wrap("host", "number", number)?;
+                linker.func_wrap("host", "tick", tick)?;
                 Ok(Box::new(Compiled { module: Module::new(&self.engine, wat)?, linker }))
             }
         }
 
-        fn value(mut caller: Caller<'_, ()>, n: i32) -> $api::Result<Option<Rooted<ExternRef>>> {
+        fn value(mut caller: Caller<'_, Ticks>, n: i32) -> $api::Result<Option<Rooted<ExternRef>>> {
             ExternRef::new(&mut caller, n).map(Some)
         }
 
         /// The number that was passed to `value`; -1 for null and for anything else.
-        fn number(caller: Caller<'_, ()>, x: Option<Rooted<ExternRef>>) -> $api::Result<i32> {
+        fn number(caller: Caller<'_, Ticks>, x: Option<Rooted<ExternRef>>) -> $api::Result<i32> {
             let Some(x) = x else { return Ok(-1) };
             let n = x.data(&caller)?.and_then(|data| data.downcast_ref::<i32>());
             Ok(n.copied().unwrap_or(-1))
         }
 
+        fn tick(mut caller: Caller<'_, Ticks>) {
+            caller.data_mut().tick();
+            report_pauses(&mut caller);
+        }
+
         impl $crate::Module for Compiled {
             fn start(&self) -> anyhow::Result<Box<dyn $crate::Running>> {
-                let mut store = Store::new(self.module.engine(), ());
+                let mut store = Store::new(self.module.engine(), Ticks::default());
                 let instance = self.linker.instantiate(&mut store, &self.module)?;
                 Ok(Box::new(Run { store, instance }))
             }
@@ -248,6 +263,10 @@ macro_rules! contestant {
 
             fn stopper(&self) -> Option<$crate::contestant::Stopper> {
                 stopper(&self.store)
+            }
+
+            fn ticks(&self) -> Option<&Ticks> {
+                Some(self.store.data())
             }
 
             fn repeat(

@@ -4,12 +4,13 @@
 //! of Wasmtime's ([`peer`]). Both have the same embedding interface, so the same source,
 //! [`contestant`](mod@contestant), runs them, and both get the same host code. The criterion
 //! benches time small loops. The program `programs` times whole programs, and `stress` runs
-//! programs that stress a heap. `price` measures what collection costs ([`price`](mod@price)), and
+//! programs that stress a heap; it finds pauses in the [`ticks`] of a program. `price` measures what collection costs ([`price`](mod@price)), and
 //! `memory` what memory buys ([`trade`]). [`plot`] draws pictures.
 
 pub mod clock;
 pub mod contestant;
 pub mod measure;
+pub mod mmu;
 pub mod options;
 pub mod peer;
 pub mod picture;
@@ -19,6 +20,7 @@ pub mod race;
 pub mod reclaim;
 pub mod report;
 pub mod suite;
+pub mod ticks;
 pub mod trade;
 pub mod v8;
 pub mod watched;

@@ -62,11 +62,14 @@ fn config(settings: &Settings, collector: Collector) -> Config {
 }
 
 /// Wasmtime does not report statistics.
-fn heap(_: &Store<()>) -> Option<Heap> {
+fn heap(_: &Store<Ticks>) -> Option<Heap> {
     None
 }
 
 /// The engines of this bench cannot be interrupted.
-fn stopper(_: &Store<()>) -> Option<Stopper> {
+fn stopper(_: &Store<Ticks>) -> Option<Stopper> {
     None
 }
+
+/// Nor pauses.
+fn report_pauses(_: &mut Caller<'_, Ticks>) {}

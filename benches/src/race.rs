@@ -2,6 +2,7 @@
 
 use crate::clock::{Spent, Which};
 use crate::suite::Program;
+use crate::ticks::{Observed, Ticks};
 use crate::{Answer, Contestant, Heap};
 use anyhow::{Context, Result};
 use std::time::Duration;
@@ -13,6 +14,8 @@ pub struct Run {
     pub spent: Spent,
     /// The heap's statistics, if the engine reports them.
     pub heap: Option<Heap>,
+    /// What its ticks showed, if the program ticks.
+    pub observed: Option<Observed>,
 }
 
 /// The outcome of a program on an engine: its runs, or the reason why there are none.
@@ -100,7 +103,8 @@ pub fn race(
             match running.run(&program.export, arg) {
                 Err(error) => outcomes[i] = Some(Err(format!("{error:#}"))),
                 Ok((answer, spent)) => {
-                    runs.0.push(Run { spent, heap: running.heap() });
+                    let observed = running.ticks().and_then(Ticks::observed);
+                    runs.0.push(Run { spent, heap: running.heap(), observed });
                     let expected = match &program.answer {
                         Some(expected) if rules.arg.is_none() => expected.clone(),
                         _ => agreed.get_or_insert(answer).to_string(),

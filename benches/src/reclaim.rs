@@ -4,7 +4,7 @@ use crate::contestant::{Contestant, Heap, Settings, Stopper, contestant};
 use anyhow::Result;
 use clap::ValueEnum;
 use gc_wasm::{
-    AdaptivePolicy, Collector, Config, FixedPolicy, InstanceAllocationStrategy, OnDemand,
+    AdaptivePolicy, AsContext, Collector, Config, FixedPolicy, InstanceAllocationStrategy, OnDemand,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -131,7 +131,7 @@ fn entrants(
     Ok(all)
 }
 
-fn heap(store: &Store<()>) -> Option<Heap> {
+fn heap(store: &Store<Ticks>) -> Option<Heap> {
     let (stats, pauses) = (store.gc_stats(), store.gc_pauses());
     Some(Heap {
         collections: stats.collections,
@@ -145,7 +145,28 @@ fn heap(store: &Store<()>) -> Option<Heap> {
 }
 
 /// `None` if the engine's code has no polls.
-fn stopper(store: &Store<()>) -> Option<Stopper> {
+fn stopper(store: &Store<Ticks>) -> Option<Stopper> {
     let handle = store.interrupt_handle().ok()?;
     Some(Box::new(move || handle.interrupt()))
+}
+
+/// The log keeps the last 1024 pauses. Between two ticks there are far fewer, so none is missed.
+fn report_pauses(caller: &mut Caller<'_, Ticks>) {
+    let known = caller.data().reported();
+    let log = caller.as_context().gc_pauses();
+    let new = usize::try_from(log.count() - known).unwrap_or(usize::MAX);
+    if new == 0 {
+        return;
+    }
+    let recent = log.recent();
+    assert!(new <= recent.len(), "more pauses between two ticks than the log keeps");
+    let now = Instant::now();
+    let since_made = log.since_made(now);
+    let skipped = recent.len() - new;
+    let pauses = recent.skip(skipped).map(|pause| {
+        let before = since_made.saturating_sub(pause.start);
+        (now.checked_sub(before).unwrap_or(now), pause.length)
+    });
+    let pauses: Vec<(Instant, Duration)> = pauses.collect();
+    caller.data_mut().report(pauses);
 }

@@ -6,8 +6,12 @@
 ;; random live tree is replaced, so that old objects refer to young ones and some old objects die.
 ;; The number of live bytes stays the same during the garbage phase, so the lengths of pauses depend
 ;; only on the collector.
+;;
+;; Lines that begin with the mark `@watch` become code when a bench watches the program. Then it
+;; calls `tick` after every piece of work, about 500 nodes.
 
 (module $live_set
+  ;; @watch (import "host" "tick" (func $tick))
   (type $node (struct
     (field $left (mut (ref null $node))) (field $right (mut (ref null $node)))
     (field $value i64)))
@@ -76,6 +80,7 @@
     (local.set $forest (array.new_default $forest (local.get $n)))
     (loop $more
       (array.set $forest (local.get $forest) (local.get $i) (call $tree (i32.const 8)))
+      ;; @watch (call $tick)
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
       (br_if $more (i32.lt_u (local.get $i) (local.get $n))))
     ;; 160 times 31 nodes for each 511 that live.
@@ -93,12 +98,14 @@
                 (i32.rem_u (call $random) (local.get $n))))
             (i32.const 5) (i32.const 3)
             (call $random))))
+      ;; @watch (if (i32.eqz (i32.and (local.get $garbage) (i32.const 15))) (then (call $tick)))
       (br_if $more (local.get $garbage)))
     (local.set $i (i32.const 0))
     (loop $more
       (local.set $h
         (i32.add (i32.mul (local.get $h) (i32.const 33))
           (call $hash (array.get $forest (local.get $forest) (local.get $i)))))
+      ;; @watch (call $tick)
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
       (br_if $more (i32.lt_u (local.get $i) (local.get $n))))
     (local.get $h)))

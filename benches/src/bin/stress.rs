@@ -2,6 +2,9 @@
 //! time, collections, pauses and peak heap. It also compares the longest pauses of `generational`
 //! and `copying` with 200 MB live to the project's target.
 //!
+//! With `--mmu` it watches the programs that can be watched ([`ticks`]), and
+//! prints the minimum mutator utilisation of each engine.
+//!
 //! Wasmtime's collectors run too, but do not report pauses. Pauses are wall-clock time and include
 //! other processes. So the reported pauses of an engine are those of the run whose longest pause
 //! was the shortest.
@@ -13,7 +16,10 @@ use gc_benches::clock::Which;
 use gc_benches::options::Race;
 use gc_benches::race::{Outcome, race};
 use gc_benches::report::{entry, right, table};
+use gc_benches::suite::Program;
+use gc_benches::ticks::{self, Agreement, Figures, Observed, THRESHOLD, WINDOWS};
 use gc_benches::{Contestant, suite, with_stack};
+use serde_json::json;
 use std::time::Duration;
 
 /// Stresses the heap of each collector.
@@ -21,6 +27,9 @@ use std::time::Duration;
 struct Options {
     #[command(flatten)]
     race: Race,
+    /// Print the minimum mutator utilisation instead, in the programs that can be watched.
+    #[arg(long)]
+    mmu: bool,
 }
 
 /// The collectors that are skipped for a program, and why.
@@ -34,8 +43,13 @@ const SKIPPED: &[(&str, &str, &str)] = &[
 const PAUSE_TARGET: f64 = 0.1;
 
 fn main() -> Result<()> {
-    let Options { race } = Options::parse();
-    with_stack(race.stack, move || run(&race))
+    let Options { race, mmu } = Options::parse();
+    with_stack(race.stack, move || {
+        if mmu || race.smoke {
+            watch(&race)?;
+        }
+        if mmu { Ok(()) } else { run(&race) }
+    })
 }
 
 /// The reason for which an engine skips a program.
@@ -44,24 +58,37 @@ fn skipped(program: &str, engine: &str) -> Option<&'static str> {
     SKIPPED.iter().find(|(other, name, _)| *other == program && of(name)).map(|found| found.2)
 }
 
+/// An engine's name, and its outcome if it took part.
+type Row<'a> = (&'a str, Option<Outcome>);
+
+/// Runs a program on each engine that can run it. With `--smoke` a failure is an error.
+fn rows<'a>(
+    asked: &Race,
+    program: &Program,
+    engines: &'a [Box<dyn Contestant>],
+    wrong: &mut Vec<String>,
+) -> Result<Vec<Row<'a>>> {
+    let take_part = |engine: &dyn Contestant| skipped(&program.name, engine.name()).is_none();
+    let entrants: Vec<_> =
+        engines.iter().map(|engine| Some(&**engine).filter(|it| take_part(*it))).collect();
+    let outcomes = race(program, &entrants, asked.rules(false)?, wrong)?;
+    if asked.smoke {
+        let failed = outcomes.iter().flatten().find_map(|outcome| outcome.as_ref().err());
+        ensure!(failed.is_none(), "{}: {}", program.name, failed.map_or("", |error| error));
+    }
+    Ok(engines.iter().map(|engine| engine.name()).zip(outcomes).collect())
+}
+
 fn run(asked: &Race) -> Result<()> {
     let programs = asked.programs(suite::project("stress")?)?;
     let engines = asked.engines()?;
-    let rules = asked.rules(false)?;
     let mut wrong = Vec::new();
     for program in &programs {
-        let take_part = |engine: &dyn Contestant| skipped(&program.name, engine.name()).is_none();
-        let entrants: Vec<_> =
-            engines.iter().map(|engine| Some(&**engine).filter(|it| take_part(*it))).collect();
-        let outcomes = race(program, &entrants, rules, &mut wrong)?;
+        let rows = rows(asked, program, &engines, &mut wrong)?;
         if asked.smoke {
-            let failed = outcomes.iter().flatten().find_map(|outcome| outcome.as_ref().err());
-            ensure!(failed.is_none(), "{}: {}", program.name, failed.map_or("", |error| error));
             continue;
         }
         let arg = asked.arg.unwrap_or(program.arg);
-        let rows: Vec<(&str, Option<Outcome>)> =
-            engines.iter().map(|engine| engine.name()).zip(outcomes).collect();
         if asked.json {
             for (engine, outcome) in &rows {
                 match outcome {
@@ -77,12 +104,157 @@ fn run(asked: &Race) -> Result<()> {
     Ok(())
 }
 
+/// Runs the programs that can be watched, and prints what their ticks show.
+fn watch(asked: &Race) -> Result<()> {
+    let mut programs = asked.programs(suite::project("stress")?)?;
+    programs.retain_mut(|program| match ticks::watchable(&program.wat) {
+        Some(wat) => {
+            program.wat = wat;
+            true
+        }
+        None => false,
+    });
+    ensure!(asked.smoke || !programs.is_empty(), "none of the chosen programs can be watched");
+    let engines = asked.engines()?;
+    let mut wrong = Vec::new();
+    for program in &programs {
+        let rows = rows(asked, program, &engines, &mut wrong)?;
+        if asked.smoke {
+            let ran = rows.iter().filter_map(|(_, outcome)| outcome.as_ref()?.as_ref().ok());
+            let seen = ran.flat_map(|runs| &runs.0).all(|run| run.observed.is_some());
+            ensure!(seen, "{} does not tick", program.name);
+            continue;
+        }
+        let arg = asked.arg.unwrap_or(program.arg);
+        utilisations(&format!("{}({arg})", program.name), program, &rows, asked.json);
+    }
+    ensure!(wrong.is_empty(), "wrong answers:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// Prints the utilisations in one program: a table, or lines of JSON.
+fn utilisations(title: &str, program: &Program, rows: &[Row<'_>], as_json: bool) {
+    let windows = WINDOWS.map(|window| format!("MMU {} ms, %", window.as_millis()));
+    let others = [
+        "longest, ms",
+        "p99, ms",
+        "pauses",
+        "all pauses, ms",
+        "wall ms",
+        "processor ms",
+        "work, µs",
+    ];
+    let header = windows.into_iter().chain(others.map(str::to_owned));
+    let mut table = table("engine", header);
+    let mut remarks = Vec::new();
+    for (engine, outcome) in rows {
+        let runs = match outcome {
+            Some(Ok(runs)) => runs,
+            Some(Err(error)) => {
+                remarks.push(format!("{engine}: {error}"));
+                continue;
+            }
+            None => {
+                remarks.push(absence(&program.name, engine));
+                continue;
+            }
+        };
+        let observed: Vec<Observed> = runs.0.iter().filter_map(|run| run.observed).collect();
+        let medians = [Which::Wall, Which::Cpu].map(|clock| runs.median(clock).as_secs_f64() * 1e3);
+        let work = observed.iter().map(|seen| seen.work).min().unwrap_or_default();
+        let by_ticks = Figures::best(observed.iter().map(|seen| seen.by_ticks));
+        let by_processor = Figures::best(observed.iter().map(|seen| seen.by_processor));
+        let by_log = Figures::best(observed.iter().filter_map(|seen| seen.by_log));
+        let ways = [
+            ((*engine).to_owned(), by_ticks),
+            (format!("{engine}, processor"), by_processor),
+            (format!("{engine}, log"), by_log),
+        ];
+        for (name, best) in ways {
+            let Some(best) = best else { continue };
+            if as_json {
+                println!("{}", utilisation_entry(&program.name, &name, &best, medians, work));
+                continue;
+            }
+            let ms =
+                |time: Duration, digits: usize| format!("{:.digits$}", time.as_secs_f64() * 1e3);
+            let shares = best.mmu.map(|share| format!("{:.1}", share * 100.0));
+            let others = [
+                ms(best.longest, 2),
+                ms(best.p99, 2),
+                best.pauses.to_string(),
+                ms(best.total, 0),
+                format!("{:.0}", medians[0]),
+                format!("{:.0}", medians[1]),
+                format!("{:.1}", work.as_secs_f64() * 1e6),
+            ];
+            let cells = shares.into_iter().chain(others).map(right);
+            table.add_row(std::iter::once(Cell::new(name)).chain(cells));
+        }
+        remarks.extend(agreement(engine, observed.iter().filter_map(|seen| seen.agreement)));
+    }
+    if as_json {
+        remarks.iter().for_each(|remark| eprintln!("{remark}"));
+        return;
+    }
+    println!("\n{title}: minimum mutator utilisation, by ticks and by the log\n\n{table}");
+    println!(
+        "\nTimes are wall-clock; in the rows `processor` without the time in which the thread did not \
+         run. Each figure is\nthe best of the runs, but `wall ms` and `processor ms` are medians. A \
+         pause is a gap between ticks of at least\n{THRESHOLD} times the median gap (`work`), \
+         without one median.\n\n{}",
+        remarks.join("\n")
+    );
+}
+
+/// How well ticks and log agree, in the run whose difference is the median. `None` without a log.
+fn agreement(engine: &str, runs: impl Iterator<Item = Agreement>) -> Option<String> {
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let mut runs: Vec<Agreement> = runs.collect();
+    runs.sort_by(|a, b| a.apart.total_cmp(&b.apart));
+    let run = runs.get(runs.len() / 2)?;
+    let ratio = run.ratio()?;
+    Some(format!(
+        "{engine}: in gaps with a pause of the log, {:.1} ms by the log, {:.1} ms by ticks ({:+.1} %), \
+         MMU at most {:.1} points apart; stops in other gaps: {:.1} ms",
+        ms(run.reported),
+        ms(run.seen),
+        (ratio - 1.0) * 100.0,
+        run.apart * 100.0,
+        ms(run.unreported),
+    ))
+}
+
+fn utilisation_entry(
+    program: &str,
+    engine: &str,
+    best: &Figures,
+    [wall_ms, processor_ms]: [f64; 2],
+    work: Duration,
+) -> serde_json::Value {
+    let mmu = WINDOWS.iter().zip(best.mmu);
+    let mmu: serde_json::Map<_, _> =
+        mmu.map(|(window, share)| (format!("{}ms", window.as_millis()), json!(share))).collect();
+    json!({
+        "program": program,
+        "engine": engine,
+        "mmu": mmu,
+        "longest_pause_ms": best.longest.as_secs_f64() * 1e3,
+        "p99_pause_ms": best.p99.as_secs_f64() * 1e3,
+        "pauses": best.pauses,
+        "total_pause_ms": best.total.as_secs_f64() * 1e3,
+        "wall_ms": wall_ms,
+        "processor_ms": processor_ms,
+        "work_us": work.as_secs_f64() * 1e6,
+    })
+}
+
 fn absence(program: &str, engine: &str) -> String {
     let why = skipped(program, engine).unwrap_or("no reason");
     format!("{program}: {engine} was skipped: {why}")
 }
 
-fn report(title: &str, program: &str, rows: &[(&str, Option<Outcome>)]) {
+fn report(title: &str, program: &str, rows: &[Row<'_>]) {
     let header = [
         "processor ms",
         "wall ms",

@@ -6,11 +6,13 @@ mod common;
 use anyhow::{Context, Result};
 use common::{each_collector, everywhere, message, new_struct, trap};
 use gc_wasm::{
-    AnyRef, AsContextMut, Caller, Engine, Extern, ExternRef, ExternType, FieldType, Func, FuncType,
-    HeapType, I31, Instance, Linker, Module, Mutability, RefType, RootScope, Rooted, StorageType,
-    Store, StructRef, StructType, Trap, TypedFunc, UnknownImportError, Val, ValType,
+    AnyRef, AsContext, AsContextMut, Caller, Engine, Extern, ExternRef, ExternType, FieldType,
+    Func, FuncType, HeapType, I31, Instance, Linker, Module, Mutability, Pause, RefType, RootScope,
+    Rooted, StorageType, Store, StructRef, StructType, Trap, TypedFunc, UnknownImportError, Val,
+    ValType,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 fn fixed(ty: impl Into<StorageType>) -> FieldType {
     FieldType::new(Mutability::Const, ty.into())
@@ -561,6 +563,43 @@ fn a_forgotten_result_is_an_error() -> Result<()> {
             );
             assert_eq!(error, expected);
         }
+        Ok(())
+    })
+}
+
+/// The log keeps 1024 pauses one by one. A host function that runs between them sees all.
+#[test]
+fn host_functions_see_every_pause() -> Result<()> {
+    fn collect(mut caller: Caller<'_, Vec<Pause>>) -> Result<()> {
+        caller.gc(None)?;
+        let log = caller.as_context().gc_pauses();
+        let new = usize::try_from(log.count())? - caller.data().len();
+        let pauses: Vec<Pause> = log.recent().skip(log.recent().len() - new).copied().collect();
+        caller.data_mut().extend(pauses);
+        Ok(())
+    }
+    each_collector(|setting| {
+        let engine = setting.engine()?;
+        let wat = r#"(module
+            (import "host" "collect" (func $collect))
+            (type $s (struct))
+            (func (export "run") (param $n i32)
+              (loop $more
+                (drop (struct.new $s))
+                (call $collect)
+                (br_if $more (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))"#;
+        let mut linker = Linker::new(&engine);
+        linker.func_wrap("host", "collect", collect)?;
+        let mut store = Store::new(&engine, Vec::new());
+        let instance = linker.instantiate(&mut store, &Module::new(&engine, wat)?)?;
+        instance.get_typed_func::<i32, ()>(&mut store, "run")?.call(&mut store, 1500)?;
+        let (log, seen) = (store.gc_pauses(), store.data());
+        assert_eq!(seen.len() as u64, log.count());
+        assert!(log.count() >= 1500 || log.count() == 0, "{log:?}");
+        assert_eq!(seen.iter().map(|pause| pause.length).sum::<Duration>(), log.total());
+        assert!(seen.windows(2).all(|pair| pair[0].start + pair[0].length <= pair[1].start));
+        let kept: Vec<Pause> = log.recent().copied().collect();
+        assert!(seen.ends_with(&kept));
         Ok(())
     })
 }

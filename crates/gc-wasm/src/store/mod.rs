@@ -236,6 +236,51 @@ impl<'a, T: 'static> StoreContext<'a, T> {
         self.0.gc_store().stats()
     }
 
+    /// The pauses of the store's heap, as [`Store::gc_pauses`]. A host function that runs often
+    /// enough sees every pause here, although the log keeps only the last ones: [`PauseLog::count`]
+    /// tells how many of [`PauseLog::recent`] are new.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{AsContext, Caller, Engine, Instance, Linker, Module, Store};
+    /// use std::time::Duration;
+    ///
+    /// /// Adds the pauses since the last call.
+    /// fn tick(mut caller: Caller<'_, Vec<Duration>>) {
+    ///     let log = caller.as_context().gc_pauses();
+    ///     let known = caller.data().len();
+    ///     let new = usize::try_from(log.count()).map_or(0, |count| count - known);
+    ///     let old = log.recent().len().saturating_sub(new);
+    ///     let lengths: Vec<Duration> = log.recent().skip(old).map(|pause| pause.length).collect();
+    ///     caller.data_mut().extend(lengths);
+    /// }
+    ///
+    /// let engine = Engine::default();
+    /// let mut linker = Linker::new(&engine);
+    /// linker.func_wrap("host", "tick", tick)?;
+    /// let module = Module::new(
+    ///     &engine,
+    ///     r#"(module
+    ///         (import "host" "tick" (func $tick))
+    ///         (type $bytes (array i8))
+    ///         (func (export "run") (param $n i32)
+    ///           (loop $more
+    ///             (drop (array.new_default $bytes (i32.const 100000)))
+    ///             (call $tick)
+    ///             (br_if $more (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))"#,
+    /// )?;
+    /// let mut store = Store::new(&engine, Vec::new());
+    /// let instance = linker.instantiate(&mut store, &module)?;
+    /// instance.get_typed_func::<i32, ()>(&mut store, "run")?.call(&mut store, 1000)?;
+    /// assert!(!store.data().is_empty());
+    /// assert_eq!(store.data().len() as u64, store.gc_pauses().count());
+    /// assert_eq!(store.data().iter().sum::<Duration>(), store.gc_pauses().total());
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn gc_pauses(&self) -> &'a PauseLog {
+        self.0.gc_store().pauses()
+    }
+
     /// A handle that interrupts the store's code from another thread.
     ///
     /// # Errors
