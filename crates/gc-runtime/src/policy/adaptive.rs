@@ -66,7 +66,7 @@ impl AdaptivePolicy {
             utilisation: 0.6,
             least_utilisation: 0.45,
             small_room: 48 * MIB,
-            price: 0.001,
+            price: 0.0005,
             step: 0.5,
             cushion: 8 * MIB,
             patience: 1.0,
